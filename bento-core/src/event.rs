@@ -1,0 +1,110 @@
+//! What an event is: the traits `#[domain_event]` implements and the descriptor it registers.
+//!
+//! Three traits, from wide to narrow:
+//!
+//! * [`DomainEvent`]: a declared event struct. It can be decoded and handled.
+//! * [`Raisable`]: an event this crate may raise. Missing on a version marked `superseded` and on a
+//!   foreign event declared `consumes`.
+//! * [`RaisedBy<A>`]: an event that aggregate `A` lists in `#[aggregate(events(…))]`.
+//!
+//! None of them is meant to be implemented by hand.
+
+use std::any::Any;
+use std::fmt;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use self::descriptor::{EventDescriptor, EventRole, FieldChange, FieldDescriptor};
+
+mod descriptor;
+
+/// A struct declared with `#[domain_event(schema = "…", version = N)]`: a fact of the business, in the past tense.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a domain event",
+    label = "this type has no `#[domain_event]`",
+    note = "add `#[domain_event(schema = \"lower.dotted_snake\", version = 1)]` above the derives of `{Self}`"
+)]
+pub trait DomainEvent: Serialize + DeserializeOwned + fmt::Debug + Send + Sync + 'static {
+    /// Everything the macro knows about this event.
+    const DESCRIPTOR: &'static EventDescriptor;
+
+    /// The stable name of the event, `order.created`.
+    const SCHEMA: &'static str = Self::DESCRIPTOR.schema;
+
+    /// The version of the payload that this struct is.
+    const VERSION: u32 = Self::DESCRIPTOR.version;
+}
+
+/// An event that may be raised: declared here, at its current version.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be raised",
+    label = "not an event that can be raised",
+    note = "only a struct with `#[domain_event]` can be raised, and not one marked `superseded` or `consumes`: raise the current version"
+)]
+pub trait Raisable: DomainEvent {}
+
+/// An event that aggregate `A` lists in `#[aggregate(events(…))]`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an event of `{A}`",
+    label = "`{A}` does not raise this",
+    note = "list it: `#[aggregate(events(…, {Self}))]` on `{A}`"
+)]
+pub trait RaisedBy<A: ?Sized>: Raisable {}
+
+/// A domain event whose type is known only at run time, to be downcast.
+///
+/// Implemented for every [`DomainEvent`].
+pub trait AnyEvent: Any + fmt::Debug + Send + Sync {
+    /// What the macro registered for this event's type.
+    fn descriptor(&self) -> &'static EventDescriptor;
+
+    /// Appends the payload, as JSON in the current version.
+    ///
+    /// # Errors
+    /// When serde refuses a value, or a float is not finite (JSON would store `null`).
+    fn encode(&self, payload: &mut Vec<u8>) -> Result<(), serde_json::Error>;
+
+    /// For downcasting.
+    fn as_any(&self) -> &dyn Any;
+
+    /// For downcasting into the owned event.
+    fn into_any(self: Box<Self>) -> Box<dyn Any + Send + Sync>;
+}
+
+impl<E: DomainEvent> AnyEvent for E {
+    fn descriptor(&self) -> &'static EventDescriptor {
+        E::DESCRIPTOR
+    }
+
+    fn encode(&self, payload: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+        crate::codec::encode(self, payload)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any + Send + Sync> {
+        self
+    }
+}
+
+impl dyn AnyEvent {
+    /// The event as an `E`, if it is one.
+    pub fn downcast_ref<E: DomainEvent>(&self) -> Option<&E> {
+        self.as_any().downcast_ref()
+    }
+
+    /// The event as an owned `E`.
+    ///
+    /// # Errors
+    /// The event itself, if it is no `E`.
+    pub fn downcast<E: DomainEvent>(self: Box<Self>) -> Result<Box<E>, Box<dyn AnyEvent>> {
+        if self.as_any().is::<E>() {
+            Ok(self.into_any().downcast().expect("the type was just checked"))
+        } else {
+            Err(self)
+        }
+    }
+}
