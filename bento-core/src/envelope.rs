@@ -1,0 +1,104 @@
+//! The one shape that crosses boundaries: a serialised event with its metadata.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+
+use crate::codec::{self, DecodeError};
+use crate::event::{AnyEvent, DomainEvent};
+use crate::id::EventId;
+use crate::metadata::Headers;
+use crate::registry::Registry;
+
+/// A serialised event and its metadata, as stored in the outbox and handed to publishers and handlers.
+///
+/// Cloning is cheap in the payload and the headers, which are shared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Envelope {
+    /// The event's identity.
+    pub event_id: EventId,
+    /// The event's schema, `order.created`.
+    pub event_type: Cow<'static, str>,
+    /// The version of the payload; 0 for bytes enqueued without a Rust type.
+    pub schema_version: u32,
+    /// The type of the aggregate that raised it; empty for an event raised free of an aggregate.
+    pub aggregate_type: Cow<'static, str>,
+    /// The id of the aggregate; for an event free of one, the ordering key or empty.
+    pub aggregate_id: String,
+    /// The position within the aggregate's history, where it is known.
+    pub sequence: Option<i64>,
+    /// Whose event it is.
+    pub tenant_id: Option<String>,
+    /// Where to publish it, if not under its schema.
+    pub topic: Option<String>,
+    /// The broker's routing key.
+    pub routing_key: Option<String>,
+    /// When it was raised.
+    pub occurred_at: DateTime<Utc>,
+    /// How the payload is encoded; `None` is plain JSON.
+    pub content_encoding: Option<String>,
+    /// The key the payload is encrypted with.
+    pub key_id: Option<String>,
+    /// Correlation, causation, source, actor and further headers as a JSON object; empty for none.
+    pub headers: Bytes,
+    /// The payload, JSON unless `content_encoding` says otherwise.
+    pub payload: Bytes,
+}
+
+impl Envelope {
+    /// An envelope with what every event has; the rest is empty and can be set.
+    pub fn new(
+        event_type: impl Into<Cow<'static, str>>,
+        schema_version: u32,
+        occurred_at: DateTime<Utc>,
+        payload: impl Into<Bytes>,
+    ) -> Self {
+        Self {
+            event_id: EventId::new(),
+            event_type: event_type.into(),
+            schema_version,
+            aggregate_type: Cow::Borrowed(""),
+            aggregate_id: String::new(),
+            sequence: None,
+            tenant_id: None,
+            topic: None,
+            routing_key: None,
+            occurred_at,
+            content_encoding: None,
+            key_id: None,
+            headers: Bytes::new(),
+            payload: payload.into(),
+        }
+    }
+
+    /// Whether the event belongs to an ordered stream: an aggregate's, or that of an enqueued key.
+    pub fn is_ordered(&self) -> bool {
+        !self.aggregate_id.is_empty()
+    }
+
+    /// The metadata that travels in `headers`.
+    ///
+    /// # Errors
+    /// When the stored headers are no JSON object of texts.
+    pub fn headers(&self) -> Result<Headers, serde_json::Error> {
+        if self.headers.is_empty() { Ok(Headers::default()) } else { serde_json::from_slice(&self.headers) }
+    }
+
+    /// The event as `E`, whatever version it was stored with.
+    ///
+    /// # Errors
+    /// Four different answers, see [`DecodeError`].
+    pub fn decode<E: DomainEvent>(&self) -> Result<E, DecodeError> {
+        codec::decode(&self.event_type, self.schema_version, &self.payload)
+    }
+
+    /// The event as the type that this binary registered for its schema.
+    ///
+    /// # Errors
+    /// Four different answers, see [`DecodeError`].
+    pub fn decode_any(&self) -> Result<Box<dyn AnyEvent>, DecodeError> {
+        Registry::global().decode(&self.event_type, self.schema_version, &self.payload)
+    }
+}

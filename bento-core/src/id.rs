@@ -1,0 +1,216 @@
+//! Identifiers: events are UUIDv7, aggregates are text made of their key fields.
+
+use std::fmt::{self, Write as _};
+use std::num::{NonZeroI32, NonZeroI64, NonZeroU32, NonZeroU64};
+
+use uuid::Uuid;
+
+/// The identity of one event, unique for ever. UUIDv7, so that an index on it grows at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct EventId(Uuid);
+
+impl EventId {
+    /// A new id, ordered after every id this process made before.
+    #[expect(clippy::new_without_default, reason = "a default that differs each time would surprise")]
+    pub fn new() -> Self {
+        Self(Uuid::now_v7())
+    }
+
+    /// The id as a UUID.
+    pub fn as_uuid(&self) -> &Uuid {
+        &self.0
+    }
+}
+
+impl From<Uuid> for EventId {
+    fn from(uuid: Uuid) -> Self {
+        Self(uuid)
+    }
+}
+
+impl From<EventId> for Uuid {
+    fn from(id: EventId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A type that can be the identity of an aggregate, or one part of a composite identity.
+///
+/// Implemented for integers, `Uuid`, `String`, `&str` and `char`. A new type implements it by appending what it wraps:
+///
+/// ```
+/// use bento_core::{AggregateId, AggregateKey};
+///
+/// struct OrderId(u64);
+///
+/// impl AggregateId for OrderId {
+///     fn append_to(&self, key: &mut AggregateKey) {
+///         self.0.append_to(key);
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot identify an aggregate",
+    label = "this is the aggregate's id",
+    note = "implement `bento_core::AggregateId` for `{Self}`, or mark another field `#[aggregate(id)]`"
+)]
+pub trait AggregateId {
+    /// Appends this part to the key; an unset value (0, the nil UUID, empty text) marks the whole key unset.
+    fn append_to(&self, key: &mut AggregateKey);
+}
+
+/// The identity of an aggregate as text: one part, or several joined by `:`.
+///
+/// A `:` or `\` inside a part of a composite key is written with a `\` before it, so two keys are never confused.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct AggregateKey {
+    text: String,
+    parts: usize,
+    unset: bool,
+}
+
+impl AggregateKey {
+    /// An empty key.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The key with another part.
+    #[must_use]
+    pub fn push(mut self, part: &(impl AggregateId + ?Sized)) -> Self {
+        part.append_to(&mut self);
+        self
+    }
+
+    /// The text, unless a part was still unset (a key that the database will generate).
+    pub fn into_text(self) -> Option<String> {
+        (!self.unset && self.parts > 0).then_some(self.text)
+    }
+
+    /// Appends a part that is text already.
+    pub fn append_text(&mut self, part: &str) {
+        self.unset |= part.is_empty();
+        if self.parts == 1 && self.text.contains([':', '\\']) {
+            let first = std::mem::take(&mut self.text);
+            self.append_escaped(&first);
+        }
+        self.separate();
+        if self.parts > 1 {
+            self.append_escaped(part);
+        } else {
+            self.text.push_str(part);
+        }
+    }
+
+    fn append_display(&mut self, part: impl fmt::Display, unset: bool) {
+        self.unset |= unset;
+        if self.parts == 0 {
+            self.parts = 1;
+            write!(self.text, "{part}").expect("writing to a String succeeds");
+        } else {
+            self.append_text(&part.to_string());
+        }
+    }
+
+    fn separate(&mut self) {
+        if self.parts > 0 {
+            self.text.push(':');
+        }
+        self.parts += 1;
+    }
+
+    fn append_escaped(&mut self, part: &str) {
+        for character in part.chars() {
+            if matches!(character, ':' | '\\') {
+                self.text.push('\\');
+            }
+            self.text.push(character);
+        }
+    }
+}
+
+macro_rules! integer_ids {
+    ($($integer:ty)*) => {$(
+        impl AggregateId for $integer {
+            fn append_to(&self, key: &mut AggregateKey) {
+                key.append_display(self, *self == 0);
+            }
+        }
+    )*};
+}
+integer_ids!(i8 i16 i32 i64 i128 isize u8 u16 u32 u64 u128 usize);
+
+macro_rules! always_set_ids {
+    ($($id:ty)*) => {$(
+        impl AggregateId for $id {
+            fn append_to(&self, key: &mut AggregateKey) {
+                key.append_display(self, false);
+            }
+        }
+    )*};
+}
+always_set_ids!(NonZeroI32 NonZeroI64 NonZeroU32 NonZeroU64 char);
+
+impl AggregateId for Uuid {
+    fn append_to(&self, key: &mut AggregateKey) {
+        key.append_display(self.as_hyphenated(), self.is_nil());
+    }
+}
+
+impl AggregateId for str {
+    fn append_to(&self, key: &mut AggregateKey) {
+        key.append_text(self);
+    }
+}
+
+impl AggregateId for String {
+    fn append_to(&self, key: &mut AggregateKey) {
+        key.append_text(self);
+    }
+}
+
+impl<T: AggregateId + ?Sized> AggregateId for &T {
+    fn append_to(&self, key: &mut AggregateKey) {
+        (**self).append_to(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(key: AggregateKey) -> Option<String> {
+        key.into_text()
+    }
+
+    #[test]
+    fn a_key_of_one_part_is_that_part_unchanged() {
+        assert_eq!(text(AggregateKey::new().push("a:b")), Some("a:b".to_owned()));
+        assert_eq!(text(AggregateKey::new().push(&7_i64)), Some("7".to_owned()));
+    }
+
+    #[test]
+    fn composite_keys_are_never_confused() {
+        let left = AggregateKey::new().push("a:b").push("c");
+        let right = AggregateKey::new().push("a").push("b:c");
+        assert_ne!(text(left), text(right));
+        let left = AggregateKey::new().push("a\\").push("b");
+        let right = AggregateKey::new().push("a").push("\\b");
+        assert_ne!(text(left), text(right));
+    }
+
+    #[test]
+    fn an_unset_part_leaves_the_key_unset() {
+        assert_eq!(text(AggregateKey::new().push(&0_i32)), None);
+        assert_eq!(text(AggregateKey::new().push(&1_i32).push(&Uuid::nil())), None);
+        assert_eq!(text(AggregateKey::new().push("")), None);
+        assert_eq!(text(AggregateKey::new()), None);
+    }
+}

@@ -1,0 +1,153 @@
+//! Facts beside the payload, and the ambient scope that fills them in.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, LazyLock};
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::id::EventId;
+
+/// Facts beside an event's payload: who, for whom, because of what, and where to.
+///
+/// Set what a whole request shares once, in a [`scope`](Self::scope); what one event alone needs, in `raise_with`.
+///
+/// ```
+/// # use bento_core::Metadata;
+/// let mut metadata = Metadata::default();
+/// metadata.tenant_id = Some("acme".into());
+/// metadata.correlation_id = Some("request-7".into());
+/// metadata.headers.insert("traceparent".into(), "00-…".into());
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metadata {
+    /// The event's identity, if the caller sets it; a repeated id is written once.
+    /// Recognised while the first one is pending, held back, a dead letter, or kept as published.
+    pub event_id: Option<EventId>,
+    /// When it happened, if not at the moment it is raised.
+    pub occurred_at: Option<DateTime<Utc>>,
+    /// Whose event it is.
+    pub tenant_id: Option<String>,
+    /// What it belongs to, a request or a process, across services.
+    pub correlation_id: Option<String>,
+    /// The id of the event or command that led to it.
+    pub causation_id: Option<String>,
+    /// The service that raised it.
+    pub source: Option<String>,
+    /// The person or system that acted.
+    pub actor: Option<String>,
+    /// Where to publish it, instead of its schema.
+    pub topic: Option<String>,
+    /// The broker's routing key.
+    pub routing_key: Option<String>,
+    /// Further headers for the broker, the trace context among them.
+    pub headers: BTreeMap<String, String>,
+}
+
+tokio::task_local! {
+    static AMBIENT: Arc<Metadata>;
+}
+
+impl Metadata {
+    /// The metadata of the scope around the caller, empty outside any.
+    pub fn current() -> Arc<Self> {
+        static EMPTY: LazyLock<Arc<Metadata>> = LazyLock::new(Arc::default);
+        AMBIENT.try_with(Arc::clone).unwrap_or_else(|_| Arc::clone(&EMPTY))
+    }
+
+    /// Runs `future` with this as the ambient metadata; what is set here wins over the scope around it.
+    pub fn scope<F: Future>(self, future: F) -> impl Future<Output = F::Output> + use<F> {
+        AMBIENT.scope(Arc::new(self.or(&Self::current())), future)
+    }
+
+    /// Runs `work` with this as the ambient metadata; what is set here wins over the scope around it.
+    pub fn scope_sync<R>(self, work: impl FnOnce() -> R) -> R {
+        AMBIENT.sync_scope(Arc::new(self.or(&Self::current())), work)
+    }
+
+    fn or(self, outer: &Self) -> Self {
+        let mut headers = outer.headers.clone();
+        headers.extend(self.headers);
+        Self {
+            event_id: self.event_id,
+            occurred_at: self.occurred_at.or(outer.occurred_at),
+            tenant_id: self.tenant_id.or_else(|| outer.tenant_id.clone()),
+            correlation_id: self.correlation_id.or_else(|| outer.correlation_id.clone()),
+            causation_id: self.causation_id.or_else(|| outer.causation_id.clone()),
+            source: self.source.or_else(|| outer.source.clone()),
+            actor: self.actor.or_else(|| outer.actor.clone()),
+            topic: self.topic.or_else(|| outer.topic.clone()),
+            routing_key: self.routing_key.or_else(|| outer.routing_key.clone()),
+            headers,
+        }
+    }
+
+    /// What of this travels in the `headers` column, as a JSON object; empty for none.
+    pub(crate) fn encoded_headers(&self) -> Bytes {
+        let headers = Headers {
+            correlation_id: self.correlation_id.clone(),
+            causation_id: self.causation_id.clone(),
+            source: self.source.clone(),
+            actor: self.actor.clone(),
+            extra: self.headers.clone(),
+        };
+        if headers.is_empty() {
+            return Bytes::new();
+        }
+        serde_json::to_vec(&headers).expect("a map of texts is JSON").into()
+    }
+}
+
+/// The part of the metadata that travels in the outbox's `headers` column rather than in a column of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Headers {
+    /// See [`Metadata::correlation_id`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
+    /// See [`Metadata::causation_id`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub causation_id: Option<String>,
+    /// See [`Metadata::source`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// See [`Metadata::actor`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    /// See [`Metadata::headers`].
+    #[serde(flatten)]
+    pub extra: BTreeMap<String, String>,
+}
+
+impl Headers {
+    /// Whether there is nothing to store.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_tenant(tenant: &str) -> Metadata {
+        Metadata { tenant_id: Some(tenant.to_owned()), ..Metadata::default() }
+    }
+
+    #[test]
+    fn an_inner_scope_wins_and_inherits_the_rest() {
+        let outer = Metadata { correlation_id: Some("c".into()), ..with_tenant("outer") };
+        let seen = outer.scope_sync(|| with_tenant("inner").scope_sync(Metadata::current));
+        assert_eq!(seen.tenant_id.as_deref(), Some("inner"));
+        assert_eq!(seen.correlation_id.as_deref(), Some("c"));
+    }
+
+    #[tokio::test]
+    async fn a_spawned_task_does_not_see_the_scope() {
+        let seen = with_tenant("t").scope(async { tokio::spawn(async { Metadata::current() }).await }).await;
+        assert_eq!(seen.expect("joined").tenant_id, None);
+    }
+}

@@ -1,0 +1,245 @@
+//! Raised events that no unit of work has collected yet.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::panic::Location;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use chrono::{DateTime, SubsecRound, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::event::AnyEvent;
+use crate::id::EventId;
+use crate::metadata::Metadata;
+use crate::telemetry;
+
+/// One raised event: immutable, typed until it is flushed.
+#[derive(Clone, Debug)]
+pub struct RaisedEvent {
+    pub(crate) event_id: EventId,
+    pub(crate) content: Content,
+    pub(crate) stream: Stream,
+    pub(crate) occurred_at: DateTime<Utc>,
+    pub(crate) metadata: Arc<Metadata>,
+    pub(crate) raised_at: &'static Location<'static>,
+}
+
+/// What happened: a typed event, or bytes that were enqueued without a Rust type.
+#[derive(Clone, Debug)]
+pub(crate) enum Content {
+    Typed(Arc<dyn AnyEvent>),
+    Raw { topic: String, payload: Bytes },
+}
+
+/// What an event is ordered with.
+#[derive(Clone, Debug)]
+pub(crate) enum Stream {
+    /// The events of one aggregate; without an id while the database has yet to generate it.
+    Aggregate { aggregate_type: &'static str, aggregate_id: Option<String> },
+    /// The bytes enqueued under one key.
+    Key(String),
+    /// Nothing.
+    None,
+}
+
+impl RaisedEvent {
+    #[track_caller]
+    pub(crate) fn new(content: Content, stream: Stream, metadata: Arc<Metadata>) -> Self {
+        Self {
+            event_id: metadata.event_id.unwrap_or_else(EventId::new),
+            content,
+            stream,
+            occurred_at: metadata.occurred_at.unwrap_or_else(Utc::now).trunc_subsecs(6),
+            metadata,
+            raised_at: Location::caller(),
+        }
+    }
+
+    /// The event's identity.
+    pub fn event_id(&self) -> EventId {
+        self.event_id
+    }
+
+    /// The schema of the event, or the topic of enqueued bytes.
+    pub fn schema(&self) -> Cow<'static, str> {
+        match &self.content {
+            Content::Typed(event) => Cow::Borrowed(event.descriptor().schema),
+            Content::Raw { topic, .. } => Cow::Owned(topic.clone()),
+        }
+    }
+
+    /// The typed event; `None` for enqueued bytes.
+    pub fn event(&self) -> Option<&Arc<dyn AnyEvent>> {
+        match &self.content {
+            Content::Typed(event) => Some(event),
+            Content::Raw { .. } => None,
+        }
+    }
+
+    /// The facts beside the payload.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// The line that raised it.
+    pub fn raised_at(&self) -> &'static Location<'static> {
+        self.raised_at
+    }
+}
+
+/// The events an aggregate has raised outside any scope and nobody has collected: a field of every aggregate.
+///
+/// It allocates nothing while empty, serialises as nothing, is equal to every other, and a clone of it is empty:
+/// an event belongs to one place only. Dropping it with events inside is logged as a warning with the schema and the
+/// line that raised it, because those events are lost; `bento_testkit::strict()` makes that a panic in tests.
+#[derive(Default)]
+pub struct PendingEvents {
+    list: Option<Arc<PendingList>>,
+}
+
+impl PendingEvents {
+    /// How many events are pending.
+    pub fn len(&self) -> usize {
+        self.list.as_ref().map_or(0, |list| list.lock().len())
+    }
+
+    /// Whether no event is pending.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn push(&mut self, event: RaisedEvent) {
+        self.list.get_or_insert_default().lock().push(event);
+    }
+
+    pub(crate) fn take(&mut self) -> Vec<RaisedEvent> {
+        self.list.as_ref().map(|list| std::mem::take(&mut *list.lock())).unwrap_or_default()
+    }
+
+    pub(crate) fn snapshot(&self) -> Vec<RaisedEvent> {
+        self.list.as_ref().map(|list| list.lock().clone()).unwrap_or_default()
+    }
+
+    pub(crate) fn list(&self) -> Option<&Arc<PendingList>> {
+        self.list.as_ref()
+    }
+
+    pub(crate) fn shared(&mut self) -> Arc<PendingList> {
+        Arc::clone(self.list.get_or_insert_default())
+    }
+}
+
+/// The list behind [`PendingEvents`], shared with the unit of work that collects it.
+#[derive(Default)]
+pub(crate) struct PendingList {
+    events: Mutex<Vec<RaisedEvent>>,
+    collected: AtomicBool,
+}
+
+impl PendingList {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Vec<RaisedEvent>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that a unit of work has seen these events: dropping them later is no oversight.
+    pub(crate) fn mark_collected(&self) {
+        self.collected.store(true, Ordering::Relaxed);
+    }
+
+    /// Puts events back in front of what was raised since.
+    pub(crate) fn give_back(&self, events: Vec<RaisedEvent>) {
+        self.lock().splice(0..0, events);
+    }
+}
+
+impl Drop for PendingList {
+    fn drop(&mut self) {
+        if *self.collected.get_mut() {
+            return;
+        }
+        let events = self.events.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(first) = events.first() {
+            forgotten(first, events.len());
+        }
+    }
+}
+
+fn forgotten(first: &RaisedEvent, count: usize) {
+    telemetry::count(telemetry::FORGOTTEN_EVENTS, count as u64);
+    tracing::warn!(
+        target: telemetry::TARGET_RAISE,
+        event_id = %first.event_id,
+        event_type = %first.schema(),
+        raised_at = %first.raised_at,
+        count,
+        "pending events were dropped and are lost; raise them in a transaction's scope or call collect",
+    );
+    if is_strict() && !std::thread::panicking() {
+        panic!("{count} pending event(s) were dropped, the first is `{}` raised at {}", first.schema(), first.raised_at);
+    }
+}
+
+static STRICT: AtomicBool = AtomicBool::new(false);
+
+/// Makes oversights that are only logged in production panic, in the whole process. For tests.
+#[doc(hidden)]
+pub fn set_strict(strict: bool) {
+    STRICT.store(strict, Ordering::Relaxed);
+}
+
+/// Whether oversights panic.
+#[doc(hidden)]
+pub fn is_strict() -> bool {
+    STRICT.load(Ordering::Relaxed)
+}
+
+impl fmt::Debug for PendingEvents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PendingEvents").field("len", &self.len()).finish()
+    }
+}
+
+impl Clone for PendingEvents {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for PendingEvents {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for PendingEvents {}
+
+impl PartialOrd for PendingEvents {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for PendingEvents {
+    fn cmp(&self, _: &Self) -> std::cmp::Ordering {
+        std::cmp::Ordering::Equal
+    }
+}
+
+impl Hash for PendingEvents {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+impl Serialize for PendingEvents {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_unit()
+    }
+}
+
+impl<'de> Deserialize<'de> for PendingEvents {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        serde::de::IgnoredAny::deserialize(deserializer).map(|_| Self::default())
+    }
+}

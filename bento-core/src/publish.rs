@@ -1,0 +1,179 @@
+//! The seam to brokers.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::envelope::Envelope;
+
+/// Where an event goes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Destination {
+    /// The name under which progress is kept: one aggregate may be stuck for one destination and go on for another.
+    pub name: Arc<str>,
+    /// The topic, subject, exchange or stream.
+    pub topic: String,
+    /// What the broker keeps in order: the aggregate's id; empty for an event without order.
+    pub partition_key: String,
+}
+
+impl Destination {
+    /// The destination of every event while no router says otherwise: the event's topic, or else its schema, keyed by its
+    /// aggregate.
+    pub fn of(envelope: &Envelope) -> Self {
+        Self {
+            name: Arc::from(Self::DEFAULT),
+            topic: envelope.topic.clone().unwrap_or_else(|| envelope.event_type.clone().into_owned()),
+            partition_key: envelope.aggregate_id.clone(),
+        }
+    }
+
+    /// The name of the destination that is used while no router says otherwise.
+    pub const DEFAULT: &'static str = "default";
+}
+
+/// One event on its way to one destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Delivery {
+    /// The event.
+    pub envelope: Arc<Envelope>,
+    /// Where it goes.
+    pub destination: Destination,
+    /// How often it was tried before.
+    pub attempts: u32,
+}
+
+impl Delivery {
+    /// The first attempt to bring `envelope` to `destination`.
+    pub fn new(envelope: Arc<Envelope>, destination: Destination) -> Self {
+        Self { envelope, destination, attempts: 0 }
+    }
+}
+
+/// A broker adapter: takes a batch, answers for each event.
+///
+/// The relay never hands over two events of one aggregate in one batch unless [`chains`](Self::chains) says that it may, so a
+/// publisher need not think of order. It may be called again with an event that it has confirmed: the relay could have died in
+/// between.
+///
+/// ```
+/// use bento_core::publish::{Delivery, PublishError, Publisher};
+///
+/// #[derive(Debug)]
+/// struct Log;
+///
+/// impl Publisher for Log {
+///     async fn publish(&self, batch: &[Delivery]) -> Vec<Result<(), PublishError>> {
+///         batch.iter().map(|delivery| { tracing::info!(topic = delivery.destination.topic); Ok(()) }).collect()
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a publisher",
+    label = "the relay cannot publish through this",
+    note = "implement `bento_core::publish::Publisher`: take a batch, return one answer per delivery in the same order"
+)]
+pub trait Publisher: fmt::Debug + Send + Sync + 'static {
+    /// Brings each delivery to its destination and waits for the broker's confirmation.
+    ///
+    /// Returns one answer per delivery, in the batch's order. A missing answer counts as a transient failure.
+    fn publish(&self, batch: &[Delivery]) -> impl Future<Output = Vec<Result<(), PublishError>>> + Send;
+
+    /// Whether a batch may hold several events of one aggregate: only if, after one of them fails, no later one of the same
+    /// aggregate in the batch is published either.
+    fn chains(&self) -> bool {
+        false
+    }
+}
+
+impl<P: Publisher + ?Sized> Publisher for Arc<P> {
+    fn publish(&self, batch: &[Delivery]) -> impl Future<Output = Vec<Result<(), PublishError>>> + Send {
+        (**self).publish(batch)
+    }
+
+    fn chains(&self) -> bool {
+        (**self).chains()
+    }
+}
+
+/// What a failure means for the next attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FailureClass {
+    /// May pass by itself: retry.
+    Transient,
+    /// Will not pass by itself: dead letter at once.
+    Permanent,
+    /// The broker asks for less: retry, no sooner than it said.
+    Throttled,
+}
+
+impl FailureClass {
+    /// The name in logs, metrics and the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::Permanent => "permanent",
+            Self::Throttled => "throttled",
+        }
+    }
+}
+
+/// An event was not published.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct PublishError {
+    class: FailureClass,
+    message: String,
+    retry_after: Option<Duration>,
+    #[source]
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl PublishError {
+    /// A failure that may pass by itself.
+    pub fn transient(message: impl Into<String>) -> Self {
+        Self { class: FailureClass::Transient, message: message.into(), retry_after: None, source: None }
+    }
+
+    /// A failure that will not pass by itself: the event becomes a dead letter at once.
+    pub fn permanent(message: impl Into<String>) -> Self {
+        Self { class: FailureClass::Permanent, ..Self::transient(message) }
+    }
+
+    /// The broker asks for less; the next attempt is made no sooner than `retry_after`.
+    pub fn throttled(message: impl Into<String>, retry_after: Duration) -> Self {
+        Self { class: FailureClass::Throttled, retry_after: Some(retry_after), ..Self::transient(message) }
+    }
+
+    /// Keeps what caused it.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What it means for the next attempt.
+    pub fn class(&self) -> FailureClass {
+        self.class
+    }
+
+    /// How long the broker asked to wait.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// The message and those of every cause, joined by `: `.
+    pub fn chain(&self) -> String {
+        let mut text = self.message.clone();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+}

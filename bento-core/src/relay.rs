@@ -1,0 +1,3 @@
+//! From the outbox to the broker.
+
+pub mod store;

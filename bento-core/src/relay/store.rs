@@ -1,0 +1,309 @@
+//! The seam between the relay and the database that holds the outbox.
+//!
+//! A relay owns shards by lease. For each it makes one call per batch, [`RelayStore::advance`]: settle what was done, check and
+//! renew the lease, return the next rows, all in one transaction. Everything else is bookkeeping around that call.
+//!
+//! What a store guarantees, and the conformance suite of `bento-testkit` proves:
+//!
+//! 1. Two relays never both settle one shard: every settlement names the epoch of its lease, and a lost lease settles nothing.
+//! 2. Rows of a shard are returned in position order, and a row that is there is returned until it is settled, however late its
+//!    transaction committed.
+//! 3. `advance` is idempotent: repeated after an unclear answer it changes nothing more.
+//! 4. What `advance` returns is durable before it is returned.
+//! 5. Leases, retries and deadlines run by the store's clock, never by the relay's.
+//! 6. Held rows of one aggregate leave in position order, and none of them while an earlier one is a dead letter that parks the
+//!    aggregate.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::envelope::Envelope;
+use crate::outbox::{ShardId, Sharding};
+
+/// The identity of one running relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RelayId(pub Uuid);
+
+impl fmt::Display for RelayId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The temporary right to one shard. The epoch is the fencing token: it grows with every change of owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Lease {
+    /// What is leased.
+    pub shard: ShardId,
+    /// Who holds it.
+    pub owner: RelayId,
+    /// The fencing token.
+    pub epoch: i64,
+}
+
+/// The stream within which order holds, for one destination.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamKey {
+    /// The name of the destination.
+    pub destination: Arc<str>,
+    /// The type of the aggregate.
+    pub aggregate_type: String,
+    /// The id of the aggregate.
+    pub aggregate_id: String,
+}
+
+/// A row of the outbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboxRow {
+    /// Its place in the shard.
+    pub position: i64,
+    /// The event.
+    pub envelope: Arc<Envelope>,
+}
+
+/// A row that was held back for a destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldRow {
+    /// The destination it is held for.
+    pub destination: Arc<str>,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// The row with its original position.
+    pub row: OutboxRow,
+}
+
+/// The outcome of one row, to be recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// A fresh row is confirmed by every destination it had: delete it.
+    Published {
+        /// The row.
+        position: i64,
+    },
+    /// A fresh row failed, or is behind one that did: move it to the held rows of one destination.
+    ///
+    /// The last settlement that names the position deletes the fresh row.
+    Hold {
+        /// The row.
+        position: i64,
+        /// For whom it is held.
+        destination: Arc<str>,
+        /// The failure, if this row itself failed; a follower has none.
+        failure: Option<Failure>,
+    },
+    /// A fresh row is given up at once: move it to the dead letters.
+    Bury {
+        /// The row.
+        position: i64,
+        /// For whom it is given up.
+        destination: Arc<str>,
+        /// What is recorded.
+        dead: Burial,
+    },
+    /// A held row is confirmed: delete it, its follower is due now.
+    HeldPublished {
+        /// The row.
+        position: i64,
+        /// For whom it was held.
+        destination: Arc<str>,
+    },
+    /// A held row failed again: it is due later.
+    HeldFailed {
+        /// The row.
+        position: i64,
+        /// For whom it is held.
+        destination: Arc<str>,
+        /// What is recorded.
+        failure: Failure,
+    },
+    /// A held row is given up: move it to the dead letters.
+    HeldBury {
+        /// The row.
+        position: i64,
+        /// For whom it was held.
+        destination: Arc<str>,
+        /// What is recorded.
+        dead: Burial,
+    },
+}
+
+/// A failed attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// How often the row was tried now.
+    pub attempts: u32,
+    /// How long to wait, by the store's clock from now.
+    pub retry_after: Duration,
+    /// Why it failed.
+    pub error: String,
+}
+
+/// Why and how a row was given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Burial {
+    /// How often the row was tried.
+    pub attempts: u32,
+    /// Why the last attempt failed.
+    pub error: String,
+    /// `max attempts`, `permanent`: why nobody tries again.
+    pub cause: String,
+    /// Whether its aggregate is parked until an operator replays or discards it. Never for an event without order.
+    pub parks: bool,
+}
+
+/// One call of the seam.
+#[derive(Clone, Debug)]
+pub struct Advance {
+    /// The right in whose name it is made.
+    pub lease: Lease,
+    /// How long the lease is to last from now.
+    pub ttl: Duration,
+    /// What was done since the last call.
+    pub settled: Vec<Settlement>,
+    /// How many fresh rows to return at most; 0 only settles.
+    pub fresh: usize,
+    /// How many due held rows to return at most.
+    pub held: usize,
+    /// The revision of the held rows that the relay knows; another one returns [`Advanced::streams`].
+    pub revision: Option<i64>,
+}
+
+/// What [`RelayStore::advance`] returns.
+#[derive(Clone, Debug, Default)]
+pub struct Advanced {
+    /// The next rows, in position order.
+    pub fresh: Vec<OutboxRow>,
+    /// Due heads with their followers, each stream in position order.
+    pub held: Vec<HeldRow>,
+    /// The revision of the held rows.
+    pub revision: i64,
+    /// The streams that are held back or parked in this shard, if the revision differs from the one that the relay knew.
+    pub streams: Option<Vec<StreamKey>>,
+    /// When the next held row is due, by the store's clock from now; `None` without one.
+    pub next_due: Option<Duration>,
+}
+
+/// A relay's sign of life.
+#[derive(Clone, Debug)]
+pub struct Heartbeat {
+    /// Who is alive.
+    pub relay: RelayId,
+    /// How long it and its leases count as alive from now.
+    pub ttl: Duration,
+    /// The lanes it serves; `None` serves all.
+    pub lanes: Option<Vec<u16>>,
+    /// Whether it may take shards that are free, up to its fair share.
+    pub claim: bool,
+    /// Shards it may give up, because nothing of theirs is in flight; those above its fair share are handed over.
+    pub idle: Vec<ShardId>,
+}
+
+/// What a relay holds after a heartbeat.
+#[derive(Clone, Debug, Default)]
+pub struct Holdings {
+    /// The leases that the relay held and still holds, or has just claimed.
+    pub leases: Vec<Lease>,
+    /// Of those claimed now, the ones taken from a relay that died: something of theirs may be published twice.
+    pub taken_over: Vec<ShardId>,
+    /// Shards the relay should stop working on and report as idle next time, so that others get their share.
+    pub surplus: usize,
+}
+
+/// The database as the relay sees it.
+///
+/// `advance` and the rest may be called from several tasks at once, for different shards.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a relay store",
+    label = "the relay cannot read an outbox from this",
+    note = "`bento_seaorm::OutboxStore` is one for PostgreSQL, MySQL, MariaDB and SQLite; `bento_core::relay::MemoryStore` for tests"
+)]
+pub trait RelayStore: fmt::Debug + Send + Sync + 'static {
+    /// Reads how the outbox is divided, and records it if this is its first use.
+    ///
+    /// # Errors
+    /// [`StoreError::Mismatch`] if the database says otherwise.
+    fn open(&self) -> impl Future<Output = Result<Sharding, StoreError>> + Send;
+
+    /// Renews all leases of a relay, claims free shards and hands over surplus ones.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: the leases run out unless a later call succeeds.
+    fn heartbeat(&self, heartbeat: Heartbeat) -> impl Future<Output = Result<Holdings, StoreError>> + Send;
+
+    /// Settles, checks and renews the lease, and returns what comes next, in one transaction.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`]: nothing was settled. [`StoreError::Unavailable`]: unclear, repeat.
+    fn advance(&self, advance: Advance) -> impl Future<Output = Result<Advanced, StoreError>> + Send;
+
+    /// Those of the leased shards that have fresh rows or due held rows; as cheap as the back end allows.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    fn probe(&self, shards: &[ShardId]) -> impl Future<Output = Result<Vec<ShardId>, StoreError>> + Send;
+
+    /// Gives up all leases of a relay, so that others need not wait for them to run out, and forgets the relay.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: the leases run out by themselves.
+    fn release(&self, relay: RelayId) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// The store could not do what the relay asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Another relay owns the shard now. Stop working on it.
+    #[error("the lease of shard {shard} at epoch {epoch} is lost; another relay owns the shard")]
+    LeaseLost {
+        /// The shard.
+        shard: ShardId,
+        /// The epoch that is no longer current.
+        epoch: i64,
+    },
+    /// The database did not answer, or not in time. Try again later.
+    #[error("the outbox store is unavailable")]
+    Unavailable {
+        /// What the driver said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A table is missing.
+    #[error("table `{table}` is missing; run `bento_seaorm::migrate(&db)` or add `bento_seaorm::migration::migrations()` to your migrator")]
+    NotMigrated {
+        /// The table.
+        table: String,
+        /// What the driver said.
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// The outbox is divided otherwise than this process was told.
+    #[error(
+        "the outbox is divided into {} shard(s) and {} lane(s), this process is configured for {} and {}; use the recorded numbers, or \
+         drain the outbox and change them with the relays stopped",
+        recorded.shards, recorded.lanes, configured.shards, configured.lanes
+    )]
+    Mismatch {
+        /// What the database says.
+        recorded: Sharding,
+        /// What this process was told.
+        configured: Sharding,
+    },
+    /// A row holds what this version cannot read.
+    #[error("a stored row cannot be read: {reason}")]
+    Corrupt {
+        /// What is wrong with it.
+        reason: String,
+        /// What the driver said.
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+}
+
+impl StoreError {
+    /// The database did not answer as it should.
+    pub fn unavailable(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Unavailable { source: source.into() }
+    }
+}

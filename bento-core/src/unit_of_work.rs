@@ -1,0 +1,268 @@
+//! The scope that gathers what aggregates raise until a transaction decides about it.
+//!
+//! One unit of work belongs to one physical transaction. It holds a stack of frames: the transaction is the lowest one, each
+//! savepoint another. The rules, each a test:
+//!
+//! 1. An event raised in the scope belongs to the top frame.
+//! 2. Merging a frame (commit of a savepoint) moves its events down; discarding it (rollback, drop) loses them, whoever began
+//!    the savepoint and however.
+//! 3. A collected list is shared with its aggregate: committing empties it, discarding gives back what was taken from it,
+//!    in order and before what was raised since.
+//! 4. Only the top frame may be collected into, flushed, merged or discarded; below an open child each of them is refused.
+//! 5. A failed statement makes the events raised before it in the top frame doubtful; a doubtful frame is not merged or
+//!    flushed until its owner says what to do with them.
+//! 6. Events keep the order in which they were raised or collected.
+//!
+//! Nothing here touches a database: the caller writes what [`UnitOfWork::flush`] returns.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use crate::event::Raisable;
+use crate::metadata::Metadata;
+use crate::outbox::Sharding;
+use crate::pending::{Content, PendingEvents, RaisedEvent, Stream};
+
+mod error;
+mod flush;
+mod frame;
+
+pub use self::error::{FlushError, FrameError, RaiseError};
+pub use self::flush::Flush;
+use self::frame::Frame;
+
+/// The identity of a frame within its unit of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameId(u64);
+
+/// Gathers the events of one physical transaction. Cheap to clone; clones are the same unit of work.
+#[derive(Clone, Debug)]
+pub struct UnitOfWork(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    frames: Vec<Frame>,
+    next: u64,
+    tenant_id: Option<String>,
+}
+
+tokio::task_local! {
+    static AMBIENT: UnitOfWork;
+}
+
+/// Says that `event`, which belongs to no aggregate, happened. It has no order relative to other events.
+///
+/// # Errors
+/// [`RaiseError::NoScope`] outside the scope of a transaction: nobody would write it.
+#[track_caller]
+pub fn raise<E: Raisable>(event: E) -> Result<(), RaiseError> {
+    raise_with(event, |_| {})
+}
+
+/// Says that `event`, which belongs to no aggregate, happened, with metadata of its own.
+///
+/// # Errors
+/// [`RaiseError::NoScope`] outside the scope of a transaction: nobody would write it.
+#[track_caller]
+pub fn raise_with<E: Raisable>(event: E, adjust: impl FnOnce(&mut Metadata)) -> Result<(), RaiseError> {
+    let unit_of_work = UnitOfWork::current().ok_or(RaiseError::NoScope { schema: E::SCHEMA })?;
+    let mut metadata = Metadata::current();
+    adjust(Arc::make_mut(&mut metadata));
+    unit_of_work.raise(RaisedEvent::new(Content::Typed(Arc::new(event)), Stream::None, metadata));
+    Ok(())
+}
+
+impl UnitOfWork {
+    /// Opens a unit of work with its lowest frame, bound to the tenant of the ambient metadata if there is one.
+    pub fn open() -> (Self, FrameId) {
+        let state = State {
+            frames: vec![Frame::new(FrameId(0))],
+            next: 1,
+            tenant_id: Metadata::current().tenant_id.clone(),
+        };
+        (Self(Arc::new(Mutex::new(state))), FrameId(0))
+    }
+
+    /// The open unit of work whose scope the caller runs in.
+    ///
+    /// A spawned task does not see the scope; carry this handle there and use [`scope`](Self::scope).
+    pub fn current() -> Option<Self> {
+        AMBIENT.try_with(Clone::clone).ok().filter(Self::is_open)
+    }
+
+    /// Runs `future` in the scope of this unit of work: what it raises is gathered here.
+    pub fn scope<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
+        AMBIENT.scope(self.clone(), future)
+    }
+
+    /// Runs `work` in the scope of this unit of work.
+    pub fn scope_sync<R>(&self, work: impl FnOnce() -> R) -> R {
+        AMBIENT.sync_scope(self.clone(), work)
+    }
+
+    /// Binds it to a tenant: an event of another tenant is refused at flush, one without a tenant gets this one.
+    pub fn bind_tenant(&self, tenant_id: impl Into<String>) {
+        self.state().tenant_id = Some(tenant_id.into());
+    }
+
+    /// Whether its transaction is still open.
+    pub fn is_open(&self) -> bool {
+        !self.state().frames.is_empty()
+    }
+
+    /// Whether `frame` has neither ended nor an open child.
+    pub fn is_top(&self, frame: FrameId) -> bool {
+        self.state().top(frame).is_ok()
+    }
+
+    /// Whether the top frame has events that are not flushed.
+    pub fn has_unflushed(&self) -> bool {
+        self.state().frames.iter().any(Frame::has_unflushed)
+    }
+
+    /// Whether any frame has events, flushed or not.
+    pub fn has_events(&self) -> bool {
+        self.state().frames.iter().any(Frame::has_events)
+    }
+
+    /// Opens a frame on top, for a savepoint.
+    pub fn push_frame(&self) -> FrameId {
+        let mut state = self.state();
+        let id = FrameId(state.next);
+        state.next += 1;
+        state.frames.push(Frame::new(id));
+        id
+    }
+
+    /// Shares the aggregate's pending events, and what it raises outside any scope until then, with `frame`.
+    ///
+    /// # Errors
+    /// [`FrameError`] if the frame has an open child or has ended.
+    pub fn collect(&self, frame: FrameId, pending: &mut PendingEvents) -> Result<(), FrameError> {
+        self.state().top(frame)?.share(pending.shared());
+        Ok(())
+    }
+
+    /// Adds bytes that have no Rust type, ordered with others of the same `key` unless it is empty.
+    ///
+    /// # Errors
+    /// [`FrameError`] if the frame has an open child or has ended.
+    #[track_caller]
+    pub fn enqueue(&self, frame: FrameId, topic: &str, key: &str, payload: Bytes) -> Result<(), FrameError> {
+        let stream = if key.is_empty() { Stream::None } else { Stream::Key(key.to_owned()) };
+        let content = Content::Raw { topic: topic.to_owned(), payload };
+        let event = RaisedEvent::new(content, stream, Metadata::current());
+        self.state().top(frame)?.add(event, None);
+        Ok(())
+    }
+
+    /// Notes that a statement failed: what was raised before it in the top frame is doubtful.
+    pub fn statement_failed(&self) {
+        if let Some(top) = self.state().frames.last_mut() {
+            top.statement_failed();
+        }
+    }
+
+    /// Says that the doubtful events of `frame` did happen.
+    ///
+    /// # Errors
+    /// [`FrameError`] if the frame has an open child or has ended.
+    pub fn keep_pending(&self, frame: FrameId) -> Result<(), FrameError> {
+        self.state().top(frame)?.keep();
+        Ok(())
+    }
+
+    /// Drops the events of `frame` that are not flushed.
+    ///
+    /// # Errors
+    /// [`FrameError`] if the frame has an open child, has ended, or its events are in the outbox already: then only a
+    /// rollback takes them back.
+    pub fn discard_pending(&self, frame: FrameId) -> Result<(), FrameError> {
+        self.state().top(frame)?.discard_unflushed()
+    }
+
+    /// Serialises what `frame` and those below it hold unflushed, in order: an event of the frame below comes first, and if
+    /// this frame is discarded it is unflushed again. Nothing changes until [`Flush::done`].
+    ///
+    /// # Errors
+    /// [`FlushError`]; nothing is lost, the events stay where they are.
+    pub fn flush(&self, frame: FrameId, sharding: &Sharding) -> Result<Flush, FlushError> {
+        let mut state = self.state();
+        state.top(frame)?.decided()?;
+        flush::serialise(self.clone(), &state, frame, sharding)
+    }
+
+    /// Ends the top frame after its savepoint was released: its events belong to the frame below.
+    /// Ends the lowest frame after the commit: its events are written, and nothing is pending any more.
+    ///
+    /// # Errors
+    /// [`FrameError`] if the frame has an open child, has ended, or is doubtful.
+    pub fn merge(&self, frame: FrameId) -> Result<(), FrameError> {
+        let mut state = self.state();
+        state.top(frame)?.decided()?;
+        let ended = state.frames.pop().expect("the top frame is there");
+        let Some(below) = state.frames.last().map(|below| below.id) else {
+            ended.committed();
+            return Ok(());
+        };
+        state.frames.iter_mut().for_each(|lower| lower.rewrite(frame, below));
+        state.frames.last_mut().expect("there is a frame below").absorb(ended, below);
+        Ok(())
+    }
+
+    /// Whether [`merge`](Self::merge) would be accepted now.
+    ///
+    /// # Errors
+    /// The error that `merge` would return.
+    pub fn check_mergeable(&self, frame: FrameId) -> Result<(), FrameError> {
+        self.state().top(frame)?.decided()
+    }
+
+    /// Ends `frame` and every frame above it without a trace: what was collected goes back to its aggregate.
+    pub fn discard(&self, frame: FrameId) {
+        let mut state = self.state();
+        if let Some(index) = state.frames.iter().position(|candidate| candidate.id == frame) {
+            let ended = state.frames.split_off(index);
+            for lower in &mut state.frames {
+                ended.iter().rev().for_each(|frame| lower.unwrite(frame.id));
+            }
+            drop(state);
+            ended.into_iter().rev().for_each(Frame::discarded);
+        }
+    }
+
+    pub(crate) fn raise(&self, event: RaisedEvent) {
+        if let Some(top) = self.state().frames.last_mut() {
+            top.add(event, None);
+        }
+    }
+
+    /// Raises an aggregate's event after what the aggregate had pending, so that their order holds.
+    pub(crate) fn raise_after(&self, pending: &PendingEvents, event: RaisedEvent) {
+        let mut state = self.state();
+        let Some(top) = state.frames.last_mut() else { return };
+        if let Some(list) = pending.list() {
+            top.take_from(list);
+        }
+        top.add(event, None);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn top(&mut self, frame: FrameId) -> Result<&mut Frame, FrameError> {
+        match self.frames.iter().rposition(|candidate| candidate.id == frame) {
+            Some(index) if index + 1 == self.frames.len() => Ok(&mut self.frames[index]),
+            Some(_) => Err(FrameError::ChildOpen),
+            None => Err(FrameError::Ended),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! Why a unit of work refuses.
+
+use std::panic::Location;
+
+use crate::id::EventId;
+
+/// An event could not be raised.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RaiseError {
+    /// There is no transaction around the caller.
+    #[error("`{schema}` was raised outside any transaction; raise it inside `transaction`, `transaction_async` or `tx.scope`")]
+    NoScope {
+        /// The schema of the event.
+        schema: &'static str,
+    },
+}
+
+/// A transaction may not do this now.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FrameError {
+    /// A nested transaction of it is open.
+    #[error("a nested transaction is still open; commit it or roll it back first")]
+    ChildOpen,
+    /// It has ended.
+    #[error("the transaction has ended; raise, collect and flush before commit or rollback")]
+    Ended,
+    /// A statement failed, the failure was swallowed, and events were raised before it.
+    #[error(
+        "a statement failed after {events} event(s) were raised, the first is `{schema}` raised at {raised_at}; put what may fail in \
+         a nested transaction, or say `keep_pending()` or `discard_pending()`"
+    )]
+    Doubtful {
+        /// How many events are doubtful.
+        events: usize,
+        /// The schema of the first.
+        schema: String,
+        /// The line that raised it.
+        raised_at: &'static Location<'static>,
+    },
+    /// The events are in the outbox already.
+    #[error("{events} event(s) are flushed already; only a rollback takes them back")]
+    AlreadyFlushed {
+        /// How many events are flushed.
+        events: usize,
+    },
+}
+
+/// Raised events could not be serialised into the outbox. Nothing was written and nothing is lost.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FlushError {
+    /// The transaction may not flush now.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// Serde refused the event.
+    #[error("`{schema}` raised at {raised_at} cannot be serialised")]
+    Unserialisable {
+        /// The schema of the event.
+        schema: String,
+        /// The line that raised it.
+        raised_at: &'static Location<'static>,
+        /// What serde said.
+        source: serde_json::Error,
+    },
+    /// The aggregate had no id when it raised the event.
+    #[error(
+        "`{schema}` was raised at {raised_at} before `{aggregate_type}` had an id; insert it first or give it an id that the \
+         application makes, like `Uuid::now_v7()`"
+    )]
+    UnsetAggregateId {
+        /// The schema of the event.
+        schema: String,
+        /// The type of the aggregate.
+        aggregate_type: &'static str,
+        /// The line that raised it.
+        raised_at: &'static Location<'static>,
+    },
+    /// The event belongs to another tenant than the transaction.
+    #[error("`{schema}` raised at {raised_at} is of tenant `{event_tenant}`, the transaction is bound to `{bound_tenant}`")]
+    OtherTenant {
+        /// The schema of the event.
+        schema: String,
+        /// The tenant of the event.
+        event_tenant: String,
+        /// The tenant of the transaction.
+        bound_tenant: String,
+        /// The line that raised it.
+        raised_at: &'static Location<'static>,
+    },
+    /// Two events with one id and different content.
+    #[error("event id {event_id} stands for two different events in one transaction, the second raised at {raised_at}")]
+    ConflictingId {
+        /// The id.
+        event_id: EventId,
+        /// The line that raised the second one.
+        raised_at: &'static Location<'static>,
+    },
+}

@@ -1,0 +1,169 @@
+//! Serialising raised events into outbox entries.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::error::FlushError;
+use super::{FrameId, State, UnitOfWork};
+use crate::envelope::Envelope;
+use crate::id::EventId;
+use crate::metadata::Metadata;
+use crate::outbox::{OutboxEntry, Sharding};
+use crate::pending::{Content, RaisedEvent, Stream};
+
+/// Serialised events, to be written in one go and then confirmed with [`done`](Self::done).
+///
+/// Dropping it instead (a failed or cancelled statement) leaves the events unflushed: writing them again is safe, because the
+/// outbox knows them by their ids.
+#[derive(Debug)]
+#[must_use = "write the entries, then call `done`"]
+pub struct Flush {
+    unit_of_work: UnitOfWork,
+    within: FrameId,
+    events: usize,
+    /// What to write, in order.
+    pub entries: Vec<OutboxEntry>,
+}
+
+impl Flush {
+    /// Notes that the entries are written.
+    pub fn done(self) {
+        let mut state = self.unit_of_work.state();
+        let mut left = self.events;
+        for frame in &mut state.frames {
+            left = frame.mark_flushed(left, self.within);
+        }
+    }
+}
+
+pub(super) fn serialise(
+    unit_of_work: UnitOfWork,
+    state: &State,
+    within: FrameId,
+    sharding: &Sharding,
+) -> Result<Flush, FlushError> {
+    let mut serialiser = Serialiser::new(state.tenant_id.as_deref(), sharding);
+    for frame in &state.frames {
+        frame.for_each_unflushed(&mut |event| serialiser.add(event))?;
+    }
+    Ok(Flush { unit_of_work, within, events: serialiser.seen, entries: serialiser.entries })
+}
+
+struct Serialiser<'a> {
+    tenant_id: Option<&'a str>,
+    sharding: &'a Sharding,
+    entries: Vec<OutboxEntry>,
+    supplied: HashMap<EventId, usize>,
+    headers: Option<(Arc<Metadata>, Bytes)>,
+    seen: usize,
+}
+
+impl<'a> Serialiser<'a> {
+    fn new(tenant_id: Option<&'a str>, sharding: &'a Sharding) -> Self {
+        Self { tenant_id, sharding, entries: Vec::new(), supplied: HashMap::new(), headers: None, seen: 0 }
+    }
+
+    fn add(&mut self, event: &RaisedEvent) -> Result<(), FlushError> {
+        self.seen += 1;
+        let envelope = self.envelope(event)?;
+        let id_supplied = event.metadata.event_id.is_some();
+        if id_supplied && self.is_repeated(&envelope, event)? {
+            return Ok(());
+        }
+        let shard = self.sharding.shard(&envelope);
+        self.entries.push(OutboxEntry { shard, id_supplied, envelope });
+        Ok(())
+    }
+
+    /// Whether this unit of work holds the same event already; another event with its id is an error.
+    fn is_repeated(&mut self, envelope: &Envelope, event: &RaisedEvent) -> Result<bool, FlushError> {
+        let Some(&first) = self.supplied.get(&envelope.event_id) else {
+            self.supplied.insert(envelope.event_id, self.entries.len());
+            return Ok(false);
+        };
+        let first = &self.entries[first].envelope;
+        let same = first.event_type == envelope.event_type
+            && first.aggregate_id == envelope.aggregate_id
+            && first.payload == envelope.payload;
+        if same { Ok(true) } else { Err(FlushError::ConflictingId { event_id: envelope.event_id, raised_at: event.raised_at }) }
+    }
+
+    fn envelope(&mut self, event: &RaisedEvent) -> Result<Envelope, FlushError> {
+        let (event_type, schema_version, payload) = content(event)?;
+        let (aggregate_type, aggregate_id) = stream(event)?;
+        let metadata = &event.metadata;
+        let mut envelope = Envelope::new(event_type, schema_version, event.occurred_at, payload);
+        envelope.event_id = event.event_id;
+        envelope.aggregate_type = Cow::Borrowed(aggregate_type);
+        envelope.aggregate_id = aggregate_id;
+        envelope.tenant_id = self.tenant(event)?;
+        envelope.topic = topic(event);
+        envelope.routing_key = metadata.routing_key.clone();
+        envelope.headers = self.headers(metadata);
+        if matches!(event.content, Content::Raw { .. }) {
+            envelope.content_encoding = Some("binary".to_owned());
+        }
+        Ok(envelope)
+    }
+
+    fn tenant(&self, event: &RaisedEvent) -> Result<Option<String>, FlushError> {
+        match (event.metadata.tenant_id.as_deref(), self.tenant_id) {
+            (Some(event_tenant), Some(bound)) if event_tenant != bound => Err(FlushError::OtherTenant {
+                schema: event.schema().into_owned(),
+                event_tenant: event_tenant.to_owned(),
+                bound_tenant: bound.to_owned(),
+                raised_at: event.raised_at,
+            }),
+            (own, bound) => Ok(own.or(bound).map(str::to_owned)),
+        }
+    }
+
+    /// The encoded headers; events that share their metadata share the bytes.
+    fn headers(&mut self, metadata: &Arc<Metadata>) -> Bytes {
+        match &self.headers {
+            Some((known, encoded)) if Arc::ptr_eq(known, metadata) => encoded.clone(),
+            _ => {
+                let encoded = metadata.encoded_headers();
+                self.headers = Some((Arc::clone(metadata), encoded.clone()));
+                encoded
+            }
+        }
+    }
+}
+
+fn content(event: &RaisedEvent) -> Result<(Cow<'static, str>, u32, Bytes), FlushError> {
+    match &event.content {
+        Content::Typed(typed) => {
+            let mut payload = Vec::with_capacity(256);
+            typed.encode(&mut payload).map_err(|source| FlushError::Unserialisable {
+                schema: event.schema().into_owned(),
+                raised_at: event.raised_at,
+                source,
+            })?;
+            let descriptor = typed.descriptor();
+            Ok((Cow::Borrowed(descriptor.schema), descriptor.version, payload.into()))
+        }
+        Content::Raw { topic, payload } => Ok((Cow::Owned(topic.clone()), 0, payload.clone())),
+    }
+}
+
+fn stream(event: &RaisedEvent) -> Result<(&'static str, String), FlushError> {
+    match &event.stream {
+        Stream::Aggregate { aggregate_type, aggregate_id: Some(id) } => Ok((aggregate_type, id.clone())),
+        Stream::Aggregate { aggregate_type, aggregate_id: None } => Err(FlushError::UnsetAggregateId {
+            schema: event.schema().into_owned(),
+            aggregate_type,
+            raised_at: event.raised_at,
+        }),
+        Stream::Key(key) => Ok(("", key.clone())),
+        Stream::None => Ok(("", String::new())),
+    }
+}
+
+fn topic(event: &RaisedEvent) -> Option<String> {
+    let declared = || event.event().and_then(|event| event.descriptor().topic).map(str::to_owned);
+    event.metadata.topic.clone().or_else(declared)
+}
