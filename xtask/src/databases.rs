@@ -1,0 +1,223 @@
+//! Finds a server for each back end: the one of the environment, the local one, one started for this run.
+//!
+//! A server counts as found when the tests' own driver has logged in to it, see `xtask/probe`.
+
+use std::env;
+use std::fmt;
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::Result;
+use crate::workspace::output;
+
+mod docker;
+mod mysql;
+mod postgres;
+mod private;
+
+const START_PATIENCE: Duration = Duration::from_secs(90);
+const POLL: Duration = Duration::from_millis(200);
+
+/// A back end that the tests run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BackEnd {
+    Sqlite,
+    Postgres,
+    Mysql,
+}
+
+impl BackEnd {
+    pub(crate) const ALL: [Self; 3] = [Self::Sqlite, Self::Postgres, Self::Mysql];
+
+    /// The name of the test modules of this back end, and of `--only`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgres",
+            Self::Mysql => "mysql",
+        }
+    }
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|back_end| back_end.name() == name)
+    }
+
+    /// The variable that tells the tests where the server is. SQLite needs none.
+    pub(crate) fn variable(self) -> Option<&'static str> {
+        match self {
+            Self::Sqlite => None,
+            Self::Postgres => Some("BENTO_TEST_POSTGRES_URL"),
+            Self::Mysql => Some("BENTO_TEST_MYSQL_URL"),
+        }
+    }
+
+    /// Where a server with the usual defaults is.
+    fn local_url(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite::memory:",
+            Self::Postgres => "postgres://postgres@127.0.0.1:5432/postgres",
+            Self::Mysql => "mysql://root@127.0.0.1:3306/",
+        }
+    }
+
+    fn local_address(self) -> (&'static str, u16) {
+        (
+            "127.0.0.1",
+            if self == Self::Postgres { 5432 } else { 3306 },
+        )
+    }
+}
+
+/// A server that answers; one that was started for this run ends with it.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) url: String,
+    version: String,
+    source: String,
+    /// Kept for its `Drop`, which stops a server that this run started.
+    _running: Option<Running>,
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}, {}", self.version, self.source)
+    }
+}
+
+/// The program that logs in and asks for the version.
+#[derive(Debug)]
+pub(crate) struct Probe<'a> {
+    pub(crate) program: &'a Path,
+}
+
+impl Probe<'_> {
+    /// The server's version, or why it could not be asked.
+    fn ask(&self, url: &str) -> Result<String> {
+        let version = output(Command::new(self.program).arg(url))?;
+        let short = version.split(" on ").next().unwrap_or_default();
+        Ok(short.trim().to_owned())
+    }
+}
+
+/// A server for the back end, or nothing but a printed account of what was tried.
+///
+/// # Errors
+/// When one was asked for, by the environment or by `--only`, and none can be had.
+pub(crate) fn find(
+    back_end: BackEnd,
+    probe: &Probe<'_>,
+    asked_for: bool,
+) -> Result<Option<Server>> {
+    let variable = back_end.variable().ok_or("SQLite needs no server")?;
+    if let Ok(url) = env::var(variable) {
+        let version = probe
+            .ask(&url)
+            .map_err(|error| format!("{variable} is set but cannot be used: {error}"))?;
+        let source = format!("from {variable}");
+        return Ok(Some(Server {
+            url,
+            version,
+            source,
+            _running: None,
+        }));
+    }
+    let mut tried = Vec::new();
+    for (way, attempt) in WAYS {
+        match attempt(back_end, probe) {
+            Ok(server) => return Ok(Some(server)),
+            Err(error) => tried.push(format!("  {way}: {error}")),
+        }
+    }
+    let account = format!(
+        "no server for {}; tried\n{}",
+        back_end.name(),
+        tried.join("\n")
+    );
+    if asked_for {
+        return Err(format!("{account}\nset {variable} to use one elsewhere").into());
+    }
+    println!("{account}");
+    Ok(None)
+}
+
+type Attempt = fn(BackEnd, &Probe<'_>) -> Result<Server>;
+
+/// The ways to a server, nearest first.
+const WAYS: [(&str, Attempt); 4] = [
+    ("the usual local port", local),
+    ("installed programs", private::start),
+    ("Debian's package", private::install_and_start),
+    ("Docker", docker::start),
+];
+
+fn local(back_end: BackEnd, probe: &Probe<'_>) -> Result<Server> {
+    let url = back_end.local_url().to_owned();
+    // The driver would go on trying for seconds where nothing listens.
+    TcpStream::connect(back_end.local_address())?;
+    let version = probe.ask(&url)?;
+    Ok(Server {
+        url,
+        version,
+        source: "the server on the usual local port".to_owned(),
+        _running: None,
+    })
+}
+
+/// Waits until a server that is starting lets us in.
+fn wait_until_ready(
+    url: String,
+    source: String,
+    mut running: Running,
+    probe: &Probe<'_>,
+) -> Result<Server> {
+    let start = Instant::now();
+    loop {
+        match probe.ask(&url) {
+            Ok(version) => {
+                return Ok(Server {
+                    url,
+                    version,
+                    source,
+                    _running: Some(running),
+                });
+            }
+            Err(error) if start.elapsed() > START_PATIENCE => {
+                return Err(
+                    format!("started, but not ready after {START_PATIENCE:?}: {error}").into(),
+                );
+            }
+            Err(_) => running.still_there()?,
+        }
+        thread::sleep(POLL);
+    }
+}
+
+/// A server that this run started. Dropping it stops it and removes its data.
+#[derive(Debug)]
+enum Running {
+    Process(private::Process),
+    Container(String),
+}
+
+impl Running {
+    fn still_there(&mut self) -> Result {
+        match self {
+            Self::Process(process) => process.still_there(),
+            Self::Container(_) => Ok(()),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        match self {
+            Self::Process(process) => process.stop(),
+            Self::Container(id) => docker::stop(id),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! `cargo xtask examples`: runs each example and compares what it prints with its `expected_output.txt`.
+//!
+//! What differs from run to run is written there as a placeholder, see [`pattern`]. `--bless` rewrites the file from
+//! what was printed, keeps every line that still matches, and puts placeholders for ids and times.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::Result;
+use crate::workspace::{Package, build_programs, output, packages, program, root};
+
+mod pattern;
+
+pub(crate) fn run(arguments: &[String]) -> Result {
+    let bless = arguments.iter().any(|argument| argument == "--bless");
+    let names: Vec<&String> = arguments
+        .iter()
+        .filter(|argument| *argument != "--bless")
+        .collect();
+    let examples = examples(&names)?;
+    let programs = build_programs()?;
+    let mut differing = Vec::new();
+    for example in &examples {
+        let printed = execute(program(&programs, &example.name)?, &example.name)?;
+        let file = example.directory.join("expected_output.txt");
+        if bless {
+            let old = fs::read_to_string(&file).unwrap_or_default();
+            fs::write(&file, pattern::blessed(&old, &printed))?;
+            println!("{}: written", example.name);
+        } else if matches(&file, &printed)? {
+            println!("{}: as expected", example.name);
+        } else {
+            differing.push(example.name.as_str());
+        }
+    }
+    if differing.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("printed something else: {}", differing.join(", ")).into())
+    }
+}
+
+fn examples(names: &[&String]) -> Result<Vec<Package>> {
+    let directory = root().join("examples");
+    let mut examples = packages()?;
+    examples.retain(|package| package.directory.starts_with(&directory));
+    if let Some(unknown) = names
+        .iter()
+        .find(|name| examples.iter().all(|example| example.name != ***name))
+    {
+        return Err(format!("there is no example `{unknown}`").into());
+    }
+    if !names.is_empty() {
+        examples.retain(|example| names.iter().any(|name| **name == example.name));
+    }
+    Ok(examples)
+}
+
+/// Runs the example in an empty directory, as on a first run, with nothing of ours in its environment.
+fn execute(program: &Path, name: &str) -> Result<String> {
+    let directory = std::env::temp_dir().join(format!("bento-xtask-{}-{name}", std::process::id()));
+    fs::create_dir_all(&directory)?;
+    let printed = output(
+        Command::new(program)
+            .current_dir(&directory)
+            .env_remove("DATABASE_URL")
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null()),
+    );
+    fs::remove_dir_all(&directory)?;
+    printed
+}
+
+fn matches(file: &Path, printed: &str) -> Result<bool> {
+    let expected = fs::read_to_string(file).map_err(|error| {
+        format!(
+            "{}: {error}; write it with `cargo xtask examples --bless`",
+            file.display()
+        )
+    })?;
+    let differences = pattern::differences(&expected, printed);
+    if !differences.is_empty() {
+        println!("{} (- expected, + printed):", file.display());
+        differences.iter().for_each(|line| println!("{line}"));
+    }
+    Ok(differences.is_empty())
+}

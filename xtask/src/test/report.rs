@@ -1,0 +1,352 @@
+//! Counts libtest's output by suite and back end.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::{AddAssign, Sub};
+
+use crate::Result;
+use crate::databases::BackEnd;
+
+/// The suites that every back end must pass.
+const SUITES: [&str; 3] = ["store", "transaction", "journey"];
+/// Tests on a back end that belong to none of them.
+const OTHER: &str = "other";
+const ROWS: [&str; 4] = [SUITES[0], SUITES[1], SUITES[2], OTHER];
+
+/// What ran, read line by line from the output of `cargo test`.
+#[derive(Debug)]
+pub(super) struct Report {
+    in_use: Vec<BackEnd>,
+    /// As libtest counts, by suite and back end; `None` is a test that needs no back end.
+    cells: BTreeMap<(&'static str, Option<&'static str>), Counts>,
+    /// What libtest itself says at the end of each program.
+    total: Counts,
+    program: Program,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    passed: usize,
+    failed: usize,
+    ignored: usize,
+}
+
+/// The test program whose output is being read.
+#[derive(Debug, Default)]
+struct Program {
+    /// The file name of an integration test, which may be a suite.
+    integration_test: Option<String>,
+}
+
+impl Report {
+    pub(super) fn new(in_use: impl IntoIterator<Item = BackEnd>) -> Self {
+        Self {
+            in_use: in_use.into_iter().collect(),
+            cells: BTreeMap::new(),
+            total: Counts::default(),
+            program: Program::default(),
+        }
+    }
+
+    /// Reads one line of cargo's or libtest's output; other lines are passed over.
+    pub(super) fn read_line(&mut self, line: &str) {
+        if let Some(program) = Program::from_line(line) {
+            self.program = program;
+        } else if let Some(summary) = line.strip_prefix("test result: ") {
+            self.total += Counts::from_summary(summary);
+        } else if let Some((path, counts)) = test_line(line)
+            && let Some(cell) = self.program.cell(path)
+        {
+            *self.cells.entry(cell).or_default() += counts;
+        }
+    }
+
+    /// # Errors
+    /// When a test failed, or a suite did not run where it should have.
+    pub(super) fn verdict(&self, cargo_succeeded: bool, all_was_asked_for: bool) -> Result {
+        if self.total.failed > 0 {
+            return Err(format!("{} tests failed", self.total.failed).into());
+        }
+        if !cargo_succeeded {
+            return Err("cargo test failed although no test did; see above".into());
+        }
+        let holes = self.holes();
+        if all_was_asked_for && !holes.is_empty() {
+            return Err(format!("no test ran of: {}", holes.join(", ")).into());
+        }
+        Ok(())
+    }
+
+    fn holes(&self) -> Vec<String> {
+        let mut holes = Vec::new();
+        for suite in SUITES {
+            for back_end in &self.in_use {
+                if self.counts(suite, Some(back_end.name())).ran() == 0 {
+                    holes.push(format!("{suite} on {}", back_end.name()));
+                }
+            }
+        }
+        holes
+    }
+
+    fn counts(&self, suite: &'static str, back_end: Option<&'static str>) -> Counts {
+        self.cells
+            .get(&(suite, back_end))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// What no suite and no back end claims: unit tests, compile errors, documentation.
+    fn remainder(&self) -> Counts {
+        self.cells
+            .values()
+            .fold(self.total, |rest, counts| rest - *counts)
+    }
+
+    fn cell_text(&self, suite: &'static str, back_end: BackEnd) -> String {
+        let counts = self.counts(suite, Some(back_end.name()));
+        if self.in_use.contains(&back_end) {
+            counts.to_string()
+        } else {
+            // Without its server a test returns at once, which libtest calls passed.
+            Counts {
+                ignored: counts.passed + counts.ignored,
+                ..Counts::default()
+            }
+            .to_string()
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rows =
+            vec![["suite", "sqlite", "postgres", "mysql", "no back end"].map(str::to_owned)];
+        for suite in ROWS {
+            let [sqlite, postgres, mysql] =
+                BackEnd::ALL.map(|back_end| self.cell_text(suite, back_end));
+            let mut free = self.counts(suite, None);
+            if suite == OTHER {
+                free += self.remainder();
+            }
+            rows.push([suite.to_owned(), sqlite, postgres, mysql, free.to_string()]);
+        }
+        let width = |column: usize| {
+            rows.iter()
+                .map(|row| row[column].len())
+                .max()
+                .unwrap_or_default()
+        };
+        let widths = [width(0), width(1), width(2), width(3)];
+        for [suite, sqlite, postgres, mysql, free] in &rows {
+            let [w0, w1, w2, w3] = widths;
+            writeln!(
+                formatter,
+                "{suite:w0$}  {sqlite:w1$}  {postgres:w2$}  {mysql:w3$}  {free}"
+            )?;
+        }
+        write!(formatter, "all: {}", self.total)
+    }
+}
+
+impl Counts {
+    /// Reads `ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s`.
+    fn from_summary(summary: &str) -> Self {
+        let number = |word: &str| {
+            let words: Vec<&str> = summary
+                .split([' ', ';'])
+                .filter(|word| !word.is_empty())
+                .collect();
+            let at = words.iter().position(|candidate| *candidate == word);
+            at.and_then(|at| words.get(at.checked_sub(1)?)?.parse().ok())
+                .unwrap_or_default()
+        };
+        Self {
+            passed: number("passed"),
+            failed: number("failed"),
+            ignored: number("ignored"),
+        }
+    }
+
+    fn ran(self) -> usize {
+        self.passed + self.failed
+    }
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.ignored += other.ignored;
+    }
+}
+
+impl Sub for Counts {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self {
+            passed: self.passed.saturating_sub(other.passed),
+            failed: self.failed.saturating_sub(other.failed),
+            ignored: self.ignored.saturating_sub(other.ignored),
+        }
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [
+            (self.passed, "passed"),
+            (self.failed, "failed"),
+            (self.ignored, "skipped"),
+        ];
+        let text: Vec<String> = parts
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, word)| format!("{count} {word}"))
+            .collect();
+        formatter.write_str(
+            if text.is_empty() {
+                "-".to_owned()
+            } else {
+                text.join(", ")
+            }
+            .as_str(),
+        )
+    }
+}
+
+impl Program {
+    /// Reads cargo's announcement of a test program: `Running tests/store.rs (target/debug/deps/store-0f…)`.
+    fn from_line(line: &str) -> Option<Self> {
+        let line = line.trim_start();
+        if line.starts_with("Doc-tests ") {
+            return Some(Self::default());
+        }
+        let what = line
+            .strip_prefix("Running ")
+            .filter(|what| what.ends_with(')'))?;
+        if what.starts_with("unittests ") {
+            return Some(Self::default());
+        }
+        let (_, executable) = what.rsplit_once(['/', '\\'])?;
+        let (name, _) = executable.rsplit_once('-')?;
+        Some(Self {
+            integration_test: Some(name.to_owned()),
+        })
+    }
+
+    /// Where a test counts; nowhere if it belongs neither to a suite nor to a back end.
+    fn cell(&self, path: &str) -> Option<(&'static str, Option<&'static str>)> {
+        let segments: Vec<&str> = path.split("::").collect();
+        let back_end = segments
+            .iter()
+            .find_map(|segment| BackEnd::from_name(segment))
+            .map(BackEnd::name);
+        let suite = self
+            .integration_test
+            .as_deref()
+            .and_then(suite)
+            .or_else(|| suite(segments[0]));
+        match (suite, back_end) {
+            (Some(suite), _) => Some((suite, back_end)),
+            // Unit tests may sit in a module that is named like a back end without needing one.
+            (None, Some(_)) if self.integration_test.is_some() => Some((OTHER, back_end)),
+            (None, _) => None,
+        }
+    }
+}
+
+fn suite(name: &str) -> Option<&'static str> {
+    SUITES.into_iter().find(|suite| *suite == name)
+}
+
+/// Reads `test path::of::it ... ok`. Documentation and compile-error tests, named by file, are left to the summary.
+fn test_line(line: &str) -> Option<(&str, Counts)> {
+    let (path, outcome) = line.strip_prefix("test ")?.split_once(" ... ")?;
+    let path = path.strip_suffix(" - should panic").unwrap_or(path);
+    if path.contains(' ') || path.contains(".rs") {
+        return None;
+    }
+    let mut counts = Counts::default();
+    match outcome {
+        "ok" => counts.passed = 1,
+        "FAILED" => counts.failed = 1,
+        _ if outcome.starts_with("ignored") => counts.ignored = 1,
+        _ => return None,
+    }
+    Some((path, counts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OUTPUT: &str = "\
+     Running unittests src/lib.rs (target/debug/deps/bento_seaorm-01)
+test dialect::postgres::quotes_names ... ok
+test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s
+     Running tests/transaction.rs (target/debug/deps/transaction-02)
+test postgres::rollback_writes_nothing ... ok
+test mysql::rollback_writes_nothing ... ok
+test sqlite::rollback_writes_nothing ... FAILED
+test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.10s
+     Running tests/all.rs (target/debug/deps/all-03)
+test store::postgres::claims_once ... ok
+test store::memory::claims_once ... ok
+test codec::postgres::round_trip ... ignored, slow
+test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.10s
+   Doc-tests bento_core
+test bento-core/src/event.rs - event (line 3) ... ok
+test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.10s";
+
+    fn report() -> Report {
+        let mut report = Report::new([BackEnd::Sqlite, BackEnd::Postgres]);
+        OUTPUT.lines().for_each(|line| report.read_line(line));
+        report
+    }
+
+    #[test]
+    fn a_test_counts_by_program_or_leading_module_and_by_back_end() {
+        let table = "\
+suite        sqlite    postgres   mysql      no back end
+store        -         1 passed   -          1 passed
+transaction  1 failed  1 passed   1 skipped  -
+journey      -         -          -          -
+other        -         1 skipped  -          2 passed
+all: 6 passed, 1 failed, 1 skipped";
+        let shown: Vec<String> = report()
+            .to_string()
+            .lines()
+            .map(|line| line.trim_end().to_owned())
+            .collect();
+        assert_eq!(shown.join("\n"), table);
+    }
+
+    #[test]
+    fn a_suite_that_did_not_run_on_a_back_end_in_use_is_a_hole() {
+        assert_eq!(
+            report().holes(),
+            [
+                "store on sqlite",
+                "journey on sqlite",
+                "journey on postgres"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_failed_test_fails_the_command() {
+        assert_eq!(
+            report().verdict(true, false).unwrap_err().to_string(),
+            "1 tests failed"
+        );
+    }
+
+    #[test]
+    fn a_filtered_run_may_have_holes() {
+        let empty = Report::new([BackEnd::Sqlite]);
+        empty.verdict(true, false).unwrap();
+        empty.verdict(true, true).unwrap_err();
+    }
+}

@@ -1,0 +1,165 @@
+//! Rust source with what is not code blanked out, so that checks need no parser. Positions and lines stay the same.
+
+/// The source with comments, texts and test-only items as spaces.
+pub(super) fn code_without_tests(text: &str) -> String {
+    let mut code = code(text);
+    const MARK: &str = "#[cfg(test)]";
+    while let Some(start) = code.find(MARK) {
+        let end = end_of_item(&code, start + MARK.len());
+        let blank = blanked(&code[start..end]);
+        code.replace_range(start..end, &blank);
+    }
+    code
+}
+
+/// The source with comments and texts as spaces.
+pub(super) fn code(text: &str) -> String {
+    let mut code = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(next) = rest.chars().next() {
+        let (length, is_code) = match text_or_comment_length(rest, code.chars().next_back()) {
+            Some(length) => (length, false),
+            None => (next.len_utf8(), true),
+        };
+        let (token, after) = rest.split_at(length);
+        if is_code {
+            code.push_str(token);
+        } else {
+            code.push_str(&blanked(token));
+        }
+        rest = after;
+    }
+    code
+}
+
+/// The number of the line, from 1, in which a position is.
+pub(super) fn line_of(text: &str, at: usize) -> usize {
+    text[..at].matches('\n').count() + 1
+}
+
+/// Spaces of the same length, with the same line ends.
+fn blanked(text: &str) -> String {
+    text.bytes()
+        .map(|byte| if byte == b'\n' { '\n' } else { ' ' })
+        .collect()
+}
+
+fn text_or_comment_length(rest: &str, before: Option<char>) -> Option<usize> {
+    let starts_a_word = !before.is_some_and(|before| before == '_' || before.is_alphanumeric());
+    if rest.starts_with("//") {
+        return Some(rest.find('\n').unwrap_or(rest.len()));
+    }
+    if rest.starts_with("/*") {
+        return Some(block_comment_length(rest));
+    }
+    if starts_a_word && let Some(length) = raw_text_length(rest) {
+        return Some(length);
+    }
+    if rest.starts_with('"') {
+        return Some(quoted_length(rest, '"'));
+    }
+    if rest.starts_with('\'') {
+        return character_length(rest);
+    }
+    None
+}
+
+fn block_comment_length(rest: &str) -> usize {
+    let mut depth = 0;
+    let mut at = 0;
+    while at < rest.len() {
+        if rest[at..].starts_with("/*") {
+            depth += 1;
+            at += 2;
+        } else if rest[at..].starts_with("*/") {
+            depth -= 1;
+            at += 2;
+            if depth == 0 {
+                return at;
+            }
+        } else {
+            at += rest[at..].chars().next().map_or(1, char::len_utf8);
+        }
+    }
+    rest.len()
+}
+
+/// `r"…"`, `r#"…"#`, `br"…"`, `cr"…"`.
+fn raw_text_length(rest: &str) -> Option<usize> {
+    let after_prefix = rest
+        .strip_prefix(['b', 'c'])
+        .unwrap_or(rest)
+        .strip_prefix('r')?;
+    let after_hashes = after_prefix.trim_start_matches('#');
+    let hashes = &after_prefix[..after_prefix.len() - after_hashes.len()];
+    let content = after_hashes.strip_prefix('"')?;
+    let end = format!("\"{hashes}");
+    let start = rest.len() - content.len();
+    Some(
+        content
+            .find(&end)
+            .map_or(rest.len(), |at| start + at + end.len()),
+    )
+}
+
+fn quoted_length(rest: &str, quote: char) -> usize {
+    let mut escaped = false;
+    for (at, next) in rest.char_indices().skip(1) {
+        match next {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            _ if next == quote => return at + 1,
+            _ => {}
+        }
+    }
+    rest.len()
+}
+
+/// A character, or nothing for a lifetime.
+fn character_length(rest: &str) -> Option<usize> {
+    let mut inside = rest[1..].chars();
+    match inside.next()? {
+        '\\' => Some(quoted_length(rest, '\'')),
+        only => (inside.next() == Some('\'')).then_some(only.len_utf8() + 2),
+    }
+}
+
+/// Where the item ends that starts at `from`: behind its braces, or at its semicolon.
+fn end_of_item(code: &str, from: usize) -> usize {
+    let mut depth = 0_usize;
+    for (offset, next) in code[from..].char_indices() {
+        match next {
+            '{' | '(' | '[' => depth += 1,
+            '}' | ')' | ']' => {
+                depth = depth.saturating_sub(1);
+                if depth == 0 && next == '}' {
+                    return from + offset + 1;
+                }
+            }
+            ';' if depth == 0 => return from + offset + 1,
+            _ => {}
+        }
+    }
+    code.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_and_comments_are_blank_and_lifetimes_are_code() {
+        let text = "a<'x> '\\'' \"t\\\"\" r#\"u\"\"# /* v /* w */ */ b // y\nc";
+        let shown: Vec<String> = code(text).split_whitespace().map(str::to_owned).collect();
+        assert_eq!(shown, ["a<'x>", "b", "c"]);
+        assert_eq!(code(text).len(), text.len());
+    }
+
+    #[test]
+    fn a_test_only_item_is_blank_to_its_end() {
+        let text = "a\n#[cfg(test)]\nmod tests { fn b() { c[1]; } }\nd\n#[cfg(test)]\nuse e;\nf";
+        let code = code_without_tests(text);
+        assert_eq!(code.split_whitespace().collect::<Vec<_>>(), ["a", "d", "f"]);
+        assert_eq!(line_of(&code, code.find('f').unwrap()), 7);
+    }
+}
