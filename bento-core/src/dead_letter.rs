@@ -48,7 +48,17 @@ impl DeadLetter {
         parks: bool,
         envelope: Arc<Envelope>,
     ) -> Self {
-        Self { destination, shard, position, attempts, cause, error, failed_at, parks, envelope }
+        Self {
+            destination,
+            shard,
+            position,
+            attempts,
+            cause,
+            error,
+            failed_at,
+            parks,
+            envelope,
+        }
     }
 }
 
@@ -75,19 +85,24 @@ pub struct DeadLetterQuery {
 pub struct Replayed {
     /// Whether the dead letter was there and is now due again.
     pub replayed: bool,
-    /// Whether later events of its aggregate may be out already, so that it arrives late.
+    /// Whether later events of its aggregate may be out already, so that it arrives late: it did not park its aggregate.
+    /// Never for an event without order.
     pub later_ones_out: bool,
 }
 
 /// The dead letters of a store.
 pub trait DeadLetters: Send + Sync {
-    /// Lists dead letters, oldest first.
+    /// Lists dead letters, oldest failure first, then by event id.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    fn list(&self, query: &DeadLetterQuery) -> impl Future<Output = Result<Vec<DeadLetter>, StoreError>> + Send;
+    fn list(
+        &self,
+        query: &DeadLetterQuery,
+    ) -> impl Future<Output = Result<Vec<DeadLetter>, StoreError>> + Send;
 
-    /// Makes a dead letter due again, with its original id and position, before the held events of its aggregate.
+    /// Makes a dead letter due again at once, with its original id and position and no attempts counted, before the held events
+    /// of its aggregate. The aggregate goes on when its last dead letter that parks is replayed or discarded.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].

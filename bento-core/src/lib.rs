@@ -9,12 +9,14 @@ pub mod dead_letter;
 pub mod envelope;
 pub mod event;
 pub mod id;
+pub mod inspect;
 pub mod metadata;
 pub mod outbox;
 pub mod pending;
 pub mod publish;
 pub mod registry;
 pub mod relay;
+pub mod retry;
 pub mod telemetry;
 pub mod unit_of_work;
 

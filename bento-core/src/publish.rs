@@ -1,40 +1,50 @@
 //! The seam to brokers.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use crate::envelope::Envelope;
 
-/// Where an event goes.
+/// Where an event goes. Cheap to clone.
+///
+/// What is not said here comes from the event itself: see [`Delivery::topic`] and [`Delivery::partition_key`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Destination {
     /// The name under which progress is kept: one aggregate may be stuck for one destination and go on for another.
     pub name: Arc<str>,
-    /// The topic, subject, exchange or stream.
-    pub topic: String,
-    /// What the broker keeps in order: the aggregate's id; empty for an event without order.
-    pub partition_key: String,
+    /// The topic, subject, exchange or stream, if not the event's own.
+    pub topic: Option<Arc<str>>,
+    /// What the broker keeps in order, if not the aggregate's id.
+    pub partition_key: Option<Arc<str>>,
 }
 
 impl Destination {
-    /// The destination of every event while no router says otherwise: the event's topic, or else its schema, keyed by its
-    /// aggregate.
-    pub fn of(envelope: &Envelope) -> Self {
-        Self {
-            name: Arc::from(Self::DEFAULT),
-            topic: envelope.topic.clone().unwrap_or_else(|| envelope.event_type.clone().into_owned()),
-            partition_key: envelope.aggregate_id.clone(),
-        }
-    }
-
     /// The name of the destination that is used while no router says otherwise.
     pub const DEFAULT: &'static str = "default";
+
+    /// The destination `name`, with the event's own topic and partition key.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self {
+            name: name.into(),
+            topic: None,
+            partition_key: None,
+        }
+    }
 }
 
-/// One event on its way to one destination.
+/// The destination of every event while no router says otherwise.
+impl Default for Destination {
+    fn default() -> Self {
+        static NAME: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(Destination::DEFAULT));
+        Self::new(Arc::clone(&NAME))
+    }
+}
+
+/// One event on its way to one destination. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Delivery {
@@ -49,7 +59,30 @@ pub struct Delivery {
 impl Delivery {
     /// The first attempt to bring `envelope` to `destination`.
     pub fn new(envelope: Arc<Envelope>, destination: Destination) -> Self {
-        Self { envelope, destination, attempts: 0 }
+        Self {
+            envelope,
+            destination,
+            attempts: 0,
+        }
+    }
+
+    /// The topic: the destination's, else the event's own, else its schema.
+    pub fn topic(&self) -> &str {
+        let own = || {
+            self.envelope
+                .topic
+                .as_deref()
+                .unwrap_or(&self.envelope.event_type)
+        };
+        self.destination.topic.as_deref().unwrap_or_else(own)
+    }
+
+    /// What the broker keeps in order: the destination's key, else the aggregate's id; empty for an event without order.
+    pub fn partition_key(&self) -> &str {
+        self.destination
+            .partition_key
+            .as_deref()
+            .unwrap_or(&self.envelope.aggregate_id)
     }
 }
 
@@ -67,7 +100,7 @@ impl Delivery {
 ///
 /// impl Publisher for Log {
 ///     async fn publish(&self, batch: &[Delivery]) -> Vec<Result<(), PublishError>> {
-///         batch.iter().map(|delivery| { tracing::info!(topic = delivery.destination.topic); Ok(()) }).collect()
+///         batch.iter().map(|delivery| { tracing::info!(topic = delivery.topic()); Ok(()) }).collect()
 ///     }
 /// }
 /// ```
@@ -80,7 +113,10 @@ pub trait Publisher: fmt::Debug + Send + Sync + 'static {
     /// Brings each delivery to its destination and waits for the broker's confirmation.
     ///
     /// Returns one answer per delivery, in the batch's order. A missing answer counts as a transient failure.
-    fn publish(&self, batch: &[Delivery]) -> impl Future<Output = Vec<Result<(), PublishError>>> + Send;
+    fn publish(
+        &self,
+        batch: &[Delivery],
+    ) -> impl Future<Output = Vec<Result<(), PublishError>>> + Send;
 
     /// Whether a batch may hold several events of one aggregate: only if, after one of them fails, no later one of the same
     /// aggregate in the batch is published either.
@@ -90,7 +126,10 @@ pub trait Publisher: fmt::Debug + Send + Sync + 'static {
 }
 
 impl<P: Publisher + ?Sized> Publisher for Arc<P> {
-    fn publish(&self, batch: &[Delivery]) -> impl Future<Output = Vec<Result<(), PublishError>>> + Send {
+    fn publish(
+        &self,
+        batch: &[Delivery],
+    ) -> impl Future<Output = Vec<Result<(), PublishError>>> + Send {
         (**self).publish(batch)
     }
 
@@ -126,7 +165,7 @@ impl FailureClass {
 #[error("{message}")]
 pub struct PublishError {
     class: FailureClass,
-    message: String,
+    message: Cow<'static, str>,
     retry_after: Option<Duration>,
     #[source]
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -134,18 +173,30 @@ pub struct PublishError {
 
 impl PublishError {
     /// A failure that may pass by itself.
-    pub fn transient(message: impl Into<String>) -> Self {
-        Self { class: FailureClass::Transient, message: message.into(), retry_after: None, source: None }
+    pub fn transient(message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            class: FailureClass::Transient,
+            message: message.into(),
+            retry_after: None,
+            source: None,
+        }
     }
 
     /// A failure that will not pass by itself: the event becomes a dead letter at once.
-    pub fn permanent(message: impl Into<String>) -> Self {
-        Self { class: FailureClass::Permanent, ..Self::transient(message) }
+    pub fn permanent(message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            class: FailureClass::Permanent,
+            ..Self::transient(message)
+        }
     }
 
     /// The broker asks for less; the next attempt is made no sooner than `retry_after`.
-    pub fn throttled(message: impl Into<String>, retry_after: Duration) -> Self {
-        Self { class: FailureClass::Throttled, retry_after: Some(retry_after), ..Self::transient(message) }
+    pub fn throttled(message: impl Into<Cow<'static, str>>, retry_after: Duration) -> Self {
+        Self {
+            class: FailureClass::Throttled,
+            retry_after: Some(retry_after),
+            ..Self::transient(message)
+        }
     }
 
     /// Keeps what caused it.
@@ -167,7 +218,7 @@ impl PublishError {
 
     /// The message and those of every cause, joined by `: `.
     pub fn chain(&self) -> String {
-        let mut text = self.message.clone();
+        let mut text = self.message.clone().into_owned();
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
             text.push_str(": ");

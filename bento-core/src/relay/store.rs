@@ -13,7 +13,30 @@
 //! 5. Leases, retries and deadlines run by the store's clock, never by the relay's.
 //! 6. Held rows of one aggregate leave in position order, and none of them while an earlier one is a dead letter that parks the
 //!    aggregate.
+//!
+//! In detail, where two stores could otherwise differ:
+//!
+//! * **A lease** that has run out may be claimed by another relay, which raises its epoch. Until somebody does, its owner still
+//!   holds it: `advance` and `heartbeat` renew it. Losing it is a change of owner or epoch, never the clock alone.
+//! * **The fair share** of a relay is its part of the shards among the relays whose last heartbeat is younger than its ttl: with
+//!   `n` relays serving `s` shards nobody claims more than `s / n` rounded up, and nobody is left with less than `s / n` rounded
+//!   down once the others have given up their surplus. A row of a relay that is dead counts for nothing.
+//! * **Held rows** are due by their head: the first held row of a stream. A head is due when its `retry_after` has passed, or at
+//!   once without one. With a due head come its followers, whatever they say themselves, as many as `held` allows; if fewer than
+//!   `held` rows are returned, every follower of every returned head is among them. An event without order
+//!   (`Envelope::is_ordered`) is a stream of its own: always a head, never a follower.
+//! * **A stream is parked** while one of its dead letters parks. A parked stream has no due head.
+//! * **[`Advanced::streams`]** lists every stream of the shard that has a held row or is parked, after the settlements of the same
+//!   call; never an event without order. It is returned when the known revision differs, so also for `None`.
+//! * **The revision** changes whenever an operator replays or discards in the shard. It need not change with a settlement: the
+//!   relay asks again with `None` after one that is not [`Settlement::Published`].
+//! * **A settlement** whose row is gone (or no longer where the settlement expects it: fresh, or held for the destination) changes
+//!   nothing and is no error: the call was repeated, or an operator was quicker. A row that is held or dead already for a
+//!   destination is not doubled.
+//! * **Releasing** a shard, by a hand-over or by [`RelayStore::release`], leaves it free at once. A shard claimed later from an
+//!   owner that did not release it was [taken over](Holdings::taken_over).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -149,10 +172,17 @@ pub struct Burial {
     pub attempts: u32,
     /// Why the last attempt failed.
     pub error: String,
-    /// `max attempts`, `permanent`: why nobody tries again.
-    pub cause: String,
+    /// Why nobody tries again: [`Burial::MAX_ATTEMPTS`] or [`Burial::PERMANENT`].
+    pub cause: Cow<'static, str>,
     /// Whether its aggregate is parked until an operator replays or discards it. Never for an event without order.
     pub parks: bool,
+}
+
+impl Burial {
+    /// The cause of a row that was tried as often as the retry policy allows.
+    pub const MAX_ATTEMPTS: &'static str = "max attempts";
+    /// The cause of a row whose failure will not pass by itself.
+    pub const PERMANENT: &'static str = "permanent";
 }
 
 /// One call of the seam.
@@ -166,9 +196,9 @@ pub struct Advance {
     pub settled: Vec<Settlement>,
     /// How many fresh rows to return at most; 0 only settles.
     pub fresh: usize,
-    /// How many due held rows to return at most.
+    /// How many due held rows to return at most; 0 for none.
     pub held: usize,
-    /// The revision of the held rows that the relay knows; another one returns [`Advanced::streams`].
+    /// The revision of the held rows that the relay knows; `None` or another one returns [`Advanced::streams`].
     pub revision: Option<i64>,
 }
 
@@ -183,7 +213,7 @@ pub struct Advanced {
     pub revision: i64,
     /// The streams that are held back or parked in this shard, if the revision differs from the one that the relay knew.
     pub streams: Option<Vec<StreamKey>>,
-    /// When the next held row is due, by the store's clock from now; `None` without one.
+    /// When the next held row is due that is not due yet, by the store's clock from now; `None` without one.
     pub next_due: Option<Duration>,
 }
 
@@ -198,7 +228,8 @@ pub struct Heartbeat {
     pub lanes: Option<Vec<u16>>,
     /// Whether it may take shards that are free, up to its fair share.
     pub claim: bool,
-    /// Shards it may give up, because nothing of theirs is in flight; those above its fair share are handed over.
+    /// Shards of its own that it may give up, because nothing of theirs is in flight; as many as are above its fair share are
+    /// handed over, and the others kept. The relay works on none of them until the call returns.
     pub idle: Vec<ShardId>,
 }
 
@@ -209,7 +240,7 @@ pub struct Holdings {
     pub leases: Vec<Lease>,
     /// Of those claimed now, the ones taken from a relay that died: something of theirs may be published twice.
     pub taken_over: Vec<ShardId>,
-    /// Shards the relay should stop working on and report as idle next time, so that others get their share.
+    /// How many shards above its fair share it still holds: so many should it stop working on and report as idle next time.
     pub surplus: usize,
 }
 
@@ -232,19 +263,28 @@ pub trait RelayStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: the leases run out unless a later call succeeds.
-    fn heartbeat(&self, heartbeat: Heartbeat) -> impl Future<Output = Result<Holdings, StoreError>> + Send;
+    fn heartbeat(
+        &self,
+        heartbeat: Heartbeat,
+    ) -> impl Future<Output = Result<Holdings, StoreError>> + Send;
 
     /// Settles, checks and renews the lease, and returns what comes next, in one transaction.
     ///
     /// # Errors
     /// [`StoreError::LeaseLost`]: nothing was settled. [`StoreError::Unavailable`]: unclear, repeat.
-    fn advance(&self, advance: Advance) -> impl Future<Output = Result<Advanced, StoreError>> + Send;
+    fn advance(
+        &self,
+        advance: Advance,
+    ) -> impl Future<Output = Result<Advanced, StoreError>> + Send;
 
     /// Those of the leased shards that have fresh rows or due held rows; as cheap as the back end allows.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    fn probe(&self, shards: &[ShardId]) -> impl Future<Output = Result<Vec<ShardId>, StoreError>> + Send;
+    fn probe(
+        &self,
+        shards: &[ShardId],
+    ) -> impl Future<Output = Result<Vec<ShardId>, StoreError>> + Send;
 
     /// Gives up all leases of a relay, so that others need not wait for them to run out, and forgets the relay.
     ///
@@ -272,7 +312,9 @@ pub enum StoreError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A table is missing.
-    #[error("table `{table}` is missing; run `bento_seaorm::migrate(&db)` or add `bento_seaorm::migration::migrations()` to your migrator")]
+    #[error(
+        "table `{table}` is missing; run `bento_seaorm::migrate(&db)` or add `bento_seaorm::migration::migrations()` to your migrator"
+    )]
     NotMigrated {
         /// The table.
         table: String,
@@ -304,6 +346,8 @@ pub enum StoreError {
 impl StoreError {
     /// The database did not answer as it should.
     pub fn unavailable(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::Unavailable { source: source.into() }
+        Self::Unavailable {
+            source: source.into(),
+        }
     }
 }
