@@ -5,10 +5,7 @@ use crate::workspace::{cargo, succeed};
 
 pub(crate) fn run(arguments: &[String]) -> Result {
     let mut command = cargo();
-    command
-        .arg("test")
-        .env("TRYBUILD", "overwrite")
-        .env("UPDATE_EXPECT", "1");
+    command.arg("test").env("TRYBUILD", "overwrite").env("UPDATE_EXPECT", "1");
     if arguments.is_empty() {
         command.arg("--workspace");
     }

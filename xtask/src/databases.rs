@@ -42,9 +42,7 @@ impl BackEnd {
     }
 
     pub(crate) fn from_name(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|back_end| back_end.name() == name)
+        Self::ALL.into_iter().find(|back_end| back_end.name() == name)
     }
 
     /// The variable that tells the tests where the server is. SQLite needs none.
@@ -66,10 +64,7 @@ impl BackEnd {
     }
 
     fn local_address(self) -> (&'static str, u16) {
-        (
-            "127.0.0.1",
-            if self == Self::Postgres { 5432 } else { 3306 },
-        )
+        ("127.0.0.1", if self == Self::Postgres { 5432 } else { 3306 })
     }
 }
 
@@ -108,23 +103,12 @@ impl Probe<'_> {
 ///
 /// # Errors
 /// When one was asked for, by the environment or by `--only`, and none can be had.
-pub(crate) fn find(
-    back_end: BackEnd,
-    probe: &Probe<'_>,
-    asked_for: bool,
-) -> Result<Option<Server>> {
+pub(crate) fn find(back_end: BackEnd, probe: &Probe<'_>, asked_for: bool) -> Result<Option<Server>> {
     let variable = back_end.variable().ok_or("SQLite needs no server")?;
     if let Ok(url) = env::var(variable) {
-        let version = probe
-            .ask(&url)
-            .map_err(|error| format!("{variable} is set but cannot be used: {error}"))?;
+        let version = probe.ask(&url).map_err(|error| format!("{variable} is set but cannot be used: {error}"))?;
         let source = format!("from {variable}");
-        return Ok(Some(Server {
-            url,
-            version,
-            source,
-            _running: None,
-        }));
+        return Ok(Some(Server { url, version, source, _running: None }));
     }
     let mut tried = Vec::new();
     for (way, attempt) in WAYS {
@@ -133,11 +117,7 @@ pub(crate) fn find(
             Err(error) => tried.push(format!("  {way}: {error}")),
         }
     }
-    let account = format!(
-        "no server for {}; tried\n{}",
-        back_end.name(),
-        tried.join("\n")
-    );
+    let account = format!("no server for {}; tried\n{}", back_end.name(), tried.join("\n"));
     if asked_for {
         return Err(format!("{account}\nset {variable} to use one elsewhere").into());
     }
@@ -160,36 +140,19 @@ fn local(back_end: BackEnd, probe: &Probe<'_>) -> Result<Server> {
     // The driver would go on trying for seconds where nothing listens.
     TcpStream::connect(back_end.local_address())?;
     let version = probe.ask(&url)?;
-    Ok(Server {
-        url,
-        version,
-        source: "the server on the usual local port".to_owned(),
-        _running: None,
-    })
+    Ok(Server { url, version, source: "the server on the usual local port".to_owned(), _running: None })
 }
 
 /// Waits until a server that is starting lets us in.
-fn wait_until_ready(
-    url: String,
-    source: String,
-    mut running: Running,
-    probe: &Probe<'_>,
-) -> Result<Server> {
+fn wait_until_ready(url: String, source: String, mut running: Running, probe: &Probe<'_>) -> Result<Server> {
     let start = Instant::now();
     loop {
         match probe.ask(&url) {
             Ok(version) => {
-                return Ok(Server {
-                    url,
-                    version,
-                    source,
-                    _running: Some(running),
-                });
+                return Ok(Server { url, version, source, _running: Some(running) });
             }
             Err(error) if start.elapsed() > START_PATIENCE => {
-                return Err(
-                    format!("started, but not ready after {START_PATIENCE:?}: {error}").into(),
-                );
+                return Err(format!("started, but not ready after {START_PATIENCE:?}: {error}").into());
             }
             Err(_) => running.still_there()?,
         }

@@ -14,10 +14,7 @@ mod pattern;
 
 pub(crate) fn run(arguments: &[String]) -> Result {
     let bless = arguments.iter().any(|argument| argument == "--bless");
-    let names: Vec<&String> = arguments
-        .iter()
-        .filter(|argument| *argument != "--bless")
-        .collect();
+    let names: Vec<&String> = arguments.iter().filter(|argument| *argument != "--bless").collect();
     let examples = examples(&names)?;
     let programs = build_programs()?;
     let mut differing = Vec::new();
@@ -34,21 +31,14 @@ pub(crate) fn run(arguments: &[String]) -> Result {
             differing.push(example.name.as_str());
         }
     }
-    if differing.is_empty() {
-        Ok(())
-    } else {
-        Err(format!("printed something else: {}", differing.join(", ")).into())
-    }
+    if differing.is_empty() { Ok(()) } else { Err(format!("printed something else: {}", differing.join(", ")).into()) }
 }
 
 fn examples(names: &[&String]) -> Result<Vec<Package>> {
     let directory = root().join("examples");
     let mut examples = packages()?;
     examples.retain(|package| package.directory.starts_with(&directory));
-    if let Some(unknown) = names
-        .iter()
-        .find(|name| examples.iter().all(|example| example.name != ***name))
-    {
+    if let Some(unknown) = names.iter().find(|name| examples.iter().all(|example| example.name != ***name)) {
         return Err(format!("there is no example `{unknown}`").into());
     }
     if !names.is_empty() {
@@ -73,12 +63,8 @@ fn execute(program: &Path, name: &str) -> Result<String> {
 }
 
 fn matches(file: &Path, printed: &str) -> Result<bool> {
-    let expected = fs::read_to_string(file).map_err(|error| {
-        format!(
-            "{}: {error}; write it with `cargo xtask examples --bless`",
-            file.display()
-        )
-    })?;
+    let expected = fs::read_to_string(file)
+        .map_err(|error| format!("{}: {error}; write it with `cargo xtask examples --bless`", file.display()))?;
     let differences = pattern::differences(&expected, printed);
     if !differences.is_empty() {
         println!("{} (- expected, + printed):", file.display());

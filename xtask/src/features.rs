@@ -16,13 +16,7 @@ pub(crate) fn run() -> Result {
 fn check(package: &Package, feature: Option<&str>) -> Result {
     println!("{} with {}", package.name, feature.unwrap_or("no feature"));
     let mut command = cargo();
-    command.args([
-        "check",
-        "--quiet",
-        "--package",
-        &package.name,
-        "--no-default-features",
-    ]);
+    command.args(["check", "--quiet", "--package", &package.name, "--no-default-features"]);
     if let Some(feature) = feature {
         command.args(["--features", feature]);
     }

@@ -33,9 +33,7 @@ struct Chosen {
 pub(crate) fn run(arguments: &[String]) -> Result {
     let request = Request::parse(arguments)?;
     let programs = build_programs()?;
-    let probe = Probe {
-        program: program(&programs, "xtask-probe")?,
-    };
+    let probe = Probe { program: program(&programs, "xtask-probe")? };
     let chosen = choose(&request, &probe)?;
     for Chosen { back_end, server } in &chosen {
         match server {
@@ -58,9 +56,7 @@ impl Request {
                 "--only" => request.only = Some(back_ends(rest.next().map_or("", String::as_str))?),
                 "--" => request.filters = rest.by_ref().cloned().collect(),
                 other => {
-                    return Err(
-                        format!("unknown argument `{other}`; filters go behind `--`").into(),
-                    );
+                    return Err(format!("unknown argument `{other}`; filters go behind `--`").into());
                 }
             }
         }
@@ -72,9 +68,8 @@ fn back_ends(names: &str) -> Result<Vec<BackEnd>> {
     names
         .split(',')
         .map(|name| {
-            BackEnd::from_name(name).ok_or_else(|| {
-                format!("`{name}` is no back end; --only takes sqlite, postgres, mysql").into()
-            })
+            BackEnd::from_name(name)
+                .ok_or_else(|| format!("`{name}` is no back end; --only takes sqlite, postgres, mysql").into())
         })
         .collect()
 }
@@ -87,15 +82,9 @@ fn choose(request: &Request, probe: &Probe<'_>) -> Result<Vec<Chosen>> {
             continue;
         }
         if back_end == BackEnd::Sqlite {
-            chosen.push(Chosen {
-                back_end,
-                server: None,
-            });
+            chosen.push(Chosen { back_end, server: None });
         } else if let Some(server) = databases::find(back_end, probe, asked_for == Some(true))? {
-            chosen.push(Chosen {
-                back_end,
-                server: Some(server),
-            });
+            chosen.push(Chosen { back_end, server: Some(server) });
         }
     }
     Ok(chosen)
@@ -104,9 +93,7 @@ fn choose(request: &Request, probe: &Probe<'_>) -> Result<Vec<Chosen>> {
 /// `cargo test` with the servers in its environment, and only those that were chosen.
 fn test_command(request: &Request, chosen: &[Chosen]) -> Command {
     let mut command = cargo();
-    command
-        .args(["test", "--workspace", "--no-fail-fast", "--"])
-        .args(&request.filters);
+    command.args(["test", "--workspace", "--no-fail-fast", "--"]).args(&request.filters);
     for variable in BackEnd::ALL.into_iter().filter_map(BackEnd::variable) {
         command.env_remove(variable);
     }
@@ -127,9 +114,7 @@ fn stream(command: &mut Command, report: &mut Report) -> Result<ExitStatus> {
     command.stderr(writer.try_clone()?).stdout(writer);
     let mut child = command.spawn()?;
     // The command holds the writing ends; the pipe ends only when they are gone.
-    command
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null());
+    command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
     let mut reader = BufReader::new(reader);
     let mut line = Vec::new();
     let mut stdout = std::io::stdout().lock();
@@ -151,8 +136,7 @@ mod tests {
 
     #[test]
     fn only_and_filters_are_read() {
-        let request =
-            Request::parse(&words(&["--only", "sqlite,mysql", "--", "rollback"])).unwrap();
+        let request = Request::parse(&words(&["--only", "sqlite,mysql", "--", "rollback"])).unwrap();
         assert_eq!(request.only, Some(vec![BackEnd::Sqlite, BackEnd::Mysql]));
         assert_eq!(request.filters, ["rollback"]);
     }

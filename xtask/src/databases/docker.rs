@@ -15,24 +15,10 @@ pub(super) fn start(back_end: BackEnd, probe: &Probe<'_>) -> Result<Server> {
     };
     println!("starting {image} in Docker");
     let publish = format!("127.0.0.1::{port}");
-    let id = output(docker().args([
-        "run",
-        "--rm",
-        "--detach",
-        "--env",
-        setting,
-        "--publish",
-        &publish,
-        image,
-    ]))?;
+    let id = output(docker().args(["run", "--rm", "--detach", "--env", setting, "--publish", &publish, image]))?;
     let running = Running::Container(id.trim().to_owned());
     let address = output(docker().args(["port", id.trim(), &port.to_string()]))?;
-    let address = address
-        .lines()
-        .next()
-        .ok_or("Docker published no port")?
-        .trim()
-        .to_owned();
+    let address = address.lines().next().ok_or("Docker published no port")?.trim().to_owned();
     let url = match back_end {
         BackEnd::Postgres => format!("postgres://postgres@{address}/postgres"),
         _ => format!("mysql://root@{address}/"),

@@ -90,17 +90,12 @@ impl Report {
     }
 
     fn counts(&self, suite: &'static str, back_end: Option<&'static str>) -> Counts {
-        self.cells
-            .get(&(suite, back_end))
-            .copied()
-            .unwrap_or_default()
+        self.cells.get(&(suite, back_end)).copied().unwrap_or_default()
     }
 
     /// What no suite and no back end claims: unit tests, compile errors, documentation.
     fn remainder(&self) -> Counts {
-        self.cells
-            .values()
-            .fold(self.total, |rest, counts| rest - *counts)
+        self.cells.values().fold(self.total, |rest, counts| rest - *counts)
     }
 
     fn cell_text(&self, suite: &'static str, back_end: BackEnd) -> String {
@@ -109,41 +104,27 @@ impl Report {
             counts.to_string()
         } else {
             // Without its server a test returns at once, which libtest calls passed.
-            Counts {
-                ignored: counts.passed + counts.ignored,
-                ..Counts::default()
-            }
-            .to_string()
+            Counts { ignored: counts.passed + counts.ignored, ..Counts::default() }.to_string()
         }
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rows =
-            vec![["suite", "sqlite", "postgres", "mysql", "no back end"].map(str::to_owned)];
+        let mut rows = vec![["suite", "sqlite", "postgres", "mysql", "no back end"].map(str::to_owned)];
         for suite in ROWS {
-            let [sqlite, postgres, mysql] =
-                BackEnd::ALL.map(|back_end| self.cell_text(suite, back_end));
+            let [sqlite, postgres, mysql] = BackEnd::ALL.map(|back_end| self.cell_text(suite, back_end));
             let mut free = self.counts(suite, None);
             if suite == OTHER {
                 free += self.remainder();
             }
             rows.push([suite.to_owned(), sqlite, postgres, mysql, free.to_string()]);
         }
-        let width = |column: usize| {
-            rows.iter()
-                .map(|row| row[column].len())
-                .max()
-                .unwrap_or_default()
-        };
+        let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
         let widths = [width(0), width(1), width(2), width(3)];
         for [suite, sqlite, postgres, mysql, free] in &rows {
             let [w0, w1, w2, w3] = widths;
-            writeln!(
-                formatter,
-                "{suite:w0$}  {sqlite:w1$}  {postgres:w2$}  {mysql:w3$}  {free}"
-            )?;
+            writeln!(formatter, "{suite:w0$}  {sqlite:w1$}  {postgres:w2$}  {mysql:w3$}  {free}")?;
         }
         write!(formatter, "all: {}", self.total)
     }
@@ -153,19 +134,11 @@ impl Counts {
     /// Reads `ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s`.
     fn from_summary(summary: &str) -> Self {
         let number = |word: &str| {
-            let words: Vec<&str> = summary
-                .split([' ', ';'])
-                .filter(|word| !word.is_empty())
-                .collect();
+            let words: Vec<&str> = summary.split([' ', ';']).filter(|word| !word.is_empty()).collect();
             let at = words.iter().position(|candidate| *candidate == word);
-            at.and_then(|at| words.get(at.checked_sub(1)?)?.parse().ok())
-                .unwrap_or_default()
+            at.and_then(|at| words.get(at.checked_sub(1)?)?.parse().ok()).unwrap_or_default()
         };
-        Self {
-            passed: number("passed"),
-            failed: number("failed"),
-            ignored: number("ignored"),
-        }
+        Self { passed: number("passed"), failed: number("failed"), ignored: number("ignored") }
     }
 
     fn ran(self) -> usize {
@@ -195,24 +168,10 @@ impl Sub for Counts {
 
 impl fmt::Display for Counts {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = [
-            (self.passed, "passed"),
-            (self.failed, "failed"),
-            (self.ignored, "skipped"),
-        ];
-        let text: Vec<String> = parts
-            .iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, word)| format!("{count} {word}"))
-            .collect();
-        formatter.write_str(
-            if text.is_empty() {
-                "-".to_owned()
-            } else {
-                text.join(", ")
-            }
-            .as_str(),
-        )
+        let parts = [(self.passed, "passed"), (self.failed, "failed"), (self.ignored, "skipped")];
+        let text: Vec<String> =
+            parts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
+        formatter.write_str(if text.is_empty() { "-".to_owned() } else { text.join(", ") }.as_str())
     }
 }
 
@@ -223,31 +182,20 @@ impl Program {
         if line.starts_with("Doc-tests ") {
             return Some(Self::default());
         }
-        let what = line
-            .strip_prefix("Running ")
-            .filter(|what| what.ends_with(')'))?;
+        let what = line.strip_prefix("Running ").filter(|what| what.ends_with(')'))?;
         if what.starts_with("unittests ") {
             return Some(Self::default());
         }
         let (_, executable) = what.rsplit_once(['/', '\\'])?;
         let (name, _) = executable.rsplit_once('-')?;
-        Some(Self {
-            integration_test: Some(name.to_owned()),
-        })
+        Some(Self { integration_test: Some(name.to_owned()) })
     }
 
     /// Where a test counts; nowhere if it belongs neither to a suite nor to a back end.
     fn cell(&self, path: &str) -> Option<(&'static str, Option<&'static str>)> {
         let segments: Vec<&str> = path.split("::").collect();
-        let back_end = segments
-            .iter()
-            .find_map(|segment| BackEnd::from_name(segment))
-            .map(BackEnd::name);
-        let suite = self
-            .integration_test
-            .as_deref()
-            .and_then(suite)
-            .or_else(|| suite(segments[0]));
+        let back_end = segments.iter().find_map(|segment| BackEnd::from_name(segment)).map(BackEnd::name);
+        let suite = self.integration_test.as_deref().and_then(suite).or_else(|| suite(segments[0]));
         match (suite, back_end) {
             (Some(suite), _) => Some((suite, back_end)),
             // Unit tests may sit in a module that is named like a back end without needing one.
@@ -315,32 +263,18 @@ transaction  1 failed  1 passed   1 skipped  -
 journey      -         -          -          -
 other        -         1 skipped  -          2 passed
 all: 6 passed, 1 failed, 1 skipped";
-        let shown: Vec<String> = report()
-            .to_string()
-            .lines()
-            .map(|line| line.trim_end().to_owned())
-            .collect();
+        let shown: Vec<String> = report().to_string().lines().map(|line| line.trim_end().to_owned()).collect();
         assert_eq!(shown.join("\n"), table);
     }
 
     #[test]
     fn a_suite_that_did_not_run_on_a_back_end_in_use_is_a_hole() {
-        assert_eq!(
-            report().holes(),
-            [
-                "store on sqlite",
-                "journey on sqlite",
-                "journey on postgres"
-            ]
-        );
+        assert_eq!(report().holes(), ["store on sqlite", "journey on sqlite", "journey on postgres"]);
     }
 
     #[test]
     fn a_failed_test_fails_the_command() {
-        assert_eq!(
-            report().verdict(true, false).unwrap_err().to_string(),
-            "1 tests failed"
-        );
+        assert_eq!(report().verdict(true, false).unwrap_err().to_string(), "1 tests failed");
     }
 
     #[test]

@@ -11,13 +11,7 @@ const CRATE: &str = "bento-core/src/";
 const LAYERS: [&[&str]; 6] = [
     &["id", "clock", "error", "telemetry"],
     &["event", "codec", "upcast", "registry"],
-    &[
-        "metadata",
-        "envelope",
-        "pending",
-        "unit_of_work",
-        "aggregate",
-    ],
+    &["metadata", "envelope", "pending", "unit_of_work", "aggregate"],
     &["outbox"],
     &["publish"],
     &["retry", "relay", "dead_letter", "inspect", "private"],
@@ -43,10 +37,7 @@ fn module(path: &str) -> Option<&str> {
 
 fn faults_of(source: &Source, module: &str) -> Vec<String> {
     let Some(own_layer) = layer(module) else {
-        return vec![format!(
-            "{}: `{module}` has no place in xtask's list of layers",
-            source.path
-        )];
+        return vec![format!("{}: `{module}` has no place in xtask's list of layers", source.path)];
     };
     let code = code_without_tests(&source.text);
     let mut faults = Vec::new();
@@ -54,10 +45,7 @@ fn faults_of(source: &Source, module: &str) -> Vec<String> {
         // Other names are items that the root of the crate exports.
         if layer(name).is_some_and(|layer| layer > own_layer) {
             let line = line_of(&code, at);
-            faults.push(format!(
-                "{}:{line}: `{module}` uses `crate::{name}`, which stands below it",
-                source.path
-            ));
+            faults.push(format!("{}:{line}: `{module}` uses `crate::{name}`, which stands below it", source.path));
         }
     }
     faults
@@ -110,9 +98,7 @@ fn group(code: &str, open: usize) -> Vec<(usize, &str)> {
 }
 
 fn identifier(text: &str) -> &str {
-    let end = text
-        .find(|next: char| !(next.is_alphanumeric() || next == '_'))
-        .unwrap_or(text.len());
+    let end = text.find(|next: char| !(next.is_alphanumeric() || next == '_')).unwrap_or(text.len());
     &text[..end]
 }
 
@@ -121,22 +107,14 @@ mod tests {
     use super::*;
 
     fn faults_in(path: &str, text: &str) -> Vec<String> {
-        faults(&[Source {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }])
+        faults(&[Source { path: path.to_owned(), text: text.to_owned() }])
     }
 
     #[test]
     fn a_module_may_not_use_what_stands_below_it() {
-        let faults = faults_in(
-            "bento-core/src/event/field.rs",
-            "//! x\nuse crate::id::Id;\nuse crate::relay::Relay;\n",
-        );
-        assert_eq!(
-            faults,
-            ["bento-core/src/event/field.rs:3: `event` uses `crate::relay`, which stands below it"]
-        );
+        let faults =
+            faults_in("bento-core/src/event/field.rs", "//! x\nuse crate::id::Id;\nuse crate::relay::Relay;\n");
+        assert_eq!(faults, ["bento-core/src/event/field.rs:3: `event` uses `crate::relay`, which stands below it"]);
     }
 
     #[test]
@@ -148,14 +126,8 @@ mod tests {
     #[test]
     fn comments_texts_and_tests_are_free() {
         let text = "/// See [`crate::relay`].\nconst A: &str = \"crate::relay\";\n#[cfg(test)]\nmod tests {\n    use crate::relay::Relay;\n}\n";
-        assert_eq!(
-            faults_in("bento-core/src/event.rs", text),
-            Vec::<String>::new()
-        );
-        assert_eq!(
-            faults_in("bento-core/src/event/tests.rs", "use crate::relay::Relay;"),
-            Vec::<String>::new()
-        );
+        assert_eq!(faults_in("bento-core/src/event.rs", text), Vec::<String>::new());
+        assert_eq!(faults_in("bento-core/src/event/tests.rs", "use crate::relay::Relay;"), Vec::<String>::new());
     }
 
     #[test]

@@ -39,9 +39,7 @@ pub(super) fn line_of(text: &str, at: usize) -> usize {
 
 /// Spaces of the same length, with the same line ends.
 fn blanked(text: &str) -> String {
-    text.bytes()
-        .map(|byte| if byte == b'\n' { '\n' } else { ' ' })
-        .collect()
+    text.bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' }).collect()
 }
 
 fn text_or_comment_length(rest: &str, before: Option<char>) -> Option<usize> {
@@ -86,20 +84,13 @@ fn block_comment_length(rest: &str) -> usize {
 
 /// `r"…"`, `r#"…"#`, `br"…"`, `cr"…"`.
 fn raw_text_length(rest: &str) -> Option<usize> {
-    let after_prefix = rest
-        .strip_prefix(['b', 'c'])
-        .unwrap_or(rest)
-        .strip_prefix('r')?;
+    let after_prefix = rest.strip_prefix(['b', 'c']).unwrap_or(rest).strip_prefix('r')?;
     let after_hashes = after_prefix.trim_start_matches('#');
     let hashes = &after_prefix[..after_prefix.len() - after_hashes.len()];
     let content = after_hashes.strip_prefix('"')?;
     let end = format!("\"{hashes}");
     let start = rest.len() - content.len();
-    Some(
-        content
-            .find(&end)
-            .map_or(rest.len(), |at| start + at + end.len()),
-    )
+    Some(content.find(&end).map_or(rest.len(), |at| start + at + end.len()))
 }
 
 fn quoted_length(rest: &str, quote: char) -> usize {
