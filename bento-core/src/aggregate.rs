@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::event::{AnyEvent, EventDescriptor, RaisedBy};
+use crate::event::{AnyEvent, Declaration, EventDescriptor, RaisedBy};
 use crate::id::AggregateKey;
 use crate::metadata::Metadata;
 use crate::pending::{Content, PendingEvents, RaisedEvent, Stream};
@@ -79,16 +79,8 @@ pub struct AggregateDescriptor {
     pub aggregate_type: &'static str,
     /// The name of the struct.
     pub rust_name: &'static str,
-    /// `module_path!()` of the struct.
-    pub module_path: &'static str,
-    /// The package that declares it.
-    pub package: &'static str,
-    /// The version of that package.
-    pub package_version: &'static str,
-    /// The source file of the declaration.
-    pub file: &'static str,
-    /// The line of the declaration.
-    pub line: u32,
+    /// Where the declaration stands.
+    pub declared: Declaration,
     /// The doc comment of the struct.
     pub docs: &'static str,
     /// The events it raises.

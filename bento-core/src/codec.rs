@@ -1,22 +1,144 @@
-//! Payloads as JSON.
+//! Payloads as bytes: JSON, written in one pass and read back at whatever version was stored.
+
+use std::error::Error as StdError;
+use std::fmt;
 
 use serde::Serialize;
 
-use crate::event::DomainEvent;
+use crate::event::{DomainEvent, EventDescriptor};
+use crate::upcast::UpcastFault;
 
-/// Placeholder of the macro work in progress.
-#[derive(Debug, thiserror::Error)]
+use self::finite::Finite;
+pub(crate) use self::path::fault_path;
+
+mod finite;
+mod path;
+
+/// Appends `value` as JSON.
+///
+/// On an error `payload` is as long as it was.
+///
+/// # Errors
+/// When serde refuses a value, or a float anywhere in it is not finite: JSON has no such number and would store `null`.
+pub fn encode<T: Serialize + ?Sized>(value: &T, payload: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+    let before = payload.len();
+    serde_json::to_writer(&mut *payload, &Finite(value)).inspect_err(|_| payload.truncate(before))
+}
+
+/// Reads a stored payload as an `E`, whatever version it was written with.
+///
+/// The current version is one [`serde_json::from_slice`]; an earlier one runs its chain of upcasters once.
+///
+/// # Errors
+/// See [`DecodeError`]: four different answers.
+pub fn decode<E: DomainEvent>(schema: &str, version: u32, payload: &[u8]) -> Result<E, DecodeError> {
+    if schema != E::SCHEMA {
+        return Err(DecodeError::UnknownSchema { schema: schema.to_owned(), wanted: Some(E::SCHEMA) });
+    }
+    decode_version(version, payload)
+}
+
+/// Why a stored payload could not be read.
+///
+/// # Handling
+/// * [`UnknownSchema`](Self::UnknownSchema) and [`NewerVersion`](Self::NewerVersion): another binary, or the next release of this one, can read it. Keep the
+///   envelope whole and hand it on.
+/// * [`Retired`](Self::Retired): the declaration gave this version up. Migrate the stored rows, or lower `oldest` and write the upcaster.
+/// * [`Malformed`](Self::Malformed): no binary of this version can read it. Make it a dead letter.
+#[derive(Debug)]
+#[non_exhaustive]
 pub enum DecodeError {
-    /// Malformed.
-    #[error("malformed")]
-    Malformed(#[source] serde_json::Error),
+    /// Nothing in this binary, or not the type asked for, has this schema.
+    UnknownSchema {
+        /// The schema of the stored payload.
+        schema: String,
+        /// The schema of the type that was asked for, if a type was named.
+        wanted: Option<&'static str>,
+    },
+    /// It was written by a later release than this one.
+    NewerVersion {
+        /// The schema of the stored payload.
+        schema: &'static str,
+        /// The stored version.
+        version: u32,
+        /// The newest version this binary knows.
+        newest: u32,
+    },
+    /// The declaration says `oldest = …`, and the payload is older.
+    Retired {
+        /// The schema of the stored payload.
+        schema: &'static str,
+        /// The stored version.
+        version: u32,
+        /// The oldest version that can still be read.
+        oldest: u32,
+    },
+    /// The payload is not JSON, does not fit the fields, or its upcaster refused it.
+    Malformed {
+        /// The schema of the stored payload.
+        schema: &'static str,
+        /// The stored version.
+        version: u32,
+        /// The field at fault, `lines[2].price`, as far as it is known.
+        path: Option<String>,
+        /// What serde or the upcaster said.
+        source: Box<dyn StdError + Send + Sync>,
+    },
 }
 
-pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, payload: &mut Vec<u8>) -> Result<(), serde_json::Error> {
-    serde_json::to_writer(payload, value)
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownSchema { schema, wanted: Some(wanted) } => {
+                write!(f, "the payload is `{schema}`, but the type asked for is `{wanted}`: decode it as the type of its schema")
+            }
+            Self::UnknownSchema { schema, wanted: None } => {
+                write!(f, "no event in this binary has the schema `{schema}`: link the crate that declares it, or hand the envelope on as it is")
+            }
+            Self::NewerVersion { schema, version, newest } => {
+                write!(f, "`{schema}` version {version} is newer than this binary, which knows version {newest}: upgrade it, or hand the envelope on as it is")
+            }
+            Self::Retired { schema, version, oldest } => {
+                write!(f, "`{schema}` version {version} is retired, the oldest readable one is {oldest}: migrate what is stored, or lower `oldest` and add the upcaster")
+            }
+            Self::Malformed { schema, version, path: Some(path), .. } => {
+                write!(f, "the payload of `{schema}` version {version} does not fit its fields, at `{path}`")
+            }
+            Self::Malformed { schema, version, path: None, .. } => {
+                write!(f, "the payload of `{schema}` version {version} does not fit its fields")
+            }
+        }
+    }
 }
 
-/// Decodes.
-pub fn decode<E: DomainEvent>(_schema: &str, _version: u32, payload: &[u8]) -> Result<E, DecodeError> {
-    serde_json::from_slice(payload).map_err(DecodeError::Malformed)
+impl StdError for DecodeError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Malformed { source, .. } => Some(source.as_ref()),
+            _ => None,
+        }
+    }
 }
+
+/// [`decode`] for a payload whose schema is known to be that of `E`.
+pub(crate) fn decode_version<E: DomainEvent>(version: u32, payload: &[u8]) -> Result<E, DecodeError> {
+    let EventDescriptor { schema, version: newest, oldest, .. } = *E::DESCRIPTOR;
+    if version > newest {
+        return Err(DecodeError::NewerVersion { schema, version, newest });
+    }
+    if version < oldest {
+        return Err(DecodeError::Retired { schema, version, oldest });
+    }
+    decode_known_version(version, payload)
+        .map_err(|UpcastFault { path, source }| DecodeError::Malformed { schema, version, path, source })
+}
+
+/// The payload as an `E`, once it is known that `E` reads this version.
+pub(crate) fn decode_known_version<E: DomainEvent>(version: u32, payload: &[u8]) -> Result<E, UpcastFault> {
+    if version == E::VERSION {
+        serde_json::from_slice(payload).map_err(|source| UpcastFault::new(fault_path(payload, &source), source))
+    } else {
+        E::decode_older(version, payload)
+    }
+}
+

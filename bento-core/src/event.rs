@@ -11,11 +11,13 @@
 
 use std::any::Any;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use self::descriptor::{EventDescriptor, EventRole, FieldChange, FieldDescriptor};
+pub use self::descriptor::{Declaration, EventDescriptor, EventRole, FieldChange, FieldDescriptor, RemovedField};
+use crate::upcast::UpcastFault;
 
 mod descriptor;
 
@@ -34,6 +36,10 @@ pub trait DomainEvent: Serialize + DeserializeOwned + fmt::Debug + Send + Sync +
 
     /// The version of the payload that this struct is.
     const VERSION: u32 = Self::DESCRIPTOR.version;
+
+    /// Brings a payload of an earlier, not retired version to this one. Not public API: called by [`crate::codec`].
+    #[doc(hidden)]
+    fn decode_older(version: u32, payload: &[u8]) -> Result<Self, UpcastFault>;
 }
 
 /// An event that may be raised: declared here, at its current version.
@@ -51,6 +57,15 @@ pub trait Raisable: DomainEvent {}
     note = "list it: `#[aggregate(events(…, {Self}))]` on `{A}`"
 )]
 pub trait RaisedBy<A: ?Sized>: Raisable {}
+
+/// An earlier version of an event, kept as a Rust type for a hand-written upcaster.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not marked `superseded`, so nothing can be upcast from it",
+    label = "not a superseded version of an event",
+    note = "add `superseded` to its attribute: `#[domain_event(schema = \"…\", version = N, superseded)]`"
+)]
+pub trait Superseded: DomainEvent {}
 
 /// A domain event whose type is known only at run time, to be downcast.
 ///
@@ -70,8 +85,12 @@ pub trait AnyEvent: Any + fmt::Debug + Send + Sync {
 
     /// For downcasting into the owned event.
     fn into_any(self: Box<Self>) -> Box<dyn Any + Send + Sync>;
+
+    /// For downcasting into the shared event.
+    fn into_any_arc(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
+#[diagnostic::do_not_recommend]
 impl<E: DomainEvent> AnyEvent for E {
     fn descriptor(&self) -> &'static EventDescriptor {
         E::DESCRIPTOR
@@ -88,10 +107,21 @@ impl<E: DomainEvent> AnyEvent for E {
     fn into_any(self: Box<Self>) -> Box<dyn Any + Send + Sync> {
         self
     }
+
+    fn into_any_arc(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
 }
 
 impl dyn AnyEvent {
+    /// Whether the event is an `E`.
+    #[must_use]
+    pub fn is<E: DomainEvent>(&self) -> bool {
+        self.as_any().is::<E>()
+    }
+
     /// The event as an `E`, if it is one.
+    #[must_use]
     pub fn downcast_ref<E: DomainEvent>(&self) -> Option<&E> {
         self.as_any().downcast_ref()
     }
@@ -101,8 +131,20 @@ impl dyn AnyEvent {
     /// # Errors
     /// The event itself, if it is no `E`.
     pub fn downcast<E: DomainEvent>(self: Box<Self>) -> Result<Box<E>, Box<dyn AnyEvent>> {
-        if self.as_any().is::<E>() {
+        if self.is::<E>() {
             Ok(self.into_any().downcast().expect("the type was just checked"))
+        } else {
+            Err(self)
+        }
+    }
+
+    /// The event as a shared `E`.
+    ///
+    /// # Errors
+    /// The event itself, if it is no `E`.
+    pub fn downcast_arc<E: DomainEvent>(self: Arc<Self>) -> Result<Arc<E>, Arc<dyn AnyEvent>> {
+        if self.is::<E>() {
+            Ok(self.into_any_arc().downcast().expect("the type was just checked"))
         } else {
             Err(self)
         }

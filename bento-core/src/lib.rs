@@ -19,6 +19,11 @@ pub mod relay;
 pub mod retry;
 pub mod telemetry;
 pub mod unit_of_work;
+pub mod upcast;
+
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
 
 pub use bento_macros::{aggregate, domain_event};
 
@@ -30,3 +35,4 @@ pub use self::metadata::Metadata;
 pub use self::pending::PendingEvents;
 pub use self::registry::Registry;
 pub use self::unit_of_work::{raise, raise_with};
+pub use self::upcast::UpcastFrom;

@@ -1,20 +1,184 @@
-//! All events of the binary.
+//! Every event and aggregate this binary knows.
+//!
+//! Built once from what the macros registered. The order of registration is unspecified, so everything here is sorted.
+//!
+//! A crate that nobody names is not linked and registers nothing: [`Registry::require`] names it, and what is stored can be compared with what this binary
+//! reads through [`Registry::check_stored`].
 
-use crate::codec::DecodeError;
-use crate::event::AnyEvent;
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
-/// All events of the binary.
+use crate::aggregate::AggregateDescriptor;
+use crate::codec::{self, DecodeError};
+use crate::event::{AnyEvent, DomainEvent, EventDescriptor, EventRole};
+
+pub use self::catalogue::{Catalogue, CatalogueAggregate, CatalogueEvent, CatalogueField, CatalogueVersion};
+pub use self::fault::{RegistryErrors, RegistryFault};
+pub use self::lint::{Lint, LintName};
+pub use self::stored::{StoredError, StoredErrors, StoredSchema};
+
+mod catalogue;
+mod fault;
+mod lint;
+mod stored;
+
+/// What `#[domain_event]` submits. Not public API: written by the macro.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct EventRegistration {
+    descriptor: &'static EventDescriptor,
+    decode: fn(u32, &[u8]) -> Result<Box<dyn AnyEvent>, DecodeError>,
+}
+
+impl EventRegistration {
+    #[must_use]
+    pub const fn of<E: DomainEvent>() -> Self {
+        Self { descriptor: E::DESCRIPTOR, decode: decode_any::<E> }
+    }
+}
+
+/// What `#[aggregate]` submits. Not public API: written by the macro.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct AggregateRegistration(pub &'static AggregateDescriptor);
+
+inventory::collect!(EventRegistration);
+inventory::collect!(AggregateRegistration);
+
+fn decode_any<E: DomainEvent>(version: u32, payload: &[u8]) -> Result<Box<dyn AnyEvent>, DecodeError> {
+    codec::decode_version::<E>(version, payload).map(|event| Box::new(event) as Box<dyn AnyEvent>)
+}
+
+/// The events and aggregates of this binary.
 #[derive(Debug)]
-pub struct Registry;
+pub struct Registry {
+    /// Sorted by schema, version and place; a declaration that was linked twice is here once.
+    events: Vec<EventRegistration>,
+    aggregates: Vec<&'static AggregateDescriptor>,
+    readers: BTreeMap<&'static str, EventRegistration>,
+}
 
 impl Registry {
-    /// The one.
+    /// What the macros registered in this binary, put in order at the first call.
     pub fn global() -> &'static Self {
-        &Self
+        static GLOBAL: OnceLock<Registry> = OnceLock::new();
+        GLOBAL.get_or_init(|| {
+            Self::of(
+                inventory::iter::<EventRegistration>().copied(),
+                inventory::iter::<AggregateRegistration>().copied(),
+            )
+        })
     }
 
-    /// Decodes.
-    pub fn decode(&self, _: &str, _: u32, _: &[u8]) -> Result<Box<dyn AnyEvent>, DecodeError> {
-        unreachable!()
+    /// A registry of these alone. Not public API: for tests of the registry itself.
+    #[doc(hidden)]
+    pub fn of(
+        events: impl IntoIterator<Item = EventRegistration>,
+        aggregates: impl IntoIterator<Item = AggregateRegistration>,
+    ) -> Self {
+        let mut events: Vec<_> = events.into_iter().collect();
+        events.sort_by_key(|event| event_key(event.descriptor));
+        events.dedup_by_key(|event| event_key(event.descriptor));
+        let mut aggregates: Vec<_> = aggregates.into_iter().map(|registration| registration.0).collect();
+        aggregates.sort_by_key(|aggregate| (aggregate.aggregate_type, aggregate.declared));
+        aggregates.dedup_by_key(|aggregate| (aggregate.aggregate_type, aggregate.declared));
+        let readers = readers(&events);
+        Self { events, aggregates, readers }
     }
+
+    /// Checks what no compiler sees, because it may be spread over crates.
+    ///
+    /// Call it before serving, and in a unit test of the binary.
+    ///
+    /// # Errors
+    /// Every fault at once, each with the places of the declarations.
+    pub fn validate(&self) -> Result<(), RegistryErrors> {
+        RegistryErrors::from_faults(fault::find(self))
+    }
+
+    /// Makes sure that the crate of `E` is linked, by naming it.
+    ///
+    /// # Errors
+    /// When `E` is named but not registered: the platform did not run the registration (see the documentation of `inventory`).
+    pub fn require<E: DomainEvent>(&self) -> Result<&Self, RegistryErrors> {
+        let wanted = event_key(E::DESCRIPTOR);
+        if self.events.iter().any(|event| event_key(event.descriptor) == wanted) {
+            Ok(self)
+        } else {
+            Err(RegistryErrors::one(RegistryFault::NotRegistered { event: E::DESCRIPTOR }))
+        }
+    }
+
+    /// Reads a stored payload as the type this binary has for its schema.
+    ///
+    /// That is the current version; without one the newest superseded version; without one the newest view declared `consumes` (among equals the first by module
+    /// path: where several contexts have a view, each decodes its own with [`codec::decode`]).
+    ///
+    /// # Errors
+    /// See [`DecodeError`]: four different answers.
+    pub fn decode(&self, schema: &str, version: u32, payload: &[u8]) -> Result<Box<dyn AnyEvent>, DecodeError> {
+        match self.readers.get(schema) {
+            Some(reader) => (reader.decode)(version, payload),
+            None => Err(DecodeError::UnknownSchema { schema: schema.to_owned(), wanted: None }),
+        }
+    }
+
+    /// The type this binary reads a schema as.
+    #[must_use]
+    pub fn event(&self, schema: &str) -> Option<&'static EventDescriptor> {
+        self.readers.get(schema).map(|reader| reader.descriptor)
+    }
+
+    /// Every declaration, sorted by schema and version.
+    pub fn events(&self) -> impl Iterator<Item = &'static EventDescriptor> {
+        self.events.iter().map(|event| event.descriptor)
+    }
+
+    /// Every aggregate, sorted by its type name.
+    pub fn aggregates(&self) -> impl Iterator<Item = &'static AggregateDescriptor> {
+        self.aggregates.iter().copied()
+    }
+
+    /// What there is to read about the events, for people and programs.
+    #[must_use]
+    pub fn catalogue(&self) -> Catalogue {
+        Catalogue::of(self)
+    }
+
+    /// Schemas that name no fact of the business in the past tense. Advice: nothing fails because of it.
+    ///
+    /// `#[domain_event(…, allow(name))]` silences one for an event.
+    #[must_use]
+    pub fn lints(&self) -> Vec<Lint> {
+        self.events().filter(|event| event.role == EventRole::Current).filter_map(lint::look_at).collect()
+    }
+
+    /// Compares what is stored with what this binary can decode.
+    ///
+    /// # Errors
+    /// Every stored schema and version that this binary cannot decode, with how many there are and where.
+    pub fn check_stored(&self, stored: impl IntoIterator<Item = StoredSchema>) -> Result<(), StoredErrors> {
+        StoredErrors::from_errors(stored.into_iter().filter_map(|stored| stored::check(self, stored)).collect())
+    }
+}
+
+/// What makes two registrations one declaration.
+fn event_key(event: &EventDescriptor) -> impl Ord + use<> {
+    (event.schema, event.version, event.declared, event.fingerprint)
+}
+
+fn readers(events: &[EventRegistration]) -> BTreeMap<&'static str, EventRegistration> {
+    let rank = |event: &EventDescriptor| match event.role {
+        EventRole::Current => (2, event.version),
+        EventRole::Superseded => (1, event.version),
+        EventRole::Consumes => (0, event.version),
+    };
+    let mut readers: BTreeMap<&'static str, EventRegistration> = BTreeMap::new();
+    for event in events {
+        let reader = readers.entry(event.descriptor.schema).or_insert(*event);
+        if rank(event.descriptor) > rank(reader.descriptor) {
+            *reader = *event;
+        }
+    }
+    readers
 }

@@ -1,8 +1,9 @@
 //! The constant data that `#[domain_event]` leaves in the binary.
+//!
+//! The macro of the same Bento version builds these values; fields may be added in a minor version.
 
 /// What a `#[domain_event]` declares, as constant data.
 #[derive(Debug)]
-#[non_exhaustive]
 pub struct EventDescriptor {
     /// The stable name, `order.created`.
     pub schema: &'static str,
@@ -10,30 +11,48 @@ pub struct EventDescriptor {
     pub version: u32,
     /// The oldest stored version that can still be decoded.
     pub oldest: u32,
-    /// Whether the crate raises the event, keeps an earlier version of it, or only reads it.
+    /// What the declaring crate does with the event.
     pub role: EventRole,
     /// The name of the struct.
     pub rust_name: &'static str,
-    /// `module_path!()` of the struct.
-    pub module_path: &'static str,
-    /// The package that declares it.
-    pub package: &'static str,
-    /// The version of that package.
-    pub package_version: &'static str,
-    /// The source file of the declaration.
-    pub file: &'static str,
-    /// The line of the declaration.
-    pub line: u32,
+    /// Where the declaration stands.
+    pub declared: Declaration,
     /// The doc comment of the struct, lines joined by `\n`.
     pub docs: &'static str,
     /// The fields in their order, with their history.
     pub fields: &'static [FieldDescriptor],
+    /// Fields of earlier versions that are gone.
+    pub removed: &'static [RemovedField],
+    /// The earlier version that a hand-written upcaster starts from.
+    pub upcast_from: Option<&'static EventDescriptor>,
     /// A hash of the declaration's tokens, for telling one declaration seen twice from two declarations.
     pub fingerprint: u64,
     /// Where the relay publishes it unless the row says otherwise; `None` means the schema.
     pub topic: Option<&'static str>,
     /// Names of the advisory lints that `allow(…)` silences.
     pub allow: &'static [&'static str],
+}
+
+/// Where an event or an aggregate is declared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Declaration {
+    /// `module_path!()` of the struct.
+    pub module_path: &'static str,
+    /// The package that declares it.
+    pub package: &'static str,
+    /// The version of that package.
+    pub package_version: &'static str,
+    /// The source file.
+    pub file: &'static str,
+    /// The line, counted from 1.
+    pub line: u32,
+}
+
+impl std::fmt::Display for Declaration {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { module_path, package, package_version, file, line } = self;
+        write!(f, "{file}:{line}, module {module_path}, package {package} {package_version}")
+    }
 }
 
 /// What the declaring crate does with an event.
@@ -49,7 +68,6 @@ pub enum EventRole {
 
 /// A field of an event and what became of it over the versions.
 #[derive(Debug)]
-#[non_exhaustive]
 pub struct FieldDescriptor {
     /// The name in the JSON payload.
     pub name: &'static str,
@@ -77,9 +95,23 @@ pub enum FieldChange {
         /// The JSON name before.
         from: &'static str,
     },
-    /// The field is gone since this version.
-    Removed {
-        /// The version that removed it.
-        since: u32,
-    },
+}
+
+impl FieldChange {
+    /// The version this change came with.
+    #[must_use]
+    pub const fn since(&self) -> u32 {
+        match *self {
+            Self::Added { since } | Self::Renamed { since, .. } => since,
+        }
+    }
+}
+
+/// A field that earlier versions had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemovedField {
+    /// Its name in the JSON payload.
+    pub name: &'static str,
+    /// The first version without it.
+    pub since: u32,
 }

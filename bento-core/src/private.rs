@@ -1,0 +1,60 @@
+//! Not public API: everything an expansion may name, and the only way in for it.
+//!
+//! The macros are pinned to exactly this version, so anything here may change in a patch release.
+
+pub use std::boxed::Box;
+pub use std::clone::Clone;
+pub use std::convert::Into;
+pub use std::fmt::Debug;
+pub use std::option::Option::{self, None, Some};
+pub use std::primitive::{bool, u8, u32, u64};
+pub use std::result::Result::{self, Err, Ok};
+pub use std::string::String;
+pub use std::sync::Arc;
+pub use std::vec::Vec;
+pub use std::{assert, env, file, line, module_path, option_env};
+
+pub use inventory;
+pub use serde;
+pub use serde_json::value::RawValue;
+
+pub use crate::aggregate::{Aggregate, AggregateDescriptor, AggregateEvents};
+pub use crate::event::{
+    AnyEvent, Declaration, DomainEvent, EventDescriptor, EventRole, FieldChange, FieldDescriptor, Raisable, RaisedBy, RemovedField, Superseded,
+};
+pub use crate::id::AggregateKey;
+pub use crate::metadata::Metadata;
+pub use crate::pending::PendingEvents;
+pub use crate::registry::{AggregateRegistration, EventRegistration};
+pub use crate::upcast::{
+    Addition, FromText, Step, TypedStep, UpcastFault, check_typed_step, decode_by_history, decode_by_typed_step, older_descriptor,
+    oldest_through_typed_step, raw_default, raw_default_within, typed_step_from,
+};
+
+/// What serde_json says when a default cannot be written.
+pub type JsonError = serde_json::Error;
+
+/// A text that cargo sets, and other build systems may not.
+#[must_use]
+pub const fn or_unknown(text: Option<&'static str>) -> &'static str {
+    match text {
+        Some(text) => text,
+        None => "unknown",
+    }
+}
+
+/// The descriptor of an event that aggregate `A` lists.
+///
+/// Bounded by what the expansion has just implemented, so that a type that is no event is reported once, in the list.
+#[must_use]
+pub const fn descriptor_of<A: ?Sized, E: RaisedBy<A>>() -> &'static EventDescriptor {
+    E::DESCRIPTOR
+}
+
+/// The event as an `E`, or back as it was.
+///
+/// # Errors
+/// The event itself, if it is no `E`.
+pub fn downcast<A: ?Sized, E: RaisedBy<A>>(event: Arc<dyn AnyEvent>) -> Result<Arc<E>, Arc<dyn AnyEvent>> {
+    event.downcast_arc()
+}

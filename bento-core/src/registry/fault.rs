@@ -1,0 +1,180 @@
+//! What is wrong with a registry as a whole.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::Registry;
+use crate::aggregate::AggregateDescriptor;
+use crate::event::{EventDescriptor, EventRole};
+
+/// Something that no compiler sees, because it may be spread over crates.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum RegistryFault {
+    /// Two declarations have one schema and version.
+    DeclaredTwice {
+        /// One of them.
+        first: &'static EventDescriptor,
+        /// The other.
+        second: &'static EventDescriptor,
+    },
+    /// Two versions of a schema both claim to be the current one.
+    TwoCurrentVersions {
+        /// The older one.
+        older: &'static EventDescriptor,
+        /// The newer one.
+        newer: &'static EventDescriptor,
+    },
+    /// A superseded version that the current one does not upcast from.
+    Unreached {
+        /// The superseded version.
+        superseded: &'static EventDescriptor,
+        /// The current version.
+        current: &'static EventDescriptor,
+    },
+    /// Two aggregates have one type name.
+    AggregateDeclaredTwice {
+        /// One of them.
+        first: &'static AggregateDescriptor,
+        /// The other.
+        second: &'static AggregateDescriptor,
+    },
+    /// An event is named in the program but was not registered.
+    NotRegistered {
+        /// The event.
+        event: &'static EventDescriptor,
+    },
+}
+
+impl fmt::Display for RegistryFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DeclaredTwice { first, second } => write!(
+                f,
+                "`{}` version {} is declared twice: rename one, raise its version, or mark a view of a foreign event `consumes`\n  {}\n  {}",
+                first.schema,
+                first.version,
+                Place(first),
+                Place(second),
+            ),
+            Self::TwoCurrentVersions { older, newer } => write!(
+                f,
+                "`{}` has two current versions, {} and {}: mark the older one `superseded`\n  {}\n  {}",
+                older.schema,
+                older.version,
+                newer.version,
+                Place(older),
+                Place(newer),
+            ),
+            Self::Unreached { superseded, current } => write!(
+                f,
+                "`{}` version {} is superseded, but version {} does not upcast from it: add it to the chain of `upcast_from`, or delete it\n  {}\n  {}",
+                superseded.schema,
+                superseded.version,
+                current.version,
+                Place(superseded),
+                Place(current),
+            ),
+            Self::AggregateDeclaredTwice { first, second } => write!(
+                f,
+                "the aggregate type `{}` is declared twice, so their ids would share one order: give one another `name = \"…\"`\n  {} at {}\n  {} at {}",
+                first.aggregate_type, first.rust_name, first.declared, second.rust_name, second.declared,
+            ),
+            Self::NotRegistered { event } => write!(
+                f,
+                "`{}` version {} is named but not registered: this platform did not run the registrations of the crate\n  {}",
+                event.schema,
+                event.version,
+                Place(event),
+            ),
+        }
+    }
+}
+
+/// The struct and its place, for a message.
+struct Place(&'static EventDescriptor);
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.0.rust_name, self.0.declared)
+    }
+}
+
+/// Every fault of a registry.
+#[derive(Debug)]
+pub struct RegistryErrors(Vec<RegistryFault>);
+
+impl RegistryErrors {
+    pub(super) fn from_faults(faults: Vec<RegistryFault>) -> Result<(), Self> {
+        if faults.is_empty() { Ok(()) } else { Err(Self(faults)) }
+    }
+
+    pub(super) fn one(fault: RegistryFault) -> Self {
+        Self(vec![fault])
+    }
+
+    /// The faults, sorted by schema; never empty.
+    #[must_use]
+    pub fn faults(&self) -> &[RegistryFault] {
+        &self.0
+    }
+}
+
+impl fmt::Display for RegistryErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the declared events and aggregates do not fit together, {} fault(s)", self.0.len())?;
+        for fault in &self.0 {
+            write!(f, "\n- {fault}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for RegistryErrors {}
+
+/// Every fault of `registry`, sorted by schema.
+pub(super) fn find(registry: &Registry) -> Vec<RegistryFault> {
+    let mut schemas: BTreeMap<&str, Vec<&'static EventDescriptor>> = BTreeMap::new();
+    for event in registry.events().filter(|event| event.role != EventRole::Consumes) {
+        schemas.entry(event.schema).or_default().push(event);
+    }
+    let mut faults = Vec::new();
+    for versions in schemas.values() {
+        declared_twice(versions, &mut faults);
+        let current: Vec<_> = versions.iter().copied().filter(|event| event.role == EventRole::Current).collect();
+        two_current_versions(&current, &mut faults);
+        if let Some(newest) = current.last() {
+            unreached(versions, newest, &mut faults);
+        }
+    }
+    aggregates_declared_twice(registry, &mut faults);
+    faults
+}
+
+fn declared_twice(versions: &[&'static EventDescriptor], faults: &mut Vec<RegistryFault>) {
+    let same = versions.windows(2).filter(|pair| pair[0].version == pair[1].version);
+    faults.extend(same.map(|pair| RegistryFault::DeclaredTwice { first: pair[0], second: pair[1] }));
+}
+
+/// Versions declared twice are reported as that alone.
+fn two_current_versions(current: &[&'static EventDescriptor], faults: &mut Vec<RegistryFault>) {
+    let different = current.windows(2).filter(|pair| pair[0].version != pair[1].version);
+    faults.extend(different.map(|pair| RegistryFault::TwoCurrentVersions { older: pair[0], newer: pair[1] }));
+}
+
+fn unreached(versions: &[&'static EventDescriptor], current: &'static EventDescriptor, faults: &mut Vec<RegistryFault>) {
+    let mut chain = Vec::new();
+    let mut older = current.upcast_from;
+    while let Some(event) = older {
+        chain.push(event.version);
+        older = event.upcast_from;
+    }
+    let superseded = versions.iter().filter(|event| event.role == EventRole::Superseded);
+    let left_out = superseded.filter(|event| !chain.contains(&event.version));
+    faults.extend(left_out.map(|superseded| RegistryFault::Unreached { superseded, current }));
+}
+
+fn aggregates_declared_twice(registry: &Registry, faults: &mut Vec<RegistryFault>) {
+    let same = registry.aggregates.windows(2).filter(|pair| pair[0].aggregate_type == pair[1].aggregate_type);
+    faults.extend(same.map(|pair| RegistryFault::AggregateDeclaredTwice { first: pair[0], second: pair[1] }));
+}

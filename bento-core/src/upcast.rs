@@ -1,0 +1,223 @@
+//! From an old payload to the current struct: field history compiled by the macro, and hand-written steps.
+//!
+//! Field history works on raw fields: a field that no step touches is neither parsed nor rounded on its way, so a 128-bit integer arrives as it was stored.
+
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::error::Error as StdError;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+pub(crate) use self::fields::RawFields;
+use crate::event::{DomainEvent, Superseded};
+
+mod fields;
+
+/// A hand-written step from an earlier version of an event to this one.
+///
+/// ```
+/// # use bento_core::{domain_event, upcast::UpcastFrom};
+/// #[domain_event(schema = "order.created", version = 1, superseded)]
+/// #[derive(Debug)]
+/// pub struct OrderCreatedV1 {
+///     pub customer: String,
+/// }
+///
+/// #[domain_event(schema = "order.created", version = 2, upcast_from = OrderCreatedV1)]
+/// #[derive(Debug)]
+/// pub struct OrderCreated {
+///     pub first_name: String,
+///     pub last_name: String,
+/// }
+///
+/// impl UpcastFrom<OrderCreatedV1> for OrderCreated {
+///     fn upcast_from(old: OrderCreatedV1) -> Self {
+///         let (first, last) = old.customer.split_once(' ').unwrap_or((&old.customer, ""));
+///         Self { first_name: first.into(), last_name: last.into() }
+///     }
+/// }
+/// ```
+///
+/// Where an old value may have no reading in the new version, implement [`TryUpcastFrom`] instead.
+pub trait UpcastFrom<Old>: Sized {
+    /// The same fact, as this version tells it.
+    fn upcast_from(old: Old) -> Self;
+}
+
+/// A hand-written step that can fail: [`UpcastFrom`] for old values that may have no reading in the new version.
+///
+/// The failure reaches whoever decodes as [`DecodeError::Malformed`](crate::codec::DecodeError::Malformed).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` says `upcast_from = {Old}`, but there is no upcaster",
+    label = "no way from `{Old}` to `{Self}`",
+    note = "write `impl UpcastFrom<{Old}> for {Self}`, or `impl TryUpcastFrom<{Old}> for {Self}` if it can fail"
+)]
+pub trait TryUpcastFrom<Old>: Sized {
+    /// Why an old payload has no reading in this version.
+    type Error: Into<Box<dyn StdError + Send + Sync>>;
+
+    /// The same fact, as this version tells it.
+    ///
+    /// # Errors
+    /// When the old value has no reading in this version.
+    fn try_upcast_from(old: Old) -> Result<Self, Self::Error>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<Old, New: UpcastFrom<Old>> TryUpcastFrom<Old> for New {
+    type Error = Infallible;
+
+    fn try_upcast_from(old: Old) -> Result<Self, Infallible> {
+        Ok(New::upcast_from(old))
+    }
+}
+
+/// The typed step an event declares with `upcast_from`. Not public API: implemented by the macro.
+#[doc(hidden)]
+pub trait TypedStep: DomainEvent + TryUpcastFrom<<Self as TypedStep>::Older> {
+    type Older: Superseded;
+}
+
+/// What one version changed in the fields. Not public API: written by the macro.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Step {
+    /// The version this step arrives at.
+    pub to: u32,
+    /// Names that end here.
+    pub removed: &'static [&'static str],
+    /// Names before and after.
+    pub renamed: &'static [(&'static str, &'static str)],
+    /// Values for fields that begin here.
+    pub added: &'static [Addition],
+}
+
+/// A field that a version added, and its value in payloads of before.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Addition {
+    pub name: &'static str,
+    pub default: fn() -> Result<Box<RawValue>, serde_json::Error>,
+}
+
+/// Why an old payload could not be brought to the current version. Not public API: [`crate::codec`] makes it a `DecodeError`.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct UpcastFault {
+    pub(crate) path: Option<String>,
+    pub(crate) source: Box<dyn StdError + Send + Sync>,
+}
+
+impl UpcastFault {
+    pub(crate) fn new(path: Option<String>, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self { path, source: source.into() }
+    }
+}
+
+/// Decodes a payload of an earlier version by field history alone.
+#[doc(hidden)]
+pub fn decode_by_history<E: DomainEvent>(history: &[Step], version: u32, payload: &[u8]) -> Result<E, UpcastFault> {
+    let mut fields = RawFields::split(payload)?;
+    for step in history.iter().filter(|step| step.to > version) {
+        fields.apply(step)?;
+    }
+    fields.deserialize()
+}
+
+/// Decodes a payload of an earlier version through the typed step, or by field history if it is younger than that.
+#[doc(hidden)]
+pub fn decode_by_typed_step<E: TypedStep>(history: &[Step], version: u32, payload: &[u8]) -> Result<E, UpcastFault> {
+    if version > E::Older::VERSION {
+        return decode_by_history(history, version, payload);
+    }
+    let old = crate::codec::decode_known_version::<E::Older>(version, payload)?;
+    E::try_upcast_from(old).map_err(|source| UpcastFault::new(None, source))
+}
+
+/// A default as the JSON it would have been stored as.
+#[doc(hidden)]
+pub fn raw_default<T: Serialize>(value: &T) -> Result<Box<RawValue>, serde_json::Error> {
+    let mut text = Vec::new();
+    crate::codec::encode(value, &mut text)?;
+    let text = String::from_utf8(text).expect("serde_json writes UTF-8");
+    RawValue::from_string(text)
+}
+
+/// A default that serde's field attributes (`with`, `serialize_with`) turn into JSON: the only field of `holder`.
+#[doc(hidden)]
+pub fn raw_default_within<T: Serialize>(holder: &T, name: &str) -> Result<Box<RawValue>, serde_json::Error> {
+    let holder = raw_default(holder)?;
+    let fields = RawFields::split(holder.get().as_bytes()).expect("a struct with named fields is written as an object");
+    let value = fields.into_value(name).map(Cow::into_owned);
+    Ok(value.unwrap_or_else(|| RawValue::NULL.to_owned()))
+}
+
+/// Text given as `default = "…"` for a field of type `T`.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "a text is no default for a field of type `{Self}`",
+    label = "`{Self}` is not made from a text",
+    note = "`default` takes any expression of the field's type: `default = Some(\"…\".to_owned())`"
+)]
+pub trait FromText: Sized {
+    fn from_text(text: &'static str) -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: From<&'static str>> FromText for T {
+    fn from_text(text: &'static str) -> Self {
+        T::from(text)
+    }
+}
+
+/// Proves at `cargo check` that the typed step stays in one schema and goes forward.
+#[doc(hidden)]
+#[track_caller]
+pub const fn check_typed_step<E: TypedStep>() {
+    assert!(
+        same(E::SCHEMA, E::Older::SCHEMA),
+        "`upcast_from` names an event of another schema: name an earlier version of this schema"
+    );
+    assert!(E::Older::VERSION < E::VERSION, "`upcast_from` names no earlier version: it must be older than this one");
+    assert!(
+        E::DESCRIPTOR.oldest >= E::Older::DESCRIPTOR.oldest,
+        "`oldest` names a version that the type in `upcast_from` has retired: raise `oldest` to that of the earlier version"
+    );
+}
+
+/// The oldest version that can be decoded through the typed step of `E`.
+#[doc(hidden)]
+#[must_use]
+pub const fn oldest_through_typed_step<E: TypedStep>() -> u32 {
+    <E::Older as DomainEvent>::DESCRIPTOR.oldest
+}
+
+/// The version the typed step of `E` starts from.
+#[doc(hidden)]
+#[must_use]
+pub const fn typed_step_from<E: TypedStep>() -> u32 {
+    <E::Older as DomainEvent>::DESCRIPTOR.version
+}
+
+/// The earlier version in `upcast_from`.
+#[doc(hidden)]
+#[must_use]
+pub const fn older_descriptor<E: TypedStep>() -> &'static crate::event::EventDescriptor {
+    <E::Older as DomainEvent>::DESCRIPTOR
+}
+
+const fn same(left: &str, right: &str) -> bool {
+    let (left, right) = (left.as_bytes(), right.as_bytes());
+    if left.len() != right.len() {
+        return false;
+    }
+    let mut at = 0;
+    while at < left.len() {
+        if left[at] != right[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}

@@ -1,0 +1,168 @@
+//! A payload taken apart into its fields, each still the bytes that were stored.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::value::CowStrDeserializer;
+use serde_json::value::RawValue;
+
+use super::{Step, UpcastFault};
+use crate::codec::fault_path;
+use crate::event::DomainEvent;
+
+/// The fields of a JSON object in their order.
+pub(crate) struct RawFields<'a>(Vec<(Cow<'a, str>, Cow<'a, RawValue>)>);
+
+impl<'a> RawFields<'a> {
+    /// Takes the object apart without reading the values.
+    pub(crate) fn split(payload: &'a [u8]) -> Result<Self, UpcastFault> {
+        serde_json::from_slice(payload).map_err(|source| UpcastFault::new(None, source))
+    }
+
+    /// The fields as they stand in the payload, without those an upcaster added.
+    pub(crate) fn into_borrowed(self) -> impl Iterator<Item = (Cow<'a, str>, &'a RawValue)> {
+        self.0.into_iter().filter_map(|(name, value)| match value {
+            Cow::Borrowed(value) => Some((name, value)),
+            Cow::Owned(_) => None,
+        })
+    }
+
+    pub(crate) fn into_value(self, name: &str) -> Option<Cow<'a, RawValue>> {
+        self.0.into_iter().find_map(|(found, value)| (found == name).then_some(value))
+    }
+
+    /// Does what one version changed: removals first, then renames all at once, then additions.
+    ///
+    /// The order lets a version give a freed name to another field. A field that is there keeps its value over a default.
+    pub(crate) fn apply(&mut self, step: &Step) -> Result<(), UpcastFault> {
+        self.0.retain(|(name, _)| !step.removed.contains(&name.as_ref()));
+        for (name, _) in &mut self.0 {
+            if let Some((_, to)) = step.renamed.iter().find(|(from, _)| from == name) {
+                *name = Cow::Borrowed(to);
+            }
+        }
+        for addition in step.added {
+            if !self.0.iter().any(|(name, _)| name == addition.name) {
+                let value = (addition.default)().map_err(|source| UpcastFault::new(Some(addition.name.to_owned()), source))?;
+                self.0.push((Cow::Borrowed(addition.name), Cow::Owned(value)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the fields as an `E`.
+    pub(crate) fn deserialize<E: DomainEvent>(&self) -> Result<E, UpcastFault> {
+        let mut reading = None;
+        let walk = Walk { fields: &self.0, next: 0, reading: &mut reading };
+        E::deserialize(walk).map_err(|source| UpcastFault::new(self.path(reading, &source), source))
+    }
+
+    fn path(&self, reading: Option<usize>, source: &serde_json::Error) -> Option<String> {
+        let (name, value) = self.0.get(reading?)?;
+        Some(match fault_path(value.get().as_bytes(), source) {
+            Some(below) if below.starts_with('[') => format!("{name}{below}"),
+            Some(below) => format!("{name}.{below}"),
+            None => name.clone().into_owned(),
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for RawFields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = RawFields<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields: Vec<(Cow<'de, str>, Cow<'de, RawValue>)> = Vec::with_capacity(map.size_hint().unwrap_or(8));
+                while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
+                    fields.push((name, Cow::Borrowed(value)));
+                }
+                Ok(RawFields(fields))
+            }
+        }
+
+        deserializer.deserialize_map(Object)
+    }
+}
+
+/// A key, borrowed from the payload unless it holds an escape.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl<'de> Visitor<'de> for Text {
+            type Value = Name<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a field name")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Owned(text.to_owned())))
+            }
+        }
+
+        deserializer.deserialize_str(Text)
+    }
+}
+
+/// Hands the fields to serde one by one and remembers which one it is reading, for the error.
+struct Walk<'de, 'r> {
+    fields: &'de [(Cow<'de, str>, Cow<'de, RawValue>)],
+    next: usize,
+    reading: &'r mut Option<usize>,
+}
+
+impl<'de> Deserializer<'de> for Walk<'de, '_> {
+    type Error = serde_json::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        visitor.visit_map(self)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
+        unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+impl<'de> MapAccess<'de> for Walk<'de, '_> {
+    type Error = serde_json::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Self::Error> {
+        *self.reading = None;
+        match self.fields.get(self.next) {
+            None => Ok(None),
+            Some((name, _)) => seed.deserialize(CowStrDeserializer::new(Cow::Borrowed(name.as_ref()))).map(Some),
+        }
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Self::Error> {
+        let Some((_, value)) = self.fields.get(self.next) else {
+            return Err(serde_json::Error::custom("a value was asked for before its key"));
+        };
+        *self.reading = Some(self.next);
+        self.next += 1;
+        let value = seed.deserialize(value.as_ref())?;
+        *self.reading = None;
+        Ok(value)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.fields.len() - self.next)
+    }
+}
