@@ -12,7 +12,7 @@ pub use std::result::Result::{self, Err, Ok};
 pub use std::string::String;
 pub use std::sync::Arc;
 pub use std::vec::Vec;
-pub use std::{assert, env, file, line, module_path, option_env};
+pub use std::{assert, file, line, module_path, option_env, unreachable};
 
 pub use inventory;
 pub use serde;
@@ -33,6 +33,23 @@ pub use crate::upcast::{
 
 /// What serde_json says when a default cannot be written.
 pub type JsonError = serde_json::Error;
+
+/// Stands in for the descriptor of a declaration with errors, which never gets to run.
+pub const FAULTY_EVENT: &EventDescriptor = &EventDescriptor {
+    schema: "",
+    version: 1,
+    oldest: 1,
+    role: EventRole::Current,
+    rust_name: "",
+    declared: Declaration { module_path: "", package: "", package_version: "", file: "", line: 0 },
+    docs: "",
+    fields: &[],
+    removed: &[],
+    upcast_from: None,
+    fingerprint: 0,
+    topic: None,
+    allow: &[],
+};
 
 /// A text that cargo sets, and other build systems may not.
 #[must_use]

@@ -2,7 +2,6 @@
 //!
 //! Field history works on raw fields: a field that no step touches is neither parsed nor rounded on its way, so a 128-bit integer arrives as it was stored.
 
-use std::borrow::Cow;
 use std::convert::Infallible;
 use std::error::Error as StdError;
 
@@ -146,10 +145,10 @@ pub fn raw_default<T: Serialize>(value: &T) -> Result<Box<RawValue>, serde_json:
 
 /// A default that serde's field attributes (`with`, `serialize_with`) turn into JSON: the only field of `holder`.
 #[doc(hidden)]
-pub fn raw_default_within<T: Serialize>(holder: &T, name: &str) -> Result<Box<RawValue>, serde_json::Error> {
+pub fn raw_default_within<T: Serialize>(holder: &T) -> Result<Box<RawValue>, serde_json::Error> {
     let holder = raw_default(holder)?;
-    let fields = RawFields::split(holder.get().as_bytes()).expect("a struct with named fields is written as an object");
-    let value = fields.into_value(name).map(Cow::into_owned);
+    let fields: RawFields<'_> = serde_json::from_str(holder.get())?;
+    let value = fields.into_borrowed().next().map(|(_, value)| value.to_owned());
     Ok(value.unwrap_or_else(|| RawValue::NULL.to_owned()))
 }
 

@@ -29,10 +29,6 @@ impl<'a> RawFields<'a> {
         })
     }
 
-    pub(crate) fn into_value(self, name: &str) -> Option<Cow<'a, RawValue>> {
-        self.0.into_iter().find_map(|(found, value)| (found == name).then_some(value))
-    }
-
     /// Does what one version changed: removals first, then renames all at once, then additions.
     ///
     /// The order lets a version give a freed name to another field. A field that is there keeps its value over a default.

@@ -1,0 +1,155 @@
+//! What the user wrote, as this macro understands it.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::punctuated::Punctuated;
+use syn::spanned::Spanned;
+use syn::{Fields, Item, ItemStruct, LitStr, Path, Token, Type};
+
+use crate::diagnostics::Errors;
+use crate::keyed::{Keyed, for_each_key, parenthesised, set, unknown, value};
+use crate::syntax;
+
+const KEYS: &[&str] = &["events", "id", "name", "event_enum", "crate"];
+
+/// `#[aggregate(…)]`.
+#[derive(Default)]
+pub(super) struct AggregateAttribute {
+    pub(super) events: Option<Keyed<Vec<Path>>>,
+    pub(super) id: Option<Keyed<Vec<Ident>>>,
+    pub(super) name: Option<Keyed<LitStr>>,
+    pub(super) event_enum: Option<Keyed<Ident>>,
+    krate: Option<Keyed<Path>>,
+}
+
+/// The whole declaration.
+pub(super) struct Aggregate<'a> {
+    pub(super) attribute: &'a AggregateAttribute,
+    pub(super) item: &'a ItemStruct,
+    pub(super) fields: Vec<AggregateField<'a>>,
+}
+
+/// A field and what marks it.
+pub(super) struct AggregateField<'a> {
+    pub(super) ident: &'a Ident,
+    pub(super) ty: &'a Type,
+    /// `#[aggregate(id)]`, and its place.
+    pub(super) marked_id: Option<&'a syn::Attribute>,
+    /// `#[sea_orm(primary_key)]`.
+    pub(super) is_primary_key: bool,
+    /// Whether its type is `PendingEvents`.
+    pub(super) is_pending: bool,
+}
+
+impl AggregateAttribute {
+    pub(super) fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
+        let mut attribute = Self::default();
+        for_each_key(tokens, errors, |key, input, errors| {
+            match key.to_string().as_str() {
+                "events" => {
+                    let events = parenthesised(key, input, "events(OrderCreated, OrderPaid)")?;
+                    let events = syn::parse::Parser::parse2(Punctuated::<Path, Token![,]>::parse_terminated, events)?;
+                    set(&mut attribute.events, key, events.into_iter().collect(), errors);
+                }
+                "id" => {
+                    let Fieldset(id) = value(key, input, "id = (tenant_id, number)")?;
+                    set(&mut attribute.id, key, id, errors);
+                }
+                "name" => set(&mut attribute.name, key, value(key, input, "name = \"order\"")?, errors),
+                "event_enum" => {
+                    set(&mut attribute.event_enum, key, value(key, input, "event_enum = OrderEvent")?, errors);
+                }
+                "crate" => set(&mut attribute.krate, key, value(key, input, "crate = path::to::bento_core")?, errors),
+                _ => return Err(unknown(key, "#[aggregate(…)]", KEYS)),
+            }
+            Ok(())
+        });
+        attribute
+    }
+
+    /// The path to the module an expansion may name.
+    pub(super) fn private(&self) -> TokenStream {
+        match &self.krate {
+            Some(krate) => {
+                let krate = &krate.value;
+                quote!(#krate::__private)
+            }
+            None => quote!(::bento_core::__private),
+        }
+    }
+}
+
+/// `number`, or `(tenant_id, number)`.
+struct Fieldset(Vec<Ident>);
+
+impl syn::parse::Parse for Fieldset {
+    fn parse(input: syn::parse::ParseStream) -> syn::Result<Self> {
+        if !input.peek(syn::token::Paren) {
+            return Ok(Self(vec![input.parse()?]));
+        }
+        let content;
+        syn::parenthesized!(content in input);
+        let fields = content.parse_terminated(<Ident as syn::parse::Parse>::parse, Token![,])?;
+        if fields.is_empty() {
+            return Err(content.error("no field"));
+        }
+        Ok(Self(fields.into_iter().collect()))
+    }
+}
+
+impl<'a> Aggregate<'a> {
+    /// `None` if the item is none that could be an aggregate.
+    pub(super) fn parse(attribute: &'a AggregateAttribute, item: &'a Item, errors: &mut Errors) -> Option<Self> {
+        const NAMED_FIELDS: &str = "an aggregate is a struct with named fields, one of them of type `PendingEvents`";
+        let Item::Struct(item) = item else {
+            let span = match item {
+                Item::Enum(item) => item.enum_token.span(),
+                Item::Union(item) => item.union_token.span(),
+                other => other.span(),
+            };
+            errors.on(quote_spanned!(span=> item), NAMED_FIELDS);
+            return None;
+        };
+        let Fields::Named(fields) = &item.fields else {
+            errors.on(&item.ident, NAMED_FIELDS);
+            return None;
+        };
+        if !item.generics.params.is_empty() {
+            errors.on(&item.generics, "generic aggregates are not supported yet: name the types, or keep the generic part in a field");
+            return None;
+        }
+        let fields = fields.named.iter().filter_map(|field| AggregateField::parse(field, errors)).collect();
+        Some(Self { attribute, item, fields })
+    }
+
+    /// Whether SeaORM makes an entity of the struct.
+    pub(super) fn is_model(&self) -> bool {
+        syntax::derives(&self.item.attrs, "DeriveEntityModel") || self.item.attrs.iter().any(is_sea_orm_model)
+    }
+}
+
+/// `#[sea_orm::model]`, whatever the path to it.
+fn is_sea_orm_model(attr: &syn::Attribute) -> bool {
+    let path = attr.path();
+    path.segments.len() > 1 && syntax::last_ident(path, "model")
+}
+
+impl<'a> AggregateField<'a> {
+    fn parse(field: &'a syn::Field, errors: &mut Errors) -> Option<Self> {
+        let mut marked_id = None;
+        for attr in field.attrs.iter().filter(|attr| attr.path().is_ident("aggregate")) {
+            for_each_key(syntax::arguments(attr), errors, |key, _, _| {
+                if key == "id" { Ok(()) } else { Err(unknown(key, "#[aggregate(…)] on a field", &["id"])) }
+            });
+            marked_id = Some(attr);
+        }
+        let sea_orm = |attr: &&syn::Attribute| attr.path().is_ident("sea_orm");
+        Some(Self {
+            ident: field.ident.as_ref()?,
+            ty: &field.ty,
+            marked_id,
+            is_primary_key: field.attrs.iter().filter(sea_orm).any(|attr| syntax::has_argument(attr, "primary_key")),
+            is_pending: matches!(&field.ty, Type::Path(path) if syntax::last_ident(&path.path, "PendingEvents")),
+        })
+    }
+}

@@ -1,0 +1,33 @@
+//! `#[aggregate]`: parse, check, expand.
+
+mod check;
+mod expand;
+mod input;
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::Item;
+
+use self::input::{Aggregate, AggregateAttribute};
+use crate::diagnostics::Errors;
+
+/// The item with its implementations; with errors also those, and as much of the rest as can be made.
+pub(crate) fn aggregate(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    let item = match syn::parse2::<Item>(item.clone()) {
+        Ok(item) => item,
+        Err(error) => return [error.into_compile_error(), item].into_iter().collect(),
+    };
+    let mut errors = Errors::new();
+    let attribute = AggregateAttribute::parse(attribute, &mut errors);
+    let aggregate = Aggregate::parse(&attribute, &item, &mut errors);
+    let checked = aggregate.map(|aggregate| check::check(aggregate, &mut errors));
+    let errors = errors.check().err().map(syn::Error::into_compile_error);
+    let expanded = match checked {
+        Some(checked) => expand::expand(&checked),
+        None => quote!(#item),
+    };
+    quote!(#errors #expanded)
+}
+
+#[cfg(test)]
+mod tests;

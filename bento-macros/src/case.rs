@@ -1,0 +1,91 @@
+//! Names in other cases.
+
+/// serde's `rename_all`, for a field.
+pub(crate) fn rename_field(rule: &str, field: &str) -> String {
+    match rule {
+        "lowercase" | "snake_case" => field.to_owned(),
+        "UPPERCASE" | "SCREAMING_SNAKE_CASE" => field.to_ascii_uppercase(),
+        "PascalCase" => pascal(field),
+        "camelCase" => {
+            let pascal = pascal(field);
+            let (first, rest) = pascal.split_at(pascal.chars().next().map_or(0, char::len_utf8));
+            first.to_ascii_lowercase() + rest
+        }
+        "kebab-case" => field.replace('_', "-"),
+        "SCREAMING-KEBAB-CASE" => field.to_ascii_uppercase().replace('_', "-"),
+        // serde reports a rule it does not know.
+        _ => field.to_owned(),
+    }
+}
+
+/// `order_line` as `OrderLine`.
+pub(crate) fn pascal(name: &str) -> String {
+    let words = name.split(['_', '.']).filter(|word| !word.is_empty());
+    words
+        .map(|word| {
+            let (first, rest) = word.split_at(word.chars().next().map_or(0, char::len_utf8));
+            first.to_uppercase() + rest
+        })
+        .collect()
+}
+
+/// `OrderLine` as `order_line`, `HTTPRequest` as `http_request`.
+pub(crate) fn snake(name: &str) -> String {
+    let letters: Vec<char> = name.chars().collect();
+    let mut snake = String::new();
+    for (at, letter) in letters.iter().enumerate() {
+        let after_word = at > 0 && !letters[at - 1].is_uppercase() && letters[at - 1] != '_';
+        let before_word = at > 0 && letters.get(at + 1).is_some_and(|next| next.is_lowercase());
+        if letter.is_uppercase() && (after_word || before_word) && letters[at - 1] != '_' {
+            snake.push('_');
+        }
+        snake.extend(letter.to_lowercase());
+    }
+    snake
+}
+
+/// Whether `name` is made of `[a-z][a-z0-9]*` joined by single underscores.
+pub(crate) fn is_lower_snake(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.split('_').all(|word| {
+            !word.is_empty() && word.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit())
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_lower_snake, pascal, rename_field, snake};
+
+    #[test]
+    fn fields_are_renamed_as_serde_renames_them() {
+        let rules = [
+            ("lowercase", "unit_price"),
+            ("UPPERCASE", "UNIT_PRICE"),
+            ("PascalCase", "UnitPrice"),
+            ("camelCase", "unitPrice"),
+            ("snake_case", "unit_price"),
+            ("SCREAMING_SNAKE_CASE", "UNIT_PRICE"),
+            ("kebab-case", "unit-price"),
+            ("SCREAMING-KEBAB-CASE", "UNIT-PRICE"),
+        ];
+        for (rule, renamed) in rules {
+            assert_eq!(rename_field(rule, "unit_price"), renamed, "{rule}");
+        }
+    }
+
+    #[test]
+    fn a_type_name_becomes_a_stable_name_and_back() {
+        assert_eq!(snake("OrderLine"), "order_line");
+        assert_eq!(snake("HTTPRequest"), "http_request");
+        assert_eq!(snake("Order2"), "order2");
+        assert_eq!(pascal("order_line"), "OrderLine");
+    }
+
+    #[test]
+    fn a_stable_name_has_no_empty_words() {
+        assert!(is_lower_snake("order_line2"));
+        for wrong in ["", "_order", "order_", "order__line", "Order", "2order", "ord-er"] {
+            assert!(!is_lower_snake(wrong), "{wrong}");
+        }
+    }
+}

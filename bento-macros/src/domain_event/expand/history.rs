@@ -1,0 +1,87 @@
+//! Field history as the steps an old payload goes through.
+
+use std::collections::BTreeSet;
+
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Expr, ExprLit, Lit};
+
+use super::super::check::covered_steps;
+use super::super::input::{Added, Event, EventField};
+use super::super::serde_names;
+
+/// One step for each version that changed a field, oldest first.
+pub(super) fn steps(event: &Event) -> Vec<TokenStream> {
+    let versions: BTreeSet<u32> = covered_steps(event);
+    versions.into_iter().map(|to| step(event, to)).collect()
+}
+
+fn step(event: &Event, to: u32) -> TokenStream {
+    let private = event.attribute.private();
+    let removed = event.attribute.removed.iter().filter(|removed| removed.since.number == to).map(|removed| &removed.name);
+    let renamed = event.fields.iter().flat_map(|field| {
+        let here = field.renamed.iter().filter(|renamed| renamed.since.number == to);
+        here.map(|renamed| {
+            let (from, name) = (&renamed.from, field.name_at(to));
+            quote!((#from, #name))
+        })
+    });
+    let added = event.fields.iter().filter_map(|field| {
+        let added = field.added.as_ref().filter(|added| added.since.number == to)?;
+        addition(event, field, added)
+    });
+    quote! {
+        #private::Step { to: #to, removed: &[#(#removed),*], renamed: &[#(#renamed),*], added: &[#(#added),*] }
+    }
+}
+
+/// The value of a field in payloads from before it; none where serde fills it in.
+fn addition(event: &Event, field: &EventField, added: &Added) -> Option<TokenStream> {
+    let private = event.attribute.private();
+    let name = field.name_at(added.since.number);
+    let value = default_value(&private, field, added.default.as_ref()?);
+    let to_json = if serde_names::has_own_form(&field.original.attrs) {
+        in_its_own_form(event, field, &value)
+    } else {
+        let ty = field.ty;
+        quote! {
+            let value: #ty = #value;
+            #private::raw_default(&value)
+        }
+    };
+    Some(quote! {
+        #private::Addition {
+            name: #name,
+            default: || -> #private::Result<#private::Box<#private::RawValue>, #private::JsonError> { #to_json },
+        }
+    })
+}
+
+/// The default as an expression of the field's type: a text is taken as anything that is made from one.
+fn default_value(private: &TokenStream, field: &EventField, default: &Expr) -> TokenStream {
+    match default {
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => {
+            let ty = field.ty;
+            quote_spanned!(default.span()=> <#ty as #private::FromText>::from_text(#text))
+        }
+        other => quote!(#other),
+    }
+}
+
+/// The default as `serialize_with` writes it, by way of a struct that has the field alone.
+fn in_its_own_form(event: &Event, field: &EventField, value: &TokenStream) -> TokenStream {
+    let private = event.attribute.private();
+    let serde_crate = super::serde_crate(event.attribute);
+    let attrs = serde_names::serde(&field.original.attrs);
+    let (ident, ty) = (field.ident, field.ty);
+    quote! {
+        #[derive(#private::serde::Serialize)]
+        #serde_crate
+        struct Holder {
+            #(#attrs)*
+            #ident: #ty,
+        }
+        #private::raw_default_within(&Holder { #ident: #value })
+    }
+}

@@ -1,0 +1,269 @@
+//! What the user wrote, as this macro understands it.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::ext::IdentExt;
+use syn::spanned::Spanned;
+use syn::{Attribute, Expr, Fields, Item, ItemEnum as Enum, ItemStruct, ItemUnion as Union, LitStr, Path, Type};
+
+use super::serde_names;
+use crate::diagnostics::{Errors, list};
+use crate::keyed::{Keyed, Version, for_each_key, parenthesised, set, unknown, value};
+use crate::syntax;
+
+const KEYS: &[&str] =
+    &["schema", "version", "oldest", "upcast_from", "superseded", "consumes", "topic", "removed", "allow", "crate"];
+const FIELD_KEYS: &[&str] = &["since", "default", "renamed_from"];
+const REMOVED_FORM: &str = "removed(\"json_name\", since = 2)";
+
+/// The advisory lints of the registry that `allow(…)` may name.
+const LINTS: &[&str] = &["imperative", "bare_noun", "row_change"];
+
+/// `#[domain_event(…)]`.
+#[derive(Default)]
+pub(super) struct EventAttribute {
+    pub(super) schema: Option<Keyed<LitStr>>,
+    pub(super) version: Option<Keyed<Version>>,
+    pub(super) oldest: Option<Keyed<Version>>,
+    pub(super) upcast_from: Option<Keyed<Path>>,
+    pub(super) superseded: Option<Keyed<()>>,
+    pub(super) consumes: Option<Keyed<()>>,
+    pub(super) topic: Option<Keyed<LitStr>>,
+    pub(super) removed: Vec<Removed>,
+    pub(super) allow: Vec<Ident>,
+    krate: Option<Keyed<Path>>,
+    pub(super) tokens: TokenStream,
+}
+
+/// `removed("legacy", since = 3)`.
+pub(super) struct Removed {
+    pub(super) name: LitStr,
+    pub(super) since: Version,
+}
+
+/// The whole declaration.
+pub(super) struct Event<'a> {
+    pub(super) attribute: &'a EventAttribute,
+    pub(super) item: &'a ItemStruct,
+    pub(super) fields: Vec<EventField<'a>>,
+}
+
+/// A field and its history.
+pub(super) struct EventField<'a> {
+    pub(super) original: &'a syn::Field,
+    pub(super) ident: &'a Ident,
+    pub(super) ty: &'a Type,
+    /// The name in the payload, of this version.
+    pub(super) name: String,
+    pub(super) added: Option<Added>,
+    /// Oldest first.
+    pub(super) renamed: Vec<Renamed>,
+}
+
+/// `#[event(since = 2, default = …)]`.
+pub(super) struct Added {
+    pub(super) since: Version,
+    pub(super) default: Option<Expr>,
+}
+
+/// `#[event(renamed_from = "old", since = 3)]`.
+pub(super) struct Renamed {
+    pub(super) since: Version,
+    pub(super) from: LitStr,
+}
+
+impl EventAttribute {
+    pub(super) fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
+        let mut attribute = Self { tokens: tokens.clone(), ..Self::default() };
+        for_each_key(tokens, errors, |key, input, errors| {
+            match key.to_string().as_str() {
+                "schema" => set(&mut attribute.schema, key, value(key, input, "schema = \"order.created\"")?, errors),
+                "version" => set(&mut attribute.version, key, value(key, input, "version = 1")?, errors),
+                "oldest" => set(&mut attribute.oldest, key, value(key, input, "oldest = 2")?, errors),
+                "upcast_from" => {
+                    set(&mut attribute.upcast_from, key, value(key, input, "upcast_from = OrderCreatedV1")?, errors);
+                }
+                "superseded" => set(&mut attribute.superseded, key, (), errors),
+                "consumes" => set(&mut attribute.consumes, key, (), errors),
+                "topic" => set(&mut attribute.topic, key, value(key, input, "topic = \"orders\"")?, errors),
+                "crate" => set(&mut attribute.krate, key, value(key, input, "crate = path::to::bento_core")?, errors),
+                "removed" => attribute.removed.extend(parse_removed(key, parenthesised(key, input, REMOVED_FORM)?, errors)?),
+                "allow" => parse_allow(parenthesised(key, input, "allow(lint_name)")?, &mut attribute.allow, errors),
+                _ => return Err(unknown(key, "#[domain_event(…)]", KEYS)),
+            }
+            Ok(())
+        });
+        attribute
+    }
+
+    /// The path to the module an expansion may name.
+    pub(super) fn private(&self) -> TokenStream {
+        match &self.krate {
+            Some(krate) => {
+                let krate = &krate.value;
+                quote!(#krate::__private)
+            }
+            None => quote!(::bento_core::__private),
+        }
+    }
+
+    /// The version, or 1 where there is an error about it.
+    pub(super) fn version(&self) -> u32 {
+        self.version.as_ref().map_or(1, |version| version.value.number)
+    }
+
+    /// The oldest readable version as far as this declaration says.
+    pub(super) fn oldest(&self) -> u32 {
+        self.oldest.as_ref().map_or(1, |oldest| oldest.value.number)
+    }
+}
+
+fn parse_removed(key: &Ident, tokens: TokenStream, errors: &mut Errors) -> syn::Result<Option<Removed>> {
+    let wrong = || syn::Error::new(key.span(), format_args!("expected `{REMOVED_FORM}`"));
+    let parser = |input: syn::parse::ParseStream| {
+        let name: LitStr = input.parse().map_err(|_| wrong())?;
+        input.parse::<Option<syn::Token![,]>>()?;
+        Ok((name, input.parse::<TokenStream>()?))
+    };
+    let (name, rest) = syn::parse::Parser::parse2(parser, tokens)?;
+    let mut since = None;
+    for_each_key(rest, errors, |key, input, errors| {
+        if key != "since" {
+            return Err(unknown(key, "removed(…)", &["since"]));
+        }
+        set(&mut since, key, value(key, input, "since = 2")?, errors);
+        Ok(())
+    });
+    if since.is_none() {
+        errors.at(name.span(), format_args!("`removed` does not say since when: write `removed({}, since = 2)`", name.to_token_stream()));
+    }
+    Ok(since.map(|since| Removed { name, since: since.value }))
+}
+
+fn parse_allow(tokens: TokenStream, allow: &mut Vec<Ident>, errors: &mut Errors) {
+    for_each_key(tokens, errors, |lint, _, _| {
+        if LINTS.iter().any(|known| lint == known) {
+            allow.push(lint.clone());
+            Ok(())
+        } else {
+            let known = list(LINTS.iter().copied());
+            Err(syn::Error::new(lint.span(), format_args!("unknown lint `{lint}`: the lints are {known}")))
+        }
+    });
+}
+
+impl<'a> Event<'a> {
+    /// `None` if the item is none that could be an event.
+    pub(super) fn parse(attribute: &'a EventAttribute, item: &'a Item, errors: &mut Errors) -> Option<Self> {
+        let Item::Struct(item) = item else {
+            let message = "an event is a struct with named fields: give each fact its own struct";
+            errors.on(head(item), message);
+            return None;
+        };
+        if !item.generics.params.is_empty() {
+            errors.on(&item.generics, "an event has no generic parameters: its payload must be one stable shape, so name the types");
+        }
+        let Fields::Named(fields) = &item.fields else {
+            let message = "an event is a struct with named fields, so that its payload is a JSON object: write `{ … }`";
+            errors.on(&item.ident, message);
+            return None;
+        };
+        let rename_all = serde_names::rename_all(&item.attrs, errors);
+        let fields = fields.named.iter().filter_map(|field| EventField::parse(field, rename_all.as_deref(), errors)).collect();
+        Some(Self { attribute, item, fields })
+    }
+}
+
+impl<'a> EventField<'a> {
+    fn parse(original: &'a syn::Field, rename_all: Option<&str>, errors: &mut Errors) -> Option<Self> {
+        refuse_cfg(original, errors);
+        let ident = original.ident.as_ref()?;
+        let name = serde_names::field_name(original, &ident.unraw().to_string(), rename_all, errors);
+        let mut field = Self { original, ident, ty: &original.ty, name, added: None, renamed: Vec::new() };
+        for attr in original.attrs.iter().filter(|attr| attr.path().is_ident("event")) {
+            field.parse_attribute(attr, errors);
+        }
+        field.renamed.sort_by_key(|renamed| renamed.since.number);
+        Some(field)
+    }
+
+    fn parse_attribute(&mut self, attr: &Attribute, errors: &mut Errors) {
+        let (mut since, mut default, mut renamed_from) = (None, None, None);
+        let mut fine = true;
+        for_each_key(syntax::arguments(attr), errors, |key, input, errors| {
+            let parsed = match key.to_string().as_str() {
+                "since" => value(key, input, "since = 2").map(|value| set(&mut since, key, value, errors)),
+                "default" => value(key, input, "default = expression").map(|value| set(&mut default, key, value, errors)),
+                "renamed_from" => {
+                    value(key, input, "renamed_from = \"old_name\"").map(|value| set(&mut renamed_from, key, value, errors))
+                }
+                _ => Err(unknown(key, "#[event(…)]", FIELD_KEYS)),
+            };
+            fine &= parsed.is_ok();
+            parsed
+        });
+        if !fine {
+            return;
+        }
+        match (since, default, renamed_from) {
+            (Some(since), default, None) => {
+                let added = Added { since: since.value, default: default.map(|default: Keyed<Expr>| default.value) };
+                match self.added {
+                    Some(_) => errors.at(since.key.span(), "a field is added once: keep one `#[event(since = …)]`"),
+                    None => self.added = Some(added),
+                }
+            }
+            (Some(since), None, Some(from)) => self.renamed.push(Renamed { since: since.value, from: from.value }),
+            (_, Some(default), Some(_)) => errors.at(
+                default.key.span(),
+                "a renamed field keeps its value: write a `#[event(since = …, default = …)]` of its own for the version that added it",
+            ),
+            (None, Some(default), None) => {
+                errors.at(default.key.span(), "`default` does not say since when: write `since = 2` beside it");
+            }
+            (None, None, Some(from)) => {
+                errors.at(from.key.span(), "`renamed_from` does not say since when: write `since = 2` beside it");
+            }
+            (None, None, None) => errors.on(attr, "this attribute says nothing: write `#[event(since = 2, default = …)]`, or remove it"),
+        }
+    }
+
+    /// The name in payloads of `version`; `None` before the field was added.
+    pub(super) fn name_at(&self, version: u32) -> Option<String> {
+        if self.added.as_ref().is_some_and(|added| version < added.since.number) {
+            return None;
+        }
+        let later = self.renamed.iter().find(|renamed| renamed.since.number > version);
+        Some(later.map_or_else(|| self.name.clone(), |renamed| renamed.from.value()))
+    }
+
+    /// Every version in this field's history.
+    pub(super) fn versions(&self) -> impl Iterator<Item = Version> {
+        let added = self.added.iter().map(|added| added.since);
+        added.chain(self.renamed.iter().map(|renamed| renamed.since))
+    }
+}
+
+/// A field that is there in one build and not in another would give one version two payloads.
+fn refuse_cfg(field: &syn::Field, errors: &mut Errors) {
+    for attr in &field.attrs {
+        if attr.path().is_ident("cfg") {
+            errors.on(attr, "a field of an event cannot depend on `#[cfg]`: one version has one payload, so make it an `Option`");
+        }
+        if attr.path().is_ident("cfg_attr") && syntax::mentions(syntax::arguments(attr), &["serde", "event"]) {
+            errors.on(attr, "the payload of an event cannot depend on `#[cfg_attr]`: one version has one payload");
+        }
+    }
+}
+
+/// The part of an item that says what it is, for the span of an error.
+fn head(item: &Item) -> TokenStream {
+    match item {
+        Item::Enum(Enum { enum_token, ident, .. }) => quote!(#enum_token #ident),
+        Item::Union(Union { union_token, ident, .. }) => quote!(#union_token #ident),
+        other => {
+            let span = other.span();
+            quote_spanned!(span=> item)
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Questions to the user's item: its derives, its documentation, its types as text.
+
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use quote::ToTokens;
+use syn::punctuated::Punctuated;
+use syn::{Attribute, Expr, ExprLit, Lit, Meta, Path, Token};
+
+/// The doc comment, its lines joined by `\n`, without the margin.
+pub(crate) fn docs(attrs: &[Attribute]) -> String {
+    let lines = attrs.iter().filter_map(|attr| match &attr.meta {
+        Meta::NameValue(doc) if doc.path.is_ident("doc") => match &doc.value {
+            Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.value()),
+            _ => None,
+        },
+        _ => None,
+    });
+    let without_margin = lines.map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned());
+    without_margin.collect::<Vec<_>>().join("\n").trim_matches('\n').to_owned()
+}
+
+/// Whether the item derives a trait whose path ends in `name`.
+pub(crate) fn derives(attrs: &[Attribute], name: &str) -> bool {
+    attrs.iter().filter(|attr| attr.path().is_ident("derive")).any(|attr| {
+        let paths = attr.parse_args_with(Punctuated::<Path, Token![,]>::parse_terminated);
+        paths.is_ok_and(|paths| paths.iter().any(|path| last_ident(path, name)))
+    })
+}
+
+/// Whether `path` ends in `name`.
+pub(crate) fn last_ident(path: &Path, name: &str) -> bool {
+    path.segments.last().is_some_and(|segment| segment.ident == name)
+}
+
+/// The tokens in the parentheses of an attribute; none for any other form.
+pub(crate) fn arguments(attr: &Attribute) -> TokenStream {
+    match &attr.meta {
+        Meta::List(list) => list.tokens.clone(),
+        _ => TokenStream::new(),
+    }
+}
+
+/// Whether an identifier occurs anywhere in `tokens`.
+pub(crate) fn mentions(tokens: TokenStream, names: &[&str]) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Ident(ident) => names.iter().any(|name| ident == name),
+        TokenTree::Group(group) => mentions(group.stream(), names),
+        _ => false,
+    })
+}
+
+/// Whether one of the comma-separated arguments of an attribute begins with `name`.
+pub(crate) fn has_argument(attr: &Attribute, name: &str) -> bool {
+    let mut begins = true;
+    arguments(attr).into_iter().any(|token| {
+        let found = begins && matches!(&token, TokenTree::Ident(ident) if ident == name);
+        begins = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == ',');
+        found
+    })
+}
+
+/// The text in `name = "text"` among the arguments of an attribute.
+pub(crate) fn text_argument(attr: &Attribute, name: &str) -> Option<syn::LitStr> {
+    let tokens: Vec<TokenTree> = arguments(attr).into_iter().collect();
+    tokens.windows(3).find_map(|window| match window {
+        [TokenTree::Ident(ident), TokenTree::Punct(equals), TokenTree::Literal(literal)]
+            if ident == name && equals.as_char() == '=' =>
+        {
+            syn::parse2(literal.to_token_stream()).ok()
+        }
+        _ => None,
+    })
+}
+
+/// Some syntax as a person would write it: `Option<Vec<u8>>`.
+pub(crate) fn as_written(syntax: impl ToTokens) -> String {
+    let mut text = String::new();
+    write(syntax.to_token_stream(), &mut text);
+    text
+}
+
+fn write(tokens: TokenStream, text: &mut String) {
+    for token in tokens {
+        match token {
+            TokenTree::Group(group) => {
+                let (open, close) = match group.delimiter() {
+                    Delimiter::Parenthesis => ("(", ")"),
+                    Delimiter::Bracket => ("[", "]"),
+                    Delimiter::Brace => ("{", "}"),
+                    Delimiter::None => ("", ""),
+                };
+                text.push_str(open);
+                write(group.stream(), text);
+                text.push_str(close);
+            }
+            TokenTree::Punct(punct) => match punct.as_char() {
+                separator @ (',' | ';') => text.extend([separator, ' ']),
+                sign @ ('+' | '=') => text.extend([' ', sign, ' ']),
+                other => text.push(other),
+            },
+            word => {
+                if text.ends_with(|last: char| last.is_alphanumeric() || last == '_') {
+                    text.push(' ');
+                }
+                text.push_str(&word.to_string());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quote::quote;
+
+    use super::as_written;
+
+    #[test]
+    fn a_type_reads_as_it_was_written() {
+        assert_eq!(as_written(quote!(Option<Vec<u8>>)), "Option<Vec<u8>>");
+        assert_eq!(as_written(quote!(std::collections::BTreeMap<String, [i128; 2]>)), "std::collections::BTreeMap<String, [i128; 2]>");
+        assert_eq!(as_written(quote!(Box<dyn Fn(u8) + Send>)), "Box<dyn Fn(u8) + Send>");
+    }
+}
