@@ -90,16 +90,28 @@ impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownSchema { schema, wanted: Some(wanted) } => {
-                write!(f, "the payload is `{schema}`, but the type asked for is `{wanted}`: decode it as the type of its schema")
+                write!(
+                    f,
+                    "the payload is `{schema}`, but the type asked for is `{wanted}`: decode it as the type of its schema"
+                )
             }
             Self::UnknownSchema { schema, wanted: None } => {
-                write!(f, "no event in this binary has the schema `{schema}`: link the crate that declares it, or hand the envelope on as it is")
+                write!(
+                    f,
+                    "no event in this binary has the schema `{schema}`: link the crate that declares it, or hand the envelope on as it is"
+                )
             }
             Self::NewerVersion { schema, version, newest } => {
-                write!(f, "`{schema}` version {version} is newer than this binary, which knows version {newest}: upgrade it, or hand the envelope on as it is")
+                write!(
+                    f,
+                    "`{schema}` version {version} is newer than this binary, which knows version {newest}: upgrade it, or hand the envelope on as it is"
+                )
             }
             Self::Retired { schema, version, oldest } => {
-                write!(f, "`{schema}` version {version} is retired, the oldest readable one is {oldest}: migrate what is stored, or lower `oldest` and add the upcaster")
+                write!(
+                    f,
+                    "`{schema}` version {version} is retired, the oldest readable one is {oldest}: migrate what is stored, or lower `oldest` and add the upcaster"
+                )
             }
             Self::Malformed { schema, version, path: Some(path), .. } => {
                 write!(f, "the payload of `{schema}` version {version} does not fit its fields, at `{path}`")
@@ -129,8 +141,12 @@ pub(crate) fn decode_version<E: DomainEvent>(version: u32, payload: &[u8]) -> Re
     if version < oldest {
         return Err(DecodeError::Retired { schema, version, oldest });
     }
-    decode_known_version(version, payload)
-        .map_err(|UpcastFault { path, source }| DecodeError::Malformed { schema, version, path, source })
+    decode_known_version(version, payload).map_err(|UpcastFault { path, source }| DecodeError::Malformed {
+        schema,
+        version,
+        path,
+        source,
+    })
 }
 
 /// The payload as an `E`, once it is known that `E` reads this version.
@@ -141,4 +157,3 @@ pub(crate) fn decode_known_version<E: DomainEvent>(version: u32, payload: &[u8])
         E::decode_older(version, payload)
     }
 }
-

@@ -131,11 +131,7 @@ impl dyn AnyEvent {
     /// # Errors
     /// The event itself, if it is no `E`.
     pub fn downcast<E: DomainEvent>(self: Box<Self>) -> Result<Box<E>, Box<dyn AnyEvent>> {
-        if self.is::<E>() {
-            Ok(self.into_any().downcast().expect("the type was just checked"))
-        } else {
-            Err(self)
-        }
+        if self.is::<E>() { Ok(self.into_any().downcast().expect("the type was just checked")) } else { Err(self) }
     }
 
     /// The event as a shared `E`.
@@ -143,10 +139,6 @@ impl dyn AnyEvent {
     /// # Errors
     /// The event itself, if it is no `E`.
     pub fn downcast_arc<E: DomainEvent>(self: Arc<Self>) -> Result<Arc<E>, Arc<dyn AnyEvent>> {
-        if self.is::<E>() {
-            Ok(self.into_any_arc().downcast().expect("the type was just checked"))
-        } else {
-            Err(self)
-        }
+        if self.is::<E>() { Ok(self.into_any_arc().downcast().expect("the type was just checked")) } else { Err(self) }
     }
 }

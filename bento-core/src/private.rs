@@ -20,15 +20,16 @@ pub use serde_json::value::RawValue;
 
 pub use crate::aggregate::{Aggregate, AggregateDescriptor, AggregateEvents};
 pub use crate::event::{
-    AnyEvent, Declaration, DomainEvent, EventDescriptor, EventRole, FieldChange, FieldDescriptor, Raisable, RaisedBy, RemovedField, Superseded,
+    AnyEvent, Declaration, DomainEvent, EventDescriptor, EventRole, FieldChange, FieldDescriptor, Raisable, RaisedBy,
+    RemovedField, Superseded,
 };
 pub use crate::id::AggregateKey;
 pub use crate::metadata::Metadata;
 pub use crate::pending::PendingEvents;
 pub use crate::registry::{AggregateRegistration, EventRegistration};
 pub use crate::upcast::{
-    Addition, FromText, Step, TypedStep, UpcastFault, check_typed_step, decode_by_history, decode_by_typed_step, older_descriptor,
-    oldest_through_typed_step, raw_default, raw_default_within, typed_step_from,
+    Addition, FromText, Step, TypedStep, UpcastFault, check_typed_step, decode_by_history, decode_by_typed_step,
+    older_descriptor, oldest_through_typed_step, raw_default, raw_default_within, typed_step_from,
 };
 
 /// What serde_json says when a default cannot be written.

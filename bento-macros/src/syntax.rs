@@ -116,7 +116,10 @@ mod tests {
     #[test]
     fn a_type_reads_as_it_was_written() {
         assert_eq!(as_written(quote!(Option<Vec<u8>>)), "Option<Vec<u8>>");
-        assert_eq!(as_written(quote!(std::collections::BTreeMap<String, [i128; 2]>)), "std::collections::BTreeMap<String, [i128; 2]>");
+        assert_eq!(
+            as_written(quote!(std::collections::BTreeMap<String, [i128; 2]>)),
+            "std::collections::BTreeMap<String, [i128; 2]>"
+        );
         assert_eq!(as_written(quote!(Box<dyn Fn(u8) + Send>)), "Box<dyn Fn(u8) + Send>");
     }
 }

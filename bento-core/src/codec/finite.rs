@@ -1,8 +1,8 @@
 //! A serializer in front of another that refuses floats JSON cannot hold, in the same pass.
 
 use serde::ser::{
-    Error, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple, SerializeTupleStruct,
-    SerializeTupleVariant, Serializer,
+    Error, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
+    SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
 /// Serialises as the value itself does, down to the last field, but refuses NaN and the infinities.
@@ -188,7 +188,11 @@ impl<S: SerializeMap> SerializeMap for FiniteSerializer<S> {
         self.0.serialize_value(&Finite(value))
     }
 
-    fn serialize_entry<K: Serialize + ?Sized, V: Serialize + ?Sized>(&mut self, key: &K, value: &V) -> Result<(), S::Error> {
+    fn serialize_entry<K: Serialize + ?Sized, V: Serialize + ?Sized>(
+        &mut self,
+        key: &K,
+        value: &V,
+    ) -> Result<(), S::Error> {
         self.0.serialize_entry(&Finite(key), &Finite(value))
     }
 
@@ -198,5 +202,7 @@ impl<S: SerializeMap> SerializeMap for FiniteSerializer<S> {
 }
 
 fn not_finite<E: Error>(value: f64) -> E {
-    E::custom(format_args!("{value} is not finite, and JSON has no such number: use an Option, or check the value before raising"))
+    E::custom(format_args!(
+        "{value} is not finite, and JSON has no such number: use an Option, or check the value before raising"
+    ))
 }

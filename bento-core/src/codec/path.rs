@@ -41,12 +41,15 @@ fn part_holding(value: &[u8], at: usize) -> Option<(String, &[u8], usize)> {
         (start..start + part.get().len()).contains(&at).then_some(start)
     };
     match value.trim_ascii_start().first()? {
-        b'{' => RawFields::split(value).ok()?.into_borrowed().find_map(|(name, part)| {
-            holding(part).map(|start| (name.into_owned(), part.get().as_bytes(), start))
-        }),
-        b'[' => serde_json::from_slice::<Vec<&RawValue>>(value).ok()?.into_iter().enumerate().find_map(|(index, part)| {
-            holding(part).map(|start| (format!("[{index}]"), part.get().as_bytes(), start))
-        }),
+        b'{' => RawFields::split(value)
+            .ok()?
+            .into_borrowed()
+            .find_map(|(name, part)| holding(part).map(|start| (name.into_owned(), part.get().as_bytes(), start))),
+        b'[' => {
+            serde_json::from_slice::<Vec<&RawValue>>(value).ok()?.into_iter().enumerate().find_map(|(index, part)| {
+                holding(part).map(|start| (format!("[{index}]"), part.get().as_bytes(), start))
+            })
+        }
         _ => None,
     }
 }

@@ -162,7 +162,11 @@ fn two_current_versions(current: &[&'static EventDescriptor], faults: &mut Vec<R
     faults.extend(different.map(|pair| RegistryFault::TwoCurrentVersions { older: pair[0], newer: pair[1] }));
 }
 
-fn unreached(versions: &[&'static EventDescriptor], current: &'static EventDescriptor, faults: &mut Vec<RegistryFault>) {
+fn unreached(
+    versions: &[&'static EventDescriptor],
+    current: &'static EventDescriptor,
+    faults: &mut Vec<RegistryFault>,
+) {
     let mut chain = Vec::new();
     let mut older = current.upcast_from;
     while let Some(event) = older {

@@ -39,7 +39,9 @@ impl LintName {
         match self {
             Self::Imperative => "is a command: say what has happened, in the past tense, as in `order.created`",
             Self::BareNoun => "is no past tense: say what has happened, as in `order.created`",
-            Self::RowChange => "says that a row changed: say what happened in the business, as in `order.address_corrected`",
+            Self::RowChange => {
+                "says that a row changed: say what happened in the business, as in `order.address_corrected`"
+            }
         }
     }
 }
@@ -54,21 +56,82 @@ impl fmt::Display for LintName {
     }
 }
 
-const ROW_CHANGES: &[&str] = &["changed", "updated", "modified", "edited", "saved", "inserted", "upserted", "persisted"];
+const ROW_CHANGES: &[&str] =
+    &["changed", "updated", "modified", "edited", "saved", "inserted", "upserted", "persisted"];
 
 const COMMANDS: &[&str] = &[
-    "accept", "add", "approve", "assign", "book", "cancel", "change", "close", "complete", "confirm", "create", "delete", "deliver",
-    "do", "finish", "insert", "make", "open", "order", "pay", "place", "publish", "refund", "register", "reject", "remove", "rename",
-    "request", "reserve", "save", "send", "ship", "start", "stop", "submit", "update",
+    "accept", "add", "approve", "assign", "book", "cancel", "change", "close", "complete", "confirm", "create",
+    "delete", "deliver", "do", "finish", "insert", "make", "open", "order", "pay", "place", "publish", "refund",
+    "register", "reject", "remove", "rename", "request", "reserve", "save", "send", "ship", "start", "stop", "submit",
+    "update",
 ];
 
 /// Past participles that do not end in `ed`.
 const IRREGULAR: &[&str] = &[
-    "begun", "bound", "bought", "broken", "brought", "built", "caught", "chosen", "done", "drawn", "driven", "fallen", "fed", "fled",
-    "flown", "forgotten", "forgiven", "found", "frozen", "given", "gone", "grown", "heard", "held", "kept", "known", "laid", "led",
-    "left", "lent", "lost", "made", "met", "overdrawn", "overrun", "paid", "put", "read", "rebuilt", "repaid", "reset", "risen",
-    "run", "seen", "sent", "set", "shown", "shut", "sold", "spent", "split", "spoken", "stolen", "sunk", "taken", "taught", "thrown",
-    "told", "torn", "undone", "unpaid", "withdrawn", "won", "written",
+    "begun",
+    "bound",
+    "bought",
+    "broken",
+    "brought",
+    "built",
+    "caught",
+    "chosen",
+    "done",
+    "drawn",
+    "driven",
+    "fallen",
+    "fed",
+    "fled",
+    "flown",
+    "forgotten",
+    "forgiven",
+    "found",
+    "frozen",
+    "given",
+    "gone",
+    "grown",
+    "heard",
+    "held",
+    "kept",
+    "known",
+    "laid",
+    "led",
+    "left",
+    "lent",
+    "lost",
+    "made",
+    "met",
+    "overdrawn",
+    "overrun",
+    "paid",
+    "put",
+    "read",
+    "rebuilt",
+    "repaid",
+    "reset",
+    "risen",
+    "run",
+    "seen",
+    "sent",
+    "set",
+    "shown",
+    "shut",
+    "sold",
+    "spent",
+    "split",
+    "spoken",
+    "stolen",
+    "sunk",
+    "taken",
+    "taught",
+    "thrown",
+    "told",
+    "torn",
+    "undone",
+    "unpaid",
+    "withdrawn",
+    "won",
+    "written",
 ];
 
 /// What there is to say about the schema of `event`, unless it was allowed.

@@ -74,8 +74,12 @@ impl std::error::Error for StoredErrors {}
 pub(super) fn check(registry: &Registry, stored: StoredSchema) -> Option<StoredError> {
     match registry.event(&stored.schema) {
         None => Some(StoredError::UnknownSchema(stored)),
-        Some(&EventDescriptor { version: newest, .. }) if stored.version > newest => Some(StoredError::NewerVersion { stored, newest }),
-        Some(&EventDescriptor { oldest, .. }) if stored.version < oldest => Some(StoredError::Retired { stored, oldest }),
+        Some(&EventDescriptor { version: newest, .. }) if stored.version > newest => {
+            Some(StoredError::NewerVersion { stored, newest })
+        }
+        Some(&EventDescriptor { oldest, .. }) if stored.version < oldest => {
+            Some(StoredError::Retired { stored, oldest })
+        }
         Some(_) => None,
     }
 }

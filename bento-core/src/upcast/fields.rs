@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 use serde::de::value::CowStrDeserializer;
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{Step, UpcastFault};
@@ -41,7 +41,8 @@ impl<'a> RawFields<'a> {
         }
         for addition in step.added {
             if !self.0.iter().any(|(name, _)| name == addition.name) {
-                let value = (addition.default)().map_err(|source| UpcastFault::new(Some(addition.name.to_owned()), source))?;
+                let value =
+                    (addition.default)().map_err(|source| UpcastFault::new(Some(addition.name.to_owned()), source))?;
                 self.0.push((Cow::Borrowed(addition.name), Cow::Owned(value)));
             }
         }
@@ -77,7 +78,8 @@ impl<'de> Deserialize<'de> for RawFields<'de> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut fields: Vec<(Cow<'de, str>, Cow<'de, RawValue>)> = Vec::with_capacity(map.size_hint().unwrap_or(8));
+                let mut fields: Vec<(Cow<'de, str>, Cow<'de, RawValue>)> =
+                    Vec::with_capacity(map.size_hint().unwrap_or(8));
                 while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
                     fields.push((name, Cow::Borrowed(value)));
                 }

@@ -58,14 +58,17 @@ fn id<'a>(aggregate: &Aggregate<'a>, errors: &mut Errors) -> Vec<&'a Ident> {
         for field in others {
             errors.on(
                 field.marked_id,
-                format_args!("an aggregate has one id: for a composite key write `#[aggregate(id = ({names}), …)]`, and no marks"),
+                format_args!(
+                    "an aggregate has one id: for a composite key write `#[aggregate(id = ({names}), …)]`, and no marks"
+                ),
             );
         }
     }
     if let Some(field) = marked.first() {
         return vec![field.ident];
     }
-    let primary_key: Vec<_> = aggregate.fields.iter().filter(|field| field.is_primary_key).map(|field| field.ident).collect();
+    let primary_key: Vec<_> =
+        aggregate.fields.iter().filter(|field| field.is_primary_key).map(|field| field.ident).collect();
     if !primary_key.is_empty() {
         return primary_key;
     }
@@ -84,9 +87,13 @@ fn field_named<'a>(aggregate: &Aggregate<'a>, name: &Ident, errors: &mut Errors)
     if found.is_none() {
         let names: Vec<String> = aggregate.fields.iter().map(|field| field.ident.to_string()).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let hint = near_match(&name.to_string(), &names).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        let hint =
+            near_match(&name.to_string(), &names).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
         let names = list(names);
-        errors.at(name.span(), format_args!("`{}` has no field `{name}`: the fields are {names}{hint}", aggregate.item.ident));
+        errors.at(
+            name.span(),
+            format_args!("`{}` has no field `{name}`: the fields are {names}{hint}", aggregate.item.ident),
+        );
     }
     found
 }
@@ -137,7 +144,10 @@ fn check_type(name: &LitStr, way_out: &str, errors: &mut Errors) {
     if !text.split('.').all(is_lower_snake) {
         errors.at(name.span(), format_args!("`{text}` is no stable name for an aggregate type: {way_out}"));
     } else if text.len() > TYPE_LENGTH_MAX {
-        errors.at(name.span(), format_args!("an aggregate type has at most {TYPE_LENGTH_MAX} characters, this one has {}", text.len()));
+        errors.at(
+            name.span(),
+            format_args!("an aggregate type has at most {TYPE_LENGTH_MAX} characters, this one has {}", text.len()),
+        );
     }
 }
 
@@ -163,7 +173,10 @@ fn events<'a>(aggregate: &Aggregate<'a>, errors: &mut Errors) -> Vec<Listed<'a>>
         let Some(variant) = path.segments.last().map(|segment| &segment.ident) else { continue };
         match listed.iter().find(|other| other.variant == variant) {
             Some(other) if other.path == path => errors.on(path, format_args!("`{variant}` is listed twice: keep one")),
-            Some(_) => errors.on(path, format_args!("two events are called `{variant}`: import one under another name with `use … as …`")),
+            Some(_) => errors.on(
+                path,
+                format_args!("two events are called `{variant}`: import one under another name with `use … as …`"),
+            ),
             None => listed.push(Listed { path, variant }),
         }
     }

@@ -115,7 +115,10 @@ impl<'a> Aggregate<'a> {
             return None;
         };
         if !item.generics.params.is_empty() {
-            errors.on(&item.generics, "generic aggregates are not supported yet: name the types, or keep the generic part in a field");
+            errors.on(
+                &item.generics,
+                "generic aggregates are not supported yet: name the types, or keep the generic part in a field",
+            );
             return None;
         }
         let fields = fields.named.iter().filter_map(|field| AggregateField::parse(field, errors)).collect();

@@ -45,7 +45,10 @@ fn check_schema(event: &Event, errors: &mut Errors) {
             format_args!("`{name}` is no schema: write `lower.dotted_snake`, what it is about and what happened, as in `order.created`"),
         );
     } else if name.len() > SCHEMA_LENGTH_MAX {
-        errors.at(schema.value.span(), format_args!("a schema has at most {SCHEMA_LENGTH_MAX} characters, this one has {}", name.len()));
+        errors.at(
+            schema.value.span(),
+            format_args!("a schema has at most {SCHEMA_LENGTH_MAX} characters, this one has {}", name.len()),
+        );
     }
 }
 
@@ -67,13 +70,19 @@ fn check_versions(event: &Event, errors: &mut Errors) -> bool {
         return false;
     }
     if version.number > VERSION_MAX {
-        errors.at(version.span, format_args!("a version is at most {VERSION_MAX}: versions count from 1 in steps of one"));
+        errors.at(
+            version.span,
+            format_args!("a version is at most {VERSION_MAX}: versions count from 1 in steps of one"),
+        );
         return false;
     }
     if let Some(oldest) = &event.attribute.oldest {
         let oldest = oldest.value;
         if oldest.number == 0 || oldest.number > version.number {
-            errors.at(oldest.span, format_args!("`oldest` is a version between 1 and {}, the current one", version.number));
+            errors.at(
+                oldest.span,
+                format_args!("`oldest` is a version between 1 and {}, the current one", version.number),
+            );
             return false;
         }
     }
@@ -90,7 +99,10 @@ fn check_history(event: &Event, field: &EventField, errors: &mut Errors) {
         check_since(event, since, errors);
     }
     if field.versions().next().is_some() && serde_names::is_flattened(&field.original.attrs) {
-        errors.on(field.ident, "a flattened field has no name of its own, so it has no history: use a typed `upcast_from`");
+        errors.on(
+            field.ident,
+            "a flattened field has no name of its own, so it has no history: use a typed `upcast_from`",
+        );
     }
     let mut previous = field.added.as_ref().map_or(1, |added| added.since.number);
     for renamed in &field.renamed {
@@ -122,7 +134,10 @@ fn check_since(event: &Event, since: Version, errors: &mut Errors) {
     if since.number < 2 {
         errors.at(since.span, "everything is there since version 1: a change comes with version 2 or later");
     } else if since.number > version {
-        errors.at(since.span, format_args!("`since = {}` is later than the event: raise `version = {version}` to it", since.number));
+        errors.at(
+            since.span,
+            format_args!("`since = {}` is later than the event: raise `version = {version}` to it", since.number),
+        );
     }
 }
 
@@ -143,7 +158,10 @@ fn check_removed(event: &Event, errors: &mut Errors) {
         if let Some(field) = event.fields.iter().find(|field| field.name_at(before).as_ref() == Some(&name)) {
             errors.at(
                 removed.name.span(),
-                format_args!("`{name}` is still here, as the field `{}`: remove the field, or this `removed`", field.ident),
+                format_args!(
+                    "`{name}` is still here, as the field `{}`: remove the field, or this `removed`",
+                    field.ident
+                ),
             );
         }
     }
@@ -156,13 +174,17 @@ fn check_names(event: &Event, errors: &mut Errors) {
         for renamed in &field.renamed {
             let before = renamed.since.number.saturating_sub(1);
             let name = renamed.from.value();
-            let other = event.fields.iter().find(|other| {
-                other.ident != field.ident && other.name_at(before).as_ref() == Some(&name)
-            });
+            let other = event
+                .fields
+                .iter()
+                .find(|other| other.ident != field.ident && other.name_at(before).as_ref() == Some(&name));
             if let Some(other) = other {
                 errors.at(
                     renamed.from.span(),
-                    format_args!("`{name}` was the name of `{}` in version {before}: two fields cannot share it", other.ident),
+                    format_args!(
+                        "`{name}` was the name of `{}` in version {before}: two fields cannot share it",
+                        other.ident
+                    ),
                 );
             }
         }

@@ -15,13 +15,8 @@ use crate::syntax::{as_written, derives, docs};
 
 pub(super) fn expand(event: &Event) -> TokenStream {
     let item = item(event.attribute, event.item.clone());
-    let parts = [
-        domain_event_impl(event),
-        marker_impls(event),
-        typed_step(event),
-        registration(event),
-        declared_twice(event),
-    ];
+    let parts =
+        [domain_event_impl(event), marker_impls(event), typed_step(event), registration(event), declared_twice(event)];
     quote! {
         #item
         #[allow(deprecated)]
@@ -33,9 +28,7 @@ pub(super) fn expand(event: &Event) -> TokenStream {
 pub(super) fn fallback(attribute: &EventAttribute, item: Item) -> TokenStream {
     let private = attribute.private();
     let (ident, item) = match item {
-        Item::Struct(item) if item.generics.params.is_empty() => {
-            (item.ident.clone(), self::item(attribute, item))
-        }
+        Item::Struct(item) if item.generics.params.is_empty() => (item.ident.clone(), self::item(attribute, item)),
         Item::Enum(item) if item.generics.params.is_empty() => {
             let derives = serde_derives(attribute, &item.attrs);
             (item.ident.clone(), quote!(#derives #item))
@@ -109,11 +102,8 @@ fn domain_event_impl(event: &Event) -> TokenStream {
     let ident = &event.item.ident;
     let descriptor = descriptor(event);
     let steps = history::steps(event);
-    let decode = if event.attribute.upcast_from.is_some() {
-        quote!(decode_by_typed_step)
-    } else {
-        quote!(decode_by_history)
-    };
+    let decode =
+        if event.attribute.upcast_from.is_some() { quote!(decode_by_typed_step) } else { quote!(decode_by_history) };
     quote! {
         #[automatically_derived]
         impl #private::DomainEvent for #ident {
@@ -142,7 +132,8 @@ fn descriptor(event: &Event) -> TokenStream {
         let (name, since) = (&removed.name, removed.since.number);
         quote!(#private::RemovedField { name: #name, since: #since })
     });
-    let upcast_from = option(&private, attribute.upcast_from.as_ref().map(|_| quote!(#private::older_descriptor::<#ident>())));
+    let upcast_from =
+        option(&private, attribute.upcast_from.as_ref().map(|_| quote!(#private::older_descriptor::<#ident>())));
     let fingerprint = fingerprint(event);
     let topic = option(&private, attribute.topic.as_ref().map(|topic| &topic.value));
     let allow = attribute.allow.iter().map(ToString::to_string);

@@ -87,7 +87,9 @@ impl EventAttribute {
                 "consumes" => set(&mut attribute.consumes, key, (), errors),
                 "topic" => set(&mut attribute.topic, key, value(key, input, "topic = \"orders\"")?, errors),
                 "crate" => set(&mut attribute.krate, key, value(key, input, "crate = path::to::bento_core")?, errors),
-                "removed" => attribute.removed.extend(parse_removed(key, parenthesised(key, input, REMOVED_FORM)?, errors)?),
+                "removed" => {
+                    attribute.removed.extend(parse_removed(key, parenthesised(key, input, REMOVED_FORM)?, errors)?)
+                }
                 "allow" => parse_allow(parenthesised(key, input, "allow(lint_name)")?, &mut attribute.allow, errors),
                 _ => return Err(unknown(key, "#[domain_event(…)]", KEYS)),
             }
@@ -135,7 +137,10 @@ fn parse_removed(key: &Ident, tokens: TokenStream, errors: &mut Errors) -> syn::
         Ok(())
     });
     if since.is_none() {
-        errors.at(name.span(), format_args!("`removed` does not say since when: write `removed({}, since = 2)`", name.to_token_stream()));
+        errors.at(
+            name.span(),
+            format_args!("`removed` does not say since when: write `removed({}, since = 2)`", name.to_token_stream()),
+        );
     }
     Ok(since.map(|since| Removed { name, since: since.value }))
 }
@@ -161,7 +166,10 @@ impl<'a> Event<'a> {
             return None;
         };
         if !item.generics.params.is_empty() {
-            errors.on(&item.generics, "an event has no generic parameters: its payload must be one stable shape, so name the types");
+            errors.on(
+                &item.generics,
+                "an event has no generic parameters: its payload must be one stable shape, so name the types",
+            );
         }
         let Fields::Named(fields) = &item.fields else {
             let message = "an event is a struct with named fields, so that its payload is a JSON object: write `{ … }`";
@@ -169,7 +177,8 @@ impl<'a> Event<'a> {
             return None;
         };
         let rename_all = serde_names::rename_all(&item.attrs, errors);
-        let fields = fields.named.iter().filter_map(|field| EventField::parse(field, rename_all.as_deref(), errors)).collect();
+        let fields =
+            fields.named.iter().filter_map(|field| EventField::parse(field, rename_all.as_deref(), errors)).collect();
         Some(Self { attribute, item, fields })
     }
 }
@@ -193,10 +202,11 @@ impl<'a> EventField<'a> {
         for_each_key(syntax::arguments(attr), errors, |key, input, errors| {
             let parsed = match key.to_string().as_str() {
                 "since" => value(key, input, "since = 2").map(|value| set(&mut since, key, value, errors)),
-                "default" => value(key, input, "default = expression").map(|value| set(&mut default, key, value, errors)),
-                "renamed_from" => {
-                    value(key, input, "renamed_from = \"old_name\"").map(|value| set(&mut renamed_from, key, value, errors))
+                "default" => {
+                    value(key, input, "default = expression").map(|value| set(&mut default, key, value, errors))
                 }
+                "renamed_from" => value(key, input, "renamed_from = \"old_name\"")
+                    .map(|value| set(&mut renamed_from, key, value, errors)),
                 _ => Err(unknown(key, "#[event(…)]", FIELD_KEYS)),
             };
             fine &= parsed.is_ok();
@@ -248,7 +258,10 @@ impl<'a> EventField<'a> {
 fn refuse_cfg(field: &syn::Field, errors: &mut Errors) {
     for attr in &field.attrs {
         if attr.path().is_ident("cfg") {
-            errors.on(attr, "a field of an event cannot depend on `#[cfg]`: one version has one payload, so make it an `Option`");
+            errors.on(
+                attr,
+                "a field of an event cannot depend on `#[cfg]`: one version has one payload, so make it an `Option`",
+            );
         }
         if attr.path().is_ident("cfg_attr") && syntax::mentions(syntax::arguments(attr), &["serde", "event"]) {
             errors.on(attr, "the payload of an event cannot depend on `#[cfg_attr]`: one version has one payload");

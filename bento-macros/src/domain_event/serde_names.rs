@@ -58,7 +58,8 @@ fn one_name(attrs: &[Attribute], key: &str, errors: &mut Errors) -> Option<Strin
     }
     let first = names.first()?.value();
     if let Some(other) = names.iter().find(|name| name.value() != first) {
-        errors.at(other.span(), "a payload is written and read under one name: let `serialize` and `deserialize` agree");
+        errors
+            .at(other.span(), "a payload is written and read under one name: let `serialize` and `deserialize` agree");
     }
     Some(first)
 }

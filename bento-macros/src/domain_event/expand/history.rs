@@ -19,7 +19,8 @@ pub(super) fn steps(event: &Event) -> Vec<TokenStream> {
 
 fn step(event: &Event, to: u32) -> TokenStream {
     let private = event.attribute.private();
-    let removed = event.attribute.removed.iter().filter(|removed| removed.since.number == to).map(|removed| &removed.name);
+    let removed =
+        event.attribute.removed.iter().filter(|removed| removed.since.number == to).map(|removed| &removed.name);
     let renamed = event.fields.iter().flat_map(|field| {
         let here = field.renamed.iter().filter(|renamed| renamed.since.number == to);
         here.map(|renamed| {
