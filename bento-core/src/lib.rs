@@ -36,3 +36,8 @@ pub use self::pending::PendingEvents;
 pub use self::registry::Registry;
 pub use self::unit_of_work::{raise, raise_with};
 pub use self::upcast::UpcastFrom;
+
+/// Compiles what the documents show.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/event-design.md")]
+struct EventDesign;
