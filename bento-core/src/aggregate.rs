@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::event::{AnyEvent, Declaration, EventDescriptor, RaisedBy};
+pub use crate::event::AggregateDescriptor;
+use crate::event::{AnyEvent, RaisedBy};
 use crate::id::AggregateKey;
 use crate::metadata::Metadata;
 use crate::pending::{Content, PendingEvents, RaisedEvent, Stream};
@@ -70,21 +71,6 @@ pub trait Aggregate: Sized {
 pub trait AggregateEvents: Sized {
     /// The variant for `event`; `None` if the aggregate does not list its type.
     fn from_any(event: Arc<dyn AnyEvent>) -> Option<Self>;
-}
-
-/// What an `#[aggregate]` declares, as constant data.
-#[derive(Debug)]
-pub struct AggregateDescriptor {
-    /// The stable name, stored beside every event.
-    pub aggregate_type: &'static str,
-    /// The name of the struct.
-    pub rust_name: &'static str,
-    /// Where the declaration stands.
-    pub declared: Declaration,
-    /// The doc comment of the struct.
-    pub docs: &'static str,
-    /// The events it raises.
-    pub events: &'static [&'static EventDescriptor],
 }
 
 #[track_caller]

@@ -16,7 +16,9 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use self::descriptor::{Declaration, EventDescriptor, EventRole, FieldChange, FieldDescriptor, RemovedField};
+pub use self::descriptor::{
+    AggregateDescriptor, Declaration, EventDescriptor, EventRole, FieldChange, FieldDescriptor, RemovedField,
+};
 use crate::upcast::UpcastFault;
 
 mod descriptor;

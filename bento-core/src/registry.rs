@@ -8,9 +8,8 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use crate::aggregate::AggregateDescriptor;
 use crate::codec::{self, DecodeError};
-use crate::event::{AnyEvent, DomainEvent, EventDescriptor, EventRole};
+use crate::event::{AggregateDescriptor, AnyEvent, DomainEvent, EventDescriptor, EventRole};
 
 pub use self::catalogue::{Catalogue, CatalogueAggregate, CatalogueEvent, CatalogueField, CatalogueVersion};
 pub use self::fault::{RegistryErrors, RegistryFault};

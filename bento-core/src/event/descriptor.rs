@@ -1,4 +1,4 @@
-//! The constant data that `#[domain_event]` leaves in the binary.
+//! The constant data that `#[domain_event]` and `#[aggregate]` leave in the binary.
 //!
 //! The macro of the same Bento version builds these values; fields may be added in a minor version.
 
@@ -31,6 +31,21 @@ pub struct EventDescriptor {
     pub topic: Option<&'static str>,
     /// Names of the advisory lints that `allow(…)` silences.
     pub allow: &'static [&'static str],
+}
+
+/// What an `#[aggregate]` declares, as constant data.
+#[derive(Debug)]
+pub struct AggregateDescriptor {
+    /// The stable name, stored beside every event.
+    pub aggregate_type: &'static str,
+    /// The name of the struct.
+    pub rust_name: &'static str,
+    /// Where the declaration stands.
+    pub declared: Declaration,
+    /// The doc comment of the struct.
+    pub docs: &'static str,
+    /// The events it raises.
+    pub events: &'static [&'static EventDescriptor],
 }
 
 /// Where an event or an aggregate is declared.

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::Registry;
-use crate::aggregate::AggregateDescriptor;
-use crate::event::{EventDescriptor, EventRole};
+use crate::event::{AggregateDescriptor, EventDescriptor, EventRole};
 
 /// Something that no compiler sees, because it may be spread over crates.
 #[derive(Clone, Copy, Debug)]
