@@ -1,0 +1,182 @@
+//! What differs between back ends, and nowhere else.
+
+#[cfg(feature = "mysql")]
+mod mysql;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+use std::fmt;
+
+use bento_core::outbox::OutboxEntry;
+use sea_orm::sqlx::error::DatabaseError;
+use sea_orm::{DbBackend, DbErr, RuntimeErr, SqlxError, Statement, Value};
+
+use crate::error::Error;
+use crate::tables::Tables;
+
+#[cfg(not(any(feature = "postgres", feature = "mysql", feature = "sqlite")))]
+compile_error!("bento-seaorm needs a back end: enable one of its features `postgres`, `mysql`, `sqlite`");
+
+/// A database as Bento uses it.
+pub(crate) trait Dialect: fmt::Debug + Send + Sync {
+    /// Which one it is.
+    fn backend(&self) -> DbBackend;
+
+    /// The statements that create the tables, in order.
+    fn create_schema(&self, tables: &Tables) -> Vec<String>;
+
+    /// The statements that drop what [`create_schema`](Self::create_schema) created.
+    fn drop_schema(&self, tables: &Tables) -> Vec<String>;
+
+    /// Appends the placeholder of the parameter with this number, counted from 1.
+    fn placeholder(&self, number: usize, sql: &mut String);
+
+    /// What one INSERT may hold at most.
+    fn insert_limits(&self) -> InsertLimits;
+
+    /// The end of an INSERT that leaves a row alone whose key is known; `key` is a column of that key.
+    fn or_leave(&self, key: &str) -> String;
+
+    /// One INSERT for all the entries, built without copying their payloads.
+    ///
+    /// `values` is the text for as many rows in the form of multi-row VALUES, if that is what the back end wants.
+    fn insert(&self, tables: &Tables, entries: Vec<OutboxEntry>, values: &dyn Fn(usize) -> String) -> Statement;
+
+    /// Refuses what the columns of this back end cannot hold whole.
+    fn check(&self, _entries: &[OutboxEntry]) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// The table that the error says is missing.
+    fn missing_table(&self, error: &dyn DatabaseError) -> Option<String>;
+
+    /// Whether the same transaction may succeed if it is simply done again.
+    fn is_transient(&self, error: &dyn DatabaseError) -> bool;
+}
+
+/// What one INSERT may hold at most.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InsertLimits {
+    /// Rows.
+    pub(crate) rows: usize,
+    /// Bytes of payloads and headers.
+    pub(crate) bytes: usize,
+}
+
+/// The dialect of a back end.
+///
+/// # Errors
+/// [`UnsupportedBackend`] if its cargo feature is off.
+pub(crate) fn of(backend: DbBackend) -> Result<&'static dyn Dialect, UnsupportedBackend> {
+    match backend {
+        #[cfg(feature = "postgres")]
+        DbBackend::Postgres => Ok(&postgres::Postgres),
+        #[cfg(feature = "mysql")]
+        DbBackend::MySql => Ok(&mysql::MySql),
+        #[cfg(feature = "sqlite")]
+        DbBackend::Sqlite => Ok(&sqlite::Sqlite),
+        #[allow(unreachable_patterns, reason = "reachable as soon as one feature is off")]
+        _ => Err(UnsupportedBackend { backend }),
+    }
+}
+
+/// A connection to a database that this build does not support.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("bento-seaorm is built without support for {backend:?}; enable its feature `postgres`, `mysql` or `sqlite`")]
+pub struct UnsupportedBackend {
+    /// The database of the connection.
+    pub backend: DbBackend,
+}
+
+/// The error as the database itself reported it.
+pub(crate) fn database_error(error: &DbErr) -> Option<&dyn DatabaseError> {
+    match error {
+        DbErr::Exec(RuntimeErr::SqlxError(source))
+        | DbErr::Query(RuntimeErr::SqlxError(source))
+        | DbErr::Conn(RuntimeErr::SqlxError(source)) => match source.as_ref() {
+            SqlxError::Database(error) => Some(error.as_ref()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The table that is missing, if that is what the error says.
+pub(crate) fn missing_table(backend: DbBackend, error: &DbErr) -> Option<String> {
+    of(backend).ok()?.missing_table(database_error(error)?)
+}
+
+/// `n` placeholders for each of `rows` rows: `($1, $2), ($3, $4)`.
+pub(crate) fn rows_of_placeholders(dialect: &dyn Dialect, rows: usize, columns: usize) -> String {
+    let mut sql = String::with_capacity(rows * (columns * 6 + 4));
+    for row in 0..rows {
+        sql.push_str(if row == 0 { "(" } else { ", (" });
+        for column in 0..columns {
+            if column > 0 {
+                sql.push_str(", ");
+            }
+            dialect.placeholder(row * columns + column + 1, &mut sql);
+        }
+        sql.push(')');
+    }
+    sql
+}
+
+/// The parameters of one row of the outbox: the shard and then [`WRITTEN`](crate::entity::WRITTEN).
+pub(crate) fn row_values(entry: OutboxEntry, values: &mut Vec<Value>) {
+    let envelope = entry.envelope;
+    values.extend([
+        Value::Int(Some(entry.shard)),
+        Value::Uuid(Some(*envelope.event_id.as_uuid())),
+        Value::String(Some(envelope.event_type.into_owned())),
+        Value::Int(Some(envelope.schema_version.cast_signed())),
+        Value::String(Some(envelope.aggregate_type.into_owned())),
+        Value::String(Some(envelope.aggregate_id)),
+        Value::BigInt(envelope.sequence),
+        text(envelope.tenant_id),
+        text(envelope.topic),
+        text(envelope.routing_key),
+        Value::ChronoDateTimeUtc(Some(envelope.occurred_at)),
+        text(envelope.content_encoding),
+        text(envelope.key_id),
+        Value::Bytes((!envelope.headers.is_empty()).then(|| envelope.headers.into())),
+        Value::Bytes(Some(envelope.payload.into())),
+    ]);
+}
+
+/// Optional text; the empty text is none.
+fn text(text: Option<String>) -> Value {
+    Value::String(text.filter(|text| !text.is_empty()))
+}
+
+/// How a back end writes a column that a status does not have.
+pub(crate) struct NoValue {
+    pub(crate) text: &'static str,
+    pub(crate) number: &'static str,
+    pub(crate) time: &'static str,
+}
+
+/// The view with one row per event: an event that several destinations have not got is shown with the first of them, and as
+/// held as long as one of them is tried again.
+pub(crate) fn status_view(tables: &Tables, columns: &str, none: &NoValue) -> String {
+    let (view, outbox, held, dead) = (tables.status(), tables.outbox(), tables.held(), tables.dead_letter());
+    let NoValue { text, number, time } = none;
+    format!(
+        "CREATE VIEW {view} AS
+SELECT 'pending' AS status, {columns}, {text} AS destination, {number} AS attempts, {time} AS retry_after, \
+{text} AS error_message, {text} AS cause, {time} AS failed_at FROM {outbox}
+UNION ALL
+SELECT 'held' AS status, {columns}, destination, attempts, retry_after, \
+error_message, {text} AS cause, {time} AS failed_at FROM {held} h
+WHERE NOT EXISTS (SELECT 1 FROM {held} first WHERE first.event_id = h.event_id AND first.destination < h.destination)
+AND NOT EXISTS (SELECT 1 FROM {outbox} o WHERE o.event_id = h.event_id)
+UNION ALL
+SELECT 'dead' AS status, {columns}, destination, attempts, {time} AS retry_after, \
+error_message, cause, failed_at FROM {dead} d
+WHERE NOT EXISTS (SELECT 1 FROM {dead} first WHERE first.event_id = d.event_id AND first.destination < d.destination)
+AND NOT EXISTS (SELECT 1 FROM {held} h WHERE h.event_id = d.event_id)
+AND NOT EXISTS (SELECT 1 FROM {outbox} o WHERE o.event_id = d.event_id)"
+    )
+}

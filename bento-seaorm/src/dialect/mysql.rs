@@ -1,0 +1,222 @@
+//! MySQL 8 and MariaDB 10.6, and later.
+
+use bento_core::envelope::Envelope;
+use bento_core::outbox::OutboxEntry;
+use sea_orm::sqlx::error::DatabaseError;
+use sea_orm::sqlx::mysql::MySqlDatabaseError;
+use sea_orm::{DbBackend, Statement};
+
+use super::{Dialect, InsertLimits, NoValue, row_values};
+use crate::error::Error;
+use crate::tables::Tables;
+
+#[derive(Debug)]
+pub(super) struct MySql;
+
+/// `ER_NO_SUCH_TABLE`.
+const NO_SUCH_TABLE: u16 = 1146;
+/// `ER_LOCK_WAIT_TIMEOUT`, `ER_LOCK_DEADLOCK`, and MariaDB's `ER_CHECKREAD`: the row changed since it was read.
+const TRANSIENT: [u16; 3] = [1205, 1213, 1020];
+
+impl Dialect for MySql {
+    fn backend(&self) -> DbBackend {
+        DbBackend::MySql
+    }
+
+    /// DDL commits by itself here, so a migration that was interrupted must be able to run again.
+    fn create_schema(&self, tables: &Tables) -> Vec<String> {
+        let mut statements = vec![outbox(tables), held(tables), dead_letter(tables)];
+        statements.extend(relay_tables(tables));
+        statements.push(status_view(tables).replacen("CREATE VIEW", "CREATE OR REPLACE VIEW", 1));
+        statements
+    }
+
+    fn drop_schema(&self, tables: &Tables) -> Vec<String> {
+        let mut statements = vec![format!("DROP VIEW IF EXISTS {}", tables.status())];
+        statements.extend(
+            [tables.meta(), tables.relay(), tables.shard(), tables.dead_letter(), tables.held(), tables.outbox()]
+                .map(|table| format!("DROP TABLE IF EXISTS {table}")),
+        );
+        statements
+    }
+
+    fn placeholder(&self, _number: usize, sql: &mut String) {
+        sql.push('?');
+    }
+
+    /// A statement has 65,535 parameters at most, and a packet 16 MiB unless the server was told otherwise.
+    fn insert_limits(&self) -> InsertLimits {
+        InsertLimits { rows: 65_535 / 15, bytes: 8 << 20 }
+    }
+
+    /// `INSERT IGNORE` would also truncate what is too long and swallow every other error.
+    fn or_leave(&self, key: &str) -> String {
+        format!(" ON DUPLICATE KEY UPDATE {key} = {key}")
+    }
+
+    fn insert(&self, _tables: &Tables, entries: Vec<OutboxEntry>, values: &dyn Fn(usize) -> String) -> Statement {
+        let sql = values(entries.len());
+        let mut parameters = Vec::with_capacity(entries.len() * 15);
+        entries.into_iter().for_each(|entry| row_values(entry, &mut parameters));
+        Statement::from_sql_and_values(DbBackend::MySql, sql, parameters)
+    }
+
+    /// A server that is not in strict mode would cut off what is too long, and with it the order or the identity.
+    fn check(&self, entries: &[OutboxEntry]) -> Result<(), Error> {
+        entries.iter().try_for_each(|entry| check_lengths(&entry.envelope))
+    }
+
+    fn missing_table(&self, error: &dyn DatabaseError) -> Option<String> {
+        let error = error.try_downcast_ref::<MySqlDatabaseError>()?;
+        (error.number() == NO_SUCH_TABLE).then(|| {
+            let qualified = error.message().split('\'').nth(1).unwrap_or(error.message());
+            qualified.rsplit('.').next().unwrap_or(qualified).to_owned()
+        })
+    }
+
+    fn is_transient(&self, error: &dyn DatabaseError) -> bool {
+        error.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|error| TRANSIENT.contains(&error.number()))
+    }
+}
+
+fn check_lengths(event: &Envelope) -> Result<(), Error> {
+    let texts: [(&'static str, &str, usize); 8] = [
+        ("event_type", &event.event_type, 190),
+        ("aggregate_type", &event.aggregate_type, 190),
+        ("aggregate_id", &event.aggregate_id, 255),
+        ("tenant_id", event.tenant_id.as_deref().unwrap_or_default(), 190),
+        ("topic", event.topic.as_deref().unwrap_or_default(), 255),
+        ("routing_key", event.routing_key.as_deref().unwrap_or_default(), 255),
+        ("content_encoding", event.content_encoding.as_deref().unwrap_or_default(), 64),
+        ("key_id", event.key_id.as_deref().unwrap_or_default(), 255),
+    ];
+    match texts.into_iter().find(|(_, text, limit)| text.len() > *limit && text.chars().count() > *limit) {
+        Some((column, _, limit)) => Err(Error::TooLong { event_id: event.event_id, column, limit }),
+        None => Ok(()),
+    }
+}
+
+const TABLE_OPTIONS: &str = "ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
+
+/// Lengths in characters. What is part of an index key has to fit into InnoDB's 3,072 bytes together.
+const EVENT_COLUMNS: &str = "
+    event_id BINARY(16) NOT NULL,
+    event_type VARCHAR(190) NOT NULL,
+    schema_version INT NOT NULL,
+    aggregate_type VARCHAR(190) NOT NULL,
+    aggregate_id VARCHAR(255) NOT NULL,
+    sequence BIGINT NULL,
+    tenant_id VARCHAR(190) NULL,
+    topic VARCHAR(255) NULL,
+    routing_key VARCHAR(255) NULL,
+    routing LONGBLOB NULL,
+    routing_version INT NULL,
+    occurred_at DATETIME(6) NOT NULL,
+    content_encoding VARCHAR(64) NULL,
+    key_id VARCHAR(255) NULL,
+    headers LONGBLOB NULL,
+    payload LONGBLOB NOT NULL";
+
+fn outbox(tables: &Tables) -> String {
+    let outbox = tables.outbox();
+    format!(
+        "CREATE TABLE IF NOT EXISTS {outbox} (
+    shard INT NOT NULL,
+    position BIGINT NOT NULL AUTO_INCREMENT,
+    {EVENT_COLUMNS},
+    PRIMARY KEY (shard, position),
+    UNIQUE KEY {outbox}_position (position),
+    UNIQUE KEY {outbox}_event_id (event_id)
+) {TABLE_OPTIONS}"
+    )
+}
+
+fn held(tables: &Tables) -> String {
+    let held = tables.held();
+    format!(
+        "CREATE TABLE IF NOT EXISTS {held} (
+    shard INT NOT NULL,
+    position BIGINT NOT NULL,
+    destination VARCHAR(190) NOT NULL,
+    {EVENT_COLUMNS},
+    attempts INT NOT NULL DEFAULT 0,
+    retry_after DATETIME(6) NULL,
+    error_message LONGTEXT NULL,
+    PRIMARY KEY (shard, destination, position),
+    KEY {held}_stream (shard, destination, aggregate_type, aggregate_id, position),
+    KEY {held}_retry_after (shard, retry_after),
+    KEY {held}_event_id (event_id),
+    KEY {held}_tenant_id (tenant_id),
+    KEY {held}_event_type (event_type)
+) {TABLE_OPTIONS}"
+    )
+}
+
+fn dead_letter(tables: &Tables) -> String {
+    let dead_letter = tables.dead_letter();
+    format!(
+        "CREATE TABLE IF NOT EXISTS {dead_letter} (
+    shard INT NOT NULL,
+    position BIGINT NOT NULL,
+    destination VARCHAR(190) NOT NULL,
+    {EVENT_COLUMNS},
+    attempts INT NOT NULL,
+    error_message LONGTEXT NOT NULL,
+    cause VARCHAR(255) NOT NULL,
+    parks BOOLEAN NOT NULL,
+    failed_at DATETIME(6) NOT NULL,
+    PRIMARY KEY (event_id, destination),
+    KEY {dead_letter}_stream (shard, destination, aggregate_type, aggregate_id, position),
+    KEY {dead_letter}_failed_at (failed_at, event_id),
+    KEY {dead_letter}_tenant_id (tenant_id),
+    KEY {dead_letter}_event_type (event_type)
+) {TABLE_OPTIONS}"
+    )
+}
+
+fn relay_tables(tables: &Tables) -> [String; 3] {
+    let (shard, relay, meta) = (tables.shard(), tables.relay(), tables.meta());
+    [
+        format!(
+            "CREATE TABLE IF NOT EXISTS {shard} (
+    shard INT NOT NULL PRIMARY KEY,
+    owner BINARY(16) NULL,
+    epoch BIGINT NOT NULL DEFAULT 0,
+    expires_at DATETIME(6) NULL,
+    revision BIGINT NOT NULL DEFAULT 0
+) {TABLE_OPTIONS}"
+        ),
+        format!(
+            "CREATE TABLE IF NOT EXISTS {relay} (
+    id BINARY(16) NOT NULL PRIMARY KEY,
+    lanes TEXT NULL,
+    expires_at DATETIME(6) NOT NULL
+) {TABLE_OPTIONS}"
+        ),
+        format!(
+            "CREATE TABLE IF NOT EXISTS {meta} (
+    id SMALLINT NOT NULL PRIMARY KEY,
+    shards INT NOT NULL,
+    lanes INT NOT NULL,
+    hash VARCHAR(64) NOT NULL
+) {TABLE_OPTIONS}"
+        ),
+    ]
+}
+
+/// MariaDB has no JSON type to cast to, so both show JSON as text that is known to be valid.
+fn status_view(tables: &Tables) -> String {
+    let as_json = |column: &str| {
+        let text = format!("CONVERT({column} USING utf8mb4)");
+        format!("CASE WHEN JSON_VALID({text}) THEN {text} END")
+    };
+    let columns = format!(
+        "shard, position, LOWER(CONCAT_WS('-', SUBSTR(HEX(event_id), 1, 8), SUBSTR(HEX(event_id), 9, 4), \
+         SUBSTR(HEX(event_id), 13, 4), SUBSTR(HEX(event_id), 17, 4), SUBSTR(HEX(event_id), 21))) AS event_id, \
+         event_type, schema_version, aggregate_type, aggregate_id, sequence, tenant_id, topic, routing_key, occurred_at, \
+         content_encoding, key_id, {} AS headers, CASE WHEN content_encoding IS NULL THEN {} END AS payload",
+        as_json("headers"),
+        as_json("payload"),
+    );
+    super::status_view(tables, &columns, &NoValue { text: "NULL", number: "0", time: "NULL" })
+}

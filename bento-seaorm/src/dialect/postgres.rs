@@ -1,0 +1,299 @@
+//! PostgreSQL 13 and later.
+
+use bento_core::outbox::OutboxEntry;
+use sea_orm::sea_query::ArrayType;
+use sea_orm::sqlx::error::DatabaseError;
+use sea_orm::{DbBackend, Statement, Value};
+
+use super::{Dialect, InsertLimits, row_values};
+use crate::entity::written_columns;
+use crate::tables::Tables;
+
+#[derive(Debug)]
+pub(super) struct Postgres;
+
+/// Up to so many rows multi-row VALUES is quicker than UNNEST, which has one text for every number of rows.
+const VALUES_UP_TO: usize = 4;
+
+/// What stands for NULL in an array of sequences: sqlx's arrays hold no NULLs through SeaORM.
+const NO_SEQUENCE: i64 = i64::MIN;
+
+impl Dialect for Postgres {
+    fn backend(&self) -> DbBackend {
+        DbBackend::Postgres
+    }
+
+    fn create_schema(&self, tables: &Tables) -> Vec<String> {
+        let mut statements = outbox(tables);
+        statements.push(held(tables));
+        statements.push(dead_letter(tables));
+        statements.extend(side_indexes(tables));
+        statements.extend(relay_tables(tables));
+        statements.extend(status_view(tables));
+        statements
+    }
+
+    fn drop_schema(&self, tables: &Tables) -> Vec<String> {
+        let mut statements = vec![
+            format!("DROP VIEW {}", tables.status()),
+            format!("DROP FUNCTION {}(bytea)", tables.named("as_json")),
+        ];
+        let drop_table = |table| format!("DROP TABLE {table}");
+        statements.extend(
+            [tables.meta(), tables.relay(), tables.shard(), tables.dead_letter(), tables.held(), tables.outbox()]
+                .map(drop_table),
+        );
+        statements
+    }
+
+    fn placeholder(&self, number: usize, sql: &mut String) {
+        use std::fmt::Write as _;
+        write!(sql, "${number}").expect("writing to a String succeeds");
+    }
+
+    /// A message to the server holds 1 GiB at most; there is no limit to the rows of UNNEST.
+    fn insert_limits(&self) -> InsertLimits {
+        InsertLimits { rows: usize::MAX, bytes: 256 << 20 }
+    }
+
+    fn or_leave(&self, key: &str) -> String {
+        format!(" ON CONFLICT ({key}) DO NOTHING")
+    }
+
+    fn insert(&self, tables: &Tables, entries: Vec<OutboxEntry>, values: &dyn Fn(usize) -> String) -> Statement {
+        if entries.len() > VALUES_UP_TO {
+            return Statement::from_sql_and_values(DbBackend::Postgres, unnest_sql(tables), unnest_values(entries));
+        }
+        let sql = values(entries.len());
+        let mut parameters = Vec::with_capacity(entries.len() * 15);
+        entries.into_iter().for_each(|entry| row_values(entry, &mut parameters));
+        Statement::from_sql_and_values(DbBackend::Postgres, sql, parameters)
+    }
+
+    fn missing_table(&self, error: &dyn DatabaseError) -> Option<String> {
+        (error.code().as_deref() == Some("42P01"))
+            .then(|| error.message().split('"').nth(1).unwrap_or(error.message()).to_owned())
+    }
+
+    /// Serialisation failure, deadlock, lock not available.
+    fn is_transient(&self, error: &dyn DatabaseError) -> bool {
+        matches!(error.code().as_deref(), Some("40001" | "40P01" | "55P03"))
+    }
+}
+
+fn unnest_sql(tables: &Tables) -> String {
+    format!(
+        "INSERT INTO {} (shard, {}) SELECT u.shard, u.event_id, u.event_type, u.schema_version, u.aggregate_type, \
+         u.aggregate_id, NULLIF(u.sequence, {NO_SEQUENCE}), NULLIF(u.tenant_id, ''), NULLIF(u.topic, ''), \
+         NULLIF(u.routing_key, ''), u.occurred_at, NULLIF(u.content_encoding, ''), NULLIF(u.key_id, ''), \
+         NULLIF(u.headers, ''), u.payload \
+         FROM unnest($1::integer[], $2::uuid[], $3::text[], $4::integer[], $5::text[], $6::text[], $7::bigint[], \
+         $8::text[], $9::text[], $10::text[], $11::timestamptz[], $12::text[], $13::text[], $14::bytea[], \
+         $15::bytea[]) WITH ORDINALITY AS u (shard, {}, nth) ORDER BY u.nth ON CONFLICT (event_id) DO NOTHING",
+        tables.outbox(),
+        written_columns(),
+        written_columns(),
+    )
+}
+
+/// One array for each column. An array that would hold nothing but NULL is empty: UNNEST fills it up.
+fn unnest_values(entries: Vec<OutboxEntry>) -> Vec<Value> {
+    const COLUMNS: [ArrayType; 15] = [
+        ArrayType::Int,
+        ArrayType::Uuid,
+        ArrayType::String,
+        ArrayType::Int,
+        ArrayType::String,
+        ArrayType::String,
+        ArrayType::BigInt,
+        ArrayType::String,
+        ArrayType::String,
+        ArrayType::String,
+        ArrayType::ChronoDateTimeUtc,
+        ArrayType::String,
+        ArrayType::String,
+        ArrayType::Bytes,
+        ArrayType::Bytes,
+    ];
+    let mut columns: [Vec<Value>; 15] = std::array::from_fn(|_| Vec::with_capacity(entries.len()));
+    let mut row = Vec::with_capacity(15);
+    for entry in entries {
+        row_values(entry, &mut row);
+        for (column, value) in columns.iter_mut().zip(row.drain(..)) {
+            column.push(value);
+        }
+    }
+    columns.into_iter().zip(COLUMNS).map(|(column, kind)| Value::Array(kind, Some(Box::new(without_nulls(column))))).collect()
+}
+
+fn without_nulls(mut column: Vec<Value>) -> Vec<Value> {
+    let is_null = |value: &Value| {
+        matches!(value, Value::BigInt(None) | Value::String(None) | Value::Bytes(None))
+    };
+    if column.iter().all(is_null) {
+        return Vec::new();
+    }
+    for value in &mut column {
+        match value {
+            Value::BigInt(none @ None) => *none = Some(NO_SEQUENCE),
+            Value::String(none @ None) => *none = Some(String::new()),
+            Value::Bytes(none @ None) => *none = Some(Vec::new()),
+            _ => {}
+        }
+    }
+    column
+}
+
+const EVENT_COLUMNS: &str = "
+    event_id uuid NOT NULL,
+    event_type text NOT NULL,
+    schema_version integer NOT NULL,
+    aggregate_type text NOT NULL,
+    aggregate_id text NOT NULL,
+    sequence bigint,
+    tenant_id text,
+    topic text,
+    routing_key text,
+    routing bytea,
+    routing_version integer,
+    occurred_at timestamptz NOT NULL,
+    content_encoding text,
+    key_id text,
+    headers bytea,
+    payload bytea NOT NULL";
+
+/// The default of `position` needs the transaction's id before the next value: a reader may then conclude that whoever took
+/// a position below one it has seen was running, and is found in its snapshot, or has ended. A sequence with a cache
+/// would hand out positions out of order.
+fn outbox(tables: &Tables) -> Vec<String> {
+    let outbox = tables.outbox();
+    let sequence = tables.named("outbox_position");
+    vec![
+        format!("CREATE SEQUENCE {sequence} AS bigint CACHE 1"),
+        format!(
+            "CREATE TABLE {outbox} (
+    shard integer NOT NULL,
+    position bigint NOT NULL DEFAULT nextval(CASE WHEN pg_current_xact_id() IS NOT NULL THEN '{sequence}'::regclass END),
+    {EVENT_COLUMNS},
+    CONSTRAINT {outbox}_pkey PRIMARY KEY (shard, position),
+    CONSTRAINT {outbox}_event_id UNIQUE (event_id)
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_limit = 2000)"
+        ),
+        format!("ALTER SEQUENCE {sequence} OWNED BY {outbox}.position"),
+        format!("ALTER TABLE {outbox} ALTER COLUMN payload SET STORAGE EXTERNAL"),
+    ]
+}
+
+fn held(tables: &Tables) -> String {
+    let held = tables.held();
+    format!(
+        "CREATE TABLE {held} (
+    shard integer NOT NULL,
+    position bigint NOT NULL,
+    destination text NOT NULL,
+    {EVENT_COLUMNS},
+    attempts integer NOT NULL DEFAULT 0,
+    retry_after timestamptz,
+    error_message text,
+    CONSTRAINT {held}_pkey PRIMARY KEY (shard, destination, position)
+)"
+    )
+}
+
+fn dead_letter(tables: &Tables) -> String {
+    let dead_letter = tables.dead_letter();
+    format!(
+        "CREATE TABLE {dead_letter} (
+    shard integer NOT NULL,
+    position bigint NOT NULL,
+    destination text NOT NULL,
+    {EVENT_COLUMNS},
+    attempts integer NOT NULL,
+    error_message text NOT NULL,
+    cause text NOT NULL,
+    parks boolean NOT NULL,
+    failed_at timestamptz NOT NULL,
+    CONSTRAINT {dead_letter}_pkey PRIMARY KEY (event_id, destination)
+)"
+    )
+}
+
+fn side_indexes(tables: &Tables) -> Vec<String> {
+    let index = |table: &str, name: &str, columns: &str| format!("CREATE INDEX {table}_{name} ON {table} ({columns})");
+    let (held, dead_letter) = (tables.held(), tables.dead_letter());
+    let mut statements: Vec<_> = tables_with_payload(tables)
+        .map(|table| format!("ALTER TABLE {table} ALTER COLUMN payload SET STORAGE EXTERNAL"))
+        .into();
+    statements.extend([
+        index(held, "stream", "shard, destination, aggregate_type, aggregate_id, position"),
+        index(held, "retry_after", "shard, retry_after"),
+        index(held, "event_id", "event_id"),
+        index(held, "tenant_id", "tenant_id"),
+        index(held, "event_type", "event_type"),
+        index(dead_letter, "stream", "shard, destination, aggregate_type, aggregate_id, position"),
+        index(dead_letter, "failed_at", "failed_at, event_id"),
+        index(dead_letter, "tenant_id", "tenant_id"),
+        index(dead_letter, "event_type", "event_type"),
+    ]);
+    statements
+}
+
+fn tables_with_payload(tables: &Tables) -> [&str; 2] {
+    [tables.held(), tables.dead_letter()]
+}
+
+/// A lease is updated often: room on its page keeps the update off the index.
+fn relay_tables(tables: &Tables) -> Vec<String> {
+    let (shard, relay, meta) = (tables.shard(), tables.relay(), tables.meta());
+    vec![
+        format!(
+            "CREATE TABLE {shard} (
+    shard integer NOT NULL CONSTRAINT {shard}_pkey PRIMARY KEY,
+    owner uuid,
+    epoch bigint NOT NULL DEFAULT 0,
+    expires_at timestamptz,
+    revision bigint NOT NULL DEFAULT 0
+) WITH (fillfactor = 30, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000)"
+        ),
+        format!(
+            "CREATE TABLE {relay} (
+    id uuid NOT NULL CONSTRAINT {relay}_pkey PRIMARY KEY,
+    lanes text,
+    expires_at timestamptz NOT NULL
+)"
+        ),
+        format!(
+            "CREATE TABLE {meta} (
+    id smallint NOT NULL CONSTRAINT {meta}_pkey PRIMARY KEY CHECK (id = 1),
+    shards integer NOT NULL,
+    lanes integer NOT NULL,
+    hash text NOT NULL
+)"
+        ),
+    ]
+}
+
+/// The function answers NULL where a cast would fail the whole query.
+fn status_view(tables: &Tables) -> Vec<String> {
+    let as_json = tables.named("as_json");
+    let columns = format!(
+        "shard, position, event_id::text AS event_id, event_type, schema_version, aggregate_type, aggregate_id, sequence, \
+         tenant_id, topic, routing_key, occurred_at, content_encoding, key_id, \
+         {as_json}(headers) AS headers, CASE WHEN content_encoding IS NULL THEN {as_json}(payload) END AS payload"
+    );
+    vec![
+        format!(
+            "CREATE FUNCTION {as_json}(bytes bytea) RETURNS json LANGUAGE plpgsql IMMUTABLE STRICT AS $$
+BEGIN
+    RETURN convert_from(bytes, 'UTF8')::json;
+EXCEPTION WHEN OTHERS THEN
+    RETURN NULL;
+END $$"
+        ),
+        super::status_view(
+            tables,
+            &columns,
+            &super::NoValue { text: "NULL::text", number: "0", time: "NULL::timestamptz" },
+        ),
+    ]
+}

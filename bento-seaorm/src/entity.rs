@@ -1,0 +1,53 @@
+//! The columns an event has in every table, and how an envelope is read from them.
+
+use bento_core::envelope::Envelope;
+use chrono::{DateTime, Utc};
+use sea_orm::{DbErr, QueryResult};
+use uuid::Uuid;
+
+/// What the business transaction writes of an event, in the order of the placeholders, after `shard`.
+pub(crate) const WRITTEN: [&str; 14] = [
+    "event_id",
+    "event_type",
+    "schema_version",
+    "aggregate_type",
+    "aggregate_id",
+    "sequence",
+    "tenant_id",
+    "topic",
+    "routing_key",
+    "occurred_at",
+    "content_encoding",
+    "key_id",
+    "headers",
+    "payload",
+];
+
+/// Every column of an event but `shard` and `position`, as it moves between tables.
+pub(crate) const MOVED: &str = "event_id, event_type, schema_version, aggregate_type, aggregate_id, sequence, tenant_id, \
+     topic, routing_key, routing, routing_version, occurred_at, content_encoding, key_id, headers, payload";
+
+/// What is read of an event, in the order in which [`envelope_at`] expects it.
+pub(crate) fn written_columns() -> String {
+    WRITTEN.join(", ")
+}
+
+/// Reads an envelope from the columns [`WRITTEN`] that begin at `first`.
+pub(crate) fn envelope_at(row: &QueryResult, first: usize) -> Result<Envelope, DbErr> {
+    let event_type: String = row.try_get_by_index(first + 1)?;
+    let schema_version: i32 = row.try_get_by_index(first + 2)?;
+    let occurred_at: DateTime<Utc> = row.try_get_by_index(first + 9)?;
+    let payload: Vec<u8> = row.try_get_by_index(first + 13)?;
+    let mut envelope = Envelope::new(event_type, schema_version.cast_unsigned(), occurred_at, payload);
+    envelope.event_id = row.try_get_by_index::<Uuid>(first)?.into();
+    envelope.aggregate_type = row.try_get_by_index::<String>(first + 3)?.into();
+    envelope.aggregate_id = row.try_get_by_index(first + 4)?;
+    envelope.sequence = row.try_get_by_index(first + 5)?;
+    envelope.tenant_id = row.try_get_by_index(first + 6)?;
+    envelope.topic = row.try_get_by_index(first + 7)?;
+    envelope.routing_key = row.try_get_by_index(first + 8)?;
+    envelope.content_encoding = row.try_get_by_index(first + 10)?;
+    envelope.key_id = row.try_get_by_index(first + 11)?;
+    envelope.headers = row.try_get_by_index::<Option<Vec<u8>>>(first + 12)?.unwrap_or_default().into();
+    Ok(envelope)
+}

@@ -1,0 +1,140 @@
+//! Writing events into the outbox, inside the business transaction.
+
+mod known;
+mod meta;
+#[cfg(test)]
+mod tests;
+
+use std::sync::OnceLock;
+
+use bento_core::outbox::{OutboxEntry, Sharding};
+use bento_core::telemetry::TARGET_FLUSH;
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
+
+use crate::dialect::{self, Dialect, InsertLimits, rows_of_placeholders};
+use crate::entity::written_columns;
+use crate::error::Error;
+use crate::tables::Tables;
+
+/// Writes events into the outbox: one INSERT for a unit of work, ⌈n / limit⌉ beyond the limit of the back end.
+///
+/// Shared by all transactions of a connection.
+#[derive(Debug)]
+pub(crate) struct OutboxWriter {
+    tables: Tables,
+    configured: Option<Sharding>,
+    sharding: OnceLock<Sharding>,
+    /// The text of an INSERT of 1, 2, … rows; longer ones are rare enough to be built each time.
+    inserts: [OnceLock<String>; 64],
+}
+
+/// What a write did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// How many events are in the outbox now that were not.
+    pub(crate) rows: u64,
+    /// How many were known already and were not written again.
+    pub(crate) duplicates: u64,
+}
+
+impl OutboxWriter {
+    /// A writer to these tables. A sharding given here is recorded at the first use and insisted on later; without one, what
+    /// is recorded is used, and the default is recorded.
+    pub(crate) fn new(tables: Tables, configured: impl Into<Option<Sharding>>) -> Self {
+        Self { tables, configured: configured.into(), sharding: OnceLock::new(), inserts: [const { OnceLock::new() }; 64] }
+    }
+
+    /// How the outbox is divided: one SELECT until [`confirm`](Self::confirm) was called, nothing after.
+    ///
+    /// # Errors
+    /// [`Error::ShardingMismatch`] if the database says otherwise, [`Error::NotMigrated`] without the table.
+    pub(crate) async fn sharding(&self, tx: &DatabaseTransaction) -> Result<Sharding, Error> {
+        match self.sharding.get() {
+            Some(sharding) => Ok(*sharding),
+            None => meta::read_or_record(tx, &self.tables, self.configured).await,
+        }
+    }
+
+    /// Remembers the sharding. To be called after the commit: a record made in a transaction that is rolled back never was.
+    pub(crate) fn confirm(&self, sharding: Sharding) {
+        let _ = self.sharding.set(sharding);
+    }
+
+    /// Writes the entries in their order. Events whose id is known already are left out, logged and counted.
+    ///
+    /// # Errors
+    /// [`Error::NotMigrated`] without the table, else what the database says.
+    pub(crate) async fn write(&self, tx: &DatabaseTransaction, mut entries: Vec<OutboxEntry>) -> Result<Written, Error> {
+        let backend = tx.get_database_backend();
+        let dialect = dialect::of(backend)?;
+        dialect.check(&entries)?;
+        let offered = entries.len() as u64;
+        let any_supplied = entries.iter().any(|entry| entry.id_supplied);
+        if any_supplied {
+            known::leave_out(tx, dialect, &self.tables, &mut entries).await?;
+        }
+        let left_out = offered - entries.len() as u64;
+        let mut rows = 0;
+        for chunk in Chunks::new(entries, dialect.insert_limits()) {
+            let statement = dialect.insert(&self.tables, chunk, &|rows| self.insert_sql(dialect, rows));
+            let result = tx.execute_raw(statement).await;
+            rows += result.map_err(|error| Error::from_statement(backend, error))?.rows_affected();
+        }
+        let rows = rows.min(offered - left_out);
+        if any_supplied && rows < offered - left_out {
+            tracing::warn!(target: TARGET_FLUSH, events = offered - left_out - rows, "events with known ids were not written again");
+        }
+        Ok(Written { rows, duplicates: offered - rows })
+    }
+
+    fn insert_sql(&self, dialect: &dyn Dialect, rows: usize) -> String {
+        let build = || {
+            format!(
+                "INSERT INTO {} (shard, {}) VALUES {}{}",
+                self.tables.outbox(),
+                written_columns(),
+                rows_of_placeholders(dialect, rows, 15),
+                dialect.or_leave("event_id"),
+            )
+        };
+        match self.inserts.get(rows - 1) {
+            Some(known) => known.get_or_init(build).clone(),
+            None => build(),
+        }
+    }
+}
+
+/// Splits entries into what fits into one statement.
+struct Chunks {
+    rest: Vec<OutboxEntry>,
+    limits: InsertLimits,
+}
+
+impl Chunks {
+    fn new(entries: Vec<OutboxEntry>, limits: InsertLimits) -> Self {
+        Self { rest: entries, limits }
+    }
+
+    /// How many of the rest fit; at least one, for a single event too large for a statement is the database's to refuse.
+    fn fitting(&self) -> usize {
+        let mut bytes = 0;
+        let within = self.rest.iter().take(self.limits.rows).take_while(|entry| {
+            bytes += entry.envelope.payload.len() + entry.envelope.headers.len();
+            bytes <= self.limits.bytes
+        });
+        within.count().max(1)
+    }
+}
+
+impl Iterator for Chunks {
+    type Item = Vec<OutboxEntry>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let fitting = self.fitting();
+        let rest = self.rest.split_off(fitting);
+        Some(std::mem::replace(&mut self.rest, rest))
+    }
+}

@@ -1,0 +1,177 @@
+use std::num::NonZeroU16;
+
+use bento_core::envelope::Envelope;
+use bento_core::outbox::{OutboxEntry, Sharding};
+use chrono::{SubsecRound as _, Utc};
+use sea_orm::{ConnectionTrait, DatabaseConnection, QueryResult, Statement, TransactionTrait};
+
+use super::{OutboxWriter, Written};
+use crate::entity::{envelope_at, written_columns};
+use crate::error::Error;
+use crate::tables::Tables;
+use crate::test_database::on_every_back_end;
+
+fn entry(nth: usize) -> OutboxEntry {
+    let mut envelope = Envelope::new("order.created", 3, Utc::now().trunc_subsecs(6), format!("{{\"n\":{nth}}}"));
+    envelope.aggregate_type = "order".into();
+    envelope.aggregate_id = format!("o-{}", nth % 7);
+    envelope.sequence = (nth % 2 == 0).then_some(nth as i64);
+    envelope.tenant_id = (nth % 3 == 0).then(|| "acme".to_owned());
+    envelope.headers = if nth % 2 == 0 { "{\"actor\":\"me\"}".into() } else { "".into() };
+    OutboxEntry { shard: (nth % 4) as i32, id_supplied: false, envelope }
+}
+
+fn entries(count: usize) -> Vec<OutboxEntry> {
+    (0..count).map(entry).collect()
+}
+
+async fn all(db: &DatabaseConnection, sql: &str) -> Vec<QueryResult> {
+    db.query_all_raw(Statement::from_string(db.get_database_backend(), sql.to_owned())).await.unwrap()
+}
+
+async fn stored(db: &DatabaseConnection) -> Vec<Envelope> {
+    let rows = all(db, &format!("SELECT {} FROM bento_outbox ORDER BY position", written_columns())).await;
+    rows.iter().map(|row| envelope_at(row, 0).unwrap()).collect()
+}
+
+async fn write(db: &DatabaseConnection, entries: Vec<OutboxEntry>) -> Result<Written, Error> {
+    let writer = OutboxWriter::new(Tables::default(), None);
+    let tx = db.begin().await.unwrap();
+    let written = writer.write(&tx, entries).await?;
+    tx.commit().await.unwrap();
+    Ok(written)
+}
+
+fn sharding(shards: u16, lanes: u16) -> Sharding {
+    Sharding { shards: NonZeroU16::new(shards).unwrap(), lanes: NonZeroU16::new(lanes).unwrap() }
+}
+
+#[tokio::test]
+async fn what_is_written_is_read_whole_and_in_order_however_many() {
+    on_every_back_end(async |db| {
+        let mut expected = Vec::new();
+        for count in [1, 3, 5, 64, 65, 300] {
+            let batch = entries(count);
+            expected.extend(batch.iter().map(|entry| entry.envelope.clone()));
+            assert_eq!(write(&db, batch).await.unwrap(), Written { rows: count as u64, duplicates: 0 });
+        }
+        assert_eq!(stored(&db).await, expected);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_events_fit_into_one_transaction() {
+    on_every_back_end(async |db| {
+        let written = write(&db, entries(100_000)).await.unwrap();
+        assert_eq!(written.rows, 100_000);
+        let count: i64 = all(&db, "SELECT count(*) FROM bento_outbox").await[0].try_get_by_index(0).unwrap();
+        assert_eq!(count, 100_000);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_supplied_id_is_written_once_while_it_is_pending_held_or_dead() {
+    on_every_back_end(async |db| {
+        let mut batch = entries(4);
+        batch.iter_mut().for_each(|entry| entry.id_supplied = true);
+        write(&db, batch[..3].to_vec()).await.unwrap();
+        move_one(&db, "bento_outbox_held", "attempts", "0", 1).await;
+        move_one(&db, "bento_dead_letter", "attempts, error_message, cause, parks, failed_at", DEAD, 2).await;
+        let again = write(&db, batch).await.unwrap();
+        assert_eq!(again, Written { rows: 1, duplicates: 3 });
+    })
+    .await;
+}
+
+const DEAD: &str = "1, 'e', 'c', (1 = 1), occurred_at";
+
+async fn move_one(db: &DatabaseConnection, table: &str, columns: &str, values: &str, nth: usize) {
+    let event = written_columns();
+    let backend = db.get_database_backend();
+    let insert = format!(
+        "INSERT INTO {table} (shard, position, destination, {event}, {columns}) \
+         SELECT shard, position, 'd', {event}, {values} FROM bento_outbox WHERE aggregate_id = 'o-{nth}'"
+    );
+    db.execute_raw(Statement::from_string(backend, insert)).await.unwrap();
+    let delete = format!("DELETE FROM bento_outbox WHERE aggregate_id = 'o-{nth}'");
+    db.execute_raw(Statement::from_string(backend, delete)).await.unwrap();
+}
+
+#[tokio::test]
+async fn writing_again_what_an_unclear_statement_wrote_changes_nothing() {
+    on_every_back_end(async |db| {
+        for count in [2, 50] {
+            let batch = entries(count);
+            write(&db, batch.clone()).await.unwrap();
+            write(&db, batch).await.unwrap();
+            db.execute_unprepared("DELETE FROM bento_outbox WHERE schema_version <> 3").await.unwrap();
+        }
+        assert_eq!(stored(&db).await.len(), 52);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_division_is_recorded_once_and_another_one_is_refused_with_both_numbers() {
+    on_every_back_end(async |db| {
+        let first = OutboxWriter::new(Tables::default(), sharding(8, 2));
+        let tx = db.begin().await.unwrap();
+        assert_eq!(first.sharding(&tx).await.unwrap(), sharding(8, 2));
+        tx.commit().await.unwrap();
+
+        let tx = db.begin().await.unwrap();
+        let undecided = OutboxWriter::new(Tables::default(), None);
+        assert_eq!(undecided.sharding(&tx).await.unwrap(), sharding(8, 2));
+        let other = OutboxWriter::new(Tables::default(), sharding(16, 1));
+        let refused = other.sharding(&tx).await.unwrap_err();
+        assert!(matches!(refused, Error::ShardingMismatch { recorded, configured }
+            if recorded == sharding(8, 2) && configured == sharding(16, 1)));
+        tx.rollback().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_division_recorded_in_a_transaction_that_rolled_back_is_recorded_again() {
+    on_every_back_end(async |db| {
+        let writer = OutboxWriter::new(Tables::default(), None);
+        let tx = db.begin().await.unwrap();
+        writer.sharding(&tx).await.unwrap();
+        tx.rollback().await.unwrap();
+        let tx = db.begin().await.unwrap();
+        let sharding = writer.sharding(&tx).await.unwrap();
+        tx.commit().await.unwrap();
+        writer.confirm(sharding);
+        assert_eq!(all(&db, "SELECT 1 FROM bento_outbox_meta").await.len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_missing_table_is_named_with_the_way_out() {
+    on_every_back_end(async |db| {
+        db.execute_unprepared("DROP VIEW bento_outbox_status").await.unwrap();
+        db.execute_unprepared("DROP TABLE bento_outbox").await.unwrap();
+        let refused = write(&db, entries(1)).await.unwrap_err();
+        assert!(matches!(&refused, Error::NotMigrated { table, .. } if table == "bento_outbox"), "{refused:?}");
+        assert!(refused.to_string().contains("bento_seaorm::migrate"), "{refused}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn text_that_mysql_would_cut_off_is_refused() {
+    on_every_back_end(async |db| {
+        let mut batch = entries(1);
+        batch[0].envelope.aggregate_id = "ä".repeat(256);
+        let written = write(&db, batch).await;
+        if db.get_database_backend() == sea_orm::DbBackend::MySql {
+            assert!(matches!(written, Err(Error::TooLong { column: "aggregate_id", limit: 255, .. })));
+        } else {
+            assert_eq!(written.unwrap().rows, 1);
+        }
+    })
+    .await;
+}
