@@ -35,7 +35,9 @@ pub enum Error {
         configured: Sharding,
     },
     /// What the database records about the outbox cannot be used by this version.
-    #[error("`{table}` records {recorded}, which this version cannot use; upgrade, or drain the outbox with the version that wrote it")]
+    #[error(
+        "`{table}` records {recorded}, which this version cannot use; upgrade, or drain the outbox with the version that wrote it"
+    )]
     UnknownSharding {
         /// The table.
         table: String,

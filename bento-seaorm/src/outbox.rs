@@ -41,7 +41,12 @@ impl OutboxWriter {
     /// A writer to these tables. A sharding given here is recorded at the first use and insisted on later; without one, what
     /// is recorded is used, and the default is recorded.
     pub(crate) fn new(tables: Tables, configured: impl Into<Option<Sharding>>) -> Self {
-        Self { tables, configured: configured.into(), sharding: OnceLock::new(), inserts: [const { OnceLock::new() }; 64] }
+        Self {
+            tables,
+            configured: configured.into(),
+            sharding: OnceLock::new(),
+            inserts: [const { OnceLock::new() }; 64],
+        }
     }
 
     /// How the outbox is divided: one SELECT until [`confirm`](Self::confirm) was called, nothing after.
@@ -64,7 +69,11 @@ impl OutboxWriter {
     ///
     /// # Errors
     /// [`Error::NotMigrated`] without the table, else what the database says.
-    pub(crate) async fn write(&self, tx: &DatabaseTransaction, mut entries: Vec<OutboxEntry>) -> Result<Written, Error> {
+    pub(crate) async fn write(
+        &self,
+        tx: &DatabaseTransaction,
+        mut entries: Vec<OutboxEntry>,
+    ) -> Result<Written, Error> {
         let backend = tx.get_database_backend();
         let dialect = dialect::of(backend)?;
         dialect.check(&entries)?;

@@ -34,10 +34,8 @@ impl Dialect for Postgres {
     }
 
     fn drop_schema(&self, tables: &Tables) -> Vec<String> {
-        let mut statements = vec![
-            format!("DROP VIEW {}", tables.status()),
-            format!("DROP FUNCTION {}(bytea)", tables.named("as_json")),
-        ];
+        let mut statements =
+            vec![format!("DROP VIEW {}", tables.status()), format!("DROP FUNCTION {}(bytea)", tables.named("as_json"))];
         let drop_table = |table| format!("DROP TABLE {table}");
         statements.extend(
             [tables.meta(), tables.relay(), tables.shard(), tables.dead_letter(), tables.held(), tables.outbox()]
@@ -123,13 +121,15 @@ fn unnest_values(entries: Vec<OutboxEntry>) -> Vec<Value> {
             column.push(value);
         }
     }
-    columns.into_iter().zip(COLUMNS).map(|(column, kind)| Value::Array(kind, Some(Box::new(without_nulls(column))))).collect()
+    columns
+        .into_iter()
+        .zip(COLUMNS)
+        .map(|(column, kind)| Value::Array(kind, Some(Box::new(without_nulls(column)))))
+        .collect()
 }
 
 fn without_nulls(mut column: Vec<Value>) -> Vec<Value> {
-    let is_null = |value: &Value| {
-        matches!(value, Value::BigInt(None) | Value::String(None) | Value::Bytes(None))
-    };
+    let is_null = |value: &Value| matches!(value, Value::BigInt(None) | Value::String(None) | Value::Bytes(None));
     if column.iter().all(is_null) {
         return Vec::new();
     }

@@ -53,7 +53,10 @@ impl Dialect for Sqlite {
     }
 
     fn missing_table(&self, error: &dyn DatabaseError) -> Option<String> {
-        error.message().split_once("no such table: ").map(|(_, table)| table.rsplit('.').next().unwrap_or(table).to_owned())
+        error
+            .message()
+            .split_once("no such table: ")
+            .map(|(_, table)| table.rsplit('.').next().unwrap_or(table).to_owned())
     }
 
     /// `SQLITE_BUSY` and `SQLITE_LOCKED` with their extended codes, whose low byte is the code.

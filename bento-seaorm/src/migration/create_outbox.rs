@@ -42,7 +42,8 @@ impl MigrationTrait for CreateOutbox {
 
 async fn run(manager: &SchemaManager<'_>, statements: impl FnOnce(&dyn Dialect) -> Vec<String>) -> Result<(), DbErr> {
     let connection = manager.get_connection();
-    let dialect = dialect::of(connection.get_database_backend()).map_err(|error| DbErr::Migration(error.to_string()))?;
+    let dialect =
+        dialect::of(connection.get_database_backend()).map_err(|error| DbErr::Migration(error.to_string()))?;
     for statement in statements(dialect) {
         connection.execute_unprepared(&statement).await?;
     }
