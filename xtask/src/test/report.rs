@@ -21,6 +21,8 @@ pub(super) struct Report {
     cells: BTreeMap<(&'static str, Option<&'static str>), Counts>,
     /// What libtest itself says at the end of each program.
     total: Counts,
+    /// The tests that failed, by program and path.
+    failures: Vec<String>,
     program: Program,
 }
 
@@ -34,8 +36,9 @@ struct Counts {
 /// The test program whose output is being read.
 #[derive(Debug, Default)]
 struct Program {
-    /// The file name of an integration test, which may be a suite.
-    integration_test: Option<String>,
+    /// As cargo calls it: the name of the package or of the integration test.
+    name: String,
+    is_integration_test: bool,
 }
 
 impl Report {
@@ -44,6 +47,7 @@ impl Report {
             in_use: in_use.into_iter().collect(),
             cells: BTreeMap::new(),
             total: Counts::default(),
+            failures: Vec::new(),
             program: Program::default(),
         }
     }
@@ -54,9 +58,16 @@ impl Report {
             self.program = program;
         } else if let Some(summary) = line.strip_prefix("test result: ") {
             self.total += Counts::from_summary(summary);
-        } else if let Some((path, counts)) = test_line(line)
-            && let Some(cell) = self.program.cell(path)
-        {
+        } else if let Some((path, counts)) = test_line(line) {
+            self.read_test(path, counts);
+        }
+    }
+
+    fn read_test(&mut self, path: &str, counts: Counts) {
+        if counts.failed > 0 {
+            self.failures.push(format!("{} {path}", self.program.name));
+        }
+        if let Some(cell) = self.program.cell(path) {
             *self.cells.entry(cell).or_default() += counts;
         }
     }
@@ -65,7 +76,7 @@ impl Report {
     /// When a test failed, or a suite did not run where it should have.
     pub(super) fn verdict(&self, cargo_succeeded: bool, all_was_asked_for: bool) -> Result {
         if self.total.failed > 0 {
-            return Err(format!("{} tests failed", self.total.failed).into());
+            return Err(format!("{} failed\n  {}", self.total.failed, self.failures.join("\n  ")).into());
         }
         if !cargo_succeeded {
             return Err("cargo test failed although no test did; see above".into());
@@ -179,27 +190,25 @@ impl Program {
     /// Reads cargo's announcement of a test program: `Running tests/store.rs (target/debug/deps/store-0f…)`.
     fn from_line(line: &str) -> Option<Self> {
         let line = line.trim_start();
-        if line.starts_with("Doc-tests ") {
-            return Some(Self::default());
+        if let Some(package) = line.strip_prefix("Doc-tests ") {
+            return Some(Self { name: package.to_owned(), is_integration_test: false });
         }
         let what = line.strip_prefix("Running ").filter(|what| what.ends_with(')'))?;
-        if what.starts_with("unittests ") {
-            return Some(Self::default());
-        }
         let (_, executable) = what.rsplit_once(['/', '\\'])?;
         let (name, _) = executable.rsplit_once('-')?;
-        Some(Self { integration_test: Some(name.to_owned()) })
+        Some(Self { name: name.to_owned(), is_integration_test: !what.starts_with("unittests ") })
     }
 
     /// Where a test counts; nowhere if it belongs neither to a suite nor to a back end.
     fn cell(&self, path: &str) -> Option<(&'static str, Option<&'static str>)> {
         let segments: Vec<&str> = path.split("::").collect();
         let back_end = segments.iter().find_map(|segment| BackEnd::from_name(segment)).map(BackEnd::name);
-        let suite = self.integration_test.as_deref().and_then(suite).or_else(|| suite(segments[0]));
+        let by_program = suite(&self.name).filter(|_| self.is_integration_test);
+        let suite = by_program.or_else(|| suite(segments[0]));
         match (suite, back_end) {
             (Some(suite), _) => Some((suite, back_end)),
             // Unit tests may sit in a module that is named like a back end without needing one.
-            (None, Some(_)) if self.integration_test.is_some() => Some((OTHER, back_end)),
+            (None, Some(_)) if self.is_integration_test => Some((OTHER, back_end)),
             (None, _) => None,
         }
     }
@@ -274,7 +283,10 @@ all: 6 passed, 1 failed, 1 skipped";
 
     #[test]
     fn a_failed_test_fails_the_command() {
-        assert_eq!(report().verdict(true, false).unwrap_err().to_string(), "1 tests failed");
+        assert_eq!(
+            report().verdict(true, false).unwrap_err().to_string(),
+            "1 failed\n  transaction sqlite::rollback_writes_nothing"
+        );
     }
 
     #[test]
