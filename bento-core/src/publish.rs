@@ -8,6 +8,12 @@ use std::time::Duration;
 
 use crate::envelope::Envelope;
 
+mod console;
+mod memory;
+
+pub use self::console::ConsolePublisher;
+pub use self::memory::MemoryPublisher;
+
 /// Where an event goes. Cheap to clone.
 ///
 /// What is not said here comes from the event itself: see [`Delivery::topic`] and [`Delivery::partition_key`].

@@ -1,3 +1,89 @@
 //! From the outbox to the broker.
+//!
+//! A relay owns shards of the outbox by lease. For each shard that has events it asks the store for a batch, publishes it wave by
+//! wave, and settles with the call that returns the next batch:
+//!
+//! ```text
+//! supervisor ── heartbeat, probe ──► store
+//!     │ starts up to `workers`
+//!     ▼
+//!   worker ──── advance ───────────► store      settle what was done, renew the lease, next batch
+//!     │    ◄─── rows ───────────────
+//!   machine ─── wave ──────────────► publisher  at most one event of an aggregate at a time
+//!          ◄─── answers ────────────
+//! ```
+//!
+//! What holds, each a test:
+//!
+//! 1. Every committed event is published at least once, or is a dead letter.
+//! 2. The first publications of one aggregate's events are in position order.
+//! 3. After the local deadline of a lease nothing more is sent in its name, and a lost lease settles nothing.
+//! 4. A failing event holds back its own aggregate only.
+//! 5. A store that is away is waited for; a call whose outcome is unknown is repeated.
+//! 6. A publisher that panics, hangs or answers too little has failed for the moment, no more.
+//! 7. Stopping finishes what is in flight and releases the leases; what takes too long is left to be published again.
+//!
+//! What is not promised: exactly one publication. When an event can be published twice is listed in the guarantees page of the
+//! repository.
 
+use std::fmt;
+
+use self::machine::Machine;
+use crate::outbox::ShardId;
+
+mod builder;
+mod deadline;
+mod handle;
+mod journal;
+pub mod machine;
+mod memory;
+mod pass;
+mod settings;
 pub mod store;
+mod supervisor;
+mod wake;
+mod worker;
+
+pub use self::builder::{Relay, RelayBuilder, StartError};
+pub use self::handle::RelayHandle;
+pub use self::journal::Tally;
+pub use self::memory::{ManualClock, MemoryStore, Staged};
+pub use self::pass::PassReport;
+pub use self::settings::{Settings, SettingsError};
+pub use self::store::{RelayId, RelayStore, StoreError};
+pub use self::wake::Wake;
+
+/// A relay ended for what waiting cannot mend.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RelayError {
+    /// It cannot run by its settings.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The store refuses it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What the tasks of one relay share.
+struct Shared<S, P> {
+    store: S,
+    publisher: P,
+    settings: Settings,
+    id: RelayId,
+    seed: u64,
+}
+
+impl<S, P: crate::publish::Publisher> Shared<S, P> {
+    /// A machine for a shard that this relay knows nothing of yet.
+    fn machine(&self, shard: ShardId) -> Machine {
+        let seed = self.seed.wrapping_add(u64::from(shard.unsigned_abs()));
+        Machine::new(self.settings.retry, self.publisher.chains(), seed)
+    }
+}
+
+impl<S, P> fmt::Debug for Shared<S, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("id", &self.id).field("settings", &self.settings).finish_non_exhaustive()
+    }
+}

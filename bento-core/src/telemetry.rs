@@ -30,7 +30,9 @@ pub(crate) fn count(name: &'static str, amount: u64) {
     metrics::counter!(name).increment(amount);
 }
 
-/// Counts one more under `name`, labelled `label = value`.
-pub(crate) fn count_by(name: &'static str, label: &'static str, value: &'static str) {
-    metrics::counter!(name, label => value).increment(1);
+/// Counts `amount` more under `name`, labelled `label = value`.
+pub(crate) fn count_by(name: &'static str, label: &'static str, value: &'static str, amount: u64) {
+    if amount > 0 {
+        metrics::counter!(name, label => value).increment(amount);
+    }
 }

@@ -51,6 +51,14 @@ use crate::outbox::{ShardId, Sharding};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RelayId(pub Uuid);
 
+impl RelayId {
+    /// An id that no other relay has.
+    #[expect(clippy::new_without_default, reason = "a default that differs each time would surprise")]
+    pub fn new() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
 impl fmt::Display for RelayId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

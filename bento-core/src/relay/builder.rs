@@ -1,0 +1,159 @@
+//! Putting a relay together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::handle::RelayHandle;
+use super::pass::{self, PassReport};
+use super::settings::{Settings, SettingsError};
+use super::store::{RelayId, RelayStore};
+use super::wake::Wake;
+use super::{RelayError, Shared};
+use crate::publish::Publisher;
+use crate::retry::RetryPolicy;
+
+/// Takes committed events from a store to a publisher.
+#[derive(Clone, Copy, Debug)]
+pub struct Relay;
+
+impl Relay {
+    /// A relay from `store` to `publisher`, with the default [`Settings`].
+    ///
+    /// ```
+    /// # use bento_core::publish::MemoryPublisher;
+    /// # use bento_core::relay::{MemoryStore, Relay};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let relay = Relay::builder(MemoryStore::default(), MemoryPublisher::default()).start()?;
+    /// // … the application runs …
+    /// relay.stop().await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn builder<S: RelayStore, P: Publisher>(store: S, publisher: P) -> RelayBuilder<S, P> {
+        RelayBuilder { store, publisher, settings: Settings::default(), id: RelayId::new(), wake: Wake::new(), seed: None }
+    }
+}
+
+/// A relay that is not running yet.
+#[derive(Debug)]
+#[must_use = "a relay does nothing until it is started"]
+pub struct RelayBuilder<S, P> {
+    store: S,
+    publisher: P,
+    settings: Settings,
+    id: RelayId,
+    wake: Wake,
+    seed: Option<u64>,
+}
+
+/// A relay could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// It cannot run by its settings.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// Nobody would run its tasks.
+    #[error("a relay needs a tokio runtime; start it inside one, or call `start` within `Runtime::enter`")]
+    NoRuntime,
+}
+
+impl<S: RelayStore, P: Publisher> RelayBuilder<S, P> {
+    /// All settings at once.
+    pub fn settings(self, settings: Settings) -> Self {
+        Self { settings, ..self }
+    }
+
+    /// Lets whoever commits events wake the relay through `wake`.
+    pub fn wake(self, wake: impl Into<Wake>) -> Self {
+        Self { wake: wake.into(), ..self }
+    }
+
+    /// See [`Settings::batch`].
+    pub fn batch(self, rows: usize) -> Self {
+        self.adjust(|settings| settings.batch = rows)
+    }
+
+    /// See [`Settings::workers`].
+    pub fn workers(self, workers: usize) -> Self {
+        self.adjust(|settings| settings.workers = workers)
+    }
+
+    /// See [`Settings::retry`].
+    pub fn retry(self, policy: RetryPolicy) -> Self {
+        self.adjust(|settings| settings.retry = policy)
+    }
+
+    /// See [`Settings::lease`].
+    pub fn lease(self, duration: Duration) -> Self {
+        self.adjust(|settings| settings.lease = duration)
+    }
+
+    /// See [`Settings::poll_busy`] and [`Settings::poll_idle`].
+    pub fn poll(self, busy: Duration, idle: Duration) -> Self {
+        self.adjust(|settings| (settings.poll_busy, settings.poll_idle) = (busy, idle))
+    }
+
+    /// See [`Settings::publish_timeout`].
+    pub fn publish_timeout(self, limit: Duration) -> Self {
+        self.adjust(|settings| settings.publish_timeout = limit)
+    }
+
+    /// See [`Settings::drain_timeout`].
+    pub fn drain_timeout(self, limit: Duration) -> Self {
+        self.adjust(|settings| settings.drain_timeout = limit)
+    }
+
+    /// See [`Settings::lanes`].
+    pub fn lanes(self, lanes: impl IntoIterator<Item = u16>) -> Self {
+        self.adjust(|settings| settings.lanes = Some(lanes.into_iter().collect()))
+    }
+
+    /// Makes the jitter of the retries repeatable, for tests.
+    pub fn seed(self, seed: u64) -> Self {
+        Self { seed: Some(seed), ..self }
+    }
+
+    /// Starts the relay on the current tokio runtime.
+    ///
+    /// It first waits for the store if that is away; what it can never get over ends it, see [`RelayHandle::join`].
+    ///
+    /// # Errors
+    /// [`StartError`]: settings out of range, or no runtime.
+    pub fn start(self) -> Result<RelayHandle, StartError> {
+        self.settings.validate()?;
+        let runtime = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
+        let wake = self.wake.clone();
+        Ok(RelayHandle::spawn(&runtime, self.shared(), wake))
+    }
+
+    /// Takes one batch from every shard that is free, releases the shards, and returns what became of it. For cron.
+    ///
+    /// # Errors
+    /// [`RelayError`]; what was published before it is settled, or published again later.
+    pub async fn run_once(self) -> Result<PassReport, RelayError> {
+        self.settings.validate()?;
+        pass::run(self.shared(), pass::Extent::OneBatch).await
+    }
+
+    /// Publishes until the shards that are free have no event that is due, releases them, and returns what became of it. What is
+    /// held back until later, or parked, stays.
+    ///
+    /// # Errors
+    /// [`RelayError`]; what was published before it is settled, or published again later.
+    pub async fn run_until_empty(self) -> Result<PassReport, RelayError> {
+        self.settings.validate()?;
+        pass::run(self.shared(), pass::Extent::UntilEmpty).await
+    }
+
+    fn adjust<T>(mut self, change: impl FnOnce(&mut Settings) -> T) -> Self {
+        change(&mut self.settings);
+        self
+    }
+
+    fn shared(self) -> Arc<Shared<S, P>> {
+        let Self { store, publisher, settings, id, wake: _, seed } = self;
+        Arc::new(Shared { store, publisher, settings, id, seed: seed.unwrap_or_else(|| fastrand::u64(..)) })
+    }
+}

@@ -1,0 +1,86 @@
+//! Holding on to a running relay.
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::store::{RelayId, RelayStore};
+use super::supervisor::Supervisor;
+use super::wake::Wake;
+use super::{RelayError, Shared};
+use crate::publish::Publisher;
+
+/// A running relay. Dropping it stops the relay in the background; [`stop`](Self::stop) also waits for it.
+#[derive(Debug)]
+#[must_use = "dropping the handle stops the relay"]
+pub struct RelayHandle {
+    id: RelayId,
+    wake: Wake,
+    stop: watch::Sender<bool>,
+    task: Option<JoinHandle<Result<(), RelayError>>>,
+}
+
+impl RelayHandle {
+    pub(super) fn spawn<S: RelayStore, P: Publisher>(
+        runtime: &Handle,
+        shared: Arc<Shared<S, P>>,
+        wake: Wake,
+    ) -> Self {
+        let (stop, told) = watch::channel(false);
+        let id = shared.id;
+        let task = runtime.spawn(Supervisor::new(shared, wake.listen(), told).run());
+        Self { id, wake, stop, task: Some(task) }
+    }
+
+    /// Its identity, which the leases name.
+    pub fn id(&self) -> RelayId {
+        self.id
+    }
+
+    /// What wakes it.
+    pub fn wake(&self) -> Wake {
+        self.wake.clone()
+    }
+
+    /// Whether it has not ended yet.
+    pub fn is_running(&self) -> bool {
+        self.task.as_ref().is_some_and(|task| !task.is_finished())
+    }
+
+    /// Stops it: no new batch is taken, what is in flight is finished and settled, or left to be published again if that takes
+    /// longer than [`Settings::drain_timeout`](super::Settings::drain_timeout), and all leases are released.
+    ///
+    /// # Errors
+    /// Those of [`join`](Self::join).
+    pub async fn stop(mut self) -> Result<(), RelayError> {
+        self.stop.send_replace(true);
+        self.join().await
+    }
+
+    /// Waits until it ends by itself, which it only does for what waiting cannot mend. Cancelling the wait changes nothing.
+    ///
+    /// # Errors
+    /// [`RelayError`]; the outbox is divided otherwise than this process was told, for example.
+    ///
+    /// # Panics
+    /// If the relay did: a defect.
+    pub async fn join(&mut self) -> Result<(), RelayError> {
+        let Some(task) = &mut self.task else { return Ok(()) };
+        let ended = task.await;
+        self.task = None;
+        match ended {
+            Ok(result) => result,
+            Err(failure) if failure.is_panic() => std::panic::resume_unwind(failure.into_panic()),
+            // The runtime is shutting down and has dropped the task.
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+impl From<&RelayHandle> for Wake {
+    fn from(relay: &RelayHandle) -> Self {
+        relay.wake()
+    }
+}

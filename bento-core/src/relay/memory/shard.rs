@@ -1,0 +1,180 @@
+//! The rows of one shard.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::dead_letter::{DeadLetter, Replayed};
+use crate::envelope::Envelope;
+use crate::id::EventId;
+use crate::outbox::ShardId;
+use crate::relay::store::{Burial, Failure, HeldRow, OutboxRow, Settlement, StreamKey};
+
+/// For whom, and where it was in the outbox.
+type SideKey = (Arc<str>, i64);
+
+/// The rows of one shard, each in exactly one of the three for each of its destinations.
+#[derive(Debug, Default)]
+pub(super) struct Shard {
+    pub(super) fresh: BTreeMap<i64, Arc<Envelope>>,
+    pub(super) held: BTreeMap<SideKey, Waiting>,
+    pub(super) dead: BTreeMap<SideKey, DeadLetter>,
+    pub(super) revision: i64,
+}
+
+/// A held row.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    attempts: u32,
+    due: Option<Duration>,
+    pub(super) envelope: Arc<Envelope>,
+}
+
+/// Held rows of one stream, in position order.
+type Stream<'a> = Vec<(&'a SideKey, &'a Waiting)>;
+
+impl Shard {
+    pub(super) fn fresh_rows(&self, limit: usize) -> Vec<OutboxRow> {
+        let row = |(&position, envelope): (&i64, &Arc<Envelope>)| OutboxRow { position, envelope: Arc::clone(envelope) };
+        self.fresh.iter().take(limit).map(row).collect()
+    }
+
+    /// Due heads, each with its followers, up to `limit` rows.
+    pub(super) fn due_rows(&self, limit: usize, now: Duration) -> Vec<HeldRow> {
+        let due = self.unparked().into_iter().filter(|stream| stream[0].1.due.is_none_or(|due| due <= now));
+        due.flatten().take(limit).map(|(key, waiting)| held_row(key, waiting)).collect()
+    }
+
+    /// How long until the next head that is not due yet.
+    pub(super) fn next_due(&self, now: Duration) -> Option<Duration> {
+        let dues = self.unparked().into_iter().filter_map(|stream| stream[0].1.due);
+        dues.filter(|due| *due > now).min().map(|due| due - now)
+    }
+
+    pub(super) fn has_work(&self, now: Duration) -> bool {
+        !self.fresh.is_empty() || !self.due_rows(1, now).is_empty()
+    }
+
+    /// The streams that are held back or parked.
+    pub(super) fn streams(&self) -> Vec<StreamKey> {
+        let held = self.held.iter().map(|((destination, _), waiting)| (destination, &waiting.envelope));
+        let parked = self.dead.values().filter(|dead| dead.parks).map(|dead| (&dead.destination, &dead.envelope));
+        let mut streams: Vec<_> = held.chain(parked).filter_map(|(to, event)| stream_key(to, event)).collect();
+        streams.sort();
+        streams.dedup();
+        streams
+    }
+
+    /// Settles; a row that is not where the settlement expects it is left alone.
+    pub(super) fn settle(&mut self, shard: ShardId, settled: Vec<Settlement>, now: Duration, wall: DateTime<Utc>) {
+        let mut done = Vec::new();
+        for settlement in settled {
+            match settlement {
+                Settlement::Published { position } => done.push(position),
+                Settlement::Hold { position, destination, failure } => {
+                    self.hold((destination, position), failure, now);
+                    done.push(position);
+                }
+                Settlement::Bury { position, destination, dead } => {
+                    if let Some(envelope) = self.fresh.get(&position).cloned() {
+                        self.bury(shard, (destination, position), envelope, dead, wall);
+                    }
+                    done.push(position);
+                }
+                Settlement::HeldPublished { position, destination } => {
+                    self.held.remove(&(destination, position));
+                }
+                Settlement::HeldFailed { position, destination, failure } => {
+                    if let Some(waiting) = self.held.get_mut(&(destination, position)) {
+                        waiting.attempts = failure.attempts;
+                        waiting.due = Some(now + failure.retry_after);
+                    }
+                }
+                Settlement::HeldBury { position, destination, dead } => {
+                    let key = (destination, position);
+                    if let Some(waiting) = self.held.remove(&key) {
+                        self.bury(shard, key, waiting.envelope, dead, wall);
+                    }
+                }
+            }
+        }
+        done.iter().for_each(|position| drop(self.fresh.remove(position)));
+    }
+
+    pub(super) fn replay(&mut self, event_id: EventId, destination: &str) -> Replayed {
+        let Some(dead) = self.take_dead(event_id, destination) else { return Replayed::default() };
+        let later_ones_out = !dead.parks && dead.envelope.is_ordered();
+        let waiting = Waiting { attempts: 0, due: None, envelope: dead.envelope };
+        self.held.insert((dead.destination, dead.position), waiting);
+        Replayed { replayed: true, later_ones_out }
+    }
+
+    pub(super) fn take_dead(&mut self, event_id: EventId, destination: &str) -> Option<DeadLetter> {
+        let found = |(key, dead): (&SideKey, &DeadLetter)| {
+            (*key.0 == *destination && dead.envelope.event_id == event_id).then(|| key.clone())
+        };
+        let key = self.dead.iter().find_map(found)?;
+        self.revision += 1;
+        self.dead.remove(&key)
+    }
+
+    fn hold(&mut self, key: SideKey, failure: Option<Failure>, now: Duration) {
+        let Some(envelope) = self.fresh.get(&key.1).cloned() else { return };
+        let attempts = failure.as_ref().map_or(0, |failure| failure.attempts);
+        let due = failure.map(|failure| now + failure.retry_after);
+        self.held.entry(key).or_insert(Waiting { attempts, due, envelope });
+    }
+
+    fn bury(&mut self, shard: ShardId, key: SideKey, envelope: Arc<Envelope>, dead: Burial, wall: DateTime<Utc>) {
+        let Burial { attempts, error, cause, parks } = dead;
+        let (destination, position) = key.clone();
+        let letter =
+            DeadLetter::new(destination, shard, position, attempts, cause.into_owned(), error, wall, parks, envelope);
+        self.dead.entry(key).or_insert(letter);
+    }
+
+    /// The held streams that no dead letter parks.
+    fn unparked(&self) -> Vec<Stream<'_>> {
+        let mut streams: Vec<Stream<'_>> = Vec::new();
+        let mut known: BTreeMap<StreamKey, usize> = BTreeMap::new();
+        for (key, waiting) in &self.held {
+            let Some(stream) = stream_key(&key.0, &waiting.envelope) else {
+                streams.push(vec![(key, waiting)]);
+                continue;
+            };
+            match known.get(&stream) {
+                Some(&index) => streams[index].push((key, waiting)),
+                None if self.is_parked(&stream) => {}
+                None => {
+                    known.insert(stream, streams.len());
+                    streams.push(vec![(key, waiting)]);
+                }
+            }
+        }
+        streams
+    }
+
+    fn is_parked(&self, stream: &StreamKey) -> bool {
+        let parks = |dead: &DeadLetter| dead.parks && stream_key(&dead.destination, &dead.envelope).as_ref() == Some(stream);
+        self.dead.values().any(parks)
+    }
+}
+
+fn held_row((destination, position): &SideKey, waiting: &Waiting) -> HeldRow {
+    HeldRow {
+        destination: Arc::clone(destination),
+        attempts: waiting.attempts,
+        row: OutboxRow { position: *position, envelope: Arc::clone(&waiting.envelope) },
+    }
+}
+
+/// The stream of an event; none for one without order.
+fn stream_key(destination: &Arc<str>, envelope: &Envelope) -> Option<StreamKey> {
+    envelope.is_ordered().then(|| StreamKey {
+        destination: Arc::clone(destination),
+        aggregate_type: envelope.aggregate_type.clone().into_owned(),
+        aggregate_id: envelope.aggregate_id.clone(),
+    })
+}

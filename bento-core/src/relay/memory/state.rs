@@ -1,0 +1,137 @@
+//! Everything a store in memory holds.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::leases::Leases;
+use super::shard::Shard;
+use crate::dead_letter::{DeadLetter, DeadLetterQuery, Replayed};
+use crate::envelope::Envelope;
+use crate::id::EventId;
+use crate::inspect::{LeaseState, StatusCounts, TenantCounts};
+use crate::outbox::{OutboxEntry, ShardId, Sharding};
+use crate::relay::store::{Advance, Advanced, RelayId, StoreError};
+
+/// Rows, leases and the recorded division.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) recorded: Option<Sharding>,
+    pub(super) leases: Leases,
+    shards: BTreeMap<ShardId, Shard>,
+    last_position: i64,
+}
+
+const DEFAULT_LIMIT: u64 = 100;
+
+impl State {
+    pub(super) fn next_position(&mut self) -> i64 {
+        self.last_position += 1;
+        self.last_position
+    }
+
+    pub(super) fn insert(&mut self, position: i64, entry: OutboxEntry) {
+        if !(entry.id_supplied && self.knows(entry.envelope.event_id)) {
+            self.shards.entry(entry.shard).or_default().fresh.insert(position, Arc::new(entry.envelope));
+        }
+    }
+
+    pub(super) fn advance(
+        &mut self,
+        advance: Advance,
+        now: Duration,
+        wall: DateTime<Utc>,
+    ) -> Result<Advanced, StoreError> {
+        self.leases.renew(advance.lease, now + advance.ttl)?;
+        let shard = self.shards.entry(advance.lease.shard).or_default();
+        shard.settle(advance.lease.shard, advance.settled, now, wall);
+        Ok(Advanced {
+            fresh: shard.fresh_rows(advance.fresh),
+            held: shard.due_rows(advance.held, now),
+            revision: shard.revision,
+            streams: (advance.revision != Some(shard.revision)).then(|| shard.streams()),
+            next_due: shard.next_due(now),
+        })
+    }
+
+    pub(super) fn probe(&self, shards: &[ShardId], now: Duration) -> Vec<ShardId> {
+        let has_work = |shard: &&ShardId| self.shards.get(*shard).is_some_and(|shard| shard.has_work(now));
+        shards.iter().filter(has_work).copied().collect()
+    }
+
+    pub(super) fn release(&mut self, relay: RelayId) {
+        self.leases.release(relay);
+    }
+
+    pub(super) fn lease_states(&self, now: Duration) -> Vec<LeaseState> {
+        self.leases.states(now)
+    }
+
+    pub(super) fn dead_letters(&self, query: &DeadLetterQuery) -> Vec<DeadLetter> {
+        let mut found: Vec<_> = self.shards.values().flat_map(|shard| shard.dead.values()).collect();
+        found.retain(|dead| matches(query, dead));
+        found.sort_by_key(|dead| age(dead));
+        let limit = if query.limit == 0 { DEFAULT_LIMIT } else { query.limit };
+        found.into_iter().take(usize::try_from(limit).unwrap_or(usize::MAX)).cloned().collect()
+    }
+
+    pub(super) fn replay(&mut self, event_id: EventId, destination: &str) -> Replayed {
+        let replayed = self.shards.values_mut().map(|shard| shard.replay(event_id, destination));
+        replayed.into_iter().find(|replayed| replayed.replayed).unwrap_or_default()
+    }
+
+    pub(super) fn discard(&mut self, event_id: EventId, destination: &str) -> bool {
+        self.shards.values_mut().any(|shard| shard.take_dead(event_id, destination).is_some())
+    }
+
+    pub(super) fn counts(&self) -> StatusCounts {
+        self.counts_by_tenant().into_iter().fold(StatusCounts::default(), |sum, tenant| StatusCounts {
+            pending: sum.pending + tenant.counts.pending,
+            held: sum.held + tenant.counts.held,
+            dead: sum.dead + tenant.counts.dead,
+        })
+    }
+
+    pub(super) fn counts_by_tenant(&self) -> Vec<TenantCounts> {
+        let mut tenants: BTreeMap<Option<String>, StatusCounts> = BTreeMap::new();
+        let mut of = |event: &Envelope, count: fn(&mut StatusCounts) -> &mut u64| {
+            *count(tenants.entry(event.tenant_id.clone()).or_default()) += 1;
+        };
+        for shard in self.shards.values() {
+            shard.fresh.values().for_each(|event| of(event, |counts| &mut counts.pending));
+            shard.held.values().for_each(|held| of(&held.envelope, |counts| &mut counts.held));
+            shard.dead.values().for_each(|dead| of(&dead.envelope, |counts| &mut counts.dead));
+        }
+        tenants.into_iter().map(|(tenant_id, counts)| TenantCounts { tenant_id, counts }).collect()
+    }
+
+    pub(super) fn oldest_pending(&self, wall: DateTime<Utc>) -> Option<Duration> {
+        let oldest = self.shards.values().flat_map(|shard| shard.fresh.values()).map(|event| event.occurred_at).min()?;
+        Some((wall - oldest).to_std().unwrap_or_default())
+    }
+
+    fn knows(&self, event_id: EventId) -> bool {
+        let knows = |shard: &Shard| {
+            let held = shard.held.values().map(|held| &held.envelope);
+            let dead = shard.dead.values().map(|dead| &dead.envelope);
+            shard.fresh.values().chain(held).chain(dead).any(|event| event.event_id == event_id)
+        };
+        self.shards.values().any(knows)
+    }
+}
+
+fn age(dead: &DeadLetter) -> (DateTime<Utc>, EventId) {
+    (dead.failed_at, dead.envelope.event_id)
+}
+
+fn matches(query: &DeadLetterQuery, dead: &DeadLetter) -> bool {
+    let event = &dead.envelope;
+    let same = |asked: &Option<String>, found: &str| asked.as_ref().is_none_or(|asked| asked == found);
+    same(&query.event_type, &event.event_type)
+        && same(&query.destination, &dead.destination)
+        && query.tenant_id.as_ref().is_none_or(|tenant| event.tenant_id.as_ref() == Some(tenant))
+        && query.aggregate.as_ref().is_none_or(|(kind, id)| event.aggregate_type == *kind && event.aggregate_id == *id)
+        && query.after.is_none_or(|after| age(dead) > after)
+}

@@ -1,0 +1,137 @@
+//! One pass over the outbox, without a running relay.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use tokio::sync::watch;
+use tokio::time::{Instant, interval_at};
+
+use super::deadline::Deadline;
+use super::journal::Tally;
+use super::store::{Heartbeat, Holdings, Lease, RelayStore, StoreError};
+use super::worker::{End, Worker};
+use super::{RelayError, Shared};
+use crate::publish::Publisher;
+
+/// How far a pass goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    OneBatch,
+    UntilEmpty,
+}
+
+/// What a pass did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PassReport {
+    /// How many shards it could take; fewer than there are if other relays hold some.
+    pub shards: usize,
+    /// What became of the events.
+    pub tally: Tally,
+    /// When the next event that is held back is due, as far as the pass has seen.
+    pub next_due: Option<Duration>,
+}
+
+pub(super) async fn run<S: RelayStore, P: Publisher>(
+    shared: Arc<Shared<S, P>>,
+    extent: Extent,
+) -> Result<PassReport, RelayError> {
+    shared.store.open().await?;
+    let asked = Instant::now();
+    let holdings = beat(&shared).await?;
+    let deadline = asked + shared.settings.lease;
+    let report = tokio::select! {
+        report = work(&shared, &holdings.leases, deadline, extent) => report,
+        error = keep_alive(&shared) => Err(error),
+    };
+    let released = shared.store.release(shared.id).await;
+    let report = report?;
+    released?;
+    Ok(report)
+}
+
+/// Renews the leases until one cannot be.
+async fn keep_alive<S: RelayStore, P: Publisher>(shared: &Shared<S, P>) -> StoreError {
+    let every = shared.settings.heartbeat();
+    let mut ticks = interval_at(Instant::now() + every, every);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = beat(shared).await {
+            return error;
+        }
+    }
+}
+
+async fn beat<S: RelayStore, P: Publisher>(shared: &Shared<S, P>) -> Result<Holdings, StoreError> {
+    let Shared { store, settings, id, .. } = shared;
+    let (ttl, lanes) = (settings.lease, settings.lanes.clone());
+    store.heartbeat(Heartbeat { relay: *id, ttl, lanes, claim: true, idle: Vec::new() }).await
+}
+
+async fn work<S: RelayStore, P: Publisher>(
+    shared: &Arc<Shared<S, P>>,
+    leases: &[Lease],
+    deadline: Instant,
+    extent: Extent,
+) -> Result<PassReport, StoreError> {
+    let mut report = PassReport { shards: leases.len(), ..PassReport::default() };
+    let mut ready: Vec<Lease> = leases.to_vec();
+    loop {
+        ready = with_work(shared, ready).await?;
+        if ready.is_empty() {
+            return Ok(report);
+        }
+        let ends = stream::iter(ready.clone()).map(|lease| one_shard(shared, lease, deadline, extent));
+        let mut ends = ends.buffer_unordered(shared.settings.workers);
+        while let Some((lease, tally, end)) = ends.next().await {
+            report.tally += tally;
+            match end {
+                End::Failed(error) => return Err(error),
+                End::Idle { next_due: Some(due) } => {
+                    report.next_due = Some(report.next_due.map_or(due, |known| known.min(due)));
+                }
+                End::Lost => ready.retain(|ready| *ready != lease),
+                End::Idle { .. } | End::Turn | End::Stopped => {}
+            }
+        }
+        if extent == Extent::OneBatch {
+            return Ok(report);
+        }
+    }
+}
+
+async fn with_work<S: RelayStore, P: Publisher>(
+    shared: &Shared<S, P>,
+    mut leases: Vec<Lease>,
+) -> Result<Vec<Lease>, StoreError> {
+    if leases.is_empty() {
+        return Ok(leases);
+    }
+    let shards: Vec<_> = leases.iter().map(|lease| lease.shard).collect();
+    let ready = shared.store.probe(&shards).await?;
+    leases.retain(|lease| ready.contains(&lease.shard));
+    Ok(leases)
+}
+
+async fn one_shard<S: RelayStore, P: Publisher>(
+    shared: &Arc<Shared<S, P>>,
+    lease: Lease,
+    deadline: Instant,
+    extent: Extent,
+) -> (Lease, Tally, End) {
+    let (_running, stop) = watch::channel(false);
+    let mut worker = Worker {
+        shared: Arc::clone(shared),
+        lease,
+        deadline: Deadline::at(deadline),
+        machine: shared.machine(lease.shard),
+        stop,
+        is_patient: false,
+        tally: Tally::default(),
+    };
+    let batches = if extent == Extent::OneBatch { 1 } else { u32::MAX };
+    let end = worker.run(batches).await;
+    (lease, worker.tally, end)
+}

@@ -1,0 +1,114 @@
+//! Every number a relay runs by, with its default.
+
+use std::time::Duration;
+
+use crate::retry::RetryPolicy;
+
+/// How a relay runs. The defaults serve most; each can be set on the [builder](super::RelayBuilder).
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// How many rows it takes at a time, fresh ones and held ones each; 1 to 10,000. Default 200.
+    pub batch: usize,
+    /// How many shards it works on at the same time, 1 to 1024. Default 4.
+    pub workers: usize,
+    /// After how many batches a shard that is never empty makes room for another one that waits; at least 1. Default 16.
+    pub turn: u32,
+    /// When to try again, and when to give up. Default: 5 attempts, base 0.5 s, cap 60 s.
+    pub retry: RetryPolicy,
+    /// How long a lease lasts unless it is renewed, which happens every third of it; 30 ms to 1 h. Default 10 s.
+    pub lease: Duration,
+    /// How often the database is asked for events while there were some a moment ago. Default 0.1 s.
+    pub poll_busy: Duration,
+    /// How often the database is asked for events otherwise. Default 1 s.
+    pub poll_idle: Duration,
+    /// How long the publisher may take for one wave of events before it counts as failed. Default 30 s.
+    pub publish_timeout: Duration,
+    /// How long stopping waits for what is in flight. Default 10 s.
+    pub drain_timeout: Duration,
+    /// The lanes it serves; `None` serves all. Default all.
+    pub lanes: Option<Vec<u16>>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            batch: 200,
+            workers: 4,
+            turn: 16,
+            retry: RetryPolicy::default(),
+            lease: Duration::from_secs(10),
+            poll_busy: Duration::from_millis(100),
+            poll_idle: Duration::from_secs(1),
+            publish_timeout: Duration::from_secs(30),
+            drain_timeout: Duration::from_secs(10),
+            lanes: None,
+        }
+    }
+}
+
+/// A relay cannot run by these numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{setting}` is out of range; it {rule}")]
+pub struct SettingsError {
+    /// The name of the setting.
+    pub setting: &'static str,
+    /// What it must be.
+    pub rule: &'static str,
+}
+
+impl Settings {
+    /// Whether a relay can run by these numbers.
+    ///
+    /// # Errors
+    /// The first setting that is out of range, with its range.
+    pub fn validate(&self) -> Result<(), SettingsError> {
+        let positive = |duration: Duration| !duration.is_zero();
+        let rules = [
+            ("batch", (1..=10_000).contains(&self.batch), "is 1 to 10,000"),
+            ("workers", (1..=1024).contains(&self.workers), "is 1 to 1024"),
+            ("turn", self.turn >= 1, "is at least 1"),
+            ("retry.max_attempts", self.retry.max_attempts >= 1, "is at least 1"),
+            ("retry.cap", self.retry.cap >= self.retry.base, "is at least `retry.base`"),
+            ("lease", (Duration::from_millis(30)..=Duration::from_secs(3600)).contains(&self.lease), "is 30 ms to 1 h"),
+            ("poll_busy", positive(self.poll_busy), "is longer than nothing"),
+            ("poll_idle", self.poll_idle >= self.poll_busy, "is at least `poll_busy`"),
+            ("publish_timeout", positive(self.publish_timeout), "is longer than nothing"),
+            ("lanes", self.lanes.as_ref().is_none_or(|lanes| !lanes.is_empty()), "names at least one lane"),
+        ];
+        let broken = rules.into_iter().find(|(_, holds, _)| !holds);
+        broken.map_or(Ok(()), |(setting, _, rule)| Err(SettingsError { setting, rule }))
+    }
+
+    /// How often leases are renewed.
+    pub(super) fn heartbeat(&self) -> Duration {
+        self.lease / 3
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_the_documented_ones_and_valid() {
+        let settings = Settings::default();
+        assert_eq!(settings.validate(), Ok(()));
+        assert_eq!((settings.batch, settings.retry.max_attempts), (200, 5));
+        assert_eq!(settings.lease, Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_number_out_of_range_is_named_with_its_range() {
+        let broken = |change: fn(&mut Settings)| {
+            let mut settings = Settings::default();
+            change(&mut settings);
+            settings.validate().unwrap_err().to_string()
+        };
+        assert_eq!(broken(|s| s.batch = 0), "`batch` is out of range; it is 1 to 10,000");
+        assert_eq!(broken(|s| s.workers = 0), "`workers` is out of range; it is 1 to 1024");
+        assert_eq!(broken(|s| s.retry.max_attempts = 0), "`retry.max_attempts` is out of range; it is at least 1");
+        assert_eq!(broken(|s| s.lease = Duration::ZERO), "`lease` is out of range; it is 30 ms to 1 h");
+        assert_eq!(broken(|s| s.lanes = Some(vec![])), "`lanes` is out of range; it names at least one lane");
+    }
+}

@@ -1,0 +1,348 @@
+//! Keeps the leases, finds the shards that have events, and starts workers on them.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use self::shards::{Activity, Shards};
+use super::deadline::Deadline;
+use super::journal::Tally;
+use super::machine::Machine;
+use super::store::{Heartbeat, Holdings, Lease, RelayStore, StoreError};
+use super::wake::Mailbox;
+use super::worker::{End, OUTAGE, Worker, chain, in_time};
+use super::{RelayError, Shared};
+use crate::outbox::ShardId;
+use crate::publish::Publisher;
+use crate::telemetry::{self, TARGET_RELAY};
+
+mod shards;
+
+/// The one task of a relay that decides what the others do. It never waits for the store or the publisher itself.
+#[derive(Debug)]
+pub(super) struct Supervisor<S, P> {
+    shared: Arc<Shared<S, P>>,
+    mailbox: Arc<Mailbox>,
+    stop: watch::Receiver<bool>,
+    shards: Shards,
+    tasks: JoinSet<Report>,
+    workers: usize,
+    /// When to call next; `None` while a call is on its way.
+    next_beat: Option<Instant>,
+    next_probe: Option<Instant>,
+    last_work: Instant,
+    failures: u32,
+    tally: Tally,
+}
+
+/// What a task brought back.
+#[derive(Debug)]
+enum Report {
+    Worker { lease: Lease, end: End, machine: Option<Machine>, tally: Tally },
+    Beat { asked: Instant, result: Result<Holdings, StoreError> },
+    Probe { result: Result<Vec<ShardId>, StoreError> },
+}
+
+impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
+    pub(super) fn new(shared: Arc<Shared<S, P>>, mailbox: Arc<Mailbox>, stop: watch::Receiver<bool>) -> Self {
+        let now = Instant::now();
+        Self {
+            shared,
+            mailbox,
+            stop,
+            shards: Shards::default(),
+            tasks: JoinSet::new(),
+            workers: 0,
+            next_beat: Some(now),
+            next_probe: Some(now),
+            last_work: now,
+            failures: 0,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Runs until it is told to stop, or the store refuses it for good.
+    pub(super) async fn run(mut self) -> Result<(), RelayError> {
+        let is_open = self.open().await.inspect_err(|error| {
+            tracing::error!(target: TARGET_RELAY, relay = %self.shared.id, error = chain(error), "the relay cannot start");
+        })?;
+        if is_open {
+            tracing::info!(target: TARGET_RELAY, relay = %self.shared.id, "the relay starts");
+            self.serve().await;
+            self.drain().await;
+            tracing::info!(target: TARGET_RELAY, relay = %self.shared.id, published = self.tally.published, "the relay stops");
+        }
+        Ok(())
+    }
+
+    /// Waits for the store to be there. False if it was told to stop before.
+    async fn open(&mut self) -> Result<bool, StoreError> {
+        let mut failures = 0;
+        loop {
+            let opened = tokio::select! {
+                biased;
+                _ = self.stop.changed() => return Ok(false),
+                opened = in_time(self.shared.settings.lease, self.shared.store.open()) => opened,
+            };
+            match opened {
+                Ok(_) => return Ok(true),
+                Err(error @ StoreError::Mismatch { .. }) => return Err(error),
+                Err(error) => {
+                    failures += 1;
+                    let wait = OUTAGE.wait(failures, &mut fastrand::Rng::new());
+                    tracing::error!(
+                        target: TARGET_RELAY, relay = %self.shared.id, error = chain(&error), ?wait,
+                        "the outbox store cannot be opened, will try again",
+                    );
+                    if timeout(wait, self.stop.changed()).await.is_ok() {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn serve(&mut self) {
+        let mailbox = Arc::clone(&self.mailbox);
+        loop {
+            self.start_what_is_due();
+            let next = self.next_timer();
+            tokio::select! {
+                biased;
+                _ = self.stop.changed() => return,
+                Some(report) = self.tasks.join_next(), if !self.tasks.is_empty() => self.take(report),
+                () = mailbox.filled() => mailbox.take().into_iter().for_each(|shard| self.shards.has_events(shard)),
+                () = sleep_until(next) => {}
+            }
+        }
+    }
+
+    /// Lets the workers finish and settle, then releases what is held.
+    async fn drain(&mut self) {
+        self.shards.stop_all();
+        let limit = self.shared.settings.drain_timeout;
+        let finish = async {
+            while let Some(report) = self.tasks.join_next().await {
+                if let Ok(Report::Worker { tally, .. }) = report {
+                    self.tally += tally;
+                }
+            }
+        };
+        if timeout(limit, finish).await.is_err() {
+            tracing::warn!(
+                target: TARGET_RELAY, relay = %self.shared.id, ?limit,
+                "stopping took too long, what was in flight will be published again",
+            );
+            self.tasks.shutdown().await;
+        }
+        telemetry::count_by(telemetry::LEASE_CHANGES, "change", "released", self.shards.len() as u64);
+        let released = in_time(self.shared.settings.lease, self.shared.store.release(self.shared.id)).await;
+        if let Err(error) = released {
+            tracing::warn!(
+                target: TARGET_RELAY, relay = %self.shared.id, error = chain(&error),
+                "the leases could not be released, they run out",
+            );
+        }
+    }
+
+    fn start_what_is_due(&mut self) {
+        let now = Instant::now();
+        if self.next_beat.is_some_and(|at| at <= now) {
+            self.next_beat = None;
+            self.beat();
+        }
+        if self.next_probe.is_some_and(|at| at <= now) {
+            self.next_probe = None;
+            self.probe(now);
+        }
+        self.shards.queue_due(now);
+        while self.workers < self.shared.settings.workers {
+            let Some(shard) = self.shards.next_ready() else { break };
+            self.work(shard);
+        }
+    }
+
+    fn next_timer(&self) -> Instant {
+        let timers = [self.next_beat, self.next_probe, self.shards.next_due()];
+        // The heartbeat's own limit in case only a call is on its way.
+        timers.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + self.shared.settings.lease)
+    }
+
+    fn beat(&mut self) {
+        let settings = &self.shared.settings;
+        let beat = Heartbeat {
+            relay: self.shared.id,
+            ttl: settings.lease,
+            lanes: settings.lanes.clone(),
+            claim: true,
+            idle: self.shards.offer(),
+        };
+        let shared = Arc::clone(&self.shared);
+        self.tasks.spawn(async move {
+            let asked = Instant::now();
+            let call = in_time(shared.settings.lease, shared.store.heartbeat(beat));
+            Report::Beat { asked, result: caught(call).await }
+        });
+    }
+
+    fn probe(&mut self, now: Instant) {
+        let idle = self.shards.idle();
+        if idle.is_empty() {
+            self.next_probe = Some(now + self.poll_interval(now));
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        self.tasks.spawn(async move {
+            let call = in_time(shared.settings.lease, shared.store.probe(&idle));
+            Report::Probe { result: caught(call).await }
+        });
+    }
+
+    fn work(&mut self, shard: ShardId) {
+        let shared = Arc::clone(&self.shared);
+        let (sender, stop) = watch::channel(false);
+        let Some((lease, deadline, machine)) = self.shards.start(shard, sender) else { return };
+        let machine = machine.unwrap_or_else(|| shared.machine(shard));
+        self.workers += 1;
+        self.tasks.spawn(run_worker(shared, lease, deadline, machine, stop));
+    }
+
+    fn take(&mut self, report: Result<Report, tokio::task::JoinError>) {
+        // Tasks catch their panics, and are aborted only after `serve`.
+        let Ok(report) = report else { return };
+        match report {
+            Report::Worker { lease, end, machine, tally } => {
+                self.tally += tally;
+                self.worker_ended(lease, end, machine);
+            }
+            Report::Beat { asked, result: Ok(holdings) } => self.beaten(asked, holdings),
+            Report::Beat { result: Err(error), .. } => {
+                self.shards.keep_offered();
+                self.next_beat = Some(Instant::now() + self.outage(&error));
+            }
+            Report::Probe { result: Ok(ready) } => self.probed(ready),
+            Report::Probe { result: Err(error) } => self.next_probe = Some(Instant::now() + self.outage(&error)),
+        }
+    }
+
+    fn worker_ended(&mut self, lease: Lease, end: End, machine: Option<Machine>) {
+        self.workers -= 1;
+        let now = Instant::now();
+        self.last_work = now;
+        match end {
+            End::Lost => self.lost(lease),
+            End::Idle { next_due } => {
+                self.shards.finished(lease, machine, Activity::Idle, next_due.map(|wait| now + wait));
+            }
+            End::Turn | End::Stopped => self.shards.finished(lease, machine, Activity::Queued, None),
+            // A defect somewhere; the shard is taken up again at a later poll.
+            End::Failed(_) => self.shards.finished(lease, None, Activity::Idle, None),
+        }
+        if self.shards.has_retired() {
+            self.beat_soon(now);
+        }
+    }
+
+    fn beaten(&mut self, asked: Instant, holdings: Holdings) {
+        let now = Instant::now();
+        self.failures = 0;
+        self.next_beat = Some((asked + self.shared.settings.heartbeat()).max(now));
+        for &shard in &holdings.taken_over {
+            tracing::info!(
+                target: TARGET_RELAY, relay = %self.shared.id, shard,
+                "took a shard over from a relay that vanished; what that had in flight is published again",
+            );
+        }
+        let until = asked + self.shared.settings.lease;
+        let changes = self.shards.renew(&holdings.leases, until);
+        for lease in changes.lost {
+            self.tell_lost(lease);
+        }
+        for (change, amount) in [("claimed", changes.claimed), ("released", changes.released)] {
+            telemetry::count_by(telemetry::LEASE_CHANGES, "change", change, amount as u64);
+        }
+        if changes.claimed > 0 {
+            self.next_probe = self.next_probe.map(|_| now);
+        }
+        self.shards.retire(holdings.surplus);
+        if self.shards.has_retired() {
+            self.beat_soon(now);
+        }
+    }
+
+    fn probed(&mut self, ready: Vec<ShardId>) {
+        let now = Instant::now();
+        self.failures = 0;
+        if !ready.is_empty() {
+            self.last_work = now;
+        }
+        ready.into_iter().for_each(|shard| self.shards.has_events(shard));
+        self.next_probe = Some(now + self.poll_interval(now));
+    }
+
+    fn lost(&mut self, lease: Lease) {
+        if self.shards.forget(lease) {
+            self.tell_lost(lease);
+        }
+    }
+
+    fn tell_lost(&self, lease: Lease) {
+        telemetry::count_by(telemetry::LEASE_CHANGES, "change", "lost", 1);
+        tracing::error!(
+            target: TARGET_RELAY, relay = %self.shared.id, shard = lease.shard, epoch = lease.epoch,
+            "the lease of a shard is lost to another relay; what was in flight may be published twice",
+        );
+    }
+
+    fn outage(&mut self, error: &StoreError) -> std::time::Duration {
+        self.failures = self.failures.saturating_add(1);
+        let wait = OUTAGE.wait(self.failures, &mut fastrand::Rng::new());
+        tracing::warn!(
+            target: TARGET_RELAY, relay = %self.shared.id, error = chain(error), ?wait,
+            "the outbox store failed, will try again",
+        );
+        wait
+    }
+
+    /// Does not wait a whole interval with shards that another relay is to get.
+    fn beat_soon(&mut self, now: Instant) {
+        let soon = now + self.shared.settings.poll_busy;
+        self.next_beat = self.next_beat.map(|at| at.min(soon));
+    }
+
+    /// Busy while there was work within the last idle interval.
+    fn poll_interval(&self, now: Instant) -> std::time::Duration {
+        let settings = &self.shared.settings;
+        let is_busy = self.workers > 0 || now.duration_since(self.last_work) < settings.poll_idle;
+        if is_busy { settings.poll_busy } else { settings.poll_idle }
+    }
+}
+
+async fn run_worker<S: RelayStore, P: Publisher>(
+    shared: Arc<Shared<S, P>>,
+    lease: Lease,
+    deadline: Deadline,
+    machine: Machine,
+    stop: watch::Receiver<bool>,
+) -> Report {
+    let turn = shared.settings.turn;
+    let mut worker = Worker { shared, lease, deadline, machine, stop, is_patient: true, tally: Tally::default() };
+    match AssertUnwindSafe(worker.run(turn)).catch_unwind().await {
+        Ok(end) => Report::Worker { lease, end, machine: Some(worker.machine), tally: worker.tally },
+        Err(_) => Report::Worker { lease, end: End::Failed(panicked()), machine: None, tally: worker.tally },
+    }
+}
+
+/// A call of a store that may panic: that counts as an outage, so that the supervisor always gets its report.
+async fn caught<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|_| Err(panicked()))
+}
+
+fn panicked() -> StoreError {
+    StoreError::unavailable("the store panicked")
+}

@@ -1,0 +1,240 @@
+//! The shards that a relay holds, and what each is doing.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::outbox::ShardId;
+use crate::relay::deadline::Deadline;
+use crate::relay::machine::Machine;
+use crate::relay::store::Lease;
+
+/// The shards that a relay holds.
+#[derive(Debug, Default)]
+pub(super) struct Shards {
+    owned: BTreeMap<ShardId, Owned>,
+    /// Shards with events, in the order in which they get a worker. May name some that are gone or busy.
+    queue: VecDeque<ShardId>,
+}
+
+#[derive(Debug)]
+struct Owned {
+    lease: Lease,
+    deadline: Deadline,
+    /// What is known of the shard; with its worker while that runs.
+    machine: Option<Machine>,
+    activity: Activity,
+    /// Whether events came while it could not be queued.
+    again: bool,
+    /// Whether another relay is to get it.
+    is_retiring: bool,
+    /// When its next held row is due.
+    due: Option<Instant>,
+}
+
+/// What a shard is doing.
+#[derive(Debug)]
+pub(super) enum Activity {
+    /// Nothing: it was empty.
+    Idle,
+    /// Waiting for a worker.
+    Queued,
+    /// A worker is at it, and can be told to stop.
+    Running(watch::Sender<bool>),
+    /// A heartbeat that may give it away is on its way.
+    Offered,
+}
+
+/// What a heartbeat changed.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    pub(super) claimed: usize,
+    pub(super) released: usize,
+    pub(super) lost: Vec<Lease>,
+}
+
+impl Owned {
+    fn new(lease: Lease, until: Instant) -> Self {
+        let deadline = Deadline::at(until);
+        Self { lease, deadline, machine: None, activity: Activity::Idle, again: false, is_retiring: false, due: None }
+    }
+
+    fn is_idle(&self) -> bool {
+        matches!(self.activity, Activity::Idle)
+    }
+
+    fn tell_to_stop(&self) {
+        if let Activity::Running(stop) = &self.activity {
+            stop.send_replace(true);
+        }
+    }
+}
+
+impl Shards {
+    pub(super) fn len(&self) -> usize {
+        self.owned.len()
+    }
+
+    /// Notes that a shard has events; one that is not held is somebody else's.
+    pub(super) fn has_events(&mut self, shard: ShardId) {
+        let Some(owned) = self.owned.get_mut(&shard) else { return };
+        match owned.activity {
+            Activity::Idle if !owned.is_retiring => {
+                owned.activity = Activity::Queued;
+                self.queue.push_back(shard);
+            }
+            Activity::Queued => {}
+            Activity::Idle | Activity::Running(_) | Activity::Offered => owned.again = true,
+        }
+    }
+
+    /// Queues the shards with a held row that has become due.
+    pub(super) fn queue_due(&mut self, now: Instant) {
+        let due = self.owned.values_mut().filter(|owned| owned.is_idle() && owned.due.is_some_and(|due| due <= now));
+        let due: Vec<_> = due.map(|owned| (owned.due.take(), owned.lease.shard).1).collect();
+        due.into_iter().for_each(|shard| self.has_events(shard));
+    }
+
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.owned.values().filter(|owned| owned.is_idle()).filter_map(|owned| owned.due).min()
+    }
+
+    /// The next shard for a worker.
+    pub(super) fn next_ready(&mut self) -> Option<ShardId> {
+        loop {
+            let shard = self.queue.pop_front()?;
+            if self.owned.get(&shard).is_some_and(|owned| matches!(owned.activity, Activity::Queued)) {
+                return Some(shard);
+            }
+        }
+    }
+
+    /// Hands a shard to a worker, which `stop` tells to stop.
+    pub(super) fn start(
+        &mut self,
+        shard: ShardId,
+        stop: watch::Sender<bool>,
+    ) -> Option<(Lease, Deadline, Option<Machine>)> {
+        let owned = self.owned.get_mut(&shard)?;
+        owned.activity = Activity::Running(stop);
+        owned.again = false;
+        Some((owned.lease, owned.deadline.clone(), owned.machine.take()))
+    }
+
+    /// Takes a shard back from its worker.
+    pub(super) fn finished(&mut self, lease: Lease, machine: Option<Machine>, then: Activity, due: Option<Instant>) {
+        let Some(owned) = self.owned.get_mut(&lease.shard).filter(|owned| owned.lease == lease) else { return };
+        owned.machine = machine;
+        owned.activity = Activity::Idle;
+        owned.due = due;
+        if owned.again || matches!(then, Activity::Queued) {
+            self.take_up(lease.shard);
+        }
+    }
+
+    /// Forgets a shard whose lease is lost; false if that is known.
+    pub(super) fn forget(&mut self, lease: Lease) -> bool {
+        let is_known = self.owned.get(&lease.shard).is_some_and(|owned| owned.lease == lease);
+        if is_known {
+            self.owned.remove(&lease.shard);
+        }
+        is_known
+    }
+
+    /// The shards that a probe should ask for.
+    pub(super) fn idle(&self) -> Vec<ShardId> {
+        self.owned.values().filter(|owned| owned.is_idle()).map(|owned| owned.lease.shard).collect()
+    }
+
+    /// Marks as many shards to be given up, the idle ones first; the others are kept.
+    pub(super) fn retire(&mut self, surplus: usize) {
+        let mut shards: Vec<_> = self.owned.values_mut().collect();
+        shards.sort_by_key(|owned| match owned.activity {
+            Activity::Idle | Activity::Offered => 0,
+            Activity::Queued => 1,
+            Activity::Running(_) => 2,
+        });
+        let mut resumed = Vec::new();
+        for (rank, owned) in shards.into_iter().enumerate() {
+            let was_retiring = std::mem::replace(&mut owned.is_retiring, rank < surplus);
+            if owned.is_retiring {
+                owned.tell_to_stop();
+                if matches!(owned.activity, Activity::Queued) {
+                    owned.activity = Activity::Idle;
+                    owned.again = true;
+                }
+            } else if was_retiring && owned.again && owned.is_idle() {
+                resumed.push(owned.lease.shard);
+            }
+        }
+        resumed.into_iter().for_each(|shard| self.take_up(shard));
+    }
+
+    /// Whether a shard that is to be given up is ready for it.
+    pub(super) fn has_retired(&self) -> bool {
+        self.owned.values().any(|owned| owned.is_retiring && owned.is_idle())
+    }
+
+    /// The shards that the next heartbeat may give away. Nobody works on them until it is back.
+    pub(super) fn offer(&mut self) -> Vec<ShardId> {
+        let retired = self.owned.values_mut().filter(|owned| owned.is_retiring && owned.is_idle());
+        retired.map(|owned| (owned.activity = Activity::Offered, owned.lease.shard).1).collect()
+    }
+
+    /// Notes that the heartbeat failed: the offered shards may still be held, or not; `advance` will tell.
+    pub(super) fn keep_offered(&mut self) {
+        let offered: Vec<_> = self.offered().collect();
+        offered.into_iter().for_each(|shard| self.settle_offer(shard));
+    }
+
+    /// Takes over what a heartbeat returned: what is held, and until when.
+    pub(super) fn renew(&mut self, leases: &[Lease], until: Instant) -> Changes {
+        let mut changes = Changes::default();
+        let kept: BTreeMap<_, _> = leases.iter().map(|lease| (lease.shard, *lease)).collect();
+        self.owned.retain(|shard, owned| {
+            let is_kept = kept.get(shard) == Some(&owned.lease);
+            match owned.activity {
+                _ if is_kept => {}
+                Activity::Offered => changes.released += 1,
+                _ => changes.lost.push(owned.lease),
+            }
+            is_kept
+        });
+        for (shard, lease) in kept {
+            match self.owned.get(&shard) {
+                Some(owned) => owned.deadline.extend(until),
+                None => {
+                    changes.claimed += 1;
+                    self.owned.insert(shard, Owned::new(lease, until));
+                }
+            }
+        }
+        self.keep_offered();
+        changes
+    }
+
+    pub(super) fn stop_all(&self) {
+        self.owned.values().for_each(Owned::tell_to_stop);
+    }
+
+    fn offered(&self) -> impl Iterator<Item = ShardId> {
+        let is_offered = |owned: &&Owned| matches!(owned.activity, Activity::Offered);
+        self.owned.values().filter(is_offered).map(|owned| owned.lease.shard)
+    }
+
+    fn settle_offer(&mut self, shard: ShardId) {
+        let owned = self.owned.get_mut(&shard).expect("an offered shard is held");
+        owned.activity = Activity::Idle;
+        if owned.again {
+            self.take_up(shard);
+        }
+    }
+
+    fn take_up(&mut self, shard: ShardId) {
+        if let Some(owned) = self.owned.get_mut(&shard) {
+            owned.again = false;
+            self.has_events(shard);
+        }
+    }
+}
