@@ -48,17 +48,7 @@ impl DeadLetter {
         parks: bool,
         envelope: Arc<Envelope>,
     ) -> Self {
-        Self {
-            destination,
-            shard,
-            position,
-            attempts,
-            cause,
-            error,
-            failed_at,
-            parks,
-            envelope,
-        }
+        Self { destination, shard, position, attempts, cause, error, failed_at, parks, envelope }
     }
 }
 
@@ -96,29 +86,19 @@ pub trait DeadLetters: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    fn list(
-        &self,
-        query: &DeadLetterQuery,
-    ) -> impl Future<Output = Result<Vec<DeadLetter>, StoreError>> + Send;
+    fn list(&self, query: &DeadLetterQuery) -> impl Future<Output = Result<Vec<DeadLetter>, StoreError>> + Send;
 
     /// Makes a dead letter due again at once, with its original id and position and no attempts counted, before the held events
     /// of its aggregate. The aggregate goes on when its last dead letter that parks is replayed or discarded.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    fn replay(
-        &self,
-        event_id: EventId,
-        destination: &str,
-    ) -> impl Future<Output = Result<Replayed, StoreError>> + Send;
+    fn replay(&self, event_id: EventId, destination: &str)
+    -> impl Future<Output = Result<Replayed, StoreError>> + Send;
 
     /// Drops a dead letter for good; its aggregate goes on. Returns whether it was there.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    fn discard(
-        &self,
-        event_id: EventId,
-        destination: &str,
-    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    fn discard(&self, event_id: EventId, destination: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }

@@ -58,9 +58,7 @@ pub trait Inspect: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    fn counts_by_tenant(
-        &self,
-    ) -> impl Future<Output = Result<Vec<TenantCounts>, StoreError>> + Send;
+    fn counts_by_tenant(&self) -> impl Future<Output = Result<Vec<TenantCounts>, StoreError>> + Send;
 
     /// How long ago the oldest pending event occurred, by the store's clock; `None` without one.
     ///

@@ -34,11 +34,7 @@ impl Destination {
 
     /// The destination `name`, with the event's own topic and partition key.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self {
-            name: name.into(),
-            topic: None,
-            partition_key: None,
-        }
+        Self { name: name.into(), topic: None, partition_key: None }
     }
 }
 
@@ -65,30 +61,18 @@ pub struct Delivery {
 impl Delivery {
     /// The first attempt to bring `envelope` to `destination`.
     pub fn new(envelope: Arc<Envelope>, destination: Destination) -> Self {
-        Self {
-            envelope,
-            destination,
-            attempts: 0,
-        }
+        Self { envelope, destination, attempts: 0 }
     }
 
     /// The topic: the destination's, else the event's own, else its schema.
     pub fn topic(&self) -> &str {
-        let own = || {
-            self.envelope
-                .topic
-                .as_deref()
-                .unwrap_or(&self.envelope.event_type)
-        };
+        let own = || self.envelope.topic.as_deref().unwrap_or(&self.envelope.event_type);
         self.destination.topic.as_deref().unwrap_or_else(own)
     }
 
     /// What the broker keeps in order: the destination's key, else the aggregate's id; empty for an event without order.
     pub fn partition_key(&self) -> &str {
-        self.destination
-            .partition_key
-            .as_deref()
-            .unwrap_or(&self.envelope.aggregate_id)
+        self.destination.partition_key.as_deref().unwrap_or(&self.envelope.aggregate_id)
     }
 }
 
@@ -119,10 +103,7 @@ pub trait Publisher: fmt::Debug + Send + Sync + 'static {
     /// Brings each delivery to its destination and waits for the broker's confirmation.
     ///
     /// Returns one answer per delivery, in the batch's order. A missing answer counts as a transient failure.
-    fn publish(
-        &self,
-        batch: &[Delivery],
-    ) -> impl Future<Output = Vec<Result<(), PublishError>>> + Send;
+    fn publish(&self, batch: &[Delivery]) -> impl Future<Output = Vec<Result<(), PublishError>>> + Send;
 
     /// Whether a batch may hold several events of one aggregate: only if, after one of them fails, no later one of the same
     /// aggregate in the batch is published either.
@@ -132,10 +113,7 @@ pub trait Publisher: fmt::Debug + Send + Sync + 'static {
 }
 
 impl<P: Publisher + ?Sized> Publisher for Arc<P> {
-    fn publish(
-        &self,
-        batch: &[Delivery],
-    ) -> impl Future<Output = Vec<Result<(), PublishError>>> + Send {
+    fn publish(&self, batch: &[Delivery]) -> impl Future<Output = Vec<Result<(), PublishError>>> + Send {
         (**self).publish(batch)
     }
 
@@ -180,29 +158,17 @@ pub struct PublishError {
 impl PublishError {
     /// A failure that may pass by itself.
     pub fn transient(message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            class: FailureClass::Transient,
-            message: message.into(),
-            retry_after: None,
-            source: None,
-        }
+        Self { class: FailureClass::Transient, message: message.into(), retry_after: None, source: None }
     }
 
     /// A failure that will not pass by itself: the event becomes a dead letter at once.
     pub fn permanent(message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            class: FailureClass::Permanent,
-            ..Self::transient(message)
-        }
+        Self { class: FailureClass::Permanent, ..Self::transient(message) }
     }
 
     /// The broker asks for less; the next attempt is made no sooner than `retry_after`.
     pub fn throttled(message: impl Into<Cow<'static, str>>, retry_after: Duration) -> Self {
-        Self {
-            class: FailureClass::Throttled,
-            retry_after: Some(retry_after),
-            ..Self::transient(message)
-        }
+        Self { class: FailureClass::Throttled, retry_after: Some(retry_after), ..Self::transient(message) }
     }
 
     /// Keeps what caused it.

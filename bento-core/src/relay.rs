@@ -76,9 +76,9 @@ struct Shared<S, P> {
 
 impl<S, P: crate::publish::Publisher> Shared<S, P> {
     /// A machine for a shard that this relay knows nothing of yet.
-    fn machine(&self, shard: ShardId) -> Machine {
+    fn machine(&self, shard: ShardId) -> Box<Machine> {
         let seed = self.seed.wrapping_add(u64::from(shard.unsigned_abs()));
-        Machine::new(self.settings.retry, self.publisher.chains(), seed)
+        Box::new(Machine::new(self.settings.retry, self.publisher.chains(), seed))
     }
 }
 

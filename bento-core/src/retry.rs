@@ -19,11 +19,7 @@ pub struct RetryPolicy {
 impl Default for RetryPolicy {
     /// 5 attempts, base 0.5 s, cap 60 s.
     fn default() -> Self {
-        Self {
-            base: Duration::from_millis(500),
-            cap: Duration::from_secs(60),
-            max_attempts: 5,
-        }
+        Self { base: Duration::from_millis(500), cap: Duration::from_secs(60), max_attempts: 5 }
     }
 }
 
@@ -51,13 +47,8 @@ mod tests {
 
     #[test]
     fn the_ceiling_doubles_up_to_the_cap() {
-        let policy = RetryPolicy {
-            cap: Duration::from_secs(3),
-            ..RetryPolicy::default()
-        };
-        let ceilings: Vec<_> = (1..=5)
-            .map(|failures| policy.ceiling(failures).as_millis())
-            .collect();
+        let policy = RetryPolicy { cap: Duration::from_secs(3), ..RetryPolicy::default() };
+        let ceilings: Vec<_> = (1..=5).map(|failures| policy.ceiling(failures).as_millis()).collect();
         assert_eq!(ceilings, [500, 1000, 2000, 3000, 3000]);
         assert_eq!(policy.ceiling(u32::MAX), policy.cap);
     }
@@ -67,21 +58,13 @@ mod tests {
         let policy = RetryPolicy::default();
         let draw = |seed| {
             let mut random = fastrand::Rng::with_seed(seed);
-            (0..1000)
-                .map(|_| policy.wait(3, &mut random))
-                .collect::<Vec<_>>()
+            (0..1000).map(|_| policy.wait(3, &mut random)).collect::<Vec<_>>()
         };
         let waits = draw(7);
         assert_eq!(waits, draw(7));
         assert_ne!(waits, draw(8));
         assert!(waits.iter().all(|wait| *wait <= policy.ceiling(3)));
-        assert!(
-            waits.iter().any(|wait| *wait < policy.ceiling(3) / 10),
-            "full jitter reaches down to nothing"
-        );
-        assert!(
-            waits.iter().any(|wait| *wait > policy.ceiling(3) * 9 / 10),
-            "and up to the ceiling"
-        );
+        assert!(waits.iter().any(|wait| *wait < policy.ceiling(3) / 10), "full jitter reaches down to nothing");
+        assert!(waits.iter().any(|wait| *wait > policy.ceiling(3) * 9 / 10), "and up to the ceiling");
     }
 }

@@ -1,8 +1,8 @@
 //! The relay against the store in memory, rule by rule.
-use bento_core::relay::{MemoryStore, Relay};
-use bento_core::publish::MemoryPublisher;
 use bento_core::envelope::Envelope;
 use bento_core::outbox::{OutboxEntry, Sharding};
+use bento_core::publish::MemoryPublisher;
+use bento_core::relay::{MemoryStore, Relay};
 
 fn entry(kind: &str, id: u32) -> OutboxEntry {
     let mut e = Envelope::new("order.paid", 1, chrono::DateTime::UNIX_EPOCH, "{}");

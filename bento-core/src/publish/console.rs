@@ -221,7 +221,10 @@ mod tests {
         let json = written(ConsolePublisher::json(), &payloads.map(delivery)).await;
         let lines: Vec<serde_json::Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines.len(), 4);
-        assert!(json.lines().next().unwrap().ends_with(r#""payload":{"total":1.10}}"#), "a number is not rounded: {json}");
+        assert!(
+            json.lines().next().unwrap().ends_with(r#""payload":{"total":1.10}}"#),
+            "a number is not rounded: {json}"
+        );
         assert_eq!(lines[0]["event_id"], "00000000-0000-0000-0000-000000000007");
         assert_eq!(lines[2]["payload"], "text");
         assert_eq!(lines[3]["payload"], serde_json::json!([255, 0]));
@@ -240,6 +243,8 @@ mod tests {
         }
         let publisher = ConsolePublisher::text().to_writer(Full);
         let answers = publisher.publish(&[delivery(b"{}"), delivery(b"{}")]).await;
-        assert!(answers.iter().all(|answer| answer.as_ref().is_err_and(|error| error.class() == crate::publish::FailureClass::Transient)));
+        assert!(answers.iter().all(|answer| {
+            answer.as_ref().is_err_and(|error| error.class() == crate::publish::FailureClass::Transient)
+        }));
     }
 }

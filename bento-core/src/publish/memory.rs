@@ -54,11 +54,8 @@ impl Default for MemoryPublisher {
 impl MemoryPublisher {
     /// A broker that takes one event of an aggregate at a time.
     pub fn new() -> Self {
-        let inner = Inner {
-            published: watch::Sender::default(),
-            behaviour: Mutex::default(),
-            gate: watch::Sender::default(),
-        };
+        let inner =
+            Inner { published: watch::Sender::default(), behaviour: Mutex::default(), gate: watch::Sender::default() };
         Self { inner: Arc::new(inner), chains: false }
     }
 
@@ -149,7 +146,9 @@ impl Publisher for MemoryPublisher {
         for delivery in batch {
             let aggregate = (&delivery.envelope.aggregate_type, &delivery.envelope.aggregate_id);
             let error = match rule.as_ref().and_then(|rule| rule(delivery)) {
-                None if self.chains && failed.contains(&aggregate) => Some(PublishError::transient("an earlier one failed")),
+                None if self.chains && failed.contains(&aggregate) => {
+                    Some(PublishError::transient("an earlier one failed"))
+                }
                 error => error,
             };
             if error.is_some() && delivery.envelope.is_ordered() {

@@ -31,7 +31,14 @@ impl Relay {
     /// # Ok(()) }
     /// ```
     pub fn builder<S: RelayStore, P: Publisher>(store: S, publisher: P) -> RelayBuilder<S, P> {
-        RelayBuilder { store, publisher, settings: Settings::default(), id: RelayId::new(), wake: Wake::new(), seed: None }
+        RelayBuilder {
+            store,
+            publisher,
+            settings: Settings::default(),
+            id: RelayId::new(),
+            wake: Wake::new(),
+            seed: None,
+        }
     }
 }
 

@@ -23,11 +23,7 @@ pub struct RelayHandle {
 }
 
 impl RelayHandle {
-    pub(super) fn spawn<S: RelayStore, P: Publisher>(
-        runtime: &Handle,
-        shared: Arc<Shared<S, P>>,
-        wake: Wake,
-    ) -> Self {
+    pub(super) fn spawn<S: RelayStore, P: Publisher>(runtime: &Handle, shared: Arc<Shared<S, P>>, wake: Wake) -> Self {
         let (stop, told) = watch::channel(false);
         let id = shared.id;
         let task = runtime.spawn(Supervisor::new(shared, wake.listen(), told).run());

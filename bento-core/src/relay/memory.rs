@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use self::clock::MemoryClock;
 pub use self::clock::ManualClock;
+use self::clock::MemoryClock;
 use self::state::State;
 use super::store::{Advance, Advanced, Heartbeat, Holdings, RelayId, RelayStore, StoreError};
 use crate::dead_letter::{DeadLetter, DeadLetterQuery, DeadLetters, Replayed};

@@ -271,28 +271,19 @@ pub trait RelayStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: the leases run out unless a later call succeeds.
-    fn heartbeat(
-        &self,
-        heartbeat: Heartbeat,
-    ) -> impl Future<Output = Result<Holdings, StoreError>> + Send;
+    fn heartbeat(&self, heartbeat: Heartbeat) -> impl Future<Output = Result<Holdings, StoreError>> + Send;
 
     /// Settles, checks and renews the lease, and returns what comes next, in one transaction.
     ///
     /// # Errors
     /// [`StoreError::LeaseLost`]: nothing was settled. [`StoreError::Unavailable`]: unclear, repeat.
-    fn advance(
-        &self,
-        advance: Advance,
-    ) -> impl Future<Output = Result<Advanced, StoreError>> + Send;
+    fn advance(&self, advance: Advance) -> impl Future<Output = Result<Advanced, StoreError>> + Send;
 
     /// Those of the leased shards that have fresh rows or due held rows; as cheap as the back end allows.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    fn probe(
-        &self,
-        shards: &[ShardId],
-    ) -> impl Future<Output = Result<Vec<ShardId>, StoreError>> + Send;
+    fn probe(&self, shards: &[ShardId]) -> impl Future<Output = Result<Vec<ShardId>, StoreError>> + Send;
 
     /// Gives up all leases of a relay, so that others need not wait for them to run out, and forgets the relay.
     ///
@@ -354,8 +345,6 @@ pub enum StoreError {
 impl StoreError {
     /// The database did not answer as it should.
     pub fn unavailable(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::Unavailable {
-            source: source.into(),
-        }
+        Self::Unavailable { source: source.into() }
     }
 }

@@ -43,7 +43,7 @@ pub(super) struct Supervisor<S, P> {
 /// What a task brought back.
 #[derive(Debug)]
 enum Report {
-    Worker { lease: Lease, end: End, machine: Option<Machine>, tally: Tally },
+    Worker { lease: Lease, end: End, machine: Option<Box<Machine>>, tally: Tally },
     Beat { asked: Instant, result: Result<Holdings, StoreError> },
     Probe { result: Result<Vec<ShardId>, StoreError> },
 }
@@ -230,7 +230,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         }
     }
 
-    fn worker_ended(&mut self, lease: Lease, end: End, machine: Option<Machine>) {
+    fn worker_ended(&mut self, lease: Lease, end: End, machine: Option<Box<Machine>>) {
         self.workers -= 1;
         let now = Instant::now();
         self.last_work = now;
@@ -327,7 +327,7 @@ async fn run_worker<S: RelayStore, P: Publisher>(
     shared: Arc<Shared<S, P>>,
     lease: Lease,
     deadline: Deadline,
-    machine: Machine,
+    machine: Box<Machine>,
     stop: watch::Receiver<bool>,
 ) -> Report {
     let turn = shared.settings.turn;

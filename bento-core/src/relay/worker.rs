@@ -29,7 +29,7 @@ pub(super) struct Worker<S, P> {
     pub(super) shared: Arc<Shared<S, P>>,
     pub(super) lease: Lease,
     pub(super) deadline: Deadline,
-    pub(super) machine: Machine,
+    pub(super) machine: Box<Machine>,
     pub(super) stop: watch::Receiver<bool>,
     /// Whether an outage of the store is waited for, or ends the work.
     pub(super) is_patient: bool,

@@ -51,7 +51,8 @@ impl Batch {
     /// Appends a row behind the last one of its stream.
     pub(super) fn push(&mut self, place: Place, delivery: Delivery) {
         let index = self.items.len();
-        let before = if delivery.envelope.is_ordered() { self.tails.insert(Stream::of(&delivery), index) } else { None };
+        let before =
+            if delivery.envelope.is_ordered() { self.tails.insert(Stream::of(&delivery), index) } else { None };
         match before {
             Some(before) => self.items[before].next = Some(index),
             None => self.ready.push(index),

@@ -82,7 +82,8 @@ impl Leases {
         let mut share = 0;
         // Each lane starts its remainder one relay further, so that the first relay does not get them all.
         for lane in (0..sharding.lanes.get()).filter(|&lane| own.serves(lane)) {
-            let serving: Vec<_> = self.relays.iter().filter(|(_, alive)| alive.serves(lane)).map(|(id, _)| *id).collect();
+            let serving: Vec<_> =
+                self.relays.iter().filter(|(_, alive)| alive.serves(lane)).map(|(id, _)| *id).collect();
             let rank = serving.iter().position(|id| *id == relay).expect("it serves the lane");
             let turned = (rank + usize::from(lane)) % serving.len();
             let shards = usize::from(sharding.shards.get());
@@ -104,9 +105,12 @@ impl Leases {
         if !beat.claim {
             return;
         }
-        let mut missing = share.saturating_sub(self.shards.values().filter(|held| held.owner == Some(beat.relay)).count());
+        let mut missing =
+            share.saturating_sub(self.shards.values().filter(|held| held.owner == Some(beat.relay)).count());
         let own = &self.relays[&beat.relay];
-        for shard in (0..sharding.lanes.get()).filter(|&lane| own.serves(lane)).flat_map(|lane| sharding.lane_shards(lane)) {
+        for shard in
+            (0..sharding.lanes.get()).filter(|&lane| own.serves(lane)).flat_map(|lane| sharding.lane_shards(lane))
+        {
             if missing == 0 {
                 break;
             }

@@ -37,7 +37,8 @@ type Stream<'a> = Vec<(&'a SideKey, &'a Waiting)>;
 
 impl Shard {
     pub(super) fn fresh_rows(&self, limit: usize) -> Vec<OutboxRow> {
-        let row = |(&position, envelope): (&i64, &Arc<Envelope>)| OutboxRow { position, envelope: Arc::clone(envelope) };
+        let row =
+            |(&position, envelope): (&i64, &Arc<Envelope>)| OutboxRow { position, envelope: Arc::clone(envelope) };
         self.fresh.iter().take(limit).map(row).collect()
     }
 
@@ -157,7 +158,8 @@ impl Shard {
     }
 
     fn is_parked(&self, stream: &StreamKey) -> bool {
-        let parks = |dead: &DeadLetter| dead.parks && stream_key(&dead.destination, &dead.envelope).as_ref() == Some(stream);
+        let parks =
+            |dead: &DeadLetter| dead.parks && stream_key(&dead.destination, &dead.envelope).as_ref() == Some(stream);
         self.dead.values().any(parks)
     }
 }

@@ -108,7 +108,8 @@ impl State {
     }
 
     pub(super) fn oldest_pending(&self, wall: DateTime<Utc>) -> Option<Duration> {
-        let oldest = self.shards.values().flat_map(|shard| shard.fresh.values()).map(|event| event.occurred_at).min()?;
+        let oldest =
+            self.shards.values().flat_map(|shard| shard.fresh.values()).map(|event| event.occurred_at).min()?;
         Some((wall - oldest).to_std().unwrap_or_default())
     }
 

@@ -23,7 +23,7 @@ struct Owned {
     lease: Lease,
     deadline: Deadline,
     /// What is known of the shard; with its worker while that runs.
-    machine: Option<Machine>,
+    machine: Option<Box<Machine>>,
     activity: Activity,
     /// Whether events came while it could not be queued.
     again: bool,
@@ -115,7 +115,7 @@ impl Shards {
         &mut self,
         shard: ShardId,
         stop: watch::Sender<bool>,
-    ) -> Option<(Lease, Deadline, Option<Machine>)> {
+    ) -> Option<(Lease, Deadline, Option<Box<Machine>>)> {
         let owned = self.owned.get_mut(&shard)?;
         owned.activity = Activity::Running(stop);
         owned.again = false;
@@ -123,7 +123,13 @@ impl Shards {
     }
 
     /// Takes a shard back from its worker.
-    pub(super) fn finished(&mut self, lease: Lease, machine: Option<Machine>, then: Activity, due: Option<Instant>) {
+    pub(super) fn finished(
+        &mut self,
+        lease: Lease,
+        machine: Option<Box<Machine>>,
+        then: Activity,
+        due: Option<Instant>,
+    ) {
         let Some(owned) = self.owned.get_mut(&lease.shard).filter(|owned| owned.lease == lease) else { return };
         owned.machine = machine;
         owned.activity = Activity::Idle;
