@@ -21,12 +21,14 @@ mod fault;
 mod lint;
 mod stored;
 
+type Decode = fn(u32, &[u8]) -> Result<Box<dyn AnyEvent>, DecodeError>;
+
 /// What `#[domain_event]` submits. Not public API: written by the macro.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct EventRegistration {
     descriptor: &'static EventDescriptor,
-    decode: fn(u32, &[u8]) -> Result<Box<dyn AnyEvent>, DecodeError>,
+    decode: Decode,
 }
 
 impl EventRegistration {
