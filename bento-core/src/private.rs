@@ -5,7 +5,7 @@
 pub use std::boxed::Box;
 pub use std::clone::Clone;
 pub use std::convert::Into;
-pub use std::fmt::Debug;
+pub use std::fmt;
 pub use std::option::Option::{self, None, Some};
 pub use std::primitive::{bool, u8, u32, u64};
 pub use std::result::Result::{self, Err, Ok};
@@ -36,7 +36,7 @@ pub use crate::upcast::{
 pub type JsonError = serde_json::Error;
 
 /// Stands in for the descriptor of a declaration with errors, which never gets to run.
-pub const FAULTY_EVENT: &EventDescriptor = &EventDescriptor {
+pub const FAULTY_EVENT: EventDescriptor = EventDescriptor {
     schema: "",
     version: 1,
     oldest: 1,
@@ -75,4 +75,12 @@ pub const fn descriptor_of<A: ?Sized, E: RaisedBy<A>>() -> &'static EventDescrip
 /// The event itself, if it is no `E`.
 pub fn downcast<A: ?Sized, E: RaisedBy<A>>(event: Arc<dyn AnyEvent>) -> Result<Arc<E>, Arc<dyn AnyEvent>> {
     event.downcast_arc()
+}
+
+/// Shows an event of the aggregate's enum as the event itself.
+///
+/// # Errors
+/// When the formatter has one.
+pub fn debug<A: ?Sized, E: RaisedBy<A>>(event: &E, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fmt::Debug::fmt(event, f)
 }

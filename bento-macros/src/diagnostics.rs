@@ -25,6 +25,11 @@ impl Errors {
         self.push(syn::Error::new_spanned(syntax, message));
     }
 
+    /// Whether there is none so far.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.as_ref().is_some_and(Vec::is_empty)
+    }
+
     /// All errors as one, or none.
     pub(crate) fn check(mut self) -> syn::Result<()> {
         let errors = self.0.take().expect("`check` consumes the collector");
@@ -52,7 +57,7 @@ pub(crate) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 /// The name that `wrong` was probably meant to be.
 pub(crate) fn near_match<'a>(wrong: &str, names: &[&'a str]) -> Option<&'a str> {
     let by_distance = names.iter().map(|name| (distance(wrong, name), *name));
-    by_distance.min().filter(|(distance, _)| *distance <= (wrong.len() / 3).max(1)).map(|(_, name)| name)
+    by_distance.min().filter(|(distance, _)| *distance <= wrong.len().div_ceil(3)).map(|(_, name)| name)
 }
 
 /// Levenshtein's distance.
@@ -84,7 +89,7 @@ mod tests {
     #[test]
     fn a_typing_error_finds_its_key() {
         assert_eq!(near_match("shema", &["schema", "version"]), Some("schema"));
-        assert_eq!(near_match("verison", &["schema", "version"]), Some("version"));
+        assert_eq!(near_match("nmae", &["events", "name"]), Some("name"));
         assert_eq!(near_match("colour", &["schema", "version"]), None);
     }
 }

@@ -22,17 +22,37 @@ pub(crate) fn set<T>(slot: &mut Option<Keyed<T>>, key: &Ident, value: T, errors:
     }
 }
 
-/// Walks over the keys of an attribute. After an error it goes on behind the next comma.
+/// Keys that were given but not understood. Nothing more is said about them.
+#[derive(Default)]
+pub(crate) struct Faulty {
+    keys: Vec<String>,
+    ends_early: bool,
+}
+
+impl Faulty {
+    /// Whether there has been an error that may be why `key` is missing.
+    pub(crate) fn explains(&self, key: &str) -> bool {
+        self.ends_early || self.keys.iter().any(|faulty| faulty == key)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.keys.is_empty() && !self.ends_early
+    }
+}
+
+/// Walks over the keys of an attribute, of which `known` are understood. After an error it goes on behind the next comma.
 pub(crate) fn for_each_key(
     tokens: TokenStream,
+    known: &[&str],
     errors: &mut Errors,
     mut one: impl FnMut(&Ident, ParseStream, &mut Errors) -> syn::Result<()>,
-) {
+) -> Faulty {
+    let mut faulty = Faulty::default();
     let walk = |input: ParseStream| {
         while !input.is_empty() {
             let parsed = input.call(Ident::parse_any).and_then(|key| {
-                one(&key, input, errors)?;
-                expect_comma(&key, input)
+                one(&key, input, errors).inspect_err(|_| faulty.keys.push(meant(&key.to_string(), known)))?;
+                expect_comma(&key, input).inspect_err(|_| faulty.ends_early = true)
             });
             if let Err(error) = parsed {
                 errors.push(error);
@@ -47,6 +67,12 @@ pub(crate) fn for_each_key(
     if let Err(error) = walk.parse2(tokens) {
         errors.push(error);
     }
+    faulty
+}
+
+/// The known key that was probably meant.
+fn meant(key: &str, known: &[&str]) -> String {
+    if known.contains(&key) { key } else { near_match(key, known).unwrap_or(key) }.to_owned()
 }
 
 fn expect_comma(key: &Ident, input: ParseStream) -> syn::Result<()> {

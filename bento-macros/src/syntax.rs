@@ -1,6 +1,6 @@
 //! Questions to the user's item: its derives, its documentation, its types as text.
 
-use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Expr, ExprLit, Lit, Meta, Path, Token};
@@ -69,6 +69,18 @@ pub(crate) fn text_argument(attr: &Attribute, name: &str) -> Option<syn::LitStr>
         }
         _ => None,
     })
+}
+
+/// The same tokens at another place, for the error the compiler may have about them.
+pub(crate) fn respan(tokens: TokenStream, span: Span) -> TokenStream {
+    let respanned = tokens.into_iter().map(|mut token| {
+        if let TokenTree::Group(group) = &token {
+            token = Group::new(group.delimiter(), respan(group.stream(), span)).into();
+        }
+        token.set_span(span);
+        token
+    });
+    respanned.collect()
 }
 
 /// Some syntax as a person would write it: `Option<Vec<u8>>`.

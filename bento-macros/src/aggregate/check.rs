@@ -73,7 +73,7 @@ fn id<'a>(aggregate: &Aggregate<'a>, errors: &mut Errors) -> Vec<&'a Ident> {
         return primary_key;
     }
     let id: Vec<_> = aggregate.fields.iter().map(|field| field.ident).filter(|ident| *ident == "id").collect();
-    if id.is_empty() {
+    if id.is_empty() && !aggregate.attribute.faulty.explains("id") {
         errors.at(
             Span::call_site(),
             "an aggregate has an id: mark the field with `#[aggregate(id)]`, or name the fields of a composite key in `id = (a, b)`",
@@ -130,7 +130,7 @@ fn aggregate_type(aggregate: &Aggregate, errors: &mut Errors) -> String {
         return table.value();
     }
     let ident = aggregate.item.ident.to_string();
-    if ident == "Model" {
+    if ident == "Model" && !aggregate.attribute.faulty.explains("name") {
         errors.on(
             &aggregate.item.ident,
             "`Model` does not say what the aggregate is: add `name = \"order\"` to `#[aggregate(…)]`, or `#[sea_orm(table_name = \"…\")]`",
@@ -162,7 +162,10 @@ fn event_enum(aggregate: &Aggregate, aggregate_type: &str) -> Ident {
 
 fn events<'a>(aggregate: &Aggregate<'a>, errors: &mut Errors) -> Vec<Listed<'a>> {
     let Some(events) = &aggregate.attribute.events else {
-        errors.at(Span::call_site(), "an aggregate says which events it raises: add `events(OrderCreated, OrderPaid)`");
+        if !aggregate.attribute.faulty.explains("events") {
+            let message = "an aggregate says which events it raises: add `events(OrderCreated, OrderPaid)`";
+            errors.at(Span::call_site(), message);
+        }
         return Vec::new();
     };
     if events.value.is_empty() {

@@ -101,7 +101,7 @@ fn event_enum(checked: &Checked) -> TokenStream {
     quote! {
         #[doc = #docs]
         #[allow(deprecated, dead_code)]
-        #[derive(#private::Clone, #private::Debug)]
+        #[derive(#private::Clone)]
         #vis enum #event_enum { #(#variants),* }
     }
 }
@@ -164,7 +164,18 @@ fn events_impl(checked: &Checked) -> TokenStream {
             };
         }
     });
+    let variants = checked.events.iter().map(|listed| listed.variant);
+    let paths = checked.events.iter().map(|listed| listed.path);
     quote! {
+        #[automatically_derived]
+        impl #private::fmt::Debug for #event_enum {
+            fn fmt(&self, f: &mut #private::fmt::Formatter<'_>) -> #private::fmt::Result {
+                match *self {
+                    #(Self::#variants(ref event) => #private::debug::<#ident, #paths>(event, f),)*
+                }
+            }
+        }
+
         #[automatically_derived]
         impl #private::AggregateEvents for #event_enum {
             fn from_any(event: #private::Arc<dyn #private::AnyEvent>) -> #private::Option<Self> {

@@ -7,7 +7,7 @@ use syn::spanned::Spanned;
 use syn::{Fields, Item, ItemStruct, LitStr, Path, Token, Type};
 
 use crate::diagnostics::Errors;
-use crate::keyed::{Keyed, for_each_key, parenthesised, set, unknown, value};
+use crate::keyed::{Faulty, Keyed, for_each_key, parenthesised, set, unknown, value};
 use crate::syntax;
 
 const KEYS: &[&str] = &["events", "id", "name", "event_enum", "crate"];
@@ -20,6 +20,7 @@ pub(super) struct AggregateAttribute {
     pub(super) name: Option<Keyed<LitStr>>,
     pub(super) event_enum: Option<Keyed<Ident>>,
     krate: Option<Keyed<Path>>,
+    pub(super) faulty: Faulty,
 }
 
 /// The whole declaration.
@@ -44,7 +45,7 @@ pub(super) struct AggregateField<'a> {
 impl AggregateAttribute {
     pub(super) fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
         let mut attribute = Self::default();
-        for_each_key(tokens, errors, |key, input, errors| {
+        let faulty = for_each_key(tokens, KEYS, errors, |key, input, errors| {
             match key.to_string().as_str() {
                 "events" => {
                     let events = parenthesised(key, input, "events(OrderCreated, OrderPaid)")?;
@@ -64,7 +65,7 @@ impl AggregateAttribute {
             }
             Ok(())
         });
-        attribute
+        Self { faulty, ..attribute }
     }
 
     /// The path to the module an expansion may name.
@@ -141,8 +142,8 @@ impl<'a> AggregateField<'a> {
     fn parse(field: &'a syn::Field, errors: &mut Errors) -> Option<Self> {
         let mut marked_id = None;
         for attr in field.attrs.iter().filter(|attr| attr.path().is_ident("aggregate")) {
-            for_each_key(syntax::arguments(attr), errors, |key, _, _| {
-                if key == "id" { Ok(()) } else { Err(unknown(key, "#[aggregate(…)] on a field", &["id"])) }
+            for_each_key(syntax::arguments(attr), &["id"], errors, |key, _, _| {
+                if key == "id" { Ok(()) } else { Err(unknown(key, "#[aggregate(id)]", &["id"])) }
             });
             marked_id = Some(attr);
         }

@@ -26,7 +26,8 @@ pub(super) fn check(event: &Event, errors: &mut Errors) {
     }
     check_removed(event, errors);
     check_names(event, errors);
-    if event.attribute.upcast_from.is_none() {
+    // A step may only seem to be missing where the history was not understood.
+    if errors.is_empty() && event.attribute.upcast_from.is_none() {
         check_chain(event, errors);
     }
 }
@@ -34,7 +35,9 @@ pub(super) fn check(event: &Event, errors: &mut Errors) {
 /// The schema is stored, routed by and spelt in other languages, so it has one form: `order.created`, `billing.invoice.line_added`.
 fn check_schema(event: &Event, errors: &mut Errors) {
     let Some(schema) = &event.attribute.schema else {
-        errors.at(Span::call_site(), "an event needs a stable name: add `schema = \"order.created\"`");
+        if !event.attribute.faulty.explains("schema") {
+            errors.at(Span::call_site(), "an event needs a stable name: add `schema = \"order.created\"`");
+        }
         return;
     };
     let name = schema.value.value();
@@ -61,7 +64,9 @@ fn check_topic(event: &Event, errors: &mut Errors) {
 /// Versions count from 1, and `oldest` is one of them. Without them no history can be judged.
 fn check_versions(event: &Event, errors: &mut Errors) -> bool {
     let Some(version) = &event.attribute.version else {
-        errors.at(Span::call_site(), "an event needs the version of its payload: add `version = 1`");
+        if !event.attribute.faulty.explains("version") {
+            errors.at(Span::call_site(), "an event needs the version of its payload: add `version = 1`");
+        }
         return false;
     };
     let version = version.value;
@@ -116,7 +121,7 @@ fn check_history(event: &Event, field: &EventField, errors: &mut Errors) {
     }
     if let Some(added) = &field.added
         && added.default.is_none()
-        && added.since.number > event.attribute.oldest()
+        && (event.attribute.oldest() + 1..=event.attribute.version()).contains(&added.since.number)
         && !reads_as_absent(event, field)
     {
         errors.at(
@@ -182,7 +187,7 @@ fn check_names(event: &Event, errors: &mut Errors) {
                 errors.at(
                     renamed.from.span(),
                     format_args!(
-                        "`{name}` was the name of `{}` in version {before}: two fields cannot share it",
+                        "in version {before} `{name}` is already the name of the field `{}`: two fields cannot share it",
                         other.ident
                     ),
                 );

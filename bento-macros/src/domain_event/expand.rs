@@ -3,7 +3,7 @@
 mod history;
 
 use proc_macro2::{Span, TokenStream};
-use quote::{quote, quote_spanned};
+use quote::quote;
 use syn::spanned::Spanned;
 use syn::{Attribute, Item, ItemStruct};
 
@@ -11,7 +11,7 @@ use super::check::{covered_steps, missing_step};
 use super::input::{Event, EventAttribute, EventField};
 use super::serde_names;
 use crate::declaration::declaration;
-use crate::syntax::{as_written, derives, docs};
+use crate::syntax::{as_written, derives, docs, respan};
 
 pub(super) fn expand(event: &Event) -> TokenStream {
     let item = item(event.attribute, event.item.clone());
@@ -39,6 +39,8 @@ pub(super) fn fallback(attribute: &EventAttribute, item: Item) -> TokenStream {
         }
         other => return quote!(#other),
     };
+    let schema = attribute.schema.as_ref().map_or_else(String::new, |schema| schema.value.value());
+    let version = attribute.version();
     let markers = if attribute.superseded.is_some() {
         quote!(impl #private::Superseded for #ident {})
     } else {
@@ -49,7 +51,8 @@ pub(super) fn fallback(attribute: &EventAttribute, item: Item) -> TokenStream {
         #[allow(deprecated)]
         const _: () = {
             impl #private::DomainEvent for #ident {
-                const DESCRIPTOR: &'static #private::EventDescriptor = #private::FAULTY_EVENT;
+                const DESCRIPTOR: &'static #private::EventDescriptor =
+                    &#private::EventDescriptor { schema: #schema, version: #version, ..#private::FAULTY_EVENT };
                 fn decode_older(_: #private::u32, _: &[#private::u8]) -> #private::Result<Self, #private::UpcastFault> {
                     #private::unreachable!()
                 }
@@ -229,20 +232,18 @@ fn typed_step(event: &Event) -> TokenStream {
     let ident = &event.item.ident;
     let older = &older.value;
     let covered = covered_steps(event);
-    let gaps = (event.attribute.oldest() + 1..=event.attribute.version()).filter(|to| !covered.contains(to)).map(|to| {
-        let message = missing_step(to);
-        quote_spanned!(older.span()=> #private::assert!(#private::typed_step_from::<#ident>() + 1 >= #to, #message);)
-    });
-    let check = quote_spanned!(older.span()=> #private::check_typed_step::<#ident>(););
+    let gaps =
+        (event.attribute.oldest() + 1..=event.attribute.version()).filter(|to| !covered.contains(to)).map(|to| {
+            let message = missing_step(to);
+            quote!(#private::assert!(#private::typed_step_from::<#ident>() + 1 >= #to, #message);)
+        });
+    let proof = respan(quote!(#private::check_typed_step::<#ident>(); #(#gaps)*), older.span());
     quote! {
         #[automatically_derived]
         impl #private::TypedStep for #ident {
             type Older = #older;
         }
-        const _: () = {
-            #check
-            #(#gaps)*
-        };
+        const _: () = { #proof };
     }
 }
 

@@ -8,7 +8,7 @@ use syn::{Attribute, Expr, Fields, Item, ItemEnum as Enum, ItemStruct, ItemUnion
 
 use super::serde_names;
 use crate::diagnostics::{Errors, list};
-use crate::keyed::{Keyed, Version, for_each_key, parenthesised, set, unknown, value};
+use crate::keyed::{Faulty, Keyed, Version, for_each_key, parenthesised, set, unknown, value};
 use crate::syntax;
 
 const KEYS: &[&str] =
@@ -33,6 +33,7 @@ pub(super) struct EventAttribute {
     pub(super) allow: Vec<Ident>,
     krate: Option<Keyed<Path>>,
     pub(super) tokens: TokenStream,
+    pub(super) faulty: Faulty,
 }
 
 /// `removed("legacy", since = 3)`.
@@ -75,7 +76,7 @@ pub(super) struct Renamed {
 impl EventAttribute {
     pub(super) fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
         let mut attribute = Self { tokens: tokens.clone(), ..Self::default() };
-        for_each_key(tokens, errors, |key, input, errors| {
+        let faulty = for_each_key(tokens, KEYS, errors, |key, input, errors| {
             match key.to_string().as_str() {
                 "schema" => set(&mut attribute.schema, key, value(key, input, "schema = \"order.created\"")?, errors),
                 "version" => set(&mut attribute.version, key, value(key, input, "version = 1")?, errors),
@@ -95,7 +96,7 @@ impl EventAttribute {
             }
             Ok(())
         });
-        attribute
+        Self { faulty, ..attribute }
     }
 
     /// The path to the module an expansion may name.
@@ -129,14 +130,14 @@ fn parse_removed(key: &Ident, tokens: TokenStream, errors: &mut Errors) -> syn::
     };
     let (name, rest) = syn::parse::Parser::parse2(parser, tokens)?;
     let mut since = None;
-    for_each_key(rest, errors, |key, input, errors| {
+    let faulty = for_each_key(rest, &["since"], errors, |key, input, errors| {
         if key != "since" {
             return Err(unknown(key, "removed(…)", &["since"]));
         }
         set(&mut since, key, value(key, input, "since = 2")?, errors);
         Ok(())
     });
-    if since.is_none() {
+    if since.is_none() && faulty.is_empty() {
         errors.at(
             name.span(),
             format_args!("`removed` does not say since when: write `removed({}, since = 2)`", name.to_token_stream()),
@@ -146,7 +147,7 @@ fn parse_removed(key: &Ident, tokens: TokenStream, errors: &mut Errors) -> syn::
 }
 
 fn parse_allow(tokens: TokenStream, allow: &mut Vec<Ident>, errors: &mut Errors) {
-    for_each_key(tokens, errors, |lint, _, _| {
+    for_each_key(tokens, LINTS, errors, |lint, _, _| {
         if LINTS.iter().any(|known| lint == known) {
             allow.push(lint.clone());
             Ok(())
@@ -198,21 +199,18 @@ impl<'a> EventField<'a> {
 
     fn parse_attribute(&mut self, attr: &Attribute, errors: &mut Errors) {
         let (mut since, mut default, mut renamed_from) = (None, None, None);
-        let mut fine = true;
-        for_each_key(syntax::arguments(attr), errors, |key, input, errors| {
-            let parsed = match key.to_string().as_str() {
-                "since" => value(key, input, "since = 2").map(|value| set(&mut since, key, value, errors)),
-                "default" => {
-                    value(key, input, "default = expression").map(|value| set(&mut default, key, value, errors))
+        let faulty = for_each_key(syntax::arguments(attr), FIELD_KEYS, errors, |key, input, errors| {
+            match key.to_string().as_str() {
+                "since" => set(&mut since, key, value(key, input, "since = 2")?, errors),
+                "default" => set(&mut default, key, value(key, input, "default = expression")?, errors),
+                "renamed_from" => {
+                    set(&mut renamed_from, key, value(key, input, "renamed_from = \"old_name\"")?, errors)
                 }
-                "renamed_from" => value(key, input, "renamed_from = \"old_name\"")
-                    .map(|value| set(&mut renamed_from, key, value, errors)),
-                _ => Err(unknown(key, "#[event(…)]", FIELD_KEYS)),
-            };
-            fine &= parsed.is_ok();
-            parsed
+                _ => return Err(unknown(key, "#[event(…)]", FIELD_KEYS)),
+            }
+            Ok(())
         });
-        if !fine {
+        if !faulty.is_empty() {
             return;
         }
         match (since, default, renamed_from) {

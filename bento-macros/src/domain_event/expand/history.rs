@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use proc_macro2::TokenStream;
-use quote::{quote, quote_spanned};
+use quote::quote;
 use syn::spanned::Spanned;
 use syn::{Expr, ExprLit, Lit};
 
 use super::super::check::covered_steps;
 use super::super::input::{Added, Event, EventField};
 use super::super::serde_names;
+use crate::syntax::respan;
 
 /// One step for each version that changed a field, oldest first.
 pub(super) fn steps(event: &Event) -> Vec<TokenStream> {
@@ -64,7 +65,7 @@ fn default_value(private: &TokenStream, field: &EventField, default: &Expr) -> T
     match default {
         Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => {
             let ty = field.ty;
-            quote_spanned!(default.span()=> <#ty as #private::FromText>::from_text(#text))
+            respan(quote!(<#ty as #private::FromText>::from_text(#text)), default.span())
         }
         other => quote!(#other),
     }

@@ -1,0 +1,19 @@
+use bento_core::{PendingEvents, aggregate, domain_event};
+
+#[domain_event(schema = "order.created", version = 1)]
+#[derive(Debug)]
+pub struct OrderCreated {}
+
+mod legacy {
+    #[bento_core::domain_event(schema = "legacy.order.created", version = 1)]
+    #[derive(Debug)]
+    pub struct OrderCreated {}
+}
+
+#[aggregate(events(OrderCreated, legacy::OrderCreated))]
+pub struct Order {
+    id: u64,
+    events: PendingEvents,
+}
+
+fn main() {}

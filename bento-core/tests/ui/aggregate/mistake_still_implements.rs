@@ -1,0 +1,22 @@
+use bento_core::{PendingEvents, aggregate, domain_event};
+
+#[domain_event(schema = "order.created", version = 1)]
+#[derive(Debug)]
+pub struct OrderCreated {}
+
+#[aggregate(events(OrderCreated), nmae = "order")]
+pub struct Order {
+    number: u64,
+    events: PendingEvents,
+}
+
+pub fn create(order: &mut Order) {
+    order.raise(OrderCreated {});
+    for event in order.take() {
+        match event {
+            OrderEvent::OrderCreated(_) => {}
+        }
+    }
+}
+
+fn main() {}

@@ -1,0 +1,11 @@
+use bento_core::domain_event;
+
+#[domain_event(schema = "order.created", version = 2)]
+#[derive(Debug)]
+pub struct OrderCreated {
+    pub sum: u64,
+    #[event(renamed_from = "sum", since = 2)]
+    pub total: u64,
+}
+
+fn main() {}

@@ -1,0 +1,7 @@
+pub struct OrderCreated {}
+
+pub fn create() {
+    let _ = bento_core::raise(OrderCreated {});
+}
+
+fn main() {}
