@@ -75,13 +75,15 @@ pub trait AggregateEvents: Sized {
 
 #[track_caller]
 fn raise<A: Aggregate>(aggregate: &mut A, event: Arc<dyn AnyEvent>, metadata: Arc<Metadata>) {
-    let stream =
-        Stream::Aggregate { aggregate_type: A::TYPE, aggregate_id: aggregate.aggregate_key().into_text() };
+    let stream = Stream::Aggregate { aggregate_type: A::TYPE, aggregate_id: aggregate.aggregate_key().into_text() };
     let event = RaisedEvent::new(Content::Typed(event), stream, metadata);
     let pending = aggregate.pending_events_mut();
-    match UnitOfWork::current() {
-        Some(unit_of_work) => unit_of_work.raise_after(pending, event),
-        None => pending.push(event),
+    let unheard = match UnitOfWork::current() {
+        Some(unit_of_work) => unit_of_work.raise_after(pending, event).err(),
+        None => Some(event),
+    };
+    if let Some(event) = unheard {
+        pending.push(event);
     }
 }
 

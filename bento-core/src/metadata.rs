@@ -26,6 +26,7 @@ use crate::id::EventId;
 pub struct Metadata {
     /// The event's identity, if the caller sets it; a repeated id is written once.
     /// Recognised while the first one is pending, held back, a dead letter, or kept as published.
+    /// Belongs to one event: set it in `raise_with`, a scope does not hand it on.
     pub event_id: Option<EventId>,
     /// When it happened, if not at the moment it is raised.
     pub occurred_at: Option<DateTime<Utc>>,
@@ -72,7 +73,7 @@ impl Metadata {
         let mut headers = outer.headers.clone();
         headers.extend(self.headers);
         Self {
-            event_id: self.event_id,
+            event_id: None,
             occurred_at: self.occurred_at.or(outer.occurred_at),
             tenant_id: self.tenant_id.or_else(|| outer.tenant_id.clone()),
             correlation_id: self.correlation_id.or_else(|| outer.correlation_id.clone()),
@@ -143,6 +144,12 @@ mod tests {
         let seen = outer.scope_sync(|| with_tenant("inner").scope_sync(Metadata::current));
         assert_eq!(seen.tenant_id.as_deref(), Some("inner"));
         assert_eq!(seen.correlation_id.as_deref(), Some("c"));
+    }
+
+    #[test]
+    fn a_scope_hands_no_event_id_on() {
+        let scope = Metadata { event_id: Some(EventId::new()), ..with_tenant("t") };
+        assert_eq!(scope.scope_sync(Metadata::current).event_id, None, "two events would share one identity");
     }
 
     #[tokio::test]

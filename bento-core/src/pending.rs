@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::panic::Location;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -25,6 +25,18 @@ pub struct RaisedEvent {
     pub(crate) occurred_at: DateTime<Utc>,
     pub(crate) metadata: Arc<Metadata>,
     pub(crate) raised_at: &'static Location<'static>,
+    pub(crate) ordinal: Ordinal,
+}
+
+/// The place of an event among all that this process has raised: it orders a unit of work however its events got there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ordinal(u64);
+
+impl Ordinal {
+    fn next() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+    }
 }
 
 /// What happened: a typed event, or bytes that were enqueued without a Rust type.
@@ -55,6 +67,7 @@ impl RaisedEvent {
             occurred_at: metadata.occurred_at.unwrap_or_else(Utc::now).trunc_subsecs(6),
             metadata,
             raised_at: Location::caller(),
+            ordinal: Ordinal::next(),
         }
     }
 
@@ -132,11 +145,12 @@ impl PendingEvents {
     }
 }
 
-/// The list behind [`PendingEvents`], shared with the unit of work that collects it.
+/// The list behind [`PendingEvents`], shared with the unit of work that collects it; in the order of raising.
 #[derive(Default)]
 pub(crate) struct PendingList {
     events: Mutex<Vec<RaisedEvent>>,
-    collected: AtomicBool,
+    /// The ordinal of the last event that a unit of work has seen.
+    seen: AtomicU64,
 }
 
 impl PendingList {
@@ -145,24 +159,33 @@ impl PendingList {
     }
 
     /// Notes that a unit of work has seen these events: dropping them later is no oversight.
-    pub(crate) fn mark_collected(&self) {
-        self.collected.store(true, Ordering::Relaxed);
+    pub(crate) fn mark_seen(&self) {
+        if let Some(last) = self.lock().last() {
+            self.seen.fetch_max(last.ordinal.0, Ordering::Relaxed);
+        }
     }
 
-    /// Puts events back in front of what was raised since.
+    /// Puts events back where they were.
     pub(crate) fn give_back(&self, events: Vec<RaisedEvent>) {
-        self.lock().splice(0..0, events);
+        let mut list = self.lock();
+        list.extend(events);
+        list.sort_by_key(|event| event.ordinal);
+    }
+}
+
+impl fmt::Debug for PendingList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.lock().iter()).finish()
     }
 }
 
 impl Drop for PendingList {
     fn drop(&mut self) {
-        if *self.collected.get_mut() {
-            return;
-        }
+        let seen = *self.seen.get_mut();
         let events = self.events.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(first) = events.first() {
-            forgotten(first, events.len());
+        let mut unseen = events.iter().filter(|event| event.ordinal.0 > seen);
+        if let Some(first) = unseen.next() {
+            forgotten(first, unseen.count() + 1);
         }
     }
 }
@@ -178,7 +201,11 @@ fn forgotten(first: &RaisedEvent, count: usize) {
         "pending events were dropped and are lost; raise them in a transaction's scope or call collect",
     );
     if is_strict() && !std::thread::panicking() {
-        panic!("{count} pending event(s) were dropped, the first is `{}` raised at {}", first.schema(), first.raised_at);
+        panic!(
+            "{count} pending event(s) were dropped, the first is `{}` raised at {}",
+            first.schema(),
+            first.raised_at
+        );
     }
 }
 

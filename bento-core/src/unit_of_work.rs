@@ -10,8 +10,10 @@
 //!    in order and before what was raised since.
 //! 4. Only the top frame may be collected into, flushed, merged or discarded; below an open child each of them is refused.
 //! 5. A failed statement makes the events raised before it in the top frame doubtful; a doubtful frame is not merged or
-//!    flushed until its owner says what to do with them.
-//! 6. Events keep the order in which they were raised or collected.
+//!    flushed until its owner says what to do with them. Discarding a savepoint settles the failures in it, unless a library
+//!    opened it for one operation: then the frame below has the failed statement.
+//! 6. Events are written in the order in which they were raised, however they were collected.
+//! 7. Once the lowest frame is sealed for its commit, nothing is raised into it any more.
 //!
 //! Nothing here touches a database: the caller writes what [`UnitOfWork::flush`] returns.
 
@@ -32,6 +34,7 @@ mod frame;
 pub use self::error::{FlushError, FrameError, RaiseError};
 pub use self::flush::Flush;
 use self::frame::Frame;
+pub use self::frame::Opener;
 
 /// The identity of a frame within its unit of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +49,8 @@ struct State {
     frames: Vec<Frame>,
     next: u64,
     tenant_id: Option<String>,
+    owner: Option<u64>,
+    sealed: bool,
 }
 
 tokio::task_local! {
@@ -70,17 +75,19 @@ pub fn raise_with<E: Raisable>(event: E, adjust: impl FnOnce(&mut Metadata)) -> 
     let unit_of_work = UnitOfWork::current().ok_or(RaiseError::NoScope { schema: E::SCHEMA })?;
     let mut metadata = Metadata::current();
     adjust(Arc::make_mut(&mut metadata));
-    unit_of_work.raise(RaisedEvent::new(Content::Typed(Arc::new(event)), Stream::None, metadata));
-    Ok(())
+    let event = RaisedEvent::new(Content::Typed(Arc::new(event)), Stream::None, metadata);
+    unit_of_work.raise(event).map_err(|_| RaiseError::NoScope { schema: E::SCHEMA })
 }
 
 impl UnitOfWork {
     /// Opens a unit of work with its lowest frame, bound to the tenant of the ambient metadata if there is one.
     pub fn open() -> (Self, FrameId) {
         let state = State {
-            frames: vec![Frame::new(FrameId(0))],
+            frames: vec![Frame::new(FrameId(0), Opener::Caller)],
             next: 1,
             tenant_id: Metadata::current().tenant_id.clone(),
+            owner: None,
+            sealed: false,
         };
         (Self(Arc::new(Mutex::new(state))), FrameId(0))
     }
@@ -107,17 +114,27 @@ impl UnitOfWork {
         self.state().tenant_id = Some(tenant_id.into());
     }
 
-    /// Whether its transaction is still open.
+    /// Notes whose it is, as a number that its owner recognises.
+    pub fn set_owner(&self, owner: u64) {
+        self.state().owner = Some(owner);
+    }
+
+    /// Whose it is, if anybody said so.
+    pub fn owner(&self) -> Option<u64> {
+        self.state().owner
+    }
+
+    /// Whether its transaction is still open for events.
     pub fn is_open(&self) -> bool {
-        !self.state().frames.is_empty()
+        self.state().is_open()
     }
 
-    /// Whether `frame` has neither ended nor an open child.
-    pub fn is_top(&self, frame: FrameId) -> bool {
-        self.state().top(frame).is_ok()
+    /// Whether `frame` has not ended.
+    pub fn contains(&self, frame: FrameId) -> bool {
+        self.state().contains(frame)
     }
 
-    /// Whether the top frame has events that are not flushed.
+    /// Whether any frame has events that are not flushed.
     pub fn has_unflushed(&self) -> bool {
         self.state().frames.iter().any(Frame::has_unflushed)
     }
@@ -127,13 +144,19 @@ impl UnitOfWork {
         self.state().frames.iter().any(Frame::has_events)
     }
 
-    /// Opens a frame on top, for a savepoint.
-    pub fn push_frame(&self) -> FrameId {
+    /// Opens a frame on top, for a savepoint that was begun on `parent` or on a frame above it.
+    ///
+    /// # Errors
+    /// [`FrameError::Ended`] if `parent` has ended.
+    pub fn push_frame(&self, parent: FrameId, opener: Opener) -> Result<FrameId, FrameError> {
         let mut state = self.state();
+        if state.sealed || !state.contains(parent) {
+            return Err(FrameError::Ended);
+        }
         let id = FrameId(state.next);
         state.next += 1;
-        state.frames.push(Frame::new(id));
-        id
+        state.frames.push(Frame::new(id, opener));
+        Ok(id)
     }
 
     /// Shares the aggregate's pending events, and what it raises outside any scope until then, with `frame`.
@@ -154,11 +177,11 @@ impl UnitOfWork {
         let stream = if key.is_empty() { Stream::None } else { Stream::Key(key.to_owned()) };
         let content = Content::Raw { topic: topic.to_owned(), payload };
         let event = RaisedEvent::new(content, stream, Metadata::current());
-        self.state().top(frame)?.add(event, None);
+        self.state().top(frame)?.add(event);
         Ok(())
     }
 
-    /// Notes that a statement failed: what was raised before it in the top frame is doubtful.
+    /// Notes that a statement failed or was cancelled: what was raised before it in the top frame is doubtful.
     pub fn statement_failed(&self) {
         if let Some(top) = self.state().frames.last_mut() {
             top.statement_failed();
@@ -190,63 +213,102 @@ impl UnitOfWork {
     /// [`FlushError`]; nothing is lost, the events stay where they are.
     pub fn flush(&self, frame: FrameId, sharding: &Sharding) -> Result<Flush, FlushError> {
         let mut state = self.state();
-        state.top(frame)?.decided()?;
+        state.flushable(frame)?;
         flush::serialise(self.clone(), &state, frame, sharding)
     }
 
     /// Ends the top frame after its savepoint was released: its events belong to the frame below.
-    /// Ends the lowest frame after the commit: its events are written, and nothing is pending any more.
     ///
     /// # Errors
-    /// [`FrameError`] if the frame has an open child, has ended, or is doubtful.
+    /// [`FrameError`] if the frame has an open child, has ended, is the lowest, or is doubtful.
     pub fn merge(&self, frame: FrameId) -> Result<(), FrameError> {
         let mut state = self.state();
         state.top(frame)?.decided()?;
+        if state.frames.len() == 1 {
+            return Err(FrameError::Ended);
+        }
         let ended = state.frames.pop().expect("the top frame is there");
-        let Some(below) = state.frames.last().map(|below| below.id) else {
-            ended.committed();
-            return Ok(());
-        };
-        state.frames.iter_mut().for_each(|lower| lower.rewrite(frame, below));
-        state.frames.last_mut().expect("there is a frame below").absorb(ended, below);
+        let below = state.frames.last_mut().expect("there is a frame below");
+        let below_id = below.id;
+        below.absorb(ended);
+        state.frames.iter_mut().for_each(|lower| lower.rewrite(frame, below_id));
         Ok(())
     }
 
-    /// Whether [`merge`](Self::merge) would be accepted now.
+    /// Whether [`merge`](Self::merge) or a commit would be accepted now.
     ///
     /// # Errors
-    /// The error that `merge` would return.
+    /// The error that it would return.
     pub fn check_mergeable(&self, frame: FrameId) -> Result<(), FrameError> {
         self.state().top(frame)?.decided()
     }
 
+    /// Whether [`flush`](Self::flush) would be accepted now, as far as the frames decide.
+    ///
+    /// # Errors
+    /// The error that it would return.
+    pub fn check_flushable(&self, frame: FrameId) -> Result<(), FrameError> {
+        self.state().flushable(frame)
+    }
+
+    /// Closes the lowest frame for its commit, unless it has unflushed events: then it returns `false` and they must be
+    /// written first. From here on `raise` finds no scope.
+    ///
+    /// # Errors
+    /// [`FrameError`] if the frame has an open child, has ended, or is doubtful.
+    pub fn seal(&self, frame: FrameId) -> Result<bool, FrameError> {
+        let mut state = self.state();
+        state.top(frame)?.decided()?;
+        state.sealed = !state.frames.iter().any(Frame::has_unflushed);
+        Ok(state.sealed)
+    }
+
+    /// Ends the sealed lowest frame after the commit: its events are in the outbox for good.
+    pub fn committed(&self) {
+        let mut state = self.state();
+        debug_assert!(state.sealed, "seal before the commit: an event raised meanwhile would be lost");
+        let ended = std::mem::take(&mut state.frames);
+        drop(state);
+        drop(ended);
+    }
+
     /// Ends `frame` and every frame above it without a trace: what was collected goes back to its aggregate.
-    pub fn discard(&self, frame: FrameId) {
+    /// Returns whether the frame had not ended before.
+    pub fn discard(&self, frame: FrameId) -> bool {
         let mut state = self.state();
-        if let Some(index) = state.frames.iter().position(|candidate| candidate.id == frame) {
-            let ended = state.frames.split_off(index);
-            for lower in &mut state.frames {
-                ended.iter().rev().for_each(|frame| lower.unwrite(frame.id));
-            }
-            drop(state);
-            ended.into_iter().rev().for_each(Frame::discarded);
+        let Some(index) = state.frames.iter().position(|candidate| candidate.id == frame) else { return false };
+        let ended = state.frames.split_off(index);
+        for lower in &mut state.frames {
+            ended.iter().for_each(|frame| lower.unwrite(frame.id));
         }
+        let failed = ended.iter().rev().fold(false, |from_above, frame| frame.hands_down_failure(from_above));
+        if let Some(below) = state.frames.last_mut().filter(|_| failed) {
+            below.statement_failed();
+        }
+        drop(state);
+        ended.into_iter().for_each(Frame::discarded);
+        true
     }
 
-    pub(crate) fn raise(&self, event: RaisedEvent) {
-        if let Some(top) = self.state().frames.last_mut() {
-            top.add(event, None);
+    /// Raises an event, or returns it if the transaction has ended.
+    pub(crate) fn raise(&self, event: RaisedEvent) -> Result<(), RaisedEvent> {
+        match self.state().open_top() {
+            Some(top) => top.add(event),
+            None => return Err(event),
         }
+        Ok(())
     }
 
-    /// Raises an aggregate's event after what the aggregate had pending, so that their order holds.
-    pub(crate) fn raise_after(&self, pending: &PendingEvents, event: RaisedEvent) {
+    /// Raises an aggregate's event together with what the aggregate had pending before, or returns it if the transaction has
+    /// ended.
+    pub(crate) fn raise_after(&self, pending: &PendingEvents, event: RaisedEvent) -> Result<(), RaisedEvent> {
         let mut state = self.state();
-        let Some(top) = state.frames.last_mut() else { return };
+        let Some(top) = state.open_top() else { return Err(event) };
         if let Some(list) = pending.list() {
             top.take_from(list);
         }
-        top.add(event, None);
+        top.add(event);
+        Ok(())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -255,8 +317,26 @@ impl UnitOfWork {
 }
 
 impl State {
+    fn is_open(&self) -> bool {
+        !self.sealed && !self.frames.is_empty()
+    }
+
+    fn contains(&self, frame: FrameId) -> bool {
+        self.frames.iter().any(|candidate| candidate.id == frame)
+    }
+
+    fn flushable(&mut self, frame: FrameId) -> Result<(), FrameError> {
+        self.top(frame)?;
+        self.frames.iter().try_for_each(Frame::decided)
+    }
+
+    fn open_top(&mut self) -> Option<&mut Frame> {
+        if self.sealed { None } else { self.frames.last_mut() }
+    }
+
     fn top(&mut self, frame: FrameId) -> Result<&mut Frame, FrameError> {
         match self.frames.iter().rposition(|candidate| candidate.id == frame) {
+            Some(_) if self.sealed => Err(FrameError::Ended),
             Some(index) if index + 1 == self.frames.len() => Ok(&mut self.frames[index]),
             Some(_) => Err(FrameError::ChildOpen),
             None => Err(FrameError::Ended),

@@ -9,7 +9,9 @@ use crate::id::EventId;
 #[non_exhaustive]
 pub enum RaiseError {
     /// There is no transaction around the caller.
-    #[error("`{schema}` was raised outside any transaction; raise it inside `transaction`, `transaction_async` or `tx.scope`")]
+    #[error(
+        "`{schema}` was raised outside any transaction; raise it inside `transaction`, `transaction_async` or `tx.scope`"
+    )]
     NoScope {
         /// The schema of the event.
         schema: &'static str,
@@ -26,10 +28,10 @@ pub enum FrameError {
     /// It has ended.
     #[error("the transaction has ended; raise, collect and flush before commit or rollback")]
     Ended,
-    /// A statement failed, the failure was swallowed, and events were raised before it.
+    /// A statement failed or was cancelled, that was swallowed, and events were raised before it.
     #[error(
-        "a statement failed after {events} event(s) were raised, the first is `{schema}` raised at {raised_at}; put what may fail in \
-         a nested transaction, or say `keep_pending()` or `discard_pending()`"
+        "a statement failed or was cancelled after {events} event(s) were raised, the first is `{schema}` raised at {raised_at}; \
+         put what may fail in a nested transaction, or say `keep_pending()` or `discard_pending()`"
     )]
     Doubtful {
         /// How many events are doubtful.
@@ -78,7 +80,9 @@ pub enum FlushError {
         raised_at: &'static Location<'static>,
     },
     /// The event belongs to another tenant than the transaction.
-    #[error("`{schema}` raised at {raised_at} is of tenant `{event_tenant}`, the transaction is bound to `{bound_tenant}`")]
+    #[error(
+        "`{schema}` raised at {raised_at} is of tenant `{event_tenant}`, the transaction is bound to `{bound_tenant}`"
+    )]
     OtherTenant {
         /// The schema of the event.
         schema: String,

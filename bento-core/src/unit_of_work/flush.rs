@@ -12,7 +12,7 @@ use crate::envelope::Envelope;
 use crate::id::EventId;
 use crate::metadata::Metadata;
 use crate::outbox::{OutboxEntry, Sharding};
-use crate::pending::{Content, RaisedEvent, Stream};
+use crate::pending::{Content, Ordinal, RaisedEvent, Stream};
 
 /// Serialised events, to be written in one go and then confirmed with [`done`](Self::done).
 ///
@@ -23,18 +23,17 @@ use crate::pending::{Content, RaisedEvent, Stream};
 pub struct Flush {
     unit_of_work: UnitOfWork,
     within: FrameId,
-    events: usize,
-    /// What to write, in order.
+    /// Of all events in `entries` and of those that only repeat one of them; sorted.
+    ordinals: Vec<Ordinal>,
+    /// What to write, in the order in which it was raised.
     pub entries: Vec<OutboxEntry>,
 }
 
 impl Flush {
     /// Notes that the entries are written.
     pub fn done(self) {
-        let mut state = self.unit_of_work.state();
-        let mut left = self.events;
-        for frame in &mut state.frames {
-            left = frame.mark_flushed(left, self.within);
+        for frame in &mut self.unit_of_work.state().frames {
+            frame.mark_written(&self.ordinals, self.within);
         }
     }
 }
@@ -45,50 +44,87 @@ pub(super) fn serialise(
     within: FrameId,
     sharding: &Sharding,
 ) -> Result<Flush, FlushError> {
-    let mut serialiser = Serialiser::new(state.tenant_id.as_deref(), sharding);
+    let mut serialiser = Serialiser::new(state, sharding);
+    let mut result = Ok(());
     for frame in &state.frames {
-        frame.for_each_unflushed(&mut |event| serialiser.add(event))?;
+        frame.for_each_unflushed(&mut |event| {
+            if result.is_ok() {
+                result = serialiser.add(event);
+            }
+        });
     }
-    Ok(Flush { unit_of_work, within, events: serialiser.seen, entries: serialiser.entries })
+    result?;
+    let (ordinals, entries) = serialiser.finish();
+    Ok(Flush { unit_of_work, within, ordinals, entries })
 }
 
 struct Serialiser<'a> {
-    tenant_id: Option<&'a str>,
+    state: &'a State,
     sharding: &'a Sharding,
-    entries: Vec<OutboxEntry>,
+    ordinals: Vec<Ordinal>,
+    entries: Vec<(Ordinal, OutboxEntry)>,
+    /// Where in `entries` the events are whose id the caller chose.
     supplied: HashMap<EventId, usize>,
     headers: Option<(Arc<Metadata>, Bytes)>,
-    seen: usize,
 }
 
 impl<'a> Serialiser<'a> {
-    fn new(tenant_id: Option<&'a str>, sharding: &'a Sharding) -> Self {
-        Self { tenant_id, sharding, entries: Vec::new(), supplied: HashMap::new(), headers: None, seen: 0 }
+    fn new(state: &'a State, sharding: &'a Sharding) -> Self {
+        let (ordinals, entries) = (Vec::new(), Vec::new());
+        Self { state, sharding, ordinals, entries, supplied: HashMap::new(), headers: None }
     }
 
     fn add(&mut self, event: &RaisedEvent) -> Result<(), FlushError> {
-        self.seen += 1;
+        self.ordinals.push(event.ordinal);
         let envelope = self.envelope(event)?;
         let id_supplied = event.metadata.event_id.is_some();
         if id_supplied && self.is_repeated(&envelope, event)? {
             return Ok(());
         }
         let shard = self.sharding.shard(&envelope);
-        self.entries.push(OutboxEntry { shard, id_supplied, envelope });
+        self.entries.push((event.ordinal, OutboxEntry { shard, id_supplied, envelope }));
         Ok(())
     }
 
-    /// Whether this unit of work holds the same event already; another event with its id is an error.
+    /// Whether this unit of work holds the same event already, flushed or not; another event with its id is an error.
     fn is_repeated(&mut self, envelope: &Envelope, event: &RaisedEvent) -> Result<bool, FlushError> {
-        let Some(&first) = self.supplied.get(&envelope.event_id) else {
+        let known = match self.supplied.get(&envelope.event_id) {
+            Some(&first) => Some(self.entries[first].1.envelope.clone()),
+            None => self.written_before(envelope.event_id)?,
+        };
+        let Some(first) = known else {
             self.supplied.insert(envelope.event_id, self.entries.len());
             return Ok(false);
         };
-        let first = &self.entries[first].envelope;
         let same = first.event_type == envelope.event_type
+            && first.schema_version == envelope.schema_version
+            && first.aggregate_type == envelope.aggregate_type
             && first.aggregate_id == envelope.aggregate_id
             && first.payload == envelope.payload;
-        if same { Ok(true) } else { Err(FlushError::ConflictingId { event_id: envelope.event_id, raised_at: event.raised_at }) }
+        if same {
+            Ok(true)
+        } else {
+            Err(FlushError::ConflictingId { event_id: envelope.event_id, raised_at: event.raised_at })
+        }
+    }
+
+    /// The event that an earlier flush of this unit of work wrote under an id which the caller chose.
+    fn written_before(&mut self, event_id: EventId) -> Result<Option<Envelope>, FlushError> {
+        let mut written = None;
+        for frame in &self.state.frames {
+            frame.for_each_written(&mut |event| {
+                if event.event_id == event_id {
+                    written = Some(event.clone());
+                }
+            });
+        }
+        written.map(|event| self.envelope(&event)).transpose()
+    }
+
+    fn finish(mut self) -> (Vec<Ordinal>, Vec<OutboxEntry>) {
+        self.ordinals.sort_unstable();
+        self.entries.sort_by_key(|(ordinal, _)| *ordinal);
+        (self.ordinals, self.entries.into_iter().map(|(_, entry)| entry).collect())
     }
 
     fn envelope(&mut self, event: &RaisedEvent) -> Result<Envelope, FlushError> {
@@ -110,7 +146,7 @@ impl<'a> Serialiser<'a> {
     }
 
     fn tenant(&self, event: &RaisedEvent) -> Result<Option<String>, FlushError> {
-        match (event.metadata.tenant_id.as_deref(), self.tenant_id) {
+        match (event.metadata.tenant_id.as_deref(), self.state.tenant_id.as_deref()) {
             (Some(event_tenant), Some(bound)) if event_tenant != bound => Err(FlushError::OtherTenant {
                 schema: event.schema().into_owned(),
                 event_tenant: event_tenant.to_owned(),

@@ -4,44 +4,34 @@ use std::sync::Arc;
 
 use super::FrameId;
 use super::error::FrameError;
-use crate::pending::{PendingList, RaisedEvent};
+use crate::pending::{Ordinal, PendingList, RaisedEvent};
+
+/// Who opened a savepoint, which decides how far a failure inside it reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opener {
+    /// The caller, around what may fail: rolling it back settles the failure.
+    Caller,
+    /// A library, for one operation of the caller: the caller sees that operation fail, so rolling the savepoint back leaves a
+    /// failed statement in the frame below.
+    Library,
+}
 
 /// The events of one transaction or savepoint.
 #[derive(Debug)]
 pub(super) struct Frame {
     pub(super) id: FrameId,
-    items: Vec<Item>,
-    flushed: Vec<Written>,
+    opener: Opener,
+    held: Vec<Held>,
+    shared: Vec<Arc<PendingList>>,
+    written: Vec<Written>,
+    failed: bool,
     doubtful: bool,
 }
 
-/// What a frame holds unflushed.
-enum Item {
-    /// One event.
-    One(Held),
-    /// All that an aggregate has pending, and what it adds until the flush.
-    Shared(Arc<PendingList>),
-}
-
-impl std::fmt::Debug for Item {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::One(held) => held.event.fmt(f),
-            Self::Shared(list) => write!(f, "Shared({} events)", list.lock().len()),
-        }
-    }
-}
-
-/// An event and the list that it goes back to if the frame is discarded.
+/// An unflushed event and the list that it goes back to if the frame is discarded.
 struct Held {
     event: RaisedEvent,
     home: Option<Arc<PendingList>>,
-}
-
-impl std::fmt::Debug for Held {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.event.fmt(f)
-    }
 }
 
 /// An event that is in the outbox, unless the frame in which it was written is discarded: an early flush in a savepoint
@@ -53,46 +43,45 @@ struct Written {
 }
 
 impl Frame {
-    pub(super) fn new(id: FrameId) -> Self {
-        Self { id, items: Vec::new(), flushed: Vec::new(), doubtful: false }
+    pub(super) fn new(id: FrameId, opener: Opener) -> Self {
+        Self { id, opener, held: Vec::new(), shared: Vec::new(), written: Vec::new(), failed: false, doubtful: false }
     }
 
-    pub(super) fn add(&mut self, event: RaisedEvent, home: Option<Arc<PendingList>>) {
-        self.items.push(Item::One(Held { event, home }));
+    pub(super) fn add(&mut self, event: RaisedEvent) {
+        self.held.push(Held { event, home: None });
     }
 
+    /// Counts as held all that an aggregate has pending, and what it adds until the flush.
     pub(super) fn share(&mut self, list: Arc<PendingList>) {
-        list.mark_collected();
-        let known = |item: &Item| matches!(item, Item::Shared(other) if Arc::ptr_eq(other, &list));
-        if !self.items.iter().any(known) {
-            self.items.push(Item::Shared(list));
+        list.mark_seen();
+        if !self.shared.iter().any(|known| Arc::ptr_eq(known, &list)) {
+            self.shared.push(list);
         }
     }
 
     /// Moves here what an aggregate had pending, to be given back if the frame is discarded.
     pub(super) fn take_from(&mut self, list: &Arc<PendingList>) {
+        list.mark_seen();
         let events = std::mem::take(&mut *list.lock());
-        if !events.is_empty() {
-            list.mark_collected();
-        }
-        for event in events {
-            self.add(event, Some(Arc::clone(list)));
-        }
+        self.held.extend(events.into_iter().map(|event| Held { event, home: Some(Arc::clone(list)) }));
     }
 
     pub(super) fn has_unflushed(&self) -> bool {
-        self.items.iter().any(|item| match item {
-            Item::One(_) => true,
-            Item::Shared(list) => !list.lock().is_empty(),
-        })
+        !self.held.is_empty() || self.shared.iter().any(|list| !list.lock().is_empty())
     }
 
     pub(super) fn has_events(&self) -> bool {
-        !self.flushed.is_empty() || self.has_unflushed()
+        !self.written.is_empty() || self.has_unflushed()
     }
 
     pub(super) fn statement_failed(&mut self) {
+        self.failed = true;
         self.doubtful |= self.has_events();
+    }
+
+    /// Whether the frame below has to count a failure as its own, once this one is discarded.
+    pub(super) fn hands_down_failure(&self, from_above: bool) -> bool {
+        self.opener == Opener::Library && (self.failed || from_above)
     }
 
     pub(super) fn keep(&mut self) {
@@ -105,128 +94,92 @@ impl Frame {
             return Ok(());
         }
         let mut events = 0;
-        let mut first = None;
-        self.flushed.iter().map(|written| &written.held.event).for_each(|event| note(event, &mut events, &mut first));
-        self.for_each_unflushed(&mut |event| {
-            note(event, &mut events, &mut first);
-            Ok::<_, std::convert::Infallible>(())
+        let mut first: Option<RaisedEvent> = None;
+        let mut note = |event: &RaisedEvent| {
+            events += 1;
+            if first.as_ref().is_none_or(|first| event.ordinal < first.ordinal) {
+                first = Some(event.clone());
+            }
+        };
+        self.for_each_written(&mut note);
+        self.for_each_unflushed(&mut note);
+        first.map_or(Ok(()), |first| {
+            Err(FrameError::Doubtful { events, schema: first.schema().into_owned(), raised_at: first.raised_at() })
         })
-        .unwrap_or_else(|never| match never {});
-        match first {
-            Some((schema, raised_at)) => Err(FrameError::Doubtful { events, schema, raised_at }),
-            None => Ok(()),
-        }
     }
 
     pub(super) fn discard_unflushed(&mut self) -> Result<(), FrameError> {
-        if !self.flushed.is_empty() {
-            return Err(FrameError::AlreadyFlushed { events: self.flushed.len() });
+        if !self.written.is_empty() {
+            return Err(FrameError::AlreadyFlushed { events: self.written.len() });
         }
-        for item in self.items.drain(..) {
-            if let Item::Shared(list) = item {
-                list.lock().clear();
-            }
-        }
+        self.held.clear();
+        self.shared.drain(..).for_each(|list| list.lock().clear());
         self.doubtful = false;
         Ok(())
     }
 
-    /// Visits what is unflushed, in order.
-    pub(super) fn for_each_unflushed<E>(
-        &self,
-        visit: &mut impl FnMut(&RaisedEvent) -> Result<(), E>,
-    ) -> Result<(), E> {
-        self.items.iter().try_for_each(|item| match item {
-            Item::One(held) => visit(&held.event),
-            Item::Shared(list) => list.lock().iter().try_for_each(&mut *visit),
-        })
+    /// Visits what is unflushed.
+    pub(super) fn for_each_unflushed(&self, visit: &mut impl FnMut(&RaisedEvent)) {
+        self.held.iter().for_each(|held| visit(&held.event));
+        self.shared.iter().for_each(|list| list.lock().iter().for_each(&mut *visit));
     }
 
-    /// Marks the first `count` unflushed events written within `within`; returns how many of `count` lie in later frames.
-    pub(super) fn mark_flushed(&mut self, mut count: usize, within: FrameId) -> usize {
-        let mut items = std::mem::take(&mut self.items).into_iter();
-        while count > 0 {
-            match items.next() {
-                Some(Item::One(held)) => {
-                    self.flushed.push(Written { held, within });
-                    count -= 1;
-                }
-                Some(Item::Shared(list)) => {
-                    let taken: Vec<_> = {
-                        let mut events = list.lock();
-                        let most = count.min(events.len());
-                        events.drain(..most).collect()
-                    };
-                    count -= taken.len();
-                    let home = || Some(Arc::clone(&list));
-                    let written = |event| Written { held: Held { event, home: home() }, within };
-                    self.flushed.extend(taken.into_iter().map(written));
-                    self.items.push(Item::Shared(list));
-                }
-                None => break,
-            }
+    /// Visits what is in the outbox.
+    pub(super) fn for_each_written(&self, visit: &mut impl FnMut(&RaisedEvent)) {
+        self.written.iter().for_each(|written| visit(&written.held.event));
+    }
+
+    /// Marks events as written within `within`. `ordinals` are sorted.
+    pub(super) fn mark_written(&mut self, ordinals: &[Ordinal], within: FrameId) {
+        let is_written = |event: &RaisedEvent| ordinals.binary_search(&event.ordinal).is_ok();
+        let written = self.held.extract_if(.., |held| is_written(&held.event));
+        self.written.extend(written.map(|held| Written { held, within }));
+        for list in &self.shared {
+            let mut events = list.lock();
+            let written = events.extract_if(.., |event| is_written(event));
+            let held = written.map(|event| Held { event, home: Some(Arc::clone(list)) });
+            self.written.extend(held.map(|held| Written { held, within }));
         }
-        self.items.extend(items);
-        count
     }
 
     /// What was written within `ended` is written within `below` now: the savepoint was released.
     pub(super) fn rewrite(&mut self, ended: FrameId, below: FrameId) {
-        for written in self.flushed.iter_mut().filter(|written| written.within == ended) {
+        for written in self.written.iter_mut().filter(|written| written.within == ended) {
             written.within = below;
         }
     }
 
     /// What was written within `ended` is unflushed again: the savepoint was rolled back.
     pub(super) fn unwrite(&mut self, ended: FrameId) {
-        let (undone, kept): (Vec<_>, _) = std::mem::take(&mut self.flushed).into_iter().partition(|w| w.within == ended);
-        self.flushed = kept;
-        self.items.splice(0..0, undone.into_iter().map(|written| Item::One(written.held)));
+        let undone = self.written.extract_if(.., |written| written.within == ended);
+        self.held.extend(undone.map(|written| written.held));
     }
 
     /// Takes over what a released savepoint held.
-    pub(super) fn absorb(&mut self, mut child: Self, own: FrameId) {
-        child.rewrite(child.id, own);
-        self.flushed.extend(child.flushed);
-        for item in child.items {
-            match item {
-                Item::Shared(list) => self.share(list),
-                one @ Item::One(_) => self.items.push(one),
-            }
-        }
-    }
-
-    /// Forgets everything: it is written.
-    pub(super) fn committed(self) {
-        debug_assert!(!self.has_unflushed(), "the commit flushed everything");
+    pub(super) fn absorb(&mut self, child: Self) {
+        self.held.extend(child.held);
+        self.written.extend(child.written);
+        child.shared.into_iter().for_each(|list| self.share(list));
     }
 
     /// Gives back what was collected and forgets the rest: none of it happened.
     pub(super) fn discarded(self) {
-        let unflushed = self.items.into_iter().filter_map(|item| match item {
-            Item::One(held) => Some(held),
-            Item::Shared(_) => None,
-        });
+        self.shared.iter().for_each(|list| list.mark_seen());
         let mut homes: Vec<(Arc<PendingList>, Vec<RaisedEvent>)> = Vec::new();
-        let flushed = self.flushed.into_iter().map(|written| written.held);
-        for Held { event, home } in flushed.chain(unflushed) {
+        let written = self.written.into_iter().map(|written| written.held);
+        for Held { event, home } in written.chain(self.held) {
             let Some(home) = home else { continue };
             match homes.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &home)) {
                 Some((_, events)) => events.push(event),
                 None => homes.push((home, vec![event])),
             }
         }
-        for (home, events) in homes {
-            home.give_back(events);
-        }
+        homes.into_iter().for_each(|(home, events)| home.give_back(events));
     }
 }
 
-fn note(
-    event: &RaisedEvent,
-    events: &mut usize,
-    first: &mut Option<(String, &'static std::panic::Location<'static>)>,
-) {
-    *events += 1;
-    first.get_or_insert_with(|| (event.schema().into_owned(), event.raised_at()));
+impl std::fmt::Debug for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.event.fmt(f)
+    }
 }

@@ -1,0 +1,271 @@
+//! The connection whose transactions carry an outbox.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bento_core::outbox::{ShardId, Sharding};
+use bento_core::unit_of_work::UnitOfWork;
+use bento_core::{pending, telemetry};
+use sea_orm::{
+    AccessMode, DatabaseConnection, DatabaseTransaction, DbBackend, IsolationLevel, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait,
+};
+
+use crate::error::{Error, TransactionError};
+use crate::outbox::OutboxWriter;
+use crate::tables::{TablePrefix, Tables};
+use crate::transaction::{OutboxTransaction, run, run_async};
+
+mod traits;
+
+/// A `DatabaseConnection` whose transactions write what was raised in them into the outbox. Cheap to clone.
+///
+/// It implements SeaORM's `ConnectionTrait`, `StreamTrait` and `TransactionTrait`. Statements outside a transaction go straight
+/// to the connection and have no outbox.
+///
+/// Inside the scope of one of its transactions use that transaction: the connection itself would work outside of it, and with
+/// SQLite or a pool of one wait for the connection that the transaction holds. It warns then, and panics under
+/// `bento_testkit::strict()`. For a statement that is meant to be independent of the transaction use
+/// [`inner`](Self::inner).
+#[derive(Clone, Debug)]
+pub struct OutboxConnection {
+    inner: DatabaseConnection,
+    settings: Arc<Settings>,
+}
+
+/// What transactions of one connection share.
+pub(crate) struct Settings {
+    owner: u64,
+    pub(crate) writer: OutboxWriter,
+    wake: Option<Box<dyn Fn(&[ShardId]) + Send + Sync>>,
+}
+
+/// Builds an [`OutboxConnection`] that differs from the defaults.
+#[must_use = "call `build`"]
+pub struct OutboxConnectionBuilder {
+    inner: DatabaseConnection,
+    prefix: TablePrefix,
+    sharding: Sharding,
+    wake: Option<Box<dyn Fn(&[ShardId]) + Send + Sync>>,
+}
+
+impl OutboxConnectionBuilder {
+    /// What the names of Bento's tables begin with, `bento_` by default.
+    pub fn table_prefix(mut self, prefix: TablePrefix) -> Self {
+        self.prefix = prefix;
+        self
+    }
+
+    /// How the outbox is divided, 16 shards in one lane by default. The database remembers it from the first flush on and
+    /// refuses another division.
+    pub fn sharding(mut self, sharding: Sharding) -> Self {
+        self.sharding = sharding;
+        self
+    }
+
+    /// Whom to tell, after a commit, which shards have new events: a relay in this process, which otherwise sees them at its
+    /// next poll.
+    pub fn wake(mut self, wake: impl Fn(&[ShardId]) + Send + Sync + 'static) -> Self {
+        self.wake = Some(Box::new(wake));
+        self
+    }
+
+    /// The connection.
+    pub fn build(self) -> OutboxConnection {
+        let settings = Settings::new(Tables::new(self.prefix), self.sharding, self.wake);
+        OutboxConnection { inner: self.inner, settings: Arc::new(settings) }
+    }
+}
+
+impl OutboxConnection {
+    /// Wraps a connection, with the tables `bento_…` and 16 shards.
+    pub fn new(inner: DatabaseConnection) -> Self {
+        Self::builder(inner).build()
+    }
+
+    /// Wraps a connection with other settings.
+    pub fn builder(inner: DatabaseConnection) -> OutboxConnectionBuilder {
+        OutboxConnectionBuilder {
+            inner,
+            prefix: TablePrefix::default(),
+            sharding: Sharding::default(),
+            wake: None,
+        }
+    }
+
+    /// The connection itself, for statements that are meant to be independent of any transaction around them.
+    pub fn inner(&self) -> &DatabaseConnection {
+        &self.inner
+    }
+
+    /// Takes over a transaction that was begun elsewhere. Give the outermost one: only its commit decides about the events.
+    pub fn adopt(&self, transaction: DatabaseTransaction) -> OutboxTransaction {
+        OutboxTransaction::open(transaction, Arc::clone(&self.settings))
+    }
+
+    /// Begins a transaction. With SQLite it is IMMEDIATE, so that it does not fail at its first write beside a relay.
+    ///
+    /// # Errors
+    /// [`Error::Db`].
+    pub async fn begin(&self) -> Result<OutboxTransaction, Error> {
+        self.begin_with_options(TransactionOptions::default()).await
+    }
+
+    /// Begins a transaction with an isolation level or access mode. With SQLite a read-only one is DEFERRED.
+    ///
+    /// # Errors
+    /// [`Error::Db`].
+    pub async fn begin_with_config(
+        &self,
+        isolation_level: Option<IsolationLevel>,
+        access_mode: Option<AccessMode>,
+    ) -> Result<OutboxTransaction, Error> {
+        self.begin_with_options(TransactionOptions { isolation_level, access_mode, sqlite_transaction_mode: None })
+            .await
+    }
+
+    /// Begins a transaction with options. With SQLite it is IMMEDIATE unless they say otherwise.
+    ///
+    /// # Errors
+    /// [`Error::Db`].
+    pub async fn begin_with_options(&self, mut options: TransactionOptions) -> Result<OutboxTransaction, Error> {
+        self.warn_inside_own_scope();
+        let writes = options.access_mode != Some(AccessMode::ReadOnly);
+        if self.inner.get_database_backend() == DbBackend::Sqlite && writes {
+            options.sqlite_transaction_mode.get_or_insert(SqliteTransactionMode::Immediate);
+        }
+        let transaction = self.inner.begin_with_options(options).await?;
+        Ok(self.adopt(transaction))
+    }
+
+    /// Runs `callback` in a transaction and its scope: what is raised in there is in the outbox if it returns `Ok` and the
+    /// commit succeeds, and nowhere otherwise.
+    ///
+    /// # Errors
+    /// [`TransactionError`].
+    pub async fn transaction<F, T, E>(&self, callback: F) -> Result<T, TransactionError<E>>
+    where
+        F: for<'c> FnOnce(&'c OutboxTransaction) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>> + Send,
+        T: Send,
+        E: Send,
+    {
+        run(self.begin().await?, callback).await
+    }
+
+    /// [`transaction`](Self::transaction) with an isolation level or access mode.
+    ///
+    /// # Errors
+    /// [`TransactionError`].
+    pub async fn transaction_with_config<F, T, E>(
+        &self,
+        callback: F,
+        isolation_level: Option<IsolationLevel>,
+        access_mode: Option<AccessMode>,
+    ) -> Result<T, TransactionError<E>>
+    where
+        F: for<'c> FnOnce(&'c OutboxTransaction) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>> + Send,
+        T: Send,
+        E: Send,
+    {
+        run(self.begin_with_config(isolation_level, access_mode).await?, callback).await
+    }
+
+    /// [`transaction`](Self::transaction) with an async closure.
+    ///
+    /// # Errors
+    /// [`TransactionError`].
+    pub async fn transaction_async<F, T, E>(&self, callback: F) -> Result<T, TransactionError<E>>
+    where
+        F: for<'c> AsyncFnOnce(&'c OutboxTransaction) -> Result<T, E>,
+    {
+        run_async(self.begin().await?, callback).await
+    }
+
+    /// [`transaction_async`](Self::transaction_async) with an isolation level or access mode.
+    ///
+    /// # Errors
+    /// [`TransactionError`].
+    pub async fn transaction_with_config_async<F, T, E>(
+        &self,
+        callback: F,
+        isolation_level: Option<IsolationLevel>,
+        access_mode: Option<AccessMode>,
+    ) -> Result<T, TransactionError<E>>
+    where
+        F: for<'c> AsyncFnOnce(&'c OutboxTransaction) -> Result<T, E>,
+    {
+        run_async(self.begin_with_config(isolation_level, access_mode).await?, callback).await
+    }
+
+    /// [`transaction_async`](Self::transaction_async) with options: isolation level, access mode, SQLite's mode.
+    ///
+    /// # Errors
+    /// [`TransactionError`].
+    pub async fn transaction_with_options_async<F, T, E>(
+        &self,
+        callback: F,
+        options: TransactionOptions,
+    ) -> Result<T, TransactionError<E>>
+    where
+        F: for<'c> AsyncFnOnce(&'c OutboxTransaction) -> Result<T, E>,
+    {
+        run_async(self.begin_with_options(options).await?, callback).await
+    }
+
+    fn warn_inside_own_scope(&self) {
+        let is_own = |scope: UnitOfWork| scope.owner() == Some(self.settings.owner);
+        if UnitOfWork::current().is_some_and(is_own) {
+            tracing::warn!(
+                target: telemetry::TARGET_FLUSH,
+                "the outer connection is used inside the scope of its own transaction; use the transaction, or `inner()` for a \
+                 statement that is independent of it",
+            );
+            assert!(!pending::is_strict(), "the outer connection is used inside the scope of its own transaction");
+        }
+    }
+}
+
+impl Settings {
+    fn new(tables: Tables, sharding: Sharding, wake: Option<Box<dyn Fn(&[ShardId]) + Send + Sync>>) -> Self {
+        static OWNERS: AtomicU64 = AtomicU64::new(0);
+        let owner = OWNERS.fetch_add(1, Ordering::Relaxed);
+        Self { owner, writer: OutboxWriter::new(tables, sharding), wake }
+    }
+
+    /// A unit of work that this connection recognises as its own.
+    pub(crate) fn owner(&self) -> u64 {
+        self.owner
+    }
+
+    /// Says which shards have new events.
+    pub(crate) fn wake(&self, shards: &[ShardId]) {
+        if let Some(wake) = self.wake.as_ref().filter(|_| !shards.is_empty()) {
+            wake(shards);
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self::new(Tables::default(), Sharding::default(), None)
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings").field("writer", &self.writer).field("wakes", &self.wake.is_some()).finish()
+    }
+}
+
+impl fmt::Debug for OutboxConnectionBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OutboxConnectionBuilder")
+            .field("prefix", &self.prefix)
+            .field("sharding", &self.sharding)
+            .field("wakes", &self.wake.is_some())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,79 @@
+//! How a frame ends.
+
+use std::sync::Arc;
+
+use bento_core::unit_of_work::{FrameError, FrameId, UnitOfWork};
+
+use super::OutboxTransaction;
+use super::physical::Savepoint;
+use crate::error::Error;
+
+/// Flushes and commits the outermost transaction; on any error everything is rolled back.
+pub(super) async fn commit(transaction: OutboxTransaction) -> Result<(), Error> {
+    match prepare(&transaction).await {
+        Ok(()) => commit_prepared(transaction).await,
+        Err(error) => refuse(transaction, error).await,
+    }
+}
+
+/// Releases a savepoint and hands its events down; on any error it is rolled back.
+pub(super) async fn release(transaction: OutboxTransaction, savepoint: Savepoint) -> Result<(), Error> {
+    match transaction.physical.release(transaction.frame, savepoint).await {
+        Ok(()) => Ok(()),
+        Err(error) => refuse(transaction, error).await,
+    }
+}
+
+/// Rolls back a frame and those above it.
+pub(super) async fn rollback(transaction: OutboxTransaction) -> Result<(), Error> {
+    transaction.physical.abandon(transaction.frame, transaction.savepoint);
+    if transaction.savepoint.is_some() {
+        return transaction.physical.roll_back_abandoned().await;
+    }
+    match Arc::into_inner(transaction.close()) {
+        Some(physical) => Ok(physical.into_database().rollback().await?),
+        // A nested transaction is still there. It can do nothing any more, and takes the connection with it when it goes.
+        None => Ok(()),
+    }
+}
+
+async fn prepare(transaction: &OutboxTransaction) -> Result<(), Error> {
+    // A nested transaction outlives its frame when one around it was rolled back; the frames alone do not show that.
+    let is_shared = Arc::strong_count(&transaction.physical) > 1;
+    if is_shared && transaction.unit_of_work().check_mergeable(transaction.frame).is_ok() {
+        return Err(FrameError::ChildOpen.into());
+    }
+    transaction.physical.prepare_commit(transaction.frame).await
+}
+
+async fn refuse(transaction: OutboxTransaction, reason: Error) -> Result<(), Error> {
+    // The reason is what the caller wants to know. Where this fails, giving the connection back rolls back.
+    let _ = rollback(transaction).await;
+    Err(reason)
+}
+
+async fn commit_prepared(transaction: OutboxTransaction) -> Result<(), Error> {
+    let frame = transaction.frame;
+    let physical = transaction.close();
+    let ending = Ending { unit_of_work: physical.unit_of_work().clone(), frame };
+    let settings = Arc::clone(physical.settings());
+    let shards = physical.shards();
+    let physical = Arc::into_inner(physical).ok_or(FrameError::ChildOpen)?;
+    physical.into_database().commit().await.map_err(Error::from_commit)?;
+    ending.unit_of_work.committed();
+    settings.writer.confirm();
+    settings.wake(&shards);
+    Ok(())
+}
+
+/// Discards the frame if the commit fails or its future is dropped; after a commit there is nothing to discard.
+struct Ending {
+    unit_of_work: UnitOfWork,
+    frame: FrameId,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.unit_of_work.discard(self.frame);
+    }
+}

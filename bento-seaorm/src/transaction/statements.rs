@@ -1,0 +1,94 @@
+//! SeaORM's statement traits: every statement is forwarded, and its failure noted.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_util::Stream;
+use sea_orm::{
+    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement, StreamTrait,
+};
+
+use super::OutboxTransaction;
+use super::physical::Physical;
+
+impl OutboxTransaction {
+    async fn forward<T>(&self, statement: impl Future<Output = Result<T, DbErr>> + Send) -> Result<T, DbErr> {
+        self.physical.ready(self.frame).await?;
+        Ok(self.physical.watch(statement).await?)
+    }
+}
+
+#[async_trait::async_trait]
+impl ConnectionTrait for OutboxTransaction {
+    fn get_database_backend(&self) -> DbBackend {
+        ConnectionTrait::get_database_backend(self.physical.database())
+    }
+
+    async fn execute_raw(&self, stmt: Statement) -> Result<ExecResult, DbErr> {
+        self.forward(self.physical.database().execute_raw(stmt)).await
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        self.forward(self.physical.database().execute_unprepared(sql)).await
+    }
+
+    async fn query_one_raw(&self, stmt: Statement) -> Result<Option<QueryResult>, DbErr> {
+        self.forward(self.physical.database().query_one_raw(stmt)).await
+    }
+
+    async fn query_all_raw(&self, stmt: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        self.forward(self.physical.database().query_all_raw(stmt)).await
+    }
+
+    fn support_returning(&self) -> bool {
+        self.physical.database().support_returning()
+    }
+
+    fn is_mock_connection(&self) -> bool {
+        self.physical.database().is_mock_connection()
+    }
+}
+
+impl StreamTrait for OutboxTransaction {
+    type Stream<'a> = TransactionStream<'a>;
+
+    fn get_database_backend(&self) -> DbBackend {
+        ConnectionTrait::get_database_backend(self)
+    }
+
+    fn stream_raw<'a>(
+        &'a self,
+        stmt: Statement,
+    ) -> Pin<Box<dyn Future<Output = Result<Self::Stream<'a>, DbErr>> + 'a + Send>> {
+        Box::pin(async move {
+            let rows = self.forward(self.physical.database().stream_raw(stmt)).await?;
+            Ok(TransactionStream { rows, physical: &self.physical })
+        })
+    }
+}
+
+/// The rows of a statement, one by one. Dropping it before its end is no failure.
+pub struct TransactionStream<'a> {
+    rows: <DatabaseTransaction as StreamTrait>::Stream<'a>,
+    physical: &'a Physical,
+}
+
+impl Stream for TransactionStream<'_> {
+    type Item = Result<QueryResult, DbErr>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let item = Pin::new(&mut self.rows).poll_next(cx);
+        if let Poll::Ready(Some(Err(error))) = &item {
+            self.physical.note_failure(Some(error));
+        }
+        item
+    }
+}
+
+impl fmt::Debug for TransactionStream<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TransactionStream").finish_non_exhaustive()
+    }
+}
