@@ -48,7 +48,7 @@ pub(crate) struct Settings {
 pub struct OutboxConnectionBuilder {
     inner: DatabaseConnection,
     prefix: TablePrefix,
-    sharding: Sharding,
+    sharding: Option<Sharding>,
     wake: Option<Box<dyn Fn(&[ShardId]) + Send + Sync>>,
 }
 
@@ -59,10 +59,10 @@ impl OutboxConnectionBuilder {
         self
     }
 
-    /// How the outbox is divided, 16 shards in one lane by default. The database remembers it from the first flush on and
-    /// refuses another division.
+    /// How the outbox is divided: insisted on if it is said here. The database remembers it from the first use on; without
+    /// this the remembered division is used, and 16 shards in one lane if there is none.
     pub fn sharding(mut self, sharding: Sharding) -> Self {
-        self.sharding = sharding;
+        self.sharding = Some(sharding);
         self
     }
 
@@ -81,19 +81,14 @@ impl OutboxConnectionBuilder {
 }
 
 impl OutboxConnection {
-    /// Wraps a connection, with the tables `bento_…` and 16 shards.
+    /// Wraps a connection, with the tables `bento_…`.
     pub fn new(inner: DatabaseConnection) -> Self {
         Self::builder(inner).build()
     }
 
     /// Wraps a connection with other settings.
     pub fn builder(inner: DatabaseConnection) -> OutboxConnectionBuilder {
-        OutboxConnectionBuilder {
-            inner,
-            prefix: TablePrefix::default(),
-            sharding: Sharding::default(),
-            wake: None,
-        }
+        OutboxConnectionBuilder { inner, prefix: TablePrefix::default(), sharding: None, wake: None }
     }
 
     /// The connection itself, for statements that are meant to be independent of any transaction around them.
@@ -109,7 +104,7 @@ impl OutboxConnection {
     /// Begins a transaction. With SQLite it is IMMEDIATE, so that it does not fail at its first write beside a relay.
     ///
     /// # Errors
-    /// [`Error::Db`].
+    /// [`Error::Database`].
     pub async fn begin(&self) -> Result<OutboxTransaction, Error> {
         self.begin_with_options(TransactionOptions::default()).await
     }
@@ -117,7 +112,7 @@ impl OutboxConnection {
     /// Begins a transaction with an isolation level or access mode. With SQLite a read-only one is DEFERRED.
     ///
     /// # Errors
-    /// [`Error::Db`].
+    /// [`Error::Database`].
     pub async fn begin_with_config(
         &self,
         isolation_level: Option<IsolationLevel>,
@@ -130,7 +125,7 @@ impl OutboxConnection {
     /// Begins a transaction with options. With SQLite it is IMMEDIATE unless they say otherwise.
     ///
     /// # Errors
-    /// [`Error::Db`].
+    /// [`Error::Database`].
     pub async fn begin_with_options(&self, mut options: TransactionOptions) -> Result<OutboxTransaction, Error> {
         self.warn_inside_own_scope();
         let writes = options.access_mode != Some(AccessMode::ReadOnly);
@@ -229,7 +224,7 @@ impl OutboxConnection {
 }
 
 impl Settings {
-    fn new(tables: Tables, sharding: Sharding, wake: Option<Box<dyn Fn(&[ShardId]) + Send + Sync>>) -> Self {
+    fn new(tables: Tables, sharding: Option<Sharding>, wake: Option<Box<dyn Fn(&[ShardId]) + Send + Sync>>) -> Self {
         static OWNERS: AtomicU64 = AtomicU64::new(0);
         let owner = OWNERS.fetch_add(1, Ordering::Relaxed);
         Self { owner, writer: OutboxWriter::new(tables, sharding), wake }
@@ -250,7 +245,7 @@ impl Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self::new(Tables::default(), Sharding::default(), None)
+        Self::new(Tables::default(), None, None)
     }
 }
 

@@ -54,6 +54,38 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
 
     /// Whether the same transaction may succeed if it is simply done again.
     fn is_transient(&self, error: &dyn DatabaseError) -> bool;
+
+    /// Whether the error is the last one of its connection.
+    fn is_disconnection(&self, _error: &dyn DatabaseError) -> bool {
+        false
+    }
+
+    /// Whether the database has rolled the whole transaction back by itself, so that what follows would be committed statement
+    /// by statement.
+    fn is_rolled_back(&self, _error: &dyn DatabaseError) -> bool {
+        false
+    }
+
+    /// Whether an earlier failure makes the database refuse everything until the transaction is rolled back.
+    fn is_aborted(&self, _error: &dyn DatabaseError) -> bool {
+        false
+    }
+
+    /// How to look, after a failure that did not say so, whether the transaction is still open.
+    fn look(&self) -> Look {
+        Look::Needless
+    }
+}
+
+/// How to look whether a transaction is still open after a failed statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Errors say it.
+    Needless,
+    /// Before the next statement; this one succeeds only if there is no transaction any more.
+    BeforeNext(&'static str),
+    /// Before the commit, which would not say it; this one fails if the transaction is aborted.
+    BeforeCommit(&'static str),
 }
 
 /// What one INSERT may hold at most.
@@ -90,17 +122,43 @@ pub struct UnsupportedBackend {
     pub backend: DbBackend,
 }
 
-/// The error as the database itself reported it.
-pub(crate) fn database_error(error: &DbErr) -> Option<&dyn DatabaseError> {
+/// The error as the driver reported it.
+fn driver_error(error: &DbErr) -> Option<&SqlxError> {
     match error {
         DbErr::Exec(RuntimeErr::SqlxError(source))
         | DbErr::Query(RuntimeErr::SqlxError(source))
-        | DbErr::Conn(RuntimeErr::SqlxError(source)) => match source.as_ref() {
-            SqlxError::Database(error) => Some(error.as_ref()),
-            _ => None,
-        },
+        | DbErr::Conn(RuntimeErr::SqlxError(source)) => Some(source.as_ref()),
         _ => None,
     }
+}
+
+/// The error as the database itself reported it.
+pub(crate) fn database_error(error: &DbErr) -> Option<&dyn DatabaseError> {
+    match driver_error(error)? {
+        SqlxError::Database(error) => Some(error.as_ref()),
+        _ => None,
+    }
+}
+
+/// Whether the connection is gone.
+pub(crate) fn is_disconnection(backend: DbBackend, error: &DbErr) -> bool {
+    use SqlxError::{Io, Protocol, Tls, WorkerCrashed};
+    matches!(driver_error(error), Some(Io(_) | Tls(_) | Protocol(_) | WorkerCrashed))
+        || answers(backend, error, |dialect, error| dialect.is_disconnection(error))
+}
+
+/// Whether there is no transaction any more, as far as the error says it.
+pub(crate) fn is_rolled_back(backend: DbBackend, error: &DbErr) -> bool {
+    is_disconnection(backend, error) || answers(backend, error, |dialect, error| dialect.is_rolled_back(error))
+}
+
+/// Whether an earlier failure makes the database refuse everything until the transaction is rolled back.
+pub(crate) fn is_aborted(backend: DbBackend, error: &DbErr) -> bool {
+    answers(backend, error, |dialect, error| dialect.is_aborted(error))
+}
+
+fn answers(backend: DbBackend, error: &DbErr, ask: impl FnOnce(&dyn Dialect, &dyn DatabaseError) -> bool) -> bool {
+    matches!((of(backend), database_error(error)), (Ok(dialect), Some(error)) if ask(dialect, error))
 }
 
 /// The table that is missing, if that is what the error says.

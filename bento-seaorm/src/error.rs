@@ -1,17 +1,58 @@
-//! What can go wrong between a transaction and the outbox.
+//! What can go wrong between a raised event and its row, and how an error travels through SeaORM's own traits.
 
+use std::fmt;
+use std::sync::Arc;
+
+use bento_core::EventId;
 use bento_core::outbox::Sharding;
-use sea_orm::DbErr;
+use bento_core::unit_of_work::{FlushError, FrameError};
+use sea_orm::{DbBackend, DbErr};
 
-use crate::dialect::UnsupportedBackend;
+use crate::dialect::{self, UnsupportedBackend};
 
-/// What can go wrong between a transaction and the outbox.
+/// A transaction, its flush or its outbox failed. Unless a variant says otherwise nothing was written and nothing is lost.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The database said no.
-    #[error("the database refused a statement")]
+    /// The database refused a statement.
+    #[error(transparent)]
     Database(#[from] DbErr),
+    /// An event could not be serialised into the outbox.
+    #[error(transparent)]
+    Flush(FlushError),
+    /// The transaction may not do this now.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// A nested transaction was begun with options.
+    #[error(
+        "a nested transaction cannot have an isolation level or access mode of its own; set them where the outermost transaction \
+         begins"
+    )]
+    NestedOptions,
+    /// A failure has ended the transaction in the database: a deadlock, a failed statement of PostgreSQL, a lost savepoint.
+    #[error("the database has ended the transaction after a failure; roll it back and run it again")]
+    Aborted {
+        /// What the database said when it did so.
+        source: DbErr,
+    },
+    /// The connection broke before the commit.
+    #[error(
+        "the database connection was lost before the commit; nothing was written and collected events are back with their \
+         aggregates, so run the transaction again"
+    )]
+    ConnectionLost {
+        /// What the driver said.
+        source: DbErr,
+    },
+    /// The connection broke during the commit. The events may be in the outbox.
+    #[error(
+        "the database connection was lost during the commit, so its outcome is unknown; look whether its rows are there before \
+         running the transaction again"
+    )]
+    CommitUnclear {
+        /// What the driver said.
+        source: DbErr,
+    },
     /// A table of Bento is missing.
     #[error(
         "table `{table}` is missing; run `bento_seaorm::migrate(&db)` or add `bento_seaorm::migration::migrations()` to your migrator"
@@ -51,7 +92,7 @@ pub enum Error {
     #[error("`{column}` of event {event_id} has more than the {limit} characters that its column holds; shorten it")]
     TooLong {
         /// The event.
-        event_id: bento_core::EventId,
+        event_id: EventId,
         /// The column.
         column: &'static str,
         /// How much fits.
@@ -59,12 +100,140 @@ pub enum Error {
     },
 }
 
+/// Bento's error inside one that came through SeaORM's traits, which can only return [`DbErr`].
+///
+/// A generic `fn place<C: TransactionTrait>(db: &C)` commits through `TransactionSession`; when Bento refuses, its reason is
+/// found here:
+///
+/// ```
+/// # use bento_seaorm::{Error, bento_error};
+/// # use sea_orm::DbErr;
+/// fn is_refused(error: &DbErr) -> bool {
+///     matches!(bento_error(error), Some(Error::Frame(_)))
+/// }
+/// ```
+pub fn bento_error(error: &DbErr) -> Option<&Error> {
+    match error {
+        DbErr::TryIntoErr { source, .. } => source.downcast_ref(),
+        _ => None,
+    }
+}
+
 impl Error {
-    /// The error behind a failed statement, recognising a missing table.
-    pub(crate) fn from_statement(backend: sea_orm::DbBackend, source: DbErr) -> Self {
-        match crate::dialect::missing_table(backend, &source) {
-            Some(table) => Self::NotMigrated { table, source },
-            None => Self::Database(source),
+    /// The error behind a statement of ours that failed before the commit.
+    pub(crate) fn from_statement(backend: DbBackend, source: DbErr) -> Self {
+        if let Some(table) = dialect::missing_table(backend, &source) {
+            Self::NotMigrated { table, source }
+        } else if dialect::is_disconnection(backend, &source) {
+            Self::ConnectionLost { source }
+        } else if dialect::is_aborted(backend, &source) {
+            Self::Aborted { source }
+        } else {
+            Self::Database(source)
+        }
+    }
+
+    /// The error behind a commit that failed.
+    pub(crate) fn from_commit(backend: DbBackend, source: DbErr) -> Self {
+        if dialect::is_disconnection(backend, &source) {
+            Self::CommitUnclear { source }
+        } else {
+            Self::Database(source)
+        }
+    }
+
+    /// What the driver said, if the database was asked.
+    pub(crate) fn database_source(&self) -> Option<&DbErr> {
+        match self {
+            Self::Database(source)
+            | Self::NotMigrated { source, .. }
+            | Self::Aborted { source }
+            | Self::ConnectionLost { source }
+            | Self::CommitUnclear { source } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl From<FlushError> for Error {
+    fn from(error: FlushError) -> Self {
+        match error {
+            FlushError::Frame(frame) => Self::Frame(frame),
+            other => Self::Flush(other),
+        }
+    }
+}
+
+impl From<Error> for DbErr {
+    /// Keeps the error inside, for [`bento_error`].
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Database(error) => error,
+            other => carry(other),
+        }
+    }
+}
+
+/// `DbErr` has one variant that keeps a typed source; it reads "Error converting `events` into `outbox rows`: …".
+fn carry(error: Error) -> DbErr {
+    DbErr::TryIntoErr { from: "events", into: "outbox rows", source: Arc::new(error) }
+}
+
+/// A closure given to `transaction` failed, or the transaction around it.
+#[derive(Debug)]
+pub enum TransactionError<E> {
+    /// Beginning, flushing or committing failed.
+    Connection(Error),
+    /// The closure returned an error; the transaction is rolled back.
+    Transaction(E),
+}
+
+impl<E: fmt::Display> fmt::Display for TransactionError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connection(error) => error.fmt(f),
+            Self::Transaction(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: std::error::Error + 'static> std::error::Error for TransactionError<E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Connection(error) => error.source(),
+            Self::Transaction(error) => error.source(),
+        }
+    }
+}
+
+impl<E> From<Error> for TransactionError<E> {
+    fn from(error: Error) -> Self {
+        Self::Connection(error)
+    }
+}
+
+impl<E> From<TransactionError<E>> for sea_orm::TransactionError<E> {
+    fn from(error: TransactionError<E>) -> Self {
+        match error {
+            TransactionError::Connection(error) => Self::Connection(error.into()),
+            TransactionError::Transaction(error) => Self::Transaction(error),
+        }
+    }
+}
+
+impl From<TransactionError<DbErr>> for DbErr {
+    fn from(error: TransactionError<DbErr>) -> Self {
+        match error {
+            TransactionError::Connection(error) => error.into(),
+            TransactionError::Transaction(error) => error,
+        }
+    }
+}
+
+impl From<TransactionError<Error>> for Error {
+    fn from(error: TransactionError<Error>) -> Self {
+        match error {
+            TransactionError::Connection(error) | TransactionError::Transaction(error) => error,
         }
     }
 }

@@ -1,6 +1,13 @@
-//! Bento on SeaORM.
+//! Bento on SeaORM: use SeaORM as always, and every event raised inside a transaction is in the outbox when that transaction
+//! commits, and nowhere if it does not.
+//!
+//! * [`OutboxConnection`] wraps a `DatabaseConnection`, [`OutboxTransaction`] a `DatabaseTransaction`. Both implement SeaORM's
+//!   own traits, so entities, `ActiveModelEx`, loaders and raw SQL keep working.
+//! * [`migrate`] creates the tables; [`migration::migrations`] gives them to your own migrator.
+//! * [`Error`] says why a transaction was refused; through SeaORM's traits it travels inside `DbErr`, see [`bento_error`].
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod connection;
 mod dialect;
 mod entity;
 mod error;
@@ -9,8 +16,11 @@ mod outbox;
 pub mod tables;
 #[cfg(test)]
 mod test_database;
+pub mod transaction;
 
+pub use self::connection::{OutboxConnection, OutboxConnectionBuilder};
 pub use self::dialect::UnsupportedBackend;
-pub use self::error::Error;
+pub use self::error::{Error, TransactionError, bento_error};
 pub use self::migration::{migrate, migrate_with};
 pub use self::tables::{TablePrefix, Tables};
+pub use self::transaction::OutboxTransaction;

@@ -23,7 +23,6 @@ use self::physical::{Physical, Savepoint};
 use crate::connection::Settings;
 use crate::error::{Error, TransactionError};
 
-pub(crate) mod backend;
 mod closure;
 mod commit;
 mod physical;
@@ -59,7 +58,7 @@ pub struct OutboxTransaction {
 }
 
 impl OutboxTransaction {
-    /// Takes over a transaction that was begun elsewhere, for the tables `bento_…` and 16 shards;
+    /// Takes over a transaction that was begun elsewhere, for the tables `bento_…`;
     /// [`OutboxConnection::adopt`](crate::OutboxConnection::adopt) knows other settings, wakes the relay, and reads the division
     /// of the outbox only once. Give the outermost transaction: only its commit decides about the events.
     pub fn adopt(transaction: DatabaseTransaction) -> Self {
@@ -69,7 +68,12 @@ impl OutboxTransaction {
     pub(crate) fn open(transaction: DatabaseTransaction, settings: Arc<Settings>) -> Self {
         let (unit_of_work, frame) = UnitOfWork::open();
         unit_of_work.set_owner(settings.owner());
-        Self { physical: Arc::new(Physical::new(transaction, unit_of_work, settings)), frame, savepoint: None, is_over: false }
+        Self {
+            physical: Arc::new(Physical::new(transaction, unit_of_work, settings)),
+            frame,
+            savepoint: None,
+            is_over: false,
+        }
     }
 
     /// Runs `future` in the scope of this transaction: what it raises belongs to the innermost open nested transaction.
@@ -152,7 +156,7 @@ impl OutboxTransaction {
     /// Rolls back, together with what is nested in it. Collected events are back with their aggregates.
     ///
     /// # Errors
-    /// [`Error::Db`]; it is rolled back nevertheless when the connection is given back.
+    /// [`Error::Database`]; it is rolled back nevertheless when the connection is given back.
     pub async fn rollback(self) -> Result<(), Error> {
         commit::rollback(self).await
     }

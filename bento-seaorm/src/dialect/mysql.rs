@@ -77,6 +77,14 @@ impl Dialect for MySql {
     fn is_transient(&self, error: &dyn DatabaseError) -> bool {
         error.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|error| TRANSIENT.contains(&error.number()))
     }
+
+    fn is_disconnection(&self, error: &dyn DatabaseError) -> bool {
+        error.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|error| DISCONNECTED.contains(&error.number()))
+    }
+
+    fn is_rolled_back(&self, error: &dyn DatabaseError) -> bool {
+        error.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|error| ROLLED_BACK.contains(&error.number()))
+    }
 }
 
 fn check_lengths(event: &Envelope) -> Result<(), Error> {
@@ -95,6 +103,11 @@ fn check_lengths(event: &Envelope) -> Result<(), Error> {
         None => Ok(()),
     }
 }
+
+/// `ER_LOCK_DEADLOCK`, `ER_LOCK_TABLE_FULL`, and MariaDB's `ER_CHECKREAD`: InnoDB rolls the whole transaction back.
+const ROLLED_BACK: [u16; 3] = [1213, 1206, 1020];
+/// `ER_SERVER_SHUTDOWN`, `ER_CONNECTION_KILLED`.
+const DISCONNECTED: [u16; 2] = [1053, 1927];
 
 const TABLE_OPTIONS: &str = "ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
 

@@ -5,7 +5,7 @@ use sea_orm::sea_query::ArrayType;
 use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::{DbBackend, Statement, Value};
 
-use super::{Dialect, InsertLimits, row_values};
+use super::{Dialect, InsertLimits, Look, row_values};
 use crate::entity::written_columns;
 use crate::tables::Tables;
 
@@ -17,6 +17,11 @@ const VALUES_UP_TO: usize = 4;
 
 /// What stands for NULL in an array of sequences: sqlx's arrays hold no NULLs through SeaORM.
 const NO_SEQUENCE: i64 = i64::MIN;
+
+/// `admin_shutdown`, `crash_shutdown`, `idle_session_timeout`, `idle_in_transaction_session_timeout`.
+const DISCONNECTED: [&str; 4] = ["57P01", "57P02", "57P05", "25P03"];
+/// `in_failed_sql_transaction`.
+const IN_FAILED_TRANSACTION: &str = "25P02";
 
 impl Dialect for Postgres {
     fn backend(&self) -> DbBackend {
@@ -76,6 +81,19 @@ impl Dialect for Postgres {
     /// Serialisation failure, deadlock, lock not available.
     fn is_transient(&self, error: &dyn DatabaseError) -> bool {
         matches!(error.code().as_deref(), Some("40001" | "40P01" | "55P03"))
+    }
+
+    fn is_disconnection(&self, error: &dyn DatabaseError) -> bool {
+        error.code().is_some_and(|code| DISCONNECTED.contains(&code.as_ref()))
+    }
+
+    fn is_aborted(&self, error: &dyn DatabaseError) -> bool {
+        error.code().is_some_and(|code| code == IN_FAILED_TRANSACTION)
+    }
+
+    /// It answers the COMMIT of an aborted transaction with ROLLBACK, and that is no error to the driver.
+    fn look(&self) -> Look {
+        Look::BeforeCommit("SELECT 1")
     }
 }
 

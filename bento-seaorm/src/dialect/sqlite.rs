@@ -4,7 +4,7 @@ use bento_core::outbox::OutboxEntry;
 use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::{DbBackend, Statement};
 
-use super::{Dialect, InsertLimits, NoValue, row_values};
+use super::{Dialect, InsertLimits, Look, NoValue, row_values};
 use crate::tables::Tables;
 
 #[derive(Debug)]
@@ -63,6 +63,13 @@ impl Dialect for Sqlite {
     fn is_transient(&self, error: &dyn DatabaseError) -> bool {
         let code = error.code().and_then(|code| code.parse::<i32>().ok());
         code.is_some_and(|code| matches!(code & 0xff, 5 | 6))
+    }
+
+    /// It rolls back by itself when it is out of space or memory, or a constraint says `ON CONFLICT ROLLBACK`, and the error
+    /// does not tell. `BEGIN` is refused inside a transaction and harmless; where it succeeds there was none, and now the
+    /// driver has one to roll back.
+    fn look(&self) -> Look {
+        Look::BeforeNext("BEGIN")
     }
 }
 

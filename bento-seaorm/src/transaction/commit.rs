@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bento_core::unit_of_work::{FrameError, FrameId, UnitOfWork};
+use sea_orm::ConnectionTrait;
 
 use super::OutboxTransaction;
 use super::physical::Savepoint;
@@ -57,12 +58,16 @@ async fn commit_prepared(transaction: OutboxTransaction) -> Result<(), Error> {
     let physical = transaction.close();
     let ending = Ending { unit_of_work: physical.unit_of_work().clone(), frame };
     let settings = Arc::clone(physical.settings());
-    let shards = physical.shards();
+    let written = physical.written();
     let physical = Arc::into_inner(physical).ok_or(FrameError::ChildOpen)?;
-    physical.into_database().commit().await.map_err(Error::from_commit)?;
+    let database = physical.into_database();
+    let backend = database.get_database_backend();
+    database.commit().await.map_err(|error| Error::from_commit(backend, error))?;
     ending.unit_of_work.committed();
-    settings.writer.confirm();
-    settings.wake(&shards);
+    if let Some((sharding, shards)) = written {
+        settings.writer.confirm(sharding);
+        settings.wake(&shards);
+    }
     Ok(())
 }
 

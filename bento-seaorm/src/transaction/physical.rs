@@ -7,12 +7,12 @@ use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bento_core::outbox::ShardId;
+use bento_core::outbox::{ShardId, Sharding};
 use bento_core::unit_of_work::{FrameError, FrameId, Opener, UnitOfWork};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr};
 
-use super::backend;
 use crate::connection::Settings;
+use crate::dialect::{self, Look};
 use crate::error::Error;
 
 /// A savepoint of ours, by the number in its name. A later one has a greater number.
@@ -44,6 +44,8 @@ struct Health {
     abandoned: Vec<Savepoint>,
     /// Shards that have new rows.
     shards: Vec<ShardId>,
+    /// How the outbox is divided, once something was written.
+    sharding: Option<Sharding>,
     /// Whether any statement failed.
     failed: bool,
     /// Whether a failure since the last look may have ended the transaction.
@@ -73,9 +75,10 @@ impl Physical {
         self.database
     }
 
-    /// The shards that have new rows.
-    pub(super) fn shards(&self) -> Vec<ShardId> {
-        self.health().shards.clone()
+    /// What was written: how the outbox is divided, and which shards have new rows.
+    pub(super) fn written(&self) -> Option<(Sharding, Vec<ShardId>)> {
+        let health = self.health();
+        health.sharding.map(|sharding| (sharding, health.shards.clone()))
     }
 
     /// Waits until `frame` may run a statement: what was abandoned before it is rolled back first.
@@ -98,7 +101,7 @@ impl Physical {
     /// Notes a failed statement, and names it.
     fn failure(&self, error: DbErr) -> Error {
         self.note_failure(Some(&error));
-        Error::Db(error)
+        Error::Database(error)
     }
 
     /// Notes that a statement failed, or was cancelled.
@@ -112,17 +115,13 @@ impl Physical {
         let mut health = self.health();
         health.failed = true;
         health.uncertain = true;
-        if let Some(error) = error.filter(|error| backend::ends_transaction(error)) {
+        if let Some(error) = error.filter(|error| dialect::is_rolled_back(self.backend(), error)) {
             health.ended_by.get_or_insert_with(|| error.clone());
         }
     }
 
     /// Opens a savepoint and its frame on top.
-    pub(super) async fn open_savepoint(
-        &self,
-        parent: FrameId,
-        opener: Opener,
-    ) -> Result<(FrameId, Savepoint), Error> {
+    pub(super) async fn open_savepoint(&self, parent: FrameId, opener: Opener) -> Result<(FrameId, Savepoint), Error> {
         let _turn = self.turn.lock().await;
         self.settle(parent).await?;
         let savepoint = self.health().next_savepoint();
@@ -149,7 +148,9 @@ impl Physical {
     /// Discards a frame, unless it has ended. Its savepoint is rolled back before the next statement.
     pub(super) fn abandon(&self, frame: FrameId, savepoint: Option<Savepoint>) {
         let mut health = self.health();
-        if self.unit_of_work.discard(frame) && let Some(savepoint) = savepoint {
+        if self.unit_of_work.discard(frame)
+            && let Some(savepoint) = savepoint
+        {
             // Rolling back to a savepoint ends those that were opened after it.
             health.abandoned.retain(|later| *later < savepoint);
             health.abandoned.push(savepoint);
@@ -170,8 +171,7 @@ impl Physical {
         self.unit_of_work.check_mergeable(frame)?;
         let failed = self.health().failed;
         if failed && self.unit_of_work.has_events() {
-            // PostgreSQL answers the COMMIT of an aborted transaction without an error, as if nothing were lost.
-            backend::check_alive(&self.database).await.map_err(Error::before_commit)?;
+            self.look_before_commit().await?;
         }
         while !self.unit_of_work.seal(frame)? {
             self.write_unflushed(frame).await?;
@@ -184,13 +184,7 @@ impl Physical {
         if !self.unit_of_work.has_unflushed() {
             return Ok(());
         }
-        self.write(frame).await.map_err(|error| match error {
-            Error::Db(source) => {
-                self.note_outcome(Some(&source));
-                Error::before_commit(source)
-            }
-            other => other,
-        })
+        self.write(frame).await.inspect_err(|error| self.note_outcome(error.database_source()))
     }
 
     async fn write(&self, frame: FrameId) -> Result<(), Error> {
@@ -201,7 +195,9 @@ impl Physical {
         let shards: Vec<ShardId> = entries.iter().map(|entry| entry.shard).collect();
         writer.write(&self.database, entries).await?;
         flush.done();
-        self.health().add_shards(shards);
+        let mut health = self.health();
+        health.sharding = Some(sharding);
+        health.add_shards(shards);
         Ok(())
     }
 
@@ -231,13 +227,26 @@ impl Physical {
         if !self.health().uncertain {
             return Ok(());
         }
-        let ended = backend::has_ended(&self.database).await;
+        let ended_by = match dialect::of(self.backend())?.look() {
+            Look::BeforeNext(sql) => self.database.execute_unprepared(sql).await.is_ok().then(rolled_back_silently),
+            Look::BeforeCommit(_) | Look::Needless => None,
+        };
         let mut health = self.health();
         health.uncertain = false;
-        if let Some(error) = ended {
-            health.ended_by.get_or_insert(error);
+        health.ended_by = health.ended_by.take().or(ended_by);
+        Ok(())
+    }
+
+    async fn look_before_commit(&self) -> Result<(), Error> {
+        if let Look::BeforeCommit(sql) = dialect::of(self.backend())?.look() {
+            let looked = self.database.execute_unprepared(sql).await;
+            looked.map_err(|error| Error::from_statement(self.backend(), error))?;
         }
         Ok(())
+    }
+
+    fn backend(&self) -> DbBackend {
+        self.database.get_database_backend()
     }
 
     fn check_open(&self, frame: FrameId) -> Result<(), Error> {
@@ -267,6 +276,10 @@ impl Health {
         self.shards.sort_unstable();
         self.shards.dedup();
     }
+}
+
+fn rolled_back_silently() -> DbErr {
+    DbErr::Custom("the database rolled the transaction back when a statement failed".to_owned())
 }
 
 /// A statement whose answer has not come: dropped like this, nobody knows what it did.
