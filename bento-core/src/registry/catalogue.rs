@@ -234,16 +234,23 @@ fn markdown_event(f: &mut fmt::Formatter<'_>, event: &CatalogueEvent) -> fmt::Re
     if let Some(topic) = event.topic {
         writeln!(f, "Topic `{topic}`.\n")?;
     }
-    writeln!(f, "| field | type | |\n|---|---|---|")?;
-    for field in &event.fields {
-        let docs = field.docs.split_whitespace().collect::<Vec<_>>().join(" ");
-        writeln!(f, "| `{}` | `{}` | {} |", cell(field.name), cell(field.rust_type), cell(&docs))?;
-    }
-    f.write_char('\n')?;
+    markdown_fields(f, &event.fields)?;
     for step in &event.versions {
         writeln!(f, "- v{}: {}", step.version, step.changes.join(", "))?;
     }
     if event.versions.is_empty() { Ok(()) } else { f.write_char('\n') }
+}
+
+fn markdown_fields(f: &mut fmt::Formatter<'_>, fields: &[CatalogueField]) -> fmt::Result {
+    if fields.is_empty() {
+        return writeln!(f, "It has no fields.\n");
+    }
+    writeln!(f, "| field | type | |\n|---|---|---|")?;
+    for field in fields {
+        let docs = field.docs.split_whitespace().collect::<Vec<_>>().join(" ");
+        writeln!(f, "| `{}` | `{}` | {} |", cell(field.name), cell(field.rust_type), cell(&docs))?;
+    }
+    f.write_char('\n')
 }
 
 fn paragraph(f: &mut fmt::Formatter<'_>, docs: &str) -> fmt::Result {
