@@ -1,12 +1,12 @@
 //! The connection whose transactions carry an outbox.
 
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bento_core::outbox::{ShardId, Sharding};
+use bento_core::relay::Wake;
 use bento_core::unit_of_work::UnitOfWork;
 use bento_core::{pending, telemetry};
 use sea_orm::{
@@ -37,19 +37,21 @@ pub struct OutboxConnection {
 }
 
 /// What transactions of one connection share.
+#[derive(Debug)]
 pub(crate) struct Settings {
     owner: u64,
     pub(crate) writer: OutboxWriter,
-    wake: Option<Box<dyn Fn(&[ShardId]) + Send + Sync>>,
+    wake: Option<Wake>,
 }
 
 /// Builds an [`OutboxConnection`] that differs from the defaults.
+#[derive(Debug)]
 #[must_use = "call `build`"]
 pub struct OutboxConnectionBuilder {
     inner: DatabaseConnection,
     prefix: TablePrefix,
     sharding: Option<Sharding>,
-    wake: Option<Box<dyn Fn(&[ShardId]) + Send + Sync>>,
+    wake: Option<Wake>,
 }
 
 impl OutboxConnectionBuilder {
@@ -68,8 +70,8 @@ impl OutboxConnectionBuilder {
 
     /// Whom to tell, after a commit, which shards have new events: a relay in this process, which otherwise sees them at its
     /// next poll.
-    pub fn wake(mut self, wake: impl Fn(&[ShardId]) + Send + Sync + 'static) -> Self {
-        self.wake = Some(Box::new(wake));
+    pub fn wake(mut self, wake: impl Into<Wake>) -> Self {
+        self.wake = Some(wake.into());
         self
     }
 
@@ -224,7 +226,7 @@ impl OutboxConnection {
 }
 
 impl Settings {
-    fn new(tables: Tables, sharding: Option<Sharding>, wake: Option<Box<dyn Fn(&[ShardId]) + Send + Sync>>) -> Self {
+    fn new(tables: Tables, sharding: Option<Sharding>, wake: Option<Wake>) -> Self {
         static OWNERS: AtomicU64 = AtomicU64::new(0);
         let owner = OWNERS.fetch_add(1, Ordering::Relaxed);
         Self { owner, writer: OutboxWriter::new(tables, sharding), wake }
@@ -237,8 +239,8 @@ impl Settings {
 
     /// Says which shards have new events.
     pub(crate) fn wake(&self, shards: &[ShardId]) {
-        if let Some(wake) = self.wake.as_ref().filter(|_| !shards.is_empty()) {
-            wake(shards);
+        if let Some(wake) = &self.wake {
+            wake.wake(shards);
         }
     }
 }
@@ -246,21 +248,5 @@ impl Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self::new(Tables::default(), None, None)
-    }
-}
-
-impl fmt::Debug for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings").field("writer", &self.writer).field("wakes", &self.wake.is_some()).finish()
-    }
-}
-
-impl fmt::Debug for OutboxConnectionBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OutboxConnectionBuilder")
-            .field("prefix", &self.prefix)
-            .field("sharding", &self.sharding)
-            .field("wakes", &self.wake.is_some())
-            .finish_non_exhaustive()
     }
 }

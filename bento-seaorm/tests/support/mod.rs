@@ -1,0 +1,168 @@
+//! A migrated database of its own for every test, on each back end.
+
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt as _;
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend};
+use uuid::Uuid;
+
+/// A database that exists for one test. It is dropped at the end, also when the test fails.
+pub struct TestDatabase {
+    /// Up to five connections to it.
+    pub db: DatabaseConnection,
+    backend: DbBackend,
+    url: String,
+}
+
+impl TestDatabase {
+    /// Which back end it is on.
+    pub fn backend(&self) -> DbBackend {
+        self.backend
+    }
+
+    /// Whether it is on PostgreSQL, MySQL, SQLite: what the test expects may differ.
+    pub fn is(&self, backend: DbBackend) -> bool {
+        self.backend == backend
+    }
+
+    /// Another pool, of so many connections.
+    pub async fn connect(&self, connections: u32) -> DatabaseConnection {
+        connect(&self.url, connections).await
+    }
+
+    /// The number in the first column of the first row.
+    pub async fn number(&self, sql: &str) -> i64 {
+        let statement = sea_orm::Statement::from_string(self.backend, sql);
+        let row = self.db.query_one_raw(statement).await.unwrap().expect("a row");
+        row.try_get_by_index(0).unwrap()
+    }
+
+    /// What the outbox holds, in the order of positions.
+    pub async fn outbox(&self) -> Vec<OutboxRow> {
+        let sql = "SELECT event_id, event_type, aggregate_type, aggregate_id, tenant_id, payload, headers, shard \
+                   FROM bento_outbox ORDER BY position";
+        let rows = self.db.query_all_raw(sea_orm::Statement::from_string(self.backend, sql)).await.unwrap();
+        rows.iter().map(OutboxRow::read).collect()
+    }
+
+    /// The schemas of what the outbox holds, in the order of positions.
+    pub async fn schemas(&self) -> Vec<String> {
+        self.outbox().await.into_iter().map(|row| row.event_type).collect()
+    }
+}
+
+/// A row of the outbox, as far as tests look at it.
+#[derive(Debug, PartialEq)]
+pub struct OutboxRow {
+    pub event_id: Uuid,
+    pub event_type: String,
+    pub aggregate_type: String,
+    pub aggregate_id: String,
+    pub tenant_id: Option<String>,
+    pub payload: String,
+    pub headers: String,
+    pub shard: i32,
+}
+
+impl OutboxRow {
+    fn read(row: &sea_orm::QueryResult) -> Self {
+        let text = |bytes: Option<Vec<u8>>| String::from_utf8(bytes.unwrap_or_default()).unwrap();
+        Self {
+            event_id: row.try_get("", "event_id").unwrap(),
+            event_type: row.try_get("", "event_type").unwrap(),
+            aggregate_type: row.try_get("", "aggregate_type").unwrap(),
+            aggregate_id: row.try_get("", "aggregate_id").unwrap(),
+            tenant_id: row.try_get("", "tenant_id").unwrap(),
+            payload: text(row.try_get("", "payload").unwrap()),
+            headers: text(row.try_get("", "headers").unwrap()),
+            shard: row.try_get("", "shard").unwrap(),
+        }
+    }
+}
+
+/// Runs a test in a database of its own, with Bento's tables; without a server it says so and returns.
+pub async fn in_database(backend: DbBackend, test: impl AsyncFnOnce(&TestDatabase)) {
+    in_empty_database(backend, async |database| {
+        bento_seaorm::migrate(&database.db).await.unwrap();
+        test(database).await;
+    })
+    .await;
+}
+
+/// Runs a test in a database of its own, without any table; without a server it says so and returns.
+#[allow(clippy::print_stderr, reason = "a skipped test says so")]
+pub async fn in_empty_database(backend: DbBackend, test: impl AsyncFnOnce(&TestDatabase)) {
+    let name = format!("bento_test_{}", Uuid::now_v7().simple());
+    match backend {
+        DbBackend::Sqlite => in_file(&name, test).await,
+        DbBackend::Postgres => on_server("BENTO_TEST_POSTGRES_URL", &name, " WITH (FORCE)", test).await,
+        DbBackend::MySql => on_server("BENTO_TEST_MYSQL_URL", &name, "", test).await,
+        other => panic!("no test database for {other:?}"),
+    }
+}
+
+async fn in_file(name: &str, test: impl AsyncFnOnce(&TestDatabase)) {
+    let directory = std::env::temp_dir().join(name);
+    std::fs::create_dir(&directory).unwrap();
+    let url = format!("sqlite://{}?mode=rwc", directory.join("test.db").display());
+    let db = connect(&url, 5).await;
+    db.execute_unprepared("PRAGMA journal_mode = WAL").await.unwrap();
+    let outcome = run(TestDatabase { db, backend: DbBackend::Sqlite, url }, test).await;
+    std::fs::remove_dir_all(&directory).unwrap();
+    outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+}
+
+#[allow(clippy::print_stderr, reason = "a skipped test says so")]
+async fn on_server(variable: &str, name: &str, force: &str, test: impl AsyncFnOnce(&TestDatabase)) {
+    let Ok(server) = std::env::var(variable) else {
+        eprintln!("skipped: {variable} is not set");
+        return;
+    };
+    let admin = connect(&server, 1).await;
+    admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
+    let (address, _) = server.rsplit_once('/').expect("the URL names a database or ends with `/`");
+    let url = format!("{address}/{name}");
+    let database = TestDatabase { db: connect(&url, 5).await, backend: admin.get_database_backend(), url };
+    let outcome = run(database, test).await;
+    admin.execute_unprepared(&format!("DROP DATABASE {name}{force}")).await.unwrap();
+    outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+}
+
+async fn run(database: TestDatabase, test: impl AsyncFnOnce(&TestDatabase)) -> std::thread::Result<()> {
+    let outcome = AssertUnwindSafe(test(&database)).catch_unwind().await;
+    let _ = database.db.close().await;
+    outcome
+}
+
+async fn connect(url: &str, connections: u32) -> DatabaseConnection {
+    let mut options = ConnectOptions::new(url);
+    options.max_connections(connections).sqlx_logging(false);
+    Database::connect(options).await.unwrap()
+}
+
+/// Makes a test of each named `async fn(&TestDatabase)` on each back end, in modules named for them.
+macro_rules! on_every_back_end {
+    ($($rule:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $rule() {
+                $crate::support::in_database(sea_orm::DbBackend::Sqlite, super::$rule).await;
+            })+
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $rule() {
+                $crate::support::in_database(sea_orm::DbBackend::Postgres, super::$rule).await;
+            })+
+        }
+        mod mysql {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $rule() {
+                $crate::support::in_database(sea_orm::DbBackend::MySql, super::$rule).await;
+            })+
+        }
+    };
+}
+pub(crate) use on_every_back_end;
