@@ -1,0 +1,215 @@
+//! The conformance suite for the relay's seam to a database: every [`RelayStore`] runs it and behaves the same.
+//!
+//! Each rule is a public function named for it, in the module of its subject. A store implements [`StoreHarness`] for its tests
+//! and lets [`relay_store_conformance!`](crate::relay_store_conformance) make one `#[tokio::test]` of each rule:
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use bento_core::outbox::{OutboxEntry, Sharding};
+//! # use bento_core::relay::{ManualClock, MemoryStore, Staged};
+//! use bento_testkit::store::StoreHarness;
+//!
+//! struct Memory(MemoryStore, ManualClock);
+//!
+//! impl StoreHarness for Memory {
+//!     type Store = MemoryStore;
+//!     type Staged = Staged;
+//!
+//!     async fn store(&self, sharding: Sharding) -> MemoryStore {
+//!         self.0.configured_for(sharding)
+//!     }
+//!
+//!     async fn append(&self, entries: Vec<OutboxEntry>) {
+//!         self.0.append(entries);
+//!     }
+//!
+//!     async fn stage(&self, entries: Vec<OutboxEntry>) -> Option<Staged> {
+//!         Some(self.0.stage(entries))
+//!     }
+//!
+//!     async fn commit(&self, staged: Staged) {
+//!         staged.commit();
+//!     }
+//!
+//!     async fn pass(&self, time: Duration) {
+//!         self.1.advance(time);
+//!     }
+//! }
+//!
+//! async fn memory() -> Option<Memory> {
+//!     let (store, clock) = MemoryStore::with_manual_clock(Sharding::default());
+//!     Some(Memory(store, clock))
+//! }
+//!
+//! bento_testkit::relay_store_conformance!(a_store_in_memory, memory());
+//! ```
+
+use std::time::Duration;
+
+use bento_core::dead_letter::DeadLetters;
+use bento_core::inspect::Inspect;
+use bento_core::outbox::{OutboxEntry, Sharding};
+use bento_core::relay::RelayStore;
+
+pub use self::bench::{Bench, event, event_of_tenant, numbers, unordered_event};
+
+mod bench;
+pub mod dead_letters;
+pub mod held;
+pub mod inspection;
+pub mod leases;
+pub mod rows;
+pub mod whole;
+
+/// What the suite needs of a store under test: an empty outbox of its own, made anew for each rule.
+#[expect(async_fn_in_trait, reason = "the rules await them in the test's own task")]
+pub trait StoreHarness {
+    /// The store.
+    type Store: RelayStore + DeadLetters + Inspect;
+    /// A transaction that is still open, see [`stage`](Self::stage).
+    type Staged;
+
+    /// A store for the same outbox, as another process makes it that is configured for `sharding`. The outbox is not opened yet.
+    async fn store(&self, sharding: Sharding) -> Self::Store;
+
+    /// Writes events in one committed transaction, in order, the way applications do: an event id that is supplied and known is
+    /// not written again. The shard is the one that the entry names.
+    async fn append(&self, entries: Vec<OutboxEntry>);
+
+    /// Writes events in a transaction that stays open while others commit after it. `None` if the back end has one writer at a
+    /// time: rules about late commits then have nothing to prove.
+    async fn stage(&self, entries: Vec<OutboxEntry>) -> Option<Self::Staged>;
+
+    /// Commits such a transaction.
+    async fn commit(&self, staged: Self::Staged);
+
+    /// Lets the store's clock go on by at least `time`.
+    async fn pass(&self, time: Duration);
+
+    /// A store on a database without tables. `None` if there is no such thing.
+    async fn unmigrated(&self) -> Option<Self::Store> {
+        None
+    }
+
+    /// A lease or a wait that is short enough to be waited for.
+    fn short(&self) -> Duration {
+        Duration::from_millis(250)
+    }
+}
+
+/// Makes a module with one `#[tokio::test]` for each rule of the suite.
+///
+/// The second argument is a future of `Option<impl StoreHarness>`, evaluated for each rule; `None` skips it, for a server that is
+/// not there. See [`store`](crate::store).
+#[macro_export]
+macro_rules! relay_store_conformance {
+    ($module:ident, $harness:expr) => {
+        mod $module {
+            #[allow(unused_imports)]
+            use super::*;
+
+            $crate::__relay_store_rules! { $harness;
+                leases::a_relay_alone_claims_every_shard
+                leases::a_lease_is_not_claimed_while_it_lasts
+                leases::an_expired_lease_is_taken_over_with_a_higher_epoch
+                leases::a_lost_lease_settles_and_returns_nothing
+                leases::an_expired_lease_that_nobody_took_is_still_held
+                leases::a_heartbeat_renews_every_lease
+                leases::an_advance_renews_its_lease
+                leases::a_newcomer_gets_its_share_of_what_is_idle
+                leases::a_shard_that_is_not_offered_is_not_given_away
+                leases::a_relay_that_does_not_claim_gets_nothing
+                leases::a_released_shard_is_free_at_once
+                leases::a_relay_that_died_counts_for_nothing
+                leases::many_relays_share_within_one_shard
+                leases::a_relay_serves_only_its_lanes
+                leases::no_shard_goes_to_two_relays_that_ask_at_once
+                leases::the_division_is_recorded_and_another_one_refused
+                leases::a_missing_table_is_named
+                rows::rows_come_in_position_order_up_to_the_limit
+                rows::a_row_comes_until_it_is_settled
+                rows::a_shard_returns_only_its_own_rows
+                rows::a_call_for_no_rows_only_settles
+                rows::repeating_a_call_changes_nothing_more
+                rows::settling_what_is_gone_is_no_error
+                rows::a_late_commit_is_neither_lost_nor_settled_with_later_rows
+                rows::an_envelope_comes_back_whole
+                rows::a_known_event_id_is_not_written_again
+                rows::many_rows_are_settled_at_once
+                rows::the_probe_tells_which_shards_have_work
+                held::a_failed_row_waits_by_the_clock_of_the_store
+                held::followers_come_behind_their_head_in_position_order
+                held::a_waiting_head_holds_back_its_followers
+                held::a_confirmed_head_makes_way_for_its_follower
+                held::a_head_that_fails_again_waits_again_with_its_attempts
+                held::streams_that_wait_are_listed_when_asked_for
+                held::events_without_order_wait_alone
+                held::the_next_due_row_is_foretold
+                held::fewer_held_rows_than_asked_for_are_all_there_are
+                held::destinations_hold_independently
+                dead_letters::a_dead_letter_is_kept_whole
+                dead_letters::a_dead_letter_parks_its_aggregate_only
+                dead_letters::a_held_row_can_be_given_up
+                dead_letters::a_replay_comes_first_with_its_id_and_position
+                dead_letters::a_replay_that_did_not_park_says_that_later_ones_may_be_out
+                dead_letters::a_discard_lets_the_followers_go
+                dead_letters::every_dead_letter_that_parks_must_go_first
+                dead_letters::an_event_without_order_parks_nothing
+                dead_letters::replay_and_discard_change_the_revision
+                dead_letters::replay_and_discard_need_the_right_destination
+                dead_letters::dead_letters_are_listed_oldest_first_and_paged
+                dead_letters::dead_letters_are_filtered
+                inspection::events_are_counted_by_status
+                inspection::events_are_counted_by_tenant
+                inspection::the_oldest_pending_event_has_an_age
+                inspection::leases_are_shown
+                whole::a_relay_empties_the_outbox_in_order
+                whole::relays_share_the_work_and_lose_nothing
+            }
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __relay_store_rules {
+    ($harness:expr; $($subject:ident::$rule:ident)*) => {$(
+        #[tokio::test]
+        async fn $rule() {
+            match $harness.await {
+                Some(harness) => $crate::store::$subject::$rule(&harness).await,
+                None => $crate::store::skipped(stringify!($rule)),
+            }
+        }
+    )*};
+}
+
+/// Says that a rule had no store to run on.
+#[doc(hidden)]
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+pub fn skipped(rule: &str) {
+    eprintln!("skipped: {rule} has no server to run on");
+}
+
+#[cfg(test)]
+mod tests {
+    /// A rule that is not in the macro would never run.
+    #[test]
+    fn the_macro_runs_every_rule() {
+        let listed = include_str!("store.rs");
+        let subjects = [
+            ("leases", include_str!("store/leases.rs")),
+            ("rows", include_str!("store/rows.rs")),
+            ("held", include_str!("store/held.rs")),
+            ("dead_letters", include_str!("store/dead_letters.rs")),
+            ("inspection", include_str!("store/inspection.rs")),
+            ("whole", include_str!("store/whole.rs")),
+        ];
+        for (subject, source) in subjects {
+            for rule in source.lines().filter_map(|line| line.strip_prefix("pub async fn ")) {
+                let name = rule.split('<').next().expect("a function has a name");
+                assert!(listed.contains(&format!("{subject}::{name}\n")), "`{subject}::{name}` is not in the macro");
+            }
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Dead letters: what is kept, who is parked, replay and discard.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bento_core::dead_letter::{DeadLetter, DeadLetterQuery, DeadLetters, Replayed};
+use bento_core::publish::Destination;
+use bento_core::relay::RelayStore;
+use bento_core::relay::store::{Advance, Burial, OutboxRow, Settlement};
+
+use super::StoreHarness;
+use super::bench::{
+    Bench, burial, buried, call, default_destination, event, event_of_tenant, failed, follows, held_numbers,
+    held_published, number_of, unordered_event,
+};
+
+/// Everything about a dead letter is kept: the event, where it was, and why it died.
+pub async fn a_dead_letter_is_kept_whole<H: StoreHarness>(harness: &H) {
+    let bench = Bench::new(harness).await;
+    let row = bench.fresh([event("a", 1)]).await.remove(0);
+    let before = chrono::Utc::now();
+    let dead = Burial { attempts: 5, cause: Burial::MAX_ATTEMPTS.into(), ..burial(true) };
+    bench.settle(vec![Settlement::Bury { position: row.position, destination: default_destination(), dead }]).await;
+    let letter = list(&bench, query()).await.remove(0);
+    assert_eq!((&letter.envelope, letter.position, letter.shard), (&row.envelope, row.position, 0));
+    assert_eq!((&*letter.destination, letter.attempts, letter.parks), (Destination::DEFAULT, 5, true));
+    assert_eq!((&*letter.cause, &*letter.error), (Burial::MAX_ATTEMPTS, "refused: no such topic"));
+    let apart = (letter.failed_at - before).abs();
+    assert!(apart < chrono::TimeDelta::minutes(5), "failed at {}, now is {before}", letter.failed_at);
+}
+
+/// A dead letter parks the held rows of its aggregate; other aggregates go on.
+pub async fn a_dead_letter_parks_its_aggregate_only<H: StoreHarness>(harness: &H) {
+    let bench = Bench::new(harness).await;
+    let rows = bench.fresh([event("a", 1), event("a", 2), event("b", 3)]).await;
+    let settled = vec![buried(&rows[0], true), follows(&rows[1]), failed(&rows[2], Duration::ZERO)];
+    let parked = bench.settle(settled).await;
+    assert_eq!((held_numbers(&parked.held), parked.next_due), (vec![3], None));
+    assert_eq!(parked.streams.expect("asked for").len(), 2);
+    let free = bench.settle(vec![held_published(&parked.held[0])]).await;
+    let streams = free.streams.expect("asked for");
+    assert_eq!(streams.iter().map(|stream| &*stream.aggregate_id).collect::<Vec<_>>(), ["a"]);
+    assert_eq!(
+        bench.store.probe(&[0]).await.expect("the store is there"),
+        Vec::<i32>::new(),
+        "a parked row is no work"
+    );
+}
+
+/// A held row that is given up becomes a dead letter; its followers stay.
+pub async fn a_held_row_can_be_given_up<H: StoreHarness>(harness: &H) {
+    let bench = Bench::new(harness).await;
+    let rows = bench.fresh([event("a", 1), event("a", 2)]).await;
+    let held = bench.settle(vec![failed(&rows[0], Duration::ZERO), follows(&rows[1])]).await.held;
+    let given_up = Settlement::HeldBury {
+        position: held[0].row.position,
+        destination: default_destination(),
+        dead: Burial { attempts: 2, ..burial(true) },
+    };
+    assert_eq!(bench.settle(vec![given_up]).await.held, []);
+    let letters = list(&bench, query()).await;
+    assert_eq!((dead_numbers(&letters), letters[0].attempts, &letters[0].envelope), (vec![1], 2, &rows[0].envelope));
+}
+
+/// A replayed dead letter is due at once, before its held followers, as the event it was, with its attempts counted anew.
+pub async fn a_replay_comes_first_with_its_id_and_position<H: StoreHarness>(harness: &H) {
+    let bench = Bench::new(harness).await;
+    let rows = bench.fresh((1..=3).map(|number| event("a", number))).await;
+    bench.settle(vec![buried(&rows[0], true), follows(&rows[1]), follows(&rows[2])]).await;
+    let replayed = replay(&bench, &rows[0]).await;
+    assert_eq!(replayed, Replayed { replayed: true, later_ones_out: false });
+    assert_eq!(list(&bench, query()).await, []);
+    let held = bench.next().await.held;
+    assert_eq!(held_numbers(&held), [1, 2, 3]);
+    assert_eq!((&held[0].row, held[0].attempts), (&rows[0], 0));
+    assert_eq!(replay(&bench, &rows[0]).await, Replayed::default(), "it is no dead letter any more");
+}
+
+/// What did not park its aggregate may come behind its successors, and the replay says so.
+pub async fn a_replay_that_did_not_park_says_that_later_ones_may_be_out<H: StoreHarness>(harness: &H) {
+    let bench = Bench::new(harness).await;
+    let rows = bench.fresh([event("a", 1), event("a", 2)]).await;
+    let free = bench.settle(vec![buried(&rows[0], false), failed(&rows[1], Duration::ZERO)]).await;
+    assert_eq!(held_numbers(&free.held), [2], "nobody is parked");
+    bench.settle(vec![held_published(&free.held[0])]).await;
+    assert_eq!(replay(&bench, &rows[0]).await, Replayed { replayed: true, later_ones_out: true });
+    assert_eq!(held_numbers(&bench.next().await.held), [1]);
+}
+
+/// A discarded dead letter is gone, and its aggregate goes on without it.
+pub async fn a_discard_lets_the_followers_go<H: StoreHarness>(harness: &H) {
+    let bench = Bench::new(harness).await;
+    let rows = bench.fresh([event("a", 1), event("a", 2)]).await;
+    bench.settle(vec![buried(&rows[0], true), follows(&rows[1])]).await;
+    assert!(discard(&bench, &rows[0]).await);
+    assert!(!discard(&bench, &rows[0]).await, "it is gone");
+    let next = bench.next().await;
+    assert_eq!((held_numbers(&next.held), list(&bench, query()).await), (vec![2], vec![]));
+    let free = bench.settle(vec![held_published(&next.held[0])]).await;
+    assert_eq!(free.streams, Some(vec![]));
+}
+
+/// An aggregate with two dead letters goes on when both are gone.
+pub async fn every_dead_letter_that_parks_must_go_first<H: StoreHarness>(harness: &H) {
+    let bench = Bench::new(harness).await;
+    let rows = bench.fresh((1..=3).map(|number| event("a", number))).await;
+    bench.settle(vec![buried(&rows[0], true), buried(&rows[1], true), follows(&rows[2])]).await;
+    discard(&bench, &rows[0]).await;
+    assert_eq!(bench.next().await.held, []);
+    discard(&bench, &rows[1]).await;
+    assert_eq!(held_numbers(&bench.next().await.held), [3]);
+}
+
+/// Events without order park nobody, and their replay is never late.
+pub async fn an_event_without_order_parks_nothing<H: StoreHarness>(harness: &H) {
+    let bench = Bench::new(harness).await;
+    let rows = bench.fresh((1..=2).map(unordered_event)).await;
+    let free = bench.settle(vec![buried(&rows[0], false), failed(&rows[1], Duration::ZERO)]).await;
+    assert_eq!((held_numbers(&free.held), free.streams), (vec![2], Some(vec![])));
+    assert_eq!(replay(&bench, &rows[0]).await, Replayed { replayed: true, later_ones_out: false });
+    assert_eq!(BTreeSet::from_iter(held_numbers(&bench.next().await.held)), BTreeSet::from([1, 2]));
+}
+
+/// An operator's command changes the revision, so that the relay learns of it; one that found nothing need not.
+pub async fn replay_and_discard_change_the_revision<H: StoreHarness>(harness: &H) {
+    let bench = Bench::new(harness).await;
+    let rows = bench.fresh([event("a", 1), event("b", 2)]).await;
+    let mut known = bench.settle(vec![buried(&rows[0], true), buried(&rows[1], true)]).await.revision;
+    for (row, left) in [(&rows[0], 1), (&rows[1], 0)] {
+        discard(&bench, row).await;
+        let told = bench.advance(Advance { revision: Some(known), ..call(bench.lease) }).await;
+        assert_eq!(told.streams.map(|streams| streams.len()), Some(left));
+        assert_ne!(told.revision, known);
+        known = told.revision;
+    }
+    let rows = bench.fresh([event("c", 3)]).await;
+    known = bench.settle(vec![buried(&rows[0], true)]).await.revision;
+    replay(&bench, &rows[0]).await;
+    let told = bench.advance(Advance { revision: Some(known), ..call(bench.lease) }).await;
+    assert_eq!((held_numbers(&told.held), told.streams.is_some()), (vec![3], true));
+}
+
+/// A dead letter belongs to its destination.
+pub async fn replay_and_discard_need_the_right_destination<H: StoreHarness>(harness: &H) {
+    let bench = Bench::new(harness).await;
+    let row = bench.fresh([event("a", 1)]).await.remove(0);
+    bench.settle(vec![buried(&row, true)]).await;
+    let id = row.envelope.event_id;
+    assert_eq!(bench.store.replay(id, "elsewhere").await.expect("the store is there"), Replayed::default());
+    assert!(!bench.store.discard(id, "elsewhere").await.expect("the store is there"));
+    assert!(!bench.store.discard(bento_core::EventId::new(), Destination::DEFAULT).await.expect("the store is there"));
+    assert_eq!(list(&bench, query()).await.len(), 1);
+}
+
+/// The list is ordered by time of failure, then by event, and can be read page by page.
+pub async fn dead_letters_are_listed_oldest_first_and_paged<H: StoreHarness>(harness: &H) {
+    let bench = Bench::new(harness).await;
+    let rows = bench.fresh((1..=5).map(|number| event("a", number))).await;
+    bench.settle(vec![buried(&rows[4], true)]).await;
+    harness.pass(Duration::from_millis(5)).await;
+    bench.settle(rows[..4].iter().map(|row| buried(row, true)).collect()).await;
+    let mut pages = Vec::new();
+    let mut after = None;
+    loop {
+        let mut query = query();
+        (query.limit, query.after) = (2, after);
+        let page = list(&bench, query).await;
+        let Some(last) = page.last() else { break };
+        after = Some((last.failed_at, last.envelope.event_id));
+        pages.push(dead_numbers(&page));
+    }
+    assert_eq!(pages.concat()[0], 5, "the oldest failure is first: {pages:?}");
+    assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 1]);
+    assert_eq!(BTreeSet::from_iter(pages.concat()), (1..=5).collect(), "each once");
+    assert_eq!(list(&bench, query()).await.len(), 5);
+}
+
+/// The list can be narrowed by type, tenant, destination and aggregate.
+pub async fn dead_letters_are_filtered<H: StoreHarness>(harness: &H) {
+    let bench = Bench::new(harness).await;
+    let mut typed = event("b", 2);
+    typed.envelope.event_type = "other.happened".into();
+    let rows = bench.fresh([event("a", 1), typed, event_of_tenant("acme", 3)]).await;
+    let elsewhere =
+        Settlement::Bury { position: rows[0].position, destination: "elsewhere".into(), dead: burial(true) };
+    bench.settle(vec![elsewhere, buried(&rows[1], true), buried(&rows[2], true)]).await;
+    let filtered = |change: fn(&mut DeadLetterQuery)| {
+        let mut query = query();
+        change(&mut query);
+        list(&bench, query)
+    };
+    assert_eq!(dead_numbers(&filtered(|query| query.event_type = Some("other.happened".into())).await), [2]);
+    assert_eq!(dead_numbers(&filtered(|query| query.tenant_id = Some("acme".into())).await), [3]);
+    assert_eq!(dead_numbers(&filtered(|query| query.destination = Some("elsewhere".into())).await), [1]);
+    assert_eq!(dead_numbers(&filtered(|query| query.aggregate = Some(("thing".into(), "b".into()))).await), [2]);
+    assert_eq!(
+        dead_numbers(&filtered(|query| query.aggregate = Some(("thing".into(), "nobody".into()))).await),
+        [0; 0]
+    );
+}
+
+fn query() -> DeadLetterQuery {
+    DeadLetterQuery::default()
+}
+
+async fn list<H: StoreHarness>(bench: &Bench<'_, H>, query: DeadLetterQuery) -> Vec<DeadLetter> {
+    bench.store.list(&query).await.expect("the store is there")
+}
+
+async fn replay<H: StoreHarness>(bench: &Bench<'_, H>, row: &OutboxRow) -> Replayed {
+    bench.store.replay(row.envelope.event_id, Destination::DEFAULT).await.expect("the store is there")
+}
+
+async fn discard<H: StoreHarness>(bench: &Bench<'_, H>, row: &OutboxRow) -> bool {
+    bench.store.discard(row.envelope.event_id, Destination::DEFAULT).await.expect("the store is there")
+}
+
+fn dead_numbers(letters: &[DeadLetter]) -> Vec<u32> {
+    letters.iter().map(|letter| number_of(&letter.envelope)).collect()
+}

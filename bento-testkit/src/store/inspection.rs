@@ -1,0 +1,89 @@
+//! What an operator sees.
+
+use std::time::Duration;
+
+use bento_core::inspect::{Inspect, StatusCounts, TenantCounts};
+use bento_core::relay::RelayStore;
+use bento_core::relay::store::RelayId;
+use chrono::{SubsecRound, TimeDelta, Utc};
+
+use super::StoreHarness;
+use super::bench::{
+    Bench, LONG, beat, buried, division, event, event_of_tenant, failed, follows, heartbeat, open, published,
+};
+
+/// Every event counts once: pending, held, dead, or not at all when it is published.
+pub async fn events_are_counted_by_status<H: StoreHarness>(harness: &H) {
+    let bench = Bench::new(harness).await;
+    assert_eq!(counts(&bench).await, StatusCounts::default());
+    let rows = bench.fresh((1..=5).map(|number| event(&number.to_string(), number))).await;
+    let settled = vec![published(&rows[0]), failed(&rows[1], LONG), follows(&rows[2]), buried(&rows[3], true)];
+    bench.settle(settled).await;
+    let counts = counts(&bench).await;
+    assert_eq!(counts, StatusCounts { pending: 1, held: 2, dead: 1 });
+    assert_eq!(counts.backlog(), 3);
+}
+
+/// The same by tenant, those without one first.
+pub async fn events_are_counted_by_tenant<H: StoreHarness>(harness: &H) {
+    let bench = Bench::new(harness).await;
+    let entries =
+        [event_of_tenant("b", 1), event_of_tenant("a", 2), event("x", 3), event_of_tenant("a", 4), event("y", 5)];
+    let rows = bench.fresh(entries).await;
+    bench.settle(vec![failed(&rows[1], LONG), buried(&rows[4], true)]).await;
+    let of = |tenant: Option<&str>, (pending, held, dead)| TenantCounts {
+        tenant_id: tenant.map(str::to_owned),
+        counts: StatusCounts { pending, held, dead },
+    };
+    let expected = [of(None, (1, 0, 1)), of(Some("a"), (1, 1, 0)), of(Some("b"), (1, 0, 0))];
+    assert_eq!(bench.store.counts_by_tenant().await.expect("the store is there"), expected);
+}
+
+/// The age of the oldest pending event is told by the clock of the store.
+pub async fn the_oldest_pending_event_has_an_age<H: StoreHarness>(harness: &H) {
+    let bench = Bench::new(harness).await;
+    assert_eq!(oldest(&bench).await, None);
+    let mut old = event("a", 1);
+    old.envelope.occurred_at = (Utc::now() - TimeDelta::hours(2)).trunc_subsecs(6);
+    let rows = bench.fresh([event("b", 2), old]).await;
+    let age = oldest(&bench).await.expect("two are pending");
+    let minutes = age.as_secs() / 60;
+    assert!((115..=125).contains(&minutes), "{age:?}");
+    bench.settle(vec![failed(&rows[1], LONG)]).await;
+    assert!(oldest(&bench).await.expect("one is pending") < Duration::from_secs(300), "what is held is not pending");
+    let mut future = event("c", 3);
+    future.envelope.occurred_at = (Utc::now() + TimeDelta::hours(2)).trunc_subsecs(6);
+    bench.settle(vec![published(&rows[0])]).await;
+    bench.append([future]).await;
+    assert_eq!(oldest(&bench).await, Some(Duration::ZERO), "a clock that is ahead makes no negative age");
+}
+
+/// Leases are shown with their owner, epoch and time left.
+pub async fn leases_are_shown<H: StoreHarness>(harness: &H) {
+    let store = open(harness, division(2, 1)).await;
+    let relay = RelayId::new();
+    let leases = beat(&store, heartbeat(relay, LONG)).await.leases;
+    let shown = store.leases().await.expect("the store is there");
+    assert_eq!(shown.iter().map(|state| state.shard).collect::<Vec<_>>(), [0, 1]);
+    for state in &shown {
+        let lease = leases.iter().find(|lease| lease.shard == state.shard).expect("all shards are claimed");
+        assert_eq!((state.owner, state.epoch), (Some(relay), lease.epoch));
+        let left = state.expires_in.expect("it lasts");
+        assert!(left <= LONG && left > LONG / 2, "{left:?}");
+    }
+    beat(&store, heartbeat(relay, harness.short())).await;
+    harness.pass(harness.short() * 2).await;
+    let expired = store.leases().await.expect("the store is there");
+    assert!(expired.iter().all(|state| state.owner == Some(relay) && state.expires_in.is_none()), "{expired:?}");
+    store.release(relay).await.expect("the store is there");
+    let free = store.leases().await.expect("the store is there");
+    assert!(free.iter().all(|state| state.owner.is_none() && state.expires_in.is_none()), "{free:?}");
+}
+
+async fn counts<H: StoreHarness>(bench: &Bench<'_, H>) -> StatusCounts {
+    bench.store.counts().await.expect("the store is there")
+}
+
+async fn oldest<H: StoreHarness>(bench: &Bench<'_, H>) -> Option<Duration> {
+    bench.store.oldest_pending().await.expect("the store is there")
+}
