@@ -4,12 +4,11 @@
 
 pub use std::boxed::Box;
 pub use std::clone::Clone;
-pub use std::convert::Into;
 pub use std::fmt;
+pub use std::ops::FnOnce;
 pub use std::option::Option::{self, None, Some};
-pub use std::primitive::{bool, u8, u32, u64};
+pub use std::primitive::{u8, u32};
 pub use std::result::Result::{self, Err, Ok};
-pub use std::string::String;
 pub use std::sync::Arc;
 pub use std::vec::Vec;
 pub use std::{assert, file, line, module_path, option_env, unreachable};

@@ -1,4 +1,6 @@
-//! Macros of Bento.
+//! The macros of Bento. Use them through `bento_core`, which documents the journey they are part of.
+//!
+//! An expansion names nothing but `<path to bento_core>::__private`, and holds no logic: what it calls is ordinary Rust there.
 
 use proc_macro::TokenStream;
 
@@ -10,13 +12,110 @@ mod domain_event;
 mod keyed;
 mod syntax;
 
-/// Declares a domain event.
+/// Declares a domain event: a fact of the business, in the past tense, with a stable name and a versioned payload.
+///
+/// It stands above the derives. `Serialize` and `Deserialize` are derived unless the struct derives them itself, so a
+/// crate needs no serde of its own; `Debug` is the struct's to derive.
+///
+/// ```
+/// # use bento_core::domain_event;
+/// #[domain_event(schema = "order.created", version = 3, removed("fax", since = 3))]
+/// #[derive(Clone, Debug)]
+/// pub struct OrderCreated {
+///     pub order_id: u64,
+///     pub total: i64,
+///     #[event(since = 2, default = "USD")]
+///     #[event(renamed_from = "curr", since = 3)]
+///     pub currency: String,
+/// }
+/// ```
+///
+/// # Keys
+///
+/// | key | meaning |
+/// |---|---|
+/// | `schema = "order.created"` | the stable name, `lower.dotted_snake` with at least two segments, at most 128 characters |
+/// | `version = 2` | the version of the payload that the struct is, counted from 1 |
+/// | `oldest = 2` | earlier versions are retired: no way from them is demanded, and a stored one is answered `Retired` |
+/// | `upcast_from = OrderCreatedV1` | a step by hand, in `impl UpcastFrom<OrderCreatedV1> for OrderCreated` |
+/// | `superseded` | an earlier version, kept to be upcast from; it cannot be raised |
+/// | `consumes` | this context's own view of an event that another one declares; it cannot be raised, and clashes with nothing |
+/// | `topic = "orders"` | where the event is published, if not under its schema |
+/// | `removed("fax", since = 3)` | a field, by its name in the payload, that is gone since a version; may be repeated |
+/// | `allow(bare_noun)` | silences an advisory lint of the registry: `imperative`, `bare_noun`, `row_change` |
+/// | `crate = path` | where `bento_core` is, if not at `::bento_core` |
+///
+/// # History of a field
+///
+/// | attribute | meaning |
+/// |---|---|
+/// | `#[event(since = 2, default = …)]` | added in version 2; older payloads get the default, any expression of the field's type, or a text for what is made from one |
+/// | `#[event(since = 2)]` | added in version 2 as an `Option`, or with `#[serde(default)]` |
+/// | `#[event(renamed_from = "curr", since = 3)]` | called `curr` in the payloads before version 3 |
+///
+/// Names are those of the payload, so `#[serde(rename)]` and `#[serde(rename_all)]` count. Every step from the oldest
+/// readable version to this one must be covered by field history or by `upcast_from`, which `cargo check` proves.
+/// Within one version removals come first, then renames, then additions. A field that no step touches keeps its bytes.
+///
+/// # What is refused
+///
+/// Enums, unions, tuple structs and generics: a payload is one JSON object of one stable shape. For the same reason a field
+/// has no `#[cfg]`. Two declarations of one schema and version do not link (`cargo build`), except a view that `consumes`.
 #[proc_macro_attribute]
 pub fn domain_event(attribute: TokenStream, item: TokenStream) -> TokenStream {
     domain_event::domain_event(attribute.into(), item.into()).into()
 }
 
-/// Declares an aggregate.
+/// Declares an aggregate: a struct that raises the listed events and keeps them until a transaction collects them.
+///
+/// It stands above the derives and above `#[sea_orm::model]`. The struct has a field of type `PendingEvents`, found by
+/// its type; on a SeaORM model it becomes `#[sea_orm(ignore)]`, beside serde's derives `#[serde(skip)]`.
+///
+/// ```
+/// # use bento_core::{PendingEvents, aggregate, domain_event};
+/// # #[domain_event(schema = "order.created", version = 1)]
+/// # #[derive(Debug)]
+/// # pub struct OrderCreated {}
+/// # #[domain_event(schema = "order.paid", version = 1)]
+/// # #[derive(Debug)]
+/// # pub struct OrderPaid {}
+/// #[aggregate(events(OrderCreated, OrderPaid))]
+/// pub struct Order {
+///     #[aggregate(id)]
+///     number: u64,
+///     events: PendingEvents,
+/// }
+///
+/// let mut order = Order { number: 7, events: PendingEvents::default() };
+/// order.raise(OrderCreated {});
+/// for event in order.take() {
+///     match event {
+///         OrderEvent::OrderCreated(created) => println!("{created:?}"),
+///         OrderEvent::OrderPaid(_) => unreachable!("nobody has paid"),
+///     }
+/// }
+/// ```
+///
+/// # Keys
+///
+/// | key | meaning |
+/// |---|---|
+/// | `events(OrderCreated, OrderPaid)` | the events it raises, by their paths; raising another is a compile error |
+/// | `id = (tenant_id, number)` | the fields of the id, in this order |
+/// | `name = "order"` | the stable name of the aggregate type, `lower_snake`, at most 128 characters |
+/// | `event_enum = OrderEvent` | the name of the enum of its events |
+/// | `crate = path` | where `bento_core` is, if not at `::bento_core` |
+///
+/// The id is what `id = …` names, else the field marked `#[aggregate(id)]`, else the `#[sea_orm(primary_key)]` columns in
+/// their order, else the field named `id`. The name is `name`, else the `#[sea_orm(table_name)]`, else the struct's name in
+/// snake case; a struct called `Model` needs one of the first two. The enum is named after the struct, or after the
+/// aggregate for a `Model`.
+///
+/// # What it adds
+///
+/// With the struct's visibility: the methods `raise`, `raise_with`, `pending`, `take` and `discard`, which need no trait in
+/// scope, and the enum with a variant for each event, exhaustive on purpose. Beside them the trait `Aggregate`, and
+/// `RaisedBy<ThisStruct>` for each event.
 #[proc_macro_attribute]
 pub fn aggregate(attribute: TokenStream, item: TokenStream) -> TokenStream {
     aggregate::aggregate(attribute.into(), item.into()).into()

@@ -66,7 +66,7 @@ fn methods(checked: &Checked) -> TokenStream {
             #vis fn raise_with<E: #private::RaisedBy<Self>>(
                 &mut self,
                 event: E,
-                adjust: impl ::core::ops::FnOnce(&mut #private::Metadata),
+                adjust: impl #private::FnOnce(&mut #private::Metadata),
             ) {
                 #private::Aggregate::raise_with(self, event, adjust);
             }

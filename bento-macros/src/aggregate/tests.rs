@@ -1,1 +1,61 @@
-//! Snapshots of the expansion.
+//! Snapshots of the expansion. `UPDATE_EXPECT=1` writes them anew.
+
+use expect_test::{ExpectFile, expect_file};
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use super::aggregate;
+
+fn check(attribute: TokenStream, item: TokenStream, expected: ExpectFile) {
+    let file = syn::parse2(aggregate(attribute, item)).expect("the expansion parses");
+    expected.assert_eq(&prettyplease::unparse(&file));
+}
+
+#[test]
+fn a_plain_struct() {
+    check(
+        quote!(events(OrderCreated, billing::OrderPaid)),
+        quote! {
+            /// What a customer has asked for.
+            pub struct Order {
+                #[aggregate(id)]
+                number: Uuid,
+                events: PendingEvents,
+            }
+        },
+        expect_file!["snapshots/plain_struct.rs"],
+    );
+}
+
+#[test]
+fn a_serialised_model_with_a_composite_key() {
+    check(
+        quote!(events(LineAdded), crate = framework),
+        quote! {
+            #[sea_orm::model]
+            #[derive(Clone, Debug, DeriveEntityModel, Serialize)]
+            #[sea_orm(table_name = "order_line")]
+            pub struct Model {
+                #[sea_orm(primary_key, auto_increment = false)]
+                pub order_id: i64,
+                #[sea_orm(primary_key, auto_increment = false)]
+                pub number: i32,
+                pub events: PendingEvents,
+            }
+        },
+        expect_file!["snapshots/model.rs"],
+    );
+}
+
+#[test]
+fn a_mistake_leaves_the_item_and_what_others_need_of_it() {
+    check(
+        quote!(events(OrderCreated)),
+        quote! {
+            struct Order {
+                id: Uuid,
+            }
+        },
+        expect_file!["snapshots/mistake.rs"],
+    );
+}

@@ -112,8 +112,8 @@ fn domain_event_impl(event: &Event) -> TokenStream {
         impl #private::DomainEvent for #ident {
             const DESCRIPTOR: &'static #private::EventDescriptor = &#descriptor;
             fn decode_older(version: #private::u32, payload: &[#private::u8]) -> #private::Result<Self, #private::UpcastFault> {
-                const HISTORY: &[#private::Step] = &[#(#steps),*];
-                #private::#decode::<Self>(HISTORY, version, payload)
+                const __BENTO_HISTORY: &[#private::Step] = &[#(#steps),*];
+                #private::#decode::<Self>(__BENTO_HISTORY, version, payload)
             }
         }
     }
@@ -266,6 +266,6 @@ fn declared_twice(event: &Event) -> TokenStream {
     quote! {
         #[cfg(not(test))]
         #[unsafe(export_name = #symbol)]
-        pub static IS_DECLARED_TWICE: #private::u8 = 0;
+        pub static __BENTO_IS_DECLARED_TWICE: #private::u8 = 0;
     }
 }

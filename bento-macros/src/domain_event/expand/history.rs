@@ -80,10 +80,10 @@ fn in_its_own_form(event: &Event, field: &EventField, value: &TokenStream) -> To
     quote! {
         #[derive(#private::serde::Serialize)]
         #serde_crate
-        struct Holder {
+        struct __BentoHolder {
             #(#attrs)*
             #ident: #ty,
         }
-        #private::raw_default_within(&Holder { #ident: #value })
+        #private::raw_default_within(&__BentoHolder { #ident: #value })
     }
 }

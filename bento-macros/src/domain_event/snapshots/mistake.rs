@@ -1,0 +1,32 @@
+::core::compile_error! {
+    "versions count from 1: write `version = 1` for the first"
+}
+#[derive(
+    ::bento_core::__private::serde::Serialize,
+    ::bento_core::__private::serde::Deserialize
+)]
+#[serde(crate = "::bento_core::__private::serde")]
+#[derive(Debug)]
+pub struct OrderCreated {
+    pub order_id: Uuid,
+}
+#[allow(deprecated)]
+const _: () = {
+    impl ::bento_core::__private::DomainEvent for OrderCreated {
+        const DESCRIPTOR: &'static ::bento_core::__private::EventDescriptor = &::bento_core::__private::EventDescriptor {
+            schema: "order.created",
+            version: 0u32,
+            ..::bento_core::__private::FAULTY_EVENT
+        };
+        fn decode_older(
+            _: ::bento_core::__private::u32,
+            _: &[::bento_core::__private::u8],
+        ) -> ::bento_core::__private::Result<
+            Self,
+            ::bento_core::__private::UpcastFault,
+        > {
+            ::bento_core::__private::unreachable!()
+        }
+    }
+    impl ::bento_core::__private::Raisable for OrderCreated {}
+};

@@ -1,0 +1,68 @@
+#[derive(
+    framework::__private::serde::Serialize,
+    framework::__private::serde::Deserialize
+)]
+#[serde(crate = "framework::__private::serde")]
+#[derive(Debug)]
+pub struct OrderCreated {}
+#[allow(deprecated)]
+const _: () = {
+    #[automatically_derived]
+    impl framework::__private::DomainEvent for OrderCreated {
+        const DESCRIPTOR: &'static framework::__private::EventDescriptor = &framework::__private::EventDescriptor {
+            schema: "order.created",
+            version: 2u32,
+            oldest: framework::__private::oldest_through_typed_step::<OrderCreated>(),
+            role: framework::__private::EventRole::Current,
+            rust_name: "OrderCreated",
+            declared: framework::__private::Declaration {
+                module_path: framework::__private::module_path!(),
+                package: framework::__private::or_unknown(
+                    framework::__private::option_env!("CARGO_PKG_NAME"),
+                ),
+                package_version: framework::__private::or_unknown(
+                    framework::__private::option_env!("CARGO_PKG_VERSION"),
+                ),
+                file: framework::__private::file!(),
+                line: framework::__private::line!(),
+            },
+            docs: "",
+            fields: &[],
+            removed: &[],
+            upcast_from: framework::__private::Some(
+                framework::__private::older_descriptor::<OrderCreated>(),
+            ),
+            fingerprint: 3566072774286135069u64,
+            topic: framework::__private::None,
+            allow: &[],
+        };
+        fn decode_older(
+            version: framework::__private::u32,
+            payload: &[framework::__private::u8],
+        ) -> framework::__private::Result<Self, framework::__private::UpcastFault> {
+            const __BENTO_HISTORY: &[framework::__private::Step] = &[];
+            framework::__private::decode_by_typed_step::<
+                Self,
+            >(__BENTO_HISTORY, version, payload)
+        }
+    }
+    #[automatically_derived]
+    impl framework::__private::Raisable for OrderCreated {}
+    #[automatically_derived]
+    impl framework::__private::TypedStep for OrderCreated {
+        type Older = v1::OrderCreated;
+    }
+    const _: () = {
+        framework::__private::check_typed_step::<OrderCreated>();
+        framework::__private::assert!(
+            framework::__private::typed_step_from:: < OrderCreated > () + 1 >= 2u32,
+            "there is no way from version 1 to version 2: say what changed with `#[event(since = 2, …)]` or `removed(\"…\", since = 2)`, upcast by hand with `upcast_from = …`, or retire what is older with `oldest = 2`"
+        );
+    };
+    framework::__private::inventory::submit! {
+        framework::__private::EventRegistration::of:: < OrderCreated > ()
+    }
+    #[cfg(not(test))]
+    #[unsafe(export_name = "bento__event__order__created__v2__is_declared_twice")]
+    pub static __BENTO_IS_DECLARED_TWICE: framework::__private::u8 = 0;
+};

@@ -1,0 +1,151 @@
+//! `#[aggregate]` on a SeaORM model: dense and classic, with one key and with several.
+
+#![allow(missing_docs, missing_debug_implementations, unreachable_pub)]
+
+use bento_core::{Aggregate, domain_event};
+use sea_orm::{ActiveModelTrait, ConnectionTrait, Database, DatabaseConnection, EntityLoaderTrait, EntityTrait, Schema, Set};
+
+#[domain_event(schema = "order.placed", version = 1)]
+#[derive(Debug)]
+pub struct OrderPlaced {
+    pub total: i64,
+}
+
+#[domain_event(schema = "line.added", version = 1)]
+#[derive(Debug)]
+pub struct LineAdded {
+    pub article: String,
+}
+
+mod order {
+    use bento_core::{PendingEvents, aggregate};
+    use sea_orm::entity::prelude::*;
+
+    /// The dense format, with a relation as a field.
+    #[aggregate(events(super::OrderPlaced), name = "order")]
+    #[sea_orm::model]
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "orders")]
+    pub struct Model {
+        #[sea_orm(primary_key)]
+        pub id: i64,
+        pub total: i64,
+        #[sea_orm(has_many)]
+        pub lines: HasMany<super::line::Entity>,
+        #[sea_orm(ignore)]
+        pub events: PendingEvents,
+    }
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+mod line {
+    use bento_core::{PendingEvents, aggregate};
+    use sea_orm::entity::prelude::*;
+
+    /// A composite key, named by the table, and the pending events ignored by the macro.
+    #[aggregate(events(super::LineAdded))]
+    #[sea_orm::model]
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "order_line")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub order_id: i64,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub number: i32,
+        pub article: String,
+        #[sea_orm(belongs_to, from = "order_id", to = "id")]
+        pub order: HasOne<super::order::Entity>,
+        pub events: PendingEvents,
+    }
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+mod classic {
+    use bento_core::{PendingEvents, aggregate};
+    use sea_orm::entity::prelude::*;
+    use serde::{Deserialize, Serialize};
+
+    /// The classic format, serialised.
+    #[aggregate(events(super::OrderPlaced), event_enum = QuoteEvent)]
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, Serialize, Deserialize)]
+    #[sea_orm(table_name = "quote")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub number: String,
+        pub total: i64,
+        pub events: PendingEvents,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+async fn database() -> DatabaseConnection {
+    let db = Database::connect("sqlite::memory:").await.unwrap();
+    let schema = Schema::new(db.get_database_backend());
+    for table in [
+        schema.create_table_from_entity(order::Entity),
+        schema.create_table_from_entity(line::Entity),
+        schema.create_table_from_entity(classic::Entity),
+    ] {
+        db.execute(&table).await.unwrap();
+    }
+    db
+}
+
+#[tokio::test]
+async fn a_dense_model_is_stored_loaded_and_raises() {
+    let db = database().await;
+    let inserted = order::ActiveModel { total: Set(3), ..Default::default() }.insert(&db).await.unwrap();
+    let mut order = order::Entity::find_by_id(inserted.id).one(&db).await.unwrap().unwrap();
+    assert_eq!((order::Model::TYPE, order.aggregate_key().into_text()), ("order", Some(inserted.id.to_string())));
+    order.raise(OrderPlaced { total: order.total });
+    let [order::OrderEvent::OrderPlaced(placed)] = order.take().try_into().unwrap();
+    assert_eq!(placed.total, 3);
+}
+
+#[tokio::test]
+async fn a_model_with_two_key_columns_has_a_composite_id() {
+    let db = database().await;
+    let order = order::ActiveModel { total: Set(3), ..Default::default() }.insert(&db).await.unwrap();
+    let active = line::ActiveModel { order_id: Set(order.id), number: Set(2), article: Set("tea".into()) };
+    let mut line = active.insert(&db).await.unwrap();
+    assert_eq!(line::Model::TYPE, "order_line");
+    let mut other = line.clone();
+    other.number = 3;
+    assert_ne!(line.aggregate_key().into_text(), other.aggregate_key().into_text());
+    line.raise(LineAdded { article: line.article.clone() });
+    let [line::OrderLineEvent::LineAdded(added)] = line.take().try_into().unwrap();
+    assert_eq!(added.article, "tea");
+}
+
+#[tokio::test]
+async fn relations_load_beside_the_pending_events() {
+    let db = database().await;
+    let order = order::ActiveModel { total: Set(3), ..Default::default() }.insert(&db).await.unwrap();
+    let active = line::ActiveModel { order_id: Set(order.id), number: Set(1), article: Set("tea".into()) };
+    active.insert(&db).await.unwrap();
+    let loaded = order::Entity::load().filter_by_id(order.id).with(line::Entity).one(&db).await.unwrap().unwrap();
+    assert_eq!(loaded.lines[0].article, "tea");
+}
+
+#[tokio::test]
+async fn a_classic_model_is_stored_loaded_and_serialised_without_its_events() {
+    let db = database().await;
+    let active = classic::ActiveModel { number: Set("q1".into()), total: Set(3) };
+    let mut quote = active.insert(&db).await.unwrap();
+    quote.raise(OrderPlaced { total: 3 });
+    assert_eq!(serde_json::to_string(&quote).unwrap(), r#"{"number":"q1","total":3}"#);
+    assert_eq!(quote.aggregate_key().into_text().as_deref(), Some("q1"));
+    let [classic::QuoteEvent::OrderPlaced(_)] = quote.take().try_into().unwrap();
+}
+
+#[test]
+fn an_unsaved_model_has_no_id_yet() {
+    let order = order::Model { id: 0, total: 1, events: bento_core::PendingEvents::default() };
+    assert_eq!(order.aggregate_key().into_text(), None);
+}
