@@ -27,6 +27,11 @@ impl TestDatabase {
         self.backend == backend
     }
 
+    /// For a process of its own.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Another pool, of so many connections.
     pub async fn connect(&self, connections: u32) -> DatabaseConnection {
         connect(&self.url, connections).await
