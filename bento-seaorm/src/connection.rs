@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bento_core::outbox::{ShardId, Sharding};
 use bento_core::relay::Wake;
-use bento_core::relay::Wake;
 use bento_core::unit_of_work::UnitOfWork;
 use bento_core::{pending, telemetry};
 use sea_orm::{
