@@ -1,7 +1,6 @@
 //! Payloads as bytes: JSON, written in one pass and read back at whatever version was stored.
 
 use std::error::Error as StdError;
-use std::fmt;
 
 use serde::Serialize;
 
@@ -41,14 +40,16 @@ pub fn decode<E: DomainEvent>(schema: &str, version: u32, payload: &[u8]) -> Res
 /// Why a stored payload could not be read.
 ///
 /// # Handling
-/// * [`UnknownSchema`](Self::UnknownSchema) and [`NewerVersion`](Self::NewerVersion): another binary, or the next release of this one, can read it. Keep the
-///   envelope whole and hand it on.
-/// * [`Retired`](Self::Retired): the declaration gave this version up. Migrate the stored rows, or lower `oldest` and write the upcaster.
+/// * [`UnknownSchema`](Self::UnknownSchema) and [`NewerVersion`](Self::NewerVersion): another binary, or the next
+///   release of this one, can read it. Keep the envelope whole and hand it on.
+/// * [`Retired`](Self::Retired): the declaration gave this version up. Migrate the stored rows, or lower `oldest` and
+///   write the upcaster.
 /// * [`Malformed`](Self::Malformed): no binary of this version can read it. Make it a dead letter.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
     /// Nothing in this binary, or not the type asked for, has this schema.
+    #[error("{}", unknown_schema(schema, *wanted))]
     UnknownSchema {
         /// The schema of the stored payload.
         schema: String,
@@ -56,6 +57,10 @@ pub enum DecodeError {
         wanted: Option<&'static str>,
     },
     /// It was written by a later release than this one.
+    #[error(
+        "`{schema}` version {version} is newer than this binary, which knows version {newest}: \
+         upgrade it, or hand the envelope on as it is"
+    )]
     NewerVersion {
         /// The schema of the stored payload.
         schema: &'static str,
@@ -65,6 +70,10 @@ pub enum DecodeError {
         newest: u32,
     },
     /// The declaration says `oldest = …`, and the payload is older.
+    #[error(
+        "`{schema}` version {version} is retired, the oldest readable one is {oldest}: \
+         migrate what is stored, or lower `oldest` and add the upcaster"
+    )]
     Retired {
         /// The schema of the stored payload.
         schema: &'static str,
@@ -74,6 +83,7 @@ pub enum DecodeError {
         oldest: u32,
     },
     /// The payload is not JSON, does not fit the fields, or its upcaster refused it.
+    #[error("the payload of `{schema}` version {version} does not fit its fields{}", at(path.as_deref()))]
     Malformed {
         /// The schema of the stored payload.
         schema: &'static str,
@@ -86,50 +96,20 @@ pub enum DecodeError {
     },
 }
 
-impl fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UnknownSchema { schema, wanted: Some(wanted) } => {
-                write!(
-                    f,
-                    "the payload is `{schema}`, but the type asked for is `{wanted}`: decode it as the type of its schema"
-                )
-            }
-            Self::UnknownSchema { schema, wanted: None } => {
-                write!(
-                    f,
-                    "no event in this binary has the schema `{schema}`: link the crate that declares it, or hand the envelope on as it is"
-                )
-            }
-            Self::NewerVersion { schema, version, newest } => {
-                write!(
-                    f,
-                    "`{schema}` version {version} is newer than this binary, which knows version {newest}: upgrade it, or hand the envelope on as it is"
-                )
-            }
-            Self::Retired { schema, version, oldest } => {
-                write!(
-                    f,
-                    "`{schema}` version {version} is retired, the oldest readable one is {oldest}: migrate what is stored, or lower `oldest` and add the upcaster"
-                )
-            }
-            Self::Malformed { schema, version, path: Some(path), .. } => {
-                write!(f, "the payload of `{schema}` version {version} does not fit its fields, at `{path}`")
-            }
-            Self::Malformed { schema, version, path: None, .. } => {
-                write!(f, "the payload of `{schema}` version {version} does not fit its fields")
-            }
-        }
+fn unknown_schema(schema: &str, wanted: Option<&str>) -> String {
+    match wanted {
+        Some(wanted) => format!(
+            "the payload is `{schema}`, but the type asked for is `{wanted}`: decode it as the type of its schema"
+        ),
+        None => format!(
+            "no event in this binary has the schema `{schema}`: \
+             link the crate that declares it, or hand the envelope on as it is"
+        ),
     }
 }
 
-impl StdError for DecodeError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match self {
-            Self::Malformed { source, .. } => Some(source.as_ref()),
-            _ => None,
-        }
-    }
+fn at(path: Option<&str>) -> String {
+    path.map(|path| format!(", at `{path}`")).unwrap_or_default()
 }
 
 /// [`decode`] for a payload whose schema is known to be that of `E`.

@@ -48,7 +48,8 @@ pub trait DomainEvent: Serialize + DeserializeOwned + fmt::Debug + Send + Sync +
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be raised",
     label = "not an event that can be raised",
-    note = "only a struct with `#[domain_event]` can be raised, and not one marked `superseded` or `consumes`: raise the current version"
+    note = "only a struct with `#[domain_event]` can be raised, and not one marked `superseded` or `consumes`: \
+            raise the current version"
 )]
 pub trait Raisable: DomainEvent {}
 

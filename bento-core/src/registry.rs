@@ -2,8 +2,8 @@
 //!
 //! Built once from what the macros registered. The order of registration is unspecified, so everything here is sorted.
 //!
-//! A crate that nobody names is not linked and registers nothing: [`Registry::require`] names it, and what is stored can be compared with what this binary
-//! reads through [`Registry::check_stored`].
+//! A crate that nobody names is not linked and registers nothing: [`Registry::require`] names it, and
+//! [`Registry::check_stored`] compares what is stored with what this binary reads.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -100,7 +100,8 @@ impl Registry {
     /// Makes sure that the crate of `E` is linked, by naming it.
     ///
     /// # Errors
-    /// When `E` is named but not registered: the platform did not run the registration (see the documentation of `inventory`).
+    /// When `E` is named but not registered: the platform did not run the registration (see the documentation of
+    /// `inventory`).
     pub fn require<E: DomainEvent>(&self) -> Result<&Self, RegistryErrors> {
         let wanted = event_key(E::DESCRIPTOR);
         if self.events.iter().any(|event| event_key(event.descriptor) == wanted) {
@@ -112,8 +113,9 @@ impl Registry {
 
     /// Reads a stored payload as the type this binary has for its schema.
     ///
-    /// That is the current version; without one the newest superseded version; without one the newest view declared `consumes` (among equals the first by module
-    /// path: where several contexts have a view, each decodes its own with [`codec::decode`]).
+    /// That is the current version; without one the newest superseded version; without one the newest view declared
+    /// `consumes` (among equals the first by module path: where several contexts have a view, each decodes its own with
+    /// [`codec::decode`]).
     ///
     /// # Errors
     /// See [`DecodeError`]: four different answers.
@@ -182,4 +184,9 @@ fn readers(events: &[EventRegistration]) -> BTreeMap<&'static str, EventRegistra
         }
     }
     readers
+}
+
+/// The lines of an error that is about several things.
+fn listed<T: std::fmt::Display>(things: &[T]) -> String {
+    things.iter().map(|thing| format!("\n- {thing}")).collect()
 }

@@ -1,6 +1,7 @@
 //! From an old payload to the current struct: field history compiled by the macro, and hand-written steps.
 //!
-//! Field history works on raw fields: a field that no step touches is neither parsed nor rounded on its way, so a 128-bit integer arrives as it was stored.
+//! Field history works on raw fields: a field that no step touches is neither parsed nor rounded on its way, so a
+//! 128-bit integer arrives as it was stored.
 
 use std::convert::Infallible;
 use std::error::Error as StdError;
@@ -100,7 +101,8 @@ pub struct Addition {
     pub default: fn() -> Result<Box<RawValue>, serde_json::Error>,
 }
 
-/// Why an old payload could not be brought to the current version. Not public API: [`crate::codec`] makes it a `DecodeError`.
+/// Why an old payload could not be brought to the current version. Not public API: [`crate::codec`] makes it a
+/// `DecodeError`.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct UpcastFault {
@@ -181,7 +183,8 @@ pub const fn check_typed_step<E: TypedStep>() {
     assert!(E::Older::VERSION < E::VERSION, "`upcast_from` names no earlier version: it must be older than this one");
     assert!(
         E::DESCRIPTOR.oldest >= E::Older::DESCRIPTOR.oldest,
-        "`oldest` names a version that the type in `upcast_from` has retired: raise `oldest` to that of the earlier version"
+        "`oldest` names a version that the type in `upcast_from` has retired: \
+         raise `oldest` to that of the earlier version"
     );
 }
 

@@ -1,6 +1,6 @@
 //! What `#[aggregate]` makes of a struct.
 
-#![allow(missing_docs, missing_debug_implementations, unreachable_pub)]
+#![allow(missing_docs, missing_debug_implementations, unreachable_pub, clippy::unwrap_used)]
 
 use bento_core::{Aggregate, Metadata, PendingEvents, aggregate, domain_event};
 use serde::{Deserialize, Serialize};

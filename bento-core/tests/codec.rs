@@ -1,6 +1,6 @@
 //! Payloads as bytes: what is refused, and what is passed through.
 
-#![allow(missing_docs, missing_debug_implementations, unreachable_pub)]
+#![allow(missing_docs, missing_debug_implementations, unreachable_pub, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 

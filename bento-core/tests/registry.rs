@@ -1,6 +1,6 @@
 //! What the registry of a sound binary answers.
 
-#![allow(missing_docs, missing_debug_implementations, unreachable_pub)]
+#![allow(missing_docs, missing_debug_implementations, unreachable_pub, clippy::unwrap_used)]
 
 use bento_core::codec::DecodeError;
 use bento_core::registry::{LintName, StoredError, StoredSchema};

@@ -40,7 +40,8 @@ impl Faulty {
     }
 }
 
-/// Walks over the keys of an attribute, of which `known` are understood. After an error it goes on behind the next comma.
+/// Walks over the keys of an attribute, of which `known` are understood. After an error it goes on behind the next
+/// comma.
 pub(crate) fn for_each_key(
     tokens: TokenStream,
     known: &[&str],

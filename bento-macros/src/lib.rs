@@ -1,6 +1,7 @@
 //! The macros of Bento. Use them through `bento_core`, which documents the journey they are part of.
 //!
-//! An expansion names nothing but `<path to bento_core>::__private`, and holds no logic: what it calls is ordinary Rust there.
+//! An expansion names nothing but `<path to bento_core>::__private`, and holds no logic: what it calls is ordinary Rust
+//! there.
 
 use proc_macro::TokenStream;
 
@@ -34,12 +35,12 @@ mod syntax;
 ///
 /// | key | meaning |
 /// |---|---|
-/// | `schema = "order.created"` | the stable name, `lower.dotted_snake` with at least two segments, at most 128 characters |
+/// | `schema = "order.created"` | the stable name, `lower.dotted_snake`: two segments or more, 128 characters at most |
 /// | `version = 2` | the version of the payload that the struct is, counted from 1 |
-/// | `oldest = 2` | earlier versions are retired: no way from them is demanded, and a stored one is answered `Retired` |
+/// | `oldest = 2` | earlier versions are retired: they need no upcaster, and a stored one is answered `Retired` |
 /// | `upcast_from = OrderCreatedV1` | a step by hand, in `impl UpcastFrom<OrderCreatedV1> for OrderCreated` |
 /// | `superseded` | an earlier version, kept to be upcast from; it cannot be raised |
-/// | `consumes` | this context's own view of an event that another one declares; it cannot be raised, and clashes with nothing |
+/// | `consumes` | this context's view of an event that another one declares; it cannot be raised, and never clashes |
 /// | `topic = "orders"` | where the event is published, if not under its schema |
 /// | `removed("fax", since = 3)` | a field, by its name in the payload, that is gone since a version; may be repeated |
 /// | `allow(bare_noun)` | silences an advisory lint of the registry: `imperative`, `bare_noun`, `row_change` |
@@ -49,9 +50,11 @@ mod syntax;
 ///
 /// | attribute | meaning |
 /// |---|---|
-/// | `#[event(since = 2, default = …)]` | added in version 2; older payloads get the default, any expression of the field's type, or a text for what is made from one |
+/// | `#[event(since = 2, default = …)]` | added in version 2; older payloads get the default |
 /// | `#[event(since = 2)]` | added in version 2 as an `Option`, or with `#[serde(default)]` |
 /// | `#[event(renamed_from = "curr", since = 3)]` | called `curr` in the payloads before version 3 |
+///
+/// A default is any expression of the field's type, or a text for a type that is made from one.
 ///
 /// Names are those of the payload, so `#[serde(rename)]` and `#[serde(rename_all)]` count. Every step from the oldest
 /// readable version to this one must be covered by field history or by `upcast_from`, which `cargo check` proves.
@@ -59,8 +62,9 @@ mod syntax;
 ///
 /// # What is refused
 ///
-/// Enums, unions, tuple structs and generics: a payload is one JSON object of one stable shape. For the same reason a field
-/// has no `#[cfg]`. Two declarations of one schema and version do not link (`cargo build`), except a view that `consumes`.
+/// Enums, unions, tuple structs and generics: a payload is one JSON object of one stable shape. For the same reason a
+/// field has no `#[cfg]`. Two declarations of one schema and version do not link (`cargo build`), except a view that
+/// `consumes`.
 #[proc_macro_attribute]
 pub fn domain_event(attribute: TokenStream, item: TokenStream) -> TokenStream {
     domain_event::domain_event(attribute.into(), item.into()).into()
@@ -106,15 +110,15 @@ pub fn domain_event(attribute: TokenStream, item: TokenStream) -> TokenStream {
 /// | `event_enum = OrderEvent` | the name of the enum of its events |
 /// | `crate = path` | where `bento_core` is, if not at `::bento_core` |
 ///
-/// The id is what `id = …` names, else the field marked `#[aggregate(id)]`, else the `#[sea_orm(primary_key)]` columns in
-/// their order, else the field named `id`. The name is `name`, else the `#[sea_orm(table_name)]`, else the struct's name in
-/// snake case; a struct called `Model` needs one of the first two. The enum is named after the struct, or after the
-/// aggregate for a `Model`.
+/// The id is what `id = …` names, else the field marked `#[aggregate(id)]`, else the `#[sea_orm(primary_key)]` columns
+/// in their order, else the field named `id`. The name is `name`, else the `#[sea_orm(table_name)]`, else the struct's
+/// name in snake case; a struct called `Model` needs one of the first two. The enum is named after the struct, or after
+/// the aggregate for a `Model`.
 ///
 /// # What it adds
 ///
-/// With the struct's visibility: the methods `raise`, `raise_with`, `pending`, `take` and `discard`, which need no trait in
-/// scope, and the enum with a variant for each event, exhaustive on purpose. Beside them the trait `Aggregate`, and
+/// With the struct's visibility: the methods `raise`, `raise_with`, `pending`, `take` and `discard`, which need no trait
+/// in scope, and the enum with a variant for each event, exhaustive on purpose. Beside them the trait `Aggregate`, and
 /// `RaisedBy<ThisStruct>` for each event.
 #[proc_macro_attribute]
 pub fn aggregate(attribute: TokenStream, item: TokenStream) -> TokenStream {

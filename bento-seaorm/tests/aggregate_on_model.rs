@@ -1,9 +1,11 @@
 //! `#[aggregate]` on a SeaORM model: dense and classic, with one key and with several.
 
-#![allow(missing_docs, missing_debug_implementations, unreachable_pub)]
+#![allow(missing_docs, missing_debug_implementations, unreachable_pub, clippy::unwrap_used)]
 
 use bento_core::{Aggregate, domain_event};
-use sea_orm::{ActiveModelTrait, ConnectionTrait, Database, DatabaseConnection, EntityLoaderTrait, EntityTrait, Schema, Set};
+use sea_orm::{
+    ActiveModelTrait, ConnectionTrait, Database, DatabaseConnection, EntityLoaderTrait, EntityTrait, Schema, Set,
+};
 
 #[domain_event(schema = "order.placed", version = 1)]
 #[derive(Debug)]

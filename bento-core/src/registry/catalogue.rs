@@ -10,7 +10,8 @@ use crate::event::{EventDescriptor, EventRole, FieldChange};
 
 /// Every event with its versions, and every aggregate, for people and programs.
 ///
-/// The texts are stable: sorted by name, without places in the source, so that a committed copy shows what a change did.
+/// The texts are stable: sorted by name, without places in the source, so that a committed copy shows what a change
+/// did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Catalogue {
     /// Sorted by schema.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::Registry;
+use super::{Registry, listed};
 use crate::event::{AggregateDescriptor, EventDescriptor, EventRole};
 
 /// Something that no compiler sees, because it may be spread over crates.
@@ -50,7 +50,8 @@ impl fmt::Display for RegistryFault {
         match self {
             Self::DeclaredTwice { first, second } => write!(
                 f,
-                "`{}` version {} is declared twice: rename one, raise its version, or mark a view of a foreign event `consumes`\n  {}\n  {}",
+                "`{}` version {} is declared twice: rename one, raise its version, or mark a view of a foreign event \
+                 `consumes`\n  {}\n  {}",
                 first.schema,
                 first.version,
                 Place(first),
@@ -67,7 +68,8 @@ impl fmt::Display for RegistryFault {
             ),
             Self::Unreached { superseded, current } => write!(
                 f,
-                "`{}` version {} is superseded, but version {} does not upcast from it: add it to the chain of `upcast_from`, or delete it\n  {}\n  {}",
+                "`{}` version {} is superseded, but version {} does not upcast from it: add it to the chain of \
+                 `upcast_from`, or delete it\n  {}\n  {}",
                 superseded.schema,
                 superseded.version,
                 current.version,
@@ -76,12 +78,14 @@ impl fmt::Display for RegistryFault {
             ),
             Self::AggregateDeclaredTwice { first, second } => write!(
                 f,
-                "the aggregate type `{}` is declared twice, so their ids would share one order: give one another `name = \"…\"`\n  {} at {}\n  {} at {}",
+                "the aggregate type `{}` is declared twice, so their ids would share one order: give one another \
+                 `name = \"…\"`\n  {} at {}\n  {} at {}",
                 first.aggregate_type, first.rust_name, first.declared, second.rust_name, second.declared,
             ),
             Self::NotRegistered { event } => write!(
                 f,
-                "`{}` version {} is named but not registered: this platform did not run the registrations of the crate\n  {}",
+                "`{}` version {} is named but not registered: this platform did not run the registrations of the \
+                 crate\n  {}",
                 event.schema,
                 event.version,
                 Place(event),
@@ -100,7 +104,8 @@ impl fmt::Display for Place {
 }
 
 /// Every fault of a registry.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("the declared events and aggregates do not fit together, {} fault(s){}", .0.len(), listed(.0))]
 pub struct RegistryErrors(Vec<RegistryFault>);
 
 impl RegistryErrors {
@@ -118,18 +123,6 @@ impl RegistryErrors {
         &self.0
     }
 }
-
-impl fmt::Display for RegistryErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the declared events and aggregates do not fit together, {} fault(s)", self.0.len())?;
-        for fault in &self.0 {
-            write!(f, "\n- {fault}")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for RegistryErrors {}
 
 /// Every fault of `registry`, sorted by schema.
 pub(super) fn find(registry: &Registry) -> Vec<RegistryFault> {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Registry;
+use super::{Registry, listed};
 use crate::event::EventDescriptor;
 
 /// A schema and version found in storage.
@@ -18,15 +18,22 @@ pub struct StoredSchema {
     pub place: String,
 }
 
+impl fmt::Display for StoredSchema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { schema, version, count, place } = self;
+        write!(f, "{count} × `{schema}` version {version} in {place}")
+    }
+}
+
 /// Something stored that this binary cannot decode.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoredError {
     /// No event in this binary has the schema.
-    #[error("{} × `{}` version {} in {}: no event in this binary has this schema, link the crate that declares it", .0.count, .0.schema, .0.version, .0.place)]
+    #[error("{0}: no event in this binary has this schema, link the crate that declares it")]
     UnknownSchema(StoredSchema),
     /// A later release wrote it.
-    #[error("{} × `{}` version {} in {}: this binary knows version {newest}, upgrade it", stored.count, stored.schema, stored.version, stored.place)]
+    #[error("{stored}: this binary knows version {newest}, upgrade it")]
     NewerVersion {
         /// What is stored.
         stored: StoredSchema,
@@ -34,7 +41,7 @@ pub enum StoredError {
         newest: u32,
     },
     /// The declaration gave the version up.
-    #[error("{} × `{}` version {} in {}: versions before {oldest} are retired, migrate them or lower `oldest`", stored.count, stored.schema, stored.version, stored.place)]
+    #[error("{stored}: versions before {oldest} are retired, migrate them or lower `oldest`")]
     Retired {
         /// What is stored.
         stored: StoredSchema,
@@ -44,7 +51,8 @@ pub enum StoredError {
 }
 
 /// Everything stored that this binary cannot decode.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("this binary cannot decode everything that is stored{}", listed(.0))]
 pub struct StoredErrors(Vec<StoredError>);
 
 impl StoredErrors {
@@ -58,18 +66,6 @@ impl StoredErrors {
         &self.0
     }
 }
-
-impl fmt::Display for StoredErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("this binary cannot decode everything that is stored")?;
-        for error in &self.0 {
-            write!(f, "\n- {error}")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for StoredErrors {}
 
 pub(super) fn check(registry: &Registry, stored: StoredSchema) -> Option<StoredError> {
     match registry.event(&stored.schema) {

@@ -31,7 +31,8 @@ impl<'a> RawFields<'a> {
 
     /// Does what one version changed: removals first, then renames all at once, then additions.
     ///
-    /// The order lets a version give a freed name to another field. A field that is there keeps its value over a default.
+    /// The order lets a version give a freed name to another field. A field that is there keeps its value over a
+    /// default.
     pub(crate) fn apply(&mut self, step: &Step) -> Result<(), UpcastFault> {
         self.0.retain(|(name, _)| !step.removed.contains(&name.as_ref()));
         for (name, _) in &mut self.0 {

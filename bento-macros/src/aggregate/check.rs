@@ -76,7 +76,8 @@ fn id<'a>(aggregate: &Aggregate<'a>, errors: &mut Errors) -> Vec<&'a Ident> {
     if id.is_empty() && !aggregate.attribute.faulty.explains("id") {
         errors.at(
             Span::call_site(),
-            "an aggregate has an id: mark the field with `#[aggregate(id)]`, or name the fields of a composite key in `id = (a, b)`",
+            "an aggregate has an id: mark the field with `#[aggregate(id)]`, \
+             or name the fields of a composite key in `id = (a, b)`",
         );
     }
     id
@@ -105,7 +106,8 @@ fn pending<'a>(aggregate: &Aggregate<'a>, errors: &mut Errors) -> Option<&'a Ide
         [] => {
             errors.at(
                 Span::call_site(),
-                "an aggregate keeps the events it has raised: add a field `events: PendingEvents`, filled with `PendingEvents::default()`",
+                "an aggregate keeps the events it has raised: add a field `events: PendingEvents`, \
+                 filled with `PendingEvents::default()`",
             );
             None
         }
@@ -133,7 +135,8 @@ fn aggregate_type(aggregate: &Aggregate, errors: &mut Errors) -> String {
     if ident == "Model" && !aggregate.attribute.faulty.explains("name") {
         errors.on(
             &aggregate.item.ident,
-            "`Model` does not say what the aggregate is: add `name = \"order\"` to `#[aggregate(…)]`, or `#[sea_orm(table_name = \"…\")]`",
+            "`Model` does not say what the aggregate is: add `name = \"order\"` to `#[aggregate(…)]`, \
+             or `#[sea_orm(table_name = \"…\")]`",
         );
     }
     snake(&ident)

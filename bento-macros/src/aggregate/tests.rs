@@ -59,3 +59,20 @@ fn a_mistake_leaves_the_item_and_what_others_need_of_it() {
         expect_file!["snapshots/mistake.rs"],
     );
 }
+
+#[test]
+fn a_table_name_that_is_no_stable_name_is_refused() {
+    let item = quote! {
+        #[derive(DeriveEntityModel)]
+        #[sea_orm(table_name = "Orders")]
+        pub struct Model {
+            #[sea_orm(primary_key)]
+            id: i64,
+            events: PendingEvents,
+        }
+    };
+    let expansion = aggregate(quote!(events(OrderPlaced)), item).to_string();
+    let message = "`Orders` is no stable name for an aggregate type: \
+                   say what the aggregate is called with `#[aggregate(name = \\\"order\\\", …)]`";
+    assert!(expansion.contains(message), "{expansion}");
+}

@@ -32,7 +32,8 @@ pub(super) fn check(event: &Event, errors: &mut Errors) {
     }
 }
 
-/// The schema is stored, routed by and spelt in other languages, so it has one form: `order.created`, `billing.invoice.line_added`.
+/// The schema is stored, routed by and spelt in other languages, so it has one form: `order.created`,
+/// `billing.invoice.line_added`.
 fn check_schema(event: &Event, errors: &mut Errors) {
     let Some(schema) = &event.attribute.schema else {
         if !event.attribute.faulty.explains("schema") {
@@ -45,7 +46,10 @@ fn check_schema(event: &Event, errors: &mut Errors) {
     if segments.len() < 2 || !segments.iter().all(|segment| is_lower_snake(segment)) {
         errors.at(
             schema.value.span(),
-            format_args!("`{name}` is no schema: write `lower.dotted_snake`, what it is about and what happened, as in `order.created`"),
+            format_args!(
+                "`{name}` is no schema: write `lower.dotted_snake`, what it is about and what happened, \
+                 as in `order.created`"
+            ),
         );
     } else if name.len() > SCHEMA_LENGTH_MAX {
         errors.at(
@@ -97,8 +101,8 @@ fn check_versions(event: &Event, errors: &mut Errors) -> bool {
 /// Far beyond what an event lives to see; the history is looked at version by version.
 const VERSION_MAX: u32 = 10_000;
 
-/// A change belongs to a version from 2 to the current one; a field is added before it is renamed, and renamed once a version; a field that came later
-/// has a value for the payloads of before.
+/// A change belongs to a version from 2 to the current one; a field is added before it is renamed, and renamed once a
+/// version; a field that came later has a value for the payloads of before.
 fn check_history(event: &Event, field: &EventField, errors: &mut Errors) {
     for since in field.versions() {
         check_since(event, since, errors);
@@ -187,7 +191,8 @@ fn check_names(event: &Event, errors: &mut Errors) {
                 errors.at(
                     renamed.from.span(),
                     format_args!(
-                        "in version {before} `{name}` is already the name of the field `{}`: two fields cannot share it",
+                        "in version {before} `{name}` is already the name of the field `{}`: \
+                         two fields cannot share it",
                         other.ident
                     ),
                 );
@@ -218,7 +223,8 @@ pub(super) fn covered_steps(event: &Event) -> BTreeSet<u32> {
 pub(super) fn missing_step(to: u32) -> String {
     let from = to - 1;
     format!(
-        "there is no way from version {from} to version {to}: say what changed with `#[event(since = {to}, …)]` or `removed(\"…\", since = {to})`, \
+        "there is no way from version {from} to version {to}: \
+         say what changed with `#[event(since = {to}, …)]` or `removed(\"…\", since = {to})`, \
          upcast by hand with `upcast_from = …`, or retire what is older with `oldest = {to}`"
     )
 }

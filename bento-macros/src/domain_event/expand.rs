@@ -53,7 +53,10 @@ pub(super) fn fallback(attribute: &EventAttribute, item: Item) -> TokenStream {
             impl #private::DomainEvent for #ident {
                 const DESCRIPTOR: &'static #private::EventDescriptor =
                     &#private::EventDescriptor { schema: #schema, version: #version, ..#private::FAULTY_EVENT };
-                fn decode_older(_: #private::u32, _: &[#private::u8]) -> #private::Result<Self, #private::UpcastFault> {
+                fn decode_older(
+                    _: #private::u32,
+                    _: &[#private::u8],
+                ) -> #private::Result<Self, #private::UpcastFault> {
                     #private::unreachable!()
                 }
             }
@@ -111,7 +114,10 @@ fn domain_event_impl(event: &Event) -> TokenStream {
         #[automatically_derived]
         impl #private::DomainEvent for #ident {
             const DESCRIPTOR: &'static #private::EventDescriptor = &#descriptor;
-            fn decode_older(version: #private::u32, payload: &[#private::u8]) -> #private::Result<Self, #private::UpcastFault> {
+            fn decode_older(
+                version: #private::u32,
+                payload: &[#private::u8],
+            ) -> #private::Result<Self, #private::UpcastFault> {
                 const __BENTO_HISTORY: &[#private::Step] = &[#(#steps),*];
                 #private::#decode::<Self>(__BENTO_HISTORY, version, payload)
             }
@@ -253,7 +259,8 @@ fn registration(event: &Event) -> TokenStream {
     quote!(#private::inventory::submit! { #private::EventRegistration::of::<#ident>() })
 }
 
-/// A symbol that can be in a program once. Not in a crate's own unit tests, which may link the crate's normal build too.
+/// A symbol that can be in a program once. Not in a crate's own unit tests, which may link the crate's normal build
+/// too.
 ///
 /// Identifier characters only: quotes and colons break the version script of cdylib and dylib links.
 fn declared_twice(event: &Event) -> TokenStream {

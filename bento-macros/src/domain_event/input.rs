@@ -224,7 +224,8 @@ impl<'a> EventField<'a> {
             (Some(since), None, Some(from)) => self.renamed.push(Renamed { since: since.value, from: from.value }),
             (_, Some(default), Some(_)) => errors.at(
                 default.key.span(),
-                "a renamed field keeps its value: write a `#[event(since = …, default = …)]` of its own for the version that added it",
+                "a renamed field keeps its value: \
+                 write a `#[event(since = …, default = …)]` of its own for the version that added it",
             ),
             (None, Some(default), None) => {
                 errors.at(default.key.span(), "`default` does not say since when: write `since = 2` beside it");
@@ -232,7 +233,9 @@ impl<'a> EventField<'a> {
             (None, None, Some(from)) => {
                 errors.at(from.key.span(), "`renamed_from` does not say since when: write `since = 2` beside it");
             }
-            (None, None, None) => errors.on(attr, "this attribute says nothing: write `#[event(since = 2, default = …)]`, or remove it"),
+            (None, None, None) => {
+                errors.on(attr, "this attribute says nothing: write `#[event(since = 2, default = …)]`, or remove it");
+            }
         }
     }
 
