@@ -1,1 +1,236 @@
+//! The rules of the machine, one by one, and under random answers.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::DateTime;
+
+use super::*;
+use crate::envelope::Envelope;
+use crate::relay::store::{HeldRow, OutboxRow, StreamKey};
+
+mod one_batch;
+mod simulation;
+
+const HELD_LIMIT: usize = 100;
+
+/// An event of stream `stream`; without order if that is 0.
+fn envelope(stream: u8) -> Arc<Envelope> {
+    let mut envelope = Envelope::new("thing.happened", 1, DateTime::UNIX_EPOCH, "{}");
+    if stream > 0 {
+        envelope.aggregate_type = "thing".into();
+        envelope.aggregate_id = stream.to_string();
+    }
+    Arc::new(envelope)
+}
+
+fn row(position: i64, stream: u8) -> OutboxRow {
+    OutboxRow { position, envelope: envelope(stream) }
+}
+
+fn held(position: i64, stream: u8, attempts: u32) -> HeldRow {
+    HeldRow { destination: Arc::from(Destination::DEFAULT), attempts, row: row(position, stream) }
+}
+
+fn key(stream: u8) -> StreamKey {
+    StreamKey {
+        destination: Arc::from(Destination::DEFAULT),
+        aggregate_type: "thing".to_owned(),
+        aggregate_id: stream.to_string(),
+    }
+}
+
+fn fresh(streams: &[u8]) -> Advanced {
+    let rows = streams.iter().zip(1..).map(|(&stream, position)| row(position, stream));
+    Advanced { fresh: rows.collect(), streams: Some(vec![]), ..Advanced::default() }
+}
+
+fn machine() -> Machine {
+    Machine::new(RetryPolicy::default(), false, 7)
+}
+
+fn ignore(_: &Delivery, _: Outcome<'_>) {}
+
+/// The streams of the next wave, which is then answered.
+fn wave(machine: &mut Machine, answers: impl IntoIterator<Item = Result<(), PublishError>>) -> Vec<String> {
+    let sent = machine.next_wave().unwrap_or_default();
+    let streams = sent.iter().map(|delivery| delivery.envelope.aggregate_id.clone()).collect();
+    machine.answer(answers.into_iter().collect(), &mut ignore);
+    streams
+}
+
+fn transient() -> Result<(), PublishError> {
+    Err(PublishError::transient("busy"))
+}
+
+fn permanent() -> Result<(), PublishError> {
+    Err(PublishError::permanent("no such topic"))
+}
+
+fn position(settlement: &Settlement) -> i64 {
+    match settlement {
+        Settlement::Published { position }
+        | Settlement::Hold { position, .. }
+        | Settlement::Bury { position, .. }
+        | Settlement::HeldPublished { position, .. }
+        | Settlement::HeldFailed { position, .. }
+        | Settlement::HeldBury { position, .. } => *position,
+    }
+}
+
+#[test]
+fn a_wave_holds_one_event_of_each_stream_and_all_without_order() {
+    let mut machine = machine();
+    machine.take(fresh(&[1, 1, 2, 0, 0, 1]), HELD_LIMIT, &mut ignore);
+    assert_eq!(wave(&mut machine, [Ok(()), Ok(()), Ok(()), Ok(())]), ["1", "2", "", ""]);
+    assert_eq!(wave(&mut machine, [Ok(())]), ["1"]);
+    assert_eq!(wave(&mut machine, [Ok(())]), ["1"]);
+    assert!(machine.next_wave().is_none());
+    assert_eq!(machine.take_settlements().len(), 6);
+    assert_eq!(machine.take_settlements(), [], "nothing is settled twice");
+}
+
+#[test]
+fn a_publisher_that_chains_gets_the_batch_in_one_wave() {
+    let mut machine = Machine::new(RetryPolicy::default(), true, 7);
+    machine.take(fresh(&[1, 1, 2, 1]), HELD_LIMIT, &mut ignore);
+    assert_eq!(wave(&mut machine, [Ok(()), transient(), Ok(()), Ok(())]), ["1", "1", "2", "1"]);
+    assert!(machine.next_wave().is_none());
+    let settled = machine.take_settlements();
+    assert_eq!(settled.iter().map(position).collect::<Vec<_>>(), [1, 2, 4, 3]);
+    assert!(matches!(settled[2], Settlement::Hold { failure: None, .. }), "what is behind a failure was not published");
+}
+
+#[test]
+fn a_failure_holds_back_the_rest_of_its_stream_only() {
+    let mut machine = machine();
+    machine.take(fresh(&[1, 2, 1, 2, 1]), HELD_LIMIT, &mut ignore);
+    wave(&mut machine, [transient(), Ok(())]);
+    assert_eq!(wave(&mut machine, [Ok(())]), ["2"]);
+    assert!(machine.next_wave().is_none());
+    let settled = machine.take_settlements();
+    let Settlement::Hold { position: 1, failure: Some(failure), .. } = &settled[0] else { panic!("{settled:?}") };
+    assert_eq!((failure.attempts, &*failure.error), (1, "busy"));
+    assert!(failure.retry_after <= RetryPolicy::default().base);
+    let followers = settled.iter().filter(|settled| matches!(settled, Settlement::Hold { failure: None, .. }));
+    assert_eq!(followers.map(position).collect::<Vec<_>>(), [3, 5]);
+}
+
+#[test]
+fn a_failing_held_head_leaves_its_followers_where_they_are() {
+    let mut machine = machine();
+    let held = vec![held(1, 1, 1), held(2, 1, 0)];
+    machine.take(Advanced { held, streams: Some(vec![key(1)]), ..fresh(&[]) }, HELD_LIMIT, &mut ignore);
+    wave(&mut machine, [transient()]);
+    assert!(machine.next_wave().is_none());
+    let settled = machine.take_settlements();
+    assert!(matches!(&settled[..], [Settlement::HeldFailed { position: 1, failure, .. }] if failure.attempts == 2));
+}
+
+#[test]
+fn a_fresh_row_of_a_waiting_stream_is_held_back_unsent() {
+    let mut machine = machine();
+    machine.take(Advanced { streams: Some(vec![key(1)]), ..fresh(&[1, 2]) }, HELD_LIMIT, &mut ignore);
+    assert_eq!(wave(&mut machine, [Ok(())]), ["2"]);
+    let settled = machine.take_settlements();
+    assert!(matches!(settled[0], Settlement::Hold { position: 1, failure: None, .. }));
+    assert_eq!(settled[1], Settlement::Published { position: 2 });
+}
+
+#[test]
+fn fresh_rows_follow_held_ones_in_the_same_batch_if_those_are_all() {
+    for (limit, is_sent) in [(2, true), (1, false)] {
+        let mut machine = machine();
+        let mut advanced = Advanced { held: vec![held(1, 1, 1)], streams: Some(vec![key(1)]), ..fresh(&[]) };
+        advanced.fresh = vec![row(8, 1), row(9, 1)];
+        machine.take(advanced, limit, &mut ignore);
+        let mut waves = 0;
+        while machine.next_wave().is_some() {
+            machine.answer(vec![Ok(())], &mut ignore);
+            waves += 1;
+        }
+        assert_eq!(waves, if is_sent { 3 } else { 1 });
+        let held_back = |settled: &&Settlement| matches!(settled, Settlement::Hold { failure: None, .. });
+        assert_eq!(machine.take_settlements().iter().filter(held_back).count(), if is_sent { 0 } else { 2 });
+    }
+}
+
+#[test]
+fn the_last_allowed_attempt_and_a_permanent_failure_are_dead_letters_that_park() {
+    let mut machine = machine();
+    let held = vec![held(1, 1, 4), held(2, 2, 3), held(3, 3, 0)];
+    let streams = Some(vec![key(1), key(2), key(3)]);
+    machine.take(Advanced { held, streams, ..fresh(&[]) }, HELD_LIMIT, &mut ignore);
+    wave(&mut machine, [transient(), transient(), permanent()]);
+    let settled = machine.take_settlements();
+    let Settlement::HeldBury { dead: exhausted, .. } = &settled[0] else { panic!("{settled:?}") };
+    assert_eq!((exhausted.attempts, &*exhausted.cause, exhausted.parks), (5, "max attempts", true));
+    assert!(matches!(&settled[1], Settlement::HeldFailed { failure, .. } if failure.attempts == 4));
+    let Settlement::HeldBury { dead: hopeless, .. } = &settled[2] else { panic!("{settled:?}") };
+    assert_eq!((hopeless.attempts, &*hopeless.cause), (1, "permanent"));
+}
+
+#[test]
+fn an_event_without_order_parks_and_holds_back_nothing() {
+    let mut machine = machine();
+    machine.take(fresh(&[0, 0, 0]), HELD_LIMIT, &mut ignore);
+    wave(&mut machine, [permanent(), transient(), Ok(())]);
+    let settled = machine.take_settlements();
+    assert!(matches!(&settled[0], Settlement::Bury { dead, .. } if !dead.parks));
+    assert!(matches!(&settled[1], Settlement::Hold { failure: Some(_), .. }));
+    assert_eq!(settled[2], Settlement::Published { position: 3 });
+}
+
+#[test]
+fn a_broker_that_asks_for_less_gets_its_wait_and_no_attempt_is_counted() {
+    let mut machine = machine();
+    let asked = Duration::from_secs(30);
+    machine.take(Advanced { held: vec![held(1, 1, 4)], ..fresh(&[]) }, HELD_LIMIT, &mut ignore);
+    wave(&mut machine, [Err(PublishError::throttled("slow down", asked))]);
+    let settled = machine.take_settlements();
+    let Settlement::HeldFailed { failure, .. } = &settled[0] else { panic!("{settled:?}") };
+    assert_eq!((failure.attempts, failure.retry_after), (4, asked));
+}
+
+#[test]
+fn a_missing_answer_is_a_transient_failure_and_one_too_many_is_ignored() {
+    let mut machine = machine();
+    machine.take(fresh(&[1, 2]), HELD_LIMIT, &mut ignore);
+    wave(&mut machine, [Ok(())]);
+    let settled = machine.take_settlements();
+    assert_eq!(settled[0], Settlement::Published { position: 1 });
+    assert!(matches!(&settled[1], Settlement::Hold { failure: Some(failure), .. } if failure.error == TOO_FEW_ANSWERS));
+    machine.take(fresh(&[1]), HELD_LIMIT, &mut ignore);
+    wave(&mut machine, [Ok(()), Ok(()), transient()]);
+    assert_eq!(machine.take_settlements(), [Settlement::Published { position: 1 }]);
+}
+
+#[test]
+fn the_streams_are_asked_for_again_after_anything_but_a_confirmation() {
+    let mut machine = machine();
+    assert_eq!(machine.revision(), None);
+    machine.take(Advanced { revision: 3, ..fresh(&[1]) }, HELD_LIMIT, &mut ignore);
+    wave(&mut machine, [Ok(())]);
+    machine.take_settlements();
+    assert_eq!(machine.revision(), Some(3));
+    machine.take(Advanced { revision: 3, streams: None, ..fresh(&[1]) }, HELD_LIMIT, &mut ignore);
+    wave(&mut machine, [transient()]);
+    machine.take_settlements();
+    assert_eq!(machine.revision(), None);
+}
+
+#[test]
+fn a_batch_that_is_abandoned_is_settled_as_far_as_it_was_answered() {
+    let mut machine = machine();
+    machine.take(fresh(&[1, 1, 2]), HELD_LIMIT, &mut ignore);
+    wave(&mut machine, [Ok(()), Ok(())]);
+    machine.abandon();
+    assert!(machine.next_wave().is_none());
+    assert_eq!(machine.take_settlements().iter().map(position).collect::<Vec<_>>(), [1, 3]);
+}
+
+#[test]
+fn a_long_error_is_cut_at_a_character() {
+    let text = bounded("é".repeat(ERROR_LIMIT));
+    assert!(text.len() <= ERROR_LIMIT && text.len() > ERROR_LIMIT - 4);
+}
