@@ -21,16 +21,19 @@
 //! 4. A failing event holds back its own aggregate only.
 //! 5. A store that is away is waited for; a call whose outcome is unknown is repeated.
 //! 6. A publisher that panics, hangs or answers too little has failed for the moment, no more.
-//! 7. Stopping finishes what is in flight and releases the leases; what takes too long is left to be published again.
+//! 7. A broker that is away is left alone but for a trial now and then; its outage makes no dead letters of the backlog.
+//! 8. Stopping finishes what is in flight and releases the leases; what takes too long is left to be published again.
 //!
 //! What is not promised: exactly one publication. When an event can be published twice is listed in the guarantees page of the
 //! repository.
 
 use std::fmt;
 
+use self::breaker::Breaker;
 use self::machine::Machine;
 use crate::outbox::ShardId;
 
+mod breaker;
 mod builder;
 mod deadline;
 mod handle;
@@ -72,6 +75,7 @@ struct Shared<S, P> {
     settings: Settings,
     id: RelayId,
     seed: u64,
+    breaker: Breaker,
 }
 
 impl<S, P: crate::publish::Publisher> Shared<S, P> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
+use super::breaker::Breaker;
 use super::handle::RelayHandle;
 use super::pass::{self, PassReport};
 use super::settings::{Settings, SettingsError};
@@ -92,6 +93,11 @@ impl<S: RelayStore, P: Publisher> RelayBuilder<S, P> {
         self.adjust(|settings| settings.retry = policy)
     }
 
+    /// See [`Settings::outage`].
+    pub fn outage(self, failures: u32) -> Self {
+        self.adjust(|settings| settings.outage = failures)
+    }
+
     /// See [`Settings::lease`].
     pub fn lease(self, duration: Duration) -> Self {
         self.adjust(|settings| settings.lease = duration)
@@ -161,6 +167,8 @@ impl<S: RelayStore, P: Publisher> RelayBuilder<S, P> {
 
     fn shared(self) -> Arc<Shared<S, P>> {
         let Self { store, publisher, settings, id, wake: _, seed } = self;
-        Arc::new(Shared { store, publisher, settings, id, seed: seed.unwrap_or_else(|| fastrand::u64(..)) })
+        let breaker = Breaker::new(settings.outage);
+        let seed = seed.unwrap_or_else(|| fastrand::u64(..));
+        Arc::new(Shared { store, publisher, settings, id, seed, breaker })
     }
 }

@@ -32,6 +32,8 @@ pub struct PassReport {
     pub tally: Tally,
     /// When the next event that is held back is due, as far as the pass has seen.
     pub next_due: Option<Duration>,
+    /// Whether it ended early, because the broker seems to be away; what is left waits for the next pass.
+    pub is_broker_away: bool,
 }
 
 pub(super) async fn run<S: RelayStore, P: Publisher>(
@@ -93,10 +95,11 @@ async fn work<S: RelayStore, P: Publisher>(
                     report.next_due = Some(report.next_due.map_or(due, |known| known.min(due)));
                 }
                 End::Lost => ready.retain(|ready| *ready != lease),
+                End::Paused { .. } => report.is_broker_away = true,
                 End::Idle { .. } | End::Turn | End::Stopped => {}
             }
         }
-        if extent == Extent::OneBatch {
+        if extent == Extent::OneBatch || report.is_broker_away {
             return Ok(report);
         }
     }

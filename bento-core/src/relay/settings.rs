@@ -16,6 +16,9 @@ pub struct Settings {
     pub turn: u32,
     /// When to try again, and when to give up. Default: 5 attempts, base 0.5 s, cap 60 s.
     pub retry: RetryPolicy,
+    /// After how many failed attempts in a row, with no answer of the broker between, it is taken to be away: nothing is sent but a
+    /// trial now and then, which counts as no attempt. At least 1. Default 10.
+    pub outage: u32,
     /// How long a lease lasts unless it is renewed, which happens every third of it; 30 ms to 1 h. Default 10 s.
     pub lease: Duration,
     /// How often the database is asked for events while there were some a moment ago. Default 0.1 s.
@@ -37,6 +40,7 @@ impl Default for Settings {
             workers: 4,
             turn: 16,
             retry: RetryPolicy::default(),
+            outage: 10,
             lease: Duration::from_secs(10),
             poll_busy: Duration::from_millis(100),
             poll_idle: Duration::from_secs(1),
@@ -70,6 +74,7 @@ impl Settings {
             ("turn", self.turn >= 1, "is at least 1"),
             ("retry.max_attempts", self.retry.max_attempts >= 1, "is at least 1"),
             ("retry.cap", self.retry.cap >= self.retry.base, "is at least `retry.base`"),
+            ("outage", self.outage >= 1, "is at least 1"),
             ("lease", (Duration::from_millis(30)..=Duration::from_secs(3600)).contains(&self.lease), "is 30 ms to 1 h"),
             ("poll_busy", positive(self.poll_busy), "is longer than nothing"),
             ("poll_idle", self.poll_idle >= self.poll_busy, "is at least `poll_busy`"),

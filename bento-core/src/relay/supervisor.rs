@@ -192,8 +192,9 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
 
     fn probe(&mut self, now: Instant) {
         let idle = self.shards.idle();
-        if idle.is_empty() {
-            self.next_probe = Some(now + self.poll_interval(now));
+        let blocked = self.shared.breaker.blocked_until(now);
+        if idle.is_empty() || blocked.is_some() {
+            self.next_probe = Some(blocked.unwrap_or(now + self.poll_interval(now)));
             return;
         }
         let shared = Arc::clone(&self.shared);
@@ -233,12 +234,13 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
     fn worker_ended(&mut self, lease: Lease, end: End, machine: Option<Box<Machine>>) {
         self.workers -= 1;
         let now = Instant::now();
-        self.last_work = now;
         match end {
             End::Lost => self.lost(lease),
             End::Idle { next_due } => {
+                self.last_work = now;
                 self.shards.finished(lease, machine, Activity::Idle, next_due.map(|wait| now + wait));
             }
+            End::Paused { until } => self.shards.finished(lease, machine, Activity::Idle, Some(until)),
             End::Turn | End::Stopped => self.shards.finished(lease, machine, Activity::Queued, None),
             // A defect somewhere; the shard is taken up again at a later poll.
             End::Failed(_) => self.shards.finished(lease, None, Activity::Idle, None),

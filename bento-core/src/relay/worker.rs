@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::Shared;
+use super::breaker::Passage;
 use super::deadline::Deadline;
 use super::journal::{Journal, Tally};
 use super::machine::Machine;
@@ -45,6 +46,8 @@ pub(super) enum End {
     Turn,
     /// It was told to stop, everything answered is settled.
     Stopped,
+    /// The broker is away, everything answered is settled; to be taken up again then.
+    Paused { until: Instant },
     /// The shard belongs to another relay.
     Lost,
     /// The store failed and nobody wants to wait.
@@ -54,18 +57,25 @@ pub(super) enum End {
 impl<S: RelayStore, P: Publisher> Worker<S, P> {
     /// Takes up to `batches` batches.
     pub(super) async fn run(&mut self, batches: u32) -> End {
+        let shared = Arc::clone(&self.shared);
         let mut settled = Vec::new();
         for _ in 0..batches {
-            let advanced = match self.advance(settled, self.shared.settings.batch).await {
+            let passage = shared.breaker.enter(Instant::now());
+            let rows = match &passage {
+                Passage::Free => shared.settings.batch,
+                Passage::Trial(_) => 1,
+                Passage::Blocked(until) => return self.settle(settled, End::Paused { until: *until }).await,
+            };
+            let advanced = match self.advance(settled, rows).await {
                 Ok(advanced) => advanced,
                 Err(end) => return end,
             };
             let (is_empty, next_due) = (advanced.fresh.is_empty() && advanced.held.is_empty(), advanced.next_due);
-            self.take(advanced);
+            self.machine.take(advanced, rows, &mut Journal::new(&mut self.tally));
             if is_empty {
                 return End::Idle { next_due };
             }
-            self.publish().await;
+            self.publish(matches!(passage, Passage::Trial(_))).await;
             settled = self.machine.take_settlements();
             if self.is_told_to_stop() {
                 return self.settle(settled, End::Stopped).await;
@@ -74,17 +84,22 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
         self.settle(settled, End::Turn).await
     }
 
-    fn take(&mut self, advanced: Advanced) {
-        let held_limit = self.shared.settings.batch;
-        self.machine.take(advanced, held_limit, &mut Journal::new(&mut self.tally));
-    }
-
     /// Publishes the batch wave by wave. What may no longer be sent is left in the store.
-    async fn publish(&mut self) {
+    async fn publish(&mut self, is_trial: bool) {
         while !self.is_told_to_stop() && !self.deadline.has_passed() {
             let Some(wave) = self.machine.next_wave() else { return };
             let answers = self.shared.publish(wave).await;
-            self.machine.answer(answers, &mut Journal::new(&mut self.tally));
+            let pause = self.shared.breaker.note(&answers, Instant::now());
+            if let Some(pause) = pause {
+                tell_outage(&answers, pause);
+            }
+            // A failed trial says nothing about its events: they stay as they are.
+            if !(is_trial && pause.is_some()) {
+                self.machine.answer(answers, &mut Journal::new(&mut self.tally));
+            }
+            if pause.is_some() {
+                break;
+            }
         }
         self.machine.abandon();
     }
@@ -154,6 +169,11 @@ impl<S: RelayStore, P: Publisher> Shared<S, P> {
         };
         wave.iter().map(|_| Err(PublishError::transient(failure.clone()))).collect()
     }
+}
+
+fn tell_outage(answers: &[Result<(), PublishError>], pause: Duration) {
+    let error = answers.iter().find_map(|answer| answer.as_ref().err()).map(PublishError::chain);
+    tracing::warn!(target: TARGET_RELAY, error, ?pause, "the broker seems to be away, publishing pauses");
 }
 
 /// A call of the store that is given up after `limit`: a connection that hangs must not hang the relay.

@@ -27,7 +27,12 @@ enum Step {
     Stage(u8),
     /// A relay makes its next move; `fails` says which of its deliveries fail, `hopeless` for good, and `repeats` whether the answer
     /// of the store is lost and the call repeated.
-    Move { relay: usize, fails: u8, hopeless: bool, repeats: bool },
+    Move {
+        relay: usize,
+        fails: u8,
+        hopeless: bool,
+        repeats: bool,
+    },
     /// Time passes, and the relay that does not own the shard claims it: the owner is a zombie now.
     TakeOver,
     /// Time passes.
@@ -154,14 +159,22 @@ impl World {
     fn proceed(&mut self, relay: usize, fails: u8, hopeless: bool, repeats: bool) {
         let relay = &mut self.relays[relay];
         let Some(lease) = relay.lease else { return };
-        if relay.in_batch && let Some(wave) = relay.machine.next_wave() {
+        if relay.in_batch
+            && let Some(wave) = relay.machine.next_wave()
+        {
             let mut answers = Vec::new();
             for (index, delivery) in wave.iter().enumerate() {
                 let is_ok = fails & (1 << (index % 8)) == 0;
                 if is_ok {
                     self.delivered.push(delivery.envelope.event_id);
                 }
-                answers.push(if is_ok { Ok(()) } else if hopeless { permanent() } else { transient() });
+                answers.push(if is_ok {
+                    Ok(())
+                } else if hopeless {
+                    permanent()
+                } else {
+                    transient()
+                });
             }
             relay.machine.answer(answers, &mut ignore);
             return;

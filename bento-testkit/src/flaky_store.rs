@@ -1,0 +1,82 @@
+//! A store that goes away when told to.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bento_core::outbox::{ShardId, Sharding};
+use bento_core::relay::store::{Advance, Advanced, Heartbeat, Holdings, RelayId, RelayStore, StoreError};
+
+/// Wraps a store and makes it unavailable, or its answers unclear, when told to. Clones go away together.
+#[derive(Clone, Debug)]
+pub struct FlakyStore<S> {
+    inner: S,
+    outage: Arc<Mutex<Outage>>,
+}
+
+/// What is wrong with a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Outage {
+    /// Nothing.
+    #[default]
+    None,
+    /// Every call fails, and does nothing.
+    Down,
+    /// Every call does what it should, and its answer is lost: for so many calls, then nothing is wrong.
+    AnswersLost(u32),
+    /// No call ever returns, nor does anything.
+    Hangs,
+    /// Every call panics.
+    Panics,
+}
+
+impl<S> FlakyStore<S> {
+    /// Wraps a store that is there.
+    pub fn new(inner: S) -> Self {
+        Self { inner, outage: Arc::default() }
+    }
+
+    /// Makes it go wrong, or right again, from the next call on.
+    pub fn set(&self, outage: Outage) {
+        *self.outage() = outage;
+    }
+
+    async fn call<T>(&self, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let outage = *self.outage();
+        match outage {
+            Outage::None => call.await,
+            Outage::Down => Err(StoreError::unavailable("down, as told")),
+            Outage::AnswersLost(left) => {
+                self.set(if left > 1 { Outage::AnswersLost(left - 1) } else { Outage::None });
+                call.await?;
+                Err(StoreError::unavailable("the answer was lost, as told"))
+            }
+            Outage::Hangs => std::future::pending().await,
+            Outage::Panics => panic!("a store panics as told"),
+        }
+    }
+
+    fn outage(&self) -> MutexGuard<'_, Outage> {
+        self.outage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: RelayStore> RelayStore for FlakyStore<S> {
+    async fn open(&self) -> Result<Sharding, StoreError> {
+        self.call(self.inner.open()).await
+    }
+
+    async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<Holdings, StoreError> {
+        self.call(self.inner.heartbeat(heartbeat)).await
+    }
+
+    async fn advance(&self, advance: Advance) -> Result<Advanced, StoreError> {
+        self.call(self.inner.advance(advance)).await
+    }
+
+    async fn probe(&self, shards: &[ShardId]) -> Result<Vec<ShardId>, StoreError> {
+        self.call(self.inner.probe(shards)).await
+    }
+
+    async fn release(&self, relay: RelayId) -> Result<(), StoreError> {
+        self.call(self.inner.release(relay)).await
+    }
+}

@@ -1,0 +1,10 @@
+//! The relay on the store in memory, rule by rule, in paused time: nothing here sleeps.
+
+mod failures;
+mod lifecycle;
+mod logs;
+mod order;
+mod outages;
+mod passes;
+mod scene;
+mod several;
