@@ -1,13 +1,28 @@
 //! What tests of a Bento application, and of an adapter to Bento, need. A dev-dependency only.
 //!
+//! * Testing an aggregate without a database: [`given`].
+//! * Testing what is declared: [`assert_registry!`].
+//! * Making oversights fail: [`strict`].
 //! * Testing what arrives: [`Ledger`], [`RecordingPublisher`], [`FlakyPublisher`].
 //! * Testing a store for the relay: [`store`] and [`relay_store_conformance!`]; [`FlakyStore`].
 
 mod flaky_store;
+mod given;
 mod ledger;
 mod publishers;
+mod registry;
 pub mod store;
 
 pub use self::flaky_store::{FlakyStore, Outage};
+pub use self::given::{Given, Then, given};
 pub use self::ledger::{Account, Ledger};
 pub use self::publishers::{Flakiness, FlakyPublisher, RecordingPublisher};
+pub use self::registry::strict;
+
+/// What the macros expand to.
+#[doc(hidden)]
+pub mod __private {
+    pub use bento_core::Registry;
+
+    pub use crate::registry::assert_sound;
+}
