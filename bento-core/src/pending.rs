@@ -32,10 +32,19 @@ pub struct RaisedEvent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ordinal(u64);
 
+static LAST_ORDINAL: AtomicU64 = AtomicU64::new(0);
+
 impl Ordinal {
+    /// Before every event.
+    pub(crate) const FIRST: Self = Self(0);
+
     fn next() -> Self {
-        static LAST: AtomicU64 = AtomicU64::new(0);
-        Self(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+        Self(LAST_ORDINAL.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// That of the last event raised so far.
+    pub(crate) fn latest() -> Self {
+        Self(LAST_ORDINAL.load(Ordering::Relaxed))
     }
 }
 
@@ -55,6 +64,16 @@ pub(crate) enum Stream {
     Key(String),
     /// Nothing.
     None,
+}
+
+impl Stream {
+    fn id(&self) -> Option<&str> {
+        match self {
+            Self::Aggregate { aggregate_id, .. } => aggregate_id.as_deref(),
+            Self::Key(key) => Some(key),
+            Self::None => None,
+        }
+    }
 }
 
 impl RaisedEvent {
@@ -100,6 +119,24 @@ impl RaisedEvent {
     /// The line that raised it.
     pub fn raised_at(&self) -> &'static Location<'static> {
         self.raised_at
+    }
+
+    fn count_forgotten(&self) {
+        let schema = self.event().map_or("", |event| event.descriptor().schema);
+        telemetry::count_by(telemetry::FORGOTTEN_EVENTS, "schema", schema, 1);
+    }
+
+    /// Logs that it is in the outbox for good, as an event of the transaction's tenant unless it has its own.
+    pub(crate) fn log_flushed(&self, tenant_id: Option<&str>) {
+        tracing::debug!(
+            target: telemetry::TARGET_FLUSH,
+            event_id = %self.event_id,
+            event_type = %self.schema(),
+            aggregate_id = self.stream.id(),
+            correlation_id = self.metadata.correlation_id,
+            tenant_id = self.metadata.tenant_id.as_deref().or(tenant_id),
+            "flushed",
+        );
     }
 }
 
@@ -183,15 +220,15 @@ impl Drop for PendingList {
     fn drop(&mut self) {
         let seen = *self.seen.get_mut();
         let events = self.events.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let mut unseen = events.iter().filter(|event| event.ordinal.0 > seen);
-        if let Some(first) = unseen.next() {
-            forgotten(first, unseen.count() + 1);
+        let unseen: Vec<_> = events.iter().filter(|event| event.ordinal.0 > seen).collect();
+        if let Some(first) = unseen.first() {
+            unseen.iter().for_each(|event| event.count_forgotten());
+            forgotten(first, unseen.len());
         }
     }
 }
 
 fn forgotten(first: &RaisedEvent, count: usize) {
-    telemetry::count(telemetry::FORGOTTEN_EVENTS, count as u64);
     tracing::warn!(
         target: telemetry::TARGET_RAISE,
         event_id = %first.event_id,

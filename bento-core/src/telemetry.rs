@@ -25,8 +25,9 @@ pub const DEAD_EVENTS: &str = "bento_dead_events_total";
 /// Counter: leases taken, released and lost, by `change`.
 pub const LEASE_CHANGES: &str = "bento_lease_changes_total";
 
-/// Counts `amount` more under `name`.
-pub(crate) fn count(name: &'static str, amount: u64) {
+/// Counts `amount` more under `name`. For the crates of Bento.
+#[doc(hidden)]
+pub fn count(name: &'static str, amount: u64) {
     metrics::counter!(name).increment(amount);
 }
 

@@ -7,7 +7,8 @@
 //! 2. Merging a frame (commit of a savepoint) moves its events down; discarding it (rollback, drop) loses them, whoever began
 //!    the savepoint and however.
 //! 3. A collected list is shared with its aggregate: committing empties it, discarding gives back what was taken from it,
-//!    in order and before what was raised since.
+//!    in order. What the aggregate adds while a savepoint is open belongs to the savepoint, and what a discarded savepoint
+//!    gives back stays with the aggregate until somebody collects it again.
 //! 4. Only the top frame may be collected into, flushed, merged or discarded; below an open child each of them is refused.
 //! 5. A failed statement makes the events raised before it in the top frame doubtful; a doubtful frame is not merged or
 //!    flushed until its owner says what to do with them. Discarding a savepoint settles the failures in it, unless a library
@@ -26,6 +27,7 @@ use crate::event::Raisable;
 use crate::metadata::Metadata;
 use crate::outbox::Sharding;
 use crate::pending::{Content, PendingEvents, RaisedEvent, Stream};
+use crate::telemetry;
 
 mod error;
 mod flush;
@@ -155,7 +157,8 @@ impl UnitOfWork {
         }
         let id = FrameId(state.next);
         state.next += 1;
-        state.frames.push(Frame::new(id, opener));
+        let above = state.frames.last_mut().ok_or(FrameError::Ended)?.open_above(id, opener);
+        state.frames.push(above);
         Ok(id)
     }
 
@@ -268,8 +271,16 @@ impl UnitOfWork {
         let mut state = self.state();
         debug_assert!(state.sealed, "seal before the commit: an event raised meanwhile would be lost");
         let ended = std::mem::take(&mut state.frames);
+        let tenant_id = state.tenant_id.clone();
         drop(state);
-        drop(ended);
+        let mut events = 0;
+        for frame in &ended {
+            frame.for_each_written(&mut |event| {
+                event.log_flushed(tenant_id.as_deref());
+                events += 1;
+            });
+        }
+        telemetry::count(telemetry::FLUSHED_EVENTS, events);
     }
 
     /// Ends `frame` and every frame above it without a trace: what was collected goes back to its aggregate.
@@ -282,11 +293,13 @@ impl UnitOfWork {
             ended.iter().for_each(|frame| lower.unwrite(frame.id));
         }
         let failed = ended.iter().rev().fold(false, |from_above, frame| frame.hands_down_failure(from_above));
-        if let Some(below) = state.frames.last_mut().filter(|_| failed) {
-            below.statement_failed();
-        }
-        drop(state);
         ended.into_iter().for_each(Frame::discarded);
+        if let Some(below) = state.frames.last_mut() {
+            below.uncover();
+            if failed {
+                below.statement_failed();
+            }
+        }
         true
     }
 

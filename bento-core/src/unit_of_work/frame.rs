@@ -22,7 +22,8 @@ pub(super) struct Frame {
     pub(super) id: FrameId,
     opener: Opener,
     held: Vec<Held>,
-    shared: Vec<Arc<PendingList>>,
+    /// Live in the top frame only; the frames below have moved theirs to `held`.
+    shared: Vec<Shared>,
     written: Vec<Written>,
     failed: bool,
     doubtful: bool,
@@ -32,6 +33,13 @@ pub(super) struct Frame {
 struct Held {
     event: RaisedEvent,
     home: Option<Arc<PendingList>>,
+}
+
+/// What an aggregate has pending, and what it adds until the flush, from its events after `since` on.
+#[derive(Clone, Debug)]
+struct Shared {
+    list: Arc<PendingList>,
+    since: Ordinal,
 }
 
 /// An event that is in the outbox, unless the frame in which it was written is discarded: an early flush in a savepoint
@@ -54,9 +62,31 @@ impl Frame {
     /// Counts as held all that an aggregate has pending, and what it adds until the flush.
     pub(super) fn share(&mut self, list: Arc<PendingList>) {
         list.mark_seen();
-        if !self.shared.iter().any(|known| Arc::ptr_eq(known, &list)) {
-            self.shared.push(list);
+        match self.shared.iter_mut().find(|known| Arc::ptr_eq(&known.list, &list)) {
+            Some(known) => known.since = Ordinal::FIRST,
+            None => self.shared.push(Shared { list, since: Ordinal::FIRST }),
         }
+    }
+
+    /// A frame above this one. What aggregates add from now on is its own, so that it goes when it is discarded.
+    pub(super) fn open_above(&mut self, id: FrameId, opener: Opener) -> Self {
+        let mut above = Self::new(id, opener);
+        for Shared { list, since } in &self.shared {
+            let events: Vec<_> = list.lock().extract_if(.., |event| event.ordinal > *since).collect();
+            self.held.extend(events.into_iter().map(|event| Held { event, home: Some(Arc::clone(list)) }));
+        }
+        above.shared = self.shared_from_now();
+        above
+    }
+
+    /// Goes on after the frames above it were discarded: what they gave back is not collected here.
+    pub(super) fn uncover(&mut self) {
+        self.shared = self.shared_from_now();
+    }
+
+    fn shared_from_now(&self) -> Vec<Shared> {
+        let since = Ordinal::latest();
+        self.shared.iter().map(|Shared { list, .. }| Shared { list: Arc::clone(list), since }).collect()
     }
 
     /// Moves here what an aggregate had pending, to be given back if the frame is discarded.
@@ -67,7 +97,7 @@ impl Frame {
     }
 
     pub(super) fn has_unflushed(&self) -> bool {
-        !self.held.is_empty() || self.shared.iter().any(|list| !list.lock().is_empty())
+        !self.held.is_empty() || self.shared.iter().any(Shared::has_events)
     }
 
     pub(super) fn has_events(&self) -> bool {
@@ -113,7 +143,7 @@ impl Frame {
             return Err(FrameError::AlreadyFlushed { events: self.written.len() });
         }
         self.held.clear();
-        self.shared.drain(..).for_each(|list| list.lock().clear());
+        self.shared.iter().for_each(|Shared { list, since }| list.lock().retain(|event| event.ordinal <= *since));
         self.doubtful = false;
         Ok(())
     }
@@ -121,7 +151,9 @@ impl Frame {
     /// Visits what is unflushed.
     pub(super) fn for_each_unflushed(&self, visit: &mut impl FnMut(&RaisedEvent)) {
         self.held.iter().for_each(|held| visit(&held.event));
-        self.shared.iter().for_each(|list| list.lock().iter().for_each(&mut *visit));
+        for Shared { list, since } in &self.shared {
+            list.lock().iter().filter(|event| event.ordinal > *since).for_each(&mut *visit);
+        }
     }
 
     /// Visits what is in the outbox.
@@ -134,7 +166,7 @@ impl Frame {
         let is_written = |event: &RaisedEvent| ordinals.binary_search(&event.ordinal).is_ok();
         let written = self.held.extract_if(.., |held| is_written(&held.event));
         self.written.extend(written.map(|held| Written { held, within }));
-        for list in &self.shared {
+        for Shared { list, .. } in &self.shared {
             let mut events = list.lock();
             let written = events.extract_if(.., |event| is_written(event));
             let held = written.map(|event| Held { event, home: Some(Arc::clone(list)) });
@@ -159,12 +191,12 @@ impl Frame {
     pub(super) fn absorb(&mut self, child: Self) {
         self.held.extend(child.held);
         self.written.extend(child.written);
-        child.shared.into_iter().for_each(|list| self.share(list));
+        self.shared = child.shared;
     }
 
     /// Gives back what was collected and forgets the rest: none of it happened.
     pub(super) fn discarded(self) {
-        self.shared.iter().for_each(|list| list.mark_seen());
+        self.shared.iter().for_each(|shared| shared.list.mark_seen());
         let mut homes: Vec<(Arc<PendingList>, Vec<RaisedEvent>)> = Vec::new();
         let written = self.written.into_iter().map(|written| written.held);
         for Held { event, home } in written.chain(self.held) {
@@ -175,6 +207,12 @@ impl Frame {
             }
         }
         homes.into_iter().for_each(|(home, events)| home.give_back(events));
+    }
+}
+
+impl Shared {
+    fn has_events(&self) -> bool {
+        self.list.lock().iter().any(|event| event.ordinal > self.since)
     }
 }
 

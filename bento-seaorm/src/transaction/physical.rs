@@ -8,6 +8,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bento_core::outbox::{ShardId, Sharding};
+use bento_core::telemetry;
 use bento_core::unit_of_work::{FrameError, FrameId, Opener, UnitOfWork};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr};
 
@@ -193,8 +194,9 @@ impl Physical {
         let mut flush = self.unit_of_work.flush(frame, &sharding)?;
         let entries = std::mem::take(&mut flush.entries);
         let shards: Vec<ShardId> = entries.iter().map(|entry| entry.shard).collect();
-        writer.write(&self.database, entries).await?;
+        let written = writer.write(&self.database, entries).await?;
         flush.done();
+        telemetry::count(telemetry::DUPLICATE_EVENTS, written.duplicates);
         let mut health = self.health();
         health.sharding = Some(sharding);
         health.add_shards(shards);
