@@ -4,6 +4,8 @@
 
 #[path = "transaction/ambient.rs"]
 mod ambient;
+#[path = "transaction/nested.rs"]
+mod nested;
 #[path = "transaction/shop.rs"]
 mod shop;
 mod support;

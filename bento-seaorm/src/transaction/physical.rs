@@ -171,7 +171,7 @@ impl Physical {
         self.settle(frame).await?;
         self.unit_of_work.check_mergeable(frame)?;
         let failed = self.health().failed;
-        if failed && self.unit_of_work.has_events() {
+        if failed {
             self.look_before_commit().await?;
         }
         while !self.unit_of_work.seal(frame)? {
