@@ -143,6 +143,9 @@ impl OutboxTransaction {
 
     /// Flushes and commits. A nested transaction hands its events to the one around it.
     ///
+    /// If its future is dropped before it is done, the commit may have happened or not, with all of its rows and events or none.
+    /// Collected events are back with their aggregates then; collecting them again writes none twice, for they keep their ids.
+    ///
     /// # Errors
     /// [`Error`]; except for [`Error::CommitUnclear`] everything is rolled back, and collected events are back with their
     /// aggregates.

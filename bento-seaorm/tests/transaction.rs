@@ -4,8 +4,18 @@
 
 #[path = "transaction/ambient.rs"]
 mod ambient;
+#[path = "transaction/commits.rs"]
+mod commits;
+#[path = "transaction/endings.rs"]
+mod endings;
+#[path = "transaction/failures.rs"]
+mod failures;
 #[path = "transaction/nested.rs"]
 mod nested;
+#[path = "transaction/seaorm.rs"]
+mod seaorm;
 #[path = "transaction/shop.rs"]
 mod shop;
 mod support;
+#[path = "transaction/telling.rs"]
+mod telling;

@@ -118,8 +118,8 @@ pub const REFUSED: &str = "SELECT * FROM no_such_table";
 /// Takes some time in the server: for statements that are to be cancelled.
 pub fn slow(backend: DbBackend) -> &'static str {
     match backend {
-        DbBackend::Postgres => "SELECT pg_sleep(30)",
-        DbBackend::MySql => "SELECT SLEEP(30)",
-        _ => "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 30000000) SELECT max(x) FROM n",
+        DbBackend::Postgres => "SELECT pg_sleep(1)",
+        DbBackend::MySql => "SELECT SLEEP(1)",
+        _ => "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 3000000) SELECT max(x) FROM n",
     }
 }
