@@ -153,8 +153,8 @@ mod field_history {
         assert!(fault(r#"{"curr":"EUR"}"#).1.contains("missing field `total`"));
     }
 
-    /// A name that one version frees is taken by another field in the same version.
-    #[domain_event(schema = "name.reused", version = 2, removed("amount", since = 2))]
+    /// Names that version 2 frees are taken by other fields in the same version; version 3 adds.
+    #[domain_event(schema = "name.reused", version = 3, removed("amount", since = 2))]
     #[derive(Clone, Debug, PartialEq)]
     pub struct NameReused {
         #[event(renamed_from = "b", since = 2)]
@@ -163,12 +163,58 @@ mod field_history {
         pub b: u8,
         #[event(since = 2, default = 5)]
         pub amount: u8,
+        #[event(since = 3, default = 6)]
+        pub later: u8,
     }
 
     #[test]
     fn two_fields_may_swap_names_and_a_removed_name_may_come_back() {
         let event = codec::decode::<NameReused>("name.reused", 1, br#"{"a":1,"b":2,"amount":"old"}"#).unwrap();
-        assert_eq!(event, NameReused { a: 2, b: 1, amount: 5 });
+        assert_eq!(event, NameReused { a: 2, b: 1, amount: 5, later: 6 });
+    }
+
+    #[test]
+    fn a_step_is_not_taken_by_a_payload_that_is_past_it() {
+        let event = codec::decode::<NameReused>("name.reused", 2, br#"{"a":1,"b":2,"amount":3}"#).unwrap();
+        assert_eq!(event, NameReused { a: 1, b: 2, amount: 3, later: 6 });
+    }
+
+    #[test]
+    fn a_field_that_is_there_keeps_its_value_over_a_default() {
+        let event = codec::decode::<NameReused>("name.reused", 2, br#"{"a":1,"b":2,"amount":3,"later":4}"#).unwrap();
+        assert_eq!(event.later, 4);
+    }
+
+    /// The newest rename stands first.
+    #[domain_event(schema = "field.renamed", version = 3)]
+    #[derive(Clone, Debug)]
+    pub struct FieldRenamed {
+        #[event(renamed_from = "second", since = 3)]
+        #[event(renamed_from = "first", since = 2)]
+        pub third: u8,
+    }
+
+    #[test]
+    fn renames_follow_their_versions_in_whatever_order_they_are_written() {
+        for (version, payload) in [(1, r#"{"first":1}"#), (2, r#"{"second":1}"#), (3, r#"{"third":1}"#)] {
+            let event = codec::decode::<FieldRenamed>("field.renamed", version, payload.as_bytes()).unwrap();
+            assert_eq!(event.third, 1);
+        }
+    }
+
+    #[domain_event(schema = "rate.fixed", version = 2)]
+    #[derive(Clone, Debug)]
+    #[allow(dead_code)]
+    pub struct RateFixed {
+        #[event(since = 2, default = f64::NAN)]
+        pub rate: f64,
+    }
+
+    #[test]
+    fn a_default_that_json_cannot_hold_is_refused_and_named() {
+        let error = codec::decode::<RateFixed>("rate.fixed", 1, b"{}").unwrap_err();
+        assert!(matches!(&error, DecodeError::Malformed { path: Some(path), .. } if path == "rate"), "{error:?}");
+        assert!(std::error::Error::source(&error).unwrap().to_string().contains("not finite"));
     }
 
     #[domain_event(schema = "version.retired", version = 3, oldest = 2)]
