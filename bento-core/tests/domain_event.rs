@@ -153,6 +153,24 @@ mod field_history {
         assert!(fault(r#"{"curr":"EUR"}"#).1.contains("missing field `total`"));
     }
 
+    #[domain_event(schema = "rest.kept", version = 2)]
+    #[derive(Clone, Debug)]
+    pub struct RestKept {
+        pub raw: Box<serde_json::value::RawValue>,
+        #[serde(flatten)]
+        pub rest: BTreeMap<String, serde_json::Value>,
+        #[event(since = 2)]
+        pub new: Option<u8>,
+    }
+
+    #[test]
+    fn raw_and_flattened_fields_go_through_a_history() {
+        let event = codec::decode::<RestKept>("rest.kept", 1, br#"{"a":[1],"raw":{"x": 1.00},"b":null}"#).unwrap();
+        assert_eq!(event.raw.get(), r#"{"x": 1.00}"#);
+        assert_eq!(event.rest.keys().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(event.new, None);
+    }
+
     /// Names that version 2 frees are taken by other fields in the same version; version 3 adds.
     #[domain_event(schema = "name.reused", version = 3, removed("amount", since = 2))]
     #[derive(Clone, Debug, PartialEq)]

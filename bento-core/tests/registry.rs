@@ -114,6 +114,13 @@ fn an_event_can_be_required_which_links_its_crate() {
 }
 
 #[test]
+fn an_event_that_is_named_but_not_registered_is_told() {
+    let empty = Registry::of([], []);
+    let error = empty.require::<OrderPaid>().unwrap_err();
+    assert!(error.to_string().contains("`order.paid` version 4 is named but not registered"), "{error}");
+}
+
+#[test]
 fn what_is_stored_is_compared_with_what_can_be_decoded() {
     let stored =
         |schema: &str, version| StoredSchema { schema: schema.into(), version, count: 3, place: "outbox".into() };

@@ -273,6 +273,6 @@ fn declared_twice(event: &Event) -> TokenStream {
     quote! {
         #[cfg(not(test))]
         #[unsafe(export_name = #symbol)]
-        pub static __BENTO_IS_DECLARED_TWICE: #private::u8 = 0;
+        static __BENTO_IS_DECLARED_TWICE: #private::u8 = 0;
     }
 }

@@ -132,5 +132,5 @@ const _: () = {
     }
     #[cfg(not(test))]
     #[unsafe(export_name = "bento__event__order__created__v3__is_declared_twice")]
-    pub static __BENTO_IS_DECLARED_TWICE: ::bento_core::__private::u8 = 0;
+    static __BENTO_IS_DECLARED_TWICE: ::bento_core::__private::u8 = 0;
 };

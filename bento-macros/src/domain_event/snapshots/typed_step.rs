@@ -64,5 +64,5 @@ const _: () = {
     }
     #[cfg(not(test))]
     #[unsafe(export_name = "bento__event__order__created__v2__is_declared_twice")]
-    pub static __BENTO_IS_DECLARED_TWICE: framework::__private::u8 = 0;
+    static __BENTO_IS_DECLARED_TWICE: framework::__private::u8 = 0;
 };
