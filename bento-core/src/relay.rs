@@ -31,7 +31,7 @@ use std::fmt;
 
 use self::breaker::Breaker;
 use self::machine::Machine;
-use crate::outbox::ShardId;
+use crate::outbox::{ShardId, Sharding};
 
 mod breaker;
 mod builder;
@@ -66,6 +66,16 @@ pub enum RelayError {
     /// The store refuses it.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// It is to serve a lane that the outbox does not have.
+    #[error(
+        "the outbox has {lanes} lane(s), counted from 0, so there is no lane {lane} to serve; name others in `lanes`"
+    )]
+    NoSuchLane {
+        /// The lane it is to serve.
+        lane: u16,
+        /// How many there are.
+        lanes: u16,
+    },
 }
 
 /// What the tasks of one relay share.
@@ -79,6 +89,13 @@ struct Shared<S, P> {
 }
 
 impl<S, P: crate::publish::Publisher> Shared<S, P> {
+    /// Whether the outbox has the lanes that this relay is to serve.
+    fn check_lanes(&self, sharding: &Sharding) -> Result<(), RelayError> {
+        let lanes = sharding.lanes.get();
+        let missing = self.settings.lanes.iter().flatten().find(|lane| **lane >= lanes);
+        missing.map_or(Ok(()), |&lane| Err(RelayError::NoSuchLane { lane, lanes }))
+    }
+
     /// A machine for a shard that this relay knows nothing of yet.
     fn machine(&self, shard: ShardId) -> Box<Machine> {
         let seed = self.seed.wrapping_add(u64::from(shard.unsigned_abs()));

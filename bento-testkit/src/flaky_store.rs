@@ -1,6 +1,8 @@
 //! A store that goes away when told to.
 
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bento_core::outbox::{ShardId, Sharding};
 use bento_core::relay::store::{Advance, Advanced, Heartbeat, Holdings, RelayId, RelayStore, StoreError};
@@ -22,6 +24,8 @@ pub enum Outage {
     Down,
     /// Every call does what it should, and its answer is lost: for so many calls, then nothing is wrong.
     AnswersLost(u32),
+    /// Every call does what it should at once, and answers after so long, by tokio's clock.
+    Slow(Duration),
     /// No call ever returns, nor does anything.
     Hangs,
     /// Every call panics.
@@ -48,6 +52,11 @@ impl<S> FlakyStore<S> {
                 self.set(if left > 1 { Outage::AnswersLost(left - 1) } else { Outage::None });
                 call.await?;
                 Err(StoreError::unavailable("the answer was lost, as told"))
+            }
+            Outage::Slow(delay) => {
+                let answer = call.await;
+                tokio::time::sleep(delay).await;
+                answer
             }
             Outage::Hangs => std::future::pending().await,
             Outage::Panics => panic!("a store panics as told"),

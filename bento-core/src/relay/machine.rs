@@ -173,7 +173,8 @@ impl Machine {
 
     /// Whether a fresh row may be sent after what is in the batch already.
     fn may_follow(&self, delivery: &Delivery, all_held_are_here: bool) -> bool {
-        if !delivery.envelope.is_ordered() {
+        // Every held row's stream waits, so without one there is nothing to follow.
+        if self.blocked.is_empty() || !delivery.envelope.is_ordered() {
             return true;
         }
         match self.batch.last_of(delivery) {

@@ -40,7 +40,7 @@ pub(super) async fn run<S: RelayStore, P: Publisher>(
     shared: Arc<Shared<S, P>>,
     extent: Extent,
 ) -> Result<PassReport, RelayError> {
-    shared.store.open().await?;
+    shared.check_lanes(&shared.store.open().await?)?;
     let asked = Instant::now();
     let holdings = beat(&shared).await?;
     let deadline = asked + shared.settings.lease;

@@ -81,7 +81,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
     }
 
     /// Waits for the store to be there. False if it was told to stop before.
-    async fn open(&mut self) -> Result<bool, StoreError> {
+    async fn open(&mut self) -> Result<bool, RelayError> {
         let mut failures = 0;
         loop {
             let opened = tokio::select! {
@@ -90,8 +90,8 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
                 opened = in_time(self.shared.settings.lease, self.shared.store.open()) => opened,
             };
             match opened {
-                Ok(_) => return Ok(true),
-                Err(error @ StoreError::Mismatch { .. }) => return Err(error),
+                Ok(sharding) => return self.shared.check_lanes(&sharding).map(|()| true),
+                Err(error @ StoreError::Mismatch { .. }) => return Err(error.into()),
                 Err(error) => {
                     failures += 1;
                     let wait = OUTAGE.wait(failures, &mut fastrand::Rng::new());

@@ -138,6 +138,15 @@ async fn a_wrong_division_ends_the_relay_with_both_numbers() {
     first.stop().await.unwrap();
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_lane_that_the_outbox_does_not_have_is_refused() {
+    let scene = Scene::new();
+    let mut relay = scene.relay().lanes([0, 3]).start().unwrap();
+    let error = relay.join().await.unwrap_err();
+    assert!(matches!(error, RelayError::NoSuchLane { lane: 3, lanes: 1 }), "{error}");
+    assert!(scene.relay().lanes([3]).run_once().await.is_err());
+}
+
 #[test]
 fn a_relay_outside_a_runtime_says_what_it_needs() {
     let scene = Scene::new();

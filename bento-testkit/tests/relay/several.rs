@@ -101,6 +101,26 @@ async fn nothing_is_sent_after_the_deadline_of_the_lease() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_deadline_counts_from_before_the_call_that_renewed_the_lease() {
+    let scene = Scene::divided(1);
+    let seconds = Duration::from_secs;
+    let (store, relay) = scene.flaky_relay();
+    let relay = relay.lease(seconds(10)).start().unwrap();
+    settle().await;
+    // Both the worker's call and a heartbeat at 3.3 s are answered eight seconds late: the lease ends at 13.3 s at the latest.
+    store.set(Outage::Slow(seconds(8)));
+    scene.commit_many(1, 2);
+    scene.broker.inner().answer_after(seconds(7));
+    tokio::time::sleep(seconds(7)).await;
+    store.set(Outage::Down);
+    tokio::time::sleep(seconds(60)).await;
+    assert_eq!(scene.broker.attempts().len(), 1, "the second wave would have been sent at 15 s");
+    store.set(Outage::None);
+    scene.wait_for(2).await;
+    relay.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stopped_relay_leaves_its_shards_to_the_others_at_once() {
     let scene = Scene::new();
     let first = scene.start();

@@ -11,6 +11,11 @@ use crate::relay::store::StreamKey;
 pub(super) struct Streams(HashMap<Arc<str>, HashMap<String, HashSet<String>>>);
 
 impl Streams {
+    /// Whether no stream waits, as is usual.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether the stream of `delivery` is one of them.
     pub(super) fn contains(&self, delivery: &Delivery) -> bool {
         let types = self.0.get(&delivery.destination.name);

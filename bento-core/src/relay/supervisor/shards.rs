@@ -244,3 +244,119 @@ impl Shards {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::relay::store::RelayId;
+
+    const OWNER: RelayId = RelayId(uuid::Uuid::nil());
+
+    fn lease(shard: ShardId, epoch: i64) -> Lease {
+        Lease { shard, owner: OWNER, epoch }
+    }
+
+    fn holding(count: ShardId) -> (Shards, Vec<Lease>) {
+        let leases: Vec<_> = (0..count).map(|shard| lease(shard, 1)).collect();
+        let mut shards = Shards::default();
+        let changes = shards.renew(&leases, Instant::now());
+        assert_eq!(changes.claimed, leases.len());
+        (shards, leases)
+    }
+
+    /// Hands the next ready shard to a worker.
+    fn start(shards: &mut Shards) -> Option<(ShardId, watch::Receiver<bool>)> {
+        let (sender, stop) = watch::channel(false);
+        let shard = shards.next_ready()?;
+        shards.start(shard, sender).map(|(lease, ..)| (lease.shard, stop))
+    }
+
+    #[test]
+    fn events_that_come_while_a_shard_is_busy_queue_it_again() {
+        let (mut shards, leases) = holding(1);
+        shards.has_events(0);
+        shards.has_events(0);
+        assert!(start(&mut shards).is_some() && start(&mut shards).is_none(), "queued once");
+        shards.has_events(0);
+        assert!(start(&mut shards).is_none(), "one worker at a time");
+        shards.finished(leases[0], None, Activity::Idle, None);
+        assert!(start(&mut shards).is_some());
+        shards.finished(leases[0], None, Activity::Idle, None);
+        assert!(start(&mut shards).is_none(), "once");
+    }
+
+    #[test]
+    fn a_held_row_queues_its_shard_when_it_is_due() {
+        let (mut shards, leases) = holding(1);
+        let due = Instant::now() + Duration::from_secs(5);
+        shards.has_events(0);
+        start(&mut shards).unwrap();
+        shards.finished(leases[0], None, Activity::Idle, Some(due));
+        assert_eq!(shards.next_due(), Some(due));
+        shards.queue_due(due - Duration::from_millis(1));
+        assert!(start(&mut shards).is_none());
+        shards.queue_due(due);
+        assert!(start(&mut shards).is_some());
+    }
+
+    #[test]
+    fn a_shard_is_offered_only_when_its_worker_is_done() {
+        let (mut shards, leases) = holding(2);
+        shards.has_events(0);
+        shards.has_events(1);
+        let (_, first_stop) = start(&mut shards).unwrap();
+        let (_, second_stop) = start(&mut shards).unwrap();
+        shards.retire(1);
+        assert_eq!(u8::from(*first_stop.borrow()) + u8::from(*second_stop.borrow()), 1, "one is told to stop");
+        let retiring = i32::from(*second_stop.borrow());
+        assert_eq!((shards.offer(), shards.has_retired()), (vec![], false), "its worker is still at it");
+        shards.finished(leases[retiring as usize], None, Activity::Queued, None);
+        assert!(shards.has_retired() && start(&mut shards).is_none(), "nobody takes it up again");
+        assert_eq!(shards.offer(), [retiring]);
+        shards.has_events(retiring);
+        assert!(start(&mut shards).is_none(), "nobody works on it while it is offered");
+        let kept = leases[1 - retiring as usize];
+        let changes = shards.renew(&[kept], Instant::now());
+        assert_eq!((changes.released, changes.lost), (1, vec![]));
+        assert_eq!(shards.len(), 1);
+    }
+
+    #[test]
+    fn an_offered_shard_that_is_kept_goes_on_with_what_came_meanwhile() {
+        let (mut shards, leases) = holding(1);
+        shards.retire(1);
+        assert_eq!(shards.offer(), [0]);
+        shards.has_events(0);
+        shards.renew(&leases, Instant::now());
+        shards.retire(0);
+        assert!(start(&mut shards).is_some());
+    }
+
+    #[test]
+    fn an_offer_whose_answer_never_came_is_taken_back() {
+        let (mut shards, _) = holding(1);
+        shards.retire(1);
+        shards.offer();
+        shards.has_events(0);
+        shards.keep_offered();
+        shards.retire(0);
+        assert!(start(&mut shards).is_some());
+    }
+
+    #[test]
+    fn a_lease_that_is_gone_or_of_another_epoch_is_lost_and_its_worker_told() {
+        let (mut shards, leases) = holding(2);
+        shards.has_events(0);
+        let (_, stop) = start(&mut shards).unwrap();
+        let changes = shards.renew(&[lease(0, 2)], Instant::now());
+        assert_eq!((changes.lost, changes.claimed), (leases.clone(), 1));
+        assert!(stop.has_changed().is_err(), "the worker's channel is closed");
+        shards.has_events(0);
+        assert!(start(&mut shards).is_some(), "the new lease is worked on");
+        shards.finished(leases[0], None, Activity::Idle, None);
+        assert!(!shards.forget(leases[0]), "the old worker's report changes nothing");
+        assert!(shards.forget(lease(0, 2)));
+    }
+}
