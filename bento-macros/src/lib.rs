@@ -7,9 +7,9 @@ use proc_macro::TokenStream;
 
 mod aggregate;
 mod case;
-mod declaration;
 mod diagnostics;
 mod domain_event;
+mod door;
 mod keyed;
 mod syntax;
 

@@ -6,7 +6,7 @@ use syn::spanned::Spanned;
 use syn::{ItemStruct, parse_quote};
 
 use super::check::{Checked, Listed};
-use crate::declaration::declaration;
+use crate::door::declaration;
 use crate::syntax::{derives, docs, has_argument};
 
 pub(super) fn expand(checked: &Checked) -> TokenStream {

@@ -7,6 +7,7 @@ use syn::spanned::Spanned;
 use syn::{Fields, Item, ItemStruct, LitStr, Path, Token, Type};
 
 use crate::diagnostics::Errors;
+use crate::door::private;
 use crate::keyed::{Faulty, Keyed, for_each_key, parenthesised, set, unknown, value};
 use crate::syntax;
 
@@ -70,13 +71,7 @@ impl AggregateAttribute {
 
     /// The path to the module an expansion may name.
     pub(super) fn private(&self) -> TokenStream {
-        match &self.krate {
-            Some(krate) => {
-                let krate = &krate.value;
-                quote!(#krate::__private)
-            }
-            None => quote!(::bento_core::__private),
-        }
+        private(self.krate.as_ref())
     }
 }
 

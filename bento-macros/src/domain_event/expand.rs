@@ -10,7 +10,7 @@ use syn::{Attribute, Item, ItemStruct};
 use super::check::{covered_steps, missing_step};
 use super::input::{Event, EventAttribute, EventField};
 use super::serde_names;
-use crate::declaration::declaration;
+use crate::door::declaration;
 use crate::syntax::{as_written, derives, docs, respan};
 
 pub(super) fn expand(event: &Event) -> TokenStream {

@@ -8,6 +8,7 @@ use syn::{Attribute, Expr, Fields, Item, ItemEnum as Enum, ItemStruct, ItemUnion
 
 use super::serde_names;
 use crate::diagnostics::{Errors, list};
+use crate::door::private;
 use crate::keyed::{Faulty, Keyed, Version, for_each_key, parenthesised, set, unknown, value};
 use crate::syntax;
 
@@ -73,6 +74,14 @@ pub(super) struct Renamed {
     pub(super) from: LitStr,
 }
 
+/// The keys of one `#[event(…)]`.
+#[derive(Default)]
+struct Change {
+    since: Option<Keyed<Version>>,
+    default: Option<Keyed<Expr>>,
+    renamed_from: Option<Keyed<LitStr>>,
+}
+
 impl EventAttribute {
     pub(super) fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
         let mut attribute = Self { tokens: tokens.clone(), ..Self::default() };
@@ -101,13 +110,7 @@ impl EventAttribute {
 
     /// The path to the module an expansion may name.
     pub(super) fn private(&self) -> TokenStream {
-        match &self.krate {
-            Some(krate) => {
-                let krate = &krate.value;
-                quote!(#krate::__private)
-            }
-            None => quote!(::bento_core::__private),
-        }
+        private(self.krate.as_ref())
     }
 
     /// The version, or 1 where there is an error about it.
@@ -198,28 +201,30 @@ impl<'a> EventField<'a> {
     }
 
     fn parse_attribute(&mut self, attr: &Attribute, errors: &mut Errors) {
-        let (mut since, mut default, mut renamed_from) = (None, None, None);
+        let mut change = Change::default();
         let faulty = for_each_key(syntax::arguments(attr), FIELD_KEYS, errors, |key, input, errors| {
             match key.to_string().as_str() {
-                "since" => set(&mut since, key, value(key, input, "since = 2")?, errors),
-                "default" => set(&mut default, key, value(key, input, "default = expression")?, errors),
+                "since" => set(&mut change.since, key, value(key, input, "since = 2")?, errors),
+                "default" => set(&mut change.default, key, value(key, input, "default = expression")?, errors),
                 "renamed_from" => {
-                    set(&mut renamed_from, key, value(key, input, "renamed_from = \"old_name\"")?, errors)
+                    set(&mut change.renamed_from, key, value(key, input, "renamed_from = \"old_name\"")?, errors);
                 }
                 _ => return Err(unknown(key, "#[event(…)]", FIELD_KEYS)),
             }
             Ok(())
         });
-        if !faulty.is_empty() {
-            return;
+        if faulty.is_empty() {
+            self.note(change, attr, errors);
         }
-        match (since, default, renamed_from) {
+    }
+
+    fn note(&mut self, change: Change, attr: &Attribute, errors: &mut Errors) {
+        match (change.since, change.default, change.renamed_from) {
+            (Some(since), _, None) if self.added.is_some() => {
+                errors.at(since.key.span(), "a field is added once: keep one `#[event(since = …)]`");
+            }
             (Some(since), default, None) => {
-                let added = Added { since: since.value, default: default.map(|default: Keyed<Expr>| default.value) };
-                match self.added {
-                    Some(_) => errors.at(since.key.span(), "a field is added once: keep one `#[event(since = …)]`"),
-                    None => self.added = Some(added),
-                }
+                self.added = Some(Added { since: since.value, default: default.map(|default| default.value) });
             }
             (Some(since), None, Some(from)) => self.renamed.push(Renamed { since: since.value, from: from.value }),
             (_, Some(default), Some(_)) => errors.at(
@@ -227,11 +232,8 @@ impl<'a> EventField<'a> {
                 "a renamed field keeps its value: \
                  write a `#[event(since = …, default = …)]` of its own for the version that added it",
             ),
-            (None, Some(default), None) => {
-                errors.at(default.key.span(), "`default` does not say since when: write `since = 2` beside it");
-            }
-            (None, None, Some(from)) => {
-                errors.at(from.key.span(), "`renamed_from` does not say since when: write `since = 2` beside it");
+            (None, Some(Keyed { key, .. }), None) | (None, None, Some(Keyed { key, .. })) => {
+                errors.at(key.span(), format_args!("`{key}` does not say since when: write `since = 2` beside it"));
             }
             (None, None, None) => {
                 errors.on(attr, "this attribute says nothing: write `#[event(since = 2, default = …)]`, or remove it");

@@ -1,9 +1,20 @@
-//! Where an item is declared, for the registry.
+//! The private door of `bento_core`, and what every expansion takes from it.
 
 use proc_macro2::TokenStream;
 use quote::quote;
+use syn::Path;
 
-/// The place, as the compiler tells it.
+use crate::keyed::Keyed;
+
+/// The path to the module an expansion may name, through `crate = …` if it is given.
+pub(crate) fn private(krate: Option<&Keyed<Path>>) -> TokenStream {
+    match krate {
+        Some(Keyed { value: krate, .. }) => quote!(#krate::__private),
+        None => quote!(::bento_core::__private),
+    }
+}
+
+/// Where the item is declared, as the compiler tells it.
 pub(crate) fn declaration(private: &TokenStream) -> TokenStream {
     quote! {
         #private::Declaration {
