@@ -1,7 +1,7 @@
 //! What the user wrote, as this macro understands it.
 
 use proc_macro2::{Ident, TokenStream};
-use quote::{quote, quote_spanned};
+use quote::quote_spanned;
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::{Fields, Item, ItemStruct, LitStr, Path, Token, Type};
