@@ -18,22 +18,22 @@ mod fields;
 ///
 /// ```
 /// # use bento_core::{domain_event, upcast::UpcastFrom};
-/// #[domain_event(schema = "order.created", version = 1, superseded)]
+/// #[domain_event(schema = "customer.registered", version = 1, superseded)]
 /// #[derive(Debug)]
-/// pub struct OrderCreatedV1 {
-///     pub customer: String,
+/// pub struct CustomerRegisteredV1 {
+///     pub name: String,
 /// }
 ///
-/// #[domain_event(schema = "order.created", version = 2, upcast_from = OrderCreatedV1)]
+/// #[domain_event(schema = "customer.registered", version = 2, upcast_from = CustomerRegisteredV1)]
 /// #[derive(Debug)]
-/// pub struct OrderCreated {
+/// pub struct CustomerRegistered {
 ///     pub first_name: String,
 ///     pub last_name: String,
 /// }
 ///
-/// impl UpcastFrom<OrderCreatedV1> for OrderCreated {
-///     fn upcast_from(old: OrderCreatedV1) -> Self {
-///         let (first, last) = old.customer.split_once(' ').unwrap_or((&old.customer, ""));
+/// impl UpcastFrom<CustomerRegisteredV1> for CustomerRegistered {
+///     fn upcast_from(old: CustomerRegisteredV1) -> Self {
+///         let (first, last) = old.name.split_once(' ').unwrap_or((&old.name, ""));
 ///         Self { first_name: first.into(), last_name: last.into() }
 ///     }
 /// }
