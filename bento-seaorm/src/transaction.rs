@@ -19,12 +19,15 @@ use bento_core::unit_of_work::{FrameId, Opener, UnitOfWork};
 use bytes::Bytes;
 use sea_orm::{AccessMode, DatabaseTransaction, IsolationLevel, TransactionOptions};
 
-use self::physical::{Physical, Savepoint};
+use self::health::Savepoint;
+use self::physical::Physical;
 use crate::connection::Settings;
 use crate::error::{Error, TransactionError};
 
+mod background;
 mod closure;
 mod commit;
+mod health;
 mod physical;
 mod statements;
 mod traits;
@@ -43,8 +46,8 @@ pub use self::statements::TransactionStream;
 ///
 /// # Failed statements
 ///
-/// A statement that failed, or whose future was dropped before the answer came, makes the events raised before it doubtful: they
-/// may say what did not happen. Unless the failure leaves the transaction too, [`commit`](Self::commit) is refused. Put what may
+/// A statement that failed, or whose future was dropped before the answer came (it runs to its end nevertheless), makes the events
+/// raised before it doubtful: they may say what did not happen. Unless the failure leaves the transaction too, [`commit`](Self::commit) is refused. Put what may
 /// fail or be cancelled into a nested transaction, or decide with [`keep_pending`](Self::keep_pending) or
 /// [`discard_pending`](Self::discard_pending).
 ///

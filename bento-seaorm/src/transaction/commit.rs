@@ -6,7 +6,7 @@ use bento_core::unit_of_work::{FrameError, FrameId, UnitOfWork};
 use sea_orm::ConnectionTrait;
 
 use super::OutboxTransaction;
-use super::physical::Savepoint;
+use super::health::Savepoint;
 use crate::error::Error;
 
 /// Flushes and commits the outermost transaction; on any error everything is rolled back.
@@ -31,9 +31,10 @@ pub(super) async fn rollback(transaction: OutboxTransaction) -> Result<(), Error
     if transaction.savepoint.is_some() {
         return transaction.physical.roll_back_abandoned().await;
     }
-    match Arc::into_inner(transaction.close()) {
-        Some(physical) => Ok(physical.into_database().rollback().await?),
-        // A nested transaction is still there. It can do nothing any more, and takes the connection with it when it goes.
+    // If a nested transaction is still there it can do nothing any more, and takes the connection with it when it goes.
+    let Some(physical) = Arc::into_inner(transaction.close()) else { return Ok(()) };
+    match physical.into_database().await {
+        Some(database) => Ok(database.rollback().await?),
         None => Ok(()),
     }
 }
@@ -60,7 +61,7 @@ async fn commit_prepared(transaction: OutboxTransaction) -> Result<(), Error> {
     let settings = Arc::clone(physical.settings());
     let written = physical.written();
     let physical = Arc::into_inner(physical).ok_or(FrameError::ChildOpen)?;
-    let database = physical.into_database();
+    let database = physical.into_database().await.ok_or(FrameError::ChildOpen)?;
     let backend = database.get_database_backend();
     database.commit().await.map_err(|error| Error::from_commit(backend, error))?;
     ending.unit_of_work.committed();

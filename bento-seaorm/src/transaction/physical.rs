@@ -3,8 +3,8 @@
 //! Savepoints are named here and commanded by name. SeaORM's nested transactions count depths instead: one dropped out of
 //! order, or whose `SAVEPOINT` failed, rolls back what another frame owns, and one dropped beside a running statement panics.
 
-use std::fmt;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bento_core::outbox::{ShardId, Sharding};
@@ -12,19 +12,11 @@ use bento_core::telemetry;
 use bento_core::unit_of_work::{FrameError, FrameId, Opener, UnitOfWork};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr};
 
+use super::background::Background;
+use super::health::{Health, Savepoint};
 use crate::connection::Settings;
 use crate::dialect::{self, Look};
 use crate::error::Error;
-
-/// A savepoint of ours, by the number in its name. A later one has a greater number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Savepoint(u64);
-
-impl fmt::Display for Savepoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "bento_savepoint_{}", self.0)
-    }
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -33,31 +25,15 @@ pub(super) struct Physical {
     settings: Arc<Settings>,
     /// Held around savepoint commands and flushes, so that frames and savepoints are stacked alike.
     turn: tokio::sync::Mutex<()>,
-    health: Mutex<Health>,
-    database: DatabaseTransaction,
-}
-
-#[derive(Debug, Default)]
-struct Health {
-    /// How many savepoints were opened.
-    savepoints: u64,
-    /// Savepoints to roll back to before anything else happens.
-    abandoned: Vec<Savepoint>,
-    /// Shards that have new rows.
-    shards: Vec<ShardId>,
-    /// How the outbox is divided, once something was written.
-    sharding: Option<Sharding>,
-    /// Whether any statement failed.
-    failed: bool,
-    /// Whether a failure since the last look may have ended the transaction.
-    uncertain: bool,
-    /// What ended the transaction.
-    ended_by: Option<DbErr>,
+    health: Arc<Mutex<Health>>,
+    background: Background,
+    database: Arc<DatabaseTransaction>,
 }
 
 impl Physical {
     pub(super) fn new(database: DatabaseTransaction, unit_of_work: UnitOfWork, settings: Arc<Settings>) -> Self {
-        Self { unit_of_work, settings, turn: tokio::sync::Mutex::new(()), health: Mutex::default(), database }
+        let (turn, database) = (tokio::sync::Mutex::new(()), Arc::new(database));
+        Self { unit_of_work, settings, turn, health: Arc::default(), background: Background::default(), database }
     }
 
     pub(super) fn unit_of_work(&self) -> &UnitOfWork {
@@ -68,18 +44,19 @@ impl Physical {
         &self.settings
     }
 
-    pub(super) fn database(&self) -> &DatabaseTransaction {
+    pub(super) fn database(&self) -> &Arc<DatabaseTransaction> {
         &self.database
     }
 
-    pub(super) fn into_database(self) -> DatabaseTransaction {
-        self.database
+    /// The transaction itself, once nothing runs on it any more; `None` if somebody else has it.
+    pub(super) async fn into_database(self) -> Option<DatabaseTransaction> {
+        self.background.finished().await;
+        Arc::into_inner(self.database)
     }
 
     /// What was written: how the outbox is divided, and which shards have new rows.
     pub(super) fn written(&self) -> Option<(Sharding, Vec<ShardId>)> {
-        let health = self.health();
-        health.sharding.map(|sharding| (sharding, health.shards.clone()))
+        self.health().written()
     }
 
     /// Waits until `frame` may run a statement: what was abandoned before it is rolled back first.
@@ -92,33 +69,36 @@ impl Physical {
     }
 
     /// Runs a statement and notes whether it failed or was cancelled.
-    pub(super) async fn watch<T>(&self, statement: impl Future<Output = Result<T, DbErr>>) -> Result<T, Error> {
-        let mut unanswered = Unanswered { physical: self, is_answered: false };
-        let result = statement.await;
-        unanswered.is_answered = true;
-        result.map_err(|error| self.failure(error))
+    pub(super) async fn watch<T: Send + 'static>(
+        &self,
+        statement: impl Future<Output = Result<T, DbErr>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let mut doubt = Doubt { unit_of_work: &self.unit_of_work, is_dispelled: false };
+        let result = self.complete(async { Ok(statement.await?) }).await;
+        doubt.is_dispelled = result.is_ok();
+        result
     }
 
-    /// Notes a failed statement, and names it.
-    fn failure(&self, error: DbErr) -> Error {
-        self.note_failure(Some(&error));
-        Error::Database(error)
+    /// Runs a statement to its end. If this future is dropped before, the rest is done in the background.
+    async fn complete<T: Send + 'static>(
+        &self,
+        statement: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let mut running = Running { physical: self, statement: Some(Box::pin(statement)) };
+        let result = running.statement.as_mut().expect("it is taken below").await;
+        running.statement = None;
+        result.inspect_err(|error| self.note_outcome(error.database_source()))
     }
 
-    /// Notes that a statement failed, or was cancelled.
-    pub(super) fn note_failure(&self, error: Option<&DbErr>) {
+    /// Notes that a statement failed.
+    pub(super) fn note_failure(&self, error: &DbErr) {
         self.unit_of_work.statement_failed();
-        self.note_outcome(error);
+        self.note_outcome(Some(error));
     }
 
     /// Notes what a failure may have done to the transaction.
     fn note_outcome(&self, error: Option<&DbErr>) {
-        let mut health = self.health();
-        health.failed = true;
-        health.uncertain = true;
-        if let Some(error) = error.filter(|error| dialect::is_rolled_back(self.backend(), error)) {
-            health.ended_by.get_or_insert_with(|| error.clone());
-        }
+        self.health().note_outcome(self.backend(), error);
     }
 
     /// Opens a savepoint and its frame on top.
@@ -126,7 +106,7 @@ impl Physical {
         let _turn = self.turn.lock().await;
         self.settle(parent).await?;
         let savepoint = self.health().next_savepoint();
-        self.watch(self.database.execute_unprepared(&format!("SAVEPOINT {savepoint}"))).await?;
+        self.command(format!("SAVEPOINT {savepoint}")).await?;
         let frame = self.unit_of_work.push_frame(parent, opener)?;
         Ok((frame, savepoint))
     }
@@ -136,7 +116,7 @@ impl Physical {
         let _turn = self.turn.lock().await;
         self.settle(frame).await?;
         self.unit_of_work.check_mergeable(frame)?;
-        self.watch(self.database.execute_unprepared(&format!("RELEASE SAVEPOINT {savepoint}"))).await?;
+        self.command(format!("RELEASE SAVEPOINT {savepoint}")).await?;
         Ok(self.unit_of_work.merge(frame)?)
     }
 
@@ -146,15 +126,18 @@ impl Physical {
         self.undo().await
     }
 
+    async fn command(&self, sql: String) -> Result<(), Error> {
+        let database = Arc::clone(&self.database);
+        self.watch(async move { database.execute_unprepared(&sql).await.map(|_| ()) }).await
+    }
+
     /// Discards a frame, unless it has ended. Its savepoint is rolled back before the next statement.
     pub(super) fn abandon(&self, frame: FrameId, savepoint: Option<Savepoint>) {
         let mut health = self.health();
         if self.unit_of_work.discard(frame)
             && let Some(savepoint) = savepoint
         {
-            // Rolling back to a savepoint ends those that were opened after it.
-            health.abandoned.retain(|later| *later < savepoint);
-            health.abandoned.push(savepoint);
+            health.abandon(savepoint);
         }
     }
 
@@ -185,21 +168,20 @@ impl Physical {
         if !self.unit_of_work.has_unflushed() {
             return Ok(());
         }
-        self.write(frame).await.inspect_err(|error| self.note_outcome(error.database_source()))
+        self.write(frame).await
     }
 
     async fn write(&self, frame: FrameId) -> Result<(), Error> {
-        let writer = &self.settings.writer;
-        let sharding = writer.sharding(&self.database).await?;
+        let (settings, database) = (Arc::clone(&self.settings), Arc::clone(&self.database));
+        let sharding = self.complete(async move { settings.writer.sharding(&database).await }).await?;
         let mut flush = self.unit_of_work.flush(frame, &sharding)?;
         let entries = std::mem::take(&mut flush.entries);
         let shards: Vec<ShardId> = entries.iter().map(|entry| entry.shard).collect();
-        let written = writer.write(&self.database, entries).await?;
+        let (settings, database) = (Arc::clone(&self.settings), Arc::clone(&self.database));
+        let written = self.complete(async move { settings.writer.write(&database, entries).await }).await?;
         flush.done();
         telemetry::count(telemetry::DUPLICATE_EVENTS, written.duplicates);
-        let mut health = self.health();
-        health.sharding = Some(sharding);
-        health.add_shards(shards);
+        self.health().add_written(sharding, shards);
         Ok(())
     }
 
@@ -211,18 +193,19 @@ impl Physical {
     }
 
     async fn undo(&self) -> Result<(), Error> {
-        loop {
-            // It stays in the list until the answer is there: if this future is dropped, the next one repeats it.
-            let Some(savepoint) = self.health().abandoned.last().copied() else { return Ok(()) };
-            let rolled_back = self.database.execute_unprepared(&format!("ROLLBACK TO SAVEPOINT {savepoint}")).await;
-            let mut health = self.health();
-            if let Err(error) = rolled_back {
-                health.ended_by.get_or_insert_with(|| error.clone());
-                health.abandoned.clear();
-                return Err(Error::Aborted { source: error });
-            }
-            health.abandoned.retain(|other| *other != savepoint);
+        // A cancelled statement that has yet to run belongs to what is undone.
+        self.background.finished().await;
+        // If this future is dropped before the answer is there, the next one asks again.
+        while let Some(savepoint) = self.to_undo() {
+            let answer = self.database.execute_unprepared(&format!("ROLLBACK TO SAVEPOINT {savepoint}")).await;
+            let undone = self.health().undone(savepoint, answer.map(|_| ()));
+            undone.map_err(|source| Error::Aborted { source })?;
         }
+        Ok(())
+    }
+
+    fn to_undo(&self) -> Option<Savepoint> {
+        self.health().to_undo()
     }
 
     async fn look_after_failure(&self) -> Result<(), Error> {
@@ -247,7 +230,7 @@ impl Physical {
         Ok(())
     }
 
-    fn backend(&self) -> DbBackend {
+    pub(super) fn backend(&self) -> DbBackend {
         self.database.get_database_backend()
     }
 
@@ -259,24 +242,7 @@ impl Physical {
     }
 
     fn health(&self) -> MutexGuard<'_, Health> {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Health {
-    fn is_quiet(&self) -> bool {
-        self.abandoned.is_empty() && !self.uncertain
-    }
-
-    fn next_savepoint(&mut self) -> Savepoint {
-        self.savepoints += 1;
-        Savepoint(self.savepoints)
-    }
-
-    fn add_shards(&mut self, shards: Vec<ShardId>) {
-        self.shards.extend(shards);
-        self.shards.sort_unstable();
-        self.shards.dedup();
+        lock(&self.health)
     }
 }
 
@@ -284,16 +250,39 @@ fn rolled_back_silently() -> DbErr {
     DbErr::Custom("the database rolled the transaction back when a statement failed".to_owned())
 }
 
-/// A statement whose answer has not come: dropped like this, nobody knows what it did.
-struct Unanswered<'a> {
-    physical: &'a Physical,
-    is_answered: bool,
+/// What was raised before a statement is doubtful until its answer says that it succeeded.
+struct Doubt<'a> {
+    unit_of_work: &'a UnitOfWork,
+    is_dispelled: bool,
 }
 
-impl Drop for Unanswered<'_> {
+impl Drop for Doubt<'_> {
     fn drop(&mut self) {
-        if !self.is_answered {
-            self.physical.note_failure(None);
+        if !self.is_dispelled {
+            self.unit_of_work.statement_failed();
         }
     }
+}
+
+/// A statement whose answer has not come.
+struct Running<'a, T: Send + 'static> {
+    physical: &'a Physical,
+    statement: Option<Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>>,
+}
+
+impl<T: Send + 'static> Drop for Running<'_, T> {
+    fn drop(&mut self) {
+        let Some(statement) = self.statement.take() else { return };
+        self.physical.note_outcome(None);
+        let (health, backend) = (Arc::clone(&self.physical.health), self.physical.backend());
+        self.physical.background.finish(async move {
+            if let Err(error) = statement.await {
+                lock(&health).note_outcome(backend, error.database_source());
+            }
+        });
+    }
+}
+
+fn lock(health: &Mutex<Health>) -> MutexGuard<'_, Health> {
+    health.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::Stream;
@@ -14,32 +15,43 @@ use super::OutboxTransaction;
 use super::physical::Physical;
 
 impl OutboxTransaction {
-    async fn forward<T>(&self, statement: impl Future<Output = Result<T, DbErr>> + Send) -> Result<T, DbErr> {
+    async fn forward<T: Send + 'static>(
+        &self,
+        statement: impl Future<Output = Result<T, DbErr>> + Send + 'static,
+    ) -> Result<T, DbErr> {
         self.physical.ready(self.frame).await?;
         Ok(self.physical.watch(statement).await?)
+    }
+
+    fn database(&self) -> Arc<DatabaseTransaction> {
+        Arc::clone(self.physical.database())
     }
 }
 
 #[async_trait::async_trait]
 impl ConnectionTrait for OutboxTransaction {
     fn get_database_backend(&self) -> DbBackend {
-        ConnectionTrait::get_database_backend(self.physical.database())
+        self.physical.backend()
     }
 
     async fn execute_raw(&self, stmt: Statement) -> Result<ExecResult, DbErr> {
-        self.forward(self.physical.database().execute_raw(stmt)).await
+        let database = self.database();
+        self.forward(async move { database.execute_raw(stmt).await }).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.forward(self.physical.database().execute_unprepared(sql)).await
+        let (database, sql) = (self.database(), sql.to_owned());
+        self.forward(async move { database.execute_unprepared(&sql).await }).await
     }
 
     async fn query_one_raw(&self, stmt: Statement) -> Result<Option<QueryResult>, DbErr> {
-        self.forward(self.physical.database().query_one_raw(stmt)).await
+        let database = self.database();
+        self.forward(async move { database.query_one_raw(stmt).await }).await
     }
 
     async fn query_all_raw(&self, stmt: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.forward(self.physical.database().query_all_raw(stmt)).await
+        let database = self.database();
+        self.forward(async move { database.query_all_raw(stmt).await }).await
     }
 
     fn support_returning(&self) -> bool {
@@ -63,7 +75,8 @@ impl StreamTrait for OutboxTransaction {
         stmt: Statement,
     ) -> Pin<Box<dyn Future<Output = Result<Self::Stream<'a>, DbErr>> + 'a + Send>> {
         Box::pin(async move {
-            let rows = self.forward(self.physical.database().stream_raw(stmt)).await?;
+            self.physical.ready(self.frame).await?;
+            let rows = self.physical.database().stream_raw(stmt).await?;
             Ok(TransactionStream { rows, physical: &self.physical })
         })
     }
@@ -81,7 +94,7 @@ impl Stream for TransactionStream<'_> {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let item = Pin::new(&mut self.rows).poll_next(cx);
         if let Poll::Ready(Some(Err(error))) = &item {
-            self.physical.note_failure(Some(error));
+            self.physical.note_failure(error);
         }
         item
     }

@@ -1,0 +1,93 @@
+//! What is known of the state in which a transaction is in the database.
+
+use std::fmt;
+
+use bento_core::outbox::{ShardId, Sharding};
+use sea_orm::{DbBackend, DbErr};
+
+use crate::dialect;
+
+/// A savepoint of ours, by the number in its name. A later one has a greater number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Savepoint(u64);
+
+impl fmt::Display for Savepoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "bento_savepoint_{}", self.0)
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    savepoints: u64,
+    /// Savepoints to roll back to before anything else happens, the innermost last.
+    abandoned: Vec<Savepoint>,
+    /// Shards that have new rows.
+    shards: Vec<ShardId>,
+    /// How the outbox is divided, once something was written.
+    sharding: Option<Sharding>,
+    /// Whether any statement failed or was cancelled.
+    pub(super) failed: bool,
+    /// Whether such a one may have ended the transaction, and nobody has looked since.
+    pub(super) uncertain: bool,
+    /// What ended the transaction.
+    pub(super) ended_by: Option<DbErr>,
+}
+
+impl Health {
+    /// Whether a statement may run without any preparation.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.abandoned.is_empty() && !self.uncertain
+    }
+
+    pub(super) fn next_savepoint(&mut self) -> Savepoint {
+        self.savepoints += 1;
+        Savepoint(self.savepoints)
+    }
+
+    /// Notes that a savepoint is to be rolled back to, which ends those that were opened after it.
+    pub(super) fn abandon(&mut self, savepoint: Savepoint) {
+        self.abandoned.retain(|earlier| *earlier < savepoint);
+        self.abandoned.push(savepoint);
+    }
+
+    /// The next savepoint to roll back to. It stays until [`undone`](Self::undone).
+    pub(super) fn to_undo(&self) -> Option<Savepoint> {
+        self.abandoned.last().copied()
+    }
+
+    /// Notes whether a rollback to a savepoint succeeded. Where it failed the whole transaction has to go.
+    pub(super) fn undone(&mut self, savepoint: Savepoint, result: Result<(), DbErr>) -> Result<(), DbErr> {
+        match &result {
+            Ok(()) => self.abandoned.retain(|other| *other != savepoint),
+            Err(error) => {
+                self.abandoned.clear();
+                self.ended_by.get_or_insert_with(|| error.clone());
+            }
+        }
+        result
+    }
+
+    /// Notes a statement that failed, or was cancelled if there is no error.
+    pub(super) fn note_outcome(&mut self, backend: DbBackend, error: Option<&DbErr>) {
+        self.failed = true;
+        self.uncertain = true;
+        if let Some(error) = error.filter(|error| dialect::is_rolled_back(backend, error)) {
+            self.ended_by.get_or_insert_with(|| error.clone());
+        }
+    }
+
+    /// Notes that events were written.
+    pub(super) fn add_written(&mut self, sharding: Sharding, shards: impl IntoIterator<Item = ShardId>) {
+        self.sharding = Some(sharding);
+        self.shards.extend(shards);
+        self.shards.sort_unstable();
+        self.shards.dedup();
+    }
+
+    /// What was written: how the outbox is divided, and which shards have new rows.
+    pub(super) fn written(&self) -> Option<(Sharding, Vec<ShardId>)> {
+        self.sharding.map(|sharding| (sharding, self.shards.clone()))
+    }
+}
