@@ -79,7 +79,7 @@ fn raise<A: Aggregate>(aggregate: &mut A, event: Arc<dyn AnyEvent>, metadata: Ar
     let event = RaisedEvent::new(Content::Typed(event), stream, metadata);
     let pending = aggregate.pending_events_mut();
     let unheard = match UnitOfWork::current() {
-        Some(unit_of_work) => unit_of_work.raise_after(pending, event).err(),
+        Some(unit_of_work) => unit_of_work.raise_after(pending, event),
         None => Some(event),
     };
     if let Some(event) = unheard {

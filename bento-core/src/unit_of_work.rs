@@ -78,7 +78,7 @@ pub fn raise_with<E: Raisable>(event: E, adjust: impl FnOnce(&mut Metadata)) -> 
     let mut metadata = Metadata::current();
     adjust(Arc::make_mut(&mut metadata));
     let event = RaisedEvent::new(Content::Typed(Arc::new(event)), Stream::None, metadata);
-    unit_of_work.raise(event).map_err(|_| RaiseError::NoScope { schema: E::SCHEMA })
+    unit_of_work.raise(event).map_or(Ok(()), |_| Err(RaiseError::NoScope { schema: E::SCHEMA }))
 }
 
 impl UnitOfWork {
@@ -304,24 +304,26 @@ impl UnitOfWork {
     }
 
     /// Raises an event, or returns it if the transaction has ended.
-    pub(crate) fn raise(&self, event: RaisedEvent) -> Result<(), RaisedEvent> {
+    #[must_use = "nobody has heard of the event"]
+    pub(crate) fn raise(&self, event: RaisedEvent) -> Option<RaisedEvent> {
         match self.state().open_top() {
             Some(top) => top.add(event),
-            None => return Err(event),
+            None => return Some(event),
         }
-        Ok(())
+        None
     }
 
     /// Raises an aggregate's event together with what the aggregate had pending before, or returns it if the transaction has
     /// ended.
-    pub(crate) fn raise_after(&self, pending: &PendingEvents, event: RaisedEvent) -> Result<(), RaisedEvent> {
+    #[must_use = "nobody has heard of the event"]
+    pub(crate) fn raise_after(&self, pending: &PendingEvents, event: RaisedEvent) -> Option<RaisedEvent> {
         let mut state = self.state();
-        let Some(top) = state.open_top() else { return Err(event) };
+        let Some(top) = state.open_top() else { return Some(event) };
         if let Some(list) = pending.list() {
             top.take_from(list);
         }
         top.add(event);
-        Ok(())
+        None
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -1,6 +1,6 @@
 //! The transaction that carries an outbox.
 //!
-//! One [`Physical`] transaction has one unit of work; each [`OutboxTransaction`] is one frame of it, the outermost transaction
+//! One physical transaction has one unit of work; each [`OutboxTransaction`] is one frame of it, the outermost transaction
 //! or a savepoint. The rules of the unit of work are those of [`bento_core::unit_of_work`]; what is added here:
 //!
 //! 1. A frame that is dropped is rolled back, in whatever order frames are dropped and whatever is in flight: a savepoint
@@ -46,13 +46,13 @@ pub use self::statements::TransactionStream;
 ///
 /// # Failed statements
 ///
-/// A statement that failed, or whose future was dropped before the answer came (it runs to its end nevertheless), makes the events
-/// raised before it doubtful: they may say what did not happen. Unless the failure leaves the transaction too, [`commit`](Self::commit) is refused. Put what may
-/// fail or be cancelled into a nested transaction, or decide with [`keep_pending`](Self::keep_pending) or
-/// [`discard_pending`](Self::discard_pending).
+/// A statement that failed makes the events raised before it doubtful: they may say what did not happen. So does one whose future
+/// was dropped before the answer came; it runs to its end nevertheless. [`commit`](Self::commit) is refused then. Put what may
+/// fail or be cancelled into a nested transaction, whose rollback settles it, or decide with
+/// [`keep_pending`](Self::keep_pending) or [`discard_pending`](Self::discard_pending).
 ///
 /// A nested transaction that is begun through SeaORM's `TransactionTrait`, as `ActiveModelEx` does for every `save`, does not
-/// contain its failure: the caller sees one operation that failed.
+/// settle its failure: the caller sees one operation that failed.
 pub struct OutboxTransaction {
     physical: Arc<Physical>,
     frame: FrameId,
@@ -147,7 +147,8 @@ impl OutboxTransaction {
     /// Flushes and commits. A nested transaction hands its events to the one around it.
     ///
     /// If its future is dropped before it is done, the commit may have happened or not, with all of its rows and events or none.
-    /// Collected events are back with their aggregates then; collecting them again writes none twice, for they keep their ids.
+    /// Collected events are back with their aggregates then. They keep their ids: collecting them again writes none twice as long
+    /// as the first are in the outbox.
     ///
     /// # Errors
     /// [`Error`]; except for [`Error::CommitUnclear`] everything is rolled back, and collected events are back with their

@@ -4,12 +4,12 @@
 //! order, or whose `SAVEPOINT` failed, rolls back what another frame owns, and one dropped beside a running statement panics.
 
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bento_core::outbox::{ShardId, Sharding};
 use bento_core::telemetry;
 use bento_core::unit_of_work::{FrameError, FrameId, Opener, UnitOfWork};
+use futures_util::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr};
 
 use super::background::Background;
@@ -267,7 +267,7 @@ impl Drop for Doubt<'_> {
 /// A statement whose answer has not come.
 struct Running<'a, T: Send + 'static> {
     physical: &'a Physical,
-    statement: Option<Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>>,
+    statement: Option<BoxFuture<'static, Result<T, Error>>>,
 }
 
 impl<T: Send + 'static> Drop for Running<'_, T> {

@@ -218,8 +218,7 @@ async fn a_missing_table_names_the_migration(database: &TestDatabase) {
 async fn another_division_than_the_recorded_one_is_refused_with_both_numbers(database: &TestDatabase) {
     let db = OutboxConnection::new(database.db.clone());
     db.transaction_async(async |tx| tx.enqueue("topic", "", "")).await.unwrap();
-    let mut sharding = Sharding::default();
-    sharding.shards = 5.try_into().unwrap();
+    let sharding = Sharding { shards: 5.try_into().unwrap(), ..Sharding::default() };
     let other = OutboxConnection::builder(database.db.clone()).sharding(sharding).build();
     let refused = other.transaction_async(async |tx| tx.enqueue("topic", "", "")).await.unwrap_err().to_string();
     assert!(refused.contains("16 shard(s)") && refused.contains("configured for 5"), "{refused}");

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use bento_core::Metadata;
 use bento_core::telemetry::{TARGET_FLUSH, TARGET_RAISE};
+use bento_seaorm::OutboxTransaction;
 use sea_orm::DbErr;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -94,7 +95,11 @@ async fn forgotten_events_are_warned_of_with_the_line_that_raised_them(database:
     let db = shop::open(database).await;
     let (log, guard) = log();
     drop(Order::place(1));
-    db.transaction_async(async |_| Ok::<_, DbErr>(drop(Order::place(2)))).await.unwrap();
+    let place_only = async |_: &OutboxTransaction| {
+        drop(Order::place(2));
+        Ok::<_, DbErr>(())
+    };
+    db.transaction_async(place_only).await.unwrap();
     drop(guard);
     let lines = log.lines(Level::WARN, TARGET_RAISE);
     assert_eq!(lines.len(), 1, "raised in a scope it is published");

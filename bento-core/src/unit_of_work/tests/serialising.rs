@@ -1,0 +1,79 @@
+//! What a flush makes of events, and what it refuses.
+
+use uuid::Uuid;
+
+use super::*;
+
+#[test]
+fn an_event_that_cannot_be_serialised_is_an_error_and_stays() {
+    let mut counter = Counter::new(1);
+    counter.raise(Refused { content: Unserialisable });
+    let (unit_of_work, root) = UnitOfWork::open();
+    unit_of_work.collect(root, counter.pending_events_mut()).unwrap();
+    let refused = unit_of_work.flush(root, &Sharding::default()).unwrap_err();
+    assert!(matches!(&refused, FlushError::Unserialisable { schema, .. } if schema == "unit.refused"), "{refused}");
+    unit_of_work.discard(root);
+    assert_eq!(counter.events.len(), 1);
+}
+
+#[test]
+fn an_aggregate_without_an_id_is_an_error() {
+    let (unit_of_work, root) = UnitOfWork::open();
+    unit_of_work.scope_sync(|| Counter::new(0).count(1));
+    let refused = unit_of_work.flush(root, &Sharding::default()).unwrap_err();
+    assert!(matches!(refused, FlushError::UnsetAggregateId { aggregate_type: "counter", .. }), "{refused}");
+}
+
+fn with_tenant(tenant: &str) -> Metadata {
+    Metadata { tenant_id: Some(tenant.to_owned()), ..Metadata::default() }
+}
+
+#[test]
+fn a_bound_tenant_refuses_events_of_another() {
+    let (unit_of_work, root) = with_tenant("acme").scope_sync(UnitOfWork::open);
+    unit_of_work.scope_sync(|| {
+        raise_number(1);
+        raise_with(Counted { number: 2 }, |metadata| metadata.tenant_id = Some("other".into())).unwrap();
+    });
+    let refused = unit_of_work.flush(root, &Sharding::default()).unwrap_err();
+    assert!(refused.to_string().contains("is of tenant `other`, the transaction is bound to `acme`"), "{refused}");
+}
+
+#[test]
+fn an_event_without_a_tenant_gets_the_bound_one() {
+    let (unit_of_work, root) = UnitOfWork::open();
+    unit_of_work.bind_tenant("acme");
+    unit_of_work.scope_sync(|| raise_number(1));
+    let flush = unit_of_work.flush(root, &Sharding::default()).unwrap();
+    assert_eq!(flush.entries[0].envelope.tenant_id.as_deref(), Some("acme"));
+}
+
+fn raise_as(id: Uuid, number: u32) {
+    raise_with(Counted { number }, |metadata| metadata.event_id = Some(id.into())).unwrap();
+}
+
+#[test]
+fn a_repeated_id_is_written_once_and_another_event_with_it_refused() {
+    let (unit_of_work, root) = UnitOfWork::open();
+    let id = Uuid::now_v7();
+    unit_of_work.scope_sync(|| (raise_as(id, 1), raise_as(id, 1)));
+    assert_eq!(flush(&unit_of_work, root), numbers([1]));
+    assert!(!unit_of_work.has_unflushed(), "the repeated one is done as well");
+
+    unit_of_work.scope_sync(|| raise_as(id, 1));
+    assert!(flush(&unit_of_work, root).is_empty(), "also after a flush");
+    unit_of_work.scope_sync(|| raise_as(id, 2));
+    let refused = unit_of_work.flush(root, &Sharding::default()).unwrap_err();
+    assert!(matches!(refused, FlushError::ConflictingId { event_id, .. } if event_id == id.into()), "{refused}");
+}
+
+#[test]
+fn bytes_without_a_type_are_ordered_by_their_key() {
+    let (unit_of_work, root) = UnitOfWork::open();
+    unit_of_work.enqueue(root, "audit", "order-1", Bytes::from_static(b"\x00")).unwrap();
+    let flush = unit_of_work.flush(root, &Sharding::default()).unwrap();
+    let envelope = &flush.entries[0].envelope;
+    assert_eq!((envelope.event_type.as_ref(), envelope.schema_version), ("audit", 0));
+    assert_eq!(envelope.aggregate_id, "order-1");
+    assert!(envelope.is_ordered());
+}
