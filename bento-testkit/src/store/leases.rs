@@ -100,6 +100,7 @@ pub async fn a_newcomer_gets_its_share_of_what_is_idle<H: StoreHarness>(harness:
     let idle = shards_of(&leases);
     let kept = beat(&store, Heartbeat { idle, ..heartbeat(first, LONG) }).await;
     assert_eq!((kept.leases.len(), kept.surplus), (2, 0), "no more than the surplus is handed over");
+    assert!(kept.leases.iter().all(|lease| leases.contains(lease)), "what is kept keeps its epoch");
     let got = beat(&store, heartbeat(second, LONG)).await;
     assert_eq!(got.leases.len(), 2);
     assert_eq!(got.taken_over, Vec::<i32>::new(), "what was handed over was not taken over");
