@@ -22,7 +22,7 @@ pub const PUBLISHED_EVENTS: &str = "bento_published_events_total";
 pub const FAILED_PUBLISHES: &str = "bento_failed_publishes_total";
 /// Counter: events given up and kept as dead letters.
 pub const DEAD_EVENTS: &str = "bento_dead_events_total";
-/// Counter: leases taken, released and lost, by `change`.
+/// Counter: leases by `change`: `claimed`, `released`, `lost`.
 pub const LEASE_CHANGES: &str = "bento_lease_changes_total";
 
 /// Counts `amount` more under `name`. For the crates of Bento.

@@ -134,7 +134,7 @@ async fn one_shard<S: RelayStore, P: Publisher>(
         is_patient: false,
         tally: Tally::default(),
     };
-    let batches = if extent == Extent::OneBatch { 1 } else { u32::MAX };
-    let end = worker.run(batches).await;
+    let turn = if extent == Extent::OneBatch { Duration::ZERO } else { Duration::MAX };
+    let end = worker.run(turn).await;
     (lease, worker.tally, end)
 }

@@ -12,8 +12,8 @@ pub struct Settings {
     pub batch: usize,
     /// How many shards it works on at the same time, 1 to 1024. Default 4.
     pub workers: usize,
-    /// After how many batches a shard that is never empty makes room for another one that waits; at least 1. Default 16.
-    pub turn: u32,
+    /// After how long a shard that is never empty makes room for another one that waits, once its batch is done. Default 0.5 s.
+    pub turn: Duration,
     /// When to try again, and when to give up. Default: 5 attempts, base 0.5 s, cap 60 s.
     pub retry: RetryPolicy,
     /// After how many failed attempts in a row, with no answer of the broker between, it is taken to be away: nothing is sent but a
@@ -38,7 +38,7 @@ impl Default for Settings {
         Self {
             batch: 200,
             workers: 4,
-            turn: 16,
+            turn: Duration::from_millis(500),
             retry: RetryPolicy::default(),
             outage: 10,
             lease: Duration::from_secs(10),
@@ -71,7 +71,6 @@ impl Settings {
         let rules = [
             ("batch", (1..=10_000).contains(&self.batch), "is 1 to 10,000"),
             ("workers", (1..=1024).contains(&self.workers), "is 1 to 1024"),
-            ("turn", self.turn >= 1, "is at least 1"),
             ("retry.max_attempts", self.retry.max_attempts >= 1, "is at least 1"),
             ("retry.cap", self.retry.cap >= self.retry.base, "is at least `retry.base`"),
             ("outage", self.outage >= 1, "is at least 1"),

@@ -185,7 +185,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         let shared = Arc::clone(&self.shared);
         self.tasks.spawn(async move {
             let asked = Instant::now();
-            let call = in_time(shared.settings.lease, shared.store.heartbeat(beat));
+            let call = async { in_time(shared.settings.lease, shared.store.heartbeat(beat)).await };
             Report::Beat { asked, result: caught(call).await }
         });
     }
@@ -199,7 +199,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         }
         let shared = Arc::clone(&self.shared);
         self.tasks.spawn(async move {
-            let call = in_time(shared.settings.lease, shared.store.probe(&idle));
+            let call = async { in_time(shared.settings.lease, shared.store.probe(&idle)).await };
             Report::Probe { result: caught(call).await }
         });
     }

@@ -55,11 +55,12 @@ pub(super) enum End {
 }
 
 impl<S: RelayStore, P: Publisher> Worker<S, P> {
-    /// Takes up to `batches` batches.
-    pub(super) async fn run(&mut self, batches: u32) -> End {
+    /// Takes batches for as long as its `turn` lasts, at least one.
+    pub(super) async fn run(&mut self, turn: Duration) -> End {
+        let begun = Instant::now();
         let shared = Arc::clone(&self.shared);
         let mut settled = Vec::new();
-        for _ in 0..batches {
+        loop {
             let passage = shared.breaker.enter(Instant::now());
             let rows = match &passage {
                 Passage::Free => shared.settings.batch,
@@ -80,8 +81,10 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
             if self.is_told_to_stop() {
                 return self.settle(settled, End::Stopped).await;
             }
+            if begun.elapsed() >= turn {
+                return self.settle(settled, End::Turn).await;
+            }
         }
-        self.settle(settled, End::Turn).await
     }
 
     /// Publishes the batch wave by wave. What may no longer be sent is left in the store.

@@ -1,5 +1,7 @@
 //! Order, and how much is on its way at once.
 
+use std::time::Duration;
+
 use bento_core::publish::MemoryPublisher;
 use bento_core::relay::Relay;
 use bento_testkit::RecordingPublisher;
@@ -50,7 +52,8 @@ async fn a_shard_that_is_never_empty_makes_room_for_another() {
     (0..1000).for_each(|_| drop(scene.commit(busy)));
     scene.commit(other);
     let mut settings = bento_core::relay::Settings::default();
-    (settings.batch, settings.workers, settings.turn) = (5, 1, 2);
+    (settings.batch, settings.workers, settings.turn) = (5, 1, Duration::from_secs(1));
+    scene.broker.inner().answer_after(Duration::from_millis(100));
     let relay = scene.relay().settings(settings).start().unwrap();
     scene.wait_for(1001).await;
     relay.stop().await.unwrap();
