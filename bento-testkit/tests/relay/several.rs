@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use bento_testkit::Outage;
+use bento_core::relay::Relay;
+use bento_core::retry::RetryPolicy;
+use bento_testkit::{Flakiness, FlakyPublisher, Outage};
 
 use crate::scene::{PATIENCE, Scene, settle};
 
@@ -151,4 +153,32 @@ async fn relays_serve_only_their_lanes() {
     let lanes = scene.published().iter().map(|delivery| sharding.lane(delivery.envelope.tenant_id.as_deref())).max();
     assert_eq!(lanes, Some(1));
     settle().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn on_several_threads_nothing_is_lost_or_reordered() {
+    let scene = Scene::new();
+    let flakiness = Flakiness { panics: 1, loses_confirmations: 2, answers_too_little: 2, fails: 2 };
+    let broker = FlakyPublisher::new(scene.broker.clone(), flakiness, 7);
+    let retry = RetryPolicy { base: Duration::from_millis(5), max_attempts: 50, ..RetryPolicy::default() };
+    let start = || {
+        let relay = Relay::builder(scene.store.clone(), broker.clone()).wake(&scene.wake).retry(retry).batch(20);
+        relay.lease(Duration::from_secs(2)).poll(Duration::from_millis(1), Duration::from_millis(10)).start().unwrap()
+    };
+    let mut relays = vec![start(), start()];
+    for round in 0..20 {
+        scene.commit_many(30, 250);
+        match round {
+            5 => relays.push(start()),
+            10 => relays.remove(0).stop().await.unwrap(),
+            15 => drop(relays.remove(0)),
+            _ => tokio::task::yield_now().await,
+        }
+    }
+    scene.wait_for_counts(0, 0, 0).await;
+    for relay in relays {
+        relay.stop().await.unwrap();
+    }
+    scene.account().assert_nothing_lost_and_in_order();
+    scene.broker.assert_one_at_a_time();
 }
