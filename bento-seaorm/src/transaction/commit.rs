@@ -11,7 +11,7 @@ use crate::error::Error;
 
 /// Flushes and commits the outermost transaction; on any error everything is rolled back.
 pub(super) async fn commit(transaction: OutboxTransaction) -> Result<(), Error> {
-    match prepare(&transaction).await {
+    match transaction.physical.prepare_commit(transaction.frame).await {
         Ok(()) => commit_prepared(transaction).await,
         Err(error) => refuse(transaction, error).await,
     }
@@ -39,15 +39,6 @@ pub(super) async fn rollback(transaction: OutboxTransaction) -> Result<(), Error
     }
 }
 
-async fn prepare(transaction: &OutboxTransaction) -> Result<(), Error> {
-    // A nested transaction outlives its frame when one around it was rolled back; the frames alone do not show that.
-    let is_shared = Arc::strong_count(&transaction.physical) > 1;
-    if is_shared && transaction.unit_of_work().check_mergeable(transaction.frame).is_ok() {
-        return Err(FrameError::ChildOpen.into());
-    }
-    transaction.physical.prepare_commit(transaction.frame).await
-}
-
 async fn refuse(transaction: OutboxTransaction, reason: Error) -> Result<(), Error> {
     // The reason is what the caller wants to know. Where this fails, giving the connection back rolls back.
     let _ = rollback(transaction).await;
@@ -60,6 +51,7 @@ async fn commit_prepared(transaction: OutboxTransaction) -> Result<(), Error> {
     let ending = Ending { unit_of_work: physical.unit_of_work().clone(), frame };
     let settings = Arc::clone(physical.settings());
     let written = physical.written();
+    // A nested transaction outlives its frame when one around it was rolled back; it still has the connection.
     let physical = Arc::into_inner(physical).ok_or(FrameError::ChildOpen)?;
     let database = physical.into_database().await.ok_or(FrameError::ChildOpen)?;
     let backend = database.get_database_backend();
