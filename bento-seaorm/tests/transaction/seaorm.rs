@@ -174,11 +174,12 @@ async fn an_isolation_level_is_that_of_the_transaction(database: &TestDatabase) 
     let db = shop::open(database).await;
     // Of two transactions that read what the other writes one has to fail, if they are serializable.
     let begin = || db.begin_with_config(Some(IsolationLevel::Serializable), Some(AccessMode::ReadWrite));
+    let both_have_read = tokio::sync::Barrier::new(2);
     let work = async |id: i64| {
         let tx = begin().await?;
         let count = order::Entity::find().count(&tx).await?;
         assert_eq!(count, 0);
-        tokio::task::yield_now().await;
+        both_have_read.wait().await;
         let inserted = tx.scope(async { Order::place(id).insert(&tx).await }).await;
         match inserted {
             Ok(()) => tx.commit().await,
