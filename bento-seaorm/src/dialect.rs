@@ -7,11 +7,22 @@ mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
-use std::fmt;
+mod sql;
 
-use bento_core::outbox::OutboxEntry;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bento_core::outbox::{OutboxEntry, ShardId};
+use bento_core::relay::store::Lease;
+use chrono::{DateTime, Utc};
 use sea_orm::sqlx::error::DatabaseError;
-use sea_orm::{DbBackend, DbErr, RuntimeErr, SqlxError, Statement, Value};
+use sea_orm::{
+    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, RuntimeErr, SqlxError, Statement, TransactionOptions, Value,
+};
+
+pub(crate) use self::sql::Sql;
 
 use crate::error::Error;
 use crate::tables::Tables;
@@ -43,6 +54,34 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     ///
     /// `values` is the text for as many rows in the form of multi-row VALUES, if that is what the back end wants.
     fn insert(&self, tables: &Tables, entries: Vec<OutboxEntry>, values: &dyn Fn(usize) -> String) -> Statement;
+
+    /// The time now, by the database's clock.
+    fn now(&self) -> &'static str;
+
+    /// Appends the time so many microseconds from now, by the database's clock.
+    fn after_micros(&self, placeholder: &str, sql: &mut String);
+
+    /// How many microseconds from now, by the database's clock, the time in a column lies; negative for the past.
+    fn micros_until(&self, column: &str) -> String;
+
+    /// Appends a test whether what stands before is one of the numbers, in a text that does not change with their number.
+    fn one_of(&self, numbers: Vec<i64>, sql: &mut String, values: &mut Vec<Value>);
+
+    /// A time as a parameter that compares with the times the database wrote.
+    fn time(&self, time: DateTime<Utc>) -> Value {
+        time.into()
+    }
+
+    /// How the relay's transactions begin.
+    fn relay_transaction(&self) -> TransactionOptions;
+
+    /// What the relay's transaction does first, if anything: several statements in one round trip.
+    fn prepare_relay_transaction(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Checks and renews the lease, and deletes the rows of the outbox at these positions, if it is still held.
+    fn renew<'a>(&'a self, tx: &'a DatabaseTransaction, renewal: Renewal<'a>) -> Renewing<'a>;
 
     /// Refuses what the columns of this back end cannot hold whole.
     fn check(&self, _entries: &[OutboxEntry]) -> Result<(), Error> {
@@ -87,6 +126,39 @@ pub(crate) enum Look {
     /// Before the commit, which would not say it; this one fails if the transaction is aborted.
     BeforeCommit(&'static str),
 }
+
+/// The lease that [`Dialect::renew`] renews.
+#[derive(Debug)]
+pub(crate) struct Renewal<'a> {
+    pub(crate) tables: &'a Tables,
+    pub(crate) lease: Lease,
+    pub(crate) ttl: Duration,
+    /// Positions of the shard to delete along the way.
+    pub(crate) published: Vec<i64>,
+}
+
+/// What a renewed lease says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Renewed {
+    /// The revision of the shard's held rows.
+    pub(crate) revision: i64,
+    /// What can be said about transactions that are still running, where the back end can say it.
+    pub(crate) horizon: Option<Horizon>,
+}
+
+/// What PostgreSQL knows about transactions and positions at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Horizon {
+    /// The id of this transaction.
+    pub(crate) own: i64,
+    /// Every transaction with a smaller id had ended.
+    pub(crate) oldest_running: i64,
+    /// The last position that was handed out.
+    pub(crate) last_position: i64,
+}
+
+/// The answer of [`Dialect::renew`]: nothing if the lease is lost.
+pub(crate) type Renewing<'a> = Pin<Box<dyn Future<Output = Result<Option<Renewed>, DbErr>> + Send + 'a>>;
 
 /// What one INSERT may hold at most.
 #[derive(Clone, Copy, Debug)]
@@ -164,6 +236,23 @@ fn answers(backend: DbBackend, error: &DbErr, ask: impl FnOnce(&dyn Dialect, &dy
 /// The table that is missing, if that is what the error says.
 pub(crate) fn missing_table(backend: DbBackend, error: &DbErr) -> Option<String> {
     of(backend).ok()?.missing_table(database_error(error)?)
+}
+
+/// Deletes rows of the outbox, where that cannot be part of another statement.
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+async fn delete_published(
+    tx: &DatabaseTransaction,
+    dialect: &'static dyn Dialect,
+    tables: &Tables,
+    shard: ShardId,
+    positions: Vec<i64>,
+) -> Result<(), DbErr> {
+    if !positions.is_empty() {
+        let delete = Sql::new(dialect, &format!("DELETE FROM {} WHERE shard = ", tables.outbox()));
+        let delete = delete.bind(shard).push(" AND position").one_of(positions);
+        tx.execute_raw(delete.build()).await?;
+    }
+    Ok(())
 }
 
 /// `n` placeholders for each of `rows` rows: `($1, $2), ($3, $4)`.

@@ -4,9 +4,11 @@ use bento_core::envelope::Envelope;
 use bento_core::outbox::OutboxEntry;
 use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::sqlx::mysql::MySqlDatabaseError;
-use sea_orm::{DbBackend, Statement};
+use sea_orm::{
+    ConnectionTrait, DatabaseTransaction, DbBackend, IsolationLevel, Statement, TransactionOptions, Value,
+};
 
-use super::{Dialect, InsertLimits, NoValue, row_values};
+use super::{Dialect, InsertLimits, NoValue, Renewal, Renewed, Renewing, Sql, row_values};
 use crate::error::Error;
 use crate::tables::Tables;
 
@@ -59,6 +61,58 @@ impl Dialect for MySql {
         let mut parameters = Vec::with_capacity(entries.len() * 15);
         entries.into_iter().for_each(|entry| row_values(entry, &mut parameters));
         Statement::from_sql_and_values(DbBackend::MySql, sql, parameters)
+    }
+
+    fn now(&self) -> &'static str {
+        "UTC_TIMESTAMP(6)"
+    }
+
+    fn after_micros(&self, placeholder: &str, sql: &mut String) {
+        sql.push_str("(UTC_TIMESTAMP(6) + INTERVAL ");
+        sql.push_str(placeholder);
+        sql.push_str(" MICROSECOND)");
+    }
+
+    fn micros_until(&self, column: &str) -> String {
+        format!("TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), {column})")
+    }
+
+    /// The list is filled up to a power of two with its last number, so that there are few texts to prepare.
+    fn one_of(&self, numbers: Vec<i64>, sql: &mut String, values: &mut Vec<Value>) {
+        let Some(&last) = numbers.last() else {
+            sql.push_str(" IN (NULL)");
+            return;
+        };
+        let length = numbers.len().next_power_of_two().min(numbers.len().max(32_768));
+        sql.push_str(" IN (?");
+        sql.push_str(&", ?".repeat(length - 1));
+        sql.push(')');
+        values.extend(numbers.into_iter().chain(std::iter::repeat(last)).take(length).map(Value::from));
+    }
+
+    fn relay_transaction(&self) -> TransactionOptions {
+        TransactionOptions { isolation_level: Some(IsolationLevel::ReadCommitted), ..TransactionOptions::default() }
+    }
+
+    /// The statement hands the revision back as the last insert id, which saves a round trip.
+    fn renew<'a>(&'a self, tx: &'a DatabaseTransaction, renewal: Renewal<'a>) -> Renewing<'a> {
+        Box::pin(async move {
+            let Renewal { tables, lease, ttl, published } = renewal;
+            let renew = Sql::new(&MySql, &format!("UPDATE {} SET expires_at = ", tables.shard()))
+                .after(ttl)
+                .push(", revision = LAST_INSERT_ID(revision) WHERE shard = ")
+                .bind(lease.shard)
+                .push(" AND owner = ")
+                .bind(lease.owner.0)
+                .push(" AND epoch = ")
+                .bind(lease.epoch);
+            let renewed = tx.execute_raw(renew.build()).await?;
+            if renewed.rows_affected() == 0 {
+                return Ok(None);
+            }
+            super::delete_published(tx, &MySql, tables, lease.shard, published).await?;
+            Ok(Some(Renewed { revision: renewed.last_insert_id().cast_signed(), horizon: None }))
+        })
     }
 
     /// A server that is not in strict mode would cut off what is too long, and with it the order or the identity.

@@ -3,9 +3,9 @@
 use bento_core::outbox::OutboxEntry;
 use sea_orm::sea_query::ArrayType;
 use sea_orm::sqlx::error::DatabaseError;
-use sea_orm::{DbBackend, Statement, Value};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, TransactionOptions, Value};
 
-use super::{Dialect, InsertLimits, Look, row_values};
+use super::{Dialect, Horizon, InsertLimits, Look, Renewal, Renewed, Renewing, Sql, row_values};
 use crate::entity::written_columns;
 use crate::tables::Tables;
 
@@ -73,6 +73,51 @@ impl Dialect for Postgres {
         Statement::from_sql_and_values(DbBackend::Postgres, sql, parameters)
     }
 
+    fn now(&self) -> &'static str {
+        "clock_timestamp()"
+    }
+
+    fn after_micros(&self, placeholder: &str, sql: &mut String) {
+        sql.push_str("(clock_timestamp() + ");
+        sql.push_str(placeholder);
+        sql.push_str("::bigint * interval '1 microsecond')");
+    }
+
+    fn micros_until(&self, column: &str) -> String {
+        format!("(extract(epoch FROM {column} - clock_timestamp()) * 1000000)::bigint")
+    }
+
+    fn one_of(&self, numbers: Vec<i64>, sql: &mut String, values: &mut Vec<Value>) {
+        values.push(numbers.into());
+        sql.push_str(" = ANY(");
+        self.placeholder(values.len(), sql);
+        sql.push_str("::bigint[])");
+    }
+
+    fn relay_transaction(&self) -> TransactionOptions {
+        TransactionOptions::default()
+    }
+
+    fn prepare_relay_transaction(&self) -> Option<&'static str> {
+        Some(PREPARE)
+    }
+
+    /// One round trip. The deletion waits for the lease: the subquery has to be answered before the first row goes.
+    fn renew<'a>(&'a self, tx: &'a DatabaseTransaction, renewal: Renewal<'a>) -> Renewing<'a> {
+        Box::pin(async move {
+            let row = tx.query_one_raw(renew_statement(renewal)).await?;
+            row.map(|row| {
+                let horizon = Horizon {
+                    own: row.try_get_by_index(1)?,
+                    oldest_running: row.try_get_by_index(2)?,
+                    last_position: row.try_get_by_index(3)?,
+                };
+                Ok(Renewed { revision: row.try_get_by_index(0)?, horizon: Some(horizon) })
+            })
+            .transpose()
+        })
+    }
+
     fn missing_table(&self, error: &dyn DatabaseError) -> Option<String> {
         (error.code().as_deref() == Some("42P01"))
             .then(|| error.message().split('"').nth(1).unwrap_or(error.message()).to_owned())
@@ -95,6 +140,46 @@ impl Dialect for Postgres {
     fn look(&self) -> Look {
         Look::BeforeCommit("SELECT 1")
     }
+}
+
+/// READ COMMITTED, whatever the database's default, because rows must be read as they are after the lease is locked. The commit
+/// waits for the disk, and with it everything that was committed before: what is read here is durable before it is
+/// published. The plans are pinned, because to the planner a queue that has just been emptied looks like a table of a
+/// few rows, and it would drop the index. All of it ends with the transaction, so it works behind a pooler.
+const PREPARE: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; \
+    SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit') \
+        WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true), \
+    set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true), \
+    set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), \
+    set_config('plan_cache_mode', 'force_generic_plan', true), set_config('jit', 'off', true)";
+
+/// The row lock or the write of the lease gives the transaction an id, without which its commit would not wait for the disk.
+fn renew_statement(renewal: Renewal<'_>) -> Statement {
+    let Renewal { tables, lease, ttl, published } = renewal;
+    let deletes = !published.is_empty();
+    Sql::new(&Postgres, &format!("WITH lease AS (UPDATE {} SET expires_at = ", tables.shard()))
+        .after(ttl)
+        .push(" WHERE shard = ")
+        .bind(lease.shard)
+        .push(" AND owner = ")
+        .bind(lease.owner.0)
+        .push(" AND epoch = ")
+        .bind(lease.epoch)
+        .push(" RETURNING revision)")
+        .when(deletes, |sql| {
+            sql.push(&format!(", gone AS (DELETE FROM {} WHERE shard = ", tables.outbox()))
+                .bind(lease.shard)
+                .push(" AND position")
+                .one_of(published)
+                .push(" AND EXISTS (SELECT 1 FROM lease))")
+        })
+        .push(&format!(
+            " SELECT revision, pg_current_xact_id()::text::bigint, \
+             pg_snapshot_xmin(pg_current_snapshot())::text::bigint, \
+             (SELECT last_value - CASE WHEN is_called THEN 0 ELSE 1 END FROM {}) FROM lease",
+            tables.named("outbox_position")
+        ))
+        .build()
 }
 
 fn unnest_sql(tables: &Tables) -> String {

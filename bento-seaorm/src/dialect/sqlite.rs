@@ -1,10 +1,13 @@
 //! SQLite 3.35 and later.
 
 use bento_core::outbox::OutboxEntry;
+use chrono::{DateTime, SecondsFormat, Utc};
 use sea_orm::sqlx::error::DatabaseError;
-use sea_orm::{DbBackend, Statement};
+use sea_orm::{
+    ConnectionTrait, DatabaseTransaction, DbBackend, SqliteTransactionMode, Statement, TransactionOptions, Value,
+};
 
-use super::{Dialect, InsertLimits, Look, NoValue, row_values};
+use super::{Dialect, InsertLimits, Look, NoValue, Renewal, Renewed, Renewing, Sql, row_values};
 use crate::tables::Tables;
 
 #[derive(Debug)]
@@ -50,6 +53,57 @@ impl Dialect for Sqlite {
         let mut parameters = Vec::with_capacity(entries.len() * 15);
         entries.into_iter().for_each(|entry| row_values(entry, &mut parameters));
         Statement::from_sql_and_values(DbBackend::Sqlite, sql, parameters)
+    }
+
+    fn now(&self) -> &'static str {
+        "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
+    }
+
+    fn after_micros(&self, placeholder: &str, sql: &mut String) {
+        sql.push_str("strftime('%Y-%m-%dT%H:%M:%fZ', 'now', printf('%+.6f seconds', ");
+        sql.push_str(placeholder);
+        sql.push_str(" / 1000000.0))");
+    }
+
+    fn micros_until(&self, column: &str) -> String {
+        format!("CAST(round((julianday({column}) - julianday('now')) * 86400000.0) * 1000 AS INTEGER)")
+    }
+
+    fn one_of(&self, numbers: Vec<i64>, sql: &mut String, values: &mut Vec<Value>) {
+        let numbers: Vec<_> = numbers.iter().map(i64::to_string).collect();
+        values.push(format!("[{}]", numbers.join(",")).into());
+        sql.push_str(" IN (SELECT value FROM json_each(?))");
+    }
+
+    /// The same form as [`now`](Self::now): times are compared as text.
+    fn time(&self, time: DateTime<Utc>) -> Value {
+        time.to_rfc3339_opts(SecondsFormat::Millis, true).into()
+    }
+
+    /// A transaction that began by reading could not write any more once somebody else has written.
+    fn relay_transaction(&self) -> TransactionOptions {
+        TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        }
+    }
+
+    fn renew<'a>(&'a self, tx: &'a DatabaseTransaction, renewal: Renewal<'a>) -> Renewing<'a> {
+        Box::pin(async move {
+            let Renewal { tables, lease, ttl, published } = renewal;
+            let renew = Sql::new(&Sqlite, &format!("UPDATE {} SET expires_at = ", tables.shard()))
+                .after(ttl)
+                .push(" WHERE shard = ")
+                .bind(lease.shard)
+                .push(" AND owner = ")
+                .bind(lease.owner.0)
+                .push(" AND epoch = ")
+                .bind(lease.epoch)
+                .push(" RETURNING revision");
+            let Some(row) = tx.query_one_raw(renew.build()).await? else { return Ok(None) };
+            super::delete_published(tx, &Sqlite, tables, lease.shard, published).await?;
+            Ok(Some(Renewed { revision: row.try_get_by_index(0)?, horizon: None }))
+        })
     }
 
     fn missing_table(&self, error: &dyn DatabaseError) -> Option<String> {

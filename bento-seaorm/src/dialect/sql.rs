@@ -1,0 +1,62 @@
+//! A statement in the making: text and parameters together, so that they cannot drift apart.
+
+use std::time::Duration;
+
+use sea_orm::{Statement, Value};
+
+use super::Dialect;
+
+/// A statement in the making.
+#[derive(Debug)]
+pub(crate) struct Sql {
+    dialect: &'static dyn Dialect,
+    text: String,
+    values: Vec<Value>,
+}
+
+impl Sql {
+    pub(crate) fn new(dialect: &'static dyn Dialect, text: &str) -> Self {
+        let mut sql = Self { dialect, text: String::with_capacity(512), values: Vec::new() };
+        sql.text.push_str(text);
+        sql
+    }
+
+    /// Appends text.
+    pub(crate) fn push(mut self, text: &str) -> Self {
+        self.text.push_str(text);
+        self
+    }
+
+    /// Appends a parameter.
+    pub(crate) fn bind(mut self, value: impl Into<Value>) -> Self {
+        self.values.push(value.into());
+        self.dialect.placeholder(self.values.len(), &mut self.text);
+        self
+    }
+
+    /// Appends the time that lies so far ahead by the database's clock.
+    pub(crate) fn after(mut self, wait: Duration) -> Self {
+        let micros = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
+        self.values.push(micros.into());
+        let mut placeholder = String::new();
+        self.dialect.placeholder(self.values.len(), &mut placeholder);
+        self.dialect.after_micros(&placeholder, &mut self.text);
+        self
+    }
+
+    /// Appends a test whether what stands before is one of the numbers: ` IN (…)` or what the back end does better.
+    pub(crate) fn one_of(mut self, numbers: Vec<i64>) -> Self {
+        let dialect = self.dialect;
+        dialect.one_of(numbers, &mut self.text, &mut self.values);
+        self
+    }
+
+    /// Appends what another closure appends, if there is anything to say.
+    pub(crate) fn when(self, condition: bool, more: impl FnOnce(Self) -> Self) -> Self {
+        if condition { more(self) } else { self }
+    }
+
+    pub(crate) fn build(self) -> Statement {
+        Statement::from_sql_and_values(self.dialect.backend(), self.text, self.values)
+    }
+}

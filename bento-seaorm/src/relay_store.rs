@@ -1,0 +1,111 @@
+//! The outbox as a relay sees it: the queue engine, on every back end.
+//!
+//! One relay owns a shard by lease. It reads rows in position order and deletes what is settled; the existence of a row is its
+//! state. What that rests on:
+//!
+//! * **Nothing is skipped.** A row is read because it is there, however late its transaction committed. Only on PostgreSQL
+//!   does reading begin at a bound, below which provably nothing can appear any more (see `scan`).
+//! * **Nobody settles what is not theirs.** Every transaction first renews the lease by owner and epoch, which also locks its
+//!   row; without it nothing else happens in that transaction. Operators lock the same row before they touch held rows.
+//! * **Durable before published.** Each `advance` writes the lease and commits synchronously, so whatever it read is on disk.
+//! * **Repeating is harmless.** Settling deletes and moves by position; what is gone is left alone.
+//!
+//! Nothing is bound to a session.
+
+mod advance;
+mod errors;
+mod held;
+mod leases;
+mod memory;
+mod scan;
+mod settle;
+#[cfg(test)]
+mod tests;
+
+use std::sync::OnceLock;
+
+use bento_core::outbox::{ShardId, Sharding};
+use bento_core::relay::store::{Advance, Advanced, Heartbeat, Holdings, RelayId, RelayStore, StoreError};
+use sea_orm::DatabaseConnection;
+
+pub(crate) use self::errors::{retried, store_error};
+pub(crate) use self::held::{park_or_promote, stream_of};
+use self::memory::Memory;
+use crate::dialect::{self, Dialect};
+use crate::tables::Tables;
+
+/// The outbox of a database, as a relay, an operator or a dashboard sees it.
+///
+/// Give it a connection of its own rather than the one that business transactions use: with SQLite the single writer would
+/// wait for itself. On SQLite keep `PRAGMA synchronous = FULL`, which is the default of the driver.
+#[derive(Debug)]
+pub struct OutboxStore {
+    db: DatabaseConnection,
+    tables: Tables,
+    expected: Option<Sharding>,
+    recorded: OnceLock<Sharding>,
+    memory: Memory,
+}
+
+impl OutboxStore {
+    /// The outbox with the default prefix, divided as the database records.
+    pub fn new(db: DatabaseConnection) -> Self {
+        Self {
+            db,
+            tables: Tables::default(),
+            expected: None,
+            recorded: OnceLock::new(),
+            memory: Memory::default(),
+        }
+    }
+
+    /// Another table prefix than `bento_`.
+    #[must_use]
+    pub fn with_tables(mut self, tables: Tables) -> Self {
+        self.tables = tables;
+        self
+    }
+
+    /// Insists on this division of the outbox, and records it if none is recorded. Without it, what is recorded is used, or
+    /// else the default is recorded.
+    #[must_use]
+    pub fn with_sharding(mut self, sharding: Sharding) -> Self {
+        self.expected = Some(sharding);
+        self
+    }
+
+    /// The connection of the store.
+    pub fn connection(&self) -> &DatabaseConnection {
+        &self.db
+    }
+
+    pub(crate) fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    pub(crate) fn dialect(&self) -> Result<&'static dyn Dialect, StoreError> {
+        dialect::of(self.db.get_database_backend()).map_err(StoreError::unavailable)
+    }
+}
+
+impl RelayStore for OutboxStore {
+    async fn open(&self) -> Result<Sharding, StoreError> {
+        leases::open(self).await
+    }
+
+    async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<Holdings, StoreError> {
+        leases::heartbeat(self, &heartbeat).await
+    }
+
+    async fn advance(&self, advance: Advance) -> Result<Advanced, StoreError> {
+        advance::advance(self, advance).await
+    }
+
+    async fn probe(&self, shards: &[ShardId]) -> Result<Vec<ShardId>, StoreError> {
+        advance::probe(self, shards).await
+    }
+
+    async fn release(&self, relay: RelayId) -> Result<(), StoreError> {
+        leases::release(self, relay).await
+    }
+}

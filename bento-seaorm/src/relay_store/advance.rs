@@ -1,0 +1,157 @@
+//! One call of the seam: settle, renew, read.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bento_core::outbox::ShardId;
+use bento_core::relay::store::{Advance, Advanced, Lease, OutboxRow, Settlement, StoreError};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, TransactionTrait};
+
+use super::errors::{StoreFailure, retried, store_error};
+use super::memory::{HeldRows, Remembered};
+use super::{OutboxStore, held, settle};
+use crate::dialect::{Dialect, Renewal, Sql};
+use crate::entity::{envelope_at, written_columns};
+use crate::tables::Tables;
+
+pub(super) async fn advance(store: &OutboxStore, advance: Advance) -> Result<Advanced, StoreError> {
+    let remembered = store.memory.take(advance.lease);
+    let (advanced, remembered) = retried(store.db.get_database_backend(), async || {
+        let call = Call::begin(store, &advance, remembered.clone()).await?;
+        call.run().await
+    })
+    .await?;
+    store.memory.put(advance.lease.shard, remembered);
+    Ok(advanced)
+}
+
+/// One call and its transaction.
+struct Call<'a> {
+    tx: DatabaseTransaction,
+    dialect: &'static dyn Dialect,
+    tables: &'a Tables,
+    advance: &'a Advance,
+    remembered: Remembered,
+}
+
+impl<'a> Call<'a> {
+    async fn begin(
+        store: &'a OutboxStore,
+        advance: &'a Advance,
+        remembered: Remembered,
+    ) -> Result<Self, StoreFailure> {
+        let dialect = store.dialect()?;
+        let tx = store.db.begin_with_options(dialect.relay_transaction()).await?;
+        if let Some(prepare) = dialect.prepare_relay_transaction() {
+            tx.execute_unprepared(prepare).await?;
+        }
+        Ok(Self { tx, dialect, tables: &store.tables, advance, remembered })
+    }
+
+    async fn run(mut self) -> Result<(Advanced, Remembered), StoreFailure> {
+        let revision = self.renew().await?;
+        let fresh = self.fresh().await?;
+        let mut advanced = Advanced { fresh, revision, ..Advanced::default() };
+        if self.advance.revision != Some(revision) {
+            advanced.streams = Some(held::streams(&self.tx, self.dialect, self.tables, self.lease().shard).await?);
+        }
+        self.held(&mut advanced).await?;
+        self.tx.commit().await?;
+        Ok((advanced, self.remembered))
+    }
+
+    fn lease(&self) -> Lease {
+        self.advance.lease
+    }
+
+    /// Renews the lease and settles. What is simply published goes along with the lease in one round trip where the back end
+    /// can do that; what moves has to be moved before it is deleted.
+    async fn renew(&mut self) -> Result<i64, StoreFailure> {
+        let settled = &self.advance.settled;
+        let fresh: Vec<_> = settled.iter().filter_map(settle::fresh_position).collect();
+        let moves = !settled.iter().all(|settlement| matches!(settlement, Settlement::Published { .. }));
+        self.remembered.scan.settled(&fresh);
+        let published = if moves { Vec::new() } else { fresh };
+        let renewal = Renewal { tables: self.tables, lease: self.lease(), ttl: self.advance.ttl, published };
+        let Some(renewed) = self.dialect.renew(&self.tx, renewal).await? else {
+            let Lease { shard, epoch, .. } = self.lease();
+            return Err(StoreError::LeaseLost { shard, epoch }.into());
+        };
+        if let Some(horizon) = renewed.horizon {
+            self.remembered.scan.observe(horizon);
+        }
+        if moves {
+            settle::settle(&self.tx, self.dialect, self.tables, self.lease().shard, settled).await?;
+            self.remembered.held = HeldRows::Unknown;
+        }
+        Ok(renewed.revision)
+    }
+
+    async fn fresh(&mut self) -> Result<Vec<OutboxRow>, StoreFailure> {
+        let limit = self.advance.fresh;
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let select = format!("SELECT position, {} FROM {} WHERE shard = ", written_columns(), self.tables.outbox());
+        let select = Sql::new(self.dialect, &select)
+            .bind(self.lease().shard)
+            .push(" AND position > ")
+            .bind(self.remembered.scan.floor())
+            .push(" ORDER BY position LIMIT ")
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let rows = self.tx.query_all_raw(select.build()).await?;
+        let fresh = rows
+            .iter()
+            .map(|row| {
+                let position = row.try_get_by_index(0)?;
+                Ok(OutboxRow { position, envelope: Arc::new(envelope_at(row, 1)?) })
+            })
+            .collect::<Result<Vec<_>, StoreFailure>>()?;
+        self.remembered.scan.read(fresh.iter().map(|row| row.position), limit);
+        Ok(fresh)
+    }
+
+    /// Looks at the held rows, unless nobody has changed them and none is due.
+    async fn held(&mut self, advanced: &mut Advanced) -> Result<(), StoreFailure> {
+        let now = Instant::now();
+        if let Some(due) = self.remembered.held.quiet(advanced.revision, now) {
+            advanced.next_due = due.map(|due| due - now);
+            return Ok(());
+        }
+        let shard = self.lease().shard;
+        advanced.held = held::due(&self.tx, self.dialect, self.tables, shard, self.advance.held).await?;
+        advanced.next_due = held::next_due(&self.tx, self.dialect, self.tables, shard).await?;
+        if advanced.held.is_empty() && self.advance.held > 0 {
+            let due = advanced.next_due.map(|wait| now + wait);
+            self.remembered.held = HeldRows::Until { revision: advanced.revision, due };
+        }
+        Ok(())
+    }
+}
+
+/// One statement for all the shards. It may find rows that are out just now; it never misses one.
+pub(super) async fn probe(store: &OutboxStore, shards: &[ShardId]) -> Result<Vec<ShardId>, StoreError> {
+    if shards.is_empty() {
+        return Ok(Vec::new());
+    }
+    let dialect = store.dialect()?;
+    let tables = &store.tables;
+    let mut sql = Sql::new(dialect, "");
+    for (nth, shard) in shards.iter().enumerate() {
+        sql = sql
+            .push(if nth == 0 { "SELECT " } else { " UNION ALL SELECT " })
+            .push(&shard.to_string())
+            .push(" AS shard WHERE EXISTS (SELECT 1 FROM ")
+            .push(tables.outbox())
+            .push(" WHERE shard = ")
+            .bind(*shard)
+            .push(" AND position > ")
+            .bind(store.memory.floor(*shard))
+            .push(" ORDER BY position LIMIT 1)");
+        sql = held::or_exists_due(sql, dialect, tables, *shard);
+    }
+    let rows = store.db.query_all_raw(sql.build()).await;
+    let rows = rows.map_err(|error| store_error(store.db.get_database_backend(), error))?;
+    let shard = |row: &sea_orm::QueryResult| row.try_get_by_index::<ShardId>(0);
+    rows.iter().map(shard).collect::<Result<_, _>>().map_err(|error| store_error(store.db.get_database_backend(), error))
+}

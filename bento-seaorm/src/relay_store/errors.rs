@@ -1,0 +1,78 @@
+//! What a relay is told when the database says no.
+
+use bento_core::relay::store::StoreError;
+use sea_orm::{DbBackend, DbErr, RuntimeErr, SqlxError};
+
+use crate::dialect;
+use crate::error::Error;
+
+/// How often a transaction is tried that the database gave up for another one's sake.
+const TRIES: u32 = 5;
+
+/// The error as a relay is told.
+pub(crate) fn store_error(backend: DbBackend, error: DbErr) -> StoreError {
+    if let Some(table) = dialect::missing_table(backend, &error) {
+        return StoreError::NotMigrated { table, source: Some(error.into()) };
+    }
+    match error {
+        DbErr::Type(reason) => StoreError::Corrupt { reason, source: None },
+        DbErr::Query(RuntimeErr::SqlxError(ref source)) if matches!(**source, SqlxError::ColumnDecode { .. }) => {
+            StoreError::Corrupt { reason: source.to_string(), source: Some(error.into()) }
+        }
+        error => StoreError::unavailable(error),
+    }
+}
+
+/// Runs a transaction again if the database gave it up for another one's sake: a deadlock, a lock that was not to be had.
+///
+/// Whoever is given up has changed nothing, so running it again is always right.
+pub(crate) async fn retried<T>(
+    backend: DbBackend,
+    transaction: impl AsyncFn() -> Result<T, StoreFailure>,
+) -> Result<T, StoreError> {
+    let mut tried = 1;
+    loop {
+        match transaction().await {
+            Err(StoreFailure::Database(error)) if tried < TRIES && is_transient(backend, &error) => tried += 1,
+            Err(StoreFailure::Database(error)) => return Err(store_error(backend, error)),
+            Err(StoreFailure::Store(error)) => return Err(error),
+            Ok(done) => return Ok(done),
+        }
+    }
+}
+
+fn is_transient(backend: DbBackend, error: &DbErr) -> bool {
+    let dialect = dialect::of(backend).ok();
+    dialect.zip(dialect::database_error(error)).is_some_and(|(dialect, error)| dialect.is_transient(error))
+}
+
+/// A transaction of the relay failed: by the database, or by a rule of the store.
+#[derive(Debug)]
+pub(crate) enum StoreFailure {
+    /// The database said no.
+    Database(DbErr),
+    /// The store says no.
+    Store(StoreError),
+}
+
+impl From<DbErr> for StoreFailure {
+    fn from(error: DbErr) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<StoreError> for StoreFailure {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// What went wrong while the division of the outbox was read, as a relay is told.
+pub(super) fn sharding_error(error: Error) -> StoreError {
+    match error {
+        Error::ShardingMismatch { recorded, configured } => StoreError::Mismatch { recorded, configured },
+        Error::NotMigrated { table, source } => StoreError::NotMigrated { table, source: Some(source.into()) },
+        error @ Error::UnknownSharding { .. } => StoreError::Corrupt { reason: error.to_string(), source: None },
+        error => StoreError::unavailable(error),
+    }
+}

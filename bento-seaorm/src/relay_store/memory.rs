@@ -1,0 +1,65 @@
+//! What the owner of a shard remembers between two calls. Forgetting it costs time, never a row.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use bento_core::outbox::ShardId;
+use bento_core::relay::store::Lease;
+
+use super::scan::Scan;
+
+/// What is remembered of every shard.
+#[derive(Debug, Default)]
+pub(super) struct Memory(Mutex<HashMap<ShardId, Remembered>>);
+
+/// What is remembered of one shard under one lease.
+#[derive(Clone, Debug)]
+pub(super) struct Remembered {
+    epoch: i64,
+    /// Where reading may begin.
+    pub(super) scan: Scan,
+    /// When held rows have to be looked at.
+    pub(super) held: HeldRows,
+}
+
+/// When held rows have to be looked at, as long as nobody but the owner has changed them.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum HeldRows {
+    /// Now.
+    Unknown,
+    /// Not before this moment; not at all without one.
+    Until { revision: i64, due: Option<Instant> },
+}
+
+impl Memory {
+    /// Takes what is remembered under this lease, leaving nothing: a call that fails forgets.
+    pub(super) fn take(&self, lease: Lease) -> Remembered {
+        let known = self.lock().remove(&lease.shard).filter(|known| known.epoch == lease.epoch);
+        known.unwrap_or(Remembered { epoch: lease.epoch, scan: Scan::default(), held: HeldRows::Unknown })
+    }
+
+    /// Remembers until the next call.
+    pub(super) fn put(&self, shard: ShardId, remembered: Remembered) {
+        self.lock().insert(shard, remembered);
+    }
+
+    /// Where reading the shard may begin.
+    pub(super) fn floor(&self, shard: ShardId) -> i64 {
+        self.lock().get_mut(&shard).map_or(0, |known| known.scan.floor())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ShardId, Remembered>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl HeldRows {
+    /// Whether there is nothing to look at, and if so, when there will be.
+    pub(super) fn quiet(self, revision: i64, now: Instant) -> Option<Option<Instant>> {
+        match self {
+            Self::Until { revision: known, due } if known == revision && due.is_none_or(|due| due > now) => Some(due),
+            _ => None,
+        }
+    }
+}
