@@ -19,7 +19,8 @@ use bento_core::relay::store::Lease;
 use chrono::{DateTime, Utc};
 use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, RuntimeErr, SqlxError, Statement, TransactionOptions, Value,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, RuntimeErr, SqlxError, Statement,
+    TransactionOptions, Value,
 };
 
 pub(crate) use self::sql::Sql;
@@ -47,8 +48,8 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     /// What one INSERT may hold at most.
     fn insert_limits(&self) -> InsertLimits;
 
-    /// The end of an INSERT that leaves a row alone whose key is known; `key` is a column of that key.
-    fn or_leave(&self, key: &str) -> String;
+    /// The end of an INSERT into a table that leaves a row alone whose key is known.
+    fn or_leave(&self, table: &str, key: &[&str]) -> String;
 
     /// One INSERT for all the entries, built without copying their payloads.
     ///
@@ -78,6 +79,11 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     /// What the relay's transaction does first, if anything: several statements in one round trip.
     fn prepare_relay_transaction(&self) -> Option<&'static str> {
         None
+    }
+
+    /// Warns if the connection's commits do not wait for the disk, where the relay cannot see to it itself.
+    fn warn_unless_durable<'a>(&'a self, _db: &'a DatabaseConnection) -> Warning<'a> {
+        Box::pin(async { Ok(()) })
     }
 
     /// Checks and renews the lease, and deletes the rows of the outbox at these positions, if it is still held.
@@ -159,6 +165,9 @@ pub(crate) struct Horizon {
 
 /// The answer of [`Dialect::renew`]: nothing if the lease is lost.
 pub(crate) type Renewing<'a> = Pin<Box<dyn Future<Output = Result<Option<Renewed>, DbErr>> + Send + 'a>>;
+
+/// The answer of [`Dialect::warn_unless_durable`].
+pub(crate) type Warning<'a> = Pin<Box<dyn Future<Output = Result<(), DbErr>> + Send + 'a>>;
 
 /// What one INSERT may hold at most.
 #[derive(Clone, Copy, Debug)]

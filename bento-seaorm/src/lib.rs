@@ -8,11 +8,14 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod connection;
+mod dead_letter;
 mod dialect;
 mod entity;
 mod error;
+mod inspect;
 pub mod migration;
 mod outbox;
+mod relay_store;
 pub mod tables;
 #[cfg(test)]
 mod test_database;
@@ -22,5 +25,6 @@ pub use self::connection::{OutboxConnection, OutboxConnectionBuilder};
 pub use self::dialect::UnsupportedBackend;
 pub use self::error::{Error, TransactionError, bento_error};
 pub use self::migration::{migrate, migrate_with};
+pub use self::relay_store::OutboxStore;
 pub use self::tables::{TablePrefix, Tables};
 pub use self::transaction::OutboxTransaction;

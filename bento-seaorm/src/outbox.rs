@@ -1,7 +1,7 @@
 //! Writing events into the outbox, inside the business transaction.
 
 mod known;
-mod meta;
+pub(crate) mod meta;
 #[cfg(test)]
 mod tests;
 
@@ -103,7 +103,7 @@ impl OutboxWriter {
                 self.tables.outbox(),
                 written_columns(),
                 rows_of_placeholders(dialect, rows, 15),
-                dialect.or_leave("event_id"),
+                dialect.or_leave(self.tables.outbox(), &["event_id"]),
             )
         };
         match self.inserts.get(rows - 1) {

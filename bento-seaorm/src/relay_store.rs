@@ -19,17 +19,15 @@ mod leases;
 mod memory;
 mod scan;
 mod settle;
-#[cfg(test)]
-mod tests;
 
 use std::sync::OnceLock;
 
 use bento_core::outbox::{ShardId, Sharding};
 use bento_core::relay::store::{Advance, Advanced, Heartbeat, Holdings, RelayId, RelayStore, StoreError};
-use sea_orm::DatabaseConnection;
+use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, TransactionTrait};
 
-pub(crate) use self::errors::{retried, store_error};
-pub(crate) use self::held::{park_or_promote, stream_of};
+pub(crate) use self::errors::{StoreFailure, Tries, store_error};
+pub(crate) use self::held::park_or_promote;
 use self::memory::Memory;
 use crate::dialect::{self, Dialect};
 use crate::tables::Tables;
@@ -50,13 +48,7 @@ pub struct OutboxStore {
 impl OutboxStore {
     /// The outbox with the default prefix, divided as the database records.
     pub fn new(db: DatabaseConnection) -> Self {
-        Self {
-            db,
-            tables: Tables::default(),
-            expected: None,
-            recorded: OnceLock::new(),
-            memory: Memory::default(),
-        }
+        Self { db, tables: Tables::default(), expected: None, recorded: OnceLock::new(), memory: Memory::default() }
     }
 
     /// Another table prefix than `bento_`.
@@ -81,6 +73,16 @@ impl OutboxStore {
 
     pub(crate) fn tables(&self) -> &Tables {
         &self.tables
+    }
+
+    /// Begins a transaction that reads what is committed, statement by statement, and commits durably.
+    pub(crate) async fn begin(&self) -> Result<(DatabaseTransaction, &'static dyn Dialect), StoreFailure> {
+        let dialect = self.dialect()?;
+        let tx = self.db.begin_with_options(dialect.relay_transaction()).await?;
+        if let Some(prepare) = dialect.prepare_relay_transaction() {
+            tx.execute_unprepared(prepare).await?;
+        }
+        Ok((tx, dialect))
     }
 
     pub(crate) fn dialect(&self) -> Result<&'static dyn Dialect, StoreError> {

@@ -4,9 +4,7 @@ use bento_core::envelope::Envelope;
 use bento_core::outbox::OutboxEntry;
 use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::sqlx::mysql::MySqlDatabaseError;
-use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbBackend, IsolationLevel, Statement, TransactionOptions, Value,
-};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, IsolationLevel, Statement, TransactionOptions, Value};
 
 use super::{Dialect, InsertLimits, NoValue, Renewal, Renewed, Renewing, Sql, row_values};
 use crate::error::Error;
@@ -52,8 +50,9 @@ impl Dialect for MySql {
     }
 
     /// `INSERT IGNORE` would also truncate what is too long and swallow every other error.
-    fn or_leave(&self, key: &str) -> String {
-        format!(" ON DUPLICATE KEY UPDATE {key} = {key}")
+    fn or_leave(&self, table: &str, key: &[&str]) -> String {
+        let unchanged = key.first().expect("a key has columns");
+        format!(" ON DUPLICATE KEY UPDATE {table}.{unchanged} = {table}.{unchanged}")
     }
 
     fn insert(&self, _tables: &Tables, entries: Vec<OutboxEntry>, values: &dyn Fn(usize) -> String) -> Statement {

@@ -59,8 +59,8 @@ impl Dialect for Postgres {
         InsertLimits { rows: usize::MAX, bytes: 256 << 20 }
     }
 
-    fn or_leave(&self, key: &str) -> String {
-        format!(" ON CONFLICT ({key}) DO NOTHING")
+    fn or_leave(&self, _table: &str, key: &[&str]) -> String {
+        format!(" ON CONFLICT ({}) DO NOTHING", key.join(", "))
     }
 
     fn insert(&self, tables: &Tables, entries: Vec<OutboxEntry>, values: &dyn Fn(usize) -> String) -> Statement {

@@ -1,17 +1,22 @@
 //! SQLite 3.35 and later.
 
 use bento_core::outbox::OutboxEntry;
+use bento_core::telemetry::TARGET_RELAY;
 use chrono::{DateTime, SecondsFormat, Utc};
 use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbBackend, SqliteTransactionMode, Statement, TransactionOptions, Value,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode, Statement,
+    TransactionOptions, Value,
 };
 
-use super::{Dialect, InsertLimits, Look, NoValue, Renewal, Renewed, Renewing, Sql, row_values};
+use super::{Dialect, InsertLimits, Look, NoValue, Renewal, Renewed, Renewing, Sql, Warning, row_values};
 use crate::tables::Tables;
 
 #[derive(Debug)]
 pub(super) struct Sqlite;
+
+/// `PRAGMA synchronous`: a commit waits for the disk.
+const FULL: i32 = 2;
 
 impl Dialect for Sqlite {
     fn backend(&self) -> DbBackend {
@@ -44,8 +49,8 @@ impl Dialect for Sqlite {
         InsertLimits { rows: 32_766 / 15, bytes: 256 << 20 }
     }
 
-    fn or_leave(&self, key: &str) -> String {
-        format!(" ON CONFLICT ({key}) DO NOTHING")
+    fn or_leave(&self, _table: &str, key: &[&str]) -> String {
+        format!(" ON CONFLICT ({}) DO NOTHING", key.join(", "))
     }
 
     fn insert(&self, _tables: &Tables, entries: Vec<OutboxEntry>, values: &dyn Fn(usize) -> String) -> Statement {
@@ -86,6 +91,21 @@ impl Dialect for Sqlite {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         }
+    }
+
+    fn warn_unless_durable<'a>(&'a self, db: &'a DatabaseConnection) -> Warning<'a> {
+        Box::pin(async move {
+            let row = db.query_one_raw(Statement::from_string(DbBackend::Sqlite, "PRAGMA synchronous")).await?;
+            let synchronous: i32 = row.map_or(Ok(FULL), |row| row.try_get_by_index(0))?;
+            if synchronous < FULL {
+                tracing::warn!(
+                    target: TARGET_RELAY,
+                    "the relay's connection has `PRAGMA synchronous` below FULL: an event may be published and then be lost \
+                     when the power fails"
+                );
+            }
+            Ok(())
+        })
     }
 
     fn renew<'a>(&'a self, tx: &'a DatabaseTransaction, renewal: Renewal<'a>) -> Renewing<'a> {

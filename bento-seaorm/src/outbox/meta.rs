@@ -56,7 +56,7 @@ async fn record<C: ConnectionTrait>(connection: &C, tables: &Tables, sharding: S
         "INSERT INTO {} (id, shards, lanes, hash) VALUES {}{}",
         tables.meta(),
         dialect::rows_of_placeholders(dialect, 1, 4),
-        dialect.or_leave("id"),
+        dialect.or_leave(tables.meta(), &["id"]),
     );
     let values: [Value; 4] = [
         1.into(),

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use bento_core::outbox::ShardId;
 use bento_core::relay::store::{Advance, Advanced, Lease, OutboxRow, Settlement, StoreError};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, TransactionTrait};
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
-use super::errors::{StoreFailure, retried, store_error};
+use super::errors::{StoreFailure, Tries, store_error};
 use super::memory::{HeldRows, Remembered};
 use super::{OutboxStore, held, settle};
 use crate::dialect::{Dialect, Renewal, Sql};
@@ -16,13 +16,16 @@ use crate::tables::Tables;
 
 pub(super) async fn advance(store: &OutboxStore, advance: Advance) -> Result<Advanced, StoreError> {
     let remembered = store.memory.take(advance.lease);
-    let (advanced, remembered) = retried(store.db.get_database_backend(), async || {
-        let call = Call::begin(store, &advance, remembered.clone()).await?;
-        call.run().await
-    })
-    .await?;
-    store.memory.put(advance.lease.shard, remembered);
-    Ok(advanced)
+    let mut tries = Tries::new(store.db.get_database_backend());
+    loop {
+        match Call::run(store, &advance, remembered.clone()).await {
+            Ok((advanced, remembered)) => {
+                store.memory.put(advance.lease.shard, remembered);
+                return Ok(advanced);
+            }
+            Err(failure) => tries.again(failure)?,
+        }
+    }
 }
 
 /// One call and its transaction.
@@ -35,20 +38,19 @@ struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    async fn begin(
+    async fn run(
         store: &'a OutboxStore,
         advance: &'a Advance,
         remembered: Remembered,
-    ) -> Result<Self, StoreFailure> {
-        let dialect = store.dialect()?;
-        let tx = store.db.begin_with_options(dialect.relay_transaction()).await?;
-        if let Some(prepare) = dialect.prepare_relay_transaction() {
-            tx.execute_unprepared(prepare).await?;
-        }
-        Ok(Self { tx, dialect, tables: &store.tables, advance, remembered })
+    ) -> Result<(Advanced, Remembered), StoreFailure> {
+        let (tx, dialect) = store.begin().await?;
+        let mut call = Self { tx, dialect, tables: &store.tables, advance, remembered };
+        let advanced = call.settle_and_read().await?;
+        call.tx.commit().await?;
+        Ok((advanced, call.remembered))
     }
 
-    async fn run(mut self) -> Result<(Advanced, Remembered), StoreFailure> {
+    async fn settle_and_read(&mut self) -> Result<Advanced, StoreFailure> {
         let revision = self.renew().await?;
         let fresh = self.fresh().await?;
         let mut advanced = Advanced { fresh, revision, ..Advanced::default() };
@@ -56,8 +58,7 @@ impl<'a> Call<'a> {
             advanced.streams = Some(held::streams(&self.tx, self.dialect, self.tables, self.lease().shard).await?);
         }
         self.held(&mut advanced).await?;
-        self.tx.commit().await?;
-        Ok((advanced, self.remembered))
+        Ok(advanced)
     }
 
     fn lease(&self) -> Lease {
@@ -139,19 +140,17 @@ pub(super) async fn probe(store: &OutboxStore, shards: &[ShardId]) -> Result<Vec
     let mut sql = Sql::new(dialect, "");
     for (nth, shard) in shards.iter().enumerate() {
         sql = sql
-            .push(if nth == 0 { "SELECT " } else { " UNION ALL SELECT " })
-            .push(&shard.to_string())
-            .push(" AS shard WHERE EXISTS (SELECT 1 FROM ")
-            .push(tables.outbox())
-            .push(" WHERE shard = ")
+            .push(if nth == 0 { "" } else { " UNION ALL " })
+            .push(&format!("SELECT s.shard FROM {} s WHERE s.shard = ", tables.shard()))
+            .bind(*shard)
+            .push(&format!(" AND (EXISTS (SELECT 1 FROM {} WHERE shard = ", tables.outbox()))
             .bind(*shard)
             .push(" AND position > ")
             .bind(store.memory.floor(*shard))
-            .push(" ORDER BY position LIMIT 1)");
-        sql = held::or_exists_due(sql, dialect, tables, *shard);
+            .push(") OR ");
+        sql = held::exists_due(sql, dialect, tables, *shard).push(")");
     }
     let rows = store.db.query_all_raw(sql.build()).await;
-    let rows = rows.map_err(|error| store_error(store.db.get_database_backend(), error))?;
-    let shard = |row: &sea_orm::QueryResult| row.try_get_by_index::<ShardId>(0);
-    rows.iter().map(shard).collect::<Result<_, _>>().map_err(|error| store_error(store.db.get_database_backend(), error))
+    let shards = rows.and_then(|rows| rows.iter().map(|row| row.try_get_by_index(0)).collect());
+    shards.map_err(|error| store_error(dialect.backend(), error))
 }

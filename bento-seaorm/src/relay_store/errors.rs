@@ -23,20 +23,29 @@ pub(crate) fn store_error(backend: DbBackend, error: DbErr) -> StoreError {
     }
 }
 
-/// Runs a transaction again if the database gave it up for another one's sake: a deadlock, a lock that was not to be had.
-///
-/// Whoever is given up has changed nothing, so running it again is always right.
-pub(crate) async fn retried<T>(
+/// Whether a transaction that failed is worth another try: the database may have given it up for another one's sake, for a
+/// deadlock or a lock that was not to be had. Whoever is given up has changed nothing, so running it again is always right.
+#[derive(Debug)]
+pub(crate) struct Tries {
     backend: DbBackend,
-    transaction: impl AsyncFn() -> Result<T, StoreFailure>,
-) -> Result<T, StoreError> {
-    let mut tried = 1;
-    loop {
-        match transaction().await {
-            Err(StoreFailure::Database(error)) if tried < TRIES && is_transient(backend, &error) => tried += 1,
-            Err(StoreFailure::Database(error)) => return Err(store_error(backend, error)),
-            Err(StoreFailure::Store(error)) => return Err(error),
-            Ok(done) => return Ok(done),
+    left: u32,
+}
+
+impl Tries {
+    pub(crate) fn new(backend: DbBackend) -> Self {
+        Self { backend, left: TRIES }
+    }
+
+    /// Takes a failure: returning says that the transaction should run again.
+    ///
+    /// # Errors
+    /// The failure, if another try would not help, or there were enough.
+    pub(crate) fn again(&mut self, failure: StoreFailure) -> Result<(), StoreError> {
+        self.left -= 1;
+        match failure {
+            StoreFailure::Database(error) if self.left > 0 && is_transient(self.backend, &error) => Ok(()),
+            StoreFailure::Database(error) => Err(store_error(self.backend, error)),
+            StoreFailure::Store(error) => Err(error),
         }
     }
 }

@@ -1,0 +1,83 @@
+//! The outbox as an operator sees it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bento_core::inspect::{Inspect, LeaseState, StatusCounts, TenantCounts};
+use bento_core::relay::store::{RelayId, StoreError};
+use sea_orm::{ConnectionTrait, DbErr, QueryResult};
+use uuid::Uuid;
+
+use crate::dialect::Sql;
+use crate::relay_store::{OutboxStore, store_error};
+
+impl Inspect for OutboxStore {
+    async fn counts(&self) -> Result<StatusCounts, StoreError> {
+        let tenants = self.counts_by_tenant().await?;
+        Ok(tenants.into_iter().fold(StatusCounts::default(), |sum, TenantCounts { counts, .. }| StatusCounts {
+            pending: sum.pending + counts.pending,
+            held: sum.held + counts.held,
+            dead: sum.dead + counts.dead,
+        }))
+    }
+
+    async fn counts_by_tenant(&self) -> Result<Vec<TenantCounts>, StoreError> {
+        let tables = self.tables();
+        let count = |(status, table): (i32, &str)| {
+            format!("SELECT tenant_id, {status} AS status, count(*) FROM {table} GROUP BY tenant_id")
+        };
+        let counts =
+            [(0, tables.outbox()), (1, tables.held()), (2, tables.dead_letter())].map(count).join(" UNION ALL ");
+        let mut tenants: BTreeMap<Option<String>, StatusCounts> = BTreeMap::new();
+        for (tenant_id, status, count) in self.read(&counts, tenant_count).await? {
+            let counts = tenants.entry(tenant_id).or_default();
+            match status {
+                0 => counts.pending = count,
+                1 => counts.held = count,
+                _ => counts.dead = count,
+            }
+        }
+        Ok(tenants.into_iter().map(|(tenant_id, counts)| TenantCounts { tenant_id, counts }).collect())
+    }
+
+    async fn oldest_pending(&self) -> Result<Option<Duration>, StoreError> {
+        let micros = self.dialect()?.micros_until("MIN(occurred_at)");
+        let select = format!("SELECT {micros} FROM {}", self.tables().outbox());
+        let ages = self.read(&select, |row| row.try_get_by_index::<Option<i64>>(0)).await?;
+        Ok(ages.into_iter().flatten().next().map(|until| Duration::from_micros((-until).max(0).cast_unsigned())))
+    }
+
+    async fn leases(&self) -> Result<Vec<LeaseState>, StoreError> {
+        let left = self.dialect()?.micros_until("expires_at");
+        let table = self.tables().shard();
+        let select = format!("SELECT shard, owner, epoch, {left} FROM {table} WHERE epoch > 0 ORDER BY shard");
+        self.read(&select, lease).await
+    }
+}
+
+impl OutboxStore {
+    async fn read<T>(
+        &self,
+        select: &str,
+        read: impl Fn(&QueryResult) -> Result<T, DbErr>,
+    ) -> Result<Vec<T>, StoreError> {
+        let dialect = self.dialect()?;
+        let rows = self.connection().query_all_raw(Sql::new(dialect, select).build()).await;
+        rows.and_then(|rows| rows.iter().map(read).collect()).map_err(|error| store_error(dialect.backend(), error))
+    }
+}
+
+fn tenant_count(row: &QueryResult) -> Result<(Option<String>, i32, u64), DbErr> {
+    let count: i64 = row.try_get_by_index(2)?;
+    Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?, count.cast_unsigned()))
+}
+
+fn lease(row: &QueryResult) -> Result<LeaseState, DbErr> {
+    let left: Option<i64> = row.try_get_by_index(3)?;
+    Ok(LeaseState {
+        shard: row.try_get_by_index(0)?,
+        owner: row.try_get_by_index::<Option<Uuid>>(1)?.map(RelayId),
+        epoch: row.try_get_by_index(2)?,
+        expires_in: left.filter(|left| *left > 0).map(|left| Duration::from_micros(left.cast_unsigned())),
+    })
+}

@@ -1,0 +1,232 @@
+//! Rows that are held back: which are due, and keeping one due head for every stream.
+//!
+//! The head of a stream is its first held row. Every head carries the time at which it is due, unless a dead letter parks its
+//! stream; so an index finds what is due without looking at the followers.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bento_core::outbox::ShardId;
+use bento_core::relay::store::{HeldRow, OutboxRow, StreamKey};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, QueryResult};
+
+use crate::dialect::{Dialect, Sql};
+use crate::entity::{envelope_at, written_columns};
+use crate::tables::Tables;
+
+/// How many streams one statement asks about.
+const STREAMS_PER_STATEMENT: usize = 50;
+
+/// Where a held row belongs: its stream, or itself if it has no order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Head {
+    destination: String,
+    aggregate_type: String,
+    aggregate_id: String,
+    position: i64,
+}
+
+/// That the held row `h` heads its stream, and that no dead letter parks it.
+fn is_head(tables: &Tables) -> String {
+    let same_stream = |other: &str| {
+        format!(
+            "{other}.shard = h.shard AND {other}.destination = h.destination AND {other}.aggregate_type = h.aggregate_type \
+             AND {other}.aggregate_id = h.aggregate_id"
+        )
+    };
+    format!(
+        "(h.aggregate_id = '' OR (NOT EXISTS (SELECT 1 FROM {} e WHERE {} AND e.position < h.position) \
+         AND NOT EXISTS (SELECT 1 FROM {} d WHERE {} AND d.parks)))",
+        tables.held(),
+        same_stream("e"),
+        tables.dead_letter(),
+        same_stream("d"),
+    )
+}
+
+/// Due heads with their followers, each stream in position order, at most `limit` rows.
+pub(super) async fn due(
+    tx: &DatabaseTransaction,
+    dialect: &'static dyn Dialect,
+    tables: &Tables,
+    shard: ShardId,
+    limit: usize,
+) -> Result<Vec<HeldRow>, DbErr> {
+    let mut due = Vec::new();
+    if limit == 0 {
+        return Ok(due);
+    }
+    for heads in due_heads(tx, dialect, tables, shard, limit).await?.chunks(STREAMS_PER_STATEMENT) {
+        if due.len() >= limit {
+            break;
+        }
+        due.extend(with_followers(tx, dialect, tables, shard, heads, limit - due.len()).await?);
+    }
+    due.truncate(limit);
+    Ok(due)
+}
+
+async fn due_heads(
+    tx: &DatabaseTransaction,
+    dialect: &'static dyn Dialect,
+    tables: &Tables,
+    shard: ShardId,
+    limit: usize,
+) -> Result<Vec<Head>, DbErr> {
+    let select = format!(
+        "SELECT h.destination, h.aggregate_type, h.aggregate_id, h.position FROM {} h WHERE h.shard = ",
+        tables.held()
+    );
+    let select = Sql::new(dialect, &select)
+        .bind(shard)
+        .push(&format!(" AND h.retry_after <= {} AND {}", dialect.now(), is_head(tables)))
+        .push(" ORDER BY h.retry_after, h.position LIMIT ")
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+    tx.query_all_raw(select.build()).await?.iter().map(head).collect()
+}
+
+fn head(row: &QueryResult) -> Result<Head, DbErr> {
+    Ok(Head {
+        destination: row.try_get_by_index(0)?,
+        aggregate_type: row.try_get_by_index(1)?,
+        aggregate_id: row.try_get_by_index(2)?,
+        position: row.try_get_by_index(3)?,
+    })
+}
+
+/// The rows of the streams that these heads lead, stream after stream.
+async fn with_followers(
+    tx: &DatabaseTransaction,
+    dialect: &'static dyn Dialect,
+    tables: &Tables,
+    shard: ShardId,
+    heads: &[Head],
+    limit: usize,
+) -> Result<Vec<HeldRow>, DbErr> {
+    let mut sql = Sql::new(dialect, "SELECT * FROM (");
+    for (nth, head) in heads.iter().enumerate() {
+        sql = sql
+            .push(if nth == 0 { "SELECT * FROM (" } else { " UNION ALL SELECT * FROM (" })
+            .push(&format!("SELECT {nth} AS nth, destination, attempts, position, {}", written_columns()))
+            .push(&format!(" FROM {} WHERE shard = ", tables.held()))
+            .bind(shard);
+        sql = if head.aggregate_id.is_empty() {
+            sql.push(" AND destination = ").bind(head.destination.as_str()).push(" AND position = ").bind(head.position)
+        } else {
+            of_stream(sql, &head.destination, &head.aggregate_type, &head.aggregate_id)
+                .push(" ORDER BY position LIMIT ")
+                .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        };
+        sql = sql.push(&format!(") AS s{nth}"));
+    }
+    let rows = tx.query_all_raw(sql.push(") AS held ORDER BY nth, position").build()).await?;
+    rows.iter().map(held_row).collect()
+}
+
+fn of_stream(sql: Sql, destination: &str, aggregate_type: &str, aggregate_id: &str) -> Sql {
+    sql.push(" AND destination = ")
+        .bind(destination)
+        .push(" AND aggregate_type = ")
+        .bind(aggregate_type)
+        .push(" AND aggregate_id = ")
+        .bind(aggregate_id)
+}
+
+fn held_row(row: &QueryResult) -> Result<HeldRow, DbErr> {
+    Ok(HeldRow {
+        destination: row.try_get_by_index::<String>(1)?.into(),
+        attempts: row.try_get_by_index::<i32>(2)?.cast_unsigned(),
+        row: OutboxRow { position: row.try_get_by_index(3)?, envelope: Arc::new(envelope_at(row, 4)?) },
+    })
+}
+
+/// How long until the next head is due that is not due yet.
+pub(super) async fn next_due(
+    tx: &DatabaseTransaction,
+    dialect: &'static dyn Dialect,
+    tables: &Tables,
+    shard: ShardId,
+) -> Result<Option<Duration>, DbErr> {
+    let micros = dialect.micros_until("h.retry_after");
+    let select = Sql::new(dialect, &format!("SELECT {micros} FROM {} h WHERE h.shard = ", tables.held()))
+        .bind(shard)
+        .push(&format!(" AND h.retry_after > {} AND {}", dialect.now(), is_head(tables)))
+        .push(" ORDER BY h.retry_after LIMIT 1");
+    let row = tx.query_one_raw(select.build()).await?;
+    row.map(|row| Ok(Duration::from_micros(row.try_get_by_index::<i64>(0)?.max(0).cast_unsigned()))).transpose()
+}
+
+/// Appends that a held row of the shard is due.
+pub(super) fn exists_due(sql: Sql, dialect: &dyn Dialect, tables: &Tables, shard: ShardId) -> Sql {
+    sql.push(&format!("EXISTS (SELECT 1 FROM {} h WHERE h.shard = ", tables.held())).bind(shard).push(&format!(
+        " AND h.retry_after <= {} AND {})",
+        dialect.now(),
+        is_head(tables)
+    ))
+}
+
+/// The streams that are held back or parked.
+pub(super) async fn streams(
+    tx: &DatabaseTransaction,
+    dialect: &'static dyn Dialect,
+    tables: &Tables,
+    shard: ShardId,
+) -> Result<Vec<StreamKey>, DbErr> {
+    let columns = "destination, aggregate_type, aggregate_id";
+    let select = Sql::new(dialect, &format!("SELECT {columns} FROM {} WHERE shard = ", tables.held()))
+        .bind(shard)
+        .push(&format!(" AND aggregate_id <> '' UNION SELECT {columns} FROM {} WHERE shard = ", tables.dead_letter()))
+        .bind(shard)
+        .push(" AND parks AND aggregate_id <> ''");
+    let rows = tx.query_all_raw(select.build()).await?;
+    rows.iter().map(stream_of).collect()
+}
+
+/// A stream from the first three columns.
+pub(crate) fn stream_of(row: &QueryResult) -> Result<StreamKey, DbErr> {
+    Ok(StreamKey {
+        destination: row.try_get_by_index::<String>(0)?.into(),
+        aggregate_type: row.try_get_by_index(1)?,
+        aggregate_id: row.try_get_by_index(2)?,
+    })
+}
+
+/// Makes the heads of these streams due, unless they say when they are or a dead letter parks them: after a change no stream may
+/// be left without a due head.
+pub(crate) async fn park_or_promote(
+    tx: &DatabaseTransaction,
+    dialect: &'static dyn Dialect,
+    tables: &Tables,
+    shard: ShardId,
+    touched: &BTreeSet<StreamKey>,
+) -> Result<(), DbErr> {
+    let touched: Vec<_> = touched.iter().collect();
+    for streams in touched.chunks(STREAMS_PER_STATEMENT) {
+        let mut sql = Sql::new(dialect, "");
+        for (nth, stream) in streams.iter().enumerate() {
+            sql = sql
+                .push(if nth == 0 { "SELECT * FROM (" } else { " UNION ALL SELECT * FROM (" })
+                .push("SELECT h.destination, h.position FROM ")
+                .push(tables.held())
+                .push(" h WHERE shard = ")
+                .bind(shard);
+            sql = of_stream(sql, &stream.destination, &stream.aggregate_type, &stream.aggregate_id).push(&format!(
+                " AND h.retry_after IS NULL AND {} ORDER BY position LIMIT 1) AS s{nth}",
+                is_head(tables)
+            ));
+        }
+        for row in tx.query_all_raw(sql.build()).await? {
+            let (destination, position): (String, i64) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+            let update = format!("UPDATE {} SET retry_after = {} WHERE shard = ", tables.held(), dialect.now());
+            let update = Sql::new(dialect, &update)
+                .bind(shard)
+                .push(" AND destination = ")
+                .bind(destination)
+                .push(" AND position = ")
+                .bind(position);
+            tx.execute_raw(update.build()).await?;
+        }
+    }
+    Ok(())
+}

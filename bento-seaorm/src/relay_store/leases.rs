@@ -1,0 +1,254 @@
+//! Who owns which shard.
+
+use bento_core::outbox::{ShardId, Sharding};
+use bento_core::relay::store::{Heartbeat, Holdings, Lease, RelayId, StoreError};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
+use uuid::Uuid;
+
+use self::share::{Alive, fair_share};
+use super::OutboxStore;
+use super::errors::{StoreFailure, Tries, sharding_error, store_error};
+use crate::dialect::{Dialect, Sql};
+use crate::outbox::meta;
+use crate::tables::Tables;
+
+mod share;
+
+/// So many shards are recorded by one statement.
+const SHARDS_PER_STATEMENT: usize = 1000;
+
+pub(super) async fn open(store: &OutboxStore) -> Result<Sharding, StoreError> {
+    let backend = store.db.get_database_backend();
+    let dialect = store.dialect()?;
+    let recorded = meta::read_or_record(&store.db, &store.tables, store.expected).await.map_err(sharding_error)?;
+    record_shards(store, dialect, recorded).await.map_err(|error| store_error(backend, error))?;
+    dialect.warn_unless_durable(&store.db).await.map_err(|error| store_error(backend, error))?;
+    Ok(*store.recorded.get_or_init(|| recorded))
+}
+
+/// Every shard has a row from the beginning, so that claiming one is an update.
+async fn record_shards(store: &OutboxStore, dialect: &dyn Dialect, sharding: Sharding) -> Result<(), DbErr> {
+    let table = store.tables.shard();
+    let count = Sql::new(store.dialect().map_err(|error| DbErr::Custom(error.to_string()))?, "SELECT count(*) FROM ");
+    let known = store.db.query_one_raw(count.push(table).build()).await?;
+    let known: i64 = known.map_or(Ok(0), |row| row.try_get_by_index(0))?;
+    if known >= i64::from(sharding.total()) {
+        return Ok(());
+    }
+    let shards: Vec<ShardId> = (0..sharding.total()).collect();
+    for some in shards.chunks(SHARDS_PER_STATEMENT) {
+        let rows: Vec<_> = some.iter().map(|shard| format!("({shard})")).collect();
+        let end = dialect.or_leave(table, &["shard"]);
+        store.db.execute_unprepared(&format!("INSERT INTO {table} (shard) VALUES {}{end}", rows.join(", "))).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn heartbeat(store: &OutboxStore, beat: &Heartbeat) -> Result<Holdings, StoreError> {
+    let sharding = match store.recorded.get() {
+        Some(sharding) => *sharding,
+        None => open(store).await?,
+    };
+    let mut tries = Tries::new(store.db.get_database_backend());
+    loop {
+        match Beating::once(store, beat, sharding).await {
+            Ok(holdings) => return Ok(holdings),
+            Err(failure) => tries.again(failure)?,
+        }
+    }
+}
+
+/// One heartbeat and its transaction.
+struct Beating<'a> {
+    tx: &'a DatabaseTransaction,
+    dialect: &'static dyn Dialect,
+    tables: &'a Tables,
+    beat: &'a Heartbeat,
+    sharding: Sharding,
+}
+
+/// What is recorded of a shard.
+struct Shard {
+    shard: ShardId,
+    owner: Option<RelayId>,
+    has_run_out: bool,
+}
+
+impl Beating<'_> {
+    async fn once(store: &OutboxStore, beat: &Heartbeat, sharding: Sharding) -> Result<Holdings, StoreFailure> {
+        let (tx, dialect) = store.begin().await?;
+        let holdings = Beating { tx: &tx, dialect, tables: &store.tables, beat, sharding }.run().await?;
+        tx.commit().await?;
+        Ok(holdings)
+    }
+
+    async fn run(&self) -> Result<Holdings, DbErr> {
+        self.sign_of_life().await?;
+        let share = fair_share(&self.alive().await?, self.beat.relay, self.sharding);
+        let shards = self.shards().await?;
+        let own: Vec<_> = shards.iter().filter(|shard| shard.owner == Some(self.beat.relay)).map(|s| s.shard).collect();
+        let given: Vec<_> = self
+            .beat
+            .idle
+            .iter()
+            .copied()
+            .filter(|shard| own.contains(shard))
+            .take(own.len().saturating_sub(share))
+            .collect();
+        self.give_up(&given).await?;
+        let kept: Vec<_> = own.into_iter().filter(|shard| !given.contains(shard)).collect();
+        self.renew(&kept).await?;
+        let claimed = self.claimable(&shards, &given, share.saturating_sub(kept.len()));
+        self.claim(&claimed).await?;
+        let leases = self.leases().await?;
+        let is_taken_over = |shard: &&&Shard| shard.owner.is_some() && leases.iter().any(|l| l.shard == shard.shard);
+        let taken_over = claimed.iter().filter(is_taken_over).map(|shard| shard.shard).collect();
+        let surplus = leases.len().saturating_sub(share);
+        Ok(Holdings { leases, taken_over, surplus })
+    }
+
+    /// Relays that gave none for longer than they said are forgotten.
+    async fn sign_of_life(&self) -> Result<(), DbErr> {
+        let relay = self.tables.relay();
+        let lanes = self.beat.lanes.as_ref().map(|lanes| {
+            let lanes: Vec<_> = lanes.iter().map(u16::to_string).collect();
+            lanes.join(",")
+        });
+        let update = Sql::new(self.dialect, &format!("UPDATE {relay} SET expires_at = "))
+            .after(self.beat.ttl)
+            .push(", lanes = ")
+            .bind(lanes.clone())
+            .push(" WHERE id = ")
+            .bind(self.beat.relay.0);
+        if self.tx.execute_raw(update.build()).await?.rows_affected() > 0 {
+            return Ok(());
+        }
+        let insert = Sql::new(self.dialect, &format!("INSERT INTO {relay} (id, lanes, expires_at) VALUES ("))
+            .bind(self.beat.relay.0)
+            .push(", ")
+            .bind(lanes)
+            .push(", ")
+            .after(self.beat.ttl)
+            .push(")")
+            .push(&self.dialect.or_leave(relay, &["id"]));
+        self.tx.execute_raw(insert.build()).await?;
+        Ok(())
+    }
+
+    async fn alive(&self) -> Result<Vec<Alive>, DbErr> {
+        let (relay, now) = (self.tables.relay(), self.dialect.now());
+        let alive = format!("CASE WHEN expires_at > {now} THEN 1 ELSE 0 END");
+        let select = Sql::new(self.dialect, &format!("SELECT id, lanes, {alive} FROM {relay} ORDER BY id"));
+        let mut relays = Vec::new();
+        for row in self.tx.query_all_raw(select.build()).await? {
+            let id: Uuid = row.try_get_by_index(0)?;
+            let lanes: Option<String> = row.try_get_by_index(1)?;
+            if row.try_get_by_index::<i32>(2)? == 1 || id == self.beat.relay.0 {
+                relays.push(Alive::new(RelayId(id), lanes.as_deref()));
+            } else {
+                let forget =
+                    Sql::new(self.dialect, &format!("DELETE FROM {relay} WHERE expires_at <= {now} AND id = "));
+                self.tx.execute_raw(forget.bind(id).build()).await?;
+            }
+        }
+        Ok(relays)
+    }
+
+    async fn shards(&self) -> Result<Vec<Shard>, DbErr> {
+        let now = self.dialect.now();
+        let run_out = format!("CASE WHEN expires_at > {now} THEN 0 ELSE 1 END");
+        let select = format!("SELECT shard, owner, {run_out} FROM {} ORDER BY shard", self.tables.shard());
+        let rows = self.tx.query_all_raw(Sql::new(self.dialect, &select).build()).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Shard {
+                    shard: row.try_get_by_index(0)?,
+                    owner: row.try_get_by_index::<Option<Uuid>>(1)?.map(RelayId),
+                    has_run_out: row.try_get_by_index::<i32>(2)? == 1,
+                })
+            })
+            .collect()
+    }
+
+    /// The first shards of the served lanes that nobody holds.
+    fn claimable<'s>(&self, shards: &'s [Shard], given: &[ShardId], missing: usize) -> Vec<&'s Shard> {
+        let serves = |shard: ShardId| {
+            let lane = u16::try_from(shard / i32::from(self.sharding.shards.get())).ok();
+            lane.is_some_and(|lane| {
+                lane < self.sharding.lanes.get() && self.beat.lanes.as_ref().is_none_or(|lanes| lanes.contains(&lane))
+            })
+        };
+        let is_free = |shard: &&Shard| {
+            let free = shard.owner.is_none_or(|owner| owner != self.beat.relay && shard.has_run_out);
+            free && serves(shard.shard) && !given.contains(&shard.shard)
+        };
+        shards.iter().filter(is_free).take(if self.beat.claim { missing } else { 0 }).collect()
+    }
+
+    async fn give_up(&self, shards: &[ShardId]) -> Result<(), DbErr> {
+        self.update_own("owner = NULL, expires_at = NULL", false, shards).await
+    }
+
+    async fn renew(&self, shards: &[ShardId]) -> Result<(), DbErr> {
+        self.update_own("expires_at = ", true, shards).await
+    }
+
+    async fn update_own(&self, set: &str, renews: bool, shards: &[ShardId]) -> Result<(), DbErr> {
+        if shards.is_empty() {
+            return Ok(());
+        }
+        let update = Sql::new(self.dialect, &format!("UPDATE {} SET {set}", self.tables.shard()))
+            .when(renews, |sql| sql.after(self.beat.ttl))
+            .push(" WHERE owner = ")
+            .bind(self.beat.relay.0)
+            .push(" AND shard")
+            .one_of(shards.iter().copied().map(i64::from).collect());
+        self.tx.execute_raw(update.build()).await?;
+        Ok(())
+    }
+
+    /// Another relay may have been quicker: then its row is not free any more.
+    async fn claim(&self, shards: &[&Shard]) -> Result<(), DbErr> {
+        if shards.is_empty() {
+            return Ok(());
+        }
+        let update = Sql::new(self.dialect, &format!("UPDATE {} SET owner = ", self.tables.shard()))
+            .bind(self.beat.relay.0)
+            .push(", epoch = epoch + 1, expires_at = ")
+            .after(self.beat.ttl)
+            .push(&format!(" WHERE (owner IS NULL OR expires_at <= {}) AND shard", self.dialect.now()))
+            .one_of(shards.iter().map(|shard| i64::from(shard.shard)).collect());
+        self.tx.execute_raw(update.build()).await?;
+        Ok(())
+    }
+
+    async fn leases(&self) -> Result<Vec<Lease>, DbErr> {
+        let owner = self.beat.relay;
+        let select =
+            Sql::new(self.dialect, &format!("SELECT shard, epoch FROM {} WHERE owner = ", self.tables.shard()));
+        let rows = self.tx.query_all_raw(select.bind(owner.0).push(" ORDER BY shard").build()).await?;
+        rows.iter()
+            .map(|row| Ok(Lease { shard: row.try_get_by_index(0)?, owner, epoch: row.try_get_by_index(1)? }))
+            .collect()
+    }
+}
+
+pub(super) async fn release(store: &OutboxStore, relay: RelayId) -> Result<(), StoreError> {
+    let mut tries = Tries::new(store.db.get_database_backend());
+    loop {
+        match release_once(store, relay).await {
+            Ok(()) => return Ok(()),
+            Err(failure) => tries.again(failure)?,
+        }
+    }
+}
+
+async fn release_once(store: &OutboxStore, relay: RelayId) -> Result<(), StoreFailure> {
+    let (tx, dialect) = store.begin().await?;
+    let free = format!("UPDATE {} SET owner = NULL, expires_at = NULL WHERE owner = ", store.tables.shard());
+    tx.execute_raw(Sql::new(dialect, &free).bind(relay.0).build()).await?;
+    let forget = format!("DELETE FROM {} WHERE id = ", store.tables.relay());
+    tx.execute_raw(Sql::new(dialect, &forget).bind(relay.0).build()).await?;
+    tx.commit().await?;
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! How many shards each relay should hold.
+
+use bento_core::outbox::Sharding;
+use bento_core::relay::store::RelayId;
+
+/// A relay that gave a sign of life.
+#[derive(Clone, Debug)]
+pub(super) struct Alive {
+    id: RelayId,
+    lanes: Option<Vec<u16>>,
+}
+
+impl Alive {
+    /// From the lanes as they are stored: numbers with commas, nothing for all.
+    pub(super) fn new(id: RelayId, lanes: Option<&str>) -> Self {
+        Self { id, lanes: lanes.map(|lanes| lanes.split(',').filter_map(|lane| lane.parse().ok()).collect()) }
+    }
+
+    fn serves(&self, lane: u16) -> bool {
+        self.lanes.as_ref().is_none_or(|lanes| lanes.contains(&lane))
+    }
+}
+
+/// A relay's part of the shards it serves, for relays in the order of their ids. What does not divide goes to the first relays of
+/// each lane, and each lane begins with another relay, so that it is not always the same one.
+pub(super) fn fair_share(alive: &[Alive], relay: RelayId, sharding: Sharding) -> usize {
+    let shards = usize::from(sharding.shards.get());
+    let in_lane = |lane: u16| {
+        let serving: Vec<_> = alive.iter().filter(|relay| relay.serves(lane)).map(|relay| relay.id).collect();
+        let Some(rank) = serving.iter().position(|id| *id == relay) else { return 0 };
+        let remainder = shards % serving.len();
+        let turned = (rank + serving.len() - usize::from(lane) * remainder % serving.len()) % serving.len();
+        shards / serving.len() + usize::from(turned < remainder)
+    };
+    (0..sharding.lanes.get()).map(in_lane).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU16;
+
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn relays(lanes: &[Option<&str>]) -> Vec<Alive> {
+        let relay = |(nth, lanes): (usize, &Option<&str>)| Alive::new(RelayId(Uuid::from_u128(nth as u128)), *lanes);
+        lanes.iter().enumerate().map(relay).collect()
+    }
+
+    fn shares(relays: &[Alive], shards: u16, lanes: u16) -> Vec<usize> {
+        let sharding = Sharding { shards: NonZeroU16::new(shards).unwrap(), lanes: NonZeroU16::new(lanes).unwrap() };
+        relays.iter().map(|relay| fair_share(relays, relay.id, sharding)).collect()
+    }
+
+    #[test]
+    fn the_shares_add_up_and_differ_by_one_at_most_however_many_lanes() {
+        for lanes in 1..9 {
+            for shards in [1, 2, 5, 16] {
+                for count in 1..9 {
+                    let shares = shares(&relays(&vec![None; count]), shards, lanes);
+                    assert_eq!(shares.iter().sum::<usize>(), usize::from(shards * lanes));
+                    let (least, most) = (shares.iter().min().unwrap(), shares.iter().max().unwrap());
+                    assert!(most - least <= 1, "{lanes} lanes of {shards}: {shares:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_relay_has_no_share_in_a_lane_that_it_does_not_serve() {
+        let relays = relays(&[Some("0"), Some("0,1"), None]);
+        assert_eq!(shares(&relays, 12, 3), [4, 4 + 6, 4 + 6 + 12]);
+    }
+}
