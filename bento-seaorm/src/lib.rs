@@ -19,6 +19,8 @@ mod relay_store;
 pub mod tables;
 #[cfg(test)]
 mod test_database;
+#[doc(hidden)]
+pub mod testing;
 pub mod transaction;
 
 pub use self::connection::{OutboxConnection, OutboxConnectionBuilder};

@@ -147,6 +147,77 @@ async fn connect(url: &str, connections: u32) -> DatabaseConnection {
     Database::connect(options).await.unwrap()
 }
 
+/// A database that exists as long as this value, for tests that are not one closure.
+pub struct OwnedDatabase {
+    inner: TestDatabase,
+    name: String,
+}
+
+impl OwnedDatabase {
+    /// Without a server it says so and returns nothing.
+    #[allow(clippy::print_stderr, reason = "a skipped test says so")]
+    pub async fn create(backend: DbBackend) -> Option<Self> {
+        let name = format!("bento_test_{}", Uuid::now_v7().simple());
+        let url = match server_variable(backend) {
+            None => {
+                std::fs::create_dir(std::env::temp_dir().join(&name)).unwrap();
+                format!("sqlite://{}?mode=rwc", std::env::temp_dir().join(&name).join("test.db").display())
+            }
+            Some(variable) => {
+                let Ok(server) = std::env::var(variable) else {
+                    eprintln!("skipped: {variable} is not set");
+                    return None;
+                };
+                let admin = connect(&server, 1).await;
+                admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
+                let (address, _) = server.rsplit_once('/').expect("the URL names a database or ends with `/`");
+                format!("{address}/{name}")
+            }
+        };
+        let db = connect(&url, 5).await;
+        if backend == DbBackend::Sqlite {
+            db.execute_unprepared("PRAGMA journal_mode = WAL").await.unwrap();
+        }
+        Some(Self { inner: TestDatabase { db, backend, url }, name })
+    }
+}
+
+impl std::ops::Deref for OwnedDatabase {
+    type Target = TestDatabase;
+
+    fn deref(&self) -> &TestDatabase {
+        &self.inner
+    }
+}
+
+impl Drop for OwnedDatabase {
+    /// From a thread of its own, because dropping a database has to be awaited and this cannot.
+    fn drop(&mut self) {
+        let Some(variable) = server_variable(self.backend) else {
+            let _ = std::fs::remove_dir_all(std::env::temp_dir().join(&self.name));
+            return;
+        };
+        let force = if self.is(DbBackend::Postgres) { " WITH (FORCE)" } else { "" };
+        let drop_database = format!("DROP DATABASE {}{force}", self.name);
+        let dropped = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let admin = connect(&std::env::var(variable).unwrap(), 1).await;
+                admin.execute_unprepared(&drop_database).await.unwrap();
+            });
+        });
+        let _ = dropped.join();
+    }
+}
+
+fn server_variable(backend: DbBackend) -> Option<&'static str> {
+    match backend {
+        DbBackend::Postgres => Some("BENTO_TEST_POSTGRES_URL"),
+        DbBackend::MySql => Some("BENTO_TEST_MYSQL_URL"),
+        _ => None,
+    }
+}
+
 /// Makes a test of each named `async fn(&TestDatabase)` on each back end, in modules named for them.
 macro_rules! on_every_back_end {
     ($($rule:ident),+ $(,)?) => {

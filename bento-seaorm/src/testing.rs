@@ -1,0 +1,16 @@
+//! What this project's own test programs need. Not public API.
+
+use bento_core::outbox::OutboxEntry;
+use sea_orm::DatabaseTransaction;
+
+use crate::error::Error;
+use crate::outbox::OutboxWriter;
+use crate::tables::Tables;
+
+/// Writes entries as the flush of a transaction does, into the shards that they name. Returns how many were new.
+///
+/// # Errors
+/// As the flush.
+pub async fn write(tx: &DatabaseTransaction, entries: Vec<OutboxEntry>) -> Result<u64, Error> {
+    Ok(OutboxWriter::new(Tables::default(), None).write(tx, entries).await?.rows)
+}

@@ -1,0 +1,13 @@
+//! The outbox of a database behaves as the relay's seam says, on each back end.
+
+#[path = "store/harness.rs"]
+mod harness;
+mod support;
+
+use sea_orm::DbBackend;
+
+use self::harness::Harness;
+
+bento_testkit::relay_store_conformance!(sqlite, Harness::on(DbBackend::Sqlite));
+bento_testkit::relay_store_conformance!(postgres, Harness::on(DbBackend::Postgres));
+bento_testkit::relay_store_conformance!(mysql, Harness::on(DbBackend::MySql));

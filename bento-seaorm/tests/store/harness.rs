@@ -1,0 +1,62 @@
+//! A database of its own for every rule of the conformance suite.
+
+use std::time::Duration;
+
+use bento_core::outbox::{OutboxEntry, Sharding};
+use bento_seaorm::{OutboxStore, testing};
+use bento_testkit::store::StoreHarness;
+use sea_orm::{DatabaseTransaction, DbBackend, TransactionTrait};
+
+use crate::support::OwnedDatabase;
+
+/// A migrated database.
+pub struct Harness {
+    database: OwnedDatabase,
+}
+
+impl Harness {
+    /// Nothing without a server.
+    pub async fn on(backend: DbBackend) -> Option<Self> {
+        let database = OwnedDatabase::create(backend).await?;
+        bento_seaorm::migrate(&database.db).await.unwrap();
+        Some(Self { database })
+    }
+}
+
+impl StoreHarness for Harness {
+    type Store = OutboxStore;
+    type Staged = DatabaseTransaction;
+
+    async fn store(&self, sharding: Sharding) -> OutboxStore {
+        OutboxStore::new(self.database.db.clone()).with_sharding(sharding)
+    }
+
+    async fn append(&self, entries: Vec<OutboxEntry>) {
+        let tx = self.database.db.begin().await.unwrap();
+        testing::write(&tx, entries).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    async fn stage(&self, entries: Vec<OutboxEntry>) -> Option<DatabaseTransaction> {
+        if self.database.is(DbBackend::Sqlite) {
+            return None;
+        }
+        let tx = self.database.db.begin().await.unwrap();
+        testing::write(&tx, entries).await.unwrap();
+        Some(tx)
+    }
+
+    async fn commit(&self, staged: DatabaseTransaction) {
+        staged.commit().await.unwrap();
+    }
+
+    /// The clock is the database's, so it has to be waited for.
+    async fn pass(&self, time: Duration) {
+        tokio::time::sleep(time + Duration::from_millis(5)).await;
+    }
+
+    async fn unmigrated(&self) -> Option<OutboxStore> {
+        let db = self.database.db.clone();
+        Some(OutboxStore::new(db).with_tables(bento_seaorm::Tables::new("nowhere_".try_into().unwrap())))
+    }
+}
