@@ -10,13 +10,13 @@ use sea_orm::{DatabaseTransaction, DbBackend, TransactionTrait};
 use crate::support::OwnedDatabase;
 
 /// A migrated database.
-pub struct Harness {
+pub(crate) struct Harness {
     database: OwnedDatabase,
 }
 
 impl Harness {
     /// Nothing without a server.
-    pub async fn on(backend: DbBackend) -> Option<Self> {
+    pub(crate) async fn on(backend: DbBackend) -> Option<Self> {
         let database = OwnedDatabase::create(backend).await?;
         bento_seaorm::migrate(&database.db).await.unwrap();
         Some(Self { database })

@@ -1,6 +1,6 @@
 //! A migrated database of its own for every test, on each back end.
 
-#![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(dead_code, unused_macros, unused_imports, unreachable_pub, reason = "each test program uses a part of it")]
 
 use std::panic::AssertUnwindSafe;
 
@@ -197,17 +197,29 @@ impl Drop for OwnedDatabase {
             let _ = std::fs::remove_dir_all(std::env::temp_dir().join(&self.name));
             return;
         };
-        let force = if self.is(DbBackend::Postgres) { " WITH (FORCE)" } else { "" };
-        let drop_database = format!("DROP DATABASE {}{force}", self.name);
+        let (name, backend) = (self.name.clone(), self.backend);
         let dropped = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let admin = connect(&std::env::var(variable).unwrap(), 1).await;
-                admin.execute_unprepared(&drop_database).await.unwrap();
+                drop_database(&admin, backend, &name).await;
             });
         });
-        let _ = dropped.join();
+        dropped.join().expect("the database is dropped");
     }
+}
+
+/// Whatever is still connected to it: the pool of the test cannot be closed here.
+async fn drop_database(admin: &DatabaseConnection, backend: DbBackend, name: &str) {
+    let force = if backend == DbBackend::Postgres { " WITH (FORCE)" } else { "" };
+    if backend == DbBackend::MySql {
+        let connections = format!("SELECT CAST(id AS SIGNED) FROM information_schema.processlist WHERE db = '{name}'");
+        for row in admin.query_all_raw(sea_orm::Statement::from_string(backend, connections)).await.unwrap() {
+            let id: i64 = row.try_get_by_index(0).unwrap();
+            let _ = admin.execute_unprepared(&format!("KILL {id}")).await;
+        }
+    }
+    admin.execute_unprepared(&format!("DROP DATABASE {name}{force}")).await.unwrap();
 }
 
 fn server_variable(backend: DbBackend) -> Option<&'static str> {
