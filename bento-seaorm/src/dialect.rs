@@ -42,6 +42,11 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     /// The statements that drop what [`create_schema`](Self::create_schema) created.
     fn drop_schema(&self, tables: &Tables) -> Vec<String>;
 
+    /// The statement that lets one migration run at a time, until its transaction ends, where DDL can be part of one.
+    fn lock_migrations(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Appends the placeholder of the parameter with this number, counted from 1.
     fn placeholder(&self, number: usize, sql: &mut String);
 

@@ -22,6 +22,7 @@ mod test_database;
 #[doc(hidden)]
 pub mod testing;
 pub mod transaction;
+mod validate;
 
 pub use self::connection::{OutboxConnection, OutboxConnectionBuilder};
 pub use self::dialect::UnsupportedBackend;
@@ -30,3 +31,4 @@ pub use self::migration::{migrate, migrate_with};
 pub use self::relay_store::OutboxStore;
 pub use self::tables::{TablePrefix, Tables};
 pub use self::transaction::OutboxTransaction;
+pub use self::validate::{ValidateError, validate_stored, validate_stored_with};

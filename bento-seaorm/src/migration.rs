@@ -15,9 +15,10 @@
 //! ```
 
 use sea_orm::sea_query::{Alias, IntoIden};
-use sea_orm::{DatabaseConnection, DynIden};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DynIden, TransactionTrait};
 use sea_orm_migration::{MigrationTrait, MigratorTrait, MigratorTraitSelf};
 
+use crate::dialect;
 use crate::error::Error;
 use crate::tables::{TablePrefix, Tables};
 
@@ -35,7 +36,8 @@ pub fn migrations_with(prefix: TablePrefix) -> Vec<Box<dyn MigrationTrait>> {
 
 /// Brings Bento's tables up to date, for an application without migrations of its own.
 ///
-/// What was applied is recorded in `bento_migration`, apart from your own migrations.
+/// Several processes may call it at start; one of them migrates, the others wait for it. What was applied is recorded in
+/// `bento_migration`, apart from your own migrations.
 ///
 /// # Errors
 /// [`Error::Database`] when a statement fails.
@@ -48,7 +50,22 @@ pub async fn migrate(db: &DatabaseConnection) -> Result<(), Error> {
 /// # Errors
 /// [`Error::Database`] when a statement fails.
 pub async fn migrate_with(db: &DatabaseConnection, prefix: TablePrefix) -> Result<(), Error> {
-    PrefixedMigrator(prefix).up(db, None).await?;
+    let dialect = dialect::of(db.get_database_backend())?;
+    let migrator = PrefixedMigrator(prefix);
+    let Some(lock) = dialect.lock_migrations() else { return migrate_repeatably(db, &migrator).await };
+    let tx = db.begin_with_options(dialect.relay_transaction()).await?;
+    tx.execute_unprepared(lock).await?;
+    migrator.up(&tx, None).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Without transactional DDL two processes may migrate at once. The tables are created if they do not exist, so all that can fail
+/// for the second one is the record; then the migration is done.
+async fn migrate_repeatably(db: &DatabaseConnection, migrator: &PrefixedMigrator) -> Result<(), Error> {
+    if migrator.up(db, None).await.is_err() {
+        migrator.up(db, None).await?;
+    }
     Ok(())
 }
 

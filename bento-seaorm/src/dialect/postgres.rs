@@ -49,6 +49,11 @@ impl Dialect for Postgres {
         statements
     }
 
+    /// The number means nothing but itself.
+    fn lock_migrations(&self) -> Option<&'static str> {
+        Some("SELECT pg_advisory_xact_lock(5642851902378123)")
+    }
+
     fn placeholder(&self, number: usize, sql: &mut String) {
         use std::fmt::Write as _;
         write!(sql, "${number}").expect("writing to a String succeeds");

@@ -40,6 +40,11 @@ impl Dialect for Sqlite {
         statements
     }
 
+    /// The transaction is the lock: it begins IMMEDIATE.
+    fn lock_migrations(&self) -> Option<&'static str> {
+        Some("SELECT 1")
+    }
+
     fn placeholder(&self, _number: usize, sql: &mut String) {
         sql.push('?');
     }

@@ -1,0 +1,64 @@
+//! Whether this binary can decode what is stored.
+
+use bento_core::Registry;
+use bento_core::registry::{StoredErrors, StoredSchema};
+use sea_orm::{ConnectionTrait, DatabaseConnection, QueryResult, Statement};
+
+use crate::error::Error;
+use crate::tables::Tables;
+
+/// Compares every schema and version in the outbox, the held rows and the dead letters with what this binary can decode, before
+/// it serves. Bytes enqueued without a Rust type are nobody's schema and are left out.
+///
+/// It reads the three tables once; they are short unless a backlog waits.
+///
+/// # Errors
+/// [`ValidateError::Undecodable`] lists every one that cannot be decoded, with how many there are and where.
+pub async fn validate_stored(db: &DatabaseConnection) -> Result<(), ValidateError> {
+    validate_stored_with(db, &Tables::default()).await
+}
+
+/// Like [`validate_stored`], for tables with another prefix.
+///
+/// # Errors
+/// As [`validate_stored`].
+pub async fn validate_stored_with(db: &DatabaseConnection, tables: &Tables) -> Result<(), ValidateError> {
+    Registry::global().check_stored(stored(db, tables).await?)?;
+    Ok(())
+}
+
+/// What is stored cannot be decoded, or could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ValidateError {
+    /// The tables could not be read.
+    #[error(transparent)]
+    Read(#[from] Error),
+    /// This binary cannot decode some of what is stored.
+    #[error(transparent)]
+    Undecodable(#[from] StoredErrors),
+}
+
+async fn stored(db: &DatabaseConnection, tables: &Tables) -> Result<Vec<StoredSchema>, Error> {
+    let backend = db.get_database_backend();
+    let count = |(place, table): (&str, &str)| {
+        format!(
+            "SELECT event_type, schema_version, count(*), '{place}' FROM {table} WHERE schema_version > 0 \
+             GROUP BY event_type, schema_version"
+        )
+    };
+    let counts = [("outbox", tables.outbox()), ("held rows", tables.held()), ("dead letters", tables.dead_letter())];
+    let select = format!("{} ORDER BY 1, 2, 4", counts.map(count).join(" UNION ALL "));
+    let rows = db.query_all_raw(Statement::from_string(backend, select)).await;
+    let rows = rows.map_err(|error| Error::from_statement(backend, error))?;
+    rows.iter().map(stored_schema).collect()
+}
+
+fn stored_schema(row: &QueryResult) -> Result<StoredSchema, Error> {
+    Ok(StoredSchema {
+        schema: row.try_get_by_index(0)?,
+        version: row.try_get_by_index::<i32>(1)?.cast_unsigned(),
+        count: row.try_get_by_index::<i64>(2)?.cast_unsigned(),
+        place: row.try_get_by_index(3)?,
+    })
+}
