@@ -19,6 +19,8 @@ mod leases;
 mod memory;
 mod scan;
 mod settle;
+#[cfg(test)]
+mod tests;
 
 use std::sync::OnceLock;
 

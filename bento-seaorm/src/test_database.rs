@@ -15,6 +15,12 @@ pub(crate) async fn on_every_back_end(test: impl AsyncFn(DatabaseConnection)) {
     on_server(&test, "BENTO_TEST_MYSQL_URL", "").await;
 }
 
+/// Runs a test on the server that `BENTO_TEST_POSTGRES_URL` names, over one connection for each that it uses at a time.
+#[cfg(feature = "postgres")]
+pub(crate) async fn on_postgres(test: impl AsyncFn(DatabaseConnection)) {
+    on_server(&test, "BENTO_TEST_POSTGRES_URL", " WITH (FORCE)").await;
+}
+
 async fn run(test: &impl AsyncFn(DatabaseConnection), db: DatabaseConnection) {
     crate::migrate(&db).await.unwrap();
     test(db).await;

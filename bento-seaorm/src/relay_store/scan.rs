@@ -49,6 +49,12 @@ impl Read {
 }
 
 impl Scan {
+    /// A bound that nothing proves.
+    #[cfg(test)]
+    pub(super) fn beginning_behind(floor: i64) -> Self {
+        Self { floor, ..Self::default() }
+    }
+
     /// Takes out what the transaction settles.
     pub(super) fn settled(&mut self, positions: &[i64]) {
         let Some(read) = self.last_read.as_mut().filter(|read| !read.unsettled.is_empty()) else { return };
