@@ -130,12 +130,23 @@ impl<'a> Call<'a> {
     }
 }
 
-/// One statement for all the shards. It may find rows that are out just now; it never misses one.
+/// So many shards are asked about by one statement.
+const SHARDS_PER_STATEMENT: usize = 100;
+
+/// It may find rows that are out just now; it never misses one.
 pub(super) async fn probe(store: &OutboxStore, shards: &[ShardId]) -> Result<Vec<ShardId>, StoreError> {
-    if shards.is_empty() {
-        return Ok(Vec::new());
-    }
     let dialect = store.dialect()?;
+    let mut with_work = Vec::new();
+    for shards in shards.chunks(SHARDS_PER_STATEMENT) {
+        let rows = store.db.query_all_raw(probe_statement(store, dialect, shards).build()).await;
+        let found = rows
+            .and_then(|rows| rows.iter().map(|row| row.try_get_by_index::<ShardId>(0)).collect::<Result<Vec<_>, _>>());
+        with_work.extend(found.map_err(|error| store_error(dialect.backend(), error))?);
+    }
+    Ok(with_work)
+}
+
+fn probe_statement(store: &OutboxStore, dialect: &'static dyn Dialect, shards: &[ShardId]) -> Sql {
     let tables = &store.tables;
     let mut sql = Sql::new(dialect, "");
     for (nth, shard) in shards.iter().enumerate() {
@@ -150,7 +161,5 @@ pub(super) async fn probe(store: &OutboxStore, shards: &[ShardId]) -> Result<Vec
             .push(") OR ");
         sql = held::exists_due(sql, dialect, tables, *shard).push(")");
     }
-    let rows = store.db.query_all_raw(sql.build()).await;
-    let shards = rows.and_then(|rows| rows.iter().map(|row| row.try_get_by_index(0)).collect());
-    shards.map_err(|error| store_error(dialect.backend(), error))
+    sql
 }

@@ -7,7 +7,7 @@ use crate::dialect;
 use crate::error::Error;
 
 /// How often a transaction is tried that the database gave up for another one's sake.
-const TRIES: u32 = 5;
+const TRIES: u32 = 3;
 
 /// The error as a relay is told.
 pub(crate) fn store_error(backend: DbBackend, error: DbErr) -> StoreError {

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use bento_core::envelope::Envelope;
 use bento_core::outbox::{OutboxEntry, Sharding};
-use bento_core::relay::store::{Advance, Advanced, Heartbeat, Lease, RelayId, RelayStore, Settlement};
+use bento_core::relay::store::{
+    Advance, Advanced, Heartbeat, HeldRow, Lease, OutboxRow, RelayId, RelayStore, Settlement,
+};
 use chrono::Utc;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, Statement, TransactionTrait};
 
@@ -59,6 +61,12 @@ impl Relay {
         self.settled.extend(positions.clone().map(|position| Settlement::Published { position }));
         self.seen.extend(positions);
         advanced
+    }
+
+    async fn settle(&self, settled: Vec<Settlement>) -> Advanced {
+        let (lease, ttl) = (self.lease, Duration::from_secs(600));
+        let advance = Advance { lease, ttl, settled, fresh: 1000, held: 1000, revision: None };
+        self.store.advance(advance).await.unwrap()
     }
 
     fn floor(&self) -> i64 {
@@ -223,6 +231,43 @@ async fn a_call_costs_two_statements_on_postgres_and_three_elsewhere() {
         relay.call().await;
         let expected = if db.get_database_backend() == DbBackend::Postgres { 2 } else { 3 };
         assert_eq!(statements.load(Ordering::SeqCst), expected);
+    })
+    .await;
+}
+
+/// More streams than one statement asks about, so that they are asked about in several.
+#[tokio::test]
+async fn many_streams_are_held_back_and_let_go_together() {
+    const STREAMS: usize = 120;
+    on_every_back_end(async |db| {
+        let relay = Relay::new(&db).await;
+        let tx = db.begin().await.unwrap();
+        let entries = (0..2 * STREAMS).map(|nth| {
+            let mut entry = entry();
+            entry.envelope.aggregate_id = (nth % STREAMS).to_string();
+            entry
+        });
+        OutboxWriter::new(Tables::default(), None).write(&tx, entries.collect()).await.unwrap();
+        tx.commit().await.unwrap();
+
+        let rows = relay.settle(Vec::new()).await.fresh;
+        let destination: Arc<str> = "d".into();
+        let hold = |row: &OutboxRow| {
+            let (position, destination) = (row.position, Arc::clone(&destination));
+            Settlement::Hold { position, destination, failure: None }
+        };
+        let held = relay.settle(rows.iter().map(hold).collect()).await.held;
+        let streams: Vec<_> = held.iter().map(|held| held.row.envelope.aggregate_id.clone()).collect();
+        assert_eq!(held.len(), 2 * STREAMS);
+        assert!(streams.chunks(2).all(|pair| pair[0] == pair[1]), "a head comes with its follower");
+        let published = |held: &HeldRow| {
+            let (position, destination) = (held.row.position, Arc::clone(&held.destination));
+            Settlement::HeldPublished { position, destination }
+        };
+        let heads: Vec<_> = held.iter().step_by(2).map(published).collect();
+        assert_eq!(relay.settle(heads).await.held.len(), STREAMS);
+        let followers: Vec<_> = held.iter().skip(1).step_by(2).map(published).collect();
+        assert_eq!(relay.settle(followers).await.held.len(), 0);
     })
     .await;
 }
