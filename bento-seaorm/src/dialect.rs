@@ -1,4 +1,8 @@
 //! What differs between back ends, and nowhere else.
+#![cfg_attr(
+    not(all(feature = "postgres", feature = "mysql", feature = "sqlite")),
+    allow(dead_code, reason = "each back end uses its own part")
+)]
 
 #[cfg(feature = "mysql")]
 mod mysql;
@@ -253,7 +257,6 @@ pub(crate) fn missing_table(backend: DbBackend, error: &DbErr) -> Option<String>
 }
 
 /// Deletes rows of the outbox, where that cannot be part of another statement.
-#[cfg(any(feature = "mysql", feature = "sqlite"))]
 async fn delete_published(
     tx: &DatabaseTransaction,
     dialect: &'static dyn Dialect,

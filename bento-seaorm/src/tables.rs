@@ -145,6 +145,7 @@ impl Tables {
     }
 
     /// Another object of the schema behind the same prefix: an index, a sequence, a function.
+    #[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "the others have none"))]
     pub(crate) fn named(&self, rest: &str) -> String {
         format!("{}{rest}", self.prefix)
     }

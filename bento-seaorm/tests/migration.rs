@@ -1,5 +1,7 @@
 //! The migrations: alone, in another migrator, under another prefix, up and down, and what the view shows.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 mod support;
 
 use bento_core::Envelope;

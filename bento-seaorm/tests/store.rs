@@ -1,5 +1,7 @@
 //! The outbox of a database behaves as the relay's seam says, on each back end.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 #[path = "store/harness.rs"]
 mod harness;
 mod support;

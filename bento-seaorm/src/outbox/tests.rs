@@ -15,9 +15,9 @@ fn entry(nth: usize) -> OutboxEntry {
     let mut envelope = Envelope::new("order.created", 3, Utc::now().trunc_subsecs(6), format!("{{\"n\":{nth}}}"));
     envelope.aggregate_type = "order".into();
     envelope.aggregate_id = format!("o-{}", nth % 7);
-    envelope.sequence = (nth % 2 == 0).then_some(nth as i64);
-    envelope.tenant_id = (nth % 3 == 0).then(|| "acme".to_owned());
-    envelope.headers = if nth % 2 == 0 { "{\"actor\":\"me\"}".into() } else { "".into() };
+    envelope.sequence = (nth.is_multiple_of(2)).then_some(nth as i64);
+    envelope.tenant_id = (nth.is_multiple_of(3)).then(|| "acme".to_owned());
+    envelope.headers = if nth.is_multiple_of(2) { "{\"actor\":\"me\"}".into() } else { "".into() };
     OutboxEntry { shard: (nth % 4) as i32, id_supplied: false, envelope }
 }
 

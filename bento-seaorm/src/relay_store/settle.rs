@@ -142,7 +142,7 @@ impl Settling<'_> {
             Settlement::Hold { position, destination, failure: Some(failure) } => {
                 let (attempts, error) = (failure.attempts.cast_signed(), storable(&failure.error));
                 let insert = self.hold(destination).bind(attempts).push(", ").after(failure.retry_after).push(", ");
-                self.execute(self.from_outbox(insert.bind(error), destination, vec![*position])).await
+                self.execute(self.taken_from_outbox(insert.bind(error), destination, vec![*position])).await
             }
             Settlement::Bury { position, destination, dead } => self.bury(*position, destination, dead).await,
             Settlement::HeldFailed { position, destination, failure } => {
@@ -158,7 +158,7 @@ impl Settling<'_> {
     /// One without order follows nothing: it is due at once.
     async fn hold_followers(&self, destination: &str, positions: Vec<i64>) -> Result<(), DbErr> {
         let due = format!("0, CASE WHEN o.aggregate_id = '' THEN {} END, NULL", self.dialect.now());
-        self.execute(self.from_outbox(self.hold(destination).push(&due), destination, positions)).await
+        self.execute(self.taken_from_outbox(self.hold(destination).push(&due), destination, positions)).await
     }
 
     fn hold(&self, destination: &str) -> Sql {
@@ -172,7 +172,7 @@ impl Settling<'_> {
     }
 
     /// From fresh rows that are neither held nor dead for the destination already.
-    fn from_outbox(&self, insert: Sql, destination: &str, positions: Vec<i64>) -> Sql {
+    fn taken_from_outbox(&self, insert: Sql, destination: &str, positions: Vec<i64>) -> Sql {
         let (outbox, held, dead) = (self.tables.outbox(), self.tables.held(), self.tables.dead_letter());
         insert
             .push(&format!(" FROM {outbox} o WHERE o.shard = "))
@@ -192,7 +192,7 @@ impl Settling<'_> {
 
     async fn bury(&self, position: i64, destination: &str, dead: &Burial) -> Result<(), DbErr> {
         let insert = self.letter(destination, dead);
-        self.execute(self.from_outbox(insert, destination, vec![position])).await
+        self.execute(self.taken_from_outbox(insert, destination, vec![position])).await
     }
 
     async fn bury_held(&self, position: i64, destination: &str, dead: &Burial) -> Result<(), DbErr> {

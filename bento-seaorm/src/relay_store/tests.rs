@@ -271,3 +271,27 @@ async fn many_streams_are_held_back_and_let_go_together() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn writers_and_the_relay_never_wait_for_each_other_in_a_circle() {
+    const WRITERS: usize = 4;
+    const TRANSACTIONS: usize = 40;
+    on_every_back_end(async |db| {
+        let mut relay = Relay::new(&db).await;
+        let writer = async || {
+            for _ in 0..TRANSACTIONS {
+                write(&db, 5).await.commit().await.unwrap();
+            }
+        };
+        let relaying = async {
+            while relay.seen.len() < WRITERS * TRANSACTIONS * 5 {
+                relay.call().await;
+            }
+        };
+        tokio::join!(relaying, futures_util::future::join_all((0..WRITERS).map(|_| writer())));
+        relay.seen.sort_unstable();
+        relay.seen.dedup();
+        assert_eq!(relay.seen.len(), WRITERS * TRANSACTIONS * 5);
+    })
+    .await;
+}
