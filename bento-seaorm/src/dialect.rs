@@ -77,6 +77,11 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     /// Appends a test whether what stands before is one of the numbers, in a text that does not change with their number.
     fn one_of(&self, numbers: Vec<i64>, sql: &mut String, values: &mut Vec<Value>);
 
+    /// The end of a SELECT that locks the rows it finds and passes over those that somebody has locked.
+    fn lock_unlocked(&self) -> &'static str {
+        " FOR UPDATE SKIP LOCKED"
+    }
+
     /// A time as a parameter that compares with the times the database wrote.
     fn time(&self, time: DateTime<Utc>) -> Value {
         time.into()

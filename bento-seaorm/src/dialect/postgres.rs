@@ -150,13 +150,15 @@ impl Dialect for Postgres {
 /// READ COMMITTED, whatever the database's default, because rows must be read as they are after the lease is locked. The commit
 /// waits for the disk, and with it everything that was committed before: what is read here is durable before it is
 /// published. The plans are pinned, because to the planner a queue that has just been emptied looks like a table of a
-/// few rows, and it would drop the index. All of it ends with the transaction, so it works behind a pooler.
+/// few rows, and it would drop the index. A relay whose process is frozen while it holds the lock of a shard loses the
+/// connection after ten seconds, so that another one can take the shard. All of it ends with the transaction, so it works behind a pooler.
 const PREPARE: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; \
     SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit') \
         WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true), \
     set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true), \
     set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), \
-    set_config('plan_cache_mode', 'force_generic_plan', true), set_config('jit', 'off', true)";
+    set_config('plan_cache_mode', 'force_generic_plan', true), set_config('jit', 'off', true), \
+    set_config('idle_in_transaction_session_timeout', '10s', true)";
 
 /// The row lock or the write of the lease gives the transaction an id, without which its commit would not wait for the disk.
 fn renew_statement(renewal: Renewal<'_>) -> Statement {

@@ -91,6 +91,11 @@ impl Dialect for Sqlite {
     }
 
     /// A transaction that began by reading could not write any more once somebody else has written.
+    /// A transaction that writes is the only one.
+    fn lock_unlocked(&self) -> &'static str {
+        ""
+    }
+
     fn relay_transaction(&self) -> TransactionOptions {
         TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),

@@ -1,4 +1,9 @@
 //! Who owns which shard.
+//!
+//! A heartbeat is no transaction but a few statements, each complete in itself and each conditional on what it changes. So a
+//! relay whose process is frozen in the middle of one holds no lock, and the others take its shards when its leases run out.
+//! Only claiming locks rows, for the time of two statements, and it passes over rows that are locked: those of a relay that was
+//! frozen in the middle of an `advance`.
 
 use bento_core::outbox::{ShardId, Sharding};
 use bento_core::relay::store::{Heartbeat, Holdings, Lease, RelayId, StoreError};
@@ -58,9 +63,9 @@ pub(super) async fn heartbeat(store: &OutboxStore, beat: &Heartbeat) -> Result<H
     }
 }
 
-/// One heartbeat and its transaction.
+/// One heartbeat.
 struct Beating<'a> {
-    tx: &'a DatabaseTransaction,
+    store: &'a OutboxStore,
     dialect: &'static dyn Dialect,
     tables: &'a Tables,
     beat: &'a Heartbeat,
@@ -76,13 +81,11 @@ struct Shard {
 
 impl Beating<'_> {
     async fn once(store: &OutboxStore, beat: &Heartbeat, sharding: Sharding) -> Result<Holdings, StoreFailure> {
-        let (tx, dialect) = store.begin().await?;
-        let holdings = Beating { tx: &tx, dialect, tables: &store.tables, beat, sharding }.run().await?;
-        tx.commit().await?;
-        Ok(holdings)
+        let dialect = store.dialect()?;
+        Beating { store, dialect, tables: &store.tables, beat, sharding }.run().await
     }
 
-    async fn run(&self) -> Result<Holdings, DbErr> {
+    async fn run(&self) -> Result<Holdings, StoreFailure> {
         self.sign_of_life().await?;
         let share = fair_share(&self.alive().await?, self.beat.relay, self.sharding);
         let shards = self.shards().await?;
@@ -120,7 +123,7 @@ impl Beating<'_> {
             .bind(lanes.clone())
             .push(" WHERE id = ")
             .bind(self.beat.relay.0);
-        if self.tx.execute_raw(update.build()).await?.rows_affected() > 0 {
+        if self.store.db.execute_raw(update.build()).await?.rows_affected() > 0 {
             return Ok(());
         }
         let insert = Sql::new(self.dialect, &format!("INSERT INTO {relay} (id, lanes, expires_at) VALUES ("))
@@ -131,7 +134,7 @@ impl Beating<'_> {
             .after(self.beat.ttl)
             .push(")")
             .push(&self.dialect.or_leave(relay, &["id"]));
-        self.tx.execute_raw(insert.build()).await?;
+        self.store.db.execute_raw(insert.build()).await?;
         Ok(())
     }
 
@@ -140,7 +143,7 @@ impl Beating<'_> {
         let alive = format!("CASE WHEN expires_at > {now} THEN 1 ELSE 0 END");
         let select = Sql::new(self.dialect, &format!("SELECT id, lanes, {alive} FROM {relay} ORDER BY id"));
         let mut relays = Vec::new();
-        for row in self.tx.query_all_raw(select.build()).await? {
+        for row in self.store.db.query_all_raw(select.build()).await? {
             let id: Uuid = row.try_get_by_index(0)?;
             let lanes: Option<String> = row.try_get_by_index(1)?;
             if row.try_get_by_index::<i32>(2)? == 1 || id == self.beat.relay.0 {
@@ -148,7 +151,7 @@ impl Beating<'_> {
             } else {
                 let forget =
                     Sql::new(self.dialect, &format!("DELETE FROM {relay} WHERE expires_at <= {now} AND id = "));
-                self.tx.execute_raw(forget.bind(id).build()).await?;
+                self.store.db.execute_raw(forget.bind(id).build()).await?;
             }
         }
         Ok(relays)
@@ -158,7 +161,7 @@ impl Beating<'_> {
         let now = self.dialect.now();
         let run_out = format!("CASE WHEN expires_at > {now} THEN 0 ELSE 1 END");
         let select = format!("SELECT shard, owner, {run_out} FROM {} ORDER BY shard", self.tables.shard());
-        let rows = self.tx.query_all_raw(Sql::new(self.dialect, &select).build()).await?;
+        let rows = self.store.db.query_all_raw(Sql::new(self.dialect, &select).build()).await?;
         rows.iter()
             .map(|row| {
                 Ok(Shard {
@@ -203,30 +206,46 @@ impl Beating<'_> {
             .bind(self.beat.relay.0)
             .push(" AND shard")
             .one_of(shards.iter().copied().map(i64::from).collect());
-        self.tx.execute_raw(update.build()).await?;
+        self.store.db.execute_raw(update.build()).await?;
         Ok(())
     }
 
     /// Another relay may have been quicker: then its row is not free any more.
-    async fn claim(&self, shards: &[&Shard]) -> Result<(), DbErr> {
+    async fn claim(&self, shards: &[&Shard]) -> Result<(), StoreFailure> {
         if shards.is_empty() {
             return Ok(());
         }
-        let update = Sql::new(self.dialect, &format!("UPDATE {} SET owner = ", self.tables.shard()))
-            .bind(self.beat.relay.0)
-            .push(", epoch = epoch + 1, expires_at = ")
-            .after(self.beat.ttl)
-            .push(&format!(" WHERE (owner IS NULL OR expires_at <= {}) AND shard", self.dialect.now()))
-            .one_of(shards.iter().map(|shard| i64::from(shard.shard)).collect());
-        self.tx.execute_raw(update.build()).await?;
+        let (tx, _) = self.store.begin().await?;
+        let free = self.lock_free(&tx, shards).await?;
+        if !free.is_empty() {
+            let update = Sql::new(self.dialect, &format!("UPDATE {} SET owner = ", self.tables.shard()))
+                .bind(self.beat.relay.0)
+                .push(", epoch = epoch + 1, expires_at = ")
+                .after(self.beat.ttl)
+                .push(" WHERE shard")
+                .one_of(free);
+            tx.execute_raw(update.build()).await?;
+        }
+        tx.commit().await?;
         Ok(())
+    }
+
+    /// Those that are still free and that nobody has locked.
+    async fn lock_free(&self, tx: &DatabaseTransaction, shards: &[&Shard]) -> Result<Vec<i64>, DbErr> {
+        let (shard, now) = (self.tables.shard(), self.dialect.now());
+        let free = format!("SELECT shard FROM {shard} WHERE (owner IS NULL OR expires_at <= {now}) AND shard");
+        let select = Sql::new(self.dialect, &free)
+            .one_of(shards.iter().map(|shard| i64::from(shard.shard)).collect())
+            .push(self.dialect.lock_unlocked());
+        let rows = tx.query_all_raw(select.build()).await?;
+        rows.iter().map(|row| Ok(i64::from(row.try_get_by_index::<ShardId>(0)?))).collect()
     }
 
     async fn leases(&self) -> Result<Vec<Lease>, DbErr> {
         let owner = self.beat.relay;
         let select =
             Sql::new(self.dialect, &format!("SELECT shard, epoch FROM {} WHERE owner = ", self.tables.shard()));
-        let rows = self.tx.query_all_raw(select.bind(owner.0).push(" ORDER BY shard").build()).await?;
+        let rows = self.store.db.query_all_raw(select.bind(owner.0).push(" ORDER BY shard").build()).await?;
         rows.iter()
             .map(|row| Ok(Lease { shard: row.try_get_by_index(0)?, owner, epoch: row.try_get_by_index(1)? }))
             .collect()
@@ -244,11 +263,10 @@ pub(super) async fn release(store: &OutboxStore, relay: RelayId) -> Result<(), S
 }
 
 async fn release_once(store: &OutboxStore, relay: RelayId) -> Result<(), StoreFailure> {
-    let (tx, dialect) = store.begin().await?;
+    let dialect = store.dialect()?;
     let free = format!("UPDATE {} SET owner = NULL, expires_at = NULL WHERE owner = ", store.tables.shard());
-    tx.execute_raw(Sql::new(dialect, &free).bind(relay.0).build()).await?;
+    store.db.execute_raw(Sql::new(dialect, &free).bind(relay.0).build()).await?;
     let forget = format!("DELETE FROM {} WHERE id = ", store.tables.relay());
-    tx.execute_raw(Sql::new(dialect, &forget).bind(relay.0).build()).await?;
-    tx.commit().await?;
+    store.db.execute_raw(Sql::new(dialect, &forget).bind(relay.0).build()).await?;
     Ok(())
 }
