@@ -1,0 +1,96 @@
+//! cargo run -p quickstart
+//!
+//! An order service on an embedded SQLite file: orders and their events are committed together, and a relay publishes the
+//! events. `DATABASE_URL` switches it to PostgreSQL or MariaDB.
+#![allow(clippy::print_stdout, missing_docs, unreachable_pub, reason = "an example prints, and nobody depends on it")]
+
+mod order;
+mod setup;
+mod warehouse;
+
+use std::error::Error;
+
+use bento_core::Registry;
+use bento_core::relay::Relay;
+use bento_seaorm::{OutboxConnection, OutboxStore, TransactionError};
+use rust_decimal::Decimal;
+use sea_orm::{ActiveModelTrait, ActiveValue::Set, DbErr, EntityTrait, IntoActiveModel};
+
+use crate::warehouse::Warehouse;
+
+type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    Registry::global().validate()?;
+    let database = setup::connect().await?;
+    let db = OutboxConnection::new(database.clone());
+
+    println!("1. a transaction writes the order and its event together");
+    place(&db, "A-1", Decimal::new(4200, 2)).await?;
+    println!("   A-1 raised order.placed: after the commit {}", setup::outbox(&database).await?);
+    pay(&db, "A-1").await?;
+    println!("   A-1 raised order.paid:   after the commit {}", setup::outbox(&database).await?);
+
+    println!("2. a transaction that fails leaves neither");
+    let refused = place_on_credit(&db, "A-2", Decimal::new(1_000_000, 2)).await;
+    println!("   A-2 raised order.placed, but there is {}", refused.expect_err("nobody has that much credit"));
+    println!("   after the rollback {}", setup::outbox(&database).await?);
+
+    println!("3. an older release has left an event of schema version 1, without a currency");
+    setup::insert_version_1_event(&database, "A-0").await?;
+    println!("   now {}", setup::outbox(&database).await?);
+
+    println!("4. the relay publishes, the events of each order in their order");
+    let warehouse = Warehouse::default();
+    let relay = Relay::builder(OutboxStore::new(database.clone()), warehouse.clone()).workers(1).start()?;
+    warehouse.received(3).await;
+    relay.stop().await?;
+
+    println!("5. in the end");
+    println!("   {} order, {} events published", setup::orders(&database).await?, warehouse.count());
+    println!("   {}", setup::outbox(&database).await?);
+    Ok(())
+}
+
+async fn place(db: &OutboxConnection, id: &str, total: Decimal) -> Result<()> {
+    db.transaction_async(async |tx| {
+        let order = order::Model::place(id, total, "EUR");
+        order.into_active_model().insert(tx).await?;
+        Ok::<_, DbErr>(())
+    })
+    .await?;
+    Ok(())
+}
+
+async fn pay(db: &OutboxConnection, id: &str) -> Result<()> {
+    db.transaction_async(async |tx| {
+        let found = order::Entity::find_by_id(id).one(tx).await?;
+        let mut order = found.ok_or_else(|| DbErr::RecordNotFound(id.to_owned()))?;
+        order.pay();
+        let mut changed = order.clone().into_active_model();
+        changed.status = Set(order.status);
+        changed.update(tx).await?;
+        Ok::<_, DbErr>(())
+    })
+    .await?;
+    Ok(())
+}
+
+async fn place_on_credit(db: &OutboxConnection, id: &str, total: Decimal) -> Result<(), TransactionError<Refused>> {
+    db.transaction_async(async |tx| {
+        let order = order::Model::place(id, total, "EUR");
+        order.into_active_model().insert(tx).await?;
+        Err(Refused::NoCredit(total))
+    })
+    .await
+}
+
+/// Why an order is not placed on credit.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error("no credit for {0} EUR")]
+    NoCredit(Decimal),
+    #[error(transparent)]
+    Database(#[from] DbErr),
+}
