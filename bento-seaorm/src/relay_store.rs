@@ -36,8 +36,13 @@ use crate::tables::Tables;
 
 /// The outbox of a database, as a relay, an operator or a dashboard sees it.
 ///
-/// Give it a connection of its own rather than the one that business transactions use: with SQLite the single writer would
-/// wait for itself. On SQLite keep `PRAGMA synchronous = FULL`, which is the default of the driver.
+/// Give it a connection of its own rather than the one that business transactions use:
+///
+/// * With SQLite the single writer would wait for itself. Keep `PRAGMA synchronous = FULL`, which is the default of the driver.
+/// * `ConnectOptions::test_before_acquire(false)` saves the round trip with which the pool tests a connection before each call;
+///   the relay repeats a call whose connection was gone.
+/// * Behind a transaction pooler that does not follow prepared statements, let the driver keep none of them
+///   (`statement_cache_capacity(0)`). The store itself keeps nothing in a session.
 #[derive(Debug)]
 pub struct OutboxStore {
     db: DatabaseConnection,

@@ -12,8 +12,9 @@ use crate::tables::Tables;
 #[derive(Debug)]
 pub(super) struct Postgres;
 
-/// Up to so many rows multi-row VALUES is quicker than UNNEST, which has one text for every number of rows.
-const VALUES_UP_TO: usize = 4;
+/// Up to so many rows multi-row VALUES is quicker than UNNEST. It would be up to about 50, but each number of rows is one more
+/// statement that every connection keeps prepared.
+const VALUES_UP_TO: usize = 20;
 
 /// What stands for NULL in an array of sequences: sqlx's arrays hold no NULLs through SeaORM.
 const NO_SEQUENCE: i64 = i64::MIN;
