@@ -48,15 +48,26 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// An envelope with what every event has; the rest is empty and can be set.
+    /// An envelope of a new event, with what every event has; the rest is empty and can be set.
     pub fn new(
         event_type: impl Into<Cow<'static, str>>,
         schema_version: u32,
         occurred_at: DateTime<Utc>,
         payload: impl Into<Bytes>,
     ) -> Self {
+        Self::with_id(EventId::new(), event_type, schema_version, occurred_at, payload)
+    }
+
+    /// The envelope of an event that has its id already.
+    pub fn with_id(
+        event_id: EventId,
+        event_type: impl Into<Cow<'static, str>>,
+        schema_version: u32,
+        occurred_at: DateTime<Utc>,
+        payload: impl Into<Bytes>,
+    ) -> Self {
         Self {
-            event_id: EventId::new(),
+            event_id,
             event_type: event_type.into(),
             schema_version,
             aggregate_type: Cow::Borrowed(""),

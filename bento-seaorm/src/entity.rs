@@ -34,12 +34,13 @@ pub(crate) fn written_columns() -> String {
 
 /// Reads an envelope from the columns [`WRITTEN`] that begin at `first`.
 pub(crate) fn envelope_at(row: &QueryResult, first: usize) -> Result<Envelope, DbErr> {
+    let event_id: Uuid = row.try_get_by_index(first)?;
     let event_type: String = row.try_get_by_index(first + 1)?;
     let schema_version: i32 = row.try_get_by_index(first + 2)?;
     let occurred_at: DateTime<Utc> = row.try_get_by_index(first + 9)?;
     let payload: Vec<u8> = row.try_get_by_index(first + 13)?;
-    let mut envelope = Envelope::new(event_type, schema_version.cast_unsigned(), occurred_at, payload);
-    envelope.event_id = row.try_get_by_index::<Uuid>(first)?.into();
+    let version = schema_version.cast_unsigned();
+    let mut envelope = Envelope::with_id(event_id.into(), event_type, version, occurred_at, payload);
     envelope.aggregate_type = row.try_get_by_index::<String>(first + 3)?.into();
     envelope.aggregate_id = row.try_get_by_index(first + 4)?;
     envelope.sequence = row.try_get_by_index(first + 5)?;

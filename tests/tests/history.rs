@@ -7,7 +7,13 @@
 //! them fails in it: a history too tame to break them proves nothing about the right one.
 //!
 //! `BENTO_HISTORY_EVENTS` sets how many events are written; 50,000 unless set.
-#![allow(clippy::print_stdout, missing_docs, unreachable_pub, reason = "a test that prints its counts")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test that prints its counts"
+)]
 
 #[path = "../../bento-seaorm/tests/support/mod.rs"]
 mod support;

@@ -1,5 +1,5 @@
 //! The whole journey on each back end: annotate, raise, collect, flush, relay, decode.
-#![allow(missing_docs, unreachable_pub, reason = "a test program")]
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, reason = "a test program")]
 
 #[path = "../../bento-seaorm/tests/support/mod.rs"]
 mod support;

@@ -131,8 +131,7 @@ impl<'a> Serialiser<'a> {
         let (event_type, schema_version, payload) = content(event)?;
         let (aggregate_type, aggregate_id) = stream(event)?;
         let metadata = &event.metadata;
-        let mut envelope = Envelope::new(event_type, schema_version, event.occurred_at, payload);
-        envelope.event_id = event.event_id;
+        let mut envelope = Envelope::with_id(event.event_id, event_type, schema_version, event.occurred_at, payload);
         envelope.aggregate_type = Cow::Borrowed(aggregate_type);
         envelope.aggregate_id = aggregate_id;
         envelope.tenant_id = self.tenant(event)?;

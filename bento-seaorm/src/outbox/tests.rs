@@ -1,3 +1,5 @@
+//! What is written of an event, on each back end.
+
 use std::num::NonZeroU16;
 
 use bento_core::envelope::Envelope;

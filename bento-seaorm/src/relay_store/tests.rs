@@ -1,3 +1,5 @@
+//! What the store promises beyond the conformance suite: what may be seen inside the database.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
