@@ -65,7 +65,7 @@ impl Sharding {
 pub struct OutboxEntry {
     /// Where it belongs.
     pub shard: ShardId,
-    /// Whether the caller chose the event id, so that it may be known already.
+    /// Whether the event may be known already: the caller chose its id, or an earlier flush of it had no clear outcome.
     pub id_supplied: bool,
     /// The event.
     pub envelope: Envelope,

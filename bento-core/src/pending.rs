@@ -26,6 +26,8 @@ pub struct RaisedEvent {
     pub(crate) metadata: Arc<Metadata>,
     pub(crate) raised_at: &'static Location<'static>,
     pub(crate) ordinal: Ordinal,
+    /// Whether a flush had it before: if that had no clear outcome, the event may be in the outbox already.
+    pub(crate) offered: bool,
 }
 
 /// The place of an event among all that this process has raised: it orders a unit of work however its events got there.
@@ -87,6 +89,7 @@ impl RaisedEvent {
             metadata,
             raised_at: Location::caller(),
             ordinal: Ordinal::next(),
+            offered: false,
         }
     }
 

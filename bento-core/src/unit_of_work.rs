@@ -210,14 +210,17 @@ impl UnitOfWork {
     }
 
     /// Serialises what `frame` and those below it hold unflushed, in order: an event of the frame below comes first, and if
-    /// this frame is discarded it is unflushed again. Nothing changes until [`Flush::done`].
+    /// this frame is discarded it is unflushed again. Nothing changes until [`Flush::done`], but that a later flush of the same
+    /// events counts them as perhaps known: this one may be written though nobody hears of it.
     ///
     /// # Errors
     /// [`FlushError`]; nothing is lost, the events stay where they are.
     pub fn flush(&self, frame: FrameId, sharding: &Sharding) -> Result<Flush, FlushError> {
         let mut state = self.state();
         state.flushable(frame)?;
-        flush::serialise(self.clone(), &state, frame, sharding)
+        let flush = flush::serialise(self.clone(), &state, frame, sharding)?;
+        state.frames.iter_mut().for_each(Frame::mark_offered);
+        Ok(flush)
     }
 
     /// Ends the top frame after its savepoint was released: its events belong to the frame below.

@@ -63,7 +63,14 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     /// One INSERT for all the entries, built without copying their payloads.
     ///
     /// `values` is the text for as many rows in the form of multi-row VALUES, if that is what the back end wants.
-    fn insert(&self, tables: &Tables, entries: Vec<OutboxEntry>, values: &dyn Fn(usize) -> String) -> Statement;
+    /// `end` ends the statement: what [`or_leave`](Self::or_leave) says, or nothing.
+    fn insert(
+        &self,
+        tables: &Tables,
+        entries: Vec<OutboxEntry>,
+        end: &str,
+        values: &dyn Fn(usize) -> String,
+    ) -> Statement;
 
     /// The time now, by the database's clock.
     fn now(&self) -> &'static str;

@@ -83,9 +83,11 @@ impl OutboxWriter {
             known::leave_out(tx, dialect, &self.tables, &mut entries).await?;
         }
         let left_out = offered - entries.len() as u64;
+        // To look for a known id costs PostgreSQL a sixth of the whole INSERT: it inserts each row tentatively.
+        let end = if any_supplied { dialect.or_leave(self.tables.outbox(), &["event_id"]) } else { String::new() };
         let mut rows = 0;
         for chunk in Chunks::new(entries, dialect.insert_limits()) {
-            let statement = dialect.insert(&self.tables, chunk, &|rows| self.insert_sql(dialect, rows));
+            let statement = dialect.insert(&self.tables, chunk, &end, &|rows| self.insert_sql(dialect, rows));
             let result = tx.execute_raw(statement).await;
             rows += result.map_err(|error| Error::from_statement(backend, error))?.rows_affected();
         }
@@ -99,11 +101,10 @@ impl OutboxWriter {
     fn insert_sql(&self, dialect: &dyn Dialect, rows: usize) -> String {
         let build = || {
             format!(
-                "INSERT INTO {} (shard, {}) VALUES {}{}",
+                "INSERT INTO {} (shard, {}) VALUES {}",
                 self.tables.outbox(),
                 written_columns(),
                 rows_of_placeholders(dialect, rows, 15),
-                dialect.or_leave(self.tables.outbox(), &["event_id"]),
             )
         };
         match self.inserts.get(rows - 1) {

@@ -77,10 +77,11 @@ impl<'a> Serialiser<'a> {
     fn add(&mut self, event: &RaisedEvent) -> Result<(), FlushError> {
         self.ordinals.push(event.ordinal);
         let envelope = self.envelope(event)?;
-        let id_supplied = event.metadata.event_id.is_some();
-        if id_supplied && self.is_repeated(&envelope, event)? {
+        let is_chosen = event.metadata.event_id.is_some();
+        if is_chosen && self.is_repeated(&envelope, event)? {
             return Ok(());
         }
+        let id_supplied = is_chosen || event.offered;
         let shard = self.sharding.shard(&envelope);
         self.entries.push((event.ordinal, OutboxEntry { shard, id_supplied, envelope }));
         Ok(())

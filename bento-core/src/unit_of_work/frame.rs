@@ -161,6 +161,12 @@ impl Frame {
         self.written.iter().for_each(|written| visit(&written.held.event));
     }
 
+    /// Notes that a flush has what is unflushed: should its outcome stay unclear, the next one has to reckon with it.
+    pub(super) fn mark_offered(&mut self) {
+        self.held.iter_mut().for_each(|held| held.event.offered = true);
+        self.shared.iter().for_each(|shared| shared.list.lock().iter_mut().for_each(|event| event.offered = true));
+    }
+
     /// Marks events as written within `within`. `ordinals` are sorted.
     pub(super) fn mark_written(&mut self, ordinals: &[Ordinal], within: FrameId) {
         let is_written = |event: &RaisedEvent| ordinals.binary_search(&event.ordinal).is_ok();

@@ -393,6 +393,30 @@ fn an_event_raised_while_a_flush_is_written_is_not_taken_for_written() {
 }
 
 #[test]
+fn what_a_flush_had_before_may_be_known_and_what_none_had_may_not() {
+    let (unit_of_work, frame) = UnitOfWork::open();
+    let mut collected = Counter::new(1);
+    collected.count(1);
+    unit_of_work.collect(frame, &mut collected.events).unwrap();
+    unit_of_work.scope_sync(|| raise_number(2));
+    let offered = unit_of_work.flush(frame, &Sharding::default()).unwrap();
+    assert!(offered.entries.iter().all(|entry| !entry.id_supplied));
+    drop(offered);
+
+    unit_of_work.scope_sync(|| raise_number(3));
+    let again = unit_of_work.flush(frame, &Sharding::default()).unwrap();
+    let may_be_known: Vec<_> = again.entries.iter().map(|entry| entry.id_supplied).collect();
+    assert_eq!(may_be_known, [true, true, false]);
+    drop(again);
+
+    unit_of_work.discard(frame);
+    let (unit_of_work, frame) = UnitOfWork::open();
+    unit_of_work.collect(frame, &mut collected.events).unwrap();
+    let retried = unit_of_work.flush(frame, &Sharding::default()).unwrap();
+    assert!(retried.entries[0].id_supplied, "the first commit may have been done after all");
+}
+
+#[test]
 fn a_flush_that_is_dropped_leaves_the_events_unflushed() {
     let (unit_of_work, root) = UnitOfWork::open();
     unit_of_work.scope_sync(|| raise_number(1));

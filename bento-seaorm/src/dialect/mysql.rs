@@ -55,8 +55,14 @@ impl Dialect for MySql {
         format!(" ON DUPLICATE KEY UPDATE {table}.{unchanged} = {table}.{unchanged}")
     }
 
-    fn insert(&self, _tables: &Tables, entries: Vec<OutboxEntry>, values: &dyn Fn(usize) -> String) -> Statement {
-        let sql = values(entries.len());
+    fn insert(
+        &self,
+        _tables: &Tables,
+        entries: Vec<OutboxEntry>,
+        end: &str,
+        values: &dyn Fn(usize) -> String,
+    ) -> Statement {
+        let sql = values(entries.len()) + end;
         let mut parameters = Vec::with_capacity(entries.len() * 15);
         entries.into_iter().for_each(|entry| row_values(entry, &mut parameters));
         Statement::from_sql_and_values(DbBackend::MySql, sql, parameters)

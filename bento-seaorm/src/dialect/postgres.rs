@@ -69,11 +69,21 @@ impl Dialect for Postgres {
         format!(" ON CONFLICT ({}) DO NOTHING", key.join(", "))
     }
 
-    fn insert(&self, tables: &Tables, entries: Vec<OutboxEntry>, values: &dyn Fn(usize) -> String) -> Statement {
+    fn insert(
+        &self,
+        tables: &Tables,
+        entries: Vec<OutboxEntry>,
+        end: &str,
+        values: &dyn Fn(usize) -> String,
+    ) -> Statement {
         if entries.len() > VALUES_UP_TO {
-            return Statement::from_sql_and_values(DbBackend::Postgres, unnest_sql(tables), unnest_values(entries));
+            return Statement::from_sql_and_values(
+                DbBackend::Postgres,
+                unnest_sql(tables) + end,
+                unnest_values(entries),
+            );
         }
-        let sql = values(entries.len());
+        let sql = values(entries.len()) + end;
         let mut parameters = Vec::with_capacity(entries.len() * 15);
         entries.into_iter().for_each(|entry| row_values(entry, &mut parameters));
         Statement::from_sql_and_values(DbBackend::Postgres, sql, parameters)
@@ -198,7 +208,7 @@ fn unnest_sql(tables: &Tables) -> String {
          NULLIF(u.headers, ''), u.payload \
          FROM unnest($1::integer[], $2::uuid[], $3::text[], $4::integer[], $5::text[], $6::text[], $7::bigint[], \
          $8::text[], $9::text[], $10::text[], $11::timestamptz[], $12::text[], $13::text[], $14::bytea[], \
-         $15::bytea[]) WITH ORDINALITY AS u (shard, {}, nth) ORDER BY u.nth ON CONFLICT (event_id) DO NOTHING",
+         $15::bytea[]) WITH ORDINALITY AS u (shard, {}, nth) ORDER BY u.nth",
         tables.outbox(),
         written_columns(),
         written_columns(),

@@ -105,8 +105,9 @@ async fn move_one(db: &DatabaseConnection, table: &str, columns: &str, values: &
 async fn writing_again_what_an_unclear_statement_wrote_changes_nothing() {
     on_every_back_end(async |db| {
         for count in [2, 50] {
-            let batch = entries(count);
+            let mut batch = entries(count);
             write(&db, batch.clone()).await.unwrap();
+            batch.iter_mut().for_each(|entry| entry.id_supplied = true);
             write(&db, batch).await.unwrap();
             db.execute_unprepared("DELETE FROM bento_outbox WHERE schema_version <> 3").await.unwrap();
         }
