@@ -39,6 +39,8 @@ static LAST_ORDINAL: AtomicU64 = AtomicU64::new(0);
 impl Ordinal {
     /// Before every event.
     pub(crate) const FIRST: Self = Self(0);
+    /// After every event.
+    pub(crate) const LAST: Self = Self(u64::MAX);
 
     fn next() -> Self {
         Self(LAST_ORDINAL.fetch_add(1, Ordering::Relaxed) + 1)

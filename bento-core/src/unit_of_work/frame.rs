@@ -76,6 +76,8 @@ impl Frame {
             self.held.extend(events.into_iter().map(|event| Held { event, home: Some(Arc::clone(list)) }));
         }
         above.shared = self.shared_from_now();
+        // What comes now is not this frame's, even to a flush, which looks at every frame.
+        self.shared.iter_mut().for_each(|shared| shared.since = Ordinal::LAST);
         above
     }
 
@@ -172,9 +174,9 @@ impl Frame {
         let is_written = |event: &RaisedEvent| ordinals.binary_search(&event.ordinal).is_ok();
         let written = self.held.extract_if(.., |held| is_written(&held.event));
         self.written.extend(written.map(|held| Written { held, within }));
-        for Shared { list, .. } in &self.shared {
+        for Shared { list, since } in &self.shared {
             let mut events = list.lock();
-            let written = events.extract_if(.., |event| is_written(event));
+            let written = events.extract_if(.., |event| event.ordinal > *since && is_written(event));
             let held = written.map(|event| Held { event, home: Some(Arc::clone(list)) });
             self.written.extend(held.map(|held| Written { held, within }));
         }

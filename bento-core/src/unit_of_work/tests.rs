@@ -187,6 +187,19 @@ fn what_a_collected_aggregate_adds_in_a_savepoint_goes_with_the_savepoint() {
 }
 
 #[test]
+fn what_a_collected_aggregate_adds_in_a_savepoint_goes_with_it_even_if_it_was_flushed_there() {
+    let mut counter = Counter::new(1);
+    let (unit_of_work, root) = UnitOfWork::open();
+    unit_of_work.collect(root, counter.pending_events_mut()).unwrap();
+    let child = push(&unit_of_work, root);
+    counter.count(1);
+    assert_eq!(flush(&unit_of_work, child), numbers([1]), "written once");
+    unit_of_work.discard(child);
+    assert_eq!(flush(&unit_of_work, root), numbers([]), "its row went with the savepoint");
+    assert_eq!(counter.pending_numbers(), ["Counted { number: 1 }"], "and it is back, for another try");
+}
+
+#[test]
 fn what_a_collected_aggregate_adds_in_a_released_savepoint_is_kept() {
     let mut counter = Counter::new(1);
     let (unit_of_work, root) = UnitOfWork::open();
