@@ -144,6 +144,9 @@ impl FailureClass {
     }
 }
 
+/// Waiting for longer would not fit into every clock.
+const A_YEAR: Duration = Duration::from_secs(365 * 86_400);
+
 /// An event was not published.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
@@ -166,9 +169,10 @@ impl PublishError {
         Self { class: FailureClass::Permanent, ..Self::transient(message) }
     }
 
-    /// The broker asks for less; the next attempt is made no sooner than `retry_after`.
+    /// The broker asks for less; the next attempt is made no sooner than `retry_after`, of which more than a year counts as one.
     pub fn throttled(message: impl Into<Cow<'static, str>>, retry_after: Duration) -> Self {
-        Self { class: FailureClass::Throttled, retry_after: Some(retry_after), ..Self::transient(message) }
+        let retry_after = Some(retry_after.min(A_YEAR));
+        Self { class: FailureClass::Throttled, retry_after, ..Self::transient(message) }
     }
 
     /// Keeps what caused it.

@@ -158,6 +158,13 @@ mod tests {
     }
 
     #[test]
+    fn a_broker_that_asks_to_wait_for_ever_stops_no_relay() {
+        let (breaker, now) = (Breaker::new(1), Instant::now());
+        let pause = breaker.note(&[Err(PublishError::throttled("go away", Duration::MAX))], now).unwrap();
+        assert_eq!(breaker.blocked_until(now), Some(now + pause));
+    }
+
+    #[test]
     fn a_broker_that_asks_for_a_longer_pause_gets_it() {
         let breaker = Breaker::new(1);
         let asked = Duration::from_secs(300);
