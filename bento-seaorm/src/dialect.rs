@@ -84,6 +84,11 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     /// Appends a test whether what stands before is one of the numbers, in a text that does not change with their number.
     fn one_of(&self, numbers: Vec<i64>, sql: &mut String, values: &mut Vec<Value>);
 
+    /// What follows the name of a table in an UPDATE that finds its rows by their primary key, so that it waits for no other rows.
+    fn by_key(&self) -> &'static str {
+        ""
+    }
+
     /// The end of a SELECT that locks the rows it finds and passes over those that somebody has locked.
     fn lock_unlocked(&self) -> &'static str {
         " FOR UPDATE SKIP LOCKED"

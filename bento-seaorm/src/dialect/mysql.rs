@@ -95,6 +95,11 @@ impl Dialect for MySql {
         values.extend(numbers.into_iter().chain(std::iter::repeat(last)).take(length).map(Value::from));
     }
 
+    /// Small tables are scanned otherwise, and with REPEATABLE READ a scan waits for every row that somebody has locked.
+    fn by_key(&self) -> &'static str {
+        " FORCE INDEX (PRIMARY)"
+    }
+
     fn relay_transaction(&self) -> TransactionOptions {
         TransactionOptions { isolation_level: Some(IsolationLevel::ReadCommitted), ..TransactionOptions::default() }
     }

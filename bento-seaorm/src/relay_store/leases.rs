@@ -101,11 +101,12 @@ impl Beating<'_> {
         self.give_up(&given).await?;
         let kept: Vec<_> = own.into_iter().filter(|shard| !given.contains(shard)).collect();
         self.renew(&kept).await?;
-        let claimed = self.claimable(&shards, &given, share.saturating_sub(kept.len()));
-        self.claim(&claimed).await?;
+        let missing = if self.beat.claim { share.saturating_sub(kept.len()) } else { 0 };
+        let claimable = self.claimable(&shards, &given);
+        self.claim(&claimable, missing).await?;
         let leases = self.leases().await?;
         let is_taken_over = |shard: &&&Shard| shard.owner.is_some() && leases.iter().any(|l| l.shard == shard.shard);
-        let taken_over = claimed.iter().filter(is_taken_over).map(|shard| shard.shard).collect();
+        let taken_over = claimable.iter().filter(is_taken_over).map(|shard| shard.shard).collect();
         let surplus = leases.len().saturating_sub(share);
         Ok(Holdings { leases, taken_over, surplus })
     }
@@ -173,8 +174,8 @@ impl Beating<'_> {
             .collect()
     }
 
-    /// The first shards of the served lanes that nobody holds.
-    fn claimable<'s>(&self, shards: &'s [Shard], given: &[ShardId], missing: usize) -> Vec<&'s Shard> {
+    /// The shards of the served lanes that nobody holds.
+    fn claimable<'s>(&self, shards: &'s [Shard], given: &[ShardId]) -> Vec<&'s Shard> {
         let serves = |shard: ShardId| {
             let lane = u16::try_from(shard / i32::from(self.sharding.shards.get())).ok();
             lane.is_some_and(|lane| {
@@ -185,7 +186,7 @@ impl Beating<'_> {
             let free = shard.owner.is_none_or(|owner| owner != self.beat.relay && shard.has_run_out);
             free && serves(shard.shard) && !given.contains(&shard.shard)
         };
-        shards.iter().filter(is_free).take(if self.beat.claim { missing } else { 0 }).collect()
+        shards.iter().filter(is_free).collect()
     }
 
     async fn give_up(&self, shards: &[ShardId]) -> Result<(), DbErr> {
@@ -200,7 +201,8 @@ impl Beating<'_> {
         if shards.is_empty() {
             return Ok(());
         }
-        let update = Sql::new(self.dialect, &format!("UPDATE {} SET {set}", self.tables.shard()))
+        let (shard, by_key) = (self.tables.shard(), self.dialect.by_key());
+        let update = Sql::new(self.dialect, &format!("UPDATE {shard}{by_key} SET {set}"))
             .when(renews, |sql| sql.after(self.beat.ttl))
             .push(" WHERE owner = ")
             .bind(self.beat.relay.0)
@@ -210,15 +212,16 @@ impl Beating<'_> {
         Ok(())
     }
 
-    /// Another relay may have been quicker: then its row is not free any more.
-    async fn claim(&self, shards: &[&Shard]) -> Result<(), StoreFailure> {
-        if shards.is_empty() {
+    /// Claims as many of them as are missing. Another relay may have been quicker: then its row is not free any more.
+    async fn claim(&self, shards: &[&Shard], missing: usize) -> Result<(), StoreFailure> {
+        if shards.is_empty() || missing == 0 {
             return Ok(());
         }
         let (tx, _) = self.store.begin().await?;
-        let free = self.lock_free(&tx, shards).await?;
+        let free = self.lock_free(&tx, shards, missing).await?;
         if !free.is_empty() {
-            let update = Sql::new(self.dialect, &format!("UPDATE {} SET owner = ", self.tables.shard()))
+            let (shard, by_key) = (self.tables.shard(), self.dialect.by_key());
+            let update = Sql::new(self.dialect, &format!("UPDATE {shard}{by_key} SET owner = "))
                 .bind(self.beat.relay.0)
                 .push(", epoch = epoch + 1, expires_at = ")
                 .after(self.beat.ttl)
@@ -230,12 +233,15 @@ impl Beating<'_> {
         Ok(())
     }
 
-    /// Those that are still free and that nobody has locked.
-    async fn lock_free(&self, tx: &DatabaseTransaction, shards: &[&Shard]) -> Result<Vec<i64>, DbErr> {
+    /// The first ones that are still free and that nobody has locked: one that is locked must not keep the others from being
+    /// claimed.
+    async fn lock_free(&self, tx: &DatabaseTransaction, shards: &[&Shard], limit: usize) -> Result<Vec<i64>, DbErr> {
         let (shard, now) = (self.tables.shard(), self.dialect.now());
         let free = format!("SELECT shard FROM {shard} WHERE (owner IS NULL OR expires_at <= {now}) AND shard");
         let select = Sql::new(self.dialect, &free)
             .one_of(shards.iter().map(|shard| i64::from(shard.shard)).collect())
+            .push(" ORDER BY shard LIMIT ")
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
             .push(self.dialect.lock_unlocked());
         let rows = tx.query_all_raw(select.build()).await?;
         rows.iter().map(|row| Ok(i64::from(row.try_get_by_index::<ShardId>(0)?))).collect()
@@ -264,8 +270,17 @@ pub(super) async fn release(store: &OutboxStore, relay: RelayId) -> Result<(), S
 
 async fn release_once(store: &OutboxStore, relay: RelayId) -> Result<(), StoreFailure> {
     let dialect = store.dialect()?;
-    let free = format!("UPDATE {} SET owner = NULL, expires_at = NULL WHERE owner = ", store.tables.shard());
-    store.db.execute_raw(Sql::new(dialect, &free).bind(relay.0).build()).await?;
+    let (shard, by_key) = (store.tables.shard(), dialect.by_key());
+    // Asking first waits for no row of another relay.
+    let own = Sql::new(dialect, &format!("SELECT shard FROM {shard} WHERE owner = ")).bind(relay.0);
+    let own = store.db.query_all_raw(own.build()).await?;
+    let own =
+        own.iter().map(|row| Ok(i64::from(row.try_get_by_index::<ShardId>(0)?))).collect::<Result<Vec<_>, DbErr>>()?;
+    if !own.is_empty() {
+        let free = format!("UPDATE {shard}{by_key} SET owner = NULL, expires_at = NULL WHERE owner = ");
+        let free = Sql::new(dialect, &free).bind(relay.0).push(" AND shard").one_of(own);
+        store.db.execute_raw(free.build()).await?;
+    }
     let forget = format!("DELETE FROM {} WHERE id = ", store.tables.relay());
     store.db.execute_raw(Sql::new(dialect, &forget).bind(relay.0).build()).await?;
     Ok(())

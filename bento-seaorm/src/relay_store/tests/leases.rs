@@ -1,0 +1,82 @@
+//! Relays that wait for no other one.
+
+use std::time::Duration;
+
+use bento_core::outbox::Sharding;
+use bento_core::relay::store::{Heartbeat, RelayId, RelayStore};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend};
+
+use super::ONE;
+use crate::relay_store::OutboxStore;
+use crate::test_database::on_every_back_end;
+
+fn beat(relay: RelayId, ttl: Duration) -> Heartbeat {
+    Heartbeat { relay, ttl, lanes: None, claim: true, idle: Vec::new() }
+}
+
+async fn on_servers(test: impl AsyncFn(DatabaseConnection)) {
+    on_every_back_end(async |db| {
+        if db.get_database_backend() != DbBackend::Sqlite {
+            test(db).await;
+        }
+    })
+    .await;
+}
+
+/// What a relay does whose process is frozen in the middle of an `advance`.
+async fn freeze(db: &DatabaseConnection, shard: i32) -> DatabaseTransaction {
+    let tx = OutboxStore::new(db.clone()).begin().await.unwrap().0;
+    tx.execute_unprepared(&format!("UPDATE bento_relay_shard SET revision = revision WHERE shard = {shard}"))
+        .await
+        .unwrap();
+    tx
+}
+
+#[tokio::test]
+async fn a_shard_that_a_frozen_relay_has_locked_keeps_no_other_from_being_claimed() {
+    on_servers(async |db| {
+        let sharding = Sharding { shards: 4.try_into().unwrap(), lanes: ONE };
+        let store = OutboxStore::new(db.clone()).with_sharding(sharding);
+        let frozen = RelayId::new();
+        assert_eq!(store.heartbeat(beat(frozen, Duration::from_millis(1))).await.unwrap().leases.len(), 4);
+        let relays = [RelayId::new(), RelayId::new()];
+        for relay in relays {
+            let is_known = Heartbeat { claim: false, ..beat(relay, Duration::from_secs(600)) };
+            store.heartbeat(is_known).await.unwrap();
+        }
+        let lock = freeze(&db, 0).await;
+        let mut claimed = Vec::new();
+        for relay in relays.iter().chain(&relays).chain(&relays) {
+            let holdings = store.heartbeat(beat(*relay, Duration::from_secs(600))).await.unwrap();
+            claimed.extend(holdings.leases.iter().map(|lease| lease.shard));
+        }
+        claimed.sort_unstable();
+        claimed.dedup();
+        assert_eq!(claimed, [1, 2, 3]);
+        lock.rollback().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_frozen_relay_keeps_no_other_from_renewing_and_releasing_its_own_shards() {
+    on_servers(async |db| {
+        let sharding = Sharding { shards: 16.try_into().unwrap(), lanes: ONE };
+        let store = OutboxStore::new(db.clone()).with_sharding(sharding);
+        let (frozen, other) = (RelayId::new(), RelayId::new());
+        let ttl = Duration::from_secs(600);
+        // Both are known before either claims, so each gets its half.
+        let quiet = Heartbeat { claim: false, ..beat(other, ttl) };
+        store.heartbeat(quiet).await.unwrap();
+        let shard = store.heartbeat(beat(frozen, ttl)).await.unwrap().leases[0].shard;
+        assert_eq!(store.heartbeat(beat(other, ttl)).await.unwrap().leases.len(), 8);
+        let lock = freeze(&db, shard).await;
+        let goes_on = async {
+            store.heartbeat(beat(other, ttl)).await.unwrap();
+            store.release(other).await.unwrap();
+        };
+        tokio::time::timeout(Duration::from_secs(5), goes_on).await.expect("it waits for nobody");
+        lock.rollback().await.unwrap();
+    })
+    .await;
+}
