@@ -6,6 +6,9 @@ use sea_orm::{Statement, Value};
 
 use super::Dialect;
 
+/// What lies further ahead is taken to be here, because a time that a database cannot hold could never be stored: 100 years.
+const FAR: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// A statement in the making.
 #[derive(Debug)]
 pub(crate) struct Sql {
@@ -36,7 +39,7 @@ impl Sql {
 
     /// Appends the time that lies so far ahead by the database's clock.
     pub(crate) fn after(mut self, wait: Duration) -> Self {
-        let micros = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
+        let micros = i64::try_from(wait.min(FAR).as_micros()).expect("it is not that far");
         self.values.push(micros.into());
         let mut placeholder = String::new();
         self.dialect.placeholder(self.values.len(), &mut placeholder);

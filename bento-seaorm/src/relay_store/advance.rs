@@ -121,8 +121,9 @@ impl<'a> Call<'a> {
         }
         let shard = self.lease().shard;
         advanced.held = held::due(&self.tx, self.dialect, self.tables, shard, self.advance.held).await?;
-        advanced.next_due = held::next_due(&self.tx, self.dialect, self.tables, shard).await?;
-        if advanced.held.is_empty() && self.advance.held > 0 {
+        let found_none = advanced.held.is_empty() && self.advance.held > 0;
+        advanced.next_due = held::next_due(&self.tx, self.dialect, self.tables, shard, found_none).await?;
+        if found_none {
             let due = advanced.next_due.map(|wait| now + wait);
             self.remembered.held = HeldRows::Until { revision: advanced.revision, due };
         }

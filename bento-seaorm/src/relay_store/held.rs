@@ -120,7 +120,8 @@ async fn with_followers(
         };
         sql = sql.push(&format!(") AS s{nth}"));
     }
-    let rows = tx.query_all_raw(sql.push(") AS held ORDER BY nth, position").build()).await?;
+    let sql = sql.push(") AS held ORDER BY nth, position LIMIT ").bind(i64::try_from(limit).unwrap_or(i64::MAX));
+    let rows = tx.query_all_raw(sql.build()).await?;
     rows.iter().map(held_row).collect()
 }
 
@@ -141,17 +142,20 @@ fn held_row(row: &QueryResult) -> Result<HeldRow, DbErr> {
     })
 }
 
-/// How long until the next head is due that is not due yet.
+/// How long until the next head is due. If none was found due it counts as well which is due by now: it fell due meanwhile,
+/// and nobody would look again.
 pub(super) async fn next_due(
     tx: &DatabaseTransaction,
     dialect: &'static dyn Dialect,
     tables: &Tables,
     shard: ShardId,
+    found_none: bool,
 ) -> Result<Option<Duration>, DbErr> {
     let micros = dialect.micros_until("h.retry_after");
+    let later = if found_none { "IS NOT NULL".to_owned() } else { format!("> {}", dialect.now()) };
     let select = Sql::new(dialect, &format!("SELECT {micros} FROM {} h WHERE h.shard = ", tables.held()))
         .bind(shard)
-        .push(&format!(" AND h.retry_after > {} AND {}", dialect.now(), is_head(tables)))
+        .push(&format!(" AND h.retry_after {later} AND {}", is_head(tables)))
         .push(" ORDER BY h.retry_after LIMIT 1");
     let row = tx.query_one_raw(select.build()).await?;
     row.map(|row| Ok(Duration::from_micros(row.try_get_by_index::<i64>(0)?.max(0).cast_unsigned()))).transpose()

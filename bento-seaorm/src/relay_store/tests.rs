@@ -7,7 +7,7 @@ use std::time::Duration;
 use bento_core::envelope::Envelope;
 use bento_core::outbox::{OutboxEntry, Sharding};
 use bento_core::relay::store::{
-    Advance, Advanced, Heartbeat, HeldRow, Lease, OutboxRow, RelayId, RelayStore, Settlement,
+    Advance, Advanced, Failure, Heartbeat, HeldRow, Lease, OutboxRow, RelayId, RelayStore, Settlement,
 };
 use chrono::Utc;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, Statement, TransactionTrait};
@@ -296,6 +296,42 @@ async fn writers_and_the_relay_never_wait_for_each_other_in_a_circle() {
         relay.seen.sort_unstable();
         relay.seen.dedup();
         assert_eq!(relay.seen.len(), WRITERS * TRANSACTIONS * 5);
+    })
+    .await;
+}
+
+/// A row may fall due between the statement that asks which are and the one that asks when the next is.
+#[tokio::test]
+async fn a_held_row_is_never_missed_however_it_falls_due() {
+    on_every_back_end(async |db| {
+        let mut relay = Relay::new(&db).await;
+        write(&db, 1).await.commit().await.unwrap();
+        let position = relay.call().await.fresh[0].position;
+        let destination: Arc<str> = "d".into();
+        relay.settled = vec![Settlement::Hold { position, destination: Arc::clone(&destination), failure: None }];
+        for nth in 0..100 {
+            let comes_back = async { while relay.call().await.held.is_empty() {} };
+            tokio::time::timeout(Duration::from_secs(2), comes_back).await.expect("it falls due and comes back");
+            let retry_after = Duration::from_micros(2000 + nth * 37);
+            let failure = Failure { attempts: 1, retry_after, error: String::new() };
+            relay.settled = vec![Settlement::HeldFailed { position, destination: Arc::clone(&destination), failure }];
+            relay.revision = None;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_wait_for_ever_can_be_stored() {
+    on_every_back_end(async |db| {
+        let relay = Relay::new(&db).await;
+        write(&db, 1).await.commit().await.unwrap();
+        let position = relay.settle(Vec::new()).await.fresh[0].position;
+        let failure = Failure { attempts: 1, retry_after: Duration::MAX, error: String::new() };
+        let held =
+            relay.settle(vec![Settlement::Hold { position, destination: "d".into(), failure: Some(failure) }]).await;
+        assert_eq!((held.fresh.len(), held.held.len()), (0, 0));
+        assert!(held.next_due.unwrap() > Duration::from_secs(3600));
     })
     .await;
 }
