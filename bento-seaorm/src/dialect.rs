@@ -94,6 +94,12 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
         " FOR UPDATE SKIP LOCKED"
     }
 
+    /// A number that changes when this is another server than before, or positions begin anew: what is known of positions is
+    /// worth nothing then. Only for back ends whose [`Horizon`] says where reading may begin.
+    fn history(&self, _tables: &Tables) -> Option<String> {
+        None
+    }
+
     /// A time as a parameter that compares with the times the database wrote.
     fn time(&self, time: DateTime<Utc>) -> Value {
         time.into()
@@ -187,6 +193,8 @@ pub(crate) struct Horizon {
     pub(crate) oldest_running: i64,
     /// The last position that was handed out.
     pub(crate) last_position: i64,
+    /// See [`Dialect::history`].
+    pub(crate) history: i64,
 }
 
 /// The answer of [`Dialect::renew`]: nothing if the lease is lost.

@@ -110,6 +110,17 @@ impl Dialect for Postgres {
         sql.push_str("::bigint[])");
     }
 
+    /// After a failover to a standby that lacks the last commits, positions are handed out again that the relay has passed; after
+    /// TRUNCATE … RESTART IDENTITY all of them are. Another server started at another time, and a sequence that is restarted
+    /// gets another file.
+    fn history(&self, tables: &Tables) -> Option<String> {
+        let sequence = tables.named("outbox_position");
+        Some(format!(
+            "hashtextextended(concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()), \
+             pg_relation_filenode('{sequence}'::regclass)), 0)"
+        ))
+    }
+
     fn relay_transaction(&self) -> TransactionOptions {
         TransactionOptions::default()
     }
@@ -127,6 +138,7 @@ impl Dialect for Postgres {
                     own: row.try_get_by_index(1)?,
                     oldest_running: row.try_get_by_index(2)?,
                     last_position: row.try_get_by_index(3)?,
+                    history: row.try_get_by_index(4)?,
                 };
                 Ok(Renewed { revision: row.try_get_by_index(0)?, horizon: Some(horizon) })
             })
@@ -194,8 +206,9 @@ fn renew_statement(renewal: Renewal<'_>) -> Statement {
         .push(&format!(
             " SELECT revision, pg_current_xact_id()::text::bigint, \
              pg_snapshot_xmin(pg_current_snapshot())::text::bigint, \
-             (SELECT last_value - CASE WHEN is_called THEN 0 ELSE 1 END FROM {}) FROM lease",
-            tables.named("outbox_position")
+             (SELECT last_value - CASE WHEN is_called THEN 0 ELSE 1 END FROM {}), {} FROM lease",
+            tables.named("outbox_position"),
+            Postgres.history(tables).expect("PostgreSQL has one"),
         ))
         .build()
 }

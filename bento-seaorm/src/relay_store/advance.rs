@@ -35,6 +35,8 @@ struct Call<'a> {
     tables: &'a Tables,
     advance: &'a Advance,
     remembered: Remembered,
+    /// Whether what is known of the shard may be about another history of the database.
+    begins_anew: bool,
 }
 
 impl<'a> Call<'a> {
@@ -44,7 +46,7 @@ impl<'a> Call<'a> {
         remembered: Remembered,
     ) -> Result<(Advanced, Remembered), StoreFailure> {
         let (tx, dialect) = store.begin().await?;
-        let mut call = Self { tx, dialect, tables: &store.tables, advance, remembered };
+        let mut call = Self { tx, dialect, tables: &store.tables, advance, remembered, begins_anew: false };
         let advanced = call.settle_and_read().await?;
         call.tx.commit().await?;
         Ok((advanced, call.remembered))
@@ -54,7 +56,7 @@ impl<'a> Call<'a> {
         let revision = self.renew().await?;
         let fresh = self.fresh().await?;
         let mut advanced = Advanced { fresh, revision, ..Advanced::default() };
-        if self.advance.revision != Some(revision) {
+        if self.begins_anew || self.advance.revision != Some(revision) {
             advanced.streams = Some(held::streams(&self.tx, self.dialect, self.tables, self.lease().shard).await?);
         }
         self.held(&mut advanced).await?;
@@ -78,8 +80,9 @@ impl<'a> Call<'a> {
             let Lease { shard, epoch, .. } = self.lease();
             return Err(StoreError::LeaseLost { shard, epoch }.into());
         };
-        if let Some(horizon) = renewed.horizon {
-            self.remembered.scan.observe(horizon);
+        self.begins_anew = renewed.horizon.is_some_and(|horizon| self.remembered.scan.observe(horizon));
+        if self.begins_anew {
+            self.remembered.held = HeldRows::Unknown;
         }
         if moves {
             settle::settle(&self.tx, self.dialect, self.tables, self.lease().shard, settled).await?;
@@ -160,6 +163,9 @@ fn probe_statement(store: &OutboxStore, dialect: &'static dyn Dialect, shards: &
             .push(" AND position > ")
             .bind(store.memory.floor(*shard))
             .push(") OR ");
+        if let Some((history, known)) = dialect.history(tables).zip(store.memory.history(*shard)) {
+            sql = sql.push(&format!("{history} <> ")).bind(known).push(" OR ");
+        }
         sql = held::exists_due(sql, dialect, tables, *shard).push(")");
     }
     sql

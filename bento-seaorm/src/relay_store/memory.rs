@@ -49,6 +49,11 @@ impl Memory {
         self.lock().get_mut(&shard).map_or(0, |known| known.scan.floor())
     }
 
+    /// The history of the database that the bound is about.
+    pub(super) fn history(&self, shard: ShardId) -> Option<i64> {
+        self.lock().get(&shard)?.scan.history()
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<ShardId, Remembered>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -11,6 +11,9 @@
 //! settled.
 //!
 //! The largest position seen is no such bound: an earlier one may commit later.
+//!
+//! All of it holds within one history of the database. A standby that is promoted without the last commits hands out positions
+//! and ids again; then the bound begins anew.
 
 use crate::dialect::Horizon;
 
@@ -27,6 +30,8 @@ pub(super) struct Scan {
     candidate: Option<(i64, i64)>,
     /// What the last read found.
     last_read: Option<Read>,
+    /// The history of the database that all this is about.
+    history: Option<i64>,
 }
 
 /// A read from the floor on.
@@ -63,8 +68,13 @@ impl Scan {
         read.unsettled.retain(|position| positions.binary_search(position).is_err());
     }
 
-    /// Takes what the transaction knows before it reads.
-    pub(super) fn observe(&mut self, horizon: Horizon) {
+    /// Takes what the transaction knows before it reads. Returns whether nothing was known of this history of the database.
+    pub(super) fn observe(&mut self, horizon: Horizon) -> bool {
+        let is_other = self.history != Some(horizon.history);
+        if is_other && self.history.is_some() {
+            *self = Self::default();
+        }
+        self.history = Some(horizon.history);
         if let Some((position, id)) = self.candidate
             && horizon.oldest_running >= id
         {
@@ -73,6 +83,11 @@ impl Scan {
         }
         self.candidate = self.candidate.or(self.seen.map(|seen| (seen, horizon.own)));
         self.seen = Some(horizon.last_position);
+        is_other
+    }
+
+    pub(super) fn history(&self) -> Option<i64> {
+        self.history
     }
 
     /// Reading begins behind it.
@@ -94,7 +109,7 @@ mod tests {
     use super::*;
 
     fn at(own: i64, oldest_running: i64, last_position: i64) -> Horizon {
-        Horizon { own, oldest_running, last_position }
+        Horizon { own, oldest_running, last_position, history: 1 }
     }
 
     /// A call that settles everything read before and reads `rows`.
@@ -156,6 +171,19 @@ mod tests {
         }
         scan.settled(&[7, 9]);
         assert_eq!(scan.floor(), 9);
+    }
+
+    #[test]
+    fn the_bound_begins_anew_with_another_history() {
+        let mut scan = Scan::default();
+        for own in 100..110 {
+            call(&mut scan, at(own, own, 20), &[], 50);
+        }
+        assert_eq!(scan.floor(), 20);
+        let promoted = |own| Horizon { history: 2, ..at(own, own, 30) };
+        assert!(scan.observe(promoted(90)));
+        assert_eq!(scan.floor(), 0);
+        assert!(!scan.observe(promoted(91)));
     }
 
     #[test]

@@ -335,3 +335,23 @@ async fn a_wait_for_ever_can_be_stored() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn positions_that_begin_anew_are_read_anew() {
+    on_postgres(async |db| {
+        let mut relay = Relay::new(&db).await;
+        write(&db, 50).await.commit().await.unwrap();
+        let follows = async {
+            while relay.floor() < 50 {
+                relay.call().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), follows).await.expect("the bound follows what is settled");
+        db.execute_unprepared("TRUNCATE bento_outbox RESTART IDENTITY").await.unwrap();
+        // As many as there were, so that the last position tells nothing.
+        write(&db, 60).await.commit().await.unwrap();
+        assert_eq!(relay.store.probe(&[0]).await.unwrap(), [0]);
+        assert_eq!(relay.call().await.fresh.len(), 60);
+    })
+    .await;
+}
