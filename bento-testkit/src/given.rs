@@ -29,7 +29,7 @@ use bento_core::{Aggregate, Envelope};
 ///
 /// given(Order::placed(7)).when(|order| order.pay()).raises(OrderPaid { order_id: 7 }).and_nothing_else();
 ///
-/// let again = given(Order::placed(7)).and(|order| drop(order.pay())).when(|order| order.pay());
+/// let again = given(Order::placed(7)).and(|order| order.pay().unwrap()).when(|order| order.pay());
 /// assert_eq!(again.result, Err("it is paid already"));
 /// again.and_nothing_else();
 /// ```
@@ -163,10 +163,12 @@ struct Raised<'a>(&'a [Envelope], usize);
 impl fmt::Display for Raised<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (seen, rest) = self.0.split_at(self.1);
-        if rest.is_empty() {
-            return write!(f, "but no event was raised after the first {}", seen.len());
+        match (rest, seen.len()) {
+            ([], 0) => return f.write_str("but no event was raised"),
+            ([], seen) => return write!(f, "but no event was raised after the first {seen}"),
+            (_, 0) => f.write_str("but what was raised is:")?,
+            (_, seen) => write!(f, "but what was raised after the first {seen} is:")?,
         }
-        write!(f, "but what was raised after the first {} is:", seen.len())?;
         rest.iter().try_for_each(|event| {
             let payload = String::from_utf8_lossy(&event.payload);
             write!(f, "\n  `{}` v{} {payload}", event.event_type, event.schema_version)

@@ -81,10 +81,8 @@ async fn an_action_may_wait() {
 }
 
 #[test]
-#[should_panic(
-    expected = "`order.shipped` v1 {\"order_id\":8} was expected, but what was raised after the first 0 is:\n  \
-                           `order.shipped` v1 {\"order_id\":7}\n  `stock.counted` v1 {\"left\":3}"
-)]
+#[should_panic(expected = "`order.shipped` v1 {\"order_id\":8} was expected, but what was raised is:\n  \
+                           `order.shipped` v1 {\"order_id\":7}\n  `stock.counted` v1 {\"left\":3}")]
 fn another_payload_is_another_event() {
     given(order()).when(Order::ship).raises(OrderShipped { order_id: 8 });
 }
@@ -96,7 +94,7 @@ fn an_event_too_many_is_shown() {
 }
 
 #[test]
-#[should_panic(expected = "but no event was raised after the first 0")]
+#[should_panic(expected = "was expected, but no event was raised")]
 fn a_missing_event_is_said() {
     given(order()).and(|order| order.pay()).when(|_| ()).raises(paid(7));
 }
