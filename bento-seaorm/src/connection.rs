@@ -24,7 +24,7 @@ mod traits;
 /// A `DatabaseConnection` whose transactions write what was raised in them into the outbox. Cheap to clone.
 ///
 /// It implements SeaORM's `ConnectionTrait`, `StreamTrait` and `TransactionTrait`. Statements outside a transaction go straight
-/// to the connection and have no outbox.
+/// to the connection and have no outbox: what an aggregate has raised before it is saved that way is lost, with a warning.
 ///
 /// Inside the scope of one of its transactions use that transaction: the connection itself would work outside of it, and with
 /// SQLite or a pool of one wait for the connection that the transaction holds. It warns then, and panics under
@@ -104,6 +104,9 @@ impl OutboxConnection {
     }
 
     /// Begins a transaction. With SQLite it is IMMEDIATE, so that it does not fail at its first write beside a relay.
+    ///
+    /// There is no scope around the code that follows: hand over each aggregate with
+    /// [`collect`](OutboxTransaction::collect), or run the work in [`scope`](OutboxTransaction::scope).
     ///
     /// # Errors
     /// [`Error::Database`].
