@@ -32,3 +32,8 @@ pub use self::relay_store::OutboxStore;
 pub use self::tables::{TablePrefix, Tables};
 pub use self::transaction::OutboxTransaction;
 pub use self::validate::{ValidateError, validate_stored, validate_stored_with};
+
+/// Compiles what the documents show.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/service.md")]
+struct Service;
