@@ -16,10 +16,8 @@ use crate::id::EventId;
 ///
 /// ```
 /// # use bento_core::Metadata;
-/// let mut metadata = Metadata::default();
-/// metadata.tenant_id = Some("acme".into());
-/// metadata.correlation_id = Some("request-7".into());
-/// metadata.headers.insert("traceparent".into(), "00-…".into());
+/// let metadata = Metadata::default().with_tenant("acme").with_correlation("request-7").with_header("traceparent", "00-…");
+/// # assert_eq!(metadata.tenant_id.as_deref(), Some("acme"));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -57,6 +55,43 @@ impl Metadata {
     pub fn current() -> Arc<Self> {
         static EMPTY: LazyLock<Arc<Metadata>> = LazyLock::new(Arc::default);
         AMBIENT.try_with(Arc::clone).unwrap_or_else(|_| Arc::clone(&EMPTY))
+    }
+
+    /// With the tenant whose events these are.
+    #[must_use]
+    pub fn with_tenant(self, tenant_id: impl Into<String>) -> Self {
+        Self { tenant_id: Some(tenant_id.into()), ..self }
+    }
+
+    /// With the id of the request or process that these events belong to.
+    #[must_use]
+    pub fn with_correlation(self, correlation_id: impl Into<String>) -> Self {
+        Self { correlation_id: Some(correlation_id.into()), ..self }
+    }
+
+    /// With the id of the event or command that led to these events.
+    #[must_use]
+    pub fn with_causation(self, causation_id: impl Into<String>) -> Self {
+        Self { causation_id: Some(causation_id.into()), ..self }
+    }
+
+    /// With the service that raises these events.
+    #[must_use]
+    pub fn with_source(self, source: impl Into<String>) -> Self {
+        Self { source: Some(source.into()), ..self }
+    }
+
+    /// With the person or system that acts.
+    #[must_use]
+    pub fn with_actor(self, actor: impl Into<String>) -> Self {
+        Self { actor: Some(actor.into()), ..self }
+    }
+
+    /// With a further header for the broker.
+    #[must_use]
+    pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.insert(name.into(), value.into());
+        self
     }
 
     /// Runs `future` with this as the ambient metadata; what is set here wins over the scope around it.

@@ -240,7 +240,7 @@ fn forgotten(first: &RaisedEvent, count: usize) {
         event_type = %first.schema(),
         raised_at = %first.raised_at,
         count,
-        "pending events were dropped and are lost; raise them in a transaction's scope or call collect",
+        "pending events were dropped and are lost; raise them in a transaction's scope, or call `tx.collect(&mut aggregate)` before the aggregate becomes an active model",
     );
     if is_strict() && !std::thread::panicking() {
         panic!(

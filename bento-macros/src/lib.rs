@@ -112,7 +112,8 @@ pub fn domain_event(attribute: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// The id is what `id = …` names, else the field marked `#[aggregate(id)]`, else the `#[sea_orm(primary_key)]` columns
 /// in their order, else the field named `id`. The name is `name`, else the `#[sea_orm(table_name)]`, else the struct's
-/// name in snake case; a struct called `Model` needs one of the first two. The enum is named after the struct, or after
+/// name in snake case; a struct called `Model` needs one of the first two. Give `name`: it is stored with every event and decides
+/// the shard, so it should not follow a table that is renamed. The enum is named after the struct, or after
 /// the aggregate for a `Model`.
 ///
 /// # What it adds

@@ -188,6 +188,36 @@ pub enum TransactionError<E> {
     Transaction(E),
 }
 
+impl<E: From<Error>> TransactionError<E> {
+    /// The closure's error, or the transaction's as one: for a service whose own error has a variant for [`Error`].
+    ///
+    /// ```
+    /// # use bento_seaorm::{Error, OutboxConnection};
+    /// #[derive(Debug)]
+    /// enum AppError {
+    ///     Outbox(Error),
+    ///     SoldOut,
+    /// }
+    ///
+    /// impl From<Error> for AppError {
+    ///     fn from(error: Error) -> Self {
+    ///         Self::Outbox(error)
+    ///     }
+    /// }
+    ///
+    /// async fn order(db: &OutboxConnection) -> Result<(), AppError> {
+    ///     let ordered = db.transaction_async(async |_tx| Err(AppError::SoldOut)).await;
+    ///     ordered.map_err(|error| error.flatten())
+    /// }
+    /// ```
+    pub fn flatten(self) -> E {
+        match self {
+            Self::Connection(error) => error.into(),
+            Self::Transaction(error) => error,
+        }
+    }
+}
+
 impl<E: fmt::Display> fmt::Display for TransactionError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -254,10 +254,10 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         let now = Instant::now();
         self.failures = 0;
         self.next_beat = Some((asked + self.shared.settings.heartbeat()).max(now));
-        for &shard in &holdings.taken_over {
+        if !holdings.taken_over.is_empty() {
             tracing::info!(
-                target: TARGET_RELAY, relay = %self.shared.id, shard,
-                "took a shard over from a relay that vanished; what that had in flight is published again",
+                target: TARGET_RELAY, relay = %self.shared.id, shards = ?holdings.taken_over,
+                "took shards over from a relay that vanished; what that had in flight is published again",
             );
         }
         let until = asked + self.shared.settings.lease;

@@ -126,8 +126,8 @@ async fn a_takeover_is_info_and_a_lost_lease_an_error() {
     store.set(Outage::Hangs);
     let survivor = scene.start();
     tokio::time::sleep(Duration::from_secs(60)).await;
-    let takeover = captured.line("took a shard over");
-    assert_eq!((takeover.level, takeover.field("shard")), (Level::INFO, "0"));
+    let takeover = captured.line("took shards over");
+    assert_eq!((takeover.level, takeover.field("shards")), (Level::INFO, "[0]"));
     store.set(Outage::None);
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(captured.line("the lease of a shard is lost").level, Level::ERROR);
