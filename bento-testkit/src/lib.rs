@@ -3,9 +3,11 @@
 //! * Testing an aggregate without a database: [`given`].
 //! * Testing what is declared: [`assert_registry!`].
 //! * Making oversights fail: [`strict`].
+//! * Reading what is counted: [`Counters`].
 //! * Testing what arrives: [`Ledger`], [`RecordingPublisher`], [`FlakyPublisher`].
 //! * Testing a store for the relay: [`store`] and [`relay_store_conformance!`]; [`FlakyStore`].
 
+mod counters;
 mod flaky_store;
 mod given;
 mod ledger;
@@ -13,6 +15,7 @@ mod publishers;
 mod registry;
 pub mod store;
 
+pub use self::counters::Counters;
 pub use self::flaky_store::{FlakyStore, Outage};
 pub use self::given::{Given, Then, given};
 pub use self::ledger::{Account, Ledger};
