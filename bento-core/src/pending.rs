@@ -31,7 +31,7 @@ pub struct RaisedEvent {
 }
 
 /// The place of an event among all that this process has raised: it orders a unit of work however its events got there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Ordinal(u64);
 
 static LAST_ORDINAL: AtomicU64 = AtomicU64::new(0);
@@ -141,6 +141,20 @@ impl RaisedEvent {
             correlation_id = self.metadata.correlation_id,
             tenant_id = self.metadata.tenant_id.as_deref().or(tenant_id),
             "flushed",
+        );
+    }
+
+    /// Logs that its id is known already, so that it was not written again.
+    pub(crate) fn log_repeated(&self, tenant_id: Option<&str>) {
+        tracing::warn!(
+            target: telemetry::TARGET_FLUSH,
+            event_id = %self.event_id,
+            event_type = %self.schema(),
+            aggregate_id = self.stream.id(),
+            correlation_id = self.metadata.correlation_id,
+            tenant_id = self.metadata.tenant_id.as_deref().or(tenant_id),
+            raised_at = %self.raised_at,
+            "the event is known already and was not written again",
         );
     }
 }
@@ -310,5 +324,29 @@ impl Serialize for PendingEvents {
 impl<'de> Deserialize<'de> for PendingEvents {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         serde::de::IgnoredAny::deserialize(deserializer).map(|_| Self::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_allocated_while_nothing_was_raised() {
+        let mut pending = PendingEvents::default();
+        assert!(pending.take().is_empty() && pending.snapshot().is_empty() && pending.is_empty());
+        assert!(pending.list().is_none());
+        assert!(pending.clone().list().is_none());
+        let read: PendingEvents = serde_json::from_str("null").expect("it is stored as nothing");
+        assert!(read.list().is_none());
+    }
+
+    #[test]
+    fn a_clone_of_what_has_events_is_empty_and_allocates_nothing() {
+        let mut pending = PendingEvents::default();
+        let content = Content::Raw { topic: "topic".to_owned(), payload: Bytes::new() };
+        pending.push(RaisedEvent::new(content, Stream::None, Metadata::current()));
+        assert!(pending.clone().list().is_none());
+        assert_eq!(pending.take().len(), 1);
     }
 }

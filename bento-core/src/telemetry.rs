@@ -12,7 +12,10 @@ pub const TARGET_RELAY: &str = "bento::relay";
 
 /// Counter: pending events that were dropped without being collected, by `schema`.
 pub const FORGOTTEN_EVENTS: &str = "bento_forgotten_events_total";
-/// Counter: events written to the outbox.
+/// Counter: events written to the outbox by transactions that committed.
+///
+/// MySQL and MariaDB do not tell which rows of an INSERT were there: an event whose chosen id another transaction writes at the
+/// same moment counts here in both, although it is in the outbox once.
 pub const FLUSHED_EVENTS: &str = "bento_flushed_events_total";
 /// Counter: events whose id was already known and which were therefore not written again.
 pub const DUPLICATE_EVENTS: &str = "bento_duplicate_events_total";

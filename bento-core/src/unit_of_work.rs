@@ -278,7 +278,7 @@ impl UnitOfWork {
         drop(state);
         let mut events = 0;
         for frame in &ended {
-            frame.for_each_written(&mut |event| {
+            frame.for_each_new(&mut |event| {
                 event.log_flushed(tenant_id.as_deref());
                 events += 1;
             });

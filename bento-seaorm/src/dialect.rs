@@ -60,6 +60,10 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     /// The end of an INSERT into a table that leaves a row alone whose key is known.
     fn or_leave(&self, table: &str, key: &[&str]) -> String;
 
+    /// The end of an INSERT that answers with this column of the rows it wrote; `None` where it would answer with those that were
+    /// there as well, or not at all.
+    fn returning(&self, column: &str) -> Option<String>;
+
     /// One INSERT for all the entries, built without copying their payloads.
     ///
     /// `values` is the text for as many rows in the form of multi-row VALUES, if that is what the back end wants.

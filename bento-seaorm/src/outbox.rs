@@ -5,10 +5,11 @@ pub(crate) mod meta;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::sync::OnceLock;
 
+use bento_core::EventId;
 use bento_core::outbox::{OutboxEntry, Sharding};
-use bento_core::telemetry::TARGET_FLUSH;
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
 use crate::dialect::{self, Dialect, InsertLimits, rows_of_placeholders};
@@ -26,15 +27,6 @@ pub(crate) struct OutboxWriter {
     sharding: OnceLock<Sharding>,
     /// The text of an INSERT of 1, 2, … rows; longer ones are rare enough to be built each time.
     inserts: [OnceLock<String>; 64],
-}
-
-/// What a write did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Written {
-    /// How many events are in the outbox now that were not.
-    pub(crate) rows: u64,
-    /// How many were known already and were not written again.
-    pub(crate) duplicates: u64,
 }
 
 impl OutboxWriter {
@@ -65,7 +57,7 @@ impl OutboxWriter {
         let _ = self.sharding.set(sharding);
     }
 
-    /// Writes the entries in their order. Events whose id is known already are left out, logged and counted.
+    /// Writes the entries in their order. Those whose id is known already are left out; their ids are returned.
     ///
     /// # Errors
     /// [`Error::NotMigrated`] without the table, else what the database says.
@@ -73,29 +65,26 @@ impl OutboxWriter {
         &self,
         tx: &DatabaseTransaction,
         mut entries: Vec<OutboxEntry>,
-    ) -> Result<Written, Error> {
+    ) -> Result<HashSet<EventId>, Error> {
         let backend = tx.get_database_backend();
         let dialect = dialect::of(backend)?;
         dialect.check(&entries)?;
-        let offered = entries.len() as u64;
-        let any_supplied = entries.iter().any(|entry| entry.id_supplied);
-        if any_supplied {
-            known::leave_out(tx, dialect, &self.tables, &mut entries).await?;
-        }
-        let left_out = offered - entries.len() as u64;
+        let values = |rows| self.insert_sql(dialect, rows);
         // To look for a known id costs PostgreSQL a sixth of the whole INSERT: it inserts each row tentatively.
-        let end = if any_supplied { dialect.or_leave(self.tables.outbox(), &["event_id"]) } else { String::new() };
-        let mut rows = 0;
+        let any_supplied = entries.iter().any(|entry| entry.id_supplied);
+        let mut known = HashSet::new();
+        if any_supplied {
+            known = known::leave_out(tx, dialect, &self.tables, &mut entries).await?;
+        }
         for chunk in Chunks::new(entries, dialect.insert_limits()) {
-            let statement = dialect.insert(&self.tables, chunk, &end, &|rows| self.insert_sql(dialect, rows));
-            let result = tx.execute_raw(statement).await;
-            rows += result.map_err(|error| Error::from_statement(backend, error))?.rows_affected();
+            if any_supplied {
+                known.extend(known::insert_unless_there(tx, dialect, &self.tables, chunk, &values).await?);
+            } else {
+                let statement = dialect.insert(&self.tables, chunk, "", &values);
+                tx.execute_raw(statement).await.map_err(|error| Error::from_statement(backend, error))?;
+            }
         }
-        let rows = rows.min(offered - left_out);
-        if any_supplied && rows < offered - left_out {
-            tracing::warn!(target: TARGET_FLUSH, events = offered - left_out - rows, "events with known ids were not written again");
-        }
-        Ok(Written { rows, duplicates: offered - rows })
+        Ok(known)
     }
 
     fn insert_sql(&self, dialect: &dyn Dialect, rows: usize) -> String {

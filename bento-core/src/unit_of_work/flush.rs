@@ -1,7 +1,7 @@
 //! Serialising raised events into outbox entries.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use crate::id::EventId;
 use crate::metadata::Metadata;
 use crate::outbox::{OutboxEntry, Sharding};
 use crate::pending::{Content, Ordinal, RaisedEvent, Stream};
+use crate::telemetry;
 
 /// Serialised events, to be written in one go and then confirmed with [`done`](Self::done).
 ///
@@ -25,6 +26,8 @@ pub struct Flush {
     within: FrameId,
     /// Of all events in `entries` and of those that only repeat one of them; sorted.
     ordinals: Vec<Ordinal>,
+    /// Of those that only repeat another event of the unit of work.
+    repeats: HashSet<Ordinal>,
     /// What to write, in the order in which it was raised.
     pub entries: Vec<OutboxEntry>,
 }
@@ -32,9 +35,56 @@ pub struct Flush {
 impl Flush {
     /// Notes that the entries are written.
     pub fn done(self) {
-        for frame in &mut self.unit_of_work.state().frames {
-            frame.mark_written(&self.ordinals, self.within);
+        self.done_except(&HashSet::new());
+    }
+
+    /// Notes that the entries are written, except those whose ids were `known` to the outbox already. What repeats an event
+    /// is logged and counted.
+    pub fn done_except(self, known: &HashSet<EventId>) {
+        let outcome = Outcome { ordinals: &self.ordinals, repeats: &self.repeats, known };
+        let mut state = self.unit_of_work.state();
+        let repeated = outcome.repeated(&state);
+        state.frames.iter_mut().for_each(|frame| frame.mark_written(&outcome, self.within));
+        let tenant_id = state.tenant_id.clone();
+        drop(state);
+        repeated.iter().for_each(|event| event.log_repeated(tenant_id.as_deref()));
+        telemetry::count(telemetry::DUPLICATE_EVENTS, repeated.len() as u64);
+    }
+}
+
+/// What became of the events of a flush.
+pub(super) struct Outcome<'a> {
+    ordinals: &'a [Ordinal],
+    repeats: &'a HashSet<Ordinal>,
+    known: &'a HashSet<EventId>,
+}
+
+impl Outcome<'_> {
+    /// Whether the flush had this event.
+    pub(super) fn covers(&self, event: &RaisedEvent) -> bool {
+        self.ordinals.binary_search(&event.ordinal).is_ok()
+    }
+
+    /// Whether the event is in the outbox because of this unit of work. An id that nobody chose is known only from an earlier
+    /// attempt of the same event whose answer was lost, so that one counts as written now.
+    pub(super) fn is_new(&self, event: &RaisedEvent) -> bool {
+        let is_known = event.metadata.event_id.is_some() && self.known.contains(&event.event_id);
+        !is_known && !self.repeats.contains(&event.ordinal)
+    }
+
+    fn repeated(&self, state: &State) -> Vec<RaisedEvent> {
+        let mut repeated = Vec::new();
+        if self.repeats.is_empty() && self.known.is_empty() {
+            return repeated;
         }
+        for frame in &state.frames {
+            frame.for_each_unflushed(&mut |event| {
+                if self.covers(event) && !self.is_new(event) {
+                    repeated.push(event.clone());
+                }
+            });
+        }
+        repeated
     }
 }
 
@@ -54,14 +104,15 @@ pub(super) fn serialise(
         });
     }
     result?;
-    let (ordinals, entries) = serialiser.finish();
-    Ok(Flush { unit_of_work, within, ordinals, entries })
+    let (ordinals, repeats, entries) = serialiser.finish();
+    Ok(Flush { unit_of_work, within, ordinals, repeats, entries })
 }
 
 struct Serialiser<'a> {
     state: &'a State,
     sharding: &'a Sharding,
     ordinals: Vec<Ordinal>,
+    repeats: HashSet<Ordinal>,
     entries: Vec<(Ordinal, OutboxEntry)>,
     /// Where in `entries` the events are whose id the caller chose.
     supplied: HashMap<EventId, usize>,
@@ -70,8 +121,15 @@ struct Serialiser<'a> {
 
 impl<'a> Serialiser<'a> {
     fn new(state: &'a State, sharding: &'a Sharding) -> Self {
-        let (ordinals, entries) = (Vec::new(), Vec::new());
-        Self { state, sharding, ordinals, entries, supplied: HashMap::new(), headers: None }
+        Self {
+            state,
+            sharding,
+            ordinals: Vec::new(),
+            repeats: HashSet::new(),
+            entries: Vec::new(),
+            supplied: HashMap::new(),
+            headers: None,
+        }
     }
 
     fn add(&mut self, event: &RaisedEvent) -> Result<(), FlushError> {
@@ -79,6 +137,7 @@ impl<'a> Serialiser<'a> {
         let envelope = self.envelope(event)?;
         let is_chosen = event.metadata.event_id.is_some();
         if is_chosen && self.is_repeated(&envelope, event)? {
+            self.repeats.insert(event.ordinal);
             return Ok(());
         }
         let id_supplied = is_chosen || event.offered;
@@ -122,10 +181,10 @@ impl<'a> Serialiser<'a> {
         written.map(|event| self.envelope(&event)).transpose()
     }
 
-    fn finish(mut self) -> (Vec<Ordinal>, Vec<OutboxEntry>) {
+    fn finish(mut self) -> (Vec<Ordinal>, HashSet<Ordinal>, Vec<OutboxEntry>) {
         self.ordinals.sort_unstable();
         self.entries.sort_by_key(|(ordinal, _)| *ordinal);
-        (self.ordinals, self.entries.into_iter().map(|(_, entry)| entry).collect())
+        (self.ordinals, self.repeats, self.entries.into_iter().map(|(_, entry)| entry).collect())
     }
 
     fn envelope(&mut self, event: &RaisedEvent) -> Result<Envelope, FlushError> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::FrameId;
 use super::error::FrameError;
+use super::flush::Outcome;
 use crate::pending::{Ordinal, PendingList, RaisedEvent};
 
 /// Who opened a savepoint, which decides how far a failure inside it reaches.
@@ -48,6 +49,8 @@ struct Shared {
 struct Written {
     held: Held,
     within: FrameId,
+    /// Whether the flush wrote it: an event whose id was known already is in the outbox too.
+    is_new: bool,
 }
 
 impl Frame {
@@ -158,6 +161,11 @@ impl Frame {
         }
     }
 
+    /// Visits what is in the outbox because it was written here.
+    pub(super) fn for_each_new(&self, visit: &mut impl FnMut(&RaisedEvent)) {
+        self.written.iter().filter(|written| written.is_new).for_each(|written| visit(&written.held.event));
+    }
+
     /// Visits what is in the outbox.
     pub(super) fn for_each_written(&self, visit: &mut impl FnMut(&RaisedEvent)) {
         self.written.iter().for_each(|written| visit(&written.held.event));
@@ -169,16 +177,15 @@ impl Frame {
         self.shared.iter().for_each(|shared| shared.list.lock().iter_mut().for_each(|event| event.offered = true));
     }
 
-    /// Marks events as written within `within`. `ordinals` are sorted.
-    pub(super) fn mark_written(&mut self, ordinals: &[Ordinal], within: FrameId) {
-        let is_written = |event: &RaisedEvent| ordinals.binary_search(&event.ordinal).is_ok();
-        let written = self.held.extract_if(.., |held| is_written(&held.event));
-        self.written.extend(written.map(|held| Written { held, within }));
+    /// Marks the events that a flush had as written within `within`.
+    pub(super) fn mark_written(&mut self, outcome: &Outcome<'_>, within: FrameId) {
+        let written = |held: Held| Written { is_new: outcome.is_new(&held.event), held, within };
+        self.written.extend(self.held.extract_if(.., |held| outcome.covers(&held.event)).map(written));
         for Shared { list, since } in &self.shared {
             let mut events = list.lock();
-            let written = events.extract_if(.., |event| event.ordinal > *since && is_written(event));
-            let held = written.map(|event| Held { event, home: Some(Arc::clone(list)) });
-            self.written.extend(held.map(|held| Written { held, within }));
+            let covered = events.extract_if(.., |event| event.ordinal > *since && outcome.covers(event));
+            let held = covered.map(|event| Held { event, home: Some(Arc::clone(list)) });
+            self.written.extend(held.map(written));
         }
     }
 

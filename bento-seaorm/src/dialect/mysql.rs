@@ -55,6 +55,12 @@ impl Dialect for MySql {
         format!(" ON DUPLICATE KEY UPDATE {table}.{unchanged} = {table}.{unchanged}")
     }
 
+    /// Of `ON DUPLICATE KEY UPDATE` MariaDB returns the rows that were there as well, and MySQL returns none. The number of
+    /// affected rows says nothing either: the driver asks for found rows.
+    fn returning(&self, _column: &str) -> Option<String> {
+        None
+    }
+
     fn insert(
         &self,
         _tables: &Tables,

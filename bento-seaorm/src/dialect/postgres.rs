@@ -69,6 +69,10 @@ impl Dialect for Postgres {
         format!(" ON CONFLICT ({}) DO NOTHING", key.join(", "))
     }
 
+    fn returning(&self, column: &str) -> Option<String> {
+        Some(format!(" RETURNING {column}"))
+    }
+
     fn insert(
         &self,
         tables: &Tables,

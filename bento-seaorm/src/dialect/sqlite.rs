@@ -58,6 +58,10 @@ impl Dialect for Sqlite {
         format!(" ON CONFLICT ({}) DO NOTHING", key.join(", "))
     }
 
+    fn returning(&self, column: &str) -> Option<String> {
+        Some(format!(" RETURNING {column}"))
+    }
+
     fn insert(
         &self,
         _tables: &Tables,

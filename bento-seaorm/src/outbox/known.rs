@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
+use bento_core::EventId;
 use bento_core::outbox::OutboxEntry;
-use bento_core::telemetry::TARGET_FLUSH;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, Statement, Value};
 use uuid::Uuid;
 
@@ -14,35 +14,45 @@ use crate::tables::Tables;
 /// Each id is a parameter three times; SQLite has the fewest parameters.
 const IDS_PER_STATEMENT: usize = 10_000;
 
-/// Removes the entries whose id is pending, held or dead already: one statement, for supplied ids only.
+/// Removes the entries whose id is pending, held or dead already, and returns their ids: one statement, for supplied ids only.
 pub(super) async fn leave_out(
     tx: &DatabaseTransaction,
     dialect: &dyn Dialect,
     tables: &Tables,
     entries: &mut Vec<OutboxEntry>,
-) -> Result<(), Error> {
+) -> Result<HashSet<EventId>, Error> {
     let supplied: Vec<_> =
         entries.iter().filter(|entry| entry.id_supplied).map(|entry| *entry.envelope.event_id.as_uuid()).collect();
     let mut known = HashSet::new();
     for ids in supplied.chunks(IDS_PER_STATEMENT) {
         known.extend(known_among(tx, dialect, tables, ids).await?);
     }
-    entries.retain(|entry| {
-        let event = &entry.envelope;
-        let is_known = entry.id_supplied && known.contains(event.event_id.as_uuid());
-        if is_known {
-            tracing::warn!(
-                target: TARGET_FLUSH,
-                event_id = %event.event_id,
-                event_type = %event.event_type,
-                aggregate_id = %event.aggregate_id,
-                tenant_id = event.tenant_id,
-                "the event is known already and was not written again"
-            );
-        }
-        !is_known
-    });
-    Ok(())
+    entries.retain(|entry| !known.contains(&entry.envelope.event_id));
+    Ok(known)
+}
+
+/// Writes entries of which another transaction may be writing some at this moment, and returns the ids of those it has written.
+/// MySQL does not tell.
+pub(super) async fn insert_unless_there(
+    tx: &DatabaseTransaction,
+    dialect: &dyn Dialect,
+    tables: &Tables,
+    entries: Vec<OutboxEntry>,
+    values: &(dyn Fn(usize) -> String + Sync),
+) -> Result<HashSet<EventId>, Error> {
+    let mut known: HashSet<_> = entries.iter().map(|entry| entry.envelope.event_id).collect();
+    let mut end = dialect.or_leave(tables.outbox(), &["event_id"]);
+    let Some(returning) = dialect.returning("event_id") else {
+        let statement = dialect.insert(tables, entries, &end, values);
+        tx.execute_raw(statement).await.map_err(|error| Error::from_statement(dialect.backend(), error))?;
+        return Ok(HashSet::new());
+    };
+    end.push_str(&returning);
+    let statement = dialect.insert(tables, entries, &end, values);
+    for event_id in event_ids(tx, dialect, statement).await? {
+        known.remove(&event_id);
+    }
+    Ok(known)
 }
 
 async fn known_among(
@@ -50,7 +60,7 @@ async fn known_among(
     dialect: &dyn Dialect,
     tables: &Tables,
     ids: &[Uuid],
-) -> Result<Vec<Uuid>, Error> {
+) -> Result<Vec<EventId>, Error> {
     let backend = dialect.backend();
     let mut values: Vec<Value> = Vec::with_capacity(ids.len() * 3);
     let selects = [tables.outbox(), tables.held(), tables.dead_letter()].map(|table| {
@@ -64,6 +74,14 @@ async fn known_among(
         sql
     });
     let statement = Statement::from_sql_and_values(backend, selects.join(" UNION ALL "), values);
-    let rows = tx.query_all_raw(statement).await.map_err(|error| Error::from_statement(backend, error))?;
-    rows.iter().map(|row| Ok(row.try_get_by_index(0)?)).collect()
+    event_ids(tx, dialect, statement).await
+}
+
+async fn event_ids(
+    tx: &DatabaseTransaction,
+    dialect: &dyn Dialect,
+    statement: Statement,
+) -> Result<Vec<EventId>, Error> {
+    let rows = tx.query_all_raw(statement).await.map_err(|error| Error::from_statement(dialect.backend(), error))?;
+    rows.iter().map(|row| Ok(row.try_get_by_index::<Uuid>(0)?.into())).collect()
 }

@@ -7,7 +7,6 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bento_core::outbox::{ShardId, Sharding};
-use bento_core::telemetry;
 use bento_core::unit_of_work::{FrameError, FrameId, Opener, UnitOfWork};
 use futures_util::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr};
@@ -178,9 +177,8 @@ impl Physical {
         let entries = std::mem::take(&mut flush.entries);
         let shards: Vec<ShardId> = entries.iter().map(|entry| entry.shard).collect();
         let (settings, database) = (Arc::clone(&self.settings), Arc::clone(&self.database));
-        let written = self.complete(async move { settings.writer.write(&database, entries).await }).await?;
-        flush.done();
-        telemetry::count(telemetry::DUPLICATE_EVENTS, written.duplicates);
+        let known = self.complete(async move { settings.writer.write(&database, entries).await }).await?;
+        flush.done_except(&known);
         self.health().add_written(sharding, shards);
         Ok(())
     }
