@@ -21,6 +21,7 @@ on_every_back_end!(
     the_outer_connection_inside_its_own_scope_panics,
     another_connection_inside_the_scope_is_fine,
     forgetting_pending_events_panics,
+    forgetting_pending_events_during_a_panic_does_not_abort,
     pending_events_that_were_rolled_back_are_not_forgotten,
 );
 
@@ -47,6 +48,16 @@ async fn forgetting_pending_events_panics(_: &TestDatabase) {
     let panic = std::panic::catch_unwind(forget).expect_err("it panics");
     let message = panic.downcast_ref::<String>().unwrap();
     assert!(message.contains("`order.placed` raised at") && message.contains("shop.rs:"), "{message}");
+}
+
+async fn forgetting_pending_events_during_a_panic_does_not_abort(_: &TestDatabase) {
+    pending::set_strict(true);
+    let fail = || {
+        let _forgotten = Order::place(1);
+        panic!("something else");
+    };
+    let panic = std::panic::catch_unwind(fail).expect_err("it panics");
+    assert_eq!(panic.downcast_ref::<&str>(), Some(&"something else"));
 }
 
 async fn pending_events_that_were_rolled_back_are_not_forgotten(database: &TestDatabase) {

@@ -16,6 +16,10 @@ struct Counted {
     number: u32,
 }
 
+#[domain_event(schema = "unit.announced", version = 1, topic = "announcements")]
+#[derive(Debug)]
+struct Announced {}
+
 #[domain_event(schema = "unit.refused", version = 1)]
 #[derive(Debug)]
 struct Refused {
@@ -31,7 +35,7 @@ impl Serialize for Unserialisable {
     }
 }
 
-#[aggregate(events(Counted, Refused))]
+#[aggregate(events(Counted, Announced, Refused))]
 struct Counter {
     id: u32,
     events: PendingEvents,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bento_core::outbox::Sharding;
-use bento_seaorm::{Error, OutboxConnection, TablePrefix};
+use bento_seaorm::{Error, OutboxConnection, OutboxTransaction, TablePrefix};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement, TransactionTrait};
 
 use crate::shop::{self, Order, is_untouched, orders};
@@ -14,6 +14,7 @@ on_every_back_end!(
     a_transaction_costs_no_statement_more_without_events_and_one_more_with_them,
     beyond_the_bind_limit_a_flush_costs_a_statement_for_each_chunk,
     a_failed_commit_gives_back_what_was_collected,
+    a_connection_lost_in_the_commit_is_unclear_and_a_retry_writes_once,
     a_database_gone_in_the_middle_of_the_flush_is_a_typed_error_and_loses_nothing,
     a_missing_table_names_the_migration,
     another_division_than_the_recorded_one_is_refused_with_both_numbers,
@@ -34,9 +35,9 @@ async fn counting(database: &TestDatabase) -> (DatabaseConnection, Arc<AtomicUsi
 
 /// How many statements the server has seen on this connection, these included that begin and end transactions.
 async fn questions(connection: &DatabaseConnection) -> i64 {
-    let sql = "SELECT CAST(variable_value AS SIGNED) FROM information_schema.session_status WHERE variable_name = 'QUESTIONS'";
+    let sql = "SHOW SESSION STATUS LIKE 'Questions'";
     let row = connection.query_one_raw(Statement::from_string(DbBackend::MySql, sql)).await.unwrap().unwrap();
-    row.try_get_by_index(0).unwrap()
+    row.try_get_by_index::<String>(1).unwrap().parse().unwrap()
 }
 
 async fn insert_three(db: &impl ConnectionTrait, first: i64) -> Result<(), DbErr> {
@@ -56,6 +57,21 @@ async fn insert_three_with_a_savepoint<C: TransactionTrait>(db: &C, first: i64) 
     tx.commit().await
 }
 
+/// The same statements as [`insert_three_with_a_savepoint`], and six events of three aggregates.
+async fn place_three_with_a_savepoint(db: &OutboxConnection, first: i64) -> Result<(), Error> {
+    let work = async |tx: &OutboxTransaction| {
+        let nested = tx.begin().await?;
+        for id in first..first + 3 {
+            let mut order = Order::place(id);
+            order.insert(&nested).await?;
+            order.pay();
+        }
+        nested.commit().await?;
+        tx.begin().await?.rollback().await
+    };
+    Ok(db.transaction_async(work).await?)
+}
+
 async fn a_transaction_costs_no_statement_more_without_events_and_one_more_with_them(database: &TestDatabase) {
     shop::create_tables(&database.db).await;
     let (connection, count) = counting(database).await;
@@ -72,16 +88,7 @@ async fn a_transaction_costs_no_statement_more_without_events_and_one_more_with_
     assert_eq!(count.load(Ordering::Relaxed) - before, plain, "without events");
 
     let before = count.load(Ordering::Relaxed);
-    db.transaction_async(async |tx| {
-        for id in 30..33 {
-            let mut order = Order::place(id);
-            order.insert(tx).await?;
-            order.pay();
-        }
-        Ok::<_, DbErr>(())
-    })
-    .await
-    .unwrap();
+    place_three_with_a_savepoint(&db, 30).await.unwrap();
     assert_eq!(count.load(Ordering::Relaxed) - before, plain + 1, "with events of three aggregates");
 
     if database.is(DbBackend::MySql) {
@@ -91,6 +98,9 @@ async fn a_transaction_costs_no_statement_more_without_events_and_one_more_with_
         insert_three_with_a_savepoint(&db, 50).await.unwrap();
         let after = questions(&connection).await;
         assert_eq!(after - between, between - before, "also counting BEGIN, SAVEPOINT, RELEASE, ROLLBACK and COMMIT");
+        place_three_with_a_savepoint(&db, 60).await.unwrap();
+        let with_events = questions(&connection).await;
+        assert_eq!(with_events - after, after - between + 1, "and with events exactly one more");
     }
 }
 
@@ -142,6 +152,7 @@ struct Killer {
     lock: &'static str,
     waiting: &'static str,
     kill: fn(i64) -> String,
+    alive: fn(i64) -> String,
 }
 
 fn killer(backend: DbBackend) -> Option<Killer> {
@@ -151,6 +162,7 @@ fn killer(backend: DbBackend) -> Option<Killer> {
             lock: "BEGIN; LOCK TABLE bento_outbox IN ACCESS EXCLUSIVE MODE",
             waiting: "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'bento_outbox'::regclass",
             kill: |id| format!("SELECT pg_terminate_backend({id})"),
+            alive: |id| format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {id}"),
         }),
         DbBackend::MySql => Some(Killer {
             id: "SELECT CAST(CONNECTION_ID() AS SIGNED)",
@@ -158,10 +170,49 @@ fn killer(backend: DbBackend) -> Option<Killer> {
             waiting: "SELECT count(*) FROM information_schema.processlist \
                       WHERE db = DATABASE() AND state LIKE 'Waiting for table%'",
             kill: |id| format!("KILL {id}"),
+            alive: |id| format!("SELECT count(*) FROM information_schema.processlist WHERE id = {id}"),
         }),
         // It is in this process.
         _ => None,
     }
+}
+
+impl Killer {
+    /// What the server calls the connection of `tx`.
+    async fn id(&self, tx: &OutboxTransaction) -> i64 {
+        let asked = Statement::from_string(tx.get_database_backend(), self.id);
+        tx.query_one_raw(asked).await.unwrap().unwrap().try_get_by_index(0).unwrap()
+    }
+}
+
+async fn a_connection_lost_in_the_commit_is_unclear_and_a_retry_writes_once(database: &TestDatabase) {
+    let db = shop::open(database).await;
+    let Some(killer) = killer(database.backend()) else { return };
+    let mut order = Order::place(1);
+    let tx = db.begin().await.unwrap();
+    tx.collect(&mut order).unwrap();
+    order.insert(&tx).await.unwrap();
+    tx.flush().await.unwrap();
+    let flushed = Statement::from_string(database.backend(), "SELECT event_id FROM bento_outbox");
+    let flushed: uuid::Uuid = tx.query_one_raw(flushed).await.unwrap().unwrap().try_get_by_index(0).unwrap();
+    let id = killer.id(&tx).await;
+    database.db.execute_unprepared(&(killer.kill)(id)).await.unwrap();
+    while database.number(&(killer.alive)(id)).await > 0 {
+        tokio::task::yield_now().await;
+    }
+    let unclear = tx.commit().await.unwrap_err();
+    assert!(matches!(unclear, Error::CommitUnclear { .. }), "{unclear:?}");
+    assert!(unclear.to_string().contains("look whether its rows are there"), "{unclear}");
+    assert_eq!(order.pending().len(), 1, "its event is back");
+    assert!(is_untouched(database).await);
+
+    let tx = db.begin().await.unwrap();
+    tx.collect(&mut order).unwrap();
+    order.insert(&tx).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(orders(database).await, [1]);
+    let written: Vec<_> = database.outbox().await.iter().map(|row| row.event_id).collect();
+    assert_eq!(written, [flushed], "once, under the id that it had");
 }
 
 async fn a_database_gone_in_the_middle_of_the_flush_is_a_typed_error_and_loses_nothing(database: &TestDatabase) {
@@ -172,8 +223,7 @@ async fn a_database_gone_in_the_middle_of_the_flush_is_a_typed_error_and_loses_n
     let tx = db.begin().await.unwrap();
     tx.collect(&mut order).unwrap();
     order.insert(&tx).await.unwrap();
-    let id = tx.query_one_raw(Statement::from_string(database.backend(), killer.id)).await.unwrap().unwrap();
-    let id: i64 = id.try_get_by_index(0).unwrap();
+    let id = killer.id(&tx).await;
 
     let locker = database.connect(1).await;
     locker.execute_unprepared(killer.lock).await.unwrap();

@@ -1,5 +1,7 @@
 //! Whatever works on SeaORM's own connection works on these, from any task.
 
+use std::time::{Duration, Instant};
+
 use axum::Router;
 use axum::extract::State;
 use axum::handler::Handler as _;
@@ -23,10 +25,12 @@ on_every_back_end!(
     rows_are_streamed_in_a_transaction,
     generic_code_commits_through_seaorms_traits_and_finds_bentos_error,
     a_generic_closure_has_the_scope,
+    a_closure_with_a_config_has_the_scope_and_the_config,
     a_transaction_runs_in_a_spawned_task,
     a_transaction_runs_in_a_handler_that_borrows,
     an_isolation_level_is_that_of_the_transaction,
     sqlite_begins_immediate_unless_told_otherwise,
+    sqlite_fails_at_once_to_write_what_a_deferred_transaction_read_before_another_wrote,
     the_outer_connection_inside_its_scope_is_outside_of_the_transaction,
 );
 
@@ -125,6 +129,40 @@ async fn a_generic_closure_has_the_scope(database: &TestDatabase) {
     assert_eq!(database.schemas().await, ["order.placed"]);
 }
 
+async fn a_closure_with_a_config_has_the_scope_and_the_config(database: &TestDatabase) {
+    async fn place<C: TransactionTrait>(
+        db: &C,
+        id: i64,
+        mode: AccessMode,
+    ) -> Result<(), sea_orm::TransactionError<DbErr>> {
+        let insert = db.transaction_with_config(
+            |tx| Box::pin(async move { Order::place(id).insert(tx).await }),
+            None,
+            Some(mode),
+        );
+        insert.await
+    }
+    let db = shop::open(database).await;
+    let inherent = async |id, mode| {
+        let insert = db.transaction_with_config(
+            |tx| Box::pin(async move { Order::place(id).insert(tx).await }),
+            None,
+            Some(mode),
+        );
+        insert.await
+    };
+    place(&db, 1, AccessMode::ReadWrite).await.unwrap();
+    inherent(2, AccessMode::ReadWrite).await.unwrap();
+    place(&db, 2, AccessMode::ReadWrite).await.expect_err("there is an order 2");
+    inherent(1, AccessMode::ReadWrite).await.expect_err("there is an order 1");
+    assert_eq!(database.schemas().await, ["order.placed"; 2]);
+    if !database.is(DbBackend::Sqlite) {
+        place(&db, 3, AccessMode::ReadOnly).await.expect_err("it may not write");
+        inherent(3, AccessMode::ReadOnly).await.expect_err("it may not write");
+    }
+    assert_eq!(orders(database).await, [1, 2]);
+}
+
 async fn a_transaction_runs_in_a_spawned_task(database: &TestDatabase) {
     let db = shop::open(database).await;
     let tasks = (1..=4).map(|id| {
@@ -215,6 +253,43 @@ async fn sqlite_begins_immediate_unless_told_otherwise(database: &TestDatabase) 
     writer.commit().await.unwrap();
     let value = other.transaction_with_options_async(async |_| Ok::<_, DbErr>(7), deferred).await.unwrap();
     assert_eq!(value, 7);
+}
+
+/// Why a transaction is IMMEDIATE by default.
+async fn sqlite_fails_at_once_to_write_what_a_deferred_transaction_read_before_another_wrote(database: &TestDatabase) {
+    if !database.is(DbBackend::Sqlite) {
+        return;
+    }
+    shop::create_tables(&database.db).await;
+    let patience = Duration::from_secs(60);
+    let patient = async || {
+        let connection = database.connect(1).await;
+        let pragma = format!("PRAGMA busy_timeout = {}", patience.as_millis());
+        connection.execute_unprepared(&pragma).await.unwrap();
+        OutboxConnection::new(connection)
+    };
+    let (db, other) = (patient().await, patient().await);
+
+    let deferred =
+        TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Deferred), ..Default::default() };
+    let tx = db.begin_with_options(deferred).await.unwrap();
+    assert_eq!(order::Entity::find().count(&tx).await.unwrap(), 0);
+    Order { id: 1, total: 1, events: Default::default() }.insert(&other).await.unwrap();
+    let since = Instant::now();
+    let refused = tx.scope(async { Order::place(2).insert(&tx).await }).await.unwrap_err();
+    assert!(refused.to_string().contains("database is locked"), "{refused}");
+    assert!(since.elapsed() < patience / 2, "it does not even wait");
+    tx.rollback().await.unwrap();
+
+    let tx = db.begin().await.unwrap();
+    assert_eq!(order::Entity::find().count(&tx).await.unwrap(), 1);
+    let beside =
+        tokio::spawn(async move { Order { id: 3, total: 1, events: Default::default() }.insert(&other).await });
+    tx.scope(async { Order::place(2).insert(&tx).await }).await.unwrap();
+    tx.commit().await.unwrap();
+    beside.await.unwrap().expect("it had to wait");
+    assert_eq!(orders(database).await, [1, 2, 3]);
+    assert_eq!(database.schemas().await, ["order.placed"]);
 }
 
 async fn the_outer_connection_inside_its_scope_is_outside_of_the_transaction(database: &TestDatabase) {

@@ -68,6 +68,32 @@ fn a_repeated_id_is_written_once_and_another_event_with_it_refused() {
 }
 
 #[test]
+fn what_is_said_beside_the_payload_reaches_the_envelope() {
+    let occurred_at = "2020-02-29T12:00:00.123456Z".parse().unwrap();
+    let (unit_of_work, root) = UnitOfWork::open();
+    let service = Metadata { source: Some("shop".into()), ..Metadata::default() };
+    let mut counter = Counter::new(1);
+    let raise_both = || {
+        counter.raise(Announced {});
+        counter.raise_with(Announced {}, |metadata| {
+            metadata.topic = Some("elsewhere".into());
+            metadata.routing_key = Some("eu.west".into());
+            metadata.occurred_at = Some(occurred_at);
+        });
+        counter.count(1);
+    };
+    service.scope_sync(|| unit_of_work.scope_sync(raise_both));
+    let flush = unit_of_work.flush(root, &Sharding::default()).unwrap();
+    let [declared, said, plain] = [0, 1, 2].map(|nth: usize| &flush.entries[nth].envelope);
+    let topics = [declared, said, plain].map(|envelope| envelope.topic.as_deref());
+    assert_eq!(topics, [Some("announcements"), Some("elsewhere"), None]);
+    assert_eq!((declared.routing_key.as_deref(), said.routing_key.as_deref()), (None, Some("eu.west")));
+    assert!(declared.occurred_at > occurred_at, "it happened when it was raised");
+    assert_eq!(said.occurred_at, occurred_at);
+    assert_eq!(said.headers().unwrap().source.as_deref(), Some("shop"));
+}
+
+#[test]
 fn bytes_without_a_type_are_ordered_by_their_key() {
     let (unit_of_work, root) = UnitOfWork::open();
     unit_of_work.enqueue(root, "audit", "order-1", Bytes::from_static(b"\x00")).unwrap();
