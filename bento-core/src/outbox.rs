@@ -66,7 +66,7 @@ pub struct OutboxEntry {
     /// Where it belongs.
     pub shard: ShardId,
     /// Whether the event may be known already: the caller chose its id, or an earlier flush of it had no clear outcome.
-    pub id_supplied: bool,
+    pub may_be_known: bool,
     /// The event.
     pub envelope: Envelope,
 }

@@ -71,13 +71,13 @@ impl OutboxWriter {
         dialect.check(&entries)?;
         let values = |rows| self.insert_sql(dialect, rows);
         // To look for a known id costs PostgreSQL a sixth of the whole INSERT: it inserts each row tentatively.
-        let any_supplied = entries.iter().any(|entry| entry.id_supplied);
+        let any_may_be_known = entries.iter().any(|entry| entry.may_be_known);
         let mut known = HashSet::new();
-        if any_supplied {
+        if any_may_be_known {
             known = known::leave_out(tx, dialect, &self.tables, &mut entries).await?;
         }
         for chunk in Chunks::new(entries, dialect.insert_limits()) {
-            if any_supplied {
+            if any_may_be_known {
                 known.extend(known::insert_unless_there(tx, dialect, &self.tables, chunk, &values).await?);
             } else {
                 let statement = dialect.insert(&self.tables, chunk, "", &values);

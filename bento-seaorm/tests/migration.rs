@@ -144,7 +144,7 @@ fn entry(aggregate_id: &str, payload: &'static str) -> OutboxEntry {
     let mut envelope = Envelope::new("thing.happened", 1, chrono::Utc::now(), payload);
     envelope.aggregate_type = "thing".into();
     envelope.aggregate_id = aggregate_id.to_owned();
-    OutboxEntry { shard: 0, id_supplied: false, envelope }
+    OutboxEntry { shard: 0, may_be_known: false, envelope }
 }
 
 async fn write(db: &DatabaseConnection, entries: Vec<OutboxEntry>) {

@@ -140,9 +140,9 @@ impl<'a> Serialiser<'a> {
             self.repeats.insert(event.ordinal);
             return Ok(());
         }
-        let id_supplied = is_chosen || event.offered;
+        let may_be_known = is_chosen || event.offered;
         let shard = self.sharding.shard(&envelope);
-        self.entries.push((event.ordinal, OutboxEntry { shard, id_supplied, envelope }));
+        self.entries.push((event.ordinal, OutboxEntry { shard, may_be_known, envelope }));
         Ok(())
     }
 

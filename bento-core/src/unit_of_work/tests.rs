@@ -417,12 +417,12 @@ fn what_a_flush_had_before_may_be_known_and_what_none_had_may_not() {
     unit_of_work.collect(frame, &mut collected.events).unwrap();
     unit_of_work.scope_sync(|| raise_number(2));
     let offered = unit_of_work.flush(frame, &Sharding::default()).unwrap();
-    assert!(offered.entries.iter().all(|entry| !entry.id_supplied));
+    assert!(offered.entries.iter().all(|entry| !entry.may_be_known));
     drop(offered);
 
     unit_of_work.scope_sync(|| raise_number(3));
     let again = unit_of_work.flush(frame, &Sharding::default()).unwrap();
-    let may_be_known: Vec<_> = again.entries.iter().map(|entry| entry.id_supplied).collect();
+    let may_be_known: Vec<_> = again.entries.iter().map(|entry| entry.may_be_known).collect();
     assert_eq!(may_be_known, [true, true, false]);
     drop(again);
 
@@ -430,7 +430,7 @@ fn what_a_flush_had_before_may_be_known_and_what_none_had_may_not() {
     let (unit_of_work, frame) = UnitOfWork::open();
     unit_of_work.collect(frame, &mut collected.events).unwrap();
     let retried = unit_of_work.flush(frame, &Sharding::default()).unwrap();
-    assert!(retried.entries[0].id_supplied, "the first commit may have been done after all");
+    assert!(retried.entries[0].may_be_known, "the first commit may have been done after all");
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub(super) async fn leave_out(
     entries: &mut Vec<OutboxEntry>,
 ) -> Result<HashSet<EventId>, Error> {
     let supplied: Vec<_> =
-        entries.iter().filter(|entry| entry.id_supplied).map(|entry| *entry.envelope.event_id.as_uuid()).collect();
+        entries.iter().filter(|entry| entry.may_be_known).map(|entry| *entry.envelope.event_id.as_uuid()).collect();
     let mut known = HashSet::new();
     for ids in supplied.chunks(IDS_PER_STATEMENT) {
         known.extend(known_among(tx, dialect, tables, ids).await?);

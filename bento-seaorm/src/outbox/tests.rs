@@ -22,7 +22,7 @@ fn entry(nth: usize) -> OutboxEntry {
     envelope.sequence = (nth.is_multiple_of(2)).then_some(nth as i64);
     envelope.tenant_id = (nth.is_multiple_of(3)).then(|| "acme".to_owned());
     envelope.headers = if nth.is_multiple_of(2) { "{\"actor\":\"me\"}".into() } else { "".into() };
-    OutboxEntry { shard: (nth % 4) as i32, id_supplied: false, envelope }
+    OutboxEntry { shard: (nth % 4) as i32, may_be_known: false, envelope }
 }
 
 fn entries(count: usize) -> Vec<OutboxEntry> {
@@ -78,7 +78,7 @@ async fn a_hundred_thousand_events_fit_into_one_transaction() {
 async fn a_supplied_id_is_written_once_while_it_is_pending_held_or_dead() {
     on_every_back_end(async |db| {
         let mut batch = entries(4);
-        batch.iter_mut().for_each(|entry| entry.id_supplied = true);
+        batch.iter_mut().for_each(|entry| entry.may_be_known = true);
         write(&db, batch[..3].to_vec()).await.unwrap();
         move_one(&db, "bento_outbox_held", "attempts", "0", 1).await;
         move_one(&db, "bento_dead_letter", "attempts, error_message, cause, parks, failed_at", DEAD, 2).await;
@@ -110,7 +110,7 @@ async fn writing_again_what_an_unclear_statement_wrote_changes_nothing() {
         for count in [2, 50] {
             let mut batch = entries(count);
             write(&db, batch.clone()).await.unwrap();
-            batch.iter_mut().for_each(|entry| entry.id_supplied = true);
+            batch.iter_mut().for_each(|entry| entry.may_be_known = true);
             write(&db, batch).await.unwrap();
             db.execute_unprepared("DELETE FROM bento_outbox WHERE schema_version <> 3").await.unwrap();
         }

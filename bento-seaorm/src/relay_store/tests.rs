@@ -26,7 +26,7 @@ fn entry() -> OutboxEntry {
     let mut envelope = Envelope::new("thing.happened", 1, Utc::now(), "{}");
     envelope.aggregate_type = "thing".into();
     envelope.aggregate_id = "1".to_owned();
-    OutboxEntry { shard: 0, id_supplied: false, envelope }
+    OutboxEntry { shard: 0, may_be_known: false, envelope }
 }
 
 async fn write(db: &DatabaseConnection, count: usize) -> DatabaseTransaction {

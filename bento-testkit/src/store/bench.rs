@@ -33,7 +33,7 @@ pub fn event(aggregate_id: &str, number: u32) -> OutboxEntry {
     let mut envelope = Envelope::new("thing.happened", 1, Utc::now().trunc_subsecs(6), number.to_string());
     envelope.aggregate_type = "thing".into();
     envelope.aggregate_id = aggregate_id.to_owned();
-    OutboxEntry { shard: 0, id_supplied: false, envelope }
+    OutboxEntry { shard: 0, may_be_known: false, envelope }
 }
 
 /// An event that belongs to no aggregate, in shard 0.

@@ -139,7 +139,7 @@ pub async fn an_envelope_comes_back_whole<H: StoreHarness>(harness: &H) {
     full.headers = r#"{"correlation_id":"c-1"}"#.into();
     let bare = unordered_event(1).envelope;
     for envelope in [full, bare] {
-        harness.append(vec![OutboxEntry { shard: 0, id_supplied: false, envelope: envelope.clone() }]).await;
+        harness.append(vec![OutboxEntry { shard: 0, may_be_known: false, envelope: envelope.clone() }]).await;
         let row = bench.next().await.fresh.remove(0);
         assert_eq!(*row.envelope, envelope);
         let held = bench.settle(vec![failed(&row, Duration::ZERO)]).await.held.remove(0);
@@ -156,7 +156,7 @@ pub async fn a_known_event_id_is_not_written_again<H: StoreHarness>(harness: &H)
     bench.settle(vec![failed(&rows[1], LONG), buried(&rows[2], true)]).await;
     for row in &rows {
         let mut again = event("d", 9);
-        (again.id_supplied, again.envelope.event_id) = (true, row.envelope.event_id);
+        (again.may_be_known, again.envelope.event_id) = (true, row.envelope.event_id);
         harness.append(vec![again, event("e", 10)]).await;
     }
     assert_eq!(numbers(&bench.next().await.fresh), [1, 10, 10, 10], "what comes with it is written");

@@ -59,7 +59,7 @@ impl Scene {
     pub(crate) fn commit_event(&self, envelope: Envelope) -> Envelope {
         let shard = self.sharding.shard(&envelope);
         self.ledger.committed(&envelope);
-        self.store.append([OutboxEntry { shard, id_supplied: false, envelope: envelope.clone() }]);
+        self.store.append([OutboxEntry { shard, may_be_known: false, envelope: envelope.clone() }]);
         self.wake.wake(&[shard]);
         envelope
     }

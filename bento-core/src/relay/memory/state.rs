@@ -33,7 +33,7 @@ impl State {
     }
 
     pub(super) fn insert(&mut self, position: i64, entry: OutboxEntry) {
-        if !(entry.id_supplied && self.knows(entry.envelope.event_id)) {
+        if !(entry.may_be_known && self.knows(entry.envelope.event_id)) {
             self.shards.entry(entry.shard).or_default().fresh.insert(position, Arc::new(entry.envelope));
         }
     }

@@ -143,7 +143,7 @@ impl World {
         let place = self.last.entry(stream).or_default();
         *place += 1;
         self.committed.insert(envelope.event_id, (stream, *place));
-        OutboxEntry { shard: 0, id_supplied: false, envelope }
+        OutboxEntry { shard: 0, may_be_known: false, envelope }
     }
 
     fn claim(&mut self, relay: usize) {
