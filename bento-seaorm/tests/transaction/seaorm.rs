@@ -283,11 +283,12 @@ async fn sqlite_fails_at_once_to_write_what_a_deferred_transaction_read_before_a
 
     let tx = db.begin().await.unwrap();
     assert_eq!(order::Entity::find().count(&tx).await.unwrap(), 1);
-    let beside =
-        tokio::spawn(async move { Order { id: 3, total: 1, events: Default::default() }.insert(&other).await });
+    other.execute_unprepared("PRAGMA busy_timeout = 0").await.unwrap();
+    let beside = Order { id: 3, total: 1, events: Default::default() };
+    beside.insert(&other).await.expect_err("it would have to wait");
     tx.scope(async { Order::place(2).insert(&tx).await }).await.unwrap();
     tx.commit().await.unwrap();
-    beside.await.unwrap().expect("it had to wait");
+    beside.insert(&other).await.unwrap();
     assert_eq!(orders(database).await, [1, 2, 3]);
     assert_eq!(database.schemas().await, ["order.placed"]);
 }
