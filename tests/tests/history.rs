@@ -6,7 +6,8 @@
 //! The same run feeds three readers that are known to be wrong, and one mistake of a writer. The run is valid only if each of
 //! them fails in it: a history too tame to break them proves nothing about the right one.
 //!
-//! `BENTO_HISTORY_EVENTS` sets how many events are written; 50,000 unless set.
+//! `BENTO_HISTORY_EVENTS` sets how many events are written; 50,000 unless set. The counts are printed, and written to
+//! `history-<back end>.txt` in cargo's directory for tests, because libtest shows nothing of a test that passes.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -29,6 +30,7 @@ mod writers;
 #[path = "history/wrong_readers.rs"]
 mod wrong_readers;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,11 +66,19 @@ async fn run(database: &TestDatabase) {
     relays.stop().await;
     let wrong = wrong.finish().await;
 
-    let verdict = verdict::Verdict::read(&database.db, &[killed, paused]).await;
-    println!("{verdict}\n{wrong}");
+    let verdict = verdict::Verdict::read(&database.db, writing.rolled_back(), &[killed, paused]).await;
+    tell(database, &format!("{verdict}\n{wrong}\n"));
     verdict.assert_promise();
+    verdict.assert_some_were_rolled_back();
     verdict.assert_early_flush_reorders();
     wrong.assert_they_fail();
+}
+
+fn tell(database: &TestDatabase, counts: &str) {
+    let back_end = if database.is(DbBackend::Postgres) { "postgres" } else { "mysql" };
+    print!("{counts}");
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("history-{back_end}.txt"));
+    std::fs::write(file, counts).expect("cargo's directory for tests can be written");
 }
 
 mod postgres {

@@ -10,8 +10,10 @@ use crate::Result;
 use crate::databases::{self, BackEnd, Probe, Server};
 use crate::workspace::{build_programs, cargo, program};
 
+use self::histories::Histories;
 use self::report::Report;
 
+mod histories;
 mod report;
 
 /// What the command line asks for.
@@ -41,9 +43,11 @@ pub(crate) fn run(arguments: &[String]) -> Result {
             None => println!("{}: a file or memory of each test", back_end.name()),
         }
     }
+    let histories = Histories::begin()?;
     let mut report = Report::new(chosen.iter().map(|chosen| chosen.back_end));
     let status = stream(&mut test_command(&request, &chosen), &mut report)?;
     println!("\n{report}");
+    histories.print()?;
     report.verdict(status.success(), request.filters.is_empty())
 }
 

@@ -45,12 +45,21 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     }
 }
 
+/// The directory that cargo builds into.
+pub(crate) fn target_directory() -> Result<PathBuf> {
+    let directory = metadata()?["target_directory"].as_str().map(PathBuf::from);
+    directory.ok_or_else(|| "cargo metadata names no target directory".into())
+}
+
 /// The members of the workspace, by name.
 pub(crate) fn packages() -> Result<Vec<Package>> {
-    let metadata: Value =
-        serde_json::from_str(&output(cargo().args(["metadata", "--no-deps", "--format-version=1"]))?)?;
+    let metadata = metadata()?;
     let packages = metadata["packages"].as_array().ok_or("cargo metadata lists no packages")?;
     packages.iter().map(package).collect()
+}
+
+fn metadata() -> Result<Value> {
+    Ok(serde_json::from_str(&output(cargo().args(["metadata", "--no-deps", "--format-version=1"]))?)?)
 }
 
 fn package(metadata: &Value) -> Result<Package> {

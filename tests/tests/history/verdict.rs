@@ -13,6 +13,8 @@ pub struct Truth(HashMap<String, (i64, i64)>);
 /// What the broker saw, judged.
 pub struct Verdict {
     committed: usize,
+    /// Events of transactions and savepoints that were rolled back.
+    rolled_back: i64,
     deliveries: usize,
     lost: usize,
     phantom: usize,
@@ -50,7 +52,7 @@ pub fn out_of_order<'a>(truth: &Truth, tokens: impl Iterator<Item = &'a String>)
 }
 
 impl Verdict {
-    pub async fn read(database: &DatabaseConnection, takeovers: &[Takeover]) -> Self {
+    pub async fn read(database: &DatabaseConnection, rolled_back: i64, takeovers: &[Takeover]) -> Self {
         let truth = Truth::read(database).await;
         let log = rows(database, "SELECT token, relay, event_type FROM broker_log ORDER BY id").await;
         let mut first = Vec::new();
@@ -63,6 +65,7 @@ impl Verdict {
         }
         Self {
             committed: truth.0.len(),
+            rolled_back,
             deliveries: log.len(),
             lost: truth.0.keys().filter(|token| !relays.contains_key(*token)).count(),
             phantom: relays.keys().filter(|token| !truth.0.contains_key(*token)).count(),
@@ -92,6 +95,11 @@ impl Verdict {
         assert!(self.duplicates.len() <= in_flight, "{} duplicates of {in_flight} in flight", self.duplicates.len());
     }
 
+    /// Without them `phantom` would say nothing.
+    pub fn assert_some_were_rolled_back(&self) {
+        assert!(self.rolled_back > 0, "nothing was rolled back: the history is too tame");
+    }
+
     pub fn assert_early_flush_reorders(&self) {
         assert!(self.early_out_of_order > 0, "flush before lock kept the order: the history is too tame");
     }
@@ -99,7 +107,8 @@ impl Verdict {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "committed {}, deliveries {}", self.committed, self.deliveries)?;
+        let Self { committed, rolled_back, deliveries, .. } = self;
+        writeln!(f, "committed {committed}, rolled back {rolled_back}, deliveries {deliveries}")?;
         writeln!(f, "lost {}, phantom {}, out of order {}", self.lost, self.phantom, self.out_of_order)?;
         for takeover in &self.takeovers {
             writeln!(f, "takeover: {takeover}")?;

@@ -21,6 +21,7 @@ pub struct Writing {
     /// How many events are to be committed.
     target: i64,
     committed: watch::Sender<i64>,
+    /// Events of transactions and savepoints that were rolled back.
     rolled_back: AtomicI64,
     tokens: AtomicU64,
 }
@@ -51,6 +52,11 @@ impl Writing {
     /// Whether all events are committed.
     pub fn is_done(&self) -> bool {
         *self.committed.borrow() >= self.target
+    }
+
+    /// How many events were raised in transactions and savepoints that were rolled back.
+    pub fn rolled_back(&self) -> i64 {
+        self.rolled_back.load(Ordering::Relaxed)
     }
 
     async fn write_until_done(&self) {
@@ -90,6 +96,7 @@ impl Writing {
             savepoint.commit().await.map_err(DbErr::from)?;
             Ok(events)
         } else {
+            self.rolled_back.fetch_add(events, Ordering::Relaxed);
             savepoint.rollback().await.map_err(DbErr::from)?;
             Ok(0)
         }
