@@ -17,6 +17,9 @@ mod docker;
 mod mysql;
 mod postgres;
 mod private;
+mod scratch;
+
+pub(crate) use self::scratch::Scratch;
 
 const START_PATIENCE: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(200);
@@ -84,7 +87,7 @@ impl fmt::Display for Server {
     }
 }
 
-/// The program that logs in and asks for the version.
+/// The program that logs in and asks for the version, or runs a statement.
 #[derive(Debug)]
 pub(crate) struct Probe<'a> {
     pub(crate) program: &'a Path,
@@ -96,6 +99,10 @@ impl Probe<'_> {
         let version = output(Command::new(self.program).arg(url))?;
         let short = version.split(" on ").next().unwrap_or_default();
         Ok(short.trim().to_owned())
+    }
+
+    fn execute(&self, url: &str, statement: &str) -> Result {
+        output(Command::new(self.program).args([url, statement])).map(drop)
     }
 }
 

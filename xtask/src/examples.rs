@@ -1,5 +1,8 @@
 //! `cargo xtask examples`: runs each example and compares what it prints with its `expected_output.txt`.
 //!
+//! An example runs alone, as a user starts it, and then once more on every server that is found, with `DATABASE_URL` set to a
+//! database made for it. It has to print the same.
+//!
 //! What differs from run to run is written there as a placeholder, see [`pattern`]. `--bless` rewrites the file from
 //! what was printed, keeps every line that still matches, and puts placeholders for ids and times.
 
@@ -8,6 +11,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::Result;
+use crate::databases::{self, BackEnd, Probe, Scratch, Server};
 use crate::workspace::{Package, build_programs, output, packages, program, root};
 
 mod pattern;
@@ -17,21 +21,46 @@ pub(crate) fn run(arguments: &[String]) -> Result {
     let names: Vec<&String> = arguments.iter().filter(|argument| *argument != "--bless").collect();
     let examples = examples(&names)?;
     let programs = build_programs()?;
+    let probe = Probe { program: program(&programs, "xtask-probe")? };
+    let servers = servers(&probe)?;
     let mut differing = Vec::new();
     for example in &examples {
-        let printed = execute(program(&programs, &example.name)?, &example.name)?;
+        let program = program(&programs, &example.name)?;
         let file = example.directory.join("expected_output.txt");
+        let printed = execute(program, &example.name, None)?;
         if bless {
             let old = fs::read_to_string(&file).unwrap_or_default();
             fs::write(&file, pattern::blessed(&old, &printed))?;
             println!("{}: written", example.name);
-        } else if matches(&file, &printed)? {
-            println!("{}: as expected", example.name);
         } else {
-            differing.push(example.name.as_str());
+            judge(example.name.clone(), matches(&file, &printed)?, &mut differing);
+        }
+        for (back_end, server) in &servers {
+            let database = Scratch::create(&example.name, server, &probe)?;
+            let printed = execute(program, &example.name, Some(&database.url))?;
+            let name = format!("{} on {} ({server})", example.name, back_end.name());
+            judge(name, matches(&file, &printed)?, &mut differing);
         }
     }
     if differing.is_empty() { Ok(()) } else { Err(format!("printed something else: {}", differing.join(", ")).into()) }
+}
+
+fn judge(name: String, as_expected: bool, differing: &mut Vec<String>) {
+    if as_expected {
+        println!("{name}: as expected");
+    } else {
+        differing.push(name);
+    }
+}
+
+/// The servers that are found. Without one the examples run alone.
+fn servers(probe: &Probe<'_>) -> Result<Vec<(BackEnd, Server)>> {
+    let mut servers = Vec::new();
+    for back_end in BackEnd::ALL.into_iter().filter(|back_end| back_end.variable().is_some()) {
+        let found = databases::find(back_end, probe, false)?;
+        servers.extend(found.map(|server| (back_end, server)));
+    }
+    Ok(servers)
 }
 
 fn examples(names: &[&String]) -> Result<Vec<Package>> {
@@ -47,17 +76,14 @@ fn examples(names: &[&String]) -> Result<Vec<Package>> {
     Ok(examples)
 }
 
-/// Runs the example in an empty directory, as on a first run, with nothing of ours in its environment.
-fn execute(program: &Path, name: &str) -> Result<String> {
+/// Runs the example in an empty directory, as on a first run, with nothing of ours in its environment but the database.
+fn execute(program: &Path, name: &str, database: Option<&str>) -> Result<String> {
     let directory = std::env::temp_dir().join(format!("bento-xtask-{}-{name}", std::process::id()));
     fs::create_dir_all(&directory)?;
-    let printed = output(
-        Command::new(program)
-            .current_dir(&directory)
-            .env_remove("DATABASE_URL")
-            .env_remove("RUST_LOG")
-            .stdin(Stdio::null()),
-    );
+    let mut command = Command::new(program);
+    command.current_dir(&directory).env_remove("DATABASE_URL").env_remove("RUST_LOG").stdin(Stdio::null());
+    command.envs(database.map(|url| ("DATABASE_URL", url)));
+    let printed = output(&mut command);
     fs::remove_dir_all(&directory)?;
     printed
 }

@@ -24,7 +24,8 @@ usage: cargo xtask <command>
   test [--only sqlite,postgres,mysql] [-- filter…]
              run the tests on every back end that is found, and count them
   examples [--bless] [name…]
-             run the examples and compare what they print with expected_output.txt
+             run the examples, alone and on every server that is found, and compare
+             what they print with expected_output.txt
   features   check every cargo feature of every published crate alone, and none
   tidy       test the repository itself: module order, sizes, quotations, links
   wasm       build bento-core and bento-macros for wasm32, if the target is installed

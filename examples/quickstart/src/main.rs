@@ -50,7 +50,7 @@ async fn main() -> Result<()> {
     println!("5. in the end");
     println!("   {} order, {} events published", setup::orders(&database).await?, warehouse.count());
     println!("   {}", setup::outbox(&database).await?);
-    Ok(())
+    setup::close(database).await
 }
 
 async fn place(db: &OutboxConnection, id: &str, total: Decimal) -> Result<()> {

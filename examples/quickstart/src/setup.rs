@@ -2,6 +2,9 @@
 
 use std::env;
 use std::error::Error;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use bento_core::inspect::{Inspect, StatusCounts};
 use bento_core::outbox::Sharding;
@@ -17,10 +20,13 @@ use sea_orm::{
 
 use crate::order;
 
-/// Connects to `DATABASE_URL`, or to an SQLite file that is new in every run, and makes the tables.
+/// New in every run.
+static FILE: LazyLock<PathBuf> =
+    LazyLock::new(|| env::temp_dir().join(format!("bento-quickstart-{}.sqlite", EventId::new())));
+
+/// Connects to `DATABASE_URL`, or to the SQLite file, and makes the tables.
 pub async fn connect() -> Result<DatabaseConnection, Box<dyn Error>> {
-    let file = env::temp_dir().join(format!("bento-quickstart-{}.sqlite", EventId::new()));
-    let url = env::var("DATABASE_URL").unwrap_or_else(|_| format!("sqlite://{}?mode=rwc", file.display()));
+    let url = env::var("DATABASE_URL").unwrap_or_else(|_| format!("sqlite://{}?mode=rwc", FILE.display()));
     let mut options = ConnectOptions::new(url);
     options.sqlx_logging(false);
     let database = Database::connect(options).await?;
@@ -29,6 +35,15 @@ pub async fn connect() -> Result<DatabaseConnection, Box<dyn Error>> {
     database.execute(schema.create_table_from_entity(order::Entity).if_not_exists()).await?;
     order::Entity::delete_many().exec(&database).await?;
     Ok(database)
+}
+
+/// Closes the database, and removes the SQLite file.
+pub async fn close(database: DatabaseConnection) -> Result<(), Box<dyn Error>> {
+    database.close().await?;
+    if FILE.exists() {
+        fs::remove_file(&*FILE)?;
+    }
+    Ok(())
 }
 
 /// What the outbox holds: `SELECT status, count(*) FROM bento_outbox_status GROUP BY status`, as an API.
