@@ -10,6 +10,7 @@ use crate::Result;
 use crate::workspace::{output, root};
 
 mod links;
+mod messages;
 mod modules;
 mod quotations;
 mod rust_text;
@@ -26,11 +27,12 @@ struct Source {
 pub(crate) fn run() -> Result {
     let rust = sources_ending_in(".rs")?;
     let markdown = sources_ending_in(".md")?;
-    let checks: [(&str, Vec<String>); 4] = [
+    let checks: [(&str, Vec<String>); 5] = [
         ("module order", modules::faults(&rust)),
         ("sources", sources::faults(&rust)),
         ("quotations", quotations::faults(&markdown)),
         ("links", links::faults(&markdown)),
+        ("compile errors in the README", messages::faults(&markdown, &sources_ending_in(".stderr")?)?),
     ];
     let mut count = 0;
     for (name, faults) in &checks {

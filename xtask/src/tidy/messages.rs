@@ -1,0 +1,117 @@
+//! The messages in the README's table of what does not compile are what a build says.
+//!
+//! Each of them stands in the expected output of a test of compile errors, or, if only the linker says it, its symbol in the
+//! test that links. Where the table joins a diagnostic with its label or its help by `: `, or leaves something out with `…`, the
+//! parts stand in one output.
+
+use std::fs;
+
+use super::Source;
+use crate::Result;
+use crate::workspace::root;
+
+const README: &str = "README.md";
+const HEADING: &str = "## What does not compile";
+const DECLARATIONS: &str = "bento-core/tests/declarations.rs";
+/// What only the linker says; its own words differ from linker to linker.
+const SYMBOL: &str = "bento__event__";
+
+pub(super) fn faults(markdown: &[Source], expected: &[Source]) -> Result<Vec<String>> {
+    let declarations = fs::read_to_string(root().join(DECLARATIONS))?;
+    let readme = markdown.iter().find(|source| source.path == README).ok_or("there is no README.md")?;
+    Ok(faults_of(&readme.text, expected, &declarations))
+}
+
+fn faults_of(readme: &str, expected: &[Source], declarations: &str) -> Vec<String> {
+    let expected: Vec<String> = expected.iter().map(|source| normal(&source.text)).collect();
+    let messages = messages(readme);
+    let mut faults = Vec::new();
+    if messages.is_empty() {
+        faults.push(format!("{README}: `{HEADING}` has no table with messages"));
+    }
+    for (line, message) in messages {
+        let is_said = match symbol(&message) {
+            Some(symbol) => declarations.contains(symbol),
+            None => expected.iter().any(|text| stands_in(text, &message)),
+        };
+        if !is_said {
+            faults.push(format!("{README}:{line}: no test expects the message `{message}`"));
+        }
+    }
+    faults
+}
+
+/// The code in the second column of the table, with its line.
+fn messages(readme: &str) -> Vec<(usize, String)> {
+    let section = readme.lines().enumerate().skip_while(|(_, line)| *line != HEADING).skip(1);
+    let rows = section.take_while(|(_, line)| !line.starts_with("## ")).filter(|(_, line)| line.starts_with('|'));
+    // The first two are the head of the table and the line below it.
+    rows.skip(2).map(|(index, line)| (index + 1, code(cell(line)).unwrap_or_default())).collect()
+}
+
+fn cell(row: &str) -> &str {
+    row.trim_matches('|').split_once(" | ").map_or("", |(_, second)| second).trim()
+}
+
+/// The first code span of a text: as many backticks as open it close it.
+fn code(text: &str) -> Option<String> {
+    let ticks = text.len() - text.trim_start_matches('`').len();
+    let (code, _) = text.get(ticks..)?.split_once(&"`".repeat(ticks.max(1)))?;
+    (ticks > 0).then(|| normal(code))
+}
+
+fn symbol(message: &str) -> Option<&str> {
+    let from = message.find(SYMBOL)?;
+    message[from..].split('`').next()
+}
+
+/// Whether the text has the message, whole or in its parts.
+fn stands_in(text: &str, message: &str) -> bool {
+    if message.is_empty() {
+        return false;
+    }
+    let in_two = |joint: &str| {
+        let mut splits = message.match_indices(joint);
+        splits.any(|(at, _)| text.contains(&message[..at]) && stands_in(text, message[at + joint.len()..].trim()))
+    };
+    text.contains(message) || in_two(": ") || in_two("…")
+}
+
+fn normal(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXPECTED: &str =
+        "error: `A` cannot be raised\n  | ^ not an event\n  = note: the keys are `a`, `b`, `c`; did\n   you mean `a`?";
+
+    fn judged(message: &str) -> bool {
+        let readme = format!("{HEADING}\n\n| mistake | message |\n|---|---|\n| one | {message} |\n\n## Next\n");
+        let expected = [Source { path: "a.stderr".to_owned(), text: EXPECTED.to_owned() }];
+        faults_of(&readme, &expected, "const SYMBOL: &str = \"bento__event__a\";").is_empty()
+    }
+
+    #[test]
+    fn a_message_stands_in_an_output_whole_or_in_the_parts_that_the_table_joins() {
+        assert!(judged("`` `A` cannot be raised``"));
+        assert!(judged("``  `A` cannot be raised: not an event ``"));
+        assert!(judged("`` the keys are `a`, …; did you mean `a`?``"));
+        assert!(!judged("`` `B` cannot be raised``"));
+        assert!(!judged("`` `A` cannot be raised: not an aggregate``"));
+        assert!(!judged("no code"));
+    }
+
+    #[test]
+    fn a_message_of_the_linker_is_looked_up_by_its_symbol() {
+        assert!(judged("`` duplicate symbol: bento__event__a ``"));
+        assert!(!judged("`` duplicate symbol: bento__event__b ``"));
+    }
+
+    #[test]
+    fn a_readme_without_the_table_is_a_fault() {
+        assert_eq!(faults_of("# Bento\n", &[], "").len(), 1);
+    }
+}
