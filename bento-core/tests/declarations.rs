@@ -42,6 +42,16 @@ fn one_crate_with_an_event_twice_is_told_at_the_attribute() {
     assert!(message.contains("#[domain_event(schema = \"order.created\", version = 1)]"), "{message}");
 }
 
+/// With fat link-time optimisation rustc itself finds the symbol twice, and names one of the crates.
+#[test]
+fn two_crates_with_one_event_do_not_link_with_fat_link_time_optimisation() {
+    let output = cargo(&["build", "--profile", "fat", "--package", "twice-bin"]);
+    let message = text(&output);
+    assert!(!output.status.success(), "linked although two crates declare the event");
+    assert!(message.contains(SYMBOL), "{message}");
+    assert_built(&cargo(&["build", "--profile", "fat", "--package", "once-bin"]));
+}
+
 #[test]
 fn a_view_declared_consumes_links_beside_the_event_in_every_kind_of_library() {
     for package in ["once-bin", "once-cdylib", "once-dylib", "once-staticlib"] {
