@@ -208,3 +208,39 @@ impl Removal<'_> {
         Sql::new(self.dialect, text)
     }
 }
+
+#[cfg(all(test, feature = "postgres"))]
+mod tests {
+    use sea_orm::{DatabaseConnection, DbBackend, Statement};
+
+    use super::*;
+    use crate::dialect;
+    use crate::test_database::on_postgres;
+
+    const MANY: &str = "
+        INSERT INTO bento_dead_letter (shard, position, destination, event_id, event_type, schema_version, aggregate_type,
+            aggregate_id, occurred_at, payload, attempts, error_message, cause, parks, failed_at)
+        SELECT n % 64, n, 'default', gen_random_uuid(), 'thing.happened', 1, 'thing', n::text, now(), '', 5, '', 'permanent',
+            true, now() FROM generate_series(1, 20000) n";
+
+    async fn plan(db: &DatabaseConnection, query: &DeadLetterQuery) -> String {
+        let list = list_statement(dialect::of(DbBackend::Postgres).unwrap(), &Tables::default(), query).build();
+        let explain = format!("EXPLAIN {}", list.sql);
+        let explain = Statement::from_sql_and_values(DbBackend::Postgres, explain, list.values.unwrap());
+        let rows = db.query_all_raw(explain).await.unwrap();
+        rows.iter().map(|row| row.try_get_by_index::<String>(0).unwrap()).collect::<Vec<_>>().join("\n")
+    }
+
+    #[tokio::test]
+    async fn the_dead_letters_of_an_aggregate_are_found_by_an_index() {
+        on_postgres(async |db| {
+            db.execute_unprepared(MANY).await.unwrap();
+            db.execute_unprepared("ANALYZE bento_dead_letter").await.unwrap();
+            let mut query = DeadLetterQuery::default();
+            query.aggregate = Some(("thing".to_owned(), "17".to_owned()));
+            let plan = plan(&db, &query).await;
+            assert!(plan.contains("bento_dead_letter_aggregate") && !plan.contains("Seq Scan"), "{plan}");
+        })
+        .await;
+    }
+}

@@ -255,6 +255,7 @@ fn dead_letter(tables: &Tables) -> String {
     KEY {dead_letter}_event_type (event_type)
 ) {TABLE_OPTIONS}"
     )
+    KEY {held}_aggregate (aggregate_type, aggregate_id),
 }
 
 fn relay_tables(tables: &Tables) -> [String; 3] {
@@ -277,6 +278,7 @@ fn relay_tables(tables: &Tables) -> [String; 3] {
 ) {TABLE_OPTIONS}"
         ),
         format!(
+    KEY {dead_letter}_aggregate (aggregate_type, aggregate_id),
             "CREATE TABLE IF NOT EXISTS {meta} (
     id SMALLINT NOT NULL PRIMARY KEY,
     shards INT NOT NULL,

@@ -365,10 +365,12 @@ fn side_indexes(tables: &Tables) -> Vec<String> {
     statements.extend([
         index(held, "stream", "shard, destination, aggregate_type, aggregate_id, position"),
         index(held, "retry_after", "shard, retry_after"),
+        index(held, "aggregate", "aggregate_type, aggregate_id"),
         index(held, "event_id", "event_id"),
         index(held, "tenant_id", "tenant_id"),
         index(held, "event_type", "event_type"),
         index(dead_letter, "stream", "shard, destination, aggregate_type, aggregate_id, position"),
+        index(dead_letter, "aggregate", "aggregate_type, aggregate_id"),
         index(dead_letter, "failed_at", "failed_at, event_id"),
         index(dead_letter, "tenant_id", "tenant_id"),
         index(dead_letter, "event_type", "event_type"),

@@ -233,16 +233,18 @@ fn dead_letter(tables: &Tables) -> String {
     )
 }
 
-fn side_indexes(tables: &Tables) -> [String; 9] {
+fn side_indexes(tables: &Tables) -> [String; 11] {
     let index = |table: &str, name: &str, columns: &str| format!("CREATE INDEX {table}_{name} ON {table} ({columns})");
     let (held, dead_letter) = (tables.held(), tables.dead_letter());
     [
         index(held, "stream", "shard, destination, aggregate_type, aggregate_id, position"),
         index(held, "retry_after", "shard, retry_after"),
+        index(held, "aggregate", "aggregate_type, aggregate_id"),
         index(held, "event_id", "event_id"),
         index(held, "tenant_id", "tenant_id"),
         index(held, "event_type", "event_type"),
         index(dead_letter, "stream", "shard, destination, aggregate_type, aggregate_id, position"),
+        index(dead_letter, "aggregate", "aggregate_type, aggregate_id"),
         index(dead_letter, "failed_at", "failed_at, event_id"),
         index(dead_letter, "tenant_id", "tenant_id"),
         index(dead_letter, "event_type", "event_type"),
