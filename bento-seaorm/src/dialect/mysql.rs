@@ -2,11 +2,15 @@
 
 use bento_core::envelope::Envelope;
 use bento_core::outbox::OutboxEntry;
+use bento_core::telemetry::TARGET_RELAY;
 use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::sqlx::mysql::MySqlDatabaseError;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, IsolationLevel, Statement, TransactionOptions, Value};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, IsolationLevel, Statement, TransactionOptions,
+    Value,
+};
 
-use super::{Dialect, InsertLimits, NoValue, Renewal, Renewed, Renewing, Sql, row_values};
+use super::{Dialect, InsertLimits, NoValue, Renewal, Renewed, Renewing, Sql, Warning, row_values};
 use crate::error::Error;
 use crate::tables::Tables;
 
@@ -17,6 +21,8 @@ pub(super) struct MySql;
 const NO_SUCH_TABLE: u16 = 1146;
 /// `ER_LOCK_WAIT_TIMEOUT`, `ER_LOCK_DEADLOCK`, and MariaDB's `ER_CHECKREAD`: the row changed since it was read.
 const TRANSIENT: [u16; 3] = [1205, 1213, 1020];
+/// `innodb_flush_log_at_trx_commit`: a commit waits for the disk.
+const AT_EACH_COMMIT: i64 = 1;
 
 impl Dialect for MySql {
     fn backend(&self) -> DbBackend {
@@ -110,6 +116,15 @@ impl Dialect for MySql {
         TransactionOptions { isolation_level: Some(IsolationLevel::ReadCommitted), ..TransactionOptions::default() }
     }
 
+    fn warn_unless_durable<'a>(&'a self, db: &'a DatabaseConnection) -> Warning<'a> {
+        Box::pin(async move {
+            let asked = "SELECT CAST(@@innodb_flush_log_at_trx_commit AS SIGNED)";
+            let row = db.query_one_raw(Statement::from_string(DbBackend::MySql, asked)).await?;
+            warn_unless_flushed(row.map_or(Ok(AT_EACH_COMMIT), |row| row.try_get_by_index(0))?);
+            Ok(())
+        })
+    }
+
     /// The statement hands the revision back as the last insert id, which saves a round trip.
     fn renew<'a>(&'a self, tx: &'a DatabaseTransaction, renewal: Renewal<'a>) -> Renewing<'a> {
         Box::pin(async move {
@@ -154,6 +169,18 @@ impl Dialect for MySql {
 
     fn is_rolled_back(&self, error: &dyn DatabaseError) -> bool {
         error.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|error| ROLLED_BACK.contains(&error.number()))
+    }
+}
+
+/// The server's setting belongs to everybody, so that the relay says what it sees and changes nothing.
+fn warn_unless_flushed(at_commit: i64) {
+    if at_commit != AT_EACH_COMMIT {
+        tracing::warn!(
+            target: TARGET_RELAY,
+            innodb_flush_log_at_trx_commit = at_commit,
+            "the server does not flush its log at each commit: an event may be published and then be lost in a crash; set \
+             `innodb_flush_log_at_trx_commit = 1`"
+        );
     }
 }
 
@@ -228,6 +255,7 @@ fn held(tables: &Tables) -> String {
     PRIMARY KEY (shard, destination, position),
     KEY {held}_stream (shard, destination, aggregate_type, aggregate_id, position),
     KEY {held}_retry_after (shard, retry_after),
+    KEY {held}_aggregate (aggregate_type, aggregate_id),
     KEY {held}_event_id (event_id),
     KEY {held}_tenant_id (tenant_id),
     KEY {held}_event_type (event_type)
@@ -250,12 +278,12 @@ fn dead_letter(tables: &Tables) -> String {
     failed_at DATETIME(6) NOT NULL,
     PRIMARY KEY (event_id, destination),
     KEY {dead_letter}_stream (shard, destination, aggregate_type, aggregate_id, position),
+    KEY {dead_letter}_aggregate (aggregate_type, aggregate_id),
     KEY {dead_letter}_failed_at (failed_at, event_id),
     KEY {dead_letter}_tenant_id (tenant_id),
     KEY {dead_letter}_event_type (event_type)
 ) {TABLE_OPTIONS}"
     )
-    KEY {held}_aggregate (aggregate_type, aggregate_id),
 }
 
 fn relay_tables(tables: &Tables) -> [String; 3] {
@@ -278,7 +306,6 @@ fn relay_tables(tables: &Tables) -> [String; 3] {
 ) {TABLE_OPTIONS}"
         ),
         format!(
-    KEY {dead_letter}_aggregate (aggregate_type, aggregate_id),
             "CREATE TABLE IF NOT EXISTS {meta} (
     id SMALLINT NOT NULL PRIMARY KEY,
     shards INT NOT NULL,
@@ -304,4 +331,36 @@ fn status_view(tables: &Tables) -> String {
         as_json("payload"),
     );
     super::status_view(tables, &columns, &NoValue { text: "NULL", number: "0", time: "NULL" })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+    use super::*;
+
+    /// Counts what is logged.
+    struct Lines(Arc<AtomicUsize>);
+
+    impl<S: tracing::Subscriber> Layer<S> for Lines {
+        fn on_event(&self, _: &tracing::Event<'_>, _: Context<'_, S>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_log_that_is_not_flushed_at_each_commit_is_warned_of() {
+        let lines = Arc::<AtomicUsize>::default();
+        let subscriber = tracing_subscriber::registry().with(Lines(Arc::clone(&lines)));
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let counted = [1, 0, 2].map(|setting| {
+            let before = lines.load(Ordering::Relaxed);
+            warn_unless_flushed(setting);
+            lines.load(Ordering::Relaxed) - before
+        });
+        assert_eq!(counted, [0, 1, 1]);
+    }
 }

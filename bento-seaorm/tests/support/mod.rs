@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unused_macros, unused_imports, unreachable_pub, reason = "each test program uses a part of it")]
 
+pub mod log;
+
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt as _;
