@@ -23,7 +23,7 @@ use crate::id::EventId;
 #[non_exhaustive]
 pub struct Metadata {
     /// The event's identity, if the caller sets it; a repeated id is written once.
-    /// Recognised while the first one is pending, held back, a dead letter, or kept as published.
+    /// Recognised while the first one is pending, held back or a dead letter. Once it is published nothing of it is kept.
     /// Belongs to one event: set it in `raise_with`, a scope does not hand it on.
     pub event_id: Option<EventId>,
     /// When it happened, if not at the moment it is raised.
