@@ -20,6 +20,7 @@
 //! 3. After the local deadline of a lease nothing more is sent in its name, and a lost lease settles nothing.
 //! 4. A failing event holds back its own aggregate only.
 //! 5. A store that is away is waited for; a call whose outcome is unknown is repeated.
+//!    Missing tables are waited for in the same way, with an error line that names the migration: a relay may start before it.
 //! 6. A publisher that panics, hangs or answers too little has failed for the moment, no more.
 //! 7. A broker that is away is left alone but for a trial now and then; its outage makes no dead letters of the backlog.
 //! 8. Stopping finishes what is in flight and releases the leases; what takes too long is left to be published again.

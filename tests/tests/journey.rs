@@ -4,6 +4,9 @@
 #[path = "../../bento-seaorm/tests/support/mod.rs"]
 mod support;
 
+#[path = "journey/obstacles.rs"]
+mod obstacles;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -36,7 +39,15 @@ struct ParcelDelivered {
     parcel: i64,
 }
 
-#[aggregate(events(ParcelSent, ParcelDelivered))]
+/// A parcel was weighed; what version 1 stored is not read any more.
+#[domain_event(schema = "parcel.weighed", version = 2, oldest = 2)]
+#[derive(Clone, Debug, PartialEq)]
+struct ParcelWeighed {
+    parcel: i64,
+    grams: u64,
+}
+
+#[aggregate(events(ParcelSent, ParcelDelivered, ParcelWeighed))]
 #[derive(Debug)]
 struct Parcel {
     id: i64,
@@ -154,6 +165,7 @@ async fn every_stored_version_is_published_as_it_is_and_decoded_or_named(databas
         ("parcel.sent", 9, r#"{"parcel":7,"from":"the future"}"#),
         ("parcel.lost", 1, r#"{"parcel":7}"#),
         ("parcel.sent", 3, r#"{"parcel":"seven"}"#),
+        ("parcel.weighed", 1, r#"{"parcel":7,"pounds":2}"#),
     ];
     write_raw(&journey, &stored).await;
     journey.publish_all().await;
@@ -166,6 +178,8 @@ async fn every_stored_version_is_published_as_it_is_and_decoded_or_named(databas
     assert!(matches!(decode(2), Err(DecodeError::NewerVersion { .. })));
     assert!(matches!(published[3].envelope.decode_any(), Err(DecodeError::UnknownSchema { .. })));
     assert!(matches!(decode(4), Err(DecodeError::Malformed { .. })));
+    let weighed = published[5].envelope.decode::<ParcelWeighed>();
+    assert!(matches!(weighed, Err(DecodeError::Retired { .. })), "{weighed:?}");
 }
 
 const COLUMNS: [&str; 9] = [

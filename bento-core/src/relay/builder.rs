@@ -130,7 +130,8 @@ impl<S: RelayStore, P: Publisher> RelayBuilder<S, P> {
 
     /// Starts the relay on the current tokio runtime.
     ///
-    /// It first waits for the store if that is away; what it can never get over ends it, see [`RelayHandle::join`].
+    /// It first waits for the store if that is away, and for its tables if they are missing, with an error line for each try; what it
+    /// can never get over ends it, see [`RelayHandle::join`].
     ///
     /// # Errors
     /// [`StartError`]: settings out of range, or no runtime.

@@ -310,7 +310,7 @@ pub enum StoreError {
         /// What the driver said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A table is missing.
+    /// A table is missing. A running relay waits for it: a migration may come after it.
     #[error(
         "table `{table}` is missing; run `bento_seaorm::migrate(&db)` or add `bento_seaorm::migration::migrations()` to your migrator"
     )]
@@ -332,7 +332,7 @@ pub enum StoreError {
         /// What this process was told.
         configured: Sharding,
     },
-    /// A row holds what this version cannot read.
+    /// A row holds what this version cannot read. Its shard stands still, and nothing is lost, until somebody mends the row.
     #[error("a stored row cannot be read: {reason}")]
     Corrupt {
         /// What is wrong with it.

@@ -7,7 +7,7 @@ use bento_core::outbox::ShardId;
 use bento_core::relay::store::{Advance, Advanced, Lease, OutboxRow, Settlement, StoreError};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
-use super::errors::{StoreFailure, Tries, store_error};
+use super::errors::{StoreFailure, Tries, store_error, unreadable};
 use super::memory::{HeldRows, Remembered};
 use super::{OutboxStore, held, settle};
 use crate::dialect::{Dialect, Renewal, Sql};
@@ -108,7 +108,10 @@ impl<'a> Call<'a> {
             .iter()
             .map(|row| {
                 let position = row.try_get_by_index(0)?;
-                Ok(OutboxRow { position, envelope: Arc::new(envelope_at(row, 1)?) })
+                let envelope = envelope_at(row, 1);
+                let envelope = envelope
+                    .map_err(|error| unreadable(self.tables.outbox(), self.advance.lease.shard, position, error))?;
+                Ok(OutboxRow { position, envelope: Arc::new(envelope) })
             })
             .collect::<Result<Vec<_>, StoreFailure>>()?;
         self.remembered.scan.read(fresh.iter().map(|row| row.position), limit);

@@ -1,5 +1,6 @@
 //! What a relay is told when the database says no.
 
+use bento_core::outbox::ShardId;
 use bento_core::relay::store::StoreError;
 use sea_orm::{DbBackend, DbErr, RuntimeErr, SqlxError};
 
@@ -21,6 +22,12 @@ pub(crate) fn store_error(backend: DbBackend, error: DbErr) -> StoreError {
         }
         error => StoreError::unavailable(error),
     }
+}
+
+/// Says which row it is that cannot be read, so that an operator finds it.
+pub(crate) fn unreadable(table: &str, shard: ShardId, position: i64, error: DbErr) -> StoreFailure {
+    let reason = format!("`{table}`, shard {shard}, position {position}");
+    StoreError::Corrupt { reason, source: Some(error.into()) }.into()
 }
 
 /// Whether a transaction that failed is worth another try: the database may have given it up for another one's sake, for a

@@ -11,6 +11,7 @@ use bento_core::outbox::ShardId;
 use bento_core::relay::store::{HeldRow, OutboxRow, StreamKey};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, QueryResult};
 
+use super::errors::{StoreFailure, unreadable};
 use crate::dialect::{Dialect, Sql};
 use crate::entity::{envelope_at, written_columns};
 use crate::tables::Tables;
@@ -52,7 +53,7 @@ pub(super) async fn due(
     tables: &Tables,
     shard: ShardId,
     limit: usize,
-) -> Result<Vec<HeldRow>, DbErr> {
+) -> Result<Vec<HeldRow>, StoreFailure> {
     let mut due = Vec::new();
     if limit == 0 {
         return Ok(due);
@@ -103,7 +104,7 @@ async fn with_followers(
     shard: ShardId,
     heads: &[Head],
     limit: usize,
-) -> Result<Vec<HeldRow>, DbErr> {
+) -> Result<Vec<HeldRow>, StoreFailure> {
     let mut sql = Sql::new(dialect, "SELECT * FROM (");
     for (nth, head) in heads.iter().enumerate() {
         sql = sql
@@ -122,7 +123,7 @@ async fn with_followers(
     }
     let sql = sql.push(") AS held ORDER BY nth, position LIMIT ").bind(i64::try_from(limit).unwrap_or(i64::MAX));
     let rows = tx.query_all_raw(sql.build()).await?;
-    rows.iter().map(held_row).collect()
+    rows.iter().map(|row| held_row(row, tables, shard)).collect()
 }
 
 fn of_stream(sql: Sql, destination: &str, aggregate_type: &str, aggregate_id: &str) -> Sql {
@@ -134,11 +135,13 @@ fn of_stream(sql: Sql, destination: &str, aggregate_type: &str, aggregate_id: &s
         .bind(aggregate_id)
 }
 
-fn held_row(row: &QueryResult) -> Result<HeldRow, DbErr> {
+fn held_row(row: &QueryResult, tables: &Tables, shard: ShardId) -> Result<HeldRow, StoreFailure> {
+    let position = row.try_get_by_index(3)?;
+    let envelope = envelope_at(row, 4).map_err(|error| unreadable(tables.held(), shard, position, error))?;
     Ok(HeldRow {
         destination: row.try_get_by_index::<String>(1)?.into(),
         attempts: row.try_get_by_index::<i32>(2)?.cast_unsigned(),
-        row: OutboxRow { position: row.try_get_by_index(3)?, envelope: Arc::new(envelope_at(row, 4)?) },
+        row: OutboxRow { position, envelope: Arc::new(envelope) },
     })
 }
 
