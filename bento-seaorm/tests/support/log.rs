@@ -1,9 +1,13 @@
 //! What is logged, as lines of text.
 
 use std::io;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tracing_subscriber::fmt::MakeWriter;
+
+/// A line that has not come by then does not come.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The log of this thread from `start` until its guard is dropped. Clones are the same log.
 #[derive(Clone)]
@@ -30,7 +34,8 @@ impl Log {
             if let Some(line) = self.lines(parts).pop() {
                 return line;
             }
-            changes.changed().await.expect("the log lives as long as this");
+            let changed = tokio::time::timeout(PATIENCE, changes.changed()).await;
+            changed.unwrap_or_else(|_| panic!("{parts:?} is not in {:#?}", self.lines(&[]))).unwrap();
         }
     }
 }
