@@ -243,7 +243,13 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
             End::Paused { until } => self.shards.finished(lease, machine, Activity::Idle, Some(until)),
             End::Turn | End::Stopped => self.shards.finished(lease, machine, Activity::Queued, None),
             // A defect somewhere; the shard is taken up again at a later poll.
-            End::Failed(_) => self.shards.finished(lease, None, Activity::Idle, None),
+            End::Failed(error) => {
+                tracing::error!(
+                    target: TARGET_RELAY, relay = %self.shared.id, shard = lease.shard, error = chain(&error),
+                    "a worker failed, its shard is taken up again at the next poll",
+                );
+                self.shards.finished(lease, None, Activity::Idle, None);
+            }
         }
         if self.shards.has_retired() {
             self.beat_soon(now);

@@ -137,6 +137,25 @@ async fn a_takeover_is_info_and_a_lost_lease_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_worker_that_panics_is_an_error() {
+    let (captured, _guard) = Captured::start();
+    let scene = Scene::divided(1);
+    let (store, relay) = scene.flaky_relay();
+    let relay = relay.start().unwrap();
+    scene.commit("1");
+    scene.wait_for(1).await;
+    // The heartbeat is seconds away: the next call is a worker's.
+    store.set(Outage::Panics);
+    scene.commit("2");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    store.set(Outage::None);
+    let failed = captured.line("a worker failed");
+    assert_eq!((failed.level, failed.field("shard")), (Level::ERROR, "0"));
+    scene.wait_for(2).await;
+    relay.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_outage_of_the_broker_is_a_warning() {
     let (captured, _guard) = Captured::start();
     let scene = Scene::new();
