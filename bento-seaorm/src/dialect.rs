@@ -29,6 +29,7 @@ use sea_orm::{
 
 pub(crate) use self::sql::Sql;
 
+use crate::entity::WRITTEN;
 use crate::error::Error;
 use crate::tables::Tables;
 
@@ -70,11 +71,13 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     /// `end` ends the statement: what [`or_leave`](Self::or_leave) says, or nothing.
     fn insert(
         &self,
-        tables: &Tables,
+        _tables: &Tables,
         entries: Vec<OutboxEntry>,
         end: &str,
         values: &dyn Fn(usize) -> String,
-    ) -> Statement;
+    ) -> Statement {
+        insert_values(self.backend(), entries, end, values)
+    }
 
     /// The time now, by the database's clock.
     fn now(&self) -> &'static str;
@@ -317,8 +320,21 @@ pub(crate) fn rows_of_placeholders(dialect: &dyn Dialect, rows: usize, columns: 
     sql
 }
 
-/// The parameters of one row of the outbox: the shard and then [`WRITTEN`](crate::entity::WRITTEN).
-pub(crate) fn row_values(entry: OutboxEntry, values: &mut Vec<Value>) {
+/// One INSERT in the form of multi-row VALUES.
+fn insert_values(
+    backend: DbBackend,
+    entries: Vec<OutboxEntry>,
+    end: &str,
+    values: &dyn Fn(usize) -> String,
+) -> Statement {
+    let sql = values(entries.len()) + end;
+    let mut parameters = Vec::with_capacity(entries.len() * (1 + WRITTEN.len()));
+    entries.into_iter().for_each(|entry| row_values(entry, &mut parameters));
+    Statement::from_sql_and_values(backend, sql, parameters)
+}
+
+/// The parameters of one row of the outbox: the shard and then [`WRITTEN`].
+fn row_values(entry: OutboxEntry, values: &mut Vec<Value>) {
     let envelope = entry.envelope;
     values.extend([
         Value::Int(Some(entry.shard)),

@@ -10,7 +10,7 @@ use sea_orm::{
     Value,
 };
 
-use super::{Dialect, InsertLimits, NoValue, Renewal, Renewed, Renewing, Sql, Warning, row_values};
+use super::{Dialect, InsertLimits, NoValue, Renewal, Renewed, Renewing, Sql, Warning};
 use crate::error::Error;
 use crate::tables::Tables;
 
@@ -65,19 +65,6 @@ impl Dialect for MySql {
     /// affected rows says nothing either: the driver asks for found rows.
     fn returning(&self, _column: &str) -> Option<String> {
         None
-    }
-
-    fn insert(
-        &self,
-        _tables: &Tables,
-        entries: Vec<OutboxEntry>,
-        end: &str,
-        values: &dyn Fn(usize) -> String,
-    ) -> Statement {
-        let sql = values(entries.len()) + end;
-        let mut parameters = Vec::with_capacity(entries.len() * 15);
-        entries.into_iter().for_each(|entry| row_values(entry, &mut parameters));
-        Statement::from_sql_and_values(DbBackend::MySql, sql, parameters)
     }
 
     fn now(&self) -> &'static str {

@@ -5,7 +5,7 @@ use sea_orm::sea_query::ArrayType;
 use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, TransactionOptions, Value};
 
-use super::{Dialect, Horizon, InsertLimits, Look, Renewal, Renewed, Renewing, Sql, row_values};
+use super::{Dialect, Horizon, InsertLimits, Look, Renewal, Renewed, Renewing, Sql, insert_values, row_values};
 use crate::entity::written_columns;
 use crate::tables::Tables;
 
@@ -80,17 +80,10 @@ impl Dialect for Postgres {
         end: &str,
         values: &dyn Fn(usize) -> String,
     ) -> Statement {
-        if entries.len() > VALUES_UP_TO {
-            return Statement::from_sql_and_values(
-                DbBackend::Postgres,
-                unnest_sql(tables) + end,
-                unnest_values(entries),
-            );
+        if entries.len() <= VALUES_UP_TO {
+            return insert_values(DbBackend::Postgres, entries, end, values);
         }
-        let sql = values(entries.len()) + end;
-        let mut parameters = Vec::with_capacity(entries.len() * 15);
-        entries.into_iter().for_each(|entry| row_values(entry, &mut parameters));
-        Statement::from_sql_and_values(DbBackend::Postgres, sql, parameters)
+        Statement::from_sql_and_values(DbBackend::Postgres, unnest_sql(tables) + end, unnest_values(entries))
     }
 
     fn now(&self) -> &'static str {

@@ -1,6 +1,5 @@
 //! SQLite 3.35 and later.
 
-use bento_core::outbox::OutboxEntry;
 use bento_core::telemetry::TARGET_RELAY;
 use chrono::{DateTime, SecondsFormat, Utc};
 use sea_orm::sqlx::error::DatabaseError;
@@ -9,7 +8,7 @@ use sea_orm::{
     TransactionOptions, Value,
 };
 
-use super::{Dialect, InsertLimits, Look, NoValue, Renewal, Renewed, Renewing, Sql, Warning, row_values};
+use super::{Dialect, InsertLimits, Look, NoValue, Renewal, Renewed, Renewing, Sql, Warning};
 use crate::tables::Tables;
 
 #[derive(Debug)]
@@ -62,19 +61,6 @@ impl Dialect for Sqlite {
         Some(format!(" RETURNING {column}"))
     }
 
-    fn insert(
-        &self,
-        _tables: &Tables,
-        entries: Vec<OutboxEntry>,
-        end: &str,
-        values: &dyn Fn(usize) -> String,
-    ) -> Statement {
-        let sql = values(entries.len()) + end;
-        let mut parameters = Vec::with_capacity(entries.len() * 15);
-        entries.into_iter().for_each(|entry| row_values(entry, &mut parameters));
-        Statement::from_sql_and_values(DbBackend::Sqlite, sql, parameters)
-    }
-
     fn now(&self) -> &'static str {
         "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
     }
@@ -100,12 +86,12 @@ impl Dialect for Sqlite {
         time.to_rfc3339_opts(SecondsFormat::Millis, true).into()
     }
 
-    /// A transaction that began by reading could not write any more once somebody else has written.
     /// A transaction that writes is the only one.
     fn lock_unlocked(&self) -> &'static str {
         ""
     }
 
+    /// A transaction that began by reading could not write any more once somebody else has written.
     fn relay_transaction(&self) -> TransactionOptions {
         TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
