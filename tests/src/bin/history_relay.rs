@@ -21,7 +21,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let publisher = BrokerLog { name, database: database.clone() };
     let relay = Relay::builder(OutboxStore::new(database), publisher)
         .batch(20)
-        .lease(Duration::from_secs(1))
+        .lease(Duration::from_secs(2))
         .poll(Duration::from_millis(5), Duration::from_millis(20))
         .start()?;
     tokio::io::stdin().read_to_end(&mut Vec::new()).await?;
