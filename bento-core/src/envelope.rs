@@ -35,6 +35,10 @@ pub struct Envelope {
     pub topic: Option<String>,
     /// The broker's routing key.
     pub routing_key: Option<String>,
+    /// Where and when to deliver it, if it says so itself: JSON of the form that `routing_version` names; empty for none.
+    pub routing: Bytes,
+    /// The form of `routing`; 0 without one.
+    pub routing_version: u16,
     /// When it was raised.
     pub occurred_at: DateTime<Utc>,
     /// How the payload is encoded; `None` is plain JSON.
@@ -76,6 +80,8 @@ impl Envelope {
             tenant_id: None,
             topic: None,
             routing_key: None,
+            routing: Bytes::new(),
+            routing_version: 0,
             occurred_at,
             content_encoding: None,
             key_id: None,

@@ -84,6 +84,7 @@ pub mod publish;
 pub mod registry;
 pub mod relay;
 pub mod retry;
+pub mod route;
 pub mod telemetry;
 pub mod unit_of_work;
 pub mod upcast;

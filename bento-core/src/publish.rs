@@ -3,83 +3,23 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::envelope::Envelope;
-
 mod console;
+mod destination;
 mod memory;
+mod set;
 
 pub use self::console::ConsolePublisher;
+pub use self::destination::{Delivery, Destination};
 pub use self::memory::MemoryPublisher;
-
-/// Where an event goes. Cheap to clone.
-///
-/// What is not said here comes from the event itself: see [`Delivery::topic`] and [`Delivery::partition_key`].
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub struct Destination {
-    /// The name under which progress is kept: one aggregate may be stuck for one destination and go on for another.
-    pub name: Arc<str>,
-    /// The topic, subject, exchange or stream, if not the event's own.
-    pub topic: Option<Arc<str>>,
-    /// What the broker keeps in order, if not the aggregate's id.
-    pub partition_key: Option<Arc<str>>,
-}
-
-impl Destination {
-    /// The name of the destination that is used while no router says otherwise.
-    pub const DEFAULT: &'static str = "default";
-
-    /// The destination `name`, with the event's own topic and partition key.
-    pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self { name: name.into(), topic: None, partition_key: None }
-    }
-}
-
-/// The destination of every event while no router says otherwise.
-impl Default for Destination {
-    fn default() -> Self {
-        static NAME: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(Destination::DEFAULT));
-        Self::new(Arc::clone(&NAME))
-    }
-}
-
-/// One event on its way to one destination. Cheap to clone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Delivery {
-    /// The event.
-    pub envelope: Arc<Envelope>,
-    /// Where it goes.
-    pub destination: Destination,
-    /// How often it was tried before.
-    pub attempts: u32,
-}
-
-impl Delivery {
-    /// The first attempt to bring `envelope` to `destination`.
-    pub fn new(envelope: Arc<Envelope>, destination: Destination) -> Self {
-        Self { envelope, destination, attempts: 0 }
-    }
-
-    /// The topic: the destination's, else the event's own, else its schema.
-    pub fn topic(&self) -> &str {
-        let own = || self.envelope.topic.as_deref().unwrap_or(&self.envelope.event_type);
-        self.destination.topic.as_deref().unwrap_or_else(own)
-    }
-
-    /// What the broker keeps in order: the destination's key, else the aggregate's id; empty for an event without order.
-    pub fn partition_key(&self) -> &str {
-        self.destination.partition_key.as_deref().unwrap_or(&self.envelope.aggregate_id)
-    }
-}
+pub use self::set::{BoxPublisher, Publishers};
 
 /// A broker adapter: takes a batch, answers for each event.
 ///
-/// The relay never hands over two events of one aggregate in one batch unless [`chains`](Self::chains) says that it may, so a
-/// publisher need not think of order. It may be called again with an event that it has confirmed: the relay could have died in
+/// The relay never hands over two events of one aggregate for one destination in one batch unless [`chains`](Self::chains) says that
+/// it may, so a publisher need not think of order. It hands over one destination at a time, several at once in separate calls. It may be called again with an event that it has confirmed: the relay could have died in
 /// between.
 ///
 /// ```
@@ -90,7 +30,7 @@ impl Delivery {
 ///
 /// impl Publisher for Log {
 ///     async fn publish(&self, batch: &[Delivery]) -> Vec<Result<(), PublishError>> {
-///         batch.iter().map(|delivery| { tracing::info!(topic = delivery.topic()); Ok(()) }).collect()
+///         batch.iter().map(|delivery| { tracing::info!(topic = &*delivery.topic()); Ok(()) }).collect()
 ///     }
 /// }
 /// ```
@@ -105,10 +45,16 @@ pub trait Publisher: fmt::Debug + Send + Sync + 'static {
     /// Returns one answer per delivery, in the batch's order. A missing answer counts as a transient failure.
     fn publish(&self, batch: &[Delivery]) -> impl Future<Output = Vec<Result<(), PublishError>>> + Send;
 
-    /// Whether a batch may hold several events of one aggregate: only if, after one of them fails, no later one of the same
+    /// Whether a batch for this destination may hold several events of one aggregate: only if, after one of them fails, no later one of the same
     /// aggregate in the batch is published either.
-    fn chains(&self) -> bool {
+    fn chains(&self, _destination: &Destination) -> bool {
         false
+    }
+
+    /// Whether it knows how to reach this destination. A relay that is to route to one that its publisher does not serve is not
+    /// started.
+    fn serves(&self, _destination: &Destination) -> bool {
+        true
     }
 }
 
@@ -117,8 +63,12 @@ impl<P: Publisher + ?Sized> Publisher for Arc<P> {
         (**self).publish(batch)
     }
 
-    fn chains(&self) -> bool {
-        (**self).chains()
+    fn chains(&self, destination: &Destination) -> bool {
+        (**self).chains(destination)
+    }
+
+    fn serves(&self, destination: &Destination) -> bool {
+        (**self).serves(destination)
     }
 }
 

@@ -41,6 +41,22 @@ impl RetryPolicy {
     }
 }
 
+/// When to try again, by what the failure means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RetryPolicies {
+    /// After a failure that may pass by itself.
+    pub transient: RetryPolicy,
+    /// After the broker asked for less; what it asked for is waited in any case, and no attempt is counted.
+    pub throttled: RetryPolicy,
+}
+
+/// One policy for both.
+impl From<RetryPolicy> for RetryPolicies {
+    fn from(policy: RetryPolicy) -> Self {
+        Self { transient: policy, throttled: policy }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

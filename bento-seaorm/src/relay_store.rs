@@ -22,10 +22,10 @@ mod settle;
 #[cfg(test)]
 mod tests;
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bento_core::outbox::{ShardId, Sharding};
-use bento_core::relay::store::{Advance, Advanced, Heartbeat, Holdings, RelayId, RelayStore, StoreError};
+use bento_core::relay::store::{Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, TransactionTrait};
 
 pub(crate) use self::errors::{StoreFailure, Tries, store_error};
@@ -110,11 +110,15 @@ impl RelayStore for OutboxStore {
         advance::advance(self, advance).await
     }
 
-    async fn probe(&self, shards: &[ShardId]) -> Result<Vec<ShardId>, StoreError> {
+    async fn probe(&self, shards: &[ShardId], _without: &[Arc<str>]) -> Result<Vec<ShardId>, StoreError> {
         advance::probe(self, shards).await
     }
 
     async fn release(&self, relay: RelayId) -> Result<(), StoreError> {
         leases::release(self, relay).await
+    }
+
+    async fn prune(&self, _prune: Prune) -> Result<Option<u64>, StoreError> {
+        Ok(Some(0))
     }
 }

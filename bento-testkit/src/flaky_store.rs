@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bento_core::outbox::{ShardId, Sharding};
-use bento_core::relay::store::{Advance, Advanced, Heartbeat, Holdings, RelayId, RelayStore, StoreError};
+use bento_core::relay::store::{Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError};
 
 /// Wraps a store and makes it unavailable, or its answers unclear, when told to. Clones go away together.
 #[derive(Clone, Debug)]
@@ -81,11 +81,15 @@ impl<S: RelayStore> RelayStore for FlakyStore<S> {
         self.call(self.inner.advance(advance)).await
     }
 
-    async fn probe(&self, shards: &[ShardId]) -> Result<Vec<ShardId>, StoreError> {
-        self.call(self.inner.probe(shards)).await
+    async fn probe(&self, shards: &[ShardId], without: &[Arc<str>]) -> Result<Vec<ShardId>, StoreError> {
+        self.call(self.inner.probe(shards, without)).await
     }
 
     async fn release(&self, relay: RelayId) -> Result<(), StoreError> {
         self.call(self.inner.release(relay)).await
+    }
+
+    async fn prune(&self, prune: Prune) -> Result<Option<u64>, StoreError> {
+        self.call(self.inner.prune(prune)).await
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bento_core::publish::{Delivery, MemoryPublisher, PublishError, Publisher};
+use bento_core::publish::{Delivery, Destination, MemoryPublisher, PublishError, Publisher};
 
 /// Watches another publisher: which batches it got, and whether the relay kept its promise about them. Clones watch together.
 #[derive(Clone, Debug, Default)]
@@ -69,8 +69,8 @@ impl<P: Publisher> Publisher for RecordingPublisher<P> {
         self.inner.publish(batch).await
     }
 
-    fn chains(&self) -> bool {
-        self.inner.chains()
+    fn chains(&self, destination: &Destination) -> bool {
+        self.inner.chains(destination)
     }
 }
 
@@ -167,8 +167,8 @@ impl<P: Publisher> Publisher for FlakyPublisher<P> {
         answers
     }
 
-    fn chains(&self) -> bool {
-        self.inner.chains()
+    fn chains(&self, destination: &Destination) -> bool {
+        self.inner.chains(destination)
     }
 }
 

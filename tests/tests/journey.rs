@@ -102,7 +102,7 @@ impl Journey {
     fn topics(&self, parcel: i64) -> Vec<String> {
         let published = self.broker.published();
         let of_parcel = published.iter().filter(|delivery| delivery.envelope.aggregate_id == parcel.to_string());
-        of_parcel.map(|delivery| delivery.topic().to_owned()).collect()
+        of_parcel.map(|delivery| delivery.topic().into_owned()).collect()
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Delivery, PublishError, Publisher};
+use super::{Delivery, Destination, PublishError, Publisher};
 
 /// Writes each event as a line, for people or as JSON, to standard output or any other writer.
 ///
@@ -70,7 +70,7 @@ impl<W: Write + Send + 'static> Publisher for ConsolePublisher<W> {
     }
 
     /// The lines of a batch are written in order, all or none.
-    fn chains(&self) -> bool {
+    fn chains(&self, _destination: &Destination) -> bool {
         true
     }
 }
@@ -104,7 +104,7 @@ fn append_text(lines: &mut Vec<u8>, delivery: &Delivery) {
 fn append_json(lines: &mut Vec<u8>, delivery: &Delivery) {
     let event = &*delivery.envelope;
     let line = Line {
-        topic: delivery.topic(),
+        topic: &delivery.topic(),
         partition_key: delivery.partition_key(),
         destination: &delivery.destination.name,
         event_id: event.event_id.to_string(),

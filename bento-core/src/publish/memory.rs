@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{Delivery, PublishError, Publisher};
+use super::{Delivery, Destination, PublishError, Publisher};
 
 /// A broker in memory: keeps what was published, and fails, waits or answers late when told to. Clones are the same broker.
 ///
@@ -166,7 +166,7 @@ impl Publisher for MemoryPublisher {
         answers
     }
 
-    fn chains(&self) -> bool {
+    fn chains(&self, _destination: &Destination) -> bool {
         self.chains
     }
 }

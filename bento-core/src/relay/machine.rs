@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use self::batch::{Batch, Item, Place};
 use self::streams::Streams;
-use super::store::{Advanced, Burial, Failure, Settlement};
+use super::store::{Advanced, Burial, Failure, Held, Settlement};
 use crate::publish::{Delivery, Destination, FailureClass, PublishError};
 use crate::retry::RetryPolicy;
 
@@ -207,13 +207,21 @@ impl Machine {
             Some(cause) => {
                 observer.outcome(&delivery, Outcome::Dead { attempts, cause, class, error: &text });
                 let parks = delivery.envelope.is_ordered();
-                self.bury(place, &delivery, Burial { attempts, error: text, cause: Cow::Borrowed(cause), parks });
+                self.bury(
+                    place,
+                    &delivery,
+                    Burial { attempts, error: text, cause: Cow::Borrowed(cause), parks, delivered: Vec::new() },
+                );
             }
             None => {
                 let drawn = self.retry.wait(attempts.max(1), &mut self.random);
                 let after = error.retry_after().map_or(drawn, |asked| asked.max(drawn));
                 observer.outcome(&delivery, Outcome::Retry { attempts, after, class, error: &text });
-                self.hold(place, &delivery, Failure { attempts, retry_after: after, error: text });
+                self.hold(
+                    place,
+                    &delivery,
+                    Failure { attempts, retry_after: after, error: text, delivered: Vec::new() },
+                );
             }
         }
     }
@@ -230,7 +238,12 @@ impl Machine {
     fn hold(&mut self, place: Place, delivery: &Delivery, failure: Failure) {
         let destination = Arc::clone(&delivery.destination.name);
         self.settled.push(match place {
-            Place::Fresh(position) => Settlement::Hold { position, destination, failure: Some(failure) },
+            Place::Fresh(position) => Settlement::Hold {
+                position,
+                destination,
+                ordered: delivery.envelope.is_ordered(),
+                why: Held::Failed(failure),
+            },
             Place::Held(position) => Settlement::HeldFailed { position, destination, failure },
         });
     }
@@ -246,7 +259,8 @@ impl Machine {
     fn hold_back(&mut self, position: i64, delivery: &Delivery, observer: &mut impl Observer) {
         observer.outcome(delivery, Outcome::HeldBack);
         let destination = Arc::clone(&delivery.destination.name);
-        self.settled.push(Settlement::Hold { position, destination, failure: None });
+        let ordered = delivery.envelope.is_ordered();
+        self.settled.push(Settlement::Hold { position, destination, ordered, why: Held::Behind });
     }
 
     /// Keeps everything behind a failed row from being sent, and holds back what is fresh of it.

@@ -6,7 +6,7 @@ use std::time::Duration;
 pub use self::clock::ManualClock;
 use self::clock::MemoryClock;
 use self::state::State;
-use super::store::{Advance, Advanced, Heartbeat, Holdings, RelayId, RelayStore, StoreError};
+use super::store::{Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError};
 use crate::dead_letter::{DeadLetter, DeadLetterQuery, DeadLetters, Replayed};
 use crate::id::EventId;
 use crate::inspect::{Inspect, LeaseState, StatusCounts, TenantCounts};
@@ -114,13 +114,17 @@ impl RelayStore for MemoryStore {
         self.state().advance(advance, self.now(), wall)
     }
 
-    async fn probe(&self, shards: &[ShardId]) -> Result<Vec<ShardId>, StoreError> {
+    async fn probe(&self, shards: &[ShardId], _without: &[Arc<str>]) -> Result<Vec<ShardId>, StoreError> {
         Ok(self.state().probe(shards, self.now()))
     }
 
     async fn release(&self, relay: RelayId) -> Result<(), StoreError> {
         self.state().release(relay);
         Ok(())
+    }
+
+    async fn prune(&self, _prune: Prune) -> Result<Option<u64>, StoreError> {
+        Ok(Some(0))
     }
 }
 

@@ -23,8 +23,10 @@
 //!   down once the others have given up their surplus. A row of a relay that is dead counts for nothing.
 //! * **Held rows** are due by their head: the first held row of a stream. A head is due when its `retry_after` has passed, or at
 //!   once without one. With a due head come its followers, whatever they say themselves, as many as `held` allows; if fewer than
-//!   `held` rows are returned, every follower of every returned head is among them. An event without order
-//!   (`Envelope::is_ordered`) is a stream of its own: always a head, never a follower.
+//!   `held` rows are returned, every follower of every returned head is among them. A row that is not
+//!   [ordered](HeldRow::ordered) is a stream of its own: always a head, never a follower, and never among the streams.
+//! * **A paused tenant**'s held rows are not due, and not counted by [`Advanced::next_due`]. Pausing and resuming change the
+//!   revision of every shard.
 //! * **A stream is parked** while one of its dead letters parks. A parked stream has no due head.
 //! * **[`Advanced::streams`]** lists every stream of the shard that has a held row or is parked, after the settlements of the same
 //!   call; never an event without order. It is returned when the known revision differs, so also for `None`.
@@ -42,6 +44,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::envelope::Envelope;
@@ -99,10 +102,14 @@ pub struct OutboxRow {
 /// A row that was held back for a destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldRow {
-    /// The destination it is held for.
+    /// The destination it is held for: the name of its route.
     pub destination: Arc<str>,
     /// How often it was tried.
     pub attempts: u32,
+    /// Whether it keeps its place in its stream. One that does not is a head of its own and holds nothing back.
+    pub ordered: bool,
+    /// Those of an all-or-nothing route that have confirmed it already.
+    pub delivered: Vec<Arc<str>>,
     /// The row with its original position.
     pub row: OutboxRow,
 }
@@ -123,8 +130,10 @@ pub enum Settlement {
         position: i64,
         /// For whom it is held.
         destination: Arc<str>,
-        /// The failure, if this row itself failed; a follower has none.
-        failure: Option<Failure>,
+        /// Whether it keeps its place in its stream; see [`HeldRow::ordered`]. An event without order never does.
+        ordered: bool,
+        /// Why it is held.
+        why: Held,
     },
     /// A fresh row is given up at once: move it to the dead letters.
     Bury {
@@ -162,6 +171,18 @@ pub enum Settlement {
     },
 }
 
+/// Why a fresh row is held back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// It failed itself, and is due after a wait.
+    Failed(Failure),
+    /// It was not tried: an earlier one of its stream is held back, its destination is away, or its tenant is paused. It is due as soon
+    /// as it heads its stream.
+    Behind,
+    /// It is not to be delivered before a wait is over, by the store's clock from now.
+    Delayed(Duration),
+}
+
 /// A failed attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -171,6 +192,8 @@ pub struct Failure {
     pub retry_after: Duration,
     /// Why it failed.
     pub error: String,
+    /// Those of an all-or-nothing route that have confirmed it already.
+    pub delivered: Vec<Arc<str>>,
 }
 
 /// Why and how a row was given up.
@@ -180,10 +203,12 @@ pub struct Burial {
     pub attempts: u32,
     /// Why the last attempt failed.
     pub error: String,
-    /// Why nobody tries again: [`Burial::MAX_ATTEMPTS`] or [`Burial::PERMANENT`].
+    /// Why nobody tries again: one of the causes below.
     pub cause: Cow<'static, str>,
     /// Whether its aggregate is parked until an operator replays or discards it. Never for an event without order.
     pub parks: bool,
+    /// Those of an all-or-nothing route that got it nevertheless.
+    pub delivered: Vec<Arc<str>>,
 }
 
 impl Burial {
@@ -191,6 +216,10 @@ impl Burial {
     pub const MAX_ATTEMPTS: &'static str = "max attempts";
     /// The cause of a row whose failure will not pass by itself.
     pub const PERMANENT: &'static str = "permanent";
+    /// The cause of a row that was not delivered before its deadline.
+    pub const EXPIRED: &'static str = "expired";
+    /// The cause of a row that no rule sends anywhere, or that names a destination which nobody serves.
+    pub const UNROUTABLE: &'static str = "unroutable";
 }
 
 /// One call of the seam.
@@ -208,6 +237,10 @@ pub struct Advance {
     pub held: usize,
     /// The revision of the held rows that the relay knows; `None` or another one returns [`Advanced::streams`].
     pub revision: Option<i64>,
+    /// Destinations whose held rows are not wanted now, because they are away: none of theirs is returned or counted as due.
+    pub without: Vec<Arc<str>>,
+    /// Whether published rows are kept, until [`RelayStore::prune`] removes them, or deleted.
+    pub keep_published: bool,
 }
 
 /// What [`RelayStore::advance`] returns.
@@ -221,6 +254,8 @@ pub struct Advanced {
     pub revision: i64,
     /// The streams that are held back or parked in this shard, if the revision differs from the one that the relay knew.
     pub streams: Option<Vec<StreamKey>>,
+    /// The tenants that an operator has paused, said together with `streams`. Fresh rows of theirs are still returned; held ones are not.
+    pub paused_tenants: Vec<String>,
     /// When the next held row is due that is not due yet, by the store's clock from now; `None` without one.
     pub next_due: Option<Duration>,
 }
@@ -250,6 +285,19 @@ pub struct Holdings {
     pub taken_over: Vec<ShardId>,
     /// How many shards above its fair share it still holds: so many should it stop working on and report as idle next time.
     pub surplus: usize,
+    /// The store's clock, read by the call: by it delays and deadlines are kept. `None` from a store that has none.
+    pub now: Option<DateTime<Utc>>,
+}
+
+/// What to remove of the published rows that were kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prune {
+    /// Only rows that were published longer ago than this, by the store's clock.
+    pub older_than: Duration,
+    /// How many rows one statement removes at most.
+    pub batch: u32,
+    /// How long nobody else prunes from now.
+    pub every: Duration,
 }
 
 /// The database as the relay sees it.
@@ -279,17 +327,29 @@ pub trait RelayStore: fmt::Debug + Send + Sync + 'static {
     /// [`StoreError::LeaseLost`]: nothing was settled. [`StoreError::Unavailable`]: unclear, repeat.
     fn advance(&self, advance: Advance) -> impl Future<Output = Result<Advanced, StoreError>> + Send;
 
-    /// Those of the leased shards that have fresh rows or due held rows; as cheap as the back end allows.
+    /// Those of the leased shards that have fresh rows or due held rows; as cheap as the back end allows. Held rows of the
+    /// destinations in `without` count for nothing.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    fn probe(&self, shards: &[ShardId]) -> impl Future<Output = Result<Vec<ShardId>, StoreError>> + Send;
+    fn probe(
+        &self,
+        shards: &[ShardId],
+        without: &[Arc<str>],
+    ) -> impl Future<Output = Result<Vec<ShardId>, StoreError>> + Send;
 
     /// Gives up all leases of a relay, so that others need not wait for them to run out, and forgets the relay.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: the leases run out by themselves.
     fn release(&self, relay: RelayId) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Removes published rows that were kept and are old enough, batch by batch, unless another relay does or did within
+    /// [`Prune::every`]; then `None`. Returns how many it removed.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: to be tried again after [`Prune::every`].
+    fn prune(&self, prune: Prune) -> impl Future<Output = Result<Option<u64>, StoreError>> + Send;
 }
 
 /// The store could not do what the relay asked.

@@ -199,7 +199,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         }
         let shared = Arc::clone(&self.shared);
         self.tasks.spawn(async move {
-            let call = async { in_time(shared.settings.lease, shared.store.probe(&idle)).await };
+            let call = async { in_time(shared.settings.lease, shared.store.probe(&idle, &[])).await };
             Report::Probe { result: caught(call).await }
         });
     }

@@ -118,7 +118,16 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
     async fn advance(&mut self, settled: Vec<Settlement>, rows: usize) -> Result<Advanced, End> {
         let ttl = self.shared.settings.lease;
         let revision = self.machine.revision();
-        let request = Advance { lease: self.lease, ttl, settled, fresh: rows, held: rows, revision };
+        let request = Advance {
+            lease: self.lease,
+            ttl,
+            settled,
+            fresh: rows,
+            held: rows,
+            revision,
+            without: Vec::new(),
+            keep_published: false,
+        };
         let mut failures = 0;
         loop {
             let asked = Instant::now();

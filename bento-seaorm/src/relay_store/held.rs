@@ -141,6 +141,8 @@ fn held_row(row: &QueryResult, tables: &Tables, shard: ShardId) -> Result<HeldRo
     Ok(HeldRow {
         destination: row.try_get_by_index::<String>(1)?.into(),
         attempts: row.try_get_by_index::<i32>(2)?.cast_unsigned(),
+        ordered: envelope.is_ordered(),
+        delivered: Vec::new(),
         row: OutboxRow { position, envelope: Arc::new(envelope) },
     })
 }

@@ -108,7 +108,7 @@ impl Beating<'_> {
         let is_taken_over = |shard: &&&Shard| shard.owner.is_some() && leases.iter().any(|l| l.shard == shard.shard);
         let taken_over = claimable.iter().filter(is_taken_over).map(|shard| shard.shard).collect();
         let surplus = leases.len().saturating_sub(share);
-        Ok(Holdings { leases, taken_over, surplus })
+        Ok(Holdings { leases, taken_over, surplus, now: None })
     }
 
     /// Relays that gave none for longer than they said are forgotten.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bento_core::outbox::ShardId;
-use bento_core::relay::store::{Burial, Failure, Settlement, StreamKey};
+use bento_core::relay::store::{Burial, Failure, Held, Settlement, StreamKey};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
 
 use super::held::park_or_promote;
@@ -72,9 +72,9 @@ impl Groups {
         for settlement in settled {
             match settlement {
                 Settlement::Published { .. } => {}
-                Settlement::Hold { position, destination, failure } => {
+                Settlement::Hold { position, destination, why, .. } => {
                     add(&mut groups.fresh, destination, *position);
-                    if failure.is_none() {
+                    if !matches!(why, Held::Failed(_)) {
                         add(&mut groups.followers, destination, *position);
                     }
                 }
@@ -139,7 +139,7 @@ impl Settling<'_> {
     /// What each row says of itself.
     async fn one(&self, settlement: &Settlement) -> Result<(), DbErr> {
         match settlement {
-            Settlement::Hold { position, destination, failure: Some(failure) } => {
+            Settlement::Hold { position, destination, why: Held::Failed(failure), .. } => {
                 let (attempts, error) = (failure.attempts.cast_signed(), storable(&failure.error));
                 let insert = self.hold(destination).bind(attempts).push(", ").after(failure.retry_after).push(", ");
                 self.execute(self.taken_from_outbox(insert.bind(error), destination, vec![*position])).await
@@ -149,9 +149,7 @@ impl Settling<'_> {
                 self.held_failed(*position, destination, failure).await
             }
             Settlement::HeldBury { position, destination, dead } => self.bury_held(*position, destination, dead).await,
-            Settlement::Published { .. }
-            | Settlement::Hold { failure: None, .. }
-            | Settlement::HeldPublished { .. } => Ok(()),
+            Settlement::Published { .. } | Settlement::Hold { .. } | Settlement::HeldPublished { .. } => Ok(()),
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bento_core::envelope::Envelope;
 use bento_core::outbox::{OutboxEntry, Sharding};
 use bento_core::relay::store::{
-    Advance, Advanced, Failure, Heartbeat, HeldRow, Lease, OutboxRow, RelayId, RelayStore, Settlement,
+    Advance, Advanced, Failure, Heartbeat, Held, HeldRow, Lease, OutboxRow, RelayId, RelayStore, Settlement,
 };
 use chrono::Utc;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, Statement, TransactionTrait};
@@ -58,7 +58,16 @@ impl Relay {
     async fn call(&mut self) -> Advanced {
         let settled = std::mem::take(&mut self.settled);
         let (lease, ttl, revision) = (self.lease, Duration::from_secs(600), self.revision);
-        let advance = Advance { lease, ttl, settled, fresh: 200, held: 200, revision };
+        let advance = Advance {
+            lease,
+            ttl,
+            settled,
+            fresh: 200,
+            held: 200,
+            revision,
+            without: Vec::new(),
+            keep_published: false,
+        };
         let advanced = self.store.advance(advance).await.unwrap();
         self.revision = Some(advanced.revision);
         let positions = advanced.fresh.iter().map(|row| row.position);
@@ -69,7 +78,16 @@ impl Relay {
 
     async fn settle(&self, settled: Vec<Settlement>) -> Advanced {
         let (lease, ttl) = (self.lease, Duration::from_secs(600));
-        let advance = Advance { lease, ttl, settled, fresh: 1000, held: 1000, revision: None };
+        let advance = Advance {
+            lease,
+            ttl,
+            settled,
+            fresh: 1000,
+            held: 1000,
+            revision: None,
+            without: Vec::new(),
+            keep_published: false,
+        };
         self.store.advance(advance).await.unwrap()
     }
 
@@ -258,7 +276,7 @@ async fn many_streams_are_held_back_and_let_go_together() {
         let destination: Arc<str> = "d".into();
         let hold = |row: &OutboxRow| {
             let (position, destination) = (row.position, Arc::clone(&destination));
-            Settlement::Hold { position, destination, failure: None }
+            Settlement::Hold { position, destination, ordered: true, why: Held::Behind }
         };
         let held = relay.settle(rows.iter().map(hold).collect()).await.held;
         let streams: Vec<_> = held.iter().map(|held| held.row.envelope.aggregate_id.clone()).collect();
@@ -308,12 +326,17 @@ async fn a_held_row_is_never_missed_however_it_falls_due() {
         write(&db, 1).await.commit().await.unwrap();
         let position = relay.call().await.fresh[0].position;
         let destination: Arc<str> = "d".into();
-        relay.settled = vec![Settlement::Hold { position, destination: Arc::clone(&destination), failure: None }];
+        relay.settled = vec![Settlement::Hold {
+            position,
+            destination: Arc::clone(&destination),
+            ordered: true,
+            why: Held::Behind,
+        }];
         for nth in 0..100 {
             let comes_back = async { while relay.call().await.held.is_empty() {} };
             tokio::time::timeout(Duration::from_secs(2), comes_back).await.expect("it falls due and comes back");
             let retry_after = Duration::from_micros(2000 + nth * 37);
-            let failure = Failure { attempts: 1, retry_after, error: String::new() };
+            let failure = Failure { attempts: 1, retry_after, error: String::new(), delivered: Vec::new() };
             relay.settled = vec![Settlement::HeldFailed { position, destination: Arc::clone(&destination), failure }];
             relay.revision = None;
         }
@@ -327,9 +350,15 @@ async fn a_wait_for_ever_can_be_stored() {
         let relay = Relay::new(&db).await;
         write(&db, 1).await.commit().await.unwrap();
         let position = relay.settle(Vec::new()).await.fresh[0].position;
-        let failure = Failure { attempts: 1, retry_after: Duration::MAX, error: String::new() };
-        let held =
-            relay.settle(vec![Settlement::Hold { position, destination: "d".into(), failure: Some(failure) }]).await;
+        let failure = Failure { attempts: 1, retry_after: Duration::MAX, error: String::new(), delivered: Vec::new() };
+        let held = relay
+            .settle(vec![Settlement::Hold {
+                position,
+                destination: "d".into(),
+                ordered: true,
+                why: Held::Failed(failure),
+            }])
+            .await;
         assert_eq!((held.fresh.len(), held.held.len()), (0, 0));
         assert!(held.next_due.unwrap() > Duration::from_secs(3600));
     })
@@ -350,7 +379,7 @@ async fn positions_that_begin_anew_are_read_anew() {
         db.execute_unprepared("TRUNCATE bento_outbox RESTART IDENTITY").await.unwrap();
         // As many as there were, so that the last position tells nothing.
         write(&db, 60).await.commit().await.unwrap();
-        assert_eq!(relay.store.probe(&[0]).await.unwrap(), [0]);
+        assert_eq!(relay.store.probe(&[0], &[]).await.unwrap(), [0]);
         assert_eq!(relay.call().await.fresh.len(), 60);
     })
     .await;

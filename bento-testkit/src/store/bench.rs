@@ -8,7 +8,8 @@ use bento_core::outbox::{OutboxEntry, ShardId, Sharding};
 use bento_core::publish::Destination;
 use bento_core::relay::RelayStore;
 use bento_core::relay::store::{
-    Advance, Advanced, Burial, Failure, Heartbeat, HeldRow, Holdings, Lease, OutboxRow, RelayId, Settlement, StoreError,
+    Advance, Advanced, Burial, Failure, Heartbeat, Held, HeldRow, Holdings, Lease, OutboxRow, RelayId, Settlement,
+    StoreError,
 };
 use chrono::{SubsecRound, Utc};
 
@@ -69,20 +70,26 @@ pub(super) fn published(row: &OutboxRow) -> Settlement {
 
 /// A follower of a row that failed.
 pub(super) fn follows(row: &OutboxRow) -> Settlement {
-    Settlement::Hold { position: row.position, destination: default_destination(), failure: None }
+    Settlement::Hold { position: row.position, destination: default_destination(), ordered: true, why: Held::Behind }
 }
 
 pub(super) fn failure(attempts: u32, retry_after: Duration) -> Failure {
-    Failure { attempts, retry_after, error: "refused".to_owned() }
+    Failure { attempts, retry_after, error: "refused".to_owned(), delivered: Vec::new() }
 }
 
 pub(super) fn failed(row: &OutboxRow, retry_after: Duration) -> Settlement {
-    let failure = Some(failure(1, retry_after));
-    Settlement::Hold { position: row.position, destination: default_destination(), failure }
+    let why = Held::Failed(failure(1, retry_after));
+    Settlement::Hold { position: row.position, destination: default_destination(), ordered: true, why }
 }
 
 pub(super) fn burial(parks: bool) -> Burial {
-    Burial { attempts: 1, error: "refused: no such topic".to_owned(), cause: Burial::PERMANENT.into(), parks }
+    Burial {
+        attempts: 1,
+        error: "refused: no such topic".to_owned(),
+        cause: Burial::PERMANENT.into(),
+        parks,
+        delivered: Vec::new(),
+    }
 }
 
 pub(super) fn buried(row: &OutboxRow, parks: bool) -> Settlement {
@@ -105,7 +112,16 @@ pub(super) fn heartbeat(relay: RelayId, ttl: Duration) -> Heartbeat {
 
 /// A call for everything of a shard, which settles nothing.
 pub(super) fn call(lease: Lease) -> Advance {
-    Advance { lease, ttl: LONG, settled: Vec::new(), fresh: 100, held: 100, revision: None }
+    Advance {
+        lease,
+        ttl: LONG,
+        settled: Vec::new(),
+        fresh: 100,
+        held: 100,
+        revision: None,
+        without: Vec::new(),
+        keep_published: false,
+    }
 }
 
 /// An open outbox of one shard, and a relay that holds it for longer than a test takes.

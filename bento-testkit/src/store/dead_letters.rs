@@ -41,7 +41,7 @@ pub async fn a_dead_letter_parks_its_aggregate_only<H: StoreHarness>(harness: &H
     let streams = free.streams.expect("asked for");
     assert_eq!(streams.iter().map(|stream| &*stream.aggregate_id).collect::<Vec<_>>(), ["a"]);
     assert_eq!(
-        bench.store.probe(&[0]).await.expect("the store is there"),
+        bench.store.probe(&[0], &[]).await.expect("the store is there"),
         Vec::<i32>::new(),
         "a parked row is no work"
     );

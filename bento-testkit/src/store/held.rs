@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bento_core::inspect::Inspect;
-use bento_core::relay::store::{Advance, OutboxRow, Settlement, StreamKey};
+use bento_core::relay::store::{Advance, Held, OutboxRow, Settlement, StreamKey};
 
 use super::StoreHarness;
 use super::bench::{
@@ -132,7 +132,8 @@ pub async fn destinations_hold_independently<H: StoreHarness>(harness: &H) {
     let hold = |destination: &str, retry_after| Settlement::Hold {
         position: row.position,
         destination: Arc::from(destination),
-        failure: Some(failure(1, retry_after)),
+        ordered: true,
+        why: Held::Failed(failure(1, retry_after)),
     };
     let both = bench.settle(vec![hold("left", LONG), hold("right", Duration::ZERO), published(&row)]).await;
     assert_eq!(both.fresh, [], "the last settlement deletes the fresh row");

@@ -227,7 +227,7 @@ pub async fn a_missing_table_is_named<H: StoreHarness>(harness: &H) {
         store.open().await.err(),
         store.heartbeat(heartbeat(lease.owner, LONG)).await.err(),
         store.advance(call(lease)).await.err(),
-        store.probe(&[0]).await.err(),
+        store.probe(&[0], &[]).await.err(),
         store.release(lease.owner).await.err(),
     ];
     for error in errors {

@@ -195,7 +195,7 @@ pub async fn the_probe_tells_which_shards_have_work<H: StoreHarness>(harness: &H
     }
     let asked = |shards: Vec<i32>| {
         let store = &store;
-        async move { BTreeSet::from_iter(store.probe(&shards).await.expect("the store is there")) }
+        async move { BTreeSet::from_iter(store.probe(&shards, &[]).await.expect("the store is there")) }
     };
     assert_eq!(asked((0..6).collect()).await, BTreeSet::from([0, 2]), "fresh, and due");
     assert_eq!(asked(vec![1, 2, 5]).await, BTreeSet::from([2]), "only those asked for");

@@ -29,7 +29,13 @@ fn row(position: i64, stream: u8) -> OutboxRow {
 }
 
 fn held(position: i64, stream: u8, attempts: u32) -> HeldRow {
-    HeldRow { destination: Arc::from(Destination::DEFAULT), attempts, row: row(position, stream) }
+    HeldRow {
+        destination: Arc::from(Destination::DEFAULT),
+        attempts,
+        ordered: true,
+        delivered: Vec::new(),
+        row: row(position, stream),
+    }
 }
 
 fn key(stream: u8) -> StreamKey {
@@ -98,7 +104,10 @@ fn a_publisher_that_chains_gets_the_batch_in_one_wave() {
     assert!(machine.next_wave().is_none());
     let settled = machine.take_settlements();
     assert_eq!(settled.iter().map(position).collect::<Vec<_>>(), [1, 2, 4, 3]);
-    assert!(matches!(settled[2], Settlement::Hold { failure: None, .. }), "what is behind a failure was not published");
+    assert!(
+        matches!(settled[2], Settlement::Hold { why: Held::Behind, .. }),
+        "what is behind a failure was not published"
+    );
 }
 
 #[test]
@@ -109,10 +118,10 @@ fn a_failure_holds_back_the_rest_of_its_stream_only() {
     assert_eq!(wave(&mut machine, [Ok(())]), ["2"]);
     assert!(machine.next_wave().is_none());
     let settled = machine.take_settlements();
-    let Settlement::Hold { position: 1, failure: Some(failure), .. } = &settled[0] else { panic!("{settled:?}") };
+    let Settlement::Hold { position: 1, why: Held::Failed(failure), .. } = &settled[0] else { panic!("{settled:?}") };
     assert_eq!((failure.attempts, &*failure.error), (1, "busy"));
     assert!(failure.retry_after <= RetryPolicy::default().base);
-    let followers = settled.iter().filter(|settled| matches!(settled, Settlement::Hold { failure: None, .. }));
+    let followers = settled.iter().filter(|settled| matches!(settled, Settlement::Hold { why: Held::Behind, .. }));
     assert_eq!(followers.map(position).collect::<Vec<_>>(), [3, 5]);
 }
 
@@ -133,7 +142,7 @@ fn a_fresh_row_of_a_waiting_stream_is_held_back_unsent() {
     machine.take(Advanced { streams: Some(vec![key(1)]), ..fresh(&[1, 2]) }, HELD_LIMIT, &mut ignore);
     assert_eq!(wave(&mut machine, [Ok(())]), ["2"]);
     let settled = machine.take_settlements();
-    assert!(matches!(settled[0], Settlement::Hold { position: 1, failure: None, .. }));
+    assert!(matches!(settled[0], Settlement::Hold { position: 1, why: Held::Behind, .. }));
     assert_eq!(settled[1], Settlement::Published { position: 2 });
 }
 
@@ -150,7 +159,7 @@ fn fresh_rows_follow_held_ones_in_the_same_batch_if_those_are_all() {
             waves += 1;
         }
         assert_eq!(waves, if is_sent { 3 } else { 1 });
-        let held_back = |settled: &&Settlement| matches!(settled, Settlement::Hold { failure: None, .. });
+        let held_back = |settled: &&Settlement| matches!(settled, Settlement::Hold { why: Held::Behind, .. });
         assert_eq!(machine.take_settlements().iter().filter(held_back).count(), if is_sent { 0 } else { 2 });
     }
 }
@@ -177,7 +186,7 @@ fn an_event_without_order_parks_and_holds_back_nothing() {
     wave(&mut machine, [permanent(), transient(), Ok(())]);
     let settled = machine.take_settlements();
     assert!(matches!(&settled[0], Settlement::Bury { dead, .. } if !dead.parks));
-    assert!(matches!(&settled[1], Settlement::Hold { failure: Some(_), .. }));
+    assert!(matches!(&settled[1], Settlement::Hold { why: Held::Failed(_), .. }));
     assert_eq!(settled[2], Settlement::Published { position: 3 });
 }
 
@@ -199,7 +208,9 @@ fn a_missing_answer_is_a_transient_failure_and_one_too_many_is_ignored() {
     wave(&mut machine, [Ok(())]);
     let settled = machine.take_settlements();
     assert_eq!(settled[0], Settlement::Published { position: 1 });
-    assert!(matches!(&settled[1], Settlement::Hold { failure: Some(failure), .. } if failure.error == TOO_FEW_ANSWERS));
+    assert!(
+        matches!(&settled[1], Settlement::Hold { why: Held::Failed(failure), .. } if failure.error == TOO_FEW_ANSWERS)
+    );
     machine.take(fresh(&[1]), HELD_LIMIT, &mut ignore);
     wave(&mut machine, [Ok(()), Ok(()), transient()]);
     assert_eq!(machine.take_settlements(), [Settlement::Published { position: 1 }]);

@@ -10,7 +10,7 @@ use crate::dead_letter::{DeadLetter, Replayed};
 use crate::envelope::Envelope;
 use crate::id::EventId;
 use crate::outbox::ShardId;
-use crate::relay::store::{Burial, Failure, HeldRow, OutboxRow, Settlement, StreamKey};
+use crate::relay::store::{Burial, Held, HeldRow, OutboxRow, Settlement, StreamKey};
 
 /// For whom, and where it was in the outbox.
 type SideKey = (Arc<str>, i64);
@@ -29,6 +29,8 @@ pub(super) struct Shard {
 pub(super) struct Waiting {
     attempts: u32,
     due: Option<Duration>,
+    ordered: bool,
+    delivered: Vec<Arc<str>>,
     pub(super) envelope: Arc<Envelope>,
 }
 
@@ -60,7 +62,8 @@ impl Shard {
 
     /// The streams that are held back or parked.
     pub(super) fn streams(&self) -> Vec<StreamKey> {
-        let held = self.held.iter().map(|((destination, _), waiting)| (destination, &waiting.envelope));
+        let ordered = self.held.iter().filter(|(_, waiting)| waiting.ordered);
+        let held = ordered.map(|((destination, _), waiting)| (destination, &waiting.envelope));
         let parked = self.dead.values().filter(|dead| dead.parks).map(|dead| (&dead.destination, &dead.envelope));
         let mut streams: Vec<_> = held.chain(parked).filter_map(|(to, event)| stream_key(to, event)).collect();
         streams.sort();
@@ -74,8 +77,8 @@ impl Shard {
         for settlement in settled {
             match settlement {
                 Settlement::Published { position } => done.push(position),
-                Settlement::Hold { position, destination, failure } => {
-                    self.hold((destination, position), failure, now);
+                Settlement::Hold { position, destination, ordered, why } => {
+                    self.hold((destination, position), ordered, why, now);
                     done.push(position);
                 }
                 Settlement::Bury { position, destination, dead } => {
@@ -91,6 +94,7 @@ impl Shard {
                     if let Some(waiting) = self.held.get_mut(&(destination, position)) {
                         waiting.attempts = failure.attempts;
                         waiting.due = Some(now + failure.retry_after);
+                        waiting.delivered = failure.delivered;
                     }
                 }
                 Settlement::HeldBury { position, destination, dead } => {
@@ -107,7 +111,8 @@ impl Shard {
     pub(super) fn replay(&mut self, event_id: EventId, destination: &str) -> Replayed {
         let Some(dead) = self.take_dead(event_id, destination) else { return Replayed::default() };
         let later_ones_out = !dead.parks && dead.envelope.is_ordered();
-        let waiting = Waiting { attempts: 0, due: None, envelope: dead.envelope };
+        let waiting =
+            Waiting { attempts: 0, due: None, ordered: dead.parks, delivered: Vec::new(), envelope: dead.envelope };
         self.held.insert((dead.destination, dead.position), waiting);
         Replayed { replayed: true, later_ones_out }
     }
@@ -121,15 +126,19 @@ impl Shard {
         self.dead.remove(&key)
     }
 
-    fn hold(&mut self, key: SideKey, failure: Option<Failure>, now: Duration) {
+    fn hold(&mut self, key: SideKey, ordered: bool, why: Held, now: Duration) {
         let Some(envelope) = self.fresh.get(&key.1).cloned() else { return };
-        let attempts = failure.as_ref().map_or(0, |failure| failure.attempts);
-        let due = failure.map(|failure| now + failure.retry_after);
-        self.held.entry(key).or_insert(Waiting { attempts, due, envelope });
+        let ordered = ordered && envelope.is_ordered();
+        let (attempts, due, delivered) = match why {
+            Held::Failed(failure) => (failure.attempts, Some(now + failure.retry_after), failure.delivered),
+            Held::Behind => (0, None, Vec::new()),
+            Held::Delayed(wait) => (0, Some(now + wait), Vec::new()),
+        };
+        self.held.entry(key).or_insert(Waiting { attempts, due, ordered, delivered, envelope });
     }
 
     fn bury(&mut self, shard: ShardId, key: SideKey, envelope: Arc<Envelope>, dead: Burial, wall: DateTime<Utc>) {
-        let Burial { attempts, error, cause, parks } = dead;
+        let Burial { attempts, error, cause, parks, delivered: _ } = dead;
         let (destination, position) = key.clone();
         let letter =
             DeadLetter::new(destination, shard, position, attempts, cause.into_owned(), error, wall, parks, envelope);
@@ -141,7 +150,7 @@ impl Shard {
         let mut streams: Vec<Stream<'_>> = Vec::new();
         let mut known: BTreeMap<StreamKey, usize> = BTreeMap::new();
         for (key, waiting) in &self.held {
-            let Some(stream) = stream_key(&key.0, &waiting.envelope) else {
+            let Some(stream) = stream_key(&key.0, &waiting.envelope).filter(|_| waiting.ordered) else {
                 streams.push(vec![(key, waiting)]);
                 continue;
             };
@@ -168,6 +177,8 @@ fn held_row((destination, position): &SideKey, waiting: &Waiting) -> HeldRow {
     HeldRow {
         destination: Arc::clone(destination),
         attempts: waiting.attempts,
+        ordered: waiting.ordered,
+        delivered: waiting.delivered.clone(),
         row: OutboxRow { position: *position, envelope: Arc::clone(&waiting.envelope) },
     }
 }

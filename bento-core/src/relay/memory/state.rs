@@ -51,6 +51,7 @@ impl State {
             fresh: shard.fresh_rows(advance.fresh),
             held: shard.due_rows(advance.held, now),
             revision: shard.revision,
+            paused_tenants: Vec::new(),
             streams: (advance.revision != Some(shard.revision)).then(|| shard.streams()),
             next_due: shard.next_due(now),
         })

@@ -181,7 +181,16 @@ impl World {
         }
         let settled = relay.machine.take_settlements();
         let revision = relay.machine.revision();
-        let call = Advance { lease, ttl: TTL, settled, fresh: BATCH, held: BATCH, revision };
+        let call = Advance {
+            lease,
+            ttl: TTL,
+            settled,
+            fresh: BATCH,
+            held: BATCH,
+            revision,
+            without: Vec::new(),
+            keep_published: false,
+        };
         if repeats {
             let _lost = now(self.store.advance(call.clone()));
         }
