@@ -1,3 +1,14 @@
 //! Broker adapters of the Bento domain-event framework.
 //!
-//! One module and one cargo feature for each broker; see the features of the crate.
+//! One module and one cargo feature for each broker; see the features of the crate. What a message looks like is said once for all of them,
+//! in [`message`].
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod message;
+mod secret;
+
+#[doc(no_inline)]
+pub use bento_core::publish::{BoxPublisher, ConsolePublisher, MemoryPublisher, Publisher, Publishers};
+
+pub use self::secret::{Secret, ServerUrl};
