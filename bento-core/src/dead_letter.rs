@@ -30,6 +30,8 @@ pub struct DeadLetter {
     pub failed_at: DateTime<Utc>,
     /// Whether its aggregate waits for it.
     pub parks: bool,
+    /// Those of an all-or-nothing route that got it nevertheless; a replay leaves them out. Empty unless it is set.
+    pub delivered: Vec<Arc<str>>,
     /// The event.
     pub envelope: Arc<Envelope>,
 }
@@ -48,7 +50,7 @@ impl DeadLetter {
         parks: bool,
         envelope: Arc<Envelope>,
     ) -> Self {
-        Self { destination, shard, position, attempts, cause, error, failed_at, parks, envelope }
+        Self { destination, shard, position, attempts, cause, error, failed_at, parks, delivered: Vec::new(), envelope }
     }
 }
 

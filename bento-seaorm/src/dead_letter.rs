@@ -14,7 +14,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, QueryResult};
 use uuid::Uuid;
 
 use crate::dialect::{Dialect, Sql};
-use crate::entity::{MOVED, envelope_at, written_columns};
+use crate::entity::{MOVED, envelope_at, names_at, written_columns};
 use crate::relay_store::{OutboxStore, StoreFailure, Tries, park_or_promote, store_error};
 use crate::tables::Tables;
 
@@ -44,7 +44,7 @@ impl DeadLetters for OutboxStore {
 
 fn list_statement(dialect: &'static dyn Dialect, tables: &Tables, query: &DeadLetterQuery) -> Sql {
     let select = format!(
-        "SELECT destination, shard, position, attempts, cause, error_message, failed_at, parks, {} FROM {} WHERE 1 = 1",
+        "SELECT destination, shard, position, attempts, cause, error_message, failed_at, parks, delivered, {} FROM {} WHERE 1 = 1",
         written_columns(),
         tables.dead_letter()
     );
@@ -72,7 +72,7 @@ fn list_statement(dialect: &'static dyn Dialect, tables: &Tables, query: &DeadLe
 }
 
 fn letter(row: &QueryResult) -> Result<DeadLetter, DbErr> {
-    Ok(DeadLetter::new(
+    let mut letter = DeadLetter::new(
         row.try_get_by_index::<String>(0)?.into(),
         row.try_get_by_index(1)?,
         row.try_get_by_index(2)?,
@@ -81,8 +81,10 @@ fn letter(row: &QueryResult) -> Result<DeadLetter, DbErr> {
         row.try_get_by_index(5)?,
         row.try_get_by_index(6)?,
         row.try_get_by_index(7)?,
-        Arc::new(envelope_at(row, 8)?),
-    ))
+        Arc::new(envelope_at(row, 9)?),
+    );
+    letter.delivered = names_at(row, 8)?;
+    Ok(letter)
 }
 
 /// What is known of a dead letter before it is removed.
@@ -167,13 +169,14 @@ impl Removal<'_> {
         Ok(())
     }
 
-    /// Copies the dead letter to the held rows as if it had never been tried. One without order is due at once.
+    /// Copies the dead letter to the held rows as if it had never been tried, but for those who got it nevertheless. It takes its
+    /// place again if its aggregate has waited for it; otherwise it is due at once.
     async fn hold(&self, row: &Row) -> Result<(), DbErr> {
         let held = self.tables.held();
-        let due = if row.aggregate_id.is_empty() { self.dialect.now() } else { "NULL" };
+        let due = if row.parks { "NULL" } else { self.dialect.now() };
         let insert = self.sql(&format!(
-            "INSERT INTO {held} (shard, position, destination, {MOVED}, attempts, retry_after, error_message) \
-             SELECT shard, position, destination, {MOVED}, 0, {due}, NULL"
+            "INSERT INTO {held} (shard, position, destination, {MOVED}, ordered, attempts, retry_after, delivered) \
+             SELECT shard, position, destination, {MOVED}, parks, 0, {due}, delivered"
         ));
         let insert = self.of_letter(insert).push(&self.dialect.or_leave(held, &["shard", "destination", "position"]));
         self.tx.execute_raw(insert.build()).await?;
@@ -219,9 +222,9 @@ mod tests {
 
     const MANY: &str = "
         INSERT INTO bento_dead_letter (shard, position, destination, event_id, event_type, schema_version, aggregate_type,
-            aggregate_id, occurred_at, payload, attempts, error_message, cause, parks, failed_at)
+            aggregate_id, occurred_at, payload, attempts, error_message, cause, parks, first_failed_at, failed_at)
         SELECT n % 64, n, 'default', gen_random_uuid(), 'thing.happened', 1, 'thing', n::text, now(), '', 5, '', 'permanent',
-            true, now() FROM generate_series(1, 20000) n";
+            true, now(), now() FROM generate_series(1, 20000) n";
 
     async fn plan(db: &DatabaseConnection, query: &DeadLetterQuery) -> String {
         let list = list_statement(dialect::of(DbBackend::Postgres).unwrap(), &Tables::default(), query).build();

@@ -1,5 +1,7 @@
 //! The columns an event has in every table, and how an envelope is read from them.
 
+use std::sync::Arc;
+
 use bento_core::envelope::Envelope;
 use chrono::{DateTime, Utc};
 use sea_orm::{DbErr, QueryResult};
@@ -51,4 +53,17 @@ pub(crate) fn envelope_at(row: &QueryResult, first: usize) -> Result<Envelope, D
     envelope.key_id = row.try_get_by_index(first + 11)?;
     envelope.headers = row.try_get_by_index::<Option<Vec<u8>>>(first + 12)?.unwrap_or_default().into();
     Ok(envelope)
+}
+
+/// Names of destinations as they are stored: a JSON array; nothing for none.
+pub(crate) fn names(names: &[Arc<str>]) -> Option<String> {
+    let texts: Vec<&str> = names.iter().map(|name| &**name).collect();
+    (!texts.is_empty()).then(|| serde_json::Value::from(texts).to_string())
+}
+
+/// Reads what [`names`] stored in this column.
+pub(crate) fn names_at(row: &QueryResult, column: usize) -> Result<Vec<Arc<str>>, DbErr> {
+    let Some(text) = row.try_get_by_index::<Option<String>>(column)? else { return Ok(Vec::new()) };
+    let names: Vec<String> = serde_json::from_str(&text).map_err(|error| DbErr::Type(error.to_string()))?;
+    Ok(names.into_iter().map(Into::into).collect())
 }

@@ -72,9 +72,11 @@ pub struct InvalidTablePrefix {
 /// | `outbox` | events not yet published | the business transaction; the relay deletes |
 /// | `outbox_held` | events held back for a destination | the relay that owns the shard; operator commands |
 /// | `dead_letter` | events that were given up | the relay that owns the shard; operator commands |
+/// | `outbox_published` | published events, if they are kept | the relay that owns the shard; one relay at a time prunes |
+/// | `paused_tenant` | tenants whose events are held back | operator commands |
 /// | `relay_shard` | one lease for each shard | relays |
 /// | `relay` | relays that are alive | relays |
-/// | `outbox_meta` | how the outbox is divided | the first flush or relay |
+/// | `outbox_meta` | how the outbox is divided, and when to prune again | the first flush or relay; relays that prune |
 /// | `outbox_status` | a view: one row per event | nobody |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tables {
@@ -82,6 +84,8 @@ pub struct Tables {
     outbox: String,
     held: String,
     dead_letter: String,
+    published: String,
+    paused_tenant: String,
     shard: String,
     relay: String,
     meta: String,
@@ -96,6 +100,8 @@ impl Tables {
             outbox: name("outbox"),
             held: name("outbox_held"),
             dead_letter: name("dead_letter"),
+            published: name("outbox_published"),
+            paused_tenant: name("paused_tenant"),
             shard: name("relay_shard"),
             relay: name("relay"),
             meta: name("outbox_meta"),
@@ -124,6 +130,16 @@ impl Tables {
         &self.dead_letter
     }
 
+    /// Published events that are kept for a while.
+    pub fn published(&self) -> &str {
+        &self.published
+    }
+
+    /// The tenants whose events are held back.
+    pub fn paused_tenant(&self) -> &str {
+        &self.paused_tenant
+    }
+
     /// The leases of the shards.
     pub fn shard(&self) -> &str {
         &self.shard
@@ -142,6 +158,20 @@ impl Tables {
     /// The view with one row per event.
     pub fn status(&self) -> &str {
         &self.status
+    }
+
+    /// Every table, in the order in which they can be dropped.
+    pub(crate) fn all(&self) -> [&str; 8] {
+        [
+            &self.meta,
+            &self.relay,
+            &self.shard,
+            &self.paused_tenant,
+            &self.published,
+            &self.dead_letter,
+            &self.held,
+            &self.outbox,
+        ]
     }
 
     /// Another object of the schema behind the same prefix: an index, a sequence, a function.

@@ -161,19 +161,28 @@ async fn the_view_shows_one_row_per_event_and_json_where_there_is_some(database:
     let mut encrypted = entry("encrypted", "{\"not\": \"shown\"}");
     encrypted.envelope.content_encoding = Some("aes".to_owned());
     let ids = binary.envelope.event_id.to_string();
-    write(&database.db, vec![entry("held", "{\"total\": 7}"), binary, encrypted, entry("dead", "{}")]).await;
+    write(
+        &database.db,
+        vec![entry("held", "{\"total\": 7}"), binary, encrypted, entry("dead", "{}"), entry("out", "{}")],
+    )
+    .await;
+    publish(database, "'held', 'dead', 'out'").await;
     for destination in ["a", "b"] {
-        copy(database, "held", "bento_outbox_held", destination, "attempts", "2").await;
-        let columns = "attempts, error_message, cause, parks, failed_at";
-        copy(database, "dead", "bento_dead_letter", destination, columns, "3, 'e', 'c', (1 = 1), occurred_at").await;
+        copy(database, "held", "bento_outbox_held", destination, "ordered", "(1 = 1)").await;
+        let columns = "attempts, error_message, cause, parks, first_failed_at, failed_at";
+        let values = "3, 'e', 'c', (1 = 1), occurred_at, occurred_at";
+        copy(database, "dead", "bento_dead_letter", destination, columns, values).await;
     }
-    let gone = "DELETE FROM bento_outbox WHERE aggregate_id IN ('held', 'dead')";
+    let gone = "DELETE FROM bento_outbox WHERE aggregate_id IN ('held', 'dead', 'out')";
     database.db.execute_unprepared(gone).await.unwrap();
 
     let counts = "SELECT status, count(*) FROM bento_outbox_status GROUP BY status ORDER BY status";
-    assert_eq!(two_columns(database, counts).await, [("dead", 1), ("held", 1), ("pending", 2)].map(own));
+    assert_eq!(
+        two_columns(database, counts).await,
+        [("dead", 1), ("held", 1), ("pending", 2), ("published", 1)].map(own)
+    );
     let shown = "SELECT aggregate_id, CASE WHEN payload IS NULL THEN 0 ELSE 1 END FROM bento_outbox_status ORDER BY 1";
-    let expected = [("binary", 0), ("dead", 1), ("encrypted", 0), ("held", 1)].map(own);
+    let expected = [("binary", 0), ("dead", 1), ("encrypted", 0), ("held", 1), ("out", 1)].map(own);
     assert_eq!(two_columns(database, shown).await, expected);
     let by_id = format!("SELECT count(*) FROM bento_outbox_status WHERE event_id = '{ids}' AND headers IS NULL");
     assert_eq!(database.number(&by_id).await, 1);
@@ -191,11 +200,21 @@ async fn two_columns(database: &TestDatabase, sql: &str) -> Vec<(String, i64)> {
     rows.iter().map(|row| (row.try_get_by_index(0).unwrap(), number(row))).collect()
 }
 
-async fn copy(database: &TestDatabase, id: &str, table: &str, destination: &str, columns: &str, values: &str) {
-    let event = "event_id, event_type, schema_version, aggregate_type, aggregate_id, occurred_at, payload";
+/// Whom an event is still held for or dead, it is not published.
+async fn publish(database: &TestDatabase, ids: &str) {
     let sql = format!(
-        "INSERT INTO {table} (shard, position, destination, {event}, {columns}) \
-         SELECT shard, position, '{destination}', {event}, {values} FROM bento_outbox WHERE aggregate_id = '{id}'"
+        "INSERT INTO bento_outbox_published (shard, position, {EVENT}, published_at) \
+         SELECT shard, position, {EVENT}, occurred_at FROM bento_outbox WHERE aggregate_id IN ({ids})"
+    );
+    database.db.execute_unprepared(&sql).await.unwrap();
+}
+
+const EVENT: &str = "event_id, event_type, schema_version, aggregate_type, aggregate_id, occurred_at, payload";
+
+async fn copy(database: &TestDatabase, id: &str, table: &str, destination: &str, columns: &str, values: &str) {
+    let sql = format!(
+        "INSERT INTO {table} (shard, position, destination, {EVENT}, {columns}) \
+         SELECT shard, position, '{destination}', {EVENT}, {values} FROM bento_outbox WHERE aggregate_id = '{id}'"
     );
     database.db.execute_unprepared(&sql).await.unwrap();
 }
@@ -209,7 +228,7 @@ async fn what_no_type_declares_is_found_before_it_is_served(database: &TestDatab
     write(&database.db, vec![enqueued]).await;
     validate_stored(&database.db).await.unwrap();
     write(&database.db, vec![entry("a", "{}"), entry("b", "{}")]).await;
-    copy(database, "a", "bento_outbox_held", "d", "attempts", "1").await;
+    copy(database, "a", "bento_outbox_held", "d", "ordered", "(1 = 1)").await;
     let refused = validate_stored(&database.db).await.unwrap_err().to_string();
     assert!(refused.contains("`thing.happened` version 1 in outbox"), "{refused}");
     assert!(refused.contains("in held rows"), "{refused}");

@@ -147,6 +147,10 @@ macro_rules! relay_store_conformance {
                 held::the_next_due_row_is_foretold
                 held::fewer_held_rows_than_asked_for_are_all_there_are
                 held::destinations_hold_independently
+                held::a_row_that_keeps_no_place_holds_nothing_back
+                held::a_delayed_row_waits_by_the_clock_of_the_store
+                held::those_who_have_confirmed_are_remembered
+                held::a_replay_keeps_a_place_only_if_it_parked
                 dead_letters::a_dead_letter_is_kept_whole
                 dead_letters::a_dead_letter_parks_its_aggregate_only
                 dead_letters::a_held_row_can_be_given_up

@@ -1,5 +1,7 @@
 //! MySQL 8 and MariaDB 10.6, and later.
 
+mod schema;
+
 use bento_core::envelope::Envelope;
 use bento_core::outbox::OutboxEntry;
 use bento_core::telemetry::TARGET_RELAY;
@@ -10,7 +12,7 @@ use sea_orm::{
     Value,
 };
 
-use super::{Dialect, InsertLimits, NoValue, Renewal, Renewed, Renewing, Sql, Warning};
+use super::{Dialect, InsertLimits, Renewal, Renewed, Renewing, Sql, Warning};
 use crate::error::Error;
 use crate::tables::Tables;
 
@@ -29,20 +31,13 @@ impl Dialect for MySql {
         DbBackend::MySql
     }
 
-    /// DDL commits by itself here, so a migration that was interrupted must be able to run again.
     fn create_schema(&self, tables: &Tables) -> Vec<String> {
-        let mut statements = vec![outbox(tables), held(tables), dead_letter(tables)];
-        statements.extend(relay_tables(tables));
-        statements.push(status_view(tables).replacen("CREATE VIEW", "CREATE OR REPLACE VIEW", 1));
-        statements
+        schema::create(tables)
     }
 
     fn drop_schema(&self, tables: &Tables) -> Vec<String> {
         let mut statements = vec![format!("DROP VIEW IF EXISTS {}", tables.status())];
-        statements.extend(
-            [tables.meta(), tables.relay(), tables.shard(), tables.dead_letter(), tables.held(), tables.outbox()]
-                .map(|table| format!("DROP TABLE IF EXISTS {table}")),
-        );
+        statements.extend(tables.all().map(|table| format!("DROP TABLE IF EXISTS {table}")));
         statements
     }
 
@@ -192,133 +187,6 @@ fn check_lengths(event: &Envelope) -> Result<(), Error> {
 const ROLLED_BACK: [u16; 3] = [1213, 1206, 1020];
 /// `ER_SERVER_SHUTDOWN`, `ER_CONNECTION_KILLED`.
 const DISCONNECTED: [u16; 2] = [1053, 1927];
-
-const TABLE_OPTIONS: &str = "ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
-
-/// Lengths in characters. What is part of an index key has to fit into InnoDB's 3,072 bytes together.
-const EVENT_COLUMNS: &str = "
-    event_id BINARY(16) NOT NULL,
-    event_type VARCHAR(190) NOT NULL,
-    schema_version INT NOT NULL,
-    aggregate_type VARCHAR(190) NOT NULL,
-    aggregate_id VARCHAR(255) NOT NULL,
-    sequence BIGINT NULL,
-    tenant_id VARCHAR(190) NULL,
-    topic VARCHAR(255) NULL,
-    routing_key VARCHAR(255) NULL,
-    routing LONGBLOB NULL,
-    routing_version INT NULL,
-    occurred_at DATETIME(6) NOT NULL,
-    content_encoding VARCHAR(64) NULL,
-    key_id VARCHAR(255) NULL,
-    headers LONGBLOB NULL,
-    payload LONGBLOB NOT NULL";
-
-fn outbox(tables: &Tables) -> String {
-    let outbox = tables.outbox();
-    format!(
-        "CREATE TABLE IF NOT EXISTS {outbox} (
-    shard INT NOT NULL,
-    position BIGINT NOT NULL AUTO_INCREMENT,
-    {EVENT_COLUMNS},
-    PRIMARY KEY (shard, position),
-    UNIQUE KEY {outbox}_position (position),
-    UNIQUE KEY {outbox}_event_id (event_id)
-) {TABLE_OPTIONS}"
-    )
-}
-
-fn held(tables: &Tables) -> String {
-    let held = tables.held();
-    format!(
-        "CREATE TABLE IF NOT EXISTS {held} (
-    shard INT NOT NULL,
-    position BIGINT NOT NULL,
-    destination VARCHAR(190) NOT NULL,
-    {EVENT_COLUMNS},
-    attempts INT NOT NULL DEFAULT 0,
-    retry_after DATETIME(6) NULL,
-    error_message LONGTEXT NULL,
-    PRIMARY KEY (shard, destination, position),
-    KEY {held}_stream (shard, destination, aggregate_type, aggregate_id, position),
-    KEY {held}_retry_after (shard, retry_after),
-    KEY {held}_aggregate (aggregate_type, aggregate_id),
-    KEY {held}_event_id (event_id),
-    KEY {held}_tenant_id (tenant_id),
-    KEY {held}_event_type (event_type)
-) {TABLE_OPTIONS}"
-    )
-}
-
-fn dead_letter(tables: &Tables) -> String {
-    let dead_letter = tables.dead_letter();
-    format!(
-        "CREATE TABLE IF NOT EXISTS {dead_letter} (
-    shard INT NOT NULL,
-    position BIGINT NOT NULL,
-    destination VARCHAR(190) NOT NULL,
-    {EVENT_COLUMNS},
-    attempts INT NOT NULL,
-    error_message LONGTEXT NOT NULL,
-    cause VARCHAR(255) NOT NULL,
-    parks BOOLEAN NOT NULL,
-    failed_at DATETIME(6) NOT NULL,
-    PRIMARY KEY (event_id, destination),
-    KEY {dead_letter}_stream (shard, destination, aggregate_type, aggregate_id, position),
-    KEY {dead_letter}_aggregate (aggregate_type, aggregate_id),
-    KEY {dead_letter}_failed_at (failed_at, event_id),
-    KEY {dead_letter}_tenant_id (tenant_id),
-    KEY {dead_letter}_event_type (event_type)
-) {TABLE_OPTIONS}"
-    )
-}
-
-fn relay_tables(tables: &Tables) -> [String; 3] {
-    let (shard, relay, meta) = (tables.shard(), tables.relay(), tables.meta());
-    [
-        format!(
-            "CREATE TABLE IF NOT EXISTS {shard} (
-    shard INT NOT NULL PRIMARY KEY,
-    owner BINARY(16) NULL,
-    epoch BIGINT NOT NULL DEFAULT 0,
-    expires_at DATETIME(6) NULL,
-    revision BIGINT NOT NULL DEFAULT 0
-) {TABLE_OPTIONS}"
-        ),
-        format!(
-            "CREATE TABLE IF NOT EXISTS {relay} (
-    id BINARY(16) NOT NULL PRIMARY KEY,
-    lanes TEXT NULL,
-    expires_at DATETIME(6) NOT NULL
-) {TABLE_OPTIONS}"
-        ),
-        format!(
-            "CREATE TABLE IF NOT EXISTS {meta} (
-    id SMALLINT NOT NULL PRIMARY KEY,
-    shards INT NOT NULL,
-    lanes INT NOT NULL,
-    hash VARCHAR(64) NOT NULL
-) {TABLE_OPTIONS}"
-        ),
-    ]
-}
-
-/// MariaDB has no JSON type to cast to, so both show JSON as text that is known to be valid.
-fn status_view(tables: &Tables) -> String {
-    let as_json = |column: &str| {
-        let text = format!("CONVERT({column} USING utf8mb4)");
-        format!("CASE WHEN JSON_VALID({text}) THEN {text} END")
-    };
-    let columns = format!(
-        "shard, position, LOWER(CONCAT_WS('-', SUBSTR(HEX(event_id), 1, 8), SUBSTR(HEX(event_id), 9, 4), \
-         SUBSTR(HEX(event_id), 13, 4), SUBSTR(HEX(event_id), 17, 4), SUBSTR(HEX(event_id), 21))) AS event_id, \
-         event_type, schema_version, aggregate_type, aggregate_id, sequence, tenant_id, topic, routing_key, occurred_at, \
-         content_encoding, key_id, {} AS headers, CASE WHEN content_encoding IS NULL THEN {} END AS payload",
-        as_json("headers"),
-        as_json("payload"),
-    );
-    super::status_view(tables, &columns, &NoValue { text: "NULL", number: "0", time: "NULL" })
-}
 
 #[cfg(test)]
 mod tests {

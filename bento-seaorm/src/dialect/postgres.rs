@@ -1,5 +1,7 @@
 //! PostgreSQL 13 and later.
 
+mod schema;
+
 use bento_core::outbox::OutboxEntry;
 use sea_orm::sea_query::ArrayType;
 use sea_orm::sqlx::error::DatabaseError;
@@ -30,23 +32,13 @@ impl Dialect for Postgres {
     }
 
     fn create_schema(&self, tables: &Tables) -> Vec<String> {
-        let mut statements = outbox(tables);
-        statements.push(held(tables));
-        statements.push(dead_letter(tables));
-        statements.extend(side_indexes(tables));
-        statements.extend(relay_tables(tables));
-        statements.extend(status_view(tables));
-        statements
+        schema::create(tables)
     }
 
     fn drop_schema(&self, tables: &Tables) -> Vec<String> {
         let mut statements =
             vec![format!("DROP VIEW {}", tables.status()), format!("DROP FUNCTION {}(bytea)", tables.named("as_json"))];
-        let drop_table = |table| format!("DROP TABLE {table}");
-        statements.extend(
-            [tables.meta(), tables.relay(), tables.shard(), tables.dead_letter(), tables.held(), tables.outbox()]
-                .map(drop_table),
-        );
+        statements.extend(tables.all().map(|table| format!("DROP TABLE {table}")));
         statements
     }
 
@@ -273,160 +265,4 @@ fn without_nulls(mut column: Vec<Value>) -> Vec<Value> {
         }
     }
     column
-}
-
-const EVENT_COLUMNS: &str = "
-    event_id uuid NOT NULL,
-    event_type text NOT NULL,
-    schema_version integer NOT NULL,
-    aggregate_type text NOT NULL,
-    aggregate_id text NOT NULL,
-    sequence bigint,
-    tenant_id text,
-    topic text,
-    routing_key text,
-    routing bytea,
-    routing_version integer,
-    occurred_at timestamptz NOT NULL,
-    content_encoding text,
-    key_id text,
-    headers bytea,
-    payload bytea NOT NULL";
-
-/// The default of `position` needs the transaction's id before the next value: a reader may then conclude that whoever took
-/// a position below one it has seen was running, and is found in its snapshot, or has ended. A sequence with a cache
-/// would hand out positions out of order.
-fn outbox(tables: &Tables) -> Vec<String> {
-    let outbox = tables.outbox();
-    let sequence = tables.named("outbox_position");
-    vec![
-        format!("CREATE SEQUENCE {sequence} AS bigint CACHE 1"),
-        format!(
-            "CREATE TABLE {outbox} (
-    shard integer NOT NULL,
-    position bigint NOT NULL DEFAULT nextval(CASE WHEN pg_current_xact_id() IS NOT NULL THEN '{sequence}'::regclass END),
-    {EVENT_COLUMNS},
-    CONSTRAINT {outbox}_pkey PRIMARY KEY (shard, position),
-    CONSTRAINT {outbox}_event_id UNIQUE (event_id)
-) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_limit = 2000)"
-        ),
-        format!("ALTER SEQUENCE {sequence} OWNED BY {outbox}.position"),
-        format!("ALTER TABLE {outbox} ALTER COLUMN payload SET STORAGE EXTERNAL"),
-    ]
-}
-
-fn held(tables: &Tables) -> String {
-    let held = tables.held();
-    format!(
-        "CREATE TABLE {held} (
-    shard integer NOT NULL,
-    position bigint NOT NULL,
-    destination text NOT NULL,
-    {EVENT_COLUMNS},
-    attempts integer NOT NULL DEFAULT 0,
-    retry_after timestamptz,
-    error_message text,
-    CONSTRAINT {held}_pkey PRIMARY KEY (shard, destination, position)
-)"
-    )
-}
-
-fn dead_letter(tables: &Tables) -> String {
-    let dead_letter = tables.dead_letter();
-    format!(
-        "CREATE TABLE {dead_letter} (
-    shard integer NOT NULL,
-    position bigint NOT NULL,
-    destination text NOT NULL,
-    {EVENT_COLUMNS},
-    attempts integer NOT NULL,
-    error_message text NOT NULL,
-    cause text NOT NULL,
-    parks boolean NOT NULL,
-    failed_at timestamptz NOT NULL,
-    CONSTRAINT {dead_letter}_pkey PRIMARY KEY (event_id, destination)
-)"
-    )
-}
-
-fn side_indexes(tables: &Tables) -> Vec<String> {
-    let index = |table: &str, name: &str, columns: &str| format!("CREATE INDEX {table}_{name} ON {table} ({columns})");
-    let (held, dead_letter) = (tables.held(), tables.dead_letter());
-    let mut statements: Vec<_> = tables_with_payload(tables)
-        .map(|table| format!("ALTER TABLE {table} ALTER COLUMN payload SET STORAGE EXTERNAL"))
-        .into();
-    statements.extend([
-        index(held, "stream", "shard, destination, aggregate_type, aggregate_id, position"),
-        index(held, "retry_after", "shard, retry_after"),
-        index(held, "aggregate", "aggregate_type, aggregate_id"),
-        index(held, "event_id", "event_id"),
-        index(held, "tenant_id", "tenant_id"),
-        index(held, "event_type", "event_type"),
-        index(dead_letter, "stream", "shard, destination, aggregate_type, aggregate_id, position"),
-        index(dead_letter, "aggregate", "aggregate_type, aggregate_id"),
-        index(dead_letter, "failed_at", "failed_at, event_id"),
-        index(dead_letter, "tenant_id", "tenant_id"),
-        index(dead_letter, "event_type", "event_type"),
-    ]);
-    statements
-}
-
-fn tables_with_payload(tables: &Tables) -> [&str; 2] {
-    [tables.held(), tables.dead_letter()]
-}
-
-/// A lease is updated often: room on its page keeps the update off the index.
-fn relay_tables(tables: &Tables) -> Vec<String> {
-    let (shard, relay, meta) = (tables.shard(), tables.relay(), tables.meta());
-    vec![
-        format!(
-            "CREATE TABLE {shard} (
-    shard integer NOT NULL CONSTRAINT {shard}_pkey PRIMARY KEY,
-    owner uuid,
-    epoch bigint NOT NULL DEFAULT 0,
-    expires_at timestamptz,
-    revision bigint NOT NULL DEFAULT 0
-) WITH (fillfactor = 30, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000)"
-        ),
-        format!(
-            "CREATE TABLE {relay} (
-    id uuid NOT NULL CONSTRAINT {relay}_pkey PRIMARY KEY,
-    lanes text,
-    expires_at timestamptz NOT NULL
-)"
-        ),
-        format!(
-            "CREATE TABLE {meta} (
-    id smallint NOT NULL CONSTRAINT {meta}_pkey PRIMARY KEY CHECK (id = 1),
-    shards integer NOT NULL,
-    lanes integer NOT NULL,
-    hash text NOT NULL
-)"
-        ),
-    ]
-}
-
-/// The function answers NULL where a cast would fail the whole query.
-fn status_view(tables: &Tables) -> Vec<String> {
-    let as_json = tables.named("as_json");
-    let columns = format!(
-        "shard, position, event_id::text AS event_id, event_type, schema_version, aggregate_type, aggregate_id, sequence, \
-         tenant_id, topic, routing_key, occurred_at, content_encoding, key_id, \
-         {as_json}(headers) AS headers, CASE WHEN content_encoding IS NULL THEN {as_json}(payload) END AS payload"
-    );
-    vec![
-        format!(
-            "CREATE FUNCTION {as_json}(bytes bytea) RETURNS json LANGUAGE plpgsql IMMUTABLE STRICT AS $$
-BEGIN
-    RETURN convert_from(bytes, 'UTF8')::json;
-EXCEPTION WHEN OTHERS THEN
-    RETURN NULL;
-END $$"
-        ),
-        super::status_view(
-            tables,
-            &columns,
-            &super::NoValue { text: "NULL::text", number: "0", time: "NULL::timestamptz" },
-        ),
-    ]
 }

@@ -1,5 +1,7 @@
 //! SQLite 3.35 and later.
 
+mod schema;
+
 use bento_core::telemetry::TARGET_RELAY;
 use chrono::{DateTime, SecondsFormat, Utc};
 use sea_orm::sqlx::error::DatabaseError;
@@ -8,7 +10,7 @@ use sea_orm::{
     TransactionOptions, Value,
 };
 
-use super::{Dialect, InsertLimits, Look, NoValue, Renewal, Renewed, Renewing, Sql, Warning};
+use super::{Dialect, InsertLimits, Look, Renewal, Renewed, Renewing, Sql, Warning};
 use crate::tables::Tables;
 
 #[derive(Debug)]
@@ -23,19 +25,12 @@ impl Dialect for Sqlite {
     }
 
     fn create_schema(&self, tables: &Tables) -> Vec<String> {
-        let mut statements = vec![outbox(tables), held(tables), dead_letter(tables)];
-        statements.extend(side_indexes(tables));
-        statements.extend(relay_tables(tables));
-        statements.push(status_view(tables));
-        statements
+        schema::create(tables)
     }
 
     fn drop_schema(&self, tables: &Tables) -> Vec<String> {
         let mut statements = vec![format!("DROP VIEW {}", tables.status())];
-        statements.extend(
-            [tables.meta(), tables.relay(), tables.shard(), tables.dead_letter(), tables.held(), tables.outbox()]
-                .map(|table| format!("DROP TABLE {table}")),
-        );
+        statements.extend(tables.all().map(|table| format!("DROP TABLE {table}")));
         statements
     }
 
@@ -151,128 +146,4 @@ impl Dialect for Sqlite {
     fn look(&self) -> Look {
         Look::BeforeNext("BEGIN")
     }
-}
-
-const EVENT_COLUMNS: &str = "
-    event_id BLOB NOT NULL,
-    event_type TEXT NOT NULL,
-    schema_version INTEGER NOT NULL,
-    aggregate_type TEXT NOT NULL,
-    aggregate_id TEXT NOT NULL,
-    sequence INTEGER,
-    tenant_id TEXT,
-    topic TEXT,
-    routing_key TEXT,
-    routing BLOB,
-    routing_version INTEGER,
-    occurred_at TEXT NOT NULL,
-    content_encoding TEXT,
-    key_id TEXT,
-    headers BLOB,
-    payload BLOB NOT NULL";
-
-/// AUTOINCREMENT never hands out a position twice, not even after the rows above it are gone.
-fn outbox(tables: &Tables) -> String {
-    format!(
-        "CREATE TABLE {} (
-    shard INTEGER NOT NULL,
-    position INTEGER PRIMARY KEY AUTOINCREMENT,
-    {EVENT_COLUMNS},
-    UNIQUE (shard, position),
-    UNIQUE (event_id)
-)",
-        tables.outbox()
-    )
-}
-
-fn held(tables: &Tables) -> String {
-    format!(
-        "CREATE TABLE {} (
-    shard INTEGER NOT NULL,
-    position INTEGER NOT NULL,
-    destination TEXT NOT NULL,
-    {EVENT_COLUMNS},
-    attempts INTEGER NOT NULL DEFAULT 0,
-    retry_after TEXT,
-    error_message TEXT,
-    PRIMARY KEY (shard, destination, position)
-)",
-        tables.held()
-    )
-}
-
-fn dead_letter(tables: &Tables) -> String {
-    format!(
-        "CREATE TABLE {} (
-    shard INTEGER NOT NULL,
-    position INTEGER NOT NULL,
-    destination TEXT NOT NULL,
-    {EVENT_COLUMNS},
-    attempts INTEGER NOT NULL,
-    error_message TEXT NOT NULL,
-    cause TEXT NOT NULL,
-    parks BOOLEAN NOT NULL,
-    failed_at TEXT NOT NULL,
-    PRIMARY KEY (event_id, destination)
-)",
-        tables.dead_letter()
-    )
-}
-
-fn side_indexes(tables: &Tables) -> [String; 11] {
-    let index = |table: &str, name: &str, columns: &str| format!("CREATE INDEX {table}_{name} ON {table} ({columns})");
-    let (held, dead_letter) = (tables.held(), tables.dead_letter());
-    [
-        index(held, "stream", "shard, destination, aggregate_type, aggregate_id, position"),
-        index(held, "retry_after", "shard, retry_after"),
-        index(held, "aggregate", "aggregate_type, aggregate_id"),
-        index(held, "event_id", "event_id"),
-        index(held, "tenant_id", "tenant_id"),
-        index(held, "event_type", "event_type"),
-        index(dead_letter, "stream", "shard, destination, aggregate_type, aggregate_id, position"),
-        index(dead_letter, "aggregate", "aggregate_type, aggregate_id"),
-        index(dead_letter, "failed_at", "failed_at, event_id"),
-        index(dead_letter, "tenant_id", "tenant_id"),
-        index(dead_letter, "event_type", "event_type"),
-    ]
-}
-
-fn relay_tables(tables: &Tables) -> [String; 3] {
-    let (shard, relay, meta) = (tables.shard(), tables.relay(), tables.meta());
-    [
-        format!(
-            "CREATE TABLE {shard} (
-    shard INTEGER NOT NULL PRIMARY KEY,
-    owner BLOB,
-    epoch INTEGER NOT NULL DEFAULT 0,
-    expires_at TEXT,
-    revision INTEGER NOT NULL DEFAULT 0
-)"
-        ),
-        format!("CREATE TABLE {relay} (id BLOB NOT NULL PRIMARY KEY, lanes TEXT, expires_at TEXT NOT NULL)"),
-        format!(
-            "CREATE TABLE {meta} (
-    id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
-    shards INTEGER NOT NULL,
-    lanes INTEGER NOT NULL,
-    hash TEXT NOT NULL
-)"
-        ),
-    ]
-}
-
-fn status_view(tables: &Tables) -> String {
-    let as_json = |column: &str| {
-        let text = format!("CAST({column} AS TEXT)");
-        format!("CASE WHEN json_valid({text}) THEN {text} END")
-    };
-    let columns = format!(
-        "shard, position, lower(substr(hex(event_id), 1, 8) || '-' || substr(hex(event_id), 9, 4) || '-' || \
-         substr(hex(event_id), 13, 4) || '-' || substr(hex(event_id), 17, 4) || '-' || substr(hex(event_id), 21)) AS event_id, \
-         event_type, schema_version, aggregate_type, aggregate_id, sequence, tenant_id, topic, routing_key, occurred_at, \
-         content_encoding, key_id, {} AS headers, CASE WHEN content_encoding IS NULL THEN {} END AS payload",
-        as_json("headers"),
-        as_json("payload"),
-    );
-    super::status_view(tables, &columns, &NoValue { text: "NULL", number: "0", time: "NULL" })
 }

@@ -80,8 +80,15 @@ async fn a_supplied_id_is_written_once_while_it_is_pending_held_or_dead() {
         let mut batch = entries(4);
         batch.iter_mut().for_each(|entry| entry.may_be_known = true);
         write(&db, batch[..3].to_vec()).await.unwrap();
-        move_one(&db, "bento_outbox_held", "attempts", "0", 1).await;
-        move_one(&db, "bento_dead_letter", "attempts, error_message, cause, parks, failed_at", DEAD, 2).await;
+        move_one(&db, "bento_outbox_held", "ordered", "(1 = 1)", 1).await;
+        move_one(
+            &db,
+            "bento_dead_letter",
+            "attempts, error_message, cause, parks, first_failed_at, failed_at",
+            DEAD,
+            2,
+        )
+        .await;
         let ids: HashSet<_> = batch[..3].iter().map(|entry| entry.envelope.event_id).collect();
         assert_eq!(write(&db, batch).await.unwrap(), ids);
         let count: i64 = all(&db, "SELECT count(*) FROM bento_outbox").await[0].try_get_by_index(0).unwrap();
@@ -90,7 +97,7 @@ async fn a_supplied_id_is_written_once_while_it_is_pending_held_or_dead() {
     .await;
 }
 
-const DEAD: &str = "1, 'e', 'c', (1 = 1), occurred_at";
+const DEAD: &str = "1, 'e', 'c', (1 = 1), occurred_at, occurred_at";
 
 async fn move_one(db: &DatabaseConnection, table: &str, columns: &str, values: &str, nth: usize) {
     let event = written_columns();

@@ -13,19 +13,20 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, QueryResult};
 
 use super::errors::{StoreFailure, unreadable};
 use crate::dialect::{Dialect, Sql};
-use crate::entity::{envelope_at, written_columns};
+use crate::entity::{envelope_at, names_at, written_columns};
 use crate::tables::Tables;
 
 /// How many streams one statement asks about.
 const STREAMS_PER_STATEMENT: usize = 50;
 
-/// Where a held row belongs: its stream, or itself if it has no order.
+/// Where a held row belongs: its stream, or itself if it keeps no place in one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Head {
     destination: String,
     aggregate_type: String,
     aggregate_id: String,
     position: i64,
+    ordered: bool,
 }
 
 /// That the held row `h` heads its stream, and that no dead letter parks it.
@@ -37,7 +38,7 @@ fn is_head(tables: &Tables) -> String {
         )
     };
     format!(
-        "(h.aggregate_id = '' OR (NOT EXISTS (SELECT 1 FROM {} e WHERE {} AND e.position < h.position) \
+        "(h.ordered = FALSE OR (NOT EXISTS (SELECT 1 FROM {} e WHERE {} AND e.ordered = TRUE AND e.position < h.position) \
          AND NOT EXISTS (SELECT 1 FROM {} d WHERE {} AND d.parks)))",
         tables.held(),
         same_stream("e"),
@@ -76,7 +77,7 @@ async fn due_heads(
     limit: usize,
 ) -> Result<Vec<Head>, DbErr> {
     let select = format!(
-        "SELECT h.destination, h.aggregate_type, h.aggregate_id, h.position FROM {} h WHERE h.shard = ",
+        "SELECT h.destination, h.aggregate_type, h.aggregate_id, h.position, h.ordered FROM {} h WHERE h.shard = ",
         tables.held()
     );
     let select = Sql::new(dialect, &select)
@@ -93,6 +94,7 @@ fn head(row: &QueryResult) -> Result<Head, DbErr> {
         aggregate_type: row.try_get_by_index(1)?,
         aggregate_id: row.try_get_by_index(2)?,
         position: row.try_get_by_index(3)?,
+        ordered: row.try_get_by_index(4)?,
     })
 }
 
@@ -109,10 +111,13 @@ async fn with_followers(
     for (nth, head) in heads.iter().enumerate() {
         sql = sql
             .push(if nth == 0 { "SELECT * FROM (" } else { " UNION ALL SELECT * FROM (" })
-            .push(&format!("SELECT {nth} AS nth, destination, attempts, position, {}", written_columns()))
+            .push(&format!(
+                "SELECT {nth} AS nth, destination, attempts, ordered, delivered, position, {}",
+                written_columns()
+            ))
             .push(&format!(" FROM {} WHERE shard = ", tables.held()))
             .bind(shard);
-        sql = if head.aggregate_id.is_empty() {
+        sql = if !head.ordered {
             sql.push(" AND destination = ").bind(head.destination.as_str()).push(" AND position = ").bind(head.position)
         } else {
             of_stream(sql, &head.destination, &head.aggregate_type, &head.aggregate_id)
@@ -133,16 +138,18 @@ fn of_stream(sql: Sql, destination: &str, aggregate_type: &str, aggregate_id: &s
         .bind(aggregate_type)
         .push(" AND aggregate_id = ")
         .bind(aggregate_id)
+        .push(" AND ordered = TRUE")
 }
 
 fn held_row(row: &QueryResult, tables: &Tables, shard: ShardId) -> Result<HeldRow, StoreFailure> {
-    let position = row.try_get_by_index(3)?;
-    let envelope = envelope_at(row, 4).map_err(|error| unreadable(tables.held(), shard, position, error))?;
+    let position = row.try_get_by_index(5)?;
+    let unreadable = |error| unreadable(tables.held(), shard, position, error);
+    let envelope = envelope_at(row, 6).map_err(unreadable)?;
     Ok(HeldRow {
         destination: row.try_get_by_index::<String>(1)?.into(),
         attempts: row.try_get_by_index::<i32>(2)?.cast_unsigned(),
-        ordered: envelope.is_ordered(),
-        delivered: Vec::new(),
+        ordered: row.try_get_by_index(3)?,
+        delivered: names_at(row, 4).map_err(unreadable)?,
         row: OutboxRow { position, envelope: Arc::new(envelope) },
     })
 }
@@ -185,7 +192,7 @@ pub(super) async fn streams(
     let columns = "destination, aggregate_type, aggregate_id";
     let select = Sql::new(dialect, &format!("SELECT {columns} FROM {} WHERE shard = ", tables.held()))
         .bind(shard)
-        .push(&format!(" AND aggregate_id <> '' UNION SELECT {columns} FROM {} WHERE shard = ", tables.dead_letter()))
+        .push(&format!(" AND ordered = TRUE UNION SELECT {columns} FROM {} WHERE shard = ", tables.dead_letter()))
         .bind(shard)
         .push(" AND parks AND aggregate_id <> ''");
     let rows = tx.query_all_raw(select.build()).await?;

@@ -11,7 +11,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
 
 use super::held::park_or_promote;
 use crate::dialect::{Dialect, Sql};
-use crate::entity::MOVED;
+use crate::entity::{MOVED, names};
 use crate::tables::Tables;
 
 /// The position of a fresh row that this settles.
@@ -38,8 +38,8 @@ pub(super) async fn settle(
     for settlement in settled {
         settling.one(settlement).await?;
     }
-    for (destination, positions) in groups.followers {
-        settling.hold_followers(&destination, positions).await?;
+    for ((destination, ordered), positions) in groups.behind {
+        settling.hold_behind(&destination, ordered, positions).await?;
     }
     for (destination, positions) in groups.held_done {
         settling.delete_held(&destination, positions).await?;
@@ -50,13 +50,16 @@ pub(super) async fn settle(
 
 type Positions = BTreeMap<Arc<str>, Vec<i64>>;
 
+/// For whom rows are held, and whether they keep their place.
+type Place = (Arc<str>, bool);
+
 /// What can be done for many rows at once, by destination.
 #[derive(Default)]
 struct Groups {
     /// Fresh rows that move.
     fresh: Positions,
-    /// Of them, those that did not fail themselves.
-    followers: Positions,
+    /// Of them, those that were not tried and wait for nothing but their turn.
+    behind: BTreeMap<Place, Vec<i64>>,
     /// Held rows.
     held: Positions,
     /// Of them, those that leave: published or buried.
@@ -72,10 +75,11 @@ impl Groups {
         for settlement in settled {
             match settlement {
                 Settlement::Published { .. } => {}
-                Settlement::Hold { position, destination, why, .. } => {
+                Settlement::Hold { position, destination, ordered, why } => {
                     add(&mut groups.fresh, destination, *position);
-                    if !matches!(why, Held::Failed(_)) {
-                        add(&mut groups.followers, destination, *position);
+                    if *why == Held::Behind {
+                        let place = (Arc::clone(destination), *ordered);
+                        groups.behind.entry(place).or_default().push(*position);
                     }
                 }
                 Settlement::Bury { position, destination, .. } => add(&mut groups.fresh, destination, *position),
@@ -139,34 +143,63 @@ impl Settling<'_> {
     /// What each row says of itself.
     async fn one(&self, settlement: &Settlement) -> Result<(), DbErr> {
         match settlement {
-            Settlement::Hold { position, destination, why: Held::Failed(failure), .. } => {
-                let (attempts, error) = (failure.attempts.cast_signed(), storable(&failure.error));
-                let insert = self.hold(destination).bind(attempts).push(", ").after(failure.retry_after).push(", ");
-                self.execute(self.taken_from_outbox(insert.bind(error), destination, vec![*position])).await
+            Settlement::Hold { position, destination, ordered, why: Held::Failed(failure) } => {
+                self.hold_failed(*position, destination, *ordered, failure).await
+            }
+            Settlement::Hold { position, destination, ordered, why: Held::Delayed(wait) } => {
+                let insert = self.hold(destination, *ordered).push("0, ").after(*wait).push(", NULL, NULL, NULL");
+                self.execute(self.taken_from_outbox(insert, destination, vec![*position])).await
             }
             Settlement::Bury { position, destination, dead } => self.bury(*position, destination, dead).await,
             Settlement::HeldFailed { position, destination, failure } => {
                 self.held_failed(*position, destination, failure).await
             }
             Settlement::HeldBury { position, destination, dead } => self.bury_held(*position, destination, dead).await,
-            Settlement::Published { .. } | Settlement::Hold { .. } | Settlement::HeldPublished { .. } => Ok(()),
+            Settlement::Published { .. }
+            | Settlement::Hold { why: Held::Behind, .. }
+            | Settlement::HeldPublished { .. } => Ok(()),
         }
     }
 
-    /// One without order follows nothing: it is due at once.
-    async fn hold_followers(&self, destination: &str, positions: Vec<i64>) -> Result<(), DbErr> {
-        let due = format!("0, CASE WHEN o.aggregate_id = '' THEN {} END, NULL", self.dialect.now());
-        self.execute(self.taken_from_outbox(self.hold(destination).push(&due), destination, positions)).await
+    async fn hold_failed(
+        &self,
+        position: i64,
+        destination: &str,
+        ordered: bool,
+        failure: &Failure,
+    ) -> Result<(), DbErr> {
+        let insert = self
+            .hold(destination, ordered)
+            .bind(failure.attempts.cast_signed())
+            .push(", ")
+            .after(failure.retry_after)
+            .push(&format!(", {}, ", self.dialect.now()))
+            .bind(storable(&failure.error))
+            .push(", ")
+            .bind(names(&failure.delivered));
+        self.execute(self.taken_from_outbox(insert, destination, vec![position])).await
     }
 
-    fn hold(&self, destination: &str) -> Sql {
+    /// One that keeps no place follows nothing: it is due at once.
+    async fn hold_behind(&self, destination: &str, ordered: bool, positions: Vec<i64>) -> Result<(), DbErr> {
+        let now = self.dialect.now();
+        let due = if ordered { format!("CASE WHEN o.aggregate_id = '' THEN {now} END") } else { now.to_owned() };
+        let insert = self.hold(destination, ordered).push(&format!("0, {due}, NULL, NULL, NULL"));
+        self.execute(self.taken_from_outbox(insert, destination, positions)).await
+    }
+
+    /// What follows is the rest of the columns: attempts, when it is due, when it first failed, why, who got it. An event without
+    /// order keeps no place, whatever is said of it.
+    fn hold(&self, destination: &str, ordered: bool) -> Sql {
         let held = self.tables.held();
         self.sql(&format!(
-            "INSERT INTO {held} (shard, position, destination, {MOVED}, attempts, retry_after, error_message) \
-             SELECT o.shard, o.position, "
+            "INSERT INTO {held} (shard, position, destination, {MOVED}, ordered, attempts, retry_after, first_failed_at, \
+             error_message, delivered) SELECT o.shard, o.position, "
         ))
         .bind(destination)
         .push(&format!(", {MOVED}, "))
+        .bind(ordered)
+        .push(" AND o.aggregate_id <> '', ")
     }
 
     /// From fresh rows that are neither held nor dead for the destination already.
@@ -189,23 +222,25 @@ impl Settling<'_> {
     }
 
     async fn bury(&self, position: i64, destination: &str, dead: &Burial) -> Result<(), DbErr> {
-        let insert = self.letter(destination, dead);
+        let insert = self.letter(destination, dead, self.dialect.now());
         self.execute(self.taken_from_outbox(insert, destination, vec![position])).await
     }
 
     async fn bury_held(&self, position: i64, destination: &str, dead: &Burial) -> Result<(), DbErr> {
-        let insert = self.letter(destination, dead).push(&format!(" FROM {} o WHERE o.shard = ", self.tables.held()));
+        let first_failed_at = format!("COALESCE(o.first_failed_at, {})", self.dialect.now());
+        let insert = self.letter(destination, dead, &first_failed_at);
+        let insert = insert.push(&format!(" FROM {} o WHERE o.shard = ", self.tables.held()));
         let insert = insert.bind(self.shard).push(" AND o.destination = ").bind(destination);
         let insert = insert.push(" AND o.position = ").bind(position);
         self.execute(insert.push(&self.dialect.or_leave(self.tables.dead_letter(), &["event_id", "destination"]))).await
     }
 
     /// An event without order parks nothing.
-    fn letter(&self, destination: &str, dead: &Burial) -> Sql {
+    fn letter(&self, destination: &str, dead: &Burial, first_failed_at: &str) -> Sql {
         let letters = self.tables.dead_letter();
         self.sql(&format!(
-            "INSERT INTO {letters} (shard, position, destination, {MOVED}, attempts, error_message, cause, parks, failed_at) \
-             SELECT o.shard, o.position, "
+            "INSERT INTO {letters} (shard, position, destination, {MOVED}, attempts, error_message, cause, delivered, parks, \
+             first_failed_at, failed_at) SELECT o.shard, o.position, "
         ))
         .bind(destination)
         .push(&format!(", {MOVED}, "))
@@ -215,8 +250,10 @@ impl Settling<'_> {
         .push(", ")
         .bind(storable(&dead.cause))
         .push(", ")
+        .bind(names(&dead.delivered))
+        .push(", ")
         .bind(dead.parks)
-        .push(&format!(" AND o.aggregate_id <> '', {}", self.dialect.now()))
+        .push(&format!(" AND o.aggregate_id <> '', {first_failed_at}, {}", self.dialect.now()))
     }
 
     async fn held_failed(&self, position: i64, destination: &str, failure: &Failure) -> Result<(), DbErr> {
@@ -225,6 +262,9 @@ impl Settling<'_> {
             .bind(failure.attempts.cast_signed())
             .push(", error_message = ")
             .bind(storable(&failure.error))
+            .push(", delivered = ")
+            .bind(names(&failure.delivered))
+            .push(&format!(", first_failed_at = COALESCE(first_failed_at, {})", self.dialect.now()))
             .push(", retry_after = ")
             .after(failure.retry_after)
             .push(" WHERE shard = ")

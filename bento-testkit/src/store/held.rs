@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bento_core::dead_letter::{DeadLetterQuery, DeadLetters};
 use bento_core::inspect::Inspect;
-use bento_core::relay::store::{Advance, Held, OutboxRow, Settlement, StreamKey};
+use bento_core::publish::Destination;
+use bento_core::relay::RelayStore;
+use bento_core::relay::store::{Advance, Burial, Failure, Held, OutboxRow, Settlement, StreamKey};
 
 use super::StoreHarness;
 use super::bench::{
-    Bench, LONG, buried, call, default_destination, event, failed, failure, follows, held_failed, held_numbers,
+    Bench, LONG, burial, buried, call, default_destination, event, failed, failure, follows, held_failed, held_numbers,
     held_published, number_of, numbers, published, unordered_event,
 };
 
@@ -144,6 +147,96 @@ pub async fn destinations_hold_independently<H: StoreHarness>(harness: &H) {
     let streams = rest.streams.expect("asked for");
     assert_eq!(streams.iter().map(|stream| &*stream.destination).collect::<Vec<_>>(), ["left"]);
     assert_eq!(bench.store.counts().await.expect("the store is there").held, 1);
+}
+
+/// A row that keeps no place in its stream is its own head: it waits by itself, and nobody waits for it.
+pub async fn a_row_that_keeps_no_place_holds_nothing_back<H: StoreHarness>(harness: &H) {
+    let bench = Bench::new(harness).await;
+    let rows = bench.fresh((1..=5).map(|number| event("a", number))).await;
+    let settled = vec![
+        without_place(&rows[0], Held::Failed(failure(1, LONG))),
+        without_place(&rows[1], Held::Behind),
+        failed(&rows[2], Duration::ZERO),
+        without_place(&rows[3], Held::Failed(failure(1, Duration::ZERO))),
+        follows(&rows[4]),
+    ];
+    let advanced = bench.settle(settled).await;
+    let mut held = advanced.held;
+    held.sort_by_key(|held| held.row.position);
+    assert_eq!(held_numbers(&held), [2, 3, 4, 5]);
+    assert_eq!(held.iter().map(|held| held.ordered).collect::<Vec<_>>(), [false, true, false, true]);
+    let only_the_stream = bench.settle(vec![held_failed(&held[1], 2, LONG)]).await;
+    assert_eq!(held_numbers(&only_the_stream.held).len(), 2, "a head that waits holds back no row without a place");
+    assert_eq!(only_the_stream.streams.map(|streams| streams.len()), Some(1));
+    let freed = bench.settle(vec![held_published(&held[1]), held_published(&held[3])]).await;
+    assert_eq!(freed.streams, Some(vec![]), "a row without a place is in no stream");
+    assert_eq!(bench.store.counts().await.expect("the store is there").held, 3);
+}
+
+/// A row that is not to be delivered yet waits by the clock of the store, untried; so do the followers of one that keeps its place.
+pub async fn a_delayed_row_waits_by_the_clock_of_the_store<H: StoreHarness>(harness: &H) {
+    let bench = Bench::new(harness).await;
+    let rows = bench.fresh([event("a", 1), event("b", 2), event("b", 3), event("c", 4)]).await;
+    let (mut delayed, wait) = (failed(&rows[1], LONG), Held::Delayed(harness.short()));
+    if let Settlement::Hold { why, .. } = &mut delayed {
+        *why = wait.clone();
+    }
+    let settled = vec![without_place(&rows[0], wait), delayed, follows(&rows[2])];
+    let waiting = bench.settle(settled).await;
+    assert_eq!((held_numbers(&waiting.held), numbers(&waiting.fresh)), (vec![], vec![4]));
+    assert!(waiting.next_due.is_some_and(|due| due <= harness.short()), "{:?}", waiting.next_due);
+    harness.pass(harness.short() * 2).await;
+    let mut due = bench.next().await.held;
+    due.sort_by_key(|held| held.row.position);
+    assert_eq!(held_numbers(&due), [1, 2, 3]);
+    assert!(due.iter().all(|held| held.attempts == 0), "none was tried");
+}
+
+/// Who has confirmed a row already is kept with it: while it is held, when it is dead, and when it is replayed.
+pub async fn those_who_have_confirmed_are_remembered<H: StoreHarness>(harness: &H) {
+    let bench = Bench::new(harness).await;
+    let row = bench.fresh([event("a", 1)]).await.remove(0);
+    let names = |names: &[&str]| names.iter().map(|name| Arc::from(*name)).collect::<Vec<_>>();
+    let delivered = names(&["left, \"odd\"", "right"]);
+    let first = Failure { delivered: delivered.clone(), ..failure(1, Duration::ZERO) };
+    let (position, destination) = (row.position, default_destination());
+    let hold = Settlement::Hold { position, destination, ordered: true, why: Held::Failed(first) };
+    let held = bench.settle(vec![hold]).await.held.remove(0);
+    assert_eq!(held.delivered, delivered);
+    let again = Failure { delivered: names(&["left"]), ..failure(2, Duration::ZERO) };
+    let destination = default_destination();
+    let held = bench.settle(vec![Settlement::HeldFailed { position, destination, failure: again }]).await.held;
+    assert_eq!(held[0].delivered, names(&["left"]), "the last failure counts");
+    let dead = Burial { delivered: delivered.clone(), ..burial(true) };
+    let destination = default_destination();
+    bench.settle(vec![Settlement::HeldBury { position, destination, dead }]).await;
+    let letters = bench.store.list(&DeadLetterQuery::default()).await.expect("the store is there");
+    assert_eq!(letters[0].delivered, delivered);
+    bench.store.replay(row.envelope.event_id, Destination::DEFAULT).await.expect("the store is there");
+    let replayed = bench.next().await.held.remove(0);
+    assert_eq!((replayed.delivered, replayed.attempts), (delivered, 0));
+}
+
+/// What did not park its aggregate comes back without a place in it, whoever is held there.
+pub async fn a_replay_keeps_a_place_only_if_it_parked<H: StoreHarness>(harness: &H) {
+    for parks in [true, false] {
+        let bench = Bench::new(harness).await;
+        let rows = bench.fresh([event("a", 1), event("a", 2)]).await;
+        bench.settle(vec![buried(&rows[1], parks), failed(&rows[0], LONG)]).await;
+        bench.store.replay(rows[1].envelope.event_id, Destination::DEFAULT).await.expect("the store is there");
+        let held = bench.next().await.held;
+        let expected = if parks { vec![] } else { vec![(2, false)] };
+        assert_eq!(held.iter().map(|held| (number_of(&held.row.envelope), held.ordered)).collect::<Vec<_>>(), expected);
+        let first = Settlement::HeldPublished { position: rows[0].position, destination: default_destination() };
+        let rest = bench.settle(vec![first]).await.held;
+        assert_eq!(rest.iter().map(|held| held.ordered).collect::<Vec<_>>(), [parks]);
+        bench.settle(rest.iter().map(held_published).collect()).await;
+        bench.store.release(bench.lease.owner).await.expect("the store is there");
+    }
+}
+
+fn without_place(row: &OutboxRow, why: Held) -> Settlement {
+    Settlement::Hold { position: row.position, destination: default_destination(), ordered: false, why }
 }
 
 fn number_is(row: &OutboxRow, number: u32) -> bool {

@@ -112,7 +112,7 @@ impl Shard {
         let Some(dead) = self.take_dead(event_id, destination) else { return Replayed::default() };
         let later_ones_out = !dead.parks && dead.envelope.is_ordered();
         let waiting =
-            Waiting { attempts: 0, due: None, ordered: dead.parks, delivered: Vec::new(), envelope: dead.envelope };
+            Waiting { attempts: 0, due: None, ordered: dead.parks, delivered: dead.delivered, envelope: dead.envelope };
         self.held.insert((dead.destination, dead.position), waiting);
         Replayed { replayed: true, later_ones_out }
     }
@@ -138,10 +138,12 @@ impl Shard {
     }
 
     fn bury(&mut self, shard: ShardId, key: SideKey, envelope: Arc<Envelope>, dead: Burial, wall: DateTime<Utc>) {
-        let Burial { attempts, error, cause, parks, delivered: _ } = dead;
+        let Burial { attempts, error, cause, parks, delivered } = dead;
+        let parks = parks && envelope.is_ordered();
         let (destination, position) = key.clone();
-        let letter =
+        let mut letter =
             DeadLetter::new(destination, shard, position, attempts, cause.into_owned(), error, wall, parks, envelope);
+        letter.delivered = delivered;
         self.dead.entry(key).or_insert(letter);
     }
 

@@ -1,0 +1,171 @@
+//! The tables, indexes and the view on MySQL and MariaDB.
+
+use crate::dialect::{NoValue, status_view as status_view_of};
+use crate::tables::Tables;
+
+/// The statements that create everything, in order. Each can be repeated: DDL commits by itself here, so a migration that was
+/// interrupted must be able to run again.
+pub(super) fn create(tables: &Tables) -> Vec<String> {
+    let mut statements = vec![outbox(tables), held(tables), dead_letter(tables), published(tables)];
+    statements.extend(relay_tables(tables));
+    statements.push(status_view(tables).replacen("CREATE VIEW", "CREATE OR REPLACE VIEW", 1));
+    statements
+}
+
+const TABLE_OPTIONS: &str = "ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
+
+/// Lengths in characters. What is part of an index key has to fit into InnoDB's 3,072 bytes together.
+const EVENT_COLUMNS: &str = "
+    event_id BINARY(16) NOT NULL,
+    event_type VARCHAR(190) NOT NULL,
+    schema_version INT NOT NULL,
+    aggregate_type VARCHAR(190) NOT NULL,
+    aggregate_id VARCHAR(255) NOT NULL,
+    sequence BIGINT NULL,
+    tenant_id VARCHAR(190) NULL,
+    topic VARCHAR(255) NULL,
+    routing_key VARCHAR(255) NULL,
+    routing LONGBLOB NULL,
+    routing_version INT NULL,
+    occurred_at DATETIME(6) NOT NULL,
+    content_encoding VARCHAR(64) NULL,
+    key_id VARCHAR(255) NULL,
+    headers LONGBLOB NULL,
+    payload LONGBLOB NOT NULL";
+
+fn outbox(tables: &Tables) -> String {
+    let outbox = tables.outbox();
+    format!(
+        "CREATE TABLE IF NOT EXISTS {outbox} (
+    shard INT NOT NULL,
+    position BIGINT NOT NULL AUTO_INCREMENT,
+    {EVENT_COLUMNS},
+    PRIMARY KEY (shard, position),
+    UNIQUE KEY {outbox}_position (position),
+    UNIQUE KEY {outbox}_event_id (event_id)
+) {TABLE_OPTIONS}"
+    )
+}
+
+fn held(tables: &Tables) -> String {
+    let held = tables.held();
+    format!(
+        "CREATE TABLE IF NOT EXISTS {held} (
+    shard INT NOT NULL,
+    position BIGINT NOT NULL,
+    destination VARCHAR(190) NOT NULL,
+    {EVENT_COLUMNS},
+    ordered BOOLEAN NOT NULL,
+    attempts INT NOT NULL DEFAULT 0,
+    retry_after DATETIME(6) NULL,
+    first_failed_at DATETIME(6) NULL,
+    error_message LONGTEXT NULL,
+    delivered LONGTEXT NULL,
+    PRIMARY KEY (shard, destination, position),
+    KEY {held}_stream (shard, destination, aggregate_type, aggregate_id, ordered, position),
+    KEY {held}_retry_after (shard, retry_after),
+    KEY {held}_aggregate (aggregate_type, aggregate_id),
+    KEY {held}_event_id (event_id),
+    KEY {held}_tenant_id (tenant_id),
+    KEY {held}_event_type (event_type)
+) {TABLE_OPTIONS}"
+    )
+}
+
+fn dead_letter(tables: &Tables) -> String {
+    let dead_letter = tables.dead_letter();
+    format!(
+        "CREATE TABLE IF NOT EXISTS {dead_letter} (
+    shard INT NOT NULL,
+    position BIGINT NOT NULL,
+    destination VARCHAR(190) NOT NULL,
+    {EVENT_COLUMNS},
+    attempts INT NOT NULL,
+    error_message LONGTEXT NOT NULL,
+    cause VARCHAR(255) NOT NULL,
+    parks BOOLEAN NOT NULL,
+    delivered LONGTEXT NULL,
+    first_failed_at DATETIME(6) NOT NULL,
+    failed_at DATETIME(6) NOT NULL,
+    alerted_at DATETIME(6) NULL,
+    PRIMARY KEY (event_id, destination),
+    KEY {dead_letter}_stream (shard, destination, aggregate_type, aggregate_id, position),
+    KEY {dead_letter}_aggregate (aggregate_type, aggregate_id),
+    KEY {dead_letter}_failed_at (failed_at, event_id),
+    KEY {dead_letter}_tenant_id (tenant_id),
+    KEY {dead_letter}_event_type (event_type),
+    KEY {dead_letter}_alerted_at (alerted_at, failed_at, event_id)
+) {TABLE_OPTIONS}"
+    )
+}
+
+/// An event is published once, however many destinations have got it.
+fn published(tables: &Tables) -> String {
+    let published = tables.published();
+    format!(
+        "CREATE TABLE IF NOT EXISTS {published} (
+    shard INT NOT NULL,
+    position BIGINT NOT NULL,
+    {EVENT_COLUMNS},
+    published_at DATETIME(6) NOT NULL,
+    PRIMARY KEY (event_id),
+    KEY {published}_at (published_at)
+) {TABLE_OPTIONS}"
+    )
+}
+
+fn relay_tables(tables: &Tables) -> [String; 4] {
+    let (shard, relay, meta, paused) = (tables.shard(), tables.relay(), tables.meta(), tables.paused_tenant());
+    [
+        format!(
+            "CREATE TABLE IF NOT EXISTS {shard} (
+    shard INT NOT NULL PRIMARY KEY,
+    owner BINARY(16) NULL,
+    epoch BIGINT NOT NULL DEFAULT 0,
+    expires_at DATETIME(6) NULL,
+    revision BIGINT NOT NULL DEFAULT 0
+) {TABLE_OPTIONS}"
+        ),
+        format!(
+            "CREATE TABLE IF NOT EXISTS {relay} (
+    id BINARY(16) NOT NULL PRIMARY KEY,
+    lanes TEXT NULL,
+    expires_at DATETIME(6) NOT NULL
+) {TABLE_OPTIONS}"
+        ),
+        format!(
+            "CREATE TABLE IF NOT EXISTS {meta} (
+    id SMALLINT NOT NULL PRIMARY KEY,
+    shards INT NOT NULL,
+    lanes INT NOT NULL,
+    hash VARCHAR(64) NOT NULL,
+    prune_after DATETIME(6) NULL
+) {TABLE_OPTIONS}"
+        ),
+        format!(
+            "CREATE TABLE IF NOT EXISTS {paused} (
+    tenant_id VARCHAR(190) NOT NULL PRIMARY KEY,
+    reason LONGTEXT NOT NULL,
+    actor LONGTEXT NOT NULL,
+    paused_at DATETIME(6) NOT NULL
+) {TABLE_OPTIONS}"
+        ),
+    ]
+}
+
+/// MariaDB has no JSON type to cast to, so both show JSON as text that is known to be valid.
+fn status_view(tables: &Tables) -> String {
+    let as_json = |column: &str| {
+        let text = format!("CONVERT({column} USING utf8mb4)");
+        format!("CASE WHEN JSON_VALID({text}) THEN {text} END")
+    };
+    let columns = format!(
+        "shard, position, LOWER(CONCAT_WS('-', SUBSTR(HEX(event_id), 1, 8), SUBSTR(HEX(event_id), 9, 4), \
+         SUBSTR(HEX(event_id), 13, 4), SUBSTR(HEX(event_id), 17, 4), SUBSTR(HEX(event_id), 21))) AS event_id, \
+         event_type, schema_version, aggregate_type, aggregate_id, sequence, tenant_id, topic, routing_key, occurred_at, \
+         content_encoding, key_id, {} AS headers, CASE WHEN content_encoding IS NULL THEN {} END AS payload",
+        as_json("headers"),
+        as_json("payload"),
+    );
+    status_view_of(tables, &columns, &NoValue { text: "NULL", number: "0", time: "NULL" })
+}

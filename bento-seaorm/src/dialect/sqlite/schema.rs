@@ -1,0 +1,170 @@
+//! The tables, indexes and the view on SQLite.
+
+use crate::dialect::{NoValue, status_view as status_view_of};
+use crate::tables::Tables;
+
+/// The statements that create everything, in order.
+pub(super) fn create(tables: &Tables) -> Vec<String> {
+    let mut statements = vec![outbox(tables), held(tables), dead_letter(tables), published(tables)];
+    statements.extend(side_indexes(tables));
+    statements.extend(relay_tables(tables));
+    statements.push(status_view(tables));
+    statements
+}
+
+const EVENT_COLUMNS: &str = "
+    event_id BLOB NOT NULL,
+    event_type TEXT NOT NULL,
+    schema_version INTEGER NOT NULL,
+    aggregate_type TEXT NOT NULL,
+    aggregate_id TEXT NOT NULL,
+    sequence INTEGER,
+    tenant_id TEXT,
+    topic TEXT,
+    routing_key TEXT,
+    routing BLOB,
+    routing_version INTEGER,
+    occurred_at TEXT NOT NULL,
+    content_encoding TEXT,
+    key_id TEXT,
+    headers BLOB,
+    payload BLOB NOT NULL";
+
+/// AUTOINCREMENT never hands out a position twice, not even after the rows above it are gone.
+fn outbox(tables: &Tables) -> String {
+    format!(
+        "CREATE TABLE {} (
+    shard INTEGER NOT NULL,
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    {EVENT_COLUMNS},
+    UNIQUE (shard, position),
+    UNIQUE (event_id)
+)",
+        tables.outbox()
+    )
+}
+
+fn held(tables: &Tables) -> String {
+    format!(
+        "CREATE TABLE {} (
+    shard INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    destination TEXT NOT NULL,
+    {EVENT_COLUMNS},
+    ordered BOOLEAN NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    retry_after TEXT,
+    first_failed_at TEXT,
+    error_message TEXT,
+    delivered TEXT,
+    PRIMARY KEY (shard, destination, position)
+)",
+        tables.held()
+    )
+}
+
+fn dead_letter(tables: &Tables) -> String {
+    format!(
+        "CREATE TABLE {} (
+    shard INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    destination TEXT NOT NULL,
+    {EVENT_COLUMNS},
+    attempts INTEGER NOT NULL,
+    error_message TEXT NOT NULL,
+    cause TEXT NOT NULL,
+    parks BOOLEAN NOT NULL,
+    delivered TEXT,
+    first_failed_at TEXT NOT NULL,
+    failed_at TEXT NOT NULL,
+    alerted_at TEXT,
+    PRIMARY KEY (event_id, destination)
+)",
+        tables.dead_letter()
+    )
+}
+
+/// An event is published once, however many destinations have got it.
+fn published(tables: &Tables) -> String {
+    format!(
+        "CREATE TABLE {} (
+    shard INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    {EVENT_COLUMNS},
+    published_at TEXT NOT NULL,
+    PRIMARY KEY (event_id)
+)",
+        tables.published()
+    )
+}
+
+fn side_indexes(tables: &Tables) -> [String; 13] {
+    let index = |table: &str, name: &str, columns: &str| format!("CREATE INDEX {table}_{name} ON {table} ({columns})");
+    let (held, dead_letter, published) = (tables.held(), tables.dead_letter(), tables.published());
+    [
+        index(held, "stream", "shard, destination, aggregate_type, aggregate_id, ordered, position"),
+        index(held, "retry_after", "shard, retry_after"),
+        index(held, "aggregate", "aggregate_type, aggregate_id"),
+        index(held, "event_id", "event_id"),
+        index(held, "tenant_id", "tenant_id"),
+        index(held, "event_type", "event_type"),
+        index(dead_letter, "stream", "shard, destination, aggregate_type, aggregate_id, position"),
+        index(dead_letter, "aggregate", "aggregate_type, aggregate_id"),
+        index(dead_letter, "failed_at", "failed_at, event_id"),
+        index(dead_letter, "tenant_id", "tenant_id"),
+        index(dead_letter, "event_type", "event_type"),
+        format!(
+            "CREATE INDEX {dead_letter}_alerted_at ON {dead_letter} (failed_at, event_id) WHERE alerted_at IS NULL"
+        ),
+        index(published, "at", "published_at"),
+    ]
+}
+
+fn relay_tables(tables: &Tables) -> [String; 4] {
+    let (shard, relay, meta, paused) = (tables.shard(), tables.relay(), tables.meta(), tables.paused_tenant());
+    [
+        format!(
+            "CREATE TABLE {shard} (
+    shard INTEGER NOT NULL PRIMARY KEY,
+    owner BLOB,
+    epoch INTEGER NOT NULL DEFAULT 0,
+    expires_at TEXT,
+    revision INTEGER NOT NULL DEFAULT 0
+)"
+        ),
+        format!("CREATE TABLE {relay} (id BLOB NOT NULL PRIMARY KEY, lanes TEXT, expires_at TEXT NOT NULL)"),
+        format!(
+            "CREATE TABLE {meta} (
+    id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+    shards INTEGER NOT NULL,
+    lanes INTEGER NOT NULL,
+    hash TEXT NOT NULL,
+    prune_after TEXT
+)"
+        ),
+        format!(
+            "CREATE TABLE {paused} (
+    tenant_id TEXT NOT NULL PRIMARY KEY,
+    reason TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    paused_at TEXT NOT NULL
+)"
+        ),
+    ]
+}
+
+fn status_view(tables: &Tables) -> String {
+    let as_json = |column: &str| {
+        let text = format!("CAST({column} AS TEXT)");
+        format!("CASE WHEN json_valid({text}) THEN {text} END")
+    };
+    let columns = format!(
+        "shard, position, lower(substr(hex(event_id), 1, 8) || '-' || substr(hex(event_id), 9, 4) || '-' || \
+         substr(hex(event_id), 13, 4) || '-' || substr(hex(event_id), 17, 4) || '-' || substr(hex(event_id), 21)) AS event_id, \
+         event_type, schema_version, aggregate_type, aggregate_id, sequence, tenant_id, topic, routing_key, occurred_at, \
+         content_encoding, key_id, {} AS headers, CASE WHEN content_encoding IS NULL THEN {} END AS payload",
+        as_json("headers"),
+        as_json("payload"),
+    );
+    status_view_of(tables, &columns, &NoValue { text: "NULL", number: "0", time: "NULL" })
+}
