@@ -101,7 +101,7 @@ impl<S, P: crate::publish::Publisher> Shared<S, P> {
     /// A machine for a shard that this relay knows nothing of yet.
     fn machine(&self, shard: ShardId) -> Box<Machine> {
         let seed = self.seed.wrapping_add(u64::from(shard.unsigned_abs()));
-        Box::new(Machine::new(self.settings.retry, self.publisher.chains(&Destination::default()), seed))
+        Box::new(Machine::new(self.settings.retry.transient, self.publisher.chains(&Destination::default()), seed))
     }
 }
 

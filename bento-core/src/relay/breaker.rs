@@ -13,8 +13,7 @@ use crate::publish::{FailureClass, PublishError};
 use crate::retry::RetryPolicy;
 
 /// How long it stays open, the n-th time in a row.
-const PAUSE: RetryPolicy =
-    RetryPolicy { base: Duration::from_secs(1), cap: Duration::from_secs(30), max_attempts: u32::MAX };
+const PAUSE: RetryPolicy = RetryPolicy::exponential(Duration::from_secs(1), Duration::from_secs(30), u32::MAX);
 
 /// Shared by the workers of a relay.
 #[derive(Debug)]
@@ -64,7 +63,7 @@ impl Breaker {
         match state.open_until {
             None => Passage::Free,
             Some(until) if until > now => Passage::Blocked(until),
-            Some(_) if state.is_tried => Passage::Blocked(now + PAUSE.base),
+            Some(_) if state.is_tried => Passage::Blocked(now + PAUSE.ceiling(1)),
             Some(_) => {
                 state.is_tried = true;
                 Passage::Trial(Trial(self))

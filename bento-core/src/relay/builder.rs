@@ -13,7 +13,7 @@ use super::store::{RelayId, RelayStore};
 use super::wake::Wake;
 use super::{RelayError, Shared};
 use crate::publish::Publisher;
-use crate::retry::RetryPolicy;
+use crate::retry::RetryPolicies;
 
 /// Takes committed events from a store to a publisher.
 #[derive(Clone, Copy, Debug)]
@@ -89,8 +89,8 @@ impl<S: RelayStore, P: Publisher> RelayBuilder<S, P> {
     }
 
     /// See [`Settings::retry`].
-    pub fn retry(self, policy: RetryPolicy) -> Self {
-        self.adjust(|settings| settings.retry = policy)
+    pub fn retry(self, policies: impl Into<RetryPolicies>) -> Self {
+        self.adjust(|settings| settings.retry = policies.into())
     }
 
     /// See [`Settings::outage`].

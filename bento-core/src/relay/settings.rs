@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::retry::RetryPolicy;
+use crate::retry::{RetryPolicies, RetryPolicy};
 
 /// How a relay runs. The defaults serve most; each can be set on the [builder](super::RelayBuilder).
 #[derive(Clone, Debug, PartialEq)]
@@ -14,8 +14,8 @@ pub struct Settings {
     pub workers: usize,
     /// After how long a shard that is never empty makes room for another one that waits, once its batch is done. Default 0.5 s.
     pub turn: Duration,
-    /// When to try again, and when to give up. Default: 5 attempts, base 0.5 s, cap 60 s.
-    pub retry: RetryPolicy,
+    /// When to try again, and when to give up, unless a route says otherwise. Default: 5 attempts, exponential, base 0.5 s, cap 60 s.
+    pub retry: RetryPolicies,
     /// After how many failed attempts in a row, with no answer of the broker between, it is taken to be away: nothing is sent but a
     /// trial now and then, which counts as no attempt. At least 1. Default 10.
     pub outage: u32,
@@ -39,7 +39,7 @@ impl Default for Settings {
             batch: 200,
             workers: 4,
             turn: Duration::from_millis(500),
-            retry: RetryPolicy::default(),
+            retry: RetryPolicies::default(),
             outage: 10,
             lease: Duration::from_secs(10),
             poll_busy: Duration::from_millis(100),
@@ -71,8 +71,6 @@ impl Settings {
         let rules = [
             ("batch", (1..=10_000).contains(&self.batch), "is 1 to 10,000"),
             ("workers", (1..=1024).contains(&self.workers), "is 1 to 1024"),
-            ("retry.max_attempts", self.retry.max_attempts >= 1, "is at least 1"),
-            ("retry.cap", self.retry.cap >= self.retry.base, "is at least `retry.base`"),
             ("outage", self.outage >= 1, "is at least 1"),
             ("lease", (Duration::from_millis(30)..=Duration::from_secs(3600)).contains(&self.lease), "is 30 ms to 1 h"),
             ("poll_busy", positive(self.poll_busy), "is longer than nothing"),
@@ -80,14 +78,25 @@ impl Settings {
             ("publish_timeout", positive(self.publish_timeout), "is longer than nothing"),
             ("lanes", self.lanes.as_ref().is_none_or(|lanes| !lanes.is_empty()), "names at least one lane"),
         ];
-        let broken = rules.into_iter().find(|(_, holds, _)| !holds);
-        broken.map_or(Ok(()), |(setting, _, rule)| Err(SettingsError { setting, rule }))
+        match rules.into_iter().find(|(_, holds, _)| !holds) {
+            Some((setting, _, rule)) => Err(SettingsError { setting, rule }),
+            None => valid_retries(&self.retry),
+        }
     }
 
     /// How often leases are renewed.
     pub(super) fn heartbeat(&self) -> Duration {
         self.lease / 3
     }
+}
+
+fn valid_retries(retry: &RetryPolicies) -> Result<(), SettingsError> {
+    let check = |policy: RetryPolicy, names: [&'static str; 2]| {
+        let named = |(field, rule)| SettingsError { setting: names[usize::from(field == "cap")], rule };
+        policy.validate().map_err(named)
+    };
+    check(retry.transient, ["retry.transient.max_attempts", "retry.transient.cap"])?;
+    check(retry.throttled, ["retry.throttled.max_attempts", "retry.throttled.cap"])
 }
 
 #[cfg(test)]
@@ -98,7 +107,7 @@ mod tests {
     fn the_defaults_are_the_documented_ones_and_valid() {
         let settings = Settings::default();
         assert_eq!(settings.validate(), Ok(()));
-        assert_eq!((settings.batch, settings.retry.max_attempts), (200, 5));
+        assert_eq!((settings.batch, settings.retry.transient.max_attempts), (200, 5));
         assert_eq!(settings.lease, Duration::from_secs(10));
     }
 
@@ -111,7 +120,10 @@ mod tests {
         };
         assert_eq!(broken(|s| s.batch = 0), "`batch` is out of range; it is 1 to 10,000");
         assert_eq!(broken(|s| s.workers = 0), "`workers` is out of range; it is 1 to 1024");
-        assert_eq!(broken(|s| s.retry.max_attempts = 0), "`retry.max_attempts` is out of range; it is at least 1");
+        assert_eq!(
+            broken(|s| s.retry.transient.max_attempts = 0),
+            "`retry.transient.max_attempts` is out of range; it is at least 1"
+        );
         assert_eq!(broken(|s| s.lease = Duration::ZERO), "`lease` is out of range; it is 30 ms to 1 h");
         assert_eq!(broken(|s| s.lanes = Some(vec![])), "`lanes` is out of range; it names at least one lane");
     }

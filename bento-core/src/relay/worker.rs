@@ -22,7 +22,7 @@ use crate::telemetry::TARGET_RELAY;
 
 /// How long to wait for a store that does not answer, the n-th time.
 pub(super) const OUTAGE: RetryPolicy =
-    RetryPolicy { base: Duration::from_millis(100), cap: Duration::from_secs(5), max_attempts: u32::MAX };
+    RetryPolicy::exponential(Duration::from_millis(100), Duration::from_secs(5), u32::MAX);
 
 /// Works on one shard until it is empty, told to stop, or no longer its relay's.
 #[derive(Debug)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bento_core::dead_letter::DeadLetters;
 use bento_core::publish::{Delivery, Destination, MemoryPublisher, PublishError, Publisher};
 use bento_core::relay::Relay;
+use bento_core::retry::RetryPolicy;
 use bento_testkit::{Flakiness, FlakyPublisher};
 use tokio::time::Instant;
 
@@ -180,7 +181,7 @@ async fn whatever_goes_wrong_with_the_broker_nothing_is_lost_or_reordered() {
         let flakiness = Flakiness { panics: 5, loses_confirmations: 10, answers_too_little: 10, fails: 10 };
         let broker = FlakyPublisher::new(scene.broker.clone(), flakiness, seed);
         scene.commit_many(10, 200);
-        let retry = bento_core::retry::RetryPolicy { max_attempts: 50, ..Default::default() };
+        let retry = RetryPolicy { max_attempts: 50, ..RetryPolicy::default() };
         let relay = Relay::builder(scene.store.clone(), broker).retry(retry).batch(15).seed(seed).start().unwrap();
         scene.wait_for_counts(0, 0, 0).await;
         relay.stop().await.unwrap();

@@ -160,7 +160,7 @@ async fn on_several_threads_nothing_is_lost_or_reordered() {
     let scene = Scene::new();
     let flakiness = Flakiness { panics: 1, loses_confirmations: 2, answers_too_little: 2, fails: 2 };
     let broker = FlakyPublisher::new(scene.broker.clone(), flakiness, 7);
-    let retry = RetryPolicy { base: Duration::from_millis(5), max_attempts: 50, ..RetryPolicy::default() };
+    let retry = RetryPolicy::exponential(Duration::from_millis(5), Duration::from_secs(60), 50);
     let start = || {
         let relay = Relay::builder(scene.store.clone(), broker.clone()).wake(&scene.wake).retry(retry).batch(20);
         relay.lease(Duration::from_secs(2)).poll(Duration::from_millis(1), Duration::from_millis(10)).start().unwrap()

@@ -120,7 +120,7 @@ fn a_failure_holds_back_the_rest_of_its_stream_only() {
     let settled = machine.take_settlements();
     let Settlement::Hold { position: 1, why: Held::Failed(failure), .. } = &settled[0] else { panic!("{settled:?}") };
     assert_eq!((failure.attempts, &*failure.error), (1, "busy"));
-    assert!(failure.retry_after <= RetryPolicy::default().base);
+    assert!(failure.retry_after <= RetryPolicy::default().ceiling(1));
     let followers = settled.iter().filter(|settled| matches!(settled, Settlement::Hold { why: Held::Behind, .. }));
     assert_eq!(followers.map(position).collect::<Vec<_>>(), [3, 5]);
 }
