@@ -151,6 +151,7 @@ macro_rules! relay_store_conformance {
                 held::a_delayed_row_waits_by_the_clock_of_the_store
                 held::those_who_have_confirmed_are_remembered
                 held::a_replay_keeps_a_place_only_if_it_parked
+                held::a_held_row_moves_to_another_destination
                 dead_letters::a_dead_letter_is_kept_whole
                 dead_letters::a_dead_letter_parks_its_aggregate_only
                 dead_letters::a_held_row_can_be_given_up

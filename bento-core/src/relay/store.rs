@@ -169,6 +169,18 @@ pub enum Settlement {
         /// What is recorded.
         dead: Burial,
     },
+    /// A held row is given up for one destination and goes to another instead, its fallback: it is held for that one, untried and due as
+    /// soon as it heads its stream there. If it is held or dead for that one already, it only leaves the first.
+    HeldMoved {
+        /// The row.
+        position: i64,
+        /// For whom it was held.
+        destination: Arc<str>,
+        /// For whom it is held from now on.
+        to: Arc<str>,
+        /// Whether it keeps its place in its stream there; see [`HeldRow::ordered`].
+        ordered: bool,
+    },
 }
 
 /// Why a fresh row is held back.

@@ -20,7 +20,10 @@ pub(super) fn fresh_position(settlement: &Settlement) -> Option<i64> {
         Settlement::Published { position } | Settlement::Hold { position, .. } | Settlement::Bury { position, .. } => {
             Some(*position)
         }
-        Settlement::HeldPublished { .. } | Settlement::HeldFailed { .. } | Settlement::HeldBury { .. } => None,
+        Settlement::HeldPublished { .. }
+        | Settlement::HeldFailed { .. }
+        | Settlement::HeldMoved { .. }
+        | Settlement::HeldBury { .. } => None,
     }
 }
 
@@ -64,6 +67,8 @@ struct Groups {
     held: Positions,
     /// Of them, those that leave: published or buried.
     held_done: Positions,
+    /// Held rows that go from one destination to another.
+    moved: Vec<(Arc<str>, Arc<str>, i64)>,
 }
 
 impl Groups {
@@ -84,6 +89,11 @@ impl Groups {
                 }
                 Settlement::Bury { position, destination, .. } => add(&mut groups.fresh, destination, *position),
                 Settlement::HeldFailed { position, destination, .. } => add(&mut groups.held, destination, *position),
+                Settlement::HeldMoved { position, destination, to, .. } => {
+                    add(&mut groups.held, destination, *position);
+                    add(&mut groups.held_done, destination, *position);
+                    groups.moved.push((Arc::clone(destination), Arc::clone(to), *position));
+                }
                 Settlement::HeldPublished { position, destination }
                 | Settlement::HeldBury { position, destination, .. } => {
                     add(&mut groups.held, destination, *position);
@@ -114,6 +124,10 @@ impl Settling<'_> {
             let select = self.streams_in(self.tables.held());
             let select = select.push("destination = ").bind(&**destination);
             self.add_streams(select.push(" AND position").one_of(positions.clone()), destination, &mut touched).await?;
+        }
+        for (destination, to, position) in &groups.moved {
+            let select = self.streams_in(self.tables.held()).push("destination = ").bind(&**destination);
+            self.add_streams(select.push(" AND position = ").bind(*position), to, &mut touched).await?;
         }
         Ok(touched)
     }
@@ -154,6 +168,9 @@ impl Settling<'_> {
             Settlement::HeldFailed { position, destination, failure } => {
                 self.held_failed(*position, destination, failure).await
             }
+            Settlement::HeldMoved { position, destination, to, ordered } => {
+                self.move_held(*position, destination, to, *ordered).await
+            }
             Settlement::HeldBury { position, destination, dead } => self.bury_held(*position, destination, dead).await,
             Settlement::Published { .. }
             | Settlement::Hold { why: Held::Behind, .. }
@@ -182,10 +199,14 @@ impl Settling<'_> {
 
     /// One that keeps no place follows nothing: it is due at once.
     async fn hold_behind(&self, destination: &str, ordered: bool, positions: Vec<i64>) -> Result<(), DbErr> {
+        let insert = self.hold_untried(destination, ordered);
+        self.execute(self.taken_from_outbox(insert, destination, positions)).await
+    }
+
+    fn hold_untried(&self, destination: &str, ordered: bool) -> Sql {
         let now = self.dialect.now();
         let due = if ordered { format!("CASE WHEN o.aggregate_id = '' THEN {now} END") } else { now.to_owned() };
-        let insert = self.hold(destination, ordered).push(&format!("0, {due}, NULL, NULL, NULL"));
-        self.execute(self.taken_from_outbox(insert, destination, positions)).await
+        self.hold(destination, ordered).push(&format!("0, {due}, NULL, NULL, NULL"))
     }
 
     /// What follows is the rest of the columns: attempts, when it is due, when it first failed, why, who got it. An event without
@@ -219,6 +240,18 @@ impl Settling<'_> {
             ))
             .bind(destination)
             .push(")")
+    }
+
+    /// Leaves the row where it is, to be deleted with the others that leave.
+    async fn move_held(&self, position: i64, destination: &str, to: &str, ordered: bool) -> Result<(), DbErr> {
+        let (held, dead) = (self.tables.held(), self.tables.dead_letter());
+        let insert = self.hold_untried(to, ordered).push(&format!(" FROM {held} o WHERE o.shard = "));
+        let insert = insert.bind(self.shard).push(" AND o.destination = ").bind(destination);
+        let insert = insert.push(" AND o.position = ").bind(position).push(&format!(
+            " AND NOT EXISTS (SELECT 1 FROM {dead} x WHERE x.event_id = o.event_id AND x.destination = "
+        ));
+        let insert = insert.bind(to).push(")");
+        self.execute(insert.push(&self.dialect.or_leave(held, &["shard", "destination", "position"]))).await
     }
 
     async fn bury(&self, position: i64, destination: &str, dead: &Burial) -> Result<(), DbErr> {

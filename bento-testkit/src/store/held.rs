@@ -239,6 +239,29 @@ fn without_place(row: &OutboxRow, why: Held) -> Settlement {
     Settlement::Hold { position: row.position, destination: default_destination(), ordered: false, why }
 }
 
+/// A held row that falls back to another destination is the head of its stream there, and lets its followers go on.
+pub async fn a_held_row_moves_to_another_destination<H: StoreHarness>(harness: &H) {
+    let bench = Bench::new(harness).await;
+    let rows = bench.fresh([event("a", 1), event("a", 2), event("b", 3)]).await;
+    let elsewhere: Arc<str> = "elsewhere".into();
+    let mut settled = vec![failed(&rows[0], Duration::ZERO), follows(&rows[1]), failed(&rows[2], LONG)];
+    settled.push(Settlement::Bury { position: rows[2].position, destination: elsewhere.clone(), dead: burial(false) });
+    let held = bench.settle(settled).await.held;
+    let moved = |row: &OutboxRow| Settlement::HeldMoved {
+        position: row.position,
+        destination: default_destination(),
+        to: elsewhere.clone(),
+        ordered: true,
+    };
+    let mut held = bench.settle(vec![moved(&held[0].row), moved(&rows[2])]).await.held;
+    held.sort_by_key(|held| held.row.position);
+    assert_eq!(held_numbers(&held), [1, 2], "what is dead there already is not doubled");
+    assert_eq!((&held[0].destination, held[0].attempts), (&elsewhere, 0));
+    assert_eq!(held[1].destination, default_destination(), "its follower is due");
+    let again = bench.settle(vec![moved(&held[0].row)]).await.held;
+    assert_eq!(again.len(), 2, "a row that has left is left alone");
+}
+
 fn number_is(row: &OutboxRow, number: u32) -> bool {
     number_of(&row.envelope) == number
 }

@@ -80,6 +80,7 @@ fn position(settlement: &Settlement) -> i64 {
         | Settlement::Bury { position, .. }
         | Settlement::HeldPublished { position, .. }
         | Settlement::HeldFailed { position, .. }
+        | Settlement::HeldMoved { position, .. }
         | Settlement::HeldBury { position, .. } => *position,
     }
 }

@@ -97,6 +97,11 @@ impl Shard {
                         waiting.delivered = failure.delivered;
                     }
                 }
+                Settlement::HeldMoved { position, destination, to, ordered } => {
+                    if let Some(Waiting { envelope, .. }) = self.held.remove(&(destination, position)) {
+                        self.move_to((to, position), ordered, envelope);
+                    }
+                }
                 Settlement::HeldBury { position, destination, dead } => {
                     let key = (destination, position);
                     if let Some(waiting) = self.held.remove(&key) {
@@ -135,6 +140,14 @@ impl Shard {
             Held::Delayed(wait) => (0, Some(now + wait), Vec::new()),
         };
         self.held.entry(key).or_insert(Waiting { attempts, due, ordered, delivered, envelope });
+    }
+
+    fn move_to(&mut self, key: SideKey, ordered: bool, envelope: Arc<Envelope>) {
+        if !self.dead.contains_key(&key) {
+            let ordered = ordered && envelope.is_ordered();
+            let waiting = Waiting { attempts: 0, due: None, ordered, delivered: Vec::new(), envelope };
+            self.held.entry(key).or_insert(waiting);
+        }
     }
 
     fn bury(&mut self, shard: ShardId, key: SideKey, envelope: Arc<Envelope>, dead: Burial, wall: DateTime<Utc>) {
