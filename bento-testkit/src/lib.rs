@@ -6,11 +6,14 @@
 //! * Reading what is counted: [`Counters`].
 //! * Testing what arrives: [`Ledger`], [`RecordingPublisher`], [`FlakyPublisher`].
 //! * Testing a store for the relay: [`store`] and [`relay_store_conformance!`]; [`FlakyStore`].
+//! * Testing a publisher: `publisher` and `publisher_conformance!`, with the feature `publishers`.
 
 mod counters;
 mod flaky_store;
 mod given;
 mod ledger;
+#[cfg(feature = "publishers")]
+pub mod publisher;
 mod publishers;
 mod registry;
 pub mod store;
