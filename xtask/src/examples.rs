@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::Result;
-use crate::databases::{self, BackEnd, Probe, Scratch, Server};
+use crate::servers::{self, Kind, Probe, Scratch, Server};
 use crate::workspace::{Package, build_programs, output, packages, program, root};
 
 mod pattern;
@@ -54,10 +54,10 @@ fn judge(name: String, as_expected: bool, differing: &mut Vec<String>) {
 }
 
 /// The servers that are found. Without one the examples run alone.
-fn servers(probe: &Probe<'_>) -> Result<Vec<(BackEnd, Server)>> {
+fn servers(probe: &Probe<'_>) -> Result<Vec<(Kind, Server)>> {
     let mut servers = Vec::new();
-    for back_end in BackEnd::ALL.into_iter().filter(|back_end| back_end.variable().is_some()) {
-        let found = databases::find(back_end, probe, false)?;
+    for back_end in [Kind::Postgres, Kind::Mysql] {
+        let found = servers::find(back_end, probe, false)?;
         servers.extend(found.map(|server| (back_end, server)));
     }
     Ok(servers)

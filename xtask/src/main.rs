@@ -8,9 +8,9 @@ use std::process::ExitCode;
 
 mod bless;
 mod ci;
-mod databases;
 mod examples;
 mod features;
+mod servers;
 mod test;
 mod tidy;
 mod wasm;
@@ -21,8 +21,8 @@ type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 const USAGE: &str = "\
 usage: cargo xtask <command>
 
-  test [--only sqlite,postgres,mysql] [-- filter…]
-             run the tests on every back end that is found, and count them
+  test [--only sqlite,postgres,mysql,nats,rabbitmq,redis,kafka] [-- filter…]
+             run the tests on every back end and broker that is found, and count them
   examples [--bless] [name…]
              run the examples, alone and on every server that is found, and compare
              what they print with expected_output.txt

@@ -1,13 +1,13 @@
-//! `cargo xtask test`: the tests of the workspace on every back end, and a table of what ran where.
+//! `cargo xtask test`: the tests of the workspace on every back end and broker, and a table of what ran where.
 //!
 //! The counts are read from libtest's own output, by the naming convention of CONTRIBUTING.md, so a suite that
-//! silently did not run on a back end shows as a hole and fails the command.
+//! silently did not run on one of them shows as a hole and fails the command.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, ExitStatus};
 
 use crate::Result;
-use crate::databases::{self, BackEnd, Probe, Server};
+use crate::servers::{self, Kind, Probe, Server};
 use crate::workspace::{build_programs, cargo, program};
 
 use self::histories::Histories;
@@ -19,16 +19,16 @@ mod report;
 /// What the command line asks for.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Request {
-    /// The back ends named by `--only`; without it, all that can be found.
-    only: Option<Vec<BackEnd>>,
+    /// What `--only` names; without it, all that can be found.
+    only: Option<Vec<Kind>>,
     /// Passed on to the test programs.
     filters: Vec<String>,
 }
 
-/// A back end and the server that serves it; SQLite needs none.
+/// A back end or broker and the server that serves it; SQLite needs none.
 #[derive(Debug)]
 struct Chosen {
-    back_end: BackEnd,
+    kind: Kind,
     server: Option<Server>,
 }
 
@@ -37,14 +37,14 @@ pub(crate) fn run(arguments: &[String]) -> Result {
     let programs = build_programs()?;
     let probe = Probe { program: program(&programs, "xtask-probe")? };
     let chosen = choose(&request, &probe)?;
-    for Chosen { back_end, server } in &chosen {
+    for Chosen { kind, server } in &chosen {
         match server {
-            Some(server) => println!("{}: {server}", back_end.name()),
-            None => println!("{}: a file or memory of each test", back_end.name()),
+            Some(server) => println!("{}: {server}", kind.name()),
+            None => println!("{}: a file or memory of each test", kind.name()),
         }
     }
     let histories = Histories::begin()?;
-    let mut report = Report::new(chosen.iter().map(|chosen| chosen.back_end));
+    let mut report = Report::new(chosen.iter().map(|chosen| chosen.kind));
     let status = stream(&mut test_command(&request, &chosen), &mut report)?;
     println!("\n{report}");
     histories.print()?;
@@ -57,7 +57,7 @@ impl Request {
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
             match argument.as_str() {
-                "--only" => request.only = Some(back_ends(rest.next().map_or("", String::as_str))?),
+                "--only" => request.only = Some(kinds(rest.next().map_or("", String::as_str))?),
                 "--" => request.filters = rest.by_ref().cloned().collect(),
                 other => {
                     return Err(format!("unknown argument `{other}`; filters go behind `--`").into());
@@ -68,27 +68,25 @@ impl Request {
     }
 }
 
-fn back_ends(names: &str) -> Result<Vec<BackEnd>> {
-    names
-        .split(',')
-        .map(|name| {
-            BackEnd::from_name(name)
-                .ok_or_else(|| format!("`{name}` is no back end; --only takes sqlite, postgres, mysql").into())
-        })
-        .collect()
+fn kinds(names: &str) -> Result<Vec<Kind>> {
+    let unknown = |name: &str| {
+        let all = Kind::ALL.map(Kind::name).join(", ");
+        format!("`{name}` is no back end and no broker; --only takes {all}").into()
+    };
+    names.split(',').map(|name| Kind::from_name(name).ok_or_else(|| unknown(name))).collect()
 }
 
 fn choose(request: &Request, probe: &Probe<'_>) -> Result<Vec<Chosen>> {
     let mut chosen = Vec::new();
-    for back_end in BackEnd::ALL {
-        let asked_for = request.only.as_ref().map(|only| only.contains(&back_end));
+    for kind in Kind::ALL {
+        let asked_for = request.only.as_ref().map(|only| only.contains(&kind));
         if asked_for == Some(false) {
             continue;
         }
-        if back_end == BackEnd::Sqlite {
-            chosen.push(Chosen { back_end, server: None });
-        } else if let Some(server) = databases::find(back_end, probe, asked_for == Some(true))? {
-            chosen.push(Chosen { back_end, server: Some(server) });
+        if kind == Kind::Sqlite {
+            chosen.push(Chosen { kind, server: None });
+        } else if let Some(server) = servers::find(kind, probe, asked_for == Some(true))? {
+            chosen.push(Chosen { kind, server: Some(server) });
         }
     }
     Ok(chosen)
@@ -98,12 +96,18 @@ fn choose(request: &Request, probe: &Probe<'_>) -> Result<Vec<Chosen>> {
 fn test_command(request: &Request, chosen: &[Chosen]) -> Command {
     let mut command = cargo();
     command.args(["test", "--workspace", "--no-fail-fast", "--"]).args(&request.filters);
-    for variable in BackEnd::ALL.into_iter().filter_map(BackEnd::variable) {
-        command.env_remove(variable);
+    for kind in Kind::ALL {
+        let variables = kind.variable().into_iter().chain(kind.program().map(|(variable, _)| variable));
+        for variable in variables {
+            command.env_remove(variable);
+        }
     }
-    for Chosen { back_end, server } in chosen {
-        if let (Some(variable), Some(server)) = (back_end.variable(), server) {
+    for Chosen { kind, server } in chosen {
+        if let (Some(variable), Some(server)) = (kind.variable(), server) {
             command.env(variable, &server.url);
+        }
+        if let Some((variable, Some(program))) = kind.program() {
+            command.env(variable, program);
         }
     }
     command
@@ -140,14 +144,14 @@ mod tests {
 
     #[test]
     fn only_and_filters_are_read() {
-        let request = Request::parse(&words(&["--only", "sqlite,mysql", "--", "rollback"])).unwrap();
-        assert_eq!(request.only, Some(vec![BackEnd::Sqlite, BackEnd::Mysql]));
+        let request = Request::parse(&words(&["--only", "sqlite,mysql,kafka", "--", "rollback"])).unwrap();
+        assert_eq!(request.only, Some(vec![Kind::Sqlite, Kind::Mysql, Kind::Kafka]));
         assert_eq!(request.filters, ["rollback"]);
     }
 
     #[test]
     fn an_unknown_back_end_is_refused() {
         let error = Request::parse(&words(&["--only", "oracle"])).unwrap_err();
-        assert!(error.to_string().contains("`oracle` is no back end"));
+        assert!(error.to_string().contains("`oracle` is no back end and no broker"));
     }
 }

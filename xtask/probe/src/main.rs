@@ -1,14 +1,18 @@
-//! `xtask-probe <url> [statement]`: logs in to the database, prints its version, and exits with 0 only if both worked. With a
-//! statement it runs that instead.
+//! `xtask-probe <url> [statement]`: logs in to the database or broker, prints its version, and exits with 0 only if both worked.
+//! With a statement it runs that on the database instead.
 //!
 //! A port that accepts connections is not yet a server that the tests can use. This asks through the same
 //! driver as the tests, so its yes is theirs. It is a crate of its own to keep `xtask` quick to build.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what this program is for")]
 
+use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr};
+mod broker;
+mod database;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -16,35 +20,37 @@ const PATIENCE: Duration = Duration::from_secs(5);
 async fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let Some(url) = arguments.next() else {
-        eprintln!("usage: xtask-probe <database url> [statement]");
+        eprintln!("usage: xtask-probe <url> [statement]");
         return ExitCode::FAILURE;
     };
-    match run(url, arguments.next()).await {
-        Ok(said) => {
+    match tokio::time::timeout(PATIENCE * 2, run(url, arguments.next())).await {
+        Ok(Ok(said)) => {
             said.iter().for_each(|said| println!("{said}"));
             ExitCode::SUCCESS
         }
-        Err(error) => {
+        Ok(Err(error)) => {
             eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+        Err(_) => {
+            eprintln!("no answer within {:?}", PATIENCE * 2);
             ExitCode::FAILURE
         }
     }
 }
 
-async fn run(url: String, statement: Option<String>) -> Result<Option<String>, DbErr> {
-    let mut options = ConnectOptions::new(url);
-    options.max_connections(1).connect_timeout(PATIENCE).acquire_timeout(PATIENCE).sqlx_logging(false);
-    let database = Database::connect(options).await?;
-    match statement {
-        None => server_version(&database).await.map(Some),
-        Some(statement) => database.execute_unprepared(&statement).await.map(|_| None),
-    }
-}
-
-async fn server_version(database: &DatabaseConnection) -> Result<String, DbErr> {
-    let row = database
-        .query_one_raw(sea_orm::Statement::from_string(database.get_database_backend(), "SELECT version()"))
-        .await?
-        .ok_or_else(|| DbErr::Custom("the server has no version".to_owned()))?;
-    row.try_get_by_index(0)
+async fn run(url: String, statement: Option<String>) -> Result<Option<String>> {
+    let version = match (url.split_once("://").map(|(scheme, _)| scheme), statement) {
+        (Some("nats" | "tls"), _) => broker::nats(&url).await?,
+        (Some("amqp" | "amqps"), _) => broker::rabbitmq(&url).await?,
+        (Some("redis" | "rediss"), _) => broker::redis(&url).await?,
+        (Some(_), Some(statement)) => {
+            database::execute(url, &statement).await?;
+            return Ok(None);
+        }
+        (Some(_), None) => database::version(url).await?,
+        // Kafka's addresses have no scheme.
+        (None, _) => broker::kafka(url).await?,
+    };
+    Ok(Some(version))
 }

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use crate::Result;
-use crate::databases::BackEnd;
+use crate::servers::Kind;
 use crate::workspace::target_directory;
 
 /// The files that the history tests of this run leave.
@@ -23,8 +23,8 @@ impl Histories {
 
     fn begin_in(directory: PathBuf) -> Result<Self> {
         let histories = Self { directory };
-        for back_end in BackEnd::ALL {
-            match fs::remove_file(histories.file(back_end)) {
+        for kind in Kind::ALL {
+            match fs::remove_file(histories.file(kind)) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
                 _ => {}
             }
@@ -34,18 +34,18 @@ impl Histories {
 
     /// Prints what was counted on each back end.
     pub(super) fn print(&self) -> Result {
-        for (back_end, counts) in self.read()? {
-            println!("\nhistory on {}:", back_end.name());
+        for (kind, counts) in self.read()? {
+            println!("\nhistory on {}:", kind.name());
             counts.lines().for_each(|line| println!("  {line}"));
         }
         Ok(())
     }
 
-    fn read(&self) -> Result<Vec<(BackEnd, String)>> {
+    fn read(&self) -> Result<Vec<(Kind, String)>> {
         let mut written = Vec::new();
-        for back_end in BackEnd::ALL {
-            match fs::read_to_string(self.file(back_end)) {
-                Ok(counts) => written.push((back_end, counts)),
+        for kind in Kind::ALL {
+            match fs::read_to_string(self.file(kind)) {
+                Ok(counts) => written.push((kind, counts)),
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error.into()),
             }
@@ -53,8 +53,8 @@ impl Histories {
         Ok(written)
     }
 
-    fn file(&self, back_end: BackEnd) -> PathBuf {
-        self.directory.join(format!("history-{}.txt", back_end.name()))
+    fn file(&self, kind: Kind) -> PathBuf {
+        self.directory.join(format!("history-{}.txt", kind.name()))
     }
 }
 
@@ -71,6 +71,6 @@ mod tests {
         fs::write(directory.join("history-mysql.txt"), "lost 0").unwrap();
         let read = histories.read().unwrap();
         fs::remove_dir_all(&directory).unwrap();
-        assert_eq!(read, [(BackEnd::Mysql, "lost 0".to_owned())]);
+        assert_eq!(read, [(Kind::Mysql, "lost 0".to_owned())]);
     }
 }

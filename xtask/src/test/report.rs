@@ -1,23 +1,25 @@
-//! Counts libtest's output by suite and back end.
+//! Counts libtest's output by suite and back end or broker.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{AddAssign, Sub};
 
 use crate::Result;
-use crate::databases::BackEnd;
+use crate::servers::Kind;
 
 /// The suites that every back end must pass.
-const SUITES: [&str; 3] = ["store", "transaction", "journey"];
-/// Tests on a back end that belong to none of them.
+const BACK_END_SUITES: [&str; 3] = ["store", "transaction", "journey"];
+/// The suites that every broker must pass.
+const BROKER_SUITES: [&str; 1] = ["publisher"];
+/// Tests on a server that belong to none of them.
 const OTHER: &str = "other";
-const ROWS: [&str; 4] = [SUITES[0], SUITES[1], SUITES[2], OTHER];
+const ROWS: [&str; 5] = [BACK_END_SUITES[0], BACK_END_SUITES[1], BACK_END_SUITES[2], BROKER_SUITES[0], OTHER];
 
 /// What ran, read line by line from the output of `cargo test`.
 #[derive(Debug)]
 pub(super) struct Report {
-    in_use: Vec<BackEnd>,
-    /// As libtest counts, by suite and back end; `None` is a test that needs no back end.
+    in_use: Vec<Kind>,
+    /// As libtest counts, by suite and server; `None` is a test that needs no server.
     cells: BTreeMap<(&'static str, Option<&'static str>), Counts>,
     /// What libtest itself says at the end of each program.
     total: Counts,
@@ -42,7 +44,7 @@ struct Program {
 }
 
 impl Report {
-    pub(super) fn new(in_use: impl IntoIterator<Item = BackEnd>) -> Self {
+    pub(super) fn new(in_use: impl IntoIterator<Item = Kind>) -> Self {
         Self {
             in_use: in_use.into_iter().collect(),
             cells: BTreeMap::new(),
@@ -90,28 +92,26 @@ impl Report {
 
     fn holes(&self) -> Vec<String> {
         let mut holes = Vec::new();
-        for suite in SUITES {
-            for back_end in &self.in_use {
-                if self.counts(suite, Some(back_end.name())).ran() == 0 {
-                    holes.push(format!("{suite} on {}", back_end.name()));
-                }
-            }
+        for kind in &self.in_use {
+            let suites: &[_] = if kind.is_broker() { &BROKER_SUITES } else { &BACK_END_SUITES };
+            let empty = suites.iter().filter(|suite| self.counts(suite, Some(kind.name())).ran() == 0);
+            holes.extend(empty.map(|suite| format!("{suite} on {}", kind.name())));
         }
         holes
     }
 
-    fn counts(&self, suite: &'static str, back_end: Option<&'static str>) -> Counts {
-        self.cells.get(&(suite, back_end)).copied().unwrap_or_default()
+    fn counts(&self, suite: &'static str, server: Option<&'static str>) -> Counts {
+        self.cells.get(&(suite, server)).copied().unwrap_or_default()
     }
 
-    /// What no suite and no back end claims: unit tests, compile errors, documentation.
+    /// What no suite and no server claims: unit tests, compile errors, documentation.
     fn remainder(&self) -> Counts {
         self.cells.values().fold(self.total, |rest, counts| rest - *counts)
     }
 
-    fn cell_text(&self, suite: &'static str, back_end: BackEnd) -> String {
-        let counts = self.counts(suite, Some(back_end.name()));
-        if self.in_use.contains(&back_end) {
+    fn cell_text(&self, suite: &'static str, kind: Kind) -> String {
+        let counts = self.counts(suite, Some(kind.name()));
+        if self.in_use.contains(&kind) {
             counts.to_string()
         } else {
             // Without its server a test returns at once, which libtest calls passed.
@@ -122,20 +122,25 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rows = vec![["suite", "sqlite", "postgres", "mysql", "no back end"].map(str::to_owned)];
+        let mut header: Vec<String> = Kind::ALL.map(|kind| kind.name().to_owned()).into();
+        header.insert(0, "suite".to_owned());
+        header.push("no server".to_owned());
+        let mut rows = vec![header];
         for suite in ROWS {
-            let [sqlite, postgres, mysql] = BackEnd::ALL.map(|back_end| self.cell_text(suite, back_end));
+            let mut row = vec![suite.to_owned()];
+            row.extend(Kind::ALL.map(|kind| self.cell_text(suite, kind)));
             let mut free = self.counts(suite, None);
             if suite == OTHER {
                 free += self.remainder();
             }
-            rows.push([suite.to_owned(), sqlite, postgres, mysql, free.to_string()]);
+            row.push(free.to_string());
+            rows.push(row);
         }
         let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
-        let widths = [width(0), width(1), width(2), width(3)];
-        for [suite, sqlite, postgres, mysql, free] in &rows {
-            let [w0, w1, w2, w3] = widths;
-            writeln!(formatter, "{suite:w0$}  {sqlite:w1$}  {postgres:w2$}  {mysql:w3$}  {free}")?;
+        let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
+        for row in &rows {
+            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+            writeln!(formatter, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
         }
         write!(formatter, "all: {}", self.total)
     }
@@ -199,23 +204,24 @@ impl Program {
         Some(Self { name: name.to_owned(), is_integration_test: !what.starts_with("unittests ") })
     }
 
-    /// Where a test counts; nowhere if it belongs neither to a suite nor to a back end.
+    /// Where a test counts; nowhere if it belongs neither to a suite nor to a server.
+    ///
+    /// An integration test may name the suite or the server by its file.
     fn cell(&self, path: &str) -> Option<(&'static str, Option<&'static str>)> {
         let segments: Vec<&str> = path.split("::").collect();
-        let back_end = segments.iter().find_map(|segment| BackEnd::from_name(segment)).map(BackEnd::name);
-        let by_program = suite(&self.name).filter(|_| self.is_integration_test);
-        let suite = by_program.or_else(|| suite(segments[0]));
-        match (suite, back_end) {
-            (Some(suite), _) => Some((suite, back_end)),
+        let file = self.is_integration_test.then_some(self.name.as_str());
+        let kind = segments.iter().copied().chain(file).find_map(Kind::from_name).map(Kind::name);
+        match (file.and_then(suite).or_else(|| suite(segments[0])), kind) {
+            (Some(suite), _) => Some((suite, kind)),
             // Unit tests may sit in a module that is named like a back end without needing one.
-            (None, Some(_)) if self.is_integration_test => Some((OTHER, back_end)),
+            (None, Some(_)) if self.is_integration_test => Some((OTHER, kind)),
             (None, _) => None,
         }
     }
 }
 
 fn suite(name: &str) -> Option<&'static str> {
-    SUITES.into_iter().find(|suite| *suite == name)
+    BACK_END_SUITES.into_iter().chain(BROKER_SUITES).find(|suite| *suite == name)
 }
 
 /// Reads `test path::of::it ... ok`. Documentation and compile-error tests, named by file, are left to the summary.
@@ -253,32 +259,39 @@ test store::postgres::claims_once ... ok
 test store::memory::claims_once ... ok
 test codec::postgres::round_trip ... ignored, slow
 test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.10s
+     Running tests/nats.rs (target/debug/deps/nats-04)
+test publisher::every_event_is_answered_for ... ok
+test a_refused_password_is_told_at_connect ... ok
+test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.10s
    Doc-tests bento_core
 test bento-core/src/event.rs - event (line 3) ... ok
 test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.10s";
 
     fn report() -> Report {
-        let mut report = Report::new([BackEnd::Sqlite, BackEnd::Postgres]);
+        let mut report = Report::new([Kind::Sqlite, Kind::Postgres, Kind::Nats, Kind::Redis]);
         OUTPUT.lines().for_each(|line| report.read_line(line));
         report
     }
 
     #[test]
-    fn a_test_counts_by_program_or_leading_module_and_by_back_end() {
+    fn a_test_counts_by_program_or_leading_module_and_by_server() {
         let table = "\
-suite        sqlite    postgres   mysql      no back end
-store        -         1 passed   -          1 passed
-transaction  1 failed  1 passed   1 skipped  -
-journey      -         -          -          -
-other        -         1 skipped  -          2 passed
-all: 6 passed, 1 failed, 1 skipped";
-        let shown: Vec<String> = report().to_string().lines().map(|line| line.trim_end().to_owned()).collect();
-        assert_eq!(shown.join("\n"), table);
+suite        sqlite    postgres   mysql      nats      rabbitmq  redis  kafka  no server
+store        -         1 passed   -          -         -         -      -      1 passed
+transaction  1 failed  1 passed   1 skipped  -         -         -      -      -
+journey      -         -          -          -         -         -      -      -
+publisher    -         -          -          1 passed  -         -      -      -
+other        -         1 skipped  -          1 passed  -         -      -      2 passed
+all: 8 passed, 1 failed, 1 skipped";
+        assert_eq!(report().to_string(), table);
     }
 
     #[test]
-    fn a_suite_that_did_not_run_on_a_back_end_in_use_is_a_hole() {
-        assert_eq!(report().holes(), ["store on sqlite", "journey on sqlite", "journey on postgres"]);
+    fn a_suite_that_did_not_run_on_a_server_in_use_is_a_hole() {
+        assert_eq!(
+            report().holes(),
+            ["store on sqlite", "journey on sqlite", "journey on postgres", "publisher on redis"]
+        );
     }
 
     #[test]
@@ -291,7 +304,7 @@ all: 6 passed, 1 failed, 1 skipped";
 
     #[test]
     fn a_filtered_run_may_have_holes() {
-        let empty = Report::new([BackEnd::Sqlite]);
+        let empty = Report::new([Kind::Sqlite]);
         empty.verdict(true, false).unwrap();
         empty.verdict(true, true).unwrap_err();
     }

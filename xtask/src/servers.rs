@@ -1,4 +1,4 @@
-//! Finds a server for each back end: the one of the environment, the local one, one started for this run.
+//! Finds a server for each back end and each broker: the one of the environment, the local one, one started for this run.
 //!
 //! A server counts as found when the tests' own driver has logged in to it, see `xtask/probe`.
 
@@ -13,63 +13,20 @@ use std::time::{Duration, Instant};
 use crate::Result;
 use crate::workspace::output;
 
+mod brokers;
 mod docker;
+mod kind;
 mod mysql;
 mod postgres;
 mod private;
 mod scratch;
+mod tansu;
 
+pub(crate) use self::kind::Kind;
 pub(crate) use self::scratch::Scratch;
 
 const START_PATIENCE: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(200);
-
-/// A back end that the tests run on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BackEnd {
-    Sqlite,
-    Postgres,
-    Mysql,
-}
-
-impl BackEnd {
-    pub(crate) const ALL: [Self; 3] = [Self::Sqlite, Self::Postgres, Self::Mysql];
-
-    /// The name of the test modules of this back end, and of `--only`.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Sqlite => "sqlite",
-            Self::Postgres => "postgres",
-            Self::Mysql => "mysql",
-        }
-    }
-
-    pub(crate) fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|back_end| back_end.name() == name)
-    }
-
-    /// The variable that tells the tests where the server is. SQLite needs none.
-    pub(crate) fn variable(self) -> Option<&'static str> {
-        match self {
-            Self::Sqlite => None,
-            Self::Postgres => Some("BENTO_TEST_POSTGRES_URL"),
-            Self::Mysql => Some("BENTO_TEST_MYSQL_URL"),
-        }
-    }
-
-    /// Where a server with the usual defaults is.
-    fn local_url(self) -> &'static str {
-        match self {
-            Self::Sqlite => "sqlite::memory:",
-            Self::Postgres => "postgres://postgres@127.0.0.1:5432/postgres",
-            Self::Mysql => "mysql://root@127.0.0.1:3306/",
-        }
-    }
-
-    fn local_address(self) -> (&'static str, u16) {
-        ("127.0.0.1", if self == Self::Postgres { 5432 } else { 3306 })
-    }
-}
 
 /// A server that answers; one that was started for this run ends with it.
 #[derive(Debug)]
@@ -106,12 +63,12 @@ impl Probe<'_> {
     }
 }
 
-/// A server for the back end, or nothing but a printed account of what was tried.
+/// A server of this kind, or nothing but a printed account of what was tried.
 ///
 /// # Errors
 /// When one was asked for, by the environment or by `--only`, and none can be had.
-pub(crate) fn find(back_end: BackEnd, probe: &Probe<'_>, asked_for: bool) -> Result<Option<Server>> {
-    let variable = back_end.variable().ok_or("SQLite needs no server")?;
+pub(crate) fn find(kind: Kind, probe: &Probe<'_>, asked_for: bool) -> Result<Option<Server>> {
+    let variable = kind.variable().ok_or("SQLite needs no server")?;
     if let Ok(url) = env::var(variable) {
         let version = probe.ask(&url).map_err(|error| format!("{variable} is set but cannot be used: {error}"))?;
         let source = format!("from {variable}");
@@ -119,12 +76,12 @@ pub(crate) fn find(back_end: BackEnd, probe: &Probe<'_>, asked_for: bool) -> Res
     }
     let mut tried = Vec::new();
     for (way, attempt) in WAYS {
-        match attempt(back_end, probe) {
+        match attempt(kind, probe) {
             Ok(server) => return Ok(Some(server)),
             Err(error) => tried.push(format!("  {way}: {error}")),
         }
     }
-    let account = format!("no server for {}; tried\n{}", back_end.name(), tried.join("\n"));
+    let account = format!("no server for {}; tried\n{}", kind.name(), tried.join("\n"));
     if asked_for {
         return Err(format!("{account}\nset {variable} to use one elsewhere").into());
     }
@@ -132,20 +89,20 @@ pub(crate) fn find(back_end: BackEnd, probe: &Probe<'_>, asked_for: bool) -> Res
     Ok(None)
 }
 
-type Attempt = fn(BackEnd, &Probe<'_>) -> Result<Server>;
+type Attempt = fn(Kind, &Probe<'_>) -> Result<Server>;
 
 /// The ways to a server, nearest first.
 const WAYS: [(&str, Attempt); 4] = [
     ("the usual local port", local),
     ("installed programs", private::start),
-    ("Debian's package", private::install_and_start),
+    ("installing it", private::install_and_start),
     ("Docker", docker::start),
 ];
 
-fn local(back_end: BackEnd, probe: &Probe<'_>) -> Result<Server> {
-    let url = back_end.local_url().to_owned();
+fn local(kind: Kind, probe: &Probe<'_>) -> Result<Server> {
+    let url = kind.local_url().to_owned();
     // The driver would go on trying for seconds where nothing listens.
-    TcpStream::connect(back_end.local_address())?;
+    TcpStream::connect(kind.local_address())?;
     let version = probe.ask(&url)?;
     Ok(Server { url, version, source: "the server on the usual local port".to_owned(), _running: None })
 }

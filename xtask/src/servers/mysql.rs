@@ -27,5 +27,5 @@ pub(super) fn plan(place: &Place) -> Result<Plan> {
     serve.arg(format!("--socket={}", place.directory.join("socket").display()));
     serve.arg(format!("--pid-file={}", place.directory.join("pid").display()));
     let url = format!("mysql://root@127.0.0.1:{}/", place.port);
-    Ok(Plan { initialise, serve, url, account: "mysql", stop_signal: "TERM" })
+    Ok(Plan { initialise: Some(initialise), serve, url, account: Some("mysql"), stop_signal: "TERM" })
 }

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{BackEnd, Probe, Running, Server, mysql, postgres, wait_until_ready};
+use super::{Kind, Probe, Running, Server, brokers, mysql, postgres, tansu, wait_until_ready};
 use crate::Result;
 use crate::workspace::{output, succeed};
 
@@ -20,12 +20,12 @@ const LOG_LINES: usize = 5;
 /// How one kind of server is laid out and started.
 #[derive(Debug)]
 pub(super) struct Plan {
-    /// Programs that lay out the data directory.
-    pub(super) initialise: Command,
+    /// The program that lays out the data directory, where the server does not do it itself.
+    pub(super) initialise: Option<Command>,
     pub(super) serve: Command,
     pub(super) url: String,
-    /// The account that root must step down to, for neither server likes to be root.
-    pub(super) account: &'static str,
+    /// The account that root must step down to, where the server does not like to be root.
+    pub(super) account: Option<&'static str>,
     /// The signal at which it shuts down without waiting for its clients.
     pub(super) stop_signal: &'static str,
 }
@@ -46,21 +46,27 @@ pub(super) struct Place {
 }
 
 /// Starts the server whose programs are installed.
-pub(super) fn start(back_end: BackEnd, probe: &Probe<'_>) -> Result<Server> {
-    let directory = env::temp_dir().join(format!("bento-xtask-{}-{}", std::process::id(), back_end.name()));
+pub(super) fn start(kind: Kind, probe: &Probe<'_>) -> Result<Server> {
+    let directory = env::temp_dir().join(format!("bento-xtask-{}-{}", std::process::id(), kind.name()));
     let place = Place { port: free_port()?, directory };
-    let mut plan = match back_end {
-        BackEnd::Postgres => postgres::plan(&place)?,
-        BackEnd::Mysql => mysql::plan(&place)?,
-        BackEnd::Sqlite => return Err("SQLite needs no server".into()),
+    let mut plan = match kind {
+        Kind::Sqlite => return Err("SQLite needs no server".into()),
+        Kind::Postgres => postgres::plan(&place)?,
+        Kind::Mysql => mysql::plan(&place)?,
+        Kind::Nats => brokers::nats(&place)?,
+        Kind::Rabbitmq => brokers::rabbitmq(&place)?,
+        Kind::Redis => brokers::redis(&place)?,
+        Kind::Kafka => brokers::kafka(&place)?,
     };
-    println!("starting a private {} on port {}", back_end.name(), place.port);
+    println!("starting a private {} on port {}", kind.name(), place.port);
     fs::create_dir_all(&place.directory)?;
     let log = File::create(place.directory.join("log"))?;
     if is_root()? {
         step_down(&mut plan, &place.directory)?;
     }
-    output(plan.initialise.current_dir(&place.directory))?;
+    if let Some(initialise) = &mut plan.initialise {
+        output(initialise.current_dir(&place.directory))?;
+    }
     let child =
         plan.serve.current_dir(&place.directory).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
     let running = Running::Process(Process { child, directory: place.directory, stop_signal: plan.stop_signal });
@@ -104,19 +110,22 @@ impl Process {
     }
 }
 
-/// Installs Debian's package, then starts its server privately.
-pub(super) fn install_and_start(back_end: BackEnd, probe: &Probe<'_>) -> Result<Server> {
-    if !is_root()? {
-        return Err("only root can install it".into());
+/// Installs Debian's package, or builds the crate, then starts its server privately.
+pub(super) fn install_and_start(kind: Kind, probe: &Probe<'_>) -> Result<Server> {
+    match kind.package() {
+        Some(package) => install(package)?,
+        None => tansu::install()?,
     }
-    let package = match back_end {
-        BackEnd::Postgres => "postgresql",
-        _ => "mariadb-server",
-    };
+    start(kind, probe)
+}
+
+fn install(package: &str) -> Result {
+    if !is_root()? {
+        return Err(format!("only root can install Debian's {package}").into());
+    }
     println!("installing {package}");
     apt_get(&["update", "--quiet=2"])?;
-    apt_get(&["install", "--quiet=2", "--yes", "--no-install-recommends", package])?;
-    start(back_end, probe)
+    apt_get(&["install", "--quiet=2", "--yes", "--no-install-recommends", package])
 }
 
 /// The path of a program: in one of these directories, else in `PATH`.
@@ -136,10 +145,13 @@ fn apt_get(arguments: &[&str]) -> Result {
 }
 
 fn step_down(plan: &mut Plan, directory: &Path) -> Result {
-    let id = |flag| -> Result<u32> { Ok(output(Command::new("id").args([flag, plan.account]))?.trim().parse()?) };
+    let Some(account) = plan.account else { return Ok(()) };
+    let id = |flag| -> Result<u32> { Ok(output(Command::new("id").args([flag, account]))?.trim().parse()?) };
     let (user, group) = (id("-u")?, id("-g")?);
     std::os::unix::fs::chown(directory, Some(user), Some(group))?;
-    plan.initialise.uid(user).gid(group);
+    if let Some(initialise) = &mut plan.initialise {
+        initialise.uid(user).gid(group);
+    }
     plan.serve.uid(user).gid(group);
     Ok(())
 }
@@ -148,6 +160,6 @@ fn is_root() -> Result<bool> {
     Ok(output(Command::new("id").arg("-u"))?.trim() == "0")
 }
 
-fn free_port() -> Result<u16> {
+pub(super) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }

@@ -17,7 +17,7 @@ pub(super) fn plan(place: &Place) -> Result<Plan> {
     serve.arg("-k").arg(&place.directory);
     serve.args(["-h", "127.0.0.1", "-p", &place.port.to_string()]);
     let url = format!("postgres://postgres@127.0.0.1:{}/postgres", place.port);
-    Ok(Plan { initialise, serve, url, account: "postgres", stop_signal: "INT" })
+    Ok(Plan { initialise: Some(initialise), serve, url, account: Some("postgres"), stop_signal: "INT" })
 }
 
 /// Debian keeps each major version's programs out of `PATH`; the newest first.
