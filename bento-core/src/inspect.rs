@@ -46,6 +46,17 @@ pub struct LeaseState {
     pub expires_in: Option<Duration>,
 }
 
+/// What is known of a relay that is alive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelayState {
+    /// The relay.
+    pub relay: RelayId,
+    /// The lanes it serves; `None` serves all.
+    pub lanes: Option<Vec<u16>>,
+    /// How long it counts as alive without another sign of life, by the store's clock from now.
+    pub expires_in: Duration,
+}
+
 /// The outbox as an operator sees it. Counting reads whole tables: ask every few seconds, not per event.
 pub trait Inspect: Send + Sync {
     /// How many events there are by status.
@@ -71,4 +82,10 @@ pub trait Inspect: Send + Sync {
     /// # Errors
     /// [`StoreError::Unavailable`].
     fn leases(&self) -> impl Future<Output = Result<Vec<LeaseState>, StoreError>> + Send;
+
+    /// The relays that are alive, ordered by id.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    fn relays(&self) -> impl Future<Output = Result<Vec<RelayState>, StoreError>> + Send;
 }

@@ -86,6 +86,7 @@ pub mod relay;
 pub mod retry;
 pub mod route;
 pub mod telemetry;
+pub mod tenant;
 pub mod unit_of_work;
 pub mod upcast;
 

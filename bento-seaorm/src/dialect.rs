@@ -96,6 +96,11 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
         ""
     }
 
+    /// The end of a SELECT that locks the rows it finds, one after another.
+    fn lock_rows(&self) -> &'static str {
+        " FOR UPDATE"
+    }
+
     /// The end of a SELECT that locks the rows it finds and passes over those that somebody has locked.
     fn lock_unlocked(&self) -> &'static str {
         " FOR UPDATE SKIP LOCKED"

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bento_core::inspect::{Inspect, LeaseState, StatusCounts, TenantCounts};
+use bento_core::inspect::{Inspect, LeaseState, RelayState, StatusCounts, TenantCounts};
 use bento_core::relay::store::{RelayId, StoreError};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 use uuid::Uuid;
 
 use crate::dialect::Sql;
-use crate::relay_store::{OutboxStore, store_error};
+use crate::relay_store::{OutboxStore, lanes_of, store_error};
 
 impl Inspect for OutboxStore {
     async fn counts(&self) -> Result<StatusCounts, StoreError> {
@@ -53,6 +53,12 @@ impl Inspect for OutboxStore {
         let select = format!("SELECT shard, owner, epoch, {left} FROM {table} WHERE epoch > 0 ORDER BY shard");
         self.read(&select, lease).await
     }
+
+    async fn relays(&self) -> Result<Vec<RelayState>, StoreError> {
+        let left = self.dialect()?.micros_until("expires_at");
+        let select = format!("SELECT id, lanes, {left} FROM {} ORDER BY id", self.tables().relay());
+        Ok(self.read(&select, relay).await?.into_iter().flatten().collect())
+    }
 }
 
 impl OutboxStore {
@@ -80,4 +86,16 @@ fn lease(row: &QueryResult) -> Result<LeaseState, DbErr> {
         epoch: row.try_get_by_index(2)?,
         expires_in: left.filter(|left| *left > 0).map(|left| Duration::from_micros(left.cast_unsigned())),
     })
+}
+
+/// Nothing for one that is dead.
+fn relay(row: &QueryResult) -> Result<Option<RelayState>, DbErr> {
+    let left: i64 = row.try_get_by_index(2)?;
+    let lanes: Option<String> = row.try_get_by_index(1)?;
+    let state = RelayState {
+        relay: RelayId(row.try_get_by_index(0)?),
+        lanes: lanes.as_deref().map(lanes_of),
+        expires_in: Duration::from_micros(left.max(0).cast_unsigned()),
+    };
+    Ok((left > 0).then_some(state))
 }

@@ -17,6 +17,7 @@ mod errors;
 mod held;
 mod leases;
 mod memory;
+mod pauses;
 mod scan;
 mod settle;
 #[cfg(test)]
@@ -30,6 +31,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, Transact
 
 pub(crate) use self::errors::{StoreFailure, Tries, store_error};
 pub(crate) use self::held::park_or_promote;
+pub(crate) use self::leases::lanes_of;
 use self::memory::Memory;
 use crate::dialect::{self, Dialect};
 use crate::tables::Tables;
@@ -110,8 +112,8 @@ impl RelayStore for OutboxStore {
         advance::advance(self, advance).await
     }
 
-    async fn probe(&self, shards: &[ShardId], _without: &[Arc<str>]) -> Result<Vec<ShardId>, StoreError> {
-        advance::probe(self, shards).await
+    async fn probe(&self, shards: &[ShardId], without: &[Arc<str>]) -> Result<Vec<ShardId>, StoreError> {
+        advance::probe(self, shards, without).await
     }
 
     async fn release(&self, relay: RelayId) -> Result<(), StoreError> {

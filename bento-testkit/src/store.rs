@@ -50,6 +50,7 @@ use bento_core::dead_letter::DeadLetters;
 use bento_core::inspect::Inspect;
 use bento_core::outbox::{OutboxEntry, Sharding};
 use bento_core::relay::RelayStore;
+use bento_core::tenant::Pauses;
 
 pub use self::bench::{Bench, event, event_of_tenant, numbers, unordered_event};
 
@@ -58,6 +59,7 @@ pub mod dead_letters;
 pub mod held;
 pub mod inspection;
 pub mod leases;
+pub mod pauses;
 pub mod rows;
 pub mod whole;
 
@@ -65,7 +67,7 @@ pub mod whole;
 #[expect(async_fn_in_trait, reason = "the rules await them in the test's own task")]
 pub trait StoreHarness {
     /// The store.
-    type Store: RelayStore + DeadLetters + Inspect;
+    type Store: RelayStore + DeadLetters + Inspect + Pauses;
     /// A transaction that is still open, see [`stage`](Self::stage).
     type Staged;
 
@@ -126,6 +128,8 @@ macro_rules! relay_store_conformance {
                 leases::no_shard_goes_to_two_relays_that_ask_at_once
                 leases::the_division_is_recorded_and_another_one_refused
                 leases::a_missing_table_is_named
+                leases::a_heartbeat_tells_the_time_of_the_store
+                leases::relays_that_are_alive_are_listed_with_their_lanes
                 rows::rows_come_in_position_order_up_to_the_limit
                 rows::a_row_comes_until_it_is_settled
                 rows::a_shard_returns_only_its_own_rows
@@ -152,6 +156,14 @@ macro_rules! relay_store_conformance {
                 held::those_who_have_confirmed_are_remembered
                 held::a_replay_keeps_a_place_only_if_it_parked
                 held::a_held_row_moves_to_another_destination
+                held::rows_of_a_destination_that_is_away_are_not_wanted
+                held::the_probe_passes_over_destinations_that_are_away
+                held::the_probe_finds_what_another_relay_held_back
+                pauses::held_rows_of_a_paused_tenant_wait_until_it_is_resumed
+                pauses::pausing_and_resuming_change_the_revision_of_every_shard
+                pauses::paused_tenants_are_told_with_the_streams
+                pauses::the_probe_passes_over_paused_tenants
+                pauses::a_paused_tenant_is_listed_with_the_first_reason
                 dead_letters::a_dead_letter_is_kept_whole
                 dead_letters::a_dead_letter_parks_its_aggregate_only
                 dead_letters::a_held_row_can_be_given_up
@@ -206,6 +218,7 @@ mod tests {
             ("leases", include_str!("store/leases.rs")),
             ("rows", include_str!("store/rows.rs")),
             ("held", include_str!("store/held.rs")),
+            ("pauses", include_str!("store/pauses.rs")),
             ("dead_letters", include_str!("store/dead_letters.rs")),
             ("inspection", include_str!("store/inspection.rs")),
             ("whole", include_str!("store/whole.rs")),

@@ -9,8 +9,9 @@ use self::state::State;
 use super::store::{Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError};
 use crate::dead_letter::{DeadLetter, DeadLetterQuery, DeadLetters, Replayed};
 use crate::id::EventId;
-use crate::inspect::{Inspect, LeaseState, StatusCounts, TenantCounts};
+use crate::inspect::{Inspect, LeaseState, RelayState, StatusCounts, TenantCounts};
 use crate::outbox::{OutboxEntry, ShardId, Sharding};
+use crate::tenant::{PausedTenant, Pauses};
 
 mod clock;
 mod leases;
@@ -106,7 +107,8 @@ impl RelayStore for MemoryStore {
     }
 
     async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<Holdings, StoreError> {
-        Ok(self.state().heartbeat(&heartbeat, self.configured, self.now()))
+        let holdings = self.state().heartbeat(&heartbeat, self.configured, self.now());
+        Ok(Holdings { now: Some(self.data.clock.wall()), ..holdings })
     }
 
     async fn advance(&self, advance: Advance) -> Result<Advanced, StoreError> {
@@ -114,8 +116,8 @@ impl RelayStore for MemoryStore {
         self.state().advance(advance, self.now(), wall)
     }
 
-    async fn probe(&self, shards: &[ShardId], _without: &[Arc<str>]) -> Result<Vec<ShardId>, StoreError> {
-        Ok(self.state().probe(shards, self.now()))
+    async fn probe(&self, shards: &[ShardId], without: &[Arc<str>]) -> Result<Vec<ShardId>, StoreError> {
+        Ok(self.state().probe(shards, without, self.now()))
     }
 
     async fn release(&self, relay: RelayId) -> Result<(), StoreError> {
@@ -142,6 +144,21 @@ impl DeadLetters for MemoryStore {
     }
 }
 
+impl Pauses for MemoryStore {
+    async fn pause(&self, tenant_id: &str, reason: &str, actor: Option<&str>) -> Result<bool, StoreError> {
+        let paused = PausedTenant::new(tenant_id, reason, actor.map(str::to_owned), self.data.clock.wall());
+        Ok(self.state().pause(paused))
+    }
+
+    async fn resume(&self, tenant_id: &str) -> Result<bool, StoreError> {
+        Ok(self.state().resume(tenant_id))
+    }
+
+    async fn paused(&self) -> Result<Vec<PausedTenant>, StoreError> {
+        Ok(self.state().paused())
+    }
+}
+
 impl Inspect for MemoryStore {
     async fn counts(&self) -> Result<StatusCounts, StoreError> {
         Ok(self.state().counts())
@@ -157,5 +174,9 @@ impl Inspect for MemoryStore {
 
     async fn leases(&self) -> Result<Vec<LeaseState>, StoreError> {
         Ok(self.state().lease_states(self.now()))
+    }
+
+    async fn relays(&self) -> Result<Vec<RelayState>, StoreError> {
+        Ok(self.state().leases.relays(self.now()))
     }
 }

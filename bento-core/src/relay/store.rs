@@ -25,8 +25,8 @@
 //!   once without one. With a due head come its followers, whatever they say themselves, as many as `held` allows; if fewer than
 //!   `held` rows are returned, every follower of every returned head is among them. A row that is not
 //!   [ordered](HeldRow::ordered) is a stream of its own: always a head, never a follower, and never among the streams.
-//! * **A paused tenant**'s held rows are not due, and not counted by [`Advanced::next_due`]. Pausing and resuming change the
-//!   revision of every shard.
+//! * **A paused tenant**'s held rows are not due, and not counted by [`Advanced::next_due`]. It is the tenant of the head that
+//!   counts for a stream. Pausing and resuming change the revision of every shard.
 //! * **A stream is parked** while one of its dead letters parks. A parked stream has no due head.
 //! * **[`Advanced::streams`]** lists every stream of the shard that has a held row or is parked, after the settlements of the same
 //!   call; never an event without order. It is returned when the known revision differs, so also for `None`.

@@ -82,6 +82,10 @@ impl Dialect for Sqlite {
     }
 
     /// A transaction that writes is the only one.
+    fn lock_rows(&self) -> &'static str {
+        ""
+    }
+
     fn lock_unlocked(&self) -> &'static str {
         ""
     }

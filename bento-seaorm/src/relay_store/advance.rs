@@ -8,8 +8,9 @@ use bento_core::relay::store::{Advance, Advanced, Lease, OutboxRow, Settlement, 
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
 use super::errors::{StoreFailure, Tries, store_error, unreadable};
+use super::held::{self, Wanted};
 use super::memory::{HeldRows, Remembered};
-use super::{OutboxStore, held, settle};
+use super::{OutboxStore, settle};
 use crate::dialect::{Dialect, Renewal, Sql};
 use crate::entity::{envelope_at, written_columns};
 use crate::tables::Tables;
@@ -57,7 +58,8 @@ impl<'a> Call<'a> {
         let fresh = self.fresh().await?;
         let mut advanced = Advanced { fresh, revision, ..Advanced::default() };
         if self.begins_anew || self.advance.revision != Some(revision) {
-            advanced.streams = Some(held::streams(&self.tx, self.dialect, self.tables, self.lease().shard).await?);
+            let (streams, paused) = held::streams(&self.tx, self.dialect, self.tables, self.lease().shard).await?;
+            (advanced.streams, advanced.paused_tenants) = (Some(streams), paused);
         }
         self.held(&mut advanced).await?;
         Ok(advanced)
@@ -121,17 +123,19 @@ impl<'a> Call<'a> {
     /// Looks at the held rows, unless nobody has changed them and none is due.
     async fn held(&mut self, advanced: &mut Advanced) -> Result<(), StoreFailure> {
         let now = Instant::now();
-        if let Some(due) = self.remembered.held.quiet(advanced.revision, now) {
+        let Advance { held: limit, ref without, .. } = *self.advance;
+        if let Some(due) = self.remembered.held.quiet(advanced.revision, without, now) {
             advanced.next_due = due.map(|due| due - now);
             return Ok(());
         }
-        let shard = self.lease().shard;
-        advanced.held = held::due(&self.tx, self.dialect, self.tables, shard, self.advance.held).await?;
-        let found_none = advanced.held.is_empty() && self.advance.held > 0;
-        advanced.next_due = held::next_due(&self.tx, self.dialect, self.tables, shard, found_none).await?;
+        let wanted = Wanted { dialect: self.dialect, tables: self.tables, shard: self.lease().shard, without };
+        advanced.held = wanted.due(&self.tx, limit).await?;
+        let found_none = advanced.held.is_empty() && limit > 0;
+        advanced.next_due = wanted.next_due(&self.tx, found_none).await?;
         if found_none {
             let due = advanced.next_due.map(|wait| now + wait);
-            self.remembered.held = HeldRows::Until { revision: advanced.revision, due };
+            let without = without.clone();
+            self.remembered.held = HeldRows::Until { revision: advanced.revision, without, due };
         }
         Ok(())
     }
@@ -141,11 +145,15 @@ impl<'a> Call<'a> {
 const SHARDS_PER_STATEMENT: usize = 100;
 
 /// It may find rows that are out just now; it never misses one.
-pub(super) async fn probe(store: &OutboxStore, shards: &[ShardId]) -> Result<Vec<ShardId>, StoreError> {
+pub(super) async fn probe(
+    store: &OutboxStore,
+    shards: &[ShardId],
+    without: &[Arc<str>],
+) -> Result<Vec<ShardId>, StoreError> {
     let dialect = store.dialect()?;
     let mut with_work = Vec::new();
     for shards in shards.chunks(SHARDS_PER_STATEMENT) {
-        let rows = store.db.query_all_raw(probe_statement(store, dialect, shards).build()).await;
+        let rows = store.db.query_all_raw(probe_statement(store, dialect, shards, without).build()).await;
         let found = rows
             .and_then(|rows| rows.iter().map(|row| row.try_get_by_index::<ShardId>(0)).collect::<Result<Vec<_>, _>>());
         with_work.extend(found.map_err(|error| store_error(dialect.backend(), error))?);
@@ -153,23 +161,33 @@ pub(super) async fn probe(store: &OutboxStore, shards: &[ShardId]) -> Result<Vec
     Ok(with_work)
 }
 
-fn probe_statement(store: &OutboxStore, dialect: &'static dyn Dialect, shards: &[ShardId]) -> Sql {
+fn probe_statement(
+    store: &OutboxStore,
+    dialect: &'static dyn Dialect,
+    shards: &[ShardId],
+    without: &[Arc<str>],
+) -> Sql {
     let tables = &store.tables;
     let mut sql = Sql::new(dialect, "");
-    for (nth, shard) in shards.iter().enumerate() {
+    for (nth, shard) in shards.iter().copied().enumerate() {
         sql = sql
             .push(if nth == 0 { "" } else { " UNION ALL " })
             .push(&format!("SELECT s.shard FROM {} s WHERE s.shard = ", tables.shard()))
-            .bind(*shard)
+            .bind(shard)
             .push(&format!(" AND (EXISTS (SELECT 1 FROM {} WHERE shard = ", tables.outbox()))
-            .bind(*shard)
+            .bind(shard)
             .push(" AND position > ")
-            .bind(store.memory.floor(*shard))
+            .bind(store.memory.floor(shard))
             .push(") OR ");
-        if let Some((history, known)) = dialect.history(tables).zip(store.memory.history(*shard)) {
+        if let Some((history, known)) = dialect.history(tables).zip(store.memory.history(shard)) {
             sql = sql.push(&format!("{history} <> ")).bind(known).push(" OR ");
         }
-        sql = held::exists_due(sql, dialect, tables, *shard).push(")");
+        sql = match store.memory.quiet(shard, without) {
+            // However many wait for a destination that is away or a tenant that is paused, nobody has to look at them.
+            Some((epoch, revision)) => sql.push("s.epoch <> ").bind(epoch).push(" OR s.revision <> ").bind(revision),
+            None => Wanted { dialect, tables, shard, without }.exists_due(sql),
+        };
+        sql = sql.push(")");
     }
     sql
 }

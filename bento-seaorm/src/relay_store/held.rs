@@ -47,45 +47,106 @@ fn is_head(tables: &Tables) -> String {
     )
 }
 
-/// Due heads with their followers, each stream in position order, at most `limit` rows.
-pub(super) async fn due(
-    tx: &DatabaseTransaction,
-    dialect: &'static dyn Dialect,
-    tables: &Tables,
-    shard: ShardId,
-    limit: usize,
-) -> Result<Vec<HeldRow>, StoreFailure> {
-    let mut due = Vec::new();
-    if limit == 0 {
-        return Ok(due);
-    }
-    for heads in due_heads(tx, dialect, tables, shard, limit).await?.chunks(STREAMS_PER_STATEMENT) {
-        if due.len() >= limit {
-            break;
-        }
-        due.extend(with_followers(tx, dialect, tables, shard, heads, limit - due.len()).await?);
-    }
-    due.truncate(limit);
-    Ok(due)
+/// The held rows of a shard that are wanted: those of a paused tenant never are, nor those of destinations that are away.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) dialect: &'static dyn Dialect,
+    pub(super) tables: &'a Tables,
+    pub(super) shard: ShardId,
+    /// Destinations whose rows are not wanted.
+    pub(super) without: &'a [Arc<str>],
 }
 
-async fn due_heads(
-    tx: &DatabaseTransaction,
-    dialect: &'static dyn Dialect,
-    tables: &Tables,
-    shard: ShardId,
-    limit: usize,
-) -> Result<Vec<Head>, DbErr> {
-    let select = format!(
-        "SELECT h.destination, h.aggregate_type, h.aggregate_id, h.position, h.ordered FROM {} h WHERE h.shard = ",
-        tables.held()
-    );
-    let select = Sql::new(dialect, &select)
-        .bind(shard)
-        .push(&format!(" AND h.retry_after <= {} AND {}", dialect.now(), is_head(tables)))
-        .push(" ORDER BY h.retry_after, h.position LIMIT ")
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX));
-    tx.query_all_raw(select.build()).await?.iter().map(head).collect()
+impl Wanted<'_> {
+    /// Due heads with their followers, each stream in position order, at most `limit` rows.
+    pub(super) async fn due(&self, tx: &DatabaseTransaction, limit: usize) -> Result<Vec<HeldRow>, StoreFailure> {
+        let mut due = Vec::new();
+        if limit == 0 {
+            return Ok(due);
+        }
+        let heads = tx.query_all_raw(self.due_heads(limit).build()).await?;
+        let heads = heads.iter().map(head).collect::<Result<Vec<_>, _>>()?;
+        for heads in heads.chunks(STREAMS_PER_STATEMENT) {
+            if due.len() >= limit {
+                break;
+            }
+            due.extend(self.with_followers(tx, heads, limit - due.len()).await?);
+        }
+        due.truncate(limit);
+        Ok(due)
+    }
+
+    pub(super) fn due_heads(&self, limit: usize) -> Sql {
+        let select = self.heads("SELECT h.destination, h.aggregate_type, h.aggregate_id, h.position, h.ordered");
+        select
+            .push(&format!(" AND h.retry_after <= {}", self.dialect.now()))
+            .push(" ORDER BY h.retry_after, h.position LIMIT ")
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    }
+
+    /// How long until the next head is due. If none was found due it counts as well which is due by now: it fell due meanwhile,
+    /// and nobody would look again.
+    pub(super) async fn next_due(&self, tx: &DatabaseTransaction, found_none: bool) -> Result<Option<Duration>, DbErr> {
+        let later = if found_none { "IS NOT NULL".to_owned() } else { format!("> {}", self.dialect.now()) };
+        let select = self
+            .heads(&format!("SELECT {}", self.dialect.micros_until("h.retry_after")))
+            .push(&format!(" AND h.retry_after {later} ORDER BY h.retry_after LIMIT 1"));
+        let row = tx.query_one_raw(select.build()).await?;
+        row.map(|row| Ok(Duration::from_micros(row.try_get_by_index::<i64>(0)?.max(0).cast_unsigned()))).transpose()
+    }
+
+    /// Appends that one is due.
+    pub(super) fn exists_due(&self, sql: Sql) -> Sql {
+        self.append_heads(sql.push("EXISTS ("), "SELECT 1")
+            .push(&format!(" AND h.retry_after <= {})", self.dialect.now()))
+    }
+
+    fn heads(&self, select: &str) -> Sql {
+        self.append_heads(Sql::new(self.dialect, ""), select)
+    }
+
+    /// Appends a query for the wanted heads of the shard. What is cheap to tell comes first.
+    fn append_heads(&self, sql: Sql, select: &str) -> Sql {
+        let mut sql = sql.push(&format!("{select} FROM {} h WHERE h.shard = ", self.tables.held())).bind(self.shard);
+        for (nth, destination) in self.without.iter().enumerate() {
+            sql = sql.push(if nth == 0 { " AND h.destination NOT IN (" } else { ", " }).bind(&**destination);
+        }
+        sql.when(!self.without.is_empty(), |sql| sql.push(")")).push(&format!(
+            " AND NOT EXISTS (SELECT 1 FROM {} p WHERE p.tenant_id = h.tenant_id) AND {}",
+            self.tables.paused_tenant(),
+            is_head(self.tables)
+        ))
+    }
+
+    /// The rows of the streams that these heads lead, stream after stream.
+    async fn with_followers(
+        &self,
+        tx: &DatabaseTransaction,
+        heads: &[Head],
+        limit: usize,
+    ) -> Result<Vec<HeldRow>, StoreFailure> {
+        let columns = format!("destination, attempts, ordered, delivered, position, {}", written_columns());
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut sql = Sql::new(self.dialect, "SELECT * FROM (");
+        for (nth, head) in heads.iter().enumerate() {
+            sql = sql
+                .push(if nth == 0 { "SELECT * FROM (" } else { " UNION ALL SELECT * FROM (" })
+                .push(&format!("SELECT {nth} AS nth, {columns} FROM {} WHERE shard = ", self.tables.held()))
+                .bind(self.shard);
+            sql = if head.ordered {
+                of_stream(sql, &head.destination, &head.aggregate_type, &head.aggregate_id)
+                    .push(" ORDER BY position LIMIT ")
+                    .bind(limit)
+            } else {
+                let destination = head.destination.as_str();
+                sql.push(" AND destination = ").bind(destination).push(" AND position = ").bind(head.position)
+            };
+            sql = sql.push(&format!(") AS s{nth}"));
+        }
+        let sql = sql.push(") AS held ORDER BY nth, position LIMIT ").bind(limit);
+        let rows = tx.query_all_raw(sql.build()).await?;
+        rows.iter().map(|row| held_row(row, self.tables, self.shard)).collect()
+    }
 }
 
 fn head(row: &QueryResult) -> Result<Head, DbErr> {
@@ -96,39 +157,6 @@ fn head(row: &QueryResult) -> Result<Head, DbErr> {
         position: row.try_get_by_index(3)?,
         ordered: row.try_get_by_index(4)?,
     })
-}
-
-/// The rows of the streams that these heads lead, stream after stream.
-async fn with_followers(
-    tx: &DatabaseTransaction,
-    dialect: &'static dyn Dialect,
-    tables: &Tables,
-    shard: ShardId,
-    heads: &[Head],
-    limit: usize,
-) -> Result<Vec<HeldRow>, StoreFailure> {
-    let mut sql = Sql::new(dialect, "SELECT * FROM (");
-    for (nth, head) in heads.iter().enumerate() {
-        sql = sql
-            .push(if nth == 0 { "SELECT * FROM (" } else { " UNION ALL SELECT * FROM (" })
-            .push(&format!(
-                "SELECT {nth} AS nth, destination, attempts, ordered, delivered, position, {}",
-                written_columns()
-            ))
-            .push(&format!(" FROM {} WHERE shard = ", tables.held()))
-            .bind(shard);
-        sql = if !head.ordered {
-            sql.push(" AND destination = ").bind(head.destination.as_str()).push(" AND position = ").bind(head.position)
-        } else {
-            of_stream(sql, &head.destination, &head.aggregate_type, &head.aggregate_id)
-                .push(" ORDER BY position LIMIT ")
-                .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        };
-        sql = sql.push(&format!(") AS s{nth}"));
-    }
-    let sql = sql.push(") AS held ORDER BY nth, position LIMIT ").bind(i64::try_from(limit).unwrap_or(i64::MAX));
-    let rows = tx.query_all_raw(sql.build()).await?;
-    rows.iter().map(|row| held_row(row, tables, shard)).collect()
 }
 
 fn of_stream(sql: Sql, destination: &str, aggregate_type: &str, aggregate_id: &str) -> Sql {
@@ -154,49 +182,31 @@ fn held_row(row: &QueryResult, tables: &Tables, shard: ShardId) -> Result<HeldRo
     })
 }
 
-/// How long until the next head is due. If none was found due it counts as well which is due by now: it fell due meanwhile,
-/// and nobody would look again.
-pub(super) async fn next_due(
-    tx: &DatabaseTransaction,
-    dialect: &'static dyn Dialect,
-    tables: &Tables,
-    shard: ShardId,
-    found_none: bool,
-) -> Result<Option<Duration>, DbErr> {
-    let micros = dialect.micros_until("h.retry_after");
-    let later = if found_none { "IS NOT NULL".to_owned() } else { format!("> {}", dialect.now()) };
-    let select = Sql::new(dialect, &format!("SELECT {micros} FROM {} h WHERE h.shard = ", tables.held()))
-        .bind(shard)
-        .push(&format!(" AND h.retry_after {later} AND {}", is_head(tables)))
-        .push(" ORDER BY h.retry_after LIMIT 1");
-    let row = tx.query_one_raw(select.build()).await?;
-    row.map(|row| Ok(Duration::from_micros(row.try_get_by_index::<i64>(0)?.max(0).cast_unsigned()))).transpose()
-}
-
-/// Appends that a held row of the shard is due.
-pub(super) fn exists_due(sql: Sql, dialect: &dyn Dialect, tables: &Tables, shard: ShardId) -> Sql {
-    sql.push(&format!("EXISTS (SELECT 1 FROM {} h WHERE h.shard = ", tables.held())).bind(shard).push(&format!(
-        " AND h.retry_after <= {} AND {})",
-        dialect.now(),
-        is_head(tables)
-    ))
-}
-
-/// The streams that are held back or parked.
+/// The streams that are held back or parked, and the tenants that are paused.
 pub(super) async fn streams(
     tx: &DatabaseTransaction,
     dialect: &'static dyn Dialect,
     tables: &Tables,
     shard: ShardId,
-) -> Result<Vec<StreamKey>, DbErr> {
+) -> Result<(Vec<StreamKey>, Vec<String>), DbErr> {
     let columns = "destination, aggregate_type, aggregate_id";
     let select = Sql::new(dialect, &format!("SELECT {columns} FROM {} WHERE shard = ", tables.held()))
         .bind(shard)
         .push(&format!(" AND ordered = TRUE UNION SELECT {columns} FROM {} WHERE shard = ", tables.dead_letter()))
         .bind(shard)
-        .push(" AND parks AND aggregate_id <> ''");
-    let rows = tx.query_all_raw(select.build()).await?;
-    rows.iter().map(stream_of).collect()
+        .push(&format!(
+            " AND parks AND aggregate_id <> '' UNION ALL SELECT tenant_id, NULL, NULL FROM {}",
+            tables.paused_tenant()
+        ));
+    let (mut streams, mut paused) = (Vec::new(), Vec::new());
+    for row in tx.query_all_raw(select.build()).await? {
+        match row.try_get_by_index::<Option<String>>(1)? {
+            Some(_) => streams.push(stream_of(&row)?),
+            None => paused.push(row.try_get_by_index(0)?),
+        }
+    }
+    paused.sort();
+    Ok((streams, paused))
 }
 
 /// A stream from the first three columns.

@@ -7,9 +7,11 @@
 
 use bento_core::outbox::{ShardId, Sharding};
 use bento_core::relay::store::{Heartbeat, Holdings, Lease, RelayId, StoreError};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
+use chrono::{DateTime, Utc};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, QueryResult};
 use uuid::Uuid;
 
+pub(crate) use self::share::lanes_of;
 use self::share::{Alive, fair_share};
 use super::OutboxStore;
 use super::errors::{StoreFailure, Tries, sharding_error, store_error};
@@ -88,7 +90,7 @@ impl Beating<'_> {
     async fn run(&self) -> Result<Holdings, StoreFailure> {
         self.sign_of_life().await?;
         let share = fair_share(&self.alive().await?, self.beat.relay, self.sharding);
-        let shards = self.shards().await?;
+        let (shards, now) = self.shards().await?;
         let own: Vec<_> = shards.iter().filter(|shard| shard.owner == Some(self.beat.relay)).map(|s| s.shard).collect();
         let given: Vec<_> = self
             .beat
@@ -108,7 +110,7 @@ impl Beating<'_> {
         let is_taken_over = |shard: &&&Shard| shard.owner.is_some() && leases.iter().any(|l| l.shard == shard.shard);
         let taken_over = claimable.iter().filter(is_taken_over).map(|shard| shard.shard).collect();
         let surplus = leases.len().saturating_sub(share);
-        Ok(Holdings { leases, taken_over, surplus, now: None })
+        Ok(Holdings { leases, taken_over, surplus, now })
     }
 
     /// Relays that gave none for longer than they said are forgotten.
@@ -158,20 +160,21 @@ impl Beating<'_> {
         Ok(relays)
     }
 
-    async fn shards(&self) -> Result<Vec<Shard>, DbErr> {
+    /// What is recorded of every shard, and what the clock of the database said meanwhile.
+    async fn shards(&self) -> Result<(Vec<Shard>, Option<DateTime<Utc>>), DbErr> {
         let now = self.dialect.now();
         let run_out = format!("CASE WHEN expires_at > {now} THEN 0 ELSE 1 END");
-        let select = format!("SELECT shard, owner, {run_out} FROM {} ORDER BY shard", self.tables.shard());
+        let select = format!("SELECT shard, owner, {run_out}, {now} FROM {} ORDER BY shard", self.tables.shard());
         let rows = self.store.db.query_all_raw(Sql::new(self.dialect, &select).build()).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(Shard {
-                    shard: row.try_get_by_index(0)?,
-                    owner: row.try_get_by_index::<Option<Uuid>>(1)?.map(RelayId),
-                    has_run_out: row.try_get_by_index::<i32>(2)? == 1,
-                })
+        let shard = |row: &QueryResult| {
+            Ok(Shard {
+                shard: row.try_get_by_index(0)?,
+                owner: row.try_get_by_index::<Option<Uuid>>(1)?.map(RelayId),
+                has_run_out: row.try_get_by_index::<i32>(2)? == 1,
             })
-            .collect()
+        };
+        let now = rows.last().map(|row| row.try_get_by_index(3)).transpose()?;
+        Ok((rows.iter().map(shard).collect::<Result<_, DbErr>>()?, now))
     }
 
     /// The shards of the served lanes that nobody holds.

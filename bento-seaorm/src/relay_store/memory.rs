@@ -1,7 +1,7 @@
 //! What the owner of a shard remembers between two calls. Forgetting it costs time, never a row.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bento_core::outbox::ShardId;
@@ -24,12 +24,12 @@ pub(super) struct Remembered {
 }
 
 /// When held rows have to be looked at, as long as nobody but the owner has changed them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum HeldRows {
     /// Now.
     Unknown,
     /// Not before this moment; not at all without one.
-    Until { revision: i64, due: Option<Instant> },
+    Until { revision: i64, without: Vec<Arc<str>>, due: Option<Instant> },
 }
 
 impl Memory {
@@ -54,6 +54,14 @@ impl Memory {
         self.lock().get(&shard)?.scan.history()
     }
 
+    /// The epoch and the revision up to which no held row of the shard is due now, for one that does not want those of these
+    /// destinations.
+    pub(super) fn quiet(&self, shard: ShardId, without: &[Arc<str>]) -> Option<(i64, i64)> {
+        let known = self.lock();
+        let known = known.get(&shard)?;
+        known.held.quiet_at(without, Instant::now()).map(|(revision, _)| (known.epoch, revision))
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<ShardId, Remembered>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -61,9 +69,17 @@ impl Memory {
 
 impl HeldRows {
     /// Whether there is nothing to look at, and if so, when there will be.
-    pub(super) fn quiet(self, revision: i64, now: Instant) -> Option<Option<Instant>> {
+    pub(super) fn quiet(&self, revision: i64, without: &[Arc<str>], now: Instant) -> Option<Option<Instant>> {
+        let (known, due) = self.quiet_at(without, now)?;
+        (known == revision).then_some(due)
+    }
+
+    /// The same for a revision that is still to be compared.
+    fn quiet_at(&self, without: &[Arc<str>], now: Instant) -> Option<(i64, Option<Instant>)> {
         match self {
-            Self::Until { revision: known, due } if known == revision && due.is_none_or(|due| due > now) => Some(due),
+            Self::Until { revision, without: known, due } if known == without && due.is_none_or(|due| due > now) => {
+                Some((*revision, *due))
+            }
             _ => None,
         }
     }

@@ -18,6 +18,7 @@ use crate::outbox::OutboxWriter;
 use crate::tables::Tables;
 use crate::test_database::{on_every_back_end, on_postgres};
 
+mod held;
 mod leases;
 
 const ONE: std::num::NonZeroU16 = std::num::NonZeroU16::MIN;

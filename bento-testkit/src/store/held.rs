@@ -7,12 +7,12 @@ use bento_core::dead_letter::{DeadLetterQuery, DeadLetters};
 use bento_core::inspect::Inspect;
 use bento_core::publish::Destination;
 use bento_core::relay::RelayStore;
-use bento_core::relay::store::{Advance, Burial, Failure, Held, OutboxRow, Settlement, StreamKey};
+use bento_core::relay::store::{Advance, Burial, Failure, Held, OutboxRow, RelayId, Settlement, StreamKey};
 
 use super::StoreHarness;
 use super::bench::{
-    Bench, LONG, burial, buried, call, default_destination, event, failed, failure, follows, held_failed, held_numbers,
-    held_published, number_of, numbers, published, unordered_event,
+    Bench, LONG, beat, burial, buried, call, default_destination, division, event, failed, failure, follows, heartbeat,
+    held_failed, held_numbers, held_published, number_of, numbers, published, unordered_event,
 };
 
 /// A row that failed waits as long as it was told to, by the clock of the store, and comes back with its attempts.
@@ -233,6 +233,68 @@ pub async fn a_replay_keeps_a_place_only_if_it_parked<H: StoreHarness>(harness: 
         bench.settle(rest.iter().map(held_published).collect()).await;
         bench.store.release(bench.lease.owner).await.expect("the store is there");
     }
+}
+
+/// Held rows of a destination that is away are neither returned nor foretold; as soon as it is back they are.
+pub async fn rows_of_a_destination_that_is_away_are_not_wanted<H: StoreHarness>(harness: &H) {
+    let bench = Bench::new(harness).await;
+    let row = bench.fresh([event("a", 1)]).await.remove(0);
+    let hold = |destination: &str, retry_after| Settlement::Hold {
+        position: row.position,
+        destination: Arc::from(destination),
+        ordered: true,
+        why: Held::Failed(failure(1, retry_after)),
+    };
+    let soon = Duration::ZERO;
+    bench.settle(vec![hold("left", soon), hold("right", soon), hold("late", LONG)]).await;
+    let revision = Some(bench.next().await.revision);
+    let without = async |away: &[&str]| {
+        let without = away.iter().map(|name| Arc::from(*name)).collect();
+        let advanced = bench.advance(Advance { without, revision, ..call(bench.lease) }).await;
+        let mut due: Vec<_> = advanced.held.iter().map(|held| held.destination.to_string()).collect();
+        due.sort();
+        (due.join(" "), advanced.next_due.is_some())
+    };
+    for _ in 0..2 {
+        assert_eq!(without(&["left"]).await, ("right".to_owned(), true));
+        assert_eq!(without(&["left", "right"]).await, (String::new(), true));
+        assert_eq!(without(&["left", "right", "late"]).await, (String::new(), false));
+        assert_eq!(without(&[]).await, ("left right".to_owned(), true));
+    }
+}
+
+/// The probe finds no work in rows that wait for a destination that is away, and all of it when that is back.
+pub async fn the_probe_passes_over_destinations_that_are_away<H: StoreHarness>(harness: &H) {
+    let bench = Bench::new(harness).await;
+    let rows = bench.fresh([event("a", 1), event("b", 2)]).await;
+    let away = [default_destination()];
+    let probe = async |away: &[Arc<str>]| bench.store.probe(&[0], away).await.expect("the store is there").len();
+    let held = bench.settle(vec![failed(&rows[0], Duration::ZERO), buried(&rows[1], true)]).await;
+    for _ in 0..2 {
+        assert_eq!((probe(&away).await, probe(&[]).await), (0, 1));
+        let quiet = Advance { without: away.to_vec(), revision: Some(held.revision), ..call(bench.lease) };
+        assert_eq!(bench.advance(quiet).await.held, [], "it is away");
+    }
+    assert_eq!(bench.settle(vec![held_published(&held.held[0])]).await.held, []);
+    assert_eq!(probe(&[]).await, 0);
+    bench.store.replay(rows[1].envelope.event_id, Destination::DEFAULT).await.expect("the store is there");
+    assert_eq!(probe(&[]).await, 1, "an operator made it due");
+}
+
+/// The probe finds what another relay has held back while it owned the shard, whatever is remembered of the time before.
+pub async fn the_probe_finds_what_another_relay_held_back<H: StoreHarness>(harness: &H) {
+    let bench = Bench::new(harness).await;
+    bench.next().await;
+    bench.store.release(bench.lease.owner).await.expect("the store is there");
+    let other = harness.store(division(1, 1)).await;
+    let lease = beat(&other, heartbeat(RelayId::new(), LONG)).await.leases[0];
+    bench.append([event("a", 1)]).await;
+    let rows = other.advance(call(lease)).await.expect("held").fresh;
+    let settled = vec![failed(&rows[0], Duration::ZERO)];
+    other.advance(Advance { settled, ..call(lease) }).await.expect("held");
+    other.release(lease.owner).await.expect("the store is there");
+    beat(&bench.store, heartbeat(RelayId::new(), LONG)).await;
+    assert_eq!(bench.store.probe(&[0], &[]).await.expect("the store is there"), [0]);
 }
 
 fn without_place(row: &OutboxRow, why: Held) -> Settlement {

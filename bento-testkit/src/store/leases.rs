@@ -236,3 +236,31 @@ pub async fn a_missing_table_is_named<H: StoreHarness>(harness: &H) {
         assert!(error.to_string().contains("migrate"), "the way out is named: {error}");
     }
 }
+
+/// A heartbeat says what the store's clock says, by which waits run.
+pub async fn a_heartbeat_tells_the_time_of_the_store<H: StoreHarness>(harness: &H) {
+    let store = open(harness, division(1, 1)).await;
+    let relay = RelayId::new();
+    let first = beat(&store, heartbeat(relay, LONG)).await.now.expect("it has a clock");
+    harness.pass(harness.short()).await;
+    let second = beat(&store, heartbeat(relay, LONG)).await.now.expect("it has a clock");
+    let passed = (second - first).to_std().expect("time goes on");
+    assert!(passed >= harness.short() && passed < LONG, "{passed:?}");
+}
+
+/// The relays that gave a sign of life are listed, and those that gave none for too long are not.
+pub async fn relays_that_are_alive_are_listed_with_their_lanes<H: StoreHarness>(harness: &H) {
+    let store = open(harness, division(1, 3)).await;
+    assert_eq!(store.relays().await.expect("the store is there"), []);
+    let (all, some, dead) = (RelayId::new(), RelayId::new(), RelayId::new());
+    beat(&store, heartbeat(all, LONG)).await;
+    beat(&store, Heartbeat { lanes: Some(vec![0, 2]), ..heartbeat(some, LONG) }).await;
+    beat(&store, heartbeat(dead, harness.short())).await;
+    harness.pass(harness.short() * 2).await;
+    let relays = store.relays().await.expect("the store is there");
+    let listed: Vec<_> = relays.iter().map(|state| (state.relay, state.lanes.clone())).collect();
+    assert_eq!(listed, [(all, None), (some, Some(vec![0, 2]))]);
+    assert!(relays.iter().all(|state| state.expires_in <= LONG && state.expires_in > LONG / 2));
+    store.release(all).await.expect("the store is there");
+    assert_eq!(store.relays().await.expect("the store is there").len(), 1);
+}

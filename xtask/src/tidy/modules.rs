@@ -16,7 +16,7 @@ const LAYERS: [&[&str]; 8] = [
     &["pending", "unit_of_work", "aggregate"],
     &["publish", "retry"],
     &["route"],
-    &["relay", "dead_letter", "inspect", "private"],
+    &["relay", "tenant", "dead_letter", "inspect", "private"],
 ];
 
 pub(super) fn faults(sources: &[Source]) -> Vec<String> {

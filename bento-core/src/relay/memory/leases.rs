@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::state::State;
-use crate::inspect::LeaseState;
+use crate::inspect::{LeaseState, RelayState};
 use crate::outbox::{ShardId, Sharding};
 use crate::relay::store::{Heartbeat, Holdings, Lease, RelayId, StoreError};
 
@@ -58,6 +58,14 @@ impl Leases {
             LeaseState { shard, owner: held.owner, epoch: held.epoch, expires_in }
         };
         self.shards.iter().map(state).collect()
+    }
+
+    pub(super) fn relays(&self, now: Duration) -> Vec<RelayState> {
+        let state = |(&relay, alive): (&RelayId, &Alive)| {
+            let expires_in = alive.until.checked_sub(now).filter(|left| !left.is_zero())?;
+            Some(RelayState { relay, lanes: alive.lanes.clone(), expires_in })
+        };
+        self.relays.iter().filter_map(state).collect()
     }
 
     fn heartbeat(&mut self, beat: &Heartbeat, sharding: Sharding, now: Duration) -> Holdings {

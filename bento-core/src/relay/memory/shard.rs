@@ -11,6 +11,7 @@ use crate::envelope::Envelope;
 use crate::id::EventId;
 use crate::outbox::ShardId;
 use crate::relay::store::{Burial, Held, HeldRow, OutboxRow, Settlement, StreamKey};
+use crate::tenant::PausedTenant;
 
 /// For whom, and where it was in the outbox.
 type SideKey = (Arc<str>, i64);
@@ -34,6 +35,13 @@ pub(super) struct Waiting {
     pub(super) envelope: Arc<Envelope>,
 }
 
+/// Whose held rows are wanted: not those of paused tenants, nor those of destinations that are away.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) paused: &'a BTreeMap<String, PausedTenant>,
+    pub(super) without: &'a [Arc<str>],
+}
+
 /// Held rows of one stream, in position order.
 type Stream<'a> = Vec<(&'a SideKey, &'a Waiting)>;
 
@@ -45,19 +53,19 @@ impl Shard {
     }
 
     /// Due heads, each with its followers, up to `limit` rows.
-    pub(super) fn due_rows(&self, limit: usize, now: Duration) -> Vec<HeldRow> {
-        let due = self.unparked().into_iter().filter(|stream| stream[0].1.due.is_none_or(|due| due <= now));
+    pub(super) fn due_rows(&self, wanted: Wanted<'_>, limit: usize, now: Duration) -> Vec<HeldRow> {
+        let due = self.going(wanted).filter(|stream| stream[0].1.due.is_none_or(|due| due <= now));
         due.flatten().take(limit).map(|(key, waiting)| held_row(key, waiting)).collect()
     }
 
     /// How long until the next head that is not due yet.
-    pub(super) fn next_due(&self, now: Duration) -> Option<Duration> {
-        let dues = self.unparked().into_iter().filter_map(|stream| stream[0].1.due);
+    pub(super) fn next_due(&self, wanted: Wanted<'_>, now: Duration) -> Option<Duration> {
+        let dues = self.going(wanted).filter_map(|stream| stream[0].1.due);
         dues.filter(|due| *due > now).min().map(|due| due - now)
     }
 
-    pub(super) fn has_work(&self, now: Duration) -> bool {
-        !self.fresh.is_empty() || !self.due_rows(1, now).is_empty()
+    pub(super) fn has_work(&self, wanted: Wanted<'_>, now: Duration) -> bool {
+        !self.fresh.is_empty() || !self.due_rows(wanted, 1, now).is_empty()
     }
 
     /// The streams that are held back or parked.
@@ -158,6 +166,16 @@ impl Shard {
             DeadLetter::new(destination, shard, position, attempts, cause.into_owned(), error, wall, parks, envelope);
         letter.delivered = delivered;
         self.dead.entry(key).or_insert(letter);
+    }
+
+    /// The held streams that no dead letter parks, whose tenant is not paused and whose destination is not away.
+    fn going<'a>(&'a self, wanted: Wanted<'a>) -> impl Iterator<Item = Stream<'a>> {
+        let is_wanted = move |stream: &Stream<'_>| {
+            let ((destination, _), head) = stream[0];
+            let is_paused = head.envelope.tenant_id.as_ref().is_some_and(|tenant| wanted.paused.contains_key(tenant));
+            !is_paused && !wanted.without.contains(destination)
+        };
+        self.unparked().into_iter().filter(is_wanted)
     }
 
     /// The held streams that no dead letter parks.

@@ -7,13 +7,14 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::leases::Leases;
-use super::shard::Shard;
+use super::shard::{Shard, Wanted};
 use crate::dead_letter::{DeadLetter, DeadLetterQuery, Replayed};
 use crate::envelope::Envelope;
 use crate::id::EventId;
 use crate::inspect::{LeaseState, StatusCounts, TenantCounts};
 use crate::outbox::{OutboxEntry, ShardId, Sharding};
 use crate::relay::store::{Advance, Advanced, RelayId, StoreError};
+use crate::tenant::PausedTenant;
 
 /// Rows, leases and the recorded division.
 #[derive(Debug, Default)]
@@ -21,6 +22,9 @@ pub(super) struct State {
     pub(super) recorded: Option<Sharding>,
     pub(super) leases: Leases,
     shards: BTreeMap<ShardId, Shard>,
+    paused: BTreeMap<String, PausedTenant>,
+    /// What every shard's revision has in common: it changes with what concerns all of them.
+    revision: i64,
     last_position: i64,
 }
 
@@ -47,18 +51,23 @@ impl State {
         self.leases.renew(advance.lease, now + advance.ttl)?;
         let shard = self.shards.entry(advance.lease.shard).or_default();
         shard.settle(advance.lease.shard, advance.settled, now, wall);
+        let revision = self.revision + shard.revision;
+        let wanted = Wanted { paused: &self.paused, without: &advance.without };
+        let streams = (advance.revision != Some(revision)).then(|| shard.streams());
+        let paused_tenants = if streams.is_some() { self.paused.keys().cloned().collect() } else { Vec::new() };
         Ok(Advanced {
             fresh: shard.fresh_rows(advance.fresh),
-            held: shard.due_rows(advance.held, now),
-            revision: shard.revision,
-            paused_tenants: Vec::new(),
-            streams: (advance.revision != Some(shard.revision)).then(|| shard.streams()),
-            next_due: shard.next_due(now),
+            held: shard.due_rows(wanted, advance.held, now),
+            revision,
+            paused_tenants,
+            streams,
+            next_due: shard.next_due(wanted, now),
         })
     }
 
-    pub(super) fn probe(&self, shards: &[ShardId], now: Duration) -> Vec<ShardId> {
-        let has_work = |shard: &&ShardId| self.shards.get(*shard).is_some_and(|shard| shard.has_work(now));
+    pub(super) fn probe(&self, shards: &[ShardId], without: &[Arc<str>], now: Duration) -> Vec<ShardId> {
+        let wanted = Wanted { paused: &self.paused, without };
+        let has_work = |shard: &&ShardId| self.shards.get(*shard).is_some_and(|shard| shard.has_work(wanted, now));
         shards.iter().filter(has_work).copied().collect()
     }
 
@@ -112,6 +121,25 @@ impl State {
         let oldest =
             self.shards.values().flat_map(|shard| shard.fresh.values()).map(|event| event.occurred_at).min()?;
         Some((wall - oldest).to_std().unwrap_or_default())
+    }
+
+    pub(super) fn pause(&mut self, paused: PausedTenant) -> bool {
+        if self.paused.contains_key(&paused.tenant_id) {
+            return false;
+        }
+        self.paused.insert(paused.tenant_id.clone(), paused);
+        self.revision += 1;
+        true
+    }
+
+    pub(super) fn resume(&mut self, tenant_id: &str) -> bool {
+        let resumed = self.paused.remove(tenant_id).is_some();
+        self.revision += i64::from(resumed);
+        resumed
+    }
+
+    pub(super) fn paused(&self) -> Vec<PausedTenant> {
+        self.paused.values().cloned().collect()
     }
 
     fn knows(&self, event_id: EventId) -> bool {

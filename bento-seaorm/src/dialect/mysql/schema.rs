@@ -146,7 +146,7 @@ fn relay_tables(tables: &Tables) -> [String; 4] {
             "CREATE TABLE IF NOT EXISTS {paused} (
     tenant_id VARCHAR(190) NOT NULL PRIMARY KEY,
     reason LONGTEXT NOT NULL,
-    actor LONGTEXT NOT NULL,
+    actor LONGTEXT NULL,
     paused_at DATETIME(6) NOT NULL
 ) {TABLE_OPTIONS}"
         ),

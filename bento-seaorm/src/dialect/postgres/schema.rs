@@ -170,7 +170,7 @@ fn relay_tables(tables: &Tables) -> Vec<String> {
             "CREATE TABLE {paused} (
     tenant_id text NOT NULL CONSTRAINT {paused}_pkey PRIMARY KEY,
     reason text NOT NULL,
-    actor text NOT NULL,
+    actor text,
     paused_at timestamptz NOT NULL
 )"
         ),

@@ -146,7 +146,7 @@ fn relay_tables(tables: &Tables) -> [String; 4] {
             "CREATE TABLE {paused} (
     tenant_id TEXT NOT NULL PRIMARY KEY,
     reason TEXT NOT NULL,
-    actor TEXT NOT NULL,
+    actor TEXT,
     paused_at TEXT NOT NULL
 )"
         ),

@@ -11,14 +11,19 @@ pub(super) struct Alive {
 }
 
 impl Alive {
-    /// From the lanes as they are stored: numbers with commas, nothing for all.
+    /// From the lanes as they are stored; nothing for all.
     pub(super) fn new(id: RelayId, lanes: Option<&str>) -> Self {
-        Self { id, lanes: lanes.map(|lanes| lanes.split(',').filter_map(|lane| lane.parse().ok()).collect()) }
+        Self { id, lanes: lanes.map(lanes_of) }
     }
 
     fn serves(&self, lane: u16) -> bool {
         self.lanes.as_ref().is_none_or(|lanes| lanes.contains(&lane))
     }
+}
+
+/// Lanes as they are stored: numbers with commas.
+pub(crate) fn lanes_of(stored: &str) -> Vec<u16> {
+    stored.split(',').filter_map(|lane| lane.parse().ok()).collect()
 }
 
 /// A relay's part of the shards it serves, for relays in the order of their ids. What does not divide goes to the first relays of

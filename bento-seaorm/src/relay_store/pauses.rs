@@ -1,0 +1,122 @@
+//! Tenants that an operator has paused.
+//!
+//! Pausing and resuming lock every lease, in the order of the shards, and raise every revision: so each relay has either settled
+//! what it had in hand or learns of it with its next call.
+
+use bento_core::relay::store::StoreError;
+use bento_core::tenant::{PausedTenant, Pauses};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, QueryResult};
+
+use super::OutboxStore;
+use super::errors::{StoreFailure, Tries, store_error};
+use super::settle::storable;
+use crate::dialect::{Dialect, Sql};
+use crate::tables::Tables;
+
+impl Pauses for OutboxStore {
+    async fn pause(&self, tenant_id: &str, reason: &str, actor: Option<&str>) -> Result<bool, StoreError> {
+        changed(self, &Change { tenant_id, pause: Some((reason, actor)) }).await
+    }
+
+    async fn resume(&self, tenant_id: &str) -> Result<bool, StoreError> {
+        changed(self, &Change { tenant_id, pause: None }).await
+    }
+
+    async fn paused(&self) -> Result<Vec<PausedTenant>, StoreError> {
+        let dialect = self.dialect()?;
+        let table = self.tables().paused_tenant();
+        let select = format!("SELECT tenant_id, reason, actor, paused_at FROM {table} ORDER BY tenant_id");
+        let rows = self.connection().query_all_raw(Sql::new(dialect, &select).build()).await;
+        let paused = rows.and_then(|rows| rows.iter().map(paused_tenant).collect());
+        paused.map_err(|error| store_error(dialect.backend(), error))
+    }
+}
+
+fn paused_tenant(row: &QueryResult) -> Result<PausedTenant, DbErr> {
+    Ok(PausedTenant::new(
+        row.try_get_by_index::<String>(0)?,
+        row.try_get_by_index::<String>(1)?,
+        row.try_get_by_index(2)?,
+        row.try_get_by_index(3)?,
+    ))
+}
+
+/// What an operator wants.
+struct Change<'a> {
+    tenant_id: &'a str,
+    /// The reason and the actor of a pause; nothing resumes.
+    pause: Option<(&'a str, Option<&'a str>)>,
+}
+
+/// Makes the change; false if it was made already.
+async fn changed(store: &OutboxStore, change: &Change<'_>) -> Result<bool, StoreError> {
+    let mut tries = Tries::new(store.connection().get_database_backend());
+    loop {
+        match changed_once(store, change).await {
+            Ok(changed) => return Ok(changed),
+            Err(failure) => tries.again(failure)?,
+        }
+    }
+}
+
+async fn changed_once(store: &OutboxStore, change: &Change<'_>) -> Result<bool, StoreFailure> {
+    let (tx, dialect) = store.begin().await?;
+    let changing = Changing { tx: &tx, dialect, tables: store.tables() };
+    changing.lock().await?;
+    if changing.is_paused(change.tenant_id).await? == change.pause.is_some() {
+        tx.rollback().await?;
+        return Ok(false);
+    }
+    changing.tell().await?;
+    match change.pause {
+        Some((reason, actor)) => changing.pause(change.tenant_id, reason, actor).await?,
+        None => changing.resume(change.tenant_id).await?,
+    }
+    tx.commit().await?;
+    Ok(true)
+}
+
+struct Changing<'a> {
+    tx: &'a DatabaseTransaction,
+    dialect: &'static dyn Dialect,
+    tables: &'a Tables,
+}
+
+impl Changing<'_> {
+    async fn lock(&self) -> Result<(), DbErr> {
+        let shard = self.tables.shard();
+        let select = format!("SELECT shard FROM {shard} ORDER BY shard{}", self.dialect.lock_rows());
+        self.tx.query_all_raw(self.sql(&select).build()).await?;
+        Ok(())
+    }
+
+    async fn tell(&self) -> Result<(), DbErr> {
+        let shard = self.tables.shard();
+        self.tx.execute_raw(self.sql(&format!("UPDATE {shard} SET revision = revision + 1")).build()).await?;
+        Ok(())
+    }
+
+    async fn is_paused(&self, tenant_id: &str) -> Result<bool, DbErr> {
+        let select = format!("SELECT 1 FROM {} WHERE tenant_id = ", self.tables.paused_tenant());
+        Ok(self.tx.query_one_raw(self.sql(&select).bind(tenant_id).build()).await?.is_some())
+    }
+
+    async fn pause(&self, tenant_id: &str, reason: &str, actor: Option<&str>) -> Result<(), DbErr> {
+        let table = self.tables.paused_tenant();
+        let insert = self.sql(&format!("INSERT INTO {table} (tenant_id, reason, actor, paused_at) VALUES ("));
+        let insert = insert.bind(tenant_id).push(", ").bind(storable(reason)).push(", ").bind(actor.map(storable));
+        let insert = insert.push(&format!(", {}){}", self.dialect.now(), self.dialect.or_leave(table, &["tenant_id"])));
+        self.tx.execute_raw(insert.build()).await?;
+        Ok(())
+    }
+
+    async fn resume(&self, tenant_id: &str) -> Result<(), DbErr> {
+        let delete = self.sql(&format!("DELETE FROM {} WHERE tenant_id = ", self.tables.paused_tenant()));
+        self.tx.execute_raw(delete.bind(tenant_id).build()).await?;
+        Ok(())
+    }
+
+    fn sql(&self, text: &str) -> Sql {
+        Sql::new(self.dialect, text)
+    }
+}
