@@ -73,6 +73,7 @@ extern crate self as bento_core;
 pub mod aggregate;
 pub mod codec;
 pub mod dead_letter;
+pub mod duration;
 pub mod envelope;
 pub mod event;
 pub mod id;

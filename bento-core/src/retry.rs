@@ -2,6 +2,12 @@
 
 use std::time::Duration;
 
+mod read;
+
+/// The default of the longest wait after the first failure, and at all.
+const BASE: Duration = Duration::from_millis(500);
+const CAP: Duration = Duration::from_secs(60);
+
 /// How long to wait between attempts, and how many to make.
 ///
 /// ```
@@ -40,7 +46,7 @@ pub enum Backoff {
 impl Default for RetryPolicy {
     /// 5 attempts, exponential, base 0.5 s, cap 60 s.
     fn default() -> Self {
-        Self::exponential(Duration::from_millis(500), Duration::from_secs(60), 5)
+        Self::exponential(BASE, CAP, 5)
     }
 }
 

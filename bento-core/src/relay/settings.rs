@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use crate::duration;
 use crate::retry::{RetryPolicies, RetryPolicy};
 
 /// How a relay runs. The defaults serve most; each can be set on the [builder](super::RelayBuilder).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Settings {
     /// How many rows it takes at a time, fresh ones and held ones each; 1 to 10,000. Default 200.
@@ -13,6 +15,7 @@ pub struct Settings {
     /// How many shards it works on at the same time, 1 to 1024. Default 4.
     pub workers: usize,
     /// After how long a shard that is never empty makes room for another one that waits, once its batch is done. Default 0.5 s.
+    #[serde(with = "duration")]
     pub turn: Duration,
     /// When to try again, and when to give up, unless a route says otherwise. Default: 5 attempts, exponential, base 0.5 s, cap 60 s.
     pub retry: RetryPolicies,
@@ -20,14 +23,19 @@ pub struct Settings {
     /// trial now and then, which counts as no attempt. At least 1. Default 10.
     pub outage: u32,
     /// How long a lease lasts unless it is renewed, which happens every third of it; 30 ms to 1 h. Default 10 s.
+    #[serde(with = "duration")]
     pub lease: Duration,
     /// How often the database is asked for events while there were some a moment ago. Default 0.1 s.
+    #[serde(with = "duration")]
     pub poll_busy: Duration,
     /// How often the database is asked for events otherwise. Default 1 s.
+    #[serde(with = "duration")]
     pub poll_idle: Duration,
     /// How long the publisher may take for one wave of events before it counts as failed. Default 30 s.
+    #[serde(with = "duration")]
     pub publish_timeout: Duration,
     /// How long stopping waits for what is in flight. Default 10 s.
+    #[serde(with = "duration")]
     pub drain_timeout: Duration,
     /// The lanes it serves; `None` serves all. Default all.
     pub lanes: Option<Vec<u16>>,
