@@ -5,10 +5,18 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod connect;
+#[cfg(feature = "nats")]
+mod duration;
 pub mod message;
+#[cfg(feature = "nats")]
+pub mod nats;
 mod secret;
+mod tls;
 
 #[doc(no_inline)]
 pub use bento_core::publish::{BoxPublisher, ConsolePublisher, MemoryPublisher, Publisher, Publishers};
 
+pub use self::connect::ConnectError;
 pub use self::secret::{Secret, ServerUrl};
+pub use self::tls::TlsSettings;

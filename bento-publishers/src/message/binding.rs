@@ -126,7 +126,7 @@ impl Binding {
     };
 
     /// A fact of Bento's own as a header can hold it.
-    pub(super) fn encode<'a>(&self, text: Cow<'a, str>) -> Cow<'a, str> {
+    pub(crate) fn encode<'a>(&self, text: Cow<'a, str>) -> Cow<'a, str> {
         if !self.ascii || text.bytes().all(is_plain) {
             return text;
         }

@@ -15,12 +15,14 @@ pub(super) struct Binary<'a> {
 impl BinaryDeserializer for Binary<'_> {
     fn deserialize_binary<R: Sized, V: BinarySerializer<R>>(self, mut event: V) -> Result<R> {
         let Self { received, wire } = self;
-        let mut version = None;
+        let version = received.headers.get(&format!("{}specversion", wire.prefix));
+        assert_eq!(version.map(String::as_str), Some("1.0"), "specversion in {:?}", received.headers);
+        event = event.set_spec_version(SpecVersion::V10)?;
         let mut has_content_type = false;
         let text = |value: &str| MessageAttributeValue::String(wire.decoded(value));
         for (name, value) in &received.headers {
             match name.strip_prefix(wire.prefix) {
-                Some("specversion") => version = Some(value),
+                Some("specversion") | None => {}
                 Some(attribute @ ("id" | "source" | "type" | "subject" | "time" | "dataschema")) => {
                     event = event.set_attribute(attribute, text(value))?;
                 }
@@ -32,14 +34,12 @@ impl BinaryDeserializer for Binary<'_> {
                     assert_is_a_name(extension);
                     event = event.set_extension(extension, text(value))?;
                 }
-                None => {}
             }
         }
-        assert_eq!(version.map(String::as_str), Some("1.0"), "specversion in {:?}", received.headers);
         if let (Some(content_type), false) = (received.header("content-type"), has_content_type) {
             event = event.set_attribute("datacontenttype", text(content_type))?;
         }
-        event.set_spec_version(SpecVersion::V10)?.end_with_data(received.body.to_vec())
+        event.end_with_data(received.body.to_vec())
     }
 }
 

@@ -1,0 +1,110 @@
+//! What NATS alone has: streams that are full or expected, and a client that gives up.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_nats::jetstream::stream::{Config, DiscardPolicy};
+use bento_core::Envelope;
+use bento_core::publish::{Delivery, Destination, FailureClass, PublishError, Publisher};
+use bento_publishers::ConnectError;
+use bento_publishers::nats::{NatsCredentials, NatsPublisher, NatsSettings};
+use bento_testkit::publisher::{Mode, PublisherHarness};
+
+use super::harness::{Harness, nats_server};
+use super::support::PrivateServer;
+
+fn delivery() -> Delivery {
+    let event = Envelope::new("thing.happened", 1, chrono::Utc::now(), "{}");
+    Delivery::new(Arc::new(event), Destination::default().with_topic("events"))
+}
+
+async fn publish_one(publisher: &NatsPublisher) -> Result<(), PublishError> {
+    publisher.publish(&[delivery()]).await.pop().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_stream_throttles() {
+    let Some(harness) = Harness::on_the_shared_server().await else { return };
+    harness.make_stream(Config { max_messages: 1, discard: DiscardPolicy::New, ..Config::default() }).await;
+    let publisher = harness.publisher(Mode::Binary).await;
+    publish_one(&publisher).await.unwrap();
+    let error = publish_one(&publisher).await.unwrap_err();
+    assert_eq!((error.class(), error.retry_after()), (FailureClass::Throttled, Some(Duration::from_secs(1))));
+    assert!(error.to_string().contains("maximum messages exceeded"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_larger_than_the_stream_takes_is_refused_for_good() {
+    let Some(harness) = Harness::on_the_shared_server().await else { return };
+    harness.make_stream(Config { max_message_size: 10, ..Config::default() }).await;
+    let error = publish_one(&harness.publisher(Mode::Binary).await).await.unwrap_err();
+    assert_eq!(error.class(), FailureClass::Permanent, "{}", error.chain());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_stream_than_the_expected_one_is_refused() {
+    let Some(harness) = Harness::on_the_shared_server().await else { return };
+    let Some(other) = Harness::on_the_shared_server().await else { return };
+    let expecting = |stream: &str| NatsSettings { expected_stream: Some(stream.to_owned()), ..harness.settings() };
+    let error = NatsPublisher::connect(expecting("nowhere")).await.unwrap_err();
+    assert!(matches!(&error, ConnectError::Unfit { what, .. } if what == "there is no stream `nowhere`"), "{error:?}");
+    let publisher = NatsPublisher::connect(expecting(&harness.name)).await.unwrap();
+    publish_one(&publisher).await.unwrap();
+    let publisher = NatsPublisher::connect(expecting(&other.name)).await.unwrap();
+    let error = publish_one(&publisher).await.unwrap_err();
+    assert_eq!(error.class(), FailureClass::Permanent, "{}", error.chain());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_than_fits_into_flight_is_published_all_the_same() {
+    let Some(harness) = Harness::on_the_shared_server().await else { return };
+    let settings = NatsSettings { max_in_flight: 3, ..harness.settings() };
+    let publisher = Arc::new(NatsPublisher::connect(settings).await.unwrap());
+    let call = || async { publisher.publish(&(0..50).map(|_| delivery()).collect::<Vec<_>>()).await };
+    let (one, other) = tokio::join!(call(), call());
+    assert!(one.iter().chain(&other).all(Result::is_ok));
+    assert_eq!(harness.received(100).await.len(), 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_refuses_for_a_while_is_connected_to_again() {
+    let is_strange = Arc::new(AtomicBool::new(false));
+    let strange = Arc::clone(&is_strange);
+    let server = PrivateServer::start_new(move |port, directory| {
+        let token = if strange.load(Ordering::SeqCst) { "another" } else { "right" };
+        nats_server(port, directory, &["--auth", token])
+    });
+    let Some(server) = server else { return };
+    let settings = NatsSettings {
+        urls: vec![format!("nats://127.0.0.1:{}", server.port).into()],
+        credentials: Some(NatsCredentials::Token("right".into())),
+        ack_timeout: Duration::from_secs(2),
+        ..NatsSettings::default()
+    };
+    let publisher = NatsPublisher::connect(settings).await.unwrap();
+    server.kill();
+    is_strange.store(true, Ordering::SeqCst);
+    assert!(server.start());
+    let refused = wait_for_failure(&publisher, "not connected to NATS at 127.0.0.1").await;
+    assert_eq!(refused.class(), FailureClass::Transient);
+    server.kill();
+    is_strange.store(false, Ordering::SeqCst);
+    assert!(server.start());
+    // There is no stream, and JetStream says so: it was asked.
+    let answered = wait_for_failure(&publisher, "no stream of NATS takes the subject `events`").await;
+    assert_eq!(answered.class(), FailureClass::Permanent);
+}
+
+/// Publishes until the answer is the expected failure.
+async fn wait_for_failure(publisher: &NatsPublisher, text: &str) -> PublishError {
+    let waiting = async {
+        loop {
+            match publish_one(publisher).await {
+                Err(error) if error.to_string().contains(text) => return error,
+                _ => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), waiting).await.expect("the failure comes")
+}

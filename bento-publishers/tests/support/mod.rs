@@ -1,0 +1,76 @@
+//! What the tests of the publishers have in common.
+
+#![allow(dead_code, reason = "each test of a broker uses a part of it")]
+
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The server's URL in this variable of the environment; without it its tests are skipped.
+pub(crate) fn url(variable: &str) -> Option<String> {
+    std::env::var(variable).ok().filter(|url| !url.is_empty())
+}
+
+/// A name that no other test has.
+pub(crate) fn unique(prefix: &str) -> String {
+    format!("{prefix}-{}", bento_core::EventId::new())
+}
+
+/// A port that is free now.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap().port()
+}
+
+/// Makes the command for a port and a directory.
+type CommandFor = dyn Fn(u16, &Path) -> Command + Send + Sync;
+
+/// A server process of one test, with a directory of its own; both go when this is dropped.
+pub(crate) struct PrivateServer {
+    pub(crate) port: u16,
+    directory: PathBuf,
+    command: Box<CommandFor>,
+    process: Mutex<Option<Child>>,
+}
+
+impl PrivateServer {
+    /// Starts a server by the command that `command` makes for a port and a directory. `None` if the program is not installed.
+    pub(crate) fn start_new(command: impl Fn(u16, &Path) -> Command + Send + Sync + 'static) -> Option<Self> {
+        let directory = std::env::temp_dir().join(unique("bento-test"));
+        std::fs::create_dir_all(&directory).unwrap();
+        let command = Box::new(command);
+        let server = Self { port: free_port(), directory, command, process: Mutex::default() };
+        server.start().then_some(server)
+    }
+
+    /// Starts it and waits until it listens. `false` if the program is not installed.
+    pub(crate) fn start(&self) -> bool {
+        let mut command = (self.command)(self.port, &self.directory);
+        let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let Ok(process) = quiet.spawn() else { return false };
+        *self.process.lock().unwrap_or_else(PoisonError::into_inner) = Some(process);
+        let begun = Instant::now();
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "the private server does not listen");
+            // A process has no way to tell us.
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        true
+    }
+
+    /// Ends it as a crash does.
+    pub(crate) fn kill(&self) {
+        if let Some(mut process) = self.process.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+}
+
+impl Drop for PrivateServer {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
