@@ -29,7 +29,7 @@ type CommandFor = dyn Fn(u16, &Path) -> Command + Send + Sync;
 /// A server process of one test, with a directory of its own; both go when this is dropped.
 pub(crate) struct PrivateServer {
     pub(crate) port: u16,
-    directory: PathBuf,
+    pub(crate) directory: PathBuf,
     command: Box<CommandFor>,
     process: Mutex<Option<Child>>,
 }

@@ -55,16 +55,15 @@ impl Kind {
         }
     }
 
-    /// The variable that tells the tests which program to start where they need a broker to stop, and the program if it is there.
+    /// The variable that tells the tests which program to start where they need a broker that stops, and the program if it is there.
+    /// None where the program is simply in `PATH`.
     pub(crate) fn program(self) -> Option<(&'static str, Option<PathBuf>)> {
-        let found = |names: &[&str], directories: &[PathBuf]| private::find_program(names, directories).ok();
         match self {
-            Self::Sqlite | Self::Postgres | Self::Mysql => None,
-            Self::Nats => Some(("BENTO_TEST_NATS_SERVER", found(&["nats-server"], &[]))),
+            Self::Sqlite | Self::Postgres | Self::Mysql | Self::Nats | Self::Redis => None,
             Self::Rabbitmq => {
-                Some(("BENTO_TEST_RABBITMQ_SERVER", found(&["rabbitmq-server"], &[RABBITMQ_PROGRAMS.into()])))
+                let program = private::find_program(&["rabbitmq-server"], &[RABBITMQ_PROGRAMS.into()]);
+                Some(("BENTO_TEST_RABBITMQ_SERVER", program.ok()))
             }
-            Self::Redis => Some(("BENTO_TEST_REDIS_SERVER", found(&["redis-server"], &[]))),
             Self::Kafka => Some(("BENTO_TEST_KAFKA_SERVER", tansu::installed())),
         }
     }

@@ -206,12 +206,13 @@ impl Program {
 
     /// Where a test counts; nowhere if it belongs neither to a suite nor to a server.
     ///
-    /// An integration test may name the suite or the server by its file.
+    /// An integration test may name the suite or the server by its file. That of a broker is the suite of its publisher.
     fn cell(&self, path: &str) -> Option<(&'static str, Option<&'static str>)> {
         let segments: Vec<&str> = path.split("::").collect();
         let file = self.is_integration_test.then_some(self.name.as_str());
         let kind = segments.iter().copied().chain(file).find_map(Kind::from_name).map(Kind::name);
-        match (file.and_then(suite).or_else(|| suite(segments[0])), kind) {
+        let of_broker = file.and_then(Kind::from_name).filter(|kind| kind.is_broker()).map(|_| BROKER_SUITES[0]);
+        match (file.and_then(suite).or(of_broker).or_else(|| suite(segments[0])), kind) {
             (Some(suite), _) => Some((suite, kind)),
             // Unit tests may sit in a module that is named like a back end without needing one.
             (None, Some(_)) if self.is_integration_test => Some((OTHER, kind)),
@@ -260,8 +261,8 @@ test store::memory::claims_once ... ok
 test codec::postgres::round_trip ... ignored, slow
 test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.10s
      Running tests/nats.rs (target/debug/deps/nats-04)
-test publisher::every_event_is_answered_for ... ok
-test a_refused_password_is_told_at_connect ... ok
+test nats::every_event_is_answered_for ... ok
+test own::a_refused_password_is_told_at_connect ... ok
 test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.10s
    Doc-tests bento_core
 test bento-core/src/event.rs - event (line 3) ... ok
@@ -280,8 +281,8 @@ suite        sqlite    postgres   mysql      nats      rabbitmq  redis  kafka  n
 store        -         1 passed   -          -         -         -      -      1 passed
 transaction  1 failed  1 passed   1 skipped  -         -         -      -      -
 journey      -         -          -          -         -         -      -      -
-publisher    -         -          -          1 passed  -         -      -      -
-other        -         1 skipped  -          1 passed  -         -      -      2 passed
+publisher    -         -          -          2 passed  -         -      -      -
+other        -         1 skipped  -          -         -         -      -      2 passed
 all: 8 passed, 1 failed, 1 skipped";
         assert_eq!(report().to_string(), table);
     }

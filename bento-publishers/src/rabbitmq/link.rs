@@ -1,0 +1,269 @@
+//! The connection to RabbitMQ and what hangs on it.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bento_core::publish::PublishError;
+use futures_util::StreamExt as _;
+use lapin::options::{ConfirmSelectOptions, ExchangeDeclareOptions};
+use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
+use lapin::types::{FieldTable, ShortString};
+use lapin::uri::{AMQPScheme, AMQPUri};
+use lapin::{
+    Channel, Connection, ConnectionBuilder, ConnectionProperties, DefaultConnectionBuilder, Event, ExchangeKind,
+};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::{RabbitMqCredentials, RabbitMqSettings, failure};
+use crate::{ConnectError, TlsSettings};
+
+/// Between two attempts to connect: this, doubled up to the most.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// An open connection.
+pub(super) struct Link {
+    connection: Connection,
+    /// Open channels that nobody uses. A channel serves one call at a time, so that a call whose channel is closed costs no other its own.
+    idle: Mutex<Vec<Channel>>,
+    /// The exchanges that were there when they were first used.
+    exchanges: Mutex<HashSet<ShortString>>,
+    /// Why the broker takes nothing at the moment.
+    blocked: watch::Receiver<Option<String>>,
+}
+
+impl Link {
+    pub(super) async fn open(settings: &RabbitMqSettings) -> Result<Self, ConnectError> {
+        let address = settings.url.address();
+        let builder = builder(settings)?;
+        let connecting = async {
+            let connection = builder.connect().await?;
+            let blocked = watch_blocking(&connection);
+            let channel = confirming(&connection).await?;
+            Ok((connection, blocked, channel))
+        };
+        let connected = tokio::time::timeout(settings.connect_timeout, connecting).await;
+        let connected = connected
+            .map_err(|elapsed| ConnectError::Unreachable { address: address.to_owned(), source: elapsed.into() })?;
+        let (connection, blocked, channel) = connected.map_err(|error| failure::connecting(address, error))?;
+        Ok(Self { connection, idle: Mutex::new(vec![channel]), exchanges: Mutex::default(), blocked })
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.connection.status().connected()
+    }
+
+    /// The largest frame, in bytes; zero if there is no limit.
+    pub(super) fn frame_max(&self) -> usize {
+        usize::try_from(self.connection.configuration().frame_max()).unwrap_or(usize::MAX)
+    }
+
+    /// Tells when the broker takes nothing, and why.
+    pub(super) fn blocked(&self) -> watch::Receiver<Option<String>> {
+        self.blocked.clone()
+    }
+
+    /// A channel of the caller's own.
+    pub(super) async fn channel(&self) -> lapin::Result<Channel> {
+        while let Some(channel) = lock(&self.idle).pop() {
+            if channel.status().connected() {
+                return Ok(channel);
+            }
+        }
+        confirming(&self.connection).await
+    }
+
+    /// Keeps a channel on which nothing is under way.
+    pub(super) fn give_back(&self, channel: Channel) {
+        if channel.status().connected() {
+            lock(&self.idle).push(channel);
+        }
+    }
+
+    /// Whether there is such an exchange. Asked once for each, on a channel that may be closed for it.
+    pub(super) async fn has_exchange(&self, name: &ShortString) -> lapin::Result<bool> {
+        // The default exchange is always there and cannot be asked for.
+        if name.as_str().is_empty() || lock(&self.exchanges).contains(name) {
+            return Ok(true);
+        }
+        let channel = self.connection.create_channel().await?;
+        let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+        let kind = ExchangeKind::Topic;
+        match channel.exchange_declare(name.clone(), kind, options, FieldTable::default()).await {
+            Err(error) if failure::is_refusal(&error) => Ok(false),
+            Err(error) => Err(error),
+            Ok(()) => {
+                lock(&self.exchanges).insert(name.clone());
+                Ok(true)
+            }
+        }
+    }
+
+    /// Asks for each exchange anew from now on.
+    pub(super) fn forget_exchanges(&self) {
+        lock(&self.exchanges).clear();
+    }
+}
+
+async fn confirming(connection: &Connection) -> lapin::Result<Channel> {
+    let channel = connection.create_channel().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    Ok(channel)
+}
+
+/// The task ends with the connection.
+fn watch_blocking(connection: &Connection) -> watch::Receiver<Option<String>> {
+    let (sender, receiver) = watch::channel(None);
+    let events = connection.events_listener();
+    tokio::spawn(async move {
+        let mut events = std::pin::pin!(events);
+        while let Some(event) = events.next().await {
+            match event {
+                Event::ConnectionBlocked(reason) => sender.send_replace(Some(reason)),
+                Event::ConnectionUnblocked => sender.send_replace(None),
+                _ => continue,
+            };
+        }
+    });
+    receiver
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The connection of a publisher, which is made anew when it was lost.
+pub(super) struct Reconnecting {
+    settings: RabbitMqSettings,
+    state: tokio::sync::Mutex<State>,
+}
+
+struct State {
+    link: Arc<Link>,
+    pause: Duration,
+    /// No sooner than then is the next attempt made, and why the last one failed.
+    next: Option<(Instant, String)>,
+}
+
+impl Reconnecting {
+    pub(super) fn new(settings: RabbitMqSettings, link: Link) -> Self {
+        let state = State { link: Arc::new(link), pause: FIRST_PAUSE, next: None };
+        Self { settings, state: tokio::sync::Mutex::new(state) }
+    }
+
+    pub(super) fn settings(&self) -> &RabbitMqSettings {
+        &self.settings
+    }
+
+    /// An open connection. Several callers make one attempt between them.
+    pub(super) async fn link(&self) -> Result<Arc<Link>, PublishError> {
+        let mut state = self.state.lock().await;
+        if state.link.is_open() {
+            return Ok(Arc::clone(&state.link));
+        }
+        let address = self.settings.url.address();
+        if let Some((_, why)) = state.next.as_ref().filter(|(next, _)| Instant::now() < *next) {
+            return Err(PublishError::transient(format!("not connected to RabbitMQ at {address}: {why}")));
+        }
+        match Link::open(&self.settings).await {
+            Ok(link) => {
+                tracing::info!(address, "connected to RabbitMQ again");
+                *state = State { link: Arc::new(link), pause: FIRST_PAUSE, next: None };
+                Ok(Arc::clone(&state.link))
+            }
+            Err(error) => {
+                state.next = Some((Instant::now() + state.pause, error.to_string()));
+                state.pause = (state.pause * 2).min(LONGEST_PAUSE);
+                Err(PublishError::transient(format!("not connected to RabbitMQ at {address}")).because(error))
+            }
+        }
+    }
+}
+
+fn builder(settings: &RabbitMqSettings) -> Result<DefaultConnectionBuilder, ConnectError> {
+    let client = |error: lapin::Error| failure::connecting(settings.url.address(), error);
+    let properties = ConnectionProperties::default().with_connection_name("bento".into());
+    let builder = ConnectionBuilder::new().map_err(client)?.with_uri(uri(settings)?).with_properties(properties);
+    Ok(builder.with_tls_config(tls(&settings.tls)?))
+}
+
+fn uri(settings: &RabbitMqSettings) -> Result<AMQPUri, ConnectError> {
+    let RabbitMqSettings { url, credentials, vhost, tls, heartbeat, .. } = settings;
+    // What the parser says may show the password.
+    let parsed: Result<AMQPUri, String> = url.expose().parse();
+    let mut uri = parsed.map_err(|_| ConnectError::settings(format!("`{url}` is no URL of RabbitMQ")))?;
+    if tls.required && uri.scheme != AMQPScheme::AMQPS {
+        return Err(ConnectError::settings(format!("`{url}` is without TLS, which is required: write `amqps://`")));
+    }
+    if let Some(RabbitMqCredentials { user, password }) = credentials {
+        uri.authority.userinfo.username.clone_from(user);
+        password.expose().clone_into(&mut uri.authority.userinfo.password);
+    }
+    if let Some(vhost) = vhost {
+        uri.vhost.clone_from(vhost);
+    }
+    let seconds = u16::try_from(heartbeat.as_secs()).ok().filter(|seconds| *seconds > 0);
+    let seconds = seconds.ok_or_else(|| ConnectError::settings("`heartbeat` is from 1 to 65,535 seconds"))?;
+    uri.query.heartbeat = Some(seconds);
+    Ok(uri)
+}
+
+fn tls(tls: &TlsSettings) -> Result<OwnedTLSConfig, ConnectError> {
+    let read = |path: &Path| {
+        std::fs::read(path).map_err(|error| ConnectError::Settings {
+            what: format!("{} cannot be read", path.display()),
+            source: Some(error.into()),
+        })
+    };
+    let authorities = tls.ca_file.as_deref().map(read).transpose()?;
+    let authorities = authorities.map(String::from_utf8).transpose().map_err(|error| ConnectError::Settings {
+        what: "`ca_file` is no PEM".to_owned(),
+        source: Some(error.into()),
+    })?;
+    let identity = match (&tls.certificate_file, &tls.key_file) {
+        (None, None) => None,
+        (Some(certificate), Some(key)) => Some(OwnedIdentity::PKCS8 { pem: read(certificate)?, key: read(key)? }),
+        _ => return Err(ConnectError::settings("a client certificate needs both `certificate_file` and `key_file`")),
+    };
+    Ok(OwnedTLSConfig { identity, cert_chain: authorities })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_settings_go_before_the_url() {
+        let settings = RabbitMqSettings {
+            url: "amqp://a:b@h:1/v?heartbeat=60".into(),
+            credentials: Some(RabbitMqCredentials { user: "relay".to_owned(), password: "p/w".into() }),
+            vhost: Some("shop".to_owned()),
+            ..RabbitMqSettings::default()
+        };
+        let uri = uri(&settings).unwrap();
+        assert_eq!((&*uri.authority.userinfo.username, &*uri.authority.userinfo.password), ("relay", "p/w"));
+        assert_eq!((&*uri.vhost, uri.query.heartbeat, uri.authority.port), ("shop", Some(10), 1));
+    }
+
+    #[tokio::test]
+    async fn settings_that_cannot_be_used_are_refused_without_a_password() {
+        let base = RabbitMqSettings { url: "amqp://a:hunter2@h".into(), ..RabbitMqSettings::default() };
+        let required = TlsSettings { required: true, ..TlsSettings::default() };
+        let half = TlsSettings { key_file: Some("k".into()), ..TlsSettings::default() };
+        let absent = TlsSettings { ca_file: Some("/no/such/file".into()), ..TlsSettings::default() };
+        for (settings, expected) in [
+            (RabbitMqSettings { url: "http://a:hunter2@h".into(), ..base.clone() }, "`http://a:***@h` is no URL"),
+            (RabbitMqSettings { tls: required, ..base.clone() }, "write `amqps://`"),
+            (RabbitMqSettings { tls: half, ..base.clone() }, "needs both"),
+            (RabbitMqSettings { tls: absent, ..base.clone() }, "/no/such/file cannot be read"),
+            (RabbitMqSettings { heartbeat: Duration::from_millis(900), ..base.clone() }, "from 1 to 65,535"),
+        ] {
+            let error = builder(&settings).err().unwrap();
+            assert!(error.to_string().contains(expected), "{error}");
+            assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+        }
+    }
+}
