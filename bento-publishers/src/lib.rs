@@ -6,13 +6,13 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod connect;
-#[cfg(any(feature = "nats", feature = "rabbitmq"))]
-mod duration;
 pub mod message;
 #[cfg(feature = "nats")]
 pub mod nats;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod secret;
 mod tls;
 

@@ -36,10 +36,10 @@ pub struct NatsSettings {
     /// good. Any stream by default.
     pub expected_stream: Option<String>,
     /// How long a call waits for the acknowledgements of its batch; 5 s by default.
-    #[serde(deserialize_with = "crate::duration::deserialize")]
+    #[serde(deserialize_with = "bento_core::duration::deserialize")]
     pub ack_timeout: Duration,
     /// How long connecting may take; 5 s by default.
-    #[serde(deserialize_with = "crate::duration::deserialize")]
+    #[serde(deserialize_with = "bento_core::duration::deserialize")]
     pub connect_timeout: Duration,
     /// How many messages may wait for their acknowledgement at once, over all calls; 1,000 by default.
     pub max_in_flight: usize,

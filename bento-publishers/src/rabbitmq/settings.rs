@@ -35,14 +35,14 @@ pub struct RabbitMqSettings {
     /// What topic and routing key mean.
     pub addressing: Addressing,
     /// How long a call waits for the confirms of its batch; 5 s by default.
-    #[serde(deserialize_with = "crate::duration::deserialize")]
+    #[serde(deserialize_with = "bento_core::duration::deserialize")]
     pub confirm_timeout: Duration,
     /// How long connecting may take; 5 s by default.
-    #[serde(deserialize_with = "crate::duration::deserialize")]
+    #[serde(deserialize_with = "bento_core::duration::deserialize")]
     pub connect_timeout: Duration,
     /// How often each side says that it is alive, in whole seconds; 10 s by default. After two that did not come the connection counts as
     /// lost.
-    #[serde(deserialize_with = "crate::duration::deserialize")]
+    #[serde(deserialize_with = "bento_core::duration::deserialize")]
     pub heartbeat: Duration,
     /// The largest body that is sent, in bytes; 16 MiB by default, which is RabbitMQ 4's own `max_message_size`.
     pub max_message_bytes: usize,

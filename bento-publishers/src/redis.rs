@@ -1,0 +1,166 @@
+//! Redis Streams.
+//!
+//! Each topic is a stream, its key behind [`RedisSettings::prefix`]; Redis makes it with its first entry. A batch is one round trip of `XADD`
+//! commands, each with its own answer.
+//!
+//! ```no_run
+//! use bento_publishers::redis::{RedisPublisher, RedisSettings};
+//!
+//! # async fn connected() -> Result<RedisPublisher, bento_publishers::ConnectError> {
+//! let publisher = RedisPublisher::connect(RedisSettings { prefix: "shop:".to_owned(), ..RedisSettings::default() }).await?;
+//! # Ok(publisher) }
+//! ```
+//!
+//! # An entry
+//!
+//! CloudEvents has no binding for Redis. The fields of an entry are the headers, the attributes among them as `ce-…`, unencoded; then `content-type`;
+//! then `data`, the body. [`message`](crate::message) says which headers there are. The id of the entry is Redis' own, `*`.
+//!
+//! # What Redis guarantees
+//!
+//! * **Order**: a stream keeps the order in which it took the entries. The relay hands over the next event of an aggregate when the one before it
+//!   is confirmed, so an aggregate is in order in its stream.
+//! * **Deduplication**: none. An event that is published again, after an answer was lost for instance, is a second entry: consumers recognise
+//!   it by `ce-id`. Redis 8.6 knows repeated entries (`XADD … IDMP`); this publisher does not use it.
+//! * **Durability**: an answer says that the entry is in memory. With `appendonly yes` and `appendfsync everysec` a power failure loses up to
+//!   a second of confirmed entries; with `appendfsync always` none; without `appendonly` everything since the last snapshot. Replication is
+//!   asynchronous: a failover loses confirmed entries that the replica did not have, `min-replicas-to-write` notwithstanding.
+//! * **Trimming**: with [`RedisSettings::max_len`] a consumer that falls behind loses what was trimmed. Nobody tells it.
+//! * **Zombies**: a relay that was thought dead may still publish what it had begun; nothing fences it.
+//!
+//! # Failures
+//!
+//! | what happens | class |
+//! |---|---|
+//! | no connection, no answer in time, a server that loads, a replica, a wrong password, a missing permission | transient |
+//! | out of memory (`OOM`) | throttled, 1 s |
+//! | the key holds something else than a stream (`WRONGTYPE`) | permanent |
+//! | larger than [`RedisSettings::max_message_bytes`] | permanent |
+//!
+//! A missing permission (`NOPERM`) is no reason to give events up: somebody grants it, and they go on.
+
+use std::fmt;
+use std::time::Duration;
+
+use bento_core::publish::{Delivery, PublishError, Publisher};
+use redis::{Cmd, Pipeline, RedisError, Value};
+
+mod link;
+mod settings;
+
+use self::link::Link;
+pub use self::settings::RedisSettings;
+use crate::ConnectError;
+use crate::message::{Binding, Message};
+
+/// A server without memory stays so until somebody makes room.
+const FULL: Duration = Duration::from_secs(1);
+
+/// Publishes to Redis Streams. See the [module](self).
+pub struct RedisPublisher {
+    settings: RedisSettings,
+    link: Link,
+}
+
+type Answer = Result<(), PublishError>;
+
+impl RedisPublisher {
+    /// Connects and asks for a sign of life.
+    ///
+    /// # Errors
+    /// When the settings cannot be used, nobody answers, or the credentials are not accepted.
+    pub async fn connect(settings: RedisSettings) -> Result<Self, ConnectError> {
+        let link = Link::new(&settings)?;
+        let attempt = async {
+            let (mut connection, _) = link.get().await?;
+            redis::cmd("PING").query_async::<Value>(&mut connection).await
+        };
+        attempt.await.map_err(|error| link::connect_error(&settings, error))?;
+        Ok(Self { settings, link })
+    }
+
+    /// The command for a delivery.
+    fn command(&self, delivery: &Delivery) -> Result<Cmd, PublishError> {
+        let message = self.settings.message.message(delivery, &Binding::REDIS)?;
+        let (size, limit) = (message.size(), self.settings.max_message_bytes);
+        if size > limit {
+            return Err(PublishError::permanent(format!(
+                "the message has {size} bytes, more than the {limit} allowed"
+            )));
+        }
+        let Message { headers, content_type, body } = message;
+        let mut command = redis::cmd("XADD");
+        command.arg(format!("{}{}", self.settings.prefix, delivery.topic()));
+        if let Some(entries) = self.settings.max_len {
+            command.arg("MAXLEN").arg("~").arg(entries);
+        }
+        command.arg("*");
+        for (name, value) in &headers {
+            command.arg(&**name).arg(&**value);
+        }
+        if let Some(content_type) = content_type {
+            command.arg("content-type").arg(content_type);
+        }
+        command.arg("data").arg(&*body);
+        Ok(command)
+    }
+
+    /// Sends the commands in one round trip. There is one answer for each, or one failure for all.
+    async fn send(&self, commands: &Pipeline) -> Result<Vec<Result<Value, RedisError>>, RedisError> {
+        let (mut connection, generation) = self.link.get().await?;
+        let answers = commands.query_async(&mut connection).await;
+        if answers.is_err() {
+            self.link.forget(generation).await;
+        }
+        answers
+    }
+}
+
+impl Publisher for RedisPublisher {
+    async fn publish(&self, batch: &[Delivery]) -> Vec<Answer> {
+        let mut commands = Pipeline::with_capacity(batch.len());
+        commands.ignore_errors();
+        let mut answers: Vec<Option<Answer>> = Vec::with_capacity(batch.len());
+        for delivery in batch {
+            answers.push(match self.command(delivery) {
+                Ok(command) => {
+                    commands.add_command(command);
+                    None
+                }
+                Err(error) => Some(Err(error)),
+            });
+        }
+        if commands.is_empty() {
+            return answers.into_iter().flatten().collect();
+        }
+        let address = self.settings.url.address();
+        let mut sent = match self.send(&commands).await {
+            Ok(sent) => Ok(sent.into_iter()),
+            Err(error) => Err(format!("Redis at {address} did not confirm the event: {error}")),
+        };
+        let mut next = || match &mut sent {
+            Ok(sent) => match sent.next() {
+                Some(answer) => answer.map(|_| ()).map_err(failure),
+                None => Err(PublishError::transient(format!("Redis at {address} did not answer for the event"))),
+            },
+            Err(text) => Err(PublishError::transient(text.clone())),
+        };
+        answers.into_iter().map(|answer| answer.unwrap_or_else(&mut next)).collect()
+    }
+}
+
+/// What the refusal of one entry means.
+fn failure(error: RedisError) -> PublishError {
+    let text = format!("Redis did not take the event: {error}");
+    match error.code() {
+        Some("WRONGTYPE") => PublishError::permanent(text),
+        Some("OOM") => PublishError::throttled(text, FULL),
+        _ => PublishError::transient(text),
+    }
+}
+
+impl fmt::Debug for RedisPublisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisPublisher").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,93 @@
+//! What Redis alone has: keys of another type, memory that is full, streams that are trimmed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bento_core::Envelope;
+use bento_core::publish::{Delivery, Destination, FailureClass, PublishError, Publisher};
+use bento_publishers::redis::{RedisPublisher, RedisSettings};
+use bento_testkit::publisher::{Mode, PublisherHarness};
+use redis::AsyncCommands as _;
+
+use super::harness::{Harness, redis_server};
+use super::support::PrivateServer;
+
+fn delivery() -> Delivery {
+    let event = Envelope::new("thing.happened", 1, chrono::Utc::now(), "{}");
+    Delivery::new(Arc::new(event), Destination::default().with_topic("events"))
+}
+
+async fn publish_one(publisher: &RedisPublisher) -> Result<(), PublishError> {
+    publisher.publish(&[delivery()]).await.pop().unwrap()
+}
+
+fn settings_of(server: &PrivateServer) -> RedisSettings {
+    RedisSettings { url: format!("redis://127.0.0.1:{}", server.port).as_str().into(), ..RedisSettings::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_another_type_is_refused_for_good_and_alone() {
+    let Some(harness) = Harness::on_the_shared_server().await else { return };
+    let publisher = harness.publisher(Mode::Binary).await;
+    let text = format!("{}text", harness.prefix);
+    let mut connection = harness.connection().await;
+    connection.set::<_, _, ()>(&text, "no stream").await.unwrap();
+    let mut elsewhere = delivery();
+    elsewhere.destination = Destination::default().with_topic("text");
+    let answers = publisher.publish(&[delivery(), elsewhere, delivery()]).await;
+    connection.del::<_, ()>(&text).await.unwrap();
+    let classes: Vec<_> = answers.iter().map(|answer| answer.as_ref().err().map(PublishError::class)).collect();
+    assert_eq!(classes, [None, Some(FailureClass::Permanent), None]);
+    assert_eq!(harness.received(2).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_trimmed_to_about_its_length() {
+    let Some(harness) = Harness::on_the_shared_server().await else { return };
+    let settings = RedisSettings { max_len: Some(100), ..harness.settings() };
+    let publisher = RedisPublisher::connect(settings).await.unwrap();
+    let batch: Vec<_> = (0..1_000).map(|_| delivery()).collect();
+    assert!(publisher.publish(&batch).await.iter().all(Result::is_ok));
+    let left = harness.received(100).await.len();
+    // Redis trims whole nodes, of 100 entries by default.
+    assert!(left < 400, "{left} entries are left");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_memory_throttles() {
+    let Some(server) = PrivateServer::start_new(|port, directory| redis_server(port, directory, &["--maxmemory", "1"]))
+    else {
+        return;
+    };
+    let publisher = RedisPublisher::connect(settings_of(&server)).await.unwrap();
+    let error = publish_one(&publisher).await.unwrap_err();
+    assert_eq!((error.class(), error.retry_after()), (FailureClass::Throttled, Some(Duration::from_secs(1))));
+    assert!(error.to_string().contains("OOM"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_refuses_for_a_while_is_connected_to_again() {
+    let is_strange = Arc::new(AtomicBool::new(false));
+    let strange = Arc::clone(&is_strange);
+    let server = PrivateServer::start_new(move |port, directory| {
+        let password = if strange.load(Ordering::SeqCst) { "another" } else { "right" };
+        redis_server(port, directory, &["--requirepass", password])
+    });
+    let Some(server) = server else { return };
+    let settings = RedisSettings { password: Some("right".into()), ..settings_of(&server) };
+    let publisher = RedisPublisher::connect(settings).await.unwrap();
+    publish_one(&publisher).await.unwrap();
+    server.kill();
+    is_strange.store(true, Ordering::SeqCst);
+    assert!(server.start());
+    // The first call finds the old connection closed, the second is refused.
+    let _ = publish_one(&publisher).await.unwrap_err();
+    let refused = publish_one(&publisher).await.unwrap_err();
+    assert_eq!(refused.class(), FailureClass::Transient);
+    assert!(refused.to_string().contains("AuthenticationFailed"), "{refused}");
+    server.kill();
+    is_strange.store(false, Ordering::SeqCst);
+    assert!(server.start());
+    publish_one(&publisher).await.unwrap();
+}
