@@ -29,20 +29,27 @@
 //! repository.
 
 use std::fmt;
+use std::sync::Arc;
 
-use self::breaker::Breaker;
+use self::breaker::Breakers;
+use self::clock::StoreClock;
+use self::health::Vitals;
 use self::machine::Machine;
 use crate::outbox::{ShardId, Sharding};
-use crate::publish::Destination;
+use crate::publish::{Destination, Publisher};
+use crate::route::Router;
 
 mod breaker;
 mod builder;
+mod clock;
 mod deadline;
 mod handle;
+mod health;
 mod journal;
 pub mod machine;
 mod memory;
 mod pass;
+mod send;
 mod settings;
 pub mod store;
 mod supervisor;
@@ -51,6 +58,7 @@ mod worker;
 
 pub use self::builder::{Relay, RelayBuilder, StartError};
 pub use self::handle::RelayHandle;
+pub use self::health::{Degradation, Health};
 pub use self::journal::Tally;
 pub use self::memory::{ManualClock, MemoryStore, Staged};
 pub use self::pass::PassReport;
@@ -65,6 +73,9 @@ pub enum RelayError {
     /// It cannot run by its settings.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// It cannot reach where it is to route to.
+    #[error(transparent)]
+    UnknownDestination(#[from] UnknownDestination),
     /// The store refuses it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -80,17 +91,51 @@ pub enum RelayError {
     },
 }
 
+/// A route leads to a destination that the publisher does not serve.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "route `{route}` leads to destination `{destination}`, which no publisher serves; add a publisher named `{publisher}` to the \
+     `Publishers`, or name one of them with `Destination::via`"
+)]
+#[non_exhaustive]
+pub struct UnknownDestination {
+    /// The name of the route.
+    pub route: Arc<str>,
+    /// The name of the destination.
+    pub destination: Arc<str>,
+    /// The name of the publisher that would serve it.
+    pub publisher: String,
+}
+
 /// What the tasks of one relay share.
 struct Shared<S, P> {
     store: S,
     publisher: P,
     settings: Settings,
     id: RelayId,
+    router: Router,
     seed: u64,
-    breaker: Breaker,
+    breakers: Arc<Breakers>,
+    vitals: Arc<Vitals>,
+    clock: StoreClock,
 }
 
-impl<S, P: crate::publish::Publisher> Shared<S, P> {
+impl<S, P: Publisher> Shared<S, P> {
+    /// Whether the publisher serves every destination that the router names.
+    fn check_destinations(&self) -> Result<(), UnknownDestination> {
+        for route in self.router.routes() {
+            let is_unserved = |destination: &&Destination| !self.publisher.serves(destination);
+            if let Some(destination) = route.destinations.iter().find(is_unserved) {
+                return Err(UnknownDestination {
+                    route: Arc::clone(&route.name),
+                    destination: Arc::clone(&destination.name),
+                    publisher: destination.publisher().to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Whether the outbox has the lanes that this relay is to serve.
     fn check_lanes(&self, sharding: &Sharding) -> Result<(), RelayError> {
         let lanes = sharding.lanes.get();
@@ -101,7 +146,7 @@ impl<S, P: crate::publish::Publisher> Shared<S, P> {
     /// A machine for a shard that this relay knows nothing of yet.
     fn machine(&self, shard: ShardId) -> Box<Machine> {
         let seed = self.seed.wrapping_add(u64::from(shard.unsigned_abs()));
-        Box::new(Machine::new(self.settings.retry.transient, self.publisher.chains(&Destination::default()), seed))
+        Box::new(Machine::new(self.router.clone(), self.settings.retry, seed))
     }
 }
 

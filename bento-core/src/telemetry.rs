@@ -3,6 +3,8 @@
 //! Events of the journey are logged under these targets, with the fields `event_id`, `event_type`, `aggregate_id`,
 //! `correlation_id` and `tenant_id` where they are known.
 
+use metrics::{Histogram, SharedString};
+
 /// Log target of raising and collecting.
 pub const TARGET_RAISE: &str = "bento::raise";
 /// Log target of the flush and of the transaction around it.
@@ -19,14 +21,38 @@ pub const FORGOTTEN_EVENTS: &str = "bento_forgotten_events_total";
 pub const FLUSHED_EVENTS: &str = "bento_flushed_events_total";
 /// Counter: events whose id was already known and which were therefore not written again.
 pub const DUPLICATE_EVENTS: &str = "bento_duplicate_events_total";
-/// Counter: events a broker confirmed.
+/// Counter: confirmations of events, by `destination`.
 pub const PUBLISHED_EVENTS: &str = "bento_published_events_total";
-/// Counter: attempts to publish that failed, by `class`.
+/// Counter: attempts to publish that failed, by `destination` and `class`: `transient`, `permanent`, `throttled`.
 pub const FAILED_PUBLISHES: &str = "bento_failed_publishes_total";
-/// Counter: events given up and kept as dead letters.
+/// Counter: events that failed and are tried again, by `destination`: the name of the route.
+pub const RETRIED_EVENTS: &str = "bento_retried_events_total";
+/// Counter: events given up and kept as dead letters, by `destination` (the name of the route) and `cause`.
 pub const DEAD_EVENTS: &str = "bento_dead_events_total";
+/// Counter: events given up by their route and handed to its fallback, by `destination`: the name of the route.
+pub const FALLEN_BACK_EVENTS: &str = "bento_fallen_back_events_total";
+/// Counter: events that were not sent when their turn came, by `destination`: the name of the route. An earlier event of their
+/// aggregate is held back, their destination is away, or their tenant is paused.
+pub const HELD_BACK_EVENTS: &str = "bento_held_back_events_total";
+/// Counter: events that are held until they are to be delivered, by `destination`: the name of the route.
+pub const DELAYED_EVENTS: &str = "bento_delayed_events_total";
+/// Counter: events that every rule sampled out.
+pub const FILTERED_EVENTS: &str = "bento_filtered_events_total";
+/// Histogram: seconds that a publisher took for a batch, by `destination`.
+pub const PUBLISH_SECONDS: &str = "bento_publish_seconds";
+/// Histogram: seconds from the moment an event occurred to its confirmation, by `destination`.
+pub const END_TO_END_SECONDS: &str = "bento_end_to_end_seconds";
+/// Counter: changes of the circuit breaker of a `destination`, by `change`: `opened`, `half_open`, `closed`.
+pub const CIRCUIT_CHANGES: &str = "bento_circuit_changes_total";
+/// Gauge: 1 while the circuit of a `destination` is open or half open, 0 once it is closed again.
+pub const CIRCUIT_OPEN: &str = "bento_circuit_open";
+/// Counter: published rows that were kept, and were old enough to be removed.
+pub const PRUNED_EVENTS: &str = "bento_pruned_events_total";
 /// Counter: leases by `change`: `claimed`, `released`, `lost`.
 pub const LEASE_CHANGES: &str = "bento_lease_changes_total";
+
+/// The label of everything that is counted by destination.
+const DESTINATION: &str = "destination";
 
 /// Counts `amount` more under `name`. For the crates of Bento.
 #[doc(hidden)]
@@ -39,4 +65,33 @@ pub(crate) fn count_by(name: &'static str, label: &'static str, value: &'static 
     if amount > 0 {
         metrics::counter!(name, label => value).increment(amount);
     }
+}
+
+/// Counts `amount` more under `name`, of one destination.
+pub(crate) fn count_of(name: &'static str, destination: impl Into<SharedString>, amount: u64) {
+    if amount > 0 {
+        metrics::counter!(name, DESTINATION => destination.into()).increment(amount);
+    }
+}
+
+/// Counts `amount` more under `name`, of one destination and labelled `label = value`.
+pub(crate) fn count_for(
+    name: &'static str,
+    destination: impl Into<SharedString>,
+    (label, value): (&'static str, &'static str),
+    amount: u64,
+) {
+    if amount > 0 {
+        metrics::counter!(name, DESTINATION => destination.into(), label => value).increment(amount);
+    }
+}
+
+/// Sets `name`, of one destination.
+pub(crate) fn gauge_for(name: &'static str, destination: impl Into<SharedString>, value: f64) {
+    metrics::gauge!(name, DESTINATION => destination.into()).set(value);
+}
+
+/// The histogram `name`, of one destination.
+pub(crate) fn histogram_of(name: &'static str, destination: impl Into<SharedString>) -> Histogram {
+    metrics::histogram!(name, DESTINATION => destination.into())
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use metrics::{Counter, Gauge, Histogram, Key, KeyName, LocalRecorderGuard, Metadata, Recorder, SharedString, Unit};
+use metrics::{
+    Counter, Gauge, Histogram, HistogramFn, Key, KeyName, LocalRecorderGuard, Metadata, Recorder, SharedString, Unit,
+};
 
 /// Counts what is counted on this thread, to be read by the names in `bento_core::telemetry`.
 ///
@@ -19,7 +21,7 @@ use metrics::{Counter, Gauge, Histogram, Key, KeyName, LocalRecorderGuard, Metad
 /// assert_eq!(counters.get_labelled(FORGOTTEN_EVENTS, "schema", "order.placed"), 0);
 /// ```
 #[derive(Debug, Default)]
-pub struct Counters(Mutex<BTreeMap<String, Arc<AtomicU64>>>);
+pub struct Counters(Mutex<BTreeMap<Key, Arc<AtomicU64>>>);
 
 impl Counters {
     /// Counts until the guard is dropped. A test on several threads counts what its own body does.
@@ -28,22 +30,51 @@ impl Counters {
         metrics::set_default_local_recorder(self)
     }
 
-    /// What was counted under this name without a label.
+    /// What was counted under this name, whatever its labels.
     pub fn get(&self, name: &str) -> u64 {
-        self.read(name)
+        self.read(name, |_| true).sum()
     }
 
-    /// What was counted under this name with the one label `label = value`.
+    /// What was counted under this name with this label among others.
     pub fn get_labelled(&self, name: &str, label: &str, value: &str) -> u64 {
-        self.read(&format!("{name} {label}={value}"))
+        self.read(name, |key| has_label(key, label, value)).sum()
     }
 
-    fn read(&self, key: &str) -> u64 {
-        self.counters().get(key).map_or(0, |counter| counter.load(Ordering::Relaxed))
+    /// How many values were observed under the name of this histogram, whatever its labels.
+    pub fn observed(&self, name: &str) -> u64 {
+        self.get(name)
     }
 
-    fn counters(&self) -> MutexGuard<'_, BTreeMap<String, Arc<AtomicU64>>> {
+    /// What the gauge of this name with this label was set to last; `None` if it never was.
+    pub fn gauge(&self, name: &str, label: &str, value: &str) -> Option<f64> {
+        self.read(name, |key| has_label(key, label, value)).map(f64::from_bits).next()
+    }
+
+    fn read(&self, name: &str, is_meant: impl Fn(&Key) -> bool) -> impl Iterator<Item = u64> {
+        let counters = self.counters();
+        let meant = counters.iter().filter(|(key, _)| key.name() == name && is_meant(key));
+        meant.map(|(_, counter)| counter.load(Ordering::Relaxed)).collect::<Vec<_>>().into_iter()
+    }
+
+    fn register(&self, key: &Key) -> Arc<AtomicU64> {
+        Arc::clone(self.counters().entry(key.clone()).or_default())
+    }
+
+    fn counters(&self) -> MutexGuard<'_, BTreeMap<Key, Arc<AtomicU64>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn has_label(key: &Key, label: &str, value: &str) -> bool {
+    key.labels().any(|found| found.key() == label && found.value() == value)
+}
+
+/// Counts the observations of a histogram.
+struct Observations(Arc<AtomicU64>);
+
+impl HistogramFn for Observations {
+    fn record(&self, _: f64) {
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -53,16 +84,14 @@ impl Recorder for Counters {
     fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
 
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        let labels: Vec<_> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
-        let name = [vec![key.name().to_owned()], labels].concat().join(" ");
-        Counter::from_arc(Arc::clone(self.counters().entry(name).or_default()))
+        Counter::from_arc(self.register(key))
     }
 
-    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
-        Gauge::noop()
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::from_arc(self.register(key))
     }
 
-    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
-        Histogram::noop()
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::from_arc(Arc::new(Observations(self.register(key))))
     }
 }

@@ -1,26 +1,35 @@
-//! Stops sending to a broker that is away, so that an outage does not turn the backlog into dead letters.
+//! Stops sending to a destination that is away, so that an outage does not turn the backlog into dead letters.
 //!
-//! Closed, everything passes. After so many failures in a row that no confirmation came between, it opens: no batch is taken. After a
-//! wait it lets one worker try one row of each kind; that trial counts as no attempt. If it fails the breaker stays open for longer,
-//! otherwise it closes. A permanent failure is an answer of a broker that is there.
+//! Closed, everything passes. After so many failures in a row that no confirmation came between, the breaker of a destination opens. After
+//! a wait it is half open: it lets one worker try one row of each kind; that trial counts as no attempt. If it fails the breaker stays
+//! open for longer, otherwise it closes. A permanent failure is an answer of a broker that is there.
+//!
+//! While a relay knows one destination only, no batch is taken while its breaker is open. With several, the rows for it are
+//! held and the others go on.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::publish::{FailureClass, PublishError};
+use super::machine::Admission;
+use crate::publish::{Destination, FailureClass, PublishError};
 use crate::retry::RetryPolicy;
+use crate::route::Router;
+use crate::telemetry::{self, TARGET_RELAY};
 
 /// How long it stays open, the n-th time in a row.
 const PAUSE: RetryPolicy = RetryPolicy::exponential(Duration::from_secs(1), Duration::from_secs(30), u32::MAX);
 
-/// Shared by the workers of a relay.
+/// The breakers of a relay, by destination; shared by its workers.
 #[derive(Debug)]
-pub(super) struct Breaker {
-    /// How many failures in a row open it.
+pub(super) struct Breakers {
+    /// How many failures in a row open one.
     limit: u32,
-    state: Mutex<State>,
+    /// The routes that the router names, with their destinations.
+    routes: Vec<(Arc<str>, Vec<Arc<str>>)>,
+    states: Mutex<BTreeMap<Arc<str>, State>>,
 }
 
 #[derive(Debug, Default)]
@@ -45,129 +54,173 @@ pub(super) enum Passage<'a> {
 
 /// The one worker that tries. If it never learns how it went, another one tries.
 #[derive(Debug)]
-pub(super) struct Trial<'a>(&'a Breaker);
+pub(super) struct Trial<'a> {
+    breakers: &'a Breakers,
+    destination: Arc<str>,
+}
 
 impl Drop for Trial<'_> {
     fn drop(&mut self) {
-        self.0.state().is_tried = false;
+        if let Some(state) = self.breakers.states().get_mut(&self.destination) {
+            state.is_tried = false;
+        }
     }
 }
 
-impl Breaker {
-    pub(super) fn new(limit: u32) -> Self {
-        Self { limit, state: Mutex::default() }
+impl Breakers {
+    pub(super) fn new(limit: u32, router: &Router) -> Self {
+        let names = |destinations: &[Destination]| {
+            destinations.iter().map(|destination| Arc::clone(&destination.name)).collect::<Vec<_>>()
+        };
+        let routes: Vec<_> =
+            router.routes().map(|route| (Arc::clone(&route.name), names(&route.destinations))).collect();
+        let states = routes.iter().flat_map(|(_, names)| names).map(|name| (Arc::clone(name), State::default()));
+        let states = Mutex::new(states.collect());
+        Self { limit, routes, states }
     }
 
+    /// Whether there is one destination only, so that there is nothing to go on with while it is away.
+    pub(super) fn is_only_one(&self) -> bool {
+        self.states().len() == 1
+    }
+
+    /// Whether a batch may be taken. Always, if there are several destinations.
     pub(super) fn enter(&self, now: Instant) -> Passage<'_> {
-        let mut state = self.state();
-        match state.open_until {
-            None => Passage::Free,
-            Some(until) if until > now => Passage::Blocked(until),
-            Some(_) if state.is_tried => Passage::Blocked(now + PAUSE.ceiling(1)),
-            Some(_) => {
-                state.is_tried = true;
-                Passage::Trial(Trial(self))
-            }
+        let mut states = self.states();
+        let mut entries = states.iter_mut();
+        match (entries.next(), entries.next()) {
+            (Some((name, state)), None) => match state.enter(name, now) {
+                Admission::Open => Passage::Free,
+                Admission::Trial => Passage::Trial(Trial { breakers: self, destination: Arc::clone(name) }),
+                Admission::Away => {
+                    Passage::Blocked(state.open_until.map_or(now, |until| until.max(now + PAUSE.ceiling(1))))
+                }
+            },
+            _ => Passage::Free,
         }
     }
 
-    /// Until when nothing passes, if so.
-    pub(super) fn blocked_until(&self, now: Instant) -> Option<Instant> {
-        self.state().open_until.filter(|until| *until > now)
+    /// Whether anything may be sent to one of several destinations.
+    pub(super) fn admit(&self, destination: &Arc<str>, now: Instant) -> (Admission, Option<Trial<'_>>) {
+        let mut states = self.states();
+        let Some(state) = states.get_mut(destination) else { return (Admission::Open, None) };
+        let admission = state.enter(destination, now);
+        let trial =
+            (admission == Admission::Trial).then(|| Trial { breakers: self, destination: Arc::clone(destination) });
+        (admission, trial)
     }
 
-    /// Takes note of the answers to a wave. Returns for how long it has just opened.
-    pub(super) fn note(&self, answers: &[Result<(), PublishError>], now: Instant) -> Option<Duration> {
+    /// The destinations and routes whose held rows are not wanted: those that are away, if there are others.
+    pub(super) fn without(&self, now: Instant) -> Vec<Arc<str>> {
+        let states = self.states();
+        let is_away = |name: &Arc<str>| states.get(name).is_some_and(|state| state.is_away(now));
+        if states.len() == 1 || !states.values().any(|state| state.is_away(now)) {
+            return Vec::new();
+        }
+        let mut without: Vec<_> = states.keys().filter(|name| is_away(name)).cloned().collect();
+        let routes = self.routes.iter().filter(|(_, destinations)| destinations.iter().any(is_away));
+        without.extend(routes.map(|(route, _)| Arc::clone(route)));
+        without.sort();
+        without.dedup();
+        without
+    }
+
+    /// Until when nothing passes at all, if so.
+    pub(super) fn blocked_until(&self, now: Instant) -> Option<Instant> {
+        let states = self.states();
+        let only = states.values().next().filter(|_| states.len() == 1)?;
+        only.open_until.filter(|until| *until > now)
+    }
+
+    /// The destinations that are away.
+    pub(super) fn open(&self) -> Vec<Arc<str>> {
+        let states = self.states();
+        states.iter().filter(|(_, state)| state.open_until.is_some()).map(|(name, _)| Arc::clone(name)).collect()
+    }
+
+    /// Takes note of the answers of one destination to a wave. Returns for how long its breaker has just opened.
+    pub(super) fn note(
+        &self,
+        destination: &Arc<str>,
+        answers: &[Result<(), PublishError>],
+        now: Instant,
+    ) -> Option<Duration> {
         let is_there = |answer: &Result<(), PublishError>| match answer {
             Ok(()) => true,
             Err(error) => error.class() == FailureClass::Permanent,
         };
-        let mut state = self.state();
+        let mut states = self.states();
+        let state = match states.get_mut(destination) {
+            Some(state) => state,
+            None => states.entry(Arc::clone(destination)).or_default(),
+        };
         if answers.iter().any(is_there) {
-            state.close();
+            if state.close() {
+                tell(destination, "closed", false);
+                tracing::info!(target: TARGET_RELAY, destination = &**destination, "the destination is back");
+            }
             return None;
         }
-        let failures = u32::try_from(answers.len()).unwrap_or(u32::MAX);
-        state.failures = state.failures.saturating_add(failures);
-        // A wave that was under way when another one opened it tells nothing new.
-        let is_blocked = state.open_until.is_some_and(|until| until > now);
-        if state.failures < self.limit || is_blocked {
-            return None;
-        }
-        state.opened += 1;
-        let asked = answers.iter().filter_map(|answer| answer.as_ref().err()?.retry_after()).max();
-        let pause = PAUSE.ceiling(state.opened).max(asked.unwrap_or_default());
-        state.open_until = Some(now + pause);
+        let pause = state.fail(answers, self.limit, now)?;
+        tell(destination, "opened", true);
+        let error = answers.iter().find_map(|answer| answer.as_ref().err()).map(PublishError::chain);
+        tracing::warn!(
+            target: TARGET_RELAY, destination = &**destination, error, ?pause,
+            "the destination seems to be away, publishing to it pauses",
+        );
         Some(pause)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn states(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, State>> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    fn close(&mut self) {
-        *self = Self { is_tried: self.is_tried, ..Self::default() };
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn failing(count: usize) -> Vec<Result<(), PublishError>> {
-        (0..count).map(|_| Err(PublishError::transient("away"))).collect()
+    fn is_away(&self, now: Instant) -> bool {
+        self.open_until.is_some_and(|until| until > now || self.is_tried)
     }
 
-    #[test]
-    fn it_opens_after_so_many_failures_in_a_row_and_tries_one_at_a_time() {
-        let (breaker, now) = (Breaker::new(10), Instant::now());
-        assert_eq!(breaker.note(&failing(9), now), None);
-        assert!(matches!(breaker.enter(now), Passage::Free));
-        let pause = breaker.note(&failing(1), now).unwrap();
-        assert!(matches!(breaker.enter(now), Passage::Blocked(until) if until == now + pause));
-        let later = now + pause;
-        let trial = breaker.enter(later);
-        assert!(matches!(trial, Passage::Trial(_)));
-        assert!(matches!(breaker.enter(later), Passage::Blocked(_)), "one at a time");
-        drop(trial);
-        assert!(matches!(breaker.enter(later), Passage::Trial(_)), "a trial without an answer is made again");
-    }
-
-    #[test]
-    fn it_stays_open_longer_each_time_and_closes_at_the_first_answer() {
-        let (breaker, now) = (Breaker::new(1), Instant::now());
-        let first = breaker.note(&failing(1), now).unwrap();
-        let second = breaker.note(&failing(1), now + first).unwrap();
-        assert!(second > first);
-        let permanent = [Err(PublishError::permanent("no such topic"))];
-        assert_eq!(breaker.note(&permanent, now + first + second), None);
-        assert!(matches!(breaker.enter(now), Passage::Free));
-        assert_eq!(breaker.note(&failing(1), now), Some(first), "it starts anew");
-    }
-
-    #[test]
-    fn a_confirmation_between_keeps_it_closed() {
-        let (breaker, now) = (Breaker::new(2), Instant::now());
-        for _ in 0..10 {
-            assert_eq!(breaker.note(&failing(1), now), None);
-            assert_eq!(breaker.note(&[Ok(())], now), None);
+    fn enter(&mut self, destination: &Arc<str>, now: Instant) -> Admission {
+        if self.open_until.is_none() {
+            Admission::Open
+        } else if self.is_away(now) {
+            Admission::Away
+        } else {
+            self.is_tried = true;
+            tell(destination, "half_open", true);
+            tracing::info!(target: TARGET_RELAY, destination = &**destination, "the destination is tried");
+            Admission::Trial
         }
     }
 
-    #[test]
-    fn a_broker_that_asks_to_wait_for_ever_stops_no_relay() {
-        let (breaker, now) = (Breaker::new(1), Instant::now());
-        let pause = breaker.note(&[Err(PublishError::throttled("go away", Duration::MAX))], now).unwrap();
-        assert_eq!(breaker.blocked_until(now), Some(now + pause));
+    /// Whether it was open.
+    fn close(&mut self) -> bool {
+        let was_open = self.open_until.is_some();
+        *self = Self { is_tried: self.is_tried, ..Self::default() };
+        was_open
     }
 
-    #[test]
-    fn a_broker_that_asks_for_a_longer_pause_gets_it() {
-        let breaker = Breaker::new(1);
-        let asked = Duration::from_secs(300);
-        let throttled = [Err(PublishError::throttled("slow down", asked))];
-        assert_eq!(breaker.note(&throttled, Instant::now()), Some(asked));
+    fn fail(&mut self, answers: &[Result<(), PublishError>], limit: u32, now: Instant) -> Option<Duration> {
+        let failures = u32::try_from(answers.len()).unwrap_or(u32::MAX);
+        self.failures = self.failures.saturating_add(failures);
+        // A wave that was under way when another one opened it tells nothing new.
+        let is_blocked = self.open_until.is_some_and(|until| until > now);
+        if self.failures < limit || is_blocked {
+            return None;
+        }
+        self.opened += 1;
+        let asked = answers.iter().filter_map(|answer| answer.as_ref().err()?.retry_after()).max();
+        let pause = PAUSE.ceiling(self.opened).max(asked.unwrap_or_default());
+        self.open_until = Some(now + pause);
+        Some(pause)
     }
 }
+
+fn tell(destination: &Arc<str>, change: &'static str, is_open: bool) {
+    telemetry::count_for(telemetry::CIRCUIT_CHANGES, Arc::clone(destination), ("change", change), 1);
+    telemetry::gauge_for(telemetry::CIRCUIT_OPEN, Arc::clone(destination), if is_open { 1.0 } else { 0.0 });
+}
+
+#[cfg(test)]
+mod tests;

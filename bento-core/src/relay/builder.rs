@@ -5,15 +5,18 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use super::breaker::Breaker;
+use super::breaker::Breakers;
+use super::clock::StoreClock;
 use super::handle::RelayHandle;
+use super::health::Vitals;
 use super::pass::{self, PassReport};
 use super::settings::{Settings, SettingsError};
 use super::store::{RelayId, RelayStore};
 use super::wake::Wake;
-use super::{RelayError, Shared};
+use super::{RelayError, Shared, UnknownDestination};
 use crate::publish::Publisher;
 use crate::retry::RetryPolicies;
+use crate::route::Router;
 
 /// Takes committed events from a store to a publisher.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +38,7 @@ impl Relay {
         RelayBuilder {
             store,
             publisher,
+            router: Router::default(),
             settings: Settings::default(),
             id: RelayId::new(),
             wake: Wake::new(),
@@ -49,6 +53,7 @@ impl Relay {
 pub struct RelayBuilder<S, P> {
     store: S,
     publisher: P,
+    router: Router,
     settings: Settings,
     id: RelayId,
     wake: Wake,
@@ -62,12 +67,31 @@ pub enum StartError {
     /// It cannot run by its settings.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// It cannot reach where it is to route to.
+    #[error(transparent)]
+    UnknownDestination(#[from] UnknownDestination),
     /// Nobody would run its tasks.
     #[error("a relay needs a tokio runtime; start it inside one, or call `start` within `Runtime::enter`")]
     NoRuntime,
 }
 
 impl<S: RelayStore, P: Publisher> RelayBuilder<S, P> {
+    /// Where events go; without one, all to the default destination.
+    ///
+    /// ```
+    /// # use bento_core::publish::{Destination, MemoryPublisher};
+    /// # use bento_core::relay::{MemoryStore, Relay};
+    /// # use bento_core::route::Router;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let router = Router::to(Destination::new("audit").with_topic("audit.log"));
+    /// let relay = Relay::builder(MemoryStore::default(), MemoryPublisher::default()).router(router).start()?;
+    /// # relay.stop().await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn router(self, router: Router) -> Self {
+        Self { router, ..self }
+    }
+
     /// All settings at once.
     pub fn settings(self, settings: Settings) -> Self {
         Self { settings, ..self }
@@ -118,6 +142,11 @@ impl<S: RelayStore, P: Publisher> RelayBuilder<S, P> {
         self.adjust(|settings| settings.drain_timeout = limit)
     }
 
+    /// See [`Settings::retention`].
+    pub fn retention(self, duration: Duration) -> Self {
+        self.adjust(|settings| settings.retention = Some(duration))
+    }
+
     /// See [`Settings::lanes`].
     pub fn lanes(self, lanes: impl IntoIterator<Item = u16>) -> Self {
         self.adjust(|settings| settings.lanes = Some(lanes.into_iter().collect()))
@@ -134,12 +163,14 @@ impl<S: RelayStore, P: Publisher> RelayBuilder<S, P> {
     /// can never get over ends it, see [`RelayHandle::join`].
     ///
     /// # Errors
-    /// [`StartError`]: settings out of range, or no runtime.
+    /// [`StartError`]: settings out of range, a route to where no publisher leads, or no runtime.
     pub fn start(self) -> Result<RelayHandle, StartError> {
         self.settings.validate()?;
         let runtime = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
         let wake = self.wake.clone();
-        Ok(RelayHandle::spawn(&runtime, self.shared(), wake))
+        let shared = self.shared();
+        shared.check_destinations()?;
+        Ok(RelayHandle::spawn(&runtime, shared, wake))
     }
 
     /// Takes one batch from every shard that is free, releases the shards, and returns what became of it. For cron.
@@ -167,9 +198,11 @@ impl<S: RelayStore, P: Publisher> RelayBuilder<S, P> {
     }
 
     fn shared(self) -> Arc<Shared<S, P>> {
-        let Self { store, publisher, settings, id, wake: _, seed } = self;
-        let breaker = Breaker::new(settings.outage);
+        let Self { store, publisher, router, settings, id, wake: _, seed } = self;
+        let breakers = Arc::new(Breakers::new(settings.outage, &router));
+        let vitals = Arc::new(Vitals::new(Arc::clone(&breakers)));
         let seed = seed.unwrap_or_else(|| fastrand::u64(..));
-        Arc::new(Shared { store, publisher, settings, id, seed, breaker })
+        let clock = StoreClock::default();
+        Arc::new(Shared { store, publisher, router, settings, id, seed, breakers, vitals, clock })
     }
 }

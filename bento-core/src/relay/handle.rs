@@ -6,6 +6,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::health::{Health, Vitals};
 use super::store::{RelayId, RelayStore};
 use super::supervisor::Supervisor;
 use super::wake::Wake;
@@ -18,6 +19,7 @@ use crate::publish::Publisher;
 pub struct RelayHandle {
     id: RelayId,
     wake: Wake,
+    vitals: Arc<Vitals>,
     stop: watch::Sender<bool>,
     task: Option<JoinHandle<Result<(), RelayError>>>,
 }
@@ -25,9 +27,9 @@ pub struct RelayHandle {
 impl RelayHandle {
     pub(super) fn spawn<S: RelayStore, P: Publisher>(runtime: &Handle, shared: Arc<Shared<S, P>>, wake: Wake) -> Self {
         let (stop, told) = watch::channel(false);
-        let id = shared.id;
+        let (id, vitals) = (shared.id, Arc::clone(&shared.vitals));
         let task = runtime.spawn(Supervisor::new(shared, wake.listen(), told).run());
-        Self { id, wake, stop, task: Some(task) }
+        Self { id, wake, vitals, stop, task: Some(task) }
     }
 
     /// Its identity, which the leases name.
@@ -43,6 +45,11 @@ impl RelayHandle {
     /// Whether it has not ended yet.
     pub fn is_running(&self) -> bool {
         self.task.as_ref().is_some_and(|task| !task.is_finished())
+    }
+
+    /// How it is doing. Cheap: it asks nobody and waits for nothing, so it may be called as often as a probe likes.
+    pub fn health(&self) -> Health {
+        self.vitals.health(self.is_running())
     }
 
     /// Stops it: no new batch is taken, what is in flight is finished and settled, or left to be published again if that takes

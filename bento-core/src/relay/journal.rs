@@ -1,15 +1,17 @@
-//! What the relay tells about its work: a log line and a count for each outcome.
+//! What a relay tells about its work: a log line and a count for each outcome.
 
 use std::ops::AddAssign;
 
+use chrono::{DateTime, Utc};
+use metrics::Histogram;
 use tracing::Level;
 
+use super::clock::since;
 use super::machine::{Observer, Outcome};
 use crate::envelope::Envelope;
-use crate::publish::{Delivery, FailureClass};
-use crate::telemetry::{self, TARGET_RELAY};
+use crate::telemetry::{self, TARGET_RELAY, count_for, count_of};
 
-/// How many events came out how.
+/// How many events came out how, each counted once for each of its routes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Tally {
@@ -17,18 +19,27 @@ pub struct Tally {
     pub published: u64,
     /// Failed, and to be tried again.
     pub retried: u64,
+    /// Failed for good, and handed to the fallback of the route.
+    pub fallen_back: u64,
     /// Given up: dead letters.
     pub dead: u64,
-    /// Not sent, because an earlier event of the aggregate is held back or parked.
+    /// Not sent: an earlier event of the aggregate is held back or parked, the destination is away, or the tenant is paused.
     pub held_back: u64,
+    /// Held until they are to be delivered.
+    pub delayed: u64,
+    /// Sampled out by every rule.
+    pub filtered: u64,
 }
 
 impl AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
         self.published += other.published;
         self.retried += other.retried;
+        self.fallen_back += other.fallen_back;
         self.dead += other.dead;
         self.held_back += other.held_back;
+        self.delayed += other.delayed;
+        self.filtered += other.filtered;
     }
 }
 
@@ -36,22 +47,30 @@ impl AddAssign for Tally {
 #[derive(Debug)]
 pub(super) struct Journal<'a> {
     tally: &'a mut Tally,
-    published: u64,
+    /// Where the age of what is confirmed goes, and the time now.
+    ages: Option<(Histogram, DateTime<Utc>)>,
+    filtered: u64,
     tells_details: bool,
 }
 
 impl<'a> Journal<'a> {
     pub(super) fn new(tally: &'a mut Tally) -> Self {
         let tells_details = tracing::enabled!(target: TARGET_RELAY, Level::DEBUG);
-        Self { tally, published: 0, tells_details }
+        Self { tally, ages: None, filtered: 0, tells_details }
+    }
+
+    /// One that also keeps the age of what is confirmed `now`.
+    pub(super) fn with_ages(mut self, ages: Histogram, now: DateTime<Utc>) -> Self {
+        self.ages = Some((ages, now));
+        self
     }
 }
 
 /// Writes an outcome with the fields of its event; the correlation id is read from the headers only if somebody listens.
 macro_rules! tell {
-    ($level:expr, $delivery:expr, { $($field:tt)* }, $message:literal) => {
+    ($level:expr, $event:expr, $destination:expr, { $($field:tt)* }, $message:literal) => {
         if tracing::enabled!(target: TARGET_RELAY, $level) {
-            let event = &*$delivery.envelope;
+            let event: &Envelope = $event;
             let correlation_id = correlation_id(event);
             tracing::event!(
                 target: TARGET_RELAY,
@@ -62,7 +81,7 @@ macro_rules! tell {
                 aggregate_id = event.aggregate_id,
                 correlation_id = correlation_id.as_deref(),
                 tenant_id = event.tenant_id.as_deref(),
-                destination = &*$delivery.destination.name,
+                destination = $destination,
                 $($field)*
                 $message
             );
@@ -71,28 +90,46 @@ macro_rules! tell {
 }
 
 impl Observer for Journal<'_> {
-    fn outcome(&mut self, delivery: &Delivery, outcome: Outcome<'_>) {
+    fn outcome(&mut self, event: &Envelope, destination: &str, outcome: Outcome<'_>) {
+        let count = |name| count_of(name, destination.to_owned(), 1);
         match outcome {
             Outcome::Published => {
-                self.published += 1;
+                self.tally.published += 1;
+                if let Some((ages, now)) = &self.ages {
+                    ages.record(since(event.occurred_at, *now).as_secs_f64());
+                }
                 if self.tells_details {
-                    tell!(Level::DEBUG, delivery, {}, "published");
+                    tell!(Level::DEBUG, event, destination, {}, "published");
                 }
             }
             Outcome::Retry { attempts, after, class, error } => {
                 self.tally.retried += 1;
-                failed(class);
-                tell!(Level::WARN, delivery, { attempts, retry_after = ?after, error, }, "publishing failed, will try again");
+                count(telemetry::RETRIED_EVENTS);
+                tell!(Level::WARN, event, destination, { attempts, retry_after = ?after, class = class.as_str(), error, }, "publishing failed, will try again");
             }
-            Outcome::Dead { attempts, cause, class, error } => {
+            Outcome::FellBack { attempts, to, error } => {
+                self.tally.fallen_back += 1;
+                count(telemetry::FALLEN_BACK_EVENTS);
+                tell!(Level::WARN, event, destination, { attempts, to, error, }, "publishing failed for good, the event goes to the fallback");
+            }
+            Outcome::Dead { attempts, cause, error } => {
                 self.tally.dead += 1;
-                failed(class);
-                telemetry::count(telemetry::DEAD_EVENTS, 1);
-                tell!(Level::ERROR, delivery, { attempts, cause, error, }, "publishing failed for good, the event is a dead letter");
+                count_for(telemetry::DEAD_EVENTS, destination.to_owned(), ("cause", cause), 1);
+                tell!(Level::ERROR, event, destination, { attempts, cause, error, }, "publishing failed for good, the event is a dead letter");
             }
-            Outcome::HeldBack => {
+            Outcome::HeldBack(reason) => {
                 self.tally.held_back += 1;
-                tell!(Level::DEBUG, delivery, {}, "held back behind an earlier event of its aggregate");
+                count(telemetry::HELD_BACK_EVENTS);
+                tell!(Level::DEBUG, event, destination, { reason = reason.as_str(), }, "held back");
+            }
+            Outcome::Delayed { wait } => {
+                self.tally.delayed += 1;
+                count(telemetry::DELAYED_EVENTS);
+                tell!(Level::DEBUG, event, destination, { ?wait, }, "held until it is to be delivered");
+            }
+            Outcome::Filtered => {
+                self.filtered += 1;
+                tell!(Level::DEBUG, event, destination, {}, "sampled out");
             }
         }
     }
@@ -100,15 +137,11 @@ impl Observer for Journal<'_> {
 
 impl Drop for Journal<'_> {
     fn drop(&mut self) {
-        if self.published > 0 {
-            self.tally.published += self.published;
-            telemetry::count(telemetry::PUBLISHED_EVENTS, self.published);
+        if self.filtered > 0 {
+            self.tally.filtered += self.filtered;
+            telemetry::count(telemetry::FILTERED_EVENTS, self.filtered);
         }
     }
-}
-
-fn failed(class: FailureClass) {
-    telemetry::count_by(telemetry::FAILED_PUBLISHES, "class", class.as_str(), 1);
 }
 
 fn correlation_id(event: &Envelope) -> Option<String> {

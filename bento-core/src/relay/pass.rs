@@ -14,6 +14,7 @@ use super::store::{Heartbeat, Holdings, Lease, RelayStore, StoreError};
 use super::worker::{End, Worker};
 use super::{RelayError, Shared};
 use crate::publish::Publisher;
+use crate::telemetry;
 
 /// How far a pass goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +33,7 @@ pub struct PassReport {
     pub tally: Tally,
     /// When the next event that is held back is due, as far as the pass has seen.
     pub next_due: Option<Duration>,
-    /// Whether it ended early, because the broker seems to be away; what is left waits for the next pass.
+    /// Whether a destination seems to be away; what is left for it waits for the next pass.
     pub is_broker_away: bool,
 }
 
@@ -40,6 +41,7 @@ pub(super) async fn run<S: RelayStore, P: Publisher>(
     shared: Arc<Shared<S, P>>,
     extent: Extent,
 ) -> Result<PassReport, RelayError> {
+    shared.check_destinations()?;
     shared.check_lanes(&shared.store.open().await?)?;
     let asked = Instant::now();
     let holdings = beat(&shared).await?;
@@ -51,6 +53,10 @@ pub(super) async fn run<S: RelayStore, P: Publisher>(
     let released = shared.store.release(shared.id).await;
     let report = report?;
     released?;
+    if let Some(prune) = shared.settings.prune() {
+        let pruned = shared.store.prune(prune).await?;
+        telemetry::count(telemetry::PRUNED_EVENTS, pruned.unwrap_or_default());
+    }
     Ok(report)
 }
 
@@ -67,9 +73,12 @@ async fn keep_alive<S: RelayStore, P: Publisher>(shared: &Shared<S, P>) -> Store
 }
 
 async fn beat<S: RelayStore, P: Publisher>(shared: &Shared<S, P>) -> Result<Holdings, StoreError> {
-    let Shared { store, settings, id, .. } = shared;
+    let Shared { store, settings, id, clock, .. } = shared;
     let (ttl, lanes) = (settings.lease, settings.lanes.clone());
-    store.heartbeat(Heartbeat { relay: *id, ttl, lanes, claim: true, idle: Vec::new() }).await
+    let asked = Instant::now();
+    let holdings = store.heartbeat(Heartbeat { relay: *id, ttl, lanes, claim: true, idle: Vec::new() }).await?;
+    clock.set(asked, holdings.now);
+    Ok(holdings)
 }
 
 async fn work<S: RelayStore, P: Publisher>(
@@ -82,9 +91,11 @@ async fn work<S: RelayStore, P: Publisher>(
     let mut ready: Vec<Lease> = leases.to_vec();
     loop {
         ready = with_work(shared, ready).await?;
+        report.is_broker_away |= !shared.breakers.open().is_empty();
         if ready.is_empty() {
             return Ok(report);
         }
+        let mut is_all_away = false;
         let ends = stream::iter(ready.clone()).map(|lease| one_shard(shared, lease, deadline, extent));
         let mut ends = ends.buffer_unordered(shared.settings.workers);
         while let Some((lease, tally, end)) = ends.next().await {
@@ -95,11 +106,12 @@ async fn work<S: RelayStore, P: Publisher>(
                     report.next_due = Some(report.next_due.map_or(due, |known| known.min(due)));
                 }
                 End::Lost => ready.retain(|ready| *ready != lease),
-                End::Paused { .. } => report.is_broker_away = true,
+                End::Paused { .. } => is_all_away = true,
                 End::Idle { .. } | End::Turn | End::Stopped => {}
             }
         }
-        if extent == Extent::OneBatch || report.is_broker_away {
+        if extent == Extent::OneBatch || is_all_away {
+            report.is_broker_away |= !shared.breakers.open().is_empty();
             return Ok(report);
         }
     }
@@ -113,7 +125,7 @@ async fn with_work<S: RelayStore, P: Publisher>(
         return Ok(leases);
     }
     let shards: Vec<_> = leases.iter().map(|lease| lease.shard).collect();
-    let ready = shared.store.probe(&shards, &[]).await?;
+    let ready = shared.store.probe(&shards, &shared.breakers.without(Instant::now())).await?;
     leases.retain(|lease| ready.contains(&lease.shard));
     Ok(leases)
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::store::Prune;
 use crate::duration;
 use crate::retry::{RetryPolicies, RetryPolicy};
 
@@ -37,6 +38,10 @@ pub struct Settings {
     /// How long stopping waits for what is in flight. Default 10 s.
     #[serde(with = "duration")]
     pub drain_timeout: Duration,
+    /// How long published rows are kept; `None` deletes them as they are published. What is older is removed in the background, once a
+    /// minute by one relay, a thousand rows at a time. Default `None`.
+    #[serde(with = "duration::option")]
+    pub retention: Option<Duration>,
     /// The lanes it serves; `None` serves all. Default all.
     pub lanes: Option<Vec<u16>>,
 }
@@ -54,10 +59,17 @@ impl Default for Settings {
             poll_idle: Duration::from_secs(1),
             publish_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(10),
+            retention: None,
             lanes: None,
         }
     }
 }
+
+/// How many published rows are removed at a time.
+const PRUNE_BATCH: u32 = 1000;
+
+/// How often published rows are removed.
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
 
 /// A relay cannot run by these numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -90,6 +102,11 @@ impl Settings {
             Some((setting, _, rule)) => Err(SettingsError { setting, rule }),
             None => valid_retries(&self.retry),
         }
+    }
+
+    /// What is to be removed of the published rows, if they are kept.
+    pub(super) fn prune(&self) -> Option<Prune> {
+        self.retention.map(|older_than| Prune { older_than, batch: PRUNE_BATCH, every: PRUNE_EVERY })
     }
 
     /// How often leases are renewed.

@@ -35,6 +35,7 @@ pub(super) struct Supervisor<S, P> {
     /// When to call next; `None` while a call is on its way.
     next_beat: Option<Instant>,
     next_probe: Option<Instant>,
+    next_prune: Option<Instant>,
     last_work: Instant,
     failures: u32,
     tally: Tally,
@@ -46,11 +47,13 @@ enum Report {
     Worker { lease: Lease, end: End, machine: Option<Box<Machine>>, tally: Tally },
     Beat { asked: Instant, result: Result<Holdings, StoreError> },
     Probe { result: Result<Vec<ShardId>, StoreError> },
+    Prune { result: Result<Option<u64>, StoreError> },
 }
 
 impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
     pub(super) fn new(shared: Arc<Shared<S, P>>, mailbox: Arc<Mailbox>, stop: watch::Receiver<bool>) -> Self {
         let now = Instant::now();
+        let next_prune = shared.settings.prune().map(|_| now);
         Self {
             shared,
             mailbox,
@@ -60,6 +63,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
             workers: 0,
             next_beat: Some(now),
             next_probe: Some(now),
+            next_prune,
             last_work: now,
             failures: 0,
             tally: Tally::default(),
@@ -90,7 +94,11 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
                 opened = in_time(self.shared.settings.lease, self.shared.store.open()) => opened,
             };
             match opened {
-                Ok(sharding) => return self.shared.check_lanes(&sharding).map(|()| true),
+                Ok(sharding) => {
+                    self.shared.check_lanes(&sharding)?;
+                    self.shared.vitals.opened();
+                    return Ok(true);
+                }
                 Err(error @ StoreError::Mismatch { .. }) => return Err(error.into()),
                 Err(error) => {
                     failures += 1;
@@ -160,6 +168,10 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
             self.next_probe = None;
             self.probe(now);
         }
+        if self.next_prune.is_some_and(|at| at <= now) {
+            self.next_prune = None;
+            self.prune();
+        }
         self.shards.queue_due(now);
         while self.workers < self.shared.settings.workers {
             let Some(shard) = self.shards.next_ready() else { break };
@@ -168,7 +180,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
     }
 
     fn next_timer(&self) -> Instant {
-        let timers = [self.next_beat, self.next_probe, self.shards.next_due()];
+        let timers = [self.next_beat, self.next_probe, self.next_prune, self.shards.next_due()];
         // The heartbeat's own limit in case only a call is on its way.
         timers.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + self.shared.settings.lease)
     }
@@ -192,15 +204,26 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
 
     fn probe(&mut self, now: Instant) {
         let idle = self.shards.idle();
-        let blocked = self.shared.breaker.blocked_until(now);
+        let blocked = self.shared.breakers.blocked_until(now);
         if idle.is_empty() || blocked.is_some() {
             self.next_probe = Some(blocked.unwrap_or(now + self.poll_interval(now)));
             return;
         }
         let shared = Arc::clone(&self.shared);
         self.tasks.spawn(async move {
-            let call = async { in_time(shared.settings.lease, shared.store.probe(&idle, &[])).await };
+            let without = shared.breakers.without(Instant::now());
+            let call = async { in_time(shared.settings.lease, shared.store.probe(&idle, &without)).await };
             Report::Probe { result: caught(call).await }
+        });
+    }
+
+    fn prune(&mut self) {
+        let Some(prune) = self.shared.settings.prune() else { return };
+        let shared = Arc::clone(&self.shared);
+        self.tasks.spawn(async move {
+            // It goes on batch by batch, for as long as it takes but not for ever.
+            let call = async { in_time(prune.every, shared.store.prune(prune)).await };
+            Report::Prune { result: caught(call).await }
         });
     }
 
@@ -227,6 +250,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
                 self.next_beat = Some(Instant::now() + self.outage(&error));
             }
             Report::Probe { result: Ok(ready) } => self.probed(ready),
+            Report::Prune { result } => self.pruned(result),
             Report::Probe { result: Err(error) } => self.next_probe = Some(Instant::now() + self.outage(&error)),
         }
     }
@@ -259,6 +283,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
     fn beaten(&mut self, asked: Instant, holdings: Holdings) {
         let now = Instant::now();
         self.failures = 0;
+        self.shared.clock.set(asked, holdings.now);
         self.next_beat = Some((asked + self.shared.settings.heartbeat()).max(now));
         if !holdings.taken_over.is_empty() {
             tracing::info!(
@@ -268,6 +293,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         }
         let until = asked + self.shared.settings.lease;
         let changes = self.shards.renew(&holdings.leases, until);
+        self.shared.vitals.holds(self.shards.len());
         for lease in changes.lost {
             self.tell_lost(lease);
         }
@@ -293,6 +319,18 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         self.next_probe = Some(now + self.poll_interval(now));
     }
 
+    fn pruned(&mut self, result: Result<Option<u64>, StoreError>) {
+        self.next_prune = self.shared.settings.prune().map(|prune| Instant::now() + prune.every);
+        match &result {
+            Ok(removed) => telemetry::count(telemetry::PRUNED_EVENTS, removed.unwrap_or_default()),
+            Err(error) => tracing::warn!(
+                target: TARGET_RELAY, relay = %self.shared.id, error = chain(error),
+                "published rows could not be pruned, will try again",
+            ),
+        }
+        self.shared.vitals.pruned(result.err().map(|error| chain(&error)));
+    }
+
     fn lost(&mut self, lease: Lease) {
         if self.shards.forget(lease) {
             self.tell_lost(lease);
@@ -309,6 +347,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
 
     fn outage(&mut self, error: &StoreError) -> std::time::Duration {
         self.failures = self.failures.saturating_add(1);
+        self.shared.vitals.store_failed();
         let wait = OUTAGE.wait(self.failures, &mut fastrand::Rng::new());
         tracing::warn!(
             target: TARGET_RELAY, relay = %self.shared.id, error = chain(error), ?wait,

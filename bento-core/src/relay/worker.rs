@@ -1,24 +1,24 @@
 //! One shard's work: advance, publish in waves, advance.
 
-use std::fmt::Display;
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::Shared;
-use super::breaker::Passage;
+use super::breaker::{Breakers, Passage, Trial};
 use super::deadline::Deadline;
 use super::journal::{Journal, Tally};
-use super::machine::Machine;
+use super::machine::{Admission, Circumstances, Machine, Reach};
+use super::send::{Reply, Sent};
 use super::store::{Advance, Advanced, Lease, RelayStore, Settlement, StoreError};
-use crate::publish::{Delivery, PublishError, Publisher};
+use crate::publish::{Destination, PublishError, Publisher};
 use crate::retry::RetryPolicy;
-use crate::telemetry::TARGET_RELAY;
+use crate::telemetry::{self, TARGET_RELAY};
 
 /// How long to wait for a store that does not answer, the n-th time.
 pub(super) const OUTAGE: RetryPolicy =
@@ -61,7 +61,7 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
         let shared = Arc::clone(&self.shared);
         let mut settled = Vec::new();
         loop {
-            let passage = shared.breaker.enter(Instant::now());
+            let passage = shared.breakers.enter(Instant::now());
             let rows = match &passage {
                 Passage::Free => shared.settings.batch,
                 Passage::Trial(_) => 1,
@@ -72,11 +72,13 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
                 Err(end) => return end,
             };
             let (is_empty, next_due) = (advanced.fresh.is_empty() && advanced.held.is_empty(), advanced.next_due);
-            self.machine.take(advanced, rows, &mut Journal::new(&mut self.tally));
+            let mut gate = Gate::new(&shared.publisher, &shared.breakers);
+            let circumstances = Circumstances { held_limit: rows, now: shared.clock.now() };
+            self.machine.take(advanced, circumstances, &mut gate, &mut Journal::new(&mut self.tally));
             if is_empty {
                 return End::Idle { next_due };
             }
-            self.publish(matches!(passage, Passage::Trial(_))).await;
+            self.publish(gate.is_only_one, matches!(passage, Passage::Trial(_))).await;
             settled = self.machine.take_settlements();
             if self.is_told_to_stop() {
                 return self.settle(settled, End::Stopped).await;
@@ -87,24 +89,54 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
         }
     }
 
-    /// Publishes the batch wave by wave. What may no longer be sent is left in the store.
-    async fn publish(&mut self, is_trial: bool) {
-        while !self.is_told_to_stop() && !self.deadline.has_passed() {
-            let Some(wave) = self.machine.next_wave() else { return };
-            let answers = self.shared.publish(wave).await;
-            let pause = self.shared.breaker.note(&answers, Instant::now());
-            if let Some(pause) = pause {
-                tell_outage(&answers, pause);
+    /// Publishes the batch wave by wave, to all destinations at the same time. What may no longer be sent is left in the store.
+    async fn publish(&mut self, is_only_one: bool, is_trial: bool) {
+        let shared = Arc::clone(&self.shared);
+        let mut calls = FuturesUnordered::new();
+        let mut is_away = false;
+        loop {
+            while !is_away && !self.is_told_to_stop() && !self.deadline.has_passed() {
+                let Some(wave) = self.machine.next_wave() else { break };
+                calls.push(shared.publish(wave));
             }
-            // A failed trial says nothing about its events: they stay as they are.
-            if !(is_trial && pause.is_some()) {
-                self.machine.answer(answers, &mut Journal::new(&mut self.tally));
+            let Some(sent) = calls.next().await else { break };
+            is_away |= self.note(sent, is_trial) && is_only_one;
+        }
+        self.machine.close(&mut Journal::new(&mut self.tally));
+    }
+
+    /// Takes the reply to a wave. Returns whether its destination has just been found to be away.
+    fn note(&mut self, sent: Sent, is_trial: bool) -> bool {
+        let Sent { wave, reply } = sent;
+        let is_trial = is_trial || wave.is_trial();
+        let (count, destination) = (wave.deliveries().len(), Arc::clone(wave.destination()));
+        let (answers, broken) = match reply {
+            Reply::Answers(answers) => (answers, None),
+            Reply::Broken { is_panic: true, .. } if count > 1 && !is_trial => {
+                self.machine.divide(wave);
+                return false;
             }
-            if pause.is_some() {
-                break;
+            Reply::Broken { reason, .. } => {
+                let failed = || Err(PublishError::transient(reason.clone()));
+                ((0..count).map(|_| failed()).collect(), Some(reason))
+            }
+        };
+        let is_away = self.shared.breakers.note(&destination, &answers, Instant::now()).is_some();
+        // A failed trial says nothing about its events: they stay as they are.
+        if is_trial && is_away {
+            self.machine.set_aside(wave);
+        } else {
+            let ages = telemetry::histogram_of(telemetry::END_TO_END_SECONDS, Arc::clone(&destination));
+            let mut journal = Journal::new(&mut self.tally).with_ages(ages, self.shared.clock.now());
+            match broken {
+                Some(reason) => self.machine.fail(wave, &reason, &mut journal),
+                None => self.machine.answer(wave, answers, &mut journal),
             }
         }
-        self.machine.abandon();
+        if is_away && !self.shared.breakers.is_only_one() {
+            self.machine.shut(&destination);
+        }
+        is_away
     }
 
     async fn settle(&mut self, settled: Vec<Settlement>, end: End) -> End {
@@ -118,6 +150,7 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
     async fn advance(&mut self, settled: Vec<Settlement>, rows: usize) -> Result<Advanced, End> {
         let ttl = self.shared.settings.lease;
         let revision = self.machine.revision();
+        let without = self.shared.breakers.without(Instant::now());
         let request = Advance {
             lease: self.lease,
             ttl,
@@ -125,8 +158,8 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
             fresh: rows,
             held: rows,
             revision,
-            without: Vec::new(),
-            keep_published: false,
+            without,
+            keep_published: self.shared.settings.retention.is_some(),
         };
         let mut failures = 0;
         loop {
@@ -152,6 +185,7 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
     /// Waits for the store to come back, or to be told to stop.
     async fn wait_out(&mut self, failures: u32, error: &StoreError) {
         let wait = OUTAGE.wait(failures, &mut fastrand::Rng::new());
+        self.shared.vitals.store_failed();
         tracing::warn!(
             target: TARGET_RELAY, shard = self.lease.shard, error = chain(error), failures, ?wait,
             "the outbox store failed, will try again",
@@ -169,23 +203,38 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
     }
 }
 
-impl<S: RelayStore, P: Publisher> Shared<S, P> {
-    /// Asks the publisher; a panic or a missing answer is a failure of the whole wave.
-    async fn publish(&self, wave: &[Delivery]) -> Vec<Result<(), PublishError>> {
-        let limit = self.settings.publish_timeout;
-        let publishing = AssertUnwindSafe(async { self.publisher.publish(wave).await }).catch_unwind();
-        let failure = match timeout(limit, publishing).await {
-            Ok(Ok(answers)) => return answers,
-            Ok(Err(panic)) => format!("the publisher panicked: {}", panic_text(&*panic)),
-            Err(_) => format!("the publisher did not answer within {limit:?}"),
-        };
-        wave.iter().map(|_| Err(PublishError::transient(failure.clone()))).collect()
+/// What the machine may ask about destinations, and the trials it was granted, for one batch.
+struct Gate<'a, P> {
+    publisher: &'a P,
+    breakers: &'a Breakers,
+    is_only_one: bool,
+    trials: Vec<Trial<'a>>,
+}
+
+impl<'a, P> Gate<'a, P> {
+    fn new(publisher: &'a P, breakers: &'a Breakers) -> Self {
+        Self { publisher, breakers, is_only_one: breakers.is_only_one(), trials: Vec::new() }
     }
 }
 
-fn tell_outage(answers: &[Result<(), PublishError>], pause: Duration) {
-    let error = answers.iter().find_map(|answer| answer.as_ref().err()).map(PublishError::chain);
-    tracing::warn!(target: TARGET_RELAY, error, ?pause, "the broker seems to be away, publishing pauses");
+impl<P: Publisher> Reach for Gate<'_, P> {
+    fn serves(&self, destination: &Destination) -> bool {
+        self.publisher.serves(destination)
+    }
+
+    fn chains(&self, destination: &Destination) -> bool {
+        self.publisher.chains(destination)
+    }
+
+    /// The only destination has been asked for before the batch was taken.
+    fn admit(&mut self, destination: &Destination) -> Admission {
+        if self.is_only_one {
+            return Admission::Open;
+        }
+        let (admission, trial) = self.breakers.admit(&destination.name, Instant::now());
+        self.trials.extend(trial);
+        admission
+    }
 }
 
 /// A call of the store that is given up after `limit`: a connection that hangs must not hang the relay.
@@ -200,9 +249,4 @@ pub(super) async fn in_time<T>(
 pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &dyn Display {
-    let text = panic.downcast_ref::<&str>().map(|text| text as &dyn Display);
-    text.or_else(|| panic.downcast_ref::<String>().map(|text| text as &dyn Display)).unwrap_or(&"without a message")
 }

@@ -1,7 +1,9 @@
 //! What the relay counts.
 
-use bento_core::publish::PublishError;
-use bento_core::telemetry::{DEAD_EVENTS, FAILED_PUBLISHES, LEASE_CHANGES, PUBLISHED_EVENTS};
+use bento_core::publish::{Destination, PublishError};
+use bento_core::telemetry::{
+    DEAD_EVENTS, END_TO_END_SECONDS, FAILED_PUBLISHES, LEASE_CHANGES, PUBLISH_SECONDS, PUBLISHED_EVENTS, RETRIED_EVENTS,
+};
 use bento_testkit::Counters;
 
 use crate::scene::Scene;
@@ -23,6 +25,10 @@ async fn events_and_leases_are_counted_by_what_became_of_them() {
     relay.stop().await.unwrap();
 
     assert_eq!((counters.get(PUBLISHED_EVENTS), counters.get(DEAD_EVENTS)), (3, 1));
+    assert_eq!(counters.get_labelled(PUBLISHED_EVENTS, "destination", Destination::DEFAULT), 3);
+    assert_eq!((counters.get(RETRIED_EVENTS), counters.get_labelled(DEAD_EVENTS, "cause", "permanent")), (1, 1));
+    assert_eq!(counters.observed(END_TO_END_SECONDS), 3, "one for each confirmation");
+    assert!((1..=6).contains(&counters.observed(PUBLISH_SECONDS)), "one for each batch");
     let failed = |class| counters.get_labelled(FAILED_PUBLISHES, "class", class);
     assert_eq!((failed("transient"), failed("permanent")), (1, 1));
     let leases = |change| counters.get_labelled(LEASE_CHANGES, "change", change);

@@ -164,6 +164,6 @@ async fn an_outage_of_the_broker_is_a_warning() {
     let relay = scene.start();
     tokio::time::sleep(Duration::from_secs(60)).await;
     relay.stop().await.unwrap();
-    let line = captured.line("the broker seems to be away");
+    let line = captured.line("the destination seems to be away");
     assert_eq!((line.level, line.field("error")), (Level::WARN, "connection refused"));
 }

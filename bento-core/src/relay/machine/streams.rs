@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::publish::Delivery;
+use crate::envelope::Envelope;
 use crate::relay::store::StreamKey;
 
 /// A set of streams that can be asked without making a key: a fresh row costs no allocation.
@@ -11,16 +11,24 @@ use crate::relay::store::StreamKey;
 pub(super) struct Streams(HashMap<Arc<str>, HashMap<String, HashSet<String>>>);
 
 impl Streams {
-    /// Whether no stream waits, as is usual.
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Whether what an aggregate raised for a route is one of them.
+    pub(super) fn contains(&self, destination: &str, envelope: &Envelope) -> bool {
+        // Usually no stream waits.
+        if self.0.is_empty() {
+            return false;
+        }
+        let types = self.0.get(destination);
+        let ids = types.and_then(|types| types.get(&*envelope.aggregate_type));
+        ids.is_some_and(|ids| ids.contains(&envelope.aggregate_id))
     }
 
-    /// Whether the stream of `delivery` is one of them.
-    pub(super) fn contains(&self, delivery: &Delivery) -> bool {
-        let types = self.0.get(&delivery.destination.name);
-        let ids = types.and_then(|types| types.get(&*delivery.envelope.aggregate_type));
-        ids.is_some_and(|ids| ids.contains(&delivery.envelope.aggregate_id))
+    /// Adds the stream of an event on a route.
+    pub(super) fn insert(&mut self, destination: &Arc<str>, envelope: &Envelope) {
+        if envelope.is_ordered() && !self.contains(destination, envelope) {
+            let types = self.0.entry(Arc::clone(destination)).or_default();
+            let ids = types.entry(envelope.aggregate_type.clone().into_owned()).or_default();
+            ids.insert(envelope.aggregate_id.clone());
+        }
     }
 }
 

@@ -82,20 +82,21 @@ fn run(case: &Case) -> Run {
     let waiting = case.held.iter().chain(&case.parked).filter(|&&stream| stream > 0).map(|&stream| key(stream));
     let limit = held.len() + usize::from(case.is_all_held);
 
-    let mut machine = Machine::new(RetryPolicy::default(), case.chains, 7);
+    let mut machine = machine();
     let advanced = Advanced { held, fresh, streams: Some(waiting.collect()), ..Advanced::default() };
-    machine.take(advanced, limit, &mut ignore);
+    let circumstances = Circumstances { held_limit: limit, now: now() };
+    machine.take(advanced, circumstances, &mut World { chains: case.chains, ..World::default() }, &mut ignore);
     let (mut sent, mut answers) = (Vec::new(), case.answers.iter().copied());
     let mut wave = 0;
-    while let Some(deliveries) = machine.next_wave() {
+    while let Some(out) = machine.next_wave() {
         let mut results = Vec::new();
-        for delivery in deliveries {
+        for delivery in out.deliveries() {
             let answer = answers.next().expect("every row is sent at most once");
             let stream = delivery.envelope.aggregate_id.parse().unwrap_or(0);
             sent.push(Sent { wave, stream, position: by_event[&delivery.envelope.event_id], answer });
             results.push(answer.result());
         }
-        machine.answer(results, &mut ignore);
+        machine.answer(out, results, &mut ignore);
         wave += 1;
     }
     Run { streams, sent, settled: machine.take_settlements() }

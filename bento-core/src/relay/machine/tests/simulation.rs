@@ -69,7 +69,7 @@ impl Relay {
 
     fn machine() -> Machine {
         let retry = RetryPolicy { max_attempts: 3, ..RetryPolicy::default() };
-        Machine::new(retry, false, 7)
+        Machine::new(Router::default(), retry.into(), 7)
     }
 }
 
@@ -163,7 +163,7 @@ impl World {
             && let Some(wave) = relay.machine.next_wave()
         {
             let mut answers = Vec::new();
-            for (index, delivery) in wave.iter().enumerate() {
+            for (index, delivery) in wave.deliveries().iter().enumerate() {
                 let is_ok = fails & (1 << (index % 8)) == 0;
                 if is_ok {
                     self.delivered.push(delivery.envelope.event_id);
@@ -176,7 +176,7 @@ impl World {
                     transient()
                 });
             }
-            relay.machine.answer(answers, &mut ignore);
+            relay.machine.answer(wave, answers, &mut ignore);
             return;
         }
         let settled = relay.machine.take_settlements();
@@ -197,7 +197,8 @@ impl World {
         match now(self.store.advance(call)) {
             Ok(advanced) => {
                 relay.in_batch = true;
-                relay.machine.take(advanced, BATCH, &mut ignore);
+                let circumstances = Circumstances { held_limit: BATCH, now: super::now() };
+                relay.machine.take(advanced, circumstances, &mut super::World::default(), &mut ignore);
             }
             Err(StoreError::LeaseLost { .. }) => *relay = Relay { id: relay.id, ..Relay::new() },
             Err(error) => panic!("{error}"),

@@ -1,0 +1,96 @@
+//! When a breaker opens and closes, alone and among others.
+
+use super::*;
+use crate::publish::Destination;
+
+fn failing(count: usize) -> Vec<Result<(), PublishError>> {
+    (0..count).map(|_| Err(PublishError::transient("away"))).collect()
+}
+
+fn name(name: &str) -> Arc<str> {
+    Arc::from(name)
+}
+
+/// The breaker of the only destination.
+struct Only(Breakers, Arc<str>);
+
+fn only(limit: u32) -> Only {
+    Only(Breakers::new(limit, &Router::default()), name(Destination::DEFAULT))
+}
+
+impl Only {
+    fn note(&self, answers: &[Result<(), PublishError>], now: Instant) -> Option<Duration> {
+        self.0.note(&self.1, answers, now)
+    }
+}
+
+#[test]
+fn it_opens_after_so_many_failures_in_a_row_and_tries_one_at_a_time() {
+    let (breaker, now) = (only(10), Instant::now());
+    assert_eq!(breaker.note(&failing(9), now), None);
+    assert!(matches!(breaker.0.enter(now), Passage::Free));
+    let pause = breaker.note(&failing(1), now).unwrap();
+    assert!(matches!(breaker.0.enter(now), Passage::Blocked(until) if until == now + pause));
+    let later = now + pause;
+    let trial = breaker.0.enter(later);
+    assert!(matches!(trial, Passage::Trial(_)));
+    assert!(matches!(breaker.0.enter(later), Passage::Blocked(_)), "one at a time");
+    drop(trial);
+    assert!(matches!(breaker.0.enter(later), Passage::Trial(_)), "a trial without an answer is made again");
+}
+
+#[test]
+fn it_stays_open_longer_each_time_and_closes_at_the_first_answer() {
+    let (breaker, now) = (only(1), Instant::now());
+    let first = breaker.note(&failing(1), now).unwrap();
+    let second = breaker.note(&failing(1), now + first).unwrap();
+    assert!(second > first);
+    let permanent = [Err(PublishError::permanent("no such topic"))];
+    assert_eq!(breaker.note(&permanent, now + first + second), None);
+    assert!(matches!(breaker.0.enter(now), Passage::Free));
+    assert_eq!(breaker.note(&failing(1), now), Some(first), "it starts anew");
+}
+
+#[test]
+fn a_confirmation_between_keeps_it_closed() {
+    let (breaker, now) = (only(2), Instant::now());
+    for _ in 0..10 {
+        assert_eq!(breaker.note(&failing(1), now), None);
+        assert_eq!(breaker.note(&[Ok(())], now), None);
+    }
+}
+
+#[test]
+fn a_broker_that_asks_to_wait_for_ever_stops_no_relay() {
+    let (breaker, now) = (only(1), Instant::now());
+    let pause = breaker.note(&[Err(PublishError::throttled("go away", Duration::MAX))], now).unwrap();
+    assert_eq!(breaker.0.blocked_until(now), Some(now + pause));
+}
+
+#[test]
+fn a_broker_that_asks_for_a_longer_pause_gets_it() {
+    let breaker = only(1);
+    let asked = Duration::from_secs(300);
+    let throttled = [Err(PublishError::throttled("slow down", asked))];
+    assert_eq!(breaker.note(&throttled, Instant::now()), Some(asked));
+}
+
+#[test]
+fn of_several_destinations_only_the_one_that_is_away_is_left_out() {
+    let (breakers, now) = (Breakers::new(1, &Router::default()), Instant::now());
+    let (there, away) = (name(Destination::DEFAULT), name("away"));
+    assert!(breakers.is_only_one());
+    let pause = breakers.note(&away, &failing(1), now).unwrap();
+    assert!(!breakers.is_only_one());
+    assert!(matches!(breakers.enter(now), Passage::Free), "the others go on");
+    assert_eq!((breakers.without(now), breakers.open()), (vec![away.clone()], vec![away.clone()]));
+    assert_eq!((breakers.admit(&away, now).0, breakers.admit(&there, now).0), (Admission::Away, Admission::Open));
+    let later = now + pause;
+    assert_eq!(breakers.without(later), [], "its rows are wanted for a trial");
+    let (admission, trial) = breakers.admit(&away, later);
+    assert_eq!(admission, Admission::Trial);
+    assert_eq!((breakers.without(later), breakers.admit(&away, later).0), (vec![away.clone()], Admission::Away));
+    assert_eq!(breakers.note(&away, &[Ok(())], later), None);
+    drop(trial);
+    assert_eq!((breakers.admit(&away, later).0, breakers.open()), (Admission::Open, vec![]));
+}

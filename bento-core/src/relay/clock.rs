@@ -1,0 +1,62 @@
+//! What time it is by the store's clock.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::time::Instant;
+
+/// Estimates the store's clock between two heartbeats from a monotonic one; by this machine's own as long as the store has said nothing.
+#[derive(Debug)]
+pub(super) struct StoreClock(Mutex<(Instant, DateTime<Utc>)>);
+
+impl Default for StoreClock {
+    fn default() -> Self {
+        Self(Mutex::new((Instant::now(), Utc::now())))
+    }
+}
+
+impl StoreClock {
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        let (at, time) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        time + at.elapsed()
+    }
+
+    /// Takes what the store said its time was, in a call that began at `asked` and is back now. It may have read its clock at any moment
+    /// between, so the middle is wrong by half of the call at most.
+    pub(super) fn set(&self, asked: Instant, time: Option<DateTime<Utc>>) {
+        let middle = asked + asked.elapsed() / 2;
+        let read = time.map_or_else(|| (Instant::now(), Utc::now()), |time| (middle, time));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = read;
+    }
+}
+
+/// The time from an event to its confirmation; none if the clocks disagree.
+pub(super) fn since(occurred_at: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
+    (now - occurred_at).to_std().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_goes_on_from_the_middle_of_the_call() {
+        let clock = StoreClock::default();
+        let said = DateTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        let asked = Instant::now();
+        tokio::time::advance(Duration::from_secs(4)).await;
+        clock.set(asked, Some(said));
+        assert_eq!(clock.now(), said + Duration::from_secs(2));
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(clock.now(), said + Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_store_without_a_clock_leaves_this_machines() {
+        let clock = StoreClock::default();
+        clock.set(Instant::now(), Some(DateTime::UNIX_EPOCH));
+        clock.set(Instant::now(), None);
+        assert!((Utc::now() - clock.now()).abs() < chrono::TimeDelta::minutes(1));
+    }
+}

@@ -1,0 +1,131 @@
+//! How a relay is doing.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::breaker::Breakers;
+
+/// How a relay is doing, for a health endpoint: [`alive`](Self::alive) for a liveness probe (restart it if not),
+/// [`ready`](Self::ready) for a readiness probe, [`degraded`](Self::degraded) for a person.
+///
+/// A relay waits for what is away by itself: restart it for nothing but a death.
+///
+/// ```
+/// # use bento_core::publish::MemoryPublisher;
+/// # use bento_core::relay::{MemoryStore, Relay};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let relay = Relay::builder(MemoryStore::default(), MemoryPublisher::default()).start()?;
+/// let health = relay.health();
+/// let status = if health.alive { 200 } else { 503 };
+/// # assert_eq!(status, 200);
+/// for reason in &health.degraded {
+///     println!("{reason}");
+/// }
+/// # relay.stop().await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Health {
+    /// Whether it runs. One that has ended does not come back; [`join`](super::RelayHandle::join) says why it ended.
+    pub alive: bool,
+    /// Whether it runs, has found the store and its tables, and reaches them.
+    pub ready: bool,
+    /// What is wrong, if something is.
+    pub degraded: Vec<Degradation>,
+}
+
+/// Something that keeps a relay from its work, or from part of it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Degradation {
+    /// It has not found the store, or its tables, since it started.
+    #[error("the outbox store was not found yet")]
+    NotStarted,
+    /// The store does not answer.
+    #[error("the outbox store has been unavailable for {} s", .elapsed.as_secs())]
+    StoreUnavailable {
+        /// For how long.
+        elapsed: Duration,
+    },
+    /// A destination is away: what is to go there waits.
+    #[error("the circuit of destination `{destination}` is open")]
+    CircuitOpen {
+        /// The name of the destination.
+        destination: Arc<str>,
+    },
+    /// It holds no shard: others hold them all, or there are more relays than shards.
+    #[error("no shard is leased")]
+    NoShard,
+    /// Published rows that were kept are not removed.
+    #[error("published rows could not be pruned: {error}")]
+    PruneFailing {
+        /// What the store said last.
+        error: String,
+    },
+}
+
+/// What the tasks of a relay note about themselves, seldom and briefly.
+#[derive(Debug)]
+pub(super) struct Vitals {
+    breakers: Arc<Breakers>,
+    signs: Mutex<Signs>,
+}
+
+#[derive(Debug, Default)]
+struct Signs {
+    is_open: bool,
+    store_down: Option<Instant>,
+    shards: Option<usize>,
+    prune_error: Option<String>,
+}
+
+impl Vitals {
+    pub(super) fn new(breakers: Arc<Breakers>) -> Self {
+        Self { breakers, signs: Mutex::default() }
+    }
+
+    pub(super) fn opened(&self) {
+        self.signs().is_open = true;
+    }
+
+    pub(super) fn store_failed(&self) {
+        self.signs().store_down.get_or_insert_with(Instant::now);
+    }
+
+    /// Notes that the store answered, and how many shards are held now.
+    pub(super) fn holds(&self, shards: usize) {
+        let mut signs = self.signs();
+        signs.store_down = None;
+        signs.shards = Some(shards);
+    }
+
+    pub(super) fn pruned(&self, error: Option<String>) {
+        self.signs().prune_error = error;
+    }
+
+    pub(super) fn health(&self, alive: bool) -> Health {
+        let signs = self.signs();
+        let mut degraded = Vec::new();
+        if !signs.is_open {
+            degraded.push(Degradation::NotStarted);
+        }
+        let outage = signs.store_down.map(|since| Degradation::StoreUnavailable { elapsed: since.elapsed() });
+        degraded.extend(outage);
+        if signs.shards == Some(0) {
+            degraded.push(Degradation::NoShard);
+        }
+        degraded.extend(signs.prune_error.clone().map(|error| Degradation::PruneFailing { error }));
+        let ready = alive && signs.is_open && signs.store_down.is_none();
+        drop(signs);
+        let open = self.breakers.open().into_iter();
+        degraded.extend(open.map(|destination| Degradation::CircuitOpen { destination }));
+        Health { alive, ready, degraded }
+    }
+
+    fn signs(&self) -> MutexGuard<'_, Signs> {
+        self.signs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,246 @@
+//! One destination of one route, in one batch: what is to go there, in which company.
+
+use std::sync::Arc;
+
+use super::batch::{Leg, Place, State};
+use super::{Admission, Machine, Routing};
+use crate::publish::Delivery;
+use crate::retry::RetryPolicies;
+
+/// One destination of one route. Two routes to one destination are two outlets, so that one call never holds two events of one
+/// aggregate.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    pub(super) route: Arc<str>,
+    pub(super) destination: Arc<str>,
+    pub(super) is_served: bool,
+    pub(super) chains: bool,
+    pub(super) admission: Admission,
+    /// What may be sent.
+    pub(super) ready: Vec<Piece>,
+    /// What is left of a wave that was divided, the next part last.
+    parts: Vec<Vec<Piece>>,
+    /// How many waves of each company are out.
+    out: [usize; 3],
+    /// To be used again.
+    spare: Vec<Piece>,
+}
+
+/// One leg for one of its members.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Piece {
+    pub(super) leg: usize,
+    pub(super) member: usize,
+}
+
+/// In whose company an event is sent. What has failed does not drag down what has not, and the last attempt is made alone: an event
+/// that makes the publisher hang or panic ends as the only dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Company {
+    Untried = 0,
+    Retried = 1,
+    Alone = 2,
+}
+
+/// How many events that are sent alone are out at a time.
+const ALONE_AT_ONCE: usize = 8;
+
+/// Deliveries for one destination, to be published together.
+#[derive(Debug)]
+pub struct Wave {
+    pub(super) outlet: usize,
+    pub(super) pieces: Vec<Piece>,
+    destination: Arc<str>,
+    deliveries: Vec<Delivery>,
+    company: Company,
+    is_trial: bool,
+}
+
+impl Wave {
+    /// What to hand to the publisher; never empty.
+    pub fn deliveries(&self) -> &[Delivery] {
+        &self.deliveries
+    }
+
+    /// The name of the destination of all of them.
+    pub fn destination(&self) -> &Arc<str> {
+        &self.destination
+    }
+
+    /// Whether it is to show whether a destination is back.
+    pub fn is_trial(&self) -> bool {
+        self.is_trial
+    }
+}
+
+impl Outlet {
+    pub(super) fn new(route: Arc<str>, destination: Arc<str>) -> Self {
+        Self {
+            route,
+            destination,
+            is_served: true,
+            chains: false,
+            admission: Admission::Open,
+            ready: Vec::new(),
+            parts: Vec::new(),
+            out: [0; 3],
+            spare: Vec::new(),
+        }
+    }
+
+    /// The pieces of the next wave; none while it is to wait.
+    fn next(
+        &mut self,
+        legs: &[Leg],
+        retry: &RetryPolicies,
+        random: &mut fastrand::Rng,
+    ) -> Option<(Vec<Piece>, Company)> {
+        match self.admission {
+            Admission::Away => return None,
+            Admission::Trial => return self.next_trial(legs, random).map(|pieces| (pieces, Company::Untried)),
+            Admission::Open => {}
+        }
+        self.ready.retain(|piece| legs[piece.leg].state == State::Sent);
+        if self.is_crowded() {
+            return self.next_alone(legs, retry);
+        }
+        while let Some(mut part) = self.parts.pop() {
+            part.retain(|piece| legs[piece.leg].state == State::Sent);
+            if !part.is_empty() {
+                return Some((part, Company::Untried));
+            }
+        }
+        if self.chains {
+            let all = self.take(|_| true);
+            return (!all.is_empty()).then_some((all, Company::Untried));
+        }
+        for company in [Company::Untried, Company::Retried] {
+            let crowd = self.take(|piece| company_of(&legs[piece.leg], retry) == company);
+            if !crowd.is_empty() {
+                return Some((crowd, company));
+            }
+        }
+        self.next_alone(legs, retry)
+    }
+
+    /// Whether a wave of many is out.
+    fn is_crowded(&self) -> bool {
+        self.out[Company::Untried as usize] + self.out[Company::Retried as usize] > 0
+    }
+
+    fn next_alone(&mut self, legs: &[Leg], retry: &RetryPolicies) -> Option<(Vec<Piece>, Company)> {
+        if self.chains || self.out[Company::Alone as usize] >= ALONE_AT_ONCE {
+            return None;
+        }
+        let goes_alone = |piece: &Piece| company_of(&legs[piece.leg], retry) == Company::Alone;
+        let index = self.ready.iter().position(goes_alone)?;
+        Some((vec![self.ready.remove(index)], Company::Alone))
+    }
+
+    /// One held event, any, so that a bad one is not all that is ever tried, and one fresh one.
+    fn next_trial(&mut self, legs: &[Leg], random: &mut fastrand::Rng) -> Option<Vec<Piece>> {
+        if self.out != [0; 3] || self.ready.is_empty() {
+            return None;
+        }
+        let is_held = |piece: &&Piece| matches!(legs[piece.leg].place, Place::Held { .. });
+        let held: Vec<_> = self.ready.iter().filter(is_held).copied().collect();
+        let mut chosen: Vec<_> = random.choice(held).into_iter().collect();
+        let is_other_stream = |piece: &Piece| {
+            let stream = |piece: &Piece| {
+                let envelope = &legs[piece.leg].envelope;
+                (envelope.is_ordered(), &envelope.aggregate_type, &envelope.aggregate_id)
+            };
+            chosen.first().is_none_or(|first| !stream(first).0 || stream(first) != stream(piece))
+        };
+        let fresh = self.ready.iter().find(|piece| !is_held(piece) && is_other_stream(piece)).copied();
+        chosen.extend(fresh);
+        self.ready.retain(|piece| chosen.iter().all(|chosen| chosen.leg != piece.leg));
+        Some(chosen)
+    }
+
+    fn take(&mut self, is_wanted: impl Fn(&Piece) -> bool) -> Vec<Piece> {
+        let mut taken = std::mem::take(&mut self.spare);
+        if self.ready.iter().all(&is_wanted) {
+            taken.append(&mut self.ready);
+        } else {
+            taken.extend(self.ready.extract_if(.., |piece| is_wanted(piece)));
+        }
+        if taken.is_empty() {
+            self.spare = std::mem::take(&mut taken);
+        }
+        taken
+    }
+}
+
+fn company_of(leg: &Leg, retry: &RetryPolicies) -> Company {
+    match leg.attempts {
+        0 => Company::Untried,
+        1 if !leg.route.retry.as_ref().unwrap_or(retry).transient.is_exhausted(2) => Company::Retried,
+        _ => Company::Alone,
+    }
+}
+
+impl<R: Routing> Machine<R> {
+    /// The next deliveries to publish together, for any destination; `None` when there is nothing until an answer comes, or any more.
+    pub fn next_wave(&mut self) -> Option<Wave> {
+        let legs = &self.batch.legs;
+        for (index, outlet) in self.batch.outlets.iter_mut().enumerate() {
+            let is_trial = outlet.admission == Admission::Trial;
+            let Some((pieces, company)) = outlet.next(legs, &self.retry, &mut self.random) else { continue };
+            outlet.out[company as usize] += 1;
+            let mut deliveries = std::mem::take(&mut self.spare);
+            deliveries.extend(pieces.iter().map(|piece| delivery(&legs[piece.leg], piece.member)));
+            let destination = Arc::clone(&outlet.destination);
+            return Some(Wave { outlet: index, pieces, destination, deliveries, company, is_trial });
+        }
+        None
+    }
+
+    /// Takes back a wave whose publishing broke off without an answer, because the publisher panicked: its events were not to blame, but
+    /// one of them. They are sent again in two parts.
+    ///
+    /// # Panics
+    /// If the wave holds one event only: that one is to blame.
+    pub fn divide(&mut self, wave: Wave) {
+        assert!(wave.pieces.len() > 1, "a wave of one event cannot be divided");
+        let outlet = wave.outlet;
+        let mut first = self.finish(wave);
+        let second = first.split_off(first.len() / 2);
+        self.batch.outlets[outlet].parts.extend([second, first]);
+    }
+
+    /// Takes back a trial that failed: it says nothing about its events, which stay as they are.
+    pub fn set_aside(&mut self, wave: Wave) {
+        self.finish(wave);
+    }
+
+    /// Sends nothing more to a destination in this batch: it is away. What was to go there is held, untried.
+    pub fn shut(&mut self, destination: &str) {
+        let theirs = self.batch.outlets.iter_mut().filter(|outlet| *outlet.destination == *destination);
+        theirs.for_each(|outlet| outlet.admission = Admission::Away);
+    }
+
+    /// Notes that a wave is back, and returns its pieces.
+    pub(super) fn finish(&mut self, wave: Wave) -> Vec<Piece> {
+        let Wave { outlet, pieces, mut deliveries, company, .. } = wave;
+        self.batch.outlets[outlet].out[company as usize] -= 1;
+        deliveries.clear();
+        if deliveries.capacity() > self.spare.capacity() {
+            self.spare = deliveries;
+        }
+        pieces
+    }
+
+    /// Keeps the memory of a wave for the next one.
+    pub(super) fn keep(&mut self, outlet: usize, mut pieces: Vec<Piece>) {
+        pieces.clear();
+        self.batch.outlets[outlet].spare = pieces;
+    }
+}
+
+fn delivery(leg: &Leg, member: usize) -> Delivery {
+    let member = &leg.members[member];
+    let envelope = member.envelope.as_ref().unwrap_or(&leg.envelope);
+    let destination = leg.route.destinations[member.destination].clone();
+    Delivery { attempts: leg.attempts, ..Delivery::new(Arc::clone(envelope), destination) }
+}

@@ -1,0 +1,81 @@
+//! One bad event among many: who is sent with whom.
+
+use super::*;
+
+#[test]
+fn a_wave_whose_publisher_panicked_is_sent_again_in_parts_until_one_event_is_left() {
+    let mut machine = machine();
+    take(&mut machine, fresh(&[1, 2, 3, 4, 5, 6, 7]));
+    let (mut calls, mut sent) = (0, Vec::new());
+    while let Some(wave) = machine.next_wave() {
+        calls += 1;
+        let is_poisoned = streams(&wave).contains(&"5".to_owned());
+        match wave.deliveries().len() {
+            1 if is_poisoned => machine.fail(wave, "the publisher panicked", &mut ignore),
+            _ if is_poisoned => machine.divide(wave),
+            len => {
+                sent.extend(streams(&wave));
+                machine.answer(wave, (0..len).map(|_| Ok(())).collect(), &mut ignore);
+            }
+        }
+    }
+    assert_eq!(sent, ["1", "2", "3", "4", "6", "7"]);
+    assert!(calls <= 7, "{calls} calls");
+    let settled = machine.take_settlements();
+    let failed = settled.iter().filter(|settled| !matches!(settled, Settlement::Published { .. }));
+    assert_eq!(failed.map(position).collect::<Vec<_>>(), [5]);
+    assert_eq!(settled.len(), 7);
+}
+
+#[test]
+fn parts_of_a_chained_wave_keep_the_order_of_each_stream() {
+    let mut machine = machine();
+    take_in(&mut machine, fresh(&[1, 2, 1, 1]), &mut World { chains: true, ..World::default() });
+    let whole = machine.next_wave().unwrap();
+    machine.divide(whole);
+    assert_eq!(wave(&mut machine, [transient(), Ok(())]), ["1", "2"]);
+    assert!(machine.next_wave().is_none(), "the other half is behind a failure");
+    assert_eq!(machine.take_settlements().len(), 4);
+}
+
+#[test]
+fn what_has_failed_is_not_sent_with_what_has_not() {
+    let mut machine = machine();
+    let held = vec![held(1, 1, 1), held(2, 2, 1)];
+    take(&mut machine, Advanced { held, ..fresh(&[3, 4]) });
+    assert_eq!(wave(&mut machine, [Ok(()), Ok(())]), ["3", "4"]);
+    assert_eq!(wave(&mut machine, [Ok(()), Ok(())]), ["1", "2"]);
+}
+
+#[test]
+fn several_that_go_alone_are_out_at_the_same_time_and_beside_the_others() {
+    let mut machine = machine();
+    let held = (1..=10).map(|number| held(number, number as u8, 3)).collect();
+    take(&mut machine, Advanced { held, ..fresh(&[11]) });
+    let waves: Vec<_> = std::iter::from_fn(|| machine.next_wave()).collect();
+    assert_eq!(waves.len(), 1 + 8);
+    assert!(waves.iter().all(|wave| wave.deliveries().len() == 1));
+    for wave in waves {
+        machine.answer(wave, vec![Ok(())], &mut ignore);
+    }
+    assert_eq!(confirm_all(&mut machine).len(), 2);
+}
+
+#[test]
+fn an_event_that_only_failed_in_company_is_tried_alone_before_it_is_given_up() {
+    let once = RetryPolicies::named("once").unwrap();
+    let mut machine = Machine::new(Router::default(), once, 7);
+    take(&mut machine, fresh(&[1, 2]));
+    let both = machine.next_wave().unwrap();
+    machine.fail(both, "the publisher did not answer", &mut ignore);
+    let settled = machine.take_settlements();
+    assert!(settled.iter().all(|settled| matches!(settled, Settlement::Hold { why: Held::Failed(_), .. })));
+    take(&mut machine, Advanced { held: vec![held(1, 1, 1), held(2, 2, 1)], ..fresh(&[]) });
+    let alone = machine.next_wave().unwrap();
+    assert_eq!(streams(&alone), ["1"]);
+    machine.fail(alone, "the publisher did not answer", &mut ignore);
+    assert_eq!(wave(&mut machine, [Ok(())]), ["2"]);
+    let settled = machine.take_settlements();
+    assert!(matches!(&settled[0], Settlement::HeldBury { position: 1, .. }));
+    assert!(matches!(&settled[1], Settlement::HeldPublished { position: 2, .. }));
+}
