@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use crate::codec::{self, DecodeError};
 use crate::event::{AnyEvent, DomainEvent};
 use crate::id::EventId;
-use crate::metadata::Headers;
+use crate::metadata::{Headers, Routing, RoutingError};
 use crate::registry::Registry;
 
 /// A serialised event and its metadata, as stored in the outbox and handed to publishers and handlers.
@@ -101,6 +101,14 @@ impl Envelope {
     /// When the stored headers are no JSON object of texts.
     pub fn headers(&self) -> Result<Headers, serde_json::Error> {
         if self.headers.is_empty() { Ok(Headers::default()) } else { serde_json::from_slice(&self.headers) }
+    }
+
+    /// Where and when the event says itself that it is to be delivered; nothing of it for most.
+    ///
+    /// # Errors
+    /// When a later release wrote it in another form, or it is none.
+    pub fn routing(&self) -> Result<Routing, RoutingError> {
+        Routing::decode(&self.routing, self.routing_version)
     }
 
     /// The event as `E`, whatever version it was stored with.

@@ -3,12 +3,17 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::id::EventId;
+
+pub use self::routing::{Routing, RoutingError};
+
+mod routing;
 
 /// Facts beside an event's payload: who, for whom, because of what, and where to.
 ///
@@ -40,8 +45,17 @@ pub struct Metadata {
     pub actor: Option<String>,
     /// Where to publish it, instead of its schema.
     pub topic: Option<String>,
-    /// The broker's routing key.
+    /// The broker's routing key, instead of its own.
     pub routing_key: Option<String>,
+    /// The names of the destinations it goes to, whatever the router's rules say; empty to ask the rules.
+    /// Belongs to one event, as the times below do: set it in `raise_with`, a scope does not hand it on.
+    pub destinations: Vec<String>,
+    /// Not to be delivered before this time.
+    pub deliver_at: Option<DateTime<Utc>>,
+    /// Not to be delivered before this long after it happened, unless `deliver_at` is set. At most until the year 9999.
+    pub deliver_after: Option<Duration>,
+    /// To be given up, and made a dead letter, from this time on.
+    pub expires_at: Option<DateTime<Utc>>,
     /// Further headers for the broker, the trace context among them.
     pub headers: BTreeMap<String, String>,
 }
@@ -94,6 +108,42 @@ impl Metadata {
         self
     }
 
+    /// With the topic to publish under, instead of the schema.
+    #[must_use]
+    pub fn with_topic(self, topic: impl Into<String>) -> Self {
+        Self { topic: Some(topic.into()), ..self }
+    }
+
+    /// With the broker's routing key.
+    #[must_use]
+    pub fn with_routing_key(self, routing_key: impl Into<String>) -> Self {
+        Self { routing_key: Some(routing_key.into()), ..self }
+    }
+
+    /// With the destinations it goes to, whatever the router's rules say.
+    #[must_use]
+    pub fn with_destinations<S: Into<String>>(self, names: impl IntoIterator<Item = S>) -> Self {
+        Self { destinations: names.into_iter().map(Into::into).collect(), ..self }
+    }
+
+    /// With the time before which it is not delivered.
+    #[must_use]
+    pub fn with_deliver_at(self, time: DateTime<Utc>) -> Self {
+        Self { deliver_at: Some(time), ..self }
+    }
+
+    /// Not delivered before this long after it happened.
+    #[must_use]
+    pub fn with_deliver_after(self, wait: Duration) -> Self {
+        Self { deliver_after: Some(wait), ..self }
+    }
+
+    /// With the time from which on it is given up.
+    #[must_use]
+    pub fn with_expires_at(self, time: DateTime<Utc>) -> Self {
+        Self { expires_at: Some(time), ..self }
+    }
+
     /// Runs `future` with this as the ambient metadata; what is set here wins over the scope around it.
     pub fn scope<F: Future>(self, future: F) -> impl Future<Output = F::Output> + use<F> {
         AMBIENT.scope(Arc::new(self.or(&Self::current())), future)
@@ -117,6 +167,10 @@ impl Metadata {
             actor: self.actor.or_else(|| outer.actor.clone()),
             topic: self.topic.or_else(|| outer.topic.clone()),
             routing_key: self.routing_key.or_else(|| outer.routing_key.clone()),
+            destinations: Vec::new(),
+            deliver_at: None,
+            deliver_after: None,
+            expires_at: None,
             headers,
         }
     }
@@ -185,6 +239,19 @@ mod tests {
     fn a_scope_hands_no_event_id_on() {
         let scope = Metadata { event_id: Some(EventId::new()), ..with_tenant("t") };
         assert_eq!(scope.scope_sync(Metadata::current).event_id, None, "two events would share one identity");
+    }
+
+    #[test]
+    fn a_scope_hands_topic_and_key_on_and_nothing_that_is_one_event_s() {
+        let scope = Metadata::default()
+            .with_topic("orders")
+            .with_routing_key("eu")
+            .with_destinations(["audit"])
+            .with_deliver_after(Duration::from_secs(1))
+            .with_deliver_at(DateTime::UNIX_EPOCH)
+            .with_expires_at(DateTime::UNIX_EPOCH);
+        let seen = scope.scope_sync(Metadata::current);
+        assert_eq!(*seen, Metadata::default().with_topic("orders").with_routing_key("eu"));
     }
 
     #[tokio::test]

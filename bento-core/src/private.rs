@@ -48,6 +48,7 @@ pub const FAULTY_EVENT: EventDescriptor = EventDescriptor {
     upcast_from: None,
     fingerprint: 0,
     topic: None,
+    routing_key: None,
     allow: &[],
 };
 

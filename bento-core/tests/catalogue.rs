@@ -15,7 +15,7 @@ pub struct OrderCreatedV1 {
 /// A customer has placed an order.
 ///
 /// Prices are those of the moment.
-#[domain_event(schema = "order.created", version = 4, upcast_from = OrderCreatedV1, removed("fax", since = 3), topic = "orders")]
+#[domain_event(schema = "order.created", version = 4, upcast_from = OrderCreatedV1, removed("fax", since = 3), topic = "orders", routing_key = "eu")]
 #[derive(Debug)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderCreated {
@@ -52,6 +52,7 @@ fn as_text() {
 
           Prices are those of the moment.
           topic orders
+          routing key eu
           firstName: String
           lastName: Option<String>
           currency: String
@@ -89,6 +90,8 @@ fn as_markdown() {
         Prices are those of the moment.
 
         Topic `orders`.
+
+        Routing key `eu`.
 
         | field | type | |
         |---|---|---|
@@ -145,6 +148,7 @@ fn as_json() {
               "rust_name": "catalogue::OrderCreated",
               "docs": "A customer has placed an order.\n\nPrices are those of the moment.",
               "topic": "orders",
+              "routing_key": "eu",
               "fields": [
                 {
                   "name": "firstName",

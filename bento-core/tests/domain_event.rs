@@ -408,7 +408,7 @@ mod declarations {
     /// The customer has paid.
     ///
     /// In full.
-    #[domain_event(schema = "order.paid", version = 2, topic = "payments", allow(bare_noun))]
+    #[domain_event(schema = "order.paid", version = 2, topic = "payments", routing_key = "eu", allow(bare_noun))]
     #[derive(Clone, Debug)]
     pub struct OrderPaid {
         /// In the currency of the order.
@@ -424,6 +424,7 @@ mod declarations {
         let descriptor = OrderPaid::DESCRIPTOR;
         assert_eq!((descriptor.schema, descriptor.version, descriptor.oldest), ("order.paid", 2, 1));
         assert_eq!((descriptor.role, descriptor.topic), (EventRole::Current, Some("payments")));
+        assert_eq!(descriptor.routing_key, Some("eu"));
         assert_eq!(descriptor.docs, "The customer has paid.\n\nIn full.");
         assert_eq!(descriptor.allow, ["bare_noun"]);
         assert_eq!((descriptor.declared.package, descriptor.declared.module_path), ("bento-core", module_path!()));

@@ -42,6 +42,7 @@ mod syntax;
 /// | `superseded` | an earlier version, kept to be upcast from; it cannot be raised |
 /// | `consumes` | this context's view of an event that another one declares; it cannot be raised, and never clashes |
 /// | `topic = "orders"` | where the event is published, if not under its schema |
+/// | `routing_key = "eu"` | the broker's routing key, if not the schema |
 /// | `removed("fax", since = 3)` | a field, by its name in the payload, that is gone since a version; may be repeated |
 /// | `allow(bare_noun)` | silences an advisory lint of the registry: `imperative`, `bare_noun`, `row_change` |
 /// | `crate = path` | where `bento_core` is, if not at `::bento_core` |

@@ -29,6 +29,8 @@ pub struct EventDescriptor {
     pub fingerprint: u64,
     /// Where the relay publishes it unless the row says otherwise; `None` means the schema.
     pub topic: Option<&'static str>,
+    /// The broker's routing key unless the row says otherwise; `None` means the schema.
+    pub routing_key: Option<&'static str>,
     /// Names of the advisory lints that `allow(…)` silences.
     pub allow: &'static [&'static str],
 }

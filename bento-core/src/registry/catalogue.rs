@@ -38,6 +38,9 @@ pub struct CatalogueEvent {
     /// The topic, unless it is the schema.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub topic: Option<&'static str>,
+    /// The broker's routing key, unless it is the schema.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub routing_key: Option<&'static str>,
     /// The fields of this version.
     pub fields: Vec<CatalogueField>,
     /// What changed, newest version first; the first version is not listed.
@@ -123,6 +126,7 @@ impl CatalogueEvent {
             rust_name: format!("{}::{}", event.declared.module_path, event.rust_name),
             docs: event.docs,
             topic: event.topic,
+            routing_key: event.routing_key,
             fields: event
                 .fields
                 .iter()
@@ -190,6 +194,9 @@ fn text_event(f: &mut fmt::Formatter<'_>, event: &CatalogueEvent) -> fmt::Result
     if let Some(topic) = event.topic {
         writeln!(f, "  topic {topic}")?;
     }
+    if let Some(routing_key) = event.routing_key {
+        writeln!(f, "  routing key {routing_key}")?;
+    }
     for field in &event.fields {
         writeln!(f, "  {}: {}", field.name, field.rust_type)?;
         indented(f, "      ", field.docs)?;
@@ -234,6 +241,9 @@ fn markdown_event(f: &mut fmt::Formatter<'_>, event: &CatalogueEvent) -> fmt::Re
     }
     if let Some(topic) = event.topic {
         writeln!(f, "Topic `{topic}`.\n")?;
+    }
+    if let Some(routing_key) = event.routing_key {
+        writeln!(f, "Routing key `{routing_key}`.\n")?;
     }
     markdown_fields(f, &event.fields)?;
     for step in &event.versions {

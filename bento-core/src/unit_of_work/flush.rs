@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::error::FlushError;
 use super::{FrameId, State, UnitOfWork};
 use crate::envelope::Envelope;
+use crate::event::EventDescriptor;
 use crate::id::EventId;
 use crate::metadata::Metadata;
 use crate::outbox::{OutboxEntry, Sharding};
@@ -195,8 +196,9 @@ impl<'a> Serialiser<'a> {
         envelope.aggregate_type = Cow::Borrowed(aggregate_type);
         envelope.aggregate_id = aggregate_id;
         envelope.tenant_id = self.tenant(event)?;
-        envelope.topic = topic(event);
-        envelope.routing_key = metadata.routing_key.clone();
+        envelope.topic = own_or_declared(&metadata.topic, event, |descriptor| descriptor.topic);
+        envelope.routing_key = own_or_declared(&metadata.routing_key, event, |descriptor| descriptor.routing_key);
+        (envelope.routing, envelope.routing_version) = metadata.routing(event.occurred_at).encode();
         envelope.headers = self.headers(metadata);
         if matches!(event.content, Content::Raw { .. }) {
             envelope.content_encoding = Some("binary".to_owned());
@@ -258,7 +260,12 @@ fn stream(event: &RaisedEvent) -> Result<(&'static str, String), FlushError> {
     }
 }
 
-fn topic(event: &RaisedEvent) -> Option<String> {
-    let declared = || event.event().and_then(|event| event.descriptor().topic).map(str::to_owned);
-    event.metadata.topic.clone().or_else(declared)
+/// What the metadata say, else what the attribute of the event says.
+fn own_or_declared(
+    own: &Option<String>,
+    event: &RaisedEvent,
+    declared: impl Fn(&EventDescriptor) -> Option<&'static str>,
+) -> Option<String> {
+    let declared = || event.event().and_then(|event| declared(event.descriptor())).map(str::to_owned);
+    own.clone().or_else(declared)
 }

@@ -16,7 +16,7 @@ struct Counted {
     number: u32,
 }
 
-#[domain_event(schema = "unit.announced", version = 1, topic = "announcements")]
+#[domain_event(schema = "unit.announced", version = 1, topic = "announcements", routing_key = "all")]
 #[derive(Debug)]
 struct Announced {}
 

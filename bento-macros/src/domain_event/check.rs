@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proc_macro2::Span;
 use syn::Type;
 
-use super::input::{Event, EventField};
+use super::input::{Event, EventAttribute, EventField};
 use super::serde_names;
 use crate::case::is_lower_snake;
 use crate::diagnostics::Errors;
@@ -59,9 +59,19 @@ fn check_schema(event: &Event, errors: &mut Errors) {
     }
 }
 
+/// Brokers carry both in protocols in which a control character ends something.
 fn check_topic(event: &Event, errors: &mut Errors) {
-    if let Some(topic) = event.attribute.topic.as_ref().filter(|topic| topic.value.value().is_empty()) {
-        errors.at(topic.value.span(), "a topic has a name: write one, or remove `topic` to publish under the schema");
+    let EventAttribute { topic, routing_key, .. } = event.attribute;
+    for (key, article, text) in [("topic", "a topic", topic), ("routing_key", "a routing key", routing_key)] {
+        let Some(text) = text.as_ref().map(|text| &text.value) else { continue };
+        if text.value().is_empty() {
+            errors.at(
+                text.span(),
+                format_args!("{article} has a name: write one, or remove `{key}` to publish under the schema"),
+            );
+        } else if text.value().chars().any(char::is_control) {
+            errors.at(text.span(), format_args!("{article} has no control characters: brokers would misread it"));
+        }
     }
 }
 

@@ -145,6 +145,7 @@ fn descriptor(event: &Event) -> TokenStream {
         option(&private, attribute.upcast_from.as_ref().map(|_| quote!(#private::older_descriptor::<#ident>())));
     let fingerprint = fingerprint(event);
     let topic = option(&private, attribute.topic.as_ref().map(|topic| &topic.value));
+    let routing_key = option(&private, attribute.routing_key.as_ref().map(|routing_key| &routing_key.value));
     let allow = attribute.allow.iter().map(ToString::to_string);
     quote! {
         #private::EventDescriptor {
@@ -160,6 +161,7 @@ fn descriptor(event: &Event) -> TokenStream {
             upcast_from: #upcast_from,
             fingerprint: #fingerprint,
             topic: #topic,
+            routing_key: #routing_key,
             allow: &[#(#allow),*],
         }
     }

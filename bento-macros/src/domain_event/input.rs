@@ -12,8 +12,19 @@ use crate::door::private;
 use crate::keyed::{Faulty, Keyed, Version, for_each_key, parenthesised, set, unknown, value};
 use crate::syntax;
 
-const KEYS: &[&str] =
-    &["schema", "version", "oldest", "upcast_from", "superseded", "consumes", "topic", "removed", "allow", "crate"];
+const KEYS: &[&str] = &[
+    "schema",
+    "version",
+    "oldest",
+    "upcast_from",
+    "superseded",
+    "consumes",
+    "topic",
+    "routing_key",
+    "removed",
+    "allow",
+    "crate",
+];
 const FIELD_KEYS: &[&str] = &["since", "default", "renamed_from"];
 const REMOVED_FORM: &str = "removed(\"json_name\", since = 2)";
 
@@ -30,6 +41,7 @@ pub(super) struct EventAttribute {
     pub(super) superseded: Option<Keyed<()>>,
     pub(super) consumes: Option<Keyed<()>>,
     pub(super) topic: Option<Keyed<LitStr>>,
+    pub(super) routing_key: Option<Keyed<LitStr>>,
     pub(super) removed: Vec<Removed>,
     pub(super) allow: Vec<Ident>,
     krate: Option<Keyed<Path>>,
@@ -96,6 +108,9 @@ impl EventAttribute {
                 "superseded" => set(&mut attribute.superseded, key, (), errors),
                 "consumes" => set(&mut attribute.consumes, key, (), errors),
                 "topic" => set(&mut attribute.topic, key, value(key, input, "topic = \"orders\"")?, errors),
+                "routing_key" => {
+                    set(&mut attribute.routing_key, key, value(key, input, "routing_key = \"eu\"")?, errors);
+                }
                 "crate" => set(&mut attribute.krate, key, value(key, input, "crate = path::to::bento_core")?, errors),
                 "removed" => {
                     attribute.removed.extend(parse_removed(key, parenthesised(key, input, REMOVED_FORM)?, errors)?)

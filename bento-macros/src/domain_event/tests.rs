@@ -29,7 +29,7 @@ fn a_first_version() {
 #[test]
 fn a_field_history() {
     check(
-        quote!(schema = "order.created", version = 3, removed("fax", since = 3), topic = "orders"),
+        quote!(schema = "order.created", version = 3, removed("fax", since = 3), topic = "orders", routing_key = "eu"),
         quote! {
             #[derive(Debug, Serialize, serde::Deserialize)]
             #[serde(rename_all = "camelCase")]

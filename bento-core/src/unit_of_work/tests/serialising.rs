@@ -1,5 +1,8 @@
 //! What a flush makes of events, and what it refuses.
 
+use std::time::Duration;
+
+use chrono::DateTime;
 use uuid::Uuid;
 
 use super::*;
@@ -87,10 +90,36 @@ fn what_is_said_beside_the_payload_reaches_the_envelope() {
     let [declared, said, plain] = [0, 1, 2].map(|nth: usize| &flush.entries[nth].envelope);
     let topics = [declared, said, plain].map(|envelope| envelope.topic.as_deref());
     assert_eq!(topics, [Some("announcements"), Some("elsewhere"), None]);
-    assert_eq!((declared.routing_key.as_deref(), said.routing_key.as_deref()), (None, Some("eu.west")));
+    let keys = [declared, said, plain].map(|envelope| envelope.routing_key.as_deref());
+    assert_eq!(keys, [Some("all"), Some("eu.west"), None]);
     assert!(declared.occurred_at > occurred_at, "it happened when it was raised");
     assert_eq!(said.occurred_at, occurred_at);
     assert_eq!(said.headers().unwrap().source.as_deref(), Some("shop"));
+}
+
+#[test]
+fn an_event_says_itself_where_and_when_it_is_delivered() {
+    let (unit_of_work, root) = UnitOfWork::open();
+    let occurred_at = DateTime::from_timestamp(1, 0).unwrap();
+    unit_of_work.scope_sync(|| {
+        raise_with(Counted { number: 1 }, |metadata| {
+            metadata.occurred_at = Some(occurred_at);
+            metadata.destinations = vec!["audit".to_owned()];
+            metadata.deliver_after = Some(Duration::from_secs(60));
+            metadata.expires_at = DateTime::from_timestamp(600, 0);
+        })
+        .unwrap();
+        raise_number(2);
+    });
+    let flush = unit_of_work.flush(root, &Sharding::default()).unwrap();
+    let [said, plain] = [0, 1].map(|nth: usize| &flush.entries[nth].envelope);
+    let routing = said.routing().unwrap();
+    assert_eq!((said.routing_version, routing.destinations.as_slice()), (1, &["audit".to_owned()][..]));
+    assert_eq!(
+        (routing.deliver_at, routing.expires_at),
+        (DateTime::from_timestamp(61, 0), DateTime::from_timestamp(600, 0))
+    );
+    assert_eq!((plain.routing_version, plain.routing.len()), (0, 0), "it takes no room");
 }
 
 #[test]

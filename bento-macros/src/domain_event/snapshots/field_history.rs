@@ -60,8 +60,9 @@ const _: () = {
                 },
             ],
             upcast_from: ::bento_core::__private::None,
-            fingerprint: 2904439401469785624u64,
+            fingerprint: 858957246734459299u64,
             topic: ::bento_core::__private::Some("orders"),
+            routing_key: ::bento_core::__private::Some("eu"),
             allow: &[],
         };
         fn decode_older(

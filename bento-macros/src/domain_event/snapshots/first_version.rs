@@ -42,6 +42,7 @@ const _: () = {
             upcast_from: ::bento_core::__private::None,
             fingerprint: 977698076924331918u64,
             topic: ::bento_core::__private::None,
+            routing_key: ::bento_core::__private::None,
             allow: &[],
         };
         fn decode_older(

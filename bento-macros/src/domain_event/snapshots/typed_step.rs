@@ -34,6 +34,7 @@ const _: () = {
             ),
             fingerprint: 3566072774286135069u64,
             topic: framework::__private::None,
+            routing_key: framework::__private::None,
             allow: &[],
         };
         fn decode_older(
