@@ -1,19 +1,52 @@
 //! From an event to its destinations.
+//!
+//! Rules are written in code or in a file ([`RouterConfig`]), checked as a whole and compiled once into a [`Router`]. For each event it
+//! gives [`Targets`]: routes, with what the relay has to keep to, and the event as the route wants it.
+//!
+//! Asking the rules copies no payload, reads it at most once, and only if a rule whose schemas fit asks about it. An event can say
+//! itself where it goes and when, in [`Metadata`](crate::Metadata): that wins over every rule.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
+use self::compiled::{Compiled, Taken};
+pub use self::condition::{Condition, Field, Literal, Test, field};
+pub use self::config::RouterConfig;
+pub use self::error::{RouterError, RouterErrors, RouterFault};
+pub use self::rule::{Rule, Strategy, Transform};
 use crate::envelope::Envelope;
+use crate::metadata::Routing;
 use crate::publish::Destination;
 use crate::retry::RetryPolicies;
 
+mod build;
+mod check;
+mod compiled;
+mod condition;
+mod config;
+mod contradiction;
+mod error;
+mod facts;
+mod glob;
+mod number;
+mod path;
+mod read;
+mod rewrite;
+mod rule;
+mod tree;
+mod value;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
 /// Where events go: decided for each by rules that are compiled once. Cheap to clone.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Router {
-    all: Arc<Route>,
+    compiled: Arc<Compiled>,
 }
 
 /// The targets of one event, usually one. None if every rule that applies has sampled it out.
@@ -81,8 +114,8 @@ pub enum RouteError {
         /// The name.
         name: String,
     },
-    /// What travels with the event to route it cannot be read.
-    #[error("the routing that travels with the event cannot be read: {reason}")]
+    /// What travels with the event to route it cannot be read, or a rule cannot transform its payload.
+    #[error("the event cannot be routed: {reason}")]
     Invalid {
         /// What is wrong.
         reason: String,
@@ -92,32 +125,87 @@ pub enum RouteError {
 impl Router {
     /// Every event to one destination.
     pub fn to(destination: Destination) -> Self {
-        Self { all: Arc::new(Route::to(destination)) }
+        Self::of(Compiled::single(Route::to(destination)))
     }
 
-    /// The targets of an event.
+    /// Rules to be written in code, none so far.
+    pub fn builder() -> RouterConfig {
+        RouterConfig::default()
+    }
+
+    /// Each event to one destination, by the first pattern that its schema fits; see [`RouterConfig::by_schema`].
+    ///
+    /// # Errors
+    /// Everything that is wrong with the rules.
+    pub fn by_schema<P: Into<String>, D: AsRef<str>>(
+        pairs: impl IntoIterator<Item = (P, D)>,
+    ) -> Result<Self, RouterErrors> {
+        RouterConfig::by_schema(pairs).build()
+    }
+
+    /// Each event to every destination whose condition it meets; see [`RouterConfig::by_condition`].
+    ///
+    /// # Errors
+    /// Everything that is wrong with the rules.
+    pub fn by_condition<D: AsRef<str>>(pairs: impl IntoIterator<Item = (Condition, D)>) -> Result<Self, RouterErrors> {
+        RouterConfig::by_condition(pairs).build()
+    }
+
+    fn of(compiled: Compiled) -> Self {
+        Self { compiled: Arc::new(compiled) }
+    }
+
+    /// The targets of an event: those that it names itself, else those of the rules that apply, else the fallback. Each destination once.
     ///
     /// # Errors
     /// [`RouteError`]: the event goes nowhere.
     pub fn route(&self, envelope: &Arc<Envelope>) -> Result<Targets, RouteError> {
-        Ok(smallvec![Target::new(Arc::clone(&self.all), Arc::clone(envelope))])
+        let routing = own_routing(envelope)?;
+        let mut targets = Targets::new();
+        if routing.destinations.is_empty() {
+            let taken = self.compiled.by_rules(envelope)?;
+            targets.reserve_exact(taken.len());
+            Target::extend(&mut targets, &taken, envelope, &routing)?;
+        }
+        for name in &routing.destinations {
+            if targets.iter().all(|target| *target.route.name != **name) {
+                let taken = self.compiled.by_name(name)?;
+                Target::extend(&mut targets, &[taken], envelope, &routing)?;
+            }
+        }
+        Ok(targets)
     }
 
     /// The route `name` for an event that took it before: conditions and samples were decided then.
     ///
     /// # Errors
-    /// [`RouteError::UnknownDestination`].
+    /// [`RouteError::UnknownDestination`], and [`RouteError::Invalid`] for an event that cannot be brought into the form that the route
+    /// wants.
     pub fn resume(&self, envelope: &Arc<Envelope>, name: &str) -> Result<Target, RouteError> {
-        if *self.all.name == *name {
-            Ok(Target::new(Arc::clone(&self.all), Arc::clone(envelope)))
-        } else {
-            Err(RouteError::UnknownDestination { name: name.to_owned() })
-        }
+        let routing = own_routing(envelope)?;
+        let is_own = routing.destinations.iter().any(|own| own == name);
+        let taken = if is_own { self.compiled.by_name(name) } else { self.compiled.taken_before(envelope, name) }?;
+        let mut targets = Targets::new();
+        Target::extend(&mut targets, &[taken], envelope, &routing)?;
+        targets.pop().ok_or_else(|| RouteError::UnknownDestination { name: name.to_owned() })
     }
 
-    /// Every route that a rule can take, fallbacks included, each once.
+    /// Every route that an event can take, fallbacks included, each once. Several rules may have routes of one name that differ in what the
+    /// relay has to keep to.
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
-        std::iter::once(&self.all)
+        self.compiled.routes()
+    }
+}
+
+/// What the event says itself; nothing for most.
+fn own_routing(envelope: &Envelope) -> Result<Routing, RouteError> {
+    envelope.routing().map_err(|error| RouteError::Invalid { reason: error.to_string() })
+}
+
+/// Every event to the default destination.
+impl Default for Router {
+    fn default() -> Self {
+        Self::to(Destination::default())
     }
 }
 
@@ -129,6 +217,31 @@ impl Target {
         };
         let (not_before, expires_at) = (at(route.delay), at(route.expires_after));
         Self { route, envelope, not_before, expires_at }
+    }
+
+    /// Adds the event on these routes. What it says itself of its times wins; what a rule makes of the payload is made once.
+    fn extend(
+        targets: &mut Targets,
+        taken: &[Taken<'_>],
+        original: &Arc<Envelope>,
+        routing: &Routing,
+    ) -> Result<(), RouteError> {
+        let mut last: Option<(&compiled::CompiledRule, Arc<Envelope>)> = None;
+        for (route, rule) in taken {
+            let envelope = match rule {
+                Some(rule) if rule.transform.is_some() => match &last {
+                    Some((same, envelope)) if std::ptr::eq(*same, *rule) => Arc::clone(envelope),
+                    _ => rule.transformed(original)?.map_or_else(|| Arc::clone(original), Arc::new),
+                },
+                _ => Arc::clone(original),
+            };
+            last = rule.map(|rule| (rule, Arc::clone(&envelope)));
+            let mut target = Self::new(Arc::clone(route), envelope);
+            target.not_before = routing.deliver_at.or(target.not_before);
+            target.expires_at = routing.expires_at.or(target.expires_at);
+            targets.push(target);
+        }
+        Ok(())
     }
 }
 

@@ -1,0 +1,385 @@
+//! Rules, checked and prepared: everything that is wrong is found before the first event is routed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Route;
+use super::Router;
+use super::check::{Check, Question};
+use super::compiled::{Compiled, CompiledRule, Sample};
+use super::condition::{Condition, Literal, Scalar, Test};
+use super::config::RouterConfig;
+use super::contradiction::contradiction;
+use super::error::{Faults, RouterErrors, RouterFault};
+use super::facts::{Slot, Wanted};
+use super::glob::{Glob, covers, overlap};
+use super::path::Subject;
+use super::rewrite::Rewrite;
+use super::rule::{Rule, Strategy};
+use crate::publish::Destination;
+use crate::retry::RetryPolicies;
+
+/// Conditions nest no deeper; a file that does was not written by a person.
+const DEPTH_MAX: usize = 64;
+
+/// A delay that is longer leaves every calendar.
+const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+pub(super) fn build(config: &RouterConfig) -> Result<Router, RouterErrors> {
+    let mut faults = Faults::default();
+    let mut building = Building { config, wanted: Wanted::default(), paths: HashMap::new() };
+    building.check_names(&mut faults);
+    faults.at("retry_policies", |faults| building.check_policies(faults));
+    let fallback = faults.at("fallback", |faults| building.fallback(config.fallback.as_deref(), faults));
+    let rules: Vec<_> = faults.at("rules", |faults| {
+        let indexed = config.rules.iter().enumerate();
+        let compile = |(index, rule)| faults.at_index(index, |faults| building.rule(rule, fallback.as_ref(), faults));
+        indexed.map(compile).collect()
+    });
+    building.check_order(&mut faults);
+    faults.into_result()?;
+    let destinations = config.destinations.iter();
+    let plain =
+        destinations.map(|to| Arc::new(Route { fallback: unless_own(&fallback, &to.name), ..Route::to(to.clone()) }));
+    Ok(Router::of(Compiled::new(rules, plain.collect(), fallback, building.wanted)))
+}
+
+/// A fallback does not fall back on itself.
+fn unless_own(fallback: &Option<Arc<Route>>, name: &str) -> Option<Arc<Route>> {
+    fallback.as_ref().filter(|fallback| *fallback.name != *name).cloned()
+}
+
+struct Building<'c> {
+    config: &'c RouterConfig,
+    wanted: Wanted,
+    /// How each slot is written.
+    paths: HashMap<Slot, &'c str>,
+}
+
+impl<'c> Building<'c> {
+    /// Names are there, are those of one thing, and leave the dead letters theirs.
+    fn check_names(&self, faults: &mut Faults) {
+        let RouterConfig { destinations, rules, .. } = self.config;
+        faults.at("destinations", |faults| {
+            for (index, Destination { name, .. }) in destinations.iter().enumerate() {
+                faults.at(name, |faults| {
+                    check_name(name, faults);
+                    if destinations[..index].iter().any(|other| other.name == *name) {
+                        faults.add(RouterFault::Duplicate { name: name.to_string() });
+                    }
+                });
+            }
+        });
+        faults.at("rules", |faults| {
+            for (index, Rule { name, strategy, .. }) in rules.iter().enumerate() {
+                let is_whole = *strategy == Strategy::AllOrNothing;
+                let is_taken = rules[..index].iter().any(|other| other.name == *name)
+                    || (is_whole && destinations.iter().any(|other| *other.name == **name));
+                faults.at_index(index, |faults| {
+                    faults.at("name", |faults| {
+                        check_name(name, faults);
+                        if is_taken {
+                            faults.add(RouterFault::Duplicate { name: name.clone() });
+                        }
+                    });
+                });
+            }
+        });
+    }
+
+    fn check_policies(&self, faults: &mut Faults) {
+        for (name, policies) in &self.config.retry_policies {
+            faults.at(name, |faults| {
+                if RetryPolicies::named(name).is_some() {
+                    faults.add(RouterFault::Duplicate { name: name.clone() });
+                }
+                for (class, policy) in [("transient", policies.transient), ("throttled", policies.throttled)] {
+                    if let Err((field, rule)) = policy.validate() {
+                        faults
+                            .at(class, |faults| faults.at(field, |faults| faults.invalid(format!("`{field}` {rule}"))));
+                    }
+                }
+            });
+        }
+    }
+
+    fn destination(&self, name: &str, faults: &mut Faults) -> Option<&'c Destination> {
+        let known = self.config.destinations.iter().find(|destination| *destination.name == *name);
+        if name == RouterConfig::DEAD_LETTER_QUEUE {
+            faults.add(RouterFault::Reserved);
+        } else if known.is_none() {
+            let mut known: Vec<_> = self.config.destinations.iter().map(|to| to.name.to_string()).collect();
+            known.dedup();
+            known.retain(|name| !name.is_empty() && name != RouterConfig::DEAD_LETTER_QUEUE);
+            faults.add(RouterFault::UnknownDestination { name: name.to_owned(), known });
+        }
+        known
+    }
+
+    fn fallback(&self, name: Option<&str>, faults: &mut Faults) -> Option<Arc<Route>> {
+        let name = name.filter(|name| *name != RouterConfig::DEAD_LETTER_QUEUE)?;
+        self.destination(name, faults).map(|destination| Arc::new(Route::to(destination.clone())))
+    }
+
+    fn rule(&mut self, rule: &'c Rule, fallback: Option<&Arc<Route>>, faults: &mut Faults) -> CompiledRule {
+        let schemas = faults.at("events", |faults| schemas(rule, faults));
+        let when = rule.when.as_ref().and_then(|when| {
+            let before = faults.count();
+            let check = faults.at("when", |faults| self.check(when, 0, faults));
+            if faults.count() == before {
+                self.check_satisfiable(&check, &schemas, faults);
+            }
+            // What holds for every event is not asked.
+            Some(check).filter(|check| !matches!(check, Check::All(parts) if parts.is_empty()))
+        });
+        let transform = rule.transform.as_ref();
+        CompiledRule {
+            sample: faults.at("sample", |faults| sample(rule.sample, faults)),
+            routes: self.routes(rule, fallback, faults),
+            transform: transform.map(|transform| faults.at("transform", |faults| Rewrite::compile(transform, faults))),
+            stop: rule.stop,
+            is_whole: rule.strategy == Strategy::AllOrNothing,
+            schemas,
+            when,
+        }
+    }
+
+    fn routes(&self, rule: &'c Rule, fallback: Option<&Arc<Route>>, faults: &mut Faults) -> Vec<Arc<Route>> {
+        let destinations = faults.at("to", |faults| self.destinations(rule, faults));
+        let fallback = match &rule.fallback {
+            Some(name) => faults.at("fallback", |faults| self.fallback(Some(name), faults)),
+            None => fallback.cloned(),
+        };
+        for (key, duration) in [("delay", rule.delay), ("expires_after", rule.expires_after)] {
+            if duration.is_some_and(|duration| duration > DURATION_MAX) {
+                faults.at(key, |faults| faults.invalid("a duration is at most 36500d"));
+            }
+        }
+        if matches!((rule.delay, rule.expires_after), (Some(delay), Some(expires)) if expires <= delay) {
+            faults.at("expires_after", |faults| {
+                faults
+                    .add(RouterFault::NeverMatches { reason: "an event expires before its delay is over".to_owned() });
+            });
+        }
+        let retry = rule.retry.as_ref().and_then(|name| faults.at("retry", |faults| self.retry(name, faults)));
+        let route = |name: &Arc<str>, destinations: Vec<Destination>| {
+            let fallback = fallback.clone().filter(|to| destinations.iter().all(|own| own.name != to.name));
+            Arc::new(Route {
+                name: Arc::clone(name),
+                retry,
+                head_of_line: rule.head_of_line,
+                delay: rule.delay,
+                keeps_order: rule.keeps_order,
+                expires_after: rule.expires_after,
+                fallback,
+                destinations,
+            })
+        };
+        match rule.strategy {
+            Strategy::AllOrNothing => vec![route(&Arc::from(&*rule.name), destinations)],
+            Strategy::BestEffort => destinations.into_iter().map(|to| route(&to.name.clone(), vec![to])).collect(),
+        }
+    }
+
+    fn destinations(&self, rule: &'c Rule, faults: &mut Faults) -> Vec<Destination> {
+        if rule.to.is_empty() {
+            faults.invalid("a rule leads to a destination: name one");
+        }
+        let mut found = Vec::new();
+        for (index, name) in rule.to.iter().enumerate() {
+            faults.at_index(index, |faults| {
+                if rule.to[..index].contains(name) {
+                    faults.add(RouterFault::Duplicate { name: name.clone() });
+                }
+                found.extend(self.destination(name, faults).cloned());
+            });
+        }
+        found
+    }
+
+    fn retry(&self, name: &str, faults: &mut Faults) -> Option<RetryPolicies> {
+        let policies = self.config.retry_policies.get(name).copied().or_else(|| RetryPolicies::named(name));
+        if policies.is_none() {
+            let known =
+                RetryPolicies::NAMES.map(str::to_owned).into_iter().chain(self.config.retry_policies.keys().cloned());
+            faults.add(RouterFault::UnknownRetryPolicy { name: name.to_owned(), known: known.collect() });
+        }
+        policies
+    }
+
+    fn check(&mut self, condition: &'c Condition, depth: usize, faults: &mut Faults) -> Check {
+        if depth > DEPTH_MAX {
+            faults.invalid(format!("conditions nest at most {DEPTH_MAX} deep"));
+            return Check::All(Vec::new());
+        }
+        let mut parts = |key, parts: &'c [Condition], faults: &mut Faults| {
+            faults.at(key, |faults| {
+                if parts.is_empty() {
+                    faults.invalid(format!("`{key}` of nothing says nothing: give it conditions, or leave it out"));
+                }
+                let indexed = parts.iter().enumerate();
+                let checks =
+                    indexed.map(|(index, part)| faults.at_index(index, |faults| self.check(part, depth + 1, faults)));
+                checks.collect::<Vec<_>>()
+            })
+        };
+        match condition {
+            Condition::All(conditions) => Check::all(parts("all", conditions, faults)),
+            Condition::Any(conditions) => Check::any(parts("any", conditions, faults)),
+            Condition::Not(condition) => {
+                Check::Not(Box::new(faults.at("not", |faults| self.check(condition, depth + 1, faults))))
+            }
+            Condition::Test { path, test } => faults.at(path, |faults| self.ask(path, test, faults)),
+        }
+    }
+
+    fn ask(&mut self, path: &'c str, test: &Test, faults: &mut Faults) -> Check {
+        let question = question(test, faults);
+        let slot = match Subject::parse(path) {
+            Ok(subject) => self.wanted.slot(subject),
+            Err(reason) => {
+                faults.invalid(reason);
+                return Check::All(Vec::new());
+            }
+        };
+        self.paths.entry(slot).or_insert(path);
+        Check::Ask(slot, question)
+    }
+
+    fn check_satisfiable(&self, check: &Check, schemas: &[Glob], faults: &mut Faults) {
+        if let Some(slot) = contradiction(check, schemas) {
+            let path = self.paths.get(&slot).copied().unwrap_or_default();
+            let reason = format!("what it asks of `{path}` contradicts itself");
+            faults.at("when", |faults| faults.add(RouterFault::NeverMatches { reason }));
+        }
+    }
+
+    /// What one rule means for those behind it.
+    fn check_order(&self, faults: &mut Faults) {
+        let rules = &self.config.rules;
+        faults.at("rules", |faults| {
+            for (index, rule) in rules.iter().enumerate() {
+                let before = &rules[..index];
+                if let Some(other) = before.iter().find(|other| takes_all_of(other, rule)) {
+                    let reason = format!("rule `{}` before it stops with each of its events", other.name);
+                    faults.at_index(index, |faults| faults.add(RouterFault::NeverMatches { reason }));
+                }
+                for other in before {
+                    faults.at_index(index, |faults| check_shared(other, rule, faults));
+                }
+            }
+        });
+    }
+}
+
+/// Whether every event that `later` asks for has been taken by `earlier`, which stops.
+fn takes_all_of(earlier: &Rule, later: &Rule) -> bool {
+    let is_certain = earlier.stop && earlier.sample.is_none_or(|share| share >= 1.0);
+    let is_wider = earlier.when.is_none() || earlier.when == later.when;
+    let takes = |schema: &String| earlier.events.iter().any(|wide| covers(wide, schema));
+    is_certain && is_wider && !later.events.is_empty() && later.events.iter().all(takes)
+}
+
+/// An all-or-nothing rule is settled as a whole, so no other rule takes one of its members away from it.
+fn check_shared(earlier: &Rule, later: &Rule, faults: &mut Faults) {
+    let is_whole = [earlier, later].iter().any(|rule| rule.strategy == Strategy::AllOrNothing);
+    let meet = || earlier.events.iter().any(|a| later.events.iter().any(|b| overlap(a, b)));
+    let is_certain_stop = earlier.stop && earlier.sample.is_none_or(|share| share >= 1.0);
+    if !is_whole || is_certain_stop || !meet() {
+        return;
+    }
+    for destination in later.to.iter().filter(|name| earlier.to.contains(name)) {
+        let fault = RouterFault::Shared { destination: destination.clone(), rule: earlier.name.clone() };
+        faults.at("to", |faults| faults.add(fault));
+    }
+}
+
+fn check_name(name: &str, faults: &mut Faults) {
+    if name == RouterConfig::DEAD_LETTER_QUEUE {
+        faults.add(RouterFault::Reserved);
+    } else if name.trim().is_empty() || name.len() > NAME_MAX || name.chars().any(char::is_control) {
+        faults.invalid(format!("a name has 1 to {NAME_MAX} bytes and no control characters"));
+    }
+}
+
+/// What fits the columns that carry the name of a destination.
+const NAME_MAX: usize = 128;
+
+fn schemas(rule: &Rule, faults: &mut Faults) -> Vec<Glob> {
+    if rule.events.is_empty() {
+        faults.add(RouterFault::NeverMatches { reason: "it is for no event; leave `events` out for all".to_owned() });
+    }
+    for (index, pattern) in rule.events.iter().enumerate() {
+        if pattern.is_empty() {
+            faults.at_index(index, |faults| faults.invalid("a schema has a name: write one, or `*` for all"));
+        }
+    }
+    rule.events.iter().map(|pattern| Glob::new(pattern)).collect()
+}
+
+fn sample(share: Option<f64>, faults: &mut Faults) -> Sample {
+    let share = share.unwrap_or(1.0);
+    if share == 0.0 {
+        faults.add(RouterFault::NeverMatches { reason: "its sample is empty".to_owned() });
+    } else if !(share > 0.0 && share <= 1.0) {
+        faults.invalid(format!("a sample is a share above 0 and up to 1, not {share}"));
+    }
+    Sample::of(share)
+}
+
+fn question(test: &Test, faults: &mut Faults) -> Question {
+    let (key, literals) = parts(test);
+    let is_list = matches!(test, Test::In(_) | Test::Nin(_));
+    let values: Vec<_> = faults.at(key, |faults| {
+        if is_list && literals.is_empty() {
+            let reason = format!("`{key}` of nothing: name values");
+            faults.add(if key == "in" {
+                RouterFault::NeverMatches { reason }
+            } else {
+                RouterFault::Invalid { reason }
+            });
+        }
+        literals.iter().map(|literal| value(test, literal, faults)).collect()
+    });
+    let one = || values[0].clone();
+    let beyond = |side, or_equal| Question::Beyond { than: one(), side, or_equal };
+    match test {
+        Test::Eq(_) => Question::Equal(one()),
+        Test::Ne(_) => Question::Unequal(one()),
+        Test::Gt(_) => beyond(std::cmp::Ordering::Greater, false),
+        Test::Gte(_) => beyond(std::cmp::Ordering::Greater, true),
+        Test::Lt(_) => beyond(std::cmp::Ordering::Less, false),
+        Test::Lte(_) => beyond(std::cmp::Ordering::Less, true),
+        Test::In(_) => Question::OneOf(values),
+        Test::Nin(_) => Question::NoneOf(values),
+        Test::Exists(exists) => Question::Exists(*exists),
+    }
+}
+
+/// The key of a test and what it compares with.
+fn parts(test: &Test) -> (&'static str, &[Literal]) {
+    let one = std::slice::from_ref;
+    match test {
+        Test::Eq(literal) => ("eq", one(literal)),
+        Test::Ne(literal) => ("ne", one(literal)),
+        Test::Gt(literal) => ("gt", one(literal)),
+        Test::Gte(literal) => ("gte", one(literal)),
+        Test::Lt(literal) => ("lt", one(literal)),
+        Test::Lte(literal) => ("lte", one(literal)),
+        Test::In(literals) => ("in", literals),
+        Test::Nin(literals) => ("nin", literals),
+        Test::Exists(_) => ("exists", &[]),
+    }
+}
+
+fn value(test: &Test, literal: &Literal, faults: &mut Faults) -> super::value::Value<'static> {
+    let is_order = matches!(test, Test::Gt(_) | Test::Gte(_) | Test::Lt(_) | Test::Lte(_));
+    if is_order && matches!(literal.0, Scalar::Null | Scalar::Bool(_)) {
+        faults.invalid("only numbers and texts are greater or less: compare this by `eq` or `ne`");
+    }
+    literal.value().unwrap_or_else(|| {
+        faults.invalid("this is no number that an event could hold");
+        super::value::Value::Null
+    })
+}

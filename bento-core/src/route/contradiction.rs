@@ -1,0 +1,103 @@
+//! Whether a condition can hold at all.
+
+use std::borrow::Cow;
+
+use super::check::{Check, Question};
+use super::facts::Slot;
+use super::glob::Glob;
+use super::number::Number;
+use super::path::EnvelopeField;
+use super::value::Value;
+
+/// A slot that no value satisfies, if the condition cannot hold: each part that has to hold is looked at together with the others that ask
+/// about the same value. `None` says nothing for sure where parts of an `any` depend on what stands beside it.
+pub(super) fn contradiction(check: &Check, schemas: &[Glob]) -> Option<Slot> {
+    contradicts(check, false, schemas)
+}
+
+fn contradicts(check: &Check, negated: bool, schemas: &[Glob]) -> Option<Slot> {
+    let mut together = Together::default();
+    together.add(check, negated);
+    for (choices, negated) in together.choices {
+        let mut first = None;
+        let none_holds = choices.iter().all(|choice| {
+            let slot = contradicts(choice, negated, schemas);
+            first = first.or(slot);
+            slot.is_some()
+        });
+        if none_holds && first.is_some() {
+            return first;
+        }
+    }
+    let mut slots: Vec<Slot> = together.asked.iter().map(|(slot, ..)| *slot).collect();
+    slots.dedup();
+    slots.into_iter().find(|slot| {
+        let asked: Vec<_> =
+            together.asked.iter().filter(|(other, ..)| other == slot).map(|(_, q, n)| (*q, *n)).collect();
+        !is_satisfiable(*slot, &asked, schemas)
+    })
+}
+
+/// What has to hold at the same time.
+#[derive(Default)]
+struct Together<'c> {
+    /// Questions, and whether their answer has to be no.
+    asked: Vec<(Slot, &'c Question, bool)>,
+    /// Of each at least one, or its opposite, has to hold.
+    choices: Vec<(&'c [Check], bool)>,
+}
+
+impl<'c> Together<'c> {
+    fn add(&mut self, check: &'c Check, negated: bool) {
+        match (check, negated) {
+            (Check::All(parts), false) | (Check::Any(parts), true) => {
+                parts.iter().for_each(|part| self.add(part, negated));
+            }
+            (Check::All(parts), true) | (Check::Any(parts), false) => self.choices.push((parts, negated)),
+            (Check::Not(part), _) => self.add(part, !negated),
+            (Check::Ask(slot, question), _) => self.asked.push((*slot, question, negated)),
+        }
+    }
+}
+
+fn is_satisfiable(slot: Slot, asked: &[(&Question, bool)], schemas: &[Glob]) -> bool {
+    let passes =
+        |value: Option<&Value<'_>>| asked.iter().all(|(question, negated)| question.is_answered_by(value) != *negated);
+    let operands: Vec<&Value<'static>> = asked.iter().flat_map(|(question, _)| question.operands()).collect();
+    let is_named =
+        asked.iter().any(|(question, negated)| !negated && matches!(question, Question::Equal(_) | Question::OneOf(_)));
+    if slot == Slot::Envelope(EnvelopeField::Schema) && is_named {
+        let is_schema = |value: &Value<'_>| match value {
+            Value::Text(text) => schemas.iter().any(|glob| glob.matches(text)),
+            _ => true,
+        };
+        return operands.iter().any(|value| passes(Some(value)) && is_schema(value));
+    }
+    let Some(witnesses) = witnesses(&operands) else { return true };
+    passes(None) || witnesses.iter().any(|value| passes(Some(value)))
+}
+
+/// Values such that if any at all satisfies questions with these operands, one of them does: the operands, and one from each gap between
+/// them. None if a number would be long to write.
+fn witnesses(operands: &[&Value<'static>]) -> Option<Vec<Value<'static>>> {
+    let mut witnesses =
+        vec![Value::Null, Value::Bool(true), Value::Bool(false), Value::Other, Value::Text(Cow::Borrowed(""))];
+    let zero = Number::decimal("0")?;
+    let mut numbers: Vec<&Number<'static>> = vec![&zero];
+    for operand in operands {
+        match operand {
+            Value::Number(number) => numbers.push(number),
+            // Nothing lies between a text and the same with a NUL behind it.
+            Value::Text(text) => witnesses.push(Value::Text(Cow::Owned(format!("{text}\0")))),
+            _ => {}
+        }
+        witnesses.push((*operand).clone());
+    }
+    let places = numbers.iter().map(|number| number.places()).max()?.max(0);
+    for number in &numbers {
+        witnesses.push(Value::Number(number.outward(places, false)?));
+    }
+    witnesses.push(Value::Number(zero.outward(places, true)?));
+    witnesses.push(Value::Number(zero));
+    Some(witnesses)
+}

@@ -1,0 +1,245 @@
+//! What is refused when a router is built, and how it is said.
+
+use expect_test::{Expect, expect};
+
+use super::*;
+
+#[track_caller]
+fn refused(json: &str, expected: Expect) {
+    let result = RouterConfig::from_json(json).and_then(|config| config.build());
+    expected.assert_eq(&result.map_or_else(|errors| errors.to_string(), |_| "in order".to_owned()));
+}
+
+/// Of one rule to `a`, with these keys more.
+#[track_caller]
+fn refused_rule(keys: &str, expected: Expect) {
+    refused(
+        &format!(r#"{{"version":1,"destinations":{{"a":{{}},"b":{{}}}},"rules":[{{"name":"r","to":"a",{keys}}}]}}"#),
+        expected,
+    );
+}
+
+#[test]
+fn everything_that_cannot_be_read_is_said_at_once_with_its_path() {
+    let json = r#"{
+        "version": 2, "destination": {},
+        "destinations": {"a": {"versioned": "yes", "topik": "t"}},
+        "rules": [
+            {"name": "one", "to": 5, "when": {"all": [{"payload.total": {"gt": [1], "gtt": 2}}, 7]}, "delay": "soon"},
+            {"to": "a", "strategy": "some", "transform": {"rename": {"a": 1}}, "when": {}, "stop": 1},
+            {"name": "three", "to": "a", "when": {"payload": {"customer": {"country": "DE"}}}, "name": "four"}
+        ],
+        "retry_policies": {"patient": {"transient": {"base": 5}}}
+    }"#;
+    refused(
+        json,
+        expect![[r#"
+            destination: unknown key `destination`: the keys are `version`, `destinations`, `rules`, `fallback`, `retry_policies`; did you mean `destinations`?
+            version: this release reads version 1 of the configuration, not 2
+            destinations.a.topik: unknown key `topik`: the keys are `publisher`, `topic`, `routing_key`, `partition_key`, `versioned`; did you mean `topic`?
+            destinations.a.versioned: expected true or false, found a text
+            rules[0].when.all[0].payload.total.gt: expected one value (several are compared with by `in`), found a list
+            rules[0].when.all[0].payload.total.gtt: unknown operator `gtt`: the operators are `eq`, `ne`, `gt`, `gte`, `lt`, `lte`, `in`, `nin`, `exists`
+            rules[0].when.all[1]: expected a table, found a number
+            rules[0].to: expected a list, found a number
+            rules[0].delay: `soon` is no duration: write whole numbers with a unit of d, h, m, s or ms, as in `30s` or `1h30m`
+            rules[1]: `name` is missing
+            rules[1].when: a condition says something: write `all`, `any`, `not` or a path as in "payload.total"
+            rules[1].strategy: `some` is neither `best-effort` nor `all-or-nothing`
+            rules[1].transform.rename.a: expected a text, found a number
+            rules[1].stop: expected true or false, found a number
+            rules[2].name: the name `name` is taken already
+            rules[2].when.payload.customer: unknown operator `customer`: the operators are `eq`, `ne`, `gt`, `gte`, `lt`, `lte`, `in`, `nin`, `exists`; a path is one key, in TOML in quotes
+            retry_policies.patient.transient.base: expected a duration as in "30s", found a number"#]],
+    );
+}
+
+#[test]
+fn a_text_that_is_no_configuration_is_refused() {
+    refused("{", expect!["the text cannot be read: EOF while parsing an object at line 1 column 1"]);
+    refused("[]", expect!["expected a table, found a list"]);
+    refused("{}", expect!["`version` is missing"]);
+    refused(r#"{"version":1} x"#, expect!["the text cannot be read: trailing characters at line 1 column 15"]);
+}
+
+#[test]
+fn names_are_known_and_those_of_one_thing() {
+    let config = to(&["nats", "nats", "dead_letter_queue", ""])
+        .with_rule(Rule::new("one").to(["natz", "dead_letter_queue"]).retry("agressive"))
+        .with_rule(Rule::new("one").to(["nats", "nats"]))
+        .with_rule(Rule::new("nats").events(["x.*"]).to(["nats"]).all_or_nothing())
+        .with_rule(Rule::new("nowhere"))
+        .with_retry_policy("once", crate::retry::RetryPolicy::immediate(0))
+        .with_fallback("gone");
+    expect![[r#"
+        destinations.nats: the name `nats` is taken already
+        destinations.dead_letter_queue: `dead_letter_queue` stands for the dead letters: it can be a fallback only
+        destinations.: a name has 1 to 128 bytes and no control characters
+        rules[1].name: the name `one` is taken already
+        rules[2].name: the name `nats` is taken already
+        retry_policies.once: the name `once` is taken already
+        retry_policies.once.transient.max_attempts: `max_attempts` is at least 1
+        retry_policies.once.throttled.max_attempts: `max_attempts` is at least 1
+        fallback: there is no destination `gone`: there are `nats`
+        rules[0].to[0]: there is no destination `natz`: there are `nats`; did you mean `nats`?
+        rules[0].to[1]: `dead_letter_queue` stands for the dead letters: it can be a fallback only
+        rules[0].retry: there is no retry policy `agressive`: there are `default`, `aggressive`, `patient`, `once`, `once`; did you mean `aggressive`?
+        rules[1].to[1]: the name `nats` is taken already
+        rules[3].to: a rule leads to a destination: name one
+        rules[2].to: rule `one` may bring the same event to `nats`, which this all-or-nothing rule settles as a whole: let the first of them `stop`, or define a second destination of the same publisher"#]].assert_eq(&config.build().unwrap_err().to_string());
+}
+
+#[test]
+fn a_condition_makes_sense() {
+    refused_rule(
+        r#""when":{"any":[{"total":1},{"envelope.tenants":1},{"payload.a":{"gt":true}},{"payload.":1},{"payload.b":1e300},{"not":{"all":[]}}]}"#,
+        expect!["rules[0].when.any[4].payload.b: a number of so many digits is rounded on the way: write it as a text"],
+    );
+    refused_rule(
+        r#""when":{"payload.b":1e300,"payload.c":[1]}"#,
+        expect![[r#"
+        rules[0].when.payload.b: a number of so many digits is rounded on the way: write it as a text
+        rules[0].when.payload.c: expected one value (several are compared with by `in`), found a list"#]],
+    );
+    let nan = to(&["a"]).with_rule(Rule::new("r").to(["a"]).when(field("payload.x").lt(f64::NAN)));
+    expect!["rules[0].when.payload.x.lt: this is no number that an event could hold"]
+        .assert_eq(&nan.build().unwrap_err().to_string());
+    let deep = (0..100).fold(field("payload.x").exists(), |condition, _| !condition);
+    assert!(to(&["a"]).with_rule(Rule::new("r").to(["a"]).when(deep)).build().is_err());
+}
+
+#[test]
+fn a_rule_that_no_event_can_take_is_refused() {
+    for keys in [
+        r#""when":{"all":[{"payload.a":1},{"payload.a":2}]}"#,
+        r#""when":{"payload.a":{"gt":5,"lt":3}}"#,
+        r#""when":{"payload.a":{"gt":5,"lte":5}}"#,
+        r#""when":{"payload.a":{"gt":"b","lt":"b\u0000"}}"#,
+        r#""when":{"payload.a":{"gt":5,"lt":"x"}}"#,
+        r#""when":{"payload.a":{"in":[]}}"#,
+        r#""when":{"payload.a":{"in":[1,2],"nin":["1.0",2]}}"#,
+        r#""when":{"payload.a":{"exists":false,"ne":1}}"#,
+        r#""when":{"payload.a":5,"not":{"payload.a":"5.0"}}"#,
+        r#""when":{"payload.a":5,"not":{"any":[{"payload.a":5},{"payload.b":1}]}}"#,
+        r#""when":{"any":[{"payload.a":{"gt":1,"lt":1}},{"payload.a":{"gt":2,"lt":2}}]}"#,
+        r#""events":["order.*"],"when":{"envelope.schema":"invoice.sent"}"#,
+        r#""events":[]"#,
+        r#""sample":0"#,
+        r#""delay":"2s","expires_after":"2s""#,
+    ] {
+        let json = format!(r#"{{"version":1,"destinations":{{"a":{{}}}},"rules":[{{"name":"r","to":"a",{keys}}}]}}"#);
+        let errors = RouterConfig::from_json(&json).unwrap().build().expect_err(keys);
+        let never = |error: &RouterError| matches!(error.fault, RouterFault::NeverMatches { .. });
+        assert!(errors.iter().all(never) && errors.iter().next().is_some(), "{keys}: {errors}");
+    }
+}
+
+#[test]
+fn a_narrow_condition_is_not_refused() {
+    for keys in [
+        r#""when":{"payload.a":{"gt":5,"lt":"5.0000001"}}"#,
+        r#""when":{"payload.a":{"gt":-5.1,"lt":-5}}"#,
+        r#""when":{"payload.a":{"gt":-1,"lt":1,"ne":0}}"#,
+        r#""when":{"payload.a":{"gte":5,"lte":5}}"#,
+        r#""when":{"payload.a":{"gt":"b","lt":"c"}}"#,
+        r#""when":{"payload.a":{"lt":"b"}}"#,
+        r#""when":{"payload.a":{"ne":5},"not":{"payload.a":{"in":[1,2,3,null,true,false]}}}"#,
+        r#""when":{"not":{"payload.a":{"exists":true}}}"#,
+        r#""when":{"not":{"any":[{"payload.a":{"gt":5}},{"payload.a":{"lte":5}}]}}"#,
+        r#""events":["order.*"],"when":{"envelope.schema":"order.placed"}"#,
+        r#""events":["order.*"],"when":{"envelope.schema":{"gt":"p"}}"#,
+        r#""sample":0.000001"#,
+    ] {
+        refused_rule(keys, expect!["in order"]);
+    }
+}
+
+#[test]
+fn a_rule_behind_one_that_stops_is_refused_if_nothing_is_left_for_it() {
+    let behind = |first: Rule, second: Rule| {
+        to(&["a", "b"]).with_rule(first.to(["a"]).stop()).with_rule(second.to(["b"])).build()
+    };
+    let (first, second) = (|| Rule::new("first"), || Rule::new("second"));
+    let eu = || field("payload.eu").eq(true);
+    for (first, second) in [
+        (first(), second()),
+        (first().events(["order.*"]), second().events(["order.placed", "order.*.late"])),
+        (first().when(eu()), second().when(eu())),
+    ] {
+        expect!["rules[1]: no event can ever take this rule: rule `first` before it stops with each of its events"]
+            .assert_eq(&behind(first, second).unwrap_err().to_string());
+    }
+    for (first, second) in [
+        (first().events(["order.*"]), second()),
+        (first().when(eu()), second()),
+        (first().sample(0.5), second()),
+        (first().events(["order.*"]), second().events(["order.placed", "invoice.sent"])),
+    ] {
+        assert!(behind(first, second).is_ok());
+    }
+}
+
+#[test]
+fn a_transform_whose_names_collide_is_refused() {
+    refused_rule(
+        r#""transform":{"rename":{"a":"x","b":"x"}}"#,
+        expect!["rules[0].transform: the name `x` would be that of two values"],
+    );
+    refused_rule(
+        r#""transform":{"rename":{"a":"x"},"add":{"x.y":1}}"#,
+        expect!["rules[0].transform: the name `x.y` would be that of two values"],
+    );
+    refused_rule(
+        r#""transform":{"include":["a","b"],"rename":{"a":"b"}}"#,
+        expect!["rules[0].transform: the name `b` would be that of two values"],
+    );
+    refused_rule(
+        r#""transform":{"include":["a"],"add":{"a":1}}"#,
+        expect!["rules[0].transform: the name `a` would be that of two values"],
+    );
+    refused_rule(
+        r#""transform":{"rename":{"a":"a"}}"#,
+        expect!["rules[0].transform: the name `a` would be that of two values"],
+    );
+    refused_rule(
+        r#""transform":{"include":["a"],"exclude":["a.b"],"rename":{"c":"d","a.b":"e","a.b.c":"f"}}"#,
+        expect![[r#"
+            rules[0].transform.rename: `a.b` is taken out by `exclude`
+            rules[0].transform.rename: `a.b.c` is taken out by `exclude`
+            rules[0].transform.rename: `a.b.c` lies in what another `rename` moves, or holds it
+            rules[0].transform.rename: `c` is not among what `include` keeps"#]],
+    );
+    refused_rule(
+        r#""transform":{}"#,
+        expect!["rules[0].transform: a transform does something: write `include`, `exclude`, `rename` or `add`"],
+    );
+    refused_rule(
+        r#""transform":{"include":["payload.a","l[0]","a..b"]}"#,
+        expect![[r#"
+        rules[0].transform.include[0]: a path of a transform starts in the payload: leave out `payload.`
+        rules[0].transform.include[1]: a transform does not reach into lists: name the list as a whole
+        rules[0].transform.include[2]: `a..b` is no path: a name in it is empty"#]],
+    );
+    refused_rule(r#""transform":{"include":["a","b"],"rename":{"a":"b","b":"a"}}"#, expect!["in order"]);
+}
+
+#[test]
+fn a_member_of_an_all_or_nothing_rule_is_reached_by_no_other() {
+    let config = |other: Rule| {
+        to(&["a", "b"])
+            .with_rule(other.to(["a"]))
+            .with_rule(Rule::new("both").events(["order.*"]).to(["a", "b"]).all_or_nothing())
+    };
+    expect!["rules[1].to: rule `audit` may bring the same event to `a`, which this all-or-nothing rule settles as a whole: let the first of them `stop`, or define a second destination of the same publisher"].assert_eq(&config(Rule::new("audit")).build().unwrap_err().to_string());
+    assert!(config(Rule::new("audit").events(["invoice.*"])).build().is_ok());
+    assert!(config(Rule::new("audit").events(["order.placed"]).stop()).build().is_ok());
+}
+
+#[test]
+fn a_share_is_a_share() {
+    refused_rule(r#""sample":1.5"#, expect!["rules[0].sample: a sample is a share above 0 and up to 1, not 1.5"]);
+    refused_rule(r#""sample":-0.1"#, expect!["rules[0].sample: a sample is a share above 0 and up to 1, not -0.1"]);
+    refused_rule(r#""delay":"90000d""#, expect!["rules[0].delay: a duration is at most 36500d"]);
+    let nan = to(&["a"]).with_rule(Rule::new("r").to(["a"]).sample(f64::NAN));
+    assert!(nan.build().is_err());
+}

@@ -1,0 +1,90 @@
+//! What becomes of the payload.
+
+use super::*;
+
+fn transformed(transform: Transform, payload: &str) -> Result<String, RouteError> {
+    let router = to(&["a"]).with_rule(Rule::new("r").to(["a"]).transform(transform)).build().expect("it is in order");
+    let targets = router.route(&event("x.y", payload))?;
+    Ok(String::from_utf8(targets[0].envelope.payload.to_vec()).expect("JSON"))
+}
+
+#[track_caller]
+fn gives(transform: Transform, payload: &str, expected: &str) {
+    assert_eq!(transformed(transform, payload).as_deref(), Ok(expected));
+}
+
+fn does() -> Transform {
+    Transform::default()
+}
+
+#[test]
+fn the_steps_come_in_their_order() {
+    let payload = r#"{"id":1,"customer":{"name":"Ann","country":"DE","vat":null},"total":10.50,"lines":[1,2]}"#;
+    let all = does()
+        .add("source", "shop")
+        .rename("customer.country", "country")
+        .exclude(["customer.vat"])
+        .include(["id", "customer", "total"]);
+    gives(all, payload, r#"{"id":1,"customer":{"name":"Ann"},"total":10.50,"country":"DE","source":"shop"}"#);
+}
+
+#[test]
+fn what_is_not_named_keeps_its_bytes() {
+    let payload = r#"{"big":340282366920938463463374607431768211455,"exact":0.10000000000000000000001,"e":1E+2,"t":"\u0041","x":{ "y" : 1 },"gone":1}"#;
+    gives(does().exclude(["gone"]), payload, &payload.replace(r#","gone":1"#, ""));
+}
+
+#[test]
+fn paths_lead_into_objects() {
+    let payload = r#"{"a":{"b":{"c":1,"d":2},"e":3},"f":4}"#;
+    gives(does().include(["a.b.c", "f"]), payload, r#"{"a":{"b":{"c":1}},"f":4}"#);
+    gives(does().include(["a.b.x", "f.g", "nothing"]), payload, "{}");
+    gives(does().exclude(["a.b.c", "f.x", "x.y"]), payload, r#"{"a":{"b":{"d":2},"e":3},"f":4}"#);
+    gives(does().rename("a.b", "moved.b"), payload, r#"{"a":{"e":3},"f":4,"moved":{"b":{"c":1,"d":2}}}"#);
+    gives(does().add("a.b.c", 7).add("n.m", true), payload, r#"{"a":{"b":{"c":7,"d":2},"e":3},"f":4,"n":{"m":true}}"#);
+    gives(does().exclude([r"a\.b"]), r#"{"a.b":1,"c":2}"#, r#"{"c":2}"#);
+}
+
+#[test]
+fn two_names_may_change_places() {
+    gives(does().rename("a", "b").rename("b", "a"), r#"{"a":1,"b":2,"c":3}"#, r#"{"c":3,"b":1,"a":2}"#);
+    gives(does().rename("missing", "x"), r#"{"a":1}"#, r#"{"a":1}"#);
+}
+
+#[test]
+fn an_odd_name_is_written_as_json() {
+    gives(does().add("a\"b\n", "c\"d"), "{}", r#"{"a\"b\n":"c\"d"}"#);
+}
+
+#[test]
+fn what_cannot_be_done_is_an_error_and_loses_nothing() {
+    for (transform, payload) in [
+        (does().exclude(["a"]), "not JSON"),
+        (does().exclude(["a"]), "[1]"),
+        (does().exclude(["a"]), ""),
+        (does().rename("a", "b"), r#"{"a":1,"b":2}"#),
+        (does().rename("a", "b.c"), r#"{"a":1,"b":2}"#),
+        (does().add("a.b", 1), r#"{"a":1}"#),
+    ] {
+        assert!(matches!(transformed(transform.clone(), payload), Err(RouteError::Invalid { .. })), "{transform:?}");
+    }
+    let mut encoded = Envelope::new("x.y", 1, DateTime::UNIX_EPOCH, "{}");
+    encoded.content_encoding = Some("binary".to_owned());
+    let router = to(&["a"]).with_rule(Rule::new("r").to(["a"]).transform(does().add("a", 1))).build().unwrap();
+    assert!(matches!(router.route(&Arc::new(encoded)), Err(RouteError::Invalid { .. })));
+}
+
+#[test]
+fn a_rule_transforms_once_for_all_its_destinations_and_leaves_the_others_alone() {
+    let config = to(&["a", "b", "c"])
+        .with_rule(Rule::new("thin").to(["a", "b"]).transform(does().include(["id"])))
+        .with_rule(Rule::new("whole").to(["c"]));
+    let router = config.build().unwrap();
+    let original = event("x.y", r#"{"id":1,"secret":2}"#);
+    let targets = router.route(&original).unwrap();
+    assert_eq!(&*targets[0].envelope.payload, br#"{"id":1}"#);
+    assert!(Arc::ptr_eq(&targets[0].envelope, &targets[1].envelope));
+    assert!(Arc::ptr_eq(&targets[2].envelope, &original));
+    let resumed = router.resume(&original, "b").unwrap();
+    assert_eq!(resumed.envelope, targets[1].envelope, "as it was the first time");
+}
