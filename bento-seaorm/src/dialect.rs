@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use bento_core::outbox::{OutboxEntry, ShardId};
 use bento_core::relay::store::Lease;
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::{
@@ -29,7 +30,7 @@ use sea_orm::{
 
 pub(crate) use self::sql::Sql;
 
-use crate::entity::WRITTEN;
+use crate::entity::{MOVED, WRITTEN};
 use crate::error::Error;
 use crate::tables::Tables;
 
@@ -82,7 +83,12 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     /// The time now, by the database's clock.
     fn now(&self) -> &'static str;
 
-    /// Appends the time so many microseconds from now, by the database's clock.
+    /// The same, read once for the whole statement, so that an index is searched up to it.
+    fn now_once(&self) -> &'static str {
+        self.now()
+    }
+
+    /// Appends the time so many microseconds from now, by the database's clock; before now for a negative number.
     fn after_micros(&self, placeholder: &str, sql: &mut String);
 
     /// How many microseconds from now, by the database's clock, the time in a column lies; negative for the past.
@@ -90,6 +96,11 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
 
     /// Appends a test whether what stands before is one of the numbers, in a text that does not change with their number.
     fn one_of(&self, numbers: Vec<i64>, sql: &mut String, values: &mut Vec<Value>);
+
+    /// The begin and the end of a DELETE that ends after some rows; between them stands what a SELECT has behind its table.
+    fn delete_some(&self, table: &str, key: &str) -> (String, &'static str) {
+        (format!("DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table}"), ")")
+    }
 
     /// What follows the name of a table in an UPDATE that finds its rows by their primary key, so that it waits for no other rows.
     fn by_key(&self) -> &'static str {
@@ -130,7 +141,8 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
         Box::pin(async { Ok(()) })
     }
 
-    /// Checks and renews the lease, and deletes the rows of the outbox at these positions, if it is still held.
+    /// Checks and renews the lease, and deletes the rows of the outbox at these positions, or moves them to the published ones, if
+    /// it is still held.
     fn renew<'a>(&'a self, tx: &'a DatabaseTransaction, renewal: Renewal<'a>) -> Renewing<'a>;
 
     /// Refuses what the columns of this back end cannot hold whole.
@@ -185,6 +197,8 @@ pub(crate) struct Renewal<'a> {
     pub(crate) ttl: Duration,
     /// Positions of the shard to delete along the way.
     pub(crate) published: Vec<i64>,
+    /// Whether their rows are kept as published.
+    pub(crate) keep: bool,
 }
 
 /// What a renewed lease says.
@@ -215,12 +229,15 @@ pub(crate) type Renewing<'a> = Pin<Box<dyn Future<Output = Result<Option<Renewed
 /// The answer of [`Dialect::warn_unless_durable`].
 pub(crate) type Warning<'a> = Pin<Box<dyn Future<Output = Result<(), DbErr>> + Send + 'a>>;
 
+/// How many parameters a row of the outbox has: the shard and then [`WRITTEN`].
+pub(crate) const PARAMETERS: usize = 1 + WRITTEN.len();
+
 /// What one INSERT may hold at most.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct InsertLimits {
     /// Rows.
     pub(crate) rows: usize,
-    /// Bytes of payloads and headers.
+    /// Bytes of payloads, headers and routing.
     pub(crate) bytes: usize,
 }
 
@@ -293,20 +310,42 @@ pub(crate) fn missing_table(backend: DbBackend, error: &DbErr) -> Option<String>
     of(backend).ok()?.missing_table(database_error(error)?)
 }
 
-/// Deletes rows of the outbox, where that cannot be part of another statement.
-async fn delete_published(
+/// Deletes rows of the outbox or moves them to the published ones, where that cannot be part of another statement.
+async fn settle_published(
     tx: &DatabaseTransaction,
     dialect: &'static dyn Dialect,
     tables: &Tables,
     shard: ShardId,
     positions: Vec<i64>,
+    keep: bool,
 ) -> Result<(), DbErr> {
-    if !positions.is_empty() {
-        let delete = Sql::new(dialect, &format!("DELETE FROM {} WHERE shard = ", tables.outbox()));
-        let delete = delete.bind(shard).push(" AND position").one_of(positions);
-        tx.execute_raw(delete.build()).await?;
+    if positions.is_empty() {
+        return Ok(());
     }
+    if keep {
+        let from = |sql: Sql| sql.push(" AND position").one_of(positions.clone());
+        tx.execute_raw(keep_published(dialect, tables, tables.outbox(), shard, from).build()).await?;
+    }
+    let delete = Sql::new(dialect, &format!("DELETE FROM {} WHERE shard = ", tables.outbox()));
+    tx.execute_raw(delete.bind(shard).push(" AND position").one_of(positions).build()).await?;
     Ok(())
+}
+
+/// Copies rows of the shard to the published ones, each event once.
+pub(crate) fn keep_published(
+    dialect: &'static dyn Dialect,
+    tables: &Tables,
+    from: &str,
+    shard: ShardId,
+    which: impl FnOnce(Sql) -> Sql,
+) -> Sql {
+    let published = tables.published();
+    let copy = format!(
+        "INSERT INTO {published} (shard, position, {MOVED}, published_at) SELECT shard, position, {MOVED}, {} FROM {from} \
+         WHERE shard = ",
+        dialect.now()
+    );
+    which(Sql::new(dialect, &copy).bind(shard)).push(&dialect.or_leave(published, &["event_id"]))
 }
 
 /// `n` placeholders for each of `rows` rows: `($1, $2), ($3, $4)`.
@@ -333,7 +372,7 @@ fn insert_values(
     values: &dyn Fn(usize) -> String,
 ) -> Statement {
     let sql = values(entries.len()) + end;
-    let mut parameters = Vec::with_capacity(entries.len() * (1 + WRITTEN.len()));
+    let mut parameters = Vec::with_capacity(entries.len() * PARAMETERS);
     entries.into_iter().for_each(|entry| row_values(entry, &mut parameters));
     Statement::from_sql_and_values(backend, sql, parameters)
 }
@@ -341,6 +380,7 @@ fn insert_values(
 /// The parameters of one row of the outbox: the shard and then [`WRITTEN`].
 fn row_values(entry: OutboxEntry, values: &mut Vec<Value>) {
     let envelope = entry.envelope;
+    let routing_version = (!envelope.routing.is_empty()).then(|| envelope.routing_version.into());
     values.extend([
         Value::Int(Some(entry.shard)),
         Value::Uuid(Some(*envelope.event_id.as_uuid())),
@@ -352,10 +392,12 @@ fn row_values(entry: OutboxEntry, values: &mut Vec<Value>) {
         text(envelope.tenant_id),
         text(envelope.topic),
         text(envelope.routing_key),
+        bytes(envelope.routing),
+        Value::Int(routing_version),
         Value::ChronoDateTimeUtc(Some(envelope.occurred_at)),
         text(envelope.content_encoding),
         text(envelope.key_id),
-        Value::Bytes((!envelope.headers.is_empty()).then(|| envelope.headers.into())),
+        bytes(envelope.headers),
         Value::Bytes(Some(envelope.payload.into())),
     ]);
 }
@@ -363,6 +405,11 @@ fn row_values(entry: OutboxEntry, values: &mut Vec<Value>) {
 /// Optional text; the empty text is none.
 fn text(text: Option<String>) -> Value {
     Value::String(text.filter(|text| !text.is_empty()))
+}
+
+/// Optional bytes; empty ones are none.
+fn bytes(bytes: Bytes) -> Value {
+    Value::Bytes((!bytes.is_empty()).then(|| bytes.into()))
 }
 
 /// How a back end writes a column that a status does not have.

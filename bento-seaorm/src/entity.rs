@@ -8,7 +8,7 @@ use sea_orm::{DbErr, QueryResult};
 use uuid::Uuid;
 
 /// What the business transaction writes of an event, in the order of the placeholders, after `shard`.
-pub(crate) const WRITTEN: [&str; 14] = [
+pub(crate) const WRITTEN: [&str; 16] = [
     "event_id",
     "event_type",
     "schema_version",
@@ -18,6 +18,8 @@ pub(crate) const WRITTEN: [&str; 14] = [
     "tenant_id",
     "topic",
     "routing_key",
+    "routing",
+    "routing_version",
     "occurred_at",
     "content_encoding",
     "key_id",
@@ -39,8 +41,8 @@ pub(crate) fn envelope_at(row: &QueryResult, first: usize) -> Result<Envelope, D
     let event_id: Uuid = row.try_get_by_index(first)?;
     let event_type: String = row.try_get_by_index(first + 1)?;
     let schema_version: i32 = row.try_get_by_index(first + 2)?;
-    let occurred_at: DateTime<Utc> = row.try_get_by_index(first + 9)?;
-    let payload: Vec<u8> = row.try_get_by_index(first + 13)?;
+    let occurred_at: DateTime<Utc> = row.try_get_by_index(first + 11)?;
+    let payload: Vec<u8> = row.try_get_by_index(first + 15)?;
     let version = schema_version.cast_unsigned();
     let mut envelope = Envelope::with_id(event_id.into(), event_type, version, occurred_at, payload);
     envelope.aggregate_type = row.try_get_by_index::<String>(first + 3)?.into();
@@ -49,10 +51,17 @@ pub(crate) fn envelope_at(row: &QueryResult, first: usize) -> Result<Envelope, D
     envelope.tenant_id = row.try_get_by_index(first + 6)?;
     envelope.topic = row.try_get_by_index(first + 7)?;
     envelope.routing_key = row.try_get_by_index(first + 8)?;
-    envelope.content_encoding = row.try_get_by_index(first + 10)?;
-    envelope.key_id = row.try_get_by_index(first + 11)?;
-    envelope.headers = row.try_get_by_index::<Option<Vec<u8>>>(first + 12)?.unwrap_or_default().into();
+    envelope.routing = row.try_get_by_index::<Option<Vec<u8>>>(first + 9)?.unwrap_or_default().into();
+    envelope.routing_version = routing_version(row.try_get_by_index(first + 10)?)?;
+    envelope.content_encoding = row.try_get_by_index(first + 12)?;
+    envelope.key_id = row.try_get_by_index(first + 13)?;
+    envelope.headers = row.try_get_by_index::<Option<Vec<u8>>>(first + 14)?.unwrap_or_default().into();
     Ok(envelope)
+}
+
+fn routing_version(stored: Option<i32>) -> Result<u16, DbErr> {
+    let stored = stored.unwrap_or(0);
+    u16::try_from(stored).map_err(|_| DbErr::Type(format!("`routing_version` is {stored}")))
 }
 
 /// Names of destinations as they are stored: a JSON array; nothing for none.

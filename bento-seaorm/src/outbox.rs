@@ -12,7 +12,7 @@ use bento_core::EventId;
 use bento_core::outbox::{OutboxEntry, Sharding};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
-use crate::dialect::{self, Dialect, InsertLimits, rows_of_placeholders};
+use crate::dialect::{self, Dialect, InsertLimits, PARAMETERS, rows_of_placeholders};
 use crate::entity::written_columns;
 use crate::error::Error;
 use crate::tables::Tables;
@@ -93,7 +93,7 @@ impl OutboxWriter {
                 "INSERT INTO {} (shard, {}) VALUES {}",
                 self.tables.outbox(),
                 written_columns(),
-                rows_of_placeholders(dialect, rows, 15),
+                rows_of_placeholders(dialect, rows, PARAMETERS),
             )
         };
         match self.inserts.get(rows - 1) {
@@ -118,7 +118,8 @@ impl Chunks {
     fn fitting(&self) -> usize {
         let mut bytes = 0;
         let within = self.rest.iter().take(self.limits.rows).take_while(|entry| {
-            bytes += entry.envelope.payload.len() + entry.envelope.headers.len();
+            let envelope = &entry.envelope;
+            bytes += envelope.payload.len() + envelope.headers.len() + envelope.routing.len();
             bytes <= self.limits.bytes
         });
         within.count().max(1)

@@ -1,7 +1,7 @@
 //! The outbox as a relay sees it: the queue engine, on every back end.
 //!
-//! One relay owns a shard by lease. It reads rows in position order and deletes what is settled; the existence of a row is its
-//! state. What that rests on:
+//! One relay owns a shard by lease. It reads rows in position order and deletes what is settled, or moves it to a table of published
+//! rows; where a row is, is its state. What that rests on:
 //!
 //! * **Nothing is skipped.** A row is read because it is there, however late its transaction committed. Only on PostgreSQL
 //!   does reading begin at a bound, below which provably nothing can appear any more (see `scan`).
@@ -18,6 +18,7 @@ mod held;
 mod leases;
 mod memory;
 mod pauses;
+mod published;
 mod scan;
 mod settle;
 #[cfg(test)]
@@ -120,7 +121,7 @@ impl RelayStore for OutboxStore {
         leases::release(self, relay).await
     }
 
-    async fn prune(&self, _prune: Prune) -> Result<Option<u64>, StoreError> {
-        Ok(Some(0))
+    async fn prune(&self, prune: Prune) -> Result<Option<u64>, StoreError> {
+        published::prune(self, prune).await
     }
 }

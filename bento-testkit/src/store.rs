@@ -60,6 +60,7 @@ pub mod held;
 pub mod inspection;
 pub mod leases;
 pub mod pauses;
+pub mod published;
 pub mod rows;
 pub mod whole;
 
@@ -164,6 +165,12 @@ macro_rules! relay_store_conformance {
                 pauses::paused_tenants_are_told_with_the_streams
                 pauses::the_probe_passes_over_paused_tenants
                 pauses::a_paused_tenant_is_listed_with_the_first_reason
+                published::a_published_row_is_known_only_if_it_is_kept
+                published::a_held_row_is_kept_when_it_is_published
+                published::what_is_held_or_dead_is_not_published
+                published::an_event_that_several_got_is_kept_once
+                published::what_is_old_enough_is_pruned_and_then_unknown
+                published::one_relay_prunes_at_a_time
                 dead_letters::a_dead_letter_is_kept_whole
                 dead_letters::a_dead_letter_parks_its_aggregate_only
                 dead_letters::a_held_row_can_be_given_up
@@ -219,6 +226,7 @@ mod tests {
             ("rows", include_str!("store/rows.rs")),
             ("held", include_str!("store/held.rs")),
             ("pauses", include_str!("store/pauses.rs")),
+            ("published", include_str!("store/published.rs")),
             ("dead_letters", include_str!("store/dead_letters.rs")),
             ("inspection", include_str!("store/inspection.rs")),
             ("whole", include_str!("store/whole.rs")),

@@ -125,8 +125,8 @@ impl RelayStore for MemoryStore {
         Ok(())
     }
 
-    async fn prune(&self, _prune: Prune) -> Result<Option<u64>, StoreError> {
-        Ok(Some(0))
+    async fn prune(&self, prune: Prune) -> Result<Option<u64>, StoreError> {
+        Ok(self.state().prune(prune, self.now()))
     }
 }
 

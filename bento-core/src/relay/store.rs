@@ -35,6 +35,8 @@
 //! * **A settlement** whose row is gone (or no longer where the settlement expects it: fresh, or held for the destination) changes
 //!   nothing and is no error: the call was repeated, or an operator was quicker. A row that is held or dead already for a
 //!   destination is not doubled.
+//! * **A published row** that is kept is recognised when its event id is written again, until it is pruned. An event is kept once, when
+//!   a fresh row is confirmed by all or a held one is confirmed; a row that is held back or given up is not.
 //! * **Releasing** a shard, by a hand-over or by [`RelayStore::release`], leaves it free at once. A shard claimed later from an
 //!   owner that did not release it was [taken over](Holdings::taken_over).
 

@@ -12,7 +12,7 @@ use sea_orm::{
     Value,
 };
 
-use super::{Dialect, InsertLimits, Renewal, Renewed, Renewing, Sql, Warning};
+use super::{Dialect, InsertLimits, PARAMETERS, Renewal, Renewed, Renewing, Sql, Warning};
 use crate::error::Error;
 use crate::tables::Tables;
 
@@ -47,7 +47,7 @@ impl Dialect for MySql {
 
     /// A statement has 65,535 parameters at most, and a packet 16 MiB unless the server was told otherwise.
     fn insert_limits(&self) -> InsertLimits {
-        InsertLimits { rows: 65_535 / 15, bytes: 8 << 20 }
+        InsertLimits { rows: 65_535 / PARAMETERS, bytes: 8 << 20 }
     }
 
     /// `INSERT IGNORE` would also truncate what is too long and swallow every other error.
@@ -89,6 +89,11 @@ impl Dialect for MySql {
         values.extend(numbers.into_iter().chain(std::iter::repeat(last)).take(length).map(Value::from));
     }
 
+    /// It can limit a DELETE, and cannot limit a subquery of IN.
+    fn delete_some(&self, table: &str, _key: &str) -> (String, &'static str) {
+        (format!("DELETE FROM {table}"), "")
+    }
+
     /// Small tables are scanned otherwise, and with REPEATABLE READ a scan waits for every row that somebody has locked.
     fn by_key(&self) -> &'static str {
         " FORCE INDEX (PRIMARY)"
@@ -110,7 +115,7 @@ impl Dialect for MySql {
     /// The statement hands the revision back as the last insert id, which saves a round trip.
     fn renew<'a>(&'a self, tx: &'a DatabaseTransaction, renewal: Renewal<'a>) -> Renewing<'a> {
         Box::pin(async move {
-            let Renewal { tables, lease, ttl, published } = renewal;
+            let Renewal { tables, lease, ttl, published, keep } = renewal;
             let renew = Sql::new(&MySql, &format!("UPDATE {} SET expires_at = ", tables.shard()))
                 .after(ttl)
                 .push(", revision = LAST_INSERT_ID(revision) WHERE shard = ")
@@ -123,7 +128,7 @@ impl Dialect for MySql {
             if renewed.rows_affected() == 0 {
                 return Ok(None);
             }
-            super::delete_published(tx, &MySql, tables, lease.shard, published).await?;
+            super::settle_published(tx, &MySql, tables, lease.shard, published, keep).await?;
             Ok(Some(Renewed { revision: renewed.last_insert_id().cast_signed(), horizon: None }))
         })
     }

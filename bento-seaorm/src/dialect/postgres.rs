@@ -7,8 +7,10 @@ use sea_orm::sea_query::ArrayType;
 use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, TransactionOptions, Value};
 
-use super::{Dialect, Horizon, InsertLimits, Look, Renewal, Renewed, Renewing, Sql, insert_values, row_values};
-use crate::entity::written_columns;
+use super::{
+    Dialect, Horizon, InsertLimits, Look, PARAMETERS, Renewal, Renewed, Renewing, Sql, insert_values, row_values,
+};
+use crate::entity::{MOVED, written_columns};
 use crate::tables::Tables;
 
 #[derive(Debug)]
@@ -20,6 +22,8 @@ const VALUES_UP_TO: usize = 20;
 
 /// What stands for NULL in an array of sequences: sqlx's arrays hold no NULLs through SeaORM.
 const NO_SEQUENCE: i64 = i64::MIN;
+/// The same for the versions of routing, which are not negative.
+const NO_VERSION: i32 = -1;
 
 /// `admin_shutdown`, `crash_shutdown`, `idle_session_timeout`, `idle_in_transaction_session_timeout`.
 const DISCONNECTED: [&str; 4] = ["57P01", "57P02", "57P05", "25P03"];
@@ -80,6 +84,11 @@ impl Dialect for Postgres {
 
     fn now(&self) -> &'static str {
         "clock_timestamp()"
+    }
+
+    /// A function that may answer differently for each row is compared with each row.
+    fn now_once(&self) -> &'static str {
+        "(SELECT clock_timestamp())"
     }
 
     fn after_micros(&self, placeholder: &str, sql: &mut String) {
@@ -174,7 +183,7 @@ const PREPARE: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; \
 
 /// The row lock or the write of the lease gives the transaction an id, without which its commit would not wait for the disk.
 fn renew_statement(renewal: Renewal<'_>) -> Statement {
-    let Renewal { tables, lease, ttl, published } = renewal;
+    let Renewal { tables, lease, ttl, published, keep } = renewal;
     let deletes = !published.is_empty();
     Sql::new(&Postgres, &format!("WITH lease AS (UPDATE {} SET expires_at = ", tables.shard()))
         .after(ttl)
@@ -190,7 +199,8 @@ fn renew_statement(renewal: Renewal<'_>) -> Statement {
                 .bind(lease.shard)
                 .push(" AND position")
                 .one_of(published)
-                .push(" AND EXISTS (SELECT 1 FROM lease))")
+                .push(" AND EXISTS (SELECT 1 FROM lease)")
+                .push(&if keep { keep_gone(tables) } else { ")".to_owned() })
         })
         .push(&format!(
             " SELECT revision, pg_current_xact_id()::text::bigint, \
@@ -202,15 +212,25 @@ fn renew_statement(renewal: Renewal<'_>) -> Statement {
         .build()
 }
 
+/// The end of the deletion, and that what it deleted is kept.
+fn keep_gone(tables: &Tables) -> String {
+    let columns = format!("shard, position, {MOVED}");
+    format!(
+        " RETURNING {columns}), kept AS (INSERT INTO {} ({columns}, published_at) SELECT {columns}, clock_timestamp() FROM gone \
+         ON CONFLICT (event_id) DO NOTHING)",
+        tables.published()
+    )
+}
+
 fn unnest_sql(tables: &Tables) -> String {
     format!(
         "INSERT INTO {} (shard, {}) SELECT u.shard, u.event_id, u.event_type, u.schema_version, u.aggregate_type, \
          u.aggregate_id, NULLIF(u.sequence, {NO_SEQUENCE}), NULLIF(u.tenant_id, ''), NULLIF(u.topic, ''), \
-         NULLIF(u.routing_key, ''), u.occurred_at, NULLIF(u.content_encoding, ''), NULLIF(u.key_id, ''), \
+         NULLIF(u.routing_key, ''), NULLIF(u.routing, ''), NULLIF(u.routing_version, {NO_VERSION}), u.occurred_at, NULLIF(u.content_encoding, ''), NULLIF(u.key_id, ''), \
          NULLIF(u.headers, ''), u.payload \
          FROM unnest($1::integer[], $2::uuid[], $3::text[], $4::integer[], $5::text[], $6::text[], $7::bigint[], \
-         $8::text[], $9::text[], $10::text[], $11::timestamptz[], $12::text[], $13::text[], $14::bytea[], \
-         $15::bytea[]) WITH ORDINALITY AS u (shard, {}, nth) ORDER BY u.nth",
+         $8::text[], $9::text[], $10::text[], $11::bytea[], $12::integer[], $13::timestamptz[], $14::text[], $15::text[], \
+         $16::bytea[], $17::bytea[]) WITH ORDINALITY AS u (shard, {}, nth) ORDER BY u.nth",
         tables.outbox(),
         written_columns(),
         written_columns(),
@@ -219,7 +239,7 @@ fn unnest_sql(tables: &Tables) -> String {
 
 /// One array for each column. An array that would hold nothing but NULL is empty: UNNEST fills it up.
 fn unnest_values(entries: Vec<OutboxEntry>) -> Vec<Value> {
-    const COLUMNS: [ArrayType; 15] = [
+    const COLUMNS: [ArrayType; PARAMETERS] = [
         ArrayType::Int,
         ArrayType::Uuid,
         ArrayType::String,
@@ -230,14 +250,16 @@ fn unnest_values(entries: Vec<OutboxEntry>) -> Vec<Value> {
         ArrayType::String,
         ArrayType::String,
         ArrayType::String,
+        ArrayType::Bytes,
+        ArrayType::Int,
         ArrayType::ChronoDateTimeUtc,
         ArrayType::String,
         ArrayType::String,
         ArrayType::Bytes,
         ArrayType::Bytes,
     ];
-    let mut columns: [Vec<Value>; 15] = std::array::from_fn(|_| Vec::with_capacity(entries.len()));
-    let mut row = Vec::with_capacity(15);
+    let mut columns: [Vec<Value>; PARAMETERS] = std::array::from_fn(|_| Vec::with_capacity(entries.len()));
+    let mut row = Vec::with_capacity(PARAMETERS);
     for entry in entries {
         row_values(entry, &mut row);
         for (column, value) in columns.iter_mut().zip(row.drain(..)) {
@@ -252,12 +274,15 @@ fn unnest_values(entries: Vec<OutboxEntry>) -> Vec<Value> {
 }
 
 fn without_nulls(mut column: Vec<Value>) -> Vec<Value> {
-    let is_null = |value: &Value| matches!(value, Value::BigInt(None) | Value::String(None) | Value::Bytes(None));
+    let is_null = |value: &Value| {
+        matches!(value, Value::Int(None) | Value::BigInt(None) | Value::String(None) | Value::Bytes(None))
+    };
     if column.iter().all(is_null) {
         return Vec::new();
     }
     for value in &mut column {
         match value {
+            Value::Int(none @ None) => *none = Some(NO_VERSION),
             Value::BigInt(none @ None) => *none = Some(NO_SEQUENCE),
             Value::String(none @ None) => *none = Some(String::new()),
             Value::Bytes(none @ None) => *none = Some(Vec::new()),

@@ -6,7 +6,7 @@ use sea_orm::{Statement, Value};
 
 use super::Dialect;
 
-/// What lies further ahead is taken to be here, because a time that a database cannot hold could never be stored: 100 years.
+/// What lies further ahead or back is taken to be here, because a time that a database cannot hold could never be stored: 100 years.
 const FAR: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// A statement in the making.
@@ -38,8 +38,16 @@ impl Sql {
     }
 
     /// Appends the time that lies so far ahead by the database's clock.
-    pub(crate) fn after(mut self, wait: Duration) -> Self {
-        let micros = i64::try_from(wait.min(FAR).as_micros()).expect("it is not that far");
+    pub(crate) fn after(self, wait: Duration) -> Self {
+        self.in_micros(micros(wait))
+    }
+
+    /// Appends the time that lies so far back by the database's clock.
+    pub(crate) fn before(self, age: Duration) -> Self {
+        self.in_micros(-micros(age))
+    }
+
+    fn in_micros(mut self, micros: i64) -> Self {
         self.values.push(micros.into());
         let mut placeholder = String::new();
         self.dialect.placeholder(self.values.len(), &mut placeholder);
@@ -62,4 +70,8 @@ impl Sql {
     pub(crate) fn build(self) -> Statement {
         Statement::from_sql_and_values(self.dialect.backend(), self.text, self.values)
     }
+}
+
+fn micros(time: Duration) -> i64 {
+    i64::try_from(time.min(FAR).as_micros()).expect("it is not that far")
 }

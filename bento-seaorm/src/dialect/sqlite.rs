@@ -10,7 +10,7 @@ use sea_orm::{
     TransactionOptions, Value,
 };
 
-use super::{Dialect, InsertLimits, Look, Renewal, Renewed, Renewing, Sql, Warning};
+use super::{Dialect, InsertLimits, Look, PARAMETERS, Renewal, Renewed, Renewing, Sql, Warning};
 use crate::tables::Tables;
 
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Dialect for Sqlite {
 
     /// A statement has 32,766 parameters at most, and a value 1,000,000,000 bytes.
     fn insert_limits(&self) -> InsertLimits {
-        InsertLimits { rows: 32_766 / 15, bytes: 256 << 20 }
+        InsertLimits { rows: 32_766 / PARAMETERS, bytes: 256 << 20 }
     }
 
     fn or_leave(&self, _table: &str, key: &[&str]) -> String {
@@ -115,7 +115,7 @@ impl Dialect for Sqlite {
 
     fn renew<'a>(&'a self, tx: &'a DatabaseTransaction, renewal: Renewal<'a>) -> Renewing<'a> {
         Box::pin(async move {
-            let Renewal { tables, lease, ttl, published } = renewal;
+            let Renewal { tables, lease, ttl, published, keep } = renewal;
             let renew = Sql::new(&Sqlite, &format!("UPDATE {} SET expires_at = ", tables.shard()))
                 .after(ttl)
                 .push(" WHERE shard = ")
@@ -126,7 +126,7 @@ impl Dialect for Sqlite {
                 .bind(lease.epoch)
                 .push(" RETURNING revision");
             let Some(row) = tx.query_one_raw(renew.build()).await? else { return Ok(None) };
-            super::delete_published(tx, &Sqlite, tables, lease.shard, published).await?;
+            super::settle_published(tx, &Sqlite, tables, lease.shard, published, keep).await?;
             Ok(Some(Renewed { revision: row.try_get_by_index(0)?, horizon: None }))
         })
     }

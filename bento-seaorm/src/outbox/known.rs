@@ -11,10 +11,10 @@ use crate::dialect::Dialect;
 use crate::error::Error;
 use crate::tables::Tables;
 
-/// Each id is a parameter three times; SQLite has the fewest parameters.
-const IDS_PER_STATEMENT: usize = 10_000;
+/// Each id is a parameter four times; SQLite has the fewest parameters.
+const IDS_PER_STATEMENT: usize = 8_000;
 
-/// Removes the entries whose id is pending, held or dead already, and returns their ids: one statement, for supplied ids only.
+/// Removes the entries whose id is pending, held, dead, or published and kept already, and returns their ids: one statement, for supplied ids only.
 pub(super) async fn leave_out(
     tx: &DatabaseTransaction,
     dialect: &dyn Dialect,
@@ -62,8 +62,8 @@ async fn known_among(
     ids: &[Uuid],
 ) -> Result<Vec<EventId>, Error> {
     let backend = dialect.backend();
-    let mut values: Vec<Value> = Vec::with_capacity(ids.len() * 3);
-    let selects = [tables.outbox(), tables.held(), tables.dead_letter()].map(|table| {
+    let mut values: Vec<Value> = Vec::with_capacity(ids.len() * 4);
+    let selects = [tables.outbox(), tables.held(), tables.dead_letter(), tables.published()].map(|table| {
         let mut sql = format!("SELECT event_id FROM {table} WHERE event_id IN (");
         for (nth, id) in ids.iter().enumerate() {
             sql.push_str(if nth > 0 { ", " } else { "" });

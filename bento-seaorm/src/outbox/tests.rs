@@ -22,6 +22,9 @@ fn entry(nth: usize) -> OutboxEntry {
     envelope.sequence = (nth.is_multiple_of(2)).then_some(nth as i64);
     envelope.tenant_id = (nth.is_multiple_of(3)).then(|| "acme".to_owned());
     envelope.headers = if nth.is_multiple_of(2) { "{\"actor\":\"me\"}".into() } else { "".into() };
+    if nth.is_multiple_of(5) {
+        (envelope.routing, envelope.routing_version) = ("{\"to\":[\"x\"]}".into(), u16::MAX);
+    }
     OutboxEntry { shard: (nth % 4) as i32, may_be_known: false, envelope }
 }
 

@@ -7,10 +7,11 @@ use bento_core::outbox::ShardId;
 use bento_core::relay::store::{Advance, Advanced, Lease, OutboxRow, Settlement, StoreError};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
+use super::OutboxStore;
 use super::errors::{StoreFailure, Tries, store_error, unreadable};
 use super::held::{self, Wanted};
 use super::memory::{HeldRows, Remembered};
-use super::{OutboxStore, settle};
+use super::settle::{self, Settling};
 use crate::dialect::{Dialect, Renewal, Sql};
 use crate::entity::{envelope_at, written_columns};
 use crate::tables::Tables;
@@ -77,9 +78,10 @@ impl<'a> Call<'a> {
         let moves = !settled.iter().all(|settlement| matches!(settlement, Settlement::Published { .. }));
         self.remembered.scan.settled(&fresh);
         let published = if moves { Vec::new() } else { fresh };
-        let renewal = Renewal { tables: self.tables, lease: self.lease(), ttl: self.advance.ttl, published };
+        let Advance { lease, ttl, keep_published: keep, .. } = *self.advance;
+        let renewal = Renewal { tables: self.tables, lease, ttl, published, keep };
         let Some(renewed) = self.dialect.renew(&self.tx, renewal).await? else {
-            let Lease { shard, epoch, .. } = self.lease();
+            let Lease { shard, epoch, .. } = lease;
             return Err(StoreError::LeaseLost { shard, epoch }.into());
         };
         self.begins_anew = renewed.horizon.is_some_and(|horizon| self.remembered.scan.observe(horizon));
@@ -87,7 +89,9 @@ impl<'a> Call<'a> {
             self.remembered.held = HeldRows::Unknown;
         }
         if moves {
-            settle::settle(&self.tx, self.dialect, self.tables, self.lease().shard, settled).await?;
+            let settling =
+                Settling { tx: &self.tx, dialect: self.dialect, tables: self.tables, shard: lease.shard, keep };
+            settling.settle(settled).await?;
             self.remembered.held = HeldRows::Unknown;
         }
         Ok(renewed.revision)

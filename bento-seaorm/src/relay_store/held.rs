@@ -79,7 +79,7 @@ impl Wanted<'_> {
     pub(super) fn due_heads(&self, limit: usize) -> Sql {
         let select = self.heads("SELECT h.destination, h.aggregate_type, h.aggregate_id, h.position, h.ordered");
         select
-            .push(&format!(" AND h.retry_after <= {}", self.dialect.now()))
+            .push(&format!(" AND h.retry_after <= {}", self.dialect.now_once()))
             .push(" ORDER BY h.retry_after, h.position LIMIT ")
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
     }
@@ -87,7 +87,7 @@ impl Wanted<'_> {
     /// How long until the next head is due. If none was found due it counts as well which is due by now: it fell due meanwhile,
     /// and nobody would look again.
     pub(super) async fn next_due(&self, tx: &DatabaseTransaction, found_none: bool) -> Result<Option<Duration>, DbErr> {
-        let later = if found_none { "IS NOT NULL".to_owned() } else { format!("> {}", self.dialect.now()) };
+        let later = if found_none { "IS NOT NULL".to_owned() } else { format!("> {}", self.dialect.now_once()) };
         let select = self
             .heads(&format!("SELECT {}", self.dialect.micros_until("h.retry_after")))
             .push(&format!(" AND h.retry_after {later} ORDER BY h.retry_after LIMIT 1"));
@@ -98,7 +98,7 @@ impl Wanted<'_> {
     /// Appends that one is due.
     pub(super) fn exists_due(&self, sql: Sql) -> Sql {
         self.append_heads(sql.push("EXISTS ("), "SELECT 1")
-            .push(&format!(" AND h.retry_after <= {})", self.dialect.now()))
+            .push(&format!(" AND h.retry_after <= {})", self.dialect.now_once()))
     }
 
     fn heads(&self, select: &str) -> Sql {

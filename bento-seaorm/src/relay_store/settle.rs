@@ -10,7 +10,7 @@ use bento_core::relay::store::{Burial, Failure, Held, Settlement, StreamKey};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
 
 use super::held::park_or_promote;
-use crate::dialect::{Dialect, Sql};
+use crate::dialect::{Dialect, Sql, keep_published};
 use crate::entity::{MOVED, names};
 use crate::tables::Tables;
 
@@ -25,30 +25,6 @@ pub(super) fn fresh_position(settlement: &Settlement) -> Option<i64> {
         | Settlement::HeldMoved { .. }
         | Settlement::HeldBury { .. } => None,
     }
-}
-
-/// Settles everything, the fresh rows at the end, so that a row can be held for several destinations.
-pub(super) async fn settle(
-    tx: &DatabaseTransaction,
-    dialect: &'static dyn Dialect,
-    tables: &Tables,
-    shard: ShardId,
-    settled: &[Settlement],
-) -> Result<(), DbErr> {
-    let settling = Settling { tx, dialect, tables, shard };
-    let groups = Groups::of(settled);
-    let touched = settling.touched(&groups).await?;
-    for settlement in settled {
-        settling.one(settlement).await?;
-    }
-    for ((destination, ordered), positions) in groups.behind {
-        settling.hold_behind(&destination, ordered, positions).await?;
-    }
-    for (destination, positions) in groups.held_done {
-        settling.delete_held(&destination, positions).await?;
-    }
-    settling.delete_fresh(settled.iter().filter_map(fresh_position).collect()).await?;
-    park_or_promote(tx, dialect, tables, shard, &touched).await
 }
 
 type Positions = BTreeMap<Arc<str>, Vec<i64>>;
@@ -105,14 +81,65 @@ impl Groups {
     }
 }
 
-struct Settling<'a> {
-    tx: &'a DatabaseTransaction,
-    dialect: &'static dyn Dialect,
-    tables: &'a Tables,
-    shard: ShardId,
+/// The settlements of one call.
+pub(super) struct Settling<'a> {
+    pub(super) tx: &'a DatabaseTransaction,
+    pub(super) dialect: &'static dyn Dialect,
+    pub(super) tables: &'a Tables,
+    pub(super) shard: ShardId,
+    /// Whether published rows are kept.
+    pub(super) keep: bool,
 }
 
 impl Settling<'_> {
+    /// Settles everything, the fresh rows at the end, so that a row can be held for several destinations.
+    pub(super) async fn settle(&self, settled: &[Settlement]) -> Result<(), DbErr> {
+        let groups = Groups::of(settled);
+        let touched = self.touched(&groups).await?;
+        for settlement in settled {
+            self.one(settlement).await?;
+        }
+        if self.keep {
+            self.keep_published(settled).await?;
+        }
+        for ((destination, ordered), positions) in groups.behind {
+            self.hold_behind(&destination, ordered, positions).await?;
+        }
+        for (destination, positions) in groups.held_done {
+            self.delete_held(&destination, positions).await?;
+        }
+        self.delete_fresh(settled.iter().filter_map(fresh_position).collect()).await?;
+        park_or_promote(self.tx, self.dialect, self.tables, self.shard, &touched).await
+    }
+
+    /// A fresh row that is held or dead for somebody is published when the last of them has it.
+    async fn keep_published(&self, settled: &[Settlement]) -> Result<(), DbErr> {
+        let (mut fresh, mut moved, mut held) = (BTreeSet::new(), BTreeSet::new(), Positions::new());
+        for settlement in settled {
+            match settlement {
+                Settlement::Published { position } => drop(fresh.insert(*position)),
+                Settlement::HeldPublished { position, destination } => {
+                    held.entry(Arc::clone(destination)).or_default().push(*position);
+                }
+                other => moved.extend(fresh_position(other)),
+            }
+        }
+        let fresh: Vec<_> = fresh.difference(&moved).copied().collect();
+        if !fresh.is_empty() {
+            self.execute(self.kept(self.tables.outbox(), |sql| sql.push(" AND position").one_of(fresh))).await?;
+        }
+        for (destination, positions) in held {
+            let which =
+                |sql: Sql| sql.push(" AND destination = ").bind(&*destination).push(" AND position").one_of(positions);
+            self.execute(self.kept(self.tables.held(), which)).await?;
+        }
+        Ok(())
+    }
+
+    fn kept(&self, from: &str, which: impl FnOnce(Sql) -> Sql) -> Sql {
+        keep_published(self.dialect, self.tables, from, self.shard, which)
+    }
+
     /// The streams in which something changes, while their rows are still there to be asked.
     async fn touched(&self, groups: &Groups) -> Result<BTreeSet<StreamKey>, DbErr> {
         let mut touched = BTreeSet::new();

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bento_core::Envelope;
+use bento_core::dead_letter::{DeadLetterQuery, DeadLetters};
 use bento_core::inspect::Inspect;
 use bento_core::outbox::OutboxEntry;
+use bento_core::publish::Destination;
 use bento_core::relay::RelayStore;
 use bento_core::relay::store::{Advance, RelayId, Settlement};
 use chrono::{DateTime, Utc};
@@ -134,6 +136,8 @@ pub async fn an_envelope_comes_back_whole<H: StoreHarness>(harness: &H) {
     full.tenant_id = Some("acme \"Ltd\"".to_owned());
     full.topic = Some("things".to_owned());
     full.routing_key = Some("eu.west".to_owned());
+    full.routing = vec![b'{', 0, b'}'].into();
+    full.routing_version = u16::MAX;
     full.content_encoding = Some("binary".to_owned());
     full.key_id = Some("key-1".to_owned());
     full.headers = r#"{"correlation_id":"c-1"}"#.into();
@@ -145,6 +149,14 @@ pub async fn an_envelope_comes_back_whole<H: StoreHarness>(harness: &H) {
         let held = bench.settle(vec![failed(&row, Duration::ZERO)]).await.held.remove(0);
         assert_eq!((*held.row.envelope).clone(), envelope, "also held");
         assert_eq!((held.row.position, held.attempts), (row.position, 1));
+        let dead =
+            Settlement::HeldBury { position: row.position, destination: default_destination(), dead: burial(true) };
+        bench.settle(vec![dead]).await;
+        let letter = bench.store.list(&DeadLetterQuery::default()).await.expect("the store is there").remove(0);
+        assert_eq!((*letter.envelope).clone(), envelope, "also dead");
+        bench.store.replay(envelope.event_id, Destination::DEFAULT).await.expect("the store is there");
+        let held = bench.next().await.held.remove(0);
+        assert_eq!((*held.row.envelope).clone(), envelope, "also replayed");
         bench.settle(vec![held_published(&held)]).await;
     }
 }

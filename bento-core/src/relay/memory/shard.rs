@@ -1,6 +1,6 @@
 //! The rows of one shard.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +22,18 @@ pub(super) struct Shard {
     pub(super) fresh: BTreeMap<i64, Arc<Envelope>>,
     pub(super) held: BTreeMap<SideKey, Waiting>,
     pub(super) dead: BTreeMap<SideKey, DeadLetter>,
+    /// When each event was published, if published ones are kept.
+    pub(super) published: BTreeMap<EventId, Duration>,
     pub(super) revision: i64,
+}
+
+/// What a settlement goes by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    pub(super) now: Duration,
+    pub(super) wall: DateTime<Utc>,
+    /// Whether published rows are kept.
+    pub(super) keep_published: bool,
 }
 
 /// A held row.
@@ -80,23 +91,25 @@ impl Shard {
     }
 
     /// Settles; a row that is not where the settlement expects it is left alone.
-    pub(super) fn settle(&mut self, shard: ShardId, settled: Vec<Settlement>, now: Duration, wall: DateTime<Utc>) {
-        let mut done = Vec::new();
+    pub(super) fn settle(&mut self, shard: ShardId, settled: Vec<Settlement>, moment: Moment) {
+        let Moment { now, wall, keep_published } = moment;
+        let (mut done, mut moved) = (Vec::new(), BTreeSet::new());
         for settlement in settled {
             match settlement {
                 Settlement::Published { position } => done.push(position),
                 Settlement::Hold { position, destination, ordered, why } => {
                     self.hold((destination, position), ordered, why, now);
-                    done.push(position);
+                    moved.insert(position);
                 }
                 Settlement::Bury { position, destination, dead } => {
                     if let Some(envelope) = self.fresh.get(&position).cloned() {
                         self.bury(shard, (destination, position), envelope, dead, wall);
                     }
-                    done.push(position);
+                    moved.insert(position);
                 }
                 Settlement::HeldPublished { position, destination } => {
-                    self.held.remove(&(destination, position));
+                    let published = self.held.remove(&(destination, position)).map(|held| held.envelope);
+                    self.keep(published.filter(|_| keep_published), now);
                 }
                 Settlement::HeldFailed { position, destination, failure } => {
                     if let Some(waiting) = self.held.get_mut(&(destination, position)) {
@@ -118,7 +131,18 @@ impl Shard {
                 }
             }
         }
-        done.iter().for_each(|position| drop(self.fresh.remove(position)));
+        for position in done {
+            let published = self.fresh.get(&position).filter(|_| !moved.contains(&position)).cloned();
+            self.keep(published.filter(|_| keep_published), now);
+            self.fresh.remove(&position);
+        }
+        moved.iter().for_each(|position| drop(self.fresh.remove(position)));
+    }
+
+    fn keep(&mut self, published: Option<Arc<Envelope>>, now: Duration) {
+        if let Some(envelope) = published {
+            self.published.entry(envelope.event_id).or_insert(now);
+        }
     }
 
     pub(super) fn replay(&mut self, event_id: EventId, destination: &str) -> Replayed {
@@ -140,7 +164,7 @@ impl Shard {
     }
 
     fn hold(&mut self, key: SideKey, ordered: bool, why: Held, now: Duration) {
-        let Some(envelope) = self.fresh.get(&key.1).cloned() else { return };
+        let Some(envelope) = self.fresh.get(&key.1).filter(|_| !self.dead.contains_key(&key)).cloned() else { return };
         let ordered = ordered && envelope.is_ordered();
         let (attempts, due, delivered) = match why {
             Held::Failed(failure) => (failure.attempts, Some(now + failure.retry_after), failure.delivered),

@@ -7,13 +7,13 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::leases::Leases;
-use super::shard::{Shard, Wanted};
+use super::shard::{Moment, Shard, Wanted};
 use crate::dead_letter::{DeadLetter, DeadLetterQuery, Replayed};
 use crate::envelope::Envelope;
 use crate::id::EventId;
 use crate::inspect::{LeaseState, StatusCounts, TenantCounts};
 use crate::outbox::{OutboxEntry, ShardId, Sharding};
-use crate::relay::store::{Advance, Advanced, RelayId, StoreError};
+use crate::relay::store::{Advance, Advanced, Prune, RelayId, StoreError};
 use crate::tenant::PausedTenant;
 
 /// Rows, leases and the recorded division.
@@ -25,6 +25,8 @@ pub(super) struct State {
     paused: BTreeMap<String, PausedTenant>,
     /// What every shard's revision has in common: it changes with what concerns all of them.
     revision: i64,
+    /// Until when nobody prunes.
+    prune_after: Option<Duration>,
     last_position: i64,
 }
 
@@ -50,7 +52,8 @@ impl State {
     ) -> Result<Advanced, StoreError> {
         self.leases.renew(advance.lease, now + advance.ttl)?;
         let shard = self.shards.entry(advance.lease.shard).or_default();
-        shard.settle(advance.lease.shard, advance.settled, now, wall);
+        let moment = Moment { now, wall, keep_published: advance.keep_published };
+        shard.settle(advance.lease.shard, advance.settled, moment);
         let revision = self.revision + shard.revision;
         let wanted = Wanted { paused: &self.paused, without: &advance.without };
         let streams = (advance.revision != Some(revision)).then(|| shard.streams());
@@ -142,11 +145,24 @@ impl State {
         self.paused.values().cloned().collect()
     }
 
+    pub(super) fn prune(&mut self, prune: Prune, now: Duration) -> Option<u64> {
+        if self.prune_after.is_some_and(|after| after > now) {
+            return None;
+        }
+        self.prune_after = Some(now + prune.every);
+        let kept = |state: &Self| state.shards.values().map(|shard| shard.published.len() as u64).sum::<u64>();
+        let before = kept(self);
+        let is_young = |published: &Duration| *published + prune.older_than > now;
+        self.shards.values_mut().for_each(|shard| shard.published.retain(|_, published| is_young(published)));
+        Some(before - kept(self))
+    }
+
     fn knows(&self, event_id: EventId) -> bool {
         let knows = |shard: &Shard| {
             let held = shard.held.values().map(|held| &held.envelope);
             let dead = shard.dead.values().map(|dead| &dead.envelope);
-            shard.fresh.values().chain(held).chain(dead).any(|event| event.event_id == event_id)
+            let is_kept = shard.published.contains_key(&event_id);
+            is_kept || shard.fresh.values().chain(held).chain(dead).any(|event| event.event_id == event_id)
         };
         self.shards.values().any(knows)
     }

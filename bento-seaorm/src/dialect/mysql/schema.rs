@@ -63,7 +63,7 @@ fn held(tables: &Tables) -> String {
     delivered LONGTEXT NULL,
     PRIMARY KEY (shard, destination, position),
     KEY {held}_stream (shard, destination, aggregate_type, aggregate_id, ordered, position),
-    KEY {held}_retry_after (shard, retry_after),
+    KEY {held}_retry_after (shard, retry_after, position),
     KEY {held}_aggregate (aggregate_type, aggregate_id),
     KEY {held}_event_id (event_id),
     KEY {held}_tenant_id (tenant_id),

@@ -115,7 +115,7 @@ fn side_indexes(tables: &Tables) -> Vec<String> {
         .into();
     statements.extend([
         index(held, "stream", "shard, destination, aggregate_type, aggregate_id, ordered, position"),
-        index(held, "retry_after", "shard, retry_after"),
+        index(held, "retry_after", "shard, retry_after, position"),
         index(held, "aggregate", "aggregate_type, aggregate_id"),
         index(held, "event_id", "event_id"),
         index(held, "tenant_id", "tenant_id"),

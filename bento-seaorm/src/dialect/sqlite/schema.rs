@@ -103,7 +103,7 @@ fn side_indexes(tables: &Tables) -> [String; 13] {
     let (held, dead_letter, published) = (tables.held(), tables.dead_letter(), tables.published());
     [
         index(held, "stream", "shard, destination, aggregate_type, aggregate_id, ordered, position"),
-        index(held, "retry_after", "shard, retry_after"),
+        index(held, "retry_after", "shard, retry_after, position"),
         index(held, "aggregate", "aggregate_type, aggregate_id"),
         index(held, "event_id", "event_id"),
         index(held, "tenant_id", "tenant_id"),

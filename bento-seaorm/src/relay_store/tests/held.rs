@@ -39,6 +39,11 @@ async fn due_heads_are_found_by_indexes_whatever_is_away() {
             assert!(plan.contains("Index Scan using bento_outbox_held_retry_after"), "{plan}");
             assert!(!plan.contains("Seq Scan") && !plan.contains("Hash"), "{plan}");
             assert!(plan.contains("bento_outbox_held_stream") && plan.contains("bento_paused_tenant_pkey"), "{plan}");
+            let by_time = plan.lines().any(|line| line.contains("Index Cond") && line.contains("retry_after <="));
+            assert!(
+                by_time && !plan.contains("Sort"),
+                "what waits is not looked at, and the rest comes in order: {plan}"
+            );
             let by_place = plan.lines().any(|line| line.contains("Index Cond") && line.contains("ordered = true"));
             assert!(by_place, "the index tells who keeps a place: {plan}");
         }

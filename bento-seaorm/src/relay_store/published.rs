@@ -1,0 +1,51 @@
+//! Published rows that are kept for a while.
+
+use bento_core::relay::store::{Prune, StoreError};
+use sea_orm::ConnectionTrait;
+
+use super::OutboxStore;
+use super::errors::{StoreFailure, Tries};
+use crate::dialect::Sql;
+
+/// Removes what is old enough, batch by batch, each in a transaction of its own, so that nobody waits for more than one.
+pub(super) async fn prune(store: &OutboxStore, prune: Prune) -> Result<Option<u64>, StoreError> {
+    let mut tries = Tries::new(store.db.get_database_backend());
+    let is_due = loop {
+        match take_turn(store, prune).await {
+            Ok(is_due) => break is_due,
+            Err(failure) => tries.again(failure)?,
+        }
+    };
+    if !is_due {
+        return Ok(None);
+    }
+    let mut pruned = 0;
+    loop {
+        match prune_batch(store, prune).await {
+            Ok(0) => return Ok(Some(pruned)),
+            Ok(batch) => pruned += batch,
+            Err(failure) => tries.again(failure)?,
+        }
+    }
+}
+
+/// Whether it is this relay's turn; then it is nobody's for a while.
+async fn take_turn(store: &OutboxStore, prune: Prune) -> Result<bool, StoreFailure> {
+    let dialect = store.dialect()?;
+    let turn = Sql::new(dialect, &format!("UPDATE {} SET prune_after = ", store.tables.meta()))
+        .after(prune.every)
+        .push(&format!(" WHERE id = 1 AND (prune_after IS NULL OR prune_after <= {})", dialect.now()));
+    Ok(store.db.execute_raw(turn.build()).await?.rows_affected() > 0)
+}
+
+async fn prune_batch(store: &OutboxStore, prune: Prune) -> Result<u64, StoreFailure> {
+    let dialect = store.dialect()?;
+    let (begin, end) = dialect.delete_some(store.tables.published(), "event_id");
+    let delete = Sql::new(dialect, &begin)
+        .push(" WHERE published_at <= (SELECT ")
+        .before(prune.older_than)
+        .push(") ORDER BY published_at LIMIT ")
+        .bind(i64::from(prune.batch.max(1)))
+        .push(end);
+    Ok(store.db.execute_raw(delete.build()).await?.rows_affected())
+}
