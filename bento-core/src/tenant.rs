@@ -1,5 +1,7 @@
-//! Tenants: whose delivery is paused.
+//! Tenants: who may do what for whom, and whose delivery is paused.
 
 mod pauses;
+mod policy;
 
 pub use self::pauses::{PausedTenant, Pauses};
+pub use self::policy::{AllowAll, Refusal, Refused, TenantAction, TenantPolicy, TenantRequest};

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bento_core::outbox::{ShardId, Sharding};
 use bento_core::relay::Wake;
+use bento_core::tenant::{TenantAction, TenantPolicy, TenantRequest};
 use bento_core::unit_of_work::UnitOfWork;
 use bento_core::{pending, telemetry};
 use sea_orm::{
@@ -42,6 +43,7 @@ pub(crate) struct Settings {
     owner: u64,
     pub(crate) writer: OutboxWriter,
     wake: Option<Wake>,
+    policy: Option<Box<dyn TenantPolicy>>,
 }
 
 /// Builds an [`OutboxConnection`] that differs from the defaults.
@@ -52,6 +54,7 @@ pub struct OutboxConnectionBuilder {
     prefix: TablePrefix,
     sharding: Option<Sharding>,
     wake: Option<Wake>,
+    policy: Option<Box<dyn TenantPolicy>>,
 }
 
 impl OutboxConnectionBuilder {
@@ -75,9 +78,31 @@ impl OutboxConnectionBuilder {
         self
     }
 
+    /// Whom to ask before a transaction begins: whether the actor of the ambient `Metadata` may [write](TenantAction::Write) for
+    /// its tenant. A transaction that is [adopted](OutboxConnection::adopt), or bound to a tenant after it began, is not asked
+    /// about; nested ones belong to the transaction around them.
+    ///
+    /// ```
+    /// # use bento_core::tenant::{Refusal, TenantRequest};
+    /// # use bento_seaorm::OutboxConnection;
+    /// # fn guarded(database: sea_orm::DatabaseConnection) -> OutboxConnection {
+    /// OutboxConnection::builder(database)
+    ///     .tenant_policy(|request: &TenantRequest| match request.tenant {
+    ///         Some(_) => Ok(()),
+    ///         None => Err(Refusal::new("every request has a tenant")),
+    ///     })
+    ///     .build()
+    /// # }
+    /// ```
+    pub fn tenant_policy(mut self, policy: impl TenantPolicy) -> Self {
+        self.policy = Some(Box::new(policy));
+        self
+    }
+
     /// The connection.
     pub fn build(self) -> OutboxConnection {
-        let settings = Settings::new(Tables::new(self.prefix), self.sharding, self.wake);
+        let mut settings = Settings::new(Tables::new(self.prefix), self.sharding, self.wake);
+        settings.policy = self.policy;
         OutboxConnection { inner: self.inner, settings: Arc::new(settings) }
     }
 }
@@ -90,7 +115,7 @@ impl OutboxConnection {
 
     /// Wraps a connection with other settings.
     pub fn builder(inner: DatabaseConnection) -> OutboxConnectionBuilder {
-        OutboxConnectionBuilder { inner, prefix: TablePrefix::default(), sharding: None, wake: None }
+        OutboxConnectionBuilder { inner, prefix: TablePrefix::default(), sharding: None, wake: None, policy: None }
     }
 
     /// The connection itself, for statements that are meant to be independent of any transaction around them.
@@ -109,7 +134,7 @@ impl OutboxConnection {
     /// [`collect`](OutboxTransaction::collect), or run the work in [`scope`](OutboxTransaction::scope).
     ///
     /// # Errors
-    /// [`Error::Database`].
+    /// [`Error::Database`], [`Error::Refused`].
     pub async fn begin(&self) -> Result<OutboxTransaction, Error> {
         self.begin_with_options(TransactionOptions::default()).await
     }
@@ -117,7 +142,7 @@ impl OutboxConnection {
     /// Begins a transaction with an isolation level or access mode. With SQLite a read-only one is DEFERRED.
     ///
     /// # Errors
-    /// [`Error::Database`].
+    /// [`Error::Database`], [`Error::Refused`].
     pub async fn begin_with_config(
         &self,
         isolation_level: Option<IsolationLevel>,
@@ -130,9 +155,10 @@ impl OutboxConnection {
     /// Begins a transaction with options. With SQLite it is IMMEDIATE unless they say otherwise.
     ///
     /// # Errors
-    /// [`Error::Database`].
+    /// [`Error::Database`], [`Error::Refused`].
     pub async fn begin_with_options(&self, mut options: TransactionOptions) -> Result<OutboxTransaction, Error> {
         self.warn_inside_own_scope();
+        self.settings.ask()?;
         let writes = options.access_mode != Some(AccessMode::ReadOnly);
         if self.inner.get_database_backend() == DbBackend::Sqlite && writes {
             options.sqlite_transaction_mode.get_or_insert(SqliteTransactionMode::Immediate);
@@ -232,7 +258,13 @@ impl Settings {
     fn new(tables: Tables, sharding: Option<Sharding>, wake: Option<Wake>) -> Self {
         static OWNERS: AtomicU64 = AtomicU64::new(0);
         let owner = OWNERS.fetch_add(1, Ordering::Relaxed);
-        Self { owner, writer: OutboxWriter::new(tables, sharding), wake }
+        Self { owner, writer: OutboxWriter::new(tables, sharding), wake, policy: None }
+    }
+
+    /// Asks whether the actor of the ambient metadata may write for its tenant.
+    fn ask(&self) -> Result<(), Error> {
+        let Some(policy) = &self.policy else { return Ok(()) };
+        Ok(policy.ask(TenantRequest::ambient(TenantAction::Write))?)
     }
 
     /// A unit of work that this connection recognises as its own.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bento_core::EventId;
 use bento_core::outbox::Sharding;
+use bento_core::tenant::Refused;
 use bento_core::unit_of_work::{FlushError, FrameError};
 use sea_orm::{DbBackend, DbErr};
 
@@ -23,6 +24,9 @@ pub enum Error {
     /// The transaction may not do this now.
     #[error(transparent)]
     Frame(#[from] FrameError),
+    /// The tenant policy refused the transaction. It did not begin.
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// A nested transaction was begun with options.
     #[error(
         "a nested transaction cannot have an isolation level or access mode of its own; set them where the outermost transaction \

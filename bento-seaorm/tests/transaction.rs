@@ -21,3 +21,5 @@ mod shop;
 mod support;
 #[path = "transaction/telling.rs"]
 mod telling;
+#[path = "transaction/tenants.rs"]
+mod tenants;
