@@ -1,10 +1,26 @@
 //! Events that were given up, and what an operator can do about them.
+//!
+//! * [`DeadLetters`] lists, replays and discards them; [`DeadLetters::replay_all`] tries it first, if asked to.
+//! * [`Operator`] does the same in somebody's name, and asks a [`TenantPolicy`](crate::tenant::TenantPolicy) before.
+//! * [`Alerts`] tells somebody of each through an [`AlertHook`].
+
+mod alert;
+mod discard;
+mod operator;
+mod query;
+mod replay;
 
 use std::future::Future;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+pub use self::alert::{AlertError, AlertHook, AlertOutcome, AlertSettings, AlertStore, Alerts, AlertsHandle, LogAlert};
+pub use self::discard::{BlankReason, DiscardedLetter, Discarding};
+pub use self::operator::{Operator, OperatorError};
+pub use self::query::{DeadLetterCursor, DeadLetterFilter, DeadLetterQuery, InvalidCursor};
+pub(crate) use self::replay::with_causes;
+pub use self::replay::{Problem, ReplayMode, ReplayProblem, ReplayReport, Replayed, ShardCursor};
 use crate::envelope::Envelope;
 use crate::id::EventId;
 use crate::outbox::ShardId;
@@ -14,7 +30,7 @@ use crate::relay::store::StoreError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeadLetter {
-    /// The destination that did not get it.
+    /// The destination that did not get it: the name of its route.
     pub destination: Arc<str>,
     /// Its shard.
     pub shard: ShardId,
@@ -22,22 +38,25 @@ pub struct DeadLetter {
     pub position: i64,
     /// How often it was tried.
     pub attempts: u32,
-    /// Why nobody tries again.
+    /// Why nobody tries again, one of the causes of [`Burial`](crate::relay::store::Burial).
     pub cause: String,
-    /// What the last attempt said, with every cause.
+    /// What the last attempt said, with every cause behind it, joined by `: `.
     pub error: String,
+    /// When it failed for the first time, by the store's clock.
+    pub first_failed_at: DateTime<Utc>,
     /// When it was given up, by the store's clock.
     pub failed_at: DateTime<Utc>,
     /// Whether its aggregate waits for it.
     pub parks: bool,
-    /// Those of an all-or-nothing route that got it nevertheless; a replay leaves them out. Empty unless it is set.
+    /// Those of an all-or-nothing route that got it nevertheless.
     pub delivered: Vec<Arc<str>>,
     /// The event.
     pub envelope: Arc<Envelope>,
 }
 
 impl DeadLetter {
-    /// A dead letter as a store reads it.
+    /// A dead letter as a store reads it, that failed once and reached nobody: set
+    /// [`first_failed_at`](Self::first_failed_at) and [`delivered`](Self::delivered) if it was otherwise.
     #[expect(clippy::too_many_arguments, reason = "one per column")]
     pub fn new(
         destination: Arc<str>,
@@ -50,57 +69,163 @@ impl DeadLetter {
         parks: bool,
         envelope: Arc<Envelope>,
     ) -> Self {
-        Self { destination, shard, position, attempts, cause, error, failed_at, parks, delivered: Vec::new(), envelope }
+        Self {
+            destination,
+            shard,
+            position,
+            attempts,
+            cause,
+            error,
+            first_failed_at: failed_at,
+            failed_at,
+            parks,
+            delivered: Vec::new(),
+            envelope,
+        }
+    }
+
+    /// Where a list goes on behind it, for [`DeadLetterQuery::after`].
+    pub fn cursor(&self) -> DeadLetterCursor {
+        DeadLetterCursor {
+            at: self.failed_at,
+            event_id: self.envelope.event_id,
+            destination: Arc::clone(&self.destination),
+        }
+    }
+
+    /// Whether later events of its aggregate may be out already: it did not park its aggregate. Never for an event without order.
+    pub fn later_ones_out(&self) -> bool {
+        !self.parks && self.envelope.is_ordered()
     }
 }
 
-/// Which dead letters to list: oldest first, paged by the last one seen.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct DeadLetterQuery {
-    /// Only this schema.
-    pub event_type: Option<String>,
-    /// Only this tenant.
-    pub tenant_id: Option<String>,
-    /// Only this destination.
-    pub destination: Option<String>,
-    /// Only this aggregate, by type and id.
-    pub aggregate: Option<(String, String)>,
-    /// Only what comes after this failure time and event.
-    pub after: Option<(DateTime<Utc>, EventId)>,
-    /// At most so many; 100 if 0.
-    pub limit: u64,
-}
-
-/// What a replay did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Replayed {
-    /// Whether the dead letter was there and is now due again.
-    pub replayed: bool,
-    /// Whether later events of its aggregate may be out already, so that it arrives late: it did not park its aggregate.
-    /// Never for an event without order.
-    pub later_ones_out: bool,
-}
+/// One dead letter: its event and its destination.
+pub type LetterKey = (EventId, Arc<str>);
 
 /// The dead letters of a store.
+///
+/// ```
+/// # use bento_core::dead_letter::{DeadLetterFilter, DeadLetterQuery, DeadLetters, ReplayMode};
+/// # use bento_core::relay::{MemoryStore, StoreError};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), StoreError> {
+/// # let store = MemoryStore::default();
+/// let orders = DeadLetterFilter::default().schema("order.placed").tenant("acme");
+/// for letter in store.list(&DeadLetterQuery::of(orders.clone())).await? {
+///     println!("{} {}: {}", letter.envelope.event_id, letter.cause, letter.error);
+/// }
+/// let would_be = store.replay_all(&orders, ReplayMode::DryRun).await?;
+/// if would_be.problems.is_empty() {
+///     store.replay_all(&orders, ReplayMode::Replay).await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub trait DeadLetters: Send + Sync {
-    /// Lists dead letters, oldest failure first, then by event id.
+    /// Lists dead letters, oldest failure first, then by event id and destination.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     fn list(&self, query: &DeadLetterQuery) -> impl Future<Output = Result<Vec<DeadLetter>, StoreError>> + Send;
 
+    /// The dead letter of one event for one destination.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    fn find(
+        &self,
+        event_id: EventId,
+        destination: &str,
+    ) -> impl Future<Output = Result<Option<DeadLetter>, StoreError>> + Send;
+
+    /// Lists dead letters in the order in which they can be replayed: by shard, position and destination. At most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    fn list_in_order(
+        &self,
+        filter: &DeadLetterFilter,
+        after: Option<&ShardCursor>,
+        limit: u64,
+    ) -> impl Future<Output = Result<Vec<DeadLetter>, StoreError>> + Send;
+
     /// Makes a dead letter due again at once, with its original id and position and no attempts counted, before the held events
-    /// of its aggregate. The aggregate goes on when its last dead letter that parks is replayed or discarded.
+    /// of its aggregate. The aggregate goes on when its last dead letter that parks is replayed or discarded. Those of an
+    /// all-or-nothing route that have it already do not get it again.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     fn replay(&self, event_id: EventId, destination: &str)
     -> impl Future<Output = Result<Replayed, StoreError>> + Send;
 
-    /// Drops a dead letter for good; its aggregate goes on. Returns whether it was there.
+    /// Replays several dead letters of one shard in one transaction: either all become due or none. Those that are gone are left
+    /// out. Returns how many it replayed.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    fn discard(&self, event_id: EventId, destination: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    fn replay_together(
+        &self,
+        shard: ShardId,
+        letters: &[LetterKey],
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// Drops a dead letter for good; its aggregate goes on. What it was and why it was dropped is [kept](Self::discarded), without
+    /// the payload. Returns whether it was there.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    fn discard(
+        &self,
+        event_id: EventId,
+        destination: &str,
+        discarding: &Discarding,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Drops several dead letters of one shard in one transaction, like [`replay_together`](Self::replay_together).
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    fn discard_together(
+        &self,
+        shard: ShardId,
+        letters: &[LetterKey],
+        discarding: &Discarding,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// Lists what was discarded, the earliest first, then by event id and destination. The times of the filter are those of the
+    /// failure; a cursor is that of a [`DiscardedLetter`].
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    fn discarded(
+        &self,
+        query: &DeadLetterQuery,
+    ) -> impl Future<Output = Result<Vec<DiscardedLetter>, StoreError>> + Send;
+
+    /// Replays all that match, or only says what would happen.
+    ///
+    /// Dead letters of one aggregate keep their order: none becomes due before an earlier one that is replayed by the same call.
+    /// It is done in transactions of at most 100 within a shard, so a failure may leave it half done: call it again. What dies again
+    /// meanwhile is not taken twice.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    fn replay_all(
+        &self,
+        filter: &DeadLetterFilter,
+        mode: ReplayMode,
+    ) -> impl Future<Output = Result<ReplayReport, StoreError>> + Send {
+        replay::replay_all(self, filter, mode)
+    }
+
+    /// Drops all that match for good, each like [`discard`](Self::discard), in transactions of at most 100. Returns how many.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: it may be half done.
+    fn discard_all(
+        &self,
+        filter: &DeadLetterFilter,
+        discarding: &Discarding,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send {
+        discard::discard_all(self, filter, discarding)
+    }
 }

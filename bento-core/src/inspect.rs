@@ -1,9 +1,17 @@
 //! What a store can tell about its outbox: how much is waiting, for whom, and who works on it.
+//!
+//! [`Inspect`] answers questions, [`Coverage`] says which lanes nobody serves, [`Monitor`] publishes both as metrics.
+
+mod coverage;
+mod monitor;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::outbox::ShardId;
+pub use self::coverage::{Coverage, Overlap};
+pub use self::monitor::{Monitor, MonitorHandle, MonitorSettings};
+use crate::outbox::{ShardId, Sharding};
 use crate::relay::store::{RelayId, StoreError};
 
 /// How many events there are by status.
@@ -31,6 +39,19 @@ pub struct TenantCounts {
     pub tenant_id: Option<String>,
     /// Its events.
     pub counts: StatusCounts,
+}
+
+/// The events of one tenant for one destination.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// The tenant; `None` for events without one.
+    pub tenant_id: Option<String>,
+    /// The destination; `None` for events that are pending: they have not been routed yet.
+    pub destination: Option<Arc<str>>,
+    /// The events.
+    pub counts: StatusCounts,
+    /// How long ago the oldest of those occurred that are pending or held, by the store's clock; `None` without one.
+    pub oldest: Option<Duration>,
 }
 
 /// What is known of the lease of one shard.
@@ -83,9 +104,34 @@ pub trait Inspect: Send + Sync {
     /// [`StoreError::Unavailable`].
     fn leases(&self) -> impl Future<Output = Result<Vec<LeaseState>, StoreError>> + Send;
 
+    /// The counts by tenant and destination with the age of the oldest, ordered by both, `None` first; what has no events is left
+    /// out.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    fn backlog(&self) -> impl Future<Output = Result<Vec<Backlog>, StoreError>> + Send;
+
     /// The relays that are alive, ordered by id.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     fn relays(&self) -> impl Future<Output = Result<Vec<RelayState>, StoreError>> + Send;
+
+    /// How the outbox is divided; `None` before its first use.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    fn sharding(&self) -> impl Future<Output = Result<Option<Sharding>, StoreError>> + Send;
+
+    /// Which lanes nobody serves, and which relays serve the same lane by different lists; `None` before the first use of the
+    /// outbox.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    fn coverage(&self) -> impl Future<Output = Result<Option<Coverage>, StoreError>> + Send {
+        async {
+            let Some(sharding) = self.sharding().await? else { return Ok(None) };
+            Ok(Some(Coverage::of(&self.relays().await?, sharding)))
+        }
+    }
 }

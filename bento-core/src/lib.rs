@@ -86,6 +86,7 @@ pub mod registry;
 pub mod relay;
 pub mod retry;
 pub mod route;
+mod task;
 pub mod telemetry;
 pub mod tenant;
 pub mod unit_of_work;

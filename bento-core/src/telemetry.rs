@@ -11,6 +11,10 @@ pub const TARGET_RAISE: &str = "bento::raise";
 pub const TARGET_FLUSH: &str = "bento::flush";
 /// Log target of the relay: start, stop, takeover, published, retry, dead letter.
 pub const TARGET_RELAY: &str = "bento::relay";
+/// Log target of alerts about dead letters.
+pub const TARGET_DEAD_LETTER: &str = "bento::dead_letter";
+/// Log target of the monitor: which lanes nobody serves.
+pub const TARGET_INSPECT: &str = "bento::inspect";
 
 /// Counter: pending events that were dropped without being collected, by `schema`.
 pub const FORGOTTEN_EVENTS: &str = "bento_forgotten_events_total";
@@ -50,6 +54,21 @@ pub const CIRCUIT_OPEN: &str = "bento_circuit_open";
 pub const PRUNED_EVENTS: &str = "bento_pruned_events_total";
 /// Counter: leases by `change`: `claimed`, `released`, `lost`.
 pub const LEASE_CHANGES: &str = "bento_lease_changes_total";
+/// Counter: dead letters of which an alert hook was told.
+pub const ALERTED_EVENTS: &str = "bento_alerted_events_total";
+/// Counter: alerts that failed, each for one or several dead letters.
+pub const FAILED_ALERTS: &str = "bento_failed_alerts_total";
+/// Gauge: events by `tenant`, `destination` and `status` (`pending`, `held`, `dead`), set by the monitor. An event that is pending has no
+/// destination yet; an event without a tenant has an empty one, and tenants beyond the first 50 are `other`.
+pub const BACKLOG: &str = "bento_backlog";
+/// Gauge: how many seconds ago the oldest event occurred that is still to be delivered, by `tenant` and `destination`.
+pub const OLDEST_PENDING: &str = "bento_oldest_pending_seconds";
+/// Gauge: shards by `state` of their lease: `held`, `expired`, `free`.
+pub const LEASES: &str = "bento_leases";
+/// Gauge: relays that are alive.
+pub const RELAYS: &str = "bento_relays";
+/// Gauge: lanes that no relay serves.
+pub const UNSERVED_LANES: &str = "bento_unserved_lanes";
 
 /// The label of everything that is counted by destination.
 const DESTINATION: &str = "destination";

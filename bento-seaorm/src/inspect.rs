@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bento_core::inspect::{Inspect, LeaseState, RelayState, StatusCounts, TenantCounts};
+use bento_core::inspect::{Backlog, Inspect, LeaseState, RelayState, StatusCounts, TenantCounts};
+use bento_core::outbox::Sharding;
 use bento_core::relay::store::{RelayId, StoreError};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 use uuid::Uuid;
 
 use crate::dialect::Sql;
-use crate::relay_store::{OutboxStore, lanes_of, store_error};
+use crate::outbox::meta;
+use crate::relay_store::{OutboxStore, lanes_of, sharding_error, store_error};
 
 impl Inspect for OutboxStore {
     async fn counts(&self) -> Result<StatusCounts, StoreError> {
@@ -54,10 +56,31 @@ impl Inspect for OutboxStore {
         self.read(&select, lease).await
     }
 
+    async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
+        let tables = self.tables();
+        let age = self.dialect()?.micros_until("MIN(occurred_at)");
+        let count = |status: i32, destination: &str, age: &str, table: &str, by: &str| {
+            format!(
+                "SELECT tenant_id, {destination} AS destination, {status} AS status, count(*), {age} FROM {table} GROUP BY {by}"
+            )
+        };
+        let by_both = "tenant_id, destination";
+        let counts = [
+            count(1, "destination", &age, tables.held(), by_both),
+            count(2, "destination", "NULL", tables.dead_letter(), by_both),
+            count(0, "NULL", &age, tables.outbox(), "tenant_id"),
+        ];
+        Ok(summed(self.read(&counts.join(" UNION ALL "), counted).await?))
+    }
+
     async fn relays(&self) -> Result<Vec<RelayState>, StoreError> {
         let left = self.dialect()?.micros_until("expires_at");
         let select = format!("SELECT id, lanes, {left} FROM {} ORDER BY id", self.tables().relay());
         Ok(self.read(&select, relay).await?.into_iter().flatten().collect())
+    }
+
+    async fn sharding(&self) -> Result<Option<Sharding>, StoreError> {
+        meta::read(self.connection(), self.tables()).await.map_err(sharding_error)
     }
 }
 
@@ -76,6 +99,42 @@ impl OutboxStore {
 fn tenant_count(row: &QueryResult) -> Result<(Option<String>, i32, u64), DbErr> {
     let count: i64 = row.try_get_by_index(2)?;
     Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?, count.cast_unsigned()))
+}
+
+/// The events of one tenant, destination and status.
+struct Counted {
+    tenant_id: Option<String>,
+    destination: Option<String>,
+    status: i32,
+    count: u64,
+    oldest: Option<Duration>,
+}
+
+fn counted(row: &QueryResult) -> Result<Counted, DbErr> {
+    let until: Option<i64> = row.try_get_by_index(4)?;
+    Ok(Counted {
+        tenant_id: row.try_get_by_index(0)?,
+        destination: row.try_get_by_index(1)?,
+        status: row.try_get_by_index(2)?,
+        count: row.try_get_by_index::<i64>(3)?.cast_unsigned(),
+        oldest: until.map(|until| Duration::from_micros((-until).max(0).cast_unsigned())),
+    })
+}
+
+fn summed(counted: Vec<Counted>) -> Vec<Backlog> {
+    let mut found: BTreeMap<(Option<String>, Option<String>), Backlog> = BTreeMap::new();
+    for Counted { tenant_id, destination, status, count, oldest } in counted {
+        let named = destination.as_deref().map(Into::into);
+        let first = Backlog { tenant_id: tenant_id.clone(), destination: named, ..Backlog::default() };
+        let backlog = found.entry((tenant_id, destination)).or_insert(first);
+        match status {
+            0 => backlog.counts.pending = count,
+            1 => backlog.counts.held = count,
+            _ => backlog.counts.dead = count,
+        }
+        backlog.oldest = backlog.oldest.max(oldest);
+    }
+    found.into_values().collect()
 }
 
 fn lease(row: &QueryResult) -> Result<LeaseState, DbErr> {

@@ -30,10 +30,11 @@ use bento_core::outbox::{ShardId, Sharding};
 use bento_core::relay::store::{Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, TransactionTrait};
 
-pub(crate) use self::errors::{StoreFailure, Tries, store_error};
-pub(crate) use self::held::park_or_promote;
+pub(crate) use self::errors::{StoreFailure, Tries, sharding_error, store_error};
+pub(crate) use self::held::{park_or_promote, stream_of};
 pub(crate) use self::leases::lanes_of;
 use self::memory::Memory;
+pub(crate) use self::settle::storable;
 use crate::dialect::{self, Dialect};
 use crate::tables::Tables;
 

@@ -72,6 +72,7 @@ pub struct InvalidTablePrefix {
 /// | `outbox` | events not yet published | the business transaction; the relay deletes |
 /// | `outbox_held` | events held back for a destination | the relay that owns the shard; operator commands |
 /// | `dead_letter` | events that were given up | the relay that owns the shard; operator commands |
+/// | `discarded_letter` | what is kept of dead letters that were discarded | operator commands |
 /// | `outbox_published` | published events, if they are kept | the relay that owns the shard; one relay at a time prunes |
 /// | `paused_tenant` | tenants whose events are held back | operator commands |
 /// | `relay_shard` | one lease for each shard | relays |
@@ -84,6 +85,7 @@ pub struct Tables {
     outbox: String,
     held: String,
     dead_letter: String,
+    discarded_letter: String,
     published: String,
     paused_tenant: String,
     shard: String,
@@ -100,6 +102,7 @@ impl Tables {
             outbox: name("outbox"),
             held: name("outbox_held"),
             dead_letter: name("dead_letter"),
+            discarded_letter: name("discarded_letter"),
             published: name("outbox_published"),
             paused_tenant: name("paused_tenant"),
             shard: name("relay_shard"),
@@ -128,6 +131,11 @@ impl Tables {
     /// Events that were given up.
     pub fn dead_letter(&self) -> &str {
         &self.dead_letter
+    }
+
+    /// What is kept of dead letters that were discarded.
+    pub fn discarded_letter(&self) -> &str {
+        &self.discarded_letter
     }
 
     /// Published events that are kept for a while.
@@ -161,13 +169,14 @@ impl Tables {
     }
 
     /// Every table, in the order in which they can be dropped.
-    pub(crate) fn all(&self) -> [&str; 8] {
+    pub(crate) fn all(&self) -> [&str; 9] {
         [
             &self.meta,
             &self.relay,
             &self.shard,
             &self.paused_tenant,
             &self.published,
+            &self.discarded_letter,
             &self.dead_letter,
             &self.held,
             &self.outbox,

@@ -46,7 +46,7 @@
 
 use std::time::Duration;
 
-use bento_core::dead_letter::DeadLetters;
+use bento_core::dead_letter::{AlertStore, DeadLetters};
 use bento_core::inspect::Inspect;
 use bento_core::outbox::{OutboxEntry, Sharding};
 use bento_core::relay::RelayStore;
@@ -54,11 +54,13 @@ use bento_core::tenant::Pauses;
 
 pub use self::bench::{Bench, event, event_of_tenant, numbers, unordered_event};
 
+pub mod alerts;
 mod bench;
 pub mod dead_letters;
 pub mod held;
 pub mod inspection;
 pub mod leases;
+pub mod operators;
 pub mod pauses;
 pub mod published;
 pub mod rows;
@@ -68,7 +70,7 @@ pub mod whole;
 #[expect(async_fn_in_trait, reason = "the rules await them in the test's own task")]
 pub trait StoreHarness {
     /// The store.
-    type Store: RelayStore + DeadLetters + Inspect + Pauses;
+    type Store: RelayStore + DeadLetters + AlertStore + Inspect + Pauses;
     /// A transaction that is still open, see [`stage`](Self::stage).
     type Staged;
 
@@ -172,6 +174,7 @@ macro_rules! relay_store_conformance {
                 published::what_is_old_enough_is_pruned_and_then_unknown
                 published::one_relay_prunes_at_a_time
                 dead_letters::a_dead_letter_is_kept_whole
+                dead_letters::the_first_failure_is_remembered
                 dead_letters::a_dead_letter_parks_its_aggregate_only
                 dead_letters::a_held_row_can_be_given_up
                 dead_letters::a_replay_comes_first_with_its_id_and_position
@@ -183,10 +186,22 @@ macro_rules! relay_store_conformance {
                 dead_letters::replay_and_discard_need_the_right_destination
                 dead_letters::dead_letters_are_listed_oldest_first_and_paged
                 dead_letters::dead_letters_are_filtered
+                operators::a_filtered_replay_keeps_the_order_of_a_stream
+                operators::a_part_of_a_replay_lets_nothing_overtake
+                operators::a_replay_goes_through_all_pages
+                operators::a_dry_run_changes_nothing
+                operators::a_discard_keeps_its_reason
+                operators::a_filtered_discard_lets_the_followers_go
+                alerts::a_letter_comes_until_somebody_was_told
+                alerts::a_failed_alert_is_due_again
+                alerts::the_oldest_letters_are_told_of_first
+                alerts::a_letter_that_died_again_is_told_again
                 inspection::events_are_counted_by_status
                 inspection::events_are_counted_by_tenant
                 inspection::the_oldest_pending_event_has_an_age
+                inspection::the_backlog_is_told_by_tenant_and_destination
                 inspection::leases_are_shown
+                inspection::relays_are_shown_with_their_lanes
                 whole::a_relay_empties_the_outbox_in_order
                 whole::relays_share_the_work_and_lose_nothing
             }
@@ -228,6 +243,8 @@ mod tests {
             ("pauses", include_str!("store/pauses.rs")),
             ("published", include_str!("store/published.rs")),
             ("dead_letters", include_str!("store/dead_letters.rs")),
+            ("operators", include_str!("store/operators.rs")),
+            ("alerts", include_str!("store/alerts.rs")),
             ("inspection", include_str!("store/inspection.rs")),
             ("whole", include_str!("store/whole.rs")),
         ];

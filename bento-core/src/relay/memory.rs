@@ -7,14 +7,19 @@ pub use self::clock::ManualClock;
 use self::clock::MemoryClock;
 use self::state::State;
 use super::store::{Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError};
-use crate::dead_letter::{DeadLetter, DeadLetterQuery, DeadLetters, Replayed};
+use crate::dead_letter::{
+    AlertOutcome, AlertStore, DeadLetter, DeadLetterFilter, DeadLetterQuery, DeadLetters, DiscardedLetter, Discarding,
+    LetterKey, Replayed, ShardCursor,
+};
 use crate::id::EventId;
-use crate::inspect::{Inspect, LeaseState, RelayState, StatusCounts, TenantCounts};
+use crate::inspect::{Backlog, Inspect, LeaseState, RelayState, StatusCounts, TenantCounts};
 use crate::outbox::{OutboxEntry, ShardId, Sharding};
 use crate::tenant::{PausedTenant, Pauses};
 
 mod clock;
+mod counts;
 mod leases;
+mod letters;
 mod shard;
 mod state;
 
@@ -135,12 +140,55 @@ impl DeadLetters for MemoryStore {
         Ok(self.state().dead_letters(query))
     }
 
+    async fn find(&self, event_id: EventId, destination: &str) -> Result<Option<DeadLetter>, StoreError> {
+        Ok(self.state().find_dead(event_id, destination))
+    }
+
+    async fn list_in_order(
+        &self,
+        filter: &DeadLetterFilter,
+        after: Option<&ShardCursor>,
+        limit: u64,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
+        Ok(self.state().dead_in_order(filter, after, limit))
+    }
+
     async fn replay(&self, event_id: EventId, destination: &str) -> Result<Replayed, StoreError> {
         Ok(self.state().replay(event_id, destination))
     }
 
-    async fn discard(&self, event_id: EventId, destination: &str) -> Result<bool, StoreError> {
-        Ok(self.state().discard(event_id, destination))
+    async fn replay_together(&self, _shard: ShardId, letters: &[LetterKey]) -> Result<u64, StoreError> {
+        Ok(self.state().replay_together(letters))
+    }
+
+    async fn discard(&self, event_id: EventId, destination: &str, discarding: &Discarding) -> Result<bool, StoreError> {
+        let wall = self.data.clock.wall();
+        Ok(self.state().discard(event_id, destination, discarding, wall))
+    }
+
+    async fn discard_together(
+        &self,
+        _shard: ShardId,
+        letters: &[LetterKey],
+        discarding: &Discarding,
+    ) -> Result<u64, StoreError> {
+        let wall = self.data.clock.wall();
+        Ok(self.state().discard_together(letters, discarding, wall))
+    }
+
+    async fn discarded(&self, query: &DeadLetterQuery) -> Result<Vec<DiscardedLetter>, StoreError> {
+        Ok(self.state().discarded(query))
+    }
+}
+
+impl AlertStore for MemoryStore {
+    async fn take_unalerted(&self, limit: u32, hold: Duration) -> Result<Vec<DeadLetter>, StoreError> {
+        Ok(self.state().take_unalerted(limit, hold, self.now()))
+    }
+
+    async fn settle_alerts(&self, letters: &[DeadLetter], outcome: AlertOutcome) -> Result<(), StoreError> {
+        self.state().settle_alerts(letters, outcome, self.now());
+        Ok(())
     }
 }
 
@@ -176,7 +224,15 @@ impl Inspect for MemoryStore {
         Ok(self.state().lease_states(self.now()))
     }
 
+    async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
+        Ok(self.state().backlog(self.data.clock.wall()))
+    }
+
     async fn relays(&self) -> Result<Vec<RelayState>, StoreError> {
         Ok(self.state().leases.relays(self.now()))
+    }
+
+    async fn sharding(&self) -> Result<Option<Sharding>, StoreError> {
+        Ok(self.state().recorded)
     }
 }

@@ -32,7 +32,8 @@ pub(crate) async fn read_or_record<C: ConnectionTrait>(
     }
 }
 
-async fn read<C: ConnectionTrait>(connection: &C, tables: &Tables) -> Result<Option<Sharding>, Error> {
+/// Reads how the outbox is divided; nothing before its first use.
+pub(crate) async fn read<C: ConnectionTrait>(connection: &C, tables: &Tables) -> Result<Option<Sharding>, Error> {
     let backend = connection.get_database_backend();
     let sql = format!("SELECT shards, lanes, hash FROM {} WHERE id = 1", tables.meta());
     let row = connection.query_one_raw(Statement::from_string(backend, sql)).await;

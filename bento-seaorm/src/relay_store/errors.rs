@@ -84,7 +84,7 @@ impl From<StoreError> for StoreFailure {
 }
 
 /// What went wrong while the division of the outbox was read, as a relay is told.
-pub(super) fn sharding_error(error: Error) -> StoreError {
+pub(crate) fn sharding_error(error: Error) -> StoreError {
     match error {
         Error::ShardingMismatch { recorded, configured } => StoreError::Mismatch { recorded, configured },
         Error::NotMigrated { table, source } => StoreError::NotMigrated { table, source: Some(source.into()) },

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use bento_core::dead_letter::{DeadLetter, DeadLetterQuery, DeadLetters, Replayed};
+use bento_core::dead_letter::{DeadLetter, DeadLetterFilter, DeadLetterQuery, DeadLetters, Discarding, Replayed};
 use bento_core::publish::Destination;
 use bento_core::relay::RelayStore;
 use bento_core::relay::store::{Advance, Burial, OutboxRow, Settlement};
@@ -19,14 +19,31 @@ pub async fn a_dead_letter_is_kept_whole<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
     let row = bench.fresh([event("a", 1)]).await.remove(0);
     let before = chrono::Utc::now();
-    let dead = Burial { attempts: 5, cause: Burial::MAX_ATTEMPTS.into(), ..burial(true) };
+    let delivered = vec!["first".into(), "second".into()];
+    let dead = Burial { attempts: 5, cause: Burial::MAX_ATTEMPTS.into(), delivered: delivered.clone(), ..burial(true) };
     bench.settle(vec![Settlement::Bury { position: row.position, destination: default_destination(), dead }]).await;
     let letter = list(&bench, query()).await.remove(0);
     assert_eq!((&letter.envelope, letter.position, letter.shard), (&row.envelope, row.position, 0));
     assert_eq!((&*letter.destination, letter.attempts, letter.parks), (Destination::DEFAULT, 5, true));
     assert_eq!((&*letter.cause, &*letter.error), (Burial::MAX_ATTEMPTS, "refused: no such topic"));
+    assert_eq!((&letter.delivered, letter.first_failed_at), (&delivered, letter.failed_at));
+    let id = row.envelope.event_id;
+    assert_eq!(bench.store.find(id, Destination::DEFAULT).await.expect("the store is there"), Some(letter.clone()));
+    assert_eq!(bench.store.find(id, "elsewhere").await.expect("the store is there"), None);
     let apart = (letter.failed_at - before).abs();
     assert!(apart < chrono::TimeDelta::minutes(5), "failed at {}, now is {before}", letter.failed_at);
+}
+
+/// A dead letter tells when it failed for the first time.
+pub async fn the_first_failure_is_remembered<H: StoreHarness>(harness: &H) {
+    let bench = Bench::new(harness).await;
+    let row = bench.fresh([event("a", 1)]).await.remove(0);
+    let held = bench.settle(vec![failed(&row, Duration::ZERO)]).await.held.remove(0);
+    harness.pass(Duration::from_millis(5)).await;
+    let (position, destination) = (held.row.position, default_destination());
+    bench.settle(vec![Settlement::HeldBury { position, destination, dead: burial(true) }]).await;
+    let letter = list(&bench, query()).await.remove(0);
+    assert!(letter.first_failed_at < letter.failed_at, "{} and {}", letter.first_failed_at, letter.failed_at);
 }
 
 /// A dead letter parks the held rows of its aggregate; other aggregates go on.
@@ -147,56 +164,61 @@ pub async fn replay_and_discard_need_the_right_destination<H: StoreHarness>(harn
     bench.settle(vec![buried(&row, true)]).await;
     let id = row.envelope.event_id;
     assert_eq!(bench.store.replay(id, "elsewhere").await.expect("the store is there"), Replayed::default());
-    assert!(!bench.store.discard(id, "elsewhere").await.expect("the store is there"));
-    assert!(!bench.store.discard(bento_core::EventId::new(), Destination::DEFAULT).await.expect("the store is there"));
+    let discard = async |id, destination| bench.store.discard(id, destination, &needless()).await;
+    assert!(!discard(id, "elsewhere").await.expect("the store is there"));
+    assert!(!discard(bento_core::EventId::new(), Destination::DEFAULT).await.expect("the store is there"));
     assert_eq!(list(&bench, query()).await.len(), 1);
 }
 
-/// The list is ordered by time of failure, then by event, and can be read page by page.
+/// The list is ordered by time of failure, then by event and destination, and can be read page by page.
 pub async fn dead_letters_are_listed_oldest_first_and_paged<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh((1..=5).map(|number| event("a", number))).await;
-    bench.settle(vec![buried(&rows[4], true)]).await;
+    let rows = bench.fresh((1..=4).map(|number| event("a", number))).await;
+    bench.settle(vec![buried(&rows[3], true)]).await;
     harness.pass(Duration::from_millis(5)).await;
-    bench.settle(rows[..4].iter().map(|row| buried(row, true)).collect()).await;
+    let elsewhere = |row: &OutboxRow| buried_for("elsewhere", row);
+    bench.settle(rows[..3].iter().flat_map(|row| [buried(row, true), elsewhere(row)]).collect()).await;
     let mut pages = Vec::new();
-    let mut after = None;
+    let mut query = query().limit(2);
     loop {
-        let mut query = query();
-        (query.limit, query.after) = (2, after);
-        let page = list(&bench, query).await;
+        let page = list(&bench, query.clone()).await;
         let Some(last) = page.last() else { break };
-        after = Some((last.failed_at, last.envelope.event_id));
+        query = query.after(last.cursor());
         pages.push(dead_numbers(&page));
     }
-    assert_eq!(pages.concat()[0], 5, "the oldest failure is first: {pages:?}");
-    assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 1]);
-    assert_eq!(BTreeSet::from_iter(pages.concat()), (1..=5).collect(), "each once");
-    assert_eq!(list(&bench, query()).await.len(), 5);
+    assert_eq!(pages.concat()[0], 4, "the oldest failure is first: {pages:?}");
+    assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 2, 1]);
+    let mut numbers = pages.concat();
+    numbers.sort_unstable();
+    assert_eq!(numbers, [1, 1, 2, 2, 3, 3, 4], "each once for each destination");
+    assert_eq!(list(&bench, DeadLetterQuery::default()).await.len(), 7);
 }
 
-/// The list can be narrowed by type, tenant, destination and aggregate.
+/// The list can be narrowed by schema, tenant, destination, aggregate, cause and time of failure.
 pub async fn dead_letters_are_filtered<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
     let mut typed = event("b", 2);
     typed.envelope.event_type = "other.happened".into();
-    let rows = bench.fresh([event("a", 1), typed, event_of_tenant("acme", 3)]).await;
-    let elsewhere =
-        Settlement::Bury { position: rows[0].position, destination: "elsewhere".into(), dead: burial(true) };
-    bench.settle(vec![elsewhere, buried(&rows[1], true), buried(&rows[2], true)]).await;
-    let filtered = |change: fn(&mut DeadLetterQuery)| {
-        let mut query = query();
-        change(&mut query);
-        list(&bench, query)
-    };
-    assert_eq!(dead_numbers(&filtered(|query| query.event_type = Some("other.happened".into())).await), [2]);
-    assert_eq!(dead_numbers(&filtered(|query| query.tenant_id = Some("acme".into())).await), [3]);
-    assert_eq!(dead_numbers(&filtered(|query| query.destination = Some("elsewhere".into())).await), [1]);
-    assert_eq!(dead_numbers(&filtered(|query| query.aggregate = Some(("thing".into(), "b".into()))).await), [2]);
-    assert_eq!(
-        dead_numbers(&filtered(|query| query.aggregate = Some(("thing".into(), "nobody".into()))).await),
-        [0; 0]
-    );
+    let rows = bench.fresh([event("a", 1), typed, event_of_tenant("acme", 3), event("a", 4)]).await;
+    bench.settle(vec![buried_for("elsewhere", &rows[0]), buried(&rows[1], true), buried(&rows[2], true)]).await;
+    harness.pass(Duration::from_millis(5)).await;
+    let dead = Burial { cause: Burial::EXPIRED.into(), ..burial(true) };
+    bench.settle(vec![Settlement::Bury { position: rows[3].position, destination: default_destination(), dead }]).await;
+    let filtered = async |filter| dead_numbers(&list(&bench, DeadLetterQuery::of(filter)).await);
+    let any = DeadLetterFilter::default;
+    let mut early = filtered(any().cause(Burial::PERMANENT)).await;
+    early.sort_unstable();
+    assert_eq!(early, [1, 2, 3]);
+    assert_eq!(filtered(any().cause(Burial::EXPIRED)).await, [4]);
+    assert_eq!(filtered(any().schema("other.happened")).await, [2]);
+    assert_eq!(filtered(any().tenant("acme")).await, [3]);
+    assert_eq!(filtered(any().destination("elsewhere")).await, [1]);
+    assert_eq!(filtered(any().aggregate("thing", "b")).await, [2]);
+    assert_eq!(filtered(any().aggregate("thing", "nobody")).await, [0; 0]);
+    assert_eq!(filtered(any().aggregate("thing", "a").destination("elsewhere")).await, [1]);
+    let last = list(&bench, query()).await.pop().expect("four are dead").failed_at;
+    assert_eq!(filtered(any().failed_since(last)).await, [4], "from then on");
+    assert_eq!(filtered(any().failed_until(last)).await.len(), 3, "before it");
 }
 
 fn query() -> DeadLetterQuery {
@@ -212,9 +234,18 @@ async fn replay<H: StoreHarness>(bench: &Bench<'_, H>, row: &OutboxRow) -> Repla
 }
 
 async fn discard<H: StoreHarness>(bench: &Bench<'_, H>, row: &OutboxRow) -> bool {
-    bench.store.discard(row.envelope.event_id, Destination::DEFAULT).await.expect("the store is there")
+    let id = row.envelope.event_id;
+    bench.store.discard(id, Destination::DEFAULT, &needless()).await.expect("the store is there")
 }
 
-fn dead_numbers(letters: &[DeadLetter]) -> Vec<u32> {
+fn needless() -> Discarding {
+    Discarding::because("nobody needs it").expect("it says something")
+}
+
+fn buried_for(destination: &str, row: &OutboxRow) -> Settlement {
+    Settlement::Bury { position: row.position, destination: destination.into(), dead: burial(true) }
+}
+
+pub(super) fn dead_numbers(letters: &[DeadLetter]) -> Vec<u32> {
     letters.iter().map(|letter| number_of(&letter.envelope)).collect()
 }

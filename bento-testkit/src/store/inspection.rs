@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use bento_core::inspect::{Inspect, StatusCounts, TenantCounts};
+use bento_core::publish::Destination;
 use bento_core::relay::RelayStore;
-use bento_core::relay::store::RelayId;
+use bento_core::relay::store::{Heartbeat, RelayId};
 use chrono::{SubsecRound, TimeDelta, Utc};
 
 use super::StoreHarness;
@@ -78,6 +79,54 @@ pub async fn leases_are_shown<H: StoreHarness>(harness: &H) {
     store.release(relay).await.expect("the store is there");
     let free = store.leases().await.expect("the store is there");
     assert!(free.iter().all(|state| state.owner.is_none() && state.expires_in.is_none()), "{free:?}");
+}
+
+/// The same by tenant and destination, with the age of the oldest that is still to be delivered.
+pub async fn the_backlog_is_told_by_tenant_and_destination<H: StoreHarness>(harness: &H) {
+    let bench = Bench::new(harness).await;
+    let mut old = event_of_tenant("a", 1);
+    old.envelope.occurred_at = (Utc::now() - TimeDelta::minutes(150)).trunc_subsecs(6);
+    let mut older = event_of_tenant("a", 2);
+    older.envelope.occurred_at = (Utc::now() - TimeDelta::minutes(210)).trunc_subsecs(6);
+    let entries = [old, older, event_of_tenant("a", 3), event("x", 4)];
+    let rows = bench.fresh(entries).await;
+    bench.settle(vec![failed(&rows[0], LONG), buried(&rows[1], true)]).await;
+    let found = bench.store.backlog().await.expect("the store is there");
+    let shown: Vec<_> = found
+        .iter()
+        .map(|one| {
+            let StatusCounts { pending, held, dead } = one.counts;
+            let hours = one.oldest.map(|oldest| oldest.as_secs() / 3600);
+            (one.tenant_id.as_deref(), one.destination.as_deref(), (pending, held, dead), hours)
+        })
+        .collect();
+    let default = Some(Destination::DEFAULT);
+    let a = Some("a");
+    assert_eq!(
+        shown,
+        [(None, None, (1, 0, 0), Some(0)), (a, None, (1, 0, 0), Some(0)), (a, default, (0, 1, 1), Some(2))]
+    );
+}
+
+/// Relays that are alive are shown with the lanes they serve, and the coverage follows from them.
+pub async fn relays_are_shown_with_their_lanes<H: StoreHarness>(harness: &H) {
+    let store = harness.store(division(2, 3)).await;
+    assert_eq!(store.sharding().await.expect("the store is there"), None, "nobody has used it");
+    let store = open(harness, division(2, 3)).await;
+    assert_eq!(store.sharding().await.expect("the store is there"), Some(division(2, 3)));
+    let (some, dying) = (RelayId::new(), RelayId::new());
+    beat(&store, Heartbeat { lanes: Some(vec![0, 2]), ..heartbeat(some, LONG) }).await;
+    beat(&store, heartbeat(dying, harness.short())).await;
+    let coverage = async || store.coverage().await.expect("the store is there").expect("it is divided");
+    assert!(coverage().await.is_complete());
+    let alive = store.relays().await.expect("the store is there");
+    let shown: Vec<_> = alive.iter().map(|relay| (relay.relay, relay.lanes.clone())).collect();
+    assert_eq!(shown, [(some, Some(vec![0, 2])), (dying, None)], "relay ids grow with time");
+    assert!(alive[0].expires_in <= LONG && alive[0].expires_in > LONG / 2, "{alive:?}");
+    harness.pass(harness.short() * 2).await;
+    let alive = store.relays().await.expect("the store is there");
+    assert_eq!(alive.iter().map(|relay| relay.relay).collect::<Vec<_>>(), [some]);
+    assert_eq!(coverage().await.unserved, [1]);
 }
 
 async fn counts<H: StoreHarness>(bench: &Bench<'_, H>) -> StatusCounts {

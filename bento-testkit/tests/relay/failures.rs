@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bento_core::dead_letter::DeadLetters;
+use bento_core::dead_letter::{DeadLetters, Discarding};
 use bento_core::publish::{Delivery, Destination, MemoryPublisher, PublishError, Publisher};
 use bento_core::relay::Relay;
 use bento_core::retry::RetryPolicy;
@@ -97,7 +97,8 @@ async fn a_discarded_dead_letter_lets_its_aggregate_go_on() {
     scene.commit("1");
     let relay = scene.start();
     scene.wait_for_counts(0, 1, 1).await;
-    assert!(scene.store.discard(first.event_id, Destination::DEFAULT).await.unwrap());
+    let discarding = Discarding::because("nobody needs it").unwrap();
+    assert!(scene.store.discard(first.event_id, Destination::DEFAULT, &discarding).await.unwrap());
     scene.commit("1");
     scene.wait_for(2).await;
     relay.stop().await.unwrap();

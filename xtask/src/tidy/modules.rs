@@ -14,7 +14,7 @@ const LAYERS: [&[&str]; 8] = [
     &["metadata", "envelope"],
     &["outbox"],
     &["pending", "unit_of_work", "aggregate"],
-    &["publish", "retry"],
+    &["publish", "retry", "task"],
     &["route"],
     &["relay", "tenant", "dead_letter", "inspect", "private"],
 ];

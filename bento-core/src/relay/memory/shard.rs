@@ -10,7 +10,7 @@ use crate::dead_letter::{DeadLetter, Replayed};
 use crate::envelope::Envelope;
 use crate::id::EventId;
 use crate::outbox::ShardId;
-use crate::relay::store::{Burial, Held, HeldRow, OutboxRow, Settlement, StreamKey};
+use crate::relay::store::{Burial, Failure, Held, HeldRow, OutboxRow, Settlement, StreamKey};
 use crate::tenant::PausedTenant;
 
 /// For whom, and where it was in the outbox.
@@ -42,6 +42,7 @@ pub(super) struct Waiting {
     attempts: u32,
     due: Option<Duration>,
     ordered: bool,
+    first_failed_at: Option<DateTime<Utc>>,
     delivered: Vec<Arc<str>>,
     pub(super) envelope: Arc<Envelope>,
 }
@@ -98,7 +99,7 @@ impl Shard {
             match settlement {
                 Settlement::Published { position } => done.push(position),
                 Settlement::Hold { position, destination, ordered, why } => {
-                    self.hold((destination, position), ordered, why, now);
+                    self.hold((destination, position), ordered, why, moment);
                     moved.insert(position);
                 }
                 Settlement::Bury { position, destination, dead } => {
@@ -115,6 +116,7 @@ impl Shard {
                     if let Some(waiting) = self.held.get_mut(&(destination, position)) {
                         waiting.attempts = failure.attempts;
                         waiting.due = Some(now + failure.retry_after);
+                        waiting.first_failed_at.get_or_insert(wall);
                         waiting.delivered = failure.delivered;
                     }
                 }
@@ -126,7 +128,10 @@ impl Shard {
                 Settlement::HeldBury { position, destination, dead } => {
                     let key = (destination, position);
                     if let Some(waiting) = self.held.remove(&key) {
-                        self.bury(shard, key, waiting.envelope, dead, wall);
+                        self.bury(shard, key.clone(), waiting.envelope, dead, wall);
+                        if let (Some(letter), Some(first)) = (self.dead.get_mut(&key), waiting.first_failed_at) {
+                            letter.first_failed_at = first;
+                        }
                     }
                 }
             }
@@ -148,8 +153,14 @@ impl Shard {
     pub(super) fn replay(&mut self, event_id: EventId, destination: &str) -> Replayed {
         let Some(dead) = self.take_dead(event_id, destination) else { return Replayed::default() };
         let later_ones_out = !dead.parks && dead.envelope.is_ordered();
-        let waiting =
-            Waiting { attempts: 0, due: None, ordered: dead.parks, delivered: dead.delivered, envelope: dead.envelope };
+        let waiting = Waiting {
+            attempts: 0,
+            due: None,
+            ordered: dead.parks,
+            first_failed_at: None,
+            delivered: dead.delivered,
+            envelope: dead.envelope,
+        };
         self.held.insert((dead.destination, dead.position), waiting);
         Replayed { replayed: true, later_ones_out }
     }
@@ -163,21 +174,27 @@ impl Shard {
         self.dead.remove(&key)
     }
 
-    fn hold(&mut self, key: SideKey, ordered: bool, why: Held, now: Duration) {
+    fn hold(&mut self, key: SideKey, ordered: bool, why: Held, moment: Moment) {
+        let Moment { now, wall, .. } = moment;
         let Some(envelope) = self.fresh.get(&key.1).filter(|_| !self.dead.contains_key(&key)).cloned() else { return };
         let ordered = ordered && envelope.is_ordered();
-        let (attempts, due, delivered) = match why {
-            Held::Failed(failure) => (failure.attempts, Some(now + failure.retry_after), failure.delivered),
-            Held::Behind => (0, None, Vec::new()),
-            Held::Delayed(wait) => (0, Some(now + wait), Vec::new()),
+        let untried =
+            Waiting { attempts: 0, due: None, ordered, first_failed_at: None, delivered: Vec::new(), envelope };
+        let waiting = match why {
+            Held::Failed(Failure { attempts, retry_after, delivered, .. }) => {
+                Waiting { attempts, due: Some(now + retry_after), first_failed_at: Some(wall), delivered, ..untried }
+            }
+            Held::Behind => untried,
+            Held::Delayed(wait) => Waiting { due: Some(now + wait), ..untried },
         };
-        self.held.entry(key).or_insert(Waiting { attempts, due, ordered, delivered, envelope });
+        self.held.entry(key).or_insert(waiting);
     }
 
     fn move_to(&mut self, key: SideKey, ordered: bool, envelope: Arc<Envelope>) {
         if !self.dead.contains_key(&key) {
             let ordered = ordered && envelope.is_ordered();
-            let waiting = Waiting { attempts: 0, due: None, ordered, delivered: Vec::new(), envelope };
+            let delivered = Vec::new();
+            let waiting = Waiting { attempts: 0, due: None, ordered, first_failed_at: None, delivered, envelope };
             self.held.entry(key).or_insert(waiting);
         }
     }

@@ -7,11 +7,10 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::leases::Leases;
+use super::letters::Letters;
 use super::shard::{Moment, Shard, Wanted};
-use crate::dead_letter::{DeadLetter, DeadLetterQuery, Replayed};
-use crate::envelope::Envelope;
 use crate::id::EventId;
-use crate::inspect::{LeaseState, StatusCounts, TenantCounts};
+use crate::inspect::LeaseState;
 use crate::outbox::{OutboxEntry, ShardId, Sharding};
 use crate::relay::store::{Advance, Advanced, Prune, RelayId, StoreError};
 use crate::tenant::PausedTenant;
@@ -21,7 +20,8 @@ use crate::tenant::PausedTenant;
 pub(super) struct State {
     pub(super) recorded: Option<Sharding>,
     pub(super) leases: Leases,
-    shards: BTreeMap<ShardId, Shard>,
+    pub(super) letters: Letters,
+    pub(super) shards: BTreeMap<ShardId, Shard>,
     paused: BTreeMap<String, PausedTenant>,
     /// What every shard's revision has in common: it changes with what concerns all of them.
     revision: i64,
@@ -29,8 +29,6 @@ pub(super) struct State {
     prune_after: Option<Duration>,
     last_position: i64,
 }
-
-const DEFAULT_LIMIT: u64 = 100;
 
 impl State {
     pub(super) fn next_position(&mut self) -> i64 {
@@ -82,50 +80,6 @@ impl State {
         self.leases.states(now)
     }
 
-    pub(super) fn dead_letters(&self, query: &DeadLetterQuery) -> Vec<DeadLetter> {
-        let mut found: Vec<_> = self.shards.values().flat_map(|shard| shard.dead.values()).collect();
-        found.retain(|dead| matches(query, dead));
-        found.sort_by_key(|dead| age(dead));
-        let limit = if query.limit == 0 { DEFAULT_LIMIT } else { query.limit };
-        found.into_iter().take(usize::try_from(limit).unwrap_or(usize::MAX)).cloned().collect()
-    }
-
-    pub(super) fn replay(&mut self, event_id: EventId, destination: &str) -> Replayed {
-        let replayed = self.shards.values_mut().map(|shard| shard.replay(event_id, destination));
-        replayed.into_iter().find(|replayed| replayed.replayed).unwrap_or_default()
-    }
-
-    pub(super) fn discard(&mut self, event_id: EventId, destination: &str) -> bool {
-        self.shards.values_mut().any(|shard| shard.take_dead(event_id, destination).is_some())
-    }
-
-    pub(super) fn counts(&self) -> StatusCounts {
-        self.counts_by_tenant().into_iter().fold(StatusCounts::default(), |sum, tenant| StatusCounts {
-            pending: sum.pending + tenant.counts.pending,
-            held: sum.held + tenant.counts.held,
-            dead: sum.dead + tenant.counts.dead,
-        })
-    }
-
-    pub(super) fn counts_by_tenant(&self) -> Vec<TenantCounts> {
-        let mut tenants: BTreeMap<Option<String>, StatusCounts> = BTreeMap::new();
-        let mut of = |event: &Envelope, count: fn(&mut StatusCounts) -> &mut u64| {
-            *count(tenants.entry(event.tenant_id.clone()).or_default()) += 1;
-        };
-        for shard in self.shards.values() {
-            shard.fresh.values().for_each(|event| of(event, |counts| &mut counts.pending));
-            shard.held.values().for_each(|held| of(&held.envelope, |counts| &mut counts.held));
-            shard.dead.values().for_each(|dead| of(&dead.envelope, |counts| &mut counts.dead));
-        }
-        tenants.into_iter().map(|(tenant_id, counts)| TenantCounts { tenant_id, counts }).collect()
-    }
-
-    pub(super) fn oldest_pending(&self, wall: DateTime<Utc>) -> Option<Duration> {
-        let oldest =
-            self.shards.values().flat_map(|shard| shard.fresh.values()).map(|event| event.occurred_at).min()?;
-        Some((wall - oldest).to_std().unwrap_or_default())
-    }
-
     pub(super) fn pause(&mut self, paused: PausedTenant) -> bool {
         if self.paused.contains_key(&paused.tenant_id) {
             return false;
@@ -166,18 +120,4 @@ impl State {
         };
         self.shards.values().any(knows)
     }
-}
-
-fn age(dead: &DeadLetter) -> (DateTime<Utc>, EventId) {
-    (dead.failed_at, dead.envelope.event_id)
-}
-
-fn matches(query: &DeadLetterQuery, dead: &DeadLetter) -> bool {
-    let event = &dead.envelope;
-    let same = |asked: &Option<String>, found: &str| asked.as_ref().is_none_or(|asked| asked == found);
-    same(&query.event_type, &event.event_type)
-        && same(&query.destination, &dead.destination)
-        && query.tenant_id.as_ref().is_none_or(|tenant| event.tenant_id.as_ref() == Some(tenant))
-        && query.aggregate.as_ref().is_none_or(|(kind, id)| event.aggregate_type == *kind && event.aggregate_id == *id)
-        && query.after.is_none_or(|after| age(dead) > after)
 }

@@ -6,7 +6,8 @@ use crate::tables::Tables;
 /// The statements that create everything, in order. Each can be repeated: DDL commits by itself here, so a migration that was
 /// interrupted must be able to run again.
 pub(super) fn create(tables: &Tables) -> Vec<String> {
-    let mut statements = vec![outbox(tables), held(tables), dead_letter(tables), published(tables)];
+    let mut statements =
+        vec![outbox(tables), held(tables), dead_letter(tables), discarded_letter(tables), published(tables)];
     statements.extend(relay_tables(tables));
     statements.push(status_view(tables).replacen("CREATE VIEW", "CREATE OR REPLACE VIEW", 1));
     statements
@@ -87,14 +88,43 @@ fn dead_letter(tables: &Tables) -> String {
     delivered LONGTEXT NULL,
     first_failed_at DATETIME(6) NOT NULL,
     failed_at DATETIME(6) NOT NULL,
+    alert_after DATETIME(6) NULL,
     alerted_at DATETIME(6) NULL,
     PRIMARY KEY (event_id, destination),
     KEY {dead_letter}_stream (shard, destination, aggregate_type, aggregate_id, position),
     KEY {dead_letter}_aggregate (aggregate_type, aggregate_id),
-    KEY {dead_letter}_failed_at (failed_at, event_id),
-    KEY {dead_letter}_tenant_id (tenant_id),
-    KEY {dead_letter}_event_type (event_type),
+    KEY {dead_letter}_position (shard, position, destination),
+    KEY {dead_letter}_failed_at (failed_at, event_id, destination),
+    KEY {dead_letter}_tenant_id (tenant_id, failed_at),
+    KEY {dead_letter}_event_type (event_type, failed_at),
+    KEY {dead_letter}_destination (destination, failed_at),
+    KEY {dead_letter}_cause (cause, failed_at),
     KEY {dead_letter}_alerted_at (alerted_at, failed_at, event_id)
+) {TABLE_OPTIONS}"
+    )
+}
+
+/// What is kept of a dead letter for good: no payload.
+fn discarded_letter(tables: &Tables) -> String {
+    let discarded = tables.discarded_letter();
+    format!(
+        "CREATE TABLE IF NOT EXISTS {discarded} (
+    event_id BINARY(16) NOT NULL,
+    destination VARCHAR(190) NOT NULL,
+    event_type VARCHAR(190) NOT NULL,
+    aggregate_type VARCHAR(190) NOT NULL,
+    aggregate_id VARCHAR(255) NOT NULL,
+    tenant_id VARCHAR(190) NULL,
+    cause VARCHAR(255) NOT NULL,
+    error_message LONGTEXT NOT NULL,
+    failed_at DATETIME(6) NOT NULL,
+    reason LONGTEXT NOT NULL,
+    actor LONGTEXT NULL,
+    discarded_at DATETIME(6) NOT NULL,
+    PRIMARY KEY (discarded_at, event_id, destination),
+    KEY {discarded}_aggregate (aggregate_type, aggregate_id),
+    KEY {discarded}_tenant_id (tenant_id, discarded_at),
+    KEY {discarded}_event_type (event_type, discarded_at)
 ) {TABLE_OPTIONS}"
     )
 }

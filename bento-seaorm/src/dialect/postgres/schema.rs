@@ -6,7 +6,7 @@ use crate::tables::Tables;
 /// The statements that create everything, in order.
 pub(super) fn create(tables: &Tables) -> Vec<String> {
     let mut statements = outbox(tables);
-    statements.extend([held(tables), dead_letter(tables), published(tables)]);
+    statements.extend([held(tables), dead_letter(tables), discarded_letter(tables), published(tables)]);
     statements.extend(side_indexes(tables));
     statements.extend(relay_tables(tables));
     statements.extend(status_view(tables));
@@ -87,8 +87,31 @@ fn dead_letter(tables: &Tables) -> String {
     delivered text,
     first_failed_at timestamptz NOT NULL,
     failed_at timestamptz NOT NULL,
+    alert_after timestamptz,
     alerted_at timestamptz,
     CONSTRAINT {dead_letter}_pkey PRIMARY KEY (event_id, destination)
+)"
+    )
+}
+
+/// What is kept of a dead letter for good: no payload.
+fn discarded_letter(tables: &Tables) -> String {
+    let discarded = tables.discarded_letter();
+    format!(
+        "CREATE TABLE {discarded} (
+    event_id uuid NOT NULL,
+    destination text NOT NULL,
+    event_type text NOT NULL,
+    aggregate_type text NOT NULL,
+    aggregate_id text NOT NULL,
+    tenant_id text,
+    cause text NOT NULL,
+    error_message text NOT NULL,
+    failed_at timestamptz NOT NULL,
+    reason text NOT NULL,
+    actor text,
+    discarded_at timestamptz NOT NULL,
+    CONSTRAINT {discarded}_pkey PRIMARY KEY (discarded_at, event_id, destination)
 )"
     )
 }
@@ -110,6 +133,7 @@ fn published(tables: &Tables) -> String {
 fn side_indexes(tables: &Tables) -> Vec<String> {
     let index = |table: &str, name: &str, columns: &str| format!("CREATE INDEX {table}_{name} ON {table} ({columns})");
     let (held, dead_letter, published) = (tables.held(), tables.dead_letter(), tables.published());
+    let discarded = tables.discarded_letter();
     let mut statements: Vec<_> = tables_with_payload(tables)
         .map(|table| format!("ALTER TABLE {table} ALTER COLUMN payload SET STORAGE EXTERNAL"))
         .into();
@@ -122,9 +146,15 @@ fn side_indexes(tables: &Tables) -> Vec<String> {
         index(held, "event_type", "event_type"),
         index(dead_letter, "stream", "shard, destination, aggregate_type, aggregate_id, position"),
         index(dead_letter, "aggregate", "aggregate_type, aggregate_id"),
-        index(dead_letter, "failed_at", "failed_at, event_id"),
-        index(dead_letter, "tenant_id", "tenant_id"),
-        index(dead_letter, "event_type", "event_type"),
+        index(dead_letter, "position", "shard, position, destination"),
+        index(dead_letter, "failed_at", "failed_at, event_id, destination"),
+        index(dead_letter, "tenant_id", "tenant_id, failed_at"),
+        index(dead_letter, "event_type", "event_type, failed_at"),
+        index(dead_letter, "destination", "destination, failed_at"),
+        index(dead_letter, "cause", "cause, failed_at"),
+        index(discarded, "aggregate", "aggregate_type, aggregate_id"),
+        index(discarded, "tenant_id", "tenant_id, discarded_at"),
+        index(discarded, "event_type", "event_type, discarded_at"),
         format!(
             "CREATE INDEX {dead_letter}_alerted_at ON {dead_letter} (failed_at, event_id) WHERE alerted_at IS NULL"
         ),

@@ -5,7 +5,8 @@ use crate::tables::Tables;
 
 /// The statements that create everything, in order.
 pub(super) fn create(tables: &Tables) -> Vec<String> {
-    let mut statements = vec![outbox(tables), held(tables), dead_letter(tables), published(tables)];
+    let mut statements =
+        vec![outbox(tables), held(tables), dead_letter(tables), discarded_letter(tables), published(tables)];
     statements.extend(side_indexes(tables));
     statements.extend(relay_tables(tables));
     statements.push(status_view(tables));
@@ -77,10 +78,33 @@ fn dead_letter(tables: &Tables) -> String {
     delivered TEXT,
     first_failed_at TEXT NOT NULL,
     failed_at TEXT NOT NULL,
+    alert_after TEXT,
     alerted_at TEXT,
     PRIMARY KEY (event_id, destination)
 )",
         tables.dead_letter()
+    )
+}
+
+/// What is kept of a dead letter for good: no payload.
+fn discarded_letter(tables: &Tables) -> String {
+    format!(
+        "CREATE TABLE {} (
+    event_id BLOB NOT NULL,
+    destination TEXT NOT NULL,
+    event_type TEXT NOT NULL,
+    aggregate_type TEXT NOT NULL,
+    aggregate_id TEXT NOT NULL,
+    tenant_id TEXT,
+    cause TEXT NOT NULL,
+    error_message TEXT NOT NULL,
+    failed_at TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    actor TEXT,
+    discarded_at TEXT NOT NULL,
+    PRIMARY KEY (discarded_at, event_id, destination)
+)",
+        tables.discarded_letter()
     )
 }
 
@@ -98,9 +122,10 @@ fn published(tables: &Tables) -> String {
     )
 }
 
-fn side_indexes(tables: &Tables) -> [String; 13] {
+fn side_indexes(tables: &Tables) -> [String; 19] {
     let index = |table: &str, name: &str, columns: &str| format!("CREATE INDEX {table}_{name} ON {table} ({columns})");
     let (held, dead_letter, published) = (tables.held(), tables.dead_letter(), tables.published());
+    let discarded = tables.discarded_letter();
     [
         index(held, "stream", "shard, destination, aggregate_type, aggregate_id, ordered, position"),
         index(held, "retry_after", "shard, retry_after, position"),
@@ -110,9 +135,15 @@ fn side_indexes(tables: &Tables) -> [String; 13] {
         index(held, "event_type", "event_type"),
         index(dead_letter, "stream", "shard, destination, aggregate_type, aggregate_id, position"),
         index(dead_letter, "aggregate", "aggregate_type, aggregate_id"),
-        index(dead_letter, "failed_at", "failed_at, event_id"),
-        index(dead_letter, "tenant_id", "tenant_id"),
-        index(dead_letter, "event_type", "event_type"),
+        index(dead_letter, "position", "shard, position, destination"),
+        index(dead_letter, "failed_at", "failed_at, event_id, destination"),
+        index(dead_letter, "tenant_id", "tenant_id, failed_at"),
+        index(dead_letter, "event_type", "event_type, failed_at"),
+        index(dead_letter, "destination", "destination, failed_at"),
+        index(dead_letter, "cause", "cause, failed_at"),
+        index(discarded, "aggregate", "aggregate_type, aggregate_id"),
+        index(discarded, "tenant_id", "tenant_id, discarded_at"),
+        index(discarded, "event_type", "event_type, discarded_at"),
         format!(
             "CREATE INDEX {dead_letter}_alerted_at ON {dead_letter} (failed_at, event_id) WHERE alerted_at IS NULL"
         ),

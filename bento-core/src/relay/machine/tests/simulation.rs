@@ -9,7 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::dead_letter::{DeadLetterQuery, DeadLetters};
+use crate::dead_letter::{DeadLetterQuery, DeadLetters, Discarding};
 use crate::id::EventId;
 use crate::inspect::Inspect;
 use crate::outbox::{OutboxEntry, Sharding};
@@ -131,7 +131,8 @@ impl World {
             }
             Step::Discard => {
                 if let Some(dead) = self.oldest_dead() {
-                    now(self.store.discard(dead, Destination::DEFAULT)).unwrap();
+                    let discarding = Discarding::because("simulated").unwrap();
+                    now(self.store.discard(dead, Destination::DEFAULT, &discarding)).unwrap();
                     self.discarded.insert(dead);
                 }
             }

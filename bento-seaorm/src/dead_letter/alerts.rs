@@ -1,0 +1,69 @@
+//! Of which dead letters somebody was told.
+
+use std::time::Duration;
+
+use bento_core::dead_letter::{AlertOutcome, AlertStore, DeadLetter, LetterKey};
+use bento_core::relay::store::StoreError;
+use sea_orm::ConnectionTrait;
+use uuid::Uuid;
+
+use super::{of_letters, select};
+use crate::dialect::Sql;
+use crate::relay_store::{OutboxStore, StoreFailure, Tries, store_error};
+
+impl AlertStore for OutboxStore {
+    /// Looks before it writes: mostly there is nothing.
+    async fn take_unalerted(&self, limit: u32, hold: Duration) -> Result<Vec<DeadLetter>, StoreError> {
+        let look = select::any_unalerted(self.dialect()?, self.tables());
+        if self.rows(look, |_| Ok(())).await?.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut tries = Tries::new(self.connection().get_database_backend());
+        loop {
+            match take(self, limit, hold).await {
+                Ok(letters) => return Ok(letters),
+                Err(failure) => tries.again(failure)?,
+            }
+        }
+    }
+
+    async fn settle_alerts(&self, letters: &[DeadLetter], outcome: AlertOutcome) -> Result<(), StoreError> {
+        if letters.is_empty() {
+            return Ok(());
+        }
+        let dialect = self.dialect()?;
+        let update = Sql::new(dialect, &format!("UPDATE {} SET ", self.tables().dead_letter()));
+        let update = match outcome {
+            AlertOutcome::Told => update.push(&format!("alerted_at = {}", dialect.now())),
+            AlertOutcome::Failed(wait) => update.push("alert_after = ").after(wait),
+        };
+        let mut update = update.push(" WHERE alerted_at IS NULL AND (");
+        for (nth, letter) in letters.iter().enumerate() {
+            update = update
+                .push(if nth == 0 { "event_id = " } else { " OR event_id = " })
+                .bind(Uuid::from(letter.envelope.event_id))
+                .push(" AND destination = ")
+                .bind(&*letter.destination)
+                .push(" AND failed_at = ")
+                .bind(dialect.time(letter.failed_at));
+        }
+        let updated = self.connection().execute_raw(update.push(")").build()).await;
+        updated.map_err(|error| store_error(dialect.backend(), error))?;
+        Ok(())
+    }
+}
+
+async fn take(store: &OutboxStore, limit: u32, hold: Duration) -> Result<Vec<DeadLetter>, StoreFailure> {
+    let (tx, dialect) = store.begin().await?;
+    let rows = tx.query_all_raw(select::unalerted(dialect, store.tables(), limit).build()).await?;
+    let letters: Vec<DeadLetter> = rows.iter().map(select::letter).collect::<Result<_, _>>()?;
+    if letters.is_empty() {
+        return Ok(letters);
+    }
+    let key = |letter: &DeadLetter| -> LetterKey { (letter.envelope.event_id, letter.destination.clone()) };
+    let keys: Vec<_> = letters.iter().map(key).collect();
+    let update = Sql::new(dialect, &format!("UPDATE {} SET alert_after = ", store.tables().dead_letter()));
+    tx.execute_raw(of_letters(update.after(hold).push(" WHERE "), &keys).build()).await?;
+    tx.commit().await?;
+    Ok(letters)
+}

@@ -1,0 +1,133 @@
+//! Taking dead letters away: back to the held rows, or for good.
+
+use std::collections::BTreeSet;
+
+use bento_core::dead_letter::{Discarding, LetterKey};
+use bento_core::outbox::ShardId;
+use bento_core::relay::store::{StoreError, StreamKey};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
+
+use super::of_letters;
+use crate::dialect::{Dialect, Sql};
+use crate::entity::MOVED;
+use crate::relay_store::{OutboxStore, StoreFailure, Tries, park_or_promote, storable, stream_of};
+use crate::tables::Tables;
+
+/// What becomes of dead letters that are taken away.
+#[derive(Clone, Copy)]
+pub(super) enum Fate<'a> {
+    Replayed,
+    Discarded(&'a Discarding),
+}
+
+/// Takes letters of one shard away in one transaction. Returns how many were there.
+pub(super) async fn removed(
+    store: &OutboxStore,
+    shard: ShardId,
+    letters: &[LetterKey],
+    fate: Fate<'_>,
+) -> Result<u64, StoreError> {
+    if letters.is_empty() {
+        return Ok(0);
+    }
+    let mut tries = Tries::new(store.connection().get_database_backend());
+    loop {
+        match removed_once(store, shard, letters, fate).await {
+            Ok(count) => return Ok(count),
+            Err(failure) => tries.again(failure)?,
+        }
+    }
+}
+
+async fn removed_once(
+    store: &OutboxStore,
+    shard: ShardId,
+    letters: &[LetterKey],
+    fate: Fate<'_>,
+) -> Result<u64, StoreFailure> {
+    let (tx, dialect) = store.begin().await?;
+    let removal = Removal { tx: &tx, dialect, tables: store.tables(), shard, letters };
+    removal.lock().await?;
+    let touched = removal.streams().await?;
+    let count = match fate {
+        Fate::Replayed => removal.hold().await?,
+        Fate::Discarded(discarding) => removal.discard(discarding).await?,
+    };
+    if count == 0 {
+        return Ok(0);
+    }
+    park_or_promote(&tx, dialect, store.tables(), shard, &touched).await?;
+    tx.commit().await?;
+    Ok(count)
+}
+
+/// The removal of some letters and its transaction.
+struct Removal<'a> {
+    tx: &'a DatabaseTransaction,
+    dialect: &'static dyn Dialect,
+    tables: &'a Tables,
+    shard: ShardId,
+    letters: &'a [LetterKey],
+}
+
+impl Removal<'_> {
+    async fn lock(&self) -> Result<(), DbErr> {
+        let raise = format!("UPDATE {} SET revision = revision + 1 WHERE shard = ", self.tables.shard());
+        self.execute(self.sql(&raise).bind(self.shard)).await?;
+        Ok(())
+    }
+
+    /// The streams that may go on.
+    async fn streams(&self) -> Result<BTreeSet<StreamKey>, DbErr> {
+        let select = self.of_these(self.sql("SELECT DISTINCT destination, aggregate_type, aggregate_id"));
+        let rows = self.tx.query_all_raw(select.push(" AND aggregate_id <> ''").build()).await?;
+        rows.iter().map(stream_of).collect()
+    }
+
+    /// Moves the letters to the held rows as if they had never been tried, but for those who got them nevertheless. Each takes its
+    /// place again if its aggregate has waited for it; otherwise it is due at once.
+    ///
+    /// One stays where it is if another event holds its place, which takes positions that were handed out twice.
+    async fn hold(&self) -> Result<u64, DbErr> {
+        let (held, dead, now) = (self.tables.held(), self.tables.dead_letter(), self.dialect.now());
+        let insert = self.sql(&format!(
+            "INSERT INTO {held} (shard, position, destination, {MOVED}, ordered, attempts, retry_after, delivered) \
+             SELECT shard, position, destination, {MOVED}, parks, 0, CASE WHEN parks THEN NULL ELSE {now} END, delivered"
+        ));
+        let or_leave = self.dialect.or_leave(held, &["shard", "destination", "position"]);
+        self.execute(self.of_these(insert).push(&or_leave)).await?;
+        let delete = self.of_these(self.sql("DELETE")).push(&format!(
+            " AND EXISTS (SELECT 1 FROM {held} h WHERE h.event_id = {dead}.event_id AND h.destination = {dead}.destination)"
+        ));
+        self.execute(delete).await
+    }
+
+    async fn discard(&self, discarding: &Discarding) -> Result<u64, DbErr> {
+        let insert = self
+            .sql(&format!(
+                "INSERT INTO {} (event_id, destination, event_type, aggregate_type, aggregate_id, tenant_id, cause, error_message, \
+                 failed_at, reason, actor, discarded_at) SELECT event_id, destination, event_type, aggregate_type, aggregate_id, \
+                 tenant_id, cause, error_message, failed_at, ",
+                self.tables.discarded_letter()
+            ))
+            .bind(storable(discarding.reason()))
+            .push(", ")
+            .bind(discarding.actor().map(storable))
+            .push(&format!(", {}", self.dialect.now()));
+        self.execute(self.of_these(insert)).await?;
+        self.execute(self.of_these(self.sql("DELETE"))).await
+    }
+
+    fn of_these(&self, sql: Sql) -> Sql {
+        let sql = sql.push(&format!(" FROM {} WHERE shard = ", self.tables.dead_letter())).bind(self.shard);
+        of_letters(sql.push(" AND "), self.letters)
+    }
+
+    async fn execute(&self, sql: Sql) -> Result<u64, DbErr> {
+        Ok(self.tx.execute_raw(sql.build()).await?.rows_affected())
+    }
+
+    fn sql(&self, text: &str) -> Sql {
+        Sql::new(self.dialect, text)
+    }
+}

@@ -1,0 +1,210 @@
+//! What is read of dead letters, and of what was discarded.
+
+use std::sync::Arc;
+
+use bento_core::dead_letter::{
+    DeadLetter, DeadLetterCursor, DeadLetterFilter, DeadLetterQuery, DiscardedLetter, ShardCursor,
+};
+use bento_core::id::EventId;
+use sea_orm::{DbErr, QueryResult};
+use uuid::Uuid;
+
+use crate::dialect::{Dialect, Sql};
+use crate::entity::{envelope_at, names_at, written_columns};
+use crate::tables::Tables;
+
+/// A page of dead letters, oldest failure first.
+pub(super) fn list(dialect: &'static dyn Dialect, tables: &Tables, query: &DeadLetterQuery) -> Sql {
+    page(letters(dialect, tables), dialect, query, "failed_at")
+}
+
+/// A page of what was discarded, the earliest first.
+pub(super) fn discarded(dialect: &'static dyn Dialect, tables: &Tables, query: &DeadLetterQuery) -> Sql {
+    let select = Sql::new(
+        dialect,
+        &format!(
+            "SELECT event_id, destination, event_type, aggregate_type, aggregate_id, tenant_id, cause, error_message, failed_at, \
+             reason, actor, discarded_at FROM {} WHERE 1 = 1",
+            tables.discarded_letter()
+        ),
+    );
+    page(select, dialect, query, "discarded_at")
+}
+
+/// The dead letter of one event for one destination.
+pub(super) fn one(dialect: &'static dyn Dialect, tables: &Tables, event_id: EventId, destination: &str) -> Sql {
+    let select = letters(dialect, tables).push(" AND event_id = ").bind(Uuid::from(event_id));
+    select.push(" AND destination = ").bind(destination)
+}
+
+/// Dead letters in the order of replay.
+pub(super) fn in_order(
+    dialect: &'static dyn Dialect,
+    tables: &Tables,
+    filter: &DeadLetterFilter,
+    after: Option<&ShardCursor>,
+    limit: u64,
+) -> Sql {
+    let mut sql = filtered(letters(dialect, tables), dialect, filter);
+    if let Some(ShardCursor { shard, position, destination }) = after {
+        // The first part says nothing more, but tells the planner where in the index to begin.
+        sql = sql.push(" AND shard >= ").bind(*shard).push(" AND (shard > ").bind(*shard).push(" OR position > ");
+        sql = sql.bind(*position).push(" OR (position = ").bind(*position).push(" AND destination > ");
+        sql = sql.bind(&**destination).push("))");
+    }
+    sql.push(" ORDER BY shard, position, destination LIMIT ").bind(signed(limit))
+}
+
+/// The first letters that nobody was told of and that nobody has taken.
+pub(super) fn unalerted(dialect: &'static dyn Dialect, tables: &Tables, limit: u32) -> Sql {
+    due_for_alert(letters(dialect, tables), dialect)
+        .push(" ORDER BY failed_at, event_id LIMIT ")
+        .bind(i64::from(limit))
+        .push(dialect.lock_unlocked())
+}
+
+/// Whether there is one.
+pub(super) fn any_unalerted(dialect: &'static dyn Dialect, tables: &Tables) -> Sql {
+    let select = Sql::new(dialect, &format!("SELECT 1 FROM {} WHERE 1 = 1", tables.dead_letter()));
+    due_for_alert(select, dialect).push(" LIMIT 1")
+}
+
+fn due_for_alert(sql: Sql, dialect: &dyn Dialect) -> Sql {
+    sql.push(&format!(" AND alerted_at IS NULL AND (alert_after IS NULL OR alert_after <= {})", dialect.now()))
+}
+
+fn letters(dialect: &'static dyn Dialect, tables: &Tables) -> Sql {
+    let select = format!(
+        "SELECT destination, shard, position, attempts, cause, error_message, failed_at, parks, delivered, first_failed_at, {} \
+         FROM {} WHERE 1 = 1",
+        written_columns(),
+        tables.dead_letter()
+    );
+    Sql::new(dialect, &select)
+}
+
+fn page(select: Sql, dialect: &'static dyn Dialect, query: &DeadLetterQuery, time: &str) -> Sql {
+    let mut sql = filtered(select, dialect, &query.filter);
+    if let Some(DeadLetterCursor { at, event_id, destination }) = &query.after {
+        let event_id = Uuid::from(*event_id);
+        // The first part says nothing more, but tells the planner where in the index to begin.
+        sql = sql.push(&format!(" AND {time} >= ")).bind(dialect.time(*at));
+        sql = sql.push(&format!(" AND ({time} > ")).bind(dialect.time(*at));
+        sql = sql.push(" OR event_id > ").bind(event_id).push(" OR (event_id = ").bind(event_id);
+        sql = sql.push(" AND destination > ").bind(&**destination).push("))");
+    }
+    sql.push(&format!(" ORDER BY {time}, event_id, destination LIMIT ")).bind(signed(query.rows()))
+}
+
+/// The columns are called the same in both tables.
+fn filtered(mut sql: Sql, dialect: &'static dyn Dialect, filter: &DeadLetterFilter) -> Sql {
+    let aggregate = filter.aggregate.as_ref();
+    let texts = [
+        ("event_type", filter.event_type.as_ref()),
+        ("tenant_id", filter.tenant_id.as_ref()),
+        ("destination", filter.destination.as_ref()),
+        ("cause", filter.cause.as_ref()),
+        ("aggregate_type", aggregate.map(|(kind, _)| kind)),
+        ("aggregate_id", aggregate.map(|(_, id)| id)),
+    ];
+    for (column, asked) in texts {
+        if let Some(asked) = asked {
+            sql = sql.push(&format!(" AND {column} = ")).bind(asked.as_str());
+        }
+    }
+    for (test, asked) in [("failed_at >= ", filter.failed_since), ("failed_at < ", filter.failed_until)] {
+        if let Some(asked) = asked {
+            sql = sql.push(" AND ").push(test).bind(dialect.time(asked));
+        }
+    }
+    sql
+}
+
+fn signed(limit: u64) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// Reads what [`letters`] selects.
+pub(super) fn letter(row: &QueryResult) -> Result<DeadLetter, DbErr> {
+    let mut letter = DeadLetter::new(
+        row.try_get_by_index::<String>(0)?.into(),
+        row.try_get_by_index(1)?,
+        row.try_get_by_index(2)?,
+        row.try_get_by_index::<i32>(3)?.cast_unsigned(),
+        row.try_get_by_index(4)?,
+        row.try_get_by_index(5)?,
+        row.try_get_by_index(6)?,
+        row.try_get_by_index(7)?,
+        Arc::new(envelope_at(row, 10)?),
+    );
+    letter.delivered = names_at(row, 8)?;
+    letter.first_failed_at = row.try_get_by_index(9)?;
+    Ok(letter)
+}
+
+/// Reads what [`discarded`] selects.
+pub(super) fn discarded_letter(row: &QueryResult) -> Result<DiscardedLetter, DbErr> {
+    Ok(DiscardedLetter {
+        event_id: row.try_get_by_index::<Uuid>(0)?.into(),
+        destination: row.try_get_by_index::<String>(1)?.into(),
+        event_type: row.try_get_by_index(2)?,
+        aggregate_type: row.try_get_by_index(3)?,
+        aggregate_id: row.try_get_by_index(4)?,
+        tenant_id: row.try_get_by_index(5)?,
+        cause: row.try_get_by_index(6)?,
+        error: row.try_get_by_index(7)?,
+        failed_at: row.try_get_by_index(8)?,
+        reason: row.try_get_by_index(9)?,
+        actor: row.try_get_by_index(10)?,
+        discarded_at: row.try_get_by_index(11)?,
+    })
+}
+
+#[cfg(all(test, feature = "postgres"))]
+mod tests {
+    use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
+
+    use super::*;
+    use crate::dialect;
+    use crate::test_database::on_postgres;
+
+    const MANY: &str = "
+        INSERT INTO bento_dead_letter (shard, position, destination, event_id, event_type, schema_version, aggregate_type,
+            aggregate_id, tenant_id, occurred_at, payload, attempts, error_message, cause, parks, first_failed_at, failed_at)
+        SELECT n % 64, n, 'default', gen_random_uuid(), 'thing.happened', 1, 'thing', n::text, (n % 100)::text, now(), '', 5, '', 'permanent',
+            true, now(), now() + n * interval '1 s' FROM generate_series(1, 20000) n";
+
+    async fn plan(db: &DatabaseConnection, select: Sql) -> String {
+        let select = select.build();
+        let explain = format!("EXPLAIN {}", select.sql);
+        let explain = Statement::from_sql_and_values(DbBackend::Postgres, explain, select.values.unwrap());
+        let rows = db.query_all_raw(explain).await.unwrap();
+        rows.iter().map(|row| row.try_get_by_index::<String>(0).unwrap()).collect::<Vec<_>>().join("\n")
+    }
+
+    #[tokio::test]
+    async fn dead_letters_are_found_by_an_index() {
+        on_postgres(async |db| {
+            db.execute_unprepared(MANY).await.unwrap();
+            db.execute_unprepared("ANALYZE bento_dead_letter").await.unwrap();
+            let (dialect, tables) = (dialect::of(DbBackend::Postgres).unwrap(), Tables::default());
+            let any = DeadLetterFilter::default;
+            let filters = [
+                (any().aggregate("thing", "17"), "aggregate"),
+                (any().tenant("7"), "tenant_id"),
+                (any().schema("rare.happened"), "event_type"),
+                (any().destination("rare"), "destination"),
+                (any().cause("rare"), "cause"),
+                (any(), "failed_at"),
+            ];
+            for (filter, index) in filters {
+                let plan = plan(&db, list(dialect, &tables, &DeadLetterQuery::of(filter))).await;
+                assert!(plan.contains(&format!("bento_dead_letter_{index}")) && !plan.contains("Seq Scan"), "{plan}");
+            }
+            let cursor = ShardCursor { shard: 3, position: 1000, destination: "default".into() };
+            let plan = plan(&db, in_order(dialect, &tables, &any(), Some(&cursor), 100)).await;
+            assert!(plan.contains("bento_dead_letter_position") && !plan.contains("Seq Scan"), "{plan}");
+        })
+        .await;
+    }
+}
