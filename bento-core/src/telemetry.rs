@@ -15,6 +15,8 @@ pub const TARGET_RELAY: &str = "bento::relay";
 pub const TARGET_DEAD_LETTER: &str = "bento::dead_letter";
 /// Log target of the monitor: which lanes nobody serves.
 pub const TARGET_INSPECT: &str = "bento::inspect";
+/// Log target of publishers in spans: batches and what failed in them.
+pub const TARGET_PUBLISH: &str = "bento::publish";
 
 /// Counter: pending events that were dropped without being collected, by `schema`.
 pub const FORGOTTEN_EVENTS: &str = "bento_forgotten_events_total";

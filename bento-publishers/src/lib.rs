@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod connect;
+mod fan_out;
 pub mod message;
 #[cfg(feature = "nats")]
 pub mod nats;
@@ -14,11 +15,16 @@ pub mod rabbitmq;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod secret;
+mod timeout;
 mod tls;
+mod traced;
 
 #[doc(no_inline)]
 pub use bento_core::publish::{BoxPublisher, ConsolePublisher, MemoryPublisher, Publisher, Publishers};
 
 pub use self::connect::ConnectError;
+pub use self::fan_out::FanOut;
 pub use self::secret::{Secret, ServerUrl};
+pub use self::timeout::Timeout;
 pub use self::tls::TlsSettings;
+pub use self::traced::Traced;

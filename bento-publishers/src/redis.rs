@@ -22,9 +22,10 @@
 //!   is confirmed, so an aggregate is in order in its stream.
 //! * **Deduplication**: none. An event that is published again, after an answer was lost for instance, is a second entry: consumers recognise
 //!   it by `ce-id`. Redis 8.6 knows repeated entries (`XADD … IDMP`); this publisher does not use it.
-//! * **Durability**: an answer says that the entry is in memory. With `appendonly yes` and `appendfsync everysec` a power failure loses up to
-//!   a second of confirmed entries; with `appendfsync always` none; without `appendonly` everything since the last snapshot. Replication is
-//!   asynchronous: a failover loses confirmed entries that the replica did not have, `min-replicas-to-write` notwithstanding.
+//! * **Durability**: an answer says that the entry is in memory. With `appendonly yes` and `appendfsync always` it is on disk as well. With
+//!   `appendfsync everysec`, the default, a power failure loses confirmed entries of about a second, and so does a killed process: a write is put
+//!   off, up to two seconds, while the last sync runs (the outage test of this crate saw it). Without `appendonly` everything since the last
+//!   snapshot goes. Replication is asynchronous: a failover loses confirmed entries that the replica did not have, `min-replicas-to-write` notwithstanding.
 //! * **Trimming**: with [`RedisSettings::max_len`] a consumer that falls behind loses what was trimmed. Nobody tells it.
 //! * **Zombies**: a relay that was thought dead may still publish what it had begun; nothing fences it.
 //!

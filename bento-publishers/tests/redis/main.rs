@@ -3,6 +3,8 @@
 #![cfg(feature = "redis")]
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+#[path = "../support/certificates.rs"]
+mod certificates;
 mod harness;
 mod own;
 #[path = "../support/mod.rs"]

@@ -7,9 +7,11 @@ use std::time::Duration;
 use bento_core::Envelope;
 use bento_core::publish::{Delivery, Destination, FailureClass, PublishError, Publisher};
 use bento_publishers::redis::{RedisPublisher, RedisSettings};
+use bento_publishers::{ConnectError, TlsSettings};
 use bento_testkit::publisher::{Mode, PublisherHarness};
 use redis::AsyncCommands as _;
 
+use super::certificates::Certificates;
 use super::harness::{Harness, redis_server};
 use super::support::PrivateServer;
 
@@ -89,5 +91,35 @@ async fn a_server_that_refuses_for_a_while_is_connected_to_again() {
     server.kill();
     is_strange.store(false, Ordering::SeqCst);
     assert!(server.start());
+    // It listens before it has loaded its log.
+    let published = async {
+        while publish_one(&publisher).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), published).await.expect("the publisher goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_with_tls_lets_in_who_has_a_certificate() {
+    let Some(certificates) = Certificates::make() else { return };
+    let [ca, certificate, key] = ["ca.pem", "server.pem", "server.key"].map(|name| certificates.argument(name));
+    let server = PrivateServer::start_new(move |port, directory| {
+        let files = ["--tls-ca-cert-file", &ca, "--tls-cert-file", &certificate, "--tls-key-file", &key];
+        let port = port.to_string();
+        // The plain port is closed by the last word on it.
+        let ports = ["--port", "0", "--tls-port", &port];
+        redis_server(0, directory, &[&files[..], &ports[..]].concat())
+    });
+    let Some(server) = server else { return };
+    let with = |tls| RedisSettings { tls, ..settings_of(&server) };
+    let publisher = RedisPublisher::connect(with(certificates.of_the_client())).await.unwrap();
     publish_one(&publisher).await.unwrap();
+    for tls in [certificates.of_a_stranger(), TlsSettings { required: true, ..TlsSettings::default() }] {
+        let error = RedisPublisher::connect(with(tls)).await.unwrap_err();
+        assert!(matches!(error, ConnectError::Unreachable { .. }), "{error:?}");
+    }
+    let half = TlsSettings { key_file: None, ..certificates.of_the_client() };
+    let error = RedisPublisher::connect(with(half)).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Settings { .. }), "{error:?}");
 }
