@@ -7,6 +7,8 @@
 
 mod connect;
 mod fan_out;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod message;
 #[cfg(feature = "nats")]
 pub mod nats;

@@ -1,0 +1,176 @@
+//! Kafka, and brokers that speak its protocol.
+//!
+//! A batch is handed to an idempotent producer at once (`acks=all`), and each event waits for its own confirmation. The topic is the
+//! delivery's, the key its partition key: the aggregate, unless the destination names another. An event without one goes to any
+//! partition.
+//!
+//! ```no_run
+//! use bento_publishers::kafka::{KafkaPublisher, KafkaSettings};
+//!
+//! # async fn connected() -> Result<KafkaPublisher, bento_publishers::ConnectError> {
+//! let servers = vec!["kafka.local:9092".to_owned()];
+//! let publisher = KafkaPublisher::connect(KafkaSettings { servers, ..KafkaSettings::default() }).await?;
+//! # Ok(publisher) }
+//! ```
+//!
+//! The client is librdkafka, which is compiled in; TLS and SCRAM need OpenSSL's library and headers.
+//!
+//! # What Kafka guarantees
+//!
+//! * **Order**: a partition keeps the order in which it took the messages, and messages of one key go to one partition while the number of
+//!   partitions stays. The relay hands over the next event of an aggregate when the one before it is confirmed.
+//! * **Deduplication**: the producer numbers its messages, so a repetition of its own after a lost answer is stored once. It forgets this
+//!   when its process ends or a message was given up: a relay that takes over, or tries again, writes a duplicate.
+//! * **Durability**: `acks=all` waits for all replicas that are in step. How many these are, the topic's `min.insync.replicas` says: with 1 it may be the
+//!   leader alone. Kafka does not wait for the disk.
+//! * **Zombies**: a relay that was thought dead may still publish what it had begun. Fencing would need a transactional id for each shard, which the
+//!   seam of a publisher does not know.
+//!
+//! The publisher does not [chain](bento_core::publish::Publisher::chains): when a message is given up, the idempotent producer goes on with the later
+//! ones of its partition. (`enable.gapless.guarantee` would stop them all, of other aggregates too.) An aggregate therefore has one
+//! event on its way at a time; throughput comes from many aggregates.
+//!
+//! # Failures
+//!
+//! | what happens | class |
+//! |---|---|
+//! | no connection, no confirmation in time, no leader, too few replicas in step | transient |
+//! | the topic is unknown for longer than `unknown_topic_patience`, and the cluster makes none by itself | permanent |
+//! | larger than `max_message_bytes` or than the topic allows, an invalid record, no right to write | permanent |
+//! | the topic is no name that Kafka allows | permanent |
+//! | the producer's queue is full, a quota is exceeded | throttled, 1 s |
+//!
+//! A producer whose numbering the cluster no longer accepts, which happens after messages were given up, is replaced by the next call.
+//!
+//! # Latency
+//!
+//! A message waits [`linger`](KafkaSettings::linger), 1 ms, for others to share its request. Nagle's algorithm is off.
+//!
+//! # What it is tested on
+//!
+//! The conformance suite runs on [tansu](https://crates.io/crates/tansu), a broker that speaks Kafka's protocol, or on the one that
+//! `BENTO_TEST_KAFKA_URL` names. Credentials and TLS are tested there only as far as the client's settings go.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use bento_core::publish::{Delivery, PublishError, Publisher};
+use futures_util::future::join_all;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureRecord, Producer as _};
+
+mod client;
+mod failure;
+mod settings;
+
+use self::client::Client;
+pub use self::settings::{KafkaSasl, KafkaSettings, SaslMechanism};
+use crate::ConnectError;
+use crate::message::{Binding, Message};
+
+/// The client answers by itself within the delivery timeout; should it not, it is not waited for much longer.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Publishes to Kafka. See the [module](self).
+pub struct KafkaPublisher {
+    settings: KafkaSettings,
+    producer: RwLock<Arc<Producer>>,
+}
+
+/// An idempotent producer, until the cluster no longer accepts its numbering.
+struct Producer {
+    client: Client,
+    is_worn: AtomicBool,
+}
+
+impl Producer {
+    fn new(client: Client) -> Arc<Self> {
+        Arc::new(Self { client, is_worn: AtomicBool::new(false) })
+    }
+
+    fn is_worn(&self) -> bool {
+        self.is_worn.load(Ordering::Relaxed) || self.client.client().fatal_error().is_some()
+    }
+}
+
+type Answer = Result<(), PublishError>;
+
+impl KafkaPublisher {
+    /// Connects and asks for the cluster's metadata.
+    ///
+    /// # Errors
+    /// When the settings cannot be used, no server answers, or the credentials are refused.
+    pub async fn connect(settings: KafkaSettings) -> Result<Self, ConnectError> {
+        let client = client::connect(&settings).await?;
+        Ok(Self { settings, producer: RwLock::new(Producer::new(client)) })
+    }
+
+    /// The producer, a new one if the last is worn. What is on its way with that one stays so.
+    fn producer(&self) -> Result<Arc<Producer>, PublishError> {
+        let current = Arc::clone(&self.producer.read().unwrap_or_else(PoisonError::into_inner));
+        if !current.is_worn() {
+            return Ok(current);
+        }
+        let mut slot = self.producer.write().unwrap_or_else(PoisonError::into_inner);
+        if slot.is_worn() {
+            tracing::warn!("Kafka does not accept the numbering of the idempotent producer: it is replaced");
+            let created = client::create(&self.settings);
+            let (client, _) = created.map_err(|error| PublishError::transient(error.to_string()).because(error))?;
+            *slot = Producer::new(client);
+        }
+        Ok(Arc::clone(&slot))
+    }
+
+    async fn send(&self, producer: &Producer, delivery: &Delivery) -> Answer {
+        let topic = delivery.topic();
+        failure::check_topic(&topic)?;
+        let Message { headers, content_type, body } = self.settings.message.message(delivery, &Binding::KAFKA)?;
+        let mut list = OwnedHeaders::new_with_capacity(headers.len() + 1);
+        for (name, value) in &headers {
+            list = list.insert(Header { key: name, value: Some(&**value) });
+        }
+        if let Some(content_type) = content_type {
+            list = list.insert(Header { key: "content-type", value: Some(content_type) });
+        }
+        let mut record = FutureRecord::to(&topic).payload(&*body).headers(list);
+        let key = delivery.partition_key();
+        if !key.is_empty() {
+            record = record.key(key);
+        }
+        let sent = producer.client.send_result(record).map_err(|(error, _)| failure::failure(error, &topic))?;
+        let patience = self.settings.delivery_timeout + GRACE;
+        match tokio::time::timeout(patience, sent).await {
+            Ok(Ok(Ok(_))) => Ok(()),
+            Ok(Ok(Err((error, _)))) => {
+                if failure::wears(&error) {
+                    producer.is_worn.store(true, Ordering::Relaxed);
+                }
+                Err(failure::failure(error, &topic))
+            }
+            // The producer was replaced while this was on its way.
+            Ok(Err(gone)) => Err(PublishError::transient("Kafka's producer has ended").because(gone)),
+            Err(elapsed) => Err(PublishError::transient("Kafka's client did not answer").because(elapsed)),
+        }
+    }
+}
+
+impl Publisher for KafkaPublisher {
+    async fn publish(&self, batch: &[Delivery]) -> Vec<Answer> {
+        match self.producer() {
+            // Each is handed over when it is first polled, before any answer is waited for.
+            Ok(producer) => join_all(batch.iter().map(|delivery| self.send(&producer, delivery))).await,
+            Err(error) => {
+                let why = error.chain();
+                batch.iter().map(|_| Err(PublishError::transient(why.clone()))).collect()
+            }
+        }
+    }
+}
+
+impl fmt::Debug for KafkaPublisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaPublisher").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}

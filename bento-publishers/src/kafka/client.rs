@@ -1,0 +1,180 @@
+//! The producer behind the publisher.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rdkafka::ClientContext;
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{FutureProducer, Producer as _};
+
+use super::{KafkaSettings, SaslMechanism};
+use crate::{ConnectError, TlsSettings};
+
+pub(super) type Client = FutureProducer<Watcher>;
+
+/// Properties that the settings or the guarantees of the publisher decide.
+const DECIDED: [&str; 19] = [
+    "bootstrap.servers",
+    "metadata.broker.list",
+    "enable.idempotence",
+    "enable.gapless.guarantee",
+    "transactional.id",
+    "acks",
+    "request.required.acks",
+    "max.in.flight",
+    "max.in.flight.requests.per.connection",
+    "message.timeout.ms",
+    "delivery.timeout.ms",
+    "linger.ms",
+    "queue.buffering.max.ms",
+    "message.max.bytes",
+    "security.protocol",
+    "sasl.mechanism",
+    "sasl.mechanisms",
+    "sasl.username",
+    "sasl.password",
+];
+
+/// Remembers that credentials were refused: the client itself goes on trying and says only that no broker can be reached.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Watcher {
+    refused: Arc<Mutex<Option<KafkaError>>>,
+}
+
+impl ClientContext for Watcher {
+    fn error(&self, error: KafkaError, reason: &str) {
+        use RDKafkaErrorCode::{Authentication, SaslAuthenticationFailed};
+        if matches!(error.rdkafka_error_code(), Some(Authentication | SaslAuthenticationFailed)) {
+            *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        } else {
+            tracing::debug!(%error, reason, "Kafka's client reports");
+        }
+    }
+}
+
+/// A producer that has seen the cluster.
+pub(super) async fn connect(settings: &KafkaSettings) -> Result<Client, ConnectError> {
+    let (client, watcher) = create(settings)?;
+    let (asked, patience) = (client.clone(), settings.connect_timeout);
+    // The client has no other way to ask than by blocking.
+    let metadata = tokio::task::spawn_blocking(move || asked.client().fetch_metadata(None, patience)).await;
+    let address = settings.servers.join(", ");
+    match metadata {
+        Ok(Ok(_)) => Ok(client),
+        Ok(Err(error)) => Err(match watcher.refused.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(refused) => ConnectError::Credentials { address, source: refused.into() },
+            None => ConnectError::Unreachable { address, source: error.into() },
+        }),
+        Err(error) => Err(ConnectError::Unreachable { address, source: error.into() }),
+    }
+}
+
+/// A producer, which connects by itself.
+pub(super) fn create(settings: &KafkaSettings) -> Result<(Client, Watcher), ConnectError> {
+    let watcher = Watcher::default();
+    let client = FutureProducer::from_config_and_context(&config(settings)?, watcher.clone());
+    let client = client.map_err(|error| match error {
+        // What it says of the value may be a password.
+        KafkaError::ClientConfig(_, _, property, _) => {
+            ConnectError::settings(format!("Kafka's client does not take the value of `{property}`"))
+        }
+        error => ConnectError::Settings {
+            what: "Kafka's client does not take the settings".to_owned(),
+            source: Some(error.into()),
+        },
+    })?;
+    Ok((client, watcher))
+}
+
+fn config(settings: &KafkaSettings) -> Result<ClientConfig, ConnectError> {
+    if settings.servers.is_empty() {
+        return Err(ConnectError::settings("`servers` names no server of Kafka"));
+    }
+    let mut config = ClientConfig::new();
+    config.set("client.id", "bento");
+    config.set("reconnect.backoff.max.ms", "1000");
+    config.set("socket.connection.setup.timeout.ms", settings.connect_timeout.as_millis().max(1000).to_string());
+    for (property, value) in &settings.properties {
+        if DECIDED.contains(&&**property) {
+            let message = format!("`{property}` is decided by the other settings or by what the publisher guarantees");
+            return Err(ConnectError::settings(message));
+        }
+        config.set(property, value.expose());
+    }
+    config.set("bootstrap.servers", settings.servers.join(","));
+    config.set("enable.idempotence", "true").set("acks", "all").set("max.in.flight", "5");
+    config.set("message.timeout.ms", settings.delivery_timeout.as_millis().max(1).to_string());
+    config.set("linger.ms", settings.linger.as_millis().to_string());
+    config.set("topic.metadata.propagation.max.ms", settings.unknown_topic_patience.as_millis().to_string());
+    config.set("message.max.bytes", settings.max_message_bytes.to_string());
+    secure(&mut config, settings)?;
+    Ok(config)
+}
+
+fn secure(config: &mut ClientConfig, settings: &KafkaSettings) -> Result<(), ConnectError> {
+    let TlsSettings { required, ca_file, certificate_file, key_file } = &settings.tls;
+    let is_encrypted = *required || ca_file.is_some() || certificate_file.is_some() || key_file.is_some();
+    let files =
+        [("ssl.ca.location", ca_file), ("ssl.certificate.location", certificate_file), ("ssl.key.location", key_file)];
+    for (property, file) in files {
+        let Some(file) = file else { continue };
+        let path = file.to_str().ok_or_else(|| ConnectError::settings(format!("{} is no UTF-8", file.display())))?;
+        config.set(property, path);
+    }
+    if certificate_file.is_some() != key_file.is_some() {
+        return Err(ConnectError::settings("a client certificate needs both `certificate_file` and `key_file`"));
+    }
+    if let Some(sasl) = &settings.sasl {
+        let mechanism = match sasl.mechanism {
+            SaslMechanism::Plain => "PLAIN",
+            SaslMechanism::ScramSha256 => "SCRAM-SHA-256",
+            SaslMechanism::ScramSha512 => "SCRAM-SHA-512",
+        };
+        config.set("sasl.mechanism", mechanism);
+        config.set("sasl.username", &sasl.user).set("sasl.password", sasl.password.expose());
+    }
+    let protocol = match (&settings.sasl, is_encrypted) {
+        (None, false) => "plaintext",
+        (None, true) => "ssl",
+        (Some(_), false) => "sasl_plaintext",
+        (Some(_), true) => "sasl_ssl",
+    };
+    config.set("security.protocol", protocol);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Secret;
+    use crate::kafka::KafkaSasl;
+
+    fn base() -> KafkaSettings {
+        KafkaSettings::default()
+    }
+
+    #[test]
+    fn the_protocol_follows_from_tls_and_sasl() {
+        let sasl = KafkaSasl { mechanism: SaslMechanism::Plain, user: "u".to_owned(), password: "p".into() };
+        let tls = TlsSettings { required: true, ..TlsSettings::default() };
+        let protocol =
+            |settings: KafkaSettings| config(&settings).unwrap().get("security.protocol").unwrap().to_owned();
+        assert_eq!(protocol(base()), "plaintext");
+        assert_eq!(protocol(KafkaSettings { tls: tls.clone(), ..base() }), "ssl");
+        assert_eq!(protocol(KafkaSettings { sasl: Some(sasl.clone()), ..base() }), "sasl_plaintext");
+        assert_eq!(protocol(KafkaSettings { tls, sasl: Some(sasl), ..base() }), "sasl_ssl");
+    }
+
+    #[test]
+    fn properties_are_passed_on_unless_the_guarantees_hang_on_them() {
+        let with = |property: &str, value: &str| {
+            let properties = [(property.to_owned(), Secret::from(value))].into();
+            create(&KafkaSettings { properties, ..base() }).map(drop).map_err(|error| error.to_string())
+        };
+        with("compression.type", "lz4").unwrap();
+        assert!(with("enable.idempotence", "false").unwrap_err().contains("`enable.idempotence` is decided"));
+        let refused = with("compression.type", "hunter2").unwrap_err();
+        assert!(refused.contains("`compression.type`") && !refused.contains("hunter2"), "{refused}");
+        assert!(with("no.such.property", "1").unwrap_err().contains("`no.such.property`"));
+    }
+}

@@ -1,0 +1,107 @@
+//! What Kafka's errors mean, and which names it allows.
+
+use std::time::Duration;
+
+use bento_core::publish::PublishError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+/// How long the relay is asked to wait when there is too much on its way.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The longest name of a topic, in bytes.
+const LONGEST: usize = 249;
+
+pub(super) fn failure(error: KafkaError, topic: &str) -> PublishError {
+    use RDKafkaErrorCode as Code;
+    let failure = match error.rdkafka_error_code() {
+        Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => {
+            PublishError::permanent(format!("Kafka has no topic `{topic}`"))
+        }
+        Some(
+            Code::MessageSizeTooLarge
+            | Code::InvalidMessageSize
+            | Code::MessageBatchTooLarge
+            | Code::InvalidRecord
+            | Code::InvalidTopic
+            | Code::InvalidTimestamp
+            | Code::PolicyViolation
+            | Code::UnsupportedForMessageFormat
+            | Code::TopicAuthorizationFailed
+            | Code::ClusterAuthorizationFailed,
+        ) => PublishError::permanent(format!("Kafka refused the event for the topic `{topic}`")),
+        Some(Code::QueueFull | Code::ThrottlingQuotaExceeded) => {
+            PublishError::throttled("too much is on its way to Kafka", PAUSE)
+        }
+        _ => PublishError::transient(format!("Kafka did not confirm the event for the topic `{topic}`")),
+    };
+    failure.because(error)
+}
+
+/// Whether the producer that met this error has to be replaced: the cluster does not accept its numbering.
+///
+/// librdkafka gives itself a new epoch after it gave a message up. A cluster that does not follow refuses all that comes after.
+pub(super) fn wears(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::Fatal
+                | Code::InvalidProducerEpoch
+                | Code::ProducerFenced
+                | Code::OutOfOrderSequenceNumber
+                | Code::DuplicateSequenceNumber
+                | Code::UnknownProducerId
+        )
+    )
+}
+
+/// # Errors
+/// When Kafka can have no topic of this name.
+pub(super) fn check_topic(name: &str) -> Result<(), PublishError> {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let why = if name.is_empty() || matches!(name, "." | "..") {
+        "it is empty or dots alone"
+    } else if name.len() > LONGEST {
+        "it is longer than 249 bytes"
+    } else if !name.bytes().all(is_allowed) {
+        "it may hold ASCII letters, digits, `.`, `_` and `-` only"
+    } else {
+        return Ok(());
+    };
+    Err(PublishError::permanent(format!("`{}` is no topic of Kafka: {why}", name.escape_debug())))
+}
+
+#[cfg(test)]
+mod tests {
+    use bento_core::publish::FailureClass;
+
+    use super::*;
+
+    #[test]
+    fn topics_are_checked_as_kafka_does() {
+        for name in ["order.created", "a", "A_b-9", &"x".repeat(249)] {
+            check_topic(name).unwrap();
+        }
+        for name in ["", ".", "..", "a b", "a/b", "ä", "a\0", &"x".repeat(250)] {
+            assert_eq!(check_topic(name).unwrap_err().class(), FailureClass::Permanent, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_error_has_the_class_of_what_can_be_done() {
+        use RDKafkaErrorCode as Code;
+        for (code, class) in [
+            (Code::MessageSizeTooLarge, FailureClass::Permanent),
+            (Code::UnknownTopicOrPartition, FailureClass::Permanent),
+            (Code::TopicAuthorizationFailed, FailureClass::Permanent),
+            (Code::QueueFull, FailureClass::Throttled),
+            (Code::MessageTimedOut, FailureClass::Transient),
+            (Code::NotEnoughReplicas, FailureClass::Transient),
+            (Code::OutOfOrderSequenceNumber, FailureClass::Transient),
+            (Code::Fatal, FailureClass::Transient),
+        ] {
+            let failure = failure(KafkaError::MessageProduction(code), "t");
+            assert_eq!(failure.class(), class, "{code:?}");
+            assert!(std::error::Error::source(&failure).is_some());
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! A topic of its own for each rule.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use bento_core::publish::FailureClass;
+use bento_publishers::kafka::{KafkaPublisher, KafkaSettings};
+use bento_publishers::message::{Format, MessageSettings};
+use bento_testkit::publisher::{Mode, PublisherHarness, Received, Traits, Wire};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Headers as _, Message as _};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::proxy::Proxy;
+use super::support::{PrivateServer, free_port, unique, url};
+
+pub(crate) const URL: &str = "BENTO_TEST_KAFKA_URL";
+const PROGRAM: &str = "BENTO_TEST_KAFKA_SERVER";
+const PATIENCE: Duration = Duration::from_secs(20);
+const PARTITIONS: i32 = 3;
+/// An event of more is too large for the publisher of the tests.
+const LIMIT: usize = 64 * 1024;
+
+pub(crate) struct Topic {
+    servers: String,
+    pub(crate) name: String,
+    private: Option<Private>,
+}
+
+/// The proxy goes first: it holds connections to the server.
+struct Private {
+    proxy: Proxy,
+    _server: PrivateServer,
+}
+
+impl Topic {
+    pub(crate) async fn of_the_environment() -> Option<Self> {
+        Some(Self::on(url(URL)?, None).await)
+    }
+
+    async fn on(servers: String, private: Option<Private>) -> Self {
+        let topic = Self { servers, name: unique("bento-test"), private };
+        let admin: AdminClient<DefaultClientContext> = topic.client().create().unwrap();
+        let new = NewTopic::new(&topic.name, PARTITIONS, TopicReplication::Fixed(1));
+        let made = admin.create_topics([&new], &AdminOptions::new()).await.unwrap();
+        made.into_iter().for_each(|made| drop(made.unwrap()));
+        topic
+    }
+
+    fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.servers).set("reconnect.backoff.max.ms", "500");
+        config
+    }
+
+    pub(crate) fn settings(&self) -> KafkaSettings {
+        KafkaSettings { servers: vec![self.servers.clone()], max_message_bytes: LIMIT, ..KafkaSettings::default() }
+    }
+
+    fn read(&self, at_least: usize) -> Vec<Received> {
+        let mut config = self.client();
+        config.set("group.id", &self.name).set("enable.auto.commit", "false").set("enable.partition.eof", "true");
+        let consumer: BaseConsumer = config.create().unwrap();
+        let mut partitions = TopicPartitionList::new();
+        for partition in 0..PARTITIONS {
+            partitions.add_partition_offset(&self.name, partition, Offset::Beginning).unwrap();
+        }
+        consumer.assign(&partitions).unwrap();
+        let mut received = Vec::new();
+        let mut at_end = std::collections::BTreeSet::new();
+        let begun = Instant::now();
+        while received.len() < at_least || at_end.len() < usize::try_from(PARTITIONS).unwrap() {
+            assert!(begun.elapsed() < PATIENCE, "{} of {at_least} messages arrived", received.len());
+            match consumer.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) => {
+                    at_end.remove(&message.partition());
+                    received.push(converted(&message));
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => drop(at_end.insert(partition)),
+                Some(Err(_)) | None => {}
+            }
+        }
+        received
+    }
+}
+
+fn converted(message: &rdkafka::message::BorrowedMessage<'_>) -> Received {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+    let headers: BTreeMap<_, _> =
+        headers.map(|header| (header.key.to_owned(), text(header.value.unwrap_or_default()))).collect();
+    Received {
+        topic: message.topic().to_owned(),
+        key: message.key().map(text),
+        headers,
+        body: message.payload().unwrap_or_default().to_vec().into(),
+    }
+}
+
+impl PublisherHarness for Topic {
+    type Publisher = KafkaPublisher;
+
+    fn traits(&self) -> Traits {
+        let wire = Some(Wire { prefix: "ce_", is_encoded: false });
+        Traits { wire, has_keys: true, too_large: Some(LIMIT), ..Traits::default() }
+    }
+
+    async fn publisher(&self, mode: Mode) -> KafkaPublisher {
+        let format = match mode {
+            Mode::Binary => Format::Binary,
+            Mode::Structured => Format::Structured,
+            Mode::Plain => Format::Plain,
+        };
+        let message = MessageSettings { format, ..MessageSettings::default() };
+        KafkaPublisher::connect(KafkaSettings { message, ..self.settings() }).await.unwrap()
+    }
+
+    fn topic(&self) -> &str {
+        &self.name
+    }
+
+    async fn received(&self, at_least: usize) -> Vec<Received> {
+        tokio::task::block_in_place(|| self.read(at_least))
+    }
+
+    fn missing_topic(&self) -> Option<(String, FailureClass)> {
+        Some((format!("{}-missing", self.name), FailureClass::Permanent))
+    }
+
+    fn impossible_topic(&self) -> Option<String> {
+        Some("no topic/at all".to_owned())
+    }
+
+    async fn refused(&self, address: &str) -> Option<Box<dyn Error>> {
+        let settings = KafkaSettings {
+            servers: vec![address.to_owned()],
+            connect_timeout: Duration::from_secs(1),
+            ..self.settings()
+        };
+        Some(KafkaPublisher::connect(settings).await.expect_err("nobody listens").into())
+    }
+
+    async fn private(&self) -> Option<Self> {
+        let (program, port) = (std::env::var_os(PROGRAM)?, free_port());
+        let server = PrivateServer::start_new(move |target, directory| {
+            let mut command = Command::new(&program);
+            command.current_dir(directory).args(["broker", "--storage-engine", "memory://tansu/"]);
+            command.arg("--listener-url").arg(format!("tcp://127.0.0.1:{target}"));
+            command.arg("--advertised-listener-url").arg(format!("tcp://127.0.0.1:{port}"));
+            command
+        })?;
+        let proxy = Proxy::start(port, server.port);
+        Some(Self::on(format!("127.0.0.1:{port}"), Some(Private { proxy, _server: server })).await)
+    }
+
+    async fn stop(&self) {
+        self.private.as_ref().expect("it is private").proxy.cut();
+    }
+
+    async fn start(&self) {
+        self.private.as_ref().expect("it is private").proxy.open();
+    }
+}
