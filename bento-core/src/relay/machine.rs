@@ -11,7 +11,7 @@
 //! 3. A fresh row of a stream that is held or parked is held back unsent, unless all that is held of the stream is in the same batch:
 //!    then it comes after that.
 //! 4. A permanent failure, or the last attempt that the policy allows, is a dead letter; it parks its stream. With a fallback it is
-//!    held for that instead, and parks nothing.
+//!    held for that instead, and parks nothing: what follows goes on with the next batch.
 //! 5. Events without order neither hold back nor park anything.
 //! 6. Every row that was answered is settled exactly once; what was not answered is not settled. A row with several targets is
 //!    settled when all are answered; if the batch ends before, and one has confirmed or moved it, the rest is held untried.

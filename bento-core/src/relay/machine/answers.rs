@@ -120,7 +120,6 @@ impl<R: Routing> Machine<R> {
             }
             FailureClass::Transient | FailureClass::Throttled => None,
         };
-        let mut holds_up = holds;
         match cause {
             Some(cause) => match self.fallback(&Arc::clone(&self.batch.legs[index].route)) {
                 Some(to) => {
@@ -128,8 +127,10 @@ impl<R: Routing> Machine<R> {
                     let leg = &self.batch.legs[index];
                     observer.outcome(&leg.envelope, &leg.name, outcome);
                     self.fall_back(index, &to);
-                    // What was sent together with it was not published.
-                    holds_up &= is_chained;
+                    if holds && !is_chained {
+                        // Another relay could send it once more where it failed. Until it has moved, nothing overtakes it.
+                        return;
+                    }
                 }
                 None => self.bury(index, attempts, cause, text, holds, observer),
             },
@@ -144,7 +145,7 @@ impl<R: Routing> Machine<R> {
                 self.hold_failed(index, Failure { attempts, retry_after: after, error: text, delivered });
             }
         }
-        if holds_up {
+        if holds {
             self.cut_followers(index, observer);
         }
         self.batch.release_next(index);

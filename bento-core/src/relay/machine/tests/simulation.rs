@@ -1,4 +1,4 @@
-//! Two relays on one store in memory, under random answers, takeovers, repeated calls and operators.
+//! Two relays on one store in memory with routes of every kind, under random answers, outages, takeovers, repeated calls and operators.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,6 +8,7 @@ use futures_util::FutureExt;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::routes::{Plan, all, plan, to};
 use super::*;
 use crate::dead_letter::{DeadLetterQuery, DeadLetters, Discarding};
 use crate::id::EventId;
@@ -15,9 +16,17 @@ use crate::inspect::Inspect;
 use crate::outbox::{OutboxEntry, Sharding};
 use crate::relay::store::{Advance, Heartbeat, Lease, RelayId, RelayStore, StoreError};
 use crate::relay::{ManualClock, MemoryStore, Staged};
+use crate::route::HeadOfLine;
+use crate::tenant::Pauses;
 
 const TTL: Duration = Duration::from_secs(10);
 const BATCH: usize = 3;
+
+/// How long after the beginning the delayed route delivers for the first time.
+const DELAY: Duration = Duration::from_secs(35);
+
+/// The destinations on which first deliveries are in order. Of the others one continues past failures, and one is a fallback.
+const ORDERED: [&str; 5] = ["x", "y", "alone", "later", "prone"];
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -33,10 +42,16 @@ enum Step {
         hopeless: bool,
         repeats: bool,
     },
+    /// A relay ends its batch before everything is answered.
+    Break(usize),
     /// Time passes, and the relay that does not own the shard claims it: the owner is a zombie now.
     TakeOver,
     /// Time passes.
     Wait,
+    /// A destination goes away, may be tried, or is back.
+    Turn(&'static str, u8),
+    /// An operator pauses a tenant, or lets it go on.
+    Pause(bool),
     /// An operator takes the oldest dead letter.
     Replay,
     Discard,
@@ -44,63 +59,89 @@ enum Step {
 
 fn any_step() -> impl Strategy<Value = Step> {
     let step = (0..2_usize, any::<u8>(), any::<bool>(), any::<bool>());
+    let name = prop_oneof![Just("x"), Just("alone"), Just("prone")];
     prop_oneof![
         6 => (0..4_u8).prop_map(Step::Append),
         1 => (1..4_u8).prop_map(Step::Stage),
-        8 => step.prop_map(|(relay, fails, hopeless, repeats)| Step::Move { relay, fails: fails & 3, hopeless, repeats }),
+        24 => step.prop_map(|(relay, fails, hopeless, repeats)| Step::Move { relay, fails: fails & 3, hopeless, repeats }),
+        1 => (0..2_usize).prop_map(Step::Break),
         1 => Just(Step::TakeOver),
         2 => Just(Step::Wait),
+        2 => (name, 0..3_u8).prop_map(|(name, turn)| Step::Turn(name, turn)),
+        1 => any::<bool>().prop_map(Step::Pause),
         1 => Just(Step::Replay),
         1 => Just(Step::Discard),
     ]
 }
 
+/// Every event to all or nothing of two, to one that holds, to one that continues, to one later, and to one with a fallback.
+fn everywhere() -> Plan {
+    let spare = Arc::new(to("spare"));
+    let delay = Some(Duration::from_secs(1_000_000) + DELAY);
+    Plan {
+        others: vec![Arc::clone(&spare)],
+        ..plan([
+            all("both", &["x", "y"]),
+            to("alone"),
+            Route { head_of_line: HeadOfLine::Continue, ..to("loose") },
+            Route { delay, keeps_order: true, ..to("later") },
+            Route { fallback: Some(spare), ..to("prone") },
+        ])
+    }
+}
+
 struct Relay {
     id: RelayId,
     lease: Option<Lease>,
-    machine: Machine,
+    machine: Machine<Plan>,
     in_batch: bool,
+    /// Waves that are on their way, with their answers.
+    out: Vec<(Wave, Vec<Result<(), PublishError>>)>,
 }
 
 impl Relay {
     fn new() -> Self {
-        Self { id: RelayId::new(), lease: None, machine: Self::machine(), in_batch: false }
+        Self { id: RelayId::new(), lease: None, machine: Self::machine(), in_batch: false, out: Vec::new() }
     }
 
-    fn machine() -> Machine {
+    fn machine() -> Machine<Plan> {
         let retry = RetryPolicy { max_attempts: 3, ..RetryPolicy::default() };
-        Machine::new(Router::default(), retry.into(), 7)
+        Machine::new(everywhere(), retry.into(), 7)
     }
 }
 
-struct World {
+struct Simulation {
     store: MemoryStore,
     clock: ManualClock,
+    elapsed: Duration,
     relays: [Relay; 2],
     staged: Option<Staged>,
+    reach: World,
     /// Every event's stream and place in it.
     committed: HashMap<EventId, (u8, u64)>,
     last: HashMap<u8, u64>,
-    discarded: HashSet<EventId>,
-    delivered: Vec<EventId>,
+    discarded: HashSet<(EventId, Arc<str>)>,
+    delivered: Vec<(EventId, Arc<str>)>,
 }
 
-impl World {
+impl Simulation {
     fn new() -> Self {
         let one = std::num::NonZeroU16::MIN;
         let (store, clock) = MemoryStore::with_manual_clock(Sharding { shards: one, lanes: one });
-        let mut world = Self {
+        let mut simulation = Self {
             store,
             clock,
+            elapsed: Duration::ZERO,
             relays: [Relay::new(), Relay::new()],
             staged: None,
+            reach: World::default(),
             committed: HashMap::new(),
             last: HashMap::new(),
             discarded: HashSet::new(),
             delivered: Vec::new(),
         };
-        world.claim(0);
-        world
+        simulation.claim(0);
+        simulation
     }
 
     fn apply(&mut self, step: &Step) {
@@ -118,29 +159,52 @@ impl World {
                 }
             },
             Step::Move { relay, fails, hopeless, repeats } => self.proceed(relay, fails, hopeless, repeats),
+            Step::Break(relay) => {
+                let relay = &mut self.relays[relay];
+                relay.machine.close(&mut ignore);
+                relay.in_batch = false;
+                relay.out.clear();
+            }
             Step::TakeOver => {
-                self.clock.advance(TTL * 2);
+                self.pass(TTL * 2);
                 let owner = self.relays.iter().position(|relay| relay.lease.is_some()).unwrap_or(0);
                 self.claim(1 - owner);
             }
-            Step::Wait => self.clock.advance(TTL),
+            Step::Wait => self.pass(TTL),
+            Step::Turn(name, turn) => {
+                self.reach.away.remove(name);
+                self.reach.on_trial.remove(name);
+                match turn {
+                    0 => drop(self.reach.away.insert(name)),
+                    1 => drop(self.reach.on_trial.insert(name)),
+                    _ => {}
+                }
+            }
+            Step::Pause(true) => drop(now(self.store.pause("three", "", None)).unwrap()),
+            Step::Pause(false) => drop(now(self.store.resume("three")).unwrap()),
             Step::Replay => {
-                if let Some(dead) = self.oldest_dead() {
-                    now(self.store.replay(dead, Destination::DEFAULT)).unwrap();
+                if let Some((dead, destination)) = self.oldest_dead() {
+                    now(self.store.replay(dead, &destination)).unwrap();
                 }
             }
             Step::Discard => {
-                if let Some(dead) = self.oldest_dead() {
+                if let Some((dead, destination)) = self.oldest_dead() {
                     let discarding = Discarding::because("simulated").unwrap();
-                    now(self.store.discard(dead, Destination::DEFAULT, &discarding)).unwrap();
-                    self.discarded.insert(dead);
+                    now(self.store.discard(dead, &destination, &discarding)).unwrap();
+                    self.discarded.insert((dead, destination));
                 }
             }
         }
     }
 
+    fn pass(&mut self, time: Duration) {
+        self.clock.advance(time);
+        self.elapsed += time;
+    }
+
     fn entry(&mut self, stream: u8) -> OutboxEntry {
-        let envelope = Arc::unwrap_or_clone(envelope(stream));
+        let mut envelope = Arc::unwrap_or_clone(envelope(stream));
+        envelope.tenant_id = (stream == 3).then(|| "three".to_owned());
         let place = self.last.entry(stream).or_default();
         *place += 1;
         self.committed.insert(envelope.event_id, (stream, *place));
@@ -156,40 +220,69 @@ impl World {
         }
     }
 
-    /// The next thing that a relay does: a wave, or a call. It does not know yet whether its lease is lost.
+    /// The next thing that a relay does: it sends a wave, hears of one, or calls. It does not know yet whether its lease is lost.
     fn proceed(&mut self, relay: usize, fails: u8, hopeless: bool, repeats: bool) {
-        let relay = &mut self.relays[relay];
-        let Some(lease) = relay.lease else { return };
-        if relay.in_batch
-            && let Some(wave) = relay.machine.next_wave()
-        {
-            let mut answers = Vec::new();
-            for (index, delivery) in wave.deliveries().iter().enumerate() {
-                let is_ok = fails & (1 << (index % 8)) == 0;
-                if is_ok {
-                    self.delivered.push(delivery.envelope.event_id);
-                }
-                answers.push(if is_ok {
-                    Ok(())
-                } else if hopeless {
-                    permanent()
-                } else {
-                    transient()
-                });
-            }
-            relay.machine.answer(wave, answers, &mut ignore);
+        if self.relays[relay].lease.is_none() || self.send(relay, fails, hopeless) {
             return;
         }
+        let relay = &mut self.relays[relay];
+        if !relay.out.is_empty() {
+            let (wave, answers) = relay.out.swap_remove(usize::from(fails) % relay.out.len());
+            return Self::hear(&mut relay.machine, wave, answers);
+        }
+        relay.machine.close(&mut ignore);
+        let id = relay.id;
+        self.call(repeats, id);
+    }
+
+    /// Sends the next wave, if there is one. What does not fail arrives, whether anybody hears of it or not.
+    fn send(&mut self, relay: usize, fails: u8, hopeless: bool) -> bool {
+        let relay = &mut self.relays[relay];
+        let Some(wave) = Some(&mut relay.machine).filter(|_| relay.in_batch).and_then(Machine::next_wave) else {
+            return false;
+        };
+        let mut answers = Vec::new();
+        for (index, delivery) in wave.deliveries().iter().enumerate() {
+            if fails & (1 << (index % 8)) == 0 {
+                self.delivered.push((delivery.envelope.event_id, Arc::clone(wave.destination())));
+                answers.push(Ok(()));
+            } else {
+                answers.push(if hopeless { permanent() } else { transient() });
+            }
+        }
+        relay.out.push((wave, answers));
+        true
+    }
+
+    fn hear(machine: &mut Machine<Plan>, wave: Wave, answers: Vec<Result<(), PublishError>>) {
+        let is_there = |answer: &Result<(), PublishError>| {
+            answer.as_ref().map_or_else(|error| error.class() == FailureClass::Permanent, |()| true)
+        };
+        if wave.is_trial() && !answers.iter().any(is_there) {
+            let destination = Arc::clone(wave.destination());
+            machine.set_aside(wave);
+            machine.shut(&destination);
+        } else {
+            machine.answer(wave, answers, &mut ignore);
+        }
+    }
+
+    fn call(&mut self, repeats: bool, id: RelayId) {
+        let relay = self.relays.iter_mut().find(|relay| relay.id == id).unwrap();
         let settled = relay.machine.take_settlements();
         let revision = relay.machine.revision();
+        let mut without: Vec<Arc<str>> = self.reach.away.iter().map(|name| Arc::from(*name)).collect();
+        if self.reach.away.contains("x") {
+            without.push(Arc::from("both"));
+        }
         let call = Advance {
-            lease,
+            lease: relay.lease.unwrap(),
             ttl: TTL,
             settled,
             fresh: BATCH,
             held: BATCH,
             revision,
-            without: Vec::new(),
+            without,
             keep_published: false,
         };
         if repeats {
@@ -198,17 +291,17 @@ impl World {
         match now(self.store.advance(call)) {
             Ok(advanced) => {
                 relay.in_batch = true;
-                let circumstances = Circumstances { held_limit: BATCH, now: super::now() };
-                relay.machine.take(advanced, circumstances, &mut super::World::default(), &mut ignore);
+                let circumstances = Circumstances { held_limit: BATCH, now: super::now() + self.elapsed };
+                relay.machine.take(advanced, circumstances, &mut self.reach, &mut ignore);
             }
             Err(StoreError::LeaseLost { .. }) => *relay = Relay { id: relay.id, ..Relay::new() },
             Err(error) => panic!("{error}"),
         }
     }
 
-    fn oldest_dead(&self) -> Option<EventId> {
+    fn oldest_dead(&self) -> Option<(EventId, Arc<str>)> {
         let dead = now(self.store.list(&DeadLetterQuery::default())).unwrap();
-        dead.first().map(|dead| dead.envelope.event_id)
+        dead.first().map(|dead| (dead.envelope.event_id, Arc::clone(&dead.destination)))
     }
 
     /// Everything recovers, and the outbox empties.
@@ -216,19 +309,39 @@ impl World {
         if let Some(staged) = self.staged.take() {
             staged.commit();
         }
-        for _ in 0..10_000 {
+        self.reach = World::default();
+        self.apply(&Step::Pause(false));
+        for _ in 0..20_000 {
             while self.oldest_dead().is_some() {
                 self.apply(&Step::Replay);
             }
             let owner = self.relays.iter().position(|relay| relay.lease.is_some()).unwrap_or(0);
             self.claim(owner);
             self.proceed(owner, 0, false, false);
-            self.clock.advance(TTL);
+            self.pass(TTL);
             if now(self.store.counts()).unwrap() == Default::default() {
                 return;
             }
         }
         panic!("the outbox does not empty: {:?}", now(self.store.counts()).unwrap());
+    }
+
+    /// The events that some destination never got, although nobody discarded them for it.
+    fn lost(&self) -> Vec<(EventId, &'static str)> {
+        let got: HashSet<_> = self.delivered.iter().map(|(event, to)| (*event, &**to)).collect();
+        let discarded: HashSet<_> = self.discarded.iter().map(|(event, to)| (*event, &**to)).collect();
+        let has = |event: EventId, to: &'static str, route: &'static str| {
+            got.contains(&(event, to)) || discarded.contains(&(event, route))
+        };
+        let mut lost = Vec::new();
+        for &event in self.committed.keys() {
+            let wanted = [("x", "both"), ("y", "both"), ("alone", "alone"), ("loose", "loose"), ("later", "later")];
+            lost.extend(wanted.into_iter().filter(|(to, route)| !has(event, to, route)).map(|(to, _)| (event, to)));
+            if !has(event, "prone", "prone") && !has(event, "spare", "spare") {
+                lost.push((event, "prone"));
+            }
+        }
+        lost
     }
 }
 
@@ -241,19 +354,20 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_is_lost_and_first_deliveries_are_in_order_whatever_happens(steps in vec(any_step(), 0..150)) {
-        let mut world = World::new();
-        steps.iter().for_each(|step| world.apply(step));
-        world.recover();
-        let mut last: HashMap<u8, u64> = HashMap::new();
+    fn nothing_is_lost_and_first_deliveries_are_in_order_whatever_happens(steps in vec(any_step(), 0..200)) {
+        let mut simulation = Simulation::new();
+        steps.iter().for_each(|step| simulation.apply(step));
+        simulation.recover();
+        let mut last: HashMap<(u8, &str), u64> = HashMap::new();
         let mut seen = HashSet::new();
-        for event in world.delivered.iter().filter(|event| seen.insert(**event)) {
-            let (stream, place) = world.committed[event];
-            let last = last.entry(stream).or_default();
-            prop_assert!(stream == 0 || place > *last, "stream {} delivered {} after {}", stream, place, *last);
+        for (event, to) in simulation.delivered.iter().filter(|delivered| seen.insert(*delivered)) {
+            let (stream, place) = simulation.committed[event];
+            let last = last.entry((stream, &**to)).or_default();
+            let is_ordered = stream > 0 && ORDERED.contains(&&**to);
+            prop_assert!(!is_ordered || place > *last, "stream {} to {}: {} after {}", stream, to, place, *last);
             *last = place;
         }
-        let lost: Vec<_> = world.committed.keys().filter(|event| !seen.contains(event) && !world.discarded.contains(event)).collect();
+        let lost = simulation.lost();
         prop_assert!(lost.is_empty(), "lost {:?}", lost);
     }
 }
