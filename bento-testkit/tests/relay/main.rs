@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod counters;
+mod destinations;
 mod failures;
 mod lifecycle;
 mod logs;
@@ -10,3 +11,4 @@ mod outages;
 mod passes;
 mod scene;
 mod several;
+mod upkeep;

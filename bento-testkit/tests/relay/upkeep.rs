@@ -1,0 +1,135 @@
+//! What a relay does beside delivering: it prunes, says how it is doing, and keeps its attempts apart from those of others.
+
+use std::time::Duration;
+
+use bento_core::publish::{Delivery, MemoryPublisher, PublishError, Publisher};
+use bento_core::relay::{Degradation, Health, Relay};
+use bento_core::telemetry::PRUNED_EVENTS;
+use bento_testkit::{Counters, Outage};
+
+use crate::scene::{PATIENCE, Scene, settle};
+
+#[tokio::test(start_paused = true)]
+async fn published_rows_are_kept_for_as_long_as_the_relay_is_told_and_then_pruned() {
+    let counters = Counters::default();
+    let _recording = counters.record();
+    let scene = Scene::new();
+    scene.commit_many(5, 20);
+    let relay = scene.relay().retention(Duration::from_secs(600)).start().unwrap();
+    scene.wait_for(20).await;
+    tokio::time::sleep(Duration::from_secs(500)).await;
+    assert_eq!(counters.get(PRUNED_EVENTS), 0);
+    tokio::time::sleep(Duration::from_secs(200)).await;
+    assert_eq!(counters.get(PRUNED_EVENTS), 20);
+    relay.stop().await.unwrap();
+    scene.account().assert_exact();
+}
+
+#[tokio::test(start_paused = true)]
+async fn health_says_what_is_wrong_and_when_it_is_right_again() {
+    let scene = Scene::new();
+    let (store, relay) = scene.flaky_relay();
+    store.set(Outage::Down);
+    let relay = relay.retention(Duration::from_secs(60)).start().unwrap();
+    settle().await;
+    let Health { alive, ready, degraded, .. } = relay.health();
+    assert_eq!((alive, ready, &degraded[..]), (true, false, &[Degradation::NotStarted][..]));
+    store.set(Outage::None);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let Health { ready, degraded, .. } = relay.health();
+    assert_eq!((ready, &degraded[..]), (true, &[][..]));
+    store.set(Outage::Down);
+    tokio::time::sleep(Duration::from_secs(90)).await;
+    let Health { alive, ready, degraded, .. } = relay.health();
+    assert!(alive && !ready);
+    let seconds = |elapsed: &Duration| (80..=90).contains(&elapsed.as_secs());
+    assert!(
+        matches!(&degraded[..], [
+        Degradation::StoreUnavailable { elapsed },
+        Degradation::PruneFailing { .. },
+    ] if seconds(elapsed)),
+        "{degraded:?}"
+    );
+    store.set(Outage::None);
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    assert_eq!(relay.health().degraded, []);
+    relay.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_relay_without_a_shard_says_so_and_one_that_ended_is_dead() {
+    let scene = Scene::divided(1);
+    let (first, second) = (scene.start(), scene.start());
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let degraded = [first.health().degraded, second.health().degraded].concat();
+    assert_eq!(degraded, [Degradation::NoShard], "one of them holds the shard");
+    first.stop().await.unwrap();
+    let mut mistaken = Relay::builder(scene.store.clone(), MemoryPublisher::new()).lanes([7]).start().unwrap();
+    mistaken.join().await.unwrap_err();
+    assert!(!mistaken.health().alive && !mistaken.health().ready);
+    second.stop().await.unwrap();
+}
+
+/// How often eight failing events were tried in an hour by so many relays.
+async fn attempts_of(relays: usize) -> usize {
+    let scene = Scene::divided(4);
+    scene
+        .broker
+        .inner()
+        .fail(|delivery| (delivery.envelope.aggregate_id != "fine").then(|| PublishError::transient("busy")));
+    // The waits are fixed, so that only the number of relays differs.
+    let retry = bento_core::retry::RetryPolicy::fixed(Duration::from_secs(30), u32::MAX);
+    let start = || scene.relay().retry(retry).outage(u32::MAX).start().unwrap();
+    let running: Vec<_> = (0..relays).map(|_| start()).collect();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    (0..8).for_each(|id| drop(scene.commit(&id.to_string())));
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    for relay in running {
+        relay.stop().await.unwrap();
+    }
+    scene.broker.attempts().len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_relays_try_a_failing_event_no_more_often_than_one() {
+    let (one, three) = (attempts_of(1).await, attempts_of(3).await);
+    assert!((8 * 110..=8 * 121).contains(&one), "{one} attempts in an hour, one each 30 s of eight events");
+    assert!(one.abs_diff(three) <= 16, "{one} by one relay, {three} by three");
+}
+
+/// Panics, or hangs, when it is given a certain event.
+#[derive(Debug)]
+struct Poisoned {
+    hangs: bool,
+    inner: MemoryPublisher,
+}
+
+impl Publisher for Poisoned {
+    async fn publish(&self, batch: &[Delivery]) -> Vec<Result<(), PublishError>> {
+        if batch.iter().any(|delivery| delivery.envelope.aggregate_id == "poison") {
+            assert!(self.hangs, "out of cheese");
+            std::future::pending::<()>().await;
+        }
+        self.inner.publish(batch).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_makes_the_publisher_panic_or_hang_is_the_only_dead_letter() {
+    for hangs in [false, true] {
+        let scene = Scene::divided(1);
+        let ids: Vec<_> = (0..40).map(|id| id.to_string()).collect();
+        ids.iter().take(20).for_each(|id| drop(scene.commit(id)));
+        let poison = scene.commit("poison");
+        ids.iter().skip(20).for_each(|id| drop(scene.commit(id)));
+        let publisher = Poisoned { hangs, inner: scene.broker.inner().clone() };
+        // A circuit that opens would only make it take longer.
+        let relay = Relay::builder(scene.store.clone(), publisher).publish_timeout(Duration::from_secs(5)).outage(1000);
+        let relay = relay.seed(1).start().unwrap();
+        tokio::time::timeout(PATIENCE, scene.wait_for(40)).await.unwrap();
+        scene.wait_for_counts(0, 0, 1).await;
+        relay.stop().await.unwrap();
+        assert_eq!(scene.dead().await[0].envelope.event_id, poison.event_id);
+        assert_eq!(scene.account().lost, [poison.event_id]);
+    }
+}
