@@ -9,7 +9,7 @@
 //!     ▼
 //!   worker ──── advance ───────────► store      settle what was done, renew the lease, next batch
 //!     │    ◄─── rows ───────────────
-//!   machine ─── wave ──────────────► publisher  at most one event of an aggregate at a time
+//!   machine ─── waves ─────────────► publisher  one for each destination, at most one event of an aggregate at a time
 //!          ◄─── answers ────────────
 //! ```
 //!
@@ -18,12 +18,16 @@
 //! 1. Every committed event is published at least once, or is a dead letter.
 //! 2. The first publications of one aggregate's events are in position order.
 //! 3. After the local deadline of a lease nothing more is sent in its name, and a lost lease settles nothing.
-//! 4. A failing event holds back its own aggregate only.
+//! 4. A failing event holds back its own aggregate only, and that for its own destination only.
 //! 5. A store that is away is waited for; a call whose outcome is unknown is repeated.
 //!    Missing tables are waited for in the same way, with an error line that names the migration: a relay may start before it.
-//! 6. A publisher that panics, hangs or answers too little has failed for the moment, no more.
-//! 7. A broker that is away is left alone but for a trial now and then; its outage makes no dead letters of the backlog.
+//! 6. A publisher that panics, hangs or answers too little has failed for the moment, no more; an event that makes it do so ends as the
+//!    only dead letter.
+//! 7. A destination that is away is left alone but for a trial now and then; its outage makes no dead letters of the backlog, and stops no
+//!    other destination.
 //! 8. Stopping finishes what is in flight and releases the leases; what takes too long is left to be published again.
+//!
+//! 9. Several relays try a failing event no more often than one: when it is due is in the store.
 //!
 //! What is not promised: exactly one publication. When an event can be published twice is listed in the guarantees page of the
 //! repository.

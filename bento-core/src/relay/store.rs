@@ -31,7 +31,7 @@
 //! * **[`Advanced::streams`]** lists every stream of the shard that has a held row or is parked, after the settlements of the same
 //!   call; never an event without order. It is returned when the known revision differs, so also for `None`.
 //! * **The revision** changes whenever an operator replays or discards in the shard. It need not change with a settlement: the
-//!   relay asks again with `None` after one that is not [`Settlement::Published`].
+//!   relay knows by itself which streams wait after its settlements, and asks again with `None` after one that may free a stream.
 //! * **A settlement** whose row is gone (or no longer where the settlement expects it: fresh, or held for the destination) changes
 //!   nothing and is no error: the call was repeated, or an operator was quicker. A row that is held or dead already for a
 //!   destination is not doubled.
