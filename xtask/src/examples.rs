@@ -3,6 +3,8 @@
 //! An example runs alone, as a user starts it, and then once more on every server that is found, with `DATABASE_URL` set to a
 //! database made for it. It has to print the same.
 //!
+//! Each is run with `--demo`, with which a server shows itself and ends; the others have no arguments.
+//!
 //! What differs from run to run is written there as a placeholder, see [`pattern`]. `--bless` rewrites the file from
 //! what was printed, keeps every line that still matches, and puts placeholders for ids and times.
 
@@ -81,6 +83,7 @@ fn execute(program: &Path, name: &str, database: Option<&str>) -> Result<String>
     let directory = std::env::temp_dir().join(format!("bento-xtask-{}-{name}", std::process::id()));
     fs::create_dir_all(&directory)?;
     let mut command = Command::new(program);
+    command.arg("--demo");
     command.current_dir(&directory).env_remove("DATABASE_URL").env_remove("RUST_LOG").stdin(Stdio::null());
     command.envs(database.map(|url| ("DATABASE_URL", url)));
     let printed = output(&mut command);

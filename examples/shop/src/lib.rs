@@ -1,0 +1,15 @@
+//! An order service on Bento: axum, SeaORM, an outbox, a relay in the same process. The README walks through it.
+#![allow(missing_docs, reason = "an example: the README and the code say it")]
+
+pub mod config;
+pub mod http;
+pub mod migration;
+pub mod operations;
+pub mod order;
+pub mod problem;
+pub mod request;
+pub mod service;
+pub mod store;
+
+/// What ends the start or the service: it is reported, never handled.
+pub type Result<T = (), E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;

@@ -1,0 +1,238 @@
+//! The order: its rules, and the events it raises. It knows nothing of HTTP, SQL or transactions.
+
+use std::fmt;
+
+use bento_core::{PendingEvents, aggregate, domain_event};
+use sea_orm::prelude::{ActiveEnum, DeriveActiveEnum, EnumIter, StringLen};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// A customer placed an order. Amounts are in the currency's smallest unit.
+#[domain_event(schema = "order.placed", version = 2)]
+#[derive(Clone, Debug, PartialEq)]
+pub struct OrderPlaced {
+    pub order_id: Uuid,
+    pub customer: String,
+    pub items: Vec<Item>,
+    pub total: i64,
+    // Version 1 was raised by a shop that sold for euros only.
+    #[event(since = 2, default = Currency::Eur)]
+    pub currency: Currency,
+}
+
+/// The shop has everything in stock and will deliver once the order is paid.
+#[domain_event(schema = "order.confirmed", version = 1)]
+#[derive(Clone, Debug, PartialEq)]
+pub struct OrderConfirmed {
+    pub order_id: Uuid,
+}
+
+/// The order was paid in full.
+#[domain_event(schema = "order.paid", version = 1)]
+#[derive(Clone, Debug, PartialEq)]
+pub struct OrderPaid {
+    pub order_id: Uuid,
+    pub total: i64,
+    pub currency: Currency,
+}
+
+/// The order was cancelled before it was paid.
+#[domain_event(schema = "order.cancelled", version = 1)]
+#[derive(Clone, Debug, PartialEq)]
+pub struct OrderCancelled {
+    pub order_id: Uuid,
+    pub reason: Option<String>,
+}
+
+/// An order of a customer.
+#[aggregate(name = "order", events(OrderPlaced, OrderConfirmed, OrderPaid, OrderCancelled))]
+#[derive(Debug)]
+pub struct Order {
+    pub(crate) id: Uuid,
+    pub(crate) customer: String,
+    pub(crate) currency: Currency,
+    pub(crate) items: Vec<Item>,
+    pub(crate) status: Status,
+    pub(crate) events: PendingEvents,
+}
+
+/// So many of one product.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Item {
+    #[schema(min_length = 1, max_length = 100)]
+    pub product: String,
+    #[schema(minimum = 1, maximum = 10_000)]
+    pub quantity: i32,
+    /// Of one, in the currency's smallest unit: 1999 is 19.99 EUR.
+    #[schema(minimum = 0, maximum = 1_000_000_000)]
+    pub unit_price: i64,
+}
+
+/// Where an order stands: placed → confirmed → paid, or cancelled before it is paid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    Placed,
+    Confirmed,
+    Paid,
+    Cancelled,
+}
+
+/// What the shop sells for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(3))", rename_all = "UPPERCASE")]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Currency {
+    Eur,
+    Usd,
+    Gbp,
+}
+
+/// A rule of orders forbids it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("an order that is {status} cannot be {wanted}")]
+    Status { status: Status, wanted: Status },
+    #[error("an order has 1 to {MAX_ITEMS} items, not {0}")]
+    Items(usize),
+    #[error("`{field}` has 1 to {MAX_TEXT} characters")]
+    Text { field: &'static str },
+    #[error("`{product}`: the quantity is from 1 to {MAX_QUANTITY}, not {quantity}")]
+    Quantity { product: String, quantity: i32 },
+    #[error("`{product}`: the price is from 0 to {MAX_PRICE}, not {price}")]
+    Price { product: String, price: i64 },
+}
+
+const MAX_ITEMS: usize = 100;
+const MAX_TEXT: usize = 100;
+const MAX_QUANTITY: i32 = 10_000;
+const MAX_PRICE: i64 = 1_000_000_000;
+
+impl Order {
+    /// A new order.
+    pub fn place(customer: String, currency: Currency, items: Vec<Item>) -> Result<Self, Refusal> {
+        check_text("customer", &customer)?;
+        if items.is_empty() || items.len() > MAX_ITEMS {
+            return Err(Refusal::Items(items.len()));
+        }
+        items.iter().try_for_each(Item::check)?;
+        let (id, status, events) = (Uuid::now_v7(), Status::Placed, PendingEvents::default());
+        let mut order = Self { id, customer, currency, items, status, events };
+        order.raise(OrderPlaced {
+            order_id: id,
+            customer: order.customer.clone(),
+            items: order.items.clone(),
+            total: order.total(),
+            currency,
+        });
+        Ok(order)
+    }
+
+    /// The shop will deliver it.
+    pub fn confirm(&mut self) -> Result<(), Refusal> {
+        self.advance(&[Status::Placed], Status::Confirmed)?;
+        self.raise(OrderConfirmed { order_id: self.id });
+        Ok(())
+    }
+
+    /// The customer has paid.
+    pub fn pay(&mut self) -> Result<(), Refusal> {
+        self.advance(&[Status::Confirmed], Status::Paid)?;
+        self.raise(OrderPaid { order_id: self.id, total: self.total(), currency: self.currency });
+        Ok(())
+    }
+
+    /// Nobody wants it any more.
+    pub fn cancel(&mut self, reason: Option<String>) -> Result<(), Refusal> {
+        if let Some(reason) = &reason {
+            check_text("reason", reason)?;
+        }
+        self.advance(&[Status::Placed, Status::Confirmed], Status::Cancelled)?;
+        self.raise(OrderCancelled { order_id: self.id, reason });
+        Ok(())
+    }
+
+    /// What it costs. The limits of an item and of their number keep it far below overflow.
+    pub fn total(&self) -> i64 {
+        self.items.iter().map(|item| item.unit_price * i64::from(item.quantity)).sum()
+    }
+
+    fn advance(&mut self, from: &[Status], wanted: Status) -> Result<(), Refusal> {
+        if !from.contains(&self.status) {
+            return Err(Refusal::Status { status: self.status, wanted });
+        }
+        self.status = wanted;
+        Ok(())
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_value())
+    }
+}
+
+impl Item {
+    fn check(&self) -> Result<(), Refusal> {
+        check_text("product", &self.product)?;
+        if !(1..=MAX_QUANTITY).contains(&self.quantity) {
+            return Err(Refusal::Quantity { product: self.product.clone(), quantity: self.quantity });
+        }
+        if !(0..=MAX_PRICE).contains(&self.unit_price) {
+            return Err(Refusal::Price { product: self.product.clone(), price: self.unit_price });
+        }
+        Ok(())
+    }
+}
+
+fn check_text(field: &'static str, text: &str) -> Result<(), Refusal> {
+    if (1..=MAX_TEXT).contains(&text.chars().count()) { Ok(()) } else { Err(Refusal::Text { field }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use bento_testkit::given;
+
+    use super::*;
+
+    fn placed() -> Order {
+        let item = Item { product: "tea".to_owned(), quantity: 2, unit_price: 450 };
+        Order::place("Ada".to_owned(), Currency::Eur, vec![item]).expect("a valid order")
+    }
+
+    #[test]
+    fn an_order_is_paid_once_and_only_when_it_is_confirmed() {
+        let order = placed();
+        let order_id = order.id;
+        let early = given(order).when(Order::pay);
+        assert_eq!(early.result, Err(Refusal::Status { status: Status::Placed, wanted: Status::Paid }));
+        early.and_nothing_else();
+
+        let mut order = placed();
+        order.id = order_id;
+        let paid = given(order).and(|order| order.confirm().expect("it is placed")).when(Order::pay);
+        paid.raises(OrderPaid { order_id, total: 900, currency: Currency::Eur }).and_nothing_else();
+    }
+
+    #[test]
+    fn an_order_that_is_paid_is_not_cancelled() {
+        let paid = given(placed()).and(|order| order.confirm().and_then(|()| order.pay()).expect("in this order"));
+        let cancelled = paid.when(|order| order.cancel(None));
+        assert_eq!(cancelled.result, Err(Refusal::Status { status: Status::Paid, wanted: Status::Cancelled }));
+        cancelled.and_nothing_else();
+    }
+
+    #[test]
+    fn what_version_1_stored_is_read_as_an_order_in_euros() {
+        let stored = r#"{"order_id":"00000000-0000-0000-0000-000000000007","customer":"Ada","items":[],"total":900}"#;
+        let envelope = bento_core::Envelope::new("order.placed", 1, Default::default(), stored);
+        assert_eq!(envelope.decode::<OrderPlaced>().expect("history").currency, Currency::Eur);
+    }
+
+    #[test]
+    fn all_declarations_fit_together() {
+        bento_testkit::assert_registry!();
+    }
+}
