@@ -16,6 +16,8 @@ pub struct Config {
     pub database_url: String,
     /// `SHOP_ADDRESS`, 127.0.0.1:3000 if it is absent.
     pub address: SocketAddr,
+    /// `NATS_URL`; the broker is the console if it is absent.
+    pub nats_url: Option<String>,
 }
 
 /// An SQLite file for one run. It is removed when this is dropped.
@@ -33,7 +35,7 @@ impl Config {
                 (file.url(), Some(file))
             }
         };
-        Ok((Self { database_url, address }, file))
+        Ok((Self { database_url, address, nats_url: env::var("NATS_URL").ok() }, file))
     }
 }
 

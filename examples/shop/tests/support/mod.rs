@@ -139,7 +139,7 @@ impl TestShop {
         self.server.await.expect("no panic").expect("the shop closes in order");
     }
 
-    /// Stops the shop, publishes what is left, and returns all that was ever published, as "schema of aggregate".
+    /// Stops the shop, publishes what is left, and returns all that was ever published.
     pub async fn finish(self) -> Vec<Delivery> {
         let (broker, url) = (self.broker.clone(), self.database_url.clone());
         self.stop().await;
