@@ -32,9 +32,14 @@ pub fn routes() -> OpenApiRouter<App> {
 pub struct Readiness {
     /// The database answers
     database: bool,
-    /// The relay runs
+    /// The relay runs and reaches the outbox
     relay: bool,
+    /// What is wrong, for people
+    degraded: Vec<String>,
 }
+
+/// Into which the durations are counted.
+const SECONDS: [f64; 9] = [0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0, 300.0];
 
 /// The recorder of metrics is one for the process; it is installed by the first who asks.
 pub fn recorder() -> Result<PrometheusHandle, BuildError> {
@@ -43,7 +48,7 @@ pub fn recorder() -> Result<PrometheusHandle, BuildError> {
     if let Some(handle) = &*installed {
         return Ok(handle.clone());
     }
-    let handle = PrometheusBuilder::new().install_recorder()?;
+    let handle = PrometheusBuilder::new().set_buckets(&SECONDS)?.install_recorder()?;
     tokio::spawn(keep_up(handle.clone()));
     Ok(installed.insert(handle).clone())
 }
@@ -56,20 +61,29 @@ async fn keep_up(metrics: PrometheusHandle) {
     }
 }
 
-/// Whether the process lives
-#[utoipa::path(get, path = "/health/live", tag = "operations", responses((status = 204, description = "It does")))]
-async fn live() -> StatusCode {
-    StatusCode::NO_CONTENT
+/// Whether the process should go on: a relay that has ended does not come back by itself
+#[utoipa::path(get, path = "/health/live", tag = "operations", responses(
+    (status = 204, description = "It should"),
+    (status = 503, description = "It should be started anew"),
+))]
+async fn live(State(relay): State<SharedRelay>) -> StatusCode {
+    let is_alive = relay.health().is_some_and(|health| health.alive);
+    if is_alive { StatusCode::NO_CONTENT } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
-/// Whether it can serve
+/// Whether it can serve. It can while its broker is away: the events wait
 #[utoipa::path(get, path = "/health/ready", tag = "operations", responses(
     (status = 200, description = "It can", body = Readiness),
     (status = 503, description = "It cannot", body = Readiness),
 ))]
 async fn ready(State(db): State<OutboxConnection>, State(relay): State<SharedRelay>) -> impl IntoResponse {
     let ping = tokio::time::timeout(Duration::from_secs(2), db.inner().ping()).await;
-    let readiness = Readiness { database: matches!(ping, Ok(Ok(()))), relay: relay.is_running() };
+    let health = relay.health();
+    let readiness = Readiness {
+        database: matches!(ping, Ok(Ok(()))),
+        relay: health.as_ref().is_some_and(|health| health.ready),
+        degraded: health.into_iter().flat_map(|health| health.degraded).map(|reason| reason.to_string()).collect(),
+    };
     let status = if readiness.database && readiness.relay { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(readiness))
 }

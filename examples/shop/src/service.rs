@@ -7,7 +7,7 @@ use axum::extract::FromRef;
 use axum::{Extension, Router, middleware};
 use bento_core::Registry;
 use bento_core::publish::Publisher;
-use bento_core::relay::{Relay, RelayHandle, Wake};
+use bento_core::relay::{Health, Relay, RelayHandle, Wake};
 use bento_seaorm::{OutboxConnection, OutboxStore};
 use metrics_exporter_prometheus::PrometheusHandle;
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr};
@@ -35,14 +35,14 @@ pub struct App {
     metrics: PrometheusHandle,
 }
 
-/// The relay: readiness looks at it, and the end of the service takes it out to stop it.
+/// The relay: probes ask how it is doing, and the end of the service takes it out to stop it.
 #[derive(Clone, Debug)]
 pub struct SharedRelay(Arc<Mutex<Option<RelayHandle>>>);
 
 impl SharedRelay {
-    /// Whether it still takes events to the broker.
-    pub fn is_running(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(RelayHandle::is_running)
+    /// How it is doing; nothing once it was stopped.
+    pub fn health(&self) -> Option<Health> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(RelayHandle::health)
     }
 
     fn take(&self) -> Option<RelayHandle> {

@@ -101,11 +101,15 @@ impl Checker {
     }
 
     async fn operations(&mut self) {
+        // It has found the outbox when it has published something.
+        self.shop.broker.wait_for(1).await;
         self.check(204, Method::GET, "/health/live", "", Value::Null).await;
         self.check(200, Method::GET, "/health/ready", "", Value::Null).await;
         self.check(200, Method::GET, "/metrics", "", Value::Null).await;
         self.check(200, Method::GET, "/openapi.json", "", Value::Null).await;
-        self.compare(503, "get /health/ready", &closed().await);
+        for path in ["/health/live", "/health/ready"] {
+            self.compare(503, &format!("get {path}"), &closed(path).await);
+        }
     }
 
     async fn failures(&mut self) {
@@ -175,15 +179,14 @@ fn one_order() -> [(Method, &'static str); 4] {
 }
 
 /// What a shop says about itself whose database and relay are gone.
-async fn closed() -> Answer {
+async fn closed(path: &str) -> Answer {
     let file = TemporaryFile::new();
     let shop = Shop::open(&file.url(), MemoryPublisher::new()).await.unwrap();
     let router = shop.router();
     shop.close().await.unwrap();
-    let answer = router.oneshot(Request::get("/health/ready").body(Body::empty()).unwrap()).await.unwrap();
+    let answer = router.oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
     let (status, headers) = (answer.status(), answer.headers().clone());
     let text = String::from_utf8(to_bytes(answer.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap();
-    assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), json!({ "database": false, "relay": false }));
     Answer { status, headers, text }
 }
 

@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use bento_core::publish::PublishError;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -181,14 +183,17 @@ async fn what_was_not_published_is_published_after_a_restart(shop: TestShop) {
 
 async fn the_metrics_show_what_was_committed_and_published(shop: TestShop) {
     shop.place().await;
-    // What was published is counted when it is settled, a moment after the broker has it.
-    let series = ["bento_flushed_events_total ", "bento_published_events_total "];
-    loop {
-        let metrics = shop.get("/metrics").await;
-        assert_eq!((metrics.status, metrics.content_type()), (StatusCode::OK, "text/plain"));
-        if series.iter().all(|name| metrics.text.lines().any(|line| line.starts_with(name))) {
-            break;
+    // What was published is counted a moment after the broker has it.
+    let names = ["bento_flushed_events_total", "bento_published_events_total", "bento_publish_seconds_bucket"];
+    let shown = async {
+        loop {
+            let metrics = shop.get("/metrics").await;
+            assert_eq!((metrics.status, metrics.content_type()), (StatusCode::OK, "text/plain"));
+            if names.iter().all(|name| metrics.text.lines().any(|line| line.starts_with(name))) {
+                break;
+            }
         }
-    }
+    };
+    tokio::time::timeout(Duration::from_secs(60), shown).await.expect("all three");
     shop.stop().await;
 }
