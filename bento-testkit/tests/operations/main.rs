@@ -1,0 +1,8 @@
+//! What an operator does and is told, on the store in memory.
+
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "a test")]
+
+mod alerts;
+mod monitor;
+mod operator;
+mod scene;
