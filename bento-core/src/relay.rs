@@ -68,7 +68,7 @@ pub use self::memory::{ManualClock, MemoryStore, Staged};
 pub use self::pass::PassReport;
 pub use self::settings::{Settings, SettingsError};
 pub use self::store::{RelayId, RelayStore, StoreError};
-pub use self::wake::Wake;
+pub use self::wake::{Wake, WakeSubscription};
 
 /// A relay ended for what waiting cannot mend.
 #[derive(Debug, thiserror::Error)]

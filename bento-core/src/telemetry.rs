@@ -74,6 +74,10 @@ pub const UNSERVED_LANES: &str = "bento_unserved_lanes";
 
 /// The label of everything that is counted by destination.
 const DESTINATION: &str = "destination";
+/// Counter: notifications that were sent to wake relays in other processes.
+pub const SENT_WAKES: &str = "bento_sent_wakes_total";
+/// Counter: notifications of other processes that woke the relays of this one.
+pub const RECEIVED_WAKES: &str = "bento_received_wakes_total";
 
 /// Counts `amount` more under `name`. For the crates of Bento.
 #[doc(hidden)]

@@ -23,6 +23,8 @@ mod test_database;
 pub mod testing;
 pub mod transaction;
 mod validate;
+#[cfg(feature = "postgres")]
+pub mod wake;
 
 pub use self::connection::{OutboxConnection, OutboxConnectionBuilder};
 pub use self::dialect::UnsupportedBackend;

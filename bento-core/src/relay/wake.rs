@@ -10,7 +10,8 @@ use crate::outbox::ShardId;
 /// Wakes the relays of this process after a commit, so that they need not poll.
 ///
 /// Make one before the relay and the connection, give it to both. Clones wake the same relays. Waking is cheap, coalesces, and
-/// is only ever a hint: a relay that missed it finds the events at its next poll, and without a relay it does nothing.
+/// is only ever a hint: a relay that missed it finds the events at its next poll, and without a relay it does nothing. What passes
+/// wakes on to other processes [subscribes](Self::subscribe); `bento_seaorm::wake` does on PostgreSQL.
 #[derive(Clone, Debug, Default)]
 pub struct Wake {
     mailboxes: Arc<Mutex<Vec<Weak<Mailbox>>>>,
@@ -24,12 +25,21 @@ impl Wake {
 
     /// Says that these shards have events.
     pub fn wake(&self, shards: &[ShardId]) {
+        self.wake_unless(shards, |_| false);
+    }
+
+    /// Is woken like a relay: for what passes wakes on to other processes.
+    pub fn subscribe(&self) -> WakeSubscription {
+        WakeSubscription { wake: self.clone(), mailbox: self.listen() }
+    }
+
+    fn wake_unless(&self, shards: &[ShardId], is_left_out: impl Fn(&Arc<Mailbox>) -> bool) {
         if shards.is_empty() {
             return;
         }
-        for mailbox in self.lock().iter().filter_map(Weak::upgrade) {
-            mailbox.put(shards);
-        }
+        let mailboxes = self.lock();
+        let woken = mailboxes.iter().filter_map(Weak::upgrade).filter(|mailbox| !is_left_out(mailbox));
+        woken.for_each(|mailbox| mailbox.put(shards));
     }
 
     /// Adds a relay.
@@ -49,6 +59,31 @@ impl Wake {
 impl From<&Wake> for Wake {
     fn from(wake: &Wake) -> Self {
         wake.clone()
+    }
+}
+
+/// Is woken like a relay. Dropping it ends that.
+#[derive(Debug)]
+pub struct WakeSubscription {
+    wake: Wake,
+    mailbox: Arc<Mailbox>,
+}
+
+impl WakeSubscription {
+    /// Waits for a wake, and returns every shard that was named since the last time. Cancelling it loses nothing.
+    pub async fn woken(&self) -> BTreeSet<ShardId> {
+        loop {
+            let shards = self.mailbox.take();
+            if !shards.is_empty() {
+                return shards;
+            }
+            self.mailbox.filled().await;
+        }
+    }
+
+    /// Wakes everybody but this subscription: what came from another process must not be passed on to it again.
+    pub fn wake_others(&self, shards: &[ShardId]) {
+        self.wake.wake_unless(shards, |mailbox| Arc::ptr_eq(mailbox, &self.mailbox));
     }
 }
 
@@ -89,6 +124,19 @@ mod tests {
         mailbox.filled().await;
         assert_eq!(mailbox.take(), BTreeSet::from([1, 3]));
         assert_eq!(mailbox.take(), BTreeSet::new());
+    }
+
+    #[tokio::test]
+    async fn a_subscription_is_woken_by_others_and_not_by_itself() {
+        let wake = Wake::new();
+        let (bridge, relay) = (wake.subscribe(), wake.listen());
+        bridge.wake_others(&[1]);
+        wake.wake(&[2]);
+        wake.wake(&[3]);
+        assert_eq!(bridge.woken().await, BTreeSet::from([2, 3]));
+        assert_eq!(relay.take(), BTreeSet::from([1, 2, 3]));
+        wake.wake(&[4]);
+        assert_eq!(bridge.woken().await, BTreeSet::from([4]), "also after a permit that was left over");
     }
 
     #[test]

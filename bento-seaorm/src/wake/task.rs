@@ -1,0 +1,139 @@
+//! The two tasks of a bridge: one sends, one receives.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bento_core::relay::WakeSubscription;
+use bento_core::telemetry::{self, RECEIVED_WAKES, SENT_WAKES, TARGET_RELAY};
+use sea_orm::SqlxError;
+use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPoolOptions};
+use sea_orm::sqlx::{self, Connection as _};
+use tokio::time::{sleep, timeout};
+use uuid::Uuid;
+
+use super::payload;
+use crate::tables::Tables;
+
+/// How long nothing more is sent after a notification: 20 in a second.
+const QUIET: Duration = Duration::from_millis(50);
+/// How long a statement or a connection may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait after the first failure, and after many.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+
+/// A name that no two outboxes of a database have in common, and that fits into the 63 bytes of an identifier. The schema is that of
+/// the tables; before they are migrated, the one that they will be in.
+const CHANNEL: &str = "SELECT 'bento_wake_' || md5(concat_ws('.', coalesce((SELECT relnamespace::regnamespace::text \
+    FROM pg_class WHERE oid = to_regclass($1)), current_schema()), $1))";
+
+/// What both tasks need.
+pub(super) struct Bridge {
+    options: PgConnectOptions,
+    tables: Tables,
+    subscription: WakeSubscription,
+    id: Uuid,
+}
+
+impl Bridge {
+    pub(super) fn new(options: PgConnectOptions, tables: Tables, subscription: WakeSubscription) -> Self {
+        Self { options, tables, subscription, id: Uuid::now_v7() }
+    }
+
+    /// Sends what this process commits. What could not be sent is left to the polls of the others.
+    pub(super) async fn send(self: Arc<Self>) {
+        let mut connection = None;
+        let mut failures = 0;
+        loop {
+            let shards = self.subscription.woken().await;
+            match in_time(self.notify(&mut connection, &payload::write(self.id, &shards))).await {
+                Ok(()) => {
+                    failures = 0;
+                    telemetry::count(SENT_WAKES, 1);
+                    sleep(QUIET).await;
+                }
+                Err(error) => {
+                    connection = None;
+                    failed("sent", &error, &mut failures).await;
+                }
+            }
+        }
+    }
+
+    async fn notify(&self, connection: &mut Option<Connected>, payload: &str) -> Result<(), SqlxError> {
+        let Connected { connection, channel } = match connection {
+            Some(connected) => connected,
+            none => none.insert(self.connect().await?),
+        };
+        sqlx::query("SELECT pg_notify($1, $2)").bind(&*channel).bind(payload).execute(connection).await?;
+        Ok(())
+    }
+
+    async fn connect(&self) -> Result<Connected, SqlxError> {
+        let mut connection = PgConnection::connect_with(&self.options).await?;
+        let channel = sqlx::query_scalar(CHANNEL).bind(self.tables.outbox()).fetch_one(&mut connection).await?;
+        Ok(Connected { connection, channel })
+    }
+
+    /// Wakes the relays of this process for what others commit.
+    pub(super) async fn receive(self: Arc<Self>) {
+        let mut failures = 0;
+        loop {
+            let error = match in_time(self.listen()).await {
+                Ok(mut listener) => {
+                    failures = 0;
+                    self.pass_on(&mut listener).await
+                }
+                Err(error) => error,
+            };
+            failed("received", &error, &mut failures).await;
+        }
+    }
+
+    /// Each time on a pool of its own, so that a connection that hangs keeps no place in it.
+    pub(super) async fn listen(&self) -> Result<PgListener, SqlxError> {
+        let options = PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
+        let pool = options.connect_with(self.options.clone()).await?;
+        let mut listener = PgListener::connect_with(&pool).await?;
+        listener.eager_reconnect(false);
+        let channel: String = sqlx::query_scalar(CHANNEL).bind(self.tables.outbox()).fetch_one(&mut listener).await?;
+        listener.listen(&channel).await?;
+        Ok(listener)
+    }
+
+    /// Until the connection is lost.
+    async fn pass_on(&self, listener: &mut PgListener) -> SqlxError {
+        loop {
+            match listener.try_recv().await {
+                Ok(Some(notification)) => {
+                    if let Some(shards) = payload::read(self.id, notification.payload()) {
+                        telemetry::count(RECEIVED_WAKES, 1);
+                        self.subscription.wake_others(&shards);
+                    }
+                }
+                Ok(None) => return SqlxError::Io(std::io::ErrorKind::ConnectionAborted.into()),
+                Err(error) => return error,
+            }
+        }
+    }
+}
+
+/// A connection that knows the channel.
+struct Connected {
+    connection: PgConnection,
+    channel: String,
+}
+
+async fn in_time<T>(call: impl Future<Output = Result<T, SqlxError>>) -> Result<T, SqlxError> {
+    timeout(PATIENCE, call).await.unwrap_or_else(|_| Err(SqlxError::Io(std::io::ErrorKind::TimedOut.into())))
+}
+
+async fn failed(what: &str, error: &SqlxError, failures: &mut u32) {
+    let (first, most) = BACKOFF;
+    let wait = most.min(first * 2_u32.pow((*failures).min(10)));
+    *failures += 1;
+    tracing::warn!(
+        target: TARGET_RELAY, error = %error, ?wait,
+        "wakes of other processes cannot be {what}, relays find new events at their next poll",
+    );
+    sleep(wait).await;
+}
