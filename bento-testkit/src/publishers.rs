@@ -72,6 +72,10 @@ impl<P: Publisher> Publisher for RecordingPublisher<P> {
     fn chains(&self, destination: &Destination) -> bool {
         self.inner.chains(destination)
     }
+
+    fn serves(&self, destination: &Destination) -> bool {
+        self.inner.serves(destination)
+    }
 }
 
 /// Counts the aggregates of a batch while it is on its way, also if it is cancelled or panics.
@@ -169,6 +173,10 @@ impl<P: Publisher> Publisher for FlakyPublisher<P> {
 
     fn chains(&self, destination: &Destination) -> bool {
         self.inner.chains(destination)
+    }
+
+    fn serves(&self, destination: &Destination) -> bool {
+        self.inner.serves(destination)
     }
 }
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::machine::Admission;
+use super::store::Burial;
 use crate::publish::{Destination, FailureClass, PublishError};
 use crate::retry::RetryPolicy;
 use crate::route::Router;
@@ -120,6 +121,8 @@ impl Breakers {
         let mut without: Vec<_> = states.keys().filter(|name| is_away(name)).cloned().collect();
         let routes = self.routes.iter().filter(|(_, destinations)| destinations.iter().any(is_away));
         without.extend(routes.map(|(route, _)| Arc::clone(route)));
+        // What was unroutable and is replayed may go anywhere: it would come again and again without being sent.
+        without.push(Arc::from(Burial::UNROUTABLE));
         without.sort();
         without.dedup();
         without

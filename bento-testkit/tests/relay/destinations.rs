@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bento_core::dead_letter::DeadLetters;
 use bento_core::publish::{Destination, MemoryPublisher, PublishError, Publishers};
 use bento_core::relay::{Degradation, Relay, RelayBuilder, RelayError, StartError};
 use bento_core::route::{HeadOfLine, Router, RouterConfig, Rule};
@@ -220,4 +221,29 @@ async fn a_relay_that_is_to_route_to_where_nobody_leads_is_not_started() {
          `Publishers`, or name one of them with `Destination::via`"
     );
     assert!(matches!(pair.relay(router()).run_once().await, Err(RelayError::UnknownDestination(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replayed_event_that_was_unroutable_waits_for_a_destination_that_is_away() {
+    let pair = Pair::new();
+    pair.commit_many(1, 1);
+    let nothing =
+        Router::builder().with_destination(Destination::new("left")).with_destination(Destination::new("right"));
+    let only_others = Rule::new("others").events(["other.*"]).to(["left", "right"]);
+    let relay = pair.relay(nothing.with_rule(only_others).build().unwrap());
+    assert_eq!(relay.run_until_empty().await.unwrap().tally.dead, 1);
+    let dead = pair.scene.dead().await.remove(0);
+    assert_eq!((&*dead.cause, &*dead.destination), ("unroutable", "unroutable"));
+
+    pair.left.fail(|_| Some(PublishError::transient("connection refused")));
+    let relay = pair.relay(both(|rule| rule)).start().unwrap();
+    pair.commit_many(20, 20);
+    pair.right.wait_for(20).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(pair.scene.store.replay(dead.envelope.event_id, "unroutable").await.unwrap().replayed);
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    pair.left.recover();
+    pair.wait_for(21, 21).await;
+    pair.scene.wait_for_counts(0, 0, 0).await;
+    relay.stop().await.unwrap();
 }
