@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bento_core::publish::{Delivery, MemoryPublisher, PublishError, Publisher};
 use bento_core::relay::{Degradation, Health, Relay};
+use bento_core::retry::RetryPolicy;
 use bento_core::telemetry::PRUNED_EVENTS;
 use bento_testkit::{Counters, Outage};
 
@@ -78,7 +79,7 @@ async fn attempts_of(relays: usize) -> usize {
         .inner()
         .fail(|delivery| (delivery.envelope.aggregate_id != "fine").then(|| PublishError::transient("busy")));
     // The waits are fixed, so that only the number of relays differs.
-    let retry = bento_core::retry::RetryPolicy::fixed(Duration::from_secs(30), u32::MAX);
+    let retry = RetryPolicy::fixed(Duration::from_secs(30), u32::MAX);
     let start = || scene.relay().retry(retry).outage(u32::MAX).start().unwrap();
     let running: Vec<_> = (0..relays).map(|_| start()).collect();
     tokio::time::sleep(Duration::from_secs(60)).await;
@@ -123,13 +124,23 @@ async fn an_event_that_makes_the_publisher_panic_or_hang_is_the_only_dead_letter
         let poison = scene.commit("poison");
         ids.iter().skip(20).for_each(|id| drop(scene.commit(id)));
         let publisher = Poisoned { hangs, inner: scene.broker.inner().clone() };
-        // A circuit that opens would only make it take longer.
-        let relay = Relay::builder(scene.store.clone(), publisher).publish_timeout(Duration::from_secs(5)).outage(1000);
+        // All that failed together is due together again; a circuit that opens would only make it take longer.
+        let retry = RetryPolicy::fixed(Duration::from_secs(1), 3);
+        let relay = Relay::builder(scene.store.clone(), publisher)
+            .publish_timeout(Duration::from_secs(5))
+            .outage(1000)
+            .retry(retry);
         let relay = relay.seed(1).start().unwrap();
         tokio::time::timeout(PATIENCE, scene.wait_for(40)).await.unwrap();
         scene.wait_for_counts(0, 0, 1).await;
         relay.stop().await.unwrap();
         assert_eq!(scene.dead().await[0].envelope.event_id, poison.event_id);
-        assert_eq!(scene.account().lost, [poison.event_id]);
+        let account = scene.account();
+        assert_eq!(account.lost, [poison.event_id]);
+        assert_eq!(scene.dead().await[0].attempts, 3);
+        if !hangs {
+            let attempts = scene.published().iter().map(|delivery| delivery.attempts).max();
+            assert_eq!(attempts, Some(0), "a panic costs the others no attempt");
+        }
     }
 }
