@@ -5,6 +5,8 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+#[cfg(feature = "config")]
+pub mod config;
 mod connect;
 mod fan_out;
 #[cfg(feature = "kafka")]
@@ -24,6 +26,8 @@ mod traced;
 #[doc(no_inline)]
 pub use bento_core::publish::{BoxPublisher, ConsolePublisher, MemoryPublisher, Publisher, Publishers};
 
+#[cfg(feature = "config")]
+pub use self::config::Settings;
 pub use self::connect::ConnectError;
 pub use self::fan_out::FanOut;
 pub use self::secret::{Secret, ServerUrl};

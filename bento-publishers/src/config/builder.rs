@@ -1,0 +1,192 @@
+//! Putting settings together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::{env, fs};
+
+use bento_core::relay;
+use bento_core::route::RouterConfig;
+
+use super::fault::{ConfigError, Fault, Faults, listed, nearest, owned};
+use super::publishers::{PublisherSettings, WITHOUT_SECTION};
+use super::read::{Part, origin, unknown_key};
+use super::tree::{self, Entry, Node, Step, Table};
+use super::{Settings, router};
+
+const PREFIX: &str = "BENTO_";
+const KEYS: [&str; 4] = ["publisher", "relay", "router", "publishers"];
+
+/// The files and variables that settings are read from; what comes later goes before what came earlier.
+///
+/// Variables go before files, in whatever order they are named.
+#[derive(Clone, Default)]
+#[must_use = "nothing is read until it is built"]
+pub struct SettingsBuilder {
+    files: Table,
+    variables: BTreeMap<String, String>,
+}
+
+/// Shows no value: it may be a secret.
+impl fmt::Debug for SettingsBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys: Vec<_> = self.files.keys().collect();
+        let variables: Vec<_> = self.variables.keys().collect();
+        f.debug_struct("SettingsBuilder").field("keys", &keys).field("variables", &variables).finish()
+    }
+}
+
+impl SettingsBuilder {
+    /// Reads a TOML file.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is no TOML.
+    pub fn file(self, path: impl AsRef<Path>) -> Result<Self, ConfigError> {
+        let path = path.as_ref();
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        self.text(&text, path)
+    }
+
+    /// Reads TOML as if it stood in a file `bento.toml`.
+    ///
+    /// # Errors
+    /// When it is no TOML.
+    pub fn toml(self, text: &str) -> Result<Self, ConfigError> {
+        self.text(text, Path::new("bento.toml"))
+    }
+
+    /// Reads the environment of the process: the variables that begin with `BENTO_`.
+    ///
+    /// # Errors
+    /// When one of them is not UTF-8.
+    pub fn env(self) -> Result<Self, ConfigError> {
+        let mut variables = Vec::new();
+        for (name, value) in env::vars_os() {
+            let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else { continue };
+            let value = value.into_string().map_err(|_| ConfigError::Variable { name: name.to_owned() })?;
+            variables.push((name.to_owned(), value));
+        }
+        Ok(self.vars(variables))
+    }
+
+    /// Reads variables as if they were the environment's. What does not begin with `BENTO_` is passed over.
+    pub fn vars<N: AsRef<str>, V: Into<String>>(mut self, variables: impl IntoIterator<Item = (N, V)>) -> Self {
+        for (name, value) in variables {
+            let (name, value) = (name.as_ref(), value.into());
+            let is_ours = name.starts_with(PREFIX) && name != "BENTO_CONFIG" && !name.starts_with("BENTO_TEST_");
+            if is_ours && !value.is_empty() {
+                self.variables.insert(name.to_owned(), value);
+            }
+        }
+        self
+    }
+
+    /// The settings.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn build(self) -> Result<Settings, ConfigError> {
+        let mut faults = Vec::new();
+        let table = self.merged(&mut faults);
+        let settings = Reading { table, faults: &mut faults }.settings();
+        faults.sort_by(|a, b| a.origin.cmp(&b.origin));
+        if faults.is_empty() { Ok(settings) } else { Err(Faults(faults).into()) }
+    }
+
+    pub(super) fn text(mut self, text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let table = tree::parse(text, &Arc::from(path))
+            .map_err(|error| ConfigError::Syntax { origin: error.origin, message: error.message })?;
+        tree::overlay(&mut self.files, table);
+        Ok(self)
+    }
+
+    fn merged(self, faults: &mut Vec<Fault>) -> Table {
+        let mut table = self.files;
+        for (name, value) in &self.variables {
+            let variable = Arc::from(name.as_str());
+            let parts: Vec<&str> = name[PREFIX.len()..].split("__").collect();
+            if let Err(fault) = tree::set(&mut table, &variable, &parts, value) {
+                faults.push(fault);
+            }
+        }
+        table
+    }
+}
+
+/// The whole configuration, while it is read.
+struct Reading<'f> {
+    table: Table,
+    faults: &'f mut Vec<Fault>,
+}
+
+impl Reading<'_> {
+    fn settings(mut self) -> Settings {
+        self.refuse_unknown_keys();
+        let relay = self.relay();
+        let sections = self.sections();
+        let there: BTreeSet<String> = sections.keys().cloned().chain(WITHOUT_SECTION.map(str::to_owned)).collect();
+        let router = self.table.remove("router").and_then(|entry| router::read(entry, &there, self.faults));
+        let publisher = self.publisher(&sections, router.as_ref());
+        let publishers = self.publishers(sections);
+        Settings { publisher, relay, router, publishers }
+    }
+
+    fn refuse_unknown_keys(&mut self) {
+        for (key, entry) in self.table.iter().filter(|(key, _)| !KEYS.contains(&key.as_str())) {
+            let kind = unknown_key(&[], key, &entry.origin, &KEYS);
+            self.faults.push(Fault { path: key.clone(), origin: entry.origin.clone(), kind });
+        }
+    }
+
+    fn relay(&mut self) -> relay::Settings {
+        let Some(entry) = self.table.remove("relay") else { return relay::Settings::default() };
+        let said = entry.clone();
+        let read = Part::new(&["relay"], entry, self.faults).read::<relay::Settings>();
+        if let Some(Err(error)) = read.as_ref().map(relay::Settings::validate) {
+            let path: Vec<Step> = error.setting.split('.').map(|key| Step::Key(key.to_owned())).collect();
+            let reason = format!("out of range; it {}", error.rule);
+            self.faults.push(Fault::invalid(format!("relay.{}", error.setting), origin(&said, &path), reason));
+        }
+        read.unwrap_or_default()
+    }
+
+    /// What is said about publishers, by their names.
+    fn sections(&mut self) -> Table {
+        let Some(Entry { node, origin }) = self.table.remove("publishers") else { return Table::new() };
+        let Node::Table(sections) = node else {
+            self.faults.push(Fault::invalid("publishers", origin, format!("expected a table, found {}", node.what())));
+            return Table::new();
+        };
+        sections
+    }
+
+    fn publisher(&mut self, sections: &Table, router: Option<&RouterConfig>) -> String {
+        let default = Settings::default().publisher;
+        let Some(entry) = self.table.remove("publisher") else {
+            let is_used = router.is_none_or(|router| router::relies_on_default(router, sections));
+            if let Some((name, entry)) = sections.iter().next().filter(|_| is_used) {
+                let reason = format!("say which of `publishers` events go to, `publisher = {name:?}` for instance");
+                self.faults.push(Fault::invalid("publisher", entry.origin.clone(), reason));
+            }
+            return default;
+        };
+        let origin = entry.origin.clone();
+        let Some(name) = Part::new(&["publisher"], entry, self.faults).read::<String>() else { return default };
+        if !sections.contains_key(&name) && !WITHOUT_SECTION.contains(&name.as_str()) {
+            let there: Vec<&str> = WITHOUT_SECTION.into_iter().chain(sections.keys().map(String::as_str)).collect();
+            let reason = format!("there is no section `[publishers.{name}]`; it can be {}", listed(&owned(&there)));
+            let meant = nearest(&name, &there).map_or_else(String::new, |near| format!(", did you mean `{near}`?"));
+            self.faults.push(Fault::invalid("publisher", origin, reason + &meant));
+        }
+        name
+    }
+
+    fn publishers(&mut self, sections: Table) -> BTreeMap<String, PublisherSettings> {
+        let read = |(name, entry): (String, Entry)| {
+            let settings = PublisherSettings::read(&name, entry, self.faults)?;
+            Some((name, settings))
+        };
+        sections.into_iter().filter_map(read).collect()
+    }
+}

@@ -1,0 +1,205 @@
+//! From what was configured to settings: every fault, all of them at once.
+
+use std::fs;
+
+use serde::de::DeserializeOwned;
+
+use super::fault::{Fault, FaultKind, nearest, owned};
+use super::tree::{Entry, Node, Origin, Step, written};
+use super::value::{ReadError, Reader, Why};
+
+/// A part of the configuration, while it is read.
+pub(super) struct Part<'f> {
+    path: Vec<Step>,
+    entry: Entry,
+    faults: &'f mut Vec<Fault>,
+}
+
+/// What becomes of an error.
+enum Next {
+    Again,
+    Stop,
+}
+
+impl<'f> Part<'f> {
+    pub(super) fn new(path: &[&str], entry: Entry, faults: &'f mut Vec<Fault>) -> Self {
+        Self { path: path.iter().map(|key| Step::Key((*key).to_owned())).collect(), entry, faults }
+    }
+
+    /// Reads it as a `T`. A value that does not fit is noted and taken out, so that the ones behind it are read too.
+    pub(super) fn read<T: DeserializeOwned>(mut self) -> Option<T> {
+        let found = self.faults.len();
+        loop {
+            match T::deserialize(Reader(&self.entry)) {
+                Ok(value) => return (self.faults.len() == found).then_some(value),
+                Err(error) => match self.note(error) {
+                    Next::Again => {}
+                    Next::Stop => return None,
+                },
+            }
+        }
+    }
+
+    fn note(&mut self, mut error: ReadError) -> Next {
+        error.path.reverse();
+        if let Why::UnknownKey { known } = error.why
+            && let Some(key) = self.is_in_a_file(&error.path, known)
+        {
+            return self.take_from_file(&error.path, key);
+        }
+        if let Why::Missing { key } = error.why {
+            error.path.push(Step::Key(key.to_owned()));
+            self.add(&error.path, FaultKind::Missing);
+            return Next::Stop;
+        }
+        let kind = self.kind(&error);
+        self.add(&error.path, kind);
+        if self.remove(&error.path).is_some() { Next::Again } else { Next::Stop }
+    }
+
+    fn kind(&self, error: &ReadError) -> FaultKind {
+        match &error.why {
+            Why::UnknownKey { known } => {
+                let mut above = self.whole(&error.path);
+                let Some(Step::Key(wrong)) = above.pop() else { return FaultKind::Missing };
+                unknown_key(&above, &wrong, &self.origin(&error.path), known)
+            }
+            Why::UnknownValue { meant, known } => {
+                FaultKind::UnknownValue { meant: meant.map(str::to_owned), known: owned(known) }
+            }
+            Why::Missing { .. } => FaultKind::Missing,
+            Why::Invalid { reason } => FaultKind::Invalid { reason: reason.clone() },
+        }
+    }
+
+    /// The key that a file holds the value of, if this is `<key>_file`.
+    fn is_in_a_file(&self, path: &[Step], known: &[&'static str]) -> Option<&'static str> {
+        let Some(Step::Key(last)) = path.last() else { return None };
+        let key = last.strip_suffix("_file")?;
+        known.iter().copied().find(|known| *known == key)
+    }
+
+    /// Puts what the file holds in the place of its name.
+    fn take_from_file(&mut self, path: &[Step], key: &str) -> Next {
+        let Some(named) = self.remove(path) else { return Next::Stop };
+        let Some(Node::Table(table)) = find_mut(&mut self.entry, &path[..path.len() - 1]).map(|entry| &mut entry.node)
+        else {
+            return Next::Stop;
+        };
+        let held = held_in(&named.node);
+        let taken = match (table.get(key).map(|said| &said.origin), &named.origin) {
+            (Some(Origin::Variable(_)), Origin::File { .. }) => Ok(()),
+            (None, _) | (Some(Origin::File { .. }), Origin::Variable(_)) => held.map(|text| {
+                let entry = Entry { node: Node::Raw(text), origin: named.origin.clone() };
+                table.insert(key.to_owned(), entry);
+            }),
+            (Some(other), _) => Err(format!("`{key}` is said too, by {other}; keep one of them")),
+        };
+        if let Err(reason) = taken {
+            self.add_from(path, named.origin, FaultKind::Invalid { reason });
+        }
+        Next::Again
+    }
+
+    /// Notes what is wrong, unless that follows from a value that was wrong and was taken out, or whose file cannot be read.
+    fn add(&mut self, path: &[Step], kind: FaultKind) {
+        let whole = self.written(path);
+        let follows = |fault: &Fault| {
+            let inside = fault.path.strip_prefix(&whole);
+            inside.is_some_and(|inside| inside.is_empty() || inside == "_file" || inside.starts_with(['.', '[']))
+        };
+        if !self.faults.iter().any(follows) {
+            let origin = self.origin(path);
+            self.add_from(path, origin, kind);
+        }
+    }
+
+    fn add_from(&mut self, path: &[Step], origin: Origin, kind: FaultKind) {
+        let path = self.written(path);
+        self.faults.push(Fault { path, origin, kind });
+    }
+
+    fn written(&self, path: &[Step]) -> String {
+        written(&self.whole(path))
+    }
+
+    fn whole(&self, path: &[Step]) -> Vec<Step> {
+        self.path.iter().chain(path).cloned().collect()
+    }
+
+    fn origin(&self, path: &[Step]) -> Origin {
+        origin(&self.entry, path)
+    }
+
+    /// Takes out what is at `path`, or the list that it is in: the elements behind it would have other numbers.
+    fn remove(&mut self, path: &[Step]) -> Option<Entry> {
+        let keys = path.iter().position(|step| matches!(step, Step::Index(_))).map_or(path, |end| &path[..end]);
+        let (Step::Key(last), above) = keys.split_last()? else { return None };
+        match &mut find_mut(&mut self.entry, above)?.node {
+            Node::Table(table) => table.remove(last),
+            _ => None,
+        }
+    }
+}
+
+/// What the file of this name holds, without the line break at its end.
+fn held_in(name: &Node) -> Result<String, String> {
+    let (Node::Text(file) | Node::Raw(file)) = name else {
+        return Err(format!("expected the name of a file, found {}", name.what()));
+    };
+    match fs::read_to_string(file) {
+        Ok(text) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
+        Err(error) => Err(format!("the file cannot be read: {error}")),
+    }
+}
+
+/// Where the value at `path` comes from, or else what it would be in.
+pub(super) fn origin(entry: &Entry, path: &[Step]) -> Origin {
+    let mut entry = entry;
+    for step in path {
+        let inner = match (&entry.node, step) {
+            (Node::Table(table), Step::Key(key)) => table.get(key),
+            (Node::List(list), Step::Index(index)) => list.get(*index),
+            _ => None,
+        };
+        let Some(inner) = inner else { break };
+        entry = inner;
+    }
+    entry.origin.clone()
+}
+
+fn find_mut<'a>(entry: &'a mut Entry, path: &[Step]) -> Option<&'a mut Entry> {
+    path.iter().try_fold(entry, |entry, step| match (&mut entry.node, step) {
+        (Node::Table(table), Step::Key(key)) => table.get_mut(key),
+        (Node::List(list), Step::Index(index)) => list.get_mut(*index),
+        _ => None,
+    })
+}
+
+/// The key `wrong` of the table at `above`, which has only the `known` ones.
+pub(super) fn unknown_key(above: &[Step], wrong: &str, origin: &Origin, known: &[&str]) -> FaultKind {
+    let meant = nearest(wrong, known).map(str::to_owned).or_else(|| nested(wrong, known));
+    let meant = meant.map(|key| {
+        let steps = key.split('.').map(|key| Step::Key(key.to_owned()));
+        let path: Vec<Step> = above.iter().cloned().chain(steps).collect();
+        if matches!(origin, Origin::Variable(_)) { variable(&path) } else { written(&path) }
+    });
+    FaultKind::UnknownKey { meant, known: owned(known) }
+}
+
+/// One underscore where two would lead into a table: `relay_batch`.
+fn nested(wrong: &str, known: &[&str]) -> Option<String> {
+    known.iter().find_map(|table| {
+        let rest = wrong.strip_prefix(table)?.strip_prefix('_')?;
+        Some(format!("{table}.{rest}"))
+    })
+}
+
+/// The variable for this path.
+fn variable(path: &[Step]) -> String {
+    let keys = path.iter().filter_map(|step| match step {
+        Step::Key(key) => Some(key.to_ascii_uppercase().replace('-', "_")),
+        Step::Index(_) => None,
+    });
+    format!("BENTO_{}", keys.collect::<Vec<_>>().join("__"))
+}
