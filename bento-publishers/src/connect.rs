@@ -46,7 +46,7 @@ pub enum ConnectError {
     },
 }
 
-#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis", feature = "kafka"))]
+#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis", feature = "kafka", feature = "http"))]
 impl ConnectError {
     /// Settings that cannot be used.
     pub(crate) fn settings(what: impl Into<String>) -> Self {

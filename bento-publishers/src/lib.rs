@@ -9,6 +9,8 @@
 pub mod config;
 mod connect;
 mod fan_out;
+#[cfg(feature = "http")]
+pub mod http;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod message;

@@ -1,5 +1,7 @@
 //! Certificates of an authority that exists for one test, made by `openssl`.
 
+#![allow(dead_code, reason = "each test of a broker uses a part of it")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 

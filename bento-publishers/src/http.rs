@@ -1,0 +1,202 @@
+//! HTTP webhooks.
+//!
+//! Each event is a POST of its own, by the HTTP binding of CloudEvents; a 2xx answer confirms it. Bodies are signed if there are
+//! [secrets](HttpSettings::signing_secrets).
+//!
+//! ```
+//! use bento_publishers::http::{HttpPublisher, HttpSettings};
+//!
+//! let publisher = HttpPublisher::new(HttpSettings {
+//!     url: Some("https://hooks.example/events/{topic}".into()),
+//!     signing_secrets: vec!["whsec_1".into()],
+//! #   tls: bento_publishers::TlsSettings::default(), allow_http: true,
+//!     ..HttpSettings::default()
+//! });
+//! ```
+//!
+//! # For the receiver
+//!
+//! Check the signature with [`verify_signature`] before the body is parsed. The header `bento-event-id` names the event: remember it, for
+//! the same event can come again. Answer 2xx once the event is stored, and soon. The signature covers the body alone: use
+//! [`Format::Structured`](crate::message::Format::Structured) if the event's type and id must be trusted as well.
+//!
+//! # What HTTP guarantees
+//!
+//! * **Order**: none between requests. The relay sends the next event of an aggregate when the one before it is confirmed, so the first requests
+//!   of an aggregate's events come in order.
+//! * **Deduplication**: the receiver's own, by `bento-event-id`. An answer that did not come in time leaves open whether the event was stored.
+//! * **Durability**: what the receiver's 2xx means.
+//! * **Zombies**: a relay that was thought dead may still send what it had begun. Nothing fences it.
+//!
+//! # Failures
+//!
+//! | what happens | class |
+//! |---|---|
+//! | no connection, no answer in time, 5xx, 408, 425 | transient |
+//! | 408, 425, 429, 503 with `Retry-After` (seconds or a date) | throttled, for so long |
+//! | 429 without it | throttled, 1 s |
+//! | any other 4xx, 401, 404 and 410 among them | permanent |
+//! | a redirect: it is not followed, so that a signed body reaches nobody else | permanent |
+//! | the destination has no URL, the topic cannot be a part of one | permanent |
+//!
+//! The error holds the first 512 bytes of the answer as one line of text.
+//!
+//! Only destinations of the settings decide where requests go, never an event: its topic fills one part of the path. TLS is rustls with
+//! ring, whatever the application has installed as its default. Proxies of the environment are not used.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bento_core::publish::{Delivery, Destination, PublishError, Publisher};
+use chrono::Utc;
+use futures_util::StreamExt as _;
+use reqwest::Client;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+
+mod answer;
+mod client;
+mod settings;
+mod signature;
+mod target;
+
+pub use self::settings::{HttpAuthorization, HttpSettings};
+pub use self::signature::{SIGNATURE_HEADER, SignatureError, sign, verify_signature};
+use self::target::Target;
+use crate::ConnectError;
+use crate::message::{Binding, Message};
+
+/// The header that names the event in every format.
+pub const EVENT_ID_HEADER: &str = "bento-event-id";
+
+/// Publishes by webhooks. See the [module](self).
+pub struct HttpPublisher {
+    settings: HttpSettings,
+    client: Client,
+    default: Option<Target>,
+    by_destination: BTreeMap<String, Target>,
+    /// The same for every request.
+    headers: HeaderMap,
+}
+
+type Answer = Result<(), PublishError>;
+
+impl HttpPublisher {
+    /// Checks the settings. Nothing is sent before the first event.
+    ///
+    /// # Errors
+    /// When the settings cannot be used: [`ConnectError::Settings`].
+    pub fn new(settings: HttpSettings) -> Result<Self, ConnectError> {
+        let allow_http = settings.allow_http && !settings.tls.required;
+        let default = settings.url.as_ref().map(|url| Target::new(url, allow_http)).transpose()?;
+        let named = settings.urls.iter().map(|(name, url)| Ok((name.clone(), Target::new(url, allow_http)?)));
+        let by_destination = named.collect::<Result<BTreeMap<_, _>, ConnectError>>()?;
+        let mut targets = default.iter().chain(by_destination.values()).peekable();
+        if targets.peek().is_none() {
+            return Err(ConnectError::settings("neither `url` nor `urls` says where webhooks go"));
+        }
+        if settings.concurrency == 0 {
+            return Err(ConnectError::settings("`concurrency` is 0: nothing could ever be sent"));
+        }
+        let client = client::client(&settings, targets.any(|target| target.is_encrypted))?;
+        let headers = own_headers(&settings)?;
+        Ok(Self { settings, client, default, by_destination, headers })
+    }
+
+    fn target(&self, destination: &Destination) -> Option<&Target> {
+        self.by_destination.get(&*destination.name).or(self.default.as_ref())
+    }
+
+    async fn send(&self, delivery: &Delivery) -> Answer {
+        let name = &delivery.destination.name;
+        let target = self.target(&delivery.destination);
+        let target = target.ok_or_else(|| PublishError::permanent(format!("the destination `{name}` has no URL")))?;
+        let url = target.url(&delivery.topic())?;
+        let message = self.settings.message.message(delivery, &Binding::HTTP)?;
+        let mut headers = self.message_headers(&message)?;
+        let id = delivery.envelope.event_id.to_string();
+        headers.insert(EVENT_ID_HEADER, id.parse().expect("a UUID is ASCII"));
+        if !self.settings.signing_secrets.is_empty() {
+            let signature = sign(&message.body, &self.settings.signing_secrets, Utc::now());
+            headers.insert(SIGNATURE_HEADER, signature.parse().expect("hexadecimal digits are ASCII"));
+        }
+        match self.client.post(url).headers(headers).body(message.body).send().await {
+            Ok(response) => answer::judge(response, Utc::now()).await,
+            // The URL may hold a password.
+            Err(error) => {
+                let address = target.address();
+                let message = match error.is_timeout() {
+                    true => format!("the webhook at {address} did not answer in time"),
+                    false => format!("no connection to the webhook at {address}"),
+                };
+                Err(PublishError::transient(message).because(error.without_url()))
+            }
+        }
+    }
+
+    fn message_headers(&self, message: &Message<'_>) -> Result<HeaderMap, PublishError> {
+        let mut headers = HeaderMap::with_capacity(message.headers.len() + self.headers.len() + 3);
+        for (name, value) in &message.headers {
+            let cannot = |why: &str| {
+                PublishError::permanent(format!("the header `{}` cannot travel: {why}", name.escape_debug()))
+            };
+            let parsed =
+                HeaderName::try_from(&**name).map_err(|error| cannot("it is no name for HTTP").because(error))?;
+            if self.headers.contains_key(&parsed) {
+                return Err(cannot("the settings of the webhook say it"));
+            }
+            let value = HeaderValue::try_from(&**value);
+            headers.append(parsed, value.map_err(|error| cannot("it is no value for HTTP").because(error))?);
+        }
+        headers.extend(self.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+        if let Some(content_type) = message.content_type {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        }
+        Ok(headers)
+    }
+}
+
+impl Publisher for HttpPublisher {
+    async fn publish(&self, batch: &[Delivery]) -> Vec<Answer> {
+        let requests: Vec<_> = batch.iter().map(|delivery| self.send(delivery)).collect();
+        futures_util::stream::iter(requests).buffered(self.settings.concurrency).collect().await
+    }
+
+    fn serves(&self, destination: &Destination) -> bool {
+        self.target(destination).is_some()
+    }
+}
+
+impl fmt::Debug for HttpPublisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpPublisher").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// The headers of the settings and the authorization.
+fn own_headers(settings: &HttpSettings) -> Result<HeaderMap, ConnectError> {
+    let mut headers = HeaderMap::new();
+    let mut insert = |name: &str, value: &str| {
+        let unusable = || ConnectError::settings(format!("`{}` is no header that can be sent", name.escape_debug()));
+        let name = HeaderName::try_from(name).map_err(|_| unusable())?;
+        let mut value = HeaderValue::try_from(value).map_err(|_| unusable())?;
+        value.set_sensitive(true);
+        headers.insert(name, value);
+        Ok::<_, ConnectError>(())
+    };
+    for (name, value) in &settings.headers {
+        insert(name, value.expose())?;
+    }
+    match &settings.authorization {
+        None => {}
+        Some(HttpAuthorization::Bearer(token)) => {
+            insert(AUTHORIZATION.as_str(), &format!("Bearer {}", token.expose()))?
+        }
+        Some(HttpAuthorization::Basic { user, password }) => {
+            let pair = STANDARD.encode(format!("{user}:{}", password.expose()));
+            insert(AUTHORIZATION.as_str(), &format!("Basic {pair}"))?;
+        }
+    }
+    Ok(headers)
+}

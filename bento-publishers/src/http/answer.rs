@@ -1,0 +1,134 @@
+//! What a receiver's answer means.
+
+use std::time::Duration;
+
+use bento_core::publish::PublishError;
+use chrono::{DateTime, Utc};
+use reqwest::header::RETRY_AFTER;
+use reqwest::{Response, StatusCode};
+
+/// How much of an answer is kept in the error, in bytes.
+const EXCERPT: usize = 512;
+/// How much of an answer is read so that its connection can be used again, in bytes.
+const DRAINED: usize = 64 * 1024;
+/// How long the relay is asked to wait by a receiver that has too much to do and does not say.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Reads the answer to a request.
+pub(super) async fn judge(mut response: Response, now: DateTime<Utc>) -> Result<(), PublishError> {
+    let status = response.status();
+    let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let retry_after = header.and_then(|value| parse_retry_after(value, now));
+    // That the end of an answer does not come changes nothing about its status.
+    let body = read(&mut response, if status.is_success() { DRAINED } else { EXCERPT }).await;
+    if status.is_success() { Ok(()) } else { Err(failure(status, retry_after, &excerpt(&body))) }
+}
+
+async fn read(response: &mut Response, limit: usize) -> Vec<u8> {
+    let mut body = Vec::new();
+    while body.len() < limit {
+        match response.chunk().await {
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    body
+}
+
+fn failure(status: StatusCode, retry_after: Option<Duration>, excerpt: &str) -> PublishError {
+    let mut message = format!("the webhook answered {status}");
+    if status.is_redirection() {
+        message.push_str("; redirects are not followed: write the address that it names into the settings");
+    }
+    if !excerpt.is_empty() {
+        message.push_str(": ");
+        message.push_str(excerpt);
+    }
+    match (status, retry_after) {
+        (
+            StatusCode::REQUEST_TIMEOUT
+            | StatusCode::TOO_EARLY
+            | StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::SERVICE_UNAVAILABLE,
+            Some(retry_after),
+        ) => PublishError::throttled(message, retry_after),
+        (StatusCode::TOO_MANY_REQUESTS, None) => PublishError::throttled(message, PAUSE),
+        (StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY, None) => PublishError::transient(message),
+        _ if status.is_server_error() || status.is_informational() => PublishError::transient(message),
+        _ => PublishError::permanent(message),
+    }
+}
+
+/// Seconds, or a date as HTTP writes it. What is past or neither is nothing.
+fn parse_retry_after(value: &str, now: DateTime<Utc>) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = DateTime::parse_from_rfc2822(value).ok()?;
+    (date.to_utc() - now).to_std().ok()
+}
+
+/// The beginning of a body as one line of text.
+fn excerpt(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(EXCERPT)]);
+    let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    plain.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use bento_core::publish::FailureClass;
+
+    use super::*;
+
+    #[test]
+    fn a_status_has_the_class_of_what_can_be_done() {
+        let wait = Some(Duration::from_secs(7));
+        for (status, retry_after, class) in [
+            (408, None, FailureClass::Transient),
+            (408, wait, FailureClass::Throttled),
+            (425, None, FailureClass::Transient),
+            (425, wait, FailureClass::Throttled),
+            (429, None, FailureClass::Throttled),
+            (429, wait, FailureClass::Throttled),
+            (503, None, FailureClass::Transient),
+            (503, wait, FailureClass::Throttled),
+            (500, wait, FailureClass::Transient),
+            (502, None, FailureClass::Transient),
+            (301, None, FailureClass::Permanent),
+            (307, None, FailureClass::Permanent),
+            (400, wait, FailureClass::Permanent),
+            (401, None, FailureClass::Permanent),
+            (404, None, FailureClass::Permanent),
+            (410, None, FailureClass::Permanent),
+            (413, None, FailureClass::Permanent),
+            (422, None, FailureClass::Permanent),
+        ] {
+            let error = failure(StatusCode::from_u16(status).unwrap(), retry_after, "");
+            assert_eq!(error.class(), class, "{status} {retry_after:?}");
+            if class == FailureClass::Throttled {
+                assert_eq!(error.retry_after(), Some(retry_after.unwrap_or(PAUSE)));
+            }
+        }
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = "2026-05-04T03:02:01Z".parse().unwrap();
+        let parsed = |value| parse_retry_after(value, now).map(|wait| wait.as_secs());
+        assert_eq!(parsed("120"), Some(120));
+        assert_eq!(parsed(" 0 "), Some(0));
+        assert_eq!(parsed("Mon, 04 May 2026 03:02:31 GMT"), Some(30));
+        assert_eq!(parsed("Mon, 04 May 2026 03:01:31 GMT"), None, "the past");
+        for odd in ["", "soon", "-1", "1.5", "99999999999999999999999"] {
+            assert_eq!(parsed(odd), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn an_excerpt_is_one_short_line_of_text() {
+        assert_eq!(excerpt(b"  no\r\n\x1b[31m such\0hook \xff"), "no [31m such hook \u{fffd}");
+        assert_eq!(excerpt(&[b'x'; 5000]).len(), 512);
+    }
+}

@@ -1,0 +1,87 @@
+//! Where webhooks go, and how.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::message::MessageSettings;
+use crate::{Secret, ServerUrl, TlsSettings};
+
+/// Where webhooks go, and how.
+///
+/// ```
+/// use bento_publishers::http::{HttpAuthorization, HttpSettings};
+///
+/// let settings = HttpSettings {
+///     url: Some("https://hooks.example/events/{topic}".into()),
+///     authorization: Some(HttpAuthorization::Bearer("s3cret".into())),
+///     signing_secrets: vec!["whsec_new".into(), "whsec_old".into()],
+///     ..HttpSettings::default()
+/// };
+/// assert!(!format!("{settings:?}").contains("s3cret"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpSettings {
+    /// Where every destination goes that `urls` does not name; nowhere by default. `{topic}` in its path or query stands for the
+    /// delivery's topic.
+    pub url: Option<ServerUrl>,
+    /// Where destinations go, by their names.
+    pub urls: BTreeMap<String, ServerUrl>,
+    /// Whether `http://` is allowed; `false` by default: a webhook leaves the house.
+    pub allow_http: bool,
+    /// Who sends; nobody in particular by default.
+    pub authorization: Option<HttpAuthorization>,
+    /// Further headers, the same for every request.
+    pub headers: BTreeMap<String, Secret>,
+    /// With what bodies are signed; not at all by default. With several, the receiver may know any of them: to replace one, add the new one,
+    /// let the receiver change, remove the old one.
+    pub signing_secrets: Vec<Secret>,
+    /// Transport security.
+    pub tls: TlsSettings,
+    /// How long a request may take, with its answer; 10 s by default.
+    #[serde(deserialize_with = "bento_core::duration::deserialize")]
+    pub timeout: Duration,
+    /// How much of it connecting may take; 5 s by default.
+    #[serde(deserialize_with = "bento_core::duration::deserialize")]
+    pub connect_timeout: Duration,
+    /// How many requests of a call are under way at once; 16 by default. A call takes no longer than its rounds of so many requests, each as long as
+    /// `timeout`.
+    pub concurrency: usize,
+    /// The form of the messages.
+    pub message: MessageSettings,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            url: None,
+            urls: BTreeMap::new(),
+            allow_http: false,
+            authorization: None,
+            headers: BTreeMap::new(),
+            signing_secrets: Vec::new(),
+            tls: TlsSettings::default(),
+            timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(5),
+            concurrency: 16,
+            message: MessageSettings::default(),
+        }
+    }
+}
+
+/// Who sends webhooks.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum HttpAuthorization {
+    /// `Authorization: Bearer …`.
+    Bearer(Secret),
+    /// `Authorization: Basic …`.
+    Basic {
+        /// The name.
+        user: String,
+        /// The password.
+        password: Secret,
+    },
+}

@@ -1,0 +1,214 @@
+//! What only webhooks do.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bento_core::Envelope;
+use bento_core::publish::{Delivery, Destination, FailureClass, PublishError, Publisher};
+use bento_publishers::TlsSettings;
+use bento_publishers::http::{
+    EVENT_ID_HEADER, HttpAuthorization, HttpPublisher, HttpSettings, SIGNATURE_HEADER, SignatureError, verify_signature,
+};
+use chrono::Utc;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+
+use super::certificates::Certificates;
+use super::receiver::Receiver;
+use super::support::free_port;
+
+fn settings(port: u16) -> HttpSettings {
+    HttpSettings {
+        url: Some(format!("http://127.0.0.1:{port}/hook").as_str().into()),
+        allow_http: true,
+        ..HttpSettings::default()
+    }
+}
+
+fn delivery(destination: &'static str) -> Delivery {
+    let envelope = Envelope::new("order.created", 1, Utc::now(), r#"{"total":1.10}"#);
+    Delivery::new(Arc::new(envelope), Destination::new(destination))
+}
+
+async fn publish(settings: HttpSettings) -> Result<(), PublishError> {
+    HttpPublisher::new(settings).unwrap().publish(&[delivery("d")]).await.remove(0)
+}
+
+/// The error of a receiver that says this.
+async fn said(status: u16, headers: &[(&'static str, &str)], body: &str) -> PublishError {
+    let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    let body = body.to_owned();
+    let receiver = Receiver::new(move |_| Some((status, headers.clone(), body.clone())));
+    publish(settings(receiver.port)).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn a_body_is_signed_with_every_secret() {
+    let receiver = Receiver::content();
+    let signing_secrets = vec!["new".into(), "old".into()];
+    publish(HttpSettings { signing_secrets, ..settings(receiver.port) }).await.unwrap();
+    let request = receiver.taken().remove(0);
+    assert_eq!((&*request.method, &*request.path), ("POST", "/hook"));
+    let header = &request.headers[SIGNATURE_HEADER];
+    let verify = |body: &[u8], secret: &str| {
+        verify_signature(header, body, &[secret.into()], Utc::now(), Duration::from_secs(60))
+    };
+    assert_eq!([verify(&request.body, "new"), verify(&request.body, "old")], [Ok(()), Ok(())]);
+    assert_eq!(verify(b"{}", "new"), Err(SignatureError::Mismatch));
+    assert_eq!(verify(&request.body, "other"), Err(SignatureError::Mismatch));
+}
+
+#[tokio::test]
+async fn authorization_headers_and_the_event_id_are_sent() {
+    let receiver = Receiver::content();
+    let headers = [("x-api-key".to_owned(), "k".into())].into();
+    let bearer = HttpSettings {
+        authorization: Some(HttpAuthorization::Bearer("token".into())),
+        headers,
+        ..settings(receiver.port)
+    };
+    let delivery = delivery("d");
+    HttpPublisher::new(bearer).unwrap().publish(std::slice::from_ref(&delivery)).await.remove(0).unwrap();
+    let user = HttpAuthorization::Basic { user: "ann".to_owned(), password: "secret".into() };
+    publish(HttpSettings { authorization: Some(user), ..settings(receiver.port) }).await.unwrap();
+    let taken = receiver.taken();
+    assert_eq!(taken[0].headers["authorization"], "Bearer token");
+    assert_eq!(taken[0].headers["x-api-key"], "k");
+    assert_eq!(taken[0].headers[EVENT_ID_HEADER], delivery.envelope.event_id.to_string());
+    assert_eq!(taken[1].headers["authorization"], "Basic YW5uOnNlY3JldA==");
+    assert!(!taken[1].headers.contains_key(SIGNATURE_HEADER));
+}
+
+#[tokio::test]
+async fn an_event_cannot_change_the_headers_of_the_settings() {
+    let receiver = Receiver::content();
+    let authorization = Some(HttpAuthorization::Bearer("token".into()));
+    let publisher = HttpPublisher::new(HttpSettings { authorization, ..settings(receiver.port) }).unwrap();
+    let mut delivery = delivery("d");
+    let mut envelope = (*delivery.envelope).clone();
+    envelope.headers = r#"{"Authorization":"Bearer mine"}"#.into();
+    delivery.envelope = Arc::new(envelope);
+    let error = publisher.publish(&[delivery]).await.remove(0).unwrap_err();
+    assert_eq!(error.class(), FailureClass::Permanent);
+    assert!(receiver.taken().is_empty());
+}
+
+#[tokio::test]
+async fn each_destination_has_its_own_url() {
+    let (one, other) = (Receiver::content(), Receiver::content());
+    let urls = [("audit".to_owned(), format!("http://127.0.0.1:{}/audit", other.port).as_str().into())].into();
+    let publisher = HttpPublisher::new(HttpSettings { urls, ..settings(one.port) }).unwrap();
+    let answers = publisher.publish(&[delivery("audit"), delivery("orders")]).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    assert_eq!((&*one.taken()[0].path, &*other.taken()[0].path), ("/hook", "/audit"));
+
+    let urls = [("audit".to_owned(), "https://h/".into())].into();
+    let named = HttpPublisher::new(HttpSettings { urls, ..HttpSettings::default() }).unwrap();
+    assert!(named.serves(&Destination::new("audit")) && !named.serves(&Destination::new("orders")));
+    let error = named.publish(&[delivery("orders")]).await.remove(0).unwrap_err();
+    assert_eq!(error.class(), FailureClass::Permanent);
+}
+
+#[tokio::test]
+async fn what_the_receiver_says_is_in_the_error() {
+    let error = said(422, &[], "no such\r\n\u{1b}[1mcurrency").await;
+    assert_eq!(error.class(), FailureClass::Permanent);
+    assert_eq!(error.to_string(), "the webhook answered 422 Unprocessable Entity: no such [1mcurrency");
+    let long = said(500, &[], &"x".repeat(100_000)).await;
+    assert_eq!((long.class(), long.to_string().len() < 600), (FailureClass::Transient, true));
+}
+
+#[tokio::test]
+async fn retry_after_is_kept_to() {
+    let seconds = said(503, &[("retry-after", "17")], "").await;
+    assert_eq!((seconds.class(), seconds.retry_after()), (FailureClass::Throttled, Some(Duration::from_secs(17))));
+    let date = (Utc::now() + Duration::from_secs(60)).format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let wait = said(429, &[("retry-after", &date)], "").await.retry_after().unwrap();
+    assert!((Duration::from_secs(50)..=Duration::from_secs(60)).contains(&wait), "{wait:?}");
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let elsewhere = Receiver::content();
+    let location = format!("http://127.0.0.1:{}/", elsewhere.port);
+    let error = said(307, &[("location", &location)], "").await;
+    assert_eq!(error.class(), FailureClass::Permanent);
+    assert!(error.to_string().contains("redirects are not followed"), "{error}");
+    assert!(elsewhere.taken().is_empty());
+}
+
+#[tokio::test]
+async fn a_refused_port_may_pass_and_shows_no_password() {
+    let port = free_port();
+    let url = Some(format!("http://ann:hunter2@127.0.0.1:{port}/hook?key=hunter2").as_str().into());
+    let error = publish(HttpSettings { url, ..settings(port) }).await.unwrap_err();
+    assert_eq!(error.class(), FailureClass::Transient);
+    assert!(error.to_string().contains(&format!("127.0.0.1:{port}")), "{error}");
+    assert!(!format!("{error:?} {}", error.chain()).contains("hunter2"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_receiver_that_does_not_answer_may_pass() {
+    let receiver = Receiver::new(|_| None);
+    let timeout = Duration::from_millis(200);
+    let error = publish(HttpSettings { timeout, ..settings(receiver.port) }).await.unwrap_err();
+    assert_eq!(error.class(), FailureClass::Transient);
+    assert!(error.to_string().contains("did not answer in time"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_requests_than_allowed_are_under_way_at_once() {
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let seen = Arc::clone(&most);
+    let receiver = Receiver::new(move |_| {
+        seen.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        // Long enough for the others to come, if they may.
+        std::thread::sleep(Duration::from_millis(20));
+        now.fetch_sub(1, Ordering::SeqCst);
+        Some((204, Vec::new(), String::new()))
+    });
+    let publisher = HttpPublisher::new(HttpSettings { concurrency: 3, ..settings(receiver.port) }).unwrap();
+    let batch: Vec<_> = (0..20).map(|_| delivery("d")).collect();
+    assert!(publisher.publish(&batch).await.iter().all(Result::is_ok));
+    assert_eq!(most.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn tls_knows_the_authority_of_the_settings_and_shows_a_certificate() {
+    let Some(certificates) = Certificates::make() else { return skipped("openssl is not installed") };
+    let receiver = Receiver::with(Some(server(&certificates)), |_| Some((204, Vec::new(), String::new())));
+    let with = async |tls: TlsSettings| {
+        let url = Some(format!("https://127.0.0.1:{}/hook", receiver.port).as_str().into());
+        publish(HttpSettings { url, tls, ..HttpSettings::default() }).await.map_err(|error| error.class())
+    };
+    with(certificates.of_the_client()).await.unwrap();
+    assert_eq!(with(certificates.of_a_stranger()).await, Err(FailureClass::Transient));
+    let of_the_system = TlsSettings { ca_file: None, ..certificates.of_the_client() };
+    assert_eq!(with(of_the_system).await, Err(FailureClass::Transient));
+}
+
+/// Lets only clients in that have a certificate.
+fn server(certificates: &Certificates) -> ServerConfig {
+    let read = |name: &str| CertificateDer::from_pem_file(certificates.file(name)).unwrap();
+    let mut authorities = RootCertStore::empty();
+    authorities.add(read("ca.pem")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), Arc::clone(&provider));
+    ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(clients.build().unwrap())
+        .with_single_cert(
+            vec![read("server.pem")],
+            PrivateKeyDer::from_pem_file(certificates.file("server.key")).unwrap(),
+        )
+        .unwrap()
+}
+
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+fn skipped(why: &str) {
+    eprintln!("skipped: {why}");
+}
