@@ -95,7 +95,7 @@ fn choose(request: &Request, probe: &Probe<'_>) -> Result<Vec<Chosen>> {
 /// `cargo test` with the servers in its environment, and only those that were chosen.
 fn test_command(request: &Request, chosen: &[Chosen]) -> Command {
     let mut command = cargo();
-    command.args(["test", "--workspace", "--no-fail-fast", "--"]).args(&request.filters);
+    command.args(["test", "--workspace", "--all-features", "--no-fail-fast", "--"]).args(&request.filters);
     for kind in Kind::ALL {
         let variables = kind.variable().into_iter().chain(kind.program().map(|(variable, _)| variable));
         for variable in variables {

@@ -80,7 +80,13 @@ fn package(metadata: &Value) -> Result<Package> {
 pub(crate) fn build_programs() -> Result<Vec<(String, PathBuf)>> {
     let messages = {
         let mut command = cargo();
-        command.args(["build", "--workspace", "--all-targets", "--message-format=json-render-diagnostics"]);
+        command.args([
+            "build",
+            "--workspace",
+            "--all-features",
+            "--all-targets",
+            "--message-format=json-render-diagnostics",
+        ]);
         command.stderr(std::process::Stdio::inherit());
         output(&mut command)?
     };
