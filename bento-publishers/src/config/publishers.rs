@@ -12,8 +12,12 @@ use crate::ConnectError;
 pub(super) const WITHOUT_SECTION: [&str; 2] = ["console", "memory"];
 
 /// The kinds that need a cargo feature, which has the same name.
-pub(super) const WITH_FEATURE: [(&str, bool); 3] =
-    [("nats", cfg!(feature = "nats")), ("rabbitmq", cfg!(feature = "rabbitmq")), ("redis", cfg!(feature = "redis"))];
+pub(super) const WITH_FEATURE: [(&str, bool); 4] = [
+    ("kafka", cfg!(feature = "kafka")),
+    ("nats", cfg!(feature = "nats")),
+    ("rabbitmq", cfg!(feature = "rabbitmq")),
+    ("redis", cfg!(feature = "redis")),
+];
 
 /// One publisher: its kind and what that needs.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +27,9 @@ pub enum PublisherSettings {
     Console(ConsoleSettings),
     /// Kept in memory, for tests.
     Memory(MemorySettings),
+    /// Kafka.
+    #[cfg(feature = "kafka")]
+    Kafka(crate::kafka::KafkaSettings),
     /// NATS JetStream.
     #[cfg(feature = "nats")]
     Nats(crate::nats::NatsSettings),
@@ -66,6 +73,8 @@ impl PublisherSettings {
         match self {
             Self::Console(_) => "console",
             Self::Memory(_) => "memory",
+            #[cfg(feature = "kafka")]
+            Self::Kafka(_) => "kafka",
             #[cfg(feature = "nats")]
             Self::Nats(_) => "nats",
             #[cfg(feature = "rabbitmq")]
@@ -90,6 +99,8 @@ impl PublisherSettings {
         match kind {
             "console" => part.read().map(Self::Console),
             "memory" => part.read().map(Self::Memory),
+            #[cfg(feature = "kafka")]
+            "kafka" => part.read().map(Self::Kafka),
             #[cfg(feature = "nats")]
             "nats" => part.read().map(Self::Nats),
             #[cfg(feature = "rabbitmq")]
@@ -109,6 +120,8 @@ impl PublisherSettings {
                 BoxPublisher::new(ConsolePublisher::json())
             }
             Self::Memory(MemorySettings {}) => BoxPublisher::new(MemoryPublisher::new()),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(settings) => BoxPublisher::new(crate::kafka::KafkaPublisher::connect(settings).await?),
             #[cfg(feature = "nats")]
             Self::Nats(settings) => BoxPublisher::new(crate::nats::NatsPublisher::connect(settings).await?),
             #[cfg(feature = "rabbitmq")]
