@@ -112,3 +112,8 @@ pub use self::upcast::UpcastFrom;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/event-design.md")]
 struct EventDesign;
+
+/// Compiles what the documents show.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/routing.md")]
+struct Routing;
