@@ -123,6 +123,11 @@ impl<'c> Building<'c> {
     }
 
     fn rule(&mut self, rule: &'c Rule, fallback: Option<&Arc<Route>>, faults: &mut Faults) -> CompiledRule {
+        if rule.copy && rule.stop {
+            faults.at("copy", |faults| {
+                faults.invalid("a copy comes on top of what the other rules say: leave out `stop`")
+            });
+        }
         let schemas = faults.at("events", |faults| schemas(rule, faults));
         let when = rule.when.as_ref().and_then(|when| {
             let before = faults.count();
@@ -139,6 +144,7 @@ impl<'c> Building<'c> {
             routes: self.routes(rule, fallback, faults),
             transform: transform.map(|transform| faults.at("transform", |faults| Rewrite::compile(transform, faults))),
             stop: rule.stop,
+            copy: rule.copy,
             is_whole: rule.strategy == Strategy::AllOrNothing,
             schemas,
             when,

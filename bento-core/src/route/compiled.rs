@@ -36,6 +36,7 @@ pub(super) struct CompiledRule {
     pub(super) is_whole: bool,
     pub(super) transform: Option<Rewrite>,
     pub(super) stop: bool,
+    pub(super) copy: bool,
 }
 
 /// A route of an event, and the rule it belongs to.
@@ -70,6 +71,7 @@ impl Compiled {
             is_whole: false,
             transform: None,
             stop: false,
+            copy: false,
         };
         Self::new(vec![rule], vec![route], None, Wanted::default())
     }
@@ -84,7 +86,7 @@ impl Compiled {
         let mut taken: SmallVec<[Taken<'r>; 4]> = SmallVec::new();
         let mut applies = false;
         for rule in self.rules.iter().filter(|rule| rule.applies(&facts)) {
-            applies = true;
+            applies |= !rule.copy;
             if !rule.sample.holds(envelope.event_id) {
                 continue;
             }
@@ -99,7 +101,10 @@ impl Compiled {
         }
         if !applies {
             let no_rule = || RouteError::NoRule { event_type: envelope.event_type.to_string() };
-            taken.push((self.fallback.as_ref().ok_or_else(no_rule)?, None));
+            let fallback = self.fallback.as_ref().ok_or_else(no_rule)?;
+            if taken.iter().all(|(other, _)| other.name != fallback.name) {
+                taken.push((fallback, None));
+            }
         }
         Ok(taken)
     }

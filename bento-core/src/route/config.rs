@@ -108,7 +108,7 @@ impl RouterConfig {
     /// unless it is defined.
     #[must_use]
     pub fn with_sampled_copy(mut self, destination: &str, share: f64) -> Self {
-        let rule = Rule::new(self.next_name("sampled copy")).to([destination]).sample(share);
+        let rule = Rule::new(self.next_name("sampled copy")).to([destination]).sample(share).copy();
         // In front: a rule that stops must not keep it from the copy.
         self.rules.insert(0, rule);
         self.with_known(destination)

@@ -31,6 +31,7 @@ const RULE: &[&str] = &[
     "head_of_line",
     "fallback",
     "stop",
+    "copy",
 ];
 const TRANSFORM: &[&str] = &["include", "exclude", "rename", "add"];
 const OPERATORS: &[&str] = &["eq", "ne", "gt", "gte", "lt", "lte", "in", "nin", "exists"];
@@ -128,6 +129,7 @@ fn rule(tree: Tree, faults: &mut Faults) -> Rule {
         head_of_line: fields.read("head_of_line", faults, head_of_line).unwrap_or_default(),
         fallback: fields.read("fallback", faults, Tree::text).flatten(),
         stop: fields.read("stop", faults, Tree::bool).flatten().unwrap_or_default(),
+        copy: fields.read("copy", faults, Tree::bool).flatten().unwrap_or_default(),
         ..default
     }
 }

@@ -56,6 +56,8 @@ pub struct Rule {
     pub fallback: Option<String>,
     /// Whether the rules behind it are not asked about an event that has taken it.
     pub stop: bool,
+    /// Whether it comes on top of what the other rules say: an event that only such rules apply to still goes to the router's fallback.
+    pub copy: bool,
 }
 
 /// What several destinations of one rule are to each other.
@@ -102,6 +104,7 @@ impl Rule {
             head_of_line: HeadOfLine::default(),
             fallback: None,
             stop: false,
+            copy: false,
         }
     }
 
@@ -181,6 +184,12 @@ impl Rule {
     #[must_use]
     pub fn stop(self) -> Self {
         Self { stop: true, ..self }
+    }
+
+    /// On top of what the other rules say: an event that only such rules apply to still goes to the router's fallback, or is a dead letter.
+    #[must_use]
+    pub fn copy(self) -> Self {
+        Self { copy: true, ..self }
     }
 }
 

@@ -247,6 +247,20 @@ fn an_event_that_every_sample_leaves_out_goes_nowhere_and_is_no_error() {
 }
 
 #[test]
+fn a_copy_takes_no_event_away_from_the_fallback() {
+    let copied =
+        to(&["a", "rest"]).with_rule(Rule::new("orders").events(["order.*"]).to(["a"])).with_sampled_copy("copy", 0.5);
+    let router = copied.clone().with_fallback("rest").build().unwrap();
+    for _ in 0..100 {
+        let unknown = routed(&router, &event("x.y", "{}"));
+        assert!(unknown == ["rest"] || unknown == ["copy", "rest"], "{unknown:?}");
+        assert!(copied.build().unwrap().route(&event("x.y", "{}")).is_err(), "without a fallback it is a dead letter");
+    }
+    let stops = to(&["a"]).with_rule(Rule::new("both").to(["a"]).copy().stop());
+    assert_eq!(stops.build().unwrap_err().iter().next().unwrap().path, "rules[0].copy");
+}
+
+#[test]
 fn an_event_takes_up_its_route_again() {
     let config = to(&["a", "b", "rest"])
         .with_rule(Rule::new("eu").events(["order.*"]).when(field("payload.eu").eq(true)).to(["a"]).keeps_order())
@@ -288,7 +302,10 @@ fn the_documented_rules_are_in_order() {
     let large = r#"{"order_id":7,"total":"1250.00","customer":{"country":"FR","name":"Ann"}}"#;
     let targets = router.route(&event("order.placed", large)).expect("it goes somewhere");
     assert_eq!(names(&targets)[..2], ["orders", "fraud"]);
-    assert_eq!(&*targets[1].envelope.payload, br#"{"order_id":7,"total":"1250.00","customer":{},"country":"FR","checked":false}"#);
+    assert_eq!(
+        &*targets[1].envelope.payload,
+        br#"{"order_id":7,"total":"1250.00","customer":{},"country":"FR","checked":false}"#
+    );
     assert_eq!(targets[1].route.retry.map(|retry| retry.transient.max_attempts), Some(50));
     let small = event("order.placed", r#"{"total":999.99,"customer":{"country":"FR"}}"#);
     assert_eq!(routed(&router, &small)[0], "orders");

@@ -104,6 +104,7 @@ impl Serialize for Rule {
         entry(&mut map, "head_of_line", some_if(self.head_of_line == HeadOfLine::Continue, "continue"))?;
         entry(&mut map, "fallback", self.fallback.as_ref())?;
         entry(&mut map, "stop", some_if(self.stop, true))?;
+        entry(&mut map, "copy", some_if(self.copy, true))?;
         entry(&mut map, "when", self.when.as_ref())?;
         entry(&mut map, "transform", self.transform.as_ref())?;
         map.end()

@@ -103,16 +103,16 @@ prop_compose! {
         events in prop::collection::vec("[a-c.*]{1,6}", 0..3),
         when in prop::option::of(condition()),
         destinations in prop::collection::vec("[abc]", 0..3),
-        flags in any::<[bool; 4]>(),
+        flags in any::<[bool; 5]>(),
         transform in prop::option::of(transform()),
         (sample, retry, fallback) in (prop::option::of((1u32..999).prop_map(|share| f64::from(share) / 1000.0)), prop::option::of("\\PC{0,5}"), prop::option::of("[a-c]")),
         (delay, expires_after) in (duration(), duration()),
     ) -> Rule {
-        let [keeps_order, stop, whole, continues] = flags;
+        let [keeps_order, stop, whole, continues, copy] = flags;
         let strategy = if whole { super::Strategy::AllOrNothing } else { super::Strategy::BestEffort };
         let head_of_line = if continues { HeadOfLine::Continue } else { HeadOfLine::Hold };
         Rule {
-            events, when, strategy, transform, sample, delay, keeps_order, expires_after, retry, head_of_line, fallback, stop,
+            events, when, strategy, transform, sample, delay, keeps_order, expires_after, retry, head_of_line, fallback, stop, copy,
             ..Rule::new(name).to(destinations)
         }
     }
