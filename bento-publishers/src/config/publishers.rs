@@ -12,7 +12,8 @@ use crate::ConnectError;
 pub(super) const WITHOUT_SECTION: [&str; 2] = ["console", "memory"];
 
 /// The kinds that need a cargo feature, which has the same name.
-pub(super) const WITH_FEATURE: [(&str, bool); 4] = [
+pub(super) const WITH_FEATURE: [(&str, bool); 5] = [
+    ("http", cfg!(feature = "http")),
     ("kafka", cfg!(feature = "kafka")),
     ("nats", cfg!(feature = "nats")),
     ("rabbitmq", cfg!(feature = "rabbitmq")),
@@ -27,6 +28,9 @@ pub enum PublisherSettings {
     Console(ConsoleSettings),
     /// Kept in memory, for tests.
     Memory(MemorySettings),
+    /// Webhooks.
+    #[cfg(feature = "http")]
+    Http(crate::http::HttpSettings),
     /// Kafka.
     #[cfg(feature = "kafka")]
     Kafka(crate::kafka::KafkaSettings),
@@ -73,6 +77,8 @@ impl PublisherSettings {
         match self {
             Self::Console(_) => "console",
             Self::Memory(_) => "memory",
+            #[cfg(feature = "http")]
+            Self::Http(_) => "http",
             #[cfg(feature = "kafka")]
             Self::Kafka(_) => "kafka",
             #[cfg(feature = "nats")]
@@ -99,6 +105,8 @@ impl PublisherSettings {
         match kind {
             "console" => part.read().map(Self::Console),
             "memory" => part.read().map(Self::Memory),
+            #[cfg(feature = "http")]
+            "http" => part.read().map(Self::Http),
             #[cfg(feature = "kafka")]
             "kafka" => part.read().map(Self::Kafka),
             #[cfg(feature = "nats")]
@@ -120,6 +128,8 @@ impl PublisherSettings {
                 BoxPublisher::new(ConsolePublisher::json())
             }
             Self::Memory(MemorySettings {}) => BoxPublisher::new(MemoryPublisher::new()),
+            #[cfg(feature = "http")]
+            Self::Http(settings) => BoxPublisher::new(crate::http::HttpPublisher::new(settings)?),
             #[cfg(feature = "kafka")]
             Self::Kafka(settings) => BoxPublisher::new(crate::kafka::KafkaPublisher::connect(settings).await?),
             #[cfg(feature = "nats")]

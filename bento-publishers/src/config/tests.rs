@@ -139,9 +139,9 @@ other = { kind = "natz" }
             bento.toml:9: `relay.retry` is none of `default`, `aggressive`, `patient`, `once`; did you mean `patient`?
             bento.toml:11: `relay.outage`: the number is out of range
             bento.toml:14: `publishers.file`: expected a table, found a whole number
-            bento.toml:15: `publishers.audit`: its name is no kind of publisher, so it needs a `kind`: `console`, `memory`, `kafka`, `nats`, `rabbitmq`, `redis`
+            bento.toml:15: `publishers.audit`: its name is no kind of publisher, so it needs a `kind`: `console`, `memory`, `http`, `kafka`, `nats`, `rabbitmq`, `redis`
             bento.toml:16: `publishers.console.format` is none of `text`, `json`; did you mean `text`?
-            bento.toml:17: `publishers.other.kind` is none of `console`, `memory`, `kafka`, `nats`, `rabbitmq`, `redis`; did you mean `nats`?
+            bento.toml:17: `publishers.other.kind` is none of `console`, `memory`, `http`, `kafka`, `nats`, `rabbitmq`, `redis`; did you mean `nats`?
             BENTO_RELAY__DRAIN_TIMEOUT: `relay.drain_timeout`: `10` is no duration: write whole numbers with a unit of d, h, m, s or ms, as in `30s` or `1h30m`
             BENTO_RELAY__LANES__FIRST: `relay.lanes`: bento.toml:8 says that this is a list, so there is nothing inside it
             BENTO_RELAY__POLL_IDLE__X: `relay.poll_idle`: bento.toml:10 says that this is a text, so there is nothing inside it"#]],
