@@ -50,17 +50,20 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bento_core::publish::{Delivery, Destination, PublishError, Publisher};
+use bytes::Bytes;
 use chrono::Utc;
 use futures_util::StreamExt as _;
-use reqwest::Client;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, Url};
 
+mod alert;
 mod answer;
 mod client;
 mod settings;
 mod signature;
 mod target;
 
+pub use self::alert::WebhookAlert;
 pub use self::settings::{HttpAuthorization, HttpSettings};
 pub use self::signature::{SIGNATURE_HEADER, SignatureError, sign, verify_signature};
 use self::target::Target;
@@ -117,11 +120,16 @@ impl HttpPublisher {
         let mut headers = self.message_headers(&message)?;
         let id = delivery.envelope.event_id.to_string();
         headers.insert(EVENT_ID_HEADER, id.parse().expect("a UUID is ASCII"));
+        self.post(target, url, headers, message.body).await
+    }
+
+    /// Signs a body, sends it and reads the answer.
+    async fn post(&self, target: &Target, url: Url, mut headers: HeaderMap, body: Bytes) -> Answer {
         if !self.settings.signing_secrets.is_empty() {
-            let signature = sign(&message.body, &self.settings.signing_secrets, Utc::now());
+            let signature = sign(&body, &self.settings.signing_secrets, Utc::now());
             headers.insert(SIGNATURE_HEADER, signature.parse().expect("hexadecimal digits are ASCII"));
         }
-        match self.client.post(url).headers(headers).body(message.body).send().await {
+        match self.client.post(url).headers(headers).body(body).send().await {
             Ok(response) => answer::judge(response, Utc::now()).await,
             // The URL may hold a password.
             Err(error) => {

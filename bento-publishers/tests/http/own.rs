@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bento_core::Envelope;
+use bento_core::dead_letter::{AlertHook, DeadLetter};
 use bento_core::publish::{Delivery, Destination, FailureClass, PublishError, Publisher};
 use bento_publishers::TlsSettings;
 use bento_publishers::http::{
-    EVENT_ID_HEADER, HttpAuthorization, HttpPublisher, HttpSettings, SIGNATURE_HEADER, SignatureError, verify_signature,
+    EVENT_ID_HEADER, HttpAuthorization, HttpPublisher, HttpSettings, SIGNATURE_HEADER, SignatureError, WebhookAlert,
+    verify_signature,
 };
 use chrono::Utc;
 use rustls::pki_types::pem::PemObject as _;
@@ -43,6 +45,47 @@ async fn said(status: u16, headers: &[(&'static str, &str)], body: &str) -> Publ
     let body = body.to_owned();
     let receiver = Receiver::new(move |_| Some((status, headers.clone(), body.clone())));
     publish(settings(receiver.port)).await.unwrap_err()
+}
+
+fn dead_letter() -> DeadLetter {
+    let Delivery { envelope, .. } = delivery("audit");
+    let error = "no such topic".to_owned();
+    DeadLetter::new("audit".into(), 3, 7, 2, "permanent".to_owned(), error, Utc::now(), false, envelope)
+}
+
+#[tokio::test]
+async fn an_alert_says_of_each_letter_what_it_is_and_nothing_of_its_payload() {
+    let receiver = Receiver::content();
+    let signing_secrets = vec!["s".into()];
+    let hook = WebhookAlert::new(HttpSettings { signing_secrets, ..settings(receiver.port) }).unwrap();
+    let letters = [dead_letter(), dead_letter()];
+    hook.alert(&letters).await.unwrap();
+    let request = receiver.taken().remove(0);
+    verify_signature(
+        &request.headers[SIGNATURE_HEADER],
+        &request.body,
+        &["s".into()],
+        Utc::now(),
+        Duration::from_secs(60),
+    )
+    .unwrap();
+    let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+    assert_eq!(body["dead_letters"].as_array().unwrap().len(), 2);
+    let first = &body["dead_letters"][0];
+    assert_eq!(first["event_id"], letters[0].envelope.event_id.to_string());
+    assert_eq!([&first["destination"], &first["cause"], &first["error"]], ["audit", "permanent", "no such topic"]);
+    assert!(!String::from_utf8(request.body).unwrap().contains("1.10"), "a payload may be for other eyes");
+}
+
+#[tokio::test]
+async fn an_alert_that_is_refused_has_failed_with_its_cause() {
+    let receiver = Receiver::new(|_| Some((500, Vec::new(), "not today".to_owned())));
+    let hook = WebhookAlert::new(settings(receiver.port)).unwrap();
+    let error = hook.alert(&[dead_letter()]).await.unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("500") && cause.contains("not today"), "{cause}");
+    let nowhere = WebhookAlert::new(HttpSettings { url: None, ..settings(1) }).unwrap_err();
+    assert!(nowhere.to_string().contains("`url`"), "{nowhere}");
 }
 
 #[tokio::test]
