@@ -2,6 +2,9 @@
 
 use bento_core::{PendingEvents, aggregate, domain_event};
 
+pub mod broker_log;
+pub mod kill;
+
 /// Something was counted on an account.
 #[domain_event(schema = "account.counted", version = 1)]
 #[derive(Clone, Debug)]
