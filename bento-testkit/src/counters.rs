@@ -40,6 +40,18 @@ impl Counters {
         self.read(name, |key| has_label(key, label, value)).sum()
     }
 
+    /// What was counted under this name with all of these labels among others.
+    ///
+    /// ```
+    /// # use bento_testkit::Counters;
+    /// # use bento_core::telemetry::CIRCUIT_CHANGES;
+    /// let counters = Counters::default();
+    /// assert_eq!(counters.get_with(CIRCUIT_CHANGES, &[("destination", "nats"), ("change", "opened")]), 0);
+    /// ```
+    pub fn get_with(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
+        self.read(name, |key| labels.iter().all(|(label, value)| has_label(key, label, value))).sum()
+    }
+
     /// How many values were observed under the name of this histogram, whatever its labels.
     pub fn observed(&self, name: &str) -> u64 {
         self.get(name)

@@ -20,7 +20,7 @@ use super::broker::Broker;
 use super::support::{unique, url};
 
 pub(crate) const URL: &str = "BENTO_TEST_RABBITMQ_URL";
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// An event of more is too large for the publisher of the tests.
 const LIMIT: usize = 64 * 1024;
 

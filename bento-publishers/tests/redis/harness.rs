@@ -9,9 +9,9 @@ use bento_publishers::ConnectError;
 use bento_publishers::message::{Format, MessageSettings};
 use bento_publishers::redis::{RedisPublisher, RedisSettings};
 use bento_testkit::publisher::{Mode, PublisherHarness, Received, Traits, WRONG_PASSWORD, Wire};
-use redis::AsyncCommands as _;
 use redis::aio::MultiplexedConnection;
 use redis::streams::StreamRangeReply;
+use redis::{AsyncCommands as _, AsyncConnectionConfig};
 
 use super::support::{PrivateServer, unique, url};
 
@@ -48,7 +48,10 @@ impl Harness {
     }
 
     pub(crate) async fn connection(&self) -> MultiplexedConnection {
-        redis::Client::open(&*self.url).unwrap().get_multiplexed_async_connection().await.unwrap()
+        // The default is half a second, which reading a long stream may take.
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(30)));
+        let client = redis::Client::open(&*self.url).unwrap();
+        client.get_multiplexed_async_connection_with_config(&config).await.unwrap()
     }
 }
 

@@ -1,0 +1,23 @@
+//! RabbitMQ.
+
+use bento_testkit::publisher::PublisherHarness as _;
+
+use self::harness::Queue;
+use crate::scene::outage;
+use crate::servers as support;
+
+#[allow(dead_code, reason = "its own tests use the rest")]
+#[path = "../../../bento-publishers/tests/rabbitmq/broker.rs"]
+mod broker;
+#[allow(dead_code, reason = "its own tests use the rest")]
+#[path = "../../../bento-publishers/tests/rabbitmq/harness.rs"]
+mod harness;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_broker_that_is_away_under_load_loses_nothing_and_is_found_again() {
+    let private = match Queue::of_the_environment().await {
+        Some(shared) => shared.private().await,
+        None => None,
+    };
+    outage("rabbitmq", private).await;
+}

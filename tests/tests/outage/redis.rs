@@ -1,0 +1,20 @@
+//! Redis Streams.
+
+use bento_testkit::publisher::PublisherHarness as _;
+
+use self::harness::Harness;
+use crate::scene::outage;
+use crate::servers as support;
+
+#[allow(dead_code, reason = "its own tests use the rest")]
+#[path = "../../../bento-publishers/tests/redis/harness.rs"]
+mod harness;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_broker_that_is_away_under_load_loses_nothing_and_is_found_again() {
+    let private = match Harness::on_the_shared_server().await {
+        Some(shared) => shared.private().await,
+        None => None,
+    };
+    outage("redis", private).await;
+}
