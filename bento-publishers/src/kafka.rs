@@ -49,7 +49,8 @@
 //! # What it is tested on
 //!
 //! The conformance suite runs on [tansu](https://crates.io/crates/tansu), a broker that speaks Kafka's protocol, or on the one that
-//! `BENTO_TEST_KAFKA_URL` names. Credentials and TLS are tested there only as far as the client's settings go.
+//! `BENTO_TEST_KAFKA_URL` names. Credentials and TLS are tested there only as far as the client's settings go. The outage test never stops the
+//! broker: tansu keeps its data in memory, so a proxy cuts the way to it instead. What a broker keeps over its own restart is not tested.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,7 +1,17 @@
 //! Broker adapters of the Bento domain-event framework.
 //!
-//! One module and one cargo feature for each broker; see the features of the crate. What a message looks like is said once for all of them,
-//! in [`message`].
+//! One module and one cargo feature for each broker. What a message looks like is said once for all of them, in [`message`].
+//!
+//! | feature | what it brings |
+//! |---|---|
+//! | `nats` | the module `nats`: NATS JetStream |
+//! | `rabbitmq` | the module `rabbitmq`: RabbitMQ, with publisher confirms |
+//! | `redis` | the module `redis`: Redis Streams |
+//! | `kafka` | the module `kafka`: Kafka, on librdkafka, which is compiled in: it needs a C compiler, make, and the headers of zlib and OpenSSL |
+//! | `http` | the module `http`: signed webhooks, and `WebhookAlert` for dead letters |
+//! | `config` | the module `config` and `Settings`: publishers, router and relay out of a file and the environment |
+//!
+//! No feature is on by default. [`FanOut`], [`Timeout`], [`Traced`], the console and the memory publisher need none.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
