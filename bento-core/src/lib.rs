@@ -62,6 +62,11 @@
 //! [`Envelope::decode`] gives the current struct, whatever version was stored. [`Registry`] knows every event of the binary:
 //! validate it at start, print it as a catalogue.
 //!
+//! # Feature
+//!
+//! `opentelemetry`: an event takes the trace context of the `tracing` span in which it is raised along, the relay's span
+//! [`bento.publish`](telemetry::SPAN_PUBLISH) continues that trace, and the broker gets the context of this span. Off by default.
+//!
 //! # What this crate is not
 //!
 //! It is no message broker, no job queue, and no bus for calls between modules: an event says what has happened, and whoever
@@ -89,6 +94,7 @@ pub mod route;
 mod task;
 pub mod telemetry;
 pub mod tenant;
+mod trace;
 pub mod unit_of_work;
 pub mod upcast;
 

@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::id::EventId;
+use crate::trace::TraceContext;
 
 pub use self::routing::{Routing, RoutingError};
 
@@ -56,7 +57,8 @@ pub struct Metadata {
     pub deliver_after: Option<Duration>,
     /// To be given up, and made a dead letter, from this time on.
     pub expires_at: Option<DateTime<Utc>>,
-    /// Further headers for the broker, the trace context among them.
+    /// Further headers for the broker. With the feature `opentelemetry`, `traceparent` and `tracestate` are those of the span in which the event
+    /// is raised, unless a `traceparent` is set here.
     pub headers: BTreeMap<String, String>,
 }
 
@@ -175,19 +177,19 @@ impl Metadata {
         }
     }
 
-    /// What of this travels in the `headers` column, as a JSON object; empty for none.
-    pub(crate) fn encoded_headers(&self) -> Bytes {
-        let headers = Headers {
+    /// What of this travels in the `headers` column, with the trace in which the event was raised, as a JSON object; empty for none.
+    pub(crate) fn encoded_headers(&self, trace: Option<&TraceContext>) -> Bytes {
+        let mut headers = Headers {
             correlation_id: self.correlation_id.clone(),
             causation_id: self.causation_id.clone(),
             source: self.source.clone(),
             actor: self.actor.clone(),
             extra: self.headers.clone(),
         };
-        if headers.is_empty() {
-            return Bytes::new();
+        if let Some(trace) = trace {
+            trace.write(&mut headers.extra);
         }
-        serde_json::to_vec(&headers).expect("a map of texts is JSON").into()
+        headers.encoded()
     }
 }
 
@@ -216,6 +218,14 @@ impl Headers {
     /// Whether there is nothing to store.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// As a JSON object; empty for none.
+    pub(crate) fn encoded(&self) -> Bytes {
+        if self.is_empty() {
+            return Bytes::new();
+        }
+        serde_json::to_vec(self).expect("a map of texts is JSON").into()
     }
 }
 

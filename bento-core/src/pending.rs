@@ -15,6 +15,7 @@ use crate::event::AnyEvent;
 use crate::id::EventId;
 use crate::metadata::Metadata;
 use crate::telemetry;
+use crate::trace::TraceContext;
 
 /// One raised event: immutable, typed until it is flushed.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub struct RaisedEvent {
     pub(crate) stream: Stream,
     pub(crate) occurred_at: DateTime<Utc>,
     pub(crate) metadata: Arc<Metadata>,
+    /// The trace of the caller's span, unless the metadata name one.
+    pub(crate) trace: Option<TraceContext>,
     pub(crate) raised_at: &'static Location<'static>,
     pub(crate) ordinal: Ordinal,
     /// Whether a flush had it before: if that had no clear outcome, the event may be in the outbox already.
@@ -88,6 +91,7 @@ impl RaisedEvent {
             content,
             stream,
             occurred_at: metadata.occurred_at.unwrap_or_else(Utc::now).trunc_subsecs(6),
+            trace: TraceContext::of_caller(&metadata.headers),
             metadata,
             raised_at: Location::caller(),
             ordinal: Ordinal::next(),

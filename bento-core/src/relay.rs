@@ -55,6 +55,7 @@ mod memory;
 mod pass;
 mod send;
 mod settings;
+mod span;
 pub mod store;
 mod supervisor;
 mod wake;

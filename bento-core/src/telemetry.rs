@@ -1,4 +1,4 @@
-//! Every log target and metric name, in one place: they are part of the public interface.
+//! Every log target, span and metric name, in one place: they are part of the public interface.
 //!
 //! Events of the journey are logged under these targets, with the fields `event_id`, `event_type`, `aggregate_id`,
 //! `correlation_id` and `tenant_id` where they are known.
@@ -17,6 +17,13 @@ pub const TARGET_DEAD_LETTER: &str = "bento::dead_letter";
 pub const TARGET_INSPECT: &str = "bento::inspect";
 /// Log target of publishers in spans: batches and what failed in them.
 pub const TARGET_PUBLISH: &str = "bento::publish";
+/// Span of one event on its way to one destination, under the target of the relay at level info. While nobody listens it is not made.
+///
+/// Fields, by OpenTelemetry's conventions for messaging where those have a name: `messaging.system` (the publisher's name),
+/// `messaging.destination.name` (the topic), `messaging.message.id` (the event's id), `messaging.operation.type`, `event_type`, `tenant_id`,
+/// `destination`, `attempts` (how often it was tried before), `traceparent` (of what raised it). With the answer: `outcome` (`published`,
+/// `failed`), `error.type` (the class of the failure) and `error`. An event whose answer the relay did not wait for has no outcome.
+pub const SPAN_PUBLISH: &str = "bento.publish";
 
 /// Counter: pending events that were dropped without being collected, by `schema`.
 pub const FORGOTTEN_EVENTS: &str = "bento_forgotten_events_total";

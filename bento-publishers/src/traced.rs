@@ -11,6 +11,10 @@ use tracing::{Instrument as _, Span};
 /// `event_id`, `topic`, `class` and `error`: as a warning when it is permanent, else at level debug, because the relay tries again. All
 /// under the target `bento::publish`.
 ///
+/// It is about the batch: how long the publisher took, and what it logs meanwhile. Each event has a span of its own from the relay,
+/// [`bento.publish`](bento_core::telemetry::SPAN_PUBLISH), which belongs to the trace that raised the event. This one belongs to none of
+/// them, because the events of a batch come from many.
+///
 /// ```
 /// use bento_publishers::{MemoryPublisher, Traced};
 ///

@@ -33,6 +33,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+pub(super) use self::answers::TOO_FEW_ANSWERS;
 use self::batch::Batch;
 pub use self::outlet::Wave;
 use self::streams::Streams;

@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Shared;
 use super::machine::Wave;
+use super::span::Spans;
 use crate::publish::{FailureClass, PublishError, Publisher};
 use crate::telemetry;
 
@@ -30,8 +31,9 @@ pub(super) enum Reply {
 impl<S, P: Publisher> Shared<S, P> {
     /// Asks the publisher, for as long as it may take.
     pub(super) async fn publish(&self, wave: Wave) -> Sent {
+        let spans = Spans::open(wave.deliveries());
         let (asked, limit) = (Instant::now(), self.settings.publish_timeout);
-        let publishing = AssertUnwindSafe(async { self.publisher.publish(wave.deliveries()).await }).catch_unwind();
+        let publishing = AssertUnwindSafe(async { self.publisher.publish(spans.deliveries()).await }).catch_unwind();
         let reply = match timeout(limit, publishing).await {
             Ok(Ok(answers)) => Reply::Answers(answers),
             Ok(Err(panic)) => {
@@ -43,6 +45,7 @@ impl<S, P: Publisher> Shared<S, P> {
         };
         let seconds = telemetry::histogram_of(telemetry::PUBLISH_SECONDS, wave.destination().clone());
         seconds.record(asked.elapsed().as_secs_f64());
+        spans.close(&reply);
         reply.count(&wave);
         Sent { wave, reply }
     }

@@ -15,6 +15,7 @@ use crate::metadata::Metadata;
 use crate::outbox::{OutboxEntry, Sharding};
 use crate::pending::{Content, Ordinal, RaisedEvent, Stream};
 use crate::telemetry;
+use crate::trace::TraceContext;
 
 /// Serialised events, to be written in one go and then confirmed with [`done`](Self::done).
 ///
@@ -117,7 +118,7 @@ struct Serialiser<'a> {
     entries: Vec<(Ordinal, OutboxEntry)>,
     /// Where in `entries` the events are whose id the caller chose.
     supplied: HashMap<EventId, usize>,
-    headers: Option<(Arc<Metadata>, Bytes)>,
+    headers: Option<(Arc<Metadata>, Option<TraceContext>, Bytes)>,
 }
 
 impl<'a> Serialiser<'a> {
@@ -199,7 +200,7 @@ impl<'a> Serialiser<'a> {
         envelope.topic = own_or_declared(&metadata.topic, event, |descriptor| descriptor.topic);
         envelope.routing_key = own_or_declared(&metadata.routing_key, event, |descriptor| descriptor.routing_key);
         (envelope.routing, envelope.routing_version) = metadata.routing(event.occurred_at).encode();
-        envelope.headers = self.headers(metadata);
+        envelope.headers = self.headers(metadata, &event.trace);
         if matches!(event.content, Content::Raw { .. }) {
             envelope.content_encoding = Some("binary".to_owned());
         }
@@ -218,13 +219,13 @@ impl<'a> Serialiser<'a> {
         }
     }
 
-    /// The encoded headers; events that share their metadata share the bytes.
-    fn headers(&mut self, metadata: &Arc<Metadata>) -> Bytes {
+    /// The encoded headers; events that share their metadata and their trace share the bytes.
+    fn headers(&mut self, metadata: &Arc<Metadata>, trace: &Option<TraceContext>) -> Bytes {
         match &self.headers {
-            Some((known, encoded)) if Arc::ptr_eq(known, metadata) => encoded.clone(),
+            Some((known, within, encoded)) if Arc::ptr_eq(known, metadata) && within == trace => encoded.clone(),
             _ => {
-                let encoded = metadata.encoded_headers();
-                self.headers = Some((Arc::clone(metadata), encoded.clone()));
+                let encoded = metadata.encoded_headers(trace.as_ref());
+                self.headers = Some((Arc::clone(metadata), trace.clone(), encoded.clone()));
                 encoded
             }
         }

@@ -9,7 +9,7 @@ const CRATE: &str = "bento-core/src/";
 ///
 /// Architecture Invariant: a new module gets its place here, and nothing imports upwards.
 const LAYERS: [&[&str]; 8] = [
-    &["id", "clock", "duration", "error", "telemetry"],
+    &["id", "clock", "duration", "error", "telemetry", "trace"],
     &["event", "codec", "upcast", "registry"],
     &["metadata", "envelope"],
     &["outbox"],

@@ -14,7 +14,7 @@ use crate::route::{HeadOfLine, Route};
 /// The longest error text that is recorded, in bytes.
 pub(super) const ERROR_LIMIT: usize = 4096;
 
-pub(super) const TOO_FEW_ANSWERS: &str = "the publisher answered for fewer events than it was given";
+pub(in crate::relay) const TOO_FEW_ANSWERS: &str = "the publisher answered for fewer events than it was given";
 
 /// How many fallbacks of fallbacks are looked at for a circle.
 const LONGEST_CHAIN: usize = 32;
