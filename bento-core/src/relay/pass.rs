@@ -143,6 +143,7 @@ async fn one_shard<S: RelayStore, P: Publisher>(
         deadline: Deadline::at(deadline),
         machine: shared.machine(lease.shard),
         stop,
+        make_room: Arc::default(),
         is_patient: false,
         tally: Tally::default(),
     };

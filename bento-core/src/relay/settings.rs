@@ -15,7 +15,8 @@ pub struct Settings {
     pub batch: usize,
     /// How many shards it works on at the same time, 1 to 1024. Default 4.
     pub workers: usize,
-    /// After how long a shard that is never empty makes room for another one that waits, once its batch is done. Default 0.5 s.
+    /// After how long a shard that is never empty makes room for another one that waits, once its batch is done. If the other one is
+    /// of a lane that has no worker, it makes room at once. Default 0.5 s.
     #[serde(with = "duration")]
     pub turn: Duration,
     /// When to try again, and when to give up, unless a route says otherwise. Default: 5 attempts, exponential, base 0.5 s, cap 60 s.

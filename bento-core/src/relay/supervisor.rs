@@ -9,8 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use self::shards::{Activity, Shards};
-use super::deadline::Deadline;
+use self::shards::{Activity, Shards, Task};
 use super::journal::Tally;
 use super::machine::Machine;
 use super::store::{Heartbeat, Holdings, Lease, RelayStore, StoreError};
@@ -96,6 +95,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
             match opened {
                 Ok(sharding) => {
                     self.shared.check_lanes(&sharding)?;
+                    self.shards.divide(&sharding);
                     self.shared.vitals.opened();
                     return Ok(true);
                 }
@@ -177,6 +177,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
             let Some(shard) = self.shards.next_ready() else { break };
             self.work(shard);
         }
+        self.shards.make_room();
     }
 
     fn next_timer(&self) -> Instant {
@@ -230,10 +231,9 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
     fn work(&mut self, shard: ShardId) {
         let shared = Arc::clone(&self.shared);
         let (sender, stop) = watch::channel(false);
-        let Some((lease, deadline, machine)) = self.shards.start(shard, sender) else { return };
-        let machine = machine.unwrap_or_else(|| shared.machine(shard));
+        let Some(task) = self.shards.start(shard, sender) else { return };
         self.workers += 1;
-        self.tasks.spawn(run_worker(shared, lease, deadline, machine, stop));
+        self.tasks.spawn(run_worker(shared, task, stop));
     }
 
     fn take(&mut self, report: Result<Report, tokio::task::JoinError>) {
@@ -372,13 +372,14 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
 
 async fn run_worker<S: RelayStore, P: Publisher>(
     shared: Arc<Shared<S, P>>,
-    lease: Lease,
-    deadline: Deadline,
-    machine: Box<Machine>,
+    task: Task,
     stop: watch::Receiver<bool>,
 ) -> Report {
+    let Task { lease, deadline, machine, make_room } = task;
+    let machine = machine.unwrap_or_else(|| shared.machine(lease.shard));
     let turn = shared.settings.turn;
-    let mut worker = Worker { shared, lease, deadline, machine, stop, is_patient: true, tally: Tally::default() };
+    let tally = Tally::default();
+    let mut worker = Worker { shared, lease, deadline, machine, stop, make_room, is_patient: true, tally };
     match AssertUnwindSafe(worker.run(turn)).catch_unwind().await {
         Ok(end) => Report::Worker { lease, end, machine: Some(worker.machine), tally: worker.tally },
         Err(_) => Report::Worker { lease, end: End::Failed(panicked()), machine: None, tally: worker.tally },

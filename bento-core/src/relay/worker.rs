@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -32,6 +33,8 @@ pub(super) struct Worker<S, P> {
     pub(super) deadline: Deadline,
     pub(super) machine: Box<Machine>,
     pub(super) stop: watch::Receiver<bool>,
+    /// Whether its turn is over after the batch, because another lane waits.
+    pub(super) make_room: Arc<AtomicBool>,
     /// Whether an outage of the store is waited for, or ends the work.
     pub(super) is_patient: bool,
     pub(super) tally: Tally,
@@ -83,7 +86,7 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
             if self.is_told_to_stop() {
                 return self.settle(settled, End::Stopped).await;
             }
-            if begun.elapsed() >= turn {
+            if begun.elapsed() >= turn || self.make_room.load(Ordering::Relaxed) {
                 return self.settle(settled, End::Turn).await;
             }
         }

@@ -1,11 +1,14 @@
 //! The shards that a relay holds, and what each is doing.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::outbox::ShardId;
+use crate::outbox::{ShardId, Sharding};
 use crate::relay::deadline::Deadline;
 use crate::relay::machine::Machine;
 use crate::relay::store::Lease;
@@ -14,8 +17,10 @@ use crate::relay::store::Lease;
 #[derive(Debug, Default)]
 pub(super) struct Shards {
     owned: BTreeMap<ShardId, Owned>,
-    /// Shards with events, in the order in which they get a worker. May name some that are gone or busy.
+    /// Shards with events, in the order in which they came. May name some that are gone or busy.
     queue: VecDeque<ShardId>,
+    /// How many shards a lane has; `None` while there is only one lane, or the division is not known yet.
+    per_lane: Option<ShardId>,
 }
 
 #[derive(Debug)]
@@ -31,6 +36,17 @@ struct Owned {
     is_retiring: bool,
     /// When its next held row is due.
     due: Option<Instant>,
+    /// Tells its worker to let another lane have its place after the batch.
+    make_room: Arc<AtomicBool>,
+}
+
+/// What a worker gets with its shard.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) lease: Lease,
+    pub(super) deadline: Deadline,
+    pub(super) machine: Option<Box<Machine>>,
+    pub(super) make_room: Arc<AtomicBool>,
 }
 
 /// What a shard is doing.
@@ -57,11 +73,16 @@ pub(super) struct Changes {
 impl Owned {
     fn new(lease: Lease, until: Instant) -> Self {
         let deadline = Deadline::at(until);
-        Self { lease, deadline, machine: None, activity: Activity::Idle, again: false, is_retiring: false, due: None }
+        let (activity, make_room) = (Activity::Idle, Arc::default());
+        Self { lease, deadline, machine: None, activity, again: false, is_retiring: false, due: None, make_room }
     }
 
     fn is_idle(&self) -> bool {
         matches!(self.activity, Activity::Idle)
+    }
+
+    fn is_running(&self) -> bool {
+        matches!(self.activity, Activity::Running(_))
     }
 
     fn tell_to_stop(&self) {
@@ -74,6 +95,11 @@ impl Owned {
 impl Shards {
     pub(super) fn len(&self) -> usize {
         self.owned.len()
+    }
+
+    /// Takes note of how the outbox is divided.
+    pub(super) fn divide(&mut self, sharding: &Sharding) {
+        self.per_lane = (sharding.lanes.get() > 1).then(|| sharding.shards.get().into());
     }
 
     /// Notes that a shard has events; one that is not held is somebody else's.
@@ -100,26 +126,57 @@ impl Shards {
         self.owned.values().filter(|owned| owned.is_idle()).filter_map(|owned| owned.due).min()
     }
 
-    /// The next shard for a worker.
+    /// The next shard for a worker: of the lane with the fewest workers the one that came first, so that the backlog of one lane does
+    /// not keep the others waiting.
     pub(super) fn next_ready(&mut self) -> Option<ShardId> {
-        loop {
-            let shard = self.queue.pop_front()?;
-            if self.owned.get(&shard).is_some_and(|owned| matches!(owned.activity, Activity::Queued)) {
-                return Some(shard);
+        let owned = &self.owned;
+        let is_queued =
+            |shard: &ShardId| owned.get(shard).is_some_and(|owned| matches!(owned.activity, Activity::Queued));
+        self.queue.retain(is_queued);
+        let nth = match self.per_lane {
+            None => 0,
+            Some(_) => {
+                let workers = self.workers_by_lane();
+                let busy = |shard: &ShardId| workers.get(&self.lane(*shard)).copied().unwrap_or_default();
+                self.queue.iter().enumerate().min_by_key(|(nth, shard)| (busy(shard), *nth))?.0
+            }
+        };
+        self.queue.remove(nth)
+    }
+
+    /// Tells a worker of the lane with the most workers to end its turn after the batch it is at, for each lane that has events and
+    /// no worker.
+    pub(super) fn make_room(&self) {
+        if self.per_lane.is_none() || self.queue.is_empty() {
+            return;
+        }
+        let mut workers = self.workers_by_lane();
+        let mut waiting: Vec<_> = self.queue.iter().map(|shard| self.lane(*shard)).collect();
+        waiting.sort_unstable();
+        waiting.dedup();
+        waiting.retain(|lane| !workers.contains_key(lane));
+        let leaving = |owned: &&Owned| owned.is_running() && owned.make_room.load(Ordering::Relaxed);
+        for _ in self.owned.values().filter(leaving).count()..waiting.len() {
+            let Some((&lane, _)) = workers.iter().max_by_key(|(lane, count)| (**count, Reverse(**lane))) else {
+                return;
+            };
+            let mut running =
+                self.owned.values().filter(|owned| owned.is_running() && self.lane(owned.lease.shard) == lane);
+            match running.find(|owned| !owned.make_room.swap(true, Ordering::Relaxed)) {
+                Some(_) => *workers.get_mut(&lane).expect("it has one") -= 1,
+                None => return,
             }
         }
     }
 
     /// Hands a shard to a worker, which `stop` tells to stop.
-    pub(super) fn start(
-        &mut self,
-        shard: ShardId,
-        stop: watch::Sender<bool>,
-    ) -> Option<(Lease, Deadline, Option<Box<Machine>>)> {
+    pub(super) fn start(&mut self, shard: ShardId, stop: watch::Sender<bool>) -> Option<Task> {
         let owned = self.owned.get_mut(&shard)?;
         owned.activity = Activity::Running(stop);
         owned.again = false;
-        Some((owned.lease, owned.deadline.clone(), owned.machine.take()))
+        owned.make_room = Arc::default();
+        let (deadline, make_room) = (owned.deadline.clone(), Arc::clone(&owned.make_room));
+        Some(Task { lease: owned.lease, deadline, machine: owned.machine.take(), make_room })
     }
 
     /// Takes a shard back from its worker.
@@ -224,6 +281,19 @@ impl Shards {
         self.owned.values().for_each(Owned::tell_to_stop);
     }
 
+    fn lane(&self, shard: ShardId) -> ShardId {
+        self.per_lane.map_or(0, |per_lane| shard / per_lane)
+    }
+
+    /// How many workers are at each lane that has any.
+    fn workers_by_lane(&self) -> BTreeMap<ShardId, usize> {
+        let mut workers = BTreeMap::new();
+        for owned in self.owned.values().filter(|owned| owned.is_running()) {
+            *workers.entry(self.lane(owned.lease.shard)).or_default() += 1;
+        }
+        workers
+    }
+
     fn offered(&self) -> impl Iterator<Item = ShardId> {
         let is_offered = |owned: &&Owned| matches!(owned.activity, Activity::Offered);
         self.owned.values().filter(is_offered).map(|owned| owned.lease.shard)
@@ -270,7 +340,7 @@ mod tests {
     fn start(shards: &mut Shards) -> Option<(ShardId, watch::Receiver<bool>)> {
         let (sender, stop) = watch::channel(false);
         let shard = shards.next_ready()?;
-        shards.start(shard, sender).map(|(lease, ..)| (lease.shard, stop))
+        shards.start(shard, sender).map(|task| (task.lease.shard, stop))
     }
 
     #[test]
@@ -285,6 +355,44 @@ mod tests {
         assert!(start(&mut shards).is_some());
         shards.finished(leases[0], None, Activity::Idle, None);
         assert!(start(&mut shards).is_none(), "once");
+    }
+
+    /// Two shards in each of three lanes.
+    fn in_lanes() -> (Shards, Vec<Lease>) {
+        let (mut shards, leases) = holding(6);
+        let of = |number| std::num::NonZeroU16::new(number).unwrap();
+        shards.divide(&Sharding { shards: of(2), lanes: of(3) });
+        (shards, leases)
+    }
+
+    #[test]
+    fn the_lane_with_the_fewest_workers_comes_first() {
+        let (mut shards, _) = in_lanes();
+        (0..6).for_each(|shard| shards.has_events(shard));
+        let order: Vec<_> = std::iter::from_fn(|| start(&mut shards)).map(|(shard, _)| shard).collect();
+        assert_eq!(order, [0, 2, 4, 1, 3, 5]);
+    }
+
+    #[test]
+    fn a_lane_without_a_worker_gets_the_place_of_one_where_there_are_most() {
+        let (mut shards, leases) = in_lanes();
+        let started = |shards: &mut Shards, shard| {
+            shards.has_events(shard);
+            shards.next_ready().unwrap();
+            shards.start(shard, watch::channel(false).0).unwrap().make_room
+        };
+        let told: Vec<_> = [0, 1, 2].map(|shard| started(&mut shards, shard)).into();
+        let are_told = || told.iter().map(|told| told.load(Ordering::Relaxed)).collect::<Vec<_>>();
+        shards.make_room();
+        shards.has_events(3);
+        shards.make_room();
+        assert_eq!(are_told(), [false; 3], "lane 1 has a worker");
+        shards.has_events(5);
+        shards.make_room();
+        shards.make_room();
+        assert_eq!(are_told(), [true, false, false], "one is enough");
+        shards.finished(leases[0], None, Activity::Queued, None);
+        assert_eq!(start(&mut shards).unwrap().0, 5);
     }
 
     #[test]
