@@ -38,6 +38,10 @@ pub const DUPLICATE_EVENTS: &str = "bento_duplicate_events_total";
 pub const PUBLISHED_EVENTS: &str = "bento_published_events_total";
 /// Counter: attempts to publish that failed, by `destination` and `class`: `transient`, `permanent`, `throttled`.
 pub const FAILED_PUBLISHES: &str = "bento_failed_publishes_total";
+/// Counter: what became of the events of a tenant, by `tenant` and `status`: `published`, `retried`, `fallen_back`, `dead`, `held`, `delayed`,
+/// `filtered`; an event counts once for each of its routes and each time. The first 50 tenants of a process have a label of their own, the
+/// others share `other`; events without a tenant are not counted here.
+pub const TENANT_EVENTS: &str = "bento_tenant_events_total";
 /// Counter: events that failed and are tried again, by `destination`: the name of the route.
 pub const RETRIED_EVENTS: &str = "bento_retried_events_total";
 /// Counter: events given up and kept as dead letters, by `destination` (the name of the route) and `cause`.

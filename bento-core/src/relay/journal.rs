@@ -6,10 +6,13 @@ use chrono::{DateTime, Utc};
 use metrics::Histogram;
 use tracing::Level;
 
+use self::tenants::Tenants;
 use super::clock::since;
 use super::machine::{Observer, Outcome};
 use crate::envelope::Envelope;
 use crate::telemetry::{self, TARGET_RELAY, count_for, count_of};
+
+mod tenants;
 
 /// How many events came out how, each counted once for each of its routes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,13 +53,14 @@ pub(super) struct Journal<'a> {
     /// Where the age of what is confirmed goes, and the time now.
     ages: Option<(Histogram, DateTime<Utc>)>,
     filtered: u64,
+    tenants: Tenants,
     tells_details: bool,
 }
 
 impl<'a> Journal<'a> {
     pub(super) fn new(tally: &'a mut Tally) -> Self {
         let tells_details = tracing::enabled!(target: TARGET_RELAY, Level::DEBUG);
-        Self { tally, ages: None, filtered: 0, tells_details }
+        Self { tally, ages: None, filtered: 0, tenants: Tenants::default(), tells_details }
     }
 
     /// One that also keeps the age of what is confirmed `now`.
@@ -92,6 +96,7 @@ macro_rules! tell {
 impl Observer for Journal<'_> {
     fn outcome(&mut self, event: &Envelope, destination: &str, outcome: Outcome<'_>) {
         let count = |name| count_of(name, destination.to_owned(), 1);
+        self.tenants.note(event, outcome.status());
         match outcome {
             Outcome::Published => {
                 self.tally.published += 1;

@@ -175,6 +175,21 @@ pub enum Outcome<'a> {
     Filtered,
 }
 
+impl Outcome<'_> {
+    /// The name in metrics.
+    pub fn status(&self) -> &'static str {
+        match self {
+            Self::Published => "published",
+            Self::Retry { .. } => "retried",
+            Self::FellBack { .. } => "fallen_back",
+            Self::Dead { .. } => "dead",
+            Self::HeldBack(_) => "held",
+            Self::Delayed { .. } => "delayed",
+            Self::Filtered => "filtered",
+        }
+    }
+}
+
 /// Why an event was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {

@@ -2,11 +2,12 @@
 
 use bento_core::publish::{Destination, PublishError};
 use bento_core::telemetry::{
-    DEAD_EVENTS, END_TO_END_SECONDS, FAILED_PUBLISHES, LEASE_CHANGES, PUBLISH_SECONDS, PUBLISHED_EVENTS, RETRIED_EVENTS,
+    DEAD_EVENTS, END_TO_END_SECONDS, FAILED_PUBLISHES, HELD_BACK_EVENTS, LEASE_CHANGES, PUBLISH_SECONDS,
+    PUBLISHED_EVENTS, RETRIED_EVENTS, TENANT_EVENTS,
 };
 use bento_testkit::Counters;
 
-use crate::scene::Scene;
+use crate::scene::{Scene, event};
 
 #[tokio::test(start_paused = true)]
 async fn events_and_leases_are_counted_by_what_became_of_them() {
@@ -33,4 +34,30 @@ async fn events_and_leases_are_counted_by_what_became_of_them() {
     assert_eq!((failed("transient"), failed("permanent")), (1, 1));
     let leases = |change| counters.get_labelled(LEASE_CHANGES, "change", change);
     assert_eq!((leases("claimed"), leases("released"), leases("lost")), (4, 4, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_becomes_of_a_tenants_events_is_counted_under_its_name() {
+    let counters = Counters::default();
+    let _recording = counters.record();
+    let scene = Scene::divided(1);
+    scene.broker.inner().fail(|delivery| {
+        let is_bad = delivery.envelope.tenant_id.as_deref() == Some("acme") && delivery.envelope.aggregate_id == "bad";
+        is_bad.then(|| PublishError::permanent("no such topic"))
+    });
+    for (tenant, aggregate) in [("acme", "bad"), ("acme", "bad"), ("acme", "good"), ("globex", "good-too")] {
+        let mut event = event(aggregate);
+        event.tenant_id = Some(tenant.to_owned());
+        scene.commit_event(event);
+    }
+    scene.commit("nobody's");
+    let relay = scene.start();
+    scene.wait_for(3).await;
+    scene.wait_for_counts(0, 1, 1).await;
+    relay.stop().await.unwrap();
+
+    let of = |tenant, status| counters.get_with(TENANT_EVENTS, &[("tenant", tenant), ("status", status)]);
+    assert_eq!([of("acme", "published"), of("acme", "dead"), of("acme", "held")], [1, 1, 1]);
+    assert_eq!([of("globex", "published"), of("globex", "dead")], [1, 0]);
+    assert_eq!((counters.get(TENANT_EVENTS), counters.get(HELD_BACK_EVENTS)), (4, 1));
 }
