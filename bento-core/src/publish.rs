@@ -73,11 +73,14 @@ impl<P: Publisher + ?Sized> Publisher for Arc<P> {
 }
 
 /// What a failure means for the next attempt.
+///
+/// What an operator can mend without touching the event, such as credentials or rights, is transient: it opens the circuit of the destination
+/// and makes no dead letters of a backlog. What comes again with the event is permanent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailureClass {
-    /// May pass by itself: retry.
+    /// May pass without a change to the event: retry.
     Transient,
-    /// Will not pass by itself: dead letter at once.
+    /// Comes again with the event: dead letter at once.
     Permanent,
     /// The broker asks for less: retry, no sooner than it said.
     Throttled,

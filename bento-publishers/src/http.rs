@@ -33,9 +33,10 @@
 //! | what happens | class |
 //! |---|---|
 //! | no connection, no answer in time, 5xx, 408, 425 | transient |
+//! | 401, 403, 407: the credentials or rights, not the event | transient |
 //! | 408, 425, 429, 503 with `Retry-After` (seconds or a date) | throttled, for so long |
 //! | 429 without it | throttled, 1 s |
-//! | any other 4xx, 401, 404 and 410 among them | permanent |
+//! | any other 4xx, 404 and 410 among them | permanent |
 //! | a redirect: it is not followed, so that a signed body reaches nobody else | permanent |
 //! | the destination has no URL, the topic cannot be a part of one | permanent |
 //!

@@ -35,8 +35,9 @@
 //! | what happens | class |
 //! |---|---|
 //! | no connection, no confirmation in time, no leader, too few replicas in step | transient |
+//! | the credentials are refused, no right to write to the topic | transient |
 //! | the topic is unknown for longer than `unknown_topic_patience`, and the cluster makes none by itself | permanent |
-//! | larger than `max_message_bytes` or than the topic allows, an invalid record, no right to write | permanent |
+//! | larger than `max_message_bytes` or than the topic allows, an invalid record | permanent |
 //! | the topic is no name that Kafka allows | permanent |
 //! | the producer's queue is full, a quota is exceeded | throttled, 1 s |
 //!

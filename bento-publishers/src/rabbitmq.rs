@@ -28,8 +28,9 @@
 //! | what happens | class |
 //! |---|---|
 //! | no connection, no confirm in time, a confirm that says no (a full queue that rejects, for instance) | transient |
+//! | the credentials are refused, the user may not write to the exchange (`ACCESS_REFUSED`) | transient |
 //! | no queue takes the message (`NO_ROUTE`) | permanent |
-//! | the exchange is not there, the user may not write to it | permanent |
+//! | the exchange is not there | permanent |
 //! | larger than `max_message_bytes` or than the broker allows, headers that do not fit into a frame | permanent |
 //! | an alarm of memory or disk (`connection.blocked`) | throttled, 1 s |
 //!
@@ -162,7 +163,7 @@ impl<'a> Call<'a> {
             }
             for (outgoing, answer) in self.outgoing.iter().zip(&mut self.answers) {
                 if outgoing.as_ref().is_some_and(|outgoing| outgoing.exchange == *exchange) {
-                    let message = format!("RabbitMQ has no exchange `{exchange}`, or the user may not see it");
+                    let message = format!("RabbitMQ has no exchange `{exchange}`");
                     *answer = Some(Err(PublishError::permanent(message)));
                 }
             }

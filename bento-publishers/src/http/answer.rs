@@ -54,6 +54,10 @@ fn failure(status: StatusCode, retry_after: Option<Duration>, excerpt: &str) -> 
         ) => PublishError::throttled(message, retry_after),
         (StatusCode::TOO_MANY_REQUESTS, None) => PublishError::throttled(message, PAUSE),
         (StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY, None) => PublishError::transient(message),
+        // The credentials are refused, not the event.
+        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED, _) => {
+            PublishError::transient(message)
+        }
         _ if status.is_server_error() || status.is_informational() => PublishError::transient(message),
         _ => PublishError::permanent(message),
     }
@@ -99,7 +103,10 @@ mod tests {
             (301, None, FailureClass::Permanent),
             (307, None, FailureClass::Permanent),
             (400, wait, FailureClass::Permanent),
-            (401, None, FailureClass::Permanent),
+            (401, None, FailureClass::Transient),
+            (401, wait, FailureClass::Transient),
+            (403, None, FailureClass::Transient),
+            (407, None, FailureClass::Transient),
             (404, None, FailureClass::Permanent),
             (410, None, FailureClass::Permanent),
             (413, None, FailureClass::Permanent),

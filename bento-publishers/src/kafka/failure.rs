@@ -24,13 +24,19 @@ pub(super) fn failure(error: KafkaError, topic: &str) -> PublishError {
             | Code::InvalidTopic
             | Code::InvalidTimestamp
             | Code::PolicyViolation
-            | Code::UnsupportedForMessageFormat
-            | Code::TopicAuthorizationFailed
-            | Code::ClusterAuthorizationFailed,
+            | Code::UnsupportedForMessageFormat,
         ) => PublishError::permanent(format!("Kafka refused the event for the topic `{topic}`")),
         Some(Code::QueueFull | Code::ThrottlingQuotaExceeded) => {
             PublishError::throttled("too much is on its way to Kafka", PAUSE)
         }
+        // Not the event's fault: whoever gives the right back need not touch it.
+        Some(
+            Code::Authentication
+            | Code::SaslAuthenticationFailed
+            | Code::TopicAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::TransactionalIdAuthorizationFailed,
+        ) => PublishError::transient(format!("Kafka does not let the producer write to the topic `{topic}`")),
         _ => PublishError::transient(format!("Kafka did not confirm the event for the topic `{topic}`")),
     };
     failure.because(error)
@@ -92,7 +98,10 @@ mod tests {
         for (code, class) in [
             (Code::MessageSizeTooLarge, FailureClass::Permanent),
             (Code::UnknownTopicOrPartition, FailureClass::Permanent),
-            (Code::TopicAuthorizationFailed, FailureClass::Permanent),
+            (Code::InvalidRecord, FailureClass::Permanent),
+            (Code::TopicAuthorizationFailed, FailureClass::Transient),
+            (Code::ClusterAuthorizationFailed, FailureClass::Transient),
+            (Code::SaslAuthenticationFailed, FailureClass::Transient),
             (Code::QueueFull, FailureClass::Throttled),
             (Code::MessageTimedOut, FailureClass::Transient),
             (Code::NotEnoughReplicas, FailureClass::Transient),

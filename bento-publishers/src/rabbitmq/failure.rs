@@ -28,13 +28,23 @@ pub(super) fn connecting(address: &str, error: lapin::Error) -> ConnectError {
 
 /// Why a message that was sent alone was not confirmed.
 ///
-/// What closes a channel is the message's own fault and comes again with it; anything else may pass.
+/// What closes a channel is the message's own fault and comes again with it, except for a right that is missing: whoever gives it need not
+/// touch the message. Anything else may pass.
 pub(super) fn publishing(error: lapin::Error) -> PublishError {
+    if is_denial(&error) {
+        return PublishError::transient("RabbitMQ does not let the user write to the exchange").because(error);
+    }
     if !is_refusal(&error) {
         return PublishError::transient("the connection to RabbitMQ was lost before the event was confirmed")
             .because(error);
     }
     PublishError::permanent("RabbitMQ refused the event").because(error)
+}
+
+/// Whether the server closed the channel because the user has no right to what was asked.
+pub(super) fn is_denial(error: &lapin::Error) -> bool {
+    let ErrorKind::ProtocolError(error) = error.kind() else { return false };
+    matches!(error.kind(), AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED))
 }
 
 /// Whether the server closed the channel because of a message.
@@ -49,4 +59,26 @@ pub(super) fn is_refusal(error: &lapin::Error) -> bool {
                 | AMQPSoftError::CONTENTTOOLARGE
         )
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use bento_core::publish::FailureClass;
+    use lapin::protocol::AMQPError;
+
+    use super::*;
+
+    #[test]
+    fn an_error_has_the_class_of_what_can_be_done() {
+        for (kind, class) in [
+            (AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED), FailureClass::Transient),
+            (AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND), FailureClass::Permanent),
+            (AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED), FailureClass::Permanent),
+            (AMQPErrorKind::Soft(AMQPSoftError::CONTENTTOOLARGE), FailureClass::Permanent),
+            (AMQPErrorKind::Hard(AMQPHardError::CONNECTIONFORCED), FailureClass::Transient),
+        ] {
+            let error = ErrorKind::ProtocolError(AMQPError::new(kind.clone(), "why".into())).into();
+            assert_eq!(publishing(error).class(), class, "{kind:?}");
+        }
+    }
 }

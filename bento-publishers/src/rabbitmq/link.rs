@@ -93,6 +93,8 @@ impl Link {
         let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
         let kind = ExchangeKind::Topic;
         match channel.exchange_declare(name.clone(), kind, options, FieldTable::default()).await {
+            // Who may not ask is told by the first message whether it may write.
+            Err(error) if failure::is_denial(&error) => Ok(true),
             Err(error) if failure::is_refusal(&error) => Ok(false),
             Err(error) => Err(error),
             Ok(()) => {
