@@ -1,8 +1,9 @@
 //! One destination of one route, in one batch: what is to go there, in which company.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::batch::{Leg, Place, State};
+use super::batch::{Leg, Place, State, Stream};
 use super::{Admission, Machine, Routing};
 use crate::publish::Delivery;
 use crate::retry::RetryPolicies;
@@ -95,12 +96,12 @@ impl Outlet {
         retry: &RetryPolicies,
         random: &mut fastrand::Rng,
     ) -> Option<(Vec<Piece>, Company)> {
+        self.ready.retain(|piece| legs[piece.leg].state == State::Sent);
         match self.admission {
             Admission::Away => return None,
             Admission::Trial => return self.next_trial(legs, random).map(|pieces| (pieces, Company::Untried)),
             Admission::Open => {}
         }
-        self.ready.retain(|piece| legs[piece.leg].state == State::Sent);
         if self.is_crowded() {
             return self.next_alone(legs, retry);
         }
@@ -137,23 +138,19 @@ impl Outlet {
         Some((vec![self.ready.remove(index)], Company::Alone))
     }
 
-    /// One held event, any, so that a bad one is not all that is ever tried, and one fresh one.
+    /// One held event, any, so that a bad one is not all that is ever tried, and one fresh one; each the first of its stream.
     fn next_trial(&mut self, legs: &[Leg], random: &mut fastrand::Rng) -> Option<Vec<Piece>> {
         if self.out != [0; 3] || self.ready.is_empty() {
             return None;
         }
-        let is_held = |piece: &&Piece| matches!(legs[piece.leg].place, Place::Held { .. });
-        let held: Vec<_> = self.ready.iter().filter(is_held).copied().collect();
-        let mut chosen: Vec<_> = random.choice(held).into_iter().collect();
-        let is_other_stream = |piece: &Piece| {
-            let stream = |piece: &Piece| {
-                let envelope = &legs[piece.leg].envelope;
-                (envelope.is_ordered(), &envelope.aggregate_type, &envelope.aggregate_id)
-            };
-            chosen.first().is_none_or(|first| !stream(first).0 || stream(first) != stream(piece))
+        let mut streams = HashSet::new();
+        let is_first = |piece: &&Piece| {
+            let leg = &legs[piece.leg];
+            !leg.envelope.is_ordered() || streams.insert(Stream::of(&leg.name, &leg.envelope))
         };
-        let fresh = self.ready.iter().find(|piece| !is_held(piece) && is_other_stream(piece)).copied();
-        chosen.extend(fresh);
+        let is_held = |piece: &Piece| matches!(legs[piece.leg].place, Place::Held { .. });
+        let (held, fresh): (Vec<_>, Vec<_>) = self.ready.iter().filter(is_first).copied().partition(is_held);
+        let chosen: Vec<_> = random.choice(held).into_iter().chain(fresh.first().copied()).collect();
         self.ready.retain(|piece| chosen.iter().all(|chosen| chosen.leg != piece.leg));
         Some(chosen)
     }

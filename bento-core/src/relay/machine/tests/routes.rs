@@ -421,6 +421,43 @@ fn a_trial_sends_one_held_and_one_fresh_event_and_counts_for_nothing_if_it_fails
 }
 
 #[test]
+fn a_trial_overtakes_nothing_although_the_publisher_chains() {
+    for seed in 0..20 {
+        let mut machine = Machine::new(plan([to("b")]), RetryPolicies::default(), seed);
+        let mut world = World { chains: true, on_trial: HashSet::from(["b"]), ..World::default() };
+        let held = vec![held_for("b", 1, 1, 1), held_for("b", 2, 1, 0), held_for("b", 3, 2, 1), held_for("b", 4, 2, 0)];
+        let streams = Some(vec![key_for("b", 1), key_for("b", 2)]);
+        let rows = vec![row(5, 1), row(6, 2), row(7, 3), row(8, 3)];
+        let place: Vec<_> = held.iter().map(|held| &held.row).chain(&rows).map(|row| row.envelope.event_id).collect();
+        take_in(&mut machine, Advanced { held, streams, fresh: rows, ..Advanced::default() }, &mut world);
+        let trial = machine.next_wave().unwrap();
+        let tried: Vec<_> = trial
+            .deliveries()
+            .iter()
+            .map(|sent| 1 + place.iter().position(|id| *id == sent.envelope.event_id).unwrap())
+            .collect();
+        assert!(tried == [1, 7] || tried == [3, 7], "{tried:?}");
+    }
+}
+
+#[test]
+fn a_delayed_event_that_keeps_its_place_is_overtaken_by_nothing_although_what_is_held_of_its_stream_is_here() {
+    let route = Route { delay: Some(Duration::from_secs(1_000_060)), keeps_order: true, ..to("a") };
+    let mut machine = along(plan([route]));
+    let held = vec![held_for("a", 1, 1, 1)];
+    let mut advanced = Advanced { held, streams: Some(vec![key_for("a", 1)]), ..fresh(&[1, 1]) };
+    let at = |row: &mut OutboxRow, seconds| {
+        Arc::make_mut(&mut row.envelope).occurred_at = DateTime::UNIX_EPOCH - Duration::from_secs(seconds);
+    };
+    at(&mut advanced.fresh[1], 60);
+    take(&mut machine, advanced);
+    assert_eq!(confirm_all(&mut machine), ["a/1"]);
+    machine.close(&mut ignore);
+    let expected = ["1 held for a: delayed 60", "2 held for a: behind", "1 of a published"];
+    assert_eq!(words(&mut machine), expected);
+}
+
+#[test]
 fn fresh_rows_of_a_paused_tenant_are_held_untried() {
     let mut machine = along(plan([to("a")]));
     let mut advanced = fresh(&[1, 2]);
