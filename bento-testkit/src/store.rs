@@ -175,6 +175,7 @@ macro_rules! relay_store_conformance {
                 published::one_relay_prunes_at_a_time
                 dead_letters::a_dead_letter_is_kept_whole
                 dead_letters::the_first_failure_is_remembered
+                dead_letters::waiting_without_an_attempt_is_no_failure
                 dead_letters::a_dead_letter_parks_its_aggregate_only
                 dead_letters::a_held_row_can_be_given_up
                 dead_letters::a_replay_comes_first_with_its_id_and_position

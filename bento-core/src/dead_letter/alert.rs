@@ -231,7 +231,7 @@ async fn round(
     random: &mut fastrand::Rng,
 ) -> Result<Round, StoreError> {
     // Twice as long as the hook may take, so that nobody else takes them while their outcome is recorded.
-    let hold = settings.timeout * 2;
+    let hold = settings.timeout.saturating_mul(2);
     let letters = in_time(hold, store.take_unalerted(settings.batch.max(1), hold)).await?;
     if letters.is_empty() {
         return Ok(Round::Nothing);

@@ -200,7 +200,7 @@ pub enum Held {
 /// A failed attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// How often the row was tried now.
+    /// How often the row was tried now. With none, it has not failed yet: its first failure is still to come.
     pub attempts: u32,
     /// How long to wait, by the store's clock from now.
     pub retry_after: Duration,
@@ -230,7 +230,8 @@ impl Burial {
     pub const MAX_ATTEMPTS: &'static str = "max attempts";
     /// The cause of a row whose failure will not pass by itself.
     pub const PERMANENT: &'static str = "permanent";
-    /// The cause of a row that was not delivered before its deadline.
+    /// The cause of a row that was not delivered before its deadline. The deadline stays what it is: a replay ends here again, unless the
+    /// route or the event allows more time by then. Discard it instead.
     pub const EXPIRED: &'static str = "expired";
     /// The cause of a row that no rule sends anywhere, or that names a destination which nobody serves.
     pub const UNROUTABLE: &'static str = "unroutable";

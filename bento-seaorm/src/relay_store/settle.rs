@@ -212,12 +212,13 @@ impl Settling<'_> {
         ordered: bool,
         failure: &Failure,
     ) -> Result<(), DbErr> {
+        let first_failed_at = if failure.attempts > 0 { self.dialect.now() } else { "NULL" };
         let insert = self
             .hold(destination, ordered)
             .bind(failure.attempts.cast_signed())
             .push(", ")
             .after(failure.retry_after)
-            .push(&format!(", {}, ", self.dialect.now()))
+            .push(&format!(", {first_failed_at}, "))
             .bind(storable(&failure.error))
             .push(", ")
             .bind(names(&failure.delivered));
@@ -324,7 +325,9 @@ impl Settling<'_> {
             .bind(storable(&failure.error))
             .push(", delivered = ")
             .bind(names(&failure.delivered))
-            .push(&format!(", first_failed_at = COALESCE(first_failed_at, {})", self.dialect.now()))
+            .when(failure.attempts > 0, |sql| {
+                sql.push(&format!(", first_failed_at = COALESCE(first_failed_at, {})", self.dialect.now()))
+            })
             .push(", retry_after = ")
             .after(failure.retry_after)
             .push(" WHERE shard = ")

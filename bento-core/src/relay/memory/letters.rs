@@ -99,7 +99,9 @@ impl State {
         found.sort_by_key(DeadLetter::cursor);
         found.truncate(rows(limit.into()));
         for dead in &found {
-            self.letters.alerts.insert(key(dead), Alert { failed_at: dead.failed_at, due: Some(now + hold) });
+            self.letters
+                .alerts
+                .insert(key(dead), Alert { failed_at: dead.failed_at, due: Some(now.saturating_add(hold)) });
         }
         found
     }
@@ -107,7 +109,7 @@ impl State {
     pub(super) fn settle_alerts(&mut self, letters: &[DeadLetter], outcome: AlertOutcome, now: Duration) {
         let due = match outcome {
             AlertOutcome::Told => None,
-            AlertOutcome::Failed(wait) => Some(now + wait),
+            AlertOutcome::Failed(wait) => Some(now.saturating_add(wait)),
         };
         for letter in letters {
             let alert = self.letters.alerts.get_mut(&key(letter));

@@ -115,8 +115,8 @@ impl Shard {
                 Settlement::HeldFailed { position, destination, failure } => {
                     if let Some(waiting) = self.held.get_mut(&(destination, position)) {
                         waiting.attempts = failure.attempts;
-                        waiting.due = Some(now + failure.retry_after);
-                        waiting.first_failed_at.get_or_insert(wall);
+                        waiting.due = Some(now.saturating_add(failure.retry_after));
+                        waiting.first_failed_at = waiting.first_failed_at.or((failure.attempts > 0).then_some(wall));
                         waiting.delivered = failure.delivered;
                     }
                 }
@@ -181,11 +181,15 @@ impl Shard {
         let untried =
             Waiting { attempts: 0, due: None, ordered, first_failed_at: None, delivered: Vec::new(), envelope };
         let waiting = match why {
-            Held::Failed(Failure { attempts, retry_after, delivered, .. }) => {
-                Waiting { attempts, due: Some(now + retry_after), first_failed_at: Some(wall), delivered, ..untried }
-            }
+            Held::Failed(Failure { attempts, retry_after, delivered, .. }) => Waiting {
+                attempts,
+                due: Some(now.saturating_add(retry_after)),
+                first_failed_at: (attempts > 0).then_some(wall),
+                delivered,
+                ..untried
+            },
             Held::Behind => untried,
-            Held::Delayed(wait) => Waiting { due: Some(now + wait), ..untried },
+            Held::Delayed(wait) => Waiting { due: Some(now.saturating_add(wait)), ..untried },
         };
         self.held.entry(key).or_insert(waiting);
     }

@@ -106,7 +106,7 @@ impl State {
         self.prune_after = Some(now + prune.every);
         let kept = |state: &Self| state.shards.values().map(|shard| shard.published.len() as u64).sum::<u64>();
         let before = kept(self);
-        let is_young = |published: &Duration| *published + prune.older_than > now;
+        let is_young = |published: &Duration| published.saturating_add(prune.older_than) > now;
         self.shards.values_mut().for_each(|shard| shard.published.retain(|_, published| is_young(published)));
         Some(before - kept(self))
     }
