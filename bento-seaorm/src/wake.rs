@@ -20,7 +20,8 @@
 //!
 //! What it is, and is not:
 //!
-//! * A hint. A notification that is lost, because a connection is, costs the time until the next poll and nothing else.
+//! * A hint. A notification that is lost, because a connection is, costs time and nothing else: until the next poll, or until the connection
+//!   is back, when the relays of this process look at all their shards.
 //! * Outside of the business transaction. It is sent after the commit, on a connection of its own, at most 20 times a second;
 //!   what is committed meanwhile goes along. `NOTIFY` inside the transaction would make all commits wait for one lock.
 //! * Two connections for each process, besides the pools of the application. They connect again by themselves.

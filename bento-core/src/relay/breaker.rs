@@ -135,6 +135,11 @@ impl Breakers {
         only.open_until.filter(|until| *until > now)
     }
 
+    /// When the next of the destinations that are away may be tried.
+    pub(super) fn next_trial(&self, now: Instant) -> Option<Instant> {
+        self.states().values().filter_map(|state| state.open_until).filter(|until| *until > now).min()
+    }
+
     /// The destinations that are away.
     pub(super) fn open(&self) -> Vec<Arc<str>> {
         let states = self.states();

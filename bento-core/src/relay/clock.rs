@@ -31,6 +31,12 @@ impl StoreClock {
     }
 }
 
+/// So long after a moment; a wait that no clock can tell is one of 30 years.
+pub(super) fn later(moment: Instant, wait: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
+    moment.checked_add(wait).unwrap_or_else(|| moment + FAR)
+}
+
 /// The time from an event to its confirmation; none if the clocks disagree.
 pub(super) fn since(occurred_at: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
     (now - occurred_at).to_std().unwrap_or_default()

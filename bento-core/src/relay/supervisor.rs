@@ -10,10 +10,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use self::shards::{Activity, Shards, Task};
+use super::clock::later;
 use super::journal::Tally;
 use super::machine::Machine;
 use super::store::{Heartbeat, Holdings, Lease, RelayStore, StoreError};
-use super::wake::Mailbox;
+use super::wake::{Mailbox, Woken};
 use super::worker::{End, OUTAGE, Worker, chain, in_time};
 use super::{RelayError, Shared};
 use crate::outbox::ShardId;
@@ -34,6 +35,8 @@ pub(super) struct Supervisor<S, P> {
     /// When to call next; `None` while a call is on its way.
     next_beat: Option<Instant>,
     next_probe: Option<Instant>,
+    /// Whether to call again at once when the call that is on its way is back.
+    probes_again: bool,
     next_prune: Option<Instant>,
     last_work: Instant,
     failures: u32,
@@ -62,6 +65,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
             workers: 0,
             next_beat: Some(now),
             next_probe: Some(now),
+            probes_again: false,
             next_prune,
             last_work: now,
             failures: 0,
@@ -124,7 +128,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
                 biased;
                 _ = self.stop.changed() => return,
                 Some(report) = self.tasks.join_next(), if !self.tasks.is_empty() => self.take(report),
-                () = mailbox.filled() => mailbox.take().into_iter().for_each(|shard| self.shards.has_events(shard)),
+                () = mailbox.filled() => self.woken(mailbox.take()),
                 () = sleep_until(next) => {}
             }
         }
@@ -207,7 +211,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         let idle = self.shards.idle();
         let blocked = self.shared.breakers.blocked_until(now);
         if idle.is_empty() || blocked.is_some() {
-            self.next_probe = Some(blocked.unwrap_or(now + self.poll_interval(now)));
+            self.next_probe = Some(blocked.unwrap_or_else(|| self.next_poll(now)));
             return;
         }
         let shared = Arc::clone(&self.shared);
@@ -226,6 +230,13 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
             let call = async { in_time(prune.every, shared.store.prune(prune)).await };
             Report::Prune { result: caught(call).await }
         });
+    }
+
+    fn woken(&mut self, woken: Woken) {
+        if woken.all {
+            self.probe_soon();
+        }
+        woken.shards.into_iter().for_each(|shard| self.shards.has_events(shard));
     }
 
     fn work(&mut self, shard: ShardId) {
@@ -262,7 +273,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
             End::Lost => self.lost(lease),
             End::Idle { next_due } => {
                 self.last_work = now;
-                self.shards.finished(lease, machine, Activity::Idle, next_due.map(|wait| now + wait));
+                self.shards.finished(lease, machine, Activity::Idle, next_due.map(|wait| later(now, wait)));
             }
             End::Paused { until } => self.shards.finished(lease, machine, Activity::Idle, Some(until)),
             End::Turn | End::Stopped => self.shards.finished(lease, machine, Activity::Queued, None),
@@ -275,8 +286,20 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
                 self.shards.finished(lease, None, Activity::Idle, None);
             }
         }
+        // A destination may have gone away since the next probe was decided.
+        let trial = self.shared.breakers.next_trial(now);
+        self.next_probe = self.next_probe.map(|at| trial.map_or(at, |trial| trial.min(at)));
         if self.shards.has_retired() {
             self.beat_soon(now);
+        }
+    }
+
+    /// Looks at every shard as soon as possible.
+    fn probe_soon(&mut self) {
+        match &mut self.next_probe {
+            Some(next) => *next = Instant::now(),
+            // One is on its way, and may have been there already.
+            None => self.probes_again = true,
         }
     }
 
@@ -316,7 +339,8 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
             self.last_work = now;
         }
         ready.into_iter().for_each(|shard| self.shards.has_events(shard));
-        self.next_probe = Some(now + self.poll_interval(now));
+        let again = std::mem::take(&mut self.probes_again);
+        self.next_probe = Some(if again { now } else { self.next_poll(now) });
     }
 
     fn pruned(&mut self, result: Result<Option<u64>, StoreError>) {
@@ -360,6 +384,12 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
     fn beat_soon(&mut self, now: Instant) {
         let soon = now + self.shared.settings.poll_busy;
         self.next_beat = self.next_beat.map(|at| at.min(soon));
+    }
+
+    /// No later than a destination that is away may be tried again: what is held for it waits for nothing else.
+    fn next_poll(&self, now: Instant) -> Instant {
+        let next = later(now, self.poll_interval(now));
+        self.shared.breakers.next_trial(now).map_or(next, |trial| trial.min(next))
     }
 
     /// Busy while there was work within the last idle interval.

@@ -37,9 +37,13 @@ impl Wake {
         if shards.is_empty() {
             return;
         }
+        self.tell_unless(|woken| woken.shards.extend(shards), is_left_out);
+    }
+
+    fn tell_unless(&self, tell: impl Fn(&mut Woken), is_left_out: impl Fn(&Arc<Mailbox>) -> bool) {
         let mailboxes = self.lock();
-        let woken = mailboxes.iter().filter_map(Weak::upgrade).filter(|mailbox| !is_left_out(mailbox));
-        woken.for_each(|mailbox| mailbox.put(shards));
+        let told = mailboxes.iter().filter_map(Weak::upgrade).filter(|mailbox| !is_left_out(mailbox));
+        told.for_each(|mailbox| mailbox.put(&tell));
     }
 
     /// Adds a relay.
@@ -73,7 +77,7 @@ impl WakeSubscription {
     /// Waits for a wake, and returns every shard that was named since the last time. Cancelling it loses nothing.
     pub async fn woken(&self) -> BTreeSet<ShardId> {
         loop {
-            let shards = self.mailbox.take();
+            let shards = self.mailbox.take().shards;
             if !shards.is_empty() {
                 return shards;
             }
@@ -85,13 +89,28 @@ impl WakeSubscription {
     pub fn wake_others(&self, shards: &[ShardId]) {
         self.wake.wake_unless(shards, |mailbox| Arc::ptr_eq(mailbox, &self.mailbox));
     }
+
+    /// Lets every relay look at all of its shards at once: wakes from elsewhere may have been missed. Other subscriptions are told
+    /// nothing, for their processes have missed none.
+    pub fn wake_relays(&self) {
+        self.wake.tell_unless(|woken| woken.all = true, |mailbox| Arc::ptr_eq(mailbox, &self.mailbox));
+    }
 }
 
 /// Where the wakes for one relay gather.
 #[derive(Debug, Default)]
 pub(super) struct Mailbox {
-    shards: Mutex<BTreeSet<ShardId>>,
+    woken: Mutex<Woken>,
     notify: Notify,
+}
+
+/// What a relay is woken for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Woken {
+    /// These have events.
+    pub(super) shards: BTreeSet<ShardId>,
+    /// Any may have.
+    pub(super) all: bool,
 }
 
 impl Mailbox {
@@ -100,13 +119,17 @@ impl Mailbox {
         self.notify.notified().await;
     }
 
-    pub(super) fn take(&self) -> BTreeSet<ShardId> {
-        std::mem::take(&mut self.shards.lock().unwrap_or_else(PoisonError::into_inner))
+    pub(super) fn take(&self) -> Woken {
+        std::mem::take(&mut self.lock())
     }
 
-    fn put(&self, shards: &[ShardId]) {
-        self.shards.lock().unwrap_or_else(PoisonError::into_inner).extend(shards);
+    fn put(&self, tell: impl Fn(&mut Woken)) {
+        tell(&mut self.lock());
         self.notify.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Woken> {
+        self.woken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -122,8 +145,8 @@ mod tests {
             wake.wake(&[3, 1]);
         }
         mailbox.filled().await;
-        assert_eq!(mailbox.take(), BTreeSet::from([1, 3]));
-        assert_eq!(mailbox.take(), BTreeSet::new());
+        assert_eq!(mailbox.take().shards, BTreeSet::from([1, 3]));
+        assert_eq!(mailbox.take().shards, BTreeSet::new());
     }
 
     #[tokio::test]
@@ -134,9 +157,21 @@ mod tests {
         wake.wake(&[2]);
         wake.wake(&[3]);
         assert_eq!(bridge.woken().await, BTreeSet::from([2, 3]));
-        assert_eq!(relay.take(), BTreeSet::from([1, 2, 3]));
+        assert_eq!(relay.take().shards, BTreeSet::from([1, 2, 3]));
         wake.wake(&[4]);
         assert_eq!(bridge.woken().await, BTreeSet::from([4]), "also after a permit that was left over");
+    }
+
+    #[tokio::test]
+    async fn relays_are_told_to_look_at_everything_and_subscriptions_are_not() {
+        let wake = Wake::new();
+        let (bridge, other, relay) = (wake.subscribe(), wake.subscribe(), wake.listen());
+        bridge.wake_relays();
+        relay.filled().await;
+        assert_eq!(relay.take(), Woken { all: true, ..Woken::default() });
+        assert_eq!(relay.take(), Woken::default());
+        wake.wake(&[1]);
+        assert_eq!((bridge.woken().await, other.woken().await), (BTreeSet::from([1]), BTreeSet::from([1])));
     }
 
     #[test]
@@ -145,7 +180,7 @@ mod tests {
         wake.wake(&[7]);
         let (first, second) = (wake.listen(), wake.clone().listen());
         wake.wake(&[1]);
-        assert_eq!((first.take(), second.take()), (BTreeSet::from([1]), BTreeSet::from([1])));
+        assert_eq!((first.take().shards, second.take().shards), (BTreeSet::from([1]), BTreeSet::from([1])));
         drop(first);
         let _third = wake.listen();
         assert_eq!(wake.lock().len(), 2);

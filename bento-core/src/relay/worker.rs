@@ -14,7 +14,7 @@ use super::Shared;
 use super::breaker::{Breakers, Passage, Trial};
 use super::deadline::Deadline;
 use super::journal::{Journal, Tally};
-use super::machine::{Admission, Circumstances, Machine, Reach};
+use super::machine::{Admission, Circumstances, Machine, Reach, TOO_FEW_ANSWERS};
 use super::send::{Reply, Sent};
 use super::store::{Advance, Advanced, Lease, RelayStore, Settlement, StoreError};
 use crate::publish::{Destination, PublishError, Publisher};
@@ -114,7 +114,11 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
         let is_trial = is_trial || wave.is_trial();
         let (count, destination) = (wave.deliveries().len(), Arc::clone(wave.destination()));
         let (answers, broken) = match reply {
-            Reply::Answers(answers) => (answers, None),
+            Reply::Answers(mut answers) => {
+                // The breaker counts what is missing as well.
+                answers.resize_with(count, || Err(PublishError::transient(TOO_FEW_ANSWERS)));
+                (answers, None)
+            }
             Reply::Broken { is_panic: true, .. } if count > 1 && !is_trial => {
                 self.machine.divide(wave);
                 return false;

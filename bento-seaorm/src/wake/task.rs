@@ -1,7 +1,7 @@
 //! The two tasks of a bridge: one sends, one receives.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bento_core::relay::WakeSubscription;
 use bento_core::telemetry::{self, RECEIVED_WAKES, SENT_WAKES, TARGET_RELAY};
@@ -80,8 +80,15 @@ impl Bridge {
         loop {
             let error = match in_time(self.listen()).await {
                 Ok(mut listener) => {
-                    failures = 0;
-                    self.pass_on(&mut listener).await
+                    // What was committed while nobody listened is found by looking.
+                    self.subscription.wake_relays();
+                    let began = Instant::now();
+                    let error = self.pass_on(&mut listener).await;
+                    // One that ends at once is no better than none: it must not be made ten times a second.
+                    if began.elapsed() >= BACKOFF.1 {
+                        failures = 0;
+                    }
+                    error
                 }
                 Err(error) => error,
             };

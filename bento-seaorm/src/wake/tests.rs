@@ -188,6 +188,24 @@ async fn connections_that_are_lost_are_made_again() {
 }
 
 #[tokio::test]
+async fn what_was_committed_while_nobody_listened_is_found_when_somebody_does_again() {
+    on_postgres(async |db| {
+        let process = Process::start(&db);
+        listening(&db, 1).await;
+        let broker = MemoryPublisher::new();
+        commit(&OutboxConnection::new(db.clone())).await;
+        let store = OutboxStore::new(db.clone());
+        let relay = Relay::builder(store, broker.clone()).wake(&process.wake).poll(LONG, LONG).start().unwrap();
+        timeout(SOON, broker.wait_for(1)).await.expect("it looks once when it starts");
+        commit(&OutboxConnection::new(db.clone())).await;
+        db.execute_unprepared(&format!("SELECT pg_terminate_backend(pid) {LISTENING}")).await.unwrap();
+        timeout(SOON, broker.wait_for(2)).await.expect("it looks again");
+        relay.stop().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_address_that_is_none_is_refused_and_one_that_does_not_answer_harms_nobody() {
     let wake = Wake::new();
     assert!(PostgresWake::start("mysql://localhost/x", &wake).is_err());

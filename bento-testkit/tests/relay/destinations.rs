@@ -112,6 +112,22 @@ async fn a_destination_that_is_away_stops_no_other_and_comes_back_through_a_tria
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_destination_that_is_back_is_tried_soon_although_the_relay_polls_seldom() {
+    let pair = Pair::new();
+    pair.left.fail(|_| Some(PublishError::transient("connection refused")));
+    let seldom = Duration::from_secs(1_000_000);
+    let relay = pair.relay(both(|rule| rule)).poll(seldom, seldom).start().unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    pair.commit_many(20, 20);
+    pair.right.wait_for(20).await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    pair.left.recover();
+    pair.wait_for(20, 20).await;
+    relay.stop().await.unwrap();
+    pair.assert_exact(&pair.left);
+}
+
+#[tokio::test(start_paused = true)]
 async fn all_or_nothing_goes_to_the_missing_ones_only() {
     let pair = Pair::new();
     pair.right.fail(|delivery| (delivery.attempts < 2).then(|| PublishError::transient("busy")));

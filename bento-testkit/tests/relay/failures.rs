@@ -162,6 +162,26 @@ async fn a_publisher_that_panics_has_failed_for_the_moment() {
     assert_eq!(attempts, [1, 0, 0]);
 }
 
+/// Confirms nothing, and says nothing.
+#[derive(Debug)]
+struct Silent;
+
+impl Publisher for Silent {
+    async fn publish(&self, _: &[Delivery]) -> Vec<Result<(), PublishError>> {
+        Vec::new()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publisher_that_answers_for_nothing_makes_no_dead_letters_of_the_backlog() {
+    let scene = Scene::divided(1);
+    scene.commit_many(50, 50);
+    let relay = Relay::builder(scene.store.clone(), Silent).seed(1).start().unwrap();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!((scene.counts().await.dead, relay.health().degraded.len()), (0, 1));
+    relay.stop().await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_publisher_that_never_answers_is_given_up_on() {
     let scene = Scene::new();

@@ -27,6 +27,25 @@ async fn published_rows_are_kept_for_as_long_as_the_relay_is_told_and_then_prune
 }
 
 #[tokio::test(start_paused = true)]
+async fn times_that_no_clock_can_tell_are_only_very_long() {
+    let scene = Scene::divided(1);
+    let fails = |delivery: &Delivery| delivery.envelope.aggregate_id == "1";
+    scene.broker.inner().fail(move |delivery| fails(delivery).then(|| PublishError::transient("busy")));
+    let forever = Duration::MAX;
+    let relay = scene.relay().poll(forever, forever).retention(forever).retry(RetryPolicy::fixed(forever, 5));
+    let relay = relay.publish_timeout(forever).start().unwrap();
+    settle().await;
+    scene.commit_many(3, 3);
+    scene.wait_for(2).await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    scene.commit("2");
+    scene.wait_for(3).await;
+    assert_eq!(relay.health().degraded, []);
+    scene.wait_for_counts(0, 1, 0).await;
+    relay.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn health_says_what_is_wrong_and_when_it_is_right_again() {
     let scene = Scene::new();
     let (store, relay) = scene.flaky_relay();
