@@ -19,7 +19,7 @@ const AT_ONCE: usize = 1_000;
 /// From one event of the other tenant to the next.
 const NOW_AND_THEN: Duration = Duration::from_millis(50);
 /// What the broker takes for each wave.
-const WAVE: Duration = Duration::from_millis(20);
+const WAVE: Duration = Duration::from_millis(40);
 /// How many of them are measured without a backlog.
 const SAMPLES: usize = 40;
 /// How much later an event may come because of the backlog: the turn of a shard (0.5 s), on a machine that is busy with other things.
@@ -42,7 +42,7 @@ pub async fn a_backlog_in_one_lane_does_not_delay_another_lane(database: &TestDa
     let alone = lanes.measure(SAMPLES).await;
     relay.stop().await.unwrap();
     tell(database, "lanes", &format!("alone: {alone}; beside {backlog} events in another lane: {beside}\n"));
-    assert!(beside.count >= 5, "the backlog was gone too early to say anything: {beside}");
+    assert!(beside.count >= 4, "the backlog was gone too early to say anything: {beside}");
     assert!(beside.p95 < alone.p95 + BOUND, "{beside}");
 }
 
@@ -111,7 +111,7 @@ impl Lanes {
     }
 }
 
-/// Four shards in each of eight lanes.
+/// More shards in a lane than a relay has workers: a backlog that kept them would leave none to the other lanes.
 fn sharding() -> Sharding {
-    Sharding { shards: NonZeroU16::new(4).unwrap(), lanes: NonZeroU16::new(8).unwrap() }
+    Sharding { shards: NonZeroU16::new(8).unwrap(), lanes: NonZeroU16::new(4).unwrap() }
 }
