@@ -59,10 +59,13 @@ fn main() -> Result {
     for (contender, name) in ROWS {
         let nanos = measured.median(Measure::Elapsed, contender).map(|burst| burst.as_nanos() / EVENTS as u128);
         let ratio = cell(measured.ratio(Measure::Elapsed, contender, Skip));
-        let copies = cell(bench.copies(contender));
-        println!("| {name} | {} | {ratio} | {:.2} | {copies} |", cell(nanos), bench.allocations(contender));
+        let copies = bench.copies(contender);
+        println!("| {name} | {} | {ratio} | {:.2} | {} |", cell(nanos), bench.allocations(contender), cell(copies));
         if contender == Rules && nanos.is_none_or(|nanos| nanos > NANOS_MAX) {
             return Err(format!("routing takes more than {NANOS_MAX} ns for an event").into());
+        }
+        if let Some(copies) = copies.filter(|copies| *copies > 0) {
+            return Err(format!("routing copied {copies} payloads").into());
         }
     }
     Ok(())
