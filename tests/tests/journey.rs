@@ -6,6 +6,8 @@ mod support;
 
 #[path = "journey/obstacles.rs"]
 mod obstacles;
+#[path = "journey/wishes.rs"]
+mod wishes;
 
 use std::collections::HashMap;
 use std::time::Duration;
