@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::extract::FromRef;
 use axum::{Extension, Router, middleware};
 use bento_core::Registry;
+use bento_core::inspect::{Monitor, MonitorHandle, MonitorSettings};
 use bento_core::publish::Publisher;
 use bento_core::relay::{Health, Relay, RelayHandle, Wake};
 use bento_seaorm::{OutboxConnection, OutboxStore};
@@ -25,6 +26,7 @@ use crate::{http, problem, request};
 #[derive(Debug)]
 pub struct Shop {
     app: App,
+    monitor: MonitorHandle,
 }
 
 /// What the handlers share.
@@ -61,10 +63,12 @@ impl Shop {
 
         let wake = Wake::new();
         // With connections of its own: requests and relay do not wait for each other's.
-        let store = OutboxStore::new(connect(database_url).await?);
-        let relay = Relay::builder(store, publisher).wake(&wake).start()?;
+        let outbox = connect(database_url).await?;
+        let relay = Relay::builder(OutboxStore::new(outbox.clone()), publisher).wake(&wake).start()?;
+        // Backlog, age and leases as gauges. Of several shops on one database, one or two should do this.
+        let monitor = Monitor::start(OutboxStore::new(outbox), MonitorSettings::default());
         let db = OutboxConnection::builder(database).wake(&wake).build();
-        Ok(Self { app: App { db, relay: SharedRelay(Arc::new(Mutex::new(Some(relay)))), metrics } })
+        Ok(Self { app: App { db, relay: SharedRelay(Arc::new(Mutex::new(Some(relay)))), metrics }, monitor })
     }
 
     /// All routes. They and their description are made from the same list.
@@ -89,8 +93,9 @@ impl Shop {
         Ok(served?)
     }
 
-    /// Stops the relay, which gives its leases back, and closes the database. What is not published yet stays in the outbox.
+    /// Stops the monitor and the relay, which gives its leases back, and closes the database. What is not published yet stays in the outbox.
     pub async fn close(self) -> Result {
+        self.monitor.stop().await;
         if let Some(relay) = self.app.relay.take() {
             relay.stop().await?;
         }

@@ -21,7 +21,7 @@ on_each_back_end!(
     a_tenant_does_not_see_the_orders_of_another,
     orders_are_listed_page_by_page,
     what_was_not_published_is_published_after_a_restart,
-    the_metrics_show_what_was_committed_and_published,
+    the_metrics_show_what_was_published_and_what_the_outbox_holds,
 );
 
 async fn an_order_goes_its_way_and_each_step_is_published_in_order(shop: TestShop) {
@@ -181,10 +181,15 @@ async fn what_was_not_published_is_published_after_a_restart(shop: TestShop) {
     assert_eq!(schemas(&shop.finish().await, &id), ["order.placed", "order.confirmed"]);
 }
 
-async fn the_metrics_show_what_was_committed_and_published(shop: TestShop) {
+async fn the_metrics_show_what_was_published_and_what_the_outbox_holds(shop: TestShop) {
     shop.place().await;
-    // What was published is counted a moment after the broker has it.
-    let names = ["bento_flushed_events_total", "bento_published_events_total", "bento_publish_seconds_bucket"];
+    // What was published is counted a moment after the broker has it, and the monitor looks a moment after the start.
+    let names = [
+        "bento_flushed_events_total",
+        "bento_published_events_total",
+        "bento_publish_seconds_bucket",
+        r#"bento_leases{state="held"}"#,
+    ];
     let shown = async {
         loop {
             let metrics = shop.get("/metrics").await;
@@ -194,6 +199,6 @@ async fn the_metrics_show_what_was_committed_and_published(shop: TestShop) {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), shown).await.expect("all three");
+    tokio::time::timeout(Duration::from_secs(60), shown).await.expect("all of them");
     shop.stop().await;
 }
