@@ -1,0 +1,93 @@
+//! `cargo run --release --bin nats [-- --rounds 5 --rows 100000]`
+//!
+//! How long a backlog takes from the outbox of a PostgreSQL database to a stream of NATS JetStream that acknowledges each event: by Bento's
+//! relay, and by a bare client that has the same messages in memory and does nothing but send them and wait for the acknowledgements.
+
+mod bare;
+mod outbox;
+mod stream;
+
+use bento_benchmarks::cost::{Cost, Meter};
+use bento_benchmarks::database::{self, PostgresDatabase};
+use bento_benchmarks::rounds::{Measure, Rounds, cell};
+use bento_benchmarks::{Result, arguments, environment};
+use bento_core::relay::Relay;
+use bento_publishers::nats::NatsPublisher;
+use bento_seaorm::OutboxStore;
+use sqlx::PgPool;
+
+use crate::stream::Stream;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Contender {
+    /// The relay as it is by default.
+    Bento,
+    /// The client alone.
+    Bare,
+}
+
+use Contender::{Bare, Bento};
+
+#[tokio::main]
+async fn main() -> Result {
+    tokio::spawn(run()).await?
+}
+
+async fn run() -> Result {
+    arguments::expect_only(&["rounds", "rows"])?;
+    let (rounds, rows) = (arguments::option("rounds", 5)?, arguments::option("rows", 100_000)?);
+    let stream = Stream::connect().await?;
+    let database = PostgresDatabase::create().await?;
+    let result = compare(&database, &stream, rounds, rows).await;
+    stream.drop().await?;
+    database.drop().await?;
+    result
+}
+
+async fn compare(database: &PostgresDatabase, stream: &Stream, rounds: usize, rows: u32) -> Result {
+    let pool = database.pool(4, "on").await?;
+    outbox::create(&pool, rows).await?;
+    let versions = format!("{}, NATS {}", database::version(&pool).await?, stream.version());
+    println!("{}\n", environment::line(&versions));
+    let mut measured = Rounds::new(&[Bento, Bare]);
+    for round in 0..rounds {
+        for contender in measured.turns(round) {
+            measured.record(contender, turn(contender, &pool, stream, rows).await?);
+        }
+    }
+    println!("{rows} events, {rounds} rounds, streams in files, synchronous_commit = on\n");
+    println!("| nats | of the bare client's speed | by processor time | here: events/s |");
+    println!("|---|---:|---:|---:|");
+    for (contender, name) in [(Bento, "Bento"), (Bare, "bare client")] {
+        let speed = |measure| cell(measured.ratio(measure, Bare, contender));
+        let rate = measured.median(Measure::Elapsed, contender).map(|time| f64::from(rows) / time.as_secs_f64());
+        let (elapsed, processor) = (speed(Measure::Elapsed), speed(Measure::Processor));
+        println!("| {name} | {elapsed} | {processor} | {} |", cell(rate.map(f64::round)));
+    }
+    Ok(())
+}
+
+/// Makes the stream anew, and takes the cost until the last event is acknowledged.
+async fn turn(contender: Contender, pool: &PgPool, stream: &Stream, rows: u32) -> Result<Cost> {
+    stream.make_anew().await?;
+    let publisher = NatsPublisher::connect(stream.settings()).await?;
+    let meter = Meter::of(pool).await?;
+    let cost = match contender {
+        Bento => {
+            outbox::fill(pool).await?;
+            let relay = Relay::builder(OutboxStore::new(pool.clone().into()), publisher);
+            let running = meter.start();
+            relay.run_until_empty().await?;
+            running.stop()
+        }
+        Bare => {
+            let messages = bare::messages(&outbox::envelopes(pool).await?, stream)?;
+            let context = stream.context();
+            let running = meter.start();
+            bare::publish(context, messages).await?;
+            running.stop()
+        }
+    };
+    stream.verify(rows).await?;
+    Ok(cost)
+}
