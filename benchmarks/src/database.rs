@@ -3,8 +3,8 @@
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use sqlx::Connection as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::Result;
 
@@ -39,6 +39,11 @@ impl PostgresDatabase {
         let options = options.options([("synchronous_commit", synchronous_commit)]);
         let pool = PgPoolOptions::new().min_connections(connections).max_connections(connections);
         Ok(pool.connect_with(options).await?)
+    }
+
+    /// Its address, for what connects by itself.
+    pub fn url(&self) -> String {
+        self.server.clone().database(&self.name).to_url_lossy().to_string()
     }
 
     /// Drops it.

@@ -97,7 +97,11 @@ pub fn cell<T: fmt::Display>(value: Option<T>) -> String {
     value.map_or_else(|| "–".to_owned(), |value| value.to_string())
 }
 
-fn quantile(sorted: &[f64], at: f64) -> f64 {
+/// What so large a part of the values, in ascending order, does not exceed.
+///
+/// # Panics
+/// Without any value.
+pub fn quantile(sorted: &[f64], at: f64) -> f64 {
     assert!(!sorted.is_empty(), "at least one round is measured");
     let rank = at * (sorted.len() - 1) as f64;
     let (below, above) = (sorted[rank.floor() as usize], sorted[rank.ceil() as usize]);

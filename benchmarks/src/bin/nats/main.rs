@@ -1,7 +1,7 @@
-//! `cargo run --release --bin nats [-- --rounds 5 --rows 100000]`
+//! `cargo run --release --bin nats [-- --rounds 5 --rows 100000 --batch 1000 --workers 4]`
 //!
 //! How long a backlog takes from the outbox of a PostgreSQL database to a stream of NATS JetStream that acknowledges each event: by Bento's
-//! relay, and by a bare client that has the same messages in memory and does nothing but send them and wait for the acknowledgements.
+//! relay, as it is by default and with the batches and workers of the arguments, and by a bare client that has the same messages in memory and does nothing but send them and wait for the acknowledgements.
 
 mod bare;
 mod outbox;
@@ -22,11 +22,20 @@ use crate::stream::Stream;
 enum Contender {
     /// The relay as it is by default.
     Bento,
+    /// The relay with larger batches.
+    Tuned,
     /// The client alone.
     Bare,
 }
 
-use Contender::{Bare, Bento};
+use Contender::{Bare, Bento, Tuned};
+
+/// What one might set for throughput.
+#[derive(Clone, Copy, Debug)]
+struct Settings {
+    batch: usize,
+    workers: usize,
+}
 
 #[tokio::main]
 async fn main() -> Result {
@@ -34,31 +43,33 @@ async fn main() -> Result {
 }
 
 async fn run() -> Result {
-    arguments::expect_only(&["rounds", "rows"])?;
+    arguments::expect_only(&["rounds", "rows", "batch", "workers"])?;
     let (rounds, rows) = (arguments::option("rounds", 5)?, arguments::option("rows", 100_000)?);
+    let tuned = Settings { batch: arguments::option("batch", 1_000)?, workers: arguments::option("workers", 4)? };
     let stream = Stream::connect().await?;
     let database = PostgresDatabase::create().await?;
-    let result = compare(&database, &stream, rounds, rows).await;
+    let result = compare(&database, &stream, tuned, rounds, rows).await;
     stream.drop().await?;
     database.drop().await?;
     result
 }
 
-async fn compare(database: &PostgresDatabase, stream: &Stream, rounds: usize, rows: u32) -> Result {
-    let pool = database.pool(4, "on").await?;
+async fn compare(database: &PostgresDatabase, stream: &Stream, tuned: Settings, rounds: usize, rows: u32) -> Result {
+    let pool = database.pool(tuned.workers.max(4) as u32, "on").await?;
     outbox::create(&pool, rows).await?;
     let versions = format!("{}, NATS {}", database::version(&pool).await?, stream.version());
     println!("{}\n", environment::line(&versions));
-    let mut measured = Rounds::new(&[Bento, Bare]);
+    let mut measured = Rounds::new(&[Bento, Tuned, Bare]);
     for round in 0..rounds {
         for contender in measured.turns(round) {
-            measured.record(contender, turn(contender, &pool, stream, rows).await?);
+            measured.record(contender, turn(contender, &pool, stream, tuned, rows).await?);
         }
     }
     println!("{rows} events, {rounds} rounds, streams in files, synchronous_commit = on\n");
     println!("| nats | of the bare client's speed | by processor time | here: events/s |");
     println!("|---|---:|---:|---:|");
-    for (contender, name) in [(Bento, "Bento"), (Bare, "bare client")] {
+    let name = format!("Bento, {} workers, batches of {}", tuned.workers, tuned.batch);
+    for (contender, name) in [(Bento, "Bento"), (Tuned, &name), (Bare, "bare client")] {
         let speed = |measure| cell(measured.ratio(measure, Bare, contender));
         let rate = measured.median(Measure::Elapsed, contender).map(|time| f64::from(rows) / time.as_secs_f64());
         let (elapsed, processor) = (speed(Measure::Elapsed), speed(Measure::Processor));
@@ -68,14 +79,15 @@ async fn compare(database: &PostgresDatabase, stream: &Stream, rounds: usize, ro
 }
 
 /// Makes the stream anew, and takes the cost until the last event is acknowledged.
-async fn turn(contender: Contender, pool: &PgPool, stream: &Stream, rows: u32) -> Result<Cost> {
+async fn turn(contender: Contender, pool: &PgPool, stream: &Stream, tuned: Settings, rows: u32) -> Result<Cost> {
     stream.make_anew().await?;
     let publisher = NatsPublisher::connect(stream.settings()).await?;
     let meter = Meter::of(pool).await?;
     let cost = match contender {
-        Bento => {
+        Bento | Tuned => {
             outbox::fill(pool).await?;
             let relay = Relay::builder(OutboxStore::new(pool.clone().into()), publisher);
+            let relay = if contender == Tuned { relay.batch(tuned.batch).workers(tuned.workers) } else { relay };
             let running = meter.start();
             relay.run_until_empty().await?;
             running.stop()
