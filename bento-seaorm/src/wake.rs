@@ -22,13 +22,15 @@
 //!
 //! * A hint. A notification that is lost, because a connection is, costs time and nothing else: until the next poll, or until the connection
 //!   is back, when the relays of this process look at all their shards.
-//! * Outside of the business transaction. It is sent after the commit, on a connection of its own, at most 20 times a second;
-//!   what is committed meanwhile goes along. `NOTIFY` inside the transaction would make all commits wait for one lock.
+//! * Outside of the business transaction. It is sent after the commit, on a connection of its own, at most 20 times a second: up to
+//!   four at once, then one every 60 ms, and what is committed meanwhile goes along. `NOTIFY` inside the transaction would make all
+//!   commits wait for one lock.
 //! * Two connections for each process, besides the pools of the application. They connect again by themselves.
 //! * Nothing for a pooler in transaction mode, which hands each statement to another session: `LISTEN` needs one of its own. Give
 //!   it a URL that leads to the server directly; everything else may go on using the pooler.
 //! * For one outbox. The channel is named for the table prefix and the schema of the tables.
 
+mod pace;
 mod payload;
 mod task;
 #[cfg(test)]

@@ -11,11 +11,10 @@ use sea_orm::sqlx::{self, Connection as _};
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
+use super::pace::Pace;
 use super::payload;
 use crate::tables::Tables;
 
-/// How long nothing more is sent after a notification: 20 in a second.
-const QUIET: Duration = Duration::from_millis(50);
 /// How long a statement or a connection may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long to wait after the first failure, and after many.
@@ -43,13 +42,14 @@ impl Bridge {
     pub(super) async fn send(self: Arc<Self>) {
         let mut connection = None;
         let mut failures = 0;
+        let mut pace = Pace::default();
         loop {
             let shards = self.subscription.woken().await;
             match in_time(self.notify(&mut connection, &payload::write(self.id, &shards))).await {
                 Ok(()) => {
                     failures = 0;
                     telemetry::count(SENT_WAKES, 1);
-                    sleep(QUIET).await;
+                    sleep(pace.sent(Instant::now())).await;
                 }
                 Err(error) => {
                     connection = None;
