@@ -41,6 +41,7 @@
 //!
 //! The connection comes back by itself, also when the server refuses the credentials for a while.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -110,7 +111,7 @@ impl NatsPublisher {
         let Message { headers, content_type, body } = self.settings.message.message(delivery, &Binding::NATS)?;
         let mut map = HeaderMap::new();
         for (name, value) in headers {
-            map.append(header_name(name.into_owned())?, header_value(value.into_owned())?);
+            map.insert(header_name(name)?, header_value(value)?);
         }
         if let Some(content_type) = content_type {
             map.insert("content-type", content_type);
@@ -263,12 +264,21 @@ async fn options(settings: &NatsSettings) -> Result<ConnectOptions, ConnectError
     }
 }
 
-fn header_name(name: String) -> Result<HeaderName, PublishError> {
+/// Our own names are known to be good, and cost no copy.
+fn header_name(name: Cow<'static, str>) -> Result<HeaderName, PublishError> {
+    let name = match name {
+        Cow::Borrowed(name) => return Ok(HeaderName::from_static(name)),
+        Cow::Owned(name) => name,
+    };
     name.parse().map_err(|error| {
         PublishError::permanent(format!("`{}` is no header of NATS", name.escape_debug())).because(error)
     })
 }
 
-fn header_value(value: String) -> Result<HeaderValue, PublishError> {
-    value.parse().map_err(|error| PublishError::permanent("a header has a value that NATS cannot carry").because(error))
+/// The conversion of an owned text copies nothing, but would panic at a line break.
+fn header_value(value: Cow<'_, str>) -> Result<HeaderValue, PublishError> {
+    if value.contains(['\r', '\n']) {
+        return Err(PublishError::permanent("a header has a value that NATS cannot carry: it has a line break"));
+    }
+    Ok(value.into_owned().into())
 }
