@@ -53,7 +53,9 @@ fn main() -> Result {
     let bytes: usize = bench.events.iter().map(|event| event.payload.len()).sum();
     println!("{}\n", environment::line("no database"));
     println!("{EVENTS} events of {} bytes on average, {rounds} rounds\n", bytes / EVENTS);
-    println!("| what | ns for an event | ÷ the payload read into nothing | allocations for an event | payloads copied |");
+    println!(
+        "| what | ns for an event | ÷ the payload read into nothing | allocations for an event | payloads copied |"
+    );
     println!("|---|---:|---:|---:|---:|");
     let measured = bench.measure(rounds);
     for (contender, name) in ROWS {
@@ -91,9 +93,9 @@ impl Bench {
         });
         let config = |rules: Vec<Rule>| {
             let names = ["orders", "fraud", "customs", "billing", "audit"];
-            let config = names.iter().fold(RouterConfig::default(), |config, name| {
-                config.with_destination(Destination::new(*name))
-            });
+            let config = names
+                .iter()
+                .fold(RouterConfig::default(), |config, name| config.with_destination(Destination::new(*name)));
             rules.into_iter().fold(config, RouterConfig::with_rule).build()
         };
         let envelope_only = || {
@@ -108,7 +110,11 @@ impl Bench {
         let mut all = envelope_only();
         all.push(Rule::new("fraud").events(["order.placed"]).when(large).to(["fraud"]));
         all.push(Rule::new("customs").events(["order.placed"]).when(abroad).to(["customs"]));
-        Ok(Self { events: events.collect::<Result<_>>()?, rules: config(all)?, envelope_only: config(envelope_only())? })
+        Ok(Self {
+            events: events.collect::<Result<_>>()?,
+            rules: config(all)?,
+            envelope_only: config(envelope_only())?,
+        })
     }
 
     /// The rules do what their names say.
