@@ -113,8 +113,8 @@ async fn beyond_the_bind_limit_a_flush_costs_a_statement_for_each_chunk(database
     db.transaction_async(async |tx| (0..events).try_for_each(|_| tx.enqueue("many", "key", "{}"))).await.unwrap();
     let limit: usize = match database.backend() {
         DbBackend::Postgres => usize::MAX,
-        DbBackend::MySql => 65_535 / 15,
-        _ => 32_766 / 15,
+        DbBackend::MySql => 65_535 / 17,
+        _ => 32_766 / 17,
     };
     assert_eq!(count.load(Ordering::Relaxed) - before, events.div_ceil(limit));
     assert_eq!(database.number("SELECT count(*) FROM bento_outbox").await, 10_001);
