@@ -44,6 +44,9 @@
 //!
 //! Only destinations of the settings decide where requests go, never an event: its topic fills one part of the path. TLS is rustls with
 //! ring, whatever the application has installed as its default. Proxies of the environment are not used.
+//!
+//! The feature `http` turns on reqwest's `rustls-no-provider`. An application that uses reqwest itself without choosing a TLS then has to
+//! install a default, `rustls::crypto::ring::default_provider().install_default()`, before it makes a client.
 
 use std::collections::BTreeMap;
 use std::fmt;

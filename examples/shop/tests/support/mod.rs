@@ -96,7 +96,7 @@ impl TestShop {
         let address = format!("http://{}", listener.local_addr().expect("it is bound"));
         let (stop, stopped) = oneshot::channel();
         let server = tokio::spawn(shop.serve(listener, async { drop(stopped.await) }));
-        Self { broker, database_url, address, client: Client::new(), stop, server }
+        Self { broker, database_url, address, client: client(), stop, server }
     }
 
     /// Sends a request; the body is JSON unless it is null.
@@ -162,4 +162,11 @@ pub fn tea(quantity: i32) -> Value {
 pub fn schemas(published: &[Delivery], order: &str) -> Vec<String> {
     let of_order = published.iter().filter(|delivery| delivery.envelope.aggregate_id == order);
     of_order.map(|delivery| delivery.envelope.event_type.to_string()).collect()
+}
+
+/// Built with the webhooks of `bento-publishers`, reqwest has TLS and wants to be told by which cryptography.
+fn client() -> Client {
+    // Another test of this process may have said so already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::new()
 }
