@@ -44,23 +44,23 @@ struct State {
 
 /// What a worker may do now.
 #[derive(Debug)]
-pub(super) enum Passage<'a> {
+pub(super) enum Passage {
     /// Take a batch.
     Free,
     /// Take one row and see.
-    Trial(#[expect(dead_code, reason = "held until the trial is over")] Trial<'a>),
+    Trial(#[expect(dead_code, reason = "held until the trial is over")] Trial),
     /// Come again then.
     Blocked(Instant),
 }
 
-/// The one worker that tries. If it never learns how it went, another one tries.
+/// The one that tries. It may outlive the batch that it began in; if nobody ever learns how it went, another one tries.
 #[derive(Debug)]
-pub(super) struct Trial<'a> {
-    breakers: &'a Breakers,
+pub(super) struct Trial {
+    breakers: Arc<Breakers>,
     destination: Arc<str>,
 }
 
-impl Drop for Trial<'_> {
+impl Drop for Trial {
     fn drop(&mut self) {
         if let Some(state) = self.breakers.states().get_mut(&self.destination) {
             state.is_tried = false;
@@ -86,13 +86,13 @@ impl Breakers {
     }
 
     /// Whether a batch may be taken. Always, if there are several destinations.
-    pub(super) fn enter(&self, now: Instant) -> Passage<'_> {
+    pub(super) fn enter(self: &Arc<Self>, now: Instant) -> Passage {
         let mut states = self.states();
         let mut entries = states.iter_mut();
         match (entries.next(), entries.next()) {
             (Some((name, state)), None) => match state.enter(name, now) {
                 Admission::Open => Passage::Free,
-                Admission::Trial => Passage::Trial(Trial { breakers: self, destination: Arc::clone(name) }),
+                Admission::Trial => Passage::Trial(self.trial(name)),
                 Admission::Away => {
                     Passage::Blocked(state.open_until.map_or(now, |until| until.max(now + PAUSE.ceiling(1))))
                 }
@@ -102,12 +102,11 @@ impl Breakers {
     }
 
     /// Whether anything may be sent to one of several destinations.
-    pub(super) fn admit(&self, destination: &Arc<str>, now: Instant) -> (Admission, Option<Trial<'_>>) {
+    pub(super) fn admit(self: &Arc<Self>, destination: &Arc<str>, now: Instant) -> (Admission, Option<Trial>) {
         let mut states = self.states();
         let Some(state) = states.get_mut(destination) else { return (Admission::Open, None) };
         let admission = state.enter(destination, now);
-        let trial =
-            (admission == Admission::Trial).then(|| Trial { breakers: self, destination: Arc::clone(destination) });
+        let trial = (admission == Admission::Trial).then(|| self.trial(destination));
         (admission, trial)
     }
 
@@ -177,6 +176,10 @@ impl Breakers {
             "the destination seems to be away, publishing to it pauses",
         );
         Some(pause)
+    }
+
+    fn trial(self: &Arc<Self>, destination: &Arc<str>) -> Trial {
+        Trial { breakers: Arc::clone(self), destination: Arc::clone(destination) }
     }
 
     fn states(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, State>> {

@@ -213,13 +213,13 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
 /// What the machine may ask about destinations, and the trials it was granted, for one batch.
 struct Gate<'a, P> {
     publisher: &'a P,
-    breakers: &'a Breakers,
+    breakers: &'a Arc<Breakers>,
     is_only_one: bool,
-    trials: Vec<Trial<'a>>,
+    trials: Vec<Trial>,
 }
 
 impl<'a, P> Gate<'a, P> {
-    fn new(publisher: &'a P, breakers: &'a Breakers) -> Self {
+    fn new(publisher: &'a P, breakers: &'a Arc<Breakers>) -> Self {
         Self { publisher, breakers, is_only_one: breakers.is_only_one(), trials: Vec::new() }
     }
 }

@@ -12,10 +12,10 @@ fn name(name: &str) -> Arc<str> {
 }
 
 /// The breaker of the only destination.
-struct Only(Breakers, Arc<str>);
+struct Only(Arc<Breakers>, Arc<str>);
 
 fn only(limit: u32) -> Only {
-    Only(Breakers::new(limit, &Router::default()), name(Destination::DEFAULT))
+    Only(Arc::new(Breakers::new(limit, &Router::default())), name(Destination::DEFAULT))
 }
 
 impl Only {
@@ -77,7 +77,7 @@ fn a_broker_that_asks_for_a_longer_pause_gets_it() {
 
 #[test]
 fn of_several_destinations_only_the_one_that_is_away_is_left_out() {
-    let (breakers, now) = (Breakers::new(1, &Router::default()), Instant::now());
+    let (breakers, now) = (Arc::new(Breakers::new(1, &Router::default())), Instant::now());
     let (there, away) = (name(Destination::DEFAULT), name("away"));
     assert!(breakers.is_only_one());
     let pause = breakers.note(&away, &failing(1), now).unwrap();
