@@ -62,7 +62,7 @@ mod wake;
 mod worker;
 
 pub use self::builder::{Relay, RelayBuilder, StartError};
-pub use self::handle::RelayHandle;
+pub use self::handle::{RelayHandle, RelayProbe};
 pub use self::health::{Degradation, Health};
 pub use self::journal::Tally;
 pub use self::memory::{ManualClock, MemoryStore, Staged};

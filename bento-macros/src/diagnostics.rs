@@ -56,24 +56,8 @@ pub(crate) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 
 /// The name that `wrong` was probably meant to be.
 pub(crate) fn near_match<'a>(wrong: &str, names: &[&'a str]) -> Option<&'a str> {
-    let by_distance = names.iter().map(|name| (distance(wrong, name), *name));
+    let by_distance = names.iter().map(|name| (strsim::levenshtein(wrong, name), *name));
     by_distance.min().filter(|(distance, _)| *distance <= wrong.len().div_ceil(3)).map(|(_, name)| name)
-}
-
-/// Levenshtein's distance.
-fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (above, letter) in left.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = above + 1;
-        for (column, other) in right.iter().enumerate() {
-            let replaced = diagonal + usize::from(letter != *other);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[right.len()]
 }
 
 #[cfg(test)]

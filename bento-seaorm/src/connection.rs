@@ -11,7 +11,7 @@ use bento_core::tenant::{TenantAction, TenantPolicy, TenantRequest};
 use bento_core::unit_of_work::UnitOfWork;
 use bento_core::{pending, telemetry};
 use sea_orm::{
-    AccessMode, DatabaseConnection, DatabaseTransaction, DbBackend, IsolationLevel, SqliteTransactionMode,
+    AccessMode, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel, SqliteTransactionMode,
     TransactionOptions, TransactionTrait,
 };
 
@@ -121,6 +121,22 @@ impl OutboxConnection {
     /// The connection itself, for statements that are meant to be independent of any transaction around them.
     pub fn inner(&self) -> &DatabaseConnection {
         &self.inner
+    }
+
+    /// Asks the database whether it is there, for a readiness probe.
+    ///
+    /// # Errors
+    /// What SeaORM says: it is not, or no connection was free in time.
+    pub async fn ping(&self) -> Result<(), DbErr> {
+        self.inner.ping().await
+    }
+
+    /// Closes the connections, for every clone of this and of the SeaORM connection in it.
+    ///
+    /// # Errors
+    /// What SeaORM says.
+    pub async fn close(self) -> Result<(), DbErr> {
+        self.inner.close().await
     }
 
     /// Takes over a transaction that was begun elsewhere. Give the outermost one: only its commit decides about the events.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use super::health::{Health, Vitals};
 use super::store::{RelayId, RelayStore};
@@ -22,6 +22,21 @@ pub struct RelayHandle {
     vitals: Arc<Vitals>,
     stop: watch::Sender<bool>,
     task: Option<JoinHandle<Result<(), RelayError>>>,
+}
+
+/// Looks at a running relay without holding on to it: for the health endpoint of a service that keeps the [`RelayHandle`] elsewhere, to
+/// stop it at the end. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct RelayProbe {
+    vitals: Arc<Vitals>,
+    task: Option<AbortHandle>,
+}
+
+impl RelayProbe {
+    /// How the relay is doing. Cheap: it asks nobody and waits for nothing, so it may be called as often as a probe likes.
+    pub fn health(&self) -> Health {
+        self.vitals.health(self.task.as_ref().is_some_and(|task| !task.is_finished()))
+    }
 }
 
 impl RelayHandle {
@@ -47,9 +62,14 @@ impl RelayHandle {
         self.task.as_ref().is_some_and(|task| !task.is_finished())
     }
 
-    /// How it is doing. Cheap: it asks nobody and waits for nothing, so it may be called as often as a probe likes.
+    /// How it is doing.
     pub fn health(&self) -> Health {
-        self.vitals.health(self.is_running())
+        self.probe().health()
+    }
+
+    /// What tells a health endpoint how it is doing, also after it was stopped.
+    pub fn probe(&self) -> RelayProbe {
+        RelayProbe { vitals: Arc::clone(&self.vitals), task: self.task.as_ref().map(JoinHandle::abort_handle) }
     }
 
     /// Stops it: no new batch is taken, what is in flight is finished and settled, or left to be published again if that takes

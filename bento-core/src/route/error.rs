@@ -164,7 +164,7 @@ struct Hint<'a>(Option<&'a str>);
 
 impl<'a> Hint<'a> {
     fn among<T: AsRef<str>>(wrong: &str, names: &'a [T]) -> Self {
-        let by_distance = names.iter().map(|name| (distance(wrong, name.as_ref()), name.as_ref()));
+        let by_distance = names.iter().map(|name| (strsim::levenshtein(wrong, name.as_ref()), name.as_ref()));
         Self(by_distance.min().filter(|(distance, _)| *distance <= wrong.len().div_ceil(3)).map(|(_, name)| name))
     }
 }
@@ -173,22 +173,6 @@ impl fmt::Display for Hint<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.map_or(Ok(()), |name| write!(f, "; did you mean `{name}`?"))
     }
-}
-
-/// Levenshtein's distance.
-fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (above, letter) in left.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = above + 1;
-        for (column, other) in right.iter().enumerate() {
-            let replaced = diagonal + usize::from(letter != *other);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[right.len()]
 }
 
 /// Faults as they are found, each with the place that is being looked at.

@@ -23,6 +23,7 @@ pub(super) const WITH_FEATURE: [(&str, bool); 5] = [
 /// One publisher: its kind and what that needs.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant, reason = "there are a few in a process; which features are on decides")]
 pub enum PublisherSettings {
     /// Lines on standard output.
     Console(ConsoleSettings),

@@ -83,7 +83,10 @@ async fn a_relay_without_a_shard_says_so_and_one_that_ended_is_dead() {
     tokio::time::sleep(Duration::from_secs(30)).await;
     let degraded = [first.health().degraded, second.health().degraded].concat();
     assert_eq!(degraded, [Degradation::NoShard], "one of them holds the shard");
+    let probe = first.probe();
+    assert_eq!(probe.health(), first.health());
     first.stop().await.unwrap();
+    assert!(!probe.health().alive, "also seen by what outlives the handle");
     let mut mistaken = Relay::builder(scene.store.clone(), MemoryPublisher::new()).lanes([7]).start().unwrap();
     mistaken.join().await.unwrap_err();
     assert!(!mistaken.health().alive && !mistaken.health().ready);

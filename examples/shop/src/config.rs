@@ -5,6 +5,8 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use bento_publishers::Settings;
+use bento_publishers::config::SettingsBuilder;
 use uuid::Uuid;
 
 use crate::Result;
@@ -16,8 +18,8 @@ pub struct Config {
     pub database_url: String,
     /// `SHOP_ADDRESS`, 127.0.0.1:3000 if it is absent.
     pub address: SocketAddr,
-    /// `NATS_URL`; the broker is the console if it is absent.
-    pub nats_url: Option<String>,
+    /// Where events go, and how: [`events`] and the environment.
+    pub events: Settings,
 }
 
 /// An SQLite file for one run. It is removed when this is dropped.
@@ -35,8 +37,13 @@ impl Config {
                 (file.url(), Some(file))
             }
         };
-        Ok((Self { database_url, address, nats_url: env::var("NATS_URL").ok() }, file))
+        Ok((Self { database_url, address, events: events()?.env()?.build()? }, file))
     }
+}
+
+/// What `bento.toml` says, which is built in; variables `BENTO_…` go before it.
+pub fn events() -> Result<SettingsBuilder> {
+    Ok(Settings::builder().toml(include_str!("../bento.toml"))?)
 }
 
 impl TemporaryFile {

@@ -12,7 +12,7 @@ use tower::ServiceExt;
 
 pub(crate) async fn run(database_url: &str) -> Result {
     let broker = MemoryPublisher::new();
-    let shop = Shop::open(database_url, broker.clone()).await?;
+    let shop = Shop::with_publisher(database_url, broker.clone()).await?;
     let router = shop.router();
 
     println!("1. an order goes its way");

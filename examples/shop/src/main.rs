@@ -6,8 +6,6 @@ mod demo;
 
 use std::io;
 
-use bento_core::publish::{BoxPublisher, ConsolePublisher};
-use bento_publishers::nats::{NatsPublisher, NatsSettings};
 use shop::Result;
 use shop::config::Config;
 use shop::service::Shop;
@@ -23,17 +21,9 @@ async fn main() -> Result {
     if std::env::args().any(|argument| argument == "--demo") {
         return demo::run(&config.database_url).await;
     }
-    let shop = Shop::open(&config.database_url, publisher(&config).await?).await?;
+    let shop = Shop::open(&config.database_url, &config.events).await?;
     let listener = TcpListener::bind(config.address).await?;
     shop.serve(listener, asked_to_stop()).await
-}
-
-/// NATS if there is one: the subjects are `shop.order.placed` and so on, and a stream has to take them.
-async fn publisher(config: &Config) -> Result<BoxPublisher> {
-    let Some(url) = &config.nats_url else { return Ok(BoxPublisher::new(ConsolePublisher::json())) };
-    let urls = vec![url.as_str().into()];
-    let settings = NatsSettings { urls, prefix: "shop".to_owned(), ..NatsSettings::default() };
-    Ok(BoxPublisher::new(NatsPublisher::connect(settings).await?))
 }
 
 /// Ctrl-C, or what an orchestrator sends.

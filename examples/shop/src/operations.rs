@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::{Extension, Json};
+use bento_core::relay::RelayProbe;
 use bento_seaorm::OutboxConnection;
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use serde::Serialize;
@@ -15,7 +16,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::service::{App, SharedRelay};
+use crate::service::App;
 
 /// The head of the description; the routes add themselves.
 #[derive(Debug, utoipa::OpenApi)]
@@ -66,9 +67,8 @@ async fn keep_up(metrics: PrometheusHandle) {
     (status = 204, description = "It should"),
     (status = 503, description = "It should be started anew"),
 ))]
-async fn live(State(relay): State<SharedRelay>) -> StatusCode {
-    let is_alive = relay.health().is_some_and(|health| health.alive);
-    if is_alive { StatusCode::NO_CONTENT } else { StatusCode::SERVICE_UNAVAILABLE }
+async fn live(State(relay): State<RelayProbe>) -> StatusCode {
+    if relay.health().alive { StatusCode::NO_CONTENT } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
 /// Whether it can serve. It can while its broker is away: the events wait
@@ -76,13 +76,13 @@ async fn live(State(relay): State<SharedRelay>) -> StatusCode {
     (status = 200, description = "It can", body = Readiness),
     (status = 503, description = "It cannot", body = Readiness),
 ))]
-async fn ready(State(db): State<OutboxConnection>, State(relay): State<SharedRelay>) -> impl IntoResponse {
-    let ping = tokio::time::timeout(Duration::from_secs(2), db.inner().ping()).await;
+async fn ready(State(db): State<OutboxConnection>, State(relay): State<RelayProbe>) -> impl IntoResponse {
+    let ping = tokio::time::timeout(Duration::from_secs(2), db.ping()).await;
     let health = relay.health();
     let readiness = Readiness {
         database: matches!(ping, Ok(Ok(()))),
-        relay: health.as_ref().is_some_and(|health| health.ready),
-        degraded: health.into_iter().flat_map(|health| health.degraded).map(|reason| reason.to_string()).collect(),
+        relay: health.ready,
+        degraded: health.degraded.iter().map(ToString::to_string).collect(),
     };
     let status = if readiness.database && readiness.relay { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(readiness))

@@ -1,6 +1,6 @@
 //! The service as a whole: what is opened at its start, and closed in which order at its end.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::FromRef;
@@ -8,7 +8,8 @@ use axum::{Extension, Router, middleware};
 use bento_core::Registry;
 use bento_core::inspect::{Monitor, MonitorHandle, MonitorSettings};
 use bento_core::publish::Publisher;
-use bento_core::relay::{Health, Relay, RelayHandle, Wake};
+use bento_core::relay::{Relay, RelayBuilder, RelayHandle, RelayProbe, Wake};
+use bento_publishers::Settings;
 use bento_seaorm::{OutboxConnection, OutboxStore};
 use metrics_exporter_prometheus::PrometheusHandle;
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr};
@@ -26,6 +27,7 @@ use crate::{http, problem, request};
 #[derive(Debug)]
 pub struct Shop {
     app: App,
+    relay: RelayHandle,
     monitor: MonitorHandle,
 }
 
@@ -33,28 +35,25 @@ pub struct Shop {
 #[derive(Clone, Debug, FromRef)]
 pub struct App {
     db: OutboxConnection,
-    relay: SharedRelay,
+    relay: RelayProbe,
     metrics: PrometheusHandle,
 }
 
-/// The relay: probes ask how it is doing, and the end of the service takes it out to stop it.
-#[derive(Clone, Debug)]
-pub struct SharedRelay(Arc<Mutex<Option<RelayHandle>>>);
-
-impl SharedRelay {
-    /// How it is doing; nothing once it was stopped.
-    pub fn health(&self) -> Option<Health> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(RelayHandle::health)
-    }
-
-    fn take(&self) -> Option<RelayHandle> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
 impl Shop {
-    /// Opens the database and brings its tables up to date, and starts the relay to `publisher`.
-    pub async fn open(database_url: &str, publisher: impl Publisher) -> Result<Self> {
+    /// Opens the database and brings its tables up to date, and starts the relay that `settings` describe.
+    pub async fn open(database_url: &str, settings: &Settings) -> Result<Self> {
+        Self::start(database_url, async |store| Ok(settings.relay(store).await?)).await
+    }
+
+    /// The same with a broker that a program brings along, as tests do.
+    pub async fn with_publisher(database_url: &str, publisher: impl Publisher) -> Result<Self> {
+        Self::start(database_url, async |store| Ok(Relay::builder(store, publisher))).await
+    }
+
+    async fn start<P: Publisher>(
+        database_url: &str,
+        relay: impl AsyncFnOnce(OutboxStore) -> Result<RelayBuilder<OutboxStore, P>>,
+    ) -> Result<Self> {
         let metrics = operations::recorder()?;
         Registry::global().validate()?;
         let database = connect(database_url).await?;
@@ -64,11 +63,11 @@ impl Shop {
         let wake = Wake::new();
         // With connections of its own: requests and relay do not wait for each other's.
         let outbox = connect(database_url).await?;
-        let relay = Relay::builder(OutboxStore::new(outbox.clone()), publisher).wake(&wake).start()?;
+        let relay = relay(OutboxStore::new(outbox.clone())).await?.wake(&wake).start()?;
         // Backlog, age and leases as gauges. Of several shops on one database, one or two should do this.
         let monitor = Monitor::start(OutboxStore::new(outbox), MonitorSettings::default());
         let db = OutboxConnection::builder(database).wake(&wake).build();
-        Ok(Self { app: App { db, relay: SharedRelay(Arc::new(Mutex::new(Some(relay)))), metrics }, monitor })
+        Ok(Self { app: App { db, relay: relay.probe(), metrics }, relay, monitor })
     }
 
     /// All routes. They and their description are made from the same list.
@@ -96,10 +95,8 @@ impl Shop {
     /// Stops the monitor and the relay, which gives its leases back, and closes the database. What is not published yet stays in the outbox.
     pub async fn close(self) -> Result {
         self.monitor.stop().await;
-        if let Some(relay) = self.app.relay.take() {
-            relay.stop().await?;
-        }
-        self.app.db.inner().clone().close().await?;
+        self.relay.stop().await?;
+        self.app.db.close().await?;
         Ok(())
     }
 }

@@ -21,7 +21,7 @@ const NOWHERE: &str = "/orders/00000000-0000-7000-8000-000000000000";
 #[tokio::test]
 async fn every_route_is_described_and_every_description_is_served() {
     let file = TemporaryFile::new();
-    let shop = Shop::open(&file.url(), MemoryPublisher::new()).await.unwrap();
+    let shop = Shop::with_publisher(&file.url(), MemoryPublisher::new()).await.unwrap();
     let router = shop.router();
     // axum lists its routes for people only, and what it does without a route after them.
     let printed = format!("{router:?}");
@@ -181,7 +181,7 @@ fn one_order() -> [(Method, &'static str); 4] {
 /// What a shop says about itself whose database and relay are gone.
 async fn closed(path: &str) -> Answer {
     let file = TemporaryFile::new();
-    let shop = Shop::open(&file.url(), MemoryPublisher::new()).await.unwrap();
+    let shop = Shop::with_publisher(&file.url(), MemoryPublisher::new()).await.unwrap();
     let router = shop.router();
     shop.close().await.unwrap();
     let answer = router.oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();

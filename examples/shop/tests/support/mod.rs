@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::fmt::Display;
+use std::ops::Deref;
 
 use bento_core::publish::{Delivery, MemoryPublisher};
 use bento_core::relay::Relay;
@@ -30,11 +31,25 @@ macro_rules! on_each_back_end {
     };
 }
 
-/// A shop that serves, and its broker.
+/// A shop with a broker in memory.
 #[derive(Debug)]
 pub struct TestShop {
     pub broker: MemoryPublisher,
     pub database_url: String,
+    served: Served,
+}
+
+impl Deref for TestShop {
+    type Target = Served;
+
+    fn deref(&self) -> &Served {
+        &self.served
+    }
+}
+
+/// A shop that serves.
+#[derive(Debug)]
+pub struct Served {
     address: String,
     client: Client,
     stop: oneshot::Sender<()>,
@@ -91,12 +106,36 @@ pub async fn connect(url: &str) -> DatabaseConnection {
 
 impl TestShop {
     pub async fn open(database_url: String, broker: MemoryPublisher) -> Self {
-        let shop = Shop::open(&database_url, broker.clone()).await.expect("the shop opens");
+        let shop = Shop::with_publisher(&database_url, broker.clone()).await.expect("the shop opens");
+        Self { broker, database_url, served: Served::serve(shop).await }
+    }
+
+    /// Changes what the shop does not let a client change.
+    pub async fn sql(&self, statement: &str) {
+        connect(&self.database_url).await.execute_unprepared(statement).await.expect("a valid statement");
+    }
+
+    pub async fn stop(self) {
+        self.served.stop().await;
+    }
+
+    /// Stops the shop, publishes what is left, and returns all that was ever published.
+    pub async fn finish(self) -> Vec<Delivery> {
+        let (broker, url) = (self.broker.clone(), self.database_url.clone());
+        self.stop().await;
+        let rest = Relay::builder(OutboxStore::new(connect(&url).await), broker.clone());
+        rest.run_until_empty().await.expect("the outbox can be read");
+        broker.published()
+    }
+}
+
+impl Served {
+    pub async fn serve(shop: Shop) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = format!("http://{}", listener.local_addr().expect("it is bound"));
         let (stop, stopped) = oneshot::channel();
         let server = tokio::spawn(shop.serve(listener, async { drop(stopped.await) }));
-        Self { broker, database_url, address, client: client(), stop, server }
+        Self { address, client: client(), stop, server }
     }
 
     /// Sends a request; the body is JSON unless it is null.
@@ -128,24 +167,10 @@ impl TestShop {
         placed.json()["id"].as_str().expect("an id").to_owned()
     }
 
-    /// Changes what the shop does not let a client change.
-    pub async fn sql(&self, statement: &str) {
-        connect(&self.database_url).await.execute_unprepared(statement).await.expect("a valid statement");
-    }
-
     /// Stops the shop as an orchestrator does.
     pub async fn stop(self) {
         self.stop.send(()).expect("it is waited for");
         self.server.await.expect("no panic").expect("the shop closes in order");
-    }
-
-    /// Stops the shop, publishes what is left, and returns all that was ever published.
-    pub async fn finish(self) -> Vec<Delivery> {
-        let (broker, url) = (self.broker.clone(), self.database_url.clone());
-        self.stop().await;
-        let rest = Relay::builder(OutboxStore::new(connect(&url).await), broker.clone());
-        rest.run_until_empty().await.expect("the outbox can be read");
-        broker.published()
     }
 }
 
