@@ -24,7 +24,8 @@
 //! 6. A publisher that panics, hangs or answers too little has failed for the moment, no more; an event that makes it do so ends as the
 //!    only dead letter.
 //! 7. A destination that is away is left alone but for a trial now and then; its outage makes no dead letters of the backlog, and stops no
-//!    other destination.
+//!    other destination. One that is slow or hangs stops no other either: after a quarter of a second with nothing else left, a batch
+//!    ends without its answer, which a later batch takes.
 //! 8. Stopping finishes what is in flight and releases the leases; what takes too long is left to be published again.
 //!
 //! 9. Several relays try a failing event no more often than one: when it is due is in the store.
@@ -50,6 +51,7 @@ mod deadline;
 mod handle;
 mod health;
 mod journal;
+mod late;
 pub mod machine;
 mod memory;
 mod pass;

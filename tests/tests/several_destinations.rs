@@ -37,6 +37,8 @@ use crate::support::{TestDatabase, on_every_back_end};
 const SLOW: Duration = Duration::from_millis(100);
 /// How late an event may come at a destination that is well: a few waves of the slow one, on a machine that is busy with other things.
 const BOUND: Duration = Duration::from_secs(3);
+/// For how long a call that hangs would hold up its shard, if anybody waited for it.
+const HANG: Duration = Duration::from_secs(6);
 
 async fn a_refusing_and_a_slow_destination_leave_the_third_at_its_speed(database: &TestDatabase) {
     let stage = Stage::on(database, ["refusing", "slow", "fine"]).await;
@@ -61,6 +63,29 @@ async fn a_refusing_and_a_slow_destination_leave_the_third_at_its_speed(database
     assert!(!stage.is_open(&relay, "refusing"));
     relay.stop().await.unwrap();
     ["refusing", "slow", "fine"].iter().for_each(|name| stage.account(name).assert_exact());
+}
+
+async fn a_destination_that_hangs_costs_the_others_nothing_and_gets_everything_in_order(database: &TestDatabase) {
+    let stage = Stage::on(database, ["hanging", "fine"]).await;
+    let relay = stage.relay(Rule::new("both").to(["hanging", "fine"])).start().unwrap();
+    let alone = stage.play(20).await;
+    stage.delivered(["hanging", "fine"], alone).await;
+    let undisturbed = stage.broker("fine").take_delays();
+
+    stage.broker("hanging").inner().block();
+    let all = alone + stage.play(30).await;
+    stage.delivered(["fine"], all).await;
+    let disturbed = stage.broker("fine").take_delays();
+    stage.tell("hanging", &format!("fine alone: {undisturbed}; beside one that hangs: {disturbed}\n"));
+    assert!(disturbed.p95 < BOUND && disturbed.max < HANG, "{disturbed}");
+    assert_eq!(stage.broker("hanging").inner().published().len(), alone, "it still hangs");
+    stage.counted("held", all - alone).await;
+
+    stage.broker("hanging").inner().unblock();
+    stage.delivered(["hanging"], all).await;
+    stage.drained().await;
+    relay.stop().await.unwrap();
+    ["hanging", "fine"].iter().for_each(|name| stage.account(name).assert_exact());
 }
 
 async fn a_paused_tenant_waits_while_another_goes_on(database: &TestDatabase) {
@@ -117,6 +142,7 @@ async fn what_is_refused_for_good_falls_back_and_what_is_too_late_is_a_dead_lett
 
 on_every_back_end!(
     a_refusing_and_a_slow_destination_leave_the_third_at_its_speed,
+    a_destination_that_hangs_costs_the_others_nothing_and_gets_everything_in_order,
     a_paused_tenant_waits_while_another_goes_on,
     all_or_nothing_ends_with_each_event_once_at_both,
     what_is_refused_for_good_falls_back_and_what_is_too_late_is_a_dead_letter,

@@ -4,10 +4,13 @@
 //! a wait it is half open: it lets one worker try one row of each kind; that trial counts as no attempt. If it fails the breaker stays
 //! open for longer, otherwise it closes. A permanent failure is an answer of a broker that is there.
 //!
+//! A destination with a wave that is late is left alone as well, until that is back.
+//!
 //! While a relay knows one destination only, no batch is taken while its breaker is open. With several, the rows for it are
 //! held and the others go on.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +34,8 @@ pub(super) struct Breakers {
     /// The routes that the router names, with their destinations.
     routes: Vec<(Arc<str>, Vec<Arc<str>>)>,
     states: Mutex<BTreeMap<Arc<str>, State>>,
+    /// Whether the last late wave of some destination has come back since somebody asked.
+    has_returned: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -40,6 +45,8 @@ struct State {
     opened: u32,
     open_until: Option<Instant>,
     is_tried: bool,
+    /// How many waves to it are late.
+    late: usize,
 }
 
 /// What a worker may do now.
@@ -68,6 +75,34 @@ impl Drop for Trial {
     }
 }
 
+impl Trial {
+    pub(super) fn is_of(&self, destination: &Arc<str>) -> bool {
+        self.destination == *destination
+    }
+}
+
+/// A wave that is waited for no longer. Until all of them are back, or given up, nothing else is sent to their destination.
+#[derive(Debug)]
+pub(super) struct Postponed {
+    breakers: Arc<Breakers>,
+    destination: Arc<str>,
+}
+
+impl Drop for Postponed {
+    fn drop(&mut self) {
+        if let Some(state) = self.breakers.states().get_mut(&self.destination) {
+            state.late -= 1;
+            self.breakers.has_returned.fetch_or(state.late == 0, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Postponed {
+    pub(super) fn is_to(&self, destination: &Arc<str>) -> bool {
+        self.destination == *destination
+    }
+}
+
 impl Breakers {
     pub(super) fn new(limit: u32, router: &Router) -> Self {
         let names = |destinations: &[Destination]| {
@@ -77,7 +112,7 @@ impl Breakers {
             router.routes().map(|route| (Arc::clone(&route.name), names(&route.destinations))).collect();
         let states = routes.iter().flat_map(|(_, names)| names).map(|name| (Arc::clone(name), State::default()));
         let states = Mutex::new(states.collect());
-        Self { limit, routes, states }
+        Self { limit, routes, states, has_returned: AtomicBool::new(false) }
     }
 
     /// Whether there is one destination only, so that there is nothing to go on with while it is away.
@@ -178,6 +213,19 @@ impl Breakers {
         Some(pause)
     }
 
+    /// Notes that a wave to one of several destinations is waited for no longer.
+    pub(super) fn postpone(self: &Arc<Self>, destination: Arc<str>) -> Postponed {
+        self.states().entry(Arc::clone(&destination)).or_default().late += 1;
+        telemetry::count_of(telemetry::LATE_WAVES, Arc::clone(&destination), 1);
+        tracing::debug!(target: TARGET_RELAY, destination = &*destination, "the destination is slow, the others go on without it");
+        Postponed { breakers: Arc::clone(self), destination }
+    }
+
+    /// Whether a destination answers again that was late when this was last asked, so that what is held for it can go on.
+    pub(super) fn take_returned(&self) -> bool {
+        self.has_returned.swap(false, Ordering::Relaxed)
+    }
+
     fn trial(self: &Arc<Self>, destination: &Arc<str>) -> Trial {
         Trial { breakers: Arc::clone(self), destination: Arc::clone(destination) }
     }
@@ -189,14 +237,14 @@ impl Breakers {
 
 impl State {
     fn is_away(&self, now: Instant) -> bool {
-        self.open_until.is_some_and(|until| until > now || self.is_tried)
+        self.late > 0 || self.open_until.is_some_and(|until| until > now || self.is_tried)
     }
 
     fn enter(&mut self, destination: &Arc<str>, now: Instant) -> Admission {
-        if self.open_until.is_none() {
-            Admission::Open
-        } else if self.is_away(now) {
+        if self.is_away(now) {
             Admission::Away
+        } else if self.open_until.is_none() {
+            Admission::Open
         } else {
             self.is_tried = true;
             tell(destination, "half_open", true);
@@ -208,7 +256,7 @@ impl State {
     /// Whether it was open.
     fn close(&mut self) -> bool {
         let was_open = self.open_until.is_some();
-        *self = Self { is_tried: self.is_tried, ..Self::default() };
+        *self = Self { is_tried: self.is_tried, late: self.late, ..Self::default() };
         was_open
     }
 

@@ -30,6 +30,8 @@ pub struct Tally {
     pub held_back: u64,
     /// Held until they are to be delivered.
     pub delayed: u64,
+    /// Held while they were being sent, because their destination is slow.
+    pub late: u64,
     /// Sampled out by every rule.
     pub filtered: u64,
 }
@@ -42,6 +44,7 @@ impl AddAssign for Tally {
         self.dead += other.dead;
         self.held_back += other.held_back;
         self.delayed += other.delayed;
+        self.late += other.late;
         self.filtered += other.filtered;
     }
 }
@@ -131,6 +134,10 @@ impl Observer for Journal<'_> {
                 self.tally.delayed += 1;
                 count(telemetry::DELAYED_EVENTS);
                 tell!(Level::DEBUG, event, destination, { ?wait, }, "held until it is to be delivered");
+            }
+            Outcome::Late => {
+                self.tally.late += 1;
+                tell!(Level::DEBUG, event, destination, {}, "its destination is slow, held until the answer comes");
             }
             Outcome::Filtered => {
                 self.filtered += 1;

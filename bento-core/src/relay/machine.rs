@@ -24,6 +24,9 @@
 //! 10. What is to go to a destination that is away, and what belongs to a paused tenant, is held untried.
 //! 11. What failed together with others is not given up for that: the last attempt is made alone, and a wave whose publisher panicked is
 //!     sent again in parts.
+//! 12. A wave that is [postponed](Machine::postpone) is late: its batch ends without it. Its events are held, with no attempt counted, for
+//!     as long as their answer may take; nothing of their streams overtakes. When it comes back, after any number of batches, each is
+//!     settled as if it had been in that batch. If it never does, they are due by themselves, and what it would have said is ignored.
 //!
 //! Waits are durations from now by the store's clock. The time of day, for delays and deadlines, is told with each batch.
 
@@ -35,6 +38,7 @@ use chrono::{DateTime, Utc};
 
 pub(super) use self::answers::TOO_FEW_ANSWERS;
 use self::batch::Batch;
+use self::late::Late;
 pub use self::outlet::Wave;
 use self::streams::Streams;
 use super::store::{Advanced, Settlement};
@@ -47,6 +51,7 @@ mod answers;
 mod batch;
 mod close;
 mod intake;
+mod late;
 mod outlet;
 mod streams;
 #[cfg(test)]
@@ -62,6 +67,7 @@ pub struct Machine<R = Router> {
     paused: HashSet<String>,
     revision: Option<i64>,
     batch: Batch,
+    late: Late,
     settled: Vec<Settlement>,
     spare: Vec<Delivery>,
 }
@@ -171,6 +177,8 @@ pub enum Outcome<'a> {
         /// How long it waits.
         wait: Duration,
     },
+    /// It is waited for no longer in its batch, and is held until its answer comes.
+    Late,
     /// Every rule that applies has sampled it out: it goes nowhere.
     Filtered,
 }
@@ -185,6 +193,7 @@ impl Outcome<'_> {
             Self::Dead { .. } => "dead",
             Self::HeldBack(_) => "held",
             Self::Delayed { .. } => "delayed",
+            Self::Late => "late",
             Self::Filtered => "filtered",
         }
     }
@@ -239,6 +248,7 @@ impl<R: Routing> Machine<R> {
             paused: HashSet::new(),
             revision: None,
             batch: Batch::default(),
+            late: Late::default(),
             settled: Vec::new(),
             spare: Vec::new(),
         }

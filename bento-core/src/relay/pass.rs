@@ -145,6 +145,10 @@ async fn one_shard<S: RelayStore, P: Publisher>(
         stop,
         make_room: Arc::default(),
         is_patient: false,
+        // A pass ends when everything is answered: there is no later batch to leave anything to.
+        patience: None,
+        heard: Vec::new(),
+        late: None,
         tally: Tally::default(),
     };
     let turn = if extent == Extent::OneBatch { Duration::ZERO } else { Duration::MAX };

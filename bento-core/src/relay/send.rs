@@ -7,6 +7,7 @@ use futures_util::FutureExt;
 use tokio::time::{Instant, timeout};
 
 use super::Shared;
+use super::breaker::{Postponed, Trial};
 use super::machine::Wave;
 use super::span::Spans;
 use crate::publish::{FailureClass, PublishError, Publisher};
@@ -17,6 +18,10 @@ use crate::telemetry;
 pub(super) struct Sent {
     pub(super) wave: Wave,
     pub(super) reply: Reply,
+    /// Held until the answer is noted, if the wave is a trial.
+    pub(super) trial: Option<Trial>,
+    /// Held until the answer is noted, if the wave is late.
+    pub(super) postponed: Option<Postponed>,
 }
 
 /// What came of a wave.
@@ -30,7 +35,7 @@ pub(super) enum Reply {
 
 impl<S, P: Publisher> Shared<S, P> {
     /// Asks the publisher, for as long as it may take.
-    pub(super) async fn publish(&self, wave: Wave) -> Sent {
+    pub(super) async fn publish(&self, wave: Wave, trial: Option<Trial>) -> Sent {
         let spans = Spans::open(wave.deliveries());
         let (asked, limit) = (Instant::now(), self.settings.publish_timeout);
         let publishing = AssertUnwindSafe(async { self.publisher.publish(spans.deliveries()).await }).catch_unwind();
@@ -47,7 +52,7 @@ impl<S, P: Publisher> Shared<S, P> {
         seconds.record(asked.elapsed().as_secs_f64());
         spans.close(&reply);
         reply.count(&wave);
-        Sent { wave, reply }
+        Sent { wave, reply, trial, postponed: None }
     }
 }
 

@@ -12,10 +12,12 @@ use tokio::time::{Instant, sleep_until, timeout};
 use self::shards::{Activity, Shards, Task};
 use super::clock::later;
 use super::journal::Tally;
+use super::late::LateWaves;
 use super::machine::Machine;
+use super::send::Sent;
 use super::store::{Heartbeat, Holdings, Lease, RelayStore, StoreError};
 use super::wake::{Mailbox, Woken};
-use super::worker::{End, OUTAGE, Worker, chain, in_time};
+use super::worker::{End, OUTAGE, PATIENCE, Worker, chain, in_time};
 use super::{RelayError, Shared};
 use crate::outbox::ShardId;
 use crate::publish::Publisher;
@@ -46,10 +48,19 @@ pub(super) struct Supervisor<S, P> {
 /// What a task brought back.
 #[derive(Debug)]
 enum Report {
-    Worker { lease: Lease, end: End, machine: Option<Box<Machine>>, tally: Tally },
+    Worker { lease: Lease, end: End, left: Left, tally: Tally },
+    Late { lease: Lease, back: Option<(Sent, LateWaves)> },
     Beat { asked: Instant, result: Result<Holdings, StoreError> },
     Probe { result: Result<Vec<ShardId>, StoreError> },
     Prune { result: Result<Option<u64>, StoreError> },
+}
+
+/// What a worker leaves to the next one on its shard.
+#[derive(Debug, Default)]
+struct Left {
+    machine: Option<Box<Machine>>,
+    heard: Vec<Sent>,
+    late: Option<LateWaves>,
 }
 
 impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
@@ -139,10 +150,12 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         self.shards.stop_all();
         let limit = self.shared.settings.drain_timeout;
         let finish = async {
+            self.record_what_came_back();
             while let Some(report) = self.tasks.join_next().await {
-                if let Ok(Report::Worker { tally, .. }) = report {
-                    self.tally += tally;
+                if matches!(report, Ok(Report::Worker { .. } | Report::Late { .. })) {
+                    self.take(report);
                 }
+                self.record_what_came_back();
             }
         };
         if timeout(limit, finish).await.is_err() {
@@ -251,10 +264,11 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         // Tasks catch their panics, and are aborted only after `serve`.
         let Ok(report) = report else { return };
         match report {
-            Report::Worker { lease, end, machine, tally } => {
+            Report::Worker { lease, end, left, tally } => {
                 self.tally += tally;
-                self.worker_ended(lease, end, machine);
+                self.worker_ended(lease, end, left);
             }
+            Report::Late { lease, back } => self.came_back(lease, back),
             Report::Beat { asked, result: Ok(holdings) } => self.beaten(asked, holdings),
             Report::Beat { result: Err(error), .. } => {
                 self.shards.keep_offered();
@@ -266,8 +280,13 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         }
     }
 
-    fn worker_ended(&mut self, lease: Lease, end: End, machine: Option<Box<Machine>>) {
+    fn worker_ended(&mut self, lease: Lease, end: End, left: Left) {
+        let Left { machine, heard, late } = left;
         self.workers -= 1;
+        let out = late.as_ref().map_or(0, LateWaves::len);
+        if !matches!(end, End::Lost) && self.shards.postponed(lease, heard, out) {
+            late.into_iter().for_each(|late| self.listen(lease, late));
+        }
         let now = Instant::now();
         match end {
             End::Lost => self.lost(lease),
@@ -289,8 +308,35 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         // A destination may have gone away since the next probe was decided.
         let trial = self.shared.breakers.next_trial(now);
         self.next_probe = self.next_probe.map(|at| trial.map_or(at, |trial| trial.min(at)));
+        self.take_up_returned();
         if self.shards.has_retired() {
             self.beat_soon(now);
+        }
+    }
+
+    /// Waits for the next late wave of a shard to come back.
+    fn listen(&mut self, lease: Lease, late: LateWaves) {
+        self.tasks.spawn(async move { Report::Late { lease, back: late.next().await } });
+    }
+
+    fn came_back(&mut self, lease: Lease, back: Option<(Sent, LateWaves)>) {
+        let Some((sent, others)) = back else { return };
+        self.shards.heard(lease, sent);
+        self.listen(lease, others);
+        self.take_up_returned();
+    }
+
+    /// What is held for a destination that answers again does not wait for the next poll.
+    fn take_up_returned(&mut self) {
+        if self.shared.breakers.take_returned() {
+            self.probe_soon();
+        }
+    }
+
+    /// Starts a worker on each shard that has nothing left to do but to record the answers to late waves.
+    fn record_what_came_back(&mut self) {
+        while let Some(shard) = self.shards.next_heard() {
+            self.work(shard);
         }
     }
 
@@ -405,14 +451,19 @@ async fn run_worker<S: RelayStore, P: Publisher>(
     task: Task,
     stop: watch::Receiver<bool>,
 ) -> Report {
-    let Task { lease, deadline, machine, make_room } = task;
+    let Task { lease, deadline, machine, make_room, heard } = task;
     let machine = machine.unwrap_or_else(|| shared.machine(lease.shard));
     let turn = shared.settings.turn;
     let tally = Tally::default();
-    let mut worker = Worker { shared, lease, deadline, machine, stop, make_room, is_patient: true, tally };
+    let (is_patient, patience, late) = (true, Some(PATIENCE), None);
+    let mut worker =
+        Worker { shared, lease, deadline, machine, stop, make_room, is_patient, patience, heard, late, tally };
     match AssertUnwindSafe(worker.run(turn)).catch_unwind().await {
-        Ok(end) => Report::Worker { lease, end, machine: Some(worker.machine), tally: worker.tally },
-        Err(_) => Report::Worker { lease, end: End::Failed(panicked()), machine: None, tally: worker.tally },
+        Ok(end) => {
+            let left = Left { machine: Some(worker.machine), heard: worker.heard, late: worker.late };
+            Report::Worker { lease, end, left, tally: worker.tally }
+        }
+        Err(_) => Report::Worker { lease, end: End::Failed(panicked()), left: Left::default(), tally: worker.tally },
     }
 }
 

@@ -1,12 +1,11 @@
 //! One shard's work: advance, publish in waves, advance.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
@@ -14,6 +13,7 @@ use super::Shared;
 use super::breaker::{Breakers, Passage, Trial};
 use super::deadline::Deadline;
 use super::journal::{Journal, Tally};
+use super::late::{Calls, LateWaves, Out};
 use super::machine::{Admission, Circumstances, Machine, Reach, TOO_FEW_ANSWERS};
 use super::send::{Reply, Sent};
 use super::store::{Advance, Advanced, Lease, RelayStore, Settlement, StoreError};
@@ -24,6 +24,12 @@ use crate::telemetry::{self, TARGET_RELAY};
 /// How long to wait for a store that does not answer, the n-th time.
 pub(super) const OUTAGE: RetryPolicy =
     RetryPolicy::exponential(Duration::from_millis(100), Duration::from_secs(5), u32::MAX);
+
+/// How long a batch waits for answers, when nothing else is left of it and there are other destinations.
+pub(super) const PATIENCE: Duration = Duration::from_millis(250);
+
+/// How much later than the last moment for its answer an event of a late wave is due by itself: time to record the answer.
+const MARGIN: Duration = Duration::from_secs(5);
 
 /// Works on one shard until it is empty, told to stop, or no longer its relay's.
 #[derive(Debug)]
@@ -37,6 +43,12 @@ pub(super) struct Worker<S, P> {
     pub(super) make_room: Arc<AtomicBool>,
     /// Whether an outage of the store is waited for, or ends the work.
     pub(super) is_patient: bool,
+    /// How long a slow destination is waited for; `None` for as long as it takes.
+    pub(super) patience: Option<Duration>,
+    /// Late waves that came back and are not noted.
+    pub(super) heard: Vec<Sent>,
+    /// Late waves that are still out when it ends.
+    pub(super) late: Option<LateWaves>,
     pub(super) tally: Tally,
 }
 
@@ -60,9 +72,24 @@ pub(super) enum End {
 impl<S: RelayStore, P: Publisher> Worker<S, P> {
     /// Takes batches for as long as its `turn` lasts, at least one.
     pub(super) async fn run(&mut self, turn: Duration) -> End {
+        let shared = Arc::clone(&self.shared);
+        let mut out = Out::new(move |wave, trial| {
+            let shared = Arc::clone(&shared);
+            async move { shared.publish(wave, trial).await }
+        });
+        let end = self.take_batches(turn, &mut out).await;
+        self.late = out.into_late();
+        end
+    }
+
+    async fn take_batches(&mut self, turn: Duration, out: &mut impl Calls) -> End {
         let begun = Instant::now();
         let shared = Arc::clone(&self.shared);
-        let mut settled = Vec::new();
+        self.note_heard();
+        let mut settled = self.machine.take_settlements();
+        if self.is_told_to_stop() {
+            return self.settle(settled, End::Stopped).await;
+        }
         loop {
             let passage = shared.breakers.enter(Instant::now());
             let rows = match &passage {
@@ -70,7 +97,7 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
                 Passage::Trial(_) => 1,
                 Passage::Blocked(until) => return self.settle(settled, End::Paused { until: *until }).await,
             };
-            let advanced = match self.advance(settled, rows).await {
+            let advanced = match self.advance_and_listen(settled, rows, out).await {
                 Ok(advanced) => advanced,
                 Err(end) => return end,
             };
@@ -78,10 +105,16 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
             let mut gate = Gate::new(&shared.publisher, &shared.breakers);
             let circumstances = Circumstances { held_limit: rows, now: shared.clock.now() };
             self.machine.take(advanced, circumstances, &mut gate, &mut Journal::new(&mut self.tally));
+            self.note_heard();
             if is_empty {
-                return End::Idle { next_due };
+                settled = self.machine.take_settlements();
+                if settled.is_empty() {
+                    return End::Idle { next_due };
+                }
+                continue;
             }
-            self.publish(gate.is_only_one, matches!(passage, Passage::Trial(_))).await;
+            let Gate { is_only_one, trials, .. } = gate;
+            self.publish(is_only_one, matches!(passage, Passage::Trial(_)), trials, out).await;
             settled = self.machine.take_settlements();
             if self.is_told_to_stop() {
                 return self.settle(settled, End::Stopped).await;
@@ -92,25 +125,52 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
         }
     }
 
-    /// Publishes the batch wave by wave, to all destinations at the same time. What may no longer be sent is left in the store.
-    async fn publish(&mut self, is_only_one: bool, is_trial: bool) {
-        let shared = Arc::clone(&self.shared);
-        let mut calls = FuturesUnordered::new();
+    /// Publishes the batch wave by wave, to all destinations at the same time. What may no longer be sent is left in the store, and the
+    /// answers of a slow destination to a later batch.
+    async fn publish(&mut self, is_only_one: bool, is_trial: bool, mut trials: Vec<Trial>, out: &mut impl Calls) {
+        let patience = self.patience.filter(|_| !is_only_one);
         let mut is_away = false;
         loop {
             while !is_away && !self.is_told_to_stop() && !self.deadline.has_passed() {
                 let Some(wave) = self.machine.next_wave() else { break };
-                calls.push(shared.publish(wave));
+                let trial = trials.iter().position(|trial| wave.is_trial() && trial.is_of(wave.destination()));
+                out.send(wave, trial.map(|index| trials.swap_remove(index)));
             }
-            let Some(sent) = calls.next().await else { break };
-            is_away |= self.note(sent, is_trial) && is_only_one;
+            if !self.machine.is_waiting() {
+                break;
+            }
+            let sent = match patience {
+                None => Ok(out.next().await),
+                Some(patience) => timeout(patience, out.next()).await,
+            };
+            match sent {
+                Ok(sent) => is_away |= self.note(sent, is_trial) && is_only_one,
+                Err(_) => {
+                    self.postpone(out);
+                    break;
+                }
+            }
         }
         self.machine.close(&mut Journal::new(&mut self.tally));
     }
 
+    /// Leaves what is out to a later batch.
+    fn postpone(&mut self, out: &mut impl Calls) {
+        let wait = self.shared.settings.publish_timeout.saturating_add(MARGIN);
+        for destination in self.machine.postpone(wait, &mut Journal::new(&mut self.tally)) {
+            out.postpone(self.shared.breakers.postpone(destination));
+        }
+    }
+
+    fn note_heard(&mut self) {
+        for sent in std::mem::take(&mut self.heard) {
+            self.note(sent, false);
+        }
+    }
+
     /// Takes the reply to a wave. Returns whether its destination has just been found to be away.
     fn note(&mut self, sent: Sent, is_trial: bool) -> bool {
-        let Sent { wave, reply } = sent;
+        let Sent { wave, reply, trial: _trial, postponed: _postponed } = sent;
         let is_trial = is_trial || wave.is_trial();
         let (count, destination) = (wave.deliveries().len(), Arc::clone(wave.destination()));
         let (answers, broken) = match reply {
@@ -119,7 +179,7 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
                 answers.resize_with(count, || Err(PublishError::transient(TOO_FEW_ANSWERS)));
                 (answers, None)
             }
-            Reply::Broken { is_panic: true, .. } if count > 1 && !is_trial => {
+            Reply::Broken { is_panic: true, .. } if count > 1 && !is_trial && !self.machine.is_late(&wave) => {
                 self.machine.divide(wave);
                 return false;
             }
@@ -151,6 +211,28 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
             return end;
         }
         self.advance(settled, 0).await.err().unwrap_or(end)
+    }
+
+    /// Hears what late waves come back with meanwhile.
+    async fn advance_and_listen(
+        &mut self,
+        settled: Vec<Settlement>,
+        rows: usize,
+        out: &mut impl Calls,
+    ) -> Result<Advanced, End> {
+        let mut heard = Vec::new();
+        let advanced = {
+            let mut advance = pin!(self.advance(settled, rows));
+            loop {
+                tokio::select! {
+                    biased;
+                    advanced = &mut advance => break advanced,
+                    sent = out.next() => heard.push(sent),
+                }
+            }
+        };
+        self.heard.append(&mut heard);
+        advanced
     }
 
     /// Calls the store until it answers. Repeating the call is safe: what was settled stays settled.

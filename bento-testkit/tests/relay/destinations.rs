@@ -5,49 +5,62 @@ use std::time::Duration;
 
 use bento_core::dead_letter::DeadLetters;
 use bento_core::publish::{Destination, MemoryPublisher, PublishError, Publishers};
-use bento_core::relay::{Degradation, Relay, RelayBuilder, RelayError, StartError};
+use bento_core::relay::{Degradation, MemoryStore, Relay, RelayBuilder, RelayError, RelayStore, StartError};
 use bento_core::route::{HeadOfLine, Router, RouterConfig, Rule};
 use bento_core::telemetry::{CIRCUIT_CHANGES, CIRCUIT_OPEN, FALLEN_BACK_EVENTS, PUBLISHED_EVENTS};
 use bento_core::tenant::Pauses;
-use bento_testkit::Counters;
+use bento_testkit::{Account, Counters};
 use tokio::time::Instant;
 
 use crate::scene::{PATIENCE, Scene, event};
 
 /// Two brokers, of the names `left` and `right`.
-struct Pair {
-    scene: Scene,
-    left: MemoryPublisher,
-    right: MemoryPublisher,
+pub(crate) struct Pair {
+    pub(crate) scene: Scene,
+    pub(crate) left: MemoryPublisher,
+    pub(crate) right: MemoryPublisher,
 }
 
 impl Pair {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { scene: Scene::divided(2), left: MemoryPublisher::new(), right: MemoryPublisher::new() }
     }
 
-    fn relay(&self, router: Router) -> RelayBuilder<bento_core::relay::MemoryStore, Publishers> {
-        let publishers = Publishers::new().with("left", self.left.clone()).with("right", self.right.clone());
-        Relay::builder(self.scene.store.clone(), publishers).wake(&self.scene.wake).router(router).seed(1)
+    pub(crate) fn relay(&self, router: Router) -> RelayBuilder<MemoryStore, Publishers> {
+        self.relay_on(self.scene.store.clone(), router)
     }
 
-    async fn wait_for(&self, left: usize, right: usize) {
+    pub(crate) fn relay_on<S: RelayStore>(&self, store: S, router: Router) -> RelayBuilder<S, Publishers> {
+        let publishers = Publishers::new().with("left", self.left.clone()).with("right", self.right.clone());
+        Relay::builder(store, publishers).wake(&self.scene.wake).router(router).seed(1)
+    }
+
+    pub(crate) async fn wait_for(&self, left: usize, right: usize) {
         let both = async { tokio::join!(self.left.wait_for(left), self.right.wait_for(right)) };
         tokio::time::timeout(PATIENCE, both).await.expect("both get everything in time");
     }
 
+    pub(crate) fn assert_exact(&self, broker: &MemoryPublisher) {
+        self.account(broker).assert_exact();
+    }
+
     /// What a broker got against what was committed.
-    fn assert_exact(&self, broker: &MemoryPublisher) {
+    pub(crate) fn account(&self, broker: &MemoryPublisher) -> Account {
         let ledger = bento_testkit::Ledger::new();
         for delivery in self.left.published().iter().chain(&self.right.published()) {
             ledger.commit(delivery.envelope.event_id, &delivery.envelope.aggregate_id, number(delivery));
         }
         broker.published().iter().for_each(|delivery| ledger.delivered(&delivery.envelope));
-        ledger.check().assert_exact();
+        ledger.check()
     }
 
-    fn commit_many(&self, aggregates: u32, count: u32) {
-        for number in 0..count {
+    pub(crate) fn commit_many(&self, aggregates: u32, count: u32) {
+        self.commit_more(0, aggregates, count);
+    }
+
+    /// Commits `count` events more, after `before` others.
+    pub(crate) fn commit_more(&self, before: u32, aggregates: u32, count: u32) {
+        for number in before..before + count {
             let mut event = event(&(number % aggregates).to_string());
             event.sequence = Some(i64::from(number));
             self.scene.commit_event(event);
@@ -60,7 +73,7 @@ fn number(delivery: &bento_core::publish::Delivery) -> i64 {
 }
 
 /// One rule for every event to both, changed.
-fn both(change: impl FnOnce(Rule) -> Rule) -> Router {
+pub(crate) fn both(change: impl FnOnce(Rule) -> Rule) -> Router {
     let rule = change(Rule::new("both").to(["left", "right"]));
     let config = Router::builder().with_destination(Destination::new("left"));
     config.with_destination(Destination::new("right")).with_rule(rule).build().unwrap()

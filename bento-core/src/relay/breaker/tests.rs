@@ -95,3 +95,34 @@ fn of_several_destinations_only_the_one_that_is_away_is_left_out() {
     drop(trial);
     assert_eq!((breakers.admit(&away, later).0, breakers.open()), (Admission::Open, vec![]));
 }
+
+#[test]
+fn a_destination_with_a_late_wave_is_left_alone_until_the_last_is_back() {
+    let (breakers, now) = (Arc::new(Breakers::new(1, &Router::default())), Instant::now());
+    let (there, slow) = (name(Destination::DEFAULT), name("slow"));
+    let [first, second] = [(); 2].map(|()| breakers.postpone(slow.clone()));
+    let admitted = |name| breakers.admit(name, now).0;
+    assert_eq!((admitted(&slow), admitted(&there)), (Admission::Away, Admission::Open));
+    assert_eq!(breakers.without(now), [slow.clone(), name(Burial::UNROUTABLE)]);
+    assert_eq!(breakers.open(), [], "its circuit is closed");
+    assert_eq!(breakers.note(&slow, &[Ok(())], now), None);
+    drop(first);
+    assert_eq!((admitted(&slow), breakers.take_returned()), (Admission::Away, false), "another one is out");
+    drop(second);
+    assert_eq!((admitted(&slow), breakers.without(now)), (Admission::Open, vec![]));
+    assert_eq!((breakers.take_returned(), breakers.take_returned()), (true, false), "once");
+}
+
+#[test]
+fn a_trial_that_is_late_is_the_only_one() {
+    let (breakers, now) = (Arc::new(Breakers::new(1, &Router::default())), Instant::now());
+    let slow = name("slow");
+    let later = now + breakers.note(&slow, &failing(1), now).unwrap();
+    let (admission, trial) = breakers.admit(&slow, later);
+    let postponed = breakers.postpone(slow.clone());
+    assert_eq!((admission, breakers.admit(&slow, later).0), (Admission::Trial, Admission::Away));
+    let pause = breakers.note(&slow, &failing(1), later).unwrap();
+    drop((trial, postponed));
+    assert_eq!(breakers.admit(&slow, later).0, Admission::Away, "it failed");
+    assert_eq!(breakers.admit(&slow, later + pause).0, Admission::Trial);
+}

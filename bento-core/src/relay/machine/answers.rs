@@ -29,6 +29,9 @@ struct Fault {
 impl<R: Routing> Machine<R> {
     /// Takes the answers to a wave, in its order. A missing one counts as a transient failure.
     pub fn answer(&mut self, wave: Wave, answers: Vec<Result<(), PublishError>>, observer: &mut impl Observer) {
+        if self.is_late(&wave) {
+            return self.answer_late(wave, answers, observer);
+        }
         let outlet = wave.outlet;
         let pieces = self.finish(wave);
         // Somebody answered, so it is back.
@@ -46,6 +49,9 @@ impl<R: Routing> Machine<R> {
     /// Takes back a wave that failed as a whole, for the moment. An event that was not alone in it has one more attempt, alone, before it
     /// is given up.
     pub fn fail(&mut self, wave: Wave, reason: &str, observer: &mut impl Observer) {
+        if self.is_late(&wave) {
+            return self.fail_late(wave, reason, observer);
+        }
         let outlet = wave.outlet;
         let pieces = self.finish(wave);
         let was_in_company = pieces.len() > 1;
@@ -106,7 +112,7 @@ impl<R: Routing> Machine<R> {
         }
     }
 
-    fn failed(&mut self, index: usize, was_in_company: bool, observer: &mut impl Observer) {
+    pub(super) fn failed(&mut self, index: usize, was_in_company: bool, observer: &mut impl Observer) {
         let leg = &mut self.batch.legs[index];
         let Fault { class, retry_after, text } = Fault::of(leg);
         let (holds, is_chained) = (leg.holds, leg.is_chained);
@@ -198,7 +204,7 @@ impl<R: Routing> Machine<R> {
         }
     }
 
-    fn hold_failed(&mut self, index: usize, failure: Failure) {
+    pub(super) fn hold_failed(&mut self, index: usize, failure: Failure) {
         match self.batch.legs[index].place {
             Place::Fresh { .. } => self.hold(index, Held::Failed(failure)),
             Place::Held { .. } => self.held_failed(index, failure),

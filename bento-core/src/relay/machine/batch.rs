@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use smallvec::SmallVec;
 
@@ -12,9 +13,15 @@ use crate::envelope::Envelope;
 use crate::publish::PublishError;
 use crate::route::Route;
 
+/// No two batches of a process have the same number, so that a wave is never taken for one of another batch or machine.
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
+
 /// The rows that one `advance` returned.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
+    pub(super) number: u64,
+    /// Whether it ends while waves are out that are still listened for.
+    pub(super) leaves_late: bool,
     pub(super) rows: Vec<Row>,
     pub(super) legs: Vec<Leg>,
     pub(super) outlets: Vec<Outlet>,
@@ -70,6 +77,8 @@ pub(super) struct Member {
     pub(super) destination: usize,
     /// What it gets, if not what the others get.
     pub(super) envelope: Option<Arc<Envelope>>,
+    /// Whether it is in a wave that is out.
+    pub(super) is_out: bool,
 }
 
 /// Where a row is in the store.
@@ -112,7 +121,9 @@ pub(super) struct Tail {
 
 impl Batch {
     pub(super) fn clear(&mut self) {
-        let Self { rows, legs, outlets, fallen, tails } = self;
+        let Self { number, leaves_late, rows, legs, outlets, fallen, tails } = self;
+        *number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        *leaves_late = false;
         rows.clear();
         legs.clear();
         outlets.clear();
@@ -208,6 +219,11 @@ impl Batch {
 impl Leg {
     pub(super) fn is_open(&self) -> bool {
         matches!(self.state, State::Waiting | State::Sent)
+    }
+
+    /// In how many waves it is out.
+    pub(super) fn out(&self) -> usize {
+        self.members.iter().filter(|member| member.is_out).count()
     }
 }
 

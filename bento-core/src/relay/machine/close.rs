@@ -12,9 +12,13 @@ impl<R: Routing> Machine<R> {
     /// Ends the batch. What was not answered stays in the store and comes again, unless its destination is away, or its row leaves the
     /// outbox for the sake of another destination, or it would be overtaken by a later row that does: then it is held.
     pub fn close(&mut self, observer: &mut impl Observer) {
+        self.keep_late_progress();
         if self.batch.legs.iter().any(Leg::is_open) {
             self.keep_partial();
             self.leave_outbox(observer);
+        }
+        if self.batch.leaves_late {
+            self.keep_late();
         }
         self.batch.clear();
     }
@@ -75,7 +79,7 @@ impl<R: Routing> Machine<R> {
 }
 
 /// No attempt more; what is left is due at once.
-fn unfinished(leg: &Leg) -> Failure {
+pub(super) fn unfinished(leg: &Leg) -> Failure {
     let missing = leg.route.destinations.iter().map(|destination| &destination.name);
     let missing: Vec<_> = missing.filter(|name| !leg.delivered.contains(name)).map(Arc::as_ref).collect();
     Failure {

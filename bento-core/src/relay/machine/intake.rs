@@ -37,6 +37,7 @@ impl<R: Routing> Machine<R> {
             return;
         }
         let place = Place::Held { position: row.position };
+        self.late.forget(row.position, &name);
         let (target, own) = match self.resume(&row.envelope, &name) {
             Ok(resumed) => resumed,
             Err(error) => {
@@ -167,7 +168,7 @@ impl<R: Routing> Machine<R> {
             }
             leg.is_chained = is_alone && leg.holds && self.batch.outlets[outlet].chains;
             let envelope = own.get_mut(index).map(|own| Arc::clone(own));
-            leg.members.push(Member { outlet, destination: index, envelope });
+            leg.members.push(Member { outlet, destination: index, envelope, is_out: false });
         }
         leg.open = leg.members.len();
         if leg.open > 0 {

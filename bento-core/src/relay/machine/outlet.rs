@@ -49,6 +49,7 @@ const ALONE_AT_ONCE: usize = 8;
 /// Deliveries for one destination, to be published together.
 #[derive(Debug)]
 pub struct Wave {
+    pub(super) batch: u64,
     pub(super) outlet: usize,
     pub(super) pieces: Vec<Piece>,
     destination: Arc<str>,
@@ -124,6 +125,11 @@ impl Outlet {
         self.next_alone(legs, retry)
     }
 
+    /// How many waves are out.
+    pub(super) fn out(&self) -> usize {
+        self.out.iter().sum()
+    }
+
     /// Whether a wave of many is out.
     fn is_crowded(&self) -> bool {
         self.out[Company::Untried as usize] + self.out[Company::Retried as usize] > 0
@@ -140,7 +146,7 @@ impl Outlet {
 
     /// One held event, any, so that a bad one is not all that is ever tried, and one fresh one; each the first of its stream.
     fn next_trial(&mut self, legs: &[Leg], random: &mut fastrand::Rng) -> Option<Vec<Piece>> {
-        if self.out != [0; 3] || self.ready.is_empty() {
+        if self.out() > 0 || self.ready.is_empty() {
             return None;
         }
         let mut streams = HashSet::new();
@@ -180,15 +186,18 @@ fn company_of(leg: &Leg, retry: &RetryPolicies) -> Company {
 impl<R: Routing> Machine<R> {
     /// The next deliveries to publish together, for any destination; `None` when there is nothing until an answer comes, or any more.
     pub fn next_wave(&mut self) -> Option<Wave> {
-        let legs = &self.batch.legs;
+        let (batch, legs) = (self.batch.number, &mut self.batch.legs);
         for (index, outlet) in self.batch.outlets.iter_mut().enumerate() {
             let is_trial = outlet.admission == Admission::Trial;
             let Some((pieces, company)) = outlet.next(legs, &self.retry, &mut self.random) else { continue };
             outlet.out[company as usize] += 1;
             let mut deliveries = std::mem::take(&mut self.spare);
-            deliveries.extend(pieces.iter().map(|piece| delivery(&legs[piece.leg], piece.member)));
+            deliveries.extend(pieces.iter().map(|piece| {
+                legs[piece.leg].members[piece.member].is_out = true;
+                delivery(&legs[piece.leg], piece.member)
+            }));
             let destination = Arc::clone(&outlet.destination);
-            return Some(Wave { outlet: index, pieces, destination, deliveries, company, is_trial });
+            return Some(Wave { batch, outlet: index, pieces, destination, deliveries, company, is_trial });
         }
         None
     }
@@ -197,9 +206,10 @@ impl<R: Routing> Machine<R> {
     /// one of them. They are sent again in two parts.
     ///
     /// # Panics
-    /// If the wave holds one event only: that one is to blame.
+    /// If the wave holds one event only: that one is to blame. If it [is late](Self::is_late): nothing is sent again in its batch.
     pub fn divide(&mut self, wave: Wave) {
         assert!(wave.pieces.len() > 1, "a wave of one event cannot be divided");
+        assert!(!self.is_late(&wave), "a wave that is late cannot be divided");
         let outlet = wave.outlet;
         let mut first = self.finish(wave);
         let second = first.split_off(first.len() / 2);
@@ -208,6 +218,9 @@ impl<R: Routing> Machine<R> {
 
     /// Takes back a trial that failed: it says nothing about its events, which stay as they are.
     pub fn set_aside(&mut self, wave: Wave) {
+        if self.is_late(&wave) {
+            return self.set_late_aside(wave);
+        }
         self.finish(wave);
     }
 
@@ -221,6 +234,9 @@ impl<R: Routing> Machine<R> {
     pub(super) fn finish(&mut self, wave: Wave) -> Vec<Piece> {
         let Wave { outlet, pieces, mut deliveries, company, .. } = wave;
         self.batch.outlets[outlet].out[company as usize] -= 1;
+        for piece in &pieces {
+            self.batch.legs[piece.leg].members[piece.member].is_out = false;
+        }
         deliveries.clear();
         if deliveries.capacity() > self.spare.capacity() {
             self.spare = deliveries;

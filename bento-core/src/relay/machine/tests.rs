@@ -13,6 +13,7 @@ use crate::relay::store::{Burial, Held, HeldRow, OutboxRow, StreamKey};
 use crate::retry::RetryPolicy;
 
 mod company;
+mod late;
 mod one_batch;
 mod routes;
 mod simulation;
@@ -63,7 +64,7 @@ fn machine() -> Machine {
 fn ignore(_: &Envelope, _: &str, _: Outcome<'_>) {}
 
 /// What the publisher of a test can do.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct World {
     chains: bool,
     away: HashSet<&'static str>,

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::outbox::{ShardId, Sharding};
 use crate::relay::deadline::Deadline;
 use crate::relay::machine::Machine;
+use crate::relay::send::Sent;
 use crate::relay::store::Lease;
 
 /// The shards that a relay holds.
@@ -36,6 +37,10 @@ struct Owned {
     is_retiring: bool,
     /// When its next held row is due.
     due: Option<Instant>,
+    /// How many waves of its are late, and out without a worker.
+    late: usize,
+    /// Late waves that came back, for its next worker.
+    heard: Vec<Sent>,
     /// Tells its worker to let another lane have its place after the batch.
     make_room: Arc<AtomicBool>,
 }
@@ -47,6 +52,7 @@ pub(super) struct Task {
     pub(super) deadline: Deadline,
     pub(super) machine: Option<Box<Machine>>,
     pub(super) make_room: Arc<AtomicBool>,
+    pub(super) heard: Vec<Sent>,
 }
 
 /// What a shard is doing.
@@ -74,7 +80,18 @@ impl Owned {
     fn new(lease: Lease, until: Instant) -> Self {
         let deadline = Deadline::at(until);
         let (activity, make_room) = (Activity::Idle, Arc::default());
-        Self { lease, deadline, machine: None, activity, again: false, is_retiring: false, due: None, make_room }
+        Self {
+            lease,
+            deadline,
+            machine: None,
+            activity,
+            again: false,
+            is_retiring: false,
+            due: None,
+            late: 0,
+            heard: Vec::new(),
+            make_room,
+        }
     }
 
     fn is_idle(&self) -> bool {
@@ -83,6 +100,11 @@ impl Owned {
 
     fn is_running(&self) -> bool {
         matches!(self.activity, Activity::Running(_))
+    }
+
+    /// Whether nothing of it is in flight or to be recorded.
+    fn is_at_rest(&self) -> bool {
+        self.is_idle() && self.late == 0 && self.heard.is_empty()
     }
 
     fn tell_to_stop(&self) {
@@ -106,7 +128,7 @@ impl Shards {
     pub(super) fn has_events(&mut self, shard: ShardId) {
         let Some(owned) = self.owned.get_mut(&shard) else { return };
         match owned.activity {
-            Activity::Idle if !owned.is_retiring => {
+            Activity::Idle if !owned.is_retiring || !owned.heard.is_empty() => {
                 owned.activity = Activity::Queued;
                 self.queue.push_back(shard);
             }
@@ -169,14 +191,18 @@ impl Shards {
         }
     }
 
-    /// Hands a shard to a worker, which `stop` tells to stop.
+    /// Hands a shard to a worker, which `stop` tells to stop: at once, if it is only to record what came back.
     pub(super) fn start(&mut self, shard: ShardId, stop: watch::Sender<bool>) -> Option<Task> {
         let owned = self.owned.get_mut(&shard)?;
         owned.activity = Activity::Running(stop);
+        if owned.is_retiring {
+            owned.tell_to_stop();
+        }
         owned.again = false;
         owned.make_room = Arc::default();
         let (deadline, make_room) = (owned.deadline.clone(), Arc::clone(&owned.make_room));
-        Some(Task { lease: owned.lease, deadline, machine: owned.machine.take(), make_room })
+        let heard = std::mem::take(&mut owned.heard);
+        Some(Task { lease: owned.lease, deadline, machine: owned.machine.take(), make_room, heard })
     }
 
     /// Takes a shard back from its worker.
@@ -191,8 +217,31 @@ impl Shards {
         owned.machine = machine;
         owned.activity = Activity::Idle;
         owned.due = due;
-        if owned.again || matches!(then, Activity::Queued) {
+        if owned.again || matches!(then, Activity::Queued) || !owned.heard.is_empty() {
             self.take_up(lease.shard);
+        }
+    }
+
+    /// Takes over what a worker leaves of late waves: those that came back, and how many are out. False if the shard is lost.
+    pub(super) fn postponed(&mut self, lease: Lease, mut heard: Vec<Sent>, out: usize) -> bool {
+        let Some(owned) = self.owned.get_mut(&lease.shard).filter(|owned| owned.lease == lease) else { return false };
+        owned.late += out;
+        owned.heard.append(&mut heard);
+        true
+    }
+
+    /// A shard for which late waves came back, and that no worker is at.
+    pub(super) fn next_heard(&self) -> Option<ShardId> {
+        let is_next = |owned: &&Owned| !owned.is_running() && !owned.heard.is_empty();
+        self.owned.values().find(is_next).map(|owned| owned.lease.shard)
+    }
+
+    /// Takes a late wave that came back, for the next worker of its shard; one of a lost lease is dropped.
+    pub(super) fn heard(&mut self, lease: Lease, sent: Sent) {
+        if let Some(owned) = self.owned.get_mut(&lease.shard).filter(|owned| owned.lease == lease) {
+            owned.late -= 1;
+            owned.heard.push(sent);
+            self.has_events(lease.shard);
         }
     }
 
@@ -214,6 +263,7 @@ impl Shards {
     pub(super) fn retire(&mut self, surplus: usize) {
         let mut shards: Vec<_> = self.owned.values_mut().collect();
         shards.sort_by_key(|owned| match owned.activity {
+            _ if owned.late > 0 || !owned.heard.is_empty() => 3,
             Activity::Idle | Activity::Offered => 0,
             Activity::Queued => 1,
             Activity::Running(_) => 2,
@@ -223,7 +273,7 @@ impl Shards {
             let was_retiring = std::mem::replace(&mut owned.is_retiring, rank < surplus);
             if owned.is_retiring {
                 owned.tell_to_stop();
-                if matches!(owned.activity, Activity::Queued) {
+                if matches!(owned.activity, Activity::Queued) && owned.heard.is_empty() {
                     owned.activity = Activity::Idle;
                     owned.again = true;
                 }
@@ -236,12 +286,12 @@ impl Shards {
 
     /// Whether a shard that is to be given up is ready for it.
     pub(super) fn has_retired(&self) -> bool {
-        self.owned.values().any(|owned| owned.is_retiring && owned.is_idle())
+        self.owned.values().any(|owned| owned.is_retiring && owned.is_at_rest())
     }
 
     /// The shards that the next heartbeat may give away. Nobody works on them until it is back.
     pub(super) fn offer(&mut self) -> Vec<ShardId> {
-        let retired = self.owned.values_mut().filter(|owned| owned.is_retiring && owned.is_idle());
+        let retired = self.owned.values_mut().filter(|owned| owned.is_retiring && owned.is_at_rest());
         retired.map(|owned| (owned.activity = Activity::Offered, owned.lease.shard).1).collect()
     }
 
@@ -277,8 +327,9 @@ impl Shards {
         changes
     }
 
-    pub(super) fn stop_all(&self) {
-        self.owned.values().for_each(Owned::tell_to_stop);
+    /// Ends all work, but for recording what late waves come back with.
+    pub(super) fn stop_all(&mut self) {
+        self.retire(self.owned.len());
     }
 
     fn lane(&self, shard: ShardId) -> ShardId {
@@ -316,155 +367,4 @@ impl Shards {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::relay::store::RelayId;
-
-    const OWNER: RelayId = RelayId(uuid::Uuid::nil());
-
-    fn lease(shard: ShardId, epoch: i64) -> Lease {
-        Lease { shard, owner: OWNER, epoch }
-    }
-
-    fn holding(count: ShardId) -> (Shards, Vec<Lease>) {
-        let leases: Vec<_> = (0..count).map(|shard| lease(shard, 1)).collect();
-        let mut shards = Shards::default();
-        let changes = shards.renew(&leases, Instant::now());
-        assert_eq!(changes.claimed, leases.len());
-        (shards, leases)
-    }
-
-    /// Hands the next ready shard to a worker.
-    fn start(shards: &mut Shards) -> Option<(ShardId, watch::Receiver<bool>)> {
-        let (sender, stop) = watch::channel(false);
-        let shard = shards.next_ready()?;
-        shards.start(shard, sender).map(|task| (task.lease.shard, stop))
-    }
-
-    #[test]
-    fn events_that_come_while_a_shard_is_busy_queue_it_again() {
-        let (mut shards, leases) = holding(1);
-        shards.has_events(0);
-        shards.has_events(0);
-        assert!(start(&mut shards).is_some() && start(&mut shards).is_none(), "queued once");
-        shards.has_events(0);
-        assert!(start(&mut shards).is_none(), "one worker at a time");
-        shards.finished(leases[0], None, Activity::Idle, None);
-        assert!(start(&mut shards).is_some());
-        shards.finished(leases[0], None, Activity::Idle, None);
-        assert!(start(&mut shards).is_none(), "once");
-    }
-
-    /// Two shards in each of three lanes.
-    fn in_lanes() -> (Shards, Vec<Lease>) {
-        let (mut shards, leases) = holding(6);
-        let of = |number| std::num::NonZeroU16::new(number).unwrap();
-        shards.divide(&Sharding { shards: of(2), lanes: of(3) });
-        (shards, leases)
-    }
-
-    #[test]
-    fn the_lane_with_the_fewest_workers_comes_first() {
-        let (mut shards, _) = in_lanes();
-        (0..6).for_each(|shard| shards.has_events(shard));
-        let order: Vec<_> = std::iter::from_fn(|| start(&mut shards)).map(|(shard, _)| shard).collect();
-        assert_eq!(order, [0, 2, 4, 1, 3, 5]);
-    }
-
-    #[test]
-    fn a_lane_without_a_worker_gets_the_place_of_one_where_there_are_most() {
-        let (mut shards, leases) = in_lanes();
-        let started = |shards: &mut Shards, shard| {
-            shards.has_events(shard);
-            shards.next_ready().unwrap();
-            shards.start(shard, watch::channel(false).0).unwrap().make_room
-        };
-        let told: Vec<_> = [0, 1, 2].map(|shard| started(&mut shards, shard)).into();
-        let are_told = || told.iter().map(|told| told.load(Ordering::Relaxed)).collect::<Vec<_>>();
-        shards.make_room();
-        shards.has_events(3);
-        shards.make_room();
-        assert_eq!(are_told(), [false; 3], "lane 1 has a worker");
-        shards.has_events(5);
-        shards.make_room();
-        shards.make_room();
-        assert_eq!(are_told(), [true, false, false], "one is enough");
-        shards.finished(leases[0], None, Activity::Queued, None);
-        assert_eq!(start(&mut shards).unwrap().0, 5);
-    }
-
-    #[test]
-    fn a_held_row_queues_its_shard_when_it_is_due() {
-        let (mut shards, leases) = holding(1);
-        let due = Instant::now() + Duration::from_secs(5);
-        shards.has_events(0);
-        start(&mut shards).unwrap();
-        shards.finished(leases[0], None, Activity::Idle, Some(due));
-        assert_eq!(shards.next_due(), Some(due));
-        shards.queue_due(due - Duration::from_millis(1));
-        assert!(start(&mut shards).is_none());
-        shards.queue_due(due);
-        assert!(start(&mut shards).is_some());
-    }
-
-    #[test]
-    fn a_shard_is_offered_only_when_its_worker_is_done() {
-        let (mut shards, leases) = holding(2);
-        shards.has_events(0);
-        shards.has_events(1);
-        let (_, first_stop) = start(&mut shards).unwrap();
-        let (_, second_stop) = start(&mut shards).unwrap();
-        shards.retire(1);
-        assert_eq!(u8::from(*first_stop.borrow()) + u8::from(*second_stop.borrow()), 1, "one is told to stop");
-        let retiring = i32::from(*second_stop.borrow());
-        assert_eq!((shards.offer(), shards.has_retired()), (vec![], false), "its worker is still at it");
-        shards.finished(leases[retiring as usize], None, Activity::Queued, None);
-        assert!(shards.has_retired() && start(&mut shards).is_none(), "nobody takes it up again");
-        assert_eq!(shards.offer(), [retiring]);
-        shards.has_events(retiring);
-        assert!(start(&mut shards).is_none(), "nobody works on it while it is offered");
-        let kept = leases[1 - retiring as usize];
-        let changes = shards.renew(&[kept], Instant::now());
-        assert_eq!((changes.released, changes.lost), (1, vec![]));
-        assert_eq!(shards.len(), 1);
-    }
-
-    #[test]
-    fn an_offered_shard_that_is_kept_goes_on_with_what_came_meanwhile() {
-        let (mut shards, leases) = holding(1);
-        shards.retire(1);
-        assert_eq!(shards.offer(), [0]);
-        shards.has_events(0);
-        shards.renew(&leases, Instant::now());
-        shards.retire(0);
-        assert!(start(&mut shards).is_some());
-    }
-
-    #[test]
-    fn an_offer_whose_answer_never_came_is_taken_back() {
-        let (mut shards, _) = holding(1);
-        shards.retire(1);
-        shards.offer();
-        shards.has_events(0);
-        shards.keep_offered();
-        shards.retire(0);
-        assert!(start(&mut shards).is_some());
-    }
-
-    #[test]
-    fn a_lease_that_is_gone_or_of_another_epoch_is_lost_and_its_worker_told() {
-        let (mut shards, leases) = holding(2);
-        shards.has_events(0);
-        let (_, stop) = start(&mut shards).unwrap();
-        let changes = shards.renew(&[lease(0, 2)], Instant::now());
-        assert_eq!((changes.lost, changes.claimed), (leases.clone(), 1));
-        assert!(stop.has_changed().is_err(), "the worker's channel is closed");
-        shards.has_events(0);
-        assert!(start(&mut shards).is_some(), "the new lease is worked on");
-        shards.finished(leases[0], None, Activity::Idle, None);
-        assert!(!shards.forget(leases[0]), "the old worker's report changes nothing");
-        assert!(shards.forget(lease(0, 2)));
-    }
-}
+mod tests;

@@ -77,7 +77,7 @@ fn words(machine: &mut Machine<Plan>) -> Vec<String> {
     machine.take_settlements().iter().map(in_words).collect()
 }
 
-fn in_words(settlement: &Settlement) -> String {
+pub(super) fn in_words(settlement: &Settlement) -> String {
     let position = position(settlement);
     match settlement {
         Settlement::Published { .. } => format!("{position} published"),
