@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use bento_core::publish::MemoryPublisher;
 use bento_core::relay::{Relay, Wake, WakeSubscription};
+use bento_core::telemetry::{RECEIVED_WAKES, SENT_WAKES};
 use bento_core::{domain_event, raise};
+use bento_testkit::Counters;
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgListener};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement};
 use tokio::time::{sleep, timeout};
@@ -145,6 +147,30 @@ async fn what_is_received_is_not_sent_on() {
         timeout(SOON, counting.recv()).await.unwrap().unwrap();
         let more = timeout(Duration::from_millis(300), counting.recv()).await;
         assert!(more.is_err(), "a wake travels once: {more:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn notifications_are_counted_where_they_are_sent_and_where_they_are_received() {
+    on_postgres(async |db| {
+        let counters = Counters::default();
+        let _recording = counters.record();
+        let (first, second, third) = (Process::start(&db), Process::start(&db), Process::start(&db));
+        listening(&db, 3).await;
+        for (nth, sender) in [(1, &first), (2, &first), (3, &third)] {
+            sender.wake.wake(&[nth]);
+            for process in [&first, &second, &third] {
+                assert_eq!(told(process).await, BTreeSet::from([nth]));
+            }
+        }
+        let answered = async {
+            while counters.get(SENT_WAKES) < 3 {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(SOON, answered).await.expect("the server answers");
+        assert_eq!((counters.get(SENT_WAKES), counters.get(RECEIVED_WAKES)), (3, 6));
     })
     .await;
 }

@@ -1,9 +1,13 @@
 //! What the relay counts.
 
-use bento_core::publish::{Destination, PublishError};
+use std::time::Duration;
+
+use bento_core::publish::{Destination, MemoryPublisher, PublishError, Publishers};
+use bento_core::relay::Relay;
+use bento_core::route::{Router, Rule};
 use bento_core::telemetry::{
-    DEAD_EVENTS, END_TO_END_SECONDS, FAILED_PUBLISHES, HELD_BACK_EVENTS, LEASE_CHANGES, PUBLISH_SECONDS,
-    PUBLISHED_EVENTS, RETRIED_EVENTS, TENANT_EVENTS,
+    DEAD_EVENTS, DELAYED_EVENTS, END_TO_END_SECONDS, FAILED_PUBLISHES, FILTERED_EVENTS, HELD_BACK_EVENTS,
+    LEASE_CHANGES, PUBLISH_SECONDS, PUBLISHED_EVENTS, RETRIED_EVENTS, TENANT_EVENTS,
 };
 use bento_testkit::Counters;
 
@@ -60,4 +64,34 @@ async fn what_becomes_of_a_tenants_events_is_counted_under_its_name() {
     assert_eq!([of("acme", "published"), of("acme", "dead"), of("acme", "held")], [1, 1, 1]);
     assert_eq!([of("globex", "published"), of("globex", "dead")], [1, 0]);
     assert_eq!((counters.get(TENANT_EVENTS), counters.get(HELD_BACK_EVENTS)), (4, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_delayed_or_sampled_out_is_counted() {
+    let counters = Counters::default();
+    let _recording = counters.record();
+    let (scene, later, half) = (Scene::divided(2), MemoryPublisher::new(), MemoryPublisher::new());
+    let commit = |schema: &str, number: u32| {
+        let mut event = event(&number.to_string());
+        (event.event_type, event.occurred_at) = (schema.to_owned().into(), chrono::Utc::now());
+        scene.commit_event(event);
+    };
+    (0..3).for_each(|number| commit("order.paid", number));
+    (0..40).for_each(|number| commit("order.seen", number));
+    let later_rule = Rule::new("reminders").events(["order.paid"]).to(["later"]).delay(Duration::from_secs(3600));
+    let half_rule = Rule::new("samples").events(["order.seen"]).to(["half"]).sample(0.5);
+    let router =
+        Router::builder().with_destination(Destination::new("later")).with_destination(Destination::new("half"));
+    let router = router.with_rule(later_rule).with_rule(half_rule).build().unwrap();
+    let publishers = Publishers::new().with("later", later.clone()).with("half", half.clone());
+    let relay = Relay::builder(scene.store.clone(), publishers).wake(&scene.wake);
+    let relay = relay.router(router).start().unwrap();
+    scene.wait_for_counts(0, 3, 0).await;
+    relay.stop().await.unwrap();
+
+    let (taken, delayed) =
+        (half.published().len() as u64, counters.get_labelled(DELAYED_EVENTS, "destination", "later"));
+    assert_eq!((delayed, later.published().len()), (3, 0));
+    assert!((1..40).contains(&taken), "a sample: {taken} of 40");
+    assert_eq!(counters.get(FILTERED_EVENTS), 40 - taken);
 }
