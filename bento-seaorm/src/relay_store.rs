@@ -18,6 +18,7 @@ mod held;
 mod leases;
 mod memory;
 mod pauses;
+mod probe;
 mod published;
 mod scan;
 mod settle;
@@ -115,7 +116,7 @@ impl RelayStore for OutboxStore {
     }
 
     async fn probe(&self, shards: &[ShardId], without: &[Arc<str>]) -> Result<Vec<ShardId>, StoreError> {
-        advance::probe(self, shards, without).await
+        probe::probe(self, shards, without).await
     }
 
     async fn release(&self, relay: RelayId) -> Result<(), StoreError> {

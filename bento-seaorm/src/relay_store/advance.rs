@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bento_core::outbox::ShardId;
 use bento_core::relay::store::{Advance, Advanced, Lease, OutboxRow, Settlement, StoreError};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
 use super::OutboxStore;
-use super::errors::{StoreFailure, Tries, store_error, unreadable};
+use super::errors::{StoreFailure, Tries, unreadable};
 use super::held::{self, Wanted};
 use super::memory::{HeldRows, Remembered};
 use super::settle::{self, Settling};
@@ -143,55 +142,4 @@ impl<'a> Call<'a> {
         }
         Ok(())
     }
-}
-
-/// So many shards are asked about by one statement.
-const SHARDS_PER_STATEMENT: usize = 100;
-
-/// It may find rows that are out just now; it never misses one.
-pub(super) async fn probe(
-    store: &OutboxStore,
-    shards: &[ShardId],
-    without: &[Arc<str>],
-) -> Result<Vec<ShardId>, StoreError> {
-    let dialect = store.dialect()?;
-    let mut with_work = Vec::new();
-    for shards in shards.chunks(SHARDS_PER_STATEMENT) {
-        let rows = store.db.query_all_raw(probe_statement(store, dialect, shards, without).build()).await;
-        let found = rows
-            .and_then(|rows| rows.iter().map(|row| row.try_get_by_index::<ShardId>(0)).collect::<Result<Vec<_>, _>>());
-        with_work.extend(found.map_err(|error| store_error(dialect.backend(), error))?);
-    }
-    Ok(with_work)
-}
-
-fn probe_statement(
-    store: &OutboxStore,
-    dialect: &'static dyn Dialect,
-    shards: &[ShardId],
-    without: &[Arc<str>],
-) -> Sql {
-    let tables = &store.tables;
-    let mut sql = Sql::new(dialect, "");
-    for (nth, shard) in shards.iter().copied().enumerate() {
-        sql = sql
-            .push(if nth == 0 { "" } else { " UNION ALL " })
-            .push(&format!("SELECT s.shard FROM {} s WHERE s.shard = ", tables.shard()))
-            .bind(shard)
-            .push(&format!(" AND (EXISTS (SELECT 1 FROM {} WHERE shard = ", tables.outbox()))
-            .bind(shard)
-            .push(" AND position > ")
-            .bind(store.memory.floor(shard))
-            .push(") OR ");
-        if let Some((history, known)) = dialect.history(tables).zip(store.memory.history(shard)) {
-            sql = sql.push(&format!("{history} <> ")).bind(known).push(" OR ");
-        }
-        sql = match store.memory.quiet(shard, without) {
-            // However many wait for a destination that is away or a tenant that is paused, nobody has to look at them.
-            Some((epoch, revision)) => sql.push("s.epoch <> ").bind(epoch).push(" OR s.revision <> ").bind(revision),
-            None => Wanted { dialect, tables, shard, without }.exists_due(sql),
-        };
-        sql = sql.push(")");
-    }
-    sql
 }

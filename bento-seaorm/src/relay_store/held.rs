@@ -47,6 +47,24 @@ fn is_head(tables: &Tables) -> String {
     )
 }
 
+/// Appends that a wanted head of the shard `s.shard` is due.
+pub(super) fn exists_due(sql: Sql, dialect: &dyn Dialect, tables: &Tables, without: &[Arc<str>]) -> Sql {
+    let heads = sql.push(&format!("EXISTS (SELECT 1 FROM {} h WHERE h.shard = s.shard", tables.held()));
+    and_wanted(heads, tables, without).push(&format!(" AND h.retry_after <= {})", dialect.now_once()))
+}
+
+/// Appends that a held row is a wanted head. What is cheap to tell comes first.
+fn and_wanted(mut sql: Sql, tables: &Tables, without: &[Arc<str>]) -> Sql {
+    for (nth, destination) in without.iter().enumerate() {
+        sql = sql.push(if nth == 0 { " AND h.destination NOT IN (" } else { ", " }).bind(&**destination);
+    }
+    sql.when(!without.is_empty(), |sql| sql.push(")")).push(&format!(
+        " AND NOT EXISTS (SELECT 1 FROM {} p WHERE p.tenant_id = h.tenant_id) AND {}",
+        tables.paused_tenant(),
+        is_head(tables)
+    ))
+}
+
 /// The held rows of a shard that are wanted: those of a paused tenant never are, nor those of destinations that are away.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted<'a> {
@@ -95,27 +113,9 @@ impl Wanted<'_> {
         row.map(|row| Ok(Duration::from_micros(row.try_get_by_index::<i64>(0)?.max(0).cast_unsigned()))).transpose()
     }
 
-    /// Appends that one is due.
-    pub(super) fn exists_due(&self, sql: Sql) -> Sql {
-        self.append_heads(sql.push("EXISTS ("), "SELECT 1")
-            .push(&format!(" AND h.retry_after <= {})", self.dialect.now_once()))
-    }
-
     fn heads(&self, select: &str) -> Sql {
-        self.append_heads(Sql::new(self.dialect, ""), select)
-    }
-
-    /// Appends a query for the wanted heads of the shard. What is cheap to tell comes first.
-    fn append_heads(&self, sql: Sql, select: &str) -> Sql {
-        let mut sql = sql.push(&format!("{select} FROM {} h WHERE h.shard = ", self.tables.held())).bind(self.shard);
-        for (nth, destination) in self.without.iter().enumerate() {
-            sql = sql.push(if nth == 0 { " AND h.destination NOT IN (" } else { ", " }).bind(&**destination);
-        }
-        sql.when(!self.without.is_empty(), |sql| sql.push(")")).push(&format!(
-            " AND NOT EXISTS (SELECT 1 FROM {} p WHERE p.tenant_id = h.tenant_id) AND {}",
-            self.tables.paused_tenant(),
-            is_head(self.tables)
-        ))
+        let heads = Sql::new(self.dialect, &format!("{select} FROM {} h WHERE h.shard = ", self.tables.held()));
+        and_wanted(heads.bind(self.shard), self.tables, self.without)
     }
 
     /// The rows of the streams that these heads lead, stream after stream.

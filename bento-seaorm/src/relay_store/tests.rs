@@ -21,6 +21,7 @@ use crate::test_database::{on_every_back_end, on_postgres};
 mod held;
 mod leases;
 mod letters;
+mod probe;
 
 const ONE: std::num::NonZeroU16 = std::num::NonZeroU16::MIN;
 

@@ -1,0 +1,94 @@
+//! Which shards have something to do.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bento_core::outbox::ShardId;
+use bento_core::relay::store::StoreError;
+use sea_orm::ConnectionTrait;
+
+use super::OutboxStore;
+use super::errors::store_error;
+use super::held::exists_due;
+use crate::dialect::{Dialect, Sql};
+
+/// So many shards are asked about by one statement.
+const SHARDS_PER_STATEMENT: usize = 100;
+
+/// It may find rows that are out just now; it never misses one.
+pub(super) async fn probe(
+    store: &OutboxStore,
+    shards: &[ShardId],
+    without: &[Arc<str>],
+) -> Result<Vec<ShardId>, StoreError> {
+    let dialect = store.dialect()?;
+    let mut with_work = Vec::new();
+    for shards in shards.chunks(SHARDS_PER_STATEMENT) {
+        let rows = store.db.query_all_raw(statement(store, dialect, shards, without).build()).await;
+        let found = rows
+            .and_then(|rows| rows.iter().map(|row| row.try_get_by_index::<ShardId>(0)).collect::<Result<Vec<_>, _>>());
+        with_work.extend(found.map_err(|error| store_error(dialect.backend(), error))?);
+    }
+    Ok(with_work)
+}
+
+/// One row source for all shards: a plan for each of them would cost the database more than the rows it looks at.
+pub(super) fn statement(
+    store: &OutboxStore,
+    dialect: &'static dyn Dialect,
+    shards: &[ShardId],
+    without: &[Arc<str>],
+) -> Sql {
+    let tables = &store.tables;
+    let sql = Sql::new(dialect, &format!("SELECT s.shard FROM {} s WHERE s.shard", tables.shard()));
+    let sql = has_fresh(sql.one_of(numbers(shards)).push(" AND ("), store, shards);
+    let sql = is_of_another_history(sql, store, dialect, shards);
+    let mut unknown = Vec::new();
+    let sql = shards.iter().fold(sql, |sql, &shard| match store.memory.quiet(shard, without) {
+        // However many wait for a destination that is away or a tenant that is paused, nobody has to look at them.
+        Some((epoch, revision)) => {
+            let sql = sql.push(" OR (s.shard = ").bind(shard).push(" AND (s.epoch <> ").bind(epoch);
+            sql.push(" OR s.revision <> ").bind(revision).push("))")
+        }
+        None => {
+            unknown.push(shard);
+            sql
+        }
+    });
+    let sql = sql.when(!unknown.is_empty(), |sql| {
+        let sql = sql.push(" OR (s.shard").one_of(numbers(&unknown)).push(" AND ");
+        exists_due(sql, dialect, tables, without).push(")")
+    });
+    sql.push(")")
+}
+
+/// The order leads to the index, also where the planner takes the table for an almost empty one, or for one of a single shard.
+fn has_fresh(sql: Sql, store: &OutboxStore, shards: &[ShardId]) -> Sql {
+    let outbox = store.tables.outbox();
+    let sql = sql.push(&format!("(SELECT o.position FROM {outbox} o WHERE o.shard = s.shard"));
+    let floors: Vec<_> = shards.iter().map(|&shard| (shard, store.memory.floor(shard))).collect();
+    let sql = sql.when(floors.iter().any(|(_, floor)| *floor > 0), |sql| {
+        let when = |sql: Sql, (shard, floor): (ShardId, i64)| sql.push(" WHEN ").bind(shard).push(" THEN ").bind(floor);
+        floors.into_iter().fold(sql.push(" AND o.position > CASE s.shard"), when).push(" END")
+    });
+    sql.push(" ORDER BY o.position LIMIT 1) IS NOT NULL")
+}
+
+/// What is known of a shard may be about another history of the database.
+fn is_of_another_history(sql: Sql, store: &OutboxStore, dialect: &'static dyn Dialect, shards: &[ShardId]) -> Sql {
+    let Some(history) = dialect.history(&store.tables) else { return sql };
+    let mut known = BTreeMap::<i64, Vec<ShardId>>::new();
+    for &shard in shards {
+        if let Some(history) = store.memory.history(shard) {
+            known.entry(history).or_default().push(shard);
+        }
+    }
+    known.into_iter().fold(sql, |sql, (known, shards)| {
+        let sql = sql.push(&format!(" OR ({history} <> ")).bind(known);
+        sql.push(" AND s.shard").one_of(numbers(&shards)).push(")")
+    })
+}
+
+fn numbers(shards: &[ShardId]) -> Vec<i64> {
+    shards.iter().copied().map(i64::from).collect()
+}

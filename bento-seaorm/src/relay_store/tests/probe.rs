@@ -1,0 +1,34 @@
+//! What a probe costs the database.
+
+use super::*;
+use crate::relay_store::probe;
+
+#[tokio::test]
+async fn a_probe_reads_no_table_from_end_to_end_whatever_the_planner_thinks_of_it() {
+    on_postgres(async |db| {
+        let mut relay = Relay::new(&db).await;
+        // To the planner all of them are of this shard, so that the next row would do for any.
+        write(&db, 3_000).await.commit().await.unwrap();
+        db.execute_unprepared("ANALYZE").await.unwrap();
+        let plan = async |relay: &Relay| {
+            let dialect = relay.store.dialect().unwrap();
+            let probe = probe::statement(&relay.store, dialect, &[0, 1, 2], &[]).build();
+            let explain = format!("EXPLAIN (COSTS OFF) {}", probe.sql);
+            let explain = Statement::from_sql_and_values(DbBackend::Postgres, explain, probe.values.unwrap());
+            let rows = db.query_all_raw(explain).await.unwrap();
+            rows.iter().map(|row| row.try_get_by_index::<String>(0).unwrap()).collect::<Vec<_>>().join("\n")
+        };
+        let unknown = plan(&relay).await;
+        let follows = async {
+            while relay.floor() == 0 {
+                relay.call().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), follows).await.expect("the bound follows what is settled");
+        let known = plan(&relay).await;
+        for plan in [unknown, known] {
+            assert!(plan.contains("Index") && !plan.contains("Seq Scan on bento_outbox o"), "{plan}");
+        }
+    })
+    .await;
+}
