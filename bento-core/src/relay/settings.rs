@@ -27,10 +27,11 @@ pub struct Settings {
     /// How long a lease lasts unless it is renewed, which happens every third of it; 30 ms to 1 h. Default 10 s.
     #[serde(with = "duration")]
     pub lease: Duration,
-    /// How often the database is asked for events while there were some a moment ago. Default 0.1 s.
+    /// How often the database is asked for events while they come. When they cease, it is asked again each time after an eighth of the
+    /// time since the last one. Default 20 ms.
     #[serde(with = "duration")]
     pub poll_busy: Duration,
-    /// How often the database is asked for events otherwise. Default 1 s.
+    /// The longest time between two such questions: how often an idle relay asks. Default 1 s.
     #[serde(with = "duration")]
     pub poll_idle: Duration,
     /// How long the publisher may take for one wave of events before it counts as failed. Default 30 s.
@@ -56,7 +57,7 @@ impl Default for Settings {
             retry: RetryPolicies::default(),
             outage: 10,
             lease: Duration::from_secs(10),
-            poll_busy: Duration::from_millis(100),
+            poll_busy: Duration::from_millis(20),
             poll_idle: Duration::from_secs(1),
             publish_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(10),

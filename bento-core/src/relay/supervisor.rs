@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use self::pace::Pace;
 use self::shards::{Activity, Shards, Task};
 use super::clock::later;
 use super::journal::Tally;
@@ -23,6 +24,7 @@ use crate::outbox::ShardId;
 use crate::publish::Publisher;
 use crate::telemetry::{self, TARGET_RELAY};
 
+mod pace;
 mod shards;
 
 /// The one task of a relay that decides what the others do. It never waits for the store or the publisher itself.
@@ -40,7 +42,7 @@ pub(super) struct Supervisor<S, P> {
     /// Whether to call again at once when the call that is on its way is back.
     probes_again: bool,
     next_prune: Option<Instant>,
-    last_work: Instant,
+    pace: Pace,
     failures: u32,
     tally: Tally,
 }
@@ -67,6 +69,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
     pub(super) fn new(shared: Arc<Shared<S, P>>, mailbox: Arc<Mailbox>, stop: watch::Receiver<bool>) -> Self {
         let now = Instant::now();
         let next_prune = shared.settings.prune().map(|_| now);
+        let pace = Pace::new(shared.settings.poll_busy, shared.settings.poll_idle, now);
         Self {
             shared,
             mailbox,
@@ -78,7 +81,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
             next_probe: Some(now),
             probes_again: false,
             next_prune,
-            last_work: now,
+            pace,
             failures: 0,
             tally: Tally::default(),
         }
@@ -257,6 +260,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         let (sender, stop) = watch::channel(false);
         let Some(task) = self.shards.start(shard, sender) else { return };
         self.workers += 1;
+        self.worked(Instant::now());
         self.tasks.spawn(run_worker(shared, task, stop));
     }
 
@@ -291,7 +295,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         match end {
             End::Lost => self.lost(lease),
             End::Idle { next_due } => {
-                self.last_work = now;
+                self.worked(now);
                 self.shards.finished(lease, machine, Activity::Idle, next_due.map(|wait| later(now, wait)));
             }
             End::Paused { until } => self.shards.finished(lease, machine, Activity::Idle, Some(until)),
@@ -303,6 +307,9 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
                     "a worker failed, its shard is taken up again at the next poll",
                 );
                 self.shards.finished(lease, None, Activity::Idle, None);
+                // It may fail each time: that is no reason to hurry.
+                let next = later(now, self.shared.settings.poll_idle);
+                self.next_probe = self.next_probe.map(|at| at.max(next));
             }
         }
         // A destination may have gone away since the next probe was decided.
@@ -381,9 +388,6 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
     fn probed(&mut self, ready: Vec<ShardId>) {
         let now = Instant::now();
         self.failures = 0;
-        if !ready.is_empty() {
-            self.last_work = now;
-        }
         ready.into_iter().for_each(|shard| self.shards.has_events(shard));
         let again = std::mem::take(&mut self.probes_again);
         self.next_probe = Some(if again { now } else { self.next_poll(now) });
@@ -432,17 +436,20 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         self.next_beat = self.next_beat.map(|at| at.min(soon));
     }
 
-    /// No later than a destination that is away may be tried again: what is held for it waits for nothing else.
-    fn next_poll(&self, now: Instant) -> Instant {
-        let next = later(now, self.poll_interval(now));
-        self.shared.breakers.next_trial(now).map_or(next, |trial| trial.min(next))
+    /// Where there are events, more may follow that nobody tells of: the next probe need not wait for the end of a silence.
+    fn worked(&mut self, now: Instant) {
+        self.pace.worked(now);
+        let next = self.next_poll(now);
+        self.next_probe = self.next_probe.map(|at| at.min(next));
     }
 
-    /// Busy while there was work within the last idle interval.
-    fn poll_interval(&self, now: Instant) -> std::time::Duration {
-        let settings = &self.shared.settings;
-        let is_busy = self.workers > 0 || now.duration_since(self.last_work) < settings.poll_idle;
-        if is_busy { settings.poll_busy } else { settings.poll_idle }
+    /// No later than a destination that is away may be tried again: what is held for it waits for nothing else.
+    fn next_poll(&mut self, now: Instant) -> Instant {
+        if self.workers > 0 {
+            self.pace.worked(now);
+        }
+        let next = later(now, self.pace.interval(now));
+        self.shared.breakers.next_trial(now).map_or(next, |trial| trial.min(next))
     }
 }
 

@@ -9,6 +9,7 @@ mod lifecycle;
 mod logs;
 mod order;
 mod outages;
+mod pace;
 mod passes;
 mod scene;
 mod several;

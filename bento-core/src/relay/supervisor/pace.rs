@@ -1,0 +1,90 @@
+//! How soon the store is asked again for events that nobody told of.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The next probe waits for this part of the silence.
+const PART: u32 = 8;
+
+/// Probes follow events: every `busy` while they come, ever more seldom when they have ceased, every `idle` at last. What comes after
+/// a silence waits for at most an eighth of it.
+#[derive(Debug)]
+pub(super) struct Pace {
+    busy: Duration,
+    idle: Duration,
+    last_work: Instant,
+}
+
+impl Pace {
+    /// Begins as if there had been an event just now.
+    pub(super) fn new(busy: Duration, idle: Duration, now: Instant) -> Self {
+        Self { busy, idle, last_work: now }
+    }
+
+    /// Notes that there are events, or were until now.
+    pub(super) fn worked(&mut self, now: Instant) {
+        self.last_work = now;
+    }
+
+    /// How long to wait from now to the next probe.
+    pub(super) fn interval(&self, now: Instant) -> Duration {
+        let silence = now.saturating_duration_since(self.last_work);
+        (silence / PART).clamp(self.busy, self.idle)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn millis(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    /// When probes are made in a silence of so long, after an event.
+    fn probes(silence: Duration) -> Vec<Duration> {
+        let start = Instant::now();
+        let pace = Pace::new(millis(20), millis(1000), start);
+        let next = |&at: &Duration| Some(at + pace.interval(start + at));
+        let times = std::iter::successors(next(&Duration::ZERO), next);
+        times.take_while(|at| *at <= silence).collect()
+    }
+
+    #[test]
+    fn probes_are_busy_at_first_then_follow_the_silence_and_idle_at_last() {
+        let times = probes(millis(60_000));
+        let interval = |after: Duration| {
+            let next = times.iter().position(|at| *at >= after).expect("there are probes all the time");
+            times[next] - times[next - 1]
+        };
+        assert_eq!(times[..8], [20, 40, 60, 80, 100, 120, 140, 160].map(millis));
+        let slower = interval(millis(1000));
+        assert!(slower > millis(90) && slower <= millis(125), "{slower:?}");
+        assert_eq!(interval(millis(30_000)), millis(1000));
+    }
+
+    #[test]
+    fn what_comes_after_a_silence_waits_for_an_eighth_of_it_and_never_longer_than_idle() {
+        for pair in probes(millis(60_000)).windows(2) {
+            let longest = (pair[0] / 8).clamp(millis(20), millis(1000));
+            assert!(pair[1] - pair[0] <= longest, "{pair:?}");
+        }
+    }
+
+    #[test]
+    fn an_event_costs_few_probes_until_it_is_idle_again() {
+        let count = probes(millis(8000)).len();
+        assert!((30..=45).contains(&count), "{count}");
+    }
+
+    #[test]
+    fn work_makes_it_busy_again() {
+        let start = Instant::now();
+        let mut pace = Pace::new(millis(20), millis(1000), start);
+        let later = start + millis(60_000);
+        assert_eq!(pace.interval(later), millis(1000));
+        pace.worked(later);
+        assert_eq!(pace.interval(later), millis(20));
+    }
+}
