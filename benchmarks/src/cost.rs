@@ -54,10 +54,7 @@ impl Meter {
     }
 
     fn processor(&self) -> Option<Duration> {
-        let sessions = self.sessions.as_ref()?.iter().map(|session| session_time(*session));
-        let sessions: Duration = sessions.sum::<Option<Duration>>()?;
-        let own = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).ok()?;
-        Some(sessions + Duration::from(own))
+        Some(sessions_time(self.sessions.as_ref()?)? + process_time()?)
     }
 }
 
@@ -78,10 +75,23 @@ impl Div<u32> for Cost {
     }
 }
 
+/// The processor time of this process; `None` where the system does not tell.
+pub fn process_time() -> Option<Duration> {
+    clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).ok().map(Duration::from)
+}
+
+/// The processor time of processes or threads of a database server, together; `None` unless all of them are on this machine.
+pub fn sessions_time(sessions: &[i32]) -> Option<Duration> {
+    sessions.iter().map(|session| session_time(*session)).sum()
+}
+
+/// The names that the processes and threads of servers go by.
+const SERVERS: [&str; 4] = ["postgres", "mariadbd", "mysqld", "one_connection"];
+
 /// The processor time of a server process: the scheduler's own count, in nanoseconds.
 fn session_time(process: i32) -> Option<Duration> {
     let name = fs::read_to_string(format!("/proc/{process}/comm")).ok()?;
     let text = fs::read_to_string(format!("/proc/{process}/schedstat")).ok()?;
     let nanos = text.split(' ').next()?.parse().ok()?;
-    (name.trim_end() == "postgres").then_some(Duration::from_nanos(nanos))
+    SERVERS.contains(&name.trim_end()).then_some(Duration::from_nanos(nanos))
 }
