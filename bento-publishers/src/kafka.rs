@@ -41,7 +41,12 @@
 //! | the topic is no name that Kafka allows | permanent |
 //! | the producer's queue is full, a quota is exceeded | throttled, 1 s |
 //!
-//! A producer whose numbering the cluster no longer accepts, which happens after messages were given up, is replaced by the next call.
+//! A producer whose numbering the cluster no longer accepts, which happens after messages were given up, is replaced by the next call. So is one
+//! that may not write idempotently (`CLUSTER_AUTHORIZATION_FAILED`), until it may.
+//!
+//! When a right to a topic is given back, events go there again within five seconds: so often the client asks for the topics it was refused,
+//! unless the property `topic.metadata.refresh.interval.ms` says otherwise. A password that is refused while connected shows only as events that
+//! are not confirmed, and in the log of this crate.
 //!
 //! # Latency
 //!
@@ -50,8 +55,10 @@
 //! # What it is tested on
 //!
 //! The conformance suite runs on [tansu](https://crates.io/crates/tansu), a broker that speaks Kafka's protocol, or on the one that
-//! `BENTO_TEST_KAFKA_URL` names. Credentials and TLS are tested there only as far as the client's settings go. The outage test never stops the
-//! broker: tansu keeps its data in memory, so a proxy cuts the way to it instead. What a broker keeps over its own restart is not tested.
+//! `BENTO_TEST_KAFKA_URL` names. What a refusal of the cluster means is tested on librdkafka's own cluster for tests, which answers what it is told to:
+//! missing rights, quotas, records that are not taken, leaders that move. Credentials and TLS are tested only as far as the client's settings go. The outage
+//! test never stops the broker: tansu keeps its data in memory, so a proxy cuts the way to it instead. What a broker keeps over its own restart is
+//! not tested.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -60,6 +67,7 @@ use std::time::Duration;
 
 use bento_core::publish::{Delivery, PublishError, Publisher};
 use futures_util::future::join_all;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureRecord, Producer as _};
 
@@ -94,6 +102,15 @@ impl Producer {
 
     fn is_worn(&self) -> bool {
         self.is_worn.load(Ordering::Relaxed) || self.client.client().fatal_error().is_some()
+    }
+
+    /// What ended the producer, in the place of what that did to its messages.
+    fn explain(&self, error: KafkaError) -> KafkaError {
+        use RDKafkaErrorCode::{Fatal, PurgeInflight, PurgeQueue};
+        match (error.rdkafka_error_code(), self.client.client().fatal_error()) {
+            (Some(Fatal | PurgeInflight | PurgeQueue), Some((code, _))) => KafkaError::MessageProduction(code),
+            _ => error,
+        }
     }
 }
 
@@ -141,7 +158,10 @@ impl KafkaPublisher {
         if !key.is_empty() {
             record = record.key(key);
         }
-        let sent = producer.client.send_result(record).map_err(|(error, _)| failure::failure(error, &topic))?;
+        let sent = producer
+            .client
+            .send_result(record)
+            .map_err(|(error, _)| failure::failure(producer.explain(error), &topic))?;
         let patience = self.settings.delivery_timeout + GRACE;
         match tokio::time::timeout(patience, sent).await {
             Ok(Ok(Ok(_))) => Ok(()),
@@ -149,7 +169,7 @@ impl KafkaPublisher {
                 if failure::wears(&error) {
                     producer.is_worn.store(true, Ordering::Relaxed);
                 }
-                Err(failure::failure(error, &topic))
+                Err(failure::failure(producer.explain(error), &topic))
             }
             // The producer was replaced while this was on its way.
             Ok(Err(gone)) => Err(PublishError::transient("Kafka's producer has ended").because(gone)),

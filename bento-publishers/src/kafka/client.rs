@@ -35,20 +35,39 @@ const DECIDED: [&str; 19] = [
     "sasl.password",
 ];
 
-/// Remembers that credentials were refused: the client itself goes on trying and says only that no broker can be reached.
+/// Remembers why a broker was not connected to: the client itself goes on trying and says only that it reaches none.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Watcher {
-    refused: Arc<Mutex<Option<KafkaError>>>,
+    refusal: Arc<Mutex<Option<Refusal>>>,
+}
+
+/// What the client said when a broker and it did not come to terms.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{reason}")]
+struct Refusal {
+    reason: String,
+    source: KafkaError,
+    /// Whether the broker refused the credentials; else there is no TLS between the two.
+    is_about_credentials: bool,
+}
+
+impl Watcher {
+    fn take(&self) -> Option<Refusal> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 impl ClientContext for Watcher {
     fn error(&self, error: KafkaError, reason: &str) {
-        use RDKafkaErrorCode::{Authentication, SaslAuthenticationFailed};
-        if matches!(error.rdkafka_error_code(), Some(Authentication | SaslAuthenticationFailed)) {
-            *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-        } else {
-            tracing::debug!(%error, reason, "Kafka's client reports");
-        }
+        use RDKafkaErrorCode::{Authentication, SSL, SaslAuthenticationFailed};
+        let is_about_credentials = match error.rdkafka_error_code() {
+            Some(Authentication | SaslAuthenticationFailed) => true,
+            Some(SSL) => false,
+            _ => return tracing::debug!(%error, reason, "Kafka's client reports"),
+        };
+        tracing::warn!(%error, reason, "Kafka's client cannot log in");
+        let refusal = Refusal { reason: reason.to_owned(), source: error, is_about_credentials };
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
     }
 }
 
@@ -61,8 +80,11 @@ pub(super) async fn connect(settings: &KafkaSettings) -> Result<Client, ConnectE
     let address = settings.servers.join(", ");
     match metadata {
         Ok(Ok(_)) => Ok(client),
-        Ok(Err(error)) => Err(match watcher.refused.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(refused) => ConnectError::Credentials { address, source: refused.into() },
+        Ok(Err(error)) => Err(match watcher.take() {
+            Some(refusal) if refusal.is_about_credentials => {
+                ConnectError::Credentials { address, source: refusal.into() }
+            }
+            Some(refusal) => ConnectError::Unreachable { address, source: refusal.into() },
             None => ConnectError::Unreachable { address, source: error.into() },
         }),
         Err(error) => Err(ConnectError::Unreachable { address, source: error.into() }),
@@ -93,6 +115,8 @@ fn config(settings: &KafkaSettings) -> Result<ClientConfig, ConnectError> {
     let mut config = ClientConfig::new();
     config.set("client.id", "bento");
     config.set("reconnect.backoff.max.ms", "1000");
+    // A topic that the producer was refused is refused by the client itself until it has asked for it again, by default after five minutes.
+    config.set("topic.metadata.refresh.interval.ms", "5000");
     config.set("socket.connection.setup.timeout.ms", settings.connect_timeout.as_millis().max(1000).to_string());
     for (property, value) in &settings.properties {
         if DECIDED.contains(&&**property) {

@@ -6,6 +6,7 @@
 mod harness;
 mod own;
 mod proxy;
+mod refusals;
 #[path = "../support/mod.rs"]
 mod support;
 
