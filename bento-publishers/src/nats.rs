@@ -54,6 +54,7 @@ use async_nats::{ConnectErrorKind, ConnectOptions, HeaderMap, HeaderName, Header
 use bento_core::publish::{Delivery, PublishError, Publisher};
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use percent_encoding::percent_decode_str;
 
 mod failure;
 mod settings;
@@ -217,7 +218,7 @@ async fn open(settings: &NatsSettings, address: &str) -> Result<Context, Connect
     if servers.is_empty() {
         return Err(ConnectError::settings("`urls` names no NATS server"));
     }
-    let options = options(settings).await?;
+    let options = options(settings, &servers).await?;
     let connecting = tokio::time::timeout(settings.connect_timeout, options.connect(servers)).await;
     let address = address.to_owned();
     let connected =
@@ -236,10 +237,11 @@ async fn open(settings: &NatsSettings, address: &str) -> Result<Context, Connect
         .build(connected))
 }
 
-async fn options(settings: &NatsSettings) -> Result<ConnectOptions, ConnectError> {
+async fn options(settings: &NatsSettings, servers: &[ServerAddr]) -> Result<ConnectOptions, ConnectError> {
     let NatsSettings { credentials, tls, connect_timeout, .. } = settings;
     let mut options = ConnectOptions::new().name("bento").connection_timeout(*connect_timeout);
-    options = match credentials {
+    let of_a_url = servers.iter().find_map(credentials_of);
+    options = match credentials.as_ref().or(of_a_url.as_ref()) {
         None => options,
         Some(NatsCredentials::Password { user, password }) => {
             options.user_and_password(user.clone(), password.expose().to_owned())
@@ -262,6 +264,16 @@ async fn options(settings: &NatsSettings) -> Result<ConnectOptions, ConnectError
         (Some(certificate), Some(key)) => Ok(options.add_client_certificate(certificate.clone(), key.clone())),
         _ => Err(ConnectError::settings("a client certificate needs both `certificate_file` and `key_file`")),
     }
+}
+
+/// The credentials in a URL, which the client itself leaves aside. A name without a password is a token.
+fn credentials_of(server: &ServerAddr) -> Option<NatsCredentials> {
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let user = decoded(server.username()?);
+    Some(match server.password() {
+        Some(password) => NatsCredentials::Password { user, password: decoded(password).into() },
+        None => NatsCredentials::Token(user.into()),
+    })
 }
 
 /// Our own names are known to be good, and cost no copy.

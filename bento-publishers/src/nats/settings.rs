@@ -26,7 +26,7 @@ use crate::{Secret, ServerUrl, TlsSettings};
 pub struct NatsSettings {
     /// The servers of one cluster, `nats://localhost:4222` by default; `tls://` asks for TLS. Others of the cluster are found by themselves.
     pub urls: Vec<ServerUrl>,
-    /// Who connects; nobody in particular by default. A name and password in a URL work as well.
+    /// Who connects, in the place of a name and password, or of a token alone, in the first URL that has them; nobody in particular by default.
     pub credentials: Option<NatsCredentials>,
     /// Transport security.
     pub tls: TlsSettings,

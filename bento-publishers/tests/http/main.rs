@@ -10,6 +10,8 @@ mod own;
 mod receiver;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/tls_server.rs"]
+mod tls_server;
 
 use self::harness::Hook;
 

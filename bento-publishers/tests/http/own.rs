@@ -13,14 +13,11 @@ use bento_publishers::http::{
     verify_signature,
 };
 use chrono::Utc;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
 
 use super::certificates::Certificates;
-use super::receiver::Receiver;
+use super::receiver::{Receiver, Said};
 use super::support::free_port;
+use super::tls_server::server_config;
 
 fn settings(port: u16) -> HttpSettings {
     HttpSettings {
@@ -195,7 +192,7 @@ async fn a_refused_port_may_pass_and_shows_no_password() {
 
 #[tokio::test]
 async fn a_receiver_that_does_not_answer_may_pass() {
-    let receiver = Receiver::new(|_| None);
+    let receiver = Receiver::new(|_| Said::<String>::None);
     let timeout = Duration::from_millis(200);
     let error = publish(HttpSettings { timeout, ..settings(receiver.port) }).await.unwrap_err();
     assert_eq!(error.class(), FailureClass::Transient);
@@ -222,33 +219,25 @@ async fn no_more_requests_than_allowed_are_under_way_at_once() {
 #[tokio::test]
 async fn tls_knows_the_authority_of_the_settings_and_shows_a_certificate() {
     let Some(certificates) = Certificates::make() else { return skipped("openssl is not installed") };
-    let receiver = Receiver::with(Some(server(&certificates)), |_| Some((204, Vec::new(), String::new())));
-    let with = async |tls: TlsSettings| {
+    let publish_to = async |receiver: &Receiver, tls: TlsSettings| {
         let url = Some(format!("https://127.0.0.1:{}/hook", receiver.port).as_str().into());
-        publish(HttpSettings { url, tls, ..HttpSettings::default() }).await.map_err(|error| error.class())
+        publish(HttpSettings { url, tls, ..HttpSettings::default() }).await
     };
-    with(certificates.of_the_client()).await.unwrap();
-    assert_eq!(with(certificates.of_a_stranger()).await, Err(FailureClass::Transient));
+    let receiver =
+        |asks| Receiver::with(Some(server_config(&certificates, asks)), |_| Some((204, Vec::new(), String::new())));
+    publish_to(&receiver(false), certificates.of_a_stranger()).await.unwrap();
+    let careful = receiver(true);
+    publish_to(&careful, certificates.of_the_client()).await.unwrap();
     let of_the_system = TlsSettings { ca_file: None, ..certificates.of_the_client() };
-    assert_eq!(with(of_the_system).await, Err(FailureClass::Transient));
-}
-
-/// Lets only clients in that have a certificate.
-fn server(certificates: &Certificates) -> ServerConfig {
-    let read = |name: &str| CertificateDer::from_pem_file(certificates.file(name)).unwrap();
-    let mut authorities = RootCertStore::empty();
-    authorities.add(read("ca.pem")).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), Arc::clone(&provider));
-    ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_client_cert_verifier(clients.build().unwrap())
-        .with_single_cert(
-            vec![read("server.pem")],
-            PrivateKeyDer::from_pem_file(certificates.file("server.key")).unwrap(),
-        )
-        .unwrap()
+    for (tls, why) in [
+        (certificates.of_a_stranger(), "ertificate"),
+        (certificates.of_a_sceptic(), "invalid peer certificate"),
+        (of_the_system, "invalid peer certificate"),
+    ] {
+        let error = publish_to(&careful, tls).await.unwrap_err();
+        assert_eq!(error.class(), FailureClass::Transient);
+        assert!(error.chain().contains(why), "{}", error.chain());
+    }
 }
 
 #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]

@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// A request as it came.
 #[derive(Clone, Debug)]
@@ -18,8 +18,8 @@ pub(crate) struct Request {
 }
 
 /// What is said to a request: status, headers and body. `None` is no answer at all, until the receiver is gone.
-pub(crate) type Said = Option<(u16, Vec<(&'static str, String)>, String)>;
-type Rule = dyn Fn(&Request) -> Said + Send + Sync;
+pub(crate) type Said<B> = Option<(u16, Vec<(&'static str, String)>, B)>;
+type Rule = dyn Fn(&Request) -> Said<Vec<u8>> + Send + Sync;
 
 /// Keeps what it answered with 2xx. Dropping it stops it.
 pub(crate) struct Receiver {
@@ -41,12 +41,16 @@ struct Open {
 }
 
 impl Receiver {
-    pub(crate) fn new(rule: impl Fn(&Request) -> Said + Send + Sync + 'static) -> Self {
+    pub(crate) fn new<B: Into<Vec<u8>>>(rule: impl Fn(&Request) -> Said<B> + Send + Sync + 'static) -> Self {
         Self::with(None, rule)
     }
 
-    pub(crate) fn with(tls: Option<ServerConfig>, rule: impl Fn(&Request) -> Said + Send + Sync + 'static) -> Self {
+    pub(crate) fn with<B: Into<Vec<u8>>>(
+        tls: Option<ServerConfig>,
+        rule: impl Fn(&Request) -> Said<B> + Send + Sync + 'static,
+    ) -> Self {
         let tls = tls.map(Arc::new);
+        let rule = move |request: &Request| rule(request).map(|(status, headers, body)| (status, headers, body.into()));
         let state = State { rule: Box::new(rule), tls, taken: Mutex::default(), open: Mutex::default() };
         let receiver = Self { port: super::support::free_port(), state: Arc::new(state) };
         receiver.start();
@@ -118,9 +122,10 @@ fn talk(stream: impl Read + Write, state: &State) {
             state.taken.lock().unwrap().push(request);
         }
         let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        let length = if status == 204 { String::new() } else { format!("content-length: {}\r\n", body.len()) };
-        let answer = format!("HTTP/1.1 {status} Said\r\n{headers}{length}\r\n{body}");
-        if stream.get_mut().write_all(answer.as_bytes()).and_then(|()| stream.get_mut().flush()).is_err() {
+        let length =
+            if matches!(status, 204 | 304) { String::new() } else { format!("content-length: {}\r\n", body.len()) };
+        let answer = [format!("HTTP/1.1 {status} Said\r\n{headers}{length}\r\n").into_bytes(), body].concat();
+        if stream.get_mut().write_all(&answer).and_then(|()| stream.get_mut().flush()).is_err() {
             return;
         }
     }

@@ -19,7 +19,7 @@ pub(crate) struct Harness {
     pub(crate) url: String,
     /// The name of the stream, and the first token of its only subject.
     pub(crate) name: String,
-    server: Option<PrivateServer>,
+    pub(crate) server: Option<PrivateServer>,
 }
 
 impl Harness {
@@ -32,7 +32,7 @@ impl Harness {
         Some(Self::new(format!("nats://127.0.0.1:{}", server.port), Some(server)).await)
     }
 
-    async fn new(url: String, server: Option<PrivateServer>) -> Self {
+    pub(crate) async fn new(url: String, server: Option<PrivateServer>) -> Self {
         let harness = Self { url, name: unique("bento-test"), server };
         harness.make_stream(Config::default()).await;
         harness

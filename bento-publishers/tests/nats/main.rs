@@ -5,8 +5,10 @@
 
 #[path = "../support/certificates.rs"]
 mod certificates;
+mod decentralised;
 mod harness;
 mod own;
+mod secured;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -7,11 +7,10 @@ use std::time::Duration;
 use async_nats::jetstream::stream::{Config, DiscardPolicy};
 use bento_core::Envelope;
 use bento_core::publish::{Delivery, Destination, FailureClass, PublishError, Publisher};
+use bento_publishers::ConnectError;
 use bento_publishers::nats::{NatsCredentials, NatsPublisher, NatsSettings};
-use bento_publishers::{ConnectError, TlsSettings};
 use bento_testkit::publisher::{Mode, PublisherHarness};
 
-use super::certificates::Certificates;
 use super::harness::{Harness, nats_server};
 use super::support::PrivateServer;
 
@@ -20,7 +19,7 @@ fn delivery() -> Delivery {
     Delivery::new(Arc::new(event), Destination::default().with_topic("events"))
 }
 
-async fn publish_one(publisher: &NatsPublisher) -> Result<(), PublishError> {
+pub(crate) async fn publish_one(publisher: &NatsPublisher) -> Result<(), PublishError> {
     publisher.publish(&[delivery()]).await.pop().unwrap()
 }
 
@@ -108,30 +107,4 @@ async fn wait_for_failure(publisher: &NatsPublisher, text: &str) -> PublishError
         }
     };
     tokio::time::timeout(Duration::from_secs(30), waiting).await.expect("the failure comes")
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_with_tls_lets_in_who_has_a_certificate() {
-    let Some(certificates) = Certificates::make() else { return };
-    let [ca, certificate, key] = ["ca.pem", "server.pem", "server.key"].map(|name| certificates.argument(name));
-    let server = PrivateServer::start_new(move |port, directory| {
-        let tls = ["--tls", "--tlsverify", "--tlscacert", &ca, "--tlscert", &certificate, "--tlskey", &key];
-        nats_server(port, directory, &tls)
-    });
-    let Some(server) = server else { return };
-    let with = |tls| NatsSettings {
-        urls: vec![format!("nats://127.0.0.1:{}", server.port).into()],
-        tls,
-        ..NatsSettings::default()
-    };
-    let publisher = NatsPublisher::connect(with(certificates.of_the_client())).await.unwrap();
-    let answered = publish_one(&publisher).await.unwrap_err();
-    assert_eq!(answered.to_string(), "no stream of NATS takes the subject `events`");
-    for tls in [certificates.of_a_stranger(), TlsSettings { required: true, ..TlsSettings::default() }] {
-        let error = NatsPublisher::connect(with(tls)).await.unwrap_err();
-        assert!(matches!(error, ConnectError::Unreachable { .. }), "{error:?}");
-    }
-    let half = TlsSettings { key_file: None, ..certificates.of_the_client() };
-    let error = NatsPublisher::connect(with(half)).await.unwrap_err();
-    assert!(matches!(error, ConnectError::Settings { .. }), "{error:?}");
 }

@@ -17,10 +17,10 @@ pub(crate) struct Broker {
 
 impl Broker {
     /// Starts one with these settings. `None` if its program is not there.
-    pub(crate) fn start(settings: &'static str) -> Option<Self> {
+    pub(crate) fn start(settings: impl Into<String>) -> Option<Self> {
         let program = PathBuf::from(std::env::var_os(PROGRAM)?);
         let distribution = free_port();
-        let own = program.clone();
+        let (own, settings) = (program.clone(), settings.into());
         let server = PrivateServer::start_new(move |port, directory| {
             fs::write(directory.join("enabled_plugins"), "[].").unwrap();
             let settings = format!("listeners.tcp.local = 127.0.0.1:{port}\n{settings}");

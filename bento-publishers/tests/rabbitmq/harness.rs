@@ -31,7 +31,7 @@ pub(crate) struct Queue {
     pub(crate) exchange: String,
     /// Taken out of the queue by now.
     received: Mutex<Vec<Received>>,
-    broker: Option<Broker>,
+    pub(crate) broker: Option<Broker>,
 }
 
 impl Queue {

@@ -4,8 +4,11 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod broker;
+#[path = "../support/certificates.rs"]
+mod certificates;
 mod harness;
 mod own;
+mod secured;
 #[path = "../support/mod.rs"]
 mod support;
 

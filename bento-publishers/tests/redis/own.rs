@@ -13,7 +13,7 @@ use redis::AsyncCommands as _;
 
 use super::certificates::Certificates;
 use super::harness::{Harness, redis_server};
-use super::support::PrivateServer;
+use super::support::{PrivateServer, chain};
 
 fn delivery() -> Delivery {
     let event = Envelope::new("thing.happened", 1, chrono::Utc::now(), "{}");
@@ -101,25 +101,42 @@ async fn a_server_that_refuses_for_a_while_is_connected_to_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_with_tls_lets_in_who_has_a_certificate() {
-    let Some(certificates) = Certificates::make() else { return };
+async fn a_server_with_tls_is_trusted_by_its_authority_and_lets_in_who_has_a_certificate() {
+    let Some(certificates) = Certificates::make() else { return skipped("openssl") };
+    let Some(server) = server_with_tls(&certificates, "yes") else { return skipped("redis-server") };
+    let connect = async |tls| RedisPublisher::connect(RedisSettings { tls, ..settings_of(&server) }).await;
+    publish_one(&connect(certificates.of_the_client()).await.unwrap()).await.unwrap();
+    for (tls, why) in [(certificates.of_a_sceptic(), "UnknownIssuer"), (certificates.of_a_stranger(), "ertificate")] {
+        let error = connect(tls).await.unwrap_err();
+        assert!(matches!(error, ConnectError::Unreachable { .. }), "{error:?}");
+        assert!(chain(&error).contains(why), "{}", chain(&error));
+    }
+    let half = TlsSettings { key_file: None, ..certificates.of_the_client() };
+    let error = connect(half).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Settings { .. }), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_with_tls_that_asks_for_no_certificate_lets_anybody_in() {
+    let Some(certificates) = Certificates::make() else { return skipped("openssl") };
+    let Some(server) = server_with_tls(&certificates, "no") else { return skipped("redis-server") };
+    let settings = RedisSettings { tls: certificates.of_a_stranger(), ..settings_of(&server) };
+    publish_one(&RedisPublisher::connect(settings).await.unwrap()).await.unwrap();
+}
+
+/// `asks` is `yes` if it lets only clients in that have a certificate.
+fn server_with_tls(certificates: &Certificates, asks: &'static str) -> Option<PrivateServer> {
     let [ca, certificate, key] = ["ca.pem", "server.pem", "server.key"].map(|name| certificates.argument(name));
-    let server = PrivateServer::start_new(move |port, directory| {
+    PrivateServer::start_new(move |port, directory| {
         let files = ["--tls-ca-cert-file", &ca, "--tls-cert-file", &certificate, "--tls-key-file", &key];
         let port = port.to_string();
         // The plain port is closed by the last word on it.
-        let ports = ["--port", "0", "--tls-port", &port];
+        let ports = ["--port", "0", "--tls-port", &port, "--tls-auth-clients", asks];
         redis_server(0, directory, &[&files[..], &ports[..]].concat())
-    });
-    let Some(server) = server else { return };
-    let with = |tls| RedisSettings { tls, ..settings_of(&server) };
-    let publisher = RedisPublisher::connect(with(certificates.of_the_client())).await.unwrap();
-    publish_one(&publisher).await.unwrap();
-    for tls in [certificates.of_a_stranger(), TlsSettings { required: true, ..TlsSettings::default() }] {
-        let error = RedisPublisher::connect(with(tls)).await.unwrap_err();
-        assert!(matches!(error, ConnectError::Unreachable { .. }), "{error:?}");
-    }
-    let half = TlsSettings { key_file: None, ..certificates.of_the_client() };
-    let error = RedisPublisher::connect(with(half)).await.unwrap_err();
-    assert!(matches!(error, ConnectError::Settings { .. }), "{error:?}");
+    })
+}
+
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+fn skipped(program: &str) {
+    eprintln!("skipped: {program} is not installed");
 }

@@ -59,6 +59,13 @@ impl Certificates {
     pub(crate) fn of_a_stranger(&self) -> TlsSettings {
         TlsSettings { certificate_file: None, key_file: None, ..self.of_the_client() }
     }
+
+    /// The same as that of the client, but the client trusts an authority that did not sign the server's certificate.
+    pub(crate) fn of_a_sceptic(&self) -> TlsSettings {
+        let other = ["-x509", "-addext", "basicConstraints=critical,CA:TRUE", "-subj", "/CN=another authority"];
+        self.request("other", &other).expect("openssl was there before");
+        TlsSettings { ca_file: Some(self.file("other.pem")), ..self.of_the_client() }
+    }
 }
 
 impl Drop for Certificates {

@@ -23,6 +23,21 @@ pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap().port()
 }
 
+/// Waits until somebody listens there.
+pub(crate) fn wait_for_listener(port: u16) {
+    let begun = Instant::now();
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the private server does not listen");
+        // A process has no way to tell us.
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// An error with its causes, as a log shows it.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// Makes the command for a port and a directory.
 type CommandFor = dyn Fn(u16, &Path) -> Command + Send + Sync;
 
@@ -50,13 +65,15 @@ impl PrivateServer {
         let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let Ok(process) = quiet.spawn() else { return false };
         *self.process.lock().unwrap_or_else(PoisonError::into_inner) = Some(process);
-        let begun = Instant::now();
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            assert!(begun.elapsed() < Duration::from_secs(60), "the private server does not listen");
-            // A process has no way to tell us.
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        wait_for_listener(self.port);
         true
+    }
+
+    /// Tells it to read its settings again.
+    pub(crate) fn reload(&self) {
+        let process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = process.as_ref().expect("it runs").id().to_string();
+        assert!(Command::new("kill").args(["-s", "HUP", &id]).status().unwrap().success());
     }
 
     /// Ends it as a crash does.
