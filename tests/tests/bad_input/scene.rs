@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub struct Scene<'a> {
     database: &'a TestDatabase,
     pool: DatabaseConnection,
-    outbox: OutboxConnection,
+    pub outbox: OutboxConnection,
     pub wake: Wake,
 }
 
