@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::id::EventId;
 use crate::trace::TraceContext;
 
 pub use self::routing::{Routing, RoutingError};
 
+mod headers;
 mod routing;
 
 /// Facts beside an event's payload: who, for whom, because of what, and where to.
@@ -194,20 +195,20 @@ impl Metadata {
 }
 
 /// The part of the metadata that travels in the outbox's `headers` column rather than in a column of its own.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Headers {
     /// See [`Metadata::correlation_id`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
     /// See [`Metadata::causation_id`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub causation_id: Option<String>,
     /// See [`Metadata::source`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// See [`Metadata::actor`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub actor: Option<String>,
     /// See [`Metadata::headers`].
     #[serde(flatten)]
@@ -262,6 +263,23 @@ mod tests {
             .with_expires_at(DateTime::UNIX_EPOCH);
         let seen = scope.scope_sync(Metadata::current);
         assert_eq!(*seen, Metadata::default().with_topic("orders").with_routing_key("eu"));
+    }
+
+    #[test]
+    fn stored_headers_are_read_as_they_were_written() {
+        let metadata = with_tenant("t")
+            .with_correlation("c \"1\"")
+            .with_source("shop")
+            .with_header("x-ö\n", "1")
+            .with_header("actors", "2");
+        let Metadata { correlation_id, causation_id, source, actor, headers: extra, .. } = metadata.clone();
+        let read: Headers = serde_json::from_slice(&metadata.encoded_headers(None)).expect("read");
+        assert_eq!(read, Headers { correlation_id, causation_id, source, actor, extra });
+        let nothing: Headers = serde_json::from_str(r#"{"actor":null}"#).expect("read");
+        assert!(nothing.is_empty());
+        for text in [r#"{"actor":1}"#, r#"{"x":1}"#, r#"{"x":null}"#, r#"{"actor":"a","actor":"b"}"#, "[]", "{}{}"] {
+            assert!(serde_json::from_str::<Headers>(text).is_err(), "{text}");
+        }
     }
 
     #[tokio::test]

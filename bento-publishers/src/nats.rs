@@ -48,19 +48,22 @@ use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::jetstream::Context;
-use async_nats::jetstream::context::{ContextBuilder, GetStreamByNameErrorKind, PublishErrorKind};
-use async_nats::jetstream::message::PublishMessage;
-use async_nats::{ConnectErrorKind, ConnectOptions, HeaderMap, HeaderName, HeaderValue, ServerAddr};
+use async_nats::jetstream::context::{ContextBuilder, GetStreamByNameErrorKind};
+use async_nats::{ConnectErrorKind, ConnectOptions, HeaderMap, HeaderName, ServerAddr, Subject, header};
 use bento_core::publish::{Delivery, PublishError, Publisher};
-use futures_util::StreamExt as _;
+use bytes::Bytes;
 use futures_util::future::join_all;
 use percent_encoding::percent_decode_str;
+use tokio::sync::Semaphore;
 
+mod acks;
 mod failure;
 mod settings;
 mod subject;
 
+use self::acks::{Acks, Outcome};
 pub use self::settings::{NatsCredentials, NatsSettings};
+use self::subject::Subjects;
 use crate::ConnectError;
 use crate::message::{Binding, Message};
 
@@ -73,12 +76,19 @@ pub struct NatsPublisher {
     /// Host and port of every server.
     address: String,
     context: Context,
+    acks: Acks,
 }
 
 type Answer = Result<(), PublishError>;
 /// The answers of a batch; `None` until there is one.
 type Answers = [Option<Answer>];
-type Outgoing = (String, PublishMessage);
+
+/// What is sent.
+struct Outgoing {
+    subject: Subject,
+    headers: HeaderMap,
+    body: Bytes,
+}
 
 impl NatsPublisher {
     /// Connects, and looks for the expected stream.
@@ -103,61 +113,70 @@ impl NatsPublisher {
                 source: Some(error.into()),
             })?;
         }
-        Ok(Self { settings, address, context })
+        let acks = Acks::listen(context.client(), settings.max_in_flight)
+            .await
+            .map_err(|error| ConnectError::Unreachable { address: address.clone(), source: error.into() })?;
+        Ok(Self { settings, address, context, acks })
     }
 
     /// What is sent for a delivery.
-    fn outgoing(&self, delivery: &Delivery) -> Result<Outgoing, PublishError> {
-        let subject = subject::subject(&self.settings.prefix, &delivery.topic())?;
-        let Message { headers, content_type, body } = self.settings.message.message(delivery, &Binding::NATS)?;
-        let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            map.insert(header_name(name)?, header_value(value)?);
+    fn outgoing(&self, delivery: &Delivery, subjects: &mut Subjects) -> Result<Outgoing, PublishError> {
+        let subject = subjects.of(&self.settings.prefix, &delivery.topic())?;
+        let Message { headers: list, content_type, body } = self.settings.message.message(delivery, &Binding::NATS)?;
+        let mut headers = HeaderMap::new();
+        for (name, value) in list {
+            // The client panics at a line break, which a binding of printable ASCII lets through nowhere.
+            headers.insert(header_name(name)?, value.into_owned());
         }
         if let Some(content_type) = content_type {
-            map.insert("content-type", content_type);
+            headers.insert("content-type", content_type);
         }
         // One event may go to several subjects of one stream.
         let destination = Binding::NATS.encode((&*delivery.destination.name).into());
-        let id = format!("{}:{destination}", delivery.envelope.event_id);
-        let mut message = PublishMessage::build().payload(body).headers(map).message_id(id);
+        headers.insert(header::NATS_MESSAGE_ID, format!("{}:{destination}", delivery.envelope.event_id));
         if let Some(stream) = &self.settings.expected_stream {
-            message = message.expected_stream(stream);
+            headers.insert(header::NATS_EXPECTED_STREAM, stream.as_str());
         }
-        Ok((subject, message))
+        Ok(Outgoing { subject, headers, body })
     }
 
     /// Sends everything and waits for the acknowledgements. Answers with the index of what nobody listened to.
-    async fn send(&self, outgoing: Vec<(usize, Outgoing)>, answers: &mut Answers) -> Vec<(usize, String)> {
-        let mut unheard = Vec::new();
-        let mut acknowledged = futures_util::stream::iter(outgoing)
-            .map(|(index, (subject, message))| async move {
-                let sent = self.context.send_publish(subject.clone(), message).await;
-                let answer = match sent {
-                    Ok(acknowledgement) => acknowledgement.await.map(|_| ()),
+    async fn send(&self, batch: &[Delivery], answers: &mut Answers) -> Vec<usize> {
+        let mut call = self.acks.call(batch.len());
+        let mut subjects = Subjects::default();
+        let wait = tokio::time::timeout(self.settings.ack_timeout, async {
+            for (index, delivery) in batch.iter().enumerate() {
+                let sent = match self.outgoing(delivery, &mut subjects) {
+                    Ok(outgoing) => call.send(index, outgoing).await,
                     Err(error) => Err(error),
                 };
-                (index, subject, answer)
-            })
-            .buffer_unordered(self.settings.max_in_flight);
-        let wait = tokio::time::timeout(self.settings.ack_timeout, async {
-            while let Some((index, subject, answer)) = acknowledged.next().await {
-                match answer {
-                    Err(error) if error.kind() == PublishErrorKind::StreamNotFound => unheard.push((index, subject)),
-                    answer => answers[index] = Some(answer.map_err(failure::failure)),
+                if let Err(error) = sent {
+                    answers[index] = Some(Err(error));
                 }
             }
+            call.answered().await;
         });
         // What has no answer by now has none.
         let _ = wait.await;
+        let mut unheard = Vec::new();
+        for (index, outcome) in call.end().into_iter().enumerate() {
+            match outcome {
+                Some(Outcome::Stored) => answers[index] = Some(Ok(())),
+                Some(Outcome::Failed(error)) => answers[index] = Some(Err(error)),
+                Some(Outcome::Unheard) => unheard.push(index),
+                None => {}
+            }
+        }
         unheard
     }
 
     /// Finds out whether a stream takes the subjects that nobody listened to.
-    async fn explain_silence(&self, unheard: Vec<(usize, String)>, answers: &mut Answers) {
+    async fn explain_silence(&self, batch: &[Delivery], unheard: Vec<usize>, answers: &mut Answers) {
         let mut subjects: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-        for (index, subject) in unheard {
-            subjects.entry(subject).or_default().push(index);
+        for index in unheard {
+            if let Ok(subject) = subject::subject(&self.settings.prefix, &batch[index].topic()) {
+                subjects.entry(subject).or_default().push(index);
+            }
         }
         let lookups =
             subjects.keys().map(|subject| tokio::time::timeout(LOOKUP, self.context.stream_by_subject(subject)));
@@ -181,17 +200,10 @@ impl Publisher for NatsPublisher {
             return Vec::new();
         }
         let mut answers: Vec<Option<Answer>> = batch.iter().map(|_| None).collect();
-        let mut outgoing = Vec::with_capacity(batch.len());
-        for (index, delivery) in batch.iter().enumerate() {
-            match self.outgoing(delivery) {
-                Ok(message) => outgoing.push((index, message)),
-                Err(error) => answers[index] = Some(Err(error)),
-            }
-        }
         // Whatever is handed to a client without a connection would be sent when it is back, long after it was given up.
         let silence = if self.context.client().connection_state() == State::Connected {
-            let unheard = self.send(outgoing, &mut answers).await;
-            self.explain_silence(unheard, &mut answers).await;
+            let unheard = self.send(batch, &mut answers).await;
+            self.explain_silence(batch, unheard, &mut answers).await;
             format!("NATS at {} did not acknowledge the event within {:?}", self.address, self.settings.ack_timeout)
         } else {
             format!("not connected to NATS at {}", self.address)
@@ -229,17 +241,15 @@ async fn open(settings: &NatsSettings, address: &str) -> Result<Context, Connect
         }
         _ => ConnectError::Unreachable { address, source: error.into() },
     })?;
-    Ok(ContextBuilder::new()
-        .timeout(settings.ack_timeout)
-        .ack_timeout(settings.ack_timeout)
-        .max_ack_inflight(settings.max_in_flight)
-        .backpressure_on_inflight(true)
-        .build(connected))
+    Ok(ContextBuilder::new().timeout(settings.ack_timeout).build(connected))
 }
 
 async fn options(settings: &NatsSettings, servers: &[ServerAddr]) -> Result<ConnectOptions, ConnectError> {
-    let NatsSettings { credentials, tls, connect_timeout, .. } = settings;
-    let mut options = ConnectOptions::new().name("bento").connection_timeout(*connect_timeout);
+    let NatsSettings { credentials, tls, connect_timeout, max_in_flight, .. } = settings;
+    // What does not fit into the queue of a subscription is lost, and all acknowledgements come by one.
+    let capacity = (*max_in_flight).clamp(1 << 16, Semaphore::MAX_PERMITS);
+    let mut options =
+        ConnectOptions::new().name("bento").connection_timeout(*connect_timeout).subscription_capacity(capacity);
     let of_a_url = servers.iter().find_map(credentials_of);
     options = match credentials.as_ref().or(of_a_url.as_ref()) {
         None => options,
@@ -282,15 +292,5 @@ fn header_name(name: Cow<'static, str>) -> Result<HeaderName, PublishError> {
         Cow::Borrowed(name) => return Ok(HeaderName::from_static(name)),
         Cow::Owned(name) => name,
     };
-    name.parse().map_err(|error| {
-        PublishError::permanent(format!("`{}` is no header of NATS", name.escape_debug())).because(error)
-    })
-}
-
-/// The conversion of an owned text copies nothing, but would panic at a line break.
-fn header_value(value: Cow<'_, str>) -> Result<HeaderValue, PublishError> {
-    if value.contains(['\r', '\n']) {
-        return Err(PublishError::permanent("a header has a value that NATS cannot carry: it has a line break"));
-    }
-    Ok(value.into_owned().into())
+    HeaderName::try_from(name).map_err(|error| PublishError::permanent("a header has no name of NATS").because(error))
 }

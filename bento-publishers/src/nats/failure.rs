@@ -3,20 +3,19 @@
 use std::error::Error;
 use std::time::Duration;
 
+use async_nats::client::{PublishError as ClientError, PublishErrorKind};
 use async_nats::jetstream;
 use async_nats::jetstream::ErrorCode;
-use async_nats::jetstream::context::{PublishError as ClientError, PublishErrorKind};
 use bento_core::publish::PublishError;
 
 /// A stream that is full stays so until a consumer or a limit makes room.
 const FULL: Duration = Duration::from_secs(1);
 
-/// The failure of one message. Nobody having answered is not told here: see `NatsPublisher::explain_silence`.
-pub(super) fn failure(error: ClientError) -> PublishError {
+/// The client did not send a message.
+pub(super) fn unsent(error: ClientError) -> PublishError {
     let class: fn(String) -> PublishError = match error.kind() {
         PublishErrorKind::MaxPayloadExceeded => |text| PublishError::permanent(text),
-        PublishErrorKind::Other => of_the_server(&error),
-        _ => |text| PublishError::transient(text),
+        PublishErrorKind::InvalidSubject | PublishErrorKind::Send => |text| PublishError::transient(text),
     };
     // The client's error repeats its source in its own text.
     match Error::source(&error) {
@@ -25,24 +24,24 @@ pub(super) fn failure(error: ClientError) -> PublishError {
     }
 }
 
-fn of_the_server(error: &ClientError) -> fn(String) -> PublishError {
-    let refusal = Error::source(error).and_then(|source| source.downcast_ref::<jetstream::Error>());
-    match refusal.map(jetstream::Error::error_code) {
-        Some(
-            ErrorCode::STREAM_NOT_MATCH
-            | ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM
-            | ErrorCode::STREAM_HEADER_EXCEEDS_MAXIMUM
-            | ErrorCode::STREAM_SEALED,
-        ) => |text| PublishError::permanent(text),
-        Some(
-            // "maximum messages exceeded" and its like come under this code.
-            ErrorCode::STREAM_STORE_FAILED
-            | ErrorCode::ACCOUNT_RESOURCES_EXCEEDED
-            | ErrorCode::INSUFFICIENT_RESOURCES
-            | ErrorCode::MEMORY_RESOURCES_EXCEEDED
-            | ErrorCode::STORAGE_RESOURCES_EXCEEDED
-            | ErrorCode::STREAM_TOO_MANY_REQUESTS,
-        ) => |text| PublishError::throttled(text, FULL),
+/// A stream did not take a message.
+pub(super) fn refused(error: &jetstream::Error) -> PublishError {
+    class(error)(format!("NATS did not take the event: {error}"))
+}
+
+fn class(error: &jetstream::Error) -> fn(String) -> PublishError {
+    match error.error_code() {
+        ErrorCode::STREAM_NOT_MATCH
+        | ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM
+        | ErrorCode::STREAM_HEADER_EXCEEDS_MAXIMUM
+        | ErrorCode::STREAM_SEALED => |text| PublishError::permanent(text),
+        // "maximum messages exceeded" and its like come under the first code.
+        ErrorCode::STREAM_STORE_FAILED
+        | ErrorCode::ACCOUNT_RESOURCES_EXCEEDED
+        | ErrorCode::INSUFFICIENT_RESOURCES
+        | ErrorCode::MEMORY_RESOURCES_EXCEEDED
+        | ErrorCode::STORAGE_RESOURCES_EXCEEDED
+        | ErrorCode::STREAM_TOO_MANY_REQUESTS => |text| PublishError::throttled(text, FULL),
         _ => |text| PublishError::transient(text),
     }
 }

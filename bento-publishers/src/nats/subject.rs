@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use async_nats::Subject;
 use bento_core::publish::PublishError;
 
 /// The server drops a connection whose control line is longer than 4,096 bytes; the reply subject and the sizes stand there as well.
@@ -16,6 +17,26 @@ pub(super) fn subject(prefix: &str, topic: &str) -> Result<String, PublishError>
         Some(why) => Err(PublishError::permanent(format!("the topic `{}` is no NATS subject: {why}", shown(topic)))),
         None if prefix.is_empty() => Ok(topic.to_owned()),
         None => Ok(format!("{prefix}.{topic}")),
+    }
+}
+
+/// The subjects of a batch, where neighbours mostly have the same topic.
+#[derive(Default)]
+pub(super) struct Subjects {
+    last: Option<(String, Subject)>,
+}
+
+impl Subjects {
+    /// The subject of a topic, made anew only if the last one had another. `prefix` is the same for all.
+    pub(super) fn of(&mut self, prefix: &str, topic: &str) -> Result<Subject, PublishError> {
+        if let Some((last, subject)) = &self.last
+            && last == topic
+        {
+            return Ok(subject.clone());
+        }
+        let subject = Subject::from(subject(prefix, topic)?);
+        self.last = Some((topic.to_owned(), subject.clone()));
+        Ok(subject)
     }
 }
 
@@ -55,6 +76,15 @@ mod tests {
         assert_eq!(subject("", "order.created.v2").unwrap(), "order.created.v2");
         assert_eq!(subject("shop.eu", "order.created").unwrap(), "shop.eu.order.created");
         assert_eq!(subject("", "Zürich").unwrap(), "Zürich");
+    }
+
+    #[test]
+    fn each_topic_of_a_batch_has_its_own_subject() {
+        let mut subjects = Subjects::default();
+        let made = ["a", "a", "b", "a"].map(|topic| subjects.of("shop", topic).unwrap());
+        assert_eq!(made.map(|subject| subject.to_string()), ["shop.a", "shop.a", "shop.b", "shop.a"]);
+        subjects.of("shop", "order created").unwrap_err();
+        assert_eq!(subjects.of("shop", "a").unwrap().as_str(), "shop.a");
     }
 
     #[test]

@@ -10,13 +10,18 @@ use bento_core::publish::{Delivery, Destination, FailureClass, PublishError, Pub
 use bento_publishers::ConnectError;
 use bento_publishers::nats::{NatsCredentials, NatsPublisher, NatsSettings};
 use bento_testkit::publisher::{Mode, PublisherHarness};
+use futures_util::StreamExt as _;
 
 use super::harness::{Harness, nats_server};
 use super::support::PrivateServer;
 
 fn delivery() -> Delivery {
+    delivery_to("events")
+}
+
+fn delivery_to(topic: &str) -> Delivery {
     let event = Envelope::new("thing.happened", 1, chrono::Utc::now(), "{}");
-    Delivery::new(Arc::new(event), Destination::default().with_topic("events"))
+    Delivery::new(Arc::new(event), Destination::default().with_topic(topic))
 }
 
 pub(crate) async fn publish_one(publisher: &NatsPublisher) -> Result<(), PublishError> {
@@ -65,6 +70,47 @@ async fn more_than_fits_into_flight_is_published_all_the_same() {
     let (one, other) = tokio::join!(call(), call());
     assert!(one.iter().chain(&other).all(Result::is_ok));
     assert_eq!(harness.received(100).await.len(), 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_never_answered_takes_no_room_for_long() {
+    let Some(harness) = Harness::on_the_shared_server().await else { return };
+    let client = async_nats::connect(&harness.url).await.unwrap();
+    // Somebody listens, and is no stream.
+    let mut mute = client.subscribe(format!("{}.mute", harness.name)).await.unwrap();
+    client.flush().await.unwrap();
+    let settings = NatsSettings { max_in_flight: 3, ack_timeout: Duration::from_millis(300), ..harness.settings() };
+    let publisher = NatsPublisher::connect(settings).await.unwrap();
+    let unanswered: Vec<_> = (0..3).map(|_| delivery_to("mute")).collect();
+    for answer in publisher.publish(&unanswered).await {
+        assert!(answer.unwrap_err().to_string().contains("did not acknowledge the event within 300ms"));
+    }
+    let given_up = async { publisher.publish(&unanswered).await };
+    tokio::select! {
+        biased;
+        _ = given_up => panic!("nobody answers"),
+        () = async { for _ in 0..6 { mute.next().await.unwrap(); } } => {}
+    }
+    publish_one(&publisher).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_of_somebody_who_is_no_stream_confirms_nothing() {
+    let Some(harness) = Harness::on_the_shared_server().await else { return };
+    let client = async_nats::connect(&harness.url).await.unwrap();
+    let mut asked = client.subscribe(format!("{}.service", harness.name)).await.unwrap();
+    client.flush().await.unwrap();
+    let publisher = harness.publisher(Mode::Binary).await;
+    for body in ["hello", "{}", r#"{"stream":"x"}"#] {
+        let batch = [delivery_to("service")];
+        let (mut answers, ()) = tokio::join!(publisher.publish(&batch), async {
+            let reply = asked.next().await.unwrap().reply.unwrap();
+            client.publish(reply, body.into()).await.unwrap();
+        });
+        let error = answers.remove(0).unwrap_err();
+        let expected = (FailureClass::Transient, "what answered for NATS is no stream");
+        assert_eq!((error.class(), &*error.to_string()), expected);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

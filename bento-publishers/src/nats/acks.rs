@@ -1,0 +1,260 @@
+//! The answers of the streams, all on one subscription.
+//!
+//! The client itself gives each message a random inbox, a channel, a timer and a boxed future, and wakes the task for every answer. Here
+//! the inbox of a message is the number of its call and its place in it, and a call wakes once, when it has all of its answers.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_nats::{Client, Message, StatusCode, Subject, SubscribeError, Subscriber, jetstream};
+use bento_core::publish::PublishError;
+use bytes::BytesMut;
+use futures_util::StreamExt as _;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::AbortHandle;
+
+use super::{Outgoing, failure};
+
+/// What came of one message.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// A stream has it.
+    Stored,
+    /// Nobody listens to its subject.
+    Unheard,
+    /// It was not taken.
+    Failed(PublishError),
+}
+
+/// Sends messages, and waits for the answers to them.
+pub(super) struct Acks {
+    client: Client,
+    waiting: Arc<Waiting>,
+    reader: AbortHandle,
+}
+
+/// What waits for an answer.
+struct Waiting {
+    /// What the subject of every answer begins with, up to and with a dot.
+    inbox: String,
+    /// For how many more messages there is room on the way.
+    room: Semaphore,
+    calls: Mutex<Calls>,
+}
+
+#[derive(Default)]
+struct Calls {
+    last: u64,
+    open: HashMap<u64, Answers>,
+}
+
+/// The answers to one call.
+#[derive(Default)]
+struct Answers {
+    outcomes: Vec<Option<Outcome>>,
+    count: usize,
+    /// How many there will be, and who waits for the last of them.
+    complete: Option<(usize, oneshot::Sender<()>)>,
+}
+
+/// Messages that are sent together. Who drops it waits for them no more.
+pub(super) struct Call<'a> {
+    acks: &'a Acks,
+    number: u64,
+    sent: usize,
+    /// The subjects of the answers, in one piece of memory.
+    inboxes: BytesMut,
+}
+
+impl Acks {
+    /// Begins to listen for answers, for so many messages at once.
+    pub(super) async fn listen(client: Client, max_in_flight: usize) -> Result<Self, SubscribeError> {
+        let inbox = client.new_inbox() + ".";
+        let subscriber = client.subscribe(format!("{inbox}*.*")).await?;
+        let room = Semaphore::new(max_in_flight.min(Semaphore::MAX_PERMITS));
+        let waiting = Arc::new(Waiting { inbox, room, calls: Mutex::default() });
+        let reader = tokio::spawn(read(subscriber, Arc::clone(&waiting))).abort_handle();
+        Ok(Self { client, waiting, reader })
+    }
+
+    /// Begins a call with so many messages.
+    pub(super) fn call(&self, messages: usize) -> Call<'_> {
+        let number = self.waiting.calls().begin(messages);
+        let inboxes = BytesMut::with_capacity(messages * (self.waiting.inbox.len() + 16));
+        Call { acks: self, number, sent: 0, inboxes }
+    }
+}
+
+/// The subscription would keep the connection open.
+impl Drop for Acks {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+impl Call<'_> {
+    /// Sends the message with this place in the call, as soon as there is room for it.
+    pub(super) async fn send(&mut self, place: usize, outgoing: Outgoing) -> Result<(), PublishError> {
+        let Outgoing { subject, headers, body } = outgoing;
+        let Acks { client, waiting, .. } = self.acks;
+        let room = waiting.room.acquire().await.expect("nobody closes it");
+        write!(self.inboxes, "{}{}.{place}", waiting.inbox, self.number).expect("a buffer takes every text");
+        let inbox = Subject::from_utf8(self.inboxes.split()).expect("a text is UTF-8");
+        client.publish_with_reply_and_headers(subject, inbox, headers, body).await.map_err(failure::unsent)?;
+        room.forget();
+        self.sent += 1;
+        Ok(())
+    }
+
+    /// Waits until everything that was sent is answered.
+    pub(super) async fn answered(&self) {
+        let answers = |calls: &mut Calls| calls.open.get_mut(&self.number)?.complete(self.sent);
+        let complete = answers(&mut self.acks.waiting.calls());
+        if let Some(complete) = complete {
+            // The reader ends with the client only, and then nothing is answered any more.
+            let _ = complete.await;
+        }
+    }
+
+    /// The answers by place, as far as there are any. Makes room for others, whatever is not answered.
+    pub(super) fn end(&mut self) -> Vec<Option<Outcome>> {
+        let waiting = &self.acks.waiting;
+        let answers = waiting.calls().open.remove(&self.number).unwrap_or_default();
+        waiting.room.add_permits(std::mem::take(&mut self.sent).saturating_sub(answers.count));
+        answers.outcomes
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Calls {
+    fn begin(&mut self, messages: usize) -> u64 {
+        self.last += 1;
+        let outcomes = std::iter::repeat_with(|| None).take(messages).collect();
+        self.open.insert(self.last, Answers { outcomes, ..Answers::default() });
+        self.last
+    }
+}
+
+impl Answers {
+    /// Told when there are so many; `None` if there are.
+    fn complete(&mut self, sent: usize) -> Option<oneshot::Receiver<()>> {
+        (self.count < sent).then(|| {
+            let (complete, told) = oneshot::channel();
+            self.complete = Some((sent, complete));
+            told
+        })
+    }
+
+    /// Takes the first answer to a message.
+    fn take(&mut self, place: usize, message: &Message) -> bool {
+        let Some(slot @ None) = self.outcomes.get_mut(place) else { return false };
+        *slot = Some(outcome(message));
+        self.count += 1;
+        if let Some((_, complete)) = self.complete.take_if(|(sent, _)| *sent == self.count) {
+            // Nobody waits any more.
+            let _ = complete.send(());
+        }
+        true
+    }
+}
+
+impl Waiting {
+    fn calls(&self) -> MutexGuard<'_, Calls> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, message: &Message) {
+        let Some((number, place)) = self.place(&message.subject) else { return };
+        if self.calls().open.get_mut(&number).is_some_and(|answers| answers.take(place, message)) {
+            self.room.add_permits(1);
+        }
+    }
+
+    /// The call and the place in it that an answer is for.
+    fn place(&self, subject: &str) -> Option<(u64, usize)> {
+        let (number, place) = subject.strip_prefix(&*self.inbox)?.split_once('.')?;
+        Some((number.parse().ok()?, place.parse().ok()?))
+    }
+}
+
+async fn read(mut answers: Subscriber, waiting: Arc<Waiting>) {
+    while let Some(message) = answers.next().await {
+        waiting.note(&message);
+    }
+}
+
+/// What JetStream answers: an error, or where the message is. Somebody else who answers is no stream.
+#[derive(Deserialize)]
+struct Answer {
+    error: Option<jetstream::Error>,
+    stream: Option<IgnoredAny>,
+    #[serde(rename = "seq")]
+    sequence: Option<u64>,
+}
+
+fn outcome(message: &Message) -> Outcome {
+    if message.status == Some(StatusCode::NO_RESPONDERS) {
+        return Outcome::Unheard;
+    }
+    match serde_json::from_slice(&message.payload) {
+        Ok(Answer { error: Some(error), .. }) => Outcome::Failed(failure::refused(&error)),
+        Ok(Answer { stream: Some(_), sequence: Some(_), .. }) => Outcome::Stored,
+        Ok(_) => Outcome::Failed(PublishError::transient("what answered for NATS is no stream")),
+        Err(error) => Outcome::Failed(PublishError::transient("what answered for NATS is no stream").because(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(payload: &str) -> Message {
+        Message {
+            subject: "".into(),
+            reply: None,
+            payload: payload.to_owned().into(),
+            headers: None,
+            status: None,
+            description: None,
+            length: 0,
+        }
+    }
+
+    #[test]
+    fn only_the_first_answer_counts() {
+        let mut calls = Calls::default();
+        let number = calls.begin(2);
+        let answers = calls.open.get_mut(&number).unwrap();
+        let stored = message(r#"{"stream":"s","seq":1}"#);
+        assert!(answers.take(0, &stored));
+        let mut complete = answers.complete(2).unwrap();
+        assert!(!answers.take(0, &message("again")) && !answers.take(2, &stored));
+        assert!(complete.try_recv().is_err(), "one is not answered");
+        assert!(answers.take(1, &stored));
+        complete.try_recv().unwrap();
+        assert!(answers.outcomes.iter().all(|outcome| matches!(outcome, Some(Outcome::Stored))));
+        assert!(answers.complete(2).is_none(), "there is nothing to wait for");
+    }
+
+    #[test]
+    fn an_answer_is_of_a_stream_or_confirms_nothing() {
+        let full =
+            r#"{"error":{"code":503,"err_code":10077,"description":"maximum messages exceeded"},"stream":"s","seq":0}"#;
+        let Outcome::Failed(refused) = outcome(&message(full)) else { panic!("it was refused") };
+        assert!(refused.to_string().contains("maximum messages exceeded"), "{refused}");
+        for other in ["", "+OK", "{}", r#"{"seq":1}"#, r#"{"stream":"s"}"#] {
+            assert!(matches!(outcome(&message(other)), Outcome::Failed(_)), "{other}");
+        }
+        let unheard = Message { status: Some(StatusCode::NO_RESPONDERS), ..message("") };
+        assert!(matches!(outcome(&unheard), Outcome::Unheard));
+        assert!(matches!(outcome(&message(r#"{"stream":"s","seq":9,"duplicate":true}"#)), Outcome::Stored));
+    }
+}
