@@ -196,8 +196,9 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
             self.prune();
         }
         self.shards.queue_due(now);
-        while self.workers < self.shared.settings.workers {
-            let Some(shard) = self.shards.next_ready() else { break };
+        loop {
+            let free = self.shared.settings.workers.saturating_sub(self.workers);
+            let Some(shard) = self.shards.next_ready(free) else { break };
             self.work(shard);
         }
         self.shards.make_room();

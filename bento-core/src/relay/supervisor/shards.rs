@@ -148,19 +148,27 @@ impl Shards {
         self.owned.values().filter(|owned| owned.is_idle()).filter_map(|owned| owned.due).min()
     }
 
-    /// The next shard for a worker: of the lane with the fewest workers the one that came first, so that the backlog of one lane does
-    /// not keep the others waiting.
-    pub(super) fn next_ready(&mut self) -> Option<ShardId> {
+    /// The next shard for one of so many `free` workers: of the lane with the fewest workers the one that came first. The last free worker
+    /// is kept for a lane that has none. So the backlog of one lane does not keep the others waiting.
+    pub(super) fn next_ready(&mut self, free: usize) -> Option<ShardId> {
         let owned = &self.owned;
         let is_queued =
             |shard: &ShardId| owned.get(shard).is_some_and(|owned| matches!(owned.activity, Activity::Queued));
         self.queue.retain(is_queued);
+        if free == 0 {
+            return None;
+        }
         let nth = match self.per_lane {
             None => 0,
             Some(_) => {
                 let workers = self.workers_by_lane();
                 let busy = |shard: &ShardId| workers.get(&self.lane(*shard)).copied().unwrap_or_default();
-                self.queue.iter().enumerate().min_by_key(|(nth, shard)| (busy(shard), *nth))?.0
+                let (nth, shard) = self.queue.iter().enumerate().min_by_key(|(nth, shard)| (busy(shard), *nth))?;
+                let has_lane_without = || self.owned.keys().any(|shard| busy(shard) == 0);
+                if free == 1 && busy(shard) > 0 && has_lane_without() {
+                    return None;
+                }
+                nth
             }
         };
         self.queue.remove(nth)

@@ -17,6 +17,9 @@ fn lease(shard: ShardId, epoch: i64) -> Lease {
     Lease { shard, owner: OWNER, epoch }
 }
 
+/// More workers than there are shards.
+const MANY: usize = 1000;
+
 fn holding(count: ShardId) -> (Shards, Vec<Lease>) {
     let leases: Vec<_> = (0..count).map(|shard| lease(shard, 1)).collect();
     let mut shards = Shards::default();
@@ -25,10 +28,10 @@ fn holding(count: ShardId) -> (Shards, Vec<Lease>) {
     (shards, leases)
 }
 
-/// Hands the next ready shard to a worker.
+/// Hands the next ready shard to one of many workers.
 fn start(shards: &mut Shards) -> Option<(ShardId, watch::Receiver<bool>)> {
     let (sender, stop) = watch::channel(false);
-    let shard = shards.next_ready()?;
+    let shard = shards.next_ready(MANY)?;
     shards.start(shard, sender).map(|task| (task.lease.shard, stop))
 }
 
@@ -63,11 +66,28 @@ fn the_lane_with_the_fewest_workers_comes_first() {
 }
 
 #[test]
+fn the_last_free_worker_is_kept_for_a_lane_that_has_none() {
+    let (mut shards, _) = in_lanes();
+    let begin = |shards: &mut Shards, free| {
+        let shard = shards.next_ready(free)?;
+        shards.start(shard, watch::channel(false).0).map(|task| task.lease.shard)
+    };
+    (0..2).for_each(|shard| shards.has_events(shard));
+    assert_eq!(begin(&mut shards, 0), None);
+    assert_eq!(begin(&mut shards, 1), Some(0), "the first lane had none either");
+    assert_eq!(begin(&mut shards, 1), None);
+    shards.has_events(2);
+    assert_eq!(begin(&mut shards, 1), Some(2));
+    shards.has_events(4);
+    assert_eq!((begin(&mut shards, 2), begin(&mut shards, 1)), (Some(4), Some(1)), "every lane has one");
+}
+
+#[test]
 fn a_lane_without_a_worker_gets_the_place_of_one_where_there_are_most() {
     let (mut shards, leases) = in_lanes();
     let started = |shards: &mut Shards, shard| {
         shards.has_events(shard);
-        shards.next_ready().unwrap();
+        shards.next_ready(MANY).unwrap();
         shards.start(shard, watch::channel(false).0).unwrap().make_room
     };
     let told: Vec<_> = [0, 1, 2].map(|shard| started(&mut shards, shard)).into();
@@ -194,7 +214,7 @@ fn a_late_wave_that_comes_back_queues_its_shard_once_its_worker_is_done() {
     shards.heard(leases[0], late());
     assert!(start(&mut shards).is_none());
     shards.finished(leases[0], None, Activity::Idle, None);
-    let shard = shards.next_ready().unwrap();
+    let shard = shards.next_ready(MANY).unwrap();
     let task = shards.start(shard, watch::channel(false).0).unwrap();
     assert_eq!(task.heard.len(), 1);
 }
