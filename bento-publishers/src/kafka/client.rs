@@ -47,27 +47,46 @@ pub(super) struct Watcher {
 struct Refusal {
     reason: String,
     source: KafkaError,
-    /// Whether the broker refused the credentials; else there is no TLS between the two.
-    is_about_credentials: bool,
+    step: Step,
+}
+
+/// How far the two came. What was refused later tells more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    /// In TLS 1.3 a client hears only here that it should have shown a certificate.
+    Connecting,
+    Encrypting,
+    LoggingIn,
 }
 
 impl Watcher {
     fn take(&self) -> Option<Refusal> {
         self.refusal.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
+
+    fn remember(&self, refusal: Refusal) {
+        let mut kept = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.as_ref().is_none_or(|kept| kept.step <= refusal.step) {
+            *kept = Some(refusal);
+        }
+    }
 }
 
 impl ClientContext for Watcher {
     fn error(&self, error: KafkaError, reason: &str) {
-        use RDKafkaErrorCode::{Authentication, SSL, SaslAuthenticationFailed};
-        let is_about_credentials = match error.rdkafka_error_code() {
-            Some(Authentication | SaslAuthenticationFailed) => true,
-            Some(SSL) => false,
-            _ => return tracing::debug!(%error, reason, "Kafka's client reports"),
+        use RDKafkaErrorCode::{AllBrokersDown, Authentication, SSL, SaslAuthenticationFailed};
+        let step = match error.rdkafka_error_code() {
+            Some(Authentication | SaslAuthenticationFailed) => Step::LoggingIn,
+            Some(SSL) => Step::Encrypting,
+            // Says nothing of why.
+            Some(AllBrokersDown) => return tracing::debug!(%error, reason, "Kafka's client reports"),
+            _ => Step::Connecting,
         };
-        tracing::warn!(%error, reason, "Kafka's client cannot log in");
-        let refusal = Refusal { reason: reason.to_owned(), source: error, is_about_credentials };
-        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
+        match step {
+            Step::Connecting => tracing::debug!(%error, reason, "Kafka's client reports"),
+            Step::Encrypting | Step::LoggingIn => tracing::warn!(%error, reason, "Kafka's client cannot log in"),
+        }
+        self.remember(Refusal { reason: reason.to_owned(), source: error, step });
     }
 }
 
@@ -81,7 +100,7 @@ pub(super) async fn connect(settings: &KafkaSettings) -> Result<Client, ConnectE
     match metadata {
         Ok(Ok(_)) => Ok(client),
         Ok(Err(error)) => Err(match watcher.take() {
-            Some(refusal) if refusal.is_about_credentials => {
+            Some(refusal) if refusal.step == Step::LoggingIn => {
                 ConnectError::Credentials { address, source: refusal.into() }
             }
             Some(refusal) => ConnectError::Unreachable { address, source: refusal.into() },
