@@ -56,9 +56,12 @@
 //!
 //! The conformance suite runs on [tansu](https://crates.io/crates/tansu), a broker that speaks Kafka's protocol, or on the one that
 //! `BENTO_TEST_KAFKA_URL` names. What a refusal of the cluster means is tested on librdkafka's own cluster for tests, which answers what it is told to:
-//! missing rights, quotas, records that are not taken, leaders that move. Credentials and TLS are tested only as far as the client's settings go. The outage
-//! test never stops the broker: tansu keeps its data in memory, so a proxy cuts the way to it instead. What a broker keeps over its own restart is
-//! not tested.
+//! missing rights, quotas, records that are not taken, leaders that move.
+//!
+//! tansu itself leaves TLS aside and takes any password with PLAIN. The tests of TLS, of client certificates and of PLAIN, SCRAM-SHA-256 and
+//! SCRAM-SHA-512 put a gate in front of it that asks for them as Kafka's protocol says; no broker of Apache Kafka was asked. Where a test stops the
+//! broker, tansu is killed once it has written what it was asked to, and starts again on what it kept. What Apache Kafka keeps when its machine loses
+//! power depends on the replicas and is not tested.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};

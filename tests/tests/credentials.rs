@@ -15,6 +15,8 @@ mod support;
 
 #[path = "credentials/http.rs"]
 mod http;
+#[path = "credentials/kafka.rs"]
+mod kafka;
 #[path = "credentials/nats.rs"]
 mod nats;
 #[path = "credentials/rabbitmq.rs"]

@@ -17,11 +17,12 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers as _, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::proxy::Proxy;
-use super::support::{PrivateServer, free_port, unique, url};
+use super::gate::{Gate, Guard};
+use super::storage::Storage;
+use super::support::{PrivateServer, unique, url};
 
 pub(crate) const URL: &str = "BENTO_TEST_KAFKA_URL";
-const PROGRAM: &str = "BENTO_TEST_KAFKA_SERVER";
+pub(crate) const PROGRAM: &str = "BENTO_TEST_KAFKA_SERVER";
 const PATIENCE: Duration = Duration::from_secs(20);
 const PARTITIONS: i32 = 3;
 /// An event of more is too large for the publisher of the tests.
@@ -33,15 +34,21 @@ pub(crate) struct Topic {
     private: Option<Private>,
 }
 
-/// The proxy goes first: it holds connections to the server.
+/// A broker whose data outlasts it.
 struct Private {
-    proxy: Proxy,
-    _server: PrivateServer,
+    gate: Gate,
+    server: PrivateServer,
+    storage: Storage,
 }
 
 impl Topic {
     pub(crate) async fn of_the_environment() -> Option<Self> {
         Some(Self::on(url(URL)?, None).await)
+    }
+
+    /// On a broker of the test's own, by a way that asks nothing.
+    pub(crate) async fn at(port: u16) -> Self {
+        Self::on(format!("127.0.0.1:{port}"), None).await
     }
 
     async fn on(servers: String, private: Option<Private>) -> Self {
@@ -147,23 +154,39 @@ impl PublisherHarness for Topic {
     }
 
     async fn private(&self) -> Option<Self> {
-        let (program, port) = (std::env::var_os(PROGRAM)?, free_port());
-        let server = PrivateServer::start_new(move |target, directory| {
-            let mut command = Command::new(&program);
-            command.current_dir(directory).args(["broker", "--storage-engine", "memory://tansu/"]);
-            command.arg("--listener-url").arg(format!("tcp://127.0.0.1:{target}"));
-            command.arg("--advertised-listener-url").arg(format!("tcp://127.0.0.1:{port}"));
-            command
-        })?;
-        let proxy = Proxy::start(port, server.port);
-        Some(Self::on(format!("127.0.0.1:{port}"), Some(Private { proxy, _server: server })).await)
+        let (gate, storage) = (Gate::new(Guard::default()), Storage::start());
+        let server = tansu(gate.port, "s3://tansu/", Some(storage.endpoint()))?;
+        gate.open(server.port).await;
+        let servers = format!("127.0.0.1:{}", gate.port);
+        Some(Self::on(servers, Some(Private { gate, server, storage })).await)
     }
 
+    /// tansu's own steps of one write are not one: it may finish them, but nobody hears how, and then it is killed.
     async fn stop(&self) {
-        self.private.as_ref().expect("it is private").proxy.cut();
+        let private = self.private.as_ref().expect("it is private");
+        private.gate.close().await;
+        private.storage.rest().await;
+        private.server.kill();
     }
 
     async fn start(&self) {
-        self.private.as_ref().expect("it is private").proxy.open();
+        let private = self.private.as_ref().expect("it is private");
+        assert!(private.server.start());
+        private.gate.open(private.server.port).await;
     }
+}
+
+/// A broker that tells its clients to come to `port` of this machine. `None` if its program is not there.
+pub(crate) fn tansu(port: u16, engine: &'static str, storage: Option<String>) -> Option<PrivateServer> {
+    let program = std::env::var_os(PROGRAM)?;
+    PrivateServer::start_new(move |target, directory| {
+        let mut command = Command::new(&program);
+        command.current_dir(directory).args(["broker", "--storage-engine", engine]);
+        command.arg("--listener-url").arg(format!("tcp://127.0.0.1:{target}"));
+        command.arg("--advertised-listener-url").arg(format!("tcp://127.0.0.1:{port}"));
+        if let Some(endpoint) = &storage {
+            Storage::tell(endpoint, &mut command);
+        }
+        command
+    })
 }

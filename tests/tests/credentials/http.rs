@@ -6,13 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bento_publishers::http::{HttpAuthorization, HttpPublisher, HttpSettings};
 use bento_testkit::publisher::Received;
 
-use self::receiver::Receiver;
-use crate::servers as support;
+use crate::kafka::broker::receiver::{Receiver, Request};
 use crate::withdrawn::{Broker, costs_no_event};
-
-#[allow(dead_code, reason = "its own tests use the rest")]
-#[path = "../../../bento-publishers/tests/http/receiver.rs"]
-mod receiver;
 
 struct Hook {
     receiver: Receiver,
@@ -58,7 +53,7 @@ impl Broker for Hook {
 
     /// What was answered was taken.
     async fn received(&self, _: usize) -> Vec<Received> {
-        let received = |request: receiver::Request| Received { body: request.body.into(), ..Received::default() };
+        let received = |request: Request| Received { body: request.body.into(), ..Received::default() };
         self.receiver.taken().into_iter().map(received).collect()
     }
 }
