@@ -13,8 +13,10 @@ use sea_orm::DbErr;
 
 use crate::scene::{Scene, play};
 
-/// Enough for the circuit to open, at its default of ten failures, before an event has used up its five attempts.
 const ACCOUNTS: i64 = 4;
+/// The circuit opens before one event alone can have used up its attempts, however the relay's workers take turns.
+const OUTAGE: u32 = 3;
+const ATTEMPTS: u32 = 5;
 
 /// A broker that knows a user by a password.
 pub trait Broker {
@@ -38,7 +40,8 @@ pub async fn costs_no_event(broker: impl Broker) {
     play(async |scene| {
         let router = Router::to(Destination::new("broker").with_topic(broker.topic()));
         let relay = Relay::builder(scene.store(), broker.publisher().await).router(router).wake(&scene.wake);
-        let relay = relay.retry(RetryPolicy::fixed(Duration::from_millis(50), 5)).start().unwrap();
+        let retry = RetryPolicy::fixed(Duration::from_millis(50), ATTEMPTS);
+        let relay = relay.retry(retry).outage(OUTAGE).start().unwrap();
         commit(scene, "before").await;
         scene.counted([0, 0, 0]).await;
 
