@@ -12,7 +12,7 @@ use sea_orm::{DatabaseConnection, DbBackend, DbErr};
 use crate::support::{TestDatabase, in_database};
 
 /// Longer than any step takes; what does not end has failed.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 
 pub struct Scene<'a> {
     database: &'a TestDatabase,
