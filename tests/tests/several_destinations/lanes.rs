@@ -22,7 +22,7 @@ const NOW_AND_THEN: Duration = Duration::from_millis(50);
 const WAVE: Duration = Duration::from_millis(40);
 /// How many of them are measured without a backlog.
 const SAMPLES: usize = 40;
-/// How much later an event may come because of the backlog: the batches that are under way, on a machine that is busy with other things.
+/// How much later an event may come because of the backlog, on a machine that is busy with other things.
 /// Where lanes do not share the workers it is a second.
 const BOUND: Duration = Duration::from_millis(600);
 /// Longer than a million events take.
