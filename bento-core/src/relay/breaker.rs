@@ -78,10 +78,10 @@ enum Turn {
     Wanted,
     /// The store is being asked.
     Asked,
-    /// This relay.
-    Own,
+    /// This relay, if it begins before then.
+    Own(Instant),
     /// This relay, and it does.
-    Tried,
+    Tried(Instant),
 }
 
 /// What a worker may do now.
@@ -207,7 +207,7 @@ impl Breakers {
         let only = states.values().next().filter(|_| states.len() == 1)?.open.as_ref()?;
         match only.turn {
             Turn::Wanted | Turn::Asked => Some(only.until.max(now + ASK_AGAIN)),
-            Turn::Unasked | Turn::Own | Turn::Tried => Some(only.until).filter(|until| *until > now),
+            Turn::Unasked | Turn::Own(_) | Turn::Tried(_) => Some(only.until).filter(|until| *until > now),
         }
     }
 
@@ -287,7 +287,7 @@ impl State {
     }
 
     fn is_away(&self, now: Instant) -> bool {
-        let is_open = |open: &Open| open.until > now || !matches!(open.turn, Turn::Unasked | Turn::Own);
+        let is_open = |open: &Open| open.until > now || !matches!(open.turn, Turn::Unasked | Turn::Own(_));
         self.late > 0 || self.open.as_ref().is_some_and(is_open)
     }
 
@@ -301,20 +301,27 @@ impl State {
                 open.turn = Turn::Wanted;
                 Admission::Away
             }
-            Turn::Own => {
-                open.turn = Turn::Tried;
+            // What it was claimed for is long gone, and so is the claim.
+            Turn::Own(until) if until <= now => {
+                open.turn = Turn::Wanted;
+                Admission::Away
+            }
+            Turn::Own(until) => {
+                open.turn = Turn::Tried(until);
                 tell(destination, "half_open", true);
                 tracing::info!(target: TARGET_RELAY, destination = &**destination, "the destination is tried");
                 Admission::Trial
             }
-            Turn::Unasked | Turn::Wanted | Turn::Asked | Turn::Tried => Admission::Away,
+            Turn::Unasked | Turn::Wanted | Turn::Asked | Turn::Tried(_) => Admission::Away,
         }
     }
 
     /// A trial ended, perhaps without an answer.
     fn untried(&mut self) {
-        if let Some(open) = self.open.as_mut().filter(|open| open.turn == Turn::Tried) {
-            open.turn = Turn::Own;
+        if let Some(open) = &mut self.open
+            && let Turn::Tried(until) = open.turn
+        {
+            open.turn = Turn::Own(until);
         }
     }
 
@@ -334,7 +341,7 @@ impl State {
         let trials = match &self.open {
             None if self.failures < limit => return None,
             None => 0,
-            Some(open) if matches!(open.turn, Turn::Own | Turn::Tried) => open.trials,
+            Some(open) if matches!(open.turn, Turn::Own(_) | Turn::Tried(_)) => open.trials,
             // A wave that was under way when another one opened it tells nothing new.
             Some(_) => return None,
         };

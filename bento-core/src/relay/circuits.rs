@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Shared;
 use super::breaker::Errand;
@@ -16,6 +16,12 @@ use crate::telemetry::TARGET_RELAY;
 /// How long a trial is claimed for at least: no shorter than the longest pause, so that a relay that dies while it tries does not make
 /// trials more frequent.
 const HOLD: Duration = Duration::from_secs(30);
+
+/// How long after it was claimed a trial begins at the latest.
+const BEGIN_WITHIN: Duration = Duration::from_secs(5);
+
+/// When the store is told again that a destination is back, if it could not be told.
+const TELL_AGAIN: Duration = Duration::from_secs(5);
 
 /// How long after it was due a trial that nobody claimed belongs to an earlier outage. Relays ask every second.
 const STALE: Duration = Duration::from_secs(60);
@@ -42,12 +48,17 @@ impl<S: RelayStore, P> Shared<S, P> {
                 self.ask(self.store.open_circuit(opening)).await;
             }
             Errand::Close { destination } => {
-                self.ask(self.store.close_circuit(&destination)).await;
+                if self.ask(self.store.close_circuit(&destination)).await.is_none() {
+                    sleep(TELL_AGAIN).await;
+                    self.breakers.untold(&destination);
+                }
             }
             Errand::Claim { destination } => {
-                let hold = self.settings.publish_timeout.max(HOLD);
+                // Long enough for a trial that begins in time and hangs.
+                let hold = self.settings.publish_timeout.saturating_add(BEGIN_WITHIN).max(HOLD);
+                let until = Instant::now() + BEGIN_WITHIN;
                 let claim = self.ask(self.store.claim_trial(self.id, &destination, hold)).await;
-                if self.breakers.claimed(&destination, claim, Instant::now()) {
+                if self.breakers.claimed(&destination, claim, Instant::now(), until) {
                     wake();
                 }
             }

@@ -24,6 +24,7 @@ use crate::outbox::ShardId;
 use crate::publish::Publisher;
 use crate::telemetry::{self, TARGET_RELAY};
 
+mod drain;
 mod pace;
 mod shards;
 
@@ -51,10 +52,20 @@ pub(super) struct Supervisor<S, P> {
 #[derive(Debug)]
 enum Report {
     Worker { lease: Lease, end: End, left: Left, tally: Tally },
-    Late { lease: Lease, back: Option<(Sent, LateWaves)> },
+    Late { lease: Lease, back: Back },
     Beat { asked: Instant, result: Result<Holdings, StoreError> },
     Probe { result: Result<Vec<ShardId>, StoreError> },
     Prune { result: Result<Option<u64>, StoreError> },
+}
+
+/// What became of late waves.
+#[derive(Debug)]
+enum Back {
+    One(Sent, LateWaves),
+    /// All of them are.
+    None,
+    /// Something panicked that is not the publisher: nobody will hear of so many.
+    Broken(usize),
 }
 
 /// What a worker leaves to the next one on its shard.
@@ -151,41 +162,10 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         }
     }
 
-    /// Lets the workers finish and settle, then releases what is held.
-    async fn drain(&mut self) {
-        self.shards.stop_all();
-        let limit = self.shared.settings.drain_timeout;
-        let finish = async {
-            self.record_what_came_back();
-            while let Some(report) = self.tasks.join_next().await {
-                if matches!(report, Ok(Report::Worker { .. } | Report::Late { .. })) {
-                    self.take(report);
-                }
-                self.record_what_came_back();
-            }
-        };
-        if timeout(limit, finish).await.is_err() {
-            tracing::warn!(
-                target: TARGET_RELAY, relay = %self.shared.id, ?limit,
-                "stopping took too long, what was in flight will be published again",
-            );
-            self.tasks.shutdown().await;
-        }
-        telemetry::count_by(telemetry::LEASE_CHANGES, "change", "released", self.shards.len() as u64);
-        let released = in_time(self.shared.settings.lease, self.shared.store.release(self.shared.id)).await;
-        if let Err(error) = released {
-            tracing::warn!(
-                target: TARGET_RELAY, relay = %self.shared.id, error = chain(&error),
-                "the leases could not be released, they run out",
-            );
-        }
-    }
-
     fn start_what_is_due(&mut self) {
         let now = Instant::now();
         if self.next_beat.is_some_and(|at| at <= now) {
-            self.next_beat = None;
-            self.beat();
+            self.beat(true);
         }
         if self.next_probe.is_some_and(|at| at <= now) {
             self.next_probe = None;
@@ -210,13 +190,14 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         timers.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + self.shared.settings.lease)
     }
 
-    fn beat(&mut self) {
+    fn beat(&mut self, claim: bool) {
+        self.next_beat = None;
         let settings = &self.shared.settings;
         let beat = Heartbeat {
             relay: self.shared.id,
             ttl: settings.lease,
             lanes: settings.lanes.clone(),
-            claim: true,
+            claim,
             idle: self.shards.offer(),
         };
         let shared = Arc::clone(&self.shared);
@@ -310,7 +291,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
                     target: TARGET_RELAY, relay = %self.shared.id, shard = lease.shard, error = chain(&error),
                     "a worker failed, its shard is taken up again at the next poll",
                 );
-                self.shards.finished(lease, None, Activity::Idle, None);
+                self.shards.failed(lease, later(now, self.shared.settings.poll_idle));
                 // It may fail each time: that is no reason to hurry.
                 let next = later(now, self.shared.settings.poll_idle);
                 self.next_probe = self.next_probe.map(|at| at.max(next));
@@ -327,27 +308,34 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
 
     /// Waits for the next late wave of a shard to come back.
     fn listen(&mut self, lease: Lease, late: LateWaves) {
-        self.tasks.spawn(async move { Report::Late { lease, back: late.next().await } });
+        let out = late.len();
+        self.tasks.spawn(async move {
+            let back = match AssertUnwindSafe(late.next()).catch_unwind().await {
+                Ok(Some((sent, others))) => Back::One(sent, others),
+                Ok(None) => Back::None,
+                Err(_) => Back::Broken(out),
+            };
+            Report::Late { lease, back }
+        });
     }
 
-    fn came_back(&mut self, lease: Lease, back: Option<(Sent, LateWaves)>) {
-        let Some((sent, others)) = back else { return };
-        self.shards.heard(lease, sent);
-        self.listen(lease, others);
+    fn came_back(&mut self, lease: Lease, back: Back) {
+        match back {
+            Back::One(sent, others) => {
+                self.shards.heard(lease, sent);
+                self.listen(lease, others);
+            }
+            Back::None => {}
+            Back::Broken(count) => self.shards.not_heard(lease, count),
+        }
         self.take_up_returned();
     }
 
-    /// What is held for a destination that answers again does not wait for the next poll.
+    /// What is held for a destination that answers again does not wait for the next poll, also where a worker has just looked for less.
     fn take_up_returned(&mut self) {
         if self.shared.breakers.take_returned() {
+            self.shards.look_again();
             self.probe_soon();
-        }
-    }
-
-    /// Starts a worker on each shard that has nothing left to do but to record the answers to late waves.
-    fn record_what_came_back(&mut self) {
-        while let Some(shard) = self.shards.next_heard() {
-            self.work(shard);
         }
     }
 

@@ -107,6 +107,7 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
             self.machine.take(advanced, circumstances, &mut gate, &mut Journal::new(&mut self.tally));
             self.note_heard();
             if is_empty {
+                self.machine.close(&mut Journal::new(&mut self.tally));
                 settled = self.machine.take_settlements();
                 if settled.is_empty() {
                     return End::Idle { next_due };

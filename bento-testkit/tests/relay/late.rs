@@ -149,6 +149,21 @@ async fn stopping_waits_for_what_is_late_and_records_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_relay_that_stops_keeps_its_shards_from_others_until_what_is_late_is_recorded() {
+    let pair = Pair::new();
+    let lease = Duration::from_secs(3);
+    pair.left.answer_after(lease * 3);
+    pair.commit_many(20, 40);
+    let first = pair.relay(both(|rule| rule)).lease(lease).start().unwrap();
+    pair.right.wait_for(40).await;
+    let second = pair.relay(both(|rule| rule)).lease(lease).start().unwrap();
+    first.stop().await.unwrap();
+    pair.scene.wait_for_counts(0, 0, 0).await;
+    second.stop().await.unwrap();
+    pair.assert_exact(&pair.left);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_relay_that_stops_before_the_answer_loses_nothing() {
     let pair = Pair::new();
     pair.left.answer_after(Duration::from_secs(20));

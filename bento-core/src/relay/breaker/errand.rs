@@ -14,6 +14,9 @@ use crate::relay::store::TrialClaim;
 /// How long a relay waits before it asks again whose turn it is, at most: so soon each of them learns that a destination is back.
 pub(super) const ASK_AGAIN: Duration = Duration::from_secs(1);
 
+/// How much later than it was told to a relay asks, at most.
+pub(super) const SPREAD: Duration = Duration::from_millis(250);
+
 /// Something to tell the store, or to ask it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::relay) enum Errand {
@@ -45,25 +48,41 @@ impl Breakers {
         wanted.map(|open| open.until).min()
     }
 
+    /// Notes that the others could not be told that a destination is back. They are told again.
+    pub(in crate::relay) fn untold(&self, destination: &str) {
+        if let Some(state) = self.states().get_mut(destination).filter(|state| state.open.is_none()) {
+            state.news.get_or_insert(News::Closed);
+        }
+    }
+
     /// Waits until there may be an errand. Cancelling it loses nothing.
     pub(in crate::relay) async fn has_errands(&self) {
         self.errands.notified().await;
     }
 
-    /// Takes the answer to a claim; none if the store could not be asked. Returns whether the destination may be tried now.
-    pub(in crate::relay) fn claimed(&self, destination: &str, claim: Option<TrialClaim>, now: Instant) -> bool {
+    /// Takes the answer to a claim, for a trial that begins before `until`; none if the store could not be asked. Returns whether the
+    /// destination may be tried now.
+    pub(in crate::relay) fn claimed(
+        &self,
+        destination: &str,
+        claim: Option<TrialClaim>,
+        now: Instant,
+        until: Instant,
+    ) -> bool {
         let mut states = self.states();
         let asked = states.get_mut(destination).and_then(|state| state.open.as_mut());
         let Some(open) = asked.filter(|open| open.turn == Turn::Asked) else { return false };
         match claim {
             Some(TrialClaim::Later(wait)) => {
-                *open = Open { until: now + wait.min(ASK_AGAIN), turn: Turn::Wanted, ..*open };
+                // By chance: else the relay that is nearest to the database would have each turn.
+                let wait = wait.min(ASK_AGAIN) + SPREAD.mul_f64(fastrand::f64());
+                *open = Open { until: now + wait, turn: Turn::Wanted, ..*open };
                 return false;
             }
             Some(TrialClaim::Granted { trials }) => open.trials = trials,
             Some(TrialClaim::Closed) | None => open.trials = open.trials.saturating_add(1),
         }
-        open.turn = Turn::Own;
+        open.turn = Turn::Own(until);
         true
     }
 }

@@ -1,8 +1,11 @@
 //! When a breaker opens and closes, alone and among others.
 
+use super::errand::SPREAD;
 use super::*;
 use crate::publish::Destination;
 use crate::relay::store::TrialClaim;
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 fn failing(count: usize) -> Vec<Result<(), PublishError>> {
     (0..count).map(|_| Err(PublishError::transient("away"))).collect()
@@ -43,7 +46,7 @@ impl Only {
         assert_eq!(errands(&self.0, now).pop(), Some(claim(&self.1)));
         assert!(self.is_blocked(now), "until the answer is there");
         assert_eq!(errands(&self.0, now), [], "it is asked once");
-        self.0.claimed(&self.1, answer, now)
+        self.0.claimed(&self.1, answer, now, now + MINUTE)
     }
 
     /// A trial, without other relays.
@@ -126,7 +129,7 @@ fn of_several_destinations_only_the_one_that_is_away_is_left_out() {
     assert_eq!(breakers.without(later), [], "its rows are wanted, to see whether there are any");
     assert_eq!((breakers.admit(&away, later).0, breakers.without(later)), (Admission::Away, without.clone()));
     assert_eq!(errands(&breakers, later).pop(), Some(claim(&away)));
-    assert!(breakers.claimed(&away, Some(TrialClaim::Closed), later));
+    assert!(breakers.claimed(&away, Some(TrialClaim::Closed), later, later + MINUTE));
     assert_eq!(breakers.without(later), [], "its rows are wanted for a trial");
     let (admission, trial) = breakers.admit(&away, later);
     assert_eq!(admission, Admission::Trial);
@@ -161,7 +164,7 @@ fn a_trial_that_is_late_is_the_only_one() {
     let turn = |now| {
         assert_eq!(breakers.admit(&slow, now).0, Admission::Away, "it asks first");
         assert_eq!(errands(&breakers, now).pop(), Some(claim(&slow)));
-        breakers.claimed(&slow, None, now)
+        breakers.claimed(&slow, None, now, now + MINUTE)
     };
     assert!(turn(later));
     let (admission, trial) = breakers.admit(&slow, later);
@@ -208,15 +211,46 @@ fn a_relay_waits_for_its_turn_and_asks_again_every_second() {
     let mut at = now + breaker.note(&failing(1), now).unwrap();
     let wait = Duration::from_millis(300);
     assert!(!breaker.ask(Some(TrialClaim::Later(wait)), at));
-    at += wait;
-    assert_eq!((breaker.0.next_question(), errands(&breaker.0, at)), (Some(at), vec![claim(&breaker.1)]));
-    assert!(!breaker.0.claimed(&breaker.1, Some(TrialClaim::Later(Duration::MAX)), at));
-    assert_eq!(breaker.0.next_question(), Some(at + ASK_AGAIN), "it may be back sooner");
-    assert!(breaker.is_blocked(at) && breaker.0.blocked_until(at) >= Some(at + ASK_AGAIN));
-    at += ASK_AGAIN;
+    let question = breaker.0.next_question().unwrap();
+    assert!((wait..=wait + SPREAD).contains(&(question - at)), "{:?}", question - at);
+    at = question;
     assert_eq!(errands(&breaker.0, at), [claim(&breaker.1)]);
-    assert!(breaker.0.claimed(&breaker.1, Some(TrialClaim::Granted { trials: 4 }), at));
+    assert!(!breaker.0.claimed(&breaker.1, Some(TrialClaim::Later(Duration::MAX)), at, at + MINUTE));
+    let question = breaker.0.next_question().unwrap();
+    assert!((ASK_AGAIN..=ASK_AGAIN + SPREAD).contains(&(question - at)), "it may be back sooner");
+    assert!(breaker.is_blocked(at) && breaker.0.blocked_until(at) >= Some(at + ASK_AGAIN));
+    at = question;
+    assert_eq!(errands(&breaker.0, at), [claim(&breaker.1)]);
+    assert!(breaker.0.claimed(&breaker.1, Some(TrialClaim::Granted { trials: 4 }), at, at + MINUTE));
     assert!(matches!(breaker.0.enter(at), Passage::Trial(_)));
+}
+
+#[test]
+fn a_turn_that_is_not_used_in_time_is_asked_for_again() {
+    let (breaker, now) = (only(1), Instant::now());
+    let at = now + breaker.note(&failing(1), now).unwrap();
+    assert!(breaker.ask(Some(TrialClaim::Granted { trials: 1 }), at));
+    drop(breaker.begin(at));
+    assert!(
+        matches!(breaker.0.enter(at + MINUTE - Duration::from_secs(1)), Passage::Trial(_)),
+        "given back by the first"
+    );
+    assert!(breaker.is_blocked(at + MINUTE));
+    assert_eq!(errands(&breaker.0, at + MINUTE), [claim(&breaker.1)]);
+}
+
+#[test]
+fn that_a_destination_is_back_is_told_until_somebody_heard() {
+    let (breaker, now) = (only(1), Instant::now());
+    breaker.note(&failing(1), now);
+    breaker.note(&[Ok(())], now);
+    let close = Errand::Close { destination: Arc::clone(&breaker.1) };
+    assert_eq!(errands(&breaker.0, now), std::slice::from_ref(&close));
+    breaker.0.untold(&breaker.1);
+    assert_eq!(errands(&breaker.0, now), [close]);
+    breaker.note(&failing(1), now);
+    breaker.0.untold(&breaker.1);
+    assert!(matches!(errands(&breaker.0, now)[..], [Errand::Open { .. }]), "it is away again");
 }
 
 #[test]
@@ -238,6 +272,6 @@ fn an_answer_that_comes_too_late_opens_nothing() {
     assert!(breaker.is_blocked(at));
     assert_eq!(errands(&breaker.0, at).len(), 2, "that it is open, and whose turn it is");
     breaker.note(&[Ok(())], at);
-    assert!(!breaker.0.claimed(&breaker.1, Some(TrialClaim::Granted { trials: 1 }), at));
+    assert!(!breaker.0.claimed(&breaker.1, Some(TrialClaim::Granted { trials: 1 }), at, at + MINUTE));
     assert!(matches!(breaker.0.enter(at), Passage::Free));
 }

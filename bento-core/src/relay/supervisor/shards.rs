@@ -37,6 +37,8 @@ struct Owned {
     is_retiring: bool,
     /// When its next held row is due.
     due: Option<Instant>,
+    /// Whether its last worker failed, so that it rests until it is due.
+    has_failed: bool,
     /// How many waves of its are late, and out without a worker.
     late: usize,
     /// Late waves that came back, for its next worker.
@@ -88,10 +90,18 @@ impl Owned {
             again: false,
             is_retiring: false,
             due: None,
+            has_failed: false,
             late: 0,
             heard: Vec::new(),
             make_room,
         }
+    }
+
+    /// Notes that its time has come.
+    fn is_due(&mut self) -> ShardId {
+        self.due = None;
+        self.has_failed = false;
+        self.lease.shard
     }
 
     fn is_idle(&self) -> bool {
@@ -128,6 +138,7 @@ impl Shards {
     pub(super) fn has_events(&mut self, shard: ShardId) {
         let Some(owned) = self.owned.get_mut(&shard) else { return };
         match owned.activity {
+            Activity::Idle if owned.has_failed => {}
             Activity::Idle if !owned.is_retiring || !owned.heard.is_empty() => {
                 owned.activity = Activity::Queued;
                 self.queue.push_back(shard);
@@ -137,10 +148,15 @@ impl Shards {
         }
     }
 
+    /// Lets every shard that a worker is at be taken up once more.
+    pub(super) fn look_again(&mut self) {
+        self.owned.values_mut().filter(|owned| owned.is_running()).for_each(|owned| owned.again = true);
+    }
+
     /// Queues the shards with a held row that has become due.
     pub(super) fn queue_due(&mut self, now: Instant) {
         let due = self.owned.values_mut().filter(|owned| owned.is_idle() && owned.due.is_some_and(|due| due <= now));
-        let due: Vec<_> = due.map(|owned| (owned.due.take(), owned.lease.shard).1).collect();
+        let due: Vec<_> = due.map(Owned::is_due).collect();
         due.into_iter().for_each(|shard| self.has_events(shard));
     }
 
@@ -203,6 +219,7 @@ impl Shards {
     pub(super) fn start(&mut self, shard: ShardId, stop: watch::Sender<bool>) -> Option<Task> {
         let owned = self.owned.get_mut(&shard)?;
         owned.activity = Activity::Running(stop);
+        owned.has_failed = false;
         if owned.is_retiring {
             owned.tell_to_stop();
         }
@@ -230,6 +247,15 @@ impl Shards {
         }
     }
 
+    /// Takes a shard back from a worker that failed: whatever comes, it rests until then.
+    pub(super) fn failed(&mut self, lease: Lease, until: Instant) {
+        if let Some(owned) = self.owned.get_mut(&lease.shard).filter(|owned| owned.lease == lease) {
+            owned.activity = Activity::Idle;
+            owned.has_failed = true;
+            owned.due = Some(until);
+        }
+    }
+
     /// Takes over what a worker leaves of late waves: those that came back, and how many are out. False if the shard is lost.
     pub(super) fn postponed(&mut self, lease: Lease, mut heard: Vec<Sent>, out: usize) -> bool {
         let Some(owned) = self.owned.get_mut(&lease.shard).filter(|owned| owned.lease == lease) else { return false };
@@ -250,6 +276,13 @@ impl Shards {
             owned.late -= 1;
             owned.heard.push(sent);
             self.has_events(lease.shard);
+        }
+    }
+
+    /// Notes that so many late waves will not come back.
+    pub(super) fn not_heard(&mut self, lease: Lease, count: usize) {
+        if let Some(owned) = self.owned.get_mut(&lease.shard).filter(|owned| owned.lease == lease) {
+            owned.late -= count;
         }
     }
 

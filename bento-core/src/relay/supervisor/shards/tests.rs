@@ -119,6 +119,21 @@ fn a_held_row_queues_its_shard_when_it_is_due() {
 }
 
 #[test]
+fn a_shard_whose_worker_failed_rests_whatever_comes() {
+    let (mut shards, leases) = holding(1);
+    let until = Instant::now() + Duration::from_secs(1);
+    shards.has_events(0);
+    start(&mut shards).unwrap();
+    shards.has_events(0);
+    shards.failed(leases[0], until);
+    shards.has_events(0);
+    assert!(start(&mut shards).is_none());
+    assert_eq!(shards.next_due(), Some(until));
+    shards.queue_due(until);
+    assert!(start(&mut shards).is_some());
+}
+
+#[test]
 fn a_shard_is_offered_only_when_its_worker_is_done() {
     let (mut shards, leases) = holding(2);
     shards.has_events(0);
