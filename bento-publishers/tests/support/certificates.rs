@@ -10,6 +10,17 @@ use bento_publishers::TlsSettings;
 /// Files of an authority, of a server at 127.0.0.1, and of a client; they go when this is dropped.
 pub(crate) struct Certificates(PathBuf);
 
+/// What a server says of a client without a certificate.
+#[allow(dead_code, reason = "Kafka says it in other words")]
+pub(crate) const REQUIRED: &str = "ertificate";
+
+/// Whether a failure says `why`. What a server says may be lost with the connection, which it ends at once.
+#[allow(dead_code, reason = "Kafka says it in other words")]
+pub(crate) fn says(chain: &str, why: &str) -> bool {
+    let ended = || ["reset by peer", "roken pipe", "onnection closed"].iter().any(|end| chain.contains(end));
+    chain.contains(why) || why == REQUIRED && ended()
+}
+
 impl Certificates {
     /// `None` if `openssl` is not installed.
     pub(crate) fn make() -> Option<Self> {
