@@ -78,18 +78,6 @@ pub struct RelayState {
     pub expires_in: Duration,
 }
 
-/// What is known of a destination that was found to be away, by all relays together.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CircuitState {
-    /// The destination.
-    pub destination: Arc<str>,
-    /// How many trials there were in a row.
-    pub trials: u32,
-    /// When the next trial is due, by the store's clock from now; `None` if it is due already. A circuit that stays so has no relay
-    /// with an event for it: the outage may be long over.
-    pub next_trial_in: Option<Duration>,
-}
-
 /// The outbox as an operator sees it. Counting reads whole tables: ask every few seconds, not per event.
 pub trait Inspect: Send + Sync {
     /// How many events there are by status.
@@ -128,12 +116,6 @@ pub trait Inspect: Send + Sync {
     /// # Errors
     /// [`StoreError::Unavailable`].
     fn relays(&self) -> impl Future<Output = Result<Vec<RelayState>, StoreError>> + Send;
-
-    /// The circuits that are recorded as open, ordered by destination.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
-    fn circuits(&self) -> impl Future<Output = Result<Vec<CircuitState>, StoreError>> + Send;
 
     /// How the outbox is divided; `None` before its first use.
     ///

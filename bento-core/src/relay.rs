@@ -28,7 +28,7 @@
 //!    ends without its answer, which a later batch takes.
 //! 8. Stopping finishes what is in flight and releases the leases; what takes too long is left to be published again.
 //!
-//! 9. Several relays try a failing event, and a destination that is away, no more often than one: when it is due is in the store.
+//! 9. Several relays try a failing event no more often than one: the time when it is due is in the store. A circuit is a relay's own.
 //!
 //! What is not promised: exactly one publication. When an event can be published twice is listed in the guarantees page of the
 //! repository.
@@ -46,7 +46,6 @@ use crate::route::Router;
 
 mod breaker;
 mod builder;
-mod circuits;
 mod clock;
 mod deadline;
 mod handle;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bento_core::inspect::{Backlog, CircuitState, Inspect, LeaseState, RelayState, StatusCounts, TenantCounts};
+use bento_core::inspect::{Backlog, Inspect, LeaseState, RelayState, StatusCounts, TenantCounts};
 use bento_core::outbox::Sharding;
 use bento_core::relay::store::{RelayId, StoreError};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
@@ -79,13 +79,6 @@ impl Inspect for OutboxStore {
         Ok(self.read(&select, relay).await?.into_iter().flatten().collect())
     }
 
-    async fn circuits(&self) -> Result<Vec<CircuitState>, StoreError> {
-        let until = self.dialect()?.micros_until("next_trial_at");
-        let table = self.tables().circuit();
-        let select = format!("SELECT destination, trials, {until} FROM {table} ORDER BY destination");
-        self.read(&select, circuit).await
-    }
-
     async fn sharding(&self) -> Result<Option<Sharding>, StoreError> {
         meta::read(self.connection(), self.tables()).await.map_err(sharding_error)
     }
@@ -151,15 +144,6 @@ fn lease(row: &QueryResult) -> Result<LeaseState, DbErr> {
         owner: row.try_get_by_index::<Option<Uuid>>(1)?.map(RelayId),
         epoch: row.try_get_by_index(2)?,
         expires_in: left.filter(|left| *left > 0).map(|left| Duration::from_micros(left.cast_unsigned())),
-    })
-}
-
-fn circuit(row: &QueryResult) -> Result<CircuitState, DbErr> {
-    let until: i64 = row.try_get_by_index(2)?;
-    Ok(CircuitState {
-        destination: row.try_get_by_index::<String>(0)?.into(),
-        trials: row.try_get_by_index::<i32>(1)?.cast_unsigned(),
-        next_trial_in: (until > 0).then(|| Duration::from_micros(until.cast_unsigned())),
     })
 }
 

@@ -13,7 +13,6 @@
 //! Nothing is bound to a session.
 
 mod advance;
-mod circuits;
 mod errors;
 mod held;
 mod leases;
@@ -27,12 +26,9 @@ mod settle;
 mod tests;
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use bento_core::outbox::{ShardId, Sharding};
-use bento_core::relay::store::{
-    Advance, Advanced, Heartbeat, Holdings, Opening, Prune, RelayId, RelayStore, StoreError, TrialClaim,
-};
+use bento_core::relay::store::{Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, TransactionTrait};
 
 pub(crate) use self::errors::{StoreFailure, Tries, sharding_error, store_error};
@@ -129,17 +125,5 @@ impl RelayStore for OutboxStore {
 
     async fn prune(&self, prune: Prune) -> Result<Option<u64>, StoreError> {
         published::prune(self, prune).await
-    }
-
-    async fn open_circuit(&self, opening: Opening) -> Result<(), StoreError> {
-        circuits::open(self, &opening).await
-    }
-
-    async fn claim_trial(&self, relay: RelayId, destination: &str, hold: Duration) -> Result<TrialClaim, StoreError> {
-        circuits::claim(self, relay, destination, hold).await
-    }
-
-    async fn close_circuit(&self, destination: &str) -> Result<(), StoreError> {
-        circuits::close(self, destination).await
     }
 }

@@ -77,7 +77,6 @@ pub struct InvalidTablePrefix {
 /// | `paused_tenant` | tenants whose events are held back | operator commands |
 /// | `relay_shard` | one lease for each shard | relays |
 /// | `relay` | relays that are alive | relays |
-/// | `circuit` | destinations that are away, and when they are tried again | relays |
 /// | `outbox_meta` | how the outbox is divided, and when to prune again | the first flush or relay; relays that prune |
 /// | `outbox_status` | a view: one row per event | nobody |
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +90,6 @@ pub struct Tables {
     paused_tenant: String,
     shard: String,
     relay: String,
-    circuit: String,
     meta: String,
     status: String,
 }
@@ -109,7 +107,6 @@ impl Tables {
             paused_tenant: name("paused_tenant"),
             shard: name("relay_shard"),
             relay: name("relay"),
-            circuit: name("circuit"),
             meta: name("outbox_meta"),
             status: name("outbox_status"),
             prefix,
@@ -161,11 +158,6 @@ impl Tables {
         &self.relay
     }
 
-    /// The destinations that are away.
-    pub fn circuit(&self) -> &str {
-        &self.circuit
-    }
-
     /// How the outbox is divided.
     pub fn meta(&self) -> &str {
         &self.meta
@@ -177,10 +169,9 @@ impl Tables {
     }
 
     /// Every table, in the order in which they can be dropped.
-    pub(crate) fn all(&self) -> [&str; 10] {
+    pub(crate) fn all(&self) -> [&str; 9] {
         [
             &self.meta,
-            &self.circuit,
             &self.relay,
             &self.shard,
             &self.paused_tenant,

@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bento_core::outbox::{ShardId, Sharding};
-use bento_core::relay::store::{
-    Advance, Advanced, Heartbeat, Holdings, Opening, Prune, RelayId, RelayStore, StoreError, TrialClaim,
-};
+use bento_core::relay::store::{Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError};
 
 /// Wraps a store and makes it unavailable, or its answers unclear, when told to. Clones go away together.
 #[derive(Clone, Debug)]
@@ -93,17 +91,5 @@ impl<S: RelayStore> RelayStore for FlakyStore<S> {
 
     async fn prune(&self, prune: Prune) -> Result<Option<u64>, StoreError> {
         self.call(self.inner.prune(prune)).await
-    }
-
-    async fn open_circuit(&self, opening: Opening) -> Result<(), StoreError> {
-        self.call(self.inner.open_circuit(opening)).await
-    }
-
-    async fn claim_trial(&self, relay: RelayId, destination: &str, hold: Duration) -> Result<TrialClaim, StoreError> {
-        self.call(self.inner.claim_trial(relay, destination, hold)).await
-    }
-
-    async fn close_circuit(&self, destination: &str) -> Result<(), StoreError> {
-        self.call(self.inner.close_circuit(destination)).await
     }
 }

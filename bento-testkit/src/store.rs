@@ -56,7 +56,6 @@ pub use self::bench::{Bench, event, event_of_tenant, numbers, unordered_event};
 
 pub mod alerts;
 mod bench;
-pub mod circuits;
 pub mod dead_letters;
 pub mod held;
 pub mod inspection;
@@ -198,16 +197,6 @@ macro_rules! relay_store_conformance {
                 alerts::a_failed_alert_is_due_again
                 alerts::the_oldest_letters_are_told_of_first
                 alerts::a_letter_that_died_again_is_told_again
-                circuits::a_trial_is_one_relays_at_a_time
-                circuits::nobody_tries_before_the_pause_is_over
-                circuits::a_failed_trial_says_when_the_next_one_is
-                circuits::a_trial_nobody_reports_on_is_made_again
-                circuits::what_is_said_of_an_older_trial_changes_nothing
-                circuits::a_longer_pause_counts_whoever_asks_for_it
-                circuits::a_closed_circuit_is_everybodys
-                circuits::a_circuit_of_an_earlier_outage_begins_anew
-                circuits::no_trial_goes_to_two_relays_that_ask_at_once
-                circuits::open_circuits_are_shown
                 inspection::events_are_counted_by_status
                 inspection::events_are_counted_by_tenant
                 inspection::the_oldest_pending_event_has_an_age
@@ -257,7 +246,6 @@ mod tests {
             ("dead_letters", include_str!("store/dead_letters.rs")),
             ("operators", include_str!("store/operators.rs")),
             ("alerts", include_str!("store/alerts.rs")),
-            ("circuits", include_str!("store/circuits.rs")),
             ("inspection", include_str!("store/inspection.rs")),
             ("whole", include_str!("store/whole.rs")),
         ];

@@ -1,13 +1,12 @@
 //! Stops sending to a destination that is away, so that an outage does not turn the backlog into dead letters.
 //!
-//! Closed, everything passes. After so many failures in a row that no confirmation came between, the circuit of a destination opens. After
-//! a pause, and once this relay has the turn among all relays (see [`errand`]), it is half open: it lets one worker try one row of each
-//! kind; that trial counts as no attempt. If it fails the circuit stays open for longer, otherwise it closes. A permanent failure is an
-//! answer of a broker that is there.
+//! Closed, everything passes. After so many failures in a row that no confirmation came between, the breaker of a destination opens. After
+//! a wait it is half open: it lets one worker try one row of each kind; that trial counts as no attempt. If it fails the breaker stays
+//! open for longer, otherwise it closes. A permanent failure is an answer of a broker that is there.
 //!
 //! A destination with a wave that is late is left alone as well, until that is back.
 //!
-//! While a relay knows one destination only, no batch is taken while its circuit is open. With several, the rows for it are
+//! While a relay knows one destination only, no batch is taken while its breaker is open. With several, the rows for it are
 //! held and the others go on.
 
 use std::collections::BTreeMap;
@@ -15,10 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use self::errand::{ASK_AGAIN, News};
 use super::clock::later;
 use super::machine::Admission;
 use super::store::Burial;
@@ -26,10 +23,6 @@ use crate::publish::{Destination, FailureClass, PublishError};
 use crate::retry::RetryPolicy;
 use crate::route::Router;
 use crate::telemetry::{self, TARGET_RELAY};
-
-mod errand;
-
-pub(super) use self::errand::Errand;
 
 /// How long it stays open, the n-th time in a row.
 const PAUSE: RetryPolicy = RetryPolicy::exponential(Duration::from_secs(1), Duration::from_secs(30), u32::MAX);
@@ -44,44 +37,17 @@ pub(super) struct Breakers {
     states: Mutex<BTreeMap<Arc<str>, State>>,
     /// Whether the last late wave of some destination has come back since somebody asked.
     has_returned: AtomicBool,
-    /// Whether there may be an errand.
-    errands: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
     failures: u32,
+    /// How often in a row it opened.
+    opened: u32,
+    open_until: Option<Instant>,
+    is_tried: bool,
     /// How many waves to it are late.
     late: usize,
-    /// Whether the destination is away.
-    open: Option<Open>,
-    /// What the other relays have not been told yet.
-    news: Option<News>,
-}
-
-/// A circuit that is open.
-#[derive(Debug)]
-struct Open {
-    /// How many trials there were in a row, of all relays as far as this one knows.
-    trials: u32,
-    /// Nothing is tried or asked before.
-    until: Instant,
-    turn: Turn,
-}
-
-/// Who may try a destination that is away, once its pause is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Turn {
-    /// Nobody has asked: there may be nothing to try with.
-    Unasked,
-    /// There is something to try with, so the store is to be asked.
-    Wanted,
-    /// The store is being asked.
-    Asked,
-    /// This relay, if it begins before then.
-    Own(Instant),
-    /// This relay, and it does.
-    Tried(Instant),
 }
 
 /// What a worker may do now.
@@ -105,7 +71,7 @@ pub(super) struct Trial {
 impl Drop for Trial {
     fn drop(&mut self) {
         if let Some(state) = self.breakers.states().get_mut(&self.destination) {
-            state.untried();
+            state.is_tried = false;
         }
     }
 }
@@ -147,7 +113,7 @@ impl Breakers {
             router.routes().map(|route| (Arc::clone(&route.name), names(&route.destinations))).collect();
         let states = routes.iter().flat_map(|(_, names)| names).map(|name| (Arc::clone(name), State::default()));
         let states = Mutex::new(states.collect());
-        Self { limit, routes, states, has_returned: AtomicBool::new(false), errands: Notify::new() }
+        Self { limit, routes, states, has_returned: AtomicBool::new(false) }
     }
 
     /// Whether there is one destination only, so that there is nothing to go on with while it is away.
@@ -164,8 +130,7 @@ impl Breakers {
                 Admission::Open => Passage::Free,
                 Admission::Trial => Passage::Trial(self.trial(name)),
                 Admission::Away => {
-                    self.errands.notify_one();
-                    Passage::Blocked(state.until().map_or(now, |until| until.max(now + PAUSE.ceiling(1))))
+                    Passage::Blocked(state.open_until.map_or(now, |until| until.max(now + PAUSE.ceiling(1))))
                 }
             },
             _ => Passage::Free,
@@ -177,9 +142,6 @@ impl Breakers {
         let mut states = self.states();
         let Some(state) = states.get_mut(destination) else { return (Admission::Open, None) };
         let admission = state.enter(destination, now);
-        if admission == Admission::Away {
-            self.errands.notify_one();
-        }
         let trial = (admission == Admission::Trial).then(|| self.trial(destination));
         (admission, trial)
     }
@@ -201,27 +163,22 @@ impl Breakers {
         without
     }
 
-    /// Until when nothing passes at all, if so. If that is for the store to say, there will be a wake.
+    /// Until when nothing passes at all, if so.
     pub(super) fn blocked_until(&self, now: Instant) -> Option<Instant> {
         let states = self.states();
-        let only = states.values().next().filter(|_| states.len() == 1)?.open.as_ref()?;
-        match only.turn {
-            Turn::Wanted | Turn::Asked => Some(only.until.max(now + ASK_AGAIN)),
-            Turn::Unasked | Turn::Own(_) | Turn::Tried(_) => Some(only.until).filter(|until| *until > now),
-        }
+        let only = states.values().next().filter(|_| states.len() == 1)?;
+        only.open_until.filter(|until| *until > now)
     }
 
-    /// When to look next whether there is something to try a destination with.
+    /// When the next of the destinations that are away may be tried.
     pub(super) fn next_trial(&self, now: Instant) -> Option<Instant> {
-        let states = self.states();
-        let unasked = states.values().filter_map(|state| state.open.as_ref()).filter(|open| open.turn == Turn::Unasked);
-        unasked.map(|open| open.until).filter(|until| *until > now).min()
+        self.states().values().filter_map(|state| state.open_until).filter(|until| *until > now).min()
     }
 
     /// The destinations that are away.
     pub(super) fn open(&self) -> Vec<Arc<str>> {
         let states = self.states();
-        states.iter().filter(|(_, state)| state.open.is_some()).map(|(name, _)| Arc::clone(name)).collect()
+        states.iter().filter(|(_, state)| state.open_until.is_some()).map(|(name, _)| Arc::clone(name)).collect()
     }
 
     /// Takes note of the answers of one destination to a wave. Returns for how long its breaker has just opened.
@@ -242,14 +199,12 @@ impl Breakers {
         };
         if answers.iter().any(is_there) {
             if state.close() {
-                self.errands.notify_one();
                 tell(destination, "closed", false);
                 tracing::info!(target: TARGET_RELAY, destination = &**destination, "the destination is back");
             }
             return None;
         }
         let pause = state.fail(answers, self.limit, now)?;
-        self.errands.notify_one();
         tell(destination, "opened", true);
         let error = answers.iter().find_map(|answer| answer.as_ref().err()).map(PublishError::chain);
         tracing::warn!(
@@ -282,75 +237,43 @@ impl Breakers {
 }
 
 impl State {
-    fn until(&self) -> Option<Instant> {
-        self.open.as_ref().map(|open| open.until)
-    }
-
     fn is_away(&self, now: Instant) -> bool {
-        let is_open = |open: &Open| open.until > now || !matches!(open.turn, Turn::Unasked | Turn::Own(_));
-        self.late > 0 || self.open.as_ref().is_some_and(is_open)
+        self.late > 0 || self.open_until.is_some_and(|until| until > now || self.is_tried)
     }
 
     fn enter(&mut self, destination: &Arc<str>, now: Instant) -> Admission {
-        if self.late > 0 {
-            return Admission::Away;
-        }
-        let Some(open) = &mut self.open else { return Admission::Open };
-        match open.turn {
-            Turn::Unasked if open.until <= now => {
-                open.turn = Turn::Wanted;
-                Admission::Away
-            }
-            // What it was claimed for is long gone, and so is the claim.
-            Turn::Own(until) if until <= now => {
-                open.turn = Turn::Wanted;
-                Admission::Away
-            }
-            Turn::Own(until) => {
-                open.turn = Turn::Tried(until);
-                tell(destination, "half_open", true);
-                tracing::info!(target: TARGET_RELAY, destination = &**destination, "the destination is tried");
-                Admission::Trial
-            }
-            Turn::Unasked | Turn::Wanted | Turn::Asked | Turn::Tried(_) => Admission::Away,
-        }
-    }
-
-    /// A trial ended, perhaps without an answer.
-    fn untried(&mut self) {
-        if let Some(open) = &mut self.open
-            && let Turn::Tried(until) = open.turn
-        {
-            open.turn = Turn::Own(until);
+        if self.is_away(now) {
+            Admission::Away
+        } else if self.open_until.is_none() {
+            Admission::Open
+        } else {
+            self.is_tried = true;
+            tell(destination, "half_open", true);
+            tracing::info!(target: TARGET_RELAY, destination = &**destination, "the destination is tried");
+            Admission::Trial
         }
     }
 
     /// Whether it was open.
     fn close(&mut self) -> bool {
-        self.failures = 0;
-        let was_open = self.open.take().is_some();
-        if was_open {
-            self.news = Some(News::Closed);
-        }
+        let was_open = self.open_until.is_some();
+        *self = Self { is_tried: self.is_tried, late: self.late, ..Self::default() };
         was_open
     }
 
     fn fail(&mut self, answers: &[Result<(), PublishError>], limit: u32, now: Instant) -> Option<Duration> {
         let failures = u32::try_from(answers.len()).unwrap_or(u32::MAX);
         self.failures = self.failures.saturating_add(failures);
-        let trials = match &self.open {
-            None if self.failures < limit => return None,
-            None => 0,
-            Some(open) if matches!(open.turn, Turn::Own(_) | Turn::Tried(_)) => open.trials,
-            // A wave that was under way when another one opened it tells nothing new.
-            Some(_) => return None,
-        };
+        // A wave that was under way when another one opened it tells nothing new.
+        let is_blocked = self.open_until.is_some_and(|until| until > now);
+        if self.failures < limit || is_blocked {
+            return None;
+        }
+        self.opened += 1;
         let asked = answers.iter().filter_map(|answer| answer.as_ref().err()?.retry_after()).max();
-        let pause = PAUSE.ceiling(trials.saturating_add(1)).max(asked.unwrap_or_default());
+        let pause = PAUSE.ceiling(self.opened).max(asked.unwrap_or_default());
         // The pause may have no end, but an instant has.
-        let until = later(now, pause);
-        self.open = Some(Open { trials, until, turn: Turn::Unasked });
-        self.news = Some(News::Opened);
+        self.open_until = Some(later(now, pause));
         Some(pause)
     }
 }

@@ -6,19 +6,16 @@ use std::time::Duration;
 pub use self::clock::ManualClock;
 use self::clock::MemoryClock;
 use self::state::State;
-use super::store::{
-    Advance, Advanced, Heartbeat, Holdings, Opening, Prune, RelayId, RelayStore, StoreError, TrialClaim,
-};
+use super::store::{Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError};
 use crate::dead_letter::{
     AlertOutcome, AlertStore, DeadLetter, DeadLetterFilter, DeadLetterQuery, DeadLetters, DiscardedLetter, Discarding,
     LetterKey, Replayed, ShardCursor,
 };
 use crate::id::EventId;
-use crate::inspect::{Backlog, CircuitState, Inspect, LeaseState, RelayState, StatusCounts, TenantCounts};
+use crate::inspect::{Backlog, Inspect, LeaseState, RelayState, StatusCounts, TenantCounts};
 use crate::outbox::{OutboxEntry, ShardId, Sharding};
 use crate::tenant::{PausedTenant, Pauses};
 
-mod circuits;
 mod clock;
 mod counts;
 mod leases;
@@ -136,20 +133,6 @@ impl RelayStore for MemoryStore {
     async fn prune(&self, prune: Prune) -> Result<Option<u64>, StoreError> {
         Ok(self.state().prune(prune, self.now()))
     }
-
-    async fn open_circuit(&self, opening: Opening) -> Result<(), StoreError> {
-        self.state().circuits.open(opening, self.now());
-        Ok(())
-    }
-
-    async fn claim_trial(&self, relay: RelayId, destination: &str, hold: Duration) -> Result<TrialClaim, StoreError> {
-        Ok(self.state().circuits.claim(relay, destination, hold, self.now()))
-    }
-
-    async fn close_circuit(&self, destination: &str) -> Result<(), StoreError> {
-        self.state().circuits.close(destination);
-        Ok(())
-    }
 }
 
 impl DeadLetters for MemoryStore {
@@ -247,10 +230,6 @@ impl Inspect for MemoryStore {
 
     async fn relays(&self) -> Result<Vec<RelayState>, StoreError> {
         Ok(self.state().leases.relays(self.now()))
-    }
-
-    async fn circuits(&self) -> Result<Vec<CircuitState>, StoreError> {
-        Ok(self.state().circuits.states(self.now()))
     }
 
     async fn sharding(&self) -> Result<Option<Sharding>, StoreError> {

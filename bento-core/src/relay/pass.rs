@@ -49,7 +49,6 @@ pub(super) async fn run<S: RelayStore, P: Publisher>(
     let report = tokio::select! {
         report = work(&shared, &holdings.leases, deadline, extent) => report,
         error = keep_alive(&shared) => Err(error),
-        never = shared.keep_circuits(|| {}) => match never {},
     };
     let released = shared.store.release(shared.id).await;
     let report = report?;

@@ -39,9 +39,6 @@
 //!   a fresh row is confirmed by all or a held one is confirmed; a row that is held back or given up is not.
 //! * **Releasing** a shard, by a hand-over or by [`RelayStore::release`], leaves it free at once. A shard claimed later from an
 //!   owner that did not release it was [taken over](Holdings::taken_over).
-//! * **A circuit** is recorded while a destination is away, so that all relays together try it as often as one would. A trial belongs to
-//!   the relay that claimed it, until it says how it went or the claim runs out. What is said of an older trial changes nothing, but a
-//!   longer pause counts whoever asks for it. Nothing is asked or written while no circuit is open.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -54,10 +51,6 @@ use uuid::Uuid;
 
 use crate::envelope::Envelope;
 use crate::outbox::{ShardId, Sharding};
-
-mod circuit;
-
-pub use self::circuit::{Opening, TrialClaim};
 
 /// The identity of one running relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -372,31 +365,6 @@ pub trait RelayStore: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::Unavailable`]: to be tried again after [`Prune::every`].
     fn prune(&self, prune: Prune) -> impl Future<Output = Result<Option<u64>, StoreError>> + Send;
-
-    /// Records that a destination is away, and that nobody tries it before a pause is over. If that is recorded already, the relay
-    /// whose trial it is decides how long the pause is, and that ends its trial; others can only make it longer.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`]: the other relays learn of it by themselves.
-    fn open_circuit(&self, opening: Opening) -> impl Future<Output = Result<(), StoreError>> + Send;
-
-    /// Claims the next trial of a destination that is away, if its pause is over. Until the relay says how it went, by
-    /// [`open_circuit`](Self::open_circuit) or [`close_circuit`](Self::close_circuit), nobody else tries for as long as `hold`.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`]: it may have been claimed.
-    fn claim_trial(
-        &self,
-        relay: RelayId,
-        destination: &str,
-        hold: Duration,
-    ) -> impl Future<Output = Result<TrialClaim, StoreError>> + Send;
-
-    /// Records that a destination is back: every relay may try it now.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`]: the other relays learn of it with their next trial.
-    fn close_circuit(&self, destination: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
 /// The store could not do what the relay asked.

@@ -105,11 +105,8 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         })?;
         if is_open {
             tracing::info!(target: TARGET_RELAY, relay = %self.shared.id, "the relay starts");
-            let (shared, mailbox) = (Arc::clone(&self.shared), Arc::clone(&self.mailbox));
-            tokio::select! {
-                () = async { self.serve().await; self.drain().await } => {}
-                never = shared.keep_circuits(|| mailbox.look()) => match never {},
-            }
+            self.serve().await;
+            self.drain().await;
             tracing::info!(target: TARGET_RELAY, relay = %self.shared.id, published = self.tally.published, "the relay stops");
         }
         Ok(())

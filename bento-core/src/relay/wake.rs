@@ -123,11 +123,6 @@ impl Mailbox {
         std::mem::take(&mut self.lock())
     }
 
-    /// Lets the relay look at all of its shards.
-    pub(super) fn look(&self) {
-        self.put(|woken| woken.all = true);
-    }
-
     fn put(&self, tell: impl Fn(&mut Woken)) {
         tell(&mut self.lock());
         self.notify.notify_one();

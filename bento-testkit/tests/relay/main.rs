@@ -1,7 +1,6 @@
 //! The relay on the store in memory, rule by rule, in paused time: nothing here sleeps.
 #![allow(clippy::unwrap_used)]
 
-mod circuits;
 mod counters;
 mod destinations;
 mod failures;

@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bento_core::outbox::{ShardId, Sharding};
-use bento_core::relay::store::{
-    Advance, Advanced, Heartbeat, Holdings, Opening, Prune, RelayId, RelayStore, StoreError, TrialClaim,
-};
+use bento_core::relay::store::{Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError};
 use bento_core::relay::{MemoryStore, Relay, RelayBuilder, Wake};
 use tokio::time::{Instant, sleep};
 
@@ -75,23 +73,6 @@ impl RelayStore for Watched {
 
     fn prune(&self, prune: Prune) -> impl Future<Output = Result<Option<u64>, StoreError>> + Send {
         self.inner.prune(prune)
-    }
-
-    fn open_circuit(&self, opening: Opening) -> impl Future<Output = Result<(), StoreError>> + Send {
-        self.inner.open_circuit(opening)
-    }
-
-    fn claim_trial(
-        &self,
-        relay: RelayId,
-        destination: &str,
-        hold: Duration,
-    ) -> impl Future<Output = Result<TrialClaim, StoreError>> + Send {
-        self.inner.claim_trial(relay, destination, hold)
-    }
-
-    fn close_circuit(&self, destination: &str) -> impl Future<Output = Result<(), StoreError>> + Send {
-        self.inner.close_circuit(destination)
     }
 }
 

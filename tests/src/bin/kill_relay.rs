@@ -9,9 +9,7 @@ use std::time::Duration;
 use bento_core::outbox::{ShardId, Sharding};
 use bento_core::publish::{Delivery, PublishError, Publisher};
 use bento_core::relay::Relay;
-use bento_core::relay::store::{
-    Advance, Advanced, Heartbeat, Holdings, Opening, Prune, RelayId, RelayStore, StoreError, TrialClaim,
-};
+use bento_core::relay::store::{Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError};
 use bento_seaorm::OutboxStore;
 use bento_tests::broker_log::{BrokerLog, connect};
 use bento_tests::kill::{BATCH, LEASE, Point, SETTLES_BEFORE_ABORT, WORKERS};
@@ -96,17 +94,5 @@ impl RelayStore for Doomed<OutboxStore> {
 
     async fn prune(&self, prune: Prune) -> Result<Option<u64>, StoreError> {
         self.inner.prune(prune).await
-    }
-
-    async fn open_circuit(&self, opening: Opening) -> Result<(), StoreError> {
-        self.inner.open_circuit(opening).await
-    }
-
-    async fn claim_trial(&self, relay: RelayId, destination: &str, hold: Duration) -> Result<TrialClaim, StoreError> {
-        self.inner.claim_trial(relay, destination, hold).await
-    }
-
-    async fn close_circuit(&self, destination: &str) -> Result<(), StoreError> {
-        self.inner.close_circuit(destination).await
     }
 }

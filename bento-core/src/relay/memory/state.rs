@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::circuits::Circuits;
 use super::leases::Leases;
 use super::letters::Letters;
 use super::shard::{Moment, Shard, Wanted};
@@ -16,13 +15,12 @@ use crate::outbox::{OutboxEntry, ShardId, Sharding};
 use crate::relay::store::{Advance, Advanced, Prune, RelayId, StoreError};
 use crate::tenant::PausedTenant;
 
-/// Rows, leases, circuits and the recorded division.
+/// Rows, leases and the recorded division.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) recorded: Option<Sharding>,
     pub(super) leases: Leases,
     pub(super) letters: Letters,
-    pub(super) circuits: Circuits,
     pub(super) shards: BTreeMap<ShardId, Shard>,
     paused: BTreeMap<String, PausedTenant>,
     /// What every shard's revision has in common: it changes with what concerns all of them.

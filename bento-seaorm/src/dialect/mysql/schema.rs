@@ -144,9 +144,8 @@ fn published(tables: &Tables) -> String {
     )
 }
 
-fn relay_tables(tables: &Tables) -> [String; 5] {
+fn relay_tables(tables: &Tables) -> [String; 4] {
     let (shard, relay, meta, paused) = (tables.shard(), tables.relay(), tables.meta(), tables.paused_tenant());
-    let circuit = tables.circuit();
     [
         format!(
             "CREATE TABLE IF NOT EXISTS {shard} (
@@ -179,14 +178,6 @@ fn relay_tables(tables: &Tables) -> [String; 5] {
     reason LONGTEXT NOT NULL,
     actor LONGTEXT NULL,
     paused_at DATETIME(6) NOT NULL
-) {TABLE_OPTIONS}"
-        ),
-        format!(
-            "CREATE TABLE IF NOT EXISTS {circuit} (
-    destination VARCHAR(190) NOT NULL PRIMARY KEY,
-    trials INT NOT NULL,
-    owner BINARY(16) NULL,
-    next_trial_at DATETIME(6) NOT NULL
 ) {TABLE_OPTIONS}"
         ),
     ]

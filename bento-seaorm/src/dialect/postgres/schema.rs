@@ -170,7 +170,6 @@ fn tables_with_payload(tables: &Tables) -> [&str; 3] {
 /// A lease is updated often: room on its page keeps the update off the index.
 fn relay_tables(tables: &Tables) -> Vec<String> {
     let (shard, relay, meta, paused) = (tables.shard(), tables.relay(), tables.meta(), tables.paused_tenant());
-    let circuit = tables.circuit();
     vec![
         format!(
             "CREATE TABLE {shard} (
@@ -203,14 +202,6 @@ fn relay_tables(tables: &Tables) -> Vec<String> {
     reason text NOT NULL,
     actor text,
     paused_at timestamptz NOT NULL
-)"
-        ),
-        format!(
-            "CREATE TABLE {circuit} (
-    destination text NOT NULL CONSTRAINT {circuit}_pkey PRIMARY KEY,
-    trials integer NOT NULL,
-    owner uuid,
-    next_trial_at timestamptz NOT NULL
 )"
         ),
     ]

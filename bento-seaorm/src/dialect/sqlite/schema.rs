@@ -151,9 +151,8 @@ fn side_indexes(tables: &Tables) -> [String; 19] {
     ]
 }
 
-fn relay_tables(tables: &Tables) -> [String; 5] {
+fn relay_tables(tables: &Tables) -> [String; 4] {
     let (shard, relay, meta, paused) = (tables.shard(), tables.relay(), tables.meta(), tables.paused_tenant());
-    let circuit = tables.circuit();
     [
         format!(
             "CREATE TABLE {shard} (
@@ -180,14 +179,6 @@ fn relay_tables(tables: &Tables) -> [String; 5] {
     reason TEXT NOT NULL,
     actor TEXT,
     paused_at TEXT NOT NULL
-)"
-        ),
-        format!(
-            "CREATE TABLE {circuit} (
-    destination TEXT NOT NULL PRIMARY KEY,
-    trials INTEGER NOT NULL,
-    owner BLOB,
-    next_trial_at TEXT NOT NULL
 )"
         ),
     ]
