@@ -1,5 +1,6 @@
 //! A store that goes away when told to.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use bento_core::relay::store::{Advance, Advanced, Heartbeat, Holdings, Prune, Re
 pub struct FlakyStore<S> {
     inner: S,
     outage: Arc<Mutex<Outage>>,
+    unreadable: Arc<Mutex<BTreeSet<ShardId>>>,
 }
 
 /// What is wrong with a store.
@@ -35,12 +37,22 @@ pub enum Outage {
 impl<S> FlakyStore<S> {
     /// Wraps a store that is there.
     pub fn new(inner: S) -> Self {
-        Self { inner, outage: Arc::default() }
+        Self { inner, outage: Arc::default(), unreadable: Arc::default() }
     }
 
     /// Makes it go wrong, or right again, from the next call on.
     pub fn set(&self, outage: Outage) {
         *self.outage() = outage;
+    }
+
+    /// Makes the rows of these shards, and of no others, unreadable from the next call on: `advance` fails if it asks for rows, and still
+    /// settles if it asks for none.
+    pub fn set_unreadable(&self, shards: impl IntoIterator<Item = ShardId>) {
+        *self.unreadable.lock().unwrap_or_else(PoisonError::into_inner) = shards.into_iter().collect();
+    }
+
+    fn is_unreadable(&self, shard: ShardId) -> bool {
+        self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).contains(&shard)
     }
 
     async fn call<T>(&self, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
@@ -78,6 +90,10 @@ impl<S: RelayStore> RelayStore for FlakyStore<S> {
     }
 
     async fn advance(&self, advance: Advance) -> Result<Advanced, StoreError> {
+        if advance.fresh > 0 && self.is_unreadable(advance.lease.shard) {
+            let reason = format!("shard {}, as told", advance.lease.shard);
+            return Err(StoreError::Corrupt { reason, source: None });
+        }
         self.call(self.inner.advance(advance)).await
     }
 

@@ -1,11 +1,13 @@
 //! How a relay is doing.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::breaker::Breakers;
+use crate::outbox::ShardId;
 
 /// How a relay is doing, for a health endpoint: [`alive`](Self::alive) for a liveness probe (restart it if not),
 /// [`ready`](Self::ready) for a readiness probe, [`degraded`](Self::degraded) for a person.
@@ -59,6 +61,14 @@ pub enum Degradation {
     /// It holds no shard: others hold them all, or there are more relays than shards.
     #[error("no shard is leased")]
     NoShard,
+    /// A shard cannot be read, or what was done cannot be recorded in it. Its events wait, and those of other shards do not.
+    #[error("shard {shard} cannot be worked on, and is tried again: {error}")]
+    ShardFailing {
+        /// The number of the shard.
+        shard: ShardId,
+        /// The last error of the store, with its causes.
+        error: String,
+    },
     /// Published rows that were kept are not removed.
     #[error("published rows could not be pruned: {error}")]
     PruneFailing {
@@ -80,6 +90,7 @@ struct Signs {
     store_down: Option<Instant>,
     shards: Option<usize>,
     prune_error: Option<String>,
+    failing: BTreeMap<ShardId, String>,
 }
 
 impl Vitals {
@@ -102,6 +113,11 @@ impl Vitals {
         signs.shards = Some(shards);
     }
 
+    /// Notes which shards cannot be worked on, and why.
+    pub(super) fn failing(&self, shards: BTreeMap<ShardId, String>) {
+        self.signs().failing = shards;
+    }
+
     pub(super) fn pruned(&self, error: Option<String>) {
         self.signs().prune_error = error;
     }
@@ -117,6 +133,8 @@ impl Vitals {
         if signs.shards == Some(0) {
             degraded.push(Degradation::NoShard);
         }
+        let failing = signs.failing.iter();
+        degraded.extend(failing.map(|(&shard, error)| Degradation::ShardFailing { shard, error: error.clone() }));
         degraded.extend(signs.prune_error.clone().map(|error| Degradation::PruneFailing { error }));
         let ready = alive && signs.is_open && signs.store_down.is_none();
         drop(signs);

@@ -291,6 +291,12 @@ impl<R: Routing> Machine<R> {
         }
         settled
     }
+
+    /// Takes settlements back that could not be recorded. [`take_settlements`](Self::take_settlements) hands them out again first.
+    pub fn put_back(&mut self, mut unsettled: Vec<Settlement>) {
+        unsettled.append(&mut self.settled);
+        self.settled = unsettled;
+    }
 }
 
 /// Whether a stream may go on after this, so that the list of streams that wait is to be read again. What adds one to them the machine

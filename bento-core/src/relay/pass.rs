@@ -89,11 +89,13 @@ async fn work<S: RelayStore, P: Publisher>(
 ) -> Result<PassReport, StoreError> {
     let mut report = PassReport { shards: leases.len(), ..PassReport::default() };
     let mut ready: Vec<Lease> = leases.to_vec();
+    // The other shards are emptied all the same.
+    let mut failed = None;
     loop {
         ready = with_work(shared, ready).await?;
         report.is_broker_away |= !shared.breakers.open().is_empty();
         if ready.is_empty() {
-            return Ok(report);
+            return failed.map_or(Ok(report), Err);
         }
         let mut is_all_away = false;
         let ends = stream::iter(ready.clone()).map(|lease| one_shard(shared, lease, deadline, extent));
@@ -101,6 +103,10 @@ async fn work<S: RelayStore, P: Publisher>(
         while let Some((lease, tally, end)) = ends.next().await {
             report.tally += tally;
             match end {
+                End::Failed(error) if error.is_of_one_shard() => {
+                    ready.retain(|ready| *ready != lease);
+                    failed.get_or_insert(error);
+                }
                 End::Failed(error) => return Err(error),
                 End::Idle { next_due: Some(due) } => {
                     report.next_due = Some(report.next_due.map_or(due, |known| known.min(due)));
@@ -112,7 +118,7 @@ async fn work<S: RelayStore, P: Publisher>(
         }
         if extent == Extent::OneBatch || is_all_away {
             report.is_broker_away |= !shared.breakers.open().is_empty();
-            return Ok(report);
+            return failed.map_or(Ok(report), Err);
         }
     }
 }

@@ -339,7 +339,8 @@ pub trait RelayStore: fmt::Debug + Send + Sync + 'static {
     /// Settles, checks and renews the lease, and returns what comes next, in one transaction.
     ///
     /// # Errors
-    /// [`StoreError::LeaseLost`]: nothing was settled. [`StoreError::Unavailable`]: unclear, repeat.
+    /// [`StoreError::LeaseLost`]: nothing was settled. [`StoreError::Unavailable`]: unclear, repeat. An error of
+    /// [one shard](StoreError::is_of_one_shard): nothing was settled, and a call for no rows may still settle.
     fn advance(&self, advance: Advance) -> impl Future<Output = Result<Advanced, StoreError>> + Send;
 
     /// Those of the leased shards that have fresh rows or due held rows; as cheap as the back end allows. Held rows of the
@@ -407,13 +408,19 @@ pub enum StoreError {
         /// What this process was told.
         configured: Sharding,
     },
-    /// A row holds what this version cannot read. Its shard stands still, and nothing is lost, until somebody mends the row.
+    /// A row holds what this version cannot read. Its shard rests, and nothing is lost, until the row is mended.
     #[error("a stored row cannot be read: {reason}")]
     Corrupt {
-        /// What is wrong with it.
+        /// The place of the row, and what is wrong with it.
         reason: String,
         /// What the driver said.
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// The database answered, and refused what it was asked to record. Its shard rests, and nothing is lost.
+    #[error("the database refuses what is to be recorded")]
+    Refused {
+        /// What the driver said.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
@@ -421,5 +428,10 @@ impl StoreError {
     /// The database did not answer as it should.
     pub fn unavailable(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Unavailable { source: source.into() }
+    }
+
+    /// True for an error of one shard. The store itself answers, and the other shards can go on.
+    pub fn is_of_one_shard(&self) -> bool {
+        matches!(self, Self::Corrupt { .. } | Self::Refused { .. })
     }
 }

@@ -282,18 +282,9 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
             }
             End::Paused { until } => self.shards.finished(lease, machine, Activity::Idle, Some(until)),
             End::Turn | End::Stopped => self.shards.finished(lease, machine, Activity::Queued, None),
-            // A defect somewhere; the shard is taken up again at a later poll.
-            End::Failed(error) => {
-                tracing::error!(
-                    target: TARGET_RELAY, relay = %self.shared.id, shard = lease.shard, error = chain(&error),
-                    "a worker failed, its shard is taken up again at the next poll",
-                );
-                self.shards.failed(lease, later(now, self.shared.settings.poll_idle));
-                // It may fail each time: that is no reason to hurry.
-                let next = later(now, self.shared.settings.poll_idle);
-                self.next_probe = self.next_probe.map(|at| at.max(next));
-            }
+            End::Failed(error) => self.worker_failed(lease, machine, &error),
         }
+        self.shared.vitals.failing(self.shards.failing());
         // A destination may have gone away since the next probe was decided.
         let trial = self.shared.breakers.next_trial(now);
         self.next_probe = self.next_probe.map(|at| trial.map_or(at, |trial| trial.min(at)));
@@ -301,6 +292,16 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         if self.shards.has_retired() {
             self.beat_soon(now);
         }
+    }
+
+    /// The shard rests, and the worker's place is free for the others.
+    fn worker_failed(&mut self, lease: Lease, machine: Option<Box<Machine>>, error: &StoreError) {
+        let error = chain(error);
+        let wait = self.shards.failed(lease, machine, error.clone(), self.shared.settings.poll_idle);
+        tracing::error!(
+            target: TARGET_RELAY, relay = %self.shared.id, shard = lease.shard, error, ?wait,
+            "a worker failed; its shard rests, and the others go on",
+        );
     }
 
     /// Waits for the next late wave of a shard to come back.
@@ -359,6 +360,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         let until = asked + self.shared.settings.lease;
         let changes = self.shards.renew(&holdings.leases, until);
         self.shared.vitals.holds(self.shards.len());
+        self.shared.vitals.failing(self.shards.failing());
         for lease in changes.lost {
             self.tell_lost(lease);
         }

@@ -65,7 +65,7 @@ pub(super) enum End {
     Paused { until: Instant },
     /// The shard belongs to another relay.
     Lost,
-    /// The store failed and nobody wants to wait.
+    /// The store failed for this shard, or failed in a pass, which does not wait. What is not recorded is with the machine.
     Failed(StoreError),
 }
 
@@ -236,21 +236,11 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
         advanced
     }
 
-    /// Calls the store until it answers. Repeating the call is safe: what was settled stays settled.
+    /// Calls the store until it answers. Repeating the call is safe: what was settled stays settled. An error of this shard alone ends
+    /// the worker, so that the other shards get its place.
     async fn advance(&mut self, settled: Vec<Settlement>, rows: usize) -> Result<Advanced, End> {
-        let ttl = self.shared.settings.lease;
-        let revision = self.machine.revision();
-        let without = self.shared.breakers.without(Instant::now());
-        let request = Advance {
-            lease: self.lease,
-            ttl,
-            settled,
-            fresh: rows,
-            held: rows,
-            revision,
-            without,
-            keep_published: self.shared.settings.retention.is_some(),
-        };
+        let request = self.request(settled, rows);
+        let ttl = request.ttl;
         let mut failures = 0;
         loop {
             let asked = Instant::now();
@@ -260,7 +250,9 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
                     return Ok(advanced);
                 }
                 Err(StoreError::LeaseLost { .. }) => return Err(End::Lost),
-                Err(error) if !self.is_patient => return Err(End::Failed(error)),
+                Err(error) if !self.is_patient || error.is_of_one_shard() => {
+                    return Err(self.give_up(request, error).await);
+                }
                 Err(error) => {
                     failures += 1;
                     self.wait_out(failures, &error).await;
@@ -270,6 +262,37 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
                 return Err(End::Stopped);
             }
         }
+    }
+
+    fn request(&self, settled: Vec<Settlement>, rows: usize) -> Advance {
+        Advance {
+            lease: self.lease,
+            ttl: self.shared.settings.lease,
+            settled,
+            fresh: rows,
+            held: rows,
+            revision: self.machine.revision(),
+            without: self.shared.breakers.without(Instant::now()),
+            keep_published: self.shared.settings.retention.is_some(),
+        }
+    }
+
+    /// Records what is published even if the next rows cannot be read, or leaves it to the next worker of the shard.
+    async fn give_up(&mut self, request: Advance, error: StoreError) -> End {
+        let only_settle = Advance { fresh: 0, held: 0, ..request };
+        if only_settle.settled.is_empty() {
+            return End::Failed(error);
+        }
+        let settled = only_settle.settled.clone();
+        if error.is_of_one_shard() && request.fresh > 0 {
+            match in_time(only_settle.ttl, self.shared.store.advance(only_settle)).await {
+                Ok(_) => return End::Failed(error),
+                Err(StoreError::LeaseLost { .. }) => return End::Lost,
+                Err(_) => {}
+            }
+        }
+        self.machine.put_back(settled);
+        End::Failed(error)
     }
 
     /// Waits for the store to come back, or to be told to stop.

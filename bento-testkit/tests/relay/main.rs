@@ -13,4 +13,5 @@ mod pace;
 mod passes;
 mod scene;
 mod several;
+mod standstill;
 mod upkeep;

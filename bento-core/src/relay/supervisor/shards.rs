@@ -4,15 +4,21 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::outbox::{ShardId, Sharding};
+use crate::relay::clock::later;
 use crate::relay::deadline::Deadline;
 use crate::relay::machine::Machine;
 use crate::relay::send::Sent;
 use crate::relay::store::Lease;
+use crate::retry::RetryPolicy;
+
+/// How long a shard may rest at most after its worker failed.
+const LONGEST_REST: Duration = Duration::from_secs(60);
 
 /// The shards that a relay holds.
 #[derive(Debug, Default)]
@@ -37,14 +43,24 @@ struct Owned {
     is_retiring: bool,
     /// When its next held row is due.
     due: Option<Instant>,
-    /// Whether its last worker failed, so that it rests until it is due.
-    has_failed: bool,
+    /// Why its last worker failed, so that it rests until it is due.
+    failure: Option<Failure>,
     /// How many waves of its are late, and out without a worker.
     late: usize,
     /// Late waves that came back, for its next worker.
     heard: Vec<Sent>,
     /// Tells its worker to let another lane have its place after the batch.
     make_room: Arc<AtomicBool>,
+}
+
+/// The failures of the workers of one shard, one after another.
+#[derive(Debug)]
+struct Failure {
+    count: u32,
+    /// What the last one said.
+    error: String,
+    /// Whether the rest is not over yet.
+    rests: bool,
 }
 
 /// What a worker gets with its shard.
@@ -90,7 +106,7 @@ impl Owned {
             again: false,
             is_retiring: false,
             due: None,
-            has_failed: false,
+            failure: None,
             late: 0,
             heard: Vec::new(),
             make_room,
@@ -100,8 +116,18 @@ impl Owned {
     /// Notes that its time has come.
     fn is_due(&mut self) -> ShardId {
         self.due = None;
-        self.has_failed = false;
+        self.end_rest();
         self.lease.shard
+    }
+
+    fn end_rest(&mut self) {
+        if let Some(failure) = &mut self.failure {
+            failure.rests = false;
+        }
+    }
+
+    fn rests(&self) -> bool {
+        self.failure.as_ref().is_some_and(|failure| failure.rests)
     }
 
     fn is_idle(&self) -> bool {
@@ -138,7 +164,7 @@ impl Shards {
     pub(super) fn has_events(&mut self, shard: ShardId) {
         let Some(owned) = self.owned.get_mut(&shard) else { return };
         match owned.activity {
-            Activity::Idle if owned.has_failed => {}
+            Activity::Idle if owned.rests() => {}
             Activity::Idle if !owned.is_retiring || !owned.heard.is_empty() => {
                 owned.activity = Activity::Queued;
                 self.queue.push_back(shard);
@@ -219,7 +245,7 @@ impl Shards {
     pub(super) fn start(&mut self, shard: ShardId, stop: watch::Sender<bool>) -> Option<Task> {
         let owned = self.owned.get_mut(&shard)?;
         owned.activity = Activity::Running(stop);
-        owned.has_failed = false;
+        owned.end_rest();
         if owned.is_retiring {
             owned.tell_to_stop();
         }
@@ -241,19 +267,36 @@ impl Shards {
         let Some(owned) = self.owned.get_mut(&lease.shard).filter(|owned| owned.lease == lease) else { return };
         owned.machine = machine;
         owned.activity = Activity::Idle;
+        owned.failure = None;
         owned.due = due;
         if owned.again || matches!(then, Activity::Queued) || !owned.heard.is_empty() {
             self.take_up(lease.shard);
         }
     }
 
-    /// Takes a shard back from a worker that failed: whatever comes, it rests until then.
-    pub(super) fn failed(&mut self, lease: Lease, until: Instant) {
-        if let Some(owned) = self.owned.get_mut(&lease.shard).filter(|owned| owned.lease == lease) {
-            owned.activity = Activity::Idle;
-            owned.has_failed = true;
-            owned.due = Some(until);
-        }
+    /// Takes a shard back from a worker that failed: whatever comes, it rests, the longer the more often it failed in a row, at first no
+    /// longer than `first`. Returns how long.
+    pub(super) fn failed(
+        &mut self,
+        lease: Lease,
+        machine: Option<Box<Machine>>,
+        error: String,
+        first: Duration,
+    ) -> Option<Duration> {
+        let owned = self.owned.get_mut(&lease.shard).filter(|owned| owned.lease == lease)?;
+        let count = owned.failure.as_ref().map_or(0, |failure| failure.count).saturating_add(1);
+        let rest = RetryPolicy::exponential(first, LONGEST_REST.max(first), u32::MAX).ceiling(count);
+        owned.machine = machine;
+        owned.activity = Activity::Idle;
+        owned.failure = Some(Failure { count, error, rests: true });
+        owned.due = Some(later(Instant::now(), rest));
+        Some(rest)
+    }
+
+    /// The shards whose last worker failed, and why.
+    pub(super) fn failing(&self) -> BTreeMap<ShardId, String> {
+        let failing = |(shard, owned): (&ShardId, &Owned)| Some((*shard, owned.failure.as_ref()?.error.clone()));
+        self.owned.iter().filter_map(failing).collect()
     }
 
     /// Takes over what a worker leaves of late waves: those that came back, and how many are out. False if the shard is lost.
@@ -297,7 +340,7 @@ impl Shards {
 
     /// The shards that a probe should ask for.
     pub(super) fn idle(&self) -> Vec<ShardId> {
-        self.owned.values().filter(|owned| owned.is_idle()).map(|owned| owned.lease.shard).collect()
+        self.owned.values().filter(|owned| owned.is_idle() && !owned.rests()).map(|owned| owned.lease.shard).collect()
     }
 
     /// Marks as many shards to be given up, the idle ones first; the others are kept.

@@ -121,16 +121,20 @@ fn a_held_row_queues_its_shard_when_it_is_due() {
 #[test]
 fn a_shard_whose_worker_failed_rests_whatever_comes() {
     let (mut shards, leases) = holding(1);
-    let until = Instant::now() + Duration::from_secs(1);
     shards.has_events(0);
+    for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
+        start(&mut shards).unwrap();
+        shards.has_events(0);
+        let rest = shards.failed(leases[0], None, "broken".to_owned(), Duration::from_secs(1));
+        assert_eq!(rest, Some(Duration::from_secs(seconds)));
+        shards.has_events(0);
+        assert!(start(&mut shards).is_none() && shards.idle().is_empty());
+        assert_eq!(shards.failing(), BTreeMap::from([(0, "broken".to_owned())]));
+        shards.queue_due(shards.next_due().unwrap());
+    }
     start(&mut shards).unwrap();
-    shards.has_events(0);
-    shards.failed(leases[0], until);
-    shards.has_events(0);
-    assert!(start(&mut shards).is_none());
-    assert_eq!(shards.next_due(), Some(until));
-    shards.queue_due(until);
-    assert!(start(&mut shards).is_some());
+    shards.finished(leases[0], None, Activity::Idle, None);
+    assert!(shards.failing().is_empty() && shards.idle() == [0]);
 }
 
 #[test]
