@@ -172,7 +172,7 @@ pub trait DeadLetters: Send + Sync {
     /// the payload. Returns whether it was there.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`].
+    /// [`StoreError::Unstorable`] for a reason or actor that is too long or holds U+0000, [`StoreError::Unavailable`].
     fn discard(
         &self,
         event_id: EventId,

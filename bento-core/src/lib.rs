@@ -83,6 +83,7 @@ pub mod envelope;
 pub mod event;
 pub mod id;
 pub mod inspect;
+pub mod limits;
 pub mod metadata;
 pub mod outbox;
 pub mod pending;

@@ -68,6 +68,7 @@ impl DeadLetters for OutboxStore {
         letters: &[LetterKey],
         discarding: &Discarding,
     ) -> Result<u64, StoreError> {
+        discarding.check()?;
         removed(self, shard, letters, Fate::Discarded(discarding)).await
     }
 

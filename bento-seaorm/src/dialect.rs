@@ -31,7 +31,6 @@ use sea_orm::{
 pub(crate) use self::sql::Sql;
 
 use crate::entity::{MOVED, WRITTEN};
-use crate::error::Error;
 use crate::tables::Tables;
 
 #[cfg(not(any(feature = "postgres", feature = "mysql", feature = "sqlite")))]
@@ -144,11 +143,6 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     /// Checks and renews the lease, and deletes the rows of the outbox at these positions, or moves them to the published ones, if
     /// it is still held.
     fn renew<'a>(&'a self, tx: &'a DatabaseTransaction, renewal: Renewal<'a>) -> Renewing<'a>;
-
-    /// Refuses what the columns of this back end cannot hold whole.
-    fn check(&self, _entries: &[OutboxEntry]) -> Result<(), Error> {
-        Ok(())
-    }
 
     /// The table that the error says is missing.
     fn missing_table(&self, error: &dyn DatabaseError) -> Option<String>;

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bento_core::EventId;
 use bento_core::outbox::Sharding;
 use bento_core::tenant::Refused;
 use bento_core::unit_of_work::{FlushError, FrameError};
@@ -92,16 +91,6 @@ pub enum Error {
     /// This build does not support the database.
     #[error(transparent)]
     UnsupportedBackend(#[from] UnsupportedBackend),
-    /// A column of MySQL is shorter than the text that is to go there.
-    #[error("`{column}` of event {event_id} has more than the {limit} characters that its column holds; shorten it")]
-    TooLong {
-        /// The event.
-        event_id: EventId,
-        /// The column.
-        column: &'static str,
-        /// How much fits.
-        limit: usize,
-    },
 }
 
 /// Bento's error inside one that came through SeaORM's traits, which can only return [`DbErr`].

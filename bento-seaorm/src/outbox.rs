@@ -68,7 +68,6 @@ impl OutboxWriter {
     ) -> Result<HashSet<EventId>, Error> {
         let backend = tx.get_database_backend();
         let dialect = dialect::of(backend)?;
-        dialect.check(&entries)?;
         let values = |rows| self.insert_sql(dialect, rows);
         // To look for a known id costs PostgreSQL a sixth of the whole INSERT: it inserts each row tentatively.
         let any_may_be_known = entries.iter().any(|entry| entry.may_be_known);

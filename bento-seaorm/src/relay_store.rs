@@ -35,7 +35,6 @@ pub(crate) use self::errors::{StoreFailure, Tries, sharding_error, store_error};
 pub(crate) use self::held::{park_or_promote, stream_of};
 pub(crate) use self::leases::lanes_of;
 use self::memory::Memory;
-pub(crate) use self::settle::storable;
 use crate::dialect::{self, Dialect};
 use crate::tables::Tables;
 

@@ -10,6 +10,8 @@ mod commits;
 mod endings;
 #[path = "transaction/failures.rs"]
 mod failures;
+#[path = "transaction/limits.rs"]
+mod limits;
 #[path = "transaction/log.rs"]
 mod log;
 #[path = "transaction/nested.rs"]

@@ -143,6 +143,7 @@ macro_rules! relay_store_conformance {
                 rows::an_envelope_comes_back_whole
                 rows::a_known_event_id_is_not_written_again
                 rows::many_rows_are_settled_at_once
+                rows::the_widest_event_goes_through_every_table
                 rows::the_probe_tells_which_shards_have_work
                 held::a_failed_row_waits_by_the_clock_of_the_store
                 held::followers_come_behind_their_head_in_position_order
@@ -167,6 +168,7 @@ macro_rules! relay_store_conformance {
                 pauses::paused_tenants_are_told_with_the_streams
                 pauses::the_probe_passes_over_paused_tenants
                 pauses::a_paused_tenant_is_listed_with_the_first_reason
+                pauses::texts_that_cannot_be_stored_are_refused
                 published::a_published_row_is_known_only_if_it_is_kept
                 published::a_held_row_is_kept_when_it_is_published
                 published::what_is_held_or_dead_is_not_published

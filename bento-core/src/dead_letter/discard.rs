@@ -8,6 +8,7 @@ use super::query::Parts;
 use super::replay::PAGE;
 use super::{DeadLetter, DeadLetterCursor, DeadLetterFilter, DeadLetters, ShardCursor};
 use crate::id::EventId;
+use crate::limits::{self, Unstorable};
 use crate::relay::store::StoreError;
 
 /// Why and by whom a dead letter is dropped.
@@ -31,6 +32,15 @@ impl Discarding {
     #[must_use]
     pub fn by(self, actor: impl Into<String>) -> Self {
         Self { actor: Some(actor.into()), ..self }
+    }
+
+    /// Checks that every back end can store both texts, as a store does first.
+    ///
+    /// # Errors
+    /// [`Unstorable`], for a reason of more than [`limits::REASON`] characters or an actor of more than [`limits::ACTOR`], or with U+0000.
+    pub fn check(&self) -> Result<(), Unstorable> {
+        limits::check_text("reason", &self.reason, limits::REASON)?;
+        self.actor.as_deref().map_or(Ok(()), |actor| limits::check_text("actor", actor, limits::ACTOR))
     }
 
     /// Why.

@@ -162,6 +162,7 @@ impl DeadLetters for MemoryStore {
     }
 
     async fn discard(&self, event_id: EventId, destination: &str, discarding: &Discarding) -> Result<bool, StoreError> {
+        discarding.check()?;
         let wall = self.data.clock.wall();
         Ok(self.state().discard(event_id, destination, discarding, wall))
     }
@@ -172,6 +173,7 @@ impl DeadLetters for MemoryStore {
         letters: &[LetterKey],
         discarding: &Discarding,
     ) -> Result<u64, StoreError> {
+        discarding.check()?;
         let wall = self.data.clock.wall();
         Ok(self.state().discard_together(letters, discarding, wall))
     }
@@ -194,6 +196,7 @@ impl AlertStore for MemoryStore {
 
 impl Pauses for MemoryStore {
     async fn pause(&self, tenant_id: &str, reason: &str, actor: Option<&str>) -> Result<bool, StoreError> {
+        PausedTenant::check(tenant_id, reason, actor)?;
         let paused = PausedTenant::new(tenant_id, reason, actor.map(str::to_owned), self.data.clock.wall());
         Ok(self.state().pause(paused))
     }

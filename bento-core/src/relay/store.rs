@@ -50,6 +50,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::envelope::Envelope;
+use crate::limits::Unstorable;
 use crate::outbox::{ShardId, Sharding};
 
 /// The identity of one running relay.
@@ -416,12 +417,21 @@ pub enum StoreError {
         /// What the driver said.
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
+    /// What was asked contains a value that not every back end stores whole. Nothing was changed.
+    #[error("nothing was changed: {0}")]
+    Unstorable(Unstorable),
     /// The database answered, and refused what it was asked to record. Its shard rests, and nothing is lost.
     #[error("the database refuses what is to be recorded")]
     Refused {
         /// What the driver said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl From<Unstorable> for StoreError {
+    fn from(rule: Unstorable) -> Self {
+        Self::Unstorable(rule)
+    }
 }
 
 impl StoreError {

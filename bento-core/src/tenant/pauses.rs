@@ -4,6 +4,7 @@ use std::future::Future;
 
 use chrono::{DateTime, Utc};
 
+use crate::limits::{self, Unstorable};
 use crate::relay::store::StoreError;
 
 /// A tenant whose events are not delivered for the time being.
@@ -30,6 +31,17 @@ impl PausedTenant {
     ) -> Self {
         Self { tenant_id: tenant_id.into(), reason: reason.into(), actor, paused_at }
     }
+
+    /// Checks that every back end can store what is said of a pause, as a store does first.
+    ///
+    /// # Errors
+    /// [`Unstorable`], for a tenant of more than [`limits::TENANT_ID`] characters, a reason of more than [`limits::REASON`], an actor of
+    /// more than [`limits::ACTOR`], or U+0000.
+    pub fn check(tenant_id: &str, reason: &str, actor: Option<&str>) -> Result<(), Unstorable> {
+        limits::check_text("tenant_id", tenant_id, limits::TENANT_ID)?;
+        limits::check_text("reason", reason, limits::REASON)?;
+        actor.map_or(Ok(()), |actor| limits::check_text("actor", actor, limits::ACTOR))
+    }
 }
 
 /// The paused tenants of a store. What a paused tenant raises is written as always, and waits.
@@ -53,7 +65,7 @@ pub trait Pauses: Send + Sync {
     /// Stops the delivery of a tenant's events. False if it is paused already; then the reason that was given first stays.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`].
+    /// [`StoreError::Unstorable`] for a text that is too long or holds U+0000, [`StoreError::Unavailable`].
     fn pause(
         &self,
         tenant_id: &str,

@@ -3,6 +3,7 @@
 use std::panic::Location;
 
 use crate::id::EventId;
+use crate::limits::Unstorable;
 
 /// An event could not be raised.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +93,18 @@ pub enum FlushError {
         bound_tenant: String,
         /// The line that raised it.
         raised_at: &'static Location<'static>,
+    },
+    /// A value of the event is one that not every back end stores whole, and would keep the event from being delivered later.
+    #[error("event {event_id} (`{schema}`), raised at {raised_at}, cannot be stored: {rule}")]
+    Unstorable {
+        /// The id of the event.
+        event_id: EventId,
+        /// The schema of the event.
+        schema: String,
+        /// The line that raised it.
+        raised_at: &'static Location<'static>,
+        /// The column, its limit and the way out.
+        rule: Unstorable,
     },
     /// Two events with one id and different content.
     #[error("event id {event_id} stands for two different events in one transaction, the second raised at {raised_at}")]

@@ -11,6 +11,7 @@ use super::{FrameId, State, UnitOfWork};
 use crate::envelope::Envelope;
 use crate::event::EventDescriptor;
 use crate::id::EventId;
+use crate::limits;
 use crate::metadata::Metadata;
 use crate::outbox::{OutboxEntry, Sharding};
 use crate::pending::{Content, Ordinal, RaisedEvent, Stream};
@@ -137,6 +138,7 @@ impl<'a> Serialiser<'a> {
     fn add(&mut self, event: &RaisedEvent) -> Result<(), FlushError> {
         self.ordinals.push(event.ordinal);
         let envelope = self.envelope(event)?;
+        check(event, &envelope)?;
         let is_chosen = event.metadata.event_id.is_some();
         if is_chosen && self.is_repeated(&envelope, event)? {
             self.repeats.insert(event.ordinal);
@@ -230,6 +232,17 @@ impl<'a> Serialiser<'a> {
             }
         }
     }
+}
+
+/// What a table could not hold is refused here, before the outbox has it and cannot get rid of it.
+fn check(event: &RaisedEvent, envelope: &Envelope) -> Result<(), FlushError> {
+    let checked = limits::check_envelope(envelope).and_then(|()| limits::check_routing(&event.metadata));
+    checked.map_err(|rule| FlushError::Unstorable {
+        event_id: event.event_id,
+        schema: event.schema().into_owned(),
+        raised_at: event.raised_at,
+        rule,
+    })
 }
 
 fn content(event: &RaisedEvent) -> Result<(Cow<'static, str>, u32, Bytes), FlushError> {

@@ -10,7 +10,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
 use super::of_letters;
 use crate::dialect::{Dialect, Sql};
 use crate::entity::MOVED;
-use crate::relay_store::{OutboxStore, StoreFailure, Tries, park_or_promote, storable, stream_of};
+use crate::relay_store::{OutboxStore, StoreFailure, Tries, park_or_promote, stream_of};
 use crate::tables::Tables;
 
 /// What becomes of dead letters that are taken away.
@@ -110,9 +110,9 @@ impl Removal<'_> {
                  tenant_id, cause, error_message, failed_at, ",
                 self.tables.discarded_letter()
             ))
-            .bind(storable(discarding.reason()))
+            .bind(discarding.reason())
             .push(", ")
-            .bind(discarding.actor().map(storable))
+            .bind(discarding.actor().map(str::to_owned))
             .push(&format!(", {}", self.dialect.now()));
         self.execute(self.of_these(insert)).await?;
         self.execute(self.of_these(self.sql("DELETE"))).await

@@ -2,8 +2,6 @@
 
 mod schema;
 
-use bento_core::envelope::Envelope;
-use bento_core::outbox::OutboxEntry;
 use bento_core::telemetry::TARGET_RELAY;
 use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::sqlx::mysql::MySqlDatabaseError;
@@ -13,7 +11,6 @@ use sea_orm::{
 };
 
 use super::{Dialect, InsertLimits, PARAMETERS, Renewal, Renewed, Renewing, Sql, Warning};
-use crate::error::Error;
 use crate::tables::Tables;
 
 #[derive(Debug)]
@@ -133,11 +130,6 @@ impl Dialect for MySql {
         })
     }
 
-    /// A server that is not in strict mode would cut off what is too long, and with it the order or the identity.
-    fn check(&self, entries: &[OutboxEntry]) -> Result<(), Error> {
-        entries.iter().try_for_each(|entry| check_lengths(&entry.envelope))
-    }
-
     fn missing_table(&self, error: &dyn DatabaseError) -> Option<String> {
         let error = error.try_downcast_ref::<MySqlDatabaseError>()?;
         (error.number() == NO_SUCH_TABLE).then(|| {
@@ -168,23 +160,6 @@ fn warn_unless_flushed(at_commit: i64) {
             "the server does not flush its log at each commit: an event may be published and then be lost in a crash; set \
              `innodb_flush_log_at_trx_commit = 1`"
         );
-    }
-}
-
-fn check_lengths(event: &Envelope) -> Result<(), Error> {
-    let texts: [(&'static str, &str, usize); 8] = [
-        ("event_type", &event.event_type, 190),
-        ("aggregate_type", &event.aggregate_type, 190),
-        ("aggregate_id", &event.aggregate_id, 255),
-        ("tenant_id", event.tenant_id.as_deref().unwrap_or_default(), 190),
-        ("topic", event.topic.as_deref().unwrap_or_default(), 255),
-        ("routing_key", event.routing_key.as_deref().unwrap_or_default(), 255),
-        ("content_encoding", event.content_encoding.as_deref().unwrap_or_default(), 64),
-        ("key_id", event.key_id.as_deref().unwrap_or_default(), 255),
-    ];
-    match texts.into_iter().find(|(_, text, limit)| text.len() > *limit && text.chars().count() > *limit) {
-        Some((column, _, limit)) => Err(Error::TooLong { event_id: event.event_id, column, limit }),
-        None => Ok(()),
     }
 }
 

@@ -176,18 +176,3 @@ async fn a_missing_table_is_named_with_the_way_out() {
     })
     .await;
 }
-
-#[tokio::test]
-async fn text_that_mysql_would_cut_off_is_refused() {
-    on_every_back_end(async |db| {
-        let mut batch = entries(1);
-        batch[0].envelope.aggregate_id = "ä".repeat(256);
-        let written = write(&db, batch).await;
-        if db.get_database_backend() == sea_orm::DbBackend::MySql {
-            assert!(matches!(written, Err(Error::TooLong { column: "aggregate_id", limit: 255, .. })));
-        } else {
-            written.unwrap();
-        }
-    })
-    .await;
-}

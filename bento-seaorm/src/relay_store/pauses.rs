@@ -9,12 +9,12 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, QueryResult};
 
 use super::OutboxStore;
 use super::errors::{StoreFailure, Tries, store_error};
-use super::settle::storable;
 use crate::dialect::{Dialect, Sql};
 use crate::tables::Tables;
 
 impl Pauses for OutboxStore {
     async fn pause(&self, tenant_id: &str, reason: &str, actor: Option<&str>) -> Result<bool, StoreError> {
+        PausedTenant::check(tenant_id, reason, actor)?;
         changed(self, &Change { tenant_id, pause: Some((reason, actor)) }).await
     }
 
@@ -104,7 +104,7 @@ impl Changing<'_> {
     async fn pause(&self, tenant_id: &str, reason: &str, actor: Option<&str>) -> Result<(), DbErr> {
         let table = self.tables.paused_tenant();
         let insert = self.sql(&format!("INSERT INTO {table} (tenant_id, reason, actor, paused_at) VALUES ("));
-        let insert = insert.bind(tenant_id).push(", ").bind(storable(reason)).push(", ").bind(actor.map(storable));
+        let insert = insert.bind(tenant_id).push(", ").bind(reason).push(", ").bind(actor.map(str::to_owned));
         let insert = insert.push(&format!(", {}){}", self.dialect.now(), self.dialect.or_leave(table, &["tenant_id"])));
         self.tx.execute_raw(insert.build()).await?;
         Ok(())

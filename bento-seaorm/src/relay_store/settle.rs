@@ -364,6 +364,6 @@ impl Settling<'_> {
 }
 
 /// PostgreSQL refuses a NUL in text, and a message that cannot be stored would keep the row from being settled for ever.
-pub(crate) fn storable(text: &str) -> String {
+pub(super) fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }

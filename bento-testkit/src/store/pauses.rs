@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
+use bento_core::dead_letter::{DeadLetters, Discarding};
 use bento_core::outbox::OutboxEntry;
+use bento_core::publish::Destination;
 use bento_core::relay::RelayStore;
-use bento_core::relay::store::{Advance, RelayId};
+use bento_core::relay::store::{Advance, RelayId, StoreError};
 use bento_core::tenant::Pauses;
 
 use super::StoreHarness;
 use super::bench::{
-    Bench, LONG, beat, call, division, event, event_of_tenant, failed, follows, heartbeat, held_numbers, numbers, open,
+    Bench, LONG, beat, buried, call, division, event, event_of_tenant, failed, follows, heartbeat, held_numbers,
+    numbers, open,
 };
 
 /// Held rows of a paused tenant are neither returned nor foretold, and come when it is resumed; fresh ones come all the time.
@@ -97,6 +100,37 @@ pub async fn a_paused_tenant_is_listed_with_the_first_reason<H: StoreHarness>(ha
         paused.iter().map(|paused| (&*paused.tenant_id, &*paused.reason, paused.actor.as_deref())).collect();
     assert_eq!(told, [("a", "audit", Some("alice")), ("b", "a 'move'", None)]);
     assert!(paused.iter().all(|paused| (now - paused.paused_at).abs() < chrono::Duration::seconds(60)));
+}
+
+/// A pause or a discard whose texts not every back end stores whole is refused, and changes nothing.
+pub async fn texts_that_cannot_be_stored_are_refused<H: StoreHarness>(harness: &H) {
+    let bench = Bench::new(harness).await;
+    let store = &bench.store;
+    let (long, nul) = ("ä".repeat(4_001), "no\0such");
+    for (tenant, reason, actor) in [
+        (nul, "audit", None),
+        (&*long, "audit", None),
+        ("a", nul, None),
+        ("a", &*long, None),
+        ("a", "audit", Some(nul)),
+        ("a", "audit", Some(&*long)),
+    ] {
+        let refused = store.pause(tenant, reason, actor).await.expect_err("it cannot be stored");
+        assert!(matches!(refused, StoreError::Unstorable(_)), "{refused:?}");
+    }
+    assert_eq!(store.paused().await.expect("the store is there"), []);
+    let rows = bench.fresh([event("1", 1)]).await;
+    bench.settle(vec![buried(&rows[0], true)]).await;
+    let event_id = rows[0].envelope.event_id;
+    let because = |reason: &str| Discarding::because(reason).expect("it says something");
+    for discarding in [because(nul), because(&long), because("audit").by(nul), because("audit").by(&*long)] {
+        let refused =
+            store.discard(event_id, Destination::DEFAULT, &discarding).await.expect_err("it cannot be stored");
+        assert!(matches!(refused, StoreError::Unstorable(_)), "{refused:?}");
+    }
+    let widest = because(&"🍱".repeat(4_000)).by("🍱".repeat(255));
+    assert!(store.discard(event_id, Destination::DEFAULT, &widest).await.expect("the store is there"));
+    assert!(store.pause(&"🍱".repeat(190), widest.reason(), widest.actor()).await.expect("the store is there"));
 }
 
 async fn pause(store: &impl Pauses, tenant: &str) {

@@ -1,20 +1,21 @@
 //! Fresh rows: order, settling, late commits.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bento_core::Envelope;
-use bento_core::dead_letter::{DeadLetterQuery, DeadLetters};
+use bento_core::dead_letter::{DeadLetterQuery, DeadLetters, Discarding};
 use bento_core::inspect::Inspect;
 use bento_core::outbox::OutboxEntry;
 use bento_core::publish::Destination;
 use bento_core::relay::RelayStore;
-use bento_core::relay::store::{Advance, RelayId, Settlement};
+use bento_core::relay::store::{Advance, Held, RelayId, Settlement};
 use chrono::{DateTime, Utc};
 
 use super::StoreHarness;
 use super::bench::{
-    Bench, LONG, beat, burial, buried, call, default_destination, division, event, failed, follows, heartbeat,
+    Bench, LONG, beat, burial, buried, call, default_destination, division, event, failed, failure, follows, heartbeat,
     held_failed, held_numbers, held_published, numbers, open, published, unordered_event,
 };
 
@@ -212,4 +213,45 @@ pub async fn the_probe_tells_which_shards_have_work<H: StoreHarness>(harness: &H
     assert_eq!(asked((0..6).collect()).await, BTreeSet::from([0, 2]), "fresh, and due");
     assert_eq!(asked(vec![1, 2, 5]).await, BTreeSet::from([2]), "only those asked for");
     assert_eq!(asked(vec![]).await, BTreeSet::new());
+}
+
+/// An event whose texts are as long as may be, in characters of four bytes that no index makes smaller, is held, given up, replayed and
+/// discarded like any other, for a destination whose name is as long.
+pub async fn the_widest_event_goes_through_every_table<H: StoreHarness>(harness: &H) {
+    let mut seed = 1_u32;
+    let mut text = |characters: usize| -> String {
+        let random = || {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            char::from_u32(0x1_0000 + (seed >> 12)).expect("it is above all surrogates")
+        };
+        std::iter::repeat_with(random).take(characters).collect()
+    };
+    let mut widest = event("", 1);
+    let envelope = &mut widest.envelope;
+    (envelope.event_type, envelope.aggregate_type) = (text(190).into(), text(190).into());
+    (envelope.aggregate_id, envelope.tenant_id) = (text(255), Some(text(190)));
+    (envelope.topic, envelope.routing_key) = (Some(text(255)), Some(text(255)));
+    (envelope.content_encoding, envelope.key_id) = (Some(text(64)), Some(text(255)));
+    let destination: Arc<str> = text(190).into();
+    let bench = Bench::new(harness).await;
+    let row = bench.fresh([widest.clone()]).await.remove(0);
+    assert_eq!(*row.envelope, widest.envelope);
+    let (position, event_id) = (row.position, row.envelope.event_id);
+    let hold = |destination| {
+        let why = Held::Failed(failure(1, Duration::ZERO));
+        Settlement::Hold { position, destination, ordered: true, why }
+    };
+    let held = bench.settle(vec![hold(Arc::clone(&destination))]).await.held;
+    assert_eq!((held.len(), &*held[0].destination), (1, &*destination));
+    bench
+        .settle(vec![Settlement::HeldBury { position, destination: Arc::clone(&destination), dead: burial(true) }])
+        .await;
+    assert!(bench.store.replay(event_id, &destination).await.expect("the store is there").replayed);
+    bench
+        .settle(vec![Settlement::HeldBury { position, destination: Arc::clone(&destination), dead: burial(true) }])
+        .await;
+    let discarding = Discarding::because("audit").expect("it says something");
+    assert!(bench.store.discard(event_id, &destination, &discarding).await.expect("the store is there"));
+    let left = bench.next().await;
+    assert_eq!((left.fresh, left.held), (vec![], vec![]));
 }

@@ -11,7 +11,7 @@ const CRATE: &str = "bento-core/src/";
 const LAYERS: [&[&str]; 8] = [
     &["id", "clock", "duration", "error", "telemetry", "trace"],
     &["event", "codec", "upcast", "registry"],
-    &["metadata", "envelope"],
+    &["metadata", "envelope", "limits"],
     &["outbox"],
     &["pending", "unit_of_work", "aggregate"],
     &["publish", "retry", "task"],

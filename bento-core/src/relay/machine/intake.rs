@@ -102,11 +102,8 @@ impl<R: Routing> Machine<R> {
         all_held_are_here: bool,
         observer: &mut impl Observer,
     ) {
-        // Under a name that a replay can make something of.
-        let name = match error {
-            RouteError::UnknownDestination { name } => Arc::from(&**name),
-            _ => Arc::from(Burial::UNROUTABLE),
-        };
+        // Whatever name the event asks for: a replay routes it anew, to all that it names.
+        let name = Arc::from(Burial::UNROUTABLE);
         let row = self.batch.begin_row(position, 1);
         let holds = envelope.is_ordered();
         let leg = Leg { holds, ..nowhere(Place::Fresh { row }, name, envelope) };

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::*;
+use crate::limits::Unstorable;
 
 #[test]
 fn an_event_that_cannot_be_serialised_is_an_error_and_stays() {
@@ -120,6 +121,33 @@ fn an_event_says_itself_where_and_when_it_is_delivered() {
         (DateTime::from_timestamp(61, 0), DateTime::from_timestamp(600, 0))
     );
     assert_eq!((plain.routing_version, plain.routing.len()), (0, 0), "it takes no room");
+}
+
+#[test]
+fn what_a_table_could_not_hold_is_refused_with_its_event_and_its_line() {
+    let refusal = |change: fn(&mut Metadata)| {
+        let (unit_of_work, root) = UnitOfWork::open();
+        unit_of_work.scope_sync(|| raise_with(Counted { number: 1 }, change).unwrap());
+        unit_of_work.flush(root, &Sharding::default()).unwrap_err()
+    };
+    let refused = refusal(|metadata| metadata.tenant_id = Some("t".repeat(191)));
+    let FlushError::Unstorable { event_id, schema, raised_at, rule } = &refused else { panic!("{refused:?}") };
+    assert_eq!((schema.as_str(), raised_at.file()), ("unit.counted", file!()));
+    assert_eq!(*rule, Unstorable::TooLong { column: "tenant_id", characters: 191, limit: 190 });
+    assert!(refused.to_string().starts_with(&format!("event {event_id} (`unit.counted`), raised at ")), "{refused}");
+    for change in [
+        (|metadata| metadata.topic = Some("no\0such".to_owned())) as fn(&mut Metadata),
+        |metadata| metadata.routing_key = Some("k".repeat(256)),
+        |metadata| metadata.destinations = vec!["audit".to_owned(), "d".repeat(3000)],
+        |metadata| metadata.occurred_at = Some(DateTime::<Utc>::MAX_UTC),
+        |metadata| metadata.expires_at = Some(DateTime::<Utc>::MIN_UTC),
+        |metadata| metadata.deliver_at = Some(DateTime::<Utc>::MIN_UTC),
+    ] {
+        assert!(matches!(refusal(change), FlushError::Unstorable { .. }));
+    }
+    let (unit_of_work, root) = UnitOfWork::open();
+    unit_of_work.enqueue(root, "audit", &"k".repeat(256), Bytes::new()).unwrap();
+    assert!(matches!(unit_of_work.flush(root, &Sharding::default()), Err(FlushError::Unstorable { .. })));
 }
 
 #[test]

@@ -1,0 +1,50 @@
+//! What a table could not hold later is refused by the commit, the same on every back end.
+
+use bento_core::limits::Unstorable;
+use bento_core::unit_of_work::FlushError;
+use bento_core::{Metadata, raise_with};
+use bento_seaorm::{Error, OutboxConnection, TransactionError};
+use chrono::{DateTime, Utc};
+use sea_orm::DbErr;
+
+use crate::shop::{self, Order, ShopOpened, is_untouched};
+use crate::support::{TestDatabase, on_every_back_end};
+
+on_every_back_end!(what_a_table_could_not_hold_is_refused);
+
+type Change = fn(&mut Metadata);
+
+async fn what_a_table_could_not_hold_is_refused(database: &TestDatabase) {
+    shop::create_tables(&database.db).await;
+    let db = OutboxConnection::new(database.db.clone());
+    let changes: [(&str, Change); 7] = [
+        ("tenant_id", |metadata| metadata.tenant_id = Some("ä".repeat(4_000))),
+        ("topic", |metadata| metadata.topic = Some("no\0such".to_owned())),
+        ("routing_key", |metadata| metadata.routing_key = Some("ä".repeat(256))),
+        ("destinations", |metadata| metadata.destinations = vec!["no\0such".to_owned()]),
+        ("destinations", |metadata| metadata.destinations = vec!["d".repeat(3_000)]),
+        ("occurred_at", |metadata| metadata.occurred_at = Some(DateTime::<Utc>::MAX_UTC)),
+        ("occurred_at", |metadata| metadata.occurred_at = Some(DateTime::<Utc>::MIN_UTC)),
+    ];
+    for (expected, change) in changes {
+        let work = async |tx: &bento_seaorm::OutboxTransaction| {
+            Order::place(1).insert(tx).await?;
+            raise_with(ShopOpened { name: "corner".into() }, change).map_err(|error| DbErr::Custom(error.to_string()))
+        };
+        let refused = db.transaction_async(work).await.unwrap_err();
+        let TransactionError::Connection(Error::Flush(FlushError::Unstorable { rule, .. })) = &refused else {
+            panic!("{expected}: {refused:?}")
+        };
+        let (Unstorable::TooLong { column, .. }
+        | Unstorable::Nul { column, .. }
+        | Unstorable::OutOfTime { column, .. }) = rule
+        else {
+            panic!("{expected}: {rule:?}")
+        };
+        assert_eq!(*column, expected);
+        assert!(is_untouched(database).await, "{expected}");
+    }
+    let long = db.transaction_async(async |tx| tx.enqueue("audit", &"k".repeat(4_000), "{}")).await.unwrap_err();
+    assert!(matches!(long, TransactionError::Transaction(_) | TransactionError::Connection(_)), "{long:?}");
+    assert_eq!(database.number("SELECT count(*) FROM bento_outbox").await, 0);
+}
