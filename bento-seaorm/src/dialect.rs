@@ -11,6 +11,7 @@ mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
+mod indexes;
 mod sql;
 
 use std::fmt;
@@ -41,15 +42,23 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     /// Which one it is.
     fn backend(&self) -> DbBackend;
 
-    /// The statements that create the tables, in order.
+    /// The statements that create what is missing of the tables, in order. Each can be repeated.
     fn create_schema(&self, tables: &Tables) -> Vec<String>;
 
     /// The statements that drop what [`create_schema`](Self::create_schema) created.
     fn drop_schema(&self, tables: &Tables) -> Vec<String>;
 
-    /// The statement that lets one migration run at a time, until its transaction ends, where DDL can be part of one.
-    fn lock_migrations(&self) -> Option<&'static str> {
+    /// The statement that lets one process migrate at a time. It answers with 1, in the first column, when the lock is held.
+    fn lock_migrations(&self) -> &'static str;
+
+    /// The statement that ends the lock of [`lock_migrations`](Self::lock_migrations), where the end of the transaction does not.
+    fn unlock_migrations(&self) -> Option<&'static str> {
         None
+    }
+
+    /// Whether an error says that what was to be created is there: another process has created it at this moment.
+    fn is_already_there(&self, _error: &dyn DatabaseError) -> bool {
+        false
     }
 
     /// Appends the placeholder of the parameter with this number, counted from 1.

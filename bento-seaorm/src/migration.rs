@@ -13,16 +13,31 @@
 //!     }
 //! }
 //! ```
+//!
+//! Each migration of Bento creates what is missing and leaves alone what is there, so it can be run again after it was interrupted, and after
+//! some of its tables, indexes or functions were dropped (SeaORM's `fresh` leaves functions and views behind).
+//!
+//! # Several processes at once
+//!
+//! [`migrate`] and [`up_alone`] let one process of a database migrate at a time, and the others wait. SeaORM's own `Migrator::up` does not:
+//! it creates its table, reads what is pending, and records each migration without a lock, so of six processes that start together five fail
+//! with an error of the database, mostly a duplicate key in `seaql_migrations`. Nothing is half done then, and calling it again succeeds. Run a
+//! migrator of your own through [`up_alone`].
+
+use std::future::Future;
+use std::pin::Pin;
 
 use sea_orm::sea_query::{Alias, IntoIden};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DynIden, TransactionTrait};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, DynIden, Statement, TransactionTrait};
 use sea_orm_migration::{MigrationTrait, MigratorTrait, MigratorTraitSelf};
 
-use crate::dialect;
+use crate::dialect::{self, Dialect};
 use crate::error::Error;
 use crate::tables::{TablePrefix, Tables};
 
 mod create_outbox;
+#[cfg(test)]
+mod tests;
 
 /// Bento's migrations, in order, for the default prefix.
 pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
@@ -37,10 +52,13 @@ pub fn migrations_with(prefix: TablePrefix) -> Vec<Box<dyn MigrationTrait>> {
 /// Brings Bento's tables up to date, for an application without migrations of its own.
 ///
 /// Several processes may call it at start; one of them migrates, the others wait for it. What was applied is recorded in
-/// `bento_migration`, apart from your own migrations.
+/// `bento_migration`, apart from your own migrations. A table that is recorded and was dropped since is created again.
 ///
 /// # Errors
 /// [`Error::Database`] when a statement fails.
+///
+/// # Cancel safety
+/// The migration goes on in the background when the future is dropped.
 pub async fn migrate(db: &DatabaseConnection) -> Result<(), Error> {
     migrate_with(db, TablePrefix::default()).await
 }
@@ -49,24 +67,93 @@ pub async fn migrate(db: &DatabaseConnection) -> Result<(), Error> {
 ///
 /// # Errors
 /// [`Error::Database`] when a statement fails.
+///
+/// # Cancel safety
+/// The migration goes on in the background when the future is dropped.
 pub async fn migrate_with(db: &DatabaseConnection, prefix: TablePrefix) -> Result<(), Error> {
-    let dialect = dialect::of(db.get_database_backend())?;
-    let migrator = PrefixedMigrator(prefix);
-    let Some(lock) = dialect.lock_migrations() else { return migrate_repeatably(db, &migrator).await };
-    let tx = db.begin_with_options(dialect.relay_transaction()).await?;
-    tx.execute_unprepared(lock).await?;
-    migrator.up(&tx, None).await?;
-    tx.commit().await?;
-    Ok(())
+    let tables = Tables::new(prefix.clone());
+    up_alone(db, PrefixedMigrator(prefix)).await?;
+    if is_whole(db, &tables).await? {
+        return Ok(());
+    }
+    in_turn(db, move |connection| Box::pin(async move { create_outbox::create(connection, &tables).await })).await
 }
 
-/// Without transactional DDL two processes may migrate at once. The tables are created if they do not exist, so all that can fail
-/// for the second one is the record; then the migration is done.
-async fn migrate_repeatably(db: &DatabaseConnection, migrator: &PrefixedMigrator) -> Result<(), Error> {
-    if migrator.up(db, None).await.is_err() {
-        migrator.up(db, None).await?;
+/// Applies the pending migrations of a migrator of your own while no other process of the database does so.
+///
+/// ```no_run
+/// # use sea_orm_migration::prelude::*;
+/// # struct Migrator;
+/// # impl MigratorTrait for Migrator {
+/// #     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+/// #         bento_seaorm::migration::migrations()
+/// #     }
+/// # }
+/// # async fn start(db: sea_orm::DatabaseConnection) -> Result<(), bento_seaorm::Error> {
+/// bento_seaorm::migration::up_alone(&db, Migrator).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// It waits for its turn, up to an hour on MySQL. All migrations run on one connection, and inside one transaction on PostgreSQL and SQLite:
+/// either all that are pending are applied or none. So a migration that cannot be part of a transaction, such as `CREATE INDEX CONCURRENTLY`,
+/// has to be run by SeaORM's own `up`; and on MySQL, where DDL ends a transaction, a migration must not ask for one.
+///
+/// # Errors
+/// [`Error::Database`] when a statement fails, or the turn does not come.
+///
+/// # Cancel safety
+/// The migration goes on in the background when the future is dropped.
+pub async fn up_alone<M: MigratorTraitSelf + 'static>(db: &DatabaseConnection, migrator: M) -> Result<(), Error> {
+    in_turn(db, move |connection| Box::pin(async move { migrator.up(connection, None).await })).await
+}
+
+type Migrating<'a> = Pin<Box<dyn Future<Output = Result<(), DbErr>> + Send + 'a>>;
+
+/// Migrates while no other process does, on a task of its own: a lock that belongs to the session must not go back to the pool with it.
+async fn in_turn(
+    db: &DatabaseConnection,
+    work: impl FnOnce(&DatabaseTransaction) -> Migrating<'_> + Send + 'static,
+) -> Result<(), Error> {
+    let (db, dialect) = (db.clone(), dialect::of(db.get_database_backend())?);
+    let migrated = tokio::spawn(async move {
+        let tx = db.begin_with_options(dialect.relay_transaction()).await?;
+        lock(&tx, dialect).await?;
+        let worked = work(&tx).await;
+        if let Some(unlock) = dialect.unlock_migrations() {
+            tx.execute_unprepared(unlock).await?;
+        }
+        worked?;
+        tx.commit().await
+    });
+    match migrated.await {
+        Ok(migrated) => Ok(migrated?),
+        Err(failed) => match failed.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(stopped) => Err(DbErr::Migration(stopped.to_string()).into()),
+        },
     }
-    Ok(())
+}
+
+async fn lock(tx: &DatabaseTransaction, dialect: &dyn Dialect) -> Result<(), DbErr> {
+    let asked = Statement::from_string(dialect.backend(), dialect.lock_migrations());
+    let row = tx.query_one_raw(asked).await?;
+    let is_locked = row.map(|row| row.try_get_by_index::<Option<i64>>(0)).transpose()?.flatten() == Some(1);
+    let reason =
+        "another process has been migrating this database for an hour; look what it waits for, and start again";
+    is_locked.then_some(()).ok_or_else(|| DbErr::Migration(reason.to_owned()))
+}
+
+/// Whether every table and the view are there: one statement, as long as they are.
+async fn is_whole(db: &DatabaseConnection, tables: &Tables) -> Result<bool, Error> {
+    let backend = db.get_database_backend();
+    let mut selects = tables.all().map(|table| format!("SELECT 1 FROM {table} WHERE 1 = 0")).to_vec();
+    selects.push(format!("SELECT 1 FROM {} WHERE 1 = 0", tables.status()));
+    match db.query_all_raw(Statement::from_string(backend, selects.join(" UNION ALL "))).await {
+        Ok(_) => Ok(true),
+        Err(error) if dialect::missing_table(backend, &error).is_some() => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Runs Bento's migrations for the default prefix: a migrator for the impatient and for `sea-orm-cli`.

@@ -6,7 +6,7 @@ mod support;
 
 use bento_core::Envelope;
 use bento_core::outbox::OutboxEntry;
-use bento_seaorm::migration::{Migrator, PrefixedMigrator};
+use bento_seaorm::migration::{Migrator, PrefixedMigrator, up_alone};
 use bento_seaorm::{TablePrefix, testing, validate_stored};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement, TransactionTrait};
 use sea_orm_migration::prelude::*;
@@ -42,6 +42,8 @@ on_every_empty_back_end!(
     the_longest_prefix_fits,
     they_splice_into_another_migrator,
     processes_that_start_together_migrate_once,
+    a_migrator_of_ones_own_runs_in_one_process_at_a_time,
+    what_fresh_leaves_behind_is_no_obstacle,
     the_view_shows_one_row_per_event_and_json_where_there_is_some,
     what_no_type_declares_is_found_before_it_is_served,
 );
@@ -131,13 +133,43 @@ async fn they_splice_into_another_migrator(database: &TestDatabase) {
     assert!(!tables(db).await.contains(&"bento_outbox".to_owned()));
 }
 
+/// Six processes, each with a pool of its own.
+async fn processes(database: &TestDatabase) -> Vec<DatabaseConnection> {
+    futures_util::future::join_all((0..6).map(|_| database.connect(1))).await
+}
+
 async fn processes_that_start_together_migrate_once(database: &TestDatabase) {
-    let pools = [database.connect(1).await, database.connect(1).await, database.connect(1).await];
-    let migrations = pools.iter().map(bento_seaorm::migrate);
-    for migrated in futures_util::future::join_all(migrations).await {
+    let pools = processes(database).await;
+    for migrated in futures_util::future::join_all(pools.iter().map(bento_seaorm::migrate)).await {
         migrated.unwrap();
     }
     assert_eq!(database.number("SELECT count(*) FROM bento_migration").await, 1);
+}
+
+async fn a_migrator_of_ones_own_runs_in_one_process_at_a_time(database: &TestDatabase) {
+    let pools = processes(database).await;
+    for migrated in futures_util::future::join_all(pools.iter().map(|db| up_alone(db, Spliced))).await {
+        migrated.unwrap();
+    }
+    assert_eq!(database.number("SELECT count(*) FROM seaql_migrations").await, 3);
+    for migrated in futures_util::future::join_all(pools.iter().map(|db| up_alone(db, Spliced))).await {
+        migrated.unwrap();
+    }
+}
+
+async fn what_fresh_leaves_behind_is_no_obstacle(database: &TestDatabase) {
+    let db = &database.db;
+    Spliced::up(db, None).await.unwrap();
+    let whole = tables(db).await;
+    for _ in 0..2 {
+        Spliced::fresh(db).await.unwrap();
+        assert_eq!(tables(db).await, whole);
+        Spliced::up(db, None).await.unwrap();
+    }
+    // A migrator that forgot what it did, as after a dump of some of the tables was read back.
+    db.execute_unprepared("DELETE FROM seaql_migrations WHERE version LIKE '%outbox'").await.unwrap();
+    Spliced::up(db, None).await.unwrap();
+    assert_eq!(tables(db).await, whole);
 }
 
 fn entry(aggregate_id: &str, payload: &'static str) -> OutboxEntry {

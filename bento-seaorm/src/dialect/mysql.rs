@@ -18,6 +18,8 @@ pub(super) struct MySql;
 
 /// `ER_NO_SUCH_TABLE`.
 const NO_SUCH_TABLE: u16 = 1146;
+/// `ER_DUP_KEYNAME`.
+const DUPLICATE_KEY_NAME: u16 = 1061;
 /// `ER_LOCK_WAIT_TIMEOUT`, `ER_LOCK_DEADLOCK`, and MariaDB's `ER_CHECKREAD`: the row changed since it was read.
 const TRANSIENT: [u16; 3] = [1205, 1213, 1020];
 /// `innodb_flush_log_at_trx_commit`: a commit waits for the disk.
@@ -36,6 +38,19 @@ impl Dialect for MySql {
         let mut statements = vec![format!("DROP VIEW IF EXISTS {}", tables.status())];
         statements.extend(tables.all().map(|table| format!("DROP TABLE IF EXISTS {table}")));
         statements
+    }
+
+    /// The lock belongs to the session, and DDL does not end it. The name holds that of the database, whose tables are migrated.
+    fn lock_migrations(&self) -> &'static str {
+        "SELECT CAST(GET_LOCK(CONCAT('bento_migration.', MD5(DATABASE())), 3600) AS SIGNED)"
+    }
+
+    fn unlock_migrations(&self) -> Option<&'static str> {
+        Some("DO RELEASE_LOCK(CONCAT('bento_migration.', MD5(DATABASE())))")
+    }
+
+    fn is_already_there(&self, error: &dyn DatabaseError) -> bool {
+        error.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|error| error.number() == DUPLICATE_KEY_NAME)
     }
 
     fn placeholder(&self, _number: usize, sql: &mut String) {

@@ -40,15 +40,18 @@ impl Dialect for Postgres {
     }
 
     fn drop_schema(&self, tables: &Tables) -> Vec<String> {
-        let mut statements =
-            vec![format!("DROP VIEW {}", tables.status()), format!("DROP FUNCTION {}(bytea)", tables.named("as_json"))];
-        statements.extend(tables.all().map(|table| format!("DROP TABLE {table}")));
+        let mut statements = vec![
+            format!("DROP VIEW IF EXISTS {}", tables.status()),
+            format!("DROP FUNCTION IF EXISTS {}(bytea)", tables.named("as_json")),
+        ];
+        statements.extend(tables.all().map(|table| format!("DROP TABLE IF EXISTS {table}")));
+        statements.push(format!("DROP SEQUENCE IF EXISTS {}", tables.named("outbox_position")));
         statements
     }
 
-    /// The number means nothing but itself.
-    fn lock_migrations(&self) -> Option<&'static str> {
-        Some("SELECT pg_advisory_xact_lock(5642851902378123)")
+    /// The number means nothing but itself. The lock ends with the transaction, so that it works behind a pooler.
+    fn lock_migrations(&self) -> &'static str {
+        "SELECT 1::bigint FROM (SELECT pg_advisory_xact_lock(5642851902378123)) locked"
     }
 
     fn placeholder(&self, number: usize, sql: &mut String) {

@@ -29,14 +29,14 @@ impl Dialect for Sqlite {
     }
 
     fn drop_schema(&self, tables: &Tables) -> Vec<String> {
-        let mut statements = vec![format!("DROP VIEW {}", tables.status())];
-        statements.extend(tables.all().map(|table| format!("DROP TABLE {table}")));
+        let mut statements = vec![format!("DROP VIEW IF EXISTS {}", tables.status())];
+        statements.extend(tables.all().map(|table| format!("DROP TABLE IF EXISTS {table}")));
         statements
     }
 
     /// The transaction is the lock: it begins IMMEDIATE.
-    fn lock_migrations(&self) -> Option<&'static str> {
-        Some("SELECT 1")
+    fn lock_migrations(&self) -> &'static str {
+        "SELECT 1"
     }
 
     fn placeholder(&self, _number: usize, sql: &mut String) {

@@ -24,28 +24,46 @@ impl MigrationName for CreateOutbox {
     }
 }
 
+/// On PostgreSQL SeaORM runs it in a transaction. Elsewhere it runs statement by statement: each can be repeated, and a transaction would
+/// end with the first one on MySQL, and could not wait for its turn on SQLite.
 #[async_trait]
 impl MigrationTrait for CreateOutbox {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        run(manager, |dialect| dialect.create_schema(&self.tables)).await
+        create(manager.get_connection(), &self.tables).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        run(manager, |dialect| dialect.drop_schema(&self.tables)).await
-    }
-
-    /// All or nothing, where DDL is transactional.
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
+        let connection = manager.get_connection();
+        let dialect = dialect_of(connection)?;
+        run(connection, dialect, dialect.drop_schema(&self.tables)).await
     }
 }
 
-async fn run(manager: &SchemaManager<'_>, statements: impl FnOnce(&dyn Dialect) -> Vec<String>) -> Result<(), DbErr> {
-    let connection = manager.get_connection();
-    let dialect =
-        dialect::of(connection.get_database_backend()).map_err(|error| DbErr::Migration(error.to_string()))?;
-    for statement in statements(dialect) {
-        connection.execute_unprepared(&statement).await?;
+/// Creates what is missing. On PostgreSQL one transaction at a time does so.
+pub(super) async fn create<C: ConnectionTrait>(connection: &C, tables: &Tables) -> Result<(), DbErr> {
+    let dialect = dialect_of(connection)?;
+    if dialect.unlock_migrations().is_none() {
+        connection.execute_unprepared(dialect.lock_migrations()).await?;
+    }
+    run(connection, dialect, dialect.create_schema(tables)).await
+}
+
+async fn run<C: ConnectionTrait>(
+    connection: &C,
+    dialect: &'static dyn Dialect,
+    statements: Vec<String>,
+) -> Result<(), DbErr> {
+    for statement in statements {
+        if let Err(error) = connection.execute_unprepared(&statement).await {
+            let is_there = dialect::database_error(&error).is_some_and(|error| dialect.is_already_there(error));
+            if !is_there {
+                return Err(error);
+            }
+        }
     }
     Ok(())
+}
+
+fn dialect_of<C: ConnectionTrait>(connection: &C) -> Result<&'static dyn Dialect, DbErr> {
+    dialect::of(connection.get_database_backend()).map_err(|error| DbErr::Migration(error.to_string()))
 }

@@ -3,7 +3,7 @@
 //! The head of a stream is its first held row. Every head carries the time at which it is due, unless a dead letter parks its
 //! stream; so an index finds what is due without looking at the followers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -228,31 +228,32 @@ pub(crate) async fn park_or_promote(
     touched: &BTreeSet<StreamKey>,
 ) -> Result<(), DbErr> {
     let touched: Vec<_> = touched.iter().collect();
+    let mut heads = BTreeMap::<String, Vec<i64>>::new();
     for streams in touched.chunks(STREAMS_PER_STATEMENT) {
-        let mut sql = Sql::new(dialect, "");
-        for (nth, stream) in streams.iter().enumerate() {
-            sql = sql
-                .push(if nth == 0 { "SELECT * FROM (" } else { " UNION ALL SELECT * FROM (" })
-                .push("SELECT h.destination, h.position FROM ")
-                .push(tables.held())
-                .push(" h WHERE shard = ")
-                .bind(shard);
-            sql = of_stream(sql, &stream.destination, &stream.aggregate_type, &stream.aggregate_id).push(&format!(
-                " AND h.retry_after IS NULL AND {} ORDER BY position LIMIT 1) AS s{nth}",
-                is_head(tables)
-            ));
-        }
-        for row in tx.query_all_raw(sql.build()).await? {
-            let (destination, position): (String, i64) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
-            let update = format!("UPDATE {} SET retry_after = {} WHERE shard = ", tables.held(), dialect.now());
-            let update = Sql::new(dialect, &update)
-                .bind(shard)
-                .push(" AND destination = ")
-                .bind(destination)
-                .push(" AND position = ")
-                .bind(position);
-            tx.execute_raw(update.build()).await?;
+        for row in tx.query_all_raw(undue_heads(dialect, tables, shard, streams).build()).await? {
+            heads.entry(row.try_get_by_index(0)?).or_default().push(row.try_get_by_index(1)?);
         }
     }
+    for (destination, positions) in heads {
+        let update = format!("UPDATE {} SET retry_after = {} WHERE shard = ", tables.held(), dialect.now());
+        let update = Sql::new(dialect, &update).bind(shard).push(" AND destination = ").bind(destination);
+        tx.execute_raw(update.push(" AND position").one_of(positions).build()).await?;
+    }
     Ok(())
+}
+
+/// The heads of these streams that do not say when they are due, and that no dead letter parks.
+fn undue_heads(dialect: &'static dyn Dialect, tables: &Tables, shard: ShardId, streams: &[&StreamKey]) -> Sql {
+    let mut sql = Sql::new(dialect, "");
+    for (nth, stream) in streams.iter().enumerate() {
+        sql = sql
+            .push(if nth == 0 { "SELECT * FROM (" } else { " UNION ALL SELECT * FROM (" })
+            .push("SELECT h.destination, h.position FROM ")
+            .push(tables.held())
+            .push(" h WHERE shard = ")
+            .bind(shard);
+        sql = of_stream(sql, &stream.destination, &stream.aggregate_type, &stream.aggregate_id)
+            .push(&format!(" AND h.retry_after IS NULL AND {} ORDER BY position LIMIT 1) AS s{nth}", is_head(tables)));
+    }
+    sql
 }

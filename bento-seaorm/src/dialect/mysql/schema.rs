@@ -1,14 +1,16 @@
 //! The tables, indexes and the view on MySQL and MariaDB.
 
+use crate::dialect::indexes::{self, Index};
 use crate::dialect::{NoValue, status_view as status_view_of};
 use crate::tables::Tables;
 
-/// The statements that create everything, in order. Each can be repeated: DDL commits by itself here, so a migration that was
-/// interrupted must be able to run again.
+/// The statements that create everything, in order. Each can be repeated, and makes what is missing: DDL commits by itself here, so
+/// a migration that was interrupted must be able to run again.
 pub(super) fn create(tables: &Tables) -> Vec<String> {
     let mut statements =
         vec![outbox(tables), held(tables), dead_letter(tables), discarded_letter(tables), published(tables)];
     statements.extend(relay_tables(tables));
+    statements.extend(every_index(tables).iter().map(create_index));
     statements.push(status_view(tables).replacen("CREATE VIEW", "CREATE OR REPLACE VIEW", 1));
     statements
 }
@@ -42,9 +44,9 @@ fn outbox(tables: &Tables) -> String {
     position BIGINT NOT NULL AUTO_INCREMENT,
     {EVENT_COLUMNS},
     PRIMARY KEY (shard, position),
-    UNIQUE KEY {outbox}_position (position),
-    UNIQUE KEY {outbox}_event_id (event_id)
-) {TABLE_OPTIONS}"
+    UNIQUE KEY {outbox}_position (position){}
+) {TABLE_OPTIONS}",
+        keys(tables, outbox)
     )
 }
 
@@ -62,14 +64,9 @@ fn held(tables: &Tables) -> String {
     first_failed_at DATETIME(6) NULL,
     error_message LONGTEXT NULL,
     delivered LONGTEXT NULL,
-    PRIMARY KEY (shard, destination, position),
-    KEY {held}_stream (shard, destination, aggregate_type, aggregate_id, ordered, position),
-    KEY {held}_retry_after (shard, retry_after, position),
-    KEY {held}_aggregate (aggregate_type, aggregate_id),
-    KEY {held}_event_id (event_id),
-    KEY {held}_tenant_id (tenant_id),
-    KEY {held}_event_type (event_type)
-) {TABLE_OPTIONS}"
+    PRIMARY KEY (shard, destination, position){}
+) {TABLE_OPTIONS}",
+        keys(tables, held)
     )
 }
 
@@ -90,17 +87,9 @@ fn dead_letter(tables: &Tables) -> String {
     failed_at DATETIME(6) NOT NULL,
     alert_after DATETIME(6) NULL,
     alerted_at DATETIME(6) NULL,
-    PRIMARY KEY (event_id, destination),
-    KEY {dead_letter}_stream (shard, destination, aggregate_type, aggregate_id, position),
-    KEY {dead_letter}_aggregate (aggregate_type, aggregate_id),
-    KEY {dead_letter}_position (shard, position, destination),
-    KEY {dead_letter}_failed_at (failed_at, event_id, destination),
-    KEY {dead_letter}_tenant_id (tenant_id, failed_at),
-    KEY {dead_letter}_event_type (event_type, failed_at),
-    KEY {dead_letter}_destination (destination, failed_at),
-    KEY {dead_letter}_cause (cause, failed_at),
-    KEY {dead_letter}_alerted_at (alerted_at, failed_at, event_id)
-) {TABLE_OPTIONS}"
+    PRIMARY KEY (event_id, destination){}
+) {TABLE_OPTIONS}",
+        keys(tables, dead_letter)
     )
 }
 
@@ -121,11 +110,9 @@ fn discarded_letter(tables: &Tables) -> String {
     reason LONGTEXT NOT NULL,
     actor LONGTEXT NULL,
     discarded_at DATETIME(6) NOT NULL,
-    PRIMARY KEY (discarded_at, event_id, destination),
-    KEY {discarded}_aggregate (aggregate_type, aggregate_id),
-    KEY {discarded}_tenant_id (tenant_id, discarded_at),
-    KEY {discarded}_event_type (event_type, discarded_at)
-) {TABLE_OPTIONS}"
+    PRIMARY KEY (discarded_at, event_id, destination){}
+) {TABLE_OPTIONS}",
+        keys(tables, discarded)
     )
 }
 
@@ -138,9 +125,9 @@ fn published(tables: &Tables) -> String {
     position BIGINT NOT NULL,
     {EVENT_COLUMNS},
     published_at DATETIME(6) NOT NULL,
-    PRIMARY KEY (event_id),
-    KEY {published}_at (published_at)
-) {TABLE_OPTIONS}"
+    PRIMARY KEY (event_id){}
+) {TABLE_OPTIONS}",
+        keys(tables, published)
     )
 }
 
@@ -181,6 +168,35 @@ fn relay_tables(tables: &Tables) -> [String; 4] {
 ) {TABLE_OPTIONS}"
         ),
     ]
+}
+
+/// The keys of a table, as they follow its primary key.
+fn keys(tables: &Tables, table: &str) -> String {
+    let of_table = |index: &&Index<'_>| index.table == table;
+    let key = |index: &Index<'_>| format!(",\n    {} {} ({})", index.kind(), index.full_name(), index.columns);
+    every_index(tables).iter().filter(of_table).map(key).collect()
+}
+
+fn every_index(tables: &Tables) -> Vec<Index<'_>> {
+    let alerted_at = Index {
+        table: tables.dead_letter(),
+        name: "alerted_at",
+        columns: "alerted_at, failed_at, event_id",
+        unique: false,
+    };
+    let mut every = indexes::all(tables);
+    every.push(alerted_at);
+    every
+}
+
+/// Makes an index that was dropped. MySQL knows no `CREATE INDEX IF NOT EXISTS`, so that the server puts the statement together.
+fn create_index(index: &Index<'_>) -> String {
+    let (name, table, columns, kind) = (index.full_name(), index.table, index.columns, index.kind());
+    format!(
+        "SET @bento_index = (SELECT IF(count(*) = 0, 'CREATE {kind} {name} ON {table} ({columns})', 'DO 0') \
+         FROM information_schema.statistics WHERE table_schema = DATABASE() AND table_name = '{table}' AND index_name = '{name}'); \
+         PREPARE bento_index FROM @bento_index; EXECUTE bento_index; DEALLOCATE PREPARE bento_index"
+    )
 }
 
 /// MariaDB has no JSON type to cast to, so both show JSON as text that is known to be valid.

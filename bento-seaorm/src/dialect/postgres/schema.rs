@@ -1,16 +1,29 @@
 //! The tables, indexes and the view on PostgreSQL.
 
-use crate::dialect::{NoValue, status_view as status_view_of};
+use crate::dialect::{NoValue, indexes, status_view as status_view_of};
 use crate::tables::Tables;
 
-/// The statements that create everything, in order.
+/// The statements that create everything, in order. Each can be repeated, and makes what is missing.
 pub(super) fn create(tables: &Tables) -> Vec<String> {
     let mut statements = outbox(tables);
     statements.extend([held(tables), dead_letter(tables), discarded_letter(tables), published(tables)]);
     statements.extend(side_indexes(tables));
     statements.extend(relay_tables(tables));
     statements.extend(status_view(tables));
+    statements.push(raise_positions(tables));
     statements
+}
+
+/// A sequence that was dropped and made again goes on behind the positions that are in use; one that is further on stays as it is.
+fn raise_positions(tables: &Tables) -> String {
+    let sequence = tables.named("outbox_position");
+    let used = [tables.outbox(), tables.held(), tables.dead_letter(), tables.published()]
+        .map(|table| format!("(SELECT max(position) FROM {table})"))
+        .join(", ");
+    format!(
+        "SELECT setval('{sequence}', used.position) FROM (SELECT greatest({used}) AS position) used, {sequence} s \
+         WHERE used.position > s.last_value OR (used.position = s.last_value AND NOT s.is_called)"
+    )
 }
 
 const EVENT_COLUMNS: &str = "
@@ -37,17 +50,18 @@ const EVENT_COLUMNS: &str = "
 fn outbox(tables: &Tables) -> Vec<String> {
     let outbox = tables.outbox();
     let sequence = tables.named("outbox_position");
+    let next = format!("nextval(CASE WHEN pg_current_xact_id() IS NOT NULL THEN '{sequence}'::regclass END)");
     vec![
-        format!("CREATE SEQUENCE {sequence} AS bigint CACHE 1"),
+        format!("CREATE SEQUENCE IF NOT EXISTS {sequence} AS bigint CACHE 1"),
         format!(
-            "CREATE TABLE {outbox} (
+            "CREATE TABLE IF NOT EXISTS {outbox} (
     shard integer NOT NULL,
-    position bigint NOT NULL DEFAULT nextval(CASE WHEN pg_current_xact_id() IS NOT NULL THEN '{sequence}'::regclass END),
+    position bigint NOT NULL DEFAULT {next},
     {EVENT_COLUMNS},
-    CONSTRAINT {outbox}_pkey PRIMARY KEY (shard, position),
-    CONSTRAINT {outbox}_event_id UNIQUE (event_id)
+    CONSTRAINT {outbox}_pkey PRIMARY KEY (shard, position)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_limit = 2000)"
         ),
+        format!("ALTER TABLE {outbox} ALTER COLUMN position SET DEFAULT {next}"),
         format!("ALTER SEQUENCE {sequence} OWNED BY {outbox}.position"),
         format!("ALTER TABLE {outbox} ALTER COLUMN payload SET STORAGE EXTERNAL"),
     ]
@@ -56,7 +70,7 @@ fn outbox(tables: &Tables) -> Vec<String> {
 fn held(tables: &Tables) -> String {
     let held = tables.held();
     format!(
-        "CREATE TABLE {held} (
+        "CREATE TABLE IF NOT EXISTS {held} (
     shard integer NOT NULL,
     position bigint NOT NULL,
     destination text NOT NULL,
@@ -75,7 +89,7 @@ fn held(tables: &Tables) -> String {
 fn dead_letter(tables: &Tables) -> String {
     let dead_letter = tables.dead_letter();
     format!(
-        "CREATE TABLE {dead_letter} (
+        "CREATE TABLE IF NOT EXISTS {dead_letter} (
     shard integer NOT NULL,
     position bigint NOT NULL,
     destination text NOT NULL,
@@ -98,7 +112,7 @@ fn dead_letter(tables: &Tables) -> String {
 fn discarded_letter(tables: &Tables) -> String {
     let discarded = tables.discarded_letter();
     format!(
-        "CREATE TABLE {discarded} (
+        "CREATE TABLE IF NOT EXISTS {discarded} (
     event_id uuid NOT NULL,
     destination text NOT NULL,
     event_type text NOT NULL,
@@ -120,7 +134,7 @@ fn discarded_letter(tables: &Tables) -> String {
 fn published(tables: &Tables) -> String {
     let published = tables.published();
     format!(
-        "CREATE TABLE {published} (
+        "CREATE TABLE IF NOT EXISTS {published} (
     shard integer NOT NULL,
     position bigint NOT NULL,
     {EVENT_COLUMNS},
@@ -131,35 +145,14 @@ fn published(tables: &Tables) -> String {
 }
 
 fn side_indexes(tables: &Tables) -> Vec<String> {
-    let index = |table: &str, name: &str, columns: &str| format!("CREATE INDEX {table}_{name} ON {table} ({columns})");
-    let (held, dead_letter, published) = (tables.held(), tables.dead_letter(), tables.published());
-    let discarded = tables.discarded_letter();
+    let dead_letter = tables.dead_letter();
     let mut statements: Vec<_> = tables_with_payload(tables)
         .map(|table| format!("ALTER TABLE {table} ALTER COLUMN payload SET STORAGE EXTERNAL"))
         .into();
-    statements.extend([
-        index(held, "stream", "shard, destination, aggregate_type, aggregate_id, ordered, position"),
-        index(held, "retry_after", "shard, retry_after, position"),
-        index(held, "aggregate", "aggregate_type, aggregate_id"),
-        index(held, "event_id", "event_id"),
-        index(held, "tenant_id", "tenant_id"),
-        index(held, "event_type", "event_type"),
-        index(dead_letter, "stream", "shard, destination, aggregate_type, aggregate_id, position"),
-        index(dead_letter, "aggregate", "aggregate_type, aggregate_id"),
-        index(dead_letter, "position", "shard, position, destination"),
-        index(dead_letter, "failed_at", "failed_at, event_id, destination"),
-        index(dead_letter, "tenant_id", "tenant_id, failed_at"),
-        index(dead_letter, "event_type", "event_type, failed_at"),
-        index(dead_letter, "destination", "destination, failed_at"),
-        index(dead_letter, "cause", "cause, failed_at"),
-        index(discarded, "aggregate", "aggregate_type, aggregate_id"),
-        index(discarded, "tenant_id", "tenant_id, discarded_at"),
-        index(discarded, "event_type", "event_type, discarded_at"),
-        format!(
-            "CREATE INDEX {dead_letter}_alerted_at ON {dead_letter} (failed_at, event_id) WHERE alerted_at IS NULL"
-        ),
-        index(published, "at", "published_at"),
-    ]);
+    statements.extend(indexes::all(tables).iter().map(indexes::Index::create_if_missing));
+    statements.push(format!(
+        "CREATE INDEX IF NOT EXISTS {dead_letter}_alerted_at ON {dead_letter} (failed_at, event_id) WHERE alerted_at IS NULL"
+    ));
     statements
 }
 
@@ -172,7 +165,7 @@ fn relay_tables(tables: &Tables) -> Vec<String> {
     let (shard, relay, meta, paused) = (tables.shard(), tables.relay(), tables.meta(), tables.paused_tenant());
     vec![
         format!(
-            "CREATE TABLE {shard} (
+            "CREATE TABLE IF NOT EXISTS {shard} (
     shard integer NOT NULL CONSTRAINT {shard}_pkey PRIMARY KEY,
     owner uuid,
     epoch bigint NOT NULL DEFAULT 0,
@@ -181,14 +174,14 @@ fn relay_tables(tables: &Tables) -> Vec<String> {
 ) WITH (fillfactor = 30, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000)"
         ),
         format!(
-            "CREATE TABLE {relay} (
+            "CREATE TABLE IF NOT EXISTS {relay} (
     id uuid NOT NULL CONSTRAINT {relay}_pkey PRIMARY KEY,
     lanes text,
     expires_at timestamptz NOT NULL
 )"
         ),
         format!(
-            "CREATE TABLE {meta} (
+            "CREATE TABLE IF NOT EXISTS {meta} (
     id smallint NOT NULL CONSTRAINT {meta}_pkey PRIMARY KEY CHECK (id = 1),
     shards integer NOT NULL,
     lanes integer NOT NULL,
@@ -197,7 +190,7 @@ fn relay_tables(tables: &Tables) -> Vec<String> {
 )"
         ),
         format!(
-            "CREATE TABLE {paused} (
+            "CREATE TABLE IF NOT EXISTS {paused} (
     tenant_id text NOT NULL CONSTRAINT {paused}_pkey PRIMARY KEY,
     reason text NOT NULL,
     actor text,
@@ -217,13 +210,14 @@ fn status_view(tables: &Tables) -> Vec<String> {
     );
     vec![
         format!(
-            "CREATE FUNCTION {as_json}(bytes bytea) RETURNS json LANGUAGE plpgsql IMMUTABLE STRICT AS $$
+            "CREATE OR REPLACE FUNCTION {as_json}(bytes bytea) RETURNS json LANGUAGE plpgsql IMMUTABLE STRICT AS $$
 BEGIN
     RETURN convert_from(bytes, 'UTF8')::json;
 EXCEPTION WHEN OTHERS THEN
     RETURN NULL;
 END $$"
         ),
-        status_view_of(tables, &columns, &NoValue { text: "NULL::text", number: "0", time: "NULL::timestamptz" }),
+        status_view_of(tables, &columns, &NoValue { text: "NULL::text", number: "0", time: "NULL::timestamptz" })
+            .replacen("CREATE VIEW", "CREATE OR REPLACE VIEW", 1),
     ]
 }

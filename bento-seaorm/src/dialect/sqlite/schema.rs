@@ -1,14 +1,15 @@
 //! The tables, indexes and the view on SQLite.
 
-use crate::dialect::{NoValue, status_view as status_view_of};
+use crate::dialect::{NoValue, indexes, status_view as status_view_of};
 use crate::tables::Tables;
 
-/// The statements that create everything, in order.
+/// The statements that create everything, in order. Each can be repeated, and makes what is missing.
 pub(super) fn create(tables: &Tables) -> Vec<String> {
     let mut statements =
         vec![outbox(tables), held(tables), dead_letter(tables), discarded_letter(tables), published(tables)];
     statements.extend(side_indexes(tables));
     statements.extend(relay_tables(tables));
+    statements.push(format!("DROP VIEW IF EXISTS {}", tables.status()));
     statements.push(status_view(tables));
     statements
 }
@@ -34,12 +35,11 @@ const EVENT_COLUMNS: &str = "
 /// AUTOINCREMENT never hands out a position twice, not even after the rows above it are gone.
 fn outbox(tables: &Tables) -> String {
     format!(
-        "CREATE TABLE {} (
+        "CREATE TABLE IF NOT EXISTS {} (
     shard INTEGER NOT NULL,
     position INTEGER PRIMARY KEY AUTOINCREMENT,
     {EVENT_COLUMNS},
-    UNIQUE (shard, position),
-    UNIQUE (event_id)
+    UNIQUE (shard, position)
 )",
         tables.outbox()
     )
@@ -47,7 +47,7 @@ fn outbox(tables: &Tables) -> String {
 
 fn held(tables: &Tables) -> String {
     format!(
-        "CREATE TABLE {} (
+        "CREATE TABLE IF NOT EXISTS {} (
     shard INTEGER NOT NULL,
     position INTEGER NOT NULL,
     destination TEXT NOT NULL,
@@ -66,7 +66,7 @@ fn held(tables: &Tables) -> String {
 
 fn dead_letter(tables: &Tables) -> String {
     format!(
-        "CREATE TABLE {} (
+        "CREATE TABLE IF NOT EXISTS {} (
     shard INTEGER NOT NULL,
     position INTEGER NOT NULL,
     destination TEXT NOT NULL,
@@ -89,7 +89,7 @@ fn dead_letter(tables: &Tables) -> String {
 /// What is kept of a dead letter for good: no payload.
 fn discarded_letter(tables: &Tables) -> String {
     format!(
-        "CREATE TABLE {} (
+        "CREATE TABLE IF NOT EXISTS {} (
     event_id BLOB NOT NULL,
     destination TEXT NOT NULL,
     event_type TEXT NOT NULL,
@@ -111,7 +111,7 @@ fn discarded_letter(tables: &Tables) -> String {
 /// An event is published once, however many destinations have got it.
 fn published(tables: &Tables) -> String {
     format!(
-        "CREATE TABLE {} (
+        "CREATE TABLE IF NOT EXISTS {} (
     shard INTEGER NOT NULL,
     position INTEGER NOT NULL,
     {EVENT_COLUMNS},
@@ -122,40 +122,20 @@ fn published(tables: &Tables) -> String {
     )
 }
 
-fn side_indexes(tables: &Tables) -> [String; 19] {
-    let index = |table: &str, name: &str, columns: &str| format!("CREATE INDEX {table}_{name} ON {table} ({columns})");
-    let (held, dead_letter, published) = (tables.held(), tables.dead_letter(), tables.published());
-    let discarded = tables.discarded_letter();
-    [
-        index(held, "stream", "shard, destination, aggregate_type, aggregate_id, ordered, position"),
-        index(held, "retry_after", "shard, retry_after, position"),
-        index(held, "aggregate", "aggregate_type, aggregate_id"),
-        index(held, "event_id", "event_id"),
-        index(held, "tenant_id", "tenant_id"),
-        index(held, "event_type", "event_type"),
-        index(dead_letter, "stream", "shard, destination, aggregate_type, aggregate_id, position"),
-        index(dead_letter, "aggregate", "aggregate_type, aggregate_id"),
-        index(dead_letter, "position", "shard, position, destination"),
-        index(dead_letter, "failed_at", "failed_at, event_id, destination"),
-        index(dead_letter, "tenant_id", "tenant_id, failed_at"),
-        index(dead_letter, "event_type", "event_type, failed_at"),
-        index(dead_letter, "destination", "destination, failed_at"),
-        index(dead_letter, "cause", "cause, failed_at"),
-        index(discarded, "aggregate", "aggregate_type, aggregate_id"),
-        index(discarded, "tenant_id", "tenant_id, discarded_at"),
-        index(discarded, "event_type", "event_type, discarded_at"),
-        format!(
-            "CREATE INDEX {dead_letter}_alerted_at ON {dead_letter} (failed_at, event_id) WHERE alerted_at IS NULL"
-        ),
-        index(published, "at", "published_at"),
-    ]
+fn side_indexes(tables: &Tables) -> Vec<String> {
+    let dead_letter = tables.dead_letter();
+    let mut statements: Vec<_> = indexes::all(tables).iter().map(indexes::Index::create_if_missing).collect();
+    statements.push(format!(
+        "CREATE INDEX IF NOT EXISTS {dead_letter}_alerted_at ON {dead_letter} (failed_at, event_id) WHERE alerted_at IS NULL"
+    ));
+    statements
 }
 
 fn relay_tables(tables: &Tables) -> [String; 4] {
     let (shard, relay, meta, paused) = (tables.shard(), tables.relay(), tables.meta(), tables.paused_tenant());
     [
         format!(
-            "CREATE TABLE {shard} (
+            "CREATE TABLE IF NOT EXISTS {shard} (
     shard INTEGER NOT NULL PRIMARY KEY,
     owner BLOB,
     epoch INTEGER NOT NULL DEFAULT 0,
@@ -163,9 +143,11 @@ fn relay_tables(tables: &Tables) -> [String; 4] {
     revision INTEGER NOT NULL DEFAULT 0
 )"
         ),
-        format!("CREATE TABLE {relay} (id BLOB NOT NULL PRIMARY KEY, lanes TEXT, expires_at TEXT NOT NULL)"),
         format!(
-            "CREATE TABLE {meta} (
+            "CREATE TABLE IF NOT EXISTS {relay} (id BLOB NOT NULL PRIMARY KEY, lanes TEXT, expires_at TEXT NOT NULL)"
+        ),
+        format!(
+            "CREATE TABLE IF NOT EXISTS {meta} (
     id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
     shards INTEGER NOT NULL,
     lanes INTEGER NOT NULL,
@@ -174,7 +156,7 @@ fn relay_tables(tables: &Tables) -> [String; 4] {
 )"
         ),
         format!(
-            "CREATE TABLE {paused} (
+            "CREATE TABLE IF NOT EXISTS {paused} (
     tenant_id TEXT NOT NULL PRIMARY KEY,
     reason TEXT NOT NULL,
     actor TEXT,

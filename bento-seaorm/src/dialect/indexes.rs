@@ -1,0 +1,57 @@
+//! The secondary indexes of Bento's tables, the same on every back end.
+
+use crate::tables::Tables;
+
+/// A secondary index. Its name is that of its table, `_` and its own.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Index<'a> {
+    pub(super) table: &'a str,
+    pub(super) name: &'static str,
+    pub(super) columns: &'static str,
+    pub(super) unique: bool,
+}
+
+impl Index<'_> {
+    /// The statement that creates the index, where `IF NOT EXISTS` is understood.
+    pub(super) fn create_if_missing(&self) -> String {
+        format!("CREATE {} IF NOT EXISTS {} ON {} ({})", self.kind(), self.full_name(), self.table, self.columns)
+    }
+
+    /// The name in the database.
+    pub(super) fn full_name(&self) -> String {
+        format!("{}_{}", self.table, self.name)
+    }
+
+    /// The words behind CREATE.
+    pub(super) fn kind(&self) -> &'static str {
+        if self.unique { "UNIQUE INDEX" } else { "INDEX" }
+    }
+}
+
+/// Every index that all back ends have.
+pub(super) fn all(tables: &Tables) -> Vec<Index<'_>> {
+    let index = |table, name, columns| Index { table, name, columns, unique: false };
+    let (held, dead_letter, published) = (tables.held(), tables.dead_letter(), tables.published());
+    let discarded = tables.discarded_letter();
+    vec![
+        Index { table: tables.outbox(), name: "event_id", columns: "event_id", unique: true },
+        index(held, "stream", "shard, destination, aggregate_type, aggregate_id, ordered, position"),
+        index(held, "retry_after", "shard, retry_after, position"),
+        index(held, "aggregate", "aggregate_type, aggregate_id"),
+        index(held, "event_id", "event_id"),
+        index(held, "tenant_id", "tenant_id"),
+        index(held, "event_type", "event_type"),
+        index(dead_letter, "stream", "shard, destination, aggregate_type, aggregate_id, position"),
+        index(dead_letter, "aggregate", "aggregate_type, aggregate_id"),
+        index(dead_letter, "position", "shard, position, destination"),
+        index(dead_letter, "failed_at", "failed_at, event_id, destination"),
+        index(dead_letter, "tenant_id", "tenant_id, failed_at"),
+        index(dead_letter, "event_type", "event_type, failed_at"),
+        index(dead_letter, "destination", "destination, failed_at"),
+        index(dead_letter, "cause", "cause, failed_at"),
+        index(discarded, "aggregate", "aggregate_type, aggregate_id"),
+        index(discarded, "tenant_id", "tenant_id, discarded_at"),
+        index(discarded, "event_type", "event_type, discarded_at"),
+        index(published, "at", "published_at"),
+    ]
+}

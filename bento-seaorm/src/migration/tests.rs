@@ -1,0 +1,120 @@
+//! The migration runs again after every state in which it can be left.
+
+use std::collections::BTreeSet;
+
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
+
+use super::create_outbox::create;
+use crate::dialect;
+use crate::tables::Tables;
+use crate::test_database::on_every_back_end;
+
+/// Everything that the migration has made, as the database describes it.
+async fn catalogue(db: &DatabaseConnection) -> BTreeSet<String> {
+    let backend = db.get_database_backend();
+    let asked: &[&str] = match backend {
+        DbBackend::Postgres => &[
+            "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'",
+            "SELECT concat_ws(' ', c.relname, c.relkind, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attstorage, \
+             pg_get_expr(d.adbin, d.adrelid)) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 \
+             AND NOT a.attisdropped LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum \
+             WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'v', 'S')",
+            "SELECT proname::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace",
+            "SELECT pg_get_serial_sequence('bento_outbox', 'position') WHERE to_regclass('bento_outbox') IS NOT NULL",
+        ],
+        DbBackend::MySql => &[
+            "SELECT CONCAT_WS(' ', table_name, index_name, seq_in_index, column_name, non_unique) FROM information_schema.statistics \
+             WHERE table_schema = DATABASE()",
+            "SELECT CONCAT_WS(' ', table_name, column_name, column_type, is_nullable, collation_name, column_default) \
+             FROM information_schema.columns WHERE table_schema = DATABASE()",
+        ],
+        _ => &["SELECT name || coalesce(sql, '') FROM sqlite_master WHERE name NOT LIKE 'sqlite%'"],
+    };
+    let mut found = BTreeSet::new();
+    for sql in asked {
+        let rows = db.query_all_raw(Statement::from_string(backend, *sql)).await.unwrap();
+        found.extend(rows.iter().map(|row| row.try_get_by_index::<String>(0).unwrap()));
+    }
+    found
+}
+
+async fn drop_everything(db: &DatabaseConnection) {
+    let dialect = dialect::of(db.get_database_backend()).unwrap();
+    for statement in dialect.drop_schema(&Tables::default()) {
+        db.execute_unprepared(&statement).await.unwrap();
+    }
+}
+
+/// The statements that drop one object each.
+async fn droppings(db: &DatabaseConnection) -> Vec<String> {
+    let tables = Tables::default();
+    let backend = db.get_database_backend();
+    let cascade = if backend == DbBackend::Postgres { " CASCADE" } else { "" };
+    let mut droppings: Vec<_> = tables.all().map(|table| format!("DROP TABLE {table}{cascade}")).to_vec();
+    droppings.push(format!("DROP VIEW {}", tables.status()));
+    let asked = match backend {
+        DbBackend::Postgres => {
+            droppings.push(format!("DROP FUNCTION {} CASCADE", tables.named("as_json")));
+            droppings.push(format!("DROP SEQUENCE {} CASCADE", tables.named("outbox_position")));
+            "SELECT 'DROP INDEX ' || indexname FROM pg_indexes WHERE schemaname = 'public' AND indexname NOT LIKE '%_pkey'"
+        }
+        DbBackend::MySql => {
+            "SELECT DISTINCT CONCAT('DROP INDEX ', index_name, ' ON ', table_name) FROM information_schema.statistics \
+             WHERE table_schema = DATABASE() AND index_name NOT IN ('PRIMARY', 'bento_outbox_position')"
+        }
+        _ => "SELECT 'DROP INDEX ' || name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL",
+    };
+    let rows = db.query_all_raw(Statement::from_string(backend, asked)).await.unwrap();
+    droppings.extend(rows.iter().map(|row| row.try_get_by_index::<String>(0).unwrap()));
+    droppings
+}
+
+#[tokio::test]
+async fn a_migration_that_stopped_anywhere_can_be_run_again() {
+    on_every_back_end(async |db| {
+        let whole = catalogue(&db).await;
+        let tables = Tables::default();
+        let statements = dialect::of(db.get_database_backend()).unwrap().create_schema(&tables);
+        // Of the indexes, which are many and alike, the first and the last will do.
+        let is_worth_it = |done: &usize| statements.get(*done).is_none_or(|next| !next.contains(" INDEX "));
+        for done in (0..=statements.len()).filter(is_worth_it) {
+            drop_everything(&db).await;
+            for statement in &statements[..done] {
+                db.execute_unprepared(statement).await.unwrap();
+            }
+            create(&db, &tables).await.unwrap();
+            assert_eq!(catalogue(&db).await, whole, "after {done} statements");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whatever_was_dropped_is_made_again_and_nothing_else_changes() {
+    on_every_back_end(async |db| {
+        let whole = catalogue(&db).await;
+        let droppings = droppings(&db).await;
+        assert!(droppings.len() > 30, "{droppings:?}");
+        for dropping in droppings {
+            db.execute_unprepared(&dropping).await.unwrap();
+            assert_ne!(catalogue(&db).await, whole, "{dropping}");
+            create(&db, &Tables::default()).await.unwrap();
+            assert_eq!(catalogue(&db).await, whole, "{dropping}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_table_that_was_dropped_is_made_again_though_the_migration_is_recorded() {
+    on_every_back_end(async |db| {
+        let whole = catalogue(&db).await;
+        for dropped in Tables::default().all() {
+            let cascade = if db.get_database_backend() == DbBackend::Postgres { " CASCADE" } else { "" };
+            db.execute_unprepared(&format!("DROP TABLE {dropped}{cascade}")).await.unwrap();
+            super::migrate(&db).await.unwrap();
+            assert_eq!(catalogue(&db).await, whole, "{dropped}");
+        }
+    })
+    .await;
+}
