@@ -13,6 +13,7 @@ mod sqlite;
 
 mod indexes;
 mod sql;
+mod view;
 
 use std::fmt;
 use std::future::Future;
@@ -85,7 +86,7 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
         end: &str,
         values: &dyn Fn(usize) -> String,
     ) -> Statement {
-        insert_values(self.backend(), entries, end, values)
+        insert_values(self.backend(), entries, end, values, |time| self.event_time(time))
     }
 
     /// The time now, by the database's clock.
@@ -110,10 +111,9 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
         (format!("DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table}"), ")")
     }
 
-    /// What follows the name of a table in an UPDATE that finds its rows by their primary key, so that it waits for no other rows.
-    fn by_key(&self) -> &'static str {
-        ""
-    }
+    /// The begin of an UPDATE of shard rows, up to SET, that locks them in the order of the shards, and its end, from WHERE on without the
+    /// condition: what stands between is what to set. Whoever locks several of these rows does so in that order.
+    fn update_shards(&self, table: &str) -> ShardsUpdate;
 
     /// The end of a SELECT that locks the rows it finds, one after another.
     fn lock_rows(&self) -> &'static str {
@@ -131,8 +131,14 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
         None
     }
 
-    /// A time as a parameter that compares with the times the database wrote.
+    /// A time as a parameter that compares with the times the database wrote: one that lies before the year 1000 or after 9999 is taken
+    /// to be the first or the last moment of these years, which every back end holds.
     fn time(&self, time: DateTime<Utc>) -> Value {
+        self.event_time(time.clamp(FIRST_TIME, LAST_TIME))
+    }
+
+    /// The time of an event as a parameter, to be stored.
+    fn event_time(&self, time: DateTime<Utc>) -> Value {
         time.into()
     }
 
@@ -178,6 +184,24 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     /// How to look, after a failure that did not say so, whether the transaction is still open.
     fn look(&self) -> Look {
         Look::Needless
+    }
+}
+
+/// An UPDATE of several shard rows around what it sets and the condition that finds them.
+#[derive(Debug)]
+pub(crate) struct ShardsUpdate {
+    /// Up to SET.
+    pub(crate) begin: String,
+    /// From WHERE up to the condition.
+    pub(crate) condition: String,
+    /// Behind the condition.
+    pub(crate) end: &'static str,
+}
+
+impl ShardsUpdate {
+    /// For a back end that finds rows by their primary key in its order, or has one writer.
+    pub(crate) fn in_order(table: &str, hint: &str) -> Self {
+        Self { begin: format!("UPDATE {table}{hint} SET "), condition: " WHERE ".to_owned(), end: "" }
     }
 }
 
@@ -231,6 +255,13 @@ pub(crate) type Renewing<'a> = Pin<Box<dyn Future<Output = Result<Option<Renewed
 
 /// The answer of [`Dialect::warn_unless_durable`].
 pub(crate) type Warning<'a> = Pin<Box<dyn Future<Output = Result<(), DbErr>> + Send + 'a>>;
+
+/// 1000-01-01 00:00:00 UTC, the first moment that a DATETIME of MySQL holds.
+pub(crate) const FIRST_TIME: DateTime<Utc> =
+    DateTime::from_timestamp(-30_610_224_000, 0).expect("chrono goes back further");
+/// 9999-12-31 23:59:59.999999 UTC, the last moment that a DATETIME(6) of MySQL holds.
+pub(crate) const LAST_TIME: DateTime<Utc> =
+    DateTime::from_timestamp(253_402_300_799, 999_999_000).expect("chrono goes further");
 
 /// How many parameters a row of the outbox has: the shard and then [`WRITTEN`].
 pub(crate) const PARAMETERS: usize = 1 + WRITTEN.len();
@@ -373,15 +404,16 @@ fn insert_values(
     entries: Vec<OutboxEntry>,
     end: &str,
     values: &dyn Fn(usize) -> String,
+    time: impl Fn(DateTime<Utc>) -> Value,
 ) -> Statement {
     let sql = values(entries.len()) + end;
     let mut parameters = Vec::with_capacity(entries.len() * PARAMETERS);
-    entries.into_iter().for_each(|entry| row_values(entry, &mut parameters));
+    entries.into_iter().for_each(|entry| row_values(entry, &mut parameters, &time));
     Statement::from_sql_and_values(backend, sql, parameters)
 }
 
 /// The parameters of one row of the outbox: the shard and then [`WRITTEN`].
-fn row_values(entry: OutboxEntry, values: &mut Vec<Value>) {
+fn row_values(entry: OutboxEntry, values: &mut Vec<Value>, time: impl Fn(DateTime<Utc>) -> Value) {
     let envelope = entry.envelope;
     let routing_version = (!envelope.routing.is_empty()).then(|| envelope.routing_version.into());
     values.extend([
@@ -397,7 +429,7 @@ fn row_values(entry: OutboxEntry, values: &mut Vec<Value>) {
         text(envelope.routing_key),
         bytes(envelope.routing),
         Value::Int(routing_version),
-        Value::ChronoDateTimeUtc(Some(envelope.occurred_at)),
+        time(envelope.occurred_at),
         text(envelope.content_encoding),
         text(envelope.key_id),
         bytes(envelope.headers),
@@ -413,41 +445,4 @@ fn text(text: Option<String>) -> Value {
 /// Optional bytes; empty ones are none.
 fn bytes(bytes: Bytes) -> Value {
     Value::Bytes((!bytes.is_empty()).then(|| bytes.into()))
-}
-
-/// How a back end writes a column that a status does not have.
-pub(crate) struct NoValue {
-    pub(crate) text: &'static str,
-    pub(crate) number: &'static str,
-    pub(crate) time: &'static str,
-}
-
-/// The view with one row per event: an event that several destinations have not got is shown with the first of them, and as
-/// held as long as one of them is tried again. One that was published for some is shown as published only when it is nowhere else.
-pub(crate) fn status_view(tables: &Tables, columns: &str, none: &NoValue) -> String {
-    let (view, outbox, held, dead) = (tables.status(), tables.outbox(), tables.held(), tables.dead_letter());
-    let published = tables.published();
-    let NoValue { text, number, time } = none;
-    format!(
-        "CREATE VIEW {view} AS
-SELECT 'pending' AS status, {columns}, {text} AS destination, {number} AS attempts, {time} AS retry_after, \
-{text} AS error_message, {text} AS cause, {time} AS failed_at, {time} AS published_at FROM {outbox}
-UNION ALL
-SELECT 'held' AS status, {columns}, destination, attempts, retry_after, \
-error_message, {text} AS cause, {time} AS failed_at, {time} AS published_at FROM {held} h
-WHERE NOT EXISTS (SELECT 1 FROM {held} first WHERE first.event_id = h.event_id AND first.destination < h.destination)
-AND NOT EXISTS (SELECT 1 FROM {outbox} o WHERE o.event_id = h.event_id)
-UNION ALL
-SELECT 'dead' AS status, {columns}, destination, attempts, {time} AS retry_after, \
-error_message, cause, failed_at, {time} AS published_at FROM {dead} d
-WHERE NOT EXISTS (SELECT 1 FROM {dead} first WHERE first.event_id = d.event_id AND first.destination < d.destination)
-AND NOT EXISTS (SELECT 1 FROM {held} h WHERE h.event_id = d.event_id)
-AND NOT EXISTS (SELECT 1 FROM {outbox} o WHERE o.event_id = d.event_id)
-UNION ALL
-SELECT 'published' AS status, {columns}, {text} AS destination, {number} AS attempts, {time} AS retry_after, \
-{text} AS error_message, {text} AS cause, {time} AS failed_at, published_at FROM {published} p
-WHERE NOT EXISTS (SELECT 1 FROM {dead} d WHERE d.event_id = p.event_id)
-AND NOT EXISTS (SELECT 1 FROM {held} h WHERE h.event_id = p.event_id)
-AND NOT EXISTS (SELECT 1 FROM {outbox} o WHERE o.event_id = p.event_id)"
-    )
 }

@@ -60,6 +60,7 @@ pub mod dead_letters;
 pub mod held;
 pub mod inspection;
 pub mod leases;
+pub mod names;
 pub mod operators;
 pub mod pauses;
 pub mod published;
@@ -205,6 +206,12 @@ macro_rules! relay_store_conformance {
                 inspection::the_backlog_is_told_by_tenant_and_destination
                 inspection::leases_are_shown
                 inspection::relays_are_shown_with_their_lanes
+                names::names_that_differ_by_a_space_or_the_case_are_streams_of_their_own
+                names::names_that_differ_by_a_space_or_the_case_are_destinations_of_their_own
+                names::names_that_differ_by_a_space_or_the_case_are_tenants_of_their_own
+                names::names_that_differ_by_a_space_or_the_case_are_filtered_apart
+                names::a_time_of_any_year_with_four_digits_comes_back_whole
+                names::a_filter_reaches_as_far_as_it_says
                 whole::a_relay_empties_the_outbox_in_order
                 whole::relays_share_the_work_and_lose_nothing
             }
@@ -248,6 +255,7 @@ mod tests {
             ("dead_letters", include_str!("store/dead_letters.rs")),
             ("operators", include_str!("store/operators.rs")),
             ("alerts", include_str!("store/alerts.rs")),
+            ("names", include_str!("store/names.rs")),
             ("inspection", include_str!("store/inspection.rs")),
             ("whole", include_str!("store/whole.rs")),
         ];

@@ -3,6 +3,7 @@
 mod schema;
 
 use bento_core::telemetry::TARGET_RELAY;
+use chrono::{DateTime, Utc};
 use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::sqlx::mysql::MySqlDatabaseError;
 use sea_orm::{
@@ -10,7 +11,7 @@ use sea_orm::{
     Value,
 };
 
-use super::{Dialect, InsertLimits, PARAMETERS, Renewal, Renewed, Renewing, Sql, Warning};
+use super::{Dialect, InsertLimits, PARAMETERS, Renewal, Renewed, Renewing, ShardsUpdate, Sql, Warning};
 use crate::tables::Tables;
 
 #[derive(Debug)]
@@ -106,9 +107,16 @@ impl Dialect for MySql {
         (format!("DELETE FROM {table}"), "")
     }
 
-    /// Small tables are scanned otherwise, and with REPEATABLE READ a scan waits for every row that somebody has locked.
-    fn by_key(&self) -> &'static str {
-        " FORCE INDEX (PRIMARY)"
+    /// Small tables are scanned otherwise, and with REPEATABLE READ a scan waits for every row that somebody has locked. The primary key
+    /// finds and locks the rows in its order.
+    fn update_shards(&self, table: &str) -> ShardsUpdate {
+        ShardsUpdate::in_order(table, " FORCE INDEX (PRIMARY)")
+    }
+
+    /// Without a time zone the driver binds a DATETIME, which holds the years 1000 to 9999. With one it binds a TIMESTAMP, which ends in
+    /// 2038.
+    fn event_time(&self, time: DateTime<Utc>) -> Value {
+        time.naive_utc().into()
     }
 
     fn relay_transaction(&self) -> TransactionOptions {

@@ -8,7 +8,8 @@ use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, TransactionOptions, Value};
 
 use super::{
-    Dialect, Horizon, InsertLimits, Look, PARAMETERS, Renewal, Renewed, Renewing, Sql, insert_values, row_values,
+    Dialect, Horizon, InsertLimits, Look, PARAMETERS, Renewal, Renewed, Renewing, ShardsUpdate, Sql, insert_values,
+    row_values,
 };
 use crate::entity::{MOVED, written_columns};
 use crate::tables::Tables;
@@ -80,7 +81,7 @@ impl Dialect for Postgres {
         values: &dyn Fn(usize) -> String,
     ) -> Statement {
         if entries.len() <= VALUES_UP_TO {
-            return insert_values(DbBackend::Postgres, entries, end, values);
+            return insert_values(DbBackend::Postgres, entries, end, values, Value::from);
         }
         Statement::from_sql_and_values(DbBackend::Postgres, unnest_sql(tables) + end, unnest_values(entries))
     }
@@ -109,6 +110,15 @@ impl Dialect for Postgres {
         sql.push_str(" = ANY(");
         self.placeholder(values.len(), sql);
         sql.push_str("::bigint[])");
+    }
+
+    /// An UPDATE locks rows as its scan finds them, which is the order of nothing. The subquery locks them first, and is evaluated once.
+    fn update_shards(&self, table: &str) -> ShardsUpdate {
+        ShardsUpdate {
+            begin: format!("UPDATE {table} SET "),
+            condition: format!(" WHERE shard = ANY(ARRAY(SELECT shard FROM {table} WHERE "),
+            end: " ORDER BY shard FOR UPDATE))",
+        }
     }
 
     /// After a failover to a standby that lacks the last commits, positions are handed out again that the relay has passed; after
@@ -264,7 +274,7 @@ fn unnest_values(entries: Vec<OutboxEntry>) -> Vec<Value> {
     let mut columns: [Vec<Value>; PARAMETERS] = std::array::from_fn(|_| Vec::with_capacity(entries.len()));
     let mut row = Vec::with_capacity(PARAMETERS);
     for entry in entries {
-        row_values(entry, &mut row);
+        row_values(entry, &mut row, Value::from);
         for (column, value) in columns.iter_mut().zip(row.drain(..)) {
             column.push(value);
         }

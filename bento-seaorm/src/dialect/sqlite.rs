@@ -10,7 +10,10 @@ use sea_orm::{
     TransactionOptions, Value,
 };
 
-use super::{Dialect, InsertLimits, Look, PARAMETERS, Renewal, Renewed, Renewing, Sql, Warning};
+use super::{
+    Dialect, FIRST_TIME, InsertLimits, LAST_TIME, Look, PARAMETERS, Renewal, Renewed, Renewing, ShardsUpdate, Sql,
+    Warning,
+};
 use crate::tables::Tables;
 
 #[derive(Debug)]
@@ -78,7 +81,12 @@ impl Dialect for Sqlite {
 
     /// The same form as [`now`](Self::now): times are compared as text.
     fn time(&self, time: DateTime<Utc>) -> Value {
-        time.to_rfc3339_opts(SecondsFormat::Millis, true).into()
+        time.clamp(FIRST_TIME, LAST_TIME).to_rfc3339_opts(SecondsFormat::Millis, true).into()
+    }
+
+    /// A transaction that writes is the only one.
+    fn update_shards(&self, table: &str) -> ShardsUpdate {
+        ShardsUpdate::in_order(table, "")
     }
 
     /// A transaction that writes is the only one.

@@ -204,13 +204,16 @@ impl Beating<'_> {
         if shards.is_empty() {
             return Ok(());
         }
-        let (shard, by_key) = (self.tables.shard(), self.dialect.by_key());
-        let update = Sql::new(self.dialect, &format!("UPDATE {shard}{by_key} SET {set}"))
+        let update = self.dialect.update_shards(self.tables.shard());
+        let update = Sql::new(self.dialect, &update.begin)
+            .push(set)
             .when(renews, |sql| sql.after(self.beat.ttl))
-            .push(" WHERE owner = ")
+            .push(&update.condition)
+            .push("owner = ")
             .bind(self.beat.relay.0)
             .push(" AND shard")
-            .one_of(shards.iter().copied().map(i64::from).collect());
+            .one_of(shards.iter().copied().map(i64::from).collect())
+            .push(update.end);
         self.store.db.execute_raw(update.build()).await?;
         Ok(())
     }
@@ -223,13 +226,16 @@ impl Beating<'_> {
         let (tx, _) = self.store.begin().await?;
         let free = self.lock_free(&tx, shards, missing).await?;
         if !free.is_empty() {
-            let (shard, by_key) = (self.tables.shard(), self.dialect.by_key());
-            let update = Sql::new(self.dialect, &format!("UPDATE {shard}{by_key} SET owner = "))
+            let update = self.dialect.update_shards(self.tables.shard());
+            let update = Sql::new(self.dialect, &update.begin)
+                .push("owner = ")
                 .bind(self.beat.relay.0)
                 .push(", epoch = epoch + 1, expires_at = ")
                 .after(self.beat.ttl)
-                .push(" WHERE shard")
-                .one_of(free);
+                .push(&update.condition)
+                .push("shard")
+                .one_of(free)
+                .push(update.end);
             tx.execute_raw(update.build()).await?;
         }
         tx.commit().await?;
@@ -273,15 +279,16 @@ pub(super) async fn release(store: &OutboxStore, relay: RelayId) -> Result<(), S
 
 async fn release_once(store: &OutboxStore, relay: RelayId) -> Result<(), StoreFailure> {
     let dialect = store.dialect()?;
-    let (shard, by_key) = (store.tables.shard(), dialect.by_key());
+    let shard = store.tables.shard();
     // Asking first waits for no row of another relay.
     let own = Sql::new(dialect, &format!("SELECT shard FROM {shard} WHERE owner = ")).bind(relay.0);
     let own = store.db.query_all_raw(own.build()).await?;
     let own =
         own.iter().map(|row| Ok(i64::from(row.try_get_by_index::<ShardId>(0)?))).collect::<Result<Vec<_>, DbErr>>()?;
     if !own.is_empty() {
-        let free = format!("UPDATE {shard}{by_key} SET owner = NULL, expires_at = NULL WHERE owner = ");
-        let free = Sql::new(dialect, &free).bind(relay.0).push(" AND shard").one_of(own);
+        let update = dialect.update_shards(shard);
+        let free = Sql::new(dialect, &update.begin).push("owner = NULL, expires_at = NULL").push(&update.condition);
+        let free = free.push("owner = ").bind(relay.0).push(" AND shard").one_of(own).push(update.end);
         store.db.execute_raw(free.build()).await?;
     }
     let forget = format!("DELETE FROM {} WHERE id = ", store.tables.relay());

@@ -5,36 +5,66 @@ use std::collections::BTreeSet;
 use bento_core::outbox::{ShardId, Sharding};
 use uuid::Uuid;
 
-/// PostgreSQL takes less than 8,000 bytes.
-const MAX_BYTES: usize = 7_000;
+/// The most ranges that a notification names, and the most that are read of one: any role of the database can send some.
+const MAX_RANGES: usize = 256;
+/// The most shards that one notification wakes by name. For more, relays look at all of theirs.
+const MAX_SHARDS: usize = 4096;
 
 /// No outbox has more shards.
 const SHARDS: ShardId = Sharding::MAX as ShardId * Sharding::MAX as ShardId;
 
-/// The sender, and the shards as ranges: `<uuid>:0-15,17`. What does not fit is said too widely: from the first to the last.
-pub(super) fn write(sender: Uuid, shards: &BTreeSet<ShardId>) -> String {
-    let ranges = ranges(shards);
-    let texts: Vec<_> = ranges.iter().map(|&(first, last)| range(first, last)).collect();
-    let mut text = texts.join(",");
-    if let (true, Some((first, _)), Some((_, last))) = (text.len() > MAX_BYTES, ranges.first(), ranges.last()) {
-        text = range(*first, *last);
-    }
-    format!("{}:{text}", sender.simple())
+/// What another process says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// These shards have events.
+    Shards(Vec<ShardId>),
+    /// More shards than are worth naming have.
+    Any,
 }
 
-/// The shards that another one named; nothing of what is one's own or cannot be read.
-pub(super) fn read(own: Uuid, payload: &str) -> Option<Vec<ShardId>> {
+/// The sender, and the shards as ranges: `<uuid>:0-15,17`. More than [`MAX_RANGES`] are said too widely: from the first to the last.
+pub(super) fn write(sender: Uuid, shards: &BTreeSet<ShardId>) -> String {
+    let mut ranges = ranges(shards);
+    if let (true, Some((first, _)), Some((_, last))) = (ranges.len() > MAX_RANGES, ranges.first(), ranges.last()) {
+        ranges = vec![(*first, *last)];
+    }
+    let texts: Vec<_> = ranges.iter().map(|&(first, last)| range(first, last)).collect();
+    format!("{}:{}", sender.simple(), texts.join(","))
+}
+
+/// The shards that another one named; nothing of what is one's own, cannot be read, or names more ranges than anybody writes.
+pub(super) fn read(own: Uuid, payload: &str) -> Option<Told> {
     let (sender, shards) = payload.split_once(':')?;
     if Uuid::try_parse(sender).ok()? == own {
         return None;
     }
-    let mut named = Vec::new();
+    let mut ranges = Vec::new();
     for range in shards.split(',') {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
         let (first, last): (ShardId, ShardId) = (first.parse().ok()?, last.parse().ok()?);
-        named.extend(first.max(0)..=last.min(SHARDS - 1));
+        ranges.push((first.max(0), last.min(SHARDS - 1)));
+        if ranges.len() > MAX_RANGES {
+            return None;
+        }
     }
-    Some(named)
+    Some(named(ranges))
+}
+
+/// The shards of the ranges, each once.
+fn named(mut ranges: Vec<(ShardId, ShardId)>) -> Told {
+    ranges.sort_unstable();
+    let mut shards = Vec::new();
+    let mut next = 0;
+    for (first, last) in ranges {
+        let first = first.max(next);
+        let count = usize::try_from(last - first + 1).unwrap_or(0);
+        if shards.len() + count > MAX_SHARDS {
+            return Told::Any;
+        }
+        shards.extend(first..=last);
+        next = next.max(last + 1);
+    }
+    Told::Shards(shards)
 }
 
 fn ranges(shards: &BTreeSet<ShardId>) -> Vec<(ShardId, ShardId)> {
@@ -61,17 +91,19 @@ mod tests {
         let (own, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
         for shards in [vec![0], vec![0, 1, 2, 7], vec![3, 5, 6, SHARDS - 1]] {
             let payload = write(own, &shards.iter().copied().collect());
-            assert_eq!(read(other, &payload), Some(shards));
+            assert_eq!(read(other, &payload), Some(Told::Shards(shards)));
             assert_eq!(read(own, &payload), None);
         }
     }
 
     #[test]
-    fn what_does_not_fit_is_said_too_widely_rather_than_not() {
-        let shards: BTreeSet<_> = (0..4000).map(|shard| shard * 2).collect();
+    fn what_would_be_too_long_is_said_too_widely_rather_than_not() {
+        let shards: BTreeSet<_> = (0..1000).map(|shard| shard * 2).collect();
         let payload = write(Uuid::nil(), &shards);
-        assert!(payload.len() < 8000, "{}", payload.len());
-        assert_eq!(read(Uuid::max(), &payload), Some((0..=7998).collect()));
+        assert!(payload.len() < 100, "{}", payload.len());
+        assert_eq!(read(Uuid::max(), &payload), Some(Told::Shards((0..=1998).collect())));
+        let longest = (0..256).map(|shard| SHARDS - 1 - shard * 2).collect();
+        assert!(write(Uuid::nil(), &longest).len() < 8000);
     }
 
     #[test]
@@ -82,10 +114,26 @@ mod tests {
         {
             assert_eq!(read(Uuid::max(), payload), None, "{payload}");
         }
-        assert_eq!(read(Uuid::max(), &format!("{sender}:-5")), None);
-        assert_eq!(
-            read(Uuid::max(), &format!("{sender}:5-2000000000")).map(|shards| shards.len()),
-            Some(SHARDS as usize - 5)
-        );
+        for nothing in ["-5", "7-3"] {
+            let told = read(Uuid::max(), &format!("{sender}:{nothing}"));
+            assert!(told.is_none_or(|told| told == Told::Shards(Vec::new())), "{nothing}");
+        }
+    }
+
+    #[test]
+    fn shards_that_are_named_often_are_woken_once() {
+        let sender = Uuid::nil().simple();
+        let told = read(Uuid::max(), &format!("{sender}:5-9,0-6,3,8-11,11"));
+        assert_eq!(told, Some(Told::Shards((0..=11).collect())));
+    }
+
+    #[test]
+    fn a_notification_that_names_everything_costs_nothing() {
+        let sender = Uuid::nil().simple();
+        let everything = vec!["0-1048575"; 150].join(",");
+        assert_eq!(read(Uuid::max(), &format!("{sender}:{everything}")), Some(Told::Any));
+        assert_eq!(read(Uuid::max(), &format!("{sender}:5-2000000000")), Some(Told::Any));
+        let many: Vec<_> = (0..300).map(|shard| (shard * 2).to_string()).collect();
+        assert_eq!(read(Uuid::max(), &format!("{sender}:{}", many.join(","))), None);
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use super::pace::Pace;
-use super::payload;
+use super::payload::{self, Told};
 use crate::tables::Tables;
 
 /// How long a statement or a connection may take.
@@ -112,9 +112,11 @@ impl Bridge {
         loop {
             match listener.try_recv().await {
                 Ok(Some(notification)) => {
-                    if let Some(shards) = payload::read(self.id, notification.payload()) {
-                        telemetry::count(RECEIVED_WAKES, 1);
-                        self.subscription.wake_others(&shards);
+                    let Some(told) = payload::read(self.id, notification.payload()) else { continue };
+                    telemetry::count(RECEIVED_WAKES, 1);
+                    match told {
+                        Told::Shards(shards) => self.subscription.wake_others(&shards),
+                        Told::Any => self.subscription.wake_relays(),
                     }
                 }
                 Ok(None) => return SqlxError::Io(std::io::ErrorKind::ConnectionAborted.into()),

@@ -1,7 +1,7 @@
 //! The tables, indexes and the view on MySQL and MariaDB.
 
 use crate::dialect::indexes::{self, Index};
-use crate::dialect::{NoValue, status_view as status_view_of};
+use crate::dialect::view::{NoValue, status_view as status_view_of};
 use crate::tables::Tables;
 
 /// The statements that create everything, in order. Each can be repeated, and makes what is missing: DDL commits by itself here, so
@@ -15,7 +15,11 @@ pub(super) fn create(tables: &Tables) -> Vec<String> {
     statements
 }
 
-const TABLE_OPTIONS: &str = "ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
+/// Text is compared byte by byte, so that `acme` and `acme ` are two tenants: `utf8mb4_bin` takes spaces at the end for padding. Each
+/// server has a collation of its own for it, and reads the comment that names it. A column's collation wins over that of the
+/// connection, which a parameter has.
+const TABLE_OPTIONS: &str = "ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE \
+    /*M! utf8mb4_nopad_bin */ /*!80017 utf8mb4_0900_bin */";
 
 /// Lengths in characters. What is part of an index key has to fit into InnoDB's 3,072 bytes together.
 const EVENT_COLUMNS: &str = "

@@ -1,6 +1,7 @@
 //! The tables, indexes and the view on SQLite.
 
-use crate::dialect::{NoValue, indexes, status_view as status_view_of};
+use crate::dialect::indexes;
+use crate::dialect::view::{NoValue, status_view as status_view_of};
 use crate::tables::Tables;
 
 /// The statements that create everything, in order. Each can be repeated, and makes what is missing.

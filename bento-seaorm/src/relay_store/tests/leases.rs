@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use bento_core::outbox::Sharding;
 use bento_core::relay::store::{Heartbeat, RelayId, RelayStore};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, Statement};
 
 use super::ONE;
 use crate::relay_store::OutboxStore;
-use crate::test_database::on_every_back_end;
+use crate::test_database::{on_every_back_end, on_postgres};
 
 fn beat(relay: RelayId, ttl: Duration) -> Heartbeat {
     Heartbeat { relay, ttl, lanes: None, claim: true, idle: Vec::new() }
@@ -77,6 +77,59 @@ async fn a_frozen_relay_keeps_no_other_from_renewing_and_releasing_its_own_shard
         };
         tokio::time::timeout(Duration::from_secs(5), goes_on).await.expect("it waits for nobody");
         lock.rollback().await.unwrap();
+    })
+    .await;
+}
+
+/// Whether another one can lock the row of a shard now.
+async fn is_free(db: &DatabaseConnection, shard: i32) -> bool {
+    let lock = format!("SELECT 1 FROM bento_relay_shard WHERE shard = {shard} FOR UPDATE NOWAIT");
+    db.execute_unprepared(&lock).await.is_ok()
+}
+
+/// How many statements wait for a lock.
+async fn waiting(db: &DatabaseConnection) -> i64 {
+    let asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let row = db.query_one_raw(Statement::from_string(DbBackend::Postgres, asked)).await.unwrap();
+    row.unwrap().try_get_by_index(0).unwrap()
+}
+
+/// An operator who pauses a tenant locks every shard in order: two who do so in different orders would wait for each other.
+#[tokio::test]
+async fn several_shards_are_locked_in_their_order() {
+    on_postgres(async |db| {
+        let sharding = Sharding { shards: 8.try_into().unwrap(), lanes: ONE };
+        let store = std::sync::Arc::new(OutboxStore::new(db.clone()).with_sharding(sharding));
+        let relay = RelayId::new();
+        let day = Duration::from_secs(86_400);
+        store.heartbeat(beat(relay, day)).await.unwrap();
+        // In the table they stand in the opposite order from now on.
+        for statement in [
+            "CREATE TABLE moved AS SELECT * FROM bento_relay_shard",
+            "DELETE FROM bento_relay_shard",
+            "VACUUM bento_relay_shard",
+            "INSERT INTO bento_relay_shard SELECT * FROM moved ORDER BY shard DESC",
+        ] {
+            db.execute_unprepared(statement).await.unwrap();
+        }
+        for call in [0, 1] {
+            let lock = freeze(&db, 0).await;
+            let beating = std::sync::Arc::clone(&store);
+            let waits = tokio::spawn(async move {
+                match call {
+                    0 => drop(beating.heartbeat(beat(relay, day)).await.unwrap()),
+                    _ => beating.release(relay).await.unwrap(),
+                }
+            });
+            while waiting(&db).await == 0 {
+                tokio::task::yield_now().await;
+            }
+            for shard in 1..8 {
+                assert!(is_free(&db, shard).await, "shard {shard} is locked before shard 0, in call {call}");
+            }
+            lock.rollback().await.unwrap();
+            waits.await.unwrap();
+        }
     })
     .await;
 }
