@@ -20,7 +20,7 @@ async fn catalogue(db: &DatabaseConnection) -> BTreeSet<String> {
              AND NOT a.attisdropped LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum \
              WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'v', 'S')",
             "SELECT proname::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace",
-            "SELECT pg_get_serial_sequence('bento_outbox', 'position') WHERE to_regclass('bento_outbox') IS NOT NULL",
+            "SELECT coalesce(pg_get_serial_sequence('bento_outbox', 'position'), '') WHERE to_regclass('bento_outbox') IS NOT NULL",
         ],
         DbBackend::MySql => &[
             "SELECT CONCAT_WS(' ', table_name, index_name, seq_in_index, column_name, non_unique) FROM information_schema.statistics \
