@@ -11,16 +11,19 @@ use bento_core::tenant::{TenantAction, TenantPolicy, TenantRequest};
 use bento_core::unit_of_work::UnitOfWork;
 use bento_core::{pending, telemetry};
 use sea_orm::{
-    AccessMode, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait,
+    AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel,
+    SqliteTransactionMode, TransactionOptions,
 };
 
 use crate::error::{Error, TransactionError};
 use crate::outbox::OutboxWriter;
+use crate::session::{self, Shielded};
 use crate::tables::{TablePrefix, Tables};
 use crate::transaction::{OutboxTransaction, run, run_async};
 
 mod traits;
+
+pub use crate::session::ConnectionStream;
 
 /// A `DatabaseConnection` whose transactions write what was raised in them into the outbox. Cheap to clone.
 ///
@@ -33,7 +36,7 @@ mod traits;
 /// [`inner`](Self::inner).
 #[derive(Clone, Debug)]
 pub struct OutboxConnection {
-    inner: DatabaseConnection,
+    inner: Shielded,
     settings: Arc<Settings>,
 }
 
@@ -103,7 +106,7 @@ impl OutboxConnectionBuilder {
     pub fn build(self) -> OutboxConnection {
         let mut settings = Settings::new(Tables::new(self.prefix), self.sharding, self.wake);
         settings.policy = self.policy;
-        OutboxConnection { inner: self.inner, settings: Arc::new(settings) }
+        OutboxConnection { inner: Shielded::new(self.inner), settings: Arc::new(settings) }
     }
 }
 
@@ -120,7 +123,7 @@ impl OutboxConnection {
 
     /// The connection itself, for statements that are meant to be independent of any transaction around them.
     pub fn inner(&self) -> &DatabaseConnection {
-        &self.inner
+        self.inner.inner()
     }
 
     /// Asks the database whether it is there, for a readiness probe.
@@ -128,7 +131,7 @@ impl OutboxConnection {
     /// # Errors
     /// What SeaORM says: it is not, or no connection was free in time.
     pub async fn ping(&self) -> Result<(), DbErr> {
-        self.inner.ping().await
+        self.inner().ping().await
     }
 
     /// Closes the connections, for every clone of this and of the SeaORM connection in it.
@@ -136,7 +139,7 @@ impl OutboxConnection {
     /// # Errors
     /// What SeaORM says.
     pub async fn close(self) -> Result<(), DbErr> {
-        self.inner.close().await
+        self.inner().clone().close().await
     }
 
     /// Takes over a transaction that was begun elsewhere. Give the outermost one: only its commit decides about the events.
@@ -179,7 +182,7 @@ impl OutboxConnection {
         if self.inner.get_database_backend() == DbBackend::Sqlite && writes {
             options.sqlite_transaction_mode.get_or_insert(SqliteTransactionMode::Immediate);
         }
-        let transaction = self.inner.begin_with_options(options).await?;
+        let transaction = session::begin(self.inner(), options, None).await?;
         Ok(self.adopt(transaction))
     }
 

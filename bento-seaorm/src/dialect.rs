@@ -25,14 +25,12 @@ use bento_core::relay::store::Lease;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use sea_orm::sqlx::error::DatabaseError;
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, RuntimeErr, SqlxError, Statement,
-    TransactionOptions, Value,
-};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, RuntimeErr, SqlxError, Statement, TransactionOptions, Value};
 
 pub(crate) use self::sql::Sql;
 
 use crate::entity::{MOVED, WRITTEN};
+use crate::session::{Shielded, StoreTransaction};
 use crate::tables::Tables;
 
 #[cfg(not(any(feature = "postgres", feature = "mysql", feature = "sqlite")))]
@@ -151,13 +149,13 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     }
 
     /// Warns if the connection's commits do not wait for the disk, where the relay cannot see to it itself.
-    fn warn_unless_durable<'a>(&'a self, _db: &'a DatabaseConnection) -> Warning<'a> {
+    fn warn_unless_durable<'a>(&'a self, _db: &'a Shielded) -> Warning<'a> {
         Box::pin(async { Ok(()) })
     }
 
     /// Checks and renews the lease, and deletes the rows of the outbox at these positions, or moves them to the published ones, if
     /// it is still held.
-    fn renew<'a>(&'a self, tx: &'a DatabaseTransaction, renewal: Renewal<'a>) -> Renewing<'a>;
+    fn renew<'a>(&'a self, tx: &'a StoreTransaction, renewal: Renewal<'a>) -> Renewing<'a>;
 
     /// The table that the error says is missing.
     fn missing_table(&self, error: &dyn DatabaseError) -> Option<String>;
@@ -179,6 +177,16 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     /// Whether an earlier failure makes the database refuse everything until the transaction is rolled back.
     fn is_aborted(&self, _error: &dyn DatabaseError) -> bool {
         false
+    }
+
+    /// Whether the session refuses to write, as after a failover to another server.
+    fn is_read_only(&self, _error: &dyn DatabaseError) -> bool {
+        false
+    }
+
+    /// A query that answers with a row if the session refuses to write.
+    fn ask_read_only(&self) -> Option<&'static str> {
+        None
     }
 
     /// How to look, after a failure that did not say so, whether the transaction is still open.
@@ -325,6 +333,22 @@ pub(crate) fn is_disconnection(backend: DbBackend, error: &DbErr) -> bool {
         || answers(backend, error, |dialect, error| dialect.is_disconnection(error))
 }
 
+/// Whether the connection is gone, for an error of any back end.
+pub(crate) fn is_lost(error: &DbErr) -> bool {
+    !matches!(error, DbErr::Conn(_))
+        && [DbBackend::Postgres, DbBackend::MySql, DbBackend::Sqlite].iter().any(|of| is_disconnection(*of, error))
+}
+
+/// Whether the session refuses to write, as after a failover to another server.
+pub(crate) fn is_read_only(backend: DbBackend, error: &DbErr) -> bool {
+    answers(backend, error, |dialect, error| dialect.is_read_only(error))
+}
+
+/// Whether no other transaction may use the session.
+pub(crate) fn is_unfit(backend: DbBackend, error: &DbErr) -> bool {
+    is_disconnection(backend, error) || is_read_only(backend, error)
+}
+
 /// Whether there is no transaction any more, as far as the error says it.
 pub(crate) fn is_rolled_back(backend: DbBackend, error: &DbErr) -> bool {
     is_disconnection(backend, error) || answers(backend, error, |dialect, error| dialect.is_rolled_back(error))
@@ -346,7 +370,7 @@ pub(crate) fn missing_table(backend: DbBackend, error: &DbErr) -> Option<String>
 
 /// Deletes rows of the outbox or moves them to the published ones, where that cannot be part of another statement.
 async fn settle_published(
-    tx: &DatabaseTransaction,
+    tx: &StoreTransaction,
     dialect: &'static dyn Dialect,
     tables: &Tables,
     shard: ShardId,

@@ -16,7 +16,7 @@ use crate::dialect::{self, UnsupportedBackend};
 pub enum Error {
     /// The database refused a statement.
     #[error(transparent)]
-    Database(#[from] DbErr),
+    Database(DbErr),
     /// An event could not be serialised into the outbox.
     #[error(transparent)]
     Flush(FlushError),
@@ -88,6 +88,14 @@ pub enum Error {
         /// What it says.
         recorded: String,
     },
+    /// Text was given to a transaction that would end it, or move it, behind its back.
+    #[error("`{statement}` cannot be sent as text through a transaction that collects events; {instead}")]
+    TransactionControl {
+        /// The word that the text begins with.
+        statement: &'static str,
+        /// The way out.
+        instead: &'static str,
+    },
     /// This build does not support the database.
     #[error(transparent)]
     UnsupportedBackend(#[from] UnsupportedBackend),
@@ -126,6 +134,15 @@ impl Error {
         }
     }
 
+    /// The error of a transaction that the database has ended.
+    pub(crate) fn ended(backend: DbBackend, source: DbErr) -> Self {
+        if dialect::is_disconnection(backend, &source) {
+            Self::ConnectionLost { source }
+        } else {
+            Self::Aborted { source }
+        }
+    }
+
     /// The error behind a commit that failed.
     pub(crate) fn from_commit(backend: DbBackend, source: DbErr) -> Self {
         if dialect::is_disconnection(backend, &source) {
@@ -144,6 +161,19 @@ impl Error {
             | Self::ConnectionLost { source }
             | Self::CommitUnclear { source } => Some(source),
             _ => None,
+        }
+    }
+}
+
+impl From<DbErr> for Error {
+    /// [`Error::ConnectionLost`] for a connection that broke, and the error itself where one of these came through SeaORM.
+    fn from(source: DbErr) -> Self {
+        match bento_error(&source) {
+            Some(Self::Aborted { source }) => Self::Aborted { source: source.clone() },
+            Some(Self::ConnectionLost { source }) => Self::ConnectionLost { source: source.clone() },
+            Some(Self::CommitUnclear { source }) => Self::CommitUnclear { source: source.clone() },
+            None if dialect::is_lost(&source) => Self::ConnectionLost { source },
+            _ => Self::Database(source),
         }
     }
 }

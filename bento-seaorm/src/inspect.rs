@@ -80,7 +80,7 @@ impl Inspect for OutboxStore {
     }
 
     async fn sharding(&self) -> Result<Option<Sharding>, StoreError> {
-        meta::read(self.connection(), self.tables()).await.map_err(sharding_error)
+        meta::read(self.db(), self.tables()).await.map_err(sharding_error)
     }
 }
 
@@ -91,7 +91,7 @@ impl OutboxStore {
         read: impl Fn(&QueryResult) -> Result<T, DbErr>,
     ) -> Result<Vec<T>, StoreError> {
         let dialect = self.dialect()?;
-        let rows = self.connection().query_all_raw(Sql::new(dialect, select).build()).await;
+        let rows = self.db().query_all_raw(Sql::new(dialect, select).build()).await;
         rows.and_then(|rows| rows.iter().map(read).collect()).map_err(|error| store_error(dialect.backend(), error))
     }
 }

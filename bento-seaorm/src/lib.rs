@@ -16,6 +16,7 @@ mod inspect;
 pub mod migration;
 mod outbox;
 mod relay_store;
+mod session;
 pub mod tables;
 #[cfg(test)]
 mod test_database;

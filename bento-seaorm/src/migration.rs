@@ -28,11 +28,12 @@ use std::future::Future;
 use std::pin::Pin;
 
 use sea_orm::sea_query::{Alias, IntoIden};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, DynIden, Statement, TransactionTrait};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, DynIden, Statement};
 use sea_orm_migration::{MigrationTrait, MigratorTrait, MigratorTraitSelf};
 
 use crate::dialect::{self, Dialect};
 use crate::error::Error;
+use crate::session;
 use crate::tables::{TablePrefix, Tables};
 
 mod create_outbox;
@@ -117,7 +118,7 @@ async fn in_turn(
 ) -> Result<(), Error> {
     let (db, dialect) = (db.clone(), dialect::of(db.get_database_backend())?);
     let migrated = tokio::spawn(async move {
-        let tx = db.begin_with_options(dialect.relay_transaction()).await?;
+        let tx = session::begin(&db, dialect.relay_transaction(), None).await?;
         lock(&tx, dialect).await?;
         let worked = work(&tx).await;
         if let Some(unlock) = dialect.unlock_migrations() {

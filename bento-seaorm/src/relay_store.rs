@@ -29,13 +29,14 @@ use std::sync::{Arc, OnceLock};
 
 use bento_core::outbox::{ShardId, Sharding};
 use bento_core::relay::store::{Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, TransactionTrait};
+use sea_orm::{ConnectionTrait, DatabaseConnection};
 
 pub(crate) use self::errors::{StoreFailure, Tries, sharding_error, store_error};
 pub(crate) use self::held::{park_or_promote, stream_of};
 pub(crate) use self::leases::lanes_of;
 use self::memory::Memory;
 use crate::dialect::{self, Dialect};
+use crate::session::{self, Shielded, StoreTransaction};
 use crate::tables::Tables;
 
 /// The outbox of a database, as a relay, an operator or a dashboard sees it.
@@ -43,13 +44,11 @@ use crate::tables::Tables;
 /// Give it a connection of its own rather than the one that business transactions use:
 ///
 /// * With SQLite the single writer would wait for itself. Keep `PRAGMA synchronous = FULL`, which is the default of the driver.
-/// * `ConnectOptions::test_before_acquire(false)` saves the round trip with which the pool tests a connection before each call;
-///   the relay repeats a call whose connection was gone.
 /// * Behind a transaction pooler that does not follow prepared statements, let the driver keep none of them
 ///   (`statement_cache_capacity(0)`). The store itself keeps nothing in a session.
 #[derive(Debug)]
 pub struct OutboxStore {
-    db: DatabaseConnection,
+    db: Shielded,
     tables: Tables,
     expected: Option<Sharding>,
     recorded: OnceLock<Sharding>,
@@ -59,7 +58,13 @@ pub struct OutboxStore {
 impl OutboxStore {
     /// The outbox with the default prefix, divided as the database records.
     pub fn new(db: DatabaseConnection) -> Self {
-        Self { db, tables: Tables::default(), expected: None, recorded: OnceLock::new(), memory: Memory::default() }
+        Self {
+            db: Shielded::new(db),
+            tables: Tables::default(),
+            expected: None,
+            recorded: OnceLock::new(),
+            memory: Memory::default(),
+        }
     }
 
     /// Another table prefix than `bento_`.
@@ -79,6 +84,11 @@ impl OutboxStore {
 
     /// The connection of the store.
     pub fn connection(&self) -> &DatabaseConnection {
+        self.db.inner()
+    }
+
+    /// The connection for the statements of the store.
+    pub(crate) fn db(&self) -> &Shielded {
         &self.db
     }
 
@@ -87,13 +97,11 @@ impl OutboxStore {
     }
 
     /// Begins a transaction that reads what is committed, statement by statement, and commits durably.
-    pub(crate) async fn begin(&self) -> Result<(DatabaseTransaction, &'static dyn Dialect), StoreFailure> {
+    pub(crate) async fn begin(&self) -> Result<(StoreTransaction, &'static dyn Dialect), StoreFailure> {
         let dialect = self.dialect()?;
-        let tx = self.db.begin_with_options(dialect.relay_transaction()).await?;
-        if let Some(prepare) = dialect.prepare_relay_transaction() {
-            tx.execute_unprepared(prepare).await?;
-        }
-        Ok((tx, dialect))
+        let (options, first) = (dialect.relay_transaction(), dialect.prepare_relay_transaction());
+        let tx = session::begin(self.db.inner(), options, first).await?;
+        Ok((StoreTransaction::new(tx), dialect))
     }
 
     pub(crate) fn dialect(&self) -> Result<&'static dyn Dialect, StoreError> {

@@ -27,6 +27,7 @@ use crate::error::{Error, TransactionError};
 mod background;
 mod closure;
 mod commit;
+mod control;
 mod health;
 mod physical;
 mod statements;

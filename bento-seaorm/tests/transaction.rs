@@ -4,6 +4,8 @@
 
 #[path = "transaction/ambient.rs"]
 mod ambient;
+#[path = "transaction/cancellation.rs"]
+mod cancellation;
 #[path = "transaction/commits.rs"]
 mod commits;
 #[path = "transaction/endings.rs"]
@@ -18,6 +20,8 @@ mod log;
 mod nested;
 #[path = "transaction/seaorm.rs"]
 mod seaorm;
+#[path = "transaction/sessions.rs"]
+mod sessions;
 #[path = "transaction/shop.rs"]
 mod shop;
 mod support;

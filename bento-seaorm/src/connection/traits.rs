@@ -4,11 +4,12 @@ use std::future::Future;
 use std::pin::Pin;
 
 use sea_orm::{
-    AccessMode, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, ExecResult, IsolationLevel, QueryResult,
-    Statement, StreamTrait, TransactionOptions, TransactionTrait,
+    AccessMode, ConnectionTrait, DbBackend, DbErr, ExecResult, IsolationLevel, QueryResult, Statement, StreamTrait,
+    TransactionOptions, TransactionTrait,
 };
 
 use super::OutboxConnection;
+use crate::session::ConnectionStream;
 use crate::transaction::OutboxTransaction;
 
 #[async_trait::async_trait]
@@ -47,7 +48,7 @@ impl ConnectionTrait for OutboxConnection {
 }
 
 impl StreamTrait for OutboxConnection {
-    type Stream<'a> = <DatabaseConnection as StreamTrait>::Stream<'a>;
+    type Stream<'a> = ConnectionStream;
 
     fn get_database_backend(&self) -> DbBackend {
         self.inner.get_database_backend()
@@ -58,7 +59,7 @@ impl StreamTrait for OutboxConnection {
         stmt: Statement,
     ) -> Pin<Box<dyn Future<Output = Result<Self::Stream<'a>, DbErr>> + 'a + Send>> {
         self.warn_inside_own_scope();
-        self.inner.stream_raw(stmt)
+        Box::pin(async move { Ok(ConnectionStream::new(self.inner().stream_raw(stmt).await?)) })
     }
 }
 

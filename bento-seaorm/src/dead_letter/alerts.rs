@@ -18,7 +18,7 @@ impl AlertStore for OutboxStore {
         if self.rows(look, |_| Ok(())).await?.is_empty() {
             return Ok(Vec::new());
         }
-        let mut tries = Tries::new(self.connection().get_database_backend());
+        let mut tries = Tries::new(self.db().get_database_backend());
         loop {
             match take(self, limit, hold).await {
                 Ok(letters) => return Ok(letters),
@@ -47,7 +47,7 @@ impl AlertStore for OutboxStore {
                 .push(" AND failed_at = ")
                 .bind(dialect.time(letter.failed_at));
         }
-        let updated = self.connection().execute_raw(update.push(")").build()).await;
+        let updated = self.db().execute_raw(update.push(")").build()).await;
         updated.map_err(|error| store_error(dialect.backend(), error))?;
         Ok(())
     }

@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use bento_core::dead_letter::{Discarding, LetterKey};
 use bento_core::outbox::ShardId;
 use bento_core::relay::store::{StoreError, StreamKey};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
+use sea_orm::{ConnectionTrait, DbErr};
 
 use super::of_letters;
 use crate::dialect::{Dialect, Sql};
 use crate::entity::MOVED;
 use crate::relay_store::{OutboxStore, StoreFailure, Tries, park_or_promote, stream_of};
+use crate::session::StoreTransaction;
 use crate::tables::Tables;
 
 /// What becomes of dead letters that are taken away.
@@ -30,7 +31,7 @@ pub(super) async fn removed(
     if letters.is_empty() {
         return Ok(0);
     }
-    let mut tries = Tries::new(store.connection().get_database_backend());
+    let mut tries = Tries::new(store.db().get_database_backend());
     loop {
         match removed_once(store, shard, letters, fate).await {
             Ok(count) => return Ok(count),
@@ -63,7 +64,7 @@ async fn removed_once(
 
 /// The removal of some letters and its transaction.
 struct Removal<'a> {
-    tx: &'a DatabaseTransaction,
+    tx: &'a StoreTransaction,
     dialect: &'static dyn Dialect,
     tables: &'a Tables,
     shard: ShardId,

@@ -6,12 +6,10 @@ use bento_core::telemetry::TARGET_RELAY;
 use chrono::{DateTime, Utc};
 use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::sqlx::mysql::MySqlDatabaseError;
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, IsolationLevel, Statement, TransactionOptions,
-    Value,
-};
+use sea_orm::{ConnectionTrait, DbBackend, IsolationLevel, Statement, TransactionOptions, Value};
 
-use super::{Dialect, InsertLimits, PARAMETERS, Renewal, Renewed, Renewing, ShardsUpdate, Sql, Warning};
+use super::{Dialect, InsertLimits, Look, PARAMETERS, Renewal, Renewed, Renewing, ShardsUpdate, Sql, Warning};
+use crate::session::{Shielded, StoreTransaction};
 use crate::tables::Tables;
 
 #[derive(Debug)]
@@ -123,7 +121,7 @@ impl Dialect for MySql {
         TransactionOptions { isolation_level: Some(IsolationLevel::ReadCommitted), ..TransactionOptions::default() }
     }
 
-    fn warn_unless_durable<'a>(&'a self, db: &'a DatabaseConnection) -> Warning<'a> {
+    fn warn_unless_durable<'a>(&'a self, db: &'a Shielded) -> Warning<'a> {
         Box::pin(async move {
             let asked = "SELECT CAST(@@innodb_flush_log_at_trx_commit AS SIGNED)";
             let row = db.query_one_raw(Statement::from_string(DbBackend::MySql, asked)).await?;
@@ -133,7 +131,7 @@ impl Dialect for MySql {
     }
 
     /// The statement hands the revision back as the last insert id, which saves a round trip.
-    fn renew<'a>(&'a self, tx: &'a DatabaseTransaction, renewal: Renewal<'a>) -> Renewing<'a> {
+    fn renew<'a>(&'a self, tx: &'a StoreTransaction, renewal: Renewal<'a>) -> Renewing<'a> {
         Box::pin(async move {
             let Renewal { tables, lease, ttl, published, keep } = renewal;
             let renew = Sql::new(&MySql, &format!("UPDATE {} SET expires_at = ", tables.shard()))
@@ -169,6 +167,25 @@ impl Dialect for MySql {
         error.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|error| DISCONNECTED.contains(&error.number()))
     }
 
+    fn is_read_only(&self, error: &dyn DatabaseError) -> bool {
+        let error = error.try_downcast_ref::<MySqlDatabaseError>();
+        error.is_some_and(|error| refuses_to_write(error.number(), error.message()))
+    }
+
+    /// Not each server has each of these variables.
+    fn ask_read_only(&self) -> Option<&'static str> {
+        Some(
+            "SHOW VARIABLES WHERE Variable_name IN ('transaction_read_only', 'tx_read_only', 'read_only', 'super_read_only', \
+             'innodb_read_only') AND Value = 'ON'",
+        )
+    }
+
+    /// A lock wait timeout rolls the transaction back if `innodb_rollback_on_timeout` is on, and a procedure may have ended it.
+    /// Inside a transaction this is refused and changes nothing; the default of a transaction is READ WRITE.
+    fn look(&self) -> Look {
+        Look::BeforeNext("SET TRANSACTION READ WRITE")
+    }
+
     fn is_rolled_back(&self, error: &dyn DatabaseError) -> bool {
         error.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|error| ROLLED_BACK.contains(&error.number()))
     }
@@ -186,10 +203,25 @@ fn warn_unless_flushed(at_commit: i64) {
     }
 }
 
-/// `ER_LOCK_DEADLOCK`, `ER_LOCK_TABLE_FULL`, and MariaDB's `ER_CHECKREAD`: InnoDB rolls the whole transaction back.
-const ROLLED_BACK: [u16; 3] = [1213, 1206, 1020];
-/// `ER_SERVER_SHUTDOWN`, `ER_CONNECTION_KILLED`.
-const DISCONNECTED: [u16; 2] = [1053, 1927];
+/// Whether an error says that the session or the server takes no writes. `ER_OPTION_PREVENTS_STATEMENT` names the option.
+fn refuses_to_write(number: u16, message: &str) -> bool {
+    match number {
+        OPTION_PREVENTS_STATEMENT => message.contains("read-only") || message.contains("read_only"),
+        number => READ_ONLY.contains(&number),
+    }
+}
+
+/// `ER_LOCK_DEADLOCK`, `ER_LOCK_TABLE_FULL`, MariaDB's `ER_CHECKREAD`, `ER_XA_RBDEADLOCK`, and
+/// `ER_TRANSACTION_ROLLBACK_DURING_COMMIT`: the server rolls the whole transaction back.
+const ROLLED_BACK: [u16; 5] = [1213, 1206, 1020, 1614, 3101];
+/// `ER_SERVER_SHUTDOWN`, `ER_ABORTING_CONNECTION`, four of `ER_NET_…`, `ER_NEW_ABORTING_CONNECTION`, `ER_CONNECTION_KILLED`,
+/// `CR_SERVER_GONE_ERROR` and `CR_SERVER_LOST` as a proxy reports them, `ER_SERVER_OFFLINE_MODE`, `ER_SESSION_WAS_KILLED`,
+/// `ER_CLIENT_INTERACTION_TIMEOUT`.
+const DISCONNECTED: [u16; 13] = [1053, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 2006, 2013, 3032, 3169, 4031];
+/// `ER_OPTION_PREVENTS_STATEMENT`.
+const OPTION_PREVENTS_STATEMENT: u16 = 1290;
+/// `ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION`, `ER_READ_ONLY_MODE`.
+const READ_ONLY: [u16; 2] = [1792, 1836];
 
 #[cfg(test)]
 mod tests {
@@ -207,6 +239,18 @@ mod tests {
         fn on_event(&self, _: &tracing::Event<'_>, _: Context<'_, S>) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    #[test]
+    fn a_server_that_takes_no_writes_says_so_in_several_ways() {
+        let prevents =
+            |option: &str| format!("The server is running with the {option} option so it cannot execute this");
+        assert!(refuses_to_write(1290, &prevents("--read-only")));
+        assert!(refuses_to_write(1290, &prevents("--super-read-only")));
+        assert!(refuses_to_write(1792, "Cannot execute statement in a READ ONLY transaction"));
+        assert!(refuses_to_write(1836, "Running in read-only mode"));
+        assert!(!refuses_to_write(1290, &prevents("--secure-file-priv")));
+        assert!(!refuses_to_write(1205, "Lock wait timeout exceeded"));
     }
 
     #[test]

@@ -5,13 +5,15 @@ mod schema;
 use bento_core::outbox::OutboxEntry;
 use sea_orm::sea_query::ArrayType;
 use sea_orm::sqlx::error::DatabaseError;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, TransactionOptions, Value};
+use sea_orm::sqlx::postgres::{PgDatabaseError, PgSeverity};
+use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionOptions, Value};
 
 use super::{
     Dialect, Horizon, InsertLimits, Look, PARAMETERS, Renewal, Renewed, Renewing, ShardsUpdate, Sql, insert_values,
     row_values,
 };
 use crate::entity::{MOVED, written_columns};
+use crate::session::StoreTransaction;
 use crate::tables::Tables;
 
 #[derive(Debug)]
@@ -26,8 +28,11 @@ const NO_SEQUENCE: i64 = i64::MIN;
 /// The same for the versions of routing, which are not negative.
 const NO_VERSION: i32 = -1;
 
-/// `admin_shutdown`, `crash_shutdown`, `idle_session_timeout`, `idle_in_transaction_session_timeout`.
-const DISCONNECTED: [&str; 4] = ["57P01", "57P02", "57P05", "25P03"];
+/// `admin_shutdown`, `crash_shutdown`, `cannot_connect_now`, `database_dropped`, `idle_session_timeout`,
+/// `idle_in_transaction_session_timeout`, `transaction_timeout`. The class 08 is of the same kind, and every FATAL error.
+const DISCONNECTED: [&str; 7] = ["57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04"];
+/// `read_only_sql_transaction`.
+const READ_ONLY: &str = "25006";
 /// `in_failed_sql_transaction`.
 const IN_FAILED_TRANSACTION: &str = "25P02";
 
@@ -141,7 +146,7 @@ impl Dialect for Postgres {
     }
 
     /// One round trip. The deletion waits for the lease: the subquery has to be answered before the first row goes.
-    fn renew<'a>(&'a self, tx: &'a DatabaseTransaction, renewal: Renewal<'a>) -> Renewing<'a> {
+    fn renew<'a>(&'a self, tx: &'a StoreTransaction, renewal: Renewal<'a>) -> Renewing<'a> {
         Box::pin(async move {
             let row = tx.query_one_raw(renew_statement(renewal)).await?;
             row.map(|row| {
@@ -168,17 +173,31 @@ impl Dialect for Postgres {
     }
 
     fn is_disconnection(&self, error: &dyn DatabaseError) -> bool {
-        error.code().is_some_and(|code| DISCONNECTED.contains(&code.as_ref()))
+        let error = error.try_downcast_ref::<PgDatabaseError>();
+        error.is_some_and(|error| ends_connection(error.severity(), error.code()))
     }
 
     fn is_aborted(&self, error: &dyn DatabaseError) -> bool {
         error.code().is_some_and(|code| code == IN_FAILED_TRANSACTION)
     }
 
+    fn is_read_only(&self, error: &dyn DatabaseError) -> bool {
+        error.code().is_some_and(|code| code == READ_ONLY)
+    }
+
+    fn ask_read_only(&self) -> Option<&'static str> {
+        Some("SELECT 1 WHERE current_setting('transaction_read_only') = 'on'")
+    }
+
     /// It answers the COMMIT of an aborted transaction with ROLLBACK, and that is no error to the driver.
     fn look(&self) -> Look {
         Look::BeforeCommit("SELECT 1")
     }
+}
+
+/// Whether an error is the last one of its connection. A pooler between may send other codes than the server, and all of them FATAL.
+fn ends_connection(severity: PgSeverity, code: &str) -> bool {
+    matches!(severity, PgSeverity::Fatal | PgSeverity::Panic) || code.starts_with("08") || DISCONNECTED.contains(&code)
 }
 
 /// READ COMMITTED, whatever the database's default, because rows must be read as they are after the lease is locked. The commit
@@ -303,4 +322,32 @@ fn without_nulls(mut column: Vec<Value>) -> Vec<Value> {
         }
     }
     column
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fatal_error_and_every_connection_exception_ends_the_connection() {
+        use PgSeverity::{Error, Fatal, Panic};
+        let last = [
+            (Fatal, "08P01"),
+            (Fatal, "57P01"),
+            (Fatal, "25P04"),
+            (Fatal, "XX000"),
+            (Panic, "XX000"),
+            (Error, "08006"),
+            (Error, "08000"),
+            (Error, "57P01"),
+            (Error, "57P02"),
+            (Error, "57P03"),
+        ];
+        for (severity, code) in last {
+            assert!(ends_connection(severity, code), "{severity:?} {code}");
+        }
+        for code in ["23505", "40001", "40P01", "25P02", "25006", "57014", "55P03"] {
+            assert!(!ends_connection(Error, code), "{code}");
+        }
+    }
 }

@@ -5,15 +5,13 @@ mod schema;
 use bento_core::telemetry::TARGET_RELAY;
 use chrono::{DateTime, SecondsFormat, Utc};
 use sea_orm::sqlx::error::DatabaseError;
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode, Statement,
-    TransactionOptions, Value,
-};
+use sea_orm::{ConnectionTrait, DbBackend, SqliteTransactionMode, Statement, TransactionOptions, Value};
 
 use super::{
     Dialect, FIRST_TIME, InsertLimits, LAST_TIME, Look, PARAMETERS, Renewal, Renewed, Renewing, ShardsUpdate, Sql,
     Warning,
 };
+use crate::session::{Shielded, StoreTransaction};
 use crate::tables::Tables;
 
 #[derive(Debug)]
@@ -106,7 +104,7 @@ impl Dialect for Sqlite {
         }
     }
 
-    fn warn_unless_durable<'a>(&'a self, db: &'a DatabaseConnection) -> Warning<'a> {
+    fn warn_unless_durable<'a>(&'a self, db: &'a Shielded) -> Warning<'a> {
         Box::pin(async move {
             let row = db.query_one_raw(Statement::from_string(DbBackend::Sqlite, "PRAGMA synchronous")).await?;
             let synchronous: i32 = row.map_or(Ok(FULL), |row| row.try_get_by_index(0))?;
@@ -121,7 +119,7 @@ impl Dialect for Sqlite {
         })
     }
 
-    fn renew<'a>(&'a self, tx: &'a DatabaseTransaction, renewal: Renewal<'a>) -> Renewing<'a> {
+    fn renew<'a>(&'a self, tx: &'a StoreTransaction, renewal: Renewal<'a>) -> Renewing<'a> {
         Box::pin(async move {
             let Renewal { tables, lease, ttl, published, keep } = renewal;
             let renew = Sql::new(&Sqlite, &format!("UPDATE {} SET expires_at = ", tables.shard()))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bento_core::relay::store::{Advance, Advanced, Lease, OutboxRow, Settlement, StoreError};
-use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use sea_orm::ConnectionTrait;
 
 use super::OutboxStore;
 use super::errors::{StoreFailure, Tries, unreadable};
@@ -13,6 +13,7 @@ use super::memory::{HeldRows, Remembered};
 use super::settle::{self, Settling};
 use crate::dialect::{Dialect, Renewal, Sql};
 use crate::entity::{envelope_at, written_columns};
+use crate::session::StoreTransaction;
 use crate::tables::Tables;
 
 pub(super) async fn advance(store: &OutboxStore, advance: Advance) -> Result<Advanced, StoreError> {
@@ -31,7 +32,7 @@ pub(super) async fn advance(store: &OutboxStore, advance: Advance) -> Result<Adv
 
 /// One call and its transaction.
 struct Call<'a> {
-    tx: DatabaseTransaction,
+    tx: StoreTransaction,
     dialect: &'static dyn Dialect,
     tables: &'a Tables,
     advance: &'a Advance,

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use bento_core::outbox::ShardId;
 use bento_core::relay::store::{HeldRow, OutboxRow, StreamKey};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, QueryResult};
+use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 
 use super::errors::{StoreFailure, unreadable};
 use crate::dialect::{Dialect, Sql};
 use crate::entity::{envelope_at, names_at, written_columns};
+use crate::session::StoreTransaction;
 use crate::tables::Tables;
 
 /// How many streams one statement asks about.
@@ -77,7 +78,7 @@ pub(super) struct Wanted<'a> {
 
 impl Wanted<'_> {
     /// Due heads with their followers, each stream in position order, at most `limit` rows.
-    pub(super) async fn due(&self, tx: &DatabaseTransaction, limit: usize) -> Result<Vec<HeldRow>, StoreFailure> {
+    pub(super) async fn due(&self, tx: &StoreTransaction, limit: usize) -> Result<Vec<HeldRow>, StoreFailure> {
         let mut due = Vec::new();
         if limit == 0 {
             return Ok(due);
@@ -104,7 +105,7 @@ impl Wanted<'_> {
 
     /// How long until the next head is due. If none was found due it counts as well which is due by now: it fell due meanwhile,
     /// and nobody would look again.
-    pub(super) async fn next_due(&self, tx: &DatabaseTransaction, found_none: bool) -> Result<Option<Duration>, DbErr> {
+    pub(super) async fn next_due(&self, tx: &StoreTransaction, found_none: bool) -> Result<Option<Duration>, DbErr> {
         let later = if found_none { "IS NOT NULL".to_owned() } else { format!("> {}", self.dialect.now_once()) };
         let select = self
             .heads(&format!("SELECT {}", self.dialect.micros_until("h.retry_after")))
@@ -121,7 +122,7 @@ impl Wanted<'_> {
     /// The rows of the streams that these heads lead, stream after stream.
     async fn with_followers(
         &self,
-        tx: &DatabaseTransaction,
+        tx: &StoreTransaction,
         heads: &[Head],
         limit: usize,
     ) -> Result<Vec<HeldRow>, StoreFailure> {
@@ -184,7 +185,7 @@ fn held_row(row: &QueryResult, tables: &Tables, shard: ShardId) -> Result<HeldRo
 
 /// The streams that are held back or parked, and the tenants that are paused.
 pub(super) async fn streams(
-    tx: &DatabaseTransaction,
+    tx: &StoreTransaction,
     dialect: &'static dyn Dialect,
     tables: &Tables,
     shard: ShardId,
@@ -221,7 +222,7 @@ pub(crate) fn stream_of(row: &QueryResult) -> Result<StreamKey, DbErr> {
 /// Makes the heads of these streams due, unless they say when they are or a dead letter parks them: after a change no stream may
 /// be left without a due head.
 pub(crate) async fn park_or_promote(
-    tx: &DatabaseTransaction,
+    tx: &StoreTransaction,
     dialect: &'static dyn Dialect,
     tables: &Tables,
     shard: ShardId,

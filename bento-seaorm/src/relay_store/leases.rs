@@ -8,7 +8,7 @@
 use bento_core::outbox::{ShardId, Sharding};
 use bento_core::relay::store::{Heartbeat, Holdings, Lease, RelayId, StoreError};
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, QueryResult};
+use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 use uuid::Uuid;
 
 pub(crate) use self::share::lanes_of;
@@ -17,6 +17,7 @@ use super::OutboxStore;
 use super::errors::{StoreFailure, Tries, sharding_error, store_error};
 use crate::dialect::{Dialect, Sql};
 use crate::outbox::meta;
+use crate::session::StoreTransaction;
 use crate::tables::Tables;
 
 mod share;
@@ -244,7 +245,7 @@ impl Beating<'_> {
 
     /// The first ones that are still free and that nobody has locked: one that is locked must not keep the others from being
     /// claimed.
-    async fn lock_free(&self, tx: &DatabaseTransaction, shards: &[&Shard], limit: usize) -> Result<Vec<i64>, DbErr> {
+    async fn lock_free(&self, tx: &StoreTransaction, shards: &[&Shard], limit: usize) -> Result<Vec<i64>, DbErr> {
         let (shard, now) = (self.tables.shard(), self.dialect.now());
         let free = format!("SELECT shard FROM {shard} WHERE (owner IS NULL OR expires_at <= {now}) AND shard");
         let select = Sql::new(self.dialect, &free)

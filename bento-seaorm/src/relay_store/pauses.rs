@@ -5,11 +5,12 @@
 
 use bento_core::relay::store::StoreError;
 use bento_core::tenant::{PausedTenant, Pauses};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, QueryResult};
+use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 
 use super::OutboxStore;
 use super::errors::{StoreFailure, Tries, store_error};
 use crate::dialect::{Dialect, Sql};
+use crate::session::StoreTransaction;
 use crate::tables::Tables;
 
 impl Pauses for OutboxStore {
@@ -26,7 +27,7 @@ impl Pauses for OutboxStore {
         let dialect = self.dialect()?;
         let table = self.tables().paused_tenant();
         let select = format!("SELECT tenant_id, reason, actor, paused_at FROM {table} ORDER BY tenant_id");
-        let rows = self.connection().query_all_raw(Sql::new(dialect, &select).build()).await;
+        let rows = self.db().query_all_raw(Sql::new(dialect, &select).build()).await;
         let paused = rows.and_then(|rows| rows.iter().map(paused_tenant).collect());
         paused.map_err(|error| store_error(dialect.backend(), error))
     }
@@ -50,7 +51,7 @@ struct Change<'a> {
 
 /// Makes the change; false if it was made already.
 async fn changed(store: &OutboxStore, change: &Change<'_>) -> Result<bool, StoreError> {
-    let mut tries = Tries::new(store.connection().get_database_backend());
+    let mut tries = Tries::new(store.db().get_database_backend());
     loop {
         match changed_once(store, change).await {
             Ok(changed) => return Ok(changed),
@@ -77,7 +78,7 @@ async fn changed_once(store: &OutboxStore, change: &Change<'_>) -> Result<bool, 
 }
 
 struct Changing<'a> {
-    tx: &'a DatabaseTransaction,
+    tx: &'a StoreTransaction,
     dialect: &'static dyn Dialect,
     tables: &'a Tables,
 }

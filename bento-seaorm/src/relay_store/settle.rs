@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use bento_core::outbox::ShardId;
 use bento_core::relay::store::{Burial, Failure, Held, Settlement, StreamKey};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
+use sea_orm::{ConnectionTrait, DbErr};
 
 use super::held::park_or_promote;
 use crate::dialect::{Dialect, Sql, keep_published};
 use crate::entity::{MOVED, names};
+use crate::session::StoreTransaction;
 use crate::tables::Tables;
 
 /// The position of a fresh row that this settles.
@@ -83,7 +84,7 @@ impl Groups {
 
 /// The settlements of one call.
 pub(super) struct Settling<'a> {
-    pub(super) tx: &'a DatabaseTransaction,
+    pub(super) tx: &'a StoreTransaction,
     pub(super) dialect: &'static dyn Dialect,
     pub(super) tables: &'a Tables,
     pub(super) shard: ShardId,

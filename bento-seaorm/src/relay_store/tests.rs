@@ -15,6 +15,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBacken
 use super::OutboxStore;
 use super::scan::Scan;
 use crate::outbox::OutboxWriter;
+use crate::session::StoreTransaction;
 use crate::tables::Tables;
 use crate::test_database::{on_every_back_end, on_postgres};
 
@@ -192,7 +193,7 @@ async fn blocks_read(db: &DatabaseConnection, floor: i64) -> u64 {
     hit.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
 }
 
-async fn pinned(db: &DatabaseConnection) -> DatabaseTransaction {
+async fn pinned(db: &DatabaseConnection) -> StoreTransaction {
     OutboxStore::new(db.clone()).begin().await.unwrap().0
 }
 

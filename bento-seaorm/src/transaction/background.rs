@@ -9,26 +9,48 @@ use std::future::Future;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-/// How many statements are being finished.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Background(watch::Sender<usize>);
+/// The statements that are being finished.
+#[derive(Clone, Debug)]
+pub(super) struct Background {
+    running: watch::Sender<usize>,
+    is_given_up: watch::Sender<bool>,
+    /// For a statement that is dropped outside of the runtime.
+    runtime: Option<Handle>,
+}
 
 impl Background {
+    pub(super) fn new() -> Self {
+        Self {
+            running: watch::Sender::new(0),
+            is_given_up: watch::Sender::new(false),
+            runtime: Handle::try_current().ok(),
+        }
+    }
+
     /// Finishes a statement. Outside a tokio runtime it is dropped instead.
     pub(super) fn finish(&self, statement: impl Future<Output = ()> + Send + 'static) {
-        let Ok(runtime) = Handle::try_current() else { return };
-        self.0.send_modify(|running| *running += 1);
-        let finished = Finished(self.0.clone());
+        let Some(runtime) = Handle::try_current().ok().or_else(|| self.runtime.clone()) else { return };
+        self.running.send_modify(|running| *running += 1);
+        let (finished, mut given_up) = (Finished(self.running.clone()), self.is_given_up.subscribe());
         runtime.spawn(async move {
-            statement.await;
+            tokio::select! {
+                () = statement => {}
+                // It fails when the transaction is gone, which gives nothing up.
+                true = async { given_up.wait_for(|is_given_up| *is_given_up).await.is_ok() } => {}
+            }
             drop(finished);
         });
+    }
+
+    /// Drops the statements that are being finished.
+    pub(super) fn give_up(&self) {
+        self.is_given_up.send_replace(true);
     }
 
     /// Waits until all are finished, and have let go of the connection.
     pub(super) async fn finished(&self) {
         // It fails when the sender is gone, which is in `self`.
-        let _ = self.0.subscribe().wait_for(|running| *running == 0).await;
+        let _ = self.running.subscribe().wait_for(|running| *running == 0).await;
     }
 }
 

@@ -8,6 +8,7 @@ use sea_orm::ConnectionTrait;
 use super::OutboxTransaction;
 use super::health::Savepoint;
 use crate::error::Error;
+use crate::session::to_the_end;
 
 /// Flushes and commits the outermost transaction; on any error everything is rolled back.
 pub(super) async fn commit(transaction: OutboxTransaction) -> Result<(), Error> {
@@ -33,10 +34,7 @@ pub(super) async fn rollback(transaction: OutboxTransaction) -> Result<(), Error
     }
     // If a nested transaction is still there it can do nothing any more, and takes the connection with it when it goes.
     let Some(physical) = Arc::into_inner(transaction.close()) else { return Ok(()) };
-    match physical.into_database().await {
-        Some(database) => Ok(database.rollback().await?),
-        None => Ok(()),
-    }
+    Ok(physical.roll_back().await?)
 }
 
 async fn refuse(transaction: OutboxTransaction, reason: Error) -> Result<(), Error> {
@@ -55,12 +53,16 @@ async fn commit_prepared(transaction: OutboxTransaction) -> Result<(), Error> {
     let physical = Arc::into_inner(physical).ok_or(FrameError::ChildOpen)?;
     let database = physical.into_database().await.ok_or(FrameError::ChildOpen)?;
     let backend = database.get_database_backend();
-    database.commit().await.map_err(|error| Error::from_commit(backend, error))?;
+    let commit = async move {
+        database.commit().await?;
+        if let Some((sharding, shards)) = written {
+            settings.writer.confirm(sharding);
+            settings.wake(&shards);
+        }
+        Ok(())
+    };
+    to_the_end(commit).await.map_err(|error| Error::from_commit(backend, error))?;
     ending.unit_of_work.committed();
-    if let Some((sharding, shards)) = written {
-        settings.writer.confirm(sharding);
-        settings.wake(&shards);
-    }
     Ok(())
 }
 

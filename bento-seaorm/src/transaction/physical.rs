@@ -10,12 +10,14 @@ use bento_core::outbox::{ShardId, Sharding};
 use bento_core::unit_of_work::{FrameError, FrameId, Opener, UnitOfWork};
 use futures_util::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr};
+use tokio::time::timeout;
 
 use super::background::Background;
 use super::health::{Health, Savepoint};
 use crate::connection::Settings;
 use crate::dialect::{self, Look};
 use crate::error::Error;
+use crate::session::{ROLLBACK_LIMIT, Session, to_the_end};
 
 /// See the module.
 #[derive(Debug)]
@@ -26,13 +28,13 @@ pub(super) struct Physical {
     turn: tokio::sync::Mutex<()>,
     health: Arc<Mutex<Health>>,
     background: Background,
-    database: Arc<DatabaseTransaction>,
+    session: Session,
 }
 
 impl Physical {
     pub(super) fn new(database: DatabaseTransaction, unit_of_work: UnitOfWork, settings: Arc<Settings>) -> Self {
-        let (turn, database) = (tokio::sync::Mutex::new(()), Arc::new(database));
-        Self { unit_of_work, settings, turn, health: Arc::default(), background: Background::default(), database }
+        let (turn, session) = (tokio::sync::Mutex::new(()), Session::new(database));
+        Self { unit_of_work, settings, turn, health: Arc::default(), background: Background::new(), session }
     }
 
     pub(super) fn unit_of_work(&self) -> &UnitOfWork {
@@ -43,14 +45,28 @@ impl Physical {
         &self.settings
     }
 
-    pub(super) fn database(&self) -> &Arc<DatabaseTransaction> {
-        &self.database
+    pub(super) fn session(&self) -> &Session {
+        &self.session
     }
 
     /// The transaction itself, once nothing runs on it any more; `None` if somebody else has it.
     pub(super) async fn into_database(self) -> Option<DatabaseTransaction> {
         self.background.finished().await;
-        Arc::into_inner(self.database)
+        self.session.into_transaction()
+    }
+
+    /// Rolls the whole transaction back, once nothing runs on it any more. A statement that runs for too long is dropped, and the
+    /// connection closed.
+    pub(super) async fn roll_back(self) -> Result<(), DbErr> {
+        let Self { background, session, .. } = self;
+        to_the_end(async move {
+            if timeout(ROLLBACK_LIMIT, background.finished()).await.is_err() {
+                session.give_up();
+                background.give_up();
+            }
+            session.roll_back().await
+        })
+        .await
     }
 
     /// What was written: how the outbox is divided, and which shards have new rows.
@@ -97,7 +113,7 @@ impl Physical {
 
     /// Notes what a failure may have done to the transaction.
     fn note_outcome(&self, error: Option<&DbErr>) {
-        self.health().note_outcome(self.backend(), error);
+        note(&self.health, &self.session, error);
     }
 
     /// Opens a savepoint and its frame on top.
@@ -126,8 +142,8 @@ impl Physical {
     }
 
     async fn command(&self, sql: String) -> Result<(), Error> {
-        let database = Arc::clone(&self.database);
-        self.watch(async move { database.execute_unprepared(&sql).await.map(|_| ()) }).await
+        let session = self.session.clone();
+        self.watch(async move { session.execute_unprepared(&sql).await.map(|_| ()) }).await
     }
 
     /// Discards a frame, unless it has ended. Its savepoint is rolled back before the next statement.
@@ -171,13 +187,13 @@ impl Physical {
     }
 
     async fn write(&self, frame: FrameId) -> Result<(), Error> {
-        let (settings, database) = (Arc::clone(&self.settings), Arc::clone(&self.database));
-        let sharding = self.complete(async move { settings.writer.sharding(&database).await }).await?;
+        let (settings, session) = (Arc::clone(&self.settings), self.session.clone());
+        let sharding = self.complete(async move { settings.writer.sharding(&session).await }).await?;
         let mut flush = self.unit_of_work.flush(frame, &sharding)?;
         let entries = std::mem::take(&mut flush.entries);
         let shards: Vec<ShardId> = entries.iter().map(|entry| entry.shard).collect();
-        let (settings, database) = (Arc::clone(&self.settings), Arc::clone(&self.database));
-        let known = self.complete(async move { settings.writer.write(&database, entries).await }).await?;
+        let (settings, session) = (Arc::clone(&self.settings), self.session.clone());
+        let known = self.complete(async move { settings.writer.write(&session, entries).await }).await?;
         flush.done_except(&known);
         self.health().add_written(sharding, shards);
         Ok(())
@@ -195,9 +211,9 @@ impl Physical {
         self.background.finished().await;
         // If this future is dropped before the answer is there, the next one asks again.
         while let Some(savepoint) = self.to_undo() {
-            let answer = self.database.execute_unprepared(&format!("ROLLBACK TO SAVEPOINT {savepoint}")).await;
-            let undone = self.health().undone(savepoint, answer.map(|_| ()));
-            undone.map_err(|source| Error::Aborted { source })?;
+            let answer = self.ask(format!("ROLLBACK TO SAVEPOINT {savepoint}")).await;
+            let undone = self.health().undone(savepoint, answer);
+            undone.map_err(|source| Error::ended(self.backend(), source))?;
         }
         Ok(())
     }
@@ -211,7 +227,8 @@ impl Physical {
             return Ok(());
         }
         let ended_by = match dialect::of(self.backend())?.look() {
-            Look::BeforeNext(sql) => self.database.execute_unprepared(sql).await.is_ok().then(rolled_back_silently),
+            Look::BeforeNext(_) if self.health().ended_by.is_some() => None,
+            Look::BeforeNext(sql) => self.ask(sql.to_owned()).await.is_ok().then(rolled_back_silently),
             Look::BeforeCommit(_) | Look::Needless => None,
         };
         let mut health = self.health();
@@ -222,19 +239,25 @@ impl Physical {
 
     async fn look_before_commit(&self) -> Result<(), Error> {
         if let Look::BeforeCommit(sql) = dialect::of(self.backend())?.look() {
-            let looked = self.database.execute_unprepared(sql).await;
+            let looked = self.ask(sql.to_owned()).await;
             looked.map_err(|error| Error::from_statement(self.backend(), error))?;
         }
         Ok(())
     }
 
+    /// Runs a statement of ours to its end, in whose failure the caller is interested.
+    async fn ask(&self, sql: String) -> Result<(), DbErr> {
+        let session = self.session.clone();
+        to_the_end(async move { session.execute_unprepared(&sql).await.map(|_| ()) }).await
+    }
+
     pub(super) fn backend(&self) -> DbBackend {
-        self.database.get_database_backend()
+        self.session.get_database_backend()
     }
 
     fn check_open(&self, frame: FrameId) -> Result<(), Error> {
         if let Some(error) = &self.health().ended_by {
-            return Err(Error::Aborted { source: error.clone() });
+            return Err(Error::ended(self.backend(), error.clone()));
         }
         if self.unit_of_work.contains(frame) { Ok(()) } else { Err(FrameError::Ended.into()) }
     }
@@ -272,12 +295,20 @@ impl<T: Send + 'static> Drop for Running<'_, T> {
     fn drop(&mut self) {
         let Some(statement) = self.statement.take() else { return };
         self.physical.note_outcome(None);
-        let (health, backend) = (Arc::clone(&self.physical.health), self.physical.backend());
+        let (health, session) = (Arc::clone(&self.physical.health), self.physical.session.clone());
         self.physical.background.finish(async move {
             if let Err(error) = statement.await {
-                lock(&health).note_outcome(backend, error.database_source());
+                note(&health, &session, error.database_source());
             }
         });
+    }
+}
+
+/// Notes what a failure may have done to the transaction, or a cancelled statement if there is no error.
+fn note(health: &Mutex<Health>, session: &Session, error: Option<&DbErr>) {
+    lock(health).note_outcome(session.get_database_backend(), error);
+    if let Some(error) = error {
+        session.note(error);
     }
 }
 

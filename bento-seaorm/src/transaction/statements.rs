@@ -3,7 +3,6 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::Stream;
@@ -11,8 +10,10 @@ use sea_orm::{
     ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement, StreamTrait,
 };
 
-use super::OutboxTransaction;
 use super::physical::Physical;
+use super::{OutboxTransaction, control};
+use crate::error::Error;
+use crate::session::Session;
 
 impl OutboxTransaction {
     async fn forward<T: Send + 'static>(
@@ -23,8 +24,12 @@ impl OutboxTransaction {
         Ok(self.physical.watch(statement).await?)
     }
 
-    fn database(&self) -> Arc<DatabaseTransaction> {
-        Arc::clone(self.physical.database())
+    fn session(&self) -> Session {
+        self.physical.session().clone()
+    }
+
+    fn check(&self, sql: &str) -> Result<(), Error> {
+        control::check(self.physical.backend(), sql)
     }
 }
 
@@ -35,31 +40,35 @@ impl ConnectionTrait for OutboxTransaction {
     }
 
     async fn execute_raw(&self, stmt: Statement) -> Result<ExecResult, DbErr> {
-        let database = self.database();
-        self.forward(async move { database.execute_raw(stmt).await }).await
+        self.check(&stmt.sql)?;
+        let session = self.session();
+        self.forward(async move { session.execute_raw(stmt).await }).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        let (database, sql) = (self.database(), sql.to_owned());
-        self.forward(async move { database.execute_unprepared(&sql).await }).await
+        self.check(sql)?;
+        let (session, sql) = (self.session(), sql.to_owned());
+        self.forward(async move { session.execute_unprepared(&sql).await }).await
     }
 
     async fn query_one_raw(&self, stmt: Statement) -> Result<Option<QueryResult>, DbErr> {
-        let database = self.database();
-        self.forward(async move { database.query_one_raw(stmt).await }).await
+        self.check(&stmt.sql)?;
+        let session = self.session();
+        self.forward(async move { session.query_one_raw(stmt).await }).await
     }
 
     async fn query_all_raw(&self, stmt: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let database = self.database();
-        self.forward(async move { database.query_all_raw(stmt).await }).await
+        self.check(&stmt.sql)?;
+        let session = self.session();
+        self.forward(async move { session.query_all_raw(stmt).await }).await
     }
 
     fn support_returning(&self) -> bool {
-        self.physical.database().support_returning()
+        self.physical.session().support_returning()
     }
 
     fn is_mock_connection(&self) -> bool {
-        self.physical.database().is_mock_connection()
+        self.physical.session().is_mock_connection()
     }
 }
 
@@ -75,8 +84,9 @@ impl StreamTrait for OutboxTransaction {
         stmt: Statement,
     ) -> Pin<Box<dyn Future<Output = Result<Self::Stream<'a>, DbErr>> + 'a + Send>> {
         Box::pin(async move {
+            self.check(&stmt.sql)?;
             self.physical.ready(self.frame).await?;
-            let rows = self.physical.database().stream_raw(stmt).await?;
+            let rows = self.physical.session().stream_raw(stmt).await?;
             Ok(TransactionStream { rows, physical: &self.physical })
         })
     }

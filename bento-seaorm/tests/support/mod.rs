@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_macros, unused_imports, unreachable_pub, reason = "each test program uses a part of it")]
 
 pub mod log;
+pub mod proxy;
 
 use std::panic::AssertUnwindSafe;
 
@@ -143,7 +144,7 @@ async fn run(database: TestDatabase, test: impl AsyncFnOnce(&TestDatabase)) -> s
     outcome
 }
 
-async fn connect(url: &str, connections: u32) -> DatabaseConnection {
+pub async fn connect(url: &str, connections: u32) -> DatabaseConnection {
     let mut options = ConnectOptions::new(url);
     options.max_connections(connections).sqlx_logging(false);
     Database::connect(options).await.unwrap()

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use bento_core::outbox::Sharding;
 use bento_core::relay::store::{Heartbeat, RelayId, RelayStore};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, Statement};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 
 use super::ONE;
 use crate::relay_store::OutboxStore;
+use crate::session::StoreTransaction;
 use crate::test_database::{on_every_back_end, on_postgres};
 
 fn beat(relay: RelayId, ttl: Duration) -> Heartbeat {
@@ -24,7 +25,7 @@ async fn on_servers(test: impl AsyncFn(DatabaseConnection)) {
 }
 
 /// What a relay does whose process is frozen in the middle of an `advance`.
-async fn freeze(db: &DatabaseConnection, shard: i32) -> DatabaseTransaction {
+async fn freeze(db: &DatabaseConnection, shard: i32) -> StoreTransaction {
     let tx = OutboxStore::new(db.clone()).begin().await.unwrap().0;
     tx.execute_unprepared(&format!("UPDATE bento_relay_shard SET revision = revision WHERE shard = {shard}"))
         .await
