@@ -153,6 +153,16 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
         Box::pin(async { Ok(()) })
     }
 
+    /// Warns if the connection leads through a pooler that does not follow prepared statements.
+    fn warn_of_pooler<'a>(&'a self, _db: &'a Shielded) -> Warning<'a> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// The advice to an operator whose setting is the reason of an error.
+    fn advice(&self, _error: &dyn DatabaseError) -> Option<&'static str> {
+        None
+    }
+
     /// Checks and renews the lease, and deletes the rows of the outbox at these positions, or moves them to the published ones, if
     /// it is still held.
     fn renew<'a>(&'a self, tx: &'a StoreTransaction, renewal: Renewal<'a>) -> Renewing<'a>;
@@ -331,6 +341,11 @@ pub(crate) fn is_disconnection(backend: DbBackend, error: &DbErr) -> bool {
     use SqlxError::{Io, Protocol, Tls, WorkerCrashed};
     matches!(driver_error(error), Some(Io(_) | Tls(_) | Protocol(_) | WorkerCrashed))
         || answers(backend, error, |dialect, error| dialect.is_disconnection(error))
+}
+
+/// The advice to an operator whose setting is the reason of an error.
+pub(crate) fn advice(backend: DbBackend, error: &DbErr) -> Option<&'static str> {
+    of(backend).ok()?.advice(database_error(error)?)
 }
 
 /// Whether the connection is gone, for an error of any back end.

@@ -44,8 +44,8 @@ use crate::tables::Tables;
 /// Give it a connection of its own rather than the one that business transactions use:
 ///
 /// * With SQLite the single writer would wait for itself. Keep `PRAGMA synchronous = FULL`, which is the default of the driver.
-/// * Behind a transaction pooler that does not follow prepared statements, let the driver keep none of them
-///   (`statement_cache_capacity(0)`). The store itself keeps nothing in a session.
+/// * A transaction pooler has to follow prepared statements, as pgbouncer does from 1.21 on with `max_prepared_statements = 200`; `open`
+///   warns of one that does not. The store itself keeps nothing in a session.
 #[derive(Debug)]
 pub struct OutboxStore {
     db: Shielded,

@@ -1,5 +1,6 @@
 //! PostgreSQL 13 and later.
 
+mod pooler;
 mod schema;
 
 use bento_core::outbox::OutboxEntry;
@@ -9,11 +10,11 @@ use sea_orm::sqlx::postgres::{PgDatabaseError, PgSeverity};
 use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionOptions, Value};
 
 use super::{
-    Dialect, Horizon, InsertLimits, Look, PARAMETERS, Renewal, Renewed, Renewing, ShardsUpdate, Sql, insert_values,
-    row_values,
+    Dialect, Horizon, InsertLimits, Look, PARAMETERS, Renewal, Renewed, Renewing, ShardsUpdate, Sql, Warning,
+    insert_values, row_values,
 };
 use crate::entity::{MOVED, written_columns};
-use crate::session::StoreTransaction;
+use crate::session::{Shielded, StoreTransaction};
 use crate::tables::Tables;
 
 #[derive(Debug)]
@@ -143,6 +144,18 @@ impl Dialect for Postgres {
 
     fn prepare_relay_transaction(&self) -> Option<&'static str> {
         Some(PREPARE)
+    }
+
+    fn warn_of_pooler<'a>(&'a self, db: &'a Shielded) -> Warning<'a> {
+        Box::pin(async {
+            pooler::warn(db.inner()).await;
+            Ok(())
+        })
+    }
+
+    /// `duplicate_prepared_statement`, `invalid_sql_statement_name`.
+    fn advice(&self, error: &dyn DatabaseError) -> Option<&'static str> {
+        matches!(error.code().as_deref(), Some("42P05" | "26000")).then_some(pooler::ADVICE)
     }
 
     /// One round trip. The deletion waits for the lease: the subquery has to be answered before the first row goes.

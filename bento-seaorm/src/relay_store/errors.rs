@@ -15,6 +15,9 @@ pub(crate) fn store_error(backend: DbBackend, error: DbErr) -> StoreError {
     if let Some(table) = dialect::missing_table(backend, &error) {
         return StoreError::NotMigrated { table, source: Some(error.into()) };
     }
+    if let Some(advice) = dialect::advice(backend, &error) {
+        return StoreError::unavailable(Advised { advice, source: error });
+    }
     match error {
         DbErr::Type(reason) => StoreError::Corrupt { reason, source: None },
         DbErr::Query(RuntimeErr::SqlxError(ref source)) if matches!(**source, SqlxError::ColumnDecode { .. }) => {
@@ -22,6 +25,14 @@ pub(crate) fn store_error(backend: DbBackend, error: DbErr) -> StoreError {
         }
         error => StoreError::unavailable(error),
     }
+}
+
+/// An error whose reason is a setting.
+#[derive(Debug, thiserror::Error)]
+#[error("{advice}")]
+struct Advised {
+    advice: &'static str,
+    source: DbErr,
 }
 
 /// Says which row it is that cannot be read, so that an operator finds it.

@@ -28,6 +28,7 @@ const SHARDS_PER_STATEMENT: usize = 1000;
 pub(super) async fn open(store: &OutboxStore) -> Result<Sharding, StoreError> {
     let backend = store.db.get_database_backend();
     let dialect = store.dialect()?;
+    dialect.warn_of_pooler(&store.db).await.map_err(|error| store_error(backend, error))?;
     let recorded = meta::read_or_record(&store.db, &store.tables, store.expected).await.map_err(sharding_error)?;
     record_shards(store, dialect, recorded).await.map_err(|error| store_error(backend, error))?;
     dialect.warn_unless_durable(&store.db).await.map_err(|error| store_error(backend, error))?;
