@@ -63,6 +63,9 @@ use crate::ConnectError;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Settings {
+    /// The name of the application, which its outbox records: [`relay`](Self::relay) refuses the outbox of another one. Without it, whatever is
+    /// recorded is accepted. Default none.
+    pub application: Option<String>,
     /// The publisher of events while no rule says otherwise: the name of one in `publishers`, or `console`, or `memory`. Default
     /// `console`, as long as no other is configured.
     pub publisher: String,
@@ -78,6 +81,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            application: None,
             publisher: "console".to_owned(),
             relay: relay::Settings::default(),
             router: None,
@@ -169,6 +173,10 @@ impl Settings {
     pub async fn relay<S: RelayStore>(&self, store: S) -> Result<RelayBuilder<S, Publishers>, SetupError> {
         let router = self.router()?;
         let publishers = self.connect().await?;
+        let store = match &self.application {
+            Some(application) => store.named(application),
+            None => store,
+        };
         Ok(Relay::builder(store, publishers).router(router).settings(self.relay.clone()))
     }
 

@@ -17,6 +17,7 @@ use sea_orm::{
 
 use crate::error::{Error, TransactionError};
 use crate::outbox::OutboxWriter;
+use crate::outbox::meta::Expected;
 use crate::session::{self, Shielded};
 use crate::tables::{TablePrefix, Tables};
 use crate::transaction::{OutboxTransaction, run, run_async};
@@ -55,7 +56,7 @@ pub(crate) struct Settings {
 pub struct OutboxConnectionBuilder {
     inner: DatabaseConnection,
     prefix: TablePrefix,
-    sharding: Option<Sharding>,
+    expected: Expected,
     wake: Option<Wake>,
     policy: Option<Box<dyn TenantPolicy>>,
 }
@@ -70,7 +71,16 @@ impl OutboxConnectionBuilder {
     /// How the outbox is divided: insisted on if it is said here. The database remembers it from the first use on; without
     /// this the remembered division is used, and 16 shards in one lane if there is none.
     pub fn sharding(mut self, sharding: Sharding) -> Self {
-        self.sharding = Some(sharding);
+        self.expected.sharding = Some(sharding);
+        self
+    }
+
+    /// The name of the application, the same for all its processes: the outbox records the first name that it is told, and a process of
+    /// another name is refused with [`Error::OtherApplication`] at its first flush. Without one, whatever is recorded is accepted.
+    ///
+    /// Without names two applications that share a database and a prefix publish each other's events.
+    pub fn application(mut self, name: impl Into<String>) -> Self {
+        self.expected.application = Some(name.into());
         self
     }
 
@@ -104,7 +114,7 @@ impl OutboxConnectionBuilder {
 
     /// The connection.
     pub fn build(self) -> OutboxConnection {
-        let mut settings = Settings::new(Tables::new(self.prefix), self.sharding, self.wake);
+        let mut settings = Settings::new(Tables::new(self.prefix), self.expected, self.wake);
         settings.policy = self.policy;
         OutboxConnection { inner: Shielded::new(self.inner), settings: Arc::new(settings) }
     }
@@ -118,7 +128,13 @@ impl OutboxConnection {
 
     /// Wraps a connection with other settings.
     pub fn builder(inner: DatabaseConnection) -> OutboxConnectionBuilder {
-        OutboxConnectionBuilder { inner, prefix: TablePrefix::default(), sharding: None, wake: None, policy: None }
+        OutboxConnectionBuilder {
+            inner,
+            prefix: TablePrefix::default(),
+            expected: Expected::default(),
+            wake: None,
+            policy: None,
+        }
     }
 
     /// The connection itself, for statements that are meant to be independent of any transaction around them.
@@ -274,10 +290,10 @@ impl OutboxConnection {
 }
 
 impl Settings {
-    fn new(tables: Tables, sharding: Option<Sharding>, wake: Option<Wake>) -> Self {
+    fn new(tables: Tables, expected: Expected, wake: Option<Wake>) -> Self {
         static OWNERS: AtomicU64 = AtomicU64::new(0);
         let owner = OWNERS.fetch_add(1, Ordering::Relaxed);
-        Self { owner, writer: OutboxWriter::new(tables, sharding), wake, policy: None }
+        Self { owner, writer: OutboxWriter::new(tables, expected), wake, policy: None }
     }
 
     /// Asks whether the actor of the ambient metadata may write for its tenant.
@@ -301,6 +317,6 @@ impl Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self::new(Tables::default(), None, None)
+        Self::new(Tables::default(), Expected::default(), None)
     }
 }

@@ -84,6 +84,7 @@ impl OutboxStore {
         select: Sql,
         read: impl Fn(&QueryResult) -> Result<T, DbErr>,
     ) -> Result<Vec<T>, StoreError> {
+        self.check_owner().await?;
         let rows = self.db().query_all_raw(select.build()).await;
         let rows = rows.and_then(|rows| rows.iter().map(read).collect());
         rows.map_err(|error| store_error(self.db().get_database_backend(), error))

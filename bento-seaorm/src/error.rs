@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bento_core::EventId;
 use bento_core::outbox::Sharding;
 use bento_core::tenant::Refused;
 use bento_core::unit_of_work::{FlushError, FrameError};
@@ -77,6 +78,26 @@ pub enum Error {
         recorded: Sharding,
         /// What this process was told.
         configured: Sharding,
+    },
+    /// The id that a caller chose for an event is that of another one: of another tenant, event type or aggregate.
+    #[error(
+        "event id {event_id} belongs to another event: its tenant, event type or aggregate differs; raise each event under an id of \
+         its own"
+    )]
+    EventIdTaken {
+        /// The id.
+        event_id: EventId,
+    },
+    /// The outbox belongs to another application. Nothing was written.
+    #[error(
+        "the outbox belongs to application `{recorded}`, and this process is `{configured}`: two applications of one database need \
+         a `TablePrefix` each"
+    )]
+    OtherApplication {
+        /// The name that the database records.
+        recorded: String,
+        /// The name of this process.
+        configured: String,
     },
     /// What the database records about the outbox cannot be used by this version.
     #[error(

@@ -80,7 +80,8 @@ impl Inspect for OutboxStore {
     }
 
     async fn sharding(&self) -> Result<Option<Sharding>, StoreError> {
-        meta::read(self.db(), self.tables()).await.map_err(sharding_error)
+        let recorded = meta::read(self.db(), self.tables()).await.map_err(sharding_error)?;
+        Ok(recorded.map(|recorded| recorded.sharding))
     }
 }
 

@@ -6,16 +6,21 @@ pub(crate) mod meta;
 mod tests;
 
 use std::collections::HashSet;
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use bento_core::EventId;
 use bento_core::outbox::{OutboxEntry, Sharding};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
+use self::meta::Expected;
 use crate::dialect::{self, Dialect, InsertLimits, PARAMETERS, rows_of_placeholders};
 use crate::entity::written_columns;
 use crate::error::Error;
 use crate::tables::Tables;
+
+/// How long a writer relies on the division that it has read. Somebody may change it while a writer runs, or clear the tables.
+const RELIABLE: Duration = Duration::from_secs(30);
 
 /// Writes events into the outbox: one INSERT for a unit of work, ⌈n / limit⌉ beyond the limit of the back end.
 ///
@@ -23,38 +28,52 @@ use crate::tables::Tables;
 #[derive(Debug)]
 pub(crate) struct OutboxWriter {
     tables: Tables,
-    configured: Option<Sharding>,
-    sharding: OnceLock<Sharding>,
+    expected: Expected,
+    known: Mutex<Option<Known>>,
+    reliable: Duration,
     /// The text of an INSERT of 1, 2, … rows; longer ones are rare enough to be built each time.
     inserts: [OnceLock<String>; 64],
 }
 
+/// The recorded division, and when it was read.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    sharding: Sharding,
+    read: Instant,
+}
+
 impl OutboxWriter {
-    /// A writer to these tables. A sharding given here is recorded at the first use and insisted on later; without one, what
-    /// is recorded is used, and the default is recorded.
-    pub(crate) fn new(tables: Tables, configured: impl Into<Option<Sharding>>) -> Self {
-        Self {
-            tables,
-            configured: configured.into(),
-            sharding: OnceLock::new(),
-            inserts: [const { OnceLock::new() }; 64],
-        }
+    /// A writer to these tables. What is expected is recorded at the first use and insisted on later; without a sharding, what is
+    /// recorded is used, and the default is recorded.
+    pub(crate) fn new(tables: Tables, expected: Expected) -> Self {
+        Self { tables, expected, known: Mutex::default(), reliable: RELIABLE, inserts: [const { OnceLock::new() }; 64] }
     }
 
-    /// How the outbox is divided: one SELECT until [`confirm`](Self::confirm) was called, nothing after.
+    /// How the outbox is divided: one SELECT until [`confirm`](Self::confirm) was called, and one every 30 seconds after.
     ///
     /// # Errors
-    /// [`Error::ShardingMismatch`] if the database says otherwise, [`Error::NotMigrated`] without the table.
+    /// [`Error::ShardingMismatch`] or [`Error::OtherApplication`] if the database says otherwise, [`Error::NotMigrated`] without the table.
     pub(crate) async fn sharding(&self, tx: &DatabaseTransaction) -> Result<Sharding, Error> {
-        match self.sharding.get() {
-            Some(sharding) => Ok(*sharding),
-            None => meta::read_or_record(tx, &self.tables, self.configured).await,
+        let known = *self.known();
+        if let Some(known) = known.filter(|known| known.read.elapsed() < self.reliable) {
+            return Ok(known.sharding);
         }
+        let read = Instant::now();
+        let sharding = meta::read_or_record(tx, &self.tables, &self.expected).await?.sharding;
+        // At the first use this transaction may have made the record, and be rolled back.
+        if known.is_some() {
+            *self.known() = Some(Known { sharding, read });
+        }
+        Ok(sharding)
     }
 
     /// Remembers the sharding. To be called after the commit: a record made in a transaction that is rolled back never was.
     pub(crate) fn confirm(&self, sharding: Sharding) {
-        let _ = self.sharding.set(sharding);
+        self.known().get_or_insert_with(|| Known { sharding, read: Instant::now() });
+    }
+
+    fn known(&self) -> MutexGuard<'_, Option<Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes the entries in their order. Those whose id is known already are left out; their ids are returned.

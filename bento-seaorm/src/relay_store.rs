@@ -25,7 +25,8 @@ mod settle;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bento_core::outbox::{ShardId, Sharding};
 use bento_core::relay::store::{Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError};
@@ -36,6 +37,7 @@ pub(crate) use self::held::{park_or_promote, stream_of};
 pub(crate) use self::leases::lanes_of;
 use self::memory::Memory;
 use crate::dialect::{self, Dialect};
+use crate::outbox::meta::{self, Expected};
 use crate::session::{self, Shielded, StoreTransaction};
 use crate::tables::Tables;
 
@@ -50,8 +52,11 @@ use crate::tables::Tables;
 pub struct OutboxStore {
     db: Shielded,
     tables: Tables,
-    expected: Option<Sharding>,
-    recorded: OnceLock<Sharding>,
+    expected: Expected,
+    /// How the outbox was divided when it was opened.
+    recorded: Mutex<Option<Sharding>>,
+    /// Whether the outbox was found to be this application's.
+    is_own: AtomicBool,
     memory: Memory,
 }
 
@@ -61,8 +66,9 @@ impl OutboxStore {
         Self {
             db: Shielded::new(db),
             tables: Tables::default(),
-            expected: None,
-            recorded: OnceLock::new(),
+            expected: Expected::default(),
+            recorded: Mutex::default(),
+            is_own: AtomicBool::default(),
             memory: Memory::default(),
         }
     }
@@ -78,7 +84,15 @@ impl OutboxStore {
     /// else the default is recorded.
     #[must_use]
     pub fn with_sharding(mut self, sharding: Sharding) -> Self {
-        self.expected = Some(sharding);
+        self.expected.sharding = Some(sharding);
+        self
+    }
+
+    /// The name of the application, the same for all its processes: the outbox records the first name that it is told, and relays and
+    /// operators of another name are refused with [`StoreError::OtherApplication`]. Without one, whatever is recorded is accepted.
+    #[must_use]
+    pub fn with_application(mut self, name: impl Into<String>) -> Self {
+        self.expected.application = Some(name.into());
         self
     }
 
@@ -98,10 +112,27 @@ impl OutboxStore {
 
     /// Begins a transaction that reads what is committed, statement by statement, and commits durably.
     pub(crate) async fn begin(&self) -> Result<(StoreTransaction, &'static dyn Dialect), StoreFailure> {
+        self.check_owner().await?;
         let dialect = self.dialect()?;
         let (options, first) = (dialect.relay_transaction(), dialect.prepare_relay_transaction());
         let tx = session::begin(self.db.inner(), options, first).await?;
         Ok((StoreTransaction::new(tx), dialect))
+    }
+
+    /// Refuses the outbox of another application: one statement, until it was found to be this one's.
+    pub(crate) async fn check_owner(&self) -> Result<(), StoreError> {
+        if self.expected.application.is_none() || self.is_own.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        if let Some(recorded) = meta::read(&self.db, &self.tables).await.map_err(sharding_error)? {
+            self.expected.check(&recorded).map_err(sharding_error)?;
+        }
+        self.is_own.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn recorded(&self) -> MutexGuard<'_, Option<Sharding>> {
+        self.recorded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn dialect(&self) -> Result<&'static dyn Dialect, StoreError> {
@@ -110,6 +141,10 @@ impl OutboxStore {
 }
 
 impl RelayStore for OutboxStore {
+    fn named(self, application: &str) -> Self {
+        self.with_application(application)
+    }
+
     async fn open(&self) -> Result<Sharding, StoreError> {
         leases::open(self).await
     }

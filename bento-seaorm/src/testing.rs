@@ -5,6 +5,7 @@ use sea_orm::DatabaseTransaction;
 
 use crate::error::Error;
 use crate::outbox::OutboxWriter;
+use crate::outbox::meta::Expected;
 use crate::tables::Tables;
 
 /// Writes entries as the flush of a transaction does, into the shards that they name.
@@ -12,5 +13,5 @@ use crate::tables::Tables;
 /// # Errors
 /// As the flush.
 pub async fn write(tx: &DatabaseTransaction, entries: Vec<OutboxEntry>) -> Result<(), Error> {
-    OutboxWriter::new(Tables::default(), None).write(tx, entries).await.map(|_| ())
+    OutboxWriter::new(Tables::default(), Expected::default()).write(tx, entries).await.map(|_| ())
 }

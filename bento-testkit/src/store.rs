@@ -130,6 +130,7 @@ macro_rules! relay_store_conformance {
                 leases::many_relays_share_within_one_shard
                 leases::a_relay_serves_only_its_lanes
                 leases::no_shard_goes_to_two_relays_that_ask_at_once
+                leases::a_shard_outside_of_the_division_is_served_while_it_holds_events
                 leases::the_division_is_recorded_and_another_one_refused
                 leases::a_missing_table_is_named
                 leases::a_heartbeat_tells_the_time_of_the_store

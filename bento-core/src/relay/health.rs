@@ -47,10 +47,19 @@ pub enum Degradation {
     #[error("the outbox store was not found yet")]
     NotStarted,
     /// The store does not answer.
-    #[error("the outbox store has been unavailable for {} s", .elapsed.as_secs())]
+    #[error("the outbox store has been unavailable for {} s: {error}", .elapsed.as_secs())]
     StoreUnavailable {
         /// For how long.
         elapsed: Duration,
+        /// The last error of the store, with its causes. It names a table that is missing.
+        error: String,
+    },
+    /// A process writes events by another division than the database records. They are published, but an aggregate whose events are
+    /// written by two divisions has no order.
+    #[error("events are written into shards outside of the recorded division: {}; restart the process that writes them", list(.shards))]
+    StrayShards {
+        /// The numbers of the shards.
+        shards: Vec<ShardId>,
     },
     /// A destination is away: what is to go there waits.
     #[error("the circuit of destination `{destination}` is open")]
@@ -77,6 +86,10 @@ pub enum Degradation {
     },
 }
 
+fn list(shards: &[ShardId]) -> String {
+    shards.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 /// What the tasks of a relay note about themselves, seldom and briefly.
 #[derive(Debug)]
 pub(super) struct Vitals {
@@ -87,7 +100,8 @@ pub(super) struct Vitals {
 #[derive(Debug, Default)]
 struct Signs {
     is_open: bool,
-    store_down: Option<Instant>,
+    store_down: Option<(Instant, String)>,
+    stray: Vec<ShardId>,
     shards: Option<usize>,
     prune_error: Option<String>,
     failing: BTreeMap<ShardId, String>,
@@ -102,8 +116,20 @@ impl Vitals {
         self.signs().is_open = true;
     }
 
-    pub(super) fn store_failed(&self) {
-        self.signs().store_down.get_or_insert_with(Instant::now);
+    pub(super) fn store_failed(&self, error: String) {
+        let mut signs = self.signs();
+        let since = signs.store_down.take().map_or_else(Instant::now, |(since, _)| since);
+        signs.store_down = Some((since, error));
+    }
+
+    /// Notes which shards outside of the division hold events; true if that is news.
+    pub(super) fn stray(&self, shards: &[ShardId]) -> bool {
+        let mut signs = self.signs();
+        let is_news = signs.stray != shards;
+        if is_news {
+            signs.stray = shards.to_vec();
+        }
+        is_news
     }
 
     /// Notes that the store answered, and how many shards are held now.
@@ -128,8 +154,11 @@ impl Vitals {
         if !signs.is_open {
             degraded.push(Degradation::NotStarted);
         }
-        let outage = signs.store_down.map(|since| Degradation::StoreUnavailable { elapsed: since.elapsed() });
-        degraded.extend(outage);
+        let outage = signs.store_down.clone();
+        degraded.extend(outage.map(|(since, error)| Degradation::StoreUnavailable { elapsed: since.elapsed(), error }));
+        if !signs.stray.is_empty() {
+            degraded.push(Degradation::StrayShards { shards: signs.stray.clone() });
+        }
         if signs.shards == Some(0) {
             degraded.push(Degradation::NoShard);
         }

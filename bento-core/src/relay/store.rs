@@ -35,6 +35,8 @@
 //! * **A settlement** whose row is gone (or no longer where the settlement expects it: fresh, or held for the destination) changes
 //!   nothing and is no error: the call was repeated, or an operator was quicker. A row that is held or dead already for a
 //!   destination is not doubled.
+//! * **A shard outside of the division** that holds fresh or held rows is claimed by any relay, above its fair share, and told as
+//!   [stray](Holdings::stray) by every heartbeat until it is empty.
 //! * **A published row** that is kept is recognised when its event id is written again, until it is pruned. An event is kept once, when
 //!   a fresh row is confirmed by all or a held one is confirmed; a row that is held back or given up is not.
 //! * **Releasing** a shard, by a hand-over or by [`RelayStore::release`], leaves it free at once. A shard claimed later from an
@@ -301,6 +303,9 @@ pub struct Holdings {
     pub taken_over: Vec<ShardId>,
     /// How many shards above its fair share it still holds: so many should it stop working on and report as idle next time.
     pub surplus: usize,
+    /// Shards outside of the recorded division that hold events: some process writes by another division. Any relay claims them, above
+    /// its fair share.
+    pub stray: Vec<ShardId>,
     /// The store's clock, read by the call: by it delays and deadlines are kept. `None` from a store that has none.
     pub now: Option<DateTime<Utc>>,
 }
@@ -325,15 +330,26 @@ pub struct Prune {
     note = "`bento_seaorm::OutboxStore` is one for PostgreSQL, MySQL, MariaDB and SQLite; `bento_core::relay::MemoryStore` for tests"
 )]
 pub trait RelayStore: fmt::Debug + Send + Sync + 'static {
+    /// The store of an application with this name, for a store that records to whom the outbox belongs; others ignore it.
+    #[must_use]
+    fn named(self, _application: &str) -> Self
+    where
+        Self: Sized,
+    {
+        self
+    }
+
     /// Reads how the outbox is divided, and records it if this is its first use.
     ///
     /// # Errors
-    /// [`StoreError::Mismatch`] if the database says otherwise.
+    /// [`StoreError::Mismatch`] if the database says otherwise, [`StoreError::OtherApplication`] if the outbox is not this application's.
     fn open(&self) -> impl Future<Output = Result<Sharding, StoreError>> + Send;
 
-    /// Renews all leases of a relay, claims free shards and hands over surplus ones.
+    /// Renews all leases of a relay, claims free shards and hands over surplus ones. What the database has to record for a relay to work is
+    /// recorded again where it is gone.
     ///
     /// # Errors
+    /// As [`open`](Self::open), and [`StoreError::NotMigrated`] while a table is missing.
     /// [`StoreError::Unavailable`]: the leases run out unless a later call succeeds.
     fn heartbeat(&self, heartbeat: Heartbeat) -> impl Future<Output = Result<Holdings, StoreError>> + Send;
 
@@ -408,6 +424,17 @@ pub enum StoreError {
         recorded: Sharding,
         /// What this process was told.
         configured: Sharding,
+    },
+    /// The outbox belongs to another application.
+    #[error(
+        "the outbox belongs to application `{recorded}`, and this process is `{configured}`: two applications of one database need \
+         a `TablePrefix` each"
+    )]
+    OtherApplication {
+        /// The name that the database records.
+        recorded: String,
+        /// The name of this process.
+        configured: String,
     },
     /// A row holds what this version cannot read. Its shard rests, and nothing is lost, until the row is mended.
     #[error("a stored row cannot be read: {reason}")]

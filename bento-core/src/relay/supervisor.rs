@@ -128,7 +128,9 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
                     self.shared.vitals.opened();
                     return Ok(true);
                 }
-                Err(error @ StoreError::Mismatch { .. }) => return Err(error.into()),
+                Err(error @ (StoreError::Mismatch { .. } | StoreError::OtherApplication { .. })) => {
+                    return Err(error.into());
+                }
                 Err(error) => {
                     failures += 1;
                     let wait = OUTAGE.wait(failures, &mut fastrand::Rng::new());
@@ -360,6 +362,13 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         let until = asked + self.shared.settings.lease;
         let changes = self.shards.renew(&holdings.leases, until);
         self.shared.vitals.holds(self.shards.len());
+        if self.shared.vitals.stray(&holdings.stray) && !holdings.stray.is_empty() {
+            tracing::warn!(
+                target: TARGET_RELAY, relay = %self.shared.id, shards = ?holdings.stray,
+                "events are written into shards outside of the recorded division; they are published, but restart the process that \
+                 writes them: it uses another division",
+            );
+        }
         self.shared.vitals.failing(self.shards.failing());
         for lease in changes.lost {
             self.tell_lost(lease);
@@ -399,6 +408,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
     fn lost(&mut self, lease: Lease) {
         if self.shards.forget(lease) {
             self.tell_lost(lease);
+            self.beat_soon(Instant::now());
         }
     }
 
@@ -406,13 +416,13 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         telemetry::count_by(telemetry::LEASE_CHANGES, "change", "lost", 1);
         tracing::error!(
             target: TARGET_RELAY, relay = %self.shared.id, shard = lease.shard, epoch = lease.epoch,
-            "the lease of a shard is lost to another relay; what was in flight may be published twice",
+            "the lease of a shard is lost, to another relay or because its row is gone; what was in flight may be published twice",
         );
     }
 
     fn outage(&mut self, error: &StoreError) -> std::time::Duration {
         self.failures = self.failures.saturating_add(1);
-        self.shared.vitals.store_failed();
+        self.shared.vitals.store_failed(chain(error));
         let wait = OUTAGE.wait(self.failures, &mut fastrand::Rng::new());
         tracing::warn!(
             target: TARGET_RELAY, relay = %self.shared.id, error = chain(error), ?wait,

@@ -298,7 +298,7 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
     /// Waits for the store to come back, or to be told to stop.
     async fn wait_out(&mut self, failures: u32, error: &StoreError) {
         let wait = OUTAGE.wait(failures, &mut fastrand::Rng::new());
-        self.shared.vitals.store_failed();
+        self.shared.vitals.store_failed(chain(error));
         tracing::warn!(
             target: TARGET_RELAY, shard = self.lease.shard, error = chain(error), failures, ?wait,
             "the outbox store failed, will try again",

@@ -16,7 +16,7 @@ use super::tree::{self, Entry, Node, Step, Table};
 use super::{Settings, router};
 
 const PREFIX: &str = "BENTO_";
-const KEYS: [&str; 4] = ["publisher", "relay", "router", "publishers"];
+const KEYS: [&str; 5] = ["application", "publisher", "relay", "router", "publishers"];
 
 /// The files and variables that settings are read from; what comes later goes before what came earlier.
 ///
@@ -127,9 +127,10 @@ impl Reading<'_> {
         let sections = self.sections();
         let there: BTreeSet<String> = sections.keys().cloned().chain(WITHOUT_SECTION.map(str::to_owned)).collect();
         let router = self.table.remove("router").and_then(|entry| router::read(entry, &there, self.faults));
+        let application = self.application();
         let publisher = self.publisher(&sections, router.as_ref());
         let publishers = self.publishers(sections);
-        Settings { publisher, relay, router, publishers }
+        Settings { application, publisher, relay, router, publishers }
     }
 
     fn refuse_unknown_keys(&mut self) {
@@ -159,6 +160,18 @@ impl Reading<'_> {
             return Table::new();
         };
         sections
+    }
+
+    fn application(&mut self) -> Option<String> {
+        let entry = self.table.remove("application")?;
+        let origin = entry.origin.clone();
+        let name = Part::new(&["application"], entry, self.faults).read::<String>()?;
+        if name.is_empty() {
+            let reason = "it must not be empty; leave it out if the application has no name".to_owned();
+            self.faults.push(Fault::invalid("application", origin, reason));
+            return None;
+        }
+        Some(name)
     }
 
     fn publisher(&mut self, sections: &Table, router: Option<&RouterConfig>) -> String {

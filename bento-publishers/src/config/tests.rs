@@ -95,7 +95,7 @@ fromat = "text"
         &[("BENTO_RELAY__WORKRES", "3"), ("BENTO_RELAY_BATCH", "3"), ("BENTO_RELAY__RETRY__THROTLED", "once")],
         expect![[r#"
             bento.toml:1: unknown key `publishr`, did you mean `publisher`?
-            bento.toml:2: unknown key `retries`; the keys there are `publisher`, `relay`, `router`, `publishers`
+            bento.toml:2: unknown key `retries`; the keys there are `application`, `publisher`, `relay`, `router`, `publishers`
             bento.toml:5: unknown key `relay.bathc`, did you mean `relay.batch`?
             bento.toml:6: unknown key `relay.timeout`; the keys there are `batch`, `workers`, `turn`, `retry`, `outage`, `lease`, `poll_busy`, `poll_idle`, `publish_timeout`, `drain_timeout`, `retention`, `lanes`
             bento.toml:9: unknown key `relay.retry.transient.max_attempt`, did you mean `relay.retry.transient.max_attempts`?

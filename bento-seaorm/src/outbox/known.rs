@@ -1,10 +1,11 @@
 //! Events whose id the caller chose, and which may therefore be known already.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use bento_core::EventId;
+use bento_core::envelope::Envelope;
 use bento_core::outbox::OutboxEntry;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, Statement, Value};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, QueryResult, Statement, Value};
 use uuid::Uuid;
 
 use crate::dialect::Dialect;
@@ -14,25 +15,63 @@ use crate::tables::Tables;
 /// Each id is a parameter four times; SQLite has the fewest parameters.
 const IDS_PER_STATEMENT: usize = 8_000;
 
-/// Removes the entries whose id is pending, held, dead, or published and kept already, and returns their ids: one statement, for supplied ids only.
+/// What an event is, whenever it is raised: a repetition has the same. Its payload may differ, by a time for instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Identity {
+    tenant_id: Option<String>,
+    event_type: String,
+    aggregate_type: String,
+    aggregate_id: String,
+}
+
+/// The entries that were to be written, by their ids.
+type Wanted = HashMap<EventId, Identity>;
+
+impl Identity {
+    fn of(event: &Envelope) -> Self {
+        Self {
+            tenant_id: event.tenant_id.clone().filter(|tenant| !tenant.is_empty()),
+            event_type: event.event_type.clone().into_owned(),
+            aggregate_type: event.aggregate_type.clone().into_owned(),
+            aggregate_id: event.aggregate_id.clone(),
+        }
+    }
+
+    /// From the columns [`IDENTITY`].
+    fn at(row: &QueryResult) -> Result<Self, Error> {
+        Ok(Self {
+            tenant_id: row.try_get_by_index(1)?,
+            event_type: row.try_get_by_index(2)?,
+            aggregate_type: row.try_get_by_index(3)?,
+            aggregate_id: row.try_get_by_index(4)?,
+        })
+    }
+}
+
+const IDENTITY: &str = "event_id, tenant_id, event_type, aggregate_type, aggregate_id";
+
+/// Removes the entries whose id is pending, held, dead, or published and kept already, and returns their ids: one statement, for supplied
+/// ids only.
+///
+/// # Errors
+/// [`Error::EventIdTaken`] if the id is that of another event.
 pub(super) async fn leave_out(
     tx: &DatabaseTransaction,
     dialect: &dyn Dialect,
     tables: &Tables,
     entries: &mut Vec<OutboxEntry>,
 ) -> Result<HashSet<EventId>, Error> {
-    let supplied: Vec<_> =
-        entries.iter().filter(|entry| entry.may_be_known).map(|entry| *entry.envelope.event_id.as_uuid()).collect();
-    let mut known = HashSet::new();
-    for ids in supplied.chunks(IDS_PER_STATEMENT) {
-        known.extend(known_among(tx, dialect, tables, ids).await?);
-    }
+    let everywhere = [tables.outbox(), tables.held(), tables.dead_letter(), tables.published()];
+    let known = known_among(tx, dialect, &everywhere, "", &wanted(entries)?).await?;
     entries.retain(|entry| !known.contains(&entry.envelope.event_id));
     Ok(known)
 }
 
 /// Writes entries of which another transaction may be writing some at this moment, and returns the ids of those it has written.
 /// MySQL does not tell.
+///
+/// # Errors
+/// [`Error::EventIdTaken`] if the id is that of another event.
 pub(super) async fn insert_unless_there(
     tx: &DatabaseTransaction,
     dialect: &dyn Dialect,
@@ -40,48 +79,77 @@ pub(super) async fn insert_unless_there(
     entries: Vec<OutboxEntry>,
     values: &(dyn Fn(usize) -> String + Sync),
 ) -> Result<HashSet<EventId>, Error> {
+    let mut wanted = wanted(&entries)?;
     let mut known: HashSet<_> = entries.iter().map(|entry| entry.envelope.event_id).collect();
     let mut end = dialect.or_leave(tables.outbox(), &["event_id"]);
     let Some(returning) = dialect.returning("event_id") else {
         let statement = dialect.insert(tables, entries, &end, values);
         tx.execute_raw(statement).await.map_err(|error| Error::from_statement(dialect.backend(), error))?;
+        // Those of another transaction are seen only by locking them, as the INSERT has done.
+        known_among(tx, dialect, &[tables.outbox()], dialect.lock_rows(), &wanted).await?;
         return Ok(HashSet::new());
     };
     end.push_str(&returning);
     let statement = dialect.insert(tables, entries, &end, values);
-    for event_id in event_ids(tx, dialect, statement).await? {
-        known.remove(&event_id);
+    for row in rows(tx, dialect, statement).await? {
+        known.remove(&row.try_get_by_index::<Uuid>(0)?.into());
+    }
+    wanted.retain(|id, _| known.contains(id));
+    known_among(tx, dialect, &[tables.outbox()], "", &wanted).await?;
+    Ok(known)
+}
+
+/// What the entries whose ids were supplied are.
+fn wanted(entries: &[OutboxEntry]) -> Result<Wanted, Error> {
+    let mut wanted = Wanted::new();
+    for entry in entries.iter().filter(|entry| entry.may_be_known) {
+        let event_id = entry.envelope.event_id;
+        let identity = Identity::of(&entry.envelope);
+        if wanted.insert(event_id, identity.clone()).is_some_and(|other| other != identity) {
+            return Err(Error::EventIdTaken { event_id });
+        }
+    }
+    Ok(wanted)
+}
+
+/// The ids that one of the tables knows, each for the same event.
+async fn known_among(
+    tx: &DatabaseTransaction,
+    dialect: &dyn Dialect,
+    tables: &[&str],
+    end: &str,
+    wanted: &Wanted,
+) -> Result<HashSet<EventId>, Error> {
+    let ids: Vec<_> = wanted.keys().copied().collect();
+    let mut known = HashSet::new();
+    for ids in ids.chunks(IDS_PER_STATEMENT) {
+        let mut values: Vec<Value> = Vec::with_capacity(ids.len() * tables.len());
+        let selects = tables.iter().map(|table| {
+            let mut sql = format!("SELECT {IDENTITY} FROM {table} WHERE event_id IN (");
+            for (nth, id) in ids.iter().enumerate() {
+                sql.push_str(if nth > 0 { ", " } else { "" });
+                values.push((*id.as_uuid()).into());
+                dialect.placeholder(values.len(), &mut sql);
+            }
+            sql + ")"
+        });
+        let sql = selects.collect::<Vec<_>>().join(" UNION ALL ") + end;
+        let statement = Statement::from_sql_and_values(dialect.backend(), sql, values);
+        for row in rows(tx, dialect, statement).await? {
+            let event_id = EventId::from(row.try_get_by_index::<Uuid>(0)?);
+            if wanted.get(&event_id) != Some(&Identity::at(&row)?) {
+                return Err(Error::EventIdTaken { event_id });
+            }
+            known.insert(event_id);
+        }
     }
     Ok(known)
 }
 
-async fn known_among(
-    tx: &DatabaseTransaction,
-    dialect: &dyn Dialect,
-    tables: &Tables,
-    ids: &[Uuid],
-) -> Result<Vec<EventId>, Error> {
-    let backend = dialect.backend();
-    let mut values: Vec<Value> = Vec::with_capacity(ids.len() * 4);
-    let selects = [tables.outbox(), tables.held(), tables.dead_letter(), tables.published()].map(|table| {
-        let mut sql = format!("SELECT event_id FROM {table} WHERE event_id IN (");
-        for (nth, id) in ids.iter().enumerate() {
-            sql.push_str(if nth > 0 { ", " } else { "" });
-            values.push((*id).into());
-            dialect.placeholder(values.len(), &mut sql);
-        }
-        sql.push(')');
-        sql
-    });
-    let statement = Statement::from_sql_and_values(backend, selects.join(" UNION ALL "), values);
-    event_ids(tx, dialect, statement).await
-}
-
-async fn event_ids(
+async fn rows(
     tx: &DatabaseTransaction,
     dialect: &dyn Dialect,
     statement: Statement,
-) -> Result<Vec<EventId>, Error> {
-    let rows = tx.query_all_raw(statement).await.map_err(|error| Error::from_statement(dialect.backend(), error))?;
-    rows.iter().map(|row| Ok(row.try_get_by_index::<Uuid>(0)?.into())).collect()
+) -> Result<Vec<QueryResult>, Error> {
+    tx.query_all_raw(statement).await.map_err(|error| Error::from_statement(dialect.backend(), error))
 }

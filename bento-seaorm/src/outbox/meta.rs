@@ -1,48 +1,109 @@
-//! The record of how the outbox is divided.
+//! The record of how the outbox is divided, and whose it is.
 
 use std::num::NonZeroU16;
 
 use bento_core::outbox::Sharding;
-use sea_orm::{ConnectionTrait, Statement, Value};
+use sea_orm::{ConnectionTrait, QueryResult, Statement, Value};
 
 use crate::dialect;
 use crate::error::Error;
 use crate::tables::Tables;
 
-/// Reads how the outbox is divided, and records it if nobody did.
-///
-/// # Errors
-/// [`Error::ShardingMismatch`] if `configured` is not what is recorded.
-pub(crate) async fn read_or_record<C: ConnectionTrait>(
-    connection: &C,
-    tables: &Tables,
-    configured: Option<Sharding>,
-) -> Result<Sharding, Error> {
-    let recorded = match read(connection, tables).await? {
-        Some(recorded) => recorded,
-        None => {
-            record(connection, tables, configured.unwrap_or_default()).await?;
-            // Another process may have been first; then its record counts.
-            read(connection, tables).await?.unwrap_or(configured.unwrap_or_default())
+/// What a process was told of the outbox.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Expected {
+    /// How it is divided; `None` takes what is recorded.
+    pub(crate) sharding: Option<Sharding>,
+    /// The name of the application; `None` takes what is recorded.
+    pub(crate) application: Option<String>,
+}
+
+/// What the database records.
+#[derive(Clone, Debug)]
+pub(crate) struct Recorded {
+    pub(crate) sharding: Sharding,
+    pub(crate) application: Option<String>,
+}
+
+impl Expected {
+    /// Compares with what is recorded.
+    ///
+    /// # Errors
+    /// [`Error::ShardingMismatch`], [`Error::OtherApplication`].
+    pub(crate) fn check(&self, recorded: &Recorded) -> Result<(), Error> {
+        match (&self.application, &recorded.application) {
+            (Some(configured), Some(recorded)) if configured != recorded => {
+                let (recorded, configured) = (recorded.clone(), configured.clone());
+                return Err(Error::OtherApplication { recorded, configured });
+            }
+            _ => {}
         }
-    };
-    match configured {
-        Some(configured) if configured != recorded => Err(Error::ShardingMismatch { recorded, configured }),
-        _ => Ok(recorded),
+        match self.sharding {
+            Some(configured) if configured != recorded.sharding => {
+                Err(Error::ShardingMismatch { recorded: recorded.sharding, configured })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the record does not say yet what this process says.
+    fn adds_to(&self, recorded: &Recorded) -> bool {
+        self.application.is_some() && recorded.application.is_none()
     }
 }
 
-/// Reads how the outbox is divided; nothing before its first use.
-pub(crate) async fn read<C: ConnectionTrait>(connection: &C, tables: &Tables) -> Result<Option<Sharding>, Error> {
+/// Reads the record, and writes it where nothing is recorded yet: one statement, once it is written.
+///
+/// # Errors
+/// [`Error::ShardingMismatch`], [`Error::OtherApplication`] if `expected` is not what is recorded.
+pub(crate) async fn read_or_record<C: ConnectionTrait>(
+    connection: &C,
+    tables: &Tables,
+    expected: &Expected,
+) -> Result<Recorded, Error> {
+    let recorded = match read(connection, tables).await? {
+        Some(recorded) if expected.adds_to(&recorded) => {
+            expected.check(&recorded)?;
+            name(connection, tables, expected).await?;
+            read(connection, tables).await?.unwrap_or(recorded)
+        }
+        Some(recorded) => recorded,
+        None => {
+            let sharding = expected.sharding.unwrap_or_default();
+            record(connection, tables, sharding, expected).await?;
+            // Another process may have been first; then its record counts.
+            let own = Recorded { sharding, application: expected.application.clone() };
+            read(connection, tables).await?.unwrap_or(own)
+        }
+    };
+    expected.check(&recorded)?;
+    Ok(recorded)
+}
+
+/// Reads the record; nothing before the first use.
+pub(crate) async fn read<C: ConnectionTrait>(connection: &C, tables: &Tables) -> Result<Option<Recorded>, Error> {
     let backend = connection.get_database_backend();
-    let sql = format!("SELECT shards, lanes, hash FROM {} WHERE id = 1", tables.meta());
+    let sql = format!("SELECT {COLUMNS} FROM {} WHERE id = 1", tables.meta());
     let row = connection.query_one_raw(Statement::from_string(backend, sql)).await;
-    let Some(row) = row.map_err(|error| Error::from_statement(backend, error))? else { return Ok(None) };
+    let row = row.map_err(|error| Error::from_statement(backend, error))?;
+    row.map(|row| recorded_at(&row, tables)).transpose()
+}
+
+/// What [`recorded_at`] reads.
+pub(crate) const COLUMNS: &str = "shards, lanes, hash, application";
+
+/// Reads the record from the first columns.
+///
+/// # Errors
+/// [`Error::UnknownSharding`].
+pub(crate) fn recorded_at(row: &QueryResult, tables: &Tables) -> Result<Recorded, Error> {
     let (shards, lanes, hash): (i32, i32, String) =
         (row.try_get_by_index(0)?, row.try_get_by_index(1)?, row.try_get_by_index(2)?);
     let number = |recorded: i32| u16::try_from(recorded).ok().filter(|n| *n <= Sharding::MAX).and_then(NonZeroU16::new);
     match (number(shards), number(lanes)) {
-        (Some(shards), Some(lanes)) if hash == Sharding::HASH => Ok(Some(Sharding { shards, lanes })),
+        (Some(shards), Some(lanes)) if hash == Sharding::HASH => {
+            Ok(Recorded { sharding: Sharding { shards, lanes }, application: row.try_get_by_index(3)? })
+        }
         _ => Err(Error::UnknownSharding {
             table: tables.meta().to_owned(),
             recorded: format!("{shards} shard(s), {lanes} lane(s) and hash `{hash}`"),
@@ -50,22 +111,45 @@ pub(crate) async fn read<C: ConnectionTrait>(connection: &C, tables: &Tables) ->
     }
 }
 
-async fn record<C: ConnectionTrait>(connection: &C, tables: &Tables, sharding: Sharding) -> Result<(), Error> {
-    let backend = connection.get_database_backend();
-    let dialect = dialect::of(backend)?;
+async fn record<C: ConnectionTrait>(
+    connection: &C,
+    tables: &Tables,
+    sharding: Sharding,
+    expected: &Expected,
+) -> Result<(), Error> {
+    let dialect = dialect::of(connection.get_database_backend())?;
     let sql = format!(
-        "INSERT INTO {} (id, shards, lanes, hash) VALUES {}{}",
+        "INSERT INTO {} (id, {COLUMNS}) VALUES {}{}",
         tables.meta(),
-        dialect::rows_of_placeholders(dialect, 1, 4),
+        dialect::rows_of_placeholders(dialect, 1, 5),
         dialect.or_leave(tables.meta(), &["id"]),
     );
-    let values: [Value; 4] = [
+    let values: [Value; 5] = [
         1.into(),
         i32::from(sharding.shards.get()).into(),
         i32::from(sharding.lanes.get()).into(),
         Sharding::HASH.into(),
+        expected.application.clone().into(),
     ];
-    let recorded = connection.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await;
-    recorded.map_err(|error| Error::from_statement(backend, error))?;
+    execute(connection, sql, values).await
+}
+
+/// Gives an outbox its name that has none; the first process to do so is the one that counts.
+async fn name<C: ConnectionTrait>(connection: &C, tables: &Tables, expected: &Expected) -> Result<(), Error> {
+    let dialect = dialect::of(connection.get_database_backend())?;
+    let mut sql = format!("UPDATE {} SET application = ", tables.meta());
+    dialect.placeholder(1, &mut sql);
+    sql.push_str(" WHERE id = 1 AND application IS NULL");
+    execute(connection, sql, [expected.application.clone().into()]).await
+}
+
+async fn execute<C: ConnectionTrait>(
+    connection: &C,
+    sql: String,
+    values: impl IntoIterator<Item = Value>,
+) -> Result<(), Error> {
+    let backend = connection.get_database_backend();
+    let done = connection.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await;
+    done.map_err(|error| Error::from_statement(backend, error))?;
     Ok(())
 }

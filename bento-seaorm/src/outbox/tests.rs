@@ -10,6 +10,7 @@ use chrono::{SubsecRound as _, Utc};
 use sea_orm::{ConnectionTrait, DatabaseConnection, QueryResult, Statement, TransactionTrait};
 
 use super::OutboxWriter;
+use super::meta::Expected;
 use crate::entity::{envelope_at, written_columns};
 use crate::error::Error;
 use crate::tables::Tables;
@@ -42,7 +43,7 @@ async fn stored(db: &DatabaseConnection) -> Vec<Envelope> {
 }
 
 async fn write(db: &DatabaseConnection, entries: Vec<OutboxEntry>) -> Result<HashSet<EventId>, Error> {
-    let writer = OutboxWriter::new(Tables::default(), None);
+    let writer = OutboxWriter::new(Tables::default(), Expected::default());
     let tx = db.begin().await.unwrap();
     let known = writer.write(&tx, entries).await?;
     tx.commit().await.unwrap();
@@ -114,6 +115,82 @@ async fn move_one(db: &DatabaseConnection, table: &str, columns: &str, values: &
     db.execute_raw(Statement::from_string(backend, delete)).await.unwrap();
 }
 
+/// The same id, for another tenant, event type or aggregate.
+fn others(entry: &OutboxEntry) -> Vec<OutboxEntry> {
+    let changed = |change: &dyn Fn(&mut Envelope)| {
+        let mut other = entry.clone();
+        change(&mut other.envelope);
+        other
+    };
+    vec![
+        changed(&|event| event.tenant_id = Some("another".to_owned())),
+        changed(&|event| event.event_type = "order.cancelled".into()),
+        changed(&|event| event.aggregate_type = "parcel".into()),
+        changed(&|event| event.aggregate_id = "another".to_owned()),
+    ]
+}
+
+#[tokio::test]
+async fn a_supplied_id_of_another_event_is_refused_and_a_repetition_is_left_out() {
+    on_every_back_end(async |db| {
+        let mut batch = entries(4);
+        batch.iter_mut().for_each(|entry| entry.may_be_known = true);
+        write(&db, batch.clone()).await.unwrap();
+        let published = format!(
+            "INSERT INTO bento_outbox_published (shard, position, {0}, published_at) SELECT shard, position, {0}, occurred_at \
+             FROM bento_outbox WHERE aggregate_id = 'o-3'",
+            written_columns()
+        );
+        db.execute_unprepared(&published).await.unwrap();
+        db.execute_unprepared("DELETE FROM bento_outbox WHERE aggregate_id = 'o-3'").await.unwrap();
+        move_one(&db, "bento_outbox_held", "ordered", "(1 = 1)", 1).await;
+        let columns = "attempts, error_message, cause, parks, first_failed_at, failed_at";
+        move_one(&db, "bento_dead_letter", columns, DEAD, 2).await;
+        for entry in &batch {
+            for other in others(entry) {
+                let refused = write(&db, vec![other]).await.unwrap_err();
+                let id = entry.envelope.event_id;
+                assert!(matches!(refused, Error::EventIdTaken { event_id } if event_id == id), "{refused:?}");
+            }
+            let mut again = entry.clone();
+            again.envelope.payload = "{\"raised\":\"later\"}".into();
+            assert_eq!(write(&db, vec![again]).await.unwrap(), HashSet::from([entry.envelope.event_id]));
+        }
+        let mut twice = entry(9);
+        twice.may_be_known = true;
+        let refused = write(&db, vec![twice.clone(), others(&twice).remove(0)]).await.unwrap_err();
+        assert!(matches!(refused, Error::EventIdTaken { .. }), "{refused:?}");
+        write(&db, vec![twice.clone(), twice]).await.unwrap();
+        assert_eq!(stored(&db).await.len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_supplied_id_that_another_transaction_is_writing_is_refused_for_another_event() {
+    on_every_back_end(async |db| {
+        if db.get_database_backend() == sea_orm::DbBackend::Sqlite {
+            return;
+        }
+        let mut first = entry(1);
+        first.may_be_known = true;
+        for other in others(&first) {
+            let tx = db.begin().await.unwrap();
+            OutboxWriter::new(Tables::default(), Expected::default()).write(&tx, vec![first.clone()]).await.unwrap();
+            let (waiting, committed) = tokio::join!(write(&db, vec![other]), async {
+                // The other one waits for this or looks afterwards: either way it must be refused.
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                tx.commit().await
+            });
+            committed.unwrap();
+            let refused = waiting.unwrap_err();
+            assert!(matches!(refused, Error::EventIdTaken { .. }), "{refused:?}");
+            db.execute_unprepared("DELETE FROM bento_outbox").await.unwrap();
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn writing_again_what_an_unclear_statement_wrote_changes_nothing() {
     on_every_back_end(async |db| {
@@ -129,18 +206,72 @@ async fn writing_again_what_an_unclear_statement_wrote_changes_nothing() {
     .await;
 }
 
+fn writer(sharding: Sharding) -> OutboxWriter {
+    OutboxWriter::new(Tables::default(), Expected { sharding: Some(sharding), application: None })
+}
+
+fn writer_of(application: &str) -> OutboxWriter {
+    OutboxWriter::new(Tables::default(), Expected { sharding: None, application: Some(application.to_owned()) })
+}
+
+/// Asks in a transaction of its own, and commits it.
+async fn asked(db: &DatabaseConnection, writer: &OutboxWriter) -> Result<Sharding, Error> {
+    let tx = db.begin().await.unwrap();
+    let sharding = writer.sharding(&tx).await?;
+    tx.commit().await.unwrap();
+    writer.confirm(sharding);
+    Ok(sharding)
+}
+
+#[tokio::test]
+async fn a_division_that_changes_while_a_writer_runs_is_noticed() {
+    on_every_back_end(async |db| {
+        let mut running = OutboxWriter::new(Tables::default(), Expected::default());
+        assert_eq!(asked(&db, &running).await.unwrap(), Sharding::default());
+        db.execute_unprepared("UPDATE bento_outbox_meta SET shards = 8").await.unwrap();
+        assert_eq!(asked(&db, &running).await.unwrap(), Sharding::default(), "it is not read each time");
+        running.reliable = std::time::Duration::ZERO;
+        assert_eq!(asked(&db, &running).await.unwrap(), sharding(8, 1));
+        db.execute_unprepared("DELETE FROM bento_outbox_meta").await.unwrap();
+        assert_eq!(asked(&db, &running).await.unwrap(), Sharding::default());
+        assert_eq!(all(&db, "SELECT 1 FROM bento_outbox_meta").await.len(), 1, "it is recorded again");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_outbox_takes_the_first_name_and_refuses_another() {
+    on_every_back_end(async |db| {
+        let nameless = OutboxWriter::new(Tables::default(), Expected::default());
+        asked(&db, &nameless).await.unwrap();
+        asked(&db, &writer_of("shop")).await.unwrap();
+        asked(&db, &writer_of("shop")).await.unwrap();
+        for other in ["billing", "Shop", "shop "] {
+            let refused = asked(&db, &writer_of(other)).await.unwrap_err();
+            assert!(
+                matches!(&refused, Error::OtherApplication { recorded, configured }
+                    if recorded == "shop" && configured == other),
+                "{refused:?}"
+            );
+            assert!(refused.to_string().contains("TablePrefix"), "{refused}");
+        }
+        asked(&db, &nameless).await.unwrap();
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn the_division_is_recorded_once_and_another_one_is_refused_with_both_numbers() {
     on_every_back_end(async |db| {
-        let first = OutboxWriter::new(Tables::default(), sharding(8, 2));
+        let first = writer(sharding(8, 2));
         let tx = db.begin().await.unwrap();
         assert_eq!(first.sharding(&tx).await.unwrap(), sharding(8, 2));
         tx.commit().await.unwrap();
 
         let tx = db.begin().await.unwrap();
-        let undecided = OutboxWriter::new(Tables::default(), None);
+        let undecided = OutboxWriter::new(Tables::default(), Expected::default());
         assert_eq!(undecided.sharding(&tx).await.unwrap(), sharding(8, 2));
-        let other = OutboxWriter::new(Tables::default(), sharding(16, 1));
+        let other = writer(sharding(16, 1));
         let refused = other.sharding(&tx).await.unwrap_err();
         assert!(matches!(refused, Error::ShardingMismatch { recorded, configured }
             if recorded == sharding(8, 2) && configured == sharding(16, 1)));
@@ -152,7 +283,7 @@ async fn the_division_is_recorded_once_and_another_one_is_refused_with_both_numb
 #[tokio::test]
 async fn a_division_recorded_in_a_transaction_that_rolled_back_is_recorded_again() {
     on_every_back_end(async |db| {
-        let writer = OutboxWriter::new(Tables::default(), None);
+        let writer = OutboxWriter::new(Tables::default(), Expected::default());
         let tx = db.begin().await.unwrap();
         writer.sharding(&tx).await.unwrap();
         tx.rollback().await.unwrap();

@@ -98,6 +98,7 @@ impl From<StoreError> for StoreFailure {
 pub(crate) fn sharding_error(error: Error) -> StoreError {
     match error {
         Error::ShardingMismatch { recorded, configured } => StoreError::Mismatch { recorded, configured },
+        Error::OtherApplication { recorded, configured } => StoreError::OtherApplication { recorded, configured },
         Error::NotMigrated { table, source } => StoreError::NotMigrated { table, source: Some(source.into()) },
         error @ Error::UnknownSharding { .. } => StoreError::Corrupt { reason: error.to_string(), source: None },
         error => StoreError::unavailable(error),

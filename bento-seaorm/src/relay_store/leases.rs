@@ -7,6 +7,7 @@
 
 use bento_core::outbox::{ShardId, Sharding};
 use bento_core::relay::store::{Heartbeat, Holdings, Lease, RelayId, StoreError};
+use bento_core::telemetry::TARGET_RELAY;
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 use uuid::Uuid;
@@ -14,48 +15,22 @@ use uuid::Uuid;
 pub(crate) use self::share::lanes_of;
 use self::share::{Alive, fair_share};
 use super::OutboxStore;
-use super::errors::{StoreFailure, Tries, sharding_error, store_error};
+use super::errors::{StoreFailure, Tries};
 use crate::dialect::{Dialect, Sql};
-use crate::outbox::meta;
 use crate::session::StoreTransaction;
 use crate::tables::Tables;
 
+mod record;
 mod share;
 
-/// So many shards are recorded by one statement.
-const SHARDS_PER_STATEMENT: usize = 1000;
-
 pub(super) async fn open(store: &OutboxStore) -> Result<Sharding, StoreError> {
-    let backend = store.db.get_database_backend();
-    let dialect = store.dialect()?;
-    dialect.warn_of_pooler(&store.db).await.map_err(|error| store_error(backend, error))?;
-    let recorded = meta::read_or_record(&store.db, &store.tables, store.expected).await.map_err(sharding_error)?;
-    record_shards(store, dialect, recorded).await.map_err(|error| store_error(backend, error))?;
-    dialect.warn_unless_durable(&store.db).await.map_err(|error| store_error(backend, error))?;
-    Ok(*store.recorded.get_or_init(|| recorded))
-}
-
-/// Every shard has a row from the beginning, so that claiming one is an update.
-async fn record_shards(store: &OutboxStore, dialect: &dyn Dialect, sharding: Sharding) -> Result<(), DbErr> {
-    let table = store.tables.shard();
-    let count = Sql::new(store.dialect().map_err(|error| DbErr::Custom(error.to_string()))?, "SELECT count(*) FROM ");
-    let known = store.db.query_one_raw(count.push(table).build()).await?;
-    let known: i64 = known.map_or(Ok(0), |row| row.try_get_by_index(0))?;
-    if known >= i64::from(sharding.total()) {
-        return Ok(());
-    }
-    let shards: Vec<ShardId> = (0..sharding.total()).collect();
-    for some in shards.chunks(SHARDS_PER_STATEMENT) {
-        let rows: Vec<_> = some.iter().map(|shard| format!("({shard})")).collect();
-        let end = dialect.or_leave(table, &["shard"]);
-        store.db.execute_unprepared(&format!("INSERT INTO {table} (shard) VALUES {}{end}", rows.join(", "))).await?;
-    }
-    Ok(())
+    record::open(store).await
 }
 
 pub(super) async fn heartbeat(store: &OutboxStore, beat: &Heartbeat) -> Result<Holdings, StoreError> {
-    let sharding = match store.recorded.get() {
-        Some(sharding) => *sharding,
+    let recorded = *store.recorded();
+    let sharding = match recorded {
+        Some(sharding) => sharding,
         None => open(store).await?,
     };
     let mut tries = Tries::new(store.db.get_database_backend());
@@ -90,29 +65,61 @@ impl Beating<'_> {
     }
 
     async fn run(&self) -> Result<Holdings, StoreFailure> {
+        let stray = record::look(self.store, self.sharding).await?;
         self.sign_of_life().await?;
         let share = fair_share(&self.alive().await?, self.beat.relay, self.sharding);
-        let (shards, now) = self.shards().await?;
+        let (shards, now) = self.every_shard().await?;
         let own: Vec<_> = shards.iter().filter(|shard| shard.owner == Some(self.beat.relay)).map(|s| s.shard).collect();
-        let given: Vec<_> = self
-            .beat
-            .idle
-            .iter()
-            .copied()
-            .filter(|shard| own.contains(shard))
-            .take(own.len().saturating_sub(share))
-            .collect();
+        let given = self.given(&own, share, &stray);
         self.give_up(&given).await?;
         let kept: Vec<_> = own.into_iter().filter(|shard| !given.contains(shard)).collect();
         self.renew(&kept).await?;
-        let missing = if self.beat.claim { share.saturating_sub(kept.len()) } else { 0 };
+        let missing = if self.beat.claim { share.saturating_sub(self.shared(&kept)) } else { 0 };
         let claimable = self.claimable(&shards, &given);
         self.claim(&claimable, missing).await?;
+        self.claim_stray(&shards, &stray).await?;
         let leases = self.leases().await?;
         let is_taken_over = |shard: &&&Shard| shard.owner.is_some() && leases.iter().any(|l| l.shard == shard.shard);
         let taken_over = claimable.iter().filter(is_taken_over).map(|shard| shard.shard).collect();
-        let surplus = leases.len().saturating_sub(share);
-        Ok(Holdings { leases, taken_over, surplus, now })
+        let held: Vec<_> = leases.iter().map(|lease| lease.shard).collect();
+        let surplus = self.shared(&held).saturating_sub(share);
+        Ok(Holdings { leases, taken_over, surplus, stray, now })
+    }
+
+    /// Every shard of the division, as it is recorded; a row that is gone is made again first.
+    async fn every_shard(&self) -> Result<(Vec<Shard>, Option<DateTime<Utc>>), DbErr> {
+        let (shards, now) = self.shards().await?;
+        let known: Vec<_> = shards.iter().map(|shard| shard.shard).collect();
+        let missing = record::record_missing(self.store, 0..self.sharding.total(), &known).await?;
+        if missing == 0 {
+            return Ok((shards, now));
+        }
+        tracing::warn!(
+            target: TARGET_RELAY, table = self.tables.shard(), missing,
+            "rows of shards are gone, and are made again; what was in flight may be published twice"
+        );
+        self.shards().await
+    }
+
+    /// How many of the shards are of the division, and so count for the fair share.
+    fn shared(&self, shards: &[ShardId]) -> usize {
+        shards.iter().filter(|shard| **shard < self.sharding.total()).count()
+    }
+
+    /// What is to be given up: idle shards above the fair share, and those outside of the division that are empty.
+    fn given(&self, own: &[ShardId], share: usize, stray: &[ShardId]) -> Vec<ShardId> {
+        let idle = self.beat.idle.iter().copied().filter(|shard| own.contains(shard));
+        let (shared, outside): (Vec<_>, Vec<_>) = idle.partition(|shard| *shard < self.sharding.total());
+        let surplus = shared.into_iter().take(self.shared(own).saturating_sub(share));
+        surplus.chain(outside.into_iter().filter(|shard| !stray.contains(shard))).collect()
+    }
+
+    /// Whoever comes first gets all that are free, until they are empty.
+    async fn claim_stray(&self, shards: &[Shard], stray: &[ShardId]) -> Result<(), StoreFailure> {
+        let is_free = |shard: &&Shard| shard.owner.is_none_or(|owner| owner != self.beat.relay && shard.has_run_out);
+        let free: Vec<_> = shards.iter().filter(|shard| stray.contains(&shard.shard)).filter(is_free).collect();
+        let missing = if self.beat.claim { free.len() } else { 0 };
+        self.claim(&free, missing).await
     }
 
     /// Relays that gave none for longer than they said are forgotten.
@@ -221,18 +228,25 @@ impl Beating<'_> {
     }
 
     /// Claims as many of them as are missing. Another relay may have been quicker: then its row is not free any more.
+    ///
+    /// An epoch is no smaller than the time in milliseconds: that of a row which was gone and was made again is none that was before.
     async fn claim(&self, shards: &[&Shard], missing: usize) -> Result<(), StoreFailure> {
         if shards.is_empty() || missing == 0 {
             return Ok(());
         }
         let (tx, _) = self.store.begin().await?;
         let free = self.lock_free(&tx, shards, missing).await?;
+        let least = Utc::now().timestamp_millis();
         if !free.is_empty() {
             let update = self.dialect.update_shards(self.tables.shard());
             let update = Sql::new(self.dialect, &update.begin)
                 .push("owner = ")
                 .bind(self.beat.relay.0)
-                .push(", epoch = epoch + 1, expires_at = ")
+                .push(", epoch = CASE WHEN epoch >= ")
+                .bind(least)
+                .push(" THEN epoch + 1 ELSE ")
+                .bind(least)
+                .push(" END, expires_at = ")
                 .after(self.beat.ttl)
                 .push(&update.condition)
                 .push("shard")

@@ -15,10 +15,12 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBacken
 use super::OutboxStore;
 use super::scan::Scan;
 use crate::outbox::OutboxWriter;
+use crate::outbox::meta::Expected;
 use crate::session::StoreTransaction;
 use crate::tables::Tables;
 use crate::test_database::{on_every_back_end, on_postgres};
 
+mod gone;
 mod held;
 mod leases;
 mod letters;
@@ -35,7 +37,7 @@ fn entry() -> OutboxEntry {
 
 async fn write(db: &DatabaseConnection, count: usize) -> DatabaseTransaction {
     let tx = db.begin().await.unwrap();
-    let writer = OutboxWriter::new(Tables::default(), None);
+    let writer = OutboxWriter::new(Tables::default(), Expected::default());
     writer.write(&tx, (0..count).map(|_| entry()).collect()).await.unwrap();
     tx
 }
@@ -273,7 +275,7 @@ async fn many_streams_are_held_back_and_let_go_together() {
             entry.envelope.aggregate_id = (nth % STREAMS).to_string();
             entry
         });
-        OutboxWriter::new(Tables::default(), None).write(&tx, entries.collect()).await.unwrap();
+        OutboxWriter::new(Tables::default(), Expected::default()).write(&tx, entries.collect()).await.unwrap();
         tx.commit().await.unwrap();
 
         let rows = relay.settle(Vec::new()).await.fresh;

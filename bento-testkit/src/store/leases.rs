@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bento_core::inspect::Inspect;
+use bento_core::outbox::OutboxEntry;
 use bento_core::relay::RelayStore;
 use bento_core::relay::store::{Advance, Heartbeat, Lease, RelayId, StoreError};
 
@@ -263,4 +264,26 @@ pub async fn relays_that_are_alive_are_listed_with_their_lanes<H: StoreHarness>(
     assert!(relays.iter().all(|state| state.expires_in <= LONG && state.expires_in > LONG / 2));
     store.release(all).await.expect("the store is there");
     assert_eq!(store.relays().await.expect("the store is there").len(), 1);
+}
+
+/// A process that still writes by another division: its events are in shards that the recorded one does not have. They are served above
+/// the fair share and told of, until they are gone.
+pub async fn a_shard_outside_of_the_division_is_served_while_it_holds_events<H: StoreHarness>(harness: &H) {
+    let store = open(harness, division(2, 1)).await;
+    harness.append(vec![OutboxEntry { shard: 5, ..event("a", 1) }, OutboxEntry { shard: 0, ..event("b", 2) }]).await;
+    let (relay, other) = (RelayId::new(), RelayId::new());
+    let holdings = beat(&store, heartbeat(relay, LONG)).await;
+    assert_eq!((shards_of(&holdings.leases), holdings.stray, holdings.surplus), (vec![0, 1, 5], vec![5], 0));
+    let second = beat(&store, heartbeat(other, LONG)).await;
+    assert_eq!((shards_of(&second.leases), second.stray), (vec![], vec![5]), "it is claimed once");
+    let outside = *holdings.leases.iter().find(|lease| lease.shard == 5).expect("it is claimed");
+    assert_eq!(store.probe(&[5], &[]).await.expect("the store is there"), [5]);
+    let row = store.advance(call(outside)).await.expect("it is held").fresh.remove(0);
+    let offer = Heartbeat { idle: vec![5], ..heartbeat(relay, LONG) };
+    let kept = beat(&store, offer.clone()).await;
+    assert_eq!((shards_of(&kept.leases), kept.surplus), (vec![0, 1, 5], 1), "one of the others is the second relay's");
+    let settled = vec![published(&row)];
+    store.advance(Advance { settled, ..call(outside) }).await.expect("it is held");
+    let holdings = beat(&store, offer).await;
+    assert_eq!((shards_of(&holdings.leases), holdings.stray), (vec![0, 1], vec![]), "an empty one is given up");
 }

@@ -65,7 +65,7 @@ async fn health_says_what_is_wrong_and_when_it_is_right_again() {
     let seconds = |elapsed: &Duration| (80..=90).contains(&elapsed.as_secs());
     assert!(
         matches!(&degraded[..], [
-        Degradation::StoreUnavailable { elapsed },
+        Degradation::StoreUnavailable { elapsed, .. },
         Degradation::PruneFailing { .. },
     ] if seconds(elapsed)),
         "{degraded:?}"

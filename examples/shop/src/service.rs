@@ -13,7 +13,6 @@ use bento_publishers::Settings;
 use bento_seaorm::{OutboxConnection, OutboxStore};
 use metrics_exporter_prometheus::PrometheusHandle;
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr};
-use sea_orm_migration::MigratorTrait;
 use tokio::net::TcpListener;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -57,7 +56,7 @@ impl Shop {
         let metrics = operations::recorder()?;
         Registry::global().validate()?;
         let database = connect(database_url).await?;
-        Migrator::up(&database, None).await?;
+        bento_seaorm::migration::up_alone(&database, Migrator).await?;
         bento_seaorm::validate_stored(&database).await?;
 
         let wake = Wake::new();

@@ -68,19 +68,23 @@ impl Leases {
         self.relays.iter().filter_map(state).collect()
     }
 
-    fn heartbeat(&mut self, beat: &Heartbeat, sharding: Sharding, now: Duration) -> Holdings {
+    /// `stray` are the shards outside of the division that hold events.
+    fn heartbeat(&mut self, beat: &Heartbeat, sharding: Sharding, stray: Vec<ShardId>, now: Duration) -> Holdings {
         let until = now + beat.ttl;
         self.relays.retain(|_, alive| alive.until > now);
         self.relays.insert(beat.relay, Alive { until, lanes: beat.lanes.clone() });
         let share = self.fair_share(beat.relay, sharding);
         let mut holdings = Holdings::default();
-        self.hand_over(beat, share);
+        self.hand_over(beat, share, sharding, &stray);
         self.claim(beat, share, sharding, now, &mut holdings);
+        self.claim_stray(beat, &stray, now);
         for (&shard, held) in self.shards.iter_mut().filter(|(_, held)| held.owner == Some(beat.relay)) {
             held.until = until;
             holdings.leases.push(Lease { shard, owner: beat.relay, epoch: held.epoch });
         }
-        holdings.surplus = holdings.leases.len().saturating_sub(share);
+        let shared = holdings.leases.iter().filter(|lease| lease.shard < sharding.total()).count();
+        holdings.surplus = shared.saturating_sub(share);
+        holdings.stray = stray;
         holdings
     }
 
@@ -100,10 +104,17 @@ impl Leases {
         share
     }
 
-    fn hand_over(&mut self, beat: &Heartbeat, share: usize) {
-        let held = self.shards.values().filter(|held| held.owner == Some(beat.relay)).count();
-        for shard in beat.idle.iter().take(held.saturating_sub(share)) {
-            if let Some(held) = self.shards.get_mut(shard).filter(|held| held.owner == Some(beat.relay)) {
+    /// How many shards of the division a relay holds.
+    fn held_by(&self, relay: RelayId, sharding: Sharding) -> usize {
+        self.shards.range(..sharding.total()).filter(|(_, held)| held.owner == Some(relay)).count()
+    }
+
+    fn hand_over(&mut self, beat: &Heartbeat, share: usize, sharding: Sharding, stray: &[ShardId]) {
+        let surplus = self.held_by(beat.relay, sharding).saturating_sub(share);
+        let (shared, outside): (Vec<_>, Vec<_>) = beat.idle.iter().partition(|shard| **shard < sharding.total());
+        let empty = outside.into_iter().filter(|shard| !stray.contains(shard));
+        for shard in shared.into_iter().take(surplus).chain(empty) {
+            if let Some(held) = self.shards.get_mut(&shard).filter(|held| held.owner == Some(beat.relay)) {
                 held.owner = None;
             }
         }
@@ -113,8 +124,7 @@ impl Leases {
         if !beat.claim {
             return;
         }
-        let mut missing =
-            share.saturating_sub(self.shards.values().filter(|held| held.owner == Some(beat.relay)).count());
+        let mut missing = share.saturating_sub(self.held_by(beat.relay, sharding));
         let own = &self.relays[&beat.relay];
         for shard in
             (0..sharding.lanes.get()).filter(|&lane| own.serves(lane)).flat_map(|lane| sharding.lane_shards(lane))
@@ -135,6 +145,19 @@ impl Leases {
     }
 }
 
+impl Leases {
+    /// Whoever comes first gets them all, until they are empty.
+    fn claim_stray(&mut self, beat: &Heartbeat, stray: &[ShardId], now: Duration) {
+        for shard in stray.iter().filter(|_| beat.claim) {
+            let held = self.shards.entry(*shard).or_default();
+            let is_free = held.owner.is_none_or(|owner| owner != beat.relay && held.until <= now);
+            if is_free {
+                *held = Held { epoch: held.epoch + 1, owner: Some(beat.relay), until: now };
+            }
+        }
+    }
+}
+
 impl State {
     pub(super) fn open(&mut self, configured: Sharding) -> Result<Sharding, StoreError> {
         let recorded = *self.recorded.get_or_insert(configured);
@@ -143,6 +166,8 @@ impl State {
 
     pub(super) fn heartbeat(&mut self, beat: &Heartbeat, configured: Sharding, now: Duration) -> Holdings {
         let sharding = self.recorded.unwrap_or(configured);
-        self.leases.heartbeat(beat, sharding, now)
+        let stray = self.shards.range(sharding.total()..).filter(|(_, shard)| shard.has_rows());
+        let stray = stray.map(|(&shard, _)| shard).collect();
+        self.leases.heartbeat(beat, sharding, stray, now)
     }
 }

@@ -76,6 +76,10 @@ impl Shard {
         dues.filter(|due| *due > now).min().map(|due| due - now)
     }
 
+    pub(super) fn has_rows(&self) -> bool {
+        !self.fresh.is_empty() || !self.held.is_empty()
+    }
+
     pub(super) fn has_work(&self, wanted: Wanted<'_>, now: Duration) -> bool {
         !self.fresh.is_empty() || !self.due_rows(wanted, 1, now).is_empty()
     }

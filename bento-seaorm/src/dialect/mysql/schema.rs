@@ -160,6 +160,7 @@ fn relay_tables(tables: &Tables) -> [String; 4] {
     shards INT NOT NULL,
     lanes INT NOT NULL,
     hash VARCHAR(64) NOT NULL,
+    application LONGTEXT NULL,
     prune_after DATETIME(6) NULL
 ) {TABLE_OPTIONS}"
         ),

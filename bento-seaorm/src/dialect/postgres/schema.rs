@@ -187,6 +187,7 @@ fn relay_tables(tables: &Tables) -> Vec<String> {
     shards integer NOT NULL,
     lanes integer NOT NULL,
     hash text NOT NULL,
+    application text,
     prune_after timestamptz
 )"
         ),

@@ -153,6 +153,7 @@ fn relay_tables(tables: &Tables) -> [String; 4] {
     shards INTEGER NOT NULL,
     lanes INTEGER NOT NULL,
     hash TEXT NOT NULL,
+    application TEXT,
     prune_after TEXT
 )"
         ),
