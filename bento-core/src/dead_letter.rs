@@ -125,12 +125,18 @@ pub trait DeadLetters: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
+    ///
+    /// # Cancel safety
+    /// It only reads: nothing is lost.
     fn list(&self, query: &DeadLetterQuery) -> impl Future<Output = Result<Vec<DeadLetter>, StoreError>> + Send;
 
     /// The dead letter of one event for one destination.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
+    ///
+    /// # Cancel safety
+    /// It only reads: nothing is lost.
     fn find(
         &self,
         event_id: EventId,
@@ -141,6 +147,9 @@ pub trait DeadLetters: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
+    ///
+    /// # Cancel safety
+    /// It only reads: nothing is lost.
     fn list_in_order(
         &self,
         filter: &DeadLetterFilter,
@@ -154,6 +163,9 @@ pub trait DeadLetters: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
+    ///
+    /// # Cancel safety
+    /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
     fn replay(&self, event_id: EventId, destination: &str)
     -> impl Future<Output = Result<Replayed, StoreError>> + Send;
 
@@ -162,6 +174,9 @@ pub trait DeadLetters: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
+    ///
+    /// # Cancel safety
+    /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
     fn replay_together(
         &self,
         shard: ShardId,
@@ -173,6 +188,9 @@ pub trait DeadLetters: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::Unstorable`] for a reason or actor that is too long or holds U+0000, [`StoreError::Unavailable`].
+    ///
+    /// # Cancel safety
+    /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
     fn discard(
         &self,
         event_id: EventId,
@@ -184,6 +202,9 @@ pub trait DeadLetters: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
+    ///
+    /// # Cancel safety
+    /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
     fn discard_together(
         &self,
         shard: ShardId,
@@ -196,6 +217,9 @@ pub trait DeadLetters: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
+    ///
+    /// # Cancel safety
+    /// It only reads: nothing is lost.
     fn discarded(
         &self,
         query: &DeadLetterQuery,
@@ -209,6 +233,9 @@ pub trait DeadLetters: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
+    ///
+    /// # Cancel safety
+    /// Some of the letters may be done. Calling it again goes on with the others.
     fn replay_all(
         &self,
         filter: &DeadLetterFilter,
@@ -221,6 +248,9 @@ pub trait DeadLetters: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: it may be half done.
+    ///
+    /// # Cancel safety
+    /// Some of the letters may be done. Calling it again goes on with the others.
     fn discard_all(
         &self,
         filter: &DeadLetterFilter,

@@ -84,24 +84,36 @@ pub trait Inspect: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
+    ///
+    /// # Cancel safety
+    /// It only reads: nothing is lost.
     fn counts(&self) -> impl Future<Output = Result<StatusCounts, StoreError>> + Send;
 
     /// The same by tenant, ordered by tenant, those without one first; a tenant without events is left out.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
+    ///
+    /// # Cancel safety
+    /// It only reads: nothing is lost.
     fn counts_by_tenant(&self) -> impl Future<Output = Result<Vec<TenantCounts>, StoreError>> + Send;
 
     /// How long ago the oldest pending event occurred, by the store's clock; `None` without one.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
+    ///
+    /// # Cancel safety
+    /// It only reads: nothing is lost.
     fn oldest_pending(&self) -> impl Future<Output = Result<Option<Duration>, StoreError>> + Send;
 
     /// The leases of all shards that were ever claimed, ordered by shard.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
+    ///
+    /// # Cancel safety
+    /// It only reads: nothing is lost.
     fn leases(&self) -> impl Future<Output = Result<Vec<LeaseState>, StoreError>> + Send;
 
     /// The counts by tenant and destination with the age of the oldest, ordered by both, `None` first; what has no events is left
@@ -109,18 +121,27 @@ pub trait Inspect: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
+    ///
+    /// # Cancel safety
+    /// It only reads: nothing is lost.
     fn backlog(&self) -> impl Future<Output = Result<Vec<Backlog>, StoreError>> + Send;
 
     /// The relays that are alive, ordered by id.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
+    ///
+    /// # Cancel safety
+    /// It only reads: nothing is lost.
     fn relays(&self) -> impl Future<Output = Result<Vec<RelayState>, StoreError>> + Send;
 
     /// How the outbox is divided; `None` before its first use.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
+    ///
+    /// # Cancel safety
+    /// It only reads: nothing is lost.
     fn sharding(&self) -> impl Future<Output = Result<Option<Sharding>, StoreError>> + Send;
 
     /// Which lanes nobody serves, and which relays serve the same lane by different lists; `None` before the first use of the
@@ -128,6 +149,9 @@ pub trait Inspect: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
+    ///
+    /// # Cancel safety
+    /// It only reads: nothing is lost.
     fn coverage(&self) -> impl Future<Output = Result<Option<Coverage>, StoreError>> + Send {
         async {
             let Some(sharding) = self.sharding().await? else { return Ok(None) };

@@ -148,6 +148,9 @@ impl Metadata {
     }
 
     /// Runs `future` with this as the ambient metadata; what is set here wins over the scope around it.
+    ///
+    /// # Cancel safety
+    /// It is as cancel safe as `future`.
     pub fn scope<F: Future>(self, future: F) -> impl Future<Output = F::Output> + use<F> {
         AMBIENT.scope(Arc::new(self.or(&Self::current())), future)
     }

@@ -43,6 +43,10 @@ pub trait Publisher: fmt::Debug + Send + Sync + 'static {
     /// Brings each delivery to its destination and waits for the broker's confirmation.
     ///
     /// Returns one answer per delivery, in the batch's order. A missing answer counts as a transient failure.
+    ///
+    /// # Cancel safety
+    /// A relay drops it after `publish_timeout`, and what is still out when its drain timeout is over. The broker may have taken the events;
+    /// they are published again, so the publisher has to stay usable.
     fn publish(&self, batch: &[Delivery]) -> impl Future<Output = Vec<Result<(), PublishError>>> + Send;
 
     /// Whether a batch for this destination may hold several events of one aggregate: only if, after one of them fails, no later one of the same

@@ -102,6 +102,9 @@ impl UnitOfWork {
     }
 
     /// Runs `future` in the scope of this unit of work: what it raises is gathered here.
+    ///
+    /// # Cancel safety
+    /// It is as cancel safe as `future`. What was raised until then stays in the unit of work.
     pub fn scope<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
         AMBIENT.scope(self.clone(), future)
     }

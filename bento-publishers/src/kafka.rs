@@ -124,6 +124,9 @@ impl KafkaPublisher {
     ///
     /// # Errors
     /// When the settings cannot be used, no server answers, or the credentials are refused.
+    ///
+    /// # Cancel safety
+    /// The attempt is given up, and what was connected is closed in the background.
     pub async fn connect(settings: KafkaSettings) -> Result<Self, ConnectError> {
         let client = client::connect(&settings).await?;
         Ok(Self { settings, producer: RwLock::new(Producer::new(client)) })

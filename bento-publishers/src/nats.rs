@@ -95,6 +95,9 @@ impl NatsPublisher {
     ///
     /// # Errors
     /// When the settings cannot be used, no server answers or none accepts the credentials, or the expected stream is not there.
+    ///
+    /// # Cancel safety
+    /// The attempt is given up, and what was connected is closed in the background.
     pub async fn connect(settings: NatsSettings) -> Result<Self, ConnectError> {
         if !settings.prefix.is_empty()
             && let Some(why) = subject::fault(&settings.prefix)

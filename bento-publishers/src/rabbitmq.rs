@@ -79,6 +79,9 @@ impl RabbitMqPublisher {
     ///
     /// # Errors
     /// When the settings cannot be used, nobody answers, or the credentials or the virtual host are refused.
+    ///
+    /// # Cancel safety
+    /// The attempt is given up, and what was connected is closed in the background.
     pub async fn connect(settings: RabbitMqSettings) -> Result<Self, ConnectError> {
         let link = Link::open(&settings).await?;
         Ok(Self { connection: Reconnecting::new(settings, link) })

@@ -70,6 +70,9 @@ impl RedisPublisher {
     ///
     /// # Errors
     /// When the settings cannot be used, nobody answers, or the credentials are not accepted.
+    ///
+    /// # Cancel safety
+    /// The attempt is given up, and what was connected is closed in the background.
     pub async fn connect(settings: RedisSettings) -> Result<Self, ConnectError> {
         let link = Link::new(&settings)?;
         let attempt = async {

@@ -146,14 +146,21 @@ impl OutboxConnection {
     ///
     /// # Errors
     /// What SeaORM says: it is not, or no connection was free in time.
+    ///
+    /// # Cancel safety
+    /// The question is answered in the background.
     pub async fn ping(&self) -> Result<(), DbErr> {
-        self.inner().ping().await
+        let db = self.inner().clone();
+        session::to_the_end(async move { db.ping().await }).await
     }
 
     /// Closes the connections, for every clone of this and of the SeaORM connection in it.
     ///
     /// # Errors
     /// What SeaORM says.
+    ///
+    /// # Cancel safety
+    /// No new connections are handed out, and those in use are closed when they come back.
     pub async fn close(self) -> Result<(), DbErr> {
         self.inner().clone().close().await
     }
@@ -170,6 +177,9 @@ impl OutboxConnection {
     ///
     /// # Errors
     /// [`Error::Database`], [`Error::Refused`].
+    ///
+    /// # Cancel safety
+    /// A transaction that has begun is rolled back in the background.
     pub async fn begin(&self) -> Result<OutboxTransaction, Error> {
         self.begin_with_options(TransactionOptions::default()).await
     }
@@ -178,6 +188,9 @@ impl OutboxConnection {
     ///
     /// # Errors
     /// [`Error::Database`], [`Error::Refused`].
+    ///
+    /// # Cancel safety
+    /// A transaction that has begun is rolled back in the background.
     pub async fn begin_with_config(
         &self,
         isolation_level: Option<IsolationLevel>,
@@ -191,6 +204,9 @@ impl OutboxConnection {
     ///
     /// # Errors
     /// [`Error::Database`], [`Error::Refused`].
+    ///
+    /// # Cancel safety
+    /// A transaction that has begun is rolled back in the background.
     pub async fn begin_with_options(&self, mut options: TransactionOptions) -> Result<OutboxTransaction, Error> {
         self.warn_inside_own_scope();
         self.settings.ask()?;
@@ -207,6 +223,10 @@ impl OutboxConnection {
     ///
     /// # Errors
     /// [`TransactionError`].
+    ///
+    /// # Cancel safety
+    /// The transaction is rolled back, unless its commit was on its way: that goes on in the background and happens as a whole or not at all. Collected
+    /// events are back with their aggregates.
     pub async fn transaction<F, T, E>(&self, callback: F) -> Result<T, TransactionError<E>>
     where
         F: for<'c> FnOnce(&'c OutboxTransaction) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>> + Send,
@@ -220,6 +240,10 @@ impl OutboxConnection {
     ///
     /// # Errors
     /// [`TransactionError`].
+    ///
+    /// # Cancel safety
+    /// The transaction is rolled back, unless its commit was on its way: that goes on in the background and happens as a whole or not at all. Collected
+    /// events are back with their aggregates.
     pub async fn transaction_with_config<F, T, E>(
         &self,
         callback: F,
@@ -238,6 +262,10 @@ impl OutboxConnection {
     ///
     /// # Errors
     /// [`TransactionError`].
+    ///
+    /// # Cancel safety
+    /// The transaction is rolled back, unless its commit was on its way: that goes on in the background and happens as a whole or not at all. Collected
+    /// events are back with their aggregates.
     pub async fn transaction_async<F, T, E>(&self, callback: F) -> Result<T, TransactionError<E>>
     where
         F: for<'c> AsyncFnOnce(&'c OutboxTransaction) -> Result<T, E>,
@@ -249,6 +277,10 @@ impl OutboxConnection {
     ///
     /// # Errors
     /// [`TransactionError`].
+    ///
+    /// # Cancel safety
+    /// The transaction is rolled back, unless its commit was on its way: that goes on in the background and happens as a whole or not at all. Collected
+    /// events are back with their aggregates.
     pub async fn transaction_with_config_async<F, T, E>(
         &self,
         callback: F,
@@ -265,6 +297,10 @@ impl OutboxConnection {
     ///
     /// # Errors
     /// [`TransactionError`].
+    ///
+    /// # Cancel safety
+    /// The transaction is rolled back, unless its commit was on its way: that goes on in the background and happens as a whole or not at all. Collected
+    /// events are back with their aggregates.
     pub async fn transaction_with_options_async<F, T, E>(
         &self,
         callback: F,

@@ -33,7 +33,7 @@ use sea_orm_migration::{MigrationTrait, MigratorTrait, MigratorTraitSelf};
 
 use crate::dialect::{self, Dialect};
 use crate::error::Error;
-use crate::session;
+use crate::session::{self, Shielded};
 use crate::tables::{TablePrefix, Tables};
 
 mod create_outbox;
@@ -150,7 +150,7 @@ async fn is_whole(db: &DatabaseConnection, tables: &Tables) -> Result<bool, Erro
     let backend = db.get_database_backend();
     let mut selects = tables.all().map(|table| format!("SELECT 1 FROM {table} WHERE 1 = 0")).to_vec();
     selects.push(format!("SELECT 1 FROM {} WHERE 1 = 0", tables.status()));
-    match db.query_all_raw(Statement::from_string(backend, selects.join(" UNION ALL "))).await {
+    match Shielded::new(db.clone()).query_all_raw(Statement::from_string(backend, selects.join(" UNION ALL "))).await {
         Ok(_) => Ok(true),
         Err(error) if dialect::missing_table(backend, &error).is_some() => Ok(false),
         Err(error) => Err(error.into()),

@@ -12,6 +12,9 @@ use crate::tables::Tables;
 ///
 /// # Errors
 /// As the flush.
+///
+/// # Cancel safety
+/// The rows may be written or not, as long as the transaction is open.
 pub async fn write(tx: &DatabaseTransaction, entries: Vec<OutboxEntry>) -> Result<(), Error> {
     OutboxWriter::new(Tables::default(), Expected::default()).write(tx, entries).await.map(|_| ())
 }

@@ -83,6 +83,9 @@ impl OutboxTransaction {
     /// Runs `future` in the scope of this transaction: what it raises belongs to the innermost open nested transaction.
     ///
     /// `tokio::join!` inside sees the scope, `tokio::spawn` does not: carry [`unit_of_work`](Self::unit_of_work) there.
+    ///
+    /// # Cancel safety
+    /// It is as cancel safe as `future`. The transaction and what was raised until then stay as they are.
     pub fn scope<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
         self.physical.unit_of_work().scope(future)
     }
@@ -141,19 +144,23 @@ impl OutboxTransaction {
     ///
     /// # Errors
     /// [`Error`]; the events stay pending.
+    ///
+    /// # Cancel safety
+    /// The statement is finished in the background. Its events stay pending, so that the next flush or the commit writes those that are not known.
     pub async fn flush(&self) -> Result<(), Error> {
         self.physical.flush(self.frame).await
     }
 
     /// Flushes and commits. A nested transaction hands its events to the one around it.
     ///
-    /// If its future is dropped before it is done, the commit may have happened or not, with all of its rows and events or none.
-    /// Collected events are back with their aggregates then. They keep their ids: collecting them again writes none twice as long
-    /// as the first are in the outbox.
-    ///
     /// # Errors
     /// [`Error`]; except for [`Error::CommitUnclear`] everything is rolled back, and collected events are back with their
     /// aggregates.
+    ///
+    /// # Cancel safety
+    /// The commit goes on in the background if it was on its way, with all of its rows and events or none; otherwise everything is rolled back.
+    /// Collected events are back with their aggregates then. They keep their ids: collecting them again writes none twice as long as the first are in
+    /// the outbox.
     pub async fn commit(self) -> Result<(), Error> {
         match self.savepoint {
             Some(savepoint) => commit::release(self, savepoint).await,
@@ -165,6 +172,9 @@ impl OutboxTransaction {
     ///
     /// # Errors
     /// [`Error::Database`]; it is rolled back nevertheless when the connection is given back.
+    ///
+    /// # Cancel safety
+    /// It is rolled back nevertheless, in the background.
     pub async fn rollback(self) -> Result<(), Error> {
         commit::rollback(self).await
     }
@@ -173,6 +183,9 @@ impl OutboxTransaction {
     ///
     /// # Errors
     /// [`Error`].
+    ///
+    /// # Cancel safety
+    /// A savepoint that is on its way is finished in the background, and counts as a statement that failed.
     pub async fn begin(&self) -> Result<Self, Error> {
         self.nest(Opener::Caller).await
     }
@@ -181,6 +194,9 @@ impl OutboxTransaction {
     ///
     /// # Errors
     /// [`Error::NestedOptions`] if either is given.
+    ///
+    /// # Cancel safety
+    /// A savepoint that is on its way is finished in the background, and counts as a statement that failed.
     pub async fn begin_with_config(
         &self,
         isolation_level: Option<IsolationLevel>,
@@ -194,6 +210,9 @@ impl OutboxTransaction {
     ///
     /// # Errors
     /// [`Error::NestedOptions`] if either is given.
+    ///
+    /// # Cancel safety
+    /// A savepoint that is on its way is finished in the background, and counts as a statement that failed.
     pub async fn begin_with_options(&self, options: TransactionOptions) -> Result<Self, Error> {
         self.begin_with_config(options.isolation_level, options.access_mode).await
     }
@@ -202,6 +221,9 @@ impl OutboxTransaction {
     ///
     /// # Errors
     /// [`TransactionError`]; the outer transaction goes on as if the nested one had not been.
+    ///
+    /// # Cancel safety
+    /// The nested transaction is rolled back before the next statement. A statement that is on its way is finished in the background.
     pub async fn transaction<F, T, E>(&self, callback: F) -> Result<T, TransactionError<E>>
     where
         F: for<'c> FnOnce(&'c Self) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>> + Send,
@@ -215,6 +237,9 @@ impl OutboxTransaction {
     ///
     /// # Errors
     /// [`TransactionError`].
+    ///
+    /// # Cancel safety
+    /// The nested transaction is rolled back before the next statement. A statement that is on its way is finished in the background.
     pub async fn transaction_async<F, T, E>(&self, callback: F) -> Result<T, TransactionError<E>>
     where
         F: for<'c> AsyncFnOnce(&'c Self) -> Result<T, E>,

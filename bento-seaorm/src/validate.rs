@@ -5,6 +5,7 @@ use bento_core::registry::{StoredErrors, StoredSchema};
 use sea_orm::{ConnectionTrait, DatabaseConnection, QueryResult, Statement};
 
 use crate::error::Error;
+use crate::session::Shielded;
 use crate::tables::Tables;
 
 /// Compares every schema and version in the outbox, the held rows and the dead letters with what this binary can decode, before
@@ -14,6 +15,9 @@ use crate::tables::Tables;
 ///
 /// # Errors
 /// [`ValidateError::Undecodable`] lists every one that cannot be decoded, with how many there are and where.
+///
+/// # Cancel safety
+/// It only reads: nothing is lost.
 pub async fn validate_stored(db: &DatabaseConnection) -> Result<(), ValidateError> {
     validate_stored_with(db, &Tables::default()).await
 }
@@ -22,6 +26,9 @@ pub async fn validate_stored(db: &DatabaseConnection) -> Result<(), ValidateErro
 ///
 /// # Errors
 /// As [`validate_stored`].
+///
+/// # Cancel safety
+/// It only reads: nothing is lost.
 pub async fn validate_stored_with(db: &DatabaseConnection, tables: &Tables) -> Result<(), ValidateError> {
     Registry::global().check_stored(stored(db, tables).await?)?;
     Ok(())
@@ -49,7 +56,7 @@ async fn stored(db: &DatabaseConnection, tables: &Tables) -> Result<Vec<StoredSc
     };
     let counts = [("outbox", tables.outbox()), ("held rows", tables.held()), ("dead letters", tables.dead_letter())];
     let select = format!("{} ORDER BY 1, 2, 4", counts.map(count).join(" UNION ALL "));
-    let rows = db.query_all_raw(Statement::from_string(backend, select)).await;
+    let rows = Shielded::new(db.clone()).query_all_raw(Statement::from_string(backend, select)).await;
     let rows = rows.map_err(|error| Error::from_statement(backend, error))?;
     rows.iter().map(stored_schema).collect()
 }

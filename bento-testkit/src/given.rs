@@ -68,6 +68,9 @@ impl<A: Aggregate> Given<A> {
     ///
     /// # Panics
     /// See [`when`](Self::when).
+    ///
+    /// # Cancel safety
+    /// It is as cancel safe as `action`.
     #[must_use = "check what was raised, at least with `and_nothing_else`"]
     pub async fn when_async<R>(mut self, action: impl AsyncFnOnce(&mut A) -> R) -> Then<A, R> {
         let (unit_of_work, frame) = UnitOfWork::open();

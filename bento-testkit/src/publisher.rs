@@ -1,6 +1,6 @@
 //! The conformance suite for publishers: every broker adapter runs it against the real broker and behaves the same.
 //!
-//! Each rule is a public function named for it, in the module of its subject. An adapter implements [`PublisherHarness`] for its tests
+//! Each rule is a public function named for it, in the module of its subject. A rule is a test: it is not made to be dropped before its end. An adapter implements [`PublisherHarness`] for its tests
 //! and lets [`publisher_conformance!`](crate::publisher_conformance) make one `#[tokio::test]` of each rule. What a broker does not
 //! have, its harness does not offer; the rules about it then say that they were skipped.
 //!
@@ -136,6 +136,9 @@ pub trait PublisherHarness: Sized {
     fn traits(&self) -> Traits;
 
     /// A connected publisher that sends in this form. One without [`Traits::wire`] has no forms.
+    ///
+    /// # Cancel safety
+    /// No rule drops it.
     async fn publisher(&self, mode: Mode) -> Self::Publisher;
 
     /// The topic, which nobody else uses.
@@ -145,6 +148,9 @@ pub trait PublisherHarness: Sized {
     ///
     /// # Panics
     /// If they do not come in time.
+    ///
+    /// # Cancel safety
+    /// No rule drops it.
     async fn received(&self, at_least: usize) -> Vec<Received>;
 
     /// A topic that the broker does not have, and what its refusal means. `None` if it makes every topic.
@@ -161,6 +167,9 @@ pub trait PublisherHarness: Sized {
     ///
     /// # Panics
     /// If that succeeds.
+    ///
+    /// # Cancel safety
+    /// No rule drops it.
     async fn wrong_credentials(&self) -> Option<Box<dyn Error>> {
         None
     }
@@ -169,21 +178,33 @@ pub trait PublisherHarness: Sized {
     ///
     /// # Panics
     /// If that succeeds.
+    ///
+    /// # Cancel safety
+    /// No rule drops it.
     async fn refused(&self, _address: &str) -> Option<Box<dyn Error>> {
         None
     }
 
     /// The same with a broker of its own that may be stopped. `None` if there is no such thing.
+    ///
+    /// # Cancel safety
+    /// No rule drops it.
     async fn private(&self) -> Option<Self> {
         None
     }
 
     /// Stops such a broker, as a crash does.
+    ///
+    /// # Cancel safety
+    /// No rule drops it.
     async fn stop(&self) {
         unreachable!("a harness with a private broker stops it");
     }
 
     /// Starts it again, at the same address with what it stored.
+    ///
+    /// # Cancel safety
+    /// No rule drops it.
     async fn start(&self) {
         unreachable!("a harness with a private broker starts it");
     }

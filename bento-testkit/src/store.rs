@@ -1,6 +1,6 @@
 //! The conformance suite for the relay's seam to a database: every [`RelayStore`] runs it and behaves the same.
 //!
-//! Each rule is a public function named for it, in the module of its subject. A store implements [`StoreHarness`] for its tests
+//! Each rule is a public function named for it, in the module of its subject. A rule is a test: it is not made to be dropped before its end. A store implements [`StoreHarness`] for its tests
 //! and lets [`relay_store_conformance!`](crate::relay_store_conformance) make one `#[tokio::test]` of each rule:
 //!
 //! ```
@@ -76,23 +76,41 @@ pub trait StoreHarness {
     type Staged;
 
     /// A store for the same outbox, as another process makes it that is configured for `sharding`. The outbox is not opened yet.
+    ///
+    /// # Cancel safety
+    /// No rule drops it.
     async fn store(&self, sharding: Sharding) -> Self::Store;
 
     /// Writes events in one committed transaction, in order, the way applications do: an event id that is supplied and known is
     /// not written again. The shard is the one that the entry names.
+    ///
+    /// # Cancel safety
+    /// No rule drops it.
     async fn append(&self, entries: Vec<OutboxEntry>);
 
     /// Writes events in a transaction that stays open while others commit after it. `None` if the back end has one writer at a
     /// time: rules about late commits then have nothing to prove.
+    ///
+    /// # Cancel safety
+    /// No rule drops it.
     async fn stage(&self, entries: Vec<OutboxEntry>) -> Option<Self::Staged>;
 
     /// Commits such a transaction.
+    ///
+    /// # Cancel safety
+    /// No rule drops it.
     async fn commit(&self, staged: Self::Staged);
 
     /// Lets the store's clock go on by at least `time`.
+    ///
+    /// # Cancel safety
+    /// No rule drops it.
     async fn pass(&self, time: Duration);
 
     /// A store on a database without tables. `None` if there is no such thing.
+    ///
+    /// # Cancel safety
+    /// No rule drops it.
     async fn unmigrated(&self) -> Option<Self::Store> {
         None
     }

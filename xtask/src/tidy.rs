@@ -9,6 +9,7 @@ use std::process::Command;
 use crate::Result;
 use crate::workspace::{output, root};
 
+mod cancel_safety;
 mod links;
 mod messages;
 mod modules;
@@ -27,9 +28,10 @@ struct Source {
 pub(crate) fn run() -> Result {
     let rust = sources_ending_in(".rs")?;
     let markdown = sources_ending_in(".md")?;
-    let checks: [(&str, Vec<String>); 5] = [
+    let checks: [(&str, Vec<String>); 6] = [
         ("module order", modules::faults(&rust)),
         ("sources", sources::faults(&rust)),
+        ("cancel safety", cancel_safety::faults(&rust)),
         ("quotations", quotations::faults(&markdown)),
         ("links", links::faults(&markdown)),
         ("compile errors in the README", messages::faults(&markdown, &sources_ending_in(".stderr")?)?),

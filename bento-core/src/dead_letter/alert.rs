@@ -44,6 +44,9 @@ use crate::telemetry::{self, TARGET_DEAD_LETTER};
 )]
 pub trait AlertHook: fmt::Debug + Send + Sync + 'static {
     /// Tells of these, at least one. They come again if it fails, is too slow or panics, and may come again if it does not.
+    ///
+    /// # Cancel safety
+    /// It is dropped after [`AlertSettings::timeout`]; the letters come again.
     fn alert(&self, letters: &[DeadLetter]) -> impl Future<Output = Result<(), AlertError>> + Send;
 }
 
@@ -102,6 +105,9 @@ pub trait AlertStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
+    ///
+    /// # Cancel safety
+    /// Letters may have been taken that nobody was told of. They are due again after `hold`.
     fn take_unalerted(
         &self,
         limit: u32,
@@ -113,6 +119,9 @@ pub trait AlertStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: they are taken again when the time they are held for is over.
+    ///
+    /// # Cancel safety
+    /// The outcome is recorded or not. If not, somebody may be told of the letters once more.
     fn settle_alerts(
         &self,
         letters: &[DeadLetter],
@@ -186,6 +195,9 @@ impl AlertsHandle {
     }
 
     /// Stops it: an alert that is on its way ends or runs out of time.
+    ///
+    /// # Cancel safety
+    /// The task ends nevertheless; only the wait is over.
     pub async fn stop(self) {
         self.0.stop().await;
     }

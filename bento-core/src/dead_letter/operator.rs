@@ -83,6 +83,9 @@ impl<S: DeadLetters, P: TenantPolicy> Operator<'_, S, P> {
     ///
     /// # Errors
     /// [`OperatorError`].
+    ///
+    /// # Cancel safety
+    /// It only reads: nothing is lost.
     pub async fn list(&self, query: &DeadLetterQuery) -> Result<Vec<DeadLetter>, OperatorError> {
         self.ask(TenantAction::List, query.filter.tenant_id.as_deref())?;
         Ok(self.store.list(query).await?)
@@ -92,6 +95,9 @@ impl<S: DeadLetters, P: TenantPolicy> Operator<'_, S, P> {
     ///
     /// # Errors
     /// [`OperatorError`].
+    ///
+    /// # Cancel safety
+    /// It only reads: nothing is lost.
     pub async fn discarded(&self, query: &DeadLetterQuery) -> Result<Vec<DiscardedLetter>, OperatorError> {
         self.ask(TenantAction::List, query.filter.tenant_id.as_deref())?;
         Ok(self.store.discarded(query).await?)
@@ -101,6 +107,9 @@ impl<S: DeadLetters, P: TenantPolicy> Operator<'_, S, P> {
     ///
     /// # Errors
     /// [`OperatorError`].
+    ///
+    /// # Cancel safety
+    /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
     pub async fn replay(&self, event_id: EventId, destination: &str) -> Result<Replayed, OperatorError> {
         let Some(letter) = self.store.find(event_id, destination).await? else { return Ok(Replayed::default()) };
         self.ask(TenantAction::Replay, letter.envelope.tenant_id.as_deref())?;
@@ -111,6 +120,9 @@ impl<S: DeadLetters, P: TenantPolicy> Operator<'_, S, P> {
     ///
     /// # Errors
     /// [`OperatorError`].
+    ///
+    /// # Cancel safety
+    /// Some of the letters may be done. Calling it again goes on with the others.
     pub async fn replay_all(&self, filter: &DeadLetterFilter, mode: ReplayMode) -> Result<ReplayReport, OperatorError> {
         let action = match mode {
             ReplayMode::DryRun => TenantAction::List,
@@ -125,6 +137,9 @@ impl<S: DeadLetters, P: TenantPolicy> Operator<'_, S, P> {
     ///
     /// # Errors
     /// [`OperatorError`].
+    ///
+    /// # Cancel safety
+    /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
     pub async fn discard(&self, event_id: EventId, destination: &str, reason: &str) -> Result<bool, OperatorError> {
         let discarding = self.because(reason)?;
         let Some(letter) = self.store.find(event_id, destination).await? else { return Ok(false) };
@@ -136,6 +151,9 @@ impl<S: DeadLetters, P: TenantPolicy> Operator<'_, S, P> {
     ///
     /// # Errors
     /// [`OperatorError`].
+    ///
+    /// # Cancel safety
+    /// Some of the letters may be done. Calling it again goes on with the others.
     pub async fn discard_all(&self, filter: &DeadLetterFilter, reason: &str) -> Result<u64, OperatorError> {
         let discarding = self.because(reason)?;
         self.ask(TenantAction::Discard, filter.tenant_id.as_deref())?;
@@ -148,6 +166,9 @@ impl<S: Pauses, P: TenantPolicy> Operator<'_, S, P> {
     ///
     /// # Errors
     /// [`OperatorError`].
+    ///
+    /// # Cancel safety
+    /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
     pub async fn pause(&self, tenant_id: &str, reason: &str) -> Result<bool, OperatorError> {
         let because = self.because(reason)?;
         self.ask(TenantAction::Pause, Some(tenant_id))?;
@@ -158,6 +179,9 @@ impl<S: Pauses, P: TenantPolicy> Operator<'_, S, P> {
     ///
     /// # Errors
     /// [`OperatorError`].
+    ///
+    /// # Cancel safety
+    /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
     pub async fn resume(&self, tenant_id: &str) -> Result<bool, OperatorError> {
         self.ask(TenantAction::Resume, Some(tenant_id))?;
         Ok(self.store.resume(tenant_id).await?)
@@ -167,6 +191,9 @@ impl<S: Pauses, P: TenantPolicy> Operator<'_, S, P> {
     ///
     /// # Errors
     /// [`OperatorError`].
+    ///
+    /// # Cancel safety
+    /// It only reads: nothing is lost.
     pub async fn paused(&self) -> Result<Vec<PausedTenant>, OperatorError> {
         self.ask(TenantAction::List, None)?;
         Ok(self.store.paused().await?)

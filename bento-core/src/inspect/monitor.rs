@@ -65,6 +65,9 @@ impl MonitorHandle {
     }
 
     /// Stops it. The gauges stay as they were last.
+    ///
+    /// # Cancel safety
+    /// The task ends nevertheless; only the wait is over.
     pub async fn stop(self) {
         self.0.stop().await;
     }

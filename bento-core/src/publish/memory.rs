@@ -70,6 +70,9 @@ impl MemoryPublisher {
     }
 
     /// Waits until at least `count` events were published.
+    ///
+    /// # Cancel safety
+    /// It only waits: nothing is lost.
     pub async fn wait_for(&self, count: usize) {
         let mut published = self.inner.published.subscribe();
         published.wait_for(|published| published.len() >= count).await.expect("the sender is held by self");
@@ -101,6 +104,9 @@ impl MemoryPublisher {
     }
 
     /// Waits until `count` batches are waiting.
+    ///
+    /// # Cancel safety
+    /// It only waits: nothing is lost.
     pub async fn wait_for_blocked(&self, count: usize) {
         let mut gate = self.inner.gate.subscribe();
         gate.wait_for(|gate| gate.waiting >= count).await.expect("the sender is held by self");

@@ -177,6 +177,9 @@ impl<S: RelayStore, P: Publisher> RelayBuilder<S, P> {
     ///
     /// # Errors
     /// [`RelayError`]; what was published before it is settled, or published again later.
+    ///
+    /// # Cancel safety
+    /// What was in flight may be published and stays in the outbox, so it may be published again. The leases are not released but run out.
     pub async fn run_once(self) -> Result<PassReport, RelayError> {
         self.settings.validate()?;
         pass::run(self.shared(), pass::Extent::OneBatch).await
@@ -187,6 +190,9 @@ impl<S: RelayStore, P: Publisher> RelayBuilder<S, P> {
     ///
     /// # Errors
     /// [`RelayError`]; what was published before it is settled, or published again later.
+    ///
+    /// # Cancel safety
+    /// What was in flight may be published and stays in the outbox, so it may be published again. The leases are not released but run out.
     pub async fn run_until_empty(self) -> Result<PassReport, RelayError> {
         self.settings.validate()?;
         pass::run(self.shared(), pass::Extent::UntilEmpty).await

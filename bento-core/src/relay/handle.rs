@@ -77,18 +77,24 @@ impl RelayHandle {
     ///
     /// # Errors
     /// Those of [`join`](Self::join).
+    ///
+    /// # Cancel safety
+    /// The relay stops nevertheless; only the wait is over.
     pub async fn stop(mut self) -> Result<(), RelayError> {
         self.stop.send_replace(true);
         self.join().await
     }
 
-    /// Waits until it ends by itself, which it only does for what waiting cannot mend. Cancelling the wait changes nothing.
+    /// Waits until it ends by itself, which it only does for what waiting cannot mend.
     ///
     /// # Errors
     /// [`RelayError`]; the outbox is divided otherwise than this process was told, for example.
     ///
     /// # Panics
     /// If the relay did: a defect.
+    ///
+    /// # Cancel safety
+    /// The relay runs on; it can be waited for again.
     pub async fn join(&mut self) -> Result<(), RelayError> {
         let Some(task) = &mut self.task else { return Ok(()) };
         let ended = task.await;

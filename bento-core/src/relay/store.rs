@@ -343,6 +343,9 @@ pub trait RelayStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Mismatch`] if the database says otherwise, [`StoreError::OtherApplication`] if the outbox is not this application's.
+    ///
+    /// # Cancel safety
+    /// The shards may be recorded or not. Calling it again records what is missing.
     fn open(&self) -> impl Future<Output = Result<Sharding, StoreError>> + Send;
 
     /// Renews all leases of a relay, claims free shards and hands over surplus ones. What the database has to record for a relay to work is
@@ -351,6 +354,10 @@ pub trait RelayStore: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// As [`open`](Self::open), and [`StoreError::NotMigrated`] while a table is missing.
     /// [`StoreError::Unavailable`]: the leases run out unless a later call succeeds.
+    ///
+    /// # Cancel safety
+    /// A relay drops it when the store does not answer in time. Parts of it may have happened, such as the claim of a shard; the next heartbeat
+    /// answers with what is held. No lock may be left behind.
     fn heartbeat(&self, heartbeat: Heartbeat) -> impl Future<Output = Result<Holdings, StoreError>> + Send;
 
     /// Settles, checks and renews the lease, and returns what comes next, in one transaction.
@@ -358,6 +365,9 @@ pub trait RelayStore: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::LeaseLost`]: nothing was settled. [`StoreError::Unavailable`]: unclear, repeat. An error of
     /// [one shard](StoreError::is_of_one_shard): nothing was settled, and a call for no rows may still settle.
+    ///
+    /// # Cancel safety
+    /// A relay drops it when the store does not answer in time, and repeats it. A dropped call has settled all or nothing, and leaves no lock behind.
     fn advance(&self, advance: Advance) -> impl Future<Output = Result<Advanced, StoreError>> + Send;
 
     /// Those of the leased shards that have fresh rows or due held rows; as cheap as the back end allows. Held rows of the
@@ -365,6 +375,9 @@ pub trait RelayStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
+    ///
+    /// # Cancel safety
+    /// It only reads: nothing is lost.
     fn probe(
         &self,
         shards: &[ShardId],
@@ -375,6 +388,9 @@ pub trait RelayStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: the leases run out by themselves.
+    ///
+    /// # Cancel safety
+    /// Some shards may be released. The others are free when their leases run out, or after another call.
     fn release(&self, relay: RelayId) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Removes published rows that were kept and are old enough, batch by batch, unless another relay does or did within
@@ -382,6 +398,9 @@ pub trait RelayStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: to be tried again after [`Prune::every`].
+    ///
+    /// # Cancel safety
+    /// Some rows may be pruned. The others are when it is the next relay's turn.
     fn prune(&self, prune: Prune) -> impl Future<Output = Result<Option<u64>, StoreError>> + Send;
 }
 

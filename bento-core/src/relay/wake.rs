@@ -74,7 +74,10 @@ pub struct WakeSubscription {
 }
 
 impl WakeSubscription {
-    /// Waits for a wake, and returns every shard that was named since the last time. Cancelling it loses nothing.
+    /// Waits for a wake, and returns every shard that was named since the last time.
+    ///
+    /// # Cancel safety
+    /// No wake is lost: the next call returns it.
     pub async fn woken(&self) -> BTreeSet<ShardId> {
         loop {
             let shards = self.mailbox.take().shards;

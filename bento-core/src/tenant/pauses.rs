@@ -66,6 +66,9 @@ pub trait Pauses: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::Unstorable`] for a text that is too long or holds U+0000, [`StoreError::Unavailable`].
+    ///
+    /// # Cancel safety
+    /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
     fn pause(
         &self,
         tenant_id: &str,
@@ -77,11 +80,17 @@ pub trait Pauses: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
+    ///
+    /// # Cancel safety
+    /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
     fn resume(&self, tenant_id: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// The tenants that are paused, ordered by tenant.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
+    ///
+    /// # Cancel safety
+    /// It only reads: nothing is lost.
     fn paused(&self) -> impl Future<Output = Result<Vec<PausedTenant>, StoreError>> + Send;
 }

@@ -54,6 +54,7 @@ async fn serve(listener: TcpListener, server: String, delay: Duration, is_frozen
         let (client, _) = listener.accept().await.unwrap();
         let server = TcpStream::connect(&server).await.unwrap();
         client.set_nodelay(true).unwrap();
+        server.set_nodelay(true).unwrap();
         let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
         tokio::spawn(forward(from_client, to_server, Duration::ZERO, Arc::default()));
         tokio::spawn(forward(from_server, to_client, delay, Arc::clone(&is_frozen)));
