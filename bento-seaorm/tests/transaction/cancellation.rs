@@ -69,6 +69,7 @@ async fn is_visible(database: &TestDatabase, acknowledged: i64) {
 
 /// The pool has all of its connections, none of them in a transaction.
 async fn is_whole(database: &TestDatabase, db: &DatabaseConnection, connections: u32) {
+    no_session_is_in_a_transaction(database).await;
     let mut all = Vec::new();
     for _ in 0..connections {
         all.push(timeout(Duration::from_secs(10), db.begin()).await.expect("the pool has its connections").unwrap());
@@ -76,6 +77,10 @@ async fn is_whole(database: &TestDatabase, db: &DatabaseConnection, connections:
     for transaction in all {
         transaction.rollback().await.unwrap();
     }
+}
+
+/// What was dropped is given some time to be finished.
+async fn no_session_is_in_a_transaction(database: &TestDatabase) {
     let open = match database.backend() {
         DbBackend::Postgres => {
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'"
@@ -87,12 +92,12 @@ async fn is_whole(database: &TestDatabase, db: &DatabaseConnection, connections:
         _ => return,
     };
     let mut sessions = 0;
-    for _ in 0..100 {
+    for _ in 0..1000 {
         sessions = database.number(open).await;
         if sessions == 0 {
             return;
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     panic!("{sessions} sessions are left in a transaction");
 }
@@ -161,8 +166,9 @@ async fn a_cancelled_statement_outside_of_a_transaction_costs_no_connection(data
     let db = OutboxConnection::new(pool.clone());
     for (polls, at_once) in steps(16) {
         // A text of its own, so that it is prepared.
-        let select = format!("SELECT id, {polls}{} FROM ledger WHERE id > 0", u8::from(at_once));
-        let select = || Statement::from_string(database.backend(), select.clone());
+        let placeholder = if database.is(DbBackend::Postgres) { "$1" } else { "?" };
+        let sql = format!("SELECT id, {polls}{} FROM ledger WHERE id > {placeholder}", u8::from(at_once));
+        let select = || Statement::from_sql_and_values(database.backend(), sql.clone(), [0_i64.into()]);
         drop(dropped_after(polls, at_once, db.query_all_raw(select())).await);
         drop(dropped_after(polls, at_once, db.ping()).await);
         drop(
@@ -181,22 +187,28 @@ async fn a_cancelled_call_of_the_store_costs_no_connection(database: &TestDataba
     let shards: Vec<ShardId> = leases.iter().map(|lease| lease.shard).collect();
     let discarding = Discarding::because("a test").unwrap();
     // A heartbeat is eight round trips, and a call before it may still run.
-    for (polls, at_once) in [1, 2, 3, 5, 8, 13, 21, 34].into_iter().flat_map(|polls| [(polls, true), (polls, false)]) {
-        let lease = leases[polls as usize % leases.len()];
-        drop(dropped_after(polls, at_once, store.heartbeat(beat())).await);
-        drop(dropped_after(polls, at_once, store.advance(advance(lease))).await);
-        drop(dropped_after(polls, at_once, store.probe(&shards, &[])).await);
-        drop(dropped_after(polls, at_once, store.release(RelayId::new())).await);
-        dropped_after(polls, at_once, prune(&store)).await;
-        drop(dropped_after(polls, at_once, store.counts()).await);
-        drop(dropped_after(polls, at_once, store.backlog()).await);
-        drop(dropped_after(polls, at_once, store.list(&DeadLetterQuery::default())).await);
+    for step in [1, 2, 3, 5, 8, 13, 21, 34].into_iter().flat_map(|polls| [(polls, true), (polls, false)]) {
+        let lease = leases[step.0 as usize % leases.len()];
+        cut(database, step, store.heartbeat(beat())).await;
+        cut(database, step, store.advance(advance(lease))).await;
+        cut(database, step, store.probe(&shards, &[])).await;
+        cut(database, step, store.release(RelayId::new())).await;
+        cut(database, step, prune(&store)).await;
+        cut(database, step, store.counts()).await;
+        cut(database, step, store.backlog()).await;
+        cut(database, step, store.list(&DeadLetterQuery::default())).await;
         let letters = [(EventId::new(), "default".into())];
-        drop(dropped_after(polls, at_once, store.discard_together(0, &letters, &discarding)).await);
-        drop(dropped_after(polls, at_once, store.pause("acme", "a test", None)).await);
-        drop(dropped_after(polls, at_once, store.resume("acme")).await);
+        cut(database, step, store.discard_together(0, &letters, &discarding)).await;
+        cut(database, step, store.pause("acme", "a test", None)).await;
+        cut(database, step, store.resume("acme")).await;
     }
     is_whole(database, &pool, 2).await;
+}
+
+/// Drops a call and looks at the sessions.
+async fn cut(database: &TestDatabase, (polls, at_once): (u32, bool), call: impl Future) {
+    drop(dropped_after(polls, at_once, call).await);
+    no_session_is_in_a_transaction(database).await;
 }
 
 fn advance(lease: Lease) -> Advance {
