@@ -42,7 +42,8 @@ pub use self::set::{BoxPublisher, Publishers};
 pub trait Publisher: fmt::Debug + Send + Sync + 'static {
     /// Brings each delivery to its destination and waits for the broker's confirmation.
     ///
-    /// Returns one answer per delivery, in the batch's order. A missing answer counts as a transient failure.
+    /// Returns one answer per delivery, in the batch's order. A missing answer counts as [unavailable](FailureClass::Unavailable); if the event
+    /// was the only one of the batch, as [transient](FailureClass::Transient). So does a panic. A publisher must not block its thread.
     ///
     /// # Cancel safety
     /// A relay drops it after `publish_timeout`, and what is still out when its drain timeout is over. The broker may have taken the events;
@@ -76,33 +77,46 @@ impl<P: Publisher + ?Sized> Publisher for Arc<P> {
     }
 }
 
-/// What a failure means for the next attempt.
+/// Whose fault a failure is, and so what it means for the next attempt.
 ///
-/// What an operator can mend without touching the event, such as credentials or rights, is transient: it opens the circuit of the destination
-/// and makes no dead letters of a backlog. What comes again with the event is permanent.
+/// | class | attempt | circuit of the destination | the event |
+/// |---|---|---|---|
+/// | transient | counts | closes | is tried again, and is a dead letter after the last attempt |
+/// | permanent | counts | closes | is a dead letter at once |
+/// | throttled | does not count | may open | is tried again, no sooner than the broker asked |
+/// | unavailable | does not count | may open | is tried again until the destination is back, however long that takes |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailureClass {
-    /// May pass without a change to the event: retry.
+    /// The broker answered about this event, and its answer may change.
     Transient,
-    /// Comes again with the event: dead letter at once.
+    /// The broker answered about this event, or it can be sent to no broker: the failure comes again with the event.
     Permanent,
-    /// The broker asks for less: retry, no sooner than it said.
+    /// The broker asks for less.
     Throttled,
+    /// The broker could not be asked, or an operator has to mend something that is not the event: there is no connection, the credentials
+    /// are refused, a right is missing, or the stream, exchange, topic or URL is.
+    Unavailable,
 }
 
 impl FailureClass {
+    /// Every class, in the order of its discriminant.
+    pub(crate) const ALL: [Self; 4] = [Self::Transient, Self::Permanent, Self::Throttled, Self::Unavailable];
+
+    /// Whether the failure is an answer about the event, by a destination that is there.
+    pub fn is_answer(self) -> bool {
+        matches!(self, Self::Transient | Self::Permanent)
+    }
+
     /// The name in logs, metrics and the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Transient => "transient",
             Self::Permanent => "permanent",
             Self::Throttled => "throttled",
+            Self::Unavailable => "unavailable",
         }
     }
 }
-
-/// Waiting for longer would not fit into every clock.
-const A_YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 /// An event was not published.
 #[derive(Debug, thiserror::Error)]
@@ -116,7 +130,7 @@ pub struct PublishError {
 }
 
 impl PublishError {
-    /// A failure that may pass by itself.
+    /// The broker answered about this event, and its answer may change. After the last attempt the event is a dead letter.
     pub fn transient(message: impl Into<Cow<'static, str>>) -> Self {
         Self { class: FailureClass::Transient, message: message.into(), retry_after: None, source: None }
     }
@@ -126,10 +140,32 @@ impl PublishError {
         Self { class: FailureClass::Permanent, ..Self::transient(message) }
     }
 
-    /// The broker asks for less; the next attempt is made no sooner than `retry_after`, of which more than a year counts as one.
+    /// The broker asks for less. The next attempt is made no sooner than `retry_after`, of which the relay waits no more than its setting
+    /// [`max_retry_after`](crate::relay::Settings::max_retry_after).
     pub fn throttled(message: impl Into<Cow<'static, str>>, retry_after: Duration) -> Self {
-        let retry_after = Some(retry_after.min(A_YEAR));
-        Self { class: FailureClass::Throttled, retry_after, ..Self::transient(message) }
+        Self { class: FailureClass::Throttled, retry_after: Some(retry_after), ..Self::transient(message) }
+    }
+
+    /// The broker could not be asked, or an operator has to mend something that is not the event. The event waits until the destination is
+    /// back, and is never a dead letter because of it.
+    ///
+    /// ```
+    /// # use bento_core::publish::{FailureClass, PublishError};
+    /// let error = PublishError::unavailable("not connected to the broker").because("connection refused");
+    /// assert_eq!(error.class(), FailureClass::Unavailable);
+    /// ```
+    pub fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {
+        Self { class: FailureClass::Unavailable, ..Self::transient(message) }
+    }
+
+    /// The same failure of another event, without its cause.
+    pub(crate) fn repeated(&self) -> Self {
+        Self { class: self.class, message: self.message.clone(), retry_after: self.retry_after, source: None }
+    }
+
+    /// The same failure, with a wait of `longest` at most.
+    pub(crate) fn waiting_at_most(self, longest: Duration) -> Self {
+        Self { retry_after: self.retry_after.map(|asked| asked.min(longest)), ..self }
     }
 
     /// Keeps what caused it.

@@ -21,8 +21,8 @@
 //! 4. A failing event holds back its own aggregate only, and that for its own destination only.
 //! 5. A store that is away is waited for; a call whose outcome is unknown is repeated.
 //!    Missing tables are waited for in the same way, with an error line that names the migration: a relay may start before it.
-//! 6. A publisher that panics, hangs or answers too little has failed for the moment, no more; an event that makes it do so ends as the
-//!    only dead letter.
+//! 6. A publisher that panics, hangs or answers too little has failed for the moment, no more; an event that makes it do so, while others are
+//!    answered, ends as the only dead letter.
 //! 7. A destination that is away is left alone but for a trial now and then; its outage makes no dead letters of the backlog, and stops no
 //!    other destination. One that is slow or hangs stops no other either: after a quarter of a second with nothing else left, a batch
 //!    ends without its answer, which a later batch takes.
@@ -61,6 +61,7 @@ mod span;
 pub mod store;
 mod supervisor;
 mod wake;
+mod watched;
 mod worker;
 
 pub use self::builder::{Relay, RelayBuilder, StartError};

@@ -13,7 +13,8 @@ type Answer = Result<(), PublishError>;
 ///
 /// When one fails, the relay hands the delivery over again, to all: those that had confirmed get it twice. Where that matters, give
 /// each broker a destination of its own, so that progress is kept for each. The failure of a delivery is permanent if one
-/// publisher's is, else throttled if one's is, with the longest wait; its text names who failed.
+/// publisher's is, else throttled if one's is, with the longest wait, else unavailable if one's is: it is an attempt only if all could be
+/// asked. Its text names who failed.
 ///
 /// ```
 /// use bento_publishers::{ConsolePublisher, FanOut, MemoryPublisher};
@@ -41,7 +42,7 @@ impl Publisher for FanOut {
     async fn publish(&self, batch: &[Delivery]) -> Vec<Answer> {
         let answers = join_all(self.0.iter().map(|(_, publisher)| publisher.publish(batch))).await;
         let mut answers: Vec<_> = answers.into_iter().map(Vec::into_iter).collect();
-        let missing = || Err(PublishError::transient("the publisher did not answer for this event"));
+        let missing = || Err(PublishError::unavailable("the publisher did not answer for this event"));
         let together = batch.iter().map(|_| {
             let of_each = answers.iter_mut().map(|answers| answers.next().unwrap_or_else(missing));
             let failed =
@@ -69,8 +70,9 @@ fn together(mut failed: Vec<(&str, PublishError)>) -> Answer {
     });
     let severity = |error: &PublishError| match error.class() {
         FailureClass::Transient => 0,
-        FailureClass::Throttled => 1,
-        FailureClass::Permanent => 2,
+        FailureClass::Unavailable => 1,
+        FailureClass::Throttled => 2,
+        FailureClass::Permanent => 3,
     };
     let wait = failed.iter().filter_map(|(_, error)| error.retry_after()).max().unwrap_or(Duration::ZERO);
     failed.sort_by_key(|(_, error)| std::cmp::Reverse(severity(error)));
@@ -78,6 +80,7 @@ fn together(mut failed: Vec<(&str, PublishError)>) -> Answer {
     Err(match worst.class() {
         FailureClass::Permanent => PublishError::permanent(text),
         FailureClass::Throttled => PublishError::throttled(text, wait),
+        FailureClass::Unavailable => PublishError::unavailable(text),
         FailureClass::Transient => PublishError::transient(text),
     })
 }
@@ -97,18 +100,20 @@ mod tests {
     #[tokio::test]
     async fn a_delivery_is_confirmed_when_all_have_it() {
         let (one, other) = (MemoryPublisher::new(), MemoryPublisher::new());
-        one.fail(|delivery| (delivery.topic() == "b").then(|| PublishError::transient("away")));
+        one.fail(|delivery| ["b", "d"].contains(&&*delivery.topic()).then(|| PublishError::unavailable("away")));
         other.fail(|delivery| match &*delivery.topic() {
             "b" => Some(PublishError::permanent("no such topic")),
             "c" => Some(PublishError::throttled("full", Duration::from_secs(3))),
+            "d" => Some(PublishError::transient("busy")),
             _ => None,
         });
         let both = FanOut::new().with("one", one.clone()).with("other", other.clone());
-        let answers = both.publish(&[delivery("a"), delivery("b"), delivery("c")]).await;
+        let answers = both.publish(&["a", "b", "c", "d"].map(delivery)).await;
         assert!(answers[0].is_ok());
-        let [_, Err(b), Err(c)] = &answers[..] else { panic!("the others failed: {answers:?}") };
+        let [_, Err(b), Err(c), Err(d)] = &answers[..] else { panic!("the others failed: {answers:?}") };
         assert_eq!((b.class(), &*b.to_string()), (FailureClass::Permanent, "one: away; other: no such topic"));
         assert_eq!((c.class(), c.retry_after()), (FailureClass::Throttled, Some(Duration::from_secs(3))));
+        assert_eq!((d.class(), &*d.to_string()), (FailureClass::Unavailable, "one: away; other: busy"));
         assert_eq!((one.published().len(), other.published().len()), (2, 1));
     }
 

@@ -32,13 +32,21 @@
 //!
 //! | what happens | class |
 //! |---|---|
-//! | no connection, no answer in time, 5xx, 408, 425 | transient |
-//! | 401, 403, 407: the credentials or rights, not the event | transient |
+//! | no connection, no answer in time, 502, 503, 504 and other answers of a gateway | unavailable |
+//! | 401, 403, 407: the credentials or rights, not the event | unavailable |
+//! | 404, 405, 421, a redirect: the address, not the event | unavailable |
+//! | the call has no time left for the event, which is not sent | unavailable |
+//! | no answer in time, while the receiver answered another request | transient |
+//! | any other 5xx; 408, 425 | transient |
 //! | 408, 425, 429, 503 with `Retry-After` (seconds or a date) | throttled, for so long |
 //! | 429 without it | throttled, 1 s |
-//! | any other 4xx, 404 and 410 among them | permanent |
-//! | a redirect: it is not followed, so that a signed body reaches nobody else | permanent |
+//! | any other 4xx, 410 among them | permanent |
 //! | the destination has no URL, the topic cannot be a part of one | permanent |
+//!
+//! A redirect is not followed, so that a signed body reaches nobody else.
+//!
+//! A call sends [`concurrency`](HttpSettings::concurrency) requests at once, and begins none that it could not wait for within the relay's
+//! `publish_timeout`: what is left then is sent with the next call. A request is waited for no longer than half of that time.
 //!
 //! The error holds the first 512 bytes of the answer as one line of text.
 //!
@@ -50,6 +58,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -73,6 +83,7 @@ pub use self::signature::{SIGNATURE_HEADER, SignatureError, sign, verify_signatu
 use self::target::Target;
 use crate::ConnectError;
 use crate::message::{Binding, Message};
+use crate::patience::{left, patience};
 
 /// The header that names the event in every format.
 pub const EVENT_ID_HEADER: &str = "bento-event-id";
@@ -115,7 +126,11 @@ impl HttpPublisher {
         self.by_destination.get(&*destination.name).or(self.default.as_ref())
     }
 
-    async fn send(&self, delivery: &Delivery) -> Answer {
+    /// Sends an event, if there is time for its answer.
+    async fn send(&self, delivery: &Delivery, limit: Duration) -> Answer {
+        if left(delivery).is_some_and(|left| left < limit) {
+            return Err(PublishError::unavailable("the webhook is slow: the call had no time left to send the event"));
+        }
         let name = &delivery.destination.name;
         let target = self.target(&delivery.destination);
         let target = target.ok_or_else(|| PublishError::permanent(format!("the destination `{name}` has no URL")))?;
@@ -124,25 +139,34 @@ impl HttpPublisher {
         let mut headers = self.message_headers(&message)?;
         let id = delivery.envelope.event_id.to_string();
         headers.insert(EVENT_ID_HEADER, id.parse().expect("a UUID is ASCII"));
-        self.post(target, url, headers, message.body).await
+        self.post(target, url, headers, message.body, limit).await
     }
 
     /// Signs a body, sends it and reads the answer.
-    async fn post(&self, target: &Target, url: Url, mut headers: HeaderMap, body: Bytes) -> Answer {
+    async fn post(&self, target: &Target, url: Url, mut headers: HeaderMap, body: Bytes, limit: Duration) -> Answer {
         if !self.settings.signing_secrets.is_empty() {
             let signature = sign(&body, &self.settings.signing_secrets, Utc::now());
             headers.insert(SIGNATURE_HEADER, signature.parse().expect("hexadecimal digits are ASCII"));
         }
-        match self.client.post(url).headers(headers).body(body).send().await {
-            Ok(response) => answer::judge(response, Utc::now()).await,
-            // The URL may hold a password.
+        let answered = target.answered.load(Ordering::Relaxed);
+        match self.client.post(url).headers(headers).body(body).timeout(limit).send().await {
+            Ok(response) => {
+                target.answered.fetch_add(1, Ordering::Relaxed);
+                answer::judge(response, Utc::now()).await
+            }
             Err(error) => {
                 let address = target.address();
-                let message = match error.is_timeout() {
-                    true => format!("the webhook at {address} did not answer in time"),
-                    false => format!("no connection to the webhook at {address}"),
+                // One event for which the receiver hangs, if it answers others meanwhile.
+                let is_to_blame = !error.is_connect() && answered != target.answered.load(Ordering::Relaxed);
+                let failure = match error.is_timeout() {
+                    true if is_to_blame => {
+                        PublishError::transient(format!("the webhook at {address} did not answer in time"))
+                    }
+                    true => PublishError::unavailable(format!("the webhook at {address} did not answer in time")),
+                    false => PublishError::unavailable(format!("no connection to the webhook at {address}")),
                 };
-                Err(PublishError::transient(message).because(error.without_url()))
+                // The URL may hold a password.
+                Err(failure.because(error.without_url()))
             }
         }
     }
@@ -171,7 +195,9 @@ impl HttpPublisher {
 
 impl Publisher for HttpPublisher {
     async fn publish(&self, batch: &[Delivery]) -> Vec<Answer> {
-        let requests: Vec<_> = batch.iter().map(|delivery| self.send(delivery)).collect();
+        // Half of the time at most, so that there is time for those that wait for a place.
+        let limit = patience(batch, self.settings.timeout * 2) / 2;
+        let requests: Vec<_> = batch.iter().map(|delivery| self.send(delivery, limit)).collect();
         futures_util::stream::iter(requests).buffered(self.settings.concurrency).collect().await
     }
 

@@ -34,9 +34,9 @@
 //!
 //! | what happens | class |
 //! |---|---|
-//! | no connection, no confirmation in time, no leader, too few replicas in step | transient |
-//! | the credentials are refused, no right to write to the topic | transient |
-//! | the topic is unknown for longer than `unknown_topic_patience`, and the cluster makes none by itself | permanent |
+//! | no connection, no confirmation in time, no leader, too few replicas in step | unavailable |
+//! | the credentials are refused, no right to write to the topic | unavailable |
+//! | the topic is unknown for longer than `unknown_topic_patience`, and the cluster makes none by itself | unavailable |
 //! | larger than `max_message_bytes` or than the topic allows, an invalid record | permanent |
 //! | the topic is no name that Kafka allows | permanent |
 //! | the producer's queue is full, a quota is exceeded | throttled, 1 s |
@@ -82,6 +82,7 @@ use self::client::Client;
 pub use self::settings::{KafkaSasl, KafkaSettings, SaslMechanism};
 use crate::ConnectError;
 use crate::message::{Binding, Message};
+use crate::patience::patience;
 
 /// The client answers by itself within the delivery timeout; should it not, it is not waited for much longer.
 const GRACE: Duration = Duration::from_secs(2);
@@ -142,7 +143,7 @@ impl KafkaPublisher {
         if slot.is_worn() {
             tracing::warn!("Kafka does not accept the numbering of the idempotent producer: it is replaced");
             let created = client::create(&self.settings);
-            let (client, _) = created.map_err(|error| PublishError::transient(error.to_string()).because(error))?;
+            let (client, _) = created.map_err(|error| PublishError::unavailable(error.to_string()).because(error))?;
             *slot = Producer::new(client);
         }
         Ok(Arc::clone(&slot))
@@ -168,8 +169,8 @@ impl KafkaPublisher {
             .client
             .send_result(record)
             .map_err(|(error, _)| failure::failure(producer.explain(error), &topic))?;
-        let patience = self.settings.delivery_timeout + GRACE;
-        match tokio::time::timeout(patience, sent).await {
+        let limit = patience(std::slice::from_ref(delivery), self.settings.delivery_timeout + GRACE);
+        match tokio::time::timeout(limit, sent).await {
             Ok(Ok(Ok(_))) => Ok(()),
             Ok(Ok(Err((error, _)))) => {
                 if failure::wears(&error) {
@@ -178,8 +179,8 @@ impl KafkaPublisher {
                 Err(failure::failure(producer.explain(error), &topic))
             }
             // The producer was replaced while this was on its way.
-            Ok(Err(gone)) => Err(PublishError::transient("Kafka's producer has ended").because(gone)),
-            Err(elapsed) => Err(PublishError::transient("Kafka's client did not answer").because(elapsed)),
+            Ok(Err(gone)) => Err(PublishError::unavailable("Kafka's producer has ended").because(gone)),
+            Err(elapsed) => Err(PublishError::unavailable("Kafka's client did not answer").because(elapsed)),
         }
     }
 }
@@ -191,7 +192,7 @@ impl Publisher for KafkaPublisher {
             Ok(producer) => join_all(batch.iter().map(|delivery| self.send(&producer, delivery))).await,
             Err(error) => {
                 let why = error.chain();
-                batch.iter().map(|_| Err(PublishError::transient(why.clone()))).collect()
+                batch.iter().map(|_| Err(PublishError::unavailable(why.clone()))).collect()
             }
         }
     }

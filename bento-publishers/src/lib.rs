@@ -26,6 +26,8 @@ pub mod kafka;
 pub mod message;
 #[cfg(feature = "nats")]
 pub mod nats;
+#[cfg(any(feature = "http", feature = "kafka", feature = "nats", feature = "rabbitmq", feature = "redis"))]
+mod patience;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
 #[cfg(feature = "redis")]

@@ -27,16 +27,16 @@
 //!
 //! | what happens | class |
 //! |---|---|
-//! | no connection, no acknowledgement in time, no leader | transient |
-//! | nobody listens, and JetStream knows a stream for the subject, or does not say | transient |
-//! | nobody listens, and JetStream says that no stream takes the subject | permanent |
-//! | the subject is taken by another stream than the expected one | permanent |
-//! | larger than the server's `max_payload` or the stream's `max_msg_size`, a sealed stream | permanent |
+//! | no connection, no acknowledgement in time, no leader | unavailable |
+//! | nobody listens: no stream takes the subject, or its leader changes | unavailable |
+//! | the subject is taken by another stream than the expected one, a sealed stream | unavailable |
+//! | larger than the server's `max_payload` or the stream's `max_msg_size` | permanent |
 //! | the stream is full and refuses new messages, the account's limits are reached | throttled, 1 s |
 //! | the topic is no subject: empty tokens, spaces, wildcards, `$…` | permanent |
+//! | any other refusal of a stream | transient |
 //!
-//! That nobody listens is not enough to give an event up: so it is for a moment whenever a stream of a cluster changes its leader. The
-//! publisher therefore asks JetStream which stream takes the subject; its user needs the permission to publish to `$JS.API.STREAM.NAMES`.
+//! Where nobody listens, the publisher asks JetStream which stream takes the subject, so that the error says whether there is none; its user
+//! needs the permission to publish to `$JS.API.STREAM.NAMES`. The event waits in either case, and goes on when a stream is there.
 //! A user without the permission to publish to a subject gets no answer at all from NATS: its events fail as not acknowledged.
 //!
 //! The connection comes back by itself, also when the server refuses the credentials for a while.
@@ -66,6 +66,7 @@ pub use self::settings::{NatsCredentials, NatsSettings};
 use self::subject::Subjects;
 use crate::ConnectError;
 use crate::message::{Binding, Message};
+use crate::patience::patience;
 
 /// How long JetStream may take to say which stream takes a subject.
 const LOOKUP: Duration = Duration::from_secs(2);
@@ -147,7 +148,7 @@ impl NatsPublisher {
     async fn send(&self, batch: &[Delivery], answers: &mut Answers) -> Vec<usize> {
         let mut call = self.acks.call(batch.len());
         let mut subjects = Subjects::default();
-        let wait = tokio::time::timeout(self.settings.ack_timeout, async {
+        let wait = tokio::time::timeout(patience(batch, self.settings.ack_timeout), async {
             for (index, delivery) in batch.iter().enumerate() {
                 let sent = match self.outgoing(delivery, &mut subjects) {
                     Ok(outgoing) => call.send(index, outgoing).await,
@@ -181,16 +182,17 @@ impl NatsPublisher {
                 subjects.entry(subject).or_default().push(index);
             }
         }
+        let limit = patience(batch, LOOKUP);
         let lookups =
-            subjects.keys().map(|subject| tokio::time::timeout(LOOKUP, self.context.stream_by_subject(subject)));
+            subjects.keys().map(|subject| tokio::time::timeout(limit, self.context.stream_by_subject(subject)));
         let found = join_all(lookups).await;
         for ((subject, indexes), found) in subjects.iter().zip(found) {
             let is_missing = matches!(&found, Ok(Err(error)) if error.kind() == GetStreamByNameErrorKind::NotFound);
             for &index in indexes {
                 answers[index] = Some(Err(if is_missing {
-                    PublishError::permanent(format!("no stream of NATS takes the subject `{subject}`"))
+                    PublishError::unavailable(format!("no stream of NATS takes the subject `{subject}`"))
                 } else {
-                    PublishError::transient(format!("nobody listens to the subject `{subject}` at the moment"))
+                    PublishError::unavailable(format!("nobody listens to the subject `{subject}` at the moment"))
                 }));
             }
         }
@@ -211,7 +213,7 @@ impl Publisher for NatsPublisher {
         } else {
             format!("not connected to NATS at {}", self.address)
         };
-        let missing = || Err(PublishError::transient(silence.clone()));
+        let missing = || Err(PublishError::unavailable(silence.clone()));
         answers.into_iter().map(|answer| answer.unwrap_or_else(missing)).collect()
     }
 }

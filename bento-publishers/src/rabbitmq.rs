@@ -27,10 +27,9 @@
 //!
 //! | what happens | class |
 //! |---|---|
-//! | no connection, no confirm in time, a confirm that says no (a full queue that rejects, for instance) | transient |
-//! | the credentials are refused, the user may not write to the exchange (`ACCESS_REFUSED`) | transient |
-//! | no queue takes the message (`NO_ROUTE`) | permanent |
-//! | the exchange is not there | permanent |
+//! | no connection, no confirm in time, a confirm that says no (a full queue that rejects, for instance) | unavailable |
+//! | the credentials are refused, the user may not write to the exchange (`ACCESS_REFUSED`) | unavailable |
+//! | no queue takes the message (`NO_ROUTE`), the exchange is not there | unavailable |
 //! | larger than `max_message_bytes` or than the broker allows, headers that do not fit into a frame | permanent |
 //! | an alarm of memory or disk (`connection.blocked`) | throttled, 1 s |
 //!
@@ -63,6 +62,7 @@ use self::link::{Link, Reconnecting};
 use self::outgoing::Outgoing;
 pub use self::settings::{Addressing, RabbitMqCredentials, RabbitMqSettings};
 use crate::ConnectError;
+use crate::patience::patience;
 
 /// How long the relay is asked to wait while the broker takes nothing.
 const BLOCKED_PAUSE: Duration = Duration::from_secs(1);
@@ -98,7 +98,7 @@ impl Publisher for RabbitMqPublisher {
             Ok(link) => link,
             Err(error) => {
                 let why = error.chain();
-                return batch.iter().map(|_| Err(PublishError::transient(why.clone()))).collect();
+                return batch.iter().map(|_| Err(PublishError::unavailable(why.clone()))).collect();
             }
         };
         let mut call = Call::new(&link, batch, settings);
@@ -112,7 +112,7 @@ impl Publisher for RabbitMqPublisher {
                 }
             }
             () = call.run() => {}
-            () = tokio::time::sleep(settings.confirm_timeout) => {}
+            () = tokio::time::sleep(patience(batch, settings.confirm_timeout)) => {}
         }
         call.into_answers(settings)
     }
@@ -149,7 +149,7 @@ impl<'a> Call<'a> {
     async fn run(&mut self) {
         if let Err(error) = self.refuse_missing_exchanges().await {
             let why = failure::publishing(error).chain();
-            return self.answer_the_rest(|| PublishError::transient(why.clone()));
+            return self.answer_the_rest(|| PublishError::unavailable(why.clone()));
         }
         if !self.send_all().await {
             self.link.forget_exchanges();
@@ -166,8 +166,8 @@ impl<'a> Call<'a> {
             }
             for (outgoing, answer) in self.outgoing.iter().zip(&mut self.answers) {
                 if outgoing.as_ref().is_some_and(|outgoing| outgoing.exchange == *exchange) {
-                    let message = format!("RabbitMQ has no exchange `{exchange}`");
-                    *answer = Some(Err(PublishError::permanent(message)));
+                    let message = format!("RabbitMQ has no exchange `{exchange}`: declare it");
+                    *answer = Some(Err(PublishError::unavailable(message)));
                 }
             }
         }
@@ -185,7 +185,7 @@ impl<'a> Call<'a> {
             Ok(channel) => channel,
             Err(error) => {
                 let why = failure::publishing(error).chain();
-                self.answer_the_rest(|| PublishError::transient(why.clone()));
+                self.answer_the_rest(|| PublishError::unavailable(why.clone()));
                 return true;
             }
         };
@@ -203,12 +203,13 @@ impl<'a> Call<'a> {
                     returned.extend(message);
                 }
                 Ok(Confirmation::Nack(message)) => {
-                    self.answers[index] = Some(Err(PublishError::transient("RabbitMQ did not take the event (nack)")));
+                    self.answers[index] =
+                        Some(Err(PublishError::unavailable("RabbitMQ did not take the event (nack)")));
                     returned.extend(message);
                 }
                 Ok(Confirmation::NotRequested) => {
                     let message = "RabbitMQ did not confirm the event: the channel is without confirms";
-                    self.answers[index] = Some(Err(PublishError::transient(message)));
+                    self.answers[index] = Some(Err(PublishError::unavailable(message)));
                 }
                 Err(error) if failure::is_refusal(&error) => refused = true,
                 Err(error) => self.answers[index] = Some(Err(failure::publishing(error))),
@@ -240,7 +241,7 @@ impl<'a> Call<'a> {
                     returned.extend(message);
                     returned.answer(&outgoing)
                 }
-                Ok(_) => Err(PublishError::transient("RabbitMQ did not take the event (nack)")),
+                Ok(_) => Err(PublishError::unavailable("RabbitMQ did not take the event (nack)")),
                 Err(error) => Err(failure::publishing(error)),
             });
         }
@@ -261,7 +262,7 @@ impl<'a> Call<'a> {
     fn into_answers(mut self, settings: &RabbitMqSettings) -> Vec<Answer> {
         let (address, patience) = (settings.url.address(), settings.confirm_timeout);
         self.answer_the_rest(|| {
-            PublishError::transient(format!("RabbitMQ at {address} did not confirm the event within {patience:?}"))
+            PublishError::unavailable(format!("RabbitMQ at {address} did not confirm the event within {patience:?}"))
         });
         self.answers.into_iter().flatten().collect()
     }
@@ -294,8 +295,8 @@ impl Returned {
             return Ok(());
         };
         let message = format!(
-            "no queue takes what is sent to the exchange `{exchange}` with the routing key `{routing_key}` ({reason})"
+            "no queue takes what is sent to the exchange `{exchange}` with the routing key `{routing_key}` ({reason}): bind one"
         );
-        Err(PublishError::permanent(message))
+        Err(PublishError::unavailable(message))
     }
 }

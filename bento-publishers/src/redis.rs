@@ -33,10 +33,11 @@
 //!
 //! | what happens | class |
 //! |---|---|
-//! | no connection, no answer in time, a server that loads, a replica, a wrong password, a missing permission | transient |
+//! | no connection, no answer in time, a server that loads, a replica, a wrong password, a missing permission | unavailable |
+//! | the key holds something else than a stream (`WRONGTYPE`) | unavailable |
 //! | out of memory (`OOM`) | throttled, 1 s |
-//! | the key holds something else than a stream (`WRONGTYPE`) | permanent |
 //! | larger than [`RedisSettings::max_message_bytes`] | permanent |
+//! | any other error of a command (`ERR`) | transient |
 //!
 //! A missing permission (`NOPERM`) is no reason to give events up: somebody grants it, and they go on.
 
@@ -53,6 +54,7 @@ use self::link::Link;
 pub use self::settings::RedisSettings;
 use crate::ConnectError;
 use crate::message::{Binding, Message};
+use crate::patience::patience;
 
 /// A server without memory stays so until somebody makes room.
 const FULL: Duration = Duration::from_secs(1);
@@ -138,16 +140,19 @@ impl Publisher for RedisPublisher {
             return answers.into_iter().flatten().collect();
         }
         let address = self.settings.url.address();
-        let mut sent = match self.send(&commands).await {
+        let limit = patience(batch, self.settings.connect_timeout + self.settings.timeout);
+        let sent = tokio::time::timeout(limit, self.send(&commands)).await;
+        let sent = sent.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()));
+        let mut sent = match sent {
             Ok(sent) => Ok(sent.into_iter()),
             Err(error) => Err(format!("Redis at {address} did not confirm the event: {error}")),
         };
         let mut next = || match &mut sent {
             Ok(sent) => match sent.next() {
                 Some(answer) => answer.map(|_| ()).map_err(failure),
-                None => Err(PublishError::transient(format!("Redis at {address} did not answer for the event"))),
+                None => Err(PublishError::unavailable(format!("Redis at {address} did not answer for the event"))),
             },
-            Err(text) => Err(PublishError::transient(text.clone())),
+            Err(text) => Err(PublishError::unavailable(text.clone())),
         };
         answers.into_iter().map(|answer| answer.unwrap_or_else(&mut next)).collect()
     }
@@ -157,9 +162,9 @@ impl Publisher for RedisPublisher {
 fn failure(error: RedisError) -> PublishError {
     let text = format!("Redis did not take the event: {error}");
     match error.code() {
-        Some("WRONGTYPE") => PublishError::permanent(text),
         Some("OOM") => PublishError::throttled(text, FULL),
-        _ => PublishError::transient(text),
+        Some("ERR") => PublishError::transient(text),
+        _ => PublishError::unavailable(text),
     }
 }
 

@@ -42,7 +42,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Duration;
 
-use bento_core::publish::{Delivery, FailureClass, Publisher};
+use bento_core::publish::{Delivery, Publisher};
 use bytes::Bytes;
 
 mod bench;
@@ -153,8 +153,8 @@ pub trait PublisherHarness: Sized {
     /// No rule drops it.
     async fn received(&self, at_least: usize) -> Vec<Received>;
 
-    /// A topic that the broker does not have, and what its refusal means. `None` if it makes every topic.
-    fn missing_topic(&self) -> Option<(String, FailureClass)> {
+    /// A topic that the broker does not have. `None` if it makes every topic.
+    fn missing_topic(&self) -> Option<String> {
         None
     }
 
@@ -232,7 +232,7 @@ macro_rules! publisher_conformance {
                 delivery::an_event_for_two_destinations_arrives_for_each
                 delivery::an_event_published_again_arrives_as_often_as_the_broker_says
                 refusals::an_oversized_message_is_refused_alone
-                refusals::a_topic_that_is_not_there_is_refused_alone
+                refusals::a_topic_that_is_not_there_is_waited_for_and_costs_no_other_event
                 refusals::a_topic_that_cannot_be_is_refused_alone
                 refusals::a_header_that_cannot_travel_is_refused_alone
                 refusals::headers_that_cannot_be_read_are_refused_alone

@@ -156,7 +156,7 @@ impl<P> FlakyPublisher<P> {
 impl<P: Publisher> Publisher for FlakyPublisher<P> {
     async fn publish(&self, batch: &[Delivery]) -> Vec<Result<(), PublishError>> {
         let Flakiness { panics, loses_confirmations, answers_too_little, fails } = self.flakiness;
-        let fault = |text: &'static str| batch.iter().map(|_| Err(PublishError::transient(text))).collect();
+        let fault = |text: &'static str| batch.iter().map(|_| Err(PublishError::unavailable(text))).collect();
         assert!(!self.happens(panics), "a flaky publisher panics as told");
         if self.happens(fails) {
             return fault("a flaky publisher fails as told");

@@ -166,6 +166,7 @@ macro_rules! relay_store_conformance {
                 rows::the_widest_event_goes_through_every_table
                 rows::the_probe_tells_which_shards_have_work
                 held::a_failed_row_waits_by_the_clock_of_the_store
+                held::the_head_that_was_due_first_comes_first
                 held::followers_come_behind_their_head_in_position_order
                 held::a_waiting_head_holds_back_its_followers
                 held::a_confirmed_head_makes_way_for_its_follower

@@ -44,7 +44,7 @@ impl BrokerLog {
 impl Publisher for BrokerLog {
     async fn publish(&self, batch: &[Delivery]) -> Vec<Result<(), PublishError>> {
         let result = self.append(batch).await.map_err(|error| error.to_string());
-        batch.iter().map(|_| result.clone().map_err(PublishError::transient)).collect()
+        batch.iter().map(|_| result.clone().map_err(PublishError::unavailable)).collect()
     }
 }
 

@@ -273,7 +273,7 @@ async fn a_dead_letter_parks_its_aggregate_until_it_is_replayed(database: &TestD
 
 async fn a_broker_that_is_away_is_waited_for_and_order_holds(database: &TestDatabase) {
     let journey = Journey::on(database).await;
-    journey.broker.fail(|_| Some(PublishError::transient("the broker is away")));
+    journey.broker.fail(|_| Some(PublishError::unavailable("the broker is away")));
     let retry = RetryPolicy::exponential(Duration::from_millis(1), Duration::from_secs(60), u32::MAX);
     let relay = Relay::builder(journey.store(), journey.broker.clone()).wake(journey.wake.clone()).retry(retry);
     let relay = relay.start().unwrap();

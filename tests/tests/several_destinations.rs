@@ -47,7 +47,7 @@ async fn a_refusing_and_a_slow_destination_leave_the_third_at_its_speed(database
     stage.delivered(["refusing", "slow", "fine"], alone).await;
     let undisturbed = stage.broker("fine").take_delays();
 
-    stage.broker("refusing").inner().fail(|_| Some(PublishError::transient("connection refused")));
+    stage.broker("refusing").inner().fail(|_| Some(PublishError::unavailable("connection refused")));
     stage.broker("slow").inner().answer_after(SLOW);
     let all = alone + stage.play(30).await;
     stage.delivered(["slow", "fine"], all).await;

@@ -65,7 +65,7 @@ impl<W: Write + Send + 'static> Publisher for ConsolePublisher<W> {
         }
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let written = writer.write_all(&lines).and_then(|()| writer.flush());
-        let answer = |error: &io::Error| PublishError::transient(format!("the events could not be written: {error}"));
+        let answer = |error: &io::Error| PublishError::unavailable(format!("the events could not be written: {error}"));
         batch.iter().map(|_| written.as_ref().map(|_| ()).map_err(answer)).collect()
     }
 
@@ -244,7 +244,7 @@ mod tests {
         let publisher = ConsolePublisher::text().to_writer(Full);
         let answers = publisher.publish(&[delivery(b"{}"), delivery(b"{}")]).await;
         assert!(answers.iter().all(|answer| {
-            answer.as_ref().is_err_and(|error| error.class() == crate::publish::FailureClass::Transient)
+            answer.as_ref().is_err_and(|error| error.class() == crate::publish::FailureClass::Unavailable)
         }));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use crate::envelope::Envelope;
 
@@ -95,12 +96,28 @@ pub struct Delivery {
     pub destination: Destination,
     /// How often it was tried before.
     pub attempts: u32,
+    /// The moment at which the relay gives the call up; `None` if nobody does. A publisher that sends one event after another does not
+    /// begin with an event that it cannot end with by then, and answers that the event was [unavailable](super::FailureClass::Unavailable).
+    pub answer_by: Option<Instant>,
 }
 
 impl Delivery {
     /// The first attempt to bring `envelope` to `destination`.
     pub fn new(envelope: Arc<Envelope>, destination: Destination) -> Self {
-        Self { envelope, destination, attempts: 0 }
+        Self { envelope, destination, attempts: 0, answer_by: None }
+    }
+
+    /// The same delivery, to be answered within `limit` from now, or sooner if that was said before.
+    #[must_use]
+    pub fn within(self, limit: Duration) -> Self {
+        let limit = tokio::time::Instant::now().checked_add(limit).map(tokio::time::Instant::into_std);
+        Self { answer_by: self.answer_by.into_iter().chain(limit).min(), ..self }
+    }
+
+    /// The time that is left for an answer, from now; `None` if there is no limit.
+    pub fn time_left(&self) -> Option<Duration> {
+        let answer_by = tokio::time::Instant::from_std(self.answer_by?);
+        Some(answer_by.saturating_duration_since(tokio::time::Instant::now()))
     }
 
     /// The schema as the destination wants it: `order.created`, or `order.created.v2`.

@@ -153,7 +153,7 @@ impl Publisher for MemoryPublisher {
             let aggregate = (&delivery.envelope.aggregate_type, &delivery.envelope.aggregate_id);
             let error = match rule.as_ref().and_then(|rule| rule(delivery)) {
                 None if self.chains && failed.contains(&aggregate) => {
-                    Some(PublishError::transient("an earlier one failed"))
+                    Some(PublishError::unavailable("an earlier event of the aggregate failed, this one was not tried"))
                 }
                 error => error,
             };

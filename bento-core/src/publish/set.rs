@@ -119,7 +119,7 @@ impl Publisher for Publishers {
         }
         let calls = kinds.iter().map(|(name, (_, deliveries))| self.publish_one_kind(name, deliveries));
         let answered = join_all(calls).await;
-        let missing = || Err(PublishError::transient("the publisher did not answer for this event"));
+        let missing = || Err(PublishError::unavailable("the publisher did not answer for this event"));
         let mut answers: Answers = batch.iter().map(|_| missing()).collect();
         for ((indexes, _), kind) in kinds.into_values().zip(answered) {
             for (index, answer) in indexes.into_iter().zip(kind) {

@@ -1,8 +1,8 @@
 //! Stops sending to a destination that is away, so that an outage does not turn the backlog into dead letters.
 //!
-//! Closed, everything passes. After so many failures in a row that no confirmation came between, the breaker of a destination opens. After
-//! a wait it is half open: it lets one worker try one row of each kind; that trial counts as no attempt. If it fails the breaker stays
-//! open for longer, otherwise it closes. A permanent failure is an answer of a broker that is there.
+//! Closed, everything passes. After several failures in a row to ask the destination, with no answer of it between, the circuit opens. After
+//! a pause it is half open: it lets one worker try one row of each kind. If the destination still cannot be asked the circuit stays
+//! open for longer, otherwise it closes. An answer about an event, good or bad, comes from a destination that is there.
 //!
 //! A destination with a wave that is late is left alone as well, until that is back.
 //!
@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::clock::later;
 use super::machine::Admission;
 use super::store::Burial;
-use crate::publish::{Destination, FailureClass, PublishError};
+use crate::publish::{Destination, PublishError};
 use crate::retry::RetryPolicy;
 use crate::route::Router;
 use crate::telemetry::{self, TARGET_RELAY};
@@ -30,7 +30,7 @@ const PAUSE: RetryPolicy = RetryPolicy::exponential(Duration::from_secs(1), Dura
 /// The breakers of a relay, by destination; shared by its workers.
 #[derive(Debug)]
 pub(super) struct Breakers {
-    /// How many failures in a row open one.
+    /// The number of failures in a row that opens one.
     limit: u32,
     /// The routes that the router names, with their destinations.
     routes: Vec<(Arc<str>, Vec<Arc<str>>)>,
@@ -48,6 +48,8 @@ struct State {
     is_tried: bool,
     /// How many waves to it are late.
     late: usize,
+    /// When it last answered about an event.
+    answered: Option<Instant>,
 }
 
 /// What a worker may do now.
@@ -181,35 +183,67 @@ impl Breakers {
         states.iter().filter(|(_, state)| state.open_until.is_some()).map(|(name, _)| Arc::clone(name)).collect()
     }
 
-    /// Takes note of the answers of one destination to a wave. Returns for how long its breaker has just opened.
+    /// Notes that a destination has just answered about an event.
+    pub(super) fn answered(&self, destination: &Arc<str>, now: Instant) {
+        self.states().entry(Arc::clone(destination)).or_default().answered = Some(now);
+    }
+
+    /// Whether a destination has answered about an event since `asked`.
+    pub(super) fn has_answered_since(&self, destination: &Arc<str>, asked: Instant) -> bool {
+        let states = self.states();
+        states.get(destination).and_then(|state| state.answered).is_some_and(|answered| answered >= asked)
+    }
+
+    /// Takes note of the answers of one destination to a wave of so many events. Returns the pause of its circuit if that has just opened.
     pub(super) fn note(
         &self,
         destination: &Arc<str>,
         answers: &[Result<(), PublishError>],
+        sent: usize,
         now: Instant,
     ) -> Option<Duration> {
-        let is_there = |answer: &Result<(), PublishError>| match answer {
-            Ok(()) => true,
-            Err(error) => error.class() == FailureClass::Permanent,
+        let is_there = |answer: &Result<(), PublishError>| {
+            answer.as_ref().map_or_else(|error| error.class().is_answer(), |()| true)
         };
-        let mut states = self.states();
-        let state = match states.get_mut(destination) {
-            Some(state) => state,
-            None => states.entry(Arc::clone(destination)).or_default(),
-        };
-        if answers.iter().any(is_there) {
-            if state.close() {
-                tell(destination, "closed", false);
-                tracing::info!(target: TARGET_RELAY, destination = &**destination, "the destination is back");
-            }
-            return None;
+        if !answers.iter().any(is_there) {
+            let asked = answers.iter().filter_map(|answer| answer.as_ref().err()?.retry_after()).max();
+            let error = answers.iter().find_map(|answer| answer.as_ref().err());
+            return self.fail(destination, sent, asked, error, now);
         }
-        let pause = state.fail(answers, self.limit, now)?;
+        if self.state(&mut self.states(), destination, State::close) {
+            tell(destination, "closed", false);
+            tracing::info!(target: TARGET_RELAY, destination = &**destination, "the destination is back");
+        }
+        None
+    }
+
+    /// Takes note of a call for so many events that brought no answer of the destination. Returns the pause of its circuit if that has just
+    /// opened.
+    pub(super) fn note_broken(
+        &self,
+        destination: &Arc<str>,
+        sent: usize,
+        error: &PublishError,
+        now: Instant,
+    ) -> Option<Duration> {
+        self.fail(destination, sent, None, Some(error), now)
+    }
+
+    fn fail(
+        &self,
+        destination: &Arc<str>,
+        sent: usize,
+        asked: Option<Duration>,
+        error: Option<&PublishError>,
+        now: Instant,
+    ) -> Option<Duration> {
+        let failures = u32::try_from(sent).unwrap_or(u32::MAX);
+        let pause =
+            self.state(&mut self.states(), destination, |state| state.fail(failures, asked, self.limit, now))?;
         tell(destination, "opened", true);
-        let error = answers.iter().find_map(|answer| answer.as_ref().err()).map(PublishError::chain);
         tracing::warn!(
-            target: TARGET_RELAY, destination = &**destination, error, ?pause,
-            "the destination seems to be away, publishing to it pauses",
+            target: TARGET_RELAY, destination = &**destination, error = error.map(PublishError::chain), ?pause,
+            "the destination is unavailable, publishing to it pauses",
         );
         Some(pause)
     }
@@ -225,6 +259,18 @@ impl Breakers {
     /// Whether a destination answers again that was late when this was last asked, so that what is held for it can go on.
     pub(super) fn take_returned(&self) -> bool {
         self.has_returned.swap(false, Ordering::Relaxed)
+    }
+
+    fn state<T>(
+        &self,
+        states: &mut BTreeMap<Arc<str>, State>,
+        destination: &Arc<str>,
+        change: impl FnOnce(&mut State) -> T,
+    ) -> T {
+        match states.get_mut(destination) {
+            Some(state) => change(state),
+            None => change(states.entry(Arc::clone(destination)).or_default()),
+        }
     }
 
     fn trial(self: &Arc<Self>, destination: &Arc<str>) -> Trial {
@@ -257,20 +303,18 @@ impl State {
     /// Whether it was open.
     fn close(&mut self) -> bool {
         let was_open = self.open_until.is_some();
-        *self = Self { is_tried: self.is_tried, late: self.late, ..Self::default() };
+        *self = Self { is_tried: self.is_tried, late: self.late, answered: self.answered, ..Self::default() };
         was_open
     }
 
-    fn fail(&mut self, answers: &[Result<(), PublishError>], limit: u32, now: Instant) -> Option<Duration> {
-        let failures = u32::try_from(answers.len()).unwrap_or(u32::MAX);
+    fn fail(&mut self, failures: u32, asked: Option<Duration>, limit: u32, now: Instant) -> Option<Duration> {
         self.failures = self.failures.saturating_add(failures);
         // A wave that was under way when another one opened it tells nothing new.
         let is_blocked = self.open_until.is_some_and(|until| until > now);
         if self.failures < limit || is_blocked {
             return None;
         }
-        self.opened += 1;
-        let asked = answers.iter().filter_map(|answer| answer.as_ref().err()?.retry_after()).max();
+        self.opened = self.opened.saturating_add(1);
         let pause = PAUSE.ceiling(self.opened).max(asked.unwrap_or_default());
         // The pause may have no end, but an instant has.
         self.open_until = Some(later(now, pause));

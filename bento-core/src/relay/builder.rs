@@ -132,6 +132,11 @@ impl<S: RelayStore, P: Publisher> RelayBuilder<S, P> {
         self.adjust(|settings| (settings.poll_busy, settings.poll_idle) = (busy, idle))
     }
 
+    /// See [`Settings::max_retry_after`].
+    pub fn max_retry_after(self, limit: Duration) -> Self {
+        self.adjust(|settings| settings.max_retry_after = limit)
+    }
+
     /// See [`Settings::publish_timeout`].
     pub fn publish_timeout(self, limit: Duration) -> Self {
         self.adjust(|settings| settings.publish_timeout = limit)

@@ -67,6 +67,18 @@ pub enum Degradation {
         /// The name of the destination.
         destination: Arc<str>,
     },
+    /// The publisher of a destination blocks its thread, so that leases cannot be renewed: other relays may take the shards over, and publish
+    /// again what is on its way.
+    #[error(
+        "the publisher of destination `{destination}` blocked its thread for {} ms; a publisher must not block: call what blocks in \
+         `tokio::task::spawn_blocking`", .longest.as_millis()
+    )]
+    PublisherBlocks {
+        /// The name of the destination.
+        destination: Arc<str>,
+        /// The longest time for which its last call blocked.
+        longest: Duration,
+    },
     /// It holds no shard: others hold them all, or there are more relays than shards.
     #[error("no shard is leased")]
     NoShard,
@@ -105,6 +117,7 @@ struct Signs {
     shards: Option<usize>,
     prune_error: Option<String>,
     failing: BTreeMap<ShardId, String>,
+    blocking: BTreeMap<Arc<str>, Duration>,
 }
 
 impl Vitals {
@@ -144,6 +157,16 @@ impl Vitals {
         self.signs().failing = shards;
     }
 
+    /// Notes whether the last call of a destination's publisher blocked its thread, and for how long.
+    pub(super) fn publisher_blocked(&self, destination: &Arc<str>, longest: Option<Duration>) {
+        let mut signs = self.signs();
+        match longest {
+            Some(longest) => drop(signs.blocking.insert(Arc::clone(destination), longest)),
+            None if signs.blocking.is_empty() => {}
+            None => drop(signs.blocking.remove(destination)),
+        }
+    }
+
     pub(super) fn pruned(&self, error: Option<String>) {
         self.signs().prune_error = error;
     }
@@ -164,6 +187,11 @@ impl Vitals {
         }
         let failing = signs.failing.iter();
         degraded.extend(failing.map(|(&shard, error)| Degradation::ShardFailing { shard, error: error.clone() }));
+        let blocking = signs.blocking.iter();
+        degraded.extend(blocking.map(|(destination, &longest)| Degradation::PublisherBlocks {
+            destination: Arc::clone(destination),
+            longest,
+        }));
         degraded.extend(signs.prune_error.clone().map(|error| Degradation::PruneFailing { error }));
         let ready = alive && signs.is_open && signs.store_down.is_none();
         drop(signs);

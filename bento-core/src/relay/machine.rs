@@ -22,8 +22,8 @@
 //!    is a dead letter that parks nothing.
 //! 9. An event that goes nowhere, or where nobody serves, is a dead letter. One that was sampled out is done.
 //! 10. What is to go to a destination that is away, and what belongs to a paused tenant, is held untried.
-//! 11. What failed together with others is not given up for that: the last attempt is made alone, and a wave whose publisher panicked is
-//!     sent again in parts.
+//! 11. An event counts an attempt only for an answer about itself. While its destination cannot be asked it is held, with a wait of its
+//!     own. What failed as a whole is sent again one by one, and a wave whose publisher panicked in parts.
 //! 12. A wave that is [postponed](Machine::postpone) is late: its batch ends without it. Its events are held, with no attempt counted, for
 //!     as long as their answer may take; nothing of their streams overtakes. When it comes back, after any number of batches, each is
 //!     settled as if it had been in that batch. If it never does, they are due by themselves, and what it would have said is ignored.
@@ -41,6 +41,7 @@ use self::batch::Batch;
 use self::late::Late;
 pub use self::outlet::Wave;
 use self::streams::Streams;
+use self::unreached::Unreached;
 use super::store::{Advanced, Settlement};
 use crate::envelope::Envelope;
 use crate::publish::{Delivery, Destination, FailureClass};
@@ -56,6 +57,7 @@ mod outlet;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod unreached;
 
 /// The decisions about one shard, from one `advance` to the next.
 #[derive(Debug)]
@@ -68,6 +70,7 @@ pub struct Machine<R = Router> {
     revision: Option<i64>,
     batch: Batch,
     late: Late,
+    unreached: Unreached,
     settled: Vec<Settlement>,
     spare: Vec<Delivery>,
 }
@@ -130,7 +133,7 @@ pub trait Reach {
 pub enum Admission {
     /// It is there.
     Open,
-    /// It was away: one held and one fresh event may be tried, and the rest if that goes well.
+    /// It was away: one held and one fresh event may be tried, each alone, and the rest if that goes well.
     Trial,
     /// It is away.
     Away,
@@ -249,6 +252,7 @@ impl<R: Routing> Machine<R> {
             revision: None,
             batch: Batch::default(),
             late: Late::default(),
+            unreached: Unreached::default(),
             settled: Vec::new(),
             spare: Vec::new(),
         }

@@ -156,6 +156,7 @@ async fn one_shard<S: RelayStore, P: Publisher>(
         heard: Vec::new(),
         late: None,
         tally: Tally::default(),
+        has_tried: false,
     };
     let turn = if extent == Extent::OneBatch { Duration::ZERO } else { Duration::MAX };
     let end = worker.run(turn).await;

@@ -21,8 +21,8 @@ pub struct Settings {
     pub turn: Duration,
     /// When to try again, and when to give up, unless a route says otherwise. Default: 5 attempts, exponential, base 0.5 s, cap 60 s.
     pub retry: RetryPolicies,
-    /// After how many failed attempts in a row, with no answer of the broker between, it is taken to be away: nothing is sent but a
-    /// trial now and then, which counts as no attempt. At least 1. Default 10.
+    /// The number of failures in a row to ask a destination, with no answer of it between, after which it is taken to be away: its circuit
+    /// opens, and nothing is sent there but a trial now and then. At least 1. Default 10.
     pub outage: u32,
     /// How long a lease lasts unless it is renewed, which happens every third of it; 30 ms to 1 h. Default 10 s.
     #[serde(with = "duration")]
@@ -37,6 +37,10 @@ pub struct Settings {
     /// How long the publisher may take for one wave of events before it counts as failed. Default 30 s.
     #[serde(with = "duration")]
     pub publish_timeout: Duration,
+    /// The longest time that a broker may ask the relay to wait, for an event and for the pause of a circuit; 1 ms to 365 days. What it asks
+    /// for beyond that is not waited for. Default 1 h.
+    #[serde(with = "duration")]
+    pub max_retry_after: Duration,
     /// How long stopping waits for what is in flight. Default 10 s.
     #[serde(with = "duration")]
     pub drain_timeout: Duration,
@@ -60,6 +64,7 @@ impl Default for Settings {
             poll_busy: Duration::from_millis(20),
             poll_idle: Duration::from_secs(1),
             publish_timeout: Duration::from_secs(30),
+            max_retry_after: Duration::from_secs(3600),
             drain_timeout: Duration::from_secs(10),
             retention: None,
             lanes: None,
@@ -72,6 +77,9 @@ const PRUNE_BATCH: u32 = 1000;
 
 /// How often published rows are removed.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
+
+/// A longer wait would not fit into every clock.
+const A_YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 /// A relay cannot run by these numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -98,6 +106,11 @@ impl Settings {
             ("poll_busy", positive(self.poll_busy), "is longer than nothing"),
             ("poll_idle", self.poll_idle >= self.poll_busy, "is at least `poll_busy`"),
             ("publish_timeout", positive(self.publish_timeout), "is longer than nothing"),
+            (
+                "max_retry_after",
+                (Duration::from_millis(1)..=A_YEAR).contains(&self.max_retry_after),
+                "is 1 ms to 365 days",
+            ),
             ("lanes", self.lanes.as_ref().is_none_or(|lanes| !lanes.is_empty()), "names at least one lane"),
         ];
         match rules.into_iter().find(|(_, holds, _)| !holds) {

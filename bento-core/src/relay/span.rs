@@ -59,9 +59,9 @@ impl<'a> Spans<'a> {
                         span.record("outcome", "published");
                     }
                     Some(Err(error)) => failed(span, error.class(), &error.chain()),
-                    None => failed(span, FailureClass::Transient, TOO_FEW_ANSWERS),
+                    None => failed(span, FailureClass::Unavailable, TOO_FEW_ANSWERS),
                 },
-                Reply::Broken { reason, .. } => failed(span, FailureClass::Transient, reason),
+                Reply::Broken { error, .. } => failed(span, error.class(), &error.chain()),
             }
         }
     }

@@ -22,7 +22,7 @@
 //!   `n` relays serving `s` shards nobody claims more than `s / n` rounded up, and nobody is left with less than `s / n` rounded
 //!   down once the others have given up their surplus. A row of a relay that is dead counts for nothing.
 //! * **Held rows** are due by their head: the first held row of a stream. A head is due when its `retry_after` has passed, or at
-//!   once without one. With a due head come its followers, whatever they say themselves, as many as `held` allows; if fewer than
+//!   once without one. The head that was due first comes first. With a due head come its followers, whatever they say themselves, as many as `held` allows; if fewer than
 //!   `held` rows are returned, every follower of every returned head is among them. A row that is not
 //!   [ordered](HeldRow::ordered) is a stream of its own: always a head, never a follower, and never among the streams.
 //! * **A paused tenant**'s held rows are not due, and not counted by [`Advanced::next_due`]. It is the tenant of the head that

@@ -25,6 +25,7 @@ use crate::publish::Publisher;
 use crate::telemetry::{self, TARGET_RELAY};
 
 mod drain;
+mod late;
 mod pace;
 mod shards;
 
@@ -61,7 +62,7 @@ enum Report {
 /// What became of late waves.
 #[derive(Debug)]
 enum Back {
-    One(Sent, LateWaves),
+    One(Box<Sent>, LateWaves),
     /// All of them are.
     None,
     /// Something panicked that is not the publisher: nobody will hear of so many.
@@ -74,6 +75,8 @@ struct Left {
     machine: Option<Box<Machine>>,
     heard: Vec<Sent>,
     late: Option<LateWaves>,
+    /// Whether the worker was to find out if a destination is back.
+    has_tried: bool,
 }
 
 impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
@@ -269,8 +272,11 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
     }
 
     fn worker_ended(&mut self, lease: Lease, end: End, left: Left) {
-        let Left { machine, heard, late } = left;
+        let Left { machine, heard, late, has_tried } = left;
         self.workers -= 1;
+        if has_tried {
+            self.shards.tried(lease.shard);
+        }
         let out = late.as_ref().map_or(0, LateWaves::len);
         if !matches!(end, End::Lost) && self.shards.postponed(lease, heard, out) {
             late.into_iter().for_each(|late| self.listen(lease, late));
@@ -304,39 +310,6 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
             target: TARGET_RELAY, relay = %self.shared.id, shard = lease.shard, error, ?wait,
             "a worker failed; its shard rests, and the others go on",
         );
-    }
-
-    /// Waits for the next late wave of a shard to come back.
-    fn listen(&mut self, lease: Lease, late: LateWaves) {
-        let out = late.len();
-        self.tasks.spawn(async move {
-            let back = match AssertUnwindSafe(late.next()).catch_unwind().await {
-                Ok(Some((sent, others))) => Back::One(sent, others),
-                Ok(None) => Back::None,
-                Err(_) => Back::Broken(out),
-            };
-            Report::Late { lease, back }
-        });
-    }
-
-    fn came_back(&mut self, lease: Lease, back: Back) {
-        match back {
-            Back::One(sent, others) => {
-                self.shards.heard(lease, sent);
-                self.listen(lease, others);
-            }
-            Back::None => {}
-            Back::Broken(count) => self.shards.not_heard(lease, count),
-        }
-        self.take_up_returned();
-    }
-
-    /// What is held for a destination that answers again does not wait for the next poll, also where a worker has just looked for less.
-    fn take_up_returned(&mut self) {
-        if self.shared.breakers.take_returned() {
-            self.shards.look_again();
-            self.probe_soon();
-        }
     }
 
     /// Looks at every shard as soon as possible.
@@ -388,7 +361,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
     fn probed(&mut self, ready: Vec<ShardId>) {
         let now = Instant::now();
         self.failures = 0;
-        ready.into_iter().for_each(|shard| self.shards.has_events(shard));
+        self.shards.have_events(ready);
         let again = std::mem::take(&mut self.probes_again);
         self.next_probe = Some(if again { now } else { self.next_poll(now) });
     }
@@ -463,12 +436,25 @@ async fn run_worker<S: RelayStore, P: Publisher>(
     let machine = machine.unwrap_or_else(|| shared.machine(lease.shard));
     let turn = shared.settings.turn;
     let tally = Tally::default();
-    let (is_patient, patience, late) = (true, Some(PATIENCE), None);
-    let mut worker =
-        Worker { shared, lease, deadline, machine, stop, make_room, is_patient, patience, heard, late, tally };
+    let (is_patient, patience, late, has_tried) = (true, Some(PATIENCE), None, false);
+    let mut worker = Worker {
+        shared,
+        lease,
+        deadline,
+        machine,
+        stop,
+        make_room,
+        is_patient,
+        patience,
+        heard,
+        late,
+        tally,
+        has_tried,
+    };
     match AssertUnwindSafe(worker.run(turn)).catch_unwind().await {
         Ok(end) => {
-            let left = Left { machine: Some(worker.machine), heard: worker.heard, late: worker.late };
+            let Worker { machine, heard, late, has_tried, .. } = worker;
+            let left = Left { machine: Some(machine), heard, late, has_tried };
             Report::Worker { lease, end, left, tally: worker.tally }
         }
         Err(_) => Report::Worker { lease, end: End::Failed(panicked()), left: Left::default(), tally: worker.tally },

@@ -14,10 +14,10 @@ use super::breaker::{Breakers, Passage, Trial};
 use super::deadline::Deadline;
 use super::journal::{Journal, Tally};
 use super::late::{Calls, LateWaves, Out};
-use super::machine::{Admission, Circumstances, Machine, Reach, TOO_FEW_ANSWERS};
-use super::send::{Reply, Sent};
+use super::machine::{Admission, Circumstances, Machine, Reach};
+use super::send::{Break, Reply, Sent};
 use super::store::{Advance, Advanced, Lease, RelayStore, Settlement, StoreError};
-use crate::publish::{Destination, PublishError, Publisher};
+use crate::publish::{Destination, Publisher};
 use crate::retry::RetryPolicy;
 use crate::telemetry::{self, TARGET_RELAY};
 
@@ -50,6 +50,8 @@ pub(super) struct Worker<S, P> {
     /// Late waves that are still out when it ends.
     pub(super) late: Option<LateWaves>,
     pub(super) tally: Tally,
+    /// Whether it was to find out if a destination is back.
+    pub(super) has_tried: bool,
 }
 
 /// Why a worker ended.
@@ -102,7 +104,8 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
                 Err(end) => return end,
             };
             let (is_empty, next_due) = (advanced.fresh.is_empty() && advanced.held.is_empty(), advanced.next_due);
-            let mut gate = Gate::new(&shared.publisher, &shared.breakers);
+            let is_trial = matches!(passage, Passage::Trial(_));
+            let mut gate = Gate::new(&shared.publisher, &shared.breakers, is_trial);
             let circumstances = Circumstances { held_limit: rows, now: shared.clock.now() };
             self.machine.take(advanced, circumstances, &mut gate, &mut Journal::new(&mut self.tally));
             self.note_heard();
@@ -115,7 +118,8 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
                 continue;
             }
             let Gate { is_only_one, trials, .. } = gate;
-            self.publish(is_only_one, matches!(passage, Passage::Trial(_)), trials, out).await;
+            self.has_tried |= is_trial || !trials.is_empty();
+            self.publish(is_only_one, trials, out).await;
             settled = self.machine.take_settlements();
             if self.is_told_to_stop() {
                 return self.settle(settled, End::Stopped).await;
@@ -128,7 +132,7 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
 
     /// Publishes the batch wave by wave, to all destinations at the same time. What may no longer be sent is left in the store, and the
     /// answers of a slow destination to a later batch.
-    async fn publish(&mut self, is_only_one: bool, is_trial: bool, mut trials: Vec<Trial>, out: &mut impl Calls) {
+    async fn publish(&mut self, is_only_one: bool, mut trials: Vec<Trial>, out: &mut impl Calls) {
         let patience = self.patience.filter(|_| !is_only_one);
         let mut is_away = false;
         loop {
@@ -145,7 +149,7 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
                 Some(patience) => timeout(patience, out.next()).await,
             };
             match sent {
-                Ok(sent) => is_away |= self.note(sent, is_trial) && is_only_one,
+                Ok(sent) => is_away |= self.note(sent) && is_only_one,
                 Err(_) => {
                     self.postpone(out);
                     break;
@@ -165,46 +169,38 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
 
     fn note_heard(&mut self) {
         for sent in std::mem::take(&mut self.heard) {
-            self.note(sent, false);
+            self.note(sent);
         }
     }
 
     /// Takes the reply to a wave. Returns whether its destination has just been found to be away.
-    fn note(&mut self, sent: Sent, is_trial: bool) -> bool {
+    fn note(&mut self, sent: Sent) -> bool {
         let Sent { wave, reply, trial: _trial, postponed: _postponed } = sent;
-        let is_trial = is_trial || wave.is_trial();
         let (count, destination) = (wave.deliveries().len(), Arc::clone(wave.destination()));
-        let (answers, broken) = match reply {
-            Reply::Answers(mut answers) => {
-                // The breaker counts what is missing as well.
-                answers.resize_with(count, || Err(PublishError::transient(TOO_FEW_ANSWERS)));
-                (answers, None)
-            }
-            Reply::Broken { is_panic: true, .. } if count > 1 && !is_trial && !self.machine.is_late(&wave) => {
+        let (breakers, now) = (&self.shared.breakers, Instant::now());
+        let pause = match &reply {
+            Reply::Answers(answers) => breakers.note(&destination, answers, count, now),
+            Reply::Broken { cause: Break::Panic, .. } if count > 1 && !self.machine.is_late(&wave) => {
                 self.machine.divide(wave);
                 return false;
             }
-            Reply::Broken { reason, .. } => {
-                let failed = || Err(PublishError::transient(reason.clone()));
-                ((0..count).map(|_| failed()).collect(), Some(reason))
+            Reply::Broken { error, cause } if error.class().is_answer() => {
+                // The destination answers about others, or one event breaks its call again and again: that is no outage.
+                let is_outage = *cause != Break::Timeout && (wave.is_trial() || wave.deliveries()[0].attempts == 0);
+                is_outage.then(|| breakers.note_broken(&destination, count, error, now)).flatten()
             }
+            Reply::Broken { error, .. } => breakers.note_broken(&destination, count, error, now),
         };
-        let is_away = self.shared.breakers.note(&destination, &answers, Instant::now()).is_some();
-        // A failed trial says nothing about its events: they stay as they are.
-        if is_trial && is_away {
-            self.machine.set_aside(wave);
-        } else {
-            let ages = telemetry::histogram_of(telemetry::END_TO_END_SECONDS, Arc::clone(&destination));
-            let mut journal = Journal::new(&mut self.tally).with_ages(ages, self.shared.clock.now());
-            match broken {
-                Some(reason) => self.machine.fail(wave, &reason, &mut journal),
-                None => self.machine.answer(wave, answers, &mut journal),
-            }
+        let ages = telemetry::histogram_of(telemetry::END_TO_END_SECONDS, Arc::clone(&destination));
+        let mut journal = Journal::new(&mut self.tally).with_ages(ages, self.shared.clock.now());
+        match reply {
+            Reply::Broken { error, .. } => self.machine.fail(wave, &error, &mut journal),
+            Reply::Answers(answers) => self.machine.answer(wave, answers, &mut journal),
         }
-        if is_away && !self.shared.breakers.is_only_one() {
+        if pause.is_some() && !self.shared.breakers.is_only_one() {
             self.machine.shut(&destination);
         }
-        is_away
+        pause.is_some()
     }
 
     async fn settle(&mut self, settled: Vec<Settlement>, end: End) -> End {
@@ -321,12 +317,14 @@ struct Gate<'a, P> {
     publisher: &'a P,
     breakers: &'a Arc<Breakers>,
     is_only_one: bool,
+    /// Whether the batch is a trial of the only destination.
+    is_trial: bool,
     trials: Vec<Trial>,
 }
 
 impl<'a, P> Gate<'a, P> {
-    fn new(publisher: &'a P, breakers: &'a Arc<Breakers>) -> Self {
-        Self { publisher, breakers, is_only_one: breakers.is_only_one(), trials: Vec::new() }
+    fn new(publisher: &'a P, breakers: &'a Arc<Breakers>, is_trial: bool) -> Self {
+        Self { publisher, breakers, is_only_one: breakers.is_only_one(), is_trial, trials: Vec::new() }
     }
 }
 
@@ -342,7 +340,7 @@ impl<P: Publisher> Reach for Gate<'_, P> {
     /// The only destination has been asked for before the batch was taken.
     fn admit(&mut self, destination: &Destination) -> Admission {
         if self.is_only_one {
-            return Admission::Open;
+            return if self.is_trial { Admission::Trial } else { Admission::Open };
         }
         let (admission, trial) = self.breakers.admit(&destination.name, Instant::now());
         self.trials.extend(trial);

@@ -59,7 +59,7 @@ impl AlertHook for WebhookAlert {
         let body = serde_json::to_vec(&body).expect("texts, numbers and times are JSON");
         let mut headers = webhook.headers.clone();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        webhook.post(target, url, headers, body.into()).await.map_err(failed)
+        webhook.post(target, url, headers, body.into(), webhook.settings.timeout).await.map_err(failed)
     }
 }
 

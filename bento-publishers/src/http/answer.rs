@@ -53,14 +53,19 @@ fn failure(status: StatusCode, retry_after: Option<Duration>, excerpt: &str) -> 
             Some(retry_after),
         ) => PublishError::throttled(message, retry_after),
         (StatusCode::TOO_MANY_REQUESTS, None) => PublishError::throttled(message, PAUSE),
-        (StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY, None) => PublishError::transient(message),
-        // The credentials are refused, not the event.
-        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED, _) => {
-            PublishError::transient(message)
-        }
+        _ if is_of_the_way(status) => PublishError::unavailable(message),
+        (StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY, _) => PublishError::transient(message),
         _ if status.is_server_error() || status.is_informational() => PublishError::transient(message),
         _ => PublishError::permanent(message),
     }
+}
+
+/// Whether an answer is about the way to the receiver, and not about the event: the address, the credentials, or a gateway that does not
+/// reach who is behind it.
+fn is_of_the_way(status: StatusCode) -> bool {
+    status.is_redirection()
+        || matches!(status.as_u16(), 401 | 403 | 404 | 405 | 407 | 421)
+        || matches!(status.as_u16(), 502..=504 | 507 | 511 | 521..=523 | 525 | 526 | 530)
 }
 
 /// Seconds, or a date as HTTP writes it. What is past or neither is nothing.
@@ -96,18 +101,18 @@ mod tests {
             (425, wait, FailureClass::Throttled),
             (429, None, FailureClass::Throttled),
             (429, wait, FailureClass::Throttled),
-            (503, None, FailureClass::Transient),
+            (503, None, FailureClass::Unavailable),
             (503, wait, FailureClass::Throttled),
             (500, wait, FailureClass::Transient),
-            (502, None, FailureClass::Transient),
-            (301, None, FailureClass::Permanent),
-            (307, None, FailureClass::Permanent),
+            (502, None, FailureClass::Unavailable),
+            (301, None, FailureClass::Unavailable),
+            (307, None, FailureClass::Unavailable),
             (400, wait, FailureClass::Permanent),
-            (401, None, FailureClass::Transient),
-            (401, wait, FailureClass::Transient),
-            (403, None, FailureClass::Transient),
-            (407, None, FailureClass::Transient),
-            (404, None, FailureClass::Permanent),
+            (401, None, FailureClass::Unavailable),
+            (401, wait, FailureClass::Unavailable),
+            (403, None, FailureClass::Unavailable),
+            (407, None, FailureClass::Unavailable),
+            (404, None, FailureClass::Unavailable),
             (410, None, FailureClass::Permanent),
             (413, None, FailureClass::Permanent),
             (422, None, FailureClass::Permanent),

@@ -46,8 +46,7 @@ pub struct HttpSettings {
     /// How much of it connecting may take; 5 s by default.
     #[serde(deserialize_with = "bento_core::duration::deserialize")]
     pub connect_timeout: Duration,
-    /// How many requests of a call are under way at once; 16 by default. A call takes no longer than its rounds of so many requests, each as long as
-    /// `timeout`.
+    /// The number of requests of a call that are under way at once; 16 by default. What a call has no time for is sent with the next one.
     pub concurrency: usize,
     /// The form of the messages.
     pub message: MessageSettings,

@@ -1,6 +1,8 @@
 //! The address of a request.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use bento_core::publish::PublishError;
 use reqwest::Url;
@@ -16,6 +18,8 @@ pub(super) struct Target {
     /// Parsed once if nothing is left open.
     fixed: Option<Url>,
     pub(super) is_encrypted: bool,
+    /// The number of requests that were answered.
+    pub(super) answered: Arc<AtomicU64>,
 }
 
 impl Target {
@@ -34,7 +38,7 @@ impl Target {
             _ => return Err(refused("it begins with neither `https://` nor `http://`")),
         };
         let fixed = (!template.expose().contains(PLACEHOLDER)).then_some(sample);
-        Ok(Self { template: template.clone(), fixed, is_encrypted })
+        Ok(Self { template: template.clone(), fixed, is_encrypted, answered: Arc::default() })
     }
 
     /// Host and port, without what may be secret.

@@ -14,7 +14,7 @@ pub(super) fn failure(error: KafkaError, topic: &str) -> PublishError {
     use RDKafkaErrorCode as Code;
     let failure = match error.rdkafka_error_code() {
         Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => {
-            PublishError::permanent(format!("Kafka has no topic `{topic}`"))
+            PublishError::unavailable(format!("Kafka has no topic `{topic}`: make it"))
         }
         Some(
             Code::MessageSizeTooLarge
@@ -36,8 +36,8 @@ pub(super) fn failure(error: KafkaError, topic: &str) -> PublishError {
             | Code::TopicAuthorizationFailed
             | Code::ClusterAuthorizationFailed
             | Code::TransactionalIdAuthorizationFailed,
-        ) => PublishError::transient(format!("Kafka does not let the producer write to the topic `{topic}`")),
-        _ => PublishError::transient(format!("Kafka did not confirm the event for the topic `{topic}`")),
+        ) => PublishError::unavailable(format!("Kafka does not let the producer write to the topic `{topic}`")),
+        _ => PublishError::unavailable(format!("Kafka did not confirm the event for the topic `{topic}`")),
     };
     failure.because(error)
 }
@@ -97,16 +97,16 @@ mod tests {
         use RDKafkaErrorCode as Code;
         for (code, class) in [
             (Code::MessageSizeTooLarge, FailureClass::Permanent),
-            (Code::UnknownTopicOrPartition, FailureClass::Permanent),
+            (Code::UnknownTopicOrPartition, FailureClass::Unavailable),
             (Code::InvalidRecord, FailureClass::Permanent),
-            (Code::TopicAuthorizationFailed, FailureClass::Transient),
-            (Code::ClusterAuthorizationFailed, FailureClass::Transient),
-            (Code::SaslAuthenticationFailed, FailureClass::Transient),
+            (Code::TopicAuthorizationFailed, FailureClass::Unavailable),
+            (Code::ClusterAuthorizationFailed, FailureClass::Unavailable),
+            (Code::SaslAuthenticationFailed, FailureClass::Unavailable),
             (Code::QueueFull, FailureClass::Throttled),
-            (Code::MessageTimedOut, FailureClass::Transient),
-            (Code::NotEnoughReplicas, FailureClass::Transient),
-            (Code::OutOfOrderSequenceNumber, FailureClass::Transient),
-            (Code::Fatal, FailureClass::Transient),
+            (Code::MessageTimedOut, FailureClass::Unavailable),
+            (Code::NotEnoughReplicas, FailureClass::Unavailable),
+            (Code::OutOfOrderSequenceNumber, FailureClass::Unavailable),
+            (Code::Fatal, FailureClass::Unavailable),
         ] {
             let failure = failure(KafkaError::MessageProduction(code), "t");
             assert_eq!(failure.class(), class, "{code:?}");

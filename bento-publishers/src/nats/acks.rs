@@ -207,8 +207,8 @@ fn outcome(message: &Message) -> Outcome {
     match serde_json::from_slice(&message.payload) {
         Ok(Answer { error: Some(error), .. }) => Outcome::Failed(failure::refused(&error)),
         Ok(Answer { stream: Some(_), sequence: Some(_), .. }) => Outcome::Stored,
-        Ok(_) => Outcome::Failed(PublishError::transient("what answered for NATS is no stream")),
-        Err(error) => Outcome::Failed(PublishError::transient("what answered for NATS is no stream").because(error)),
+        Ok(_) => Outcome::Failed(PublishError::unavailable("what answered for NATS is no stream")),
+        Err(error) => Outcome::Failed(PublishError::unavailable("what answered for NATS is no stream").because(error)),
     }
 }
 

@@ -14,8 +14,8 @@ const FULL: Duration = Duration::from_secs(1);
 /// The client did not send a message.
 pub(super) fn unsent(error: ClientError) -> PublishError {
     let class: fn(String) -> PublishError = match error.kind() {
-        PublishErrorKind::MaxPayloadExceeded => |text| PublishError::permanent(text),
-        PublishErrorKind::InvalidSubject | PublishErrorKind::Send => |text| PublishError::transient(text),
+        PublishErrorKind::MaxPayloadExceeded | PublishErrorKind::InvalidSubject => |text| PublishError::permanent(text),
+        PublishErrorKind::Send => |text| PublishError::unavailable(text),
     };
     // The client's error repeats its source in its own text.
     match Error::source(&error) {
@@ -31,10 +31,11 @@ pub(super) fn refused(error: &jetstream::Error) -> PublishError {
 
 fn class(error: &jetstream::Error) -> fn(String) -> PublishError {
     match error.error_code() {
-        ErrorCode::STREAM_NOT_MATCH
-        | ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM
-        | ErrorCode::STREAM_HEADER_EXCEEDS_MAXIMUM
-        | ErrorCode::STREAM_SEALED => |text| PublishError::permanent(text),
+        ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM | ErrorCode::STREAM_HEADER_EXCEEDS_MAXIMUM => {
+            |text| PublishError::permanent(text)
+        }
+        // The stream is another one than expected, or takes nothing more: that is for an operator.
+        ErrorCode::STREAM_NOT_MATCH | ErrorCode::STREAM_SEALED => |text| PublishError::unavailable(text),
         // "maximum messages exceeded" and its like come under the first code.
         ErrorCode::STREAM_STORE_FAILED
         | ErrorCode::ACCOUNT_RESOURCES_EXCEEDED
@@ -42,6 +43,8 @@ fn class(error: &jetstream::Error) -> fn(String) -> PublishError {
         | ErrorCode::MEMORY_RESOURCES_EXCEEDED
         | ErrorCode::STORAGE_RESOURCES_EXCEEDED
         | ErrorCode::STREAM_TOO_MANY_REQUESTS => |text| PublishError::throttled(text, FULL),
+        // What JetStream says of itself, as HTTP does.
+        _ if error.code() >= 500 => |text| PublishError::unavailable(text),
         _ => |text| PublishError::transient(text),
     }
 }

@@ -28,15 +28,18 @@ pub(super) fn connecting(address: &str, error: lapin::Error) -> ConnectError {
 
 /// Why a message that was sent alone was not confirmed.
 ///
-/// What closes a channel is the message's own fault and comes again with it, except for a right that is missing: whoever gives it need not
-/// touch the message. Anything else may pass.
+/// What closes a channel is the message's own fault and comes again with it, except for a right or an exchange that is missing: whoever
+/// gives it need not touch the message. Anything else says nothing about the message.
 pub(super) fn publishing(error: lapin::Error) -> PublishError {
     if is_denial(&error) {
-        return PublishError::transient("RabbitMQ does not let the user write to the exchange").because(error);
+        return PublishError::unavailable("RabbitMQ does not let the user write to the exchange").because(error);
     }
     if !is_refusal(&error) {
-        return PublishError::transient("the connection to RabbitMQ was lost before the event was confirmed")
+        return PublishError::unavailable("the connection to RabbitMQ was lost before the event was confirmed")
             .because(error);
+    }
+    if is_missing(&error) {
+        return PublishError::unavailable("RabbitMQ does not have what the event is sent to").because(error);
     }
     PublishError::permanent("RabbitMQ refused the event").because(error)
 }
@@ -45,6 +48,12 @@ pub(super) fn publishing(error: lapin::Error) -> PublishError {
 pub(super) fn is_denial(error: &lapin::Error) -> bool {
     let ErrorKind::ProtocolError(error) = error.kind() else { return false };
     matches!(error.kind(), AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED))
+}
+
+/// Whether the server closed the channel because there is no such exchange.
+fn is_missing(error: &lapin::Error) -> bool {
+    let ErrorKind::ProtocolError(error) = error.kind() else { return false };
+    matches!(error.kind(), AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND))
 }
 
 /// Whether the server closed the channel because of a message.
@@ -71,11 +80,11 @@ mod tests {
     #[test]
     fn an_error_has_the_class_of_what_can_be_done() {
         for (kind, class) in [
-            (AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED), FailureClass::Transient),
-            (AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND), FailureClass::Permanent),
+            (AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED), FailureClass::Unavailable),
+            (AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND), FailureClass::Unavailable),
             (AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED), FailureClass::Permanent),
             (AMQPErrorKind::Soft(AMQPSoftError::CONTENTTOOLARGE), FailureClass::Permanent),
-            (AMQPErrorKind::Hard(AMQPHardError::CONNECTIONFORCED), FailureClass::Transient),
+            (AMQPErrorKind::Hard(AMQPHardError::CONNECTIONFORCED), FailureClass::Unavailable),
         ] {
             let error = ErrorKind::ProtocolError(AMQPError::new(kind.clone(), "why".into())).into();
             assert_eq!(publishing(error).class(), class, "{kind:?}");

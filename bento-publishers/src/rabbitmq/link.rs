@@ -168,7 +168,7 @@ impl Reconnecting {
         }
         let address = self.settings.url.address();
         if let Some((_, why)) = state.next.as_ref().filter(|(next, _)| Instant::now() < *next) {
-            return Err(PublishError::transient(format!("not connected to RabbitMQ at {address}: {why}")));
+            return Err(PublishError::unavailable(format!("not connected to RabbitMQ at {address}: {why}")));
         }
         match Link::open(&self.settings).await {
             Ok(link) => {
@@ -179,7 +179,7 @@ impl Reconnecting {
             Err(error) => {
                 state.next = Some((Instant::now() + state.pause, error.to_string()));
                 state.pause = (state.pause * 2).min(LONGEST_PAUSE);
-                Err(PublishError::transient(format!("not connected to RabbitMQ at {address}")).because(error))
+                Err(PublishError::unavailable(format!("not connected to RabbitMQ at {address}")).because(error))
             }
         }
     }

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use bento_core::publish::FailureClass;
 use bento_publishers::http::{HttpPublisher, HttpSettings};
 use bento_publishers::message::{Format, MessageSettings};
 use bento_testkit::publisher::{Mode, PublisherHarness, Received, Traits, Wire};
@@ -81,8 +80,8 @@ impl PublisherHarness for Hook {
         }
     }
 
-    fn missing_topic(&self) -> Option<(String, FailureClass)> {
-        Some(("elsewhere".to_owned(), FailureClass::Permanent))
+    fn missing_topic(&self) -> Option<String> {
+        Some("elsewhere".to_owned())
     }
 
     fn impossible_topic(&self) -> Option<String> {

@@ -175,7 +175,7 @@ async fn a_redirect_is_not_followed() {
     let elsewhere = Receiver::content();
     let location = format!("http://127.0.0.1:{}/", elsewhere.port);
     let error = said(307, &[("location", &location)], "").await;
-    assert_eq!(error.class(), FailureClass::Permanent);
+    assert_eq!(error.class(), FailureClass::Unavailable);
     assert!(error.to_string().contains("redirects are not followed"), "{error}");
     assert!(elsewhere.taken().is_empty());
 }
@@ -185,7 +185,7 @@ async fn a_refused_port_may_pass_and_shows_no_password() {
     let port = free_port();
     let url = Some(format!("http://ann:hunter2@127.0.0.1:{port}/hook?key=hunter2").as_str().into());
     let error = publish(HttpSettings { url, ..settings(port) }).await.unwrap_err();
-    assert_eq!(error.class(), FailureClass::Transient);
+    assert_eq!(error.class(), FailureClass::Unavailable);
     assert!(error.to_string().contains(&format!("127.0.0.1:{port}")), "{error}");
     assert!(!format!("{error:?} {}", error.chain()).contains("hunter2"), "{error:?}");
 }
@@ -195,7 +195,7 @@ async fn a_receiver_that_does_not_answer_may_pass() {
     let receiver = Receiver::new(|_| Said::<String>::None);
     let timeout = Duration::from_millis(200);
     let error = publish(HttpSettings { timeout, ..settings(receiver.port) }).await.unwrap_err();
-    assert_eq!(error.class(), FailureClass::Transient);
+    assert_eq!(error.class(), FailureClass::Unavailable);
     assert!(error.to_string().contains("did not answer in time"), "{error}");
 }
 
@@ -235,7 +235,7 @@ async fn tls_knows_the_authority_of_the_settings_and_shows_a_certificate() {
         (of_the_system, "invalid peer certificate"),
     ] {
         let error = publish_to(&careful, tls).await.unwrap_err();
-        assert_eq!(error.class(), FailureClass::Transient);
+        assert_eq!(error.class(), FailureClass::Unavailable);
         assert!(says(&error.chain(), why), "{}", error.chain());
     }
 }

@@ -5,7 +5,6 @@ use std::error::Error;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use bento_core::publish::FailureClass;
 use bento_publishers::kafka::{KafkaPublisher, KafkaSettings};
 use bento_publishers::message::{Format, MessageSettings};
 use bento_testkit::publisher::{Mode, PublisherHarness, Received, Traits, Wire};
@@ -136,8 +135,8 @@ impl PublisherHarness for Topic {
         tokio::task::block_in_place(|| self.read(at_least))
     }
 
-    fn missing_topic(&self) -> Option<(String, FailureClass)> {
-        Some((format!("{}-missing", self.name), FailureClass::Permanent))
+    fn missing_topic(&self) -> Option<String> {
+        Some(format!("{}-missing", self.name))
     }
 
     fn impossible_topic(&self) -> Option<String> {

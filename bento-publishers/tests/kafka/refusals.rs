@@ -50,7 +50,7 @@ async fn publish_one(publisher: &KafkaPublisher) -> Result<(), PublishError> {
 async fn publish_in_the_end(publisher: &KafkaPublisher) {
     let confirmed = async {
         while let Err(error) = publish_one(publisher).await {
-            assert_eq!(error.class(), FailureClass::Transient, "{}", error.chain());
+            assert_eq!(error.class(), FailureClass::Unavailable, "{}", error.chain());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
@@ -62,15 +62,15 @@ async fn a_refusal_has_the_class_of_what_can_be_done_and_the_next_event_goes() {
     let cluster = Cluster::new();
     let publisher = cluster.publisher().await;
     for (code, class) in [
-        (Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, FailureClass::Transient),
-        (Code::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED, FailureClass::Transient),
+        (Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, FailureClass::Unavailable),
+        (Code::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED, FailureClass::Unavailable),
         (Code::RD_KAFKA_RESP_ERR_THROTTLING_QUOTA_EXCEEDED, FailureClass::Throttled),
         (Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, FailureClass::Permanent),
         (Code::RD_KAFKA_RESP_ERR_INVALID_RECORD, FailureClass::Permanent),
         (Code::RD_KAFKA_RESP_ERR_POLICY_VIOLATION, FailureClass::Permanent),
         (Code::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP, FailureClass::Permanent),
         (Code::RD_KAFKA_RESP_ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT, FailureClass::Permanent),
-        (Code::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH, FailureClass::Transient),
+        (Code::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH, FailureClass::Unavailable),
     ] {
         cluster.refuse(RDKafkaApiKey::Produce, &[code]);
         match publish_one(&publisher).await {
@@ -109,7 +109,7 @@ async fn a_producer_that_may_not_begin_is_replaced_until_it_may() {
     let settings = KafkaSettings { delivery_timeout: Duration::from_secs(30), ..cluster.settings() };
     let publisher = KafkaPublisher::connect(settings).await.unwrap();
     let error = publish_one(&publisher).await.unwrap_err();
-    assert_eq!(error.class(), FailureClass::Transient, "{}", error.chain());
+    assert_eq!(error.class(), FailureClass::Unavailable, "{}", error.chain());
     assert!(error.chain().contains("Cluster authorization failed"), "{}", error.chain());
     publish_in_the_end(&publisher).await;
 }
@@ -120,7 +120,7 @@ async fn a_topic_that_may_not_be_seen_is_waited_for() {
     cluster.0.topic_error(TOPIC, Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED).unwrap();
     let publisher = cluster.publisher().await;
     let error = publish_one(&publisher).await.unwrap_err();
-    assert_eq!(error.class(), FailureClass::Transient, "{}", error.chain());
+    assert_eq!(error.class(), FailureClass::Unavailable, "{}", error.chain());
     assert!(error.chain().contains("let the producer write"), "{}", error.chain());
     cluster.0.topic_error(TOPIC, Code::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
     publish_in_the_end(&publisher).await;

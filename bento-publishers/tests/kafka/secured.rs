@@ -72,7 +72,7 @@ async fn a_password_that_is_changed_and_given_back_costs_no_event() {
     login.change("another");
     broker.send_all_away().await;
     let refused = broker.publish_one(&publisher).await.unwrap_err();
-    assert_eq!(refused.class(), FailureClass::Transient, "{}", refused.chain());
+    assert_eq!(refused.class(), FailureClass::Unavailable, "{}", refused.chain());
     login.change("right");
     publish_in_the_end(&broker, &publisher).await;
 }
@@ -81,7 +81,7 @@ async fn a_password_that_is_changed_and_given_back_costs_no_event() {
 async fn publish_in_the_end(broker: &Guarded, publisher: &KafkaPublisher) {
     let published = async {
         while let Err(error) = broker.publish_one(publisher).await {
-            assert_eq!(error.class(), FailureClass::Transient, "{}", error.chain());
+            assert_eq!(error.class(), FailureClass::Unavailable, "{}", error.chain());
         }
     };
     tokio::time::timeout(PATIENCE, published).await.expect("the publisher goes on");

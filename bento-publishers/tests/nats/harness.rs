@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use async_nats::jetstream;
 use async_nats::jetstream::stream::{Config, Stream};
-use bento_core::publish::FailureClass;
 use bento_publishers::message::{Format, MessageSettings};
 use bento_publishers::nats::{NatsCredentials, NatsPublisher, NatsSettings};
 use bento_testkit::publisher::{Mode, PublisherHarness, Received, Traits, WRONG_PASSWORD, Wire};
@@ -107,8 +106,8 @@ impl PublisherHarness for Harness {
         received
     }
 
-    fn missing_topic(&self) -> Option<(String, FailureClass)> {
-        Some(("elsewhere".to_owned(), FailureClass::Permanent))
+    fn missing_topic(&self) -> Option<String> {
+        Some("elsewhere".to_owned())
     }
 
     fn impossible_topic(&self) -> Option<String> {

@@ -58,7 +58,7 @@ async fn another_stream_than_the_expected_one_is_refused() {
     publish_one(&publisher).await.unwrap();
     let publisher = NatsPublisher::connect(expecting(&other.name)).await.unwrap();
     let error = publish_one(&publisher).await.unwrap_err();
-    assert_eq!(error.class(), FailureClass::Permanent, "{}", error.chain());
+    assert_eq!(error.class(), FailureClass::Unavailable, "{}", error.chain());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,7 +108,7 @@ async fn an_answer_of_somebody_who_is_no_stream_confirms_nothing() {
             client.publish(reply, body.into()).await.unwrap();
         });
         let error = answers.remove(0).unwrap_err();
-        let expected = (FailureClass::Transient, "what answered for NATS is no stream");
+        let expected = (FailureClass::Unavailable, "what answered for NATS is no stream");
         assert_eq!((error.class(), &*error.to_string()), expected);
     }
 }
@@ -133,13 +133,13 @@ async fn a_server_that_refuses_for_a_while_is_connected_to_again() {
     is_strange.store(true, Ordering::SeqCst);
     assert!(server.start());
     let refused = wait_for_failure(&publisher, "not connected to NATS at 127.0.0.1").await;
-    assert_eq!(refused.class(), FailureClass::Transient);
+    assert_eq!(refused.class(), FailureClass::Unavailable);
     server.kill();
     is_strange.store(false, Ordering::SeqCst);
     assert!(server.start());
     // There is no stream, and JetStream says so: it was asked.
     let answered = wait_for_failure(&publisher, "no stream of NATS takes the subject `events`").await;
-    assert_eq!(answered.class(), FailureClass::Permanent);
+    assert_eq!(answered.class(), FailureClass::Unavailable);
 }
 
 /// Publishes until the answer is the expected failure.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bento_core::Envelope;
-use bento_core::publish::{Delivery, Destination, FailureClass};
+use bento_core::publish::{Delivery, Destination};
 use bento_publishers::ConnectError;
 use bento_publishers::message::{Format, MessageSettings};
 use bento_publishers::rabbitmq::{Addressing, RabbitMqPublisher, RabbitMqSettings};
@@ -132,8 +132,8 @@ impl PublisherHarness for Queue {
         self.received.lock().unwrap().clone()
     }
 
-    fn missing_topic(&self) -> Option<(String, FailureClass)> {
-        Some((format!("{}-which-no-queue-takes", self.name), FailureClass::Permanent))
+    fn missing_topic(&self) -> Option<String> {
+        Some(format!("{}-which-no-queue-takes", self.name))
     }
 
     fn impossible_topic(&self) -> Option<String> {

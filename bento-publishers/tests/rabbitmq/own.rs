@@ -41,7 +41,7 @@ async fn among_many_only_those_that_no_queue_takes_are_refused() {
             Ok(()) => assert!(!lost(number), "{number} came back"),
             Err(error) => {
                 assert!(lost(number), "{number} was taken: {}", error.chain());
-                assert_eq!(error.class(), FailureClass::Permanent);
+                assert_eq!(error.class(), FailureClass::Unavailable);
                 assert!(error.to_string().contains("`nowhere` (312 NO_ROUTE)"), "{error}");
             }
         }
@@ -62,7 +62,7 @@ async fn an_exchange_that_is_not_there_is_refused_alone() {
     for round in 0..2 {
         let batch = [good("\"before\""), queue.deliver("no-such-exchange", "{}"), good("\"after\"")];
         let answers = publisher.publish(&batch).await;
-        assert_eq!(classes(&answers), [None, Some(FailureClass::Permanent), None], "{answers:?}");
+        assert_eq!(classes(&answers), [None, Some(FailureClass::Unavailable), None], "{answers:?}");
         assert_eq!(queue.received(2 * round + 2).await.len(), 2 * round + 2, "nothing arrives twice");
     }
 }
@@ -77,7 +77,7 @@ async fn an_exchange_that_goes_away_is_refused_until_it_is_there_again() {
     queue.delete_exchange().await;
     for _ in 0..2 {
         let answers = publisher.publish(&batch).await;
-        assert_eq!(classes(&answers), [Some(FailureClass::Permanent); 2]);
+        assert_eq!(classes(&answers), [Some(FailureClass::Unavailable); 2]);
         assert!(answers[0].as_ref().unwrap_err().chain().contains("no exchange"), "{answers:?}");
     }
     queue.make_exchange(&queue.open().await.1).await;
@@ -108,7 +108,7 @@ async fn calls_beside_a_refused_one_are_confirmed() {
     let bad = [queue.deliver("no-such-exchange", "{}")];
     let (beside, refused) = tokio::join!(publisher.publish(&good), publisher.publish(&bad));
     assert!(beside.iter().all(Result::is_ok), "{beside:?}");
-    assert_eq!(classes(&refused), [Some(FailureClass::Permanent)]);
+    assert_eq!(classes(&refused), [Some(FailureClass::Unavailable)]);
 }
 
 #[tokio::test]
@@ -129,7 +129,7 @@ async fn what_the_broker_itself_refuses_is_refused_alone() {
 
     let forbidden = RabbitMqSettings { addressing: Addressing::Exchange("amq.topic".to_owned()), ..settings };
     let answers = queue.connect(forbidden).await.publish(&[queue.deliver("x", "{}")]).await;
-    assert_eq!(classes(&answers), [Some(FailureClass::Transient)], "a right can be given: {answers:?}");
+    assert_eq!(classes(&answers), [Some(FailureClass::Unavailable)], "a right can be given: {answers:?}");
     assert!(answers[0].as_ref().unwrap_err().chain().contains("ACCESS_REFUSED"), "{answers:?}");
 }
 

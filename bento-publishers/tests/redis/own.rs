@@ -29,7 +29,7 @@ fn settings_of(server: &PrivateServer) -> RedisSettings {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_of_another_type_is_refused_for_good_and_alone() {
+async fn a_key_of_another_type_is_waited_for_and_costs_no_other_entry() {
     let Some(harness) = Harness::on_the_shared_server().await else { return };
     let publisher = harness.publisher(Mode::Binary).await;
     let text = format!("{}text", harness.prefix);
@@ -40,7 +40,7 @@ async fn a_key_of_another_type_is_refused_for_good_and_alone() {
     let answers = publisher.publish(&[delivery(), elsewhere, delivery()]).await;
     connection.del::<_, ()>(&text).await.unwrap();
     let classes: Vec<_> = answers.iter().map(|answer| answer.as_ref().err().map(PublishError::class)).collect();
-    assert_eq!(classes, [None, Some(FailureClass::Permanent), None]);
+    assert_eq!(classes, [None, Some(FailureClass::Unavailable), None]);
     assert_eq!(harness.received(2).await.len(), 2);
 }
 
@@ -86,7 +86,7 @@ async fn a_server_that_refuses_for_a_while_is_connected_to_again() {
     // The first call finds the old connection closed, the second is refused.
     let _ = publish_one(&publisher).await.unwrap_err();
     let refused = publish_one(&publisher).await.unwrap_err();
-    assert_eq!(refused.class(), FailureClass::Transient);
+    assert_eq!(refused.class(), FailureClass::Unavailable);
     assert!(refused.to_string().contains("AuthenticationFailed"), "{refused}");
     server.kill();
     is_strange.store(false, Ordering::SeqCst);

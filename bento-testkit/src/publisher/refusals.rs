@@ -16,12 +16,15 @@ pub async fn an_oversized_message_is_refused_alone<H: PublisherHarness>(harness:
     refused_alone(harness, to(harness, large), FailureClass::Permanent).await;
 }
 
-/// A topic that the broker does not have is refused as the harness says; the neighbours arrive.
-pub async fn a_topic_that_is_not_there_is_refused_alone<H: PublisherHarness>(harness: &H) {
-    let Some((topic, class)) = harness.missing_topic() else {
-        return skipped("a_topic_that_is_not_there_is_refused_alone", "the broker makes every topic");
+/// A topic that the broker does not have makes an event unavailable, for an operator can make the topic; the neighbours arrive.
+pub async fn a_topic_that_is_not_there_is_waited_for_and_costs_no_other_event<H: PublisherHarness>(harness: &H) {
+    let Some(topic) = harness.missing_topic() else {
+        return skipped(
+            "a_topic_that_is_not_there_is_waited_for_and_costs_no_other_event",
+            "the broker makes every topic",
+        );
     };
-    refused_alone(harness, to_topic(&topic, event("elsewhere", 1)), class).await;
+    refused_alone(harness, to_topic(&topic, event("elsewhere", 1)), FailureClass::Unavailable).await;
 }
 
 /// A name that no topic can have is refused for good; the neighbours arrive.

@@ -27,6 +27,16 @@ pub async fn a_failed_row_waits_by_the_clock_of_the_store<H: StoreHarness>(harne
     assert_eq!((due[0].attempts, &due[0].row), (1, &rows[1]));
 }
 
+/// Heads come in the order in which they fell due, so that none keeps another one waiting by its position.
+pub async fn the_head_that_was_due_first_comes_first<H: StoreHarness>(harness: &H) {
+    let bench = Bench::new(harness).await;
+    let rows = bench.fresh([event("a", 1), event("b", 2), event("c", 3)]).await;
+    let later = [failed(&rows[0], harness.short()), failed(&rows[1], harness.short() / 2)];
+    bench.settle(later.into_iter().chain([failed(&rows[2], Duration::ZERO)]).collect()).await;
+    harness.pass(harness.short() * 2).await;
+    assert_eq!(held_numbers(&bench.next().await.held), [3, 2, 1]);
+}
+
 /// With a due head come its followers, in position order, whenever they were held.
 pub async fn followers_come_behind_their_head_in_position_order<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;

@@ -100,7 +100,7 @@ async fn a_destination_that_is_away_stops_no_other_and_comes_back_through_a_tria
     let counters = Counters::default();
     let _recording = counters.record();
     let pair = Pair::new();
-    pair.left.fail(|_| Some(PublishError::transient("connection refused")));
+    pair.left.fail(|_| Some(PublishError::unavailable("connection refused")));
     pair.commit_many(20, 400);
     let relay = pair.relay(both(|rule| rule)).batch(50).start().unwrap();
     tokio::time::timeout(Duration::from_secs(60), pair.right.wait_for(400)).await.expect("it is not stopped");
@@ -127,7 +127,7 @@ async fn a_destination_that_is_away_stops_no_other_and_comes_back_through_a_tria
 #[tokio::test(start_paused = true)]
 async fn a_destination_that_is_back_is_tried_soon_although_the_relay_polls_seldom() {
     let pair = Pair::new();
-    pair.left.fail(|_| Some(PublishError::transient("connection refused")));
+    pair.left.fail(|_| Some(PublishError::unavailable("connection refused")));
     let seldom = Duration::from_secs(1_000_000);
     let relay = pair.relay(both(|rule| rule)).poll(seldom, seldom).start().unwrap();
     tokio::time::sleep(Duration::from_secs(60)).await;
@@ -264,7 +264,7 @@ async fn a_replayed_event_that_was_unroutable_waits_for_a_destination_that_is_aw
     let dead = pair.scene.dead().await.remove(0);
     assert_eq!((&*dead.cause, &*dead.destination), ("unroutable", "unroutable"));
 
-    pair.left.fail(|_| Some(PublishError::transient("connection refused")));
+    pair.left.fail(|_| Some(PublishError::unavailable("connection refused")));
     let relay = pair.relay(both(|rule| rule)).start().unwrap();
     pair.commit_many(20, 20);
     pair.right.wait_for(20).await;

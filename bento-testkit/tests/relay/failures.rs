@@ -126,7 +126,7 @@ async fn a_broker_that_asks_for_less_is_asked_again_no_sooner_than_it_said() {
 #[tokio::test(start_paused = true)]
 async fn an_outage_of_the_broker_makes_no_dead_letters_of_the_backlog() {
     let scene = Scene::new();
-    scene.broker.inner().fail(|_| Some(PublishError::transient("connection refused")));
+    scene.broker.inner().fail(|_| Some(PublishError::unavailable("connection refused")));
     scene.commit_many(200, 1000);
     let relay = scene.start();
     tokio::time::sleep(Duration::from_secs(3600)).await;

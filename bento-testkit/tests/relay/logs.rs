@@ -159,11 +159,11 @@ async fn a_worker_that_panics_is_an_error() {
 async fn an_outage_of_the_broker_is_a_warning() {
     let (captured, _guard) = Captured::start();
     let scene = Scene::new();
-    scene.broker.inner().fail(|_| Some(PublishError::transient("connection refused")));
+    scene.broker.inner().fail(|_| Some(PublishError::unavailable("connection refused")));
     scene.commit_many(50, 50);
     let relay = scene.start();
     tokio::time::sleep(Duration::from_secs(60)).await;
     relay.stop().await.unwrap();
-    let line = captured.line("the destination seems to be away");
+    let line = captured.line("the destination is unavailable");
     assert_eq!((line.level, line.field("error")), (Level::WARN, "connection refused"));
 }

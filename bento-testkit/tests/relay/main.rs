@@ -4,6 +4,7 @@
 mod counters;
 mod destinations;
 mod failures;
+mod fault;
 mod late;
 mod lifecycle;
 mod logs;

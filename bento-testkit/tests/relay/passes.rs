@@ -65,7 +65,7 @@ async fn a_pass_does_not_wait_for_a_store_that_is_away() {
 async fn a_pass_ends_when_the_broker_is_away() {
     let scene = Scene::new();
     scene.commit_many(100, 1000);
-    scene.broker.inner().fail(|_| Some(PublishError::transient("connection refused")));
+    scene.broker.inner().fail(|_| Some(PublishError::unavailable("connection refused")));
     let report = scene.relay().batch(20).run_until_empty().await.unwrap();
     assert!(report.is_broker_away && report.tally.retried < 100, "{report:?}");
     assert_eq!((scene.counts().await.backlog(), scene.shares().await), (1000, vec![]));

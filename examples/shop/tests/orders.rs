@@ -169,7 +169,7 @@ async fn orders_are_listed_page_by_page(shop: TestShop) {
 
 async fn what_was_not_published_is_published_after_a_restart(shop: TestShop) {
     let (broker, url) = (shop.broker.clone(), shop.database_url.clone());
-    broker.fail(|_| Some(PublishError::transient("the broker is away")));
+    broker.fail(|_| Some(PublishError::unavailable("the broker is away")));
     let id = shop.place().await;
     shop.post(format!("/orders/{id}/confirm"), Value::Null).await;
     shop.stop().await;

@@ -4,11 +4,18 @@ use super::*;
 use crate::publish::Destination;
 
 fn failing(count: usize) -> Vec<Result<(), PublishError>> {
-    (0..count).map(|_| Err(PublishError::transient("away"))).collect()
+    (0..count).map(|_| Err(PublishError::unavailable("away"))).collect()
 }
 
 fn name(name: &str) -> Arc<str> {
     Arc::from(name)
+}
+
+impl Breakers {
+    /// Takes the answers to a wave, all of them.
+    fn hear(&self, to: &Arc<str>, answers: &[Result<(), PublishError>], now: Instant) -> Option<Duration> {
+        self.note(to, answers, answers.len(), now)
+    }
 }
 
 /// The breaker of the only destination.
@@ -20,7 +27,7 @@ fn only(limit: u32) -> Only {
 
 impl Only {
     fn note(&self, answers: &[Result<(), PublishError>], now: Instant) -> Option<Duration> {
-        self.0.note(&self.1, answers, now)
+        self.0.hear(&self.1, answers, now)
     }
 }
 
@@ -61,10 +68,48 @@ fn a_confirmation_between_keeps_it_closed() {
 }
 
 #[test]
+fn an_answer_about_an_event_never_opens_it_and_closes_it() {
+    let (breaker, now) = (only(2), Instant::now());
+    for class in [PublishError::transient, PublishError::permanent] {
+        for _ in 0..100 {
+            assert_eq!(breaker.note(&[Err(class("no"))], now), None);
+        }
+        assert_eq!(breaker.note(&failing(1), now), None);
+        assert_eq!(breaker.note(&[Err(class("no")), Err(PublishError::unavailable("no stream"))], now), None);
+        assert_eq!(breaker.note(&failing(1), now), None, "it was not in a row");
+        breaker.note(&failing(1), now).expect("it opens");
+        breaker.note(&[Err(class("no"))], now);
+        assert_eq!(breaker.0.open(), []);
+    }
+}
+
+#[test]
+fn what_is_not_answered_at_all_opens_it() {
+    let (breaker, now) = (only(10), Instant::now());
+    assert!(breaker.0.note(&breaker.1, &[], 10, now).is_some(), "no answers to ten events");
+    let panicked = PublishError::transient("the publisher panicked");
+    let breaker = only(2);
+    assert_eq!(breaker.0.note_broken(&breaker.1, 1, &panicked, now), None);
+    assert!(breaker.0.note_broken(&breaker.1, 1, &panicked, now).is_some());
+}
+
+#[test]
+fn a_destination_has_answered_since_a_call_began_or_not() {
+    let (breaker, now) = (only(2), Instant::now());
+    let second = Duration::from_secs(1);
+    assert!(!breaker.0.has_answered_since(&breaker.1, now));
+    breaker.0.answered(&breaker.1, now + second);
+    assert!(breaker.0.has_answered_since(&breaker.1, now));
+    assert!(!breaker.0.has_answered_since(&breaker.1, now + second * 2));
+    breaker.note(&[Ok(())], now);
+    assert!(breaker.0.has_answered_since(&breaker.1, now), "it is not forgotten");
+}
+
+#[test]
 fn a_broker_that_asks_to_wait_for_ever_stops_no_relay() {
     let (breaker, now) = (only(1), Instant::now());
-    let pause = breaker.note(&[Err(PublishError::throttled("go away", Duration::MAX))], now).unwrap();
-    assert_eq!(breaker.0.blocked_until(now), Some(now + pause));
+    breaker.note(&[Err(PublishError::throttled("go away", Duration::MAX))], now).unwrap();
+    assert!(breaker.0.blocked_until(now).is_some_and(|until| until > now));
 }
 
 #[test]
@@ -80,7 +125,7 @@ fn of_several_destinations_only_the_one_that_is_away_is_left_out() {
     let (breakers, now) = (Arc::new(Breakers::new(1, &Router::default())), Instant::now());
     let (there, away) = (name(Destination::DEFAULT), name("away"));
     assert!(breakers.is_only_one());
-    let pause = breakers.note(&away, &failing(1), now).unwrap();
+    let pause = breakers.hear(&away, &failing(1), now).unwrap();
     assert!(!breakers.is_only_one());
     assert!(matches!(breakers.enter(now), Passage::Free), "the others go on");
     let without = vec![away.clone(), name(Burial::UNROUTABLE)];
@@ -91,7 +136,7 @@ fn of_several_destinations_only_the_one_that_is_away_is_left_out() {
     let (admission, trial) = breakers.admit(&away, later);
     assert_eq!(admission, Admission::Trial);
     assert_eq!((breakers.without(later), breakers.admit(&away, later).0), (without, Admission::Away));
-    assert_eq!(breakers.note(&away, &[Ok(())], later), None);
+    assert_eq!(breakers.hear(&away, &[Ok(())], later), None);
     drop(trial);
     assert_eq!((breakers.admit(&away, later).0, breakers.open()), (Admission::Open, vec![]));
 }
@@ -105,7 +150,7 @@ fn a_destination_with_a_late_wave_is_left_alone_until_the_last_is_back() {
     assert_eq!((admitted(&slow), admitted(&there)), (Admission::Away, Admission::Open));
     assert_eq!(breakers.without(now), [slow.clone(), name(Burial::UNROUTABLE)]);
     assert_eq!(breakers.open(), [], "its circuit is closed");
-    assert_eq!(breakers.note(&slow, &[Ok(())], now), None);
+    assert_eq!(breakers.hear(&slow, &[Ok(())], now), None);
     drop(first);
     assert_eq!((admitted(&slow), breakers.take_returned()), (Admission::Away, false), "another one is out");
     drop(second);
@@ -117,11 +162,11 @@ fn a_destination_with_a_late_wave_is_left_alone_until_the_last_is_back() {
 fn a_trial_that_is_late_is_the_only_one() {
     let (breakers, now) = (Arc::new(Breakers::new(1, &Router::default())), Instant::now());
     let slow = name("slow");
-    let later = now + breakers.note(&slow, &failing(1), now).unwrap();
+    let later = now + breakers.hear(&slow, &failing(1), now).unwrap();
     let (admission, trial) = breakers.admit(&slow, later);
     let postponed = breakers.postpone(slow.clone());
     assert_eq!((admission, breakers.admit(&slow, later).0), (Admission::Trial, Admission::Away));
-    let pause = breakers.note(&slow, &failing(1), later).unwrap();
+    let pause = breakers.hear(&slow, &failing(1), later).unwrap();
     drop((trial, postponed));
     assert_eq!(breakers.admit(&slow, later).0, Admission::Away, "it failed");
     assert_eq!(breakers.admit(&slow, later + pause).0, Admission::Trial);

@@ -9,6 +9,7 @@ use super::outlet::{Piece, Wave};
 use super::{Admission, Machine, Observer, Outcome, Reason, Routing};
 use crate::publish::{FailureClass, PublishError};
 use crate::relay::store::{Burial, Failure, Held, Settlement};
+use crate::retry::RetryPolicies;
 use crate::route::{HeadOfLine, Route};
 
 /// The longest error text that is recorded, in bytes.
@@ -27,46 +28,40 @@ struct Fault {
 }
 
 impl<R: Routing> Machine<R> {
-    /// Takes the answers to a wave, in its order. A missing one counts as a transient failure.
-    pub fn answer(&mut self, wave: Wave, answers: Vec<Result<(), PublishError>>, observer: &mut impl Observer) {
+    /// Takes the answers to a wave, in its order. A missing one says that the destination could not be asked.
+    pub fn answer(&mut self, wave: Wave, mut answers: Vec<Result<(), PublishError>>, observer: &mut impl Observer) {
+        let is_of_many = wave.pieces.len() > 1;
+        let has_answer = answers.iter().any(is_answer);
+        let given = answers.len();
+        answers.resize_with(wave.pieces.len(), || Err(PublishError::unavailable(TOO_FEW_ANSWERS)));
+        // What broke off as a whole, one of its events may have broken.
+        let is_suspect = |place: usize| is_of_many && (place >= given || !has_answer);
         if self.is_late(&wave) {
-            return self.answer_late(wave, answers, observer);
+            return self.answer_late(wave, answers, is_suspect, observer);
         }
         let outlet = wave.outlet;
         let pieces = self.finish(wave);
-        // Somebody answered, so it is back.
-        if self.batch.outlets[outlet].admission == Admission::Trial {
+        if has_answer && self.batch.outlets[outlet].admission == Admission::Trial {
             self.batch.outlets[outlet].admission = Admission::Open;
         }
-        let mut answers = answers.into_iter();
-        for &piece in &pieces {
-            let answer = answers.next().unwrap_or_else(|| Err(PublishError::transient(TOO_FEW_ANSWERS)));
-            self.answered(piece, answer, false, observer);
+        for (place, (&piece, answer)) in pieces.iter().zip(answers).enumerate() {
+            self.answered(piece, answer, is_suspect(place), observer);
         }
         self.keep(outlet, pieces);
     }
 
-    /// Takes back a wave that failed as a whole, for the moment. An event that was not alone in it has one more attempt, alone, before it
-    /// is given up.
-    pub fn fail(&mut self, wave: Wave, reason: &str, observer: &mut impl Observer) {
-        if self.is_late(&wave) {
-            return self.fail_late(wave, reason, observer);
-        }
-        let outlet = wave.outlet;
-        let pieces = self.finish(wave);
-        let was_in_company = pieces.len() > 1;
-        for &piece in &pieces {
-            let error = PublishError::transient(reason.to_owned());
-            self.answered(piece, Err(error), was_in_company, observer);
-        }
-        self.keep(outlet, pieces);
+    /// Takes back a wave that failed as a whole. If the failure is that of its only event, it is an attempt; else the destination could not
+    /// be asked, and each event of the wave is sent alone from now on.
+    pub fn fail(&mut self, wave: Wave, error: &PublishError, observer: &mut impl Observer) {
+        let answers = wave.pieces.iter().map(|_| Err(error.repeated())).collect();
+        self.answer(wave, answers, observer);
     }
 
     fn answered(
         &mut self,
         piece: Piece,
         answer: Result<(), PublishError>,
-        was_in_company: bool,
+        is_suspect: bool,
         observer: &mut impl Observer,
     ) {
         let leg = &mut self.batch.legs[piece.leg];
@@ -83,6 +78,7 @@ impl<R: Routing> Machine<R> {
             Ok(()) => {}
             Err(error) => leg.faults.push((Arc::clone(name), error)),
         }
+        leg.is_suspect |= is_suspect;
         leg.open -= 1;
         if leg.open > 0 {
             return;
@@ -91,12 +87,13 @@ impl<R: Routing> Machine<R> {
             self.confirm(piece.leg, observer);
             self.batch.release_next(piece.leg);
         } else {
-            self.failed(piece.leg, was_in_company, observer);
+            self.failed(piece.leg, observer);
         }
     }
 
     /// Settles a leg as published.
     pub(super) fn confirm(&mut self, index: usize, observer: &mut impl Observer) {
+        self.forget_unreached(index);
         let leg = &mut self.batch.legs[index];
         leg.state = State::Settled;
         observer.outcome(&leg.envelope, &leg.name, Outcome::Published);
@@ -112,24 +109,22 @@ impl<R: Routing> Machine<R> {
         }
     }
 
-    pub(super) fn failed(&mut self, index: usize, was_in_company: bool, observer: &mut impl Observer) {
+    pub(super) fn failed(&mut self, index: usize, observer: &mut impl Observer) {
         let leg = &mut self.batch.legs[index];
-        let Fault { class, retry_after, text } = Fault::of(leg);
+        let fault = Fault::of(leg);
         let (holds, is_chained) = (leg.holds, leg.is_chained);
-        // A broker that asks for less says nothing about the event, so this is no attempt at it.
-        let attempts = leg.attempts.saturating_add(u32::from(class != FailureClass::Throttled));
+        // Only an answer about the event is an attempt at it.
+        let attempts = leg.attempts.saturating_add(u32::from(fault.class.is_answer()));
         let policies = leg.route.retry.unwrap_or(self.retry);
-        let cause = match class {
+        let cause = match fault.class {
             FailureClass::Permanent => Some(Burial::PERMANENT),
-            FailureClass::Transient if !was_in_company && policies.transient.is_exhausted(attempts) => {
-                Some(Burial::MAX_ATTEMPTS)
-            }
-            FailureClass::Transient | FailureClass::Throttled => None,
+            FailureClass::Transient if policies.transient.is_exhausted(attempts) => Some(Burial::MAX_ATTEMPTS),
+            FailureClass::Transient | FailureClass::Throttled | FailureClass::Unavailable => None,
         };
         match cause {
             Some(cause) => match self.fallback(&Arc::clone(&self.batch.legs[index].route)) {
                 Some(to) => {
-                    let outcome = Outcome::FellBack { attempts, to: &to.name, error: &text };
+                    let outcome = Outcome::FellBack { attempts, to: &to.name, error: &fault.text };
                     let leg = &self.batch.legs[index];
                     observer.outcome(&leg.envelope, &leg.name, outcome);
                     self.fall_back(index, &to);
@@ -138,23 +133,58 @@ impl<R: Routing> Machine<R> {
                         return;
                     }
                 }
-                None => self.bury(index, attempts, cause, text, holds, observer),
+                None => self.bury(index, attempts, cause, fault.text, holds, observer),
             },
-            None => {
-                let policy = if class == FailureClass::Throttled { policies.throttled } else { policies.transient };
-                let drawn = policy.wait(attempts.max(1), &mut self.random);
-                let after = retry_after.map_or(drawn, |asked| asked.max(drawn));
-                let leg = &self.batch.legs[index];
-                let outcome = Outcome::Retry { attempts, after, class, error: &text };
-                observer.outcome(&leg.envelope, &leg.name, outcome);
-                let delivered = leg.delivered.clone();
-                self.hold_failed(index, Failure { attempts, retry_after: after, error: text, delivered });
-            }
+            None => self.try_again(index, attempts, fault, &policies, observer),
         }
         if holds {
             self.cut_followers(index, observer);
         }
         self.batch.release_next(index);
+    }
+
+    fn try_again(
+        &mut self,
+        index: usize,
+        attempts: u32,
+        fault: Fault,
+        policies: &RetryPolicies,
+        observer: &mut impl Observer,
+    ) {
+        let Fault { class, retry_after, text } = fault;
+        let (position, name) = self.key(index);
+        let drawn = match class {
+            FailureClass::Unavailable => {
+                let is_suspect = self.batch.legs[index].is_suspect;
+                self.unreached.note(position, &name, is_suspect, &mut self.random)
+            }
+            FailureClass::Throttled => policies.throttled.wait(attempts.max(1), &mut self.random),
+            FailureClass::Transient | FailureClass::Permanent => {
+                self.unreached.answered(position, &name);
+                policies.transient.wait(attempts.max(1), &mut self.random)
+            }
+        };
+        let after = retry_after.map_or(drawn, |asked| asked.max(drawn));
+        let leg = &self.batch.legs[index];
+        let outcome = Outcome::Retry { attempts, after, class, error: &text };
+        observer.outcome(&leg.envelope, &leg.name, outcome);
+        let delivered = leg.delivered.clone();
+        self.hold_failed(index, Failure { attempts, retry_after: after, error: text, delivered });
+    }
+
+    /// The position of a leg's row, and its name.
+    fn key(&self, index: usize) -> (i64, Arc<str>) {
+        let leg = &self.batch.legs[index];
+        let position = match leg.place {
+            Place::Fresh { row } => self.batch.rows[row].position,
+            Place::Held { position } => position,
+        };
+        (position, Arc::clone(&leg.name))
+    }
+
+    fn forget_unreached(&mut self, index: usize) {
+        let (position, name) = self.key(index);
+        self.unreached.forget(position, &name);
     }
 
     /// Where an event goes that its route gives up; nowhere if that led back to where it comes from.
@@ -176,6 +206,7 @@ impl<R: Routing> Machine<R> {
     }
 
     fn fall_back(&mut self, index: usize, to: &Arc<Route>) {
+        self.forget_unreached(index);
         let leg = &mut self.batch.legs[index];
         leg.state = State::Settled;
         let ordered = leg.envelope.is_ordered() && to.head_of_line == HeadOfLine::Hold;
@@ -254,6 +285,7 @@ impl<R: Routing> Machine<R> {
         parks: bool,
         observer: &mut impl Observer,
     ) {
+        self.forget_unreached(index);
         let leg = &mut self.batch.legs[index];
         leg.state = State::Settled;
         observer.outcome(&leg.envelope, &leg.name, Outcome::Dead { attempts, cause, error: &error });
@@ -296,12 +328,13 @@ impl Fault {
     fn of(leg: &mut Leg) -> Self {
         let faults = std::mem::take(&mut leg.faults);
         let gravity = |class| match class {
-            FailureClass::Permanent => 2,
-            FailureClass::Transient => 1,
+            FailureClass::Permanent => 3,
+            FailureClass::Transient => 2,
+            FailureClass::Unavailable => 1,
             FailureClass::Throttled => 0,
         };
         let classes = faults.iter().map(|(_, error)| error.class());
-        let class = classes.max_by_key(|class| gravity(*class)).unwrap_or(FailureClass::Transient);
+        let class = classes.max_by_key(|class| gravity(*class)).unwrap_or(FailureClass::Unavailable);
         let retry_after = faults.iter().filter_map(|(_, error)| error.retry_after()).max();
         let text = if leg.route.destinations.len() > 1 {
             let each = faults.iter().map(|(name, error)| format!("{name}: {}", error.chain()));
@@ -315,6 +348,11 @@ impl Fault {
         };
         Self { class, retry_after, text: bounded(text) }
     }
+}
+
+/// Whether the destination is there: it confirmed the event, or answered about it.
+fn is_answer(answer: &Result<(), PublishError>) -> bool {
+    answer.as_ref().map_or_else(|error| error.class().is_answer(), |()| true)
 }
 
 pub(super) fn bounded(mut error: String) -> String {

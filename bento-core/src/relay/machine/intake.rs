@@ -45,7 +45,8 @@ impl<R: Routing> Machine<R> {
                 return self.bury_unsent(leg, Obstacle::unroutable(&error), observer);
             }
         };
-        let leg = Leg { attempts, holds, delivered, ..leg(place, name, &target) };
+        let is_suspect = self.unreached.is_suspect(row.position, &name);
+        let leg = Leg { attempts, is_suspect, holds, delivered, ..leg(place, name, &target) };
         if is_over(&target, now) {
             self.bury_unsent(leg, Obstacle::expired(&target), observer);
         } else if let Some(wait) = still_to_wait(&target, now).filter(|_| attempts == 0) {
@@ -263,6 +264,7 @@ fn leg(place: Place, name: Arc<str>, target: &Target) -> Leg {
         route,
         envelope,
         attempts: 0,
+        is_suspect: false,
         holds,
         is_chained: false,
         members: SmallVec::new(),

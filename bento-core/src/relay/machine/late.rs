@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::answers::TOO_FEW_ANSWERS;
 use super::batch::{Leg, Place, State, Stream};
 use super::close::unfinished;
 use super::outlet::{Outlet, Wave};
@@ -86,40 +85,21 @@ impl<R: Routing> Machine<R> {
         }
     }
 
+    /// Takes the answers to a late wave.
     pub(super) fn answer_late(
         &mut self,
         wave: Wave,
         answers: Vec<Result<(), PublishError>>,
-        observer: &mut impl Observer,
-    ) {
-        let missing = std::iter::repeat_with(|| Err(PublishError::transient(TOO_FEW_ANSWERS)));
-        self.back(wave, answers.into_iter().chain(missing).map(Some), false, observer);
-    }
-
-    pub(super) fn fail_late(&mut self, wave: Wave, reason: &str, observer: &mut impl Observer) {
-        let was_in_company = wave.pieces.len() > 1;
-        let failed = std::iter::repeat_with(|| Some(Err(PublishError::transient(reason.to_owned()))));
-        self.back(wave, failed, was_in_company, observer);
-    }
-
-    pub(super) fn set_late_aside(&mut self, wave: Wave) {
-        self.back(wave, std::iter::repeat_with(|| None), false, &mut |_: &_, _: &str, _: Outcome<'_>| {});
-    }
-
-    /// Takes the answers to a late wave, or none where it says nothing about its events.
-    fn back(
-        &mut self,
-        wave: Wave,
-        answers: impl Iterator<Item = Option<Result<(), PublishError>>>,
-        was_in_company: bool,
+        is_suspect: impl Fn(usize) -> bool,
         observer: &mut impl Observer,
     ) {
         let mut failed = HashSet::new();
-        for (piece, answer) in wave.pieces.iter().zip(answers) {
+        for (place, (piece, answer)) in wave.pieces.iter().zip(answers).enumerate() {
             let key = (wave.batch, piece.leg);
             let Some(leg) = self.late.legs.get_mut(&key) else { continue };
             let is_behind = leg.is_chained && failed.contains(&Stream::of(&leg.name, &leg.envelope));
-            leg.hear(piece.member, answer.filter(|_| !is_behind));
+            leg.is_suspect |= is_suspect(place);
+            leg.hear(piece.member, Some(answer).filter(|_| !is_behind));
             if leg.open > 0 {
                 continue;
             }
@@ -127,16 +107,16 @@ impl<R: Routing> Machine<R> {
                 failed.insert(Stream::of(&leg.name, &leg.envelope));
             }
             let leg = self.late.legs.remove(&key).expect("it is there");
-            self.conclude_late(leg, was_in_company, observer);
+            self.conclude_late(leg, observer);
         }
     }
 
     /// All that were late with a leg have answered.
-    fn conclude_late(&mut self, leg: Leg, was_in_company: bool, observer: &mut impl Observer) {
+    fn conclude_late(&mut self, leg: Leg, observer: &mut impl Observer) {
         let (is_delivered, has_failed) = (leg.is_delivered(), !leg.faults.is_empty());
         let index = self.batch.add(leg);
         if has_failed {
-            self.failed(index, was_in_company, observer);
+            self.failed(index, observer);
         } else if is_delivered {
             self.confirm(index, observer);
         } else {

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::batch::{Leg, Place, State, Stream};
 use super::{Admission, Machine, Routing};
@@ -21,6 +22,8 @@ pub(super) struct Outlet {
     pub(super) ready: Vec<Piece>,
     /// What is left of a wave that was divided, the next part last.
     parts: Vec<Vec<Piece>>,
+    /// What is left to try of a destination that was away; `None` until that is chosen.
+    trials: Option<Vec<Piece>>,
     /// How many waves of each company are out.
     out: [usize; 3],
     /// To be used again.
@@ -64,6 +67,11 @@ impl Wave {
         &self.deliveries
     }
 
+    /// Says when the call of the publisher is given up; see [`Delivery::answer_by`].
+    pub fn answer_by(&mut self, answer_by: Option<Instant>) {
+        self.deliveries.iter_mut().for_each(|delivery| delivery.answer_by = answer_by);
+    }
+
     /// The name of the destination of all of them.
     pub fn destination(&self) -> &Arc<str> {
         &self.destination
@@ -85,6 +93,7 @@ impl Outlet {
             admission: Admission::Open,
             ready: Vec::new(),
             parts: Vec::new(),
+            trials: None,
             out: [0; 3],
             spare: Vec::new(),
         }
@@ -100,8 +109,8 @@ impl Outlet {
         self.ready.retain(|piece| legs[piece.leg].state == State::Sent);
         match self.admission {
             Admission::Away => return None,
-            Admission::Trial => return self.next_trial(legs, random).map(|pieces| (pieces, Company::Untried)),
-            Admission::Open => {}
+            Admission::Trial => return self.next_trial(legs, random).map(|piece| (vec![piece], Company::Alone)),
+            Admission::Open => self.ready.extend(self.trials.take().into_iter().flatten()),
         }
         if self.is_crowded() {
             return self.next_alone(legs, retry);
@@ -144,21 +153,22 @@ impl Outlet {
         Some((vec![self.ready.remove(index)], Company::Alone))
     }
 
-    /// One held event, any, so that a bad one is not all that is ever tried, and one fresh one; each the first of its stream.
-    fn next_trial(&mut self, legs: &[Leg], random: &mut fastrand::Rng) -> Option<Vec<Piece>> {
-        if self.out() > 0 || self.ready.is_empty() {
-            return None;
+    /// One held event, any, so that a bad one is not all that is ever tried, and one fresh one; each the first of its stream, and each
+    /// alone, so that the answer is about it.
+    fn next_trial(&mut self, legs: &[Leg], random: &mut fastrand::Rng) -> Option<Piece> {
+        if self.trials.is_none() && !self.ready.is_empty() {
+            let mut streams = HashSet::new();
+            let is_first = |piece: &&Piece| {
+                let leg = &legs[piece.leg];
+                !leg.envelope.is_ordered() || streams.insert(Stream::of(&leg.name, &leg.envelope))
+            };
+            let is_held = |piece: &Piece| matches!(legs[piece.leg].place, Place::Held { .. });
+            let (held, fresh): (Vec<_>, Vec<_>) = self.ready.iter().filter(is_first).copied().partition(is_held);
+            let chosen: Vec<_> = fresh.first().copied().into_iter().chain(random.choice(held)).collect();
+            self.ready.retain(|piece| chosen.iter().all(|chosen| chosen.leg != piece.leg));
+            self.trials = Some(chosen);
         }
-        let mut streams = HashSet::new();
-        let is_first = |piece: &&Piece| {
-            let leg = &legs[piece.leg];
-            !leg.envelope.is_ordered() || streams.insert(Stream::of(&leg.name, &leg.envelope))
-        };
-        let is_held = |piece: &Piece| matches!(legs[piece.leg].place, Place::Held { .. });
-        let (held, fresh): (Vec<_>, Vec<_>) = self.ready.iter().filter(is_first).copied().partition(is_held);
-        let chosen: Vec<_> = random.choice(held).into_iter().chain(fresh.first().copied()).collect();
-        self.ready.retain(|piece| chosen.iter().all(|chosen| chosen.leg != piece.leg));
-        Some(chosen)
+        self.trials.as_mut()?.pop()
     }
 
     fn take(&mut self, is_wanted: impl Fn(&Piece) -> bool) -> Vec<Piece> {
@@ -177,6 +187,7 @@ impl Outlet {
 
 fn company_of(leg: &Leg, retry: &RetryPolicies) -> Company {
     match leg.attempts {
+        _ if leg.is_suspect => Company::Alone,
         0 => Company::Untried,
         1 if !leg.route.retry.as_ref().unwrap_or(retry).transient.is_exhausted(2) => Company::Retried,
         _ => Company::Alone,
@@ -214,14 +225,6 @@ impl<R: Routing> Machine<R> {
         let mut first = self.finish(wave);
         let second = first.split_off(first.len() / 2);
         self.batch.outlets[outlet].parts.extend([second, first]);
-    }
-
-    /// Takes back a trial that failed: it says nothing about its events, which stay as they are.
-    pub fn set_aside(&mut self, wave: Wave) {
-        if self.is_late(&wave) {
-            return self.set_late_aside(wave);
-        }
-        self.finish(wave);
     }
 
     /// Sends nothing more to a destination in this batch: it is away. What was to go there is held, untried.

@@ -133,6 +133,14 @@ fn transient() -> Result<(), PublishError> {
     Err(PublishError::transient("busy"))
 }
 
+fn unavailable() -> Result<(), PublishError> {
+    Err(away())
+}
+
+fn away() -> PublishError {
+    PublishError::unavailable("not connected")
+}
+
 fn permanent() -> Result<(), PublishError> {
     Err(PublishError::permanent("no such topic"))
 }

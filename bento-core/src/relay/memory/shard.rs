@@ -64,10 +64,12 @@ impl Shard {
         self.fresh.iter().take(limit).map(row).collect()
     }
 
-    /// Due heads, each with its followers, up to `limit` rows.
+    /// Due heads, the one that was due first before the others, each with its followers, up to `limit` rows.
     pub(super) fn due_rows(&self, wanted: Wanted<'_>, limit: usize, now: Duration) -> Vec<HeldRow> {
-        let due = self.going(wanted).filter(|stream| stream[0].1.due.is_none_or(|due| due <= now));
-        due.flatten().take(limit).map(|(key, waiting)| held_row(key, waiting)).collect()
+        let is_due = |stream: &Vec<(&SideKey, &Waiting)>| stream[0].1.due.is_none_or(|due| due <= now);
+        let mut due: Vec<_> = self.going(wanted).filter(is_due).collect();
+        due.sort_by_key(|stream| stream[0].1.due);
+        due.into_iter().flatten().take(limit).map(|(key, waiting)| held_row(key, waiting)).collect()
     }
 
     /// How long until the next head that is not due yet.

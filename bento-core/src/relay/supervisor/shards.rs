@@ -28,6 +28,8 @@ pub(super) struct Shards {
     queue: VecDeque<ShardId>,
     /// How many shards a lane has; `None` while there is only one lane, or the division is not known yet.
     per_lane: Option<ShardId>,
+    /// The number of workers that were to find out if a destination is back.
+    trials: u64,
 }
 
 #[derive(Debug)]
@@ -45,6 +47,8 @@ struct Owned {
     due: Option<Instant>,
     /// Why its last worker failed, so that it rests until it is due.
     failure: Option<Failure>,
+    /// Which of these workers was its last one.
+    tried: u64,
     /// How many waves of its are late, and out without a worker.
     late: usize,
     /// Late waves that came back, for its next worker.
@@ -107,6 +111,7 @@ impl Owned {
             is_retiring: false,
             due: None,
             failure: None,
+            tried: 0,
             late: 0,
             heard: Vec::new(),
             make_room,
@@ -183,7 +188,21 @@ impl Shards {
     pub(super) fn queue_due(&mut self, now: Instant) {
         let due = self.owned.values_mut().filter(|owned| owned.is_idle() && owned.due.is_some_and(|due| due <= now));
         let due: Vec<_> = due.map(Owned::is_due).collect();
-        due.into_iter().for_each(|shard| self.has_events(shard));
+        self.have_events(due);
+    }
+
+    /// Notes that shards have events. Those come first whose last trial of a destination is longest ago, so that trials go round.
+    pub(super) fn have_events(&mut self, mut shards: Vec<ShardId>) {
+        shards.sort_by_key(|shard| self.owned.get(shard).map(|owned| owned.tried));
+        shards.into_iter().for_each(|shard| self.has_events(shard));
+    }
+
+    /// Notes that the worker of a shard was to find out if a destination is back.
+    pub(super) fn tried(&mut self, shard: ShardId) {
+        self.trials += 1;
+        if let Some(owned) = self.owned.get_mut(&shard) {
+            owned.tried = self.trials;
+        }
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {

@@ -11,7 +11,7 @@ fn a_wave_whose_publisher_panicked_is_sent_again_in_parts_until_one_event_is_lef
         calls += 1;
         let is_poisoned = streams(&wave).contains(&"5".to_owned());
         match wave.deliveries().len() {
-            1 if is_poisoned => machine.fail(wave, "the publisher panicked", &mut ignore),
+            1 if is_poisoned => machine.fail(wave, &PublishError::transient("the publisher panicked"), &mut ignore),
             _ if is_poisoned => machine.divide(wave),
             len => {
                 sent.extend(streams(&wave));
@@ -62,20 +62,53 @@ fn several_that_go_alone_are_out_at_the_same_time_and_beside_the_others() {
 }
 
 #[test]
-fn an_event_that_only_failed_in_company_is_tried_alone_before_it_is_given_up() {
+fn what_failed_together_is_no_attempt_and_each_is_sent_alone_until_one_is_to_blame() {
     let once = RetryPolicies::named("once").unwrap();
     let mut machine = Machine::new(Router::default(), once, 7);
     take(&mut machine, fresh(&[1, 2]));
     let both = machine.next_wave().unwrap();
-    machine.fail(both, "the publisher did not answer", &mut ignore);
+    machine.fail(both, &away(), &mut ignore);
     let settled = machine.take_settlements();
-    assert!(settled.iter().all(|settled| matches!(settled, Settlement::Hold { why: Held::Failed(_), .. })));
-    take(&mut machine, Advanced { held: vec![held(1, 1, 1), held(2, 2, 1)], ..fresh(&[]) });
+    let is_untried = |settled: &Settlement| matches!(settled, Settlement::Hold { why: Held::Failed(failure), .. } if failure.attempts == 0);
+    assert!(settled.iter().all(is_untried), "{settled:?}");
+    take(&mut machine, Advanced { held: vec![held(1, 1, 0), held(2, 2, 0)], ..fresh(&[3]) });
+    assert_eq!(wave(&mut machine, [Ok(())]), ["3"]);
     let alone = machine.next_wave().unwrap();
     assert_eq!(streams(&alone), ["1"]);
-    machine.fail(alone, "the publisher did not answer", &mut ignore);
+    machine.fail(alone, &PublishError::transient("the publisher did not answer"), &mut ignore);
     assert_eq!(wave(&mut machine, [Ok(())]), ["2"]);
     let settled = machine.take_settlements();
-    assert!(matches!(&settled[0], Settlement::HeldBury { position: 1, .. }));
-    assert!(matches!(&settled[1], Settlement::HeldPublished { position: 2, .. }));
+    assert!(matches!(&settled[1], Settlement::HeldBury { position: 1, .. }), "{settled:?}");
+    assert!(matches!(&settled[2], Settlement::HeldPublished { position: 2, .. }), "{settled:?}");
+}
+
+#[test]
+fn an_answer_that_is_missing_is_no_attempt_and_its_event_is_sent_alone() {
+    let mut machine = machine();
+    take(&mut machine, fresh(&[1, 2, 3]));
+    assert_eq!(wave(&mut machine, [Ok(()), transient()]), ["1", "2", "3"]);
+    let settled = machine.take_settlements();
+    let Settlement::Hold { position: 3, why: Held::Failed(failure), .. } = &settled[2] else { panic!("{settled:?}") };
+    assert_eq!((failure.attempts, &*failure.error), (0, TOO_FEW_ANSWERS));
+    take(&mut machine, Advanced { held: vec![held(3, 3, 0)], ..fresh(&[4]) });
+    assert_eq!([wave(&mut machine, [Ok(())]), wave(&mut machine, [Ok(())])], [["4"], ["3"]]);
+}
+
+#[test]
+fn an_event_whose_destination_cannot_be_asked_waits_longer_each_time_and_is_never_given_up() {
+    let once = RetryPolicies::named("once").unwrap();
+    let mut machine = Machine::new(Router::default(), once, 7);
+    take(&mut machine, fresh(&[1]));
+    wave(&mut machine, [unavailable()]);
+    machine.take_settlements();
+    let mut longest = Duration::ZERO;
+    for _ in 0..100 {
+        take(&mut machine, Advanced { held: vec![held(1, 1, 0)], ..fresh(&[]) });
+        wave(&mut machine, [unavailable()]);
+        let settled = machine.take_settlements();
+        let [Settlement::HeldFailed { failure, .. }] = &settled[..] else { panic!("{settled:?}") };
+        assert_eq!((failure.attempts, &*failure.error), (0, "not connected"));
+        longest = longest.max(failure.retry_after);
+    }
+    assert!((Duration::from_secs(20)..=Duration::from_secs(30)).contains(&longest), "{longest:?}");
 }

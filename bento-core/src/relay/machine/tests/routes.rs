@@ -392,21 +392,25 @@ fn what_is_left_for_a_destination_that_goes_away_in_the_middle_is_held_untried()
 }
 
 #[test]
-fn a_trial_sends_one_held_and_one_fresh_event_and_counts_for_nothing_if_it_fails() {
+fn a_trial_sends_one_held_and_one_fresh_event_each_alone_and_counts_for_nothing_if_it_fails() {
     for is_back in [true, false] {
         let mut machine = along(plan([to("b")]));
         let mut world = World { on_trial: HashSet::from(["b"]), ..World::default() };
         let held = vec![held_for("b", 1, 1, 1), held_for("b", 2, 2, 1)];
         take_in(&mut machine, Advanced { held, ..fresh(&[3, 4]) }, &mut world);
-        let trial = machine.next_wave().unwrap();
-        assert!(trial.is_trial() && trial.deliveries().len() == 2);
+        let trials = [(); 2].map(|()| machine.next_wave().unwrap());
+        assert!(trials.iter().all(|trial| trial.is_trial() && trial.deliveries().len() == 1));
         assert!(machine.next_wave().is_none());
+        let [first, second] = trials;
+        let tried = first.deliveries()[0].envelope.aggregate_id.clone();
         if is_back {
-            machine.answer(trial, vec![Ok(()), Ok(())], &mut ignore);
+            machine.answer(first, vec![Ok(())], &mut ignore);
+            machine.answer(second, vec![Ok(())], &mut ignore);
             assert_eq!(confirm_all(&mut machine).len(), 2, "the rest follows at once");
         } else {
-            machine.set_aside(trial);
+            machine.answer(first, vec![unavailable()], &mut ignore);
             machine.shut("b");
+            machine.answer(second, vec![unavailable()], &mut ignore);
             assert!(machine.next_wave().is_none());
         }
         machine.close(&mut ignore);
@@ -415,9 +419,22 @@ fn a_trial_sends_one_held_and_one_fresh_event_and_counts_for_nothing_if_it_fails
         if is_back {
             assert_eq!(settled, ["1 of b published", "1 published", "2 of b published", "2 published"]);
         } else {
-            assert_eq!(settled, ["1 held for b: behind", "2 held for b: behind"]);
+            let mut expected =
+                [format!("{tried} of b waits: 1"), "1 held for b: failed 0".into(), "2 held for b: behind".into()];
+            expected.sort();
+            assert_eq!(settled, expected);
         }
     }
+}
+
+#[test]
+fn an_answer_to_a_trial_frees_the_other_trial_and_the_rest() {
+    let mut machine = along(plan([to("b")]));
+    let mut world = World { on_trial: HashSet::from(["b"]), ..World::default() };
+    take_in(&mut machine, Advanced { held: vec![held_for("b", 1, 1, 1)], ..fresh(&[2, 3]) }, &mut world);
+    let trial = machine.next_wave().unwrap();
+    machine.answer(trial, vec![transient()], &mut ignore);
+    assert_eq!(confirm_all(&mut machine).len(), 2, "a refusal of one event is an answer");
 }
 
 #[test]
@@ -430,10 +447,10 @@ fn a_trial_overtakes_nothing_although_the_publisher_chains() {
         let rows = vec![row(5, 1), row(6, 2), row(7, 3), row(8, 3)];
         let place: Vec<_> = held.iter().map(|held| &held.row).chain(&rows).map(|row| row.envelope.event_id).collect();
         take_in(&mut machine, Advanced { held, streams, fresh: rows, ..Advanced::default() }, &mut world);
-        let trial = machine.next_wave().unwrap();
-        let tried: Vec<_> = trial
-            .deliveries()
+        let trials: Vec<_> = std::iter::from_fn(|| machine.next_wave()).collect();
+        let tried: Vec<_> = trials
             .iter()
+            .flat_map(Wave::deliveries)
             .map(|sent| 1 + place.iter().position(|id| *id == sent.envelope.event_id).unwrap())
             .collect();
         assert!(tried == [1, 7] || tried == [3, 7], "{tried:?}");

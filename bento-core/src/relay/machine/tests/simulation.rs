@@ -327,7 +327,11 @@ impl Simulation {
                 arrivals.push((delivery.envelope.event_id, Arc::clone(wave.destination())));
                 answers.push(Ok(()));
             } else {
-                answers.push(if hopeless { permanent() } else { transient() });
+                answers.push(match fails & 0x40 {
+                    _ if hopeless => permanent(),
+                    0 => unavailable(),
+                    _ => transient(),
+                });
             }
         }
         if is_zombie {
@@ -347,14 +351,13 @@ impl Simulation {
             self.delivered.extend(arrivals);
         }
         let is_there = |answer: &Result<(), PublishError>| {
-            answer.as_ref().map_or_else(|error| error.class() == FailureClass::Permanent, |()| true)
+            answer.as_ref().map_or_else(|error| error.class().is_answer(), |()| true)
         };
-        if wave.is_trial() && !answers.iter().any(is_there) {
-            let destination = Arc::clone(wave.destination());
-            machine.set_aside(wave);
+        let stays_away = wave.is_trial() && !answers.iter().any(is_there);
+        let destination = Arc::clone(wave.destination());
+        machine.answer(wave, answers, &mut ignore);
+        if stays_away {
             machine.shut(&destination);
-        } else {
-            machine.answer(wave, answers, &mut ignore);
         }
     }
 

@@ -1,0 +1,33 @@
+//! Measures the longest poll of a future: one that blocks its thread shows there.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+/// The output of a future, and the time that its longest poll took.
+pub(super) async fn watched<T>(future: impl Future<Output = T>) -> (T, Duration) {
+    let mut future = pin!(future);
+    let mut longest = Duration::ZERO;
+    let output = poll_fn(|context| {
+        // The real time, also in tests that pause tokio's.
+        let began = Instant::now();
+        let polled = future.as_mut().poll(context);
+        longest = longest.max(began.elapsed());
+        polled
+    });
+    (output.await, longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_future_that_blocks_is_told_from_one_that_waits() {
+        let wait = Duration::from_millis(60);
+        let (said, waiting) = watched(async { (tokio::time::sleep(wait).await, 1).1 }).await;
+        assert!(said == 1 && waiting < wait, "{waiting:?}");
+        let ((), blocking) = watched(async { std::thread::sleep(wait) }).await;
+        assert!(blocking >= wait, "{blocking:?}");
+    }
+}
