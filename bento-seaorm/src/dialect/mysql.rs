@@ -1,4 +1,4 @@
-//! MySQL 8 and MariaDB 10.6, and later.
+//! MySQL 8.0.17 and MariaDB 10.6, and later.
 
 mod schema;
 

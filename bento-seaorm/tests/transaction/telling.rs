@@ -130,7 +130,7 @@ async fn an_id_that_another_transaction_writes_at_the_same_moment_is_not_claimed
     db.transaction_async(async |tx| tx.enqueue("first", "", "")).await.unwrap();
     let event_id = EventId::new();
     let first = db.begin().await.unwrap();
-    first.scope(async { pay_as(event_id) }).await;
+    request().scope(first.scope(async { pay_as(event_id) })).await;
     first.flush().await.unwrap();
 
     let (log, guard) = log();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bento_core::publish::{Delivery, MemoryPublisher, PublishError, Publisher};
-use bento_core::relay::{Degradation, Health, Relay};
+use bento_core::relay::{Degradation, Health, Relay, RelayHandle};
 use bento_core::retry::RetryPolicy;
 use bento_core::telemetry::PRUNED_EVENTS;
 use bento_testkit::{Counters, Outage};
@@ -170,4 +170,30 @@ async fn an_event_that_makes_the_publisher_panic_or_hang_is_the_only_dead_letter
         let attempts = scene.published().iter().map(|delivery| delivery.attempts).max();
         assert_eq!(attempts, Some(0), "it costs the others no attempt");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_outside_of_the_division_are_published_and_told_until_they_are_gone() {
+    let scene = Scene::divided(2);
+    let relay = scene.start();
+    settle().await;
+    let mut stray = bento_testkit::store::event("a", 1);
+    stray.shard = 7;
+    scene.store.append([stray]);
+    let is_told = |relay: &RelayHandle| {
+        relay
+            .health()
+            .degraded
+            .iter()
+            .any(|reason| matches!(reason, Degradation::StrayShards { shards } if shards == &[7]))
+    };
+    let began = tokio::time::Instant::now();
+    while !is_told(&relay) {
+        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", relay.health());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(scene.broker.inner().published().len(), 1);
+    assert_eq!(relay.health().degraded, [], "they are gone");
+    relay.stop().await.unwrap();
 }
