@@ -35,6 +35,11 @@ pub use crate::session::ConnectionStream;
 /// SQLite or a pool of one wait for the connection that the transaction holds. It warns then, and panics under
 /// `bento_testkit::strict()`. For a statement that is meant to be independent of the transaction use
 /// [`inner`](Self::inner).
+///
+/// # Cancel safety
+///
+/// A future of it may be dropped at any time. A statement outside of a transaction is finished in the background, and so is the next row
+/// of a stream, before their connection goes back to the pool.
 #[derive(Clone, Debug)]
 pub struct OutboxConnection {
     inner: Shielded,

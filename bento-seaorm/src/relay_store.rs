@@ -48,6 +48,12 @@ use crate::tables::Tables;
 /// * With SQLite the single writer would wait for itself. Keep `PRAGMA synchronous = FULL`, which is the default of the driver.
 /// * A transaction pooler has to follow prepared statements, as pgbouncer does from 1.21 on with `max_prepared_statements = 200`; `open`
 ///   warns of one that does not. The store itself keeps nothing in a session.
+///
+/// # Cancel safety
+///
+/// A call of it may be dropped at any time, also one of [`Inspect`](bento_core::inspect::Inspect) or
+/// [`DeadLetters`](bento_core::dead_letter::DeadLetters). The statement that is on its way is finished in the background, and its
+/// transaction rolled back, unless it was the commit.
 #[derive(Debug)]
 pub struct OutboxStore {
     db: Shielded,

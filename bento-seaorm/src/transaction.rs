@@ -54,6 +54,12 @@ pub use self::statements::TransactionStream;
 ///
 /// A nested transaction that is begun through SeaORM's `TransactionTrait`, as `ActiveModelEx` does for every `save`, does not
 /// settle its failure: the caller sees one operation that failed.
+///
+/// # Cancel safety
+///
+/// A future of it may be dropped at any time. A statement that is on its way is finished in the background, what comes after it on the
+/// transaction waits for it, and the events raised before it are doubtful. It is given up, with its connection, if the transaction is rolled
+/// back and it takes more than ten seconds longer.
 pub struct OutboxTransaction {
     physical: Arc<Physical>,
     frame: FrameId,

@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use bento_core::relay::store::{Heartbeat, RelayId, RelayStore};
-use bento_seaorm::OutboxStore;
+use bento_seaorm::{OutboxConnection, OutboxStore};
 use sea_orm::DbBackend;
 
 use self::support::log::Log;
@@ -119,6 +119,10 @@ mod postgres {
                 store.heartbeat(Heartbeat { relay, ttl, lanes: None, claim: true, idle: Vec::new() }).await.unwrap();
                 store.release(relay).await.unwrap();
             }
+            let outbox = OutboxConnection::new(db.clone());
+            let writers = (0..8_u8).map(|writer| write(outbox.clone(), writer));
+            futures_util::future::join_all(writers).await;
+            assert_eq!(database.outbox().await.len(), 8 * 25);
             db.close().await.unwrap();
         })
         .await;
@@ -132,6 +136,14 @@ mod postgres {
             assert!(log.lines(WARNING).is_empty());
         })
         .await;
+    }
+
+    async fn write(outbox: OutboxConnection, writer: u8) {
+        for nth in 0..25 {
+            let tx = outbox.begin().await.unwrap();
+            tx.enqueue("things", &writer.to_string(), vec![writer, nth]).unwrap();
+            tx.commit().await.unwrap();
+        }
     }
 
     fn is_older(program: &Path) -> bool {

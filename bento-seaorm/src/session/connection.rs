@@ -4,8 +4,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseConnectionType, DatabaseTransaction, DbBackend, DbErr, ExecResult,
-    QueryResult, Statement, TransactionOptions,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement,
+    TransactionOptions,
 };
 use tokio::time::timeout;
 
@@ -101,9 +101,9 @@ async fn is_read_only(transaction: &DatabaseTransaction) -> bool {
 fn sessions(db: &DatabaseConnection) -> u32 {
     match &db.inner {
         #[cfg(feature = "postgres")]
-        DatabaseConnectionType::SqlxPostgresPoolConnection(_) => db.get_postgres_connection_pool().size(),
+        sea_orm::DatabaseConnectionType::SqlxPostgresPoolConnection(_) => db.get_postgres_connection_pool().size(),
         #[cfg(feature = "mysql")]
-        DatabaseConnectionType::SqlxMySqlPoolConnection(_) => db.get_mysql_connection_pool().size(),
+        sea_orm::DatabaseConnectionType::SqlxMySqlPoolConnection(_) => db.get_mysql_connection_pool().size(),
         _ => 0,
     }
 }
