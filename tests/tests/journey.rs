@@ -9,15 +9,18 @@ mod obstacles;
 #[path = "journey/wishes.rs"]
 mod wishes;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bento_core::codec::DecodeError;
 use bento_core::dead_letter::{DeadLetterQuery, DeadLetters};
+use bento_core::outbox::Sharding;
 use bento_core::publish::{MemoryPublisher, PublishError};
 use bento_core::relay::{Relay, RelayHandle, Wake};
 use bento_core::retry::RetryPolicy;
-use bento_core::{Aggregate, EventId, Metadata, PendingEvents, aggregate, domain_event};
+use bento_core::{Aggregate, Envelope, EventId, Metadata, PendingEvents, aggregate, domain_event};
 use bento_seaorm::{OutboxConnection, OutboxStore, OutboxTransaction};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr};
 
@@ -289,7 +292,42 @@ async fn a_broker_that_is_away_is_waited_for_and_order_holds(database: &TestData
     }
 }
 
+async fn a_good_event_arrives_beside_fifteen_shards_of_bad_ones(database: &TestDatabase) {
+    let journey = Journey::on(database).await;
+    let shard = |parcel: i64| {
+        let mut event = Envelope::new("parcel.sent", 3, chrono::DateTime::UNIX_EPOCH, "{}");
+        (event.aggregate_type, event.aggregate_id) = (Parcel::TYPE.into(), parcel.to_string());
+        Sharding::default().shard(&event)
+    };
+    let mut parcels: BTreeMap<_, _> = (1..2000).map(|parcel| (shard(parcel), parcel)).collect();
+    let (_, good) = parcels.pop_last().unwrap();
+    assert_eq!(parcels.len(), 15);
+    let failures = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&failures);
+    journey.broker.fail(move |delivery| {
+        let is_bad = delivery.envelope.aggregate_id != good.to_string();
+        counted.fetch_add(usize::from(is_bad), Ordering::Relaxed);
+        is_bad.then(|| PublishError::transient("the receiver answers 500"))
+    });
+    let retry = RetryPolicy::fixed(Duration::from_millis(50), u32::MAX);
+    let relay = Relay::builder(journey.store(), journey.broker.clone()).wake(journey.wake.clone()).retry(retry);
+    let relay = relay.start().unwrap();
+    for parcel in parcels.into_values() {
+        journey.connection.transaction_async(async |tx| place(tx, parcel..=parcel).await).await.unwrap();
+    }
+    // Many times more than open a circuit.
+    while failures.load(Ordering::Relaxed) < 100 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    journey.connection.transaction_async(async |tx| place(tx, good..=good).await).await.unwrap();
+    let arrived = journey.broker.wait_for(2);
+    tokio::time::timeout(Duration::from_secs(10), arrived).await.expect("it does not wait for a trial");
+    assert_eq!((journey.topics(good).len(), relay.health().degraded), (2, vec![]));
+    relay.stop().await.unwrap();
+}
+
 on_every_back_end!(
+    a_good_event_arrives_beside_fifteen_shards_of_bad_ones,
     a_committed_event_reaches_the_broker_and_a_rolled_back_one_does_not,
     a_commit_wakes_the_relay_in_the_process,
     a_consumer_decodes_the_event_with_its_metadata,

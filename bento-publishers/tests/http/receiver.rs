@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 
@@ -25,6 +25,7 @@ type Rule = dyn Fn(&Request) -> Said<Vec<u8>> + Send + Sync;
 pub(crate) struct Receiver {
     pub(crate) port: u16,
     state: Arc<State>,
+    listening: Mutex<Option<JoinHandle<()>>>,
 }
 
 struct State {
@@ -52,7 +53,8 @@ impl Receiver {
         let tls = tls.map(Arc::new);
         let rule = move |request: &Request| rule(request).map(|(status, headers, body)| (status, headers, body.into()));
         let state = State { rule: Box::new(rule), tls, taken: Mutex::default(), open: Mutex::default() };
-        let receiver = Self { port: super::support::free_port(), state: Arc::new(state) };
+        let port = super::support::free_port();
+        let receiver = Self { port, state: Arc::new(state), listening: Mutex::default() };
         receiver.start();
         receiver
     }
@@ -67,10 +69,10 @@ impl Receiver {
     }
 
     pub(crate) fn start(&self) {
-        let listener = TcpListener::bind(("127.0.0.1", self.port)).unwrap();
+        let listener = super::support::listen(self.port);
         self.state.open.lock().unwrap().is_open = true;
         let state = Arc::clone(&self.state);
-        thread::spawn(move || {
+        let listening = thread::spawn(move || {
             for connection in listener.incoming() {
                 let mut open = state.open.lock().unwrap();
                 if !open.is_open {
@@ -82,6 +84,7 @@ impl Receiver {
                 thread::spawn(move || serve(connection, &state));
             }
         });
+        *self.listening.lock().unwrap() = Some(listening);
     }
 
     /// Cuts every connection and refuses new ones; what was taken stays.
@@ -92,8 +95,10 @@ impl Receiver {
             let _ = connection.shutdown(Shutdown::Both);
         }
         drop(open);
-        // Wakes the listener, which then ends and frees the port.
+        let Some(listening) = self.listening.lock().unwrap().take() else { return };
+        // Wakes the listener, which then ends. The port is free only when it has.
         let _ = TcpStream::connect(("127.0.0.1", self.port));
+        let _ = listening.join();
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
 use super::login::Login;
-use super::support::free_port;
+use super::support::{free_port, listen};
 
 /// Passes on what comes in at its own port, while it is open.
 pub(crate) struct Gate {
@@ -39,7 +39,9 @@ impl Gate {
 
     /// Passes on to the port `target`.
     pub(crate) async fn open(&self, target: u16) {
-        let listener = TcpListener::bind(("127.0.0.1", self.port)).await.unwrap();
+        let listener = listen(self.port);
+        listener.set_nonblocking(true).unwrap();
+        let listener = TcpListener::from_std(listener).unwrap();
         *self.open.lock().await = Some(tokio::spawn(keep(listener, Arc::clone(&self.guard), target)));
     }
 

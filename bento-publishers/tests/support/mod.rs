@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test of a broker uses a part of it")]
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,9 +21,29 @@ pub(crate) fn unique(prefix: &str) -> String {
     format!("{prefix}-{}", bento_core::EventId::new())
 }
 
-/// A port that is free now.
+/// A port that is free now, and stays so while nobody listens there: the system gives none below 32,768 to a connection that goes out.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap().port()
+    let mut hasher = RandomState::new().build_hasher();
+    hasher.write_u32(std::process::id());
+    let first = (hasher.finish() % 10_000) as u16;
+    let ports = (0..10_000).map(|offset| 20_000 + (first + offset) % 10_000);
+    let mut free = ports.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    free.next().expect("one of so many ports is free")
+}
+
+/// Listens at a port that a listener, or a connection of another test, may just be leaving.
+pub(crate) fn listen(port: u16) -> TcpListener {
+    let begun = Instant::now();
+    loop {
+        match TcpListener::bind(("127.0.0.1", port)) {
+            Ok(listener) => return listener,
+            Err(error) if error.kind() == ErrorKind::AddrInUse && begun.elapsed() < Duration::from_secs(30) => {
+                // Nobody tells when a port is free again.
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(error) => panic!("cannot listen at port {port}: {error}"),
+        }
+    }
 }
 
 /// Waits until somebody listens there.

@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::scene::play;
-use crate::servers::free_port;
+use crate::servers::{free_port, listen};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_port_is_waited_for_until_somebody_listens() {
@@ -32,7 +32,9 @@ async fn a_refused_port_is_waited_for_until_somebody_listens() {
         scene.counted([0, 3, 0]).await;
 
         let taken = Arc::<Mutex<Vec<String>>>::default();
-        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+        let listener = listen(port);
+        listener.set_nonblocking(true).unwrap();
+        let listener = TcpListener::from_std(listener).unwrap();
         let receiver = tokio::spawn(receive(listener, Arc::clone(&taken)));
         scene.counted([0, 0, 0]).await;
         scene.until("the circuit closes", || !is_open(&relay)).await;
