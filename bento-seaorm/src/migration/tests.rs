@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
+use bento_core::envelope::Envelope;
+use bento_core::outbox::OutboxEntry;
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement, TransactionTrait};
 
 use super::create_outbox::create;
 use crate::dialect;
@@ -115,6 +117,46 @@ async fn a_table_that_was_dropped_is_made_again_though_the_migration_is_recorded
             super::migrate(&db).await.unwrap();
             assert_eq!(catalogue(&db).await, whole, "{dropped}");
         }
+    })
+    .await;
+}
+
+/// The position of an event that is written now.
+async fn next_position(db: &DatabaseConnection) -> i64 {
+    let mut envelope = Envelope::new("thing.happened", 1, chrono::Utc::now(), "{}");
+    envelope.aggregate_id = "1".to_owned();
+    let tx = db.begin().await.unwrap();
+    crate::testing::write(&tx, vec![OutboxEntry { shard: 0, may_be_known: false, envelope }]).await.unwrap();
+    tx.commit().await.unwrap();
+    let newest = "SELECT max(position) FROM bento_outbox";
+    let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), newest)).await.unwrap();
+    row.unwrap().try_get_by_index(0).unwrap()
+}
+
+/// Otherwise an event would overtake those of its aggregate that are held.
+#[tokio::test]
+async fn an_outbox_that_is_made_again_goes_on_behind_the_positions_in_use() {
+    on_every_back_end(async |db| {
+        let tables = Tables::default();
+        let first = next_position(&db).await;
+        let event = crate::entity::MOVED;
+        let hold = format!(
+            "INSERT INTO bento_outbox_held (shard, position, destination, {event}, ordered) \
+             SELECT shard, 1000, 'd', {event}, (1 = 1) FROM bento_outbox"
+        );
+        db.execute_unprepared(&hold).await.unwrap();
+        create(&db, &tables).await.unwrap();
+        let second = next_position(&db).await;
+        assert!(first < 1000 && second > 1000, "{first} {second}");
+        create(&db, &tables).await.unwrap();
+        assert_eq!(next_position(&db).await, second + 1, "it is never lowered, and raised no further");
+        let cascade = if db.get_database_backend() == DbBackend::Postgres { " CASCADE" } else { "" };
+        db.execute_unprepared(&format!("DROP TABLE bento_outbox{cascade}")).await.unwrap();
+        create(&db, &tables).await.unwrap();
+        assert_eq!(next_position(&db).await, 1001);
+        let rows =
+            db.query_all_raw(Statement::from_string(db.get_database_backend(), "SELECT 1 FROM bento_outbox")).await;
+        assert_eq!(rows.unwrap().len(), 1, "nothing else is written");
     })
     .await;
 }

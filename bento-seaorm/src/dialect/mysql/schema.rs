@@ -12,7 +12,25 @@ pub(super) fn create(tables: &Tables) -> Vec<String> {
     statements.extend(relay_tables(tables));
     statements.extend(every_index(tables).iter().map(create_index));
     statements.push(status_view(tables).replacen("CREATE VIEW", "CREATE OR REPLACE VIEW", 1));
+    statements.push(raise_positions(tables));
     statements
+}
+
+/// An outbox that was dropped and made again goes on behind the positions that are in use: a row that is rolled back has raised the
+/// counter, and never lowers it as ALTER TABLE could.
+fn raise_positions(tables: &Tables) -> String {
+    let outbox = tables.outbox();
+    let used = [tables.held(), tables.dead_letter(), tables.published()]
+        .map(|table| format!("COALESCE((SELECT MAX(position) FROM {table}), 0)"))
+        .join(", ");
+    format!(
+        "START TRANSACTION; \
+         INSERT INTO {outbox} (shard, position, event_id, event_type, schema_version, aggregate_type, aggregate_id, occurred_at, payload) \
+         SELECT -1, used.position, UNHEX(REPLACE(UUID(), '-', '')), '', 0, '', '', UTC_TIMESTAMP(6), '' \
+         FROM (SELECT GREATEST({used}) AS position) used WHERE used.position > 0 \
+         ON DUPLICATE KEY UPDATE {outbox}.shard = {outbox}.shard; \
+         ROLLBACK"
+    )
 }
 
 /// Text is compared byte by byte, so that `acme` and `acme ` are two tenants: `utf8mb4_bin` takes spaces at the end for padding. Each

@@ -12,7 +12,23 @@ pub(super) fn create(tables: &Tables) -> Vec<String> {
     statements.extend(relay_tables(tables));
     statements.push(format!("DROP VIEW IF EXISTS {}", tables.status()));
     statements.push(status_view(tables));
+    statements.extend(raise_positions(tables));
     statements
+}
+
+/// An outbox that was dropped and made again goes on behind the positions that are in use.
+fn raise_positions(tables: &Tables) -> [String; 2] {
+    let outbox = tables.outbox();
+    let used = [tables.held(), tables.dead_letter(), tables.published()]
+        .map(|table| format!("coalesce((SELECT max(position) FROM {table}), 0)"))
+        .join(", ");
+    [
+        format!(
+            "INSERT INTO sqlite_sequence (name, seq) SELECT '{outbox}', 0 \
+             WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = '{outbox}')"
+        ),
+        format!("UPDATE sqlite_sequence SET seq = max(seq, {used}) WHERE name = '{outbox}'"),
+    ]
 }
 
 const EVENT_COLUMNS: &str = "
