@@ -6,13 +6,16 @@ pub use crate::event::AggregateDescriptor;
 use crate::event::{AnyEvent, RaisedBy};
 use crate::id::AggregateKey;
 use crate::metadata::Metadata;
-use crate::pending::{Content, PendingEvents, RaisedEvent, Stream};
+use crate::pending::{Content, Numbering, PendingEvents, RaisedEvent, Stream};
 use crate::unit_of_work::UnitOfWork;
 
 /// A struct declared with `#[aggregate(events(…))]`. Not meant to be implemented by hand.
 ///
 /// Inside the scope of a transaction a raised event goes to that transaction; outside any scope it stays in the
 /// aggregate's [`PendingEvents`] until somebody collects it. Either way the aggregate knows nothing of transactions.
+///
+/// An aggregate with a version, and one whose key the database has yet to generate, keeps what it raises until it is saved, also inside
+/// the scope: the save numbers its events and gives them the key. A commit without that save is refused.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an aggregate",
     label = "this type has no `#[aggregate]`",
@@ -27,6 +30,19 @@ pub trait Aggregate: Sized {
 
     /// Its stable name, which is stored beside every event.
     const TYPE: &'static str = Self::DESCRIPTOR.aggregate_type;
+
+    /// Whether one of its fields is marked `#[aggregate(version)]`.
+    const IS_VERSIONED: bool = false;
+
+    /// Its version: the number of its last event in the database, 0 before it is stored. `None` without such a field.
+    fn version(&self) -> Option<i64> {
+        None
+    }
+
+    /// Sets its version. Answers `false`, and changes nothing, if the field cannot hold it or there is no such field.
+    fn set_version(&mut self, _version: i64) -> bool {
+        false
+    }
 
     /// Its identity.
     fn aggregate_key(&self) -> AggregateKey;
@@ -67,6 +83,43 @@ pub trait Aggregate: Sized {
     }
 }
 
+/// An aggregate with a field marked `#[aggregate(version)]`. Not meant to be implemented by hand.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no version",
+    label = "no field of this aggregate is marked `#[aggregate(version)]`",
+    note = "mark an integer field of `{Self}` with `#[aggregate(version)]`, or write with `insert` and `update`"
+)]
+pub trait Versioned: Aggregate {}
+
+/// An integer that can count the versions of an aggregate.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the version of an aggregate",
+    label = "a version is an integer",
+    note = "use an integer of 16 to 64 bits, as in `#[aggregate(version)] version: i64`"
+)]
+pub trait VersionNumber: Copy {
+    /// The version as it is numbered with.
+    fn to_version(self) -> i64;
+
+    /// The integer of this version; `None` if it cannot hold it.
+    fn from_version(version: i64) -> Option<Self>;
+}
+
+macro_rules! version_numbers {
+    ($($integer:ty)*) => {$(
+        impl VersionNumber for $integer {
+            fn to_version(self) -> i64 {
+                i64::try_from(self).unwrap_or(i64::MAX)
+            }
+
+            fn from_version(version: i64) -> Option<Self> {
+                Self::try_from(version).ok()
+            }
+        }
+    )*};
+}
+version_numbers!(i16 i32 i64 u16 u32 u64);
+
 /// The exhaustive enum of an aggregate's events. Not meant to be implemented by hand.
 pub trait AggregateEvents: Sized {
     /// The variant for `event`; `None` if the aggregate does not list its type.
@@ -75,10 +128,16 @@ pub trait AggregateEvents: Sized {
 
 #[track_caller]
 fn raise<A: Aggregate>(aggregate: &mut A, event: Arc<dyn AnyEvent>, metadata: Arc<Metadata>) {
-    let stream = Stream::Aggregate { aggregate_type: A::TYPE, aggregate_id: aggregate.aggregate_key().into_text() };
-    let event = RaisedEvent::new(Content::Typed(event), stream, metadata);
+    let aggregate_id = aggregate.aggregate_key().into_text();
+    let waits = A::IS_VERSIONED || aggregate_id.is_none();
+    let stream = Stream::Aggregate { aggregate_type: A::TYPE, aggregate_id };
+    let mut event = RaisedEvent::new(Content::Typed(event), stream, metadata);
+    if A::IS_VERSIONED {
+        event.numbering = Numbering::Awaited;
+    }
     let pending = aggregate.pending_events_mut();
     let unheard = match UnitOfWork::current() {
+        Some(unit_of_work) if waits => unit_of_work.raise_at_home(pending, event),
         Some(unit_of_work) => unit_of_work.raise_after(pending, event),
         None => Some(event),
     };

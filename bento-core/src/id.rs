@@ -62,7 +62,8 @@ impl fmt::Display for EventId {
     note = "implement `bento_core::AggregateId` for `{Self}`, or mark another field `#[aggregate(id)]`"
 )]
 pub trait AggregateId {
-    /// Appends this part to the key; an unset value (0, the nil UUID, empty text) marks the whole key unset.
+    /// Appends this part to the key. A value that a column has before the database has generated one (0, the nil UUID, empty text)
+    /// marks the key as unset; that counts only for a key that the database generates.
     fn append_to(&self, key: &mut AggregateKey);
 }
 
@@ -82,16 +83,26 @@ impl AggregateKey {
         Self::default()
     }
 
-    /// The key with another part.
+    /// The key with another part. Every value is a real one: 0 and the nil UUID as well.
     #[must_use]
     pub fn push(mut self, part: &(impl AggregateId + ?Sized)) -> Self {
+        let unset = self.unset;
+        part.append_to(&mut self);
+        self.unset = unset;
+        self
+    }
+
+    /// The key with another part that the database generates: with 0, the nil UUID or empty text the key is unset.
+    #[must_use]
+    pub fn push_generated(mut self, part: &(impl AggregateId + ?Sized)) -> Self {
         part.append_to(&mut self);
         self
     }
 
-    /// The text, unless a part was still unset (a key that the database will generate).
+    /// The text; `None` while the database has yet to generate the key, and for a key without any text, which no event can be
+    /// ordered by.
     pub fn into_text(self) -> Option<String> {
-        (!self.unset && self.parts > 0).then_some(self.text)
+        (!self.unset && !self.text.is_empty()).then_some(self.text)
     }
 
     /// Appends a part that is text already.
@@ -207,9 +218,23 @@ mod tests {
     }
 
     #[test]
-    fn an_unset_part_leaves_the_key_unset() {
-        assert_eq!(text(AggregateKey::new().push(&0_i32)), None);
-        assert_eq!(text(AggregateKey::new().push(&1_i32).push(&Uuid::nil())), None);
+    fn a_generated_key_is_unset_until_the_database_has_generated_it() {
+        assert_eq!(text(AggregateKey::new().push_generated(&0_i32)), None);
+        assert_eq!(text(AggregateKey::new().push_generated(&Uuid::nil())), None);
+        assert_eq!(text(AggregateKey::new().push_generated(&7_i32)), Some("7".to_owned()));
+    }
+
+    #[test]
+    fn a_key_that_is_really_zero_is_a_key() {
+        assert_eq!(text(AggregateKey::new().push(&0_i32)), Some("0".to_owned()));
+        assert_eq!(text(AggregateKey::new().push(&Uuid::nil())), Some(Uuid::nil().to_string()));
+        assert_eq!(text(AggregateKey::new().push("acme").push(&0_u8)), Some("acme:0".to_owned()));
+        assert_eq!(text(AggregateKey::new().push("").push(&1_u8)), Some(":1".to_owned()));
+        assert_ne!(text(AggregateKey::new().push("").push("a")), text(AggregateKey::new().push("a").push("")));
+    }
+
+    #[test]
+    fn a_key_without_text_orders_nothing() {
         assert_eq!(text(AggregateKey::new().push("")), None);
         assert_eq!(text(AggregateKey::new()), None);
     }

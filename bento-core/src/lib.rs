@@ -110,7 +110,7 @@ pub use self::envelope::Envelope;
 pub use self::event::DomainEvent;
 pub use self::id::{AggregateId, AggregateKey, EventId};
 pub use self::metadata::Metadata;
-pub use self::pending::PendingEvents;
+pub use self::pending::{ForgottenEvents, PendingEvents};
 pub use self::registry::Registry;
 pub use self::unit_of_work::{raise, raise_with};
 pub use self::upcast::UpcastFrom;

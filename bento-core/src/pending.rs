@@ -29,6 +29,7 @@ pub struct RaisedEvent {
     pub(crate) trace: Option<TraceContext>,
     pub(crate) raised_at: &'static Location<'static>,
     pub(crate) ordinal: Ordinal,
+    pub(crate) numbering: Numbering,
     /// Whether a flush had it before: if that had no clear outcome, the event may be in the outbox already.
     pub(crate) offered: bool,
 }
@@ -53,6 +54,17 @@ impl Ordinal {
     pub(crate) fn latest() -> Self {
         Self(LAST_ORDINAL.load(Ordering::Relaxed))
     }
+}
+
+/// The number of an event among those of its aggregate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Numbering {
+    /// None: its aggregate has no version.
+    Unversioned,
+    /// None yet: its aggregate has a version, and was not saved since.
+    Awaited,
+    /// Given when the aggregate was saved within a frame, by the frame's number.
+    Given { sequence: i64, within: u64 },
 }
 
 /// What happened: a typed event, or bytes that were enqueued without a Rust type.
@@ -95,6 +107,7 @@ impl RaisedEvent {
             metadata,
             raised_at: Location::caller(),
             ordinal: Ordinal::next(),
+            numbering: Numbering::Unversioned,
             offered: false,
         }
     }
@@ -128,6 +141,21 @@ impl RaisedEvent {
     /// The line that raised it.
     pub fn raised_at(&self) -> &'static Location<'static> {
         self.raised_at
+    }
+
+    /// The number of the event in its aggregate; `None` for an aggregate without a version, and until it is saved.
+    pub fn sequence(&self) -> Option<i64> {
+        match self.numbering {
+            Numbering::Given { sequence, .. } => Some(sequence),
+            Numbering::Unversioned | Numbering::Awaited => None,
+        }
+    }
+
+    /// Takes the number back that a save gave, which is undone.
+    pub(crate) fn forget_sequence(&mut self) {
+        if let Numbering::Given { .. } = self.numbering {
+            self.numbering = Numbering::Awaited;
+        }
     }
 
     fn count_forgotten(&self) {
@@ -167,7 +195,7 @@ impl RaisedEvent {
 ///
 /// It allocates nothing while empty, serialises as nothing, is equal to every other, and a clone of it is empty:
 /// an event belongs to one place only. Dropping it with events inside is logged as a warning with the schema and the
-/// line that raised it, because those events are lost; `bento_testkit::strict()` makes that a panic in tests.
+/// line that raised it, because those events are lost; [`ForgottenEvents::Panic`] makes that a panic.
 #[derive(Default)]
 pub struct PendingEvents {
     list: Option<Arc<PendingList>>,
@@ -196,6 +224,15 @@ impl PendingEvents {
         self.list.as_ref().map(|list| list.lock().clone()).unwrap_or_default()
     }
 
+    /// Takes over what another has.
+    #[doc(hidden)]
+    pub fn absorb(&mut self, other: &mut Self) {
+        let events = other.take();
+        if !events.is_empty() {
+            self.shared().give_back(events);
+        }
+    }
+
     pub(crate) fn list(&self) -> Option<&Arc<PendingList>> {
         self.list.as_ref()
     }
@@ -211,6 +248,8 @@ pub(crate) struct PendingList {
     events: Mutex<Vec<RaisedEvent>>,
     /// The ordinal of the last event that a unit of work has seen.
     seen: AtomicU64,
+    /// The version in the database, where a rollback has made it differ from that of the aggregate in memory.
+    stored_version: Mutex<Option<i64>>,
 }
 
 impl PendingList {
@@ -225,10 +264,21 @@ impl PendingList {
         }
     }
 
+    /// The version that the next save goes by, if it is not that of the aggregate in memory.
+    pub(crate) fn stored_version(&self) -> Option<i64> {
+        *self.stored_version.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes the version in the database after a rollback, or that the aggregate in memory has it.
+    pub(crate) fn set_stored_version(&self, version: Option<i64>) {
+        *self.stored_version.lock().unwrap_or_else(PoisonError::into_inner) = version;
+    }
+
     /// Puts events back where they were.
     pub(crate) fn give_back(&self, events: Vec<RaisedEvent>) {
         let mut list = self.lock();
         list.extend(events);
+        list.iter_mut().for_each(RaisedEvent::forget_sequence);
         list.sort_by_key(|event| event.ordinal);
     }
 }
@@ -258,14 +308,50 @@ fn forgotten(first: &RaisedEvent, count: usize) {
         event_type = %first.schema(),
         raised_at = %first.raised_at,
         count,
-        "pending events were dropped and are lost; raise them in a transaction's scope, or call `tx.collect(&mut aggregate)` before the aggregate becomes an active model",
+        "pending events were dropped and are lost; save the aggregate with `tx.insert`, `tx.update` or `tx.save`, raise in a transaction's scope, or call `tx.collect(&mut aggregate)`",
     );
-    if is_strict() && !std::thread::panicking() {
+    if ForgottenEvents::current() == ForgottenEvents::Panic && !std::thread::panicking() {
         panic!(
             "{count} pending event(s) were dropped, the first is `{}` raised at {}",
             first.schema(),
             first.raised_at
         );
+    }
+}
+
+/// What happens when an aggregate is dropped with events that no transaction has collected. Those events are lost either way.
+///
+/// The policy holds for the whole process; set it once, at the start of the program. An aggregate that is consumed before the commit,
+/// as `into_active_model` does, is dropped inside the transaction: with [`Panic`](Self::Panic) the panic unwinds through the transaction,
+/// which is rolled back, so that no row is committed without its event. An aggregate that outlives the commit is too late for that; the
+/// panic then tells of the loss and does not undo it. While a panic unwinds already, the loss is only logged.
+///
+/// ```
+/// use bento_core::ForgottenEvents;
+///
+/// ForgottenEvents::Panic.install();
+/// # ForgottenEvents::Log.install();
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ForgottenEvents {
+    /// A warning with the schema and the line that raised the first event, and the counter `bento_forgotten_events_total`.
+    #[default]
+    Log,
+    /// The same, and then a panic.
+    Panic,
+}
+
+static PANIC_WHEN_FORGOTTEN: AtomicBool = AtomicBool::new(false);
+
+impl ForgottenEvents {
+    /// Makes this the policy of the process.
+    pub fn install(self) {
+        PANIC_WHEN_FORGOTTEN.store(self == Self::Panic, Ordering::Relaxed);
+    }
+
+    /// The policy of the process.
+    pub fn current() -> Self {
+        if PANIC_WHEN_FORGOTTEN.load(Ordering::Relaxed) { Self::Panic } else { Self::Log }
     }
 }
 
@@ -275,6 +361,7 @@ static STRICT: AtomicBool = AtomicBool::new(false);
 #[doc(hidden)]
 pub fn set_strict(strict: bool) {
     STRICT.store(strict, Ordering::Relaxed);
+    if strict { ForgottenEvents::Panic } else { ForgottenEvents::Log }.install();
 }
 
 /// Whether oversights panic.

@@ -7,7 +7,7 @@ pub use std::clone::Clone;
 pub use std::fmt;
 pub use std::ops::FnOnce;
 pub use std::option::Option::{self, None, Some};
-pub use std::primitive::{u8, u32};
+pub use std::primitive::{bool, i64, u8, u32};
 pub use std::result::Result::{self, Err, Ok};
 pub use std::sync::Arc;
 pub use std::vec::Vec;
@@ -17,7 +17,7 @@ pub use inventory;
 pub use serde;
 pub use serde_json::value::RawValue;
 
-pub use crate::aggregate::{Aggregate, AggregateDescriptor, AggregateEvents};
+pub use crate::aggregate::{Aggregate, AggregateDescriptor, AggregateEvents, VersionNumber, Versioned};
 pub use crate::event::{
     AnyEvent, Declaration, DomainEvent, EventDescriptor, EventRole, FieldChange, FieldDescriptor, Raisable, RaisedBy,
     RemovedField, Superseded,
@@ -75,6 +75,18 @@ pub const fn descriptor_of<A: ?Sized, E: RaisedBy<A>>() -> &'static EventDescrip
 /// The event itself, if it is no `E`.
 pub fn downcast<A: ?Sized, E: RaisedBy<A>>(event: Arc<dyn AnyEvent>) -> Result<Arc<E>, Arc<dyn AnyEvent>> {
     event.downcast_arc()
+}
+
+/// The version in a field.
+pub fn version<V: VersionNumber>(field: V) -> Option<i64> {
+    Some(field.to_version())
+}
+
+/// Sets the version in a field, if it can hold it.
+pub fn set_version<V: VersionNumber>(field: &mut V, version: i64) -> bool {
+    let Some(version) = V::from_version(version) else { return false };
+    *field = version;
+    true
 }
 
 /// Shows an event of the aggregate's enum as the event itself.

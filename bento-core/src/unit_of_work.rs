@@ -14,7 +14,9 @@
 //!    flushed until its owner says what to do with them. Discarding a savepoint settles the failures in it, unless a library
 //!    opened it for one operation: then the frame below has the failed statement.
 //! 6. Events are written in the order in which they were raised, however they were collected.
-//! 7. Once the lowest frame is sealed for its commit, nothing is raised into it any more.
+//! 7. An aggregate with a version, and one whose key the database has yet to generate, keeps its events until it is saved; a save
+//!    numbers them. Discarding the frame of a save takes the numbers and the version back.
+//! 8. Once the lowest frame is sealed for its commit, nothing is raised into it any more.
 //!
 //! Nothing here touches a database: the caller writes what [`UnitOfWork::flush`] returns.
 
@@ -32,11 +34,13 @@ use crate::telemetry;
 mod error;
 mod flush;
 mod frame;
+mod saving;
 
 pub use self::error::{FlushError, FrameError, RaiseError};
 pub use self::flush::Flush;
 use self::frame::Frame;
 pub use self::frame::Opener;
+pub use self::saving::{Saving, SavingError};
 
 /// The identity of a frame within its unit of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,8 +119,18 @@ impl UnitOfWork {
     }
 
     /// Binds it to a tenant: an event of another tenant is refused at flush, one without a tenant gets this one.
-    pub fn bind_tenant(&self, tenant_id: impl Into<String>) {
-        self.state().tenant_id = Some(tenant_id.into());
+    ///
+    /// # Errors
+    /// [`FrameError::OtherTenant`] if it is bound to another tenant already.
+    pub fn bind_tenant(&self, tenant_id: impl Into<String>) -> Result<(), FrameError> {
+        let (mut state, wanted) = (self.state(), tenant_id.into());
+        match &state.tenant_id {
+            Some(bound) if *bound != wanted => Err(FrameError::OtherTenant { bound: bound.clone(), wanted }),
+            _ => {
+                state.tenant_id = Some(wanted);
+                Ok(())
+            }
+        }
     }
 
     /// Notes whose it is, as a number that its owner recognises.
@@ -170,7 +184,7 @@ impl UnitOfWork {
     /// # Errors
     /// [`FrameError`] if the frame has an open child or has ended.
     pub fn collect(&self, frame: FrameId, pending: &mut PendingEvents) -> Result<(), FrameError> {
-        self.state().top(frame)?.share(pending.shared());
+        self.state().top(frame)?.share(&pending.shared());
         Ok(())
     }
 
@@ -297,9 +311,11 @@ impl UnitOfWork {
         let ended = state.frames.split_off(index);
         for lower in &mut state.frames {
             ended.iter().for_each(|frame| lower.unwrite(frame.id));
+            ended.iter().for_each(|frame| lower.unnumber(frame.id));
         }
         let failed = ended.iter().rev().fold(false, |from_above, frame| frame.hands_down_failure(from_above));
-        ended.into_iter().for_each(Frame::discarded);
+        // The innermost first: what the outermost save found in the database is what is there again.
+        ended.into_iter().rev().for_each(Frame::discarded);
         if let Some(below) = state.frames.last_mut() {
             below.uncover();
             if failed {
@@ -329,6 +345,17 @@ impl UnitOfWork {
             top.take_from(list);
         }
         top.add(event);
+        None
+    }
+
+    /// Raises an event that waits with its aggregate for a save, or returns it if the transaction has ended.
+    #[must_use = "nobody has heard of the event"]
+    pub(crate) fn raise_at_home(&self, pending: &mut PendingEvents, event: RaisedEvent) -> Option<RaisedEvent> {
+        let mut state = self.state();
+        let Some(top) = state.open_top() else { return Some(event) };
+        let list = pending.shared();
+        list.lock().push(event);
+        top.share(&list);
         None
     }
 

@@ -111,17 +111,25 @@ pub fn domain_event(attribute: TokenStream, item: TokenStream) -> TokenStream {
 /// | `event_enum = OrderEvent` | the name of the enum of its events |
 /// | `crate = path` | where `bento_core` is, if not at `::bento_core` |
 ///
+/// | on a field | meaning |
+/// |---|---|
+/// | `#[aggregate(id)]` | the field is the id |
+/// | `#[aggregate(version)]` | an integer that counts the events of the aggregate: they are numbered, and a save finds out whether another transaction was first |
+///
 /// The id is what `id = …` names, else the field marked `#[aggregate(id)]`, else the `#[sea_orm(primary_key)]` columns
 /// in their order, else the field named `id`. The name is `name`, else the `#[sea_orm(table_name)]`, else the struct's
 /// name in snake case; a struct called `Model` needs one of the first two. Give `name`: it is stored with every event and decides
 /// the shard, so it should not follow a table that is renamed. The enum is named after the struct, or after
 /// the aggregate for a `Model`.
 ///
+/// Every id is a real one, 0 as well. The exception is a primary key that the database counts (`#[sea_orm(primary_key)]` on one field,
+/// without `auto_increment = false`): it is unset while it is 0.
+///
 /// # What it adds
 ///
 /// With the struct's visibility: the methods `raise`, `raise_with`, `pending`, `take` and `discard`, which need no trait
-/// in scope, and the enum with a variant for each event, exhaustive on purpose. Beside them the trait `Aggregate`, and
-/// `RaisedBy<ThisStruct>` for each event.
+/// in scope, and the enum with a variant for each event, exhaustive on purpose. Beside them the traits `Aggregate` and, with a version,
+/// `Versioned`, and `RaisedBy<ThisStruct>` for each event.
 #[proc_macro_attribute]
 pub fn aggregate(attribute: TokenStream, item: TokenStream) -> TokenStream {
     aggregate::aggregate(attribute.into(), item.into()).into()

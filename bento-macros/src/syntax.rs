@@ -71,6 +71,19 @@ pub(crate) fn text_argument(attr: &Attribute, name: &str) -> Option<syn::LitStr>
     })
 }
 
+/// The flag in `name = true` or `name = false` among the arguments of an attribute.
+pub(crate) fn flag_argument(attr: &Attribute, name: &str) -> Option<bool> {
+    let tokens: Vec<TokenTree> = arguments(attr).into_iter().collect();
+    tokens.windows(3).find_map(|window| match window {
+        [TokenTree::Ident(ident), TokenTree::Punct(equals), TokenTree::Ident(flag)]
+            if ident == name && equals.as_char() == '=' =>
+        {
+            Some(flag == "true")
+        }
+        _ => None,
+    })
+}
+
 /// The same tokens at another place, for the error the compiler may have about them.
 pub(crate) fn respan(tokens: TokenStream, span: Span) -> TokenStream {
     let respanned = tokens.into_iter().map(|mut token| {

@@ -22,6 +22,7 @@ use crate::session::{self, Shielded};
 use crate::tables::{TablePrefix, Tables};
 use crate::transaction::{OutboxTransaction, run, run_async};
 
+mod retrying;
 mod traits;
 
 pub use crate::session::ConnectionStream;

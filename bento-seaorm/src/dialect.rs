@@ -374,6 +374,12 @@ pub(crate) fn is_aborted(backend: DbBackend, error: &DbErr) -> bool {
     answers(backend, error, |dialect, error| dialect.is_aborted(error))
 }
 
+/// Whether the same transaction may succeed if it is simply done again: a deadlock, a serialization failure, a lock that was not to be
+/// had.
+pub(crate) fn is_transient(backend: DbBackend, error: &DbErr) -> bool {
+    answers(backend, error, |dialect, error| dialect.is_transient(error))
+}
+
 fn answers(backend: DbBackend, error: &DbErr, ask: impl FnOnce(&dyn Dialect, &dyn DatabaseError) -> bool) -> bool {
     matches!((of(backend), database_error(error)), (Ok(dialect), Some(error)) if ask(dialect, error))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bento_core::EventId;
 use bento_core::outbox::Sharding;
 use bento_core::tenant::Refused;
-use bento_core::unit_of_work::{FlushError, FrameError};
+use bento_core::unit_of_work::{FlushError, FrameError, SavingError};
 use sea_orm::{DbBackend, DbErr};
 
 use crate::dialect::{self, UnsupportedBackend};
@@ -33,6 +33,37 @@ pub enum Error {
          begins"
     )]
     NestedOptions,
+    /// The row of an aggregate that was to be updated is not there.
+    #[error("{aggregate_type} `{id}` cannot be updated: its row is gone; load it again, or store it with `insert`")]
+    Gone {
+        /// The type of the aggregate.
+        aggregate_type: &'static str,
+        /// The primary key, its columns joined by `:`.
+        id: String,
+    },
+    /// Another transaction has changed an aggregate with a version since it was loaded.
+    #[error(
+        "{aggregate_type} `{id}` was changed by another transaction: it is no longer at version {expected}; load it again and repeat \
+         the transaction, as `transaction_retrying` does"
+    )]
+    Conflict {
+        /// The type of the aggregate.
+        aggregate_type: &'static str,
+        /// The primary key, its columns joined by `:`.
+        id: String,
+        /// The version that it was loaded with.
+        expected: i64,
+    },
+    /// The version field of an aggregate cannot hold the next version.
+    #[error(
+        "the version of {aggregate_type} would be {version}, which its field or column cannot hold; use a larger integer"
+    )]
+    VersionTooLarge {
+        /// The type of the aggregate.
+        aggregate_type: &'static str,
+        /// The version that comes next.
+        version: i64,
+    },
     /// A failure has ended the transaction in the database: a deadlock, a failed statement of PostgreSQL, a lost savepoint.
     #[error("the database has ended the transaction after a failure; roll it back and run it again")]
     Aborted {
@@ -195,6 +226,17 @@ impl From<DbErr> for Error {
             Some(Self::CommitUnclear { source }) => Self::CommitUnclear { source: source.clone() },
             None if dialect::is_lost(&source) => Self::ConnectionLost { source },
             _ => Self::Database(source),
+        }
+    }
+}
+
+impl From<SavingError> for Error {
+    fn from(error: SavingError) -> Self {
+        match error {
+            SavingError::VersionTooLarge { aggregate_type, version } => {
+                Self::VersionTooLarge { aggregate_type, version }
+            }
+            SavingError::Frame(error) => Self::Frame(error),
         }
     }
 }

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use sea_orm::{AccessMode, DatabaseTransaction, IsolationLevel, TransactionOptions};
 
 use self::health::Savepoint;
-use self::physical::Physical;
+use self::physical::{Contention, Physical};
 use crate::connection::Settings;
 use crate::error::{Error, TransactionError};
 
@@ -30,10 +30,12 @@ mod commit;
 mod control;
 mod health;
 mod physical;
+mod saving;
 mod statements;
 mod traits;
 
 pub(crate) use self::closure::{run, run_async};
+pub use self::saving::SavedModel;
 pub use self::statements::TransactionStream;
 
 /// A transaction whose commit writes the events raised in it, and whose rollback forgets them.
@@ -122,8 +124,11 @@ impl OutboxTransaction {
 
     /// Binds the whole transaction to a tenant: an event of another tenant is refused at flush, one without a tenant gets this
     /// one. A transaction begun in a `Metadata` scope with a tenant is bound to it from the start.
-    pub fn bind_tenant(&self, tenant_id: impl Into<String>) {
-        self.unit_of_work().bind_tenant(tenant_id);
+    ///
+    /// # Errors
+    /// [`Error::Frame`] with `OtherTenant` if it is bound to another tenant already.
+    pub fn bind_tenant(&self, tenant_id: impl Into<String>) -> Result<(), Error> {
+        Ok(self.unit_of_work().bind_tenant(tenant_id)?)
     }
 
     /// Says that doubtful events did happen.
@@ -251,6 +256,11 @@ impl OutboxTransaction {
         F: for<'c> AsyncFnOnce(&'c Self) -> Result<T, E>,
     {
         run_async(self.begin().await?, callback).await
+    }
+
+    /// Tells, also when the transaction is over, whether another one was in its way.
+    pub(crate) fn contention(&self) -> Contention {
+        self.physical.contention()
     }
 
     async fn nest(&self, opener: Opener) -> Result<Self, Error> {

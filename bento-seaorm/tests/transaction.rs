@@ -18,6 +18,10 @@ mod limits;
 mod log;
 #[path = "transaction/nested.rs"]
 mod nested;
+#[path = "transaction/retrying.rs"]
+mod retrying;
+#[path = "transaction/saving.rs"]
+mod saving;
 #[path = "transaction/seaorm.rs"]
 mod seaorm;
 #[path = "transaction/sessions.rs"]
@@ -29,3 +33,7 @@ mod support;
 mod telling;
 #[path = "transaction/tenants.rs"]
 mod tenants;
+#[path = "transaction/versions.rs"]
+mod versions;
+#[path = "transaction/warehouse.rs"]
+mod warehouse;

@@ -55,7 +55,7 @@ impl<A: Aggregate> Given<A> {
     /// Does it, in a scope as inside a transaction.
     ///
     /// # Panics
-    /// If an event that is raised cannot be written: the aggregate's id is unset, or serde refuses it.
+    /// If an event that is raised cannot be written: the aggregate has no id, or serde refuses it.
     #[track_caller]
     #[must_use = "check what was raised, at least with `and_nothing_else`"]
     pub fn when<R>(mut self, action: impl FnOnce(&mut A) -> R) -> Then<A, R> {
@@ -81,7 +81,8 @@ impl<A: Aggregate> Given<A> {
 
 #[track_caller]
 fn then<A: Aggregate, R>(unit_of_work: &UnitOfWork, frame: FrameId, mut aggregate: A, result: R) -> Then<A, R> {
-    unit_of_work.collect(frame, aggregate.pending_events_mut()).expect("the frame is open");
+    let saving = unit_of_work.save(frame, &mut aggregate).expect("the frame is open");
+    saving.done(&mut aggregate).expect("the version of an aggregate fits its field");
     let mut flush = match unit_of_work.flush(frame, &Sharding::default()) {
         Ok(flush) => flush,
         Err(error) => panic!("a raised event could not be written: {error}"),

@@ -1,7 +1,8 @@
 //! Checking what is declared.
 
-/// Makes oversights that are only logged in production panic, in the whole process from now on: events that were raised, never
-/// collected and dropped.
+/// Makes oversights panic that are only logged by default, in the whole process from now on: events that were raised, never
+/// collected and dropped ([`ForgottenEvents::Panic`](bento_core::ForgottenEvents::Panic)), and the use of a connection inside the scope of its own
+/// transaction.
 ///
 /// Call it at the beginning of each test.
 pub fn strict() {

@@ -42,6 +42,16 @@ pub enum FrameError {
         /// The line that raised it.
         raised_at: &'static Location<'static>,
     },
+    /// It belongs to another tenant.
+    #[error(
+        "the transaction is bound to tenant `{bound}` and cannot be bound to `{wanted}`; begin a transaction for each tenant"
+    )]
+    OtherTenant {
+        /// The tenant that it is bound to.
+        bound: String,
+        /// The tenant that it was to be bound to.
+        wanted: String,
+    },
     /// The events are in the outbox already.
     #[error("{events} event(s) are flushed already; only a rollback takes them back")]
     AlreadyFlushed {
@@ -73,6 +83,19 @@ pub enum FlushError {
          application makes, like `Uuid::now_v7()`"
     )]
     UnsetAggregateId {
+        /// The schema of the event.
+        schema: String,
+        /// The type of the aggregate.
+        aggregate_type: &'static str,
+        /// The line that raised it.
+        raised_at: &'static Location<'static>,
+    },
+    /// The aggregate has a version and was not saved after it raised the event.
+    #[error(
+        "`{schema}` was raised at {raised_at} and `{aggregate_type}`, which has a version, was not saved after that; call \
+         `tx.save(&mut aggregate)` before the commit, or `aggregate.discard()` if it did not happen"
+    )]
+    Unsaved {
         /// The schema of the event.
         schema: String,
         /// The type of the aggregate.

@@ -14,7 +14,7 @@ use crate::id::EventId;
 use crate::limits;
 use crate::metadata::Metadata;
 use crate::outbox::{OutboxEntry, Sharding};
-use crate::pending::{Content, Ordinal, RaisedEvent, Stream};
+use crate::pending::{Content, Numbering, Ordinal, RaisedEvent, Stream};
 use crate::telemetry;
 use crate::trace::TraceContext;
 
@@ -198,6 +198,7 @@ impl<'a> Serialiser<'a> {
         let mut envelope = Envelope::with_id(event.event_id, event_type, schema_version, event.occurred_at, payload);
         envelope.aggregate_type = Cow::Borrowed(aggregate_type);
         envelope.aggregate_id = aggregate_id;
+        envelope.sequence = sequence(event, aggregate_type)?;
         envelope.tenant_id = self.tenant(event)?;
         envelope.topic = own_or_declared(&metadata.topic, event, |descriptor| descriptor.topic);
         envelope.routing_key = own_or_declared(&metadata.routing_key, event, |descriptor| descriptor.routing_key);
@@ -271,6 +272,16 @@ fn stream(event: &RaisedEvent) -> Result<(&'static str, String), FlushError> {
         }),
         Stream::Key(key) => Ok(("", key.clone())),
         Stream::None => Ok(("", String::new())),
+    }
+}
+
+fn sequence(event: &RaisedEvent, aggregate_type: &'static str) -> Result<Option<i64>, FlushError> {
+    match event.numbering {
+        Numbering::Unversioned => Ok(None),
+        Numbering::Given { sequence, .. } => Ok(Some(sequence)),
+        Numbering::Awaited => {
+            Err(FlushError::Unsaved { schema: event.schema().into_owned(), aggregate_type, raised_at: event.raised_at })
+        }
     }
 }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::FrameId;
 use super::error::FrameError;
 use super::flush::Outcome;
-use crate::pending::{Ordinal, PendingList, RaisedEvent};
+use super::saving::Saved;
+use crate::pending::{Numbering, Ordinal, PendingList, RaisedEvent};
 
 /// Who opened a savepoint, which decides how far a failure inside it reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub(super) struct Frame {
     /// Live in the top frame only; the frames below have moved theirs to `held`.
     shared: Vec<Shared>,
     written: Vec<Written>,
+    /// Aggregates with a version that were saved here, in order.
+    saved: Vec<Saved>,
     failed: bool,
     doubtful: bool,
 }
@@ -55,19 +58,52 @@ struct Written {
 
 impl Frame {
     pub(super) fn new(id: FrameId, opener: Opener) -> Self {
-        Self { id, opener, held: Vec::new(), shared: Vec::new(), written: Vec::new(), failed: false, doubtful: false }
+        let (held, shared, written, saved) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { id, opener, held, shared, written, saved, failed: false, doubtful: false }
     }
 
     pub(super) fn add(&mut self, event: RaisedEvent) {
         self.held.push(Held { event, home: None });
     }
 
-    /// Counts as held all that an aggregate has pending, and what it adds until the flush.
-    pub(super) fn share(&mut self, list: Arc<PendingList>) {
+    /// Counts as held all that an aggregate has pending, and what it adds until the flush. Answers since when it did before.
+    pub(super) fn share(&mut self, list: &Arc<PendingList>) -> Option<Ordinal> {
         list.mark_seen();
-        match self.shared.iter_mut().find(|known| Arc::ptr_eq(&known.list, &list)) {
-            Some(known) => known.since = Ordinal::FIRST,
-            None => self.shared.push(Shared { list, since: Ordinal::FIRST }),
+        if let Some(known) = self.shared.iter_mut().find(|known| Arc::ptr_eq(&known.list, list)) {
+            return Some(std::mem::replace(&mut known.since, Ordinal::FIRST));
+        }
+        self.shared.push(Shared { list: Arc::clone(list), since: Ordinal::FIRST });
+        None
+    }
+
+    /// Undoes a [`share`](Self::share), which answered `before`. A statement that failed meanwhile makes nothing else doubtful.
+    pub(super) fn unshare(&mut self, list: &Arc<PendingList>, before: Option<Ordinal>) {
+        match before {
+            None => self.shared.retain(|known| !Arc::ptr_eq(&known.list, list)),
+            Some(since) => {
+                let known = self.shared.iter_mut().filter(|known| Arc::ptr_eq(&known.list, list));
+                known.for_each(|known| known.since = since);
+            }
+        }
+        self.doubtful &= self.has_events();
+    }
+
+    /// Notes that an aggregate was saved here.
+    pub(super) fn note_saved(&mut self, saved: Saved) {
+        self.saved.push(saved);
+    }
+
+    /// Visits what is unflushed here and was collected from this list.
+    pub(super) fn for_each_collected_from(
+        &mut self,
+        list: &Arc<PendingList>,
+        visit: &mut impl FnMut(&mut RaisedEvent),
+    ) {
+        let is_from_it = |home: &Option<Arc<PendingList>>| home.as_ref().is_some_and(|home| Arc::ptr_eq(home, list));
+        self.held.iter_mut().filter(|held| is_from_it(&held.home)).for_each(|held| visit(&mut held.event));
+        for shared in self.shared.iter().filter(|shared| Arc::ptr_eq(&shared.list, list)) {
+            let mut events = shared.list.lock();
+            events.iter_mut().filter(|event| event.ordinal > shared.since).for_each(&mut *visit);
         }
     }
 
@@ -194,6 +230,13 @@ impl Frame {
         for written in self.written.iter_mut().filter(|written| written.within == ended) {
             written.within = below;
         }
+        self.for_each_numbering(|numbering| {
+            if let Numbering::Given { within, .. } = numbering
+                && *within == ended.0
+            {
+                *within = below.0;
+            }
+        });
     }
 
     /// What was written within `ended` is unflushed again: the savepoint was rolled back.
@@ -202,16 +245,37 @@ impl Frame {
         self.held.extend(undone.map(|written| written.held));
     }
 
+    /// What was numbered by a save within `ended` has no number any more: the savepoint was rolled back.
+    pub(super) fn unnumber(&mut self, ended: FrameId) {
+        self.for_each_numbering(|numbering| {
+            if matches!(numbering, Numbering::Given { within, .. } if *within == ended.0) {
+                *numbering = Numbering::Awaited;
+            }
+        });
+    }
+
+    /// Visits the numbers of what was moved here. What is still with its aggregate belongs to the top frame alone, and loses its
+    /// number with that frame.
+    fn for_each_numbering(&mut self, mut visit: impl FnMut(&mut Numbering)) {
+        let written = self.written.iter_mut().map(|written| &mut written.held);
+        self.held.iter_mut().chain(written).for_each(|held| visit(&mut held.event.numbering));
+    }
+
     /// Takes over what a released savepoint held.
     pub(super) fn absorb(&mut self, child: Self) {
         self.held.extend(child.held);
         self.written.extend(child.written);
+        self.saved.extend(child.saved);
         self.shared = child.shared;
     }
 
     /// Gives back what was collected and forgets the rest: none of it happened.
     pub(super) fn discarded(self) {
-        self.shared.iter().for_each(|shared| shared.list.mark_seen());
+        for Shared { list, .. } in &self.shared {
+            list.mark_seen();
+            list.lock().iter_mut().for_each(RaisedEvent::forget_sequence);
+        }
+        self.saved.into_iter().rev().for_each(Saved::undo);
         let mut homes: Vec<(Arc<PendingList>, Vec<RaisedEvent>)> = Vec::new();
         let written = self.written.into_iter().map(|written| written.held);
         for Held { event, home } in written.chain(self.held) {

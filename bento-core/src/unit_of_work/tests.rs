@@ -8,6 +8,7 @@ use super::*;
 use crate::aggregate::Aggregate;
 use crate::{aggregate, domain_event};
 
+mod saving;
 mod serialising;
 
 #[domain_event(schema = "unit.counted", version = 1)]

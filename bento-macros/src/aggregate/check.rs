@@ -13,9 +13,11 @@ const TYPE_LENGTH_MAX: usize = 128;
 
 /// An aggregate with every question answered, as far as there was an answer.
 pub(super) struct Checked<'a> {
-    pub(super) aggregate: Aggregate<'a>,
+    pub(super) aggregate: &'a Aggregate<'a>,
     /// Names of the fields that identify it; none where there is an error about it.
     pub(super) id: Vec<&'a Ident>,
+    /// The field that counts its events.
+    pub(super) version: Option<&'a AggregateField<'a>>,
     /// The field of type `PendingEvents`; `None` where there is an error about it.
     pub(super) pending: Option<&'a Ident>,
     pub(super) aggregate_type: String,
@@ -30,13 +32,15 @@ pub(super) struct Listed<'a> {
     pub(super) variant: &'a Ident,
 }
 
-pub(super) fn check<'a>(aggregate: Aggregate<'a>, errors: &mut Errors) -> Checked<'a> {
-    let aggregate_type = aggregate_type(&aggregate, errors);
+pub(super) fn check<'a>(aggregate: &'a Aggregate<'a>, errors: &mut Errors) -> Checked<'a> {
+    let aggregate_type = aggregate_type(aggregate, errors);
+    let id = id(aggregate, errors);
     Checked {
-        id: id(&aggregate, errors),
-        pending: pending(&aggregate, errors),
-        event_enum: event_enum(&aggregate, &aggregate_type),
-        events: events(&aggregate, errors),
+        version: version(aggregate, &id, errors),
+        id,
+        pending: pending(aggregate, errors),
+        event_enum: event_enum(aggregate, &aggregate_type),
+        events: events(aggregate, errors),
         aggregate_type,
         aggregate,
     }
@@ -97,6 +101,24 @@ fn field_named<'a>(aggregate: &Aggregate<'a>, name: &Ident, errors: &mut Errors)
         );
     }
     found
+}
+
+/// The field marked `#[aggregate(version)]`.
+fn version<'a>(aggregate: &'a Aggregate<'a>, id: &[&Ident], errors: &mut Errors) -> Option<&'a AggregateField<'a>> {
+    let marked: Vec<_> = aggregate.fields.iter().filter(|field| field.marked_version.is_some()).collect();
+    let (first, others) = marked.split_first()?;
+    for field in others {
+        errors.on(field.marked_version, "an aggregate has one version: remove this mark");
+    }
+    if first.marked_id.is_some() || id.contains(&first.ident) {
+        errors.on(first.marked_version, "the id cannot be the version: mark another field, as in `version: i64`");
+        return None;
+    }
+    if first.is_ignored {
+        errors.on(first.marked_version, "the version is a column: remove `#[sea_orm(ignore)]` from this field");
+        return None;
+    }
+    Some(first)
 }
 
 fn pending<'a>(aggregate: &Aggregate<'a>, errors: &mut Errors) -> Option<&'a Ident> {

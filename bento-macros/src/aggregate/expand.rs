@@ -1,11 +1,12 @@
 //! The tokens of an aggregate.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{ItemStruct, parse_quote};
 
 use super::check::{Checked, Listed};
+use super::input::AggregateField;
 use crate::door::declaration;
 use crate::syntax::{derives, docs, has_argument};
 
@@ -13,7 +14,13 @@ pub(super) fn expand(checked: &Checked) -> TokenStream {
     let item = item(checked);
     let methods = methods(checked);
     let event_enum = event_enum(checked);
-    let parts = [aggregate_impl(checked), events_impl(checked), raised_by_impls(checked), registration(checked)];
+    let parts = [
+        aggregate_impl(checked),
+        versioned_impl(checked),
+        events_impl(checked),
+        raised_by_impls(checked),
+        registration(checked),
+    ];
     quote! {
         #item
         #methods
@@ -114,6 +121,7 @@ fn aggregate_impl(checked: &Checked) -> TokenStream {
     let declaration = declaration(&private);
     let events = checked.events.iter().map(|Listed { path, .. }| quote!(#private::descriptor_of::<#ident, #path>()));
     let key = key(checked);
+    let version = version(checked);
     let (pending, pending_mut) = match checked.pending {
         Some(pending) => (quote!(&self.#pending), quote!(&mut self.#pending)),
         None => (quote!(#private::unreachable!()), quote!(#private::unreachable!())),
@@ -129,6 +137,7 @@ fn aggregate_impl(checked: &Checked) -> TokenStream {
                 docs: #docs,
                 events: &[#(#events),*],
             };
+            #version
             fn aggregate_key(&self) -> #private::AggregateKey {
                 #key
             }
@@ -149,8 +158,46 @@ fn key(checked: &Checked) -> TokenStream {
     checked.id.iter().fold(quote!(#private::AggregateKey::new()), |key, id| {
         let span = fields.iter().find(|field| field.ident == *id).map_or_else(|| id.span(), |field| field.ty.span());
         let part = quote_spanned!(span=> &self.#id);
-        quote!(#key.push(#part))
+        if is_generated(checked, id) { quote!(#key.push_generated(#part)) } else { quote!(#key.push(#part)) }
     })
+}
+
+/// Whether the database makes this part of the id: SeaORM's rule, by which only a primary key of one field is counted.
+fn is_generated(checked: &Checked, id: &Ident) -> bool {
+    let aggregate = checked.aggregate;
+    let mut primary_key = aggregate.fields.iter().filter(|field| field.is_primary_key);
+    match (primary_key.next(), primary_key.next()) {
+        (Some(field), None) => aggregate.is_model() && field.ident == id && field.is_counted,
+        _ => false,
+    }
+}
+
+/// A type that cannot be a version is reported at the field.
+fn version(checked: &Checked) -> TokenStream {
+    let private = checked.aggregate.attribute.private();
+    let Some(AggregateField { ident, ty, .. }) = checked.version else { return TokenStream::new() };
+    let get = quote_spanned!(ty.span()=> #private::version::<#ty>(self.#ident));
+    quote! {
+        const IS_VERSIONED: #private::bool = true;
+        fn version(&self) -> #private::Option<#private::i64> {
+            #get
+        }
+        fn set_version(&mut self, version: #private::i64) -> #private::bool {
+            #private::set_version(&mut self.#ident, version)
+        }
+    }
+}
+
+fn versioned_impl(checked: &Checked) -> TokenStream {
+    let private = checked.aggregate.attribute.private();
+    let ident = &checked.aggregate.item.ident;
+    if checked.version.is_none() {
+        return TokenStream::new();
+    }
+    quote! {
+        #[automatically_derived]
+        impl #private::Versioned for #ident {}
+    }
 }
 
 fn events_impl(checked: &Checked) -> TokenStream {

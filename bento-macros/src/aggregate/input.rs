@@ -13,6 +13,11 @@ use crate::syntax;
 
 const KEYS: &[&str] = &["events", "id", "name", "event_enum", "crate"];
 
+const FIELD_KEYS: &[&str] = &["id", "version"];
+
+/// The types of a primary key that SeaORM takes for none that the database counts.
+const NOT_COUNTED: [&str; 2] = ["String", "Uuid"];
+
 /// `#[aggregate(…)]`.
 #[derive(Default)]
 pub(super) struct AggregateAttribute {
@@ -37,8 +42,14 @@ pub(super) struct AggregateField<'a> {
     pub(super) ty: &'a Type,
     /// `#[aggregate(id)]`, and its place.
     pub(super) marked_id: Option<&'a syn::Attribute>,
+    /// `#[aggregate(version)]`, and its place.
+    pub(super) marked_version: Option<&'a syn::Attribute>,
     /// `#[sea_orm(primary_key)]`.
     pub(super) is_primary_key: bool,
+    /// Whether SeaORM takes a primary key of this field alone for one that the database counts.
+    pub(super) is_counted: bool,
+    /// `#[sea_orm(ignore)]`.
+    pub(super) is_ignored: bool,
     /// Whether its type is `PendingEvents`.
     pub(super) is_pending: bool,
 }
@@ -135,20 +146,35 @@ fn is_sea_orm_model(attr: &syn::Attribute) -> bool {
 
 impl<'a> AggregateField<'a> {
     fn parse(field: &'a syn::Field, errors: &mut Errors) -> Option<Self> {
-        let mut marked_id = None;
+        let (mut marked_id, mut marked_version) = (None, None);
         for attr in field.attrs.iter().filter(|attr| attr.path().is_ident("aggregate")) {
-            for_each_key(syntax::arguments(attr), &["id"], errors, |key, _, _| {
-                if key == "id" { Ok(()) } else { Err(unknown(key, "#[aggregate(id)]", &["id"])) }
+            let faulty = for_each_key(syntax::arguments(attr), FIELD_KEYS, errors, |key, _, _| {
+                match key.to_string().as_str() {
+                    "id" => marked_id = Some(attr),
+                    "version" => marked_version = Some(attr),
+                    _ => return Err(unknown(key, "#[aggregate(…)]", FIELD_KEYS)),
+                }
+                Ok(())
             });
-            marked_id = Some(attr);
+            // What was probably meant, so that nothing is said to be missing.
+            marked_id = marked_id.or((!faulty.is_empty() && marked_version.is_none()).then_some(attr));
         }
-        let sea_orm = |attr: &&syn::Attribute| attr.path().is_ident("sea_orm");
+        let sea_orm = || field.attrs.iter().filter(|attr| attr.path().is_ident("sea_orm"));
+        let says = |argument: &str| sea_orm().any(|attr| syntax::has_argument(attr, argument));
+        let auto_increment = sea_orm().find_map(|attr| syntax::flag_argument(attr, "auto_increment"));
         Some(Self {
             ident: field.ident.as_ref()?,
             ty: &field.ty,
             marked_id,
-            is_primary_key: field.attrs.iter().filter(sea_orm).any(|attr| syntax::has_argument(attr, "primary_key")),
+            marked_version,
+            is_primary_key: says("primary_key"),
+            is_counted: auto_increment.unwrap_or_else(|| !is_one_of(&field.ty, &NOT_COUNTED)),
+            is_ignored: says("ignore"),
             is_pending: matches!(&field.ty, Type::Path(path) if syntax::last_ident(&path.path, "PendingEvents")),
         })
     }
+}
+
+fn is_one_of(ty: &Type, names: &[&str]) -> bool {
+    matches!(ty, Type::Path(path) if names.iter().any(|name| syntax::last_ident(&path.path, name)))
 }

@@ -20,7 +20,7 @@ pub(crate) fn aggregate(attribute: TokenStream, item: TokenStream) -> TokenStrea
     let mut errors = Errors::new();
     let attribute = AggregateAttribute::parse(attribute, &mut errors);
     let aggregate = Aggregate::parse(&attribute, &item, &mut errors);
-    let checked = aggregate.map(|aggregate| check::check(aggregate, &mut errors));
+    let checked = aggregate.as_ref().map(|aggregate| check::check(aggregate, &mut errors));
     let errors = errors.check().err().map(syn::Error::into_compile_error);
     let expanded = match checked {
         Some(checked) => expand::expand(&checked),

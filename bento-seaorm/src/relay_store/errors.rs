@@ -61,16 +61,11 @@ impl Tries {
     pub(crate) fn again(&mut self, failure: StoreFailure) -> Result<(), StoreError> {
         self.left -= 1;
         match failure {
-            StoreFailure::Database(error) if self.left > 0 && is_transient(self.backend, &error) => Ok(()),
+            StoreFailure::Database(error) if self.left > 0 && dialect::is_transient(self.backend, &error) => Ok(()),
             StoreFailure::Database(error) => Err(store_error(self.backend, error)),
             StoreFailure::Store(error) => Err(error),
         }
     }
-}
-
-fn is_transient(backend: DbBackend, error: &DbErr) -> bool {
-    let dialect = dialect::of(backend).ok();
-    dialect.zip(dialect::database_error(error)).is_some_and(|(dialect, error)| dialect.is_transient(error))
 }
 
 /// A transaction of the relay failed: by the database, or by a rule of the store.

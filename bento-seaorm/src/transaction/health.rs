@@ -29,6 +29,9 @@ pub(super) struct Health {
     sharding: Option<Sharding>,
     /// Whether any statement failed or was cancelled.
     pub(super) failed: bool,
+    /// Whether another transaction was in the way: a deadlock, a serialization failure, a lock that was not to be had, a conflict of
+    /// versions.
+    pub(super) contended: bool,
     /// Whether such a one may have ended the transaction, and nobody has looked since.
     pub(super) uncertain: bool,
     /// What ended the transaction.
@@ -73,6 +76,7 @@ impl Health {
     pub(super) fn note_outcome(&mut self, backend: DbBackend, error: Option<&DbErr>) {
         self.failed = true;
         self.uncertain = true;
+        self.contended |= error.is_some_and(|error| dialect::is_transient(backend, error));
         if let Some(error) = error.filter(|error| dialect::is_rolled_back(backend, error)) {
             self.ended_by.get_or_insert_with(|| error.clone());
         }

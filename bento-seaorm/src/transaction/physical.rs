@@ -111,6 +111,16 @@ impl Physical {
         self.note_outcome(Some(error));
     }
 
+    /// Notes that another transaction has changed an aggregate.
+    pub(super) fn note_conflict(&self) {
+        self.health().contended = true;
+    }
+
+    /// Tells, also when the transaction is over, whether another one was in its way.
+    pub(super) fn contention(&self) -> Contention {
+        Contention(Arc::clone(&self.health))
+    }
+
     /// Notes what a failure may have done to the transaction.
     fn note_outcome(&self, error: Option<&DbErr>) {
         note(&self.health, &self.session, error);
@@ -264,6 +274,16 @@ impl Physical {
 
     fn health(&self) -> MutexGuard<'_, Health> {
         lock(&self.health)
+    }
+}
+
+/// See [`Physical::contention`].
+#[derive(Debug)]
+pub(crate) struct Contention(Arc<Mutex<Health>>);
+
+impl Contention {
+    pub(crate) fn is_noted(&self) -> bool {
+        lock(&self.0).contended
     }
 }
 

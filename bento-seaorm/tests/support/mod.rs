@@ -49,7 +49,7 @@ impl TestDatabase {
 
     /// What the outbox holds, in the order of positions.
     pub async fn outbox(&self) -> Vec<OutboxRow> {
-        let sql = "SELECT event_id, event_type, aggregate_type, aggregate_id, tenant_id, payload, headers, shard \
+        let sql = "SELECT event_id, event_type, aggregate_type, aggregate_id, sequence, tenant_id, payload, headers, shard \
                    FROM bento_outbox ORDER BY position";
         let rows = self.db.query_all_raw(sea_orm::Statement::from_string(self.backend, sql)).await.unwrap();
         rows.iter().map(OutboxRow::read).collect()
@@ -68,6 +68,7 @@ pub struct OutboxRow {
     pub event_type: String,
     pub aggregate_type: String,
     pub aggregate_id: String,
+    pub sequence: Option<i64>,
     pub tenant_id: Option<String>,
     pub payload: String,
     pub headers: String,
@@ -82,6 +83,7 @@ impl OutboxRow {
             event_type: row.try_get("", "event_type").unwrap(),
             aggregate_type: row.try_get("", "aggregate_type").unwrap(),
             aggregate_id: row.try_get("", "aggregate_id").unwrap(),
+            sequence: row.try_get("", "sequence").unwrap(),
             tenant_id: row.try_get("", "tenant_id").unwrap(),
             payload: text(row.try_get("", "payload").unwrap()),
             headers: text(row.try_get("", "headers").unwrap()),

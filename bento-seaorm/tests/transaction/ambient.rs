@@ -1,5 +1,6 @@
 //! Events raised in the scope of a transaction share its fate.
 
+use bento_core::unit_of_work::FrameError;
 use bento_core::{Metadata, raise, raise_with};
 use bento_seaorm::{Error, OutboxTransaction, TransactionError};
 use sea_orm::DbErr;
@@ -22,6 +23,7 @@ on_every_back_end!(
     a_flush_is_undone_by_a_rollback,
     the_envelope_has_the_metadata_of_the_scope,
     a_transaction_bound_to_a_tenant_refuses_another,
+    a_transaction_of_one_tenant_is_not_bound_to_another,
     a_known_event_id_is_written_once,
 );
 
@@ -187,7 +189,7 @@ async fn a_transaction_bound_to_a_tenant_refuses_another(database: &TestDatabase
     let db = shop::open(database).await;
     let refused = db
         .transaction_async(async |tx| {
-            tx.bind_tenant("acme");
+            tx.bind_tenant("acme").unwrap();
             Order::place(1).insert(tx).await?;
             raise_with(ShopOpened { name: "other".into() }, |metadata| metadata.tenant_id = Some("other".into()))
                 .unwrap();
@@ -197,6 +199,26 @@ async fn a_transaction_bound_to_a_tenant_refuses_another(database: &TestDatabase
         .unwrap_err();
     assert!(refused.to_string().contains("is of tenant `other`"), "{refused}");
     assert!(is_untouched(database).await);
+}
+
+async fn a_transaction_of_one_tenant_is_not_bound_to_another(database: &TestDatabase) {
+    let db = shop::open(database).await;
+    let acme = bento_core::Metadata::default().with_tenant("acme");
+    let tx = acme.scope(db.begin()).await.unwrap();
+    tx.bind_tenant("acme").expect("it is bound to it already");
+    let refused = tx.bind_tenant("other").unwrap_err();
+    assert!(
+        matches!(&refused, Error::Frame(FrameError::OtherTenant { bound, wanted }) if bound == "acme" && wanted == "other")
+    );
+    tx.scope(async { raise(ShopOpened { name: "of acme".into() }) }).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(database.outbox().await[0].tenant_id.as_deref(), Some("acme"));
+
+    let tx = db.begin().await.unwrap();
+    tx.bind_tenant("first").unwrap();
+    let nested = tx.begin().await.unwrap();
+    nested.bind_tenant("second").unwrap_err();
+    nested.bind_tenant("first").unwrap();
 }
 
 async fn a_known_event_id_is_written_once(database: &TestDatabase) {

@@ -5,7 +5,6 @@ use std::error::Error;
 use bento_core::{PendingEvents, aggregate, domain_event};
 use bento_seaorm::OutboxConnection;
 use sea_orm::entity::prelude::*;
-use sea_orm::{DbErr, IntoActiveModel};
 
 /// A customer placed an order.
 #[domain_event(schema = "order.placed", version = 1)]
@@ -38,8 +37,7 @@ pub async fn place_and_pay(db: &OutboxConnection, id: &str, currency: &str) -> R
         let mut order = Model { id: id.to_owned(), events: PendingEvents::default() };
         order.raise(OrderPlaced { currency: currency.to_owned() });
         order.raise(OrderPaid {});
-        order.into_active_model().insert(tx).await?;
-        Ok::<_, DbErr>(())
+        tx.insert(&mut order).await
     })
     .await?;
     Ok(())

@@ -12,9 +12,10 @@ use std::error::Error;
 
 use bento_core::Registry;
 use bento_core::relay::Relay;
+use bento_core::retry::RetryPolicy;
 use bento_seaorm::{OutboxConnection, OutboxStore, TransactionError};
 use rust_decimal::Decimal;
-use sea_orm::{ActiveModelTrait, ActiveValue::Set, DbErr, EntityTrait, IntoActiveModel};
+use sea_orm::{DbErr, EntityTrait};
 
 use crate::warehouse::Warehouse;
 
@@ -55,23 +56,19 @@ async fn main() -> Result<()> {
 
 async fn place(db: &OutboxConnection, id: &str, total: Decimal) -> Result<()> {
     db.transaction_async(async |tx| {
-        let order = order::Model::place(id, total, "EUR");
-        order.into_active_model().insert(tx).await?;
-        Ok::<_, DbErr>(())
+        let mut order = order::Model::place(id, total, "EUR");
+        tx.save(&mut order).await
     })
     .await?;
     Ok(())
 }
 
 async fn pay(db: &OutboxConnection, id: &str) -> Result<()> {
-    db.transaction_async(async |tx| {
+    db.transaction_retrying(RetryPolicy::default(), async |tx| {
         let found = order::Entity::find_by_id(id).one(tx).await?;
         let mut order = found.ok_or_else(|| DbErr::RecordNotFound(id.to_owned()))?;
         order.pay();
-        let mut changed = order.clone().into_active_model();
-        changed.status = Set(order.status);
-        changed.update(tx).await?;
-        Ok::<_, DbErr>(())
+        tx.save(&mut order).await
     })
     .await?;
     Ok(())
@@ -79,8 +76,8 @@ async fn pay(db: &OutboxConnection, id: &str) -> Result<()> {
 
 async fn place_on_credit(db: &OutboxConnection, id: &str, total: Decimal) -> Result<(), TransactionError<Refused>> {
     db.transaction_async(async |tx| {
-        let order = order::Model::place(id, total, "EUR");
-        order.into_active_model().insert(tx).await?;
+        let mut order = order::Model::place(id, total, "EUR");
+        tx.save(&mut order).await?;
         Err(Refused::NoCredit(total))
     })
     .await
@@ -92,5 +89,5 @@ enum Refused {
     #[error("no credit for {0} EUR")]
     NoCredit(Decimal),
     #[error(transparent)]
-    Database(#[from] DbErr),
+    Transaction(#[from] bento_seaorm::Error),
 }

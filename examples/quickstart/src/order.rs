@@ -30,6 +30,8 @@ pub struct Model {
     pub id: String,
     pub status: String,
     pub total: Decimal,
+    #[aggregate(version)]
+    pub version: i64,
     #[sea_orm(ignore)]
     pub events: PendingEvents,
 }
@@ -38,9 +40,9 @@ impl ActiveModelBehavior for ActiveModel {}
 
 impl Model {
     pub fn place(id: &str, total: Decimal, currency: &str) -> Self {
-        let mut order =
-            Self { id: id.to_owned(), status: "placed".to_owned(), total, events: PendingEvents::default() };
-        order.raise(OrderPlaced { order_id: id.to_owned(), total, currency: currency.to_owned() });
+        let (id, status, events) = (id.to_owned(), "placed".to_owned(), PendingEvents::default());
+        let mut order = Self { id, status, total, version: 0, events };
+        order.raise(OrderPlaced { order_id: order.id.clone(), total, currency: currency.to_owned() });
         order
     }
 

@@ -20,12 +20,20 @@ fn an_event_that_cannot_be_serialised_is_an_error_and_stays() {
     assert_eq!(counter.events.len(), 1);
 }
 
+#[aggregate(events(Counted))]
+struct Unnamed {
+    id: String,
+    events: PendingEvents,
+}
+
 #[test]
 fn an_aggregate_without_an_id_is_an_error() {
     let (unit_of_work, root) = UnitOfWork::open();
-    unit_of_work.scope_sync(|| Counter::new(0).count(1));
+    let mut unnamed = Unnamed { id: String::new(), events: PendingEvents::default() };
+    unit_of_work.scope_sync(|| unnamed.raise(Counted { number: 1 }));
+    drop(unnamed);
     let refused = unit_of_work.flush(root, &Sharding::default()).unwrap_err();
-    assert!(matches!(refused, FlushError::UnsetAggregateId { aggregate_type: "counter", .. }), "{refused}");
+    assert!(matches!(refused, FlushError::UnsetAggregateId { aggregate_type: "unnamed", .. }), "{refused}");
 }
 
 fn with_tenant(tenant: &str) -> Metadata {
@@ -46,7 +54,7 @@ fn a_bound_tenant_refuses_events_of_another() {
 #[test]
 fn an_event_without_a_tenant_gets_the_bound_one() {
     let (unit_of_work, root) = UnitOfWork::open();
-    unit_of_work.bind_tenant("acme");
+    unit_of_work.bind_tenant("acme").unwrap();
     unit_of_work.scope_sync(|| raise_number(1));
     let flush = unit_of_work.flush(root, &Sharding::default()).unwrap();
     assert_eq!(flush.entries[0].envelope.tenant_id.as_deref(), Some("acme"));

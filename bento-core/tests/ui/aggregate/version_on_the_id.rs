@@ -1,0 +1,21 @@
+use bento_core::{PendingEvents, aggregate, domain_event};
+
+#[domain_event(schema = "order.created", version = 1)]
+#[derive(Debug)]
+pub struct OrderCreated {}
+
+#[aggregate(events(OrderCreated))]
+pub struct Order {
+    #[aggregate(id, version)]
+    number: i64,
+    events: PendingEvents,
+}
+
+#[aggregate(events(OrderCreated))]
+pub struct Basket {
+    #[aggregate(version)]
+    id: i64,
+    events: PendingEvents,
+}
+
+fn main() {}

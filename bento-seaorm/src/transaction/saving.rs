@@ -1,0 +1,289 @@
+//! Saving aggregates that are SeaORM models: the row, its version and its events together.
+
+use bento_core::Aggregate;
+use bento_core::aggregate::Versioned;
+use bento_core::unit_of_work::{Saving, SavingError};
+use sea_orm::sea_query::FromValueTuple as _;
+use sea_orm::{
+    ActiveModelBehavior, ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, Iterable,
+    ModelTrait, PrimaryKeyToColumn, PrimaryKeyTrait, QueryFilter, Value,
+};
+
+use super::OutboxTransaction;
+use crate::error::Error;
+
+/// An aggregate that is a SeaORM model: a `Model` with `#[aggregate]`. Implemented by itself for each of them.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no aggregate that is a SeaORM model",
+    label = "this cannot be saved by `insert`, `update` and `save`",
+    note = "put `#[aggregate(…)]` above `#[sea_orm::model]` on the model; for another struct write its rows with SeaORM and \
+            hand its events over with `tx.collect(&mut aggregate)`"
+)]
+pub trait SavedModel:
+    Aggregate
+    + ModelTrait<Entity: EntityTrait<Model = Self, ActiveModel: Send>>
+    + IntoActiveModel<ActiveModelOf<Self>>
+    + Sync
+{
+}
+
+impl<M> SavedModel for M where
+    M: Aggregate
+        + ModelTrait<Entity: EntityTrait<Model = M, ActiveModel: Send>>
+        + IntoActiveModel<ActiveModelOf<M>>
+        + Sync
+{
+}
+
+type ActiveModelOf<M> = <<M as ModelTrait>::Entity as EntityTrait>::ActiveModel;
+type ColumnOf<M> = <<M as ModelTrait>::Entity as EntityTrait>::Column;
+type PrimaryKeyOf<M> = <<M as ModelTrait>::Entity as EntityTrait>::PrimaryKey;
+
+/// Why a row was not written.
+enum Failure {
+    /// No row has the primary key, or not with this version.
+    NoRow,
+    Other(Error),
+}
+
+impl From<DbErr> for Failure {
+    fn from(error: DbErr) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+impl OutboxTransaction {
+    /// Inserts an aggregate: every column, its events with it. A primary key that the database counts is left to it while it is 0.
+    ///
+    /// Afterwards the model has what the database has made of its columns, the key among them, and its events belong to this transaction.
+    /// The hooks of `ActiveModelBehavior` are called as SeaORM calls them. With `#[aggregate(version)]` the version becomes the number of
+    /// its events, at least 1, and they are numbered.
+    ///
+    /// After a rollback the events are back with the aggregate. Its columns stay as they are, a generated key too: make or load it anew.
+    ///
+    /// ```
+    /// # use bento_core::{PendingEvents, aggregate, domain_event};
+    /// # use sea_orm::entity::prelude::*;
+    /// # #[domain_event(schema = "order.placed", version = 1)]
+    /// # #[derive(Debug)]
+    /// # pub struct OrderPlaced {}
+    /// # #[aggregate(events(OrderPlaced), name = "order")]
+    /// # #[sea_orm::model]
+    /// # #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    /// # #[sea_orm(table_name = "orders")]
+    /// # pub struct Model {
+    /// #     #[sea_orm(primary_key)]
+    /// #     pub id: i64,
+    /// #     #[sea_orm(ignore)]
+    /// #     pub events: PendingEvents,
+    /// # }
+    /// # impl ActiveModelBehavior for ActiveModel {}
+    /// # async fn example(db: bento_seaorm::OutboxConnection) -> Result<(), bento_seaorm::Error> {
+    /// let tx = db.begin().await?;
+    /// let mut order = Model { id: 0, events: PendingEvents::default() };
+    /// order.raise(OrderPlaced {});
+    /// tx.insert(&mut order).await?;
+    /// assert_ne!(order.id, 0);
+    /// tx.commit().await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Database`] if the database refuses the row; [`Error::Frame`] while a nested transaction is open;
+    /// [`Error::VersionTooLarge`]. The aggregate and its events are as they were.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the row may be written. The aggregate is as it was, and its events are doubtful: the commit is refused.
+    pub async fn insert<M: SavedModel>(&self, aggregate: &mut M) -> Result<(), Error> {
+        self.write(aggregate, true).await
+    }
+
+    /// Updates an aggregate: every column of the row with its primary key, its events with it.
+    ///
+    /// Afterwards the model has what the database has made of its columns, and its events belong to this transaction. The hooks of
+    /// `ActiveModelBehavior` are called as SeaORM calls them. With `#[aggregate(version)]` this is [`save`](Self::save), also for a row whose
+    /// version is 0: one that was there before the column was.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] if there is no such row, [`Error::Conflict`] if it has another version; either counts as a failed statement.
+    /// [`Error::Database`] if the database refuses the row; [`Error::Frame`] while a nested transaction is open;
+    /// [`Error::VersionTooLarge`]. The aggregate and its events are as they were.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the row may be written. The aggregate is as it was, and its events are doubtful: the commit is refused.
+    pub async fn update<M: SavedModel>(&self, aggregate: &mut M) -> Result<(), Error> {
+        self.write(aggregate, false).await
+    }
+
+    /// Saves an aggregate with a version: inserts it if its version is 0, else updates its row, provided that the row has the version that
+    /// the aggregate was loaded with.
+    ///
+    /// The version rises by the number of the events that are saved with it, at least by 1. They are numbered from the version before, and that is
+    /// their `sequence`: the first event of an aggregate has 1, and a save without events leaves a number out. Every event must be saved:
+    /// one that is raised later in the transaction needs another `save`, or the commit is refused.
+    ///
+    /// After a rollback, of a nested transaction too, the events are back with the aggregate and have no numbers, and a repeated `save` goes by
+    /// the version in the database. The columns in memory stay as they are, the version too: better load the aggregate anew.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if another transaction has changed the row, [`Error::Gone`] if it is not there any more; either counts as a failed
+    /// statement. [`Error::Database`] if the database refuses the row; [`Error::Frame`] while a nested transaction is open;
+    /// [`Error::VersionTooLarge`]. The aggregate and its events are as they were.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the row may be written. The aggregate is as it was, and its events are doubtful: the commit is refused.
+    pub async fn save<M: SavedModel + Versioned>(&self, aggregate: &mut M) -> Result<(), Error> {
+        let saving = self.unit_of_work().save(self.frame, aggregate)?;
+        let is_new = saving.version_before() == Some(0);
+        self.write_row(aggregate, is_new, saving).await
+    }
+
+    async fn write<M: SavedModel>(&self, aggregate: &mut M, is_new: bool) -> Result<(), Error> {
+        let saving = self.unit_of_work().save(self.frame, aggregate)?;
+        self.write_row(aggregate, is_new, saving).await
+    }
+
+    async fn write_row<M: SavedModel>(&self, aggregate: &mut M, is_new: bool, saving: Saving) -> Result<(), Error> {
+        match self.try_row(aggregate, is_new, &saving).await {
+            Ok(mut stored) => {
+                for column in ColumnOf::<M>::iter() {
+                    aggregate.try_set(column, stored.get(column))?;
+                }
+                saving.done(aggregate)?;
+                // What a hook has raised on the model that it was given.
+                aggregate.pending_events_mut().absorb(stored.pending_events_mut());
+                Ok(())
+            }
+            Err(failure) => {
+                let error = self.explain(aggregate, failure, &saving).await;
+                saving.failed();
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes the row, and answers with it as the database has it.
+    async fn try_row<M: SavedModel>(&self, aggregate: &M, is_new: bool, saving: &Saving) -> Result<M, Failure> {
+        // A clone has no events.
+        let mut next = aggregate.clone();
+        if let Some(version) = saving.version_after()
+            && !next.set_version(version)
+        {
+            return Err(Failure::Other(SavingError::VersionTooLarge { aggregate_type: M::TYPE, version }.into()));
+        }
+        let expected = saving.version_before().map(|before| expected_version(&next, before)).transpose()?;
+        let active = next.into_active_model().reset_all();
+        let stored = if is_new {
+            self.insert_row::<M>(leave_generated_key(active)).await?
+        } else {
+            self.update_row::<M>(active, expected).await?
+        };
+        Ok(ActiveModelOf::<M>::after_save(stored, self, is_new).await?)
+    }
+
+    async fn insert_row<M: SavedModel>(&self, active: ActiveModelOf<M>) -> Result<M, Failure> {
+        let active = active.before_save(self, true).await?;
+        let key = active.get_primary_key_value().filter(|_| !self.support_returning());
+        let insert = M::Entity::insert(active);
+        let Some(key) = key else { return Ok(insert.exec_with_returning(self).await?) };
+        // Without RETURNING SeaORM asks for the last generated key, although this one is known.
+        insert.exec_without_returning(self).await?;
+        let key = <PrimaryKeyOf<M> as PrimaryKeyTrait>::ValueType::from_value_tuple(key);
+        let stored = M::Entity::find_by_id(key).one(self).await?;
+        Ok(stored.ok_or_else(|| DbErr::RecordNotFound("the row that was just inserted".to_owned()))?)
+    }
+
+    async fn update_row<M: SavedModel>(
+        &self,
+        active: ActiveModelOf<M>,
+        expected: Option<(ColumnOf<M>, Value)>,
+    ) -> Result<M, Failure> {
+        let active = active.before_save(self, false).await?;
+        let mut update = M::Entity::update(active).validate()?;
+        if let Some((version, expected)) = expected {
+            update = update.filter(version.eq(expected));
+        }
+        update.exec(self).await.map_err(|error| match error {
+            DbErr::RecordNotUpdated | DbErr::RecordNotFound(_) => Failure::NoRow,
+            error => error.into(),
+        })
+    }
+
+    /// The error for the caller: whether a row that was not there is gone or has another version.
+    async fn explain<M: SavedModel>(&self, aggregate: &M, failure: Failure, saving: &Saving) -> Error {
+        let aggregate_type = M::TYPE;
+        match failure {
+            Failure::Other(error) => return error,
+            Failure::NoRow => self.unit_of_work().statement_failed(),
+        }
+        let id = key_text(aggregate);
+        let Some(expected) = saving.version_before() else { return Error::Gone { aggregate_type, id } };
+        let key = <PrimaryKeyOf<M> as PrimaryKeyTrait>::ValueType::from_value_tuple(aggregate.get_primary_key_value());
+        match M::Entity::find_by_id(key).one(self).await {
+            Ok(None) => Error::Gone { aggregate_type, id },
+            Ok(Some(_)) => {
+                self.physical.note_conflict();
+                Error::Conflict { aggregate_type, id, expected }
+            }
+            Err(error) => error.into(),
+        }
+    }
+}
+
+/// A key that the database counts is not written while it is 0.
+fn leave_generated_key<A: ActiveModelTrait>(mut active: A) -> A {
+    if <<A::Entity as EntityTrait>::PrimaryKey as PrimaryKeyTrait>::auto_increment() {
+        for key in <A::Entity as EntityTrait>::PrimaryKey::iter() {
+            let column = key.into_column();
+            if active.get(column).into_value().is_some_and(|value| is_zero(&value)) {
+                active.not_set(column);
+            }
+        }
+    }
+    active
+}
+
+fn is_zero(value: &Value) -> bool {
+    match value {
+        Value::TinyInt(Some(number)) => *number == 0,
+        Value::SmallInt(Some(number)) => *number == 0,
+        Value::Int(Some(number)) => *number == 0,
+        Value::BigInt(Some(number)) => *number == 0,
+        Value::TinyUnsigned(Some(number)) => *number == 0,
+        Value::SmallUnsigned(Some(number)) => *number == 0,
+        Value::Unsigned(Some(number)) => *number == 0,
+        Value::BigUnsigned(Some(number)) => *number == 0,
+        _ => false,
+    }
+}
+
+/// The column of the version, and what the row has in it: of the columns the one that changes with the version.
+fn expected_version<M: SavedModel>(next: &M, before: i64) -> Result<(ColumnOf<M>, Value), Failure> {
+    let mut stored = next.clone();
+    stored.set_version(before);
+    let differs = |column: &ColumnOf<M>| is_integer(&next.get(*column)) && next.get(*column) != stored.get(*column);
+    let column = ColumnOf::<M>::iter().find(differs);
+    let column = column.ok_or(Failure::Other(Error::VersionTooLarge { aggregate_type: M::TYPE, version: before }))?;
+    Ok((column, stored.get(column)))
+}
+
+fn is_integer(value: &Value) -> bool {
+    matches!(
+        value,
+        Value::SmallInt(_)
+            | Value::Int(_)
+            | Value::BigInt(_)
+            | Value::SmallUnsigned(_)
+            | Value::Unsigned(_)
+            | Value::BigUnsigned(_)
+    )
+}
+
+/// The primary key as a text, for an error.
+fn key_text<M: SavedModel>(aggregate: &M) -> String {
+    let text = |key: PrimaryKeyOf<M>| match aggregate.get(key.into_column()) {
+        Value::String(Some(text)) => text.to_string(),
+        value => value.to_string().trim_matches('\'').to_owned(),
+    };
+    PrimaryKeyOf::<M>::iter().map(text).collect::<Vec<_>>().join(":")
+}
