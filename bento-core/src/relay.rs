@@ -154,7 +154,8 @@ impl<S, P: Publisher> Shared<S, P> {
     /// A machine for a shard that this relay knows nothing of yet.
     fn machine(&self, shard: ShardId) -> Box<Machine> {
         let seed = self.seed.wrapping_add(u64::from(shard.unsigned_abs()));
-        Box::new(Machine::new(self.router.clone(), self.settings.retry, seed))
+        let machine = Machine::new(self.router.clone(), self.settings.retry, seed);
+        Box::new(machine.unroutable_after(self.settings.unroutable_after))
     }
 }
 

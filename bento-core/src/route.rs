@@ -18,7 +18,7 @@ pub use self::config::RouterConfig;
 pub use self::error::{RouterError, RouterErrors, RouterFault};
 pub use self::rule::{Rule, Strategy, Transform};
 use crate::envelope::Envelope;
-use crate::metadata::Routing;
+use crate::metadata::{Routing, RoutingError};
 use crate::publish::Destination;
 use crate::retry::RetryPolicies;
 
@@ -98,7 +98,7 @@ pub enum HeadOfLine {
     Continue,
 }
 
-/// An event that cannot be routed. It becomes a dead letter.
+/// An event that cannot be routed. A relay holds it for a while, since another one may know more, unless it is [`Invalid`](Self::Invalid).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RouteError {
@@ -113,6 +113,12 @@ pub enum RouteError {
     UnknownDestination {
         /// The name.
         name: String,
+    },
+    /// What travels with the event to route it has a form that another release writes.
+    #[error("the event cannot be routed: {reason}")]
+    UnknownForm {
+        /// What is wrong.
+        reason: String,
     },
     /// What travels with the event to route it cannot be read, or a rule cannot transform its payload.
     #[error("the event cannot be routed: {reason}")]
@@ -199,7 +205,10 @@ impl Router {
 
 /// What the event says itself; nothing for most.
 fn own_routing(envelope: &Envelope) -> Result<Routing, RouteError> {
-    envelope.routing().map_err(|error| RouteError::Invalid { reason: error.to_string() })
+    envelope.routing().map_err(|error| match error {
+        RoutingError::Version { .. } => RouteError::UnknownForm { reason: error.to_string() },
+        RoutingError::Unreadable(_) => RouteError::Invalid { reason: error.to_string() },
+    })
 }
 
 /// Every event to the default destination.

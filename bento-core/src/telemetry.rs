@@ -39,7 +39,7 @@ pub const PUBLISHED_EVENTS: &str = "bento_published_events_total";
 /// Counter: attempts to publish that failed, by `destination` and `class`: `transient`, `permanent`, `throttled`.
 pub const FAILED_PUBLISHES: &str = "bento_failed_publishes_total";
 /// Counter: what became of the events of a tenant, by `tenant` and `status`: `published`, `retried`, `fallen_back`, `dead`, `held`, `delayed`, `late`,
-/// `filtered`; an event counts once for each of its routes and each time. The first 50 tenants of a process have a label of their own, the
+/// `filtered`, `unroutable`; an event counts once for each of its routes and each time. The first 50 tenants of a process have a label of their own, the
 /// others share `other`; events without a tenant are not counted here.
 pub const TENANT_EVENTS: &str = "bento_tenant_events_total";
 /// Counter: events that failed and are tried again, by `destination`: the name of the route.
@@ -56,6 +56,9 @@ pub const DELAYED_EVENTS: &str = "bento_delayed_events_total";
 /// Counter: calls of a publisher that a batch did not wait for any longer, by `destination`. Their events are held, and settled when the
 /// answer comes.
 pub const LATE_WAVES: &str = "bento_late_waves_total";
+/// Counter: events that are held because no rule or destination of the relay takes them, by `destination`: the name that is not known, or
+/// `unroutable`. Each counts once, when the first relay finds so.
+pub const UNROUTABLE_EVENTS: &str = "bento_unroutable_events_total";
 /// Counter: events that every rule sampled out.
 pub const FILTERED_EVENTS: &str = "bento_filtered_events_total";
 /// Histogram: seconds that a publisher took for a batch, by `destination`.

@@ -65,6 +65,7 @@ pub mod operators;
 pub mod pauses;
 pub mod published;
 pub mod rows;
+pub mod unroutable;
 pub mod whole;
 
 /// What the suite needs of a store under test: an empty outbox of its own, made anew for each rule.
@@ -182,6 +183,9 @@ macro_rules! relay_store_conformance {
                 held::a_replay_keeps_a_place_only_if_it_parked
                 held::a_held_row_moves_to_another_destination
                 held::rows_of_a_destination_that_is_away_are_not_wanted
+                unroutable::an_unroutable_row_says_for_how_long_it_is
+                unroutable::an_unroutable_row_that_is_given_up_begins_anew_when_it_is_replayed
+                unroutable::a_held_row_moves_to_several_destinations_at_once
                 held::the_probe_passes_over_destinations_that_are_away
                 held::the_probe_finds_what_another_relay_held_back
                 pauses::held_rows_of_a_paused_tenant_wait_until_it_is_resumed

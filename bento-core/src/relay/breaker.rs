@@ -18,7 +18,6 @@ use tokio::time::Instant;
 
 use super::clock::later;
 use super::machine::Admission;
-use super::store::Burial;
 use crate::publish::{Destination, PublishError};
 use crate::retry::RetryPolicy;
 use crate::route::Router;
@@ -158,8 +157,6 @@ impl Breakers {
         let mut without: Vec<_> = states.keys().filter(|name| is_away(name)).cloned().collect();
         let routes = self.routes.iter().filter(|(_, destinations)| destinations.iter().any(is_away));
         without.extend(routes.map(|(route, _)| Arc::clone(route)));
-        // What was unroutable and is replayed may go anywhere: it would come again and again without being sent.
-        without.push(Arc::from(Burial::UNROUTABLE));
         without.sort();
         without.dedup();
         without

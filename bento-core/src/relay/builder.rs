@@ -147,6 +147,11 @@ impl<S: RelayStore, P: Publisher> RelayBuilder<S, P> {
         self.adjust(|settings| settings.drain_timeout = limit)
     }
 
+    /// See [`Settings::unroutable_after`].
+    pub fn unroutable_after(self, patience: Duration) -> Self {
+        self.adjust(|settings| settings.unroutable_after = patience)
+    }
+
     /// See [`Settings::retention`].
     pub fn retention(self, duration: Duration) -> Self {
         self.adjust(|settings| settings.retention = Some(duration))

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::breaker::Breakers;
+use super::machine::Missing;
 use crate::outbox::ShardId;
 
 /// How a relay is doing, for a health endpoint: [`alive`](Self::alive) for a liveness probe (restart it if not),
@@ -90,6 +91,15 @@ pub enum Degradation {
         /// The last error of the store, with its causes.
         error: String,
     },
+    /// Events wait because this relay has no rule or destination for them. A newer relay may: the events are looked at every 5 s, and
+    /// become dead letters after [`unroutable_after`](super::Settings::unroutable_after). At most 20 of each are named.
+    #[error("events wait for {}", missing(event_types, destinations))]
+    Unroutable {
+        /// The event types that no rule takes, and those of events whose routing a later release wrote.
+        event_types: Vec<String>,
+        /// The names of destinations or all-or-nothing rules that are not known, or that no publisher serves.
+        destinations: Vec<String>,
+    },
     /// Published rows that were kept are not removed.
     #[error("published rows could not be pruned: {error}")]
     PruneFailing {
@@ -100,6 +110,34 @@ pub enum Degradation {
 
 fn list(shards: &[ShardId]) -> String {
     shards.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// How long something that was missing counts, longer than until its events are looked at again.
+const MISSING_FOR: Duration = Duration::from_secs(15);
+
+/// The names of what is missing, for a message.
+fn missing(event_types: &[String], destinations: &[String]) -> String {
+    let listed = |names: &[String]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let rules = (!event_types.is_empty()).then(|| format!("a rule for event type {}", listed(event_types)));
+    let places = (!destinations.is_empty()).then(|| format!("destination {}", listed(destinations)));
+    let wanted: Vec<_> = rules.into_iter().chain(places).collect();
+    format!("{}, which this relay does not have", wanted.join(" and "))
+}
+
+impl Signs {
+    fn unroutable(&self) -> Option<Degradation> {
+        let recent = self.missing.iter().filter(|(_, seen)| seen.elapsed() < MISSING_FOR);
+        let (mut event_types, mut destinations) = (Vec::new(), Vec::new());
+        for (missing, _) in recent {
+            match missing.clone() {
+                Missing::Rule(event_type) | Missing::Form(event_type) => event_types.push(event_type),
+                Missing::Destination(name) => destinations.push(name),
+            }
+        }
+        event_types.dedup();
+        let is_some = !(event_types.is_empty() && destinations.is_empty());
+        is_some.then_some(Degradation::Unroutable { event_types, destinations })
+    }
 }
 
 /// What the tasks of a relay note about themselves, seldom and briefly.
@@ -118,6 +156,7 @@ struct Signs {
     prune_error: Option<String>,
     failing: BTreeMap<ShardId, String>,
     blocking: BTreeMap<Arc<str>, Duration>,
+    missing: BTreeMap<Missing, Instant>,
 }
 
 impl Vitals {
@@ -171,6 +210,14 @@ impl Vitals {
         self.signs().prune_error = error;
     }
 
+    /// Notes what events need and this relay does not have.
+    pub(super) fn misses(&self, missing: impl IntoIterator<Item = Missing>) {
+        let now = Instant::now();
+        let mut signs = self.signs();
+        signs.missing.retain(|_, seen| now.duration_since(*seen) < MISSING_FOR);
+        signs.missing.extend(missing.into_iter().map(|missing| (missing, now)));
+    }
+
     pub(super) fn health(&self, alive: bool) -> Health {
         let signs = self.signs();
         let mut degraded = Vec::new();
@@ -193,6 +240,7 @@ impl Vitals {
             longest,
         }));
         degraded.extend(signs.prune_error.clone().map(|error| Degradation::PruneFailing { error }));
+        degraded.extend(signs.unroutable());
         let ready = alive && signs.is_open && signs.store_down.is_none();
         drop(signs);
         let open = self.breakers.open().into_iter();

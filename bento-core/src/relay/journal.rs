@@ -34,6 +34,8 @@ pub struct Tally {
     pub late: u64,
     /// Sampled out by every rule.
     pub filtered: u64,
+    /// Held because no rule or destination of this relay takes them; counted once, when the first relay finds so.
+    pub unroutable: u64,
 }
 
 impl AddAssign for Tally {
@@ -46,6 +48,7 @@ impl AddAssign for Tally {
         self.delayed += other.delayed;
         self.late += other.late;
         self.filtered += other.filtered;
+        self.unroutable += other.unroutable;
     }
 }
 
@@ -99,7 +102,9 @@ macro_rules! tell {
 impl Observer for Journal<'_> {
     fn outcome(&mut self, event: &Envelope, destination: &str, outcome: Outcome<'_>) {
         let count = |name| count_of(name, destination.to_owned(), 1);
-        self.tenants.note(event, outcome.status());
+        if !matches!(outcome, Outcome::Unroutable { is_new: false, .. }) {
+            self.tenants.note(event, outcome.status());
+        }
         match outcome {
             Outcome::Published => {
                 self.tally.published += 1;
@@ -138,6 +143,14 @@ impl Observer for Journal<'_> {
             Outcome::Late => {
                 self.tally.late += 1;
                 tell!(Level::DEBUG, event, destination, {}, "its destination is slow, held until the answer comes");
+            }
+            Outcome::Unroutable { is_new: true, error } => {
+                self.tally.unroutable += 1;
+                count(telemetry::UNROUTABLE_EVENTS);
+                tell!(Level::WARN, event, destination, { error, }, "no way is known for the event, it is held for a relay that knows one");
+            }
+            Outcome::Unroutable { is_new: false, error } => {
+                tell!(Level::DEBUG, event, destination, { error, }, "no way is known for the event yet");
             }
             Outcome::Filtered => {
                 self.filtered += 1;

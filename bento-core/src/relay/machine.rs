@@ -20,7 +20,8 @@
 //!    given up names those that got it.
 //! 8. An event that is not to be delivered yet is held until then, without a place unless its route keeps order. One whose time is over
 //!    is a dead letter that parks nothing.
-//! 9. An event that goes nowhere, or where nobody serves, is a dead letter. One that was sampled out is done.
+//! 9. An event that this relay finds no way for is held, with what its aggregate raises later, and looked at again; it is a dead letter when
+//!    no relay has found one for long enough. One that was sampled out is done.
 //! 10. What is to go to a destination that is away, and what belongs to a paused tenant, is held untried.
 //! 11. An event counts an attempt only for an answer about itself. While its destination cannot be asked it is held, with a wait of its
 //!     own. What failed as a whole is sent again one by one, and a wave whose publisher panicked in parts.
@@ -42,6 +43,8 @@ use self::late::Late;
 pub use self::outlet::Wave;
 use self::streams::Streams;
 use self::unreached::Unreached;
+pub(super) use self::unroutable::Missing;
+use self::unroutable::Unknown;
 use super::store::{Advanced, Settlement};
 use crate::envelope::Envelope;
 use crate::publish::{Delivery, Destination, FailureClass};
@@ -58,6 +61,7 @@ mod streams;
 #[cfg(test)]
 mod tests;
 mod unreached;
+mod unroutable;
 
 /// The decisions about one shard, from one `advance` to the next.
 #[derive(Debug)]
@@ -71,6 +75,7 @@ pub struct Machine<R = Router> {
     batch: Batch,
     late: Late,
     unreached: Unreached,
+    unroutable: Unknown,
     settled: Vec<Settlement>,
     spare: Vec<Delivery>,
 }
@@ -182,6 +187,13 @@ pub enum Outcome<'a> {
     },
     /// It is waited for no longer in its batch, and is held until its answer comes.
     Late,
+    /// This relay finds no way for it: it is held, because another relay may know one.
+    Unroutable {
+        /// Whether no relay has found so before.
+        is_new: bool,
+        /// The rule or destination that is missing.
+        error: &'a str,
+    },
     /// Every rule that applies has sampled it out: it goes nowhere.
     Filtered,
 }
@@ -197,6 +209,7 @@ impl Outcome<'_> {
             Self::HeldBack(_) => "held",
             Self::Delayed { .. } => "delayed",
             Self::Late => "late",
+            Self::Unroutable { .. } => "unroutable",
             Self::Filtered => "filtered",
         }
     }
@@ -253,6 +266,7 @@ impl<R: Routing> Machine<R> {
             batch: Batch::default(),
             late: Late::default(),
             unreached: Unreached::default(),
+            unroutable: Unknown::default(),
             settled: Vec::new(),
             spare: Vec::new(),
         }
@@ -310,7 +324,8 @@ fn may_free_a_stream(settlement: &Settlement) -> bool {
         Settlement::Published { .. }
         | Settlement::Hold { .. }
         | Settlement::Bury { .. }
-        | Settlement::HeldFailed { .. } => false,
+        | Settlement::HeldFailed { .. }
+        | Settlement::HeldUnroutable { .. } => false,
         Settlement::HeldPublished { .. } | Settlement::HeldMoved { .. } => true,
         Settlement::HeldBury { dead, .. } => !dead.parks,
     }

@@ -44,6 +44,10 @@ pub struct Settings {
     /// How long stopping waits for what is in flight. Default 10 s.
     #[serde(with = "duration")]
     pub drain_timeout: Duration,
+    /// How long an event is held for which this relay has no rule or destination, since another release may have one: every relay looks at
+    /// it again within 5 s. Then it is a dead letter with the cause `unroutable`. At most 30 days; 0 gives it up at once. Default 1 h.
+    #[serde(with = "duration")]
+    pub unroutable_after: Duration,
     /// How long published rows are kept; `None` deletes them as they are published. What is older is removed in the background, once a
     /// minute by one relay, a thousand rows at a time. Default `None`.
     #[serde(with = "duration::option")]
@@ -66,11 +70,14 @@ impl Default for Settings {
             publish_timeout: Duration::from_secs(30),
             max_retry_after: Duration::from_secs(3600),
             drain_timeout: Duration::from_secs(10),
+            unroutable_after: Duration::from_secs(3600),
             retention: None,
             lanes: None,
         }
     }
 }
+
+const UNROUTABLE_MAX: Duration = Duration::from_secs(30 * 86_400);
 
 /// How many published rows are removed at a time.
 const PRUNE_BATCH: u32 = 1000;
@@ -111,6 +118,7 @@ impl Settings {
                 (Duration::from_millis(1)..=A_YEAR).contains(&self.max_retry_after),
                 "is 1 ms to 365 days",
             ),
+            ("unroutable_after", self.unroutable_after <= UNROUTABLE_MAX, "is at most 30 d"),
             ("lanes", self.lanes.as_ref().is_none_or(|lanes| !lanes.is_empty()), "names at least one lane"),
         ];
         match rules.into_iter().find(|(_, holds, _)| !holds) {

@@ -51,9 +51,11 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+pub use self::error::StoreError;
 use crate::envelope::Envelope;
-use crate::limits::Unstorable;
 use crate::outbox::{ShardId, Sharding};
+
+mod error;
 
 /// The identity of one running relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -115,6 +117,8 @@ pub struct HeldRow {
     pub ordered: bool,
     /// Those of an all-or-nothing route that have confirmed it already.
     pub delivered: Vec<Arc<str>>,
+    /// The time since a relay first found no way for it, by the store's clock; `None` once a relay has found one.
+    pub unroutable_for: Option<Duration>,
     /// The row with its original position.
     pub row: OutboxRow,
 }
@@ -165,6 +169,16 @@ pub enum Settlement {
         /// What is recorded.
         failure: Failure,
     },
+    /// The relay knows no way for a held row: it is due again after a wait, its attempts stay, and [`HeldRow::unroutable_for`] runs
+    /// from the first such settlement until another one about the row.
+    HeldUnroutable {
+        /// The row.
+        position: i64,
+        /// For whom it is held.
+        destination: Arc<str>,
+        /// What is recorded.
+        obstacle: Unroutable,
+    },
     /// A held row is given up: move it to the dead letters.
     HeldBury {
         /// The row.
@@ -175,7 +189,8 @@ pub enum Settlement {
         dead: Burial,
     },
     /// A held row is given up for one destination and goes to another instead, its fallback: it is held for that one, untried and due as
-    /// soon as it heads its stream there. If it is held or dead for that one already, it only leaves the first.
+    /// soon as it heads its stream there. If it is held or dead for that one already, it only leaves the first. Several of these in one
+    /// call move a row to several destinations.
     HeldMoved {
         /// The row.
         position: i64,
@@ -198,6 +213,17 @@ pub enum Held {
     Behind,
     /// It is not to be delivered before a wait is over, by the store's clock from now.
     Delayed(Duration),
+    /// The relay knows no way for it, and it is due again after a wait: [`HeldRow::unroutable_for`] runs from now.
+    Unroutable(Unroutable),
+}
+
+/// Why a relay knows no way for a row that another relay may know one for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unroutable {
+    /// The time until a relay looks at it again, by the store's clock from now.
+    pub retry_after: Duration,
+    /// The rule or destination that is missing.
+    pub error: String,
 }
 
 /// A failed attempt.
@@ -236,7 +262,9 @@ impl Burial {
     /// The cause of a row that was not delivered before its deadline. The deadline stays what it is: a replay ends here again, unless the
     /// route or the event allows more time by then. Discard it instead.
     pub const EXPIRED: &'static str = "expired";
-    /// The cause of a row that no rule sends anywhere, or that names a destination which nobody serves.
+    /// The cause of a row that no relay found a way for within [`unroutable_after`](crate::relay::Settings::unroutable_after), or whose
+    /// payload a rule cannot transform. It is the name, too, under which a row is held or dead whose routes are not known yet: that stands
+    /// for all of them, and holds its whole aggregate back.
     pub const UNROUTABLE: &'static str = "unroutable";
 }
 
@@ -402,92 +430,4 @@ pub trait RelayStore: fmt::Debug + Send + Sync + 'static {
     /// # Cancel safety
     /// Some rows may be pruned. The others are when it is the next relay's turn.
     fn prune(&self, prune: Prune) -> impl Future<Output = Result<Option<u64>, StoreError>> + Send;
-}
-
-/// The store could not do what the relay asked.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// Another relay owns the shard now. Stop working on it.
-    #[error("the lease of shard {shard} at epoch {epoch} is lost; another relay owns the shard")]
-    LeaseLost {
-        /// The shard.
-        shard: ShardId,
-        /// The epoch that is no longer current.
-        epoch: i64,
-    },
-    /// The database did not answer, or not in time. Try again later.
-    #[error("the outbox store is unavailable")]
-    Unavailable {
-        /// What the driver said.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// A table is missing. A running relay waits for it: a migration may come after it.
-    #[error(
-        "table `{table}` is missing; run `bento_seaorm::migrate(&db)` or add `bento_seaorm::migration::migrations()` to your migrator"
-    )]
-    NotMigrated {
-        /// The table.
-        table: String,
-        /// What the driver said.
-        source: Option<Box<dyn std::error::Error + Send + Sync>>,
-    },
-    /// The outbox is divided otherwise than this process was told.
-    #[error(
-        "the outbox is divided into {} shard(s) and {} lane(s), this process is configured for {} and {}; use the recorded numbers, or \
-         drain the outbox and change them with the relays stopped",
-        recorded.shards, recorded.lanes, configured.shards, configured.lanes
-    )]
-    Mismatch {
-        /// What the database says.
-        recorded: Sharding,
-        /// What this process was told.
-        configured: Sharding,
-    },
-    /// The outbox belongs to another application.
-    #[error(
-        "the outbox belongs to application `{recorded}`, and this process is `{configured}`: two applications of one database need \
-         a `TablePrefix` each"
-    )]
-    OtherApplication {
-        /// The name that the database records.
-        recorded: String,
-        /// The name of this process.
-        configured: String,
-    },
-    /// A row holds what this version cannot read. Its shard rests, and nothing is lost, until the row is mended.
-    #[error("a stored row cannot be read: {reason}")]
-    Corrupt {
-        /// The place of the row, and what is wrong with it.
-        reason: String,
-        /// What the driver said.
-        source: Option<Box<dyn std::error::Error + Send + Sync>>,
-    },
-    /// What was asked contains a value that not every back end stores whole. Nothing was changed.
-    #[error("nothing was changed: {0}")]
-    Unstorable(Unstorable),
-    /// The database answered, and refused what it was asked to record. Its shard rests, and nothing is lost.
-    #[error("the database refuses what is to be recorded")]
-    Refused {
-        /// What the driver said.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-}
-
-impl From<Unstorable> for StoreError {
-    fn from(rule: Unstorable) -> Self {
-        Self::Unstorable(rule)
-    }
-}
-
-impl StoreError {
-    /// The database did not answer as it should.
-    pub fn unavailable(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::Unavailable { source: source.into() }
-    }
-
-    /// True for an error of one shard. The store itself answers, and the other shards can go on.
-    pub fn is_of_one_shard(&self) -> bool {
-        matches!(self, Self::Corrupt { .. } | Self::Refused { .. })
-    }
 }

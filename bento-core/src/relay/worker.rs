@@ -108,6 +108,10 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
             let mut gate = Gate::new(&shared.publisher, &shared.breakers, is_trial);
             let circumstances = Circumstances { held_limit: rows, now: shared.clock.now() };
             self.machine.take(advanced, circumstances, &mut gate, &mut Journal::new(&mut self.tally));
+            let missing = self.machine.take_missing();
+            if !missing.is_empty() {
+                shared.vitals.misses(missing);
+            }
             self.note_heard();
             if is_empty {
                 self.machine.close(&mut Journal::new(&mut self.tally));

@@ -13,7 +13,7 @@ use super::config::RouterConfig;
 use super::contradiction::contradiction;
 use super::error::{Faults, RouterErrors, RouterFault};
 use super::facts::{Slot, Wanted};
-use super::glob::{Glob, covers, overlap};
+use super::glob::{Glob, covers};
 use super::path::Subject;
 use super::rewrite::Rewrite;
 use super::rule::{Rule, Strategy};
@@ -42,7 +42,16 @@ pub(super) fn build(config: &RouterConfig) -> Result<Router, RouterErrors> {
     let destinations = config.destinations.iter();
     let plain =
         destinations.map(|to| Arc::new(Route { fallback: unless_own(&fallback, &to.name), ..Route::to(to.clone()) }));
-    Ok(Router::of(Compiled::new(rules, plain.collect(), fallback, building.wanted)))
+    let former = config.rules.iter().zip(&rules).filter_map(|(rule, compiled)| former(rule, compiled)).collect();
+    let compiled = Compiled::new(rules, plain.collect(), fallback, building.wanted);
+    Ok(Router::of(compiled.with_former(former)))
+}
+
+/// The route that a rule with several destinations would have if it were all-or-nothing.
+fn former(rule: &Rule, compiled: &CompiledRule) -> Option<Arc<Route>> {
+    let [first, _, ..] = &compiled.routes[..] else { return None };
+    let destinations = compiled.routes.iter().flat_map(|route| route.destinations.iter().cloned()).collect();
+    Some(Arc::new(Route { name: Arc::from(&*rule.name), destinations, ..Route::clone(first) }))
 }
 
 /// A fallback does not fall back on itself.
@@ -274,8 +283,14 @@ impl<'c> Building<'c> {
                 for other in before {
                     faults.at_index(index, |faults| check_shared(other, rule, faults));
                 }
+                for whole in rules.iter().filter(|whole| whole.strategy == Strategy::AllOrNothing) {
+                    faults.at_index(index, |faults| check_fallback(rule.fallback.as_deref(), whole, faults));
+                }
             }
         });
+        for whole in rules.iter().filter(|whole| whole.strategy == Strategy::AllOrNothing) {
+            check_fallback(self.config.fallback.as_deref(), whole, faults);
+        }
     }
 }
 
@@ -287,18 +302,27 @@ fn takes_all_of(earlier: &Rule, later: &Rule) -> bool {
     is_certain && is_wider && !later.events.is_empty() && later.events.iter().all(takes)
 }
 
-/// An all-or-nothing rule is settled as a whole, so no other rule takes one of its members away from it.
+/// An all-or-nothing rule keeps its progress under its own name, so no other rule brings events of the same aggregates to one of its
+/// members: the two would overtake each other there, whatever event types they are for.
 fn check_shared(earlier: &Rule, later: &Rule, faults: &mut Faults) {
-    let is_whole = [earlier, later].iter().any(|rule| rule.strategy == Strategy::AllOrNothing);
-    let meet = || earlier.events.iter().any(|a| later.events.iter().any(|b| overlap(a, b)));
-    let is_certain_stop = earlier.stop && earlier.sample.is_none_or(|share| share >= 1.0);
-    if !is_whole || is_certain_stop || !meet() {
-        return;
-    }
+    let whole = [earlier, later].into_iter().find(|rule| rule.strategy == Strategy::AllOrNothing);
+    let Some(whole) = whole else { return };
     for destination in later.to.iter().filter(|name| earlier.to.contains(name)) {
-        let fault = RouterFault::Shared { destination: destination.clone(), rule: earlier.name.clone() };
-        faults.at("to", |faults| faults.add(fault));
+        faults.at("to", |faults| faults.add(shared(destination, &earlier.name, &later.name, &whole.name)));
     }
+}
+
+/// What falls back to a member of an all-or-nothing rule would be overtaken there as well.
+fn check_fallback(fallback: Option<&str>, whole: &Rule, faults: &mut Faults) {
+    if let Some(fallback) = fallback.filter(|name| whole.to.iter().any(|member| member == name)) {
+        let fault = RouterFault::SharedFallback { destination: fallback.to_owned(), whole: whole.name.clone() };
+        faults.at("fallback", |faults| faults.add(fault));
+    }
+}
+
+fn shared(destination: &str, earlier: &str, later: &str, whole: &str) -> RouterFault {
+    let rules = Box::new([earlier.to_owned(), later.to_owned()]);
+    RouterFault::Shared { destination: destination.to_owned(), rules, whole: whole.to_owned() }
 }
 
 fn check_name(name: &str, faults: &mut Faults) {

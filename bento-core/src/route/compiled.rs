@@ -19,6 +19,8 @@ pub(super) struct Compiled {
     /// The route to each destination without a rule, for events that name it themselves.
     plain: Vec<Arc<Route>>,
     fallback: Option<Arc<Route>>,
+    /// For each rule with several destinations that is not all-or-nothing: the route of all of them, for what is held from a time when it was.
+    former: Vec<Arc<Route>>,
     wanted: Wanted,
     /// Each route once.
     routes: Vec<Arc<Route>>,
@@ -57,7 +59,12 @@ impl Compiled {
                 routes.push(Arc::clone(route));
             }
         }
-        Self { rules, plain, fallback, wanted, routes }
+        Self { rules, plain, fallback, former: Vec::new(), wanted, routes }
+    }
+
+    /// With the routes of rules that may have been all-or-nothing.
+    pub(super) fn with_former(self, former: Vec<Arc<Route>>) -> Self {
+        Self { former, ..self }
     }
 
     /// Every event on one route.
@@ -134,7 +141,10 @@ impl Compiled {
         };
         match again.or_else(fallback).or(first) {
             Some(taken) => Ok(taken),
-            None => self.by_name(name),
+            None => self.by_name(name).or_else(|unknown| {
+                let former = self.former.iter().find(|route| *route.name == *name);
+                former.map(|route| (route, None)).ok_or(unknown)
+            }),
         }
     }
 

@@ -106,12 +106,22 @@ pub enum RouterFault {
         /// The name.
         name: String,
     },
-    /// A member of an all-or-nothing rule that another rule may reach with the same event.
+    /// Two rules lead to one destination, and one of them is all-or-nothing: the events of an aggregate that take both would
+    /// overtake each other there.
     Shared {
-        /// The destination.
+        /// The name of the destination.
         destination: String,
-        /// The other rule.
-        rule: String,
+        /// The names of both rules, in their order.
+        rules: Box<[String; 2]>,
+        /// The name of the rule that is all-or-nothing.
+        whole: String,
+    },
+    /// A fallback is a member of an all-or-nothing rule: what falls back and what the rule sends would overtake each other there.
+    SharedFallback {
+        /// The name of the destination.
+        destination: String,
+        /// The name of the rule that is all-or-nothing.
+        whole: String,
     },
 }
 
@@ -138,10 +148,16 @@ impl fmt::Display for RouterFault {
             }
             Self::NeverMatches { reason } => write!(f, "no event can ever take this rule: {reason}"),
             Self::Collision { name } => write!(f, "the name `{name}` would be that of two values"),
-            Self::Shared { destination, rule } => write!(
+            Self::Shared { destination, rules, whole } => write!(
                 f,
-                "rule `{rule}` may bring the same event to `{destination}`, which this all-or-nothing rule settles as a whole: \
-                 let the first of them `stop`, or define a second destination of the same publisher"
+                "rules `{}` and `{}` both lead to `{destination}`, and rule `{whole}` is all-or-nothing: events of one aggregate \
+                 would overtake each other there; give one of them a destination of its own, with the same publisher and topic",
+                rules[0], rules[1]
+            ),
+            Self::SharedFallback { destination, whole } => write!(
+                f,
+                "`{destination}` belongs to the all-or-nothing rule `{whole}`, whose events and those that fall back would overtake each \
+                 other there; fall back on a destination of its own, with the same publisher and topic"
             ),
         }
     }

@@ -97,7 +97,7 @@ fromat = "text"
             bento.toml:1: unknown key `publishr`, did you mean `publisher`?
             bento.toml:2: unknown key `retries`; the keys there are `application`, `publisher`, `relay`, `router`, `publishers`
             bento.toml:5: unknown key `relay.bathc`, did you mean `relay.batch`?
-            bento.toml:6: unknown key `relay.timeout`; the keys there are `batch`, `workers`, `turn`, `retry`, `outage`, `lease`, `poll_busy`, `poll_idle`, `publish_timeout`, `max_retry_after`, `drain_timeout`, `retention`, `lanes`
+            bento.toml:6: unknown key `relay.timeout`; the keys there are `batch`, `workers`, `turn`, `retry`, `outage`, `lease`, `poll_busy`, `poll_idle`, `publish_timeout`, `max_retry_after`, `drain_timeout`, `unroutable_after`, `retention`, `lanes`
             bento.toml:9: unknown key `relay.retry.transient.max_attempt`, did you mean `relay.retry.transient.max_attempts`?
             bento.toml:11: `publisher`: say which of `publishers` events go to, `publisher = "console"` for instance
             bento.toml:12: unknown key `publishers.console.fromat`, did you mean `publishers.console.format`?
@@ -348,6 +348,7 @@ fn written(settings: &relay::Settings) -> Vec<(&'static str, String)> {
         ("publish_timeout", duration(settings.publish_timeout)),
         ("max_retry_after", duration(settings.max_retry_after)),
         ("drain_timeout", duration(settings.drain_timeout)),
+        ("unroutable_after", duration(settings.unroutable_after)),
     ];
     numbers.into_iter().chain(lanes).chain(retention).collect()
 }
@@ -359,7 +360,7 @@ prop_compose! {
         outage in 1u32..,
         lease in 30u64..3_600_000,
         polls in (1u64..1_000_000, 0u64..1_000_000),
-        others in [1u64..1_000_000, 1..1_000_000, 1..1_000_000, 1..1_000_000],
+        others in [1u64..1_000_000, 1..1_000_000, 1..1_000_000, 1..1_000_000, 1..1_000_000],
         lanes in proptest::option::of(proptest::collection::vec(any::<u16>(), 1..4)),
         retention in proptest::option::of(1u64..1_000_000),
     ) -> relay::Settings {
@@ -368,7 +369,7 @@ prop_compose! {
         (settings.batch, settings.workers, settings.outage, settings.lanes) = (batch, workers, outage, lanes);
         (settings.lease, settings.poll_busy, settings.poll_idle) = (millis(lease), millis(polls.0), millis(polls.0 + polls.1));
         settings.retention = retention.map(Duration::from_secs);
-        [settings.turn, settings.publish_timeout, settings.max_retry_after, settings.drain_timeout] = others.map(millis);
+        [settings.turn, settings.publish_timeout, settings.max_retry_after, settings.drain_timeout, settings.unroutable_after] = others.map(millis);
         settings
     }
 }

@@ -126,7 +126,11 @@ impl Wanted<'_> {
         heads: &[Head],
         limit: usize,
     ) -> Result<Vec<HeldRow>, StoreFailure> {
-        let columns = format!("destination, attempts, ordered, delivered, position, {}", written_columns());
+        let unroutable_for = self.dialect.micros_until("unroutable_since");
+        let columns = format!(
+            "destination, attempts, ordered, delivered, {unroutable_for} AS unroutable, position, {}",
+            written_columns()
+        );
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut sql = Sql::new(self.dialect, "SELECT * FROM (");
         for (nth, head) in heads.iter().enumerate() {
@@ -171,14 +175,16 @@ fn of_stream(sql: Sql, destination: &str, aggregate_type: &str, aggregate_id: &s
 }
 
 fn held_row(row: &QueryResult, tables: &Tables, shard: ShardId) -> Result<HeldRow, StoreFailure> {
-    let position = row.try_get_by_index(5)?;
+    let unroutable: Option<i64> = row.try_get_by_index(5)?;
+    let position = row.try_get_by_index(6)?;
     let unreadable = |error| unreadable(tables.held(), shard, position, error);
-    let envelope = envelope_at(row, 6).map_err(unreadable)?;
+    let envelope = envelope_at(row, 7).map_err(unreadable)?;
     Ok(HeldRow {
         destination: row.try_get_by_index::<String>(1)?.into(),
         attempts: row.try_get_by_index::<i32>(2)?.cast_unsigned(),
         ordered: row.try_get_by_index(3)?,
         delivered: names_at(row, 4).map_err(unreadable)?,
+        unroutable_for: unroutable.map(|until| Duration::from_micros(until.saturating_neg().max(0).cast_unsigned())),
         row: OutboxRow { position, envelope: Arc::new(envelope) },
     })
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bento_core::outbox::ShardId;
-use bento_core::relay::store::{Burial, Failure, Held, Settlement, StreamKey};
+use bento_core::relay::store::{Burial, Failure, Held, Settlement, StreamKey, Unroutable};
 use sea_orm::{ConnectionTrait, DbErr};
 
 use super::held::park_or_promote;
@@ -24,6 +24,7 @@ pub(super) fn fresh_position(settlement: &Settlement) -> Option<i64> {
         Settlement::HeldPublished { .. }
         | Settlement::HeldFailed { .. }
         | Settlement::HeldMoved { .. }
+        | Settlement::HeldUnroutable { .. }
         | Settlement::HeldBury { .. } => None,
     }
 }
@@ -35,7 +36,7 @@ type Place = (Arc<str>, bool);
 
 /// What can be done for many rows at once, by destination.
 #[derive(Default)]
-struct Groups {
+struct Groups<'s> {
     /// Fresh rows that move.
     fresh: Positions,
     /// Of them, those that were not tried and wait for nothing but their turn.
@@ -46,10 +47,12 @@ struct Groups {
     held_done: Positions,
     /// Held rows that go from one destination to another.
     moved: Vec<(Arc<str>, Arc<str>, i64)>,
+    /// Held rows that the relay knows no way for.
+    unroutable: Vec<(Arc<str>, &'s Unroutable, Vec<i64>)>,
 }
 
-impl Groups {
-    fn of(settled: &[Settlement]) -> Self {
+impl<'s> Groups<'s> {
+    fn of(settled: &'s [Settlement]) -> Self {
         let mut groups = Self::default();
         let add = |group: &mut Positions, destination: &Arc<str>, position: i64| {
             group.entry(Arc::clone(destination)).or_default().push(position);
@@ -71,6 +74,9 @@ impl Groups {
                     add(&mut groups.held_done, destination, *position);
                     groups.moved.push((Arc::clone(destination), Arc::clone(to), *position));
                 }
+                Settlement::HeldUnroutable { position, destination, obstacle } => {
+                    groups.add_unroutable(*position, destination, obstacle);
+                }
                 Settlement::HeldPublished { position, destination }
                 | Settlement::HeldBury { position, destination, .. } => {
                     add(&mut groups.held, destination, *position);
@@ -79,6 +85,15 @@ impl Groups {
             }
         }
         groups
+    }
+
+    /// Few relays miss many rules at once, so the list is short.
+    fn add_unroutable(&mut self, position: i64, destination: &Arc<str>, obstacle: &'s Unroutable) {
+        let is_same = |(to, other, _): &&mut (Arc<str>, &Unroutable, Vec<i64>)| to == destination && *other == obstacle;
+        match self.unroutable.iter_mut().find(is_same) {
+            Some((_, _, positions)) => positions.push(position),
+            None => self.unroutable.push((Arc::clone(destination), obstacle, vec![position])),
+        }
     }
 }
 
@@ -105,6 +120,9 @@ impl Settling<'_> {
         }
         for ((destination, ordered), positions) in groups.behind {
             self.hold_behind(&destination, ordered, positions).await?;
+        }
+        for (destination, obstacle, positions) in groups.unroutable {
+            self.held_unroutable(&destination, obstacle, positions).await?;
         }
         for (destination, positions) in groups.held_done {
             self.delete_held(&destination, positions).await?;
@@ -142,7 +160,7 @@ impl Settling<'_> {
     }
 
     /// The streams in which something changes, while their rows are still there to be asked.
-    async fn touched(&self, groups: &Groups) -> Result<BTreeSet<StreamKey>, DbErr> {
+    async fn touched(&self, groups: &Groups<'_>) -> Result<BTreeSet<StreamKey>, DbErr> {
         let mut touched = BTreeSet::new();
         for (destination, positions) in &groups.fresh {
             let select = self.streams_in(self.tables.outbox()).push("position").one_of(positions.clone());
@@ -192,6 +210,9 @@ impl Settling<'_> {
                 let insert = self.hold(destination, *ordered).push("0, ").after(*wait).push(", NULL, NULL, NULL");
                 self.execute(self.taken_from_outbox(insert, destination, vec![*position])).await
             }
+            Settlement::Hold { position, destination, ordered, why: Held::Unroutable(obstacle) } => {
+                self.hold_unroutable(*position, destination, *ordered, obstacle).await
+            }
             Settlement::Bury { position, destination, dead } => self.bury(*position, destination, dead).await,
             Settlement::HeldFailed { position, destination, failure } => {
                 self.held_failed(*position, destination, failure).await
@@ -202,6 +223,7 @@ impl Settling<'_> {
             Settlement::HeldBury { position, destination, dead } => self.bury_held(*position, destination, dead).await,
             Settlement::Published { .. }
             | Settlement::Hold { why: Held::Behind, .. }
+            | Settlement::HeldUnroutable { .. }
             | Settlement::HeldPublished { .. } => Ok(()),
         }
     }
@@ -226,6 +248,23 @@ impl Settling<'_> {
         self.execute(self.taken_from_outbox(insert, destination, vec![position])).await
     }
 
+    async fn hold_unroutable(
+        &self,
+        position: i64,
+        destination: &str,
+        ordered: bool,
+        obstacle: &Unroutable,
+    ) -> Result<(), DbErr> {
+        let insert = self
+            .hold_since(destination, ordered, self.dialect.now())
+            .push("0, ")
+            .after(obstacle.retry_after)
+            .push(", NULL, ")
+            .bind(storable(&obstacle.error))
+            .push(", NULL");
+        self.execute(self.taken_from_outbox(insert, destination, vec![position])).await
+    }
+
     /// One that keeps no place follows nothing: it is due at once.
     async fn hold_behind(&self, destination: &str, ordered: bool, positions: Vec<i64>) -> Result<(), DbErr> {
         let insert = self.hold_untried(destination, ordered);
@@ -241,15 +280,20 @@ impl Settling<'_> {
     /// What follows is the rest of the columns: attempts, when it is due, when it first failed, why, who got it. An event without
     /// order keeps no place, whatever is said of it.
     fn hold(&self, destination: &str, ordered: bool) -> Sql {
+        self.hold_since(destination, ordered, "NULL")
+    }
+
+    /// As [`hold`](Self::hold), for a row that was unroutable for the first time at this moment.
+    fn hold_since(&self, destination: &str, ordered: bool, unroutable_since: &str) -> Sql {
         let held = self.tables.held();
         self.sql(&format!(
-            "INSERT INTO {held} (shard, position, destination, {MOVED}, ordered, attempts, retry_after, first_failed_at, \
-             error_message, delivered) SELECT o.shard, o.position, "
+            "INSERT INTO {held} (shard, position, destination, {MOVED}, ordered, unroutable_since, attempts, retry_after, \
+             first_failed_at, error_message, delivered) SELECT o.shard, o.position, "
         ))
         .bind(destination)
         .push(&format!(", {MOVED}, "))
         .bind(ordered)
-        .push(" AND o.aggregate_id <> '', ")
+        .push(&format!(" AND o.aggregate_id <> '', {unroutable_since}, "))
     }
 
     /// From fresh rows that are neither held nor dead for the destination already.
@@ -329,7 +373,7 @@ impl Settling<'_> {
             .when(failure.attempts > 0, |sql| {
                 sql.push(&format!(", first_failed_at = COALESCE(first_failed_at, {})", self.dialect.now()))
             })
-            .push(", retry_after = ")
+            .push(", unroutable_since = NULL, retry_after = ")
             .after(failure.retry_after)
             .push(" WHERE shard = ")
             .bind(self.shard)
@@ -337,6 +381,27 @@ impl Settling<'_> {
             .bind(destination)
             .push(" AND position = ")
             .bind(position);
+        self.execute(update).await
+    }
+
+    async fn held_unroutable(
+        &self,
+        destination: &str,
+        obstacle: &Unroutable,
+        positions: Vec<i64>,
+    ) -> Result<(), DbErr> {
+        let since = format!(", unroutable_since = COALESCE(unroutable_since, {}), retry_after = ", self.dialect.now());
+        let update = self
+            .sql(&format!("UPDATE {} SET error_message = ", self.tables.held()))
+            .bind(storable(&obstacle.error))
+            .push(&since)
+            .after(obstacle.retry_after)
+            .push(" WHERE shard = ")
+            .bind(self.shard)
+            .push(" AND destination = ")
+            .bind(destination)
+            .push(" AND position")
+            .one_of(positions);
         self.execute(update).await
     }
 

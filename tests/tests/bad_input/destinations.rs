@@ -17,7 +17,7 @@ async fn an_event_that_names_an_unknown_destination_is_unroutable_and_its_neighb
         let config = config.with_destination(Destination::new("known")).with_rule(Rule::new("all").to(["known"]));
         let publishers = Publishers::new().with("known", broker.clone());
         let relay = Relay::builder(scene.store(), publishers).router(config.build().unwrap()).wake(&scene.wake);
-        let relay = relay.start().unwrap();
+        let relay = relay.unroutable_after(std::time::Duration::ZERO).start().unwrap();
         // Order is kept for each destination: what goes elsewhere does not wait.
         scene.counted([0, 0, 1]).await;
         relay.stop().await.unwrap();
@@ -28,7 +28,7 @@ async fn an_event_that_names_an_unknown_destination_is_unroutable_and_its_neighb
 
         let dead = scene.dead().await;
         let [letter] = &dead[..] else { panic!("{dead:?}") };
-        assert_eq!((&*letter.cause, &*letter.destination), (Burial::UNROUTABLE, Burial::UNROUTABLE));
+        assert_eq!((&*letter.cause, &*letter.destination), (Burial::UNROUTABLE, "nowhere"));
         assert!(letter.error.contains("`nowhere`"), "{}", letter.error);
     })
     .await;

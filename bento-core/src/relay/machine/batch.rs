@@ -77,8 +77,6 @@ pub(super) struct Member {
     pub(super) outlet: usize,
     /// Which of the route's.
     pub(super) destination: usize,
-    /// What it gets, if not what the others get.
-    pub(super) envelope: Option<Arc<Envelope>>,
     /// Whether it is in a wave that is out.
     pub(super) is_out: bool,
 }
@@ -170,6 +168,13 @@ impl Batch {
     /// What is known of the stream of an ordered leg; `None` if nothing of it came yet.
     pub(super) fn tail(&self, name: &Arc<str>, envelope: &Arc<Envelope>) -> Option<&Tail> {
         self.tails.get(&Stream::of(name, envelope))
+    }
+
+    /// Notes that a held row of a stream has left it without being sent.
+    pub(super) fn pass(&mut self, name: &Arc<str>, envelope: &Arc<Envelope>, holds: bool) {
+        if envelope.is_ordered() {
+            self.tails.entry(Stream::of(name, envelope)).or_default().has_held |= holds;
+        }
     }
 
     /// Lets nothing more of a stream be sent in this batch.

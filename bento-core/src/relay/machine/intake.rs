@@ -12,15 +12,12 @@ use super::{Machine, Observer, Outcome, Reach, Reason, Routing};
 use crate::envelope::Envelope;
 use crate::publish::Destination;
 use crate::relay::store::{Burial, Failure, Held, HeldRow, OutboxRow, Settlement};
-use crate::route::{HeadOfLine, Route, RouteError, Target};
-
-/// A target, and what each of its destinations gets if not all get the same.
-type Resumed = (Target, Vec<Arc<Envelope>>);
+use crate::route::{HeadOfLine, Route, Target};
 
 /// What keeps an event from being sent for good.
-struct Obstacle {
-    cause: &'static str,
-    error: String,
+pub(super) struct Obstacle {
+    pub(super) cause: &'static str,
+    pub(super) error: String,
 }
 
 impl<R: Routing> Machine<R> {
@@ -31,18 +28,22 @@ impl<R: Routing> Machine<R> {
         reach: &mut impl Reach,
         observer: &mut impl Observer,
     ) {
-        let HeldRow { destination: name, attempts, ordered, delivered, row } = held;
+        let HeldRow { destination: name, attempts, ordered, delivered, unroutable_for, row } = held;
         let holds = ordered && row.envelope.is_ordered();
         if holds && self.batch.tail(&name, &row.envelope).is_some_and(|tail| tail.is_shut) {
             return;
         }
         let place = Place::Held { position: row.position };
         self.late.forget(row.position, &name);
-        let (target, own) = match self.resume(&row.envelope, &name) {
-            Ok(resumed) => resumed,
+        if *name == *Burial::UNROUTABLE {
+            let leg = Leg { holds, delivered, ..nowhere(place, name, row.envelope) };
+            return self.route_anew(leg, row.position, unroutable_for, now, observer);
+        }
+        let target = match self.router.resume(&row.envelope, &name) {
+            Ok(target) => target,
             Err(error) => {
                 let leg = Leg { attempts, holds, delivered, ..nowhere(place, name, row.envelope) };
-                return self.bury_unsent(leg, Obstacle::unroutable(&error), observer);
+                return self.hold_unroutable(leg, &error, unroutable_for, observer);
             }
         };
         let is_suspect = self.unreached.is_suspect(row.position, &name);
@@ -52,7 +53,7 @@ impl<R: Routing> Machine<R> {
         } else if let Some(wait) = still_to_wait(&target, now).filter(|_| attempts == 0) {
             self.wait_longer(leg, wait, observer);
         } else {
-            self.send(leg, &target.route, own, reach, observer);
+            self.send(leg, &target.route, unroutable_for, reach, observer);
         }
     }
 
@@ -65,17 +66,23 @@ impl<R: Routing> Machine<R> {
         observer: &mut impl Observer,
     ) {
         let OutboxRow { position, envelope } = row;
-        let targets = match self.router.route(&envelope) {
-            Ok(targets) => targets,
-            Err(error) => return self.take_unroutable(position, envelope, &error, all_held_are_here, observer),
+        let is_paused =
+            !self.paused.is_empty() && envelope.tenant_id.as_ref().is_some_and(|tenant| self.paused.contains(tenant));
+        let routed = if self.is_queued(&envelope, all_held_are_here) { None } else { Some(self.places(&envelope)) };
+        let (targets, unknown) = match routed {
+            Some(Ok(places)) => places,
+            queued => {
+                let error = queued.and_then(Result::err);
+                let row = self.batch.begin_row(position, 1);
+                let leg = nowhere(Place::Fresh { row }, Arc::clone(&self.unroutable.queue), envelope);
+                return self.take_unroutable(leg, error.as_ref(), is_paused, observer);
+            }
         };
-        if targets.is_empty() {
+        if targets.is_empty() && unknown.is_empty() {
             self.settled.push(Settlement::Published { position });
             return observer.outcome(&envelope, "", Outcome::Filtered);
         }
-        let is_paused =
-            !self.paused.is_empty() && envelope.tenant_id.as_ref().is_some_and(|tenant| self.paused.contains(tenant));
-        let row = self.batch.begin_row(position, targets.len());
+        let row = self.batch.begin_row(position, targets.len() + unknown.len());
         for target in targets {
             let leg = leg(Place::Fresh { row }, Arc::clone(&target.route.name), &target);
             if is_over(&target, now) {
@@ -89,53 +96,19 @@ impl<R: Routing> Machine<R> {
                 None if self.must_wait(&leg, all_held_are_here) => self.hold_unsent(leg, Reason::Order, observer),
                 None => match wait {
                     Some(wait) => self.delay(leg, wait, observer),
-                    None => self.send(leg, &target.route, Vec::new(), reach, observer),
+                    None => self.send(leg, &target.route, None, reach, observer),
                 },
             }
         }
-    }
-
-    fn take_unroutable(
-        &mut self,
-        position: i64,
-        envelope: Arc<Envelope>,
-        error: &RouteError,
-        all_held_are_here: bool,
-        observer: &mut impl Observer,
-    ) {
-        // Whatever name the event asks for: a replay routes it anew, to all that it names.
-        let name = Arc::from(Burial::UNROUTABLE);
-        let row = self.batch.begin_row(position, 1);
-        let holds = envelope.is_ordered();
-        let leg = Leg { holds, ..nowhere(Place::Fresh { row }, name, envelope) };
-        if self.must_wait(&leg, all_held_are_here) {
-            self.hold_unsent(leg, Reason::Order, observer);
-        } else {
-            self.bury_unsent(leg, Obstacle::unroutable(error), observer);
+        for (name, error) in unknown {
+            let leg = nowhere(Place::Fresh { row }, name, Arc::clone(&envelope));
+            let error = (!self.must_wait(&leg, all_held_are_here)).then_some(&error);
+            self.take_unroutable(leg, error, is_paused, observer);
         }
-    }
-
-    /// The route that a held row is on. One that was unroutable, and was replayed, is routed anew; its targets then share one progress.
-    fn resume(&self, envelope: &Arc<Envelope>, name: &str) -> Result<Resumed, RouteError> {
-        if name != Burial::UNROUTABLE {
-            return self.router.resume(envelope, name).map(|target| (target, Vec::new()));
-        }
-        let mut targets = self.router.route(envelope)?;
-        if targets.len() == 1 {
-            return Ok((targets.remove(0), Vec::new()));
-        }
-        let mut all = Route::to(Destination::new(name));
-        all.destinations.clear();
-        let mut own = Vec::new();
-        for Target { route, envelope, .. } in targets {
-            own.extend(route.destinations.iter().map(|_| Arc::clone(&envelope)));
-            all.destinations.extend(route.destinations.iter().cloned());
-        }
-        Ok((Target::new(Arc::new(all), Arc::clone(envelope)), own))
     }
 
     /// Whether a fresh row has to wait for what is held of its stream.
-    fn must_wait(&self, leg: &Leg, all_held_are_here: bool) -> bool {
+    pub(super) fn must_wait(&self, leg: &Leg, all_held_are_here: bool) -> bool {
         if !leg.holds {
             return false;
         }
@@ -151,7 +124,7 @@ impl<R: Routing> Machine<R> {
         &mut self,
         mut leg: Leg,
         route: &Arc<Route>,
-        mut own: Vec<Arc<Envelope>>,
+        unroutable_for: Option<Duration>,
         reach: &mut impl Reach,
         observer: &mut impl Observer,
     ) {
@@ -162,11 +135,10 @@ impl<R: Routing> Machine<R> {
             }
             let outlet = self.outlet(&leg.name, destination, reach);
             if !self.batch.outlets[outlet].is_served {
-                return self.bury_unsent(leg, Obstacle::unserved(destination), observer);
+                return self.hold_unserved(leg, destination, unroutable_for, observer);
             }
             leg.is_chained = is_alone && leg.holds && self.batch.outlets[outlet].chains;
-            let envelope = own.get_mut(index).map(|own| Arc::clone(own));
-            leg.members.push(Member { outlet, destination: index, envelope, is_out: false });
+            leg.members.push(Member { outlet, destination: index, is_out: false });
         }
         leg.open = leg.members.len();
         if leg.open > 0 {
@@ -194,7 +166,7 @@ impl<R: Routing> Machine<R> {
         outlets.len() - 1
     }
 
-    fn bury_unsent(&mut self, leg: Leg, obstacle: Obstacle, observer: &mut impl Observer) {
+    pub(super) fn bury_unsent(&mut self, leg: Leg, obstacle: Obstacle, observer: &mut impl Observer) {
         let Obstacle { cause, error } = obstacle;
         let parks = leg.holds && cause != Burial::EXPIRED;
         if parks {
@@ -205,7 +177,7 @@ impl<R: Routing> Machine<R> {
         self.bury(index, attempts, cause, error, parks, observer);
     }
 
-    fn hold_unsent(&mut self, leg: Leg, reason: Reason, observer: &mut impl Observer) {
+    pub(super) fn hold_unsent(&mut self, leg: Leg, reason: Reason, observer: &mut impl Observer) {
         if leg.holds {
             self.batch.shut(&leg.name, &leg.envelope);
         }
@@ -240,22 +212,13 @@ impl<R: Routing> Machine<R> {
 }
 
 impl Obstacle {
-    fn unroutable(error: &RouteError) -> Self {
-        Self { cause: Burial::UNROUTABLE, error: error.to_string() }
-    }
-
-    fn unserved(destination: &Destination) -> Self {
-        let (name, publisher) = (&destination.name, destination.publisher());
-        Self { cause: Burial::UNROUTABLE, error: format!("no publisher serves destination `{name}` (`{publisher}`)") }
-    }
-
     fn expired(target: &Target) -> Self {
         let deadline = target.expires_at.map(|at| at.to_rfc3339()).unwrap_or_default();
         Self { cause: Burial::EXPIRED, error: format!("not delivered before {deadline}") }
     }
 }
 
-fn leg(place: Place, name: Arc<str>, target: &Target) -> Leg {
+pub(super) fn leg(place: Place, name: Arc<str>, target: &Target) -> Leg {
     let (route, envelope) = (Arc::clone(&target.route), Arc::clone(&target.envelope));
     let holds = envelope.is_ordered() && route.head_of_line == HeadOfLine::Hold;
     Leg {
@@ -278,16 +241,16 @@ fn leg(place: Place, name: Arc<str>, target: &Target) -> Leg {
 }
 
 /// A leg that leads nowhere.
-fn nowhere(place: Place, name: Arc<str>, envelope: Arc<Envelope>) -> Leg {
+pub(super) fn nowhere(place: Place, name: Arc<str>, envelope: Arc<Envelope>) -> Leg {
     let route = Arc::new(Route::to(Destination::new(Arc::clone(&name))));
     leg(place, name, &Target::new(route, envelope))
 }
 
-fn is_over(target: &Target, now: DateTime<Utc>) -> bool {
+pub(super) fn is_over(target: &Target, now: DateTime<Utc>) -> bool {
     target.expires_at.is_some_and(|at| at <= now)
 }
 
-fn still_to_wait(target: &Target, now: DateTime<Utc>) -> Option<Duration> {
+pub(super) fn still_to_wait(target: &Target, now: DateTime<Utc>) -> Option<Duration> {
     let wait = (target.not_before? - now).to_std().ok()?;
     (!wait.is_zero()).then_some(wait)
 }

@@ -256,7 +256,6 @@ impl<R: Routing> Machine<R> {
 
 fn delivery(leg: &Leg, member: usize) -> Delivery {
     let member = &leg.members[member];
-    let envelope = member.envelope.as_ref().unwrap_or(&leg.envelope);
     let destination = leg.route.destinations[member.destination].clone();
-    Delivery { attempts: leg.attempts, ..Delivery::new(Arc::clone(envelope), destination) }
+    Delivery { attempts: leg.attempts, ..Delivery::new(Arc::clone(&leg.envelope), destination) }
 }

@@ -12,11 +12,13 @@ use crate::publish::PublishError;
 use crate::relay::store::{Burial, Held, HeldRow, OutboxRow, StreamKey};
 use crate::retry::RetryPolicy;
 
+mod any_rules;
 mod company;
 mod late;
 mod one_batch;
 mod routes;
 mod simulation;
+mod unroutable;
 
 const HELD_LIMIT: usize = 100;
 
@@ -40,6 +42,7 @@ fn held(position: i64, stream: u8, attempts: u32) -> HeldRow {
         attempts,
         ordered: true,
         delivered: Vec::new(),
+        unroutable_for: None,
         row: row(position, stream),
     }
 }
@@ -153,6 +156,7 @@ fn position(settlement: &Settlement) -> i64 {
         | Settlement::HeldPublished { position, .. }
         | Settlement::HeldFailed { position, .. }
         | Settlement::HeldMoved { position, .. }
+        | Settlement::HeldUnroutable { position, .. }
         | Settlement::HeldBury { position, .. } => *position,
     }
 }

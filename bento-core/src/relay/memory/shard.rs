@@ -10,7 +10,7 @@ use crate::dead_letter::{DeadLetter, Replayed};
 use crate::envelope::Envelope;
 use crate::id::EventId;
 use crate::outbox::ShardId;
-use crate::relay::store::{Burial, Failure, Held, HeldRow, OutboxRow, Settlement, StreamKey};
+use crate::relay::store::{Burial, Failure, Held, HeldRow, OutboxRow, Settlement, StreamKey, Unroutable};
 use crate::tenant::PausedTenant;
 
 /// For whom, and where it was in the outbox.
@@ -44,7 +44,17 @@ pub(super) struct Waiting {
     ordered: bool,
     first_failed_at: Option<DateTime<Utc>>,
     delivered: Vec<Arc<str>>,
+    unroutable_since: Option<Duration>,
     pub(super) envelope: Arc<Envelope>,
+}
+
+impl Waiting {
+    /// A row that nobody has tried, and that waits for its turn.
+    fn untried(ordered: bool, envelope: Arc<Envelope>) -> Self {
+        let ordered = ordered && envelope.is_ordered();
+        let (delivered, unroutable_since) = (Vec::new(), None);
+        Self { attempts: 0, due: None, ordered, first_failed_at: None, delivered, unroutable_since, envelope }
+    }
 }
 
 /// Whose held rows are wanted: not those of paused tenants, nor those of destinations that are away.
@@ -69,7 +79,7 @@ impl Shard {
         let is_due = |stream: &Vec<(&SideKey, &Waiting)>| stream[0].1.due.is_none_or(|due| due <= now);
         let mut due: Vec<_> = self.going(wanted).filter(is_due).collect();
         due.sort_by_key(|stream| stream[0].1.due);
-        due.into_iter().flatten().take(limit).map(|(key, waiting)| held_row(key, waiting)).collect()
+        due.into_iter().flatten().take(limit).map(|(key, waiting)| held_row(key, waiting, now)).collect()
     }
 
     /// How long until the next head that is not due yet.
@@ -100,7 +110,7 @@ impl Shard {
     /// Settles; a row that is not where the settlement expects it is left alone.
     pub(super) fn settle(&mut self, shard: ShardId, settled: Vec<Settlement>, moment: Moment) {
         let Moment { now, wall, keep_published } = moment;
-        let (mut done, mut moved) = (Vec::new(), BTreeSet::new());
+        let (mut done, mut moved, mut left) = (Vec::new(), BTreeSet::new(), Vec::new());
         for settlement in settled {
             match settlement {
                 Settlement::Published { position } => done.push(position),
@@ -124,11 +134,20 @@ impl Shard {
                         waiting.due = Some(now.saturating_add(failure.retry_after));
                         waiting.first_failed_at = waiting.first_failed_at.or((failure.attempts > 0).then_some(wall));
                         waiting.delivered = failure.delivered;
+                        waiting.unroutable_since = None;
+                    }
+                }
+                Settlement::HeldUnroutable { position, destination, obstacle } => {
+                    if let Some(waiting) = self.held.get_mut(&(destination, position)) {
+                        waiting.due = Some(now.saturating_add(obstacle.retry_after));
+                        waiting.unroutable_since.get_or_insert(now);
                     }
                 }
                 Settlement::HeldMoved { position, destination, to, ordered } => {
-                    if let Some(Waiting { envelope, .. }) = self.held.remove(&(destination, position)) {
+                    let key = (destination, position);
+                    if let Some(envelope) = self.held.get(&key).map(|waiting| Arc::clone(&waiting.envelope)) {
                         self.move_to((to, position), ordered, envelope);
+                        left.push(key);
                     }
                 }
                 Settlement::HeldBury { position, destination, dead } => {
@@ -142,6 +161,7 @@ impl Shard {
                 }
             }
         }
+        left.iter().for_each(|key| drop(self.held.remove(key)));
         for position in done {
             let published = self.fresh.get(&position).filter(|_| !moved.contains(&position)).cloned();
             self.keep(published.filter(|_| keep_published), now);
@@ -159,14 +179,7 @@ impl Shard {
     pub(super) fn replay(&mut self, event_id: EventId, destination: &str) -> Replayed {
         let Some(dead) = self.take_dead(event_id, destination) else { return Replayed::default() };
         let later_ones_out = !dead.parks && dead.envelope.is_ordered();
-        let waiting = Waiting {
-            attempts: 0,
-            due: None,
-            ordered: dead.parks,
-            first_failed_at: None,
-            delivered: dead.delivered,
-            envelope: dead.envelope,
-        };
+        let waiting = Waiting { delivered: dead.delivered, ..Waiting::untried(dead.parks, dead.envelope) };
         self.held.insert((dead.destination, dead.position), waiting);
         Replayed { replayed: true, later_ones_out }
     }
@@ -183,9 +196,7 @@ impl Shard {
     fn hold(&mut self, key: SideKey, ordered: bool, why: Held, moment: Moment) {
         let Moment { now, wall, .. } = moment;
         let Some(envelope) = self.fresh.get(&key.1).filter(|_| !self.dead.contains_key(&key)).cloned() else { return };
-        let ordered = ordered && envelope.is_ordered();
-        let untried =
-            Waiting { attempts: 0, due: None, ordered, first_failed_at: None, delivered: Vec::new(), envelope };
+        let untried = Waiting::untried(ordered, envelope);
         let waiting = match why {
             Held::Failed(Failure { attempts, retry_after, delivered, .. }) => Waiting {
                 attempts,
@@ -196,16 +207,16 @@ impl Shard {
             },
             Held::Behind => untried,
             Held::Delayed(wait) => Waiting { due: Some(now.saturating_add(wait)), ..untried },
+            Held::Unroutable(Unroutable { retry_after, .. }) => {
+                Waiting { due: Some(now.saturating_add(retry_after)), unroutable_since: Some(now), ..untried }
+            }
         };
         self.held.entry(key).or_insert(waiting);
     }
 
     fn move_to(&mut self, key: SideKey, ordered: bool, envelope: Arc<Envelope>) {
         if !self.dead.contains_key(&key) {
-            let ordered = ordered && envelope.is_ordered();
-            let delivered = Vec::new();
-            let waiting = Waiting { attempts: 0, due: None, ordered, first_failed_at: None, delivered, envelope };
-            self.held.entry(key).or_insert(waiting);
+            self.held.entry(key).or_insert(Waiting::untried(ordered, envelope));
         }
     }
 
@@ -257,12 +268,13 @@ impl Shard {
     }
 }
 
-fn held_row((destination, position): &SideKey, waiting: &Waiting) -> HeldRow {
+fn held_row((destination, position): &SideKey, waiting: &Waiting, now: Duration) -> HeldRow {
     HeldRow {
         destination: Arc::clone(destination),
         attempts: waiting.attempts,
         ordered: waiting.ordered,
         delivered: waiting.delivered.clone(),
+        unroutable_for: waiting.unroutable_since.map(|since| now.saturating_sub(since)),
         row: OutboxRow { position: *position, envelope: Arc::clone(&waiting.envelope) },
     }
 }

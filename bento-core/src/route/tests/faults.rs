@@ -86,7 +86,7 @@ fn names_are_known_and_those_of_one_thing() {
         rules[0].retry: there is no retry policy `agressive`: there are `default`, `aggressive`, `patient`, `once`, `once`; did you mean `aggressive`?
         rules[1].to[1]: the name `nats` is taken already
         rules[3].to: a rule leads to a destination: name one
-        rules[2].to: rule `one` may bring the same event to `nats`, which this all-or-nothing rule settles as a whole: let the first of them `stop`, or define a second destination of the same publisher"#]].assert_eq(&config.build().unwrap_err().to_string());
+        rules[2].to: rules `one` and `nats` both lead to `nats`, and rule `nats` is all-or-nothing: events of one aggregate would overtake each other there; give one of them a destination of its own, with the same publisher and topic"#]].assert_eq(&config.build().unwrap_err().to_string());
 }
 
 #[test]
@@ -224,15 +224,19 @@ fn a_transform_whose_names_collide_is_refused() {
 }
 
 #[test]
-fn a_member_of_an_all_or_nothing_rule_is_reached_by_no_other() {
+fn a_member_of_an_all_or_nothing_rule_is_reached_by_no_other_whatever_the_event_types_are() {
     let config = |other: Rule| {
-        to(&["a", "b"])
-            .with_rule(other.to(["a"]))
+        to(&["a", "b", "c"])
+            .with_rule(other)
             .with_rule(Rule::new("both").events(["order.*"]).to(["a", "b"]).all_or_nothing())
     };
-    expect!["rules[1].to: rule `audit` may bring the same event to `a`, which this all-or-nothing rule settles as a whole: let the first of them `stop`, or define a second destination of the same publisher"].assert_eq(&config(Rule::new("audit")).build().unwrap_err().to_string());
-    assert!(config(Rule::new("audit").events(["invoice.*"])).build().is_ok());
-    assert!(config(Rule::new("audit").events(["order.placed"]).stop()).build().is_ok());
+    let audit = || Rule::new("audit").events(["invoice.*"]);
+    expect!["rules[1].to: rules `audit` and `both` both lead to `a`, and rule `both` is all-or-nothing: events of one aggregate would overtake each other there; give one of them a destination of its own, with the same publisher and topic"].assert_eq(&config(audit().to(["c", "a"])).build().unwrap_err().to_string());
+    assert!(config(audit().events(["order.placed"]).stop().to(["a"])).build().is_err());
+    assert!(config(audit().to(["c"])).build().is_ok());
+    expect!["rules[0].fallback: `b` belongs to the all-or-nothing rule `both`, whose events and those that fall back would overtake each other there; fall back on a destination of its own, with the same publisher and topic"].assert_eq(&config(audit().to(["c"]).fallback("b")).build().unwrap_err().to_string());
+    assert!(config(audit().to(["c"])).with_fallback("a").build().is_err());
+    assert!(config(audit().to(["c"])).with_fallback("c").build().is_ok());
 }
 
 #[test]

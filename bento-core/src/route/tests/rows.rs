@@ -10,9 +10,9 @@ fn sent_with(metadata: Metadata) -> Arc<Envelope> {
 }
 
 fn router() -> Router {
-    let config = to(&["a", "b", "rest"])
+    let config = to(&["a", "b", "rest", "x", "y"])
         .with_rule(Rule::new("all").to(["a"]).delay(Duration::from_secs(5)).expires_after(Duration::from_secs(50)))
-        .with_rule(Rule::new("whole").events(["never.*"]).to(["b", "rest"]).all_or_nothing())
+        .with_rule(Rule::new("whole").events(["never.*"]).to(["x", "y"]).all_or_nothing())
         .with_fallback("rest");
     config.build().unwrap()
 }
@@ -56,7 +56,21 @@ fn what_a_later_release_wrote_is_refused_and_not_guessed_at() {
     for (routing, version) in [("{}", Routing::VERSION + 1), ("", 7), ("{}", 0), ("", 1), ("[", 1), (r#"{"x":1}"#, 1)] {
         (envelope.routing, envelope.routing_version) = (routing.into(), version);
         let envelope = Arc::new(envelope.clone());
-        assert!(matches!(router().route(&envelope), Err(RouteError::Invalid { .. })), "{routing} {version}");
-        assert!(matches!(router().resume(&envelope, "a"), Err(RouteError::Invalid { .. })), "{routing} {version}");
+        let is_other = version != Routing::VERSION;
+        for error in [router().route(&envelope).unwrap_err(), router().resume(&envelope, "a").unwrap_err()] {
+            assert_eq!(matches!(error, RouteError::UnknownForm { .. }), is_other, "{routing} {version}");
+            assert_eq!(matches!(error, RouteError::Invalid { .. }), !is_other, "{routing} {version}");
+        }
     }
+}
+
+#[test]
+fn what_is_held_under_a_rule_that_was_all_or_nothing_goes_on_to_its_destinations() {
+    let rule = Rule::new("both").events(["order.*"]).to(["a", "b"]);
+    let router = to(&["a", "b"]).with_rule(rule).build().unwrap();
+    let envelope = sent_with(Metadata::default());
+    let resumed = router.resume(&envelope, "both").unwrap().route;
+    let to: Vec<_> = resumed.destinations.iter().map(|to| &*to.name).collect();
+    assert_eq!((&*resumed.name, to), ("both", vec!["a", "b"]));
+    assert!(router.routes().all(|route| &*route.name != "both"), "nothing new takes it");
 }

@@ -84,6 +84,7 @@ fn held(tables: &Tables) -> String {
     attempts INT NOT NULL DEFAULT 0,
     retry_after DATETIME(6) NULL,
     first_failed_at DATETIME(6) NULL,
+    unroutable_since DATETIME(6) NULL,
     error_message LONGTEXT NULL,
     delivered LONGTEXT NULL,
     PRIMARY KEY (shard, destination, position){}

@@ -80,6 +80,7 @@ fn held(tables: &Tables) -> String {
     attempts integer NOT NULL DEFAULT 0,
     retry_after timestamptz,
     first_failed_at timestamptz,
+    unroutable_since timestamptz,
     error_message text,
     delivered text,
     CONSTRAINT {held}_pkey PRIMARY KEY (shard, destination, position)

@@ -73,6 +73,7 @@ fn held(tables: &Tables) -> String {
     attempts INTEGER NOT NULL DEFAULT 0,
     retry_after TEXT,
     first_failed_at TEXT,
+    unroutable_since TEXT,
     error_message TEXT,
     delivered TEXT,
     PRIMARY KEY (shard, destination, position)

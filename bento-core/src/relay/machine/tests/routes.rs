@@ -9,6 +9,7 @@ use crate::route::HeadOfLine;
 pub(super) struct Plan {
     pub(super) every: Vec<Arc<Route>>,
     pub(super) others: Vec<Arc<Route>>,
+    /// Whether it is that of an older release, which has no rules and not the destination `alone`.
     pub(super) refuses: bool,
 }
 
@@ -22,7 +23,7 @@ impl Routing for Plan {
 
     fn resume(&self, envelope: &Arc<Envelope>, name: &str) -> Result<Target, RouteError> {
         let unknown = || RouteError::UnknownDestination { name: name.to_owned() };
-        let route = self.named(name).ok_or_else(unknown)?;
+        let route = self.named(name).filter(|_| !self.refuses || name != "alone").ok_or_else(unknown)?;
         Ok(Target::new(Arc::clone(route), Arc::clone(envelope)))
     }
 
@@ -49,11 +50,11 @@ pub(super) fn along(plan: Plan) -> Machine<Plan> {
     Machine::new(plan, RetryPolicies::default(), 7)
 }
 
-fn held_for(destination: &str, position: i64, stream: u8, attempts: u32) -> HeldRow {
+pub(super) fn held_for(destination: &str, position: i64, stream: u8, attempts: u32) -> HeldRow {
     HeldRow { destination: Arc::from(destination), ..held(position, stream, attempts) }
 }
 
-fn key_for(destination: &str, stream: u8) -> StreamKey {
+pub(super) fn key_for(destination: &str, stream: u8) -> StreamKey {
     StreamKey { destination: Arc::from(destination), ..key(stream) }
 }
 
@@ -73,7 +74,7 @@ fn answer_of(machine: &mut Machine<Plan>, destination: &str, answer: impl Fn() -
 }
 
 /// What was settled, in words.
-fn words(machine: &mut Machine<Plan>) -> Vec<String> {
+pub(super) fn words(machine: &mut Machine<Plan>) -> Vec<String> {
     machine.take_settlements().iter().map(in_words).collect()
 }
 
@@ -86,6 +87,7 @@ pub(super) fn in_words(settlement: &Settlement) -> String {
                 Held::Failed(failure) => format!("failed {}", failure.attempts),
                 Held::Behind => "behind".to_owned(),
                 Held::Delayed(wait) => format!("delayed {}", wait.as_secs()),
+                Held::Unroutable(obstacle) => format!("unroutable for {}", obstacle.retry_after.as_secs()),
             };
             let place = if *ordered { "" } else { " without a place" };
             format!("{position} held for {destination}: {why}{place}")
@@ -96,6 +98,9 @@ pub(super) fn in_words(settlement: &Settlement) -> String {
         Settlement::HeldPublished { destination, .. } => format!("{position} of {destination} published"),
         Settlement::HeldFailed { destination, failure, .. } => {
             format!("{position} of {destination} waits: {}", failure.attempts)
+        }
+        Settlement::HeldUnroutable { destination, obstacle, .. } => {
+            format!("{position} of {destination} unroutable for {}", obstacle.retry_after.as_secs())
         }
         Settlement::HeldMoved { destination, to, .. } => format!("{position} of {destination} moved to {to}"),
         Settlement::HeldBury { destination, dead, .. } => {
@@ -321,49 +326,6 @@ fn an_event_whose_time_is_over_is_a_dead_letter_that_parks_nothing() {
     take(&mut machine, Advanced { held, ..fresh(&[2]) });
     assert!(machine.next_wave().is_none());
     assert_eq!(words(&mut machine), ["1 of a dead: expired", "1 dead for a: expired"]);
-}
-
-#[test]
-fn what_goes_nowhere_is_a_dead_letter_that_parks_or_done_if_it_was_sampled_out() {
-    let mut machine = along(Plan { refuses: true, ..Plan::default() });
-    take(&mut machine, fresh(&[1, 1, 0]));
-    let expected = [
-        "1 dead for unroutable: unroutable, parks",
-        "2 held for unroutable: behind",
-        "3 dead for unroutable: unroutable",
-    ];
-    assert_eq!(words(&mut machine), expected);
-    let mut sampled_out = 0;
-    let mut machine = along(plan([]));
-    let count =
-        &mut |_: &Envelope, _: &str, outcome: Outcome<'_>| sampled_out += u32::from(outcome == Outcome::Filtered);
-    machine.take(fresh(&[1]), Circumstances { held_limit: 9, now: now() }, &mut World::default(), count);
-    assert_eq!((words(&mut machine), sampled_out), (vec!["1 published".to_owned()], 1));
-}
-
-#[test]
-fn an_unroutable_event_that_is_replayed_goes_wherever_the_rules_send_it_now() {
-    for (every, expected) in
-        [(vec![to("a")], vec!["a/1"]), (vec![to("a"), all("bc", &["b", "c"])], vec!["a/1", "b/1", "c/1"])]
-    {
-        let mut machine = along(plan(every));
-        take(&mut machine, Advanced { held: vec![held_for(Burial::UNROUTABLE, 1, 1, 0)], ..fresh(&[]) });
-        assert_eq!(confirm_all(&mut machine), expected);
-        assert_eq!(words(&mut machine), ["1 of unroutable published"]);
-    }
-    let mut machine = along(Plan { refuses: true, ..Plan::default() });
-    let held = vec![held_for(Burial::UNROUTABLE, 1, 1, 0), held_for(Burial::UNROUTABLE, 2, 1, 0)];
-    take(&mut machine, Advanced { held, ..fresh(&[]) });
-    assert_eq!(words(&mut machine), ["1 of unroutable dead: unroutable, parks"]);
-}
-
-#[test]
-fn a_destination_that_nobody_serves_is_a_dead_letter_for_itself_alone() {
-    let mut machine = along(plan([to("a"), to("b")]));
-    let mut world = World { unserved: HashSet::from(["b"]), ..World::default() };
-    take_in(&mut machine, fresh(&[1]), &mut world);
-    assert_eq!(confirm_all(&mut machine), ["a/1"]);
-    assert_eq!(words(&mut machine), ["1 dead for b: unroutable, parks"]);
 }
 
 #[test]

@@ -1,0 +1,92 @@
+//! What a store answers that could not do what it was asked.
+
+use crate::limits::Unstorable;
+use crate::outbox::{ShardId, Sharding};
+
+/// The store could not do what the relay asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Another relay owns the shard now. Stop working on it.
+    #[error("the lease of shard {shard} at epoch {epoch} is lost; another relay owns the shard")]
+    LeaseLost {
+        /// The shard.
+        shard: ShardId,
+        /// The epoch that is no longer current.
+        epoch: i64,
+    },
+    /// The database did not answer, or not in time. Try again later.
+    #[error("the outbox store is unavailable")]
+    Unavailable {
+        /// What the driver said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A table is missing. A running relay waits for it: a migration may come after it.
+    #[error(
+        "table `{table}` is missing; run `bento_seaorm::migrate(&db)` or add `bento_seaorm::migration::migrations()` to your migrator"
+    )]
+    NotMigrated {
+        /// The table.
+        table: String,
+        /// What the driver said.
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// The outbox is divided otherwise than this process was told.
+    #[error(
+        "the outbox is divided into {} shard(s) and {} lane(s), this process is configured for {} and {}; use the recorded numbers, or \
+         drain the outbox and change them with the relays stopped",
+        recorded.shards, recorded.lanes, configured.shards, configured.lanes
+    )]
+    Mismatch {
+        /// What the database says.
+        recorded: Sharding,
+        /// What this process was told.
+        configured: Sharding,
+    },
+    /// The outbox belongs to another application.
+    #[error(
+        "the outbox belongs to application `{recorded}`, and this process is `{configured}`: two applications of one database need \
+         a `TablePrefix` each"
+    )]
+    OtherApplication {
+        /// The name that the database records.
+        recorded: String,
+        /// The name of this process.
+        configured: String,
+    },
+    /// A row holds what this version cannot read. Its shard rests, and nothing is lost, until the row is mended.
+    #[error("a stored row cannot be read: {reason}")]
+    Corrupt {
+        /// The place of the row, and what is wrong with it.
+        reason: String,
+        /// What the driver said.
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// What was asked contains a value that not every back end stores whole. Nothing was changed.
+    #[error("nothing was changed: {0}")]
+    Unstorable(Unstorable),
+    /// The database answered, and refused what it was asked to record. Its shard rests, and nothing is lost.
+    #[error("the database refuses what is to be recorded")]
+    Refused {
+        /// What the driver said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl From<Unstorable> for StoreError {
+    fn from(rule: Unstorable) -> Self {
+        Self::Unstorable(rule)
+    }
+}
+
+impl StoreError {
+    /// The database did not answer as it should.
+    pub fn unavailable(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Unavailable { source: source.into() }
+    }
+
+    /// True for an error of one shard. The store itself answers, and the other shards can go on.
+    pub fn is_of_one_shard(&self) -> bool {
+        matches!(self, Self::Corrupt { .. } | Self::Refused { .. })
+    }
+}
