@@ -140,7 +140,7 @@ impl Publisher for Poisoned {
 #[tokio::test(start_paused = true)]
 async fn an_event_that_makes_the_publisher_panic_or_hang_is_the_only_dead_letter() {
     for hangs in [false, true] {
-        let scene = Scene::divided(1);
+        let scene = Scene::divided(4);
         let ids: Vec<_> = (0..40).map(|id| id.to_string()).collect();
         ids.iter().take(20).for_each(|id| drop(scene.commit(id)));
         let poison = scene.commit("poison");
