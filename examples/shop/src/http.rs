@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{Extension, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
+use bento_core::retry::RetryPolicy;
 use bento_seaorm::{OutboxConnection, TransactionError};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -96,7 +97,7 @@ async fn place(
     Body(new): Body<NewOrder>,
 ) -> Result<impl IntoResponse, Failure> {
     let order = db
-        .transaction_async(async |tx| {
+        .transaction_retrying(RetryPolicy::default(), async move |tx| {
             let order = Order::place(new.customer, new.currency, new.items)?;
             store::insert(tx, &tenant.0, &order).await?;
             Ok::<_, Failure>(order)
@@ -193,9 +194,9 @@ async fn change(
     db: &OutboxConnection,
     tenant: &Tenant,
     id: Uuid,
-    decide: impl FnOnce(&mut Order) -> Result<(), Refusal> + Send,
+    decide: impl FnOnce(&mut Order) -> Result<(), Refusal> + Clone + Send,
 ) -> Result<Json<OrderView>, Failure> {
-    let changed = db.transaction_async(async |tx| {
+    let changed = db.transaction_retrying(RetryPolicy::default(), async move |tx| {
         let mut order = store::lock(tx, &tenant.0, id).await?.ok_or(Failure::NotFound)?;
         decide(&mut order)?;
         store::update(tx, &order).await?;
