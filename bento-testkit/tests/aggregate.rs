@@ -30,6 +30,13 @@ pub struct Order {
     events: PendingEvents,
 }
 
+#[aggregate(events(OrderShipped))]
+#[derive(Debug)]
+pub struct Unnamed {
+    id: String,
+    events: PendingEvents,
+}
+
 impl Order {
     fn new(id: u32) -> Self {
         Self { id, events: PendingEvents::default() }
@@ -101,8 +108,14 @@ fn a_missing_event_is_said() {
 
 #[test]
 #[should_panic(expected = "a raised event could not be written")]
-fn an_unset_id_is_found() {
-    let _ = given(Order::new(0)).when(Order::pay);
+fn an_id_without_text_is_found() {
+    let unnamed = Unnamed { id: String::new(), events: PendingEvents::default() };
+    let _ = given(unnamed).when(|unnamed| unnamed.raise(OrderShipped { order_id: 0 }));
+}
+
+#[test]
+fn an_id_of_0_is_an_id() {
+    given(Order::new(0)).when(Order::pay).raises(paid(0)).and_nothing_else();
 }
 
 #[test]
