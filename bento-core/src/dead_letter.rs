@@ -50,13 +50,16 @@ pub struct DeadLetter {
     pub parks: bool,
     /// Those of an all-or-nothing route that got it nevertheless.
     pub delivered: Vec<Arc<str>>,
-    /// The event.
+    /// The event; of a row that could not be read what could be, with other values for the rest.
     pub envelope: Arc<Envelope>,
+    /// What the database showed of the columns of a row that could not be read, or could not be stored as it was, as a JSON object; bytes
+    /// are hexadecimal. A letter with it cannot be replayed.
+    pub raw: Option<String>,
 }
 
 impl DeadLetter {
-    /// A dead letter as a store reads it, that failed once and reached nobody: set
-    /// [`first_failed_at`](Self::first_failed_at) and [`delivered`](Self::delivered) if it was otherwise.
+    /// A dead letter as a store reads it, that failed once and reached nobody: set [`first_failed_at`](Self::first_failed_at),
+    /// [`delivered`](Self::delivered) and [`raw`](Self::raw) if it was otherwise.
     #[expect(clippy::too_many_arguments, reason = "one per column")]
     pub fn new(
         destination: Arc<str>,
@@ -81,6 +84,7 @@ impl DeadLetter {
             parks,
             delivered: Vec::new(),
             envelope,
+            raw: None,
         }
     }
 
@@ -162,15 +166,15 @@ pub trait DeadLetters: Send + Sync {
     /// all-or-nothing route that have it already do not get it again.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`].
+    /// [`StoreError::NotReplayable`] for a letter with [`raw`](DeadLetter::raw), [`StoreError::Unavailable`].
     ///
     /// # Cancel safety
     /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
     fn replay(&self, event_id: EventId, destination: &str)
     -> impl Future<Output = Result<Replayed, StoreError>> + Send;
 
-    /// Replays several dead letters of one shard in one transaction: either all become due or none. Those that are gone are left
-    /// out. Returns how many it replayed.
+    /// Replays several dead letters of one shard in one transaction: either all become due or none. Those that are gone, or cannot be
+    /// replayed, are left out. Returns how many it replayed.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].

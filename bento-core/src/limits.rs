@@ -75,7 +75,10 @@ pub fn check_text(column: &'static str, text: &str, limit: usize) -> Result<(), 
 }
 
 /// Checks the columns of an event that are texts and times.
-pub(crate) fn check_envelope(event: &Envelope) -> Result<(), Unstorable> {
+///
+/// # Errors
+/// The first value that not every back end stores whole.
+pub fn check_envelope(event: &Envelope) -> Result<(), Unstorable> {
     let optional = |text: &Option<String>, column, limit| match text {
         Some(text) => check_text(column, text, limit),
         None => Ok(()),

@@ -12,7 +12,7 @@ use bento_core::dead_letter::{
 use bento_core::id::EventId;
 use bento_core::outbox::ShardId;
 use bento_core::relay::store::StoreError;
-use sea_orm::{ConnectionTrait, DbErr, QueryResult};
+use sea_orm::{ConnectionTrait, QueryResult};
 
 use self::removal::{Fate, removed};
 use crate::dialect::Sql;
@@ -45,6 +45,9 @@ impl DeadLetters for OutboxStore {
 
     async fn replay(&self, event_id: EventId, destination: &str) -> Result<Replayed, StoreError> {
         let Some(letter) = self.find(event_id, destination).await? else { return Ok(Replayed::default()) };
+        if letter.raw.is_some() {
+            return Err(StoreError::NotReplayable { event_id, destination: letter.destination });
+        }
         let letters = [(event_id, Arc::clone(&letter.destination))];
         match self.replay_together(letter.shard, &letters).await? {
             0 => Ok(Replayed::default()),
@@ -79,14 +82,10 @@ impl DeadLetters for OutboxStore {
 }
 
 impl OutboxStore {
-    async fn rows<T>(
-        &self,
-        select: Sql,
-        read: impl Fn(&QueryResult) -> Result<T, DbErr>,
-    ) -> Result<Vec<T>, StoreError> {
+    async fn rows<T>(&self, select: Sql, read: impl Fn(&QueryResult) -> T) -> Result<Vec<T>, StoreError> {
         self.check_owner().await?;
         let rows = self.db().query_all_raw(select.build()).await;
-        let rows = rows.and_then(|rows| rows.iter().map(read).collect());
+        let rows = rows.map(|rows| rows.iter().map(read).collect());
         rows.map_err(|error| store_error(self.db().get_database_backend(), error))
     }
 }

@@ -12,21 +12,21 @@ mod postgres;
 mod sqlite;
 
 mod indexes;
+mod renewal;
 mod sql;
 mod view;
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::time::Duration;
 
 use bento_core::outbox::{OutboxEntry, ShardId};
-use bento_core::relay::store::Lease;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, RuntimeErr, SqlxError, Statement, TransactionOptions, Value};
 
+pub(crate) use self::renewal::{Horizon, Renewal, Renewed};
 pub(crate) use self::sql::Sql;
 
 use crate::entity::{MOVED, WRITTEN};
@@ -167,6 +167,26 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     /// it is still held.
     fn renew<'a>(&'a self, tx: &'a StoreTransaction, renewal: Renewal<'a>) -> Renewing<'a>;
 
+    /// A time as it is read: nothing where the driver could not read it.
+    fn read_time(&self, column: &str) -> String {
+        column.to_owned()
+    }
+
+    /// The columns of an event as they are read, in the order of [`WRITTEN`].
+    fn read_columns(&self) -> String {
+        let column = |column: &&str| match *column {
+            "occurred_at" => self.read_time(column),
+            column => column.to_owned(),
+        };
+        WRITTEN.iter().map(column).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Whatever stands in a column, as a text; `None` for bytes, which can always be read.
+    fn shown(&self, column: &str) -> Option<String>;
+
+    /// Whether the database refuses a value or a row for what it is: too long, out of range, of another type, known already.
+    fn is_refusal(&self, error: &dyn DatabaseError) -> bool;
+
     /// The table that the error says is missing.
     fn missing_table(&self, error: &dyn DatabaseError) -> Option<String>;
 
@@ -232,40 +252,6 @@ pub(crate) enum Look {
     BeforeNext(&'static str),
     /// Before the commit, which would not say it; this one fails if the transaction is aborted.
     BeforeCommit(&'static str),
-}
-
-/// The lease that [`Dialect::renew`] renews.
-#[derive(Debug)]
-pub(crate) struct Renewal<'a> {
-    pub(crate) tables: &'a Tables,
-    pub(crate) lease: Lease,
-    pub(crate) ttl: Duration,
-    /// Positions of the shard to delete along the way.
-    pub(crate) published: Vec<i64>,
-    /// Whether their rows are kept as published.
-    pub(crate) keep: bool,
-}
-
-/// What a renewed lease says.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Renewed {
-    /// The revision of the shard's held rows.
-    pub(crate) revision: i64,
-    /// What can be said about transactions that are still running, where the back end can say it.
-    pub(crate) horizon: Option<Horizon>,
-}
-
-/// What PostgreSQL knows about transactions and positions at one moment.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Horizon {
-    /// The id of this transaction.
-    pub(crate) own: i64,
-    /// Every transaction with a smaller id had ended.
-    pub(crate) oldest_running: i64,
-    /// The last position that was handed out.
-    pub(crate) last_position: i64,
-    /// See [`Dialect::history`].
-    pub(crate) history: i64,
 }
 
 /// The answer of [`Dialect::renew`]: nothing if the lease is lost.
@@ -384,6 +370,11 @@ fn answers(backend: DbBackend, error: &DbErr, ask: impl FnOnce(&dyn Dialect, &dy
     matches!((of(backend), database_error(error)), (Ok(dialect), Some(error)) if ask(dialect, error))
 }
 
+/// Whether the database refuses a value or a row for what it is.
+pub(crate) fn is_refusal(backend: DbBackend, error: &DbErr) -> bool {
+    answers(backend, error, |dialect, error| dialect.is_refusal(error))
+}
+
 /// The table that is missing, if that is what the error says.
 pub(crate) fn missing_table(backend: DbBackend, error: &DbErr) -> Option<String> {
     of(backend).ok()?.missing_table(database_error(error)?)
@@ -458,7 +449,7 @@ fn insert_values(
 }
 
 /// The parameters of one row of the outbox: the shard and then [`WRITTEN`].
-fn row_values(entry: OutboxEntry, values: &mut Vec<Value>, time: impl Fn(DateTime<Utc>) -> Value) {
+pub(crate) fn row_values(entry: OutboxEntry, values: &mut Vec<Value>, time: impl Fn(DateTime<Utc>) -> Value) {
     let envelope = entry.envelope;
     let routing_version = (!envelope.routing.is_empty()).then(|| envelope.routing_version.into());
     values.extend([

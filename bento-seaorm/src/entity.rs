@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use bento_core::envelope::Envelope;
-use chrono::{DateTime, Utc};
-use sea_orm::{DbErr, QueryResult};
+use bento_core::id::EventId;
+use bento_core::limits;
+use chrono::{DateTime, Datelike, Utc};
+use sea_orm::{DbErr, QueryResult, TryGetable};
 use uuid::Uuid;
 
 /// What the business transaction writes of an event, in the order of the placeholders, after `shard`.
@@ -31,7 +33,11 @@ pub(crate) const WRITTEN: [&str; 16] = [
 pub(crate) const MOVED: &str = "event_id, event_type, schema_version, aggregate_type, aggregate_id, sequence, tenant_id, \
      topic, routing_key, routing, routing_version, occurred_at, content_encoding, key_id, headers, payload";
 
-/// What is read of an event, in the order in which [`envelope_at`] expects it.
+/// The columns that hold bytes.
+pub(crate) const BYTES: [&str; 3] = ["routing", "headers", "payload"];
+
+/// What is written of an event, in the order in which [`envelope_at`] expects it; see also
+/// [`Dialect::read_columns`](crate::dialect::Dialect::read_columns).
 pub(crate) fn written_columns() -> String {
     WRITTEN.join(", ")
 }
@@ -57,6 +63,70 @@ pub(crate) fn envelope_at(row: &QueryResult, first: usize) -> Result<Envelope, D
     envelope.key_id = row.try_get_by_index(first + 13)?;
     envelope.headers = row.try_get_by_index::<Option<Vec<u8>>>(first + 14)?.unwrap_or_default().into();
     Ok(envelope)
+}
+
+/// Reads what can be read of an envelope, with values for the rest that every table holds. Tells whether nothing is missing.
+pub(crate) fn salvaged_at(row: &QueryResult, first: usize) -> (Envelope, bool) {
+    if let Ok(envelope) = envelope_at(row, first)
+        && limits::check_envelope(&envelope).is_ok()
+    {
+        return (envelope, true);
+    }
+    let of = Salvaged { row, first };
+    let event_id = of.get::<Uuid>(0).map_or_else(EventId::new, EventId::from);
+    let version = of.get::<i32>(2).unwrap_or_default().cast_unsigned();
+    let time = of.get(11).filter(|time: &DateTime<Utc>| (1000..=9999).contains(&time.year())).unwrap_or_else(Utc::now);
+    let mut envelope = Envelope::with_id(event_id, of.text(1, 190), version, time, of.bytes(15));
+    // Half of a key would be the key of another aggregate.
+    let key = (of.get::<String>(3), of.get::<String>(4));
+    if let (Some(aggregate_type), Some(aggregate_id)) = key
+        && limits::check_text("aggregate_type", &aggregate_type, 190).is_ok()
+        && limits::check_text("aggregate_id", &aggregate_id, 255).is_ok()
+    {
+        (envelope.aggregate_type, envelope.aggregate_id) = (aggregate_type.into(), aggregate_id);
+    }
+    envelope.sequence = of.get(5);
+    envelope.tenant_id = of.optional(6, limits::TENANT_ID);
+    envelope.topic = of.optional(7, 255);
+    envelope.routing_key = of.optional(8, 255);
+    envelope.routing = of.bytes(9).into();
+    envelope.routing_version = of.get::<i32>(10).and_then(|version| version.try_into().ok()).unwrap_or_default();
+    envelope.content_encoding = of.optional(12, 64);
+    envelope.key_id = of.optional(13, 255);
+    envelope.headers = of.bytes(14).into();
+    (envelope, false)
+}
+
+/// The columns of a row of which not every one can be read.
+struct Salvaged<'a> {
+    row: &'a QueryResult,
+    first: usize,
+}
+
+impl Salvaged<'_> {
+    fn get<T: TryGetable>(&self, column: usize) -> Option<T> {
+        self.row.try_get_by_index(self.first + column).ok()
+    }
+
+    fn bytes(&self, column: usize) -> Vec<u8> {
+        self.get(column).unwrap_or_default()
+    }
+
+    fn text(&self, column: usize, limit: usize) -> String {
+        lossy_at(self.row, self.first + column).chars().take(limit).collect()
+    }
+
+    fn optional(&self, column: usize, limit: usize) -> Option<String> {
+        Some(self.text(column, limit)).filter(|text| !text.is_empty())
+    }
+}
+
+/// Reads a text, with replacements for what is none; empty if there is nothing to be read.
+pub(crate) fn lossy_at(row: &QueryResult, column: usize) -> String {
+    let text = row.try_get_by_index::<String>(column);
+    let text = text
+        .or_else(|_| row.try_get_by_index::<Vec<u8>>(column).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()));
+    text.unwrap_or_default().replace('\0', "\u{fffd}")
 }
 
 fn routing_version(stored: Option<i32>) -> Result<u16, DbErr> {

@@ -17,9 +17,11 @@ mod errors;
 mod held;
 mod leases;
 mod memory;
+mod one_by_one;
 mod pauses;
 mod probe;
 mod published;
+mod salvage;
 mod scan;
 mod settle;
 #[cfg(test)]

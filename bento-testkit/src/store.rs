@@ -209,6 +209,7 @@ macro_rules! relay_store_conformance {
                 dead_letters::a_replay_that_did_not_park_says_that_later_ones_may_be_out
                 dead_letters::a_discard_lets_the_followers_go
                 dead_letters::every_dead_letter_that_parks_must_go_first
+                dead_letters::a_row_that_cannot_be_read_parks_its_aggregate_on_every_route
                 dead_letters::an_event_without_order_parks_nothing
                 dead_letters::replay_and_discard_change_the_revision
                 dead_letters::replay_and_discard_need_the_right_destination

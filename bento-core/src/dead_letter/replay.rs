@@ -70,7 +70,7 @@ impl ReplayReport {
     }
 }
 
-/// Something that a dry run found about one dead letter. None of them keeps it from being replayed.
+/// Something that a dry run found about one dead letter. Only [`Problem::NotReplayable`] keeps it from being replayed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReplayProblem {
@@ -106,6 +106,8 @@ pub enum Problem {
     Malformed,
     /// It did not park its aggregate: later events may be out already, and it comes late.
     LaterOnesOut,
+    /// It holds a row that could not be read, and is left out of a replay.
+    NotReplayable,
     /// It was not delivered before its deadline, and is given up again unless the route now has a later one.
     Expired,
 }
@@ -161,6 +163,10 @@ pub(super) fn by_shard(page: &[DeadLetter]) -> Vec<(ShardId, Vec<LetterKey>)> {
 }
 
 fn look_at(letter: &DeadLetter, report: &mut ReplayReport) {
+    if letter.raw.is_some() {
+        let detail = "its row could not be read, so it is not replayed: write its event anew, and discard the letter";
+        return report.note(letter, Problem::NotReplayable, detail.to_owned());
+    }
     if let Some((problem, detail)) = unreadable(letter) {
         report.note(letter, problem, detail);
     }

@@ -292,7 +292,7 @@ impl<R: Routing> Machine<R> {
             self.paused = HashSet::from_iter(advanced.paused_tenants);
         }
         let Circumstances { held_limit, now } = circumstances;
-        let all_held_are_here = advanced.held.len() < held_limit;
+        let all_held_are_here = advanced.held.len() < held_limit && !advanced.is_cut;
         for held in advanced.held {
             self.take_held(held, now, reach, observer);
         }

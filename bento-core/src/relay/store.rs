@@ -27,7 +27,12 @@
 //!   [ordered](HeldRow::ordered) is a stream of its own: always a head, never a follower, and never among the streams.
 //! * **A paused tenant**'s held rows are not due, and not counted by [`Advanced::next_due`]. It is the tenant of the head that
 //!   counts for a stream. Pausing and resuming change the revision of every shard.
-//! * **A stream is parked** while one of its dead letters parks. A parked stream has no due head.
+//! * **A stream is parked** while one of its dead letters parks, or one of its aggregate for the route
+//!   [`unreadable`](Burial::UNREADABLE). A parked stream has no due head.
+//! * **A row that cannot be read** becomes a dead letter when it heads what is returned: a pending one for the route `unreadable`, a held
+//!   one for its own. What is before it is returned first. Such a letter [names](crate::dead_letter::DeadLetter::raw) what the database
+//!   shows of the row, and cannot be replayed.
+//! * **A settlement that the database refuses** costs its row alone: that becomes a dead letter too, and the others are settled.
 //! * **[`Advanced::streams`]** lists every stream of the shard that has a held row or is parked, after the settlements of the same
 //!   call; never an event without order. It is returned when the known revision differs, so also for `None`.
 //! * **The revision** changes whenever an operator replays or discards in the shard. It need not change with a settlement: the
@@ -266,6 +271,11 @@ impl Burial {
     /// payload a rule cannot transform. It is the name, too, under which a row is held or dead whose routes are not known yet: that stands
     /// for all of them, and holds its whole aggregate back.
     pub const UNROUTABLE: &'static str = "unroutable";
+    /// The cause of a row that cannot be read. A pending one is given up for a route of this name as well, because its own are not known:
+    /// a dead letter of this route that parks holds its aggregate back on every route.
+    pub const UNREADABLE: &'static str = "unreadable";
+    /// The cause of a row for which the database refused to record what became of it.
+    pub const UNSETTLED: &'static str = "unsettled";
 }
 
 /// One call of the seam.
@@ -296,6 +306,8 @@ pub struct Advanced {
     pub fresh: Vec<OutboxRow>,
     /// Due heads with their followers, each stream in position order.
     pub held: Vec<HeldRow>,
+    /// Whether followers of those heads were left out although fewer rows than asked for are returned.
+    pub is_cut: bool,
     /// The revision of the held rows.
     pub revision: i64,
     /// The streams that are held back or parked in this shard, if the revision differs from the one that the relay knew.

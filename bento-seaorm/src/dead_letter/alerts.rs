@@ -15,7 +15,7 @@ impl AlertStore for OutboxStore {
     /// Looks before it writes: mostly there is nothing.
     async fn take_unalerted(&self, limit: u32, hold: Duration) -> Result<Vec<DeadLetter>, StoreError> {
         let look = select::any_unalerted(self.dialect()?, self.tables());
-        if self.rows(look, |_| Ok(())).await?.is_empty() {
+        if self.rows(look, |_| ()).await?.is_empty() {
             return Ok(Vec::new());
         }
         let mut tries = Tries::new(self.db().get_database_backend());
@@ -56,7 +56,7 @@ impl AlertStore for OutboxStore {
 async fn take(store: &OutboxStore, limit: u32, hold: Duration) -> Result<Vec<DeadLetter>, StoreFailure> {
     let (tx, dialect) = store.begin().await?;
     let rows = tx.query_all_raw(select::unalerted(dialect, store.tables(), limit).build()).await?;
-    let letters: Vec<DeadLetter> = rows.iter().map(select::letter).collect::<Result<_, _>>()?;
+    let letters: Vec<DeadLetter> = rows.iter().map(select::letter).collect();
     if letters.is_empty() {
         return Ok(letters);
     }

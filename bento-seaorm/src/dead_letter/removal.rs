@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bento_core::dead_letter::{Discarding, LetterKey};
 use bento_core::outbox::ShardId;
-use bento_core::relay::store::{StoreError, StreamKey};
+use bento_core::relay::store::{Burial, StoreError, StreamKey};
 use sea_orm::{ConnectionTrait, DbErr};
 
 use super::of_letters;
@@ -82,7 +82,25 @@ impl Removal<'_> {
     async fn streams(&self) -> Result<BTreeSet<StreamKey>, DbErr> {
         let select = self.of_these(self.sql("SELECT DISTINCT destination, aggregate_type, aggregate_id"));
         let rows = self.tx.query_all_raw(select.push(" AND aggregate_id <> ''").build()).await?;
-        rows.iter().map(stream_of).collect()
+        let mut streams: BTreeSet<_> = rows.iter().map(stream_of).collect();
+        if streams.iter().any(|stream| &*stream.destination == Burial::UNREADABLE) {
+            streams.extend(self.streams_on_every_route().await?);
+        }
+        Ok(streams)
+    }
+
+    /// What waits behind those of these letters that park their aggregate on every route.
+    async fn streams_on_every_route(&self) -> Result<Vec<StreamKey>, DbErr> {
+        let (held, dead) = (self.tables.held(), self.tables.dead_letter());
+        let select = self.sql(&format!(
+            "SELECT DISTINCT h.destination, h.aggregate_type, h.aggregate_id FROM {held} h WHERE h.shard = "
+        ));
+        let select = select.bind(self.shard).push(&format!(
+            " AND EXISTS (SELECT 1 FROM {dead} d WHERE d.shard = h.shard AND d.aggregate_type = h.aggregate_type \
+             AND d.aggregate_id = h.aggregate_id AND d.destination = '{}')",
+            Burial::UNREADABLE
+        ));
+        Ok(self.tx.query_all_raw(select.build()).await?.iter().map(stream_of).collect())
     }
 
     /// Moves the letters to the held rows as if they had never been tried, but for those who got them nevertheless. Each takes its
@@ -96,7 +114,7 @@ impl Removal<'_> {
              SELECT shard, position, destination, {MOVED}, parks, 0, CASE WHEN parks THEN NULL ELSE {now} END, delivered"
         ));
         let or_leave = self.dialect.or_leave(held, &["shard", "destination", "position"]);
-        self.execute(self.of_these(insert).push(&or_leave)).await?;
+        self.execute(self.of_these(insert).push(" AND raw IS NULL").push(&or_leave)).await?;
         let delete = self.of_these(self.sql("DELETE")).push(&format!(
             " AND EXISTS (SELECT 1 FROM {held} h WHERE h.event_id = {dead}.event_id AND h.destination = {dead}.destination)"
         ));

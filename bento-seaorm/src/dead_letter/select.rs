@@ -6,11 +6,12 @@ use bento_core::dead_letter::{
     DeadLetter, DeadLetterCursor, DeadLetterFilter, DeadLetterQuery, DiscardedLetter, ShardCursor,
 };
 use bento_core::id::EventId;
-use sea_orm::{DbErr, QueryResult};
+use chrono::DateTime;
+use sea_orm::QueryResult;
 use uuid::Uuid;
 
 use crate::dialect::{Dialect, Sql};
-use crate::entity::{envelope_at, names_at, written_columns};
+use crate::entity::{lossy_at, names_at, salvaged_at};
 use crate::tables::Tables;
 
 /// A page of dead letters, oldest failure first.
@@ -23,8 +24,10 @@ pub(super) fn discarded(dialect: &'static dyn Dialect, tables: &Tables, query: &
     let select = Sql::new(
         dialect,
         &format!(
-            "SELECT event_id, destination, event_type, aggregate_type, aggregate_id, tenant_id, cause, error_message, failed_at, \
-             reason, actor, discarded_at FROM {} WHERE 1 = 1",
+            "SELECT event_id, destination, event_type, aggregate_type, aggregate_id, tenant_id, cause, error_message, {}, \
+             reason, actor, {} FROM {} WHERE 1 = 1",
+            dialect.read_time("failed_at"),
+            dialect.read_time("discarded_at"),
             tables.discarded_letter()
         ),
     );
@@ -75,9 +78,10 @@ fn due_for_alert(sql: Sql, dialect: &dyn Dialect) -> Sql {
 
 fn letters(dialect: &'static dyn Dialect, tables: &Tables) -> Sql {
     let select = format!(
-        "SELECT destination, shard, position, attempts, cause, error_message, failed_at, parks, delivered, first_failed_at, {} \
-         FROM {} WHERE 1 = 1",
-        written_columns(),
+        "SELECT destination, shard, position, attempts, cause, error_message, {}, parks, delivered, {}, raw, {} FROM {} WHERE 1 = 1",
+        dialect.read_time("failed_at"),
+        dialect.read_time("first_failed_at"),
+        dialect.read_columns(),
         tables.dead_letter()
     );
     Sql::new(dialect, &select)
@@ -124,40 +128,43 @@ fn signed(limit: u64) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// Reads what [`letters`] selects.
-pub(super) fn letter(row: &QueryResult) -> Result<DeadLetter, DbErr> {
+/// Reads what [`letters`] selects, whatever stands there.
+pub(super) fn letter(row: &QueryResult) -> DeadLetter {
+    let failed_at = row.try_get_by_index(6).unwrap_or(DateTime::UNIX_EPOCH);
     let mut letter = DeadLetter::new(
-        row.try_get_by_index::<String>(0)?.into(),
-        row.try_get_by_index(1)?,
-        row.try_get_by_index(2)?,
-        row.try_get_by_index::<i32>(3)?.cast_unsigned(),
-        row.try_get_by_index(4)?,
-        row.try_get_by_index(5)?,
-        row.try_get_by_index(6)?,
-        row.try_get_by_index(7)?,
-        Arc::new(envelope_at(row, 10)?),
+        lossy_at(row, 0).into(),
+        row.try_get_by_index(1).unwrap_or_default(),
+        row.try_get_by_index(2).unwrap_or_default(),
+        row.try_get_by_index::<i32>(3).unwrap_or_default().max(0).cast_unsigned(),
+        lossy_at(row, 4),
+        lossy_at(row, 5),
+        failed_at,
+        row.try_get_by_index(7).unwrap_or(true),
+        Arc::new(salvaged_at(row, 11).0),
     );
-    letter.delivered = names_at(row, 8)?;
-    letter.first_failed_at = row.try_get_by_index(9)?;
-    Ok(letter)
+    letter.delivered = names_at(row, 8).unwrap_or_default();
+    letter.first_failed_at = row.try_get_by_index(9).unwrap_or(failed_at);
+    letter.raw = Some(lossy_at(row, 10)).filter(|raw| !raw.is_empty());
+    letter
 }
 
-/// Reads what [`discarded`] selects.
-pub(super) fn discarded_letter(row: &QueryResult) -> Result<DiscardedLetter, DbErr> {
-    Ok(DiscardedLetter {
-        event_id: row.try_get_by_index::<Uuid>(0)?.into(),
-        destination: row.try_get_by_index::<String>(1)?.into(),
-        event_type: row.try_get_by_index(2)?,
-        aggregate_type: row.try_get_by_index(3)?,
-        aggregate_id: row.try_get_by_index(4)?,
-        tenant_id: row.try_get_by_index(5)?,
-        cause: row.try_get_by_index(6)?,
-        error: row.try_get_by_index(7)?,
-        failed_at: row.try_get_by_index(8)?,
-        reason: row.try_get_by_index(9)?,
-        actor: row.try_get_by_index(10)?,
-        discarded_at: row.try_get_by_index(11)?,
-    })
+/// Reads what [`discarded`] selects, whatever stands there.
+pub(super) fn discarded_letter(row: &QueryResult) -> DiscardedLetter {
+    let optional = |column| Some(lossy_at(row, column)).filter(|text| !text.is_empty());
+    DiscardedLetter {
+        event_id: row.try_get_by_index::<Uuid>(0).unwrap_or_default().into(),
+        destination: lossy_at(row, 1).into(),
+        event_type: lossy_at(row, 2),
+        aggregate_type: lossy_at(row, 3),
+        aggregate_id: lossy_at(row, 4),
+        tenant_id: optional(5),
+        cause: lossy_at(row, 6),
+        error: lossy_at(row, 7),
+        failed_at: row.try_get_by_index(8).unwrap_or(DateTime::UNIX_EPOCH),
+        reason: lossy_at(row, 9),
+        actor: optional(10),
+        discarded_at: row.try_get_by_index(11).unwrap_or(DateTime::UNIX_EPOCH),
+    }
 }
 
 #[cfg(all(test, feature = "postgres"))]

@@ -9,6 +9,7 @@ use sea_orm::sqlx::mysql::MySqlDatabaseError;
 use sea_orm::{ConnectionTrait, DbBackend, IsolationLevel, Statement, TransactionOptions, Value};
 
 use super::{Dialect, InsertLimits, Look, PARAMETERS, Renewal, Renewed, Renewing, ShardsUpdate, Sql, Warning};
+use crate::entity::BYTES;
 use crate::session::{Shielded, StoreTransaction};
 use crate::tables::Tables;
 
@@ -151,6 +152,20 @@ impl Dialect for MySql {
         })
     }
 
+    fn shown(&self, column: &str) -> Option<String> {
+        match column {
+            "event_id" => Some(format!("HEX({column})")),
+            column => (!BYTES.contains(&column)).then(|| format!("CAST({column} AS CHAR)")),
+        }
+    }
+
+    /// Data exceptions and violations of constraints.
+    fn is_refusal(&self, error: &dyn DatabaseError) -> bool {
+        let is_of_class = error.code().is_some_and(|code| ["22", "23"].iter().any(|class| code.starts_with(class)));
+        let number = error.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number);
+        is_of_class || number.is_some_and(|number| REFUSED.contains(&number))
+    }
+
     fn missing_table(&self, error: &dyn DatabaseError) -> Option<String> {
         let error = error.try_downcast_ref::<MySqlDatabaseError>()?;
         (error.number() == NO_SUCH_TABLE).then(|| {
@@ -218,6 +233,8 @@ const ROLLED_BACK: [u16; 5] = [1213, 1206, 1020, 1614, 3101];
 /// `CR_SERVER_GONE_ERROR` and `CR_SERVER_LOST` as a proxy reports them, `ER_SERVER_OFFLINE_MODE`, `ER_SESSION_WAS_KILLED`,
 /// `ER_CLIENT_INTERACTION_TIMEOUT`.
 const DISCONNECTED: [u16; 13] = [1053, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 2006, 2013, 3032, 3169, 4031];
+/// Without an SQLSTATE of their own: `WARN_DATA_TRUNCATED`, `ER_TRUNCATED_WRONG_VALUE_FOR_FIELD`, `ER_NO_DEFAULT_FOR_FIELD`.
+const REFUSED: [u16; 3] = [1265, 1366, 1364];
 /// `ER_OPTION_PREVENTS_STATEMENT`.
 const OPTION_PREVENTS_STATEMENT: u16 = 1290;
 /// `ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION`, `ER_READ_ONLY_MODE`.

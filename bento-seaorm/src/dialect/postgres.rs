@@ -13,7 +13,7 @@ use super::{
     Dialect, Horizon, InsertLimits, Look, PARAMETERS, Renewal, Renewed, Renewing, ShardsUpdate, Sql, Warning,
     insert_values, row_values,
 };
-use crate::entity::{MOVED, written_columns};
+use crate::entity::{BYTES, MOVED, written_columns};
 use crate::session::{Shielded, StoreTransaction};
 use crate::tables::Tables;
 
@@ -28,6 +28,9 @@ const VALUES_UP_TO: usize = 20;
 const NO_SEQUENCE: i64 = i64::MIN;
 /// The same for the versions of routing, which are not negative.
 const NO_VERSION: i32 = -1;
+
+/// What stands for infinity where a number of microseconds is asked for.
+const FAR_AWAY: i64 = 1 << 60;
 
 /// `admin_shutdown`, `crash_shutdown`, `cannot_connect_now`, `database_dropped`, `idle_session_timeout`,
 /// `idle_in_transaction_session_timeout`, `transaction_timeout`. The class 08 is of the same kind, and every FATAL error.
@@ -108,7 +111,10 @@ impl Dialect for Postgres {
     }
 
     fn micros_until(&self, column: &str) -> String {
-        format!("(extract(epoch FROM {column} - clock_timestamp()) * 1000000)::bigint")
+        format!(
+            "CASE WHEN isfinite({column}) THEN (extract(epoch FROM {column} - clock_timestamp()) * 1000000)::bigint \
+             WHEN {column} > clock_timestamp() THEN {FAR_AWAY} WHEN {column} IS NOT NULL THEN -{FAR_AWAY} END"
+        )
     }
 
     fn one_of(&self, numbers: Vec<i64>, sql: &mut String, values: &mut Vec<Value>) {
@@ -173,6 +179,20 @@ impl Dialect for Postgres {
             })
             .transpose()
         })
+    }
+
+    /// The driver panics at a time that is infinite, or beyond the calendar of chrono.
+    fn read_time(&self, column: &str) -> String {
+        format!("CASE WHEN isfinite({column}) AND {column} < '200000-01-01 00:00:00Z' THEN {column} END")
+    }
+
+    fn shown(&self, column: &str) -> Option<String> {
+        (!BYTES.contains(&column)).then(|| format!("{column}::text"))
+    }
+
+    /// Data exceptions, violations of constraints, limits of the program (a row that is too wide for an index).
+    fn is_refusal(&self, error: &dyn DatabaseError) -> bool {
+        error.code().is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
     }
 
     fn missing_table(&self, error: &dyn DatabaseError) -> Option<String> {

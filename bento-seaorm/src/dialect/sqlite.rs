@@ -137,6 +137,20 @@ impl Dialect for Sqlite {
         })
     }
 
+    /// A column holds values of any type, and text that is none.
+    fn shown(&self, column: &str) -> Option<String> {
+        Some(format!(
+            "CASE WHEN typeof({column}) IN ('integer', 'real') THEN CAST({column} AS TEXT) \
+             WHEN {column} IS NOT NULL THEN typeof({column}) || ' ' || hex({column}) END"
+        ))
+    }
+
+    /// `SQLITE_TOOBIG`, `SQLITE_CONSTRAINT` and `SQLITE_MISMATCH`, with the extended codes whose low byte they are.
+    fn is_refusal(&self, error: &dyn DatabaseError) -> bool {
+        let code = error.code().and_then(|code| code.parse::<i32>().ok());
+        code.is_some_and(|code| matches!(code & 0xff, 18..=20))
+    }
+
     fn missing_table(&self, error: &dyn DatabaseError) -> Option<String> {
         error
             .message()

@@ -4,26 +4,38 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bento_core::relay::store::{Advance, Advanced, Lease, OutboxRow, Settlement, StoreError};
-use sea_orm::ConnectionTrait;
+use bento_core::telemetry::TARGET_RELAY;
+use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 
 use super::OutboxStore;
-use super::errors::{StoreFailure, Tries, unreadable};
+use super::errors::{StoreFailure, Tries};
 use super::held::{self, Wanted};
 use super::memory::{HeldRows, Remembered};
+use super::salvage::Salvage;
 use super::settle::{self, Settling};
-use crate::dialect::{Dialect, Renewal, Sql};
-use crate::entity::{envelope_at, written_columns};
+use crate::dialect::{self, Dialect, Renewal, Sql};
+use crate::entity::envelope_at;
 use crate::session::StoreTransaction;
 use crate::tables::Tables;
 
 pub(super) async fn advance(store: &OutboxStore, advance: Advance) -> Result<Advanced, StoreError> {
     let remembered = store.memory.take(advance.lease);
-    let mut tries = Tries::new(store.db.get_database_backend());
+    let backend = store.db.get_database_backend();
+    let mut tries = Tries::new(backend);
+    let mut one_by_one = false;
     loop {
-        match Call::run(store, &advance, remembered.clone()).await {
+        match Call::run(store, &advance, remembered.clone(), one_by_one).await {
             Ok((advanced, remembered)) => {
                 store.memory.put(advance.lease.shard, remembered);
                 return Ok(advanced);
+            }
+            Err(StoreFailure::Settling(error)) if !one_by_one && dialect::is_refusal(backend, &error) => {
+                let shard = advance.lease.shard;
+                tracing::warn!(
+                    target: TARGET_RELAY, shard, error = %error,
+                    "the database refuses what is to be recorded, which is tried one by one",
+                );
+                one_by_one = true;
             }
             Err(failure) => tries.again(failure)?,
         }
@@ -37,18 +49,24 @@ struct Call<'a> {
     tables: &'a Tables,
     advance: &'a Advance,
     remembered: Remembered,
-    /// Whether what is known of the shard may be about another history of the database.
+    /// Whether what is known of the shard may be about another history of the database, or rows were given up on the way.
     begins_anew: bool,
+    /// Whether settlements are recorded one by one, after the database refused one of them.
+    one_by_one: bool,
 }
+
+/// How many times a call reads again after it gave up what it could not read.
+const ROUNDS: usize = 20;
 
 impl<'a> Call<'a> {
     async fn run(
         store: &'a OutboxStore,
         advance: &'a Advance,
         remembered: Remembered,
+        one_by_one: bool,
     ) -> Result<(Advanced, Remembered), StoreFailure> {
         let (tx, dialect) = store.begin().await?;
-        let mut call = Self { tx, dialect, tables: &store.tables, advance, remembered, begins_anew: false };
+        let mut call = Self { tx, dialect, tables: &store.tables, advance, remembered, begins_anew: false, one_by_one };
         let advanced = call.settle_and_read().await?;
         call.tx.commit().await?;
         Ok((advanced, call.remembered))
@@ -58,11 +76,11 @@ impl<'a> Call<'a> {
         let revision = self.renew().await?;
         let fresh = self.fresh().await?;
         let mut advanced = Advanced { fresh, revision, ..Advanced::default() };
+        self.held(&mut advanced).await?;
         if self.begins_anew || self.advance.revision != Some(revision) {
             let (streams, paused) = held::streams(&self.tx, self.dialect, self.tables, self.lease().shard).await?;
             (advanced.streams, advanced.paused_tenants) = (Some(streams), paused);
         }
-        self.held(&mut advanced).await?;
         Ok(advanced)
     }
 
@@ -77,10 +95,11 @@ impl<'a> Call<'a> {
         let fresh: Vec<_> = settled.iter().filter_map(settle::fresh_position).collect();
         let moves = !settled.iter().all(|settlement| matches!(settlement, Settlement::Published { .. }));
         self.remembered.scan.settled(&fresh);
-        let published = if moves { Vec::new() } else { fresh };
+        let published = if moves || self.one_by_one { Vec::new() } else { fresh };
         let Advance { lease, ttl, keep_published: keep, .. } = *self.advance;
         let renewal = Renewal { tables: self.tables, lease, ttl, published, keep };
-        let Some(renewed) = self.dialect.renew(&self.tx, renewal).await? else {
+        let renewed = self.dialect.renew(&self.tx, renewal).await.map_err(StoreFailure::Settling)?;
+        let Some(renewed) = renewed else {
             let Lease { shard, epoch, .. } = lease;
             return Err(StoreError::LeaseLost { shard, epoch }.into());
         };
@@ -88,40 +107,70 @@ impl<'a> Call<'a> {
         if self.begins_anew {
             self.remembered.held = HeldRows::Unknown;
         }
-        if moves {
-            let settling =
-                Settling { tx: &self.tx, dialect: self.dialect, tables: self.tables, shard: lease.shard, keep };
-            settling.settle(settled).await?;
+        let settling = Settling { tx: &self.tx, dialect: self.dialect, tables: self.tables, shard: lease.shard, keep };
+        if self.one_by_one {
+            settling.settle_one_by_one(settled).await?;
+            (self.begins_anew, self.remembered.held) = (true, HeldRows::Unknown);
+        } else if moves {
+            settling.settle(settled).await.map_err(StoreFailure::Settling)?;
             self.remembered.held = HeldRows::Unknown;
         }
         Ok(renewed.revision)
     }
 
+    fn salvage(&self) -> Salvage<'_> {
+        Salvage { tx: &self.tx, dialect: self.dialect, tables: self.tables, shard: self.lease().shard }
+    }
+
+    /// The next pending rows, up to the first that cannot be read. One that comes first is given up, and what is behind it read.
     async fn fresh(&mut self) -> Result<Vec<OutboxRow>, StoreFailure> {
         let limit = self.advance.fresh;
         if limit == 0 {
             return Ok(Vec::new());
         }
-        let select = format!("SELECT position, {} FROM {} WHERE shard = ", written_columns(), self.tables.outbox());
+        for _ in 0..ROUNDS {
+            let (mut fresh, mut unreadable) = (Vec::new(), Vec::new());
+            for row in self.read_fresh(limit).await? {
+                let position = row.try_get_by_index(0)?;
+                match envelope_at(&row, 1) {
+                    Ok(envelope) if unreadable.is_empty() => {
+                        fresh.push(OutboxRow { position, envelope: Arc::new(envelope) });
+                    }
+                    Ok(_) => break,
+                    Err(error) => unreadable.push((position, error)),
+                }
+            }
+            if unreadable.is_empty() || !fresh.is_empty() {
+                let limit = if unreadable.is_empty() { limit } else { fresh.len() };
+                self.remembered.scan.read(fresh.iter().map(|row| row.position), limit);
+                return Ok(fresh);
+            }
+            for (position, error) in unreadable {
+                self.tell_unreadable(self.tables.outbox(), position);
+                self.salvage().unreadable(position, &error).await?;
+            }
+            self.begins_anew = true;
+        }
+        Ok(Vec::new())
+    }
+
+    async fn read_fresh(&mut self, limit: usize) -> Result<Vec<QueryResult>, DbErr> {
+        let columns = self.dialect.read_columns();
+        let select = format!("SELECT position, {columns} FROM {} WHERE shard = ", self.tables.outbox());
         let select = Sql::new(self.dialect, &select)
             .bind(self.lease().shard)
             .push(" AND position > ")
             .bind(self.remembered.scan.floor())
             .push(" ORDER BY position LIMIT ")
             .bind(i64::try_from(limit).unwrap_or(i64::MAX));
-        let rows = self.tx.query_all_raw(select.build()).await?;
-        let fresh = rows
-            .iter()
-            .map(|row| {
-                let position = row.try_get_by_index(0)?;
-                let envelope = envelope_at(row, 1);
-                let envelope = envelope
-                    .map_err(|error| unreadable(self.tables.outbox(), self.advance.lease.shard, position, error))?;
-                Ok(OutboxRow { position, envelope: Arc::new(envelope) })
-            })
-            .collect::<Result<Vec<_>, StoreFailure>>()?;
-        self.remembered.scan.read(fresh.iter().map(|row| row.position), limit);
-        Ok(fresh)
+        self.tx.query_all_raw(select.build()).await
+    }
+
+    fn tell_unreadable(&self, table: &str, position: i64) {
+        let shard = self.lease().shard;
+        tracing::error!(
+            target: TARGET_RELAY, shard, position, table, "a row cannot be read and becomes a dead letter; its aggregate waits",
+        );
     }
 
     /// Looks at the held rows, unless nobody has changed them and none is due.
@@ -133,7 +182,19 @@ impl<'a> Call<'a> {
             return Ok(());
         }
         let wanted = Wanted { dialect: self.dialect, tables: self.tables, shard: self.lease().shard, without };
-        advanced.held = wanted.due(&self.tx, limit).await?;
+        let mut due = wanted.due(&self.tx, limit).await?;
+        for _ in 0..ROUNDS {
+            if due.unreadable.is_empty() {
+                break;
+            }
+            for position in due.unreadable {
+                self.tell_unreadable(self.tables.held(), position);
+                self.salvage().unreadable_held(position).await?;
+            }
+            self.begins_anew = true;
+            due = wanted.due(&self.tx, limit).await?;
+        }
+        (advanced.held, advanced.is_cut) = (due.rows, due.is_cut);
         let found_none = advanced.held.is_empty() && limit > 0;
         advanced.next_due = wanted.next_due(&self.tx, found_none).await?;
         if found_none {

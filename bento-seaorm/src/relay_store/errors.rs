@@ -1,6 +1,5 @@
 //! What a relay is told when the database says no.
 
-use bento_core::outbox::ShardId;
 use bento_core::relay::store::StoreError;
 use sea_orm::{DbBackend, DbErr, RuntimeErr, SqlxError};
 
@@ -23,6 +22,7 @@ pub(crate) fn store_error(backend: DbBackend, error: DbErr) -> StoreError {
         DbErr::Query(RuntimeErr::SqlxError(ref source)) if matches!(**source, SqlxError::ColumnDecode { .. }) => {
             StoreError::Corrupt { reason: source.to_string(), source: Some(error.into()) }
         }
+        error if dialect::is_refusal(backend, &error) => StoreError::Refused { source: error.into() },
         error => StoreError::unavailable(error),
     }
 }
@@ -33,12 +33,6 @@ pub(crate) fn store_error(backend: DbBackend, error: DbErr) -> StoreError {
 struct Advised {
     advice: &'static str,
     source: DbErr,
-}
-
-/// Says which row it is that cannot be read, so that an operator finds it.
-pub(crate) fn unreadable(table: &str, shard: ShardId, position: i64, error: DbErr) -> StoreFailure {
-    let reason = format!("`{table}`, shard {shard}, position {position}");
-    StoreError::Corrupt { reason, source: Some(error.into()) }.into()
 }
 
 /// Whether a transaction that failed is worth another try: the database may have given it up for another one's sake, for a
@@ -61,8 +55,12 @@ impl Tries {
     pub(crate) fn again(&mut self, failure: StoreFailure) -> Result<(), StoreError> {
         self.left -= 1;
         match failure {
-            StoreFailure::Database(error) if self.left > 0 && dialect::is_transient(self.backend, &error) => Ok(()),
-            StoreFailure::Database(error) => Err(store_error(self.backend, error)),
+            StoreFailure::Database(error) | StoreFailure::Settling(error)
+                if self.left > 0 && dialect::is_transient(self.backend, &error) =>
+            {
+                Ok(())
+            }
+            StoreFailure::Database(error) | StoreFailure::Settling(error) => Err(store_error(self.backend, error)),
             StoreFailure::Store(error) => Err(error),
         }
     }
@@ -73,6 +71,8 @@ impl Tries {
 pub(crate) enum StoreFailure {
     /// The database said no.
     Database(DbErr),
+    /// The database said no to a settlement.
+    Settling(DbErr),
     /// The store says no.
     Store(StoreError),
 }

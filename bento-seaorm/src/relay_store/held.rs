@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bento_core::outbox::ShardId;
-use bento_core::relay::store::{HeldRow, OutboxRow, StreamKey};
+use bento_core::relay::store::{Burial, HeldRow, OutboxRow, StreamKey};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 
-use super::errors::{StoreFailure, unreadable};
 use crate::dialect::{Dialect, Sql};
-use crate::entity::{envelope_at, names_at, written_columns};
+use crate::entity::{envelope_at, lossy_at, names_at};
 use crate::session::StoreTransaction;
 use crate::tables::Tables;
 
@@ -30,21 +29,22 @@ struct Head {
     ordered: bool,
 }
 
-/// That the held row `h` heads its stream, and that no dead letter parks it.
+/// That the held row `h` heads its stream, and that no dead letter parks it, nor one that parks its aggregate on every route.
 fn is_head(tables: &Tables) -> String {
-    let same_stream = |other: &str| {
+    let (held, dead) = (tables.held(), tables.dead_letter());
+    let same_stream = |other: &str, destination: &str| {
         format!(
-            "{other}.shard = h.shard AND {other}.destination = h.destination AND {other}.aggregate_type = h.aggregate_type \
+            "{other}.shard = h.shard AND {other}.destination = {destination} AND {other}.aggregate_type = h.aggregate_type \
              AND {other}.aggregate_id = h.aggregate_id"
         )
     };
     format!(
-        "(h.ordered = FALSE OR (NOT EXISTS (SELECT 1 FROM {} e WHERE {} AND e.ordered = TRUE AND e.position < h.position) \
-         AND NOT EXISTS (SELECT 1 FROM {} d WHERE {} AND d.parks)))",
-        tables.held(),
-        same_stream("e"),
-        tables.dead_letter(),
-        same_stream("d"),
+        "(h.ordered = FALSE OR (NOT EXISTS (SELECT 1 FROM {held} e WHERE {} AND e.ordered = TRUE AND e.position < h.position) \
+         AND NOT EXISTS (SELECT 1 FROM {dead} d WHERE {} AND d.parks) \
+         AND NOT EXISTS (SELECT 1 FROM {dead} u WHERE {} AND u.parks)))",
+        same_stream("e", "h.destination"),
+        same_stream("d", "h.destination"),
+        same_stream("u", &format!("'{}'", Burial::UNREADABLE)),
     )
 }
 
@@ -78,20 +78,25 @@ pub(super) struct Wanted<'a> {
 
 impl Wanted<'_> {
     /// Due heads with their followers, each stream in position order, at most `limit` rows.
-    pub(super) async fn due(&self, tx: &StoreTransaction, limit: usize) -> Result<Vec<HeldRow>, StoreFailure> {
-        let mut due = Vec::new();
+    pub(super) async fn due(&self, tx: &StoreTransaction, limit: usize) -> Result<Due, DbErr> {
+        let mut due = Due::default();
         if limit == 0 {
             return Ok(due);
         }
-        let heads = tx.query_all_raw(self.due_heads(limit).build()).await?;
-        let heads = heads.iter().map(head).collect::<Result<Vec<_>, _>>()?;
+        let mut heads = Vec::new();
+        for row in tx.query_all_raw(self.due_heads(limit).build()).await? {
+            match head(&row) {
+                Ok(head) => heads.push(head),
+                Err(_) => due.unreadable.push(row.try_get_by_index(3)?),
+            }
+        }
         for heads in heads.chunks(STREAMS_PER_STATEMENT) {
-            if due.len() >= limit {
+            if due.rows.len() >= limit {
                 break;
             }
-            due.extend(self.with_followers(tx, heads, limit - due.len()).await?);
+            self.with_followers(tx, heads, limit - due.rows.len(), &mut due).await?;
         }
-        due.truncate(limit);
+        due.rows.truncate(limit);
         Ok(due)
     }
 
@@ -125,11 +130,12 @@ impl Wanted<'_> {
         tx: &StoreTransaction,
         heads: &[Head],
         limit: usize,
-    ) -> Result<Vec<HeldRow>, StoreFailure> {
+        due: &mut Due,
+    ) -> Result<(), DbErr> {
         let unroutable_for = self.dialect.micros_until("unroutable_since");
         let columns = format!(
             "destination, attempts, ordered, delivered, {unroutable_for} AS unroutable, position, {}",
-            written_columns()
+            self.dialect.read_columns()
         );
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut sql = Sql::new(self.dialect, "SELECT * FROM (");
@@ -150,8 +156,37 @@ impl Wanted<'_> {
         }
         let sql = sql.push(") AS held ORDER BY nth, position LIMIT ").bind(limit);
         let rows = tx.query_all_raw(sql.build()).await?;
-        rows.iter().map(|row| held_row(row, self.tables, self.shard)).collect()
+        // The number of a stream that is cut short at a row that cannot be read, and of the one before.
+        let (mut cut, mut last) = (None, None);
+        for row in &rows {
+            // A literal is a number of another width on each back end.
+            let nth = row.try_get_by_index::<i64>(0).or_else(|_| row.try_get_by_index::<i32>(0).map(i64::from))?;
+            let is_head = last.replace(nth) != Some(nth);
+            if cut == Some(nth) {
+                continue;
+            }
+            match held_row(row) {
+                Ok(held) => due.rows.push(held),
+                Err(_) => {
+                    (cut, due.is_cut) = (Some(nth), true);
+                    if is_head {
+                        due.unreadable.push(row.try_get_by_index(6)?);
+                    }
+                }
+            }
+        }
+        Ok(())
     }
+}
+
+/// What was found of held rows that are due.
+#[derive(Debug, Default)]
+pub(super) struct Due {
+    pub(super) rows: Vec<HeldRow>,
+    /// Whether a stream is cut short at a row that cannot be read.
+    pub(super) is_cut: bool,
+    /// The positions of heads that cannot be read.
+    pub(super) unreadable: Vec<i64>,
 }
 
 fn head(row: &QueryResult) -> Result<Head, DbErr> {
@@ -174,16 +209,15 @@ fn of_stream(sql: Sql, destination: &str, aggregate_type: &str, aggregate_id: &s
         .push(" AND ordered = TRUE")
 }
 
-fn held_row(row: &QueryResult, tables: &Tables, shard: ShardId) -> Result<HeldRow, StoreFailure> {
+pub(super) fn held_row(row: &QueryResult) -> Result<HeldRow, DbErr> {
     let unroutable: Option<i64> = row.try_get_by_index(5)?;
     let position = row.try_get_by_index(6)?;
-    let unreadable = |error| unreadable(tables.held(), shard, position, error);
-    let envelope = envelope_at(row, 7).map_err(unreadable)?;
+    let envelope = envelope_at(row, 7)?;
     Ok(HeldRow {
         destination: row.try_get_by_index::<String>(1)?.into(),
         attempts: row.try_get_by_index::<i32>(2)?.cast_unsigned(),
         ordered: row.try_get_by_index(3)?,
-        delivered: names_at(row, 4).map_err(unreadable)?,
+        delivered: names_at(row, 4)?,
         unroutable_for: unroutable.map(|until| Duration::from_micros(until.saturating_neg().max(0).cast_unsigned())),
         row: OutboxRow { position, envelope: Arc::new(envelope) },
     })
@@ -207,9 +241,9 @@ pub(super) async fn streams(
         ));
     let (mut streams, mut paused) = (Vec::new(), Vec::new());
     for row in tx.query_all_raw(select.build()).await? {
-        match row.try_get_by_index::<Option<String>>(1)? {
-            Some(_) => streams.push(stream_of(&row)?),
-            None => paused.push(row.try_get_by_index(0)?),
+        match row.try_get_by_index::<Option<String>>(1).unwrap_or(Some(String::new())) {
+            Some(_) => streams.push(stream_of(&row)),
+            None => paused.push(lossy_at(&row, 0)),
         }
     }
     paused.sort();
@@ -217,12 +251,8 @@ pub(super) async fn streams(
 }
 
 /// A stream from the first three columns.
-pub(crate) fn stream_of(row: &QueryResult) -> Result<StreamKey, DbErr> {
-    Ok(StreamKey {
-        destination: row.try_get_by_index::<String>(0)?.into(),
-        aggregate_type: row.try_get_by_index(1)?,
-        aggregate_id: row.try_get_by_index(2)?,
-    })
+pub(crate) fn stream_of(row: &QueryResult) -> StreamKey {
+    StreamKey { destination: lossy_at(row, 0).into(), aggregate_type: lossy_at(row, 1), aggregate_id: lossy_at(row, 2) }
 }
 
 /// Makes the heads of these streams due, unless they say when they are or a dead letter parks them: after a change no stream may

@@ -13,7 +13,7 @@
 //! The largest position seen is no such bound: an earlier one may commit later.
 //!
 //! All of it holds within one history of the database. A standby that is promoted without the last commits hands out positions
-//! and ids again; then the bound begins anew.
+//! and ids again; then the bound begins anew. So it does when the last position goes back, as `setval` can make it.
 
 use crate::dialect::Horizon;
 
@@ -70,7 +70,9 @@ impl Scan {
 
     /// Takes what the transaction knows before it reads. Returns whether nothing was known of this history of the database.
     pub(super) fn observe(&mut self, horizon: Horizon) -> bool {
-        let is_other = self.history != Some(horizon.history);
+        // A sequence that goes back hands out positions again that may be below the bound.
+        let goes_back = self.seen.is_some_and(|seen| horizon.last_position < seen);
+        let is_other = goes_back || self.history != Some(horizon.history);
         if is_other && self.history.is_some() {
             *self = Self::default();
         }
@@ -184,6 +186,18 @@ mod tests {
         assert!(scan.observe(promoted(90)));
         assert_eq!(scan.floor(), 0);
         assert!(!scan.observe(promoted(91)));
+    }
+
+    #[test]
+    fn the_bound_begins_anew_when_the_last_position_goes_back() {
+        let mut scan = Scan::default();
+        for own in 100..110 {
+            call(&mut scan, at(own, own, 20), &[], 50);
+        }
+        assert_eq!(scan.floor(), 20);
+        assert!(scan.observe(at(110, 110, 5)));
+        assert_eq!(scan.floor(), 0);
+        assert!(!scan.observe(at(111, 111, 6)));
     }
 
     #[test]

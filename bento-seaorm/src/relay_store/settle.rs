@@ -11,7 +11,7 @@ use sea_orm::{ConnectionTrait, DbErr};
 
 use super::held::park_or_promote;
 use crate::dialect::{Dialect, Sql, keep_published};
-use crate::entity::{MOVED, names};
+use crate::entity::{MOVED, lossy_at, names};
 use crate::session::StoreTransaction;
 use crate::tables::Tables;
 
@@ -110,6 +110,23 @@ pub(super) struct Settling<'a> {
 impl Settling<'_> {
     /// Settles everything, the fresh rows at the end, so that a row can be held for several destinations.
     pub(super) async fn settle(&self, settled: &[Settlement]) -> Result<(), DbErr> {
+        let touched = self.record(settled).await?;
+        self.delete_fresh(settled.iter().filter_map(fresh_position).collect()).await?;
+        self.promote(&touched).await
+    }
+
+    /// Makes the heads of these streams due.
+    pub(super) async fn promote(&self, touched: &BTreeSet<StreamKey>) -> Result<(), DbErr> {
+        park_or_promote(self.tx, self.dialect, self.tables, self.shard, touched).await
+    }
+
+    /// The streams that these settlements change.
+    pub(super) async fn streams(&self, settled: &[Settlement]) -> Result<BTreeSet<StreamKey>, DbErr> {
+        self.touched(&Groups::of(settled)).await
+    }
+
+    /// Settles everything but that fresh rows leave the outbox. Returns the streams that are changed.
+    pub(super) async fn record(&self, settled: &[Settlement]) -> Result<BTreeSet<StreamKey>, DbErr> {
         let groups = Groups::of(settled);
         let touched = self.touched(&groups).await?;
         for settlement in settled {
@@ -127,8 +144,7 @@ impl Settling<'_> {
         for (destination, positions) in groups.held_done {
             self.delete_held(&destination, positions).await?;
         }
-        self.delete_fresh(settled.iter().filter_map(fresh_position).collect()).await?;
-        park_or_promote(self.tx, self.dialect, self.tables, self.shard, &touched).await
+        Ok(touched)
     }
 
     /// A fresh row that is held or dead for somebody is published when the last of them has it.
@@ -193,8 +209,8 @@ impl Settling<'_> {
         for row in self.tx.query_all_raw(select.build()).await? {
             touched.insert(StreamKey {
                 destination: Arc::clone(destination),
-                aggregate_type: row.try_get_by_index(0)?,
-                aggregate_id: row.try_get_by_index(1)?,
+                aggregate_type: lossy_at(&row, 0),
+                aggregate_id: lossy_at(&row, 1),
             });
         }
         Ok(())
@@ -405,13 +421,13 @@ impl Settling<'_> {
         self.execute(update).await
     }
 
-    async fn delete_held(&self, destination: &str, positions: Vec<i64>) -> Result<(), DbErr> {
+    pub(super) async fn delete_held(&self, destination: &str, positions: Vec<i64>) -> Result<(), DbErr> {
         let delete = self.sql(&format!("DELETE FROM {} WHERE shard = ", self.tables.held())).bind(self.shard);
         let delete = delete.push(" AND destination = ").bind(destination).push(" AND position").one_of(positions);
         self.execute(delete).await
     }
 
-    async fn delete_fresh(&self, positions: Vec<i64>) -> Result<(), DbErr> {
+    pub(super) async fn delete_fresh(&self, positions: Vec<i64>) -> Result<(), DbErr> {
         if positions.is_empty() {
             return Ok(());
         }

@@ -25,6 +25,7 @@ mod held;
 mod leases;
 mod letters;
 mod probe;
+mod unreadable;
 
 const ONE: std::num::NonZeroU16 = std::num::NonZeroU16::MIN;
 
@@ -40,6 +41,13 @@ async fn write(db: &DatabaseConnection, count: usize) -> DatabaseTransaction {
     let writer = OutboxWriter::new(Tables::default(), Expected::default());
     writer.write(&tx, (0..count).map(|_| entry()).collect()).await.unwrap();
     tx
+}
+
+/// A call for everything of a shard, which settles nothing.
+fn advance(lease: Lease) -> Advance {
+    let (settled, without) = (Vec::new(), Vec::new());
+    let ttl = Duration::from_secs(600);
+    Advance { lease, ttl, settled, fresh: 1000, held: 1000, revision: None, without, keep_published: false }
 }
 
 /// A relay that holds the only shard and settles everything it gets with its next call.
@@ -83,18 +91,7 @@ impl Relay {
     }
 
     async fn settle(&self, settled: Vec<Settlement>) -> Advanced {
-        let (lease, ttl) = (self.lease, Duration::from_secs(600));
-        let advance = Advance {
-            lease,
-            ttl,
-            settled,
-            fresh: 1000,
-            held: 1000,
-            revision: None,
-            without: Vec::new(),
-            keep_published: false,
-        };
-        self.store.advance(advance).await.unwrap()
+        self.store.advance(Advance { settled, ..advance(self.lease) }).await.unwrap()
     }
 
     fn floor(&self) -> i64 {

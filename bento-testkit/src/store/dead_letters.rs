@@ -1,6 +1,7 @@
 //! Dead letters: what is kept, who is parked, replay and discard.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bento_core::dead_letter::{DeadLetter, DeadLetterFilter, DeadLetterQuery, DeadLetters, Discarding, Replayed};
@@ -279,4 +280,30 @@ fn buried_for(destination: &str, row: &OutboxRow) -> Settlement {
 
 pub(super) fn dead_numbers(letters: &[DeadLetter]) -> Vec<u32> {
     letters.iter().map(|letter| number_of(&letter.envelope)).collect()
+}
+
+/// A dead letter for the route `unreadable` parks its aggregate on every route, and no other aggregate, until it is discarded.
+pub async fn a_row_that_cannot_be_read_parks_its_aggregate_on_every_route<H: StoreHarness>(harness: &H) {
+    let bench = Bench::new(harness).await;
+    let rows = bench.fresh([event("a", 1), event("a", 2), event("b", 3), event("a", 4)]).await;
+    let to = |row: &OutboxRow, destination: &str| {
+        let (position, destination) = (row.position, destination.into());
+        Settlement::Hold { position, destination, ordered: true, why: Held::Behind }
+    };
+    let unreadable: Arc<str> = Burial::UNREADABLE.into();
+    let dead = Burial { cause: Burial::UNREADABLE.into(), ..burial(true) };
+    let lost = Settlement::Bury { position: rows[0].position, destination: Arc::clone(&unreadable), dead };
+    let held = vec![to(&rows[1], "x"), to(&rows[1], "y"), to(&rows[2], "x"), to(&rows[3], "y")];
+    let before = bench.settle([vec![lost], held].concat()).await;
+    assert_eq!(held_numbers(&before.held), [3]);
+    let streams = before.streams.expect("nothing is known before");
+    assert!(streams.iter().any(|stream| stream.destination == unreadable && stream.aggregate_id == "a"), "{streams:?}");
+    let discarding = Discarding::because("written anew").expect("it says something");
+    let discarded = bench.store.discard(rows[0].envelope.event_id, &unreadable, &discarding).await;
+    assert!(discarded.expect("the store is there"));
+    let after = bench.next().await;
+    let mut due: Vec<_> = after.held.iter().map(|held| (&*held.destination, number_of(&held.row.envelope))).collect();
+    due.sort_unstable();
+    assert_eq!(due, [("x", 2), ("x", 3), ("y", 2), ("y", 4)]);
+    assert_ne!(before.revision, after.revision);
 }

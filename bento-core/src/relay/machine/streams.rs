@@ -4,19 +4,23 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::envelope::Envelope;
-use crate::relay::store::StreamKey;
+use crate::relay::store::{Burial, StreamKey};
 
 /// A set of streams that can be asked without making a key: a fresh row costs no allocation.
 #[derive(Debug, Default)]
 pub(super) struct Streams(HashMap<Arc<str>, HashMap<String, HashSet<String>>>);
 
 impl Streams {
-    /// Whether what an aggregate raised for a route is one of them.
+    /// Whether what an aggregate raised for a route is one of them. What waits for the route `unreadable` waits on every route.
     pub(super) fn contains(&self, destination: &str, envelope: &Envelope) -> bool {
         // Usually no stream waits.
         if self.0.is_empty() {
             return false;
         }
+        self.lists(destination, envelope) || self.lists(Burial::UNREADABLE, envelope)
+    }
+
+    fn lists(&self, destination: &str, envelope: &Envelope) -> bool {
         let types = self.0.get(destination);
         let ids = types.and_then(|types| types.get(&*envelope.aggregate_type));
         ids.is_some_and(|ids| ids.contains(&envelope.aggregate_id))

@@ -262,8 +262,12 @@ impl Shard {
     }
 
     fn is_parked(&self, stream: &StreamKey) -> bool {
-        let parks =
-            |dead: &DeadLetter| dead.parks && stream_key(&dead.destination, &dead.envelope).as_ref() == Some(stream);
+        let parks = |dead: &DeadLetter| {
+            let is_for = *dead.destination == *stream.destination || &*dead.destination == Burial::UNREADABLE;
+            let event = &dead.envelope;
+            let is_of = event.aggregate_type == stream.aggregate_type && event.aggregate_id == stream.aggregate_id;
+            dead.parks && is_for && is_of
+        };
         self.dead.values().any(parks)
     }
 }

@@ -59,6 +59,7 @@ impl State {
         Ok(Advanced {
             fresh: shard.fresh_rows(advance.fresh),
             held: shard.due_rows(wanted, advance.held, now),
+            is_cut: false,
             revision,
             paused_tenants,
             streams,

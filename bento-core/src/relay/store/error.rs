@@ -1,5 +1,8 @@
 //! What a store answers that could not do what it was asked.
 
+use std::sync::Arc;
+
+use crate::id::EventId;
 use crate::limits::Unstorable;
 use crate::outbox::{ShardId, Sharding};
 
@@ -61,6 +64,17 @@ pub enum StoreError {
         reason: String,
         /// What the driver said.
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// A dead letter holds a row that could not be read, so that there is no event to be delivered. Nothing was changed.
+    #[error(
+        "dead letter {event_id} for `{destination}` holds a row that could not be read and cannot be replayed; its field `raw` shows the \
+         row: write its event anew, and discard the letter"
+    )]
+    NotReplayable {
+        /// The event, as far as its id is known.
+        event_id: EventId,
+        /// The destination.
+        destination: Arc<str>,
     },
     /// What was asked contains a value that not every back end stores whole. Nothing was changed.
     #[error("nothing was changed: {0}")]

@@ -110,6 +110,7 @@ fn dead_letter(tables: &Tables) -> String {
     failed_at DATETIME(6) NOT NULL,
     alert_after DATETIME(6) NULL,
     alerted_at DATETIME(6) NULL,
+    raw LONGTEXT NULL,
     PRIMARY KEY (event_id, destination){}
 ) {TABLE_OPTIONS}",
         keys(tables, dead_letter)

@@ -105,6 +105,7 @@ fn dead_letter(tables: &Tables) -> String {
     failed_at timestamptz NOT NULL,
     alert_after timestamptz,
     alerted_at timestamptz,
+    raw text,
     CONSTRAINT {dead_letter}_pkey PRIMARY KEY (event_id, destination)
 )"
     )

@@ -98,6 +98,7 @@ fn dead_letter(tables: &Tables) -> String {
     failed_at TEXT NOT NULL,
     alert_after TEXT,
     alerted_at TEXT,
+    raw TEXT,
     PRIMARY KEY (event_id, destination)
 )",
         tables.dead_letter()

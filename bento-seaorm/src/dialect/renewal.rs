@@ -1,0 +1,41 @@
+//! What a renewed lease is asked with, and what it says.
+
+use std::time::Duration;
+
+use bento_core::relay::store::Lease;
+
+use crate::tables::Tables;
+
+/// The lease that [`Dialect::renew`](super::Dialect::renew) renews.
+#[derive(Debug)]
+pub(crate) struct Renewal<'a> {
+    pub(crate) tables: &'a Tables,
+    pub(crate) lease: Lease,
+    pub(crate) ttl: Duration,
+    /// Positions of the shard to delete along the way.
+    pub(crate) published: Vec<i64>,
+    /// Whether their rows are kept as published.
+    pub(crate) keep: bool,
+}
+
+/// What a renewed lease says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Renewed {
+    /// The revision of the shard's held rows.
+    pub(crate) revision: i64,
+    /// What can be said about transactions that are still running, where the back end can say it.
+    pub(crate) horizon: Option<Horizon>,
+}
+
+/// What PostgreSQL knows about transactions and positions at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Horizon {
+    /// The id of this transaction.
+    pub(crate) own: i64,
+    /// Every transaction with a smaller id had ended.
+    pub(crate) oldest_running: i64,
+    /// The last position that was handed out.
+    pub(crate) last_position: i64,
+    /// See [`Dialect::history`](super::Dialect::history).
+    pub(crate) history: i64,
+}

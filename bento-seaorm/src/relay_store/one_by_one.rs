@@ -1,0 +1,91 @@
+//! Settlements one by one, after the database refused them together: what cannot be settled costs itself alone.
+
+use std::collections::BTreeSet;
+
+use bento_core::relay::store::{Burial, Settlement};
+use sea_orm::{ConnectionTrait, DbErr};
+
+use super::salvage::{GivenUp, Salvage, is_storable};
+use super::settle::{Settling, fresh_position};
+use crate::dialect;
+
+impl Settling<'_> {
+    /// Settles each in a savepoint of its own. A row for which the database refuses that becomes a dead letter; one that was published is
+    /// deleted.
+    ///
+    /// # Errors
+    /// What is no refusal of one row. Nothing is settled then.
+    pub(super) async fn settle_one_by_one(&self, settled: &[Settlement]) -> Result<(), DbErr> {
+        let is_moved = |settlement: &&Settlement| !matches!(settlement, Settlement::Published { .. });
+        let moved: BTreeSet<_> = settled.iter().filter(is_moved).filter_map(fresh_position).collect();
+        for together in settled.chunk_by(are_one_move) {
+            let settlement = &together[0];
+            if matches!(settlement, Settlement::Published { position } if moved.contains(position)) {
+                continue;
+            }
+            self.tx.execute_unprepared("SAVEPOINT bento_row").await?;
+            match self.settle_one(together).await {
+                Ok(()) => {}
+                Err(error) if dialect::is_refusal(self.dialect.backend(), &error) => {
+                    self.tx.execute_unprepared("ROLLBACK TO SAVEPOINT bento_row").await?;
+                    let mut touched = self.streams(together).await?;
+                    touched.retain(|stream| is_storable(&stream.destination));
+                    self.give_up(settlement, &error).await?;
+                    self.promote(&touched).await?;
+                }
+                Err(error) => return Err(error),
+            }
+            self.tx.execute_unprepared("RELEASE SAVEPOINT bento_row").await?;
+        }
+        self.delete_fresh(settled.iter().filter_map(fresh_position).collect()).await
+    }
+
+    async fn settle_one(&self, together: &[Settlement]) -> Result<(), DbErr> {
+        let touched = self.record(together).await?;
+        self.promote(&touched).await
+    }
+
+    async fn give_up(&self, settlement: &Settlement, refusal: &DbErr) -> Result<(), DbErr> {
+        let Self { tx, dialect, tables, shard, .. } = *self;
+        let salvage = Salvage { tx, dialect, tables, shard };
+        let given_up = |destination, attempts, parks, error: &str| {
+            let own = format!("it could not be recorded that it is for `{destination}`: {refusal}");
+            let error = if error.is_empty() { own } else { format!("{own}; its last error: {error}") };
+            GivenUp { destination, cause: Burial::UNSETTLED, error, attempts, parks }
+        };
+        match settlement {
+            Settlement::Published { .. } => Ok(()),
+            Settlement::HeldPublished { position, destination } => self.delete_held(destination, vec![*position]).await,
+            Settlement::Hold { position, destination, ordered, .. } => {
+                salvage.unsettled(*position, given_up(destination, 0, *ordered, "")).await
+            }
+            Settlement::Bury { position, destination, dead } => {
+                let given_up = given_up(destination, dead.attempts, dead.parks, &dead.error);
+                salvage.unsettled(*position, given_up).await
+            }
+            Settlement::HeldFailed { position, destination, failure } => {
+                let given_up = given_up(destination, failure.attempts, true, &failure.error);
+                salvage.unsettled_held(*position, given_up).await
+            }
+            Settlement::HeldBury { position, destination, dead } => {
+                let given_up = given_up(destination, dead.attempts, dead.parks, &dead.error);
+                salvage.unsettled_held(*position, given_up).await
+            }
+            Settlement::HeldUnroutable { position, destination, obstacle } => {
+                salvage.unsettled_held(*position, given_up(destination, 0, true, &obstacle.error)).await
+            }
+            Settlement::HeldMoved { position, destination, ordered, .. } => {
+                salvage.unsettled_held(*position, given_up(destination, 0, *ordered, "")).await
+            }
+        }
+    }
+}
+
+/// Whether both take the same held row somewhere else: it leaves its place once.
+fn are_one_move(one: &Settlement, next: &Settlement) -> bool {
+    let moved = |settlement: &Settlement| match settlement {
+        Settlement::HeldMoved { position, destination, .. } => Some((*position, destination.clone())),
+        _ => None,
+    };
+    moved(one).is_some_and(|of| moved(next) == Some(of))
+}

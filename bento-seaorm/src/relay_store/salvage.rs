@@ -1,0 +1,212 @@
+//! Rows that cannot be read or settled: each becomes a dead letter under values that every table holds, and with it what the database
+//! shows of its columns.
+
+use bento_core::envelope::Envelope;
+use bento_core::id::EventId;
+use bento_core::limits;
+use bento_core::outbox::{OutboxEntry, ShardId};
+use bento_core::relay::store::Burial;
+use sea_orm::{ConnectionTrait, DbErr, QueryResult};
+use serde_json::{Map, Value as Json};
+use uuid::Uuid;
+
+use super::held::held_row;
+use super::settle::storable;
+use crate::dialect::{Dialect, Sql, row_values};
+use crate::entity::{WRITTEN, salvaged_at, written_columns};
+use crate::session::StoreTransaction;
+use crate::tables::Tables;
+
+/// The columns of a held row beside those of its event, in the order in which [`held_row`] expects them.
+const HELD: [&str; 4] = ["destination", "attempts", "ordered", "delivered"];
+/// All of them.
+const HELD_ALL: [&str; 7] =
+    ["destination", "attempts", "ordered", "delivered", "retry_after", "first_failed_at", "error_message"];
+
+/// The rows of one shard that are taken out of the way.
+#[derive(Clone, Copy)]
+pub(super) struct Salvage<'a> {
+    pub(super) tx: &'a StoreTransaction,
+    pub(super) dialect: &'static dyn Dialect,
+    pub(super) tables: &'a Tables,
+    pub(super) shard: ShardId,
+}
+
+/// What is recorded of a row that is given up.
+pub(super) struct GivenUp<'a> {
+    /// The route, or another name if that cannot be stored.
+    pub(super) destination: &'a str,
+    pub(super) cause: &'static str,
+    pub(super) error: String,
+    pub(super) attempts: u32,
+    pub(super) parks: bool,
+}
+
+/// A row that is read once more, as far as it can be.
+struct Found {
+    envelope: Envelope,
+    /// What the database shows of its columns, if the envelope is not all of it.
+    raw: Option<String>,
+}
+
+impl Salvage<'_> {
+    /// Gives up a pending row that cannot be read. Its routes are not known, so its aggregate waits for all of them.
+    pub(super) async fn unreadable(&self, position: i64, error: &DbErr) -> Result<(), DbErr> {
+        let destination = Burial::UNREADABLE;
+        let error = format!("`{}`, shard {}, position {position}: {error}", self.tables.outbox(), self.shard);
+        let given_up = GivenUp { destination, cause: Burial::UNREADABLE, error, attempts: 0, parks: true };
+        let Some(mut found) = self.pending(position, given_up.cause).await? else { return Ok(()) };
+        if self.is_dead(found.envelope.event_id, destination).await? {
+            found.envelope.event_id = EventId::new();
+        }
+        self.insert(position, found, given_up).await?;
+        let delete = self.sql(&format!("DELETE FROM {} WHERE shard = ", self.tables.outbox())).bind(self.shard);
+        self.execute(delete.push(" AND position = ").bind(position)).await
+    }
+
+    /// Gives up the held rows with this position that cannot be read. The stream of each waits.
+    pub(super) async fn unreadable_held(&self, position: i64) -> Result<(), DbErr> {
+        let table = self.tables.held();
+        let of_position = |sql: Sql| sql.push(" AND position = ").bind(position);
+        let unroutable_for = self.dialect.micros_until("unroutable_since");
+        let columns =
+            format!("{}, {unroutable_for} AS unroutable, position, {}", HELD.join(", "), self.dialect.read_columns());
+        let shown = self.dialect.shown("destination").unwrap_or_else(|| "destination".to_owned());
+        let select = format!("SELECT {shown}, {columns} FROM {table} WHERE shard = ");
+        let rows = self.tx.query_all_raw(of_position(self.sql(&select).bind(self.shard)).build()).await?;
+        for row in rows {
+            let Err(error) = held_row(&row) else { continue };
+            let shown: String = row.try_get_by_index(0)?;
+            let which = |sql: Sql| {
+                let sql = of_position(sql).push(&format!(
+                    " AND {} = ",
+                    self.dialect.shown("destination").unwrap_or_else(|| "destination".to_owned())
+                ));
+                sql.bind(shown.as_str())
+            };
+            let destination: String = row.try_get_by_index(1).unwrap_or_else(|_| Burial::UNREADABLE.to_owned());
+            let attempts = row.try_get_by_index::<i32>(2).map_or(0, |attempts| attempts.max(0).cast_unsigned());
+            let parks = row.try_get_by_index(3).unwrap_or(true);
+            let error = format!("`{table}`, shard {}, position {position}: {error}", self.shard);
+            let destination = destination.as_str();
+            let given_up = GivenUp { destination, cause: Burial::UNREADABLE, error, attempts, parks };
+            self.held(position, which, given_up).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives up a pending row that could not be settled, and leaves it where it is, to be deleted with the others.
+    pub(super) async fn unsettled(&self, position: i64, given_up: GivenUp<'_>) -> Result<(), DbErr> {
+        let Some(found) = self.pending(position, given_up.cause).await? else { return Ok(()) };
+        if self.is_dead(found.envelope.event_id, name(given_up.destination)).await? {
+            return Ok(());
+        }
+        self.insert(position, found, given_up).await
+    }
+
+    /// Gives up a held row that could not be settled.
+    pub(super) async fn unsettled_held(&self, position: i64, given_up: GivenUp<'_>) -> Result<(), DbErr> {
+        let destination = given_up.destination.to_owned();
+        let which = |sql: Sql| {
+            sql.push(" AND position = ").bind(position).push(" AND destination = ").bind(destination.as_str())
+        };
+        self.held(position, which, given_up).await
+    }
+
+    async fn held(&self, position: i64, which: impl Fn(Sql) -> Sql, given_up: GivenUp<'_>) -> Result<(), DbErr> {
+        let Some(mut found) = self.find(self.tables.held(), &HELD_ALL, &which, given_up.cause).await? else {
+            return Ok(());
+        };
+        let is_unreadable = given_up.cause == Burial::UNREADABLE;
+        let is_dead = self.is_dead(found.envelope.event_id, name(given_up.destination)).await?;
+        if is_dead && is_unreadable {
+            found.envelope.event_id = EventId::new();
+        }
+        if !is_dead || is_unreadable {
+            self.insert(position, found, given_up).await?;
+        }
+        let delete = self.sql(&format!("DELETE FROM {} WHERE shard = ", self.tables.held())).bind(self.shard);
+        self.execute(which(delete)).await
+    }
+
+    async fn pending(&self, position: i64, cause: &str) -> Result<Option<Found>, DbErr> {
+        self.find(self.tables.outbox(), &[], |sql| sql.push(" AND position = ").bind(position), cause).await
+    }
+
+    async fn find(
+        &self,
+        table: &str,
+        more: &[&str],
+        which: impl Fn(Sql) -> Sql,
+        cause: &str,
+    ) -> Result<Option<Found>, DbErr> {
+        let shown = WRITTEN.iter().chain(more).filter_map(|column| Some((*column, self.dialect.shown(column)?)));
+        let shown: Vec<_> = shown.collect();
+        let list: String = shown.iter().map(|(_, shown)| format!(", {shown}")).collect();
+        let select = self.sql(&format!("SELECT {}{list} FROM {table} WHERE shard = ", self.dialect.read_columns()));
+        let row = self.tx.query_one_raw(which(select.bind(self.shard)).build()).await?;
+        Ok(row.map(|row| {
+            let (envelope, is_whole) = salvaged_at(&row, 0);
+            let names = shown.iter().map(|(name, _)| *name);
+            let shows = !is_whole || cause == Burial::UNREADABLE;
+            Found { envelope, raw: shows.then(|| raw(&row, names)) }
+        }))
+    }
+
+    async fn is_dead(&self, event_id: EventId, destination: &str) -> Result<bool, DbErr> {
+        let select = self.sql(&format!("SELECT 1 FROM {} WHERE event_id = ", self.tables.dead_letter()));
+        let select = select.bind(Uuid::from(event_id)).push(" AND destination = ").bind(destination);
+        Ok(self.tx.query_one_raw(select.build()).await?.is_some())
+    }
+
+    async fn insert(&self, position: i64, found: Found, given_up: GivenUp<'_>) -> Result<(), DbErr> {
+        let GivenUp { destination, cause, error, attempts, parks } = given_up;
+        let Found { envelope, raw } = found;
+        let (parks, now) = (parks && envelope.is_ordered(), self.dialect.now());
+        let mut values = Vec::new();
+        row_values(OutboxEntry { shard: self.shard, may_be_known: false, envelope }, &mut values, |time| {
+            self.dialect.event_time(time)
+        });
+        let mut insert = self.sql(&format!(
+            "INSERT INTO {} (shard, {}, position, destination, attempts, error_message, cause, parks, raw, first_failed_at, \
+             failed_at) VALUES (",
+            self.tables.dead_letter(),
+            written_columns(),
+        ));
+        for value in values {
+            insert = insert.bind(value).push(", ");
+        }
+        let insert = insert.bind(position).push(", ").bind(name(destination)).push(", ").bind(attempts.cast_signed());
+        let insert = insert.push(", ").bind(storable(&error)).push(", ").bind(cause).push(", ").bind(parks);
+        self.execute(insert.push(", ").bind(raw).push(&format!(", {now}, {now})"))).await
+    }
+
+    fn sql(&self, text: &str) -> Sql {
+        Sql::new(self.dialect, text)
+    }
+
+    async fn execute(&self, sql: Sql) -> Result<(), DbErr> {
+        self.tx.execute_raw(sql.build()).await?;
+        Ok(())
+    }
+}
+
+/// The name under which a row is given up: its own, if every table holds that.
+fn name(destination: &str) -> &str {
+    if is_storable(destination) { destination } else { Burial::UNROUTABLE }
+}
+
+/// Whether every table holds the name of a route.
+pub(super) fn is_storable(destination: &str) -> bool {
+    limits::check_text("destination", destination, limits::DESTINATION).is_ok()
+}
+
+/// What the database shows of these columns, which stand behind those of the event, as JSON.
+fn raw<'a>(row: &QueryResult, columns: impl Iterator<Item = &'a str>) -> String {
+    let mut raw = Map::new();
+    for (nth, column) in columns.enumerate() {
+        let shown = row.try_get_by_index::<Option<String>>(WRITTEN.len() + nth);
+        raw.insert(column.to_owned(), shown.ok().flatten().map_or(Json::Null, Json::String));
+    }
+    Json::Object(raw).to_string()
+}

@@ -1,0 +1,192 @@
+//! Rows that cannot be read, and rows that cannot be settled: each costs itself alone.
+
+use bento_core::dead_letter::{DeadLetter, DeadLetterQuery, DeadLetters, Discarding};
+use bento_core::relay::store::{Burial, Settlement, StoreError};
+
+use super::*;
+
+/// Commits one event of each of these aggregates, in this order.
+async fn write_of(db: &DatabaseConnection, aggregates: &[&str]) {
+    let entries = aggregates.iter().map(|aggregate_id| {
+        let mut entry = entry();
+        entry.envelope.aggregate_id = (*aggregate_id).to_owned();
+        entry
+    });
+    let tx = db.begin().await.unwrap();
+    OutboxWriter::new(Tables::default(), Expected::default()).write(&tx, entries.collect()).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+/// Changes tables as nobody should.
+pub(super) async fn spoil(db: &DatabaseConnection, sql: &str) -> bool {
+    if db.get_database_backend() != DbBackend::MySql {
+        return db.execute_unprepared(sql).await.is_ok();
+    }
+    let tx = db.begin().await.unwrap();
+    tx.execute_unprepared("SET @strict = @@sql_mode, SESSION sql_mode = ''").await.unwrap();
+    let changed = tx.execute_unprepared(sql).await.is_ok();
+    tx.execute_unprepared("SET SESSION sql_mode = @strict").await.unwrap();
+    tx.commit().await.unwrap();
+    changed
+}
+
+/// What makes a row of the outbox unreadable on each back end.
+fn spoilt(backend: DbBackend) -> &'static [&'static str] {
+    match backend {
+        DbBackend::Postgres => &["routing_version = -7", "occurred_at = 'infinity'", "occurred_at = '-infinity'"],
+        DbBackend::MySql => &["routing_version = -7", "occurred_at = '0000-00-00'", "occurred_at = '2026-00-00'"],
+        _ => &[
+            "routing_version = -7",
+            "occurred_at = 'soon'",
+            "event_type = x'ff00'",
+            "schema_version = 'x'",
+            "event_id = x'01'",
+        ],
+    }
+}
+
+async fn letters(relay: &Relay) -> Vec<DeadLetter> {
+    relay.store.list(&DeadLetterQuery::default()).await.unwrap()
+}
+
+fn published(rows: &[OutboxRow]) -> Vec<Settlement> {
+    rows.iter().map(|row| Settlement::Published { position: row.position }).collect()
+}
+
+fn aggregates(rows: &[OutboxRow]) -> Vec<&str> {
+    rows.iter().map(|row| row.envelope.aggregate_id.as_str()).collect()
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_becomes_a_dead_letter_and_only_its_aggregate_waits() {
+    on_every_back_end(async |db| {
+        for change in spoilt(db.get_database_backend()) {
+            let relay = Relay::new(&db).await;
+            write_of(&db, &["a", "b", "a", "b"]).await;
+            let all = relay.settle(Vec::new()).await.fresh;
+            let bad = all[2].position;
+            assert!(spoil(&db, &format!("UPDATE bento_outbox SET {change} WHERE position = {bad}")).await, "{change}");
+            let before = relay.settle(Vec::new()).await;
+            assert_eq!(aggregates(&before.fresh), ["a", "b"], "{change}: what is before it comes first");
+            let after = relay.settle(published(&before.fresh)).await;
+            assert_eq!(aggregates(&after.fresh), ["b"], "{change}");
+            let letter = letters(&relay).await.remove(0);
+            assert_eq!((&*letter.destination, &*letter.cause), (Burial::UNREADABLE, Burial::UNREADABLE));
+            assert_eq!((letter.position, letter.parks, &*letter.envelope.payload), (bad, true, &b"{}"[..]));
+            assert_eq!(letter.envelope.aggregate_id, "a", "{change}");
+            assert!(letter.raw.as_ref().unwrap().contains("\"event_type\""), "{letter:?}");
+            let streams = after.streams.unwrap();
+            assert!(streams.iter().any(|stream| stream.aggregate_id == "a"), "{streams:?}");
+            let (event_id, to) = (letter.envelope.event_id, &*letter.destination);
+            let refused = relay.store.replay(event_id, to).await.unwrap_err();
+            assert!(matches!(refused, StoreError::NotReplayable { .. }), "{refused}");
+            let discarding = Discarding::because("written anew").unwrap();
+            assert!(relay.store.discard(event_id, to, &discarding).await.unwrap());
+            let last = relay.settle(published(&after.fresh)).await;
+            assert_eq!((last.fresh.len(), last.streams), (0, Some(Vec::new())));
+            relay.store.release(relay.lease.owner).await.unwrap();
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn many_rows_that_cannot_be_read_are_given_up_in_one_call() {
+    on_every_back_end(async |db| {
+        let relay = Relay::new(&db).await;
+        write_of(&db, &["a"; 300]).await;
+        write_of(&db, &["b"]).await;
+        assert!(spoil(&db, "UPDATE bento_outbox SET routing_version = -7 WHERE aggregate_id = 'a'").await);
+        let advance = Advance { fresh: 50, ..advance(relay.lease) };
+        let rows = relay.store.advance(advance).await.unwrap().fresh;
+        assert_eq!(aggregates(&rows), ["b"]);
+        assert_eq!(one(&db, "SELECT count(*) FROM bento_dead_letter").await.try_get_by_index::<i64>(0).unwrap(), 300);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_held_row_that_cannot_be_read_becomes_a_dead_letter_of_its_route() {
+    on_every_back_end(async |db| {
+        for change in ["routing_version = -7", "delivered = 'what?'"] {
+            let relay = Relay::new(&db).await;
+            write_of(&db, &["a", "a", "b"]).await;
+            let rows = relay.settle(Vec::new()).await.fresh;
+            let hold = |row: &OutboxRow| {
+                let failure =
+                    Failure { attempts: 3, retry_after: Duration::ZERO, error: "no".to_owned(), delivered: Vec::new() };
+                let (position, destination) = (row.position, "x".into());
+                Settlement::Hold { position, destination, ordered: true, why: Held::Failed(failure) }
+            };
+            relay.settle(rows.iter().map(hold).collect()).await;
+            let bad = rows[0].position;
+            assert!(spoil(&db, &format!("UPDATE bento_outbox_held SET {change} WHERE position = {bad}")).await);
+            let held = relay.settle(Vec::new()).await.held;
+            let left: Vec<_> = held.iter().map(|held| held.row.envelope.aggregate_id.as_str()).collect();
+            assert_eq!(left, ["b"], "{change}");
+            let letter = letters(&relay).await.remove(0);
+            assert_eq!((&*letter.destination, &*letter.cause, letter.attempts), ("x", Burial::UNREADABLE, 3));
+            let discarding = Discarding::because("written anew").unwrap();
+            relay.store.discard(letter.envelope.event_id, "x", &discarding).await.unwrap();
+            assert_eq!(relay.settle(Vec::new()).await.held.len(), 2, "{change}: what was behind it goes on");
+            db.execute_unprepared("DELETE FROM bento_outbox_held").await.unwrap();
+            relay.store.release(relay.lease.owner).await.unwrap();
+        }
+    })
+    .await;
+}
+
+/// Positions are handed out again after TRUNCATE … RESTART IDENTITY.
+#[tokio::test]
+async fn a_row_whose_place_among_the_held_ones_is_taken_costs_itself_alone() {
+    on_every_back_end(async |db| {
+        let relay = Relay::new(&db).await;
+        write_of(&db, &["a", "b", "c"]).await;
+        let rows = relay.settle(Vec::new()).await.fresh;
+        let hold = |position| {
+            let destination = "x".into();
+            Settlement::Hold { position, destination, ordered: true, why: Held::Behind }
+        };
+        relay.settle(vec![hold(rows[0].position), Settlement::Published { position: rows[2].position }]).await;
+        let taken = rows[0].position;
+        let restart = format!("UPDATE bento_outbox SET position = {taken} WHERE position = {}", rows[1].position);
+        db.execute_unprepared(&restart).await.unwrap();
+        write_of(&db, &["d"]).await;
+        let mut settled = vec![hold(taken)];
+        let others = relay.settle(Vec::new()).await.fresh;
+        settled.extend(published(&others[1..]));
+        let left = relay.settle(settled).await;
+        assert_eq!(left.fresh, []);
+        assert_eq!(left.held.len(), 1, "the one that was there is there");
+        let letter = letters(&relay).await.remove(0);
+        assert_eq!((&*letter.destination, &*letter.cause, letter.raw.as_deref()), ("x", Burial::UNSETTLED, None));
+        assert_eq!(*letter.envelope, *rows[1].envelope);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_settlement_that_is_refused_costs_its_row_alone() {
+    on_every_back_end(async |db| {
+        let relay = Relay::new(&db).await;
+        write_of(&db, &["a", "b", "c", "d"]).await;
+        let rows = relay.settle(Vec::new()).await.fresh;
+        let long: Arc<str> = "d".repeat(20_000).into();
+        let hold = |row: &OutboxRow, destination: &Arc<str>| {
+            let (position, destination) = (row.position, Arc::clone(destination));
+            Settlement::Hold { position, destination, ordered: true, why: Held::Behind }
+        };
+        let (nul, fine): (Arc<str>, Arc<str>) = ("no\0such".into(), "x".into());
+        let mut settled = vec![hold(&rows[0], &nul), hold(&rows[1], &long), hold(&rows[2], &fine)];
+        settled.push(Settlement::Published { position: rows[3].position });
+        let left = relay.settle(settled).await;
+        assert_eq!(
+            (left.fresh.len(), one(&db, "SELECT count(*) FROM bento_outbox").await.try_get_by_index::<i64>(0).unwrap()),
+            (0, 0)
+        );
+        let lost = letters(&relay).await.len() + left.held.len();
+        assert_eq!(lost, 3, "each is held or a dead letter");
+        assert!(left.held.iter().any(|held| *held.destination == *fine));
+    })
+    .await;
+}
