@@ -34,9 +34,10 @@ use crate::telemetry;
 mod error;
 mod flush;
 mod frame;
+mod lanes;
 mod saving;
 
-pub use self::error::{FlushError, FrameError, RaiseError};
+pub use self::error::{FlushError, FrameError, RaiseError, TenantOfAggregate};
 pub use self::flush::Flush;
 use self::frame::Frame;
 pub use self::frame::Opener;

@@ -1,5 +1,6 @@
 //! Why a unit of work refuses.
 
+use std::num::NonZeroU16;
 use std::panic::Location;
 
 use crate::id::EventId;
@@ -129,6 +130,18 @@ pub enum FlushError {
         /// The column, its limit and the way out.
         rule: Unstorable,
     },
+    /// The outbox has several lanes, and the tenant of the event would move its aggregate to another one.
+    #[error("event {event_id} (`{schema}`), raised at {raised_at}, cannot be kept in order: {rule}")]
+    TenantOfAggregate {
+        /// The id of the event.
+        event_id: EventId,
+        /// The schema of the event.
+        schema: String,
+        /// The line that raised it.
+        raised_at: &'static Location<'static>,
+        /// The aggregate, the rule and the way out.
+        rule: Box<TenantOfAggregate>,
+    },
     /// Two events with one id and different content.
     #[error("event id {event_id} stands for two different events in one transaction, the second raised at {raised_at}")]
     ConflictingId {
@@ -136,5 +149,41 @@ pub enum FlushError {
         event_id: EventId,
         /// The line that raised the second one.
         raised_at: &'static Location<'static>,
+    },
+}
+
+/// The rule of several lanes that an event breaks. The tenant chooses the lane, and two lanes have no order between them.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TenantOfAggregate {
+    /// The event belongs to an aggregate or a stream, and to no tenant.
+    #[error(
+        "aggregate `{aggregate_type}` `{aggregate_id}` has no tenant, and with {lanes} lanes each event of an aggregate needs \
+         one; bind the transaction with `bind_tenant`, put `tenant_id` in the metadata, or keep one lane"
+    )]
+    Missing {
+        /// The type of the aggregate; empty for a stream that only has a key.
+        aggregate_type: String,
+        /// The id of the aggregate or the key of the stream.
+        aggregate_id: String,
+        /// The number of lanes.
+        lanes: NonZeroU16,
+    },
+    /// Another event of the aggregate in this unit of work has another tenant.
+    #[error(
+        "aggregate `{aggregate_type}` `{aggregate_id}` has an event of tenant `{first}` in the same transaction, this one is \
+         of `{second}`, and with {lanes} lanes an aggregate keeps its tenant; give both the same, or keep one lane"
+    )]
+    Changed {
+        /// The type of the aggregate; empty for a stream that only has a key.
+        aggregate_type: String,
+        /// The id of the aggregate or the key of the stream.
+        aggregate_id: String,
+        /// The tenant of the event before.
+        first: String,
+        /// The tenant of this event.
+        second: String,
+        /// The number of lanes.
+        lanes: NonZeroU16,
     },
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::error::FlushError;
+use super::lanes::TenantOfEach;
 use super::{FrameId, State, UnitOfWork};
 use crate::envelope::Envelope;
 use crate::event::EventDescriptor;
@@ -98,7 +99,7 @@ pub(super) fn serialise(
     sharding: &Sharding,
 ) -> Result<Flush, FlushError> {
     let mut serialiser = Serialiser::new(state, sharding);
-    let mut result = Ok(());
+    let mut result = serialiser.note_written();
     for frame in &state.frames {
         frame.for_each_unflushed(&mut |event| {
             if result.is_ok() {
@@ -119,6 +120,7 @@ struct Serialiser<'a> {
     entries: Vec<(Ordinal, OutboxEntry)>,
     /// Where in `entries` the events are whose id the caller chose.
     supplied: HashMap<EventId, usize>,
+    tenants: TenantOfEach,
     headers: Option<(Arc<Metadata>, Option<TraceContext>, Bytes)>,
 }
 
@@ -131,6 +133,7 @@ impl<'a> Serialiser<'a> {
             repeats: HashSet::new(),
             entries: Vec::new(),
             supplied: HashMap::new(),
+            tenants: TenantOfEach::new(sharding.lanes),
             headers: None,
         }
     }
@@ -139,6 +142,7 @@ impl<'a> Serialiser<'a> {
         self.ordinals.push(event.ordinal);
         let envelope = self.envelope(event)?;
         check(event, &envelope)?;
+        self.keep_tenant(event, &envelope)?;
         let is_chosen = event.metadata.event_id.is_some();
         if is_chosen && self.is_repeated(&envelope, event)? {
             self.repeats.insert(event.ordinal);
@@ -148,6 +152,35 @@ impl<'a> Serialiser<'a> {
         let shard = self.sharding.shard(&envelope);
         self.entries.push((event.ordinal, OutboxEntry { shard, may_be_known, envelope }));
         Ok(())
+    }
+
+    /// Notes the tenants of what earlier flushes of this unit of work wrote, where a tenant chooses the lane.
+    fn note_written(&mut self) -> Result<(), FlushError> {
+        if !self.tenants.matters() {
+            return Ok(());
+        }
+        let bound = self.state.tenant_id.as_deref();
+        let mut result = Ok(());
+        for frame in &self.state.frames {
+            frame.for_each_written(&mut |event| match stream(event) {
+                Ok((aggregate_type, aggregate_id)) if !aggregate_id.is_empty() => {
+                    let tenant = event.metadata.tenant_id.as_deref().or(bound);
+                    tenant.into_iter().for_each(|tenant| self.tenants.note(aggregate_type, &aggregate_id, tenant));
+                }
+                Ok(_) => {}
+                Err(error) => result = Err(error),
+            });
+        }
+        result
+    }
+
+    fn keep_tenant(&mut self, event: &RaisedEvent, envelope: &Envelope) -> Result<(), FlushError> {
+        self.tenants.add(envelope).map_err(|rule| FlushError::TenantOfAggregate {
+            event_id: event.event_id,
+            schema: event.schema().into_owned(),
+            raised_at: event.raised_at,
+            rule,
+        })
     }
 
     /// Whether this unit of work holds the same event already, flushed or not; another event with its id is an error.

@@ -8,6 +8,7 @@ use super::*;
 use crate::aggregate::Aggregate;
 use crate::{aggregate, domain_event};
 
+mod lanes;
 mod saving;
 mod serialising;
 
