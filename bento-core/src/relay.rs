@@ -44,6 +44,7 @@ use crate::outbox::{ShardId, Sharding};
 use crate::publish::{Destination, Publisher};
 use crate::route::Router;
 
+mod batch_size;
 mod breaker;
 mod builder;
 mod clock;

@@ -14,6 +14,7 @@ pub struct FlakyStore<S> {
     inner: S,
     outage: Arc<Mutex<Outage>>,
     unreadable: Arc<Mutex<BTreeSet<ShardId>>>,
+    asked: Arc<Mutex<Vec<usize>>>,
 }
 
 /// What is wrong with a store.
@@ -37,7 +38,7 @@ pub enum Outage {
 impl<S> FlakyStore<S> {
     /// Wraps a store that is there.
     pub fn new(inner: S) -> Self {
-        Self { inner, outage: Arc::default(), unreadable: Arc::default() }
+        Self { inner, outage: Arc::default(), unreadable: Arc::default(), asked: Arc::default() }
     }
 
     /// Makes it go wrong, or right again, from the next call on.
@@ -49,6 +50,11 @@ impl<S> FlakyStore<S> {
     /// settles if it asks for none.
     pub fn set_unreadable(&self, shards: impl IntoIterator<Item = ShardId>) {
         *self.unreadable.lock().unwrap_or_else(PoisonError::into_inner) = shards.into_iter().collect();
+    }
+
+    /// The numbers of pending rows that `advance` was asked for, oldest call first; 0 for a call that only settles.
+    pub fn asked(&self) -> Vec<usize> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn is_unreadable(&self, shard: ShardId) -> bool {
@@ -90,6 +96,7 @@ impl<S: RelayStore> RelayStore for FlakyStore<S> {
     }
 
     async fn advance(&self, advance: Advance) -> Result<Advanced, StoreError> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(advance.fresh);
         if advance.fresh > 0 && self.is_unreadable(advance.lease.shard) {
             let reason = format!("shard {}, as told", advance.lease.shard);
             return Err(StoreError::Corrupt { reason, source: None });

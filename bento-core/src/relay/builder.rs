@@ -107,6 +107,11 @@ impl<S: RelayStore, P: Publisher> RelayBuilder<S, P> {
         self.adjust(|settings| settings.batch = rows)
     }
 
+    /// See [`Settings::batch_bytes`].
+    pub fn batch_bytes(self, bytes: usize) -> Self {
+        self.adjust(|settings| settings.batch_bytes = bytes)
+    }
+
     /// See [`Settings::workers`].
     pub fn workers(self, workers: usize) -> Self {
         self.adjust(|settings| settings.workers = workers)

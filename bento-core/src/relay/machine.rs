@@ -45,6 +45,7 @@ use self::streams::Streams;
 use self::unreached::Unreached;
 pub(super) use self::unroutable::Missing;
 use self::unroutable::Unknown;
+use super::batch_size::BatchSize;
 use super::store::{Advanced, Settlement};
 use crate::envelope::Envelope;
 use crate::publish::{Delivery, Destination, FailureClass};
@@ -78,6 +79,8 @@ pub struct Machine<R = Router> {
     unroutable: Unknown,
     settled: Vec<Settlement>,
     spare: Vec<Delivery>,
+    /// The size of the next batch, kept with the shard from one worker to the next.
+    pub(super) batch_size: BatchSize,
 }
 
 /// What the machine asks of a [`Router`].
@@ -269,6 +272,7 @@ impl<R: Routing> Machine<R> {
             unroutable: Unknown::default(),
             settled: Vec::new(),
             spare: Vec::new(),
+            batch_size: BatchSize::default(),
         }
     }
 

@@ -8,6 +8,7 @@ use futures_util::stream;
 use tokio::sync::watch;
 use tokio::time::{Instant, interval_at};
 
+use super::batch_size::BatchSize;
 use super::deadline::Deadline;
 use super::journal::Tally;
 use super::store::{Heartbeat, Holdings, Lease, RelayStore, StoreError};
@@ -143,11 +144,16 @@ async fn one_shard<S: RelayStore, P: Publisher>(
     extent: Extent,
 ) -> (Lease, Tally, End) {
     let (_running, stop) = watch::channel(false);
+    let mut machine = shared.machine(lease.shard);
+    if extent == Extent::OneBatch {
+        // There is no second batch to grow to.
+        machine.batch_size = BatchSize::from(shared.settings.batch);
+    }
     let mut worker = Worker {
         shared: Arc::clone(shared),
         lease,
         deadline: Deadline::at(deadline),
-        machine: shared.machine(lease.shard),
+        machine,
         stop,
         make_room: Arc::default(),
         is_patient: false,

@@ -13,6 +13,9 @@ use crate::retry::{RetryPolicies, RetryPolicy};
 pub struct Settings {
     /// How many rows it takes at a time, fresh ones and held ones each; 1 to 10,000. Default 200.
     pub batch: usize,
+    /// The number of bytes of payloads and headers that it takes at a time, pending rows and held ones each; at least 1. One row is taken,
+    /// however large. The size of a row is estimated from the batch before, so a batch can exceed it where rows suddenly grow. Default 8 MiB.
+    pub batch_bytes: usize,
     /// How many shards it works on at the same time, 1 to 1024. Default 4.
     pub workers: usize,
     /// After how long a shard that is never empty makes room for another one that waits, once its batch is done. If the other one is
@@ -60,6 +63,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             batch: 200,
+            batch_bytes: 8 << 20,
             workers: 4,
             turn: Duration::from_millis(500),
             retry: RetryPolicies::default(),
@@ -107,6 +111,7 @@ impl Settings {
         let positive = |duration: Duration| !duration.is_zero();
         let rules = [
             ("batch", (1..=10_000).contains(&self.batch), "is 1 to 10,000"),
+            ("batch_bytes", self.batch_bytes >= 1, "is at least 1"),
             ("workers", (1..=1024).contains(&self.workers), "is 1 to 1024"),
             ("outage", self.outage >= 1, "is at least 1"),
             ("lease", (Duration::from_millis(30)..=Duration::from_secs(3600)).contains(&self.lease), "is 30 ms to 1 h"),
@@ -167,6 +172,7 @@ mod tests {
             settings.validate().unwrap_err().to_string()
         };
         assert_eq!(broken(|s| s.batch = 0), "`batch` is out of range; it is 1 to 10,000");
+        assert_eq!(broken(|s| s.batch_bytes = 0), "`batch_bytes` is out of range; it is at least 1");
         assert_eq!(broken(|s| s.workers = 0), "`workers` is out of range; it is 1 to 1024");
         assert_eq!(
             broken(|s| s.retry.transient.max_attempts = 0),

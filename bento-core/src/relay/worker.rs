@@ -95,11 +95,11 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
         loop {
             let passage = shared.breakers.enter(Instant::now());
             let rows = match &passage {
-                Passage::Free => shared.settings.batch,
+                Passage::Free => self.machine.batch_size.next(shared.settings.batch, shared.settings.batch_bytes),
                 Passage::Trial(_) => 1,
                 Passage::Blocked(until) => return self.settle(settled, End::Paused { until: *until }).await,
             };
-            let advanced = match self.advance_and_listen(settled, rows, out).await {
+            let (advanced, rows) = match self.advance_and_listen(settled, rows, out).await {
                 Ok(advanced) => advanced,
                 Err(end) => return end,
             };
@@ -220,7 +220,7 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
         settled: Vec<Settlement>,
         rows: usize,
         out: &mut impl Calls,
-    ) -> Result<Advanced, End> {
+    ) -> Result<(Advanced, usize), End> {
         let mut heard = Vec::new();
         let advanced = {
             let mut advance = pin!(self.advance(settled, rows));
@@ -237,9 +237,9 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
     }
 
     /// Calls the store until it answers. Repeating the call is safe: what was settled stays settled. An error of this shard alone ends
-    /// the worker, so that the other shards get its place.
-    async fn advance(&mut self, settled: Vec<Settlement>, rows: usize) -> Result<Advanced, End> {
-        let request = self.request(settled, rows);
+    /// the worker, so that the other shards get its place. Returns the rows with how many were asked for in the end.
+    async fn advance(&mut self, settled: Vec<Settlement>, rows: usize) -> Result<(Advanced, usize), End> {
+        let mut request = self.request(settled, rows);
         let ttl = request.ttl;
         let mut failures = 0;
         loop {
@@ -247,7 +247,10 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
             match in_time(ttl, self.shared.store.advance(request.clone())).await {
                 Ok(advanced) => {
                     self.deadline.extend(asked + ttl);
-                    return Ok(advanced);
+                    if request.fresh > 0 {
+                        self.machine.batch_size.arrived(request.fresh, &advanced);
+                    }
+                    return Ok((advanced, request.fresh));
                 }
                 Err(StoreError::LeaseLost { .. }) => return Err(End::Lost),
                 Err(error) if !self.is_patient || error.is_of_one_shard() => {
@@ -255,6 +258,11 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
                 }
                 Err(error) => {
                     failures += 1;
+                    if request.fresh > 0 {
+                        self.machine.batch_size.failed(request.fresh);
+                        let rows = (request.fresh / 2).max(1);
+                        (request.fresh, request.held) = (rows, rows);
+                    }
                     self.wait_out(failures, &error).await;
                 }
             }

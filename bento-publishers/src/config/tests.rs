@@ -97,7 +97,7 @@ fromat = "text"
             bento.toml:1: unknown key `publishr`, did you mean `publisher`?
             bento.toml:2: unknown key `retries`; the keys there are `application`, `publisher`, `relay`, `router`, `publishers`
             bento.toml:5: unknown key `relay.bathc`, did you mean `relay.batch`?
-            bento.toml:6: unknown key `relay.timeout`; the keys there are `batch`, `workers`, `turn`, `retry`, `outage`, `lease`, `poll_busy`, `poll_idle`, `publish_timeout`, `max_retry_after`, `drain_timeout`, `unroutable_after`, `retention`, `lanes`
+            bento.toml:6: unknown key `relay.timeout`; the keys there are `batch`, `batch_bytes`, `workers`, `turn`, `retry`, `outage`, `lease`, `poll_busy`, `poll_idle`, `publish_timeout`, `max_retry_after`, `drain_timeout`, `unroutable_after`, `retention`, `lanes`
             bento.toml:9: unknown key `relay.retry.transient.max_attempt`, did you mean `relay.retry.transient.max_attempts`?
             bento.toml:11: `publisher`: say which of `publishers` events go to, `publisher = "console"` for instance
             bento.toml:12: unknown key `publishers.console.fromat`, did you mean `publishers.console.format`?
@@ -339,6 +339,7 @@ fn written(settings: &relay::Settings) -> Vec<(&'static str, String)> {
     let retention = settings.retention.map(|keep| ("retention", duration(keep)));
     let numbers = [
         ("batch", settings.batch.to_string()),
+        ("batch_bytes", settings.batch_bytes.to_string()),
         ("workers", settings.workers.to_string()),
         ("turn", duration(settings.turn)),
         ("outage", settings.outage.to_string()),

@@ -14,5 +14,6 @@ mod pace;
 mod passes;
 mod scene;
 mod several;
+mod sizes;
 mod standstill;
 mod upkeep;
