@@ -6,7 +6,7 @@ use bento_core::relay::store::{Burial, Settlement, StoreError};
 use super::*;
 
 /// Commits one event of each of these aggregates, in this order.
-async fn write_of(db: &DatabaseConnection, aggregates: &[&str]) {
+pub(super) async fn write_of(db: &DatabaseConnection, aggregates: &[&str]) {
     let entries = aggregates.iter().map(|aggregate_id| {
         let mut entry = entry();
         entry.envelope.aggregate_id = (*aggregate_id).to_owned();
