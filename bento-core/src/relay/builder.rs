@@ -190,6 +190,8 @@ impl<S: RelayStore, P: Publisher> RelayBuilder<S, P> {
 
     /// Takes one batch from every shard that is free, releases the shards, and returns what became of it. For cron.
     ///
+    /// It takes up to [`batch`](Self::batch) rows of each kind, whatever their size.
+    ///
     /// # Errors
     /// [`RelayError`]; what was published before it is settled, or published again later.
     ///
