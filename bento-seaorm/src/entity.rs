@@ -34,6 +34,7 @@ pub(crate) const MOVED: &str = "event_id, event_type, schema_version, aggregate_
      topic, routing_key, routing, routing_version, occurred_at, content_encoding, key_id, headers, payload";
 
 /// The columns that hold bytes.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 pub(crate) const BYTES: [&str; 3] = ["routing", "headers", "payload"];
 
 /// What is written of an event, in the order in which [`envelope_at`] expects it; see also
