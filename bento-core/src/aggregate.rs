@@ -31,7 +31,7 @@ pub trait Aggregate: Sized {
     /// Its stable name, which is stored beside every event.
     const TYPE: &'static str = Self::DESCRIPTOR.aggregate_type;
 
-    /// Whether one of its fields is marked `#[aggregate(version)]`.
+    /// True if one of its fields is marked `#[aggregate(version)]`.
     const IS_VERSIONED: bool = false;
 
     /// Its version: the number of its last event in the database, 0 before it is stored. `None` without such a field.

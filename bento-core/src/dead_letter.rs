@@ -52,7 +52,7 @@ pub struct DeadLetter {
     pub delivered: Vec<Arc<str>>,
     /// The event; of a row that could not be read what could be, with other values for the rest.
     pub envelope: Arc<Envelope>,
-    /// What the database showed of the columns of a row that could not be read, or could not be stored as it was, as a JSON object; bytes
+    /// The columns, as the database showed them, of a row that could not be read, or could not be stored as it was, as a JSON object; bytes
     /// are hexadecimal. A letter with it cannot be replayed.
     pub raw: Option<String>,
 }

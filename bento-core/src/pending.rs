@@ -319,7 +319,7 @@ fn forgotten(first: &RaisedEvent, count: usize) {
     }
 }
 
-/// What happens when an aggregate is dropped with events that no transaction has collected. Those events are lost either way.
+/// The policy for an aggregate that is dropped with events that no transaction has collected. Those events are lost either way.
 ///
 /// The policy holds for the whole process; set it once, at the start of the program. An aggregate that is consumed before the commit,
 /// as `into_active_model` does, is dropped inside the transaction: with [`Panic`](Self::Panic) the panic unwinds through the transaction,

@@ -102,7 +102,7 @@ impl FailureClass {
     /// Every class, in the order of its discriminant.
     pub(crate) const ALL: [Self; 4] = [Self::Transient, Self::Permanent, Self::Throttled, Self::Unavailable];
 
-    /// Whether the failure is an answer about the event, by a destination that is there.
+    /// True if the failure is an answer about the event, by a destination that is there.
     pub fn is_answer(self) -> bool {
         matches!(self, Self::Transient | Self::Permanent)
     }

@@ -55,7 +55,7 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Whether an error says that what was to be created is there: another process has created it at this moment.
+    /// True if an error says that what was to be created is there: another process has created it at this moment.
     fn is_already_there(&self, _error: &dyn DatabaseError) -> bool {
         false
     }
@@ -184,7 +184,7 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     /// Whatever stands in a column, as a text; `None` for bytes, which can always be read.
     fn shown(&self, column: &str) -> Option<String>;
 
-    /// Whether the database refuses a value or a row for what it is: too long, out of range, of another type, known already.
+    /// True if the database refuses a value or a row for what it is: too long, out of range, of another type, known already.
     fn is_refusal(&self, error: &dyn DatabaseError) -> bool;
 
     /// The table that the error says is missing.
@@ -209,7 +209,7 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
         false
     }
 
-    /// Whether the session refuses to write, as after a failover to another server.
+    /// True if the session refuses to write, as after a failover to another server.
     fn is_read_only(&self, _error: &dyn DatabaseError) -> bool {
         false
     }
@@ -334,18 +334,18 @@ pub(crate) fn advice(backend: DbBackend, error: &DbErr) -> Option<&'static str> 
     of(backend).ok()?.advice(database_error(error)?)
 }
 
-/// Whether the connection is gone, for an error of any back end.
+/// True if the connection is gone, for an error of any back end.
 pub(crate) fn is_lost(error: &DbErr) -> bool {
     !matches!(error, DbErr::Conn(_))
         && [DbBackend::Postgres, DbBackend::MySql, DbBackend::Sqlite].iter().any(|of| is_disconnection(*of, error))
 }
 
-/// Whether the session refuses to write, as after a failover to another server.
+/// True if the session refuses to write, as after a failover to another server.
 pub(crate) fn is_read_only(backend: DbBackend, error: &DbErr) -> bool {
     answers(backend, error, |dialect, error| dialect.is_read_only(error))
 }
 
-/// Whether no other transaction may use the session.
+/// True if no other transaction may use the session.
 pub(crate) fn is_unfit(backend: DbBackend, error: &DbErr) -> bool {
     is_disconnection(backend, error) || is_read_only(backend, error)
 }
@@ -360,7 +360,7 @@ pub(crate) fn is_aborted(backend: DbBackend, error: &DbErr) -> bool {
     answers(backend, error, |dialect, error| dialect.is_aborted(error))
 }
 
-/// Whether the same transaction may succeed if it is simply done again: a deadlock, a serialization failure, a lock that was not to be
+/// True if the same transaction may succeed if it is simply done again: a deadlock, a serialization failure, a lock that was not to be
 /// had.
 pub(crate) fn is_transient(backend: DbBackend, error: &DbErr) -> bool {
     answers(backend, error, |dialect, error| dialect.is_transient(error))
@@ -370,7 +370,7 @@ fn answers(backend: DbBackend, error: &DbErr, ask: impl FnOnce(&dyn Dialect, &dy
     matches!((of(backend), database_error(error)), (Ok(dialect), Some(error)) if ask(dialect, error))
 }
 
-/// Whether the database refuses a value or a row for what it is.
+/// True if the database refuses a value or a row for what it is.
 pub(crate) fn is_refusal(backend: DbBackend, error: &DbErr) -> bool {
     answers(backend, error, |dialect, error| dialect.is_refusal(error))
 }

@@ -145,7 +145,7 @@ async fn lock(tx: &DatabaseTransaction, dialect: &dyn Dialect) -> Result<(), DbE
     is_locked.then_some(()).ok_or_else(|| DbErr::Migration(reason.to_owned()))
 }
 
-/// Whether every table and the view are there: one statement, as long as they are.
+/// True if every table and the view are there: one statement, as long as they are.
 async fn is_whole(db: &DatabaseConnection, tables: &Tables) -> Result<bool, Error> {
     let backend = db.get_database_backend();
     let mut selects = tables.all().map(|table| format!("SELECT 1 FROM {table} WHERE 1 = 0")).to_vec();

@@ -63,7 +63,7 @@ pub struct OutboxStore {
     expected: Expected,
     /// How the outbox was divided when it was opened.
     recorded: Mutex<Option<Sharding>>,
-    /// Whether the outbox was found to be this application's.
+    /// True if the outbox was found to be this application's.
     is_own: AtomicBool,
     memory: Memory,
 }

@@ -185,7 +185,7 @@ impl Breakers {
         self.states().entry(Arc::clone(destination)).or_default().answered = Some(now);
     }
 
-    /// Whether a destination has answered about an event since `asked`.
+    /// True if a destination has answered about an event since `asked`.
     pub(super) fn has_answered_since(&self, destination: &Arc<str>, asked: Instant) -> bool {
         let states = self.states();
         states.get(destination).and_then(|state| state.answered).is_some_and(|answered| answered >= asked)

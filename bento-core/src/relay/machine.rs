@@ -192,7 +192,7 @@ pub enum Outcome<'a> {
     Late,
     /// This relay finds no way for it: it is held, because another relay may know one.
     Unroutable {
-        /// Whether no relay has found so before.
+        /// True if no relay has found so before.
         is_new: bool,
         /// The rule or destination that is missing.
         error: &'a str,

@@ -108,7 +108,7 @@ impl Reply {
         Self::Broken { error, cause }
     }
 
-    /// Whether the destination confirmed an event, or answered about one.
+    /// True if the destination confirmed an event, or answered about one.
     fn is_answer(&self) -> bool {
         let is_answer = |answer: &Result<(), PublishError>| {
             answer.as_ref().map_or_else(|error| error.class().is_answer(), |()| true)

@@ -306,7 +306,7 @@ pub struct Advanced {
     pub fresh: Vec<OutboxRow>,
     /// Due heads with their followers, each stream in position order.
     pub held: Vec<HeldRow>,
-    /// Whether followers of those heads were left out although fewer rows than asked for are returned.
+    /// True if followers of those heads were left out although fewer rows than asked for are returned.
     pub is_cut: bool,
     /// The revision of the held rows.
     pub revision: i64,

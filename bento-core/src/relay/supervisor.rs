@@ -75,7 +75,7 @@ struct Left {
     machine: Option<Box<Machine>>,
     heard: Vec<Sent>,
     late: Option<LateWaves>,
-    /// Whether the worker was to find out if a destination is back.
+    /// True if the worker was to find out if a destination is back.
     has_tried: bool,
 }
 

@@ -50,7 +50,7 @@ pub(super) struct Worker<S, P> {
     /// Late waves that are still out when it ends.
     pub(super) late: Option<LateWaves>,
     pub(super) tally: Tally,
-    /// Whether it was to find out if a destination is back.
+    /// True if it was to find out if a destination is back.
     pub(super) has_tried: bool,
 }
 
@@ -329,7 +329,7 @@ struct Gate<'a, P> {
     publisher: &'a P,
     breakers: &'a Arc<Breakers>,
     is_only_one: bool,
-    /// Whether the batch is a trial of the only destination.
+    /// True if the batch is a trial of the only destination.
     is_trial: bool,
     trials: Vec<Trial>,
 }

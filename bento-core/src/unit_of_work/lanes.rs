@@ -19,7 +19,7 @@ impl TenantOfEach {
         Self { lanes, tenants: HashMap::new() }
     }
 
-    /// Whether tenants choose between lanes.
+    /// True if tenants choose between lanes.
     pub(super) fn matters(&self) -> bool {
         self.lanes > NonZeroU16::MIN
     }

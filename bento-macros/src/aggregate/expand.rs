@@ -162,7 +162,7 @@ fn key(checked: &Checked) -> TokenStream {
     })
 }
 
-/// Whether the database makes this part of the id: SeaORM's rule, by which only a primary key of one field is counted.
+/// True if the database makes this part of the id: SeaORM's rule, by which only a primary key of one field is counted.
 fn is_generated(checked: &Checked, id: &Ident) -> bool {
     let aggregate = checked.aggregate;
     let mut primary_key = aggregate.fields.iter().filter(|field| field.is_primary_key);

@@ -46,7 +46,7 @@ pub(super) struct AggregateField<'a> {
     pub(super) marked_version: Option<&'a syn::Attribute>,
     /// `#[sea_orm(primary_key)]`.
     pub(super) is_primary_key: bool,
-    /// Whether SeaORM takes a primary key of this field alone for one that the database counts.
+    /// True if SeaORM takes a primary key of this field alone for one that the database counts.
     pub(super) is_counted: bool,
     /// `#[sea_orm(ignore)]`.
     pub(super) is_ignored: bool,

@@ -60,7 +60,7 @@ fn failure(status: StatusCode, retry_after: Option<Duration>, excerpt: &str) -> 
     }
 }
 
-/// Whether an answer is about the way to the receiver, and not about the event: the address, the credentials, or a gateway that does not
+/// True if an answer is about the way to the receiver, and not about the event: the address, the credentials, or a gateway that does not
 /// reach who is behind it.
 fn is_of_the_way(status: StatusCode) -> bool {
     status.is_redirection()

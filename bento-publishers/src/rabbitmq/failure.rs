@@ -50,7 +50,7 @@ pub(super) fn is_denial(error: &lapin::Error) -> bool {
     matches!(error.kind(), AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED))
 }
 
-/// Whether the server closed the channel because there is no such exchange.
+/// True if the server closed the channel because there is no such exchange.
 fn is_missing(error: &lapin::Error) -> bool {
     let ErrorKind::ProtocolError(error) = error.kind() else { return false };
     matches!(error.kind(), AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND))

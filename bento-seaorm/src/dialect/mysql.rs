@@ -218,7 +218,7 @@ fn warn_unless_flushed(at_commit: i64) {
     }
 }
 
-/// Whether an error says that the session or the server takes no writes. `ER_OPTION_PREVENTS_STATEMENT` names the option.
+/// True if an error says that the session or the server takes no writes. `ER_OPTION_PREVENTS_STATEMENT` names the option.
 fn refuses_to_write(number: u16, message: &str) -> bool {
     match number {
         OPTION_PREVENTS_STATEMENT => message.contains("read-only") || message.contains("read_only"),

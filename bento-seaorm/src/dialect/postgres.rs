@@ -228,7 +228,7 @@ impl Dialect for Postgres {
     }
 }
 
-/// Whether an error is the last one of its connection. A pooler between may send other codes than the server, and all of them FATAL.
+/// True if an error is the last one of its connection. A pooler between may send other codes than the server, and all of them FATAL.
 fn ends_connection(severity: PgSeverity, code: &str) -> bool {
     matches!(severity, PgSeverity::Fatal | PgSeverity::Panic) || code.starts_with("08") || DISCONNECTED.contains(&code)
 }

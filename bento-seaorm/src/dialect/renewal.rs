@@ -14,7 +14,7 @@ pub(crate) struct Renewal<'a> {
     pub(crate) ttl: Duration,
     /// Positions of the shard to delete along the way.
     pub(crate) published: Vec<i64>,
-    /// Whether their rows are kept as published.
+    /// True if their rows are kept as published.
     pub(crate) keep: bool,
 }
 

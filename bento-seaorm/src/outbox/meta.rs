@@ -46,7 +46,7 @@ impl Expected {
         }
     }
 
-    /// Whether the record does not say yet what this process says.
+    /// True if the record does not say yet what this process says.
     fn adds_to(&self, recorded: &Recorded) -> bool {
         self.application.is_some() && recorded.application.is_none()
     }

@@ -49,9 +49,9 @@ struct Call<'a> {
     tables: &'a Tables,
     advance: &'a Advance,
     remembered: Remembered,
-    /// Whether what is known of the shard may be about another history of the database, or rows were given up on the way.
+    /// True if what is known of the shard may be about another history of the database, or rows were given up on the way.
     begins_anew: bool,
-    /// Whether settlements are recorded one by one, after the database refused one of them.
+    /// True if settlements are recorded one by one, after the database refused one of them.
     one_by_one: bool,
 }
 

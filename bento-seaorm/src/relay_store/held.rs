@@ -183,7 +183,7 @@ impl Wanted<'_> {
 #[derive(Debug, Default)]
 pub(super) struct Due {
     pub(super) rows: Vec<HeldRow>,
-    /// Whether a stream is cut short at a row that cannot be read.
+    /// True if a stream is cut short at a row that cannot be read.
     pub(super) is_cut: bool,
     /// The positions of heads that cannot be read.
     pub(super) unreadable: Vec<i64>,

@@ -81,7 +81,7 @@ impl Settling<'_> {
     }
 }
 
-/// Whether both take the same held row somewhere else: it leaves its place once.
+/// True if both take the same held row somewhere else: it leaves its place once.
 fn are_one_move(one: &Settlement, next: &Settlement) -> bool {
     let moved = |settlement: &Settlement| match settlement {
         Settlement::HeldMoved { position, destination, .. } => Some((*position, destination.clone())),

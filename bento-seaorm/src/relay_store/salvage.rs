@@ -196,7 +196,7 @@ fn name(destination: &str) -> &str {
     if is_storable(destination) { destination } else { Burial::UNROUTABLE }
 }
 
-/// Whether every table holds the name of a route.
+/// True if every table holds the name of a route.
 pub(super) fn is_storable(destination: &str) -> bool {
     limits::check_text("destination", destination, limits::DESTINATION).is_ok()
 }

@@ -29,7 +29,7 @@ pub(super) struct Health {
     sharding: Option<Sharding>,
     /// Whether any statement failed or was cancelled.
     pub(super) failed: bool,
-    /// Whether another transaction was in the way: a deadlock, a serialization failure, a lock that was not to be had, a conflict of
+    /// True if another transaction was in the way: a deadlock, a serialization failure, a lock that was not to be had, a conflict of
     /// versions.
     pub(super) contended: bool,
     /// Whether such a one may have ended the transaction, and nobody has looked since.

@@ -66,7 +66,7 @@ fn async_function<'a>(lines: &[&'a str], in_trait: bool) -> Option<&'a str> {
     (is_async || returns_future(lines)).then_some(name)
 }
 
-/// Whether the signature that begins here returns a future, which may stand some lines below.
+/// True if the signature that begins here returns a future, which may stand some lines below.
 fn returns_future(lines: &[&str]) -> bool {
     for line in lines {
         if line.contains("-> impl Future") {

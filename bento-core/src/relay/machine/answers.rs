@@ -350,7 +350,7 @@ impl Fault {
     }
 }
 
-/// Whether the destination is there: it confirmed the event, or answered about it.
+/// True if the destination is there: it confirmed the event, or answered about it.
 fn is_answer(answer: &Result<(), PublishError>) -> bool {
     answer.as_ref().map_or_else(|error| error.class().is_answer(), |()| true)
 }

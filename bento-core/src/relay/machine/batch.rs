@@ -51,7 +51,7 @@ pub(super) struct Leg {
     pub(super) route: Arc<Route>,
     pub(super) envelope: Arc<Envelope>,
     pub(super) attempts: u32,
-    /// Whether it may be what made a call break off, so that it is sent alone.
+    /// True if it may be what made a call break off, so that it is sent alone.
     pub(super) is_suspect: bool,
     /// Whether it keeps its place in its stream: if it fails, later ones wait.
     pub(super) holds: bool,

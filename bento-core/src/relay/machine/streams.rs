@@ -11,7 +11,7 @@ use crate::relay::store::{Burial, StreamKey};
 pub(super) struct Streams(HashMap<Arc<str>, HashMap<String, HashSet<String>>>);
 
 impl Streams {
-    /// Whether what an aggregate raised for a route is one of them. What waits for the route `unreadable` waits on every route.
+    /// True if what an aggregate raised for a route is one of them. What waits for the route `unreadable` waits on every route.
     pub(super) fn contains(&self, destination: &str, envelope: &Envelope) -> bool {
         // Usually no stream waits.
         if self.0.is_empty() {

@@ -58,7 +58,7 @@ impl Unreached {
         }
     }
 
-    /// Whether an event may be what made a call break off, so that it is sent alone.
+    /// True if an event may be what made a call break off, so that it is sent alone.
     pub(super) fn is_suspect(&self, position: i64, name: &Arc<str>) -> bool {
         !self.0.is_empty() && self.0.get(&(position, Arc::clone(name))).is_some_and(|event| event.is_suspect)
     }

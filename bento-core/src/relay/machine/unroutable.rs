@@ -71,7 +71,7 @@ impl<R: Routing> Machine<R> {
         std::mem::take(&mut self.unroutable.missing)
     }
 
-    /// Whether an event waits in the queue of its aggregate, whatever its routes are.
+    /// True if an event waits in the queue of its aggregate, whatever its routes are.
     pub(super) fn is_queued(&self, envelope: &Arc<Envelope>, all_held_are_here: bool) -> bool {
         let queue = &self.unroutable.queue;
         if !envelope.is_ordered() || !self.blocked.contains(queue, envelope) {

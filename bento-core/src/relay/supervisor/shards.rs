@@ -63,7 +63,7 @@ struct Failure {
     count: u32,
     /// What the last one said.
     error: String,
-    /// Whether the rest is not over yet.
+    /// True if the rest is not over yet.
     rests: bool,
 }
 

@@ -57,7 +57,7 @@ async fn loses_prepared_statements(pool: &PgPool) -> Result<bool, sqlx::Error> {
     Ok(names.iter().any(|name| name.try_get::<String, _>(0).is_ok_and(|name| name.starts_with("sqlx_s_"))))
 }
 
-/// Whether a transaction of one connection runs on the session that the other one has used.
+/// True if a transaction of one connection runs on the session that the other one has used.
 async fn changes_session(one: &mut Connection, other: &mut Connection) -> Result<bool, sqlx::Error> {
     sqlx::raw_sql("BEGIN").execute(&mut **one).await?;
     let first = session(one).await?;

@@ -82,7 +82,7 @@ async fn a_frozen_relay_keeps_no_other_from_renewing_and_releasing_its_own_shard
     .await;
 }
 
-/// Whether another one can lock the row of a shard now.
+/// True if another one can lock the row of a shard now.
 async fn is_free(db: &DatabaseConnection, shard: i32) -> bool {
     let lock = format!("SELECT 1 FROM bento_relay_shard WHERE shard = {shard} FOR UPDATE NOWAIT");
     db.execute_unprepared(&lock).await.is_ok()

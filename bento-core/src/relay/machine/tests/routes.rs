@@ -9,7 +9,7 @@ use crate::route::HeadOfLine;
 pub(super) struct Plan {
     pub(super) every: Vec<Arc<Route>>,
     pub(super) others: Vec<Arc<Route>>,
-    /// Whether it is that of an older release, which has no rules and not the destination `alone`.
+    /// True if it is that of an older release, which has no rules and not the destination `alone`.
     pub(super) refuses: bool,
 }
 
