@@ -15,6 +15,7 @@ use smallvec::SmallVec;
 use self::compiled::{Compiled, Taken};
 pub use self::condition::{Condition, Field, Literal, Test, field};
 pub use self::config::RouterConfig;
+pub(crate) use self::config::{UNREADABLE, UNROUTABLE, is_reserved};
 pub use self::error::{RouterError, RouterErrors, RouterFault};
 pub use self::rule::{Rule, Strategy, Transform};
 use crate::envelope::Envelope;

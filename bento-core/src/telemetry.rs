@@ -36,7 +36,7 @@ pub const FLUSHED_EVENTS: &str = "bento_flushed_events_total";
 pub const DUPLICATE_EVENTS: &str = "bento_duplicate_events_total";
 /// Counter: confirmations of events, by `destination`.
 pub const PUBLISHED_EVENTS: &str = "bento_published_events_total";
-/// Counter: attempts to publish that failed, by `destination` and `class`: `transient`, `permanent`, `throttled`.
+/// Counter: failures to publish, by `destination` and `class`: `transient`, `permanent`, `throttled`, `unavailable`.
 pub const FAILED_PUBLISHES: &str = "bento_failed_publishes_total";
 /// Counter: what became of the events of a tenant, by `tenant` and `status`: `published`, `retried`, `fallen_back`, `dead`, `held`, `delayed`, `late`,
 /// `filtered`, `unroutable`; an event counts once for each of its routes and each time. The first 50 tenants of a process have a label of their own, the

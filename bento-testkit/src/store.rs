@@ -185,6 +185,7 @@ macro_rules! relay_store_conformance {
                 held::rows_of_a_destination_that_is_away_are_not_wanted
                 unroutable::an_unroutable_row_says_for_how_long_it_is
                 unroutable::an_unroutable_row_that_is_given_up_begins_anew_when_it_is_replayed
+                unroutable::a_held_row_that_moves_to_where_it_is_stays_there
                 unroutable::a_held_row_moves_to_several_destinations_at_once
                 held::the_probe_passes_over_destinations_that_are_away
                 held::the_probe_finds_what_another_relay_held_back

@@ -134,6 +134,7 @@ impl Signs {
                 Missing::Destination(name) => destinations.push(name),
             }
         }
+        event_types.sort();
         event_types.dedup();
         let is_some = !(event_types.is_empty() && destinations.is_empty());
         is_some.then_some(Degradation::Unroutable { event_types, destinations })

@@ -59,6 +59,7 @@ use uuid::Uuid;
 pub use self::error::StoreError;
 use crate::envelope::Envelope;
 use crate::outbox::{ShardId, Sharding};
+use crate::route;
 
 mod error;
 
@@ -195,7 +196,7 @@ pub enum Settlement {
     },
     /// A held row is given up for one destination and goes to another instead, its fallback: it is held for that one, untried and due as
     /// soon as it heads its stream there. If it is held or dead for that one already, it only leaves the first. Several of these in one
-    /// call move a row to several destinations.
+    /// call move a row to several destinations. A row that moves to where it is stays as it is.
     HeldMoved {
         /// The row.
         position: i64,
@@ -270,10 +271,10 @@ impl Burial {
     /// The cause of a row that no relay found a way for within [`unroutable_after`](crate::relay::Settings::unroutable_after), or whose
     /// payload a rule cannot transform. It is the name, too, under which a row is held or dead whose routes are not known yet: that stands
     /// for all of them, and holds its whole aggregate back.
-    pub const UNROUTABLE: &'static str = "unroutable";
+    pub const UNROUTABLE: &'static str = route::UNROUTABLE;
     /// The cause of a row that cannot be read. A pending one is given up for a route of this name as well, because its own are not known:
     /// a dead letter of this route that parks holds its aggregate back on every route.
-    pub const UNREADABLE: &'static str = "unreadable";
+    pub const UNREADABLE: &'static str = route::UNREADABLE;
     /// The cause of a row for which the database refused to record what became of it.
     pub const UNSETTLED: &'static str = "unsettled";
 }

@@ -9,7 +9,7 @@ use super::Router;
 use super::check::{Check, Question};
 use super::compiled::{Compiled, CompiledRule, Sample};
 use super::condition::{Condition, Literal, Scalar, Test};
-use super::config::RouterConfig;
+use super::config::{RouterConfig, is_reserved};
 use super::contradiction::contradiction;
 use super::error::{Faults, RouterErrors, RouterFault};
 use super::facts::{Slot, Wanted};
@@ -120,7 +120,7 @@ impl<'c> Building<'c> {
         } else if known.is_none() {
             let mut known: Vec<_> = self.config.destinations.iter().map(|to| to.name.to_string()).collect();
             known.dedup();
-            known.retain(|name| !name.is_empty() && name != RouterConfig::DEAD_LETTER_QUEUE);
+            known.retain(|name| !name.is_empty() && name != RouterConfig::DEAD_LETTER_QUEUE && !is_reserved(name));
             faults.add(RouterFault::UnknownDestination { name: name.to_owned(), known });
         }
         known
@@ -328,6 +328,8 @@ fn shared(destination: &str, earlier: &str, later: &str, whole: &str) -> RouterF
 fn check_name(name: &str, faults: &mut Faults) {
     if name == RouterConfig::DEAD_LETTER_QUEUE {
         faults.add(RouterFault::Reserved);
+    } else if is_reserved(name) {
+        faults.invalid(format!("the name `{name}` is reserved for events that have no route: choose another"));
     } else if name.trim().is_empty() || name.len() > NAME_MAX || name.chars().any(char::is_control) {
         faults.invalid(format!("a name has 1 to {NAME_MAX} bytes and no control characters"));
     }

@@ -11,6 +11,17 @@ use super::rule::Rule;
 use crate::publish::Destination;
 use crate::retry::RetryPolicies;
 
+/// The name under which rows are kept whose routes are not known yet.
+pub(crate) const UNROUTABLE: &str = "unroutable";
+
+/// The name under which pending rows are kept that cannot be read.
+pub(crate) const UNREADABLE: &str = "unreadable";
+
+/// True for a name under which rows without a route are kept, so that no destination and no rule can have it.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    [UNROUTABLE, UNREADABLE].contains(&name)
+}
+
 /// Destinations and the rules that lead to them, written in code or read by serde from JSON, TOML or another format.
 ///
 /// ```
@@ -29,7 +40,7 @@ use crate::retry::RetryPolicies;
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct RouterConfig {
-    /// Where events can go. Names are not repeated, and none is `dead_letter_queue`.
+    /// Where events can go. Names are not repeated, and none is `dead_letter_queue`, `unroutable` or `unreadable`.
     pub destinations: Vec<Destination>,
     /// The rules, in the order in which they are asked.
     pub rules: Vec<Rule>,

@@ -69,6 +69,8 @@ impl<'s> Groups<'s> {
                 }
                 Settlement::Bury { position, destination, .. } => add(&mut groups.fresh, destination, *position),
                 Settlement::HeldFailed { position, destination, .. } => add(&mut groups.held, destination, *position),
+                // Its INSERT finds the row there, and the row must not leave.
+                Settlement::HeldMoved { destination, to, .. } if destination == to => {}
                 Settlement::HeldMoved { position, destination, to, .. } => {
                     add(&mut groups.held, destination, *position);
                     add(&mut groups.held_done, destination, *position);

@@ -77,6 +77,17 @@ pub async fn an_unroutable_row_that_is_given_up_begins_anew_when_it_is_replayed<
     assert_eq!((held_numbers(&due), due[0].unroutable_for), (vec![1], None));
 }
 
+/// A held row that moves to where it is stays there, and is not lost.
+pub async fn a_held_row_that_moves_to_where_it_is_stays_there<H: StoreHarness>(harness: &H) {
+    let bench = Bench::new(harness).await;
+    let rows = bench.fresh([event("a", 1)]).await;
+    let held = bench.settle(vec![lost(&rows[0], &queue(), Duration::ZERO)]).await.held;
+    let position = held[0].row.position;
+    let stays = Settlement::HeldMoved { position, destination: queue(), to: queue(), ordered: true };
+    let held = bench.settle(vec![stays]).await.held;
+    assert_eq!((held_numbers(&held), &*held[0].destination), (vec![1], Burial::UNROUTABLE));
+}
+
 /// A held row moves to several destinations in one call, to each in its place by its position.
 pub async fn a_held_row_moves_to_several_destinations_at_once<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;

@@ -16,7 +16,7 @@ use super::{Machine, Observer, Outcome, Reason, Routing};
 use crate::envelope::Envelope;
 use crate::publish::Destination;
 use crate::relay::store::{Burial, Held, Settlement, Unroutable};
-use crate::route::{HeadOfLine, RouteError, Targets};
+use crate::route::{HeadOfLine, RouteError, Targets, is_reserved};
 
 /// The longest time until an unroutable event is looked at again, so that a relay that takes its shard over sees it soon.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -91,8 +91,8 @@ impl<R: Routing> Machine<R> {
         let mut own = envelope.routing().map(|routing| routing.destinations).unwrap_or_default();
         let mut seen = BTreeSet::new();
         own.retain(|name| seen.insert(name.clone()));
-        // A name that no destination can have fits no column either.
-        if own.is_empty() || own.iter().any(|name| name.len() > NAME_MAX || name.chars().any(char::is_control)) {
+        // A name that no destination can have fits no column either, or stands for the queue.
+        if own.is_empty() || own.iter().any(|name| !can_be_named(name)) {
             return Err(unknown);
         }
         let (mut targets, mut unnamed) = (Targets::new(), Unnamed::new());
@@ -135,6 +135,11 @@ impl<R: Routing> Machine<R> {
             Ok(places) => places,
             Err(error) => return self.hold_unroutable(leg, &error, unroutable_for, observer),
         };
+        // A row that moved to where it is would be deleted there.
+        if targets.iter().any(|target| target.route.name == leg.name) {
+            let error = RouteError::UnknownDestination { name: leg.name.to_string() };
+            return self.hold_unroutable(leg, &error, unroutable_for, observer);
+        }
         self.batch.pass(&leg.name, &leg.envelope, leg.holds);
         let Leg { name, envelope, .. } = leg;
         if targets.is_empty() && unnamed.is_empty() {
@@ -219,4 +224,9 @@ impl<R: Routing> Machine<R> {
             }
         }
     }
+}
+
+/// True if a row can be held for a destination of this name that is not known.
+fn can_be_named(name: &str) -> bool {
+    name.len() <= NAME_MAX && !name.chars().any(char::is_control) && !is_reserved(name)
 }

@@ -143,6 +143,7 @@ impl Shard {
                         waiting.unroutable_since.get_or_insert(now);
                     }
                 }
+                Settlement::HeldMoved { destination, to, .. } if destination == to => {}
                 Settlement::HeldMoved { position, destination, to, ordered } => {
                     let key = (destination, position);
                     if let Some(envelope) = self.held.get(&key).map(|waiting| Arc::clone(&waiting.envelope)) {

@@ -64,19 +64,22 @@ fn a_text_that_is_no_configuration_is_refused() {
 
 #[test]
 fn names_are_known_and_those_of_one_thing() {
-    let config = to(&["nats", "nats", "dead_letter_queue", ""])
+    let config = to(&["nats", "nats", "dead_letter_queue", "unroutable", ""])
         .with_rule(Rule::new("one").to(["natz", "dead_letter_queue"]).retry("agressive"))
         .with_rule(Rule::new("one").to(["nats", "nats"]))
         .with_rule(Rule::new("nats").events(["x.*"]).to(["nats"]).all_or_nothing())
         .with_rule(Rule::new("nowhere"))
+        .with_rule(Rule::new("unreadable").events(["y.*"]).to(["nats"]))
         .with_retry_policy("once", crate::retry::RetryPolicy::immediate(0))
         .with_fallback("gone");
     expect![[r#"
         destinations.nats: the name `nats` is taken already
         destinations.dead_letter_queue: `dead_letter_queue` stands for the dead letters: it can be a fallback only
+        destinations.unroutable: the name `unroutable` is reserved for events that have no route: choose another
         destinations.: a name has 1 to 128 bytes and no control characters
         rules[1].name: the name `one` is taken already
         rules[2].name: the name `nats` is taken already
+        rules[4].name: the name `unreadable` is reserved for events that have no route: choose another
         retry_policies.once: the name `once` is taken already
         retry_policies.once.transient.max_attempts: `max_attempts` is at least 1
         retry_policies.once.throttled.max_attempts: `max_attempts` is at least 1
@@ -86,7 +89,8 @@ fn names_are_known_and_those_of_one_thing() {
         rules[0].retry: there is no retry policy `agressive`: there are `default`, `aggressive`, `patient`, `once`, `once`; did you mean `aggressive`?
         rules[1].to[1]: the name `nats` is taken already
         rules[3].to: a rule leads to a destination: name one
-        rules[2].to: rules `one` and `nats` both lead to `nats`, and rule `nats` is all-or-nothing: events of one aggregate would overtake each other there; give one of them a destination of its own, with the same publisher and topic"#]].assert_eq(&config.build().unwrap_err().to_string());
+        rules[2].to: rules `one` and `nats` both lead to `nats`, and rule `nats` is all-or-nothing: events of one aggregate would overtake each other there; give one of them a destination of its own, with the same publisher and topic
+        rules[4].to: rules `nats` and `unreadable` both lead to `nats`, and rule `nats` is all-or-nothing: events of one aggregate would overtake each other there; give one of them a destination of its own, with the same publisher and topic"#]].assert_eq(&config.build().unwrap_err().to_string());
 }
 
 #[test]

@@ -40,6 +40,27 @@ fn an_event_that_no_rule_takes_is_held_and_its_aggregate_behind_it() {
 }
 
 #[test]
+fn an_event_that_names_the_queue_itself_stays_in_it() {
+    for name in [Burial::UNROUTABLE, Burial::UNREADABLE] {
+        let (mut machine, advanced) = by_name(&["a", name], &[1]);
+        let envelope = Arc::clone(&advanced.fresh[0].envelope);
+        take(&mut machine, advanced);
+        assert_eq!(settled_of(&mut machine), ["1 held for unroutable: unroutable for 5"], "{name}");
+        let mut held = held_for(QUEUE, 1, 1, 0);
+        held.row.envelope = envelope;
+        take(&mut machine, Advanced { held: vec![held], ..fresh(&[]) });
+        assert_eq!(settled_of(&mut machine), ["1 of unroutable unroutable for 5"], "{name}");
+    }
+}
+
+#[test]
+fn a_destination_that_has_the_name_of_the_queue_loses_nothing() {
+    let mut machine = Machine::new(Router::to(Destination::new(QUEUE)), RetryPolicies::default(), 7);
+    take(&mut machine, Advanced { held: vec![held_for(QUEUE, 1, 1, 1)], ..fresh(&[]) });
+    assert_eq!(settled_of(&mut machine), ["1 of unroutable unroutable for 5"]);
+}
+
+#[test]
 fn what_is_sampled_out_is_done() {
     let mut sampled_out = 0;
     let mut machine = along(plan([]));
