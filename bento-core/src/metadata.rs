@@ -29,9 +29,13 @@ mod routing;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metadata {
-    /// The event's identity, if the caller sets it; a repeated id is written once.
-    /// Recognised while the first one is pending, held back or a dead letter. Once it is published nothing of it is kept.
-    /// Belongs to one event: set it in `raise_with`, a scope does not hand it on.
+    /// The id of the event, if the caller chooses it. A second event with the id of the same tenant, event type and aggregate is not written;
+    /// for any other event the id is refused at the flush.
+    ///
+    /// An id is known while the first event is pending, held or a dead letter, and after its publication for as long as the relay's
+    /// `retention` keeps published rows. Without a retention it is forgotten with the publication.
+    ///
+    /// It belongs to one event: set it in `raise_with`. A scope does not hand it on.
     pub event_id: Option<EventId>,
     /// When it happened, if not at the moment it is raised.
     pub occurred_at: Option<DateTime<Utc>>,

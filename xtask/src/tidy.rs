@@ -9,6 +9,7 @@ use std::process::Command;
 use crate::Result;
 use crate::workspace::{output, root};
 
+mod back_ends;
 mod cancel_safety;
 mod links;
 mod messages;
@@ -28,8 +29,9 @@ struct Source {
 pub(crate) fn run() -> Result {
     let rust = sources_ending_in(".rs")?;
     let markdown = sources_ending_in(".md")?;
-    let checks: [(&str, Vec<String>); 6] = [
-        ("module order", modules::faults(&rust)),
+    let checks: [(&str, Vec<String>); 7] = [
+        ("module order", modules::faults(&rust, &markdown)),
+        ("back ends", back_ends::faults(&rust)),
         ("sources", sources::faults(&rust)),
         ("cancel safety", cancel_safety::faults(&rust)),
         ("quotations", quotations::faults(&markdown)),

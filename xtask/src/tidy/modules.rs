@@ -1,32 +1,35 @@
-//! The module order of `bento-core` is the journey of an event: a module uses only what stands above it.
+//! The module order of `bento-core` is the journey of an event: a module uses only what stands above it in the table of ARCHITECTURE.md.
 
 use super::Source;
 use super::rust_text::{code_without_tests, line_of};
 
 const CRATE: &str = "bento-core/src/";
+const PAGE: &str = "ARCHITECTURE.md";
+const HEADING: &str = "### `bento-core`";
 
-/// From top to bottom; modules of one layer may use each other.
-///
-/// Architecture Invariant: a new module gets its place here, and nothing imports upwards.
-const LAYERS: [&[&str]; 8] = [
-    &["id", "clock", "duration", "error", "telemetry", "trace"],
-    &["event", "codec", "upcast", "registry"],
-    &["metadata", "envelope", "limits"],
-    &["outbox"],
-    &["pending", "unit_of_work", "aggregate"],
-    &["publish", "retry", "task"],
-    &["route"],
-    &["relay", "tenant", "dead_letter", "inspect", "private"],
-];
+/// The rows of the table, from top to bottom. Modules of one row may use each other.
+type Layers<'a> = Vec<Vec<&'a str>>;
 
-pub(super) fn faults(sources: &[Source]) -> Vec<String> {
-    let mut faults = Vec::new();
-    for source in sources {
-        if let Some(module) = module(&source.path) {
-            faults.extend(faults_of(source, module));
-        }
+pub(super) fn faults(rust: &[Source], markdown: &[Source]) -> Vec<String> {
+    let page = markdown.iter().find(|source| source.path == PAGE);
+    let layers = page.map(|page| layers(&page.text)).unwrap_or_default();
+    if layers.is_empty() {
+        return vec![format!("{PAGE}: `{HEADING}` has no table of modules")];
     }
-    faults
+    let modules = rust.iter().filter_map(|source| Some((source, module(&source.path)?)));
+    modules.flat_map(|(source, module)| faults_of(source, module, &layers)).collect()
+}
+
+/// The modules in the first column of the first table below the heading.
+fn layers(page: &str) -> Layers<'_> {
+    let section = page.lines().skip_while(|line| *line != HEADING).skip(1);
+    let rows = section.skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
+    // The first two are the head of the table and the line below it.
+    rows.skip(2).map(|row| first_cell(row).split('`').skip(1).step_by(2).collect()).collect()
+}
+
+fn first_cell(row: &str) -> &str {
+    row.trim_start_matches('|').split('|').next().unwrap_or_default()
 }
 
 /// The top module that a file of `bento-core` belongs to; none for the root of the crate and for test files.
@@ -37,9 +40,10 @@ fn module(path: &str) -> Option<&str> {
     (module != "lib" && !is_test).then_some(module)
 }
 
-fn faults_of(source: &Source, module: &str) -> Vec<String> {
+fn faults_of(source: &Source, module: &str, layers: &Layers<'_>) -> Vec<String> {
+    let layer = |name: &str| layers.iter().position(|layer| layer.contains(&name));
     let Some(own_layer) = layer(module) else {
-        return vec![format!("{}: `{module}` has no place in xtask's list of layers", source.path)];
+        return vec![format!("{}: `{module}` has no place in the table of {PAGE}", source.path)];
     };
     let code = code_without_tests(&source.text);
     let mut faults = Vec::new();
@@ -51,10 +55,6 @@ fn faults_of(source: &Source, module: &str) -> Vec<String> {
         }
     }
     faults
-}
-
-fn layer(module: &str) -> Option<usize> {
-    LAYERS.iter().position(|layer| layer.contains(&module))
 }
 
 /// Each first name behind `crate::`, also those of a group, with its position.
@@ -108,8 +108,15 @@ fn identifier(text: &str) -> &str {
 mod tests {
     use super::*;
 
+    const TABLE: &str = "### `bento-core`\n\nIn order.\n\n| module | what it holds |\n|---|---|\n| `id` | ids |\n\
+        | `event`, `codec` | events, `outbox` |\n| `outbox` | shards |\n| `publish`, `relay` | the way out |\n\n| `utils` | |\n";
+
+    fn source(path: &str, text: &str) -> Source {
+        Source { path: path.to_owned(), text: text.to_owned() }
+    }
+
     fn faults_in(path: &str, text: &str) -> Vec<String> {
-        faults(&[Source { path: path.to_owned(), text: text.to_owned() }])
+        faults(&[source(path, text)], &[source(PAGE, TABLE)])
     }
 
     #[test]
@@ -135,5 +142,16 @@ mod tests {
     #[test]
     fn a_module_without_a_place_is_a_fault() {
         assert_eq!(faults_in("bento-core/src/utils.rs", "//! x").len(), 1);
+    }
+
+    #[test]
+    fn modules_of_one_row_may_use_each_other() {
+        assert_eq!(faults_in("bento-core/src/event.rs", "use crate::codec::Codec;"), Vec::<String>::new());
+        assert_eq!(faults_in("bento-core/src/codec.rs", "use crate::event::Event;"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_page_without_the_table_is_a_fault() {
+        assert_eq!(faults(&[], &[source(PAGE, "### `bento-core`\n\n### `bento-seaorm`\n")]).len(), 1);
     }
 }
