@@ -1,4 +1,5 @@
-//! One schema and version is declared once in a program: what `cargo build` says to crates that do not keep to it.
+//! One schema and version is declared once in a program: what `cargo build` says to crates that do not keep to it, and to
+//! crates that name the framework otherwise.
 //!
 //! The crates are in `tests/declarations/`. They are built in a copy, because cargo writes a lock file beside them.
 
@@ -63,6 +64,19 @@ fn a_view_declared_consumes_links_beside_the_event_in_every_kind_of_library() {
 #[test]
 fn unit_tests_of_a_crate_may_link_its_normal_build() {
     assert_built(&cargo(&["test", "--lib", "--package", "shop"]));
+}
+
+#[test]
+fn the_framework_is_found_under_the_name_that_a_package_gives_it() {
+    assert_built(&build("renamed"));
+}
+
+#[test]
+fn a_package_without_the_framework_is_told_what_to_write() {
+    let output = build("unnamed");
+    let message = text(&output);
+    assert!(!output.status.success(), "built without the framework");
+    assert!(message.contains("this package does not depend on `bento-core`: add it to `Cargo.toml`"), "{message}");
 }
 
 fn assert_declared_twice(output: &Output) {

@@ -54,10 +54,14 @@ pub(crate) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// The name that `wrong` was probably meant to be.
+/// The name that `wrong` was probably meant to be: one that differs in few letters, else the only one that begins with it.
 pub(crate) fn near_match<'a>(wrong: &str, names: &[&'a str]) -> Option<&'a str> {
     let by_distance = names.iter().map(|name| (strsim::levenshtein(wrong, name), *name));
-    by_distance.min().filter(|(distance, _)| *distance <= wrong.len().div_ceil(3)).map(|(_, name)| name)
+    let near = by_distance.min().filter(|(distance, _)| *distance <= wrong.len().div_ceil(3)).map(|(_, name)| name);
+    near.or_else(|| {
+        let mut longer = names.iter().copied().filter(|name| wrong.len() >= 2 && name.starts_with(wrong));
+        longer.next().filter(|_| longer.next().is_none())
+    })
 }
 
 #[cfg(test)]
@@ -75,5 +79,12 @@ mod tests {
         assert_eq!(near_match("shema", &["schema", "version"]), Some("schema"));
         assert_eq!(near_match("nmae", &["events", "name"]), Some("name"));
         assert_eq!(near_match("colour", &["schema", "version"]), None);
+    }
+
+    #[test]
+    fn an_abbreviation_finds_its_key_where_only_one_begins_so() {
+        assert_eq!(near_match("ver", &["schema", "version"]), Some("version"));
+        assert_eq!(near_match("top", &["topic", "topmost"]), None);
+        assert_eq!(near_match("v", &["schema", "version"]), None);
     }
 }

@@ -1,16 +1,33 @@
 //! The private door of `bento_core`, and what every expansion takes from it.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 use syn::Path;
 
+use crate::diagnostics::Errors;
 use crate::keyed::Keyed;
+use crate::manifest::{self, Dependency};
 
-/// The path to the module an expansion may name, through `crate = …` if it is given.
-pub(crate) fn private(krate: Option<&Keyed<Path>>) -> TokenStream {
-    match krate {
-        Some(Keyed { value: krate, .. }) => quote!(#krate::__private),
-        None => quote!(::bento_core::__private),
+/// The path to the module an expansion may name: through `crate = …` if it is given, else through the name that the
+/// user's package gives the crate.
+pub(crate) fn private(krate: Option<&Keyed<Path>>, errors: &mut Errors) -> TokenStream {
+    if let Some(Keyed { value: krate, .. }) = krate {
+        return quote!(#krate::__private);
+    }
+    match manifest::dependency("bento-core") {
+        Dependency::Named(name) => {
+            let name = Ident::new(&name, Span::call_site());
+            quote!(::#name::__private)
+        }
+        Dependency::Absent => {
+            errors.at(
+                Span::call_site(),
+                "this package does not depend on `bento-core`: add it to `Cargo.toml`, \
+                 or say where it is with `crate = path::to::bento_core`",
+            );
+            quote!(::bento_core::__private)
+        }
+        Dependency::Unknown => quote!(::bento_core::__private),
     }
 }
 

@@ -22,38 +22,72 @@ pub(crate) fn set<T>(slot: &mut Option<Keyed<T>>, key: &Ident, value: T, errors:
     }
 }
 
-/// Keys that were given but not understood. Nothing more is said about them.
+/// An attribute as the user writes it, for the errors about it.
+pub(crate) struct Grammar {
+    /// The attribute, `#[domain_event(…)]`.
+    pub(crate) attribute: &'static str,
+    /// Its keys.
+    pub(crate) keys: &'static [&'static str],
+    /// An example of what stands in it, where something else than a key stands.
+    pub(crate) form: &'static str,
+}
+
+impl Grammar {
+    /// The error for a key that the attribute does not have.
+    pub(crate) fn unknown(&self, key: &Ident) -> syn::Error {
+        let Self { attribute, keys, .. } = self;
+        let name = key.to_string();
+        let hint = near_match(&name, keys).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        let known = list(keys.iter().copied());
+        syn::Error::new(key.span(), format_args!("unknown key `{name}` in `{attribute}`: the keys are {known}{hint}"))
+    }
+
+    fn expected(&self, span: Span) -> syn::Error {
+        syn::Error::new(span, format_args!("expected `{}`", self.form))
+    }
+}
+
+/// What was given but not understood. Nothing more is said about it.
 #[derive(Default)]
 pub(crate) struct Faulty {
     keys: Vec<String>,
-    ends_early: bool,
+    /// Something that may have been meant as any key.
+    any: bool,
 }
 
 impl Faulty {
     /// Whether there has been an error that may be why `key` is missing.
     pub(crate) fn explains(&self, key: &str) -> bool {
-        self.ends_early || self.keys.iter().any(|faulty| faulty == key)
+        self.any || self.keys.iter().any(|faulty| faulty == key)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.keys.is_empty() && !self.ends_early
+        self.keys.is_empty() && !self.any
+    }
+
+    /// Notes an error behind `key`, by the key that was probably meant.
+    fn note(&mut self, key: &str, known: &[&str]) {
+        match known.iter().copied().find(|known| *known == key).or_else(|| near_match(key, known)) {
+            Some(meant) => self.keys.push(meant.to_owned()),
+            None => self.any = true,
+        }
     }
 }
 
-/// Walks over the keys of an attribute, of which `known` are understood. After an error it goes on behind the next
-/// comma.
+/// Walks over the keys of an attribute. After an error it goes on behind the next comma.
 pub(crate) fn for_each_key(
     tokens: TokenStream,
-    known: &[&str],
+    grammar: &Grammar,
     errors: &mut Errors,
     mut one: impl FnMut(&Ident, ParseStream, &mut Errors) -> syn::Result<()>,
 ) -> Faulty {
     let mut faulty = Faulty::default();
     let walk = |input: ParseStream| {
         while !input.is_empty() {
-            let parsed = input.call(Ident::parse_any).and_then(|key| {
-                one(&key, input, errors).inspect_err(|_| faulty.keys.push(meant(&key.to_string(), known)))?;
-                expect_comma(&key, input).inspect_err(|_| faulty.ends_early = true)
+            let key = input.call(Ident::parse_any).map_err(|_| grammar.expected(input.span()));
+            let parsed = key.inspect_err(|_| faulty.any = true).and_then(|key| {
+                one(&key, input, errors).inspect_err(|_| faulty.note(&key.to_string(), grammar.keys))?;
+                expect_comma(&key, input).inspect_err(|_| faulty.any = true)
             });
             if let Err(error) = parsed {
                 errors.push(error);
@@ -69,11 +103,6 @@ pub(crate) fn for_each_key(
         errors.push(error);
     }
     faulty
-}
-
-/// The known key that was probably meant.
-fn meant(key: &str, known: &[&str]) -> String {
-    if known.contains(&key) { key } else { near_match(key, known).unwrap_or(key) }.to_owned()
 }
 
 fn expect_comma(key: &Ident, input: ParseStream) -> syn::Result<()> {
@@ -112,14 +141,6 @@ pub(crate) fn parenthesised(key: &Ident, input: ParseStream, form: &str) -> syn:
     content.parse()
 }
 
-/// The error for a key that no attribute of this kind has.
-pub(crate) fn unknown(key: &Ident, attribute: &str, known: &[&str]) -> syn::Error {
-    let name = key.to_string();
-    let hint = near_match(&name, known).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-    let known = list(known.iter().copied());
-    syn::Error::new(key.span(), format_args!("unknown key `{name}` in `{attribute}`: the keys are {known}{hint}"))
-}
-
 /// A schema version as it is written.
 #[derive(Clone, Copy)]
 pub(crate) struct Version {
@@ -128,8 +149,10 @@ pub(crate) struct Version {
 }
 
 impl Parse for Version {
+    /// A number that is too large to be one is the largest that there is; who looks at its size refuses it.
     fn parse(input: ParseStream) -> syn::Result<Self> {
         let literal: syn::LitInt = input.parse()?;
-        Ok(Self { number: literal.base10_parse()?, span: literal.span() })
+        let number = literal.base10_digits().parse().unwrap_or(u32::MAX);
+        Ok(Self { number, span: literal.span() })
     }
 }

@@ -11,6 +11,7 @@ mod diagnostics;
 mod domain_event;
 mod door;
 mod keyed;
+mod manifest;
 mod syntax;
 
 /// Declares a domain event: a fact of the business, in the past tense, with a stable name and a versioned payload.
@@ -45,7 +46,7 @@ mod syntax;
 /// | `routing_key = "eu"` | the broker's routing key, if not the schema |
 /// | `removed("fax", since = 3)` | a field, by its name in the payload, that is gone since a version; may be repeated |
 /// | `allow(bare_noun)` | silences an advisory lint of the registry: `imperative`, `bare_noun`, `row_change` |
-/// | `crate = path` | where `bento_core` is, if not at `::bento_core` |
+/// | `crate = path` | where `bento_core` is, if the package does not depend on it; a name of its own in `Cargo.toml` is found |
 ///
 /// # History of a field
 ///
@@ -109,7 +110,7 @@ pub fn domain_event(attribute: TokenStream, item: TokenStream) -> TokenStream {
 /// | `id = (tenant_id, number)` | the fields of the id, in this order |
 /// | `name = "order"` | the stable name of the aggregate type, `lower_snake`, at most 128 characters |
 /// | `event_enum = OrderEvent` | the name of the enum of its events |
-/// | `crate = path` | where `bento_core` is, if not at `::bento_core` |
+/// | `crate = path` | where `bento_core` is, if the package does not depend on it; a name of its own in `Cargo.toml` is found |
 ///
 /// | on a field | meaning |
 /// |---|---|

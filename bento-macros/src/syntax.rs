@@ -3,12 +3,14 @@
 use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::punctuated::Punctuated;
-use syn::{Attribute, Expr, ExprLit, Lit, Meta, Path, Token};
+use syn::{Attribute, Expr, ExprLit, Item, Lit, Meta, Path, Token, Type};
+
+use crate::diagnostics::Errors;
 
 /// The doc comment, its lines joined by `\n`, without the margin.
 pub(crate) fn docs(attrs: &[Attribute]) -> String {
     let lines = attrs.iter().filter_map(|attr| match &attr.meta {
-        Meta::NameValue(doc) if doc.path.is_ident("doc") => match &doc.value {
+        Meta::NameValue(doc) if doc.path.is_ident("doc") => match ungrouped(&doc.value) {
             Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.value()),
             _ => None,
         },
@@ -24,6 +26,42 @@ pub(crate) fn derives(attrs: &[Attribute], name: &str) -> bool {
         let paths = attr.parse_args_with(Punctuated::<Path, Token![,]>::parse_terminated);
         paths.is_ok_and(|paths| paths.iter().any(|path| last_ident(path, name)))
     })
+}
+
+/// The expression without the parentheses around it, and without the groups that a `macro_rules!` leaves around a fragment.
+pub(crate) fn ungrouped(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Group(group) => ungrouped(&group.expr),
+        Expr::Paren(paren) => ungrouped(&paren.expr),
+        other => other,
+    }
+}
+
+/// The type without the parentheses around it, and without the groups that a `macro_rules!` leaves around a fragment.
+pub(crate) fn ungrouped_type(ty: &Type) -> &Type {
+    match ty {
+        Type::Group(group) => ungrouped_type(&group.elem),
+        Type::Paren(paren) => ungrouped_type(&paren.elem),
+        other => other,
+    }
+}
+
+/// Whether the path of a type ends in `name`.
+pub(crate) fn is_type(ty: &Type, name: &str) -> bool {
+    matches!(ungrouped_type(ty), Type::Path(path) if last_ident(&path.path, name))
+}
+
+/// Takes the attributes off the item that end in `name`: the macro of this name is at work already.
+pub(crate) fn refuse_repeated(item: &mut Item, name: &str, errors: &mut Errors) {
+    let attrs = match item {
+        Item::Struct(item) => &mut item.attrs,
+        Item::Enum(item) => &mut item.attrs,
+        Item::Union(item) => &mut item.attrs,
+        _ => return,
+    };
+    for repeated in attrs.extract_if(.., |attr| last_ident(attr.path(), name)) {
+        errors.on(repeated, format_args!("`#[{name}]` is given twice: keep one"));
+    }
 }
 
 /// Whether `path` ends in `name`.
@@ -51,16 +89,24 @@ pub(crate) fn mentions(tokens: TokenStream, names: &[&str]) -> bool {
 /// Whether one of the comma-separated arguments of an attribute begins with `name`.
 pub(crate) fn has_argument(attr: &Attribute, name: &str) -> bool {
     let mut begins = true;
-    arguments(attr).into_iter().any(|token| {
+    flat(arguments(attr)).any(|token| {
         let found = begins && matches!(&token, TokenTree::Ident(ident) if ident == name);
         begins = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == ',');
         found
     })
 }
 
+/// The tokens, and in place of each group that a `macro_rules!` left around a fragment what is in it.
+fn flat(tokens: TokenStream) -> impl Iterator<Item = TokenTree> {
+    tokens.into_iter().flat_map(|token| match token {
+        TokenTree::Group(group) if group.delimiter() == Delimiter::None => flat(group.stream()).collect::<Vec<_>>(),
+        other => vec![other],
+    })
+}
+
 /// The text in `name = "text"` among the arguments of an attribute.
 pub(crate) fn text_argument(attr: &Attribute, name: &str) -> Option<syn::LitStr> {
-    let tokens: Vec<TokenTree> = arguments(attr).into_iter().collect();
+    let tokens: Vec<TokenTree> = flat(arguments(attr)).collect();
     tokens.windows(3).find_map(|window| match window {
         [TokenTree::Ident(ident), TokenTree::Punct(equals), TokenTree::Literal(literal)]
             if ident == name && equals.as_char() == '=' =>
@@ -73,7 +119,7 @@ pub(crate) fn text_argument(attr: &Attribute, name: &str) -> Option<syn::LitStr>
 
 /// The flag in `name = true` or `name = false` among the arguments of an attribute.
 pub(crate) fn flag_argument(attr: &Attribute, name: &str) -> Option<bool> {
-    let tokens: Vec<TokenTree> = arguments(attr).into_iter().collect();
+    let tokens: Vec<TokenTree> = flat(arguments(attr)).collect();
     tokens.windows(3).find_map(|window| match window {
         [TokenTree::Ident(ident), TokenTree::Punct(equals), TokenTree::Ident(flag)]
             if ident == name && equals.as_char() == '=' =>

@@ -8,12 +8,16 @@ use syn::{Fields, Item, ItemStruct, LitStr, Path, Token, Type};
 
 use crate::diagnostics::Errors;
 use crate::door::private;
-use crate::keyed::{Faulty, Keyed, for_each_key, parenthesised, set, unknown, value};
+use crate::keyed::{Faulty, Grammar, Keyed, for_each_key, parenthesised, set, value};
 use crate::syntax;
 
-const KEYS: &[&str] = &["events", "id", "name", "event_enum", "crate"];
+const GRAMMAR: Grammar = Grammar {
+    attribute: "#[aggregate(…)]",
+    keys: &["events", "id", "name", "event_enum", "crate"],
+    form: "events(OrderCreated, OrderPaid)",
+};
 
-const FIELD_KEYS: &[&str] = &["id", "version"];
+const FIELD_GRAMMAR: Grammar = Grammar { attribute: "#[aggregate(…)]", keys: &["id", "version"], form: "id" };
 
 /// The types of a primary key that SeaORM takes for none that the database counts.
 const NOT_COUNTED: [&str; 2] = ["String", "Uuid"];
@@ -25,7 +29,8 @@ pub(super) struct AggregateAttribute {
     pub(super) id: Option<Keyed<Vec<Ident>>>,
     pub(super) name: Option<Keyed<LitStr>>,
     pub(super) event_enum: Option<Keyed<Ident>>,
-    krate: Option<Keyed<Path>>,
+    /// The path to the module an expansion may name.
+    private: TokenStream,
     pub(super) faulty: Faulty,
 }
 
@@ -57,7 +62,8 @@ pub(super) struct AggregateField<'a> {
 impl AggregateAttribute {
     pub(super) fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
         let mut attribute = Self::default();
-        let faulty = for_each_key(tokens, KEYS, errors, |key, input, errors| {
+        let mut krate: Option<Keyed<Path>> = None;
+        let faulty = for_each_key(tokens, &GRAMMAR, errors, |key, input, errors| {
             match key.to_string().as_str() {
                 "events" => {
                     let events = parenthesised(key, input, "events(OrderCreated, OrderPaid)")?;
@@ -72,17 +78,17 @@ impl AggregateAttribute {
                 "event_enum" => {
                     set(&mut attribute.event_enum, key, value(key, input, "event_enum = OrderEvent")?, errors);
                 }
-                "crate" => set(&mut attribute.krate, key, value(key, input, "crate = path::to::bento_core")?, errors),
-                _ => return Err(unknown(key, "#[aggregate(…)]", KEYS)),
+                "crate" => set(&mut krate, key, value(key, input, "crate = path::to::bento_core")?, errors),
+                _ => return Err(GRAMMAR.unknown(key)),
             }
             Ok(())
         });
-        Self { faulty, ..attribute }
+        Self { faulty, private: private(krate.as_ref(), errors), ..attribute }
     }
 
     /// The path to the module an expansion may name.
     pub(super) fn private(&self) -> TokenStream {
-        private(self.krate.as_ref())
+        self.private.clone()
     }
 }
 
@@ -148,11 +154,11 @@ impl<'a> AggregateField<'a> {
     fn parse(field: &'a syn::Field, errors: &mut Errors) -> Option<Self> {
         let (mut marked_id, mut marked_version) = (None, None);
         for attr in field.attrs.iter().filter(|attr| attr.path().is_ident("aggregate")) {
-            let faulty = for_each_key(syntax::arguments(attr), FIELD_KEYS, errors, |key, _, _| {
+            let faulty = for_each_key(syntax::arguments(attr), &FIELD_GRAMMAR, errors, |key, _, _| {
                 match key.to_string().as_str() {
                     "id" => marked_id = Some(attr),
                     "version" => marked_version = Some(attr),
-                    _ => return Err(unknown(key, "#[aggregate(…)]", FIELD_KEYS)),
+                    _ => return Err(FIELD_GRAMMAR.unknown(key)),
                 }
                 Ok(())
             });
@@ -170,11 +176,11 @@ impl<'a> AggregateField<'a> {
             is_primary_key: says("primary_key"),
             is_counted: auto_increment.unwrap_or_else(|| !is_one_of(&field.ty, &NOT_COUNTED)),
             is_ignored: says("ignore"),
-            is_pending: matches!(&field.ty, Type::Path(path) if syntax::last_ident(&path.path, "PendingEvents")),
+            is_pending: syntax::is_type(&field.ty, "PendingEvents"),
         })
     }
 }
 
 fn is_one_of(ty: &Type, names: &[&str]) -> bool {
-    matches!(ty, Type::Path(path) if names.iter().any(|name| syntax::last_ident(&path.path, name)))
+    names.iter().any(|name| syntax::is_type(ty, name))
 }

@@ -10,14 +10,16 @@ use syn::Item;
 
 use self::input::{Aggregate, AggregateAttribute};
 use crate::diagnostics::Errors;
+use crate::syntax;
 
 /// The item with its implementations; with errors also those, and as much of the rest as can be made.
 pub(crate) fn aggregate(attribute: TokenStream, item: TokenStream) -> TokenStream {
-    let item = match syn::parse2::<Item>(item.clone()) {
+    let mut item = match syn::parse2::<Item>(item.clone()) {
         Ok(item) => item,
         Err(error) => return [error.into_compile_error(), item].into_iter().collect(),
     };
     let mut errors = Errors::new();
+    syntax::refuse_repeated(&mut item, "aggregate", &mut errors);
     let attribute = AggregateAttribute::parse(attribute, &mut errors);
     let aggregate = Aggregate::parse(&attribute, &item, &mut errors);
     let checked = aggregate.as_ref().map(|aggregate| check::check(aggregate, &mut errors));

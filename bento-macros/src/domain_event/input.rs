@@ -9,27 +9,34 @@ use syn::{Attribute, Expr, Fields, Item, ItemEnum as Enum, ItemStruct, ItemUnion
 use super::serde_names;
 use crate::diagnostics::{Errors, list};
 use crate::door::private;
-use crate::keyed::{Faulty, Keyed, Version, for_each_key, parenthesised, set, unknown, value};
+use crate::keyed::{Faulty, Grammar, Keyed, Version, for_each_key, parenthesised, set, value};
 use crate::syntax;
 
-const KEYS: &[&str] = &[
-    "schema",
-    "version",
-    "oldest",
-    "upcast_from",
-    "superseded",
-    "consumes",
-    "topic",
-    "routing_key",
-    "removed",
-    "allow",
-    "crate",
-];
-const FIELD_KEYS: &[&str] = &["since", "default", "renamed_from"];
+const GRAMMAR: Grammar = Grammar {
+    attribute: "#[domain_event(…)]",
+    keys: &[
+        "schema",
+        "version",
+        "oldest",
+        "upcast_from",
+        "superseded",
+        "consumes",
+        "topic",
+        "routing_key",
+        "removed",
+        "allow",
+        "crate",
+    ],
+    form: "schema = \"order.created\", version = 1",
+};
+const FIELD_GRAMMAR: Grammar =
+    Grammar { attribute: "#[event(…)]", keys: &["since", "default", "renamed_from"], form: "since = 2" };
+const REMOVED_GRAMMAR: Grammar = Grammar { attribute: "removed(…)", keys: &["since"], form: REMOVED_FORM };
 const REMOVED_FORM: &str = "removed(\"json_name\", since = 2)";
 
 /// The advisory lints of the registry that `allow(…)` may name.
-const LINTS: &[&str] = &["imperative", "bare_noun", "row_change"];
+const LINTS: Grammar =
+    Grammar { attribute: "allow(…)", keys: &["imperative", "bare_noun", "row_change"], form: "allow(bare_noun)" };
 
 /// `#[domain_event(…)]`.
 #[derive(Default)]
@@ -44,7 +51,8 @@ pub(super) struct EventAttribute {
     pub(super) routing_key: Option<Keyed<LitStr>>,
     pub(super) removed: Vec<Removed>,
     pub(super) allow: Vec<Ident>,
-    krate: Option<Keyed<Path>>,
+    /// The path to the module an expansion may name.
+    private: TokenStream,
     pub(super) tokens: TokenStream,
     pub(super) faulty: Faulty,
 }
@@ -97,7 +105,8 @@ struct Change {
 impl EventAttribute {
     pub(super) fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
         let mut attribute = Self { tokens: tokens.clone(), ..Self::default() };
-        let faulty = for_each_key(tokens, KEYS, errors, |key, input, errors| {
+        let mut krate: Option<Keyed<Path>> = None;
+        let faulty = for_each_key(tokens, &GRAMMAR, errors, |key, input, errors| {
             match key.to_string().as_str() {
                 "schema" => set(&mut attribute.schema, key, value(key, input, "schema = \"order.created\"")?, errors),
                 "version" => set(&mut attribute.version, key, value(key, input, "version = 1")?, errors),
@@ -111,21 +120,21 @@ impl EventAttribute {
                 "routing_key" => {
                     set(&mut attribute.routing_key, key, value(key, input, "routing_key = \"eu\"")?, errors);
                 }
-                "crate" => set(&mut attribute.krate, key, value(key, input, "crate = path::to::bento_core")?, errors),
+                "crate" => set(&mut krate, key, value(key, input, "crate = path::to::bento_core")?, errors),
                 "removed" => {
                     attribute.removed.extend(parse_removed(key, parenthesised(key, input, REMOVED_FORM)?, errors)?)
                 }
                 "allow" => parse_allow(parenthesised(key, input, "allow(lint_name)")?, &mut attribute.allow, errors),
-                _ => return Err(unknown(key, "#[domain_event(…)]", KEYS)),
+                _ => return Err(GRAMMAR.unknown(key)),
             }
             Ok(())
         });
-        Self { faulty, ..attribute }
+        Self { faulty, private: private(krate.as_ref(), errors), ..attribute }
     }
 
     /// The path to the module an expansion may name.
     pub(super) fn private(&self) -> TokenStream {
-        private(self.krate.as_ref())
+        self.private.clone()
     }
 
     /// The version, or 1 where there is an error about it.
@@ -147,10 +156,15 @@ fn parse_removed(key: &Ident, tokens: TokenStream, errors: &mut Errors) -> syn::
         Ok((name, input.parse::<TokenStream>()?))
     };
     let (name, rest) = syn::parse::Parser::parse2(parser, tokens)?;
+    if let Ok(second) = syn::parse::Parser::parse2(first_text, rest.clone()) {
+        let second = second.to_token_stream();
+        let way_out = format_args!("one `removed` names one field: write `removed({second}, since = …)` beside it");
+        return Err(syn::Error::new_spanned(&second, way_out));
+    }
     let mut since = None;
-    let faulty = for_each_key(rest, &["since"], errors, |key, input, errors| {
+    let faulty = for_each_key(rest, &REMOVED_GRAMMAR, errors, |key, input, errors| {
         if key != "since" {
-            return Err(unknown(key, "removed(…)", &["since"]));
+            return Err(REMOVED_GRAMMAR.unknown(key));
         }
         set(&mut since, key, value(key, input, "since = 2")?, errors);
         Ok(())
@@ -164,13 +178,20 @@ fn parse_removed(key: &Ident, tokens: TokenStream, errors: &mut Errors) -> syn::
     Ok(since.map(|since| Removed { name, since: since.value }))
 }
 
+/// The text that comes first, whatever follows it.
+fn first_text(input: syn::parse::ParseStream) -> syn::Result<LitStr> {
+    let text = input.parse()?;
+    input.parse::<TokenStream>()?;
+    Ok(text)
+}
+
 fn parse_allow(tokens: TokenStream, allow: &mut Vec<Ident>, errors: &mut Errors) {
-    for_each_key(tokens, LINTS, errors, |lint, _, _| {
-        if LINTS.iter().any(|known| lint == known) {
+    for_each_key(tokens, &LINTS, errors, |lint, _, _| {
+        if LINTS.keys.iter().any(|known| lint == known) {
             allow.push(lint.clone());
             Ok(())
         } else {
-            let known = list(LINTS.iter().copied());
+            let known = list(LINTS.keys.iter().copied());
             Err(syn::Error::new(lint.span(), format_args!("unknown lint `{lint}`: the lints are {known}")))
         }
     });
@@ -217,14 +238,14 @@ impl<'a> EventField<'a> {
 
     fn parse_attribute(&mut self, attr: &Attribute, errors: &mut Errors) {
         let mut change = Change::default();
-        let faulty = for_each_key(syntax::arguments(attr), FIELD_KEYS, errors, |key, input, errors| {
+        let faulty = for_each_key(syntax::arguments(attr), &FIELD_GRAMMAR, errors, |key, input, errors| {
             match key.to_string().as_str() {
                 "since" => set(&mut change.since, key, value(key, input, "since = 2")?, errors),
                 "default" => set(&mut change.default, key, value(key, input, "default = expression")?, errors),
                 "renamed_from" => {
                     set(&mut change.renamed_from, key, value(key, input, "renamed_from = \"old_name\"")?, errors);
                 }
-                _ => return Err(unknown(key, "#[event(…)]", FIELD_KEYS)),
+                _ => return Err(FIELD_GRAMMAR.unknown(key)),
             }
             Ok(())
         });

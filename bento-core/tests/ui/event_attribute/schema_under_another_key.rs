@@ -1,0 +1,9 @@
+use bento_core::domain_event;
+
+#[domain_event(name = "order.created", version = 1)]
+#[derive(Debug)]
+pub struct OrderCreated {
+    pub order_id: u64,
+}
+
+fn main() {}
