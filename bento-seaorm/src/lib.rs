@@ -40,3 +40,15 @@ pub use self::validate::{ValidateError, validate_stored, validate_stored_with};
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/service.md")]
 struct Service;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/adopting.md")]
+struct Adopting;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/deploying.md")]
+struct Deploying;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/troubleshooting.md")]
+struct Troubleshooting;

@@ -1,0 +1,196 @@
+//! The rights that the page on deploying gives to each role suffice for its work, and not for the work of another role.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod support;
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use bento_core::dead_letter::{AlertOutcome, AlertStore, DeadLetterFilter, DeadLetterQuery, Operator, ReplayMode};
+use bento_core::inspect::Inspect;
+use bento_core::publish::{Delivery, PublishError, Publisher};
+use bento_core::relay::Relay;
+use bento_core::relay::store::{Prune, RelayStore};
+use bento_core::{domain_event, raise_with};
+use bento_seaorm::{OutboxConnection, OutboxStore};
+use futures_util::FutureExt as _;
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr};
+use uuid::Uuid;
+
+use self::support::{TestDatabase, connect, in_empty_database};
+
+const PAGE: &str = include_str!("../../docs/deploying.md");
+const ROLES: [&str; 4] = ["migration", "writer", "relay", "operator"];
+
+/// Raised under an id of its own choice.
+#[domain_event(schema = "account.opened", version = 1)]
+#[derive(Debug)]
+pub struct AccountOpened {}
+
+/// The roles of the page, under names of their own: a server knows them for all of its databases.
+struct Roles<'a> {
+    database: &'a TestDatabase,
+    prefix: String,
+}
+
+impl Roles<'_> {
+    /// Runs the statements of one block of the page: the first is for before the migration, the second for after it.
+    async fn run_block(&self, nth: usize) {
+        let heading = if self.database.is(DbBackend::Postgres) { "### PostgreSQL" } else { "### MariaDB and MySQL" };
+        let (_, section) = PAGE.split_once(heading).unwrap();
+        let block = section.split("```sql\n").nth(nth + 1).unwrap().split("```").next().unwrap();
+        let (_, name) = self.database.url().rsplit_once('/').unwrap();
+        let block = block.replace("shop.", &format!("{name}.")).replace("shop_", &self.prefix);
+        self.database.db.execute_unprepared(&block).await.unwrap();
+    }
+
+    async fn connect(&self, role: &str) -> DatabaseConnection {
+        let (scheme, rest) = self.database.url().split_once("://").unwrap();
+        let (_, server) = rest.split_once('@').unwrap();
+        connect(&format!("{scheme}://{}{role}:change-me@{server}", self.prefix), 3).await
+    }
+
+    async fn drop(&self) {
+        for role in ROLES.map(|role| format!("{}{role}", self.prefix)) {
+            let sql = match self.database.backend() {
+                DbBackend::Postgres => format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}"),
+                _ => format!("DROP USER {role}"),
+            };
+            let _ = self.database.db.execute_unprepared(&sql).await;
+        }
+    }
+}
+
+/// Refuses what its topic says.
+#[derive(Debug)]
+struct Picky;
+
+impl Publisher for Picky {
+    async fn publish(&self, batch: &[Delivery]) -> Vec<Result<(), PublishError>> {
+        let answer = |delivery: &Delivery| match &*delivery.topic() {
+            "bad" => Err(PublishError::permanent("refused")),
+            "late" => Err(PublishError::transient("not now")),
+            _ => Ok(()),
+        };
+        batch.iter().map(answer).collect()
+    }
+}
+
+async fn enqueue(db: &OutboxConnection, events: &[(&str, &str)]) {
+    let tx = db.begin().await.unwrap();
+    for (topic, key) in events {
+        tx.enqueue(topic, key, "{}").unwrap();
+    }
+    tx.commit().await.unwrap();
+}
+
+/// Everything that a service does: with and without a name, few events and many, a chosen id twice.
+async fn write(db: DatabaseConnection) {
+    enqueue(&OutboxConnection::new(db.clone()), &[("good", "a")]).await;
+    let db = OutboxConnection::builder(db).application("shop").build();
+    enqueue(&db, &[("bad", "b"), ("good", "b"), ("late", "c"), ("late", ""), ("bad", "d")]).await;
+    enqueue(&db, &[("good", "many"); 30]).await;
+    let id = Uuid::now_v7();
+    for _ in 0..2 {
+        let raised =
+            db.transaction_async(async |_| raise_with(AccountOpened {}, |event| event.event_id = Some(id.into())));
+        raised.await.unwrap();
+    }
+}
+
+/// Publishes, holds, gives up, keeps what is published, and removes it.
+async fn relay(db: DatabaseConnection) {
+    let store = || OutboxStore::new(db.clone()).with_application("shop");
+    let relay = Relay::builder(store(), Picky).retention(Duration::from_secs(3600)).workers(1);
+    let report = relay.run_until_empty().await.unwrap();
+    assert_eq!((report.tally.published, report.tally.dead), (32, 2), "{report:?}");
+    // The relay has pruned already, so it is nobody's turn for a minute.
+    db.execute_unprepared("UPDATE bento_outbox_meta SET prune_after = NULL").await.unwrap();
+    let prune = Prune { older_than: Duration::ZERO, batch: 100, every: Duration::from_secs(1) };
+    assert_eq!(store().prune(prune).await.unwrap(), Some(32));
+}
+
+/// A row that cannot be read is given up as well.
+async fn spoil(database: &TestDatabase, writer: DatabaseConnection, relay: DatabaseConnection) {
+    enqueue(&OutboxConnection::new(writer), &[("good", "spoilt")]).await;
+    database
+        .db
+        .execute_unprepared("UPDATE bento_outbox SET routing_version = -7 WHERE aggregate_id = 'spoilt'")
+        .await
+        .unwrap();
+    Relay::builder(OutboxStore::new(relay), Picky).workers(1).run_until_empty().await.unwrap();
+}
+
+async fn operate(db: DatabaseConnection) {
+    assert!(bento_seaorm::validate_stored(&db).await.is_ok());
+    let store = OutboxStore::new(db.clone());
+    let taken = store.take_unalerted(10, Duration::from_secs(1)).await.unwrap();
+    store.settle_alerts(&taken, AlertOutcome::Told).await.unwrap();
+    assert_eq!(taken.len(), 3);
+    assert_eq!(store.counts().await.unwrap().dead, 3);
+    store.backlog().await.unwrap();
+    store.oldest_pending().await.unwrap();
+    store.leases().await.unwrap();
+    store.coverage().await.unwrap();
+
+    let operator = Operator::new(&store, "alice");
+    let letters = operator.list(&DeadLetterQuery::default()).await.unwrap();
+    let refused: Vec<_> = letters.iter().filter(|letter| letter.cause == "permanent").collect();
+    operator.replay_all(&DeadLetterFilter::default(), ReplayMode::DryRun).await.unwrap();
+    operator.replay(refused[0].envelope.event_id, &refused[0].destination).await.unwrap();
+    assert!(operator.discard(refused[1].envelope.event_id, &refused[1].destination, "a test").await.unwrap());
+    assert_eq!(operator.discarded(&DeadLetterQuery::default()).await.unwrap().len(), 1);
+    assert!(operator.pause("acme", "a test").await.unwrap());
+    assert_eq!(operator.paused().await.unwrap().len(), 1);
+    assert!(operator.resume("acme").await.unwrap());
+    db.execute_unprepared("SELECT count(*) FROM bento_outbox_status").await.unwrap();
+}
+
+async fn refused(db: &DatabaseConnection, statements: &[&str]) {
+    for statement in statements {
+        let answer: Result<_, DbErr> = db.execute_unprepared(statement).await;
+        let error = answer.expect_err(statement).to_string();
+        assert!(error.contains("denied"), "{statement}: {error}");
+    }
+}
+
+async fn each_role_does_its_work_and_no_more(database: &TestDatabase) {
+    let roles = Roles { database, prefix: format!("t{}_", &Uuid::now_v7().simple().to_string()[20..]) };
+    let worked = AssertUnwindSafe(each_does_its_work(&roles)).catch_unwind().await;
+    roles.drop().await;
+    worked.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+}
+
+async fn each_does_its_work(roles: &Roles<'_>) {
+    roles.run_block(0).await;
+    let migration = roles.connect("migration").await;
+    bento_seaorm::migrate(&migration).await.unwrap();
+    bento_seaorm::migrate(&migration).await.unwrap();
+    migration.close().await.unwrap();
+    roles.run_block(1).await;
+
+    let (writer, relays, operator) =
+        (roles.connect("writer").await, roles.connect("relay").await, roles.connect("operator").await);
+    write(writer.clone()).await;
+    relay(relays.clone()).await;
+    spoil(roles.database, writer.clone(), relays.clone()).await;
+    operate(operator.clone()).await;
+
+    refused(&writer, &["DELETE FROM bento_outbox", "SELECT count(*) FROM bento_relay_shard"]).await;
+    refused(&relays, &["UPDATE bento_outbox SET payload = ''", "DELETE FROM bento_dead_letter"]).await;
+    refused(&operator, &["DELETE FROM bento_outbox", "DELETE FROM bento_outbox_held", "DELETE FROM bento_relay"]).await;
+    for db in [writer, relays, operator] {
+        db.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn on_postgres() {
+    in_empty_database(DbBackend::Postgres, each_role_does_its_work_and_no_more).await;
+}
+
+#[tokio::test]
+async fn on_mysql() {
+    in_empty_database(DbBackend::MySql, each_role_does_its_work_and_no_more).await;
+}
