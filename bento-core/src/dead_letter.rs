@@ -19,7 +19,6 @@ pub use self::alert::{AlertError, AlertHook, AlertOutcome, AlertSettings, AlertS
 pub use self::discard::{BlankReason, DiscardedLetter, Discarding};
 pub use self::operator::{Operator, OperatorError};
 pub use self::query::{DeadLetterCursor, DeadLetterFilter, DeadLetterQuery, InvalidCursor};
-pub(crate) use self::replay::with_causes;
 pub use self::replay::{Problem, ReplayMode, ReplayProblem, ReplayReport, Replayed, ShardCursor};
 use crate::envelope::Envelope;
 use crate::id::EventId;

@@ -90,6 +90,7 @@ pub mod pending;
 pub mod publish;
 pub mod registry;
 pub mod relay;
+pub mod report;
 pub mod retry;
 pub mod route;
 mod task;
@@ -112,6 +113,7 @@ pub use self::id::{AggregateId, AggregateKey, EventId};
 pub use self::metadata::Metadata;
 pub use self::pending::{ForgottenEvents, PendingEvents};
 pub use self::registry::Registry;
+pub use self::report::Report;
 pub use self::unit_of_work::{raise, raise_with};
 pub use self::upcast::UpcastFrom;
 

@@ -15,6 +15,7 @@ pub use self::console::ConsolePublisher;
 pub use self::destination::{Delivery, Destination};
 pub use self::memory::MemoryPublisher;
 pub use self::set::{BoxPublisher, Publishers};
+use crate::report::with_causes;
 
 /// A broker adapter: takes a batch, answers for each event.
 ///
@@ -187,13 +188,6 @@ impl PublishError {
 
     /// The message and those of every cause, joined by `: `.
     pub fn chain(&self) -> String {
-        let mut text = self.message.clone().into_owned();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        text
+        with_causes(self)
     }
 }

@@ -90,9 +90,9 @@ impl Default for Settings {
     }
 }
 
-/// A publisher that is configured could not be connected.
+/// A publisher that is configured cannot be made.
 #[derive(Debug, thiserror::Error)]
-#[error("the publisher `{name}` of kind `{kind}` could not be connected")]
+#[error("the publisher `{name}` of kind `{kind}` cannot be used")]
 #[non_exhaustive]
 pub struct PublisherError {
     /// Its name.
@@ -108,7 +108,7 @@ pub struct PublisherError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SetupError {
-    /// A publisher could not be connected.
+    /// A publisher cannot be made.
     #[error(transparent)]
     Publisher(#[from] PublisherError),
     /// The rules are wrong.
@@ -136,17 +136,18 @@ impl Settings {
         builder.env()?.build()
     }
 
-    /// Connects every publisher that an event can go to; those that are configured and not used are left alone.
+    /// Makes every publisher that an event can go to; those that are configured and not used are left alone. No broker is asked: each
+    /// publisher connects by its first event, and goes on trying while its broker is away.
     ///
     /// # Errors
-    /// The first that could not be connected, and why: no server, refused credentials and the like.
-    pub async fn connect(&self) -> Result<Publishers, PublisherError> {
+    /// The first whose settings can never be used, and why: a malformed URL, an empty password, a file that cannot be read and the like.
+    pub fn build_publishers(&self) -> Result<Publishers, PublisherError> {
         let mut publishers = Publishers::new();
         for name in self.used() {
             let configured = self.publishers.get(&name).cloned();
             let Some(settings) = configured.or_else(|| PublisherSettings::without_section(&name)) else { continue };
             let kind = settings.kind();
-            match settings.connect().await {
+            match settings.publisher() {
                 Ok(publisher) => publishers = publishers.with(name, publisher),
                 Err(source) => return Err(PublisherError { name, kind, source }),
             }
@@ -154,7 +155,8 @@ impl Settings {
         Ok(publishers)
     }
 
-    /// Connects the publishers and puts a relay from `store` to them together.
+    /// Makes the publishers and puts a relay from `store` to them together. A broker that is away keeps nothing from starting: events for it
+    /// wait, the others are published, and the relay's [health](relay::Health) names it.
     ///
     /// ```
     /// # use bento_core::relay::MemoryStore;
@@ -162,17 +164,17 @@ impl Settings {
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let store = MemoryStore::default();
     /// # let settings = Settings::builder().build()?;
-    /// let relay = settings.relay(store).await?.start()?;
+    /// let relay = settings.relay(store)?.start()?;
     /// // … the application runs …
     /// relay.stop().await?;
     /// # Ok(()) }
     /// ```
     ///
     /// # Errors
-    /// The first publisher that could not be connected, and why; or rules that were changed since they were read and are wrong.
-    pub async fn relay<S: RelayStore>(&self, store: S) -> Result<RelayBuilder<S, Publishers>, SetupError> {
+    /// The first publisher whose settings can never be used, and why; or rules that were changed since they were read and are wrong.
+    pub fn relay<S: RelayStore>(&self, store: S) -> Result<RelayBuilder<S, Publishers>, SetupError> {
         let router = self.router()?;
-        let publishers = self.connect().await?;
+        let publishers = self.build_publishers()?;
         let store = match &self.application {
             Some(application) => store.named(application),
             None => store,

@@ -1,8 +1,20 @@
-//! Why a publisher could not be connected.
+//! Connections to brokers: when they are made, and why one could not be made.
 
 use std::error::Error;
 
-/// A publisher could not be connected to its broker. It shows no password.
+#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis", feature = "kafka"))]
+use bento_core::publish::{Delivery, PublishError};
+
+#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
+mod lazy;
+
+#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
+pub(crate) use self::lazy::{Lazy, Link};
+
+/// A publisher could not be made, or could not be connected to its broker. It shows no password.
+///
+/// Making a publisher answers [`Settings`](Self::Settings) alone: it asks no broker. The others come out of a publisher's
+/// `check`, and are the source of the [unavailable](bento_core::publish::FailureClass::Unavailable) answers of `publish`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -52,4 +64,11 @@ impl ConnectError {
     pub(crate) fn settings(what: impl Into<String>) -> Self {
         Self::Settings { what: what.into(), source: None }
     }
+}
+
+/// The answers to a batch of which nothing could be sent.
+#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis", feature = "kafka"))]
+pub(crate) fn unavailable(batch: &[Delivery], error: &PublishError) -> Vec<Result<(), PublishError>> {
+    let why = error.chain();
+    batch.iter().map(|_| Err(PublishError::unavailable(why.clone()))).collect()
 }

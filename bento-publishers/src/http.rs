@@ -117,6 +117,9 @@ impl HttpPublisher {
         if settings.concurrency == 0 {
             return Err(ConnectError::settings("`concurrency` is 0: nothing could ever be sent"));
         }
+        for secret in &settings.signing_secrets {
+            secret.required("signing_secrets")?;
+        }
         let client = client::client(&settings, targets.any(|target| target.is_encrypted))?;
         let headers = own_headers(&settings)?;
         Ok(Self { settings, client, default, by_destination, headers })
@@ -229,10 +232,10 @@ fn own_headers(settings: &HttpSettings) -> Result<HeaderMap, ConnectError> {
     match &settings.authorization {
         None => {}
         Some(HttpAuthorization::Bearer(token)) => {
-            insert(AUTHORIZATION.as_str(), &format!("Bearer {}", token.expose()))?
+            insert(AUTHORIZATION.as_str(), &format!("Bearer {}", token.required("bearer")?))?
         }
         Some(HttpAuthorization::Basic { user, password }) => {
-            let pair = STANDARD.encode(format!("{user}:{}", password.expose()));
+            let pair = STANDARD.encode(format!("{user}:{}", password.required("password")?));
             insert(AUTHORIZATION.as_str(), &format!("Basic {pair}"))?;
         }
     }

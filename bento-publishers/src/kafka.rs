@@ -7,9 +7,9 @@
 //! ```no_run
 //! use bento_publishers::kafka::{KafkaPublisher, KafkaSettings};
 //!
-//! # async fn connected() -> Result<KafkaPublisher, bento_publishers::ConnectError> {
+//! # fn publisher() -> Result<KafkaPublisher, bento_publishers::ConnectError> {
 //! let servers = vec!["kafka.local:9092".to_owned()];
-//! let publisher = KafkaPublisher::connect(KafkaSettings { servers, ..KafkaSettings::default() }).await?;
+//! let publisher = KafkaPublisher::new(KafkaSettings { servers, ..KafkaSettings::default() })?;
 //! # Ok(publisher) }
 //! ```
 //!
@@ -78,9 +78,10 @@ mod client;
 mod failure;
 mod settings;
 
-use self::client::Client;
+use self::client::{Client, Watcher};
 pub use self::settings::{KafkaSasl, KafkaSettings, SaslMechanism};
 use crate::ConnectError;
+use crate::connect::unavailable;
 use crate::message::{Binding, Message};
 use crate::patience::patience;
 
@@ -96,24 +97,32 @@ pub struct KafkaPublisher {
 /// An idempotent producer, until the cluster no longer accepts its numbering.
 struct Producer {
     client: Client,
+    watcher: Watcher,
     is_worn: AtomicBool,
 }
 
 impl Producer {
-    fn new(client: Client) -> Arc<Self> {
-        Arc::new(Self { client, is_worn: AtomicBool::new(false) })
+    fn new((client, watcher): (Client, Watcher)) -> Arc<Self> {
+        Arc::new(Self { client, watcher, is_worn: AtomicBool::new(false) })
     }
 
     fn is_worn(&self) -> bool {
         self.is_worn.load(Ordering::Relaxed) || self.client.client().fatal_error().is_some()
     }
 
-    /// What ended the producer, in the place of what that did to its messages.
-    fn explain(&self, error: KafkaError) -> KafkaError {
-        use RDKafkaErrorCode::{Fatal, PurgeInflight, PurgeQueue};
+    /// The answer to a message that was not confirmed. What ended the producer, or why no broker is connected, goes before what that did to
+    /// its messages.
+    fn failure(&self, error: KafkaError, topic: &str) -> PublishError {
+        use RDKafkaErrorCode::{Fatal, MessageTimedOut, PurgeInflight, PurgeQueue};
         match (error.rdkafka_error_code(), self.client.client().fatal_error()) {
-            (Some(Fatal | PurgeInflight | PurgeQueue), Some((code, _))) => KafkaError::MessageProduction(code),
-            _ => error,
+            (Some(Fatal | PurgeInflight | PurgeQueue), Some((code, _))) => {
+                failure::failure(KafkaError::MessageProduction(code), topic)
+            }
+            (Some(MessageTimedOut), None) => match self.watcher.refusal() {
+                Some(refusal) => failure::failure(error, topic).because(refusal),
+                None => failure::failure(error, topic),
+            },
+            _ => failure::failure(error, topic),
         }
     }
 }
@@ -121,16 +130,25 @@ impl Producer {
 type Answer = Result<(), PublishError>;
 
 impl KafkaPublisher {
-    /// Connects and asks for the cluster's metadata.
+    /// Checks the settings, and makes the producer, which connects in the background, again and again until it succeeds. Nobody is waited for.
     ///
     /// # Errors
-    /// When the settings cannot be used, no server answers, or the credentials are refused.
+    /// When the settings cannot be used: [`ConnectError::Settings`].
+    pub fn new(settings: KafkaSettings) -> Result<Self, ConnectError> {
+        let producer = Producer::new(client::create(&settings)?);
+        Ok(Self { settings, producer: RwLock::new(producer) })
+    }
+
+    /// Asks for the cluster's metadata now, for a program that is to end at once if that fails.
+    ///
+    /// # Errors
+    /// When no server answers, or the credentials are refused. A later call may succeed.
     ///
     /// # Cancel safety
-    /// The attempt is given up, and what was connected is closed in the background.
-    pub async fn connect(settings: KafkaSettings) -> Result<Self, ConnectError> {
-        let client = client::connect(&settings).await?;
-        Ok(Self { settings, producer: RwLock::new(Producer::new(client)) })
+    /// The answer is not waited for any longer.
+    pub async fn check(&self) -> Result<(), ConnectError> {
+        let producer = Arc::clone(&self.producer.read().unwrap_or_else(PoisonError::into_inner));
+        client::ask(&producer.client, &producer.watcher, &self.settings).await
     }
 
     /// The producer, a new one if the last is worn. What is on its way with that one stays so.
@@ -143,8 +161,8 @@ impl KafkaPublisher {
         if slot.is_worn() {
             tracing::warn!("Kafka does not accept the numbering of the idempotent producer: it is replaced");
             let created = client::create(&self.settings);
-            let (client, _) = created.map_err(|error| PublishError::unavailable(error.to_string()).because(error))?;
-            *slot = Producer::new(client);
+            let created = created.map_err(|error| PublishError::unavailable("Kafka has no producer").because(error));
+            *slot = Producer::new(created?);
         }
         Ok(Arc::clone(&slot))
     }
@@ -165,18 +183,18 @@ impl KafkaPublisher {
         if !key.is_empty() {
             record = record.key(key);
         }
-        let sent = producer
-            .client
-            .send_result(record)
-            .map_err(|(error, _)| failure::failure(producer.explain(error), &topic))?;
+        let sent = producer.client.send_result(record).map_err(|(error, _)| producer.failure(error, &topic))?;
         let limit = patience(std::slice::from_ref(delivery), self.settings.delivery_timeout + GRACE);
         match tokio::time::timeout(limit, sent).await {
-            Ok(Ok(Ok(_))) => Ok(()),
+            Ok(Ok(Ok(_))) => {
+                producer.watcher.forget();
+                Ok(())
+            }
             Ok(Ok(Err((error, _)))) => {
                 if failure::wears(&error) {
                     producer.is_worn.store(true, Ordering::Relaxed);
                 }
-                Err(failure::failure(producer.explain(error), &topic))
+                Err(producer.failure(error, &topic))
             }
             // The producer was replaced while this was on its way.
             Ok(Err(gone)) => Err(PublishError::unavailable("Kafka's producer has ended").because(gone)),
@@ -190,10 +208,7 @@ impl Publisher for KafkaPublisher {
         match self.producer() {
             // Each is handed over when it is first polled, before any answer is waited for.
             Ok(producer) => join_all(batch.iter().map(|delivery| self.send(&producer, delivery))).await,
-            Err(error) => {
-                let why = error.chain();
-                batch.iter().map(|_| Err(PublishError::unavailable(why.clone()))).collect()
-            }
+            Err(error) => unavailable(batch, &error),
         }
     }
 }

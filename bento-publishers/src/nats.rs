@@ -6,8 +6,8 @@
 //! ```no_run
 //! use bento_publishers::nats::{NatsPublisher, NatsSettings};
 //!
-//! # async fn connected() -> Result<NatsPublisher, bento_publishers::ConnectError> {
-//! let publisher = NatsPublisher::connect(NatsSettings { prefix: "shop".to_owned(), ..NatsSettings::default() }).await?;
+//! # fn publisher() -> Result<NatsPublisher, bento_publishers::ConnectError> {
+//! let publisher = NatsPublisher::new(NatsSettings { prefix: "shop".to_owned(), ..NatsSettings::default() })?;
 //! # Ok(publisher) }
 //! ```
 //!
@@ -39,32 +39,32 @@
 //! needs the permission to publish to `$JS.API.STREAM.NAMES`. The event waits in either case, and goes on when a stream is there.
 //! A user without the permission to publish to a subject gets no answer at all from NATS: its events fail as not acknowledged.
 //!
-//! The connection comes back by itself, also when the server refuses the credentials for a while.
+//! The first event connects. Until that succeeds each attempt is made by a call of the relay, after a pause that grows from 0.1 s to 5 s. From then on the
+//! connection comes back by itself, also when the server refuses the credentials for a while.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use async_nats::connection::State;
-use async_nats::jetstream::Context;
-use async_nats::jetstream::context::{ContextBuilder, GetStreamByNameErrorKind};
-use async_nats::{ConnectErrorKind, ConnectOptions, HeaderMap, HeaderName, ServerAddr, Subject, header};
+use async_nats::jetstream::context::GetStreamByNameErrorKind;
+use async_nats::{HeaderMap, HeaderName, Subject, header};
 use bento_core::publish::{Delivery, PublishError, Publisher};
 use bytes::Bytes;
 use futures_util::future::join_all;
-use percent_encoding::percent_decode_str;
-use tokio::sync::Semaphore;
 
 mod acks;
 mod failure;
+mod link;
 mod settings;
 mod subject;
 
-use self::acks::{Acks, Outcome};
+use self::acks::Outcome;
+use self::link::Link;
 pub use self::settings::{NatsCredentials, NatsSettings};
 use self::subject::Subjects;
 use crate::ConnectError;
+use crate::connect::{Lazy, unavailable};
 use crate::message::{Binding, Message};
 use crate::patience::patience;
 
@@ -73,11 +73,9 @@ const LOOKUP: Duration = Duration::from_secs(2);
 
 /// Publishes to NATS JetStream. See the [module](self).
 pub struct NatsPublisher {
-    settings: NatsSettings,
     /// Host and port of every server.
     address: String,
-    context: Context,
-    acks: Acks,
+    connection: Lazy<Link>,
 }
 
 type Answer = Result<(), PublishError>;
@@ -92,41 +90,35 @@ struct Outgoing {
 }
 
 impl NatsPublisher {
-    /// Connects, and looks for the expected stream.
+    /// Checks the settings. Nobody is asked before the first event: it connects, and so does each one after it until that succeeds.
     ///
     /// # Errors
-    /// When the settings cannot be used, no server answers or none accepts the credentials, or the expected stream is not there.
+    /// When the settings cannot be used: [`ConnectError::Settings`].
+    pub fn new(settings: NatsSettings) -> Result<Self, ConnectError> {
+        settings.check()?;
+        Ok(Self { address: settings.address(), connection: Lazy::new(settings) })
+    }
+
+    /// Connects now, for a program that is to end at once if that fails, and looks for the expected stream.
+    ///
+    /// # Errors
+    /// When no server answers, or none accepts the credentials, or the expected stream is not there. A later call may succeed.
     ///
     /// # Cancel safety
     /// The attempt is given up, and what was connected is closed in the background.
-    pub async fn connect(settings: NatsSettings) -> Result<Self, ConnectError> {
-        if !settings.prefix.is_empty()
-            && let Some(why) = subject::fault(&settings.prefix)
-        {
-            return Err(ConnectError::settings(format!("the prefix of the subjects cannot be used: {why}")));
-        }
-        if settings.max_in_flight == 0 {
-            return Err(ConnectError::settings("`max_in_flight` is 0: nothing could ever be published"));
-        }
-        let address = settings.urls.iter().map(|url| url.address()).collect::<Vec<_>>().join(", ");
-        let context = open(&settings, &address).await?;
-        if let Some(stream) = &settings.expected_stream {
-            context.get_stream(stream).await.map_err(|error| ConnectError::Unfit {
-                address: address.clone(),
-                what: format!("there is no stream `{stream}`"),
-                source: Some(error.into()),
-            })?;
-        }
-        let acks = Acks::listen(context.client(), settings.max_in_flight)
-            .await
-            .map_err(|error| ConnectError::Unreachable { address: address.clone(), source: error.into() })?;
-        Ok(Self { settings, address, context, acks })
+    pub async fn check(&self) -> Result<(), ConnectError> {
+        self.connection.check().await.map(drop)
+    }
+
+    fn settings(&self) -> &NatsSettings {
+        self.connection.settings()
     }
 
     /// What is sent for a delivery.
     fn outgoing(&self, delivery: &Delivery, subjects: &mut Subjects) -> Result<Outgoing, PublishError> {
-        let subject = subjects.of(&self.settings.prefix, &delivery.topic())?;
-        let Message { headers: list, content_type, body } = self.settings.message.message(delivery, &Binding::NATS)?;
+        let settings = self.settings();
+        let subject = subjects.of(&settings.prefix, &delivery.topic())?;
+        let Message { headers: list, content_type, body } = settings.message.message(delivery, &Binding::NATS)?;
         let mut headers = HeaderMap::new();
         for (name, value) in list {
             // The client panics at a line break, which a binding of printable ASCII lets through nowhere.
@@ -138,17 +130,17 @@ impl NatsPublisher {
         // One event may go to several subjects of one stream.
         let destination = Binding::NATS.encode((&*delivery.destination.name).into());
         headers.insert(header::NATS_MESSAGE_ID, format!("{}:{destination}", delivery.envelope.event_id));
-        if let Some(stream) = &self.settings.expected_stream {
+        if let Some(stream) = &settings.expected_stream {
             headers.insert(header::NATS_EXPECTED_STREAM, stream.as_str());
         }
         Ok(Outgoing { subject, headers, body })
     }
 
     /// Sends everything and waits for the acknowledgements. Answers with the index of what nobody listened to.
-    async fn send(&self, batch: &[Delivery], answers: &mut Answers) -> Vec<usize> {
-        let mut call = self.acks.call(batch.len());
+    async fn send(&self, link: &Link, batch: &[Delivery], answers: &mut Answers) -> Vec<usize> {
+        let mut call = link.acks.call(batch.len());
         let mut subjects = Subjects::default();
-        let wait = tokio::time::timeout(patience(batch, self.settings.ack_timeout), async {
+        let wait = tokio::time::timeout(patience(batch, self.settings().ack_timeout), async {
             for (index, delivery) in batch.iter().enumerate() {
                 let sent = match self.outgoing(delivery, &mut subjects) {
                     Ok(outgoing) => call.send(index, outgoing).await,
@@ -175,16 +167,16 @@ impl NatsPublisher {
     }
 
     /// Finds out whether a stream takes the subjects that nobody listened to.
-    async fn explain_silence(&self, batch: &[Delivery], unheard: Vec<usize>, answers: &mut Answers) {
+    async fn explain_silence(&self, link: &Link, batch: &[Delivery], unheard: Vec<usize>, answers: &mut Answers) {
         let mut subjects: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for index in unheard {
-            if let Ok(subject) = subject::subject(&self.settings.prefix, &batch[index].topic()) {
+            if let Ok(subject) = subject::subject(&self.settings().prefix, &batch[index].topic()) {
                 subjects.entry(subject).or_default().push(index);
             }
         }
         let limit = patience(batch, LOOKUP);
         let lookups =
-            subjects.keys().map(|subject| tokio::time::timeout(limit, self.context.stream_by_subject(subject)));
+            subjects.keys().map(|subject| tokio::time::timeout(limit, link.context.stream_by_subject(subject)));
         let found = join_all(lookups).await;
         for ((subject, indexes), found) in subjects.iter().zip(found) {
             let is_missing = matches!(&found, Ok(Err(error)) if error.kind() == GetStreamByNameErrorKind::NotFound);
@@ -204,14 +196,19 @@ impl Publisher for NatsPublisher {
         if batch.is_empty() {
             return Vec::new();
         }
+        let link = match self.connection.link().await {
+            Ok(link) => link,
+            Err(error) => return unavailable(batch, &error),
+        };
         let mut answers: Vec<Option<Answer>> = batch.iter().map(|_| None).collect();
         // Whatever is handed to a client without a connection would be sent when it is back, long after it was given up.
-        let silence = if self.context.client().connection_state() == State::Connected {
-            let unheard = self.send(batch, &mut answers).await;
-            self.explain_silence(batch, unheard, &mut answers).await;
-            format!("NATS at {} did not acknowledge the event within {:?}", self.address, self.settings.ack_timeout)
+        let silence = if link.is_connected() {
+            let unheard = self.send(&link, batch, &mut answers).await;
+            self.explain_silence(&link, batch, unheard, &mut answers).await;
+            let patience = self.settings().ack_timeout;
+            format!("NATS at {} did not acknowledge the event within {patience:?}", self.address)
         } else {
-            format!("not connected to NATS at {}", self.address)
+            link.trouble(&self.address)
         };
         let missing = || Err(PublishError::unavailable(silence.clone()));
         answers.into_iter().map(|answer| answer.unwrap_or_else(missing)).collect()
@@ -220,75 +217,8 @@ impl Publisher for NatsPublisher {
 
 impl fmt::Debug for NatsPublisher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NatsPublisher").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("NatsPublisher").field("settings", self.settings()).finish_non_exhaustive()
     }
-}
-
-async fn open(settings: &NatsSettings, address: &str) -> Result<Context, ConnectError> {
-    let servers = settings.urls.iter().map(|url| {
-        url.expose().parse::<ServerAddr>().map_err(|error| ConnectError::Settings {
-            what: format!("`{url}` is no URL of a NATS server"),
-            source: Some(error.into()),
-        })
-    });
-    let servers = servers.collect::<Result<Vec<_>, _>>()?;
-    if servers.is_empty() {
-        return Err(ConnectError::settings("`urls` names no NATS server"));
-    }
-    let options = options(settings, &servers).await?;
-    let connecting = tokio::time::timeout(settings.connect_timeout, options.connect(servers)).await;
-    let address = address.to_owned();
-    let connected =
-        connecting.map_err(|elapsed| ConnectError::Unreachable { address: address.clone(), source: elapsed.into() })?;
-    let connected = connected.map_err(|error| match error.kind() {
-        ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
-            ConnectError::Credentials { address, source: error.into() }
-        }
-        _ => ConnectError::Unreachable { address, source: error.into() },
-    })?;
-    Ok(ContextBuilder::new().timeout(settings.ack_timeout).build(connected))
-}
-
-async fn options(settings: &NatsSettings, servers: &[ServerAddr]) -> Result<ConnectOptions, ConnectError> {
-    let NatsSettings { credentials, tls, connect_timeout, max_in_flight, .. } = settings;
-    // What does not fit into the queue of a subscription is lost, and all acknowledgements come by one.
-    let capacity = (*max_in_flight).clamp(1 << 16, Semaphore::MAX_PERMITS);
-    let mut options =
-        ConnectOptions::new().name("bento").connection_timeout(*connect_timeout).subscription_capacity(capacity);
-    let of_a_url = servers.iter().find_map(credentials_of);
-    options = match credentials.as_ref().or(of_a_url.as_ref()) {
-        None => options,
-        Some(NatsCredentials::Password { user, password }) => {
-            options.user_and_password(user.clone(), password.expose().to_owned())
-        }
-        Some(NatsCredentials::Token(token)) => options.token(token.expose().to_owned()),
-        Some(NatsCredentials::NkeySeed(seed)) => options.nkey(seed.expose().to_owned()),
-        Some(NatsCredentials::File(path)) => {
-            options.credentials_file(path).await.map_err(|error| ConnectError::Settings {
-                what: format!("the credentials in {} cannot be read", path.display()),
-                source: Some(error.into()),
-            })?
-        }
-    };
-    options = options.require_tls(tls.required);
-    if let Some(authorities) = &tls.ca_file {
-        options = options.add_root_certificates(authorities.clone());
-    }
-    match (&tls.certificate_file, &tls.key_file) {
-        (None, None) => Ok(options),
-        (Some(certificate), Some(key)) => Ok(options.add_client_certificate(certificate.clone(), key.clone())),
-        _ => Err(ConnectError::settings("a client certificate needs both `certificate_file` and `key_file`")),
-    }
-}
-
-/// The credentials in a URL, which the client itself leaves aside. A name without a password is a token.
-fn credentials_of(server: &ServerAddr) -> Option<NatsCredentials> {
-    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-    let user = decoded(server.username()?);
-    Some(match server.password() {
-        Some(password) => NatsCredentials::Password { user, password: decoded(password).into() },
-        None => NatsCredentials::Token(user.into()),
-    })
 }
 
 /// Our own names are known to be good, and cost no copy.

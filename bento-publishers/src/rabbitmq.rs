@@ -7,9 +7,9 @@
 //! ```no_run
 //! use bento_publishers::rabbitmq::{Addressing, RabbitMqPublisher, RabbitMqSettings};
 //!
-//! # async fn connected() -> Result<RabbitMqPublisher, bento_publishers::ConnectError> {
+//! # fn publisher() -> Result<RabbitMqPublisher, bento_publishers::ConnectError> {
 //! let addressing = Addressing::Exchange("events".to_owned());
-//! let publisher = RabbitMqPublisher::connect(RabbitMqSettings { addressing, ..RabbitMqSettings::default() }).await?;
+//! let publisher = RabbitMqPublisher::new(RabbitMqSettings { addressing, ..RabbitMqSettings::default() })?;
 //! # Ok(publisher) }
 //! ```
 //!
@@ -37,7 +37,8 @@
 //! therefore asked before it is first used; after any other such mistake what has no confirm yet is sent again, one by one, so that only the
 //! mistaken message fails. A neighbour can arrive twice then, and so can a message that had no confirm in time, or that waited in a blocked connection.
 //!
-//! A lost connection is made anew by the next call, after a pause that grows from 0.1 s to 5 s while nobody answers. A message that
+//! The first event connects, and the next one after the connection was lost. While nobody answers, attempts have a pause between them that grows from
+//! 0.1 s to 5 s. A message that
 //! comes back is also written to the log by the client (target `lapin`, level `WARN`) with its headers.
 
 use std::collections::{HashMap, HashSet};
@@ -58,10 +59,11 @@ mod link;
 mod outgoing;
 mod settings;
 
-use self::link::{Link, Reconnecting};
+use self::link::Link;
 use self::outgoing::Outgoing;
 pub use self::settings::{Addressing, RabbitMqCredentials, RabbitMqSettings};
 use crate::ConnectError;
+use crate::connect::{Lazy, unavailable};
 use crate::patience::patience;
 
 /// How long the relay is asked to wait while the broker takes nothing.
@@ -69,22 +71,30 @@ const BLOCKED_PAUSE: Duration = Duration::from_secs(1);
 
 /// Publishes to RabbitMQ. See the [module](self).
 pub struct RabbitMqPublisher {
-    connection: Reconnecting,
+    connection: Lazy<Link>,
 }
 
 type Answer = Result<(), PublishError>;
 
 impl RabbitMqPublisher {
-    /// Connects, with publisher confirms.
+    /// Checks the settings. Nobody is asked before the first event: it connects, and so does each one after it until that succeeds.
     ///
     /// # Errors
-    /// When the settings cannot be used, nobody answers, or the credentials or the virtual host are refused.
+    /// When the settings cannot be used: [`ConnectError::Settings`].
+    pub fn new(settings: RabbitMqSettings) -> Result<Self, ConnectError> {
+        link::check(&settings)?;
+        Ok(Self { connection: Lazy::new(settings) })
+    }
+
+    /// Connects now, for a program that is to end at once if that fails.
+    ///
+    /// # Errors
+    /// When nobody answers, or the credentials or the virtual host are refused. A later call may succeed.
     ///
     /// # Cancel safety
     /// The attempt is given up, and what was connected is closed in the background.
-    pub async fn connect(settings: RabbitMqSettings) -> Result<Self, ConnectError> {
-        let link = Link::open(&settings).await?;
-        Ok(Self { connection: Reconnecting::new(settings, link) })
+    pub async fn check(&self) -> Result<(), ConnectError> {
+        self.connection.check().await.map(drop)
     }
 }
 
@@ -96,10 +106,7 @@ impl Publisher for RabbitMqPublisher {
         let settings = self.connection.settings();
         let link = match self.connection.link().await {
             Ok(link) => link,
-            Err(error) => {
-                let why = error.chain();
-                return batch.iter().map(|_| Err(PublishError::unavailable(why.clone()))).collect();
-            }
+            Err(error) => return unavailable(batch, &error),
         };
         let mut call = Call::new(&link, batch, settings);
         let mut blocked = link.blocked();

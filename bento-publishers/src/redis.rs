@@ -6,8 +6,8 @@
 //! ```no_run
 //! use bento_publishers::redis::{RedisPublisher, RedisSettings};
 //!
-//! # async fn connected() -> Result<RedisPublisher, bento_publishers::ConnectError> {
-//! let publisher = RedisPublisher::connect(RedisSettings { prefix: "shop:".to_owned(), ..RedisSettings::default() }).await?;
+//! # fn publisher() -> Result<RedisPublisher, bento_publishers::ConnectError> {
+//! let publisher = RedisPublisher::new(RedisSettings { prefix: "shop:".to_owned(), ..RedisSettings::default() })?;
 //! # Ok(publisher) }
 //! ```
 //!
@@ -40,6 +40,9 @@
 //! | any other error of a command (`ERR`) | transient |
 //!
 //! A missing permission (`NOPERM`) is no reason to give events up: somebody grants it, and they go on.
+//!
+//! The first event connects, and the next one after the connection was lost. While nobody answers, attempts have a pause between them that grows from
+//! 0.1 s to 5 s.
 
 use std::fmt;
 use std::time::Duration;
@@ -53,6 +56,7 @@ mod settings;
 use self::link::Link;
 pub use self::settings::RedisSettings;
 use crate::ConnectError;
+use crate::connect::Lazy;
 use crate::message::{Binding, Message};
 use crate::patience::patience;
 
@@ -61,34 +65,41 @@ const FULL: Duration = Duration::from_secs(1);
 
 /// Publishes to Redis Streams. See the [module](self).
 pub struct RedisPublisher {
-    settings: RedisSettings,
-    link: Link,
+    connection: Lazy<Link>,
 }
 
 type Answer = Result<(), PublishError>;
 
 impl RedisPublisher {
-    /// Connects and asks for a sign of life.
+    /// Checks the settings. Nobody is asked before the first event: it connects, and so does each one after it until that succeeds.
     ///
     /// # Errors
-    /// When the settings cannot be used, nobody answers, or the credentials are not accepted.
+    /// When the settings cannot be used: [`ConnectError::Settings`].
+    pub fn new(settings: RedisSettings) -> Result<Self, ConnectError> {
+        link::client(&settings)?;
+        Ok(Self { connection: Lazy::new(settings) })
+    }
+
+    /// Connects now, for a program that is to end at once if that fails, and asks for a sign of life.
+    ///
+    /// # Errors
+    /// When nobody answers, or the credentials are not accepted. A later call may succeed.
     ///
     /// # Cancel safety
     /// The attempt is given up, and what was connected is closed in the background.
-    pub async fn connect(settings: RedisSettings) -> Result<Self, ConnectError> {
-        let link = Link::new(&settings)?;
-        let attempt = async {
-            let (mut connection, _) = link.get().await?;
-            redis::cmd("PING").query_async::<Value>(&mut connection).await
-        };
-        attempt.await.map_err(|error| link::connect_error(&settings, error))?;
-        Ok(Self { settings, link })
+    pub async fn check(&self) -> Result<(), ConnectError> {
+        self.connection.check().await.map(drop)
+    }
+
+    fn settings(&self) -> &RedisSettings {
+        self.connection.settings()
     }
 
     /// The command for a delivery.
     fn command(&self, delivery: &Delivery) -> Result<Cmd, PublishError> {
-        let message = self.settings.message.message(delivery, &Binding::REDIS)?;
-        let (size, limit) = (message.size(), self.settings.max_message_bytes);
+        let settings = self.settings();
+        let message = settings.message.message(delivery, &Binding::REDIS)?;
+        let (size, limit) = (message.size(), settings.max_message_bytes);
         if size > limit {
             return Err(PublishError::permanent(format!(
                 "the message has {size} bytes, more than the {limit} allowed"
@@ -96,8 +107,8 @@ impl RedisPublisher {
         }
         let Message { headers, content_type, body } = message;
         let mut command = redis::cmd("XADD");
-        command.arg(format!("{}{}", self.settings.prefix, delivery.topic()));
-        if let Some(entries) = self.settings.max_len {
+        command.arg(format!("{}{}", settings.prefix, delivery.topic()));
+        if let Some(entries) = settings.max_len {
             command.arg("MAXLEN").arg("~").arg(entries);
         }
         command.arg("*");
@@ -112,13 +123,18 @@ impl RedisPublisher {
     }
 
     /// Sends the commands in one round trip. There is one answer for each, or one failure for all.
-    async fn send(&self, commands: &Pipeline) -> Result<Vec<Result<Value, RedisError>>, RedisError> {
-        let (mut connection, generation) = self.link.get().await?;
-        let answers = commands.query_async(&mut connection).await;
-        if answers.is_err() {
-            self.link.forget(generation).await;
-        }
-        answers
+    async fn send(&self, commands: &Pipeline) -> Result<Vec<Result<Value, RedisError>>, PublishError> {
+        let link = self.connection.link().await?;
+        let answers = commands.query_async(&mut link.connection()).await;
+        answers.map_err(|error| {
+            link.forget();
+            self.unconfirmed(error)
+        })
+    }
+
+    fn unconfirmed(&self, error: impl fmt::Display) -> PublishError {
+        let address = self.settings().url.address();
+        PublishError::unavailable(format!("Redis at {address} did not confirm the event: {error}"))
     }
 }
 
@@ -139,18 +155,18 @@ impl Publisher for RedisPublisher {
         if commands.is_empty() {
             return answers.into_iter().flatten().collect();
         }
-        let address = self.settings.url.address();
-        let limit = patience(batch, self.settings.connect_timeout + self.settings.timeout);
+        let settings = self.settings();
+        let limit = patience(batch, settings.connect_timeout + settings.timeout);
         let sent = tokio::time::timeout(limit, self.send(&commands)).await;
-        let sent = sent.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()));
+        let sent = sent.unwrap_or_else(|elapsed| Err(self.unconfirmed(elapsed)));
         let mut sent = match sent {
             Ok(sent) => Ok(sent.into_iter()),
-            Err(error) => Err(format!("Redis at {address} did not confirm the event: {error}")),
+            Err(error) => Err(error.chain()),
         };
         let mut next = || match &mut sent {
             Ok(sent) => match sent.next() {
                 Some(answer) => answer.map(|_| ()).map_err(failure),
-                None => Err(PublishError::unavailable(format!("Redis at {address} did not answer for the event"))),
+                None => Err(self.unconfirmed("there is no answer for it")),
             },
             Err(text) => Err(PublishError::unavailable(text.clone())),
         };
@@ -170,6 +186,6 @@ fn failure(error: RedisError) -> PublishError {
 
 impl fmt::Debug for RedisPublisher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisPublisher").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("RedisPublisher").field("settings", self.settings()).finish_non_exhaustive()
     }
 }

@@ -24,6 +24,18 @@ impl Secret {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// The secret itself, under the key `key` of the settings.
+    ///
+    /// # Errors
+    /// When it is empty: a file that was not filled, or a variable that was not set.
+    #[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis", feature = "kafka", feature = "http"))]
+    pub(crate) fn required(&self, key: &str) -> Result<&str, crate::ConnectError> {
+        match self.0.as_str() {
+            "" => Err(crate::ConnectError::settings(format!("`{key}` is empty; leave it out if there is none"))),
+            secret => Ok(secret),
+        }
+    }
 }
 
 impl From<String> for Secret {

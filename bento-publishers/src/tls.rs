@@ -1,8 +1,13 @@
 //! Transport security, the same for every broker.
 
+#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
+use std::path::Path;
 use std::path::PathBuf;
 
 use serde::Deserialize;
+
+#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
+use crate::ConnectError;
 
 /// How a connection is secured. Files hold PEM.
 ///
@@ -25,4 +30,13 @@ pub struct TlsSettings {
     pub certificate_file: Option<PathBuf>,
     /// The key of the client's certificate.
     pub key_file: Option<PathBuf>,
+}
+
+/// What a file of the settings holds.
+#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
+pub(crate) fn read(file: &Path) -> Result<Vec<u8>, ConnectError> {
+    std::fs::read(file).map_err(|error| ConnectError::Settings {
+        what: format!("{} cannot be read", file.display()),
+        source: Some(error.into()),
+    })
 }

@@ -135,7 +135,7 @@ pub trait PublisherHarness: Sized {
     /// What the broker does and does not do.
     fn traits(&self) -> Traits;
 
-    /// A connected publisher that sends in this form. One without [`Traits::wire`] has no forms.
+    /// A publisher that sends in this form. It is made without asking the broker, which may be away. One without [`Traits::wire`] has no forms.
     ///
     /// # Cancel safety
     /// No rule drops it.
@@ -241,6 +241,7 @@ macro_rules! publisher_conformance {
                 formats::plain_is_the_payload_with_the_facts_beside_it
                 formats::trace_tenant_and_correlation_are_headers_in_every_form
                 outages::a_broker_that_stops_in_mid_stream_loses_nothing_it_confirmed
+                outages::a_publisher_that_is_made_while_the_broker_is_away_goes_on_when_it_is_there
                 outages::wrong_credentials_are_a_typed_error_at_connect
                 outages::a_refused_connection_names_the_address_and_no_password
             }

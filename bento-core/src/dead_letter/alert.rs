@@ -14,8 +14,8 @@ use futures_util::FutureExt;
 use tokio::time::timeout;
 
 use super::DeadLetter;
-use super::with_causes;
 use crate::relay::store::StoreError;
+use crate::report::with_causes;
 use crate::retry::RetryPolicy;
 use crate::task::{Stop, Task};
 use crate::telemetry::{self, TARGET_DEAD_LETTER};

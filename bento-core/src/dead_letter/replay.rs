@@ -10,6 +10,7 @@ use crate::id::EventId;
 use crate::outbox::ShardId;
 use crate::registry::Registry;
 use crate::relay::store::{Burial, StoreError};
+use crate::report::with_causes;
 
 /// How many dead letters one page and one transaction hold at most.
 pub(super) const PAGE: u64 = 100;
@@ -194,10 +195,4 @@ fn unreadable(letter: &DeadLetter) -> Option<(Problem, String)> {
         DecodeError::Malformed { .. } => Problem::Malformed,
     };
     Some((problem, with_causes(&error)))
-}
-
-/// An error with its causes.
-pub(crate) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::{Backlog, Coverage, Inspect, LeaseState};
-use crate::dead_letter::with_causes;
 use crate::relay::store::StoreError;
+use crate::report::with_causes;
 use crate::task::{Stop, Task};
 use crate::telemetry::{self, TARGET_INSPECT};
 

@@ -17,6 +17,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::clock::later;
+use super::health::Degradation;
 use super::machine::Admission;
 use crate::publish::{Destination, PublishError};
 use crate::retry::RetryPolicy;
@@ -41,6 +42,8 @@ pub(super) struct Breakers {
 #[derive(Debug, Default)]
 struct State {
     failures: u32,
+    /// Why it could not be asked at the last of them, with the causes.
+    error: Option<String>,
     /// How often in a row it opened.
     opened: u32,
     open_until: Option<Instant>,
@@ -174,6 +177,11 @@ impl Breakers {
         self.states().values().filter_map(|state| state.open_until).filter(|until| *until > now).min()
     }
 
+    /// Each destination that could not be asked when that was last tried.
+    pub(super) fn degraded(&self) -> Vec<Degradation> {
+        self.states().iter().filter_map(|(name, state)| state.degradation(name)).collect()
+    }
+
     /// The destinations that are away.
     pub(super) fn open(&self) -> Vec<Arc<str>> {
         let states = self.states();
@@ -235,11 +243,14 @@ impl Breakers {
         now: Instant,
     ) -> Option<Duration> {
         let failures = u32::try_from(sent).unwrap_or(u32::MAX);
-        let pause =
-            self.state(&mut self.states(), destination, |state| state.fail(failures, asked, self.limit, now))?;
+        let error = error.map_or_else(|| "the publisher gave no answer".to_owned(), PublishError::chain);
+        let pause = self.state(&mut self.states(), destination, |state| {
+            state.error = Some(error.clone());
+            state.fail(failures, asked, self.limit, now)
+        })?;
         tell(destination, "opened", true);
         tracing::warn!(
-            target: TARGET_RELAY, destination = &**destination, error = error.map(PublishError::chain), ?pause,
+            target: TARGET_RELAY, destination = &**destination, error, ?pause,
             "the destination is unavailable, publishing to it pauses",
         );
         Some(pause)
@@ -295,6 +306,14 @@ impl State {
             tracing::info!(target: TARGET_RELAY, destination = &**destination, "the destination is tried");
             Admission::Trial
         }
+    }
+
+    fn degradation(&self, destination: &Arc<str>) -> Option<Degradation> {
+        let (destination, error) = (Arc::clone(destination), self.error.clone()?);
+        Some(match self.open_until {
+            Some(_) => Degradation::CircuitOpen { destination, error },
+            None => Degradation::Unavailable { destination, error },
+        })
     }
 
     /// Whether it was open.

@@ -62,11 +62,21 @@ pub enum Degradation {
         /// The numbers of the shards.
         shards: Vec<ShardId>,
     },
+    /// A destination could not be asked when that was last tried: what is to go there waits. After some more failures its circuit opens.
+    #[error("destination `{destination}` is unavailable: {error}")]
+    Unavailable {
+        /// The name of the destination.
+        destination: Arc<str>,
+        /// The last error of its publisher, with the causes.
+        error: String,
+    },
     /// A destination is away: what is to go there waits.
-    #[error("the circuit of destination `{destination}` is open")]
+    #[error("the circuit of destination `{destination}` is open: {error}")]
     CircuitOpen {
         /// The name of the destination.
         destination: Arc<str>,
+        /// The last error of its publisher, with the causes.
+        error: String,
     },
     /// The publisher of a destination blocks its thread, so that leases cannot be renewed: other relays may take the shards over, and publish
     /// again what is on its way.
@@ -244,8 +254,7 @@ impl Vitals {
         degraded.extend(signs.unroutable());
         let ready = alive && signs.is_open && signs.store_down.is_none();
         drop(signs);
-        let open = self.breakers.open().into_iter();
-        degraded.extend(open.map(|destination| Degradation::CircuitOpen { destination }));
+        degraded.extend(self.breakers.degraded());
         Health { alive, ready, degraded }
     }
 

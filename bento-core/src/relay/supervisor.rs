@@ -18,10 +18,11 @@ use super::machine::Machine;
 use super::send::Sent;
 use super::store::{Heartbeat, Holdings, Lease, RelayStore, StoreError};
 use super::wake::{Mailbox, Woken};
-use super::worker::{End, OUTAGE, PATIENCE, Worker, chain, in_time};
+use super::worker::{End, OUTAGE, PATIENCE, Worker, in_time};
 use super::{RelayError, Shared};
 use crate::outbox::ShardId;
 use crate::publish::Publisher;
+use crate::report::with_causes;
 use crate::telemetry::{self, TARGET_RELAY};
 
 mod drain;
@@ -104,7 +105,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
     /// Runs until it is told to stop, or the store refuses it for good.
     pub(super) async fn run(mut self) -> Result<(), RelayError> {
         let is_open = self.open().await.inspect_err(|error| {
-            tracing::error!(target: TARGET_RELAY, relay = %self.shared.id, error = chain(error), "the relay cannot start");
+            tracing::error!(target: TARGET_RELAY, relay = %self.shared.id, error = with_causes(error), "the relay cannot start");
         })?;
         if is_open {
             tracing::info!(target: TARGET_RELAY, relay = %self.shared.id, "the relay starts");
@@ -138,7 +139,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
                     failures += 1;
                     let wait = OUTAGE.wait(failures, &mut fastrand::Rng::new());
                     tracing::error!(
-                        target: TARGET_RELAY, relay = %self.shared.id, error = chain(&error), ?wait,
+                        target: TARGET_RELAY, relay = %self.shared.id, error = with_causes(&error), ?wait,
                         "the outbox store cannot be opened, will try again",
                     );
                     if timeout(wait, self.stop.changed()).await.is_ok() {
@@ -304,7 +305,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
 
     /// The shard rests, and the worker's place is free for the others.
     fn worker_failed(&mut self, lease: Lease, machine: Option<Box<Machine>>, error: &StoreError) {
-        let error = chain(error);
+        let error = with_causes(error);
         let wait = self.shards.failed(lease, machine, error.clone(), self.shared.settings.poll_idle);
         tracing::error!(
             target: TARGET_RELAY, relay = %self.shared.id, shard = lease.shard, error, ?wait,
@@ -371,11 +372,11 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         match &result {
             Ok(removed) => telemetry::count(telemetry::PRUNED_EVENTS, removed.unwrap_or_default()),
             Err(error) => tracing::warn!(
-                target: TARGET_RELAY, relay = %self.shared.id, error = chain(error),
+                target: TARGET_RELAY, relay = %self.shared.id, error = with_causes(error),
                 "published rows could not be pruned, will try again",
             ),
         }
-        self.shared.vitals.pruned(result.err().map(|error| chain(&error)));
+        self.shared.vitals.pruned(result.err().map(|error| with_causes(&error)));
     }
 
     fn lost(&mut self, lease: Lease) {
@@ -395,10 +396,10 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
 
     fn outage(&mut self, error: &StoreError) -> std::time::Duration {
         self.failures = self.failures.saturating_add(1);
-        self.shared.vitals.store_failed(chain(error));
+        self.shared.vitals.store_failed(with_causes(error));
         let wait = OUTAGE.wait(self.failures, &mut fastrand::Rng::new());
         tracing::warn!(
-            target: TARGET_RELAY, relay = %self.shared.id, error = chain(error), ?wait,
+            target: TARGET_RELAY, relay = %self.shared.id, error = with_causes(error), ?wait,
             "the outbox store failed, will try again",
         );
         wait

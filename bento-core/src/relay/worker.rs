@@ -18,6 +18,7 @@ use super::machine::{Admission, Circumstances, Machine, Reach};
 use super::send::{Break, Reply, Sent};
 use super::store::{Advance, Advanced, Lease, RelayStore, Settlement, StoreError};
 use crate::publish::{Destination, Publisher};
+use crate::report::with_causes;
 use crate::retry::RetryPolicy;
 use crate::telemetry::{self, TARGET_RELAY};
 
@@ -306,9 +307,9 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
     /// Waits for the store to come back, or to be told to stop.
     async fn wait_out(&mut self, failures: u32, error: &StoreError) {
         let wait = OUTAGE.wait(failures, &mut fastrand::Rng::new());
-        self.shared.vitals.store_failed(chain(error));
+        self.shared.vitals.store_failed(with_causes(error));
         tracing::warn!(
-            target: TARGET_RELAY, shard = self.lease.shard, error = chain(error), failures, ?wait,
+            target: TARGET_RELAY, shard = self.lease.shard, error = with_causes(error), failures, ?wait,
             "the outbox store failed, will try again",
         );
         if self.is_told_to_stop() {
@@ -366,10 +367,4 @@ pub(super) async fn in_time<T>(
     call: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
     timeout(limit, call).await.unwrap_or_else(|elapsed| Err(StoreError::unavailable(elapsed)))
-}
-
-/// An error with its causes.
-pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

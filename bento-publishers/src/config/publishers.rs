@@ -120,7 +120,7 @@ impl PublisherSettings {
         }
     }
 
-    pub(super) async fn connect(self) -> Result<BoxPublisher, ConnectError> {
+    pub(super) fn publisher(self) -> Result<BoxPublisher, ConnectError> {
         Ok(match self {
             Self::Console(ConsoleSettings { format: ConsoleFormat::Text }) => {
                 BoxPublisher::new(ConsolePublisher::text())
@@ -132,13 +132,13 @@ impl PublisherSettings {
             #[cfg(feature = "http")]
             Self::Http(settings) => BoxPublisher::new(crate::http::HttpPublisher::new(settings)?),
             #[cfg(feature = "kafka")]
-            Self::Kafka(settings) => BoxPublisher::new(crate::kafka::KafkaPublisher::connect(settings).await?),
+            Self::Kafka(settings) => BoxPublisher::new(crate::kafka::KafkaPublisher::new(settings)?),
             #[cfg(feature = "nats")]
-            Self::Nats(settings) => BoxPublisher::new(crate::nats::NatsPublisher::connect(settings).await?),
+            Self::Nats(settings) => BoxPublisher::new(crate::nats::NatsPublisher::new(settings)?),
             #[cfg(feature = "rabbitmq")]
-            Self::RabbitMq(settings) => BoxPublisher::new(crate::rabbitmq::RabbitMqPublisher::connect(settings).await?),
+            Self::RabbitMq(settings) => BoxPublisher::new(crate::rabbitmq::RabbitMqPublisher::new(settings)?),
             #[cfg(feature = "redis")]
-            Self::Redis(settings) => BoxPublisher::new(crate::redis::RedisPublisher::connect(settings).await?),
+            Self::Redis(settings) => BoxPublisher::new(crate::redis::RedisPublisher::new(settings)?),
         })
     }
 }

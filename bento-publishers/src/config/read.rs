@@ -148,6 +148,7 @@ fn held_in(name: &Node) -> Result<String, String> {
         return Err(format!("expected the name of a file, found {}", name.what()));
     };
     match fs::read_to_string(file) {
+        Ok(text) if text.trim().is_empty() => Err("the file is empty".to_owned()),
         Ok(text) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
         Err(error) => Err(format!("the file cannot be read: {error}")),
     }

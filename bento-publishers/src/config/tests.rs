@@ -216,14 +216,14 @@ fn what_is_no_toml_is_refused_without_a_word_of_it() {
 #[tokio::test]
 async fn only_what_is_used_is_connected() {
     let settings = read("publisher = \"memory\"\n[publishers.audit]\nkind = \"console\"").unwrap();
-    let publishers = settings.connect().await.unwrap();
+    let publishers = settings.build_publishers().unwrap();
     assert_eq!(publishers.names().collect::<Vec<_>>(), ["memory"]);
 }
 
 #[tokio::test]
 async fn a_configured_relay_starts() {
     let settings = read("publisher = \"memory\"\n[relay]\nlease = \"1s\"").unwrap();
-    let relay = settings.relay(MemoryStore::default()).await.unwrap().start().unwrap();
+    let relay = settings.relay(MemoryStore::default()).unwrap().start().unwrap();
     relay.stop().await.unwrap();
 }
 
@@ -249,9 +249,9 @@ async fn destinations_have_the_publisher_that_they_name_or_their_own_or_the_defa
         let router = settings.router().unwrap();
         let served = router.routes().flat_map(|route| route.destinations.clone());
         let served: Vec<_> = served.map(|destination| destination.publisher().to_owned()).collect();
-        let connected = settings.connect().await.unwrap();
+        let connected = settings.build_publishers().unwrap();
         assert!(served.iter().all(|name| connected.get(name).is_some()), "{served:?} {connected:?}");
-        settings.relay(MemoryStore::default()).await.unwrap().start().unwrap().stop().await.unwrap();
+        settings.relay(MemoryStore::default()).unwrap().start().unwrap().stop().await.unwrap();
         served
     };
     assert_eq!(publishers(ROUTES.to_owned()).await, ["console", "memory"]);

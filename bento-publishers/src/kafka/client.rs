@@ -44,7 +44,7 @@ pub(super) struct Watcher {
 /// What the client said when a broker and it did not come to terms.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{reason}")]
-struct Refusal {
+pub(super) struct Refusal {
     reason: String,
     source: KafkaError,
     step: Step,
@@ -60,8 +60,14 @@ enum Step {
 }
 
 impl Watcher {
-    fn take(&self) -> Option<Refusal> {
-        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// The last one, unless the cluster has answered since.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes that the cluster answers.
+    pub(super) fn forget(&self) {
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn remember(&self, refusal: Refusal) {
@@ -90,24 +96,27 @@ impl ClientContext for Watcher {
     }
 }
 
-/// A producer that has seen the cluster.
-pub(super) async fn connect(settings: &KafkaSettings) -> Result<Client, ConnectError> {
-    let (client, watcher) = create(settings)?;
+/// Asks for the cluster's metadata.
+pub(super) async fn ask(client: &Client, watcher: &Watcher, settings: &KafkaSettings) -> Result<(), ConnectError> {
     let (asked, patience) = (client.clone(), settings.connect_timeout);
     // The client has no other way to ask than by blocking.
     let metadata = tokio::task::spawn_blocking(move || asked.client().fetch_metadata(None, patience)).await;
     let address = settings.servers.join(", ");
-    match metadata {
-        Ok(Ok(_)) => Ok(client),
-        Ok(Err(error)) => Err(match watcher.take() {
-            Some(refusal) if refusal.step == Step::LoggingIn => {
-                ConnectError::Credentials { address, source: refusal.into() }
-            }
-            Some(refusal) => ConnectError::Unreachable { address, source: refusal.into() },
-            None => ConnectError::Unreachable { address, source: error.into() },
-        }),
-        Err(error) => Err(ConnectError::Unreachable { address, source: error.into() }),
-    }
+    let error = match metadata {
+        Ok(Ok(_)) => {
+            watcher.forget();
+            return Ok(());
+        }
+        Ok(Err(error)) => error.into(),
+        Err(error) => error.into(),
+    };
+    Err(match watcher.refusal() {
+        Some(refusal) if refusal.step == Step::LoggingIn => {
+            ConnectError::Credentials { address, source: refusal.into() }
+        }
+        Some(refusal) => ConnectError::Unreachable { address, source: refusal.into() },
+        None => ConnectError::Unreachable { address, source: error },
+    })
 }
 
 /// A producer, which connects by itself.
@@ -174,7 +183,7 @@ fn secure(config: &mut ClientConfig, settings: &KafkaSettings) -> Result<(), Con
             SaslMechanism::ScramSha512 => "SCRAM-SHA-512",
         };
         config.set("sasl.mechanism", mechanism);
-        config.set("sasl.username", &sasl.user).set("sasl.password", sasl.password.expose());
+        config.set("sasl.username", &sasl.user).set("sasl.password", sasl.password.required("password")?);
     }
     let protocol = match (&settings.sasl, is_encrypted) {
         (None, false) => "plaintext",

@@ -1,11 +1,8 @@
 //! The connection to RabbitMQ and what hangs on it.
 
 use std::collections::HashSet;
-use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bento_core::publish::PublishError;
 use futures_util::StreamExt as _;
 use lapin::options::{ConfirmSelectOptions, ExchangeDeclareOptions};
 use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
@@ -15,14 +12,11 @@ use lapin::{
     Channel, Connection, ConnectionBuilder, ConnectionProperties, DefaultConnectionBuilder, Event, ExchangeKind,
 };
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use super::{RabbitMqCredentials, RabbitMqSettings, failure};
+use crate::connect;
+use crate::tls::read;
 use crate::{ConnectError, TlsSettings};
-
-/// Between two attempts to connect: this, doubled up to the most.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// An open connection.
 pub(super) struct Link {
@@ -35,8 +29,11 @@ pub(super) struct Link {
     blocked: watch::Receiver<Option<String>>,
 }
 
-impl Link {
-    pub(super) async fn open(settings: &RabbitMqSettings) -> Result<Self, ConnectError> {
+impl connect::Link for Link {
+    type Settings = RabbitMqSettings;
+    const BROKER: &'static str = "RabbitMQ";
+
+    async fn open(settings: &RabbitMqSettings) -> Result<Self, ConnectError> {
         let address = settings.url.address();
         let builder = builder(settings)?;
         let connecting = async {
@@ -52,10 +49,12 @@ impl Link {
         Ok(Self { connection, idle: Mutex::new(vec![channel]), exchanges: Mutex::default(), blocked })
     }
 
-    pub(super) fn is_open(&self) -> bool {
+    fn is_open(&self) -> bool {
         self.connection.status().connected()
     }
+}
 
+impl Link {
     /// The largest frame, in bytes; zero if there is no limit.
     pub(super) fn frame_max(&self) -> usize {
         usize::try_from(self.connection.configuration().frame_max()).unwrap_or(usize::MAX)
@@ -137,59 +136,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The connection of a publisher, which is made anew when it was lost.
-pub(super) struct Reconnecting {
-    settings: RabbitMqSettings,
-    state: tokio::sync::Mutex<State>,
-}
-
-struct State {
-    link: Arc<Link>,
-    pause: Duration,
-    /// No sooner than then is the next attempt made, and why the last one failed.
-    next: Option<(Instant, String)>,
-}
-
-impl Reconnecting {
-    pub(super) fn new(settings: RabbitMqSettings, link: Link) -> Self {
-        let state = State { link: Arc::new(link), pause: FIRST_PAUSE, next: None };
-        Self { settings, state: tokio::sync::Mutex::new(state) }
-    }
-
-    pub(super) fn settings(&self) -> &RabbitMqSettings {
-        &self.settings
-    }
-
-    /// An open connection. Several callers make one attempt between them.
-    pub(super) async fn link(&self) -> Result<Arc<Link>, PublishError> {
-        let mut state = self.state.lock().await;
-        if state.link.is_open() {
-            return Ok(Arc::clone(&state.link));
-        }
-        let address = self.settings.url.address();
-        if let Some((_, why)) = state.next.as_ref().filter(|(next, _)| Instant::now() < *next) {
-            return Err(PublishError::unavailable(format!("not connected to RabbitMQ at {address}: {why}")));
-        }
-        match Link::open(&self.settings).await {
-            Ok(link) => {
-                tracing::info!(address, "connected to RabbitMQ again");
-                *state = State { link: Arc::new(link), pause: FIRST_PAUSE, next: None };
-                Ok(Arc::clone(&state.link))
-            }
-            Err(error) => {
-                state.next = Some((Instant::now() + state.pause, error.to_string()));
-                state.pause = (state.pause * 2).min(LONGEST_PAUSE);
-                Err(PublishError::unavailable(format!("not connected to RabbitMQ at {address}")).because(error))
-            }
-        }
-    }
-}
-
 fn builder(settings: &RabbitMqSettings) -> Result<DefaultConnectionBuilder, ConnectError> {
     let client = |error: lapin::Error| failure::connecting(settings.url.address(), error);
     let properties = ConnectionProperties::default().with_connection_name("bento".into());
     let builder = ConnectionBuilder::new().map_err(client)?.with_uri(uri(settings)?).with_properties(properties);
     Ok(builder.with_tls_config(tls(&settings.tls)?))
+}
+
+/// # Errors
+/// When the settings can never be used.
+pub(super) fn check(settings: &RabbitMqSettings) -> Result<(), ConnectError> {
+    uri(settings)?;
+    tls(&settings.tls).map(drop)
 }
 
 fn uri(settings: &RabbitMqSettings) -> Result<AMQPUri, ConnectError> {
@@ -202,7 +160,7 @@ fn uri(settings: &RabbitMqSettings) -> Result<AMQPUri, ConnectError> {
     }
     if let Some(RabbitMqCredentials { user, password }) = credentials {
         uri.authority.userinfo.username.clone_from(user);
-        password.expose().clone_into(&mut uri.authority.userinfo.password);
+        password.required("password")?.clone_into(&mut uri.authority.userinfo.password);
     }
     if let Some(vhost) = vhost {
         uri.vhost.clone_from(vhost);
@@ -214,12 +172,6 @@ fn uri(settings: &RabbitMqSettings) -> Result<AMQPUri, ConnectError> {
 }
 
 fn tls(tls: &TlsSettings) -> Result<OwnedTLSConfig, ConnectError> {
-    let read = |path: &Path| {
-        std::fs::read(path).map_err(|error| ConnectError::Settings {
-            what: format!("{} cannot be read", path.display()),
-            source: Some(error.into()),
-        })
-    };
     let authorities = tls.ca_file.as_deref().map(read).transpose()?;
     let authorities = authorities.map(String::from_utf8).transpose().map_err(|error| ConnectError::Settings {
         what: "`ca_file` is no PEM".to_owned(),
@@ -235,6 +187,8 @@ fn tls(tls: &TlsSettings) -> Result<OwnedTLSConfig, ConnectError> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -250,8 +204,8 @@ mod tests {
         assert_eq!((&*uri.vhost, uri.query.heartbeat, uri.authority.port), ("shop", Some(10), 1));
     }
 
-    #[tokio::test]
-    async fn settings_that_cannot_be_used_are_refused_without_a_password() {
+    #[test]
+    fn settings_that_cannot_be_used_are_refused_without_a_password() {
         let base = RabbitMqSettings { url: "amqp://a:hunter2@h".into(), ..RabbitMqSettings::default() };
         let required = TlsSettings { required: true, ..TlsSettings::default() };
         let half = TlsSettings { key_file: Some("k".into()), ..TlsSettings::default() };
@@ -263,7 +217,7 @@ mod tests {
             (RabbitMqSettings { tls: absent, ..base.clone() }, "/no/such/file cannot be read"),
             (RabbitMqSettings { heartbeat: Duration::from_millis(900), ..base.clone() }, "from 1 to 65,535"),
         ] {
-            let error = builder(&settings).err().unwrap();
+            let error = check(&settings).unwrap_err();
             assert!(error.to_string().contains(expected), "{error}");
             assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
         }

@@ -3,72 +3,68 @@
 //! The client's own manager of connections keeps the answer of a reconnection that was refused, for good. So a connection is made here when
 //! there is none, and forgotten when it fails.
 
-use std::io;
-use std::path::Path;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo as _,
-    RedisError, TlsCertificates,
+    RedisError, TlsCertificates, Value,
 };
-use tokio::sync::Mutex;
 
 use super::RedisSettings;
+use crate::connect;
+use crate::tls::read;
 use crate::{ConnectError, TlsSettings};
 
+/// A connection that has answered.
 pub(super) struct Link {
-    client: Client,
-    config: AsyncConnectionConfig,
-    patience: Duration,
-    current: Mutex<Current>,
-}
-
-#[derive(Default)]
-struct Current {
-    connection: Option<MultiplexedConnection>,
-    /// Counts the connections, so that nobody forgets a newer one than the one that failed.
-    generation: u64,
+    connection: MultiplexedConnection,
+    is_lost: AtomicBool,
 }
 
 impl Link {
-    pub(super) fn new(settings: &RedisSettings) -> Result<Self, ConnectError> {
+    /// A handle of the connection, which all handles share.
+    pub(super) fn connection(&self) -> MultiplexedConnection {
+        self.connection.clone()
+    }
+
+    /// Is not used any more by the calls that begin after this one.
+    pub(super) fn forget(&self) {
+        self.is_lost.store(true, Ordering::Relaxed);
+    }
+}
+
+impl connect::Link for Link {
+    type Settings = RedisSettings;
+    const BROKER: &'static str = "Redis";
+
+    async fn open(settings: &RedisSettings) -> Result<Self, ConnectError> {
         let client = client(settings)?;
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(settings.connect_timeout))
             .set_response_timeout(Some(settings.timeout));
-        Ok(Self { client, config, patience: settings.connect_timeout, current: Mutex::default() })
-    }
-
-    /// The connection with its number; a new one if there is none.
-    pub(super) async fn get(&self) -> Result<(MultiplexedConnection, u64), RedisError> {
-        // Also who waits for another one's attempt waits no longer than this.
-        let got = tokio::time::timeout(self.patience, self.get_or_connect()).await;
-        got.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
-    }
-
-    async fn get_or_connect(&self) -> Result<(MultiplexedConnection, u64), RedisError> {
-        let mut current = self.current.lock().await;
-        if let Some(connection) = &current.connection {
-            return Ok((connection.clone(), current.generation));
+        let connecting = async {
+            let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+            redis::cmd("PING").query_async::<Value>(&mut connection).await?;
+            Ok(connection)
+        };
+        match tokio::time::timeout(settings.connect_timeout, connecting).await {
+            Ok(Ok(connection)) => Ok(Self { connection, is_lost: AtomicBool::new(false) }),
+            Ok(Err(error)) => Err(connect_error(settings, error)),
+            Err(elapsed) => {
+                let address = settings.url.address().to_owned();
+                Err(ConnectError::Unreachable { address, source: elapsed.into() })
+            }
         }
-        let connection = self.client.get_multiplexed_async_connection_with_config(&self.config).await?;
-        current.generation += 1;
-        current.connection = Some(connection.clone());
-        Ok((connection, current.generation))
     }
 
-    /// Does not use the connection with this number any more.
-    pub(super) async fn forget(&self, generation: u64) {
-        let mut current = self.current.lock().await;
-        if current.generation == generation {
-            current.connection = None;
-        }
+    fn is_open(&self) -> bool {
+        !self.is_lost.load(Ordering::Relaxed)
     }
 }
 
 /// Why a connection could not be made, in terms of the settings.
-pub(super) fn connect_error(settings: &RedisSettings, error: RedisError) -> ConnectError {
+fn connect_error(settings: &RedisSettings, error: RedisError) -> ConnectError {
     let address = settings.url.address().to_owned();
     match error.kind() {
         ErrorKind::AuthenticationFailed => ConnectError::Credentials { address, source: error.into() },
@@ -78,7 +74,9 @@ pub(super) fn connect_error(settings: &RedisSettings, error: RedisError) -> Conn
     }
 }
 
-fn client(settings: &RedisSettings) -> Result<Client, ConnectError> {
+/// # Errors
+/// When the settings can never be used.
+pub(super) fn client(settings: &RedisSettings) -> Result<Client, ConnectError> {
     let RedisSettings { url, user, password, tls, .. } = settings;
     // The client's error repeats the URL in some cases, with its password.
     let info = url.expose().into_connection_info();
@@ -88,7 +86,7 @@ fn client(settings: &RedisSettings) -> Result<Client, ConnectError> {
         login = login.set_username(user);
     }
     if let Some(password) = password {
-        login = login.set_password(password.expose());
+        login = login.set_password(password.required("password")?);
     }
     info = info.set_redis_settings(login);
     let is_secured = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
@@ -121,11 +119,4 @@ fn certificates(tls: &TlsSettings) -> Result<TlsCertificates, ConnectError> {
     };
     let root_cert = tls.ca_file.as_deref().map(read).transpose()?;
     Ok(TlsCertificates { client_tls, root_cert })
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, ConnectError> {
-    std::fs::read(path).map_err(|error| ConnectError::Settings {
-        what: format!("{} cannot be read", path.display()),
-        source: Some(error.into()),
-    })
 }

@@ -124,7 +124,7 @@ impl PublisherHarness for Topic {
             Mode::Plain => Format::Plain,
         };
         let message = MessageSettings { format, ..MessageSettings::default() };
-        KafkaPublisher::connect(KafkaSettings { message, ..self.settings() }).await.unwrap()
+        KafkaPublisher::new(KafkaSettings { message, ..self.settings() }).unwrap()
     }
 
     fn topic(&self) -> &str {
@@ -149,7 +149,7 @@ impl PublisherHarness for Topic {
             connect_timeout: Duration::from_secs(1),
             ..self.settings()
         };
-        Some(KafkaPublisher::connect(settings).await.expect_err("nobody listens").into())
+        Some(KafkaPublisher::new(settings).unwrap().check().await.expect_err("nobody listens").into())
     }
 
     async fn private(&self) -> Option<Self> {

@@ -34,7 +34,7 @@ async fn the_key_is_the_destinations_or_the_aggregate_and_an_event_without_eithe
 #[tokio::test]
 async fn what_the_guarantees_hang_on_cannot_be_set() {
     let properties = [("acks".to_owned(), "1".into())].into();
-    let error = KafkaPublisher::connect(KafkaSettings { properties, ..KafkaSettings::default() }).await.unwrap_err();
+    let error = KafkaPublisher::new(KafkaSettings { properties, ..KafkaSettings::default() }).unwrap_err();
     assert!(matches!(error, ConnectError::Settings { .. }), "{error:?}");
 }
 

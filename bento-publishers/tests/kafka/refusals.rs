@@ -32,7 +32,9 @@ impl Cluster {
     }
 
     async fn publisher(&self) -> KafkaPublisher {
-        KafkaPublisher::connect(self.settings()).await.unwrap()
+        let publisher = KafkaPublisher::new(self.settings()).unwrap();
+        publisher.check().await.unwrap();
+        publisher
     }
 
     fn refuse(&self, request: RDKafkaApiKey, codes: &[Code]) {
@@ -107,7 +109,7 @@ async fn a_producer_that_may_not_begin_is_replaced_until_it_may() {
     cluster.refuse(RDKafkaApiKey::InitProducerId, &codes);
     // The refusal ends the wait, however busy the machine is.
     let settings = KafkaSettings { delivery_timeout: Duration::from_secs(30), ..cluster.settings() };
-    let publisher = KafkaPublisher::connect(settings).await.unwrap();
+    let publisher = KafkaPublisher::new(settings).unwrap();
     let error = publish_one(&publisher).await.unwrap_err();
     assert_eq!(error.class(), FailureClass::Unavailable, "{}", error.chain());
     assert!(error.chain().contains("Cluster authorization failed"), "{}", error.chain());

@@ -26,7 +26,10 @@ async fn a_broker_with_tls_is_trusted_by_its_authority_and_lets_in_who_has_a_cer
     let Some(certificates) = Certificates::make() else { return skipped("openssl is not installed") };
     let tls = Some(Arc::new(server_config(&certificates, true)).into());
     let Some(broker) = Guarded::by(Guard { tls, login: None }).await else { return not_set() };
-    let connect = async |tls| KafkaPublisher::connect(KafkaSettings { tls, ..broker.settings() }).await;
+    let connect = async |tls| {
+        let publisher = KafkaPublisher::new(KafkaSettings { tls, ..broker.settings() })?;
+        publisher.check().await.map(|()| publisher)
+    };
     broker.publish_one(&connect(certificates.of_the_client()).await.unwrap()).await.unwrap();
     let of_the_system = TlsSettings { ca_file: None, ..certificates.of_the_client() };
     for (tls, why) in [
@@ -51,8 +54,8 @@ async fn a_password_is_proven_by_each_mechanism_with_tls_and_without() {
         for mechanism in MECHANISMS {
             let with =
                 |password| KafkaSettings { sasl: sasl(mechanism, password), tls: tls.clone(), ..broker.settings() };
-            broker.publish_one(&KafkaPublisher::connect(with("right")).await.unwrap()).await.unwrap();
-            let error = KafkaPublisher::connect(with(WRONG_PASSWORD)).await.unwrap_err();
+            broker.publish_one(&KafkaPublisher::new(with("right")).unwrap()).await.unwrap();
+            let error = KafkaPublisher::new(with(WRONG_PASSWORD)).unwrap().check().await.unwrap_err();
             assert!(matches!(error, ConnectError::Credentials { .. }), "{mechanism:?}: {error:?}");
             assert!(!format!("{error:?}").contains(WRONG_PASSWORD), "{error:?}");
         }
@@ -67,7 +70,7 @@ async fn a_password_that_is_changed_and_given_back_costs_no_event() {
     let sasl = sasl(SaslMechanism::ScramSha256, "right");
     let delivery_timeout = Duration::from_secs(1);
     let settings = KafkaSettings { sasl, delivery_timeout, ..broker.settings() };
-    let publisher = KafkaPublisher::connect(settings).await.unwrap();
+    let publisher = KafkaPublisher::new(settings).unwrap();
     publish_in_the_end(&broker, &publisher).await;
     login.change("another");
     broker.send_all_away().await;

@@ -45,6 +45,11 @@ impl Harness {
         context.create_stream(Config { name: self.name.clone(), subjects, ..config }).await.unwrap();
     }
 
+    /// The number of messages in the stream.
+    pub(crate) async fn stored(&self) -> u64 {
+        self.context().await.get_stream(&self.name).await.unwrap().cached_info().state.messages
+    }
+
     pub(crate) async fn context(&self) -> jetstream::Context {
         jetstream::new(async_nats::connect(&self.url).await.unwrap())
     }
@@ -87,7 +92,7 @@ impl PublisherHarness for Harness {
             Mode::Plain => Format::Plain,
         };
         let message = MessageSettings { format, ..MessageSettings::default() };
-        NatsPublisher::connect(NatsSettings { message, ..self.settings() }).await.unwrap()
+        NatsPublisher::new(NatsSettings { message, ..self.settings() }).unwrap()
     }
 
     fn topic(&self) -> &str {
@@ -120,14 +125,14 @@ impl PublisherHarness for Harness {
         let credentials = NatsCredentials::Password { user: "relay".to_owned(), password: WRONG_PASSWORD.into() };
         let urls = vec![format!("nats://127.0.0.1:{}", server.port).into()];
         let settings = NatsSettings { urls, credentials: Some(credentials), ..self.settings() };
-        let error = NatsPublisher::connect(settings).await.unwrap_err();
+        let error = NatsPublisher::new(settings).unwrap().check().await.unwrap_err();
         assert!(matches!(error, bento_publishers::ConnectError::Credentials { .. }), "{error:?}");
         Some(Box::new(error))
     }
 
     async fn refused(&self, address: &str) -> Option<Box<dyn Error>> {
         let urls = vec![format!("nats://relay:{WRONG_PASSWORD}@{address}").into()];
-        let error = NatsPublisher::connect(NatsSettings { urls, ..self.settings() }).await.unwrap_err();
+        let error = NatsPublisher::new(NatsSettings { urls, ..self.settings() }).unwrap().check().await.unwrap_err();
         assert!(matches!(error, bento_publishers::ConnectError::Unreachable { .. }), "{error:?}");
         Some(Box::new(error))
     }

@@ -3,6 +3,8 @@
 #![cfg(feature = "nats")]
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+#[cfg(feature = "config")]
+mod away;
 #[path = "../support/certificates.rs"]
 mod certificates;
 mod decentralised;

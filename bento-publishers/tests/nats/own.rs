@@ -52,11 +52,11 @@ async fn another_stream_than_the_expected_one_is_refused() {
     let Some(harness) = Harness::on_the_shared_server().await else { return };
     let Some(other) = Harness::on_the_shared_server().await else { return };
     let expecting = |stream: &str| NatsSettings { expected_stream: Some(stream.to_owned()), ..harness.settings() };
-    let error = NatsPublisher::connect(expecting("nowhere")).await.unwrap_err();
+    let error = NatsPublisher::new(expecting("nowhere")).unwrap().check().await.unwrap_err();
     assert!(matches!(&error, ConnectError::Unfit { what, .. } if what == "there is no stream `nowhere`"), "{error:?}");
-    let publisher = NatsPublisher::connect(expecting(&harness.name)).await.unwrap();
+    let publisher = NatsPublisher::new(expecting(&harness.name)).unwrap();
     publish_one(&publisher).await.unwrap();
-    let publisher = NatsPublisher::connect(expecting(&other.name)).await.unwrap();
+    let publisher = NatsPublisher::new(expecting(&other.name)).unwrap();
     let error = publish_one(&publisher).await.unwrap_err();
     assert_eq!(error.class(), FailureClass::Unavailable, "{}", error.chain());
 }
@@ -65,7 +65,7 @@ async fn another_stream_than_the_expected_one_is_refused() {
 async fn more_than_fits_into_flight_is_published_all_the_same() {
     let Some(harness) = Harness::on_the_shared_server().await else { return };
     let settings = NatsSettings { max_in_flight: 3, ..harness.settings() };
-    let publisher = Arc::new(NatsPublisher::connect(settings).await.unwrap());
+    let publisher = Arc::new(NatsPublisher::new(settings).unwrap());
     let call = || async { publisher.publish(&(0..50).map(|_| delivery()).collect::<Vec<_>>()).await };
     let (one, other) = tokio::join!(call(), call());
     assert!(one.iter().chain(&other).all(Result::is_ok));
@@ -80,7 +80,7 @@ async fn what_is_never_answered_takes_no_room_for_long() {
     let mut mute = client.subscribe(format!("{}.mute", harness.name)).await.unwrap();
     client.flush().await.unwrap();
     let settings = NatsSettings { max_in_flight: 3, ack_timeout: Duration::from_millis(300), ..harness.settings() };
-    let publisher = NatsPublisher::connect(settings).await.unwrap();
+    let publisher = NatsPublisher::new(settings).unwrap();
     let unanswered: Vec<_> = (0..3).map(|_| delivery_to("mute")).collect();
     for answer in publisher.publish(&unanswered).await {
         assert!(answer.unwrap_err().to_string().contains("did not acknowledge the event within 300ms"));
@@ -128,18 +128,27 @@ async fn a_server_that_refuses_for_a_while_is_connected_to_again() {
         ack_timeout: Duration::from_secs(2),
         ..NatsSettings::default()
     };
-    let publisher = NatsPublisher::connect(settings).await.unwrap();
+    let publisher = NatsPublisher::new(settings.clone()).unwrap();
+    publisher.check().await.unwrap();
     server.kill();
     is_strange.store(true, Ordering::SeqCst);
     assert!(server.start());
-    let refused = wait_for_failure(&publisher, "not connected to NATS at 127.0.0.1").await;
-    assert_eq!(refused.class(), FailureClass::Unavailable);
+    // One was connected before, and the other one never.
+    let other = NatsPublisher::new(settings).unwrap();
+    for publisher in [&publisher, &other] {
+        let refused = wait_for_failure(publisher, "authorization violation").await;
+        assert_eq!(refused.class(), FailureClass::Unavailable);
+        assert!(refused.chain().starts_with("not connected to NATS"), "{}", refused.chain());
+        assert!(refused.chain().contains("127.0.0.1"), "{}", refused.chain());
+    }
     server.kill();
     is_strange.store(false, Ordering::SeqCst);
     assert!(server.start());
     // There is no stream, and JetStream says so: it was asked.
-    let answered = wait_for_failure(&publisher, "no stream of NATS takes the subject `events`").await;
-    assert_eq!(answered.class(), FailureClass::Unavailable);
+    for publisher in [&publisher, &other] {
+        let answered = wait_for_failure(publisher, "no stream of NATS takes the subject `events`").await;
+        assert_eq!(answered.class(), FailureClass::Unavailable);
+    }
 }
 
 /// Publishes until the answer is the expected failure.
@@ -147,7 +156,7 @@ async fn wait_for_failure(publisher: &NatsPublisher, text: &str) -> PublishError
     let waiting = async {
         loop {
             match publish_one(publisher).await {
-                Err(error) if error.to_string().contains(text) => return error,
+                Err(error) if error.chain().contains(text) => return error,
                 _ => tokio::time::sleep(Duration::from_millis(50)).await,
             }
         }

@@ -25,7 +25,9 @@ async fn a_name_needs_its_password() {
 async fn a_token_must_be_the_right_one() {
     let Some(server) = server("authorization { token: right }".to_owned()) else { return };
     let token = |token: &str| NatsCredentials::Token(token.into());
-    lets_in_only(&server, token("right"), [token("wrong"), token("")]).await;
+    lets_in_only(&server, token("right"), [token("wrong")]).await;
+    let empty = connect(&server, Some(token("")), TlsSettings::default()).await.unwrap_err();
+    assert!(matches!(&empty, ConnectError::Settings { what, .. } if what.contains("`token` is empty")), "{empty:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -39,9 +41,9 @@ async fn a_url_holds_a_name_and_its_password_or_a_token() {
             urls: vec![format!("nats://{login}@127.0.0.1:{}", server.port).into()],
             ..NatsSettings::default()
         };
-        let error = NatsPublisher::connect(with(wrong)).await.unwrap_err();
+        let error = NatsPublisher::new(with(wrong)).unwrap().check().await.unwrap_err();
         assert!(matches!(error, ConnectError::Credentials { .. }), "{error:?}");
-        is_answered(&NatsPublisher::connect(with(right)).await.unwrap()).await;
+        is_answered(&NatsPublisher::new(with(right)).unwrap()).await;
     }
 }
 
@@ -126,7 +128,8 @@ async fn connect(
     tls: TlsSettings,
 ) -> Result<NatsPublisher, ConnectError> {
     let urls = vec![format!("nats://127.0.0.1:{}", server.port).into()];
-    NatsPublisher::connect(NatsSettings { urls, credentials, tls, ..NatsSettings::default() }).await
+    let publisher = NatsPublisher::new(NatsSettings { urls, credentials, tls, ..NatsSettings::default() })?;
+    publisher.check().await.map(|()| publisher)
 }
 
 /// There is no stream, and JetStream says so: who asked was let in.

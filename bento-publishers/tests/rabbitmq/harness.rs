@@ -80,7 +80,7 @@ impl Queue {
     }
 
     pub(crate) async fn connect(&self, settings: RabbitMqSettings) -> RabbitMqPublisher {
-        RabbitMqPublisher::connect(settings).await.unwrap()
+        RabbitMqPublisher::new(settings).unwrap()
     }
 
     pub(crate) fn deliver(&self, topic: &str, payload: impl Into<bytes::Bytes>) -> Delivery {
@@ -143,7 +143,8 @@ impl PublisherHarness for Queue {
     async fn wrong_credentials(&self) -> Option<Box<dyn Error>> {
         let address = bento_publishers::ServerUrl::from(self.url.as_str()).address().to_owned();
         let url = format!("amqp://guest:{WRONG_PASSWORD}@{address}");
-        let refused = RabbitMqPublisher::connect(RabbitMqSettings { url: url.into(), ..self.settings() }).await;
+        let refused =
+            RabbitMqPublisher::new(RabbitMqSettings { url: url.into(), ..self.settings() }).unwrap().check().await;
         let error = refused.expect_err("the password is wrong");
         assert!(matches!(error, ConnectError::Credentials { .. }), "{error:?}");
         Some(error.into())
@@ -151,7 +152,8 @@ impl PublisherHarness for Queue {
 
     async fn refused(&self, address: &str) -> Option<Box<dyn Error>> {
         let url = format!("amqp://guest:{WRONG_PASSWORD}@{address}");
-        let refused = RabbitMqPublisher::connect(RabbitMqSettings { url: url.into(), ..self.settings() }).await;
+        let refused =
+            RabbitMqPublisher::new(RabbitMqSettings { url: url.into(), ..self.settings() }).unwrap().check().await;
         Some(refused.expect_err("nobody listens").into())
     }
 

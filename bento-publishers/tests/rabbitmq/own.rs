@@ -88,7 +88,7 @@ async fn an_exchange_that_goes_away_is_refused_until_it_is_there_again() {
 async fn an_unknown_virtual_host_is_told_when_connecting() {
     let Some(queue) = Queue::of_the_environment().await else { return skipped(URL) };
     let settings = RabbitMqSettings { vhost: Some("no-such-vhost".to_owned()), ..queue.settings() };
-    let error = RabbitMqPublisher::connect(settings).await.unwrap_err();
+    let error = RabbitMqPublisher::new(settings).unwrap().check().await.unwrap_err();
     assert!(matches!(error, ConnectError::Unfit { .. }), "{error:?}");
 }
 

@@ -16,7 +16,10 @@ async fn a_broker_with_tls_is_trusted_by_its_authority_and_lets_in_who_has_a_cer
     let Some(broker) = Broker::start(listener(&certificates, port, true)) else { return not_set() };
     wait_for_listener(port);
     let queue = Queue::on(broker.url(), None).await;
-    let connect = async |tls| RabbitMqPublisher::connect(settings(&queue, port, tls)).await;
+    let connect = async |tls| {
+        let publisher = RabbitMqPublisher::new(settings(&queue, port, tls))?;
+        publisher.check().await.map(|()| publisher)
+    };
     let publisher = connect(certificates.of_the_client()).await.unwrap();
     publisher.publish(&[queue.deliver(&queue.name, "{}")]).await.remove(0).unwrap();
     let of_the_system = TlsSettings { ca_file: None, ..certificates.of_the_client() };
@@ -42,7 +45,7 @@ async fn a_broker_with_tls_that_asks_for_no_certificate_asks_for_the_password() 
     let publisher = queue.connect(right.clone()).await;
     publisher.publish(&[queue.deliver(&queue.name, "{}")]).await.remove(0).unwrap();
     let url = format!("amqps://guest:wrong@127.0.0.1:{port}").as_str().into();
-    let error = RabbitMqPublisher::connect(RabbitMqSettings { url, ..right }).await.unwrap_err();
+    let error = RabbitMqPublisher::new(RabbitMqSettings { url, ..right }).unwrap().check().await.unwrap_err();
     assert!(matches!(error, ConnectError::Credentials { .. }), "{error:?}");
 }
 

@@ -83,7 +83,7 @@ impl PublisherHarness for Harness {
             Mode::Plain => Format::Plain,
         };
         let message = MessageSettings { format, ..MessageSettings::default() };
-        RedisPublisher::connect(RedisSettings { message, ..self.settings() }).await.unwrap()
+        RedisPublisher::new(RedisSettings { message, ..self.settings() }).unwrap()
     }
 
     fn topic(&self) -> &str {
@@ -115,16 +115,16 @@ impl PublisherHarness for Harness {
             password: password.map(Into::into),
             ..RedisSettings::default()
         };
-        let nobody = RedisPublisher::connect(at(None)).await.unwrap_err();
+        let nobody = RedisPublisher::new(at(None)).unwrap().check().await.unwrap_err();
         assert!(matches!(nobody, ConnectError::Credentials { .. }), "{nobody:?}");
-        let error = RedisPublisher::connect(at(Some(WRONG_PASSWORD))).await.unwrap_err();
+        let error = RedisPublisher::new(at(Some(WRONG_PASSWORD))).unwrap().check().await.unwrap_err();
         assert!(matches!(error, ConnectError::Credentials { .. }), "{error:?}");
         Some(Box::new(error))
     }
 
     async fn refused(&self, address: &str) -> Option<Box<dyn Error>> {
         let url = format!("redis://relay:{WRONG_PASSWORD}@{address}").as_str().into();
-        let error = RedisPublisher::connect(RedisSettings { url, ..self.settings() }).await.unwrap_err();
+        let error = RedisPublisher::new(RedisSettings { url, ..self.settings() }).unwrap().check().await.unwrap_err();
         assert!(matches!(error, ConnectError::Unreachable { .. }), "{error:?}");
         Some(Box::new(error))
     }

@@ -16,6 +16,8 @@ const AGGREGATES: usize = 20;
 const BATCHES: usize = 15;
 /// A broker that takes longer to come back than this does not.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Making a publisher asks nobody. Longer than it takes on a busy machine, and shorter than any attempt to connect gives up.
+const AT_ONCE: Duration = Duration::from_secs(3);
 /// Between two attempts of what was not published.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -51,6 +53,31 @@ pub async fn a_broker_that_stops_in_mid_stream_loses_nothing_it_confirmed<H: Pub
     }
 }
 
+/// A publisher is made while its broker is away: that succeeds at once, whoever is asked says that the broker is unavailable, and the same
+/// publisher goes on when the broker is there.
+pub async fn a_publisher_that_is_made_while_the_broker_is_away_goes_on_when_it_is_there<H: PublisherHarness>(
+    harness: &H,
+) {
+    let Some(harness) = harness.private().await else {
+        let rule = "a_publisher_that_is_made_while_the_broker_is_away_goes_on_when_it_is_there";
+        return skipped(rule, "no broker may be stopped");
+    };
+    harness.stop().await;
+    let made = tokio::time::timeout(AT_ONCE, harness.publisher(Mode::Binary)).await;
+    let publisher = made.expect("a publisher is made at once, whether its broker is there or not");
+    let stream = Stream::with(&harness, publisher);
+    let waiting = stream.attempt(round(&harness, AGGREGATES, 0), 0).await;
+    assert_eq!(waiting.len(), AGGREGATES, "nobody is there to confirm anything");
+    harness.start().await;
+    tokio::time::timeout(PATIENCE, stream.finish(waiting, 0)).await.expect("the publisher connects by itself");
+    tokio::time::timeout(PATIENCE, stream.finish(round(&harness, AGGREGATES, 1), 1)).await.expect("it goes on");
+    let arrivals = first_arrivals(&harness.received(2 * AGGREGATES).await);
+    assert_eq!(arrivals.len(), AGGREGATES);
+    for (aggregate, numbers) in arrivals {
+        assert!(numbers.into_iter().eq(0..2), "`{aggregate}` is incomplete or out of order");
+    }
+}
+
 /// Publishes as a relay does: the next event of an aggregate once the one before it is confirmed.
 struct Stream<'a, H: PublisherHarness> {
     harness: &'a H,
@@ -68,7 +95,11 @@ struct Progress {
 
 impl<'a, H: PublisherHarness> Stream<'a, H> {
     async fn new(harness: &'a H) -> Self {
-        Self { harness, publisher: harness.publisher(Mode::Binary).await, progress: watch::Sender::default() }
+        Self::with(harness, harness.publisher(Mode::Binary).await)
+    }
+
+    fn with(harness: &'a H, publisher: H::Publisher) -> Self {
+        Self { harness, publisher, progress: watch::Sender::default() }
     }
 
     /// Publishes until enough was confirmed after a failure. Returns the number of rounds.
@@ -76,17 +107,21 @@ impl<'a, H: PublisherHarness> Stream<'a, H> {
         let mut after_failure = 0;
         let mut number = 0;
         while after_failure < BATCHES {
-            let mut waiting = round(self.harness, AGGREGATES, number);
-            while !waiting.is_empty() {
-                waiting = self.attempt(waiting, number).await;
-                if !waiting.is_empty() {
-                    tokio::time::sleep(PAUSE).await;
-                }
-            }
+            self.finish(round(self.harness, AGGREGATES, number), number).await;
             number += 1;
             after_failure += usize::from(self.progress.borrow().failed > 0);
         }
         number
+    }
+
+    /// Publishes until everything is confirmed.
+    async fn finish(&self, mut waiting: Vec<Delivery>, number: usize) {
+        while !waiting.is_empty() {
+            waiting = self.attempt(waiting, number).await;
+            if !waiting.is_empty() {
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
     }
 
     /// Publishes and returns what was not confirmed.
@@ -114,7 +149,7 @@ impl<'a, H: PublisherHarness> Stream<'a, H> {
     }
 }
 
-/// A broker that does not know the password is an error when connecting, and the error does not show the password.
+/// A broker that does not know the password is an error of connecting, and the error does not show the password.
 pub async fn wrong_credentials_are_a_typed_error_at_connect<H: PublisherHarness>(harness: &H) {
     match harness.wrong_credentials().await {
         Some(error) => assert_shows_no_password(&*error),

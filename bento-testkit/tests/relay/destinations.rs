@@ -107,7 +107,8 @@ async fn a_destination_that_is_away_stops_no_other_and_comes_back_through_a_tria
     tokio::time::sleep(Duration::from_secs(3600)).await;
     let during = pair.scene.counts().await;
     assert_eq!((during.pending, during.held, during.dead), (0, 400, 0), "held, and no dead letter");
-    let away = Degradation::CircuitOpen { destination: Arc::from("left") };
+    let error = "connection refused".to_owned();
+    let away = Degradation::CircuitOpen { destination: Arc::from("left"), error };
     assert_eq!((relay.health().degraded, relay.health().ready), (vec![away], true));
     assert_eq!(counters.gauge(CIRCUIT_OPEN, "destination", "left"), Some(1.0));
     let changes = |change| counters.get_labelled(CIRCUIT_CHANGES, "change", change);

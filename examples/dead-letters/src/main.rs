@@ -7,8 +7,6 @@
 mod order;
 mod setup;
 
-use std::error::Error;
-
 use bento_core::dead_letter::{
     AlertError, AlertHook, AlertSettings, Alerts, DeadLetter, DeadLetterFilter, DeadLetterQuery, Operator, ReplayMode,
 };
@@ -19,7 +17,7 @@ use bento_seaorm::{OutboxConnection, OutboxStore};
 use sea_orm::DatabaseConnection;
 use tokio::sync::watch;
 
-type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
+type Result<T, E = bento_core::Report> = std::result::Result<T, E>;
 
 #[tokio::main]
 async fn main() -> Result<()> {

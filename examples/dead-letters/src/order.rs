@@ -1,7 +1,5 @@
 //! The order: an aggregate that is a SeaORM model, and the events it raises.
 
-use std::error::Error;
-
 use bento_core::{PendingEvents, aggregate, domain_event};
 use bento_seaorm::OutboxConnection;
 use sea_orm::entity::prelude::*;
@@ -32,7 +30,7 @@ pub struct Model {
 impl ActiveModelBehavior for ActiveModel {}
 
 /// Places an order and pays it: two events of one aggregate.
-pub async fn place_and_pay(db: &OutboxConnection, id: &str, currency: &str) -> Result<(), Box<dyn Error>> {
+pub async fn place_and_pay(db: &OutboxConnection, id: &str, currency: &str) -> Result<(), bento_core::Report> {
     db.transaction_async(async |tx| {
         let mut order = Model { id: id.to_owned(), events: PendingEvents::default() };
         order.raise(OrderPlaced { currency: currency.to_owned() });

@@ -1,7 +1,6 @@
 //! What a service has anyway, and looks into the outbox that it never needs.
 
 use std::env;
-use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -22,7 +21,7 @@ static FILE: LazyLock<PathBuf> =
     LazyLock::new(|| env::temp_dir().join(format!("bento-dead-letters-{}.sqlite", EventId::new())));
 
 /// Connects to `DATABASE_URL`, or to the SQLite file, and makes the tables.
-pub async fn connect() -> Result<DatabaseConnection, Box<dyn Error>> {
+pub async fn connect() -> Result<DatabaseConnection, bento_core::Report> {
     let url = env::var("DATABASE_URL").unwrap_or_else(|_| format!("sqlite://{}?mode=rwc", FILE.display()));
     let mut options = ConnectOptions::new(url);
     options.sqlx_logging(false);
@@ -35,7 +34,7 @@ pub async fn connect() -> Result<DatabaseConnection, Box<dyn Error>> {
 }
 
 /// Closes the database, and removes the SQLite file.
-pub async fn close(database: DatabaseConnection) -> Result<(), Box<dyn Error>> {
+pub async fn close(database: DatabaseConnection) -> Result<(), bento_core::Report> {
     database.close().await?;
     if FILE.exists() {
         fs::remove_file(&*FILE)?;

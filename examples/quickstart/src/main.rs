@@ -8,8 +8,6 @@ mod order;
 mod setup;
 mod warehouse;
 
-use std::error::Error;
-
 use bento_core::Registry;
 use bento_core::relay::Relay;
 use bento_core::retry::RetryPolicy;
@@ -19,7 +17,7 @@ use sea_orm::{DbErr, EntityTrait};
 
 use crate::warehouse::Warehouse;
 
-type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
+type Result<T, E = bento_core::Report> = std::result::Result<T, E>;
 
 #[tokio::main]
 async fn main() -> Result<()> {

@@ -4,8 +4,6 @@
 //! and what the fallback is for. The broker is in memory. `DATABASE_URL` switches from SQLite to PostgreSQL or MariaDB.
 #![allow(clippy::print_stdout, missing_docs, unreachable_pub, reason = "an example prints, and nobody depends on it")]
 
-use std::error::Error;
-
 use bento_core::publish::{Delivery, MemoryPublisher, PublishError};
 use bento_core::relay::Relay;
 use bento_core::route::{Router, RouterConfig};
@@ -14,7 +12,7 @@ use bento_seaorm::{OutboxConnection, OutboxStore};
 use sea_orm::{Database, DbErr};
 use uuid::Uuid;
 
-type Result<T = (), E = Box<dyn Error>> = std::result::Result<T, E>;
+type Result<T = (), E = bento_core::Report> = std::result::Result<T, E>;
 
 #[domain_event(schema = "order.placed", version = 1, routing_key = "new")]
 #[derive(Debug)]

@@ -49,7 +49,7 @@ pub(crate) async fn run(database_url: &str) -> Result {
 
 async fn place(router: &Router, order: Value) -> Result<String> {
     let placed = request(router, "/orders", order).await?;
-    Ok(placed["id"].as_str().ok_or("an order has an id")?.to_owned())
+    Ok(placed["id"].as_str().ok_or_else(|| std::io::Error::other("an order has an id"))?.to_owned())
 }
 
 /// Sends a POST through the whole router, without a network in between.

@@ -41,17 +41,17 @@ pub struct App {
 impl Shop {
     /// Opens the database and brings its tables up to date, and starts the relay that `settings` describe.
     pub async fn open(database_url: &str, settings: &Settings) -> Result<Self> {
-        Self::start(database_url, async |store| Ok(settings.relay(store).await?)).await
+        Self::start(database_url, |store| Ok(settings.relay(store)?)).await
     }
 
     /// The same with a broker that a program brings along, as tests do.
     pub async fn with_publisher(database_url: &str, publisher: impl Publisher) -> Result<Self> {
-        Self::start(database_url, async |store| Ok(Relay::builder(store, publisher))).await
+        Self::start(database_url, |store| Ok(Relay::builder(store, publisher))).await
     }
 
     async fn start<P: Publisher>(
         database_url: &str,
-        relay: impl AsyncFnOnce(OutboxStore) -> Result<RelayBuilder<OutboxStore, P>>,
+        relay: impl FnOnce(OutboxStore) -> Result<RelayBuilder<OutboxStore, P>>,
     ) -> Result<Self> {
         let metrics = operations::recorder()?;
         Registry::global().validate()?;
@@ -62,7 +62,7 @@ impl Shop {
         let wake = Wake::new();
         // With connections of its own: requests and relay do not wait for each other's.
         let outbox = connect(database_url).await?;
-        let relay = relay(OutboxStore::new(outbox.clone())).await?.wake(&wake).start()?;
+        let relay = relay(OutboxStore::new(outbox.clone()))?.wake(&wake).start()?;
         // Backlog, age and leases as gauges. Of several shops on one database, one or two should do this.
         let monitor = Monitor::start(OutboxStore::new(outbox), MonitorSettings::default());
         let db = OutboxConnection::builder(database).wake(&wake).build();

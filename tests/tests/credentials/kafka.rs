@@ -35,7 +35,7 @@ impl Broker for Guardian {
         let sasl = sasl(SaslMechanism::ScramSha512, "right");
         let delivery_timeout = Duration::from_secs(1);
         let settings = KafkaSettings { sasl, delivery_timeout, ..self.broker.settings() };
-        KafkaPublisher::connect(settings).await.unwrap()
+        KafkaPublisher::new(settings).unwrap()
     }
 
     fn topic(&self) -> String {

@@ -56,7 +56,7 @@ impl Broker for Harness {
         let port = self.server.as_ref().expect("it is private").port;
         let credentials = NatsCredentials::Password { user: "relay".to_owned(), password: "right".into() };
         let urls = vec![format!("nats://127.0.0.1:{port}").into()];
-        NatsPublisher::connect(NatsSettings { urls, credentials: Some(credentials), ..self.settings() }).await.unwrap()
+        NatsPublisher::new(NatsSettings { urls, credentials: Some(credentials), ..self.settings() }).unwrap()
     }
 
     fn topic(&self) -> String {

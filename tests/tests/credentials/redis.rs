@@ -29,7 +29,7 @@ impl Broker for Harness {
 
     async fn publisher(&self) -> RedisPublisher {
         let (user, password) = (Some("relay".to_owned()), Some("right".into()));
-        RedisPublisher::connect(RedisSettings { user, password, ..self.settings() }).await.unwrap()
+        RedisPublisher::new(RedisSettings { user, password, ..self.settings() }).unwrap()
     }
 
     fn topic(&self) -> String {

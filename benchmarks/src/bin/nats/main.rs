@@ -90,7 +90,7 @@ async fn compare(database: &PostgresDatabase, stream: &Stream, tuned: Settings, 
 /// Makes the stream anew, and takes the cost until the last event is acknowledged.
 async fn turn(contender: Contender, pool: &PgPool, stream: &Stream, tuned: Settings, rows: u32) -> Result<Cost> {
     stream.make_anew().await?;
-    let publisher = NatsPublisher::connect(stream.settings()).await?;
+    let publisher = NatsPublisher::new(stream.settings())?;
     let meter = Meter::of(pool).await?;
     let cost = match contender {
         Bento | Tuned => {

@@ -171,3 +171,18 @@ fn a_trial_that_is_late_is_the_only_one() {
     assert_eq!(breakers.admit(&slow, later).0, Admission::Away, "it failed");
     assert_eq!(breakers.admit(&slow, later + pause).0, Admission::Trial);
 }
+
+#[test]
+fn a_destination_that_could_not_be_asked_is_named_with_the_reason_until_it_answers() {
+    let (breaker, now) = (only(2), Instant::now());
+    assert_eq!(breaker.0.degraded(), []);
+    let (destination, error) = (breaker.1.clone(), "not connected: refused".to_owned());
+    let unavailable = [Err(PublishError::unavailable("not connected").because("refused"))];
+    breaker.note(&unavailable, now);
+    let expected = Degradation::Unavailable { destination: destination.clone(), error: error.clone() };
+    assert_eq!(breaker.0.degraded(), [expected]);
+    breaker.note(&unavailable, now).expect("it opens");
+    assert_eq!(breaker.0.degraded(), [Degradation::CircuitOpen { destination, error }]);
+    breaker.note(&[Ok(())], now);
+    assert_eq!(breaker.0.degraded(), []);
+}

@@ -6,7 +6,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::{Report, Supervisor};
 use crate::publish::Publisher;
 use crate::relay::store::RelayStore;
-use crate::relay::worker::{chain, in_time};
+use crate::relay::worker::in_time;
+use crate::report::with_causes;
 use crate::telemetry::{self, TARGET_RELAY};
 
 impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
@@ -40,7 +41,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         let released = in_time(self.shared.settings.lease, self.shared.store.release(self.shared.id)).await;
         if let Err(error) = released {
             tracing::warn!(
-                target: TARGET_RELAY, relay = %self.shared.id, error = chain(&error),
+                target: TARGET_RELAY, relay = %self.shared.id, error = with_causes(&error),
                 "the leases could not be released, they run out",
             );
         }

@@ -1,0 +1,212 @@
+//! The connection to NATS, and what the settings say of it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_nats::connection::State;
+use async_nats::jetstream::Context;
+use async_nats::jetstream::context::ContextBuilder;
+use async_nats::{ClientError, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
+use percent_encoding::percent_decode_str;
+use tokio::sync::Semaphore;
+
+use super::acks::Acks;
+use super::{NatsCredentials, NatsSettings, subject};
+use crate::ConnectError;
+use crate::connect;
+use crate::tls::read;
+
+/// A connection that was made once. The client makes it anew by itself when it is lost, however long that takes.
+pub(super) struct Link {
+    pub(super) context: Context,
+    pub(super) acks: Acks,
+    trouble: Trouble,
+}
+
+/// What the client said when it last tried in vain to connect again.
+#[derive(Clone, Default)]
+struct Trouble(Arc<Mutex<Option<String>>>);
+
+impl Trouble {
+    fn note(&self, event: Event) {
+        let said = match event {
+            Event::Connected => None,
+            Event::ClientError(ClientError::Other(error)) => Some(error),
+            Event::ServerError(error) => Some(error.to_string()),
+            _ => return,
+        };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = said;
+    }
+
+    fn said(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Link {
+    pub(super) fn is_connected(&self) -> bool {
+        self.context.client().connection_state() == State::Connected
+    }
+
+    /// Why it is not connected at the moment.
+    pub(super) fn trouble(&self, address: &str) -> String {
+        let said = self.trouble.said().map(|said| format!(": {said}")).unwrap_or_default();
+        format!("not connected to NATS at {address}{said}")
+    }
+
+    async fn connect(settings: &NatsSettings, address: &str) -> Result<Self, ConnectError> {
+        let (options, servers) = client(settings)?;
+        let unreachable = |source| ConnectError::Unreachable { address: address.to_owned(), source };
+        let trouble = Trouble::default();
+        let told = trouble.clone();
+        let options = options.event_callback(move |event| {
+            told.note(event);
+            std::future::ready(())
+        });
+        let client = options.connect(servers).await.map_err(|error| match error.kind() {
+            ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
+                ConnectError::Credentials { address: address.to_owned(), source: error.into() }
+            }
+            _ => unreachable(error.into()),
+        })?;
+        let context = ContextBuilder::new().timeout(settings.ack_timeout).build(client);
+        if let Some(stream) = &settings.expected_stream {
+            context.get_stream(stream).await.map_err(|error| ConnectError::Unfit {
+                address: address.to_owned(),
+                what: format!("there is no stream `{stream}`"),
+                source: Some(error.into()),
+            })?;
+        }
+        let acks = Acks::listen(context.client(), settings.max_in_flight).await;
+        Ok(Self { context, acks: acks.map_err(|error| unreachable(error.into()))?, trouble })
+    }
+}
+
+impl connect::Link for Link {
+    type Settings = NatsSettings;
+    const BROKER: &'static str = "NATS";
+
+    async fn open(settings: &NatsSettings) -> Result<Self, ConnectError> {
+        let address = settings.address();
+        let connecting = tokio::time::timeout(settings.connect_timeout, Self::connect(settings, &address)).await;
+        connecting.unwrap_or_else(|elapsed| Err(ConnectError::Unreachable { address, source: elapsed.into() }))
+    }
+
+    fn is_open(&self) -> bool {
+        true
+    }
+}
+
+impl NatsSettings {
+    /// Host and port of every server.
+    pub(super) fn address(&self) -> String {
+        self.urls.iter().map(|url| url.address()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// # Errors
+    /// When they can never be used.
+    pub(super) fn check(&self) -> Result<(), ConnectError> {
+        if !self.prefix.is_empty()
+            && let Some(why) = subject::fault(&self.prefix)
+        {
+            return Err(ConnectError::settings(format!("the prefix of the subjects cannot be used: {why}")));
+        }
+        if self.max_in_flight == 0 {
+            return Err(ConnectError::settings("`max_in_flight` is 0: nothing could ever be published"));
+        }
+        for file in [&self.tls.ca_file, &self.tls.certificate_file, &self.tls.key_file].into_iter().flatten() {
+            read(file)?;
+        }
+        client(self).map(drop)
+    }
+}
+
+/// What the client is told, and the servers without the credentials in their URLs: it logs URLs as they are.
+fn client(settings: &NatsSettings) -> Result<(ConnectOptions, Vec<ServerAddr>), ConnectError> {
+    let servers = settings.urls.iter().map(|url| {
+        url.expose().parse::<ServerAddr>().map_err(|error| ConnectError::Settings {
+            what: format!("`{url}` is no URL of a NATS server"),
+            source: Some(error.into()),
+        })
+    });
+    let servers = servers.collect::<Result<Vec<_>, _>>()?;
+    if servers.is_empty() {
+        return Err(ConnectError::settings("`urls` names no NATS server"));
+    }
+    let of_a_url = servers.iter().find_map(credentials_of);
+    let options = options(settings, settings.credentials.as_ref().or(of_a_url.as_ref()))?;
+    Ok((options, servers.into_iter().map(without_credentials).collect()))
+}
+
+fn options(settings: &NatsSettings, credentials: Option<&NatsCredentials>) -> Result<ConnectOptions, ConnectError> {
+    let NatsSettings { tls, connect_timeout, max_in_flight, .. } = settings;
+    // What does not fit into the queue of a subscription is lost, and all acknowledgements come by one.
+    let capacity = (*max_in_flight).clamp(1 << 16, Semaphore::MAX_PERMITS);
+    let mut options =
+        ConnectOptions::new().name("bento").connection_timeout(*connect_timeout).subscription_capacity(capacity);
+    options = match credentials {
+        None => options,
+        Some(NatsCredentials::Password { user, password }) => {
+            options.user_and_password(user.clone(), password.required("password")?.to_owned())
+        }
+        Some(NatsCredentials::Token(token)) => options.token(token.required("token")?.to_owned()),
+        Some(NatsCredentials::NkeySeed(seed)) => options.nkey(seed.required("nkey_seed")?.to_owned()),
+        Some(NatsCredentials::File(path)) => {
+            let unreadable = |source: std::io::Error| ConnectError::Settings {
+                what: format!("the credentials in {} cannot be read", path.display()),
+                source: Some(source.into()),
+            };
+            let held = std::fs::read_to_string(path).map_err(unreadable)?;
+            options.credentials(&held).map_err(unreadable)?
+        }
+    };
+    options = options.require_tls(tls.required);
+    if let Some(authorities) = &tls.ca_file {
+        options = options.add_root_certificates(authorities.clone());
+    }
+    match (&tls.certificate_file, &tls.key_file) {
+        (None, None) => Ok(options),
+        (Some(certificate), Some(key)) => Ok(options.add_client_certificate(certificate.clone(), key.clone())),
+        _ => Err(ConnectError::settings("a client certificate needs both `certificate_file` and `key_file`")),
+    }
+}
+
+/// The credentials in a URL, which the client itself leaves aside. A name without a password is a token.
+fn credentials_of(server: &ServerAddr) -> Option<NatsCredentials> {
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let user = decoded(server.username()?);
+    Some(match server.password() {
+        Some(password) => NatsCredentials::Password { user, password: decoded(password).into() },
+        None => NatsCredentials::Token(user.into()),
+    })
+}
+
+fn without_credentials(server: ServerAddr) -> ServerAddr {
+    let mut url = server.into_inner();
+    // It has a host, without which it would be no address of a server.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    ServerAddr::from_url(url).expect("its scheme has not changed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_client_is_given_urls_without_credentials() {
+        let urls = ["nats://relay:hunter2@a:1", "tls://hunter2@b:2", "nats://c"].map(Into::into).to_vec();
+        let (_, servers) = client(&NatsSettings { urls, ..NatsSettings::default() }).unwrap();
+        let shown: Vec<_> = servers.iter().map(ServerAddr::as_url_str).collect();
+        assert_eq!(shown, ["nats://a:1", "tls://b:2", "nats://c"]);
+    }
+
+    #[test]
+    fn what_the_client_said_last_is_forgotten_when_it_is_connected() {
+        let trouble = Trouble::default();
+        trouble.note(Event::ClientError(ClientError::Other("authorization violation".to_owned())));
+        trouble.note(Event::Disconnected);
+        assert_eq!(trouble.said().as_deref(), Some("authorization violation"));
+        trouble.note(Event::Connected);
+        assert_eq!(trouble.said(), None);
+    }
+}
