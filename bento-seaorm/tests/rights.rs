@@ -122,6 +122,12 @@ async fn spoil(database: &TestDatabase, writer: DatabaseConnection, relay: Datab
     Relay::builder(OutboxStore::new(relay), Picky).workers(1).run_until_empty().await.unwrap();
 }
 
+/// What was replayed is refused once more: it was held, and is a dead letter again.
+async fn relay_again(db: DatabaseConnection) {
+    let relay = Relay::builder(OutboxStore::new(db), Picky).workers(1);
+    assert_eq!(relay.run_until_empty().await.unwrap().tally.dead, 1);
+}
+
 async fn operate(db: DatabaseConnection) {
     assert!(bento_seaorm::validate_stored(&db).await.is_ok());
     let store = OutboxStore::new(db.clone());
@@ -176,6 +182,7 @@ async fn each_does_its_work(roles: &Roles<'_>) {
     relay(relays.clone()).await;
     spoil(roles.database, writer.clone(), relays.clone()).await;
     operate(operator.clone()).await;
+    relay_again(relays.clone()).await;
 
     refused(&writer, &["DELETE FROM bento_outbox", "SELECT count(*) FROM bento_relay_shard"]).await;
     refused(&relays, &["UPDATE bento_outbox SET payload = ''", "DELETE FROM bento_dead_letter"]).await;
