@@ -39,7 +39,7 @@ pub struct Envelope {
     pub routing: Bytes,
     /// The form of `routing`; 0 without one.
     pub routing_version: u16,
-    /// When it was raised.
+    /// The time at which it happened: that of its metadata, else that of its raising, by the clock of the database.
     pub occurred_at: DateTime<Utc>,
     /// How the payload is encoded; `None` is plain JSON.
     pub content_encoding: Option<String>,

@@ -37,7 +37,8 @@ pub struct Metadata {
     ///
     /// It belongs to one event: set it in `raise_with`. A scope does not hand it on.
     pub event_id: Option<EventId>,
-    /// When it happened, if not at the moment it is raised.
+    /// The time at which it happened, if not at the moment it is raised. It is written as it is, and the `delay` and `expires_after`
+    /// of a rule count from it. An event without it happened when it was raised, by the clock of the database.
     pub occurred_at: Option<DateTime<Utc>>,
     /// Whose event it is.
     pub tenant_id: Option<String>,
@@ -56,12 +57,16 @@ pub struct Metadata {
     /// The names of the destinations it goes to, whatever the router's rules say; empty to ask the rules.
     /// Belongs to one event, as the times below do: set it in `raise_with`, a scope does not hand it on.
     pub destinations: Vec<String>,
-    /// Not to be delivered before this time.
+    /// Not to be delivered before this time, by the clock of the database.
     pub deliver_at: Option<DateTime<Utc>>,
-    /// Not to be delivered before this long after it happened, unless `deliver_at` is set. At most until the year 9999.
+    /// The wait from when it is raised until it is delivered, by the clock of the database, unless `deliver_at` is set. At most until
+    /// the year 9999.
     pub deliver_after: Option<Duration>,
-    /// To be given up, and made a dead letter, from this time on.
+    /// To be given up, and made a dead letter, from this time on, by the clock of the database.
     pub expires_at: Option<DateTime<Utc>>,
+    /// The time from when it is raised until it is given up and made a dead letter, by the clock of the database, unless `expires_at`
+    /// is set. At most until the year 9999.
+    pub expires_after: Option<Duration>,
     /// Further headers for the broker. With the feature `opentelemetry`, `traceparent` and `tracestate` are those of the span in which the event
     /// is raised, unless a `traceparent` is set here.
     pub headers: BTreeMap<String, String>,
@@ -133,22 +138,39 @@ impl Metadata {
         Self { destinations: names.into_iter().map(Into::into).collect(), ..self }
     }
 
-    /// With the time before which it is not delivered.
+    /// With the time before which it is not delivered. The time is taken as it is, and compared with the clock of the database: for a
+    /// wait from now on, [`with_deliver_after`](Self::with_deliver_after) does without the clock of this process.
     #[must_use]
     pub fn with_deliver_at(self, time: DateTime<Utc>) -> Self {
         Self { deliver_at: Some(time), ..self }
     }
 
-    /// Not delivered before this long after it happened.
+    /// With the wait from when it is raised until it is delivered, by the clock of the database. An `occurred_at` of your own does not
+    /// move it.
     #[must_use]
     pub fn with_deliver_after(self, wait: Duration) -> Self {
         Self { deliver_after: Some(wait), ..self }
     }
 
-    /// With the time from which on it is given up.
+    /// With the time from which on it is given up. The time is taken as it is, and compared with the clock of the database: for a
+    /// deadline some time from now, [`with_expires_after`](Self::with_expires_after) does without the clock of this process.
     #[must_use]
     pub fn with_expires_at(self, time: DateTime<Utc>) -> Self {
         Self { expires_at: Some(time), ..self }
+    }
+
+    /// With the time from when it is raised until it is given up, by the clock of the database. An `occurred_at` of your own does not
+    /// move it.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use bento_core::Metadata;
+    /// let metadata = Metadata::default().with_expires_after(Duration::from_secs(30));
+    /// # assert_eq!(metadata.expires_after, Some(Duration::from_secs(30)));
+    /// ```
+    #[must_use]
+    pub fn with_expires_after(self, limit: Duration) -> Self {
+        Self { expires_after: Some(limit), ..self }
     }
 
     /// Runs `future` with this as the ambient metadata; what is set here wins over the scope around it.
@@ -181,6 +203,7 @@ impl Metadata {
             deliver_at: None,
             deliver_after: None,
             expires_at: None,
+            expires_after: None,
             headers,
         }
     }
@@ -267,7 +290,8 @@ mod tests {
             .with_destinations(["audit"])
             .with_deliver_after(Duration::from_secs(1))
             .with_deliver_at(DateTime::UNIX_EPOCH)
-            .with_expires_at(DateTime::UNIX_EPOCH);
+            .with_expires_at(DateTime::UNIX_EPOCH)
+            .with_expires_after(Duration::from_secs(1));
         let seen = scope.scope_sync(Metadata::current);
         assert_eq!(*seen, Metadata::default().with_topic("orders").with_routing_key("eu"));
     }

@@ -4,7 +4,12 @@ use std::num::NonZeroU16;
 
 use xxhash_rust::xxh64::Xxh64;
 
+pub use self::clock::ClockOffset;
+#[doc(hidden)]
+pub use self::clock::{Skew, skew_writer, writer_now};
 use crate::envelope::Envelope;
+
+mod clock;
 
 /// A shard of the outbox: what one lease covers.
 pub type ShardId = i32;

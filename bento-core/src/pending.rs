@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::event::AnyEvent;
 use crate::id::EventId;
 use crate::metadata::Metadata;
+use crate::outbox::{ClockOffset, writer_now};
 use crate::telemetry;
 use crate::trace::TraceContext;
 
@@ -23,7 +24,8 @@ pub struct RaisedEvent {
     pub(crate) event_id: EventId,
     pub(crate) content: Content,
     pub(crate) stream: Stream,
-    pub(crate) occurred_at: DateTime<Utc>,
+    /// The time of its raising, by the clock of this process.
+    pub(crate) raised: DateTime<Utc>,
     pub(crate) metadata: Arc<Metadata>,
     /// The trace of the caller's span, unless the metadata name one.
     pub(crate) trace: Option<TraceContext>,
@@ -102,7 +104,7 @@ impl RaisedEvent {
             event_id: metadata.event_id.unwrap_or_else(EventId::new),
             content,
             stream,
-            occurred_at: metadata.occurred_at.unwrap_or_else(Utc::now).trunc_subsecs(6),
+            raised: writer_now().trunc_subsecs(6),
             trace: TraceContext::of_caller(&metadata.headers),
             metadata,
             raised_at: Location::caller(),
@@ -141,6 +143,11 @@ impl RaisedEvent {
     /// The line that raised it.
     pub fn raised_at(&self) -> &'static Location<'static> {
         self.raised_at
+    }
+
+    /// The time at which it happened: that of its metadata, else that of its raising, by the clock of the database.
+    pub(crate) fn occurred_at(&self, clock: ClockOffset) -> DateTime<Utc> {
+        self.metadata.occurred_at.map_or_else(|| clock.apply(self.raised), |said| said.trunc_subsecs(6))
     }
 
     /// The number of the event in its aggregate; `None` for an aggregate without a version, and until it is saved.

@@ -79,11 +79,11 @@ pub struct Route {
     pub retry: Option<RetryPolicies>,
     /// What a failing event means for the later ones of its aggregate.
     pub head_of_line: HeadOfLine,
-    /// How long after it occurred an event is delivered; one by one, out of its aggregate's order, unless `keeps_order`.
+    /// The wait from an event's `occurred_at` until it is delivered; one by one, out of its aggregate's order, unless `keeps_order`.
     pub delay: Option<Duration>,
     /// Whether a delayed event delays the later ones of its aggregate.
     pub keeps_order: bool,
-    /// How long after it occurred an event that is not delivered is given up.
+    /// The time from an event's `occurred_at` until it is given up if it is not delivered.
     pub expires_after: Option<Duration>,
     /// Where an event goes that fails permanently or was tried too often.
     pub fallback: Option<Arc<Route>>,

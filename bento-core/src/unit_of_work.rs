@@ -27,7 +27,7 @@ use bytes::Bytes;
 
 use crate::event::Raisable;
 use crate::metadata::Metadata;
-use crate::outbox::Sharding;
+use crate::outbox::{ClockOffset, Sharding};
 use crate::pending::{Content, PendingEvents, RaisedEvent, Stream};
 use crate::telemetry;
 
@@ -57,6 +57,7 @@ struct State {
     next: u64,
     tenant_id: Option<String>,
     owner: Option<u64>,
+    clock: ClockOffset,
     sealed: bool,
 }
 
@@ -94,6 +95,7 @@ impl UnitOfWork {
             next: 1,
             tenant_id: Metadata::current().tenant_id.clone(),
             owner: None,
+            clock: ClockOffset::default(),
             sealed: false,
         };
         (Self(Arc::new(Mutex::new(state))), FrameId(0))
@@ -142,6 +144,12 @@ impl UnitOfWork {
     /// Whose it is, if anybody said so.
     pub fn owner(&self) -> Option<u64> {
         self.state().owner
+    }
+
+    /// Notes the difference between the clock of the database and that of this process: from then on [`flush`](Self::flush) writes the
+    /// times at which events were raised by the clock of the database.
+    pub fn set_clock(&self, clock: ClockOffset) {
+        self.state().clock = clock;
     }
 
     /// Whether its transaction is still open for events.

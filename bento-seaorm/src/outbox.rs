@@ -10,16 +10,19 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bento_core::EventId;
-use bento_core::outbox::{OutboxEntry, Sharding};
+use bento_core::outbox::{ClockOffset, OutboxEntry, Sharding, writer_now};
+use bento_core::telemetry::TARGET_FLUSH;
+use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
-use self::meta::Expected;
+use self::meta::{Expected, Recorded};
 use crate::dialect::{self, Dialect, InsertLimits, PARAMETERS, rows_of_placeholders};
 use crate::entity::written_columns;
 use crate::error::Error;
 use crate::tables::Tables;
 
-/// How long a writer relies on the division that it has read. Somebody may change it while a writer runs, or clear the tables.
+/// The time for which a writer relies on what it has read. Somebody may change the division while a writer runs, or clear the tables,
+/// and clocks drift apart.
 const RELIABLE: Duration = Duration::from_secs(30);
 
 /// Writes events into the outbox: one INSERT for a unit of work, ⌈n / limit⌉ beyond the limit of the back end.
@@ -35,11 +38,35 @@ pub(crate) struct OutboxWriter {
     inserts: [OnceLock<String>; 64],
 }
 
-/// The recorded division, and when it was read.
+/// The recorded division and the difference of the clocks, as a writer has read them.
 #[derive(Clone, Copy, Debug)]
-struct Known {
-    sharding: Sharding,
+pub(crate) struct Known {
+    pub(crate) sharding: Sharding,
+    /// Not read in a transaction that cannot see the record which another one was first to make.
+    clock: Option<ClockOffset>,
     read: Instant,
+    /// The time of the reading by the clock of this process.
+    read_at: DateTime<Utc>,
+}
+
+impl Known {
+    fn new(recorded: &Recorded) -> Self {
+        Self { sharding: recorded.sharding, clock: recorded.clock, read: Instant::now(), read_at: writer_now() }
+    }
+
+    /// The difference of the database's clock to this process's; none as long as it is not known.
+    pub(crate) fn clock(&self) -> ClockOffset {
+        self.clock.unwrap_or_default()
+    }
+
+    /// True for what was read a short time ago, unless the clock of this process was set since, or the machine was asleep.
+    fn is_reliable(&self, reliable: Duration) -> bool {
+        let elapsed = self.read.elapsed();
+        let by_clock = writer_now() - self.read_at;
+        let went_on =
+            TimeDelta::from_std(elapsed).is_ok_and(|elapsed| (by_clock - elapsed).abs() <= ClockOffset::TOLERANCE);
+        self.clock.is_some() && elapsed < reliable && went_on
+    }
 }
 
 impl OutboxWriter {
@@ -49,27 +76,28 @@ impl OutboxWriter {
         Self { tables, expected, known: Mutex::default(), reliable: RELIABLE, inserts: [const { OnceLock::new() }; 64] }
     }
 
-    /// How the outbox is divided: one SELECT until [`confirm`](Self::confirm) was called, and one every 30 seconds after.
+    /// Reads the division of the outbox and the clock of the database: one SELECT until [`confirm`](Self::confirm) was called, and one
+    /// every 30 seconds after.
     ///
     /// # Errors
     /// [`Error::ShardingMismatch`] or [`Error::OtherApplication`] if the database says otherwise, [`Error::NotMigrated`] without the table.
-    pub(crate) async fn sharding(&self, tx: &DatabaseTransaction) -> Result<Sharding, Error> {
+    pub(crate) async fn look(&self, tx: &DatabaseTransaction) -> Result<Known, Error> {
         let known = *self.known();
-        if let Some(known) = known.filter(|known| known.read.elapsed() < self.reliable) {
-            return Ok(known.sharding);
+        if let Some(known) = known.filter(|known| known.is_reliable(self.reliable)) {
+            return Ok(known);
         }
-        let read = Instant::now();
-        let sharding = meta::read_or_record(tx, &self.tables, &self.expected).await?.sharding;
+        let read = Known::new(&meta::read_or_record(tx, &self.tables, &self.expected).await?);
+        warn_of_clock(known.map(|known| known.clock()).unwrap_or_default(), read.clock());
         // At the first use this transaction may have made the record, and be rolled back.
         if known.is_some() {
-            *self.known() = Some(Known { sharding, read });
+            *self.known() = Some(read);
         }
-        Ok(sharding)
+        Ok(read)
     }
 
-    /// Remembers the sharding. To be called after the commit: a record made in a transaction that is rolled back never was.
-    pub(crate) fn confirm(&self, sharding: Sharding) {
-        self.known().get_or_insert_with(|| Known { sharding, read: Instant::now() });
+    /// Remembers what was read. To be called after the commit: a record made in a transaction that is rolled back never was.
+    pub(crate) fn confirm(&self, read: Known) {
+        self.known().get_or_insert(read);
     }
 
     fn known(&self) -> MutexGuard<'_, Option<Known>> {
@@ -118,6 +146,18 @@ impl OutboxWriter {
             Some(known) => known.get_or_init(build).clone(),
             None => build(),
         }
+    }
+}
+
+/// Says that the clocks differ, once for each new difference.
+fn warn_of_clock(before: ClockOffset, now: ClockOffset) {
+    let differs = now != ClockOffset::default();
+    if differs && (now.as_delta() - before.as_delta()).abs() > ClockOffset::TOLERANCE {
+        tracing::warn!(
+            target: TARGET_FLUSH,
+            seconds = now.as_delta().as_seconds_f64(),
+            "the clock of the database is not that of this process; events are written with the time of the database",
+        );
     }
 }
 

@@ -4,6 +4,8 @@
 #[path = "../../bento-seaorm/tests/support/mod.rs"]
 mod support;
 
+#[path = "journey/clocks.rs"]
+mod clocks;
 #[path = "journey/obstacles.rs"]
 mod obstacles;
 #[path = "journey/wishes.rs"]

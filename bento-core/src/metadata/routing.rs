@@ -62,13 +62,13 @@ impl Routing {
 }
 
 impl Metadata {
-    /// What of this travels in the `routing` column, for an event of this time.
-    pub(crate) fn routing(&self, occurred_at: DateTime<Utc>) -> Routing {
-        let after = |wait| after(occurred_at, wait);
+    /// What of this travels in the `routing` column, for an event that was raised at this time by the clock of the database.
+    pub(crate) fn routing(&self, raised: DateTime<Utc>) -> Routing {
+        let after = |wait| after(raised, wait);
         Routing {
             destinations: self.destinations.clone(),
             deliver_at: self.deliver_at.or_else(|| self.deliver_after.map(after)),
-            expires_at: self.expires_at,
+            expires_at: self.expires_at.or_else(|| self.expires_after.map(after)),
         }
     }
 }
@@ -96,13 +96,17 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_counts_from_when_it_happened_and_a_time_wins_over_it() {
+    fn a_wait_counts_from_when_it_was_raised_and_a_time_wins_over_it() {
         let waiting = Metadata::default().with_deliver_after(Duration::from_secs(60));
         assert_eq!(waiting.routing(DateTime::UNIX_EPOCH).deliver_at, DateTime::from_timestamp(60, 0));
         let forever = Metadata::default().with_deliver_after(Duration::MAX);
         assert_eq!(forever.routing(Utc::now()).deliver_at.unwrap().to_rfc3339(), "9999-12-31T23:59:59+00:00");
         let both = waiting.with_deliver_at(DateTime::UNIX_EPOCH);
         assert_eq!(both.routing(Utc::now()).deliver_at, Some(DateTime::UNIX_EPOCH));
+        let mortal = Metadata::default().with_expires_after(Duration::from_secs(60));
+        assert_eq!(mortal.routing(DateTime::UNIX_EPOCH).expires_at, DateTime::from_timestamp(60, 0));
+        let both = mortal.with_expires_at(DateTime::UNIX_EPOCH);
+        assert_eq!(both.routing(Utc::now()).expires_at, Some(DateTime::UNIX_EPOCH));
     }
 
     #[test]

@@ -42,11 +42,11 @@ pub struct Rule {
     pub transform: Option<Transform>,
     /// The share of the events that take the rule, above 0 and up to 1.
     pub sample: Option<f64>,
-    /// How long after it occurred an event is delivered.
+    /// The wait from an event's `occurred_at` until it is delivered.
     pub delay: Option<Duration>,
     /// Whether a delayed event delays the later ones of its aggregate too.
     pub keeps_order: bool,
-    /// How long after it occurred an event that is not delivered is given up.
+    /// The time from an event's `occurred_at` until it is given up if it is not delivered.
     pub expires_after: Option<Duration>,
     /// The name of a retry policy.
     pub retry: Option<String>,
@@ -144,7 +144,7 @@ impl Rule {
         Self { sample: Some(share), ..self }
     }
 
-    /// So long after they occurred, out of their aggregate's order unless [`keeps_order`](Self::keeps_order) is said too.
+    /// Delivered so long after their `occurred_at`, out of their aggregate's order unless [`keeps_order`](Self::keeps_order) is said too.
     #[must_use]
     pub fn delay(self, delay: Duration) -> Self {
         Self { delay: Some(delay), ..self }
@@ -156,7 +156,7 @@ impl Rule {
         Self { keeps_order: true, ..self }
     }
 
-    /// Given up so long after they occurred.
+    /// Given up so long after their `occurred_at`.
     #[must_use]
     pub fn expires_after(self, after: Duration) -> Self {
         Self { expires_after: Some(after), ..self }

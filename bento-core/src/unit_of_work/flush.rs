@@ -228,14 +228,16 @@ impl<'a> Serialiser<'a> {
         let (event_type, schema_version, payload) = content(event)?;
         let (aggregate_type, aggregate_id) = stream(event)?;
         let metadata = &event.metadata;
-        let mut envelope = Envelope::with_id(event.event_id, event_type, schema_version, event.occurred_at, payload);
+        let clock = self.state.clock;
+        let occurred_at = event.occurred_at(clock);
+        let mut envelope = Envelope::with_id(event.event_id, event_type, schema_version, occurred_at, payload);
         envelope.aggregate_type = Cow::Borrowed(aggregate_type);
         envelope.aggregate_id = aggregate_id;
         envelope.sequence = sequence(event, aggregate_type)?;
         envelope.tenant_id = self.tenant(event)?;
         envelope.topic = own_or_declared(&metadata.topic, event, |descriptor| descriptor.topic);
         envelope.routing_key = own_or_declared(&metadata.routing_key, event, |descriptor| descriptor.routing_key);
-        (envelope.routing, envelope.routing_version) = metadata.routing(event.occurred_at).encode();
+        (envelope.routing, envelope.routing_version) = metadata.routing(clock.apply(event.raised)).encode();
         envelope.headers = self.headers(metadata, &event.trace);
         if matches!(event.content, Content::Raw { .. }) {
             envelope.content_encoding = Some("binary".to_owned());

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU16;
 
-use bento_core::outbox::Sharding;
+use bento_core::outbox::{ClockOffset, Sharding, writer_now};
 use sea_orm::{ConnectionTrait, QueryResult, Statement, Value};
 
 use crate::dialect;
@@ -23,6 +23,8 @@ pub(crate) struct Expected {
 pub(crate) struct Recorded {
     pub(crate) sharding: Sharding,
     pub(crate) application: Option<String>,
+    /// The difference of the database's clock to this process's, if the same statement has read it.
+    pub(crate) clock: Option<ClockOffset>,
 }
 
 impl Expected {
@@ -72,7 +74,7 @@ pub(crate) async fn read_or_record<C: ConnectionTrait>(
             let sharding = expected.sharding.unwrap_or_default();
             record(connection, tables, sharding, expected).await?;
             // Another process may have been first; then its record counts.
-            let own = Recorded { sharding, application: expected.application.clone() };
+            let own = Recorded { sharding, application: expected.application.clone(), clock: None };
             read(connection, tables).await?.unwrap_or(own)
         }
     };
@@ -80,13 +82,16 @@ pub(crate) async fn read_or_record<C: ConnectionTrait>(
     Ok(recorded)
 }
 
-/// Reads the record; nothing before the first use.
+/// Reads the record and the clock of the database; nothing before the first use.
 pub(crate) async fn read<C: ConnectionTrait>(connection: &C, tables: &Tables) -> Result<Option<Recorded>, Error> {
     let backend = connection.get_database_backend();
-    let sql = format!("SELECT {COLUMNS} FROM {} WHERE id = 1", tables.meta());
+    let sql = format!("SELECT {COLUMNS}, {} FROM {} WHERE id = 1", dialect::of(backend)?.now(), tables.meta());
+    let asked = writer_now();
     let row = connection.query_one_raw(Statement::from_string(backend, sql)).await;
-    let row = row.map_err(|error| Error::from_statement(backend, error))?;
-    row.map(|row| recorded_at(&row, tables)).transpose()
+    let answered = writer_now();
+    let Some(row) = row.map_err(|error| Error::from_statement(backend, error))? else { return Ok(None) };
+    let clock = ClockOffset::between(asked, answered, row.try_get_by_index(4)?);
+    Ok(Some(Recorded { clock: Some(clock), ..recorded_at(&row, tables)? }))
 }
 
 /// What [`recorded_at`] reads.
@@ -102,7 +107,8 @@ pub(crate) fn recorded_at(row: &QueryResult, tables: &Tables) -> Result<Recorded
     let number = |recorded: i32| u16::try_from(recorded).ok().filter(|n| *n <= Sharding::MAX).and_then(NonZeroU16::new);
     match (number(shards), number(lanes)) {
         (Some(shards), Some(lanes)) if hash == Sharding::HASH => {
-            Ok(Recorded { sharding: Sharding { shards, lanes }, application: row.try_get_by_index(3)? })
+            let (sharding, application) = (Sharding { shards, lanes }, row.try_get_by_index(3)?);
+            Ok(Recorded { sharding, application, clock: None })
         }
         _ => Err(Error::UnknownSharding {
             table: tables.meta().to_owned(),

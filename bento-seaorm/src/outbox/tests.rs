@@ -5,8 +5,8 @@ use std::num::NonZeroU16;
 
 use bento_core::EventId;
 use bento_core::envelope::Envelope;
-use bento_core::outbox::{OutboxEntry, Sharding};
-use chrono::{SubsecRound as _, Utc};
+use bento_core::outbox::{ClockOffset, OutboxEntry, Sharding, skew_writer};
+use chrono::{SubsecRound as _, TimeDelta, Utc};
 use sea_orm::{ConnectionTrait, DatabaseConnection, QueryResult, Statement, TransactionTrait};
 
 use super::OutboxWriter;
@@ -217,10 +217,10 @@ fn writer_of(application: &str) -> OutboxWriter {
 /// Asks in a transaction of its own, and commits it.
 async fn asked(db: &DatabaseConnection, writer: &OutboxWriter) -> Result<Sharding, Error> {
     let tx = db.begin().await.unwrap();
-    let sharding = writer.sharding(&tx).await?;
+    let known = writer.look(&tx).await?;
     tx.commit().await.unwrap();
-    writer.confirm(sharding);
-    Ok(sharding)
+    writer.confirm(known);
+    Ok(known.sharding)
 }
 
 #[tokio::test]
@@ -235,6 +235,28 @@ async fn a_division_that_changes_while_a_writer_runs_is_noticed() {
         db.execute_unprepared("DELETE FROM bento_outbox_meta").await.unwrap();
         assert_eq!(asked(&db, &running).await.unwrap(), Sharding::default());
         assert_eq!(all(&db, "SELECT 1 FROM bento_outbox_meta").await.len(), 1, "it is recorded again");
+    })
+    .await;
+}
+
+/// The difference of the clocks as a writer takes it, in whole minutes.
+async fn minutes(db: &DatabaseConnection, writer: &OutboxWriter) -> i64 {
+    asked(db, writer).await.unwrap();
+    let offset = writer.known().unwrap().clock().as_delta();
+    (offset.as_seconds_f64() / 60.0).round() as i64
+}
+
+#[tokio::test]
+async fn the_difference_of_the_clocks_is_read_with_the_division_and_again_when_a_clock_is_set() {
+    on_every_back_end(async |db| {
+        for wrong in [-5, 5] {
+            let writer = OutboxWriter::new(Tables::default(), Expected::default());
+            let skew = skew_writer(TimeDelta::minutes(wrong));
+            assert_eq!(minutes(&db, &writer).await, -wrong);
+            drop(skew);
+            assert_eq!(minutes(&db, &writer).await, 0, "the clock is right now");
+            assert_eq!(writer.known().unwrap().clock(), ClockOffset::default());
+        }
     })
     .await;
 }
@@ -265,14 +287,14 @@ async fn the_division_is_recorded_once_and_another_one_is_refused_with_both_numb
     on_every_back_end(async |db| {
         let first = writer(sharding(8, 2));
         let tx = db.begin().await.unwrap();
-        assert_eq!(first.sharding(&tx).await.unwrap(), sharding(8, 2));
+        assert_eq!(first.look(&tx).await.unwrap().sharding, sharding(8, 2));
         tx.commit().await.unwrap();
 
         let tx = db.begin().await.unwrap();
         let undecided = OutboxWriter::new(Tables::default(), Expected::default());
-        assert_eq!(undecided.sharding(&tx).await.unwrap(), sharding(8, 2));
+        assert_eq!(undecided.look(&tx).await.unwrap().sharding, sharding(8, 2));
         let other = writer(sharding(16, 1));
-        let refused = other.sharding(&tx).await.unwrap_err();
+        let refused = other.look(&tx).await.unwrap_err();
         assert!(matches!(refused, Error::ShardingMismatch { recorded, configured }
             if recorded == sharding(8, 2) && configured == sharding(16, 1)));
         tx.rollback().await.unwrap();
@@ -285,12 +307,12 @@ async fn a_division_recorded_in_a_transaction_that_rolled_back_is_recorded_again
     on_every_back_end(async |db| {
         let writer = OutboxWriter::new(Tables::default(), Expected::default());
         let tx = db.begin().await.unwrap();
-        writer.sharding(&tx).await.unwrap();
+        writer.look(&tx).await.unwrap();
         tx.rollback().await.unwrap();
         let tx = db.begin().await.unwrap();
-        let sharding = writer.sharding(&tx).await.unwrap();
+        let known = writer.look(&tx).await.unwrap();
         tx.commit().await.unwrap();
-        writer.confirm(sharding);
+        writer.confirm(known);
         assert_eq!(all(&db, "SELECT 1 FROM bento_outbox_meta").await.len(), 1);
     })
     .await;

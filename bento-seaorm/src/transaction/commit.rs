@@ -55,8 +55,8 @@ async fn commit_prepared(transaction: OutboxTransaction) -> Result<(), Error> {
     let backend = database.get_database_backend();
     let commit = async move {
         database.commit().await?;
-        if let Some((sharding, shards)) = written {
-            settings.writer.confirm(sharding);
+        if let Some((known, shards)) = written {
+            settings.writer.confirm(known);
             settings.wake(&shards);
         }
         Ok(())

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use bento_core::outbox::{ShardId, Sharding};
+use bento_core::outbox::ShardId;
 use sea_orm::{DbBackend, DbErr};
 
 use crate::dialect;
+use crate::outbox::Known;
 
 /// A savepoint of ours, by the number in its name. A later one has a greater number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,8 +26,8 @@ pub(super) struct Health {
     abandoned: Vec<Savepoint>,
     /// Shards that have new rows.
     shards: Vec<ShardId>,
-    /// How the outbox is divided, once something was written.
-    sharding: Option<Sharding>,
+    /// What the writer has read of the outbox, once something was written.
+    known: Option<Known>,
     /// Whether any statement failed or was cancelled.
     pub(super) failed: bool,
     /// True if another transaction was in the way: a deadlock, a serialization failure, a lock that was not to be had, a conflict of
@@ -83,15 +84,15 @@ impl Health {
     }
 
     /// Notes that events were written.
-    pub(super) fn add_written(&mut self, sharding: Sharding, shards: impl IntoIterator<Item = ShardId>) {
-        self.sharding = Some(sharding);
+    pub(super) fn add_written(&mut self, known: Known, shards: impl IntoIterator<Item = ShardId>) {
+        self.known = Some(known);
         self.shards.extend(shards);
         self.shards.sort_unstable();
         self.shards.dedup();
     }
 
-    /// What was written: how the outbox is divided, and which shards have new rows.
-    pub(super) fn written(&self) -> Option<(Sharding, Vec<ShardId>)> {
-        self.sharding.map(|sharding| (sharding, self.shards.clone()))
+    /// What was written: what the writer has read of the outbox, and the shards that have new rows.
+    pub(super) fn written(&self) -> Option<(Known, Vec<ShardId>)> {
+        self.known.map(|known| (known, self.shards.clone()))
     }
 }

@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bento_core::outbox::{ShardId, Sharding};
+use bento_core::outbox::ShardId;
 use bento_core::unit_of_work::{FrameError, FrameId, Opener, UnitOfWork};
 use futures_util::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr};
@@ -17,6 +17,7 @@ use super::health::{Health, Savepoint};
 use crate::connection::Settings;
 use crate::dialect::{self, Look};
 use crate::error::Error;
+use crate::outbox::Known;
 use crate::session::{ROLLBACK_LIMIT, Session, to_the_end};
 
 /// See the module.
@@ -69,8 +70,8 @@ impl Physical {
         .await
     }
 
-    /// What was written: how the outbox is divided, and which shards have new rows.
-    pub(super) fn written(&self) -> Option<(Sharding, Vec<ShardId>)> {
+    /// What was written: what the writer has read of the outbox, and the shards that have new rows.
+    pub(super) fn written(&self) -> Option<(Known, Vec<ShardId>)> {
         self.health().written()
     }
 
@@ -198,14 +199,15 @@ impl Physical {
 
     async fn write(&self, frame: FrameId) -> Result<(), Error> {
         let (settings, session) = (Arc::clone(&self.settings), self.session.clone());
-        let sharding = self.complete(async move { settings.writer.sharding(&session).await }).await?;
-        let mut flush = self.unit_of_work.flush(frame, &sharding)?;
+        let known = self.complete(async move { settings.writer.look(&session).await }).await?;
+        self.unit_of_work.set_clock(known.clock());
+        let mut flush = self.unit_of_work.flush(frame, &known.sharding)?;
         let entries = std::mem::take(&mut flush.entries);
         let shards: Vec<ShardId> = entries.iter().map(|entry| entry.shard).collect();
         let (settings, session) = (Arc::clone(&self.settings), self.session.clone());
-        let known = self.complete(async move { settings.writer.write(&session, entries).await }).await?;
-        flush.done_except(&known);
-        self.health().add_written(sharding, shards);
+        let repeated = self.complete(async move { settings.writer.write(&session, entries).await }).await?;
+        flush.done_except(&repeated);
+        self.health().add_written(known, shards);
         Ok(())
     }
 

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::*;
+use crate::envelope::Envelope;
 use crate::limits::Unstorable;
+use crate::outbox::{skew_writer, writer_now};
 
 #[test]
 fn an_event_that_cannot_be_serialised_is_an_error_and_stays() {
@@ -114,7 +116,7 @@ fn an_event_says_itself_where_and_when_it_is_delivered() {
         raise_with(Counted { number: 1 }, |metadata| {
             metadata.occurred_at = Some(occurred_at);
             metadata.destinations = vec!["audit".to_owned()];
-            metadata.deliver_after = Some(Duration::from_secs(60));
+            metadata.deliver_at = DateTime::from_timestamp(60, 0);
             metadata.expires_at = DateTime::from_timestamp(600, 0);
         })
         .unwrap();
@@ -126,9 +128,53 @@ fn an_event_says_itself_where_and_when_it_is_delivered() {
     assert_eq!((said.routing_version, routing.destinations.as_slice()), (1, &["audit".to_owned()][..]));
     assert_eq!(
         (routing.deliver_at, routing.expires_at),
-        (DateTime::from_timestamp(61, 0), DateTime::from_timestamp(600, 0))
+        (DateTime::from_timestamp(60, 0), DateTime::from_timestamp(600, 0))
     );
     assert_eq!((plain.routing_version, plain.routing.len()), (0, 0), "it takes no room");
+}
+
+/// An event of a writer whose clock is wrong by so much, and the right time of its raising.
+fn raised_by_a_wrong_clock(wrong: TimeDelta, change: fn(&mut Metadata)) -> (Envelope, DateTime<Utc>) {
+    let (unit_of_work, root) = UnitOfWork::open();
+    let right = Utc::now();
+    let _skew = skew_writer(wrong);
+    unit_of_work.scope_sync(|| raise_with(Counted { number: 1 }, change).unwrap());
+    let reads = writer_now();
+    unit_of_work.set_clock(ClockOffset::between(reads, reads, Utc::now()));
+    let envelope = unit_of_work.flush(root, &Sharding::default()).unwrap().entries.remove(0).envelope;
+    (envelope, right)
+}
+
+fn is_about(time: DateTime<Utc>, expected: DateTime<Utc>) -> bool {
+    (time - expected).abs() < TimeDelta::seconds(30)
+}
+
+#[test]
+fn every_time_that_counts_from_the_raising_is_one_of_the_database() {
+    let minute = Duration::from_secs(60);
+    for wrong in [TimeDelta::minutes(-5), TimeDelta::minutes(5), TimeDelta::zero()] {
+        let (envelope, right) = raised_by_a_wrong_clock(wrong, |metadata| {
+            metadata.deliver_after = Some(Duration::from_secs(60));
+            metadata.expires_after = Some(Duration::from_secs(120));
+        });
+        assert!(is_about(envelope.occurred_at, right), "{wrong}: {}", envelope.occurred_at);
+        let own = envelope.routing().unwrap();
+        assert!(is_about(own.deliver_at.unwrap(), right + minute), "{wrong}: {own:?}");
+        assert!(is_about(own.expires_at.unwrap(), right + minute * 2), "{wrong}: {own:?}");
+    }
+}
+
+#[test]
+fn a_time_that_the_caller_gives_is_taken_as_it_is_and_moves_no_wait() {
+    let (envelope, right) = raised_by_a_wrong_clock(TimeDelta::minutes(-5), |metadata| {
+        metadata.occurred_at = DateTime::from_timestamp(1, 0);
+        metadata.deliver_after = Some(Duration::from_secs(60));
+        metadata.expires_at = DateTime::from_timestamp(600, 0);
+    });
+    assert_eq!(envelope.occurred_at, DateTime::from_timestamp(1, 0).unwrap());
+    let own = envelope.routing().unwrap();
+    assert_eq!(own.expires_at, DateTime::from_timestamp(600, 0));
+    assert!(is_about(own.deliver_at.unwrap(), right + Duration::from_secs(60)), "{own:?}");
 }
 
 #[test]
