@@ -1,5 +1,7 @@
 //! The columns an event has in every table, and how an envelope is read from them.
 
+mod cells;
+
 use std::sync::Arc;
 
 use bento_core::envelope::Envelope;
@@ -44,26 +46,23 @@ pub(crate) fn written_columns() -> String {
 }
 
 /// Reads an envelope from the columns [`WRITTEN`] that begin at `first`.
+///
+/// # Errors
+/// The first cell that cannot be read.
 pub(crate) fn envelope_at(row: &QueryResult, first: usize) -> Result<Envelope, DbErr> {
-    let event_id: Uuid = row.try_get_by_index(first)?;
-    let event_type: String = row.try_get_by_index(first + 1)?;
-    let schema_version: i32 = row.try_get_by_index(first + 2)?;
-    let occurred_at: DateTime<Utc> = row.try_get_by_index(first + 11)?;
-    let payload: Vec<u8> = row.try_get_by_index(first + 15)?;
-    let version = schema_version.cast_unsigned();
-    let mut envelope = Envelope::with_id(event_id.into(), event_type, version, occurred_at, payload);
-    envelope.aggregate_type = row.try_get_by_index::<String>(first + 3)?.into();
-    envelope.aggregate_id = row.try_get_by_index(first + 4)?;
-    envelope.sequence = row.try_get_by_index(first + 5)?;
-    envelope.tenant_id = row.try_get_by_index(first + 6)?;
-    envelope.topic = row.try_get_by_index(first + 7)?;
-    envelope.routing_key = row.try_get_by_index(first + 8)?;
-    envelope.routing = row.try_get_by_index::<Option<Vec<u8>>>(first + 9)?.unwrap_or_default().into();
-    envelope.routing_version = routing_version(row.try_get_by_index(first + 10)?)?;
-    envelope.content_encoding = row.try_get_by_index(first + 12)?;
-    envelope.key_id = row.try_get_by_index(first + 13)?;
-    envelope.headers = row.try_get_by_index::<Option<Vec<u8>>>(first + 14)?.unwrap_or_default().into();
-    Ok(envelope)
+    #[cfg(feature = "postgres")]
+    if let Some(row) = row.try_as_pg_row() {
+        return cells::envelope(row, first);
+    }
+    #[cfg(feature = "mysql")]
+    if let Some(row) = row.try_as_mysql_row() {
+        return cells::envelope(row, first);
+    }
+    #[cfg(feature = "sqlite")]
+    if let Some(row) = row.try_as_sqlite_row() {
+        return cells::envelope(row, first);
+    }
+    Err(DbErr::Type("the row is of no back end whose feature is enabled".into()))
 }
 
 /// Reads what can be read of an envelope, with values for the rest that every table holds. Tells whether nothing is missing.
@@ -128,11 +127,6 @@ pub(crate) fn lossy_at(row: &QueryResult, column: usize) -> String {
     let text = text
         .or_else(|_| row.try_get_by_index::<Vec<u8>>(column).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()));
     text.unwrap_or_default().replace('\0', "\u{fffd}")
-}
-
-fn routing_version(stored: Option<i32>) -> Result<u16, DbErr> {
-    let stored = stored.unwrap_or(0);
-    u16::try_from(stored).map_err(|_| DbErr::Type(format!("`routing_version` is {stored}")))
 }
 
 /// Names of destinations as they are stored: a JSON array; nothing for none.
