@@ -18,6 +18,7 @@ mod view;
 
 use std::fmt;
 use std::future::Future;
+use std::mem::take;
 use std::pin::Pin;
 
 use bento_core::outbox::{OutboxEntry, ShardId};
@@ -449,28 +450,34 @@ fn insert_values(
 }
 
 /// The parameters of one row of the outbox: the shard and then [`WRITTEN`].
-pub(crate) fn row_values(entry: OutboxEntry, values: &mut Vec<Value>, time: impl Fn(DateTime<Utc>) -> Value) {
-    let envelope = entry.envelope;
-    let routing_version = (!envelope.routing.is_empty()).then(|| envelope.routing_version.into());
-    values.extend([
-        Value::Int(Some(entry.shard)),
-        Value::Uuid(Some(*envelope.event_id.as_uuid())),
-        Value::String(Some(envelope.event_type.into_owned())),
-        Value::Int(Some(envelope.schema_version.cast_signed())),
-        Value::String(Some(envelope.aggregate_type.into_owned())),
-        Value::String(Some(envelope.aggregate_id)),
-        Value::BigInt(envelope.sequence),
-        text(envelope.tenant_id),
-        text(envelope.topic),
-        text(envelope.routing_key),
-        bytes(envelope.routing),
-        Value::Int(routing_version),
-        time(envelope.occurred_at),
-        text(envelope.content_encoding),
-        text(envelope.key_id),
-        bytes(envelope.headers),
-        Value::Bytes(Some(envelope.payload.into())),
-    ]);
+pub(crate) fn row_values(mut entry: OutboxEntry, values: &mut Vec<Value>, time: impl Fn(DateTime<Utc>) -> Value) {
+    values.extend((0..PARAMETERS).map(|parameter| take_value(&mut entry, parameter, &time)));
+}
+
+/// Moves one parameter of a row out of its entry, counted as in [`row_values`]. None is taken twice.
+pub(super) fn take_value(entry: &mut OutboxEntry, parameter: usize, time: impl Fn(DateTime<Utc>) -> Value) -> Value {
+    let envelope = &mut entry.envelope;
+    match parameter {
+        0 => Value::Int(Some(entry.shard)),
+        1 => Value::Uuid(Some(*envelope.event_id.as_uuid())),
+        2 => Value::String(Some(take(&mut envelope.event_type).into_owned())),
+        3 => Value::Int(Some(envelope.schema_version.cast_signed())),
+        4 => Value::String(Some(take(&mut envelope.aggregate_type).into_owned())),
+        5 => Value::String(Some(take(&mut envelope.aggregate_id))),
+        6 => Value::BigInt(envelope.sequence),
+        7 => text(envelope.tenant_id.take()),
+        8 => text(envelope.topic.take()),
+        9 => text(envelope.routing_key.take()),
+        10 => bytes(take(&mut envelope.routing)),
+        // No routing has version 0.
+        11 => Value::Int(Some(envelope.routing_version.into()).filter(|&version| version > 0)),
+        12 => time(envelope.occurred_at),
+        13 => text(envelope.content_encoding.take()),
+        14 => text(envelope.key_id.take()),
+        15 => bytes(take(&mut envelope.headers)),
+        16 => Value::Bytes(Some(take(&mut envelope.payload).into())),
+        _ => unreachable!("a row has {PARAMETERS} parameters"),
+    }
 }
 
 /// Optional text; the empty text is none.

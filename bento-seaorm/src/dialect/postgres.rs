@@ -2,18 +2,17 @@
 
 mod pooler;
 mod schema;
+mod unnest;
 
 use bento_core::outbox::OutboxEntry;
-use sea_orm::sea_query::ArrayType;
 use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::sqlx::postgres::{PgDatabaseError, PgSeverity};
 use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionOptions, Value};
 
 use super::{
-    Dialect, Horizon, InsertLimits, Look, PARAMETERS, Renewal, Renewed, Renewing, ShardsUpdate, Sql, Warning,
-    insert_values, row_values,
+    Dialect, Horizon, InsertLimits, Look, Renewal, Renewed, Renewing, ShardsUpdate, Sql, Warning, insert_values,
 };
-use crate::entity::{BYTES, MOVED, written_columns};
+use crate::entity::{BYTES, MOVED};
 use crate::session::{Shielded, StoreTransaction};
 use crate::tables::Tables;
 
@@ -23,11 +22,6 @@ pub(super) struct Postgres;
 /// Up to so many rows multi-row VALUES is quicker than UNNEST. It would be up to about 50, but each number of rows is one more
 /// statement that every connection keeps prepared.
 const VALUES_UP_TO: usize = 20;
-
-/// What stands for NULL in an array of sequences: sqlx's arrays hold no NULLs through SeaORM.
-const NO_SEQUENCE: i64 = i64::MIN;
-/// The same for the versions of routing, which are not negative.
-const NO_VERSION: i32 = -1;
 
 /// What stands for infinity where a number of microseconds is asked for.
 const FAR_AWAY: i64 = 1 << 60;
@@ -92,7 +86,7 @@ impl Dialect for Postgres {
         if entries.len() <= VALUES_UP_TO {
             return insert_values(DbBackend::Postgres, entries, end, values, Value::from);
         }
-        Statement::from_sql_and_values(DbBackend::Postgres, unnest_sql(tables) + end, unnest_values(entries))
+        unnest::insert(tables, entries, end)
     }
 
     fn now(&self) -> &'static str {
@@ -285,76 +279,6 @@ fn keep_gone(tables: &Tables) -> String {
          ON CONFLICT (event_id) DO NOTHING)",
         tables.published()
     )
-}
-
-fn unnest_sql(tables: &Tables) -> String {
-    format!(
-        "INSERT INTO {} (shard, {}) SELECT u.shard, u.event_id, u.event_type, u.schema_version, u.aggregate_type, \
-         u.aggregate_id, NULLIF(u.sequence, {NO_SEQUENCE}), NULLIF(u.tenant_id, ''), NULLIF(u.topic, ''), \
-         NULLIF(u.routing_key, ''), NULLIF(u.routing, ''), NULLIF(u.routing_version, {NO_VERSION}), u.occurred_at, NULLIF(u.content_encoding, ''), NULLIF(u.key_id, ''), \
-         NULLIF(u.headers, ''), u.payload \
-         FROM unnest($1::integer[], $2::uuid[], $3::text[], $4::integer[], $5::text[], $6::text[], $7::bigint[], \
-         $8::text[], $9::text[], $10::text[], $11::bytea[], $12::integer[], $13::timestamptz[], $14::text[], $15::text[], \
-         $16::bytea[], $17::bytea[]) WITH ORDINALITY AS u (shard, {}, nth) ORDER BY u.nth",
-        tables.outbox(),
-        written_columns(),
-        written_columns(),
-    )
-}
-
-/// One array for each column. An array that would hold nothing but NULL is empty: UNNEST fills it up.
-fn unnest_values(entries: Vec<OutboxEntry>) -> Vec<Value> {
-    const COLUMNS: [ArrayType; PARAMETERS] = [
-        ArrayType::Int,
-        ArrayType::Uuid,
-        ArrayType::String,
-        ArrayType::Int,
-        ArrayType::String,
-        ArrayType::String,
-        ArrayType::BigInt,
-        ArrayType::String,
-        ArrayType::String,
-        ArrayType::String,
-        ArrayType::Bytes,
-        ArrayType::Int,
-        ArrayType::ChronoDateTimeUtc,
-        ArrayType::String,
-        ArrayType::String,
-        ArrayType::Bytes,
-        ArrayType::Bytes,
-    ];
-    let mut columns: [Vec<Value>; PARAMETERS] = std::array::from_fn(|_| Vec::with_capacity(entries.len()));
-    let mut row = Vec::with_capacity(PARAMETERS);
-    for entry in entries {
-        row_values(entry, &mut row, Value::from);
-        for (column, value) in columns.iter_mut().zip(row.drain(..)) {
-            column.push(value);
-        }
-    }
-    columns
-        .into_iter()
-        .zip(COLUMNS)
-        .map(|(column, kind)| Value::Array(kind, Some(Box::new(without_nulls(column)))))
-        .collect()
-}
-
-fn without_nulls(mut column: Vec<Value>) -> Vec<Value> {
-    let is_null = |value: &Value| {
-        matches!(value, Value::Int(None) | Value::BigInt(None) | Value::String(None) | Value::Bytes(None))
-    };
-    if column.iter().all(is_null) {
-        return Vec::new();
-    }
-    for value in &mut column {
-        match value {
-            Value::Int(none @ None) => *none = Some(NO_VERSION),
-            Value::BigInt(none @ None) => *none = Some(NO_SEQUENCE),
-            Value::String(none @ None) => *none = Some(String::new()),
-            Value::Bytes(none @ None) => *none = Some(Vec::new()),
-            _ => {}
-        }
-    }
-    column
 }
 
 #[cfg(test)]

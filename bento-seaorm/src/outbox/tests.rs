@@ -68,6 +68,50 @@ async fn what_is_written_is_read_whole_and_in_order_however_many() {
     .await;
 }
 
+/// One event of many whose columns are all the same but the id, with every column or with none of the optional ones.
+fn alike(is_full: bool) -> OutboxEntry {
+    let mut entry = entry(1);
+    if is_full {
+        let event = &mut entry.envelope;
+        (event.sequence, event.tenant_id, event.topic) = (Some(7), Some("acme".to_owned()), Some("t".to_owned()));
+        (event.routing_key, event.content_encoding) = (Some("r".to_owned()), Some("gzip".to_owned()));
+        (event.key_id, event.headers) = (Some("k".to_owned()), "{\"actor\":\"me\"}".into());
+        (event.routing, event.routing_version) = ("{}".into(), 1);
+    }
+    entry
+}
+
+#[tokio::test]
+async fn a_column_that_all_events_share_is_stored_as_one_that_differs_in_an_event() {
+    type Change = fn(&mut Envelope);
+    let changes: [Change; 13] = [
+        |_| {},
+        |event| event.event_type = "order.paid".into(),
+        |event| event.schema_version = 9,
+        |event| event.aggregate_type = "parcel".into(),
+        |event| event.aggregate_id = "other".to_owned(),
+        |event| event.sequence = Some(8),
+        |event| event.tenant_id = Some("other".to_owned()),
+        |event| event.topic = None,
+        |event| event.routing_key = Some("other".to_owned()),
+        |event| (event.routing, event.routing_version) = ("[]".into(), 2),
+        |event| event.content_encoding = None,
+        |event| event.key_id = Some("other".to_owned()),
+        |event| event.headers = "".into(),
+    ];
+    on_every_back_end(async |db| {
+        let mut expected = Vec::new();
+        for (change, is_full) in changes.iter().flat_map(|change| [(change, true), (change, false)]) {
+            let mut batch: Vec<_> = std::iter::repeat_with(|| alike(is_full)).take(25).collect();
+            change(&mut batch[17].envelope);
+            expected.extend(batch.iter().map(|entry| entry.envelope.clone()));
+            write(&db, batch).await.unwrap();
+        }
+        assert_eq!(stored(&db).await, expected);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_hundred_thousand_events_fit_into_one_transaction() {
     on_every_back_end(async |db| {
