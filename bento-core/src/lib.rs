@@ -81,6 +81,7 @@ pub mod dead_letter;
 pub mod duration;
 pub mod envelope;
 pub mod event;
+pub mod held;
 pub mod id;
 pub mod inspect;
 pub mod limits;

@@ -21,6 +21,7 @@ mod one_by_one;
 mod pauses;
 mod probe;
 mod published;
+mod retry_now;
 mod salvage;
 mod scan;
 mod settle;

@@ -47,6 +47,7 @@
 use std::time::Duration;
 
 use bento_core::dead_letter::{AlertStore, DeadLetters};
+use bento_core::held::HeldEvents;
 use bento_core::inspect::Inspect;
 use bento_core::outbox::{OutboxEntry, Sharding};
 use bento_core::relay::RelayStore;
@@ -64,6 +65,7 @@ pub mod names;
 pub mod operators;
 pub mod pauses;
 pub mod published;
+pub mod retry_now;
 pub mod rows;
 pub mod unroutable;
 pub mod whole;
@@ -72,7 +74,7 @@ pub mod whole;
 #[expect(async_fn_in_trait, reason = "the rules await them in the test's own task")]
 pub trait StoreHarness {
     /// The store.
-    type Store: RelayStore + DeadLetters + AlertStore + Inspect + Pauses;
+    type Store: RelayStore + DeadLetters + AlertStore + Inspect + Pauses + HeldEvents;
     /// A transaction that is still open, see [`stage`](Self::stage).
     type Staged;
 
@@ -195,6 +197,15 @@ macro_rules! relay_store_conformance {
                 pauses::the_probe_passes_over_paused_tenants
                 pauses::a_paused_tenant_is_listed_with_the_first_reason
                 pauses::texts_that_cannot_be_stored_are_refused
+                retry_now::what_waits_is_due_at_once_with_its_attempts_and_its_followers
+                retry_now::only_what_the_filter_names_is_due_at_once
+                retry_now::what_waits_for_another_event_goes_on_waiting
+                retry_now::an_unroutable_row_keeps_the_time_since_when_it_is
+                retry_now::only_the_shards_concerned_have_another_revision
+                retry_now::the_probe_finds_what_is_due_at_once
+                retry_now::a_running_relay_tries_at_its_next_poll_and_keeps_the_order
+                retry_now::an_event_is_not_delivered_before_its_delay
+                retry_now::an_operator_of_one_tenant_leaves_the_others_waiting
                 published::a_published_row_is_known_only_if_it_is_kept
                 published::a_held_row_is_kept_when_it_is_published
                 published::what_is_held_or_dead_is_not_published
@@ -277,6 +288,8 @@ mod tests {
             ("rows", include_str!("store/rows.rs")),
             ("held", include_str!("store/held.rs")),
             ("pauses", include_str!("store/pauses.rs")),
+            ("retry_now", include_str!("store/retry_now.rs")),
+            ("unroutable", include_str!("store/unroutable.rs")),
             ("published", include_str!("store/published.rs")),
             ("dead_letters", include_str!("store/dead_letters.rs")),
             ("operators", include_str!("store/operators.rs")),

@@ -1,9 +1,10 @@
-//! Dead letters and tenants in somebody's hands: a policy is asked first.
+//! Dead letters, held events and tenants in somebody's hands: a policy is asked first.
 
 use super::{
     BlankReason, DeadLetter, DeadLetterFilter, DeadLetterQuery, DeadLetters, DiscardedLetter, Discarding, ReplayMode,
     ReplayReport, Replayed,
 };
+use crate::held::{HeldEvents, HeldFilter};
 use crate::id::EventId;
 use crate::relay::store::StoreError;
 use crate::tenant::{AllowAll, PausedTenant, Pauses, Refused, TenantAction, TenantPolicy, TenantRequest};
@@ -197,5 +198,19 @@ impl<S: Pauses, P: TenantPolicy> Operator<'_, S, P> {
     pub async fn paused(&self) -> Result<Vec<PausedTenant>, OperatorError> {
         self.ask(TenantAction::List, None)?;
         Ok(self.store.paused().await?)
+    }
+}
+
+impl<S: HeldEvents, P: TenantPolicy> Operator<'_, S, P> {
+    /// Ends the wait of held events, see [`HeldEvents::retry_now`]. Returns the number of events whose wait it ended.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    ///
+    /// # Cancel safety
+    /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
+    pub async fn retry_now(&self, filter: &HeldFilter) -> Result<u64, OperatorError> {
+        self.ask(TenantAction::RetryNow, filter.tenant_id.as_deref())?;
+        Ok(self.store.retry_now(filter).await?)
     }
 }

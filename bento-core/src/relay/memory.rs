@@ -11,6 +11,7 @@ use crate::dead_letter::{
     AlertOutcome, AlertStore, DeadLetter, DeadLetterFilter, DeadLetterQuery, DeadLetters, DiscardedLetter, Discarding,
     LetterKey, Replayed, ShardCursor,
 };
+use crate::held::{HeldEvents, HeldFilter};
 use crate::id::EventId;
 use crate::inspect::{Backlog, Inspect, LeaseState, RelayState, StatusCounts, TenantCounts};
 use crate::outbox::{OutboxEntry, ShardId, Sharding};
@@ -207,6 +208,12 @@ impl Pauses for MemoryStore {
 
     async fn paused(&self) -> Result<Vec<PausedTenant>, StoreError> {
         Ok(self.state().paused())
+    }
+}
+
+impl HeldEvents for MemoryStore {
+    async fn retry_now(&self, filter: &HeldFilter) -> Result<u64, StoreError> {
+        Ok(self.state().retry_now(filter, self.now()))
     }
 }
 

@@ -34,6 +34,8 @@ pub enum TenantAction {
     Pause,
     /// Let it go on.
     Resume,
+    /// End the wait of held events, so that they are tried now.
+    RetryNow,
 }
 
 impl TenantRequest {
@@ -51,8 +53,8 @@ impl TenantRequest {
 
 /// Decides who may do what for which tenant.
 ///
-/// It is asked before a transaction begins and before an operator lists, replays, discards, pauses or resumes; what it refuses is
-/// not begun. It must answer at once: load what it decides by beforehand.
+/// It is asked before a transaction begins and before an operator lists, replays, discards, pauses, resumes or ends the wait of held
+/// events; what it refuses is not begun. It must answer at once: load what it decides by beforehand.
 ///
 /// ```
 /// use bento_core::tenant::{Refusal, TenantAction, TenantPolicy, TenantRequest};
@@ -172,6 +174,7 @@ impl TenantAction {
             Self::Discard => "discard",
             Self::Pause => "pause",
             Self::Resume => "resume",
+            Self::RetryNow => "retry held events",
         }
     }
 }

@@ -4,6 +4,7 @@ use bento_core::dead_letter::{
     DeadLetterFilter, DeadLetterQuery, DeadLetters, Operator, OperatorError, Problem, ReplayMode,
 };
 use bento_core::domain_event;
+use bento_core::held::HeldFilter;
 use bento_core::publish::Destination;
 use bento_core::relay::MemoryStore;
 use bento_core::tenant::{Pauses, Refusal, TenantAction, TenantPolicy, TenantRequest};
@@ -64,6 +65,9 @@ async fn what_the_policy_refuses_is_not_done() {
     assert_eq!(refused(alice.discard_all(&all, "why not").await), ask(None, TenantAction::Discard));
     assert_eq!(refused(alice.pause("evil", "why not").await), ask(Some("evil"), TenantAction::Pause));
     assert_eq!(refused(alice.resume("evil").await), ask(Some("evil"), TenantAction::Resume));
+    assert_eq!(refused(alice.retry_now(&HeldFilter::default()).await), ask(None, TenantAction::RetryNow));
+    let evil = HeldFilter::default().tenant("evil");
+    assert_eq!(refused(alice.retry_now(&evil).await), ask(Some("evil"), TenantAction::RetryNow));
     assert_eq!(store.list(&DeadLetterQuery::default()).await.unwrap(), letters);
     assert_eq!(store.paused().await.unwrap(), []);
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bento_core::held::{HeldEvents, HeldFilter};
 use bento_core::publish::PublishError;
 use bento_core::route::Rule;
 use bento_core::telemetry::LATE_WAVES;
@@ -223,4 +224,27 @@ async fn a_hand_over_while_a_destination_is_slow_makes_no_duplicates() {
     }
     pair.assert_exact(&pair.left);
     pair.assert_exact(&pair.right);
+}
+
+/// What is still being sent is not sent again, however its wait ends.
+#[tokio::test(start_paused = true)]
+async fn an_operator_who_ends_the_wait_of_a_late_event_sends_nothing_twice() {
+    for change in [|rule: Rule| rule, Rule::all_or_nothing] {
+        let pair = Pair::new();
+        pair.left.block();
+        let relay = pair.relay(both(change)).start().unwrap();
+        pair.commit_many(4, 40);
+        pair.right.wait_for(4).await;
+        settle().await;
+        for _ in 0..10 {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            pair.scene.store.retry_now(&HeldFilter::default()).await.unwrap();
+        }
+        pair.left.unblock();
+        pair.wait_for(40, 40).await;
+        pair.scene.wait_for_counts(0, 0, 0).await;
+        relay.stop().await.unwrap();
+        pair.assert_exact(&pair.left);
+        pair.assert_exact(&pair.right);
+    }
 }

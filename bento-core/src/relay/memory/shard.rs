@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 
 use crate::dead_letter::{DeadLetter, Replayed};
 use crate::envelope::Envelope;
+use crate::held::HeldFilter;
 use crate::id::EventId;
 use crate::outbox::ShardId;
 use crate::relay::store::{Burial, Failure, Held, HeldRow, OutboxRow, Settlement, StreamKey, Unroutable};
@@ -192,6 +193,19 @@ impl Shard {
         let key = self.dead.iter().find_map(found)?;
         self.revision += 1;
         self.dead.remove(&key)
+    }
+
+    /// Ends the wait of those that match. Returns the number of those that waited.
+    pub(super) fn retry_now(&mut self, filter: &HeldFilter, now: Duration) -> u64 {
+        let mut ended = 0;
+        for ((destination, _), waiting) in &mut self.held {
+            if waiting.due.is_some_and(|due| due > now) && filter.matches(destination, &waiting.envelope) {
+                waiting.due = Some(now);
+                ended += 1;
+            }
+        }
+        self.revision += i64::from(ended > 0);
+        ended
     }
 
     fn hold(&mut self, key: SideKey, ordered: bool, why: Held, moment: Moment) {

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use super::leases::Leases;
 use super::letters::Letters;
 use super::shard::{Moment, Shard, Wanted};
+use crate::held::HeldFilter;
 use crate::id::EventId;
 use crate::inspect::LeaseState;
 use crate::outbox::{OutboxEntry, ShardId, Sharding};
@@ -98,6 +99,10 @@ impl State {
 
     pub(super) fn paused(&self) -> Vec<PausedTenant> {
         self.paused.values().cloned().collect()
+    }
+
+    pub(super) fn retry_now(&mut self, filter: &HeldFilter, now: Duration) -> u64 {
+        self.shards.values_mut().map(|shard| shard.retry_now(filter, now)).sum()
     }
 
     pub(super) fn prune(&mut self, prune: Prune, now: Duration) -> Option<u64> {
