@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bento_core::relay::store::{Burial, Settlement};
+use bento_core::relay::store::{Burial, Held, Settlement};
 use sea_orm::{ConnectionTrait, DbErr};
 
 use super::salvage::{GivenUp, Salvage, is_storable};
@@ -56,8 +56,13 @@ impl Settling<'_> {
         match settlement {
             Settlement::Published { .. } => Ok(()),
             Settlement::HeldPublished { position, destination } => self.delete_held(destination, vec![*position]).await,
-            Settlement::Hold { position, destination, ordered, .. } => {
-                salvage.unsettled(*position, given_up(destination, 0, *ordered, "")).await
+            Settlement::Hold { position, destination, ordered, why } => {
+                let (attempts, error) = match why {
+                    Held::Failed(failure) => (failure.attempts, &*failure.error),
+                    Held::Unroutable(obstacle) => (0, &*obstacle.error),
+                    Held::Behind | Held::Delayed(_) => (0, ""),
+                };
+                salvage.unsettled(*position, given_up(destination, attempts, *ordered, error)).await
             }
             Settlement::Bury { position, destination, dead } => {
                 let given_up = given_up(destination, dead.attempts, dead.parks, &dead.error);

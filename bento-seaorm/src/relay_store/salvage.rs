@@ -38,6 +38,7 @@ pub(super) struct GivenUp<'a> {
     pub(super) destination: &'a str,
     pub(super) cause: &'static str,
     pub(super) error: String,
+    /// How often it was tried, if that is more than its row says.
     pub(super) attempts: u32,
     pub(super) parks: bool,
 }
@@ -45,6 +46,8 @@ pub(super) struct GivenUp<'a> {
 /// A row that is read once more, as far as it can be.
 struct Found {
     envelope: Envelope,
+    /// How often it was tried, as far as its row says.
+    attempts: u32,
     /// What the database shows of its columns, if the envelope is not all of it.
     raw: Option<String>,
 }
@@ -85,11 +88,10 @@ impl Salvage<'_> {
                 sql.bind(shown.as_str())
             };
             let destination: String = row.try_get_by_index(1).unwrap_or_else(|_| Burial::UNREADABLE.to_owned());
-            let attempts = row.try_get_by_index::<i32>(2).map_or(0, |attempts| attempts.max(0).cast_unsigned());
             let parks = row.try_get_by_index(3).unwrap_or(true);
             let error = format!("`{table}`, shard {}, position {position}: {error}", self.shard);
             let destination = destination.as_str();
-            let given_up = GivenUp { destination, cause: Burial::UNREADABLE, error, attempts, parks };
+            let given_up = GivenUp { destination, cause: Burial::UNREADABLE, error, attempts: 0, parks };
             self.held(position, which, given_up).await?;
         }
         Ok(())
@@ -143,13 +145,17 @@ impl Salvage<'_> {
         let shown = WRITTEN.iter().chain(more).filter_map(|column| Some((*column, self.dialect.shown(column)?)));
         let shown: Vec<_> = shown.collect();
         let list: String = shown.iter().map(|(_, shown)| format!(", {shown}")).collect();
-        let select = self.sql(&format!("SELECT {}{list} FROM {table} WHERE shard = ", self.dialect.read_columns()));
+        // A pending row was never tried.
+        let attempts = if more.contains(&"attempts") { "attempts" } else { "NULL" };
+        let columns = self.dialect.read_columns();
+        let select = self.sql(&format!("SELECT {columns}{list}, {attempts} FROM {table} WHERE shard = "));
         let row = self.tx.query_one_raw(which(select.bind(self.shard)).build()).await?;
         Ok(row.map(|row| {
             let (envelope, is_whole) = salvaged_at(&row, 0);
+            let attempts = row.try_get_by_index::<i32>(WRITTEN.len() + shown.len()).unwrap_or_default();
             let names = shown.iter().map(|(name, _)| *name);
             let shows = !is_whole || cause == Burial::UNREADABLE;
-            Found { envelope, raw: shows.then(|| raw(&row, names)) }
+            Found { envelope, attempts: attempts.max(0).cast_unsigned(), raw: shows.then(|| raw(&row, names)) }
         }))
     }
 
@@ -161,7 +167,8 @@ impl Salvage<'_> {
 
     async fn insert(&self, position: i64, found: Found, given_up: GivenUp<'_>) -> Result<(), DbErr> {
         let GivenUp { destination, cause, error, attempts, parks } = given_up;
-        let Found { envelope, raw } = found;
+        let Found { envelope, attempts: tried, raw } = found;
+        let attempts = attempts.max(tried);
         let (parks, now) = (parks && envelope.is_ordered(), self.dialect.now());
         let mut values = Vec::new();
         row_values(OutboxEntry { shard: self.shard, may_be_known: false, envelope }, &mut values, |time| {

@@ -26,6 +26,7 @@ mod held;
 mod leases;
 mod letters;
 mod probe;
+mod refused;
 mod unreadable;
 
 const ONE: std::num::NonZeroU16 = std::num::NonZeroU16::MIN;
