@@ -19,6 +19,7 @@ use crate::dialect::Sql;
 use crate::relay_store::{OutboxStore, store_error};
 
 mod alerts;
+mod own_key;
 mod removal;
 mod select;
 

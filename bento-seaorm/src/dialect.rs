@@ -182,6 +182,11 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
         WRITTEN.iter().map(column).collect::<Vec<_>>().join(", ")
     }
 
+    /// The number that each row of a table has beside its columns; `None` where every key can be read.
+    fn row_number(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Whatever stands in a column, as a text; `None` for bytes, which can always be read.
     fn shown(&self, column: &str) -> Option<String>;
 

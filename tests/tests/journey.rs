@@ -276,6 +276,16 @@ async fn a_dead_letter_parks_its_aggregate_until_it_is_replayed(database: &TestD
     assert_eq!(journey.topics(1), ["parcel.sent", "parcel.delivered"]);
 }
 
+/// Waits until it is so, for at most a minute.
+async fn until(is_so: impl AsyncFn() -> bool) {
+    let waiting = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("it comes to be so in time");
+}
+
 async fn a_broker_that_is_away_is_waited_for_and_order_holds(database: &TestDatabase) {
     let journey = Journey::on(database).await;
     journey.broker.fail(|_| Some(PublishError::unavailable("the broker is away")));
@@ -283,9 +293,7 @@ async fn a_broker_that_is_away_is_waited_for_and_order_holds(database: &TestData
     let relay = Relay::builder(journey.store(), journey.broker.clone()).wake(journey.wake.clone()).retry(retry);
     let relay = relay.start().unwrap();
     journey.connection.transaction_async(async |tx| place(tx, 1..=30).await).await.unwrap();
-    while database.number("SELECT count(*) FROM bento_outbox_held").await == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(async || database.number("SELECT count(*) FROM bento_outbox_held").await > 0).await;
     journey.broker.recover();
     journey.broker.wait_for(60).await;
     relay.stop().await.unwrap();

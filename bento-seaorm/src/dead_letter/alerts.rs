@@ -7,7 +7,8 @@ use bento_core::relay::store::StoreError;
 use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
-use super::{of_letters, select};
+use super::select::UNREADABLE_TIME;
+use super::{of_letters, own_key, select};
 use crate::dialect::Sql;
 use crate::relay_store::{OutboxStore, StoreFailure, Tries, store_error};
 
@@ -44,8 +45,9 @@ impl AlertStore for OutboxStore {
                 .bind(Uuid::from(letter.envelope.event_id))
                 .push(" AND destination = ")
                 .bind(&*letter.destination)
-                .push(" AND failed_at = ")
-                .bind(dialect.time(letter.failed_at));
+                .when(letter.failed_at != UNREADABLE_TIME, |sql| {
+                    sql.push(" AND failed_at = ").bind(dialect.time(letter.failed_at))
+                });
         }
         let updated = self.db().execute_raw(update.push(")").build()).await;
         updated.map_err(|error| store_error(dialect.backend(), error))?;
@@ -62,6 +64,7 @@ async fn take(store: &OutboxStore, limit: u32, hold: Duration) -> Result<Vec<Dea
     }
     let key = |letter: &DeadLetter| -> LetterKey { (letter.envelope.event_id, letter.destination.clone()) };
     let keys: Vec<_> = letters.iter().map(key).collect();
+    own_key::settle_keys(&tx, dialect, store.tables(), &keys).await?;
     let update = Sql::new(dialect, &format!("UPDATE {} SET alert_after = ", store.tables().dead_letter()));
     tx.execute_raw(of_letters(update.after(hold).push(" WHERE "), &keys).build()).await?;
     tx.commit().await?;

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use bento_core::dead_letter::{Discarding, LetterKey};
+use bento_core::id::EventId;
 use bento_core::outbox::ShardId;
 use bento_core::relay::store::{Burial, StoreError, StreamKey};
 use sea_orm::{ConnectionTrait, DbErr};
 
-use super::of_letters;
+use super::{of_letters, own_key};
 use crate::dialect::{Dialect, Sql};
 use crate::entity::MOVED;
 use crate::relay_store::{OutboxStore, StoreFailure, Tries, park_or_promote, stream_of};
@@ -49,6 +50,7 @@ async fn removed_once(
     let (tx, dialect) = store.begin().await?;
     let removal = Removal { tx: &tx, dialect, tables: store.tables(), shard, letters };
     removal.lock().await?;
+    own_key::settle_keys(&tx, dialect, store.tables(), letters).await?;
     let touched = removal.streams().await?;
     let count = match fate {
         Fate::Replayed => removal.hold().await?,
@@ -83,10 +85,17 @@ impl Removal<'_> {
         let select = self.of_these(self.sql("SELECT DISTINCT destination, aggregate_type, aggregate_id"));
         let rows = self.tx.query_all_raw(select.push(" AND aggregate_id <> ''").build()).await?;
         let mut streams: BTreeSet<_> = rows.iter().map(stream_of).collect();
-        if streams.iter().any(|stream| &*stream.destination == Burial::UNREADABLE) {
+        let parked_all = streams.iter().any(|stream| &*stream.destination == Burial::UNREADABLE);
+        if parked_all || !self.by_row().is_empty() {
             streams.extend(self.streams_on_every_route().await?);
         }
         Ok(streams)
+    }
+
+    /// The ids of those whose route could not be read, so that nobody knows which stream they are of.
+    fn by_row(&self) -> Vec<EventId> {
+        let ids = self.letters.iter().map(|(event_id, _)| *event_id);
+        ids.filter(|event_id| own_key::row_of(self.dialect, *event_id).is_some()).collect()
     }
 
     /// What waits behind those of these letters that park their aggregate on every route.
@@ -97,9 +106,11 @@ impl Removal<'_> {
         ));
         let select = select.bind(self.shard).push(&format!(
             " AND EXISTS (SELECT 1 FROM {dead} d WHERE d.shard = h.shard AND d.aggregate_type = h.aggregate_type \
-             AND d.aggregate_id = h.aggregate_id AND d.destination = '{}')",
+             AND d.aggregate_id = h.aggregate_id AND (d.destination = '{}'",
             Burial::UNREADABLE
         ));
+        let or_this = |sql: Sql, event_id| sql.push(" OR d.event_id = ").bind(uuid::Uuid::from(event_id));
+        let select = self.by_row().into_iter().fold(select, or_this).push("))");
         Ok(self.tx.query_all_raw(select.build()).await?.iter().map(stream_of).collect())
     }
 

@@ -6,17 +6,21 @@ use bento_core::dead_letter::{
     DeadLetter, DeadLetterCursor, DeadLetterFilter, DeadLetterQuery, DiscardedLetter, ShardCursor,
 };
 use bento_core::id::EventId;
-use chrono::DateTime;
-use sea_orm::QueryResult;
+use chrono::{DateTime, Utc};
+use sea_orm::{QueryResult, Value};
 use uuid::Uuid;
 
+use super::own_key::{id_of_row, of_row, row_of};
 use crate::dialect::{Dialect, Sql};
 use crate::entity::{lossy_at, names_at, salvaged_at};
 use crate::tables::Tables;
 
+/// The time that a letter has whose own cannot be read.
+pub(super) const UNREADABLE_TIME: DateTime<Utc> = DateTime::UNIX_EPOCH;
+
 /// A page of dead letters, oldest failure first.
 pub(super) fn list(dialect: &'static dyn Dialect, tables: &Tables, query: &DeadLetterQuery) -> Sql {
-    page(letters(dialect, tables), dialect, query, "failed_at")
+    page(letters(dialect, tables), dialect, query, (tables.dead_letter(), "failed_at"))
 }
 
 /// A page of what was discarded, the earliest first.
@@ -31,13 +35,20 @@ pub(super) fn discarded(dialect: &'static dyn Dialect, tables: &Tables, query: &
             tables.discarded_letter()
         ),
     );
-    page(select, dialect, query, "discarded_at")
+    page(select, dialect, query, (tables.discarded_letter(), "discarded_at"))
 }
 
 /// The dead letter of one event for one destination.
 pub(super) fn one(dialect: &'static dyn Dialect, tables: &Tables, event_id: EventId, destination: &str) -> Sql {
-    let select = letters(dialect, tables).push(" AND event_id = ").bind(Uuid::from(event_id));
-    select.push(" AND destination = ").bind(destination)
+    keyed(letters(dialect, tables).push(" AND "), dialect, event_id, destination)
+}
+
+/// Appends that a letter has this key.
+fn keyed(sql: Sql, dialect: &dyn Dialect, event_id: EventId, destination: &str) -> Sql {
+    match row_of(dialect, event_id) {
+        Some(row) => of_row(sql, dialect, row),
+        None => sql.push("event_id = ").bind(Uuid::from(event_id)).push(" AND destination = ").bind(destination),
+    }
 }
 
 /// Dead letters in the order of replay.
@@ -78,26 +89,65 @@ fn due_for_alert(sql: Sql, dialect: &dyn Dialect) -> Sql {
 
 fn letters(dialect: &'static dyn Dialect, tables: &Tables) -> Sql {
     let select = format!(
-        "SELECT destination, shard, position, attempts, cause, error_message, {}, parks, delivered, {}, raw, {} FROM {} WHERE 1 = 1",
+        "SELECT destination, shard, position, attempts, cause, error_message, {}, parks, delivered, {}, raw, {}, {} FROM {} WHERE 1 = 1",
         dialect.read_time("failed_at"),
         dialect.read_time("first_failed_at"),
+        dialect.row_number().unwrap_or("NULL"),
         dialect.read_columns(),
         tables.dead_letter()
     );
     Sql::new(dialect, &select)
 }
 
-fn page(select: Sql, dialect: &'static dyn Dialect, query: &DeadLetterQuery, time: &str) -> Sql {
+/// A page of a table in the order of a time, the ids and the destinations.
+fn page(select: Sql, dialect: &'static dyn Dialect, query: &DeadLetterQuery, of: (&str, &str)) -> Sql {
+    let (table, time) = of;
     let mut sql = filtered(select, dialect, &query.filter);
-    if let Some(DeadLetterCursor { at, event_id, destination }) = &query.after {
-        let event_id = Uuid::from(*event_id);
+    if let Some(cursor) = &query.after {
+        let place = Place { dialect, table, cursor };
         // The first part says nothing more, but tells the planner where in the index to begin.
-        sql = sql.push(&format!(" AND {time} >= ")).bind(dialect.time(*at));
-        sql = sql.push(&format!(" AND ({time} > ")).bind(dialect.time(*at));
-        sql = sql.push(" OR event_id > ").bind(event_id).push(" OR (event_id = ").bind(event_id);
-        sql = sql.push(" AND destination > ").bind(&**destination).push("))");
+        sql = place.time(sql.push(&format!(" AND {time} >= ")), time);
+        sql = place.time(sql.push(&format!(" AND ({time} > ")), time);
+        sql = place.event_id(sql.push(" OR event_id > "));
+        sql = place.event_id(sql.push(" OR (event_id = "));
+        sql = place.destination(sql.push(" AND destination > ")).push("))");
     }
     sql.push(&format!(" ORDER BY {time}, event_id, destination LIMIT ")).bind(signed(query.rows()))
+}
+
+/// Where a list goes on. What could not be read of the last letter is compared as it is stored.
+struct Place<'a> {
+    dialect: &'static dyn Dialect,
+    table: &'a str,
+    cursor: &'a DeadLetterCursor,
+}
+
+impl Place<'_> {
+    fn time(&self, sql: Sql, column: &str) -> Sql {
+        let DeadLetterCursor { at, event_id, .. } = self.cursor;
+        let is_stored = *at == UNREADABLE_TIME || row_of(self.dialect, *event_id).is_some();
+        self.or_stored(sql, column, is_stored, self.dialect.time(*at))
+    }
+
+    fn event_id(&self, sql: Sql) -> Sql {
+        let event_id = self.cursor.event_id;
+        let is_stored = row_of(self.dialect, event_id).is_some();
+        self.or_stored(sql, "event_id", is_stored, Uuid::from(event_id).into())
+    }
+
+    fn destination(&self, sql: Sql) -> Sql {
+        let is_stored = row_of(self.dialect, self.cursor.event_id).is_some();
+        self.or_stored(sql, "destination", is_stored, (&*self.cursor.destination).into())
+    }
+
+    fn or_stored(&self, sql: Sql, column: &str, is_stored: bool, value: Value) -> Sql {
+        if !is_stored {
+            return sql.bind(value);
+        }
+        let stored = sql.push(&format!("COALESCE((SELECT max({column}) FROM {} WHERE ", self.table));
+        let stored = keyed(stored, self.dialect, self.cursor.event_id, &self.cursor.destination);
+        stored.push("), ").bind(value).push(")")
+    }
 }
 
 /// The columns are called the same in both tables.
@@ -130,7 +180,12 @@ fn signed(limit: u64) -> i64 {
 
 /// Reads what [`letters`] selects, whatever stands there.
 pub(super) fn letter(row: &QueryResult) -> DeadLetter {
-    let failed_at = row.try_get_by_index(6).unwrap_or(DateTime::UNIX_EPOCH);
+    let failed_at = row.try_get_by_index(6).unwrap_or(UNREADABLE_TIME);
+    let mut envelope = salvaged_at(row, 12).0;
+    let has_key = row.try_get_by_index::<Uuid>(12).is_ok() && row.try_get_by_index::<String>(0).is_ok();
+    if let (false, Ok(Some(number))) = (has_key, row.try_get_by_index(11)) {
+        envelope.event_id = id_of_row(number);
+    }
     let mut letter = DeadLetter::new(
         lossy_at(row, 0).into(),
         row.try_get_by_index(1).unwrap_or_default(),
@@ -140,7 +195,7 @@ pub(super) fn letter(row: &QueryResult) -> DeadLetter {
         lossy_at(row, 5),
         failed_at,
         row.try_get_by_index(7).unwrap_or(true),
-        Arc::new(salvaged_at(row, 11).0),
+        Arc::new(envelope),
     );
     letter.delivered = names_at(row, 8).unwrap_or_default();
     letter.first_failed_at = row.try_get_by_index(9).unwrap_or(failed_at);
@@ -160,10 +215,10 @@ pub(super) fn discarded_letter(row: &QueryResult) -> DiscardedLetter {
         tenant_id: optional(5),
         cause: lossy_at(row, 6),
         error: lossy_at(row, 7),
-        failed_at: row.try_get_by_index(8).unwrap_or(DateTime::UNIX_EPOCH),
+        failed_at: row.try_get_by_index(8).unwrap_or(UNREADABLE_TIME),
         reason: lossy_at(row, 9),
         actor: optional(10),
-        discarded_at: row.try_get_by_index(11).unwrap_or(DateTime::UNIX_EPOCH),
+        discarded_at: row.try_get_by_index(11).unwrap_or(UNREADABLE_TIME),
     }
 }
 

@@ -137,6 +137,10 @@ impl Dialect for Sqlite {
         })
     }
 
+    fn row_number(&self) -> Option<&'static str> {
+        Some("rowid")
+    }
+
     /// A column holds values of any type, and text that is none.
     fn shown(&self, column: &str) -> Option<String> {
         Some(format!(

@@ -109,14 +109,27 @@ impl Wanted<'_> {
     }
 
     /// How long until the next head is due. If none was found due it counts as well which is due by now: it fell due meanwhile,
-    /// and nobody would look again.
+    /// and nobody would look again. One whose time cannot be read is due from now on.
     pub(super) async fn next_due(&self, tx: &StoreTransaction, found_none: bool) -> Result<Option<Duration>, DbErr> {
         let later = if found_none { "IS NOT NULL".to_owned() } else { format!("> {}", self.dialect.now_once()) };
         let select = self
-            .heads(&format!("SELECT {}", self.dialect.micros_until("h.retry_after")))
+            .heads(&format!("SELECT {}, h.position", self.dialect.micros_until("h.retry_after")))
             .push(&format!(" AND h.retry_after {later} ORDER BY h.retry_after LIMIT 1"));
-        let row = tx.query_one_raw(select.build()).await?;
-        row.map(|row| Ok(Duration::from_micros(row.try_get_by_index::<i64>(0)?.max(0).cast_unsigned()))).transpose()
+        let Some(row) = tx.query_one_raw(select.build()).await? else { return Ok(None) };
+        if let Some(micros) = row.try_get_by_index::<Option<i64>>(0)? {
+            return Ok(Some(Duration::from_micros(micros.max(0).cast_unsigned())));
+        }
+        self.end_wait(tx, row.try_get_by_index(1)?).await?;
+        Ok(Some(Duration::ZERO))
+    }
+
+    /// Makes the rows at a position due, whatever stands there for the time at which they are.
+    async fn end_wait(&self, tx: &StoreTransaction, position: i64) -> Result<(), DbErr> {
+        let (held, now) = (self.tables.held(), self.dialect.now());
+        let update = Sql::new(self.dialect, &format!("UPDATE {held} SET retry_after = {now} WHERE shard = "));
+        let update = update.bind(self.shard).push(" AND position = ").bind(position);
+        tx.execute_raw(update.push(&format!(" AND retry_after > {}", self.dialect.now_once())).build()).await?;
+        Ok(())
     }
 
     fn heads(&self, select: &str) -> Sql {

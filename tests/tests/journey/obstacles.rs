@@ -7,7 +7,7 @@ use sea_orm::{ConnectionTrait, Statement};
 
 use crate::support::log::Log;
 use crate::support::{TestDatabase, in_empty_database, on_every_back_end};
-use crate::{Journey, place};
+use crate::{Journey, place, until};
 
 /// On one thread, because the log is that of the thread.
 macro_rules! in_every_empty_database {
@@ -52,9 +52,7 @@ async fn rows_that_cannot_be_read_cost_their_aggregates_alone(database: &TestDat
     let relay = journey.start_relay();
     // Behind each spoilt row waits the other event of its parcel.
     journey.broker.wait_for(160 - 2 * 8).await;
-    while database.number("SELECT count(*) FROM bento_outbox").await > 0 {
-        tokio::task::yield_now().await;
-    }
+    until(async || database.number("SELECT count(*) FROM bento_outbox").await == 0).await;
     assert_eq!(relay.health().degraded, []);
     relay.stop().await.unwrap();
     assert!(spoilt.iter().all(|&parcel| journey.topics(parcel).is_empty()));

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use bento_core::dead_letter::{DeadLetterFilter, DeadLetterQuery, DeadLetters, Discarding};
+use bento_core::held::{HeldEvents, HeldFilter};
 use bento_core::relay::store::{Burial, Settlement, Unroutable};
 
 use super::unreadable::{spoil, write_of};
@@ -17,7 +18,8 @@ const ROUNDS: u64 = 25;
 const CALLS: usize = 40;
 
 /// The columns of an event in every table, without those that say which rows belong together.
-const COLUMNS: [&str; 12] = [
+const COLUMNS: [&str; 13] = [
+    "event_id",
     "event_type",
     "schema_version",
     "sequence",
@@ -36,7 +38,11 @@ const COLUMNS: [&str; 12] = [
 const AGGREGATE: [&str; 2] = ["aggregate_type", "aggregate_id"];
 
 /// The columns that the held rows have besides.
-const HELD_COLUMNS: [&str; 3] = ["attempts", "delivered", "error_message"];
+const HELD_COLUMNS: [&str; 6] =
+    ["attempts", "delivered", "error_message", "retry_after", "first_failed_at", "unroutable_since"];
+
+/// The columns that the dead letters have besides.
+const DEAD_COLUMNS: [&str; 6] = ["failed_at", "first_failed_at", "attempts", "error_message", "delivered", "raw"];
 
 /// Some value, as a literal that at least one back end takes for some column.
 fn value(backend: DbBackend, random: &mut fastrand::Rng) -> String {
@@ -101,6 +107,16 @@ fn settle_held(held: &HeldRow, is_late: bool, random: &mut fastrand::Rng) -> Set
     }
 }
 
+/// The number of letters that a list shows which is read one by one.
+async fn pages(relay: &Relay) -> usize {
+    let (mut shown, mut query) = (0, DeadLetterQuery::default().limit(1));
+    while let Some(letter) = relay.store.list(&query).await.unwrap().pop() {
+        (shown, query) = (shown + 1, query.after(letter.cursor()));
+        assert!(shown < 100, "{letter:?}");
+    }
+    shown
+}
+
 async fn is_empty(db: &DatabaseConnection) -> bool {
     let rows = "SELECT (SELECT count(*) FROM bento_outbox) + (SELECT count(*) FROM bento_outbox_held)";
     one(db, rows).await.try_get_by_index::<i64>(0).unwrap() == 0
@@ -130,13 +146,18 @@ async fn round(db: &DatabaseConnection, seed: u64) -> usize {
         settled.extend(advanced.held.iter().map(|held| settle_held(held, call > 10, &mut random)));
         if call == 2 {
             spoil_some(db, "bento_outbox_held", &[&COLUMNS[..], &HELD_COLUMNS].concat(), &mut random).await;
-            spoil_some(db, "bento_dead_letter", &COLUMNS, &mut random).await;
+            spoil_some(db, "bento_dead_letter", &[&COLUMNS[..], &DEAD_COLUMNS].concat(), &mut random).await;
+        }
+        // A time that is far away can be read, and is for an operator to end.
+        if call > 10 {
+            relay.store.retry_now(&HeldFilter::default()).await.unwrap();
         }
         // A dead letter may park what is left.
         let letters = relay.store.list(&DeadLetterQuery::default()).await;
         let letters = letters.unwrap_or_else(|error| panic!("seed {seed}, call {call}: {error:?}"));
         let spoilt = letters.iter().filter(|letter| letter.cause == Burial::UNREADABLE);
         unreadable.extend(spoilt.map(|letter| letter.position));
+        assert_eq!(pages(&relay).await, letters.len(), "seed {seed}, call {call}: a list comes to its end");
         if call > 4 && !letters.is_empty() {
             let all = DeadLetterFilter::default();
             let discarded = relay.store.discard_all(&all, &discarding).await;

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use bento_core::publish::MemoryPublisher;
-use bento_core::relay::store::{Heartbeat, RelayId, RelayStore, StoreError};
+use bento_core::dead_letter::{DeadLetterQuery, DeadLetters};
+use bento_core::held::{HeldEvents, HeldFilter};
+use bento_core::inspect::Inspect;
+use bento_core::publish::{MemoryPublisher, PublishError};
+use bento_core::relay::store::{Burial, Heartbeat, RelayId, RelayStore, StoreError};
 use bento_core::relay::{Relay, RelayHandle};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend};
 use tokio::time::{sleep, timeout};
 
+use super::unreadable::write_of;
 use crate::relay_store::OutboxStore;
 use crate::tables::Tables;
 use crate::test_database::on_every_back_end;
@@ -48,6 +52,11 @@ impl Running {
         self.until(after, |running| running.relay.health().ready && running.relay.health().degraded.is_empty()).await;
     }
 
+    async fn held_and_dead(&self) -> (u64, u64) {
+        let counts = OutboxStore::new(self.db.clone()).counts().await.unwrap();
+        (counts.held, counts.dead)
+    }
+
     async fn execute(&self, statements: impl IntoIterator<Item = String>) {
         for statement in statements {
             self.db.execute_unprepared(&statement).await.unwrap();
@@ -75,6 +84,82 @@ async fn a_relay_goes_on_after_its_tables_were_cleared() {
         };
         running.execute(tables.all().map(truncate)).await;
         running.publishes("everything was truncated").await;
+        running.relay.stop().await.unwrap();
+    })
+    .await;
+}
+
+/// Empties the outbox, and lets its positions begin anew.
+fn truncate(backend: DbBackend) -> Vec<String> {
+    let statements: &[&str] = match backend {
+        DbBackend::Postgres => &["TRUNCATE bento_outbox RESTART IDENTITY"],
+        DbBackend::MySql => &["TRUNCATE TABLE bento_outbox"],
+        _ => &["DELETE FROM bento_outbox", "DELETE FROM sqlite_sequence WHERE name = 'bento_outbox'"],
+    };
+    statements.iter().map(|statement| (*statement).to_owned()).collect()
+}
+
+/// Lets the next event take the first position again.
+fn take_positions_back(backend: DbBackend) -> [String; 1] {
+    let statement = match backend {
+        DbBackend::Postgres => "SELECT setval('bento_outbox_position', 1, false)",
+        DbBackend::MySql => "ALTER TABLE bento_outbox AUTO_INCREMENT = 1",
+        _ => "UPDATE sqlite_sequence SET seq = 0 WHERE name = 'bento_outbox'",
+    };
+    [statement.to_owned()]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_held_event_whose_position_is_handed_out_again_costs_the_other_one_at_most() {
+    on_every_back_end(async |db| {
+        let running = Running::start(&db);
+        running.broker.fail(|delivery| {
+            let is_refused = ["a", "b"].contains(&&*delivery.envelope.aggregate_id);
+            is_refused.then(|| PublishError::throttled("less", Duration::from_secs(600)))
+        });
+        let counts = async |held, dead| {
+            let reached = async {
+                while running.held_and_dead().await != (held, dead) {
+                    sleep(Duration::from_millis(5)).await;
+                }
+            };
+            timeout(SOON, reached)
+                .await
+                .unwrap_or_else(|_| panic!("{held} held, {dead} dead: {:?}", running.relay.health()));
+        };
+        write_of(&db, &["a"]).await;
+        counts(1, 0).await;
+        running.execute(truncate(db.get_database_backend())).await;
+        // Written in the shard and at the position of the one that is held.
+        write_of(&db, &["b"]).await;
+        counts(1, 1).await;
+        let store = OutboxStore::new(db.clone());
+        let letter = store.list(&DeadLetterQuery::default()).await.unwrap().remove(0);
+        assert_eq!((&*letter.envelope.aggregate_id, &*letter.cause), ("b", Burial::UNSETTLED));
+        write_of(&db, &["c"]).await;
+        running.until("the shard goes on", |running| running.broker.published().len() == 1).await;
+        running.broker.recover();
+        assert_eq!(store.retry_now(&HeldFilter::default()).await.unwrap(), 1);
+        running.until("what was held arrives", |running| running.broker.published().len() == 2).await;
+        running.until("nothing fails", |running| running.relay.health().degraded.is_empty()).await;
+        running.relay.stop().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_runs_sees_the_events_of_positions_that_are_taken_back() {
+    on_every_back_end(async |db| {
+        let mut running = Running::start(&db);
+        for _ in 0..10 {
+            running.publishes("at first").await;
+        }
+        for _ in 0..3 {
+            running.execute(take_positions_back(db.get_database_backend())).await;
+            for _ in 0..3 {
+                running.publishes("the positions were taken back").await;
+            }
+        }
         running.relay.stop().await.unwrap();
     })
     .await;
@@ -124,7 +209,6 @@ async fn a_row_that_is_made_again_has_an_epoch_that_it_never_had() {
 
 #[tokio::test]
 async fn an_outbox_of_another_application_is_refused_to_relays_and_operators() {
-    use bento_core::dead_letter::{DeadLetterQuery, DeadLetters};
     use bento_core::tenant::Pauses;
     on_every_back_end(async |db| {
         let shop = OutboxStore::new(db.clone()).with_application("shop");

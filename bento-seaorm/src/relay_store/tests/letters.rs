@@ -1,8 +1,9 @@
 //! Dead letters inside the database.
 
-use bento_core::dead_letter::{DeadLetterQuery, DeadLetters};
+use bento_core::dead_letter::{AlertOutcome, AlertStore, DeadLetterFilter, DeadLetterQuery, DeadLetters, Discarding};
 use bento_core::relay::store::Burial;
 
+use super::unreadable::{spoil, write_of};
 use super::*;
 
 /// Positions can be handed out twice, after TRUNCATE … RESTART IDENTITY for example. Then a replay must not delete what it could
@@ -31,6 +32,121 @@ async fn a_letter_whose_place_is_taken_stays_a_letter() {
         let replayed = relay.store.replay(rows[0].envelope.event_id, &destination).await.unwrap();
         assert!(!replayed.replayed, "it has no place to go to");
         assert_eq!(relay.store.list(&DeadLetterQuery::default()).await.unwrap(), before);
+    })
+    .await;
+}
+
+/// Letters of `a`, `b` and `c`, the first of which have followers.
+async fn dead(db: &DatabaseConnection) -> (Relay, Vec<i64>) {
+    let relay = Relay::new(db).await;
+    write_of(db, &["a", "b", "c", "a", "b"]).await;
+    let rows = relay.settle(Vec::new()).await.fresh;
+    let destination: Arc<str> = "x".into();
+    let bury = |row: &OutboxRow| {
+        let (error, cause) = ("refused".to_owned(), Burial::PERMANENT.into());
+        let dead = Burial { attempts: 1, error, cause, parks: true, delivered: Vec::new() };
+        Settlement::Bury { position: row.position, destination: Arc::clone(&destination), dead }
+    };
+    let hold = |row: &OutboxRow| {
+        let (position, destination) = (row.position, Arc::clone(&destination));
+        Settlement::Hold { position, destination, ordered: true, why: Held::Behind }
+    };
+    relay.settle(rows[..3].iter().map(bury).chain(rows[3..].iter().map(hold)).collect()).await;
+    (relay, rows.iter().map(|row| row.position).collect())
+}
+
+/// The positions of all letters, read in pages of one.
+async fn paged(relay: &Relay) -> Vec<i64> {
+    let (mut positions, mut query) = (Vec::new(), DeadLetterQuery::default().limit(1));
+    while let Some(letter) = relay.store.list(&query).await.unwrap().pop() {
+        positions.push(letter.position);
+        assert!(positions.len() < 10, "the list has no end: {positions:?}");
+        query = query.after(letter.cursor());
+    }
+    positions.sort_unstable();
+    positions
+}
+
+/// Only SQLite stores such a key.
+#[tokio::test]
+async fn a_letter_whose_key_cannot_be_read_is_found_by_its_row() {
+    on_every_back_end(async |db| {
+        let (relay, positions) = dead(&db).await;
+        if db.get_database_backend() == DbBackend::Sqlite {
+            for (change, position) in [("event_id = x'01'", positions[0]), ("destination = x'ff'", positions[1])] {
+                let sql = format!("UPDATE bento_dead_letter SET {change} WHERE position = {position}");
+                db.execute_unprepared(&sql).await.unwrap();
+            }
+        }
+        assert_eq!(paged(&relay).await, positions[..3]);
+        let discarding = Discarding::because("it was spoilt").unwrap();
+        for letter in relay.store.list(&DeadLetterQuery::default()).await.unwrap() {
+            let (id, to) = (letter.envelope.event_id, &*letter.destination);
+            assert_eq!(relay.store.find(id, to).await.unwrap(), Some(letter.clone()));
+            assert!(relay.store.discard(id, to, &discarding).await.unwrap(), "{letter:?}");
+            assert!(!relay.store.discard(id, to, &discarding).await.unwrap(), "{letter:?}");
+            let discarded = relay.store.discarded(&DeadLetterQuery::default()).await.unwrap();
+            assert!(discarded.iter().any(|discarded| discarded.event_id == id), "{discarded:?}");
+        }
+        let held = relay.settle(Vec::new()).await.held;
+        let waits = |held: &HeldRow| held.row.envelope.aggregate_id.clone();
+        assert_eq!(held.iter().map(waits).collect::<Vec<_>>(), ["a", "b"], "what was behind them goes on");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn letters_whose_time_cannot_be_read_are_listed_and_told_of_once() {
+    on_every_back_end(async |db| {
+        let times = match db.get_database_backend() {
+            DbBackend::Postgres => ["'-infinity'", "'infinity'"],
+            DbBackend::MySql => ["'0000-00-00'", "'2026-00-00'"],
+            _ => ["'soon'", "x'ff'"],
+        };
+        let (relay, positions) = dead(&db).await;
+        for (time, position) in times.iter().zip(&positions) {
+            let sql = format!("UPDATE bento_dead_letter SET failed_at = {time} WHERE position = {position}");
+            assert!(spoil(&db, &sql).await, "{time}");
+        }
+        assert_eq!(paged(&relay).await, positions[..3]);
+        let told = relay.store.take_unalerted(10, Duration::ZERO).await.unwrap();
+        assert_eq!(told.len(), 3);
+        relay.store.settle_alerts(&told, AlertOutcome::Told).await.unwrap();
+        assert_eq!(relay.store.take_unalerted(10, Duration::ZERO).await.unwrap(), []);
+        let discarding = Discarding::because("it was spoilt").unwrap();
+        assert_eq!(relay.store.discard_all(&DeadLetterFilter::default(), &discarding).await.unwrap(), 3);
+    })
+    .await;
+}
+
+/// PostgreSQL stores no time that is none.
+#[tokio::test]
+async fn a_held_row_whose_time_cannot_be_read_is_due() {
+    on_every_back_end(async |db| {
+        let times: &[&str] = match db.get_database_backend() {
+            DbBackend::Postgres => &[],
+            DbBackend::MySql => &["'0000-00-00'", "'2999-00-00'"],
+            _ => &["'soon'", "x'ff'", "''"],
+        };
+        for time in times {
+            let relay = Relay::new(&db).await;
+            write_of(&db, &["a", "b"]).await;
+            let rows = relay.settle(Vec::new()).await.fresh;
+            let hold = |row: &OutboxRow| {
+                let wait = Held::Delayed(Duration::from_secs(600));
+                Settlement::Hold { position: row.position, destination: "x".into(), ordered: true, why: wait }
+            };
+            relay.settle(rows[..1].iter().map(hold).collect()).await;
+            assert!(spoil(&db, &format!("UPDATE bento_outbox_held SET retry_after = {time}")).await, "{time}");
+            // Another relay knows nothing of the wait.
+            relay.store.release(relay.lease.owner).await.unwrap();
+            let relay = Relay::new(&db).await;
+            relay.settle(vec![Settlement::Published { position: rows[1].position }]).await;
+            assert_eq!(relay.store.probe(&[0], &[]).await.unwrap(), [0], "{time}");
+            assert_eq!(relay.settle(Vec::new()).await.held.len(), 1, "{time}");
+            db.execute_unprepared("DELETE FROM bento_outbox_held").await.unwrap();
+            relay.store.release(relay.lease.owner).await.unwrap();
+        }
     })
     .await;
 }
