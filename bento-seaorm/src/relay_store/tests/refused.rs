@@ -115,6 +115,9 @@ enum Fate {
     Gone,
 }
 
+/// A settlement by its name, what is refused of it, how it is made for a position, and what the row becomes.
+type Case = (&'static str, Forbidden, fn(i64) -> Settlement, Fate);
+
 /// Rows of `a`, `b`, twice `c` and `d`, of which the first `c` is settled so that the database refuses it.
 struct Scene {
     db: DatabaseConnection,
@@ -184,7 +187,7 @@ impl Scene {
 
 #[tokio::test]
 async fn a_held_row_whose_settlement_is_refused_costs_itself_alone() {
-    let cases: [(&str, Forbidden, fn(i64) -> Settlement, Fate); 5] = [
+    let cases: [Case; 5] = [
         ("failed", WAITING, held_failed, Fate::Dead(4, "busy")),
         ("buried", BURYING, held_bury, Fate::Dead(4, "too large")),
         ("moved", HOLDING, held_moved, Fate::Dead(3, "")),
@@ -212,7 +215,7 @@ async fn a_held_row_whose_settlement_is_refused_costs_itself_alone() {
 #[tokio::test]
 async fn a_pending_row_whose_settlement_is_refused_costs_itself_alone() {
     let bury = |position| Settlement::Bury { position, destination: "x".into(), dead: burial() };
-    let cases: [(&str, Forbidden, fn(i64) -> Settlement, Fate); 6] = [
+    let cases: [Case; 6] = [
         ("failed", HOLDING, |at| hold(at, Held::Failed(failure(4, LONG))), Fate::Dead(4, "busy")),
         ("behind", HOLDING, |at| hold(at, Held::Behind), Fate::Dead(0, "")),
         ("delayed", HOLDING, |at| hold(at, Held::Delayed(LONG)), Fate::Dead(0, "")),
