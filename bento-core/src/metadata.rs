@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::panic::Location;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::id::EventId;
+use crate::telemetry::TARGET_RAISE;
 use crate::trace::TraceContext;
 
 pub use self::routing::{Routing, RoutingError};
@@ -35,7 +37,7 @@ pub struct Metadata {
     /// An id is known while the first event is pending, held or a dead letter, and after its publication for as long as the relay's
     /// `retention` keeps published rows. Without a retention it is forgotten with the publication.
     ///
-    /// It belongs to one event: set it in `raise_with`. A scope does not hand it on.
+    /// It belongs to one event: set it in `raise_with`. A scope does not hand it on, and logs a warning where it is told one.
     pub event_id: Option<EventId>,
     /// The time at which it happened, if not at the moment it is raised. It is written as it is, and the `delay` and `expires_after`
     /// of a rule count from it. An event without it happened when it was raised, by the clock of the database.
@@ -54,10 +56,11 @@ pub struct Metadata {
     pub topic: Option<String>,
     /// The broker's routing key, instead of its own.
     pub routing_key: Option<String>,
-    /// The names of the destinations it goes to, whatever the router's rules say; empty to ask the rules.
-    /// Belongs to one event, as the times below do: set it in `raise_with`, a scope does not hand it on.
+    /// The names of the destinations it goes to, whatever the router's rules say; empty to ask the rules, or for those of the scope around
+    /// this one.
     pub destinations: Vec<String>,
-    /// Not to be delivered before this time, by the clock of the database.
+    /// Not to be delivered before this time, by the clock of the database. A scope that sets this or `deliver_after` takes the place of both
+    /// around it, and so do `expires_at` and `expires_after`.
     pub deliver_at: Option<DateTime<Utc>>,
     /// The wait from when it is raised until it is delivered, by the clock of the database, unless `deliver_at` is set. At most until
     /// the year 9999.
@@ -173,22 +176,50 @@ impl Metadata {
         Self { expires_after: Some(limit), ..self }
     }
 
-    /// Runs `future` with this as the ambient metadata; what is set here wins over the scope around it.
+    /// Runs `future` with this as the ambient metadata of everything that is raised in it; what is set here wins over the scope around it.
+    ///
+    /// Everything but `event_id` is handed on: destinations, delays and deadlines too.
+    ///
+    /// ```
+    /// # use bento_core::Metadata;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let reminder = Metadata::default().with_destinations(["mail"]).with_deliver_after(Duration::from_secs(60));
+    /// let inside = reminder.scope(async { Metadata::current() }).await;
+    /// assert_eq!(inside.destinations, ["mail"]);
+    /// assert_eq!(inside.deliver_after, Some(Duration::from_secs(60)));
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// It is as cancel safe as `future`.
+    #[track_caller]
     pub fn scope<F: Future>(self, future: F) -> impl Future<Output = F::Output> + use<F> {
         AMBIENT.scope(Arc::new(self.or(&Self::current())), future)
     }
 
-    /// Runs `work` with this as the ambient metadata; what is set here wins over the scope around it.
+    /// Runs `work` with this as the ambient metadata, as [`scope`](Self::scope) does.
+    #[track_caller]
     pub fn scope_sync<R>(self, work: impl FnOnce() -> R) -> R {
         AMBIENT.sync_scope(Arc::new(self.or(&Self::current())), work)
     }
 
+    #[track_caller]
     fn or(self, outer: &Self) -> Self {
+        if let Some(event_id) = self.event_id {
+            tracing::warn!(
+                target: TARGET_RAISE, %event_id, at = %Location::caller(),
+                "a scope hands no event id on, because two events would share it; set it in `raise_with`"
+            );
+        }
         let mut headers = outer.headers.clone();
         headers.extend(self.headers);
+        let says_when = self.deliver_at.is_some() || self.deliver_after.is_some();
+        let (deliver_at, deliver_after) =
+            if says_when { (self.deliver_at, self.deliver_after) } else { (outer.deliver_at, outer.deliver_after) };
+        let says_until = self.expires_at.is_some() || self.expires_after.is_some();
+        let (expires_at, expires_after) =
+            if says_until { (self.expires_at, self.expires_after) } else { (outer.expires_at, outer.expires_after) };
         Self {
             event_id: None,
             occurred_at: self.occurred_at.or(outer.occurred_at),
@@ -199,11 +230,11 @@ impl Metadata {
             actor: self.actor.or_else(|| outer.actor.clone()),
             topic: self.topic.or_else(|| outer.topic.clone()),
             routing_key: self.routing_key.or_else(|| outer.routing_key.clone()),
-            destinations: Vec::new(),
-            deliver_at: None,
-            deliver_after: None,
-            expires_at: None,
-            expires_after: None,
+            destinations: if self.destinations.is_empty() { outer.destinations.clone() } else { self.destinations },
+            deliver_at,
+            deliver_after,
+            expires_at,
+            expires_after,
             headers,
         }
     }
@@ -283,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scope_hands_topic_and_key_on_and_nothing_that_is_one_event_s() {
+    fn a_scope_hands_on_where_and_when_its_events_are_delivered() {
         let scope = Metadata::default()
             .with_topic("orders")
             .with_routing_key("eu")
@@ -292,8 +323,19 @@ mod tests {
             .with_deliver_at(DateTime::UNIX_EPOCH)
             .with_expires_at(DateTime::UNIX_EPOCH)
             .with_expires_after(Duration::from_secs(1));
-        let seen = scope.scope_sync(Metadata::current);
-        assert_eq!(*seen, Metadata::default().with_topic("orders").with_routing_key("eu"));
+        let seen = scope.clone().scope_sync(|| with_tenant("t").scope_sync(Metadata::current));
+        assert_eq!(*seen, scope.with_tenant("t"));
+    }
+
+    #[test]
+    fn an_inner_scope_takes_the_place_of_destinations_delays_and_deadlines() {
+        let second = Duration::from_secs(1);
+        let time = DateTime::UNIX_EPOCH;
+        let outer = Metadata::default().with_destinations(["audit"]).with_deliver_at(time).with_expires_at(time);
+        let inner =
+            Metadata::default().with_destinations(["mail"]).with_deliver_after(second).with_expires_after(second);
+        let seen = outer.scope_sync(|| inner.clone().scope_sync(Metadata::current));
+        assert_eq!(*seen, inner, "the times around it would win");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::event::{AggregateDescriptor, AnyEvent, DomainEvent, EventDescriptor, 
 pub use self::catalogue::{Catalogue, CatalogueAggregate, CatalogueEvent, CatalogueField, CatalogueVersion};
 pub use self::fault::{RegistryErrors, RegistryFault};
 pub use self::lint::{Lint, LintName};
-pub use self::stored::{StoredError, StoredErrors, StoredSchema};
+pub use self::stored::{StoredError, StoredErrors, StoredReport, StoredSchema};
 
 mod catalogue;
 mod fault;
@@ -156,12 +156,10 @@ impl Registry {
         self.events().filter(|event| event.role == EventRole::Current).filter_map(lint::look_at).collect()
     }
 
-    /// Compares what is stored with what this binary can decode.
-    ///
-    /// # Errors
-    /// Every stored schema and version that this binary cannot decode, with how many there are and where.
-    pub fn check_stored(&self, stored: impl IntoIterator<Item = StoredSchema>) -> Result<(), StoredErrors> {
-        StoredErrors::from_errors(stored.into_iter().filter_map(|stored| stored::check(self, stored)).collect())
+    /// Compares what is stored with what this binary can decode. The report tells what another release can decode from what this one has
+    /// given up.
+    pub fn check_stored(&self, stored: impl IntoIterator<Item = StoredSchema>) -> StoredReport {
+        StoredReport::new(stored.into_iter().filter_map(|stored| stored::check(self, stored)).collect())
     }
 }
 

@@ -126,15 +126,35 @@ fn what_is_stored_is_compared_with_what_can_be_decoded() {
         |schema: &str, version| StoredSchema { schema: schema.into(), version, count: 3, place: "outbox".into() };
     let registry = Registry::global();
     let readable = [stored("order.created", 1), stored("order.created", 2), stored("order.paid", 4)];
-    registry.check_stored(readable).unwrap();
-    let errors = registry
-        .check_stored([stored("a.b", 1), stored("order.created", 3), stored("order.paid", 3), stored("order.paid", 4)])
-        .unwrap_err();
-    let [unknown, newer, retired] = errors.errors() else { panic!("three errors: {errors}") };
+    let report = registry.check_stored(readable);
+    assert!(report.is_complete() && report.is_ok());
+    report.into_strict_result().unwrap();
+    let report = registry.check_stored([
+        stored("a.b", 1),
+        stored("order.created", 3),
+        stored("order.paid", 3),
+        stored("order.paid", 4),
+    ]);
+    assert!(!report.is_complete() && !report.is_ok());
+    let [unknown, newer, retired] = report.findings() else { panic!("three findings: {report}") };
     assert!(matches!(unknown, StoredError::UnknownSchema(stored) if stored.schema == "a.b"));
     assert!(matches!(newer, StoredError::NewerVersion { newest: 2, .. }));
     assert!(matches!(retired, StoredError::Retired { oldest: 4, .. }));
-    assert!(errors.to_string().contains("3 × `order.paid` version 3 in outbox"), "{errors}");
+    assert_eq!(report.clone().into_strict_result().unwrap_err().errors(), report.findings());
+    let retired = report.into_result().unwrap_err();
+    assert!(matches!(retired.errors(), [StoredError::Retired { .. }]));
+    assert!(retired.to_string().contains("3 × `order.paid` version 3 in outbox"), "{retired}");
+}
+
+/// What a later release has written, or only it declares, is no reason not to start.
+#[test]
+fn a_release_that_was_rolled_back_still_starts() {
+    let stored =
+        |schema: &str, version| StoredSchema { schema: schema.into(), version, count: 1, place: "dead letters".into() };
+    let report = Registry::global().check_stored([stored("order.created", 9), stored("order.of_tomorrow", 1)]);
+    assert_eq!(report.of_another_release().count(), 2);
+    assert!(report.is_ok());
+    report.into_result().unwrap();
 }
 
 #[test]

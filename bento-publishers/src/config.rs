@@ -17,7 +17,8 @@
 //!
 //! - A variable is the key in capitals behind `BENTO_`, with two underscores for each dot: `BENTO_RELAY__BATCH`,
 //!   `BENTO_PUBLISHERS__NATS__PREFIX`. Its value is a text, a number or the like as the key wants it; lists are written with commas or as TOML
-//!   does. An empty one counts as not set. `BENTO_CONFIG` names the file; `BENTO_TEST_…` is left to tests.
+//!   does. An empty one counts as not set. `BENTO_CONFIG` names the file; `BENTO_TEST_…` is left to tests. What Kubernetes makes for a Service
+//!   whose name begins with `bento` is passed over.
 //! - `<key>_file` in the place of any `<key>` names a file that holds the value, without the line break at its end: for secrets.
 //! - A section `[publishers.<name>]` is of the kind that its `kind` says, else its name. `console` and `memory` need no section.
 //! - Everything that is wrong is reported at once, each with the line or the variable. No message shows a secret.
@@ -31,6 +32,7 @@ use bento_core::route::{Router, RouterConfig, RouterErrors};
 
 mod builder;
 mod fault;
+mod kubernetes;
 mod publishers;
 mod read;
 mod router;

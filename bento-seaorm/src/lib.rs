@@ -34,7 +34,7 @@ pub use self::migration::{migrate, migrate_with};
 pub use self::relay_store::OutboxStore;
 pub use self::tables::{TablePrefix, Tables};
 pub use self::transaction::OutboxTransaction;
-pub use self::validate::{ValidateError, validate_stored, validate_stored_with};
+pub use self::validate::{validate_stored, validate_stored_with};
 
 /// Compiles what the documents show.
 #[cfg(doctest)]

@@ -57,10 +57,29 @@ use crate::tables::Tables;
 /// A call of it may be dropped at any time, also one of [`Inspect`](bento_core::inspect::Inspect) or
 /// [`DeadLetters`](bento_core::dead_letter::DeadLetters). The statement that is on its way is finished in the background, and its
 /// transaction rolled back, unless it was the commit.
+///
+/// # Clones
+///
+/// One store serves a relay, a monitor, alerts and operators: give each of them a clone. A clone costs no more than a few reference
+/// counts, and shares the connections. It remembers nothing of what the other has read, so that each may also serve a relay of its own.
+///
+/// ```no_run
+/// # use bento_core::inspect::{Monitor, MonitorSettings};
+/// # use bento_core::publish::MemoryPublisher;
+/// # use bento_core::relay::Relay;
+/// # use bento_seaorm::OutboxStore;
+/// # async fn start(db: sea_orm::DatabaseConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// let store = OutboxStore::new(db).with_application("tickets");
+/// let monitor = Monitor::start(store.clone(), MonitorSettings::default());
+/// let relay = Relay::builder(store, MemoryPublisher::new()).start()?;
+/// # relay.stop().await?;
+/// # monitor.stop().await;
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct OutboxStore {
     db: Shielded,
-    tables: Tables,
+    tables: Arc<Tables>,
     expected: Expected,
     /// How the outbox was divided when it was opened.
     recorded: Mutex<Option<Sharding>>,
@@ -69,12 +88,26 @@ pub struct OutboxStore {
     memory: Memory,
 }
 
+/// The same outbox, of which nothing has been read yet.
+impl Clone for OutboxStore {
+    fn clone(&self) -> Self {
+        Self {
+            db: self.db.clone(),
+            tables: Arc::clone(&self.tables),
+            expected: self.expected.clone(),
+            recorded: Mutex::default(),
+            is_own: AtomicBool::default(),
+            memory: Memory::default(),
+        }
+    }
+}
+
 impl OutboxStore {
     /// The outbox with the default prefix, divided as the database records.
     pub fn new(db: DatabaseConnection) -> Self {
         Self {
             db: Shielded::new(db),
-            tables: Tables::default(),
+            tables: Arc::default(),
             expected: Expected::default(),
             recorded: Mutex::default(),
             is_own: AtomicBool::default(),
@@ -85,7 +118,7 @@ impl OutboxStore {
     /// Another table prefix than `bento_`.
     #[must_use]
     pub fn with_tables(mut self, tables: Tables) -> Self {
-        self.tables = tables;
+        self.tables = Arc::new(tables);
         self
     }
 
@@ -102,6 +135,7 @@ impl OutboxStore {
     #[must_use]
     pub fn with_application(mut self, name: impl Into<String>) -> Self {
         self.expected.application = Some(name.into());
+        self.is_own = AtomicBool::default();
         self
     }
 

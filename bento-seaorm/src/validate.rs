@@ -1,7 +1,8 @@
 //! Whether this binary can decode what is stored.
 
 use bento_core::Registry;
-use bento_core::registry::{StoredErrors, StoredSchema};
+use bento_core::registry::{StoredReport, StoredSchema};
+use bento_core::telemetry::TARGET_INSPECT;
 use sea_orm::{ConnectionTrait, DatabaseConnection, QueryResult, Statement};
 
 use crate::error::Error;
@@ -9,16 +10,26 @@ use crate::session::Shielded;
 use crate::tables::Tables;
 
 /// Compares every schema and version in the outbox, the held rows and the dead letters with what this binary can decode, before
-/// it serves. Bytes enqueued without a Rust type are nobody's schema and are left out.
+/// it serves. Bytes enqueued without a Rust type are nobody's schema and are left out. Payloads are not decoded; a dry run of a replay does
+/// that for dead letters.
+///
+/// [`StoredReport::into_result`] makes an error of what this binary has retired. It lets pass what another release can decode, so that a
+/// service starts after a release was rolled back; here that is a warning in the log.
 ///
 /// It reads the three tables once; they are short unless a backlog waits.
 ///
+/// ```no_run
+/// # async fn start(database: sea_orm::DatabaseConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// bento_seaorm::validate_stored(&database).await?.into_result()?;
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
-/// [`ValidateError::Undecodable`] lists every one that cannot be decoded, with how many there are and where.
+/// [`Error::NotMigrated`] without the tables, else what the database says.
 ///
 /// # Cancel safety
 /// It only reads: nothing is lost.
-pub async fn validate_stored(db: &DatabaseConnection) -> Result<(), ValidateError> {
+pub async fn validate_stored(db: &DatabaseConnection) -> Result<StoredReport, Error> {
     validate_stored_with(db, &Tables::default()).await
 }
 
@@ -29,21 +40,12 @@ pub async fn validate_stored(db: &DatabaseConnection) -> Result<(), ValidateErro
 ///
 /// # Cancel safety
 /// It only reads: nothing is lost.
-pub async fn validate_stored_with(db: &DatabaseConnection, tables: &Tables) -> Result<(), ValidateError> {
-    Registry::global().check_stored(stored(db, tables).await?)?;
-    Ok(())
-}
-
-/// What is stored cannot be decoded, or could not be read.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ValidateError {
-    /// The tables could not be read.
-    #[error(transparent)]
-    Read(#[from] Error),
-    /// This binary cannot decode some of what is stored.
-    #[error(transparent)]
-    Undecodable(#[from] StoredErrors),
+pub async fn validate_stored_with(db: &DatabaseConnection, tables: &Tables) -> Result<StoredReport, Error> {
+    let report = Registry::global().check_stored(stored(db, tables).await?);
+    for finding in report.of_another_release() {
+        tracing::warn!(target: TARGET_INSPECT, "this binary cannot decode {finding}");
+    }
+    Ok(report)
 }
 
 async fn stored(db: &DatabaseConnection, tables: &Tables) -> Result<Vec<StoredSchema>, Error> {

@@ -62,6 +62,11 @@ impl Counters {
         self.read(name, |key| has_label(key, label, value)).map(f64::from_bits).next()
     }
 
+    /// The last value of the first gauge of this name, whatever its labels; `None` if none was ever set.
+    pub fn gauge_of(&self, name: &str) -> Option<f64> {
+        self.read(name, |_| true).map(f64::from_bits).next()
+    }
+
     fn read(&self, name: &str, is_meant: impl Fn(&Key) -> bool) -> impl Iterator<Item = u64> {
         let counters = self.counters();
         let meant = counters.iter().filter(|(key, _)| key.name() == name && is_meant(key));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{Backlog, Coverage, Inspect, LeaseState};
 use crate::relay::store::StoreError;
@@ -14,6 +14,13 @@ use crate::telemetry::{self, TARGET_INSPECT};
 /// Publishes what [`Inspect`] says as gauges, and logs when lanes are left unserved.
 ///
 /// One in each process that serves metrics is too many: every one of them counts the tables. Start it where the relays are.
+///
+/// # Series
+///
+/// The largest tenants have series of their own, the others share one. The series of a tenant that has no events any more is set to 0 once and
+/// then never again, so that the monitor remembers no more tenants than have events. It cannot delete a series: the `metrics` facade does not
+/// let it. An exporter drops one that is not set any more by a timeout of its own, as `PrometheusBuilder::idle_timeout` does; choose several
+/// times [`MonitorSettings::every`].
 ///
 /// ```
 /// # use bento_core::inspect::{Monitor, MonitorSettings};
@@ -35,11 +42,14 @@ pub struct MonitorSettings {
     pub every: Duration,
     /// How many tenants have series of their own, those with the largest backlogs: 50. The rest is counted as tenant `other`.
     pub tenants: usize,
+    /// The time that relays have to start: 10 s, which is the default lease. Until it is over, leases and lanes are looked at once a second,
+    /// shown as soon as every lane is served, and nothing is logged about them.
+    pub start: Duration,
 }
 
 impl Default for MonitorSettings {
     fn default() -> Self {
-        Self { every: Duration::from_secs(15), tenants: 50 }
+        Self { every: Duration::from_secs(15), tenants: 50, start: Duration::from_secs(10) }
     }
 }
 
@@ -73,34 +83,83 @@ impl MonitorHandle {
     }
 }
 
+/// How often leases and lanes are looked at while relays start.
+const STARTING: Duration = Duration::from_secs(1);
+
 async fn run(store: impl Inspect, settings: MonitorSettings, mut stop: Stop) {
-    let mut gauges = Gauges { tenants: settings.tenants, shown: BTreeSet::new() };
-    let mut coverage = Coverage::default();
+    let mut watch = Watch::new(store, settings);
     // A database that hangs is not asked for ever.
     let limit = settings.every.max(Duration::from_secs(10));
     while !stop.is_told() {
-        let looked = timeout(limit, look(&store, &mut gauges, &mut coverage)).await;
+        let looked = timeout(limit, watch.look()).await;
         let looked = looked.unwrap_or_else(|elapsed| Err(StoreError::unavailable(elapsed)));
         if let Err(error) = looked {
             tracing::warn!(target: TARGET_INSPECT, error = with_causes(&error), "the outbox cannot be inspected");
         }
-        stop.within(settings.every).await;
+        stop.within(watch.pause()).await;
     }
 }
 
-async fn look(store: &impl Inspect, gauges: &mut Gauges, known: &mut Coverage) -> Result<(), StoreError> {
-    gauges.show(store.backlog().await?);
-    show_leases(&store.leases().await?);
-    let Some(sharding) = store.sharding().await? else { return Ok(()) };
-    let relays = store.relays().await?;
-    let coverage = Coverage::of(&relays, sharding);
-    set(telemetry::RELAYS, relays.len() as f64);
-    set(telemetry::UNSERVED_LANES, coverage.unserved.len() as f64);
-    if coverage != *known {
-        tell(&coverage);
-        *known = coverage;
+/// What is remembered between two looks.
+struct Watch<S> {
+    store: S,
+    every: Duration,
+    gauges: Gauges,
+    coverage: Coverage,
+    /// When the tables are counted again.
+    count_at: Instant,
+    /// When every relay has had the time to start.
+    started_at: Instant,
+}
+
+impl<S: Inspect> Watch<S> {
+    fn new(store: S, settings: MonitorSettings) -> Self {
+        let now = Instant::now();
+        let MonitorSettings { every, tenants, start } = settings;
+        let gauges = Gauges { tenants, shown: BTreeSet::new() };
+        Self { store, every, gauges, coverage: Coverage::default(), count_at: now, started_at: now + start }
     }
-    Ok(())
+
+    async fn look(&mut self) -> Result<(), StoreError> {
+        let now = Instant::now();
+        if now >= self.count_at {
+            self.count_at = now + self.every;
+            self.gauges.show(self.store.backlog().await?);
+        }
+        self.look_at_relays(now >= self.started_at).await
+    }
+
+    async fn look_at_relays(&mut self, have_started: bool) -> Result<(), StoreError> {
+        let leases = self.store.leases().await?;
+        let Some(sharding) = self.store.sharding().await? else {
+            if have_started {
+                show_leases(&leases);
+            }
+            return Ok(());
+        };
+        let relays = self.store.relays().await?;
+        let coverage = Coverage::of(&relays, sharding);
+        if !have_started && !coverage.is_complete() {
+            return Ok(());
+        }
+        show_leases(&leases);
+        set(telemetry::RELAYS, relays.len() as f64);
+        set(telemetry::UNSERVED_LANES, coverage.unserved.len() as f64);
+        if coverage != self.coverage {
+            tell(&coverage);
+            self.coverage = coverage;
+        }
+        Ok(())
+    }
+
+    fn pause(&self) -> Duration {
+        let now = Instant::now();
+        let until_count = self.count_at.saturating_duration_since(now);
+        match self.started_at.checked_duration_since(now) {
+            Some(left) if !left.is_zero() => until_count.min(STARTING).min(left),
+            _ => until_count,
+        }
+    }
 }
 
 fn tell(coverage: &Coverage) {
@@ -139,26 +198,29 @@ struct Gauges {
 }
 
 impl Gauges {
-    /// Sets every series, and those that are gone to 0.
+    /// Sets every series. One that is gone is set to 0 once, and forgotten.
     fn show(&mut self, backlog: Vec<Backlog>) {
-        let mut series = summed(backlog, self.tenants);
-        for gone in &self.shown {
-            series.entry(gone.clone()).or_default();
+        let series = summed(backlog, self.tenants);
+        for gone in self.shown.iter().filter(|shown| !series.contains_key(*shown)) {
+            show_series(gone, &Backlog::default());
         }
-        for ((tenant, destination), backlog) in &series {
-            let labels = [("tenant", tenant.clone()), ("destination", destination.clone())];
-            let counts =
-                [("pending", backlog.counts.pending), ("held", backlog.counts.held), ("dead", backlog.counts.dead)];
-            for (status, count) in counts {
-                let [tenant, destination] = labels.clone();
-                let labels = [tenant, destination, ("status", status.to_owned())];
-                metrics::gauge!(telemetry::BACKLOG, &labels).set(count as f64);
-            }
-            let oldest = backlog.oldest.unwrap_or_default();
-            metrics::gauge!(telemetry::OLDEST_PENDING, &labels).set(oldest.as_secs_f64());
+        for (series, backlog) in &series {
+            show_series(series, backlog);
         }
         self.shown = series.into_keys().collect();
     }
+}
+
+fn show_series((tenant, destination): &Series, backlog: &Backlog) {
+    let labels = [("tenant", tenant.clone()), ("destination", destination.clone())];
+    let counts = [("pending", backlog.counts.pending), ("held", backlog.counts.held), ("dead", backlog.counts.dead)];
+    for (status, count) in counts {
+        let [tenant, destination] = labels.clone();
+        let labels = [tenant, destination, ("status", status.to_owned())];
+        metrics::gauge!(telemetry::BACKLOG, &labels).set(count as f64);
+    }
+    let oldest = backlog.oldest.unwrap_or_default();
+    metrics::gauge!(telemetry::OLDEST_PENDING, &labels).set(oldest.as_secs_f64());
 }
 
 /// The series with at most so many tenants.
@@ -219,5 +281,16 @@ mod tests {
         let series = summed(vec![of("a", 1, 5), held, of("b", 2, 1)], 1);
         let keys: Vec<_> = series.keys().map(|(tenant, to)| (&**tenant, &**to)).collect();
         assert_eq!(keys, [("a", ""), ("a", "default"), ("other", "")]);
+    }
+
+    #[test]
+    fn tenants_that_take_turns_are_remembered_while_they_have_events() {
+        let mut gauges = Gauges { tenants: 50, shown: BTreeSet::new() };
+        for turn in 0..480 {
+            gauges.show((turn..turn + 3).map(|tenant| of(&format!("tenant-{tenant}"), 1, 1)).collect());
+            assert_eq!(gauges.shown.len(), 3, "turn {turn}");
+        }
+        gauges.show(Vec::new());
+        assert!(gauges.shown.is_empty());
     }
 }

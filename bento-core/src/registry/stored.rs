@@ -25,11 +25,11 @@ impl fmt::Display for StoredSchema {
     }
 }
 
-/// Something stored that this binary cannot decode.
+/// Something stored that this binary cannot decode, by what can be done about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoredError {
-    /// No event in this binary has the schema.
+    /// No event in this binary has the schema: another binary or another release declares it, or its crate is not linked.
     #[error("{0}: no event in this binary has this schema, link the crate that declares it")]
     UnknownSchema(StoredSchema),
     /// A later release wrote it.
@@ -50,13 +50,110 @@ pub enum StoredError {
     },
 }
 
-/// Everything stored that this binary cannot decode.
+impl StoredError {
+    /// What is stored.
+    #[must_use]
+    pub fn stored(&self) -> &StoredSchema {
+        match self {
+            Self::UnknownSchema(stored) | Self::NewerVersion { stored, .. } | Self::Retired { stored, .. } => stored,
+        }
+    }
+
+    /// True if another binary or a later release may decode it, as after the rollback of a release: an unknown schema, a newer version. The
+    /// relay publishes it as it is.
+    #[must_use]
+    pub fn is_of_another_release(&self) -> bool {
+        matches!(self, Self::UnknownSchema(_) | Self::NewerVersion { .. })
+    }
+}
+
+/// What is stored, compared with what this binary can decode.
+///
+/// It tells what another release can decode from what this one has given up, so that a service still starts after a release was rolled
+/// back:
+///
+/// | what is stored | [`into_result`](Self::into_result) | [`into_strict_result`](Self::into_strict_result) |
+/// |---|---|---|
+/// | [`StoredError::UnknownSchema`] | passes | fails |
+/// | [`StoredError::NewerVersion`] | passes | fails |
+/// | [`StoredError::Retired`] | fails | fails |
+///
+/// ```
+/// # use bento_core::Registry;
+/// # use bento_core::registry::StoredSchema;
+/// let stored = StoredSchema { schema: "order.placed".into(), version: 1, count: 3, place: "outbox".into() };
+/// let report = Registry::global().check_stored([stored]);
+/// assert!(report.is_ok() && !report.is_complete(), "another release declares it");
+/// assert_eq!(report.findings()[0].stored().count, 3);
+/// report.into_result()?;
+/// # Ok::<_, bento_core::registry::StoredErrors>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use = "it may say that this binary gave up what is stored; `into_result` makes an error of that"]
+pub struct StoredReport(Vec<StoredError>);
+
+impl StoredReport {
+    pub(super) fn new(findings: Vec<StoredError>) -> Self {
+        Self(findings)
+    }
+
+    /// Everything that this binary cannot decode, in the order in which the stored schemas were given.
+    #[must_use]
+    pub fn findings(&self) -> &[StoredError] {
+        &self.0
+    }
+
+    /// What another binary or a later release may decode.
+    pub fn of_another_release(&self) -> impl Iterator<Item = &StoredError> {
+        self.0.iter().filter(|finding| finding.is_of_another_release())
+    }
+
+    /// True if this binary can decode everything.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// True if what this binary cannot decode is of another release: what [`into_result`](Self::into_result) lets pass.
+    #[must_use]
+    pub fn is_ok(&self) -> bool {
+        self.0.iter().all(StoredError::is_of_another_release)
+    }
+
+    /// Lets what is of another release pass.
+    ///
+    /// # Errors
+    /// Every stored version that this binary has retired.
+    pub fn into_result(self) -> Result<(), StoredErrors> {
+        StoredErrors::from_errors(self.0.into_iter().filter(|finding| !finding.is_of_another_release()).collect())
+    }
+
+    /// Lets nothing pass: for a check before a release, or of a binary that has to decode what it keeps.
+    ///
+    /// # Errors
+    /// Everything that this binary cannot decode.
+    pub fn into_strict_result(self) -> Result<(), StoredErrors> {
+        StoredErrors::from_errors(self.0)
+    }
+}
+
+/// Nothing is wrong, or one line for each finding.
+impl fmt::Display for StoredReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_complete() {
+            return f.write_str("this binary can decode everything that is stored");
+        }
+        write!(f, "this binary cannot decode everything that is stored{}", listed(&self.0))
+    }
+}
+
+/// What is stored and cannot be decoded, as an error.
 #[derive(Debug, thiserror::Error)]
 #[error("this binary cannot decode everything that is stored{}", listed(.0))]
 pub struct StoredErrors(Vec<StoredError>);
 
 impl StoredErrors {
-    pub(super) fn from_errors(errors: Vec<StoredError>) -> Result<(), Self> {
+    fn from_errors(errors: Vec<StoredError>) -> Result<(), Self> {
         if errors.is_empty() { Ok(()) } else { Err(Self(errors)) }
     }
 

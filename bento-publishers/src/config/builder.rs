@@ -13,7 +13,7 @@ use super::fault::{ConfigError, Fault, Faults, listed, nearest, owned};
 use super::publishers::{PublisherSettings, WITHOUT_SECTION};
 use super::read::{Part, origin, unknown_key};
 use super::tree::{self, Entry, Node, Step, Table};
-use super::{Settings, router};
+use super::{Settings, kubernetes, router};
 
 const PREFIX: &str = "BENTO_";
 const KEYS: [&str; 5] = ["application", "publisher", "relay", "router", "publishers"];
@@ -70,12 +70,13 @@ impl SettingsBuilder {
         Ok(self.vars(variables))
     }
 
-    /// Reads variables as if they were the environment's. What does not begin with `BENTO_` is passed over.
+    /// Reads variables as if they were the environment's. Passes over what does not begin with `BENTO_`, and what Kubernetes makes for a
+    /// Service whose name begins with `bento`, such as `BENTO_RELAY_SERVICE_HOST`.
     pub fn vars<N: AsRef<str>, V: Into<String>>(mut self, variables: impl IntoIterator<Item = (N, V)>) -> Self {
         for (name, value) in variables {
             let (name, value) = (name.as_ref(), value.into());
             let is_ours = name.starts_with(PREFIX) && name != "BENTO_CONFIG" && !name.starts_with("BENTO_TEST_");
-            if is_ours && !value.is_empty() {
+            if is_ours && !value.is_empty() && !is_of_kubernetes(name, &value) {
                 self.variables.insert(name.to_owned(), value);
             }
         }
@@ -112,6 +113,12 @@ impl SettingsBuilder {
         }
         table
     }
+}
+
+/// True if the variable is none of ours: Kubernetes makes it, and it names no key. That of a header or the like may look the same.
+fn is_of_kubernetes(name: &str, value: &str) -> bool {
+    let key = name[PREFIX.len()..].split("__").next().unwrap_or("").to_ascii_lowercase();
+    !KEYS.contains(&key.as_str()) && kubernetes::is_made(name, value)
 }
 
 /// The whole configuration, while it is read.

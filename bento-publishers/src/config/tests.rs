@@ -77,6 +77,39 @@ fn a_variable_is_read_as_its_key_wants_it() {
 }
 
 #[test]
+fn what_kubernetes_makes_for_a_service_is_passed_over_and_what_looks_like_it_is_not() {
+    let made = [
+        ("BENTO_RELAY_SERVICE_HOST", "10.0.0.1"),
+        ("BENTO_RELAY_SERVICE_PORT", "8080"),
+        ("BENTO_RELAY_SERVICE_PORT_HTTP", "8080"),
+        ("BENTO_RELAY_PORT", "tcp://10.0.0.1:8080"),
+        ("BENTO_RELAY_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+        ("BENTO_RELAY_PORT_8080_TCP_PROTO", "tcp"),
+        ("BENTO_RELAY_PORT_8080_TCP_PORT", "8080"),
+        ("BENTO_RELAY_PORT_8080_TCP_ADDR", "10.0.0.1"),
+        ("BENTO_PORT", "tcp://10.0.0.2:80"),
+        ("BENTO_CONFIG_SERVICE_HOST", "10.0.0.3"),
+    ];
+    assert_eq!(read_with("", &made).unwrap(), Settings::default());
+    refuses(
+        "",
+        &[("BENTO_RELAY_PORT", "8080"), ("BENTO_RELAY_SERVICE_HOST", "relay.local")],
+        expect![[r#"
+            BENTO_RELAY_PORT: unknown key `relay_port`, did you mean `BENTO_RELAY__PORT`?
+            BENTO_RELAY_SERVICE_HOST: unknown key `relay_service_host`, did you mean `BENTO_RELAY__SERVICE_HOST`?"#]],
+    );
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn a_header_that_is_called_as_kubernetes_calls_a_variable_is_set() {
+    let toml = "publisher = \"http\"\n[publishers.http]\nurl = \"https://example.com\"";
+    let settings = read_with(toml, &[("BENTO_PUBLISHERS__HTTP__HEADERS__X_SERVICE_HOST", "10.0.0.1")]).unwrap();
+    let PublisherSettings::Http(http) = &settings.publishers["http"] else { panic!("{settings:?}") };
+    assert_eq!(http.headers.len(), 1);
+}
+
+#[test]
 fn an_unknown_key_names_the_one_that_is_meant() {
     refuses(
         r#"publishr = "console"

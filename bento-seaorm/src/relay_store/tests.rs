@@ -20,6 +20,7 @@ use crate::session::StoreTransaction;
 use crate::tables::Tables;
 use crate::test_database::{on_every_back_end, on_postgres};
 
+mod clones;
 mod fuzz;
 mod gone;
 mod held;

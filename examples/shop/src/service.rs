@@ -57,14 +57,14 @@ impl Shop {
         Registry::global().validate()?;
         let database = connect(database_url).await?;
         bento_seaorm::migration::up_alone(&database, Migrator).await?;
-        bento_seaorm::validate_stored(&database).await?;
+        bento_seaorm::validate_stored(&database).await?.into_result()?;
 
         let wake = Wake::new();
         // With connections of its own: requests and relay do not wait for each other's.
-        let outbox = connect(database_url).await?;
-        let relay = relay(OutboxStore::new(outbox.clone()))?.wake(&wake).start()?;
+        let store = OutboxStore::new(connect(database_url).await?);
+        let relay = relay(store.clone())?.wake(&wake).start()?;
         // Backlog, age and leases as gauges. Of several shops on one database, one or two should do this.
-        let monitor = Monitor::start(OutboxStore::new(outbox), MonitorSettings::default());
+        let monitor = Monitor::start(store, MonitorSettings::default());
         let db = OutboxConnection::builder(database).wake(&wake).build();
         Ok(Self { app: App { db, relay: relay.probe(), metrics }, relay, monitor })
     }

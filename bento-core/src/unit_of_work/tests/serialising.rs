@@ -109,6 +109,28 @@ fn what_is_said_beside_the_payload_reaches_the_envelope() {
 }
 
 #[test]
+fn a_scope_says_where_and_when_its_events_are_delivered() {
+    let (unit_of_work, root) = UnitOfWork::open();
+    let expires_at = DateTime::from_timestamp(4_000_000_000, 0).unwrap();
+    let wait = Duration::from_secs(60);
+    let scope = Metadata::default().with_destinations(["audit"]).with_deliver_after(wait).with_expires_at(expires_at);
+    let mut counter = Counter::new(1);
+    let raise_two = || {
+        counter.count(1);
+        counter.raise_with(Counted { number: 2 }, |metadata| metadata.destinations = vec!["mail".to_owned()]);
+    };
+    scope.scope_sync(|| unit_of_work.scope_sync(raise_two));
+    let flush = unit_of_work.flush(root, &Sharding::default()).unwrap();
+    let [first, second] = [0, 1].map(|nth: usize| &flush.entries[nth].envelope);
+    let of = |envelope: &Envelope| envelope.routing().unwrap();
+    assert_eq!([of(first).destinations, of(second).destinations], [["audit"], ["mail"]]);
+    for envelope in [first, second] {
+        assert_eq!(of(envelope).expires_at, Some(expires_at));
+        assert!(is_about(of(envelope).deliver_at.unwrap(), envelope.occurred_at + wait));
+    }
+}
+
+#[test]
 fn an_event_says_itself_where_and_when_it_is_delivered() {
     let (unit_of_work, root) = UnitOfWork::open();
     let occurred_at = DateTime::from_timestamp(1, 0).unwrap();
