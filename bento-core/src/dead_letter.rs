@@ -1,10 +1,11 @@
 //! Events that were given up, and what an operator can do about them.
 //!
-//! * [`DeadLetters`] lists, replays and discards them; [`DeadLetters::replay_all`] tries it first, if asked to.
+//! * [`DeadLetters`] lists, amends, replays and discards them; [`DeadLetters::replay_all`] tries it first, if asked to.
 //! * [`Operator`] does the same in somebody's name, and asks a [`TenantPolicy`](crate::tenant::TenantPolicy) before.
 //! * [`Alerts`] tells somebody of each through an [`AlertHook`].
 
 mod alert;
+mod amendment;
 mod discard;
 mod operator;
 mod query;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 pub use self::alert::{AlertError, AlertHook, AlertOutcome, AlertSettings, AlertStore, Alerts, AlertsHandle, LogAlert};
+pub use self::amendment::Amendment;
 pub use self::discard::{BlankReason, DiscardedLetter, Discarding};
 pub use self::operator::{Operator, OperatorError};
 pub use self::query::{DeadLetterCursor, DeadLetterFilter, DeadLetterQuery, InvalidCursor};
@@ -159,6 +161,38 @@ pub trait DeadLetters: Send + Sync {
         after: Option<&ShardCursor>,
         limit: u64,
     ) -> impl Future<Output = Result<Vec<DeadLetter>, StoreError>> + Send;
+
+    /// Changes the headers of a dead letter, so that its replay is not refused again. The letters of the event for other destinations
+    /// keep theirs. A replay at the same time has either the old headers, and then this is
+    /// [`StoreError::NoDeadLetter`], or the new ones.
+    ///
+    /// ```
+    /// # use bento_core::dead_letter::{Amendment, DeadLetterQuery, DeadLetters};
+    /// # use bento_core::relay::{MemoryStore, StoreError};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), StoreError> {
+    /// # let store = MemoryStore::default();
+    /// for letter in store.list(&DeadLetterQuery::default()).await? {
+    ///     let amendment = Amendment::default().without_header("authorization");
+    ///     store.amend(letter.envelope.event_id, &letter.destination, &amendment).await?;
+    ///     store.replay(letter.envelope.event_id, &letter.destination).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`StoreError::NoDeadLetter`] if it is not there (any more), [`StoreError::Unsendable`] if a header cannot be sent,
+    /// [`StoreError::UnreadableHeaders`], [`StoreError::NotReplayable`] for a letter with [`raw`](DeadLetter::raw), and
+    /// [`StoreError::Unavailable`]. Nothing was changed then, except perhaps by the last one.
+    ///
+    /// # Cancel safety
+    /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
+    fn amend(
+        &self,
+        event_id: EventId,
+        destination: &str,
+        amendment: &Amendment,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Makes a dead letter due again at once, with its original id and position and no attempts counted, before the held events
     /// of its aggregate. The aggregate goes on when its last dead letter that parks is replayed or discarded. Those of an

@@ -14,8 +14,12 @@ use crate::id::EventId;
 use crate::telemetry::TARGET_RAISE;
 use crate::trace::TraceContext;
 
+pub use self::ext_value::{InvalidHeaderValue, decode_header, encode_header};
+pub use self::header_rule::{HEADER_NAME, HeaderRule, UnsendableHeader, check_header};
 pub use self::routing::{Routing, RoutingError};
 
+mod ext_value;
+mod header_rule;
 mod headers;
 mod routing;
 
@@ -70,8 +74,8 @@ pub struct Metadata {
     /// The time from when it is raised until it is given up and made a dead letter, by the clock of the database, unless `expires_at`
     /// is set. At most until the year 9999.
     pub expires_after: Option<Duration>,
-    /// Further headers for the broker. With the feature `opentelemetry`, `traceparent` and `tracestate` are those of the span in which the event
-    /// is raised, unless a `traceparent` is set here.
+    /// Further headers for the broker, by the rules of [`check_header`]: the flush refuses others. With the feature `opentelemetry`,
+    /// `traceparent` and `tracestate` are those of the span in which the event is raised, unless a `traceparent` is set here.
     pub headers: BTreeMap<String, String>,
 }
 
@@ -117,6 +121,11 @@ impl Metadata {
     }
 
     /// With a further header for the broker.
+    ///
+    /// The flush refuses a name that is no token or is reserved, and a value with control characters, with
+    /// [`FlushError::Unsendable`](crate::unit_of_work::FlushError::Unsendable). [`check_header`] tells it before, for a header
+    /// that comes from somebody else. A value may hold any other text: one that is not printable ASCII goes as
+    /// [`encode_header`] says.
     #[must_use]
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.insert(name.into(), value.into());

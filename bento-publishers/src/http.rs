@@ -175,7 +175,11 @@ impl HttpPublisher {
     }
 
     fn message_headers(&self, message: &Message<'_>) -> Result<HeaderMap, PublishError> {
-        let mut headers = HeaderMap::with_capacity(message.headers.len() + self.headers.len() + 3);
+        let count = message.headers.len() + self.headers.len() + 3;
+        // There is room for all, so that nothing below asks for more than HTTP's client holds, which would panic.
+        let mut headers = HeaderMap::try_with_capacity(count).map_err(|error| {
+            PublishError::permanent(format!("the message has {count} headers, more than HTTP carries")).because(error)
+        })?;
         for (name, value) in &message.headers {
             let cannot = |why: &str| {
                 PublishError::permanent(format!("the header `{}` cannot travel: {why}", name.escape_debug()))

@@ -7,7 +7,9 @@
 //! | [`Plain`](Format::Plain) | the payload | every fact as `bento-…` |
 //!
 //! In each of them `bento-tenant-id`, `bento-correlation-id` and the application's own headers (`traceparent` and `tracestate` among
-//! them) are headers as well, so that a consumer, a filter or a tracing library need not know the format.
+//! them) are headers as well, so that a consumer, a filter or a tracing library need not know the format. An own header whose value is not
+//! printable ASCII, or has spaces at its ends, is encoded, the same on every broker: `x-user-name: Zoë` travels as
+//! `x-user-name*: UTF-8''Zo%C3%AB`, and [`decode_header`](bento_core::metadata::decode_header) reads it.
 //!
 //! The attributes of CloudEvents 1.0 are `id` (the event id), `source` (the metadata's, else [`MessageSettings::source`]), `type` (the schema,
 //! with its version if the destination wants that), `subject` (the aggregate's id), `time` (when the event was raised) and
@@ -34,7 +36,7 @@
 
 use std::borrow::Cow;
 
-use bento_core::metadata::Headers;
+use bento_core::metadata::{Headers, check_header, encode_header};
 use bento_core::publish::{Delivery, PublishError};
 use bytes::Bytes;
 use chrono::{DateTime, Datelike as _, SecondsFormat, Utc};
@@ -119,8 +121,9 @@ impl MessageSettings {
     /// The message for a delivery.
     ///
     /// # Errors
-    /// A permanent failure when the event has no schema, when its stored headers are no JSON object of texts, or when a header of the
-    /// application cannot travel by this protocol. The event stays whole: it becomes a dead letter that says why.
+    /// A permanent failure when the event has no schema, when its stored headers are no JSON object of texts, or when one of them is one
+    /// that not every broker carries. The event stays whole: it becomes a dead letter that says why, and whose headers an operator
+    /// can [amend](bento_core::dead_letter::DeadLetters::amend).
     pub fn message<'a>(&self, delivery: &'a Delivery, binding: &Binding) -> Result<Message<'a>, PublishError> {
         let headers = delivery.envelope.headers().map_err(|error| {
             PublishError::permanent("the stored headers of the event are no JSON object of texts").because(error)
@@ -144,10 +147,8 @@ impl MessageSettings {
             Format::Plain => facts.plain(delivery, binding),
         };
         for (name, value) in extra {
-            if let Some(why) = binding.refuses(&name, &value) {
-                let message = format!("the header `{}` cannot travel: {why}", name.escape_debug());
-                return Err(PublishError::permanent(message));
-            }
+            check_header(&name, &value).map_err(|refused| PublishError::permanent(refused.to_string()))?;
+            let (name, value) = encode_header(name, value);
             message.headers.push((header_name(name), Cow::Owned(value)));
         }
         Ok(message)

@@ -121,7 +121,7 @@ impl NatsPublisher {
         let Message { headers: list, content_type, body } = settings.message.message(delivery, &Binding::NATS)?;
         let mut headers = HeaderMap::new();
         for (name, value) in list {
-            // The client panics at a line break, which a binding of printable ASCII lets through nowhere.
+            // The client panics at a line break, which no fact and no header of a message has here.
             headers.insert(header_name(name)?, value.into_owned());
         }
         if let Some(content_type) = content_type {

@@ -1,24 +1,27 @@
-//! Dead letters in the database: list, replay, discard, tell of them.
+//! Dead letters in the database: list, amend, replay, discard, tell of them.
 //!
-//! Replaying and discarding first lock the lease of the shard and raise its revision, so they never meet the relay half way, and it
-//! learns of them with its next call. Neither touches the outbox.
+//! Amending, replaying and discarding first lock the lease of the shard and raise its revision, so they never meet the relay or each
+//! other half way, and it learns of them with its next call. None touches the outbox.
 
 use std::sync::Arc;
 
 use bento_core::dead_letter::{
-    DeadLetter, DeadLetterFilter, DeadLetterQuery, DeadLetters, DiscardedLetter, Discarding, LetterKey, Replayed,
-    ShardCursor,
+    Amendment, DeadLetter, DeadLetterFilter, DeadLetterQuery, DeadLetters, DiscardedLetter, Discarding, LetterKey,
+    Replayed, ShardCursor,
 };
 use bento_core::id::EventId;
 use bento_core::outbox::ShardId;
 use bento_core::relay::store::StoreError;
-use sea_orm::{ConnectionTrait, QueryResult};
+use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 
 use self::removal::{Fate, removed};
-use crate::dialect::Sql;
+use crate::dialect::{Dialect, Sql};
 use crate::relay_store::{OutboxStore, store_error};
+use crate::session::StoreTransaction;
+use crate::tables::Tables;
 
 mod alerts;
+mod amending;
 mod own_key;
 mod removal;
 mod select;
@@ -42,6 +45,10 @@ impl DeadLetters for OutboxStore {
     ) -> Result<Vec<DeadLetter>, StoreError> {
         let select = select::in_order(self.dialect()?, self.tables(), filter, after, limit);
         self.rows(select, select::letter).await
+    }
+
+    async fn amend(&self, event_id: EventId, destination: &str, amendment: &Amendment) -> Result<(), StoreError> {
+        amending::amend(self, event_id, destination, amendment).await
     }
 
     async fn replay(&self, event_id: EventId, destination: &str) -> Result<Replayed, StoreError> {
@@ -89,6 +96,18 @@ impl OutboxStore {
         let rows = rows.map(|rows| rows.iter().map(read).collect());
         rows.map_err(|error| store_error(self.db().get_database_backend(), error))
     }
+}
+
+/// Keeps everybody else from the dead letters of a shard until the transaction ends, and tells its relay of the change.
+async fn lock_shard(
+    tx: &StoreTransaction,
+    dialect: &'static dyn Dialect,
+    tables: &Tables,
+    shard: ShardId,
+) -> Result<(), DbErr> {
+    let raise = format!("UPDATE {} SET revision = revision + 1 WHERE shard = ", tables.shard());
+    tx.execute_raw(Sql::new(dialect, &raise).bind(shard).build()).await?;
+    Ok(())
 }
 
 /// Appends that a row is one of these letters.

@@ -7,7 +7,9 @@ mod support;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use bento_core::dead_letter::{AlertOutcome, AlertStore, DeadLetterFilter, DeadLetterQuery, Operator, ReplayMode};
+use bento_core::dead_letter::{
+    AlertOutcome, AlertStore, Amendment, DeadLetterFilter, DeadLetterQuery, Operator, ReplayMode,
+};
 use bento_core::inspect::Inspect;
 use bento_core::publish::{Delivery, PublishError, Publisher};
 use bento_core::relay::Relay;
@@ -144,6 +146,8 @@ async fn operate(db: DatabaseConnection) {
     let letters = operator.list(&DeadLetterQuery::default()).await.unwrap();
     let refused: Vec<_> = letters.iter().filter(|letter| letter.cause == "permanent").collect();
     operator.replay_all(&DeadLetterFilter::default(), ReplayMode::DryRun).await.unwrap();
+    let amendment = Amendment::default().with_header("x-note", "by hand");
+    operator.amend(refused[0].envelope.event_id, &refused[0].destination, &amendment).await.unwrap();
     operator.replay(refused[0].envelope.event_id, &refused[0].destination).await.unwrap();
     assert!(operator.discard(refused[1].envelope.event_id, &refused[1].destination, "a test").await.unwrap());
     assert_eq!(operator.discarded(&DeadLetterQuery::default()).await.unwrap().len(), 1);

@@ -104,7 +104,8 @@ pub struct Received {
     pub topic: String,
     /// The key by which the broker keeps order, if it has one.
     pub key: Option<String>,
-    /// Its headers. The content type is one of them, `content-type`.
+    /// Its headers as they travelled: an encoded value is read by [`decode_header`](bento_core::metadata::decode_header). The content
+    /// type is one of them, `content-type`.
     pub headers: BTreeMap<String, String>,
     /// Its body.
     pub body: Bytes,
@@ -240,6 +241,7 @@ macro_rules! publisher_conformance {
                 formats::structured_is_a_cloud_event
                 formats::plain_is_the_payload_with_the_facts_beside_it
                 formats::trace_tenant_and_correlation_are_headers_in_every_form
+                formats::a_header_of_any_text_is_read_as_it_was_written
                 outages::a_broker_that_stops_in_mid_stream_loses_nothing_it_confirmed
                 outages::a_publisher_that_is_made_while_the_broker_is_away_goes_on_when_it_is_there
                 outages::wrong_credentials_are_a_typed_error_at_connect

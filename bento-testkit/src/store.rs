@@ -56,6 +56,7 @@ use bento_core::tenant::Pauses;
 pub use self::bench::{Bench, event, event_of_tenant, numbers, unordered_event};
 
 pub mod alerts;
+pub mod amendments;
 mod bench;
 pub mod dead_letters;
 pub mod held;
@@ -233,6 +234,12 @@ macro_rules! relay_store_conformance {
                 operators::a_dry_run_changes_nothing
                 operators::a_discard_keeps_its_reason
                 operators::a_filtered_discard_lets_the_followers_go
+                amendments::a_dry_run_tells_of_headers_that_cannot_be_sent
+                amendments::an_amended_letter_is_replayed_with_its_new_headers
+                amendments::headers_can_be_added_and_taken_away
+                amendments::an_amendment_that_cannot_be_sent_changes_nothing
+                amendments::a_letter_that_is_gone_cannot_be_amended
+                amendments::an_amendment_and_a_replay_at_once_agree
                 alerts::a_letter_comes_until_somebody_was_told
                 alerts::a_failed_alert_is_due_again
                 alerts::the_oldest_letters_are_told_of_first
@@ -293,6 +300,7 @@ mod tests {
             ("published", include_str!("store/published.rs")),
             ("dead_letters", include_str!("store/dead_letters.rs")),
             ("operators", include_str!("store/operators.rs")),
+            ("amendments", include_str!("store/amendments.rs")),
             ("alerts", include_str!("store/alerts.rs")),
             ("names", include_str!("store/names.rs")),
             ("inspection", include_str!("store/inspection.rs")),

@@ -1,8 +1,8 @@
 //! Dead letters, held events and tenants in somebody's hands: a policy is asked first.
 
 use super::{
-    BlankReason, DeadLetter, DeadLetterFilter, DeadLetterQuery, DeadLetters, DiscardedLetter, Discarding, ReplayMode,
-    ReplayReport, Replayed,
+    Amendment, BlankReason, DeadLetter, DeadLetterFilter, DeadLetterQuery, DeadLetters, DiscardedLetter, Discarding,
+    ReplayMode, ReplayReport, Replayed,
 };
 use crate::held::{HeldEvents, HeldFilter};
 use crate::id::EventId;
@@ -104,7 +104,26 @@ impl<S: DeadLetters, P: TenantPolicy> Operator<'_, S, P> {
         Ok(self.store.discarded(query).await?)
     }
 
-    /// Replays one, see [`DeadLetters::replay`]. The policy is asked for the tenant of the event.
+    /// Changes the headers of one, see [`DeadLetters::amend`]. The policy is asked for the tenant of the event; for all tenants if there is
+    /// no such letter.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    ///
+    /// # Cancel safety
+    /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
+    pub async fn amend(
+        &self,
+        event_id: EventId,
+        destination: &str,
+        amendment: &Amendment,
+    ) -> Result<(), OperatorError> {
+        self.ask_for_letter(TenantAction::Amend, event_id, destination).await?;
+        Ok(self.store.amend(event_id, destination, amendment).await?)
+    }
+
+    /// Replays one, see [`DeadLetters::replay`]. The policy is asked for the tenant of the event; for all tenants if there is no such
+    /// letter.
     ///
     /// # Errors
     /// [`OperatorError`].
@@ -112,8 +131,7 @@ impl<S: DeadLetters, P: TenantPolicy> Operator<'_, S, P> {
     /// # Cancel safety
     /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
     pub async fn replay(&self, event_id: EventId, destination: &str) -> Result<Replayed, OperatorError> {
-        let Some(letter) = self.store.find(event_id, destination).await? else { return Ok(Replayed::default()) };
-        self.ask(TenantAction::Replay, letter.envelope.tenant_id.as_deref())?;
+        self.ask_for_letter(TenantAction::Replay, event_id, destination).await?;
         Ok(self.store.replay(event_id, destination).await?)
     }
 
@@ -133,8 +151,8 @@ impl<S: DeadLetters, P: TenantPolicy> Operator<'_, S, P> {
         Ok(self.store.replay_all(filter, mode).await?)
     }
 
-    /// Drops one for good, see [`DeadLetters::discard`]. The policy is asked for the tenant of the event; the name of the operator is
-    /// kept with the reason.
+    /// Drops one for good, see [`DeadLetters::discard`]. The policy is asked for the tenant of the event, and for all tenants if there is
+    /// no such letter; the name of the operator is kept with the reason.
     ///
     /// # Errors
     /// [`OperatorError`].
@@ -143,8 +161,7 @@ impl<S: DeadLetters, P: TenantPolicy> Operator<'_, S, P> {
     /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
     pub async fn discard(&self, event_id: EventId, destination: &str, reason: &str) -> Result<bool, OperatorError> {
         let discarding = self.because(reason)?;
-        let Some(letter) = self.store.find(event_id, destination).await? else { return Ok(false) };
-        self.ask(TenantAction::Discard, letter.envelope.tenant_id.as_deref())?;
+        self.ask_for_letter(TenantAction::Discard, event_id, destination).await?;
         Ok(self.store.discard(event_id, destination, &discarding).await?)
     }
 
@@ -159,6 +176,18 @@ impl<S: DeadLetters, P: TenantPolicy> Operator<'_, S, P> {
         let discarding = self.because(reason)?;
         self.ask(TenantAction::Discard, filter.tenant_id.as_deref())?;
         Ok(self.store.discard_all(filter, &discarding).await?)
+    }
+
+    /// Asks for the tenant of a letter. One that is not there may have been anybody's, so it is asked for all of them: whoever may not do
+    /// it is not told that there is no such letter.
+    async fn ask_for_letter(
+        &self,
+        action: TenantAction,
+        event_id: EventId,
+        destination: &str,
+    ) -> Result<(), OperatorError> {
+        let letter = self.store.find(event_id, destination).await?;
+        Ok(self.ask(action, letter.as_ref().and_then(|letter| letter.envelope.tenant_id.as_deref()))?)
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::{DeadLetter, DeadLetterFilter, DeadLetters, LetterKey};
+use super::{DeadLetter, DeadLetterFilter, DeadLetters, LetterKey, amendment};
 use crate::codec::DecodeError;
 use crate::id::EventId;
 use crate::outbox::ShardId;
@@ -28,7 +28,7 @@ pub struct Replayed {
 /// Whether to replay, or only to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReplayMode {
-    /// Changes nothing: decodes each event with this binary and reports.
+    /// Changes nothing: decodes each event with this binary, checks its headers, and reports.
     DryRun,
     /// Makes them due. Nothing is decoded: the relay passes on events that this binary does not know.
     Replay,
@@ -109,6 +109,8 @@ pub enum Problem {
     LaterOnesOut,
     /// It holds a row that could not be read, and is left out of a replay.
     NotReplayable,
+    /// Its headers cannot be read, or one of them cannot be sent, so that it is refused again: [amend](DeadLetters::amend) it first.
+    UnsendableHeaders,
     /// It was not delivered before its deadline, and is given up again unless the route now has a later one.
     Expired,
 }
@@ -170,6 +172,9 @@ fn look_at(letter: &DeadLetter, report: &mut ReplayReport) {
     }
     if let Some((problem, detail)) = unreadable(letter) {
         report.note(letter, problem, detail);
+    }
+    if let Some(obstacle) = amendment::obstacle(&letter.envelope) {
+        report.note(letter, Problem::UnsendableHeaders, format!("{obstacle} (amend the letter before its replay)"));
     }
     if letter.later_ones_out() {
         let detail = "it did not park its aggregate, so later events may be out already";

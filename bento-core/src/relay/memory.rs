@@ -8,8 +8,8 @@ use self::clock::MemoryClock;
 use self::state::State;
 use super::store::{Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError};
 use crate::dead_letter::{
-    AlertOutcome, AlertStore, DeadLetter, DeadLetterFilter, DeadLetterQuery, DeadLetters, DiscardedLetter, Discarding,
-    LetterKey, Replayed, ShardCursor,
+    AlertOutcome, AlertStore, Amendment, DeadLetter, DeadLetterFilter, DeadLetterQuery, DeadLetters, DiscardedLetter,
+    Discarding, LetterKey, Replayed, ShardCursor,
 };
 use crate::held::{HeldEvents, HeldFilter};
 use crate::id::EventId;
@@ -152,6 +152,10 @@ impl DeadLetters for MemoryStore {
         limit: u64,
     ) -> Result<Vec<DeadLetter>, StoreError> {
         Ok(self.state().dead_in_order(filter, after, limit))
+    }
+
+    async fn amend(&self, event_id: EventId, destination: &str, amendment: &Amendment) -> Result<(), StoreError> {
+        self.state().amend(event_id, destination, amendment)
     }
 
     async fn replay(&self, event_id: EventId, destination: &str) -> Result<Replayed, StoreError> {

@@ -26,6 +26,8 @@ pub enum TenantAction {
     Write,
     /// Look at dead letters, discarded ones and paused tenants.
     List,
+    /// Change the headers of dead letters.
+    Amend,
     /// Make dead letters due again.
     Replay,
     /// Drop dead letters for good.
@@ -53,8 +55,8 @@ impl TenantRequest {
 
 /// Decides who may do what for which tenant.
 ///
-/// It is asked before a transaction begins and before an operator lists, replays, discards, pauses, resumes or ends the wait of held
-/// events; what it refuses is not begun. It must answer at once: load what it decides by beforehand.
+/// It is asked before a transaction begins and before an operator lists, amends, replays, discards, pauses, resumes or ends the wait
+/// of held events; what it refuses is not begun. It must answer at once: load what it decides by beforehand.
 ///
 /// ```
 /// use bento_core::tenant::{Refusal, TenantAction, TenantPolicy, TenantRequest};
@@ -170,6 +172,7 @@ impl TenantAction {
         match self {
             Self::Write => "write",
             Self::List => "list",
+            Self::Amend => "amend",
             Self::Replay => "replay",
             Self::Discard => "discard",
             Self::Pause => "pause",

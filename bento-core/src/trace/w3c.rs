@@ -46,8 +46,9 @@ impl TraceContext {
         let flags = self.0.trace_flags() & TraceFlags::SAMPLED;
         let parent = format!("00-{}-{}-{flags:02x}", self.0.trace_id(), self.0.span_id());
         headers.insert(TRACEPARENT.to_owned(), parent);
+        // A state that no broker carries is left out, the trace goes on without it.
         let state = self.0.trace_state().header();
-        if !state.is_empty() {
+        if !state.is_empty() && !state.contains(char::is_control) {
             headers.insert(TRACESTATE.to_owned(), state);
         }
     }
@@ -87,6 +88,14 @@ mod tests {
         let context = TraceContext::read(&headers([("Traceparent", PARENT), ("tracestate", "?")])).unwrap();
         let mut written = headers([]);
         context.write(&mut written);
+        assert_eq!(written, headers([("traceparent", PARENT)]));
+    }
+
+    #[test]
+    fn a_state_with_a_control_character_is_not_written() {
+        let given = headers([("traceparent", PARENT), ("tracestate", "x=1\t,y=2")]);
+        let mut written = headers([]);
+        TraceContext::read(&given).unwrap().write(&mut written);
         assert_eq!(written, headers([("traceparent", PARENT)]));
     }
 

@@ -5,6 +5,7 @@ use std::panic::Location;
 
 use crate::id::EventId;
 use crate::limits::Unstorable;
+use crate::metadata::UnsendableHeader;
 
 /// An event could not be raised.
 #[derive(Debug, thiserror::Error)]
@@ -129,6 +130,18 @@ pub enum FlushError {
         raised_at: &'static Location<'static>,
         /// The column, its limit and the way out.
         rule: Unstorable,
+    },
+    /// A header of the event is one that not every broker carries, and would make a dead letter of the event later.
+    #[error("event {event_id} (`{schema}`), raised at {raised_at}, cannot be delivered: {header}")]
+    Unsendable {
+        /// The id of the event.
+        event_id: EventId,
+        /// The schema of the event.
+        schema: String,
+        /// The line that raised it.
+        raised_at: &'static Location<'static>,
+        /// The header, the rule that it breaks and the way out.
+        header: Box<UnsendableHeader>,
     },
     /// The outbox has several lanes, and the tenant of the event would move its aggregate to another one.
     #[error("event {event_id} (`{schema}`), raised at {raised_at}, cannot be kept in order: {rule}")]

@@ -13,7 +13,7 @@ use crate::envelope::Envelope;
 use crate::event::EventDescriptor;
 use crate::id::EventId;
 use crate::limits;
-use crate::metadata::Metadata;
+use crate::metadata::{Metadata, check_header};
 use crate::outbox::{OutboxEntry, Sharding};
 use crate::pending::{Content, Numbering, Ordinal, RaisedEvent, Stream};
 use crate::telemetry;
@@ -238,7 +238,7 @@ impl<'a> Serialiser<'a> {
         envelope.topic = own_or_declared(&metadata.topic, event, |descriptor| descriptor.topic);
         envelope.routing_key = own_or_declared(&metadata.routing_key, event, |descriptor| descriptor.routing_key);
         (envelope.routing, envelope.routing_version) = metadata.routing(clock.apply(event.raised)).encode();
-        envelope.headers = self.headers(metadata, &event.trace);
+        envelope.headers = self.headers(event)?;
         if matches!(event.content, Content::Raw { .. }) {
             envelope.content_encoding = Some("binary".to_owned());
         }
@@ -258,16 +258,29 @@ impl<'a> Serialiser<'a> {
     }
 
     /// The encoded headers; events that share their metadata and their trace share the bytes.
-    fn headers(&mut self, metadata: &Arc<Metadata>, trace: &Option<TraceContext>) -> Bytes {
+    fn headers(&mut self, event: &RaisedEvent) -> Result<Bytes, FlushError> {
+        let (metadata, trace) = (&event.metadata, &event.trace);
         match &self.headers {
-            Some((known, within, encoded)) if Arc::ptr_eq(known, metadata) && within == trace => encoded.clone(),
+            Some((known, within, encoded)) if Arc::ptr_eq(known, metadata) && within == trace => Ok(encoded.clone()),
             _ => {
+                check_headers(event)?;
                 let encoded = metadata.encoded_headers(trace.as_ref());
                 self.headers = Some((Arc::clone(metadata), trace.clone(), encoded.clone()));
-                encoded
+                Ok(encoded)
             }
         }
     }
+}
+
+/// A header that a broker could not carry is refused here, before its event becomes a dead letter.
+fn check_headers(event: &RaisedEvent) -> Result<(), FlushError> {
+    let checked = event.metadata.headers.iter().try_for_each(|(name, value)| check_header(name, value));
+    checked.map_err(|header| FlushError::Unsendable {
+        event_id: event.event_id,
+        schema: event.schema().into_owned(),
+        raised_at: event.raised_at,
+        header: Box::new(header),
+    })
 }
 
 /// What a table could not hold is refused here, before the outbox has it and cannot get rid of it.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bento_core::Envelope;
+use bento_core::metadata::decode_header;
 use bento_core::publish::{Destination, FailureClass};
 use cloudevents::event::{AttributesReader, Data, EventBuilderV10};
 use cloudevents::{Event, EventBuilder as _};
@@ -136,32 +137,38 @@ fn a_payload_that_is_no_json_travels_as_bytes() {
     }
 }
 
+fn with_header(name: &str, value: &str) -> Delivery {
+    let mut envelope = envelope("{}");
+    envelope.headers = serde_json::to_vec(&BTreeMap::from([(name, value)])).unwrap().into();
+    delivery(envelope)
+}
+
 #[test]
-fn a_header_that_cannot_travel_is_a_permanent_failure_that_says_why() {
-    for (binding, name, value, why) in [
-        (
-            Binding::HTTP,
-            "x-a",
-            "line\nbreak",
-            "its value may hold printable ASCII only; encode it, as base64 for instance",
-        ),
-        (Binding::NATS, "x-a", "Zürich", "its value may hold printable ASCII only; encode it, as base64 for instance"),
-        (Binding::NATS, "x-a", " 1", "spaces around its value would be lost"),
-        (Binding::NATS, "x a", "1", "its name may hold ASCII letters, digits and !#$%&'*+-.^_`|~ only"),
-        (Binding::NATS, "Nats-Msg-Id", "1", "names that begin with `nats-` are the server's own"),
-        (Binding::HTTP, "Content-Length", "1", "HTTP itself uses this name"),
-        (Binding::KAFKA, "ce_id", "1", "names with this beginning are those of the event's own facts"),
-        (Binding::KAFKA, "Bento-Event-Id", "1", "names with this beginning are those of the event's own facts"),
-        (Binding::KAFKA, "Content-Type", "1", "the content type follows from the payload"),
-        (Binding::AMQP, "", "1", "its name is empty"),
-        (Binding::REDIS, "data", "1", "the field of this name holds the payload"),
+fn a_value_is_encoded_the_same_for_every_broker() {
+    let delivery = with_header("x-user-name", "Zoë");
+    for (binding, format) in BINDINGS.iter().zip([Format::Plain, Format::Binary, Format::Structured].iter().cycle()) {
+        let message = settings(*format).message(&delivery, binding).unwrap();
+        assert_eq!(message.header("x-user-name*"), Some("UTF-8''Zo%C3%AB"), "{binding:?}");
+        assert_eq!(message.header("x-user-name"), None, "{binding:?}");
+    }
+}
+
+#[test]
+fn a_header_that_some_broker_does_not_carry_is_a_permanent_failure_for_every_one() {
+    for (name, value, why) in [
+        ("x-a", "line\nbreak", "its value has the control character U+000A at byte 4"),
+        ("x a", "1", "its name has ' ' and may have ASCII letters"),
+        ("Nats-Msg-Id", "1", "the name is one of those of the NATS server"),
+        ("authorization", "Bearer own", "the name is that of a credential"),
+        ("", "1", "its name is empty"),
     ] {
-        let mut envelope = envelope("{}");
-        envelope.headers = serde_json::to_vec(&BTreeMap::from([(name, value)])).unwrap().into();
-        let delivery = delivery(envelope);
-        let error = settings(Format::Plain).message(&delivery, &binding).unwrap_err();
-        assert_eq!(error.class(), FailureClass::Permanent);
-        assert_eq!(error.to_string(), format!("the header `{name}` cannot travel: {why}"));
+        let delivery = with_header(name, value);
+        for binding in BINDINGS {
+            let error = settings(Format::Plain).message(&delivery, &binding).unwrap_err();
+            assert_eq!(error.class(), FailureClass::Permanent);
+            let refused = format!("the header `{name}` cannot be sent: {why}");
+            assert!(error.to_string().starts_with(&refused), "{error}");
+        }
     }
 }
 
@@ -267,12 +274,21 @@ proptest! {
             prop_assert!(!same.source().is_empty() && same.data().is_some());
             let plain = settings(Format::Plain).message(&delivery, &binding).unwrap();
             for message in [binary, structured, plain] {
+                prop_assert_eq!(own_headers_of(&message), delivery.envelope.headers().unwrap().extra);
                 for (name, value) in message.headers.iter().filter(|_| binding_is_ascii(&binding)) {
                     prop_assert!(name.is_ascii() && value.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{}", value);
                 }
             }
         }
     }
+}
+
+/// The application's headers as a consumer reads them.
+fn own_headers_of(message: &Message<'_>) -> BTreeMap<String, String> {
+    let is_own = |name: &str| !["ce-", "ce_", "cloudEvents_", "bento-"].iter().any(|own| name.starts_with(own));
+    let own = message.headers.iter().filter(|(name, _)| is_own(name));
+    let read = own.map(|(name, value)| decode_header(name, value).unwrap());
+    read.map(|(name, value)| (name.to_owned(), value.into_owned())).collect()
 }
 
 fn binding_is_ascii(binding: &Binding) -> bool {

@@ -1,5 +1,6 @@
 //! What only webhooks do.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -129,14 +130,31 @@ async fn authorization_headers_and_the_event_id_are_sent() {
 #[tokio::test]
 async fn an_event_cannot_change_the_headers_of_the_settings() {
     let receiver = Receiver::content();
-    let authorization = Some(HttpAuthorization::Bearer("token".into()));
-    let publisher = HttpPublisher::new(HttpSettings { authorization, ..settings(receiver.port) }).unwrap();
+    let headers = [("x-api-key".to_owned(), "k".into())].into();
+    let publisher = HttpPublisher::new(HttpSettings { headers, ..settings(receiver.port) }).unwrap();
+    for own in [r#"{"Authorization":"Bearer mine"}"#, r#"{"X-Api-Key":"mine"}"#] {
+        let mut delivery = delivery("d");
+        let mut envelope = (*delivery.envelope).clone();
+        envelope.headers = own.into();
+        delivery.envelope = Arc::new(envelope);
+        let error = publisher.publish(&[delivery]).await.remove(0).unwrap_err();
+        assert_eq!(error.class(), FailureClass::Permanent);
+    }
+    assert!(receiver.taken().is_empty());
+}
+
+#[tokio::test]
+async fn more_headers_than_http_carries_are_refused() {
+    let receiver = Receiver::content();
+    let publisher = HttpPublisher::new(settings(receiver.port)).unwrap();
     let mut delivery = delivery("d");
     let mut envelope = (*delivery.envelope).clone();
-    envelope.headers = r#"{"Authorization":"Bearer mine"}"#.into();
+    let headers: BTreeMap<_, _> = (0..40_000).map(|number| (format!("x-{number}"), "1")).collect();
+    envelope.headers = serde_json::to_vec(&headers).unwrap().into();
     delivery.envelope = Arc::new(envelope);
     let error = publisher.publish(&[delivery]).await.remove(0).unwrap_err();
     assert_eq!(error.class(), FailureClass::Permanent);
+    assert!(error.to_string().ends_with(" headers, more than HTTP carries"), "{error}");
     assert!(receiver.taken().is_empty());
 }
 

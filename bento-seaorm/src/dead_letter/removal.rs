@@ -8,7 +8,7 @@ use bento_core::outbox::ShardId;
 use bento_core::relay::store::{Burial, StoreError, StreamKey};
 use sea_orm::{ConnectionTrait, DbErr};
 
-use super::{of_letters, own_key};
+use super::{lock_shard, of_letters, own_key};
 use crate::dialect::{Dialect, Sql};
 use crate::entity::MOVED;
 use crate::relay_store::{OutboxStore, StoreFailure, Tries, park_or_promote, stream_of};
@@ -49,7 +49,7 @@ async fn removed_once(
 ) -> Result<u64, StoreFailure> {
     let (tx, dialect) = store.begin().await?;
     let removal = Removal { tx: &tx, dialect, tables: store.tables(), shard, letters };
-    removal.lock().await?;
+    lock_shard(&tx, dialect, store.tables(), shard).await?;
     own_key::settle_keys(&tx, dialect, store.tables(), letters).await?;
     let touched = removal.streams().await?;
     let count = match fate {
@@ -74,12 +74,6 @@ struct Removal<'a> {
 }
 
 impl Removal<'_> {
-    async fn lock(&self) -> Result<(), DbErr> {
-        let raise = format!("UPDATE {} SET revision = revision + 1 WHERE shard = ", self.tables.shard());
-        self.execute(self.sql(&raise).bind(self.shard)).await?;
-        Ok(())
-    }
-
     /// The streams that may go on.
     async fn streams(&self) -> Result<BTreeSet<StreamKey>, DbErr> {
         let select = self.of_these(self.sql("SELECT DISTINCT destination, aggregate_type, aggregate_id"));

@@ -10,7 +10,7 @@ use sea_orm::DbErr;
 use crate::shop::{self, Order, ShopOpened, is_untouched};
 use crate::support::{TestDatabase, on_every_back_end};
 
-on_every_back_end!(what_a_table_could_not_hold_is_refused);
+on_every_back_end!(what_a_table_could_not_hold_is_refused, a_header_that_a_broker_could_not_carry_is_refused);
 
 type Change = fn(&mut Metadata);
 
@@ -47,4 +47,29 @@ async fn what_a_table_could_not_hold_is_refused(database: &TestDatabase) {
     let long = db.transaction_async(async |tx| tx.enqueue("audit", &"k".repeat(4_000), "{}")).await.unwrap_err();
     assert!(matches!(long, TransactionError::Connection(Error::Flush(FlushError::Unstorable { .. }))), "{long:?}");
     assert_eq!(database.number("SELECT count(*) FROM bento_outbox").await, 0);
+}
+
+async fn a_header_that_a_broker_could_not_carry_is_refused(database: &TestDatabase) {
+    shop::create_tables(&database.db).await;
+    let db = OutboxConnection::new(database.db.clone());
+    let raise = async |name: &str, value: &str| {
+        let work = async |tx: &bento_seaorm::OutboxTransaction| {
+            Order::place(1).insert(tx).await?;
+            raise_with(ShopOpened { name: "corner".into() }, |metadata| {
+                metadata.headers.insert(name.to_owned(), value.to_owned());
+            })
+            .map_err(|error| DbErr::Custom(error.to_string()))
+        };
+        db.transaction_async(work).await
+    };
+    for (name, value) in [("x-note", "line\nbreak"), ("Content-Type", "text/plain"), ("authorization", "Bearer token")]
+    {
+        let refused = raise(name, value).await.unwrap_err();
+        let TransactionError::Connection(Error::Flush(FlushError::Unsendable { header, .. })) = &refused else {
+            panic!("{name}: {refused:?}")
+        };
+        assert_eq!(header.name, name);
+        assert!(is_untouched(database).await, "{name}");
+    }
+    raise("x-user-name", "Zoë").await.unwrap();
 }

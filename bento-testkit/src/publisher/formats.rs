@@ -1,6 +1,9 @@
 //! Messages are what their format says, as the CloudEvents SDK reads them.
 
+use std::collections::BTreeMap;
+
 use bento_core::Envelope;
+use bento_core::metadata::decode_header;
 use bento_core::publish::Publisher;
 use cloudevents::Event;
 use cloudevents::event::{AttributesReader, Data};
@@ -76,6 +79,31 @@ pub async fn trace_tenant_and_correlation_are_headers_in_every_form<H: Publisher
         for (name, value) in own_headers() {
             assert_eq!(received.header(name), Some(value), "{mode:?}");
         }
+    }
+}
+
+/// A header of any text without control characters arrives, written the same on every broker and in every form, and is read as it was.
+pub async fn a_header_of_any_text_is_read_as_it_was_written<H: PublisherHarness>(harness: &H) {
+    let texts = [
+        ("x-user-name", "Zoë"),
+        ("x-spaces", " at both ends "),
+        ("x-signs", "\"50%\" of '£', c:\\a; UTF-8''b*"),
+        ("x-far", "日本語 🍱\u{2028}"),
+        ("x-empty", ""),
+    ];
+    let own: BTreeMap<_, _> = texts.into_iter().collect();
+    for (number, mode) in [Mode::Binary, Mode::Structured, Mode::Plain].into_iter().enumerate() {
+        let mut envelope = event("a", number);
+        envelope.headers = serde_json::to_vec(&own).expect("a map of texts is JSON").into();
+        let batch = [to(harness, envelope)];
+        all_confirmed(&batch, &harness.publisher(mode).await.publish(&batch).await);
+        let received = &harness.received(number + 1).await[number];
+        if harness.traits().wire.is_some() {
+            assert_eq!(received.header("x-user-name*"), Some("UTF-8''Zo%C3%AB"), "{mode:?}: {:?}", received.headers);
+        }
+        let read = received.headers.iter().map(|(name, value)| decode_header(name, value).expect("it is encoded"));
+        let read: BTreeMap<_, _> = read.filter(|(name, _)| own.contains_key(name)).collect();
+        assert_eq!(read, texts.map(|(name, text)| (name, text.into())).into(), "{mode:?}");
     }
 }
 

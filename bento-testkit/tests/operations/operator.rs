@@ -1,12 +1,13 @@
 //! A policy is asked before anything is done, and a dry run decodes.
 
+use bento_core::EventId;
 use bento_core::dead_letter::{
-    DeadLetterFilter, DeadLetterQuery, DeadLetters, Operator, OperatorError, Problem, ReplayMode,
+    Amendment, DeadLetterFilter, DeadLetterQuery, DeadLetters, Operator, OperatorError, Problem, ReplayMode,
 };
 use bento_core::domain_event;
 use bento_core::held::HeldFilter;
 use bento_core::publish::Destination;
-use bento_core::relay::MemoryStore;
+use bento_core::relay::{MemoryStore, StoreError};
 use bento_core::tenant::{Pauses, Refusal, TenantAction, TenantPolicy, TenantRequest};
 
 use crate::scene::{bury, event};
@@ -58,6 +59,7 @@ async fn what_the_policy_refuses_is_not_done() {
     let (id, to) = (evil.envelope.event_id, Destination::DEFAULT);
     let ask = |tenant, action| TenantRequest::new(Some("alice"), tenant, action);
     assert_eq!(refused(alice.list(&DeadLetterQuery::of(of("evil"))).await), ask(Some("evil"), TenantAction::List));
+    assert_eq!(refused(alice.amend(id, to, &amendment()).await), ask(Some("evil"), TenantAction::Amend));
     assert_eq!(refused(alice.replay(id, to).await), ask(Some("evil"), TenantAction::Replay));
     assert_eq!(refused(alice.discard(id, to, "why not").await), ask(Some("evil"), TenantAction::Discard));
     let all = DeadLetterFilter::default();
@@ -72,6 +74,25 @@ async fn what_the_policy_refuses_is_not_done() {
     assert_eq!(store.paused().await.unwrap(), []);
 }
 
+fn amendment() -> Amendment {
+    Amendment::default().with_header("x-a", "1")
+}
+
+#[tokio::test]
+async fn a_letter_that_is_not_there_is_asked_for_as_one_of_all_tenants() {
+    let store = two_tenants().await;
+    let (alice, anybody) = (alice(&store), Operator::new(&store, "bob"));
+    let (id, to) = (EventId::new(), Destination::DEFAULT);
+    let ask = |action| TenantRequest::new(Some("alice"), None, action);
+    assert_eq!(refused(alice.amend(id, to, &amendment()).await), ask(TenantAction::Amend));
+    assert_eq!(refused(alice.replay(id, to).await), ask(TenantAction::Replay));
+    assert_eq!(refused(alice.discard(id, to, "why not").await), ask(TenantAction::Discard));
+    let gone = anybody.amend(id, to, &amendment()).await;
+    assert!(matches!(gone, Err(OperatorError::Store(StoreError::NoDeadLetter { .. }))), "{gone:?}");
+    assert!(!anybody.replay(id, to).await.unwrap().replayed);
+    assert!(!anybody.discard(id, to, "why not").await.unwrap());
+}
+
 #[tokio::test]
 async fn what_the_policy_allows_is_done_in_the_name_of_the_operator() {
     let store = two_tenants().await;
@@ -79,6 +100,10 @@ async fn what_the_policy_allows_is_done_in_the_name_of_the_operator() {
     assert!(matches!(alice.discard_all(&of("acme"), " ").await, Err(OperatorError::BlankReason(_))));
     assert!(matches!(alice.pause("acme", "").await, Err(OperatorError::BlankReason(_))));
     assert_eq!(alice.replay_all(&of("acme"), ReplayMode::DryRun).await.unwrap().matched, 1);
+    let letter = alice.list(&DeadLetterQuery::of(of("acme"))).await.unwrap().remove(0);
+    alice.amend(letter.envelope.event_id, &letter.destination, &amendment()).await.unwrap();
+    let amended = alice.list(&DeadLetterQuery::of(of("acme"))).await.unwrap().remove(0);
+    assert_eq!(amended.envelope.headers, r#"{"x-a":"1"}"#);
     assert_eq!(alice.discard_all(&of("acme"), "test data").await.unwrap(), 1);
     let kept = alice.discarded(&DeadLetterQuery::of(of("acme"))).await.unwrap().remove(0);
     assert_eq!((kept.reason.as_str(), kept.actor.as_deref()), ("test data", Some("alice")));

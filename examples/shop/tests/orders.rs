@@ -57,6 +57,8 @@ async fn events_carry_the_tenant_the_request_and_the_trace(shop: TestShop) {
     let placed = shop.send(Method::POST, "/orders", &headers, tea(1)).await;
     assert_eq!(placed.headers["x-request-id"], "request-7");
     let anonymous = shop.post("/orders", tea(1)).await;
+    let tabbed = shop.send(Method::POST, "/orders", &[("traceparent", "a\tb")], tea(1)).await;
+    assert_eq!(tabbed.status, StatusCode::BAD_REQUEST);
 
     let published = shop.finish().await;
     let of = |id: &Value| &published.iter().find(|delivery| delivery.envelope.aggregate_id == *id).unwrap().envelope;

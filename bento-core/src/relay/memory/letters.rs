@@ -8,10 +8,11 @@ use chrono::{DateTime, Utc};
 
 use super::state::State;
 use crate::dead_letter::{
-    AlertOutcome, DeadLetter, DeadLetterFilter, DeadLetterQuery, DiscardedLetter, Discarding, LetterKey, Replayed,
-    ShardCursor,
+    AlertOutcome, Amendment, DeadLetter, DeadLetterFilter, DeadLetterQuery, DiscardedLetter, Discarding, LetterKey,
+    Replayed, ShardCursor,
 };
 use crate::id::EventId;
+use crate::relay::store::StoreError;
 
 /// What is remembered of letters beside the letters.
 #[derive(Debug, Default)]
@@ -51,6 +52,20 @@ impl State {
         found.retain(|dead| after.is_none_or(|after| ShardCursor::of(dead) > *after));
         found.sort_by_key(|dead| ShardCursor::of(dead));
         found.into_iter().take(rows(limit)).cloned().collect()
+    }
+
+    pub(super) fn amend(
+        &mut self,
+        event_id: EventId,
+        destination: &str,
+        amendment: &Amendment,
+    ) -> Result<(), StoreError> {
+        let mut all = self.shards.values_mut().flat_map(|shard| shard.dead.values_mut());
+        let letter = all.find(|dead| dead.envelope.event_id == event_id && *dead.destination == *destination);
+        let letter = letter.ok_or_else(|| StoreError::NoDeadLetter { event_id, destination: destination.into() })?;
+        let headers = amendment.apply(letter)?;
+        Arc::make_mut(&mut letter.envelope).headers = headers;
+        Ok(())
     }
 
     pub(super) fn replay(&mut self, event_id: EventId, destination: &str) -> Replayed {

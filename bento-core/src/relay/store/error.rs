@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::id::EventId;
 use crate::limits::Unstorable;
+use crate::metadata::UnsendableHeader;
 use crate::outbox::{ShardId, Sharding};
 
 /// The store could not do what the relay asked.
@@ -76,6 +77,33 @@ pub enum StoreError {
         /// The destination.
         destination: Arc<str>,
     },
+    /// There is no such dead letter. Nothing was changed.
+    #[error(
+        "there is no dead letter {event_id} for `{destination}`: it was replayed or discarded, or never was one; list the dead letters \
+         and take one of them"
+    )]
+    NoDeadLetter {
+        /// The event.
+        event_id: EventId,
+        /// The destination.
+        destination: Arc<str>,
+    },
+    /// The stored headers of a dead letter cannot be read, so that none of them can be changed alone. Nothing was changed.
+    #[error(
+        "the stored headers of dead letter {event_id} for `{destination}` are no JSON object of texts; replace them as a whole, with \
+         `Amendment::without_other_headers`"
+    )]
+    UnreadableHeaders {
+        /// The event.
+        event_id: EventId,
+        /// The destination.
+        destination: Arc<str>,
+        /// What is wrong with them.
+        source: serde_json::Error,
+    },
+    /// A dead letter would have a header that not every broker carries. Nothing was changed.
+    #[error("nothing was changed: {0}")]
+    Unsendable(UnsendableHeader),
     /// What was asked contains a value that not every back end stores whole. Nothing was changed.
     #[error("nothing was changed: {0}")]
     Unstorable(Unstorable),
@@ -90,6 +118,12 @@ pub enum StoreError {
 impl From<Unstorable> for StoreError {
     fn from(rule: Unstorable) -> Self {
         Self::Unstorable(rule)
+    }
+}
+
+impl From<UnsendableHeader> for StoreError {
+    fn from(header: UnsendableHeader) -> Self {
+        Self::Unsendable(header)
     }
 }
 

@@ -131,6 +131,41 @@ fn a_scope_says_where_and_when_its_events_are_delivered() {
 }
 
 #[test]
+fn a_header_that_no_broker_may_be_sent_is_refused_and_the_event_stays() {
+    for (name, value, why) in [
+        ("x-note", "line\nbreak", "the control character U+000A at byte 4"),
+        ("x note", "1", "may have ASCII letters"),
+        ("cookie", "1", "credential"),
+        ("actor", "ann", "set the field"),
+    ] {
+        let (unit_of_work, root) = UnitOfWork::open();
+        unit_of_work.scope_sync(|| {
+            raise_number(1);
+            raise_with(Counted { number: 2 }, |metadata| _ = metadata.headers.insert(name.into(), value.into()))
+                .unwrap();
+        });
+        let refused = unit_of_work.flush(root, &Sharding::default()).unwrap_err();
+        let FlushError::Unsendable { schema, header, .. } = &refused else { panic!("{name}: {refused}") };
+        assert_eq!((&**schema, &*header.name), ("unit.counted", name));
+        let said = refused.to_string();
+        assert!(said.contains(&format!("the header `{name}` cannot be sent: ")), "{said}");
+        assert!(said.contains(file!()), "{said}");
+        assert!(header.rule.to_string().contains(why), "{said}");
+        assert!(unit_of_work.has_unflushed());
+    }
+}
+
+#[test]
+fn a_header_of_any_other_text_is_stored_as_it_is() {
+    let (unit_of_work, root) = UnitOfWork::open();
+    let metadata = Metadata::default().with_header("x-user-name", "Zoë").with_header("x-spaces", " ");
+    let headers = metadata.headers.clone();
+    metadata.scope_sync(|| unit_of_work.scope_sync(|| raise_number(1)));
+    let flush = unit_of_work.flush(root, &Sharding::default()).unwrap();
+    assert_eq!(flush.entries[0].envelope.headers().unwrap().extra, headers);
+}
+
+#[test]
 fn an_event_says_itself_where_and_when_it_is_delivered() {
     let (unit_of_work, root) = UnitOfWork::open();
     let occurred_at = DateTime::from_timestamp(1, 0).unwrap();

@@ -1,6 +1,6 @@
 //! Rows that cannot be read, and rows that cannot be settled: each costs itself alone.
 
-use bento_core::dead_letter::{DeadLetter, DeadLetterQuery, DeadLetters, Discarding};
+use bento_core::dead_letter::{Amendment, DeadLetter, DeadLetterQuery, DeadLetters, Discarding};
 use bento_core::relay::store::{Burial, Settlement, StoreError};
 
 use super::*;
@@ -79,6 +79,8 @@ async fn a_row_that_cannot_be_read_becomes_a_dead_letter_and_only_its_aggregate_
             assert!(streams.iter().any(|stream| stream.aggregate_id == "a"), "{streams:?}");
             let (event_id, to) = (letter.envelope.event_id, &*letter.destination);
             let refused = relay.store.replay(event_id, to).await.unwrap_err();
+            assert!(matches!(refused, StoreError::NotReplayable { .. }), "{refused}");
+            let refused = relay.store.amend(event_id, to, &Amendment::default()).await.unwrap_err();
             assert!(matches!(refused, StoreError::NotReplayable { .. }), "{refused}");
             let discarding = Discarding::because("written anew").unwrap();
             assert!(relay.store.discard(event_id, to, &discarding).await.unwrap());

@@ -1,0 +1,64 @@
+//! Changing the headers of a dead letter.
+
+use bento_core::dead_letter::{Amendment, DeadLetter, DeadLetters};
+use bento_core::id::EventId;
+use bento_core::outbox::ShardId;
+use bento_core::relay::store::StoreError;
+use sea_orm::ConnectionTrait;
+use uuid::Uuid;
+
+use super::{lock_shard, own_key, select};
+use crate::dialect::Sql;
+use crate::relay_store::{OutboxStore, StoreFailure, Tries};
+
+/// Changes the headers of one letter in a transaction of its own.
+pub(super) async fn amend(
+    store: &OutboxStore,
+    event_id: EventId,
+    destination: &str,
+    amendment: &Amendment,
+) -> Result<(), StoreError> {
+    let Some(DeadLetter { shard, .. }) = store.find(event_id, destination).await? else {
+        return Err(StoreError::NoDeadLetter { event_id, destination: destination.into() });
+    };
+    let amending = Amending { store, shard, event_id, destination, amendment };
+    let mut tries = Tries::new(store.db().get_database_backend());
+    loop {
+        match amending.once().await {
+            Ok(()) => return Ok(()),
+            Err(failure) => tries.again(failure)?,
+        }
+    }
+}
+
+/// The change of one letter.
+struct Amending<'a> {
+    store: &'a OutboxStore,
+    shard: ShardId,
+    event_id: EventId,
+    destination: &'a str,
+    amendment: &'a Amendment,
+}
+
+impl Amending<'_> {
+    /// Reads the letter under the lock of its shard: nobody replays or discards it until it is written.
+    async fn once(&self) -> Result<(), StoreFailure> {
+        let &Self { store, shard, event_id, destination, amendment } = self;
+        let (tx, dialect) = store.begin().await?;
+        lock_shard(&tx, dialect, store.tables(), shard).await?;
+        own_key::settle_keys(&tx, dialect, store.tables(), &[(event_id, destination.into())]).await?;
+        let rows = tx.query_all_raw(select::one(dialect, store.tables(), event_id, destination).build()).await?;
+        let Some(row) = rows.first() else {
+            return Err(StoreError::NoDeadLetter { event_id, destination: destination.into() }.into());
+        };
+        let headers = amendment.apply(&select::letter(row))?;
+        let update = Sql::new(dialect, &format!("UPDATE {} SET headers = ", store.tables().dead_letter()))
+            .bind((!headers.is_empty()).then(|| headers.to_vec()))
+            .push(" WHERE event_id = ")
+            .bind(Uuid::from(event_id))
+            .push(" AND destination = ")
+            .bind(destination);
+        tx.execute_raw(update.build()).await?;
+        Ok(tx.commit().await?)
+    }
+}
