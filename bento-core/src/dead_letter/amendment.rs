@@ -6,10 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::DeadLetter;
-use super::replay::with_causes;
 use crate::envelope::Envelope;
 use crate::metadata::{Headers, UnsendableHeader, check_header};
 use crate::relay::store::StoreError;
+use crate::report::with_causes;
 
 /// A change of the headers of a dead letter: some are set, some are removed, the others stay.
 ///
