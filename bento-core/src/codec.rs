@@ -129,6 +129,19 @@ pub(crate) fn decode_version<E: DomainEvent>(version: u32, payload: &[u8]) -> Re
     })
 }
 
+/// Reads a payload that has just been written from an `E`.
+pub(crate) fn reads_back<E: DomainEvent>(payload: &[u8]) -> Result<(), DecodeError> {
+    let read = decode_version::<E>(E::VERSION, payload).map(drop);
+    read.map_err(|error| match error {
+        // Serde has no place for a fault in flattened fields, which it reads last.
+        DecodeError::Malformed { schema, version, path: None, source } => {
+            let path = E::DESCRIPTOR.fields.iter().find(|field| field.is_flattened).map(|field| field.name.to_owned());
+            DecodeError::Malformed { schema, version, path, source }
+        }
+        other => other,
+    })
+}
+
 /// The payload as an `E`, once it is known that `E` reads this version.
 pub(crate) fn decode_known_version<E: DomainEvent>(version: u32, payload: &[u8]) -> Result<E, UpcastFault> {
     if version == E::VERSION {

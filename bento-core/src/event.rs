@@ -19,7 +19,8 @@ use serde::de::DeserializeOwned;
 pub use self::descriptor::{
     AggregateDescriptor, Declaration, EventDescriptor, EventRole, FieldChange, FieldDescriptor, RemovedField,
 };
-use crate::upcast::UpcastFault;
+use crate::codec::DecodeError;
+use crate::upcast::{Step, UpcastFault};
 
 mod descriptor;
 
@@ -38,6 +39,10 @@ pub trait DomainEvent: Serialize + DeserializeOwned + fmt::Debug + Send + Sync +
 
     /// The version of the payload that this struct is.
     const VERSION: u32 = Self::DESCRIPTOR.version;
+
+    /// What the fields went through, oldest first. Not public API: read by [`crate::codec`] and the registry.
+    #[doc(hidden)]
+    const HISTORY: &'static [Step] = &[];
 
     /// Brings a payload of an earlier, not retired version to this one. Not public API: called by [`crate::codec`].
     #[doc(hidden)]
@@ -83,6 +88,15 @@ pub trait AnyEvent: Any + fmt::Debug + Send + Sync {
     /// When serde refuses a value, or a float is not finite (JSON would store `null`).
     fn encode(&self, payload: &mut Vec<u8>) -> Result<(), serde_json::Error>;
 
+    /// Reads what [`encode`](Self::encode) has written.
+    ///
+    /// Debug builds do so for each event that is raised: serde can write some values that it cannot read, such as a `u128`
+    /// in a tagged enum or in a flattened field.
+    ///
+    /// # Errors
+    /// [`DecodeError::Malformed`] with the field, if serde cannot read it.
+    fn reads_back(&self, payload: &[u8]) -> Result<(), DecodeError>;
+
     /// For downcasting.
     fn as_any(&self) -> &dyn Any;
 
@@ -101,6 +115,10 @@ impl<E: DomainEvent> AnyEvent for E {
 
     fn encode(&self, payload: &mut Vec<u8>) -> Result<(), serde_json::Error> {
         crate::codec::encode(self, payload)
+    }
+
+    fn reads_back(&self, payload: &[u8]) -> Result<(), DecodeError> {
+        crate::codec::reads_back::<E>(payload)
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -7,7 +7,7 @@ pub use std::clone::Clone;
 pub use std::fmt;
 pub use std::ops::FnOnce;
 pub use std::option::Option::{self, None, Some};
-pub use std::primitive::{bool, i64, u8, u32};
+pub use std::primitive::{bool, i64, str, u8, u32};
 pub use std::result::Result::{self, Err, Ok};
 pub use std::sync::Arc;
 pub use std::vec::Vec;
@@ -28,7 +28,7 @@ pub use crate::pending::PendingEvents;
 pub use crate::registry::{AggregateRegistration, EventRegistration};
 pub use crate::upcast::{
     Addition, FromText, Step, TypedStep, UpcastFault, check_typed_step, decode_by_history, decode_by_typed_step,
-    older_descriptor, oldest_through_typed_step, raw_default, raw_default_within, typed_step_from,
+    older_descriptor, oldest_through_typed_step, raw_default, raw_default_within, reads, reads_within, typed_step_from,
 };
 
 /// What serde_json says when a default cannot be written.

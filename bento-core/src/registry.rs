@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 
 use crate::codec::{self, DecodeError};
 use crate::event::{AggregateDescriptor, AnyEvent, DomainEvent, EventDescriptor, EventRole};
+use crate::upcast::Step;
 
 pub use self::catalogue::{Catalogue, CatalogueAggregate, CatalogueEvent, CatalogueField, CatalogueVersion};
 pub use self::fault::{RegistryErrors, RegistryFault};
@@ -28,13 +29,14 @@ type Decode = fn(u32, &[u8]) -> Result<Box<dyn AnyEvent>, DecodeError>;
 #[derive(Clone, Copy, Debug)]
 pub struct EventRegistration {
     descriptor: &'static EventDescriptor,
+    history: &'static [Step],
     decode: Decode,
 }
 
 impl EventRegistration {
     #[must_use]
     pub const fn of<E: DomainEvent>() -> Self {
-        Self { descriptor: E::DESCRIPTOR, decode: decode_any::<E> }
+        Self { descriptor: E::DESCRIPTOR, history: E::HISTORY, decode: decode_any::<E> }
     }
 }
 
@@ -87,9 +89,9 @@ impl Registry {
         Self { events, aggregates, readers }
     }
 
-    /// Checks what no compiler sees, because it may be spread over crates.
+    /// Checks what no compiler sees, because it may be spread over crates, and takes each default of a field once.
     ///
-    /// Call it before serving, and in a unit test of the binary.
+    /// A default that panics is a fault like any other; the panic hook runs for it. Call it before serving, and in a unit test of the binary.
     ///
     /// # Errors
     /// Every fault at once, each with the places of the declarations.

@@ -3,14 +3,16 @@
 //! Field history works on raw fields: a field that no step touches is neither parsed nor rounded on its way, so a
 //! 128-bit integer arrives as it was stored.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::error::Error as StdError;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 pub(crate) use self::fields::RawFields;
-use crate::event::{DomainEvent, Superseded};
+use crate::event::{DomainEvent, EventDescriptor, Superseded};
 
 mod fields;
 
@@ -99,6 +101,8 @@ pub struct Step {
 pub struct Addition {
     pub name: &'static str,
     pub default: fn() -> Result<Box<RawValue>, serde_json::Error>,
+    /// Reads what `default` has written as the field.
+    pub reads: fn(&RawValue) -> Result<(), serde_json::Error>,
 }
 
 /// Why an old payload could not be brought to the current version. Not public API: [`crate::codec`] makes it a
@@ -118,9 +122,9 @@ impl UpcastFault {
 
 /// Decodes a payload of an earlier version by field history alone.
 #[doc(hidden)]
-pub fn decode_by_history<E: DomainEvent>(history: &[Step], version: u32, payload: &[u8]) -> Result<E, UpcastFault> {
+pub fn decode_by_history<E: DomainEvent>(version: u32, payload: &[u8]) -> Result<E, UpcastFault> {
     let mut fields = RawFields::split(payload)?;
-    for step in history.iter().filter(|step| step.to > version) {
+    for step in E::HISTORY.iter().filter(|step| step.to > version) {
         fields.apply(step)?;
     }
     fields.deserialize()
@@ -128,9 +132,9 @@ pub fn decode_by_history<E: DomainEvent>(history: &[Step], version: u32, payload
 
 /// Decodes a payload of an earlier version through the typed step, or by field history if it is younger than that.
 #[doc(hidden)]
-pub fn decode_by_typed_step<E: TypedStep>(history: &[Step], version: u32, payload: &[u8]) -> Result<E, UpcastFault> {
+pub fn decode_by_typed_step<E: TypedStep>(version: u32, payload: &[u8]) -> Result<E, UpcastFault> {
     if version > E::Older::VERSION {
-        return decode_by_history(history, version, payload);
+        return decode_by_history(version, payload);
     }
     let old = crate::codec::decode_known_version::<E::Older>(version, payload)?;
     E::try_upcast_from(old).map_err(|source| UpcastFault::new(None, source))
@@ -152,6 +156,19 @@ pub fn raw_default_within<T: Serialize>(holder: &T) -> Result<Box<RawValue>, ser
     let fields: RawFields<'_> = serde_json::from_str(holder.get())?;
     let value = fields.into_borrowed().next().map(|(_, value)| value.to_owned());
     Ok(value.unwrap_or_else(|| RawValue::NULL.to_owned()))
+}
+
+/// Reads a default as its field is read.
+#[doc(hidden)]
+pub fn reads<T: DeserializeOwned>(value: &RawValue) -> Result<(), serde_json::Error> {
+    serde_json::from_str::<T>(value.get()).map(drop)
+}
+
+/// Reads a default that serde's field attributes (`with`, `deserialize_with`) take from JSON: the field of `T` called `name`.
+#[doc(hidden)]
+pub fn reads_within<T: DeserializeOwned>(name: &str, value: &RawValue) -> Result<(), serde_json::Error> {
+    let holder = BTreeMap::from([(name, value)]);
+    serde_json::from_str::<T>(&serde_json::to_string(&holder)?).map(drop)
 }
 
 /// Text given as `default = "…"` for a field of type `T`.
@@ -182,7 +199,7 @@ pub const fn check_typed_step<E: TypedStep>() {
     );
     assert!(E::Older::VERSION < E::VERSION, "`upcast_from` names no earlier version: it must be older than this one");
     assert!(
-        E::DESCRIPTOR.oldest >= E::Older::DESCRIPTOR.oldest,
+        E::DESCRIPTOR.oldest >= oldest::<E::Older>(),
         "`oldest` names a version that the type in `upcast_from` has retired: \
          raise `oldest` to that of the earlier version"
     );
@@ -192,21 +209,35 @@ pub const fn check_typed_step<E: TypedStep>() {
 #[doc(hidden)]
 #[must_use]
 pub const fn oldest_through_typed_step<E: TypedStep>() -> u32 {
-    <E::Older as DomainEvent>::DESCRIPTOR.oldest
+    if goes_forward::<E>() { oldest::<E::Older>() } else { E::VERSION }
+}
+
+/// True unless `upcast_from` names no earlier version, which [`check_typed_step`] reports. The descriptor of an earlier
+/// version is only looked at where it is one: a chain that led back to itself would have no end.
+const fn goes_forward<E: TypedStep>() -> bool {
+    E::Older::VERSION < E::VERSION
+}
+
+const fn oldest<E: DomainEvent>() -> u32 {
+    E::DESCRIPTOR.oldest
 }
 
 /// The version the typed step of `E` starts from.
 #[doc(hidden)]
 #[must_use]
 pub const fn typed_step_from<E: TypedStep>() -> u32 {
-    <E::Older as DomainEvent>::DESCRIPTOR.version
+    E::Older::VERSION
 }
 
 /// The earlier version in `upcast_from`.
 #[doc(hidden)]
 #[must_use]
-pub const fn older_descriptor<E: TypedStep>() -> &'static crate::event::EventDescriptor {
-    <E::Older as DomainEvent>::DESCRIPTOR
+pub const fn older_descriptor<E: TypedStep>() -> Option<&'static EventDescriptor> {
+    if goes_forward::<E>() { Some(descriptor::<E::Older>()) } else { None }
+}
+
+const fn descriptor<E: DomainEvent>() -> &'static EventDescriptor {
+    E::DESCRIPTOR
 }
 
 const fn same(left: &str, right: &str) -> bool {

@@ -28,6 +28,56 @@ mod shop {
     }
 }
 
+/// Events that nobody raises any more, and that are still read.
+mod history {
+    use super::*;
+
+    #[domain_event(schema = "order.archived", version = 1, superseded)]
+    #[derive(Debug)]
+    pub struct OrderArchivedV1 {}
+
+    #[domain_event(schema = "order.archived", version = 2, superseded, removed("shelf", since = 2))]
+    #[derive(Debug)]
+    pub struct OrderArchivedV2 {}
+}
+
+mod defaults {
+    use super::*;
+
+    mod in_words {
+        use serde::{Deserialize as _, Deserializer, Serializer};
+
+        pub(super) fn serialize<S: Serializer>(_: &u8, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_str("three")
+        }
+
+        pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+            u8::deserialize(deserializer)
+        }
+    }
+
+    fn unknown() -> u8 {
+        panic!("nobody knows")
+    }
+
+    #[domain_event(schema = "rate.fixed", version = 3, oldest = 2)]
+    #[derive(Debug)]
+    pub struct RateFixed {
+        /// Of a version that is retired.
+        #[event(since = 2, default = f64::INFINITY)]
+        pub retired: f64,
+        #[event(since = 3, default = f64::NAN)]
+        pub rate: f64,
+        #[event(since = 3, default = unknown())]
+        pub number: u8,
+        #[event(since = 3, default = 3)]
+        #[serde(with = "in_words")]
+        pub words: u8,
+        #[event(since = 3, default = 3)]
+        pub sound: u8,
+    }
+}
+
 mod billing {
     use super::*;
 
@@ -56,24 +106,37 @@ fn every_fault_is_told_at_once_with_its_places() {
     assert!(matches!(
         errors.faults(),
         [
+            RegistryFault::Unreached { .. },
             RegistryFault::DeclaredTwice { .. },
             RegistryFault::TwoCurrentVersions { .. },
             RegistryFault::Unreached { .. },
+            RegistryFault::FaultyDefault { field: "rate", since: 3, .. },
+            RegistryFault::FaultyDefault { field: "number", .. },
+            RegistryFault::FaultyDefault { field: "words", .. },
             RegistryFault::AggregateDeclaredTwice { .. },
         ]
     ));
     expect![[r#"
-        the declared events and aggregates do not fit together, 4 fault(s)
+        the declared events and aggregates do not fit together, 8 fault(s)
+        - `order.archived` version 1 is superseded, but version 2 does not upcast from it: add it to the chain of `upcast_from`, or delete it
+          OrderArchivedV1 at bento-core/tests/registry_faults.rs:35, module registry_faults::history, package bento-core {version}
+          OrderArchivedV2 at bento-core/tests/registry_faults.rs:39, module registry_faults::history, package bento-core {version}
         - `order.created` version 1 is declared twice: rename one, raise its version, or mark a view of a foreign event `consumes`
-          OrderCreated at bento-core/tests/registry_faults.rs:34, module registry_faults::billing, package bento-core {version}
+          OrderCreated at bento-core/tests/registry_faults.rs:84, module registry_faults::billing, package bento-core {version}
           OrderCreated at bento-core/tests/registry_faults.rs:12, module registry_faults::shop, package bento-core {version}
         - `order.paid` has two current versions, 1 and 2: mark the older one `superseded`
           OrderPaidV1 at bento-core/tests/registry_faults.rs:16, module registry_faults::shop, package bento-core {version}
-          OrderPaid at bento-core/tests/registry_faults.rs:38, module registry_faults::billing, package bento-core {version}
+          OrderPaid at bento-core/tests/registry_faults.rs:88, module registry_faults::billing, package bento-core {version}
         - `order.shipped` version 1 is superseded, but version 2 does not upcast from it: add it to the chain of `upcast_from`, or delete it
           OrderShippedV1 at bento-core/tests/registry_faults.rs:20, module registry_faults::shop, package bento-core {version}
-          OrderShipped at bento-core/tests/registry_faults.rs:42, module registry_faults::billing, package bento-core {version}
+          OrderShipped at bento-core/tests/registry_faults.rs:92, module registry_faults::billing, package bento-core {version}
+        - the default of `rate`, which version 3 of `rate.fixed` adds, cannot be taken (NaN is not finite, and JSON has no such number: use an Option, or check the value before raising), so no earlier payload can be read: give it another
+          RateFixed at bento-core/tests/registry_faults.rs:63, module registry_faults::defaults, package bento-core {version}
+        - the default of `number`, which version 3 of `rate.fixed` adds, cannot be taken (it panics: nobody knows), so no earlier payload can be read: give it another
+          RateFixed at bento-core/tests/registry_faults.rs:63, module registry_faults::defaults, package bento-core {version}
+        - the default of `words`, which version 3 of `rate.fixed` adds, cannot be taken (the field cannot be read from it: invalid type: string "three", expected u8 at line 1 column 16), so no earlier payload can be read: give it another
+          RateFixed at bento-core/tests/registry_faults.rs:63, module registry_faults::defaults, package bento-core {version}
         - the aggregate type `order` is declared twice, so their ids would share one order: give one another `name = "…"`
-          Order at bento-core/tests/registry_faults.rs:46, module registry_faults::billing, package bento-core {version}
+          Order at bento-core/tests/registry_faults.rs:96, module registry_faults::billing, package bento-core {version}
           Order at bento-core/tests/registry_faults.rs:24, module registry_faults::shop, package bento-core {version}"#]].assert_eq(&errors.to_string().replace(env!("CARGO_PKG_VERSION"), "{version}"));
 }

@@ -1,13 +1,40 @@
 //! Names in other cases.
 
+/// The rules of serde's `rename_all`.
+pub(crate) const RENAME_RULES: [&str; 8] = [
+    "lowercase",
+    "UPPERCASE",
+    "PascalCase",
+    "camelCase",
+    "snake_case",
+    "SCREAMING_SNAKE_CASE",
+    "kebab-case",
+    "SCREAMING-KEBAB-CASE",
+];
+
+/// True unless serde's derive panics over the field: it takes the first byte of `camelCase` for a letter.
+pub(crate) fn can_rename_field(rule: &str, field: &str) -> bool {
+    rule != "camelCase" || serde_pascal(field).starts_with(|first: char| first.is_ascii())
+}
+
+/// serde's `PascalCase`, which touches ASCII letters only.
+fn serde_pascal(field: &str) -> String {
+    field.split('_').map(capitalised).collect()
+}
+
+fn capitalised(word: &str) -> String {
+    let (first, rest) = word.split_at(word.chars().next().map_or(0, char::len_utf8));
+    first.to_ascii_uppercase() + rest
+}
+
 /// serde's `rename_all`, for a field.
 pub(crate) fn rename_field(rule: &str, field: &str) -> String {
     match rule {
         "lowercase" | "snake_case" => field.to_owned(),
         "UPPERCASE" | "SCREAMING_SNAKE_CASE" => field.to_ascii_uppercase(),
-        "PascalCase" => pascal(field),
+        "PascalCase" => serde_pascal(field),
         "camelCase" => {
-            let pascal = pascal(field);
+            let pascal = serde_pascal(field);
             let (first, rest) = pascal.split_at(pascal.chars().next().map_or(0, char::len_utf8));
             first.to_ascii_lowercase() + rest
         }
@@ -54,7 +81,7 @@ pub(crate) fn is_lower_snake(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_lower_snake, pascal, rename_field, snake};
+    use super::{RENAME_RULES, can_rename_field, is_lower_snake, pascal, rename_field, snake};
 
     #[test]
     fn fields_are_renamed_as_serde_renames_them() {
@@ -68,9 +95,24 @@ mod tests {
             ("kebab-case", "unit-price"),
             ("SCREAMING-KEBAB-CASE", "UNIT-PRICE"),
         ];
+        assert_eq!(rules.map(|(rule, _)| rule).len(), RENAME_RULES.len());
         for (rule, renamed) in rules {
             assert_eq!(rename_field(rule, "unit_price"), renamed, "{rule}");
         }
+    }
+
+    /// `bento-core/tests/serde_names.rs` compares the rules with serde itself.
+    #[test]
+    fn only_ascii_letters_change_their_case() {
+        assert_eq!(rename_field("camelCase", "anzahl_äpfel"), "anzahläpfel");
+        assert_eq!(rename_field("PascalCase", "äpfel_anzahl"), "äpfelAnzahl");
+        assert_eq!(rename_field("UPPERCASE", "äpfel"), "äPFEL");
+    }
+
+    #[test]
+    fn a_field_that_serde_panics_over_is_known() {
+        assert!(!can_rename_field("camelCase", "äpfel") && !can_rename_field("camelCase", "__"));
+        assert!(can_rename_field("PascalCase", "äpfel") && can_rename_field("camelCase", "_x"));
     }
 
     #[test]

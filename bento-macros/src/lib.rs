@@ -56,7 +56,8 @@ mod syntax;
 /// | `#[event(since = 2)]` | added in version 2 as an `Option`, or with `#[serde(default)]` |
 /// | `#[event(renamed_from = "curr", since = 3)]` | called `curr` in the payloads before version 3 |
 ///
-/// A default is any expression of the field's type, or a text for a type that is made from one.
+/// A default is any expression of the field's type, or a text for a type that is made from one. Unlike in
+/// `#[serde(default = "…")]` the text is the value, and does not name a function: `default = currency()` calls one.
 ///
 /// Names are those of the payload, so `#[serde(rename)]` and `#[serde(rename_all)]` count. Every step from the oldest
 /// readable version to this one must be covered by field history or by `upcast_from`, which `cargo check` proves.
@@ -65,7 +66,8 @@ mod syntax;
 /// # What is refused
 ///
 /// Enums, unions, tuple structs and generics: a payload is one JSON object of one stable shape. For the same reason a
-/// field has no `#[cfg]`. Two declarations of one schema and version do not link (`cargo build`), except a view that
+/// field has no `#[cfg]`, and the struct no `#[serde(transparent)]`, `from`, `into` or name for one direction. What may be
+/// left out when it is written has a default when it is read, and no field borrows. Two declarations of one schema and version do not link (`cargo build`), except a view that
 /// `consumes`.
 #[proc_macro_attribute]
 pub fn domain_event(attribute: TokenStream, item: TokenStream) -> TokenStream {

@@ -53,15 +53,20 @@ pub(crate) fn is_type(ty: &Type, name: &str) -> bool {
 
 /// Takes the attributes off the item that end in `name`: the macro of this name is at work already.
 pub(crate) fn refuse_repeated(item: &mut Item, name: &str, errors: &mut Errors) {
+    for repeated in take_attrs(item, |path| last_ident(path, name)) {
+        errors.on(repeated, format_args!("`#[{name}]` is given twice: keep one"));
+    }
+}
+
+/// Takes the attributes off the item whose path is `unwanted`.
+pub(crate) fn take_attrs(item: &mut Item, unwanted: impl Fn(&Path) -> bool) -> Vec<Attribute> {
     let attrs = match item {
         Item::Struct(item) => &mut item.attrs,
         Item::Enum(item) => &mut item.attrs,
         Item::Union(item) => &mut item.attrs,
-        _ => return,
+        _ => return Vec::new(),
     };
-    for repeated in attrs.extract_if(.., |attr| last_ident(attr.path(), name)) {
-        errors.on(repeated, format_args!("`#[{name}]` is given twice: keep one"));
-    }
+    attrs.extract_if(.., |attr| unwanted(attr.path())).collect()
 }
 
 /// Whether `path` ends in `name`.
@@ -130,17 +135,22 @@ pub(crate) fn flag_argument(attr: &Attribute, name: &str) -> Option<bool> {
     })
 }
 
-/// The same tokens at another place, for the error the compiler may have about them.
+/// The same tokens at another place, for the error the compiler may have about them. A `$crate` goes on naming the crate of
+/// its macro.
 pub(crate) fn respan(tokens: TokenStream, span: Span) -> TokenStream {
     let respanned = tokens.into_iter().map(|mut token| {
         if let TokenTree::Group(group) = &token {
             token = Group::new(group.delimiter(), respan(group.stream(), span)).into();
         }
-        token.set_span(span);
+        let is_macro_crate = matches!(&token, TokenTree::Ident(ident) if ident == MACRO_CRATE);
+        token.set_span(if is_macro_crate { token.span().located_at(span) } else { span });
         token
     });
     respanned.collect()
 }
+
+/// `$crate` in what a `macro_rules!` has written.
+pub(crate) const MACRO_CRATE: &str = "$crate";
 
 /// Some syntax as a person would write it: `Option<Vec<u8>>`.
 pub(crate) fn as_written(syntax: impl ToTokens) -> String {

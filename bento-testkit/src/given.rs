@@ -2,10 +2,11 @@
 
 use std::fmt;
 
+use bento_core::codec::DecodeError;
 use bento_core::event::{AnyEvent, DomainEvent, RaisedBy};
 use bento_core::outbox::Sharding;
 use bento_core::unit_of_work::{FrameId, UnitOfWork};
-use bento_core::{Aggregate, Envelope};
+use bento_core::{Aggregate, Envelope, Registry};
 
 /// Starts a test of an aggregate without a database. What it has raised so far, by being made, does not count.
 ///
@@ -55,7 +56,8 @@ impl<A: Aggregate> Given<A> {
     /// Does it, in a scope as inside a transaction.
     ///
     /// # Panics
-    /// If an event that is raised cannot be written: the aggregate has no id, or serde refuses it.
+    /// If an event that is raised cannot be written, because the aggregate has no id or serde refuses it, or cannot be read
+    /// again.
     #[track_caller]
     #[must_use = "check what was raised, at least with `and_nothing_else`"]
     pub fn when<R>(mut self, action: impl FnOnce(&mut A) -> R) -> Then<A, R> {
@@ -87,11 +89,23 @@ fn then<A: Aggregate, R>(unit_of_work: &UnitOfWork, frame: FrameId, mut aggregat
         Ok(flush) => flush,
         Err(error) => panic!("a raised event could not be written: {error}"),
     };
-    let raised = std::mem::take(&mut flush.entries).into_iter().map(|entry| entry.envelope).collect();
+    let raised: Vec<_> = std::mem::take(&mut flush.entries).into_iter().map(|entry| entry.envelope).collect();
     flush.done();
     unit_of_work.seal(frame).expect("everything is written");
     unit_of_work.committed();
+    assert_read_back(&raised);
     Then { aggregate, result, raised, seen: 0 }
+}
+
+/// A build with debug assertions has looked when it wrote them.
+#[track_caller]
+fn assert_read_back(raised: &[Envelope]) {
+    for event in raised.iter().filter(|_| !cfg!(debug_assertions)) {
+        match Registry::global().decode(&event.event_type, event.schema_version, &event.payload) {
+            Err(error @ DecodeError::Malformed { .. }) => panic!("a raised event can be written and not read: {error}"),
+            Ok(_) | Err(_) => {}
+        }
+    }
 }
 
 /// What came of it. Check the events one by one, in order.

@@ -92,6 +92,8 @@ pub struct FieldDescriptor {
     pub rust_type: &'static str,
     /// The doc comment.
     pub docs: &'static str,
+    /// True if the payload holds the fields of the value (`#[serde(flatten)]`) in place of one field of this name.
+    pub is_flattened: bool,
     /// What changed, oldest first.
     pub history: &'static [FieldChange],
 }

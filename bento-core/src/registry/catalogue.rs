@@ -6,7 +6,7 @@ use std::fmt::{self, Write as _};
 use serde::Serialize;
 
 use super::Registry;
-use crate::event::{EventDescriptor, EventRole, FieldChange};
+use crate::event::{EventDescriptor, EventRole, FieldChange, FieldDescriptor};
 
 /// Every event with its versions, and every aggregate, for people and programs.
 ///
@@ -56,6 +56,16 @@ pub struct CatalogueField {
     pub rust_type: &'static str,
     /// The doc comment.
     pub docs: &'static str,
+    /// True if the payload holds the fields of the value in place of one field of this name.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_flattened: bool,
+}
+
+impl CatalogueField {
+    /// What stands in front of the type, for a person.
+    fn role(&self) -> &'static str {
+        if self.is_flattened { "the fields of " } else { "" }
+    }
 }
 
 /// What a version changed.
@@ -130,7 +140,12 @@ impl CatalogueEvent {
             fields: event
                 .fields
                 .iter()
-                .map(|field| CatalogueField { name: field.name, rust_type: field.rust_type, docs: field.docs })
+                .map(|&FieldDescriptor { name, rust_type, docs, is_flattened, .. }| CatalogueField {
+                    name,
+                    rust_type,
+                    docs,
+                    is_flattened,
+                })
                 .collect(),
             versions: changes(event),
         }
@@ -198,7 +213,7 @@ fn text_event(f: &mut fmt::Formatter<'_>, event: &CatalogueEvent) -> fmt::Result
         writeln!(f, "  routing key {routing_key}")?;
     }
     for field in &event.fields {
-        writeln!(f, "  {}: {}", field.name, field.rust_type)?;
+        writeln!(f, "  {}: {}{}", field.name, field.role(), field.rust_type)?;
         indented(f, "      ", field.docs)?;
     }
     for step in &event.versions {
@@ -259,7 +274,7 @@ fn markdown_fields(f: &mut fmt::Formatter<'_>, fields: &[CatalogueField]) -> fmt
     writeln!(f, "| field | type | |\n|---|---|---|")?;
     for field in fields {
         let docs = field.docs.split_whitespace().collect::<Vec<_>>().join(" ");
-        writeln!(f, "| `{}` | `{}` | {} |", cell(field.name), cell(field.rust_type), cell(&docs))?;
+        writeln!(f, "| `{}` | {}`{}` | {} |", cell(field.name), field.role(), cell(field.rust_type), cell(&docs))?;
     }
     f.write_char('\n')
 }

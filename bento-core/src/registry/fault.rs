@@ -5,9 +5,10 @@ use std::fmt;
 
 use super::{Registry, listed};
 use crate::event::{AggregateDescriptor, EventDescriptor, EventRole};
+use crate::upcast::Addition;
 
 /// Something that no compiler sees, because it may be spread over crates.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum RegistryFault {
     /// Two declarations have one schema and version.
@@ -24,11 +25,11 @@ pub enum RegistryFault {
         /// The newer one.
         newer: &'static EventDescriptor,
     },
-    /// A superseded version that the current one does not upcast from.
+    /// A superseded version that the current one, or without one the newest superseded one, does not upcast from.
     Unreached {
         /// The superseded version.
         superseded: &'static EventDescriptor,
-        /// The current version.
+        /// The version that is read.
         current: &'static EventDescriptor,
     },
     /// Two aggregates have one type name.
@@ -37,6 +38,17 @@ pub enum RegistryFault {
         first: &'static AggregateDescriptor,
         /// The other.
         second: &'static AggregateDescriptor,
+    },
+    /// The `default` of a field cannot be taken, so that no payload of before can be read.
+    FaultyDefault {
+        /// The event.
+        event: &'static EventDescriptor,
+        /// The name of the field in the payload, when it was added.
+        field: &'static str,
+        /// The version that added it.
+        since: u32,
+        /// What went wrong: it panics, JSON cannot hold it, or the field cannot be read from it.
+        reason: String,
     },
     /// An event is named in the program but was not registered.
     NotRegistered {
@@ -81,6 +93,13 @@ impl fmt::Display for RegistryFault {
                 "the aggregate type `{}` is declared twice, so their ids would share one order: give one another \
                  `name = \"…\"`\n  {} at {}\n  {} at {}",
                 first.aggregate_type, first.rust_name, first.declared, second.rust_name, second.declared,
+            ),
+            Self::FaultyDefault { event, field, since, reason } => write!(
+                f,
+                "the default of `{field}`, which version {since} of `{}` adds, cannot be taken ({reason}), so no earlier \
+                 payload can be read: give it another\n  {}",
+                event.schema,
+                Place(event),
             ),
             Self::NotRegistered { event } => write!(
                 f,
@@ -135,10 +154,12 @@ pub(super) fn find(registry: &Registry) -> Vec<RegistryFault> {
         declared_twice(versions, &mut faults);
         let current: Vec<_> = versions.iter().copied().filter(|event| event.role == EventRole::Current).collect();
         two_current_versions(&current, &mut faults);
-        if let Some(newest) = current.last() {
+        // Without a current version the newest superseded one is read.
+        if let Some(newest) = current.last().or(versions.last()) {
             unreached(versions, newest, &mut faults);
         }
     }
+    faulty_defaults(registry, &mut faults);
     aggregates_declared_twice(registry, &mut faults);
     faults
 }
@@ -165,9 +186,36 @@ fn unreached(
         chain.push(event.version);
         older = event.upcast_from;
     }
-    let superseded = versions.iter().filter(|event| event.role == EventRole::Superseded);
+    let superseded =
+        versions.iter().filter(|event| event.role == EventRole::Superseded && event.version != current.version);
     let left_out = superseded.filter(|event| !chain.contains(&event.version));
     faults.extend(left_out.map(|superseded| RegistryFault::Unreached { superseded, current }));
+}
+
+fn faulty_defaults(registry: &Registry, faults: &mut Vec<RegistryFault>) {
+    for registration in &registry.events {
+        let event = registration.descriptor;
+        let taken = registration.history.iter().filter(|step| step.to > event.oldest);
+        let additions = taken.flat_map(|step| step.added.iter().map(|addition| (step.to, addition)));
+        faults.extend(additions.filter_map(|(since, addition)| {
+            let reason = why_not(addition)?;
+            Some(RegistryFault::FaultyDefault { event, field: addition.name, since, reason })
+        }));
+    }
+}
+
+/// Why a default cannot be taken.
+fn why_not(addition: &Addition) -> Option<String> {
+    match std::panic::catch_unwind(addition.default) {
+        Ok(Ok(value)) => {
+            (addition.reads)(&value).err().map(|error| format!("the field cannot be read from it: {error}"))
+        }
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+            Some(format!("it panics: {}", text.unwrap_or("with no text")))
+        }
+    }
 }
 
 fn aggregates_declared_twice(registry: &Registry, faults: &mut Vec<RegistryFault>) {

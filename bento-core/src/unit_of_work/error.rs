@@ -3,6 +3,7 @@
 use std::num::NonZeroU16;
 use std::panic::Location;
 
+use crate::codec::DecodeError;
 use crate::id::EventId;
 use crate::limits::Unstorable;
 use crate::metadata::UnsendableHeader;
@@ -78,6 +79,19 @@ pub enum FlushError {
         raised_at: &'static Location<'static>,
         /// What serde said.
         source: serde_json::Error,
+    },
+    /// The event can be written and not read. Debug builds look; in a release build whoever decodes it finds out.
+    #[error(
+        "`{schema}` raised at {raised_at} can be written and not read, so it was not written: give the field another type, or \
+         a form of its own with `#[serde(with = \"…\")]`"
+    )]
+    Unreadable {
+        /// The schema of the event.
+        schema: String,
+        /// The line that raised it.
+        raised_at: &'static Location<'static>,
+        /// The field, and what serde said.
+        source: Box<DecodeError>,
     },
     /// The aggregate had no id when it raised the event.
     #[error(

@@ -303,6 +303,13 @@ fn content(event: &RaisedEvent) -> Result<(Cow<'static, str>, u32, Bytes), Flush
                 raised_at: event.raised_at,
                 source,
             })?;
+            if cfg!(debug_assertions) {
+                typed.reads_back(&payload).map_err(|source| FlushError::Unreadable {
+                    schema: event.schema().into_owned(),
+                    raised_at: event.raised_at,
+                    source: Box::new(source),
+                })?;
+            }
             let descriptor = typed.descriptor();
             Ok((Cow::Borrowed(descriptor.schema), descriptor.version, payload.into()))
         }

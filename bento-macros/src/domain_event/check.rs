@@ -3,14 +3,11 @@
 use std::collections::BTreeSet;
 
 use proc_macro2::Span;
-use syn::Type;
 
-use super::input::{Event, EventAttribute, EventField};
-use super::serde_names;
+use super::input::{Event, EventAttribute};
+use super::{history, payload};
 use crate::case::is_lower_snake;
 use crate::diagnostics::Errors;
-use crate::keyed::Version;
-use crate::syntax;
 
 /// What fits the columns and broker names that carry a schema.
 const SCHEMA_LENGTH_MAX: usize = 128;
@@ -21,13 +18,14 @@ pub(super) fn check(event: &Event, errors: &mut Errors) {
     if !check_versions(event, errors) {
         return;
     }
-    for field in &event.fields {
-        check_history(event, field, errors);
+    // Nothing is certain about the payload, and serde says what is wrong.
+    if event.is_refused_by_serde() {
+        return;
     }
-    check_removed(event, errors);
-    check_names(event, errors);
+    payload::check(event, errors);
+    history::check(event, errors);
     // A step may only seem to be missing where the history was not understood.
-    if errors.is_empty() && event.attribute.upcast_from.is_none() {
+    if errors.is_empty() {
         check_chain(event, errors);
     }
 }
@@ -111,109 +109,18 @@ fn check_versions(event: &Event, errors: &mut Errors) -> bool {
 /// Far beyond what an event lives to see; the history is looked at version by version.
 const VERSION_MAX: u32 = 10_000;
 
-/// A change belongs to a version from 2 to the current one; a field is added before it is renamed, and renamed once a
-/// version; a field that came later has a value for the payloads of before.
-fn check_history(event: &Event, field: &EventField, errors: &mut Errors) {
-    for since in field.versions() {
-        check_since(event, since, errors);
-    }
-    if field.versions().next().is_some() && serde_names::is_flattened(&field.original.attrs) {
-        errors.on(
-            field.ident,
-            "a flattened field has no name of its own, so it has no history: use a typed `upcast_from`",
-        );
-    }
-    let mut previous = field.added.as_ref().map_or(1, |added| added.since.number);
-    for renamed in &field.renamed {
-        if renamed.since.number <= previous && renamed.since.number > 1 {
-            errors.at(
-                renamed.since.span,
-                format_args!("`{}` has one name in a version: rename it after version {previous}", field.ident),
-            );
-        }
-        previous = renamed.since.number;
-    }
-    if let Some(added) = &field.added
-        && added.default.is_none()
-        && (event.attribute.oldest() + 1..=event.attribute.version()).contains(&added.since.number)
-        && !reads_as_absent(event, field)
-    {
-        errors.at(
-            added.since.span,
-            format_args!(
-                "payloads before version {} have no `{}`: add `default = …`, or make it an `Option`",
-                added.since.number, field.ident,
-            ),
-        );
-    }
-}
-
-fn check_since(event: &Event, since: Version, errors: &mut Errors) {
-    let version = event.attribute.version();
-    if since.number < 2 {
-        errors.at(since.span, "everything is there since version 1: a change comes with version 2 or later");
-    } else if since.number > version {
-        errors.at(
-            since.span,
-            format_args!("`since = {}` is later than the event: raise `version = {version}` to it", since.number),
-        );
-    }
-}
-
-/// Whether serde reads a payload without this field.
-fn reads_as_absent(event: &Event, field: &EventField) -> bool {
-    let optional = matches!(field.ty, Type::Path(path) if syntax::last_ident(&path.path, "Option"));
-    (optional && !serde_names::has_own_form(&field.original.attrs))
-        || serde_names::fills_in(&field.original.attrs)
-        || serde_names::fills_in(&event.item.attrs)
-}
-
-/// A removed field is no longer there.
-fn check_removed(event: &Event, errors: &mut Errors) {
-    for removed in &event.attribute.removed {
-        check_since(event, removed.since, errors);
-        let name = removed.name.value();
-        let before = removed.since.number.saturating_sub(1);
-        if let Some(field) = event.fields.iter().find(|field| field.name_at(before).as_ref() == Some(&name)) {
-            errors.at(
-                removed.name.span(),
-                format_args!(
-                    "`{name}` is still here, as the field `{}`: remove the field, or this `removed`",
-                    field.ident
-                ),
-            );
-        }
-    }
-}
-
-/// In no version do two fields share a name.
-fn check_names(event: &Event, errors: &mut Errors) {
-    let changed = event.fields.iter().filter(|field| !field.renamed.is_empty());
-    for field in changed {
-        for renamed in &field.renamed {
-            let before = renamed.since.number.saturating_sub(1);
-            let name = renamed.from.value();
-            let other = event
-                .fields
-                .iter()
-                .find(|other| other.ident != field.ident && other.name_at(before).as_ref() == Some(&name));
-            if let Some(other) = other {
-                errors.at(
-                    renamed.from.span(),
-                    format_args!(
-                        "in version {before} `{name}` is already the name of the field `{}`: \
-                         two fields cannot share it",
-                        other.ident
-                    ),
-                );
-            }
-        }
-    }
-}
-
 /// Every step from the oldest readable version on says what it changed.
 fn check_chain(event: &Event, errors: &mut Errors) {
     let Some(version) = &event.attribute.version else { return };
+    if let Some(older) = &event.attribute.upcast_from {
+        if older.value.is_ident(&event.item.ident) || older.value.is_ident("Self") {
+            errors.on(
+                &older.value,
+                "`upcast_from` leads back to itself: name the struct of an earlier version, marked `superseded`",
+            );
+        }
+        return;
+    }
     let covered = covered_steps(event);
     for to in event.attribute.oldest() + 1..=version.value.number {
         if !covered.contains(&to) {
@@ -224,9 +131,7 @@ fn check_chain(event: &Event, errors: &mut Errors) {
 
 /// The versions whose change the field history tells.
 pub(super) fn covered_steps(event: &Event) -> BTreeSet<u32> {
-    let fields = event.fields.iter().flat_map(EventField::versions);
-    let removed = event.attribute.removed.iter().map(|removed| removed.since);
-    fields.chain(removed).map(|since| since.number).collect()
+    event.changes().map(|since| since.number).collect()
 }
 
 /// The message for a step that nothing covers.

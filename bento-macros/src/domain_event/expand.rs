@@ -2,16 +2,16 @@
 
 mod history;
 
-use proc_macro2::{Span, TokenStream};
-use quote::quote;
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, quote};
 use syn::spanned::Spanned;
-use syn::{Attribute, Item, ItemStruct};
+use syn::{Attribute, ItemStruct};
 
 use super::check::{covered_steps, missing_step};
 use super::input::{Event, EventAttribute, EventField};
-use super::serde_names;
+use super::serde_attrs;
 use crate::door::declaration;
-use crate::syntax::{as_written, derives, docs, respan};
+use crate::syntax::{as_written, derives, docs, has_argument, last_ident, mentions, respan};
 
 pub(super) fn expand(event: &Event) -> TokenStream {
     let item = item(event.attribute, event.item.clone());
@@ -24,105 +24,82 @@ pub(super) fn expand(event: &Event) -> TokenStream {
     }
 }
 
-/// The item, and implementations that let the rest of the program compile as if there were no error.
-pub(super) fn fallback(attribute: &EventAttribute, item: Item) -> TokenStream {
-    let private = attribute.private();
-    let (ident, item) = match item {
-        Item::Struct(item) if item.generics.params.is_empty() => (item.ident.clone(), self::item(attribute, item)),
-        Item::Enum(item) if item.generics.params.is_empty() => {
-            let derives = serde_derives(attribute, &item.attrs);
-            (item.ident.clone(), quote!(#derives #item))
-        }
-        Item::Struct(mut item) => {
-            strip_event_attributes(&mut item);
-            return quote!(#item);
-        }
-        other => return quote!(#other),
-    };
-    let schema = attribute.schema.as_ref().map_or_else(String::new, |schema| schema.value.value());
-    let version = attribute.version();
-    let markers = if attribute.superseded.is_some() {
-        quote!(impl #private::Superseded for #ident {})
-    } else {
-        quote!(impl #private::Raisable for #ident {})
-    };
-    quote! {
-        #item
-        #[allow(deprecated)]
-        const _: () = {
-            impl #private::DomainEvent for #ident {
-                const DESCRIPTOR: &'static #private::EventDescriptor =
-                    &#private::EventDescriptor { schema: #schema, version: #version, ..#private::FAULTY_EVENT };
-                fn decode_older(
-                    _: #private::u32,
-                    _: &[#private::u8],
-                ) -> #private::Result<Self, #private::UpcastFault> {
-                    #private::unreachable!()
-                }
-            }
-            #markers
-        };
-    }
-}
-
 /// The user's struct, able to be stored.
 fn item(attribute: &EventAttribute, mut item: ItemStruct) -> TokenStream {
-    strip_event_attributes(&mut item);
-    let derives = serde_derives(attribute, &item.attrs);
-    quote!(#derives #item)
+    strip_field_attributes(&mut item);
+    with_serde(attribute, &item.ident, &item.attrs, &item)
 }
 
-fn strip_event_attributes(item: &mut ItemStruct) {
+/// Takes off what is an attribute to this macro alone, or by mistake.
+pub(super) fn strip_field_attributes(item: &mut ItemStruct) {
+    const OURS: [&str; 3] = ["event", "domain_event", "aggregate"];
     for field in &mut item.fields {
-        field.attrs.retain(|attr| !attr.path().is_ident("event"));
+        field.attrs.retain(|attr| !OURS.iter().any(|name| last_ident(attr.path(), name)));
     }
 }
 
-/// The serde derives that the item does not have, by way of our own serde: the user's crate may not depend on it.
-fn serde_derives(attribute: &EventAttribute, attrs: &[Attribute]) -> TokenStream {
+/// The item with the serde derives that it does not have, by way of our own serde: the user's crate may not depend on it.
+pub(super) fn with_serde(
+    attribute: &EventAttribute,
+    ident: &Ident,
+    attrs: &[Attribute],
+    item: &impl ToTokens,
+) -> TokenStream {
     let private = attribute.private();
-    let missing: Vec<_> = ["Serialize", "Deserialize"]
+    let missing: Vec<Ident> = ["Serialize", "Deserialize"]
         .into_iter()
         .filter(|name| !derives(attrs, name))
-        .map(|name| syn::Ident::new(name, Span::call_site()))
+        .map(|name| Ident::new(name, Span::call_site()))
         .collect();
     if missing.is_empty() {
-        return TokenStream::new();
+        return quote!(#item);
     }
-    let names_crate = serde_names::serde(attrs).any(|attr| crate::syntax::has_argument(attr, "crate"));
-    let serde_crate = (!names_crate).then(|| serde_crate(attribute));
+    let names_crate = serde_attrs::serde(attrs).any(|attr| has_argument(attr, "crate"));
+    let serde_crate = (!names_crate).then(|| attribute.serde_crate(ident));
+    let import = attribute.serde_import(ident);
     quote! {
+        #import
         #[derive(#(#private::serde::#missing),*)]
         #serde_crate
+        #item
     }
-}
-
-fn serde_crate(attribute: &EventAttribute) -> TokenStream {
-    let private = attribute.private();
-    let path = as_written(quote!(#private::serde));
-    quote!(#[serde(crate = #path)])
 }
 
 fn domain_event_impl(event: &Event) -> TokenStream {
     let private = event.attribute.private();
-    let ident = &event.item.ident;
     let descriptor = descriptor(event);
     let steps = history::steps(event);
+    let (schema, version) = (event.attribute.schema.as_ref().map(|schema| &schema.value), event.attribute.version());
+    let itself = sharable(event);
     let decode =
         if event.attribute.upcast_from.is_some() { quote!(decode_by_typed_step) } else { quote!(decode_by_history) };
     quote! {
         #[automatically_derived]
-        impl #private::DomainEvent for #ident {
+        impl #private::DomainEvent for #itself {
             const DESCRIPTOR: &'static #private::EventDescriptor = &#descriptor;
+            const SCHEMA: &'static #private::str = #schema;
+            const VERSION: #private::u32 = #version;
+            const HISTORY: &'static [#private::Step] = &[#(#steps),*];
             fn decode_older(
-                version: #private::u32,
-                payload: &[#private::u8],
+                __bento_version: #private::u32,
+                __bento_payload: &[#private::u8],
             ) -> #private::Result<Self, #private::UpcastFault> {
-                const __BENTO_HISTORY: &[#private::Step] = &[#(#steps),*];
-                #private::#decode::<Self>(__BENTO_HISTORY, version, payload)
+                #private::#decode::<Self>(__bento_version, __bento_payload)
             }
         }
     }
+}
+
+/// The event as the implementation names it, at the place where the compiler should say that it cannot be sent or shared
+/// between threads: a field of a type that is known for it, else the name of the struct.
+fn sharable(event: &Event) -> Ident {
+    const UNSHARABLE: [&str; 6] = ["Rc", "Weak", "Cell", "RefCell", "OnceCell", "LazyCell"];
+    let mut ident = event.item.ident.clone();
+    let of_one_thread = |field: &&EventField| mentions(field.ty.to_token_stream(), &UNSHARABLE);
+    if let Some(field) = event.fields.iter().find(of_one_thread) {
+        ident.set_span(field.ty.span());
+    }
+    ident
 }
 
 fn descriptor(event: &Event) -> TokenStream {
@@ -136,13 +113,16 @@ fn descriptor(event: &Event) -> TokenStream {
     let role = role(attribute);
     let declaration = declaration(&private);
     let docs = docs(&event.item.attrs);
-    let fields = event.fields.iter().map(|field| field_descriptor(&private, field));
+    let in_payload = event.fields.iter().filter(|field| field.serde.skip.is_none());
+    let fields = in_payload.map(|field| field_descriptor(&private, field));
     let removed = attribute.removed.iter().map(|removed| {
         let (name, since) = (&removed.name, removed.since.number);
         quote!(#private::RemovedField { name: #name, since: #since })
     });
-    let upcast_from =
-        option(&private, attribute.upcast_from.as_ref().map(|_| quote!(#private::older_descriptor::<#ident>())));
+    let upcast_from = match &attribute.upcast_from {
+        Some(_) => quote!(#private::older_descriptor::<#ident>()),
+        None => quote!(#private::None),
+    };
     let fingerprint = fingerprint(event);
     let topic = option(&private, attribute.topic.as_ref().map(|topic| &topic.value));
     let routing_key = option(&private, attribute.routing_key.as_ref().map(|routing_key| &routing_key.value));
@@ -201,8 +181,15 @@ fn field_descriptor(private: &TokenStream, field: &EventField) -> TokenStream {
         quote!(#private::FieldChange::Renamed { since: #since, from: #from })
     });
     let history = added.chain(renamed);
+    let is_flattened = field.serde.flatten.is_some();
     quote! {
-        #private::FieldDescriptor { name: #name, rust_type: #rust_type, docs: #docs, history: &[#(#history),*] }
+        #private::FieldDescriptor {
+            name: #name,
+            rust_type: #rust_type,
+            docs: #docs,
+            is_flattened: #is_flattened,
+            history: &[#(#history),*],
+        }
     }
 }
 
@@ -221,15 +208,20 @@ fn fingerprint(event: &Event) -> u64 {
 }
 
 /// What may be done with the event besides reading it.
+///
+/// Each implementation takes for granted what the one of `DomainEvent` has to prove, so that a bound that does not hold is
+/// reported once.
 fn marker_impls(event: &Event) -> TokenStream {
     let private = event.attribute.private();
     let ident = &event.item.ident;
-    if event.attribute.superseded.is_some() {
-        quote!(#[automatically_derived] impl #private::Superseded for #ident {})
-    } else if event.attribute.consumes.is_some() {
-        TokenStream::new()
-    } else {
-        quote!(#[automatically_derived] impl #private::Raisable for #ident {})
+    let marker = match (&event.attribute.superseded, &event.attribute.consumes) {
+        (Some(_), _) => quote!(Superseded),
+        (None, Some(_)) => return TokenStream::new(),
+        (None, None) => quote!(Raisable),
+    };
+    quote! {
+        #[automatically_derived]
+        impl #private::#marker for #ident where for<'__bento> #ident: #private::DomainEvent {}
     }
 }
 
@@ -246,12 +238,20 @@ fn typed_step(event: &Event) -> TokenStream {
             quote!(#private::assert!(#private::typed_step_from::<#ident>() + 1 >= #to, #message);)
         });
     let proof = respan(quote!(#private::check_typed_step::<#ident>(); #(#gaps)*), older.span());
+    let unused = event.changes().map(|since| {
+        let message = format!(
+            "what comes before version {} comes by hand, through `upcast_from`, so this is never read: remove it",
+            since.number
+        );
+        let to = since.number;
+        respan(quote!(#private::assert!(#private::typed_step_from::<#ident>() + 1 < #to, #message);), since.span)
+    });
     quote! {
         #[automatically_derived]
-        impl #private::TypedStep for #ident {
+        impl #private::TypedStep for #ident where for<'__bento> #ident: #private::DomainEvent {
             type Older = #older;
         }
-        const _: () = { #proof };
+        const _: () = { #proof #(#unused)* };
     }
 }
 

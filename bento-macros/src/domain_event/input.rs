@@ -1,12 +1,12 @@
 //! What the user wrote, as this macro understands it.
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{Attribute, Expr, Fields, Item, ItemEnum as Enum, ItemStruct, ItemUnion as Union, LitStr, Path, Type};
 
-use super::serde_names;
+use super::serde_attrs::{FieldAttrs, Sides, StructAttrs};
 use crate::diagnostics::{Errors, list};
 use crate::door::private;
 use crate::keyed::{Faulty, Grammar, Keyed, Version, for_each_key, parenthesised, set, value};
@@ -67,6 +67,7 @@ pub(super) struct Removed {
 pub(super) struct Event<'a> {
     pub(super) attribute: &'a EventAttribute,
     pub(super) item: &'a ItemStruct,
+    pub(super) serde: StructAttrs,
     pub(super) fields: Vec<EventField<'a>>,
 }
 
@@ -75,6 +76,7 @@ pub(super) struct EventField<'a> {
     pub(super) original: &'a syn::Field,
     pub(super) ident: &'a Ident,
     pub(super) ty: &'a Type,
+    pub(super) serde: FieldAttrs,
     /// The name in the payload, of this version.
     pub(super) name: String,
     pub(super) added: Option<Added>,
@@ -135,6 +137,32 @@ impl EventAttribute {
     /// The path to the module an expansion may name.
     pub(super) fn private(&self) -> TokenStream {
         self.private.clone()
+    }
+
+    /// The attribute that tells serde's derives where serde is, for the event called `ident` and what is made for it.
+    pub(super) fn serde_crate(&self, ident: &Ident) -> TokenStream {
+        let private = &self.private;
+        let path = match self.serde_alias(ident) {
+            Some(alias) => alias.to_string(),
+            None => syntax::as_written(quote!(#private::serde)),
+        };
+        quote!(#[serde(crate = #path)])
+    }
+
+    /// Serde takes the path as a text, in which `$crate` means nothing, so that serde gets another name here.
+    pub(super) fn serde_import(&self, ident: &Ident) -> TokenStream {
+        let private = &self.private;
+        let Some(alias) = self.serde_alias(ident) else { return TokenStream::new() };
+        quote! {
+            #[doc(hidden)]
+            #[allow(non_snake_case, unused_imports)]
+            use #private::serde as #alias;
+        }
+    }
+
+    fn serde_alias(&self, ident: &Ident) -> Option<Ident> {
+        let is_of_a_macro = syntax::mentions(self.private.clone(), &[syntax::MACRO_CRATE]);
+        is_of_a_macro.then(|| Ident::new(&format!("__bento_serde_of_{}", ident.unraw()), Span::call_site()))
     }
 
     /// The version, or 1 where there is an error about it.
@@ -216,19 +244,36 @@ impl<'a> Event<'a> {
             errors.on(&item.ident, message);
             return None;
         };
-        let rename_all = serde_names::rename_all(&item.attrs, errors);
-        let fields =
-            fields.named.iter().filter_map(|field| EventField::parse(field, rename_all.as_deref(), errors)).collect();
-        Some(Self { attribute, item, fields })
+        let serde = StructAttrs::parse(&item.attrs);
+        let fields = fields.named.iter().filter_map(|field| EventField::parse(field, &serde, errors)).collect();
+        Some(Self { attribute, item, serde, fields })
+    }
+
+    /// Serde has an error to report about one of its attributes.
+    pub(super) fn is_refused_by_serde(&self) -> bool {
+        self.serde.refused || self.fields.iter().any(|field| field.serde.refused)
+    }
+
+    /// Every change that the declaration tells.
+    pub(super) fn changes(&self) -> impl Iterator<Item = Version> {
+        let fields = self.fields.iter().flat_map(EventField::versions);
+        fields.chain(self.attribute.removed.iter().map(|removed| removed.since))
+    }
+
+    /// The fields that are in the payload under a name of their own.
+    pub(super) fn named_fields(&self) -> impl Iterator<Item = &EventField<'a>> {
+        self.fields.iter().filter(|field| field.serde.has_name())
     }
 }
 
 impl<'a> EventField<'a> {
-    fn parse(original: &'a syn::Field, rename_all: Option<&str>, errors: &mut Errors) -> Option<Self> {
+    fn parse(original: &'a syn::Field, of_struct: &StructAttrs, errors: &mut Errors) -> Option<Self> {
         refuse_cfg(original, errors);
+        refuse_other_attributes(original, errors);
         let ident = original.ident.as_ref()?;
-        let name = serde_names::field_name(original, &ident.unraw().to_string(), rename_all, errors);
-        let mut field = Self { original, ident, ty: &original.ty, name, added: None, renamed: Vec::new() };
+        let serde = FieldAttrs::parse(&original.attrs);
+        let [_, name] = serde.names(&ident.unraw().to_string(), &of_struct.rename_all);
+        let mut field = Self { original, ident, ty: &original.ty, serde, name, added: None, renamed: Vec::new() };
         for attr in original.attrs.iter().filter(|attr| attr.path().is_ident("event")) {
             field.parse_attribute(attr, errors);
         }
@@ -286,10 +331,28 @@ impl<'a> EventField<'a> {
         Some(later.map_or_else(|| self.name.clone(), |renamed| renamed.from.value()))
     }
 
+    /// The name where serde knows the attributes of the field and not those of the struct.
+    pub(super) fn name_in_holder(&self) -> String {
+        let [name, _] = self.serde.names(&self.ident.unraw().to_string(), &Sides::default());
+        name
+    }
+
     /// Every version in this field's history.
     pub(super) fn versions(&self) -> impl Iterator<Item = Version> {
         let added = self.added.iter().map(|added| added.since);
         added.chain(self.renamed.iter().map(|renamed| renamed.since))
+    }
+}
+
+/// The attributes of a struct do nothing on a field.
+fn refuse_other_attributes(field: &syn::Field, errors: &mut Errors) {
+    for attr in &field.attrs {
+        if syntax::last_ident(attr.path(), "domain_event") {
+            errors.on(attr, "on a field it is `#[event(…)]`: write `#[event(since = 2, default = …)]`");
+        }
+        if syntax::last_ident(attr.path(), "aggregate") {
+            errors.on(attr, "`#[aggregate(…)]` marks a field of an aggregate: an event has no id of its own to mark");
+        }
     }
 }
 

@@ -2,8 +2,11 @@
 
 mod check;
 mod expand;
+mod fallback;
+mod history;
 mod input;
-mod serde_names;
+mod payload;
+mod serde_attrs;
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -21,17 +24,21 @@ pub(crate) fn domain_event(attribute: TokenStream, item: TokenStream) -> TokenSt
     };
     let mut errors = Errors::new();
     syntax::refuse_repeated(&mut item, "domain_event", &mut errors);
+    for misplaced in syntax::take_attrs(&mut item, |path| path.is_ident("event")) {
+        errors.on(misplaced, "`#[event(…)]` tells the history of a field: write it above the field");
+    }
     let attribute = EventAttribute::parse(attribute, &mut errors);
     let event = Event::parse(&attribute, &item, &mut errors);
     if let Some(event) = &event {
         check::check(event, &mut errors);
     }
+    let refused_by_serde = event.as_ref().is_some_and(Event::is_refused_by_serde);
     match (errors.check(), event) {
-        (Ok(()), Some(event)) => expand::expand(&event),
+        (Ok(()), Some(event)) if !refused_by_serde => expand::expand(&event),
         (Ok(()), None) => quote!(#item),
-        (Err(errors), _) => {
-            let errors = errors.into_compile_error();
-            let fallback = expand::fallback(&attribute, item);
+        (checked, _) => {
+            let errors = checked.err().map(syn::Error::into_compile_error);
+            let fallback = fallback::fallback(&attribute, &item, refused_by_serde);
             quote!(#errors #fallback)
         }
     }

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::spanned::Spanned;
-use syn::{Expr, ExprLit, Lit};
+use syn::{Expr, ExprLit, Ident, Lit};
 
 use super::super::check::covered_steps;
 use super::super::input::{Added, Event, EventField};
-use super::super::serde_names;
-use crate::syntax::respan;
+use super::super::serde_attrs;
+use crate::syntax::{respan, ungrouped};
 
 /// One step for each version that changed a field, oldest first.
 pub(super) fn steps(event: &Event) -> Vec<TokenStream> {
@@ -43,47 +43,58 @@ fn addition(event: &Event, field: &EventField, added: &Added) -> Option<TokenStr
     let private = event.attribute.private();
     let name = field.name_at(added.since.number);
     let value = default_value(&private, field, added.default.as_ref()?);
-    let to_json = if serde_names::has_own_form(&field.original.attrs) {
+    let (holder, to_json, read) = if field.serde.written_with.is_some() || field.serde.read_with.is_some() {
         in_its_own_form(event, field, &value)
     } else {
         let ty = field.ty;
-        quote! {
-            let value: #ty = #value;
-            #private::raw_default(&value)
-        }
+        let to_json = quote! {
+            let __bento_default: #ty = #value;
+            #private::raw_default(&__bento_default)
+        };
+        (TokenStream::new(), to_json, quote!(#private::reads::<#ty>))
     };
     Some(quote! {
-        #private::Addition {
-            name: #name,
-            default: || -> #private::Result<#private::Box<#private::RawValue>, #private::JsonError> { #to_json },
+        {
+            #holder
+            #private::Addition {
+                name: #name,
+                default: || -> #private::Result<#private::Box<#private::RawValue>, #private::JsonError> { #to_json },
+                reads: #read,
+            }
         }
     })
 }
 
 /// The default as an expression of the field's type: a text is taken as anything that is made from one.
 fn default_value(private: &TokenStream, field: &EventField, default: &Expr) -> TokenStream {
-    match default {
+    match ungrouped(default) {
         Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => {
             let ty = field.ty;
             respan(quote!(<#ty as #private::FromText>::from_text(#text)), default.span())
         }
-        other => quote!(#other),
+        _ => quote!(#default),
     }
 }
 
-/// The default as `serialize_with` writes it, by way of a struct that has the field alone.
-fn in_its_own_form(event: &Event, field: &EventField, value: &TokenStream) -> TokenStream {
+/// The default as `with` writes and reads it, by way of a struct that has the field alone: that struct, the default and
+/// what reads it.
+fn in_its_own_form(event: &Event, field: &EventField, value: &TokenStream) -> (TokenStream, TokenStream, TokenStream) {
     let private = event.attribute.private();
-    let serde_crate = super::serde_crate(event.attribute);
-    let attrs = serde_names::serde(&field.original.attrs);
+    let serde_crate = event.attribute.serde_crate(&event.item.ident);
+    let attrs = serde_attrs::serde(&field.original.attrs);
     let (ident, ty) = (field.ident, field.ty);
-    quote! {
-        #[derive(#private::serde::Serialize)]
+    let holder = Ident::new("__BentoHolder", ident.span());
+    let definition = quote! {
+        #[derive(#private::serde::Serialize, #private::serde::Deserialize)]
         #serde_crate
-        struct __BentoHolder {
+        #[allow(dead_code)]
+        struct #holder {
             #(#attrs)*
             #ident: #ty,
         }
-        #private::raw_default_within(&__BentoHolder { #ident: #value })
-    }
+    };
+    let to_json = quote!(#private::raw_default_within(&#holder { #ident: #value }));
+    let name = field.name_in_holder();
+    let read = quote!(|__bento_default| #private::reads_within::<#holder>(#name, __bento_default));
+    (definition, to_json, read)
 }

@@ -32,6 +32,7 @@ const _: () = {
                     name: "shownCurrency",
                     rust_type: "String",
                     docs: "",
+                    is_flattened: false,
                     history: &[
                         ::bento_core::__private::FieldChange::Added {
                             since: 2u32,
@@ -46,6 +47,7 @@ const _: () = {
                     name: "timeout",
                     rust_type: "Duration",
                     docs: "",
+                    is_flattened: false,
                     history: &[
                         ::bento_core::__private::FieldChange::Added {
                             since: 3u32,
@@ -65,19 +67,15 @@ const _: () = {
             routing_key: ::bento_core::__private::Some("eu"),
             allow: &[],
         };
-        fn decode_older(
-            version: ::bento_core::__private::u32,
-            payload: &[::bento_core::__private::u8],
-        ) -> ::bento_core::__private::Result<
-            Self,
-            ::bento_core::__private::UpcastFault,
-        > {
-            const __BENTO_HISTORY: &[::bento_core::__private::Step] = &[
-                ::bento_core::__private::Step {
-                    to: 2u32,
-                    removed: &[],
-                    renamed: &[],
-                    added: &[
+        const SCHEMA: &'static ::bento_core::__private::str = "order.created";
+        const VERSION: ::bento_core::__private::u32 = 3u32;
+        const HISTORY: &'static [::bento_core::__private::Step] = &[
+            ::bento_core::__private::Step {
+                to: 2u32,
+                removed: &[],
+                renamed: &[],
+                added: &[
+                    {
                         ::bento_core::__private::Addition {
                             name: "curr",
                             default: || -> ::bento_core::__private::Result<
@@ -86,19 +84,32 @@ const _: () = {
                                 >,
                                 ::bento_core::__private::JsonError,
                             > {
-                                let value: String = <String as ::bento_core::__private::FromText>::from_text(
+                                let __bento_default: String = <String as ::bento_core::__private::FromText>::from_text(
                                     "USD",
                                 );
-                                ::bento_core::__private::raw_default(&value)
+                                ::bento_core::__private::raw_default(&__bento_default)
                             },
-                        },
-                    ],
-                },
-                ::bento_core::__private::Step {
-                    to: 3u32,
-                    removed: &["fax"],
-                    renamed: &[("curr", "shownCurrency")],
-                    added: &[
+                            reads: ::bento_core::__private::reads::<String>,
+                        }
+                    },
+                ],
+            },
+            ::bento_core::__private::Step {
+                to: 3u32,
+                removed: &["fax"],
+                renamed: &[("curr", "shownCurrency")],
+                added: &[
+                    {
+                        #[derive(
+                            ::bento_core::__private::serde::Serialize,
+                            ::bento_core::__private::serde::Deserialize
+                        )]
+                        #[serde(crate = "::bento_core::__private::serde")]
+                        #[allow(dead_code)]
+                        struct __BentoHolder {
+                            #[serde(with = "seconds")]
+                            timeout: Duration,
+                        }
                         ::bento_core::__private::Addition {
                             name: "timeout",
                             default: || -> ::bento_core::__private::Result<
@@ -107,27 +118,35 @@ const _: () = {
                                 >,
                                 ::bento_core::__private::JsonError,
                             > {
-                                #[derive(::bento_core::__private::serde::Serialize)]
-                                #[serde(crate = "::bento_core::__private::serde")]
-                                struct __BentoHolder {
-                                    #[serde(with = "seconds")]
-                                    timeout: Duration,
-                                }
                                 ::bento_core::__private::raw_default_within(
                                     &__BentoHolder { timeout: 60 },
                                 )
                             },
-                        },
-                    ],
-                },
-            ];
+                            reads: |__bento_default| ::bento_core::__private::reads_within::<
+                                __BentoHolder,
+                            >("timeout", __bento_default),
+                        }
+                    },
+                ],
+            },
+        ];
+        fn decode_older(
+            __bento_version: ::bento_core::__private::u32,
+            __bento_payload: &[::bento_core::__private::u8],
+        ) -> ::bento_core::__private::Result<
+            Self,
+            ::bento_core::__private::UpcastFault,
+        > {
             ::bento_core::__private::decode_by_history::<
                 Self,
-            >(__BENTO_HISTORY, version, payload)
+            >(__bento_version, __bento_payload)
         }
     }
     #[automatically_derived]
-    impl ::bento_core::__private::Raisable for OrderCreated {}
+    impl ::bento_core::__private::Raisable for OrderCreated
+    where
+        for<'__bento> OrderCreated: ::bento_core::__private::DomainEvent,
+    {}
     ::bento_core::__private::inventory::submit! {
         ::bento_core::__private::EventRegistration::of:: < OrderCreated > ()
     }

@@ -35,6 +35,7 @@ const _: () = {
                     name: "order_id",
                     rust_type: "Uuid",
                     docs: "",
+                    is_flattened: false,
                     history: &[],
                 },
             ],
@@ -45,21 +46,26 @@ const _: () = {
             routing_key: ::bento_core::__private::None,
             allow: &[],
         };
+        const SCHEMA: &'static ::bento_core::__private::str = "order.created";
+        const VERSION: ::bento_core::__private::u32 = 1u32;
+        const HISTORY: &'static [::bento_core::__private::Step] = &[];
         fn decode_older(
-            version: ::bento_core::__private::u32,
-            payload: &[::bento_core::__private::u8],
+            __bento_version: ::bento_core::__private::u32,
+            __bento_payload: &[::bento_core::__private::u8],
         ) -> ::bento_core::__private::Result<
             Self,
             ::bento_core::__private::UpcastFault,
         > {
-            const __BENTO_HISTORY: &[::bento_core::__private::Step] = &[];
             ::bento_core::__private::decode_by_history::<
                 Self,
-            >(__BENTO_HISTORY, version, payload)
+            >(__bento_version, __bento_payload)
         }
     }
     #[automatically_derived]
-    impl ::bento_core::__private::Raisable for OrderCreated {}
+    impl ::bento_core::__private::Raisable for OrderCreated
+    where
+        for<'__bento> OrderCreated: ::bento_core::__private::DomainEvent,
+    {}
     ::bento_core::__private::inventory::submit! {
         ::bento_core::__private::EventRegistration::of:: < OrderCreated > ()
     }

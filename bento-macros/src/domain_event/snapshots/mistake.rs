@@ -1,17 +1,28 @@
 ::core::compile_error! {
     "versions count from 1: write `version = 1` for the first"
 }
-#[derive(
-    ::bento_core::__private::serde::Serialize,
-    ::bento_core::__private::serde::Deserialize
-)]
-#[serde(crate = "::bento_core::__private::serde")]
+#[allow(dead_code)]
 #[derive(Debug)]
 pub struct OrderCreated {
     pub order_id: Uuid,
 }
 #[allow(deprecated)]
 const _: () = {
+    impl ::bento_core::__private::serde::Serialize for OrderCreated {
+        fn serialize<S: ::bento_core::__private::serde::Serializer>(
+            &self,
+            _: S,
+        ) -> ::bento_core::__private::Result<S::Ok, S::Error> {
+            ::bento_core::__private::unreachable!()
+        }
+    }
+    impl<'de> ::bento_core::__private::serde::Deserialize<'de> for OrderCreated {
+        fn deserialize<D: ::bento_core::__private::serde::Deserializer<'de>>(
+            _: D,
+        ) -> ::bento_core::__private::Result<Self, D::Error> {
+            ::bento_core::__private::unreachable!()
+        }
+    }
     impl ::bento_core::__private::DomainEvent for OrderCreated {
         const DESCRIPTOR: &'static ::bento_core::__private::EventDescriptor = &::bento_core::__private::EventDescriptor {
             schema: "order.created",
@@ -28,5 +39,8 @@ const _: () = {
             ::bento_core::__private::unreachable!()
         }
     }
-    impl ::bento_core::__private::Raisable for OrderCreated {}
+    impl ::bento_core::__private::Raisable for OrderCreated
+    where
+        for<'__bento> OrderCreated: ::bento_core::__private::DomainEvent,
+    {}
 };

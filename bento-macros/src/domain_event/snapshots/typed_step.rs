@@ -29,28 +29,34 @@ const _: () = {
             docs: "",
             fields: &[],
             removed: &[],
-            upcast_from: framework::__private::Some(
-                framework::__private::older_descriptor::<OrderCreated>(),
-            ),
+            upcast_from: framework::__private::older_descriptor::<OrderCreated>(),
             fingerprint: 3566072774286135069u64,
             topic: framework::__private::None,
             routing_key: framework::__private::None,
             allow: &[],
         };
+        const SCHEMA: &'static framework::__private::str = "order.created";
+        const VERSION: framework::__private::u32 = 2u32;
+        const HISTORY: &'static [framework::__private::Step] = &[];
         fn decode_older(
-            version: framework::__private::u32,
-            payload: &[framework::__private::u8],
+            __bento_version: framework::__private::u32,
+            __bento_payload: &[framework::__private::u8],
         ) -> framework::__private::Result<Self, framework::__private::UpcastFault> {
-            const __BENTO_HISTORY: &[framework::__private::Step] = &[];
             framework::__private::decode_by_typed_step::<
                 Self,
-            >(__BENTO_HISTORY, version, payload)
+            >(__bento_version, __bento_payload)
         }
     }
     #[automatically_derived]
-    impl framework::__private::Raisable for OrderCreated {}
+    impl framework::__private::Raisable for OrderCreated
+    where
+        for<'__bento> OrderCreated: framework::__private::DomainEvent,
+    {}
     #[automatically_derived]
-    impl framework::__private::TypedStep for OrderCreated {
+    impl framework::__private::TypedStep for OrderCreated
+    where
+        for<'__bento> OrderCreated: framework::__private::DomainEvent,
+    {
         type Older = v1::OrderCreated;
     }
     const _: () = {

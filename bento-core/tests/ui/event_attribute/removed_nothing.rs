@@ -1,0 +1,9 @@
+use bento_core::domain_event;
+
+#[domain_event(schema = "order.created", version = 2, removed("", since = 2))]
+#[derive(Debug)]
+pub struct OrderCreated {
+    pub order_id: u64,
+}
+
+fn main() {}

@@ -1,0 +1,11 @@
+use bento_core::domain_event;
+
+#[domain_event(schema = "order.created", version = 1)]
+#[derive(Debug)]
+#[serde(rename_all(deserialize = "camelCase"))]
+pub struct OrderCreated {
+    pub order_id: u64,
+    pub unit_price: u64,
+}
+
+fn main() {}

@@ -1,0 +1,251 @@
+//! The `#[serde(…)]` attributes of an event and its fields, as serde reads them.
+
+use proc_macro2::{Ident, Span};
+use syn::meta::ParseNestedMeta;
+use syn::{Attribute, Expr, ExprPath, LitStr, Token};
+
+use crate::case;
+
+/// The attributes of the struct.
+#[derive(Default)]
+pub(super) struct StructAttrs {
+    pub(super) rename_all: Sides,
+    /// Serde fills in every field that a payload lacks.
+    pub(super) default: bool,
+    pub(super) denies_unknown: bool,
+    /// The name of a field that holds the name of the struct.
+    pub(super) tag: Option<LitStr>,
+    /// The struct says itself where serde is.
+    pub(super) names_crate: bool,
+    /// A key by which the payload is not an object of the fields.
+    pub(super) other_shape: Option<Ident>,
+    pub(super) refused: bool,
+}
+
+/// The attributes of a field.
+#[derive(Default)]
+pub(super) struct FieldAttrs {
+    pub(super) rename: Sides,
+    pub(super) aliases: Vec<LitStr>,
+    pub(super) default: bool,
+    pub(super) skip: Option<Ident>,
+    pub(super) skip_serializing: Option<Ident>,
+    pub(super) skip_deserializing: Option<Ident>,
+    pub(super) borrow: Option<Ident>,
+    pub(super) flatten: Option<Ident>,
+    /// The key that gives the field a form of its own in the payload.
+    pub(super) written_with: Option<Ident>,
+    /// The key by which the field is read from a form of its own.
+    pub(super) read_with: Option<Ident>,
+    pub(super) refused: bool,
+}
+
+/// A text for each direction.
+#[derive(Default)]
+pub(super) struct Sides {
+    pub(super) serialize: Option<LitStr>,
+    pub(super) deserialize: Option<LitStr>,
+}
+
+impl Sides {
+    /// The place of what was given.
+    pub(super) fn span(&self) -> Option<Span> {
+        self.deserialize.as_ref().or(self.serialize.as_ref()).map(LitStr::span)
+    }
+
+    pub(super) fn values(&self) -> [Option<String>; 2] {
+        [&self.serialize, &self.deserialize].map(|side| side.as_ref().map(LitStr::value))
+    }
+
+    /// Takes `= "…"` or `(serialize = "…", deserialize = "…")`, and gives back what more is read than one name.
+    fn read(&mut self, meta: &ParseNestedMeta) -> syn::Result<Vec<LitStr>> {
+        if meta.input.peek(Token![=]) {
+            let name: LitStr = meta.value()?.parse()?;
+            once(&mut self.serialize, name.clone(), meta)?;
+            once(&mut self.deserialize, name, meta)?;
+            return Ok(Vec::new());
+        }
+        let mut more = Vec::new();
+        meta.parse_nested_meta(|side| {
+            let name: LitStr = side.value()?.parse()?;
+            if side.path.is_ident("serialize") {
+                once(&mut self.serialize, name, &side)
+            } else if !side.path.is_ident("deserialize") {
+                Err(side.error("neither side"))
+            } else {
+                if self.deserialize.is_none() {
+                    self.deserialize = Some(name);
+                } else {
+                    more.push(name);
+                }
+                Ok(())
+            }
+        })?;
+        Ok(more)
+    }
+}
+
+impl StructAttrs {
+    pub(super) fn parse(attrs: &[Attribute]) -> Self {
+        let mut parsed = Self::default();
+        let refused = for_each(attrs, |key, meta| parsed.read(key, meta));
+        let rules = parsed.rename_all.values();
+        let unknown_rule = rules.iter().flatten().any(|rule| !case::RENAME_RULES.contains(&rule.as_str()));
+        Self { refused: refused || unknown_rule, ..parsed }
+    }
+
+    fn read(&mut self, key: &Ident, meta: &ParseNestedMeta) -> syn::Result<()> {
+        match key.to_string().as_str() {
+            "rename" => Sides::default().read(meta).map(drop),
+            "rename_all" => match self.rename_all.read(meta)?.as_slice() {
+                [] => Ok(()),
+                _ => Err(meta.error("given twice")),
+            },
+            "default" => flag_or_path(meta).map(|()| self.default = true),
+            "deny_unknown_fields" => flag(&mut self.denies_unknown, meta),
+            "tag" => {
+                let tag = text(meta)?;
+                once(&mut self.tag, tag, meta)
+            }
+            "crate" => text(meta).map(|_| self.names_crate = true),
+            "transparent" => once(&mut self.other_shape, key.clone(), meta),
+            "from" | "try_from" | "into" | "remote" => {
+                self.other_shape.get_or_insert_with(|| key.clone());
+                text(meta).map(drop)
+            }
+            "expecting" => text(meta).map(drop),
+            "bound" => Sides::default().read(meta).map(drop),
+            // What is for enums, and what serde does not know.
+            _ => Err(meta.error("refused")),
+        }
+    }
+}
+
+impl FieldAttrs {
+    pub(super) fn parse(attrs: &[Attribute]) -> Self {
+        let mut parsed = Self::default();
+        let refused = for_each(attrs, |key, meta| parsed.read(key, meta));
+        let skips = parsed.skip.is_some() || parsed.skip_serializing.is_some() || parsed.skip_deserializing.is_some();
+        let flattened_in_vain = parsed.flatten.is_some() && skips;
+        Self { refused: refused || flattened_in_vain, ..parsed }
+    }
+
+    fn read(&mut self, key: &Ident, meta: &ParseNestedMeta) -> syn::Result<()> {
+        let name = key.clone();
+        match key.to_string().as_str() {
+            "rename" => {
+                let more = self.rename.read(meta)?;
+                self.aliases.extend(more);
+                Ok(())
+            }
+            "alias" => {
+                self.aliases.push(text(meta)?);
+                Ok(())
+            }
+            "default" => flag_or_path(meta).map(|()| self.default = true),
+            "skip" => once(&mut self.skip, name, meta),
+            "skip_serializing" => once(&mut self.skip_serializing, name, meta),
+            "skip_deserializing" => once(&mut self.skip_deserializing, name, meta),
+            "skip_serializing_if" => {
+                path(meta)?;
+                self.skip_serializing.get_or_insert(name);
+                Ok(())
+            }
+            "with" => {
+                path(meta)?;
+                once(&mut self.written_with, name.clone(), meta)?;
+                once(&mut self.read_with, name, meta)
+            }
+            "serialize_with" => {
+                path(meta)?;
+                once(&mut self.written_with, name, meta)
+            }
+            "deserialize_with" => {
+                path(meta)?;
+                once(&mut self.read_with, name, meta)
+            }
+            "flatten" => once(&mut self.flatten, name, meta),
+            "borrow" => {
+                if meta.input.peek(Token![=]) {
+                    text(meta)?;
+                }
+                once(&mut self.borrow, name, meta)
+            }
+            "bound" => Sides::default().read(meta).map(drop),
+            _ => Err(meta.error("refused")),
+        }
+    }
+
+    /// The field is in the payload under a name of its own.
+    pub(super) fn has_name(&self) -> bool {
+        self.skip.is_none() && self.flatten.is_none()
+    }
+
+    /// The names in the payload for writing and for reading. `rules` are those of `rename_all`.
+    pub(super) fn names(&self, ident: &str, rules: &Sides) -> [String; 2] {
+        let [own_written, own_read] = self.rename.values();
+        let [rule_written, rule_read] = rules.values();
+        let name = |own: Option<String>, rule: Option<String>| {
+            own.unwrap_or_else(|| rule.map_or_else(|| ident.to_owned(), |rule| case::rename_field(&rule, ident)))
+        };
+        [name(own_written, rule_written), name(own_read, rule_read)]
+    }
+}
+
+/// The `#[serde(…)]` among the attributes.
+pub(super) fn serde(attrs: &[Attribute]) -> impl Iterator<Item = &Attribute> {
+    attrs.iter().filter(|attr| attr.path().is_ident("serde"))
+}
+
+/// Reads every key. True if serde refuses one of them: what is wrong there is serde's to say.
+fn for_each(attrs: &[Attribute], mut read: impl FnMut(&Ident, &ParseNestedMeta) -> syn::Result<()>) -> bool {
+    let mut refused = false;
+    for attr in serde(attrs) {
+        let parsed = attr.parse_nested_meta(|meta| {
+            let key = meta.path.get_ident().cloned();
+            let known = key.is_some_and(|key| read(&key, &meta).is_ok());
+            if !known {
+                refused = true;
+                skip(&meta)?;
+            }
+            Ok(())
+        });
+        refused |= parsed.is_err();
+    }
+    refused
+}
+
+fn once<T>(slot: &mut Option<T>, value: T, meta: &ParseNestedMeta) -> syn::Result<()> {
+    match slot.replace(value) {
+        Some(_) => Err(meta.error("given twice")),
+        None => Ok(()),
+    }
+}
+
+fn flag(slot: &mut bool, meta: &ParseNestedMeta) -> syn::Result<()> {
+    if std::mem::replace(slot, true) { Err(meta.error("given twice")) } else { Ok(()) }
+}
+
+fn text(meta: &ParseNestedMeta) -> syn::Result<LitStr> {
+    meta.value()?.parse()
+}
+
+/// `= "a::path"`.
+fn path(meta: &ParseNestedMeta) -> syn::Result<ExprPath> {
+    let text = text(meta)?;
+    text.parse().map_err(|_| syn::Error::new(text.span(), "no path"))
+}
+
+fn flag_or_path(meta: &ParseNestedMeta) -> syn::Result<()> {
+    if meta.input.peek(Token![=]) { path(meta).map(drop) } else { Ok(()) }
+}
+
+/// Goes on behind a key that was not understood, as far as that is possible.
+fn skip(meta: &ParseNestedMeta) -> syn::Result<()> {
+    if meta.input.peek(Token![=]) {
+        meta.value()?.parse::<Expr>()?;
+    } else if meta.input.peek(syn::token::Paren) {
+        meta.parse_nested_meta(|inner| skip(&inner))?;
+    }
+    Ok(())
+}
