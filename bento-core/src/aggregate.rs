@@ -56,15 +56,13 @@ pub trait Aggregate: Sized {
     /// Says that `event` happened.
     #[track_caller]
     fn raise<E: RaisedBy<Self>>(&mut self, event: E) {
-        raise(self, Arc::new(event), Metadata::current());
+        raise(self, event.into_any(), Metadata::current());
     }
 
-    /// Says that `event` happened, with metadata of its own: an id, a topic, a header.
+    /// Says that `event` happened, with metadata of its own: `adjust` gets those of the scope around the caller.
     #[track_caller]
-    fn raise_with<E: RaisedBy<Self>>(&mut self, event: E, adjust: impl FnOnce(&mut Metadata)) {
-        let mut metadata = Metadata::current();
-        adjust(Arc::make_mut(&mut metadata));
-        raise(self, Arc::new(event), metadata);
+    fn raise_with<E: RaisedBy<Self>>(&mut self, event: E, adjust: impl FnOnce(Metadata) -> Metadata) {
+        raise(self, event.into_any(), Metadata::current_with(adjust));
     }
 
     /// The pending events, oldest first.
@@ -103,6 +101,11 @@ pub trait VersionNumber: Copy {
 
     /// The integer of this version; `None` if it cannot hold it.
     fn from_version(version: i64) -> Option<Self>;
+
+    /// Becomes this version. Answers `false`, and changes nothing, if it cannot hold it.
+    fn set_version(&mut self, version: i64) -> bool {
+        Self::from_version(version).map(|version| *self = version).is_some()
+    }
 }
 
 macro_rules! version_numbers {

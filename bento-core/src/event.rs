@@ -5,7 +5,7 @@
 //! * [`DomainEvent`]: a declared event struct. It can be decoded and handled.
 //! * [`Raisable`]: an event this crate may raise. Missing on a version marked `superseded` and on a
 //!   foreign event declared `consumes`.
-//! * [`RaisedBy<A>`]: an event that aggregate `A` lists in `#[aggregate(events(…))]`.
+//! * [`RaisedBy<A>`]: an event that aggregate `A` lists in `#[aggregate(events(…))]`, to be raised by value.
 //!
 //! None of them is meant to be implemented by hand.
 
@@ -23,6 +23,8 @@ use crate::codec::DecodeError;
 use crate::upcast::{Step, UpcastFault};
 
 mod descriptor;
+#[doc(hidden)]
+pub mod unraisable;
 
 /// A struct declared with `#[domain_event(schema = "…", version = N)]`: a fact of the business, in the past tense.
 #[diagnostic::on_unimplemented(
@@ -58,13 +60,21 @@ pub trait DomainEvent: Serialize + DeserializeOwned + fmt::Debug + Send + Sync +
 )]
 pub trait Raisable: DomainEvent {}
 
-/// An event that aggregate `A` lists in `#[aggregate(events(…))]`.
+/// What aggregate `A` can raise: an event that it lists in `#[aggregate(events(…))]`, by value.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an event of `{A}`",
     label = "`{A}` does not raise this",
     note = "list it: `#[aggregate(events(…, {Self}))]` on `{A}`"
 )]
-pub trait RaisedBy<A: ?Sized>: Raisable {}
+pub trait RaisedBy<A: ?Sized>: Sized {
+    /// The event, to be kept beside others.
+    fn into_any(self) -> Arc<dyn AnyEvent>;
+}
+
+/// An event in the list of aggregate `A`. Not public API: implemented by the macro, which names a listed type nowhere
+/// else without this bound.
+#[doc(hidden)]
+pub trait ListedBy<A: ?Sized>: Raisable {}
 
 /// An earlier version of an event, kept as a Rust type for a hand-written upcaster.
 #[doc(hidden)]

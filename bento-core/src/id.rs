@@ -1,7 +1,10 @@
 //! Identifiers: events are UUIDv7, aggregates are text made of their key fields.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
-use std::num::{NonZeroI32, NonZeroI64, NonZeroU32, NonZeroU64};
+use std::num::NonZero;
+use std::rc::Rc;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -43,23 +46,32 @@ impl fmt::Display for EventId {
 
 /// A type that can be the identity of an aggregate, or one part of a composite identity.
 ///
-/// Implemented for integers, `Uuid`, `String`, `&str` and `char`. A new type implements it by appending what it wraps:
+/// Implemented for integers, also as `NonZero`, for `Uuid`, `char`, `str` and `String`, and for what points to one of
+/// them, as `Arc<str>` and `Cow<str>` do. A type of your own derives it:
 ///
 /// ```
 /// use bento_core::{AggregateId, AggregateKey};
 ///
+/// #[derive(AggregateId)]
 /// struct OrderId(u64);
 ///
-/// impl AggregateId for OrderId {
-///     fn append_to(&self, key: &mut AggregateKey) {
-///         self.0.append_to(key);
-///     }
+/// #[derive(AggregateId)]
+/// enum Country {
+///     Denmark,
+///     #[aggregate_id(rename = "SE")]
+///     Sweden,
 /// }
+///
+/// let key = AggregateKey::new().push(&Country::Sweden).push(&Country::Denmark).push(&OrderId(7));
+/// assert_eq!(key.into_text().as_deref(), Some("SE:Denmark:7"));
 /// ```
+///
+/// One with a form of its own implements it, by [`AggregateKey::append_text`] or by appending what it wraps.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot identify an aggregate",
     label = "this is the aggregate's id",
-    note = "implement `bento_core::AggregateId` for `{Self}`, or mark another field `#[aggregate(id)]`"
+    note = "a type of your own derives it, with `#[derive(bento_core::AggregateId)]`; or mark another field \
+            `#[aggregate(id)]`"
 )]
 pub trait AggregateId {
     /// Appends this part to the key. A value that a column has before the database has generated one (0, the nil UUID, empty text)
@@ -167,7 +179,8 @@ macro_rules! always_set_ids {
         }
     )*};
 }
-always_set_ids!(NonZeroI32 NonZeroI64 NonZeroU32 NonZeroU64 char);
+always_set_ids!(NonZero<i8> NonZero<i16> NonZero<i32> NonZero<i64> NonZero<i128> NonZero<isize>);
+always_set_ids!(NonZero<u8> NonZero<u16> NonZero<u32> NonZero<u64> NonZero<u128> NonZero<usize> char);
 
 impl AggregateId for Uuid {
     fn append_to(&self, key: &mut AggregateKey) {
@@ -187,9 +200,20 @@ impl AggregateId for String {
     }
 }
 
-impl<T: AggregateId + ?Sized> AggregateId for &T {
+macro_rules! pointed_at_ids {
+    ($($pointer:ty),*) => {$(
+        impl<T: AggregateId + ?Sized> AggregateId for $pointer {
+            fn append_to(&self, key: &mut AggregateKey) {
+                T::append_to(self, key);
+            }
+        }
+    )*};
+}
+pointed_at_ids!(&T, Box<T>, Rc<T>, Arc<T>);
+
+impl<T: AggregateId + ToOwned + ?Sized> AggregateId for Cow<'_, T> {
     fn append_to(&self, key: &mut AggregateKey) {
-        (**self).append_to(key);
+        T::append_to(self, key);
     }
 }
 

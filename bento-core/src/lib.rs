@@ -105,7 +105,7 @@ pub mod upcast;
 #[path = "private.rs"]
 pub mod __private;
 
-pub use bento_macros::{aggregate, domain_event};
+pub use bento_macros::{AggregateId, aggregate, domain_event};
 
 pub use self::aggregate::Aggregate;
 pub use self::envelope::Envelope;

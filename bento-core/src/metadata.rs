@@ -90,6 +90,23 @@ impl Metadata {
         AMBIENT.try_with(Arc::clone).unwrap_or_else(|_| Arc::clone(&EMPTY))
     }
 
+    /// Those of the scope around the caller, as `adjust` returns them.
+    pub(crate) fn current_with(adjust: impl FnOnce(Self) -> Self) -> Arc<Self> {
+        Arc::new(adjust(Arc::unwrap_or_clone(Self::current())))
+    }
+
+    /// With an identity that the caller sets. Belongs to one event: a scope does not hand it on.
+    #[must_use]
+    pub fn with_event_id(self, event_id: impl Into<EventId>) -> Self {
+        Self { event_id: Some(event_id.into()), ..self }
+    }
+
+    /// With the time at which it happened, if that is not the moment it is raised.
+    #[must_use]
+    pub fn with_occurred_at(self, time: DateTime<Utc>) -> Self {
+        Self { occurred_at: Some(time), ..self }
+    }
+
     /// With the tenant whose events these are.
     #[must_use]
     pub fn with_tenant(self, tenant_id: impl Into<String>) -> Self {

@@ -249,6 +249,29 @@ impl PendingEvents {
     }
 }
 
+/// The field in which an aggregate keeps its pending events. Not public API: named by the macro, which reports another
+/// type at the field.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` keeps no pending events",
+    label = "the pending events of the aggregate would be kept here",
+    note = "the field is of the type `bento_core::PendingEvents`, or of an alias of it and marked `#[aggregate(events)]`"
+)]
+pub trait PendingField {
+    fn pending_events(&self) -> &PendingEvents;
+    fn pending_events_mut(&mut self) -> &mut PendingEvents;
+}
+
+impl PendingField for PendingEvents {
+    fn pending_events(&self) -> &PendingEvents {
+        self
+    }
+
+    fn pending_events_mut(&mut self) -> &mut PendingEvents {
+        self
+    }
+}
+
 /// The list behind [`PendingEvents`], shared with the unit of work that collects it; in the order of raising.
 #[derive(Default)]
 pub(crate) struct PendingList {

@@ -4,6 +4,8 @@
 
 pub use std::boxed::Box;
 pub use std::clone::Clone;
+pub use std::cmp::PartialEq;
+pub use std::convert::From;
 pub use std::fmt;
 pub use std::ops::FnOnce;
 pub use std::option::Option::{self, None, Some};
@@ -18,13 +20,14 @@ pub use serde;
 pub use serde_json::value::RawValue;
 
 pub use crate::aggregate::{Aggregate, AggregateDescriptor, AggregateEvents, VersionNumber, Versioned};
+pub use crate::event::unraisable::{RaisesConsumed, RaisesSuperseded, RaisesVariants};
 pub use crate::event::{
-    AnyEvent, Declaration, DomainEvent, EventDescriptor, EventRole, FieldChange, FieldDescriptor, Raisable, RaisedBy,
-    RemovedField, Superseded,
+    AnyEvent, Declaration, DomainEvent, EventDescriptor, EventRole, FieldChange, FieldDescriptor, ListedBy, Raisable,
+    RaisedBy, RemovedField, Superseded,
 };
-pub use crate::id::AggregateKey;
+pub use crate::id::{AggregateId, AggregateKey};
 pub use crate::metadata::Metadata;
-pub use crate::pending::PendingEvents;
+pub use crate::pending::{PendingEvents, PendingField};
 pub use crate::registry::{AggregateRegistration, EventRegistration};
 pub use crate::upcast::{
     Addition, FromText, Step, TypedStep, UpcastFault, check_typed_step, decode_by_history, decode_by_typed_step,
@@ -65,34 +68,43 @@ pub const fn or_unknown(text: Option<&'static str>) -> &'static str {
 ///
 /// Bounded by what the expansion has just implemented, so that a type that is no event is reported once, in the list.
 #[must_use]
-pub const fn descriptor_of<A: ?Sized, E: RaisedBy<A>>() -> &'static EventDescriptor {
+pub const fn descriptor_of<A: ?Sized, E: ListedBy<A>>() -> &'static EventDescriptor {
     E::DESCRIPTOR
+}
+
+/// An event that aggregate `A` lists, to be kept beside others.
+pub fn into_any<A: ?Sized, E: ListedBy<A>>(event: E) -> Arc<dyn AnyEvent> {
+    Arc::new(event)
 }
 
 /// The event as an `E`, or back as it was.
 ///
 /// # Errors
 /// The event itself, if it is no `E`.
-pub fn downcast<A: ?Sized, E: RaisedBy<A>>(event: Arc<dyn AnyEvent>) -> Result<Arc<E>, Arc<dyn AnyEvent>> {
+pub fn downcast<A: ?Sized, E: ListedBy<A>>(event: Arc<dyn AnyEvent>) -> Result<Arc<E>, Arc<dyn AnyEvent>> {
     event.downcast_arc()
 }
 
-/// The version in a field.
-pub fn version<V: VersionNumber>(field: V) -> Option<i64> {
-    Some(field.to_version())
+/// The variant of an event that aggregate `A` raises.
+///
+/// # Panics
+/// If a hand-written `RaisedBy` stands for an event that `A` does not list.
+pub fn variant<A: Aggregate, E: RaisedBy<A>>(event: E) -> A::Event {
+    A::Event::from_any(event.into_any()).expect("an aggregate raises only the events it lists")
 }
 
-/// Sets the version in a field, if it can hold it.
-pub fn set_version<V: VersionNumber>(field: &mut V, version: i64) -> bool {
-    let Some(version) = V::from_version(version) else { return false };
-    *field = version;
-    true
+/// True if two events of one type are equal.
+pub fn is_same_event<E>(left: &Arc<E>, right: &Arc<E>) -> bool
+where
+    for<'a> &'a E: PartialEq<&'a E>,
+{
+    &**left == &**right
 }
 
 /// Shows an event of the aggregate's enum as the event itself.
 ///
 /// # Errors
 /// When the formatter has one.
-pub fn debug<A: ?Sized, E: RaisedBy<A>>(event: &E, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+pub fn debug<A: ?Sized, E: ListedBy<A>>(event: &E, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     fmt::Debug::fmt(event, f)
 }

@@ -71,19 +71,18 @@ tokio::task_local! {
 /// [`RaiseError::NoScope`] outside the scope of a transaction: nobody would write it.
 #[track_caller]
 pub fn raise<E: Raisable>(event: E) -> Result<(), RaiseError> {
-    raise_with(event, |_| {})
+    raise_with(event, |metadata| metadata)
 }
 
-/// Says that `event`, which belongs to no aggregate, happened, with metadata of its own.
+/// Says that `event`, which belongs to no aggregate, happened, with metadata of its own: `adjust` gets those of the scope around the
+/// caller.
 ///
 /// # Errors
 /// [`RaiseError::NoScope`] outside the scope of a transaction: nobody would write it.
 #[track_caller]
-pub fn raise_with<E: Raisable>(event: E, adjust: impl FnOnce(&mut Metadata)) -> Result<(), RaiseError> {
+pub fn raise_with<E: Raisable>(event: E, adjust: impl FnOnce(Metadata) -> Metadata) -> Result<(), RaiseError> {
     let unit_of_work = UnitOfWork::current().ok_or(RaiseError::NoScope { schema: E::SCHEMA })?;
-    let mut metadata = Metadata::current();
-    adjust(Arc::make_mut(&mut metadata));
-    let event = RaisedEvent::new(Content::Typed(Arc::new(event)), Stream::None, metadata);
+    let event = RaisedEvent::new(Content::Typed(Arc::new(event)), Stream::None, Metadata::current_with(adjust));
     unit_of_work.raise(event).map_or(Ok(()), |_| Err(RaiseError::NoScope { schema: E::SCHEMA }))
 }
 

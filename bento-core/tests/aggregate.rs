@@ -2,7 +2,7 @@
 
 #![allow(missing_docs, missing_debug_implementations, unreachable_pub, clippy::unwrap_used)]
 
-use bento_core::{Aggregate, Metadata, PendingEvents, aggregate, domain_event};
+use bento_core::{Aggregate, PendingEvents, aggregate, domain_event};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -13,7 +13,7 @@ pub struct OrderCreated {
 }
 
 #[domain_event(schema = "order.paid", version = 1)]
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct OrderPaid {}
 
 /// What a customer has asked for.
@@ -36,7 +36,7 @@ impl Order {
 
     fn pay(&mut self) {
         self.paid = true;
-        self.raise_with(OrderPaid {}, |metadata: &mut Metadata| metadata.topic = Some("payments".into()));
+        self.raise_with(OrderPaid {}, |metadata| metadata.with_topic("payments"));
     }
 }
 
@@ -57,6 +57,14 @@ fn pending_lends_what_take_hands_over_in_the_order_of_raising() {
     assert_eq!(taken.iter().map(name).collect::<Vec<_>>(), ["created", "paid"]);
     assert_eq!(format!("{:?}", taken[0]), "OrderCreated { number: 7 }");
     assert!(order.pending().is_empty() && order.take().is_empty());
+}
+
+#[test]
+fn events_that_can_be_compared_are_compared_in_their_enum() {
+    let mut order = Order::place(7);
+    order.pay();
+    assert_eq!(order.pending(), [OrderCreated { number: 7 }.into(), OrderPaid {}.into()]);
+    assert_ne!(order.take(), [OrderCreated { number: 8 }.into(), OrderPaid {}.into()]);
 }
 
 #[test]
@@ -108,11 +116,71 @@ mod ids {
         events: PendingEvents,
     }
 
-    #[aggregate(events(OrderPaid), id = (tenant, number), name = "shop.basket", event_enum = InBasket)]
+    #[aggregate(events(OrderPaid), id = (tenant, number), name = "shop_basket", event_enum = InBasket)]
     struct Basket {
         tenant: String,
         number: i64,
         events: PendingEvents,
+    }
+
+    /// Everything that may point to a text, or be a number that is never 0.
+    fn text_of(part: &impl bento_core::AggregateId) -> String {
+        bento_core::AggregateKey::new().push(part).into_text().unwrap()
+    }
+
+    #[test]
+    fn texts_and_numbers_identify_in_whatever_they_are_kept() {
+        let texts = [
+            text_of(&"a:b"),
+            text_of(&String::from("a:b")),
+            text_of(&std::sync::Arc::<str>::from("a:b")),
+            text_of(&std::rc::Rc::<str>::from("a:b")),
+            text_of(&Box::<str>::from("a:b")),
+            text_of(&std::borrow::Cow::Borrowed("a:b")),
+            text_of(&std::borrow::Cow::<str>::Owned("a:b".into())),
+        ];
+        assert!(texts.iter().all(|text| text == "a:b"), "{texts:?}");
+        assert_eq!(text_of(&std::num::NonZeroU128::MAX), u128::MAX.to_string());
+        assert_eq!(text_of(&std::num::NonZeroI8::MIN), "-128");
+        assert_eq!(text_of(&std::sync::Arc::new(7_u64)), "7");
+    }
+
+    #[derive(bento_core::AggregateId)]
+    struct Typed<T>(Uuid, std::marker::PhantomData<T>);
+
+    #[derive(bento_core::AggregateId)]
+    struct Wrapped<T> {
+        inner: T,
+    }
+
+    #[derive(bento_core::AggregateId)]
+    enum Country {
+        Denmark,
+        #[aggregate_id(rename = "SE")]
+        Sweden,
+    }
+
+    #[aggregate(events(OrderPaid), id = (country, number))]
+    struct Office {
+        country: Country,
+        number: Wrapped<Wrapped<u32>>,
+        events: PendingEvents,
+    }
+
+    #[test]
+    fn a_derived_id_is_all_its_fields_or_the_name_of_its_variant() {
+        assert_eq!(text_of(&Typed::<Order>(Uuid::max(), std::marker::PhantomData)), Uuid::max().to_string());
+        for (country, text) in [(Country::Denmark, "Denmark:7"), (Country::Sweden, "SE:7")] {
+            let number = Wrapped { inner: Wrapped { inner: 7 } };
+            let office = Office { country, number, events: PendingEvents::default() };
+            assert_eq!(office.aggregate_key().into_text().as_deref(), Some(text));
+        }
+    }
+
+    #[test]
+    fn a_derived_id_is_unset_as_what_it_wraps_is() {
+        let key = |number| bento_core::AggregateKey::new().push_generated(&Wrapped { inner: number });
+        assert_eq!((key(0).into_text(), key(1).into_text()), (None, Some("1".to_owned())));
     }
 
     #[test]
@@ -137,10 +205,54 @@ mod ids {
 
     #[test]
     fn the_type_and_the_event_enum_can_be_named() {
-        assert_eq!(Basket::TYPE, "shop.basket");
+        assert_eq!(Basket::TYPE, "shop_basket");
         let mut basket = Basket { tenant: "a".into(), number: 1, events: PendingEvents::default() };
         basket.raise(OrderPaid {});
         let [InBasket::OrderPaid(_)] = basket.take().as_slice() else { panic!("one event") };
+    }
+}
+
+mod forms {
+    use super::*;
+
+    type Raised = PendingEvents;
+
+    #[aggregate(events(OrderCreated, #[cfg(all())] OrderPaid, #[cfg(any())] OrderLost, #[cfg(any())] other::OrderPaid))]
+    #[derive(Default)]
+    struct Parcel {
+        id: u64,
+        #[aggregate(events)]
+        raised: Raised,
+    }
+
+    #[test]
+    fn the_pending_events_may_have_an_alias_and_events_a_condition() {
+        let mut parcel = Parcel { id: 1, ..Parcel::default() };
+        parcel.raise(OrderPaid {});
+        assert_eq!(parcel.pending(), [OrderPaid {}.into()]);
+        match &parcel.take()[..] {
+            [ParcelEvent::OrderPaid(_)] => {}
+            [ParcelEvent::OrderCreated(_), ..] | _ => panic!("one event"),
+        }
+        assert_eq!(Parcel::DESCRIPTOR.events.len(), 2);
+    }
+
+    macro_rules! declare {
+        ($name:ident, $pending:ty, $($event:path),*) => {
+            #[aggregate(events($($event),*))]
+            struct $name {
+                id: u64,
+                events: $pending,
+            }
+        };
+    }
+    declare!(Declared, bento_core::PendingEvents, OrderPaid);
+
+    #[test]
+    fn an_aggregate_may_be_declared_by_a_macro() {
+        let mut declared = Declared { id: 1, events: PendingEvents::default() };
+        declared.raise(OrderPaid {});
+        assert_eq!(declared.take(), [OrderPaid {}.into()]);
     }
 }
 

@@ -1,5 +1,5 @@
-//! One schema and version is declared once in a program: what `cargo build` says to crates that do not keep to it, and to
-//! crates that name the framework otherwise.
+//! One schema and version, and one aggregate, is declared once in a program: what `cargo build` says to crates that do not
+//! keep to it, and to crates that name the framework otherwise.
 //!
 //! The crates are in `tests/declarations/`. They are built in a copy, because cargo writes a lock file beside them.
 
@@ -41,6 +41,15 @@ fn one_crate_with_an_event_twice_is_told_at_the_attribute() {
     assert!(!output.status.success(), "built although the event is declared twice");
     assert!(message.contains("bento__event__order__created__v1__is_declared_twice` is already defined"), "{message}");
     assert!(message.contains("#[domain_event(schema = \"order.created\", version = 1)]"), "{message}");
+}
+
+#[test]
+fn one_crate_with_two_aggregates_of_one_name_is_told_at_the_attribute() {
+    let output = build("twice-an-aggregate");
+    let message = text(&output);
+    assert!(!output.status.success(), "built although two aggregates are called `order`");
+    assert!(message.contains("bento__aggregate__order__is_declared_twice` is already defined"), "{message}");
+    assert!(message.contains("name = \"order\""), "{message}");
 }
 
 /// With fat link-time optimisation rustc itself finds the symbol twice, and names one of the crates.

@@ -6,12 +6,14 @@
 use proc_macro::TokenStream;
 
 mod aggregate;
+mod aggregate_id;
 mod case;
 mod diagnostics;
 mod domain_event;
 mod door;
 mod keyed;
 mod manifest;
+mod mistaken;
 mod syntax;
 
 /// Declares a domain event: a fact of the business, in the past tense, with a stable name and a versioned payload.
@@ -76,8 +78,8 @@ pub fn domain_event(attribute: TokenStream, item: TokenStream) -> TokenStream {
 
 /// Declares an aggregate: a struct that raises the listed events and keeps them until a transaction collects them.
 ///
-/// It stands above the derives and above `#[sea_orm::model]`. The struct has a field of type `PendingEvents`, found by
-/// its type; on a SeaORM model it becomes `#[sea_orm(ignore)]`, beside serde's derives `#[serde(skip)]`.
+/// It stands above the derives. The struct has a field of type `PendingEvents`, found by its type; on a SeaORM model it
+/// becomes `#[sea_orm(ignore)]`, beside serde's derives `#[serde(skip)]`. `#[sea_orm::model]` may stand above it or below it.
 ///
 /// ```
 /// # use bento_core::{PendingEvents, aggregate, domain_event};
@@ -108,7 +110,7 @@ pub fn domain_event(attribute: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// | key | meaning |
 /// |---|---|
-/// | `events(OrderCreated, OrderPaid)` | the events it raises, by their paths; raising another is a compile error |
+/// | `events(OrderCreated, OrderPaid)` | the events it raises, by their paths, each with `#[cfg(…)]` before it if need be; raising another is a compile error |
 /// | `id = (tenant_id, number)` | the fields of the id, in this order |
 /// | `name = "order"` | the stable name of the aggregate type, `lower_snake`, at most 128 characters |
 /// | `event_enum = OrderEvent` | the name of the enum of its events |
@@ -117,6 +119,7 @@ pub fn domain_event(attribute: TokenStream, item: TokenStream) -> TokenStream {
 /// | on a field | meaning |
 /// |---|---|
 /// | `#[aggregate(id)]` | the field is the id |
+/// | `#[aggregate(events)]` | the field keeps the pending events: needed only where its type is an alias of `PendingEvents` |
 /// | `#[aggregate(version)]` | an integer that counts the events of the aggregate: they are numbered, and a save finds out whether another transaction was first |
 ///
 /// The id is what `id = …` names, else the field marked `#[aggregate(id)]`, else the `#[sea_orm(primary_key)]` columns
@@ -131,9 +134,45 @@ pub fn domain_event(attribute: TokenStream, item: TokenStream) -> TokenStream {
 /// # What it adds
 ///
 /// With the struct's visibility: the methods `raise`, `raise_with`, `pending`, `take` and `discard`, which need no trait
-/// in scope, and the enum with a variant for each event, exhaustive on purpose. Beside them the traits `Aggregate` and, with a version,
-/// `Versioned`, and `RaisedBy<ThisStruct>` for each event.
+/// in scope, and the enum with a variant for each event, exhaustive on purpose. It is made from each of its events with `into()`, and two
+/// of them can be compared if all the events can: `assert_eq!(order.pending(), [OrderPaid { … }.into()])`. Beside them the traits
+/// `Aggregate` and, with a version, `Versioned`, and `RaisedBy<ThisStruct>` for each event.
+///
+/// # What is refused
+///
+/// Enums, unions, tuple structs and generics. Two aggregates of one name do not link (`cargo build`): their ids would share one order.
 #[proc_macro_attribute]
 pub fn aggregate(attribute: TokenStream, item: TokenStream) -> TokenStream {
     aggregate::aggregate(attribute.into(), item.into()).into()
+}
+
+/// Makes a type an id of aggregates, or a part of one: a struct by all its fields, an enum by the names of its variants.
+///
+/// ```
+/// use bento_core::{AggregateId, AggregateKey};
+///
+/// #[derive(AggregateId)]
+/// struct OrderId(u64);
+///
+/// #[derive(AggregateId)]
+/// enum Country {
+///     Denmark,
+///     #[aggregate_id(rename = "SE")]
+///     Sweden,
+/// }
+///
+/// let key = AggregateKey::new().push(&Country::Sweden).push(&OrderId(7));
+/// assert_eq!(key.into_text().as_deref(), Some("SE:7"));
+/// ```
+///
+/// The text is stored beside every event and decides the shard: renaming a variant makes another id of it, unless its old
+/// name is kept with `#[aggregate_id(rename = "…")]`. A field of type `PhantomData` is left out.
+/// `#[aggregate_id(crate = path)]` on the type says where `bento_core` is, if not at `::bento_core`.
+///
+/// # What is refused
+///
+/// Variants with fields, two variants of one name, and structs without a field.
+#[proc_macro_derive(AggregateId, attributes(aggregate_id))]
+pub fn aggregate_id(input: TokenStream) -> TokenStream {
+    aggregate_id::aggregate_id(input.into()).into()
 }

@@ -14,7 +14,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use bento_core::Aggregate;
 use bento_core::unit_of_work::{FrameId, Opener, UnitOfWork};
 use bytes::Bytes;
 use sea_orm::{AccessMode, DatabaseTransaction, IsolationLevel, TransactionOptions};
@@ -26,6 +25,7 @@ use crate::error::{Error, TransactionError};
 
 mod background;
 mod closure;
+mod collected;
 mod commit;
 mod control;
 mod health;
@@ -35,6 +35,7 @@ mod statements;
 mod traits;
 
 pub(crate) use self::closure::{run, run_async};
+pub use self::collected::Collected;
 pub use self::saving::SavedModel;
 pub use self::statements::TransactionStream;
 
@@ -106,9 +107,24 @@ impl OutboxTransaction {
     /// Shares the aggregate's pending events with this transaction: commit empties the list, rollback, drop or a failed commit
     /// gives it back.
     ///
+    /// An `ActiveModel` has no events, so the model is collected before it becomes one:
+    ///
+    /// ```compile_fail,E0277
+    /// # use sea_orm::entity::prelude::*;
+    /// # #[sea_orm::model]
+    /// # #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    /// # #[sea_orm(table_name = "orders")]
+    /// # pub struct Model { #[sea_orm(primary_key)] pub id: i64 }
+    /// # impl ActiveModelBehavior for ActiveModel {}
+    /// # fn example(tx: &bento_seaorm::OutboxTransaction, order: Model) {
+    /// let mut order = order.into_active_model();
+    /// tx.collect(&mut order); // `ActiveModel` has no pending events to be collected
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Frame`] while a nested transaction is open.
-    pub fn collect(&self, aggregate: &mut impl Aggregate) -> Result<(), Error> {
+    pub fn collect(&self, aggregate: &mut impl Collected) -> Result<(), Error> {
         Ok(self.unit_of_work().collect(self.frame, aggregate.pending_events_mut())?)
     }
 

@@ -64,6 +64,45 @@ mod line {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
+mod parcel {
+    use bento_core::{PendingEvents, aggregate};
+    use sea_orm::entity::prelude::*;
+
+    /// SeaORM's attribute above, so that a copy of the model with relations has `#[aggregate]` too.
+    #[sea_orm::model]
+    #[aggregate(events(super::OrderPlaced), name = "parcel")]
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "parcel")]
+    pub struct Model {
+        #[sea_orm(primary_key)]
+        pub id: i64,
+        #[aggregate(version)]
+        pub version: i64,
+        #[sea_orm(has_many)]
+        pub lines: HasMany<super::item::Entity>,
+        pub events: PendingEvents,
+    }
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+mod item {
+    use sea_orm::entity::prelude::*;
+
+    #[sea_orm::model]
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "parcel_item")]
+    pub struct Model {
+        #[sea_orm(primary_key)]
+        pub id: i64,
+        pub parcel_id: i64,
+        #[sea_orm(belongs_to, from = "parcel_id", to = "id")]
+        pub parcel: HasOne<super::parcel::Entity>,
+    }
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
 mod classic {
     use bento_core::{PendingEvents, aggregate};
     use sea_orm::entity::prelude::*;
@@ -93,6 +132,8 @@ async fn database() -> DatabaseConnection {
         schema.create_table_from_entity(order::Entity),
         schema.create_table_from_entity(line::Entity),
         schema.create_table_from_entity(classic::Entity),
+        schema.create_table_from_entity(parcel::Entity),
+        schema.create_table_from_entity(item::Entity),
     ] {
         db.execute(&table).await.unwrap();
     }
@@ -144,6 +185,23 @@ async fn a_classic_model_is_stored_loaded_and_serialised_without_its_events() {
     assert_eq!(serde_json::to_string(&quote).unwrap(), r#"{"number":"q1","total":3}"#);
     assert_eq!(quote.aggregate_key().into_text().as_deref(), Some("q1"));
     let [classic::QuoteEvent::OrderPlaced(_)] = quote.take().try_into().unwrap();
+}
+
+#[tokio::test]
+async fn a_model_with_the_attribute_of_sea_orm_above_is_one_aggregate() {
+    let db = database().await;
+    let mut parcel = parcel::ActiveModel { version: Set(0), ..Default::default() }.insert(&db).await.unwrap();
+    parcel.raise(OrderPlaced { total: 3 });
+    let [parcel::ParcelEvent::OrderPlaced(_)] = parcel.take().try_into().unwrap();
+    assert!(parcel.set_version(1) && parcel.version == 1);
+    let items = item::ActiveModel { parcel_id: Set(parcel.id), ..Default::default() };
+    items.insert(&db).await.unwrap();
+    let loaded = parcel::Entity::load().filter_by_id(parcel.id).with(item::Entity).one(&db).await.unwrap().unwrap();
+    assert_eq!(loaded.lines.len(), 1);
+    let unsaved = parcel::Model { id: 0, version: 0, events: bento_core::PendingEvents::default() };
+    assert_eq!(unsaved.aggregate_key().into_text(), None);
+    let parcels = bento_core::Registry::global().aggregates().filter(|known| known.aggregate_type == "parcel");
+    assert_eq!(parcels.count(), 1);
 }
 
 #[test]

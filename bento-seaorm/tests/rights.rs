@@ -95,8 +95,7 @@ async fn write(db: DatabaseConnection) {
     enqueue(&db, &[("good", "many"); 30]).await;
     let id = Uuid::now_v7();
     for _ in 0..2 {
-        let raised =
-            db.transaction_async(async |_| raise_with(AccountOpened {}, |event| event.event_id = Some(id.into())));
+        let raised = db.transaction_async(async |_| raise_with(AccountOpened {}, |event| event.with_event_id(id)));
         raised.await.unwrap();
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bento_core::codec::DecodeError;
-use bento_core::event::{AnyEvent, DomainEvent, RaisedBy};
+use bento_core::event::{AnyEvent, DomainEvent, EventDescriptor, RaisedBy};
 use bento_core::outbox::Sharding;
 use bento_core::unit_of_work::{FrameId, UnitOfWork};
 use bento_core::{Aggregate, Envelope, Registry};
@@ -127,7 +127,7 @@ impl<A: Aggregate, R> Then<A, R> {
     /// If it is another one, or there is none.
     #[track_caller]
     pub fn raises<E: RaisedBy<A>>(self, expected: E) -> Self {
-        self.next_is(&expected)
+        self.next_is(&*expected.into_any())
     }
 
     /// The next event is `expected`, which belongs to no aggregate.
@@ -150,17 +150,16 @@ impl<A: Aggregate, R> Then<A, R> {
     }
 
     #[track_caller]
-    fn next_is<E: DomainEvent>(mut self, expected: &E) -> Self {
+    fn next_is(mut self, expected: &dyn AnyEvent) -> Self {
+        let EventDescriptor { schema, version, .. } = *expected.descriptor();
         let mut payload = Vec::new();
         expected.encode(&mut payload).expect("an expected event can be written");
         let is_it = |event: &Envelope| {
-            event.event_type == E::SCHEMA && event.schema_version == E::VERSION && same(&event.payload, &payload)
+            event.event_type == schema && event.schema_version == version && same(&event.payload, &payload)
         };
         assert!(
             self.raised.get(self.seen).is_some_and(is_it),
-            "`{}` v{} {} was expected, {}",
-            E::SCHEMA,
-            E::VERSION,
+            "`{schema}` v{version} {} was expected, {}",
             String::from_utf8_lossy(&payload),
             Raised(&self.raised, self.seen),
         );

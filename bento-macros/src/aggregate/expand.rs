@@ -3,22 +3,23 @@
 use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{ItemStruct, parse_quote};
+use syn::{Attribute, Field, Fields, Item, parse_quote};
 
 use super::check::{Checked, Listed};
-use super::input::AggregateField;
+use super::events;
+use super::input::{AggregateField, Head, mark_of_an_event};
 use crate::door::declaration;
 use crate::syntax::{derives, docs, has_argument};
 
 pub(super) fn expand(checked: &Checked) -> TokenStream {
     let item = item(checked);
     let methods = methods(checked);
-    let event_enum = event_enum(checked);
+    let event_enum = events::event_enum(checked);
     let parts = [
         aggregate_impl(checked),
         versioned_impl(checked),
-        events_impl(checked),
-        raised_by_impls(checked),
+        events::enum_impls(checked),
+        events::raised_by_impls(checked),
         registration(checked),
     ];
     quote! {
@@ -30,65 +31,90 @@ pub(super) fn expand(checked: &Checked) -> TokenStream {
     }
 }
 
-/// The user's struct; the pending events are neither stored in a column nor serialised.
-fn item(checked: &Checked) -> ItemStruct {
-    let mut item = checked.aggregate.item.clone();
-    let has_serde = derives(&item.attrs, "Serialize") || derives(&item.attrs, "Deserialize");
-    let is_model = checked.aggregate.is_model();
-    for field in &mut item.fields {
-        field.attrs.retain(|attr| !attr.path().is_ident("aggregate"));
-        if field.ident.as_ref() != checked.pending {
-            continue;
-        }
-        let says = |path: &str, argument: &str| {
-            field.attrs.iter().any(|attr| attr.path().is_ident(path) && has_argument(attr, argument))
-        };
-        let (serde_skips, sea_orm_ignores) = (says("serde", "skip"), says("sea_orm", "ignore"));
-        if has_serde && !serde_skips {
-            field.attrs.push(parse_quote!(#[serde(skip)]));
-        }
-        if is_model && !sea_orm_ignores {
-            field.attrs.push(parse_quote!(#[sea_orm(ignore)]));
+/// The copy of a model that SeaORM loads relations into: it hides the pending events as the model does.
+pub(super) fn copy_of_a_model(mut item: Item) -> TokenStream {
+    if let Item::Struct(copy) = &mut item {
+        for field in &mut copy.fields {
+            let keeps_events = super::input::keeps_events(field);
+            strip_marks(&mut field.attrs);
+            if keeps_events {
+                hide(field, true, derives_serde(&copy.attrs));
+            }
         }
     }
+    quote!(#item)
+}
+
+/// The user's item; the pending events are neither stored in a column nor serialised.
+fn item(checked: &Checked) -> Item {
+    let mut item = checked.aggregate.item.clone();
+    match &mut item {
+        Item::Struct(item) => {
+            for field in &mut item.fields {
+                strip_marks(&mut field.attrs);
+                if checked.pending.is_some_and(|pending| field.ident.as_ref() == Some(pending.ident)) {
+                    hide(field, checked.aggregate.is_model(), derives_serde(&item.attrs));
+                }
+            }
+        }
+        Item::Enum(item) => item.variants.iter_mut().for_each(|variant| strip_all(&mut variant.fields)),
+        Item::Union(item) => item.fields.named.iter_mut().for_each(|field| strip_marks(&mut field.attrs)),
+        _ => {}
+    }
     item
+}
+
+fn strip_all(fields: &mut Fields) {
+    fields.iter_mut().for_each(|field| strip_marks(&mut field.attrs));
+}
+
+fn strip_marks(attrs: &mut Vec<Attribute>) {
+    attrs.retain(|attr| !attr.path().is_ident("aggregate") && mark_of_an_event(attr).is_none());
+}
+
+fn derives_serde(attrs: &[Attribute]) -> bool {
+    derives(attrs, "Serialize") || derives(attrs, "Deserialize")
+}
+
+fn hide(field: &mut Field, is_model: bool, has_serde: bool) {
+    let says = |path: &str, argument: &str| {
+        field.attrs.iter().any(|attr| attr.path().is_ident(path) && has_argument(attr, argument))
+    };
+    let (serde_skips, sea_orm_ignores) = (says("serde", "skip"), says("sea_orm", "ignore"));
+    if has_serde && !serde_skips {
+        field.attrs.push(parse_quote!(#[serde(skip)]));
+    }
+    if is_model && !sea_orm_ignores {
+        field.attrs.push(parse_quote!(#[sea_orm(ignore)]));
+    }
 }
 
 /// The verbs, without an import of the trait.
 fn methods(checked: &Checked) -> TokenStream {
     let private = checked.aggregate.attribute.private();
-    let ItemStruct { ident, vis, .. } = checked.aggregate.item;
+    let Head { ident, vis, generics, .. } = checked.aggregate.head;
+    let (impl_generics, ty_generics, where_clause) = generics.split_for_impl();
     let event_enum = &checked.event_enum;
+    let raising = raising_methods(checked);
     quote! {
         #[allow(dead_code, deprecated)]
-        impl #ident {
-            /// Says that `event` happened: it goes to the transaction whose scope this is, else it stays pending here.
-            #[track_caller]
-            #vis fn raise<E: #private::RaisedBy<Self>>(&mut self, event: E) {
-                #private::Aggregate::raise(self, event);
-            }
-
-            /// Says that `event` happened, with metadata of its own: an id, a topic, a header.
-            #[track_caller]
-            #vis fn raise_with<E: #private::RaisedBy<Self>>(
-                &mut self,
-                event: E,
-                adjust: impl #private::FnOnce(&mut #private::Metadata),
-            ) {
-                #private::Aggregate::raise_with(self, event, adjust);
-            }
+        impl #impl_generics #ident #ty_generics #where_clause {
+            #raising
 
             /// The pending events, oldest first.
+            #[inline]
             #vis fn pending(&self) -> #private::Vec<#event_enum> {
                 #private::Aggregate::pending(self)
             }
 
             /// The pending events, oldest first, which are then no longer pending.
+            #[inline]
             #vis fn take(&mut self) -> #private::Vec<#event_enum> {
                 #private::Aggregate::take(self)
             }
 
             /// Drops the pending events: they did not happen after all.
+            #[inline]
             #vis fn discard(&mut self) {
                 #private::Aggregate::discard(self);
             }
@@ -96,39 +122,49 @@ fn methods(checked: &Checked) -> TokenStream {
     }
 }
 
-fn event_enum(checked: &Checked) -> TokenStream {
+/// Where nothing is known of its events, anything can be raised: nothing is said about what is raised.
+fn raising_methods(checked: &Checked) -> TokenStream {
     let private = checked.aggregate.attribute.private();
-    let ItemStruct { ident, vis, .. } = checked.aggregate.item;
-    let event_enum = &checked.event_enum;
-    let docs = format!("The events that [`{ident}`] raises.");
-    let variants = checked.events.iter().map(|Listed { path, variant }| {
-        let docs = format!("[`{variant}`] happened.");
-        quote!(#[doc = #docs] #variant(#private::Arc<#path>))
-    });
+    let vis = checked.aggregate.head.vis;
+    let adjust = quote!(impl #private::FnOnce(#private::Metadata) -> #private::Metadata);
+    if checked.raises_anything {
+        return quote! {
+            #vis fn raise<E>(&mut self, _: E) {}
+            #vis fn raise_with<E>(&mut self, _: E, _: #adjust) {}
+        };
+    }
     quote! {
-        #[doc = #docs]
-        #[allow(deprecated, dead_code)]
-        #[derive(#private::Clone)]
-        #vis enum #event_enum { #(#variants),* }
+        /// Says that `event` happened: it goes to the transaction whose scope this is, else it stays pending here.
+        #[track_caller]
+        #vis fn raise<E: #private::RaisedBy<Self>>(&mut self, event: E) {
+            #private::Aggregate::raise(self, event);
+        }
+
+        /// Says that `event` happened, with metadata of its own: an id, a topic, a header.
+        #[track_caller]
+        #vis fn raise_with<E: #private::RaisedBy<Self>>(&mut self, event: E, adjust: #adjust) {
+            #private::Aggregate::raise_with(self, event, adjust);
+        }
     }
 }
 
 fn aggregate_impl(checked: &Checked) -> TokenStream {
     let private = checked.aggregate.attribute.private();
-    let item = checked.aggregate.item;
-    let (ident, event_enum) = (&item.ident, &checked.event_enum);
-    let (aggregate_type, rust_name, docs) = (&checked.aggregate_type, ident.to_string(), docs(&item.attrs));
+    let Head { ident, attrs, generics, .. } = checked.aggregate.head;
+    let (impl_generics, ty_generics, where_clause) = generics.split_for_impl();
+    let (event_enum, aggregate_type) = (&checked.event_enum, &checked.aggregate_type);
+    let (rust_name, docs) = (ident.to_string(), docs(attrs));
     let declaration = declaration(&private);
-    let events = checked.events.iter().map(|Listed { path, .. }| quote!(#private::descriptor_of::<#ident, #path>()));
+    let events = checked
+        .events
+        .iter()
+        .map(|Listed { cfgs, path, .. }| quote!(#(#cfgs)* #private::descriptor_of::<Self, #path>()));
     let key = key(checked);
     let version = version(checked);
-    let (pending, pending_mut) = match checked.pending {
-        Some(pending) => (quote!(&self.#pending), quote!(&mut self.#pending)),
-        None => (quote!(#private::unreachable!()), quote!(#private::unreachable!())),
-    };
+    let pending = pending(checked);
     quote! {
         #[automatically_derived]
-        impl #private::Aggregate for #ident {
+        impl #impl_generics #private::Aggregate for #ident #ty_generics #where_clause {
             type Event = #event_enum;
             const DESCRIPTOR: &'static #private::AggregateDescriptor = &#private::AggregateDescriptor {
                 aggregate_type: #aggregate_type,
@@ -138,15 +174,33 @@ fn aggregate_impl(checked: &Checked) -> TokenStream {
                 events: &[#(#events),*],
             };
             #version
+            #[inline]
             fn aggregate_key(&self) -> #private::AggregateKey {
                 #key
             }
-            fn pending_events(&self) -> &#private::PendingEvents {
-                #pending
-            }
-            fn pending_events_mut(&mut self) -> &mut #private::PendingEvents {
-                #pending_mut
-            }
+            #pending
+        }
+    }
+}
+
+/// A type that keeps no pending events is reported at the field.
+fn pending(checked: &Checked) -> TokenStream {
+    let private = checked.aggregate.attribute.private();
+    let (get, get_mut) = match checked.pending {
+        Some(AggregateField { ident, ty, .. }) => (
+            quote!(<#ty as #private::PendingField>::pending_events(&self.#ident)),
+            quote!(<#ty as #private::PendingField>::pending_events_mut(&mut self.#ident)),
+        ),
+        None => (quote!(#private::unreachable!()), quote!(#private::unreachable!())),
+    };
+    quote! {
+        #[inline]
+        fn pending_events(&self) -> &#private::PendingEvents {
+            #get
+        }
+        #[inline]
+        fn pending_events_mut(&mut self) -> &mut #private::PendingEvents {
+            #get_mut
         }
     }
 }
@@ -154,7 +208,10 @@ fn aggregate_impl(checked: &Checked) -> TokenStream {
 /// The parts of the id; a type that cannot be one is reported at the field.
 fn key(checked: &Checked) -> TokenStream {
     let private = checked.aggregate.attribute.private();
-    let fields = &checked.aggregate.fields;
+    if !checked.has_a_type() {
+        return quote!(#private::unreachable!());
+    }
+    let fields = checked.aggregate.fields();
     checked.id.iter().fold(quote!(#private::AggregateKey::new()), |key, id| {
         let span = fields.iter().find(|field| field.ident == *id).map_or_else(|| id.span(), |field| field.ty.span());
         let part = quote_spanned!(span=> &self.#id);
@@ -165,7 +222,7 @@ fn key(checked: &Checked) -> TokenStream {
 /// True if the database makes this part of the id: SeaORM's rule, by which only a primary key of one field is counted.
 fn is_generated(checked: &Checked, id: &Ident) -> bool {
     let aggregate = checked.aggregate;
-    let mut primary_key = aggregate.fields.iter().filter(|field| field.is_primary_key);
+    let mut primary_key = aggregate.fields().iter().filter(|field| field.is_primary_key);
     match (primary_key.next(), primary_key.next()) {
         (Some(field), None) => aggregate.is_model() && field.ident == id && field.is_counted,
         _ => false,
@@ -176,83 +233,48 @@ fn is_generated(checked: &Checked, id: &Ident) -> bool {
 fn version(checked: &Checked) -> TokenStream {
     let private = checked.aggregate.attribute.private();
     let Some(AggregateField { ident, ty, .. }) = checked.version else { return TokenStream::new() };
-    let get = quote_spanned!(ty.span()=> #private::version::<#ty>(self.#ident));
     quote! {
         const IS_VERSIONED: #private::bool = true;
+        #[inline]
         fn version(&self) -> #private::Option<#private::i64> {
-            #get
+            #private::Some(<#ty as #private::VersionNumber>::to_version(self.#ident))
         }
+        #[inline]
         fn set_version(&mut self, version: #private::i64) -> #private::bool {
-            #private::set_version(&mut self.#ident, version)
+            <#ty as #private::VersionNumber>::set_version(&mut self.#ident, version)
         }
     }
 }
 
 fn versioned_impl(checked: &Checked) -> TokenStream {
     let private = checked.aggregate.attribute.private();
-    let ident = &checked.aggregate.item.ident;
+    let ident = checked.aggregate.head.ident;
     if checked.version.is_none() {
         return TokenStream::new();
     }
+    let (impl_generics, ty_generics, where_clause) = checked.aggregate.head.generics.split_for_impl();
     quote! {
         #[automatically_derived]
-        impl #private::Versioned for #ident {}
+        impl #impl_generics #private::Versioned for #ident #ty_generics #where_clause {}
     }
 }
 
-fn events_impl(checked: &Checked) -> TokenStream {
-    let private = checked.aggregate.attribute.private();
-    let (ident, event_enum) = (&checked.aggregate.item.ident, &checked.event_enum);
-    let tries = checked.events.iter().map(|Listed { path, variant }| {
-        quote! {
-            let event = match #private::downcast::<#ident, #path>(event) {
-                #private::Ok(event) => return #private::Some(Self::#variant(event)),
-                #private::Err(event) => event,
-            };
-        }
-    });
-    let variants = checked.events.iter().map(|listed| listed.variant);
-    let paths = checked.events.iter().map(|listed| listed.path);
-    quote! {
-        #[automatically_derived]
-        impl #private::fmt::Debug for #event_enum {
-            fn fmt(&self, f: &mut #private::fmt::Formatter<'_>) -> #private::fmt::Result {
-                match *self {
-                    #(Self::#variants(ref event) => #private::debug::<#ident, #paths>(event, f),)*
-                }
-            }
-        }
-
-        #[automatically_derived]
-        impl #private::AggregateEvents for #event_enum {
-            fn from_any(event: #private::Arc<dyn #private::AnyEvent>) -> #private::Option<Self> {
-                #(#tries)*
-                let _ = event;
-                #private::None
-            }
-        }
-    }
-}
-
-/// Bounded by `Raisable`, so a type that is no event, or a superseded one, is reported in the list and nowhere else.
-fn raised_by_impls(checked: &Checked) -> TokenStream {
-    let private = checked.aggregate.attribute.private();
-    let ident = &checked.aggregate.item.ident;
-    let impls = checked.events.iter().map(|Listed { path, .. }| {
-        quote! {
-            #[automatically_derived]
-            impl #private::RaisedBy<#ident> for #path {}
-        }
-    });
-    quote!(#(#impls)*)
-}
-
+/// The entry in the registry, and a symbol that can be in a program once. A faulty aggregate has neither.
+///
+/// There is no symbol in a crate's own unit tests, which may link the crate's normal build too.
 fn registration(checked: &Checked) -> TokenStream {
+    if checked.is_faulty {
+        return TokenStream::new();
+    }
     let private = checked.aggregate.attribute.private();
-    let ident = &checked.aggregate.item.ident;
+    let ident = checked.aggregate.head.ident;
+    let symbol = format!("bento__aggregate__{}__is_declared_twice", checked.aggregate_type);
     quote! {
         #private::inventory::submit! {
             #private::AggregateRegistration(<#ident as #private::Aggregate>::DESCRIPTOR)
         }
+        #[cfg(not(test))]
+        #[unsafe(export_name = #symbol)]
+        static __BENTO_IS_DECLARED_TWICE: #private::u8 = 0;
     }
 }

@@ -1,23 +1,26 @@
 //! What the user wrote, as this macro understands it.
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::quote_spanned;
-use syn::punctuated::Punctuated;
+use syn::parse::{ParseStream, Parser};
 use syn::spanned::Spanned;
-use syn::{Fields, Item, ItemStruct, LitStr, Path, Token, Type};
+use syn::{Attribute, Fields, Generics, Item, LitStr, Path, Token, Type, Visibility};
 
-use crate::diagnostics::Errors;
+use super::model;
+use crate::diagnostics::{Errors, near_match};
 use crate::door::private;
 use crate::keyed::{Faulty, Grammar, Keyed, for_each_key, parenthesised, set, value};
 use crate::syntax;
 
-const GRAMMAR: Grammar = Grammar {
-    attribute: "#[aggregate(…)]",
-    keys: &["events", "id", "name", "event_enum", "crate"],
-    form: "events(OrderCreated, OrderPaid)",
-};
+const GRAMMAR: Grammar =
+    Grammar {
+        attribute: "#[aggregate(…)]", keys: &["events", "id", "name", "event_enum", "crate"], form: EVENTS_FORM
+    };
 
-const FIELD_GRAMMAR: Grammar = Grammar { attribute: "#[aggregate(…)]", keys: &["id", "version"], form: "id" };
+const FIELD_GRAMMAR: Grammar =
+    Grammar { attribute: "#[aggregate(…)]", keys: &["id", "version", "events"], form: "id" };
+
+const EVENTS_FORM: &str = "events(OrderCreated, OrderPaid)";
 
 /// The types of a primary key that SeaORM takes for none that the database counts.
 const NOT_COUNTED: [&str; 2] = ["String", "Uuid"];
@@ -25,20 +28,39 @@ const NOT_COUNTED: [&str; 2] = ["String", "Uuid"];
 /// `#[aggregate(…)]`.
 #[derive(Default)]
 pub(super) struct AggregateAttribute {
-    pub(super) events: Option<Keyed<Vec<Path>>>,
+    pub(super) events: Option<Keyed<Vec<NamedEvent>>>,
     pub(super) id: Option<Keyed<Vec<Ident>>>,
     pub(super) name: Option<Keyed<LitStr>>,
     pub(super) event_enum: Option<Keyed<Ident>>,
     /// The path to the module an expansion may name.
     private: TokenStream,
     pub(super) faulty: Faulty,
+    /// True if an event in the list was not understood.
+    pub(super) lacks_events: bool,
+}
+
+/// `billing::OrderPaid`, or `#[cfg(feature = "billing")] OrderPaid`.
+pub(super) struct NamedEvent {
+    pub(super) cfgs: Vec<Attribute>,
+    pub(super) path: Path,
 }
 
 /// The whole declaration.
 pub(super) struct Aggregate<'a> {
     pub(super) attribute: &'a AggregateAttribute,
-    pub(super) item: &'a ItemStruct,
-    pub(super) fields: Vec<AggregateField<'a>>,
+    pub(super) item: &'a Item,
+    pub(super) head: Head<'a>,
+    /// `None` where the item has no named fields, and there is an error about it.
+    pub(super) fields: Option<Vec<AggregateField<'a>>>,
+}
+
+/// The parts that a struct, an enum and a union share.
+#[derive(Clone, Copy)]
+pub(super) struct Head<'a> {
+    pub(super) attrs: &'a [Attribute],
+    pub(super) vis: &'a Visibility,
+    pub(super) ident: &'a Ident,
+    pub(super) generics: &'a Generics,
 }
 
 /// A field and what marks it.
@@ -46,44 +68,70 @@ pub(super) struct AggregateField<'a> {
     pub(super) ident: &'a Ident,
     pub(super) ty: &'a Type,
     /// `#[aggregate(id)]`, and its place.
-    pub(super) marked_id: Option<&'a syn::Attribute>,
+    pub(super) marked_id: Option<&'a Attribute>,
     /// `#[aggregate(version)]`, and its place.
-    pub(super) marked_version: Option<&'a syn::Attribute>,
+    pub(super) marked_version: Option<&'a Attribute>,
+    /// `#[aggregate(events)]`, and its place.
+    pub(super) marked_events: Option<&'a Attribute>,
+    /// True if the list of events stands here, of which there is an error then.
+    pub(super) lists_events: bool,
     /// `#[sea_orm(primary_key)]`.
     pub(super) is_primary_key: bool,
     /// True if SeaORM takes a primary key of this field alone for one that the database counts.
     pub(super) is_counted: bool,
     /// `#[sea_orm(ignore)]`.
     pub(super) is_ignored: bool,
-    /// Whether its type is `PendingEvents`.
+    /// True if its type is called `PendingEvents`.
     pub(super) is_pending: bool,
 }
 
 impl AggregateAttribute {
     pub(super) fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
         let mut attribute = Self::default();
-        let mut krate: Option<Keyed<Path>> = None;
+        let mut krate = None;
         let faulty = for_each_key(tokens, &GRAMMAR, errors, |key, input, errors| {
-            match key.to_string().as_str() {
-                "events" => {
-                    let events = parenthesised(key, input, "events(OrderCreated, OrderPaid)")?;
-                    let events = syn::parse::Parser::parse2(Punctuated::<Path, Token![,]>::parse_terminated, events)?;
-                    set(&mut attribute.events, key, events.into_iter().collect(), errors);
-                }
-                "id" => {
-                    let Fieldset(id) = value(key, input, "id = (tenant_id, number)")?;
-                    set(&mut attribute.id, key, id, errors);
-                }
-                "name" => set(&mut attribute.name, key, value(key, input, "name = \"order\"")?, errors),
-                "event_enum" => {
-                    set(&mut attribute.event_enum, key, value(key, input, "event_enum = OrderEvent")?, errors);
-                }
-                "crate" => set(&mut krate, key, value(key, input, "crate = path::to::bento_core")?, errors),
-                _ => return Err(GRAMMAR.unknown(key)),
-            }
-            Ok(())
+            attribute.parse_key(key, input, &mut krate, errors)
         });
         Self { faulty, private: private(krate.as_ref(), errors), ..attribute }
+    }
+
+    fn parse_key(
+        &mut self,
+        key: &Ident,
+        input: ParseStream,
+        krate: &mut Option<Keyed<Path>>,
+        errors: &mut Errors,
+    ) -> syn::Result<()> {
+        match meant(key, errors)? {
+            "events" => {
+                let events = self.parse_events(key, input, errors)?;
+                set(&mut self.events, key, events, errors);
+            }
+            "id" => {
+                let Fieldset(id) = value(key, input, "id = (tenant_id, number)")?;
+                set(&mut self.id, key, id, errors);
+            }
+            "name" => set(&mut self.name, key, value(key, input, "name = \"order\"")?, errors),
+            "event_enum" => {
+                set(&mut self.event_enum, key, value(key, input, "event_enum = OrderEvent")?, errors);
+            }
+            _ => set(krate, key, value(key, input, "crate = path::to::bento_core")?, errors),
+        }
+        Ok(())
+    }
+
+    /// Reads another form of list too, so that nothing is said about the events in it.
+    fn parse_events(&mut self, key: &Ident, input: ParseStream, errors: &mut Errors) -> syn::Result<Vec<NamedEvent>> {
+        let tokens = if input.peek(syn::token::Paren) {
+            parenthesised(key, input, EVENTS_FORM)?
+        } else {
+            errors.at(key.span(), format_args!("expected `{EVENTS_FORM}`"));
+            input.parse::<Option<Token![=]>>()?;
+            value_tokens(input)?
+        };
+        let (events, is_whole) = NamedEvent::parse_list(tokens, errors)?;
+        self.lacks_events |= !is_whole;
+        Ok(events)
     }
 
     /// The path to the module an expansion may name.
@@ -92,11 +140,45 @@ impl AggregateAttribute {
     }
 }
 
+/// The known key that `key` is, or was probably meant to be; of the latter there is an error then.
+fn meant(key: &Ident, errors: &mut Errors) -> syn::Result<&'static str> {
+    let name = key.to_string();
+    if let Some(known) = GRAMMAR.keys.iter().find(|known| **known == name) {
+        return Ok(known);
+    }
+    if name == "version" {
+        return Err(syn::Error::new(
+            key.span(),
+            "the version is a field: write `#[aggregate(version)]` on it, as in `#[aggregate(version)] version: i64`",
+        ));
+    }
+    let unknown = GRAMMAR.unknown(key);
+    match near_match(&name, GRAMMAR.keys) {
+        Some(near) => {
+            errors.push(unknown);
+            Ok(near)
+        }
+        None => Err(unknown),
+    }
+}
+
+/// The tokens up to the next comma, without brackets or parentheses around them.
+fn value_tokens(input: ParseStream) -> syn::Result<TokenStream> {
+    let mut tokens = Vec::new();
+    while !input.is_empty() && !input.peek(Token![,]) {
+        tokens.push(input.parse::<TokenTree>()?);
+    }
+    Ok(match tokens.as_slice() {
+        [TokenTree::Group(group)] => group.stream(),
+        _ => tokens.into_iter().collect(),
+    })
+}
+
 /// `number`, or `(tenant_id, number)`.
 struct Fieldset(Vec<Ident>);
 
 impl syn::parse::Parse for Fieldset {
-    fn parse(input: syn::parse::ParseStream) -> syn::Result<Self> {
+    fn parse(input: ParseStream) -> syn::Result<Self> {
         if !input.peek(syn::token::Paren) {
             return Ok(Self(vec![input.parse()?]));
         }
@@ -110,77 +192,193 @@ impl syn::parse::Parse for Fieldset {
     }
 }
 
+impl NamedEvent {
+    /// The events of a list, and whether those are all.
+    fn parse_list(tokens: TokenStream, errors: &mut Errors) -> syn::Result<(Vec<Self>, bool)> {
+        let mut is_whole = true;
+        let list = |input: ParseStream| {
+            let mut events = Vec::new();
+            while !input.is_empty() {
+                match Self::parse(input, errors) {
+                    Ok(event) => events.push(event),
+                    Err(error) => {
+                        is_whole = false;
+                        errors.push(error);
+                        value_tokens(input)?;
+                    }
+                }
+                input.parse::<Option<Token![,]>>()?;
+            }
+            Ok(events)
+        };
+        let events = list.parse2(tokens)?;
+        Ok((events, is_whole))
+    }
+
+    fn parse(input: ParseStream, errors: &mut Errors) -> syn::Result<Self> {
+        let cfgs = input.call(Attribute::parse_outer)?;
+        for attr in cfgs.iter().filter(|attr| !attr.path().is_ident("cfg")) {
+            errors.on(attr, "before an event in `events(…)` stands `#[cfg(…)]` or nothing: remove this");
+        }
+        let cfgs = cfgs.into_iter().filter(|attr| attr.path().is_ident("cfg")).collect();
+        let path = Self::parse_path(input, errors)?;
+        if !input.is_empty() && !input.peek(Token![,]) {
+            let event = syntax::as_written(&path);
+            return Err(input.error(format_args!("expected `,` after `{event}`: an event is listed by its path alone")));
+        }
+        Ok(Self { cfgs, path })
+    }
+
+    fn parse_path(input: ParseStream, errors: &mut Errors) -> syn::Result<Path> {
+        if let Some(text) = input.parse::<Option<LitStr>>()? {
+            errors.at(text.span(), "an event is listed by the path of its struct, without quotes");
+            return text.parse();
+        }
+        let span = input.span();
+        let wrong = |_| syn::Error::new(span, format_args!("expected the path of an event, as in `{EVENTS_FORM}`"));
+        input.parse().map_err(wrong)
+    }
+}
+
 impl<'a> Aggregate<'a> {
     /// `None` if the item is none that could be an aggregate.
     pub(super) fn parse(attribute: &'a AggregateAttribute, item: &'a Item, errors: &mut Errors) -> Option<Self> {
         const NAMED_FIELDS: &str = "an aggregate is a struct with named fields, one of them of type `PendingEvents`";
-        let Item::Struct(item) = item else {
-            let span = match item {
-                Item::Enum(item) => item.enum_token.span(),
-                Item::Union(item) => item.union_token.span(),
-                other => other.span(),
-            };
-            errors.on(quote_spanned!(span=> item), NAMED_FIELDS);
-            return None;
+        let fields = match item {
+            Item::Struct(item) => match &item.fields {
+                Fields::Named(fields) => Some(&fields.named),
+                _ => {
+                    errors.on(&item.ident, NAMED_FIELDS);
+                    None
+                }
+            },
+            other => {
+                let span = match other {
+                    Item::Enum(item) => item.enum_token.span(),
+                    Item::Union(item) => item.union_token.span(),
+                    other => other.span(),
+                };
+                errors.on(quote_spanned!(span=> item), NAMED_FIELDS);
+                None
+            }
         };
-        let Fields::Named(fields) = &item.fields else {
-            errors.on(&item.ident, NAMED_FIELDS);
-            return None;
-        };
-        if !item.generics.params.is_empty() {
+        let head = Head::of(item)?;
+        if !head.generics.params.is_empty() {
             errors.on(
-                &item.generics,
+                head.generics,
                 "generic aggregates are not supported yet: name the types, or keep the generic part in a field",
             );
-            return None;
         }
-        let fields = fields.named.iter().filter_map(|field| AggregateField::parse(field, errors)).collect();
-        Some(Self { attribute, item, fields })
+        let fields =
+            fields.map(|fields| fields.iter().filter_map(|field| AggregateField::parse(field, errors)).collect());
+        Some(Self { attribute, item, head, fields })
     }
 
-    /// Whether SeaORM makes an entity of the struct.
+    /// Every named field.
+    pub(super) fn fields(&self) -> &[AggregateField<'a>] {
+        self.fields.as_deref().unwrap_or_default()
+    }
+
+    /// True if SeaORM makes an entity of the struct.
     pub(super) fn is_model(&self) -> bool {
-        syntax::derives(&self.item.attrs, "DeriveEntityModel") || self.item.attrs.iter().any(is_sea_orm_model)
+        model::is_model(self.head.attrs)
     }
 }
 
-/// `#[sea_orm::model]`, whatever the path to it.
-fn is_sea_orm_model(attr: &syn::Attribute) -> bool {
-    let path = attr.path();
-    path.segments.len() > 1 && syntax::last_ident(path, "model")
+impl<'a> Head<'a> {
+    fn of(item: &'a Item) -> Option<Self> {
+        let (attrs, vis, ident, generics) = match item {
+            Item::Struct(item) => (&item.attrs, &item.vis, &item.ident, &item.generics),
+            Item::Enum(item) => (&item.attrs, &item.vis, &item.ident, &item.generics),
+            Item::Union(item) => (&item.attrs, &item.vis, &item.ident, &item.generics),
+            _ => return None,
+        };
+        Some(Self { attrs, vis, ident, generics })
+    }
 }
 
 impl<'a> AggregateField<'a> {
     fn parse(field: &'a syn::Field, errors: &mut Errors) -> Option<Self> {
-        let (mut marked_id, mut marked_version) = (None, None);
-        for attr in field.attrs.iter().filter(|attr| attr.path().is_ident("aggregate")) {
-            let faulty = for_each_key(syntax::arguments(attr), &FIELD_GRAMMAR, errors, |key, _, _| {
-                match key.to_string().as_str() {
-                    "id" => marked_id = Some(attr),
-                    "version" => marked_version = Some(attr),
-                    _ => return Err(FIELD_GRAMMAR.unknown(key)),
-                }
-                Ok(())
-            });
-            // What was probably meant, so that nothing is said to be missing.
-            marked_id = marked_id.or((!faulty.is_empty() && marked_version.is_none()).then_some(attr));
-        }
         let sea_orm = || field.attrs.iter().filter(|attr| attr.path().is_ident("sea_orm"));
         let says = |argument: &str| sea_orm().any(|attr| syntax::has_argument(attr, argument));
         let auto_increment = sea_orm().find_map(|attr| syntax::flag_argument(attr, "auto_increment"));
-        Some(Self {
+        let mut parsed = Self {
             ident: field.ident.as_ref()?,
             ty: &field.ty,
-            marked_id,
-            marked_version,
+            marked_id: None,
+            marked_version: None,
+            marked_events: None,
+            lists_events: false,
             is_primary_key: says("primary_key"),
             is_counted: auto_increment.unwrap_or_else(|| !is_one_of(&field.ty, &NOT_COUNTED)),
             is_ignored: says("ignore"),
             is_pending: syntax::is_type(&field.ty, "PendingEvents"),
-        })
+        };
+        for attr in &field.attrs {
+            if attr.path().is_ident("aggregate") {
+                parsed.parse_mark(attr, errors);
+            } else if let Some(name) = mark_of_an_event(attr) {
+                errors
+                    .on(attr, format_args!("`#[{name}(…)]` belongs to an event, and this is an aggregate: remove it"));
+            }
+        }
+        Some(parsed)
     }
+
+    fn parse_mark(&mut self, attr: &'a Attribute, errors: &mut Errors) {
+        let arguments = syntax::arguments(attr);
+        if arguments.is_empty() {
+            errors.on(
+                attr,
+                "this mark says nothing: write `#[aggregate(id)]`, `#[aggregate(version)]` or `#[aggregate(events)]`",
+            );
+        }
+        let mut means_version = false;
+        let faulty = for_each_key(arguments, &FIELD_GRAMMAR, errors, |key, input, _| {
+            let name = key.to_string();
+            let is_of_the_struct = input.peek(syn::token::Paren) || input.peek(Token![=]);
+            match name.as_str() {
+                "events" if is_of_the_struct => {
+                    (self.marked_events, self.lists_events) = (Some(attr), true);
+                    Err(of_the_struct(key))
+                }
+                _ if is_of_the_struct && GRAMMAR.keys.contains(&name.as_str()) => Err(of_the_struct(key)),
+                "id" => Ok(self.marked_id = Some(attr)),
+                "version" => Ok(self.marked_version = Some(attr)),
+                "events" => Ok(self.marked_events = Some(attr)),
+                _ => {
+                    means_version = near_match(&name, FIELD_GRAMMAR.keys) == Some("version");
+                    Err(FIELD_GRAMMAR.unknown(key))
+                }
+            }
+        });
+        let is_marked = [self.marked_id, self.marked_version, self.marked_events].contains(&Some(attr));
+        if is_marked || faulty.is_empty() {
+            return;
+        }
+        // What was probably meant, so that nothing is said to be missing.
+        let meant = if means_version { &mut self.marked_version } else { &mut self.marked_id };
+        *meant = meant.or(Some(attr));
+    }
+}
+
+fn of_the_struct(key: &Ident) -> syn::Error {
+    let message =
+        "belongs above the struct, in its own `#[aggregate(…)]`: a field is marked `id`, `version` or `events`";
+    syn::Error::new(key.span(), format_args!("`{key}` {message}"))
 }
 
 fn is_one_of(ty: &Type, names: &[&str]) -> bool {
     names.iter().any(|name| syntax::is_type(ty, name))
+}
+
+/// True if a field keeps the pending events, by its mark or by its type.
+pub(super) fn keeps_events(field: &syn::Field) -> bool {
+    let is_mark = |attr: &&Attribute| attr.path().is_ident("aggregate") && syntax::has_argument(attr, "events");
+    field.attrs.iter().any(|attr| is_mark(&attr)) || syntax::is_type(&field.ty, "PendingEvents")
+}
+
+/// The name of an attribute that only an event has.
+pub(super) fn mark_of_an_event(attr: &Attribute) -> Option<&'static str> {
+    ["event", "domain_event"].into_iter().find(|name| attr.path().is_ident(name))
 }

@@ -1,8 +1,10 @@
 //! `#[aggregate]`: parse, check, expand.
 
 mod check;
+mod events;
 mod expand;
 mod input;
+mod model;
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -18,6 +20,12 @@ pub(crate) fn aggregate(attribute: TokenStream, item: TokenStream) -> TokenStrea
         Ok(item) => item,
         Err(error) => return [error.into_compile_error(), item].into_iter().collect(),
     };
+    if model::is_copy_of_a_model(&item) {
+        return expand::copy_of_a_model(item);
+    }
+    if let Some(mistaken) = crate::mistaken::for_an_aggregate(&attribute, &item) {
+        return mistaken;
+    }
     let mut errors = Errors::new();
     syntax::refuse_repeated(&mut item, "aggregate", &mut errors);
     let attribute = AggregateAttribute::parse(attribute, &mut errors);
@@ -25,6 +33,7 @@ pub(crate) fn aggregate(attribute: TokenStream, item: TokenStream) -> TokenStrea
     let checked = aggregate.as_ref().map(|aggregate| check::check(aggregate, &mut errors));
     let errors = errors.check().err().map(syn::Error::into_compile_error);
     let expanded = match checked {
+        Some(checked) if model::is_expanded_copy(checked.aggregate) => expand::copy_of_a_model(item.clone()),
         Some(checked) => expand::expand(&checked),
         None => quote!(#item),
     };

@@ -76,3 +76,41 @@ fn a_table_name_that_is_no_stable_name_is_refused() {
                    say what the aggregate is called with `#[aggregate(name = \\\"order\\\", …)]`";
     assert!(expansion.contains(message), "{expansion}");
 }
+
+#[test]
+fn a_model_is_told_the_order_of_its_attributes_in_its_copy_too() {
+    for name in [quote!(Model), quote!(ModelEx)] {
+        let item = quote! {
+            #[sea_orm(table_name = "orders")]
+            pub struct #name {
+                #[sea_orm(primary_key)]
+                id: i64,
+                events: PendingEvents,
+            }
+        };
+        let expansion = aggregate(quote!(events(OrderPlaced), event_enum = OrderEvent), item).to_string();
+        assert!(expansion.contains("stands above `#[sea_orm::model]` and above the derives"), "{expansion}");
+        assert_eq!(expansion.contains("enum OrderEvent"), name.to_string() == "Model", "{expansion}");
+    }
+}
+
+#[test]
+fn an_event_under_a_condition_is_nowhere_in_a_build_without_it() {
+    check(
+        quote!(events(
+            OrderCreated,
+            #[cfg(feature = "billing")]
+            OrderPaid
+        )),
+        quote! {
+            struct Order {
+                id: u64,
+                #[aggregate(version)]
+                version: i64,
+                #[aggregate(events)]
+                raised: Raised,
+            }
+        },
+        expect_file!["snapshots/condition.rs"],
+    );
+}

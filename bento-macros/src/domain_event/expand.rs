@@ -214,14 +214,27 @@ fn fingerprint(event: &Event) -> u64 {
 fn marker_impls(event: &Event) -> TokenStream {
     let private = event.attribute.private();
     let ident = &event.item.ident;
-    let marker = match (&event.attribute.superseded, &event.attribute.consumes) {
-        (Some(_), _) => quote!(Superseded),
-        (None, Some(_)) => return TokenStream::new(),
-        (None, None) => quote!(Raisable),
+    let (marker, refusal) = match (&event.attribute.superseded, &event.attribute.consumes) {
+        (Some(_), _) => (quote!(Superseded), unraisable(&private, ident, &quote!(RaisesSuperseded))),
+        (None, Some(_)) => return unraisable(&private, ident, &quote!(RaisesConsumed)),
+        (None, None) => (quote!(Raisable), TokenStream::new()),
     };
     quote! {
         #[automatically_derived]
         impl #private::#marker for #ident where for<'__bento> #ident: #private::DomainEvent {}
+        #refusal
+    }
+}
+
+/// No aggregate raises it, and who tries is told why.
+fn unraisable(private: &TokenStream, ident: &syn::Ident, condition: &TokenStream) -> TokenStream {
+    quote! {
+        #[automatically_derived]
+        impl<A: #private::#condition<Self>> #private::RaisedBy<A> for #ident {
+            fn into_any(self) -> #private::Arc<dyn #private::AnyEvent> {
+                match <A as #private::#condition<Self>>::NEVER {}
+            }
+        }
     }
 }
 

@@ -22,6 +22,9 @@ pub(crate) fn domain_event(attribute: TokenStream, item: TokenStream) -> TokenSt
         Ok(item) => item,
         Err(error) => return [error.into_compile_error(), item].into_iter().collect(),
     };
+    if let Some(mistaken) = crate::mistaken::for_an_event(&attribute, &item) {
+        return mistaken;
+    }
     let mut errors = Errors::new();
     syntax::refuse_repeated(&mut item, "domain_event", &mut errors);
     for misplaced in syntax::take_attrs(&mut item, |path| path.is_ident("event")) {

@@ -16,6 +16,7 @@ use crate::error::Error;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no aggregate that is a SeaORM model",
     label = "this cannot be saved by `insert`, `update` and `save`",
+    note = "save the model itself, not its `ActiveModel`: that has no events",
     note = "put `#[aggregate(…)]` above `#[sea_orm::model]` on the model; for another struct write its rows with SeaORM and \
             hand its events over with `tx.collect(&mut aggregate)`"
 )]
@@ -27,6 +28,7 @@ pub trait SavedModel:
 {
 }
 
+#[diagnostic::do_not_recommend]
 impl<M> SavedModel for M where
     M: Aggregate
         + ModelTrait<Entity: EntityTrait<Model = M, ActiveModel: Send>>

@@ -175,7 +175,7 @@ async fn the_envelope_has_the_metadata_of_the_scope(database: &TestDatabase) {
     let opened = |name: &str| ShopOpened { name: name.into() };
     let work = db.transaction_async(async |_| {
         raise(opened("plain"))?;
-        raise_with(opened("adjusted"), |metadata| metadata.causation_id = Some("command-1".into()))
+        raise_with(opened("adjusted"), |metadata| metadata.with_causation("command-1"))
     });
     metadata.scope(work).await.unwrap();
     let rows = database.outbox().await;
@@ -191,8 +191,7 @@ async fn a_transaction_bound_to_a_tenant_refuses_another(database: &TestDatabase
         .transaction_async(async |tx| {
             tx.bind_tenant("acme").unwrap();
             Order::place(1).insert(tx).await?;
-            raise_with(ShopOpened { name: "other".into() }, |metadata| metadata.tenant_id = Some("other".into()))
-                .unwrap();
+            raise_with(ShopOpened { name: "other".into() }, |metadata| metadata.with_tenant("other")).unwrap();
             Ok::<_, DbErr>(())
         })
         .await
@@ -226,7 +225,7 @@ async fn a_known_event_id_is_written_once(database: &TestDatabase) {
     let id = uuid::Uuid::now_v7();
     for _ in 0..2 {
         db.transaction_async(async |_| {
-            raise_with(ShopOpened { name: "once".into() }, |metadata| metadata.event_id = Some(id.into()))
+            raise_with(ShopOpened { name: "once".into() }, |metadata| metadata.with_event_id(id))
         })
         .await
         .unwrap();

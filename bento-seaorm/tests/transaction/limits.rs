@@ -12,19 +12,19 @@ use crate::support::{TestDatabase, on_every_back_end};
 
 on_every_back_end!(what_a_table_could_not_hold_is_refused, a_header_that_a_broker_could_not_carry_is_refused);
 
-type Change = fn(&mut Metadata);
+type Change = fn(Metadata) -> Metadata;
 
 async fn what_a_table_could_not_hold_is_refused(database: &TestDatabase) {
     shop::create_tables(&database.db).await;
     let db = OutboxConnection::new(database.db.clone());
     let changes: [(&str, Change); 7] = [
-        ("tenant_id", |metadata| metadata.tenant_id = Some("ä".repeat(4_000))),
-        ("topic", |metadata| metadata.topic = Some("no\0such".to_owned())),
-        ("routing_key", |metadata| metadata.routing_key = Some("ä".repeat(256))),
-        ("destinations", |metadata| metadata.destinations = vec!["no\0such".to_owned()]),
-        ("destinations", |metadata| metadata.destinations = vec!["d".repeat(3_000)]),
-        ("occurred_at", |metadata| metadata.occurred_at = Some(DateTime::<Utc>::MAX_UTC)),
-        ("occurred_at", |metadata| metadata.occurred_at = Some(DateTime::<Utc>::MIN_UTC)),
+        ("tenant_id", |metadata| metadata.with_tenant("ä".repeat(4_000))),
+        ("topic", |metadata| metadata.with_topic("no\0such")),
+        ("routing_key", |metadata| metadata.with_routing_key("ä".repeat(256))),
+        ("destinations", |metadata| metadata.with_destinations(["no\0such"])),
+        ("destinations", |metadata| metadata.with_destinations(["d".repeat(3_000)])),
+        ("occurred_at", |metadata| metadata.with_occurred_at(DateTime::<Utc>::MAX_UTC)),
+        ("occurred_at", |metadata| metadata.with_occurred_at(DateTime::<Utc>::MIN_UTC)),
     ];
     for (expected, change) in changes {
         let work = async |tx: &bento_seaorm::OutboxTransaction| {
@@ -55,10 +55,8 @@ async fn a_header_that_a_broker_could_not_carry_is_refused(database: &TestDataba
     let raise = async |name: &str, value: &str| {
         let work = async |tx: &bento_seaorm::OutboxTransaction| {
             Order::place(1).insert(tx).await?;
-            raise_with(ShopOpened { name: "corner".into() }, |metadata| {
-                metadata.headers.insert(name.to_owned(), value.to_owned());
-            })
-            .map_err(|error| DbErr::Custom(error.to_string()))
+            raise_with(ShopOpened { name: "corner".into() }, |metadata| metadata.with_header(name, value))
+                .map_err(|error| DbErr::Custom(error.to_string()))
         };
         db.transaction_async(work).await
     };

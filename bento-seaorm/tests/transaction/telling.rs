@@ -65,7 +65,7 @@ async fn an_event_that_was_rolled_back_is_not_logged(database: &TestDatabase) {
 /// Pays order 7 under an id of the caller's choice.
 fn pay_as(event_id: EventId) {
     let mut order = Order { id: 7, total: 1, events: Default::default() };
-    order.raise_with(OrderPaid { order_id: 7 }, |metadata| metadata.event_id = Some(event_id));
+    order.raise_with(OrderPaid { order_id: 7 }, |metadata| metadata.with_event_id(event_id));
 }
 
 async fn pay_in_a_request(db: &OutboxConnection, event_id: EventId, times: usize) {

@@ -45,11 +45,11 @@ impl Order {
     /// Everything that happens to an order. The ids are chosen, so that every run samples the same events.
     fn lives(id: u32, total: &str, country: &str) {
         let mut order = Self { id, events: PendingEvents::default() };
-        let event_id = |number: u32| Some(EventId::from(Uuid::from_u128(u128::from(id * 10 + number))));
+        let event_id = |number: u32| Uuid::from_u128(u128::from(id * 10 + number));
         let placed = OrderPlaced { order: id, total: total.to_owned(), country: country.to_owned() };
-        order.raise_with(placed, |metadata| metadata.event_id = event_id(1));
-        order.raise_with(OrderPaid { order: id }, |metadata| metadata.event_id = event_id(2));
-        order.raise_with(InvoiceSent { order: id }, |metadata| metadata.event_id = event_id(3));
+        order.raise_with(placed, |metadata| metadata.with_event_id(event_id(1)));
+        order.raise_with(OrderPaid { order: id }, |metadata| metadata.with_event_id(event_id(2)));
+        order.raise_with(InvoiceSent { order: id }, |metadata| metadata.with_event_id(event_id(3)));
     }
 }
 

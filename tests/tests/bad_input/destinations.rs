@@ -10,9 +10,9 @@ use crate::scene::play;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_that_names_an_unknown_destination_is_unroutable_and_its_neighbours_go_on() {
     play(async |scene| {
-        scene.commit(1, "lost", |metadata| metadata.destinations = vec!["nowhere".to_owned()]).await;
-        scene.commit(1, "behind it", |_| ()).await;
-        scene.commit(2, "beside it", |_| ()).await;
+        scene.commit(1, "lost", |metadata| metadata.with_destinations(["nowhere"])).await;
+        scene.commit(1, "behind it", |metadata| metadata).await;
+        scene.commit(2, "beside it", |metadata| metadata).await;
         let (broker, config) = (MemoryPublisher::new(), RouterConfig::default());
         let config = config.with_destination(Destination::new("known")).with_rule(Rule::new("all").to(["known"]));
         let publishers = Publishers::new().with("known", broker.clone());

@@ -26,10 +26,10 @@ async fn what_cannot_travel_is_a_dead_letter_and_everything_else_arrives() {
 
 async fn sort_out(scene: &Scene<'_>, nats: &Harness) {
     let too_large = "x".repeat(nats.traits().too_large.unwrap());
-    scene.commit(1, &too_large, |_| ()).await;
-    scene.commit(2, "two lines", |metadata| drop(metadata.headers.insert("note".to_owned(), "a\nb".to_owned()))).await;
+    scene.commit(1, &too_large, |metadata| metadata).await;
+    scene.commit(2, "two lines", |metadata| metadata.with_header("note", "a\nb")).await;
     for account in [3, 4, 1, 2, 3] {
-        scene.commit(account, &format!("small {account}"), |_| ()).await;
+        scene.commit(account, &format!("small {account}"), |metadata| metadata).await;
     }
     let router = Router::to(Destination::new("nats").with_topic(nats.topic()));
     let relay = Relay::builder(scene.store(), nats.publisher(Mode::Binary).await).router(router).wake(&scene.wake);

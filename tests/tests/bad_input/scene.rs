@@ -38,7 +38,7 @@ impl Scene<'_> {
     }
 
     /// Commits an event of an account, with metadata of its own.
-    pub async fn commit(&self, account: i64, token: &str, adjust: impl FnOnce(&mut Metadata)) {
+    pub async fn commit(&self, account: i64, token: &str, adjust: impl FnOnce(Metadata) -> Metadata) {
         let raise = self.outbox.transaction_async(async |_| {
             Account::new(account).raise_with(Counted { token: token.to_owned() }, adjust);
             Ok::<_, DbErr>(())

@@ -24,7 +24,7 @@ async fn a_refused_port_is_waited_for_until_somebody_listens() {
         let relay = relay.wake(&scene.wake).retry(RetryPolicy::fixed(Duration::from_millis(50), 5)).outage(2);
         let relay = relay.start().unwrap();
         for account in 1..=3 {
-            scene.commit(account, &format!("token {account}"), |_| ()).await;
+            scene.commit(account, &format!("token {account}"), |metadata| metadata).await;
         }
         scene.until("the circuit opens", || is_open(&relay)).await;
         let health = relay.health();

@@ -75,13 +75,10 @@ async fn raise_by_a_wrong_clock(connection: &OutboxConnection, minutes: i64) {
         tx.execute_unprepared("SELECT 1").await?;
         let mut parcel = Parcel { id: minutes, events: PendingEvents::default() };
         let sent = ParcelSent { parcel: minutes, weight: 2, service: "express".to_owned() };
-        parcel.raise_with(sent, |metadata| {
-            metadata.deliver_after = Some(DELAY);
-            metadata.expires_after = Some(LIFE);
-        });
+        parcel.raise_with(sent, |metadata| metadata.with_deliver_after(DELAY).with_expires_after(LIFE));
         parcel.deliver();
         let weighed = ParcelWeighed { parcel: minutes, grams: 1 };
-        parcel.raise_with(weighed, |metadata| metadata.expires_after = Some(LIFE));
+        parcel.raise_with(weighed, |metadata| metadata.with_expires_after(LIFE));
         Ok::<_, DbErr>(())
     };
     connection.transaction_async(raise).await.unwrap();

@@ -48,10 +48,10 @@ async fn an_event_is_delivered_when_and_where_it_says_itself(database: &TestData
 /// Each parcel is sent with a wish, and delivered without one.
 async fn place_with_wishes(tx: &OutboxTransaction) -> Result<(), DbErr> {
     tx.execute_unprepared("SELECT 1").await?;
-    let wishes: [fn(&mut Metadata); 3] = [
-        |metadata| metadata.deliver_after = Some(DELAY),
-        |metadata| metadata.expires_at = Some(Utc::now() - Duration::from_secs(3600)),
-        |metadata| metadata.destinations = vec!["named".to_owned()],
+    let wishes: [fn(Metadata) -> Metadata; 3] = [
+        |metadata| metadata.with_deliver_after(DELAY),
+        |metadata| metadata.with_expires_at(Utc::now() - Duration::from_secs(3600)),
+        |metadata| metadata.with_destinations(["named"]),
     ];
     for (id, wish) in (1..).zip(wishes) {
         let mut parcel = Parcel { id, events: PendingEvents::default() };

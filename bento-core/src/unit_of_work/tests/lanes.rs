@@ -7,7 +7,7 @@ fn several() -> Sharding {
 }
 
 fn count_for(counter: &mut Counter, tenant: Option<&str>) {
-    counter.raise_with(Counted { number: 1 }, |metadata| metadata.tenant_id = tenant.map(str::to_owned));
+    counter.raise_with(Counted { number: 1 }, |metadata| Metadata { tenant_id: tenant.map(str::to_owned), ..metadata });
 }
 
 /// Raises an event for each of the tenants from one aggregate.

@@ -47,7 +47,7 @@ fn a_bound_tenant_refuses_events_of_another() {
     let (unit_of_work, root) = with_tenant("acme").scope_sync(UnitOfWork::open);
     unit_of_work.scope_sync(|| {
         raise_number(1);
-        raise_with(Counted { number: 2 }, |metadata| metadata.tenant_id = Some("other".into())).unwrap();
+        raise_with(Counted { number: 2 }, |metadata| metadata.with_tenant("other")).unwrap();
     });
     let refused = unit_of_work.flush(root, &Sharding::default()).unwrap_err();
     assert!(refused.to_string().contains("is of tenant `other`, the transaction is bound to `acme`"), "{refused}");
@@ -63,7 +63,7 @@ fn an_event_without_a_tenant_gets_the_bound_one() {
 }
 
 fn raise_as(id: Uuid, number: u32) {
-    raise_with(Counted { number }, |metadata| metadata.event_id = Some(id.into())).unwrap();
+    raise_with(Counted { number }, |metadata| metadata.with_event_id(id)).unwrap();
 }
 
 #[test]
@@ -90,9 +90,7 @@ fn what_is_said_beside_the_payload_reaches_the_envelope() {
     let raise_both = || {
         counter.raise(Announced {});
         counter.raise_with(Announced {}, |metadata| {
-            metadata.topic = Some("elsewhere".into());
-            metadata.routing_key = Some("eu.west".into());
-            metadata.occurred_at = Some(occurred_at);
+            metadata.with_topic("elsewhere").with_routing_key("eu.west").with_occurred_at(occurred_at)
         });
         counter.count(1);
     };
@@ -117,7 +115,7 @@ fn a_scope_says_where_and_when_its_events_are_delivered() {
     let mut counter = Counter::new(1);
     let raise_two = || {
         counter.count(1);
-        counter.raise_with(Counted { number: 2 }, |metadata| metadata.destinations = vec!["mail".to_owned()]);
+        counter.raise_with(Counted { number: 2 }, |metadata| metadata.with_destinations(["mail"]));
     };
     scope.scope_sync(|| unit_of_work.scope_sync(raise_two));
     let flush = unit_of_work.flush(root, &Sharding::default()).unwrap();
@@ -171,10 +169,11 @@ fn an_event_says_itself_where_and_when_it_is_delivered() {
     let occurred_at = DateTime::from_timestamp(1, 0).unwrap();
     unit_of_work.scope_sync(|| {
         raise_with(Counted { number: 1 }, |metadata| {
-            metadata.occurred_at = Some(occurred_at);
-            metadata.destinations = vec!["audit".to_owned()];
-            metadata.deliver_at = DateTime::from_timestamp(60, 0);
-            metadata.expires_at = DateTime::from_timestamp(600, 0);
+            metadata
+                .with_occurred_at(occurred_at)
+                .with_destinations(["audit"])
+                .with_deliver_at(DateTime::from_timestamp(60, 0).unwrap())
+                .with_expires_at(DateTime::from_timestamp(600, 0).unwrap())
         })
         .unwrap();
         raise_number(2);
@@ -191,7 +190,7 @@ fn an_event_says_itself_where_and_when_it_is_delivered() {
 }
 
 /// An event of a writer whose clock is wrong by so much, and the right time of its raising.
-fn raised_by_a_wrong_clock(wrong: TimeDelta, change: fn(&mut Metadata)) -> (Envelope, DateTime<Utc>) {
+fn raised_by_a_wrong_clock(wrong: TimeDelta, change: fn(Metadata) -> Metadata) -> (Envelope, DateTime<Utc>) {
     let (unit_of_work, root) = UnitOfWork::open();
     let right = Utc::now();
     let _skew = skew_writer(wrong);
@@ -211,8 +210,7 @@ fn every_time_that_counts_from_the_raising_is_one_of_the_database() {
     let minute = Duration::from_secs(60);
     for wrong in [TimeDelta::minutes(-5), TimeDelta::minutes(5), TimeDelta::zero()] {
         let (envelope, right) = raised_by_a_wrong_clock(wrong, |metadata| {
-            metadata.deliver_after = Some(Duration::from_secs(60));
-            metadata.expires_after = Some(Duration::from_secs(120));
+            metadata.with_deliver_after(Duration::from_secs(60)).with_expires_after(Duration::from_secs(120))
         });
         assert!(is_about(envelope.occurred_at, right), "{wrong}: {}", envelope.occurred_at);
         let own = envelope.routing().unwrap();
@@ -224,9 +222,10 @@ fn every_time_that_counts_from_the_raising_is_one_of_the_database() {
 #[test]
 fn a_time_that_the_caller_gives_is_taken_as_it_is_and_moves_no_wait() {
     let (envelope, right) = raised_by_a_wrong_clock(TimeDelta::minutes(-5), |metadata| {
-        metadata.occurred_at = DateTime::from_timestamp(1, 0);
-        metadata.deliver_after = Some(Duration::from_secs(60));
-        metadata.expires_at = DateTime::from_timestamp(600, 0);
+        metadata
+            .with_occurred_at(DateTime::from_timestamp(1, 0).unwrap())
+            .with_deliver_after(Duration::from_secs(60))
+            .with_expires_at(DateTime::from_timestamp(600, 0).unwrap())
     });
     assert_eq!(envelope.occurred_at, DateTime::from_timestamp(1, 0).unwrap());
     let own = envelope.routing().unwrap();
@@ -236,23 +235,23 @@ fn a_time_that_the_caller_gives_is_taken_as_it_is_and_moves_no_wait() {
 
 #[test]
 fn what_a_table_could_not_hold_is_refused_with_its_event_and_its_line() {
-    let refusal = |change: fn(&mut Metadata)| {
+    let refusal = |change: fn(Metadata) -> Metadata| {
         let (unit_of_work, root) = UnitOfWork::open();
         unit_of_work.scope_sync(|| raise_with(Counted { number: 1 }, change).unwrap());
         unit_of_work.flush(root, &Sharding::default()).unwrap_err()
     };
-    let refused = refusal(|metadata| metadata.tenant_id = Some("t".repeat(191)));
+    let refused = refusal(|metadata| metadata.with_tenant("t".repeat(191)));
     let FlushError::Unstorable { event_id, schema, raised_at, rule } = &refused else { panic!("{refused:?}") };
     assert_eq!((schema.as_str(), raised_at.file()), ("unit.counted", file!()));
     assert_eq!(*rule, Unstorable::TooLong { column: "tenant_id", characters: 191, limit: 190 });
     assert!(refused.to_string().starts_with(&format!("event {event_id} (`unit.counted`), raised at ")), "{refused}");
     for change in [
-        (|metadata| metadata.topic = Some("no\0such".to_owned())) as fn(&mut Metadata),
-        |metadata| metadata.routing_key = Some("k".repeat(256)),
-        |metadata| metadata.destinations = vec!["audit".to_owned(), "d".repeat(3000)],
-        |metadata| metadata.occurred_at = Some(DateTime::<Utc>::MAX_UTC),
-        |metadata| metadata.expires_at = Some(DateTime::<Utc>::MIN_UTC),
-        |metadata| metadata.deliver_at = Some(DateTime::<Utc>::MIN_UTC),
+        (|metadata| metadata.with_topic("no\0such")) as fn(Metadata) -> Metadata,
+        |metadata| metadata.with_routing_key("k".repeat(256)),
+        |metadata| metadata.with_destinations(["audit".to_owned(), "d".repeat(3000)]),
+        |metadata| metadata.with_occurred_at(DateTime::<Utc>::MAX_UTC),
+        |metadata| metadata.with_expires_at(DateTime::<Utc>::MIN_UTC),
+        |metadata| metadata.with_deliver_at(DateTime::<Utc>::MIN_UTC),
     ] {
         assert!(matches!(refusal(change), FlushError::Unstorable { .. }));
     }

@@ -1,4 +1,4 @@
-use bento_core::{aggregate, domain_event};
+use bento_core::{PendingEvents, aggregate, domain_event};
 
 #[domain_event(schema = "order.created", version = 1)]
 #[derive(Debug)]
@@ -6,8 +6,12 @@ pub struct OrderCreated {}
 
 #[aggregate(events(OrderCreated))]
 pub enum Order {
-    Placed,
-    Paid,
+    Open { id: u64, events: PendingEvents },
+}
+
+pub fn create(order: &mut Order) {
+    order.raise(OrderCreated {});
+    for OrderEvent::OrderCreated(_) in order.take() {}
 }
 
 fn main() {}

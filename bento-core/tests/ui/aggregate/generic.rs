@@ -10,4 +10,9 @@ pub struct Order<T> {
     events: PendingEvents,
 }
 
+pub fn create(order: &mut Order<u64>) {
+    order.raise(OrderCreated {});
+    for OrderEvent::OrderCreated(_) in order.take() {}
+}
+
 fn main() {}

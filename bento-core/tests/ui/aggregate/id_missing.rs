@@ -10,4 +10,8 @@ pub struct Order {
     events: PendingEvents,
 }
 
+pub fn create(order: &mut Order) {
+    order.raise(OrderCreated {});
+}
+
 fn main() {}

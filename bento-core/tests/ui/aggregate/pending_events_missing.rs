@@ -9,4 +9,8 @@ pub struct Order {
     id: u64,
 }
 
+pub fn create(order: &mut Order) {
+    order.raise(OrderCreated {});
+}
+
 fn main() {}

@@ -7,4 +7,9 @@ pub struct OrderCreated {}
 #[aggregate(events(OrderCreated))]
 pub struct Order(u64, PendingEvents);
 
+pub fn create(order: &mut Order) {
+    order.raise(OrderCreated {});
+    for OrderEvent::OrderCreated(_) in order.take() {}
+}
+
 fn main() {}

@@ -1,0 +1,21 @@
+use bento_core::{PendingEvents, aggregate, domain_event};
+
+#[domain_event(schema = "order.created", version = 1)]
+#[derive(Debug)]
+pub struct OrderCreated {}
+
+#[domain_event(schema = "order.paid", version = 1)]
+#[derive(Debug)]
+pub struct OrderPaid {}
+
+#[aggregate(events(OrderCreated OrderPaid))]
+pub struct Order {
+    id: u64,
+    events: PendingEvents,
+}
+
+pub fn create(order: &mut Order) {
+    order.raise(OrderCreated {});
+}
+
+fn main() {}

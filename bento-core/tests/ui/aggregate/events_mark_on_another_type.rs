@@ -1,0 +1,14 @@
+use bento_core::{PendingEvents, aggregate, domain_event};
+
+#[domain_event(schema = "order.created", version = 1)]
+#[derive(Debug)]
+pub struct OrderCreated {}
+
+#[aggregate(events(OrderCreated))]
+pub struct Order {
+    id: u64,
+    #[aggregate(events)]
+    raised: Vec<OrderCreated>,
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+use bento_core::{PendingEvents, aggregate, domain_event};
+
+#[domain_event(schema = "order.created", version = 1)]
+#[derive(Debug)]
+pub struct OrderCreated {}
+
+#[aggregate(events(OrderCreated))]
+pub struct Order {
+    id: u64,
+    #[event(since = 2, default = "EUR")]
+    currency: String,
+    events: PendingEvents,
+}
+
+fn main() {}

@@ -1,0 +1,13 @@
+use bento_core::{PendingEvents, aggregate, domain_event};
+
+#[domain_event(schema = "order.created", version = 1)]
+#[derive(Debug)]
+pub struct OrderCreated {}
+
+#[aggregate(events(OrderCreated))]
+pub struct Größe {
+    id: u64,
+    events: PendingEvents,
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use bento_core::AggregateId;
+
+#[derive(AggregateId)]
+pub struct Place(f64);
+
+fn main() {}

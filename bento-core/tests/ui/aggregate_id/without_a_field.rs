@@ -1,0 +1,6 @@
+use bento_core::AggregateId;
+
+#[derive(AggregateId)]
+pub struct Nothing {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use bento_core::AggregateId;
+
+#[derive(AggregateId)]
+pub enum Nothing {}
+
+fn main() {}

@@ -1,0 +1,17 @@
+use bento_core::{PendingEvents, aggregate, domain_event};
+
+#[domain_event(schema = "order.created", version = 1)]
+#[derive(Debug)]
+pub struct OrderCreated {}
+
+#[aggregate(events(OrderCreated))]
+pub struct Order {
+    id: u64,
+    events: PendingEvents,
+}
+
+pub fn raise(order: &mut Order) {
+    order.raise(std::sync::Arc::new(OrderCreated {}));
+}
+
+fn main() {}

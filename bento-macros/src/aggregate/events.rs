@@ -1,0 +1,183 @@
+//! The tokens of the events of an aggregate: their enum, and who may raise them.
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+use syn::Meta;
+
+use super::check::{Checked, Listed};
+use super::input::Head;
+
+/// The enum with a variant for each event.
+pub(super) fn event_enum(checked: &Checked) -> TokenStream {
+    let private = checked.aggregate.attribute.private();
+    let Head { ident, vis, .. } = checked.aggregate.head;
+    let event_enum = &checked.event_enum;
+    let docs = format!("The events that [`{ident}`] raises.");
+    let variants = checked.events.iter().map(|Listed { cfgs, path, variant }| {
+        let docs = format!("[`{variant}`] happened.");
+        quote!(#(#cfgs)* #[doc = #docs] #variant(#private::Arc<#path>))
+    });
+    quote! {
+        #[doc = #docs]
+        #[allow(deprecated, dead_code)]
+        #[derive(#private::Clone)]
+        #vis enum #event_enum { #(#variants),* }
+    }
+}
+
+/// What the enum can do.
+pub(super) fn enum_impls(checked: &Checked) -> TokenStream {
+    let private = checked.aggregate.attribute.private();
+    let event_enum = &checked.event_enum;
+    let typed = if checked.has_a_type() {
+        let parts = [debug_impl(checked), partial_eq_impl(checked), from_impls(checked)];
+        quote!(#(#parts)*)
+    } else {
+        quote! {
+            impl #private::fmt::Debug for #event_enum {
+                fn fmt(&self, _: &mut #private::fmt::Formatter<'_>) -> #private::fmt::Result {
+                    #private::unreachable!()
+                }
+            }
+            impl #private::AggregateEvents for #event_enum {
+                fn from_any(_: #private::Arc<dyn #private::AnyEvent>) -> #private::Option<Self> {
+                    #private::unreachable!()
+                }
+            }
+        }
+    };
+    quote! {
+        #typed
+
+        #[automatically_derived]
+        impl<A: #private::RaisesVariants<Self>> #private::RaisedBy<A> for #event_enum {
+            fn into_any(self) -> #private::Arc<dyn #private::AnyEvent> {
+                match <A as #private::RaisesVariants<Self>>::NEVER {}
+            }
+        }
+    }
+}
+
+fn debug_impl(checked: &Checked) -> TokenStream {
+    let private = checked.aggregate.attribute.private();
+    let (ident, event_enum) = (checked.aggregate.head.ident, &checked.event_enum);
+    let arms = checked.events.iter().map(|Listed { cfgs, path, variant }| {
+        quote!(#(#cfgs)* Self::#variant(ref event) => #private::debug::<#ident, #path>(event, f))
+    });
+    quote! {
+        #[automatically_derived]
+        impl #private::fmt::Debug for #event_enum {
+            #[inline]
+            fn fmt(&self, f: &mut #private::fmt::Formatter<'_>) -> #private::fmt::Result {
+                match *self { #(#arms,)* }
+            }
+        }
+    }
+}
+
+/// There where all events can be compared. A bound on a type without parameters would have to be true, unless it
+/// speaks of every lifetime.
+fn partial_eq_impl(checked: &Checked) -> TokenStream {
+    let private = checked.aggregate.attribute.private();
+    let event_enum = &checked.event_enum;
+    let (aliases, types): (Vec<_>, Vec<_>) =
+        checked.events.iter().enumerate().map(|(index, event)| always_a_type(index, event)).unzip();
+    let arms = checked.events.iter().map(|Listed { cfgs, variant, .. }| {
+        quote! {
+            #(#cfgs)*
+            (Self::#variant(left), Self::#variant(right)) => #private::is_same_event(left, right)
+        }
+    });
+    quote! {
+        #(#aliases)*
+        #[automatically_derived]
+        impl #private::PartialEq for #event_enum
+        where
+            #(for<'bento> &'bento #types: #private::PartialEq<&'bento #types>,)*
+        {
+            #[inline]
+            fn eq(&self, other: &Self) -> #private::bool {
+                match (self, other) {
+                    #(#arms,)*
+                    #[allow(unreachable_patterns)]
+                    _ => false,
+                }
+            }
+        }
+    }
+}
+
+/// The type of an event for a place where no `#[cfg]` can stand; `()` in a build without the event.
+fn always_a_type(index: usize, event: &Listed) -> (TokenStream, TokenStream) {
+    let Listed { cfgs, path, .. } = event;
+    if cfgs.is_empty() {
+        return (TokenStream::new(), quote!(#path));
+    }
+    let alias = format_ident!("__BentoEvent{index}");
+    let conditions = cfgs.iter().map(|cfg| match &cfg.meta {
+        Meta::List(condition) => condition.tokens.clone(),
+        _ => TokenStream::new(),
+    });
+    let aliases = quote! {
+        #(#cfgs)*
+        type #alias = #path;
+        #[cfg(not(all(#(#conditions),*)))]
+        type #alias = ();
+    };
+    (aliases, quote!(#alias))
+}
+
+fn from_impls(checked: &Checked) -> TokenStream {
+    let private = checked.aggregate.attribute.private();
+    let (ident, event_enum) = (checked.aggregate.head.ident, &checked.event_enum);
+    let tries = checked.events.iter().map(|Listed { cfgs, path, variant }| {
+        quote! {
+            #(#cfgs)*
+            let event = match #private::downcast::<#ident, #path>(event) {
+                #private::Ok(event) => return #private::Some(Self::#variant(event)),
+                #private::Err(event) => event,
+            };
+        }
+    });
+    quote! {
+        #[automatically_derived]
+        impl #private::AggregateEvents for #event_enum {
+            fn from_any(event: #private::Arc<dyn #private::AnyEvent>) -> #private::Option<Self> {
+                #(#tries)*
+                let _ = event;
+                #private::None
+            }
+        }
+
+        #[automatically_derived]
+        impl<E: #private::RaisedBy<#ident>> #private::From<E> for #event_enum {
+            fn from(event: E) -> Self {
+                #private::variant::<#ident, E>(event)
+            }
+        }
+    }
+}
+
+/// `ListedBy` is bounded by `Raisable`, so a type that is no event, or a superseded one, is reported in the list. All
+/// else is bounded by `ListedBy`, so it is reported nowhere else.
+pub(super) fn raised_by_impls(checked: &Checked) -> TokenStream {
+    let private = checked.aggregate.attribute.private();
+    let Head { ident, generics, .. } = checked.aggregate.head;
+    let (impl_generics, ty_generics, where_clause) = generics.split_for_impl();
+    let impls = checked.events.iter().map(|Listed { cfgs, path, .. }| {
+        quote! {
+            #(#cfgs)*
+            #[automatically_derived]
+            impl #impl_generics #private::ListedBy<#ident #ty_generics> for #path #where_clause {}
+            #(#cfgs)*
+            #[automatically_derived]
+            impl #impl_generics #private::RaisedBy<#ident #ty_generics> for #path #where_clause {
+                #[inline]
+                fn into_any(self) -> #private::Arc<dyn #private::AnyEvent> {
+                    #private::into_any::<#ident #ty_generics, Self>(self)
+                }
+            }
+        }
+    });
+    quote!(#(#impls)*)
+}
