@@ -1,5 +1,5 @@
 ::core::compile_error! {
-    "an aggregate keeps the events it has raised: add a field `events: PendingEvents`, filled with `PendingEvents::default()`"
+    "an aggregate keeps the events it has raised: add a field `events: PendingEvents`, filled with `PendingEvents::default()`; under an alias of the type mark it `#[aggregate(events)]`"
 }
 struct Order {
     id: Uuid,
@@ -17,20 +17,23 @@ impl Order {
         &mut self,
         event: E,
         adjust: impl ::bento_core::__private::FnOnce(
-            &mut ::bento_core::__private::Metadata,
-        ),
+            ::bento_core::__private::Metadata,
+        ) -> ::bento_core::__private::Metadata,
     ) {
         ::bento_core::__private::Aggregate::raise_with(self, event, adjust);
     }
     /// The pending events, oldest first.
+    #[inline]
     fn pending(&self) -> ::bento_core::__private::Vec<OrderEvent> {
         ::bento_core::__private::Aggregate::pending(self)
     }
     /// The pending events, oldest first, which are then no longer pending.
+    #[inline]
     fn take(&mut self) -> ::bento_core::__private::Vec<OrderEvent> {
         ::bento_core::__private::Aggregate::take(self)
     }
     /// Drops the pending events: they did not happen after all.
+    #[inline]
     fn discard(&mut self) {
         ::bento_core::__private::Aggregate::discard(self);
     }
@@ -62,20 +65,24 @@ const _: () = {
                 line: ::bento_core::__private::line!(),
             },
             docs: "",
-            events: &[::bento_core::__private::descriptor_of::<Order, OrderCreated>()],
+            events: &[::bento_core::__private::descriptor_of::<Self, OrderCreated>()],
         };
+        #[inline]
         fn aggregate_key(&self) -> ::bento_core::__private::AggregateKey {
             ::bento_core::__private::AggregateKey::new().push(&self.id)
         }
+        #[inline]
         fn pending_events(&self) -> &::bento_core::__private::PendingEvents {
             ::bento_core::__private::unreachable!()
         }
+        #[inline]
         fn pending_events_mut(&mut self) -> &mut ::bento_core::__private::PendingEvents {
             ::bento_core::__private::unreachable!()
         }
     }
     #[automatically_derived]
     impl ::bento_core::__private::fmt::Debug for OrderEvent {
+        #[inline]
         fn fmt(
             &self,
             f: &mut ::bento_core::__private::fmt::Formatter<'_>,
@@ -84,6 +91,24 @@ const _: () = {
                 Self::OrderCreated(ref event) => {
                     ::bento_core::__private::debug::<Order, OrderCreated>(event, f)
                 }
+            }
+        }
+    }
+    #[automatically_derived]
+    impl ::bento_core::__private::PartialEq for OrderEvent
+    where
+        for<'bento> &'bento OrderCreated: ::bento_core::__private::PartialEq<
+            &'bento OrderCreated,
+        >,
+    {
+        #[inline]
+        fn eq(&self, other: &Self) -> ::bento_core::__private::bool {
+            match (self, other) {
+                (Self::OrderCreated(left), Self::OrderCreated(right)) => {
+                    ::bento_core::__private::is_same_event(left, right)
+                }
+                #[allow(unreachable_patterns)]
+                _ => false,
             }
         }
     }
@@ -106,9 +131,31 @@ const _: () = {
         }
     }
     #[automatically_derived]
-    impl ::bento_core::__private::RaisedBy<Order> for OrderCreated {}
-    ::bento_core::__private::inventory::submit! {
-        ::bento_core::__private::AggregateRegistration(< Order as
-        ::bento_core::__private::Aggregate > ::DESCRIPTOR)
+    impl<E: ::bento_core::__private::RaisedBy<Order>> ::bento_core::__private::From<E>
+    for OrderEvent {
+        fn from(event: E) -> Self {
+            ::bento_core::__private::variant::<Order, E>(event)
+        }
+    }
+    #[automatically_derived]
+    impl<
+        A: ::bento_core::__private::RaisesVariants<Self>,
+    > ::bento_core::__private::RaisedBy<A> for OrderEvent {
+        fn into_any(
+            self,
+        ) -> ::bento_core::__private::Arc<dyn ::bento_core::__private::AnyEvent> {
+            match <A as ::bento_core::__private::RaisesVariants<Self>>::NEVER {}
+        }
+    }
+    #[automatically_derived]
+    impl ::bento_core::__private::ListedBy<Order> for OrderCreated {}
+    #[automatically_derived]
+    impl ::bento_core::__private::RaisedBy<Order> for OrderCreated {
+        #[inline]
+        fn into_any(
+            self,
+        ) -> ::bento_core::__private::Arc<dyn ::bento_core::__private::AnyEvent> {
+            ::bento_core::__private::into_any::<Order, Self>(self)
+        }
     }
 };

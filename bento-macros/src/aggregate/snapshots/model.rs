@@ -22,19 +22,24 @@ impl Model {
     pub fn raise_with<E: framework::__private::RaisedBy<Self>>(
         &mut self,
         event: E,
-        adjust: impl framework::__private::FnOnce(&mut framework::__private::Metadata),
+        adjust: impl framework::__private::FnOnce(
+            framework::__private::Metadata,
+        ) -> framework::__private::Metadata,
     ) {
         framework::__private::Aggregate::raise_with(self, event, adjust);
     }
     /// The pending events, oldest first.
+    #[inline]
     pub fn pending(&self) -> framework::__private::Vec<OrderLineEvent> {
         framework::__private::Aggregate::pending(self)
     }
     /// The pending events, oldest first, which are then no longer pending.
+    #[inline]
     pub fn take(&mut self) -> framework::__private::Vec<OrderLineEvent> {
         framework::__private::Aggregate::take(self)
     }
     /// Drops the pending events: they did not happen after all.
+    #[inline]
     pub fn discard(&mut self) {
         framework::__private::Aggregate::discard(self);
     }
@@ -66,22 +71,30 @@ const _: () = {
                 line: framework::__private::line!(),
             },
             docs: "",
-            events: &[framework::__private::descriptor_of::<Model, LineAdded>()],
+            events: &[framework::__private::descriptor_of::<Self, LineAdded>()],
         };
+        #[inline]
         fn aggregate_key(&self) -> framework::__private::AggregateKey {
             framework::__private::AggregateKey::new()
                 .push(&self.order_id)
                 .push(&self.number)
         }
+        #[inline]
         fn pending_events(&self) -> &framework::__private::PendingEvents {
-            &self.events
+            <PendingEvents as framework::__private::PendingField>::pending_events(
+                &self.events,
+            )
         }
+        #[inline]
         fn pending_events_mut(&mut self) -> &mut framework::__private::PendingEvents {
-            &mut self.events
+            <PendingEvents as framework::__private::PendingField>::pending_events_mut(
+                &mut self.events,
+            )
         }
     }
     #[automatically_derived]
     impl framework::__private::fmt::Debug for OrderLineEvent {
+        #[inline]
         fn fmt(
             &self,
             f: &mut framework::__private::fmt::Formatter<'_>,
@@ -90,6 +103,24 @@ const _: () = {
                 Self::LineAdded(ref event) => {
                     framework::__private::debug::<Model, LineAdded>(event, f)
                 }
+            }
+        }
+    }
+    #[automatically_derived]
+    impl framework::__private::PartialEq for OrderLineEvent
+    where
+        for<'bento> &'bento LineAdded: framework::__private::PartialEq<
+            &'bento LineAdded,
+        >,
+    {
+        #[inline]
+        fn eq(&self, other: &Self) -> framework::__private::bool {
+            match (self, other) {
+                (Self::LineAdded(left), Self::LineAdded(right)) => {
+                    framework::__private::is_same_event(left, right)
+                }
+                #[allow(unreachable_patterns)]
+                _ => false,
             }
         }
     }
@@ -109,9 +140,37 @@ const _: () = {
         }
     }
     #[automatically_derived]
-    impl framework::__private::RaisedBy<Model> for LineAdded {}
+    impl<E: framework::__private::RaisedBy<Model>> framework::__private::From<E>
+    for OrderLineEvent {
+        fn from(event: E) -> Self {
+            framework::__private::variant::<Model, E>(event)
+        }
+    }
+    #[automatically_derived]
+    impl<A: framework::__private::RaisesVariants<Self>> framework::__private::RaisedBy<A>
+    for OrderLineEvent {
+        fn into_any(
+            self,
+        ) -> framework::__private::Arc<dyn framework::__private::AnyEvent> {
+            match <A as framework::__private::RaisesVariants<Self>>::NEVER {}
+        }
+    }
+    #[automatically_derived]
+    impl framework::__private::ListedBy<Model> for LineAdded {}
+    #[automatically_derived]
+    impl framework::__private::RaisedBy<Model> for LineAdded {
+        #[inline]
+        fn into_any(
+            self,
+        ) -> framework::__private::Arc<dyn framework::__private::AnyEvent> {
+            framework::__private::into_any::<Model, Self>(self)
+        }
+    }
     framework::__private::inventory::submit! {
         framework::__private::AggregateRegistration(< Model as
         framework::__private::Aggregate > ::DESCRIPTOR)
     }
+    #[cfg(not(test))]
+    #[unsafe(export_name = "bento__aggregate__order_line__is_declared_twice")]
+    static __BENTO_IS_DECLARED_TWICE: framework::__private::u8 = 0;
 };

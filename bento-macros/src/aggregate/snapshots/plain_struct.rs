@@ -16,20 +16,23 @@ impl Order {
         &mut self,
         event: E,
         adjust: impl ::bento_core::__private::FnOnce(
-            &mut ::bento_core::__private::Metadata,
-        ),
+            ::bento_core::__private::Metadata,
+        ) -> ::bento_core::__private::Metadata,
     ) {
         ::bento_core::__private::Aggregate::raise_with(self, event, adjust);
     }
     /// The pending events, oldest first.
+    #[inline]
     pub fn pending(&self) -> ::bento_core::__private::Vec<OrderEvent> {
         ::bento_core::__private::Aggregate::pending(self)
     }
     /// The pending events, oldest first, which are then no longer pending.
+    #[inline]
     pub fn take(&mut self) -> ::bento_core::__private::Vec<OrderEvent> {
         ::bento_core::__private::Aggregate::take(self)
     }
     /// Drops the pending events: they did not happen after all.
+    #[inline]
     pub fn discard(&mut self) {
         ::bento_core::__private::Aggregate::discard(self);
     }
@@ -64,22 +67,30 @@ const _: () = {
             },
             docs: "What a customer has asked for.",
             events: &[
-                ::bento_core::__private::descriptor_of::<Order, OrderCreated>(),
-                ::bento_core::__private::descriptor_of::<Order, billing::OrderPaid>(),
+                ::bento_core::__private::descriptor_of::<Self, OrderCreated>(),
+                ::bento_core::__private::descriptor_of::<Self, billing::OrderPaid>(),
             ],
         };
+        #[inline]
         fn aggregate_key(&self) -> ::bento_core::__private::AggregateKey {
             ::bento_core::__private::AggregateKey::new().push(&self.number)
         }
+        #[inline]
         fn pending_events(&self) -> &::bento_core::__private::PendingEvents {
-            &self.events
+            <PendingEvents as ::bento_core::__private::PendingField>::pending_events(
+                &self.events,
+            )
         }
+        #[inline]
         fn pending_events_mut(&mut self) -> &mut ::bento_core::__private::PendingEvents {
-            &mut self.events
+            <PendingEvents as ::bento_core::__private::PendingField>::pending_events_mut(
+                &mut self.events,
+            )
         }
     }
     #[automatically_derived]
     impl ::bento_core::__private::fmt::Debug for OrderEvent {
+        #[inline]
         fn fmt(
             &self,
             f: &mut ::bento_core::__private::fmt::Formatter<'_>,
@@ -91,6 +102,30 @@ const _: () = {
                 Self::OrderPaid(ref event) => {
                     ::bento_core::__private::debug::<Order, billing::OrderPaid>(event, f)
                 }
+            }
+        }
+    }
+    #[automatically_derived]
+    impl ::bento_core::__private::PartialEq for OrderEvent
+    where
+        for<'bento> &'bento OrderCreated: ::bento_core::__private::PartialEq<
+            &'bento OrderCreated,
+        >,
+        for<'bento> &'bento billing::OrderPaid: ::bento_core::__private::PartialEq<
+            &'bento billing::OrderPaid,
+        >,
+    {
+        #[inline]
+        fn eq(&self, other: &Self) -> ::bento_core::__private::bool {
+            match (self, other) {
+                (Self::OrderCreated(left), Self::OrderCreated(right)) => {
+                    ::bento_core::__private::is_same_event(left, right)
+                }
+                (Self::OrderPaid(left), Self::OrderPaid(right)) => {
+                    ::bento_core::__private::is_same_event(left, right)
+                }
+                #[allow(unreachable_patterns)]
+                _ => false,
             }
         }
     }
@@ -122,11 +157,49 @@ const _: () = {
         }
     }
     #[automatically_derived]
-    impl ::bento_core::__private::RaisedBy<Order> for OrderCreated {}
+    impl<E: ::bento_core::__private::RaisedBy<Order>> ::bento_core::__private::From<E>
+    for OrderEvent {
+        fn from(event: E) -> Self {
+            ::bento_core::__private::variant::<Order, E>(event)
+        }
+    }
     #[automatically_derived]
-    impl ::bento_core::__private::RaisedBy<Order> for billing::OrderPaid {}
+    impl<
+        A: ::bento_core::__private::RaisesVariants<Self>,
+    > ::bento_core::__private::RaisedBy<A> for OrderEvent {
+        fn into_any(
+            self,
+        ) -> ::bento_core::__private::Arc<dyn ::bento_core::__private::AnyEvent> {
+            match <A as ::bento_core::__private::RaisesVariants<Self>>::NEVER {}
+        }
+    }
+    #[automatically_derived]
+    impl ::bento_core::__private::ListedBy<Order> for OrderCreated {}
+    #[automatically_derived]
+    impl ::bento_core::__private::RaisedBy<Order> for OrderCreated {
+        #[inline]
+        fn into_any(
+            self,
+        ) -> ::bento_core::__private::Arc<dyn ::bento_core::__private::AnyEvent> {
+            ::bento_core::__private::into_any::<Order, Self>(self)
+        }
+    }
+    #[automatically_derived]
+    impl ::bento_core::__private::ListedBy<Order> for billing::OrderPaid {}
+    #[automatically_derived]
+    impl ::bento_core::__private::RaisedBy<Order> for billing::OrderPaid {
+        #[inline]
+        fn into_any(
+            self,
+        ) -> ::bento_core::__private::Arc<dyn ::bento_core::__private::AnyEvent> {
+            ::bento_core::__private::into_any::<Order, Self>(self)
+        }
+    }
     ::bento_core::__private::inventory::submit! {
         ::bento_core::__private::AggregateRegistration(< Order as
         ::bento_core::__private::Aggregate > ::DESCRIPTOR)
     }
+    #[cfg(not(test))]
+    #[unsafe(export_name = "bento__aggregate__order__is_declared_twice")]
+    static __BENTO_IS_DECLARED_TWICE: ::bento_core::__private::u8 = 0;
 };

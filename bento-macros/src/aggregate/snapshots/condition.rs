@@ -1,0 +1,237 @@
+struct Order {
+    id: u64,
+    version: i64,
+    raised: Raised,
+}
+#[allow(dead_code, deprecated)]
+impl Order {
+    /// Says that `event` happened: it goes to the transaction whose scope this is, else it stays pending here.
+    #[track_caller]
+    fn raise<E: ::bento_core::__private::RaisedBy<Self>>(&mut self, event: E) {
+        ::bento_core::__private::Aggregate::raise(self, event);
+    }
+    /// Says that `event` happened, with metadata of its own: an id, a topic, a header.
+    #[track_caller]
+    fn raise_with<E: ::bento_core::__private::RaisedBy<Self>>(
+        &mut self,
+        event: E,
+        adjust: impl ::bento_core::__private::FnOnce(
+            ::bento_core::__private::Metadata,
+        ) -> ::bento_core::__private::Metadata,
+    ) {
+        ::bento_core::__private::Aggregate::raise_with(self, event, adjust);
+    }
+    /// The pending events, oldest first.
+    #[inline]
+    fn pending(&self) -> ::bento_core::__private::Vec<OrderEvent> {
+        ::bento_core::__private::Aggregate::pending(self)
+    }
+    /// The pending events, oldest first, which are then no longer pending.
+    #[inline]
+    fn take(&mut self) -> ::bento_core::__private::Vec<OrderEvent> {
+        ::bento_core::__private::Aggregate::take(self)
+    }
+    /// Drops the pending events: they did not happen after all.
+    #[inline]
+    fn discard(&mut self) {
+        ::bento_core::__private::Aggregate::discard(self);
+    }
+}
+///The events that [`Order`] raises.
+#[allow(deprecated, dead_code)]
+#[derive(::bento_core::__private::Clone)]
+enum OrderEvent {
+    ///[`OrderCreated`] happened.
+    OrderCreated(::bento_core::__private::Arc<OrderCreated>),
+    #[cfg(feature = "billing")]
+    ///[`OrderPaid`] happened.
+    OrderPaid(::bento_core::__private::Arc<OrderPaid>),
+}
+#[allow(deprecated)]
+const _: () = {
+    #[automatically_derived]
+    impl ::bento_core::__private::Aggregate for Order {
+        type Event = OrderEvent;
+        const DESCRIPTOR: &'static ::bento_core::__private::AggregateDescriptor = &::bento_core::__private::AggregateDescriptor {
+            aggregate_type: "order",
+            rust_name: "Order",
+            declared: ::bento_core::__private::Declaration {
+                module_path: ::bento_core::__private::module_path!(),
+                package: ::bento_core::__private::or_unknown(
+                    ::bento_core::__private::option_env!("CARGO_PKG_NAME"),
+                ),
+                package_version: ::bento_core::__private::or_unknown(
+                    ::bento_core::__private::option_env!("CARGO_PKG_VERSION"),
+                ),
+                file: ::bento_core::__private::file!(),
+                line: ::bento_core::__private::line!(),
+            },
+            docs: "",
+            events: &[
+                ::bento_core::__private::descriptor_of::<Self, OrderCreated>(),
+                #[cfg(feature = "billing")]
+                ::bento_core::__private::descriptor_of::<Self, OrderPaid>(),
+            ],
+        };
+        const IS_VERSIONED: ::bento_core::__private::bool = true;
+        #[inline]
+        fn version(
+            &self,
+        ) -> ::bento_core::__private::Option<::bento_core::__private::i64> {
+            ::bento_core::__private::Some(
+                <i64 as ::bento_core::__private::VersionNumber>::to_version(self.version),
+            )
+        }
+        #[inline]
+        fn set_version(
+            &mut self,
+            version: ::bento_core::__private::i64,
+        ) -> ::bento_core::__private::bool {
+            <i64 as ::bento_core::__private::VersionNumber>::set_version(
+                &mut self.version,
+                version,
+            )
+        }
+        #[inline]
+        fn aggregate_key(&self) -> ::bento_core::__private::AggregateKey {
+            ::bento_core::__private::AggregateKey::new().push(&self.id)
+        }
+        #[inline]
+        fn pending_events(&self) -> &::bento_core::__private::PendingEvents {
+            <Raised as ::bento_core::__private::PendingField>::pending_events(
+                &self.raised,
+            )
+        }
+        #[inline]
+        fn pending_events_mut(&mut self) -> &mut ::bento_core::__private::PendingEvents {
+            <Raised as ::bento_core::__private::PendingField>::pending_events_mut(
+                &mut self.raised,
+            )
+        }
+    }
+    #[automatically_derived]
+    impl ::bento_core::__private::Versioned for Order {}
+    #[automatically_derived]
+    impl ::bento_core::__private::fmt::Debug for OrderEvent {
+        #[inline]
+        fn fmt(
+            &self,
+            f: &mut ::bento_core::__private::fmt::Formatter<'_>,
+        ) -> ::bento_core::__private::fmt::Result {
+            match *self {
+                Self::OrderCreated(ref event) => {
+                    ::bento_core::__private::debug::<Order, OrderCreated>(event, f)
+                }
+                #[cfg(feature = "billing")]
+                Self::OrderPaid(ref event) => {
+                    ::bento_core::__private::debug::<Order, OrderPaid>(event, f)
+                }
+            }
+        }
+    }
+    #[cfg(feature = "billing")]
+    type __BentoEvent1 = OrderPaid;
+    #[cfg(not(all(feature = "billing")))]
+    type __BentoEvent1 = ();
+    #[automatically_derived]
+    impl ::bento_core::__private::PartialEq for OrderEvent
+    where
+        for<'bento> &'bento OrderCreated: ::bento_core::__private::PartialEq<
+            &'bento OrderCreated,
+        >,
+        for<'bento> &'bento __BentoEvent1: ::bento_core::__private::PartialEq<
+            &'bento __BentoEvent1,
+        >,
+    {
+        #[inline]
+        fn eq(&self, other: &Self) -> ::bento_core::__private::bool {
+            match (self, other) {
+                (Self::OrderCreated(left), Self::OrderCreated(right)) => {
+                    ::bento_core::__private::is_same_event(left, right)
+                }
+                #[cfg(feature = "billing")]
+                (Self::OrderPaid(left), Self::OrderPaid(right)) => {
+                    ::bento_core::__private::is_same_event(left, right)
+                }
+                #[allow(unreachable_patterns)]
+                _ => false,
+            }
+        }
+    }
+    #[automatically_derived]
+    impl ::bento_core::__private::AggregateEvents for OrderEvent {
+        fn from_any(
+            event: ::bento_core::__private::Arc<dyn ::bento_core::__private::AnyEvent>,
+        ) -> ::bento_core::__private::Option<Self> {
+            let event = match ::bento_core::__private::downcast::<
+                Order,
+                OrderCreated,
+            >(event) {
+                ::bento_core::__private::Ok(event) => {
+                    return ::bento_core::__private::Some(Self::OrderCreated(event));
+                }
+                ::bento_core::__private::Err(event) => event,
+            };
+            #[cfg(feature = "billing")]
+            let event = match ::bento_core::__private::downcast::<
+                Order,
+                OrderPaid,
+            >(event) {
+                ::bento_core::__private::Ok(event) => {
+                    return ::bento_core::__private::Some(Self::OrderPaid(event));
+                }
+                ::bento_core::__private::Err(event) => event,
+            };
+            let _ = event;
+            ::bento_core::__private::None
+        }
+    }
+    #[automatically_derived]
+    impl<E: ::bento_core::__private::RaisedBy<Order>> ::bento_core::__private::From<E>
+    for OrderEvent {
+        fn from(event: E) -> Self {
+            ::bento_core::__private::variant::<Order, E>(event)
+        }
+    }
+    #[automatically_derived]
+    impl<
+        A: ::bento_core::__private::RaisesVariants<Self>,
+    > ::bento_core::__private::RaisedBy<A> for OrderEvent {
+        fn into_any(
+            self,
+        ) -> ::bento_core::__private::Arc<dyn ::bento_core::__private::AnyEvent> {
+            match <A as ::bento_core::__private::RaisesVariants<Self>>::NEVER {}
+        }
+    }
+    #[automatically_derived]
+    impl ::bento_core::__private::ListedBy<Order> for OrderCreated {}
+    #[automatically_derived]
+    impl ::bento_core::__private::RaisedBy<Order> for OrderCreated {
+        #[inline]
+        fn into_any(
+            self,
+        ) -> ::bento_core::__private::Arc<dyn ::bento_core::__private::AnyEvent> {
+            ::bento_core::__private::into_any::<Order, Self>(self)
+        }
+    }
+    #[cfg(feature = "billing")]
+    #[automatically_derived]
+    impl ::bento_core::__private::ListedBy<Order> for OrderPaid {}
+    #[cfg(feature = "billing")]
+    #[automatically_derived]
+    impl ::bento_core::__private::RaisedBy<Order> for OrderPaid {
+        #[inline]
+        fn into_any(
+            self,
+        ) -> ::bento_core::__private::Arc<dyn ::bento_core::__private::AnyEvent> {
+            ::bento_core::__private::into_any::<Order, Self>(self)
+        }
+    }
+    ::bento_core::__private::inventory::submit! {
+        ::bento_core::__private::AggregateRegistration(< Order as
+        ::bento_core::__private::Aggregate > ::DESCRIPTOR)
+    }
+    #[cfg(not(test))]
+    #[unsafe(export_name = "bento__aggregate__order__is_declared_twice")]
+    static __BENTO_IS_DECLARED_TWICE: ::bento_core::__private::u8 = 0;
+};
