@@ -7,7 +7,7 @@
 use bento_core::publish::{Delivery, MemoryPublisher, PublishError};
 use bento_core::relay::Relay;
 use bento_core::route::{Router, RouterConfig};
-use bento_core::{EventId, PendingEvents, Registry, aggregate, domain_event};
+use bento_core::{PendingEvents, Registry, aggregate, domain_event};
 use bento_seaorm::{OutboxConnection, OutboxStore};
 use sea_orm::{Database, DbErr};
 use uuid::Uuid;

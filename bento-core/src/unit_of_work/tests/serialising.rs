@@ -139,8 +139,7 @@ fn a_header_that_no_broker_may_be_sent_is_refused_and_the_event_stays() {
         let (unit_of_work, root) = UnitOfWork::open();
         unit_of_work.scope_sync(|| {
             raise_number(1);
-            raise_with(Counted { number: 2 }, |metadata| _ = metadata.headers.insert(name.into(), value.into()))
-                .unwrap();
+            raise_with(Counted { number: 2 }, |metadata| metadata.with_header(name, value)).unwrap();
         });
         let refused = unit_of_work.flush(root, &Sharding::default()).unwrap_err();
         let FlushError::Unsendable { schema, header, .. } = &refused else { panic!("{name}: {refused}") };
