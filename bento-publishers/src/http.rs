@@ -1,14 +1,15 @@
 //! HTTP webhooks.
 //!
-//! Each event is a POST of its own, by the HTTP binding of CloudEvents; a 2xx answer confirms it. Bodies are signed if there are
-//! [secrets](HttpSettings::signing_secrets).
+//! Each event is a POST of its own, by the HTTP binding of CloudEvents; a 2xx answer confirms it. It is a webhook of
+//! [Standard Webhooks](https://www.standardwebhooks.com) 1.0: the header `webhook-id` holds the id of the message, `webhook-timestamp` the
+//! time of the attempt, and `webhook-signature` a signature for each of the [secrets](HttpSettings::signing_secrets), if there are any.
 //!
 //! ```
 //! use bento_publishers::http::{HttpPublisher, HttpSettings};
 //!
 //! let publisher = HttpPublisher::new(HttpSettings {
 //!     url: Some("https://hooks.example/events/{topic}".into()),
-//!     signing_secrets: vec!["whsec_1".into()],
+//!     signing_secrets: vec!["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into()],
 //! #   tls: bento_publishers::TlsSettings::default(), allow_http: true,
 //!     ..HttpSettings::default()
 //! });
@@ -16,15 +17,15 @@
 //!
 //! # For the receiver
 //!
-//! Check the signature with [`verify_signature`] before the body is parsed. The header `bento-event-id` names the event: remember it, for
-//! the same event can come again. Answer 2xx once the event is stored, and soon. The signature covers the body alone: use
-//! [`Format::Structured`](crate::message::Format::Structured) if the event's type and id must be trusted as well.
+//! Verify the signature before the body is parsed, with [`SigningSecrets::verify`] or any library for Standard Webhooks. Remember
+//! `webhook-id`, because the same event can come again. Answer 2xx once the event is stored, and soon. The signature covers id, time and
+//! body, not the other headers: use [`Format::Structured`](crate::message::Format::Structured) if the type of the event must be trusted.
 //!
 //! # What HTTP guarantees
 //!
 //! * **Order**: none between requests. The relay sends the next event of an aggregate when the one before it is confirmed, so the first requests
 //!   of an aggregate's events come in order.
-//! * **Deduplication**: the receiver's own, by `bento-event-id`. An answer that did not come in time leaves open whether the event was stored.
+//! * **Deduplication**: the receiver's own, by `webhook-id`. An answer that did not come in time leaves open whether the event was stored.
 //! * **Durability**: what the receiver's 2xx means.
 //! * **Zombies**: a relay that was thought dead may still send what it had begun. Nothing fences it.
 //!
@@ -69,6 +70,7 @@ use chrono::Utc;
 use futures_util::StreamExt as _;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Url};
+use uuid::Uuid;
 
 mod alert;
 mod answer;
@@ -79,14 +81,13 @@ mod target;
 
 pub use self::alert::WebhookAlert;
 pub use self::settings::{HttpAuthorization, HttpSettings};
-pub use self::signature::{SIGNATURE_HEADER, SignatureError, sign, verify_signature};
+pub use self::signature::{
+    ID_HEADER, SIGNATURE_HEADER, SignatureError, SigningSecretError, SigningSecrets, TIMESTAMP_HEADER,
+};
 use self::target::Target;
 use crate::ConnectError;
 use crate::message::{Binding, Message};
 use crate::patience::{left, patience};
-
-/// The header that names the event in every format.
-pub const EVENT_ID_HEADER: &str = "bento-event-id";
 
 /// Publishes by webhooks. See the [module](self).
 pub struct HttpPublisher {
@@ -96,6 +97,7 @@ pub struct HttpPublisher {
     by_destination: BTreeMap<String, Target>,
     /// The same for every request.
     headers: HeaderMap,
+    signing: Option<SigningSecrets>,
 }
 
 type Answer = Result<(), PublishError>;
@@ -122,7 +124,8 @@ impl HttpPublisher {
         }
         let client = client::client(&settings, targets.any(|target| target.is_encrypted))?;
         let headers = own_headers(&settings)?;
-        Ok(Self { settings, client, default, by_destination, headers })
+        let signing = signing(&settings)?;
+        Ok(Self { settings, client, default, by_destination, headers, signing })
     }
 
     fn target(&self, destination: &Destination) -> Option<&Target> {
@@ -139,18 +142,28 @@ impl HttpPublisher {
         let target = target.ok_or_else(|| PublishError::permanent(format!("the destination `{name}` has no URL")))?;
         let url = target.url(&delivery.topic())?;
         let message = self.settings.message.message(delivery, &Binding::HTTP)?;
-        let mut headers = self.message_headers(&message)?;
-        let id = delivery.envelope.event_id.to_string();
-        headers.insert(EVENT_ID_HEADER, id.parse().expect("a UUID is ASCII"));
-        self.post(target, url, headers, message.body, limit).await
+        let headers = self.message_headers(&message)?;
+        let id = *delivery.envelope.event_id.as_uuid();
+        self.post(target, url, id, headers, message.body, limit).await
     }
 
-    /// Signs a body, sends it and reads the answer.
-    async fn post(&self, target: &Target, url: Url, mut headers: HeaderMap, body: Bytes, limit: Duration) -> Answer {
-        if !self.settings.signing_secrets.is_empty() {
-            let signature = sign(&body, &self.settings.signing_secrets, Utc::now());
-            headers.insert(SIGNATURE_HEADER, signature.parse().expect("hexadecimal digits are ASCII"));
+    /// Signs a message, sends it and reads the answer.
+    async fn post(
+        &self,
+        target: &Target,
+        url: Url,
+        id: Uuid,
+        mut headers: HeaderMap,
+        body: Bytes,
+        limit: Duration,
+    ) -> Answer {
+        let (id, now) = (id.to_string(), Utc::now());
+        if let Some(signing) = &self.signing {
+            let signature = signing.sign(&id, now, &body);
+            headers.insert(SIGNATURE_HEADER, signature.parse().expect("base64 is ASCII"));
         }
+        headers.insert(ID_HEADER, id.parse().expect("a UUID is ASCII"));
+        headers.insert(TIMESTAMP_HEADER, now.timestamp().into());
         let answered = target.answered.load(Ordering::Relaxed);
         match self.client.post(url).headers(headers).body(body).timeout(limit).send().await {
             Ok(response) => {
@@ -217,6 +230,14 @@ impl fmt::Debug for HttpPublisher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpPublisher").field("settings", &self.settings).finish_non_exhaustive()
     }
+}
+
+fn signing(settings: &HttpSettings) -> Result<Option<SigningSecrets>, ConnectError> {
+    if settings.signing_secrets.is_empty() {
+        return Ok(None);
+    }
+    let secrets = SigningSecrets::new(&settings.signing_secrets);
+    secrets.map(Some).map_err(|error| ConnectError::settings(format!("`signing_secrets`: {error}")))
 }
 
 /// The headers of the settings and the authorization.

@@ -74,6 +74,7 @@ pub enum HeaderRule {
 /// | `correlation_id`, `causation_id`, `source`, `actor` | fields of [`Metadata`](super::Metadata) |
 /// | `authorization`, `cookie` | credentials, which only the settings of a publisher say |
 /// | `connection`, `content-encoding`, `content-length`, `expect`, `host`, `keep-alive`, `proxy-…`, `te`, `trailer`, `transfer-encoding`, `upgrade` | the connection of HTTP |
+/// | `webhook-…` | id, time and signature of Standard Webhooks |
 /// | `nats-…` | the server of NATS |
 /// | `cc`, `bcc` | routing in RabbitMQ |
 /// | `data` | the payload in Redis Streams |
@@ -135,7 +136,7 @@ struct Reserved {
     beginnings: &'static [&'static str],
 }
 
-const RESERVED: [Reserved; 6] = [
+const RESERVED: [Reserved; 7] = [
     Reserved {
         use_of_name: "the name is one of those of the event's own facts",
         names: &["content-type"],
@@ -161,6 +162,11 @@ const RESERVED: [Reserved; 6] = [
             "upgrade",
         ],
         beginnings: &["proxy-"],
+    },
+    Reserved {
+        use_of_name: "Standard Webhooks has id, time and signature under such names",
+        names: &[],
+        beginnings: &["webhook-"],
     },
     Reserved { use_of_name: "the name is one of those of the NATS server", names: &[], beginnings: &["nats-"] },
     Reserved { use_of_name: "RabbitMQ uses the name for routing", names: &["cc", "bcc"], beginnings: &[] },

@@ -4,6 +4,7 @@ use bento_core::dead_letter::{AlertError, AlertHook, DeadLetter};
 use chrono::{DateTime, Utc};
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::{HttpPublisher, HttpSettings};
 use crate::ConnectError;
@@ -27,7 +28,7 @@ use crate::ConnectError;
 /// let hook = WebhookAlert::new(HttpSettings {
 ///     url: Some("http://alerts.internal/bento".into()),
 ///     allow_http: true,
-///     signing_secrets: vec!["whsec_1".into()],
+///     signing_secrets: vec!["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into()],
 ///     ..HttpSettings::default()
 /// })?;
 /// let alerts = Alerts::start(store, hook, AlertSettings::default());
@@ -59,7 +60,9 @@ impl AlertHook for WebhookAlert {
         let body = serde_json::to_vec(&body).expect("texts, numbers and times are JSON");
         let mut headers = webhook.headers.clone();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        webhook.post(target, url, headers, body.into(), webhook.settings.timeout).await.map_err(failed)
+        // The same for the same batch, so that the receiver knows an alert that is sent again.
+        let id = Uuid::new_v5(&Uuid::NAMESPACE_URL, &body);
+        webhook.post(target, url, id, headers, body.into(), webhook.settings.timeout).await.map_err(failed)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{Secret, ServerUrl, TlsSettings};
 /// let settings = HttpSettings {
 ///     url: Some("https://hooks.example/events/{topic}".into()),
 ///     authorization: Some(HttpAuthorization::Bearer("s3cret".into())),
-///     signing_secrets: vec!["whsec_new".into(), "whsec_old".into()],
+///     signing_secrets: vec!["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into()],
 ///     ..HttpSettings::default()
 /// };
 /// assert!(!format!("{settings:?}").contains("s3cret"));
@@ -35,8 +35,9 @@ pub struct HttpSettings {
     pub authorization: Option<HttpAuthorization>,
     /// Further headers, the same for every request.
     pub headers: BTreeMap<String, Secret>,
-    /// With what bodies are signed; not at all by default. With several, the receiver may know any of them: to replace one, add the new one,
-    /// let the receiver change, remove the old one.
+    /// The secrets of [Standard Webhooks](super::SigningSecrets) that messages are signed with, `whsec_` and base64 of 24 to 64 bytes each;
+    /// none by default, and no signature. The receiver may know any of several: to replace one, add the new one, let the receiver change,
+    /// remove the old one.
     pub signing_secrets: Vec<Secret>,
     /// Transport security.
     pub tls: TlsSettings,

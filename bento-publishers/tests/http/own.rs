@@ -14,13 +14,14 @@ use bento_core::publish::{Delivery, Destination, FailureClass, PublishError, Pub
 use bento_core::relay::{MemoryStore, Relay};
 use bento_publishers::TlsSettings;
 use bento_publishers::http::{
-    EVENT_ID_HEADER, HttpAuthorization, HttpPublisher, HttpSettings, SIGNATURE_HEADER, SignatureError, WebhookAlert,
-    verify_signature,
+    HttpAuthorization, HttpPublisher, HttpSettings, ID_HEADER, SIGNATURE_HEADER, SignatureError, SigningSecrets,
+    WebhookAlert,
 };
 use chrono::Utc;
+use reqwest::header::HeaderMap;
 
 use super::certificates::{Certificates, REQUIRED, says};
-use super::receiver::{Receiver, Said};
+use super::receiver::{Receiver, Request, Said};
 use super::support::free_port;
 use super::tls_server::server_config;
 
@@ -35,6 +36,18 @@ fn settings(port: u16) -> HttpSettings {
 fn delivery(destination: &'static str) -> Delivery {
     let envelope = Envelope::new("order.created", 1, Utc::now(), r#"{"total":1.10}"#);
     Delivery::new(Arc::new(envelope), Destination::new(destination))
+}
+
+const OLD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const NEW: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+const OTHER: &str = "whsec_//////////////////////////////////////////8=";
+
+/// Verifies a body under the headers of a request, and returns the id of the message.
+fn verify(request: &Request, body: &[u8], secret: &str) -> Result<String, SignatureError> {
+    let headers = request.headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+    let headers: HeaderMap = headers.collect();
+    let secrets = SigningSecrets::new(&[secret.into()]).unwrap();
+    secrets.verify(&headers, body, Utc::now(), Duration::from_secs(60)).map(str::to_owned)
 }
 
 async fn publish(settings: HttpSettings) -> Result<(), PublishError> {
@@ -58,19 +71,14 @@ fn dead_letter() -> DeadLetter {
 #[tokio::test]
 async fn an_alert_says_of_each_letter_what_it_is_and_nothing_of_its_payload() {
     let receiver = Receiver::content();
-    let signing_secrets = vec!["s".into()];
+    let signing_secrets = vec![OLD.into()];
     let hook = WebhookAlert::new(HttpSettings { signing_secrets, ..settings(receiver.port) }).unwrap();
     let letters = [dead_letter(), dead_letter()];
     hook.alert(&letters).await.unwrap();
     let request = receiver.taken().remove(0);
-    verify_signature(
-        &request.headers[SIGNATURE_HEADER],
-        &request.body,
-        &["s".into()],
-        Utc::now(),
-        Duration::from_secs(60),
-    )
-    .unwrap();
+    let id = verify(&request, &request.body, OLD).unwrap();
+    hook.alert(&letters).await.unwrap();
+    assert_eq!(receiver.taken()[1].headers[ID_HEADER], id, "the same batch is the same message");
     let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
     assert_eq!(body["dead_letters"].as_array().unwrap().len(), 2);
     let first = &body["dead_letters"][0];
@@ -93,17 +101,35 @@ async fn an_alert_that_is_refused_has_failed_with_its_cause() {
 #[tokio::test]
 async fn a_body_is_signed_with_every_secret() {
     let receiver = Receiver::content();
-    let signing_secrets = vec!["new".into(), "old".into()];
-    publish(HttpSettings { signing_secrets, ..settings(receiver.port) }).await.unwrap();
+    let signing_secrets = vec![NEW.into(), OLD.into()];
+    let delivery = delivery("d");
+    let publisher = HttpPublisher::new(HttpSettings { signing_secrets, ..settings(receiver.port) }).unwrap();
+    publisher.publish(std::slice::from_ref(&delivery)).await.remove(0).unwrap();
     let request = receiver.taken().remove(0);
     assert_eq!((&*request.method, &*request.path), ("POST", "/hook"));
-    let header = &request.headers[SIGNATURE_HEADER];
-    let verify = |body: &[u8], secret: &str| {
-        verify_signature(header, body, &[secret.into()], Utc::now(), Duration::from_secs(60))
-    };
-    assert_eq!([verify(&request.body, "new"), verify(&request.body, "old")], [Ok(()), Ok(())]);
-    assert_eq!(verify(b"{}", "new"), Err(SignatureError::Mismatch));
-    assert_eq!(verify(&request.body, "other"), Err(SignatureError::Mismatch));
+    let id = delivery.envelope.event_id.to_string();
+    assert_eq!(verify(&request, &request.body, NEW).as_ref(), Ok(&id));
+    assert_eq!(verify(&request, &request.body, OLD).as_ref(), Ok(&id));
+    assert_eq!(verify(&request, b"{}", NEW), Err(SignatureError::Mismatch));
+    assert_eq!(verify(&request, &request.body, OTHER), Err(SignatureError::Mismatch));
+}
+
+#[tokio::test]
+async fn the_id_of_an_event_is_signed() {
+    let receiver = Receiver::content();
+    publish(HttpSettings { signing_secrets: vec![OLD.into()], ..settings(receiver.port) }).await.unwrap();
+    let mut request = receiver.taken().remove(0);
+    request.headers.insert(ID_HEADER.to_owned(), "018f0000-0000-7000-8000-000000000001".to_owned());
+    assert_eq!(verify(&request, &request.body, OLD), Err(SignatureError::Mismatch));
+}
+
+#[tokio::test]
+async fn a_signing_secret_that_is_empty_or_short_is_refused_at_the_start() {
+    for secret in ["", "whsec_", "whsec_c2hvcnQ="] {
+        let refused = HttpPublisher::new(HttpSettings { signing_secrets: vec![secret.into()], ..settings(1) });
+        let text = refused.unwrap_err().to_string();
+        assert!(text.contains("`signing_secrets`: signing secret 1 "), "{text}");
+    }
 }
 
 #[tokio::test]
@@ -122,7 +148,7 @@ async fn authorization_headers_and_the_event_id_are_sent() {
     let taken = receiver.taken();
     assert_eq!(taken[0].headers["authorization"], "Bearer token");
     assert_eq!(taken[0].headers["x-api-key"], "k");
-    assert_eq!(taken[0].headers[EVENT_ID_HEADER], delivery.envelope.event_id.to_string());
+    assert_eq!(taken[0].headers[ID_HEADER], delivery.envelope.event_id.to_string());
     assert_eq!(taken[1].headers["authorization"], "Basic YW5uOnNlY3JldA==");
     assert!(!taken[1].headers.contains_key(SIGNATURE_HEADER));
 }
