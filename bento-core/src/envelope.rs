@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use crate::codec::{self, DecodeError};
 use crate::event::{AnyEvent, DomainEvent};
@@ -88,6 +89,12 @@ impl Envelope {
             headers: Bytes::new(),
             payload: payload.into(),
         }
+    }
+
+    /// This copy of an event as a message of its own: its id is a UUIDv5 of the event's id and the name of the route.
+    pub(crate) fn of_route(&self, route: &str) -> Self {
+        let id = Uuid::new_v5(self.event_id.as_uuid(), route.as_bytes());
+        Self { event_id: id.into(), ..self.clone() }
     }
 
     /// Whether the event belongs to an ordered stream: an aggregate's, or that of an enqueued key.

@@ -8,6 +8,8 @@ use chrono::{DateTime, Datelike, Utc};
 use crate::envelope::Envelope;
 use crate::metadata::Metadata;
 
+/// The most characters of an event type.
+pub const EVENT_TYPE: usize = 190;
 /// The most characters of a tenant's id.
 pub const TENANT_ID: usize = 190;
 /// The most characters of the name of a destination or route.
@@ -83,7 +85,7 @@ pub fn check_envelope(event: &Envelope) -> Result<(), Unstorable> {
         Some(text) => check_text(column, text, limit),
         None => Ok(()),
     };
-    check_text("event_type", &event.event_type, 190)?;
+    check_text("event_type", &event.event_type, EVENT_TYPE)?;
     check_text("aggregate_type", &event.aggregate_type, 190)?;
     check_text("aggregate_id", &event.aggregate_id, 255)?;
     optional(&event.tenant_id, "tenant_id", TENANT_ID)?;

@@ -59,7 +59,7 @@ pub type Targets = SmallVec<[Target; 1]>;
 pub struct Target {
     /// Where it goes and how.
     pub route: Arc<Route>,
-    /// The event as the route wants it: the same one, unless the route transforms the payload.
+    /// The event as the route wants it: the same one, or a copy with an id of its own if the route transforms the payload.
     pub envelope: Arc<Envelope>,
     /// Not to be delivered before.
     pub not_before: Option<DateTime<Utc>>,
@@ -236,16 +236,16 @@ impl Target {
         original: &Arc<Envelope>,
         routing: &Routing,
     ) -> Result<(), RouteError> {
-        let mut last: Option<(&compiled::CompiledRule, Arc<Envelope>)> = None;
+        // The routes of one rule come one after another.
+        let mut last: Option<(&compiled::CompiledRule, Option<Envelope>)> = None;
         for (route, rule) in taken {
-            let envelope = match rule {
-                Some(rule) if rule.transform.is_some() => match &last {
-                    Some((same, envelope)) if std::ptr::eq(*same, *rule) => Arc::clone(envelope),
-                    _ => rule.transformed(original)?.map_or_else(|| Arc::clone(original), Arc::new),
-                },
-                _ => Arc::clone(original),
-            };
-            last = rule.map(|rule| (rule, Arc::clone(&envelope)));
+            if let Some(rule) = rule
+                && last.as_ref().is_none_or(|(made_by, _)| !std::ptr::eq(*made_by, *rule))
+            {
+                last = Some((rule, rule.transformed(original)?));
+            }
+            let copy = rule.and(last.as_ref()).and_then(|(_, copy)| copy.as_ref());
+            let envelope = copy.map_or_else(|| Arc::clone(original), |copy| Arc::new(copy.of_route(&route.name)));
             let mut target = Self::new(Arc::clone(route), envelope);
             target.not_before = routing.deliver_at.or(target.not_before);
             target.expires_at = routing.expires_at.or(target.expires_at);

@@ -120,10 +120,10 @@ impl Delivery {
         Some(answer_by.saturating_duration_since(tokio::time::Instant::now()))
     }
 
-    /// The schema as the destination wants it: `order.created`, or `order.created.v2`.
+    /// The event type as the destination wants it: `order.created`, or `order.created.v2` if the event has a schema version.
     pub fn event_type(&self) -> Cow<'_, str> {
         let Envelope { event_type, schema_version, .. } = &*self.envelope;
-        if self.destination.versioned {
+        if self.destination.versioned && *schema_version > 0 {
             Cow::Owned(format!("{event_type}.v{schema_version}"))
         } else {
             Cow::Borrowed(event_type)

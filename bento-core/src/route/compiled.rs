@@ -160,15 +160,14 @@ impl CompiledRule {
             && self.when.as_ref().is_none_or(|when| when.holds(facts))
     }
 
-    /// The payload as the rule wants it.
+    /// The copy of the event that the rule makes, still with the id of the event; `None` without a transform.
     pub(super) fn transformed(&self, envelope: &Envelope) -> Result<Option<Envelope>, RouteError> {
         let Some(rewrite) = &self.transform else { return Ok(None) };
         let invalid = |reason| RouteError::Invalid { reason };
         if let Some(encoding) = &envelope.content_encoding {
             return Err(invalid(format!("a transform needs a payload of plain JSON, this one is `{encoding}`")));
         }
-        let payload = rewrite.apply(&envelope.payload).map_err(invalid)?;
-        Ok(Some(Envelope { payload: payload.into(), ..envelope.clone() }))
+        rewrite.copy(envelope).map(Some).map_err(invalid)
     }
 }
 

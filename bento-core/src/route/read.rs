@@ -33,7 +33,7 @@ const RULE: &[&str] = &[
     "stop",
     "copy",
 ];
-const TRANSFORM: &[&str] = &["include", "exclude", "rename", "add"];
+const TRANSFORM: &[&str] = &["include", "exclude", "rename", "add", "event_type", "version"];
 const OPERATORS: &[&str] = &["eq", "ne", "gt", "gte", "lt", "lte", "in", "nin", "exists"];
 const POLICIES: &[&str] = &["transient", "throttled"];
 const POLICY: &[&str] = &["backoff", "base", "cap", "wait", "max_attempts"];
@@ -158,6 +158,8 @@ fn transform(tree: Tree, faults: &mut Faults) -> Transform {
         exclude: fields.read("exclude", faults, Tree::texts).unwrap_or_default(),
         rename: fields.read("rename", faults, |tree, faults| table(tree, faults, Tree::text)).unwrap_or_default(),
         add: fields.read("add", faults, |tree, faults| table(tree, faults, Tree::json)).unwrap_or_default(),
+        event_type: fields.read("event_type", faults, Tree::text).flatten(),
+        version: fields.read("version", faults, Tree::integer).flatten(),
     }
 }
 

@@ -7,6 +7,8 @@ use serde_json::value::RawValue;
 use super::error::{Faults, RouterFault};
 use super::path::segments;
 use super::rule::Transform;
+use crate::envelope::Envelope;
+use crate::limits;
 use crate::upcast::RawFields;
 
 type Path = Vec<String>;
@@ -18,13 +20,15 @@ pub(super) struct Rewrite {
     exclude: Vec<Path>,
     rename: Vec<(Path, Path)>,
     add: Vec<(Path, Box<RawValue>)>,
+    /// The event type and schema version of the copy, if it has a type of its own.
+    event_type: Option<(String, u32)>,
 }
 
 impl Rewrite {
     pub(super) fn compile(transform: &Transform, faults: &mut Faults) -> Self {
-        let Transform { include, exclude, rename, add } = transform;
+        let Transform { include, exclude, rename, add, event_type, version } = transform;
         if *transform == Transform::default() {
-            faults.invalid("a transform does something: write `include`, `exclude`, `rename` or `add`");
+            faults.invalid("a transform does something: write `include`, `exclude`, `rename`, `add` or `event_type`");
         }
         let list = |paths: &[String], faults: &mut Faults| {
             let indexed = paths.iter().enumerate();
@@ -46,6 +50,7 @@ impl Rewrite {
                 };
                 add.iter().filter_map(pair).collect()
             }),
+            event_type: own_type(event_type.as_deref(), *version, faults),
         };
         rewrite.check(faults);
         rewrite
@@ -78,11 +83,23 @@ impl Rewrite {
         }
     }
 
-    /// The payload, transformed.
+    /// The copy of an event, with a payload and a type of its own; its id is still that of the event.
     ///
     /// # Errors
     /// What is wrong with the payload: it is no JSON object, or has another value where one is to be put.
-    pub(super) fn apply(&self, payload: &[u8]) -> Result<Vec<u8>, String> {
+    pub(super) fn copy(&self, envelope: &Envelope) -> Result<Envelope, String> {
+        let mut copy = Envelope { payload: self.apply(&envelope.payload)?.into(), ..envelope.clone() };
+        match &self.event_type {
+            Some((event_type, version)) => {
+                (copy.event_type, copy.schema_version) = (event_type.clone().into(), *version);
+            }
+            None => copy.schema_version = 0,
+        }
+        Ok(copy)
+    }
+
+    /// The payload, transformed.
+    fn apply(&self, payload: &[u8]) -> Result<Vec<u8>, String> {
         let split = RawFields::split(payload).map_err(|_| "the payload is no JSON object".to_owned())?;
         let mut fields: Fields<'_> = split.into_borrowed().map(|(name, value)| (name, Part::Raw(value))).collect();
         if !self.include.is_empty() {
@@ -103,6 +120,25 @@ impl Rewrite {
         write(&fields, &mut text);
         Ok(text)
     }
+}
+
+/// The event type and schema version that a transform gives a copy.
+fn own_type(event_type: Option<&str>, version: Option<u32>, faults: &mut Faults) -> Option<(String, u32)> {
+    let Some(event_type) = event_type else {
+        if version.is_some() {
+            faults.at("version", |faults| faults.invalid("a version needs an `event_type` of its own beside it"));
+        }
+        return None;
+    };
+    let checked = limits::check_text("event_type", event_type, limits::EVENT_TYPE);
+    if event_type.is_empty() {
+        faults.at("event_type", |faults| faults.invalid("the event type is empty"));
+    } else if let Err(error) = checked {
+        faults.at("event_type", |faults| faults.invalid(error.to_string()));
+    } else if version == Some(0) {
+        faults.at("version", |faults| faults.invalid("the first version is 1"));
+    }
+    Some((event_type.to_owned(), version.unwrap_or(1)))
 }
 
 fn in_the_way(path: &[String]) -> String {

@@ -73,6 +73,10 @@ pub enum Strategy {
 /// What becomes of the payload on its way: include, exclude, rename and add, in this order, whatever order they are given in.
 ///
 /// Paths start in the payload, `customer.country`. They do not reach into lists. What is not named keeps its bytes.
+///
+/// The copy that a route makes is a message of its own: its id is a UUIDv5 of the event's id and the name of the route, the same for
+/// each attempt. It has the type that [`event_type`](Self::event_type) says, or else the type of the event and no schema version,
+/// because it is not what that version says.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Transform {
@@ -84,6 +88,10 @@ pub struct Transform {
     pub rename: BTreeMap<String, String>,
     /// What is set, whether it was there or not.
     pub add: BTreeMap<String, Value>,
+    /// The event type of the copy; that of the event by default, without a schema version.
+    pub event_type: Option<String>,
+    /// The schema version of the copy, 1 by default; only beside an `event_type`.
+    pub version: Option<u32>,
 }
 
 impl Rule {
@@ -220,5 +228,11 @@ impl Transform {
     pub fn add(mut self, path: impl Into<String>, value: impl Into<Value>) -> Self {
         self.add.insert(path.into(), value.into());
         self
+    }
+
+    /// Gives the copy an event type and a schema version of its own.
+    #[must_use]
+    pub fn event_type(self, event_type: impl Into<String>, version: u32) -> Self {
+        Self { event_type: Some(event_type.into()), version: Some(version), ..self }
     }
 }

@@ -118,6 +118,8 @@ impl Serialize for Transform {
         entry(&mut map, "exclude", some_if(!self.exclude.is_empty(), &self.exclude))?;
         entry(&mut map, "rename", some_if(!self.rename.is_empty(), &self.rename))?;
         entry(&mut map, "add", some_if(!self.add.is_empty(), &self.add))?;
+        entry(&mut map, "event_type", self.event_type.as_ref())?;
+        entry(&mut map, "version", self.version)?;
         map.end()
     }
 }

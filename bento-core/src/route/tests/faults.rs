@@ -215,7 +215,9 @@ fn a_transform_whose_names_collide_is_refused() {
     );
     refused_rule(
         r#""transform":{}"#,
-        expect!["rules[0].transform: a transform does something: write `include`, `exclude`, `rename` or `add`"],
+        expect![
+            "rules[0].transform: a transform does something: write `include`, `exclude`, `rename`, `add` or `event_type`"
+        ],
     );
     refused_rule(
         r#""transform":{"include":["payload.a","l[0]","a..b"]}"#,
@@ -223,6 +225,15 @@ fn a_transform_whose_names_collide_is_refused() {
         rules[0].transform.include[0]: a path of a transform starts in the payload: leave out `payload.`
         rules[0].transform.include[1]: a transform does not reach into lists: name the list as a whole
         rules[0].transform.include[2]: `a..b` is no path: a name in it is empty"#]],
+    );
+    refused_rule(r#""transform":{"event_type":""}"#, expect!["rules[0].transform.event_type: the event type is empty"]);
+    refused_rule(
+        r#""transform":{"exclude":["a"],"version":2}"#,
+        expect!["rules[0].transform.version: a version needs an `event_type` of its own beside it"],
+    );
+    refused_rule(
+        r#""transform":{"event_type":"x.y","version":0}"#,
+        expect!["rules[0].transform.version: the first version is 1"],
     );
     refused_rule(r#""transform":{"include":["a","b"],"rename":{"a":"b","b":"a"}}"#, expect!["in order"]);
 }

@@ -89,11 +89,10 @@ fn transform() -> impl Strategy<Value = Transform> {
     let texts = || prop::collection::vec("[a-c]{1,2}", 0..3);
     let rename = prop::collection::btree_map("[a-c]", "[d-f]", 0..3);
     let add = prop::collection::btree_map("[g-i]", payload(), 0..3);
-    (texts(), texts(), rename, add).prop_map(|(include, exclude, rename, add)| Transform {
-        include,
-        exclude,
-        rename,
-        add,
+    let own_type = prop::option::of(("[a-c.]{1,6}", prop::option::of(1u32..9)));
+    (texts(), texts(), rename, add, own_type).prop_map(|(include, exclude, rename, add, own_type)| {
+        let (event_type, version) = own_type.unzip();
+        Transform { include, exclude, rename, add, event_type, version: version.flatten() }
     })
 }
 

@@ -83,8 +83,38 @@ fn a_rule_transforms_once_for_all_its_destinations_and_leaves_the_others_alone()
     let original = event("x.y", r#"{"id":1,"secret":2}"#);
     let targets = router.route(&original).unwrap();
     assert_eq!(&*targets[0].envelope.payload, br#"{"id":1}"#);
-    assert!(Arc::ptr_eq(&targets[0].envelope, &targets[1].envelope));
+    let of = |nth: usize| targets[nth].envelope.payload.as_ptr();
+    assert_eq!(of(0), of(1), "the payload is made once");
     assert!(Arc::ptr_eq(&targets[2].envelope, &original));
     let resumed = router.resume(&original, "b").unwrap();
     assert_eq!(resumed.envelope, targets[1].envelope, "as it was the first time");
+}
+
+#[test]
+fn a_copy_is_a_message_of_its_own_on_each_route() {
+    let router = to(&["a", "b", "c"])
+        .with_rule(Rule::new("copies").to(["a", "b"]).transform(does().exclude(["secret"])))
+        .with_rule(Rule::new("as it is").to(["c"]))
+        .build()
+        .expect("it is in order");
+    let event = event("x.y", r#"{"secret":1}"#);
+    let ids = |targets: Targets| targets.iter().map(|target| target.envelope.event_id).collect::<Vec<_>>();
+    let targets = router.route(&event).expect("it is routed");
+    let first = ids(targets.clone());
+    assert_eq!(first[2], event.event_id, "what is not transformed is the event itself");
+    assert!(first[0] != first[1] && first[0] != event.event_id, "{first:?}");
+    assert_eq!(first, ids(router.route(&event).expect("it is routed")), "each attempt gives the same ids");
+    let types = targets.iter().map(|target| (&*target.envelope.event_type, target.envelope.schema_version));
+    let version = event.schema_version;
+    assert_eq!(types.collect::<Vec<_>>(), [("x.y", 0), ("x.y", 0), ("x.y", version)]);
+}
+
+#[test]
+fn a_copy_can_have_a_type_of_its_own() {
+    let transform = does().exclude(["secret"]).event_type("public.y", 3);
+    let rule = Rule::new("public").to(["a"]).transform(transform);
+    let router = to(&["a"]).with_rule(rule).build().expect("it is in order");
+    let targets = router.route(&event("x.y", r#"{"secret":1,"id":2}"#)).expect("it is routed");
+    let copy = &targets[0].envelope;
+    assert_eq!((&*copy.event_type, copy.schema_version, &copy.payload[..]), ("public.y", 3, &br#"{"id":2}"#[..]));
 }
