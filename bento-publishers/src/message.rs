@@ -6,14 +6,18 @@
 //! | [`Structured`](Format::Structured) | a JSON object with all attributes, and the payload as `data` | – |
 //! | [`Plain`](Format::Plain) | the payload | every fact as `bento-…` |
 //!
-//! In each of them `bento-tenant-id`, `bento-correlation-id` and the application's own headers (`traceparent` and `tracestate` among
-//! them) are headers as well, so that a consumer, a filter or a tracing library need not know the format. An own header whose value is not
-//! printable ASCII, or has spaces at its ends, is encoded, the same on every broker: `x-user-name: Zoë` travels as
-//! `x-user-name*: UTF-8''Zo%C3%AB`, and [`decode_header`](bento_core::metadata::decode_header) reads it.
+//! In each of them `bento-route`, the name of the destination, and the application's own headers (`traceparent` and `tracestate` among
+//! them) are headers as well, so that a consumer, a filter or a tracing library need not know the format. Every other fact has one name in
+//! a message: an attribute in the first two, a header in the third.
+//!
+//! An own header whose value is not printable ASCII, or has spaces at its ends, is encoded, the same on every broker: `x-user-name: Zoë`
+//! travels as `x-user-name*: UTF-8''Zo%C3%AB`, and [`decode_header`](bento_core::metadata::decode_header) reads it.
+//!
+//! [`Incoming`] reads the event of a message, whichever format it has.
 //!
 //! The attributes of CloudEvents 1.0 are `id` (the event id), `source` (the metadata's, else [`MessageSettings::source`]), `type` (the schema,
 //! with its version if the destination wants that), `subject` (the aggregate's id), `time` (when the event was raised) and
-//! `datacontenttype`. Extensions: `schemaversion`, `aggregatetype`, `sequence`, `tenant`, `correlationid`, `causationid`, `actor`,
+//! `datacontenttype`. Extensions: `schemaversion`, `aggregatetype`, `sequence`, `tenantid`, `correlationid`, `causationid`, `actor`,
 //! `partitionkey`, `contentencoding`, `keyid`, and of the Distributed Tracing extension `traceparent` and `tracestate`. A fact that an event does not have is left out.
 //!
 //! The payload is never parsed into values, so no number is rounded. It is JSON, `application/json`, unless it has a content encoding or was
@@ -44,6 +48,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 mod binding;
+mod incoming;
 mod source;
 mod structured;
 #[cfg(test)]
@@ -51,6 +56,7 @@ mod tests;
 
 use self::binding::Attribute;
 pub use self::binding::Binding;
+pub use self::incoming::{Incoming, IncomingError};
 pub use self::source::{EmptySource, Source};
 
 /// The form of a message.
@@ -162,7 +168,8 @@ struct Facts<'a> {
     event_type: Cow<'a, str>,
     subject: &'a str,
     time: Option<String>,
-    schema_version: u32,
+    /// Empty for bytes without a schema.
+    schema_version: Option<u32>,
     aggregate_type: &'a str,
     sequence: Option<String>,
     tenant: Option<&'a str>,
@@ -189,7 +196,7 @@ impl<'a> Facts<'a> {
             event_type: delivery.event_type(),
             subject: &envelope.aggregate_id,
             time: rfc3339(envelope.occurred_at),
-            schema_version: envelope.schema_version,
+            schema_version: Some(envelope.schema_version).filter(|&version| version > 0),
             aggregate_type: &envelope.aggregate_type,
             sequence: envelope.sequence.map(|sequence| sequence.to_string()),
             tenant: envelope.tenant_id.as_deref(),
@@ -206,7 +213,7 @@ impl<'a> Facts<'a> {
 
     fn binary(self, delivery: &'a Delivery, binding: &Binding) -> Message<'a> {
         let content_type = content_type(delivery);
-        let mut list = self.shared_headers(binding);
+        let mut list = shared_headers(delivery, binding);
         let mut put = |attribute: Attribute, value: Cow<'a, str>| {
             if !value.is_empty() {
                 list.push((Cow::Borrowed(binding.attributes[attribute as usize]), binding.encode(value)));
@@ -221,7 +228,7 @@ impl<'a> Facts<'a> {
         if binding.content_type_is_an_attribute {
             put(Attribute::DataContentType, content_type.into());
         }
-        put(Attribute::SchemaVersion, self.schema_version.to_string().into());
+        put(Attribute::SchemaVersion, text(self.schema_version.map(|version| version.to_string())));
         put(Attribute::AggregateType, self.aggregate_type.into());
         put(Attribute::Sequence, text(self.sequence));
         put(Attribute::Tenant, self.tenant.unwrap_or_default().into());
@@ -238,13 +245,13 @@ impl<'a> Facts<'a> {
     }
 
     fn structured(self, delivery: &'a Delivery, binding: &Binding) -> Message<'a> {
-        let headers = self.shared_headers(binding);
+        let headers = shared_headers(delivery, binding);
         let body = structured::body(&self, &delivery.envelope);
         Message { headers, content_type: Some(CLOUD_EVENT), body }
     }
 
     fn plain(self, delivery: &'a Delivery, binding: &Binding) -> Message<'a> {
-        let mut list = self.shared_headers(binding);
+        let mut list = shared_headers(delivery, binding);
         let mut put = |name: &'static str, value: Cow<'a, str>| {
             if !value.is_empty() {
                 list.push((Cow::Borrowed(name), binding.encode(value)));
@@ -253,11 +260,13 @@ impl<'a> Facts<'a> {
         put("bento-event-id", self.id.into());
         put("bento-source", self.source);
         put("bento-event-type", self.event_type);
-        put("bento-schema-version", self.schema_version.to_string().into());
+        put("bento-schema-version", text(self.schema_version.map(|version| version.to_string())));
         put("bento-aggregate-type", self.aggregate_type.into());
         put("bento-aggregate-id", self.subject.into());
         put("bento-sequence", text(self.sequence));
         put("bento-occurred-at", text(self.time));
+        put("bento-tenant-id", self.tenant.unwrap_or_default().into());
+        put("bento-correlation-id", text(self.correlation_id));
         put("bento-causation-id", text(self.causation_id));
         put("bento-actor", text(self.actor));
         put("bento-partition-key", self.partition_key.into());
@@ -265,18 +274,13 @@ impl<'a> Facts<'a> {
         put("bento-key-id", self.key_id.unwrap_or_default().into());
         Message { headers: list, content_type: Some(content_type(delivery)), body: delivery.envelope.payload.clone() }
     }
+}
 
-    /// The headers that are there in every format, in a list with room for the others.
-    fn shared_headers(&self, binding: &Binding) -> Vec<Header<'a>> {
-        let mut list = Vec::with_capacity(USUAL_HEADERS);
-        if let Some(tenant) = self.tenant.filter(|tenant| !tenant.is_empty()) {
-            list.push(("bento-tenant-id".into(), binding.encode(tenant.into())));
-        }
-        if let Some(correlation) = self.correlation_id.as_ref().filter(|id| !id.is_empty()) {
-            list.push(("bento-correlation-id".into(), binding.encode(correlation.clone().into())));
-        }
-        list
-    }
+/// The headers that are there in every format, in a list with room for the others.
+fn shared_headers<'a>(delivery: &'a Delivery, binding: &Binding) -> Vec<Header<'a>> {
+    let mut list = Vec::with_capacity(USUAL_HEADERS);
+    list.push(("bento-route".into(), binding.encode(Cow::Borrowed(&*delivery.destination.name))));
+    list
 }
 
 /// The names that nearly every traced event has are not copied again.

@@ -240,7 +240,7 @@ macro_rules! publisher_conformance {
                 formats::binary_is_a_cloud_event
                 formats::structured_is_a_cloud_event
                 formats::plain_is_the_payload_with_the_facts_beside_it
-                formats::trace_tenant_and_correlation_are_headers_in_every_form
+                formats::route_and_trace_are_headers_in_every_form
                 formats::a_header_of_any_text_is_read_as_it_was_written
                 outages::a_broker_that_stops_in_mid_stream_loses_nothing_it_confirmed
                 outages::a_publisher_that_is_made_while_the_broker_is_away_goes_on_when_it_is_there

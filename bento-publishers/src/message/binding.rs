@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use percent_encoding::percent_decode_str;
+
 /// How a protocol carries the facts of an event.
 ///
 /// | binding | attributes | data's content type | texts of the facts |
@@ -28,6 +30,8 @@ pub struct Binding {
     pub(super) content_type_is_an_attribute: bool,
     /// Whether a header holds printable ASCII only.
     ascii: bool,
+    /// The names of headers that the transport adds to a message, and the beginnings of such names, which end with `-`.
+    of_the_transport: &'static [&'static str],
 }
 
 /// The attributes of an event, with their names in CloudEvents.
@@ -71,7 +75,7 @@ macro_rules! attributes {
             concat!($prefix, "schemaversion"),
             concat!($prefix, "aggregatetype"),
             concat!($prefix, "sequence"),
-            concat!($prefix, "tenant"),
+            concat!($prefix, "tenantid"),
             concat!($prefix, "correlationid"),
             concat!($prefix, "causationid"),
             concat!($prefix, "actor"),
@@ -86,19 +90,68 @@ macro_rules! attributes {
 
 impl Binding {
     /// HTTP.
-    pub const HTTP: Self = Self { attributes: attributes!("ce-"), content_type_is_an_attribute: false, ascii: true };
+    pub const HTTP: Self = Self {
+        attributes: attributes!("ce-"),
+        content_type_is_an_attribute: false,
+        ascii: true,
+        of_the_transport: &[
+            "accept",
+            "accept-",
+            "cache-control",
+            "content-",
+            "date",
+            "forwarded",
+            "origin",
+            "referer",
+            "user-agent",
+            "via",
+            "x-forwarded-",
+        ],
+    };
 
     /// NATS.
-    pub const NATS: Self = Self { content_type_is_an_attribute: true, ..Self::HTTP };
+    pub const NATS: Self = Self { content_type_is_an_attribute: true, of_the_transport: &[], ..Self::HTTP };
 
     /// Kafka.
-    pub const KAFKA: Self = Self { attributes: attributes!("ce_"), content_type_is_an_attribute: false, ascii: false };
+    pub const KAFKA: Self = Self {
+        attributes: attributes!("ce_"),
+        content_type_is_an_attribute: false,
+        ascii: false,
+        of_the_transport: &[],
+    };
 
     /// AMQP 1.0 and 0.9.1.
     pub const AMQP: Self = Self { attributes: attributes!("cloudEvents_"), ..Self::KAFKA };
 
     /// Redis Streams, for which CloudEvents has no binding: each header is a field of the entry.
     pub const REDIS: Self = Self { attributes: attributes!("ce-"), ..Self::KAFKA };
+
+    /// The names of the attributes in CloudEvents, in the order of [`Attribute`].
+    pub(super) const ATTRIBUTES: [&'static str; Attribute::COUNT] = attributes!("");
+
+    /// The attribute that a header holds, by its name in CloudEvents.
+    pub(super) fn attribute(&self, header: &str) -> Option<&'static str> {
+        let position = self.attributes.iter().position(|name| name.eq_ignore_ascii_case(header))?;
+        Some(Self::ATTRIBUTES[position])
+    }
+
+    /// True if a header says something about the transport of a message and nothing about its event.
+    pub(super) fn is_of_the_transport(&self, header: &str) -> bool {
+        self.of_the_transport.iter().any(|name| match name.strip_suffix('-') {
+            Some(_) => header.get(..name.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(name)),
+            None => header.eq_ignore_ascii_case(name),
+        })
+    }
+
+    /// A fact of an event as it was before a header held it. A text in double quotes is unquoted, as the HTTP binding of CloudEvents says.
+    pub(super) fn decode<'a>(&self, text: Cow<'a, str>) -> Cow<'a, str> {
+        if !self.ascii || !text.contains(['%', '"']) {
+            return text;
+        }
+        let unquoted = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+        let text = unquoted.map_or_else(|| text.to_string(), unescaped);
+        Cow::Owned(percent_decode_str(&text).decode_utf8_lossy().into_owned())
+    }
 
     /// A fact of Bento's own as a header can hold it.
     pub(crate) fn encode<'a>(&self, text: Cow<'a, str>) -> Cow<'a, str> {
@@ -115,6 +168,16 @@ impl Binding {
         }
         Cow::Owned(encoded)
     }
+}
+
+/// The text between quotes: what follows a backslash stands for itself.
+fn unescaped(quoted: &str) -> String {
+    let mut text = String::with_capacity(quoted.len());
+    let mut characters = quoted.chars();
+    while let Some(character) = characters.next() {
+        text.extend(if character == '\\' { characters.next() } else { Some(character) });
+    }
+    text
 }
 
 /// Whether the HTTP binding of CloudEvents leaves this byte as it is.

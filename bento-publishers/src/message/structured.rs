@@ -21,13 +21,14 @@ struct CloudEvent<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     time: &'a str,
     datacontenttype: &'a str,
-    schemaversion: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schemaversion: Option<u32>,
     #[serde(skip_serializing_if = "str::is_empty")]
     aggregatetype: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     sequence: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
-    tenant: &'a str,
+    tenantid: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     correlationid: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -67,7 +68,7 @@ pub(super) fn body(facts: &Facts<'_>, envelope: &Envelope) -> Bytes {
         schemaversion: facts.schema_version,
         aggregatetype: facts.aggregate_type,
         sequence: facts.sequence.as_deref().unwrap_or_default(),
-        tenant: facts.tenant.unwrap_or_default(),
+        tenantid: facts.tenant.unwrap_or_default(),
         correlationid: facts.correlation_id.as_deref().unwrap_or_default(),
         causationid: facts.causation_id.as_deref().unwrap_or_default(),
         actor: facts.actor.as_deref().unwrap_or_default(),

@@ -47,8 +47,7 @@ fn binary_names_every_fact_as_the_binding_says() {
     let delivery = delivery(envelope(r#"{"total":1.10}"#));
     let message = settings(Format::Binary).message(&delivery, &Binding::NATS).unwrap();
     expect_test::expect![[r#"
-        bento-tenant-id: Z%C3%BCrich%20AG
-        bento-correlation-id: c-1
+        bento-route: audit
         ce-specversion: 1.0
         ce-id: 018f0000-0000-7000-8000-000000000001
         ce-source: order%2520service
@@ -59,7 +58,7 @@ fn binary_names_every_fact_as_the_binding_says() {
         ce-schemaversion: 2
         ce-aggregatetype: order
         ce-sequence: 7
-        ce-tenant: Z%C3%BCrich%20AG
+        ce-tenantid: Z%C3%BCrich%20AG
         ce-correlationid: c-1
         ce-causationid: c-0
         ce-actor: ann
@@ -85,11 +84,10 @@ fn structured_embeds_the_payload_as_it_is() {
     let delivery = delivery(envelope("{ \"total\": 1.10,\n\"big\": 340282366920938463463374607431768211455}"));
     let message = settings(Format::Structured).message(&delivery, &Binding::KAFKA).unwrap();
     expect_test::expect![[r#"
-        bento-tenant-id: Zürich AG
-        bento-correlation-id: c-1
+        bento-route: audit
         traceparent: 00-1-2-01
         x-own: it "is"
-        [application/cloudevents+json] {"specversion":"1.0","id":"018f0000-0000-7000-8000-000000000001","source":"order%20service","type":"order.created.v2","subject":"42","time":"2026-05-04T03:02:01.000123Z","datacontenttype":"application/json","schemaversion":2,"aggregatetype":"order","sequence":"7","tenant":"Zürich AG","correlationid":"c-1","causationid":"c-0","actor":"ann","partitionkey":"42","traceparent":"00-1-2-01","data":{ "total": 1.10,
+        [application/cloudevents+json] {"specversion":"1.0","id":"018f0000-0000-7000-8000-000000000001","source":"order%20service","type":"order.created.v2","subject":"42","time":"2026-05-04T03:02:01.000123Z","datacontenttype":"application/json","schemaversion":2,"aggregatetype":"order","sequence":"7","tenantid":"Zürich AG","correlationid":"c-1","causationid":"c-0","actor":"ann","partitionkey":"42","traceparent":"00-1-2-01","data":{ "total": 1.10,
         "big": 340282366920938463463374607431768211455}}"#]].assert_eq(&shown(&message));
 }
 
@@ -98,8 +96,7 @@ fn plain_is_the_payload_with_the_facts_beside_it() {
     let delivery = delivery(envelope("{}"));
     let message = settings(Format::Plain).message(&delivery, &Binding::AMQP).unwrap();
     expect_test::expect![[r#"
-        bento-tenant-id: Zürich AG
-        bento-correlation-id: c-1
+        bento-route: audit
         bento-event-id: 018f0000-0000-7000-8000-000000000001
         bento-source: order%20service
         bento-event-type: order.created.v2
@@ -108,6 +105,8 @@ fn plain_is_the_payload_with_the_facts_beside_it() {
         bento-aggregate-id: 42
         bento-sequence: 7
         bento-occurred-at: 2026-05-04T03:02:01.000123Z
+        bento-tenant-id: Zürich AG
+        bento-correlation-id: c-1
         bento-causation-id: c-0
         bento-actor: ann
         bento-partition-key: 42
@@ -273,6 +272,9 @@ proptest! {
             prop_assert_eq!(same.ty(), &*delivery.envelope.event_type);
             prop_assert!(!same.source().is_empty() && same.data().is_some());
             let plain = settings(Format::Plain).message(&delivery, &binding).unwrap();
+            for message in [&binary, &structured, &plain] {
+                prop_assert_eq!(read(message, &binding), as_read(&delivery.envelope));
+            }
             for message in [binary, structured, plain] {
                 prop_assert_eq!(own_headers_of(&message), delivery.envelope.headers().unwrap().extra);
                 for (name, value) in message.headers.iter().filter(|_| binding_is_ascii(&binding)) {
@@ -281,6 +283,40 @@ proptest! {
             }
         }
     }
+}
+
+/// The event that is read of a message.
+fn read(message: &Message<'_>, binding: &Binding) -> Envelope {
+    let headers = message.headers.iter().map(|(name, value)| (&**name, &**value));
+    let incoming = Incoming::new(message.body.clone(), DateTime::UNIX_EPOCH).with_headers(headers);
+    let incoming = match message.content_type {
+        Some(content_type) => incoming.with_content_type(content_type),
+        None => incoming,
+    };
+    incoming.envelope(binding).unwrap()
+}
+
+/// What of an event is read again: empty texts are none, its routing stays behind, and a source is a URI reference.
+fn as_read(sent: &Envelope) -> Envelope {
+    let some = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    let mut event = sent.clone();
+    event.tenant_id = some(&sent.tenant_id);
+    event.content_encoding = some(&sent.content_encoding);
+    event.key_id = some(&sent.key_id);
+    (event.topic, event.routing_key) = (None, None);
+    if !(0..=9999).contains(&event.occurred_at.year()) {
+        event.occurred_at = DateTime::UNIX_EPOCH;
+    }
+    let Headers { correlation_id, causation_id, source, actor, extra, .. } = sent.headers().unwrap();
+    let source =
+        some(&source).map_or_else(|| "/bento".to_owned(), |source| source::uri_reference(&source).into_owned());
+    let mut headers = extra;
+    headers.insert("source".to_owned(), source);
+    for (name, value) in [("correlation_id", correlation_id), ("causation_id", causation_id), ("actor", actor)] {
+        headers.extend(some(&value).map(|value| (name.to_owned(), value)));
+    }
+    event.headers = serde_json::to_vec(&headers).unwrap().into();
+    event
 }
 
 /// The application's headers as a consumer reads them.
