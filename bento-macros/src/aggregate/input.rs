@@ -343,12 +343,18 @@ impl<'a> AggregateField<'a> {
                     Err(of_the_struct(key))
                 }
                 _ if is_of_the_struct && GRAMMAR.keys.contains(&name.as_str()) => Err(of_the_struct(key)),
-                "id" => Ok(self.marked_id = Some(attr)),
-                "version" => Ok(self.marked_version = Some(attr)),
-                "events" => Ok(self.marked_events = Some(attr)),
                 _ => {
-                    means_version = near_match(&name, FIELD_GRAMMAR.keys) == Some("version");
-                    Err(FIELD_GRAMMAR.unknown(key))
+                    let marked = match name.as_str() {
+                        "id" => &mut self.marked_id,
+                        "version" => &mut self.marked_version,
+                        "events" => &mut self.marked_events,
+                        _ => {
+                            means_version = near_match(&name, FIELD_GRAMMAR.keys) == Some("version");
+                            return Err(FIELD_GRAMMAR.unknown(key));
+                        }
+                    };
+                    *marked = Some(attr);
+                    Ok(())
                 }
             }
         });

@@ -108,10 +108,8 @@ fn refuse_function_in_a_text(field: &EventField, default: &Expr, errors: &mut Er
     let value = text.value();
     let name = value.trim_end_matches("()");
     let is_path = syn::parse_str::<syn::Path>(name).is_ok();
-    let looks_like_one = value.ends_with("()")
-        || name.contains("::")
-        || name.starts_with("default_")
-        || name == field.ident.unraw().to_string();
+    let looks_like_one =
+        value.ends_with("()") || name.contains("::") || name.starts_with("default_") || field.ident.unraw() == name;
     if is_path && looks_like_one {
         errors.at(
             text.span(),
