@@ -15,10 +15,11 @@ use crate::{ConnectError, TlsSettings};
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// A client that follows no redirect: the signed body is for nobody else.
+/// A client that follows no redirect and uses no proxy of the environment: the signed body and the credentials are for nobody else.
 pub(super) fn client(settings: &HttpSettings, is_encrypted: bool) -> Result<Client, ConnectError> {
     let builder = Client::builder()
         .redirect(Policy::none())
+        .no_proxy()
         .timeout(settings.timeout)
         .connect_timeout(settings.connect_timeout)
         .user_agent(concat!("bento/", env!("CARGO_PKG_VERSION")));

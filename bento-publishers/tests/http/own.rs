@@ -154,6 +154,26 @@ async fn authorization_headers_and_the_event_id_are_sent() {
     assert!(!taken[1].headers.contains_key(SIGNATURE_HEADER));
 }
 
+/// Publishes to the port that the test below names, in a process of its own, whose environment it sets.
+#[tokio::test]
+async fn publishes_to_the_port_of_the_environment() {
+    let Ok(port) = std::env::var("BENTO_TEST_WEBHOOK_PORT") else { return };
+    publish(settings(port.parse().unwrap())).await.unwrap();
+}
+
+#[test]
+fn a_proxy_of_the_environment_is_not_used() {
+    let (receiver, proxy) = (Receiver::content(), Receiver::content());
+    let address = format!("http://127.0.0.1:{}", proxy.port);
+    let mut publishing = std::process::Command::new(std::env::current_exe().unwrap());
+    publishing.args(["--exact", "own::publishes_to_the_port_of_the_environment"]);
+    publishing.envs([("http_proxy", &address), ("HTTP_PROXY", &address), ("all_proxy", &address)]);
+    publishing.env_remove("no_proxy").env_remove("NO_PROXY");
+    let published = publishing.env("BENTO_TEST_WEBHOOK_PORT", receiver.port.to_string()).status();
+    assert!(published.unwrap().success());
+    assert_eq!((receiver.taken().len(), proxy.taken().len()), (1, 0));
+}
+
 #[tokio::test]
 async fn an_event_cannot_change_the_headers_of_the_settings() {
     let receiver = Receiver::content();
