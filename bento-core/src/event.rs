@@ -42,7 +42,7 @@ pub trait DomainEvent: Serialize + DeserializeOwned + fmt::Debug + Send + Sync +
     /// The version of the payload that this struct is.
     const VERSION: u32 = Self::DESCRIPTOR.version;
 
-    /// What the fields went through, oldest first. Not public API: read by [`crate::codec`] and the registry.
+    /// The history of the fields, oldest first. Not public API: read by [`crate::codec`] and the registry.
     #[doc(hidden)]
     const HISTORY: &'static [Step] = &[];
 
@@ -60,7 +60,7 @@ pub trait DomainEvent: Serialize + DeserializeOwned + fmt::Debug + Send + Sync +
 )]
 pub trait Raisable: DomainEvent {}
 
-/// What aggregate `A` can raise: an event that it lists in `#[aggregate(events(…))]`, by value.
+/// An event that aggregate `A` can raise: one that it lists in `#[aggregate(events(…))]`, by value.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an event of `{A}`",
     label = "`{A}` does not raise this",

@@ -98,7 +98,7 @@ pub trait Inspect: Send + Sync {
     /// It only reads: nothing is lost.
     fn counts_by_tenant(&self) -> impl Future<Output = Result<Vec<TenantCounts>, StoreError>> + Send;
 
-    /// How long ago the oldest pending event occurred, by the store's clock; `None` without one. Held events are not looked at:
+    /// The age of the oldest pending event, by the store's clock; `None` without one. Held events are not looked at:
     /// [`backlog`](Self::backlog) has their age.
     ///
     /// # Errors

@@ -32,7 +32,7 @@ pub struct TlsSettings {
     pub key_file: Option<PathBuf>,
 }
 
-/// What a file of the settings holds.
+/// The content of a file of the settings.
 #[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
 pub(crate) fn read(file: &Path) -> Result<Vec<u8>, ConnectError> {
     std::fs::read(file).map_err(|error| ConnectError::Settings {

@@ -86,7 +86,7 @@ fn unsendable(headers: &Headers) -> impl Iterator<Item = UnsendableHeader> {
     headers.extra.iter().filter_map(|(name, value)| check_header(name, value).err())
 }
 
-/// What keeps the headers of an event from being sent, if anything does.
+/// The reason that the headers of an event cannot be sent; `None` if they can.
 pub(super) fn obstacle(event: &Envelope) -> Option<String> {
     let why = match event.headers() {
         Ok(headers) => unsendable(&headers).map(|refused| refused.to_string()).collect::<Vec<_>>().join("; "),

@@ -1,4 +1,4 @@
-//! What no aggregate raises, and what the compiler says to who tries. Not public API: named by the macros.
+//! Types that no aggregate raises, and the compiler's message for each. Not public API: named by the macros.
 //!
 //! Each of these traits is the condition of a [`RaisedBy`] for one kind of mistake, and nothing implements it. The
 //! compiler therefore reports the condition, which knows the mistake, and not that something is no event.

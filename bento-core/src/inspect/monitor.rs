@@ -83,7 +83,7 @@ impl MonitorHandle {
     }
 }
 
-/// How often leases and lanes are looked at while relays start.
+/// The interval at which leases and lanes are read while relays start.
 const STARTING: Duration = Duration::from_secs(1);
 
 async fn run(store: impl Inspect, settings: MonitorSettings, mut stop: Stop) {
@@ -100,15 +100,15 @@ async fn run(store: impl Inspect, settings: MonitorSettings, mut stop: Stop) {
     }
 }
 
-/// What is remembered between two looks.
+/// The state that is kept between two readings.
 struct Watch<S> {
     store: S,
     every: Duration,
     gauges: Gauges,
     coverage: Coverage,
-    /// When the tables are counted again.
+    /// The time of the next count of the tables.
     count_at: Instant,
-    /// When every relay has had the time to start.
+    /// The time by which every relay has started.
     started_at: Instant,
 }
 

@@ -6,9 +6,9 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// What a name ends with whose value is encoded. No header of an event ends with it by itself.
+/// The end of a name whose value is encoded. No header of an event ends with it by itself.
 const MARK: char = '*';
-/// What an encoded value begins with: the charset, and no language.
+/// The beginning of an encoded value: the charset, and no language.
 const UTF_8: &str = "UTF-8''";
 
 /// Writes a header as every broker carries it: one whose value is printable ASCII without spaces at its ends as it is, any other one with

@@ -62,7 +62,7 @@ pub struct CatalogueField {
 }
 
 impl CatalogueField {
-    /// What stands in front of the type, for a person.
+    /// The text in front of the type, for a person.
     fn role(&self) -> &'static str {
         if self.is_flattened { "the fields of " } else { "" }
     }

@@ -47,7 +47,7 @@ pub enum RegistryFault {
         field: &'static str,
         /// The version that added it.
         since: u32,
-        /// What went wrong: it panics, JSON cannot hold it, or the field cannot be read from it.
+        /// The failure: it panics, JSON cannot hold it, or the field cannot be read from it.
         reason: String,
     },
     /// An event is named in the program but was not registered.
@@ -204,7 +204,7 @@ fn faulty_defaults(registry: &Registry, faults: &mut Vec<RegistryFault>) {
     }
 }
 
-/// Why a default cannot be taken.
+/// The reason that a default cannot be taken.
 fn why_not(addition: &Addition) -> Option<String> {
     match std::panic::catch_unwind(addition.default) {
         Ok(Ok(value)) => {

@@ -67,7 +67,7 @@ impl StoredError {
     }
 }
 
-/// What is stored, compared with what this binary can decode.
+/// The stored events, compared with those that this binary can decode.
 ///
 /// It tells what another release can decode from what this one has given up, so that a service still starts after a release was rolled
 /// back:
@@ -147,7 +147,7 @@ impl fmt::Display for StoredReport {
     }
 }
 
-/// What is stored and cannot be decoded, as an error.
+/// The stored events that cannot be decoded, as an error.
 #[derive(Debug, thiserror::Error)]
 #[error("this binary cannot decode everything that is stored{}", listed(.0))]
 pub struct StoredErrors(Vec<StoredError>);

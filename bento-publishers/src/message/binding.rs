@@ -1,11 +1,11 @@
-//! What tells the brokers apart: how the event's own facts are named and written.
+//! The differences between brokers: the names and the encoding of an event's own facts.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use percent_encoding::percent_decode_str;
 
-/// How a protocol carries the facts of an event.
+/// The way in which a protocol carries the facts of an event.
 ///
 /// | binding | attributes | data's content type | texts of the facts |
 /// |---|---|---|---|

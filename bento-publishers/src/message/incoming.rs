@@ -182,7 +182,7 @@ impl<'m> Incoming<'m> {
     }
 }
 
-/// What a message says of its event, by the names of CloudEvents.
+/// The facts that a message states about its event, by the names of CloudEvents.
 type Facts<'m> = BTreeMap<&'static str, Cow<'m, str>>;
 
 /// The headers of the plain format, and the attributes that say the same.

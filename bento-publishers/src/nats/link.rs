@@ -22,7 +22,7 @@ pub(super) struct Link {
     trouble: Trouble,
 }
 
-/// What the client said when it last tried in vain to connect again.
+/// The client's error of its last failed attempt to connect again.
 #[derive(Clone, Default)]
 struct Trouble(Arc<Mutex<Option<String>>>);
 
@@ -47,7 +47,7 @@ impl Link {
         self.context.client().connection_state() == State::Connected
     }
 
-    /// Why it is not connected at the moment.
+    /// The reason that it is not connected.
     pub(super) fn trouble(&self, address: &str) -> String {
         let said = self.trouble.said().map(|said| format!(": {said}")).unwrap_or_default();
         format!("not connected to NATS at {address}{said}")

@@ -1,4 +1,4 @@
-//! What a transaction takes pending events from.
+//! The types that a transaction takes pending events from.
 
 use bento_core::Aggregate;
 

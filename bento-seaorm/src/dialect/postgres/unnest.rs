@@ -14,12 +14,12 @@ use crate::dialect::{PARAMETERS, take_value};
 use crate::entity::{WRITTEN, written_columns};
 use crate::tables::Tables;
 
-/// What stands for NULL in an array of sequences: sqlx's arrays hold no NULL through SeaORM.
+/// The value that stands for NULL in an array of sequences: sqlx's arrays hold no NULL through SeaORM.
 const NO_SEQUENCE: i64 = i64::MIN;
 /// The same for the versions of routing, which are not negative.
 const NO_VERSION: i32 = -1;
 
-/// How the values of a column are sent.
+/// The form in which the values of a column are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Int,

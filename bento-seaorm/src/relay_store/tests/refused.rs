@@ -106,7 +106,7 @@ fn of<'a>(rows: impl IntoIterator<Item = &'a OutboxRow>) -> Vec<String> {
     rows.into_iter().map(|row| row.envelope.aggregate_id.clone()).collect()
 }
 
-/// What a row becomes whose settlement is refused.
+/// The outcome for a row whose settlement is refused.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fate {
     /// A dead letter that was tried so often, and that says so.
