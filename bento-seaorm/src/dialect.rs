@@ -130,6 +130,11 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
         None
     }
 
+    /// The last position that was handed out, or one below it. Only for back ends with a [`history`](Self::history).
+    fn last_position(&self, _tables: &Tables) -> Option<String> {
+        None
+    }
+
     /// A time as a parameter that compares with the times the database wrote: one that lies before the year 1000 or after 9999 is taken
     /// to be the first or the last moment of these years, which every back end holds.
     fn time(&self, time: DateTime<Utc>) -> Value {

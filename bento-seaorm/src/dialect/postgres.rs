@@ -138,6 +138,11 @@ impl Dialect for Postgres {
         ))
     }
 
+    fn last_position(&self, tables: &Tables) -> Option<String> {
+        let sequence = tables.named("outbox_position");
+        Some(format!("(SELECT last_value - CASE WHEN is_called THEN 0 ELSE 1 END FROM {sequence})"))
+    }
+
     fn relay_transaction(&self) -> TransactionOptions {
         TransactionOptions::default()
     }
@@ -263,9 +268,8 @@ fn renew_statement(renewal: Renewal<'_>) -> Statement {
         })
         .push(&format!(
             " SELECT revision, pg_current_xact_id()::text::bigint, \
-             pg_snapshot_xmin(pg_current_snapshot())::text::bigint, \
-             (SELECT last_value - CASE WHEN is_called THEN 0 ELSE 1 END FROM {}), {} FROM lease",
-            tables.named("outbox_position"),
+             pg_snapshot_xmin(pg_current_snapshot())::text::bigint, {}, {} FROM lease",
+            Postgres.last_position(tables).expect("PostgreSQL has one"),
             Postgres.history(tables).expect("PostgreSQL has one"),
         ))
         .build()

@@ -54,6 +54,11 @@ impl Memory {
         self.lock().get(&shard)?.scan.history()
     }
 
+    /// The last position that the shard's last call saw handed out.
+    pub(super) fn seen(&self, shard: ShardId) -> Option<i64> {
+        self.lock().get(&shard)?.scan.seen()
+    }
+
     /// The epoch and the revision up to which no held row of the shard is due now, for one that does not want those of these
     /// destinations.
     pub(super) fn quiet(&self, shard: ShardId, without: &[Arc<str>]) -> Option<(i64, i64)> {

@@ -83,10 +83,21 @@ fn is_of_another_history(sql: Sql, store: &OutboxStore, dialect: &'static dyn Di
             known.entry(history).or_default().push(shard);
         }
     }
-    known.into_iter().fold(sql, |sql, (known, shards)| {
+    let sql = known.into_iter().fold(sql, |sql, (known, shards)| {
         let sql = sql.push(&format!(" OR ({history} <> ")).bind(known);
         sql.push(" AND s.shard").one_of(numbers(&shards)).push(")")
-    })
+    });
+    positions_went_back(sql, store, dialect, shards)
+}
+
+/// Rows may appear again below every bound. One number is enough: a shard that is called for nothing finds nothing, and the one
+/// that saw the largest position forgets it.
+fn positions_went_back(sql: Sql, store: &OutboxStore, dialect: &'static dyn Dialect, shards: &[ShardId]) -> Sql {
+    let seen = shards.iter().filter_map(|&shard| store.memory.seen(shard)).max();
+    match dialect.last_position(&store.tables).zip(seen) {
+        Some((last_position, seen)) => sql.push(&format!(" OR {last_position} < ")).bind(seen),
+        None => sql,
+    }
 }
 
 fn numbers(shards: &[ShardId]) -> Vec<i64> {

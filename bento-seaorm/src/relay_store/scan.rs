@@ -92,6 +92,11 @@ impl Scan {
         self.history
     }
 
+    /// The last position that the previous call saw handed out.
+    pub(super) fn seen(&self) -> Option<i64> {
+        self.seen
+    }
+
     /// Reading begins behind it.
     pub(super) fn floor(&mut self) -> i64 {
         self.floor = self.floor.max(self.last_read.as_ref().map_or(0, Read::settled_up_to));

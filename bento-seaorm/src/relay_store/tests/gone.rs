@@ -100,6 +100,29 @@ fn truncate(backend: DbBackend) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_is_idle_sees_the_events_of_positions_that_are_taken_back() {
+    on_every_back_end(async |db| {
+        let mut running = Running::start(&db);
+        for _ in 0..10 {
+            running.publishes("at first").await;
+        }
+        let take_back = match db.get_database_backend() {
+            DbBackend::Postgres => "SELECT setval('bento_outbox_position', 1, false)",
+            DbBackend::MySql => "ALTER TABLE bento_outbox AUTO_INCREMENT = 1",
+            _ => "UPDATE sqlite_sequence SET seq = 0 WHERE name = 'bento_outbox'",
+        };
+        for _ in 0..3 {
+            running.execute([take_back.to_owned()]).await;
+            for _ in 0..3 {
+                running.publishes("the positions were taken back").await;
+            }
+        }
+        running.relay.stop().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_held_event_whose_position_is_handed_out_again_costs_the_other_one_at_most() {
     on_every_back_end(async |db| {
         let running = Running::start(&db);
