@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis", feature = "kafka"))]
+#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "kafka"))]
 use bento_core::publish::{Delivery, PublishError};
 
 #[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
@@ -67,7 +67,7 @@ impl ConnectError {
 }
 
 /// The answers to a batch of which nothing could be sent.
-#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis", feature = "kafka"))]
+#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "kafka"))]
 pub(crate) fn unavailable(batch: &[Delivery], error: &PublishError) -> Vec<Result<(), PublishError>> {
     let why = error.chain();
     batch.iter().map(|_| Err(PublishError::unavailable(why.clone()))).collect()
