@@ -9,6 +9,7 @@ use tracing::Level;
 use self::tenants::Tenants;
 use super::clock::since;
 use super::machine::{Observer, Outcome};
+use super::store::GivenUp;
 use crate::envelope::Envelope;
 use crate::telemetry::{self, TARGET_RELAY, count_for, count_of};
 
@@ -69,6 +70,15 @@ impl<'a> Journal<'a> {
         Self { tally, ages: None, filtered: 0, tenants: Tenants::default(), tells_details }
     }
 
+    /// Counts what the store gave up by itself, which it has logged.
+    pub(super) fn given_up(&mut self, rows: Vec<GivenUp>) {
+        for GivenUp { destination, cause, tenant_id } in rows {
+            self.tally.dead += 1;
+            count_for(telemetry::DEAD_EVENTS, destination, ("cause", cause), 1);
+            self.tenants.note(tenant_id.as_deref(), "dead");
+        }
+    }
+
     /// One that also keeps the age of what is confirmed `now`.
     pub(super) fn with_ages(mut self, ages: Histogram, now: DateTime<Utc>) -> Self {
         self.ages = Some((ages, now));
@@ -103,7 +113,7 @@ impl Observer for Journal<'_> {
     fn outcome(&mut self, event: &Envelope, destination: &str, outcome: Outcome<'_>) {
         let count = |name| count_of(name, destination.to_owned(), 1);
         if !matches!(outcome, Outcome::Unroutable { is_new: false, .. }) {
-            self.tenants.note(event, outcome.status());
+            self.tenants.note(event.tenant_id.as_deref(), outcome.status());
         }
         match outcome {
             Outcome::Published => {

@@ -317,6 +317,19 @@ pub struct Advanced {
     pub paused_tenants: Vec<String>,
     /// When the next held row is due that is not due yet, by the store's clock from now; `None` without one.
     pub next_due: Option<Duration>,
+    /// Rows that this call made dead letters by itself. A row that the relay asked to [bury](Settlement::Bury) is not among them.
+    pub given_up: Vec<GivenUp>,
+}
+
+/// A row that became a dead letter because it cannot be read, or because the database refused to record what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenUp {
+    /// The name of the route under which it is dead.
+    pub destination: Arc<str>,
+    /// [`Burial::UNREADABLE`] or [`Burial::UNSETTLED`].
+    pub cause: &'static str,
+    /// The tenant of its event, as far as that can be read.
+    pub tenant_id: Option<String>,
 }
 
 /// A relay's sign of life.

@@ -1,6 +1,7 @@
 //! One shard's work: advance, publish in waves, advance.
 
 use std::future::Future;
+use std::mem;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -173,7 +174,7 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
     }
 
     fn note_heard(&mut self) {
-        for sent in std::mem::take(&mut self.heard) {
+        for sent in mem::take(&mut self.heard) {
             self.note(sent);
         }
     }
@@ -246,8 +247,9 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
         loop {
             let asked = Instant::now();
             match in_time(ttl, self.shared.store.advance(request.clone())).await {
-                Ok(advanced) => {
+                Ok(mut advanced) => {
                     self.deadline.extend(asked + ttl);
+                    Journal::new(&mut self.tally).given_up(mem::take(&mut advanced.given_up));
                     if request.fresh > 0 {
                         self.machine.batch_size.arrived(request.fresh, &advanced);
                     }
@@ -295,7 +297,10 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
         let settled = only_settle.settled.clone();
         if error.is_of_one_shard() && request.fresh > 0 {
             match in_time(only_settle.ttl, self.shared.store.advance(only_settle)).await {
-                Ok(_) => return End::Failed(error),
+                Ok(advanced) => {
+                    Journal::new(&mut self.tally).given_up(advanced.given_up);
+                    return End::Failed(error);
+                }
                 Err(StoreError::LeaseLost { .. }) => return End::Lost,
                 Err(_) => {}
             }

@@ -1,9 +1,10 @@
 //! One call of the seam: settle, renew, read.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bento_core::relay::store::{Advance, Advanced, Lease, OutboxRow, Settlement, StoreError};
+use bento_core::relay::store::{Advance, Advanced, GivenUp, Lease, OutboxRow, Settlement, StoreError};
 use bento_core::telemetry::TARGET_RELAY;
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 
@@ -53,6 +54,8 @@ struct Call<'a> {
     begins_anew: bool,
     /// True if settlements are recorded one by one, after the database refused one of them.
     one_by_one: bool,
+    /// The rows that became dead letters on the way.
+    given_up: Vec<GivenUp>,
 }
 
 /// How many times a call reads again after it gave up what it could not read.
@@ -66,7 +69,16 @@ impl<'a> Call<'a> {
         one_by_one: bool,
     ) -> Result<(Advanced, Remembered), StoreFailure> {
         let (tx, dialect) = store.begin().await?;
-        let mut call = Self { tx, dialect, tables: &store.tables, advance, remembered, begins_anew: false, one_by_one };
+        let mut call = Self {
+            tx,
+            dialect,
+            tables: &store.tables,
+            advance,
+            remembered,
+            begins_anew: false,
+            one_by_one,
+            given_up: Vec::new(),
+        };
         let advanced = call.settle_and_read().await?;
         call.tx.commit().await?;
         Ok((advanced, call.remembered))
@@ -81,6 +93,7 @@ impl<'a> Call<'a> {
             let (streams, paused) = held::streams(&self.tx, self.dialect, self.tables, self.lease().shard).await?;
             (advanced.streams, advanced.paused_tenants) = (Some(streams), paused);
         }
+        advanced.given_up = mem::take(&mut self.given_up);
         Ok(advanced)
     }
 
@@ -109,7 +122,7 @@ impl<'a> Call<'a> {
         }
         let settling = Settling { tx: &self.tx, dialect: self.dialect, tables: self.tables, shard: lease.shard, keep };
         if self.one_by_one {
-            settling.settle_one_by_one(settled).await?;
+            self.given_up = settling.settle_one_by_one(settled).await?;
             (self.begins_anew, self.remembered.held) = (true, HeldRows::Unknown);
         } else if moves {
             settling.settle(settled).await.map_err(StoreFailure::Settling)?;
@@ -147,7 +160,8 @@ impl<'a> Call<'a> {
             }
             for (position, error) in unreadable {
                 self.tell_unreadable(self.tables.outbox(), position);
-                self.salvage().unreadable(position, &error).await?;
+                let given_up = self.salvage().unreadable(position, &error).await?;
+                self.given_up.extend(given_up);
             }
             self.begins_anew = true;
         }
@@ -189,7 +203,8 @@ impl<'a> Call<'a> {
             }
             for position in due.unreadable {
                 self.tell_unreadable(self.tables.held(), position);
-                self.salvage().unreadable_held(position).await?;
+                let given_up = self.salvage().unreadable_held(position).await?;
+                self.given_up.extend(given_up);
             }
             self.begins_anew = true;
             due = wanted.due(&self.tx, limit).await?;

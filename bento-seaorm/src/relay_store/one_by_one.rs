@@ -2,20 +2,21 @@
 
 use std::collections::BTreeSet;
 
-use bento_core::relay::store::{Burial, Held, Settlement};
+use bento_core::relay::store::{Burial, GivenUp, Held, Settlement};
 use sea_orm::{ConnectionTrait, DbErr};
 
-use super::salvage::{GivenUp, Salvage, is_storable};
+use super::salvage::{Record, Salvage, is_storable};
 use super::settle::{Settling, fresh_position};
 use crate::dialect;
 
 impl Settling<'_> {
     /// Settles each in a savepoint of its own. A row for which the database refuses that becomes a dead letter; one that was published is
-    /// deleted.
+    /// deleted. Returns the dead letters that the relay did not ask for.
     ///
     /// # Errors
     /// What is no refusal of one row. Nothing is settled then.
-    pub(super) async fn settle_one_by_one(&self, settled: &[Settlement]) -> Result<(), DbErr> {
+    pub(super) async fn settle_one_by_one(&self, settled: &[Settlement]) -> Result<Vec<GivenUp>, DbErr> {
+        let mut given_up = Vec::new();
         let is_moved = |settlement: &&Settlement| !matches!(settlement, Settlement::Published { .. });
         let moved: BTreeSet<_> = settled.iter().filter(is_moved).filter_map(fresh_position).collect();
         for together in settled.chunk_by(are_one_move) {
@@ -30,14 +31,16 @@ impl Settling<'_> {
                     self.tx.execute_unprepared("ROLLBACK TO SAVEPOINT bento_row").await?;
                     let mut touched = self.streams(together).await?;
                     touched.retain(|stream| is_storable(&stream.destination));
-                    self.give_up(settlement, &error).await?;
+                    let dead = self.give_up(settlement, &error).await?;
+                    given_up.extend(dead.filter(|_| !is_burial(settlement)));
                     self.promote(&touched).await?;
                 }
                 Err(error) => return Err(error),
             }
             self.tx.execute_unprepared("RELEASE SAVEPOINT bento_row").await?;
         }
-        self.delete_fresh(settled.iter().filter_map(fresh_position).collect()).await
+        self.delete_fresh(settled.iter().filter_map(fresh_position).collect()).await?;
+        Ok(given_up)
     }
 
     async fn settle_one(&self, together: &[Settlement]) -> Result<(), DbErr> {
@@ -45,45 +48,52 @@ impl Settling<'_> {
         self.promote(&touched).await
     }
 
-    async fn give_up(&self, settlement: &Settlement, refusal: &DbErr) -> Result<(), DbErr> {
+    async fn give_up(&self, settlement: &Settlement, refusal: &DbErr) -> Result<Option<GivenUp>, DbErr> {
         let Self { tx, dialect, tables, shard, .. } = *self;
         let salvage = Salvage { tx, dialect, tables, shard };
-        let given_up = |destination, attempts, parks, error: &str| {
+        let record = |destination, attempts, parks, error: &str| {
             let own = format!("it could not be recorded that it is for `{destination}`: {refusal}");
             let error = if error.is_empty() { own } else { format!("{own}; its last error: {error}") };
-            GivenUp { destination, cause: Burial::UNSETTLED, error, attempts, parks }
+            Record { destination, cause: Burial::UNSETTLED, error, attempts, parks }
         };
         match settlement {
-            Settlement::Published { .. } => Ok(()),
-            Settlement::HeldPublished { position, destination } => self.delete_held(destination, vec![*position]).await,
+            Settlement::Published { .. } => Ok(None),
+            Settlement::HeldPublished { position, destination } => {
+                self.delete_held(destination, vec![*position]).await?;
+                Ok(None)
+            }
             Settlement::Hold { position, destination, ordered, why } => {
                 let (attempts, error) = match why {
                     Held::Failed(failure) => (failure.attempts, &*failure.error),
                     Held::Unroutable(obstacle) => (0, &*obstacle.error),
                     Held::Behind | Held::Delayed(_) => (0, ""),
                 };
-                salvage.unsettled(*position, given_up(destination, attempts, *ordered, error)).await
+                salvage.unsettled(*position, record(destination, attempts, *ordered, error)).await
             }
             Settlement::Bury { position, destination, dead } => {
-                let given_up = given_up(destination, dead.attempts, dead.parks, &dead.error);
-                salvage.unsettled(*position, given_up).await
+                let record = record(destination, dead.attempts, dead.parks, &dead.error);
+                salvage.unsettled(*position, record).await
             }
             Settlement::HeldFailed { position, destination, failure } => {
-                let given_up = given_up(destination, failure.attempts, true, &failure.error);
-                salvage.unsettled_held(*position, given_up).await
+                let record = record(destination, failure.attempts, true, &failure.error);
+                salvage.unsettled_held(*position, record).await
             }
             Settlement::HeldBury { position, destination, dead } => {
-                let given_up = given_up(destination, dead.attempts, dead.parks, &dead.error);
-                salvage.unsettled_held(*position, given_up).await
+                let record = record(destination, dead.attempts, dead.parks, &dead.error);
+                salvage.unsettled_held(*position, record).await
             }
             Settlement::HeldUnroutable { position, destination, obstacle } => {
-                salvage.unsettled_held(*position, given_up(destination, 0, true, &obstacle.error)).await
+                salvage.unsettled_held(*position, record(destination, 0, true, &obstacle.error)).await
             }
             Settlement::HeldMoved { position, destination, ordered, .. } => {
-                salvage.unsettled_held(*position, given_up(destination, 0, *ordered, "")).await
+                salvage.unsettled_held(*position, record(destination, 0, *ordered, "")).await
             }
         }
     }
+}
+
+fn is_burial(settlement: &Settlement) -> bool {
+    matches!(settlement, Settlement::Bury { .. } | Settlement::HeldBury { .. })
 }
 
 /// True if both take the same held row somewhere else: it leaves its place once.

@@ -5,7 +5,7 @@ use bento_core::envelope::Envelope;
 use bento_core::id::EventId;
 use bento_core::limits;
 use bento_core::outbox::{OutboxEntry, ShardId};
-use bento_core::relay::store::Burial;
+use bento_core::relay::store::{Burial, GivenUp};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
@@ -33,7 +33,7 @@ pub(super) struct Salvage<'a> {
 }
 
 /// What is recorded of a row that is given up.
-pub(super) struct GivenUp<'a> {
+pub(super) struct Record<'a> {
     /// The route, or another name if that cannot be stored.
     pub(super) destination: &'a str,
     pub(super) cause: &'static str,
@@ -54,21 +54,22 @@ struct Found {
 
 impl Salvage<'_> {
     /// Gives up a pending row that cannot be read. Its routes are not known, so its aggregate waits for all of them.
-    pub(super) async fn unreadable(&self, position: i64, error: &DbErr) -> Result<(), DbErr> {
+    pub(super) async fn unreadable(&self, position: i64, error: &DbErr) -> Result<Option<GivenUp>, DbErr> {
         let destination = Burial::UNREADABLE;
         let error = format!("`{}`, shard {}, position {position}: {error}", self.tables.outbox(), self.shard);
-        let given_up = GivenUp { destination, cause: Burial::UNREADABLE, error, attempts: 0, parks: true };
-        let Some(mut found) = self.pending(position, given_up.cause).await? else { return Ok(()) };
+        let record = Record { destination, cause: Burial::UNREADABLE, error, attempts: 0, parks: true };
+        let Some(mut found) = self.pending(position, record.cause).await? else { return Ok(None) };
         if self.is_dead(found.envelope.event_id, destination).await? {
             found.envelope.event_id = EventId::new();
         }
-        self.insert(position, found, given_up).await?;
+        let given_up = self.insert(position, found, record).await?;
         let delete = self.sql(&format!("DELETE FROM {} WHERE shard = ", self.tables.outbox())).bind(self.shard);
-        self.execute(delete.push(" AND position = ").bind(position)).await
+        self.execute(delete.push(" AND position = ").bind(position)).await?;
+        Ok(Some(given_up))
     }
 
     /// Gives up the held rows with this position that cannot be read. The stream of each waits.
-    pub(super) async fn unreadable_held(&self, position: i64) -> Result<(), DbErr> {
+    pub(super) async fn unreadable_held(&self, position: i64) -> Result<Vec<GivenUp>, DbErr> {
         let table = self.tables.held();
         let of_position = |sql: Sql| sql.push(" AND position = ").bind(position);
         let unroutable_for = self.dialect.micros_until("unroutable_since");
@@ -77,6 +78,7 @@ impl Salvage<'_> {
         let shown = self.dialect.shown("destination").unwrap_or_else(|| "destination".to_owned());
         let select = format!("SELECT {shown}, {columns} FROM {table} WHERE shard = ");
         let rows = self.tx.query_all_raw(of_position(self.sql(&select).bind(self.shard)).build()).await?;
+        let mut given_up = Vec::new();
         for row in rows {
             let Err(error) = held_row(&row) else { continue };
             let shown: String = row.try_get_by_index(0)?;
@@ -91,44 +93,48 @@ impl Salvage<'_> {
             let parks = row.try_get_by_index(3).unwrap_or(true);
             let error = format!("`{table}`, shard {}, position {position}: {error}", self.shard);
             let destination = destination.as_str();
-            let given_up = GivenUp { destination, cause: Burial::UNREADABLE, error, attempts: 0, parks };
-            self.held(position, which, given_up).await?;
+            let record = Record { destination, cause: Burial::UNREADABLE, error, attempts: 0, parks };
+            given_up.extend(self.held(position, which, record).await?);
         }
-        Ok(())
+        Ok(given_up)
     }
 
     /// Gives up a pending row that could not be settled, and leaves it where it is, to be deleted with the others.
-    pub(super) async fn unsettled(&self, position: i64, given_up: GivenUp<'_>) -> Result<(), DbErr> {
-        let Some(found) = self.pending(position, given_up.cause).await? else { return Ok(()) };
-        if self.is_dead(found.envelope.event_id, name(given_up.destination)).await? {
-            return Ok(());
+    pub(super) async fn unsettled(&self, position: i64, record: Record<'_>) -> Result<Option<GivenUp>, DbErr> {
+        let Some(found) = self.pending(position, record.cause).await? else { return Ok(None) };
+        if self.is_dead(found.envelope.event_id, name(record.destination)).await? {
+            return Ok(None);
         }
-        self.insert(position, found, given_up).await
+        self.insert(position, found, record).await.map(Some)
     }
 
     /// Gives up a held row that could not be settled.
-    pub(super) async fn unsettled_held(&self, position: i64, given_up: GivenUp<'_>) -> Result<(), DbErr> {
-        let destination = given_up.destination.to_owned();
+    pub(super) async fn unsettled_held(&self, position: i64, record: Record<'_>) -> Result<Option<GivenUp>, DbErr> {
+        let destination = record.destination.to_owned();
         let which = |sql: Sql| {
             sql.push(" AND position = ").bind(position).push(" AND destination = ").bind(destination.as_str())
         };
-        self.held(position, which, given_up).await
+        self.held(position, which, record).await
     }
 
-    async fn held(&self, position: i64, which: impl Fn(Sql) -> Sql, given_up: GivenUp<'_>) -> Result<(), DbErr> {
-        let Some(mut found) = self.find(self.tables.held(), &HELD_ALL, &which, given_up.cause).await? else {
-            return Ok(());
+    async fn held(
+        &self,
+        position: i64,
+        which: impl Fn(Sql) -> Sql,
+        record: Record<'_>,
+    ) -> Result<Option<GivenUp>, DbErr> {
+        let Some(mut found) = self.find(self.tables.held(), &HELD_ALL, &which, record.cause).await? else {
+            return Ok(None);
         };
-        let is_unreadable = given_up.cause == Burial::UNREADABLE;
-        let is_dead = self.is_dead(found.envelope.event_id, name(given_up.destination)).await?;
+        let is_unreadable = record.cause == Burial::UNREADABLE;
+        let is_dead = self.is_dead(found.envelope.event_id, name(record.destination)).await?;
         if is_dead && is_unreadable {
             found.envelope.event_id = EventId::new();
         }
-        if !is_dead || is_unreadable {
-            self.insert(position, found, given_up).await?;
-        }
+        let given_up = if !is_dead || is_unreadable { Some(self.insert(position, found, record).await?) } else { None };
         let delete = self.sql(&format!("DELETE FROM {} WHERE shard = ", self.tables.held())).bind(self.shard);
-        self.execute(which(delete)).await
+        self.execute(which(delete)).await?;
+        Ok(given_up)
     }
 
     async fn pending(&self, position: i64, cause: &str) -> Result<Option<Found>, DbErr> {
@@ -165,10 +171,11 @@ impl Salvage<'_> {
         Ok(self.tx.query_one_raw(select.build()).await?.is_some())
     }
 
-    async fn insert(&self, position: i64, found: Found, given_up: GivenUp<'_>) -> Result<(), DbErr> {
-        let GivenUp { destination, cause, error, attempts, parks } = given_up;
+    async fn insert(&self, position: i64, found: Found, record: Record<'_>) -> Result<GivenUp, DbErr> {
+        let Record { destination, cause, error, attempts, parks } = record;
         let Found { envelope, attempts: tried, raw } = found;
         let attempts = attempts.max(tried);
+        let given_up = GivenUp { destination: name(destination).into(), cause, tenant_id: envelope.tenant_id.clone() };
         let (parks, now) = (parks && envelope.is_ordered(), self.dialect.now());
         let mut values = Vec::new();
         row_values(OutboxEntry { shard: self.shard, may_be_known: false, envelope }, &mut values, |time| {
@@ -185,7 +192,8 @@ impl Salvage<'_> {
         }
         let insert = insert.bind(position).push(", ").bind(name(destination)).push(", ").bind(attempts.cast_signed());
         let insert = insert.push(", ").bind(storable(&error)).push(", ").bind(cause).push(", ").bind(parks);
-        self.execute(insert.push(", ").bind(raw).push(&format!(", {now}, {now})"))).await
+        self.execute(insert.push(", ").bind(raw).push(&format!(", {now}, {now})"))).await?;
+        Ok(given_up)
     }
 
     fn sql(&self, text: &str) -> Sql {

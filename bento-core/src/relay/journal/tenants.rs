@@ -5,7 +5,6 @@ use std::sync::{Mutex, PoisonError};
 
 use metrics::SharedString;
 
-use crate::envelope::Envelope;
 use crate::telemetry::TENANT_EVENTS;
 
 /// How many tenants have a label of their own in one process; the first ones that come.
@@ -19,11 +18,11 @@ const OTHER: &str = "other";
 pub(super) struct Tenants(HashMap<String, HashMap<&'static str, u64>>);
 
 impl Tenants {
-    pub(super) fn note(&mut self, event: &Envelope, status: &'static str) {
-        let Some(tenant) = &event.tenant_id else { return };
+    pub(super) fn note(&mut self, tenant: Option<&str>, status: &'static str) {
+        let Some(tenant) = tenant else { return };
         match self.0.get_mut(tenant) {
             Some(counts) => *counts.entry(status).or_default() += 1,
-            None => drop(self.0.insert(tenant.clone(), HashMap::from([(status, 1)]))),
+            None => drop(self.0.insert(tenant.to_owned(), HashMap::from([(status, 1)]))),
         }
     }
 }

@@ -65,6 +65,7 @@ impl State {
             paused_tenants,
             streams,
             next_due: shard.next_due(wanted, now),
+            given_up: Vec::new(),
         })
     }
 

@@ -115,6 +115,13 @@ enum Fate {
     Gone,
 }
 
+/// The relay is told of what it did not bury itself.
+fn tells(left: &Advanced, name: &str, fate: Fate) {
+    let told: Vec<_> = left.given_up.iter().map(|row| (&*row.destination, row.cause)).collect();
+    let is_told = name != "buried" && fate != Fate::Gone;
+    assert_eq!(told, if is_told { vec![("x", Burial::UNSETTLED)] } else { vec![] }, "{name}");
+}
+
 /// A settlement by its name, what is refused of it, how it is made for a position, and what the row becomes.
 type Case = (&'static str, Forbidden, fn(i64) -> Settlement, Fate);
 
@@ -201,6 +208,7 @@ async fn a_held_row_whose_settlement_is_refused_costs_itself_alone() {
             forbid(&db, forbidden, c).await;
             let settled = vec![held_published(a), held_failed(b), settlement(c), held_published(d)];
             let left = scene.call(settled).await;
+            tells(&left, name, fate);
             let mut due = of(left.held.iter().map(|held| &held.row));
             due.retain(|aggregate| aggregate != "c");
             assert_eq!(due, [""; 0], "{name}: each neighbour is settled");
@@ -233,6 +241,7 @@ async fn a_pending_row_whose_settlement_is_refused_costs_itself_alone() {
             let settled =
                 vec![published(a), neighbour, settlement(c), hold(scene.follower, Held::Behind), published(d)];
             let left = scene.call(settled).await;
+            tells(&left, name, fate);
             assert_eq!((of(&left.fresh), count(&db, "bento_outbox").await), (Vec::new(), 0), "{name}");
             let kept = count(&db, "bento_outbox_published").await;
             assert_eq!((kept, count(&db, "bento_outbox_held WHERE attempts = 4").await), (2, 1), "{name}");

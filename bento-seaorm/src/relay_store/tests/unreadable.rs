@@ -1,7 +1,10 @@
 //! Rows that cannot be read, and rows that cannot be settled: each costs itself alone.
 
 use bento_core::dead_letter::{Amendment, DeadLetter, DeadLetterQuery, DeadLetters, Discarding};
+use bento_core::publish::MemoryPublisher;
 use bento_core::relay::store::{Burial, Settlement, StoreError};
+use bento_core::telemetry;
+use bento_testkit::Counters;
 
 use super::*;
 
@@ -53,6 +56,10 @@ fn published(rows: &[OutboxRow]) -> Vec<Settlement> {
     rows.iter().map(|row| Settlement::Published { position: row.position }).collect()
 }
 
+fn causes(advanced: &Advanced) -> Vec<(&str, &str)> {
+    advanced.given_up.iter().map(|row| (&*row.destination, row.cause)).collect()
+}
+
 fn aggregates(rows: &[OutboxRow]) -> Vec<&str> {
     rows.iter().map(|row| row.envelope.aggregate_id.as_str()).collect()
 }
@@ -70,6 +77,7 @@ async fn a_row_that_cannot_be_read_becomes_a_dead_letter_and_only_its_aggregate_
             assert_eq!(aggregates(&before.fresh), ["a", "b"], "{change}: what is before it comes first");
             let after = relay.settle(published(&before.fresh)).await;
             assert_eq!(aggregates(&after.fresh), ["b"], "{change}");
+            assert_eq!(causes(&after), [(Burial::UNREADABLE, Burial::UNREADABLE)], "{change}");
             let letter = letters(&relay).await.remove(0);
             assert_eq!((&*letter.destination, &*letter.cause), (Burial::UNREADABLE, Burial::UNREADABLE));
             assert_eq!((letter.position, letter.parks, &*letter.envelope.payload), (bad, true, &b"{}"[..]));
@@ -88,6 +96,32 @@ async fn a_row_that_cannot_be_read_becomes_a_dead_letter_and_only_its_aggregate_
             assert_eq!((last.fresh.len(), last.streams), (0, Some(Vec::new())));
             relay.store.release(relay.lease.owner).await.unwrap();
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_counts_as_a_dead_letter_of_its_tenant() {
+    on_every_back_end(async |db| {
+        let mut entry = entry();
+        entry.envelope.tenant_id = Some("spoilt".to_owned());
+        let tx = db.begin().await.unwrap();
+        OutboxWriter::new(Tables::default(), Expected::default()).write(&tx, vec![entry]).await.unwrap();
+        tx.commit().await.unwrap();
+        assert!(spoil(&db, "UPDATE bento_outbox SET routing_version = -7").await);
+        let counters = Counters::default();
+        let report = {
+            let _recording = counters.record();
+            bento_core::relay::Relay::builder(OutboxStore::new(db.clone()), MemoryPublisher::new())
+                .run_once()
+                .await
+                .unwrap()
+        };
+        assert_eq!(report.tally.dead, 1);
+        let dead = [("destination", Burial::UNREADABLE), ("cause", Burial::UNREADABLE)];
+        assert_eq!(counters.get_with(telemetry::DEAD_EVENTS, &dead), 1);
+        let of_tenant = [("tenant", "spoilt"), ("status", "dead")];
+        assert_eq!(counters.get_with(telemetry::TENANT_EVENTS, &of_tenant), 1);
     })
     .await;
 }
@@ -123,7 +157,9 @@ async fn a_held_row_that_cannot_be_read_becomes_a_dead_letter_of_its_route() {
             relay.settle(rows.iter().map(hold).collect()).await;
             let bad = rows[0].position;
             assert!(spoil(&db, &format!("UPDATE bento_outbox_held SET {change} WHERE position = {bad}")).await);
-            let held = relay.settle(Vec::new()).await.held;
+            let left = relay.settle(Vec::new()).await;
+            assert_eq!(causes(&left), [("x", Burial::UNREADABLE)], "{change}");
+            let held = left.held;
             let left: Vec<_> = held.iter().map(|held| held.row.envelope.aggregate_id.as_str()).collect();
             assert_eq!(left, ["b"], "{change}");
             let letter = letters(&relay).await.remove(0);
