@@ -42,7 +42,7 @@ use self::health::Vitals;
 use self::machine::Machine;
 use crate::outbox::{ShardId, Sharding};
 use crate::publish::{Destination, Publisher};
-use crate::route::Router;
+use crate::route::{self, Route, Router};
 
 mod batch_size;
 mod breaker;
@@ -85,6 +85,9 @@ pub enum RelayError {
     /// It cannot reach where it is to route to.
     #[error(transparent)]
     UnknownDestination(#[from] UnknownDestination),
+    /// A route has a name under which no event can be recorded.
+    #[error(transparent)]
+    RouteName(#[from] RouteNameError),
     /// The store refuses it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -116,6 +119,17 @@ pub struct UnknownDestination {
     pub publisher: String,
 }
 
+/// A route has a name under which no event can be recorded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no route can be named `{name}`: {rule}")]
+#[non_exhaustive]
+pub struct RouteNameError {
+    /// The name.
+    pub name: Arc<str>,
+    /// The rule that it breaks, and the way out.
+    pub rule: String,
+}
+
 /// What the tasks of one relay share.
 struct Shared<S, P> {
     store: S,
@@ -130,6 +144,16 @@ struct Shared<S, P> {
 }
 
 impl<S, P: Publisher> Shared<S, P> {
+    /// Checks the names of the routes: those of [`Router::to`] were not read from rules.
+    fn check_names(&self) -> Result<(), RouteNameError> {
+        for Route { name, .. } in self.router.routes().map(AsRef::as_ref) {
+            if let Some(rule) = route::broken_rule(name) {
+                return Err(RouteNameError { name: Arc::clone(name), rule });
+            }
+        }
+        Ok(())
+    }
+
     /// Whether the publisher serves every destination that the router names.
     fn check_destinations(&self) -> Result<(), UnknownDestination> {
         for route in self.router.routes() {

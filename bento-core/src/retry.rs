@@ -68,10 +68,45 @@ impl RetryPolicy {
 
     /// The longest wait after `failures` failures.
     pub fn ceiling(&self, failures: u32) -> Duration {
-        match self.backoff {
-            Backoff::Immediate => Duration::ZERO,
-            Backoff::Fixed(wait) => wait,
-            Backoff::Exponential { base, cap } => {
+        self.backoff.ceiling(failures)
+    }
+
+    /// The wait after `failures` failures, drawn from `random`.
+    pub fn wait(&self, failures: u32, random: &mut fastrand::Rng) -> Duration {
+        self.backoff.wait(failures, random)
+    }
+
+    /// Whether an event that was tried `attempts` times is given up.
+    pub fn is_exhausted(&self, attempts: u32) -> bool {
+        attempts >= self.max_attempts
+    }
+
+    /// Checks the rules of its fields.
+    ///
+    /// # Errors
+    /// The field and its rule: at least one attempt, a cap of at least the base.
+    pub fn validate(&self) -> Result<(), (&'static str, &'static str)> {
+        if self.max_attempts == 0 {
+            return Err(("max_attempts", "is at least 1"));
+        }
+        self.backoff.validate()
+    }
+}
+
+impl Default for Backoff {
+    /// Exponential, base 0.5 s, cap 60 s.
+    fn default() -> Self {
+        Self::Exponential { base: BASE, cap: CAP }
+    }
+}
+
+impl Backoff {
+    /// The longest wait after `failures` failures.
+    pub fn ceiling(&self, failures: u32) -> Duration {
+        match *self {
+            Self::Immediate => Duration::ZERO,
+            Self::Fixed(wait) => wait,
+            Self::Exponential { base, cap } => {
                 let doublings = failures.saturating_sub(1).min(31);
                 base.saturating_mul(1 << doublings).min(cap)
             }
@@ -80,27 +115,19 @@ impl RetryPolicy {
 
     /// The wait after `failures` failures, drawn from `random`.
     pub fn wait(&self, failures: u32, random: &mut fastrand::Rng) -> Duration {
-        match self.backoff {
-            Backoff::Immediate | Backoff::Fixed(_) => self.ceiling(failures),
-            Backoff::Exponential { .. } => self.ceiling(failures).mul_f64(random.f64()),
+        match self {
+            Self::Immediate | Self::Fixed(_) => self.ceiling(failures),
+            Self::Exponential { .. } => self.ceiling(failures).mul_f64(random.f64()),
         }
     }
 
-    /// Whether an event that was tried `attempts` times is given up.
-    pub fn is_exhausted(&self, attempts: u32) -> bool {
-        attempts >= self.max_attempts
-    }
-
-    /// What is wrong with it, if something is.
+    /// Checks the rule of its fields.
     ///
     /// # Errors
-    /// The field and its rule: at least one attempt, a cap of at least the base.
+    /// The field and its rule: a cap of at least the base.
     pub fn validate(&self) -> Result<(), (&'static str, &'static str)> {
-        if self.max_attempts == 0 {
-            return Err(("max_attempts", "is at least 1"));
-        }
-        match self.backoff {
-            Backoff::Exponential { base, cap } if cap < base => Err(("cap", "is at least `base`")),
+        match self {
+            Self::Exponential { base, cap } if cap < base => Err(("cap", "is at least `base`")),
             _ => Ok(()),
         }
     }
@@ -111,8 +138,8 @@ impl RetryPolicy {
 pub struct RetryPolicies {
     /// After a failure that may pass by itself.
     pub transient: RetryPolicy,
-    /// After the broker asked for less; what it asked for is waited in any case, and no attempt is counted.
-    pub throttled: RetryPolicy,
+    /// The waits after the broker asked for less. The relay waits at least as long as the broker asked, and counts no attempt.
+    pub throttled: Backoff,
 }
 
 impl RetryPolicies {
@@ -144,7 +171,7 @@ impl RetryPolicies {
 /// One policy for both.
 impl From<RetryPolicy> for RetryPolicies {
     fn from(policy: RetryPolicy) -> Self {
-        Self { transient: policy, throttled: policy }
+        Self { transient: policy, throttled: policy.backoff }
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use smallvec::SmallVec;
 
+pub(crate) use self::build::broken_rule;
 use self::compiled::{Compiled, Taken};
 pub use self::condition::{Condition, Field, Literal, Test, field};
 pub use self::config::RouterConfig;

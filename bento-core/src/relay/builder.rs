@@ -13,7 +13,7 @@ use super::pass::{self, PassReport};
 use super::settings::{Settings, SettingsError};
 use super::store::{RelayId, RelayStore};
 use super::wake::Wake;
-use super::{RelayError, Shared, UnknownDestination};
+use super::{RelayError, RouteNameError, Shared, UnknownDestination};
 use crate::publish::Publisher;
 use crate::retry::RetryPolicies;
 use crate::route::Router;
@@ -70,6 +70,9 @@ pub enum StartError {
     /// It cannot reach where it is to route to.
     #[error(transparent)]
     UnknownDestination(#[from] UnknownDestination),
+    /// A route has a name under which no event can be recorded.
+    #[error(transparent)]
+    RouteName(#[from] RouteNameError),
     /// Nobody would run its tasks.
     #[error("a relay needs a tokio runtime; start it inside one, or call `start` within `Runtime::enter`")]
     NoRuntime,
@@ -178,12 +181,13 @@ impl<S: RelayStore, P: Publisher> RelayBuilder<S, P> {
     /// can never get over ends it, see [`RelayHandle::join`].
     ///
     /// # Errors
-    /// [`StartError`]: settings out of range, a route to where no publisher leads, or no runtime.
+    /// [`StartError`]: settings out of range, a route whose name cannot be used or that leads where no publisher does, or no runtime.
     pub fn start(self) -> Result<RelayHandle, StartError> {
         self.settings.validate()?;
         let runtime = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
         let wake = self.wake.clone();
         let shared = self.shared();
+        shared.check_names()?;
         shared.check_destinations()?;
         Ok(RelayHandle::spawn(&runtime, shared, wake))
     }

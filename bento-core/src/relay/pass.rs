@@ -42,6 +42,7 @@ pub(super) async fn run<S: RelayStore, P: Publisher>(
     shared: Arc<Shared<S, P>>,
     extent: Extent,
 ) -> Result<PassReport, RelayError> {
+    shared.check_names()?;
     shared.check_destinations()?;
     shared.check_lanes(&shared.store.open().await?)?;
     let asked = Instant::now();

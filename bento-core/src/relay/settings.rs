@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::store::Prune;
 use crate::duration;
-use crate::retry::{RetryPolicies, RetryPolicy};
+use crate::retry::RetryPolicies;
 
 /// How a relay runs. The defaults serve most; each can be set on the [builder](super::RelayBuilder).
 #[derive(Clone, Debug, PartialEq, serde::Deserialize)]
@@ -144,12 +144,11 @@ impl Settings {
 }
 
 fn valid_retries(retry: &RetryPolicies) -> Result<(), SettingsError> {
-    let check = |policy: RetryPolicy, names: [&'static str; 2]| {
-        let named = |(field, rule)| SettingsError { setting: names[usize::from(field == "cap")], rule };
-        policy.validate().map_err(named)
-    };
-    check(retry.transient, ["retry.transient.max_attempts", "retry.transient.cap"])?;
-    check(retry.throttled, ["retry.throttled.max_attempts", "retry.throttled.cap"])
+    retry.transient.validate().map_err(|(field, rule)| {
+        let setting = if field == "cap" { "retry.transient.cap" } else { "retry.transient.max_attempts" };
+        SettingsError { setting, rule }
+    })?;
+    retry.throttled.validate().map_err(|(_, rule)| SettingsError { setting: "retry.throttled.cap", rule })
 }
 
 #[cfg(test)]

@@ -23,6 +23,13 @@ impl<'de> Deserialize<'de> for RetryPolicy {
     }
 }
 
+/// A name, or a table as of a [`RetryPolicy`] without `max_attempts`.
+impl<'de> Deserialize<'de> for Backoff {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(BackoffVisitor)
+    }
+}
+
 struct PoliciesVisitor;
 
 impl<'de> Visitor<'de> for PoliciesVisitor {
@@ -41,7 +48,7 @@ impl<'de> Visitor<'de> for PoliciesVisitor {
         #[serde(default, deny_unknown_fields)]
         struct Table {
             transient: RetryPolicy,
-            throttled: RetryPolicy,
+            throttled: Backoff,
         }
         let Table { transient, throttled } = Table::deserialize(MapAccessDeserializer::new(map))?;
         Ok(RetryPolicies { transient, throttled })
@@ -66,6 +73,30 @@ impl<'de> Visitor<'de> for PolicyVisitor {
         let default = RetryPolicy::default();
         let max_attempts = table.max_attempts.unwrap_or(default.max_attempts);
         Ok(RetryPolicy { backoff: table.backoff().map_err(A::Error::custom)?, max_attempts })
+    }
+}
+
+struct BackoffVisitor;
+
+impl<'de> Visitor<'de> for BackoffVisitor {
+    type Value = Backoff;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a retry policy, or a table with `backoff`")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<Backoff, E> {
+        PoliciesVisitor.visit_str(name).map(|policies| policies.throttled)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Backoff, A::Error> {
+        let table = Table::deserialize(MapAccessDeserializer::new(map))?;
+        if table.max_attempts.is_some() {
+            return Err(A::Error::custom(
+                "`max_attempts` is for `transient`: a throttled answer counts as no attempt; remove it",
+            ));
+        }
+        table.backoff().map_err(A::Error::custom)
     }
 }
 
@@ -131,9 +162,9 @@ mod tests {
         )
         .unwrap();
         assert_eq!(both.transient, RetryPolicy::exponential(second, Duration::from_secs(60), 7));
-        assert_eq!(both.throttled, RetryPolicy::fixed(second, 5));
+        assert_eq!(both.throttled, Backoff::Fixed(second));
         let once = read(r#"{"transient": "once", "throttled": {"backoff": "immediate"}}"#).unwrap();
-        assert_eq!((once.transient, once.throttled), (RetryPolicy::immediate(1), RetryPolicy::immediate(5)));
+        assert_eq!((once.transient, once.throttled), (RetryPolicy::immediate(1), Backoff::Immediate));
     }
 
     #[test]
@@ -147,6 +178,7 @@ mod tests {
             (r#"{"transient": {"backoff": "fixed", "wait": "1s", "cap": "1s"}}"#, "`base` and `cap` are for"),
             (r#"{"transient": {"backoff": "immediate", "wait": "1s"}}"#, "`immediate` has none"),
             (r#"{"transient": {"backoff": "linear"}}"#, "unknown variant `linear`"),
+            (r#"{"throttled": {"max_attempts": 3}}"#, "`max_attempts` is for `transient`"),
             (r#"{"transient": {"base": "soon"}}"#, "`soon` is no duration"),
         ] {
             let refused = read(json).unwrap_err();

@@ -103,8 +103,9 @@ impl<'c> Building<'c> {
                 if RetryPolicies::named(name).is_some() {
                     faults.add(RouterFault::Duplicate { name: name.clone() });
                 }
-                for (class, policy) in [("transient", policies.transient), ("throttled", policies.throttled)] {
-                    if let Err((field, rule)) = policy.validate() {
+                let checks = [policies.transient.validate(), policies.throttled.validate()];
+                for (class, checked) in ["transient", "throttled"].into_iter().zip(checks) {
+                    if let Err((field, rule)) = checked {
                         faults
                             .at(class, |faults| faults.at(field, |faults| faults.invalid(format!("`{field}` {rule}"))));
                     }
@@ -328,10 +329,19 @@ fn shared(destination: &str, earlier: &str, later: &str, whole: &str) -> RouterF
 fn check_name(name: &str, faults: &mut Faults) {
     if name == RouterConfig::DEAD_LETTER_QUEUE {
         faults.add(RouterFault::Reserved);
-    } else if is_reserved(name) {
-        faults.invalid(format!("the name `{name}` is reserved for events that have no route: choose another"));
+    } else if let Some(rule) = broken_rule(name) {
+        faults.invalid(rule);
+    }
+}
+
+/// Returns the rule that the name of a route or destination breaks, beside that of [`RouterFault::Reserved`].
+pub(crate) fn broken_rule(name: &str) -> Option<String> {
+    if is_reserved(name) {
+        Some(format!("the name `{name}` is reserved for events that have no route: choose another"))
     } else if name.trim().is_empty() || name.len() > NAME_MAX || name.chars().any(char::is_control) {
-        faults.invalid(format!("a name has 1 to {NAME_MAX} bytes and no control characters"));
+        Some(format!("a name has 1 to {NAME_MAX} bytes and no control characters"))
+    } else {
+        None
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::de::{Deserialize, Deserializer, Error as _};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _};
 
 use super::HeadOfLine;
 use super::condition::{Condition, Literal, Test};
@@ -12,7 +12,7 @@ use super::error::{Faults, RouterError, RouterErrors, RouterFault};
 use super::rule::{Rule, Strategy, Transform};
 use super::tree::{Fields, Tree};
 use crate::publish::Destination;
-use crate::retry::{RetryPolicies, RetryPolicy};
+use crate::retry::RetryPolicies;
 
 const CONFIG: &[&str] = &["version", "destinations", "rules", "fallback", "retry_policies"];
 const DESTINATION: &[&str] = &["publisher", "topic", "routing_key", "partition_key", "versioned"];
@@ -168,14 +168,14 @@ fn retry_policies(tree: Tree, faults: &mut Faults) -> BTreeMap<String, RetryPoli
         let mut fields = tree.fields(POLICIES, faults);
         let default = RetryPolicies::default();
         Some(RetryPolicies {
-            transient: fields.read("transient", faults, retry_policy).unwrap_or(default.transient),
-            throttled: fields.read("throttled", faults, retry_policy).unwrap_or(default.throttled),
+            transient: fields.read("transient", faults, retry).unwrap_or(default.transient),
+            throttled: fields.read("throttled", faults, retry).unwrap_or(default.throttled),
         })
     })
 }
 
-/// As [`RetryPolicy`] reads itself, but a value that cannot be read is named by its own path.
-fn retry_policy(tree: Tree, faults: &mut Faults) -> RetryPolicy {
+/// Reads a policy or a backoff as it reads itself, but names a value that cannot be read by its own path.
+fn retry<T: DeserializeOwned + Default>(tree: Tree, faults: &mut Faults) -> T {
     let before = faults.count();
     if matches!(tree, Tree::Map(_)) {
         let mut fields = tree.clone().fields(POLICY, faults);
@@ -184,10 +184,10 @@ fn retry_policy(tree: Tree, faults: &mut Faults) -> RetryPolicy {
         }
         fields.read("max_attempts", faults, Tree::integer);
     }
-    let Some(json) = tree.json(faults).filter(|_| faults.count() == before) else { return RetryPolicy::default() };
-    RetryPolicy::deserialize(json).unwrap_or_else(|error| {
+    let Some(json) = tree.json(faults).filter(|_| faults.count() == before) else { return T::default() };
+    T::deserialize(json).unwrap_or_else(|error| {
         faults.invalid(error.to_string());
-        RetryPolicy::default()
+        T::default()
     })
 }
 

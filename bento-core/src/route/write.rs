@@ -73,20 +73,33 @@ impl Serialize for As<'_, RetryPolicies> {
 impl Serialize for As<'_, RetryPolicy> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        match self.0.backoff {
-            Backoff::Immediate => map.serialize_entry("backoff", "immediate")?,
-            Backoff::Fixed(wait) => {
-                map.serialize_entry("backoff", "fixed")?;
-                map.serialize_entry("wait", &written(wait))?;
-            }
-            Backoff::Exponential { base, cap } => {
-                map.serialize_entry("base", &written(base))?;
-                map.serialize_entry("cap", &written(cap))?;
-            }
-        }
+        backoff(&mut map, self.0.backoff)?;
         map.serialize_entry("max_attempts", &self.0.max_attempts)?;
         map.end()
     }
+}
+
+impl Serialize for As<'_, Backoff> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        backoff(&mut map, *self.0)?;
+        map.end()
+    }
+}
+
+fn backoff<M: SerializeMap>(map: &mut M, backoff: Backoff) -> Result<(), M::Error> {
+    match backoff {
+        Backoff::Immediate => map.serialize_entry("backoff", "immediate")?,
+        Backoff::Fixed(wait) => {
+            map.serialize_entry("backoff", "fixed")?;
+            map.serialize_entry("wait", &written(wait))?;
+        }
+        Backoff::Exponential { base, cap } => {
+            map.serialize_entry("base", &written(base))?;
+            map.serialize_entry("cap", &written(cap))?;
+        }
+    }
+    Ok(())
 }
 
 impl Serialize for Rule {

@@ -253,6 +253,24 @@ async fn a_relay_that_is_to_route_to_where_nobody_leads_is_not_started() {
     assert!(matches!(pair.relay(router()).run_once().await, Err(RelayError::UnknownDestination(_))));
 }
 
+#[tokio::test]
+async fn a_relay_whose_only_route_has_a_name_that_is_reserved_or_too_long_is_not_started() {
+    let pair = Pair::new();
+    let long = "d".repeat(129);
+    for (name, rule) in [
+        ("unroutable", "the name `unroutable` is reserved for events that have no route: choose another"),
+        ("unreadable", "the name `unreadable` is reserved for events that have no route: choose another"),
+        ("", "a name has 1 to 128 bytes and no control characters"),
+        (&*long, "a name has 1 to 128 bytes and no control characters"),
+    ] {
+        let router = || Router::to(Destination::new(name));
+        let refused = pair.relay(router()).start().unwrap_err();
+        assert!(matches!(&refused, StartError::RouteName(error) if &*error.name == name), "{refused:?}");
+        assert_eq!(refused.to_string(), format!("no route can be named `{name}`: {rule}"));
+        assert!(matches!(pair.relay(router()).run_once().await, Err(RelayError::RouteName(_))));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_replayed_event_that_was_unroutable_waits_for_a_destination_that_is_away() {
     let pair = Pair::new();

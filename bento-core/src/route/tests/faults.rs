@@ -82,7 +82,6 @@ fn names_are_known_and_those_of_one_thing() {
         rules[4].name: the name `unreadable` is reserved for events that have no route: choose another
         retry_policies.once: the name `once` is taken already
         retry_policies.once.transient.max_attempts: `max_attempts` is at least 1
-        retry_policies.once.throttled.max_attempts: `max_attempts` is at least 1
         fallback: there is no destination `gone`: there are `nats`
         rules[0].to[0]: there is no destination `natz`: there are `nats`; did you mean `nats`?
         rules[0].to[1]: `dead_letter_queue` stands for the dead letters: it can be a fallback only

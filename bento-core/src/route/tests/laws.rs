@@ -5,7 +5,7 @@ use proptest::strategy::Strategy;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::retry::RetryPolicy;
+use crate::retry::{Backoff, RetryPolicy};
 
 /// JSON whose names and values are few, so that conditions meet them.
 fn payload() -> impl Strategy<Value = Value> {
@@ -140,7 +140,7 @@ prop_compose! {
         for (name, (base, cap, max_attempts)) in policies {
             let [base, cap] = [base, cap].map(Duration::from_millis);
             let transient = RetryPolicy::exponential(base, cap, max_attempts);
-            let throttled = if max_attempts > 4 { RetryPolicy::fixed(base, 3) } else { RetryPolicy::immediate(3) };
+            let throttled = if max_attempts > 4 { Backoff::Fixed(base) } else { Backoff::Immediate };
             config = config.with_retry_policy(name, RetryPolicies { transient, throttled });
         }
         config
