@@ -124,8 +124,7 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
         " FOR UPDATE SKIP LOCKED"
     }
 
-    /// A number that changes when this is another server than before, or positions begin anew: what is known of positions is
-    /// worth nothing then. Only for back ends whose [`Horizon`] says where reading may begin.
+    /// A number that changes with the server, and when positions begin anew. Only for back ends with a [`Horizon`].
     fn history(&self, _tables: &Tables) -> Option<String> {
         None
     }
