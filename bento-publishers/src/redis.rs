@@ -1,7 +1,7 @@
 //! Redis Streams.
 //!
 //! Each topic is a stream, its key behind [`RedisSettings::prefix`]; Redis makes it with its first entry. A batch is one round trip of `XADD`
-//! commands, each with its own answer.
+//! commands.
 //!
 //! ```no_run
 //! use bento_publishers::redis::{RedisPublisher, RedisSettings};
@@ -18,8 +18,9 @@
 //!
 //! # What Redis guarantees
 //!
-//! * **Order**: a stream keeps the order in which it took the entries. The relay hands over the next event of an aggregate when the one before it
-//!   is confirmed, so an aggregate is in order in its stream.
+//! * **Order**: a stream keeps the order in which it took the entries. What a batch has of one aggregate for one stream is one transaction
+//!   (`MULTI`, `EXEC`): all of it is added, or nothing. Where the user may not run transactions, and for another stream, the next event
+//!   of an aggregate is sent when the one before it is confirmed.
 //! * **Deduplication**: none. An event that is published again, after an answer was lost for instance, is a second entry: consumers recognise
 //!   it by `ce-id`. Redis 8.6 knows repeated entries (`XADD … IDMP`); this publisher does not use it.
 //! * **Durability**: an answer says that the entry is in memory. With `appendonly yes` and `appendfsync always` it is on disk as well. With
@@ -47,12 +48,14 @@
 use std::fmt;
 use std::time::Duration;
 
-use bento_core::publish::{Delivery, PublishError, Publisher};
-use redis::{Cmd, Pipeline, RedisError, Value};
+use bento_core::publish::{Delivery, Destination, PublishError, Publisher};
+use redis::{Cmd, Pipeline, RedisError};
 
+mod chain;
 mod link;
 mod settings;
 
+use self::chain::{Chains, Reply};
 use self::link::Link;
 pub use self::settings::RedisSettings;
 use crate::ConnectError;
@@ -122,14 +125,23 @@ impl RedisPublisher {
         Ok(command)
     }
 
-    /// Sends the commands in one round trip. There is one answer for each, or one failure for all.
-    async fn send(&self, commands: &Pipeline) -> Result<Vec<Result<Value, RedisError>>, PublishError> {
-        let link = self.connection.link().await?;
-        let answers = commands.query_async(&mut link.connection()).await;
-        answers.map_err(|error| {
+    /// Sends the commands of a round trip.
+    async fn send(&self, link: &Link, commands: &Pipeline) -> Result<Vec<Reply>, PublishError> {
+        let replies = commands.query_async(&mut link.connection()).await;
+        replies.map_err(|error| {
             link.forget();
             self.unconfirmed(error)
         })
+    }
+
+    /// Sends what can be sent. A failure of the connection is that of everything without an answer.
+    async fn send_all(&self, chains: &mut Chains<'_>) -> Result<(), PublishError> {
+        let link = self.connection.link().await?;
+        while let Some(round) = chains.next_round(link.has_transactions(), |delivery| self.command(delivery)) {
+            let replies = self.send(&link, &round.commands).await?;
+            chains.reply(round, replies, || self.unconfirmed("there is no answer for it"));
+        }
+        Ok(())
     }
 
     fn unconfirmed(&self, error: impl fmt::Display) -> PublishError {
@@ -140,37 +152,17 @@ impl RedisPublisher {
 
 impl Publisher for RedisPublisher {
     async fn publish(&self, batch: &[Delivery]) -> Vec<Answer> {
-        let mut commands = Pipeline::with_capacity(batch.len());
-        commands.ignore_errors();
-        let mut answers: Vec<Option<Answer>> = Vec::with_capacity(batch.len());
-        for delivery in batch {
-            answers.push(match self.command(delivery) {
-                Ok(command) => {
-                    commands.add_command(command);
-                    None
-                }
-                Err(error) => Some(Err(error)),
-            });
-        }
-        if commands.is_empty() {
-            return answers.into_iter().flatten().collect();
-        }
+        let mut chains = Chains::new(batch);
         let settings = self.settings();
         let limit = patience(batch, settings.connect_timeout + settings.timeout);
-        let sent = tokio::time::timeout(limit, self.send(&commands)).await;
-        let sent = sent.unwrap_or_else(|elapsed| Err(self.unconfirmed(elapsed)));
-        let mut sent = match sent {
-            Ok(sent) => Ok(sent.into_iter()),
-            Err(error) => Err(error.chain()),
-        };
-        let mut next = || match &mut sent {
-            Ok(sent) => match sent.next() {
-                Some(answer) => answer.map(|_| ()).map_err(failure),
-                None => Err(self.unconfirmed("there is no answer for it")),
-            },
-            Err(text) => Err(PublishError::unavailable(text.clone())),
-        };
-        answers.into_iter().map(|answer| answer.unwrap_or_else(&mut next)).collect()
+        let sent = tokio::time::timeout(limit, self.send_all(&mut chains)).await;
+        let error = sent.unwrap_or_else(|elapsed| Err(self.unconfirmed(elapsed))).err();
+        chains.into_answers(error.as_ref())
+    }
+
+    /// Several events of an aggregate travel in one transaction: all of it for one stream is added, or nothing.
+    fn chains(&self, _destination: &Destination) -> bool {
+        true
     }
 }
 

@@ -229,6 +229,7 @@ macro_rules! publisher_conformance {
                 delivery::a_large_batch_is_answered_one_by_one
                 delivery::an_aggregate_keeps_its_order_over_batches
                 delivery::a_chained_batch_keeps_the_order_of_an_aggregate
+                delivery::a_chained_batch_stops_an_aggregate_at_its_first_failure
                 delivery::calls_at_the_same_time_all_arrive
                 delivery::an_event_for_two_destinations_arrives_for_each
                 delivery::an_event_published_again_arrives_as_often_as_the_broker_says

@@ -19,6 +19,7 @@ use crate::{ConnectError, TlsSettings};
 /// A connection that has answered.
 pub(super) struct Link {
     connection: MultiplexedConnection,
+    has_transactions: bool,
     is_lost: AtomicBool,
 }
 
@@ -26,6 +27,11 @@ impl Link {
     /// A handle of the connection, which all handles share.
     pub(super) fn connection(&self) -> MultiplexedConnection {
         self.connection.clone()
+    }
+
+    /// Whether the user may run transactions.
+    pub(super) fn has_transactions(&self) -> bool {
+        self.has_transactions
     }
 
     /// Is not used any more by the calls that begin after this one.
@@ -46,10 +52,13 @@ impl connect::Link for Link {
         let connecting = async {
             let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
             redis::cmd("PING").query_async::<Value>(&mut connection).await?;
-            Ok(connection)
+            let empty = redis::pipe().cmd("MULTI").cmd("EXEC").query_async::<Value>(&mut connection).await;
+            Ok((connection, empty.is_ok()))
         };
         match tokio::time::timeout(settings.connect_timeout, connecting).await {
-            Ok(Ok(connection)) => Ok(Self { connection, is_lost: AtomicBool::new(false) }),
+            Ok(Ok((connection, has_transactions))) => {
+                Ok(Self { connection, has_transactions, is_lost: AtomicBool::new(false) })
+            }
             Ok(Err(error)) => Err(connect_error(settings, error)),
             Err(elapsed) => {
                 let address = settings.url.address().to_owned();

@@ -44,6 +44,47 @@ async fn a_key_of_another_type_is_waited_for_and_costs_no_other_entry() {
     assert_eq!(harness.received(2).await.len(), 2);
 }
 
+fn of_aggregate(aggregate_id: &str, topic: &str) -> Delivery {
+    let mut event = Envelope::new("thing.happened", 1, chrono::Utc::now(), "{}");
+    (event.aggregate_type, event.aggregate_id) = ("thing".into(), aggregate_id.to_owned());
+    Delivery::new(Arc::new(event), Destination::default().with_topic(topic))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_an_aggregate_is_added_behind_an_entry_that_is_refused() {
+    let Some(harness) = Harness::on_the_shared_server().await else { return };
+    let publisher = harness.publisher(Mode::Binary).await;
+    let text = format!("{}text", harness.prefix);
+    let mut connection = harness.connection().await;
+    connection.set::<_, _, ()>(&text, "no stream").await.unwrap();
+    let batch = [("a", "events"), ("a", "text"), ("a", "text"), ("a", "events"), ("b", "events"), ("b", "events")];
+    let answers = publisher.publish(&batch.map(|(aggregate, topic)| of_aggregate(aggregate, topic))).await;
+    connection.del::<_, ()>(&text).await.unwrap();
+    let are_confirmed: Vec<_> = answers.iter().map(Result::is_ok).collect();
+    assert_eq!(are_confirmed, [true, false, false, false, true, true], "{answers:?}");
+    assert!(answers[1].as_ref().unwrap_err().to_string().contains("WRONGTYPE"), "{answers:?}");
+    assert_eq!(harness.received(3).await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_without_transactions_gets_an_aggregate_event_by_event() {
+    let Some(server) = PrivateServer::start_new(|port, directory| {
+        let user = ["--user", "relay", "on", ">secret", "~*", "+@connection", "+xadd", "+xlen", "-multi", "-exec"];
+        redis_server(port, directory, &user)
+    }) else {
+        return;
+    };
+    let mut settings = settings_of(&server);
+    (settings.user, settings.password) = (Some("relay".to_owned()), Some("secret".into()));
+    let publisher = RedisPublisher::new(settings).unwrap();
+    let batch: Vec<_> = (0..20).map(|_| of_aggregate("a", "events")).collect();
+    let answers = publisher.publish(&batch).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    let client = redis::Client::open(format!("redis://127.0.0.1:{}", server.port)).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    assert_eq!(connection.xlen::<_, usize>("events").await.unwrap(), 20);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_is_trimmed_to_about_its_length() {
     let Some(harness) = Harness::on_the_shared_server().await else { return };

@@ -77,6 +77,24 @@ pub async fn a_chained_batch_keeps_the_order_of_an_aggregate<H: PublisherHarness
     }
 }
 
+/// A publisher that says that it chains publishes nothing of an aggregate behind an event of it that fails.
+pub async fn a_chained_batch_stops_an_aggregate_at_its_first_failure<H: PublisherHarness>(harness: &H) {
+    const RULE: &str = "a_chained_batch_stops_an_aggregate_at_its_first_failure";
+    let publisher = harness.publisher(Mode::Binary).await;
+    if !publisher.chains(&Destination::default().with_topic(harness.topic())) {
+        return skipped(RULE, "the publisher chains nothing");
+    }
+    let Some(bytes) = harness.traits().too_large else { return skipped(RULE, "no event is too large") };
+    let mut batch: Vec<_> = (0..10).map(|number| to(harness, event(["a", "b"][number % 2], number))).collect();
+    let bad = Arc::make_mut(&mut batch[4].envelope);
+    bad.payload = format!("\"{}\"", "x".repeat(bytes)).into();
+    let answers = publisher.publish(&batch).await;
+    let confirmed: Vec<_> = (0..10).filter(|&number| answers[number].is_ok()).collect();
+    assert_eq!(confirmed, [0, 1, 2, 3, 5, 7, 9], "{answers:?}");
+    let arrived = first_arrivals(&harness.received(7).await);
+    assert_eq!((&arrived["a"], &arrived["b"]), (&vec![0, 2], &vec![1, 3, 5, 7, 9]));
+}
+
 /// Several tasks publish by one publisher at the same time.
 pub async fn calls_at_the_same_time_all_arrive<H: PublisherHarness>(harness: &H) {
     const TASKS: usize = 4;
