@@ -3,12 +3,23 @@
 //! The size of a row is known only once it is read. The first batch of a shard is small, and each full batch doubles the next one, up to
 //! the number of rows and of bytes that the settings allow. The bytes of a row are taken to be the average of the last batch. A call of
 //! the store that failed halves the next one: it may have been too large to be answered in time.
+//!
+//! A batch is what a crash may repeat. A large one saves statements of the database only where the broker is quick; where
+//! publishing takes its time, a batch stays at 200 rows.
+
+use std::time::Duration;
 
 use super::store::Advanced;
 use crate::envelope::Envelope;
 
 /// The number of rows of the first batch of a shard.
 const FIRST: usize = 16;
+
+/// The number of rows above which a batch does not grow while publishing is slow.
+const STEADY: usize = 200;
+
+/// Publishing a batch is slow if it takes longer.
+const QUICK: Duration = Duration::from_millis(100);
 
 /// The size of the next batch of one shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +62,13 @@ impl BatchSize {
         }
     }
 
+    /// Takes note of how long it took to publish the batch.
+    pub(super) fn published(&mut self, took: Duration) {
+        if took > QUICK {
+            self.rows = self.rows.min(STEADY);
+        }
+    }
+
     /// Takes note of a call with this many rows that was not answered, or not in time.
     pub(super) fn failed(&mut self, asked: usize) {
         self.rows = (asked / 2).max(1);
@@ -87,6 +105,22 @@ mod tests {
         assert_eq!(asked, [16, 32, 64, 128, 200, 200]);
         size.arrived(200, &batch(3, 10));
         assert_eq!(size.next(200, 1 << 20), 200, "a batch that was not full does not shrink the next one");
+    }
+
+    #[test]
+    fn batches_grow_beyond_200_rows_only_while_they_are_published_quickly() {
+        let mut size = BatchSize::default();
+        let mut asked = Vec::new();
+        for millis in [1, 1, 1, 1, 1, 1, 1, 150, 150, 1, 1] {
+            let rows = size.next(1000, 1 << 20);
+            size.arrived(rows, &batch(rows, 10));
+            size.published(Duration::from_millis(millis));
+            asked.push(rows);
+        }
+        assert_eq!(asked, [16, 32, 64, 128, 256, 512, 1000, 1000, 200, 200, 400]);
+        let mut small = BatchSize::from(50);
+        small.published(Duration::from_secs(1));
+        assert_eq!(small.next(1000, 1 << 20), 50);
     }
 
     #[test]

@@ -125,7 +125,9 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
             }
             let Gate { is_only_one, trials, .. } = gate;
             self.has_tried |= is_trial || !trials.is_empty();
+            let sent = Instant::now();
             self.publish(is_only_one, trials, out).await;
+            self.machine.batch_size.published(sent.elapsed());
             settled = self.machine.take_settlements();
             if self.is_told_to_stop() {
                 return self.settle(settled, End::Stopped).await;

@@ -70,7 +70,7 @@ fn a_variable_is_read_as_its_key_wants_it() {
     assert_eq!(settings.relay.lease, Duration::from_secs(60));
     assert_eq!(settings.relay.retry, RetryPolicies::named("patient").unwrap());
     assert_eq!(settings.relay.lanes, Some(vec![0, 2]));
-    assert_eq!(settings.relay.batch, 200, "an empty variable is not set");
+    assert_eq!(settings.relay.batch, 1000, "an empty variable is not set");
     let [bracketed, table] = [("BENTO_RELAY__LANES", "[3]"), ("BENTO_RELAY", "{ lanes = [3] }")]
         .map(|variable| read_with("", &[variable]).unwrap().relay.lanes);
     assert_eq!((bracketed, table), (Some(vec![3]), Some(vec![3])));

@@ -38,7 +38,20 @@ async fn a_batch_grows_to_the_rows_that_are_wanted() {
     let relay = relay.batch_bytes(usize::MAX).start().unwrap();
     scene.wait_for(600).await;
     relay.stop().await.unwrap();
-    assert_eq!(store.asked()[..6], [16, 32, 64, 128, 200, 200]);
+    assert_eq!(store.asked()[..6], [16, 32, 64, 128, 256, 512]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_stays_at_200_rows_while_the_broker_is_slow() {
+    let scene = Scene::divided(1);
+    scene.commit_many(1200, 1200);
+    scene.broker.inner().answer_after(std::time::Duration::from_millis(150));
+    let (store, relay) = scene.flaky_relay();
+    let relay = relay.start().unwrap();
+    scene.wait_for(1200).await;
+    relay.stop().await.unwrap();
+    let asked: Vec<_> = store.asked().into_iter().filter(|&rows| rows > 0).collect();
+    assert_eq!(asked[..8], [16, 32, 64, 128, 200, 200, 200, 200]);
 }
 
 #[tokio::test(start_paused = true)]
