@@ -74,15 +74,54 @@ pub trait RaisedBy<A: ?Sized>: Sized {
 /// An event in the list of aggregate `A`. Not public API: implemented by the macro, which names a listed type nowhere
 /// else without this bound.
 #[doc(hidden)]
-pub trait ListedBy<A: ?Sized>: Raisable {}
+pub trait ListedBy<A: ?Sized>: Listable {}
+
+/// What an aggregate does with each event that it lists. Not public API: every [`Raisable`] event has it.
+///
+/// It has no supertrait that could fail: an event that lacks `Debug` is reported where it is declared, and not once more
+/// in each list.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be raised",
+    label = "not an event that can be raised",
+    note = "only a struct with `#[domain_event]` can be raised, and not one marked `superseded` or `consumes`: \
+            raise the current version"
+)]
+pub trait Listable: Sized {
+    const DESCRIPTOR: &'static EventDescriptor;
+
+    fn share(self) -> Arc<dyn AnyEvent>;
+
+    /// The event as a `Self`, or back as it was.
+    ///
+    /// # Errors
+    /// The event itself, if it is another one.
+    fn downcast(event: Arc<dyn AnyEvent>) -> Result<Arc<Self>, Arc<dyn AnyEvent>>;
+
+    /// # Errors
+    /// When the formatter has one.
+    fn debug(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
+}
+
+#[diagnostic::do_not_recommend]
+impl<E: Raisable> Listable for E {
+    const DESCRIPTOR: &'static EventDescriptor = <E as DomainEvent>::DESCRIPTOR;
+
+    fn share(self) -> Arc<dyn AnyEvent> {
+        Arc::new(self)
+    }
+
+    fn downcast(event: Arc<dyn AnyEvent>) -> Result<Arc<Self>, Arc<dyn AnyEvent>> {
+        event.downcast_arc()
+    }
+
+    fn debug(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
 
 /// An earlier version of an event, kept as a Rust type for a hand-written upcaster.
 #[doc(hidden)]
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not marked `superseded`, so nothing can be upcast from it",
-    label = "not a superseded version of an event",
-    note = "add `superseded` to its attribute: `#[domain_event(schema = \"…\", version = N, superseded)]`"
-)]
 pub trait Superseded: DomainEvent {}
 
 /// A domain event whose type is known only at run time, to be downcast.

@@ -22,8 +22,8 @@ pub use serde_json::value::RawValue;
 pub use crate::aggregate::{Aggregate, AggregateDescriptor, AggregateEvents, VersionNumber, Versioned};
 pub use crate::event::unraisable::{RaisesConsumed, RaisesSuperseded, RaisesVariants};
 pub use crate::event::{
-    AnyEvent, Declaration, DomainEvent, EventDescriptor, EventRole, FieldChange, FieldDescriptor, ListedBy, Raisable,
-    RaisedBy, RemovedField, Superseded,
+    AnyEvent, Declaration, DomainEvent, EventDescriptor, EventRole, FieldChange, FieldDescriptor, Listable, ListedBy,
+    Raisable, RaisedBy, RemovedField, Superseded,
 };
 pub use crate::id::{AggregateId, AggregateKey};
 pub use crate::metadata::Metadata;
@@ -69,12 +69,12 @@ pub const fn or_unknown(text: Option<&'static str>) -> &'static str {
 /// Bounded by what the expansion has just implemented, so that a type that is no event is reported once, in the list.
 #[must_use]
 pub const fn descriptor_of<A: ?Sized, E: ListedBy<A>>() -> &'static EventDescriptor {
-    E::DESCRIPTOR
+    <E as Listable>::DESCRIPTOR
 }
 
 /// An event that aggregate `A` lists, to be kept beside others.
 pub fn into_any<A: ?Sized, E: ListedBy<A>>(event: E) -> Arc<dyn AnyEvent> {
-    Arc::new(event)
+    event.share()
 }
 
 /// The event as an `E`, or back as it was.
@@ -82,7 +82,7 @@ pub fn into_any<A: ?Sized, E: ListedBy<A>>(event: E) -> Arc<dyn AnyEvent> {
 /// # Errors
 /// The event itself, if it is no `E`.
 pub fn downcast<A: ?Sized, E: ListedBy<A>>(event: Arc<dyn AnyEvent>) -> Result<Arc<E>, Arc<dyn AnyEvent>> {
-    event.downcast_arc()
+    E::downcast(event)
 }
 
 /// The variant of an event that aggregate `A` raises.
@@ -106,5 +106,5 @@ where
 /// # Errors
 /// When the formatter has one.
 pub fn debug<A: ?Sized, E: ListedBy<A>>(event: &E, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    fmt::Debug::fmt(event, f)
+    event.debug(f)
 }

@@ -78,7 +78,38 @@ impl<Old, New: UpcastFrom<Old>> TryUpcastFrom<Old> for New {
 /// The typed step an event declares with `upcast_from`. Not public API: implemented by the macro.
 #[doc(hidden)]
 pub trait TypedStep: DomainEvent + TryUpcastFrom<<Self as TypedStep>::Older> {
-    type Older: Superseded;
+    type Older: OlderVersion;
+}
+
+/// What a typed step needs of the version that it starts from. Not public API: every [`Superseded`] event has it.
+///
+/// It has no supertrait that could fail: an event that lacks `Debug` is reported where it is declared, and not once more
+/// at each `upcast_from`.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not marked `superseded`, so nothing can be upcast from it",
+    label = "not a superseded version of an event",
+    note = "add `superseded` to its attribute: `#[domain_event(schema = \"…\", version = N, superseded)]`"
+)]
+pub trait OlderVersion: Sized {
+    const DESCRIPTOR: &'static EventDescriptor;
+    const SCHEMA: &'static str;
+    const VERSION: u32;
+
+    /// # Errors
+    /// When the payload does not fit the fields of this version, or of the one it was stored with.
+    fn decode(version: u32, payload: &[u8]) -> Result<Self, UpcastFault>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<E: Superseded> OlderVersion for E {
+    const DESCRIPTOR: &'static EventDescriptor = <E as DomainEvent>::DESCRIPTOR;
+    const SCHEMA: &'static str = <E as DomainEvent>::SCHEMA;
+    const VERSION: u32 = <E as DomainEvent>::VERSION;
+
+    fn decode(version: u32, payload: &[u8]) -> Result<Self, UpcastFault> {
+        crate::codec::decode_known_version(version, payload)
+    }
 }
 
 /// What one version changed in the fields. Not public API: written by the macro.
@@ -136,7 +167,7 @@ pub fn decode_by_typed_step<E: TypedStep>(version: u32, payload: &[u8]) -> Resul
     if version > E::Older::VERSION {
         return decode_by_history(version, payload);
     }
-    let old = crate::codec::decode_known_version::<E::Older>(version, payload)?;
+    let old = E::Older::decode(version, payload)?;
     E::try_upcast_from(old).map_err(|source| UpcastFault::new(None, source))
 }
 
@@ -218,7 +249,7 @@ const fn goes_forward<E: TypedStep>() -> bool {
     E::Older::VERSION < E::VERSION
 }
 
-const fn oldest<E: DomainEvent>() -> u32 {
+const fn oldest<E: OlderVersion>() -> u32 {
     E::DESCRIPTOR.oldest
 }
 
@@ -236,7 +267,7 @@ pub const fn older_descriptor<E: TypedStep>() -> Option<&'static EventDescriptor
     if goes_forward::<E>() { Some(descriptor::<E::Older>()) } else { None }
 }
 
-const fn descriptor<E: DomainEvent>() -> &'static EventDescriptor {
+const fn descriptor<E: OlderVersion>() -> &'static EventDescriptor {
     E::DESCRIPTOR
 }
 
