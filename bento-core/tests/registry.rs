@@ -3,6 +3,7 @@
 #![allow(missing_docs, missing_debug_implementations, unreachable_pub, clippy::unwrap_used)]
 
 use bento_core::codec::DecodeError;
+use bento_core::event::EventRole;
 use bento_core::registry::{LintName, StoredError, StoredSchema};
 use bento_core::{DomainEvent, PendingEvents, Registry, UpcastFrom, aggregate, domain_event};
 
@@ -50,6 +51,25 @@ mod billing {
     #[domain_event(schema = "parcel.delivered", version = 2, oldest = 1, consumes, removed("weight", since = 2))]
     #[derive(Debug)]
     pub struct ParcelDelivered {}
+
+    /// An earlier version of a view, to be upcast from by hand.
+    #[domain_event(schema = "parcel.returned", version = 1, superseded, consumes)]
+    #[derive(Debug)]
+    pub struct ParcelReturnedV1 {
+        pub reason: String,
+    }
+
+    #[domain_event(schema = "parcel.returned", version = 2, consumes, upcast_from = ParcelReturnedV1)]
+    #[derive(Debug)]
+    pub struct ParcelReturned {
+        pub reasons: Vec<String>,
+    }
+
+    impl UpcastFrom<ParcelReturnedV1> for ParcelReturned {
+        fn upcast_from(old: ParcelReturnedV1) -> Self {
+            Self { reasons: vec![old.reason] }
+        }
+    }
 }
 
 mod names {
@@ -93,6 +113,13 @@ fn without_a_current_version_a_superseded_one_or_a_view_is_read() {
     assert!(Registry::global().decode("order.faxed", 1, b"{}").unwrap().is::<OrderFaxed>());
     let parcel = Registry::global().decode("parcel.delivered", 1, br#"{"weight":1}"#).unwrap();
     assert!(parcel.is::<billing::ParcelDelivered>());
+}
+
+#[test]
+fn a_view_may_have_earlier_versions_of_its_own() {
+    let read = Registry::global().decode("parcel.returned", 1, br#"{"reason":"broken"}"#).unwrap();
+    assert_eq!(read.downcast_ref::<billing::ParcelReturned>().unwrap().reasons, ["broken"]);
+    assert_eq!(billing::ParcelReturnedV1::DESCRIPTOR.role, EventRole::Consumes);
 }
 
 #[test]

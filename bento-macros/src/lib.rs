@@ -11,6 +11,7 @@ mod case;
 mod diagnostics;
 mod domain_event;
 mod door;
+mod fragment;
 mod keyed;
 mod manifest;
 mod mistaken;
@@ -42,7 +43,7 @@ mod syntax;
 /// | `version = 2` | the version of the payload that the struct is, counted from 1 |
 /// | `oldest = 2` | earlier versions are retired: they need no upcaster, and a stored one is answered `Retired` |
 /// | `upcast_from = OrderCreatedV1` | a step by hand, in `impl UpcastFrom<OrderCreatedV1> for OrderCreated` |
-/// | `superseded` | an earlier version, kept to be upcast from; it cannot be raised |
+/// | `superseded` | an earlier version, kept to be upcast from; it cannot be raised. Beside `consumes`: of a view |
 /// | `consumes` | this context's view of an event that another one declares; it cannot be raised, and never clashes |
 /// | `topic = "orders"` | where the event is published, if not under its schema |
 /// | `routing_key = "eu"` | the broker's routing key, if not the schema |

@@ -215,7 +215,8 @@ fn marker_impls(event: &Event) -> TokenStream {
     let private = event.attribute.private();
     let ident = &event.item.ident;
     let (marker, refusal) = match (&event.attribute.superseded, &event.attribute.consumes) {
-        (Some(_), _) => (quote!(Superseded), unraisable(&private, ident, &quote!(RaisesSuperseded))),
+        (Some(_), None) => (quote!(Superseded), unraisable(&private, ident, &quote!(RaisesSuperseded))),
+        (Some(_), Some(_)) => (quote!(Superseded), unraisable(&private, ident, &quote!(RaisesConsumed))),
         (None, Some(_)) => return unraisable(&private, ident, &quote!(RaisesConsumed)),
         (None, None) => (quote!(Raisable), TokenStream::new()),
     };
