@@ -189,6 +189,10 @@ mod fragments {
                 pub parenthesised: String,
                 #[event(since = 2, default = $step())]
                 pub made: u64,
+                #[event(since = 2, default = $sum * 2)]
+                pub product: u64,
+                #[event(since = 2, default = vec![$sum * 2, ($sum as u8).pow(2).into(), if true { $sum * 2 } else { 0 }])]
+                pub products: Vec<u64>,
             }
         };
     }
@@ -208,6 +212,7 @@ mod fragments {
         let read: FragmentsUsed = codec::decode("fragments.used", 1, b"{}").unwrap();
         assert_eq!((read.text.as_str(), read.sum, read.optional_field), ("words", 3, None));
         assert_eq!((read.parenthesised.as_str(), read.made), ("in parentheses", 9));
+        assert_eq!((read.product, read.products), (6, vec![6, 9, 6]), "a fragment is one operand");
         assert_eq!(FragmentsUsed::DESCRIPTOR.docs, "Declared of fragments.");
         assert_eq!(FragmentsUsed::DESCRIPTOR.fields[2].name, "optionalField");
     }

@@ -10,6 +10,7 @@ use syn::{Expr, ExprLit, Ident, Lit};
 use super::super::check::covered_steps;
 use super::super::input::{Added, Event, EventField};
 use super::super::serde_attrs;
+use crate::fragment::parenthesised;
 use crate::syntax::{respan, ungrouped};
 
 /// One step for each version that changed a field, oldest first.
@@ -72,7 +73,7 @@ fn default_value(private: &TokenStream, field: &EventField, default: &Expr) -> T
             let ty = field.ty;
             respan(quote!(<#ty as #private::FromText>::from_text(#text)), default.span())
         }
-        _ => quote!(#default),
+        _ => parenthesised(quote!(#default)),
     }
 }
 
