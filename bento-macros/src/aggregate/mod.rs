@@ -33,7 +33,6 @@ pub(crate) fn aggregate(attribute: TokenStream, item: TokenStream) -> TokenStrea
     let checked = aggregate.as_ref().map(|aggregate| check::check(aggregate, &mut errors));
     let errors = errors.check().err().map(syn::Error::into_compile_error);
     let expanded = match checked {
-        Some(checked) if model::is_expanded_copy(checked.aggregate) => expand::copy_of_a_model(item.clone()),
         Some(checked) => expand::expand(&checked),
         None => quote!(#item),
     };

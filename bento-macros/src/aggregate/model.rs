@@ -15,8 +15,13 @@ pub(super) fn is_model(attrs: &[Attribute]) -> bool {
 }
 
 /// True if the struct is the copy of a model with its relations: `#[sea_orm::model]` stands above `#[aggregate]`.
+///
+/// Below the derives of the model as well, where the model itself has the error about that.
 pub(super) fn is_copy_of_a_model(item: &Item) -> bool {
-    matches!(item, Item::Struct(item) if syntax::derives(&item.attrs, "DeriveModelEx"))
+    let Item::Struct(item) = item else { return false };
+    let is_of_sea_orm = item.attrs.iter().any(|attr| attr.path().is_ident("sea_orm"));
+    let is_expanded = item.ident == "ModelEx" && is_of_sea_orm && !is_model(&item.attrs);
+    is_expanded || syntax::derives(&item.attrs, "DeriveModelEx")
 }
 
 /// True if the struct is a model, and its derive has been expanded: `#[aggregate]` stands below it.
@@ -25,12 +30,7 @@ pub(super) fn stands_below_its_derive(aggregate: &Aggregate) -> bool {
     let names_table =
         attrs.iter().any(|attr| attr.path().is_ident("sea_orm") && syntax::has_argument(attr, "table_name"));
     let is_entity = names_table || aggregate.fields().iter().any(|field| field.is_primary_key);
-    is_entity && !is_model(attrs) && !["DeriveModel", "DeriveModelEx"].iter().any(|name| syntax::derives(attrs, name))
-}
-
-/// True if the struct is the copy of a model, and stands below its derive as the model does.
-pub(super) fn is_expanded_copy(aggregate: &Aggregate) -> bool {
-    stands_below_its_derive(aggregate) && aggregate.head.ident.to_string().ends_with("Ex")
+    is_entity && !is_model(attrs) && !syntax::derives(attrs, "DeriveModel")
 }
 
 /// `#[sea_orm::model]` or `#[sea_orm::compact_model]`, whatever the path to it.
