@@ -68,7 +68,10 @@ pub struct OutboxConnectionBuilder {
 }
 
 impl OutboxConnectionBuilder {
-    /// What the names of Bento's tables begin with, `bento_` by default.
+    /// The beginning of the names of Bento's tables, `bento_` by default, and their schema if it names one: then the outbox is found whatever
+    /// the `search_path` of a transaction is.
+    ///
+    /// On SQLite every flush is refused with [`Error::NoSchemas`] if a schema is named.
     pub fn table_prefix(mut self, prefix: TablePrefix) -> Self {
         self.prefix = prefix;
         self
@@ -120,7 +123,8 @@ impl OutboxConnectionBuilder {
 
     /// The connection.
     pub fn build(self) -> OutboxConnection {
-        let mut settings = Settings::new(Tables::new(self.prefix), self.expected, self.wake);
+        let tables = Tables::new(self.prefix).on(self.inner.get_database_backend());
+        let mut settings = Settings::new(tables, self.expected, self.wake);
         settings.policy = self.policy;
         OutboxConnection { inner: Shielded::new(self.inner), settings: Arc::new(settings) }
     }

@@ -12,7 +12,9 @@ mod postgres;
 mod sqlite;
 
 mod indexes;
+mod places;
 mod renewal;
+mod shards;
 mod sql;
 mod view;
 
@@ -27,7 +29,9 @@ use chrono::{DateTime, Utc};
 use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, RuntimeErr, SqlxError, Statement, TransactionOptions, Value};
 
+pub(crate) use self::places::{MissingSchema, MissingTable, for_tables, missing_schema, missing_table, schema_quote};
 pub(crate) use self::renewal::{Horizon, Renewal, Renewed};
+pub(crate) use self::shards::ShardsUpdate;
 pub(crate) use self::sql::Sql;
 
 use crate::entity::{MOVED, WRITTEN};
@@ -48,11 +52,25 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     /// The statements that drop what [`create_schema`](Self::create_schema) created.
     fn drop_schema(&self, tables: &Tables) -> Vec<String>;
 
-    /// The statement that lets one process migrate at a time. It answers with 1, in the first column, when the lock is held.
-    fn lock_migrations(&self) -> &'static str;
+    /// What stands around the name of a schema; `None` where there are no schemas.
+    fn schema_quote(&self) -> Option<char>;
+
+    /// The statement that creates a schema whose name is written as in SQL.
+    fn create_named_schema(&self, schema: &str) -> String {
+        format!("CREATE SCHEMA {schema}")
+    }
+
+    /// The schema that the error says is missing.
+    fn missing_schema(&self, _error: &dyn DatabaseError) -> Option<MissingSchema> {
+        None
+    }
+
+    /// The statement that lets one process at a time migrate a schema, or what the session finds without one. It answers with 1, in the
+    /// first column, when the lock is held.
+    fn lock_migrations(&self, schema: Option<&str>) -> String;
 
     /// The statement that ends the lock of [`lock_migrations`](Self::lock_migrations), where the end of the transaction does not.
-    fn unlock_migrations(&self) -> Option<&'static str> {
+    fn unlock_migrations(&self, _schema: Option<&str>) -> Option<String> {
         None
     }
 
@@ -198,7 +216,12 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     fn is_refusal(&self, error: &dyn DatabaseError) -> bool;
 
     /// The table that the error says is missing.
-    fn missing_table(&self, error: &dyn DatabaseError) -> Option<String>;
+    fn missing_table(&self, error: &dyn DatabaseError) -> Option<MissingTable>;
+
+    /// A query for the `search_path` of the session and the name of its database, where an error does not say them.
+    fn ask_search_path(&self) -> Option<&'static str> {
+        None
+    }
 
     /// Whether the same transaction may succeed if it is simply done again.
     fn is_transient(&self, error: &dyn DatabaseError) -> bool;
@@ -232,24 +255,6 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     /// How to look, after a failure that did not say so, whether the transaction is still open.
     fn look(&self) -> Look {
         Look::Needless
-    }
-}
-
-/// An UPDATE of several shard rows around what it sets and the condition that finds them.
-#[derive(Debug)]
-pub(crate) struct ShardsUpdate {
-    /// Up to SET.
-    pub(crate) begin: String,
-    /// From WHERE up to the condition.
-    pub(crate) condition: String,
-    /// Behind the condition.
-    pub(crate) end: &'static str,
-}
-
-impl ShardsUpdate {
-    /// For a back end that finds rows by their primary key in its order, or has one writer.
-    pub(crate) fn in_order(table: &str, hint: &str) -> Self {
-        Self { begin: format!("UPDATE {table}{hint} SET "), condition: " WHERE ".to_owned(), end: "" }
     }
 }
 
@@ -383,11 +388,6 @@ fn answers(backend: DbBackend, error: &DbErr, ask: impl FnOnce(&dyn Dialect, &dy
 /// True if the database refuses a value or a row for what it is.
 pub(crate) fn is_refusal(backend: DbBackend, error: &DbErr) -> bool {
     answers(backend, error, |dialect, error| dialect.is_refusal(error))
-}
-
-/// The table that is missing, if that is what the error says.
-pub(crate) fn missing_table(backend: DbBackend, error: &DbErr) -> Option<String> {
-    of(backend).ok()?.missing_table(database_error(error)?)
 }
 
 /// Deletes rows of the outbox or moves them to the published ones, where that cannot be part of another statement.

@@ -9,7 +9,8 @@ use bento_core::tenant::Refused;
 use bento_core::unit_of_work::{FlushError, FrameError, SavingError};
 use sea_orm::{DbBackend, DbErr};
 
-use crate::dialect::{self, UnsupportedBackend};
+use crate::dialect::{self, Dialect, MissingTable, UnsupportedBackend};
+use crate::tables::Tables;
 
 /// A transaction, its flush or its outbox failed. Unless a variant says otherwise nothing was written and nothing is lost.
 #[derive(Debug, thiserror::Error)]
@@ -88,15 +89,42 @@ pub enum Error {
         /// What the driver said.
         source: DbErr,
     },
-    /// A table of Bento is missing.
+    /// A table of Bento is missing where the database has looked for it.
     #[error(
-        "table `{table}` is missing; run `bento_seaorm::migrate(&db)` or add `bento_seaorm::migration::migrations()` to your migrator"
+        "table `{table}` is missing {place}; run `bento_seaorm::migrate(&db)`, or `migrate_with` for another prefix or schema, or add \
+         `bento_seaorm::migration::migrations()` to your migrator"
     )]
     NotMigrated {
-        /// The table.
+        /// The table, without its schema.
         table: String,
+        /// Where the database has looked for it, as the end of a sentence: a schema, the `search_path`, a database.
+        place: String,
         /// What the driver said.
         source: DbErr,
+    },
+    /// The schema that tables are to be created in is missing. Nothing was created.
+    #[error("{}; {way_out}", match .schema {
+        Some(schema) => format!("the database has no schema `{schema}`"),
+        None => "no schema is named, and the session has none to create tables in".to_owned(),
+    })]
+    NoSchema {
+        /// The schema that is named, if one is; on MySQL and MariaDB a database.
+        schema: Option<String>,
+        /// What to do.
+        way_out: String,
+        /// What the driver said.
+        source: DbErr,
+    },
+    /// The tables are in a schema, and this back end has none. Nothing was done.
+    #[error(
+        "{backend:?} has no schemas, so the tables cannot be in `{schema}`; leave the schema out, and keep this outbox apart by a prefix \
+         of its own, `TablePrefix::new(\"billing_bento_\")`, or by a file of its own"
+    )]
+    NoSchemas {
+        /// The back end.
+        backend: DbBackend,
+        /// The schema that is named.
+        schema: String,
     },
     /// The outbox is divided otherwise than this process was told.
     #[error(
@@ -122,7 +150,7 @@ pub enum Error {
     /// The outbox belongs to another application. Nothing was written.
     #[error(
         "the outbox belongs to application `{recorded}`, and this process is `{configured}`: two applications of one database need \
-         a `TablePrefix` each"
+         a `TablePrefix` each, with another prefix or schema"
     )]
     OtherApplication {
         /// The name that the database records.
@@ -175,8 +203,8 @@ pub fn bento_error(error: &DbErr) -> Option<&Error> {
 impl Error {
     /// The error behind a statement of ours that failed before the commit.
     pub(crate) fn from_statement(backend: DbBackend, source: DbErr) -> Self {
-        if let Some(table) = dialect::missing_table(backend, &source) {
-            Self::NotMigrated { table, source }
+        if let Some(MissingTable { table, place }) = dialect::missing_table(backend, &source) {
+            Self::NotMigrated { table, place, source }
         } else if dialect::is_disconnection(backend, &source) {
             Self::ConnectionLost { source }
         } else if dialect::is_aborted(backend, &source) {
@@ -184,6 +212,21 @@ impl Error {
         } else {
             Self::Database(source)
         }
+    }
+
+    /// The error of a migration into a schema that is missing.
+    pub(crate) fn no_schema(dialect: &dyn Dialect, tables: &Tables, missing: String, source: DbErr) -> Self {
+        let create = dialect.create_named_schema(&tables.schema_in_sql().unwrap_or_else(|| missing.clone()));
+        let schema = tables.prefix().schema().map_or(missing, str::to_owned);
+        let way_out =
+            format!("create it before you migrate, with `{create}`, or name another one with `TablePrefix::in_schema`");
+        Self::NoSchema { schema: Some(schema), way_out, source }
+    }
+
+    /// The error of a migration that names no schema, in a session that leads to none.
+    pub(crate) fn no_schema_of_the_session(source: DbErr) -> Self {
+        let way_out = "name one with `TablePrefix::in_schema`, or let the `search_path` or the URL of the connection lead to one that is there";
+        Self::NoSchema { schema: None, way_out: way_out.to_owned(), source }
     }
 
     /// The error of a transaction that the database has ended.
@@ -209,6 +252,7 @@ impl Error {
         match self {
             Self::Database(source)
             | Self::NotMigrated { source, .. }
+            | Self::NoSchema { source, .. }
             | Self::Aborted { source }
             | Self::ConnectionLost { source }
             | Self::CommitUnclear { source } => Some(source),
@@ -224,6 +268,10 @@ impl From<DbErr> for Error {
             Some(Self::Aborted { source }) => Self::Aborted { source: source.clone() },
             Some(Self::ConnectionLost { source }) => Self::ConnectionLost { source: source.clone() },
             Some(Self::CommitUnclear { source }) => Self::CommitUnclear { source: source.clone() },
+            Some(Self::NoSchema { schema, way_out, source }) => {
+                Self::NoSchema { schema: schema.clone(), way_out: way_out.clone(), source: source.clone() }
+            }
+            Some(Self::NoSchemas { backend, schema }) => Self::NoSchemas { backend: *backend, schema: schema.clone() },
             None if dialect::is_lost(&source) => Self::ConnectionLost { source },
             _ => Self::Database(source),
         }
@@ -262,7 +310,11 @@ impl From<Error> for DbErr {
 
 /// `DbErr` has one variant that keeps a typed source; it reads "Error converting `events` into `outbox rows`: …".
 fn carry(error: Error) -> DbErr {
-    DbErr::TryIntoErr { from: "events", into: "outbox rows", source: Arc::new(error) }
+    let (from, into) = match &error {
+        Error::NoSchema { .. } | Error::NoSchemas { .. } => ("table prefix", "tables"),
+        _ => ("events", "outbox rows"),
+    };
+    DbErr::TryIntoErr { from, into, source: Arc::new(error) }
 }
 
 /// A closure given to `transaction` failed, or the transaction around it.

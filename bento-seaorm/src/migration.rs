@@ -23,6 +23,13 @@
 //! it creates its table, reads what is pending, and records each migration without a lock, so of six processes that start together five fail
 //! with an error of the database, mostly a duplicate key in `seaql_migrations`. Nothing is half done then, and calling it again succeeds. Run a
 //! migrator of your own through [`up_alone`].
+//!
+//! # Schemas
+//!
+//! A [`TablePrefix`] with a schema puts every object into that schema, whatever the `search_path` of the session is. The schema has to be
+//! there: a migration creates none, and says which one is missing ([`Error::NoSchema`]). [`migrate_with`] records what it has applied in the
+//! same schema. SeaORM's migrators cannot name a schema for their record, so [`PrefixedMigrator`] keeps it where the connection leads
+//! to: run it for one schema with a connection to that schema, as `sea-orm-cli migrate -s billing` does.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -31,12 +38,13 @@ use sea_orm::sea_query::{Alias, IntoIden};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, DynIden, Statement};
 use sea_orm_migration::{MigrationTrait, MigratorTrait, MigratorTraitSelf};
 
-use crate::dialect::{self, Dialect};
+use crate::dialect::{self, Dialect, MissingSchema};
 use crate::error::Error;
 use crate::session::{self, Shielded};
 use crate::tables::{TablePrefix, Tables};
 
 mod create_outbox;
+mod record;
 #[cfg(test)]
 mod tests;
 
@@ -45,7 +53,8 @@ pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     migrations_with(TablePrefix::default())
 }
 
-/// Bento's migrations, in order, for a prefix of your own. Their names contain it, so several outboxes fit into one database.
+/// Bento's migrations, in order, for a prefix of your own. Their names contain it with its schema, so several outboxes fit into one
+/// database, and into one migrator.
 pub fn migrations_with(prefix: TablePrefix) -> Vec<Box<dyn MigrationTrait>> {
     vec![Box::new(create_outbox::CreateOutbox::new(Tables::new(prefix)))]
 }
@@ -56,7 +65,7 @@ pub fn migrations_with(prefix: TablePrefix) -> Vec<Box<dyn MigrationTrait>> {
 /// `bento_migration`, apart from your own migrations. A table that is recorded and was dropped since is created again.
 ///
 /// # Errors
-/// [`Error::Database`] when a statement fails.
+/// [`Error::Database`] when a statement fails, [`Error::NoSchema`] if the session has no schema or database to create tables in.
 ///
 /// # Cancel safety
 /// The migration goes on in the background when the future is dropped.
@@ -64,20 +73,38 @@ pub async fn migrate(db: &DatabaseConnection) -> Result<(), Error> {
     migrate_with(db, TablePrefix::default()).await
 }
 
-/// Like [`migrate`], with a prefix of your own, recorded in `{prefix}migration`.
+/// Like [`migrate`], with a prefix of your own, recorded in `{prefix}migration`. With a schema the record is there, too:
+///
+/// ```no_run
+/// # use bento_seaorm::TablePrefix;
+/// # async fn start(db: sea_orm::DatabaseConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// // The schema has to be there: `CREATE SCHEMA billing`, on MySQL and MariaDB `CREATE DATABASE billing`.
+/// bento_seaorm::migrate_with(&db, TablePrefix::default().in_schema("billing")?).await?;
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
-/// [`Error::Database`] when a statement fails.
+/// [`Error::Database`] when a statement fails, [`Error::NoSchema`] if the schema is missing, [`Error::NoSchemas`] if one is named on SQLite.
 ///
 /// # Cancel safety
 /// The migration goes on in the background when the future is dropped.
 pub async fn migrate_with(db: &DatabaseConnection, prefix: TablePrefix) -> Result<(), Error> {
-    let tables = Tables::new(prefix.clone());
-    up_alone(db, PrefixedMigrator(prefix)).await?;
+    let backend = db.get_database_backend();
+    let tables = Tables::new(prefix.clone()).on(backend);
+    dialect::for_tables(backend, &tables)?;
+    let schema = prefix.schema().map(str::to_owned);
+    if schema.is_some() {
+        let tables = tables.clone();
+        in_turn(db, schema.clone(), move |connection| Box::pin(record::up(connection, tables))).await?;
+    } else {
+        up_alone(db, PrefixedMigrator(prefix)).await?;
+    }
     if is_whole(db, &tables).await? {
         return Ok(());
     }
-    in_turn(db, move |connection| Box::pin(async move { create_outbox::create(connection, &tables).await })).await
+    in_turn(db, schema, move |connection| Box::pin(async move { create_outbox::create(connection, &tables).await }))
+        .await
 }
 
 /// Applies the pending migrations of a migrator of your own while no other process of the database does so.
@@ -106,7 +133,7 @@ pub async fn migrate_with(db: &DatabaseConnection, prefix: TablePrefix) -> Resul
 /// # Cancel safety
 /// The migration goes on in the background when the future is dropped.
 pub async fn up_alone<M: MigratorTraitSelf + 'static>(db: &DatabaseConnection, migrator: M) -> Result<(), Error> {
-    in_turn(db, move |connection| Box::pin(async move { migrator.up(connection, None).await })).await
+    in_turn(db, None, move |connection| Box::pin(async move { migrator.up(connection, None).await })).await
 }
 
 type Migrating<'a> = Pin<Box<dyn Future<Output = Result<(), DbErr>> + Send + 'a>>;
@@ -114,21 +141,25 @@ type Migrating<'a> = Pin<Box<dyn Future<Output = Result<(), DbErr>> + Send + 'a>
 /// Migrates while no other process does, on a task of its own: a lock that belongs to the session must not go back to the pool with it.
 async fn in_turn(
     db: &DatabaseConnection,
+    schema: Option<String>,
     work: impl FnOnce(&DatabaseTransaction) -> Migrating<'_> + Send + 'static,
 ) -> Result<(), Error> {
     let (db, dialect) = (db.clone(), dialect::of(db.get_database_backend())?);
     let migrated = tokio::spawn(async move {
         let tx = session::begin(&db, dialect.relay_transaction(), None).await?;
-        lock(&tx, dialect).await?;
+        lock(&tx, dialect, schema.as_deref()).await?;
         let worked = work(&tx).await;
-        if let Some(unlock) = dialect.unlock_migrations() {
-            tx.execute_unprepared(unlock).await?;
+        if let Some(unlock) = dialect.unlock_migrations(schema.as_deref()) {
+            tx.execute_unprepared(&unlock).await?;
         }
         worked?;
         tx.commit().await
     });
     match migrated.await {
-        Ok(migrated) => Ok(migrated?),
+        Ok(migrated) => migrated.map_err(|source| match dialect::missing_schema(dialect.backend(), &source) {
+            Some(MissingSchema::OfTheSession) => Error::no_schema_of_the_session(source),
+            _ => source.into(),
+        }),
         Err(failed) => match failed.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(stopped) => Err(DbErr::Migration(stopped.to_string()).into()),
@@ -136,8 +167,8 @@ async fn in_turn(
     }
 }
 
-async fn lock(tx: &DatabaseTransaction, dialect: &dyn Dialect) -> Result<(), DbErr> {
-    let asked = Statement::from_string(dialect.backend(), dialect.lock_migrations());
+async fn lock(tx: &DatabaseTransaction, dialect: &dyn Dialect, schema: Option<&str>) -> Result<(), DbErr> {
+    let asked = Statement::from_string(dialect.backend(), dialect.lock_migrations(schema));
     let row = tx.query_one_raw(asked).await?;
     let is_locked = row.map(|row| row.try_get_by_index::<Option<i64>>(0)).transpose()?.flatten() == Some(1);
     let reason =
@@ -171,7 +202,8 @@ impl MigratorTrait for Migrator {
     }
 }
 
-/// Runs Bento's migrations for any prefix.
+/// Runs Bento's migrations for any prefix. The record is `{prefix}migration` where the connection leads to, also for a prefix with a
+/// schema: see [Schemas](self#schemas).
 #[derive(Clone, Debug, Default)]
 pub struct PrefixedMigrator(pub TablePrefix);
 
@@ -187,5 +219,5 @@ impl MigratorTraitSelf for PrefixedMigrator {
 
 /// Not SeaORM's default table: a migrator refuses a table that records what it does not know.
 fn migration_table(prefix: &TablePrefix) -> DynIden {
-    Alias::new(format!("{prefix}migration")).into_iden()
+    Alias::new(format!("{}migration", prefix.as_str())).into_iden()
 }

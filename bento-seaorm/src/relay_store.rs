@@ -115,10 +115,10 @@ impl OutboxStore {
         }
     }
 
-    /// Another table prefix than `bento_`.
+    /// Another table prefix than `bento_`, or another schema. On SQLite every call is refused if a schema is named.
     #[must_use]
     pub fn with_tables(mut self, tables: Tables) -> Self {
-        self.tables = Arc::new(tables);
+        self.tables = Arc::new(tables.on(self.db.get_database_backend()));
         self
     }
 
@@ -179,7 +179,7 @@ impl OutboxStore {
     }
 
     pub(crate) fn dialect(&self) -> Result<&'static dyn Dialect, StoreError> {
-        dialect::of(self.db.get_database_backend()).map_err(StoreError::unavailable)
+        dialect::for_tables(self.db.get_database_backend(), &self.tables).map_err(StoreError::unavailable)
     }
 }
 

@@ -1,69 +1,11 @@
-//! The names of Bento's tables, all behind one prefix.
+//! The names of Bento's tables, all behind one prefix and in one schema.
 
-use std::fmt;
+mod prefix;
 
-/// What the names of Bento's tables begin with, `bento_` unless you choose otherwise.
-///
-/// Two prefixes are two independent outboxes in one database.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct TablePrefix(String);
+use sea_orm::DbBackend;
 
-impl TablePrefix {
-    /// The longest prefix in bytes, so that every name made of it fits into the 63 bytes of PostgreSQL.
-    pub const MAX_LEN: usize = 36;
-
-    /// A prefix of lower-case ASCII letters, digits and `_` that does not begin with a digit, written into SQL unquoted.
-    ///
-    /// # Errors
-    /// [`InvalidTablePrefix`] for anything else, and for a prefix longer than [`MAX_LEN`](Self::MAX_LEN).
-    pub fn new(prefix: impl Into<String>) -> Result<Self, InvalidTablePrefix> {
-        let prefix = prefix.into();
-        let begins_well = prefix.starts_with(|first: char| first.is_ascii_lowercase() || first == '_');
-        let is_identifier =
-            prefix.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
-        if begins_well && is_identifier && prefix.len() <= Self::MAX_LEN {
-            Ok(Self(prefix))
-        } else {
-            Err(InvalidTablePrefix { prefix })
-        }
-    }
-
-    /// The prefix as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Default for TablePrefix {
-    fn default() -> Self {
-        Self("bento_".to_owned())
-    }
-}
-
-impl fmt::Display for TablePrefix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl TryFrom<&str> for TablePrefix {
-    type Error = InvalidTablePrefix;
-
-    fn try_from(prefix: &str) -> Result<Self, Self::Error> {
-        Self::new(prefix)
-    }
-}
-
-/// A table prefix that cannot begin a table name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{prefix}` cannot begin a table name; use at most {} lower-case letters, digits and `_`, not beginning with a digit",
-    TablePrefix::MAX_LEN
-)]
-pub struct InvalidTablePrefix {
-    /// What was given.
-    pub prefix: String,
-}
+pub use self::prefix::{InvalidTablePrefix, TablePrefix};
+use crate::dialect;
 
 /// The names of Bento's tables.
 ///
@@ -82,6 +24,8 @@ pub struct InvalidTablePrefix {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tables {
     prefix: TablePrefix,
+    /// What stands around the name of the schema.
+    quote: char,
     outbox: String,
     held: String,
     dead_letter: String,
@@ -95,10 +39,36 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// The tables behind a prefix.
+    /// The tables behind a prefix, as PostgreSQL writes their names. What is given a connection besides writes them as its
+    /// database does; for statements of your own on MySQL or MariaDB see [`on`](Self::on).
     pub fn new(prefix: TablePrefix) -> Self {
-        let name = |rest: &str| format!("{prefix}{rest}");
+        Self::quoted(prefix, '"')
+    }
+
+    /// The same tables, as this back end writes their names: only the quotes around the name of a schema differ.
+    ///
+    /// ```
+    /// use bento_seaorm::{TablePrefix, Tables};
+    /// use sea_orm::DbBackend;
+    ///
+    /// let tables = Tables::new(TablePrefix::default().in_schema("billing")?);
+    /// assert_eq!(tables.outbox(), r#""billing".bento_outbox"#);
+    /// # #[cfg(feature = "mysql")]
+    /// assert_eq!(tables.on(DbBackend::MySql).outbox(), "`billing`.bento_outbox");
+    /// # Ok::<_, bento_seaorm::tables::InvalidTablePrefix>(())
+    /// ```
+    #[must_use]
+    pub fn on(self, backend: DbBackend) -> Self {
+        match dialect::schema_quote(backend) {
+            Some(quote) if quote != self.quote => Self::quoted(self.prefix, quote),
+            _ => self,
+        }
+    }
+
+    fn quoted(prefix: TablePrefix, quote: char) -> Self {
+        let name = |rest: &str| qualified(&prefix, quote, rest);
         Self {
+            quote,
             outbox: name("outbox"),
             held: name("outbox_held"),
             dead_letter: name("dead_letter"),
@@ -183,11 +153,30 @@ impl Tables {
         ]
     }
 
-    /// Another object of the schema behind the same prefix: an index, a sequence, a function.
-    #[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "the others have none"))]
-    pub(crate) fn named(&self, rest: &str) -> String {
-        format!("{}{rest}", self.prefix)
+    /// The name of the schema as it is written in SQL, if one is named.
+    pub(crate) fn schema_in_sql(&self) -> Option<String> {
+        let quote = self.quote;
+        self.prefix.schema().map(|schema| format!("{quote}{schema}{quote}"))
     }
+
+    /// Another object behind the same prefix: a table of records, a sequence, a function.
+    pub(crate) fn named(&self, rest: &str) -> String {
+        qualified(&self.prefix, self.quote, rest)
+    }
+}
+
+/// A name as it is written in SQL. A prefix needs no quotes, and the name of a schema cannot end them.
+fn qualified(prefix: &TablePrefix, quote: char, rest: &str) -> String {
+    let bare = prefix.as_str();
+    match prefix.schema() {
+        Some(schema) => format!("{quote}{schema}{quote}.{bare}{rest}"),
+        None => format!("{bare}{rest}"),
+    }
+}
+
+/// The name without that of the schema, for what is named apart from it: indexes and constraints.
+pub(crate) fn bare(name: &str) -> &str {
+    name.rsplit_once('.').map_or(name, |(_, bare)| bare)
 }
 
 impl Default for Tables {
@@ -201,14 +190,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_prefix_is_a_plain_identifier() {
-        for good in ["bento_", "sales_bento_", "_x", "a1_"] {
-            assert!(TablePrefix::new(good).is_ok(), "{good}");
+    fn every_name_is_in_the_schema_and_its_quotes_are_those_of_the_back_end() {
+        let prefix: TablePrefix = "Billing-EU.bento_".parse().unwrap();
+        let tables = Tables::new(prefix.clone());
+        for name in tables.all().into_iter().chain([tables.status(), &tables.named("as_json")]) {
+            assert!(name.starts_with("\"Billing-EU\".bento_"), "{name}");
+            assert!(bare(name).starts_with("bento_"), "{name}");
         }
-        let too_long = "a".repeat(TablePrefix::MAX_LEN + 1);
-        for bad in ["", "1a", "Bento_", "a-b", "a b", "a;drop table x", "a\"", "ä_", "public.", &too_long] {
-            let refused = TablePrefix::new(bad).expect_err(bad);
-            assert!(refused.to_string().contains(bad), "{refused}");
-        }
+        assert_eq!(tables.clone().on(DbBackend::Postgres), tables);
+        #[cfg(feature = "mysql")]
+        assert_eq!(tables.on(DbBackend::MySql).shard(), "`Billing-EU`.bento_relay_shard");
+        assert_eq!(Tables::default().on(DbBackend::MySql).outbox(), "bento_outbox");
+        assert_eq!(bare("bento_outbox"), "bento_outbox");
     }
 }

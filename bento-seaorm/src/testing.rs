@@ -1,7 +1,7 @@
 //! What this project's own test programs need. Not public API.
 
 use bento_core::outbox::OutboxEntry;
-use sea_orm::DatabaseTransaction;
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
 use crate::error::Error;
 use crate::outbox::OutboxWriter;
@@ -16,5 +16,17 @@ use crate::tables::Tables;
 /// # Cancel safety
 /// The rows may be written or not, as long as the transaction is open.
 pub async fn write(tx: &DatabaseTransaction, entries: Vec<OutboxEntry>) -> Result<(), Error> {
-    OutboxWriter::new(Tables::default(), Expected::default()).write(tx, entries).await.map(|_| ())
+    write_to(tx, Tables::default(), entries).await
+}
+
+/// Like [`write`], into the outbox of these tables.
+///
+/// # Errors
+/// As the flush.
+///
+/// # Cancel safety
+/// The rows may be written or not, as long as the transaction is open.
+pub async fn write_to(tx: &DatabaseTransaction, tables: Tables, entries: Vec<OutboxEntry>) -> Result<(), Error> {
+    let tables = tables.on(tx.get_database_backend());
+    OutboxWriter::new(tables, Expected::default()).write(tx, entries).await.map(|_| ())
 }

@@ -5,6 +5,7 @@ use bento_core::registry::{StoredReport, StoredSchema};
 use bento_core::telemetry::TARGET_INSPECT;
 use sea_orm::{ConnectionTrait, DatabaseConnection, QueryResult, Statement};
 
+use crate::dialect;
 use crate::error::Error;
 use crate::session::Shielded;
 use crate::tables::Tables;
@@ -33,10 +34,10 @@ pub async fn validate_stored(db: &DatabaseConnection) -> Result<StoredReport, Er
     validate_stored_with(db, &Tables::default()).await
 }
 
-/// Like [`validate_stored`], for tables with another prefix.
+/// Like [`validate_stored`], for tables with another prefix or schema.
 ///
 /// # Errors
-/// As [`validate_stored`].
+/// As [`validate_stored`], and [`Error::NoSchemas`] if a schema is named on SQLite.
 ///
 /// # Cancel safety
 /// It only reads: nothing is lost.
@@ -50,6 +51,8 @@ pub async fn validate_stored_with(db: &DatabaseConnection, tables: &Tables) -> R
 
 async fn stored(db: &DatabaseConnection, tables: &Tables) -> Result<Vec<StoredSchema>, Error> {
     let backend = db.get_database_backend();
+    let tables = tables.clone().on(backend);
+    dialect::for_tables(backend, &tables)?;
     let count = |(place, table): (&str, &str)| {
         format!(
             "SELECT event_type, schema_version, count(*), '{place}' FROM {table} WHERE schema_version > 0 \

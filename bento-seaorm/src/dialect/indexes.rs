@@ -1,6 +1,6 @@
 //! The secondary indexes of Bento's tables, the same on every back end.
 
-use crate::tables::Tables;
+use crate::tables::{Tables, bare};
 
 /// A secondary index. Its name is that of its table, `_` and its own.
 #[derive(Clone, Copy, Debug)]
@@ -17,9 +17,9 @@ impl Index<'_> {
         format!("CREATE {} IF NOT EXISTS {} ON {} ({})", self.kind(), self.full_name(), self.table, self.columns)
     }
 
-    /// The name in the database.
+    /// The name in the schema of the table.
     pub(super) fn full_name(&self) -> String {
-        format!("{}_{}", self.table, self.name)
+        format!("{}_{}", bare(self.table), self.name)
     }
 
     /// The words behind CREATE.

@@ -8,7 +8,10 @@ use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::sqlx::mysql::MySqlDatabaseError;
 use sea_orm::{ConnectionTrait, DbBackend, IsolationLevel, Statement, TransactionOptions, Value};
 
-use super::{Dialect, InsertLimits, Look, PARAMETERS, Renewal, Renewed, Renewing, ShardsUpdate, Sql, Warning};
+use super::{
+    Dialect, InsertLimits, Look, MissingSchema, MissingTable, PARAMETERS, Renewal, Renewed, Renewing, ShardsUpdate,
+    Sql, Warning,
+};
 use crate::entity::BYTES;
 use crate::session::{Shielded, StoreTransaction};
 use crate::tables::Tables;
@@ -18,6 +21,10 @@ pub(super) struct MySql;
 
 /// `ER_NO_SUCH_TABLE`.
 const NO_SUCH_TABLE: u16 = 1146;
+/// `ER_BAD_DB_ERROR`.
+const UNKNOWN_DATABASE: u16 = 1049;
+/// `ER_NO_DB_ERROR`.
+const NO_DATABASE: u16 = 1046;
 /// `ER_DUP_KEYNAME`.
 const DUPLICATE_KEY_NAME: u16 = 1061;
 /// `ER_LOCK_WAIT_TIMEOUT`, `ER_LOCK_DEADLOCK`, and MariaDB's `ER_CHECKREAD`: the row changed since it was read.
@@ -40,13 +47,30 @@ impl Dialect for MySql {
         statements
     }
 
-    /// The lock belongs to the session, and DDL does not end it. The name holds that of the database, whose tables are migrated.
-    fn lock_migrations(&self) -> &'static str {
-        "SELECT CAST(GET_LOCK(CONCAT('bento_migration.', MD5(DATABASE())), 3600) AS SIGNED)"
+    fn schema_quote(&self) -> Option<char> {
+        Some('`')
     }
 
-    fn unlock_migrations(&self) -> Option<&'static str> {
-        Some("DO RELEASE_LOCK(CONCAT('bento_migration.', MD5(DATABASE())))")
+    fn create_named_schema(&self, schema: &str) -> String {
+        format!("CREATE DATABASE {schema}")
+    }
+
+    fn missing_schema(&self, error: &dyn DatabaseError) -> Option<MissingSchema> {
+        let error = error.try_downcast_ref::<MySqlDatabaseError>()?;
+        match error.number() {
+            UNKNOWN_DATABASE => Some(MissingSchema::Named(quoted(error.message()).to_owned())),
+            NO_DATABASE => Some(MissingSchema::OfTheSession),
+            _ => None,
+        }
+    }
+
+    /// The lock belongs to the session, and DDL does not end it. The name holds that of the database, whose tables are migrated.
+    fn lock_migrations(&self, schema: Option<&str>) -> String {
+        format!("SELECT CAST(GET_LOCK({}, 3600) AS SIGNED)", lock_name(schema))
+    }
+
+    fn unlock_migrations(&self, schema: Option<&str>) -> Option<String> {
+        Some(format!("DO RELEASE_LOCK({})", lock_name(schema)))
     }
 
     fn is_already_there(&self, error: &dyn DatabaseError) -> bool {
@@ -166,12 +190,15 @@ impl Dialect for MySql {
         is_of_class || number.is_some_and(|number| REFUSED.contains(&number))
     }
 
-    fn missing_table(&self, error: &dyn DatabaseError) -> Option<String> {
+    fn missing_table(&self, error: &dyn DatabaseError) -> Option<MissingTable> {
         let error = error.try_downcast_ref::<MySqlDatabaseError>()?;
-        (error.number() == NO_SUCH_TABLE).then(|| {
-            let qualified = error.message().split('\'').nth(1).unwrap_or(error.message());
-            qualified.rsplit('.').next().unwrap_or(qualified).to_owned()
-        })
+        match error.number() {
+            NO_SUCH_TABLE => {
+                let (database, table) = quoted(error.message()).rsplit_once('.')?;
+                Some(MissingTable { table: table.to_owned(), place: format!("in database `{database}`") })
+            }
+            _ => None,
+        }
     }
 
     fn is_transient(&self, error: &dyn DatabaseError) -> bool {
@@ -216,6 +243,17 @@ fn warn_unless_flushed(at_commit: i64) {
              `innodb_flush_log_at_trx_commit = 1`"
         );
     }
+}
+
+/// The lock of a database; of no database for a session that has chosen none.
+fn lock_name(schema: Option<&str>) -> String {
+    let database = schema.map_or_else(|| "COALESCE(DATABASE(), '')".to_owned(), |schema| format!("'{schema}'"));
+    format!("CONCAT('bento_migration.', MD5({database}))")
+}
+
+/// What an error names.
+fn quoted(message: &str) -> &str {
+    message.split('\'').nth(1).unwrap_or(message)
 }
 
 /// True if an error says that the session or the server takes no writes. `ER_OPTION_PREVENTS_STATEMENT` names the option.

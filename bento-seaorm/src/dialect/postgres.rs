@@ -10,7 +10,8 @@ use sea_orm::sqlx::postgres::{PgDatabaseError, PgSeverity};
 use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionOptions, Value};
 
 use super::{
-    Dialect, Horizon, InsertLimits, Look, Renewal, Renewed, Renewing, ShardsUpdate, Sql, Warning, insert_values,
+    Dialect, Horizon, InsertLimits, Look, MissingSchema, MissingTable, Renewal, Renewed, Renewing, ShardsUpdate, Sql,
+    Warning, insert_values,
 };
 use crate::entity::{BYTES, MOVED};
 use crate::session::{Shielded, StoreTransaction};
@@ -31,6 +32,12 @@ const FAR_AWAY: i64 = 1 << 60;
 const DISCONNECTED: [&str; 7] = ["57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04"];
 /// `read_only_sql_transaction`.
 const READ_ONLY: &str = "25006";
+/// `undefined_table`.
+const UNDEFINED_TABLE: &str = "42P01";
+/// `invalid_schema_name`.
+const INVALID_SCHEMA_NAME: &str = "3F000";
+/// Where a table is looked for whose schema is not named.
+const UNNAMED: &str = "in the `search_path` of the session, and no schema is named (`TablePrefix::in_schema`)";
 /// `in_failed_sql_transaction`.
 const IN_FAILED_TRANSACTION: &str = "25P02";
 
@@ -53,9 +60,21 @@ impl Dialect for Postgres {
         statements
     }
 
+    fn schema_quote(&self) -> Option<char> {
+        Some('"')
+    }
+
+    /// The session has a schema to create in unless none of its `search_path` exists, and the error names none then.
+    fn missing_schema(&self, error: &dyn DatabaseError) -> Option<MissingSchema> {
+        (error.code().as_deref() == Some(INVALID_SCHEMA_NAME)).then(|| match error.message().split('"').nth(1) {
+            Some(schema) => MissingSchema::Named(schema.to_owned()),
+            None => MissingSchema::OfTheSession,
+        })
+    }
+
     /// The number means nothing but itself. The lock ends with the transaction, so that it works behind a pooler.
-    fn lock_migrations(&self) -> &'static str {
-        "SELECT 1::bigint FROM (SELECT pg_advisory_xact_lock(5642851902378123)) locked"
+    fn lock_migrations(&self, _schema: Option<&str>) -> String {
+        "SELECT 1::bigint FROM (SELECT pg_advisory_xact_lock(5642851902378123)) locked".to_owned()
     }
 
     fn placeholder(&self, number: usize, sql: &mut String) {
@@ -194,9 +213,20 @@ impl Dialect for Postgres {
         error.code().is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
     }
 
-    fn missing_table(&self, error: &dyn DatabaseError) -> Option<String> {
-        (error.code().as_deref() == Some("42P01"))
-            .then(|| error.message().split('"').nth(1).unwrap_or(error.message()).to_owned())
+    fn missing_table(&self, error: &dyn DatabaseError) -> Option<MissingTable> {
+        (error.code().as_deref() == Some(UNDEFINED_TABLE)).then(|| {
+            let name = error.message().split('"').nth(1).unwrap_or(error.message());
+            match name.rsplit_once('.') {
+                Some((schema, table)) => {
+                    MissingTable { table: table.to_owned(), place: format!("in schema `{schema}`") }
+                }
+                None => MissingTable { table: name.to_owned(), place: UNNAMED.to_owned() },
+            }
+        })
+    }
+
+    fn ask_search_path(&self) -> Option<&'static str> {
+        Some("SELECT current_setting('search_path'), current_database()::text")
     }
 
     /// Serialisation failure, deadlock, lock not available.

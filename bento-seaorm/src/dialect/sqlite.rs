@@ -8,8 +8,8 @@ use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::{ConnectionTrait, DbBackend, SqliteTransactionMode, Statement, TransactionOptions, Value};
 
 use super::{
-    Dialect, FIRST_TIME, InsertLimits, LAST_TIME, Look, PARAMETERS, Renewal, Renewed, Renewing, ShardsUpdate, Sql,
-    Warning,
+    Dialect, FIRST_TIME, InsertLimits, LAST_TIME, Look, MissingTable, PARAMETERS, Renewal, Renewed, Renewing,
+    ShardsUpdate, Sql, Warning,
 };
 use crate::session::{Shielded, StoreTransaction};
 use crate::tables::Tables;
@@ -35,9 +35,14 @@ impl Dialect for Sqlite {
         statements
     }
 
+    /// A database that is attached would do for one, but for views and indexes across it, and each session attaches its own.
+    fn schema_quote(&self) -> Option<char> {
+        None
+    }
+
     /// The transaction is the lock: it begins IMMEDIATE.
-    fn lock_migrations(&self) -> &'static str {
-        "SELECT 1"
+    fn lock_migrations(&self, _schema: Option<&str>) -> String {
+        "SELECT 1".to_owned()
     }
 
     fn placeholder(&self, _number: usize, sql: &mut String) {
@@ -155,11 +160,10 @@ impl Dialect for Sqlite {
         code.is_some_and(|code| matches!(code & 0xff, 18..=20))
     }
 
-    fn missing_table(&self, error: &dyn DatabaseError) -> Option<String> {
-        error
-            .message()
-            .split_once("no such table: ")
-            .map(|(_, table)| table.rsplit('.').next().unwrap_or(table).to_owned())
+    fn missing_table(&self, error: &dyn DatabaseError) -> Option<MissingTable> {
+        let (_, table) = error.message().split_once("no such table: ")?;
+        let table = table.rsplit('.').next().unwrap_or(table).to_owned();
+        Some(MissingTable { table, place: "in the file of the connection".to_owned() })
     }
 
     /// `SQLITE_BUSY` and `SQLITE_LOCKED` with their extended codes, whose low byte is the code.

@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use sea_orm::{ConnectionTrait, DbErr};
 use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager};
 
-use crate::dialect::{self, Dialect};
+use crate::dialect::{self, Dialect, MissingSchema};
+use crate::error::Error;
 use crate::tables::Tables;
 
 pub(super) struct CreateOutbox {
@@ -29,41 +30,49 @@ impl MigrationName for CreateOutbox {
 #[async_trait]
 impl MigrationTrait for CreateOutbox {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        create(manager.get_connection(), &self.tables).await
+        let connection = manager.get_connection();
+        create(connection, &self.tables.clone().on(connection.get_database_backend())).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let connection = manager.get_connection();
-        let dialect = dialect_of(connection)?;
-        run(connection, dialect, dialect.drop_schema(&self.tables)).await
+        let tables = self.tables.clone().on(connection.get_database_backend());
+        let dialect = dialect::for_tables(connection.get_database_backend(), &tables)?;
+        run(connection, dialect, &tables, dialect.drop_schema(&tables)).await
     }
 }
 
-/// Creates what is missing. On PostgreSQL one transaction at a time does so.
+/// Creates what is missing of tables that are [on](Tables::on) the back end. On PostgreSQL one transaction at a time does so.
 pub(super) async fn create<C: ConnectionTrait>(connection: &C, tables: &Tables) -> Result<(), DbErr> {
-    let dialect = dialect_of(connection)?;
-    if dialect.unlock_migrations().is_none() {
-        connection.execute_unprepared(dialect.lock_migrations()).await?;
+    let dialect = dialect::for_tables(connection.get_database_backend(), tables)?;
+    if dialect.unlock_migrations(None).is_none() {
+        connection.execute_unprepared(&dialect.lock_migrations(tables.prefix().schema())).await?;
     }
-    run(connection, dialect, dialect.create_schema(tables)).await
+    run(connection, dialect, tables, dialect.create_schema(tables)).await
 }
 
-async fn run<C: ConnectionTrait>(
+pub(super) async fn run<C: ConnectionTrait>(
     connection: &C,
     dialect: &'static dyn Dialect,
+    tables: &Tables,
     statements: Vec<String>,
 ) -> Result<(), DbErr> {
     for statement in statements {
         if let Err(error) = connection.execute_unprepared(&statement).await {
             let is_there = dialect::database_error(&error).is_some_and(|error| dialect.is_already_there(error));
             if !is_there {
-                return Err(error);
+                return Err(failure(dialect, tables, error));
             }
         }
     }
     Ok(())
 }
 
-fn dialect_of<C: ConnectionTrait>(connection: &C) -> Result<&'static dyn Dialect, DbErr> {
-    dialect::of(connection.get_database_backend()).map_err(|error| DbErr::Migration(error.to_string()))
+/// The error of a statement that creates something, with the way out if its schema is missing.
+fn failure(dialect: &'static dyn Dialect, tables: &Tables, source: DbErr) -> DbErr {
+    match dialect::missing_schema(dialect.backend(), &source) {
+        Some(MissingSchema::Named(schema)) => Error::no_schema(dialect, tables, schema, source).into(),
+        Some(MissingSchema::OfTheSession) => Error::no_schema_of_the_session(source).into(),
+        None => source,
+    }
 }

@@ -85,7 +85,8 @@ pub(crate) async fn read_or_record<C: ConnectionTrait>(
 /// Reads the record and the clock of the database; nothing before the first use.
 pub(crate) async fn read<C: ConnectionTrait>(connection: &C, tables: &Tables) -> Result<Option<Recorded>, Error> {
     let backend = connection.get_database_backend();
-    let sql = format!("SELECT {COLUMNS}, {} FROM {} WHERE id = 1", dialect::of(backend)?.now(), tables.meta());
+    let now = dialect::for_tables(backend, tables)?.now();
+    let sql = format!("SELECT {COLUMNS}, {now} FROM {} WHERE id = 1", tables.meta());
     let asked = writer_now();
     let row = connection.query_one_raw(Statement::from_string(backend, sql)).await;
     let answered = writer_now();

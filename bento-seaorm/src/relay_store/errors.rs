@@ -3,7 +3,7 @@
 use bento_core::relay::store::StoreError;
 use sea_orm::{DbBackend, DbErr, RuntimeErr, SqlxError};
 
-use crate::dialect;
+use crate::dialect::{self, MissingTable};
 use crate::error::Error;
 
 /// How often a transaction is tried that the database gave up for another one's sake.
@@ -11,8 +11,8 @@ const TRIES: u32 = 3;
 
 /// The error as a relay is told.
 pub(crate) fn store_error(backend: DbBackend, error: DbErr) -> StoreError {
-    if let Some(table) = dialect::missing_table(backend, &error) {
-        return StoreError::NotMigrated { table, source: Some(error.into()) };
+    if let Some(MissingTable { table, place }) = dialect::missing_table(backend, &error) {
+        return StoreError::NotMigrated { table, place, source: Some(error.into()) };
     }
     if let Some(advice) = dialect::advice(backend, &error) {
         return StoreError::unavailable(Advised { advice, source: error });
@@ -94,7 +94,9 @@ pub(crate) fn sharding_error(error: Error) -> StoreError {
     match error {
         Error::ShardingMismatch { recorded, configured } => StoreError::Mismatch { recorded, configured },
         Error::OtherApplication { recorded, configured } => StoreError::OtherApplication { recorded, configured },
-        Error::NotMigrated { table, source } => StoreError::NotMigrated { table, source: Some(source.into()) },
+        Error::NotMigrated { table, place, source } => {
+            StoreError::NotMigrated { table, place, source: Some(source.into()) }
+        }
         error @ Error::UnknownSharding { .. } => StoreError::Corrupt { reason: error.to_string(), source: None },
         error => StoreError::unavailable(error),
     }

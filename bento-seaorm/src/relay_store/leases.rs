@@ -9,7 +9,7 @@ use bento_core::outbox::{ShardId, Sharding};
 use bento_core::relay::store::{Heartbeat, Holdings, Lease, RelayId, StoreError};
 use bento_core::telemetry::TARGET_RELAY;
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, DbErr, QueryResult};
+use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement};
 use uuid::Uuid;
 
 pub(crate) use self::share::lanes_of;
@@ -24,7 +24,24 @@ mod record;
 mod share;
 
 pub(super) async fn open(store: &OutboxStore) -> Result<Sharding, StoreError> {
-    record::open(store).await
+    match record::open(store).await {
+        Err(StoreError::NotMigrated { table, place, source }) => {
+            let place = place_of(store).await.unwrap_or(place);
+            Err(StoreError::NotMigrated { table, place, source })
+        }
+        opened => opened,
+    }
+}
+
+/// Where the connection looks for a table without a schema, if the database tells: an error does not.
+async fn place_of(store: &OutboxStore) -> Option<String> {
+    let dialect = store.dialect().ok().filter(|_| store.tables.prefix().schema().is_none())?;
+    let asked = Statement::from_string(dialect.backend(), dialect.ask_search_path()?);
+    let row = store.db.query_one_raw(asked).await.ok()??;
+    let (path, database): (String, String) = (row.try_get_by_index(0).ok()?, row.try_get_by_index(1).ok()?);
+    Some(format!(
+        "in the `search_path` of the session, `{path}` in database `{database}`, and no schema is named (`TablePrefix::in_schema`)"
+    ))
 }
 
 pub(super) async fn heartbeat(store: &OutboxStore, beat: &Heartbeat) -> Result<Holdings, StoreError> {

@@ -35,6 +35,22 @@ impl TestDatabase {
         &self.url
     }
 
+    /// Creates a schema, on MySQL another database, which is dropped with this one. Returns its name.
+    pub async fn create_schema(&self, name: &str) -> String {
+        let (name, create) = match self.backend {
+            DbBackend::MySql => (format!("{}-{name}", self.name()), "CREATE DATABASE `"),
+            _ => (name.to_owned(), "CREATE SCHEMA \""),
+        };
+        let quote = create.chars().last().unwrap();
+        self.db.execute_unprepared(&format!("{create}{name}{quote}")).await.unwrap();
+        name
+    }
+
+    /// The name of the database.
+    pub fn name(&self) -> &str {
+        self.url.rsplit_once('/').unwrap().1
+    }
+
     /// Another pool, of so many connections.
     pub async fn connect(&self, connections: u32) -> DatabaseConnection {
         connect(&self.url, connections).await
@@ -136,6 +152,7 @@ async fn on_server(variable: &str, name: &str, force: &str, test: impl AsyncFnOn
     let url = format!("{address}/{name}");
     let database = TestDatabase { db: connect(&url, 5).await, backend: admin.get_database_backend(), url };
     let outcome = run(database, test).await;
+    drop_schemas(&admin, name).await;
     admin.execute_unprepared(&format!("DROP DATABASE {name}{force}")).await.unwrap();
     outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
 }
@@ -224,7 +241,21 @@ async fn drop_database(admin: &DatabaseConnection, backend: DbBackend, name: &st
             let _ = admin.execute_unprepared(&format!("KILL {id}")).await;
         }
     }
+    drop_schemas(admin, name).await;
     admin.execute_unprepared(&format!("DROP DATABASE {name}{force}")).await.unwrap();
+}
+
+/// On MySQL a schema is a database.
+async fn drop_schemas(admin: &DatabaseConnection, name: &str) {
+    if admin.get_database_backend() != DbBackend::MySql {
+        return;
+    }
+    let select = format!("SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE '{name}-%'");
+    let select = sea_orm::Statement::from_string(DbBackend::MySql, select);
+    for row in admin.query_all_raw(select).await.unwrap() {
+        let schema: String = row.try_get_by_index(0).unwrap();
+        admin.execute_unprepared(&format!("DROP DATABASE `{schema}`")).await.unwrap();
+    }
 }
 
 fn server_variable(backend: DbBackend) -> Option<&'static str> {

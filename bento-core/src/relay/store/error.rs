@@ -25,13 +25,16 @@ pub enum StoreError {
         /// What the driver said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A table is missing. A running relay waits for it: a migration may come after it.
+    /// A table is missing where the store has looked for it. A running relay waits for it: a migration may come after it.
     #[error(
-        "table `{table}` is missing; run `bento_seaorm::migrate(&db)` or add `bento_seaorm::migration::migrations()` to your migrator"
+        "table `{table}` is missing {place}; run `bento_seaorm::migrate(&db)`, or `migrate_with` for another prefix or schema, or add \
+         `bento_seaorm::migration::migrations()` to your migrator"
     )]
     NotMigrated {
-        /// The table.
+        /// The table, without its schema.
         table: String,
+        /// Where the store has looked for it, as the end of a sentence: a schema, the `search_path`, a database.
+        place: String,
         /// What the driver said.
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
@@ -50,7 +53,7 @@ pub enum StoreError {
     /// The outbox belongs to another application.
     #[error(
         "the outbox belongs to application `{recorded}`, and this process is `{configured}`: two applications of one database need \
-         a `TablePrefix` each"
+         a `TablePrefix` each, with another prefix or schema"
     )]
     OtherApplication {
         /// The name that the database records.

@@ -2,7 +2,7 @@
 
 use crate::dialect::indexes::{self, Index};
 use crate::dialect::view::{NoValue, status_view as status_view_of};
-use crate::tables::Tables;
+use crate::tables::{Tables, bare};
 
 /// The statements that create everything, in order. Each can be repeated, and makes what is missing: DDL commits by itself here, so
 /// a migration that was interrupted must be able to run again.
@@ -10,7 +10,8 @@ pub(super) fn create(tables: &Tables) -> Vec<String> {
     let mut statements =
         vec![outbox(tables), held(tables), dead_letter(tables), discarded_letter(tables), published(tables)];
     statements.extend(relay_tables(tables));
-    statements.extend(every_index(tables).iter().map(create_index));
+    let schema = tables.prefix().schema();
+    statements.extend(every_index(tables).iter().map(|index| create_index(index, schema)));
     statements.push(status_view(tables).replacen("CREATE VIEW", "CREATE OR REPLACE VIEW", 1));
     statements.push(raise_positions(tables));
     statements
@@ -66,8 +67,9 @@ fn outbox(tables: &Tables) -> String {
     position BIGINT NOT NULL AUTO_INCREMENT,
     {EVENT_COLUMNS},
     PRIMARY KEY (shard, position),
-    UNIQUE KEY {outbox}_position (position){}
+    UNIQUE KEY {}_position (position){}
 ) {TABLE_OPTIONS}",
+        bare(outbox),
         keys(tables, outbox)
     )
 }
@@ -215,12 +217,14 @@ fn every_index(tables: &Tables) -> Vec<Index<'_>> {
 }
 
 /// Makes an index that was dropped. MySQL knows no `CREATE INDEX IF NOT EXISTS`, so that the server puts the statement together.
-fn create_index(index: &Index<'_>) -> String {
+fn create_index(index: &Index<'_>, schema: Option<&str>) -> String {
     let (name, table, columns, kind) = (index.full_name(), index.table, index.columns, index.kind());
+    let database = schema.map_or_else(|| "DATABASE()".to_owned(), |schema| format!("'{schema}'"));
     format!(
         "SET @bento_index = (SELECT IF(count(*) = 0, 'CREATE {kind} {name} ON {table} ({columns})', 'DO 0') \
-         FROM information_schema.statistics WHERE table_schema = DATABASE() AND table_name = '{table}' AND index_name = '{name}'); \
-         PREPARE bento_index FROM @bento_index; EXECUTE bento_index; DEALLOCATE PREPARE bento_index"
+         FROM information_schema.statistics WHERE table_schema = {database} AND table_name = '{}' AND index_name = '{name}'); \
+         PREPARE bento_index FROM @bento_index; EXECUTE bento_index; DEALLOCATE PREPARE bento_index",
+        bare(table)
     )
 }
 

@@ -2,7 +2,7 @@
 
 use crate::dialect::indexes;
 use crate::dialect::view::{NoValue, status_view as status_view_of};
-use crate::tables::Tables;
+use crate::tables::{Tables, bare};
 
 /// The statements that create everything, in order. Each can be repeated, and makes what is missing.
 pub(super) fn create(tables: &Tables) -> Vec<String> {
@@ -50,6 +50,7 @@ const EVENT_COLUMNS: &str = "
 /// would hand out positions out of order.
 fn outbox(tables: &Tables) -> Vec<String> {
     let outbox = tables.outbox();
+    let key = primary_key(outbox);
     let sequence = tables.named("outbox_position");
     let next = format!("nextval(CASE WHEN pg_current_xact_id() IS NOT NULL THEN '{sequence}'::regclass END)");
     vec![
@@ -59,13 +60,18 @@ fn outbox(tables: &Tables) -> Vec<String> {
     shard integer NOT NULL,
     position bigint NOT NULL DEFAULT {next},
     {EVENT_COLUMNS},
-    CONSTRAINT {outbox}_pkey PRIMARY KEY (shard, position)
+    {key} (shard, position)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_limit = 2000)"
         ),
         format!("ALTER TABLE {outbox} ALTER COLUMN position SET DEFAULT {next}"),
         format!("ALTER SEQUENCE {sequence} OWNED BY {outbox}.position"),
         format!("ALTER TABLE {outbox} ALTER COLUMN payload SET STORAGE EXTERNAL"),
     ]
+}
+
+/// The words before the columns of a primary key. The name of a constraint has no schema.
+fn primary_key(table: &str) -> String {
+    format!("CONSTRAINT {}_pkey PRIMARY KEY", bare(table))
 }
 
 fn held(tables: &Tables) -> String {
@@ -83,8 +89,9 @@ fn held(tables: &Tables) -> String {
     unroutable_since timestamptz,
     error_message text,
     delivered text,
-    CONSTRAINT {held}_pkey PRIMARY KEY (shard, destination, position)
-)"
+    {} (shard, destination, position)
+)",
+        primary_key(held)
     )
 }
 
@@ -106,8 +113,9 @@ fn dead_letter(tables: &Tables) -> String {
     alert_after timestamptz,
     alerted_at timestamptz,
     raw text,
-    CONSTRAINT {dead_letter}_pkey PRIMARY KEY (event_id, destination)
-)"
+    {} (event_id, destination)
+)",
+        primary_key(dead_letter)
     )
 }
 
@@ -128,8 +136,9 @@ fn discarded_letter(tables: &Tables) -> String {
     reason text NOT NULL,
     actor text,
     discarded_at timestamptz NOT NULL,
-    CONSTRAINT {discarded}_pkey PRIMARY KEY (discarded_at, event_id, destination)
-)"
+    {} (discarded_at, event_id, destination)
+)",
+        primary_key(discarded)
     )
 }
 
@@ -142,8 +151,9 @@ fn published(tables: &Tables) -> String {
     position bigint NOT NULL,
     {EVENT_COLUMNS},
     published_at timestamptz NOT NULL,
-    CONSTRAINT {published}_pkey PRIMARY KEY (event_id)
-)"
+    {} (event_id)
+)",
+        primary_key(published)
     )
 }
 
@@ -154,7 +164,8 @@ fn side_indexes(tables: &Tables) -> Vec<String> {
         .into();
     statements.extend(indexes::all(tables).iter().map(indexes::Index::create_if_missing));
     statements.push(format!(
-        "CREATE INDEX IF NOT EXISTS {dead_letter}_alerted_at ON {dead_letter} (failed_at, event_id) WHERE alerted_at IS NULL"
+        "CREATE INDEX IF NOT EXISTS {}_alerted_at ON {dead_letter} (failed_at, event_id) WHERE alerted_at IS NULL",
+        bare(dead_letter)
     ));
     statements
 }
@@ -169,37 +180,41 @@ fn relay_tables(tables: &Tables) -> Vec<String> {
     vec![
         format!(
             "CREATE TABLE IF NOT EXISTS {shard} (
-    shard integer NOT NULL CONSTRAINT {shard}_pkey PRIMARY KEY,
+    shard integer NOT NULL {},
     owner uuid,
     epoch bigint NOT NULL DEFAULT 0,
     expires_at timestamptz,
     revision bigint NOT NULL DEFAULT 0
-) WITH (fillfactor = 30, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000)"
+) WITH (fillfactor = 30, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000)",
+            primary_key(shard)
         ),
         format!(
             "CREATE TABLE IF NOT EXISTS {relay} (
-    id uuid NOT NULL CONSTRAINT {relay}_pkey PRIMARY KEY,
+    id uuid NOT NULL {},
     lanes text,
     expires_at timestamptz NOT NULL
-)"
+)",
+            primary_key(relay)
         ),
         format!(
             "CREATE TABLE IF NOT EXISTS {meta} (
-    id smallint NOT NULL CONSTRAINT {meta}_pkey PRIMARY KEY CHECK (id = 1),
+    id smallint NOT NULL {} CHECK (id = 1),
     shards integer NOT NULL,
     lanes integer NOT NULL,
     hash text NOT NULL,
     application text,
     prune_after timestamptz
-)"
+)",
+            primary_key(meta)
         ),
         format!(
             "CREATE TABLE IF NOT EXISTS {paused} (
-    tenant_id text NOT NULL CONSTRAINT {paused}_pkey PRIMARY KEY,
+    tenant_id text NOT NULL {},
     reason text NOT NULL,
     actor text,
     paused_at timestamptz NOT NULL
-)"
+)",
+            primary_key(paused)
         ),
     ]
 }
