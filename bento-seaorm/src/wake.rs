@@ -28,7 +28,8 @@
 //! * Two connections for each process, besides the pools of the application. They connect again by themselves.
 //! * Nothing for a pooler in transaction mode, which hands each statement to another session: `LISTEN` needs one of its own. Give
 //!   it a URL that leads to the server directly; everything else may go on using the pooler.
-//! * For one outbox. The channel is named for the table prefix and the schema of the tables.
+//! * For one outbox. The channel is named for the table prefix and the schema of the tables, so that outboxes in two schemas do not wake each
+//!   other. It is the same channel whether a process names the schema or its `search_path` leads there.
 
 mod pace;
 mod payload;
@@ -67,7 +68,7 @@ impl PostgresWake {
         Self::start_with(url, TablePrefix::default(), wake)
     }
 
-    /// Like [`start`](Self::start), for another table prefix.
+    /// Like [`start`](Self::start), for another table prefix or schema.
     ///
     /// # Errors
     /// [`Error::Database`] if the URL is none of PostgreSQL.

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use bento_core::relay::WakeSubscription;
 use bento_core::telemetry::{self, RECEIVED_WAKES, SENT_WAKES, TARGET_RELAY};
 use sea_orm::SqlxError;
-use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPoolOptions};
+use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection, PgExecutor, PgListener, PgPoolOptions};
 use sea_orm::sqlx::{self, Connection as _};
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use super::pace::Pace;
 use super::payload::{self, Told};
-use crate::tables::Tables;
+use crate::tables::{Tables, bare};
 
 /// How long a statement or a connection may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -21,9 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
 /// A name that no two outboxes of a database have in common, and that fits into the 63 bytes of an identifier. The schema is that of
-/// the tables; before they are migrated, the one that they will be in.
+/// the tables; before they are migrated, the one that they will be in. It is the same whether the schema is named or found.
 const CHANNEL: &str = "SELECT 'bento_wake_' || md5(concat_ws('.', coalesce((SELECT relnamespace::regnamespace::text \
-    FROM pg_class WHERE oid = to_regclass($1)), current_schema()), $1))";
+    FROM pg_class WHERE oid = to_regclass($1)), quote_ident($3), quote_ident(current_schema())), $2))";
 
 /// What both tasks need.
 pub(super) struct Bridge {
@@ -70,8 +70,13 @@ impl Bridge {
 
     async fn connect(&self) -> Result<Connected, SqlxError> {
         let mut connection = PgConnection::connect_with(&self.options).await?;
-        let channel = sqlx::query_scalar(CHANNEL).bind(self.tables.outbox()).fetch_one(&mut connection).await?;
+        let channel = self.channel(&mut connection).await?;
         Ok(Connected { connection, channel })
+    }
+
+    async fn channel(&self, connection: impl PgExecutor<'_>) -> Result<String, SqlxError> {
+        let (outbox, schema) = (self.tables.outbox(), self.tables.prefix().schema());
+        sqlx::query_scalar(CHANNEL).bind(outbox).bind(bare(outbox)).bind(schema).fetch_one(connection).await
     }
 
     /// Wakes the relays of this process for what others commit.
@@ -102,7 +107,7 @@ impl Bridge {
         let pool = options.connect_with(self.options.clone()).await?;
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.eager_reconnect(false);
-        let channel: String = sqlx::query_scalar(CHANNEL).bind(self.tables.outbox()).fetch_one(&mut listener).await?;
+        let channel = self.channel(&mut listener).await?;
         listener.listen(&channel).await?;
         Ok(listener)
     }

@@ -192,6 +192,40 @@ async fn outboxes_with_different_prefixes_do_not_wake_each_other() {
 }
 
 #[tokio::test]
+async fn outboxes_in_different_schemas_do_not_wake_each_other_however_a_schema_is_found() {
+    on_postgres(async |db| {
+        let of = |schema: &str| Tables::new(TablePrefix::default().in_schema(schema).unwrap());
+        // One of the other two is migrated; the channel of the one that is not is named for where it will be.
+        for schema in ["Billing-EU", "later"] {
+            db.execute_unprepared(&format!("CREATE SCHEMA \"{schema}\"")).await.unwrap();
+        }
+        crate::migrate_with(&db, of("Billing-EU").prefix().clone()).await.unwrap();
+        let (found, named) = (Process::start(&db), Process::with_tables(&db, of("public")));
+        let others = ["Billing-EU", "later"].map(|schema| Process::with_tables(&db, of(schema)));
+        let along_a_path = |schema| options(&db).options([("search_path", schema)]);
+        let led: Vec<_> = ["\"Billing-EU\"", "later"]
+            .map(|schema| {
+                let wake = Wake::new();
+                let bridge = PostgresWake::run(along_a_path(schema), Tables::default(), &wake);
+                Process { told: wake.subscribe(), wake, _bridge: bridge }
+            })
+            .into();
+        listening(&db, 6).await;
+        found.wake.wake(&[1]);
+        assert_eq!(told(&named).await, BTreeSet::from([1]));
+        for (nth, (other, led)) in (2..).zip(others.iter().zip(&led)) {
+            let more = timeout(Duration::from_millis(100), other.told.woken()).await;
+            assert!(more.is_err(), "it is another outbox: {more:?}");
+            other.wake.wake(&[nth]);
+            assert_eq!(told(led).await, BTreeSet::from([nth]));
+        }
+        let more = timeout(Duration::from_millis(100), named.told.woken()).await;
+        assert!(more.is_err(), "they are other outboxes: {more:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn connections_that_are_lost_are_made_again() {
     on_postgres(async |db| {
         let (first, second) = (Process::start(&db), Process::start(&db));
