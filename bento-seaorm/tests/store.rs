@@ -13,3 +13,11 @@ use self::harness::Harness;
 bento_testkit::relay_store_conformance!(sqlite, Harness::on(DbBackend::Sqlite));
 bento_testkit::relay_store_conformance!(postgres, Harness::on(DbBackend::Postgres));
 bento_testkit::relay_store_conformance!(mysql, Harness::on(DbBackend::MySql));
+
+/// Every statement names the schema.
+mod in_schema {
+    use super::*;
+
+    bento_testkit::relay_store_conformance!(postgres, Harness::in_schema(DbBackend::Postgres));
+    bento_testkit::relay_store_conformance!(mysql, Harness::in_schema(DbBackend::MySql));
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bento_core::outbox::{OutboxEntry, Sharding};
-use bento_seaorm::{OutboxStore, testing};
+use bento_seaorm::{OutboxStore, TablePrefix, Tables, testing};
 use bento_testkit::store::StoreHarness;
 use sea_orm::{DatabaseTransaction, DbBackend, TransactionTrait};
 
@@ -12,6 +12,7 @@ use crate::support::OwnedDatabase;
 /// A migrated database.
 pub(crate) struct Harness {
     database: OwnedDatabase,
+    tables: Tables,
 }
 
 impl Harness {
@@ -19,7 +20,15 @@ impl Harness {
     pub(crate) async fn on(backend: DbBackend) -> Option<Self> {
         let database = OwnedDatabase::create(backend).await?;
         bento_seaorm::migrate(&database.db).await.unwrap();
-        Some(Self { database })
+        Some(Self { database, tables: Tables::default() })
+    }
+
+    /// The same in a schema that no connection looks into by itself, with a name that needs its quotes.
+    pub(crate) async fn in_schema(backend: DbBackend) -> Option<Self> {
+        let database = OwnedDatabase::create(backend).await?;
+        let prefix = TablePrefix::default().in_schema(database.create_schema("Billing-EU").await).unwrap();
+        bento_seaorm::migrate_with(&database.db, prefix.clone()).await.unwrap();
+        Some(Self { database, tables: Tables::new(prefix) })
     }
 }
 
@@ -28,12 +37,13 @@ impl StoreHarness for Harness {
     type Staged = DatabaseTransaction;
 
     async fn store(&self, sharding: Sharding) -> OutboxStore {
-        OutboxStore::new(self.database.db.clone()).with_sharding(sharding)
+        let store = OutboxStore::new(self.database.db.clone()).with_tables(self.tables.clone());
+        store.with_sharding(sharding)
     }
 
     async fn append(&self, entries: Vec<OutboxEntry>) {
         let tx = self.database.db.begin().await.unwrap();
-        testing::write(&tx, entries).await.unwrap();
+        testing::write_to(&tx, self.tables.clone(), entries).await.unwrap();
         tx.commit().await.unwrap();
     }
 
@@ -42,7 +52,7 @@ impl StoreHarness for Harness {
             return None;
         }
         let tx = self.database.db.begin().await.unwrap();
-        testing::write(&tx, entries).await.unwrap();
+        testing::write_to(&tx, self.tables.clone(), entries).await.unwrap();
         Some(tx)
     }
 
@@ -57,6 +67,7 @@ impl StoreHarness for Harness {
 
     async fn unmigrated(&self) -> Option<OutboxStore> {
         let db = self.database.db.clone();
-        Some(OutboxStore::new(db).with_tables(bento_seaorm::Tables::new("nowhere_".try_into().unwrap())))
+        let nowhere = self.tables.prefix().to_string().replace("bento_", "nowhere_");
+        Some(OutboxStore::new(db).with_tables(Tables::new(nowhere.parse().unwrap())))
     }
 }
