@@ -54,9 +54,9 @@
 //!
 //! # What it is tested on
 //!
-//! The conformance suite runs on [tansu](https://crates.io/crates/tansu), a broker that speaks Kafka's protocol, or on the one that
-//! `BENTO_TEST_KAFKA_URL` names. What a refusal of the cluster means is tested on librdkafka's own cluster for tests, which answers what it is told to:
-//! missing rights, quotas, records that are not taken, leaders that move.
+//! The conformance suite runs on [tansu](https://crates.io/crates/tansu), a broker that speaks Kafka's protocol, on the one that
+//! `BENTO_TEST_KAFKA_URL` names, or on librdkafka's mock cluster. What a refusal of the cluster means is tested on the mock cluster, which answers what
+//! it is told to: missing rights, quotas, records that are not taken, leaders that move.
 //!
 //! tansu itself leaves TLS aside and takes any password with PLAIN. The tests of TLS, of client certificates and of PLAIN, SCRAM-SHA-256 and
 //! SCRAM-SHA-512 put a gate in front of it that asks for them as Kafka's protocol says; no broker of Apache Kafka was asked. Where a test stops the

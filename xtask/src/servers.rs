@@ -16,6 +16,7 @@ use crate::workspace::output;
 mod brokers;
 mod docker;
 mod kind;
+mod mock;
 mod mysql;
 mod postgres;
 mod private;
@@ -34,6 +35,8 @@ pub(crate) struct Server {
     pub(crate) url: String,
     version: String,
     source: String,
+    /// Says what is not tested on it, and why.
+    pub(crate) limits: Option<&'static str>,
     /// Kept for its `Drop`, which stops a server that this run started.
     _running: Option<Running>,
 }
@@ -70,12 +73,15 @@ impl Probe<'_> {
 pub(crate) fn find(kind: Kind, probe: &Probe<'_>, asked_for: bool) -> Result<Option<Server>> {
     let variable = kind.variable().ok_or("SQLite needs no server")?;
     if let Ok(url) = env::var(variable) {
+        if kind == Kind::Kafka && url == mock::NAME {
+            return mock::use_it(kind, probe).map(Some);
+        }
         let version = probe.ask(&url).map_err(|error| format!("{variable} is set but cannot be used: {error}"))?;
         let source = format!("from {variable}");
-        return Ok(Some(Server { url, version, source, _running: None }));
+        return Ok(Some(Server { url, version, source, limits: None, _running: None }));
     }
     let mut tried = Vec::new();
-    for (way, attempt) in WAYS {
+    for (way, attempt) in ways(kind, asked_for) {
         match attempt(kind, probe) {
             Ok(server) => return Ok(Some(server)),
             Err(error) => tried.push(format!("  {way}: {error}")),
@@ -91,20 +97,21 @@ pub(crate) fn find(kind: Kind, probe: &Probe<'_>, asked_for: bool) -> Result<Opt
 
 type Attempt = fn(Kind, &Probe<'_>) -> Result<Server>;
 
-/// The ways to a server, nearest first.
-const WAYS: [(&str, Attempt); 4] = [
-    ("the usual local port", local),
-    ("installed programs", private::start),
-    ("installing it", private::install_and_start),
-    ("Docker", docker::start),
-];
+/// The ways to a server, nearest first. A broker that is built from source is built only if it was asked for.
+fn ways(kind: Kind, asked_for: bool) -> [(&'static str, Attempt); 4] {
+    let third: (_, Attempt) = match kind {
+        Kind::Kafka if !asked_for => ("a mock", mock::use_it),
+        _ => ("installing it", private::install_and_start),
+    };
+    [("the usual local port", local), ("installed programs", private::start), third, ("Docker", docker::start)]
+}
 
 fn local(kind: Kind, probe: &Probe<'_>) -> Result<Server> {
     let url = kind.local_url().to_owned();
     // The driver would go on trying for seconds where nothing listens.
     TcpStream::connect(kind.local_address())?;
     let version = probe.ask(&url)?;
-    Ok(Server { url, version, source: "the server on the usual local port".to_owned(), _running: None })
+    Ok(Server { url, version, source: "the server on the usual local port".to_owned(), limits: None, _running: None })
 }
 
 /// Waits until a server that is starting lets us in.
@@ -113,7 +120,7 @@ fn wait_until_ready(url: String, source: String, mut running: Running, probe: &P
     loop {
         match probe.ask(&url) {
             Ok(version) => {
-                return Ok(Server { url, version, source, _running: Some(running) });
+                return Ok(Server { url, version, source, limits: None, _running: Some(running) });
             }
             Err(error) if start.elapsed() > START_PATIENCE => {
                 return Err(format!("started, but not ready after {START_PATIENCE:?}: {error}").into());
@@ -146,5 +153,29 @@ impl Drop for Running {
             Self::Process(process) => process.stop(),
             Self::Container(id) => docker::stop(id),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_that_is_built_from_source_is_built_only_if_it_was_asked_for() {
+        let names = |kind, asked_for| ways(kind, asked_for).map(|(way, _)| way);
+        let mock = ["the usual local port", "installed programs", "a mock", "Docker"];
+        let installing = ["the usual local port", "installed programs", "installing it", "Docker"];
+        assert_eq!(names(Kind::Kafka, false), mock);
+        assert_eq!(names(Kind::Kafka, true), installing);
+        assert_eq!(names(Kind::Nats, false), installing);
+    }
+
+    #[test]
+    fn the_mock_is_told_to_the_tests_and_named_with_its_limits() {
+        let probe = Probe { program: Path::new("none") };
+        let server = mock::use_it(Kind::Kafka, &probe).unwrap();
+        assert_eq!((&*server.url, &*server.to_string()), ("mock", "librdkafka's mock cluster, in each test"));
+        assert!(server.limits.unwrap().contains("`cargo xtask test --only kafka`"));
+        mock::use_it(Kind::Nats, &probe).unwrap_err();
     }
 }

@@ -3,6 +3,7 @@
 //! The counts are read from libtest's own output, by the naming convention of CONTRIBUTING.md, so a suite that
 //! silently did not run on one of them shows as a hole and fails the command.
 
+use std::fmt;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, ExitStatus};
 
@@ -32,21 +33,39 @@ struct Chosen {
     server: Option<Server>,
 }
 
+impl Chosen {
+    fn is_limited(&self) -> bool {
+        self.server.as_ref().is_some_and(|server| server.limits.is_some())
+    }
+}
+
+impl fmt::Display for Chosen {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.kind.name();
+        match &self.server {
+            Some(server @ Server { limits: Some(limits), .. }) => write!(formatter, "{name}: {server}; {limits}"),
+            Some(server) => write!(formatter, "{name}: {server}"),
+            None => write!(formatter, "{name}: a file or memory of each test"),
+        }
+    }
+}
+
 pub(crate) fn run(arguments: &[String]) -> Result {
     let request = Request::parse(arguments)?;
     let programs = build_programs()?;
     let probe = Probe { program: program(&programs, "xtask-probe")? };
     let chosen = choose(&request, &probe)?;
-    for Chosen { kind, server } in &chosen {
-        match server {
-            Some(server) => println!("{}: {server}", kind.name()),
-            None => println!("{}: a file or memory of each test", kind.name()),
-        }
+    for one in &chosen {
+        println!("{one}");
     }
     let histories = Histories::begin()?;
     let mut report = Report::new(chosen.iter().map(|chosen| chosen.kind));
     let status = stream(&mut test_command(&request, &chosen), &mut report)?;
     println!("\n{report}");
+    // What was printed before the tests is far above by now.
+    for one in chosen.iter().filter(|one| one.is_limited()) {
+        println!("{one}");
+    }
     histories.print()?;
     report.verdict(status.success(), request.filters.is_empty())
 }

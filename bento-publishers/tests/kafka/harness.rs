@@ -14,6 +14,9 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers as _, Message as _};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::gate::{Gate, Guard};
@@ -22,6 +25,10 @@ use super::support::{PrivateServer, unique, url};
 
 pub(crate) const URL: &str = "BENTO_TEST_KAFKA_URL";
 pub(crate) const PROGRAM: &str = "BENTO_TEST_KAFKA_SERVER";
+/// The value in place of a URL for librdkafka's mock cluster, one for each rule.
+const MOCK: &str = "mock";
+/// The id of its only broker.
+const MOCK_BROKER: i32 = 1;
 const PATIENCE: Duration = Duration::from_secs(20);
 const PARTITIONS: i32 = 3;
 /// An event of more is too large for the publisher of the tests.
@@ -30,11 +37,19 @@ const LIMIT: usize = 64 * 1024;
 pub(crate) struct Topic {
     servers: String,
     pub(crate) name: String,
-    private: Option<Private>,
+    broker: Broker,
+}
+
+enum Broker {
+    /// Used by other tests as well.
+    Shared,
+    /// In this process. While it is stopped it refuses connections; it keeps what it stored.
+    Mock(MockCluster<'static, DefaultProducerContext>),
+    Tansu(Tansu),
 }
 
 /// A broker whose data outlasts it.
-struct Private {
+struct Tansu {
     gate: Gate,
     server: PrivateServer,
     storage: Storage,
@@ -42,16 +57,29 @@ struct Private {
 
 impl Topic {
     pub(crate) async fn of_the_environment() -> Option<Self> {
-        Some(Self::on(url(URL)?, None).await)
+        match url(URL)? {
+            url if url == MOCK => Some(Self::on_mock_cluster()),
+            url => Some(Self::on(url, Broker::Shared).await),
+        }
+    }
+
+    fn on_mock_cluster() -> Self {
+        let cluster = MockCluster::new(1).unwrap();
+        let topic = Self { servers: cluster.bootstrap_servers(), name: unique("bento-test"), broker: Broker::Shared };
+        cluster.create_topic(&topic.name, PARTITIONS, 1).unwrap();
+        // It makes any other topic that it is asked for.
+        let missing = topic.missing_topic().unwrap();
+        cluster.topic_error(&missing, RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART).unwrap();
+        Self { broker: Broker::Mock(cluster), ..topic }
     }
 
     /// On a broker of the test's own, by a way that asks nothing.
     pub(crate) async fn at(port: u16) -> Self {
-        Self::on(format!("127.0.0.1:{port}"), None).await
+        Self::on(format!("127.0.0.1:{port}"), Broker::Shared).await
     }
 
-    async fn on(servers: String, private: Option<Private>) -> Self {
-        let topic = Self { servers, name: unique("bento-test"), private };
+    async fn on(servers: String, broker: Broker) -> Self {
+        let topic = Self { servers, name: unique("bento-test"), broker };
         let admin: AdminClient<DefaultClientContext> = topic.client().create().unwrap();
         let new = NewTopic::new(&topic.name, PARTITIONS, TopicReplication::Fixed(1));
         let made = admin.create_topics([&new], &AdminOptions::new()).await.unwrap();
@@ -154,24 +182,36 @@ impl PublisherHarness for Topic {
 
     async fn private(&self) -> Option<Self> {
         let (gate, storage) = (Gate::new(Guard::default()), Storage::start());
-        let server = tansu(gate.port, "s3://tansu/", Some(storage.endpoint()))?;
+        let Some(server) = tansu(gate.port, "s3://tansu/", Some(storage.endpoint())) else {
+            return Some(Self::on_mock_cluster());
+        };
         gate.open(server.port).await;
         let servers = format!("127.0.0.1:{}", gate.port);
-        Some(Self::on(servers, Some(Private { gate, server, storage })).await)
+        Some(Self::on(servers, Broker::Tansu(Tansu { gate, server, storage })).await)
     }
 
     /// tansu's own steps of one write are not one: it may finish them, but nobody hears how, and then it is killed.
     async fn stop(&self) {
-        let private = self.private.as_ref().expect("it is private");
-        private.gate.close().await;
-        private.storage.rest().await;
-        private.server.kill();
+        match &self.broker {
+            Broker::Shared => unreachable!("it is private"),
+            Broker::Mock(cluster) => cluster.broker_down(MOCK_BROKER).unwrap(),
+            Broker::Tansu(tansu) => {
+                tansu.gate.close().await;
+                tansu.storage.rest().await;
+                tansu.server.kill();
+            }
+        }
     }
 
     async fn start(&self) {
-        let private = self.private.as_ref().expect("it is private");
-        assert!(private.server.start());
-        private.gate.open(private.server.port).await;
+        match &self.broker {
+            Broker::Shared => unreachable!("it is private"),
+            Broker::Mock(cluster) => cluster.broker_up(MOCK_BROKER).unwrap(),
+            Broker::Tansu(tansu) => {
+                assert!(tansu.server.start());
+                tansu.gate.open(tansu.server.port).await;
+            }
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a cluster answers, on the cluster that librdkafka brings for tests: it answers what it is told to.
+//! Refusals of a cluster, on librdkafka's mock cluster, which answers what it is told to.
 
 use std::sync::Arc;
 use std::time::Duration;
