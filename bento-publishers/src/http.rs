@@ -49,7 +49,8 @@
 //! A call sends [`concurrency`](HttpSettings::concurrency) requests at once, and begins none that it could not wait for within the relay's
 //! `publish_timeout`: what is left then is sent with the next call. A request is waited for no longer than half of that time.
 //!
-//! The error holds the first 512 bytes of the answer as one line of text.
+//! The error holds the first 512 bytes of the answer as one line of text, with `***` for the parts of the URL's path and query that it repeats.
+//! Of the URL itself no error and no log shows more than scheme, host and port: a path can be as secret as a password.
 //!
 //! Only destinations of the settings decide where requests go, never an event: its topic fills one part of the path. TLS is rustls with
 //! ring, whatever the application has installed as its default. Proxies of the environment are not used.
@@ -168,7 +169,7 @@ impl HttpPublisher {
         match self.client.post(url).headers(headers).body(body).timeout(limit).send().await {
             Ok(response) => {
                 target.answered.fetch_add(1, Ordering::Relaxed);
-                answer::judge(response, Utc::now()).await
+                answer::judge(response, target, Utc::now()).await
             }
             Err(error) => {
                 let address = target.address();
@@ -252,7 +253,7 @@ fn own_headers(settings: &HttpSettings) -> Result<HeaderMap, ConnectError> {
         Ok::<_, ConnectError>(())
     };
     for (name, value) in &settings.headers {
-        insert(name, value.expose())?;
+        insert(name, value.required(&format!("headers.{name}"))?)?;
     }
     match &settings.authorization {
         None => {}

@@ -33,6 +33,7 @@ pub mod rabbitmq;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod secret;
+mod server_url;
 mod timeout;
 mod tls;
 mod traced;
@@ -44,7 +45,8 @@ pub use bento_core::publish::{BoxPublisher, ConsolePublisher, MemoryPublisher, P
 pub use self::config::Settings;
 pub use self::connect::ConnectError;
 pub use self::fan_out::FanOut;
-pub use self::secret::{Secret, ServerUrl};
+pub use self::secret::Secret;
+pub use self::server_url::ServerUrl;
 pub use self::timeout::Timeout;
 pub use self::tls::TlsSettings;
 pub use self::traced::Traced;

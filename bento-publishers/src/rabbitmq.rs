@@ -268,8 +268,9 @@ impl<'a> Call<'a> {
     }
 
     fn into_answers(mut self, settings: &RabbitMqSettings) -> Vec<Answer> {
-        let (address, patience) = (settings.url.address(), settings.confirm_timeout);
+        let patience = settings.confirm_timeout;
         self.answer_the_rest(|| {
+            let address = settings.url.address();
             PublishError::unavailable(format!("RabbitMQ at {address} did not confirm the event within {patience:?}"))
         });
         self.answers.into_iter().flatten().collect()

@@ -79,6 +79,7 @@ impl RedisPublisher {
     /// # Errors
     /// When the settings cannot be used: [`ConnectError::Settings`].
     pub fn new(settings: RedisSettings) -> Result<Self, ConnectError> {
+        crate::tls::check(&settings.tls)?;
         link::client(&settings)?;
         Ok(Self { connection: Lazy::new(settings) })
     }

@@ -1,18 +1,24 @@
 //! Transport security, the same for every broker.
 
-#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
-use std::path::Path;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
+#[cfg(any(feature = "http", feature = "nats", feature = "rabbitmq", feature = "redis"))]
+mod files;
+
 #[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
-use crate::ConnectError;
+pub(crate) use self::files::check;
+#[cfg(any(feature = "rabbitmq", feature = "redis"))]
+pub(crate) use self::files::read;
+#[cfg(feature = "http")]
+pub(crate) use self::files::{authorities, builder, unusable, with_identity};
 
 /// How a connection is secured. Files hold PEM.
 ///
-/// Without a file for the authorities those of the operating system are trusted. A certificate without its key, or a key without its
-/// certificate, is refused when connecting.
+/// Without a file for the authorities those of the operating system are trusted. Making a publisher refuses a file that cannot be read, holds
+/// no PEM of its kind or a certificate that cannot be parsed, a certificate without its key, a key without its certificate, and a key of another
+/// certificate.
 ///
 /// ```
 /// use bento_publishers::TlsSettings;
@@ -30,13 +36,4 @@ pub struct TlsSettings {
     pub certificate_file: Option<PathBuf>,
     /// The key of the client's certificate.
     pub key_file: Option<PathBuf>,
-}
-
-/// The content of a file of the settings.
-#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
-pub(crate) fn read(file: &Path) -> Result<Vec<u8>, ConnectError> {
-    std::fs::read(file).map_err(|error| ConnectError::Settings {
-        what: format!("{} cannot be read", file.display()),
-        source: Some(error.into()),
-    })
 }

@@ -7,6 +7,8 @@ use chrono::{DateTime, Utc};
 use reqwest::header::RETRY_AFTER;
 use reqwest::{Response, StatusCode};
 
+use super::target::Target;
+
 /// How much of an answer is kept in the error, in bytes.
 const EXCERPT: usize = 512;
 /// How much of an answer is read so that its connection can be used again, in bytes.
@@ -15,13 +17,17 @@ const DRAINED: usize = 64 * 1024;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Reads the answer to a request.
-pub(super) async fn judge(mut response: Response, now: DateTime<Utc>) -> Result<(), PublishError> {
+pub(super) async fn judge(mut response: Response, target: &Target, now: DateTime<Utc>) -> Result<(), PublishError> {
     let status = response.status();
     let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
     let retry_after = header.and_then(|value| parse_retry_after(value, now));
     // That the end of an answer does not come changes nothing about its status.
     let body = read(&mut response, if status.is_success() { DRAINED } else { EXCERPT }).await;
-    if status.is_success() { Ok(()) } else { Err(failure(status, retry_after, &excerpt(&body))) }
+    if status.is_success() {
+        Ok(())
+    } else {
+        Err(failure(status, retry_after, &target.without_secrets(excerpt(&body))))
+    }
 }
 
 async fn read(response: &mut Response, limit: usize) -> Vec<u8> {

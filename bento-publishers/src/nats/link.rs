@@ -6,14 +6,14 @@ use async_nats::connection::State;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::ContextBuilder;
 use async_nats::{ClientError, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
+use nkeys::{KeyPair, KeyPairType};
 use percent_encoding::percent_decode_str;
 use tokio::sync::Semaphore;
 
 use super::acks::Acks;
 use super::{NatsCredentials, NatsSettings, subject};
-use crate::ConnectError;
 use crate::connect;
-use crate::tls::read;
+use crate::{ConnectError, Secret, ServerUrl, tls};
 
 /// A connection that was made once. The client makes it anew by itself when it is lost, however long that takes.
 pub(super) struct Link {
@@ -99,7 +99,7 @@ impl connect::Link for Link {
 impl NatsSettings {
     /// Host and port of every server.
     pub(super) fn address(&self) -> String {
-        self.urls.iter().map(|url| url.address()).collect::<Vec<_>>().join(", ")
+        self.urls.iter().map(ServerUrl::address).collect::<Vec<_>>().join(", ")
     }
 
     /// # Errors
@@ -113,9 +113,7 @@ impl NatsSettings {
         if self.max_in_flight == 0 {
             return Err(ConnectError::settings("`max_in_flight` is 0: nothing could ever be published"));
         }
-        for file in [&self.tls.ca_file, &self.tls.certificate_file, &self.tls.key_file].into_iter().flatten() {
-            read(file)?;
-        }
+        tls::check(&self.tls)?;
         client(self).map(drop)
     }
 }
@@ -123,6 +121,7 @@ impl NatsSettings {
 /// What the client is told, and the servers without the credentials in their URLs: it logs URLs as they are.
 fn client(settings: &NatsSettings) -> Result<(ConnectOptions, Vec<ServerAddr>), ConnectError> {
     let servers = settings.urls.iter().map(|url| {
+        url.check_password()?;
         url.expose().parse::<ServerAddr>().map_err(|error| ConnectError::Settings {
             what: format!("`{url}` is no URL of a NATS server"),
             source: Some(error.into()),
@@ -149,14 +148,16 @@ fn options(settings: &NatsSettings, credentials: Option<&NatsCredentials>) -> Re
             options.user_and_password(user.clone(), password.required("password")?.to_owned())
         }
         Some(NatsCredentials::Token(token)) => options.token(token.required("token")?.to_owned()),
-        Some(NatsCredentials::NkeySeed(seed)) => options.nkey(seed.required("nkey_seed")?.to_owned()),
+        Some(NatsCredentials::NkeySeed(seed)) => options.nkey(nkey_seed(seed)?),
         Some(NatsCredentials::File(path)) => {
             let unreadable = |source: std::io::Error| ConnectError::Settings {
                 what: format!("the credentials in {} cannot be read", path.display()),
                 source: Some(source.into()),
             };
             let held = std::fs::read_to_string(path).map_err(unreadable)?;
-            options.credentials(&held).map_err(unreadable)?
+            let malformed = "no user's JWT and seed are in it, as `nsc generate creds` writes them";
+            // What the parser says may show a part of the seed.
+            options.credentials(&held).map_err(|_| unreadable(std::io::Error::other(malformed)))?
         }
     };
     options = options.require_tls(tls.required);
@@ -167,6 +168,19 @@ fn options(settings: &NatsSettings, credentials: Option<&NatsCredentials>) -> Re
         (None, None) => Ok(options),
         (Some(certificate), Some(key)) => Ok(options.add_client_certificate(certificate.clone(), key.clone())),
         _ => Err(ConnectError::settings("a client certificate needs both `certificate_file` and `key_file`")),
+    }
+}
+
+/// The seed of a user. The client itself looks at it only when it connects, and again at each attempt.
+fn nkey_seed(seed: &Secret) -> Result<String, ConnectError> {
+    let text = seed.required("nkey_seed")?;
+    match KeyPair::from_seed(text) {
+        Ok(key) if key.key_pair_type() == KeyPairType::User => Ok(text.to_owned()),
+        Ok(_) => Err(ConnectError::settings("`nkey_seed` is not the seed of a user: it begins with `SU`")),
+        // What the parser says may show a part of the seed.
+        Err(_) => Err(ConnectError::settings(
+            "`nkey_seed` cannot be read: it is one line that begins with `SU`, as `nk -gen user` prints it",
+        )),
     }
 }
 
@@ -181,7 +195,14 @@ fn credentials_of(server: &ServerAddr) -> Option<NatsCredentials> {
 }
 
 fn without_credentials(server: ServerAddr) -> ServerAddr {
+    let is_websocket = server.is_websocket();
     let mut url = server.into_inner();
+    // They mean nothing to NATS, and may hold a token all the same.
+    if !is_websocket {
+        url.set_path("");
+        url.set_query(None);
+    }
+    url.set_fragment(None);
     // It has a host, without which it would be no address of a server.
     let _ = url.set_username("");
     let _ = url.set_password(None);
@@ -194,7 +215,9 @@ mod tests {
 
     #[test]
     fn the_client_is_given_urls_without_credentials() {
-        let urls = ["nats://relay:hunter2@a:1", "tls://hunter2@b:2", "nats://c"].map(Into::into).to_vec();
+        let urls = ["nats://relay:hunter2@a:1/hunter2", "tls://hunter2@b:2?token=hunter2", "nats://c#hunter2"]
+            .map(Into::into)
+            .to_vec();
         let (_, servers) = client(&NatsSettings { urls, ..NatsSettings::default() }).unwrap();
         let shown: Vec<_> = servers.iter().map(ServerAddr::as_url_str).collect();
         assert_eq!(shown, ["nats://a:1", "tls://b:2", "nats://c"]);

@@ -7,8 +7,7 @@ use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use crate::ConnectError;
 
 /// Why no connection came about.
-pub(super) fn connecting(address: &str, error: lapin::Error) -> ConnectError {
-    let address = address.to_owned();
+pub(super) fn connecting(address: String, error: lapin::Error) -> ConnectError {
     let kind = match error.kind() {
         ErrorKind::ProtocolError(error) => Some(error.kind().clone()),
         _ => None,

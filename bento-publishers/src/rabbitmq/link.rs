@@ -44,7 +44,7 @@ impl connect::Link for Link {
         };
         let connected = tokio::time::timeout(settings.connect_timeout, connecting).await;
         let connected = connected
-            .map_err(|elapsed| ConnectError::Unreachable { address: address.to_owned(), source: elapsed.into() })?;
+            .map_err(|elapsed| ConnectError::Unreachable { address: address.clone(), source: elapsed.into() })?;
         let (connection, blocked, channel) = connected.map_err(|error| failure::connecting(address, error))?;
         Ok(Self { connection, idle: Mutex::new(vec![channel]), exchanges: Mutex::default(), blocked })
     }
@@ -147,11 +147,13 @@ fn builder(settings: &RabbitMqSettings) -> Result<DefaultConnectionBuilder, Conn
 /// When the settings can never be used.
 pub(super) fn check(settings: &RabbitMqSettings) -> Result<(), ConnectError> {
     uri(settings)?;
+    crate::tls::check(&settings.tls)?;
     tls(&settings.tls).map(drop)
 }
 
 fn uri(settings: &RabbitMqSettings) -> Result<AMQPUri, ConnectError> {
     let RabbitMqSettings { url, credentials, vhost, tls, heartbeat, .. } = settings;
+    url.check_password()?;
     // What the parser says may show the password.
     let parsed: Result<AMQPUri, String> = url.expose().parse();
     let mut uri = parsed.map_err(|_| ConnectError::settings(format!("`{url}` is no URL of RabbitMQ")))?;
@@ -211,7 +213,7 @@ mod tests {
         let half = TlsSettings { key_file: Some("k".into()), ..TlsSettings::default() };
         let absent = TlsSettings { ca_file: Some("/no/such/file".into()), ..TlsSettings::default() };
         for (settings, expected) in [
-            (RabbitMqSettings { url: "http://a:hunter2@h".into(), ..base.clone() }, "`http://a:***@h` is no URL"),
+            (RabbitMqSettings { url: "http://a:hunter2@h".into(), ..base.clone() }, "`http://h` is no URL"),
             (RabbitMqSettings { tls: required, ..base.clone() }, "write `amqps://`"),
             (RabbitMqSettings { tls: half, ..base.clone() }, "needs both"),
             (RabbitMqSettings { tls: absent, ..base.clone() }, "/no/such/file cannot be read"),

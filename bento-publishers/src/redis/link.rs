@@ -61,7 +61,7 @@ impl connect::Link for Link {
             }
             Ok(Err(error)) => Err(connect_error(settings, error)),
             Err(elapsed) => {
-                let address = settings.url.address().to_owned();
+                let address = settings.url.address();
                 Err(ConnectError::Unreachable { address, source: elapsed.into() })
             }
         }
@@ -74,7 +74,7 @@ impl connect::Link for Link {
 
 /// Why a connection could not be made, in terms of the settings.
 fn connect_error(settings: &RedisSettings, error: RedisError) -> ConnectError {
-    let address = settings.url.address().to_owned();
+    let address = settings.url.address();
     match error.kind() {
         ErrorKind::AuthenticationFailed => ConnectError::Credentials { address, source: error.into() },
         // Nobody was named where somebody must be.
@@ -87,6 +87,7 @@ fn connect_error(settings: &RedisSettings, error: RedisError) -> ConnectError {
 /// When the settings can never be used.
 pub(super) fn client(settings: &RedisSettings) -> Result<Client, ConnectError> {
     let RedisSettings { url, user, password, tls, .. } = settings;
+    url.check_password()?;
     // The client's error repeats the URL in some cases, with its password.
     let info = url.expose().into_connection_info();
     let mut info = info.map_err(|_| ConnectError::settings(format!("`{url}` is no URL of a Redis server")))?;

@@ -141,7 +141,7 @@ impl PublisherHarness for Queue {
     }
 
     async fn wrong_credentials(&self) -> Option<Box<dyn Error>> {
-        let address = bento_publishers::ServerUrl::from(self.url.as_str()).address().to_owned();
+        let address = bento_publishers::ServerUrl::from(self.url.as_str()).address();
         let url = format!("amqp://guest:{WRONG_PASSWORD}@{address}");
         let refused =
             RabbitMqPublisher::new(RabbitMqSettings { url: url.into(), ..self.settings() }).unwrap().check().await;
