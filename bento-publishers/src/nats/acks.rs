@@ -1,10 +1,15 @@
 //! The answers of the streams, all on one subscription.
 //!
 //! The client itself gives each message a random inbox, a channel, a timer and a boxed future, and wakes the task for every answer. Here
-//! the inbox of a message is the number of its call and its place in it, and a call wakes once, when it has all of its answers.
+//! the inbox of a message is the number of its call, its place in it and a token, and a call wakes once, when it has all of its answers.
+//!
+//! Whoever listens to a subject sees the inboxes of its messages. The tokens keep them from answering for others, of other subjects.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
 use std::fmt::Write as _;
+use std::hash::BuildHasher as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_nats::{Client, Message, StatusCode, Subject, SubscribeError, Subscriber, jetstream};
@@ -12,11 +17,10 @@ use bento_core::publish::PublishError;
 use bytes::BytesMut;
 use futures_util::StreamExt as _;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::AbortHandle;
 
-use super::{Outgoing, failure};
+use super::{NatsSettings, Outgoing, failure};
 
 /// What came of one message.
 #[derive(Debug)]
@@ -36,10 +40,17 @@ pub(super) struct Acks {
     reader: AbortHandle,
 }
 
+/// The most bytes that an inbox adds to what all begin with, as a rule.
+const INBOX: usize = 40;
+
 /// What waits for an answer.
 struct Waiting {
     /// What the subject of every answer begins with, up to and with a dot.
     inbox: String,
+    /// The secret key of the tokens.
+    key: RandomState,
+    /// The name of the stream that must have taken an event, if there is one.
+    expected_stream: Option<String>,
     /// For how many more messages there is room on the way.
     room: Semaphore,
     calls: Mutex<Calls>,
@@ -70,12 +81,11 @@ pub(super) struct Call<'a> {
 }
 
 impl Acks {
-    /// Begins to listen for answers, for so many messages at once.
-    pub(super) async fn listen(client: Client, max_in_flight: usize) -> Result<Self, SubscribeError> {
+    /// Begins to listen for answers.
+    pub(super) async fn listen(client: Client, settings: &NatsSettings) -> Result<Self, SubscribeError> {
         let inbox = client.new_inbox() + ".";
-        let subscriber = client.subscribe(format!("{inbox}*.*")).await?;
-        let room = Semaphore::new(max_in_flight.min(Semaphore::MAX_PERMITS));
-        let waiting = Arc::new(Waiting { inbox, room, calls: Mutex::default() });
+        let subscriber = client.subscribe(format!("{inbox}*.*.*")).await?;
+        let waiting = Arc::new(Waiting::new(inbox, settings));
         let reader = tokio::spawn(read(subscriber, Arc::clone(&waiting))).abort_handle();
         Ok(Self { client, waiting, reader })
     }
@@ -83,7 +93,7 @@ impl Acks {
     /// Begins a call with so many messages.
     pub(super) fn call(&self, messages: usize) -> Call<'_> {
         let number = self.waiting.calls().begin(messages);
-        let inboxes = BytesMut::with_capacity(messages * (self.waiting.inbox.len() + 16));
+        let inboxes = BytesMut::with_capacity(messages * (self.waiting.inbox.len() + INBOX));
         Call { acks: self, number, sent: 0, inboxes }
     }
 }
@@ -101,7 +111,7 @@ impl Call<'_> {
         let Outgoing { subject, headers, body } = outgoing;
         let Acks { client, waiting, .. } = self.acks;
         let room = waiting.room.acquire().await.expect("nobody closes it");
-        write!(self.inboxes, "{}{}.{place}", waiting.inbox, self.number).expect("a buffer takes every text");
+        waiting.write_inbox(&mut self.inboxes, self.number, place);
         let inbox = Subject::from_utf8(self.inboxes.split()).expect("a text is UTF-8");
         client.publish_with_reply_and_headers(subject, inbox, headers, body).await.map_err(failure::unsent)?;
         room.forget();
@@ -154,9 +164,9 @@ impl Answers {
     }
 
     /// Takes the first answer to a message.
-    fn take(&mut self, place: usize, message: &Message) -> bool {
+    fn take(&mut self, place: usize, outcome: impl FnOnce() -> Outcome) -> bool {
         let Some(slot @ None) = self.outcomes.get_mut(place) else { return false };
-        *slot = Some(outcome(message));
+        *slot = Some(outcome());
         self.count += 1;
         if let Some((_, complete)) = self.complete.take_if(|(sent, _)| *sent == self.count) {
             // Nobody waits any more.
@@ -167,21 +177,56 @@ impl Answers {
 }
 
 impl Waiting {
+    fn new(inbox: String, settings: &NatsSettings) -> Self {
+        let room = Semaphore::new(settings.max_in_flight.min(Semaphore::MAX_PERMITS));
+        let expected_stream = settings.expected_stream.clone();
+        Self { inbox, key: RandomState::new(), expected_stream, room, calls: Mutex::default() }
+    }
+
+    fn write_inbox(&self, buffer: &mut BytesMut, number: u64, place: usize) {
+        let token = self.token(number, place);
+        write!(buffer, "{}{number}.{place}.{token:016x}", self.inbox).expect("a buffer takes every text");
+    }
+
+    /// Returns what cannot be guessed from the tokens of other messages: SipHash with a random key.
+    fn token(&self, number: u64, place: usize) -> u64 {
+        self.key.hash_one((number, place))
+    }
+
     fn calls(&self) -> MutexGuard<'_, Calls> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn note(&self, message: &Message) {
         let Some((number, place)) = self.place(&message.subject) else { return };
-        if self.calls().open.get_mut(&number).is_some_and(|answers| answers.take(place, message)) {
+        if self.calls().open.get_mut(&number).is_some_and(|answers| answers.take(place, || self.outcome(message))) {
             self.room.add_permits(1);
         }
     }
 
-    /// The call and the place in it that an answer is for.
+    /// The call and the place in it that an answer is for. None if its token is wrong.
     fn place(&self, subject: &str) -> Option<(u64, usize)> {
-        let (number, place) = subject.strip_prefix(&*self.inbox)?.split_once('.')?;
-        Some((number.parse().ok()?, place.parse().ok()?))
+        let (number, rest) = subject.strip_prefix(&*self.inbox)?.split_once('.')?;
+        let (place, token) = rest.split_once('.')?;
+        let (number, place) = (number.parse().ok()?, place.parse().ok()?);
+        let is_ours = u64::from_str_radix(token, 16) == Ok(self.token(number, place));
+        is_ours.then_some((number, place))
+    }
+
+    fn outcome(&self, message: &Message) -> Outcome {
+        if message.status == Some(StatusCode::NO_RESPONDERS) {
+            return Outcome::Unheard;
+        }
+        let no_stream = || PublishError::unavailable("what answered for NATS is no stream");
+        match serde_json::from_slice(&message.payload) {
+            Ok(Answer { error: Some(error), .. }) => Outcome::Failed(failure::refused(&error)),
+            Ok(Answer { stream: Some(stream), sequence: Some(_), .. }) => match &self.expected_stream {
+                Some(expected) if *expected != stream => Outcome::Failed(failure::elsewhere(&stream, expected)),
+                _ => Outcome::Stored,
+            },
+            Ok(_) => Outcome::Failed(no_stream()),
+            Err(error) => Outcome::Failed(no_stream().because(error)),
+        }
     }
 }
 
@@ -193,23 +238,12 @@ async fn read(mut answers: Subscriber, waiting: Arc<Waiting>) {
 
 /// What JetStream answers: an error, or where the message is. Somebody else who answers is no stream.
 #[derive(Deserialize)]
-struct Answer {
+struct Answer<'a> {
     error: Option<jetstream::Error>,
-    stream: Option<IgnoredAny>,
+    #[serde(borrow)]
+    stream: Option<Cow<'a, str>>,
     #[serde(rename = "seq")]
     sequence: Option<u64>,
-}
-
-fn outcome(message: &Message) -> Outcome {
-    if message.status == Some(StatusCode::NO_RESPONDERS) {
-        return Outcome::Unheard;
-    }
-    match serde_json::from_slice(&message.payload) {
-        Ok(Answer { error: Some(error), .. }) => Outcome::Failed(failure::refused(&error)),
-        Ok(Answer { stream: Some(_), sequence: Some(_), .. }) => Outcome::Stored,
-        Ok(_) => Outcome::Failed(PublishError::unavailable("what answered for NATS is no stream")),
-        Err(error) => Outcome::Failed(PublishError::unavailable("what answered for NATS is no stream").because(error)),
-    }
 }
 
 #[cfg(test)]
@@ -228,17 +262,51 @@ mod tests {
         }
     }
 
+    fn waiting(expected_stream: Option<&str>) -> Waiting {
+        let expected_stream = expected_stream.map(str::to_owned);
+        Waiting::new("_INBOX.x.".to_owned(), &NatsSettings { expected_stream, ..NatsSettings::default() })
+    }
+
+    fn outcome(message: &Message) -> Outcome {
+        waiting(None).outcome(message)
+    }
+
+    #[test]
+    fn only_who_has_the_token_of_a_message_answers_for_it() {
+        let waiting = waiting(None);
+        let inbox = |number, place| {
+            let mut buffer = BytesMut::new();
+            waiting.write_inbox(&mut buffer, number, place);
+            String::from_utf8(buffer.to_vec()).unwrap()
+        };
+        assert_eq!(waiting.place(&inbox(7, 3)), Some((7, 3)));
+        let (_, token) = inbox(7, 3).rsplit_once('.').map(|(_, token)| ((), token.to_owned())).unwrap();
+        let guesses =
+            [format!("7.4.{token}"), format!("8.3.{token}"), "7.3.0".to_owned(), "7.3.".to_owned(), "7.3".to_owned()];
+        for forged in guesses.map(|guess| format!("_INBOX.x.{guess}")) {
+            assert_eq!(waiting.place(&forged), None, "{forged}");
+        }
+    }
+
+    #[test]
+    fn another_stream_than_the_expected_one_confirms_nothing() {
+        let stored = message(r#"{"stream":"orders","seq":1}"#);
+        assert!(matches!(waiting(Some("orders")).outcome(&stored), Outcome::Stored));
+        let Outcome::Failed(error) = waiting(Some("audit")).outcome(&stored) else { panic!("it is another stream") };
+        assert_eq!(error.to_string(), "the stream `orders` of NATS answered, and not `audit`, which is expected");
+    }
+
     #[test]
     fn only_the_first_answer_counts() {
         let mut calls = Calls::default();
         let number = calls.begin(2);
         let answers = calls.open.get_mut(&number).unwrap();
         let stored = message(r#"{"stream":"s","seq":1}"#);
-        assert!(answers.take(0, &stored));
+        assert!(answers.take(0, || outcome(&stored)));
         let mut complete = answers.complete(2).unwrap();
-        assert!(!answers.take(0, &message("again")) && !answers.take(2, &stored));
+        assert!(!answers.take(0, || outcome(&message("again"))) && !answers.take(2, || outcome(&stored)));
         assert!(complete.try_recv().is_err(), "one is not answered");
-        assert!(answers.take(1, &stored));
+        assert!(answers.take(1, || outcome(&stored)));
         complete.try_recv().unwrap();
         assert!(answers.outcomes.iter().all(|outcome| matches!(outcome, Some(Outcome::Stored))));
         assert!(answers.complete(2).is_none(), "there is nothing to wait for");

@@ -29,6 +29,14 @@ pub(super) fn refused(error: &jetstream::Error) -> PublishError {
     class(error)(format!("NATS did not take the event: {error}"))
 }
 
+/// Another stream answered than the one that must take every event.
+pub(super) fn elsewhere(stream: &str, expected: &str) -> PublishError {
+    let stream = stream.escape_debug();
+    PublishError::unavailable(format!(
+        "the stream `{stream}` of NATS answered, and not `{expected}`, which is expected"
+    ))
+}
+
 fn class(error: &jetstream::Error) -> fn(String) -> PublishError {
     match error.error_code() {
         ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM | ErrorCode::STREAM_HEADER_EXCEEDS_MAXIMUM => {

@@ -76,7 +76,7 @@ impl Link {
                 source: Some(error.into()),
             })?;
         }
-        let acks = Acks::listen(context.client(), settings.max_in_flight).await;
+        let acks = Acks::listen(context.client(), settings).await;
         Ok(Self { context, acks: acks.map_err(|error| unreachable(error.into()))?, trouble })
     }
 }

@@ -32,8 +32,8 @@ pub struct NatsSettings {
     pub tls: TlsSettings,
     /// The first tokens of every subject, `shop` for `shop.order.created`; none by default.
     pub prefix: String,
-    /// The stream that must take every event. Connecting fails if it is not there, and an event that another stream takes is refused for
-    /// good. Any stream by default.
+    /// The stream that must take every event. Connecting fails if it is not there, and an event that another stream takes is
+    /// unavailable. Any stream by default.
     pub expected_stream: Option<String>,
     /// How long a call waits for the acknowledgements of its batch; 5 s by default.
     #[serde(deserialize_with = "bento_core::duration::deserialize")]
@@ -76,7 +76,7 @@ pub enum NatsCredentials {
     },
     /// A token.
     Token(Secret),
-    /// The seed of an nkey, `SU…`.
+    /// The seed of a user's nkey, `SU…`.
     NkeySeed(Secret),
     /// A file with a JWT and its seed, as `nsc` writes it.
     File(PathBuf),

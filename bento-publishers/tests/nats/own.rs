@@ -114,6 +114,50 @@ async fn an_answer_of_somebody_who_is_no_stream_confirms_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_inbox_that_is_seen_does_not_serve_to_answer_for_another_message() {
+    let Some(harness) = Harness::on_the_shared_server().await else { return };
+    let client = async_nats::connect(&harness.url).await.unwrap();
+    let mut seen = client.subscribe(format!("{}.seen", harness.name)).await.unwrap();
+    // Somebody listens, and is no stream.
+    let _unseen = client.subscribe(format!("{}.unseen", harness.name)).await.unwrap();
+    client.flush().await.unwrap();
+    let settings = NatsSettings { ack_timeout: Duration::from_secs(1), ..harness.settings() };
+    let publisher = NatsPublisher::new(settings).unwrap();
+    let batch = [delivery_to("seen"), delivery_to("unseen")];
+    let (answers, ()) = tokio::join!(publisher.publish(&batch), async {
+        let inbox = seen.next().await.unwrap().reply.unwrap().to_string();
+        let tokens: Vec<_> = inbox.split('.').collect();
+        // Another number in the place of each token that is one, and the same inbox.
+        let guesses = (0..tokens.len()).map(|at| [&tokens[..at], &["1"], &tokens[at + 1..]].concat().join("."));
+        for guess in guesses {
+            client.publish(guess, r#"{"stream":"x","seq":1}"#.into()).await.unwrap();
+        }
+        client.publish(inbox, r#"{"stream":"x","seq":1}"#.into()).await.unwrap();
+    });
+    assert!(answers[0].is_ok(), "who sees an inbox can answer by it");
+    let error = answers[1].as_ref().unwrap_err().to_string();
+    assert!(error.contains("did not acknowledge the event"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_of_another_stream_than_the_expected_one_confirms_nothing() {
+    let Some(harness) = Harness::on_the_shared_server().await else { return };
+    let client = async_nats::connect(&harness.url).await.unwrap();
+    let mut asked = client.subscribe(format!("{}.service", harness.name)).await.unwrap();
+    client.flush().await.unwrap();
+    let settings = NatsSettings { expected_stream: Some(harness.name.clone()), ..harness.settings() };
+    let publisher = NatsPublisher::new(settings).unwrap();
+    let batch = [delivery_to("service")];
+    let (mut answers, ()) = tokio::join!(publisher.publish(&batch), async {
+        let reply = asked.next().await.unwrap().reply.unwrap();
+        client.publish(reply, r#"{"stream":"x","seq":1}"#.into()).await.unwrap();
+    });
+    let error = answers.remove(0).unwrap_err();
+    assert_eq!(error.class(), FailureClass::Unavailable);
+    assert!(error.to_string().starts_with("the stream `x` of NATS answered"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_refuses_for_a_while_is_connected_to_again() {
     let is_strange = Arc::new(AtomicBool::new(false));
     let strange = Arc::clone(&is_strange);
