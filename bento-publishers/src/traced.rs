@@ -68,13 +68,15 @@ fn span(batch: &[Delivery]) -> Span {
 
 fn record(error: &PublishError, delivery: &Delivery) {
     let (event_id, topic) = (delivery.envelope.event_id, delivery.topic());
+    // As a text and not as it displays itself, so that a line break in it begins no line of the log.
+    let topic = &*topic;
     let (class, error, attempts) = (error.class(), error.chain(), delivery.attempts);
     match class {
         FailureClass::Permanent => tracing::warn!(
-            target: TARGET_PUBLISH, %event_id, %topic, class = class.as_str(), error, attempts, "an event cannot be published"
+            target: TARGET_PUBLISH, %event_id, topic, class = class.as_str(), error, attempts, "an event cannot be published"
         ),
         _ => tracing::debug!(
-            target: TARGET_PUBLISH, %event_id, %topic, class = class.as_str(), error, attempts, "an event was not published"
+            target: TARGET_PUBLISH, %event_id, topic, class = class.as_str(), error, attempts, "an event was not published"
         ),
     }
 }
@@ -119,8 +121,22 @@ mod tests {
             text,
             format!(
                 " WARN publish{{events=1 destination=\"audit\" topic=\"a.b\"}}: bento::publish: an event cannot be published event_id={id} \
-                 topic=a.b class=\"permanent\" error=\"no such topic: it says\" attempts=0\n"
+                 topic=\"a.b\" class=\"permanent\" error=\"no such topic: it says\" attempts=0\n"
             )
         );
+    }
+    #[tokio::test]
+    async fn a_topic_with_a_line_break_begins_no_line_of_the_log() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false);
+        let _guard = tracing::subscriber::set_default(subscriber.finish());
+        let broker = MemoryPublisher::new();
+        broker.fail(|_| Some(PublishError::permanent("no topic `a\n ERROR forged`")));
+        let event = Envelope::new("a.b\n ERROR forged", 1, chrono::Utc::now(), "{}");
+        let destination = Destination::new("d\n ERROR forged").with_topic("t\r\n ERROR forged");
+        assert!(Traced::new(broker).publish(&[Delivery::new(Arc::new(event), destination)]).await[0].is_err());
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert_eq!((text.lines().count(), text.matches("forged").count()), (1, 4), "{text}");
     }
 }

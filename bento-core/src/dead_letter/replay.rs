@@ -89,7 +89,8 @@ pub struct ReplayProblem {
 
 impl fmt::Display for ReplayProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} `{}` for `{}`: {}", self.event_id, self.event_type, self.destination, self.detail)
+        let (event_type, destination) = (self.event_type.escape_debug(), self.destination.escape_debug());
+        write!(f, "{} `{event_type}` for `{destination}`: {}", self.event_id, self.detail)
     }
 }
 

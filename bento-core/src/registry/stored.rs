@@ -21,6 +21,8 @@ pub struct StoredSchema {
 impl fmt::Display for StoredSchema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { schema, version, count, place } = self;
+        // Whoever may write to the outbox chose it, and it may stand in a log.
+        let schema = schema.escape_debug();
         write!(f, "{count} × `{schema}` version {version} in {place}")
     }
 }
@@ -174,5 +176,17 @@ pub(super) fn check(registry: &Registry, stored: StoredSchema) -> Option<StoredE
             Some(StoredError::Retired { stored, oldest })
         }
         Some(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schema_with_a_line_break_begins_no_line() {
+        let stored = StoredSchema { schema: "a\n ERROR forged".into(), version: 1, count: 2, place: "outbox".into() };
+        assert_eq!(stored.to_string(), r"2 × `a\n ERROR forged` version 1 in outbox");
+        assert_eq!(StoredError::UnknownSchema(stored).to_string().lines().count(), 1);
     }
 }

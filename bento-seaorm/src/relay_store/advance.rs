@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bento_core::relay::store::{Advance, Advanced, GivenUp, Lease, OutboxRow, Settlement, StoreError};
+use bento_core::report::with_causes;
 use bento_core::telemetry::TARGET_RELAY;
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 
@@ -33,7 +34,7 @@ pub(super) async fn advance(store: &OutboxStore, advance: Advance) -> Result<Adv
             Err(StoreFailure::Settling(error)) if !one_by_one && dialect::is_refusal(backend, &error) => {
                 let shard = advance.lease.shard;
                 tracing::warn!(
-                    target: TARGET_RELAY, shard, error = %error,
+                    target: TARGET_RELAY, shard, error = with_causes(&error),
                     "the database refuses what is to be recorded, which is tried one by one",
                 );
                 one_by_one = true;

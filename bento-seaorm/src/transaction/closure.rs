@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use bento_core::report::with_causes;
 use bento_core::telemetry;
 
 use super::OutboxTransaction;
@@ -33,7 +34,7 @@ async fn finish<T, E>(transaction: OutboxTransaction, result: Result<T, E>) -> R
         Err(error) => {
             // The caller wants to know why its closure failed; the database rolls back in any case.
             if let Err(rollback) = transaction.rollback().await {
-                tracing::warn!(target: telemetry::TARGET_FLUSH, error = %rollback, "a rollback failed");
+                tracing::warn!(target: telemetry::TARGET_FLUSH, error = with_causes(&rollback), "a rollback failed");
             }
             Err(TransactionError::Transaction(error))
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bento_core::relay::WakeSubscription;
+use bento_core::report::with_causes;
 use bento_core::telemetry::{self, RECEIVED_WAKES, SENT_WAKES, TARGET_RELAY};
 use sea_orm::SqlxError;
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection, PgExecutor, PgListener, PgPoolOptions};
@@ -146,7 +147,7 @@ async fn failed(what: &str, error: &SqlxError, failures: &mut u32) {
     let wait = most.min(first * 2_u32.pow((*failures).min(10)));
     *failures += 1;
     tracing::warn!(
-        target: TARGET_RELAY, error = %error, ?wait,
+        target: TARGET_RELAY, error = with_causes(error), ?wait,
         "wakes of other processes cannot be {what}, relays find new events at their next poll",
     );
     sleep(wait).await;
