@@ -31,6 +31,7 @@ use bento_core::relay::{self, Relay, RelayBuilder, RelayStore};
 use bento_core::route::{Router, RouterConfig, RouterErrors};
 
 mod builder;
+mod check;
 mod fault;
 mod kubernetes;
 mod publishers;
@@ -42,6 +43,7 @@ mod tree;
 mod value;
 
 pub use self::builder::SettingsBuilder;
+pub use self::check::{CheckError, CheckErrors};
 pub use self::fault::{ConfigError, Fault, FaultKind, Faults};
 pub use self::publishers::{ConsoleFormat, ConsoleSettings, MemorySettings, PublisherSettings};
 pub use self::tree::Origin;
@@ -145,9 +147,7 @@ impl Settings {
     /// The first whose settings can never be used, and why: a malformed URL, an empty password, a file that cannot be read and the like.
     pub fn build_publishers(&self) -> Result<Publishers, PublisherError> {
         let mut publishers = Publishers::new();
-        for name in self.used() {
-            let configured = self.publishers.get(&name).cloned();
-            let Some(settings) = configured.or_else(|| PublisherSettings::without_section(&name)) else { continue };
+        for (name, settings) in self.used() {
             let kind = settings.kind();
             match settings.publisher() {
                 Ok(publisher) => publishers = publishers.with(name, publisher),
@@ -195,10 +195,21 @@ impl Settings {
         }
     }
 
-    /// The names of the publishers that events can go to.
-    fn used(&self) -> BTreeSet<String> {
-        let Some(config) = &self.router else { return BTreeSet::from([self.publisher.clone()]) };
+    /// The publishers that events can go to, by name.
+    fn used(&self) -> impl Iterator<Item = (String, PublisherSettings)> {
+        let names: BTreeSet<String> = self.destinations().into_iter().map(|(_, publisher)| publisher).collect();
+        names.into_iter().filter_map(|name| {
+            let configured = self.publishers.get(&name).cloned();
+            let settings = configured.or_else(|| PublisherSettings::without_section(&name))?;
+            Some((name, settings))
+        })
+    }
+
+    /// The destinations with the names of their publishers. Without rules there is one, which has no name.
+    fn destinations(&self) -> Vec<(String, String)> {
+        let Some(config) = &self.router else { return vec![(String::new(), self.publisher.clone())] };
         let destinations = router::with_publishers(config, self).destinations;
-        destinations.iter().map(|destination| destination.publisher().to_owned()).collect()
+        let named = |destination: &Destination| (destination.name.to_string(), destination.publisher().to_owned());
+        destinations.iter().map(named).collect()
     }
 }

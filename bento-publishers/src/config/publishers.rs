@@ -143,6 +143,26 @@ impl PublisherSettings {
     }
 }
 
+impl PublisherSettings {
+    /// Connects to the broker, and closes the connection again. Nothing is asked for the kinds without one.
+    pub(super) async fn check(self) -> Result<(), ConnectError> {
+        match self {
+            Self::Console(_) | Self::Memory(_) => Ok(()),
+            // A request would be an event.
+            #[cfg(feature = "http")]
+            Self::Http(settings) => crate::http::HttpPublisher::new(settings).map(drop),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(settings) => crate::kafka::KafkaPublisher::new(settings)?.check().await,
+            #[cfg(feature = "nats")]
+            Self::Nats(settings) => crate::nats::NatsPublisher::new(settings)?.check().await,
+            #[cfg(feature = "rabbitmq")]
+            Self::RabbitMq(settings) => crate::rabbitmq::RabbitMqPublisher::new(settings)?.check().await,
+            #[cfg(feature = "redis")]
+            Self::Redis(settings) => crate::redis::RedisPublisher::new(settings)?.check().await,
+        }
+    }
+}
+
 /// The kind that a section is of: what it says, else its name.
 fn kind(name: &str, entry: &mut Entry, faults: &mut Vec<Fault>) -> Option<&'static str> {
     let section = written(&["publishers", name].map(|key| Step::Key(key.to_owned())));
