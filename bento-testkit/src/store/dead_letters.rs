@@ -224,6 +224,7 @@ pub async fn dead_letters_are_listed_oldest_first_and_paged<H: StoreHarness>(har
     numbers.sort_unstable();
     assert_eq!(numbers, [1, 1, 2, 2, 3, 3, 4], "each once for each destination");
     assert_eq!(list(&bench, DeadLetterQuery::default()).await.len(), 7);
+    assert_eq!(list(&bench, DeadLetterQuery::default().limit(u64::MAX)).await.len(), 7, "more than there are is all");
 }
 
 /// The list can be narrowed by schema, tenant, destination, aggregate, cause and time of failure.
