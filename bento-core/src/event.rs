@@ -76,7 +76,7 @@ pub trait RaisedBy<A: ?Sized>: Sized {
 #[doc(hidden)]
 pub trait ListedBy<A: ?Sized>: Listable {}
 
-/// What an aggregate does with each event that it lists. Not public API: every [`Raisable`] event has it.
+/// The operations of an aggregate on each event that it lists. Not public API: every [`Raisable`] event has it.
 ///
 /// It has no supertrait that could fail: an event that lacks `Debug` is reported where it is declared, and not once more
 /// in each list.
@@ -99,7 +99,7 @@ pub trait Listable: Sized {
     fn downcast(event: Arc<dyn AnyEvent>) -> Result<Arc<Self>, Arc<dyn AnyEvent>>;
 
     /// # Errors
-    /// When the formatter has one.
+    /// The error of the formatter, if it has one.
     fn debug(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
 }
 

@@ -104,7 +104,7 @@ where
 /// Shows an event of the aggregate's enum as the event itself.
 ///
 /// # Errors
-/// When the formatter has one.
+/// The error of the formatter, if it has one.
 pub fn debug<A: ?Sized, E: ListedBy<A>>(event: &E, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     event.debug(f)
 }

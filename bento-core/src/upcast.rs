@@ -81,7 +81,7 @@ pub trait TypedStep: DomainEvent + TryUpcastFrom<<Self as TypedStep>::Older> {
     type Older: OlderVersion;
 }
 
-/// What a typed step needs of the version that it starts from. Not public API: every [`Superseded`] event has it.
+/// The needs of a typed step of the version that it starts from. Not public API: every [`Superseded`] event has it.
 ///
 /// It has no supertrait that could fail: an event that lacks `Debug` is reported where it is declared, and not once more
 /// at each `upcast_from`.
@@ -97,7 +97,7 @@ pub trait OlderVersion: Sized {
     const VERSION: u32;
 
     /// # Errors
-    /// When the payload does not fit the fields of this version, or of the one it was stored with.
+    /// A payload that does not fit the fields of this version, or of the one it was stored with.
     fn decode(version: u32, payload: &[u8]) -> Result<Self, UpcastFault>;
 }
 

@@ -1,4 +1,4 @@
-//! What serde can write and not read is refused when it is written, in debug builds, and its field is named.
+//! Debug builds refuse to write what serde cannot read again, and name the field.
 
 #![allow(missing_docs, missing_debug_implementations, unreachable_pub, clippy::unwrap_used)]
 #![cfg(debug_assertions)]

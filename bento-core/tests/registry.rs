@@ -173,7 +173,7 @@ fn what_is_stored_is_compared_with_what_can_be_decoded() {
     assert!(retired.to_string().contains("3 × `order.paid` version 3 in outbox"), "{retired}");
 }
 
-/// What a later release has written, or only it declares, is no reason not to start.
+/// Events that a later release has written, or that it alone declares, do not keep a program from starting.
 #[test]
 fn a_release_that_was_rolled_back_still_starts() {
     let stored =

@@ -1,4 +1,4 @@
-//! What the macro knows of a payload is what serde makes of it: its names, and the fields that are in it.
+//! The macro knows of a payload what serde makes of it: its names, and the fields that are in it.
 
 #![allow(missing_docs, missing_debug_implementations, unreachable_pub, clippy::unwrap_used, uncommon_codepoints)]
 

@@ -47,7 +47,7 @@ impl Grammar {
     }
 }
 
-/// What was given but not understood. Nothing more is said about it.
+/// A value that was given and not understood. The mistake is reported elsewhere.
 #[derive(Default)]
 pub(crate) struct Faulty {
     keys: Vec<String>,

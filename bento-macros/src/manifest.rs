@@ -18,7 +18,7 @@ pub(crate) enum Dependency {
     Unknown,
 }
 
-/// What the package being compiled calls `package`.
+/// The name of `package` in the package being compiled.
 ///
 /// Each manifest is read once in a process: the compiler has one, an editor's server may have many.
 pub(crate) fn dependency(package: &str) -> Dependency {

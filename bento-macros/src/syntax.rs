@@ -46,7 +46,7 @@ pub(crate) fn ungrouped_type(ty: &Type) -> &Type {
     }
 }
 
-/// Whether the path of a type ends in `name`.
+/// True if the path of a type ends in `name`.
 pub(crate) fn is_type(ty: &Type, name: &str) -> bool {
     matches!(ungrouped_type(ty), Type::Path(path) if last_ident(&path.path, name))
 }

@@ -21,7 +21,7 @@ pub enum ConnectError {
     /// The settings contradict themselves or cannot be read.
     #[error("{what}")]
     Settings {
-        /// What is wrong with them.
+        /// The fault and its rule.
         what: String,
         /// What found it.
         #[source]

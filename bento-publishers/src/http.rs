@@ -107,7 +107,7 @@ impl HttpPublisher {
     /// Checks the settings. Nothing is sent before the first event.
     ///
     /// # Errors
-    /// When the settings cannot be used: [`ConnectError::Settings`].
+    /// [`ConnectError::Settings`] for settings that cannot be used.
     pub fn new(settings: HttpSettings) -> Result<Self, ConnectError> {
         let allow_http = settings.allow_http && !settings.tls.required;
         let default = settings.url.as_ref().map(|url| Target::new(url, allow_http)).transpose()?;

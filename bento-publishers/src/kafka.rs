@@ -133,7 +133,7 @@ impl KafkaPublisher {
     /// Checks the settings, and makes the producer, which connects in the background, again and again until it succeeds. Nobody is waited for.
     ///
     /// # Errors
-    /// When the settings cannot be used: [`ConnectError::Settings`].
+    /// [`ConnectError::Settings`] for settings that cannot be used.
     pub fn new(settings: KafkaSettings) -> Result<Self, ConnectError> {
         let producer = Producer::new(client::create(&settings)?);
         Ok(Self { settings, producer: RwLock::new(producer) })
@@ -142,7 +142,7 @@ impl KafkaPublisher {
     /// Asks for the cluster's metadata now, for a program that is to end at once if that fails.
     ///
     /// # Errors
-    /// When no server answers, or the credentials are refused. A later call may succeed.
+    /// No server answers, or the credentials are refused. A later call may succeed.
     ///
     /// # Cancel safety
     /// The answer is not waited for any longer.

@@ -97,7 +97,7 @@ impl NatsPublisher {
     /// Checks the settings. Nobody is asked before the first event: it connects, and so does each one after it until that succeeds.
     ///
     /// # Errors
-    /// When the settings cannot be used: [`ConnectError::Settings`].
+    /// [`ConnectError::Settings`] for settings that cannot be used.
     pub fn new(settings: NatsSettings) -> Result<Self, ConnectError> {
         settings.check()?;
         Ok(Self { address: settings.address(), connection: Lazy::new(settings) })
@@ -106,7 +106,7 @@ impl NatsPublisher {
     /// Connects now, for a program that is to end at once if that fails, and looks for the expected stream.
     ///
     /// # Errors
-    /// When no server answers, or none accepts the credentials, or the expected stream is not there. A later call may succeed.
+    /// No server answers, none accepts the credentials, or the expected stream is missing. A later call may succeed.
     ///
     /// # Cancel safety
     /// The attempt is given up, and what was connected is closed in the background.

@@ -81,7 +81,7 @@ impl RabbitMqPublisher {
     /// Checks the settings. Nobody is asked before the first event: it connects, and so does each one after it until that succeeds.
     ///
     /// # Errors
-    /// When the settings cannot be used: [`ConnectError::Settings`].
+    /// [`ConnectError::Settings`] for settings that cannot be used.
     pub fn new(settings: RabbitMqSettings) -> Result<Self, ConnectError> {
         link::check(&settings)?;
         Ok(Self { connection: Lazy::new(settings) })
@@ -90,7 +90,7 @@ impl RabbitMqPublisher {
     /// Connects now, for a program that is to end at once if that fails.
     ///
     /// # Errors
-    /// When nobody answers, or the credentials or the virtual host are refused. A later call may succeed.
+    /// The server does not answer, or it refuses the credentials or the virtual host. A later call may succeed.
     ///
     /// # Cancel safety
     /// The attempt is given up, and what was connected is closed in the background.

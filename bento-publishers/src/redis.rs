@@ -77,7 +77,7 @@ impl RedisPublisher {
     /// Checks the settings. Nobody is asked before the first event: it connects, and so does each one after it until that succeeds.
     ///
     /// # Errors
-    /// When the settings cannot be used: [`ConnectError::Settings`].
+    /// [`ConnectError::Settings`] for settings that cannot be used.
     pub fn new(settings: RedisSettings) -> Result<Self, ConnectError> {
         crate::tls::check(&settings.tls)?;
         link::client(&settings)?;
@@ -87,7 +87,7 @@ impl RedisPublisher {
     /// Connects now, for a program that is to end at once if that fails, and asks for a sign of life.
     ///
     /// # Errors
-    /// When nobody answers, or the credentials are not accepted. A later call may succeed.
+    /// The server does not answer, or it does not accept the credentials. A later call may succeed.
     ///
     /// # Cancel safety
     /// The attempt is given up, and what was connected is closed in the background.

@@ -28,7 +28,7 @@ impl Secret {
     /// The secret itself, under the key `key` of the settings.
     ///
     /// # Errors
-    /// When it is empty or blank: a file that was not filled, or a variable that was not set.
+    /// An empty or blank secret: a file that was not filled, or a variable that was not set.
     #[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis", feature = "kafka", feature = "http"))]
     pub(crate) fn required(&self, key: &str) -> Result<&str, crate::ConnectError> {
         match self.0.trim() {

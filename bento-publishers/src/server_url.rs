@@ -50,7 +50,7 @@ impl ServerUrl {
     }
 
     /// # Errors
-    /// When a name has an empty password: a template that was not filled. Some clients would take the name for a token.
+    /// A name with an empty password: a template that was not filled. Some clients would take the name for a token.
     #[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis", feature = "http"))]
     pub(crate) fn check_password(&self) -> Result<(), crate::ConnectError> {
         let rest = self.0.split_once("://").map_or(&*self.0, |(_, rest)| rest);

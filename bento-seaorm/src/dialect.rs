@@ -52,7 +52,7 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     /// The statements that drop what [`create_schema`](Self::create_schema) created.
     fn drop_schema(&self, tables: &Tables) -> Vec<String>;
 
-    /// What stands around the name of a schema; `None` where there are no schemas.
+    /// The quotation mark around the name of a schema; `None` where there are no schemas.
     fn schema_quote(&self) -> Option<char>;
 
     /// The statement that creates a schema whose name is written as in SQL.

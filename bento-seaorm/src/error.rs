@@ -77,7 +77,7 @@ pub enum Error {
          aggregates, so run the transaction again"
     )]
     ConnectionLost {
-        /// What the driver said.
+        /// The message of the driver.
         source: DbErr,
     },
     /// The connection broke during the commit. The events may be in the outbox.
@@ -86,7 +86,7 @@ pub enum Error {
          running the transaction again"
     )]
     CommitUnclear {
-        /// What the driver said.
+        /// The message of the driver.
         source: DbErr,
     },
     /// A table of Bento is missing where the database has looked for it.
@@ -97,9 +97,9 @@ pub enum Error {
     NotMigrated {
         /// The table, without its schema.
         table: String,
-        /// Where the database has looked for it, as the end of a sentence: a schema, the `search_path`, a database.
+        /// The place where the database looked for it, as the end of a sentence: a schema, the `search_path`, a database.
         place: String,
-        /// What the driver said.
+        /// The message of the driver.
         source: DbErr,
     },
     /// The schema that tables are to be created in is missing. Nothing was created.
@@ -110,9 +110,9 @@ pub enum Error {
     NoSchema {
         /// The schema that is named, if one is; on MySQL and MariaDB a database.
         schema: Option<String>,
-        /// What to do.
+        /// The way out.
         way_out: String,
-        /// What the driver said.
+        /// The message of the driver.
         source: DbErr,
     },
     /// The tables are in a schema, and this back end has none. Nothing was done.

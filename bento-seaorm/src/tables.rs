@@ -24,7 +24,7 @@ use crate::dialect;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tables {
     prefix: TablePrefix,
-    /// What stands around the name of the schema.
+    /// The quotation mark around the name of the schema.
     quote: char,
     outbox: String,
     held: String,

@@ -123,7 +123,7 @@ async fn spoil(database: &TestDatabase, writer: DatabaseConnection, relay: Datab
     Relay::builder(OutboxStore::new(relay), Picky).workers(1).run_until_empty().await.unwrap();
 }
 
-/// What was replayed is refused once more: it was held, and is a dead letter again.
+/// A replayed event is refused once more: it was held, and is a dead letter again.
 async fn relay_again(db: DatabaseConnection) {
     let relay = Relay::builder(OutboxStore::new(db), Picky).workers(1);
     assert_eq!(relay.run_until_empty().await.unwrap().tally.dead, 1);

@@ -48,7 +48,7 @@ on_both_servers!(
     a_table_that_is_missing_is_named_with_the_place_that_was_searched,
 );
 
-/// What each service raises.
+/// The events of each service.
 #[domain_event(schema = "order.placed", version = 1)]
 #[derive(Debug)]
 struct OrderPlaced {
@@ -89,7 +89,7 @@ impl Service {
         self.db.transaction_async(placing).await.unwrap();
     }
 
-    /// What its relay publishes.
+    /// The events that its relay publishes.
     async fn publish(&self) -> Vec<String> {
         let broker = MemoryPublisher::new();
         Relay::builder(self.store.clone(), broker.clone()).run_until_empty().await.unwrap();

@@ -16,12 +16,12 @@ use bento_core::relay::Relay;
 use bento_seaorm::OutboxStore;
 use sqlx::{AssertSqlSafe, PgPool};
 
-/// How long a call takes.
+/// The duration of a call.
 const CALL: Duration = Duration::from_millis(2);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Contender {
-    /// How many events of an aggregate follow each other.
+    /// The number of events of an aggregate that follow each other.
     run: i64,
     chains: bool,
 }

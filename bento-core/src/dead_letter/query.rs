@@ -191,7 +191,7 @@ impl FromStr for DeadLetterCursor {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is no place in a list of dead letters; take the cursor of a listed one")]
 pub struct InvalidCursor {
-    /// What was given.
+    /// The given value.
     pub text: String,
 }
 

@@ -42,7 +42,7 @@ pub fn encode_header(mut name: String, value: String) -> (String, String) {
 /// Reads a header as [`encode_header`] wrote it. One whose name does not end with `*` is left as it is.
 ///
 /// # Errors
-/// When the name ends with `*` and the value is not encoded, or is no UTF-8.
+/// A name that ends with `*` and a value that is not encoded, or not UTF-8.
 pub fn decode_header<'a>(name: &'a str, value: &'a str) -> Result<(&'a str, Cow<'a, str>), InvalidHeaderValue> {
     let Some(own) = name.strip_suffix(MARK) else { return Ok((name, Cow::Borrowed(value))) };
     let decoded = text_of(value).ok_or_else(|| InvalidHeaderValue { name: name.to_owned() })?;

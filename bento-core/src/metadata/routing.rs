@@ -62,7 +62,7 @@ impl Routing {
 }
 
 impl Metadata {
-    /// What of this travels in the `routing` column, for an event that was raised at this time by the clock of the database.
+    /// The part of this that travels in the `routing` column, for an event that was raised at this time by the clock of the database.
     pub(crate) fn routing(&self, raised: DateTime<Utc>) -> Routing {
         let after = |wait| after(raised, wait);
         Routing {

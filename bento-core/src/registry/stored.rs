@@ -37,7 +37,7 @@ pub enum StoredError {
     /// A later release wrote it.
     #[error("{stored}: this binary knows version {newest}, upgrade it")]
     NewerVersion {
-        /// What is stored.
+        /// The stored form.
         stored: StoredSchema,
         /// The newest version this binary knows.
         newest: u32,
@@ -45,7 +45,7 @@ pub enum StoredError {
     /// The declaration gave the version up.
     #[error("{stored}: versions before {oldest} are retired, migrate them or lower `oldest`")]
     Retired {
-        /// What is stored.
+        /// The stored form.
         stored: StoredSchema,
         /// The oldest version that can still be read.
         oldest: u32,
@@ -53,7 +53,7 @@ pub enum StoredError {
 }
 
 impl StoredError {
-    /// What is stored.
+    /// The stored form.
     #[must_use]
     pub fn stored(&self) -> &StoredSchema {
         match self {
@@ -105,7 +105,7 @@ impl StoredReport {
         &self.0
     }
 
-    /// What another binary or a later release may decode.
+    /// Events that another binary or a later release may decode.
     pub fn of_another_release(&self) -> impl Iterator<Item = &StoredError> {
         self.0.iter().filter(|finding| finding.is_of_another_release())
     }

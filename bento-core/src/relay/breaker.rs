@@ -42,7 +42,7 @@ pub(super) struct Breakers {
 #[derive(Debug, Default)]
 struct State {
     failures: u32,
-    /// Why it could not be asked at the last of them, with the causes.
+    /// The error of the last of them, with its causes.
     error: Option<String>,
     /// How often in a row it opened.
     opened: u32,

@@ -40,7 +40,7 @@ pub(crate) fn is_reserved(name: &str) -> bool {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct RouterConfig {
-    /// Where events can go. Names are not repeated, and none is `dead_letter_queue`, `unroutable` or `unreadable`.
+    /// The destinations of events. Names are not repeated, and none is `dead_letter_queue`, `unroutable` or `unreadable`.
     pub destinations: Vec<Destination>,
     /// The rules, in the order in which they are asked.
     pub rules: Vec<Rule>,

@@ -25,7 +25,7 @@ pub(super) fn event_enum(checked: &Checked) -> TokenStream {
     }
 }
 
-/// What the enum can do.
+/// The methods of the enum.
 pub(super) fn enum_impls(checked: &Checked) -> TokenStream {
     let private = checked.aggregate.attribute.private();
     let event_enum = &checked.event_enum;

@@ -122,7 +122,7 @@ fn methods(checked: &Checked) -> TokenStream {
     }
 }
 
-/// Where nothing is known of its events, anything can be raised: nothing is said about what is raised.
+/// An aggregate without known events can raise any: the macro checks nothing then.
 fn raising_methods(checked: &Checked) -> TokenStream {
     let private = checked.aggregate.attribute.private();
     let vis = checked.aggregate.head.vis;

@@ -1,4 +1,4 @@
-//! What SeaORM makes of the struct, and the order of its attributes and ours.
+//! The model that SeaORM makes of the struct, and the order of its attributes and ours.
 //!
 //! Attributes are expanded from the top. `#[aggregate]` sees what stands below it, so it finds the derive of a model
 //! there, and can still add `#[sea_orm(ignore)]` for it. `#[sea_orm::model]` hands all other attributes to the model

@@ -1,4 +1,4 @@
-//! What is left of an event with a mistake: the item, and implementations that let the rest of the program compile as if
+//! The code for an event with a mistake: the item, and implementations that let the rest of the program compile as if
 //! there were none.
 
 use proc_macro2::{Ident, TokenStream};

@@ -248,7 +248,7 @@ fn check_spelling(event: &Event, errors: &mut Errors) {
     }
 }
 
-/// Whether it is the version in which the rule came that spells the names of this event.
+/// True for the version in which the rule came that spells the names of this event.
 fn follows_rule_since(told: &Told, rule: Option<&str>) -> bool {
     let (Some(rule), Some(field)) = (rule, told.field) else { return false };
     let name = told.name.value();
@@ -259,7 +259,7 @@ fn is_rust_name(name: &str) -> bool {
     name.chars().all(|letter| letter == '_' || letter.is_ascii_digit() || letter.is_lowercase())
 }
 
-/// Whether another field, which was there already, has this name in Rust and not in payloads.
+/// True if another field, which was there already, has this name in Rust and not in payloads.
 fn is_meant(field: &EventField, told: &Told) -> bool {
     let name = told.name.value();
     let is_own = told.field.is_some_and(|own| own.ident == field.ident);

@@ -41,7 +41,7 @@ fn check_owned(field: &EventField, errors: &mut Errors) {
     }
 }
 
-/// What to write instead of the first reference in a type.
+/// The type to write instead of the first reference in a type.
 fn owned_instead(ty: &Type) -> Option<&'static str> {
     let mut tokens = ty.to_token_stream().into_iter();
     while let Some(token) = tokens.next() {
@@ -105,7 +105,7 @@ fn is_first_with_two_names(event: &Event, field: &EventField) -> bool {
     first.is_some_and(|first| first.ident == field.ident)
 }
 
-/// What may be left out when it is written may be missing when it is read.
+/// A field that may be left out when it is written may be missing when it is read.
 fn check_absence(event: &Event, field: &EventField, errors: &mut Errors) {
     let serde = &field.serde;
     if let Some(key) = &serde.skip_serializing
@@ -130,7 +130,7 @@ fn check_absence(event: &Event, field: &EventField, errors: &mut Errors) {
     }
 }
 
-/// Whether serde reads a payload without this field.
+/// True if serde reads a payload without this field.
 pub(super) fn reads_as_absent(event: &Event, field: &EventField) -> bool {
     let serde = &field.serde;
     (is_optional(field) && serde.read_with.is_none())

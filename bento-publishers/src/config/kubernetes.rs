@@ -47,7 +47,7 @@ fn is_of_link(rest: &str, value: &str) -> bool {
 
 const PROTOCOLS: [&str; 3] = ["tcp", "udp", "sctp"];
 
-/// What stands behind the name of a Service and the mark, wherever the mark is found.
+/// The text behind the name of a Service and the mark, wherever the mark is found.
 fn behind<'a>(name: &'a str, mark: &'a str) -> impl Iterator<Item = &'a str> {
     let found = name.match_indices(mark).filter(|(at, _)| is_service(&name[..*at]));
     found.map(move |(at, _)| &name[at + mark.len()..])

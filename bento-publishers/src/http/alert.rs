@@ -41,7 +41,7 @@ impl WebhookAlert {
     /// Checks the settings. `url` says where alerts go, with `dead-letters` for its topic; `urls`, `concurrency` and `message` mean nothing here.
     ///
     /// # Errors
-    /// When the settings cannot be used: [`ConnectError::Settings`].
+    /// [`ConnectError::Settings`] for settings that cannot be used.
     pub fn new(settings: HttpSettings) -> Result<Self, ConnectError> {
         if settings.url.is_none() {
             return Err(ConnectError::settings("`url` does not say where alerts go"));

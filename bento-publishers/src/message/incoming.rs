@@ -55,7 +55,7 @@ pub enum IncomingError {
         /// The name of the attribute in CloudEvents.
         attribute: &'static str,
     },
-    /// What the event says of itself has another form.
+    /// The event describes itself in another form.
     #[error("`{attribute}` of the event is `{}`: expected {expected}", value.escape_debug())]
     Invalid {
         /// The name of the attribute in CloudEvents.

@@ -296,7 +296,7 @@ fn read(message: &Message<'_>, binding: &Binding) -> Envelope {
     incoming.envelope(binding).unwrap()
 }
 
-/// What of an event is read again: empty texts are none, its routing stays behind, and a source is a URI reference.
+/// The part of an event that is read again: empty texts are none, its routing stays behind, and a source is a URI reference.
 fn as_read(sent: &Envelope) -> Envelope {
     let some = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     let mut event = sent.clone();

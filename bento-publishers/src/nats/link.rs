@@ -103,7 +103,7 @@ impl NatsSettings {
     }
 
     /// # Errors
-    /// When they can never be used.
+    /// Settings that can never be used.
     pub(super) fn check(&self) -> Result<(), ConnectError> {
         if !self.prefix.is_empty()
             && let Some(why) = subject::fault(&self.prefix)
@@ -118,7 +118,7 @@ impl NatsSettings {
     }
 }
 
-/// What the client is told, and the servers without the credentials in their URLs: it logs URLs as they are.
+/// The options of the client, and the servers without the credentials in their URLs: it logs URLs as they are.
 fn client(settings: &NatsSettings) -> Result<(ConnectOptions, Vec<ServerAddr>), ConnectError> {
     let servers = settings.urls.iter().map(|url| {
         url.check_password()?;

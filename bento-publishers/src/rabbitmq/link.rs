@@ -144,7 +144,7 @@ fn builder(settings: &RabbitMqSettings) -> Result<DefaultConnectionBuilder, Conn
 }
 
 /// # Errors
-/// When the settings can never be used.
+/// Settings that can never be used.
 pub(super) fn check(settings: &RabbitMqSettings) -> Result<(), ConnectError> {
     uri(settings)?;
     crate::tls::check(&settings.tls)?;

@@ -29,7 +29,7 @@ impl Link {
         self.connection.clone()
     }
 
-    /// Whether the user may run transactions.
+    /// Returns true if the user may run transactions.
     pub(super) fn has_transactions(&self) -> bool {
         self.has_transactions
     }
@@ -84,7 +84,7 @@ fn connect_error(settings: &RedisSettings, error: RedisError) -> ConnectError {
 }
 
 /// # Errors
-/// When the settings can never be used.
+/// Settings that can never be used.
 pub(super) fn client(settings: &RedisSettings) -> Result<Client, ConnectError> {
     let RedisSettings { url, user, password, tls, .. } = settings;
     url.check_password()?;

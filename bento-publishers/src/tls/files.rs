@@ -17,7 +17,7 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 /// Checks that a client can be made of the files. It would find a fault when it connects, and again at each attempt.
 ///
 /// # Errors
-/// When one cannot be read or used, or a key does not belong to its certificate.
+/// A file that cannot be read or used, or a key that does not belong to its certificate.
 #[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
 pub(crate) fn check(settings: &TlsSettings) -> Result<(), ConnectError> {
     let authorities = settings.ca_file.as_deref().map_or_else(|| Ok(RootCertStore::empty()), authorities)?;

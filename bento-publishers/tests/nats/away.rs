@@ -78,7 +78,7 @@ fn event(number: usize) -> OutboxEntry {
     OutboxEntry { shard: Sharding::default().shard(&envelope), may_be_known: false, envelope }
 }
 
-/// Whether nothing is sent to the destination `away` for now, and why it could not be asked.
+/// Returns true if the relay sends nothing to the destination `away` for now, and the error of the last attempt.
 fn reason(relay: &RelayHandle) -> Option<(bool, String)> {
     relay.health().degraded.into_iter().find_map(|reason| match reason {
         Degradation::CircuitOpen { destination, error } if *destination == *"away" => Some((true, error)),

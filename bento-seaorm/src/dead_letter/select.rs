@@ -115,7 +115,7 @@ fn page(select: Sql, dialect: &'static dyn Dialect, query: &DeadLetterQuery, of:
     sql.push(&format!(" ORDER BY {time}, event_id, destination LIMIT ")).bind(signed(query.rows()))
 }
 
-/// Where a list goes on. What could not be read of the last letter is compared as it is stored.
+/// The place where a list goes on. A value of the last letter that could not be read is compared as it is stored.
 struct Place<'a> {
     dialect: &'static dyn Dialect,
     table: &'a str,

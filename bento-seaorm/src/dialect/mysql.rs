@@ -251,7 +251,7 @@ fn lock_name(schema: Option<&str>) -> String {
     format!("CONCAT('bento_migration.', MD5({database}))")
 }
 
-/// What an error names.
+/// The things that an error names.
 fn quoted(message: &str) -> &str {
     message.split('\'').nth(1).unwrap_or(message)
 }

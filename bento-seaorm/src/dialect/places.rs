@@ -11,11 +11,11 @@ use crate::tables::Tables;
 pub(crate) struct MissingTable {
     /// Its name, without that of its schema.
     pub(crate) table: String,
-    /// Where the database has looked for it: the end of a sentence.
+    /// The place where the database looked for it: the end of a sentence.
     pub(crate) place: String,
 }
 
-/// What an error says of a schema that is missing.
+/// The text of the error for a schema that is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum MissingSchema {
     /// This one is missing.
@@ -36,7 +36,7 @@ pub(crate) fn for_tables(backend: DbBackend, tables: &Tables) -> Result<&'static
     }
 }
 
-/// What stands around the name of a schema; `None` where there are no schemas.
+/// The quotation mark around the name of a schema; `None` where there are no schemas.
 pub(crate) fn schema_quote(backend: DbBackend) -> Option<char> {
     of(backend).ok()?.schema_quote()
 }

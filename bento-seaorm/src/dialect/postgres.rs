@@ -36,7 +36,7 @@ const READ_ONLY: &str = "25006";
 const UNDEFINED_TABLE: &str = "42P01";
 /// `invalid_schema_name`.
 const INVALID_SCHEMA_NAME: &str = "3F000";
-/// Where a table is looked for whose schema is not named.
+/// The place of a table whose schema is not named.
 const UNNAMED: &str = "in the `search_path` of the session, and no schema is named (`TablePrefix::in_schema`)";
 /// `in_failed_sql_transaction`.
 const IN_FAILED_TRANSACTION: &str = "25P02";

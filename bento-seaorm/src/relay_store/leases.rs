@@ -33,7 +33,7 @@ pub(super) async fn open(store: &OutboxStore) -> Result<Sharding, StoreError> {
     }
 }
 
-/// Where the connection looks for a table without a schema, if the database tells: an error does not.
+/// The place where the connection looks for a table without a schema, if the database tells: an error does not.
 async fn place_of(store: &OutboxStore) -> Option<String> {
     let dialect = store.dialect().ok().filter(|_| store.tables.prefix().schema().is_none())?;
     let asked = Statement::from_string(dialect.backend(), dialect.ask_search_path()?);

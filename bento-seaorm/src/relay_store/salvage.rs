@@ -38,7 +38,7 @@ pub(super) struct Record<'a> {
     pub(super) destination: &'a str,
     pub(super) cause: &'static str,
     pub(super) error: String,
-    /// How often it was tried, if that is more than its row says.
+    /// The number of its attempts, if that is more than its row says.
     pub(super) attempts: u32,
     pub(super) parks: bool,
 }
@@ -46,7 +46,7 @@ pub(super) struct Record<'a> {
 /// A row that is read once more, as far as it can be.
 struct Found {
     envelope: Envelope,
-    /// How often it was tried, as far as its row says.
+    /// The number of its attempts, as far as its row says.
     attempts: u32,
     /// What the database shows of its columns, if the envelope is not all of it.
     raw: Option<String>,

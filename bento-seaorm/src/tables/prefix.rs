@@ -1,4 +1,4 @@
-//! What the names of the tables begin with, and the schema that they are in.
+//! The prefix of the names of the tables, and the schema that they are in.
 
 use std::fmt;
 use std::str::FromStr;
@@ -146,7 +146,7 @@ pub enum InvalidTablePrefix {
         TablePrefix::MAX_LEN
     )]
     Prefix {
-        /// What was given.
+        /// The given value.
         prefix: String,
     },
     /// The schema has a name that Bento does not write into SQL.
@@ -156,7 +156,7 @@ pub enum InvalidTablePrefix {
         TablePrefix::MAX_SCHEMA_LEN
     )]
     Schema {
-        /// What was given.
+        /// The given value.
         schema: String,
     },
 }

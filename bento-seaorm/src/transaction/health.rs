@@ -26,7 +26,7 @@ pub(super) struct Health {
     abandoned: Vec<Savepoint>,
     /// Shards that have new rows.
     shards: Vec<ShardId>,
-    /// What the writer has read of the outbox, once something was written.
+    /// The record of the outbox that the writer has read, once something was written.
     known: Option<Known>,
     /// Whether any statement failed or was cancelled.
     pub(super) failed: bool,
@@ -91,7 +91,7 @@ impl Health {
         self.shards.dedup();
     }
 
-    /// What was written: what the writer has read of the outbox, and the shards that have new rows.
+    /// The result of a write: the record of the outbox that the writer has read, and the shards that have new rows.
     pub(super) fn written(&self) -> Option<(Known, Vec<ShardId>)> {
         self.known.map(|known| (known, self.shards.clone()))
     }

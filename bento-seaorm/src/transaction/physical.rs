@@ -70,7 +70,7 @@ impl Physical {
         .await
     }
 
-    /// What was written: what the writer has read of the outbox, and the shards that have new rows.
+    /// The result of a write: the record of the outbox that the writer has read, and the shards that have new rows.
     pub(super) fn written(&self) -> Option<(Known, Vec<ShardId>)> {
         self.health().written()
     }

@@ -15,7 +15,7 @@ use chrono::TimeDelta;
 
 use crate::scene::{append, event};
 
-/// What is logged on this thread.
+/// The log of this thread.
 #[derive(Clone, Debug, Default)]
 struct Logged(Arc<Mutex<Vec<u8>>>);
 

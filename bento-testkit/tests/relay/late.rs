@@ -226,7 +226,7 @@ async fn a_hand_over_while_a_destination_is_slow_makes_no_duplicates() {
     pair.assert_exact(&pair.right);
 }
 
-/// What is still being sent is not sent again, however its wait ends.
+/// An event that is still being sent is not sent again, however its wait ends.
 #[tokio::test(start_paused = true)]
 async fn an_operator_who_ends_the_wait_of_a_late_event_sends_nothing_twice() {
     for change in [|rule: Rule| rule, Rule::all_or_nothing] {

@@ -55,7 +55,7 @@ async fn a_shop_that_starts_while_its_broker_is_away_serves_says_so_and_publishe
     shop.stop().await;
 }
 
-/// What is wrong, once something is. The shop is ready all the while.
+/// The degradations, once there is one. The shop is ready all the while.
 async fn degraded(shop: &Served) -> String {
     loop {
         let health = shop.get("/health/ready").await;

@@ -22,7 +22,7 @@ pub enum StoreError {
     /// The database did not answer, or not in time. Try again later.
     #[error("the outbox store is unavailable")]
     Unavailable {
-        /// What the driver said.
+        /// The message of the driver.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A table is missing where the store has looked for it. A running relay waits for it: a migration may come after it.
@@ -33,9 +33,9 @@ pub enum StoreError {
     NotMigrated {
         /// The table, without its schema.
         table: String,
-        /// Where the store has looked for it, as the end of a sentence: a schema, the `search_path`, a database.
+        /// The place where the store looked for it, as the end of a sentence: a schema, the `search_path`, a database.
         place: String,
-        /// What the driver said.
+        /// The message of the driver.
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
     /// The outbox is divided otherwise than this process was told.
@@ -66,7 +66,7 @@ pub enum StoreError {
     Corrupt {
         /// The place of the row, and what is wrong with it.
         reason: String,
-        /// What the driver said.
+        /// The message of the driver.
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
     /// A dead letter holds a row that could not be read, so that there is no event to be delivered. Nothing was changed.
@@ -101,7 +101,7 @@ pub enum StoreError {
         event_id: EventId,
         /// The destination.
         destination: Arc<str>,
-        /// What is wrong with them.
+        /// The fault and its rule.
         source: serde_json::Error,
     },
     /// A dead letter would have a header that not every broker carries. Nothing was changed.
@@ -113,7 +113,7 @@ pub enum StoreError {
     /// The database answered, and refused what it was asked to record. Its shard rests, and nothing is lost.
     #[error("the database refuses what is to be recorded")]
     Refused {
-        /// What the driver said.
+        /// The message of the driver.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }

@@ -14,7 +14,7 @@ const LONG: Duration = Duration::from_secs(600);
 struct Forbidden {
     change: &'static str,
     table: &'static str,
-    /// What is refused of the row beside its position.
+    /// The condition under which the row is refused, beside its position.
     and: &'static str,
 }
 
