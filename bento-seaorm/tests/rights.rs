@@ -15,7 +15,7 @@ use bento_core::publish::{Delivery, PublishError, Publisher};
 use bento_core::relay::Relay;
 use bento_core::relay::store::{Prune, RelayStore};
 use bento_core::{domain_event, raise_with};
-use bento_seaorm::{OutboxConnection, OutboxStore};
+use bento_seaorm::{OutboxConnection, OutboxConnectionBuilder, OutboxStore, TablePrefix, Tables};
 use futures_util::FutureExt as _;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr};
 use uuid::Uuid;
@@ -34,6 +34,26 @@ pub struct AccountOpened {}
 struct Roles<'a> {
     database: &'a TestDatabase,
     prefix: String,
+    outbox: Outbox,
+}
+
+/// The outbox that the roles use, in a schema or where their connections lead to.
+struct Outbox(TablePrefix);
+
+impl Outbox {
+    fn connection(&self, db: DatabaseConnection) -> OutboxConnectionBuilder {
+        OutboxConnection::builder(db).table_prefix(self.0.clone())
+    }
+
+    fn store(&self, db: DatabaseConnection) -> OutboxStore {
+        OutboxStore::new(db).with_tables(Tables::new(self.0.clone()))
+    }
+
+    /// Runs a statement whose tables begin with `bento_` on those of this outbox.
+    async fn run(&self, db: &DatabaseConnection, sql: &str) -> Result<(), DbErr> {
+        let tables = Tables::new(self.0.clone()).on(db.get_database_backend());
+        db.execute_unprepared(&sql.replace("bento_", tables.outbox().trim_end_matches("outbox"))).await.map(drop)
+    }
 }
 
 impl Roles<'_> {
@@ -43,13 +63,26 @@ impl Roles<'_> {
         let (_, section) = PAGE.split_once(heading).unwrap();
         let block = section.split("```sql\n").nth(nth + 1).unwrap().split("```").next().unwrap();
         let (_, name) = self.database.url().rsplit_once('/').unwrap();
-        let block = block.replace("shop.", &format!("{name}.")).replace("shop_", &self.prefix);
+        let block = match (self.outbox.0.schema(), self.database.backend()) {
+            (None, _) => block.replace("shop.", &format!("{name}.")),
+            (Some(schema), DbBackend::Postgres) => {
+                let block = block.replace("SCHEMA public", &format!("SCHEMA \"{schema}\""));
+                block.replace(" bento_", &format!(" \"{schema}\".bento_"))
+            }
+            (Some(schema), _) => block.replace("shop.", &format!("`{schema}`.")),
+        };
+        let block = block.replace("shop_", &self.prefix);
         self.database.db.execute_unprepared(&block).await.unwrap();
     }
 
     async fn connect(&self, role: &str) -> DatabaseConnection {
         let (scheme, rest) = self.database.url().split_once("://").unwrap();
         let (_, server) = rest.split_once('@').unwrap();
+        // On MySQL a role has rights to the schema, which is a database, and to no other one.
+        let server = match (self.outbox.0.schema(), self.database.backend()) {
+            (Some(_), DbBackend::MySql) => server.rsplit_once('/').unwrap().0,
+            _ => server,
+        };
         connect(&format!("{scheme}://{}{role}:change-me@{server}", self.prefix), 3).await
     }
 
@@ -88,9 +121,9 @@ async fn enqueue(db: &OutboxConnection, events: &[(&str, &str)]) {
 }
 
 /// Everything that a service does: with and without a name, few events and many, a chosen id twice.
-async fn write(db: DatabaseConnection) {
-    enqueue(&OutboxConnection::new(db.clone()), &[("good", "a")]).await;
-    let db = OutboxConnection::builder(db).application("shop").build();
+async fn write(outbox: &Outbox, db: DatabaseConnection) {
+    enqueue(&outbox.connection(db.clone()).build(), &[("good", "a")]).await;
+    let db = outbox.connection(db).application("shop").build();
     enqueue(&db, &[("bad", "b"), ("good", "b"), ("late", "c"), ("late", ""), ("bad", "d")]).await;
     enqueue(&db, &[("good", "many"); 30]).await;
     let id = Uuid::now_v7();
@@ -101,37 +134,35 @@ async fn write(db: DatabaseConnection) {
 }
 
 /// Publishes, holds, gives up, keeps what is published, and removes it.
-async fn relay(db: DatabaseConnection) {
-    let store = || OutboxStore::new(db.clone()).with_application("shop");
+async fn relay(outbox: &Outbox, db: DatabaseConnection) {
+    let store = || outbox.store(db.clone()).with_application("shop");
     let relay = Relay::builder(store(), Picky).retention(Duration::from_secs(3600)).workers(1);
     let report = relay.run_until_empty().await.unwrap();
     assert_eq!((report.tally.published, report.tally.dead), (32, 2), "{report:?}");
     // The relay has pruned already, so it is nobody's turn for a minute.
-    db.execute_unprepared("UPDATE bento_outbox_meta SET prune_after = NULL").await.unwrap();
+    outbox.run(&db, "UPDATE bento_outbox_meta SET prune_after = NULL").await.unwrap();
     let prune = Prune { older_than: Duration::ZERO, batch: 100, every: Duration::from_secs(1) };
     assert_eq!(store().prune(prune).await.unwrap(), Some(32));
 }
 
 /// A row that cannot be read is given up as well.
-async fn spoil(database: &TestDatabase, writer: DatabaseConnection, relay: DatabaseConnection) {
-    enqueue(&OutboxConnection::new(writer), &[("good", "spoilt")]).await;
-    database
-        .db
-        .execute_unprepared("UPDATE bento_outbox SET routing_version = -7 WHERE aggregate_id = 'spoilt'")
-        .await
-        .unwrap();
-    Relay::builder(OutboxStore::new(relay), Picky).workers(1).run_until_empty().await.unwrap();
+async fn spoil(roles: &Roles<'_>, writer: DatabaseConnection, relay: DatabaseConnection) {
+    let outbox = &roles.outbox;
+    enqueue(&outbox.connection(writer).build(), &[("good", "spoilt")]).await;
+    let spoil = "UPDATE bento_outbox SET routing_version = -7 WHERE aggregate_id = 'spoilt'";
+    outbox.run(&roles.database.db, spoil).await.unwrap();
+    Relay::builder(outbox.store(relay), Picky).workers(1).run_until_empty().await.unwrap();
 }
 
 /// A replayed event is refused once more: it was held, and is a dead letter again.
-async fn relay_again(db: DatabaseConnection) {
-    let relay = Relay::builder(OutboxStore::new(db), Picky).workers(1);
+async fn relay_again(outbox: &Outbox, db: DatabaseConnection) {
+    let relay = Relay::builder(outbox.store(db), Picky).workers(1);
     assert_eq!(relay.run_until_empty().await.unwrap().tally.dead, 1);
 }
 
-async fn operate(db: DatabaseConnection) {
-    assert!(bento_seaorm::validate_stored(&db).await.is_ok());
-    let store = OutboxStore::new(db.clone());
+async fn operate(outbox: &Outbox, db: DatabaseConnection) {
+    assert!(bento_seaorm::validate_stored_with(&db, &Tables::new(outbox.0.clone())).await.is_ok());
+    let store = outbox.store(db.clone());
     let taken = store.take_unalerted(10, Duration::from_secs(1)).await.unwrap();
     store.settle_alerts(&taken, AlertOutcome::Told).await.unwrap();
     assert_eq!(taken.len(), 3);
@@ -153,19 +184,28 @@ async fn operate(db: DatabaseConnection) {
     assert!(operator.pause("acme", "a test").await.unwrap());
     assert_eq!(operator.paused().await.unwrap().len(), 1);
     assert!(operator.resume("acme").await.unwrap());
-    db.execute_unprepared("SELECT count(*) FROM bento_outbox_status").await.unwrap();
+    outbox.run(&db, "SELECT count(*) FROM bento_outbox_status").await.unwrap();
 }
 
-async fn refused(db: &DatabaseConnection, statements: &[&str]) {
+async fn refused(outbox: &Outbox, db: &DatabaseConnection, statements: &[&str]) {
     for statement in statements {
-        let answer: Result<_, DbErr> = db.execute_unprepared(statement).await;
-        let error = answer.expect_err(statement).to_string();
+        let error = outbox.run(db, statement).await.expect_err(statement).to_string();
         assert!(error.contains("denied"), "{statement}: {error}");
     }
 }
 
 async fn each_role_does_its_work_and_no_more(database: &TestDatabase) {
-    let roles = Roles { database, prefix: format!("t{}_", &Uuid::now_v7().simple().to_string()[20..]) };
+    roles_work_on(database, TablePrefix::default()).await;
+}
+
+async fn each_role_does_the_same_in_a_schema(database: &TestDatabase) {
+    let schema = database.create_schema("Billing-EU").await;
+    roles_work_on(database, TablePrefix::default().in_schema(schema).unwrap()).await;
+}
+
+async fn roles_work_on(database: &TestDatabase, outbox: TablePrefix) {
+    let prefix = format!("t{}_", &Uuid::now_v7().simple().to_string()[20..]);
+    let roles = Roles { database, prefix, outbox: Outbox(outbox) };
     let worked = AssertUnwindSafe(each_does_its_work(&roles)).catch_unwind().await;
     roles.drop().await;
     worked.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -173,23 +213,25 @@ async fn each_role_does_its_work_and_no_more(database: &TestDatabase) {
 
 async fn each_does_its_work(roles: &Roles<'_>) {
     roles.run_block(0).await;
+    let outbox = &roles.outbox;
     let migration = roles.connect("migration").await;
-    bento_seaorm::migrate(&migration).await.unwrap();
-    bento_seaorm::migrate(&migration).await.unwrap();
+    bento_seaorm::migrate_with(&migration, outbox.0.clone()).await.unwrap();
+    bento_seaorm::migrate_with(&migration, outbox.0.clone()).await.unwrap();
     migration.close().await.unwrap();
     roles.run_block(1).await;
 
     let (writer, relays, operator) =
         (roles.connect("writer").await, roles.connect("relay").await, roles.connect("operator").await);
-    write(writer.clone()).await;
-    relay(relays.clone()).await;
-    spoil(roles.database, writer.clone(), relays.clone()).await;
-    operate(operator.clone()).await;
-    relay_again(relays.clone()).await;
+    write(outbox, writer.clone()).await;
+    relay(outbox, relays.clone()).await;
+    spoil(roles, writer.clone(), relays.clone()).await;
+    operate(outbox, operator.clone()).await;
+    relay_again(outbox, relays.clone()).await;
 
-    refused(&writer, &["DELETE FROM bento_outbox", "SELECT count(*) FROM bento_relay_shard"]).await;
-    refused(&relays, &["UPDATE bento_outbox SET payload = ''", "DELETE FROM bento_dead_letter"]).await;
-    refused(&operator, &["DELETE FROM bento_outbox", "DELETE FROM bento_outbox_held", "DELETE FROM bento_relay"]).await;
+    refused(outbox, &writer, &["DELETE FROM bento_outbox", "SELECT count(*) FROM bento_relay_shard"]).await;
+    refused(outbox, &relays, &["UPDATE bento_outbox SET payload = ''", "DELETE FROM bento_dead_letter"]).await;
+    let of_others = ["DELETE FROM bento_outbox", "DELETE FROM bento_outbox_held", "DELETE FROM bento_relay"];
+    refused(outbox, &operator, &of_others).await;
     for db in [writer, relays, operator] {
         db.close().await.unwrap();
     }
@@ -203,4 +245,14 @@ async fn on_postgres() {
 #[tokio::test]
 async fn on_mysql() {
     in_empty_database(DbBackend::MySql, each_role_does_its_work_and_no_more).await;
+}
+
+#[tokio::test]
+async fn on_postgres_in_a_schema() {
+    in_empty_database(DbBackend::Postgres, each_role_does_the_same_in_a_schema).await;
+}
+
+#[tokio::test]
+async fn on_mysql_in_a_schema() {
+    in_empty_database(DbBackend::MySql, each_role_does_the_same_in_a_schema).await;
 }
