@@ -56,13 +56,13 @@ pub trait Aggregate: Sized {
     /// Says that `event` happened.
     #[track_caller]
     fn raise<E: RaisedBy<Self>>(&mut self, event: E) {
-        raise(self, event.into_any(), Metadata::current());
+        raise(self, event.into_any());
     }
 
     /// Says that `event` happened, with metadata of its own: `adjust` gets those of the scope around the caller.
     #[track_caller]
     fn raise_with<E: RaisedBy<Self>>(&mut self, event: E, adjust: impl FnOnce(Metadata) -> Metadata) {
-        raise(self, event.into_any(), Metadata::current_with(adjust));
+        raise_with(self, event.into_any(), Metadata::current_with(adjust));
     }
 
     /// The pending events, oldest first.
@@ -129,16 +129,35 @@ pub trait AggregateEvents: Sized {
     fn from_any(event: Arc<dyn AnyEvent>) -> Option<Self>;
 }
 
+/// Says that `event` happened. Not public API: called by the macro's methods.
+#[doc(hidden)]
 #[track_caller]
-fn raise<A: Aggregate>(aggregate: &mut A, event: Arc<dyn AnyEvent>, metadata: Arc<Metadata>) {
-    let aggregate_id = aggregate.aggregate_key().into_text();
-    let waits = A::IS_VERSIONED || aggregate_id.is_none();
-    let stream = Stream::Aggregate { aggregate_type: A::TYPE, aggregate_id };
+pub fn raise<A: Aggregate>(aggregate: &mut A, event: Arc<dyn AnyEvent>) {
+    raise_with(aggregate, event, Metadata::current());
+}
+
+#[track_caller]
+fn raise_with<A: Aggregate>(aggregate: &mut A, event: Arc<dyn AnyEvent>, metadata: Arc<Metadata>) {
+    let key = aggregate.aggregate_key();
+    raise_into(aggregate.pending_events_mut(), key, A::DESCRIPTOR, A::IS_VERSIONED, event, metadata);
+}
+
+#[track_caller]
+fn raise_into(
+    pending: &mut PendingEvents,
+    key: AggregateKey,
+    aggregate: &'static AggregateDescriptor,
+    is_versioned: bool,
+    event: Arc<dyn AnyEvent>,
+    metadata: Arc<Metadata>,
+) {
+    let aggregate_id = key.into_text();
+    let waits = is_versioned || aggregate_id.is_none();
+    let stream = Stream::Aggregate { aggregate_type: aggregate.aggregate_type, aggregate_id };
     let mut event = RaisedEvent::new(Content::Typed(event), stream, metadata);
-    if A::IS_VERSIONED {
+    if is_versioned {
         event.numbering = Numbering::Awaited;
     }
-    let pending = aggregate.pending_events_mut();
     let unheard = match UnitOfWork::current() {
         Some(unit_of_work) if waits => unit_of_work.raise_at_home(pending, event),
         Some(unit_of_work) => unit_of_work.raise_after(pending, event),

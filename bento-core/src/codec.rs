@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 
 use serde::Serialize;
 
-use crate::event::{DomainEvent, EventDescriptor};
+use crate::event::{AnyEvent, DomainEvent, EventDescriptor};
 use crate::upcast::UpcastFault;
 
 use self::finite::Finite;
@@ -21,7 +21,11 @@ mod path;
 /// When serde refuses a value, or a float anywhere in it is not finite: JSON has no such number and would store `null`.
 pub fn encode<T: Serialize + ?Sized>(value: &T, payload: &mut Vec<u8>) -> Result<(), serde_json::Error> {
     let before = payload.len();
-    serde_json::to_writer(&mut *payload, &Finite(value)).inspect_err(|_| payload.truncate(before))
+    let written = Finite(value).serialize(&mut serde_json::Serializer::new(&mut *payload));
+    if written.is_err() {
+        payload.truncate(before);
+    }
+    written
 }
 
 /// Reads a stored payload as an `E`, whatever version it was written with.
@@ -113,40 +117,58 @@ fn at(path: Option<&str>) -> String {
 }
 
 /// [`decode`] for a payload whose schema is known to be that of `E`.
+///
+/// What is compiled for each event is little here and below: the rest is in functions without a type parameter.
 pub(crate) fn decode_version<E: DomainEvent>(version: u32, payload: &[u8]) -> Result<E, DecodeError> {
-    let EventDescriptor { schema, version: newest, oldest, .. } = *E::DESCRIPTOR;
-    if version > newest {
-        return Err(DecodeError::NewerVersion { schema, version, newest });
+    if let Some(refused) = refused(E::DESCRIPTOR, version) {
+        return Err(refused);
     }
-    if version < oldest {
-        return Err(DecodeError::Retired { schema, version, oldest });
+    match decode_known_version(version, payload) {
+        Ok(event) => Ok(event),
+        Err(fault) => Err(malformed(E::DESCRIPTOR, version, fault)),
     }
-    decode_known_version(version, payload).map_err(|UpcastFault { path, source }| DecodeError::Malformed {
-        schema,
-        version,
-        path,
-        source,
-    })
-}
-
-/// Reads a payload that has just been written from an `E`.
-pub(crate) fn reads_back<E: DomainEvent>(payload: &[u8]) -> Result<(), DecodeError> {
-    let read = decode_version::<E>(E::VERSION, payload).map(drop);
-    read.map_err(|error| match error {
-        // Serde has no place for a fault in flattened fields, which it reads last.
-        DecodeError::Malformed { schema, version, path: None, source } => {
-            let path = E::DESCRIPTOR.fields.iter().find(|field| field.is_flattened).map(|field| field.name.to_owned());
-            DecodeError::Malformed { schema, version, path, source }
-        }
-        other => other,
-    })
 }
 
 /// The payload as an `E`, once it is known that `E` reads this version.
 pub(crate) fn decode_known_version<E: DomainEvent>(version: u32, payload: &[u8]) -> Result<E, UpcastFault> {
-    if version == E::VERSION {
-        serde_json::from_slice(payload).map_err(|source| UpcastFault::new(fault_path(payload, &source), source))
+    if version != E::VERSION {
+        return E::decode_older(version, payload);
+    }
+    match serde_json::from_slice(payload) {
+        Ok(event) => Ok(event),
+        Err(source) => Err(UpcastFault::in_payload(payload, source)),
+    }
+}
+
+/// The answer for a version that the event does not read.
+fn refused(event: &EventDescriptor, version: u32) -> Option<DecodeError> {
+    let EventDescriptor { schema, version: newest, oldest, .. } = *event;
+    if version > newest {
+        Some(DecodeError::NewerVersion { schema, version, newest })
+    } else if version < oldest {
+        Some(DecodeError::Retired { schema, version, oldest })
     } else {
-        E::decode_older(version, payload)
+        None
+    }
+}
+
+fn malformed(event: &EventDescriptor, version: u32, UpcastFault { path, source }: UpcastFault) -> DecodeError {
+    DecodeError::Malformed { schema: event.schema, version, path, source }
+}
+
+/// What came of reading a payload that has just been written from this event.
+///
+/// Serde has no place for a fault in flattened fields, which it reads last.
+pub(crate) fn reads_back(
+    event: &EventDescriptor,
+    read: Result<Box<dyn AnyEvent>, DecodeError>,
+) -> Result<(), DecodeError> {
+    match read {
+        Ok(_) => Ok(()),
+        Err(DecodeError::Malformed { schema, version, path: None, source }) => {
+            let path = event.fields.iter().find(|field| field.is_flattened).map(|field| field.name.to_owned());
+            Err(DecodeError::Malformed { schema, version, path, source })
+        }
+        Err(other) => Err(other),
     }
 }

@@ -48,7 +48,9 @@ pub trait DomainEvent: Serialize + DeserializeOwned + fmt::Debug + Send + Sync +
 
     /// Brings a payload of an earlier, not retired version to this one. Not public API: called by [`crate::codec`].
     #[doc(hidden)]
-    fn decode_older(version: u32, payload: &[u8]) -> Result<Self, UpcastFault>;
+    fn decode_older(version: u32, _payload: &[u8]) -> Result<Self, UpcastFault> {
+        Err(UpcastFault::without_history(version))
+    }
 }
 
 /// An event that may be raised: declared here, at its current version.
@@ -96,7 +98,7 @@ pub trait Listable: Sized {
     ///
     /// # Errors
     /// The event itself, if it is another one.
-    fn downcast(event: Arc<dyn AnyEvent>) -> Result<Arc<Self>, Arc<dyn AnyEvent>>;
+    fn downcast(event: Arc<dyn Any + Send + Sync>) -> Result<Arc<Self>, Arc<dyn Any + Send + Sync>>;
 
     /// # Errors
     /// The error of the formatter, if it has one.
@@ -111,8 +113,8 @@ impl<E: Raisable> Listable for E {
         Arc::new(self)
     }
 
-    fn downcast(event: Arc<dyn AnyEvent>) -> Result<Arc<Self>, Arc<dyn AnyEvent>> {
-        event.downcast_arc()
+    fn downcast(event: Arc<dyn Any + Send + Sync>) -> Result<Arc<Self>, Arc<dyn Any + Send + Sync>> {
+        event.downcast()
     }
 
     fn debug(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -145,15 +147,6 @@ pub trait AnyEvent: Any + fmt::Debug + Send + Sync {
     /// # Errors
     /// [`DecodeError::Malformed`] with the field, if serde cannot read it.
     fn reads_back(&self, payload: &[u8]) -> Result<(), DecodeError>;
-
-    /// For downcasting.
-    fn as_any(&self) -> &dyn Any;
-
-    /// For downcasting into the owned event.
-    fn into_any(self: Box<Self>) -> Box<dyn Any + Send + Sync>;
-
-    /// For downcasting into the shared event.
-    fn into_any_arc(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
 #[diagnostic::do_not_recommend]
@@ -167,19 +160,7 @@ impl<E: DomainEvent> AnyEvent for E {
     }
 
     fn reads_back(&self, payload: &[u8]) -> Result<(), DecodeError> {
-        crate::codec::reads_back::<E>(payload)
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn into_any(self: Box<Self>) -> Box<dyn Any + Send + Sync> {
-        self
-    }
-
-    fn into_any_arc(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
-        self
+        crate::codec::reads_back(E::DESCRIPTOR, crate::registry::decode_any::<E>(E::VERSION, payload))
     }
 }
 
@@ -187,13 +168,15 @@ impl dyn AnyEvent {
     /// Whether the event is an `E`.
     #[must_use]
     pub fn is<E: DomainEvent>(&self) -> bool {
-        self.as_any().is::<E>()
+        let any: &dyn Any = self;
+        any.is::<E>()
     }
 
     /// The event as an `E`, if it is one.
     #[must_use]
     pub fn downcast_ref<E: DomainEvent>(&self) -> Option<&E> {
-        self.as_any().downcast_ref()
+        let any: &dyn Any = self;
+        any.downcast_ref()
     }
 
     /// The event as an owned `E`.
@@ -201,7 +184,11 @@ impl dyn AnyEvent {
     /// # Errors
     /// The event itself, if it is no `E`.
     pub fn downcast<E: DomainEvent>(self: Box<Self>) -> Result<Box<E>, Box<dyn AnyEvent>> {
-        if self.is::<E>() { Ok(self.into_any().downcast().expect("the type was just checked")) } else { Err(self) }
+        if !self.is::<E>() {
+            return Err(self);
+        }
+        let any: Box<dyn Any + Send + Sync> = self;
+        Ok(any.downcast().expect("the type was just checked"))
     }
 
     /// The event as a shared `E`.
@@ -209,6 +196,10 @@ impl dyn AnyEvent {
     /// # Errors
     /// The event itself, if it is no `E`.
     pub fn downcast_arc<E: DomainEvent>(self: Arc<Self>) -> Result<Arc<E>, Arc<dyn AnyEvent>> {
-        if self.is::<E>() { Ok(self.into_any_arc().downcast().expect("the type was just checked")) } else { Err(self) }
+        if !self.is::<E>() {
+            return Err(self);
+        }
+        let any: Arc<dyn Any + Send + Sync> = self;
+        Ok(any.downcast().expect("the type was just checked"))
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! The macros are pinned to exactly this version, so anything here may change in a patch release.
 
+use std::any::Any;
+
 pub use std::boxed::Box;
 pub use std::clone::Clone;
 pub use std::cmp::PartialEq;
@@ -13,13 +15,13 @@ pub use std::primitive::{bool, i64, str, u8, u32};
 pub use std::result::Result::{self, Err, Ok};
 pub use std::sync::Arc;
 pub use std::vec::Vec;
-pub use std::{assert, file, line, module_path, option_env, unreachable};
+pub use std::{assert, file, line, module_path, unreachable};
 
 pub use inventory;
 pub use serde;
 pub use serde_json::value::RawValue;
 
-pub use crate::aggregate::{Aggregate, AggregateDescriptor, AggregateEvents, VersionNumber, Versioned};
+pub use crate::aggregate::{Aggregate, AggregateDescriptor, AggregateEvents, VersionNumber, Versioned, raise};
 pub use crate::event::unraisable::{RaisesConsumed, RaisesSuperseded, RaisesVariants};
 pub use crate::event::{
     AnyEvent, Declaration, DomainEvent, EventDescriptor, EventRole, FieldChange, FieldDescriptor, Listable, ListedBy,
@@ -37,8 +39,8 @@ pub use crate::upcast::{
 /// What serde_json says when a default cannot be written.
 pub type JsonError = serde_json::Error;
 
-/// Stands in for the descriptor of a declaration with errors, which never gets to run.
-pub const FAULTY_EVENT: EventDescriptor = EventDescriptor {
+/// The descriptor of an event without all that is optional. An expansion writes what differs from it.
+pub const EVENT: EventDescriptor = EventDescriptor {
     schema: "",
     version: 1,
     oldest: 1,
@@ -55,13 +57,10 @@ pub const FAULTY_EVENT: EventDescriptor = EventDescriptor {
     allow: &[],
 };
 
-/// A text that cargo sets, and other build systems may not.
+/// The descriptor of a field without a history.
 #[must_use]
-pub const fn or_unknown(text: Option<&'static str>) -> &'static str {
-    match text {
-        Some(text) => text,
-        None => "unknown",
-    }
+pub const fn field(name: &'static str, rust_type: &'static str, docs: &'static str) -> FieldDescriptor {
+    FieldDescriptor { name, rust_type, docs, is_flattened: false, history: &[] }
 }
 
 /// The descriptor of an event that aggregate `A` lists.
@@ -77,11 +76,18 @@ pub fn into_any<A: ?Sized, E: ListedBy<A>>(event: E) -> Arc<dyn AnyEvent> {
     event.share()
 }
 
+/// The event, to be taken for one listed event after the other.
+pub fn any(event: Arc<dyn AnyEvent>) -> Arc<dyn Any + Send + Sync> {
+    event
+}
+
 /// The event as an `E`, or back as it was.
 ///
 /// # Errors
 /// The event itself, if it is no `E`.
-pub fn downcast<A: ?Sized, E: ListedBy<A>>(event: Arc<dyn AnyEvent>) -> Result<Arc<E>, Arc<dyn AnyEvent>> {
+pub fn downcast<A: ?Sized, E: ListedBy<A>>(
+    event: Arc<dyn Any + Send + Sync>,
+) -> Result<Arc<E>, Arc<dyn Any + Send + Sync>> {
     E::downcast(event)
 }
 

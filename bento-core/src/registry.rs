@@ -48,8 +48,11 @@ pub struct AggregateRegistration(pub &'static AggregateDescriptor);
 inventory::collect!(EventRegistration);
 inventory::collect!(AggregateRegistration);
 
-fn decode_any<E: DomainEvent>(version: u32, payload: &[u8]) -> Result<Box<dyn AnyEvent>, DecodeError> {
-    codec::decode_version::<E>(version, payload).map(|event| Box::new(event) as Box<dyn AnyEvent>)
+pub(crate) fn decode_any<E: DomainEvent>(version: u32, payload: &[u8]) -> Result<Box<dyn AnyEvent>, DecodeError> {
+    match codec::decode_version::<E>(version, payload) {
+        Ok(event) => Ok(Box::new(event)),
+        Err(error) => Err(error),
+    }
 }
 
 /// The events and aggregates of this binary.

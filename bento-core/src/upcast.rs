@@ -149,16 +149,25 @@ impl UpcastFault {
     pub(crate) fn new(path: Option<String>, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self { path, source: source.into() }
     }
+
+    /// What serde_json said of the payload.
+    pub(crate) fn in_payload(payload: &[u8], source: serde_json::Error) -> Self {
+        Self::new(crate::codec::fault_path(payload, &source), source)
+    }
+
+    /// The answer of an event that reads no version but its own.
+    pub(crate) fn without_history(version: u32) -> Self {
+        Self::new(None, format!("there is no upcaster from version {version}: declare what changed since"))
+    }
 }
 
 /// Decodes a payload of an earlier version by field history alone.
 #[doc(hidden)]
 pub fn decode_by_history<E: DomainEvent>(version: u32, payload: &[u8]) -> Result<E, UpcastFault> {
-    let mut fields = RawFields::split(payload)?;
-    for step in E::HISTORY.iter().filter(|step| step.to > version) {
-        fields.apply(step)?;
+    match RawFields::brought_forward(payload, version, E::HISTORY) {
+        Ok(fields) => fields.deserialize(),
+        Err(fault) => Err(fault),
     }
-    fields.deserialize()
 }
 
 /// Decodes a payload of an earlier version through the typed step, or by field history if it is younger than that.

@@ -15,6 +15,8 @@ mod fragment;
 mod keyed;
 mod manifest;
 mod mistaken;
+#[cfg(test)]
+mod snapshot;
 mod syntax;
 
 /// Declares a domain event: a fact of the business, in the past tense, with a stable name and a versioned payload.

@@ -21,6 +21,15 @@ impl<'a> RawFields<'a> {
         serde_json::from_slice(payload).map_err(|source| UpcastFault::new(None, source))
     }
 
+    /// Takes an object of an earlier version apart, and goes through the steps since.
+    pub(crate) fn brought_forward(payload: &'a [u8], version: u32, history: &[Step]) -> Result<Self, UpcastFault> {
+        let mut fields = Self::split(payload)?;
+        for step in history.iter().filter(|step| step.to > version) {
+            fields.apply(step)?;
+        }
+        Ok(fields)
+    }
+
     /// The fields as they stand in the payload, without those an upcaster added.
     pub(crate) fn into_borrowed(self) -> impl Iterator<Item = (Cow<'a, str>, &'a RawValue)> {
         self.0.into_iter().filter_map(|(name, value)| match value {
@@ -54,7 +63,14 @@ impl<'a> RawFields<'a> {
     pub(crate) fn deserialize<E: DomainEvent>(&self) -> Result<E, UpcastFault> {
         let mut reading = None;
         let walk = Walk { fields: &self.0, next: 0, reading: &mut reading };
-        E::deserialize(walk).map_err(|source| UpcastFault::new(self.path(reading, &source), source))
+        match E::deserialize(walk) {
+            Ok(event) => Ok(event),
+            Err(source) => Err(self.fault(reading, source)),
+        }
+    }
+
+    fn fault(&self, reading: Option<usize>, source: serde_json::Error) -> UpcastFault {
+        UpcastFault::new(self.path(reading, &source), source)
     }
 
     fn path(&self, reading: Option<usize>, source: &serde_json::Error) -> Option<String> {

@@ -143,6 +143,7 @@ fn from_impls(checked: &Checked) -> TokenStream {
         #[automatically_derived]
         impl #private::AggregateEvents for #event_enum {
             fn from_any(event: #private::Arc<dyn #private::AnyEvent>) -> #private::Option<Self> {
+                let event = #private::any(event);
                 #(#tries)*
                 let _ = event;
                 #private::None

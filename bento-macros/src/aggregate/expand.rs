@@ -137,7 +137,7 @@ fn raising_methods(checked: &Checked) -> TokenStream {
         /// Says that `event` happened: it goes to the transaction whose scope this is, else it stays pending here.
         #[track_caller]
         #vis fn raise<E: #private::RaisedBy<Self>>(&mut self, event: E) {
-            #private::Aggregate::raise(self, event);
+            #private::raise(self, #private::RaisedBy::<Self>::into_any(event));
         }
 
         /// Says that `event` happened, with metadata of its own: an id, a topic, a header.

@@ -11,6 +11,7 @@ use super::check::{covered_steps, missing_step};
 use super::input::{Event, EventAttribute, EventField};
 use super::serde_attrs;
 use crate::door::declaration;
+use crate::keyed::Keyed;
 use crate::syntax::{as_written, derives, docs, has_argument, last_ident, mentions, respan};
 
 pub(super) fn expand(event: &Event) -> TokenStream {
@@ -68,26 +69,51 @@ pub(super) fn with_serde(
 fn domain_event_impl(event: &Event) -> TokenStream {
     let private = event.attribute.private();
     let descriptor = descriptor(event);
-    let steps = history::steps(event);
     let (schema, version) = (event.attribute.schema.as_ref().map(|schema| &schema.value), event.attribute.version());
     let itself = sharable(event);
-    let decode =
-        if event.attribute.upcast_from.is_some() { quote!(decode_by_typed_step) } else { quote!(decode_by_history) };
+    let (history, decode_older) = (history(event), decode_older(event));
+    // A chain of versions is checked by these, without a look at the descriptors, which name each other.
+    let is_of_a_chain = event.attribute.superseded.is_some() || event.attribute.upcast_from.is_some();
+    let of_a_chain = is_of_a_chain.then(|| {
+        quote! {
+            const SCHEMA: &'static #private::str = #schema;
+            const VERSION: #private::u32 = #version;
+        }
+    });
     quote! {
         #[automatically_derived]
         impl #private::DomainEvent for #itself {
             const DESCRIPTOR: &'static #private::EventDescriptor = &#descriptor;
-            const SCHEMA: &'static #private::str = #schema;
-            const VERSION: #private::u32 = #version;
-            const HISTORY: &'static [#private::Step] = &[#(#steps),*];
-            fn decode_older(
-                __bento_version: #private::u32,
-                __bento_payload: &[#private::u8],
-            ) -> #private::Result<Self, #private::UpcastFault> {
-                #private::#decode::<Self>(__bento_version, __bento_payload)
-            }
+            #of_a_chain
+            #history
+            #decode_older
         }
     }
+}
+
+fn history(event: &Event) -> Option<TokenStream> {
+    let private = event.attribute.private();
+    let steps = history::steps(event);
+    (!steps.is_empty()).then(|| quote!(const HISTORY: &'static [#private::Step] = &[#(#steps),*];))
+}
+
+/// Nothing for an event that reads its own version alone: serde's code for earlier payloads would be compiled and never run.
+fn decode_older(event: &Event) -> Option<TokenStream> {
+    let attribute = event.attribute;
+    let private = attribute.private();
+    let decode = match attribute.upcast_from {
+        Some(_) => quote!(decode_by_typed_step),
+        None if attribute.oldest() == attribute.version() => return None,
+        None => quote!(decode_by_history),
+    };
+    Some(quote! {
+        fn decode_older(
+            __bento_version: #private::u32,
+            __bento_payload: &[#private::u8],
+        ) -> #private::Result<Self, #private::UpcastFault> {
+            #private::#decode::<Self>(__bento_version, __bento_payload)
+        }
+    })
 }
 
 /// The event as the implementation names it, at the place where the compiler should say that it cannot be sent or shared
@@ -102,69 +128,71 @@ fn sharable(event: &Event) -> Ident {
     ident
 }
 
+/// What differs from the descriptor of a plain event.
 fn descriptor(event: &Event) -> TokenStream {
     let private = event.attribute.private();
     let attribute = event.attribute;
-    let ident = &event.item.ident;
-    let rust_name = ident.to_string();
+    let rust_name = event.item.ident.to_string();
     let schema = attribute.schema.as_ref().map(|schema| schema.value.value());
     let version = attribute.version();
-    let oldest = oldest(event);
-    let role = role(attribute);
     let declaration = declaration(&private);
-    let docs = docs(&event.item.attrs);
     let in_payload = event.fields.iter().filter(|field| field.serde.skip.is_none());
     let fields = in_payload.map(|field| field_descriptor(&private, field));
-    let removed = attribute.removed.iter().map(|removed| {
-        let (name, since) = (&removed.name, removed.since.number);
-        quote!(#private::RemovedField { name: #name, since: #since })
-    });
-    let upcast_from = match &attribute.upcast_from {
-        Some(_) => quote!(#private::older_descriptor::<#ident>()),
-        None => quote!(#private::None),
-    };
     let fingerprint = fingerprint(event);
-    let topic = option(&private, attribute.topic.as_ref().map(|topic| &topic.value));
-    let routing_key = option(&private, attribute.routing_key.as_ref().map(|routing_key| &routing_key.value));
-    let allow = attribute.allow.iter().map(ToString::to_string);
+    let (docs, optional) = (docs(&event.item.attrs), optional_descriptors(event));
+    let docs = (!docs.is_empty()).then(|| quote!(docs: #docs,));
     quote! {
         #private::EventDescriptor {
             schema: #schema,
             version: #version,
-            oldest: #oldest,
-            role: #private::EventRole::#role,
             rust_name: #rust_name,
             declared: #declaration,
-            docs: #docs,
+            #docs
             fields: &[#(#fields),*],
-            removed: &[#(#removed),*],
-            upcast_from: #upcast_from,
             fingerprint: #fingerprint,
-            topic: #topic,
-            routing_key: #routing_key,
-            allow: &[#(#allow),*],
+            #optional
+            ..#private::EVENT
         }
     }
 }
 
-/// `oldest` as written, else that of the version upcast from, else 1.
-fn oldest(event: &Event) -> TokenStream {
+/// What few events have.
+fn optional_descriptors(event: &Event) -> TokenStream {
+    let private = event.attribute.private();
+    let (attribute, ident) = (event.attribute, &event.item.ident);
+    let oldest = oldest(event).map(|oldest| quote!(oldest: #oldest,));
+    let role = role(attribute).map(|role| quote!(role: #private::EventRole::#role,));
+    let removed = attribute.removed.iter().map(|removed| {
+        let (name, since) = (&removed.name, removed.since.number);
+        quote!(#private::RemovedField { name: #name, since: #since })
+    });
+    let removed = (!attribute.removed.is_empty()).then(|| quote!(removed: &[#(#removed),*],));
+    let upcast_from =
+        attribute.upcast_from.as_ref().map(|_| quote!(upcast_from: #private::older_descriptor::<#ident>(),));
+    let topic = attribute.topic.as_ref().map(|Keyed { value, .. }| quote!(topic: #private::Some(#value),));
+    let routing_key =
+        attribute.routing_key.as_ref().map(|Keyed { value, .. }| quote!(routing_key: #private::Some(#value),));
+    let allow = attribute.allow.iter().map(ToString::to_string);
+    let allow = (!attribute.allow.is_empty()).then(|| quote!(allow: &[#(#allow),*],));
+    quote!(#oldest #role #removed #upcast_from #topic #routing_key #allow)
+}
+
+/// `oldest` as written, else that of the version upcast from, else nothing for 1.
+fn oldest(event: &Event) -> Option<TokenStream> {
     let private = event.attribute.private();
     let ident = &event.item.ident;
     if event.attribute.oldest.is_none() && event.attribute.upcast_from.is_some() {
-        return quote!(#private::oldest_through_typed_step::<#ident>());
+        return Some(quote!(#private::oldest_through_typed_step::<#ident>()));
     }
-    let oldest = event.attribute.oldest();
-    quote!(#oldest)
+    event.attribute.oldest.as_ref().map(|oldest| oldest.value.number.to_token_stream())
 }
 
-fn role(attribute: &EventAttribute) -> TokenStream {
-    if attribute.consumes.is_some() {
-        quote!(Consumes)
-    } else if attribute.superseded.is_some() {
-        quote!(Superseded)
-    } else {
-        quote!(Current)
+/// Nothing for a current version.
+fn role(attribute: &EventAttribute) -> Option<TokenStream> {
+    match (&attribute.consumes, &attribute.superseded) {
+        (Some(_), _) => Some(quote!(Consumes)),
+        (None, Some(_)) => Some(quote!(Superseded)),
+        (None, None) => None,
     }
 }
 
@@ -182,6 +210,9 @@ fn field_descriptor(private: &TokenStream, field: &EventField) -> TokenStream {
     });
     let history = added.chain(renamed);
     let is_flattened = field.serde.flatten.is_some();
+    if field.added.is_none() && field.renamed.is_empty() && !is_flattened {
+        return quote!(#private::field(#name, #rust_type, #docs));
+    }
     quote! {
         #private::FieldDescriptor {
             name: #name,
@@ -190,13 +221,6 @@ fn field_descriptor(private: &TokenStream, field: &EventField) -> TokenStream {
             is_flattened: #is_flattened,
             history: &[#(#history),*],
         }
-    }
-}
-
-fn option(private: &TokenStream, value: Option<impl quote::ToTokens>) -> TokenStream {
-    match value {
-        Some(value) => quote!(#private::Some(#value)),
-        None => quote!(#private::None),
     }
 }
 

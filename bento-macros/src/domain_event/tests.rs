@@ -1,14 +1,14 @@
-//! Snapshots of the expansion. `UPDATE_EXPECT=1` writes them anew.
+//! Snapshots of the expansion.
 
 use expect_test::{ExpectFile, expect_file};
 use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::domain_event;
+use crate::snapshot;
 
 fn check(attribute: TokenStream, item: TokenStream, expected: ExpectFile) {
-    let file = syn::parse2(domain_event(attribute, item)).expect("the expansion parses");
-    expected.assert_eq(&prettyplease::unparse(&file));
+    snapshot::check(domain_event(attribute, item), expected);
 }
 
 #[test]

@@ -8,7 +8,10 @@ impl Order {
     /// Says that `event` happened: it goes to the transaction whose scope this is, else it stays pending here.
     #[track_caller]
     fn raise<E: ::bento_core::__private::RaisedBy<Self>>(&mut self, event: E) {
-        ::bento_core::__private::Aggregate::raise(self, event);
+        ::bento_core::__private::raise(
+            self,
+            ::bento_core::__private::RaisedBy::<Self>::into_any(event),
+        );
     }
     /// Says that `event` happened, with metadata of its own: an id, a topic, a header.
     #[track_caller]
@@ -57,12 +60,8 @@ const _: () = {
             rust_name: "Order",
             declared: ::bento_core::__private::Declaration {
                 module_path: ::bento_core::__private::module_path!(),
-                package: ::bento_core::__private::or_unknown(
-                    ::bento_core::__private::option_env!("CARGO_PKG_NAME"),
-                ),
-                package_version: ::bento_core::__private::or_unknown(
-                    ::bento_core::__private::option_env!("CARGO_PKG_VERSION"),
-                ),
+                package: "bento-macros",
+                package_version: "1.2.3",
                 file: ::bento_core::__private::file!(),
                 line: ::bento_core::__private::line!(),
             },
@@ -163,6 +162,7 @@ const _: () = {
         fn from_any(
             event: ::bento_core::__private::Arc<dyn ::bento_core::__private::AnyEvent>,
         ) -> ::bento_core::__private::Option<Self> {
+            let event = ::bento_core::__private::any(event);
             let event = match ::bento_core::__private::downcast::<
                 Order,
                 OrderCreated,

@@ -15,7 +15,10 @@ impl Model {
     /// Says that `event` happened: it goes to the transaction whose scope this is, else it stays pending here.
     #[track_caller]
     pub fn raise<E: framework::__private::RaisedBy<Self>>(&mut self, event: E) {
-        framework::__private::Aggregate::raise(self, event);
+        framework::__private::raise(
+            self,
+            framework::__private::RaisedBy::<Self>::into_any(event),
+        );
     }
     /// Says that `event` happened, with metadata of its own: an id, a topic, a header.
     #[track_caller]
@@ -61,12 +64,8 @@ const _: () = {
             rust_name: "Model",
             declared: framework::__private::Declaration {
                 module_path: framework::__private::module_path!(),
-                package: framework::__private::or_unknown(
-                    framework::__private::option_env!("CARGO_PKG_NAME"),
-                ),
-                package_version: framework::__private::or_unknown(
-                    framework::__private::option_env!("CARGO_PKG_VERSION"),
-                ),
+                package: "bento-macros",
+                package_version: "1.2.3",
                 file: framework::__private::file!(),
                 line: framework::__private::line!(),
             },
@@ -129,6 +128,7 @@ const _: () = {
         fn from_any(
             event: framework::__private::Arc<dyn framework::__private::AnyEvent>,
         ) -> framework::__private::Option<Self> {
+            let event = framework::__private::any(event);
             let event = match framework::__private::downcast::<Model, LineAdded>(event) {
                 framework::__private::Ok(event) => {
                     return framework::__private::Some(Self::LineAdded(event));

@@ -12,21 +12,14 @@ const _: () = {
         const DESCRIPTOR: &'static ::bento_core::__private::EventDescriptor = &::bento_core::__private::EventDescriptor {
             schema: "order.created",
             version: 3u32,
-            oldest: 1u32,
-            role: ::bento_core::__private::EventRole::Current,
             rust_name: "OrderCreated",
             declared: ::bento_core::__private::Declaration {
                 module_path: ::bento_core::__private::module_path!(),
-                package: ::bento_core::__private::or_unknown(
-                    ::bento_core::__private::option_env!("CARGO_PKG_NAME"),
-                ),
-                package_version: ::bento_core::__private::or_unknown(
-                    ::bento_core::__private::option_env!("CARGO_PKG_VERSION"),
-                ),
+                package: "bento-macros",
+                package_version: "1.2.3",
                 file: ::bento_core::__private::file!(),
                 line: ::bento_core::__private::line!(),
             },
-            docs: "",
             fields: &[
                 ::bento_core::__private::FieldDescriptor {
                     name: "shownCurrency",
@@ -55,20 +48,17 @@ const _: () = {
                     ],
                 },
             ],
+            fingerprint: 858957246734459299u64,
             removed: &[
                 ::bento_core::__private::RemovedField {
                     name: "fax",
                     since: 3u32,
                 },
             ],
-            upcast_from: ::bento_core::__private::None,
-            fingerprint: 858957246734459299u64,
             topic: ::bento_core::__private::Some("orders"),
             routing_key: ::bento_core::__private::Some("eu"),
-            allow: &[],
+            ..::bento_core::__private::EVENT
         };
-        const SCHEMA: &'static ::bento_core::__private::str = "order.created";
-        const VERSION: ::bento_core::__private::u32 = 3u32;
         const HISTORY: &'static [::bento_core::__private::Step] = &[
             ::bento_core::__private::Step {
                 to: 2u32,

@@ -15,51 +15,19 @@ const _: () = {
         const DESCRIPTOR: &'static ::bento_core::__private::EventDescriptor = &::bento_core::__private::EventDescriptor {
             schema: "order.created",
             version: 1u32,
-            oldest: 1u32,
-            role: ::bento_core::__private::EventRole::Current,
             rust_name: "OrderCreated",
             declared: ::bento_core::__private::Declaration {
                 module_path: ::bento_core::__private::module_path!(),
-                package: ::bento_core::__private::or_unknown(
-                    ::bento_core::__private::option_env!("CARGO_PKG_NAME"),
-                ),
-                package_version: ::bento_core::__private::or_unknown(
-                    ::bento_core::__private::option_env!("CARGO_PKG_VERSION"),
-                ),
+                package: "bento-macros",
+                package_version: "1.2.3",
                 file: ::bento_core::__private::file!(),
                 line: ::bento_core::__private::line!(),
             },
             docs: "A customer has placed an order.",
-            fields: &[
-                ::bento_core::__private::FieldDescriptor {
-                    name: "order_id",
-                    rust_type: "Uuid",
-                    docs: "",
-                    is_flattened: false,
-                    history: &[],
-                },
-            ],
-            removed: &[],
-            upcast_from: ::bento_core::__private::None,
+            fields: &[::bento_core::__private::field("order_id", "Uuid", "")],
             fingerprint: 977698076924331918u64,
-            topic: ::bento_core::__private::None,
-            routing_key: ::bento_core::__private::None,
-            allow: &[],
+            ..::bento_core::__private::EVENT
         };
-        const SCHEMA: &'static ::bento_core::__private::str = "order.created";
-        const VERSION: ::bento_core::__private::u32 = 1u32;
-        const HISTORY: &'static [::bento_core::__private::Step] = &[];
-        fn decode_older(
-            __bento_version: ::bento_core::__private::u32,
-            __bento_payload: &[::bento_core::__private::u8],
-        ) -> ::bento_core::__private::Result<
-            Self,
-            ::bento_core::__private::UpcastFault,
-        > {
-            ::bento_core::__private::decode_by_history::<
-                Self,
-            >(__bento_version, __bento_payload)
-        }
     }
     #[automatically_derived]
     impl ::bento_core::__private::Raisable for OrderCreated

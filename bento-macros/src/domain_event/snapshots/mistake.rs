@@ -27,7 +27,7 @@ const _: () = {
         const DESCRIPTOR: &'static ::bento_core::__private::EventDescriptor = &::bento_core::__private::EventDescriptor {
             schema: "order.created",
             version: 0u32,
-            ..::bento_core::__private::FAULTY_EVENT
+            ..::bento_core::__private::EVENT
         };
         fn decode_older(
             _: ::bento_core::__private::u32,

@@ -12,32 +12,22 @@ const _: () = {
         const DESCRIPTOR: &'static framework::__private::EventDescriptor = &framework::__private::EventDescriptor {
             schema: "order.created",
             version: 2u32,
-            oldest: framework::__private::oldest_through_typed_step::<OrderCreated>(),
-            role: framework::__private::EventRole::Current,
             rust_name: "OrderCreated",
             declared: framework::__private::Declaration {
                 module_path: framework::__private::module_path!(),
-                package: framework::__private::or_unknown(
-                    framework::__private::option_env!("CARGO_PKG_NAME"),
-                ),
-                package_version: framework::__private::or_unknown(
-                    framework::__private::option_env!("CARGO_PKG_VERSION"),
-                ),
+                package: "bento-macros",
+                package_version: "1.2.3",
                 file: framework::__private::file!(),
                 line: framework::__private::line!(),
             },
-            docs: "",
             fields: &[],
-            removed: &[],
-            upcast_from: framework::__private::older_descriptor::<OrderCreated>(),
             fingerprint: 3566072774286135069u64,
-            topic: framework::__private::None,
-            routing_key: framework::__private::None,
-            allow: &[],
+            oldest: framework::__private::oldest_through_typed_step::<OrderCreated>(),
+            upcast_from: framework::__private::older_descriptor::<OrderCreated>(),
+            ..framework::__private::EVENT
         };
         const SCHEMA: &'static framework::__private::str = "order.created";
         const VERSION: framework::__private::u32 = 2u32;
-        const HISTORY: &'static [framework::__private::Step] = &[];
         fn decode_older(
             __bento_version: framework::__private::u32,
             __bento_payload: &[framework::__private::u8],
