@@ -20,6 +20,9 @@
 //! `datacontenttype`. Extensions: `schemaversion`, `aggregatetype`, `sequence`, `tenantid`, `correlationid`, `causationid`, `actor`,
 //! `partitionkey`, `contentencoding`, `keyid`, and of the Distributed Tracing extension `traceparent` and `tracestate`. A fact that an event does not have is left out.
 //!
+//! `sequence` is the number of the event in its aggregate, a decimal number without padding, for aggregates with a field marked
+//! `#[aggregate(version)]`: `docs/guarantees.md` says what a consumer may conclude from it.
+//!
 //! The payload is never parsed into values, so no number is rounded. It is JSON, `application/json`, unless it has a content encoding or was
 //! enqueued as bytes that are no JSON: then it is `application/octet-stream`, and `data_base64` in structured mode.
 //!
