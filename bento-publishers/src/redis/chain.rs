@@ -85,7 +85,9 @@ impl<'a> Chains<'a> {
     /// Takes the replies to a round.
     pub(super) fn reply(&mut self, round: Round, replies: Vec<Reply>, unconfirmed: impl Fn() -> PublishError) {
         let mut replies = replies.into_iter();
-        let mut next = || replies.next().map_or_else(|| Err(unconfirmed()), |reply| reply.map(drop).map_err(failure));
+        // The reply to EXEC is a list, in which each command of the transaction may have an error of its own.
+        let outcome = |reply: Reply| reply.and_then(Value::extract_error).map(drop).map_err(failure);
+        let mut next = || replies.next().map_or_else(|| Err(unconfirmed()), outcome);
         for run in round.runs {
             if let [index] = run[..] {
                 self.answer(index, next());
@@ -262,6 +264,15 @@ mod tests {
             assert_eq!(sent.len(), 1, "{sent:?}");
             assert_eq!(answers, [UNSENT, UNSENT, UNSENT, if is_answered { None } else { UNSENT }]);
         }
+    }
+
+    #[test]
+    fn a_transaction_that_was_executed_with_errors_confirms_nothing() {
+        let executed = redis::parse_redis_value(b"*2\r\n-WRONGTYPE no stream\r\n-WRONGTYPE no stream\r\n");
+        assert!(executed.is_ok(), "{executed:?}");
+        let replies = vec![done(), done(), done(), executed, done()];
+        let (_, answers) = send(&["a:x", "a:x", "b:x"], true, [replies]);
+        assert_eq!(answers, [UNSENT, UNSENT, None]);
     }
 
     #[test]
