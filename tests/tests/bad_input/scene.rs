@@ -7,7 +7,7 @@ use bento_core::dead_letter::{DeadLetter, DeadLetterQuery, DeadLetters};
 use bento_core::relay::Wake;
 use bento_seaorm::{OutboxConnection, OutboxStore};
 use bento_tests::{Account, Counted};
-use sea_orm::{DatabaseConnection, DbBackend, DbErr};
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, DbErr};
 
 use crate::support::{TestDatabase, in_database};
 
@@ -44,6 +44,13 @@ impl Scene<'_> {
             Ok::<_, DbErr>(())
         });
         raise.await.unwrap();
+    }
+
+    /// Gives the last event headers that a flush refuses, as an older release may have written them.
+    pub async fn spoil_headers(&self, headers: &str) {
+        let last = "(SELECT max(position) FROM bento_outbox)";
+        let sql = format!("UPDATE bento_outbox SET headers = CAST('{headers}' AS BLOB) WHERE position = {last}");
+        self.pool.execute_unprepared(&sql).await.unwrap();
     }
 
     /// Waits until so many rows are pending, held and dead.
