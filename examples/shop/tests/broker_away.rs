@@ -41,6 +41,7 @@ async fn a_shop_that_starts_while_its_broker_is_away_serves_says_so_and_publishe
     assert_eq!(confirmed.status, StatusCode::OK);
     let paid = shop.post(format!("/orders/{id}/pay"), Value::Null).await;
     assert_eq!(paid.json()["status"], "paid");
+    timeout(PATIENCE, ready(&shop)).await.expect("the relay finds its store");
     let reason = timeout(PATIENCE, degraded(&shop)).await.expect("its health says that something is wrong");
     for part in ["destination `default`", &broker.address(), "refused"] {
         assert!(reason.contains(part), "`{reason}` does not say `{part}`");
@@ -53,6 +54,12 @@ async fn a_shop_that_starts_while_its_broker_is_away_serves_says_so_and_publishe
     assert_eq!(subjects, ["shop.order.placed", "shop.order.confirmed", "shop.order.paid"]);
     timeout(PATIENCE, healthy(&shop)).await.expect("nothing is wrong any more");
     shop.stop().await;
+}
+
+async fn ready(shop: &Served) {
+    while shop.get("/health/ready").await.status != StatusCode::OK {
+        sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// The degradations, once there is one. The shop is ready all the while.
