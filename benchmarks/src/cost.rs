@@ -18,8 +18,10 @@ use crate::Result;
 pub struct Cost {
     /// On the clock.
     pub elapsed: Duration,
-    /// Of the processor, here and in the database.
+    /// Of the processor, here and in the database; `None` if a session of the database has ended meanwhile.
     pub processor: Option<Duration>,
+    /// Of the processor, here alone.
+    pub client: Option<Duration>,
 }
 
 /// Knows which sessions of the database work for this process.
@@ -34,6 +36,7 @@ pub struct Running<'a> {
     meter: &'a Meter,
     start: Instant,
     processor: Option<Duration>,
+    client: Option<Duration>,
 }
 
 impl Meter {
@@ -50,7 +53,7 @@ impl Meter {
 
     /// Begins to measure.
     pub fn start(&self) -> Running<'_> {
-        Running { meter: self, processor: self.processor(), start: Instant::now() }
+        Running { meter: self, processor: self.processor(), client: process_time(), start: Instant::now() }
     }
 
     fn processor(&self) -> Option<Duration> {
@@ -62,8 +65,10 @@ impl Running<'_> {
     /// The cost since the start.
     pub fn stop(self) -> Cost {
         let elapsed = self.start.elapsed();
-        let processor = self.meter.processor().zip(self.processor).map(|(now, then)| now.saturating_sub(then));
-        Cost { elapsed, processor }
+        let since = |(now, then): (Duration, Duration)| now.saturating_sub(then);
+        let client = process_time().zip(self.client).map(since);
+        let processor = self.meter.processor().zip(self.processor).map(since);
+        Cost { elapsed, processor, client }
     }
 }
 
@@ -71,7 +76,11 @@ impl Div<u32> for Cost {
     type Output = Self;
 
     fn div(self, parts: u32) -> Self {
-        Self { elapsed: self.elapsed / parts, processor: self.processor.map(|time| time / parts) }
+        Self {
+            elapsed: self.elapsed / parts,
+            processor: self.processor.map(|time| time / parts),
+            client: self.client.map(|time| time / parts),
+        }
     }
 }
 

@@ -15,13 +15,15 @@ pub struct Rounds<C> {
     costs: Vec<Vec<Cost>>,
 }
 
-/// Which of the two costs is compared.
+/// Which of the costs is compared.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Measure {
     /// The time on the clock.
     Elapsed,
     /// The processor time, where it is known.
     Processor,
+    /// The processor time of this process alone.
+    Client,
 }
 
 /// A ratio over all rounds.
@@ -81,6 +83,7 @@ impl Measure {
         match self {
             Self::Elapsed => Some(cost.elapsed),
             Self::Processor => cost.processor,
+            Self::Client => cost.client,
         }
     }
 }
@@ -113,7 +116,7 @@ mod tests {
     use super::*;
 
     fn cost(millis: u64) -> Cost {
-        Cost { elapsed: Duration::from_millis(millis), processor: None }
+        Cost { elapsed: Duration::from_millis(millis), processor: None, client: None }
     }
 
     #[test]

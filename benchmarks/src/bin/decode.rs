@@ -95,7 +95,7 @@ impl Stored {
         let mut measured = Rounds::new(&[Serde, Current, CurrentAny, Upcast, UpcastByStruct, UpcastByValue]);
         for round in 0..rounds {
             for contender in measured.turns(round) {
-                measured.record(contender, Cost { elapsed: self.burst(contender), processor: None });
+                measured.record(contender, Cost { elapsed: self.burst(contender), processor: None, client: None });
             }
         }
         measured

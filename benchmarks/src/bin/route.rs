@@ -138,7 +138,7 @@ impl Bench {
             for contender in measured.turns(round) {
                 let start = Instant::now();
                 self.events.iter().for_each(|event| self.run(contender, event));
-                measured.record(contender, Cost { elapsed: start.elapsed(), processor: None });
+                measured.record(contender, Cost { elapsed: start.elapsed(), processor: None, client: None });
             }
         }
         measured

@@ -31,8 +31,7 @@ const fn contender(run: i64, chains: bool) -> Contender {
 }
 
 /// Those of other aggregates first: the others are compared with them.
-const CONTENDERS: [Contender; 4] =
-    [contender(1, true), contender(20, true), contender(1, false), contender(20, false)];
+const CONTENDERS: [Contender; 4] = [contender(1, true), contender(20, true), contender(1, false), contender(20, false)];
 
 #[tokio::main]
 async fn main() -> Result {
@@ -87,7 +86,9 @@ async fn drain(contender: Contender, rows: i64, pool: &PgPool) -> Result<(Cost, 
          FROM (SELECT i / {} AS aggregate FROM generate_series(0, {rows} - 1) i ORDER BY i) rows",
         contender.run
     );
-    for sql in ["TRUNCATE bento_outbox".to_owned(), "CHECKPOINT".to_owned(), fill, "VACUUM (ANALYZE) bento_outbox".to_owned()] {
+    for sql in
+        ["TRUNCATE bento_outbox".to_owned(), "CHECKPOINT".to_owned(), fill, "VACUUM (ANALYZE) bento_outbox".to_owned()]
+    {
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(pool).await?;
     }
     let slow = Slow { chains: contender.chains, counts: Arc::default() };

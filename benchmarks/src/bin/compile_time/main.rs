@@ -93,7 +93,7 @@ impl Workspace {
         for round in 0..rounds {
             for contender in measured.turns(round) {
                 let processor = self.compile(extent, contender)?;
-                measured.record(contender, Cost { elapsed: processor, processor: Some(processor) });
+                measured.record(contender, Cost { elapsed: processor, processor: Some(processor), client: None });
             }
         }
         Ok(measured)

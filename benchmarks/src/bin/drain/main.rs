@@ -65,9 +65,9 @@ async fn compare(database: &PostgresDatabase, outbox: &Outbox, rounds: usize) ->
 fn print(outbox: &Outbox, rounds: usize, measured: &Rounds<Contender>) {
     println!("{} rows, batches of {}, {rounds} rounds, synchronous_commit = on\n", outbox.rows, outbox.batch);
     println!(
-        "| drain | of the plain loop's speed | by processor time | times claim-and-mark's | by processor time | here: events/s | µs of processor per event |"
+        "| drain | of the plain loop's speed | by processor time | times claim-and-mark's | by processor time | here: events/s | µs of processor per event | of it here |"
     );
-    println!("|---|---:|---:|---:|---:|---:|---:|");
+    println!("|---|---:|---:|---:|---:|---:|---:|---:|");
     let rows = [
         (OneWorker, "Bento, one worker"),
         (Bento, "Bento"),
@@ -77,16 +77,19 @@ fn print(outbox: &Outbox, rounds: usize, measured: &Rounds<Contender>) {
     for (contender, name) in rows {
         let speed = |measure, of| cell(measured.ratio(measure, of, contender));
         let rate = measured.median(Measure::Elapsed, contender).map(|time| outbox.rows as f64 / time.as_secs_f64());
-        let micros =
-            measured.median(Measure::Processor, contender).map(|time| time.as_secs_f64() * 1e6 / outbox.rows as f64);
+        let micros = |measure| {
+            let time = measured.median(measure, contender);
+            cell(time.map(|time| format!("{:.1}", time.as_secs_f64() * 1e6 / outbox.rows as f64)))
+        };
         println!(
-            "| {name} | {} | {} | {} | {} | {} | {} |",
+            "| {name} | {} | {} | {} | {} | {} | {} | {} |",
             speed(Measure::Elapsed, PlainLoop),
             speed(Measure::Processor, PlainLoop),
             speed(Measure::Elapsed, ClaimAndMark),
             speed(Measure::Processor, ClaimAndMark),
             cell(rate.map(f64::round)),
-            cell(micros.map(|micros| format!("{micros:.1}"))),
+            micros(Measure::Processor),
+            micros(Measure::Client),
         );
     }
 }
