@@ -18,9 +18,9 @@ use crate::Result;
 pub struct Cost {
     /// On the clock.
     pub elapsed: Duration,
-    /// Of the processor, here and in the database; `None` if a session of the database has ended meanwhile.
+    /// The processor time of this process and of the database; `None` if a session of the database has ended meanwhile.
     pub processor: Option<Duration>,
-    /// Of the processor, here alone.
+    /// The processor time of this process.
     pub client: Option<Duration>,
 }
 

@@ -118,7 +118,7 @@ fn at(path: Option<&str>) -> String {
 
 /// [`decode`] for a payload whose schema is known to be that of `E`.
 ///
-/// What is compiled for each event is little here and below: the rest is in functions without a type parameter.
+/// Little is compiled for each event, here and below: the rest is in functions without a type parameter.
 pub(crate) fn decode_version<E: DomainEvent>(version: u32, payload: &[u8]) -> Result<E, DecodeError> {
     if let Some(refused) = refused(E::DESCRIPTOR, version) {
         return Err(refused);
@@ -156,7 +156,7 @@ fn malformed(event: &EventDescriptor, version: u32, UpcastFault { path, source }
     DecodeError::Malformed { schema: event.schema, version, path, source }
 }
 
-/// What came of reading a payload that has just been written from this event.
+/// The result of reading a payload that has just been written from this event.
 ///
 /// Serde has no place for a fault in flattened fields, which it reads last.
 pub(crate) fn reads_back(

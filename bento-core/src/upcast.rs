@@ -150,7 +150,7 @@ impl UpcastFault {
         Self { path, source: source.into() }
     }
 
-    /// What serde_json said of the payload.
+    /// The error of serde_json for the payload.
     pub(crate) fn in_payload(payload: &[u8], source: serde_json::Error) -> Self {
         Self::new(crate::codec::fault_path(payload, &source), source)
     }

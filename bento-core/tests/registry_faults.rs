@@ -63,7 +63,7 @@ mod defaults {
     #[domain_event(schema = "rate.fixed", version = 3, oldest = 2)]
     #[derive(Debug)]
     pub struct RateFixed {
-        /// Of a version that is retired.
+        /// The version is retired.
         #[event(since = 2, default = f64::INFINITY)]
         pub retired: f64,
         #[event(since = 3, default = f64::NAN)]

@@ -31,7 +31,7 @@ pub(crate) fn private(krate: Option<&Keyed<Path>>, errors: &mut Errors) -> Token
     }
 }
 
-/// Where the item is declared: as the compiler tells it, and as cargo tells of the package, which other build systems may not.
+/// The place of the declaration: as the compiler tells it, and as cargo tells of the package, which other build systems may not.
 pub(crate) fn declaration(private: &TokenStream) -> TokenStream {
     let cargo_says = |name| std::env::var(name).unwrap_or_else(|_| "unknown".to_owned());
     let (package, package_version) = (cargo_says("CARGO_PKG_NAME"), cargo_says("CARGO_PKG_VERSION"));

@@ -50,7 +50,7 @@
 //! `publish_timeout`: what is left then is sent with the next call. A request is waited for no longer than half of that time.
 //!
 //! The error holds the first 512 bytes of the answer as one line of text, with `***` for the parts of the URL's path and query that it repeats.
-//! Of the URL itself no error and no log shows more than scheme, host and port: a path can be as secret as a password.
+//! Errors and logs show scheme, host and port of the URL alone: a path can be as secret as a password.
 //!
 //! Only destinations of the settings decide where requests go, never an event: its topic fills one part of the path. TLS is rustls with
 //! ring, whatever the application has installed as its default. Proxies of the environment are not used.

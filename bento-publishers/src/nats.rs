@@ -40,7 +40,7 @@
 //! needs the permission to publish to `$JS.API.STREAM.NAMES`. The event waits in either case, and goes on when a stream is there.
 //! A user without the permission to publish to a subject gets no answer at all from NATS: its events fail as not acknowledged.
 //!
-//! An acknowledgement counts if it has the token of its message, which nobody can guess, and comes from the expected stream. Whoever may subscribe to a
+//! An acknowledgement counts if it has the unguessable token of its message and comes from the expected stream. Whoever may subscribe to a
 //! subject of the events sees the tokens of their messages, and can acknowledge these before the stream does: that is a matter of permissions.
 //!
 //! The first event connects. Until that succeeds each attempt is made by a call of the relay, after a pause that grows from 0.1 s to 5 s. From then on the

@@ -128,7 +128,7 @@ fn sharable(event: &Event) -> Ident {
     ident
 }
 
-/// What differs from the descriptor of a plain event.
+/// The differences from the descriptor of a plain event.
 fn descriptor(event: &Event) -> TokenStream {
     let private = event.attribute.private();
     let attribute = event.attribute;
@@ -156,7 +156,7 @@ fn descriptor(event: &Event) -> TokenStream {
     }
 }
 
-/// What few events have.
+/// The properties that few events have.
 fn optional_descriptors(event: &Event) -> TokenStream {
     let private = event.attribute.private();
     let (attribute, ident) = (event.attribute, &event.item.ident);

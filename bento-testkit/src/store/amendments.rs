@@ -108,7 +108,7 @@ pub async fn a_letter_that_is_gone_cannot_be_amended<H: StoreHarness>(harness: &
     assert_eq!(bench.next().await.held[0].row, rows[0]);
 }
 
-/// Of an amendment and a replay at the same time, the replay has the new headers if the amendment succeeded, and the old ones if not.
+/// A replay at the time of an amendment has the new headers if the amendment succeeded, and the old ones if not.
 pub async fn an_amendment_and_a_replay_at_once_agree<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
     let rows = dead(&bench, [""; 20]).await;

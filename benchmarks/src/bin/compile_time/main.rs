@@ -21,7 +21,7 @@ mod sources;
 
 use self::sources::Size;
 
-/// What is compiled.
+/// The compiled sources.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Contender {
     /// Events and aggregates of Bento.
@@ -30,7 +30,7 @@ enum Contender {
     Serde,
 }
 
-/// How far it is compiled.
+/// The extent of the compilation.
 #[derive(Clone, Copy, Debug)]
 enum Extent {
     /// `cargo check`: metadata, no machine code.

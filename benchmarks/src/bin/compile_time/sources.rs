@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::Contender;
 
-/// How much is declared.
+/// The numbers of declarations.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Size {
     pub(super) events: usize,
