@@ -65,7 +65,7 @@ pub const fn field(name: &'static str, rust_type: &'static str, docs: &'static s
 
 /// The descriptor of an event that aggregate `A` lists.
 ///
-/// Bounded by what the expansion has just implemented, so that a type that is no event is reported once, in the list.
+/// Bounded by what the expansion has just implemented, so that a type that is not an event is reported once, in the list.
 #[must_use]
 pub const fn descriptor_of<A: ?Sized, E: ListedBy<A>>() -> &'static EventDescriptor {
     <E as Listable>::DESCRIPTOR

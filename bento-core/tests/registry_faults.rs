@@ -28,7 +28,7 @@ mod shop {
     }
 }
 
-/// Events that nobody raises any more, and that are still read.
+/// Events that are still read and not raised any more.
 mod history {
     use super::*;
 

@@ -1,7 +1,7 @@
 //! Types that no aggregate raises, and the compiler's message for each. Not public API: named by the macros.
 //!
 //! Each of these traits is the condition of a [`RaisedBy`] for one kind of mistake, and nothing implements it. The
-//! compiler therefore reports the condition, which knows the mistake, and not that something is no event.
+//! compiler therefore reports the condition, which knows the mistake, and not a type that is not an event.
 
 use std::convert::Infallible;
 use std::sync::Arc;

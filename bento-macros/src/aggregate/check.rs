@@ -214,7 +214,7 @@ fn check_derived_type(name: &str, span: Span, errors: &mut Errors) {
 
 fn check_type(name: &str, span: Span, way_out: &str, errors: &mut Errors) {
     if !is_lower_snake(name) {
-        errors.at(span, format_args!("`{name}` is no stable name for an aggregate type: {way_out}"));
+        errors.at(span, format_args!("`{name}` cannot be the stable name of an aggregate type: {way_out}"));
     } else if name.len() > TYPE_LENGTH_MAX {
         errors.at(
             span,

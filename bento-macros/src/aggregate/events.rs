@@ -159,7 +159,7 @@ fn from_impls(checked: &Checked) -> TokenStream {
     }
 }
 
-/// `ListedBy` is bounded by `Raisable`, so a type that is no event, or a superseded one, is reported in the list. All
+/// `ListedBy` is bounded by `Raisable`, so a type that is not an event, or is a superseded one, is reported in the list. All
 /// else is bounded by `ListedBy`, so it is reported nowhere else.
 pub(super) fn raised_by_impls(checked: &Checked) -> TokenStream {
     let private = checked.aggregate.attribute.private();

@@ -2,7 +2,7 @@
 //!
 //! Attributes are expanded from the top. `#[aggregate]` sees what stands below it, so it finds the derive of a model
 //! there, and can still add `#[sea_orm(ignore)]` for it. `#[sea_orm::model]` hands all other attributes to the model
-//! and to a copy of it, `ModelEx`, which is no aggregate of its own.
+//! and to a copy of it, `ModelEx`, which is not an aggregate of its own.
 
 use syn::{Attribute, Item};
 

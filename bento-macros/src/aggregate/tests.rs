@@ -72,7 +72,7 @@ fn a_table_name_that_is_no_stable_name_is_refused() {
         }
     };
     let expansion = aggregate(quote!(events(OrderPlaced)), item).to_string();
-    let message = "`Orders` is no stable name for an aggregate type: \
+    let message = "`Orders` cannot be the stable name of an aggregate type: \
                    say what the aggregate is called with `#[aggregate(name = \\\"orders\\\", …)]`";
     assert!(expansion.contains(message), "{expansion}");
 }

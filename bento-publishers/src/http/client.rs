@@ -12,7 +12,7 @@ use super::HttpSettings;
 use crate::tls::{authorities, builder, unusable, with_identity};
 use crate::{ConnectError, TlsSettings};
 
-/// A client that follows no redirect and uses no proxy of the environment: the signed body and the credentials are for nobody else.
+/// A client that follows no redirect and uses no proxy of the environment: the signed body and the credentials are for the receiver alone.
 pub(super) fn client(settings: &HttpSettings, is_encrypted: bool) -> Result<Client, ConnectError> {
     let client = Client::builder()
         .redirect(Policy::none())

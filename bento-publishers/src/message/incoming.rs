@@ -47,7 +47,7 @@ pub struct Incoming<'m> {
 #[non_exhaustive]
 pub enum IncomingError {
     /// Nothing says that the message is an event.
-    #[error("the message is no event: it has neither the attributes of a CloudEvent nor `bento-event-id`")]
+    #[error("the message is not an event: it has neither the attributes of a CloudEvent nor `bento-event-id`")]
     NoEvent,
     /// The event lacks what every event has.
     #[error("the event has no `{attribute}`")]
@@ -66,7 +66,7 @@ pub enum IncomingError {
         expected: &'static str,
     },
     /// The body says that it is a CloudEvent in JSON, and is none.
-    #[error("the body is no CloudEvent in JSON")]
+    #[error("the body is not a CloudEvent in JSON")]
     Body(#[source] serde_json::Error),
 }
 

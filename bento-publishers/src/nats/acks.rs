@@ -217,7 +217,7 @@ impl Waiting {
         if message.status == Some(StatusCode::NO_RESPONDERS) {
             return Outcome::Unheard;
         }
-        let no_stream = || PublishError::unavailable("what answered for NATS is no stream");
+        let no_stream = || PublishError::unavailable("the answer came from a subscriber, not from a stream");
         match serde_json::from_slice(&message.payload) {
             Ok(Answer { error: Some(error), .. }) => Outcome::Failed(failure::refused(&error)),
             Ok(Answer { stream: Some(stream), sequence: Some(_), .. }) => match &self.expected_stream {
@@ -236,7 +236,7 @@ async fn read(mut answers: Subscriber, waiting: Arc<Waiting>) {
     }
 }
 
-/// What JetStream answers: an error, or where the message is. Somebody else who answers is no stream.
+/// What JetStream answers: an error, or where the message is. An answer of another subscriber is neither.
 #[derive(Deserialize)]
 struct Answer<'a> {
     error: Option<jetstream::Error>,

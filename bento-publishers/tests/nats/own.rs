@@ -76,7 +76,7 @@ async fn more_than_fits_into_flight_is_published_all_the_same() {
 async fn what_is_never_answered_takes_no_room_for_long() {
     let Some(harness) = Harness::on_the_shared_server().await else { return };
     let client = async_nats::connect(&harness.url).await.unwrap();
-    // Somebody listens, and is no stream.
+    // A subscriber listens, and not a stream.
     let mut mute = client.subscribe(format!("{}.mute", harness.name)).await.unwrap();
     client.flush().await.unwrap();
     let settings = NatsSettings { max_in_flight: 3, ack_timeout: Duration::from_millis(300), ..harness.settings() };
@@ -108,7 +108,7 @@ async fn an_answer_of_somebody_who_is_no_stream_confirms_nothing() {
             client.publish(reply, body.into()).await.unwrap();
         });
         let error = answers.remove(0).unwrap_err();
-        let expected = (FailureClass::Unavailable, "what answered for NATS is no stream");
+        let expected = (FailureClass::Unavailable, "the answer came from a subscriber, not from a stream");
         assert_eq!((error.class(), &*error.to_string()), expected);
     }
 }
@@ -118,7 +118,7 @@ async fn an_inbox_that_is_seen_does_not_serve_to_answer_for_another_message() {
     let Some(harness) = Harness::on_the_shared_server().await else { return };
     let client = async_nats::connect(&harness.url).await.unwrap();
     let mut seen = client.subscribe(format!("{}.seen", harness.name)).await.unwrap();
-    // Somebody listens, and is no stream.
+    // A subscriber listens, and not a stream.
     let _unseen = client.subscribe(format!("{}.unseen", harness.name)).await.unwrap();
     client.flush().await.unwrap();
     let settings = NatsSettings { ack_timeout: Duration::from_secs(1), ..harness.settings() };
