@@ -73,10 +73,10 @@ pub trait RaisedBy<A: ?Sized>: Sized {
     fn into_any(self) -> Arc<dyn AnyEvent>;
 }
 
-/// An event in the list of aggregate `A`. Not public API: implemented by the macro, which names a listed type nowhere
-/// else without this bound.
+/// An event at one position of the list of aggregate `A`. Not public API: implemented by the macro,
+/// which names a listed type nowhere else without this bound.
 #[doc(hidden)]
-pub trait ListedBy<A: ?Sized>: Listable {}
+pub trait ListedBy<A: ?Sized, const POSITION: usize>: Listable {}
 
 /// The operations of an aggregate on each event that it lists. Not public API: every [`Raisable`] event has it.
 ///

@@ -67,12 +67,12 @@ pub const fn field(name: &'static str, rust_type: &'static str, docs: &'static s
 ///
 /// Bounded by what the expansion has just implemented, so that a type that is not an event is reported once, in the list.
 #[must_use]
-pub const fn descriptor_of<A: ?Sized, E: ListedBy<A>>() -> &'static EventDescriptor {
+pub const fn descriptor_of<A: ?Sized, E: ListedBy<A, POSITION>, const POSITION: usize>() -> &'static EventDescriptor {
     <E as Listable>::DESCRIPTOR
 }
 
 /// An event that aggregate `A` lists, to be kept beside others.
-pub fn into_any<A: ?Sized, E: ListedBy<A>>(event: E) -> Arc<dyn AnyEvent> {
+pub fn into_any<A: ?Sized, E: ListedBy<A, POSITION>, const POSITION: usize>(event: E) -> Arc<dyn AnyEvent> {
     event.share()
 }
 
@@ -85,7 +85,7 @@ pub fn any(event: Arc<dyn AnyEvent>) -> Arc<dyn Any + Send + Sync> {
 ///
 /// # Errors
 /// The event itself, if it is no `E`.
-pub fn downcast<A: ?Sized, E: ListedBy<A>>(
+pub fn downcast<A: ?Sized, E: ListedBy<A, POSITION>, const POSITION: usize>(
     event: Arc<dyn Any + Send + Sync>,
 ) -> Result<Arc<E>, Arc<dyn Any + Send + Sync>> {
     E::downcast(event)
@@ -111,6 +111,9 @@ where
 ///
 /// # Errors
 /// The error of the formatter, if it has one.
-pub fn debug<A: ?Sized, E: ListedBy<A>>(event: &E, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+pub fn debug<A: ?Sized, E: ListedBy<A, POSITION>, const POSITION: usize>(
+    event: &E,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
     event.debug(f)
 }

@@ -253,6 +253,23 @@ mod forms {
     }
 }
 
+mod shadowing {
+    use super::*;
+
+    #[aggregate(name = "shadow", events(OrderPaid))]
+    struct Order {
+        id: u64,
+        events: PendingEvents,
+    }
+
+    #[test]
+    fn the_enum_of_events_may_have_the_name_of_a_glob_import() {
+        let mut order = Order { id: 1, events: PendingEvents::default() };
+        order.raise(OrderPaid {});
+        assert!(matches!(&order.take()[..], [OrderEvent::OrderPaid(_)]));
+    }
+}
+
 mod strict {
     //! Nothing generated warns, whatever the struct is.
     #![deny(warnings, missing_docs, unsafe_code)]

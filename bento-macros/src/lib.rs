@@ -129,7 +129,9 @@ pub fn domain_event(attribute: TokenStream, item: TokenStream) -> TokenStream {
 /// in their order, else the field named `id`. The name is `name`, else the `#[sea_orm(table_name)]`, else the struct's
 /// name in snake case; a struct called `Model` needs one of the first two. Give `name`: it is stored with every event and decides
 /// the shard, so it should not follow a table that is renamed. The enum is named after the struct, or after
-/// the aggregate for a `Model`.
+/// the aggregate for a `Model`: `OrderEvent` for an `Order`. Where the module has another item of this
+/// name, the compiler says "the name `OrderEvent` is defined multiple times", with errors behind it that
+/// follow from that: choose another name with `event_enum = …`.
 ///
 /// Every id is a real one, 0 as well. The exception is a primary key that the database counts (`#[sea_orm(primary_key)]` on one field,
 /// without `auto_increment = false`): it is unset while it is 0.

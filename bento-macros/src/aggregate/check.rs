@@ -44,6 +44,8 @@ pub(super) struct Listed<'a> {
     pub(super) cfgs: &'a [Attribute],
     pub(super) path: &'a Path,
     pub(super) variant: &'a Ident,
+    /// Its place in the list.
+    pub(super) position: usize,
 }
 
 pub(super) fn check<'a>(aggregate: &'a Aggregate<'a>, errors: &mut Errors) -> Checked<'a> {
@@ -277,7 +279,7 @@ fn events<'a>(aggregate: &'a Aggregate<'a>, errors: &mut Errors) -> Vec<Listed<'
                 path,
                 format_args!("two events are called `{variant}`: import one under another name with `use … as …`"),
             ),
-            None => listed.push(Listed { cfgs, path, variant }),
+            None => listed.push(Listed { cfgs, path, variant, position: listed.len() }),
         }
     }
     listed

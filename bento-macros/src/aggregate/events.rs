@@ -1,7 +1,7 @@
 //! The tokens of the events of an aggregate: their enum, and who may raise them.
 
-use proc_macro2::TokenStream;
-use quote::{format_ident, quote};
+use proc_macro2::{Span, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
 use syn::Meta;
 
 use super::check::{Checked, Listed};
@@ -13,14 +13,13 @@ pub(super) fn event_enum(checked: &Checked) -> TokenStream {
     let Head { ident, vis, .. } = checked.aggregate.head;
     let event_enum = &checked.event_enum;
     let docs = format!("The events that [`{ident}`] raises.");
-    let variants = checked.events.iter().map(|Listed { cfgs, path, variant }| {
+    let variants = checked.events.iter().map(|Listed { cfgs, path, variant, .. }| {
         let docs = format!("[`{variant}`] happened.");
         quote!(#(#cfgs)* #[doc = #docs] #variant(#private::Arc<#path>))
     });
     quote! {
         #[doc = #docs]
         #[allow(deprecated, dead_code)]
-        #[derive(#private::Clone)]
         #vis enum #event_enum { #(#variants),* }
     }
 }
@@ -30,10 +29,15 @@ pub(super) fn enum_impls(checked: &Checked) -> TokenStream {
     let private = checked.aggregate.attribute.private();
     let event_enum = &checked.event_enum;
     let typed = if checked.has_a_type() {
-        let parts = [debug_impl(checked), partial_eq_impl(checked), from_impls(checked)];
+        let parts = [debug_impl(checked), clone_impl(checked), partial_eq_impl(checked), from_impls(checked)];
         quote!(#(#parts)*)
     } else {
         quote! {
+            impl #private::Clone for #event_enum {
+                fn clone(&self) -> Self {
+                    #private::unreachable!()
+                }
+            }
             impl #private::fmt::Debug for #event_enum {
                 fn fmt(&self, _: &mut #private::fmt::Formatter<'_>) -> #private::fmt::Result {
                     #private::unreachable!()
@@ -61,8 +65,8 @@ pub(super) fn enum_impls(checked: &Checked) -> TokenStream {
 fn debug_impl(checked: &Checked) -> TokenStream {
     let private = checked.aggregate.attribute.private();
     let (ident, event_enum) = (checked.aggregate.head.ident, &checked.event_enum);
-    let arms = checked.events.iter().map(|Listed { cfgs, path, variant }| {
-        quote!(#(#cfgs)* Self::#variant(ref event) => #private::debug::<#ident, #path>(event, f))
+    let arms = checked.events.iter().map(|Listed { cfgs, path, variant, position }| {
+        quote!(#(#cfgs)* Self::#variant(ref event) => #private::debug::<#ident, #path, #position>(event, f))
     });
     quote! {
         #[automatically_derived]
@@ -75,13 +79,31 @@ fn debug_impl(checked: &Checked) -> TokenStream {
     }
 }
 
+/// Not derived: where another item has the name of the enum, the compiler then misses each variant at
+/// one place, in the list of events.
+fn clone_impl(checked: &Checked) -> TokenStream {
+    let private = checked.aggregate.attribute.private();
+    let event_enum = &checked.event_enum;
+    let arms = checked.events.iter().map(|Listed { cfgs, variant, .. }| {
+        quote!(#(#cfgs)* Self::#variant(ref event) => Self::#variant(#private::Clone::clone(event)))
+    });
+    quote! {
+        #[automatically_derived]
+        impl #private::Clone for #event_enum {
+            #[inline]
+            fn clone(&self) -> Self {
+                match *self { #(#arms,)* }
+            }
+        }
+    }
+}
+
 /// There where all events can be compared. A bound on a type without parameters would have to be true, unless it
 /// speaks of every lifetime.
 fn partial_eq_impl(checked: &Checked) -> TokenStream {
     let private = checked.aggregate.attribute.private();
     let event_enum = &checked.event_enum;
-    let (aliases, types): (Vec<_>, Vec<_>) =
-        checked.events.iter().enumerate().map(|(index, event)| always_a_type(index, event)).unzip();
+    let (aliases, types): (Vec<_>, Vec<_>) = checked.events.iter().map(always_a_type).unzip();
     let arms = checked.events.iter().map(|Listed { cfgs, variant, .. }| {
         quote! {
             #(#cfgs)*
@@ -108,12 +130,12 @@ fn partial_eq_impl(checked: &Checked) -> TokenStream {
 }
 
 /// The type of an event for a place where no `#[cfg]` can stand; `()` in a build without the event.
-fn always_a_type(index: usize, event: &Listed) -> (TokenStream, TokenStream) {
-    let Listed { cfgs, path, .. } = event;
+fn always_a_type(event: &Listed) -> (TokenStream, TokenStream) {
+    let Listed { cfgs, path, position, .. } = event;
     if cfgs.is_empty() {
         return (TokenStream::new(), quote!(#path));
     }
-    let alias = format_ident!("__BentoEvent{index}");
+    let alias = format_ident!("__BentoEvent{position}");
     let conditions = cfgs.iter().map(|cfg| match &cfg.meta {
         Meta::List(condition) => condition.tokens.clone(),
         _ => TokenStream::new(),
@@ -130,10 +152,10 @@ fn always_a_type(index: usize, event: &Listed) -> (TokenStream, TokenStream) {
 fn from_impls(checked: &Checked) -> TokenStream {
     let private = checked.aggregate.attribute.private();
     let (ident, event_enum) = (checked.aggregate.head.ident, &checked.event_enum);
-    let tries = checked.events.iter().map(|Listed { cfgs, path, variant }| {
+    let tries = checked.events.iter().map(|Listed { cfgs, path, variant, position }| {
         quote! {
             #(#cfgs)*
-            let event = match #private::downcast::<#ident, #path>(event) {
+            let event = match #private::downcast::<#ident, #path, #position>(event) {
                 #private::Ok(event) => return #private::Some(Self::#variant(event)),
                 #private::Err(event) => event,
             };
@@ -159,23 +181,25 @@ fn from_impls(checked: &Checked) -> TokenStream {
     }
 }
 
-/// `ListedBy` is bounded by `Raisable`, so a type that is not an event, or is a superseded one, is reported in the list. All
-/// else is bounded by `ListedBy`, so it is reported nowhere else.
+/// `ListedBy` is bounded by `Raisable`, so a type that is not an event, or is a superseded one, is
+/// reported in the list. All else is bounded by `ListedBy`, so it is reported nowhere else. An event
+/// that is listed once more under an alias conflicts in `RaisedBy` alone, since `ListedBy` knows the
+/// position, and the compiler points to the two entries of the list.
 pub(super) fn raised_by_impls(checked: &Checked) -> TokenStream {
     let private = checked.aggregate.attribute.private();
     let Head { ident, generics, .. } = checked.aggregate.head;
     let (impl_generics, ty_generics, where_clause) = generics.split_for_impl();
-    let impls = checked.events.iter().map(|Listed { cfgs, path, .. }| {
-        quote! {
+    let impls = checked.events.iter().map(|Listed { cfgs, path, variant, position }| {
+        quote_spanned! {Span::call_site().located_at(variant.span())=>
             #(#cfgs)*
             #[automatically_derived]
-            impl #impl_generics #private::ListedBy<#ident #ty_generics> for #path #where_clause {}
+            impl #impl_generics #private::ListedBy<#ident #ty_generics, #position> for #path #where_clause {}
             #(#cfgs)*
             #[automatically_derived]
             impl #impl_generics #private::RaisedBy<#ident #ty_generics> for #path #where_clause {
                 #[inline]
                 fn into_any(self) -> #private::Arc<dyn #private::AnyEvent> {
-                    #private::into_any::<#ident #ty_generics, Self>(self)
+                    #private::into_any::<#ident #ty_generics, Self, #position>(self)
                 }
             }
         }

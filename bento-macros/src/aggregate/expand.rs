@@ -155,10 +155,9 @@ fn aggregate_impl(checked: &Checked) -> TokenStream {
     let (event_enum, aggregate_type) = (&checked.event_enum, &checked.aggregate_type);
     let (rust_name, docs) = (ident.to_string(), docs(attrs));
     let declaration = declaration(&private);
-    let events = checked
-        .events
-        .iter()
-        .map(|Listed { cfgs, path, .. }| quote!(#(#cfgs)* #private::descriptor_of::<Self, #path>()));
+    let events = checked.events.iter().map(
+        |Listed { cfgs, path, position, .. }| quote!(#(#cfgs)* #private::descriptor_of::<Self, #path, #position>()),
+    );
     let key = key(checked);
     let version = version(checked);
     let pending = pending(checked);

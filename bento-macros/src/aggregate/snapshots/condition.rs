@@ -42,7 +42,6 @@ impl Order {
 }
 ///The events that [`Order`] raises.
 #[allow(deprecated, dead_code)]
-#[derive(::bento_core::__private::Clone)]
 enum OrderEvent {
     ///[`OrderCreated`] happened.
     OrderCreated(::bento_core::__private::Arc<OrderCreated>),
@@ -67,9 +66,9 @@ const _: () = {
             },
             docs: "",
             events: &[
-                ::bento_core::__private::descriptor_of::<Self, OrderCreated>(),
+                ::bento_core::__private::descriptor_of::<Self, OrderCreated, 0usize>(),
                 #[cfg(feature = "billing")]
-                ::bento_core::__private::descriptor_of::<Self, OrderPaid>(),
+                ::bento_core::__private::descriptor_of::<Self, OrderPaid, 1usize>(),
             ],
         };
         const IS_VERSIONED: ::bento_core::__private::bool = true;
@@ -119,11 +118,30 @@ const _: () = {
         ) -> ::bento_core::__private::fmt::Result {
             match *self {
                 Self::OrderCreated(ref event) => {
-                    ::bento_core::__private::debug::<Order, OrderCreated>(event, f)
+                    ::bento_core::__private::debug::<
+                        Order,
+                        OrderCreated,
+                        0usize,
+                    >(event, f)
                 }
                 #[cfg(feature = "billing")]
                 Self::OrderPaid(ref event) => {
-                    ::bento_core::__private::debug::<Order, OrderPaid>(event, f)
+                    ::bento_core::__private::debug::<Order, OrderPaid, 1usize>(event, f)
+                }
+            }
+        }
+    }
+    #[automatically_derived]
+    impl ::bento_core::__private::Clone for OrderEvent {
+        #[inline]
+        fn clone(&self) -> Self {
+            match *self {
+                Self::OrderCreated(ref event) => {
+                    Self::OrderCreated(::bento_core::__private::Clone::clone(event))
+                }
+                #[cfg(feature = "billing")]
+                Self::OrderPaid(ref event) => {
+                    Self::OrderPaid(::bento_core::__private::Clone::clone(event))
                 }
             }
         }
@@ -166,6 +184,7 @@ const _: () = {
             let event = match ::bento_core::__private::downcast::<
                 Order,
                 OrderCreated,
+                0usize,
             >(event) {
                 ::bento_core::__private::Ok(event) => {
                     return ::bento_core::__private::Some(Self::OrderCreated(event));
@@ -176,6 +195,7 @@ const _: () = {
             let event = match ::bento_core::__private::downcast::<
                 Order,
                 OrderPaid,
+                1usize,
             >(event) {
                 ::bento_core::__private::Ok(event) => {
                     return ::bento_core::__private::Some(Self::OrderPaid(event));
@@ -204,19 +224,19 @@ const _: () = {
         }
     }
     #[automatically_derived]
-    impl ::bento_core::__private::ListedBy<Order> for OrderCreated {}
+    impl ::bento_core::__private::ListedBy<Order, 0usize> for OrderCreated {}
     #[automatically_derived]
     impl ::bento_core::__private::RaisedBy<Order> for OrderCreated {
         #[inline]
         fn into_any(
             self,
         ) -> ::bento_core::__private::Arc<dyn ::bento_core::__private::AnyEvent> {
-            ::bento_core::__private::into_any::<Order, Self>(self)
+            ::bento_core::__private::into_any::<Order, Self, 0usize>(self)
         }
     }
     #[cfg(feature = "billing")]
     #[automatically_derived]
-    impl ::bento_core::__private::ListedBy<Order> for OrderPaid {}
+    impl ::bento_core::__private::ListedBy<Order, 1usize> for OrderPaid {}
     #[cfg(feature = "billing")]
     #[automatically_derived]
     impl ::bento_core::__private::RaisedBy<Order> for OrderPaid {
@@ -224,7 +244,7 @@ const _: () = {
         fn into_any(
             self,
         ) -> ::bento_core::__private::Arc<dyn ::bento_core::__private::AnyEvent> {
-            ::bento_core::__private::into_any::<Order, Self>(self)
+            ::bento_core::__private::into_any::<Order, Self, 1usize>(self)
         }
     }
     ::bento_core::__private::inventory::submit! {

@@ -43,7 +43,6 @@ impl Order {
 }
 ///The events that [`Order`] raises.
 #[allow(deprecated, dead_code)]
-#[derive(::bento_core::__private::Clone)]
 enum OrderEvent {
     ///[`OrderCreated`] happened.
     OrderCreated(::bento_core::__private::Arc<OrderCreated>),
@@ -64,7 +63,9 @@ const _: () = {
                 line: ::bento_core::__private::line!(),
             },
             docs: "",
-            events: &[::bento_core::__private::descriptor_of::<Self, OrderCreated>()],
+            events: &[
+                ::bento_core::__private::descriptor_of::<Self, OrderCreated, 0usize>(),
+            ],
         };
         #[inline]
         fn aggregate_key(&self) -> ::bento_core::__private::AggregateKey {
@@ -88,7 +89,22 @@ const _: () = {
         ) -> ::bento_core::__private::fmt::Result {
             match *self {
                 Self::OrderCreated(ref event) => {
-                    ::bento_core::__private::debug::<Order, OrderCreated>(event, f)
+                    ::bento_core::__private::debug::<
+                        Order,
+                        OrderCreated,
+                        0usize,
+                    >(event, f)
+                }
+            }
+        }
+    }
+    #[automatically_derived]
+    impl ::bento_core::__private::Clone for OrderEvent {
+        #[inline]
+        fn clone(&self) -> Self {
+            match *self {
+                Self::OrderCreated(ref event) => {
+                    Self::OrderCreated(::bento_core::__private::Clone::clone(event))
                 }
             }
         }
@@ -120,6 +136,7 @@ const _: () = {
             let event = match ::bento_core::__private::downcast::<
                 Order,
                 OrderCreated,
+                0usize,
             >(event) {
                 ::bento_core::__private::Ok(event) => {
                     return ::bento_core::__private::Some(Self::OrderCreated(event));
@@ -148,14 +165,14 @@ const _: () = {
         }
     }
     #[automatically_derived]
-    impl ::bento_core::__private::ListedBy<Order> for OrderCreated {}
+    impl ::bento_core::__private::ListedBy<Order, 0usize> for OrderCreated {}
     #[automatically_derived]
     impl ::bento_core::__private::RaisedBy<Order> for OrderCreated {
         #[inline]
         fn into_any(
             self,
         ) -> ::bento_core::__private::Arc<dyn ::bento_core::__private::AnyEvent> {
-            ::bento_core::__private::into_any::<Order, Self>(self)
+            ::bento_core::__private::into_any::<Order, Self, 0usize>(self)
         }
     }
 };

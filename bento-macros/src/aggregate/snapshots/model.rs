@@ -49,7 +49,6 @@ impl Model {
 }
 ///The events that [`Model`] raises.
 #[allow(deprecated, dead_code)]
-#[derive(framework::__private::Clone)]
 pub enum OrderLineEvent {
     ///[`LineAdded`] happened.
     LineAdded(framework::__private::Arc<LineAdded>),
@@ -70,7 +69,7 @@ const _: () = {
                 line: framework::__private::line!(),
             },
             docs: "",
-            events: &[framework::__private::descriptor_of::<Self, LineAdded>()],
+            events: &[framework::__private::descriptor_of::<Self, LineAdded, 0usize>()],
         };
         #[inline]
         fn aggregate_key(&self) -> framework::__private::AggregateKey {
@@ -100,7 +99,18 @@ const _: () = {
         ) -> framework::__private::fmt::Result {
             match *self {
                 Self::LineAdded(ref event) => {
-                    framework::__private::debug::<Model, LineAdded>(event, f)
+                    framework::__private::debug::<Model, LineAdded, 0usize>(event, f)
+                }
+            }
+        }
+    }
+    #[automatically_derived]
+    impl framework::__private::Clone for OrderLineEvent {
+        #[inline]
+        fn clone(&self) -> Self {
+            match *self {
+                Self::LineAdded(ref event) => {
+                    Self::LineAdded(framework::__private::Clone::clone(event))
                 }
             }
         }
@@ -129,7 +139,11 @@ const _: () = {
             event: framework::__private::Arc<dyn framework::__private::AnyEvent>,
         ) -> framework::__private::Option<Self> {
             let event = framework::__private::any(event);
-            let event = match framework::__private::downcast::<Model, LineAdded>(event) {
+            let event = match framework::__private::downcast::<
+                Model,
+                LineAdded,
+                0usize,
+            >(event) {
                 framework::__private::Ok(event) => {
                     return framework::__private::Some(Self::LineAdded(event));
                 }
@@ -156,14 +170,14 @@ const _: () = {
         }
     }
     #[automatically_derived]
-    impl framework::__private::ListedBy<Model> for LineAdded {}
+    impl framework::__private::ListedBy<Model, 0usize> for LineAdded {}
     #[automatically_derived]
     impl framework::__private::RaisedBy<Model> for LineAdded {
         #[inline]
         fn into_any(
             self,
         ) -> framework::__private::Arc<dyn framework::__private::AnyEvent> {
-            framework::__private::into_any::<Model, Self>(self)
+            framework::__private::into_any::<Model, Self, 0usize>(self)
         }
     }
     framework::__private::inventory::submit! {

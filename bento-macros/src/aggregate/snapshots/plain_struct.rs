@@ -42,7 +42,6 @@ impl Order {
 }
 ///The events that [`Order`] raises.
 #[allow(deprecated, dead_code)]
-#[derive(::bento_core::__private::Clone)]
 pub enum OrderEvent {
     ///[`OrderCreated`] happened.
     OrderCreated(::bento_core::__private::Arc<OrderCreated>),
@@ -66,8 +65,12 @@ const _: () = {
             },
             docs: "What a customer has asked for.",
             events: &[
-                ::bento_core::__private::descriptor_of::<Self, OrderCreated>(),
-                ::bento_core::__private::descriptor_of::<Self, billing::OrderPaid>(),
+                ::bento_core::__private::descriptor_of::<Self, OrderCreated, 0usize>(),
+                ::bento_core::__private::descriptor_of::<
+                    Self,
+                    billing::OrderPaid,
+                    1usize,
+                >(),
             ],
         };
         #[inline]
@@ -96,10 +99,32 @@ const _: () = {
         ) -> ::bento_core::__private::fmt::Result {
             match *self {
                 Self::OrderCreated(ref event) => {
-                    ::bento_core::__private::debug::<Order, OrderCreated>(event, f)
+                    ::bento_core::__private::debug::<
+                        Order,
+                        OrderCreated,
+                        0usize,
+                    >(event, f)
                 }
                 Self::OrderPaid(ref event) => {
-                    ::bento_core::__private::debug::<Order, billing::OrderPaid>(event, f)
+                    ::bento_core::__private::debug::<
+                        Order,
+                        billing::OrderPaid,
+                        1usize,
+                    >(event, f)
+                }
+            }
+        }
+    }
+    #[automatically_derived]
+    impl ::bento_core::__private::Clone for OrderEvent {
+        #[inline]
+        fn clone(&self) -> Self {
+            match *self {
+                Self::OrderCreated(ref event) => {
+                    Self::OrderCreated(::bento_core::__private::Clone::clone(event))
+                }
+                Self::OrderPaid(ref event) => {
+                    Self::OrderPaid(::bento_core::__private::Clone::clone(event))
                 }
             }
         }
@@ -137,6 +162,7 @@ const _: () = {
             let event = match ::bento_core::__private::downcast::<
                 Order,
                 OrderCreated,
+                0usize,
             >(event) {
                 ::bento_core::__private::Ok(event) => {
                     return ::bento_core::__private::Some(Self::OrderCreated(event));
@@ -146,6 +172,7 @@ const _: () = {
             let event = match ::bento_core::__private::downcast::<
                 Order,
                 billing::OrderPaid,
+                1usize,
             >(event) {
                 ::bento_core::__private::Ok(event) => {
                     return ::bento_core::__private::Some(Self::OrderPaid(event));
@@ -174,25 +201,25 @@ const _: () = {
         }
     }
     #[automatically_derived]
-    impl ::bento_core::__private::ListedBy<Order> for OrderCreated {}
+    impl ::bento_core::__private::ListedBy<Order, 0usize> for OrderCreated {}
     #[automatically_derived]
     impl ::bento_core::__private::RaisedBy<Order> for OrderCreated {
         #[inline]
         fn into_any(
             self,
         ) -> ::bento_core::__private::Arc<dyn ::bento_core::__private::AnyEvent> {
-            ::bento_core::__private::into_any::<Order, Self>(self)
+            ::bento_core::__private::into_any::<Order, Self, 0usize>(self)
         }
     }
     #[automatically_derived]
-    impl ::bento_core::__private::ListedBy<Order> for billing::OrderPaid {}
+    impl ::bento_core::__private::ListedBy<Order, 1usize> for billing::OrderPaid {}
     #[automatically_derived]
     impl ::bento_core::__private::RaisedBy<Order> for billing::OrderPaid {
         #[inline]
         fn into_any(
             self,
         ) -> ::bento_core::__private::Arc<dyn ::bento_core::__private::AnyEvent> {
-            ::bento_core::__private::into_any::<Order, Self>(self)
+            ::bento_core::__private::into_any::<Order, Self, 1usize>(self)
         }
     }
     ::bento_core::__private::inventory::submit! {
