@@ -36,8 +36,9 @@ const READ_ONLY: &str = "25006";
 const UNDEFINED_TABLE: &str = "42P01";
 /// `invalid_schema_name`.
 const INVALID_SCHEMA_NAME: &str = "3F000";
-/// The place of a table whose schema is not named.
-const UNNAMED: &str = "in the `search_path` of the session, and no schema is named (`TablePrefix::in_schema`)";
+/// The place of a table whose schema is not named. The failed transaction answers no query any more, so the path itself is unknown.
+const UNNAMED: &str =
+    "in the `search_path` of the session (`SHOW search_path`), and no schema is named (`TablePrefix::in_schema`)";
 /// `in_failed_sql_transaction`.
 const IN_FAILED_TRANSACTION: &str = "25P02";
 

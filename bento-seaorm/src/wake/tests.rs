@@ -44,8 +44,17 @@ impl Process {
     }
 
     fn with_tables(db: &DatabaseConnection, tables: Tables) -> Self {
+        Self::run(options(db), tables)
+    }
+
+    /// Whose sessions look for the tables along this `search_path`.
+    fn along_a_path(db: &DatabaseConnection, path: &str) -> Self {
+        Self::run(options(db).options([("search_path", path)]), Tables::default())
+    }
+
+    fn run(options: PgConnectOptions, tables: Tables) -> Self {
         let wake = Wake::new();
-        let bridge = PostgresWake::run(options(db), tables, &wake);
+        let bridge = PostgresWake::run(options, tables, &wake);
         Self { told: wake.subscribe(), wake, _bridge: bridge }
     }
 }
@@ -202,17 +211,14 @@ async fn outboxes_in_different_schemas_do_not_wake_each_other_however_a_schema_i
         crate::migrate_with(&db, of("Billing-EU").prefix().clone()).await.unwrap();
         let (found, named) = (Process::start(&db), Process::with_tables(&db, of("public")));
         let others = ["Billing-EU", "later"].map(|schema| Process::with_tables(&db, of(schema)));
-        let along_a_path = |schema| options(&db).options([("search_path", schema)]);
-        let led: Vec<_> = ["\"Billing-EU\"", "later"]
-            .map(|schema| {
-                let wake = Wake::new();
-                let bridge = PostgresWake::run(along_a_path(schema), Tables::default(), &wake);
-                Process { told: wake.subscribe(), wake, _bridge: bridge }
-            })
-            .into();
-        listening(&db, 6).await;
+        let led: Vec<_> = ["\"Billing-EU\"", "later"].map(|schema| Process::along_a_path(&db, schema)).into();
+        // The tables are in the second schema of its path.
+        let found_last = Process::along_a_path(&db, "later,public");
+        listening(&db, 7).await;
         found.wake.wake(&[1]);
-        assert_eq!(told(&named).await, BTreeSet::from([1]));
+        for same in [&named, &found_last] {
+            assert_eq!(told(same).await, BTreeSet::from([1]));
+        }
         for (nth, (other, led)) in (2..).zip(others.iter().zip(&led)) {
             let more = timeout(Duration::from_millis(100), other.told.woken()).await;
             assert!(more.is_err(), "it is another outbox: {more:?}");

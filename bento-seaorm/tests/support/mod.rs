@@ -56,6 +56,14 @@ impl TestDatabase {
         connect(&self.url, connections).await
     }
 
+    /// Connections that look into this schema by themselves.
+    pub async fn connect_to_schema(&self, schema: &str) -> DatabaseConnection {
+        match self.backend {
+            DbBackend::Postgres => connect(&format!("{}?options=-csearch_path%3D%22{schema}%22", self.url), 2).await,
+            _ => connect(&self.url.replace(self.name(), schema), 2).await,
+        }
+    }
+
     /// The number in the first column of the first row.
     pub async fn number(&self, sql: &str) -> i64 {
         let statement = sea_orm::Statement::from_string(self.backend, sql);
