@@ -17,11 +17,12 @@
 //!
 //! The attributes of CloudEvents 1.0 are `id` (the event id), `source` (the metadata's, else [`MessageSettings::source`]), `type` (the schema,
 //! with its version if the destination wants that), `subject` (the aggregate's id), `time` (when the event was raised) and
-//! `datacontenttype`. Extensions: `schemaversion`, `aggregatetype`, `sequence`, `tenantid`, `correlationid`, `causationid`, `actor`,
+//! `datacontenttype`. Extensions: `schemaversion`, `aggregatetype`, `aggregatesequence`, `tenantid`, `correlationid`, `causationid`, `actor`,
 //! `partitionkey`, `contentencoding`, `keyid`, and of the Distributed Tracing extension `traceparent` and `tracestate`. A fact that an event does not have is left out.
 //!
-//! `sequence` is the number of the event in its aggregate, a decimal number without padding, for aggregates with a field marked
-//! `#[aggregate(version)]`: `docs/guarantees.md` says what a consumer may conclude from it.
+//! `aggregatesequence` is the number of the event in its aggregate, a decimal number without padding, for aggregates with a field marked
+//! `#[aggregate(version)]`: `docs/guarantees.md` says what a consumer may conclude from it. It is not the `sequence` of the extension of
+//! that name, which counts within a `source`.
 //!
 //! The payload is never parsed into values, so no number is rounded. It is JSON, `application/json`, unless it has a content encoding or was
 //! enqueued as bytes that are no JSON: then it is `application/octet-stream`, and `data_base64` in structured mode.
@@ -233,7 +234,7 @@ impl<'a> Facts<'a> {
         }
         put(Attribute::SchemaVersion, text(self.schema_version.map(|version| version.to_string())));
         put(Attribute::AggregateType, self.aggregate_type.into());
-        put(Attribute::Sequence, text(self.sequence));
+        put(Attribute::AggregateSequence, text(self.sequence));
         put(Attribute::Tenant, self.tenant.unwrap_or_default().into());
         put(Attribute::CorrelationId, text(self.correlation_id));
         put(Attribute::CausationId, text(self.causation_id));
@@ -266,7 +267,7 @@ impl<'a> Facts<'a> {
         put("bento-schema-version", text(self.schema_version.map(|version| version.to_string())));
         put("bento-aggregate-type", self.aggregate_type.into());
         put("bento-aggregate-id", self.subject.into());
-        put("bento-sequence", text(self.sequence));
+        put("bento-aggregate-sequence", text(self.sequence));
         put("bento-occurred-at", text(self.time));
         put("bento-tenant-id", self.tenant.unwrap_or_default().into());
         put("bento-correlation-id", text(self.correlation_id));

@@ -144,7 +144,7 @@ impl<'m> Incoming<'m> {
         let owned = |name| get(name).map(str::to_owned);
         event.aggregate_type = Cow::Owned(owned("aggregatetype").unwrap_or_default());
         event.aggregate_id = owned("subject").unwrap_or_default();
-        event.sequence = number("sequence", get("sequence"))?;
+        event.sequence = number("aggregatesequence", get("aggregatesequence"))?;
         event.tenant_id = owned("tenantid");
         event.content_encoding = owned("contentencoding");
         event.key_id = owned("keyid");
@@ -193,7 +193,7 @@ const PLAIN: [(&str, &str); 15] = [
     ("bento-schema-version", "schemaversion"),
     ("bento-aggregate-type", "aggregatetype"),
     ("bento-aggregate-id", "subject"),
-    ("bento-sequence", "sequence"),
+    ("bento-aggregate-sequence", "aggregatesequence"),
     ("bento-occurred-at", "time"),
     ("bento-tenant-id", "tenantid"),
     ("bento-correlation-id", "correlationid"),

@@ -26,7 +26,7 @@ struct CloudEvent<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     aggregatetype: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
-    sequence: &'a str,
+    aggregatesequence: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     tenantid: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -67,7 +67,7 @@ pub(super) fn body(facts: &Facts<'_>, envelope: &Envelope) -> Bytes {
         datacontenttype: if json.is_some() { JSON } else { BYTES },
         schemaversion: facts.schema_version,
         aggregatetype: facts.aggregate_type,
-        sequence: facts.sequence.as_deref().unwrap_or_default(),
+        aggregatesequence: facts.sequence.as_deref().unwrap_or_default(),
         tenantid: facts.tenant.unwrap_or_default(),
         correlationid: facts.correlation_id.as_deref().unwrap_or_default(),
         causationid: facts.causation_id.as_deref().unwrap_or_default(),

@@ -57,7 +57,7 @@ fn binary_names_every_fact_as_the_binding_says() {
         ce-datacontenttype: application/json
         ce-schemaversion: 2
         ce-aggregatetype: order
-        ce-sequence: 7
+        ce-aggregatesequence: 7
         ce-tenantid: Z%C3%BCrich%20AG
         ce-correlationid: c-1
         ce-causationid: c-0
@@ -87,7 +87,7 @@ fn structured_embeds_the_payload_as_it_is() {
         bento-route: audit
         traceparent: 00-1-2-01
         x-own: it "is"
-        [application/cloudevents+json] {"specversion":"1.0","id":"018f0000-0000-7000-8000-000000000001","source":"order%20service","type":"order.created.v2","subject":"42","time":"2026-05-04T03:02:01.000123Z","datacontenttype":"application/json","schemaversion":2,"aggregatetype":"order","sequence":"7","tenantid":"Zürich AG","correlationid":"c-1","causationid":"c-0","actor":"ann","partitionkey":"42","traceparent":"00-1-2-01","data":{ "total": 1.10,
+        [application/cloudevents+json] {"specversion":"1.0","id":"018f0000-0000-7000-8000-000000000001","source":"order%20service","type":"order.created.v2","subject":"42","time":"2026-05-04T03:02:01.000123Z","datacontenttype":"application/json","schemaversion":2,"aggregatetype":"order","aggregatesequence":"7","tenantid":"Zürich AG","correlationid":"c-1","causationid":"c-0","actor":"ann","partitionkey":"42","traceparent":"00-1-2-01","data":{ "total": 1.10,
         "big": 340282366920938463463374607431768211455}}"#]].assert_eq(&shown(&message));
 }
 
@@ -103,7 +103,7 @@ fn plain_is_the_payload_with_the_facts_beside_it() {
         bento-schema-version: 2
         bento-aggregate-type: order
         bento-aggregate-id: 42
-        bento-sequence: 7
+        bento-aggregate-sequence: 7
         bento-occurred-at: 2026-05-04T03:02:01.000123Z
         bento-tenant-id: Zürich AG
         bento-correlation-id: c-1
@@ -283,6 +283,18 @@ proptest! {
             }
         }
     }
+}
+
+/// The extension `sequence` of CloudEvents counts within a source, in any form that sorts as text.
+#[test]
+fn the_sequence_of_a_source_is_not_that_of_an_aggregate() {
+    let facts = [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/theirs"), ("ce-type", "thing.happened")];
+    let headers = facts.into_iter().chain([("ce-sequence", "A-007")]);
+    let event = Incoming::new("{}", DateTime::UNIX_EPOCH).with_headers(headers).envelope(&Binding::HTTP).unwrap();
+    assert_eq!(event.sequence, None);
+    let sent = delivery(envelope("{}"));
+    let message = settings(Format::Binary).message(&sent, &Binding::HTTP).unwrap();
+    assert_eq!(message.header("ce-sequence"), None);
 }
 
 /// The event that is read of a message.

@@ -54,7 +54,7 @@ pub async fn plain_is_the_payload_with_the_facts_beside_it<H: PublisherHarness>(
         ("bento-schema-version", "3"),
         ("bento-aggregate-type", "thing"),
         ("bento-aggregate-id", "a"),
-        ("bento-sequence", "1"),
+        ("bento-aggregate-sequence", "1"),
         ("bento-tenant-id", "Zürich AG"),
         ("bento-correlation-id", "correlation-1"),
         ("bento-causation-id", "causation-1"),
@@ -131,7 +131,7 @@ fn assert_describes(event: &Event, envelope: &Envelope) {
     for (name, value) in [
         ("schemaversion", "3"),
         ("aggregatetype", "thing"),
-        ("sequence", "1"),
+        ("aggregatesequence", "1"),
         ("tenantid", "Zürich AG"),
         ("correlationid", "correlation-1"),
         ("causationid", "causation-1"),
