@@ -37,7 +37,8 @@
 //! | any other refusal of a stream | transient |
 //!
 //! Where nobody listens, the publisher asks JetStream which stream takes the subject, so that the error says whether there is none; its user
-//! needs the permission to publish to `$JS.API.STREAM.NAMES`. The event waits in either case, and goes on when a stream is there.
+//! needs the permission to publish to `$JS.API.STREAM.NAMES`. The event waits in either case, and goes on when a stream is there. With an
+//! expected stream it asks for that one when it connects, and needs the permission for `$JS.API.STREAM.INFO.<stream>`.
 //! A user without the permission to publish to a subject gets no answer at all from NATS: its events fail as not acknowledged.
 //!
 //! An acknowledgement counts if it has the unguessable token of its message and comes from the expected stream. Whoever may subscribe to a

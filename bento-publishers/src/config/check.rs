@@ -105,6 +105,7 @@ mod tests {
                 url = "redis://:hunter2@127.0.0.1:{redis}"
                 [publishers.unused]
                 kind = "redis"
+                url = "redis://127.0.0.1:{redis}"
                 [router]
                 version = 1
                 [router.destinations]

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_nats::connection::State;
 use async_nats::jetstream::Context;
-use async_nats::jetstream::context::ContextBuilder;
+use async_nats::jetstream::context::{ContextBuilder, GetStreamError, GetStreamErrorKind};
 use async_nats::{ClientError, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
 use nkeys::{KeyPair, KeyPairType};
 use percent_encoding::percent_decode_str;
@@ -70,15 +70,22 @@ impl Link {
         })?;
         let context = ContextBuilder::new().timeout(settings.ack_timeout).build(client);
         if let Some(stream) = &settings.expected_stream {
-            context.get_stream(stream).await.map_err(|error| ConnectError::Unfit {
-                address: address.to_owned(),
-                what: format!("there is no stream `{stream}`"),
-                source: Some(error.into()),
-            })?;
+            context.get_stream(stream).await.map_err(|error| unfit(address, stream, error))?;
         }
         let acks = Acks::listen(context.client(), settings).await;
         Ok(Self { context, acks: acks.map_err(|error| unreachable(error.into()))?, trouble })
     }
+}
+
+/// NATS does not answer whoever may not ask.
+fn unfit(address: &str, stream: &str, error: GetStreamError) -> ConnectError {
+    let what = match error.kind() {
+        GetStreamErrorKind::JetStream(_) => format!("there is no stream `{stream}`"),
+        _ => format!(
+            "it says nothing of the stream `{stream}`; its user needs the permission to publish to `$JS.API.STREAM.INFO.{stream}`"
+        ),
+    };
+    ConnectError::Unfit { address: address.to_owned(), what, source: Some(error.into()) }
 }
 
 impl connect::Link for Link {

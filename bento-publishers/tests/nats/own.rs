@@ -59,6 +59,7 @@ async fn another_stream_than_the_expected_one_is_refused() {
     let publisher = NatsPublisher::new(expecting(&other.name)).unwrap();
     let error = publish_one(&publisher).await.unwrap_err();
     assert_eq!(error.class(), FailureClass::Unavailable, "{}", error.chain());
+    assert_eq!(harness.received(1).await.len(), 1, "the wrong stream has not stored it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,10 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use async_nats::jetstream::stream::Config;
+use async_nats::{ConnectOptions, jetstream};
 use bento_publishers::nats::{NatsCredentials, NatsPublisher, NatsSettings};
 use bento_publishers::{ConnectError, TlsSettings};
 use nkeys::KeyPair;
@@ -71,6 +74,46 @@ async fn a_file_of_credentials_proves_who_connects() {
     let absent = NatsCredentials::File(server.directory.join("absent.creds"));
     let error = connect(&server, Some(absent), TlsSettings::default()).await.unwrap_err();
     assert!(matches!(error, ConnectError::Settings { .. }), "{error:?}");
+}
+
+/// The rights that `docs/deploying.md` gives to the relay's user.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rights_of_the_page_on_deploying_suffice() {
+    let user = |name: &str, publish: &str| {
+        let rights = format!(r#"permissions: {{ publish: [{publish}], subscribe: ["_INBOX.>"] }}"#);
+        format!("{{ user: {name}, password: right, {rights} }}")
+    };
+    let without = r#""shop.>", "$JS.API.STREAM.NAMES""#;
+    let relay = user("relay", &format!(r#"{without}, "$JS.API.STREAM.INFO.shop""#));
+    let users = format!("{}, {relay}, {{ user: admin, password: any }}", user("other", without));
+    let Some(server) = server(format!("authorization {{ users: [{users}] }}")) else { return };
+    let publisher = |user: &str, expected_stream: Option<&str>| {
+        let settings = NatsSettings {
+            urls: vec![format!("nats://{user}:right@127.0.0.1:{}", server.port).into()],
+            prefix: "shop".to_owned(),
+            expected_stream: expected_stream.map(str::to_owned),
+            ack_timeout: Duration::from_secs(2),
+            ..NatsSettings::default()
+        };
+        NatsPublisher::new(settings).unwrap()
+    };
+    let admin = ConnectOptions::with_user_and_password("admin".to_owned(), "any".to_owned());
+    let context = jetstream::new(admin.connect(format!("127.0.0.1:{}", server.port)).await.unwrap());
+    let config = Config { name: "shop".to_owned(), subjects: vec!["shop.>".to_owned()], ..Config::default() };
+    let stream = context.create_stream(config).await.unwrap();
+    let publishers = [publisher("relay", Some("shop")), publisher("other", None)];
+    for publisher in &publishers {
+        publisher.check().await.unwrap();
+        publish_one(publisher).await.unwrap();
+    }
+    assert_eq!(stream.get_info().await.unwrap().state.messages, 2);
+    let unfit = chain(&publisher("other", Some("shop")).check().await.unwrap_err());
+    assert!(unfit.contains("the permission to publish to `$JS.API.STREAM.INFO.shop`"), "{unfit}");
+    context.delete_stream("shop").await.unwrap();
+    for publisher in &publishers {
+        let missing = publish_one(publisher).await.unwrap_err();
+        assert_eq!(missing.to_string(), "no stream of NATS takes the subject `shop.events`");
+    }
 }
 
 /// Neither the wrong ones nor nobody in particular.

@@ -77,6 +77,19 @@ fn a_secret_can_be_in_a_file() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
+/// A file that was made and not filled yet, or that a mount left empty.
+#[test]
+fn a_file_that_is_empty_holds_no_secret() {
+    let file = std::env::temp_dir().join(format!("bento-empty-secret-{}", std::process::id()));
+    let named = format!("publisher = \"nats\"\n[publishers.nats]\ncredentials = {{ token_file = {file:?} }}");
+    for text in ["", "\n", " \r\n"] {
+        std::fs::write(&file, text).unwrap();
+        let refused = read_with(&named, &[]).unwrap_err().to_string();
+        assert!(refused.contains("`publishers.nats.credentials.token_file`: the file is empty"), "{refused}");
+    }
+    std::fs::remove_file(&file).unwrap();
+}
+
 #[test]
 fn a_secret_that_is_not_in_its_file_or_said_twice_is_refused() {
     let named = "publisher = \"nats\"\n[publishers.nats]\ncredentials = { token_file = \"nowhere\" }";
