@@ -270,6 +270,48 @@ mod shadowing {
     }
 }
 
+#[allow(non_upper_case_globals, dead_code)]
+mod names_in_use {
+    use super::*;
+
+    pub const event: u8 = 1;
+    pub static other: u8 = 1;
+    pub const left: u8 = 1;
+    pub const right: u8 = 1;
+    pub static f: u8 = 1;
+    pub const adjust: u8 = 1;
+    pub static key: u8 = 1;
+    pub static version: u8 = 1;
+    pub const id: u8 = 1;
+
+    #[derive(bento_core::AggregateId)]
+    struct Number(u64);
+
+    #[domain_event(schema = "names.taken", version = 1)]
+    #[derive(Debug, PartialEq)]
+    struct Taken {}
+
+    #[domain_event(schema = "names.lost", version = 1, superseded)]
+    #[derive(Debug)]
+    struct A {}
+
+    #[aggregate(events(Taken))]
+    struct E {
+        id: Number,
+        #[aggregate(version)]
+        version: i64,
+        events: PendingEvents,
+    }
+
+    #[test]
+    fn an_aggregate_compiles_beside_constants_of_any_name() {
+        let mut aggregate = E { id: Number(7), version: 0, events: PendingEvents::default() };
+        aggregate.raise_with(Taken {}, |metadata| metadata);
+        assert_eq!(aggregate.aggregate_key().into_text().as_deref(), Some("7"));
+        assert_eq!(aggregate.take(), [Taken {}.into()]);
+    }
+}
+
 mod strict {
     //! Nothing generated warns, whatever the struct is.
     #![deny(warnings, missing_docs, unsafe_code)]

@@ -47,7 +47,7 @@ pub(crate) fn aggregate_id(input: TokenStream) -> TokenStream {
             #(#predicates,)*
             #(#bounds,)*
         {
-            fn append_to(&self, key: &mut #private::AggregateKey) {
+            fn append_to(&self, __bento_key: &mut #private::AggregateKey) {
                 #body
             }
         }
@@ -68,7 +68,7 @@ fn fields(private: &TokenStream, data: &DataStruct, errors: &mut Errors) -> Opti
 /// A type that cannot be a part is reported at the field.
 fn part(private: &TokenStream, member: &Member, ty: &Type) -> TokenStream {
     let append = quote_spanned!(ty.span()=> <#ty as #private::AggregateId>::append_to);
-    quote!(#append(&self.#member, key);)
+    quote!(#append(&self.#member, __bento_key);)
 }
 
 /// `PhantomData` has no value.
@@ -85,7 +85,7 @@ fn variants(private: &TokenStream, data: &DataEnum, errors: &mut Errors) -> Opti
     let mut seen: Vec<String> = Vec::new();
     let arms: Vec<_> = data.variants.iter().filter_map(|variant| arm(variant, &mut seen, errors)).collect();
     let is_whole = arms.len() == data.variants.len();
-    is_whole.then(|| quote!(#private::AggregateKey::append_text(key, match *self { #(#arms),* });))
+    is_whole.then(|| quote!(#private::AggregateKey::append_text(__bento_key, match *self { #(#arms),* });))
 }
 
 fn arm(variant: &Variant, seen: &mut Vec<String>, errors: &mut Errors) -> Option<TokenStream> {

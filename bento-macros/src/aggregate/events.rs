@@ -1,4 +1,6 @@
 //! The tokens of the events of an aggregate: their enum, and who may raise them.
+//!
+//! A name that an expansion binds is one that no constant and no type of the user's module has.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
@@ -54,9 +56,9 @@ pub(super) fn enum_impls(checked: &Checked) -> TokenStream {
         #typed
 
         #[automatically_derived]
-        impl<A: #private::RaisesVariants<Self>> #private::RaisedBy<A> for #event_enum {
+        impl<AnyAggregate: #private::RaisesVariants<Self>> #private::RaisedBy<AnyAggregate> for #event_enum {
             fn into_any(self) -> #private::Arc<dyn #private::AnyEvent> {
-                match <A as #private::RaisesVariants<Self>>::NEVER {}
+                match <AnyAggregate as #private::RaisesVariants<Self>>::NEVER {}
             }
         }
     }
@@ -66,13 +68,14 @@ fn debug_impl(checked: &Checked) -> TokenStream {
     let private = checked.aggregate.attribute.private();
     let (ident, event_enum) = (checked.aggregate.head.ident, &checked.event_enum);
     let arms = checked.events.iter().map(|Listed { cfgs, path, variant, position }| {
-        quote!(#(#cfgs)* Self::#variant(ref event) => #private::debug::<#ident, #path, #position>(event, f))
+        quote!(#(#cfgs)* Self::#variant(ref __bento_event) =>
+            #private::debug::<#ident, #path, #position>(__bento_event, __bento_f))
     });
     quote! {
         #[automatically_derived]
         impl #private::fmt::Debug for #event_enum {
             #[inline]
-            fn fmt(&self, f: &mut #private::fmt::Formatter<'_>) -> #private::fmt::Result {
+            fn fmt(&self, __bento_f: &mut #private::fmt::Formatter<'_>) -> #private::fmt::Result {
                 match *self { #(#arms,)* }
             }
         }
@@ -85,7 +88,8 @@ fn clone_impl(checked: &Checked) -> TokenStream {
     let private = checked.aggregate.attribute.private();
     let event_enum = &checked.event_enum;
     let arms = checked.events.iter().map(|Listed { cfgs, variant, .. }| {
-        quote!(#(#cfgs)* Self::#variant(ref event) => Self::#variant(#private::Clone::clone(event)))
+        quote!(#(#cfgs)* Self::#variant(ref __bento_event) =>
+            Self::#variant(#private::Clone::clone(__bento_event)))
     });
     quote! {
         #[automatically_derived]
@@ -107,7 +111,8 @@ fn partial_eq_impl(checked: &Checked) -> TokenStream {
     let arms = checked.events.iter().map(|Listed { cfgs, variant, .. }| {
         quote! {
             #(#cfgs)*
-            (Self::#variant(left), Self::#variant(right)) => #private::is_same_event(left, right)
+            (Self::#variant(__bento_event), Self::#variant(__bento_other)) =>
+                #private::is_same_event(__bento_event, __bento_other)
         }
     });
     quote! {
@@ -118,8 +123,8 @@ fn partial_eq_impl(checked: &Checked) -> TokenStream {
             #(for<'bento> &'bento #types: #private::PartialEq<&'bento #types>,)*
         {
             #[inline]
-            fn eq(&self, other: &Self) -> #private::bool {
-                match (self, other) {
+            fn eq(&self, __bento_other: &Self) -> #private::bool {
+                match (self, __bento_other) {
                     #(#arms,)*
                     #[allow(unreachable_patterns)]
                     _ => false,
@@ -155,27 +160,27 @@ fn from_impls(checked: &Checked) -> TokenStream {
     let tries = checked.events.iter().map(|Listed { cfgs, path, variant, position }| {
         quote! {
             #(#cfgs)*
-            let event = match #private::downcast::<#ident, #path, #position>(event) {
-                #private::Ok(event) => return #private::Some(Self::#variant(event)),
-                #private::Err(event) => event,
+            let __bento_event = match #private::downcast::<#ident, #path, #position>(__bento_event) {
+                #private::Ok(__bento_event) => return #private::Some(Self::#variant(__bento_event)),
+                #private::Err(__bento_event) => __bento_event,
             };
         }
     });
     quote! {
         #[automatically_derived]
         impl #private::AggregateEvents for #event_enum {
-            fn from_any(event: #private::Arc<dyn #private::AnyEvent>) -> #private::Option<Self> {
-                let event = #private::any(event);
+            fn from_any(__bento_event: #private::Arc<dyn #private::AnyEvent>) -> #private::Option<Self> {
+                let __bento_event = #private::any(__bento_event);
                 #(#tries)*
-                let _ = event;
+                let _ = __bento_event;
                 #private::None
             }
         }
 
         #[automatically_derived]
-        impl<E: #private::RaisedBy<#ident>> #private::From<E> for #event_enum {
-            fn from(event: E) -> Self {
-                #private::variant::<#ident, E>(event)
+        impl<ListedEvent: #private::RaisedBy<#ident>> #private::From<ListedEvent> for #event_enum {
+            fn from(__bento_event: ListedEvent) -> Self {
+                #private::variant::<#ident, ListedEvent>(__bento_event)
             }
         }
     }

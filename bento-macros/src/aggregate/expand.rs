@@ -134,16 +134,16 @@ fn raising_methods(checked: &Checked) -> TokenStream {
         };
     }
     quote! {
-        /// Says that `event` happened: it goes to the transaction whose scope this is, else it stays pending here.
+        /// Says that an event happened: it goes to the transaction whose scope this is, else it stays pending here.
         #[track_caller]
-        #vis fn raise<E: #private::RaisedBy<Self>>(&mut self, event: E) {
-            #private::raise(self, #private::RaisedBy::<Self>::into_any(event));
+        #vis fn raise<E: #private::RaisedBy<Self>>(&mut self, raised_event: E) {
+            #private::raise(self, #private::RaisedBy::<Self>::into_any(raised_event));
         }
 
-        /// Says that `event` happened, with metadata of its own: an id, a topic, a header.
+        /// Says that an event happened, with metadata of its own: an id, a topic, a header.
         #[track_caller]
-        #vis fn raise_with<E: #private::RaisedBy<Self>>(&mut self, event: E, adjust: #adjust) {
-            #private::Aggregate::raise_with(self, event, adjust);
+        #vis fn raise_with<E: #private::RaisedBy<Self>>(&mut self, raised_event: E, adjust_metadata: #adjust) {
+            #private::Aggregate::raise_with(self, raised_event, adjust_metadata);
         }
     }
 }
@@ -239,8 +239,8 @@ fn version(checked: &Checked) -> TokenStream {
             #private::Some(<#ty as #private::VersionNumber>::to_version(self.#ident))
         }
         #[inline]
-        fn set_version(&mut self, version: #private::i64) -> #private::bool {
-            <#ty as #private::VersionNumber>::set_version(&mut self.#ident, version)
+        fn set_version(&mut self, __bento_version: #private::i64) -> #private::bool {
+            <#ty as #private::VersionNumber>::set_version(&mut self.#ident, __bento_version)
         }
     }
 }

@@ -255,9 +255,9 @@ fn marker_impls(event: &Event) -> TokenStream {
 fn unraisable(private: &TokenStream, ident: &syn::Ident, condition: &TokenStream) -> TokenStream {
     quote! {
         #[automatically_derived]
-        impl<A: #private::#condition<Self>> #private::RaisedBy<A> for #ident {
+        impl<AnyAggregate: #private::#condition<Self>> #private::RaisedBy<AnyAggregate> for #ident {
             fn into_any(self) -> #private::Arc<dyn #private::AnyEvent> {
-                match <A as #private::#condition<Self>>::NEVER {}
+                match <AnyAggregate as #private::#condition<Self>>::NEVER {}
             }
         }
     }

@@ -5,24 +5,28 @@ struct Order {
 }
 #[allow(dead_code, deprecated)]
 impl Order {
-    /// Says that `event` happened: it goes to the transaction whose scope this is, else it stays pending here.
+    /// Says that an event happened: it goes to the transaction whose scope this is, else it stays pending here.
     #[track_caller]
-    fn raise<E: ::bento_core::__private::RaisedBy<Self>>(&mut self, event: E) {
+    fn raise<E: ::bento_core::__private::RaisedBy<Self>>(&mut self, raised_event: E) {
         ::bento_core::__private::raise(
             self,
-            ::bento_core::__private::RaisedBy::<Self>::into_any(event),
+            ::bento_core::__private::RaisedBy::<Self>::into_any(raised_event),
         );
     }
-    /// Says that `event` happened, with metadata of its own: an id, a topic, a header.
+    /// Says that an event happened, with metadata of its own: an id, a topic, a header.
     #[track_caller]
     fn raise_with<E: ::bento_core::__private::RaisedBy<Self>>(
         &mut self,
-        event: E,
-        adjust: impl ::bento_core::__private::FnOnce(
+        raised_event: E,
+        adjust_metadata: impl ::bento_core::__private::FnOnce(
             ::bento_core::__private::Metadata,
         ) -> ::bento_core::__private::Metadata,
     ) {
-        ::bento_core::__private::Aggregate::raise_with(self, event, adjust);
+        ::bento_core::__private::Aggregate::raise_with(
+            self,
+            raised_event,
+            adjust_metadata,
+        );
     }
     /// The pending events, oldest first.
     #[inline]
@@ -83,11 +87,11 @@ const _: () = {
         #[inline]
         fn set_version(
             &mut self,
-            version: ::bento_core::__private::i64,
+            __bento_version: ::bento_core::__private::i64,
         ) -> ::bento_core::__private::bool {
             <i64 as ::bento_core::__private::VersionNumber>::set_version(
                 &mut self.version,
-                version,
+                __bento_version,
             )
         }
         #[inline]
@@ -114,19 +118,23 @@ const _: () = {
         #[inline]
         fn fmt(
             &self,
-            f: &mut ::bento_core::__private::fmt::Formatter<'_>,
+            __bento_f: &mut ::bento_core::__private::fmt::Formatter<'_>,
         ) -> ::bento_core::__private::fmt::Result {
             match *self {
-                Self::OrderCreated(ref event) => {
+                Self::OrderCreated(ref __bento_event) => {
                     ::bento_core::__private::debug::<
                         Order,
                         OrderCreated,
                         0usize,
-                    >(event, f)
+                    >(__bento_event, __bento_f)
                 }
                 #[cfg(feature = "billing")]
-                Self::OrderPaid(ref event) => {
-                    ::bento_core::__private::debug::<Order, OrderPaid, 1usize>(event, f)
+                Self::OrderPaid(ref __bento_event) => {
+                    ::bento_core::__private::debug::<
+                        Order,
+                        OrderPaid,
+                        1usize,
+                    >(__bento_event, __bento_f)
                 }
             }
         }
@@ -136,12 +144,14 @@ const _: () = {
         #[inline]
         fn clone(&self) -> Self {
             match *self {
-                Self::OrderCreated(ref event) => {
-                    Self::OrderCreated(::bento_core::__private::Clone::clone(event))
+                Self::OrderCreated(ref __bento_event) => {
+                    Self::OrderCreated(
+                        ::bento_core::__private::Clone::clone(__bento_event),
+                    )
                 }
                 #[cfg(feature = "billing")]
-                Self::OrderPaid(ref event) => {
-                    Self::OrderPaid(::bento_core::__private::Clone::clone(event))
+                Self::OrderPaid(ref __bento_event) => {
+                    Self::OrderPaid(::bento_core::__private::Clone::clone(__bento_event))
                 }
             }
         }
@@ -161,14 +171,15 @@ const _: () = {
         >,
     {
         #[inline]
-        fn eq(&self, other: &Self) -> ::bento_core::__private::bool {
-            match (self, other) {
-                (Self::OrderCreated(left), Self::OrderCreated(right)) => {
-                    ::bento_core::__private::is_same_event(left, right)
-                }
+        fn eq(&self, __bento_other: &Self) -> ::bento_core::__private::bool {
+            match (self, __bento_other) {
+                (
+                    Self::OrderCreated(__bento_event),
+                    Self::OrderCreated(__bento_other),
+                ) => ::bento_core::__private::is_same_event(__bento_event, __bento_other),
                 #[cfg(feature = "billing")]
-                (Self::OrderPaid(left), Self::OrderPaid(right)) => {
-                    ::bento_core::__private::is_same_event(left, right)
+                (Self::OrderPaid(__bento_event), Self::OrderPaid(__bento_other)) => {
+                    ::bento_core::__private::is_same_event(__bento_event, __bento_other)
                 }
                 #[allow(unreachable_patterns)]
                 _ => false,
@@ -178,49 +189,56 @@ const _: () = {
     #[automatically_derived]
     impl ::bento_core::__private::AggregateEvents for OrderEvent {
         fn from_any(
-            event: ::bento_core::__private::Arc<dyn ::bento_core::__private::AnyEvent>,
+            __bento_event: ::bento_core::__private::Arc<
+                dyn ::bento_core::__private::AnyEvent,
+            >,
         ) -> ::bento_core::__private::Option<Self> {
-            let event = ::bento_core::__private::any(event);
-            let event = match ::bento_core::__private::downcast::<
+            let __bento_event = ::bento_core::__private::any(__bento_event);
+            let __bento_event = match ::bento_core::__private::downcast::<
                 Order,
                 OrderCreated,
                 0usize,
-            >(event) {
-                ::bento_core::__private::Ok(event) => {
-                    return ::bento_core::__private::Some(Self::OrderCreated(event));
+            >(__bento_event) {
+                ::bento_core::__private::Ok(__bento_event) => {
+                    return ::bento_core::__private::Some(
+                        Self::OrderCreated(__bento_event),
+                    );
                 }
-                ::bento_core::__private::Err(event) => event,
+                ::bento_core::__private::Err(__bento_event) => __bento_event,
             };
             #[cfg(feature = "billing")]
-            let event = match ::bento_core::__private::downcast::<
+            let __bento_event = match ::bento_core::__private::downcast::<
                 Order,
                 OrderPaid,
                 1usize,
-            >(event) {
-                ::bento_core::__private::Ok(event) => {
-                    return ::bento_core::__private::Some(Self::OrderPaid(event));
+            >(__bento_event) {
+                ::bento_core::__private::Ok(__bento_event) => {
+                    return ::bento_core::__private::Some(Self::OrderPaid(__bento_event));
                 }
-                ::bento_core::__private::Err(event) => event,
+                ::bento_core::__private::Err(__bento_event) => __bento_event,
             };
-            let _ = event;
+            let _ = __bento_event;
             ::bento_core::__private::None
         }
     }
     #[automatically_derived]
-    impl<E: ::bento_core::__private::RaisedBy<Order>> ::bento_core::__private::From<E>
-    for OrderEvent {
-        fn from(event: E) -> Self {
-            ::bento_core::__private::variant::<Order, E>(event)
+    impl<
+        ListedEvent: ::bento_core::__private::RaisedBy<Order>,
+    > ::bento_core::__private::From<ListedEvent> for OrderEvent {
+        fn from(__bento_event: ListedEvent) -> Self {
+            ::bento_core::__private::variant::<Order, ListedEvent>(__bento_event)
         }
     }
     #[automatically_derived]
     impl<
-        A: ::bento_core::__private::RaisesVariants<Self>,
-    > ::bento_core::__private::RaisedBy<A> for OrderEvent {
+        AnyAggregate: ::bento_core::__private::RaisesVariants<Self>,
+    > ::bento_core::__private::RaisedBy<AnyAggregate> for OrderEvent {
         fn into_any(
             self,
         ) -> ::bento_core::__private::Arc<dyn ::bento_core::__private::AnyEvent> {
-            match <A as ::bento_core::__private::RaisesVariants<Self>>::NEVER {}
+            match <AnyAggregate as ::bento_core::__private::RaisesVariants<
+                Self,
+            >>::NEVER {}
         }
     }
     #[automatically_derived]

@@ -12,24 +12,24 @@ pub struct Model {
 }
 #[allow(dead_code, deprecated)]
 impl Model {
-    /// Says that `event` happened: it goes to the transaction whose scope this is, else it stays pending here.
+    /// Says that an event happened: it goes to the transaction whose scope this is, else it stays pending here.
     #[track_caller]
-    pub fn raise<E: framework::__private::RaisedBy<Self>>(&mut self, event: E) {
+    pub fn raise<E: framework::__private::RaisedBy<Self>>(&mut self, raised_event: E) {
         framework::__private::raise(
             self,
-            framework::__private::RaisedBy::<Self>::into_any(event),
+            framework::__private::RaisedBy::<Self>::into_any(raised_event),
         );
     }
-    /// Says that `event` happened, with metadata of its own: an id, a topic, a header.
+    /// Says that an event happened, with metadata of its own: an id, a topic, a header.
     #[track_caller]
     pub fn raise_with<E: framework::__private::RaisedBy<Self>>(
         &mut self,
-        event: E,
-        adjust: impl framework::__private::FnOnce(
+        raised_event: E,
+        adjust_metadata: impl framework::__private::FnOnce(
             framework::__private::Metadata,
         ) -> framework::__private::Metadata,
     ) {
-        framework::__private::Aggregate::raise_with(self, event, adjust);
+        framework::__private::Aggregate::raise_with(self, raised_event, adjust_metadata);
     }
     /// The pending events, oldest first.
     #[inline]
@@ -95,11 +95,15 @@ const _: () = {
         #[inline]
         fn fmt(
             &self,
-            f: &mut framework::__private::fmt::Formatter<'_>,
+            __bento_f: &mut framework::__private::fmt::Formatter<'_>,
         ) -> framework::__private::fmt::Result {
             match *self {
-                Self::LineAdded(ref event) => {
-                    framework::__private::debug::<Model, LineAdded, 0usize>(event, f)
+                Self::LineAdded(ref __bento_event) => {
+                    framework::__private::debug::<
+                        Model,
+                        LineAdded,
+                        0usize,
+                    >(__bento_event, __bento_f)
                 }
             }
         }
@@ -109,8 +113,8 @@ const _: () = {
         #[inline]
         fn clone(&self) -> Self {
             match *self {
-                Self::LineAdded(ref event) => {
-                    Self::LineAdded(framework::__private::Clone::clone(event))
+                Self::LineAdded(ref __bento_event) => {
+                    Self::LineAdded(framework::__private::Clone::clone(__bento_event))
                 }
             }
         }
@@ -123,10 +127,10 @@ const _: () = {
         >,
     {
         #[inline]
-        fn eq(&self, other: &Self) -> framework::__private::bool {
-            match (self, other) {
-                (Self::LineAdded(left), Self::LineAdded(right)) => {
-                    framework::__private::is_same_event(left, right)
+        fn eq(&self, __bento_other: &Self) -> framework::__private::bool {
+            match (self, __bento_other) {
+                (Self::LineAdded(__bento_event), Self::LineAdded(__bento_other)) => {
+                    framework::__private::is_same_event(__bento_event, __bento_other)
                 }
                 #[allow(unreachable_patterns)]
                 _ => false,
@@ -136,37 +140,39 @@ const _: () = {
     #[automatically_derived]
     impl framework::__private::AggregateEvents for OrderLineEvent {
         fn from_any(
-            event: framework::__private::Arc<dyn framework::__private::AnyEvent>,
+            __bento_event: framework::__private::Arc<dyn framework::__private::AnyEvent>,
         ) -> framework::__private::Option<Self> {
-            let event = framework::__private::any(event);
-            let event = match framework::__private::downcast::<
+            let __bento_event = framework::__private::any(__bento_event);
+            let __bento_event = match framework::__private::downcast::<
                 Model,
                 LineAdded,
                 0usize,
-            >(event) {
-                framework::__private::Ok(event) => {
-                    return framework::__private::Some(Self::LineAdded(event));
+            >(__bento_event) {
+                framework::__private::Ok(__bento_event) => {
+                    return framework::__private::Some(Self::LineAdded(__bento_event));
                 }
-                framework::__private::Err(event) => event,
+                framework::__private::Err(__bento_event) => __bento_event,
             };
-            let _ = event;
+            let _ = __bento_event;
             framework::__private::None
         }
     }
     #[automatically_derived]
-    impl<E: framework::__private::RaisedBy<Model>> framework::__private::From<E>
-    for OrderLineEvent {
-        fn from(event: E) -> Self {
-            framework::__private::variant::<Model, E>(event)
+    impl<
+        ListedEvent: framework::__private::RaisedBy<Model>,
+    > framework::__private::From<ListedEvent> for OrderLineEvent {
+        fn from(__bento_event: ListedEvent) -> Self {
+            framework::__private::variant::<Model, ListedEvent>(__bento_event)
         }
     }
     #[automatically_derived]
-    impl<A: framework::__private::RaisesVariants<Self>> framework::__private::RaisedBy<A>
-    for OrderLineEvent {
+    impl<
+        AnyAggregate: framework::__private::RaisesVariants<Self>,
+    > framework::__private::RaisedBy<AnyAggregate> for OrderLineEvent {
         fn into_any(
             self,
         ) -> framework::__private::Arc<dyn framework::__private::AnyEvent> {
-            match <A as framework::__private::RaisesVariants<Self>>::NEVER {}
+            match <AnyAggregate as framework::__private::RaisesVariants<Self>>::NEVER {}
         }
     }
     #[automatically_derived]
