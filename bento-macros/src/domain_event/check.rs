@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use proc_macro2::Span;
+use proc_macro2::{Ident, Span};
+use syn::Path;
 
 use super::input::{Event, EventAttribute};
 use super::{history, payload};
@@ -113,7 +114,7 @@ const VERSION_MAX: u32 = 10_000;
 fn check_chain(event: &Event, errors: &mut Errors) {
     let Some(version) = &event.attribute.version else { return };
     if let Some(older) = &event.attribute.upcast_from {
-        if older.value.is_ident(&event.item.ident) || older.value.is_ident("Self") {
+        if is_itself(&older.value, &event.item.ident) {
             errors.on(
                 &older.value,
                 "`upcast_from` leads back to itself: name the struct of an earlier version, marked `superseded`",
@@ -127,6 +128,13 @@ fn check_chain(event: &Event, errors: &mut Errors) {
             errors.at(version.value.span, missing_step(to));
         }
     }
+}
+
+/// True if the path can only be the event: `OrderCreated`, `self::OrderCreated` or `Self`.
+fn is_itself(path: &Path, event: &Ident) -> bool {
+    path.is_ident("Self")
+        || path.is_ident(event)
+        || path.segments.len() == 2 && path.segments[0].ident == "self" && path.segments[1].ident == *event
 }
 
 /// The versions whose change the field history tells.

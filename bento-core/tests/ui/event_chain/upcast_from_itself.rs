@@ -6,4 +6,8 @@ pub struct OrderCreated {
     pub order_id: u64,
 }
 
+#[domain_event(schema = "order.paid", version = 2, upcast_from = self::OrderPaid)]
+#[derive(Debug)]
+pub struct OrderPaid {}
+
 fn main() {}
