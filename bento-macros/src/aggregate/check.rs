@@ -71,12 +71,18 @@ pub(super) fn check<'a>(aggregate: &'a Aggregate<'a>, errors: &mut Errors) -> Ch
 
 /// A model is derived below `#[aggregate]`, which has to hide the pending events from SeaORM first.
 fn check_order(aggregate: &Aggregate, errors: &mut Errors) {
-    if model::stands_below_its_derive(aggregate) {
-        errors.at(
-            Span::call_site(),
-            "`#[aggregate]` stands above `#[sea_orm::model]` and above the derives of a model: move it to the top",
-        );
+    if !model::stands_below_its_derive(aggregate) {
+        return;
     }
+    let is_hidden = aggregate.fields().iter().filter(|field| field.keeps_events()).all(|field| field.is_ignored);
+    let sea_orm = if is_hidden { "" } else { ", and SeaORM's errors about the pending events are gone" };
+    errors.at(
+        Span::call_site(),
+        format_args!(
+            "`#[aggregate]` stands above `#[sea_orm::model]` and above the derives of a model: \
+             move it to the top{sea_orm}"
+        ),
+    );
 }
 
 /// `id = …`, else `#[aggregate(id)]`, else the primary key of the model, else the field named `id`.
@@ -157,8 +163,7 @@ fn version<'a>(aggregate: &'a Aggregate<'a>, id: &[&Ident], errors: &mut Errors)
 /// The field marked `#[aggregate(events)]`, else that of type `PendingEvents`.
 fn pending<'a>(aggregate: &'a Aggregate<'a>, errors: &mut Errors) -> Option<&'a AggregateField<'a>> {
     let fields = aggregate.fields.as_ref()?;
-    let is_pending = |field: &&AggregateField| field.is_pending || field.marked_events.is_some();
-    let pending: Vec<&AggregateField> = fields.iter().filter(is_pending).collect();
+    let pending: Vec<&AggregateField> = fields.iter().filter(|field| field.keeps_events()).collect();
     match pending.as_slice() {
         [field] => Some(field),
         [] => {

@@ -325,6 +325,11 @@ impl<'a> AggregateField<'a> {
         Some(parsed)
     }
 
+    /// True if it keeps the pending events, by its mark or by its type.
+    pub(super) fn keeps_events(&self) -> bool {
+        self.is_pending || self.marked_events.is_some()
+    }
+
     fn parse_mark(&mut self, attr: &'a Attribute, errors: &mut Errors) {
         let arguments = syntax::arguments(attr);
         if arguments.is_empty() {

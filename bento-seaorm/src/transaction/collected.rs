@@ -5,7 +5,7 @@ use bento_core::Aggregate;
 /// An aggregate whose pending events a transaction takes over. Implemented by itself for each of them.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no pending events to be collected",
-    label = "this is no aggregate",
+    label = "not an aggregate",
     note = "an `ActiveModel` has no events: collect the model before `into_active_model()`",
     note = "a struct of your own becomes an aggregate with `#[aggregate(events(…))]` above its derives"
 )]

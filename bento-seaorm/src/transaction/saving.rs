@@ -3,10 +3,12 @@
 use bento_core::Aggregate;
 use bento_core::aggregate::Versioned;
 use bento_core::unit_of_work::{Saving, SavingError};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use sea_orm::sea_query::FromValueTuple as _;
 use sea_orm::{
-    ActiveModelBehavior, ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, Iterable,
-    ModelTrait, PrimaryKeyToColumn, PrimaryKeyTrait, QueryFilter, Value,
+    ActiveModelBehavior, ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult,
+    IntoActiveModel, Iterable, ModelTrait, PrimaryKeyToColumn, PrimaryKeyTrait, QueryFilter, Value,
 };
 
 use super::OutboxTransaction;
@@ -14,8 +16,8 @@ use crate::error::Error;
 
 /// An aggregate that is a SeaORM model: a `Model` with `#[aggregate]`. Implemented by itself for each of them.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no aggregate that is a SeaORM model",
-    label = "this cannot be saved by `insert`, `update` and `save`",
+    message = "`{Self}` is not a SeaORM model with `#[aggregate(…)]`",
+    label = "`insert`, `update` and `save` cannot save this",
     note = "save the model itself, not its `ActiveModel`: that has no events",
     note = "put `#[aggregate(…)]` above `#[sea_orm::model]` on the model; for another struct write its rows with SeaORM and \
             hand its events over with `tx.collect(&mut aggregate)`"
@@ -24,6 +26,7 @@ pub trait SavedModel:
     Aggregate
     + ModelTrait<Entity: EntityTrait<Model = Self, ActiveModel: Send>>
     + IntoActiveModel<ActiveModelOf<Self>>
+    + FromQueryResult
     + Sync
 {
 }
@@ -33,6 +36,7 @@ impl<M> SavedModel for M where
     M: Aggregate
         + ModelTrait<Entity: EntityTrait<Model = M, ActiveModel: Send>>
         + IntoActiveModel<ActiveModelOf<M>>
+        + FromQueryResult
         + Sync
 {
 }
@@ -54,6 +58,8 @@ impl From<DbErr> for Failure {
     }
 }
 
+// The futures are boxed, so that they do not name the type of the aggregate: of a type that cannot be
+// saved the compiler tells once, and not at the call and at `.await` again.
 impl OutboxTransaction {
     /// Inserts an aggregate: every column, its events with it. A primary key that the database counts is left to it while it is 0.
     ///
@@ -96,8 +102,8 @@ impl OutboxTransaction {
     ///
     /// # Cancel safety
     /// If the future is dropped, the row may be written. The aggregate is as it was, and its events are doubtful: the commit is refused.
-    pub async fn insert<M: SavedModel>(&self, aggregate: &mut M) -> Result<(), Error> {
-        self.write(aggregate, true).await
+    pub fn insert<'a, M: SavedModel>(&'a self, aggregate: &'a mut M) -> BoxFuture<'a, Result<(), Error>> {
+        self.write(aggregate, true).boxed()
     }
 
     /// Updates an aggregate: every column of the row with its primary key, its events with it.
@@ -113,8 +119,8 @@ impl OutboxTransaction {
     ///
     /// # Cancel safety
     /// If the future is dropped, the row may be written. The aggregate is as it was, and its events are doubtful: the commit is refused.
-    pub async fn update<M: SavedModel>(&self, aggregate: &mut M) -> Result<(), Error> {
-        self.write(aggregate, false).await
+    pub fn update<'a, M: SavedModel>(&'a self, aggregate: &'a mut M) -> BoxFuture<'a, Result<(), Error>> {
+        self.write(aggregate, false).boxed()
     }
 
     /// Saves an aggregate with a version: inserts it if its version is 0, else updates its row, provided that the row has the version that
@@ -134,10 +140,13 @@ impl OutboxTransaction {
     ///
     /// # Cancel safety
     /// If the future is dropped, the row may be written. The aggregate is as it was, and its events are doubtful: the commit is refused.
-    pub async fn save<M: SavedModel + Versioned>(&self, aggregate: &mut M) -> Result<(), Error> {
-        let saving = self.unit_of_work().save(self.frame, aggregate)?;
-        let is_new = saving.version_before() == Some(0);
-        self.write_row(aggregate, is_new, saving).await
+    pub fn save<'a, M: SavedModel + Versioned>(&'a self, aggregate: &'a mut M) -> BoxFuture<'a, Result<(), Error>> {
+        let save = async move {
+            let saving = self.unit_of_work().save(self.frame, aggregate)?;
+            let is_new = saving.version_before() == Some(0);
+            self.write_row(aggregate, is_new, saving).await
+        };
+        save.boxed()
     }
 
     async fn write<M: SavedModel>(&self, aggregate: &mut M, is_new: bool) -> Result<(), Error> {

@@ -69,7 +69,7 @@ fn async_function<'a>(lines: &[&'a str], in_trait: bool) -> Option<&'a str> {
 /// True if the signature that begins here returns a future, which may stand some lines below.
 fn returns_future(lines: &[&str]) -> bool {
     for line in lines {
-        if line.contains("-> impl Future") {
+        if line.contains("-> impl Future") || line.contains("-> BoxFuture<") {
             return true;
         }
         if line.ends_with(';') || line.ends_with('{') {
@@ -103,6 +103,13 @@ mod tests {
     fn a_function_of_a_public_trait_has_it_too() {
         let text = "pub trait Wait {\n    /// Waits.\n    fn wait(\n        &self,\n    ) -> impl Future<Output = ()> + Send;\n    fn now(&self);\n}\n";
         assert_eq!(faults_in("bento-seaorm/src/wait.rs", text), 1);
+        assert_eq!(
+            faults_in(
+                "bento-seaorm/src/wait.rs",
+                &text.replace("impl Future<Output = ()> + Send", "BoxFuture<'_, ()>")
+            ),
+            1
+        );
         assert_eq!(faults_in("bento-seaorm/src/wait.rs", &text.replace("pub trait", "trait")), 0);
         assert_eq!(faults_in("bento-seaorm/src/wait.rs", &text.replace("Waits.", "# Cancel safety")), 0);
     }
