@@ -92,7 +92,7 @@ impl Envelope {
     }
 
     /// This copy of an event as a message of its own: its id is a UUIDv5 of the event's id and the name of the route.
-    pub(crate) fn of_route(&self, route: &str) -> Self {
+    pub fn of_route(&self, route: &str) -> Self {
         let id = Uuid::new_v5(self.event_id.as_uuid(), route.as_bytes());
         Self { event_id: id.into(), ..self.clone() }
     }

@@ -77,27 +77,19 @@ extern crate self as bento_core;
 
 pub mod aggregate;
 pub mod codec;
-pub mod dead_letter;
 pub mod duration;
 pub mod envelope;
 pub mod event;
-pub mod held;
 pub mod id;
-pub mod inspect;
 pub mod limits;
 pub mod metadata;
 pub mod outbox;
 pub mod pending;
-pub mod publish;
 pub mod registry;
-pub mod relay;
 pub mod report;
-pub mod retry;
-pub mod route;
-mod task;
 pub mod telemetry;
-pub mod tenant;
-mod trace;
+#[doc(hidden)]
+pub mod trace;
 pub mod unit_of_work;
 pub mod upcast;
 
@@ -122,8 +114,3 @@ pub use self::upcast::UpcastFrom;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/event-design.md")]
 struct EventDesign;
-
-/// Compiles what the documents show.
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/routing.md")]
-struct Routing;

@@ -308,8 +308,8 @@ impl Headers {
         *self == Self::default()
     }
 
-    /// As a JSON object; empty for none.
-    pub(crate) fn encoded(&self) -> Bytes {
+    /// The headers as a JSON object; empty if nothing is to be stored.
+    pub fn encoded(&self) -> Bytes {
         if self.is_empty() {
             return Bytes::new();
         }

@@ -12,21 +12,21 @@ mod absent;
 mod w3c;
 
 #[cfg(not(feature = "opentelemetry"))]
-pub(crate) use self::absent::TraceContext;
+pub use self::absent::TraceContext;
 #[cfg(feature = "opentelemetry")]
-pub(crate) use self::w3c::TraceContext;
+pub use self::w3c::TraceContext;
 
 const TRACEPARENT: &str = "traceparent";
 
 impl TraceContext {
     /// That of the caller's span, for an event with these headers: none if the caller has set one.
-    pub(crate) fn of_caller(headers: &BTreeMap<String, String>) -> Option<Self> {
+    pub fn of_caller(headers: &BTreeMap<String, String>) -> Option<Self> {
         if parent_in(headers).is_some() { None } else { Self::of(&Span::current()) }
     }
 }
 
 /// The value of the header `traceparent`, in whatever case its name is written.
-pub(crate) fn parent_in(headers: &BTreeMap<String, String>) -> Option<&str> {
+pub fn parent_in(headers: &BTreeMap<String, String>) -> Option<&str> {
     value_of(headers, TRACEPARENT)
 }
 

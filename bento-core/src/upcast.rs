@@ -11,7 +11,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-pub(crate) use self::fields::RawFields;
+#[doc(hidden)]
+pub use self::fields::RawFields;
 use crate::event::{DomainEvent, EventDescriptor, Superseded};
 
 mod fields;

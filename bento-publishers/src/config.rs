@@ -26,9 +26,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use bento_core::publish::{Destination, Publishers};
-use bento_core::relay::{self, Relay, RelayBuilder, RelayStore};
-use bento_core::route::{Router, RouterConfig, RouterErrors};
+use bento_relay::publish::{Destination, Publishers};
+use bento_relay::route::{Router, RouterConfig, RouterErrors};
+use bento_relay::{Relay, RelayBuilder, RelaySettings, RelayStore};
 
 mod builder;
 mod check;
@@ -74,7 +74,7 @@ pub struct Settings {
     /// `console`, as long as no other is configured.
     pub publisher: String,
     /// How the relay runs.
-    pub relay: relay::Settings,
+    pub relay: RelaySettings,
     /// The rules by which events are routed; without them all go to `publisher`. A destination that names no publisher is served by the one of its
     /// own name, or else by `publisher`.
     pub router: Option<RouterConfig>,
@@ -87,7 +87,7 @@ impl Default for Settings {
         Self {
             application: None,
             publisher: "console".to_owned(),
-            relay: relay::Settings::default(),
+            relay: RelaySettings::default(),
             router: None,
             publishers: BTreeMap::new(),
         }
@@ -158,10 +158,10 @@ impl Settings {
     }
 
     /// Makes the publishers and puts a relay from `store` to them together. A broker that is away keeps nothing from starting: events for it
-    /// wait, the others are published, and the relay's [health](relay::Health) names it.
+    /// wait, the others are published, and the relay's [health](bento_relay::Health) names it.
     ///
     /// ```
-    /// # use bento_core::relay::MemoryStore;
+    /// # use bento_relay::MemoryStore;
     /// # use bento_publishers::Settings;
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let store = MemoryStore::default();

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 #[cfg(any(feature = "nats", feature = "rabbitmq", feature = "kafka"))]
-use bento_core::publish::{Delivery, PublishError};
+use bento_relay::publish::{Delivery, PublishError};
 
 #[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
 mod lazy;
@@ -14,7 +14,7 @@ pub(crate) use self::lazy::{Lazy, Link};
 /// A publisher could not be made, or could not be connected to its broker. It shows no password.
 ///
 /// Making a publisher answers [`Settings`](Self::Settings) alone: it asks no broker. The others come out of a publisher's
-/// `check`, and are the source of the [unavailable](bento_core::publish::FailureClass::Unavailable) answers of `publish`.
+/// `check`, and are the source of the [unavailable](bento_relay::publish::FailureClass::Unavailable) answers of `publish`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bento_core::publish::{BoxPublisher, Delivery, Destination, FailureClass, PublishError, Publisher};
+use bento_relay::publish::{BoxPublisher, Delivery, Destination, FailureClass, PublishError, Publisher};
 use futures_util::future::join_all;
 
 type Answer = Result<(), PublishError>;
@@ -88,7 +88,7 @@ fn together(mut failed: Vec<(&str, PublishError)>) -> Answer {
 #[cfg(test)]
 mod tests {
     use bento_core::Envelope;
-    use bento_core::publish::MemoryPublisher;
+    use bento_relay::publish::MemoryPublisher;
 
     use super::*;
 
@@ -122,7 +122,7 @@ mod tests {
         let destination = Destination::new("d");
         let both = FanOut::new().with("one", MemoryPublisher::chaining()).with("other", MemoryPublisher::chaining());
         assert!(!both.chains(&destination) && both.serves(&destination));
-        let nobody = both.with("none", bento_core::publish::Publishers::new());
+        let nobody = both.with("none", bento_relay::publish::Publishers::new());
         assert!(!nobody.serves(&destination));
     }
 }

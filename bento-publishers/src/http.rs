@@ -65,7 +65,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bento_core::publish::{Delivery, Destination, PublishError, Publisher};
+use bento_relay::publish::{Delivery, Destination, PublishError, Publisher};
 use bytes::Bytes;
 use chrono::Utc;
 use futures_util::StreamExt as _;

@@ -26,7 +26,7 @@
 //! * **Zombies**: a relay that was thought dead may still publish what it had begun. Fencing would need a transactional id for each shard, which the
 //!   seam of a publisher does not know.
 //!
-//! The publisher does not [chain](bento_core::publish::Publisher::chains): when a message is given up, the idempotent producer goes on with the later
+//! The publisher does not [chain](bento_relay::publish::Publisher::chains): when a message is given up, the idempotent producer goes on with the later
 //! ones of its partition. (`enable.gapless.guarantee` would stop them all, of other aggregates too.) An aggregate therefore has one
 //! event on its way at a time; throughput comes from many aggregates.
 //!
@@ -68,7 +68,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use bento_core::publish::{Delivery, PublishError, Publisher};
+use bento_relay::publish::{Delivery, PublishError, Publisher};
 use futures_util::future::join_all;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};

@@ -39,7 +39,7 @@ mod tls;
 mod traced;
 
 #[doc(no_inline)]
-pub use bento_core::publish::{BoxPublisher, ConsolePublisher, MemoryPublisher, Publisher, Publishers};
+pub use bento_relay::publish::{BoxPublisher, ConsolePublisher, MemoryPublisher, Publisher, Publishers};
 
 #[cfg(feature = "config")]
 pub use self::config::Settings;

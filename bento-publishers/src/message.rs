@@ -30,7 +30,7 @@
 //! ```
 //! use std::sync::Arc;
 //! use bento_core::Envelope;
-//! use bento_core::publish::{Delivery, Destination};
+//! use bento_relay::publish::{Delivery, Destination};
 //! use bento_publishers::message::{Binding, Format, MessageSettings};
 //!
 //! # let now = "2026-05-04T03:02:01Z".parse()?;
@@ -45,7 +45,7 @@
 use std::borrow::Cow;
 
 use bento_core::metadata::{Headers, check_header, encode_header};
-use bento_core::publish::{Delivery, PublishError};
+use bento_relay::publish::{Delivery, PublishError};
 use bytes::Bytes;
 use chrono::{DateTime, Datelike as _, SecondsFormat, Utc};
 use serde::Deserialize;
@@ -133,7 +133,7 @@ impl MessageSettings {
     /// # Errors
     /// A permanent failure when the event has no schema, when its stored headers are no JSON object of texts, or when one of them is one
     /// that not every broker carries. The event stays whole: it becomes a dead letter that says why, and whose headers an operator
-    /// can [amend](bento_core::dead_letter::DeadLetters::amend).
+    /// can [amend](bento_relay::dead_letter::DeadLetters::amend).
     pub fn message<'a>(&self, delivery: &'a Delivery, binding: &Binding) -> Result<Message<'a>, PublishError> {
         let headers = delivery.envelope.headers().map_err(|error| {
             PublishError::permanent("the stored headers of the event are no JSON object of texts").because(error)

@@ -15,7 +15,7 @@
 //!
 //! * **Order**: a stream keeps the order in which it took the messages. The relay hands over the next event of an aggregate when the one before it
 //!   is acknowledged, so an aggregate is in order in its stream. Across streams there is no order. The publisher does not
-//!   [chain](bento_core::publish::Publisher::chains): JetStream stores what was sent behind a message that it refuses.
+//!   [chain](bento_relay::publish::Publisher::chains): JetStream stores what was sent behind a message that it refuses.
 //! * **Deduplication**: a message is sent with `Nats-Msg-Id: <event id>:<destination>`. Within the stream's duplicate window (`duplicate_window`, two
 //!   minutes by default, in the stream's settings) a repeated one is acknowledged and not stored again. A repetition after a longer outage is a
 //!   duplicate, and so is one that a second stream takes. Within the window a dead letter that had arrived after all and is replayed is not stored again either.
@@ -54,7 +54,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::context::GetStreamByNameErrorKind;
 use async_nats::{HeaderMap, HeaderName, Subject, header};
-use bento_core::publish::{Delivery, PublishError, Publisher};
+use bento_relay::publish::{Delivery, PublishError, Publisher};
 use bytes::Bytes;
 use futures_util::future::join_all;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bento_core::publish::Delivery;
+use bento_relay::publish::Delivery;
 
 /// The longest time that is kept back for the answer itself.
 const MARGIN: Duration = Duration::from_millis(500);
@@ -22,7 +22,7 @@ mod tests {
     use std::sync::Arc;
 
     use bento_core::Envelope;
-    use bento_core::publish::Destination;
+    use bento_relay::publish::Destination;
 
     use super::*;
 

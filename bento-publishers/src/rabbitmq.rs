@@ -18,7 +18,7 @@
 //! * **Order**: a queue keeps the order in which messages came from one channel. The relay hands over the next event of an aggregate when the one
 //!   before it is confirmed, so an aggregate is in order in each queue. Several consumers of one queue, or one that rejects a message, see another
 //!   order: use a single active consumer, or a consistent-hash exchange on the header with the partition key.
-//!   The publisher does not [chain](bento_core::publish::Publisher::chains): a queue takes what was sent behind a message that was returned or refused.
+//!   The publisher does not [chain](bento_relay::publish::Publisher::chains): a queue takes what was sent behind a message that was returned or refused.
 //! * **Deduplication**: none for queues. The message id is the event id, by which a consumer knows a duplicate again.
 //! * **Durability**: a confirm of a persistent message says that each durable queue that it went to has it on disk, or that most replicas of a quorum
 //!   queue have it. A queue that is not durable is gone when the broker restarts, confirmed or not.
@@ -47,7 +47,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bento_core::publish::{Delivery, PublishError, Publisher};
+use bento_relay::publish::{Delivery, PublishError, Publisher};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use lapin::message::BasicReturnMessage;

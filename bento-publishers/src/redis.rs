@@ -48,7 +48,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use bento_core::publish::{Delivery, Destination, PublishError, Publisher};
+use bento_relay::publish::{Delivery, Destination, PublishError, Publisher};
 use redis::{Cmd, Pipeline, RedisError};
 
 mod chain;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bento_core::publish::{Delivery, Destination, PublishError, Publisher};
+use bento_relay::publish::{Delivery, Destination, PublishError, Publisher};
 
 /// Bounds how long another publisher may take for a batch.
 ///
@@ -63,7 +63,7 @@ impl<P: Publisher> Publisher for Timeout<P> {
 #[cfg(test)]
 mod tests {
     use bento_core::Envelope;
-    use bento_core::publish::{FailureClass, MemoryPublisher};
+    use bento_relay::publish::{FailureClass, MemoryPublisher};
 
     use super::*;
 

@@ -1,7 +1,7 @@
 //! Batches and failures in the trace.
 
-use bento_core::publish::{Delivery, Destination, FailureClass, PublishError, Publisher};
-use bento_core::telemetry::TARGET_PUBLISH;
+use bento_relay::publish::{Delivery, Destination, FailureClass, PublishError, Publisher};
+use bento_relay::telemetry::TARGET_PUBLISH;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
@@ -12,7 +12,7 @@ use tracing::{Instrument as _, Span};
 /// under the target `bento::publish`.
 ///
 /// It is about the batch: how long the publisher took, and what it logs meanwhile. Each event has a span of its own from the relay,
-/// [`bento.publish`](bento_core::telemetry::SPAN_PUBLISH), which belongs to the trace that raised the event. This one belongs to none of
+/// [`bento.publish`](bento_relay::telemetry::SPAN_PUBLISH), which belongs to the trace that raised the event. This one belongs to none of
 /// them, because the events of a batch come from many.
 ///
 /// ```
@@ -87,7 +87,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use bento_core::Envelope;
-    use bento_core::publish::MemoryPublisher;
+    use bento_relay::publish::MemoryPublisher;
 
     use super::*;
 

@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bento_core::Envelope;
-use bento_core::dead_letter::{AlertHook as _, DeadLetter};
-use bento_core::publish::{Delivery, Destination, Publisher};
 use bento_publishers::http::{HttpPublisher, HttpSettings, WebhookAlert};
 use bento_publishers::nats::{NatsPublisher, NatsSettings};
 use bento_publishers::rabbitmq::{RabbitMqPublisher, RabbitMqSettings};
 use bento_publishers::redis::{RedisPublisher, RedisSettings};
+use bento_relay::dead_letter::{AlertHook as _, DeadLetter};
+use bento_relay::publish::{Delivery, Destination, Publisher};
 
 /// Each part that may be secret has it, and nothing else does.
 const SECRET: &str = "7f3a91";

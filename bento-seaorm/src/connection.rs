@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bento_core::outbox::{ShardId, Sharding};
-use bento_core::relay::Wake;
-use bento_core::tenant::{TenantAction, TenantPolicy, TenantRequest};
+use bento_core::pending;
 use bento_core::unit_of_work::UnitOfWork;
-use bento_core::{pending, telemetry};
+use bento_relay::Wake;
+use bento_relay::telemetry;
+use bento_relay::tenant::{TenantAction, TenantPolicy, TenantRequest};
 use sea_orm::{
     AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel,
     SqliteTransactionMode, TransactionOptions,
@@ -105,7 +106,7 @@ impl OutboxConnectionBuilder {
     /// about; nested ones belong to the transaction around them.
     ///
     /// ```
-    /// # use bento_core::tenant::{Refusal, TenantRequest};
+    /// # use bento_relay::tenant::{Refusal, TenantRequest};
     /// # use bento_seaorm::OutboxConnection;
     /// # fn guarded(database: sea_orm::DatabaseConnection) -> OutboxConnection {
     /// OutboxConnection::builder(database)

@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use bento_core::dead_letter::{
+use bento_core::id::EventId;
+use bento_core::outbox::ShardId;
+use bento_relay::dead_letter::{
     Amendment, DeadLetter, DeadLetterFilter, DeadLetterQuery, DeadLetters, DiscardedLetter, Discarding, LetterKey,
     Replayed, ShardCursor,
 };
-use bento_core::id::EventId;
-use bento_core::outbox::ShardId;
-use bento_core::relay::store::StoreError;
+use bento_relay::store::StoreError;
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 
 use self::removal::{Fate, removed};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bento_core::EventId;
 use bento_core::outbox::Sharding;
-use bento_core::tenant::Refused;
 use bento_core::unit_of_work::{FlushError, FrameError, SavingError};
+use bento_relay::tenant::Refused;
 use sea_orm::{DbBackend, DbErr};
 
 use crate::dialect::{self, Dialect, MissingTable, UnsupportedBackend};

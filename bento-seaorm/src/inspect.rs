@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bento_core::inspect::{Backlog, Inspect, LeaseState, RelayState, StatusCounts, TenantCounts};
 use bento_core::outbox::Sharding;
-use bento_core::relay::store::{RelayId, StoreError};
+use bento_relay::inspect::{Backlog, Inspect, LeaseState, RelayState, StatusCounts, TenantCounts};
+use bento_relay::store::{RelayId, StoreError};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 use uuid::Uuid;
 

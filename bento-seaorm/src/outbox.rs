@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bento_core::EventId;
 use bento_core::outbox::{ClockOffset, OutboxEntry, Sharding, writer_now};
-use bento_core::telemetry::TARGET_FLUSH;
+use bento_relay::telemetry::TARGET_FLUSH;
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 

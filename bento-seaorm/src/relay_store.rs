@@ -32,7 +32,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bento_core::outbox::{ShardId, Sharding};
-use bento_core::relay::store::{Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError};
+use bento_relay::store::{Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError};
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 
 pub(crate) use self::errors::{StoreFailure, Tries, sharding_error, store_error};
@@ -54,8 +54,8 @@ use crate::tables::Tables;
 ///
 /// # Cancel safety
 ///
-/// A call of it may be dropped at any time, also one of [`Inspect`](bento_core::inspect::Inspect) or
-/// [`DeadLetters`](bento_core::dead_letter::DeadLetters). The statement that is on its way is finished in the background, and its
+/// A call of it may be dropped at any time, also one of [`Inspect`](bento_relay::inspect::Inspect) or
+/// [`DeadLetters`](bento_relay::dead_letter::DeadLetters). The statement that is on its way is finished in the background, and its
 /// transaction rolled back, unless it was the commit.
 ///
 /// # Clones
@@ -64,9 +64,9 @@ use crate::tables::Tables;
 /// counts, and shares the connections. It remembers nothing of what the other has read, so that each may also serve a relay of its own.
 ///
 /// ```no_run
-/// # use bento_core::inspect::{Monitor, MonitorSettings};
-/// # use bento_core::publish::MemoryPublisher;
-/// # use bento_core::relay::Relay;
+/// # use bento_relay::inspect::{Monitor, MonitorSettings};
+/// # use bento_relay::publish::MemoryPublisher;
+/// # use bento_relay::Relay;
 /// # use bento_seaorm::OutboxStore;
 /// # async fn start(db: sea_orm::DatabaseConnection) -> Result<(), Box<dyn std::error::Error>> {
 /// let store = OutboxStore::new(db).with_application("tickets");

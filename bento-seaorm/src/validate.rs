@@ -2,7 +2,7 @@
 
 use bento_core::Registry;
 use bento_core::registry::{StoredReport, StoredSchema};
-use bento_core::telemetry::TARGET_INSPECT;
+use bento_relay::telemetry::TARGET_INSPECT;
 use sea_orm::{ConnectionTrait, DatabaseConnection, QueryResult, Statement};
 
 use crate::dialect;

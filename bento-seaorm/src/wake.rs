@@ -6,7 +6,7 @@
 //!
 //! ```no_run
 //! # async fn start(db: sea_orm::DatabaseConnection, url: &str) -> Result<(), Box<dyn std::error::Error>> {
-//! use bento_core::relay::Wake;
+//! use bento_relay::Wake;
 //! use bento_seaorm::OutboxConnection;
 //! use bento_seaorm::wake::PostgresWake;
 //!
@@ -40,7 +40,7 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 
-use bento_core::relay::Wake;
+use bento_relay::Wake;
 use sea_orm::sqlx::ConnectOptions as _;
 use sea_orm::sqlx::postgres::PgConnectOptions;
 use sea_orm::{DbErr, RuntimeErr, SqlxError};

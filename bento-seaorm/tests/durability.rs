@@ -4,7 +4,7 @@
 
 mod support;
 
-use bento_core::relay::RelayStore;
+use bento_relay::RelayStore;
 use bento_seaorm::OutboxStore;
 use sea_orm::{ConnectionTrait, DbBackend};
 

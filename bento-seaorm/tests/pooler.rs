@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use bento_core::relay::store::{Heartbeat, RelayId, RelayStore};
+use bento_relay::store::{Heartbeat, RelayId, RelayStore};
 use bento_seaorm::{OutboxConnection, OutboxStore};
 use sea_orm::DbBackend;
 

@@ -7,14 +7,14 @@ mod support;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use bento_core::dead_letter::{
+use bento_core::{domain_event, raise_with};
+use bento_relay::Relay;
+use bento_relay::dead_letter::{
     AlertOutcome, AlertStore, Amendment, DeadLetterFilter, DeadLetterQuery, Operator, ReplayMode,
 };
-use bento_core::inspect::Inspect;
-use bento_core::publish::{Delivery, PublishError, Publisher};
-use bento_core::relay::Relay;
-use bento_core::relay::store::{Prune, RelayStore};
-use bento_core::{domain_event, raise_with};
+use bento_relay::inspect::Inspect;
+use bento_relay::publish::{Delivery, PublishError, Publisher};
+use bento_relay::store::{Prune, RelayStore};
 use bento_seaorm::{OutboxConnection, OutboxConnectionBuilder, OutboxStore, TablePrefix, Tables};
 use futures_util::FutureExt as _;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr};

@@ -4,12 +4,12 @@
 
 mod support;
 
-use bento_core::dead_letter::{DeadLetterQuery, Operator};
-use bento_core::inspect::Inspect;
-use bento_core::publish::{Delivery, MemoryPublisher, PublishError, Publisher};
-use bento_core::relay::Relay;
-use bento_core::relay::store::RelayStore;
 use bento_core::{domain_event, raise};
+use bento_relay::Relay;
+use bento_relay::dead_letter::{DeadLetterQuery, Operator};
+use bento_relay::inspect::Inspect;
+use bento_relay::publish::{Delivery, MemoryPublisher, PublishError, Publisher};
+use bento_relay::store::RelayStore;
 use bento_seaorm::migration::{PrefixedMigrator, migrations_with, up_alone};
 use bento_seaorm::{
     Error, OutboxConnection, OutboxStore, TablePrefix, Tables, bento_error, migrate, migrate_with, validate_stored,

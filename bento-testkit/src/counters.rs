@@ -8,11 +8,11 @@ use metrics::{
     Counter, Gauge, Histogram, HistogramFn, Key, KeyName, LocalRecorderGuard, Metadata, Recorder, SharedString, Unit,
 };
 
-/// Counts what is counted on this thread, to be read by the names in `bento_core::telemetry`.
+/// Counts what is counted on this thread, to be read by the names in `bento_relay::telemetry`.
 ///
 /// ```
 /// # use bento_testkit::Counters;
-/// # use bento_core::telemetry::FORGOTTEN_EVENTS;
+/// # use bento_relay::telemetry::FORGOTTEN_EVENTS;
 /// let counters = Counters::default();
 /// let recording = counters.record();
 /// // … do something …
@@ -44,7 +44,7 @@ impl Counters {
     ///
     /// ```
     /// # use bento_testkit::Counters;
-    /// # use bento_core::telemetry::CIRCUIT_CHANGES;
+    /// # use bento_relay::telemetry::CIRCUIT_CHANGES;
     /// let counters = Counters::default();
     /// assert_eq!(counters.get_with(CIRCUIT_CHANGES, &[("destination", "nats"), ("change", "opened")]), 0);
     /// ```

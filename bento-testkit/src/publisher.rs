@@ -5,7 +5,7 @@
 //! have, its harness does not offer; the rules about it then say that they were skipped.
 //!
 //! ```
-//! use bento_core::publish::MemoryPublisher;
+//! use bento_relay::publish::MemoryPublisher;
 //! use bento_testkit::publisher::{Mode, PublisherHarness, Received, Traits};
 //!
 //! struct Memory(MemoryPublisher);
@@ -42,7 +42,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Duration;
 
-use bento_core::publish::{Delivery, Publisher};
+use bento_relay::publish::{Delivery, Publisher};
 use bytes::Bytes;
 
 mod bench;

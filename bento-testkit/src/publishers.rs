@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bento_core::publish::{Delivery, Destination, MemoryPublisher, PublishError, Publisher};
+use bento_relay::publish::{Delivery, Destination, MemoryPublisher, PublishError, Publisher};
 
 /// Watches another publisher: which batches it got, and whether the relay kept its promise about them. Clones watch together.
 #[derive(Clone, Debug, Default)]

@@ -6,7 +6,7 @@
 //! ```
 //! # use std::time::Duration;
 //! # use bento_core::outbox::{OutboxEntry, Sharding};
-//! # use bento_core::relay::{ManualClock, MemoryStore, Staged};
+//! # use bento_relay::{ManualClock, MemoryStore, Staged};
 //! use bento_testkit::store::StoreHarness;
 //!
 //! struct Memory(MemoryStore, ManualClock);
@@ -46,12 +46,12 @@
 
 use std::time::Duration;
 
-use bento_core::dead_letter::{AlertStore, DeadLetters};
-use bento_core::held::HeldEvents;
-use bento_core::inspect::Inspect;
 use bento_core::outbox::{OutboxEntry, Sharding};
-use bento_core::relay::RelayStore;
-use bento_core::tenant::Pauses;
+use bento_relay::RelayStore;
+use bento_relay::dead_letter::{AlertStore, DeadLetters};
+use bento_relay::held::HeldEvents;
+use bento_relay::inspect::Inspect;
+use bento_relay::tenant::Pauses;
 
 pub use self::bench::{Bench, event, event_of_tenant, numbers, unordered_event};
 

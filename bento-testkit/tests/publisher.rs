@@ -5,7 +5,7 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
-use bento_core::publish::{ConsolePublisher, MemoryPublisher};
+use bento_relay::publish::{ConsolePublisher, MemoryPublisher};
 use bento_testkit::publisher::{Mode, PublisherHarness, Received, Traits};
 use serde_json::Value;
 use serde_json::value::RawValue;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bento_core::outbox::{OutboxEntry, Sharding};
-use bento_core::relay::{ManualClock, MemoryStore, Staged};
+use bento_relay::{ManualClock, MemoryStore, Staged};
 use bento_testkit::store::StoreHarness;
 
 struct Memory {

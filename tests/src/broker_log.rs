@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use bento_core::publish::{Delivery, PublishError, Publisher};
+use bento_relay::publish::{Delivery, PublishError, Publisher};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, Statement, Value};
 
 /// Publishes into the table `broker_log`, as one relay.

@@ -17,12 +17,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bento_core::codec::DecodeError;
-use bento_core::dead_letter::{DeadLetterQuery, DeadLetters};
 use bento_core::outbox::Sharding;
-use bento_core::publish::{MemoryPublisher, PublishError};
-use bento_core::relay::{Relay, RelayHandle, Wake};
-use bento_core::retry::RetryPolicy;
 use bento_core::{Aggregate, Envelope, EventId, Metadata, PendingEvents, aggregate, domain_event};
+use bento_relay::dead_letter::{DeadLetterQuery, DeadLetters};
+use bento_relay::publish::{MemoryPublisher, PublishError};
+use bento_relay::retry::RetryPolicy;
+use bento_relay::{Relay, RelayHandle, Wake};
 use bento_seaorm::{OutboxConnection, OutboxStore, OutboxTransaction};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr};
 

@@ -22,11 +22,11 @@ mod stage;
 
 use std::time::Duration;
 
-use bento_core::dead_letter::{DeadLetterQuery, DeadLetters};
-use bento_core::publish::PublishError;
-use bento_core::relay::store::Burial;
-use bento_core::route::Rule;
-use bento_core::tenant::Pauses;
+use bento_relay::dead_letter::{DeadLetterQuery, DeadLetters};
+use bento_relay::publish::PublishError;
+use bento_relay::route::Rule;
+use bento_relay::store::Burial;
+use bento_relay::tenant::Pauses;
 
 use crate::broker::account;
 use crate::lanes::a_backlog_in_one_lane_does_not_delay_another_lane;
@@ -127,7 +127,7 @@ async fn what_is_refused_for_good_falls_back_and_what_is_too_late_is_a_dead_lett
     });
     let committed = stage.play(2).await;
     let rule = Rule::new("all").to(["left"]).fallback("right").expires_after(Duration::from_secs(3));
-    let retry = bento_core::retry::RetryPolicy::fixed(Duration::from_millis(200), u32::MAX);
+    let retry = bento_relay::retry::RetryPolicy::fixed(Duration::from_millis(200), u32::MAX);
     let relay = stage.relay(rule).retry(retry).outage(1000).start().unwrap();
     stage.delivered(["left"], committed - 4).await;
     stage.delivered(["right"], 2).await;

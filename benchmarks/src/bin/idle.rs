@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use bento_benchmarks::{Result, arguments, cost, environment};
-use bento_core::publish::MemoryPublisher;
-use bento_core::relay::Relay;
+use bento_relay::publish::MemoryPublisher;
+use bento_relay::Relay;
 use bento_seaorm::OutboxStore;
 use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbBackend, Statement};
 

@@ -11,8 +11,8 @@ use bento_benchmarks::cost::{Cost, Meter};
 use bento_benchmarks::database::{self, PostgresDatabase};
 use bento_benchmarks::rounds::{Measure, Rounds, cell};
 use bento_benchmarks::{Result, arguments, environment};
-use bento_core::publish::{Delivery, Destination, PublishError, Publisher};
-use bento_core::relay::Relay;
+use bento_relay::publish::{Delivery, Destination, PublishError, Publisher};
+use bento_relay::Relay;
 use bento_seaorm::OutboxStore;
 use sqlx::{AssertSqlSafe, PgPool};
 

@@ -44,7 +44,7 @@ impl Routing {
     pub const VERSION: u16 = 1;
 
     /// What goes into the columns: nothing and 0 where nothing is said.
-    pub(crate) fn encode(&self) -> (Bytes, u16) {
+    pub fn encode(&self) -> (Bytes, u16) {
         if *self == Self::default() {
             return (Bytes::new(), 0);
         }
@@ -63,7 +63,7 @@ impl Routing {
 
 impl Metadata {
     /// The part of this that travels in the `routing` column, for an event that was raised at this time by the clock of the database.
-    pub(crate) fn routing(&self, raised: DateTime<Utc>) -> Routing {
+    pub fn routing(&self, raised: DateTime<Utc>) -> Routing {
         let after = |wait| after(raised, wait);
         Routing {
             destinations: self.destinations.clone(),

@@ -13,18 +13,18 @@ const TRACESTATE: &str = "tracestate";
 
 /// Which trace, and which span of it. Cheap to clone, and text only where it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TraceContext(SpanContext);
+pub struct TraceContext(SpanContext);
 
 impl TraceContext {
     /// That of `span`; none unless OpenTelemetry hears of it.
-    pub(crate) fn of(span: &Span) -> Option<Self> {
+    pub fn of(span: &Span) -> Option<Self> {
         let context = span.context();
         let own = context.span().span_context().clone();
         own.is_valid().then_some(Self(own))
     }
 
     /// That of the span which wrote these headers; none if they do not say it, or not in the form of the standard.
-    pub(crate) fn read(headers: &BTreeMap<String, String>) -> Option<Self> {
+    pub fn read(headers: &BTreeMap<String, String>) -> Option<Self> {
         let mut parts = parent_in(headers)?.trim().split('-');
         let mut hex = |digits| parts.next().filter(|part| is_hex(part, digits));
         let (version, trace_id, span_id, flags) = (hex(2)?, hex(32)?, hex(16)?, hex(2)?);
@@ -41,7 +41,7 @@ impl TraceContext {
     }
 
     /// Writes it into the headers, in place of what they say.
-    pub(crate) fn write(&self, headers: &mut BTreeMap<String, String>) {
+    pub fn write(&self, headers: &mut BTreeMap<String, String>) {
         headers.retain(|name, _| ![TRACEPARENT, TRACESTATE].iter().any(|own| name.eq_ignore_ascii_case(own)));
         let flags = self.0.trace_flags() & TraceFlags::SAMPLED;
         let parent = format!("00-{}-{}-{flags:02x}", self.0.trace_id(), self.0.span_id());
@@ -54,7 +54,7 @@ impl TraceContext {
     }
 
     /// Makes `span` a child of it, in its trace. Nothing happens if OpenTelemetry does not hear of `span`.
-    pub(crate) fn be_parent_of(&self, span: &Span) {
+    pub fn be_parent_of(&self, span: &Span) {
         // The only errors are that nobody listens; the span is new, so it has not been started.
         let _ = span.set_parent(Context::new().with_remote_span_context(self.0.clone()));
     }

@@ -12,12 +12,15 @@ use super::{Step, UpcastFault};
 use crate::codec::fault_path;
 use crate::event::DomainEvent;
 
-/// The fields of a JSON object in their order.
-pub(crate) struct RawFields<'a>(Vec<(Cow<'a, str>, Cow<'a, RawValue>)>);
+/// The fields of a JSON object in their order. For the crates of Bento.
+#[derive(Debug)]
+pub struct RawFields<'a>(Vec<(Cow<'a, str>, Cow<'a, RawValue>)>);
 
 impl<'a> RawFields<'a> {
     /// Takes the object apart without reading the values.
-    pub(crate) fn split(payload: &'a [u8]) -> Result<Self, UpcastFault> {
+    /// # Errors
+    /// The payload is not a JSON object.
+    pub fn split(payload: &'a [u8]) -> Result<Self, UpcastFault> {
         serde_json::from_slice(payload).map_err(|source| UpcastFault::new(None, source))
     }
 
@@ -31,7 +34,7 @@ impl<'a> RawFields<'a> {
     }
 
     /// The fields as they stand in the payload, without those an upcaster added.
-    pub(crate) fn into_borrowed(self) -> impl Iterator<Item = (Cow<'a, str>, &'a RawValue)> {
+    pub fn into_borrowed(self) -> impl Iterator<Item = (Cow<'a, str>, &'a RawValue)> {
         self.0.into_iter().filter_map(|(name, value)| match value {
             Cow::Borrowed(value) => Some((name, value)),
             Cow::Owned(_) => None,

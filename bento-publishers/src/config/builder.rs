@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::{env, fs};
 
-use bento_core::relay;
-use bento_core::route::RouterConfig;
+use bento_relay::RelaySettings;
+use bento_relay::route::RouterConfig;
 
 use super::fault::{ConfigError, Fault, Faults, listed, nearest, owned};
 use super::publishers::{PublisherSettings, WITHOUT_SECTION};
@@ -147,11 +147,11 @@ impl Reading<'_> {
         }
     }
 
-    fn relay(&mut self) -> relay::Settings {
-        let Some(entry) = self.table.remove("relay") else { return relay::Settings::default() };
+    fn relay(&mut self) -> RelaySettings {
+        let Some(entry) = self.table.remove("relay") else { return RelaySettings::default() };
         let said = entry.clone();
-        let read = Part::new(&["relay"], entry, self.faults).read::<relay::Settings>();
-        if let Some(Err(error)) = read.as_ref().map(relay::Settings::validate) {
+        let read = Part::new(&["relay"], entry, self.faults).read::<RelaySettings>();
+        if let Some(Err(error)) = read.as_ref().map(RelaySettings::validate) {
             let path: Vec<Step> = error.setting.split('.').map(|key| Step::Key(key.to_owned())).collect();
             let reason = format!("out of range; it {}", error.rule);
             self.faults.push(Fault::invalid(format!("relay.{}", error.setting), origin(&said, &path), reason));

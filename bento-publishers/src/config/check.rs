@@ -49,10 +49,10 @@ impl Settings {
     /// its start if one is away or refuses the credentials; a relay needs no check, because its publishers go on trying.
     ///
     /// It takes as long as the longest `connect_timeout` at most. Webhooks are not asked, since a request would be an event; console and
-    /// memory have nothing to ask. A later failure is a matter of the relay's [health](bento_core::relay::Health).
+    /// memory have nothing to ask. A later failure is a matter of the relay's [health](bento_relay::Health).
     ///
     /// ```
-    /// # use bento_core::relay::MemoryStore;
+    /// # use bento_relay::MemoryStore;
     /// # use bento_publishers::Settings;
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let store = MemoryStore::default();

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use bento_core::route::RouterFault;
+use bento_relay::route::RouterFault;
 
 use super::tree::Origin;
 

@@ -1,6 +1,6 @@
 //! The publishers that a configuration can name.
 
-use bento_core::publish::{BoxPublisher, ConsolePublisher, MemoryPublisher};
+use bento_relay::publish::{BoxPublisher, ConsolePublisher, MemoryPublisher};
 use serde::Deserialize;
 
 use super::fault::{Fault, FaultKind, listed, nearest, owned};

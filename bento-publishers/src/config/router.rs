@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bento_core::publish::Destination;
-use bento_core::route::{RouterConfig, RouterErrors};
+use bento_relay::publish::Destination;
+use bento_relay::route::{RouterConfig, RouterErrors};
 
 use super::Settings;
 use super::fault::{Fault, FaultKind, nearest};
@@ -39,7 +39,7 @@ pub(super) fn read(mut entry: Entry, there: &BTreeSet<String>, faults: &mut Vec<
             (faults.len() == found).then_some(config)
         }
         Err(errors) => {
-            let fault = |error: &bento_core::route::RouterError| {
+            let fault = |error: &bento_relay::route::RouterError| {
                 source.fault(&error.path, FaultKind::Router(error.fault.clone()))
             };
             faults.extend(errors.iter().map(fault));

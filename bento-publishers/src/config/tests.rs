@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use bento_core::relay::{self, MemoryStore};
-use bento_core::retry::{RetryPolicies, RetryPolicy};
+use bento_relay::retry::{RetryPolicies, RetryPolicy};
+use bento_relay::{MemoryStore, RelaySettings};
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
@@ -366,7 +366,7 @@ fn rules_can_be_in_a_file_beside_the_one_that_names_it() {
 }
 
 /// Every number of a relay as it is written in a file.
-fn written(settings: &relay::Settings) -> Vec<(&'static str, String)> {
+fn written(settings: &RelaySettings) -> Vec<(&'static str, String)> {
     let duration = |duration| bento_core::duration::format(duration);
     let lanes = settings.lanes.as_ref().map(|lanes| ("lanes", format!("{lanes:?}")));
     let retention = settings.retention.map(|keep| ("retention", duration(keep)));
@@ -397,9 +397,9 @@ prop_compose! {
         others in [1u64..1_000_000, 1..1_000_000, 1..1_000_000, 1..1_000_000, 1..1_000_000],
         lanes in proptest::option::of(proptest::collection::vec(any::<u16>(), 1..4)),
         retention in proptest::option::of(1u64..1_000_000),
-    ) -> relay::Settings {
+    ) -> RelaySettings {
         let millis = Duration::from_millis;
-        let mut settings = relay::Settings::default();
+        let mut settings = RelaySettings::default();
         (settings.batch, settings.workers, settings.outage, settings.lanes) = (batch, workers, outage, lanes);
         (settings.lease, settings.poll_busy, settings.poll_idle) = (millis(lease), millis(polls.0), millis(polls.0 + polls.1));
         settings.retention = retention.map(Duration::from_secs);

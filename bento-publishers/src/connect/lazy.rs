@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bento_core::publish::PublishError;
 use bento_core::report::with_causes;
+use bento_relay::publish::PublishError;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -108,7 +108,7 @@ impl<L: Link> Lazy<L> {
 mod tests {
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
-    use bento_core::publish::FailureClass;
+    use bento_relay::publish::FailureClass;
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! Telling a webhook of dead letters.
 
-use bento_core::dead_letter::{AlertError, AlertHook, DeadLetter};
+use bento_relay::dead_letter::{AlertError, AlertHook, DeadLetter};
 use chrono::{DateTime, Utc};
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
@@ -20,11 +20,11 @@ use crate::ConnectError;
 /// `first_failed_at`, `failed_at` and `parks`, whether the aggregate waits for an operator.
 ///
 /// ```
-/// use bento_core::dead_letter::{AlertSettings, Alerts};
+/// use bento_relay::dead_letter::{AlertSettings, Alerts};
 /// use bento_publishers::http::{HttpSettings, WebhookAlert};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let store = bento_core::relay::MemoryStore::default();
+/// # let store = bento_relay::MemoryStore::default();
 /// let hook = WebhookAlert::new(HttpSettings {
 ///     url: Some("http://alerts.internal/bento".into()),
 ///     allow_http: true,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bento_core::publish::PublishError;
+use bento_relay::publish::PublishError;
 use chrono::{DateTime, Utc};
 use reqwest::header::RETRY_AFTER;
 use reqwest::{Response, StatusCode};
@@ -93,7 +93,7 @@ fn excerpt(body: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use bento_core::publish::FailureClass;
+    use bento_relay::publish::FailureClass;
 
     use super::*;
 

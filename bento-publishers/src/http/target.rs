@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use bento_core::publish::PublishError;
+use bento_relay::publish::PublishError;
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
 

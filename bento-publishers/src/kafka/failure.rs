@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bento_core::publish::PublishError;
+use bento_relay::publish::PublishError;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 /// How long the relay is asked to wait when there is too much on its way.
@@ -78,7 +78,7 @@ pub(super) fn check_topic(name: &str) -> Result<(), PublishError> {
 
 #[cfg(test)]
 mod tests {
-    use bento_core::publish::FailureClass;
+    use bento_relay::publish::FailureClass;
 
     use super::*;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bento_core::Envelope;
 use bento_core::metadata::decode_header;
-use bento_core::publish::{Destination, FailureClass};
+use bento_relay::publish::{Destination, FailureClass};
 use cloudevents::event::{AttributesReader, Data, EventBuilderV10};
 use cloudevents::{Event, EventBuilder as _};
 use proptest::prelude::*;

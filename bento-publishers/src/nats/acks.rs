@@ -13,7 +13,7 @@ use std::hash::BuildHasher as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_nats::{Client, Message, StatusCode, Subject, SubscribeError, Subscriber, jetstream};
-use bento_core::publish::PublishError;
+use bento_relay::publish::PublishError;
 use bytes::BytesMut;
 use futures_util::StreamExt as _;
 use serde::Deserialize;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_nats::client::{PublishError as ClientError, PublishErrorKind};
 use async_nats::jetstream;
 use async_nats::jetstream::ErrorCode;
-use bento_core::publish::PublishError;
+use bento_relay::publish::PublishError;
 
 /// A stream that is full stays so until a consumer or a limit makes room.
 const FULL: Duration = Duration::from_secs(1);

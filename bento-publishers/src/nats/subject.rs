@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use async_nats::Subject;
-use bento_core::publish::PublishError;
+use bento_relay::publish::PublishError;
 
 /// The server drops a connection whose control line is longer than 4,096 bytes; the reply subject and the sizes stand there as well.
 const LIMIT: usize = 2_048;
@@ -102,7 +102,7 @@ mod tests {
             (&long, TOO_LONG),
         ] {
             let error = subject("shop", topic).unwrap_err();
-            assert_eq!(error.class(), bento_core::publish::FailureClass::Permanent);
+            assert_eq!(error.class(), bento_relay::publish::FailureClass::Permanent);
             let text = error.to_string();
             assert!(text.ends_with(why) && text.len() < 300, "{text}");
         }

@@ -1,6 +1,6 @@
 //! What RabbitMQ's errors mean.
 
-use bento_core::publish::PublishError;
+use bento_relay::publish::PublishError;
 use lapin::ErrorKind;
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 
@@ -71,7 +71,7 @@ pub(super) fn is_refusal(error: &lapin::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use bento_core::publish::FailureClass;
+    use bento_relay::publish::FailureClass;
     use lapin::protocol::AMQPError;
 
     use super::*;

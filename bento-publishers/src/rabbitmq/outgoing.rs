@@ -1,6 +1,6 @@
 //! What is sent to RabbitMQ for a delivery.
 
-use bento_core::publish::{Delivery, PublishError};
+use bento_relay::publish::{Delivery, PublishError};
 use bytes::Bytes;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
@@ -107,7 +107,7 @@ mod tests {
     use std::sync::Arc;
 
     use bento_core::Envelope;
-    use bento_core::publish::{Destination, FailureClass};
+    use bento_relay::publish::{Destination, FailureClass};
     use chrono::DateTime;
 
     use super::*;

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::mem;
 
-use bento_core::publish::{Delivery, PublishError};
+use bento_relay::publish::{Delivery, PublishError};
 use redis::{Cmd, Pipeline, RedisError, Value};
 
 use super::failure;
@@ -168,7 +168,7 @@ mod tests {
     use std::sync::Arc;
 
     use bento_core::Envelope;
-    use bento_core::publish::{Destination, FailureClass};
+    use bento_relay::publish::{Destination, FailureClass};
     use redis::{ErrorKind, ServerErrorKind};
 
     use super::*;

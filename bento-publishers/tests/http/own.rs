@@ -7,16 +7,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bento_core::Envelope;
-use bento_core::dead_letter::{AlertHook, DeadLetter};
-use bento_core::inspect::Inspect as _;
 use bento_core::outbox::{OutboxEntry, Sharding};
-use bento_core::publish::{Delivery, Destination, FailureClass, PublishError, Publisher};
-use bento_core::relay::{MemoryStore, Relay};
 use bento_publishers::TlsSettings;
 use bento_publishers::http::{
     HttpAuthorization, HttpPublisher, HttpSettings, ID_HEADER, SIGNATURE_HEADER, SignatureError, SigningSecrets,
     WebhookAlert,
 };
+use bento_relay::dead_letter::{AlertHook, DeadLetter};
+use bento_relay::inspect::Inspect as _;
+use bento_relay::publish::{Delivery, Destination, FailureClass, PublishError, Publisher};
+use bento_relay::{MemoryStore, Relay};
 use chrono::Utc;
 use reqwest::header::HeaderMap;
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bento_core::Envelope;
-use bento_core::publish::{Delivery, Destination, PublishError, Publisher as _};
 use bento_publishers::kafka::{KafkaPublisher, KafkaSasl, KafkaSettings, SaslMechanism};
+use bento_relay::publish::{Delivery, Destination, PublishError, Publisher as _};
 
 use super::gate::{Gate, Guard};
 use super::harness::{Topic, tansu};

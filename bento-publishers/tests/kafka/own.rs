@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bento_core::Envelope;
-use bento_core::publish::{Delivery, Destination, Publisher};
 use bento_publishers::ConnectError;
 use bento_publishers::kafka::{KafkaPublisher, KafkaSettings};
+use bento_relay::publish::{Delivery, Destination, Publisher};
 use bento_testkit::publisher::{Mode, PublisherHarness};
 
 use super::harness::{Topic, URL};

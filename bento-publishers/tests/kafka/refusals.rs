@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bento_core::Envelope;
-use bento_core::publish::{Delivery, Destination, FailureClass, PublishError, Publisher as _};
 use bento_publishers::kafka::{KafkaPublisher, KafkaSettings};
+use bento_relay::publish::{Delivery, Destination, FailureClass, PublishError, Publisher as _};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr as Code};

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bento_core::publish::FailureClass;
 use bento_publishers::kafka::{KafkaPublisher, KafkaSettings, SaslMechanism};
 use bento_publishers::{ConnectError, TlsSettings};
+use bento_relay::publish::FailureClass;
 use bento_testkit::publisher::WRONG_PASSWORD;
 
 use super::certificates::Certificates;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bento_core::Envelope;
 use bento_core::outbox::{OutboxEntry, Sharding};
-use bento_core::relay::{Degradation, MemoryStore, RelayHandle};
 use bento_publishers::Settings;
+use bento_relay::{Degradation, MemoryStore, RelayHandle};
 use bento_testkit::publisher::PublisherHarness as _;
 
 use super::harness::{Harness, nats_server};

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, DiscardPolicy};
 use bento_core::Envelope;
-use bento_core::publish::{Delivery, Destination, FailureClass, PublishError, Publisher};
 use bento_publishers::ConnectError;
 use bento_publishers::nats::{NatsCredentials, NatsPublisher, NatsSettings};
+use bento_relay::publish::{Delivery, Destination, FailureClass, PublishError, Publisher};
 use bento_testkit::publisher::{Mode, PublisherHarness};
 use futures_util::StreamExt as _;
 

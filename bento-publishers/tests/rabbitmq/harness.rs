@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bento_core::Envelope;
-use bento_core::publish::{Delivery, Destination};
 use bento_publishers::ConnectError;
 use bento_publishers::message::{Format, MessageSettings};
 use bento_publishers::rabbitmq::{Addressing, RabbitMqPublisher, RabbitMqSettings};
+use bento_relay::publish::{Delivery, Destination};
 use bento_testkit::publisher::{Mode, PublisherHarness, Received, Traits, WRONG_PASSWORD, Wire};
 use lapin::options::{
     BasicGetOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions,

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use bento_core::publish::{FailureClass, PublishError, Publisher};
 use bento_publishers::ConnectError;
 use bento_publishers::rabbitmq::{Addressing, RabbitMqPublisher, RabbitMqSettings};
+use bento_relay::publish::{FailureClass, PublishError, Publisher};
 use bento_testkit::publisher::PublisherHarness;
 use lapin::options::BasicGetOptions;
 

@@ -1,8 +1,8 @@
 //! A broker with TLS.
 
-use bento_core::publish::Publisher as _;
 use bento_publishers::rabbitmq::{RabbitMqPublisher, RabbitMqSettings};
 use bento_publishers::{ConnectError, TlsSettings};
+use bento_relay::publish::Publisher as _;
 
 use super::broker::{Broker, PROGRAM};
 use super::certificates::{Certificates, REQUIRED, says};

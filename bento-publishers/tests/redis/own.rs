@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bento_core::Envelope;
-use bento_core::publish::{Delivery, Destination, FailureClass, PublishError, Publisher};
 use bento_publishers::redis::{RedisPublisher, RedisSettings};
 use bento_publishers::{ConnectError, TlsSettings};
+use bento_relay::publish::{Delivery, Destination, FailureClass, PublishError, Publisher};
 use bento_testkit::publisher::{Mode, PublisherHarness};
 use redis::AsyncCommands as _;
 

@@ -1,7 +1,7 @@
 //! Transactions that are run again when another one was in the way.
 
-use bento_core::retry::RetryPolicy;
-use bento_core::telemetry;
+use bento_relay::retry::RetryPolicy;
+use bento_relay::telemetry;
 use sea_orm::ConnectionTrait;
 
 use super::OutboxConnection;
@@ -38,7 +38,7 @@ impl OutboxConnection {
     /// # }
     /// # impl ActiveModelBehavior for ActiveModel {}
     /// # impl Model { fn pay(&mut self) { self.raise(OrderPaid {}) } }
-    /// use bento_core::retry::RetryPolicy;
+    /// use bento_relay::retry::RetryPolicy;
     /// # use bento_seaorm::{Error, OutboxConnection, TransactionError};
     ///
     /// # async fn pay(db: OutboxConnection, id: i64) -> Result<(), TransactionError<Error>> {

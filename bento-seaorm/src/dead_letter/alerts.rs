@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use bento_core::dead_letter::{AlertOutcome, AlertStore, DeadLetter, LetterKey};
-use bento_core::relay::store::StoreError;
+use bento_relay::dead_letter::{AlertOutcome, AlertStore, DeadLetter, LetterKey};
+use bento_relay::store::StoreError;
 use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 

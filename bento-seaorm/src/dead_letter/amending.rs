@@ -1,9 +1,9 @@
 //! Changing the headers of a dead letter.
 
-use bento_core::dead_letter::{Amendment, DeadLetter, DeadLetters};
 use bento_core::id::EventId;
 use bento_core::outbox::ShardId;
-use bento_core::relay::store::StoreError;
+use bento_relay::dead_letter::{Amendment, DeadLetter, DeadLetters};
+use bento_relay::store::StoreError;
 use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 

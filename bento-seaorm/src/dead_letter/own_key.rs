@@ -2,8 +2,8 @@
 //!
 //! Only SQLite holds such a key. Its tables number their rows, and no value of a column changes the number.
 
-use bento_core::dead_letter::LetterKey;
 use bento_core::id::EventId;
+use bento_relay::dead_letter::LetterKey;
 use sea_orm::{ConnectionTrait, DbErr};
 use uuid::{Builder, Uuid};
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use bento_core::dead_letter::{Discarding, LetterKey};
 use bento_core::id::EventId;
 use bento_core::outbox::ShardId;
-use bento_core::relay::store::{Burial, StoreError, StreamKey};
+use bento_relay::dead_letter::{Discarding, LetterKey};
+use bento_relay::store::{Burial, StoreError, StreamKey};
 use sea_orm::{ConnectionTrait, DbErr};
 
 use super::{lock_shard, of_letters, own_key};

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use bento_core::dead_letter::{
+use bento_core::id::EventId;
+use bento_relay::dead_letter::{
     DeadLetter, DeadLetterCursor, DeadLetterFilter, DeadLetterQuery, DiscardedLetter, ShardCursor,
 };
-use bento_core::id::EventId;
 use chrono::{DateTime, Utc};
 use sea_orm::{QueryResult, Value};
 use uuid::Uuid;

@@ -2,7 +2,7 @@
 
 mod schema;
 
-use bento_core::telemetry::TARGET_RELAY;
+use bento_relay::telemetry::TARGET_RELAY;
 use chrono::{DateTime, Utc};
 use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::sqlx::mysql::MySqlDatabaseError;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bento_core::relay::store::Lease;
+use bento_relay::store::Lease;
 
 use crate::tables::Tables;
 

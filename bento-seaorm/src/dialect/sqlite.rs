@@ -2,7 +2,7 @@
 
 mod schema;
 
-use bento_core::telemetry::TARGET_RELAY;
+use bento_relay::telemetry::TARGET_RELAY;
 use chrono::{DateTime, SecondsFormat, Utc};
 use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::{ConnectionTrait, DbBackend, SqliteTransactionMode, Statement, TransactionOptions, Value};

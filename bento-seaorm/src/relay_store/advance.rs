@@ -4,9 +4,9 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bento_core::relay::store::{Advance, Advanced, GivenUp, Lease, OutboxRow, Settlement, StoreError};
 use bento_core::report::with_causes;
-use bento_core::telemetry::TARGET_RELAY;
+use bento_relay::store::{Advance, Advanced, GivenUp, Lease, OutboxRow, Settlement, StoreError};
+use bento_relay::telemetry::TARGET_RELAY;
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 
 use super::OutboxStore;

@@ -1,6 +1,6 @@
 //! What a relay is told when the database says no.
 
-use bento_core::relay::store::StoreError;
+use bento_relay::store::StoreError;
 use sea_orm::{DbBackend, DbErr, RuntimeErr, SqlxError};
 
 use crate::dialect::{self, MissingTable};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bento_core::outbox::ShardId;
-use bento_core::relay::store::{Burial, HeldRow, OutboxRow, StreamKey};
+use bento_relay::store::{Burial, HeldRow, OutboxRow, StreamKey};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 
 use crate::dialect::{Dialect, Sql};

@@ -6,8 +6,8 @@
 //! frozen in the middle of an `advance`.
 
 use bento_core::outbox::{ShardId, Sharding};
-use bento_core::relay::store::{Heartbeat, Holdings, Lease, RelayId, StoreError};
-use bento_core::telemetry::TARGET_RELAY;
+use bento_relay::store::{Heartbeat, Holdings, Lease, RelayId, StoreError};
+use bento_relay::telemetry::TARGET_RELAY;
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement};
 use uuid::Uuid;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bento_core::outbox::ShardId;
-use bento_core::relay::store::Lease;
+use bento_relay::store::Lease;
 
 use super::scan::Scan;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bento_core::relay::store::{Burial, GivenUp, Held, Settlement};
+use bento_relay::store::{Burial, GivenUp, Held, Settlement};
 use sea_orm::{ConnectionTrait, DbErr};
 
 use super::salvage::{Record, Salvage, is_storable};

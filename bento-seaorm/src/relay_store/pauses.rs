@@ -3,8 +3,8 @@
 //! Pausing and resuming lock every lease, in the order of the shards, and raise every revision: so each relay has either settled
 //! what it had in hand or learns of it with its next call.
 
-use bento_core::relay::store::StoreError;
-use bento_core::tenant::{PausedTenant, Pauses};
+use bento_relay::store::StoreError;
+use bento_relay::tenant::{PausedTenant, Pauses};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 
 use super::OutboxStore;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bento_core::outbox::ShardId;
-use bento_core::relay::store::StoreError;
+use bento_relay::store::StoreError;
 use sea_orm::ConnectionTrait;
 
 use super::OutboxStore;

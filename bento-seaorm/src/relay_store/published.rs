@@ -1,6 +1,6 @@
 //! Published rows that are kept for a while.
 
-use bento_core::relay::store::{Prune, StoreError};
+use bento_relay::store::{Prune, StoreError};
 use sea_orm::ConnectionTrait;
 
 use super::OutboxStore;

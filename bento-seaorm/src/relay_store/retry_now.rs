@@ -3,9 +3,9 @@
 //! It locks the leases of the shards concerned, in the order of the shards, and raises their revisions: so each relay has either settled
 //! what it had in hand or learns of it with its next call.
 
-use bento_core::held::{HeldEvents, HeldFilter};
 use bento_core::outbox::ShardId;
-use bento_core::relay::store::StoreError;
+use bento_relay::held::{HeldEvents, HeldFilter};
+use bento_relay::store::StoreError;
 use sea_orm::{ConnectionTrait, DbErr};
 
 use super::OutboxStore;

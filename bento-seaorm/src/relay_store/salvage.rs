@@ -5,7 +5,7 @@ use bento_core::envelope::Envelope;
 use bento_core::id::EventId;
 use bento_core::limits;
 use bento_core::outbox::{OutboxEntry, ShardId};
-use bento_core::relay::store::{Burial, GivenUp};
+use bento_relay::store::{Burial, GivenUp};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bento_core::outbox::ShardId;
-use bento_core::relay::store::{Burial, Failure, Held, Settlement, StreamKey, Unroutable};
+use bento_relay::store::{Burial, Failure, Held, Settlement, StreamKey, Unroutable};
 use sea_orm::{ConnectionTrait, DbErr};
 
 use super::held::park_or_promote;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bento_core::envelope::Envelope;
 use bento_core::outbox::{OutboxEntry, Sharding};
-use bento_core::relay::store::{
+use bento_relay::store::{
     Advance, Advanced, Failure, Heartbeat, Held, HeldRow, Lease, OutboxRow, RelayId, RelayStore, Settlement,
 };
 use chrono::Utc;

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use bento_core::report::with_causes;
-use bento_core::telemetry;
+use bento_relay::telemetry;
 
 use super::OutboxTransaction;
 use crate::error::TransactionError;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bento_core::relay::WakeSubscription;
 use bento_core::report::with_causes;
-use bento_core::telemetry::{self, RECEIVED_WAKES, SENT_WAKES, TARGET_RELAY};
+use bento_relay::WakeSubscription;
+use bento_relay::telemetry::{self, RECEIVED_WAKES, SENT_WAKES, TARGET_RELAY};
 use sea_orm::SqlxError;
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection, PgExecutor, PgListener, PgPoolOptions};
 use sea_orm::sqlx::{self, Connection as _};

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bento_core::publish::MemoryPublisher;
-use bento_core::relay::{Relay, Wake, WakeSubscription};
-use bento_core::telemetry::{RECEIVED_WAKES, SENT_WAKES};
 use bento_core::{domain_event, raise};
+use bento_relay::publish::MemoryPublisher;
+use bento_relay::telemetry::{RECEIVED_WAKES, SENT_WAKES};
+use bento_relay::{Relay, Wake, WakeSubscription};
 use bento_testkit::Counters;
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgListener};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement};

@@ -5,11 +5,11 @@ use std::future::Future;
 use std::time::Duration;
 
 use bento_core::EventId;
-use bento_core::dead_letter::{DeadLetterQuery, DeadLetters, Discarding};
-use bento_core::inspect::Inspect;
 use bento_core::outbox::ShardId;
-use bento_core::relay::store::{Advance, Heartbeat, Lease, Prune, RelayId, RelayStore};
-use bento_core::tenant::Pauses;
+use bento_relay::dead_letter::{DeadLetterQuery, DeadLetters, Discarding};
+use bento_relay::inspect::Inspect;
+use bento_relay::store::{Advance, Heartbeat, Lease, Prune, RelayId, RelayStore};
+use bento_relay::tenant::Pauses;
 use bento_seaorm::{Error, OutboxConnection, OutboxStore};
 use futures_util::TryStreamExt as _;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement, StreamTrait, TransactionTrait};

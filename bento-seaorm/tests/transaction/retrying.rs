@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
-use bento_core::retry::RetryPolicy;
+use bento_relay::retry::RetryPolicy;
 use bento_seaorm::{Error, OutboxConnection, OutboxTransaction, TransactionError};
 use sea_orm::{ConnectionTrait, DbBackend, EntityTrait};
 use tokio::sync::Barrier;

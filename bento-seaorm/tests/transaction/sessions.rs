@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bento_core::relay::store::{Heartbeat, RelayId, RelayStore};
+use bento_relay::store::{Heartbeat, RelayId, RelayStore};
 use bento_seaorm::{Error, OutboxConnection, OutboxStore, TransactionError, bento_error};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 

@@ -1,7 +1,7 @@
 //! What the log says, and what is counted.
 
-use bento_core::telemetry::{DUPLICATE_EVENTS, FLUSHED_EVENTS, FORGOTTEN_EVENTS, TARGET_FLUSH, TARGET_RAISE};
 use bento_core::{EventId, Metadata};
+use bento_relay::telemetry::{DUPLICATE_EVENTS, FLUSHED_EVENTS, FORGOTTEN_EVENTS, TARGET_FLUSH, TARGET_RAISE};
 use bento_seaorm::{Error, OutboxConnection, OutboxTransaction};
 use bento_testkit::Counters;
 use futures_util::FutureExt as _;

@@ -2,8 +2,8 @@
 
 use bento_core::Metadata;
 use bento_core::outbox::Sharding;
-use bento_core::tenant::{Refusal, TenantAction, TenantRequest};
 use bento_core::unit_of_work::{FlushError, TenantOfAggregate};
+use bento_relay::tenant::{Refusal, TenantAction, TenantRequest};
 use bento_seaorm::{Error, OutboxConnection, TransactionError, bento_error};
 use sea_orm::{DbErr, TransactionTrait};
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bento_core::Envelope;
-use bento_core::publish::{Delivery, Destination, FailureClass, PublishError};
+use bento_relay::publish::{Delivery, Destination, FailureClass, PublishError};
 use bytes::Bytes;
 use chrono::{SubsecRound, Utc};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bento_core::publish::{Destination, Publisher};
+use bento_relay::publish::{Destination, Publisher};
 
 use super::bench::{all_confirmed, event, first_arrivals, own_headers, round, to};
 use super::{Mode, PublisherHarness, skipped};

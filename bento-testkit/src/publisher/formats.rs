@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bento_core::Envelope;
 use bento_core::metadata::decode_header;
-use bento_core::publish::Publisher;
+use bento_relay::publish::Publisher;
 use cloudevents::Event;
 use cloudevents::event::{AttributesReader, Data};
 use cloudevents::message::BinaryDeserializer;

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use bento_core::publish::{Delivery, FailureClass, Publisher};
+use bento_relay::publish::{Delivery, FailureClass, Publisher};
 use tokio::sync::watch;
 
 use super::bench::{aggregate_and_number, first_arrivals, round};

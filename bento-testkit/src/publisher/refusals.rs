@@ -1,6 +1,6 @@
 //! What cannot be published is refused by itself, with the right class.
 
-use bento_core::publish::{Delivery, FailureClass, Publisher};
+use bento_relay::publish::{Delivery, FailureClass, Publisher};
 use bytes::Bytes;
 
 use super::bench::{event, only_the_second_is_refused, to, to_topic};

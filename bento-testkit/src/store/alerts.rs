@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use bento_core::dead_letter::{AlertOutcome, AlertStore, DeadLetter, DeadLetters};
-use bento_core::relay::store::Settlement;
+use bento_relay::dead_letter::{AlertOutcome, AlertStore, DeadLetter, DeadLetters};
+use bento_relay::store::Settlement;
 
 use super::StoreHarness;
 use super::bench::{Bench, LONG, burial, buried, default_destination, event};

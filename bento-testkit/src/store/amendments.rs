@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bento_core::EventId;
-use bento_core::dead_letter::{
+use bento_core::outbox::OutboxEntry;
+use bento_relay::dead_letter::{
     Amendment, DeadLetter, DeadLetterFilter, DeadLetterQuery, DeadLetters, Discarding, Problem, ReplayMode,
 };
-use bento_core::outbox::OutboxEntry;
-use bento_core::publish::Destination;
-use bento_core::relay::store::{HeldRow, OutboxRow, Settlement, StoreError};
+use bento_relay::publish::Destination;
+use bento_relay::store::{HeldRow, OutboxRow, Settlement, StoreError};
 use bytes::Bytes;
 
 use super::StoreHarness;

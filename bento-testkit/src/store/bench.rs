@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use bento_core::Envelope;
 use bento_core::outbox::{OutboxEntry, ShardId, Sharding};
-use bento_core::publish::Destination;
-use bento_core::relay::RelayStore;
-use bento_core::relay::store::{
+use bento_relay::RelayStore;
+use bento_relay::publish::Destination;
+use bento_relay::store::{
     Advance, Advanced, Burial, Failure, Heartbeat, Held, HeldRow, Holdings, Lease, OutboxRow, RelayId, Settlement,
     StoreError,
 };

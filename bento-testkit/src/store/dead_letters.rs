@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bento_core::dead_letter::{DeadLetter, DeadLetterFilter, DeadLetterQuery, DeadLetters, Discarding, Replayed};
-use bento_core::publish::Destination;
-use bento_core::relay::RelayStore;
-use bento_core::relay::store::{Advance, Burial, Held, HeldRow, OutboxRow, Settlement};
+use bento_relay::RelayStore;
+use bento_relay::dead_letter::{DeadLetter, DeadLetterFilter, DeadLetterQuery, DeadLetters, Discarding, Replayed};
+use bento_relay::publish::Destination;
+use bento_relay::store::{Advance, Burial, Held, HeldRow, OutboxRow, Settlement};
 
 use super::StoreHarness;
 use super::bench::{

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bento_core::dead_letter::{DeadLetterQuery, DeadLetters};
-use bento_core::inspect::Inspect;
-use bento_core::publish::Destination;
-use bento_core::relay::RelayStore;
-use bento_core::relay::store::{Advance, Burial, Failure, Held, OutboxRow, RelayId, Settlement, StreamKey};
+use bento_relay::RelayStore;
+use bento_relay::dead_letter::{DeadLetterQuery, DeadLetters};
+use bento_relay::inspect::Inspect;
+use bento_relay::publish::Destination;
+use bento_relay::store::{Advance, Burial, Failure, Held, OutboxRow, RelayId, Settlement, StreamKey};
 
 use super::StoreHarness;
 use super::bench::{

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use bento_core::inspect::{Inspect, StatusCounts, TenantCounts};
-use bento_core::publish::Destination;
-use bento_core::relay::RelayStore;
-use bento_core::relay::store::{Heartbeat, RelayId};
+use bento_relay::RelayStore;
+use bento_relay::inspect::{Inspect, StatusCounts, TenantCounts};
+use bento_relay::publish::Destination;
+use bento_relay::store::{Heartbeat, RelayId};
 use chrono::{SubsecRound, TimeDelta, Utc};
 
 use super::StoreHarness;

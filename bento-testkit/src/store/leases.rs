@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bento_core::inspect::Inspect;
 use bento_core::outbox::OutboxEntry;
-use bento_core::relay::RelayStore;
-use bento_core::relay::store::{Advance, Heartbeat, Lease, RelayId, StoreError};
+use bento_relay::RelayStore;
+use bento_relay::inspect::Inspect;
+use bento_relay::store::{Advance, Heartbeat, Lease, RelayId, StoreError};
 
 use super::StoreHarness;
 use super::bench::{LONG, beat, call, division, event, heartbeat, is_lost, numbers, open, published, shards_of};

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use bento_core::dead_letter::{DeadLetterFilter, DeadLetterQuery, DeadLetters};
-use bento_core::inspect::Inspect;
 use bento_core::outbox::OutboxEntry;
-use bento_core::publish::Destination;
-use bento_core::relay::store::{Burial, Held, OutboxRow, Settlement};
-use bento_core::tenant::Pauses;
+use bento_relay::dead_letter::{DeadLetterFilter, DeadLetterQuery, DeadLetters};
+use bento_relay::inspect::Inspect;
+use bento_relay::publish::Destination;
+use bento_relay::store::{Burial, Held, OutboxRow, Settlement};
+use bento_relay::tenant::Pauses;
 use chrono::{DateTime, Utc};
 
 use super::StoreHarness;

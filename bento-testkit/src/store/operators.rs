@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use bento_core::dead_letter::{
+use bento_core::outbox::OutboxEntry;
+use bento_relay::RelayStore;
+use bento_relay::dead_letter::{
     DeadLetter, DeadLetterFilter, DeadLetterQuery, DeadLetters, DiscardedLetter, Discarding, Problem, ReplayMode,
 };
-use bento_core::inspect::Inspect;
-use bento_core::outbox::OutboxEntry;
-use bento_core::publish::Destination;
-use bento_core::relay::RelayStore;
-use bento_core::relay::store::{Advance, Burial, RelayId, Settlement, StoreError};
+use bento_relay::inspect::Inspect;
+use bento_relay::publish::Destination;
+use bento_relay::store::{Advance, Burial, RelayId, Settlement, StoreError};
 
 use super::StoreHarness;
 use super::bench::{

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use bento_core::dead_letter::{DeadLetters, Discarding};
 use bento_core::outbox::OutboxEntry;
-use bento_core::publish::Destination;
-use bento_core::relay::RelayStore;
-use bento_core::relay::store::{Advance, RelayId, StoreError};
-use bento_core::tenant::Pauses;
+use bento_relay::RelayStore;
+use bento_relay::dead_letter::{DeadLetters, Discarding};
+use bento_relay::publish::Destination;
+use bento_relay::store::{Advance, RelayId, StoreError};
+use bento_relay::tenant::Pauses;
 
 use super::StoreHarness;
 use super::bench::{

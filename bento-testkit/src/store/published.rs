@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bento_core::inspect::Inspect;
-use bento_core::relay::RelayStore;
-use bento_core::relay::store::{Advance, Held, OutboxRow, Prune, Settlement};
+use bento_relay::RelayStore;
+use bento_relay::inspect::Inspect;
+use bento_relay::store::{Advance, Held, OutboxRow, Prune, Settlement};
 
 use super::StoreHarness;
 use super::bench::{

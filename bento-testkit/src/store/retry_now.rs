@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use bento_core::dead_letter::{Operator, OperatorError};
-use bento_core::held::{HeldEvents, HeldFilter};
-use bento_core::inspect::{Inspect, StatusCounts};
-use bento_core::publish::{Destination, MemoryPublisher, PublishError, Publishers};
-use bento_core::relay::store::{Advance, Held, OutboxRow, RelayId, Settlement, Unroutable};
-use bento_core::relay::{Relay, RelayStore};
-use bento_core::retry::RetryPolicy;
-use bento_core::route::{Router, Rule};
-use bento_core::tenant::{Pauses, Refusal, TenantAction, TenantRequest};
+use bento_relay::dead_letter::{Operator, OperatorError};
+use bento_relay::held::{HeldEvents, HeldFilter};
+use bento_relay::inspect::{Inspect, StatusCounts};
+use bento_relay::publish::{Destination, MemoryPublisher, PublishError, Publishers};
+use bento_relay::retry::RetryPolicy;
+use bento_relay::route::{Router, Rule};
+use bento_relay::store::{Advance, Held, OutboxRow, RelayId, Settlement, Unroutable};
+use bento_relay::tenant::{Pauses, Refusal, TenantAction, TenantRequest};
+use bento_relay::{Relay, RelayStore};
 
 use super::StoreHarness;
 use super::bench::{

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bento_core::Envelope;
-use bento_core::dead_letter::{DeadLetterQuery, DeadLetters, Discarding};
-use bento_core::inspect::Inspect;
 use bento_core::outbox::OutboxEntry;
-use bento_core::publish::Destination;
-use bento_core::relay::RelayStore;
-use bento_core::relay::store::{Advance, Held, RelayId, Settlement};
+use bento_relay::RelayStore;
+use bento_relay::dead_letter::{DeadLetterQuery, DeadLetters, Discarding};
+use bento_relay::inspect::Inspect;
+use bento_relay::publish::Destination;
+use bento_relay::store::{Advance, Held, RelayId, Settlement};
 use chrono::{DateTime, Utc};
 
 use super::StoreHarness;

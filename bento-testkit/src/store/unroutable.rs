@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bento_core::dead_letter::DeadLetters;
-use bento_core::inspect::Inspect;
-use bento_core::relay::store::{Burial, Held, HeldRow, OutboxRow, Settlement, Unroutable};
+use bento_relay::dead_letter::DeadLetters;
+use bento_relay::inspect::Inspect;
+use bento_relay::store::{Burial, Held, HeldRow, OutboxRow, Settlement, Unroutable};
 
 use super::StoreHarness;
 use super::bench::{Bench, LONG, burial, default_destination, event, held_failed, held_numbers, unordered_event};

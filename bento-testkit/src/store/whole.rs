@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use bento_core::inspect::Inspect;
 use bento_core::outbox::{OutboxEntry, Sharding};
-use bento_core::publish::{Delivery, MemoryPublisher, PublishError};
-use bento_core::relay::Relay;
-use bento_core::retry::RetryPolicy;
+use bento_relay::Relay;
+use bento_relay::inspect::Inspect;
+use bento_relay::publish::{Delivery, MemoryPublisher, PublishError};
+use bento_relay::retry::RetryPolicy;
 
 use super::StoreHarness;
 use super::bench::{division, event, number_of, open};

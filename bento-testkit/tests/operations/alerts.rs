@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bento_core::dead_letter::{AlertError, AlertHook, AlertSettings, Alerts, DeadLetter};
-use bento_core::publish::MemoryPublisher;
-use bento_core::relay::{MemoryStore, Relay};
-use bento_core::telemetry::{ALERTED_EVENTS, FAILED_ALERTS};
+use bento_relay::dead_letter::{AlertError, AlertHook, AlertSettings, Alerts, DeadLetter};
+use bento_relay::publish::MemoryPublisher;
+use bento_relay::telemetry::{ALERTED_EVENTS, FAILED_ALERTS};
+use bento_relay::{MemoryStore, Relay};
 use bento_testkit::Counters;
 use tokio::sync::watch;
 

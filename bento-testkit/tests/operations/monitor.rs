@@ -4,12 +4,12 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bento_core::inspect::{Monitor, MonitorSettings};
 use bento_core::outbox::Sharding;
-use bento_core::publish::MemoryPublisher;
-use bento_core::relay::store::{Heartbeat, RelayId};
-use bento_core::relay::{MemoryStore, Relay, RelayStore};
-use bento_core::telemetry::{BACKLOG, LEASES, OLDEST_PENDING, RELAYS, UNSERVED_LANES};
+use bento_relay::inspect::{Monitor, MonitorSettings};
+use bento_relay::publish::MemoryPublisher;
+use bento_relay::store::{Heartbeat, RelayId};
+use bento_relay::telemetry::{BACKLOG, LEASES, OLDEST_PENDING, RELAYS, UNSERVED_LANES};
+use bento_relay::{MemoryStore, Relay, RelayStore};
 use bento_testkit::Counters;
 use chrono::TimeDelta;
 

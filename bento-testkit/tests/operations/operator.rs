@@ -1,14 +1,14 @@
 //! A policy is asked before anything is done, and a dry run decodes.
 
 use bento_core::EventId;
-use bento_core::dead_letter::{
+use bento_core::domain_event;
+use bento_relay::dead_letter::{
     Amendment, DeadLetterFilter, DeadLetterQuery, DeadLetters, Operator, OperatorError, Problem, ReplayMode,
 };
-use bento_core::domain_event;
-use bento_core::held::HeldFilter;
-use bento_core::publish::Destination;
-use bento_core::relay::{MemoryStore, StoreError};
-use bento_core::tenant::{Pauses, Refusal, TenantAction, TenantPolicy, TenantRequest};
+use bento_relay::held::HeldFilter;
+use bento_relay::publish::Destination;
+use bento_relay::tenant::{Pauses, Refusal, TenantAction, TenantPolicy, TenantRequest};
+use bento_relay::{MemoryStore, StoreError};
 
 use crate::scene::{bury, event};
 

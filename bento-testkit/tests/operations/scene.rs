@@ -2,8 +2,8 @@
 
 use bento_core::Envelope;
 use bento_core::outbox::{OutboxEntry, Sharding};
-use bento_core::publish::{MemoryPublisher, PublishError};
-use bento_core::relay::{MemoryStore, Relay};
+use bento_relay::publish::{MemoryPublisher, PublishError};
+use bento_relay::{MemoryStore, Relay};
 use chrono::Utc;
 
 /// An event of a tenant's aggregate.

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use bento_core::publish::{Destination, MemoryPublisher, PublishError, Publishers};
-use bento_core::relay::Relay;
-use bento_core::route::{Router, Rule};
-use bento_core::telemetry::{
+use bento_relay::Relay;
+use bento_relay::publish::{Destination, MemoryPublisher, PublishError, Publishers};
+use bento_relay::route::{Router, Rule};
+use bento_relay::telemetry::{
     DEAD_EVENTS, DELAYED_EVENTS, END_TO_END_SECONDS, FAILED_PUBLISHES, FILTERED_EVENTS, HELD_BACK_EVENTS,
     LEASE_CHANGES, PUBLISH_SECONDS, PUBLISHED_EVENTS, RETRIED_EVENTS, TENANT_EVENTS,
 };

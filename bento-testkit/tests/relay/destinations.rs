@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bento_core::dead_letter::DeadLetters;
-use bento_core::publish::{Destination, MemoryPublisher, PublishError, Publishers};
-use bento_core::relay::{Degradation, MemoryStore, Relay, RelayBuilder, RelayError, RelayStore, StartError};
-use bento_core::route::{HeadOfLine, Router, RouterConfig, Rule};
-use bento_core::telemetry::{CIRCUIT_CHANGES, CIRCUIT_OPEN, FALLEN_BACK_EVENTS, PUBLISHED_EVENTS};
-use bento_core::tenant::Pauses;
+use bento_relay::dead_letter::DeadLetters;
+use bento_relay::publish::{Destination, MemoryPublisher, PublishError, Publishers};
+use bento_relay::route::{HeadOfLine, Router, RouterConfig, Rule};
+use bento_relay::telemetry::{CIRCUIT_CHANGES, CIRCUIT_OPEN, FALLEN_BACK_EVENTS, PUBLISHED_EVENTS};
+use bento_relay::tenant::Pauses;
+use bento_relay::{Degradation, MemoryStore, Relay, RelayBuilder, RelayError, RelayStore, StartError};
 use bento_testkit::{Account, Counters};
 use tokio::time::Instant;
 
@@ -68,7 +68,7 @@ impl Pair {
     }
 }
 
-fn number(delivery: &bento_core::publish::Delivery) -> i64 {
+fn number(delivery: &bento_relay::publish::Delivery) -> i64 {
     delivery.envelope.sequence.unwrap()
 }
 

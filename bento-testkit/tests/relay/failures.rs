@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bento_core::dead_letter::{DeadLetters, Discarding};
-use bento_core::publish::{Delivery, Destination, MemoryPublisher, PublishError, Publisher};
-use bento_core::relay::Relay;
-use bento_core::retry::RetryPolicy;
+use bento_relay::Relay;
+use bento_relay::dead_letter::{DeadLetters, Discarding};
+use bento_relay::publish::{Delivery, Destination, MemoryPublisher, PublishError, Publisher};
+use bento_relay::retry::RetryPolicy;
 use bento_testkit::{Flakiness, FlakyPublisher};
 use tokio::time::Instant;
 

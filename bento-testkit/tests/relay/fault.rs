@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bento_core::outbox::ShardId;
-use bento_core::publish::{Delivery, PublishError, Publisher};
-use bento_core::relay::{Degradation, Relay};
-use bento_core::retry::RetryPolicy;
+use bento_relay::publish::{Delivery, PublishError, Publisher};
+use bento_relay::retry::RetryPolicy;
+use bento_relay::{Degradation, Relay};
 use bento_testkit::Counters;
 use tokio::time::Instant;
 
@@ -261,7 +261,7 @@ async fn what_is_unavailable_is_counted_as_such() {
     scene.broker.inner().fail(|_| Some(PublishError::unavailable("connection refused")));
     scene.commit("1");
     let relay = scene.start();
-    let counted = || counters.get_labelled(bento_core::telemetry::FAILED_PUBLISHES, "class", "unavailable");
+    let counted = || counters.get_labelled(bento_relay::telemetry::FAILED_PUBLISHES, "class", "unavailable");
     let waited = async {
         while counted() == 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;

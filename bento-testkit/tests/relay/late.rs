@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use bento_core::held::{HeldEvents, HeldFilter};
-use bento_core::publish::PublishError;
-use bento_core::route::Rule;
-use bento_core::telemetry::LATE_WAVES;
+use bento_relay::held::{HeldEvents, HeldFilter};
+use bento_relay::publish::PublishError;
+use bento_relay::route::Rule;
+use bento_relay::telemetry::LATE_WAVES;
 use bento_testkit::{Counters, FlakyStore, Outage};
 
 use crate::destinations::{Pair, both};

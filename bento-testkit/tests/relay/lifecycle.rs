@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bento_core::outbox::Sharding;
-use bento_core::relay::{Relay, RelayError, StartError, StoreError, Wake};
+use bento_relay::{Relay, RelayError, StartError, StoreError, Wake};
 use tokio::time::Instant;
 
 use crate::scene::{Scene, settle};

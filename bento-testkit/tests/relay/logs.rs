@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bento_core::publish::PublishError;
-use bento_core::telemetry::TARGET_RELAY;
+use bento_relay::publish::PublishError;
+use bento_relay::telemetry::TARGET_RELAY;
 use bento_testkit::Outage;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use bento_core::publish::MemoryPublisher;
-use bento_core::relay::Relay;
+use bento_relay::Relay;
+use bento_relay::publish::MemoryPublisher;
 use bento_testkit::RecordingPublisher;
 
 use crate::scene::{Scene, settle};
@@ -51,7 +51,7 @@ async fn a_shard_that_is_never_empty_makes_room_for_another() {
     let (busy, other) = (in_shard(0), in_shard(1));
     (0..1000).for_each(|_| drop(scene.commit(busy)));
     scene.commit(other);
-    let mut settings = bento_core::relay::Settings::default();
+    let mut settings = bento_relay::RelaySettings::default();
     (settings.batch, settings.workers, settings.turn) = (5, 1, Duration::from_secs(1));
     scene.broker.inner().answer_after(Duration::from_millis(100));
     let relay = scene.relay().settings(settings).start().unwrap();

@@ -1,7 +1,7 @@
 //! One pass without a running relay.
 
-use bento_core::publish::PublishError;
-use bento_core::relay::{RelayError, StoreError};
+use bento_relay::publish::PublishError;
+use bento_relay::{RelayError, StoreError};
 use bento_testkit::Outage;
 
 use crate::scene::Scene;

@@ -4,11 +4,11 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use bento_core::Envelope;
-use bento_core::dead_letter::{DeadLetter, DeadLetterQuery, DeadLetters};
-use bento_core::inspect::{Inspect, StatusCounts};
 use bento_core::outbox::{OutboxEntry, Sharding};
-use bento_core::publish::{Delivery, MemoryPublisher};
-use bento_core::relay::{MemoryStore, Relay, RelayBuilder, RelayHandle, Wake};
+use bento_relay::dead_letter::{DeadLetter, DeadLetterQuery, DeadLetters};
+use bento_relay::inspect::{Inspect, StatusCounts};
+use bento_relay::publish::{Delivery, MemoryPublisher};
+use bento_relay::{MemoryStore, Relay, RelayBuilder, RelayHandle, Wake};
 use bento_testkit::{Account, FlakyStore, Ledger, RecordingPublisher};
 
 /// Long enough for every poll, wait and lease of a test that goes well.

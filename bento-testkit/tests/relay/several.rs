@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use bento_core::relay::Relay;
-use bento_core::retry::RetryPolicy;
+use bento_relay::Relay;
+use bento_relay::retry::RetryPolicy;
 use bento_testkit::{Flakiness, FlakyPublisher, Outage};
 
 use crate::scene::{PATIENCE, Scene, settle};
@@ -141,7 +141,7 @@ async fn relays_serve_only_their_lanes() {
         shards: std::num::NonZeroU16::new(2).unwrap(),
         lanes: std::num::NonZeroU16::new(2).unwrap(),
     };
-    let scene = Scene { sharding, store: bento_core::relay::MemoryStore::new(sharding), ..Scene::new() };
+    let scene = Scene { sharding, store: bento_relay::MemoryStore::new(sharding), ..Scene::new() };
     for tenant in 0..20 {
         let mut event = crate::scene::event(&tenant.to_string());
         event.tenant_id = Some(tenant.to_string());

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bento_core::outbox::ShardId;
-use bento_core::relay::{Degradation, RelayError, RelayHandle, StoreError};
+use bento_relay::{Degradation, RelayError, RelayHandle, StoreError};
 use tokio::time::Instant;
 
 use crate::scene::{Scene, event, settle};

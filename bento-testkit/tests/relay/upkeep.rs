@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use bento_core::publish::{Delivery, MemoryPublisher, PublishError, Publisher};
-use bento_core::relay::{Degradation, Health, Relay, RelayHandle};
-use bento_core::retry::RetryPolicy;
-use bento_core::telemetry::PRUNED_EVENTS;
+use bento_relay::publish::{Delivery, MemoryPublisher, PublishError, Publisher};
+use bento_relay::retry::RetryPolicy;
+use bento_relay::telemetry::PRUNED_EVENTS;
+use bento_relay::{Degradation, Health, Relay, RelayHandle};
 use bento_testkit::{Counters, Outage};
 
 use crate::scene::{PATIENCE, Scene, settle};

@@ -7,12 +7,12 @@
 mod order;
 mod setup;
 
-use bento_core::dead_letter::{
+use bento_relay::Relay;
+use bento_relay::dead_letter::{
     AlertError, AlertHook, AlertSettings, Alerts, DeadLetter, DeadLetterFilter, DeadLetterQuery, Operator, ReplayMode,
 };
-use bento_core::publish::{Delivery, MemoryPublisher, PublishError};
-use bento_core::relay::Relay;
-use bento_core::retry::RetryPolicy;
+use bento_relay::publish::{Delivery, MemoryPublisher, PublishError};
+use bento_relay::retry::RetryPolicy;
 use bento_seaorm::{OutboxConnection, OutboxStore};
 use sea_orm::DatabaseConnection;
 use tokio::sync::watch;

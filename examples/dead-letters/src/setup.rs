@@ -5,10 +5,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use bento_core::inspect::{Inspect, StatusCounts};
 use bento_core::outbox::Sharding;
-use bento_core::relay::StoreError;
 use bento_core::{Envelope, EventId};
+use bento_relay::StoreError;
+use bento_relay::inspect::{Inspect, StatusCounts};
 use bento_seaorm::OutboxStore;
 use sea_orm::prelude::DateTimeUtc;
 use sea_orm::sea_query::Query;

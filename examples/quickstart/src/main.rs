@@ -9,8 +9,8 @@ mod setup;
 mod warehouse;
 
 use bento_core::Registry;
-use bento_core::relay::Relay;
-use bento_core::retry::RetryPolicy;
+use bento_relay::Relay;
+use bento_relay::retry::RetryPolicy;
 use bento_seaorm::{OutboxConnection, OutboxStore, TransactionError};
 use rust_decimal::Decimal;
 use sea_orm::{DbErr, EntityTrait};

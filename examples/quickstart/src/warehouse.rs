@@ -2,7 +2,7 @@
 
 use bento_core::Envelope;
 use bento_core::codec::DecodeError;
-use bento_core::publish::{Delivery, PublishError, Publisher};
+use bento_relay::publish::{Delivery, PublishError, Publisher};
 use tokio::sync::watch;
 
 use crate::order::{OrderPaid, OrderPlaced};

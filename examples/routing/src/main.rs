@@ -4,10 +4,10 @@
 //! and what the fallback is for. The broker is in memory. `DATABASE_URL` switches from SQLite to PostgreSQL or MariaDB.
 #![allow(clippy::print_stdout, missing_docs, unreachable_pub, reason = "an example prints, and nobody depends on it")]
 
-use bento_core::publish::{Delivery, MemoryPublisher, PublishError};
-use bento_core::relay::Relay;
-use bento_core::route::{Router, RouterConfig};
 use bento_core::{PendingEvents, Registry, aggregate, domain_event};
+use bento_relay::Relay;
+use bento_relay::publish::{Delivery, MemoryPublisher, PublishError};
+use bento_relay::route::{Router, RouterConfig};
 use bento_seaorm::{OutboxConnection, OutboxStore};
 use sea_orm::{Database, DbErr};
 use uuid::Uuid;

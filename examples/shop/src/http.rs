@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Extension, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use bento_core::retry::RetryPolicy;
+use bento_relay::retry::RetryPolicy;
 use bento_seaorm::{OutboxConnection, TransactionError};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};

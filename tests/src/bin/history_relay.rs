@@ -5,7 +5,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use bento_core::relay::Relay;
+use bento_relay::Relay;
 use bento_seaorm::OutboxStore;
 use bento_tests::broker_log::{BrokerLog, connect};
 use tokio::io::AsyncReadExt;

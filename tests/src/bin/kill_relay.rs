@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bento_core::outbox::{ShardId, Sharding};
-use bento_core::publish::{Delivery, PublishError, Publisher};
-use bento_core::relay::Relay;
-use bento_core::relay::store::{Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError};
+use bento_relay::Relay;
+use bento_relay::publish::{Delivery, PublishError, Publisher};
+use bento_relay::store::{Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError};
 use bento_seaorm::OutboxStore;
 use bento_tests::broker_log::{BrokerLog, connect};
 use bento_tests::kill::{BATCH, LEASE, Point, SETTLES_BEFORE_ABORT, WORKERS};

@@ -1,9 +1,9 @@
 //! Destinations that nobody has defined.
 
-use bento_core::publish::{Destination, MemoryPublisher, Publishers};
-use bento_core::relay::store::Burial;
-use bento_core::relay::{Relay, StartError};
-use bento_core::route::{Router, RouterConfig, Rule};
+use bento_relay::publish::{Destination, MemoryPublisher, Publishers};
+use bento_relay::route::{Router, RouterConfig, Rule};
+use bento_relay::store::Burial;
+use bento_relay::{Relay, StartError};
 
 use crate::scene::play;
 

@@ -1,10 +1,10 @@
 //! NATS JetStream is given what it cannot carry.
 
-use bento_core::dead_letter::{DeadLetters as _, Discarding};
-use bento_core::publish::Destination;
-use bento_core::relay::Relay;
-use bento_core::relay::store::Burial;
-use bento_core::route::Router;
+use bento_relay::Relay;
+use bento_relay::dead_letter::{DeadLetters as _, Discarding};
+use bento_relay::publish::Destination;
+use bento_relay::route::Router;
+use bento_relay::store::Burial;
 use bento_testkit::publisher::{Mode, PublisherHarness as _};
 
 use self::harness::Harness;

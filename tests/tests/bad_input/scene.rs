@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bento_core::Metadata;
-use bento_core::dead_letter::{DeadLetter, DeadLetterQuery, DeadLetters};
-use bento_core::relay::Wake;
+use bento_relay::Wake;
+use bento_relay::dead_letter::{DeadLetter, DeadLetterQuery, DeadLetters};
 use bento_seaorm::{OutboxConnection, OutboxStore};
 use bento_tests::{Account, Counted};
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, DbErr};

@@ -3,11 +3,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bento_core::publish::Destination;
-use bento_core::relay::{Degradation, Relay, RelayHandle};
-use bento_core::retry::RetryPolicy;
-use bento_core::route::Router;
 use bento_publishers::http::{HttpPublisher, HttpSettings};
+use bento_relay::publish::Destination;
+use bento_relay::retry::RetryPolicy;
+use bento_relay::route::Router;
+use bento_relay::{Degradation, Relay, RelayHandle};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use bento_core::publish::{Destination, Publisher};
-use bento_core::relay::{Degradation, Relay, RelayHandle};
-use bento_core::retry::RetryPolicy;
-use bento_core::route::Router;
+use bento_relay::publish::{Destination, Publisher};
+use bento_relay::retry::RetryPolicy;
+use bento_relay::route::Router;
+use bento_relay::{Degradation, Relay, RelayHandle};
 use bento_testkit::publisher::Received;
 use bento_tests::{Account, Counted};
 use sea_orm::DbErr;

@@ -3,8 +3,8 @@
 use std::sync::Mutex;
 
 use bento_core::outbox::skew_writer;
-use bento_core::publish::{Destination, MemoryPublisher, Publishers};
-use bento_core::route::{RouterConfig, Rule};
+use bento_relay::publish::{Destination, MemoryPublisher, Publishers};
+use bento_relay::route::{RouterConfig, Rule};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::*;

@@ -1,8 +1,8 @@
 //! What stands in the way of the relay until somebody removes it: tables that are not there yet, rows that cannot be read.
 
-use bento_core::dead_letter::{DeadLetterFilter, DeadLetterQuery, DeadLetters, Discarding};
-use bento_core::relay::Relay;
-use bento_core::relay::store::Burial;
+use bento_relay::Relay;
+use bento_relay::dead_letter::{DeadLetterFilter, DeadLetterQuery, DeadLetters, Discarding};
+use bento_relay::store::Burial;
 use sea_orm::{ConnectionTrait, Statement};
 
 use crate::support::log::Log;

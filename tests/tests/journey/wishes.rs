@@ -3,9 +3,9 @@
 use std::sync::Mutex;
 
 use bento_core::metadata::Routing;
-use bento_core::publish::{Destination, MemoryPublisher, Publishers};
-use bento_core::relay::store::Burial;
-use bento_core::route::{RouterConfig, Rule};
+use bento_relay::publish::{Destination, MemoryPublisher, Publishers};
+use bento_relay::route::{RouterConfig, Rule};
+use bento_relay::store::Burial;
 use chrono::{DateTime, Utc};
 
 use super::*;

@@ -5,10 +5,10 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use bento_core::EventId;
-use bento_core::publish::Destination;
-use bento_core::relay::{Relay, Settings, Wake};
-use bento_core::route::Router;
-use bento_core::telemetry::{CIRCUIT_CHANGES, CIRCUIT_OPEN, DEAD_EVENTS, PUBLISHED_EVENTS};
+use bento_relay::publish::Destination;
+use bento_relay::route::Router;
+use bento_relay::telemetry::{CIRCUIT_CHANGES, CIRCUIT_OPEN, DEAD_EVENTS, PUBLISHED_EVENTS};
+use bento_relay::{Relay, RelaySettings, Wake};
 use bento_seaorm::{OutboxConnection, OutboxStore};
 use bento_testkit::publisher::{Mode, PublisherHarness, Received};
 use bento_testkit::{Account, Counters};
@@ -90,7 +90,7 @@ impl<H: PublisherHarness> Scene<'_, H> {
 
     async fn assert_promise(&self, account: &Account) {
         account.assert_nothing_lost_and_in_order();
-        let settings = Settings::default();
+        let settings = RelaySettings::default();
         let in_flight = settings.batch * settings.workers;
         assert!(account.duplicates <= in_flight, "{} duplicates of {in_flight} in flight", account.duplicates);
         assert!(self.changes("half_open") > 0, "the circuit closes by a trial");

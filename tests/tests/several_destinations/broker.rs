@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bento_core::publish::{Delivery, MemoryPublisher, PublishError, Publisher};
+use bento_relay::publish::{Delivery, MemoryPublisher, PublishError, Publisher};
 use tokio::sync::watch;
 
 /// Clones are the same broker.

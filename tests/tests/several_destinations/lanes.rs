@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bento_core::Metadata;
 use bento_core::outbox::Sharding;
-use bento_core::relay::{Relay, Wake};
+use bento_relay::{Relay, Wake};
 use bento_seaorm::{OutboxConnection, OutboxStore};
 use bento_tests::{Account, Counted};
 use sea_orm::DbErr;

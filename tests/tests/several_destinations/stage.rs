@@ -5,10 +5,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use bento_core::publish::{Destination, Publishers};
-use bento_core::relay::{Degradation, Relay, RelayBuilder, RelayHandle, Wake};
-use bento_core::route::{Router, RouterConfig, Rule};
 use bento_core::{EventId, Metadata};
+use bento_relay::publish::{Destination, Publishers};
+use bento_relay::route::{Router, RouterConfig, Rule};
+use bento_relay::{Degradation, Relay, RelayBuilder, RelayHandle, Wake};
 use bento_seaorm::{OutboxConnection, OutboxStore};
 use bento_testkit::{Account as Verdict, Ledger};
 use bento_tests::{Account, Counted};

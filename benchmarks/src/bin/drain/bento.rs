@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bento_benchmarks::Result;
-use bento_core::publish::{Delivery, PublishError, Publisher};
-use bento_core::relay::Relay;
+use bento_relay::publish::{Delivery, PublishError, Publisher};
+use bento_relay::Relay;
 use bento_seaorm::OutboxStore;
 use sqlx::PgPool;
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use bento_benchmarks::Result;
 use bento_benchmarks::order::Order;
-use bento_core::relay::Wake;
+use bento_relay::Wake;
 use bento_seaorm::OutboxConnection;
 use bento_seaorm::wake::PostgresWake;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bento_benchmarks::Result;
-use bento_core::relay::Wake;
+use bento_relay::Wake;
 use bento_seaorm::wake::PostgresWake;
 use sqlx::postgres::PgListener;
 use tokio::task::JoinSet;

@@ -13,7 +13,7 @@ use bento_benchmarks::database::{self, PostgresDatabase};
 use bento_benchmarks::order::Order;
 use bento_benchmarks::rounds::{Rounds, quantile};
 use bento_benchmarks::{Result, arguments, environment};
-use bento_core::relay::{Relay, Wake};
+use bento_relay::{Relay, Wake};
 use bento_seaorm::wake::PostgresWake;
 use bento_seaorm::{OutboxConnection, OutboxStore};
 use sea_orm::DbErr;

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use bento_benchmarks::Result;
-use bento_core::relay::{Relay, Wake};
+use bento_relay::{Relay, Wake};
 use bento_seaorm::OutboxStore;
 use bento_seaorm::wake::PostgresWake;
 use sqlx::postgres::PgPoolOptions;

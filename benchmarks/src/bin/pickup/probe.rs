@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bento_core::publish::{Delivery, PublishError, Publisher};
+use bento_relay::publish::{Delivery, PublishError, Publisher};
 use nix::time::{ClockId, clock_gettime};
 
 /// The time on a clock that all processes of the machine share.

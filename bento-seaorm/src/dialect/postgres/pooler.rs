@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bento_core::telemetry::TARGET_RELAY;
+use bento_relay::telemetry::TARGET_RELAY;
 use sea_orm::sqlx::pool::PoolConnection;
 use sea_orm::sqlx::{self, PgPool, Row as _};
 use sea_orm::{DatabaseConnection, DatabaseConnectionType};

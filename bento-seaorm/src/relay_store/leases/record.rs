@@ -3,8 +3,8 @@
 //! Somebody may clear the tables while a relay runs, or drop and migrate them again. So every heartbeat looks, and records again what is gone.
 
 use bento_core::outbox::{ShardId, Sharding};
-use bento_core::relay::store::StoreError;
-use bento_core::telemetry::TARGET_RELAY;
+use bento_relay::store::StoreError;
+use bento_relay::telemetry::TARGET_RELAY;
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 
 use crate::dialect::Sql;

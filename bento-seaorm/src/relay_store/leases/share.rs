@@ -1,7 +1,7 @@
 //! How many shards each relay should hold.
 
 use bento_core::outbox::Sharding;
-use bento_core::relay::store::RelayId;
+use bento_relay::store::RelayId;
 
 /// A relay that gave a sign of life.
 #[derive(Clone, Debug)]

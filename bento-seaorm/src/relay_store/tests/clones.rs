@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bento_core::dead_letter::{AlertSettings, Alerts, DeadLetterQuery, DeadLetters, LogAlert, Operator};
-use bento_core::inspect::{Inspect, Monitor, MonitorSettings};
-use bento_core::publish::MemoryPublisher;
-use bento_core::relay::Relay;
-use bento_core::relay::store::{RelayStore, StoreError};
-use bento_core::tenant::Pauses;
+use bento_relay::Relay;
+use bento_relay::dead_letter::{AlertSettings, Alerts, DeadLetterQuery, DeadLetters, LogAlert, Operator};
+use bento_relay::inspect::{Inspect, Monitor, MonitorSettings};
+use bento_relay::publish::MemoryPublisher;
+use bento_relay::store::{RelayStore, StoreError};
+use bento_relay::tenant::Pauses;
 use sea_orm::TransactionTrait;
 use tokio::time::timeout;
 

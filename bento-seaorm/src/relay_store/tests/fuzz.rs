@@ -4,9 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use bento_core::dead_letter::{DeadLetterFilter, DeadLetterQuery, DeadLetters, Discarding};
-use bento_core::held::{HeldEvents, HeldFilter};
-use bento_core::relay::store::{Burial, Settlement, Unroutable};
+use bento_relay::dead_letter::{DeadLetterFilter, DeadLetterQuery, DeadLetters, Discarding};
+use bento_relay::held::{HeldEvents, HeldFilter};
+use bento_relay::store::{Burial, Settlement, Unroutable};
 
 use super::unreadable::{spoil, write_of};
 use super::*;

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use bento_core::dead_letter::{DeadLetterQuery, DeadLetters};
-use bento_core::held::{HeldEvents, HeldFilter};
-use bento_core::inspect::Inspect;
-use bento_core::publish::{MemoryPublisher, PublishError};
-use bento_core::relay::store::{Burial, Heartbeat, RelayId, RelayStore, StoreError};
-use bento_core::relay::{Relay, RelayHandle};
+use bento_relay::dead_letter::{DeadLetterQuery, DeadLetters};
+use bento_relay::held::{HeldEvents, HeldFilter};
+use bento_relay::inspect::Inspect;
+use bento_relay::publish::{MemoryPublisher, PublishError};
+use bento_relay::store::{Burial, Heartbeat, RelayId, RelayStore, StoreError};
+use bento_relay::{Relay, RelayHandle};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend};
 use tokio::time::{sleep, timeout};
 
@@ -204,7 +204,7 @@ async fn a_row_that_is_made_again_has_an_epoch_that_it_never_had() {
 
 #[tokio::test]
 async fn an_outbox_of_another_application_is_refused_to_relays_and_operators() {
-    use bento_core::tenant::Pauses;
+    use bento_relay::tenant::Pauses;
     on_every_back_end(async |db| {
         let shop = OutboxStore::new(db.clone()).with_application("shop");
         shop.open().await.unwrap();

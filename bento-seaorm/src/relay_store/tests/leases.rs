@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bento_core::outbox::Sharding;
-use bento_core::relay::store::{Heartbeat, RelayId, RelayStore};
+use bento_relay::store::{Heartbeat, RelayId, RelayStore};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 
 use super::ONE;

@@ -1,7 +1,7 @@
 //! Dead letters inside the database.
 
-use bento_core::dead_letter::{AlertOutcome, AlertStore, DeadLetterFilter, DeadLetterQuery, DeadLetters, Discarding};
-use bento_core::relay::store::Burial;
+use bento_relay::dead_letter::{AlertOutcome, AlertStore, DeadLetterFilter, DeadLetterQuery, DeadLetters, Discarding};
+use bento_relay::store::Burial;
 
 use super::unreadable::{spoil, write_of};
 use super::*;

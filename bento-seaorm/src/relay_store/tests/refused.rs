@@ -1,7 +1,7 @@
 //! Settlements that the database refuses for one row: that row is given up, and its neighbours of the same call are settled.
 
-use bento_core::dead_letter::{DeadLetter, DeadLetterQuery, DeadLetters, Discarding};
-use bento_core::relay::store::{Burial, Settlement, Unroutable};
+use bento_relay::dead_letter::{DeadLetter, DeadLetterQuery, DeadLetters, Discarding};
+use bento_relay::store::{Burial, Settlement, Unroutable};
 
 use super::unreadable::write_of;
 use super::*;

@@ -1,9 +1,9 @@
 //! Rows that cannot be read, and rows that cannot be settled: each costs itself alone.
 
-use bento_core::dead_letter::{Amendment, DeadLetter, DeadLetterQuery, DeadLetters, Discarding};
-use bento_core::publish::MemoryPublisher;
-use bento_core::relay::store::{Burial, Settlement, StoreError};
-use bento_core::telemetry;
+use bento_relay::dead_letter::{Amendment, DeadLetter, DeadLetterQuery, DeadLetters, Discarding};
+use bento_relay::publish::MemoryPublisher;
+use bento_relay::store::{Burial, Settlement, StoreError};
+use bento_relay::telemetry;
 use bento_testkit::Counters;
 
 use super::*;
@@ -112,10 +112,7 @@ async fn a_row_that_cannot_be_read_counts_as_a_dead_letter_of_its_tenant() {
         let counters = Counters::default();
         let report = {
             let _recording = counters.record();
-            bento_core::relay::Relay::builder(OutboxStore::new(db.clone()), MemoryPublisher::new())
-                .run_once()
-                .await
-                .unwrap()
+            bento_relay::Relay::builder(OutboxStore::new(db.clone()), MemoryPublisher::new()).run_once().await.unwrap()
         };
         assert_eq!(report.tally.dead, 1);
         let dead = [("destination", Burial::UNREADABLE), ("cause", Burial::UNREADABLE)];

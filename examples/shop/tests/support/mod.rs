@@ -4,8 +4,8 @@
 use std::fmt::Display;
 use std::ops::Deref;
 
-use bento_core::publish::{Delivery, MemoryPublisher};
-use bento_core::relay::Relay;
+use bento_relay::Relay;
+use bento_relay::publish::{Delivery, MemoryPublisher};
 use bento_seaorm::OutboxStore;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, StatusCode};

@@ -1,0 +1,159 @@
+//! Dropping dead letters for good, with a reason that is kept.
+
+use std::sync::Arc;
+
+use bento_core::id::EventId;
+use bento_core::limits::{self, Unstorable};
+use chrono::{DateTime, Utc};
+
+use super::query::Parts;
+use super::replay::PAGE;
+use super::{DeadLetter, DeadLetterCursor, DeadLetterFilter, DeadLetters, ShardCursor};
+use crate::store::StoreError;
+
+/// Why and by whom a dead letter is dropped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Discarding {
+    reason: String,
+    actor: Option<String>,
+}
+
+impl Discarding {
+    /// For a reason.
+    ///
+    /// # Errors
+    /// [`BlankReason`] if it says nothing.
+    pub fn because(reason: impl Into<String>) -> Result<Self, BlankReason> {
+        let reason = reason.into();
+        if reason.trim().is_empty() { Err(BlankReason) } else { Ok(Self { reason, actor: None }) }
+    }
+
+    /// By somebody.
+    #[must_use]
+    pub fn by(self, actor: impl Into<String>) -> Self {
+        Self { actor: Some(actor.into()), ..self }
+    }
+
+    /// Checks that every back end can store both texts, as a store does first.
+    ///
+    /// # Errors
+    /// [`Unstorable`], for a reason of more than [`limits::REASON`] characters or an actor of more than [`limits::ACTOR`], or with U+0000.
+    pub fn check(&self) -> Result<(), Unstorable> {
+        limits::check_text("reason", &self.reason, limits::REASON)?;
+        self.actor.as_deref().map_or(Ok(()), |actor| limits::check_text("actor", actor, limits::ACTOR))
+    }
+
+    /// Why.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// By whom, if it was said.
+    pub fn actor(&self) -> Option<&str> {
+        self.actor.as_deref()
+    }
+}
+
+/// Something that needs a reason was to be done without one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the reason is blank; say why, for whoever asks later")]
+pub struct BlankReason;
+
+/// What is kept of a dead letter that was discarded: everything but the event's payload and headers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiscardedLetter {
+    /// The event.
+    pub event_id: EventId,
+    /// The destination that did not get it.
+    pub destination: Arc<str>,
+    /// Its schema.
+    pub event_type: String,
+    /// The type of its aggregate; empty for an event without one.
+    pub aggregate_type: String,
+    /// The id of its aggregate; empty for an event without order.
+    pub aggregate_id: String,
+    /// Its tenant.
+    pub tenant_id: Option<String>,
+    /// Why it was given up.
+    pub cause: String,
+    /// What the last attempt said.
+    pub error: String,
+    /// When it was given up.
+    pub failed_at: DateTime<Utc>,
+    /// Why it was discarded.
+    pub reason: String,
+    /// By whom, if it was said.
+    pub actor: Option<String>,
+    /// When it was discarded, by the store's clock.
+    pub discarded_at: DateTime<Utc>,
+}
+
+impl DiscardedLetter {
+    /// What is kept of a letter.
+    pub fn of(letter: &DeadLetter, discarding: &Discarding, discarded_at: DateTime<Utc>) -> Self {
+        let event = &letter.envelope;
+        Self {
+            event_id: event.event_id,
+            destination: Arc::clone(&letter.destination),
+            event_type: event.event_type.clone().into_owned(),
+            aggregate_type: event.aggregate_type.clone().into_owned(),
+            aggregate_id: event.aggregate_id.clone(),
+            tenant_id: event.tenant_id.clone(),
+            cause: letter.cause.clone(),
+            error: letter.error.clone(),
+            failed_at: letter.failed_at,
+            reason: discarding.reason.clone(),
+            actor: discarding.actor.clone(),
+            discarded_at,
+        }
+    }
+
+    /// Where a list goes on behind it.
+    pub fn cursor(&self) -> DeadLetterCursor {
+        let destination = Arc::clone(&self.destination);
+        DeadLetterCursor { at: self.discarded_at, event_id: self.event_id, destination }
+    }
+
+    /// Whether a filter for dead letters would have found it.
+    pub fn matches(&self, filter: &DeadLetterFilter) -> bool {
+        filter.matches_parts(&Parts {
+            event_type: &self.event_type,
+            destination: &self.destination,
+            tenant_id: self.tenant_id.as_deref(),
+            aggregate: (&self.aggregate_type, &self.aggregate_id),
+            cause: &self.cause,
+            failed_at: self.failed_at,
+        })
+    }
+}
+
+pub(super) async fn discard_all<S: DeadLetters + ?Sized>(
+    store: &S,
+    filter: &DeadLetterFilter,
+    discarding: &Discarding,
+) -> Result<u64, StoreError> {
+    let mut discarded = 0;
+    let mut after: Option<ShardCursor> = None;
+    loop {
+        let page = store.list_in_order(filter, after.as_ref(), PAGE).await?;
+        let Some(last) = page.last() else { return Ok(discarded) };
+        after = Some(ShardCursor::of(last));
+        for (shard, letters) in super::replay::by_shard(&page) {
+            discarded += store.discard_together(shard, &letters, discarding).await?;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_says_something() {
+        for blank in ["", " ", "\n\t"] {
+            assert_eq!(Discarding::because(blank), Err(BlankReason));
+        }
+        let discarding = Discarding::because("test data").unwrap().by("alice");
+        assert_eq!((discarding.reason(), discarding.actor()), ("test data", Some("alice")));
+    }
+}

@@ -1,0 +1,246 @@
+//! Dead letters, held events and tenants in somebody's hands: a policy is asked first.
+
+use bento_core::id::EventId;
+
+use super::{
+    Amendment, BlankReason, DeadLetter, DeadLetterFilter, DeadLetterQuery, DeadLetters, DiscardedLetter, Discarding,
+    ReplayMode, ReplayReport, Replayed,
+};
+use crate::held::{HeldEvents, HeldFilter};
+use crate::store::StoreError;
+use crate::tenant::{AllowAll, PausedTenant, Pauses, Refused, TenantAction, TenantPolicy, TenantRequest};
+
+/// A store in the hands of one person or system, within what a [`TenantPolicy`] lets it do.
+///
+/// What is asked for one tenant needs the right to that tenant; a filter without a tenant needs the right to all of them, which is
+/// asked as tenant `None`.
+///
+/// ```
+/// # use bento_relay::dead_letter::{DeadLetterFilter, Operator, OperatorError, ReplayMode};
+/// # use bento_relay::MemoryStore;
+/// # use bento_relay::tenant::{Refusal, TenantRequest};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), OperatorError> {
+/// # let store = MemoryStore::default();
+/// let alice = Operator::new(&store, "alice").with_policy(|request: &TenantRequest| match request.tenant.as_deref() {
+///     Some("acme") => Ok(()),
+///     _ => Err(Refusal::new("she looks after acme")),
+/// });
+/// alice.replay_all(&DeadLetterFilter::default().tenant("acme"), ReplayMode::Replay).await?;
+/// let refused = alice.replay_all(&DeadLetterFilter::default(), ReplayMode::Replay).await;
+/// assert!(matches!(refused, Err(OperatorError::Refused(_))));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Operator<'a, S, P = AllowAll> {
+    store: &'a S,
+    actor: String,
+    policy: P,
+}
+
+/// An operator could not do what it wanted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OperatorError {
+    /// The policy says no. Nothing was done.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// A reason is missing. Nothing was done.
+    #[error(transparent)]
+    BlankReason(#[from] BlankReason),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl<'a, S> Operator<'a, S> {
+    /// Somebody who may do everything.
+    pub fn new(store: &'a S, actor: impl Into<String>) -> Self {
+        Self { store, actor: actor.into(), policy: AllowAll }
+    }
+
+    /// Whom to ask first.
+    pub fn with_policy<P: TenantPolicy>(self, policy: P) -> Operator<'a, S, P> {
+        Operator { store: self.store, actor: self.actor, policy }
+    }
+}
+
+impl<S, P: TenantPolicy> Operator<'_, S, P> {
+    /// Who it is.
+    pub fn actor(&self) -> &str {
+        &self.actor
+    }
+
+    fn ask(&self, action: TenantAction, tenant: Option<&str>) -> Result<(), Refused> {
+        self.policy.ask(TenantRequest::new(Some(&self.actor), tenant, action))
+    }
+
+    fn because(&self, reason: &str) -> Result<Discarding, BlankReason> {
+        Ok(Discarding::because(reason)?.by(&*self.actor))
+    }
+}
+
+impl<S: DeadLetters, P: TenantPolicy> Operator<'_, S, P> {
+    /// Lists dead letters, see [`DeadLetters::list`].
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    ///
+    /// # Cancel safety
+    /// It only reads: nothing is lost.
+    pub async fn list(&self, query: &DeadLetterQuery) -> Result<Vec<DeadLetter>, OperatorError> {
+        self.ask(TenantAction::List, query.filter.tenant_id.as_deref())?;
+        Ok(self.store.list(query).await?)
+    }
+
+    /// Lists what was discarded, see [`DeadLetters::discarded`].
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    ///
+    /// # Cancel safety
+    /// It only reads: nothing is lost.
+    pub async fn discarded(&self, query: &DeadLetterQuery) -> Result<Vec<DiscardedLetter>, OperatorError> {
+        self.ask(TenantAction::List, query.filter.tenant_id.as_deref())?;
+        Ok(self.store.discarded(query).await?)
+    }
+
+    /// Changes the headers of one, see [`DeadLetters::amend`]. The policy is asked for the tenant of the event; for all tenants if there is
+    /// no such letter.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    ///
+    /// # Cancel safety
+    /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
+    pub async fn amend(
+        &self,
+        event_id: EventId,
+        destination: &str,
+        amendment: &Amendment,
+    ) -> Result<(), OperatorError> {
+        self.ask_for_letter(TenantAction::Amend, event_id, destination).await?;
+        Ok(self.store.amend(event_id, destination, amendment).await?)
+    }
+
+    /// Replays one, see [`DeadLetters::replay`]. The policy is asked for the tenant of the event; for all tenants if there is no such
+    /// letter.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    ///
+    /// # Cancel safety
+    /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
+    pub async fn replay(&self, event_id: EventId, destination: &str) -> Result<Replayed, OperatorError> {
+        self.ask_for_letter(TenantAction::Replay, event_id, destination).await?;
+        Ok(self.store.replay(event_id, destination).await?)
+    }
+
+    /// Replays all that match, or says what would happen, see [`DeadLetters::replay_all`].
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    ///
+    /// # Cancel safety
+    /// Some of the letters may be done. Calling it again goes on with the others.
+    pub async fn replay_all(&self, filter: &DeadLetterFilter, mode: ReplayMode) -> Result<ReplayReport, OperatorError> {
+        let action = match mode {
+            ReplayMode::DryRun => TenantAction::List,
+            ReplayMode::Replay => TenantAction::Replay,
+        };
+        self.ask(action, filter.tenant_id.as_deref())?;
+        Ok(self.store.replay_all(filter, mode).await?)
+    }
+
+    /// Drops one for good, see [`DeadLetters::discard`]. The policy is asked for the tenant of the event, and for all tenants if there is
+    /// no such letter; the name of the operator is kept with the reason.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    ///
+    /// # Cancel safety
+    /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
+    pub async fn discard(&self, event_id: EventId, destination: &str, reason: &str) -> Result<bool, OperatorError> {
+        let discarding = self.because(reason)?;
+        self.ask_for_letter(TenantAction::Discard, event_id, destination).await?;
+        Ok(self.store.discard(event_id, destination, &discarding).await?)
+    }
+
+    /// Drops all that match for good, see [`DeadLetters::discard_all`]. Returns how many.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    ///
+    /// # Cancel safety
+    /// Some of the letters may be done. Calling it again goes on with the others.
+    pub async fn discard_all(&self, filter: &DeadLetterFilter, reason: &str) -> Result<u64, OperatorError> {
+        let discarding = self.because(reason)?;
+        self.ask(TenantAction::Discard, filter.tenant_id.as_deref())?;
+        Ok(self.store.discard_all(filter, &discarding).await?)
+    }
+
+    /// Asks for the tenant of a letter. One that is not there may have been anybody's, so it is asked for all of them: whoever may not do
+    /// it is not told that there is no such letter.
+    async fn ask_for_letter(
+        &self,
+        action: TenantAction,
+        event_id: EventId,
+        destination: &str,
+    ) -> Result<(), OperatorError> {
+        let letter = self.store.find(event_id, destination).await?;
+        Ok(self.ask(action, letter.as_ref().and_then(|letter| letter.envelope.tenant_id.as_deref()))?)
+    }
+}
+
+impl<S: Pauses, P: TenantPolicy> Operator<'_, S, P> {
+    /// Stops the delivery of a tenant's events, see [`Pauses::pause`]; the name of the operator is kept with the reason.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    ///
+    /// # Cancel safety
+    /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
+    pub async fn pause(&self, tenant_id: &str, reason: &str) -> Result<bool, OperatorError> {
+        let because = self.because(reason)?;
+        self.ask(TenantAction::Pause, Some(tenant_id))?;
+        Ok(self.store.pause(tenant_id, because.reason(), because.actor()).await?)
+    }
+
+    /// Lets a tenant's events go on, see [`Pauses::resume`].
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    ///
+    /// # Cancel safety
+    /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
+    pub async fn resume(&self, tenant_id: &str) -> Result<bool, OperatorError> {
+        self.ask(TenantAction::Resume, Some(tenant_id))?;
+        Ok(self.store.resume(tenant_id).await?)
+    }
+
+    /// The tenants that are paused, see [`Pauses::paused`]. It is asked for all tenants.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    ///
+    /// # Cancel safety
+    /// It only reads: nothing is lost.
+    pub async fn paused(&self) -> Result<Vec<PausedTenant>, OperatorError> {
+        self.ask(TenantAction::List, None)?;
+        Ok(self.store.paused().await?)
+    }
+}
+
+impl<S: HeldEvents, P: TenantPolicy> Operator<'_, S, P> {
+    /// Ends the wait of held events, see [`HeldEvents::retry_now`]. Returns the number of events whose wait it ended.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    ///
+    /// # Cancel safety
+    /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
+    pub async fn retry_now(&self, filter: &HeldFilter) -> Result<u64, OperatorError> {
+        self.ask(TenantAction::RetryNow, filter.tenant_id.as_deref())?;
+        Ok(self.store.retry_now(filter).await?)
+    }
+}

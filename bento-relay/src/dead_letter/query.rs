@@ -1,0 +1,212 @@
+//! Which dead letters.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use bento_core::id::EventId;
+use chrono::{DateTime, SecondsFormat, Utc};
+use uuid::Uuid;
+
+use super::DeadLetter;
+
+/// Which dead letters: all, unless it is narrowed.
+///
+/// ```
+/// # use bento_relay::dead_letter::DeadLetterFilter;
+/// # use bento_relay::store::Burial;
+/// let filter = DeadLetterFilter::default().schema("order.placed").aggregate("order", "A-1").cause(Burial::PERMANENT);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeadLetterFilter {
+    /// Only this schema.
+    pub event_type: Option<String>,
+    /// Only this destination.
+    pub destination: Option<String>,
+    /// Only this tenant.
+    pub tenant_id: Option<String>,
+    /// Only this aggregate, by type and id.
+    pub aggregate: Option<(String, String)>,
+    /// Only this cause, one of those of [`Burial`](crate::store::Burial).
+    pub cause: Option<String>,
+    /// Only what was given up at this time or later.
+    pub failed_since: Option<DateTime<Utc>>,
+    /// Only what was given up before this time.
+    pub failed_until: Option<DateTime<Utc>>,
+}
+
+impl DeadLetterFilter {
+    /// Only this schema.
+    #[must_use]
+    pub fn schema(self, schema: impl Into<String>) -> Self {
+        Self { event_type: Some(schema.into()), ..self }
+    }
+
+    /// Only this destination.
+    #[must_use]
+    pub fn destination(self, destination: impl Into<String>) -> Self {
+        Self { destination: Some(destination.into()), ..self }
+    }
+
+    /// Only this tenant.
+    #[must_use]
+    pub fn tenant(self, tenant_id: impl Into<String>) -> Self {
+        Self { tenant_id: Some(tenant_id.into()), ..self }
+    }
+
+    /// Only this aggregate.
+    #[must_use]
+    pub fn aggregate(self, aggregate_type: impl Into<String>, aggregate_id: impl Into<String>) -> Self {
+        Self { aggregate: Some((aggregate_type.into(), aggregate_id.into())), ..self }
+    }
+
+    /// Only this cause, one of those of [`Burial`](crate::store::Burial).
+    #[must_use]
+    pub fn cause(self, cause: impl Into<String>) -> Self {
+        Self { cause: Some(cause.into()), ..self }
+    }
+
+    /// Only what was given up at this time or later, by the store's clock.
+    #[must_use]
+    pub fn failed_since(self, time: DateTime<Utc>) -> Self {
+        Self { failed_since: Some(time), ..self }
+    }
+
+    /// Only what was given up before this time, by the store's clock.
+    #[must_use]
+    pub fn failed_until(self, time: DateTime<Utc>) -> Self {
+        Self { failed_until: Some(time), ..self }
+    }
+
+    /// Whether a dead letter is among them.
+    pub fn matches(&self, letter: &DeadLetter) -> bool {
+        let event = &letter.envelope;
+        let aggregate = (&*event.aggregate_type, &*event.aggregate_id);
+        self.matches_parts(&Parts {
+            event_type: &event.event_type,
+            destination: &letter.destination,
+            tenant_id: event.tenant_id.as_deref(),
+            aggregate,
+            cause: &letter.cause,
+            failed_at: letter.failed_at,
+        })
+    }
+
+    pub(super) fn matches_parts(&self, parts: &Parts<'_>) -> bool {
+        let same = |asked: &Option<String>, found: &str| asked.as_ref().is_none_or(|asked| asked == found);
+        same(&self.event_type, parts.event_type)
+            && same(&self.destination, parts.destination)
+            && same(&self.cause, parts.cause)
+            && self.tenant_id.as_deref().is_none_or(|tenant| parts.tenant_id == Some(tenant))
+            && self.aggregate.as_ref().is_none_or(|(kind, id)| (&**kind, &**id) == parts.aggregate)
+            && self.failed_since.is_none_or(|since| parts.failed_at >= since)
+            && self.failed_until.is_none_or(|until| parts.failed_at < until)
+    }
+}
+
+/// What a filter looks at.
+pub(super) struct Parts<'a> {
+    pub(super) event_type: &'a str,
+    pub(super) destination: &'a str,
+    pub(super) tenant_id: Option<&'a str>,
+    pub(super) aggregate: (&'a str, &'a str),
+    pub(super) cause: &'a str,
+    pub(super) failed_at: DateTime<Utc>,
+}
+
+/// A page of a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeadLetterQuery {
+    /// Which ones.
+    pub filter: DeadLetterFilter,
+    /// Only what comes behind this one, the last of the page before.
+    pub after: Option<DeadLetterCursor>,
+    /// At most so many; [`DEFAULT_LIMIT`](Self::DEFAULT_LIMIT) if 0.
+    pub limit: u64,
+}
+
+impl DeadLetterQuery {
+    /// How many are listed without a limit.
+    pub const DEFAULT_LIMIT: u64 = 100;
+
+    /// The first page of those that match.
+    pub fn of(filter: DeadLetterFilter) -> Self {
+        Self { filter, ..Self::default() }
+    }
+
+    /// Behind this one.
+    #[must_use]
+    pub fn after(self, cursor: DeadLetterCursor) -> Self {
+        Self { after: Some(cursor), ..self }
+    }
+
+    /// At most so many.
+    #[must_use]
+    pub fn limit(self, limit: u64) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// At most so many, as a number of rows.
+    pub fn rows(&self) -> u64 {
+        if self.limit == 0 { Self::DEFAULT_LIMIT } else { self.limit }
+    }
+}
+
+/// Where a list goes on. It can be shown and parsed, as a page's address needs it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeadLetterCursor {
+    /// When the letter was given up; of a discarded one, when it was discarded.
+    pub at: DateTime<Utc>,
+    /// The event.
+    pub event_id: EventId,
+    /// The destination.
+    pub destination: Arc<str>,
+}
+
+impl fmt::Display for DeadLetterCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = self.at.to_rfc3339_opts(SecondsFormat::Micros, true);
+        write!(f, "{at}/{}/{}", self.event_id, self.destination)
+    }
+}
+
+impl FromStr for DeadLetterCursor {
+    type Err = InvalidCursor;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts = || {
+            let (at, rest) = text.split_once('/')?;
+            let (event_id, destination) = rest.split_once('/')?;
+            let at = DateTime::parse_from_rfc3339(at).ok()?.to_utc();
+            let event_id = event_id.parse::<Uuid>().ok()?.into();
+            Some(Self { at, event_id, destination: destination.into() })
+        };
+        parts().ok_or_else(|| InvalidCursor { text: text.to_owned() })
+    }
+}
+
+/// A text that is no cursor of a list.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is no place in a list of dead letters; take the cursor of a listed one")]
+pub struct InvalidCursor {
+    /// The given value.
+    pub text: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_survives_being_shown() {
+        let at = "2026-02-03T04:05:06.123456Z".parse().unwrap();
+        let cursor = DeadLetterCursor { at, event_id: EventId::new(), destination: "a/b".into() };
+        assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        for wrong in ["", "2026-02-03T04:05:06Z", "now/x/y", "2026-02-03T04:05:06Z/x/default"] {
+            let refused = wrong.parse::<DeadLetterCursor>().expect_err(wrong);
+            assert!(refused.to_string().contains(wrong));
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! The rules of the machine, one by one, and under random answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bento_core::envelope::Envelope;
+use chrono::DateTime;
+
+use super::answers::{ERROR_LIMIT, TOO_FEW_ANSWERS, bounded};
+use super::*;
+use crate::publish::PublishError;
+use crate::retry::RetryPolicy;
+use crate::store::{Burial, Held, HeldRow, OutboxRow, StreamKey};
+
+mod any_rules;
+mod company;
+mod late;
+mod one_batch;
+mod routes;
+mod simulation;
+mod unroutable;
+
+const HELD_LIMIT: usize = 100;
+
+/// An event of stream `stream`; without order if that is 0.
+fn envelope(stream: u8) -> Arc<Envelope> {
+    let mut envelope = Envelope::new("thing.happened", 1, DateTime::UNIX_EPOCH, "{}");
+    if stream > 0 {
+        envelope.aggregate_type = "thing".into();
+        envelope.aggregate_id = stream.to_string();
+    }
+    Arc::new(envelope)
+}
+
+fn row(position: i64, stream: u8) -> OutboxRow {
+    OutboxRow { position, envelope: envelope(stream) }
+}
+
+fn held(position: i64, stream: u8, attempts: u32) -> HeldRow {
+    HeldRow {
+        destination: Arc::from(Destination::DEFAULT),
+        attempts,
+        ordered: true,
+        delivered: Vec::new(),
+        unroutable_for: None,
+        row: row(position, stream),
+    }
+}
+
+fn key(stream: u8) -> StreamKey {
+    StreamKey {
+        destination: Arc::from(Destination::DEFAULT),
+        aggregate_type: "thing".to_owned(),
+        aggregate_id: stream.to_string(),
+    }
+}
+
+fn fresh(streams: &[u8]) -> Advanced {
+    let rows = streams.iter().zip(1..).map(|(&stream, position)| row(position, stream));
+    Advanced { fresh: rows.collect(), streams: Some(vec![]), ..Advanced::default() }
+}
+
+fn machine() -> Machine {
+    Machine::new(Router::default(), RetryPolicies::default(), 7)
+}
+
+fn ignore(_: &Envelope, _: &str, _: Outcome<'_>) {}
+
+/// What the publisher of a test can do.
+#[derive(Clone, Debug, Default)]
+struct World {
+    chains: bool,
+    away: HashSet<&'static str>,
+    on_trial: HashSet<&'static str>,
+    unserved: HashSet<&'static str>,
+}
+
+impl Reach for World {
+    fn serves(&self, destination: &Destination) -> bool {
+        !self.unserved.contains(&*destination.name)
+    }
+
+    fn chains(&self, _: &Destination) -> bool {
+        self.chains
+    }
+
+    fn admit(&mut self, destination: &Destination) -> Admission {
+        match &*destination.name {
+            name if self.away.contains(name) => Admission::Away,
+            name if self.on_trial.contains(name) => Admission::Trial,
+            _ => Admission::Open,
+        }
+    }
+}
+
+fn now() -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + Duration::from_secs(1_000_000)
+}
+
+/// Takes a batch in a world where nothing is wrong.
+fn take(machine: &mut Machine<impl Routing>, advanced: Advanced) {
+    take_in(machine, advanced, &mut World::default());
+}
+
+fn take_in(machine: &mut Machine<impl Routing>, advanced: Advanced, world: &mut World) {
+    machine.take(advanced, Circumstances { held_limit: HELD_LIMIT, now: now() }, world, &mut ignore);
+}
+
+/// The streams of the next wave, which is then answered.
+fn wave(
+    machine: &mut Machine<impl Routing>,
+    answers: impl IntoIterator<Item = Result<(), PublishError>>,
+) -> Vec<String> {
+    let Some(wave) = machine.next_wave() else { return Vec::new() };
+    let streams = streams(&wave);
+    machine.answer(wave, answers.into_iter().collect(), &mut ignore);
+    streams
+}
+
+fn streams(wave: &Wave) -> Vec<String> {
+    wave.deliveries().iter().map(|delivery| delivery.envelope.aggregate_id.clone()).collect()
+}
+
+/// Confirms everything that may be sent, until nothing is left. Returns what was sent, as `destination/stream`.
+fn confirm_all(machine: &mut Machine<impl Routing>) -> Vec<String> {
+    let mut sent = Vec::new();
+    while let Some(wave) = machine.next_wave() {
+        sent.extend(streams(&wave).iter().map(|stream| format!("{}/{stream}", wave.destination())));
+        let answers = wave.deliveries().iter().map(|_| Ok(())).collect();
+        machine.answer(wave, answers, &mut ignore);
+    }
+    sent
+}
+
+fn transient() -> Result<(), PublishError> {
+    Err(PublishError::transient("busy"))
+}
+
+fn unavailable() -> Result<(), PublishError> {
+    Err(away())
+}
+
+fn away() -> PublishError {
+    PublishError::unavailable("not connected")
+}
+
+fn permanent() -> Result<(), PublishError> {
+    Err(PublishError::permanent("no such topic"))
+}
+
+fn position(settlement: &Settlement) -> i64 {
+    match settlement {
+        Settlement::Published { position }
+        | Settlement::Hold { position, .. }
+        | Settlement::Bury { position, .. }
+        | Settlement::HeldPublished { position, .. }
+        | Settlement::HeldFailed { position, .. }
+        | Settlement::HeldMoved { position, .. }
+        | Settlement::HeldUnroutable { position, .. }
+        | Settlement::HeldBury { position, .. } => *position,
+    }
+}
+
+#[test]
+fn a_wave_holds_one_event_of_each_stream_and_all_without_order() {
+    let mut machine = machine();
+    take(&mut machine, fresh(&[1, 1, 2, 0, 0, 1]));
+    assert_eq!(wave(&mut machine, [Ok(()), Ok(()), Ok(()), Ok(())]), ["1", "2", "", ""]);
+    assert_eq!(wave(&mut machine, [Ok(())]), ["1"]);
+    assert_eq!(wave(&mut machine, [Ok(())]), ["1"]);
+    assert!(machine.next_wave().is_none());
+    assert_eq!(machine.take_settlements().len(), 6);
+    assert_eq!(machine.take_settlements(), [], "nothing is settled twice");
+}
+
+#[test]
+fn a_publisher_that_chains_gets_the_batch_in_one_wave() {
+    let mut machine = machine();
+    take_in(&mut machine, fresh(&[1, 1, 2, 1]), &mut World { chains: true, ..World::default() });
+    assert_eq!(wave(&mut machine, [Ok(()), transient(), Ok(()), Ok(())]), ["1", "1", "2", "1"]);
+    assert!(machine.next_wave().is_none());
+    let settled = machine.take_settlements();
+    assert_eq!(settled.iter().map(position).collect::<Vec<_>>(), [1, 2, 4, 3]);
+    assert!(
+        matches!(settled[2], Settlement::Hold { why: Held::Behind, .. }),
+        "what is behind a failure was not published"
+    );
+}
+
+#[test]
+fn a_failure_holds_back_the_rest_of_its_stream_only() {
+    let mut machine = machine();
+    take(&mut machine, fresh(&[1, 2, 1, 2, 1]));
+    wave(&mut machine, [transient(), Ok(())]);
+    assert_eq!(wave(&mut machine, [Ok(())]), ["2"]);
+    assert!(machine.next_wave().is_none());
+    let settled = machine.take_settlements();
+    let Settlement::Hold { position: 1, why: Held::Failed(failure), .. } = &settled[0] else { panic!("{settled:?}") };
+    assert_eq!((failure.attempts, &*failure.error), (1, "busy"));
+    assert!(failure.retry_after <= RetryPolicy::default().ceiling(1));
+    let followers = settled.iter().filter(|settled| matches!(settled, Settlement::Hold { why: Held::Behind, .. }));
+    assert_eq!(followers.map(position).collect::<Vec<_>>(), [3, 5]);
+}
+
+#[test]
+fn a_failing_held_head_leaves_its_followers_where_they_are() {
+    let mut machine = machine();
+    let held = vec![held(1, 1, 1), held(2, 1, 0)];
+    take(&mut machine, Advanced { held, streams: Some(vec![key(1)]), ..fresh(&[]) });
+    wave(&mut machine, [transient()]);
+    assert!(machine.next_wave().is_none());
+    let settled = machine.take_settlements();
+    assert!(matches!(&settled[..], [Settlement::HeldFailed { position: 1, failure, .. }] if failure.attempts == 2));
+}
+
+#[test]
+fn a_fresh_row_of_a_waiting_stream_is_held_back_unsent() {
+    let mut machine = machine();
+    take(&mut machine, Advanced { streams: Some(vec![key(1)]), ..fresh(&[1, 2]) });
+    assert_eq!(wave(&mut machine, [Ok(())]), ["2"]);
+    let settled = machine.take_settlements();
+    assert!(matches!(settled[0], Settlement::Hold { position: 1, why: Held::Behind, .. }));
+    assert_eq!(settled[1], Settlement::Published { position: 2 });
+}
+
+#[test]
+fn fresh_rows_follow_held_ones_in_the_same_batch_if_those_are_all() {
+    for (limit, is_sent) in [(2, true), (1, false)] {
+        let mut machine = machine();
+        let mut advanced = Advanced { held: vec![held(1, 1, 1)], streams: Some(vec![key(1)]), ..fresh(&[]) };
+        advanced.fresh = vec![row(8, 1), row(9, 1)];
+        let circumstances = Circumstances { held_limit: limit, now: now() };
+        machine.take(advanced, circumstances, &mut World::default(), &mut ignore);
+        assert_eq!(confirm_all(&mut machine).len(), if is_sent { 3 } else { 1 });
+        let held_back = |settled: &&Settlement| matches!(settled, Settlement::Hold { why: Held::Behind, .. });
+        assert_eq!(machine.take_settlements().iter().filter(held_back).count(), if is_sent { 0 } else { 2 });
+    }
+}
+
+#[test]
+fn the_last_allowed_attempt_and_a_permanent_failure_are_dead_letters_that_park() {
+    let mut machine = machine();
+    let held = vec![held(1, 1, 4), held(2, 2, 3), held(3, 3, 0)];
+    let streams = Some(vec![key(1), key(2), key(3)]);
+    take(&mut machine, Advanced { held, streams, ..fresh(&[]) });
+    // The last attempt is made alone.
+    assert_eq!(wave(&mut machine, [permanent()]), ["3"]);
+    assert_eq!(wave(&mut machine, [transient()]), ["1"]);
+    assert_eq!(wave(&mut machine, [transient()]), ["2"]);
+    let mut settled = machine.take_settlements();
+    settled.sort_by_key(position);
+    let Settlement::HeldBury { dead: exhausted, .. } = &settled[0] else { panic!("{settled:?}") };
+    assert_eq!((exhausted.attempts, &*exhausted.cause, exhausted.parks), (5, "max attempts", true));
+    assert!(matches!(&settled[1], Settlement::HeldFailed { failure, .. } if failure.attempts == 4));
+    let Settlement::HeldBury { dead: hopeless, .. } = &settled[2] else { panic!("{settled:?}") };
+    assert_eq!((hopeless.attempts, &*hopeless.cause), (1, "permanent"));
+}
+
+#[test]
+fn an_event_without_order_parks_and_holds_back_nothing() {
+    let mut machine = machine();
+    take(&mut machine, fresh(&[0, 0, 0]));
+    wave(&mut machine, [permanent(), transient(), Ok(())]);
+    let settled = machine.take_settlements();
+    assert!(matches!(&settled[0], Settlement::Bury { dead, .. } if !dead.parks));
+    assert!(matches!(&settled[1], Settlement::Hold { why: Held::Failed(_), .. }));
+    assert_eq!(settled[2], Settlement::Published { position: 3 });
+}
+
+#[test]
+fn a_broker_that_asks_for_less_gets_its_wait_and_no_attempt_is_counted() {
+    let mut machine = machine();
+    let asked = Duration::from_secs(30);
+    take(&mut machine, Advanced { held: vec![held(1, 1, 4)], ..fresh(&[]) });
+    wave(&mut machine, [Err(PublishError::throttled("slow down", asked))]);
+    let settled = machine.take_settlements();
+    let Settlement::HeldFailed { failure, .. } = &settled[0] else { panic!("{settled:?}") };
+    assert_eq!((failure.attempts, failure.retry_after), (4, asked));
+}
+
+#[test]
+fn a_missing_answer_is_a_transient_failure_and_one_too_many_is_ignored() {
+    let mut machine = machine();
+    take(&mut machine, fresh(&[1, 2]));
+    wave(&mut machine, [Ok(())]);
+    let settled = machine.take_settlements();
+    assert_eq!(settled[0], Settlement::Published { position: 1 });
+    assert!(
+        matches!(&settled[1], Settlement::Hold { why: Held::Failed(failure), .. } if failure.error == TOO_FEW_ANSWERS)
+    );
+    take(&mut machine, fresh(&[1]));
+    wave(&mut machine, [Ok(()), Ok(()), transient()]);
+    assert_eq!(machine.take_settlements(), [Settlement::Published { position: 1 }]);
+}
+
+#[test]
+fn the_streams_are_asked_for_again_after_what_may_free_one() {
+    let mut machine = machine();
+    assert_eq!(machine.revision(), None);
+    take(&mut machine, Advanced { revision: 3, ..fresh(&[1]) });
+    wave(&mut machine, [Ok(())]);
+    machine.take_settlements();
+    assert_eq!(machine.revision(), Some(3));
+    take(&mut machine, Advanced { revision: 3, streams: None, ..fresh(&[1]) });
+    wave(&mut machine, [transient()]);
+    machine.take_settlements();
+    assert_eq!(machine.revision(), Some(3), "that this stream waits is known");
+    take(&mut machine, Advanced { revision: 3, streams: None, ..fresh(&[1]) });
+    assert!(machine.next_wave().is_none());
+    take(&mut machine, Advanced { revision: 3, streams: None, held: vec![held(1, 1, 1)], ..fresh(&[]) });
+    wave(&mut machine, [Ok(())]);
+    machine.take_settlements();
+    assert_eq!(machine.revision(), None, "it may wait no longer");
+}
+
+#[test]
+fn a_batch_that_is_abandoned_is_settled_as_far_as_it_was_answered() {
+    let mut machine = machine();
+    take(&mut machine, fresh(&[1, 1, 2]));
+    wave(&mut machine, [Ok(()), Ok(())]);
+    machine.close(&mut ignore);
+    assert!(machine.next_wave().is_none());
+    assert_eq!(machine.take_settlements().iter().map(position).collect::<Vec<_>>(), [1, 3]);
+}
+
+#[test]
+fn a_long_error_is_cut_at_a_character() {
+    let text = bounded("é".repeat(ERROR_LIMIT));
+    assert!(text.len() <= ERROR_LIMIT && text.len() > ERROR_LIMIT - 4);
+}

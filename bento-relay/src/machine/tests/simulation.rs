@@ -1,0 +1,496 @@
+//! Two relays on one store in memory with routes of every kind, under random answers, late ones, outages, takeovers, repeated calls and
+//! operators.
+
+use std::collections::{HashMap, HashSet};
+use std::future::Future;
+
+use bento_core::id::EventId;
+use bento_core::outbox::{OutboxEntry, Sharding};
+use futures_util::FutureExt;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::routes::{Plan, all, plan, to};
+use super::*;
+use crate::dead_letter::{DeadLetterQuery, DeadLetters, Discarding};
+use crate::inspect::Inspect;
+use crate::route::HeadOfLine;
+use crate::store::{Advance, Heartbeat, Lease, RelayId, RelayStore, StoreError};
+use crate::tenant::Pauses;
+use crate::{ManualClock, MemoryStore, Staged};
+
+const TTL: Duration = Duration::from_secs(10);
+const BATCH: usize = 3;
+
+/// After how long a late wave has arrived or never does, and when its events are due by themselves.
+const TIMEOUT: Duration = Duration::from_secs(30);
+const DUE: Duration = Duration::from_secs(35);
+
+/// How long after the beginning the delayed route delivers for the first time.
+const DELAY: Duration = Duration::from_secs(35);
+
+/// The destinations on which first deliveries are in order. Of the others one continues past failures, and one is a fallback.
+const ORDERED: [&str; 5] = ["x", "y", "alone", "later", "prone"];
+
+const DESTINATIONS: [&str; 7] = ["x", "y", "alone", "later", "prone", "loose", "spare"];
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Somebody commits an event of a stream.
+    Append(u8),
+    /// Somebody takes a position, and commits at the next such step.
+    Stage(u8),
+    /// A relay makes its next move; `fails` says which of its deliveries fail, `hopeless` for good, and `repeats` whether the answer
+    /// of the store is lost and the call repeated.
+    Move {
+        relay: usize,
+        fails: u8,
+        hopeless: bool,
+        repeats: bool,
+    },
+    /// A relay ends its batch before everything is answered.
+    Break(usize),
+    /// A relay waits no longer for what is out.
+    Postpone(usize),
+    /// One of its late waves comes back.
+    Back(usize, u8),
+    /// Its late waves are not listened for any more.
+    GiveUp(usize),
+    /// A relay is of an older release, which has no rules and not all destinations, or of the newer one.
+    Age(usize, bool),
+    /// Time passes, and the relay that does not own the shard claims it: the owner is a zombie now.
+    TakeOver,
+    /// Time passes.
+    Wait,
+    /// A destination goes away, may be tried, or is back.
+    Turn(&'static str, u8),
+    /// An operator pauses a tenant, or lets it go on.
+    Pause(bool),
+    /// An operator takes the oldest dead letter.
+    Replay,
+    Discard,
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let step = (0..2_usize, any::<u8>(), any::<bool>(), any::<bool>());
+    let name = prop_oneof![Just("x"), Just("alone"), Just("prone")];
+    prop_oneof![
+        6 => (0..4_u8).prop_map(Step::Append),
+        1 => (1..4_u8).prop_map(Step::Stage),
+        24 => step.prop_map(|(relay, fails, hopeless, repeats)| Step::Move { relay, fails: fails & 3, hopeless, repeats }),
+        1 => (0..2_usize).prop_map(Step::Break),
+        4 => (0..2_usize).prop_map(Step::Postpone),
+        4 => (0..2_usize, any::<u8>()).prop_map(|(relay, which)| Step::Back(relay, which)),
+        1 => (0..2_usize).prop_map(Step::GiveUp),
+        1 => (0..2_usize, any::<bool>()).prop_map(|(relay, is_old)| Step::Age(relay, is_old)),
+        1 => Just(Step::TakeOver),
+        2 => Just(Step::Wait),
+        2 => (name, 0..3_u8).prop_map(|(name, turn)| Step::Turn(name, turn)),
+        1 => any::<bool>().prop_map(Step::Pause),
+        1 => Just(Step::Replay),
+        1 => Just(Step::Discard),
+    ]
+}
+
+/// Every event to all or nothing of two, to one that holds, to one that continues, to one later, and to one with a fallback.
+fn everywhere() -> Plan {
+    let spare = Arc::new(to("spare"));
+    let delay = Some(Duration::from_secs(1_000_000) + DELAY);
+    Plan {
+        others: vec![Arc::clone(&spare)],
+        ..plan([
+            all("both", &["x", "y"]),
+            to("alone"),
+            Route { head_of_line: HeadOfLine::Continue, ..to("loose") },
+            Route { delay, keeps_order: true, ..to("later") },
+            Route { fallback: Some(spare), ..to("prone") },
+        ])
+    }
+}
+
+struct Relay {
+    id: RelayId,
+    lease: Option<Lease>,
+    machine: Machine<Plan>,
+    in_batch: bool,
+    /// Waves that are on their way, with their answers.
+    out: Vec<Out>,
+    /// Those that no batch waits for.
+    late: Vec<Out>,
+}
+
+/// A wave on its way.
+struct Out {
+    wave: Wave,
+    answers: Vec<Result<(), PublishError>>,
+    /// What arrives when the answer does, or when time is up.
+    arrivals: Vec<(EventId, Arc<str>)>,
+}
+
+impl Relay {
+    fn new() -> Self {
+        Self {
+            id: RelayId::new(),
+            lease: None,
+            machine: Self::machine(),
+            in_batch: false,
+            out: Vec::new(),
+            late: Vec::new(),
+        }
+    }
+
+    fn machine() -> Machine<Plan> {
+        let retry = RetryPolicy { max_attempts: 3, ..RetryPolicy::default() };
+        Machine::new(everywhere(), retry.into(), 7)
+    }
+}
+
+struct Simulation {
+    store: MemoryStore,
+    clock: ManualClock,
+    elapsed: Duration,
+    relays: [Relay; 2],
+    /// Which of them holds the shard.
+    owner: usize,
+    staged: Option<Staged>,
+    reach: World,
+    /// Every event's stream and place in it.
+    committed: HashMap<EventId, (u8, u64)>,
+    last: HashMap<u8, u64>,
+    discarded: HashSet<(EventId, Arc<str>)>,
+    delivered: Vec<(EventId, Arc<str>)>,
+    /// What arrives with a late wave, and when at the latest.
+    travelling: Vec<(Duration, (EventId, Arc<str>))>,
+}
+
+impl Simulation {
+    fn new() -> Self {
+        let one = std::num::NonZeroU16::MIN;
+        let (store, clock) = MemoryStore::with_manual_clock(Sharding { shards: one, lanes: one });
+        let mut simulation = Self {
+            store,
+            clock,
+            elapsed: Duration::ZERO,
+            relays: [Relay::new(), Relay::new()],
+            owner: 0,
+            staged: None,
+            reach: World::default(),
+            committed: HashMap::new(),
+            last: HashMap::new(),
+            discarded: HashSet::new(),
+            delivered: Vec::new(),
+            travelling: Vec::new(),
+        };
+        simulation.claim(0);
+        simulation
+    }
+
+    fn apply(&mut self, step: &Step) {
+        match *step {
+            Step::Append(stream) => {
+                let entry = self.entry(stream);
+                self.store.append([entry]);
+            }
+            Step::Stage(stream) => match self.staged.take() {
+                Some(staged) => staged.commit(),
+                // A stream of its own: two open transactions never write one aggregate.
+                None => {
+                    let entry = self.entry(stream + 10);
+                    self.staged = Some(self.store.stage([entry]));
+                }
+            },
+            Step::Move { relay, fails, hopeless, repeats } => self.proceed(relay, fails, hopeless, repeats),
+            Step::Break(relay) => {
+                let relay = &mut self.relays[relay];
+                relay.machine.close(&mut ignore);
+                relay.in_batch = false;
+                self.delivered.extend(relay.out.drain(..).flat_map(|out| out.arrivals));
+            }
+            Step::Postpone(relay) => self.postpone(relay),
+            Step::Back(relay, which) => {
+                let late = &mut self.relays[relay].late;
+                if !late.is_empty() {
+                    let out = late.swap_remove(usize::from(which) % late.len());
+                    self.hear(relay, out);
+                }
+            }
+            Step::GiveUp(relay) => self.relays[relay].late.clear(),
+            Step::Age(relay, is_old) => self.relays[relay].machine.router.refuses = is_old,
+            Step::TakeOver => {
+                self.pass(TTL * 2);
+                let owner = self.relays.iter().position(|relay| relay.lease.is_some()).unwrap_or(0);
+                self.claim(1 - owner);
+            }
+            Step::Wait => self.pass(TTL),
+            Step::Turn(name, turn) => {
+                self.reach.away.remove(name);
+                self.reach.on_trial.remove(name);
+                match turn {
+                    0 => drop(self.reach.away.insert(name)),
+                    1 => drop(self.reach.on_trial.insert(name)),
+                    _ => {}
+                }
+            }
+            Step::Pause(true) => drop(now(self.store.pause("three", "", None)).unwrap()),
+            Step::Pause(false) => drop(now(self.store.resume("three")).unwrap()),
+            Step::Replay => {
+                if let Some((dead, destination)) = self.oldest_dead() {
+                    now(self.store.replay(dead, &destination)).unwrap();
+                }
+            }
+            Step::Discard => {
+                if let Some((dead, destination)) = self.oldest_dead() {
+                    let discarding = Discarding::because("simulated").unwrap();
+                    now(self.store.discard(dead, &destination, &discarding)).unwrap();
+                    self.discarded.insert((dead, destination));
+                }
+            }
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.clock.advance(time);
+        self.elapsed += time;
+        let arrived = self.travelling.extract_if(.., |(latest, _)| *latest <= self.elapsed);
+        self.delivered.extend(arrived.map(|(_, arrival)| arrival));
+    }
+
+    /// The answers may come after any number of batches; what arrives does so before its events are due again.
+    fn postpone(&mut self, relay: usize) {
+        if !self.relays[relay].in_batch || !self.relays[relay].machine.is_waiting() {
+            return;
+        }
+        let Relay { id, machine, in_batch, out, late, .. } = &mut self.relays[relay];
+        assert_eq!(machine.postpone(DUE, &mut ignore).len(), out.len());
+        machine.close(&mut ignore);
+        *in_batch = false;
+        let latest = self.elapsed + TIMEOUT;
+        let arrivals: Vec<_> =
+            out.iter().flat_map(|out| &out.arrivals).map(|arrival| (latest, arrival.clone())).collect();
+        late.append(out);
+        let id = *id;
+        self.call(false, id, 0);
+        if self.relays[relay].lease.is_some() {
+            self.travelling.extend(arrivals);
+        } else {
+            // It was not recorded, and is nobody's to wait for.
+            self.delivered.extend(arrivals.into_iter().map(|(_, arrival)| arrival));
+        }
+    }
+
+    fn entry(&mut self, stream: u8) -> OutboxEntry {
+        let mut envelope = Arc::unwrap_or_clone(envelope(stream));
+        envelope.tenant_id = (stream == 3).then(|| "three".to_owned());
+        let place = self.last.entry(stream).or_default();
+        *place += 1;
+        self.committed.insert(envelope.event_id, (stream, *place));
+        OutboxEntry { shard: 0, may_be_known: false, envelope }
+    }
+
+    fn claim(&mut self, index: usize) {
+        let relay = &mut self.relays[index];
+        let beat = Heartbeat { relay: relay.id, ttl: TTL, lanes: None, claim: true, idle: vec![] };
+        let leases = now(self.store.heartbeat(beat)).unwrap().leases;
+        if let Some(&lease) = leases.first().filter(|lease| relay.lease != Some(**lease)) {
+            *relay = Relay { id: relay.id, lease: Some(lease), ..Relay::new() };
+            self.owner = index;
+            // What the other has sent is not held up for ever.
+            let out = self.relays.iter().flat_map(|relay| &relay.out);
+            self.delivered.extend(out.flat_map(|out| out.arrivals.iter().cloned()));
+        }
+    }
+
+    /// The next thing that a relay does: it sends a wave, hears of one, or calls. It does not know yet whether its lease is lost.
+    fn proceed(&mut self, relay: usize, fails: u8, hopeless: bool, repeats: bool) {
+        if self.relays[relay].lease.is_none() || self.send(relay, fails, hopeless) {
+            return;
+        }
+        let out = &mut self.relays[relay].out;
+        if !out.is_empty() {
+            let out = out.swap_remove(usize::from(fails) % out.len());
+            return self.hear(relay, out);
+        }
+        let relay = &mut self.relays[relay];
+        relay.machine.close(&mut ignore);
+        let id = relay.id;
+        self.call(repeats, id, BATCH);
+    }
+
+    /// Sends the next wave, if there is one. What does not fail arrives.
+    fn send(&mut self, relay: usize, fails: u8, hopeless: bool) -> bool {
+        let owner = self.relays[self.owner].id;
+        let relay = &mut self.relays[relay];
+        let Some(wave) = Some(&mut relay.machine).filter(|_| relay.in_batch).and_then(Machine::next_wave) else {
+            return false;
+        };
+        let (mut answers, mut arrivals) = (Vec::new(), Vec::new());
+        let is_zombie = relay.id != owner;
+        for (index, delivery) in wave.deliveries().iter().enumerate() {
+            if fails & (1 << (index % 8)) == 0 {
+                arrivals.push((delivery.envelope.event_id, Arc::clone(wave.destination())));
+                answers.push(Ok(()));
+            } else {
+                answers.push(match fails & 0x40 {
+                    _ if hopeless => permanent(),
+                    0 => unavailable(),
+                    _ => transient(),
+                });
+            }
+        }
+        if is_zombie {
+            self.delivered.extend(arrivals.iter().cloned());
+        }
+        relay.out.push(Out { wave, answers, arrivals });
+        true
+    }
+
+    fn hear(&mut self, relay: usize, out: Out) {
+        let Out { wave, answers, arrivals } = out;
+        let machine = &mut self.relays[relay].machine;
+        if machine.is_late(&wave) {
+            let arrived = self.travelling.extract_if(.., |(_, arrival)| arrivals.contains(arrival));
+            self.delivered.extend(arrived.map(|(_, arrival)| arrival));
+        } else {
+            self.delivered.extend(arrivals);
+        }
+        let is_there = |answer: &Result<(), PublishError>| {
+            answer.as_ref().map_or_else(|error| error.class().is_answer(), |()| true)
+        };
+        let stays_away = wave.is_trial() && !answers.iter().any(is_there);
+        let destination = Arc::clone(wave.destination());
+        machine.answer(wave, answers, &mut ignore);
+        if stays_away {
+            machine.shut(&destination);
+        }
+    }
+
+    fn call(&mut self, repeats: bool, id: RelayId, rows: usize) {
+        let relay = self.relays.iter_mut().find(|relay| relay.id == id).unwrap();
+        let settled = relay.machine.take_settlements();
+        let revision = relay.machine.revision();
+        let mut reach = self.reach.clone();
+        let late = relay.late.iter().map(|out| &**out.wave.destination());
+        reach.away.extend(late.map(|late| DESTINATIONS.into_iter().find(|name| *name == late).unwrap()));
+        let mut without: Vec<Arc<str>> = reach.away.iter().map(|name| Arc::from(*name)).collect();
+        if reach.away.contains("x") || reach.away.contains("y") {
+            without.push(Arc::from("both"));
+        }
+        let call = Advance {
+            lease: relay.lease.unwrap(),
+            ttl: TTL,
+            settled,
+            fresh: rows,
+            held: rows,
+            revision,
+            without,
+            keep_published: false,
+        };
+        if repeats {
+            let _lost = now(self.store.advance(call.clone()));
+        }
+        match now(self.store.advance(call)) {
+            Ok(advanced) => {
+                if rows == 0 {
+                    return;
+                }
+                relay.in_batch = true;
+                let circumstances = Circumstances { held_limit: rows, now: super::now() + self.elapsed };
+                relay.machine.take(advanced, circumstances, &mut reach, &mut ignore);
+            }
+            Err(StoreError::LeaseLost { .. }) => *relay = Relay { id: relay.id, ..Relay::new() },
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn oldest_dead(&self) -> Option<(EventId, Arc<str>)> {
+        let dead = now(self.store.list(&DeadLetterQuery::default())).unwrap();
+        dead.first().map(|dead| (dead.envelope.event_id, Arc::clone(&dead.destination)))
+    }
+
+    /// Everything recovers, and the outbox empties.
+    fn recover(&mut self) {
+        if let Some(staged) = self.staged.take() {
+            staged.commit();
+        }
+        self.reach = World::default();
+        self.apply(&Step::Pause(false));
+        // Those of one come back in the end, those of the other do not.
+        while !self.relays[0].late.is_empty() {
+            self.apply(&Step::Back(0, 0));
+        }
+        self.apply(&Step::GiveUp(1));
+        (0..2).for_each(|relay| self.apply(&Step::Age(relay, false)));
+        for _ in 0..20_000 {
+            while self.oldest_dead().is_some() {
+                self.apply(&Step::Replay);
+            }
+            let owner = self.relays.iter().position(|relay| relay.lease.is_some()).unwrap_or(0);
+            self.claim(owner);
+            self.proceed(owner, 0, false, false);
+            self.pass(TTL);
+            if now(self.store.counts()).unwrap() == Default::default() {
+                return;
+            }
+        }
+        panic!("the outbox does not empty: {:?}", now(self.store.counts()).unwrap());
+    }
+
+    /// The events that some destination never got, although nobody discarded them for it.
+    fn lost(&self) -> Vec<(EventId, &'static str)> {
+        let got: HashSet<_> = self.delivered.iter().map(|(event, to)| (*event, &**to)).collect();
+        let discarded: HashSet<_> = self.discarded.iter().map(|(event, to)| (*event, &**to)).collect();
+        let has = |event: EventId, to: &'static str, route: &'static str| {
+            got.contains(&(event, to)) || [route, "unroutable"].iter().any(|name| discarded.contains(&(event, *name)))
+        };
+        let mut lost = Vec::new();
+        for &event in self.committed.keys() {
+            let wanted = [("x", "both"), ("y", "both"), ("alone", "alone"), ("loose", "loose"), ("later", "later")];
+            lost.extend(wanted.into_iter().filter(|(to, route)| !has(event, to, route)).map(|(to, _)| (event, to)));
+            if !has(event, "prone", "prone") && !has(event, "spare", "spare") {
+                lost.push((event, "prone"));
+            }
+        }
+        lost
+    }
+}
+
+/// A store in memory answers at once.
+fn now<T>(call: impl Future<Output = T>) -> T {
+    call.now_or_never().expect("a store in memory does not wait")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_is_lost_and_first_deliveries_are_in_order_whatever_happens(steps in vec(any_step(), 0..200)) {
+        let mut simulation = Simulation::new();
+        steps.iter().for_each(|step| simulation.apply(step));
+        simulation.recover();
+        let mut last: HashMap<(u8, &str), u64> = HashMap::new();
+        let mut seen = HashSet::new();
+        for (event, to) in simulation.delivered.iter().filter(|delivered| seen.insert(*delivered)) {
+            let (stream, place) = simulation.committed[event];
+            let last = last.entry((stream, &**to)).or_default();
+            let is_ordered = stream > 0 && ORDERED.contains(&&**to);
+            prop_assert!(!is_ordered || place > *last, "stream {} to {}: {} after {}", stream, to, place, *last);
+            *last = place;
+        }
+        let lost = simulation.lost();
+        prop_assert!(lost.is_empty(), "lost {:?}", lost);
+    }
+
+    #[test]
+    fn while_nobody_dies_nothing_is_delivered_twice_however_late_it_is_answered(steps in vec(any_step(), 0..200)) {
+        let ends_well = |step: &&Step| {
+            !matches!(step, Step::Break(_) | Step::TakeOver | Step::GiveUp(_) | Step::Turn(..) | Step::Stage(_))
+        };
+        let mut simulation = Simulation::new();
+        steps.iter().filter(ends_well).for_each(|step| simulation.apply(step));
+        simulation.recover();
+        let mut seen = HashSet::new();
+        for delivered in &simulation.delivered {
+            prop_assert!(seen.insert(delivered), "twice: {:?} of {:?}", delivered, simulation.committed[&delivered.0]);
+        }
+    }
+}

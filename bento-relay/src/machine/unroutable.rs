@@ -1,0 +1,232 @@
+//! Events that this relay finds no way for, and another one may: they are held, looked at again, and given up in the end.
+//!
+//! A held row whose routes are not known stands under [`Burial::UNROUTABLE`], which is the queue of its aggregate: whatever the aggregate
+//! raises later waits behind it, because it may have to follow it on any route. Its head moves to its routes as soon as a relay knows them,
+//! and takes its place there by its position. An event that names a destination which is not known is held under that name.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bento_core::envelope::Envelope;
+use chrono::{DateTime, Utc};
+
+use super::batch::{Leg, Place};
+use super::intake::{Obstacle, still_to_wait};
+use super::{Machine, Observer, Outcome, Reason, Routing};
+use crate::publish::Destination;
+use crate::route::{HeadOfLine, RouteError, Targets, is_reserved};
+use crate::store::{Burial, Held, Settlement, Unroutable};
+
+/// The longest time until an unroutable event is looked at again, so that a relay that takes its shard over sees it soon.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// The most things that are missing of which a relay tells.
+const MISSING_MAX: usize = 20;
+
+/// The longest name of a destination, in bytes.
+const NAME_MAX: usize = 128;
+
+/// Something that an event needs and this relay does not have.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Missing {
+    /// A rule for an event type.
+    Rule(String),
+    /// A destination or an all-or-nothing rule of this name, or a publisher that serves it.
+    Destination(String),
+    /// The form in which a later release writes routing, found in an event of this type.
+    Form(String),
+}
+
+/// What the machine knows of events that it finds no way for.
+#[derive(Debug)]
+pub(super) struct Unknown {
+    /// How long such an event is looked at before it is given up.
+    pub(super) patience: Duration,
+    /// The name of the queue.
+    pub(super) queue: Arc<str>,
+    missing: BTreeSet<Missing>,
+}
+
+/// The destinations that an event names and this relay does not know.
+type Unnamed = Vec<(Arc<str>, RouteError)>;
+
+impl Default for Unknown {
+    fn default() -> Self {
+        let patience = crate::RelaySettings::default().unroutable_after;
+        Self { patience, queue: Arc::from(Burial::UNROUTABLE), missing: BTreeSet::new() }
+    }
+}
+
+impl<R: Routing> Machine<R> {
+    /// Sets how long an event without a way is looked at before it is given up.
+    #[must_use]
+    pub fn unroutable_after(mut self, patience: Duration) -> Self {
+        self.unroutable.patience = patience;
+        self
+    }
+
+    /// What events needed since the last call and this relay does not have; at most twenty things.
+    pub(crate) fn take_missing(&mut self) -> BTreeSet<Missing> {
+        std::mem::take(&mut self.unroutable.missing)
+    }
+
+    /// True if an event waits in the queue of its aggregate, whatever its routes are.
+    pub(super) fn is_queued(&self, envelope: &Arc<Envelope>, all_held_are_here: bool) -> bool {
+        let queue = &self.unroutable.queue;
+        if !envelope.is_ordered() || !self.blocked.contains(queue, envelope) {
+            return false;
+        }
+        let has_left = self.batch.tail(queue, envelope).is_some_and(|tail| tail.has_held && !tail.is_shut);
+        !(has_left && all_held_are_here)
+    }
+
+    /// Where an event goes, each destination that it names itself and that is not known apart.
+    pub(super) fn places(&self, envelope: &Arc<Envelope>) -> Result<(Targets, Unnamed), RouteError> {
+        let unknown = match self.router.route(envelope) {
+            Ok(targets) => return Ok((targets, Unnamed::new())),
+            Err(error @ RouteError::UnknownDestination { .. }) => error,
+            Err(error) => return Err(error),
+        };
+        let mut own = envelope.routing().map(|routing| routing.destinations).unwrap_or_default();
+        let mut seen = BTreeSet::new();
+        own.retain(|name| seen.insert(name.clone()));
+        // A name that no destination can have fits no column either, or stands for the queue.
+        if own.is_empty() || own.iter().any(|name| !can_be_named(name)) {
+            return Err(unknown);
+        }
+        let (mut targets, mut unnamed) = (Targets::new(), Unnamed::new());
+        for name in own {
+            match self.router.resume(envelope, &name) {
+                Ok(target) => targets.push(target),
+                Err(error @ RouteError::UnknownDestination { .. }) => unnamed.push((Arc::from(name), error)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((targets, unnamed))
+    }
+
+    /// Holds a fresh event under a name that is not known, or under the queue; without an error it follows an earlier one.
+    pub(super) fn take_unroutable(
+        &mut self,
+        leg: Leg,
+        error: Option<&RouteError>,
+        is_paused: bool,
+        observer: &mut impl Observer,
+    ) {
+        let leg = Leg { holds: leg.envelope.is_ordered(), ..leg };
+        match error {
+            _ if is_paused => self.hold_unsent(leg, Reason::Paused, observer),
+            None => self.hold_unsent(leg, Reason::Order, observer),
+            Some(error) => self.hold_unroutable(leg, error, None, observer),
+        }
+    }
+
+    /// Asks the rules again about an event of the queue, and moves it to where they send it.
+    pub(super) fn route_anew(
+        &mut self,
+        leg: Leg,
+        position: i64,
+        unroutable_for: Option<Duration>,
+        now: DateTime<Utc>,
+        observer: &mut impl Observer,
+    ) {
+        let (targets, unnamed) = match self.places(&leg.envelope) {
+            Ok(places) => places,
+            Err(error) => return self.hold_unroutable(leg, &error, unroutable_for, observer),
+        };
+        // A row that moved to where it is would be deleted there.
+        if targets.iter().any(|target| target.route.name == leg.name) {
+            let error = RouteError::UnknownDestination { name: leg.name.to_string() };
+            return self.hold_unroutable(leg, &error, unroutable_for, observer);
+        }
+        self.batch.pass(&leg.name, &leg.envelope, leg.holds);
+        let Leg { name, envelope, .. } = leg;
+        if targets.is_empty() && unnamed.is_empty() {
+            self.settled.push(Settlement::HeldPublished { position, destination: name });
+            return observer.outcome(&envelope, "", Outcome::Filtered);
+        }
+        let is_ordered = envelope.is_ordered();
+        let known = targets.into_iter().map(|target| {
+            let keeps_place = target.route.keeps_order || still_to_wait(&target, now).is_none();
+            let ordered = is_ordered && keeps_place && target.route.head_of_line == HeadOfLine::Hold;
+            (Arc::clone(&target.route.name), ordered)
+        });
+        for (to, ordered) in known.chain(unnamed.into_iter().map(|(name, _)| (name, is_ordered))) {
+            if ordered {
+                // It goes there with the next batch, and nothing later before it.
+                self.batch.shut(&to, &envelope);
+                self.blocked.insert(&to, &envelope);
+            }
+            let destination = Arc::clone(&name);
+            self.settled.push(Settlement::HeldMoved { position, destination, to, ordered });
+        }
+    }
+
+    /// Holds an event that another relay may know a way for, or gives it up when none did for long enough.
+    pub(super) fn hold_unroutable(
+        &mut self,
+        leg: Leg,
+        error: &RouteError,
+        unroutable_for: Option<Duration>,
+        observer: &mut impl Observer,
+    ) {
+        let missing = match error {
+            RouteError::NoRule { event_type } => Some(Missing::Rule(event_type.clone())),
+            RouteError::UnknownDestination { name } => Some(Missing::Destination(name.clone())),
+            RouteError::UnknownForm { .. } => Some(Missing::Form(leg.envelope.event_type.clone().into_owned())),
+            RouteError::Invalid { .. } => None,
+        };
+        self.hold_or_give_up(leg, missing, error.to_string(), unroutable_for, observer);
+    }
+
+    /// As [`hold_unroutable`](Self::hold_unroutable), for a destination that no publisher of this relay serves.
+    pub(super) fn hold_unserved(
+        &mut self,
+        leg: Leg,
+        destination: &Destination,
+        unroutable_for: Option<Duration>,
+        observer: &mut impl Observer,
+    ) {
+        let (name, publisher) = (&destination.name, destination.publisher());
+        let error = format!("no publisher serves destination `{name}` (`{publisher}`)");
+        self.hold_or_give_up(leg, Some(Missing::Destination(name.to_string())), error, unroutable_for, observer);
+    }
+
+    fn hold_or_give_up(
+        &mut self,
+        leg: Leg,
+        missing: Option<Missing>,
+        error: String,
+        unroutable_for: Option<Duration>,
+        observer: &mut impl Observer,
+    ) {
+        let left = self.unroutable.patience.saturating_sub(unroutable_for.unwrap_or_default());
+        let Some(missing) = missing.filter(|_| !left.is_zero()) else {
+            return self.bury_unsent(leg, Obstacle { cause: Burial::UNROUTABLE, error }, observer);
+        };
+        if self.unroutable.missing.len() < MISSING_MAX {
+            self.unroutable.missing.insert(missing);
+        }
+        if leg.holds {
+            self.batch.shut(&leg.name, &leg.envelope);
+        }
+        let outcome = Outcome::Unroutable { is_new: unroutable_for.is_none(), error: &error };
+        observer.outcome(&leg.envelope, &leg.name, outcome);
+        let obstacle = Unroutable { retry_after: left.min(LOOK_AGAIN), error };
+        let (place, destination) = (leg.place, Arc::clone(&leg.name));
+        let index = self.batch.add(leg);
+        match place {
+            Place::Fresh { .. } => self.hold(index, Held::Unroutable(obstacle)),
+            Place::Held { position } => {
+                self.batch.legs[index].state = super::batch::State::Settled;
+                self.settled.push(Settlement::HeldUnroutable { position, destination, obstacle });
+            }
+        }
+    }
+}
+
+/// True if a row can be held for a destination of this name that is not known.
+fn can_be_named(name: &str) -> bool {
+    name.len() <= NAME_MAX && !name.chars().any(char::is_control) && !is_reserved(name)
+}

@@ -1,0 +1,308 @@
+//! The rows of one shard.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bento_core::envelope::Envelope;
+use bento_core::id::EventId;
+use bento_core::outbox::ShardId;
+use chrono::{DateTime, Utc};
+
+use crate::dead_letter::{DeadLetter, Replayed};
+use crate::held::HeldFilter;
+use crate::store::{Burial, Failure, Held, HeldRow, OutboxRow, Settlement, StreamKey, Unroutable};
+use crate::tenant::PausedTenant;
+
+/// For whom, and where it was in the outbox.
+type SideKey = (Arc<str>, i64);
+
+/// The rows of one shard, each in exactly one of the three for each of its destinations.
+#[derive(Debug, Default)]
+pub(super) struct Shard {
+    pub(super) fresh: BTreeMap<i64, Arc<Envelope>>,
+    pub(super) held: BTreeMap<SideKey, Waiting>,
+    pub(super) dead: BTreeMap<SideKey, DeadLetter>,
+    /// When each event was published, if published ones are kept.
+    pub(super) published: BTreeMap<EventId, Duration>,
+    pub(super) revision: i64,
+}
+
+/// What a settlement goes by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    pub(super) now: Duration,
+    pub(super) wall: DateTime<Utc>,
+    /// Whether published rows are kept.
+    pub(super) keep_published: bool,
+}
+
+/// A held row.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    attempts: u32,
+    due: Option<Duration>,
+    ordered: bool,
+    first_failed_at: Option<DateTime<Utc>>,
+    delivered: Vec<Arc<str>>,
+    unroutable_since: Option<Duration>,
+    pub(super) envelope: Arc<Envelope>,
+}
+
+impl Waiting {
+    /// A row that nobody has tried, and that waits for its turn.
+    fn untried(ordered: bool, envelope: Arc<Envelope>) -> Self {
+        let ordered = ordered && envelope.is_ordered();
+        let (delivered, unroutable_since) = (Vec::new(), None);
+        Self { attempts: 0, due: None, ordered, first_failed_at: None, delivered, unroutable_since, envelope }
+    }
+}
+
+/// Whose held rows are wanted: not those of paused tenants, nor those of destinations that are away.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) paused: &'a BTreeMap<String, PausedTenant>,
+    pub(super) without: &'a [Arc<str>],
+}
+
+/// Held rows of one stream, in position order.
+type Stream<'a> = Vec<(&'a SideKey, &'a Waiting)>;
+
+impl Shard {
+    pub(super) fn fresh_rows(&self, limit: usize) -> Vec<OutboxRow> {
+        let row =
+            |(&position, envelope): (&i64, &Arc<Envelope>)| OutboxRow { position, envelope: Arc::clone(envelope) };
+        self.fresh.iter().take(limit).map(row).collect()
+    }
+
+    /// Due heads, the one that was due first before the others, each with its followers, up to `limit` rows.
+    pub(super) fn due_rows(&self, wanted: Wanted<'_>, limit: usize, now: Duration) -> Vec<HeldRow> {
+        let is_due = |stream: &Vec<(&SideKey, &Waiting)>| stream[0].1.due.is_none_or(|due| due <= now);
+        let mut due: Vec<_> = self.going(wanted).filter(is_due).collect();
+        due.sort_by_key(|stream| stream[0].1.due);
+        due.into_iter().flatten().take(limit).map(|(key, waiting)| held_row(key, waiting, now)).collect()
+    }
+
+    /// How long until the next head that is not due yet.
+    pub(super) fn next_due(&self, wanted: Wanted<'_>, now: Duration) -> Option<Duration> {
+        let dues = self.going(wanted).filter_map(|stream| stream[0].1.due);
+        dues.filter(|due| *due > now).min().map(|due| due - now)
+    }
+
+    pub(super) fn has_rows(&self) -> bool {
+        !self.fresh.is_empty() || !self.held.is_empty()
+    }
+
+    pub(super) fn has_work(&self, wanted: Wanted<'_>, now: Duration) -> bool {
+        !self.fresh.is_empty() || !self.due_rows(wanted, 1, now).is_empty()
+    }
+
+    /// The streams that are held back or parked.
+    pub(super) fn streams(&self) -> Vec<StreamKey> {
+        let ordered = self.held.iter().filter(|(_, waiting)| waiting.ordered);
+        let held = ordered.map(|((destination, _), waiting)| (destination, &waiting.envelope));
+        let parked = self.dead.values().filter(|dead| dead.parks).map(|dead| (&dead.destination, &dead.envelope));
+        let mut streams: Vec<_> = held.chain(parked).filter_map(|(to, event)| stream_key(to, event)).collect();
+        streams.sort();
+        streams.dedup();
+        streams
+    }
+
+    /// Settles; a row that is not where the settlement expects it is left alone.
+    pub(super) fn settle(&mut self, shard: ShardId, settled: Vec<Settlement>, moment: Moment) {
+        let Moment { now, wall, keep_published } = moment;
+        let (mut done, mut moved, mut left) = (Vec::new(), BTreeSet::new(), Vec::new());
+        for settlement in settled {
+            match settlement {
+                Settlement::Published { position } => done.push(position),
+                Settlement::Hold { position, destination, ordered, why } => {
+                    self.hold((destination, position), ordered, why, moment);
+                    moved.insert(position);
+                }
+                Settlement::Bury { position, destination, dead } => {
+                    if let Some(envelope) = self.fresh.get(&position).cloned() {
+                        self.bury(shard, (destination, position), envelope, dead, wall);
+                    }
+                    moved.insert(position);
+                }
+                Settlement::HeldPublished { position, destination } => {
+                    let published = self.held.remove(&(destination, position)).map(|held| held.envelope);
+                    self.keep(published.filter(|_| keep_published), now);
+                }
+                Settlement::HeldFailed { position, destination, failure } => {
+                    if let Some(waiting) = self.held.get_mut(&(destination, position)) {
+                        waiting.attempts = failure.attempts;
+                        waiting.due = Some(now.saturating_add(failure.retry_after));
+                        waiting.first_failed_at = waiting.first_failed_at.or((failure.attempts > 0).then_some(wall));
+                        waiting.delivered = failure.delivered;
+                        waiting.unroutable_since = None;
+                    }
+                }
+                Settlement::HeldUnroutable { position, destination, obstacle } => {
+                    if let Some(waiting) = self.held.get_mut(&(destination, position)) {
+                        waiting.due = Some(now.saturating_add(obstacle.retry_after));
+                        waiting.unroutable_since.get_or_insert(now);
+                    }
+                }
+                Settlement::HeldMoved { destination, to, .. } if destination == to => {}
+                Settlement::HeldMoved { position, destination, to, ordered } => {
+                    let key = (destination, position);
+                    if let Some(envelope) = self.held.get(&key).map(|waiting| Arc::clone(&waiting.envelope)) {
+                        self.move_to((to, position), ordered, envelope);
+                        left.push(key);
+                    }
+                }
+                Settlement::HeldBury { position, destination, dead } => {
+                    let key = (destination, position);
+                    if let Some(waiting) = self.held.remove(&key) {
+                        self.bury(shard, key.clone(), waiting.envelope, dead, wall);
+                        if let (Some(letter), Some(first)) = (self.dead.get_mut(&key), waiting.first_failed_at) {
+                            letter.first_failed_at = first;
+                        }
+                    }
+                }
+            }
+        }
+        left.iter().for_each(|key| drop(self.held.remove(key)));
+        for position in done {
+            let published = self.fresh.get(&position).filter(|_| !moved.contains(&position)).cloned();
+            self.keep(published.filter(|_| keep_published), now);
+            self.fresh.remove(&position);
+        }
+        moved.iter().for_each(|position| drop(self.fresh.remove(position)));
+    }
+
+    fn keep(&mut self, published: Option<Arc<Envelope>>, now: Duration) {
+        if let Some(envelope) = published {
+            self.published.entry(envelope.event_id).or_insert(now);
+        }
+    }
+
+    pub(super) fn replay(&mut self, event_id: EventId, destination: &str) -> Replayed {
+        let Some(dead) = self.take_dead(event_id, destination) else { return Replayed::default() };
+        let later_ones_out = !dead.parks && dead.envelope.is_ordered();
+        let waiting = Waiting { delivered: dead.delivered, ..Waiting::untried(dead.parks, dead.envelope) };
+        self.held.insert((dead.destination, dead.position), waiting);
+        Replayed { replayed: true, later_ones_out }
+    }
+
+    pub(super) fn take_dead(&mut self, event_id: EventId, destination: &str) -> Option<DeadLetter> {
+        let found = |(key, dead): (&SideKey, &DeadLetter)| {
+            (*key.0 == *destination && dead.envelope.event_id == event_id).then(|| key.clone())
+        };
+        let key = self.dead.iter().find_map(found)?;
+        self.revision += 1;
+        self.dead.remove(&key)
+    }
+
+    /// Ends the wait of those that match. Returns the number of those that waited.
+    pub(super) fn retry_now(&mut self, filter: &HeldFilter, now: Duration) -> u64 {
+        let mut ended = 0;
+        for ((destination, _), waiting) in &mut self.held {
+            if waiting.due.is_some_and(|due| due > now) && filter.matches(destination, &waiting.envelope) {
+                waiting.due = Some(now);
+                ended += 1;
+            }
+        }
+        self.revision += i64::from(ended > 0);
+        ended
+    }
+
+    fn hold(&mut self, key: SideKey, ordered: bool, why: Held, moment: Moment) {
+        let Moment { now, wall, .. } = moment;
+        let Some(envelope) = self.fresh.get(&key.1).filter(|_| !self.dead.contains_key(&key)).cloned() else { return };
+        let untried = Waiting::untried(ordered, envelope);
+        let waiting = match why {
+            Held::Failed(Failure { attempts, retry_after, delivered, .. }) => Waiting {
+                attempts,
+                due: Some(now.saturating_add(retry_after)),
+                first_failed_at: (attempts > 0).then_some(wall),
+                delivered,
+                ..untried
+            },
+            Held::Behind => untried,
+            Held::Delayed(wait) => Waiting { due: Some(now.saturating_add(wait)), ..untried },
+            Held::Unroutable(Unroutable { retry_after, .. }) => {
+                Waiting { due: Some(now.saturating_add(retry_after)), unroutable_since: Some(now), ..untried }
+            }
+        };
+        self.held.entry(key).or_insert(waiting);
+    }
+
+    fn move_to(&mut self, key: SideKey, ordered: bool, envelope: Arc<Envelope>) {
+        if !self.dead.contains_key(&key) {
+            self.held.entry(key).or_insert(Waiting::untried(ordered, envelope));
+        }
+    }
+
+    fn bury(&mut self, shard: ShardId, key: SideKey, envelope: Arc<Envelope>, dead: Burial, wall: DateTime<Utc>) {
+        let Burial { attempts, error, cause, parks, delivered } = dead;
+        let parks = parks && envelope.is_ordered();
+        let (destination, position) = key.clone();
+        let mut letter =
+            DeadLetter::new(destination, shard, position, attempts, cause.into_owned(), error, wall, parks, envelope);
+        letter.delivered = delivered;
+        self.dead.entry(key).or_insert(letter);
+    }
+
+    /// The held streams that no dead letter parks, whose tenant is not paused and whose destination is not away.
+    fn going<'a>(&'a self, wanted: Wanted<'a>) -> impl Iterator<Item = Stream<'a>> {
+        let is_wanted = move |stream: &Stream<'_>| {
+            let ((destination, _), head) = stream[0];
+            let is_paused = head.envelope.tenant_id.as_ref().is_some_and(|tenant| wanted.paused.contains_key(tenant));
+            !is_paused && !wanted.without.contains(destination)
+        };
+        self.unparked().into_iter().filter(is_wanted)
+    }
+
+    /// The held streams that no dead letter parks.
+    fn unparked(&self) -> Vec<Stream<'_>> {
+        let mut streams: Vec<Stream<'_>> = Vec::new();
+        let mut known: BTreeMap<StreamKey, usize> = BTreeMap::new();
+        for (key, waiting) in &self.held {
+            let Some(stream) = stream_key(&key.0, &waiting.envelope).filter(|_| waiting.ordered) else {
+                streams.push(vec![(key, waiting)]);
+                continue;
+            };
+            match known.get(&stream) {
+                Some(&index) => streams[index].push((key, waiting)),
+                None if self.is_parked(&stream) => {}
+                None => {
+                    known.insert(stream, streams.len());
+                    streams.push(vec![(key, waiting)]);
+                }
+            }
+        }
+        streams
+    }
+
+    fn is_parked(&self, stream: &StreamKey) -> bool {
+        let parks = |dead: &DeadLetter| {
+            let is_for = *dead.destination == *stream.destination || &*dead.destination == Burial::UNREADABLE;
+            let event = &dead.envelope;
+            let is_of = event.aggregate_type == stream.aggregate_type && event.aggregate_id == stream.aggregate_id;
+            dead.parks && is_for && is_of
+        };
+        self.dead.values().any(parks)
+    }
+}
+
+fn held_row((destination, position): &SideKey, waiting: &Waiting, now: Duration) -> HeldRow {
+    HeldRow {
+        destination: Arc::clone(destination),
+        attempts: waiting.attempts,
+        ordered: waiting.ordered,
+        delivered: waiting.delivered.clone(),
+        unroutable_for: waiting.unroutable_since.map(|since| now.saturating_sub(since)),
+        row: OutboxRow { position: *position, envelope: Arc::clone(&waiting.envelope) },
+    }
+}
+
+/// The stream of an event; none for one without order.
+fn stream_key(destination: &Arc<str>, envelope: &Envelope) -> Option<StreamKey> {
+    envelope.is_ordered().then(|| StreamKey {
+        destination: Arc::clone(destination),
+        aggregate_type: envelope.aggregate_type.clone().into_owned(),
+        aggregate_id: envelope.aggregate_id.clone(),
+    })
+}

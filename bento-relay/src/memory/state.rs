@@ -1,0 +1,130 @@
+//! Everything a store in memory holds.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bento_core::id::EventId;
+use bento_core::outbox::{OutboxEntry, ShardId, Sharding};
+use chrono::{DateTime, Utc};
+
+use super::leases::Leases;
+use super::letters::Letters;
+use super::shard::{Moment, Shard, Wanted};
+use crate::held::HeldFilter;
+use crate::inspect::LeaseState;
+use crate::store::{Advance, Advanced, Prune, RelayId, StoreError};
+use crate::tenant::PausedTenant;
+
+/// Rows, leases and the recorded division.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) recorded: Option<Sharding>,
+    pub(super) leases: Leases,
+    pub(super) letters: Letters,
+    pub(super) shards: BTreeMap<ShardId, Shard>,
+    paused: BTreeMap<String, PausedTenant>,
+    /// What every shard's revision has in common: it changes with what concerns all of them.
+    revision: i64,
+    /// Until when nobody prunes.
+    prune_after: Option<Duration>,
+    last_position: i64,
+}
+
+impl State {
+    pub(super) fn next_position(&mut self) -> i64 {
+        self.last_position += 1;
+        self.last_position
+    }
+
+    pub(super) fn insert(&mut self, position: i64, entry: OutboxEntry) {
+        if !(entry.may_be_known && self.knows(entry.envelope.event_id)) {
+            self.shards.entry(entry.shard).or_default().fresh.insert(position, Arc::new(entry.envelope));
+        }
+    }
+
+    pub(super) fn advance(
+        &mut self,
+        advance: Advance,
+        now: Duration,
+        wall: DateTime<Utc>,
+    ) -> Result<Advanced, StoreError> {
+        self.leases.renew(advance.lease, now + advance.ttl)?;
+        let shard = self.shards.entry(advance.lease.shard).or_default();
+        let moment = Moment { now, wall, keep_published: advance.keep_published };
+        shard.settle(advance.lease.shard, advance.settled, moment);
+        let revision = self.revision + shard.revision;
+        let wanted = Wanted { paused: &self.paused, without: &advance.without };
+        let streams = (advance.revision != Some(revision)).then(|| shard.streams());
+        let paused_tenants = if streams.is_some() { self.paused.keys().cloned().collect() } else { Vec::new() };
+        Ok(Advanced {
+            fresh: shard.fresh_rows(advance.fresh),
+            held: shard.due_rows(wanted, advance.held, now),
+            is_cut: false,
+            revision,
+            paused_tenants,
+            streams,
+            next_due: shard.next_due(wanted, now),
+            given_up: Vec::new(),
+        })
+    }
+
+    pub(super) fn probe(&self, shards: &[ShardId], without: &[Arc<str>], now: Duration) -> Vec<ShardId> {
+        let wanted = Wanted { paused: &self.paused, without };
+        let has_work = |shard: &&ShardId| self.shards.get(*shard).is_some_and(|shard| shard.has_work(wanted, now));
+        shards.iter().filter(has_work).copied().collect()
+    }
+
+    pub(super) fn release(&mut self, relay: RelayId) {
+        self.leases.release(relay);
+    }
+
+    pub(super) fn lease_states(&self, now: Duration) -> Vec<LeaseState> {
+        self.leases.states(now)
+    }
+
+    pub(super) fn pause(&mut self, paused: PausedTenant) -> bool {
+        if self.paused.contains_key(&paused.tenant_id) {
+            return false;
+        }
+        self.paused.insert(paused.tenant_id.clone(), paused);
+        self.revision += 1;
+        true
+    }
+
+    pub(super) fn resume(&mut self, tenant_id: &str) -> bool {
+        let resumed = self.paused.remove(tenant_id).is_some();
+        self.revision += i64::from(resumed);
+        resumed
+    }
+
+    pub(super) fn paused(&self) -> Vec<PausedTenant> {
+        self.paused.values().cloned().collect()
+    }
+
+    pub(super) fn retry_now(&mut self, filter: &HeldFilter, now: Duration) -> u64 {
+        self.shards.values_mut().map(|shard| shard.retry_now(filter, now)).sum()
+    }
+
+    pub(super) fn prune(&mut self, prune: Prune, now: Duration) -> Option<u64> {
+        if self.prune_after.is_some_and(|after| after > now) {
+            return None;
+        }
+        self.prune_after = Some(now + prune.every);
+        let kept = |state: &Self| state.shards.values().map(|shard| shard.published.len() as u64).sum::<u64>();
+        let before = kept(self);
+        let is_young = |published: &Duration| published.saturating_add(prune.older_than) > now;
+        self.shards.values_mut().for_each(|shard| shard.published.retain(|_, published| is_young(published)));
+        Some(before - kept(self))
+    }
+
+    fn knows(&self, event_id: EventId) -> bool {
+        let knows = |shard: &Shard| {
+            let held = shard.held.values().map(|held| &held.envelope);
+            let dead = shard.dead.values().map(|dead| &dead.envelope);
+            let is_kept = shard.published.contains_key(&event_id);
+            is_kept || shard.fresh.values().chain(held).chain(dead).any(|event| event.event_id == event_id)
+        };
+        self.shards.values().any(knows)
+    }
+}

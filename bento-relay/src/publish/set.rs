@@ -1,0 +1,169 @@
+//! Several publishers behind one.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+
+use super::{Delivery, Destination, PublishError, Publisher};
+
+type Answers = Vec<Result<(), PublishError>>;
+
+/// [`Publisher`] without its type, so that one can be chosen at run time.
+trait ErasedPublisher: fmt::Debug + Send + Sync + 'static {
+    fn publish_erased<'a>(&'a self, batch: &'a [Delivery]) -> Pin<Box<dyn Future<Output = Answers> + Send + 'a>>;
+    fn chains_erased(&self, destination: &Destination) -> bool;
+    fn serves_erased(&self, destination: &Destination) -> bool;
+}
+
+impl<P: Publisher> ErasedPublisher for P {
+    fn publish_erased<'a>(&'a self, batch: &'a [Delivery]) -> Pin<Box<dyn Future<Output = Answers> + Send + 'a>> {
+        Box::pin(Publisher::publish(self, batch))
+    }
+
+    fn chains_erased(&self, destination: &Destination) -> bool {
+        Publisher::chains(self, destination)
+    }
+
+    fn serves_erased(&self, destination: &Destination) -> bool {
+        Publisher::serves(self, destination)
+    }
+}
+
+/// Any publisher, chosen at run time. Cheap to clone; costs one allocation for each batch.
+#[derive(Clone, Debug)]
+pub struct BoxPublisher(Arc<dyn ErasedPublisher>);
+
+impl BoxPublisher {
+    /// `publisher` without its type.
+    pub fn new(publisher: impl Publisher) -> Self {
+        Self(Arc::new(publisher))
+    }
+}
+
+impl Publisher for BoxPublisher {
+    async fn publish(&self, batch: &[Delivery]) -> Answers {
+        self.0.publish_erased(batch).await
+    }
+
+    fn chains(&self, destination: &Destination) -> bool {
+        self.0.chains_erased(destination)
+    }
+
+    fn serves(&self, destination: &Destination) -> bool {
+        self.0.serves_erased(destination)
+    }
+}
+
+/// Publishers by name: each serves the destinations that name it.
+///
+/// ```
+/// use bento_relay::publish::{ConsolePublisher, Destination, MemoryPublisher, Publisher, Publishers};
+///
+/// let publishers = Publishers::new().with("console", ConsolePublisher::text()).with("memory", MemoryPublisher::default());
+/// assert!(publishers.serves(&Destination::new("audit").via("console")));
+/// assert!(!publishers.serves(&Destination::new("kafka")));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Publishers(BTreeMap<Arc<str>, BoxPublisher>);
+
+impl Publishers {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With one more, in the place of an earlier one of the same name.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<Arc<str>>, publisher: impl Publisher) -> Self {
+        self.0.insert(name.into(), BoxPublisher::new(publisher));
+        self
+    }
+
+    /// The publisher of this name.
+    pub fn get(&self, name: &str) -> Option<&BoxPublisher> {
+        self.0.get(name)
+    }
+
+    /// The names, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(|name| &**name)
+    }
+
+    async fn publish_one_kind(&self, name: &str, batch: &[Delivery]) -> Answers {
+        match self.get(name) {
+            Some(publisher) => publisher.publish(batch).await,
+            None => {
+                batch.iter().map(|_| Err(PublishError::permanent(format!("no publisher is named `{name}`")))).collect()
+            }
+        }
+    }
+}
+
+impl Publisher for Publishers {
+    /// Hands each publisher what is its own, all at the same time.
+    async fn publish(&self, batch: &[Delivery]) -> Answers {
+        let Some(first) = batch.first() else { return Vec::new() };
+        let name = first.destination.publisher();
+        if batch.iter().all(|delivery| delivery.destination.publisher() == name) {
+            return self.publish_one_kind(name, batch).await;
+        }
+        let mut kinds: BTreeMap<&str, (Vec<usize>, Vec<Delivery>)> = BTreeMap::new();
+        for (index, delivery) in batch.iter().enumerate() {
+            let (indexes, deliveries) = kinds.entry(delivery.destination.publisher()).or_default();
+            indexes.push(index);
+            deliveries.push(delivery.clone());
+        }
+        let calls = kinds.iter().map(|(name, (_, deliveries))| self.publish_one_kind(name, deliveries));
+        let answered = join_all(calls).await;
+        let missing = || Err(PublishError::unavailable("the publisher did not answer for this event"));
+        let mut answers: Answers = batch.iter().map(|_| missing()).collect();
+        for ((indexes, _), kind) in kinds.into_values().zip(answered) {
+            for (index, answer) in indexes.into_iter().zip(kind) {
+                answers[index] = answer;
+            }
+        }
+        answers
+    }
+
+    fn chains(&self, destination: &Destination) -> bool {
+        self.get(destination.publisher()).is_some_and(|publisher| publisher.chains(destination))
+    }
+
+    fn serves(&self, destination: &Destination) -> bool {
+        self.get(destination.publisher()).is_some_and(|publisher| publisher.serves(destination))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::publish::MemoryPublisher;
+    use bento_core::envelope::Envelope;
+
+    fn delivery(to: Destination) -> Delivery {
+        Delivery::new(Arc::new(Envelope::new("order.created", 1, DateTime::UNIX_EPOCH, "{}")), to)
+    }
+
+    #[tokio::test]
+    async fn each_publisher_gets_what_is_its_own_and_the_answers_keep_the_order_of_the_batch() {
+        let (a, b) = (MemoryPublisher::default(), MemoryPublisher::default());
+        let publishers = Publishers::new().with("a", a.clone()).with("b", b.clone());
+        let batch = [
+            delivery(Destination::new("b")),
+            delivery(Destination::new("nobody")),
+            delivery(Destination::new("copy").via("a")),
+            delivery(Destination::new("b")),
+        ];
+        let answers = publishers.publish(&batch).await;
+        let is_ok: Vec<_> = answers.iter().map(Result::is_ok).collect();
+        assert_eq!(is_ok, [true, false, true, true]);
+        assert_eq!(answers[1].as_ref().unwrap_err().to_string(), "no publisher is named `nobody`");
+        assert_eq!((a.published().len(), b.published().len()), (1, 2));
+    }
+}

@@ -1,0 +1,235 @@
+//! Putting a relay together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::breaker::Breakers;
+use super::clock::StoreClock;
+use super::handle::RelayHandle;
+use super::health::Vitals;
+use super::pass::{self, PassReport};
+use super::settings::{RelaySettings, SettingsError};
+use super::wake::Wake;
+use super::{RelayError, RouteNameError, Shared, UnknownDestination};
+use crate::publish::Publisher;
+use crate::retry::RetryPolicies;
+use crate::route::Router;
+use crate::store::{RelayId, RelayStore};
+
+/// Takes committed events from a store to a publisher.
+#[derive(Clone, Copy, Debug)]
+pub struct Relay;
+
+impl Relay {
+    /// A relay from `store` to `publisher`, with the default [`RelaySettings`].
+    ///
+    /// ```
+    /// # use bento_relay::publish::MemoryPublisher;
+    /// # use bento_relay::{MemoryStore, Relay};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let relay = Relay::builder(MemoryStore::default(), MemoryPublisher::default()).start()?;
+    /// // … the application runs …
+    /// relay.stop().await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn builder<S: RelayStore, P: Publisher>(store: S, publisher: P) -> RelayBuilder<S, P> {
+        RelayBuilder {
+            store,
+            publisher,
+            router: Router::default(),
+            settings: RelaySettings::default(),
+            id: RelayId::new(),
+            wake: Wake::new(),
+            seed: None,
+        }
+    }
+}
+
+/// A relay that is not running yet.
+#[derive(Debug)]
+#[must_use = "a relay does nothing until it is started"]
+pub struct RelayBuilder<S, P> {
+    store: S,
+    publisher: P,
+    router: Router,
+    settings: RelaySettings,
+    id: RelayId,
+    wake: Wake,
+    seed: Option<u64>,
+}
+
+/// A relay could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// It cannot run by its settings.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// It cannot reach where it is to route to.
+    #[error(transparent)]
+    UnknownDestination(#[from] UnknownDestination),
+    /// A route has a name under which no event can be recorded.
+    #[error(transparent)]
+    RouteName(#[from] RouteNameError),
+    /// Nobody would run its tasks.
+    #[error("a relay needs a tokio runtime; start it inside one, or call `start` within `Runtime::enter`")]
+    NoRuntime,
+}
+
+impl<S: RelayStore, P: Publisher> RelayBuilder<S, P> {
+    /// Where events go; without one, all to the default destination.
+    ///
+    /// ```
+    /// # use bento_relay::publish::{Destination, MemoryPublisher};
+    /// # use bento_relay::{MemoryStore, Relay};
+    /// # use bento_relay::route::Router;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let router = Router::to(Destination::new("audit").with_topic("audit.log"));
+    /// let relay = Relay::builder(MemoryStore::default(), MemoryPublisher::default()).router(router).start()?;
+    /// # relay.stop().await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn router(self, router: Router) -> Self {
+        Self { router, ..self }
+    }
+
+    /// All settings at once.
+    pub fn settings(self, settings: RelaySettings) -> Self {
+        Self { settings, ..self }
+    }
+
+    /// Lets whoever commits events wake the relay through `wake`.
+    pub fn wake(self, wake: impl Into<Wake>) -> Self {
+        Self { wake: wake.into(), ..self }
+    }
+
+    /// See [`RelaySettings::batch`].
+    pub fn batch(self, rows: usize) -> Self {
+        self.adjust(|settings| settings.batch = rows)
+    }
+
+    /// See [`RelaySettings::batch_bytes`].
+    pub fn batch_bytes(self, bytes: usize) -> Self {
+        self.adjust(|settings| settings.batch_bytes = bytes)
+    }
+
+    /// See [`RelaySettings::workers`].
+    pub fn workers(self, workers: usize) -> Self {
+        self.adjust(|settings| settings.workers = workers)
+    }
+
+    /// See [`RelaySettings::retry`].
+    pub fn retry(self, policies: impl Into<RetryPolicies>) -> Self {
+        self.adjust(|settings| settings.retry = policies.into())
+    }
+
+    /// See [`RelaySettings::outage`].
+    pub fn outage(self, failures: u32) -> Self {
+        self.adjust(|settings| settings.outage = failures)
+    }
+
+    /// See [`RelaySettings::lease`].
+    pub fn lease(self, duration: Duration) -> Self {
+        self.adjust(|settings| settings.lease = duration)
+    }
+
+    /// See [`RelaySettings::poll_busy`] and [`RelaySettings::poll_idle`].
+    pub fn poll(self, busy: Duration, idle: Duration) -> Self {
+        self.adjust(|settings| (settings.poll_busy, settings.poll_idle) = (busy, idle))
+    }
+
+    /// See [`RelaySettings::max_retry_after`].
+    pub fn max_retry_after(self, limit: Duration) -> Self {
+        self.adjust(|settings| settings.max_retry_after = limit)
+    }
+
+    /// See [`RelaySettings::publish_timeout`].
+    pub fn publish_timeout(self, limit: Duration) -> Self {
+        self.adjust(|settings| settings.publish_timeout = limit)
+    }
+
+    /// See [`RelaySettings::drain_timeout`].
+    pub fn drain_timeout(self, limit: Duration) -> Self {
+        self.adjust(|settings| settings.drain_timeout = limit)
+    }
+
+    /// See [`RelaySettings::unroutable_after`].
+    pub fn unroutable_after(self, patience: Duration) -> Self {
+        self.adjust(|settings| settings.unroutable_after = patience)
+    }
+
+    /// See [`RelaySettings::retention`].
+    pub fn retention(self, duration: Duration) -> Self {
+        self.adjust(|settings| settings.retention = Some(duration))
+    }
+
+    /// See [`RelaySettings::lanes`].
+    pub fn lanes(self, lanes: impl IntoIterator<Item = u16>) -> Self {
+        self.adjust(|settings| settings.lanes = Some(lanes.into_iter().collect()))
+    }
+
+    /// Makes the jitter of the retries repeatable, for tests.
+    pub fn seed(self, seed: u64) -> Self {
+        Self { seed: Some(seed), ..self }
+    }
+
+    /// Starts the relay on the current tokio runtime.
+    ///
+    /// It first waits for the store if that is away, and for its tables if they are missing, with an error line for each try; what it
+    /// can never get over ends it, see [`RelayHandle::join`].
+    ///
+    /// # Errors
+    /// [`StartError`]: settings out of range, a route whose name cannot be used or that leads where no publisher does, or no runtime.
+    pub fn start(self) -> Result<RelayHandle, StartError> {
+        self.settings.validate()?;
+        let runtime = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
+        let wake = self.wake.clone();
+        let shared = self.shared();
+        shared.check_names()?;
+        shared.check_destinations()?;
+        Ok(RelayHandle::spawn(&runtime, shared, wake))
+    }
+
+    /// Takes one batch from every shard that is free, releases the shards, and returns what became of it. For cron.
+    ///
+    /// It takes up to [`batch`](Self::batch) rows of each kind, whatever their size.
+    ///
+    /// # Errors
+    /// [`RelayError`]; what was published before it is settled, or published again later.
+    ///
+    /// # Cancel safety
+    /// What was in flight may be published and stays in the outbox, so it may be published again. The leases are not released but run out.
+    pub async fn run_once(self) -> Result<PassReport, RelayError> {
+        self.settings.validate()?;
+        pass::run(self.shared(), pass::Extent::OneBatch).await
+    }
+
+    /// Publishes until the shards that are free have no event that is due, releases them, and returns what became of it. What is
+    /// held back until later, or parked, stays.
+    ///
+    /// # Errors
+    /// [`RelayError`]; what was published before it is settled, or published again later.
+    ///
+    /// # Cancel safety
+    /// What was in flight may be published and stays in the outbox, so it may be published again. The leases are not released but run out.
+    pub async fn run_until_empty(self) -> Result<PassReport, RelayError> {
+        self.settings.validate()?;
+        pass::run(self.shared(), pass::Extent::UntilEmpty).await
+    }
+
+    fn adjust<T>(mut self, change: impl FnOnce(&mut RelaySettings) -> T) -> Self {
+        change(&mut self.settings);
+        self
+    }
+
+    fn shared(self) -> Arc<Shared<S, P>> {
+        let Self { store, publisher, router, settings, id, wake: _, seed } = self;
+        let breakers = Arc::new(Breakers::new(settings.outage, &router));
+        let vitals = Arc::new(Vitals::new(Arc::clone(&breakers)));
+        let seed = seed.unwrap_or_else(|| fastrand::u64(..));
+        let clock = StoreClock::default();
+        Arc::new(Shared { store, publisher, router, settings, id, seed, breakers, vitals, clock })
+    }
+}

@@ -1,0 +1,184 @@
+//! What a relay tells about its work: a log line and a count for each outcome.
+
+use std::ops::AddAssign;
+
+use crate::telemetry::{self, TARGET_RELAY, count_for, count_of};
+use bento_core::envelope::Envelope;
+use chrono::{DateTime, Utc};
+use metrics::Histogram;
+use tracing::Level;
+
+use self::tenants::Tenants;
+use super::clock::since;
+use crate::machine::{Observer, Outcome};
+use crate::store::GivenUp;
+
+mod tenants;
+
+/// How many events came out how, each counted once for each of its routes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tally {
+    /// Confirmed by the publisher.
+    pub published: u64,
+    /// Failed, and to be tried again.
+    pub retried: u64,
+    /// Failed for good, and handed to the fallback of the route.
+    pub fallen_back: u64,
+    /// Given up: dead letters.
+    pub dead: u64,
+    /// Not sent: an earlier event of the aggregate is held back or parked, the destination is away, or the tenant is paused.
+    pub held_back: u64,
+    /// Held until they are to be delivered.
+    pub delayed: u64,
+    /// Held while they were being sent, because their destination is slow.
+    pub late: u64,
+    /// Sampled out by every rule.
+    pub filtered: u64,
+    /// Held because no rule or destination of this relay takes them; counted once, when the first relay finds so.
+    pub unroutable: u64,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.published += other.published;
+        self.retried += other.retried;
+        self.fallen_back += other.fallen_back;
+        self.dead += other.dead;
+        self.held_back += other.held_back;
+        self.delayed += other.delayed;
+        self.late += other.late;
+        self.filtered += other.filtered;
+        self.unroutable += other.unroutable;
+    }
+}
+
+/// Logs outcomes and counts them.
+#[derive(Debug)]
+pub(super) struct Journal<'a> {
+    tally: &'a mut Tally,
+    /// Where the age of what is confirmed goes, and the time now.
+    ages: Option<(Histogram, DateTime<Utc>)>,
+    filtered: u64,
+    tenants: Tenants,
+    tells_details: bool,
+}
+
+impl<'a> Journal<'a> {
+    pub(super) fn new(tally: &'a mut Tally) -> Self {
+        let tells_details = tracing::enabled!(target: TARGET_RELAY, Level::DEBUG);
+        Self { tally, ages: None, filtered: 0, tenants: Tenants::default(), tells_details }
+    }
+
+    /// Counts what the store gave up by itself, which it has logged.
+    pub(super) fn given_up(&mut self, rows: Vec<GivenUp>) {
+        for GivenUp { destination, cause, tenant_id } in rows {
+            self.tally.dead += 1;
+            count_for(telemetry::DEAD_EVENTS, destination, ("cause", cause), 1);
+            self.tenants.note(tenant_id.as_deref(), "dead");
+        }
+    }
+
+    /// One that also keeps the age of what is confirmed `now`.
+    pub(super) fn with_ages(mut self, ages: Histogram, now: DateTime<Utc>) -> Self {
+        self.ages = Some((ages, now));
+        self
+    }
+}
+
+/// Writes an outcome with the fields of its event; the correlation id is read from the headers only if somebody listens.
+macro_rules! tell {
+    ($level:expr, $event:expr, $destination:expr, { $($field:tt)* }, $message:literal) => {
+        if tracing::enabled!(target: TARGET_RELAY, $level) {
+            let event: &Envelope = $event;
+            let correlation_id = correlation_id(event);
+            tracing::event!(
+                target: TARGET_RELAY,
+                $level,
+                event_id = %event.event_id,
+                event_type = &*event.event_type,
+                aggregate_type = &*event.aggregate_type,
+                aggregate_id = event.aggregate_id,
+                correlation_id = correlation_id.as_deref(),
+                tenant_id = event.tenant_id.as_deref(),
+                destination = $destination,
+                $($field)*
+                $message
+            );
+        }
+    };
+}
+
+impl Observer for Journal<'_> {
+    fn outcome(&mut self, event: &Envelope, destination: &str, outcome: Outcome<'_>) {
+        let count = |name| count_of(name, destination.to_owned(), 1);
+        if !matches!(outcome, Outcome::Unroutable { is_new: false, .. }) {
+            self.tenants.note(event.tenant_id.as_deref(), outcome.status());
+        }
+        match outcome {
+            Outcome::Published => {
+                self.tally.published += 1;
+                if let Some((ages, now)) = &self.ages {
+                    ages.record(since(event.occurred_at, *now).as_secs_f64());
+                }
+                if self.tells_details {
+                    tell!(Level::DEBUG, event, destination, {}, "published");
+                }
+            }
+            Outcome::Retry { attempts, after, class, error } => {
+                self.tally.retried += 1;
+                count(telemetry::RETRIED_EVENTS);
+                tell!(Level::WARN, event, destination, { attempts, retry_after = ?after, class = class.as_str(), error, }, "publishing failed, will try again");
+            }
+            Outcome::FellBack { attempts, to, error } => {
+                self.tally.fallen_back += 1;
+                count(telemetry::FALLEN_BACK_EVENTS);
+                tell!(Level::WARN, event, destination, { attempts, to, error, }, "publishing failed for good, the event goes to the fallback");
+            }
+            Outcome::Dead { attempts, cause, error } => {
+                self.tally.dead += 1;
+                count_for(telemetry::DEAD_EVENTS, destination.to_owned(), ("cause", cause), 1);
+                tell!(Level::ERROR, event, destination, { attempts, cause, error, }, "publishing failed for good, the event is a dead letter");
+            }
+            Outcome::HeldBack(reason) => {
+                self.tally.held_back += 1;
+                count(telemetry::HELD_BACK_EVENTS);
+                tell!(Level::DEBUG, event, destination, { reason = reason.as_str(), }, "held back");
+            }
+            Outcome::Delayed { wait } => {
+                self.tally.delayed += 1;
+                count(telemetry::DELAYED_EVENTS);
+                tell!(Level::DEBUG, event, destination, { ?wait, }, "held until it is to be delivered");
+            }
+            Outcome::Late => {
+                self.tally.late += 1;
+                tell!(Level::DEBUG, event, destination, {}, "its destination is slow, held until the answer comes");
+            }
+            Outcome::Unroutable { is_new: true, error } => {
+                self.tally.unroutable += 1;
+                count(telemetry::UNROUTABLE_EVENTS);
+                tell!(Level::WARN, event, destination, { error, }, "no way is known for the event, it is held for a relay that knows one");
+            }
+            Outcome::Unroutable { is_new: false, error } => {
+                tell!(Level::DEBUG, event, destination, { error, }, "no way is known for the event yet");
+            }
+            Outcome::Filtered => {
+                self.filtered += 1;
+                tell!(Level::DEBUG, event, destination, {}, "sampled out");
+            }
+        }
+    }
+}
+
+impl Drop for Journal<'_> {
+    fn drop(&mut self) {
+        if self.filtered > 0 {
+            self.tally.filtered += self.filtered;
+            telemetry::count(telemetry::FILTERED_EVENTS, self.filtered);
+        }
+    }
+}
+
+fn correlation_id(event: &Envelope) -> Option<String> {
+    event.headers().ok()?.correlation_id
+}

@@ -1,0 +1,171 @@
+//! One pass over the outbox, without a running relay.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::telemetry;
+use futures_util::StreamExt;
+use futures_util::stream;
+use tokio::sync::watch;
+use tokio::time::{Instant, interval_at};
+
+use super::deadline::Deadline;
+use super::journal::Tally;
+use super::worker::{End, Worker};
+use super::{RelayError, Shared};
+use crate::machine::BatchSize;
+use crate::publish::Publisher;
+use crate::store::{Heartbeat, Holdings, Lease, RelayStore, StoreError};
+
+/// How far a pass goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    OneBatch,
+    UntilEmpty,
+}
+
+/// What a pass did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PassReport {
+    /// How many shards it could take; fewer than there are if other relays hold some.
+    pub shards: usize,
+    /// What became of the events.
+    pub tally: Tally,
+    /// When the next event that is held back is due, as far as the pass has seen.
+    pub next_due: Option<Duration>,
+    /// Whether a destination seems to be away; what is left for it waits for the next pass.
+    pub is_broker_away: bool,
+}
+
+pub(super) async fn run<S: RelayStore, P: Publisher>(
+    shared: Arc<Shared<S, P>>,
+    extent: Extent,
+) -> Result<PassReport, RelayError> {
+    shared.check_names()?;
+    shared.check_destinations()?;
+    shared.check_lanes(&shared.store.open().await?)?;
+    let asked = Instant::now();
+    let holdings = beat(&shared).await?;
+    let deadline = asked + shared.settings.lease;
+    let report = tokio::select! {
+        report = work(&shared, &holdings.leases, deadline, extent) => report,
+        error = keep_alive(&shared) => Err(error),
+    };
+    let released = shared.store.release(shared.id).await;
+    let report = report?;
+    released?;
+    if let Some(prune) = shared.settings.prune() {
+        let pruned = shared.store.prune(prune).await?;
+        telemetry::count(telemetry::PRUNED_EVENTS, pruned.unwrap_or_default());
+    }
+    Ok(report)
+}
+
+/// Renews the leases until one cannot be.
+async fn keep_alive<S: RelayStore, P: Publisher>(shared: &Shared<S, P>) -> StoreError {
+    let every = shared.settings.heartbeat();
+    let mut ticks = interval_at(Instant::now() + every, every);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = beat(shared).await {
+            return error;
+        }
+    }
+}
+
+async fn beat<S: RelayStore, P: Publisher>(shared: &Shared<S, P>) -> Result<Holdings, StoreError> {
+    let Shared { store, settings, id, clock, .. } = shared;
+    let (ttl, lanes) = (settings.lease, settings.lanes.clone());
+    let asked = Instant::now();
+    let holdings = store.heartbeat(Heartbeat { relay: *id, ttl, lanes, claim: true, idle: Vec::new() }).await?;
+    clock.set(asked, holdings.now);
+    Ok(holdings)
+}
+
+async fn work<S: RelayStore, P: Publisher>(
+    shared: &Arc<Shared<S, P>>,
+    leases: &[Lease],
+    deadline: Instant,
+    extent: Extent,
+) -> Result<PassReport, StoreError> {
+    let mut report = PassReport { shards: leases.len(), ..PassReport::default() };
+    let mut ready: Vec<Lease> = leases.to_vec();
+    // The other shards are emptied all the same.
+    let mut failed = None;
+    loop {
+        ready = with_work(shared, ready).await?;
+        report.is_broker_away |= !shared.breakers.open().is_empty();
+        if ready.is_empty() {
+            return failed.map_or(Ok(report), Err);
+        }
+        let mut is_all_away = false;
+        let ends = stream::iter(ready.clone()).map(|lease| one_shard(shared, lease, deadline, extent));
+        let mut ends = ends.buffer_unordered(shared.settings.workers);
+        while let Some((lease, tally, end)) = ends.next().await {
+            report.tally += tally;
+            match end {
+                End::Failed(error) if error.is_of_one_shard() => {
+                    ready.retain(|ready| *ready != lease);
+                    failed.get_or_insert(error);
+                }
+                End::Failed(error) => return Err(error),
+                End::Idle { next_due: Some(due) } => {
+                    report.next_due = Some(report.next_due.map_or(due, |known| known.min(due)));
+                }
+                End::Lost => ready.retain(|ready| *ready != lease),
+                End::Paused { .. } => is_all_away = true,
+                End::Idle { .. } | End::Turn | End::Stopped => {}
+            }
+        }
+        if extent == Extent::OneBatch || is_all_away {
+            report.is_broker_away |= !shared.breakers.open().is_empty();
+            return failed.map_or(Ok(report), Err);
+        }
+    }
+}
+
+async fn with_work<S: RelayStore, P: Publisher>(
+    shared: &Shared<S, P>,
+    mut leases: Vec<Lease>,
+) -> Result<Vec<Lease>, StoreError> {
+    if leases.is_empty() {
+        return Ok(leases);
+    }
+    let shards: Vec<_> = leases.iter().map(|lease| lease.shard).collect();
+    let ready = shared.store.probe(&shards, &shared.breakers.without(Instant::now())).await?;
+    leases.retain(|lease| ready.contains(&lease.shard));
+    Ok(leases)
+}
+
+async fn one_shard<S: RelayStore, P: Publisher>(
+    shared: &Arc<Shared<S, P>>,
+    lease: Lease,
+    deadline: Instant,
+    extent: Extent,
+) -> (Lease, Tally, End) {
+    let (_running, stop) = watch::channel(false);
+    let mut machine = shared.machine(lease.shard);
+    if extent == Extent::OneBatch {
+        // There is no second batch to grow to.
+        machine.batch_size = BatchSize::from(shared.settings.batch);
+    }
+    let mut worker = Worker {
+        shared: Arc::clone(shared),
+        lease,
+        deadline: Deadline::at(deadline),
+        machine,
+        stop,
+        make_room: Arc::default(),
+        is_patient: false,
+        // A pass ends when everything is answered: there is no later batch to leave anything to.
+        patience: None,
+        heard: Vec::new(),
+        late: None,
+        tally: Tally::default(),
+        has_tried: false,
+    };
+    let turn = if extent == Extent::OneBatch { Duration::ZERO } else { Duration::MAX };
+    let end = worker.run(turn).await;
+    (lease, worker.tally, end)
+}

@@ -1,0 +1,145 @@
+//! Handing a wave to the publisher, which may panic, hang or answer too little.
+
+use std::fmt::Display;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::telemetry::{self, TARGET_RELAY};
+use futures_util::FutureExt;
+use tokio::time::{Instant, timeout};
+
+use super::Shared;
+use super::breaker::{Postponed, Trial};
+use super::span::Spans;
+use super::watched::watched;
+use crate::machine::{TOO_FEW_ANSWERS, Wave};
+use crate::publish::{FailureClass, PublishError, Publisher};
+
+/// A wave and what came of it.
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) wave: Wave,
+    pub(super) reply: Reply,
+    /// Held until the answer is noted, if the wave is a trial.
+    pub(super) trial: Option<Trial>,
+    /// Held until the answer is noted, if the wave is late.
+    pub(super) postponed: Option<Postponed>,
+}
+
+/// What came of a wave.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// An answer for each event, or fewer.
+    Answers(Vec<Result<(), PublishError>>),
+    /// The wave failed as a whole. The class of the error says whether its event is to blame.
+    Broken { error: PublishError, cause: Break },
+}
+
+/// What a call broke off for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Break {
+    /// The publisher panicked.
+    Panic,
+    /// It answered for nothing.
+    Silence,
+    /// It did not answer in time.
+    Timeout,
+}
+
+impl<S, P: Publisher> Shared<S, P> {
+    /// Asks the publisher, for as long as it may take.
+    pub(super) async fn publish(&self, mut wave: Wave, trial: Option<Trial>) -> Sent {
+        let (asked, limit) = (Instant::now(), self.settings.publish_timeout);
+        wave.answer_by(asked.checked_add(limit).map(Instant::into_std));
+        let spans = Spans::open(wave.deliveries());
+        let publishing = AssertUnwindSafe(async { self.publisher.publish(spans.deliveries()).await }).catch_unwind();
+        let (answered, longest_poll) = watched(timeout(limit, publishing)).await;
+        let is_alone = wave.deliveries().len() == 1;
+        let reply = match answered {
+            Ok(Ok(answers)) if answers.is_empty() && is_alone => {
+                Reply::broken(Break::Silence, TOO_FEW_ANSWERS.to_owned(), true)
+            }
+            Ok(Ok(answers)) => Reply::Answers(self.bounded(answers)),
+            Ok(Err(panic)) => {
+                Reply::broken(Break::Panic, format!("the publisher panicked: {}", panic_text(&*panic)), is_alone)
+            }
+            Err(_) => {
+                // Either the destination hangs, or this event makes it hang: then it has answered about others.
+                let is_to_blame = is_alone && self.breakers.has_answered_since(wave.destination(), asked);
+                Reply::broken(Break::Timeout, format!("the publisher did not answer within {limit:?}"), is_to_blame)
+            }
+        };
+        if reply.is_answer() {
+            self.breakers.answered(wave.destination(), Instant::now());
+        }
+        self.check_blocking(wave.destination(), longest_poll);
+        let seconds = telemetry::histogram_of(telemetry::PUBLISH_SECONDS, wave.destination().clone());
+        seconds.record(asked.elapsed().as_secs_f64());
+        spans.close(&reply);
+        reply.count(&wave);
+        Sent { wave, reply, trial, postponed: None }
+    }
+
+    /// No broker makes the relay wait for longer than the settings allow.
+    fn bounded(&self, answers: Vec<Result<(), PublishError>>) -> Vec<Result<(), PublishError>> {
+        let longest = self.settings.max_retry_after;
+        answers.into_iter().map(|answer| answer.map_err(|error| error.waiting_at_most(longest))).collect()
+    }
+
+    /// Reports a publisher that kept its thread for so long that the leases could not be renewed meanwhile.
+    fn check_blocking(&self, destination: &Arc<str>, longest_poll: Duration) {
+        let is_blocking = longest_poll >= self.settings.heartbeat();
+        if is_blocking {
+            tracing::error!(
+                target: TARGET_RELAY, relay = %self.id, destination = &**destination, blocked_for = ?longest_poll,
+                lease = ?self.settings.lease,
+                "the publisher blocks its thread, and the relay may lose its shards meanwhile; a publisher must not block its \
+                 thread: call what blocks in `tokio::task::spawn_blocking`",
+            );
+        }
+        self.vitals.publisher_blocked(destination, is_blocking.then_some(longest_poll));
+    }
+}
+
+impl Reply {
+    fn broken(cause: Break, message: String, is_to_blame: bool) -> Self {
+        let error = if is_to_blame { PublishError::transient(message) } else { PublishError::unavailable(message) };
+        Self::Broken { error, cause }
+    }
+
+    /// True if the destination confirmed an event, or answered about one.
+    fn is_answer(&self) -> bool {
+        let is_answer = |answer: &Result<(), PublishError>| {
+            answer.as_ref().map_or_else(|error| error.class().is_answer(), |()| true)
+        };
+        matches!(self, Self::Answers(answers) if answers.iter().any(is_answer))
+    }
+
+    fn count(&self, wave: &Wave) {
+        let destination = wave.destination();
+        let (mut published, mut failed) = (0, [0; FailureClass::ALL.len()]);
+        let sent = wave.deliveries().len();
+        let (answers, class_of_the_rest) = match self {
+            Self::Answers(answers) => (&answers[..answers.len().min(sent)], FailureClass::Unavailable),
+            Self::Broken { error, .. } => (&[][..], error.class()),
+        };
+        for answer in answers {
+            match answer {
+                Ok(()) => published += 1,
+                Err(error) => failed[error.class() as usize] += 1,
+            }
+        }
+        failed[class_of_the_rest as usize] += (sent - answers.len()) as u64;
+        telemetry::count_of(telemetry::PUBLISHED_EVENTS, destination.clone(), published);
+        for class in FailureClass::ALL {
+            let label = ("class", class.as_str());
+            telemetry::count_for(telemetry::FAILED_PUBLISHES, destination.clone(), label, failed[class as usize]);
+        }
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &dyn Display {
+    let text = panic.downcast_ref::<&str>().map(|text| text as &dyn Display);
+    text.or_else(|| panic.downcast_ref::<String>().map(|text| text as &dyn Display)).unwrap_or(&"without a message")
+}

@@ -1,0 +1,45 @@
+//! Waves whose worker has ended: what they come back with is left to the next worker of their shard.
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+
+use super::{Back, Report, Supervisor};
+use crate::publish::Publisher;
+use crate::relay::late::LateWaves;
+use crate::store::{Lease, RelayStore};
+
+impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
+    /// Waits for the next late wave of a shard to come back.
+    pub(super) fn listen(&mut self, lease: Lease, late: LateWaves) {
+        let out = late.len();
+        self.tasks.spawn(async move {
+            let back = match AssertUnwindSafe(late.next()).catch_unwind().await {
+                Ok(Some((sent, others))) => Back::One(Box::new(sent), others),
+                Ok(None) => Back::None,
+                Err(_) => Back::Broken(out),
+            };
+            Report::Late { lease, back }
+        });
+    }
+
+    pub(super) fn came_back(&mut self, lease: Lease, back: Back) {
+        match back {
+            Back::One(sent, others) => {
+                self.shards.heard(lease, *sent);
+                self.listen(lease, others);
+            }
+            Back::None => {}
+            Back::Broken(count) => self.shards.not_heard(lease, count),
+        }
+        self.take_up_returned();
+    }
+
+    /// What is held for a destination that answers again does not wait for the next poll, also where a worker has just looked for less.
+    pub(super) fn take_up_returned(&mut self) {
+        if self.shared.breakers.take_returned() {
+            self.shards.look_again();
+            self.probe_soon();
+        }
+    }
+}

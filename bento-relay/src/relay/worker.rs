@@ -1,0 +1,377 @@
+//! One shard's work: advance, publish in waves, advance.
+
+use std::future::Future;
+use std::mem;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::telemetry::{self, TARGET_RELAY};
+use bento_core::report::with_causes;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+use super::Shared;
+use super::breaker::{Breakers, Passage, Trial};
+use super::deadline::Deadline;
+use super::journal::{Journal, Tally};
+use super::late::{Calls, LateWaves, Out};
+use super::send::{Break, Reply, Sent};
+use crate::machine::{Admission, Circumstances, Machine, Reach};
+use crate::publish::{Destination, Publisher};
+use crate::retry::RetryPolicy;
+use crate::store::{Advance, Advanced, Lease, RelayStore, Settlement, StoreError};
+
+/// How long to wait for a store that does not answer, the n-th time.
+pub(super) const OUTAGE: RetryPolicy =
+    RetryPolicy::exponential(Duration::from_millis(100), Duration::from_secs(5), u32::MAX);
+
+/// How long a batch waits for answers, when nothing else is left of it and there are other destinations.
+pub(super) const PATIENCE: Duration = Duration::from_millis(250);
+
+/// How much later than the last moment for its answer an event of a late wave is due by itself: time to record the answer.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// Works on one shard until it is empty, told to stop, or no longer its relay's.
+#[derive(Debug)]
+pub(super) struct Worker<S, P> {
+    pub(super) shared: Arc<Shared<S, P>>,
+    pub(super) lease: Lease,
+    pub(super) deadline: Deadline,
+    pub(super) machine: Box<Machine>,
+    pub(super) stop: watch::Receiver<bool>,
+    /// Whether its turn is over after the batch, because another lane waits.
+    pub(super) make_room: Arc<AtomicBool>,
+    /// Whether an outage of the store is waited for, or ends the work.
+    pub(super) is_patient: bool,
+    /// How long a slow destination is waited for; `None` for as long as it takes.
+    pub(super) patience: Option<Duration>,
+    /// Late waves that came back and are not noted.
+    pub(super) heard: Vec<Sent>,
+    /// Late waves that are still out when it ends.
+    pub(super) late: Option<LateWaves>,
+    pub(super) tally: Tally,
+    /// True if it was to find out if a destination is back.
+    pub(super) has_tried: bool,
+}
+
+/// Why a worker ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The shard is empty; the next held row is due so long from now.
+    Idle { next_due: Option<Duration> },
+    /// Its turn is over, there may be more.
+    Turn,
+    /// It was told to stop, everything answered is settled.
+    Stopped,
+    /// The broker is away, everything answered is settled; to be taken up again then.
+    Paused { until: Instant },
+    /// The shard belongs to another relay.
+    Lost,
+    /// The store failed for this shard, or failed in a pass, which does not wait. What is not recorded is with the machine.
+    Failed(StoreError),
+}
+
+impl<S: RelayStore, P: Publisher> Worker<S, P> {
+    /// Takes batches for as long as its `turn` lasts, at least one.
+    pub(super) async fn run(&mut self, turn: Duration) -> End {
+        let shared = Arc::clone(&self.shared);
+        let mut out = Out::new(move |wave, trial| {
+            let shared = Arc::clone(&shared);
+            async move { shared.publish(wave, trial).await }
+        });
+        let end = self.take_batches(turn, &mut out).await;
+        self.late = out.into_late();
+        end
+    }
+
+    async fn take_batches(&mut self, turn: Duration, out: &mut impl Calls) -> End {
+        let begun = Instant::now();
+        let shared = Arc::clone(&self.shared);
+        self.note_heard();
+        let mut settled = self.machine.take_settlements();
+        if self.is_told_to_stop() {
+            return self.settle(settled, End::Stopped).await;
+        }
+        loop {
+            let passage = shared.breakers.enter(Instant::now());
+            let rows = match &passage {
+                Passage::Free => self.machine.batch_size.next(shared.settings.batch, shared.settings.batch_bytes),
+                Passage::Trial(_) => 1,
+                Passage::Blocked(until) => return self.settle(settled, End::Paused { until: *until }).await,
+            };
+            let (advanced, rows) = match self.advance_and_listen(settled, rows, out).await {
+                Ok(advanced) => advanced,
+                Err(end) => return end,
+            };
+            let (is_empty, next_due) = (advanced.fresh.is_empty() && advanced.held.is_empty(), advanced.next_due);
+            let is_trial = matches!(passage, Passage::Trial(_));
+            let mut gate = Gate::new(&shared.publisher, &shared.breakers, is_trial);
+            let circumstances = Circumstances { held_limit: rows, now: shared.clock.now() };
+            self.machine.take(advanced, circumstances, &mut gate, &mut Journal::new(&mut self.tally));
+            let missing = self.machine.take_missing();
+            if !missing.is_empty() {
+                shared.vitals.misses(missing);
+            }
+            self.note_heard();
+            if is_empty {
+                self.machine.close(&mut Journal::new(&mut self.tally));
+                settled = self.machine.take_settlements();
+                if settled.is_empty() {
+                    return End::Idle { next_due };
+                }
+                continue;
+            }
+            let Gate { is_only_one, trials, .. } = gate;
+            self.has_tried |= is_trial || !trials.is_empty();
+            let sent = Instant::now();
+            self.publish(is_only_one, trials, out).await;
+            self.machine.batch_size.published(sent.elapsed());
+            settled = self.machine.take_settlements();
+            if self.is_told_to_stop() {
+                return self.settle(settled, End::Stopped).await;
+            }
+            if begun.elapsed() >= turn || self.make_room.load(Ordering::Relaxed) {
+                return self.settle(settled, End::Turn).await;
+            }
+        }
+    }
+
+    /// Publishes the batch wave by wave, to all destinations at the same time. What may no longer be sent is left in the store, and the
+    /// answers of a slow destination to a later batch.
+    async fn publish(&mut self, is_only_one: bool, mut trials: Vec<Trial>, out: &mut impl Calls) {
+        let patience = self.patience.filter(|_| !is_only_one);
+        let mut is_away = false;
+        loop {
+            while !is_away && !self.is_told_to_stop() && !self.deadline.has_passed() {
+                let Some(wave) = self.machine.next_wave() else { break };
+                let trial = trials.iter().position(|trial| wave.is_trial() && trial.is_of(wave.destination()));
+                out.send(wave, trial.map(|index| trials.swap_remove(index)));
+            }
+            if !self.machine.is_waiting() {
+                break;
+            }
+            let sent = match patience {
+                None => Ok(out.next().await),
+                Some(patience) => timeout(patience, out.next()).await,
+            };
+            match sent {
+                Ok(sent) => is_away |= self.note(sent) && is_only_one,
+                Err(_) => {
+                    self.postpone(out);
+                    break;
+                }
+            }
+        }
+        self.machine.close(&mut Journal::new(&mut self.tally));
+    }
+
+    /// Leaves what is out to a later batch.
+    fn postpone(&mut self, out: &mut impl Calls) {
+        let wait = self.shared.settings.publish_timeout.saturating_add(MARGIN);
+        for destination in self.machine.postpone(wait, &mut Journal::new(&mut self.tally)) {
+            out.postpone(self.shared.breakers.postpone(destination));
+        }
+    }
+
+    fn note_heard(&mut self) {
+        for sent in mem::take(&mut self.heard) {
+            self.note(sent);
+        }
+    }
+
+    /// Takes the reply to a wave. Returns whether its destination has just been found to be away.
+    fn note(&mut self, sent: Sent) -> bool {
+        let Sent { wave, reply, trial: _trial, postponed: _postponed } = sent;
+        let (count, destination) = (wave.deliveries().len(), Arc::clone(wave.destination()));
+        let (breakers, now) = (&self.shared.breakers, Instant::now());
+        let pause = match &reply {
+            Reply::Answers(answers) => breakers.note(&destination, answers, count, now),
+            Reply::Broken { cause: Break::Panic, .. } if count > 1 && !self.machine.is_late(&wave) => {
+                self.machine.divide(wave);
+                return false;
+            }
+            Reply::Broken { error, cause } if error.class().is_answer() => {
+                // The destination answers about others, or one event breaks its call again and again: that is no outage.
+                let is_outage = *cause != Break::Timeout && (wave.is_trial() || wave.deliveries()[0].attempts == 0);
+                is_outage.then(|| breakers.note_broken(&destination, count, error, now)).flatten()
+            }
+            Reply::Broken { error, .. } => breakers.note_broken(&destination, count, error, now),
+        };
+        let ages = telemetry::histogram_of(telemetry::END_TO_END_SECONDS, Arc::clone(&destination));
+        let mut journal = Journal::new(&mut self.tally).with_ages(ages, self.shared.clock.now());
+        match reply {
+            Reply::Broken { error, .. } => self.machine.fail(wave, &error, &mut journal),
+            Reply::Answers(answers) => self.machine.answer(wave, answers, &mut journal),
+        }
+        if pause.is_some() && !self.shared.breakers.is_only_one() {
+            self.machine.shut(&destination);
+        }
+        pause.is_some()
+    }
+
+    async fn settle(&mut self, settled: Vec<Settlement>, end: End) -> End {
+        if settled.is_empty() {
+            return end;
+        }
+        self.advance(settled, 0).await.err().unwrap_or(end)
+    }
+
+    /// Hears what late waves come back with meanwhile.
+    async fn advance_and_listen(
+        &mut self,
+        settled: Vec<Settlement>,
+        rows: usize,
+        out: &mut impl Calls,
+    ) -> Result<(Advanced, usize), End> {
+        let mut heard = Vec::new();
+        let advanced = {
+            let mut advance = pin!(self.advance(settled, rows));
+            loop {
+                tokio::select! {
+                    biased;
+                    advanced = &mut advance => break advanced,
+                    sent = out.next() => heard.push(sent),
+                }
+            }
+        };
+        self.heard.append(&mut heard);
+        advanced
+    }
+
+    /// Calls the store until it answers. Repeating the call is safe: what was settled stays settled. An error of this shard alone ends
+    /// the worker, so that the other shards get its place. Returns the rows with how many were asked for in the end.
+    async fn advance(&mut self, settled: Vec<Settlement>, rows: usize) -> Result<(Advanced, usize), End> {
+        let mut request = self.request(settled, rows);
+        let ttl = request.ttl;
+        let mut failures = 0;
+        loop {
+            let asked = Instant::now();
+            match in_time(ttl, self.shared.store.advance(request.clone())).await {
+                Ok(mut advanced) => {
+                    self.deadline.extend(asked + ttl);
+                    Journal::new(&mut self.tally).given_up(mem::take(&mut advanced.given_up));
+                    if request.fresh > 0 {
+                        self.machine.batch_size.arrived(request.fresh, &advanced);
+                    }
+                    return Ok((advanced, request.fresh));
+                }
+                Err(StoreError::LeaseLost { .. }) => return Err(End::Lost),
+                Err(error) if !self.is_patient || error.is_of_one_shard() => {
+                    return Err(self.give_up(request, error).await);
+                }
+                Err(error) => {
+                    failures += 1;
+                    if request.fresh > 0 {
+                        self.machine.batch_size.failed(request.fresh);
+                        let rows = (request.fresh / 2).max(1);
+                        (request.fresh, request.held) = (rows, rows);
+                    }
+                    self.wait_out(failures, &error).await;
+                }
+            }
+            if self.is_told_to_stop() && request.settled.is_empty() {
+                return Err(End::Stopped);
+            }
+        }
+    }
+
+    fn request(&self, settled: Vec<Settlement>, rows: usize) -> Advance {
+        Advance {
+            lease: self.lease,
+            ttl: self.shared.settings.lease,
+            settled,
+            fresh: rows,
+            held: rows,
+            revision: self.machine.revision(),
+            without: self.shared.breakers.without(Instant::now()),
+            keep_published: self.shared.settings.retention.is_some(),
+        }
+    }
+
+    /// Records what is published even if the next rows cannot be read, or leaves it to the next worker of the shard.
+    async fn give_up(&mut self, request: Advance, error: StoreError) -> End {
+        let only_settle = Advance { fresh: 0, held: 0, ..request };
+        if only_settle.settled.is_empty() {
+            return End::Failed(error);
+        }
+        let settled = only_settle.settled.clone();
+        if error.is_of_one_shard() && request.fresh > 0 {
+            match in_time(only_settle.ttl, self.shared.store.advance(only_settle)).await {
+                Ok(advanced) => {
+                    Journal::new(&mut self.tally).given_up(advanced.given_up);
+                    return End::Failed(error);
+                }
+                Err(StoreError::LeaseLost { .. }) => return End::Lost,
+                Err(_) => {}
+            }
+        }
+        self.machine.put_back(settled);
+        End::Failed(error)
+    }
+
+    /// Waits for the store to come back, or to be told to stop.
+    async fn wait_out(&mut self, failures: u32, error: &StoreError) {
+        let wait = OUTAGE.wait(failures, &mut fastrand::Rng::new());
+        self.shared.vitals.store_failed(with_causes(error));
+        tracing::warn!(
+            target: TARGET_RELAY, shard = self.lease.shard, error = with_causes(error), failures, ?wait,
+            "the outbox store failed, will try again",
+        );
+        if self.is_told_to_stop() {
+            tokio::time::sleep(wait).await;
+        } else {
+            // A closed channel means stop as well, and the caller looks.
+            let _ = timeout(wait, self.stop.changed()).await;
+        }
+    }
+
+    fn is_told_to_stop(&self) -> bool {
+        *self.stop.borrow() || self.stop.has_changed().is_err()
+    }
+}
+
+/// What the machine may ask about destinations, and the trials it was granted, for one batch.
+struct Gate<'a, P> {
+    publisher: &'a P,
+    breakers: &'a Arc<Breakers>,
+    is_only_one: bool,
+    /// True if the batch is a trial of the only destination.
+    is_trial: bool,
+    trials: Vec<Trial>,
+}
+
+impl<'a, P> Gate<'a, P> {
+    fn new(publisher: &'a P, breakers: &'a Arc<Breakers>, is_trial: bool) -> Self {
+        Self { publisher, breakers, is_only_one: breakers.is_only_one(), is_trial, trials: Vec::new() }
+    }
+}
+
+impl<P: Publisher> Reach for Gate<'_, P> {
+    fn serves(&self, destination: &Destination) -> bool {
+        self.publisher.serves(destination)
+    }
+
+    fn chains(&self, destination: &Destination) -> bool {
+        self.publisher.chains(destination)
+    }
+
+    /// The only destination has been asked for before the batch was taken.
+    fn admit(&mut self, destination: &Destination) -> Admission {
+        if self.is_only_one {
+            return if self.is_trial { Admission::Trial } else { Admission::Open };
+        }
+        let (admission, trial) = self.breakers.admit(&destination.name, Instant::now());
+        self.trials.extend(trial);
+        admission
+    }
+}
+
+/// A call of the store that is given up after `limit`: a connection that hangs must not hang the relay.
+pub(super) async fn in_time<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    timeout(limit, call).await.unwrap_or_else(|elapsed| Err(StoreError::unavailable(elapsed)))
+}

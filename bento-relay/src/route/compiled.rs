@@ -1,0 +1,198 @@
+//! Rules, prepared for events.
+
+use std::sync::Arc;
+
+use bento_core::envelope::Envelope;
+use bento_core::id::EventId;
+use smallvec::SmallVec;
+
+use super::check::Check;
+use super::facts::{Facts, Wanted};
+use super::glob::Glob;
+use super::rewrite::Rewrite;
+use super::{Route, RouteError};
+
+/// Everything a router knows.
+#[derive(Debug, Default)]
+pub(super) struct Compiled {
+    rules: Vec<CompiledRule>,
+    /// The route to each destination without a rule, for events that name it themselves.
+    plain: Vec<Arc<Route>>,
+    fallback: Option<Arc<Route>>,
+    /// For each rule with several destinations that is not all-or-nothing: the route of all of them, for what is held from a time when it was.
+    former: Vec<Arc<Route>>,
+    wanted: Wanted,
+    /// Each route once.
+    routes: Vec<Arc<Route>>,
+}
+
+/// One rule.
+#[derive(Debug)]
+pub(super) struct CompiledRule {
+    pub(super) schemas: Vec<Glob>,
+    pub(super) when: Option<Check>,
+    pub(super) sample: Sample,
+    /// One to each destination, or one to all of them.
+    pub(super) routes: Vec<Arc<Route>>,
+    /// Whether the destinations are settled as a whole.
+    pub(super) is_whole: bool,
+    pub(super) transform: Option<Rewrite>,
+    pub(super) stop: bool,
+    pub(super) copy: bool,
+}
+
+/// A route of an event, and the rule it belongs to.
+pub(super) type Taken<'r> = (&'r Arc<Route>, Option<&'r CompiledRule>);
+
+impl Compiled {
+    pub(super) fn new(
+        rules: Vec<CompiledRule>,
+        plain: Vec<Arc<Route>>,
+        fallback: Option<Arc<Route>>,
+        wanted: Wanted,
+    ) -> Self {
+        let of_rules = rules.iter().flat_map(|rule| &rule.routes);
+        let fallbacks = of_rules.clone().filter_map(|route| route.fallback.as_ref()).chain(&fallback);
+        let mut routes: Vec<Arc<Route>> = Vec::new();
+        for route in of_rules.chain(fallbacks).chain(&plain) {
+            if !routes.contains(route) {
+                routes.push(Arc::clone(route));
+            }
+        }
+        Self { rules, plain, fallback, former: Vec::new(), wanted, routes }
+    }
+
+    /// With the routes of rules that may have been all-or-nothing.
+    pub(super) fn with_former(self, former: Vec<Arc<Route>>) -> Self {
+        Self { former, ..self }
+    }
+
+    /// Every event on one route.
+    pub(super) fn single(route: Route) -> Self {
+        let route = Arc::new(route);
+        let rule = CompiledRule {
+            schemas: vec![Glob::new("*")],
+            when: None,
+            sample: Sample::of(1.0),
+            routes: vec![Arc::clone(&route)],
+            is_whole: false,
+            transform: None,
+            stop: false,
+            copy: false,
+        };
+        Self::new(vec![rule], vec![route], None, Wanted::default())
+    }
+
+    pub(super) fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.routes.iter()
+    }
+
+    /// The routes that the rules give an event: each name once, that of the first rule.
+    pub(super) fn by_rules<'r>(&'r self, envelope: &Envelope) -> Result<SmallVec<[Taken<'r>; 4]>, RouteError> {
+        let facts = Facts::new(envelope, &self.wanted);
+        let mut taken: SmallVec<[Taken<'r>; 4]> = SmallVec::new();
+        let mut applies = false;
+        for rule in self.rules.iter().filter(|rule| rule.applies(&facts)) {
+            applies |= !rule.copy;
+            if !rule.sample.holds(envelope.event_id) {
+                continue;
+            }
+            for route in &rule.routes {
+                if taken.iter().all(|(other, _)| other.name != route.name) {
+                    taken.push((route, Some(rule)));
+                }
+            }
+            if rule.stop {
+                break;
+            }
+        }
+        if !applies {
+            let no_rule = || RouteError::NoRule { event_type: envelope.event_type.to_string() };
+            let fallback = self.fallback.as_ref().ok_or_else(no_rule)?;
+            if taken.iter().all(|(other, _)| other.name != fallback.name) {
+                taken.push((fallback, None));
+            }
+        }
+        Ok(taken)
+    }
+
+    /// The route that an event names itself: that of a destination, or of an all-or-nothing rule.
+    pub(super) fn by_name(&self, name: &str) -> Result<Taken<'_>, RouteError> {
+        let plain = self.plain.iter().find(|route| *route.name == *name).map(|route| (route, None));
+        let whole = || self.rule_routes(name).find(|(_, rule)| rule.is_some_and(|rule| rule.is_whole));
+        plain.or_else(whole).ok_or_else(|| RouteError::UnknownDestination { name: name.to_owned() })
+    }
+
+    /// The route that an event took before. Where several have the name, the rules are asked again: they answer the same while they are the
+    /// same.
+    pub(super) fn taken_before(&self, envelope: &Envelope, name: &str) -> Result<Taken<'_>, RouteError> {
+        let mut of_rules = self.rule_routes(name);
+        let first = of_rules.next();
+        let is_fallback = self.routes.iter().any(|route| route.fallback.as_ref().is_some_and(|to| *to.name == *name))
+            || self.fallback.as_ref().is_some_and(|to| *to.name == *name);
+        if let Some(first) = first.filter(|_| of_rules.next().is_none() && !is_fallback) {
+            return Ok(first);
+        }
+        let asked = self.by_rules(envelope).unwrap_or_default();
+        let again = asked.into_iter().find(|(route, _)| *route.name == *name);
+        let fallback = || {
+            let fallbacks = self.routes.iter().filter_map(|route| route.fallback.as_ref()).chain(&self.fallback);
+            fallbacks.filter(|route| *route.name == *name).map(|route| (route, None)).next()
+        };
+        match again.or_else(fallback).or(first) {
+            Some(taken) => Ok(taken),
+            None => self.by_name(name).or_else(|unknown| {
+                let former = self.former.iter().find(|route| *route.name == *name);
+                former.map(|route| (route, None)).ok_or(unknown)
+            }),
+        }
+    }
+
+    fn rule_routes(&self, name: &str) -> impl Iterator<Item = Taken<'_>> {
+        let all = self.rules.iter().flat_map(|rule| rule.routes.iter().map(move |route| (route, Some(rule))));
+        all.filter(move |(route, _)| *route.name == *name)
+    }
+}
+
+impl CompiledRule {
+    fn applies(&self, facts: &Facts<'_>) -> bool {
+        self.schemas.iter().any(|schema| schema.matches(&facts.envelope.event_type))
+            && self.when.as_ref().is_none_or(|when| when.holds(facts))
+    }
+
+    /// The copy of the event that the rule makes, still with the id of the event; `None` without a transform.
+    pub(super) fn transformed(&self, envelope: &Envelope) -> Result<Option<Envelope>, RouteError> {
+        let Some(rewrite) = &self.transform else { return Ok(None) };
+        let invalid = |reason| RouteError::Invalid { reason };
+        if let Some(encoding) = &envelope.content_encoding {
+            return Err(invalid(format!("a transform needs a payload of plain JSON, this one is `{encoding}`")));
+        }
+        rewrite.copy(envelope).map(Some).map_err(invalid)
+    }
+}
+
+/// The share of the events that take a rule.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Sample {
+    All,
+    /// Those whose hash is below.
+    Below(u64),
+}
+
+impl Sample {
+    pub(super) fn of(share: f64) -> Self {
+        // A cast saturates, so nothing comes of a share that is out of bounds.
+        if share >= 1.0 { Self::All } else { Self::Below((share * 2f64.powi(64)) as u64) }
+    }
+
+    /// By a hash of the event's id, which leads with time: the same for every relay and every attempt.
+    fn holds(self, event_id: EventId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Below(limit) => xxhash_rust::xxh64::xxh64(event_id.as_uuid().as_bytes(), SEED) < limit,
+        }
+    }
+}
+
+/// Another than that of the shards, so that a sample is spread over all of them.
+const SEED: u64 = 1;

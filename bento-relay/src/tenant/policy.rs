@@ -1,0 +1,201 @@
+//! Who may do what for which tenant.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use bento_core::metadata::Metadata;
+
+/// What somebody wants to do for a tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct TenantRequest {
+    /// Who: the actor of the ambient [`Metadata`], or the name of the operator; `None` if nobody said.
+    pub actor: Option<String>,
+    /// For whom; `None` for all tenants at once, and for what belongs to none.
+    pub tenant: Option<String>,
+    /// What.
+    pub action: TenantAction,
+}
+
+/// What can be done for a tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum TenantAction {
+    /// Begin a transaction whose events are written.
+    Write,
+    /// Look at dead letters, discarded ones and paused tenants.
+    List,
+    /// Change the headers of dead letters.
+    Amend,
+    /// Make dead letters due again.
+    Replay,
+    /// Drop dead letters for good.
+    Discard,
+    /// Stop the delivery of a tenant's events.
+    Pause,
+    /// Let it go on.
+    Resume,
+    /// End the wait of held events, so that they are tried now.
+    RetryNow,
+}
+
+impl TenantRequest {
+    /// A request.
+    pub fn new(actor: Option<&str>, tenant: Option<&str>, action: TenantAction) -> Self {
+        Self { actor: actor.map(str::to_owned), tenant: tenant.map(str::to_owned), action }
+    }
+
+    /// What the actor of the ambient [`Metadata`] wants for its tenant.
+    pub fn ambient(action: TenantAction) -> Self {
+        let metadata = Metadata::current();
+        Self::new(metadata.actor.as_deref(), metadata.tenant_id.as_deref(), action)
+    }
+}
+
+/// Decides who may do what for which tenant.
+///
+/// It is asked before a transaction begins and before an operator lists, amends, replays, discards, pauses, resumes or ends the wait
+/// of held events; what it refuses is not begun. It must answer at once: load what it decides by beforehand.
+///
+/// ```
+/// use bento_relay::tenant::{Refusal, TenantAction, TenantPolicy, TenantRequest};
+///
+/// let own_tenant_only = |request: &TenantRequest| match (&request.actor, &request.tenant) {
+///     (Some(actor), Some(tenant)) if actor.ends_with(&format!("@{tenant}")) => Ok(()),
+///     _ => Err(Refusal::new("the actor is of another tenant")),
+/// };
+/// let ask = |tenant| TenantRequest::new(Some("alice@acme"), tenant, TenantAction::Replay);
+/// assert!(own_tenant_only.ask(ask(Some("acme"))).is_ok());
+/// let refused = own_tenant_only.ask(ask(None)).unwrap_err();
+/// assert_eq!(refused.to_string(), "`alice@acme` may not replay for all tenants: the actor is of another tenant");
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no tenant policy",
+    label = "this cannot decide who may do what",
+    note = "implement `bento_relay::tenant::TenantPolicy`, or give a closure `|request: &TenantRequest| -> Result<(), Refusal>`"
+)]
+pub trait TenantPolicy: Send + Sync + 'static {
+    /// Decides.
+    ///
+    /// # Errors
+    /// [`Refusal`] says why not.
+    fn check(&self, request: &TenantRequest) -> Result<(), Refusal>;
+
+    /// Decides, and keeps what was asked together with the refusal.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    fn ask(&self, request: TenantRequest) -> Result<(), Refused> {
+        self.check(&request).map_err(|refusal| Refused { request, refusal })
+    }
+}
+
+impl<F> TenantPolicy for F
+where
+    F: Fn(&TenantRequest) -> Result<(), Refusal> + Send + Sync + 'static,
+{
+    fn check(&self, request: &TenantRequest) -> Result<(), Refusal> {
+        self(request)
+    }
+}
+
+impl TenantPolicy for Arc<dyn TenantPolicy> {
+    fn check(&self, request: &TenantRequest) -> Result<(), Refusal> {
+        (**self).check(request)
+    }
+}
+
+impl fmt::Debug for dyn TenantPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TenantPolicy")
+    }
+}
+
+/// The policy without one: everybody may do everything.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AllowAll;
+
+impl TenantPolicy for AllowAll {
+    fn check(&self, _request: &TenantRequest) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
+/// Why a policy says no.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Refusal {
+    reason: Cow<'static, str>,
+}
+
+impl Refusal {
+    /// With a reason that the actor may read.
+    pub fn new(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { reason: reason.into() }
+    }
+
+    /// The reason.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+}
+
+/// A policy refused a request. Nothing was begun.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{request}: {refusal}")]
+pub struct Refused {
+    /// What was asked.
+    pub request: TenantRequest,
+    /// Why not.
+    pub refusal: Refusal,
+}
+
+impl fmt::Display for TenantRequest {
+    /// As part of a refusal.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.actor {
+            Some(actor) => write!(f, "`{actor}` may not ")?,
+            None => f.write_str("an unnamed actor may not ")?,
+        }
+        f.write_str(self.action.as_str())?;
+        match &self.tenant {
+            Some(tenant) => write!(f, " for tenant `{tenant}`"),
+            None => f.write_str(" for all tenants"),
+        }
+    }
+}
+
+impl TenantAction {
+    /// The name in messages and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Write => "write",
+            Self::List => "list",
+            Self::Amend => "amend",
+            Self::Replay => "replay",
+            Self::Discard => "discard",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::RetryNow => "retry held events",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_who_what_and_for_whom() {
+        let nobody = |_: &TenantRequest| Err(Refusal::new("closed"));
+        let metadata = Metadata::default().with_actor("alice").with_tenant("acme");
+        let request = metadata.scope_sync(|| TenantRequest::ambient(TenantAction::Write));
+        let refused = nobody.ask(request.clone()).expect_err("nobody may");
+        assert_eq!((&refused.request, refused.refusal.reason()), (&request, "closed"));
+        assert_eq!(refused.to_string(), "`alice` may not write for tenant `acme`: closed");
+        let unknown = nobody.ask(TenantRequest::ambient(TenantAction::Pause)).expect_err("nobody may");
+        assert_eq!(unknown.to_string(), "an unnamed actor may not pause for all tenants: closed");
+        assert_eq!(AllowAll.check(&request), Ok(()));
+    }
+}
