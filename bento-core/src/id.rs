@@ -70,7 +70,7 @@ impl fmt::Display for EventId {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot identify an aggregate",
     label = "this is the aggregate's id",
-    note = "a type of your own derives it, with `#[derive(bento_core::AggregateId)]`; or mark another field \
+    note = "a type of your own derives it, with `#[derive(AggregateId)]`; or mark another field \
             `#[aggregate(id)]`"
 )]
 pub trait AggregateId {

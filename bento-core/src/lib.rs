@@ -109,8 +109,3 @@ pub use self::registry::Registry;
 pub use self::report::Report;
 pub use self::unit_of_work::{raise, raise_with};
 pub use self::upcast::UpcastFrom;
-
-/// Compiles what the documents show.
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/event-design.md")]
-struct EventDesign;

@@ -255,7 +255,7 @@ impl PendingEvents {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` keeps no pending events",
     label = "the pending events of the aggregate would be kept here",
-    note = "the field is of the type `bento_core::PendingEvents`, or of an alias of it and marked `#[aggregate(events)]`"
+    note = "the field is of the type `PendingEvents`, or of an alias of it and marked `#[aggregate(events)]`"
 )]
 pub trait PendingField {
     fn pending_events(&self) -> &PendingEvents;

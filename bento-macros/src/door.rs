@@ -1,4 +1,4 @@
-//! The private door of `bento_core`, and what every expansion takes from it.
+//! The private module of Bento, and what every expansion takes from it.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
@@ -14,7 +14,7 @@ pub(crate) fn private(krate: Option<&Keyed<Path>>, errors: &mut Errors) -> Token
     if let Some(Keyed { value: krate, .. }) = krate {
         return quote!(#krate::__private);
     }
-    match manifest::dependency("bento-core") {
+    match manifest::dependency() {
         Dependency::Named(name) => {
             let name = Ident::new(&name, Span::call_site());
             quote!(::#name::__private)
@@ -22,8 +22,8 @@ pub(crate) fn private(krate: Option<&Keyed<Path>>, errors: &mut Errors) -> Token
         Dependency::Absent => {
             errors.at(
                 Span::call_site(),
-                "this package does not depend on `bento-core`: add it to `Cargo.toml`, \
-                 or say where it is with `crate = path::to::bento_core`",
+                "this package depends on neither `bento-events` nor `bento-core`: add one of them to `Cargo.toml`, \
+                 or name the crate that exports it with `crate = path::to::bento`",
             );
             quote!(::bento_core::__private)
         }

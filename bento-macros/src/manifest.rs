@@ -1,5 +1,6 @@
-//! The name that the package being compiled gives a dependency, as its `Cargo.toml` says.
+//! The name by which the package being compiled calls Bento, as its `Cargo.toml` says.
 
+use std::cell::LazyCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -7,7 +8,17 @@ use std::{env, fs};
 
 use toml::de::{DeTable, DeValue};
 
-/// A dependency of the package being compiled.
+/// A crate that has the module which an expansion names.
+struct Door {
+    package: &'static str,
+    /// The name of the library, where a dependency is not renamed.
+    library: &'static str,
+}
+
+const DOORS: [Door; 2] =
+    [Door { package: "bento-core", library: "bento_core" }, Door { package: "bento-events", library: "bento" }];
+
+/// The dependency on Bento of the package being compiled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Dependency {
     /// The name of the crate in Rust.
@@ -18,52 +29,77 @@ pub(crate) enum Dependency {
     Unknown,
 }
 
-/// The name of `package` in the package being compiled.
+/// The name of Bento in the package being compiled.
 ///
 /// Each manifest is read once in a process: the compiler has one, an editor's server may have many.
-pub(crate) fn dependency(package: &str) -> Dependency {
+pub(crate) fn dependency() -> Dependency {
     static KNOWN: LazyLock<Mutex<HashMap<PathBuf, Dependency>>> = LazyLock::new(Mutex::default);
-    let Some(manifest) = env::var_os("CARGO_MANIFEST_PATH").map(PathBuf::from) else { return Dependency::Unknown };
+    let Some(manifest) = env::var_os("CARGO_MANIFEST_PATH").map(PathBuf::from) else {
+        return Dependency::Unknown;
+    };
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    known.entry(manifest).or_insert_with_key(|manifest| read(manifest, package)).clone()
+    known.entry(manifest).or_insert_with_key(|manifest| read(manifest)).clone()
 }
 
-fn read(manifest: &Path, package: &str) -> Dependency {
+fn read(manifest: &Path) -> Dependency {
     // The manifest of a script is part of the script.
     if manifest.file_name().is_none_or(|name| name != "Cargo.toml") {
         return Dependency::Unknown;
     }
     let Ok(text) = fs::read_to_string(manifest) else { return Dependency::Unknown };
-    find(&text, package, || workspace(manifest))
+    find(&text, || workspace(manifest))
 }
 
-/// Looks for `package` in the text of a manifest. `workspace` is asked for the text of the workspace's manifest where a
-/// dependency is inherited under another name.
-fn find(manifest: &str, package: &str, workspace: impl FnOnce() -> Option<String>) -> Dependency {
+/// Looks for a door in the text of a manifest, in `dependencies` before the other tables.
+///
+/// `workspace` is asked for the text of the workspace's manifest where a dependency may be inherited
+/// under another name.
+fn find(manifest: &str, workspace: impl FnOnce() -> Option<String>) -> Dependency {
     let Ok(manifest) = DeTable::parse(manifest) else { return Dependency::Unknown };
     let manifest = manifest.get_ref();
-    let itself = table(manifest, "package").and_then(|own| text(own, "name")) == Some(package);
-    let dependencies: Vec<_> = dependency_tables(manifest).flat_map(DeTable::iter).collect();
-    if itself
-        || dependencies.iter().any(|(name, value)| name.get_ref() == package && !is_another(value.get_ref(), package))
-    {
-        return Dependency::Named(rust_name(package));
+    let own = table(manifest, "package").and_then(|own| text(own, "name"));
+    if let Some(door) = own.and_then(door) {
+        return Dependency::Named(door.library.to_owned());
     }
-    if let Some((name, _)) = dependencies.iter().find(|(_, value)| package_of(value.get_ref()) == Some(package)) {
-        return Dependency::Named(rust_name(name.get_ref()));
+    let shared = LazyCell::new(|| workspace().and_then(|text| renamed_in_workspace(&text)));
+    let mut otherwise = Dependency::Absent;
+    for (name, value) in dependency_tables(manifest).flat_map(DeTable::iter) {
+        let (name, value) = (name.get_ref().as_ref(), value.get_ref());
+        let renamed = match package_of(value) {
+            None if is_inherited(value) && door(name).is_none() => match &*shared {
+                Some(shared) => shared.get(name).map(String::as_str),
+                None => {
+                    otherwise = Dependency::Unknown;
+                    continue;
+                }
+            },
+            package => package,
+        };
+        match renamed {
+            Some(package) if door(package).is_some() => return Dependency::Named(rust_name(name)),
+            Some(_) => {}
+            None => {
+                if let Some(door) = door(name) {
+                    return Dependency::Named(door.library.to_owned());
+                }
+            }
+        }
     }
-    let mut inherited = dependencies.iter().filter(|(_, value)| is_inherited(value.get_ref())).peekable();
-    if inherited.peek().is_none() {
-        return Dependency::Absent;
-    }
-    let Some(workspace) = workspace() else { return Dependency::Unknown };
-    let Ok(workspace) = DeTable::parse(&workspace) else { return Dependency::Unknown };
-    let shared = table(workspace.get_ref(), "workspace").and_then(|workspace| table(workspace, "dependencies"));
-    let Some(shared) = shared else { return Dependency::Unknown };
-    let renamed = inherited.find(|(name, _)| {
-        shared.get(name.get_ref().as_ref()).is_some_and(|value| package_of(value.get_ref()) == Some(package))
+    otherwise
+}
+
+fn door(package: &str) -> Option<&'static Door> {
+    DOORS.iter().find(|door| door.package == package)
+}
+
+/// The packages of the workspace's dependencies that are called otherwise, by their names there.
+fn renamed_in_workspace(manifest: &str) -> Option<HashMap<String, String>> {
+    let manifest = DeTable::parse(manifest).ok()?;
+    let shared = table(table(manifest.get_ref(), "workspace")?, "dependencies")?;
+    let renamed = shared.iter().filter_map(|(name, value)| {
+        Some((name.get_ref().clone().into_owned(), package_of(value.get_ref())?.to_owned()))
     });
-    renamed.map_or(Dependency::Absent, |(name, _)| Dependency::Named(rust_name(name.get_ref())))
+    Some(renamed.collect())
 }
 
 /// The text of the manifest of the workspace that the package is in.
@@ -75,12 +111,15 @@ fn workspace(manifest: &Path) -> Option<String> {
     })
 }
 
-/// Every table of dependencies, those for one platform too.
+/// Every table of dependencies, kind by kind, those for one platform too.
 fn dependency_tables<'t, 'i>(manifest: &'t DeTable<'i>) -> impl Iterator<Item = &'t DeTable<'i>> {
     const KINDS: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependencies"];
     let targets = table(manifest, "target").into_iter().flat_map(DeTable::values);
-    let targets = targets.filter_map(|target| target.get_ref().as_table());
-    [manifest].into_iter().chain(targets).flat_map(|within| KINDS.into_iter().filter_map(|kind| table(within, kind)))
+    let targets: Vec<_> = targets.filter_map(|target| target.get_ref().as_table()).collect();
+    KINDS.into_iter().flat_map(move |kind| {
+        let within = [manifest].into_iter().chain(targets.clone());
+        within.filter_map(move |within| table(within, kind))
+    })
 }
 
 fn table<'t, 'i>(within: &'t DeTable<'i>, key: &str) -> Option<&'t DeTable<'i>> {
@@ -94,11 +133,6 @@ fn text<'t>(within: &'t DeTable<'_>, key: &str) -> Option<&'t str> {
 /// The package that a dependency names if it is called otherwise.
 fn package_of<'t>(dependency: &'t DeValue<'_>) -> Option<&'t str> {
     text(dependency.as_table()?, "package")
-}
-
-/// True of `bento-core = { package = "something-else" }`.
-fn is_another(dependency: &DeValue, package: &str) -> bool {
-    package_of(dependency).is_some_and(|named| named != package)
 }
 
 fn is_inherited(dependency: &DeValue) -> bool {
@@ -115,7 +149,7 @@ mod tests {
     use super::{Dependency, find};
 
     fn found(manifest: &str) -> Dependency {
-        find(manifest, "bento-core", || None)
+        find(manifest, || None)
     }
 
     fn named(name: &str) -> Dependency {
@@ -123,37 +157,54 @@ mod tests {
     }
 
     #[test]
-    fn a_dependency_has_the_name_of_its_package_unless_it_is_renamed() {
+    fn a_dependency_has_the_name_of_its_library_unless_renamed() {
         assert_eq!(found("[dependencies]\nbento-core = \"0.1\""), named("bento_core"));
         assert_eq!(found("[dependencies.bento-core]\nworkspace = true"), named("bento_core"));
         assert_eq!(found("dependencies.bento-core.version = '0.1'"), named("bento_core"));
+        assert_eq!(found("[dependencies]\nbento-events = \"0.1\""), named("bento"));
+        assert_eq!(found("[dependencies.bento-events]\nworkspace = true"), named("bento"));
         assert_eq!(
             found("[dev-dependencies]\nmy-events = { version = \"0.1\", package = \"bento-core\" }"),
             named("my_events")
         );
         assert_eq!(
-            found("[target.'cfg(unix)'.dependencies.events]\npackage = \"bento-core\""),
+            found("[target.'cfg(unix)'.dependencies.events]\npackage = \"bento-events\""),
             named("events"),
             "for one platform"
         );
     }
 
     #[test]
-    fn the_crate_itself_goes_by_its_own_name() {
+    fn a_package_key_makes_the_key_of_the_dependency_the_name() {
+        let manifest = "[dependencies]\nbento-events = { package = \"bento-events\" }";
+        assert_eq!(found(manifest), named("bento_events"), "as cargo does");
+    }
+
+    #[test]
+    fn a_dependency_for_tests_alone_comes_last() {
+        let manifest = "[dev-dependencies]\nbento-core = \"0.1\"\n[target.x.dependencies]\nbento-events = \"0.1\"";
+        assert_eq!(found(manifest), named("bento"));
+    }
+
+    #[test]
+    fn the_crates_themselves_go_by_their_own_names() {
         assert_eq!(found("[package]\nname = \"bento-core\""), named("bento_core"));
+        assert_eq!(found("[package]\nname = \"bento-events\""), named("bento"));
     }
 
     #[test]
     fn an_inherited_dependency_may_be_renamed_in_the_workspace() {
-        let manifest = "[dependencies]\nserde = \"1\"\nevents.workspace = true";
-        let workspace = "[workspace.dependencies]\nevents = { package = \"bento-core\", version = \"0.1\" }";
-        assert_eq!(find(manifest, "bento-core", || Some(workspace.to_owned())), named("events"));
-        assert_eq!(find(manifest, "bento-core", || Some("[workspace]".to_owned())), Dependency::Unknown);
+        let manifest = "[dependencies]\nserde.workspace = true\nevents.workspace = true";
+        let workspace = "[workspace.dependencies]\nevents = { package = \"bento-events\", version = \"0.1\" }";
+        assert_eq!(find(manifest, || Some(workspace.to_owned())), named("events"));
+        let without = "[workspace.dependencies]\nserde = \"1\"";
+        assert_eq!(find(manifest, || Some(without.to_owned())), Dependency::Absent);
+        assert_eq!(find(manifest, || Some("[workspace]".to_owned())), Dependency::Unknown);
         assert_eq!(found(manifest), Dependency::Unknown, "without the workspace nothing is certain");
     }
 
     #[test]
-    fn a_package_without_it_is_told_from_one_that_is_not_understood() {
+    fn a_package_without_it_is_told_from_an_unreadable_one() {
         assert_eq!(found("[dependencies]\nserde = \"1\""), Dependency::Absent);
         assert_eq!(found("[dependencies]\nbento-core = { package = \"other\" }"), Dependency::Absent);
         assert_eq!(found("[dependencies"), Dependency::Unknown);

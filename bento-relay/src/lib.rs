@@ -34,8 +34,3 @@ pub use self::relay::{
     RouteNameError, SettingsError, StartError, Tally, UnknownDestination, Wake, WakeSubscription,
 };
 pub use self::store::{RelayId, RelayStore, StoreError};
-
-/// Compiles what the documents show.
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/routing.md")]
-struct Routing;

@@ -38,7 +38,7 @@ use bento_core::report::with_causes;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a publisher",
     label = "the relay cannot publish through this",
-    note = "implement `bento_relay::publish::Publisher`: take a batch, return one answer per delivery in the same order"
+    note = "implement `Publisher`: take a batch, return one answer per delivery in the same order"
 )]
 pub trait Publisher: fmt::Debug + Send + Sync + 'static {
     /// Brings each delivery to its destination and waits for the broker's confirmation.

@@ -381,7 +381,7 @@ pub struct Prune {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a relay store",
     label = "the relay cannot read an outbox from this",
-    note = "`bento_seaorm::OutboxStore` is one for PostgreSQL, MySQL, MariaDB and SQLite; `bento_relay::MemoryStore` for tests"
+    note = "`OutboxStore` is one for PostgreSQL, MySQL, MariaDB and SQLite; `MemoryStore` for tests"
 )]
 pub trait RelayStore: fmt::Debug + Send + Sync + 'static {
     /// The store of an application with this name, for a store that records to whom the outbox belongs; others ignore it.

@@ -91,8 +91,8 @@ pub enum Error {
     },
     /// A table of Bento is missing where the database has looked for it.
     #[error(
-        "table `{table}` is missing {place}; run `bento_seaorm::migrate(&db)`, or `migrate_with` for another prefix or schema, or add \
-         `bento_seaorm::migration::migrations()` to your migrator"
+        "table `{table}` is missing {place}; run `bento::migrate(&db)`, or `migrate_with` for another prefix or schema, or add \
+         `bento::migration::migrations()` to your migrator"
     )]
     NotMigrated {
         /// The table, without its schema.

@@ -35,20 +35,3 @@ pub use self::relay_store::OutboxStore;
 pub use self::tables::{TablePrefix, Tables};
 pub use self::transaction::OutboxTransaction;
 pub use self::validate::{validate_stored, validate_stored_with};
-
-/// Compiles what the documents show.
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/service.md")]
-struct Service;
-
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/adopting.md")]
-struct Adopting;
-
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/deploying.md")]
-struct Deploying;
-
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/troubleshooting.md")]
-struct Troubleshooting;

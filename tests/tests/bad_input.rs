@@ -7,7 +7,7 @@
     reason = "a test program that says what it skips"
 )]
 
-#[path = "../../bento-publishers/tests/support/mod.rs"]
+#[path = "../../bento-brokers/tests/support/mod.rs"]
 mod servers;
 #[path = "../../bento-seaorm/tests/support/mod.rs"]
 mod support;

@@ -13,7 +13,7 @@
     reason = "a test that prints its counts"
 )]
 
-#[path = "../../bento-publishers/tests/support/mod.rs"]
+#[path = "../../bento-brokers/tests/support/mod.rs"]
 mod servers;
 #[path = "../../bento-seaorm/tests/support/mod.rs"]
 mod support;

@@ -40,7 +40,7 @@ use crate::task::{Stop, Task};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no alert hook",
     label = "nobody would be told of dead letters",
-    note = "implement `bento_relay::dead_letter::AlertHook`; `LogAlert` writes each to the log"
+    note = "implement `AlertHook`; `LogAlert` writes each to the log"
 )]
 pub trait AlertHook: fmt::Debug + Send + Sync + 'static {
     /// Tells of these, at least one. They come again if it fails, is too slow or panics, and may come again if it does not.

@@ -27,8 +27,8 @@ pub enum StoreError {
     },
     /// A table is missing where the store has looked for it. A running relay waits for it: a migration may come after it.
     #[error(
-        "table `{table}` is missing {place}; run `bento_seaorm::migrate(&db)`, or `migrate_with` for another prefix or schema, or add \
-         `bento_seaorm::migration::migrations()` to your migrator"
+        "table `{table}` is missing {place}; run `bento::migrate(&db)`, or `migrate_with` for another prefix or schema, or add \
+         `bento::migration::migrations()` to your migrator"
     )]
     NotMigrated {
         /// The table, without its schema.

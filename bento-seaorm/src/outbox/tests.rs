@@ -369,7 +369,7 @@ async fn a_missing_table_is_named_with_the_way_out() {
         db.execute_unprepared("DROP TABLE bento_outbox").await.unwrap();
         let refused = write(&db, entries(1)).await.unwrap_err();
         assert!(matches!(&refused, Error::NotMigrated { table, .. } if table == "bento_outbox"), "{refused:?}");
-        assert!(refused.to_string().contains("bento_seaorm::migrate"), "{refused}");
+        assert!(refused.to_string().contains("bento::migrate"), "{refused}");
     })
     .await;
 }

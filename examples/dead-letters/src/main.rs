@@ -7,17 +7,17 @@
 mod order;
 mod setup;
 
-use bento_relay::Relay;
-use bento_relay::dead_letter::{
+use bento::Relay;
+use bento::dead_letter::{
     AlertError, AlertHook, AlertSettings, Alerts, DeadLetter, DeadLetterFilter, DeadLetterQuery, Operator, ReplayMode,
 };
-use bento_relay::publish::{Delivery, MemoryPublisher, PublishError};
-use bento_relay::retry::RetryPolicy;
-use bento_seaorm::{OutboxConnection, OutboxStore};
+use bento::publish::{Delivery, MemoryPublisher, PublishError};
+use bento::retry::RetryPolicy;
+use bento::{OutboxConnection, OutboxStore};
 use sea_orm::DatabaseConnection;
 use tokio::sync::watch;
 
-type Result<T, E = bento_core::Report> = std::result::Result<T, E>;
+type Result<T, E = bento::Report> = std::result::Result<T, E>;
 
 #[tokio::main]
 async fn main() -> Result<()> {

@@ -1,7 +1,6 @@
 //! The order: an aggregate that is a SeaORM model, and the events it raises.
 
-use bento_core::{PendingEvents, aggregate, domain_event};
-use bento_seaorm::OutboxConnection;
+use bento::{OutboxConnection, PendingEvents, aggregate, domain_event};
 use sea_orm::entity::prelude::*;
 
 /// A customer placed an order.
@@ -30,7 +29,7 @@ pub struct Model {
 impl ActiveModelBehavior for ActiveModel {}
 
 /// Places an order and pays it: two events of one aggregate.
-pub async fn place_and_pay(db: &OutboxConnection, id: &str, currency: &str) -> Result<(), bento_core::Report> {
+pub async fn place_and_pay(db: &OutboxConnection, id: &str, currency: &str) -> Result<(), bento::Report> {
     db.transaction_async(async |tx| {
         let mut order = Model { id: id.to_owned(), events: PendingEvents::default() };
         order.raise(OrderPlaced { currency: currency.to_owned() });

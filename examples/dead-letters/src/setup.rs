@@ -5,11 +5,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use bento_core::outbox::Sharding;
-use bento_core::{Envelope, EventId};
-use bento_relay::StoreError;
-use bento_relay::inspect::{Inspect, StatusCounts};
-use bento_seaorm::OutboxStore;
+use bento::inspect::{Inspect, StatusCounts};
+use bento::outbox::Sharding;
+use bento::{Envelope, EventId, OutboxStore, StoreError};
 use sea_orm::prelude::DateTimeUtc;
 use sea_orm::sea_query::Query;
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, EntityTrait, Schema};
@@ -21,12 +19,12 @@ static FILE: LazyLock<PathBuf> =
     LazyLock::new(|| env::temp_dir().join(format!("bento-dead-letters-{}.sqlite", EventId::new())));
 
 /// Connects to `DATABASE_URL`, or to the SQLite file, and makes the tables.
-pub async fn connect() -> Result<DatabaseConnection, bento_core::Report> {
+pub async fn connect() -> Result<DatabaseConnection, bento::Report> {
     let url = env::var("DATABASE_URL").unwrap_or_else(|_| format!("sqlite://{}?mode=rwc", FILE.display()));
     let mut options = ConnectOptions::new(url);
     options.sqlx_logging(false);
     let database = Database::connect(options).await?;
-    bento_seaorm::migrate(&database).await?;
+    bento::migrate(&database).await?;
     let schema = Schema::new(database.get_database_backend());
     database.execute(schema.create_table_from_entity(order::Entity).if_not_exists()).await?;
     order::Entity::delete_many().exec(&database).await?;
@@ -34,7 +32,7 @@ pub async fn connect() -> Result<DatabaseConnection, bento_core::Report> {
 }
 
 /// Closes the database, and removes the SQLite file.
-pub async fn close(database: DatabaseConnection) -> Result<(), bento_core::Report> {
+pub async fn close(database: DatabaseConnection) -> Result<(), bento::Report> {
     database.close().await?;
     if FILE.exists() {
         fs::remove_file(&*FILE)?;

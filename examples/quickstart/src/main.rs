@@ -8,16 +8,14 @@ mod order;
 mod setup;
 mod warehouse;
 
-use bento_core::Registry;
-use bento_relay::Relay;
-use bento_relay::retry::RetryPolicy;
-use bento_seaorm::{OutboxConnection, OutboxStore, TransactionError};
+use bento::retry::RetryPolicy;
+use bento::{OutboxConnection, OutboxStore, Registry, Relay, TransactionError};
 use rust_decimal::Decimal;
 use sea_orm::{DbErr, EntityTrait};
 
 use crate::warehouse::Warehouse;
 
-type Result<T, E = bento_core::Report> = std::result::Result<T, E>;
+type Result<T, E = bento::Report> = std::result::Result<T, E>;
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -87,5 +85,5 @@ enum Refused {
     #[error("no credit for {0} EUR")]
     NoCredit(Decimal),
     #[error(transparent)]
-    Transaction(#[from] bento_seaorm::Error),
+    Transaction(#[from] bento::Error),
 }

@@ -1,6 +1,6 @@
 //! The order: an aggregate that is a SeaORM model, and the events it raises.
 
-use bento_core::{PendingEvents, aggregate, domain_event};
+use bento::{PendingEvents, aggregate, domain_event};
 use rust_decimal::Decimal;
 use sea_orm::entity::prelude::*;
 

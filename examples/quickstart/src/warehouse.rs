@@ -1,8 +1,8 @@
 //! Who hears of it: a publisher that decodes what it gets, as a consumer behind a broker would.
 
-use bento_core::Envelope;
-use bento_core::codec::DecodeError;
-use bento_relay::publish::{Delivery, PublishError, Publisher};
+use bento::Envelope;
+use bento::codec::DecodeError;
+use bento::publish::{Delivery, PublishError, Publisher};
 use tokio::sync::watch;
 
 use crate::order::{OrderPaid, OrderPlaced};

@@ -4,15 +4,13 @@
 //! and what the fallback is for. The broker is in memory. `DATABASE_URL` switches from SQLite to PostgreSQL or MariaDB.
 #![allow(clippy::print_stdout, missing_docs, unreachable_pub, reason = "an example prints, and nobody depends on it")]
 
-use bento_core::{PendingEvents, Registry, aggregate, domain_event};
-use bento_relay::Relay;
-use bento_relay::publish::{Delivery, MemoryPublisher, PublishError};
-use bento_relay::route::{Router, RouterConfig};
-use bento_seaorm::{OutboxConnection, OutboxStore};
+use bento::publish::{Delivery, MemoryPublisher, PublishError};
+use bento::route::{Router, RouterConfig};
+use bento::{OutboxConnection, OutboxStore, PendingEvents, Registry, Relay, aggregate, domain_event};
 use sea_orm::{Database, DbErr};
 use uuid::Uuid;
 
-type Result<T = (), E = bento_core::Report> = std::result::Result<T, E>;
+type Result<T = (), E = bento::Report> = std::result::Result<T, E>;
 
 #[domain_event(schema = "order.placed", version = 1, routing_key = "new")]
 #[derive(Debug)]
@@ -63,7 +61,7 @@ async fn main() -> Result {
     let mut options = sea_orm::ConnectOptions::new(url);
     options.max_connections(if std::env::var("DATABASE_URL").is_ok() { 4 } else { 1 }).sqlx_logging(false);
     let database = Database::connect(options).await?;
-    bento_seaorm::migrate(&database).await?;
+    bento::migrate(&database).await?;
     let db = OutboxConnection::new(database.clone());
     db.transaction_async(async |_| {
         Order::lives(1, "20.00", "DE");

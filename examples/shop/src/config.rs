@@ -5,8 +5,8 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use bento_publishers::Settings;
-use bento_publishers::config::SettingsBuilder;
+use bento::Settings;
+use bento::settings::SettingsBuilder;
 use uuid::Uuid;
 
 use crate::Result;

@@ -4,7 +4,7 @@
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
-use bento_relay::publish::MemoryPublisher;
+use bento::publish::MemoryPublisher;
 use serde_json::{Value, json};
 use shop::Result;
 use shop::service::Shop;

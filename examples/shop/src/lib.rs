@@ -12,4 +12,4 @@ pub mod service;
 pub mod store;
 
 /// What ends the start or the service: it is reported, never handled.
-pub type Result<T = (), E = bento_core::Report> = std::result::Result<T, E>;
+pub type Result<T = (), E = bento::Report> = std::result::Result<T, E>;

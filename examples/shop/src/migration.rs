@@ -9,7 +9,7 @@ pub struct Migrator;
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         let mut migrations: Vec<Box<dyn MigrationTrait>> = vec![Box::new(CreateOrders)];
-        migrations.extend(bento_seaorm::migration::migrations());
+        migrations.extend(bento::migration::migrations());
         migrations
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use bento_core::{PendingEvents, aggregate, domain_event};
+use bento::{PendingEvents, aggregate, domain_event};
 use sea_orm::prelude::{ActiveEnum, DeriveActiveEnum, EnumIter, StringLen};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn what_version_1_stored_is_read_as_an_order_in_euros() {
         let stored = r#"{"order_id":"00000000-0000-0000-0000-000000000007","customer":"Ada","items":[],"total":900}"#;
-        let envelope = bento_core::Envelope::new("order.placed", 1, Default::default(), stored);
+        let envelope = bento::Envelope::new("order.placed", 1, Default::default(), stored);
         assert_eq!(envelope.decode::<OrderPlaced>().expect("history").currency, Currency::Eur);
     }
 

@@ -4,7 +4,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use bento_core::Metadata;
+use bento::Metadata;
 use utoipa::IntoParams;
 use uuid::Uuid;
 

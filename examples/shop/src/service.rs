@@ -5,12 +5,9 @@ use std::time::Duration;
 
 use axum::extract::FromRef;
 use axum::{Extension, Router, middleware};
-use bento_core::Registry;
-use bento_publishers::Settings;
-use bento_relay::inspect::{Monitor, MonitorHandle, MonitorSettings};
-use bento_relay::publish::Publisher;
-use bento_relay::{Relay, RelayBuilder, RelayHandle, RelayProbe, Wake};
-use bento_seaorm::{OutboxConnection, OutboxStore};
+use bento::inspect::{Monitor, MonitorHandle, MonitorSettings};
+use bento::publish::Publisher;
+use bento::{OutboxConnection, OutboxStore, Registry, Relay, RelayBuilder, RelayHandle, RelayProbe, Settings, Wake};
 use metrics_exporter_prometheus::PrometheusHandle;
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr};
 use tokio::net::TcpListener;
@@ -56,8 +53,8 @@ impl Shop {
         let metrics = operations::recorder()?;
         Registry::global().validate()?;
         let database = connect(database_url).await?;
-        bento_seaorm::migration::up_alone(&database, Migrator).await?;
-        bento_seaorm::validate_stored(&database).await?.into_result()?;
+        bento::migration::up_alone(&database, Migrator).await?;
+        bento::validate_stored(&database).await?.into_result()?;
 
         let wake = Wake::new();
         // With connections of its own: requests and relay do not wait for each other's.

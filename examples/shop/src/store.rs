@@ -1,6 +1,6 @@
 //! Orders in the database: two tables, and the way between their rows and the aggregate.
 
-use bento_core::PendingEvents;
+use bento::PendingEvents;
 use sea_orm::entity::prelude::*;
 use sea_orm::{ActiveValue::Set, LoaderTrait, QueryOrder, QuerySelect};
 use uuid::Uuid;

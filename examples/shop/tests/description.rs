@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
-use bento_relay::publish::MemoryPublisher;
+use bento::publish::MemoryPublisher;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use shop::config::TemporaryFile;

@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use bento_relay::publish::PublishError;
+use bento::publish::PublishError;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use shop::order::{Currency, OrderPaid, OrderPlaced};

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bento_publishers::http::{HttpPublisher, HttpSettings};
+use bento_brokers::http::{HttpPublisher, HttpSettings};
 use bento_relay::publish::Destination;
 use bento_relay::retry::RetryPolicy;
 use bento_relay::route::Router;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bento_publishers::http::{HttpAuthorization, HttpPublisher, HttpSettings};
+use bento_brokers::http::{HttpAuthorization, HttpPublisher, HttpSettings};
 use bento_testkit::publisher::Received;
 
 use crate::kafka::broker::receiver::{Receiver, Request};

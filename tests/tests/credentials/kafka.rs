@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bento_publishers::kafka::{KafkaPublisher, KafkaSettings, SaslMechanism};
+use bento_brokers::kafka::{KafkaPublisher, KafkaSettings, SaslMechanism};
 use bento_testkit::publisher::{PublisherHarness as _, Received};
 
 use self::broker::gate::Guard;

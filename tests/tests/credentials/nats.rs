@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use bento_publishers::nats::{NatsCredentials, NatsPublisher, NatsSettings};
+use bento_brokers::nats::{NatsCredentials, NatsPublisher, NatsSettings};
 use bento_testkit::publisher::Received;
 
 use self::harness::Harness;
@@ -13,7 +13,7 @@ use crate::servers::PrivateServer;
 use crate::withdrawn::{Broker, costs_no_event};
 
 #[allow(dead_code, reason = "its own tests use the rest")]
-#[path = "../../../bento-publishers/tests/nats/harness.rs"]
+#[path = "../../../bento-brokers/tests/nats/harness.rs"]
 mod harness;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! RabbitMQ: the password is changed and the connections of its user are closed. Every user but `guest` would be one more start of Erlang.
 
-use bento_publishers::rabbitmq::RabbitMqPublisher;
+use bento_brokers::rabbitmq::RabbitMqPublisher;
 use bento_testkit::publisher::{PublisherHarness as _, Received};
 
 use self::harness::Queue;
@@ -8,10 +8,10 @@ use crate::servers as support;
 use crate::withdrawn::{Broker, costs_no_event};
 
 #[allow(dead_code, reason = "its own tests use the rest")]
-#[path = "../../../bento-publishers/tests/rabbitmq/broker.rs"]
+#[path = "../../../bento-brokers/tests/rabbitmq/broker.rs"]
 mod broker;
 #[allow(dead_code, reason = "its own tests use the rest")]
-#[path = "../../../bento-publishers/tests/rabbitmq/harness.rs"]
+#[path = "../../../bento-brokers/tests/rabbitmq/harness.rs"]
 mod harness;
 
 #[tokio::test(flavor = "multi_thread")]

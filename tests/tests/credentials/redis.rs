@@ -1,6 +1,6 @@
 //! Redis: the user of the ACL is deleted, which also ends its connections.
 
-use bento_publishers::redis::{RedisPublisher, RedisSettings};
+use bento_brokers::redis::{RedisPublisher, RedisSettings};
 use bento_testkit::publisher::{PublisherHarness as _, Received};
 
 use self::harness::Harness;
@@ -8,7 +8,7 @@ use crate::servers as support;
 use crate::withdrawn::{Broker, costs_no_event};
 
 #[allow(dead_code, reason = "its own tests use the rest")]
-#[path = "../../../bento-publishers/tests/redis/harness.rs"]
+#[path = "../../../bento-brokers/tests/redis/harness.rs"]
 mod harness;
 
 #[tokio::test(flavor = "multi_thread")]

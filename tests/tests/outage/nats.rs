@@ -5,7 +5,7 @@ use crate::scene::outage;
 use crate::servers as support;
 
 #[allow(dead_code, reason = "its own tests use the rest")]
-#[path = "../../../bento-publishers/tests/nats/harness.rs"]
+#[path = "../../../bento-brokers/tests/nats/harness.rs"]
 mod harness;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -7,10 +7,10 @@ use crate::scene::outage;
 use crate::servers as support;
 
 #[allow(dead_code, reason = "its own tests use the rest")]
-#[path = "../../../bento-publishers/tests/rabbitmq/broker.rs"]
+#[path = "../../../bento-brokers/tests/rabbitmq/broker.rs"]
 mod broker;
 #[allow(dead_code, reason = "its own tests use the rest")]
-#[path = "../../../bento-publishers/tests/rabbitmq/harness.rs"]
+#[path = "../../../bento-brokers/tests/rabbitmq/harness.rs"]
 mod harness;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

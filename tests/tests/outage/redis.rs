@@ -7,7 +7,7 @@ use crate::scene::outage;
 use crate::servers as support;
 
 #[allow(dead_code, reason = "its own tests use the rest")]
-#[path = "../../../bento-publishers/tests/redis/harness.rs"]
+#[path = "../../../bento-brokers/tests/redis/harness.rs"]
 mod harness;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

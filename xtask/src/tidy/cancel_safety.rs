@@ -2,7 +2,7 @@
 
 use super::Source;
 
-const CRATES: [&str; 4] = ["bento-core/src/", "bento-seaorm/src/", "bento-publishers/src/", "bento-testkit/src/"];
+const CRATES: [&str; 4] = ["bento-core/src/", "bento-seaorm/src/", "bento-brokers/src/", "bento-testkit/src/"];
 const SECTION: &str = "# Cancel safety";
 
 pub(super) fn faults(sources: &[Source]) -> Vec<String> {

@@ -9,7 +9,7 @@ use async_nats::{HeaderMap, HeaderName};
 use bento_benchmarks::Result;
 use bento_core::Envelope;
 use bento_relay::publish::{Delivery, Destination};
-use bento_publishers::message::{Binding, MessageSettings};
+use bento_brokers::message::{Binding, MessageSettings};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 

@@ -12,7 +12,7 @@ use bento_benchmarks::database::{self, PostgresDatabase};
 use bento_benchmarks::rounds::{Measure, Rounds, cell};
 use bento_benchmarks::{Result, arguments, environment};
 use bento_relay::Relay;
-use bento_publishers::nats::NatsPublisher;
+use bento_brokers::nats::NatsPublisher;
 use bento_seaorm::OutboxStore;
 use sqlx::PgPool;
 

@@ -2,7 +2,7 @@
 
 use async_nats::jetstream::{self, Context, stream::Config};
 use bento_benchmarks::Result;
-use bento_publishers::nats::NatsSettings;
+use bento_brokers::nats::NatsSettings;
 
 /// A stream of this run alone, on the server of `BENTO_TEST_NATS_URL`.
 pub(crate) struct Stream {

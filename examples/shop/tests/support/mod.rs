@@ -4,9 +4,8 @@
 use std::fmt::Display;
 use std::ops::Deref;
 
-use bento_relay::Relay;
-use bento_relay::publish::{Delivery, MemoryPublisher};
-use bento_seaorm::OutboxStore;
+use bento::publish::{Delivery, MemoryPublisher};
+use bento::{OutboxStore, Relay};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, StatusCode};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
@@ -189,7 +188,7 @@ pub fn schemas(published: &[Delivery], order: &str) -> Vec<String> {
     of_order.map(|delivery| delivery.envelope.event_type.to_string()).collect()
 }
 
-/// Built with the webhooks of `bento-publishers`, reqwest has TLS and wants to be told by which cryptography.
+/// Built with the webhooks of `bento-brokers`, reqwest has TLS and wants to be told by which cryptography.
 fn client() -> Client {
     // Another test of this process may have said so already.
     let _ = rustls::crypto::ring::default_provider().install_default();

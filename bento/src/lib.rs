@@ -1,0 +1,122 @@
+//! Domain events for services on [SeaORM](https://www.sea-ql.org/SeaORM/): the one crate that an
+//! application names.
+//!
+//! ```toml
+//! [dependencies]
+//! bento-events = { version = "0.1", features = ["postgres", "nats"] }
+//! ```
+//!
+//! ```text
+//! annotate → raise → collect → flush → claim → route → publish → settle
+//! ```
+//!
+//! - [`#[domain_event]`](macro@domain_event) and [`#[aggregate]`](macro@aggregate) declare events and
+//!   the aggregates that raise them; the macros write registration, upcasters and helpers.
+//! - [`OutboxConnection`] wraps SeaORM's connection: events raised inside a transaction are in the outbox
+//!   when it commits, and nowhere when it does not.
+//! - [`Relay`] takes them to a [`Publisher`](publish::Publisher), by the rules of a
+//!   [`Router`](route::Router), in order per aggregate, at least once.
+//! - [`dead_letter`], [`inspect`] and [`tenant`] are for operating it.
+//!
+//! ```
+//! use bento::prelude::*;
+//!
+//! #[domain_event(schema = "order.created", version = 2)]
+//! #[derive(Clone, Debug)]
+//! pub struct OrderCreated {
+//!     pub order_id: u64,
+//!     #[event(since = 2, default = "USD")]
+//!     pub currency: String,
+//! }
+//!
+//! #[aggregate(events(OrderCreated))]
+//! pub struct Order {
+//!     id: u64,
+//!     events: PendingEvents,
+//! }
+//!
+//! let mut order = Order { id: 7, events: PendingEvents::default() };
+//! order.raise(OrderCreated { order_id: 7, currency: "EUR".into() });
+//! assert_eq!(order.pending().len(), 1);
+//! ```
+//!
+//! # Features
+//!
+//! | feature | what it brings |
+//! |---|---|
+//! | `postgres`, `mysql`, `sqlite` | the outbox on PostgreSQL, on MySQL and MariaDB, on SQLite |
+//! | `nats`, `rabbitmq`, `redis`, `kafka`, `http` | the publisher of the same name; `kafka` compiles librdkafka |
+//! | `settings` | [`Settings`]: publishers, router and relay out of a file and the environment. On by default |
+//! | `opentelemetry` | events carry the trace of the span that raised them on to the broker |
+//!
+//! # Crates
+//!
+//! This crate exports four others: [`bento_core`], on which a crate with nothing but a domain model may
+//! depend alone, [`bento_relay`], [`bento_seaorm`] and [`bento_brokers`]. The macros find Bento through
+//! this crate or `bento-core`, also where `Cargo.toml` renames it.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+extern crate self as bento;
+
+pub mod prelude;
+#[cfg(feature = "settings")]
+pub mod settings;
+
+// Declaring and raising.
+#[doc(hidden)]
+pub use bento_core::__private;
+pub use bento_core::{
+    Aggregate, AggregateId, AggregateKey, DomainEvent, Envelope, EventId, ForgottenEvents, Metadata, PendingEvents,
+    Registry, Report, UpcastFrom, aggregate, domain_event, raise, raise_with,
+};
+pub use bento_core::{
+    codec, duration, envelope, event, id, limits, metadata, outbox, pending, registry, report, unit_of_work, upcast,
+};
+// The transaction and the tables.
+#[cfg(feature = "postgres")]
+pub use bento_seaorm::wake;
+pub use bento_seaorm::{
+    Error, OutboxConnection, OutboxConnectionBuilder, OutboxStore, OutboxTransaction, TablePrefix, Tables,
+    TransactionError, UnsupportedBackend, bento_error, migrate, migrate_with, validate_stored, validate_stored_with,
+};
+pub use bento_seaorm::{connection, migration, tables, transaction};
+// The relay.
+pub use bento_relay::{
+    Degradation, Health, ManualClock, MemoryStore, PassReport, Relay, RelayBuilder, RelayError, RelayHandle, RelayId,
+    RelayProbe, RelaySettings, RelayStore, RouteNameError, SettingsError, Staged, StartError, StoreError, Tally,
+    UnknownDestination, Wake, WakeSubscription,
+};
+pub use bento_relay::{dead_letter, held, inspect, publish, retry, route, store, telemetry, tenant};
+// Brokers.
+#[cfg(feature = "http")]
+pub use bento_brokers::http;
+#[cfg(feature = "kafka")]
+pub use bento_brokers::kafka;
+#[cfg(feature = "nats")]
+pub use bento_brokers::nats;
+#[cfg(feature = "rabbitmq")]
+pub use bento_brokers::rabbitmq;
+#[cfg(feature = "redis")]
+pub use bento_brokers::redis;
+pub use bento_brokers::{ConnectError, FanOut, Secret, ServerUrl, Timeout, TlsSettings, Traced, message};
+
+#[cfg(feature = "settings")]
+pub use self::settings::Settings;
+
+/// Compiles what the documents show.
+#[cfg(all(doctest, feature = "settings", feature = "sqlite"))]
+mod documents {
+    #[doc = include_str!("../../docs/adopting.md")]
+    struct Adopting;
+    #[doc = include_str!("../../docs/deploying.md")]
+    struct Deploying;
+    #[doc = include_str!("../../docs/event-design.md")]
+    struct EventDesign;
+    #[doc = include_str!("../../docs/routing.md")]
+    struct Routing;
+    #[doc = include_str!("../../docs/service.md")]
+    struct Service;
+    #[doc = include_str!("../../docs/troubleshooting.md")]
+    struct Troubleshooting;
+}

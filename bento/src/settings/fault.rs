@@ -1,0 +1,169 @@
+//! What is wrong with a configuration.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use bento_relay::route::RouterFault;
+
+use super::tree::Origin;
+
+/// A configuration cannot be used. It shows no password.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("{} cannot be read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file is not of its format.
+    #[error("{origin}: {message}")]
+    Syntax {
+        /// The file, with the line where it is known.
+        origin: Origin,
+        /// What is wrong.
+        message: String,
+    },
+    /// A variable of the environment holds what is no text.
+    #[error("{name} does not hold UTF-8")]
+    Variable {
+        /// Its name.
+        name: String,
+    },
+    /// Everything that is wrong with what was configured.
+    #[error(transparent)]
+    Faults(#[from] Faults),
+}
+
+/// Everything that is wrong with what was configured; at least one thing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Faults(pub(super) Vec<Fault>);
+
+impl Faults {
+    /// Each fault.
+    pub fn iter(&self) -> impl Iterator<Item = &Fault> {
+        self.0.iter()
+    }
+}
+
+/// One line for each.
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut faults = self.0.iter();
+        if let Some(first) = faults.next() {
+            write!(f, "{first}")?;
+        }
+        faults.try_for_each(|fault| write!(f, "\n{fault}"))
+    }
+}
+
+impl std::error::Error for Faults {}
+
+/// One thing that is wrong with what was configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Fault {
+    /// The key: `publishers.nats.url`.
+    pub path: String,
+    /// Where it was said.
+    pub origin: Origin,
+    /// What is wrong.
+    pub kind: FaultKind,
+}
+
+impl Fault {
+    pub(super) fn invalid(path: impl Into<String>, origin: Origin, reason: impl Into<String>) -> Self {
+        Self { path: path.into(), origin, kind: FaultKind::Invalid { reason: reason.into() } }
+    }
+}
+
+/// What can be wrong with a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// There is no such key.
+    UnknownKey {
+        /// The valid one that is meant, as it is to be written, if one is near.
+        meant: Option<String>,
+        /// The valid ones.
+        known: Vec<String>,
+    },
+    /// The value is none of those that can be chosen. It is not shown: it may be a secret in the wrong place.
+    UnknownValue {
+        /// The valid one that is meant, if one is near.
+        meant: Option<String>,
+        /// The valid ones.
+        known: Vec<String>,
+    },
+    /// A kind of publisher that this program was built without.
+    FeatureOff {
+        /// The cargo feature of `bento-brokers` that has it.
+        feature: String,
+    },
+    /// A key that has to be there is not.
+    Missing,
+    /// A file is not of its format.
+    Syntax {
+        /// What is wrong.
+        message: String,
+    },
+    /// Something about the rules of the router.
+    Router(RouterFault),
+    /// The value cannot be what it is.
+    Invalid {
+        /// What is expected.
+        reason: String,
+    },
+}
+
+/// `bento.toml:3: unknown key …`
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, origin, kind } = self;
+        write!(f, "{origin}: ")?;
+        match kind {
+            FaultKind::UnknownKey { meant: Some(meant), .. } => {
+                write!(f, "unknown key `{path}`, did you mean `{meant}`?")
+            }
+            FaultKind::UnknownKey { known, .. } if known.is_empty() => write!(f, "unknown key `{path}`"),
+            FaultKind::UnknownKey { known, .. } => {
+                write!(f, "unknown key `{path}`; the keys there are {}", listed(known))
+            }
+            FaultKind::UnknownValue { meant, known } => {
+                write!(f, "`{path}` is none of {}", listed(known))?;
+                meant.as_ref().map_or(Ok(()), |meant| write!(f, "; did you mean `{meant}`?"))
+            }
+            FaultKind::FeatureOff { feature } => write!(
+                f,
+                "`{path}` needs the cargo feature `{feature}` of `bento-brokers`, without which this program was built"
+            ),
+            FaultKind::Syntax { message } => f.write_str(message),
+            FaultKind::Router(fault) if path.is_empty() => write!(f, "{fault}"),
+            FaultKind::Router(fault) => write!(f, "`{path}`: {fault}"),
+            FaultKind::Missing => write!(f, "`{path}` is missing"),
+            FaultKind::Invalid { reason } => write!(f, "`{path}`: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// `` `a`, `b` ``
+pub(super) fn listed(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// The name that is meant by `wrong`, if one is near.
+pub(super) fn nearest<'a>(wrong: &str, names: &[&'a str]) -> Option<&'a str> {
+    let by_distance = names.iter().map(|name| (strsim::damerau_levenshtein(wrong, name), *name));
+    by_distance.min().filter(|(distance, _)| *distance <= wrong.chars().count().div_ceil(3)).map(|(_, name)| name)
+}
+
+pub(super) fn owned(names: &[&str]) -> Vec<String> {
+    names.iter().map(|&name| name.to_owned()).collect()
+}
