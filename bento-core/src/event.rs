@@ -19,8 +19,7 @@ use serde::de::DeserializeOwned;
 pub use self::descriptor::{
     AggregateDescriptor, Declaration, EventDescriptor, EventRole, FieldChange, FieldDescriptor, RemovedField,
 };
-use crate::codec::DecodeError;
-use crate::upcast::{Step, UpcastFault};
+use crate::payload::{DecodeError, Step, UpcastFault};
 
 mod descriptor;
 #[doc(hidden)]
@@ -147,21 +146,6 @@ pub trait AnyEvent: Any + fmt::Debug + Send + Sync {
     /// # Errors
     /// [`DecodeError::Malformed`] with the field, if serde cannot read it.
     fn reads_back(&self, payload: &[u8]) -> Result<(), DecodeError>;
-}
-
-#[diagnostic::do_not_recommend]
-impl<E: DomainEvent> AnyEvent for E {
-    fn descriptor(&self) -> &'static EventDescriptor {
-        E::DESCRIPTOR
-    }
-
-    fn encode(&self, payload: &mut Vec<u8>) -> Result<(), serde_json::Error> {
-        crate::codec::encode(self, payload)
-    }
-
-    fn reads_back(&self, payload: &[u8]) -> Result<(), DecodeError> {
-        crate::codec::reads_back(E::DESCRIPTOR, crate::registry::decode_any::<E>(E::VERSION, payload))
-    }
 }
 
 impl dyn AnyEvent {

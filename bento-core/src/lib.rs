@@ -84,9 +84,12 @@ pub mod id;
 pub mod limits;
 pub mod metadata;
 pub mod outbox;
+#[doc(hidden)]
+pub mod payload;
 pub mod pending;
 pub mod registry;
 pub mod report;
+pub mod saving;
 pub mod telemetry;
 #[doc(hidden)]
 pub mod trace;

@@ -29,11 +29,12 @@ pub use crate::event::{
 };
 pub use crate::id::{AggregateId, AggregateKey};
 pub use crate::metadata::Metadata;
+pub use crate::payload::{Addition, Step, UpcastFault};
 pub use crate::pending::{PendingEvents, PendingField};
 pub use crate::registry::{AggregateRegistration, EventRegistration};
 pub use crate::upcast::{
-    Addition, FromText, Step, TypedStep, UpcastFault, check_typed_step, decode_by_history, decode_by_typed_step,
-    older_descriptor, oldest_through_typed_step, raw_default, raw_default_within, reads, reads_within, typed_step_from,
+    FromText, TypedStep, check_typed_step, decode_by_history, decode_by_typed_step, older_descriptor,
+    oldest_through_typed_step, raw_default, raw_default_within, reads, reads_within, typed_step_from,
 };
 
 /// What serde_json says when a default cannot be written.

@@ -8,14 +8,13 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use crate::codec::{self, DecodeError};
-use crate::event::{AggregateDescriptor, AnyEvent, DomainEvent, EventDescriptor, EventRole};
-use crate::upcast::Step;
-
 pub use self::catalogue::{Catalogue, CatalogueAggregate, CatalogueEvent, CatalogueField, CatalogueVersion};
 pub use self::fault::{RegistryErrors, RegistryFault};
 pub use self::lint::{Lint, LintName};
 pub use self::stored::{StoredError, StoredErrors, StoredReport, StoredSchema};
+use crate::codec::{self, DecodeError};
+use crate::event::{AggregateDescriptor, AnyEvent, DomainEvent, EventDescriptor, EventRole};
+use crate::payload::Step;
 
 mod catalogue;
 mod fault;
@@ -36,7 +35,7 @@ pub struct EventRegistration {
 impl EventRegistration {
     #[must_use]
     pub const fn of<E: DomainEvent>() -> Self {
-        Self { descriptor: E::DESCRIPTOR, history: E::HISTORY, decode: decode_any::<E> }
+        Self { descriptor: E::DESCRIPTOR, history: E::HISTORY, decode: codec::decode_any::<E> }
     }
 }
 
@@ -47,13 +46,6 @@ pub struct AggregateRegistration(pub &'static AggregateDescriptor);
 
 inventory::collect!(EventRegistration);
 inventory::collect!(AggregateRegistration);
-
-pub(crate) fn decode_any<E: DomainEvent>(version: u32, payload: &[u8]) -> Result<Box<dyn AnyEvent>, DecodeError> {
-    match codec::decode_version::<E>(version, payload) {
-        Ok(event) => Ok(Box::new(event)),
-        Err(error) => Err(error),
-    }
-}
 
 /// The events and aggregates of this binary.
 #[derive(Debug)]

@@ -35,25 +35,24 @@ mod error;
 mod flush;
 mod frame;
 mod lanes;
-mod saving;
 
 pub use self::error::{FlushError, FrameError, RaiseError, TenantOfAggregate};
 pub use self::flush::Flush;
 use self::frame::Frame;
 pub use self::frame::Opener;
-pub use self::saving::{Saving, SavingError};
+pub(crate) use self::frame::Saved;
 
 /// The identity of a frame within its unit of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FrameId(u64);
+pub struct FrameId(pub(crate) u64);
 
 /// Gathers the events of one physical transaction. Cheap to clone; clones are the same unit of work.
 #[derive(Clone, Debug)]
 pub struct UnitOfWork(Arc<Mutex<State>>);
 
 #[derive(Debug)]
-struct State {
-    frames: Vec<Frame>,
+pub(crate) struct State {
+    pub(crate) frames: Vec<Frame>,
     next: u64,
     tenant_id: Option<String>,
     owner: Option<u64>,
@@ -367,7 +366,7 @@ impl UnitOfWork {
         None
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -390,7 +389,7 @@ impl State {
         if self.sealed { None } else { self.frames.last_mut() }
     }
 
-    fn top(&mut self, frame: FrameId) -> Result<&mut Frame, FrameError> {
+    pub(crate) fn top(&mut self, frame: FrameId) -> Result<&mut Frame, FrameError> {
         match self.frames.iter().rposition(|candidate| candidate.id == frame) {
             Some(_) if self.sealed => Err(FrameError::Ended),
             Some(index) if index + 1 == self.frames.len() => Ok(&mut self.frames[index]),

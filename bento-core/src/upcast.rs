@@ -11,11 +11,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-#[doc(hidden)]
-pub use self::fields::RawFields;
+use crate::codec;
 use crate::event::{DomainEvent, EventDescriptor, Superseded};
-
-mod fields;
+use crate::payload::{self, RawFields, UpcastFault};
 
 /// A hand-written step from an earlier version of an event to this one.
 ///
@@ -109,56 +107,7 @@ impl<E: Superseded> OlderVersion for E {
     const VERSION: u32 = <E as DomainEvent>::VERSION;
 
     fn decode(version: u32, payload: &[u8]) -> Result<Self, UpcastFault> {
-        crate::codec::decode_known_version(version, payload)
-    }
-}
-
-/// What one version changed in the fields. Not public API: written by the macro.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct Step {
-    /// The version this step arrives at.
-    pub to: u32,
-    /// Names that end here.
-    pub removed: &'static [&'static str],
-    /// Names before and after.
-    pub renamed: &'static [(&'static str, &'static str)],
-    /// Values for fields that begin here.
-    pub added: &'static [Addition],
-}
-
-/// A field that a version added, and its value in payloads of before.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct Addition {
-    pub name: &'static str,
-    pub default: fn() -> Result<Box<RawValue>, serde_json::Error>,
-    /// Reads what `default` has written as the field.
-    pub reads: fn(&RawValue) -> Result<(), serde_json::Error>,
-}
-
-/// Why an old payload could not be brought to the current version. Not public API: [`crate::codec`] makes it a
-/// `DecodeError`.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct UpcastFault {
-    pub(crate) path: Option<String>,
-    pub(crate) source: Box<dyn StdError + Send + Sync>,
-}
-
-impl UpcastFault {
-    pub(crate) fn new(path: Option<String>, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self { path, source: source.into() }
-    }
-
-    /// The error of serde_json for the payload.
-    pub(crate) fn in_payload(payload: &[u8], source: serde_json::Error) -> Self {
-        Self::new(crate::codec::fault_path(payload, &source), source)
-    }
-
-    /// The answer of an event that reads no version but its own.
-    pub(crate) fn without_history(version: u32) -> Self {
-        Self::new(None, format!("there is no upcaster from version {version}: declare what changed since"))
+        codec::decode_known_version(version, payload)
     }
 }
 
@@ -185,7 +134,7 @@ pub fn decode_by_typed_step<E: TypedStep>(version: u32, payload: &[u8]) -> Resul
 #[doc(hidden)]
 pub fn raw_default<T: Serialize>(value: &T) -> Result<Box<RawValue>, serde_json::Error> {
     let mut text = Vec::new();
-    crate::codec::encode(value, &mut text)?;
+    payload::encode(value, &mut text)?;
     let text = String::from_utf8(text).expect("serde_json writes UTF-8");
     RawValue::from_string(text)
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bento_core::EventId;
 use bento_core::outbox::Sharding;
-use bento_core::unit_of_work::{FlushError, FrameError, SavingError};
+use bento_core::saving::SavingError;
+use bento_core::unit_of_work::{FlushError, FrameError};
 use bento_relay::tenant::Refused;
 use sea_orm::{DbBackend, DbErr};
 

@@ -316,7 +316,7 @@ async fn a_table_that_is_missing_is_named_with_the_place_that_was_searched(datab
     let place = if is_postgres { "in the `search_path`".to_owned() } else { format!("in database `{name}`") };
     let begins = format!("table `bento_outbox_meta` is missing {place}");
     let flushed = refusal_of_a_flush(&OutboxConnection::new(db.clone())).await.to_string();
-    assert!(flushed.starts_with(&begins) && flushed.contains("bento_seaorm::migrate(&db)"), "{flushed}");
+    assert!(flushed.starts_with(&begins) && flushed.contains("bento::migrate(&db)"), "{flushed}");
     for way_out in ["`TablePrefix::in_schema`", "`SHOW search_path`"] {
         assert_eq!(flushed.contains(way_out), is_postgres, "{flushed}");
     }

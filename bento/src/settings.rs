@@ -34,6 +34,7 @@ mod builder;
 mod check;
 mod fault;
 mod kubernetes;
+mod origin;
 mod publishers;
 mod read;
 mod router;
@@ -45,8 +46,8 @@ mod value;
 pub use self::builder::SettingsBuilder;
 pub use self::check::{CheckError, CheckErrors};
 pub use self::fault::{ConfigError, Fault, FaultKind, Faults};
+pub use self::origin::Origin;
 pub use self::publishers::{ConsoleFormat, ConsoleSettings, MemorySettings, PublisherSettings};
-pub use self::tree::Origin;
 use bento_brokers::ConnectError;
 
 /// Everything that can be configured about a relay and where it publishes.

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::{Registry, listed};
 use crate::event::{AggregateDescriptor, EventDescriptor, EventRole};
-use crate::upcast::Addition;
+use crate::payload::Addition;
 
 /// Something that no compiler sees, because it may be spread over crates.
 #[derive(Clone, Debug)]

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::FrameId;
 use super::error::FrameError;
 use super::flush::Outcome;
-use super::saving::Saved;
 use crate::pending::{Numbering, Ordinal, PendingList, RaisedEvent};
 
 /// Who opened a savepoint, which decides how far a failure inside it reaches.
@@ -20,7 +19,7 @@ pub enum Opener {
 
 /// The events of one transaction or savepoint.
 #[derive(Debug)]
-pub(super) struct Frame {
+pub(crate) struct Frame {
     pub(super) id: FrameId,
     opener: Opener,
     held: Vec<Held>,
@@ -56,6 +55,21 @@ struct Written {
     is_new: bool,
 }
 
+/// An aggregate with a version was saved in a frame.
+#[derive(Debug)]
+pub(crate) struct Saved {
+    pub(crate) list: Arc<PendingList>,
+    /// The version that the database had.
+    pub(crate) before: i64,
+}
+
+impl Saved {
+    /// Notes that the database has the version again that it had before.
+    fn undo(self) {
+        self.list.set_stored_version(Some(self.before));
+    }
+}
+
 impl Frame {
     pub(super) fn new(id: FrameId, opener: Opener) -> Self {
         let (held, shared, written, saved) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -67,7 +81,7 @@ impl Frame {
     }
 
     /// Counts as held all that an aggregate has pending, and what it adds until the flush. Answers since when it did before.
-    pub(super) fn share(&mut self, list: &Arc<PendingList>) -> Option<Ordinal> {
+    pub(crate) fn share(&mut self, list: &Arc<PendingList>) -> Option<Ordinal> {
         list.mark_seen();
         if let Some(known) = self.shared.iter_mut().find(|known| Arc::ptr_eq(&known.list, list)) {
             return Some(std::mem::replace(&mut known.since, Ordinal::FIRST));
@@ -77,7 +91,7 @@ impl Frame {
     }
 
     /// Undoes a [`share`](Self::share), which answered `before`. A statement that failed meanwhile makes nothing else doubtful.
-    pub(super) fn unshare(&mut self, list: &Arc<PendingList>, before: Option<Ordinal>) {
+    pub(crate) fn unshare(&mut self, list: &Arc<PendingList>, before: Option<Ordinal>) {
         match before {
             None => self.shared.retain(|known| !Arc::ptr_eq(&known.list, list)),
             Some(since) => {
@@ -89,12 +103,12 @@ impl Frame {
     }
 
     /// Notes that an aggregate was saved here.
-    pub(super) fn note_saved(&mut self, saved: Saved) {
+    pub(crate) fn note_saved(&mut self, saved: Saved) {
         self.saved.push(saved);
     }
 
     /// Visits what is unflushed here and was collected from this list.
-    pub(super) fn for_each_collected_from(
+    pub(crate) fn for_each_collected_from(
         &mut self,
         list: &Arc<PendingList>,
         visit: &mut impl FnMut(&mut RaisedEvent),

@@ -38,6 +38,9 @@ pub(crate) enum Missing {
     Form(String),
 }
 
+/// The default time for which an event that no rule takes is looked at.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60 * 60);
+
 /// What the machine knows of events that it finds no way for.
 #[derive(Debug)]
 pub(super) struct Unknown {
@@ -53,8 +56,7 @@ type Unnamed = Vec<(Arc<str>, RouteError)>;
 
 impl Default for Unknown {
     fn default() -> Self {
-        let patience = crate::RelaySettings::default().unroutable_after;
-        Self { patience, queue: Arc::from(Burial::UNROUTABLE), missing: BTreeSet::new() }
+        Self { patience: PATIENCE, queue: Arc::from(Burial::UNROUTABLE), missing: BTreeSet::new() }
     }
 }
 

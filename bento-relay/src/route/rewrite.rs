@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bento_core::envelope::Envelope;
 use bento_core::limits;
-use bento_core::upcast::RawFields;
+use bento_core::payload::RawFields;
 use serde_json::value::RawValue;
 
 use super::error::{Faults, RouterFault};

@@ -2,7 +2,7 @@
 
 use bento_core::Aggregate;
 use bento_core::aggregate::Versioned;
-use bento_core::unit_of_work::{Saving, SavingError};
+use bento_core::saving::{Saving, SavingError};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use sea_orm::sea_query::FromValueTuple as _;

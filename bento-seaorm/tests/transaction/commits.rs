@@ -258,7 +258,7 @@ async fn a_missing_table_names_the_migration(database: &TestDatabase) {
         order.insert(&tx).await.unwrap();
         let refused = tx.commit().await.unwrap_err();
         assert!(matches!(&refused, Error::NotMigrated { .. }), "{refused:?}");
-        assert!(refused.to_string().contains("bento_seaorm::migrate"), "{refused}");
+        assert!(refused.to_string().contains("bento::migrate"), "{refused}");
         assert!(orders(empty).await.is_empty());
         assert_eq!(order.take().len(), 1, "its event is back");
     })

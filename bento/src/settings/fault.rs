@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use bento_relay::route::RouterFault;
 
-use super::tree::Origin;
+use super::origin::Origin;
 
 /// A configuration cannot be used. It shows no password.
 #[derive(Debug, thiserror::Error)]

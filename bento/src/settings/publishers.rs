@@ -5,8 +5,9 @@ use bento_relay::publish::{BoxPublisher, ConsolePublisher, MemoryPublisher};
 use serde::Deserialize;
 
 use super::fault::{Fault, FaultKind, listed, nearest, owned};
+use super::origin::Origin;
 use super::read::Part;
-use super::tree::{Entry, Node, Origin, Step, written};
+use super::tree::{Entry, Node, Step, written};
 
 /// The kinds that need nothing to be said about them: there is one of each, by its own name, unless another one has that.
 pub(super) const WITHOUT_SECTION: [&str; 2] = ["console", "memory"];

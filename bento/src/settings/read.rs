@@ -5,7 +5,8 @@ use std::fs;
 use serde::de::DeserializeOwned;
 
 use super::fault::{Fault, FaultKind, nearest, owned};
-use super::tree::{Entry, Node, Origin, Step, written};
+use super::origin::Origin;
+use super::tree::{Entry, Node, Step, written};
 use super::value::{ReadError, Reader, Why};
 
 /// A part of the configuration, while it is read.

@@ -10,9 +10,10 @@ use bento_relay::route::{RouterConfig, RouterErrors};
 
 use super::Settings;
 use super::fault::{Fault, FaultKind, nearest};
+use super::origin::Origin;
 use super::publishers::WITHOUT_SECTION;
 use super::read::Part;
-use super::tree::{self, Entry, Node, Origin, Table};
+use super::tree::{self, Entry, Node, Table};
 use super::value::Reader;
 
 /// What is read, and how its faults are to be shown.

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Place;
-use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,32 +10,7 @@ use std::sync::Arc;
 use toml::de::{DeArray, DeTable, DeValue};
 
 use super::fault::{Fault, FaultKind};
-
-/// Where a value comes from. Files stand before variables, lines in their order.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Origin {
-    /// A file.
-    File {
-        /// Its path, as it was named.
-        path: Arc<Path>,
-        /// The line, counted from 1, where the format tells.
-        line: Option<usize>,
-    },
-    /// A variable of the environment.
-    Variable(Arc<str>),
-}
-
-/// `bento.toml:3`, or the variable's name.
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File { path, line: Some(line) } => write!(f, "{}:{line}", path.display()),
-            Self::File { path, line: None } => write!(f, "{}", path.display()),
-            Self::Variable(name) => f.write_str(name),
-        }
-    }
-}
+use super::origin::Origin;
 
 /// A value and where it comes from.
 #[derive(Clone)]

@@ -10,7 +10,8 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 
 use super::fault::nearest;
-use super::tree::{Entry, Node, Origin, Step, Table, parse_value};
+use super::origin::Origin;
+use super::tree::{Entry, Node, Step, Table, parse_value};
 
 /// What serde found, and where: the path is from the inside out.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! Aggregates with a version, and those whose key the database generates.
 
 use super::*;
+use crate::saving::SavingError;
 
 #[aggregate(events(Counted))]
 struct Meter {

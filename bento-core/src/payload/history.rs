@@ -1,44 +1,48 @@
-//! A payload taken apart into its fields, each still the bytes that were stored.
+//! Payloads of earlier versions, brought forward field by field.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::Deserialize;
 use serde::de::value::CowStrDeserializer;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Step, UpcastFault};
-use crate::codec::fault_path;
-use crate::event::DomainEvent;
+use super::error::UpcastFault;
+use super::fields::RawFields;
+use super::path::fault_path;
 
-/// The fields of a JSON object in their order. For the crates of Bento.
+/// What one version changed in the fields. Not public API: written by the macro.
+#[doc(hidden)]
 #[derive(Debug)]
-pub struct RawFields<'a>(Vec<(Cow<'a, str>, Cow<'a, RawValue>)>);
+pub struct Step {
+    /// The version this step arrives at.
+    pub to: u32,
+    /// Names that end here.
+    pub removed: &'static [&'static str],
+    /// Names before and after.
+    pub renamed: &'static [(&'static str, &'static str)],
+    /// Values for fields that begin here.
+    pub added: &'static [Addition],
+}
+
+/// A field that a version added, and its value in payloads of before.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Addition {
+    pub name: &'static str,
+    pub default: fn() -> Result<Box<RawValue>, serde_json::Error>,
+    /// Reads what `default` has written as the field.
+    pub reads: fn(&RawValue) -> Result<(), serde_json::Error>,
+}
 
 impl<'a> RawFields<'a> {
-    /// Takes the object apart without reading the values.
-    /// # Errors
-    /// The payload is not a JSON object.
-    pub fn split(payload: &'a [u8]) -> Result<Self, UpcastFault> {
-        serde_json::from_slice(payload).map_err(|source| UpcastFault::new(None, source))
-    }
-
     /// Takes an object of an earlier version apart, and goes through the steps since.
     pub(crate) fn brought_forward(payload: &'a [u8], version: u32, history: &[Step]) -> Result<Self, UpcastFault> {
-        let mut fields = Self::split(payload)?;
+        let split = Self::split(payload);
+        let mut fields = split.map_err(|source| UpcastFault::new(None, source))?;
         for step in history.iter().filter(|step| step.to > version) {
             fields.apply(step)?;
         }
         Ok(fields)
-    }
-
-    /// The fields as they stand in the payload, without those an upcaster added.
-    pub fn into_borrowed(self) -> impl Iterator<Item = (Cow<'a, str>, &'a RawValue)> {
-        self.0.into_iter().filter_map(|(name, value)| match value {
-            Cow::Borrowed(value) => Some((name, value)),
-            Cow::Owned(_) => None,
-        })
     }
 
     /// Does what one version changed: removals first, then renames all at once, then additions.
@@ -63,7 +67,7 @@ impl<'a> RawFields<'a> {
     }
 
     /// Reads the fields as an `E`.
-    pub(crate) fn deserialize<E: DomainEvent>(&self) -> Result<E, UpcastFault> {
+    pub(crate) fn deserialize<E: DeserializeOwned>(&self) -> Result<E, UpcastFault> {
         let mut reading = None;
         let walk = Walk { fields: &self.0, next: 0, reading: &mut reading };
         match E::deserialize(walk) {
@@ -83,58 +87,6 @@ impl<'a> RawFields<'a> {
             Some(below) => format!("{name}.{below}"),
             None => name.clone().into_owned(),
         })
-    }
-}
-
-impl<'de> Deserialize<'de> for RawFields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-
-        impl<'de> Visitor<'de> for Object {
-            type Value = RawFields<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut fields: Vec<(Cow<'de, str>, Cow<'de, RawValue>)> =
-                    Vec::with_capacity(map.size_hint().unwrap_or(8));
-                while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
-                    fields.push((name, Cow::Borrowed(value)));
-                }
-                Ok(RawFields(fields))
-            }
-        }
-
-        deserializer.deserialize_map(Object)
-    }
-}
-
-/// A key, borrowed from the payload unless it holds an escape.
-struct Name<'a>(Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for Name<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-
-        impl<'de> Visitor<'de> for Text {
-            type Value = Name<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a field name")
-            }
-
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Name(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Name(Cow::Owned(text.to_owned())))
-            }
-        }
-
-        deserializer.deserialize_str(Text)
     }
 }
 

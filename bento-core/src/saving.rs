@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use super::error::FrameError;
-use super::{FrameId, UnitOfWork};
 use crate::aggregate::Aggregate;
 use crate::pending::{Numbering, Ordinal, PendingList, RaisedEvent, Stream};
+use crate::unit_of_work::{FrameError, FrameId, Saved, UnitOfWork};
 
 /// An aggregate that is being saved: its row is to be written now, and [`done`](Self::done) is to be called after that.
 ///
@@ -27,13 +26,6 @@ pub struct Saving {
 struct Versions {
     before: i64,
     after: i64,
-}
-
-/// An aggregate with a version was saved in a frame.
-#[derive(Debug)]
-pub(super) struct Saved {
-    list: Arc<PendingList>,
-    before: i64,
 }
 
 /// An aggregate cannot be saved now.
@@ -142,13 +134,6 @@ impl Drop for Saving {
         if !self.is_over {
             self.unit_of_work.statement_failed();
         }
-    }
-}
-
-impl Saved {
-    /// Notes that the database has the version again that it had before.
-    pub(super) fn undo(self) {
-        self.list.set_stored_version(Some(self.before));
     }
 }
 

@@ -3,12 +3,12 @@
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
-use crate::upcast::RawFields;
+use super::fields::RawFields;
 
 /// The path of the value that `error`, which serde_json gave for `payload`, is about: `lines[2].price`.
 ///
 /// `None` when the fault is no single value: text that is not JSON, or a field missing from the top.
-pub(crate) fn fault_path(payload: &[u8], error: &serde_json::Error) -> Option<String> {
+pub(super) fn fault_path(payload: &[u8], error: &serde_json::Error) -> Option<String> {
     if error.classify() != Category::Data {
         return None;
     }

@@ -1,0 +1,105 @@
+//! Errors of reading a payload.
+
+use std::error::Error as StdError;
+
+use super::path::fault_path;
+
+/// Why a stored payload could not be read.
+///
+/// # Handling
+/// * [`UnknownSchema`](Self::UnknownSchema) and [`NewerVersion`](Self::NewerVersion): another binary, or the next
+///   release of this one, can read it. Keep the envelope whole and hand it on.
+/// * [`Retired`](Self::Retired): the declaration gave this version up. Migrate the stored rows, or lower `oldest` and
+///   write the upcaster.
+/// * [`Malformed`](Self::Malformed): no binary of this version can read it. Make it a dead letter.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// Nothing in this binary, or not the type asked for, has this schema.
+    #[error("{}", unknown_schema(schema, *wanted))]
+    UnknownSchema {
+        /// The schema of the stored payload.
+        schema: String,
+        /// The schema of the type that was asked for, if a type was named.
+        wanted: Option<&'static str>,
+    },
+    /// It was written by a later release than this one.
+    #[error(
+        "`{schema}` version {version} is newer than this binary, which knows version {newest}: \
+         upgrade it, or hand the envelope on as it is"
+    )]
+    NewerVersion {
+        /// The schema of the stored payload.
+        schema: &'static str,
+        /// The stored version.
+        version: u32,
+        /// The newest version this binary knows.
+        newest: u32,
+    },
+    /// The declaration says `oldest = …`, and the payload is older.
+    #[error(
+        "`{schema}` version {version} is retired, the oldest readable one is {oldest}: \
+         migrate what is stored, or lower `oldest` and add the upcaster"
+    )]
+    Retired {
+        /// The schema of the stored payload.
+        schema: &'static str,
+        /// The stored version.
+        version: u32,
+        /// The oldest version that can still be read.
+        oldest: u32,
+    },
+    /// The payload is not JSON, does not fit the fields, or its upcaster refused it.
+    #[error("the payload of `{schema}` version {version} does not fit its fields{}", at(path.as_deref()))]
+    Malformed {
+        /// The schema of the stored payload.
+        schema: &'static str,
+        /// The stored version.
+        version: u32,
+        /// The field at fault, `lines[2].price`, as far as it is known.
+        path: Option<String>,
+        /// What serde or the upcaster said.
+        source: Box<dyn StdError + Send + Sync>,
+    },
+}
+
+fn unknown_schema(schema: &str, wanted: Option<&str>) -> String {
+    match wanted {
+        Some(wanted) => format!(
+            "the payload is `{schema}`, but the type asked for is `{wanted}`: decode it as the type of its schema"
+        ),
+        None => format!(
+            "no event in this binary has the schema `{schema}`: \
+             link the crate that declares it, or hand the envelope on as it is"
+        ),
+    }
+}
+
+fn at(path: Option<&str>) -> String {
+    path.map(|path| format!(", at `{path}`")).unwrap_or_default()
+}
+
+/// Why an old payload could not be brought to the current version. Not public API: [`crate::codec`] makes it a
+/// `DecodeError`.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct UpcastFault {
+    pub(crate) path: Option<String>,
+    pub(crate) source: Box<dyn StdError + Send + Sync>,
+}
+
+impl UpcastFault {
+    pub(crate) fn new(path: Option<String>, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self { path, source: source.into() }
+    }
+
+    /// The error of serde_json for the payload.
+    pub(crate) fn in_payload(payload: &[u8], source: serde_json::Error) -> Self {
+        Self::new(fault_path(payload, &source), source)
+    }
+
+    /// The answer of an event that reads no version but its own.
+    pub(crate) fn without_history(version: u32) -> Self {
+        Self::new(None, format!("there is no upcaster from version {version}: declare what changed since"))
+    }
+}
