@@ -14,7 +14,7 @@ mod clock;
 /// A shard of the outbox: what one lease covers.
 pub type ShardId = i32;
 
-/// The division of the outbox into shards and lanes, recorded in the database at the first flush.
+/// The sharding of the outbox into shards and lanes, recorded in the database at the first flush.
 ///
 /// `shard = lane(tenant) × shards + hash(aggregate type, aggregate id) mod shards`. Lanes keep
 /// tenants' backlogs apart: a relay shares its workers among them. Tenants of one lane share its order of work, and may wait for each other.

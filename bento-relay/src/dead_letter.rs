@@ -27,12 +27,12 @@ pub use self::query::{DeadLetterCursor, DeadLetterFilter, DeadLetterQuery, Inval
 pub use self::replay::{Problem, ReplayMode, ReplayProblem, ReplayReport, Replayed, ShardCursor};
 use crate::store::StoreError;
 
-/// An event that was given up for one destination, kept whole.
+/// An event that was given up for one route, kept whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeadLetter {
-    /// The destination that did not get it: the name of its route.
-    pub destination: Arc<str>,
+    /// The route that did not get it: the name of its route.
+    pub route: Arc<str>,
     /// Its shard.
     pub shard: ShardId,
     /// Its original position.
@@ -63,7 +63,7 @@ impl DeadLetter {
     /// [`delivered`](Self::delivered) and [`raw`](Self::raw) if it was otherwise.
     #[expect(clippy::too_many_arguments, reason = "one per column")]
     pub fn new(
-        destination: Arc<str>,
+        route: Arc<str>,
         shard: ShardId,
         position: i64,
         attempts: u32,
@@ -74,7 +74,7 @@ impl DeadLetter {
         envelope: Arc<Envelope>,
     ) -> Self {
         Self {
-            destination,
+            route,
             shard,
             position,
             attempts,
@@ -91,11 +91,7 @@ impl DeadLetter {
 
     /// Where a list goes on behind it, for [`DeadLetterQuery::after`].
     pub fn cursor(&self) -> DeadLetterCursor {
-        DeadLetterCursor {
-            at: self.failed_at,
-            event_id: self.envelope.event_id,
-            destination: Arc::clone(&self.destination),
-        }
+        DeadLetterCursor { at: self.failed_at, event_id: self.envelope.event_id, route: Arc::clone(&self.route) }
     }
 
     /// Whether later events of its aggregate may be out already: it did not park its aggregate. Never for an event without order.
@@ -104,7 +100,7 @@ impl DeadLetter {
     }
 }
 
-/// One dead letter: its event and its destination.
+/// One dead letter: its event and its route.
 pub type LetterKey = (EventId, Arc<str>);
 
 /// The dead letters of a store.
@@ -126,7 +122,7 @@ pub type LetterKey = (EventId, Arc<str>);
 /// # }
 /// ```
 pub trait DeadLetters: Send + Sync {
-    /// Lists dead letters, oldest failure first, then by event id and destination.
+    /// Lists dead letters, oldest failure first, then by event id and route.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -135,7 +131,7 @@ pub trait DeadLetters: Send + Sync {
     /// It only reads: nothing is lost.
     fn list(&self, query: &DeadLetterQuery) -> impl Future<Output = Result<Vec<DeadLetter>, StoreError>> + Send;
 
-    /// The dead letter of one event for one destination.
+    /// The dead letter of one event for one route.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -145,10 +141,10 @@ pub trait DeadLetters: Send + Sync {
     fn find(
         &self,
         event_id: EventId,
-        destination: &str,
+        route: &str,
     ) -> impl Future<Output = Result<Option<DeadLetter>, StoreError>> + Send;
 
-    /// Lists dead letters in the order in which they can be replayed: by shard, position and destination. At most `limit`.
+    /// Lists dead letters in the order in which they can be replayed: by shard, position and route. At most `limit`.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -162,7 +158,7 @@ pub trait DeadLetters: Send + Sync {
         limit: u64,
     ) -> impl Future<Output = Result<Vec<DeadLetter>, StoreError>> + Send;
 
-    /// Changes the headers of a dead letter, so that its replay is not refused again. The letters of the event for other destinations
+    /// Changes the headers of a dead letter, so that its replay is not refused again. The letters of the event for other routes
     /// keep theirs. A replay at the same time has either the old headers, and then this is
     /// [`StoreError::NoDeadLetter`], or the new ones.
     ///
@@ -173,8 +169,8 @@ pub trait DeadLetters: Send + Sync {
     /// # let store = MemoryStore::default();
     /// for letter in store.list(&DeadLetterQuery::default()).await? {
     ///     let amendment = Amendment::default().without_header("authorization");
-    ///     store.amend(letter.envelope.event_id, &letter.destination, &amendment).await?;
-    ///     store.replay(letter.envelope.event_id, &letter.destination).await?;
+    ///     store.amend(letter.envelope.event_id, &letter.route, &amendment).await?;
+    ///     store.replay(letter.envelope.event_id, &letter.route).await?;
     /// }
     /// # Ok(())
     /// # }
@@ -190,7 +186,7 @@ pub trait DeadLetters: Send + Sync {
     fn amend(
         &self,
         event_id: EventId,
-        destination: &str,
+        route: &str,
         amendment: &Amendment,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
@@ -203,8 +199,7 @@ pub trait DeadLetters: Send + Sync {
     ///
     /// # Cancel safety
     /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
-    fn replay(&self, event_id: EventId, destination: &str)
-    -> impl Future<Output = Result<Replayed, StoreError>> + Send;
+    fn replay(&self, event_id: EventId, route: &str) -> impl Future<Output = Result<Replayed, StoreError>> + Send;
 
     /// Replays several dead letters of one shard in one transaction: either all become due or none. Those that are gone, or cannot be
     /// replayed, are left out. Returns how many it replayed.
@@ -231,7 +226,7 @@ pub trait DeadLetters: Send + Sync {
     fn discard(
         &self,
         event_id: EventId,
-        destination: &str,
+        route: &str,
         discarding: &Discarding,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
@@ -249,7 +244,7 @@ pub trait DeadLetters: Send + Sync {
         discarding: &Discarding,
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// Lists what was discarded, the earliest first, then by event id and destination. The times of the filter are those of the
+    /// Lists what was discarded, the earliest first, then by event id and route. The times of the filter are those of the
     /// failure; a cursor is that of a [`DiscardedLetter`].
     ///
     /// # Errors

@@ -10,13 +10,13 @@ use crate::store::StoreError;
 ///
 /// ```
 /// # use bento_relay::held::HeldFilter;
-/// let filter = HeldFilter::default().destination("billing").aggregate("order", "A-1");
+/// let filter = HeldFilter::default().route("billing").aggregate("order", "A-1");
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HeldFilter {
-    /// Only events that are held for this destination: the name of their route.
-    pub destination: Option<String>,
+    /// Only events that are held for this route: the name of their route.
+    pub route: Option<String>,
     /// Only events of this tenant.
     pub tenant_id: Option<String>,
     /// Only events of this aggregate, by type and id.
@@ -24,10 +24,10 @@ pub struct HeldFilter {
 }
 
 impl HeldFilter {
-    /// Narrows it to the events that are held for one destination.
+    /// Narrows it to the events that are held for one route.
     #[must_use]
-    pub fn destination(self, destination: impl Into<String>) -> Self {
-        Self { destination: Some(destination.into()), ..self }
+    pub fn route(self, route: impl Into<String>) -> Self {
+        Self { route: Some(route.into()), ..self }
     }
 
     /// Narrows it to the events of one tenant.
@@ -42,10 +42,10 @@ impl HeldFilter {
         Self { aggregate: Some((aggregate_type.into(), aggregate_id.into())), ..self }
     }
 
-    /// Returns true for an event that is held for this destination and is one of the chosen ones.
-    pub fn matches(&self, destination: &str, event: &Envelope) -> bool {
+    /// Returns true for an event that is held for this route and is one of the chosen ones.
+    pub fn matches(&self, route: &str, event: &Envelope) -> bool {
         let aggregate = (&*event.aggregate_type, &*event.aggregate_id);
-        self.destination.as_ref().is_none_or(|asked| asked == destination)
+        self.route.as_ref().is_none_or(|asked| asked == route)
             && self.tenant_id.as_ref().is_none_or(|asked| event.tenant_id.as_ref() == Some(asked))
             && self.aggregate.as_ref().is_none_or(|(kind, id)| (&**kind, &**id) == aggregate)
     }
@@ -60,7 +60,7 @@ impl HeldFilter {
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), bento_relay::StoreError> {
 /// let store = MemoryStore::default();
-/// let due = store.retry_now(&HeldFilter::default().destination("billing")).await?;
+/// let due = store.retry_now(&HeldFilter::default().route("billing")).await?;
 /// assert_eq!(due, 0, "nothing is held");
 /// # Ok(())
 /// # }
@@ -71,7 +71,7 @@ pub trait HeldEvents: Send + Sync {
     /// It changes nothing but the time at which they are due. The events of an aggregate keep their order, and the attempts made so far
     /// still count. Events without a wait of their own stay as they are: those behind an earlier one of their aggregate, those of an
     /// aggregate that a dead letter parks. Events of a paused tenant are due and go on waiting for it to be
-    /// resumed, and those for a destination whose circuit is open, or that has not answered yet, for that. A relay puts back an event that
+    /// resumed, and those for a route whose circuit is open, or that has not answered yet, for that. A relay puts back an event that
     /// is [to be delivered later](bento_core::Metadata::deliver_after); it is counted all the same.
     ///
     /// # Errors

@@ -20,9 +20,9 @@ use crate::store::{RelayId, StoreError};
 pub struct StatusCounts {
     /// In the outbox, never tried.
     pub pending: u64,
-    /// Held back for a destination: failed and to be retried, or behind one that is.
+    /// Held back for a route: failed and to be retried, or behind one that is.
     pub held: u64,
-    /// Given up for a destination, waiting for an operator.
+    /// Given up for a route, waiting for an operator.
     pub dead: u64,
 }
 
@@ -42,13 +42,13 @@ pub struct TenantCounts {
     pub counts: StatusCounts,
 }
 
-/// The events of one tenant for one destination.
+/// The events of one tenant for one route.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
     /// The tenant; `None` for events without one.
     pub tenant_id: Option<String>,
-    /// The destination; `None` for events that are pending: they have not been routed yet.
-    pub destination: Option<Arc<str>>,
+    /// The route; `None` for events that are pending: they have not been routed yet.
+    pub route: Option<Arc<str>>,
     /// The events.
     pub counts: StatusCounts,
     /// How long ago the oldest of those occurred that are pending or held, by the store's clock; `None` without one.
@@ -118,7 +118,7 @@ pub trait Inspect: Send + Sync {
     /// It only reads: nothing is lost.
     fn leases(&self) -> impl Future<Output = Result<Vec<LeaseState>, StoreError>> + Send;
 
-    /// The counts by tenant and destination with the age of the oldest, ordered by both, `None` first; what has no events is left
+    /// The counts by tenant and route with the age of the oldest, ordered by both, `None` first; what has no events is left
     /// out.
     ///
     /// # Errors

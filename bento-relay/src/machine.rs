@@ -6,9 +6,9 @@
 //!
 //! 1. A wave goes to one destination and holds at most one event of a stream, and the next one of the stream only after that is
 //!    confirmed; unless the publisher chains, then the batch is one wave. Waves of different destinations do not wait for each other.
-//! 2. After a failure nothing later of the stream is sent: fresh followers are held back, held ones stay where they are. A route that
+//! 2. After a failure nothing later of the stream is sent: pending followers are held back, held ones stay where they are. A route that
 //!    says *continue* holds nothing back, and its failed events are held without a place.
-//! 3. A fresh row of a stream that is held or parked is held back unsent, unless all that is held of the stream is in the same batch:
+//! 3. A pending row of a stream that is held or parked is held back unsent, unless all that is held of the stream is in the same batch:
 //!    then it comes after that.
 //! 4. A permanent failure, or the last attempt that the policy allows, is a dead letter; it parks its stream. With a fallback it is
 //!    held for that instead, and parks nothing: what follows goes on with the next batch.
@@ -142,7 +142,7 @@ pub trait Reach {
 pub enum Admission {
     /// It is there.
     Open,
-    /// It was away: one held and one fresh event may be tried, each alone, and the rest if that goes well.
+    /// It was away: one held and one pending event may be tried, each alone, and the rest if that goes well.
     Trial,
     /// It is away.
     Away,
@@ -301,8 +301,8 @@ impl<R: Routing> Machine<R> {
         for held in advanced.held {
             self.take_held(held, now, reach, observer);
         }
-        for row in advanced.fresh {
-            self.take_fresh(row, all_held_are_here, now, reach, observer);
+        for row in advanced.pending {
+            self.take_pending(row, all_held_are_here, now, reach, observer);
         }
     }
 

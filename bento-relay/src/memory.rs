@@ -58,7 +58,7 @@ impl MemoryStore {
         (Self::with_clock(sharding, clock), manual)
     }
 
-    /// The same rows, seen by a process that is configured for another division of the outbox.
+    /// The same rows, seen by a process that is configured for another sharding of the outbox.
     #[must_use]
     pub fn configured_for(&self, sharding: Sharding) -> Self {
         Self { data: Arc::clone(&self.data), configured: sharding }
@@ -123,8 +123,8 @@ impl RelayStore for MemoryStore {
         self.state().advance(advance, self.now(), wall)
     }
 
-    async fn probe(&self, shards: &[ShardId], without: &[Arc<str>]) -> Result<Vec<ShardId>, StoreError> {
-        Ok(self.state().probe(shards, without, self.now()))
+    async fn poll(&self, shards: &[ShardId], without: &[Arc<str>]) -> Result<Vec<ShardId>, StoreError> {
+        Ok(self.state().poll(shards, without, self.now()))
     }
 
     async fn release(&self, relay: RelayId) -> Result<(), StoreError> {
@@ -142,8 +142,8 @@ impl DeadLetters for MemoryStore {
         Ok(self.state().dead_letters(query))
     }
 
-    async fn find(&self, event_id: EventId, destination: &str) -> Result<Option<DeadLetter>, StoreError> {
-        Ok(self.state().find_dead(event_id, destination))
+    async fn find(&self, event_id: EventId, route: &str) -> Result<Option<DeadLetter>, StoreError> {
+        Ok(self.state().find_dead(event_id, route))
     }
 
     async fn list_in_order(
@@ -155,22 +155,22 @@ impl DeadLetters for MemoryStore {
         Ok(self.state().dead_in_order(filter, after, limit))
     }
 
-    async fn amend(&self, event_id: EventId, destination: &str, amendment: &Amendment) -> Result<(), StoreError> {
-        self.state().amend(event_id, destination, amendment)
+    async fn amend(&self, event_id: EventId, route: &str, amendment: &Amendment) -> Result<(), StoreError> {
+        self.state().amend(event_id, route, amendment)
     }
 
-    async fn replay(&self, event_id: EventId, destination: &str) -> Result<Replayed, StoreError> {
-        Ok(self.state().replay(event_id, destination))
+    async fn replay(&self, event_id: EventId, route: &str) -> Result<Replayed, StoreError> {
+        Ok(self.state().replay(event_id, route))
     }
 
     async fn replay_together(&self, _shard: ShardId, letters: &[LetterKey]) -> Result<u64, StoreError> {
         Ok(self.state().replay_together(letters))
     }
 
-    async fn discard(&self, event_id: EventId, destination: &str, discarding: &Discarding) -> Result<bool, StoreError> {
+    async fn discard(&self, event_id: EventId, route: &str, discarding: &Discarding) -> Result<bool, StoreError> {
         discarding.check()?;
         let wall = self.data.clock.wall();
-        Ok(self.state().discard(event_id, destination, discarding, wall))
+        Ok(self.state().discard(event_id, route, discarding, wall))
     }
 
     async fn discard_together(

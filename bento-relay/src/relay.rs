@@ -4,7 +4,7 @@
 //! wave, and settles with the call that returns the next batch:
 //!
 //! ```text
-//! supervisor ── heartbeat, probe ──► store
+//! supervisor ── heartbeat, poll ──► store
 //!     │ starts up to `workers`
 //!     ▼
 //!   worker ──── advance ───────────► store      settle what was done, renew the lease, next batch

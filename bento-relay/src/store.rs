@@ -37,13 +37,13 @@
 //!   call; never an event without order. It is returned when the known revision differs, so also for `None`.
 //! * **The revision** changes whenever an operator replays or discards in the shard. It need not change with a settlement: the
 //!   relay knows by itself which streams wait after its settlements, and asks again with `None` after one that may free a stream.
-//! * **A settlement** whose row is gone (or no longer where the settlement expects it: fresh, or held for the destination) changes
+//! * **A settlement** whose row is gone (or no longer where the settlement expects it: pending, or held for the route) changes
 //!   nothing and is no error: the call was repeated, or an operator was quicker. A row that is held or dead already for a
-//!   destination is not doubled.
-//! * **A shard outside of the division** that holds fresh or held rows is claimed by any relay, above its fair share, and told as
+//!   route is not doubled.
+//! * **A shard outside of the sharding** that holds pending or held rows is claimed by any relay, above its fair share, and told as
 //!   [stray](Holdings::stray) by every heartbeat until it is empty.
 //! * **A published row** that is kept is recognised when its event id is written again, until it is pruned. An event is kept once, when
-//!   a fresh row is confirmed by all or a held one is confirmed; a row that is held back or given up is not.
+//!   a pending row is confirmed by all or a held one is confirmed; a row that is held back or given up is not.
 //! * **Releasing** a shard, by a hand-over or by [`RelayStore::release`], leaves it free at once. A shard claimed later from an
 //!   owner that did not release it was [taken over](Holdings::taken_over).
 
@@ -92,11 +92,11 @@ pub struct Lease {
     pub epoch: i64,
 }
 
-/// The stream within which order holds, for one destination.
+/// The stream within which order holds, for one route.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamKey {
-    /// The name of the destination.
-    pub destination: Arc<str>,
+    /// The name of the route.
+    pub route: Arc<str>,
     /// The type of the aggregate.
     pub aggregate_type: String,
     /// The id of the aggregate.
@@ -112,11 +112,11 @@ pub struct OutboxRow {
     pub envelope: Arc<Envelope>,
 }
 
-/// A row that was held back for a destination.
+/// A row that was held back for a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldRow {
-    /// The destination it is held for: the name of its route.
-    pub destination: Arc<str>,
+    /// The route it is held for: the name of its route.
+    pub route: Arc<str>,
     /// How often it was tried.
     pub attempts: u32,
     /// Whether it keeps its place in its stream. One that does not is a head of its own and holds nothing back.
@@ -132,30 +132,30 @@ pub struct HeldRow {
 /// The outcome of one row, to be recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settlement {
-    /// A fresh row is confirmed by every destination it had: delete it.
+    /// A pending row is confirmed by every route it had: delete it.
     Published {
         /// The row.
         position: i64,
     },
-    /// A fresh row failed, or is behind one that did: move it to the held rows of one destination.
+    /// A pending row failed, or is behind one that did: move it to the held rows of one route.
     ///
-    /// The last settlement that names the position deletes the fresh row.
+    /// The last settlement that names the position deletes the pending row.
     Hold {
         /// The row.
         position: i64,
         /// For whom it is held.
-        destination: Arc<str>,
+        route: Arc<str>,
         /// Whether it keeps its place in its stream; see [`HeldRow::ordered`]. An event without order never does.
         ordered: bool,
         /// Why it is held.
         why: Held,
     },
-    /// A fresh row is given up at once: move it to the dead letters.
+    /// A pending row is given up at once: move it to the dead letters.
     Bury {
         /// The row.
         position: i64,
         /// For whom it is given up.
-        destination: Arc<str>,
+        route: Arc<str>,
         /// What is recorded.
         dead: Burial,
     },
@@ -164,14 +164,14 @@ pub enum Settlement {
         /// The row.
         position: i64,
         /// For whom it was held.
-        destination: Arc<str>,
+        route: Arc<str>,
     },
     /// A held row failed again: it is due later.
     HeldFailed {
         /// The row.
         position: i64,
         /// For whom it is held.
-        destination: Arc<str>,
+        route: Arc<str>,
         /// What is recorded.
         failure: Failure,
     },
@@ -181,7 +181,7 @@ pub enum Settlement {
         /// The row.
         position: i64,
         /// For whom it is held.
-        destination: Arc<str>,
+        route: Arc<str>,
         /// What is recorded.
         obstacle: Unroutable,
     },
@@ -190,18 +190,18 @@ pub enum Settlement {
         /// The row.
         position: i64,
         /// For whom it was held.
-        destination: Arc<str>,
+        route: Arc<str>,
         /// What is recorded.
         dead: Burial,
     },
-    /// A held row is given up for one destination and goes to another instead, its fallback: it is held for that one, untried and due as
+    /// A held row is given up for one route and goes to another instead, its fallback: it is held for that one, untried and due as
     /// soon as it heads its stream there. If it is held or dead for that one already, it only leaves the first. Several of these in one
-    /// call move a row to several destinations. A row that moves to where it is stays as it is.
+    /// call move a row to several routes. A row that moves to where it is stays as it is.
     HeldMoved {
         /// The row.
         position: i64,
         /// For whom it was held.
-        destination: Arc<str>,
+        route: Arc<str>,
         /// For whom it is held from now on.
         to: Arc<str>,
         /// Whether it keeps its place in its stream there; see [`HeldRow::ordered`].
@@ -209,12 +209,12 @@ pub enum Settlement {
     },
 }
 
-/// Why a fresh row is held back.
+/// Why a pending row is held back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Held {
     /// It failed itself, and is due after a wait.
     Failed(Failure),
-    /// It was not tried: an earlier one of its stream is held back, its destination is away, or its tenant is paused. It is due as soon
+    /// It was not tried: an earlier one of its stream is held back, its route is away, or its tenant is paused. It is due as soon
     /// as it heads its stream.
     Behind,
     /// It is not to be delivered before a wait is over, by the store's clock from now.
@@ -228,7 +228,7 @@ pub enum Held {
 pub struct Unroutable {
     /// The time until a relay looks at it again, by the store's clock from now.
     pub retry_after: Duration,
-    /// The rule or destination that is missing.
+    /// The rule or route that is missing.
     pub error: String,
 }
 
@@ -288,8 +288,8 @@ pub struct Advance {
     pub ttl: Duration,
     /// What was done since the last call.
     pub settled: Vec<Settlement>,
-    /// How many fresh rows to return at most; 0 only settles.
-    pub fresh: usize,
+    /// How many pending rows to return at most; 0 only settles.
+    pub pending: usize,
     /// How many due held rows to return at most; 0 for none.
     pub held: usize,
     /// The revision of the held rows that the relay knows; `None` or another one returns [`Advanced::streams`].
@@ -304,7 +304,7 @@ pub struct Advance {
 #[derive(Clone, Debug, Default)]
 pub struct Advanced {
     /// The next rows, in position order.
-    pub fresh: Vec<OutboxRow>,
+    pub pending: Vec<OutboxRow>,
     /// Due heads with their followers, each stream in position order.
     pub held: Vec<HeldRow>,
     /// True if followers of those heads were left out although fewer rows than asked for are returned.
@@ -313,7 +313,7 @@ pub struct Advanced {
     pub revision: i64,
     /// The streams that are held back or parked in this shard, if the revision differs from the one that the relay knew.
     pub streams: Option<Vec<StreamKey>>,
-    /// The tenants that an operator has paused, said together with `streams`. Fresh rows of theirs are still returned; held ones are not.
+    /// The tenants that an operator has paused, said together with `streams`. Pending rows of theirs are still returned; held ones are not.
     pub paused_tenants: Vec<String>,
     /// When the next held row is due that is not due yet, by the store's clock from now; `None` without one.
     pub next_due: Option<Duration>,
@@ -325,7 +325,7 @@ pub struct Advanced {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GivenUp {
     /// The name of the route under which it is dead.
-    pub destination: Arc<str>,
+    pub route: Arc<str>,
     /// [`Burial::UNREADABLE`] or [`Burial::UNSETTLED`].
     pub cause: &'static str,
     /// The tenant of its event, as far as that can be read.
@@ -357,7 +357,7 @@ pub struct Holdings {
     pub taken_over: Vec<ShardId>,
     /// How many shards above its fair share it still holds: so many should it stop working on and report as idle next time.
     pub surplus: usize,
-    /// Shards outside of the recorded division that hold events: some process writes by another division. Any relay claims them, above
+    /// Shards outside of the recorded sharding that hold events: some process writes by another sharding. Any relay claims them, above
     /// its fair share.
     pub stray: Vec<ShardId>,
     /// The store's clock, read by the call: by it delays and deadlines are kept. `None` from a store that has none.
@@ -424,15 +424,15 @@ pub trait RelayStore: fmt::Debug + Send + Sync + 'static {
     /// A relay drops it when the store does not answer in time, and repeats it. A dropped call has settled all or nothing, and leaves no lock behind.
     fn advance(&self, advance: Advance) -> impl Future<Output = Result<Advanced, StoreError>> + Send;
 
-    /// Those of the leased shards that have fresh rows or due held rows; as cheap as the back end allows. Held rows of the
-    /// destinations in `without` count for nothing.
+    /// Those of the leased shards that have pending rows or due held rows; as cheap as the back end allows. Held rows of the
+    /// routes in `without` count for nothing.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     ///
     /// # Cancel safety
     /// It only reads: nothing is lost.
-    fn probe(
+    fn poll(
         &self,
         shards: &[ShardId],
         without: &[Arc<str>],

@@ -79,7 +79,7 @@ impl OutboxConnectionBuilder {
     }
 
     /// How the outbox is divided: insisted on if it is said here. The database remembers it from the first use on; without
-    /// this the remembered division is used, and 16 shards in one lane if there is none.
+    /// this the remembered sharding is used, and 16 shards in one lane if there is none.
     pub fn sharding(mut self, sharding: Sharding) -> Self {
         self.expected.sharding = Some(sharding);
         self
@@ -153,7 +153,7 @@ impl OutboxConnection {
         self.inner.inner()
     }
 
-    /// Asks the database whether it is there, for a readiness probe.
+    /// Asks the database whether it is there, for a readiness poll.
     ///
     /// # Errors
     /// What SeaORM says: it is not, or no connection was free in time.

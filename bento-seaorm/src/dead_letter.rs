@@ -32,8 +32,8 @@ impl DeadLetters for OutboxStore {
         self.rows(select, select::letter).await
     }
 
-    async fn find(&self, event_id: EventId, destination: &str) -> Result<Option<DeadLetter>, StoreError> {
-        let select = select::one(self.dialect()?, self.tables(), event_id, destination);
+    async fn find(&self, event_id: EventId, route: &str) -> Result<Option<DeadLetter>, StoreError> {
+        let select = select::one(self.dialect()?, self.tables(), event_id, route);
         Ok(self.rows(select, select::letter).await?.pop())
     }
 
@@ -47,16 +47,16 @@ impl DeadLetters for OutboxStore {
         self.rows(select, select::letter).await
     }
 
-    async fn amend(&self, event_id: EventId, destination: &str, amendment: &Amendment) -> Result<(), StoreError> {
-        amending::amend(self, event_id, destination, amendment).await
+    async fn amend(&self, event_id: EventId, route: &str, amendment: &Amendment) -> Result<(), StoreError> {
+        amending::amend(self, event_id, route, amendment).await
     }
 
-    async fn replay(&self, event_id: EventId, destination: &str) -> Result<Replayed, StoreError> {
-        let Some(letter) = self.find(event_id, destination).await? else { return Ok(Replayed::default()) };
+    async fn replay(&self, event_id: EventId, route: &str) -> Result<Replayed, StoreError> {
+        let Some(letter) = self.find(event_id, route).await? else { return Ok(Replayed::default()) };
         if letter.raw.is_some() {
-            return Err(StoreError::NotReplayable { event_id, destination: letter.destination });
+            return Err(StoreError::NotReplayable { event_id, route: letter.route });
         }
-        let letters = [(event_id, Arc::clone(&letter.destination))];
+        let letters = [(event_id, Arc::clone(&letter.route))];
         match self.replay_together(letter.shard, &letters).await? {
             0 => Ok(Replayed::default()),
             _ => Ok(Replayed { replayed: true, later_ones_out: letter.later_ones_out() }),
@@ -67,9 +67,9 @@ impl DeadLetters for OutboxStore {
         removed(self, shard, letters, Fate::Replayed).await
     }
 
-    async fn discard(&self, event_id: EventId, destination: &str, discarding: &Discarding) -> Result<bool, StoreError> {
-        let Some(letter) = self.find(event_id, destination).await? else { return Ok(false) };
-        let letters = [(event_id, letter.destination)];
+    async fn discard(&self, event_id: EventId, route: &str, discarding: &Discarding) -> Result<bool, StoreError> {
+        let Some(letter) = self.find(event_id, route).await? else { return Ok(false) };
+        let letters = [(event_id, letter.route)];
         Ok(self.discard_together(letter.shard, &letters, discarding).await? > 0)
     }
 
@@ -112,12 +112,12 @@ async fn lock_shard(
 
 /// Appends that a row is one of these letters.
 fn of_letters(mut sql: Sql, letters: &[LetterKey]) -> Sql {
-    for (nth, (event_id, destination)) in letters.iter().enumerate() {
+    for (nth, (event_id, route)) in letters.iter().enumerate() {
         sql = sql
             .push(if nth == 0 { "(event_id = " } else { " OR event_id = " })
             .bind(uuid::Uuid::from(*event_id))
-            .push(" AND destination = ")
-            .bind(&**destination);
+            .push(" AND route = ")
+            .bind(&**route);
     }
     sql.push(")")
 }

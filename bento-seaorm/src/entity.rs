@@ -129,7 +129,7 @@ pub(crate) fn lossy_at(row: &QueryResult, column: usize) -> String {
     text.unwrap_or_default().replace('\0', "\u{fffd}")
 }
 
-/// Names of destinations as they are stored: a JSON array; nothing for none.
+/// Names of routes as they are stored: a JSON array; nothing for none.
 pub(crate) fn names(names: &[Arc<str>]) -> Option<String> {
     let texts: Vec<&str> = names.iter().map(|name| &**name).collect();
     (!texts.is_empty()).then(|| serde_json::Value::from(texts).to_string())

@@ -59,15 +59,15 @@ impl Inspect for OutboxStore {
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
         let tables = self.tables();
         let age = self.dialect()?.micros_until("MIN(occurred_at)");
-        let count = |status: i32, destination: &str, age: &str, table: &str, by: &str| {
+        let count = |status: i32, route: &str, age: &str, table: &str, by: &str| {
             format!(
-                "SELECT tenant_id, {destination} AS destination, {status} AS status, count(*), {age} FROM {table} GROUP BY {by}"
+                "SELECT tenant_id, {route} AS route, {status} AS status, count(*), {age} FROM {table} GROUP BY {by}"
             )
         };
-        let by_both = "tenant_id, destination";
+        let by_both = "tenant_id, route";
         let counts = [
-            count(1, "destination", &age, tables.held(), by_both),
-            count(2, "destination", "NULL", tables.dead_letter(), by_both),
+            count(1, "route", &age, tables.held(), by_both),
+            count(2, "route", "NULL", tables.dead_letter(), by_both),
             count(0, "NULL", &age, tables.outbox(), "tenant_id"),
         ];
         Ok(summed(self.read(&counts.join(" UNION ALL "), counted).await?))
@@ -102,10 +102,10 @@ fn tenant_count(row: &QueryResult) -> Result<(Option<String>, i32, u64), DbErr> 
     Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?, count.cast_unsigned()))
 }
 
-/// The events of one tenant, destination and status.
+/// The events of one tenant, route and status.
 struct Counted {
     tenant_id: Option<String>,
-    destination: Option<String>,
+    route: Option<String>,
     status: i32,
     count: u64,
     oldest: Option<Duration>,
@@ -115,7 +115,7 @@ fn counted(row: &QueryResult) -> Result<Counted, DbErr> {
     let until: Option<i64> = row.try_get_by_index(4)?;
     Ok(Counted {
         tenant_id: row.try_get_by_index(0)?,
-        destination: row.try_get_by_index(1)?,
+        route: row.try_get_by_index(1)?,
         status: row.try_get_by_index(2)?,
         count: row.try_get_by_index::<i64>(3)?.cast_unsigned(),
         oldest: until.map(|until| Duration::from_micros((-until).max(0).cast_unsigned())),
@@ -124,10 +124,10 @@ fn counted(row: &QueryResult) -> Result<Counted, DbErr> {
 
 fn summed(counted: Vec<Counted>) -> Vec<Backlog> {
     let mut found: BTreeMap<(Option<String>, Option<String>), Backlog> = BTreeMap::new();
-    for Counted { tenant_id, destination, status, count, oldest } in counted {
-        let named = destination.as_deref().map(Into::into);
-        let first = Backlog { tenant_id: tenant_id.clone(), destination: named, ..Backlog::default() };
-        let backlog = found.entry((tenant_id, destination)).or_insert(first);
+    for Counted { tenant_id, route, status, count, oldest } in counted {
+        let named = route.as_deref().map(Into::into);
+        let first = Backlog { tenant_id: tenant_id.clone(), route: named, ..Backlog::default() };
+        let backlog = found.entry((tenant_id, route)).or_insert(first);
         match status {
             0 => backlog.counts.pending = count,
             1 => backlog.counts.held = count,

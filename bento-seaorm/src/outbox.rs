@@ -21,7 +21,7 @@ use crate::entity::written_columns;
 use crate::error::Error;
 use crate::tables::Tables;
 
-/// The time for which a writer relies on what it has read. Somebody may change the division while a writer runs, or clear the tables,
+/// The time for which a writer relies on what it has read. Somebody may change the sharding while a writer runs, or clear the tables,
 /// and clocks drift apart.
 const RELIABLE: Duration = Duration::from_secs(30);
 
@@ -38,7 +38,7 @@ pub(crate) struct OutboxWriter {
     inserts: [OnceLock<String>; 64],
 }
 
-/// The recorded division and the difference of the clocks, as a writer has read them.
+/// The recorded sharding and the difference of the clocks, as a writer has read them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Known {
     pub(crate) sharding: Sharding,
@@ -76,7 +76,7 @@ impl OutboxWriter {
         Self { tables, expected, known: Mutex::default(), reliable: RELIABLE, inserts: [const { OnceLock::new() }; 64] }
     }
 
-    /// Reads the division of the outbox and the clock of the database: one SELECT until [`confirm`](Self::confirm) was called, and one
+    /// Reads the sharding of the outbox and the clock of the database: one SELECT until [`confirm`](Self::confirm) was called, and one
     /// every 30 seconds after.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ mod leases;
 mod memory;
 mod one_by_one;
 mod pauses;
-mod probe;
+mod poll;
 mod published;
 mod retry_now;
 mod salvage;
@@ -122,7 +122,7 @@ impl OutboxStore {
         self
     }
 
-    /// Insists on this division of the outbox, and records it if none is recorded. Without it, what is recorded is used, or
+    /// Insists on this sharding of the outbox, and records it if none is recorded. Without it, what is recorded is used, or
     /// else the default is recorded.
     #[must_use]
     pub fn with_sharding(mut self, sharding: Sharding) -> Self {
@@ -200,8 +200,8 @@ impl RelayStore for OutboxStore {
         advance::advance(self, advance).await
     }
 
-    async fn probe(&self, shards: &[ShardId], without: &[Arc<str>]) -> Result<Vec<ShardId>, StoreError> {
-        probe::probe(self, shards, without).await
+    async fn poll(&self, shards: &[ShardId], without: &[Arc<str>]) -> Result<Vec<ShardId>, StoreError> {
+        poll::poll(self, shards, without).await
     }
 
     async fn release(&self, relay: RelayId) -> Result<(), StoreError> {

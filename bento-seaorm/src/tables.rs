@@ -12,7 +12,7 @@ use crate::dialect;
 /// | table | holds | written by |
 /// |---|---|---|
 /// | `outbox` | events not yet published | the business transaction; the relay deletes |
-/// | `outbox_held` | events held back for a destination | the relay that owns the shard; operator commands |
+/// | `outbox_held` | events held back for a route | the relay that owns the shard; operator commands |
 /// | `dead_letter` | events that were given up | the relay that owns the shard; operator commands |
 /// | `discarded_letter` | what is kept of dead letters that were discarded | operator commands |
 /// | `outbox_published` | published events, if they are kept | the relay that owns the shard; one relay at a time prunes |
@@ -93,7 +93,7 @@ impl Tables {
         &self.outbox
     }
 
-    /// Events held back for a destination.
+    /// Events held back for a route.
     pub fn held(&self) -> &str {
         &self.held
     }

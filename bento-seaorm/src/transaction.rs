@@ -72,7 +72,7 @@ pub struct OutboxTransaction {
 
 impl OutboxTransaction {
     /// Takes over a transaction that was begun elsewhere, for the tables `bento_…`;
-    /// [`OutboxConnection::adopt`](crate::OutboxConnection::adopt) knows other settings, wakes the relay, and reads the division
+    /// [`OutboxConnection::adopt`](crate::OutboxConnection::adopt) knows other settings, wakes the relay, and reads the sharding
     /// of the outbox only once. Give the outermost transaction: only its commit decides about the events.
     pub fn adopt(transaction: DatabaseTransaction) -> Self {
         Self::open(transaction, Arc::default())

@@ -199,11 +199,11 @@ async fn the_view_shows_one_row_per_event_and_json_where_there_is_some(database:
     )
     .await;
     publish(database, "'held', 'dead', 'out'").await;
-    for destination in ["a", "b"] {
-        copy(database, "held", "bento_outbox_held", destination, "ordered", "(1 = 1)").await;
+    for route in ["a", "b"] {
+        copy(database, "held", "bento_outbox_held", route, "ordered", "(1 = 1)").await;
         let columns = "attempts, error_message, cause, parks, first_failed_at, failed_at";
         let values = "3, 'e', 'c', (1 = 1), occurred_at, occurred_at";
-        copy(database, "dead", "bento_dead_letter", destination, columns, values).await;
+        copy(database, "dead", "bento_dead_letter", route, columns, values).await;
     }
     let gone = "DELETE FROM bento_outbox WHERE aggregate_id IN ('held', 'dead', 'out')";
     database.db.execute_unprepared(gone).await.unwrap();
@@ -243,10 +243,10 @@ async fn publish(database: &TestDatabase, ids: &str) {
 
 const EVENT: &str = "event_id, event_type, schema_version, aggregate_type, aggregate_id, occurred_at, payload";
 
-async fn copy(database: &TestDatabase, id: &str, table: &str, destination: &str, columns: &str, values: &str) {
+async fn copy(database: &TestDatabase, id: &str, table: &str, route: &str, columns: &str, values: &str) {
     let sql = format!(
-        "INSERT INTO {table} (shard, position, destination, {EVENT}, {columns}) \
-         SELECT shard, position, '{destination}', {EVENT}, {values} FROM bento_outbox WHERE aggregate_id = '{id}'"
+        "INSERT INTO {table} (shard, position, route, {EVENT}, {columns}) \
+         SELECT shard, position, '{route}', {EVENT}, {values} FROM bento_outbox WHERE aggregate_id = '{id}'"
     );
     database.db.execute_unprepared(&sql).await.unwrap();
 }

@@ -177,9 +177,9 @@ async fn operate(outbox: &Outbox, db: DatabaseConnection) {
     let refused: Vec<_> = letters.iter().filter(|letter| letter.cause == "permanent").collect();
     operator.replay_all(&DeadLetterFilter::default(), ReplayMode::DryRun).await.unwrap();
     let amendment = Amendment::default().with_header("x-note", "by hand");
-    operator.amend(refused[0].envelope.event_id, &refused[0].destination, &amendment).await.unwrap();
-    operator.replay(refused[0].envelope.event_id, &refused[0].destination).await.unwrap();
-    assert!(operator.discard(refused[1].envelope.event_id, &refused[1].destination, "a test").await.unwrap());
+    operator.amend(refused[0].envelope.event_id, &refused[0].route, &amendment).await.unwrap();
+    operator.replay(refused[0].envelope.event_id, &refused[0].route).await.unwrap();
+    assert!(operator.discard(refused[1].envelope.event_id, &refused[1].route, "a test").await.unwrap());
     assert_eq!(operator.discarded(&DeadLetterQuery::default()).await.unwrap().len(), 1);
     assert!(operator.pause("acme", "a test").await.unwrap());
     assert_eq!(operator.paused().await.unwrap().len(), 1);

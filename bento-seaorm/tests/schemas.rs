@@ -149,7 +149,7 @@ async fn a_service_for_each_schema_publishes_its_own_events_alone(database: &Tes
     let (of_billing, of_user) = (Operator::new(&billing.store, "alice"), Operator::new(&user.store, "alice"));
     assert_eq!(of_billing.list(&DeadLetterQuery::default()).await.unwrap().len(), 0);
     for letter in of_user.list(&DeadLetterQuery::default()).await.unwrap() {
-        of_user.replay(letter.envelope.event_id, &letter.destination).await.unwrap();
+        of_user.replay(letter.envelope.event_id, &letter.route).await.unwrap();
     }
     let published = user.publish().await;
     assert_eq!(published.len(), 60);

@@ -96,16 +96,16 @@ impl<S: RelayStore> RelayStore for FlakyStore<S> {
     }
 
     async fn advance(&self, advance: Advance) -> Result<Advanced, StoreError> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(advance.fresh);
-        if advance.fresh > 0 && self.is_unreadable(advance.lease.shard) {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(advance.pending);
+        if advance.pending > 0 && self.is_unreadable(advance.lease.shard) {
             let reason = format!("shard {}, as told", advance.lease.shard);
             return Err(StoreError::Corrupt { reason, source: None });
         }
         self.call(self.inner.advance(advance)).await
     }
 
-    async fn probe(&self, shards: &[ShardId], without: &[Arc<str>]) -> Result<Vec<ShardId>, StoreError> {
-        self.call(self.inner.probe(shards, without)).await
+    async fn poll(&self, shards: &[ShardId], without: &[Arc<str>]) -> Result<Vec<ShardId>, StoreError> {
+        self.call(self.inner.poll(shards, without)).await
     }
 
     async fn release(&self, relay: RelayId) -> Result<(), StoreError> {

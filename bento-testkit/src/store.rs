@@ -168,7 +168,7 @@ macro_rules! relay_store_conformance {
                 rows::a_known_event_id_is_not_written_again
                 rows::many_rows_are_settled_at_once
                 rows::the_widest_event_goes_through_every_table
-                rows::the_probe_tells_which_shards_have_work
+                rows::a_poll_tells_which_shards_have_work
                 held::a_failed_row_waits_by_the_clock_of_the_store
                 held::the_head_that_was_due_first_comes_first
                 held::followers_come_behind_their_head_in_position_order
@@ -179,23 +179,23 @@ macro_rules! relay_store_conformance {
                 held::events_without_order_wait_alone
                 held::the_next_due_row_is_foretold
                 held::fewer_held_rows_than_asked_for_are_all_there_are
-                held::destinations_hold_independently
+                held::routes_hold_independently
                 held::a_row_that_keeps_no_place_holds_nothing_back
                 held::a_delayed_row_waits_by_the_clock_of_the_store
                 held::those_who_have_confirmed_are_remembered
                 held::a_replay_keeps_a_place_only_if_it_parked
-                held::a_held_row_moves_to_another_destination
-                held::rows_of_a_destination_that_is_away_are_not_wanted
+                held::a_held_row_moves_to_another_route
+                held::rows_of_a_route_that_is_away_are_not_wanted
                 unroutable::an_unroutable_row_says_for_how_long_it_is
                 unroutable::an_unroutable_row_that_is_given_up_begins_anew_when_it_is_replayed
                 unroutable::a_held_row_that_moves_to_where_it_is_stays_there
-                unroutable::a_held_row_moves_to_several_destinations_at_once
-                held::the_probe_passes_over_destinations_that_are_away
-                held::the_probe_finds_what_another_relay_held_back
+                unroutable::a_held_row_moves_to_several_routes_at_once
+                held::a_poll_passes_over_routes_that_are_away
+                held::a_poll_finds_what_another_relay_held_back
                 pauses::held_rows_of_a_paused_tenant_wait_until_it_is_resumed
                 pauses::pausing_and_resuming_change_the_revision_of_every_shard
                 pauses::paused_tenants_are_told_with_the_streams
-                pauses::the_probe_passes_over_paused_tenants
+                pauses::a_poll_passes_over_paused_tenants
                 pauses::a_paused_tenant_is_listed_with_the_first_reason
                 pauses::texts_that_cannot_be_stored_are_refused
                 retry_now::what_waits_is_due_at_once_with_its_attempts_and_its_followers
@@ -203,7 +203,7 @@ macro_rules! relay_store_conformance {
                 retry_now::what_waits_for_another_event_goes_on_waiting
                 retry_now::an_unroutable_row_keeps_the_time_since_when_it_is
                 retry_now::only_the_shards_concerned_have_another_revision
-                retry_now::the_probe_finds_what_is_due_at_once
+                retry_now::a_poll_finds_what_is_due_at_once
                 retry_now::a_running_relay_tries_at_its_next_poll_and_keeps_the_order
                 retry_now::an_event_is_not_delivered_before_its_delay
                 retry_now::an_operator_of_one_tenant_leaves_the_others_waiting
@@ -225,7 +225,7 @@ macro_rules! relay_store_conformance {
                 dead_letters::a_row_that_cannot_be_read_parks_its_aggregate_on_every_route
                 dead_letters::an_event_without_order_parks_nothing
                 dead_letters::replay_and_discard_change_the_revision
-                dead_letters::replay_and_discard_need_the_right_destination
+                dead_letters::replay_and_discard_need_the_right_route
                 dead_letters::dead_letters_are_listed_oldest_first_and_paged
                 dead_letters::dead_letters_are_filtered
                 operators::a_filtered_replay_keeps_the_order_of_a_stream
@@ -247,11 +247,11 @@ macro_rules! relay_store_conformance {
                 inspection::events_are_counted_by_status
                 inspection::events_are_counted_by_tenant
                 inspection::the_oldest_pending_event_has_an_age
-                inspection::the_backlog_is_told_by_tenant_and_destination
+                inspection::the_backlog_is_told_by_tenant_and_route
                 inspection::leases_are_shown
                 inspection::relays_are_shown_with_their_lanes
                 names::names_that_differ_by_a_space_or_the_case_are_streams_of_their_own
-                names::names_that_differ_by_a_space_or_the_case_are_destinations_of_their_own
+                names::names_that_differ_by_a_space_or_the_case_are_routes_of_their_own
                 names::names_that_differ_by_a_space_or_the_case_are_tenants_of_their_own
                 names::names_that_differ_by_a_space_or_the_case_are_filtered_apart
                 names::a_time_of_any_year_with_four_digits_comes_back_whole

@@ -271,7 +271,7 @@ async fn a_dead_letter_parks_its_aggregate_until_it_is_replayed(database: &TestD
     assert_eq!(database.number(&format!("{status}'held'")).await, 1);
 
     journey.broker.recover();
-    journey.store().replay(dead[0].envelope.event_id, &dead[0].destination).await.unwrap();
+    journey.store().replay(dead[0].envelope.event_id, &dead[0].route).await.unwrap();
     journey.publish_all().await;
     assert_eq!(journey.topics(1), ["parcel.sent", "parcel.delivered"]);
 }

@@ -11,12 +11,12 @@ use crate::ConnectError;
 
 /// Tells a webhook of dead letters: one POST for each batch of them, signed as events are.
 ///
-/// The body is JSON, `{"dead_letters": [{"event_id": …, "event_type": …, "destination": …, "cause": …, "error": …}]}`, with what
+/// The body is JSON, `{"dead_letters": [{"event_id": …, "event_type": …, "route": …, "cause": …, "error": …}]}`, with what
 /// is listed below. It holds no payload: that may be for other eyes. A 2xx answer is enough; anything else, a 4xx too,
 /// is tried again.
 ///
 /// # Body
-/// `event_id`, `event_type`, `schema_version`, `aggregate_type`, `aggregate_id`, `tenant_id`, `destination`, `attempts`, `cause`, `error`,
+/// `event_id`, `event_type`, `schema_version`, `aggregate_type`, `aggregate_id`, `tenant_id`, `route`, `attempts`, `cause`, `error`,
 /// `first_failed_at`, `failed_at` and `parks`, whether the aggregate waits for an operator.
 ///
 /// ```
@@ -79,7 +79,7 @@ struct Letter<'a> {
     aggregate_type: &'a str,
     aggregate_id: &'a str,
     tenant_id: Option<&'a str>,
-    destination: &'a str,
+    route: &'a str,
     attempts: u32,
     cause: &'a str,
     error: &'a str,
@@ -98,7 +98,7 @@ impl<'a> Letter<'a> {
             aggregate_type: &event.aggregate_type,
             aggregate_id: &event.aggregate_id,
             tenant_id: event.tenant_id.as_deref(),
-            destination: &letter.destination,
+            route: &letter.route,
             attempts: letter.attempts,
             cause: &letter.cause,
             error: &letter.error,

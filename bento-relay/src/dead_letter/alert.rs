@@ -89,7 +89,7 @@ impl AlertHook for LogAlert {
             tracing::error!(
                 target: TARGET_DEAD_LETTER,
                 event_id = %event.event_id, event_type = &*event.event_type, aggregate_id = event.aggregate_id,
-                tenant_id = event.tenant_id, destination = &*letter.destination, attempts = letter.attempts,
+                tenant_id = event.tenant_id, route = &*letter.route, attempts = letter.attempts,
                 parks = letter.parks, cause = letter.cause, error = letter.error,
                 "an event was given up; replay or discard it",
             );

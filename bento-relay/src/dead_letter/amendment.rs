@@ -56,15 +56,15 @@ impl Amendment {
     /// [`StoreError::NotReplayable`] for a letter with [`raw`](DeadLetter::raw), [`StoreError::UnreadableHeaders`], and
     /// [`StoreError::Unsendable`] if a header, also one that it leaves alone, cannot be sent.
     pub fn apply(&self, letter: &DeadLetter) -> Result<Bytes, StoreError> {
-        let (event_id, destination) = (letter.envelope.event_id, &letter.destination);
+        let (event_id, route) = (letter.envelope.event_id, &letter.route);
         if letter.raw.is_some() {
-            return Err(StoreError::NotReplayable { event_id, destination: Arc::clone(destination) });
+            return Err(StoreError::NotReplayable { event_id, route: Arc::clone(route) });
         }
         let mut headers = match letter.envelope.headers() {
             Ok(headers) => headers,
             Err(_) if self.removes_all => Headers::default(),
             Err(source) => {
-                return Err(StoreError::UnreadableHeaders { event_id, destination: Arc::clone(destination), source });
+                return Err(StoreError::UnreadableHeaders { event_id, route: Arc::clone(route), source });
             }
         };
         if self.removes_all {
@@ -104,8 +104,8 @@ mod tests {
     fn letter(headers: &'static str) -> DeadLetter {
         let mut event = Envelope::new("thing.happened", 1, DateTime::UNIX_EPOCH, "{}");
         event.headers = Bytes::from_static(headers.as_bytes());
-        let (destination, cause) = ("d".into(), "permanent".to_owned());
-        DeadLetter::new(destination, 0, 1, 1, cause, String::new(), DateTime::UNIX_EPOCH, true, Arc::new(event))
+        let (route, cause) = ("d".into(), "permanent".to_owned());
+        DeadLetter::new(route, 0, 1, 1, cause, String::new(), DateTime::UNIX_EPOCH, true, Arc::new(event))
     }
 
     #[test]

@@ -64,8 +64,8 @@ pub struct BlankReason;
 pub struct DiscardedLetter {
     /// The event.
     pub event_id: EventId,
-    /// The destination that did not get it.
-    pub destination: Arc<str>,
+    /// The route that did not get it.
+    pub route: Arc<str>,
     /// Its schema.
     pub event_type: String,
     /// The type of its aggregate; empty for an event without one.
@@ -94,7 +94,7 @@ impl DiscardedLetter {
         let event = &letter.envelope;
         Self {
             event_id: event.event_id,
-            destination: Arc::clone(&letter.destination),
+            route: Arc::clone(&letter.route),
             event_type: event.event_type.clone().into_owned(),
             aggregate_type: event.aggregate_type.clone().into_owned(),
             aggregate_id: event.aggregate_id.clone(),
@@ -110,15 +110,15 @@ impl DiscardedLetter {
 
     /// Where a list goes on behind it.
     pub fn cursor(&self) -> DeadLetterCursor {
-        let destination = Arc::clone(&self.destination);
-        DeadLetterCursor { at: self.discarded_at, event_id: self.event_id, destination }
+        let route = Arc::clone(&self.route);
+        DeadLetterCursor { at: self.discarded_at, event_id: self.event_id, route }
     }
 
     /// Whether a filter for dead letters would have found it.
     pub fn matches(&self, filter: &DeadLetterFilter) -> bool {
         filter.matches_parts(&Parts {
             event_type: &self.event_type,
-            destination: &self.destination,
+            route: &self.route,
             tenant_id: self.tenant_id.as_deref(),
             aggregate: (&self.aggregate_type, &self.aggregate_id),
             cause: &self.cause,

@@ -113,14 +113,9 @@ impl<S: DeadLetters, P: TenantPolicy> Operator<'_, S, P> {
     ///
     /// # Cancel safety
     /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
-    pub async fn amend(
-        &self,
-        event_id: EventId,
-        destination: &str,
-        amendment: &Amendment,
-    ) -> Result<(), OperatorError> {
-        self.ask_for_letter(TenantAction::Amend, event_id, destination).await?;
-        Ok(self.store.amend(event_id, destination, amendment).await?)
+    pub async fn amend(&self, event_id: EventId, route: &str, amendment: &Amendment) -> Result<(), OperatorError> {
+        self.ask_for_letter(TenantAction::Amend, event_id, route).await?;
+        Ok(self.store.amend(event_id, route, amendment).await?)
     }
 
     /// Replays one, see [`DeadLetters::replay`]. The policy is asked for the tenant of the event; for all tenants if there is no such
@@ -131,9 +126,9 @@ impl<S: DeadLetters, P: TenantPolicy> Operator<'_, S, P> {
     ///
     /// # Cancel safety
     /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
-    pub async fn replay(&self, event_id: EventId, destination: &str) -> Result<Replayed, OperatorError> {
-        self.ask_for_letter(TenantAction::Replay, event_id, destination).await?;
-        Ok(self.store.replay(event_id, destination).await?)
+    pub async fn replay(&self, event_id: EventId, route: &str) -> Result<Replayed, OperatorError> {
+        self.ask_for_letter(TenantAction::Replay, event_id, route).await?;
+        Ok(self.store.replay(event_id, route).await?)
     }
 
     /// Replays all that match, or says what would happen, see [`DeadLetters::replay_all`].
@@ -160,10 +155,10 @@ impl<S: DeadLetters, P: TenantPolicy> Operator<'_, S, P> {
     ///
     /// # Cancel safety
     /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
-    pub async fn discard(&self, event_id: EventId, destination: &str, reason: &str) -> Result<bool, OperatorError> {
+    pub async fn discard(&self, event_id: EventId, route: &str, reason: &str) -> Result<bool, OperatorError> {
         let discarding = self.because(reason)?;
-        self.ask_for_letter(TenantAction::Discard, event_id, destination).await?;
-        Ok(self.store.discard(event_id, destination, &discarding).await?)
+        self.ask_for_letter(TenantAction::Discard, event_id, route).await?;
+        Ok(self.store.discard(event_id, route, &discarding).await?)
     }
 
     /// Drops all that match for good, see [`DeadLetters::discard_all`]. Returns how many.
@@ -181,13 +176,8 @@ impl<S: DeadLetters, P: TenantPolicy> Operator<'_, S, P> {
 
     /// Asks for the tenant of a letter. One that is not there may have been anybody's, so it is asked for all of them: whoever may not do
     /// it is not told that there is no such letter.
-    async fn ask_for_letter(
-        &self,
-        action: TenantAction,
-        event_id: EventId,
-        destination: &str,
-    ) -> Result<(), OperatorError> {
-        let letter = self.store.find(event_id, destination).await?;
+    async fn ask_for_letter(&self, action: TenantAction, event_id: EventId, route: &str) -> Result<(), OperatorError> {
+        let letter = self.store.find(event_id, route).await?;
         Ok(self.ask(action, letter.as_ref().and_then(|letter| letter.envelope.tenant_id.as_deref()))?)
     }
 }

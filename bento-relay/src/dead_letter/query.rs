@@ -22,8 +22,8 @@ use super::DeadLetter;
 pub struct DeadLetterFilter {
     /// Only this schema.
     pub event_type: Option<String>,
-    /// Only this destination.
-    pub destination: Option<String>,
+    /// Only this route.
+    pub route: Option<String>,
     /// Only this tenant.
     pub tenant_id: Option<String>,
     /// Only this aggregate, by type and id.
@@ -43,10 +43,10 @@ impl DeadLetterFilter {
         Self { event_type: Some(schema.into()), ..self }
     }
 
-    /// Only this destination.
+    /// Only this route.
     #[must_use]
-    pub fn destination(self, destination: impl Into<String>) -> Self {
-        Self { destination: Some(destination.into()), ..self }
+    pub fn route(self, route: impl Into<String>) -> Self {
+        Self { route: Some(route.into()), ..self }
     }
 
     /// Only this tenant.
@@ -85,7 +85,7 @@ impl DeadLetterFilter {
         let aggregate = (&*event.aggregate_type, &*event.aggregate_id);
         self.matches_parts(&Parts {
             event_type: &event.event_type,
-            destination: &letter.destination,
+            route: &letter.route,
             tenant_id: event.tenant_id.as_deref(),
             aggregate,
             cause: &letter.cause,
@@ -96,7 +96,7 @@ impl DeadLetterFilter {
     pub(super) fn matches_parts(&self, parts: &Parts<'_>) -> bool {
         let same = |asked: &Option<String>, found: &str| asked.as_ref().is_none_or(|asked| asked == found);
         same(&self.event_type, parts.event_type)
-            && same(&self.destination, parts.destination)
+            && same(&self.route, parts.route)
             && same(&self.cause, parts.cause)
             && self.tenant_id.as_deref().is_none_or(|tenant| parts.tenant_id == Some(tenant))
             && self.aggregate.as_ref().is_none_or(|(kind, id)| (&**kind, &**id) == parts.aggregate)
@@ -108,7 +108,7 @@ impl DeadLetterFilter {
 /// What a filter looks at.
 pub(super) struct Parts<'a> {
     pub(super) event_type: &'a str,
-    pub(super) destination: &'a str,
+    pub(super) route: &'a str,
     pub(super) tenant_id: Option<&'a str>,
     pub(super) aggregate: (&'a str, &'a str),
     pub(super) cause: &'a str,
@@ -161,14 +161,14 @@ pub struct DeadLetterCursor {
     pub at: DateTime<Utc>,
     /// The event.
     pub event_id: EventId,
-    /// The destination.
-    pub destination: Arc<str>,
+    /// The route.
+    pub route: Arc<str>,
 }
 
 impl fmt::Display for DeadLetterCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = self.at.to_rfc3339_opts(SecondsFormat::Micros, true);
-        write!(f, "{at}/{}/{}", self.event_id, self.destination)
+        write!(f, "{at}/{}/{}", self.event_id, self.route)
     }
 }
 
@@ -178,10 +178,10 @@ impl FromStr for DeadLetterCursor {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let parts = || {
             let (at, rest) = text.split_once('/')?;
-            let (event_id, destination) = rest.split_once('/')?;
+            let (event_id, route) = rest.split_once('/')?;
             let at = DateTime::parse_from_rfc3339(at).ok()?.to_utc();
             let event_id = event_id.parse::<Uuid>().ok()?.into();
-            Some(Self { at, event_id, destination: destination.into() })
+            Some(Self { at, event_id, route: route.into() })
         };
         parts().ok_or_else(|| InvalidCursor { text: text.to_owned() })
     }
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn a_cursor_survives_being_shown() {
         let at = "2026-02-03T04:05:06.123456Z".parse().unwrap();
-        let cursor = DeadLetterCursor { at, event_id: EventId::new(), destination: "a/b".into() };
+        let cursor = DeadLetterCursor { at, event_id: EventId::new(), route: "a/b".into() };
         assert_eq!(cursor.to_string().parse(), Ok(cursor));
         for wrong in ["", "2026-02-03T04:05:06Z", "now/x/y", "2026-02-03T04:05:06Z/x/default"] {
             let refused = wrong.parse::<DeadLetterCursor>().expect_err(wrong);

@@ -63,7 +63,7 @@ impl ReplayReport {
         if self.problems.len() < Self::PROBLEMS {
             self.problems.push(ReplayProblem {
                 event_id: letter.envelope.event_id,
-                destination: Arc::clone(&letter.destination),
+                route: Arc::clone(&letter.route),
                 event_type: letter.envelope.event_type.clone().into_owned(),
                 problem,
                 detail,
@@ -78,8 +78,8 @@ impl ReplayReport {
 pub struct ReplayProblem {
     /// The event.
     pub event_id: EventId,
-    /// The destination.
-    pub destination: Arc<str>,
+    /// The route.
+    pub route: Arc<str>,
     /// Its schema.
     pub event_type: String,
     /// What it is.
@@ -90,8 +90,8 @@ pub struct ReplayProblem {
 
 impl fmt::Display for ReplayProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (event_type, destination) = (self.event_type.escape_debug(), self.destination.escape_debug());
-        write!(f, "{} `{event_type}` for `{destination}`: {}", self.event_id, self.detail)
+        let (event_type, route) = (self.event_type.escape_debug(), self.route.escape_debug());
+        write!(f, "{} `{event_type}` for `{route}`: {}", self.event_id, self.detail)
     }
 }
 
@@ -124,14 +124,14 @@ pub struct ShardCursor {
     pub shard: ShardId,
     /// The original position.
     pub position: i64,
-    /// The destination.
-    pub destination: Arc<str>,
+    /// The route.
+    pub route: Arc<str>,
 }
 
 impl ShardCursor {
     /// The place of a letter.
     pub fn of(letter: &DeadLetter) -> Self {
-        Self { shard: letter.shard, position: letter.position, destination: Arc::clone(&letter.destination) }
+        Self { shard: letter.shard, position: letter.position, route: Arc::clone(&letter.route) }
     }
 }
 
@@ -162,7 +162,7 @@ pub(super) async fn replay_all<S: DeadLetters + ?Sized>(
 
 /// The letters of each shard, in their order.
 pub(super) fn by_shard(page: &[DeadLetter]) -> Vec<(ShardId, Vec<LetterKey>)> {
-    let key = |letter: &DeadLetter| (letter.envelope.event_id, Arc::clone(&letter.destination));
+    let key = |letter: &DeadLetter| (letter.envelope.event_id, Arc::clone(&letter.route));
     let shards = page.chunk_by(|one, next| one.shard == next.shard);
     shards.map(|letters| (letters[0].shard, letters.iter().map(key).collect())).collect()
 }

@@ -186,7 +186,7 @@ fn set(name: &'static str, value: f64) {
     metrics::gauge!(name).set(value);
 }
 
-/// The labels of a series: tenant and destination.
+/// The labels of a series: tenant and route.
 type Series = (String, String);
 
 /// What stands for the tenants that have no series of their own.
@@ -211,12 +211,12 @@ impl Gauges {
     }
 }
 
-fn show_series((tenant, destination): &Series, backlog: &Backlog) {
-    let labels = [("tenant", tenant.clone()), ("destination", destination.clone())];
+fn show_series((tenant, route): &Series, backlog: &Backlog) {
+    let labels = [("tenant", tenant.clone()), ("route", route.clone())];
     let counts = [("pending", backlog.counts.pending), ("held", backlog.counts.held), ("dead", backlog.counts.dead)];
     for (status, count) in counts {
-        let [tenant, destination] = labels.clone();
-        let labels = [tenant, destination, ("status", status.to_owned())];
+        let [tenant, route] = labels.clone();
+        let labels = [tenant, route, ("status", status.to_owned())];
         metrics::gauge!(telemetry::BACKLOG, &labels).set(count as f64);
     }
     let oldest = backlog.oldest.unwrap_or_default();
@@ -230,7 +230,7 @@ fn summed(backlog: Vec<Backlog>, tenants: usize) -> BTreeMap<Series, Backlog> {
     for one in backlog {
         let tenant = one.tenant_id.unwrap_or_default();
         let tenant = if own.contains(&tenant) { tenant } else { OTHER.to_owned() };
-        let sum = series.entry((tenant, one.destination.as_deref().unwrap_or("").to_owned())).or_default();
+        let sum = series.entry((tenant, one.route.as_deref().unwrap_or("").to_owned())).or_default();
         sum.counts.pending += one.counts.pending;
         sum.counts.held += one.counts.held;
         sum.counts.dead += one.counts.dead;
@@ -274,9 +274,9 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_is_one_whatever_its_destinations() {
+    fn a_tenant_is_one_whatever_its_routes() {
         let mut held = of("a", 0, 1);
-        held.destination = Some("default".into());
+        held.route = Some("default".into());
         held.counts.held = 2;
         let series = summed(vec![of("a", 1, 5), held, of("b", 2, 1)], 1);
         let keys: Vec<_> = series.keys().map(|(tenant, to)| (&**tenant, &**to)).collect();

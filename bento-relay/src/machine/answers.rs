@@ -98,13 +98,13 @@ impl<R: Routing> Machine<R> {
         leg.state = State::Settled;
         observer.outcome(&leg.envelope, &leg.name, Outcome::Published);
         match leg.place {
-            Place::Fresh { row } => {
+            Place::Pending { row } => {
                 self.batch.rows[row].is_confirmed = true;
                 self.leave_row(row);
             }
             Place::Held { position } => {
-                let destination = Arc::clone(&leg.name);
-                self.settled.push(Settlement::HeldPublished { position, destination });
+                let route = Arc::clone(&leg.name);
+                self.settled.push(Settlement::HeldPublished { position, route });
             }
         }
     }
@@ -176,7 +176,7 @@ impl<R: Routing> Machine<R> {
     fn key(&self, index: usize) -> (i64, Arc<str>) {
         let leg = &self.batch.legs[index];
         let position = match leg.place {
-            Place::Fresh { row } => self.batch.rows[row].position,
+            Place::Pending { row } => self.batch.rows[row].position,
             Place::Held { position } => position,
         };
         (position, Arc::clone(&leg.name))
@@ -211,24 +211,24 @@ impl<R: Routing> Machine<R> {
         leg.state = State::Settled;
         let ordered = leg.envelope.is_ordered() && to.head_of_line == HeadOfLine::Hold;
         let (name, envelope) = (Arc::clone(&leg.name), Arc::clone(&leg.envelope));
-        let destination = Arc::clone(&to.name);
+        let route = Arc::clone(&to.name);
         if ordered {
-            self.blocked.insert(&destination, &envelope);
+            self.blocked.insert(&route, &envelope);
         }
         match leg.place {
             Place::Held { position } => {
-                self.settled.push(Settlement::HeldMoved { position, destination: name, to: destination, ordered });
+                self.settled.push(Settlement::HeldMoved { position, route: name, to: route, ordered });
             }
-            Place::Fresh { row } => {
+            Place::Pending { row } => {
                 let legs = self.batch.rows[row].legs.clone();
-                let goes_there_anyway = self.batch.legs[legs].iter().any(|leg| leg.name == destination);
+                let goes_there_anyway = self.batch.legs[legs].iter().any(|leg| leg.name == route);
                 if !goes_there_anyway {
                     if ordered {
-                        self.batch.fallen.push((row, Stream::of(&destination, &envelope)));
+                        self.batch.fallen.push((row, Stream::of(&route, &envelope)));
                     }
                     let position = self.batch.rows[row].position;
                     self.batch.rows[row].is_moved = true;
-                    self.settled.push(Settlement::Hold { position, destination, ordered, why: Held::Behind });
+                    self.settled.push(Settlement::Hold { position, route, ordered, why: Held::Behind });
                 }
                 self.leave_row(row);
             }
@@ -237,7 +237,7 @@ impl<R: Routing> Machine<R> {
 
     pub(super) fn hold_failed(&mut self, index: usize, failure: Failure) {
         match self.batch.legs[index].place {
-            Place::Fresh { .. } => self.hold(index, Held::Failed(failure)),
+            Place::Pending { .. } => self.hold(index, Held::Failed(failure)),
             Place::Held { .. } => self.held_failed(index, failure),
         }
     }
@@ -247,30 +247,30 @@ impl<R: Routing> Machine<R> {
         let leg = &mut self.batch.legs[index];
         leg.state = State::Settled;
         if let Place::Held { position } = leg.place {
-            let destination = Arc::clone(&leg.name);
-            self.settled.push(Settlement::HeldFailed { position, destination, failure });
+            let route = Arc::clone(&leg.name);
+            self.settled.push(Settlement::HeldFailed { position, route, failure });
         }
     }
 
-    /// Holds a fresh row on one of its routes. One that is held already stays where it is.
+    /// Holds a pending row on one of its routes. One that is held already stays where it is.
     pub(super) fn hold(&mut self, index: usize, why: Held) {
         let leg = &mut self.batch.legs[index];
         leg.state = State::Settled;
-        let Place::Fresh { row } = leg.place else { return };
-        let (destination, ordered) = (Arc::clone(&leg.name), leg.holds);
+        let Place::Pending { row } = leg.place else { return };
+        let (route, ordered) = (Arc::clone(&leg.name), leg.holds);
         if ordered {
             leg.state = State::Held;
-            self.blocked.insert(&destination, &leg.envelope);
+            self.blocked.insert(&route, &leg.envelope);
         }
         let position = self.batch.rows[row].position;
         self.batch.rows[row].is_moved = true;
-        self.settled.push(Settlement::Hold { position, destination, ordered, why });
+        self.settled.push(Settlement::Hold { position, route, ordered, why });
         self.leave_row(row);
     }
 
     pub(super) fn hold_back(&mut self, index: usize, reason: Reason, observer: &mut impl Observer) {
         let leg = &self.batch.legs[index];
-        if let Place::Fresh { .. } = leg.place {
+        if let Place::Pending { .. } = leg.place {
             observer.outcome(&leg.envelope, &leg.name, Outcome::HeldBack(reason));
         }
         self.hold(index, Held::Behind);
@@ -291,22 +291,22 @@ impl<R: Routing> Machine<R> {
         observer.outcome(&leg.envelope, &leg.name, Outcome::Dead { attempts, cause, error: &error });
         let delivered = std::mem::take(&mut leg.delivered);
         let dead = Burial { attempts, error, cause: Cow::Borrowed(cause), parks, delivered };
-        let destination = Arc::clone(&leg.name);
+        let route = Arc::clone(&leg.name);
         if parks {
-            self.blocked.insert(&destination, &leg.envelope);
+            self.blocked.insert(&route, &leg.envelope);
         }
         match leg.place {
-            Place::Fresh { row } => {
+            Place::Pending { row } => {
                 let position = self.batch.rows[row].position;
                 self.batch.rows[row].is_moved = true;
-                self.settled.push(Settlement::Bury { position, destination, dead });
+                self.settled.push(Settlement::Bury { position, route, dead });
                 self.leave_row(row);
             }
-            Place::Held { position } => self.settled.push(Settlement::HeldBury { position, destination, dead }),
+            Place::Held { position } => self.settled.push(Settlement::HeldBury { position, route, dead }),
         }
     }
 
-    /// Notes that a fresh row is settled on one more of its routes.
+    /// Notes that a pending row is settled on one more of its routes.
     fn leave_row(&mut self, row: usize) {
         let row = &mut self.batch.rows[row];
         row.open -= 1;
@@ -315,7 +315,7 @@ impl<R: Routing> Machine<R> {
         }
     }
 
-    /// Keeps everything behind a failed row from being sent, and holds back what is fresh of it.
+    /// Keeps everything behind a failed row from being sent, and holds back what is pending of it.
     fn cut_followers(&mut self, failed: usize, observer: &mut impl Observer) {
         for index in self.batch.cut_followers(failed) {
             self.hold_back(index, Reason::Order, observer);

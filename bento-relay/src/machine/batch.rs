@@ -30,7 +30,7 @@ pub(super) struct Batch {
     tails: HashMap<Stream, Tail>,
 }
 
-/// A fresh row.
+/// A pending row.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) position: i64,
@@ -85,7 +85,7 @@ pub(super) struct Member {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     /// In the outbox.
-    Fresh {
+    Pending {
         /// Which of the batch.
         row: usize,
     },
@@ -105,7 +105,7 @@ pub(super) enum State {
     Sent,
     /// Confirmed, buried, held out of order, or a held row that stays.
     Settled,
-    /// A fresh one that is held, in the order of its stream.
+    /// A pending one that is held, in the order of its stream.
     Held,
 }
 
@@ -131,7 +131,7 @@ impl Batch {
         tails.clear();
     }
 
-    /// Begins a fresh row, whose legs follow.
+    /// Begins a pending row, whose legs follow.
     pub(super) fn begin_row(&mut self, position: i64, open: usize) -> usize {
         let first = self.legs.len();
         self.rows.push(Row { position, legs: first..first + open, open, is_moved: false, is_confirmed: false });

@@ -53,12 +53,12 @@ impl BatchSize {
     pub(crate) fn arrived(&mut self, asked: usize, advanced: &Advanced) {
         let held = advanced.held.iter().map(|held| &held.row);
         let (mut rows, mut bytes) = (0, 0);
-        for row in advanced.fresh.iter().chain(held) {
+        for row in advanced.pending.iter().chain(held) {
             rows += 1;
             bytes += bytes_of(&row.envelope);
         }
         self.bytes_per_row = bytes.checked_div(rows).unwrap_or(self.bytes_per_row);
-        if advanced.fresh.len() >= asked || advanced.held.len() >= asked {
+        if advanced.pending.len() >= asked || advanced.held.len() >= asked {
             self.rows = self.rows.max(asked).saturating_mul(2);
         }
     }
@@ -91,7 +91,7 @@ mod tests {
         let envelope = Envelope::new("a.b", 1, chrono::DateTime::UNIX_EPOCH, "x".repeat(bytes));
         let envelope = Arc::new(envelope);
         let row = |position| OutboxRow { position, envelope: Arc::clone(&envelope) };
-        Advanced { fresh: (0..).take(rows).map(row).collect(), ..Advanced::default() }
+        Advanced { pending: (0..).take(rows).map(row).collect(), ..Advanced::default() }
     }
 
     #[test]

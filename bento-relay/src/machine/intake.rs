@@ -28,7 +28,7 @@ impl<R: Routing> Machine<R> {
         reach: &mut impl Reach,
         observer: &mut impl Observer,
     ) {
-        let HeldRow { destination: name, attempts, ordered, delivered, unroutable_for, row } = held;
+        let HeldRow { route: name, attempts, ordered, delivered, unroutable_for, row } = held;
         let holds = ordered && row.envelope.is_ordered();
         if holds && self.batch.tail(&name, &row.envelope).is_some_and(|tail| tail.is_shut) {
             return;
@@ -57,7 +57,7 @@ impl<R: Routing> Machine<R> {
         }
     }
 
-    pub(super) fn take_fresh(
+    pub(super) fn take_pending(
         &mut self,
         row: OutboxRow,
         all_held_are_here: bool,
@@ -74,7 +74,7 @@ impl<R: Routing> Machine<R> {
             queued => {
                 let error = queued.and_then(Result::err);
                 let row = self.batch.begin_row(position, 1);
-                let leg = nowhere(Place::Fresh { row }, Arc::clone(&self.unroutable.queue), envelope);
+                let leg = nowhere(Place::Pending { row }, Arc::clone(&self.unroutable.queue), envelope);
                 return self.take_unroutable(leg, error.as_ref(), is_paused, observer);
             }
         };
@@ -84,7 +84,7 @@ impl<R: Routing> Machine<R> {
         }
         let row = self.batch.begin_row(position, targets.len() + unknown.len());
         for target in targets {
-            let leg = leg(Place::Fresh { row }, Arc::clone(&target.route.name), &target);
+            let leg = leg(Place::Pending { row }, Arc::clone(&target.route.name), &target);
             if is_over(&target, now) {
                 self.bury_unsent(leg, Obstacle::expired(&target), observer);
                 continue;
@@ -101,13 +101,13 @@ impl<R: Routing> Machine<R> {
             }
         }
         for (name, error) in unknown {
-            let leg = nowhere(Place::Fresh { row }, name, Arc::clone(&envelope));
+            let leg = nowhere(Place::Pending { row }, name, Arc::clone(&envelope));
             let error = (!self.must_wait(&leg, all_held_are_here)).then_some(&error);
             self.take_unroutable(leg, error, is_paused, observer);
         }
     }
 
-    /// Whether a fresh row has to wait for what is held of its stream.
+    /// Whether a pending row has to wait for what is held of its stream.
     pub(super) fn must_wait(&self, leg: &Leg, all_held_are_here: bool) -> bool {
         if !leg.holds {
             return false;

@@ -64,7 +64,7 @@ impl<R: Routing> Machine<R> {
         let (batch, rows) = (self.batch.number, &self.batch.rows);
         for (index, leg) in self.batch.legs.drain(..).enumerate().filter(|(_, leg)| leg.out() > 0) {
             let position = match leg.place {
-                Place::Fresh { row } => rows[row].position,
+                Place::Pending { row } => rows[row].position,
                 Place::Held { position } => position,
             };
             let (place, open) = (Place::Held { position }, leg.out());
@@ -79,8 +79,8 @@ impl<R: Routing> Machine<R> {
         for leg in legs.values_mut().filter(|leg| leg.is_partial) {
             leg.is_partial = false;
             if let Place::Held { position } = leg.place {
-                let (destination, failure) = (Arc::clone(&leg.name), still_being_sent(leg, *wait));
-                self.settled.push(Settlement::HeldFailed { position, destination, failure });
+                let (route, failure) = (Arc::clone(&leg.name), still_being_sent(leg, *wait));
+                self.settled.push(Settlement::HeldFailed { position, route, failure });
             }
         }
     }

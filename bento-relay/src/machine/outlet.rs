@@ -153,7 +153,7 @@ impl Outlet {
         Some((vec![self.ready.remove(index)], Company::Alone))
     }
 
-    /// One held event, any, so that a bad one is not all that is ever tried, and one fresh one; each the first of its stream, and each
+    /// One held event, any, so that a bad one is not all that is ever tried, and one pending one; each the first of its stream, and each
     /// alone, so that the answer is about it.
     fn next_trial(&mut self, legs: &[Leg], random: &mut fastrand::Rng) -> Option<Piece> {
         if self.trials.is_none() && !self.ready.is_empty() {
@@ -163,8 +163,8 @@ impl Outlet {
                 !leg.envelope.is_ordered() || streams.insert(Stream::of(&leg.name, &leg.envelope))
             };
             let is_held = |piece: &Piece| matches!(legs[piece.leg].place, Place::Held { .. });
-            let (held, fresh): (Vec<_>, Vec<_>) = self.ready.iter().filter(is_first).copied().partition(is_held);
-            let chosen: Vec<_> = fresh.first().copied().into_iter().chain(random.choice(held)).collect();
+            let (held, pending): (Vec<_>, Vec<_>) = self.ready.iter().filter(is_first).copied().partition(is_held);
+            let chosen: Vec<_> = pending.first().copied().into_iter().chain(random.choice(held)).collect();
             self.ready.retain(|piece| chosen.iter().all(|chosen| chosen.leg != piece.leg));
             self.trials = Some(chosen);
         }

@@ -7,7 +7,7 @@ use bento_core::envelope::Envelope;
 
 use crate::store::{Burial, StreamKey};
 
-/// A set of streams that can be asked without making a key: a fresh row costs no allocation.
+/// A set of streams that can be asked without making a key: a pending row costs no allocation.
 #[derive(Debug, Default)]
 pub(super) struct Streams(HashMap<Arc<str>, HashMap<String, HashSet<String>>>);
 
@@ -41,7 +41,7 @@ impl FromIterator<StreamKey> for Streams {
     fn from_iter<I: IntoIterator<Item = StreamKey>>(streams: I) -> Self {
         let mut set = Self::default();
         for stream in streams {
-            let types = set.0.entry(stream.destination).or_default();
+            let types = set.0.entry(stream.route).or_default();
             types.entry(stream.aggregate_type).or_default().insert(stream.aggregate_id);
         }
         set

@@ -38,7 +38,7 @@ fn row(position: i64, stream: u8) -> OutboxRow {
 
 fn held(position: i64, stream: u8, attempts: u32) -> HeldRow {
     HeldRow {
-        destination: Arc::from(Destination::DEFAULT),
+        route: Arc::from(Destination::DEFAULT),
         attempts,
         ordered: true,
         delivered: Vec::new(),
@@ -49,15 +49,15 @@ fn held(position: i64, stream: u8, attempts: u32) -> HeldRow {
 
 fn key(stream: u8) -> StreamKey {
     StreamKey {
-        destination: Arc::from(Destination::DEFAULT),
+        route: Arc::from(Destination::DEFAULT),
         aggregate_type: "thing".to_owned(),
         aggregate_id: stream.to_string(),
     }
 }
 
-fn fresh(streams: &[u8]) -> Advanced {
+fn pending(streams: &[u8]) -> Advanced {
     let rows = streams.iter().zip(1..).map(|(&stream, position)| row(position, stream));
-    Advanced { fresh: rows.collect(), streams: Some(vec![]), ..Advanced::default() }
+    Advanced { pending: rows.collect(), streams: Some(vec![]), ..Advanced::default() }
 }
 
 fn machine() -> Machine {
@@ -76,16 +76,16 @@ struct World {
 }
 
 impl Reach for World {
-    fn serves(&self, destination: &Destination) -> bool {
-        !self.unserved.contains(&*destination.name)
+    fn serves(&self, route: &Destination) -> bool {
+        !self.unserved.contains(&*route.name)
     }
 
     fn chains(&self, _: &Destination) -> bool {
         self.chains
     }
 
-    fn admit(&mut self, destination: &Destination) -> Admission {
-        match &*destination.name {
+    fn admit(&mut self, route: &Destination) -> Admission {
+        match &*route.name {
             name if self.away.contains(name) => Admission::Away,
             name if self.on_trial.contains(name) => Admission::Trial,
             _ => Admission::Open,
@@ -164,7 +164,7 @@ fn position(settlement: &Settlement) -> i64 {
 #[test]
 fn a_wave_holds_one_event_of_each_stream_and_all_without_order() {
     let mut machine = machine();
-    take(&mut machine, fresh(&[1, 1, 2, 0, 0, 1]));
+    take(&mut machine, pending(&[1, 1, 2, 0, 0, 1]));
     assert_eq!(wave(&mut machine, [Ok(()), Ok(()), Ok(()), Ok(())]), ["1", "2", "", ""]);
     assert_eq!(wave(&mut machine, [Ok(())]), ["1"]);
     assert_eq!(wave(&mut machine, [Ok(())]), ["1"]);
@@ -176,7 +176,7 @@ fn a_wave_holds_one_event_of_each_stream_and_all_without_order() {
 #[test]
 fn a_publisher_that_chains_gets_the_batch_in_one_wave() {
     let mut machine = machine();
-    take_in(&mut machine, fresh(&[1, 1, 2, 1]), &mut World { chains: true, ..World::default() });
+    take_in(&mut machine, pending(&[1, 1, 2, 1]), &mut World { chains: true, ..World::default() });
     assert_eq!(wave(&mut machine, [Ok(()), transient(), Ok(()), Ok(())]), ["1", "1", "2", "1"]);
     assert!(machine.next_wave().is_none());
     let settled = machine.take_settlements();
@@ -190,7 +190,7 @@ fn a_publisher_that_chains_gets_the_batch_in_one_wave() {
 #[test]
 fn a_failure_holds_back_the_rest_of_its_stream_only() {
     let mut machine = machine();
-    take(&mut machine, fresh(&[1, 2, 1, 2, 1]));
+    take(&mut machine, pending(&[1, 2, 1, 2, 1]));
     wave(&mut machine, [transient(), Ok(())]);
     assert_eq!(wave(&mut machine, [Ok(())]), ["2"]);
     assert!(machine.next_wave().is_none());
@@ -206,7 +206,7 @@ fn a_failure_holds_back_the_rest_of_its_stream_only() {
 fn a_failing_held_head_leaves_its_followers_where_they_are() {
     let mut machine = machine();
     let held = vec![held(1, 1, 1), held(2, 1, 0)];
-    take(&mut machine, Advanced { held, streams: Some(vec![key(1)]), ..fresh(&[]) });
+    take(&mut machine, Advanced { held, streams: Some(vec![key(1)]), ..pending(&[]) });
     wave(&mut machine, [transient()]);
     assert!(machine.next_wave().is_none());
     let settled = machine.take_settlements();
@@ -214,9 +214,9 @@ fn a_failing_held_head_leaves_its_followers_where_they_are() {
 }
 
 #[test]
-fn a_fresh_row_of_a_waiting_stream_is_held_back_unsent() {
+fn a_pending_row_of_a_waiting_stream_is_held_back_unsent() {
     let mut machine = machine();
-    take(&mut machine, Advanced { streams: Some(vec![key(1)]), ..fresh(&[1, 2]) });
+    take(&mut machine, Advanced { streams: Some(vec![key(1)]), ..pending(&[1, 2]) });
     assert_eq!(wave(&mut machine, [Ok(())]), ["2"]);
     let settled = machine.take_settlements();
     assert!(matches!(settled[0], Settlement::Hold { position: 1, why: Held::Behind, .. }));
@@ -227,8 +227,8 @@ fn a_fresh_row_of_a_waiting_stream_is_held_back_unsent() {
 fn fresh_rows_follow_held_ones_in_the_same_batch_if_those_are_all() {
     for (limit, is_sent) in [(2, true), (1, false)] {
         let mut machine = machine();
-        let mut advanced = Advanced { held: vec![held(1, 1, 1)], streams: Some(vec![key(1)]), ..fresh(&[]) };
-        advanced.fresh = vec![row(8, 1), row(9, 1)];
+        let mut advanced = Advanced { held: vec![held(1, 1, 1)], streams: Some(vec![key(1)]), ..pending(&[]) };
+        advanced.pending = vec![row(8, 1), row(9, 1)];
         let circumstances = Circumstances { held_limit: limit, now: now() };
         machine.take(advanced, circumstances, &mut World::default(), &mut ignore);
         assert_eq!(confirm_all(&mut machine).len(), if is_sent { 3 } else { 1 });
@@ -242,7 +242,7 @@ fn the_last_allowed_attempt_and_a_permanent_failure_are_dead_letters_that_park()
     let mut machine = machine();
     let held = vec![held(1, 1, 4), held(2, 2, 3), held(3, 3, 0)];
     let streams = Some(vec![key(1), key(2), key(3)]);
-    take(&mut machine, Advanced { held, streams, ..fresh(&[]) });
+    take(&mut machine, Advanced { held, streams, ..pending(&[]) });
     // The last attempt is made alone.
     assert_eq!(wave(&mut machine, [permanent()]), ["3"]);
     assert_eq!(wave(&mut machine, [transient()]), ["1"]);
@@ -259,7 +259,7 @@ fn the_last_allowed_attempt_and_a_permanent_failure_are_dead_letters_that_park()
 #[test]
 fn an_event_without_order_parks_and_holds_back_nothing() {
     let mut machine = machine();
-    take(&mut machine, fresh(&[0, 0, 0]));
+    take(&mut machine, pending(&[0, 0, 0]));
     wave(&mut machine, [permanent(), transient(), Ok(())]);
     let settled = machine.take_settlements();
     assert!(matches!(&settled[0], Settlement::Bury { dead, .. } if !dead.parks));
@@ -271,7 +271,7 @@ fn an_event_without_order_parks_and_holds_back_nothing() {
 fn a_broker_that_asks_for_less_gets_its_wait_and_no_attempt_is_counted() {
     let mut machine = machine();
     let asked = Duration::from_secs(30);
-    take(&mut machine, Advanced { held: vec![held(1, 1, 4)], ..fresh(&[]) });
+    take(&mut machine, Advanced { held: vec![held(1, 1, 4)], ..pending(&[]) });
     wave(&mut machine, [Err(PublishError::throttled("slow down", asked))]);
     let settled = machine.take_settlements();
     let Settlement::HeldFailed { failure, .. } = &settled[0] else { panic!("{settled:?}") };
@@ -281,14 +281,14 @@ fn a_broker_that_asks_for_less_gets_its_wait_and_no_attempt_is_counted() {
 #[test]
 fn a_missing_answer_is_a_transient_failure_and_one_too_many_is_ignored() {
     let mut machine = machine();
-    take(&mut machine, fresh(&[1, 2]));
+    take(&mut machine, pending(&[1, 2]));
     wave(&mut machine, [Ok(())]);
     let settled = machine.take_settlements();
     assert_eq!(settled[0], Settlement::Published { position: 1 });
     assert!(
         matches!(&settled[1], Settlement::Hold { why: Held::Failed(failure), .. } if failure.error == TOO_FEW_ANSWERS)
     );
-    take(&mut machine, fresh(&[1]));
+    take(&mut machine, pending(&[1]));
     wave(&mut machine, [Ok(()), Ok(()), transient()]);
     assert_eq!(machine.take_settlements(), [Settlement::Published { position: 1 }]);
 }
@@ -297,17 +297,17 @@ fn a_missing_answer_is_a_transient_failure_and_one_too_many_is_ignored() {
 fn the_streams_are_asked_for_again_after_what_may_free_one() {
     let mut machine = machine();
     assert_eq!(machine.revision(), None);
-    take(&mut machine, Advanced { revision: 3, ..fresh(&[1]) });
+    take(&mut machine, Advanced { revision: 3, ..pending(&[1]) });
     wave(&mut machine, [Ok(())]);
     machine.take_settlements();
     assert_eq!(machine.revision(), Some(3));
-    take(&mut machine, Advanced { revision: 3, streams: None, ..fresh(&[1]) });
+    take(&mut machine, Advanced { revision: 3, streams: None, ..pending(&[1]) });
     wave(&mut machine, [transient()]);
     machine.take_settlements();
     assert_eq!(machine.revision(), Some(3), "that this stream waits is known");
-    take(&mut machine, Advanced { revision: 3, streams: None, ..fresh(&[1]) });
+    take(&mut machine, Advanced { revision: 3, streams: None, ..pending(&[1]) });
     assert!(machine.next_wave().is_none());
-    take(&mut machine, Advanced { revision: 3, streams: None, held: vec![held(1, 1, 1)], ..fresh(&[]) });
+    take(&mut machine, Advanced { revision: 3, streams: None, held: vec![held(1, 1, 1)], ..pending(&[]) });
     wave(&mut machine, [Ok(())]);
     machine.take_settlements();
     assert_eq!(machine.revision(), None, "it may wait no longer");
@@ -316,7 +316,7 @@ fn the_streams_are_asked_for_again_after_what_may_free_one() {
 #[test]
 fn a_batch_that_is_abandoned_is_settled_as_far_as_it_was_answered() {
     let mut machine = machine();
-    take(&mut machine, fresh(&[1, 1, 2]));
+    take(&mut machine, pending(&[1, 1, 2]));
     wave(&mut machine, [Ok(()), Ok(())]);
     machine.close(&mut ignore);
     assert!(machine.next_wave().is_none());

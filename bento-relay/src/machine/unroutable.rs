@@ -108,7 +108,7 @@ impl<R: Routing> Machine<R> {
         Ok((targets, unnamed))
     }
 
-    /// Holds a fresh event under a name that is not known, or under the queue; without an error it follows an earlier one.
+    /// Holds a pending event under a name that is not known, or under the queue; without an error it follows an earlier one.
     pub(super) fn take_unroutable(
         &mut self,
         leg: Leg,
@@ -145,7 +145,7 @@ impl<R: Routing> Machine<R> {
         self.batch.pass(&leg.name, &leg.envelope, leg.holds);
         let Leg { name, envelope, .. } = leg;
         if targets.is_empty() && unnamed.is_empty() {
-            self.settled.push(Settlement::HeldPublished { position, destination: name });
+            self.settled.push(Settlement::HeldPublished { position, route: name });
             return observer.outcome(&envelope, "", Outcome::Filtered);
         }
         let is_ordered = envelope.is_ordered();
@@ -160,8 +160,8 @@ impl<R: Routing> Machine<R> {
                 self.batch.shut(&to, &envelope);
                 self.blocked.insert(&to, &envelope);
             }
-            let destination = Arc::clone(&name);
-            self.settled.push(Settlement::HeldMoved { position, destination, to, ordered });
+            let route = Arc::clone(&name);
+            self.settled.push(Settlement::HeldMoved { position, route, to, ordered });
         }
     }
 
@@ -216,13 +216,13 @@ impl<R: Routing> Machine<R> {
         let outcome = Outcome::Unroutable { is_new: unroutable_for.is_none(), error: &error };
         observer.outcome(&leg.envelope, &leg.name, outcome);
         let obstacle = Unroutable { retry_after: left.min(LOOK_AGAIN), error };
-        let (place, destination) = (leg.place, Arc::clone(&leg.name));
+        let (place, route) = (leg.place, Arc::clone(&leg.name));
         let index = self.batch.add(leg);
         match place {
-            Place::Fresh { .. } => self.hold(index, Held::Unroutable(obstacle)),
+            Place::Pending { .. } => self.hold(index, Held::Unroutable(obstacle)),
             Place::Held { position } => {
                 self.batch.legs[index].state = super::batch::State::Settled;
-                self.settled.push(Settlement::HeldUnroutable { position, destination, obstacle });
+                self.settled.push(Settlement::HeldUnroutable { position, route, obstacle });
             }
         }
     }

@@ -25,7 +25,7 @@ impl State {
             *count(tenants.entry(event.tenant_id.clone()).or_default()) += 1;
         };
         for shard in self.shards.values() {
-            shard.fresh.values().for_each(|event| of(event, |counts| &mut counts.pending));
+            shard.pending.values().for_each(|event| of(event, |counts| &mut counts.pending));
             shard.held.values().for_each(|held| of(&held.envelope, |counts| &mut counts.held));
             shard.dead.values().for_each(|dead| of(&dead.envelope, |counts| &mut counts.dead));
         }
@@ -34,7 +34,7 @@ impl State {
 
     pub(super) fn oldest_pending(&self, wall: DateTime<Utc>) -> Option<Duration> {
         let oldest =
-            self.shards.values().flat_map(|shard| shard.fresh.values()).map(|event| event.occurred_at).min()?;
+            self.shards.values().flat_map(|shard| shard.pending.values()).map(|event| event.occurred_at).min()?;
         Some((wall - oldest).to_std().unwrap_or_default())
     }
 
@@ -42,19 +42,19 @@ impl State {
         let mut found: BTreeMap<(Option<String>, Option<Arc<str>>), Backlog> = BTreeMap::new();
         let mut add = |event: &Envelope, to: Option<&Arc<str>>, count: fn(&mut StatusCounts) -> &mut u64, waits| {
             let key = (event.tenant_id.clone(), to.cloned());
-            let (tenant_id, destination) = key.clone();
-            let backlog = found.entry(key).or_insert(Backlog { tenant_id, destination, ..Backlog::default() });
+            let (tenant_id, route) = key.clone();
+            let backlog = found.entry(key).or_insert(Backlog { tenant_id, route, ..Backlog::default() });
             *count(&mut backlog.counts) += 1;
             let age = (wall - event.occurred_at).to_std().unwrap_or_default();
             backlog.oldest = if waits { backlog.oldest.max(Some(age)) } else { backlog.oldest };
         };
         for shard in self.shards.values() {
-            shard.fresh.values().for_each(|event| add(event, None, |counts| &mut counts.pending, true));
-            for ((destination, _), held) in &shard.held {
-                add(&held.envelope, Some(destination), |counts| &mut counts.held, true);
+            shard.pending.values().for_each(|event| add(event, None, |counts| &mut counts.pending, true));
+            for ((route, _), held) in &shard.held {
+                add(&held.envelope, Some(route), |counts| &mut counts.held, true);
             }
-            for ((destination, _), dead) in &shard.dead {
-                add(&dead.envelope, Some(destination), |counts| &mut counts.dead, false);
+            for ((route, _), dead) in &shard.dead {
+                add(&dead.envelope, Some(route), |counts| &mut counts.dead, false);
             }
         }
         found.into_values().collect()

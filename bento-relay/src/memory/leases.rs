@@ -69,7 +69,7 @@ impl Leases {
         self.relays.iter().filter_map(state).collect()
     }
 
-    /// `stray` are the shards outside of the division that hold events.
+    /// `stray` are the shards outside of the sharding that hold events.
     fn heartbeat(&mut self, beat: &Heartbeat, sharding: Sharding, stray: Vec<ShardId>, now: Duration) -> Holdings {
         let until = now + beat.ttl;
         self.relays.retain(|_, alive| alive.until > now);
@@ -105,7 +105,7 @@ impl Leases {
         share
     }
 
-    /// How many shards of the division a relay holds.
+    /// How many shards of the sharding a relay holds.
     fn held_by(&self, relay: RelayId, sharding: Sharding) -> usize {
         self.shards.range(..sharding.total()).filter(|(_, held)| held.owner == Some(relay)).count()
     }

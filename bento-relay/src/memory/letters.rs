@@ -38,8 +38,8 @@ impl State {
         found.into_iter().take(rows(query.rows())).cloned().collect()
     }
 
-    pub(super) fn find_dead(&self, event_id: EventId, destination: &str) -> Option<DeadLetter> {
-        self.all_dead().find(|dead| dead.envelope.event_id == event_id && *dead.destination == *destination).cloned()
+    pub(super) fn find_dead(&self, event_id: EventId, route: &str) -> Option<DeadLetter> {
+        self.all_dead().find(|dead| dead.envelope.event_id == event_id && *dead.route == *route).cloned()
     }
 
     pub(super) fn dead_in_order(
@@ -54,40 +54,35 @@ impl State {
         found.into_iter().take(rows(limit)).cloned().collect()
     }
 
-    pub(super) fn amend(
-        &mut self,
-        event_id: EventId,
-        destination: &str,
-        amendment: &Amendment,
-    ) -> Result<(), StoreError> {
+    pub(super) fn amend(&mut self, event_id: EventId, route: &str, amendment: &Amendment) -> Result<(), StoreError> {
         let mut all = self.shards.values_mut().flat_map(|shard| shard.dead.values_mut());
-        let letter = all.find(|dead| dead.envelope.event_id == event_id && *dead.destination == *destination);
-        let letter = letter.ok_or_else(|| StoreError::NoDeadLetter { event_id, destination: destination.into() })?;
+        let letter = all.find(|dead| dead.envelope.event_id == event_id && *dead.route == *route);
+        let letter = letter.ok_or_else(|| StoreError::NoDeadLetter { event_id, route: route.into() })?;
         let headers = amendment.apply(letter)?;
         Arc::make_mut(&mut letter.envelope).headers = headers;
         Ok(())
     }
 
-    pub(super) fn replay(&mut self, event_id: EventId, destination: &str) -> Replayed {
-        self.letters.alerts.remove(&(event_id, destination.into()));
-        let replayed = self.shards.values_mut().map(|shard| shard.replay(event_id, destination));
+    pub(super) fn replay(&mut self, event_id: EventId, route: &str) -> Replayed {
+        self.letters.alerts.remove(&(event_id, route.into()));
+        let replayed = self.shards.values_mut().map(|shard| shard.replay(event_id, route));
         replayed.into_iter().find(|replayed| replayed.replayed).unwrap_or_default()
     }
 
     pub(super) fn replay_together(&mut self, letters: &[LetterKey]) -> u64 {
-        letters.iter().filter(|(event_id, destination)| self.replay(*event_id, destination).replayed).count() as u64
+        letters.iter().filter(|(event_id, route)| self.replay(*event_id, route).replayed).count() as u64
     }
 
     pub(super) fn discard(
         &mut self,
         event_id: EventId,
-        destination: &str,
+        route: &str,
         discarding: &Discarding,
         wall: DateTime<Utc>,
     ) -> bool {
-        let taken = self.shards.values_mut().find_map(|shard| shard.take_dead(event_id, destination));
+        let taken = self.shards.values_mut().find_map(|shard| shard.take_dead(event_id, route));
         let Some(letter) = taken else { return false };
-        self.letters.alerts.remove(&(event_id, destination.into()));
+        self.letters.alerts.remove(&(event_id, route.into()));
         self.letters.discarded.push(DiscardedLetter::of(&letter, discarding, wall));
         true
     }
@@ -147,7 +142,7 @@ impl Letters {
 }
 
 fn key(letter: &DeadLetter) -> LetterKey {
-    (letter.envelope.event_id, Arc::clone(&letter.destination))
+    (letter.envelope.event_id, Arc::clone(&letter.route))
 }
 
 fn rows(limit: u64) -> usize {

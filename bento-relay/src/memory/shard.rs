@@ -17,10 +17,10 @@ use crate::tenant::PausedTenant;
 /// For whom, and where it was in the outbox.
 type SideKey = (Arc<str>, i64);
 
-/// The rows of one shard, each in exactly one of the three for each of its destinations.
+/// The rows of one shard, each in exactly one of the three for each of its routes.
 #[derive(Debug, Default)]
 pub(super) struct Shard {
-    pub(super) fresh: BTreeMap<i64, Arc<Envelope>>,
+    pub(super) pending: BTreeMap<i64, Arc<Envelope>>,
     pub(super) held: BTreeMap<SideKey, Waiting>,
     pub(super) dead: BTreeMap<SideKey, DeadLetter>,
     /// When each event was published, if published ones are kept.
@@ -58,7 +58,7 @@ impl Waiting {
     }
 }
 
-/// Whose held rows are wanted: not those of paused tenants, nor those of destinations that are away.
+/// Whose held rows are wanted: not those of paused tenants, nor those of routes that are away.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted<'a> {
     pub(super) paused: &'a BTreeMap<String, PausedTenant>,
@@ -69,10 +69,10 @@ pub(super) struct Wanted<'a> {
 type Stream<'a> = Vec<(&'a SideKey, &'a Waiting)>;
 
 impl Shard {
-    pub(super) fn fresh_rows(&self, limit: usize) -> Vec<OutboxRow> {
+    pub(super) fn pending_rows(&self, limit: usize) -> Vec<OutboxRow> {
         let row =
             |(&position, envelope): (&i64, &Arc<Envelope>)| OutboxRow { position, envelope: Arc::clone(envelope) };
-        self.fresh.iter().take(limit).map(row).collect()
+        self.pending.iter().take(limit).map(row).collect()
     }
 
     /// Due heads, the one that was due first before the others, each with its followers, up to `limit` rows.
@@ -90,18 +90,18 @@ impl Shard {
     }
 
     pub(super) fn has_rows(&self) -> bool {
-        !self.fresh.is_empty() || !self.held.is_empty()
+        !self.pending.is_empty() || !self.held.is_empty()
     }
 
     pub(super) fn has_work(&self, wanted: Wanted<'_>, now: Duration) -> bool {
-        !self.fresh.is_empty() || !self.due_rows(wanted, 1, now).is_empty()
+        !self.pending.is_empty() || !self.due_rows(wanted, 1, now).is_empty()
     }
 
     /// The streams that are held back or parked.
     pub(super) fn streams(&self) -> Vec<StreamKey> {
         let ordered = self.held.iter().filter(|(_, waiting)| waiting.ordered);
-        let held = ordered.map(|((destination, _), waiting)| (destination, &waiting.envelope));
-        let parked = self.dead.values().filter(|dead| dead.parks).map(|dead| (&dead.destination, &dead.envelope));
+        let held = ordered.map(|((route, _), waiting)| (route, &waiting.envelope));
+        let parked = self.dead.values().filter(|dead| dead.parks).map(|dead| (&dead.route, &dead.envelope));
         let mut streams: Vec<_> = held.chain(parked).filter_map(|(to, event)| stream_key(to, event)).collect();
         streams.sort();
         streams.dedup();
@@ -115,22 +115,22 @@ impl Shard {
         for settlement in settled {
             match settlement {
                 Settlement::Published { position } => done.push(position),
-                Settlement::Hold { position, destination, ordered, why } => {
-                    self.hold((destination, position), ordered, why, moment);
+                Settlement::Hold { position, route, ordered, why } => {
+                    self.hold((route, position), ordered, why, moment);
                     moved.insert(position);
                 }
-                Settlement::Bury { position, destination, dead } => {
-                    if let Some(envelope) = self.fresh.get(&position).cloned() {
-                        self.bury(shard, (destination, position), envelope, dead, wall);
+                Settlement::Bury { position, route, dead } => {
+                    if let Some(envelope) = self.pending.get(&position).cloned() {
+                        self.bury(shard, (route, position), envelope, dead, wall);
                     }
                     moved.insert(position);
                 }
-                Settlement::HeldPublished { position, destination } => {
-                    let published = self.held.remove(&(destination, position)).map(|held| held.envelope);
+                Settlement::HeldPublished { position, route } => {
+                    let published = self.held.remove(&(route, position)).map(|held| held.envelope);
                     self.keep(published.filter(|_| keep_published), now);
                 }
-                Settlement::HeldFailed { position, destination, failure } => {
-                    if let Some(waiting) = self.held.get_mut(&(destination, position)) {
+                Settlement::HeldFailed { position, route, failure } => {
+                    if let Some(waiting) = self.held.get_mut(&(route, position)) {
                         waiting.attempts = failure.attempts;
                         waiting.due = Some(now.saturating_add(failure.retry_after));
                         waiting.first_failed_at = waiting.first_failed_at.or((failure.attempts > 0).then_some(wall));
@@ -138,22 +138,22 @@ impl Shard {
                         waiting.unroutable_since = None;
                     }
                 }
-                Settlement::HeldUnroutable { position, destination, obstacle } => {
-                    if let Some(waiting) = self.held.get_mut(&(destination, position)) {
+                Settlement::HeldUnroutable { position, route, obstacle } => {
+                    if let Some(waiting) = self.held.get_mut(&(route, position)) {
                         waiting.due = Some(now.saturating_add(obstacle.retry_after));
                         waiting.unroutable_since.get_or_insert(now);
                     }
                 }
-                Settlement::HeldMoved { destination, to, .. } if destination == to => {}
-                Settlement::HeldMoved { position, destination, to, ordered } => {
-                    let key = (destination, position);
+                Settlement::HeldMoved { route, to, .. } if route == to => {}
+                Settlement::HeldMoved { position, route, to, ordered } => {
+                    let key = (route, position);
                     if let Some(envelope) = self.held.get(&key).map(|waiting| Arc::clone(&waiting.envelope)) {
                         self.move_to((to, position), ordered, envelope);
                         left.push(key);
                     }
                 }
-                Settlement::HeldBury { position, destination, dead } => {
-                    let key = (destination, position);
+                Settlement::HeldBury { position, route, dead } => {
+                    let key = (route, position);
                     if let Some(waiting) = self.held.remove(&key) {
                         self.bury(shard, key.clone(), waiting.envelope, dead, wall);
                         if let (Some(letter), Some(first)) = (self.dead.get_mut(&key), waiting.first_failed_at) {
@@ -165,11 +165,11 @@ impl Shard {
         }
         left.iter().for_each(|key| drop(self.held.remove(key)));
         for position in done {
-            let published = self.fresh.get(&position).filter(|_| !moved.contains(&position)).cloned();
+            let published = self.pending.get(&position).filter(|_| !moved.contains(&position)).cloned();
             self.keep(published.filter(|_| keep_published), now);
-            self.fresh.remove(&position);
+            self.pending.remove(&position);
         }
-        moved.iter().for_each(|position| drop(self.fresh.remove(position)));
+        moved.iter().for_each(|position| drop(self.pending.remove(position)));
     }
 
     fn keep(&mut self, published: Option<Arc<Envelope>>, now: Duration) {
@@ -178,17 +178,17 @@ impl Shard {
         }
     }
 
-    pub(super) fn replay(&mut self, event_id: EventId, destination: &str) -> Replayed {
-        let Some(dead) = self.take_dead(event_id, destination) else { return Replayed::default() };
+    pub(super) fn replay(&mut self, event_id: EventId, route: &str) -> Replayed {
+        let Some(dead) = self.take_dead(event_id, route) else { return Replayed::default() };
         let later_ones_out = !dead.parks && dead.envelope.is_ordered();
         let waiting = Waiting { delivered: dead.delivered, ..Waiting::untried(dead.parks, dead.envelope) };
-        self.held.insert((dead.destination, dead.position), waiting);
+        self.held.insert((dead.route, dead.position), waiting);
         Replayed { replayed: true, later_ones_out }
     }
 
-    pub(super) fn take_dead(&mut self, event_id: EventId, destination: &str) -> Option<DeadLetter> {
+    pub(super) fn take_dead(&mut self, event_id: EventId, route: &str) -> Option<DeadLetter> {
         let found = |(key, dead): (&SideKey, &DeadLetter)| {
-            (*key.0 == *destination && dead.envelope.event_id == event_id).then(|| key.clone())
+            (*key.0 == *route && dead.envelope.event_id == event_id).then(|| key.clone())
         };
         let key = self.dead.iter().find_map(found)?;
         self.revision += 1;
@@ -198,8 +198,8 @@ impl Shard {
     /// Ends the wait of those that match. Returns the number of those that waited.
     pub(super) fn retry_now(&mut self, filter: &HeldFilter, now: Duration) -> u64 {
         let mut ended = 0;
-        for ((destination, _), waiting) in &mut self.held {
-            if waiting.due.is_some_and(|due| due > now) && filter.matches(destination, &waiting.envelope) {
+        for ((route, _), waiting) in &mut self.held {
+            if waiting.due.is_some_and(|due| due > now) && filter.matches(route, &waiting.envelope) {
                 waiting.due = Some(now);
                 ended += 1;
             }
@@ -210,7 +210,9 @@ impl Shard {
 
     fn hold(&mut self, key: SideKey, ordered: bool, why: Held, moment: Moment) {
         let Moment { now, wall, .. } = moment;
-        let Some(envelope) = self.fresh.get(&key.1).filter(|_| !self.dead.contains_key(&key)).cloned() else { return };
+        let Some(envelope) = self.pending.get(&key.1).filter(|_| !self.dead.contains_key(&key)).cloned() else {
+            return;
+        };
         let untried = Waiting::untried(ordered, envelope);
         let waiting = match why {
             Held::Failed(Failure { attempts, retry_after, delivered, .. }) => Waiting {
@@ -238,19 +240,19 @@ impl Shard {
     fn bury(&mut self, shard: ShardId, key: SideKey, envelope: Arc<Envelope>, dead: Burial, wall: DateTime<Utc>) {
         let Burial { attempts, error, cause, parks, delivered } = dead;
         let parks = parks && envelope.is_ordered();
-        let (destination, position) = key.clone();
+        let (route, position) = key.clone();
         let mut letter =
-            DeadLetter::new(destination, shard, position, attempts, cause.into_owned(), error, wall, parks, envelope);
+            DeadLetter::new(route, shard, position, attempts, cause.into_owned(), error, wall, parks, envelope);
         letter.delivered = delivered;
         self.dead.entry(key).or_insert(letter);
     }
 
-    /// The held streams that no dead letter parks, whose tenant is not paused and whose destination is not away.
+    /// The held streams that no dead letter parks, whose tenant is not paused and whose route is not away.
     fn going<'a>(&'a self, wanted: Wanted<'a>) -> impl Iterator<Item = Stream<'a>> {
         let is_wanted = move |stream: &Stream<'_>| {
-            let ((destination, _), head) = stream[0];
+            let ((route, _), head) = stream[0];
             let is_paused = head.envelope.tenant_id.as_ref().is_some_and(|tenant| wanted.paused.contains_key(tenant));
-            !is_paused && !wanted.without.contains(destination)
+            !is_paused && !wanted.without.contains(route)
         };
         self.unparked().into_iter().filter(is_wanted)
     }
@@ -278,7 +280,7 @@ impl Shard {
 
     fn is_parked(&self, stream: &StreamKey) -> bool {
         let parks = |dead: &DeadLetter| {
-            let is_for = *dead.destination == *stream.destination || &*dead.destination == Burial::UNREADABLE;
+            let is_for = *dead.route == *stream.route || &*dead.route == Burial::UNREADABLE;
             let event = &dead.envelope;
             let is_of = event.aggregate_type == stream.aggregate_type && event.aggregate_id == stream.aggregate_id;
             dead.parks && is_for && is_of
@@ -287,9 +289,9 @@ impl Shard {
     }
 }
 
-fn held_row((destination, position): &SideKey, waiting: &Waiting, now: Duration) -> HeldRow {
+fn held_row((route, position): &SideKey, waiting: &Waiting, now: Duration) -> HeldRow {
     HeldRow {
-        destination: Arc::clone(destination),
+        route: Arc::clone(route),
         attempts: waiting.attempts,
         ordered: waiting.ordered,
         delivered: waiting.delivered.clone(),
@@ -299,9 +301,9 @@ fn held_row((destination, position): &SideKey, waiting: &Waiting, now: Duration)
 }
 
 /// The stream of an event; none for one without order.
-fn stream_key(destination: &Arc<str>, envelope: &Envelope) -> Option<StreamKey> {
+fn stream_key(route: &Arc<str>, envelope: &Envelope) -> Option<StreamKey> {
     envelope.is_ordered().then(|| StreamKey {
-        destination: Arc::clone(destination),
+        route: Arc::clone(route),
         aggregate_type: envelope.aggregate_type.clone().into_owned(),
         aggregate_id: envelope.aggregate_id.clone(),
     })

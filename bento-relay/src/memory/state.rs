@@ -16,7 +16,7 @@ use crate::inspect::LeaseState;
 use crate::store::{Advance, Advanced, Prune, RelayId, StoreError};
 use crate::tenant::PausedTenant;
 
-/// Rows, leases and the recorded division.
+/// Rows, leases and the recorded sharding.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) recorded: Option<Sharding>,
@@ -39,7 +39,7 @@ impl State {
 
     pub(super) fn insert(&mut self, position: i64, entry: OutboxEntry) {
         if !(entry.may_be_known && self.knows(entry.envelope.event_id)) {
-            self.shards.entry(entry.shard).or_default().fresh.insert(position, Arc::new(entry.envelope));
+            self.shards.entry(entry.shard).or_default().pending.insert(position, Arc::new(entry.envelope));
         }
     }
 
@@ -58,7 +58,7 @@ impl State {
         let streams = (advance.revision != Some(revision)).then(|| shard.streams());
         let paused_tenants = if streams.is_some() { self.paused.keys().cloned().collect() } else { Vec::new() };
         Ok(Advanced {
-            fresh: shard.fresh_rows(advance.fresh),
+            pending: shard.pending_rows(advance.pending),
             held: shard.due_rows(wanted, advance.held, now),
             is_cut: false,
             revision,
@@ -69,7 +69,7 @@ impl State {
         })
     }
 
-    pub(super) fn probe(&self, shards: &[ShardId], without: &[Arc<str>], now: Duration) -> Vec<ShardId> {
+    pub(super) fn poll(&self, shards: &[ShardId], without: &[Arc<str>], now: Duration) -> Vec<ShardId> {
         let wanted = Wanted { paused: &self.paused, without };
         let has_work = |shard: &&ShardId| self.shards.get(*shard).is_some_and(|shard| shard.has_work(wanted, now));
         shards.iter().filter(has_work).copied().collect()
@@ -123,7 +123,7 @@ impl State {
             let held = shard.held.values().map(|held| &held.envelope);
             let dead = shard.dead.values().map(|dead| &dead.envelope);
             let is_kept = shard.published.contains_key(&event_id);
-            is_kept || shard.fresh.values().chain(held).chain(dead).any(|event| event.event_id == event_id)
+            is_kept || shard.pending.values().chain(held).chain(dead).any(|event| event.event_id == event_id)
         };
         self.shards.values().any(knows)
     }

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use super::breaker::Breakers;
 use crate::machine::Missing;
 
-/// How a relay is doing, for a health endpoint: [`alive`](Self::alive) for a liveness probe (restart it if not),
-/// [`ready`](Self::ready) for a readiness probe, [`degraded`](Self::degraded) for a person.
+/// How a relay is doing, for a health endpoint: [`alive`](Self::alive) for a liveness poll (restart it if not),
+/// [`ready`](Self::ready) for a readiness poll, [`degraded`](Self::degraded) for a person.
 ///
 /// A relay waits for what is away by itself: restart it for nothing but a death.
 ///
@@ -55,9 +55,9 @@ pub enum Degradation {
         /// The last error of the store, with its causes. It names a table that is missing.
         error: String,
     },
-    /// A process writes events by another division than the database records. They are published, but an aggregate whose events are
-    /// written by two divisions has no order.
-    #[error("events are written into shards outside of the recorded division: {}; restart the process that writes them", list(.shards))]
+    /// A process writes events by another sharding than the database records. They are published, but an aggregate whose events are
+    /// written by two shardings has no order.
+    #[error("events are written into shards outside of the recorded sharding: {}; restart the process that writes them", list(.shards))]
     StrayShards {
         /// The numbers of the shards.
         shards: Vec<ShardId>,
@@ -185,7 +185,7 @@ impl Vitals {
         signs.store_down = Some((since, error));
     }
 
-    /// Notes which shards outside of the division hold events; true if that is news.
+    /// Notes which shards outside of the sharding hold events; true if that is news.
     pub(super) fn stray(&self, shards: &[ShardId]) -> bool {
         let mut signs = self.signs();
         let is_news = signs.stray != shards;

@@ -72,9 +72,9 @@ impl<'a> Journal<'a> {
 
     /// Counts what the store gave up by itself, which it has logged.
     pub(super) fn given_up(&mut self, rows: Vec<GivenUp>) {
-        for GivenUp { destination, cause, tenant_id } in rows {
+        for GivenUp { route, cause, tenant_id } in rows {
             self.tally.dead += 1;
-            count_for(telemetry::DEAD_EVENTS, destination, ("cause", cause), 1);
+            count_for(telemetry::DEAD_EVENTS, route, ("cause", cause), 1);
             self.tenants.note(tenant_id.as_deref(), "dead");
         }
     }

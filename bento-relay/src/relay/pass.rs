@@ -133,7 +133,7 @@ async fn with_work<S: RelayStore, P: Publisher>(
         return Ok(leases);
     }
     let shards: Vec<_> = leases.iter().map(|lease| lease.shard).collect();
-    let ready = shared.store.probe(&shards, &shared.breakers.without(Instant::now())).await?;
+    let ready = shared.store.poll(&shards, &shared.breakers.without(Instant::now())).await?;
     leases.retain(|lease| ready.contains(&lease.shard));
     Ok(leases)
 }

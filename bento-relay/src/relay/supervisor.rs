@@ -41,9 +41,9 @@ pub(super) struct Supervisor<S, P> {
     workers: usize,
     /// When to call next; `None` while a call is on its way.
     next_beat: Option<Instant>,
-    next_probe: Option<Instant>,
+    next_poll: Option<Instant>,
     /// Whether to call again at once when the call that is on its way is back.
-    probes_again: bool,
+    polls_again: bool,
     next_prune: Option<Instant>,
     pace: Pace,
     failures: u32,
@@ -56,7 +56,7 @@ enum Report {
     Worker { lease: Lease, end: End, left: Left, tally: Tally },
     Late { lease: Lease, back: Back },
     Beat { asked: Instant, result: Result<Holdings, StoreError> },
-    Probe { result: Result<Vec<ShardId>, StoreError> },
+    Poll { result: Result<Vec<ShardId>, StoreError> },
     Prune { result: Result<Option<u64>, StoreError> },
 }
 
@@ -93,8 +93,8 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
             tasks: JoinSet::new(),
             workers: 0,
             next_beat: Some(now),
-            next_probe: Some(now),
-            probes_again: false,
+            next_poll: Some(now),
+            polls_again: false,
             next_prune,
             pace,
             failures: 0,
@@ -170,9 +170,9 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         if self.next_beat.is_some_and(|at| at <= now) {
             self.beat(true);
         }
-        if self.next_probe.is_some_and(|at| at <= now) {
-            self.next_probe = None;
-            self.probe(now);
+        if self.next_poll.is_some_and(|at| at <= now) {
+            self.next_poll = None;
+            self.poll(now);
         }
         if self.next_prune.is_some_and(|at| at <= now) {
             self.next_prune = None;
@@ -188,7 +188,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
     }
 
     fn next_timer(&self) -> Instant {
-        let timers = [self.next_beat, self.next_probe, self.next_prune, self.shards.next_due()];
+        let timers = [self.next_beat, self.next_poll, self.next_prune, self.shards.next_due()];
         // The heartbeat's own limit in case only a call is on its way.
         timers.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + self.shared.settings.lease)
     }
@@ -211,18 +211,18 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         });
     }
 
-    fn probe(&mut self, now: Instant) {
+    fn poll(&mut self, now: Instant) {
         let idle = self.shards.idle();
         let blocked = self.shared.breakers.blocked_until(now);
         if idle.is_empty() || blocked.is_some() {
-            self.next_probe = Some(blocked.unwrap_or_else(|| self.next_poll(now)));
+            self.next_poll = Some(blocked.unwrap_or_else(|| self.next_poll(now)));
             return;
         }
         let shared = Arc::clone(&self.shared);
         self.tasks.spawn(async move {
             let without = shared.breakers.without(Instant::now());
-            let call = async { in_time(shared.settings.lease, shared.store.probe(&idle, &without)).await };
-            Report::Probe { result: caught(call).await }
+            let call = async { in_time(shared.settings.lease, shared.store.poll(&idle, &without)).await };
+            Report::Poll { result: caught(call).await }
         });
     }
 
@@ -238,7 +238,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
 
     fn woken(&mut self, woken: Woken) {
         if woken.all {
-            self.probe_soon();
+            self.poll_soon();
         }
         woken.shards.into_iter().for_each(|shard| self.shards.has_events(shard));
     }
@@ -266,9 +266,9 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
                 self.shards.keep_offered();
                 self.next_beat = Some(Instant::now() + self.outage(&error));
             }
-            Report::Probe { result: Ok(ready) } => self.probed(ready),
+            Report::Poll { result: Ok(ready) } => self.polled(ready),
             Report::Prune { result } => self.pruned(result),
-            Report::Probe { result: Err(error) } => self.next_probe = Some(Instant::now() + self.outage(&error)),
+            Report::Poll { result: Err(error) } => self.next_poll = Some(Instant::now() + self.outage(&error)),
         }
     }
 
@@ -294,9 +294,9 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
             End::Failed(error) => self.worker_failed(lease, machine, &error),
         }
         self.shared.vitals.failing(self.shards.failing());
-        // A destination may have gone away since the next probe was decided.
+        // A destination may have gone away since the next poll was decided.
         let trial = self.shared.breakers.next_trial(now);
-        self.next_probe = self.next_probe.map(|at| trial.map_or(at, |trial| trial.min(at)));
+        self.next_poll = self.next_poll.map(|at| trial.map_or(at, |trial| trial.min(at)));
         self.take_up_returned();
         if self.shards.has_retired() {
             self.beat_soon(now);
@@ -314,11 +314,11 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
     }
 
     /// Looks at every shard as soon as possible.
-    fn probe_soon(&mut self) {
-        match &mut self.next_probe {
+    fn poll_soon(&mut self) {
+        match &mut self.next_poll {
             Some(next) => *next = Instant::now(),
             // One is on its way, and may have been there already.
-            None => self.probes_again = true,
+            None => self.polls_again = true,
         }
     }
 
@@ -339,8 +339,8 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         if self.shared.vitals.stray(&holdings.stray) && !holdings.stray.is_empty() {
             tracing::warn!(
                 target: TARGET_RELAY, relay = %self.shared.id, shards = ?holdings.stray,
-                "events are written into shards outside of the recorded division; they are published, but restart the process that \
-                 writes them: it uses another division",
+                "events are written into shards outside of the recorded sharding; they are published, but restart the process that \
+                 writes them: it uses another sharding",
             );
         }
         self.shared.vitals.failing(self.shards.failing());
@@ -351,7 +351,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
             telemetry::count_by(telemetry::LEASE_CHANGES, "change", change, amount as u64);
         }
         if changes.claimed > 0 {
-            self.next_probe = self.next_probe.map(|_| now);
+            self.next_poll = self.next_poll.map(|_| now);
         }
         self.shards.retire(holdings.surplus);
         if self.shards.has_retired() {
@@ -359,12 +359,12 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         }
     }
 
-    fn probed(&mut self, ready: Vec<ShardId>) {
+    fn polled(&mut self, ready: Vec<ShardId>) {
         let now = Instant::now();
         self.failures = 0;
         self.shards.have_events(ready);
-        let again = std::mem::take(&mut self.probes_again);
-        self.next_probe = Some(if again { now } else { self.next_poll(now) });
+        let again = std::mem::take(&mut self.polls_again);
+        self.next_poll = Some(if again { now } else { self.next_poll(now) });
     }
 
     fn pruned(&mut self, result: Result<Option<u64>, StoreError>) {
@@ -411,11 +411,11 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         self.next_beat = self.next_beat.map(|at| at.min(soon));
     }
 
-    /// Where there are events, more may follow that nobody tells of: the next probe need not wait for the end of a silence.
+    /// Where there are events, more may follow that nobody tells of: the next poll need not wait for the end of a silence.
     fn worked(&mut self, now: Instant) {
         self.pace.worked(now);
         let next = self.next_poll(now);
-        self.next_probe = self.next_probe.map(|at| at.min(next));
+        self.next_poll = self.next_poll.map(|at| at.min(next));
     }
 
     /// No later than a destination that is away may be tried again: what is held for it waits for nothing else.

@@ -105,7 +105,7 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
                 Ok(advanced) => advanced,
                 Err(end) => return end,
             };
-            let (is_empty, next_due) = (advanced.fresh.is_empty() && advanced.held.is_empty(), advanced.next_due);
+            let (is_empty, next_due) = (advanced.pending.is_empty() && advanced.held.is_empty(), advanced.next_due);
             let is_trial = matches!(passage, Passage::Trial(_));
             let mut gate = Gate::new(&shared.publisher, &shared.breakers, is_trial);
             let circumstances = Circumstances { held_limit: rows, now: shared.clock.now() };
@@ -252,10 +252,10 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
                 Ok(mut advanced) => {
                     self.deadline.extend(asked + ttl);
                     Journal::new(&mut self.tally).given_up(mem::take(&mut advanced.given_up));
-                    if request.fresh > 0 {
-                        self.machine.batch_size.arrived(request.fresh, &advanced);
+                    if request.pending > 0 {
+                        self.machine.batch_size.arrived(request.pending, &advanced);
                     }
-                    return Ok((advanced, request.fresh));
+                    return Ok((advanced, request.pending));
                 }
                 Err(StoreError::LeaseLost { .. }) => return Err(End::Lost),
                 Err(error) if !self.is_patient || error.is_of_one_shard() => {
@@ -263,10 +263,10 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
                 }
                 Err(error) => {
                     failures += 1;
-                    if request.fresh > 0 {
-                        self.machine.batch_size.failed(request.fresh);
-                        let rows = (request.fresh / 2).max(1);
-                        (request.fresh, request.held) = (rows, rows);
+                    if request.pending > 0 {
+                        self.machine.batch_size.failed(request.pending);
+                        let rows = (request.pending / 2).max(1);
+                        (request.pending, request.held) = (rows, rows);
                     }
                     self.wait_out(failures, &error).await;
                 }
@@ -282,7 +282,7 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
             lease: self.lease,
             ttl: self.shared.settings.lease,
             settled,
-            fresh: rows,
+            pending: rows,
             held: rows,
             revision: self.machine.revision(),
             without: self.shared.breakers.without(Instant::now()),
@@ -292,12 +292,12 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
 
     /// Records what is published even if the next rows cannot be read, or leaves it to the next worker of the shard.
     async fn give_up(&mut self, request: Advance, error: StoreError) -> End {
-        let only_settle = Advance { fresh: 0, held: 0, ..request };
+        let only_settle = Advance { pending: 0, held: 0, ..request };
         if only_settle.settled.is_empty() {
             return End::Failed(error);
         }
         let settled = only_settle.settled.clone();
-        if error.is_of_one_shard() && request.fresh > 0 {
+        if error.is_of_one_shard() && request.pending > 0 {
             match in_time(only_settle.ttl, self.shared.store.advance(only_settle)).await {
                 Ok(advanced) => {
                     Journal::new(&mut self.tally).given_up(advanced.given_up);

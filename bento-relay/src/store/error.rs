@@ -71,36 +71,36 @@ pub enum StoreError {
     },
     /// A dead letter holds a row that could not be read, so that there is no event to be delivered. Nothing was changed.
     #[error(
-        "dead letter {event_id} for `{destination}` holds a row that could not be read and cannot be replayed; its field `raw` shows the \
+        "dead letter {event_id} for `{route}` holds a row that could not be read and cannot be replayed; its field `raw` shows the \
          row: write its event anew, and discard the letter"
     )]
     NotReplayable {
         /// The event, as far as its id is known.
         event_id: EventId,
-        /// The destination.
-        destination: Arc<str>,
+        /// The route.
+        route: Arc<str>,
     },
     /// There is no such dead letter. Nothing was changed.
     #[error(
-        "there is no dead letter {event_id} for `{destination}`: it was replayed or discarded, or never was one; list the dead letters \
+        "there is no dead letter {event_id} for `{route}`: it was replayed or discarded, or never was one; list the dead letters \
          and take one of them"
     )]
     NoDeadLetter {
         /// The event.
         event_id: EventId,
-        /// The destination.
-        destination: Arc<str>,
+        /// The route.
+        route: Arc<str>,
     },
     /// The stored headers of a dead letter cannot be read, so that none of them can be changed alone. Nothing was changed.
     #[error(
-        "the stored headers of dead letter {event_id} for `{destination}` are no JSON object of texts; replace them as a whole, with \
+        "the stored headers of dead letter {event_id} for `{route}` are no JSON object of texts; replace them as a whole, with \
          `Amendment::without_other_headers`"
     )]
     UnreadableHeaders {
         /// The event.
         event_id: EventId,
-        /// The destination.
-        destination: Arc<str>,
+        /// The route.
+        route: Arc<str>,
         /// The fault and its rule.
         source: serde_json::Error,
     },

@@ -43,8 +43,8 @@ impl AlertStore for OutboxStore {
             update = update
                 .push(if nth == 0 { "event_id = " } else { " OR event_id = " })
                 .bind(Uuid::from(letter.envelope.event_id))
-                .push(" AND destination = ")
-                .bind(&*letter.destination)
+                .push(" AND route = ")
+                .bind(&*letter.route)
                 .when(letter.failed_at != UNREADABLE_TIME, |sql| {
                     sql.push(" AND failed_at = ").bind(dialect.time(letter.failed_at))
                 });
@@ -62,7 +62,7 @@ async fn take(store: &OutboxStore, limit: u32, hold: Duration) -> Result<Vec<Dea
     if letters.is_empty() {
         return Ok(letters);
     }
-    let key = |letter: &DeadLetter| -> LetterKey { (letter.envelope.event_id, letter.destination.clone()) };
+    let key = |letter: &DeadLetter| -> LetterKey { (letter.envelope.event_id, letter.route.clone()) };
     let keys: Vec<_> = letters.iter().map(key).collect();
     own_key::settle_keys(&tx, dialect, store.tables(), &keys).await?;
     let update = Sql::new(dialect, &format!("UPDATE {} SET alert_after = ", store.tables().dead_letter()));

@@ -15,13 +15,13 @@ use crate::relay_store::{OutboxStore, StoreFailure, Tries};
 pub(super) async fn amend(
     store: &OutboxStore,
     event_id: EventId,
-    destination: &str,
+    route: &str,
     amendment: &Amendment,
 ) -> Result<(), StoreError> {
-    let Some(DeadLetter { shard, .. }) = store.find(event_id, destination).await? else {
-        return Err(StoreError::NoDeadLetter { event_id, destination: destination.into() });
+    let Some(DeadLetter { shard, .. }) = store.find(event_id, route).await? else {
+        return Err(StoreError::NoDeadLetter { event_id, route: route.into() });
     };
-    let amending = Amending { store, shard, event_id, destination, amendment };
+    let amending = Amending { store, shard, event_id, route, amendment };
     let mut tries = Tries::new(store.db().get_database_backend());
     loop {
         match amending.once().await {
@@ -36,28 +36,28 @@ struct Amending<'a> {
     store: &'a OutboxStore,
     shard: ShardId,
     event_id: EventId,
-    destination: &'a str,
+    route: &'a str,
     amendment: &'a Amendment,
 }
 
 impl Amending<'_> {
     /// Reads the letter under the lock of its shard: nobody replays or discards it until it is written.
     async fn once(&self) -> Result<(), StoreFailure> {
-        let &Self { store, shard, event_id, destination, amendment } = self;
+        let &Self { store, shard, event_id, route, amendment } = self;
         let (tx, dialect) = store.begin().await?;
         lock_shard(&tx, dialect, store.tables(), shard).await?;
-        own_key::settle_keys(&tx, dialect, store.tables(), &[(event_id, destination.into())]).await?;
-        let rows = tx.query_all_raw(select::one(dialect, store.tables(), event_id, destination).build()).await?;
+        own_key::settle_keys(&tx, dialect, store.tables(), &[(event_id, route.into())]).await?;
+        let rows = tx.query_all_raw(select::one(dialect, store.tables(), event_id, route).build()).await?;
         let Some(row) = rows.first() else {
-            return Err(StoreError::NoDeadLetter { event_id, destination: destination.into() }.into());
+            return Err(StoreError::NoDeadLetter { event_id, route: route.into() }.into());
         };
         let headers = amendment.apply(&select::letter(row))?;
         let update = Sql::new(dialect, &format!("UPDATE {} SET headers = ", store.tables().dead_letter()))
             .bind((!headers.is_empty()).then(|| headers.to_vec()))
             .push(" WHERE event_id = ")
             .bind(Uuid::from(event_id))
-            .push(" AND destination = ")
-            .bind(destination);
+            .push(" AND route = ")
+            .bind(route);
         tx.execute_raw(update.build()).await?;
         Ok(tx.commit().await?)
     }

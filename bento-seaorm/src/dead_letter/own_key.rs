@@ -39,10 +39,10 @@ pub(super) async fn settle_keys(
     tables: &Tables,
     letters: &[LetterKey],
 ) -> Result<(), DbErr> {
-    for (event_id, destination) in letters {
+    for (event_id, route) in letters {
         let Some(row) = row_of(dialect, *event_id) else { continue };
         let update = Sql::new(dialect, &format!("UPDATE {} SET event_id = ", tables.dead_letter()));
-        let update = update.bind(Uuid::from(*event_id)).push(", destination = ").bind(&**destination);
+        let update = update.bind(Uuid::from(*event_id)).push(", route = ").bind(&**route);
         tx.execute_raw(of_row(update.push(" WHERE "), dialect, row).build()).await?;
     }
     Ok(())

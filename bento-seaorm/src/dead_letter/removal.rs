@@ -76,10 +76,10 @@ struct Removal<'a> {
 impl Removal<'_> {
     /// The streams that may go on.
     async fn streams(&self) -> Result<BTreeSet<StreamKey>, DbErr> {
-        let select = self.of_these(self.sql("SELECT DISTINCT destination, aggregate_type, aggregate_id"));
+        let select = self.of_these(self.sql("SELECT DISTINCT route, aggregate_type, aggregate_id"));
         let rows = self.tx.query_all_raw(select.push(" AND aggregate_id <> ''").build()).await?;
         let mut streams: BTreeSet<_> = rows.iter().map(stream_of).collect();
-        let parked_all = streams.iter().any(|stream| &*stream.destination == Burial::UNREADABLE);
+        let parked_all = streams.iter().any(|stream| &*stream.route == Burial::UNREADABLE);
         if parked_all || !self.by_row().is_empty() {
             streams.extend(self.streams_on_every_route().await?);
         }
@@ -95,12 +95,11 @@ impl Removal<'_> {
     /// What waits behind those of these letters that park their aggregate on every route.
     async fn streams_on_every_route(&self) -> Result<Vec<StreamKey>, DbErr> {
         let (held, dead) = (self.tables.held(), self.tables.dead_letter());
-        let select = self.sql(&format!(
-            "SELECT DISTINCT h.destination, h.aggregate_type, h.aggregate_id FROM {held} h WHERE h.shard = "
-        ));
+        let select = self
+            .sql(&format!("SELECT DISTINCT h.route, h.aggregate_type, h.aggregate_id FROM {held} h WHERE h.shard = "));
         let select = select.bind(self.shard).push(&format!(
             " AND EXISTS (SELECT 1 FROM {dead} d WHERE d.shard = h.shard AND d.aggregate_type = h.aggregate_type \
-             AND d.aggregate_id = h.aggregate_id AND (d.destination = '{}'",
+             AND d.aggregate_id = h.aggregate_id AND (d.route = '{}'",
             Burial::UNREADABLE
         ));
         let or_this = |sql: Sql, event_id| sql.push(" OR d.event_id = ").bind(uuid::Uuid::from(event_id));
@@ -115,13 +114,13 @@ impl Removal<'_> {
     async fn hold(&self) -> Result<u64, DbErr> {
         let (held, dead, now) = (self.tables.held(), self.tables.dead_letter(), self.dialect.now());
         let insert = self.sql(&format!(
-            "INSERT INTO {held} (shard, position, destination, {MOVED}, ordered, attempts, retry_after, delivered) \
-             SELECT shard, position, destination, {MOVED}, parks, 0, CASE WHEN parks THEN NULL ELSE {now} END, delivered"
+            "INSERT INTO {held} (shard, position, route, {MOVED}, ordered, attempts, retry_after, delivered) \
+             SELECT shard, position, route, {MOVED}, parks, 0, CASE WHEN parks THEN NULL ELSE {now} END, delivered"
         ));
-        let or_leave = self.dialect.or_leave(held, &["shard", "destination", "position"]);
+        let or_leave = self.dialect.or_leave(held, &["shard", "route", "position"]);
         self.execute(self.of_these(insert).push(" AND raw IS NULL").push(&or_leave)).await?;
         let delete = self.of_these(self.sql("DELETE")).push(&format!(
-            " AND EXISTS (SELECT 1 FROM {held} h WHERE h.event_id = {dead}.event_id AND h.destination = {dead}.destination)"
+            " AND EXISTS (SELECT 1 FROM {held} h WHERE h.event_id = {dead}.event_id AND h.route = {dead}.route)"
         ));
         self.execute(delete).await
     }
@@ -129,8 +128,8 @@ impl Removal<'_> {
     async fn discard(&self, discarding: &Discarding) -> Result<u64, DbErr> {
         let insert = self
             .sql(&format!(
-                "INSERT INTO {} (event_id, destination, event_type, aggregate_type, aggregate_id, tenant_id, cause, error_message, \
-                 failed_at, reason, actor, discarded_at) SELECT event_id, destination, event_type, aggregate_type, aggregate_id, \
+                "INSERT INTO {} (event_id, route, event_type, aggregate_type, aggregate_id, tenant_id, cause, error_message, \
+                 failed_at, reason, actor, discarded_at) SELECT event_id, route, event_type, aggregate_type, aggregate_id, \
                  tenant_id, cause, error_message, failed_at, ",
                 self.tables.discarded_letter()
             ))

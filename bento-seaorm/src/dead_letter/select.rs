@@ -28,7 +28,7 @@ pub(super) fn discarded(dialect: &'static dyn Dialect, tables: &Tables, query: &
     let select = Sql::new(
         dialect,
         &format!(
-            "SELECT event_id, destination, event_type, aggregate_type, aggregate_id, tenant_id, cause, error_message, {}, \
+            "SELECT event_id, route, event_type, aggregate_type, aggregate_id, tenant_id, cause, error_message, {}, \
              reason, actor, {} FROM {} WHERE 1 = 1",
             dialect.read_time("failed_at"),
             dialect.read_time("discarded_at"),
@@ -38,16 +38,16 @@ pub(super) fn discarded(dialect: &'static dyn Dialect, tables: &Tables, query: &
     page(select, dialect, query, (tables.discarded_letter(), "discarded_at"))
 }
 
-/// The dead letter of one event for one destination.
-pub(super) fn one(dialect: &'static dyn Dialect, tables: &Tables, event_id: EventId, destination: &str) -> Sql {
-    keyed(letters(dialect, tables).push(" AND "), dialect, event_id, destination)
+/// The dead letter of one event for one route.
+pub(super) fn one(dialect: &'static dyn Dialect, tables: &Tables, event_id: EventId, route: &str) -> Sql {
+    keyed(letters(dialect, tables).push(" AND "), dialect, event_id, route)
 }
 
 /// Appends that a letter has this key.
-fn keyed(sql: Sql, dialect: &dyn Dialect, event_id: EventId, destination: &str) -> Sql {
+fn keyed(sql: Sql, dialect: &dyn Dialect, event_id: EventId, route: &str) -> Sql {
     match row_of(dialect, event_id) {
         Some(row) => of_row(sql, dialect, row),
-        None => sql.push("event_id = ").bind(Uuid::from(event_id)).push(" AND destination = ").bind(destination),
+        None => sql.push("event_id = ").bind(Uuid::from(event_id)).push(" AND route = ").bind(route),
     }
 }
 
@@ -60,13 +60,13 @@ pub(super) fn in_order(
     limit: u64,
 ) -> Sql {
     let mut sql = filtered(letters(dialect, tables), dialect, filter);
-    if let Some(ShardCursor { shard, position, destination }) = after {
+    if let Some(ShardCursor { shard, position, route }) = after {
         // The first part says nothing more, but tells the planner where in the index to begin.
         sql = sql.push(" AND shard >= ").bind(*shard).push(" AND (shard > ").bind(*shard).push(" OR position > ");
-        sql = sql.bind(*position).push(" OR (position = ").bind(*position).push(" AND destination > ");
-        sql = sql.bind(&**destination).push("))");
+        sql = sql.bind(*position).push(" OR (position = ").bind(*position).push(" AND route > ");
+        sql = sql.bind(&**route).push("))");
     }
-    sql.push(" ORDER BY shard, position, destination LIMIT ").bind(signed(limit))
+    sql.push(" ORDER BY shard, position, route LIMIT ").bind(signed(limit))
 }
 
 /// The first letters that nobody was told of and that nobody has taken.
@@ -89,7 +89,7 @@ fn due_for_alert(sql: Sql, dialect: &dyn Dialect) -> Sql {
 
 fn letters(dialect: &'static dyn Dialect, tables: &Tables) -> Sql {
     let select = format!(
-        "SELECT destination, shard, position, attempts, cause, error_message, {}, parks, delivered, {}, raw, {}, {} FROM {} WHERE 1 = 1",
+        "SELECT route, shard, position, attempts, cause, error_message, {}, parks, delivered, {}, raw, {}, {} FROM {} WHERE 1 = 1",
         dialect.read_time("failed_at"),
         dialect.read_time("first_failed_at"),
         dialect.row_number().unwrap_or("NULL"),
@@ -99,7 +99,7 @@ fn letters(dialect: &'static dyn Dialect, tables: &Tables) -> Sql {
     Sql::new(dialect, &select)
 }
 
-/// A page of a table in the order of a time, the ids and the destinations.
+/// A page of a table in the order of a time, the ids and the routes.
 fn page(select: Sql, dialect: &'static dyn Dialect, query: &DeadLetterQuery, of: (&str, &str)) -> Sql {
     let (table, time) = of;
     let mut sql = filtered(select, dialect, &query.filter);
@@ -110,9 +110,9 @@ fn page(select: Sql, dialect: &'static dyn Dialect, query: &DeadLetterQuery, of:
         sql = place.time(sql.push(&format!(" AND ({time} > ")), time);
         sql = place.event_id(sql.push(" OR event_id > "));
         sql = place.event_id(sql.push(" OR (event_id = "));
-        sql = place.destination(sql.push(" AND destination > ")).push("))");
+        sql = place.route(sql.push(" AND route > ")).push("))");
     }
-    sql.push(&format!(" ORDER BY {time}, event_id, destination LIMIT ")).bind(signed(query.rows()))
+    sql.push(&format!(" ORDER BY {time}, event_id, route LIMIT ")).bind(signed(query.rows()))
 }
 
 /// The place where a list goes on. A value of the last letter that could not be read is compared as it is stored.
@@ -135,9 +135,9 @@ impl Place<'_> {
         self.or_stored(sql, "event_id", is_stored, Uuid::from(event_id).into())
     }
 
-    fn destination(&self, sql: Sql) -> Sql {
+    fn route(&self, sql: Sql) -> Sql {
         let is_stored = row_of(self.dialect, self.cursor.event_id).is_some();
-        self.or_stored(sql, "destination", is_stored, (&*self.cursor.destination).into())
+        self.or_stored(sql, "route", is_stored, (&*self.cursor.route).into())
     }
 
     fn or_stored(&self, sql: Sql, column: &str, is_stored: bool, value: Value) -> Sql {
@@ -145,7 +145,7 @@ impl Place<'_> {
             return sql.bind(value);
         }
         let stored = sql.push(&format!("COALESCE((SELECT max({column}) FROM {} WHERE ", self.table));
-        let stored = keyed(stored, self.dialect, self.cursor.event_id, &self.cursor.destination);
+        let stored = keyed(stored, self.dialect, self.cursor.event_id, &self.cursor.route);
         stored.push("), ").bind(value).push(")")
     }
 }
@@ -156,7 +156,7 @@ fn filtered(mut sql: Sql, dialect: &'static dyn Dialect, filter: &DeadLetterFilt
     let texts = [
         ("event_type", filter.event_type.as_ref()),
         ("tenant_id", filter.tenant_id.as_ref()),
-        ("destination", filter.destination.as_ref()),
+        ("route", filter.route.as_ref()),
         ("cause", filter.cause.as_ref()),
         ("aggregate_type", aggregate.map(|(kind, _)| kind)),
         ("aggregate_id", aggregate.map(|(_, id)| id)),
@@ -208,7 +208,7 @@ pub(super) fn discarded_letter(row: &QueryResult) -> DiscardedLetter {
     let optional = |column| Some(lossy_at(row, column)).filter(|text| !text.is_empty());
     DiscardedLetter {
         event_id: row.try_get_by_index::<Uuid>(0).unwrap_or_default().into(),
-        destination: lossy_at(row, 1).into(),
+        route: lossy_at(row, 1).into(),
         event_type: lossy_at(row, 2),
         aggregate_type: lossy_at(row, 3),
         aggregate_id: lossy_at(row, 4),
@@ -231,7 +231,7 @@ mod tests {
     use crate::test_database::on_postgres;
 
     const MANY: &str = "
-        INSERT INTO bento_dead_letter (shard, position, destination, event_id, event_type, schema_version, aggregate_type,
+        INSERT INTO bento_dead_letter (shard, position, route, event_id, event_type, schema_version, aggregate_type,
             aggregate_id, tenant_id, occurred_at, payload, attempts, error_message, cause, parks, first_failed_at, failed_at)
         SELECT n % 64, n, 'default', gen_random_uuid(), 'thing.happened', 1, 'thing', n::text, (n % 100)::text, now(), '', 5, '', 'permanent',
             true, now(), now() + n * interval '1 s' FROM generate_series(1, 20000) n";
@@ -255,7 +255,7 @@ mod tests {
                 (any().aggregate("thing", "17"), "aggregate"),
                 (any().tenant("7"), "tenant_id"),
                 (any().schema("rare.happened"), "event_type"),
-                (any().destination("rare"), "destination"),
+                (any().route("rare"), "route"),
                 (any().cause("rare"), "cause"),
                 (any(), "failed_at"),
             ];
@@ -263,7 +263,7 @@ mod tests {
                 let plan = plan(&db, list(dialect, &tables, &DeadLetterQuery::of(filter))).await;
                 assert!(plan.contains(&format!("bento_dead_letter_{index}")) && !plan.contains("Seq Scan"), "{plan}");
             }
-            let cursor = ShardCursor { shard: 3, position: 1000, destination: "default".into() };
+            let cursor = ShardCursor { shard: 3, position: 1000, route: "default".into() };
             let plan = plan(&db, in_order(dialect, &tables, &any(), Some(&cursor), 100)).await;
             assert!(plan.contains("bento_dead_letter_position") && !plan.contains("Seq Scan"), "{plan}");
         })

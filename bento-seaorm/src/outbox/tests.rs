@@ -151,7 +151,7 @@ async fn move_one(db: &DatabaseConnection, table: &str, columns: &str, values: &
     let event = written_columns();
     let backend = db.get_database_backend();
     let insert = format!(
-        "INSERT INTO {table} (shard, position, destination, {event}, {columns}) \
+        "INSERT INTO {table} (shard, position, route, {event}, {columns}) \
          SELECT shard, position, 'd', {event}, {values} FROM bento_outbox WHERE aggregate_id = 'o-{nth}'"
     );
     db.execute_raw(Statement::from_string(backend, insert)).await.unwrap();

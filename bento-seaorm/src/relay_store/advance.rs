@@ -87,8 +87,8 @@ impl<'a> Call<'a> {
 
     async fn settle_and_read(&mut self) -> Result<Advanced, StoreFailure> {
         let revision = self.renew().await?;
-        let fresh = self.fresh().await?;
-        let mut advanced = Advanced { fresh, revision, ..Advanced::default() };
+        let pending = self.pending().await?;
+        let mut advanced = Advanced { pending, revision, ..Advanced::default() };
         self.held(&mut advanced).await?;
         if self.begins_anew || self.advance.revision != Some(revision) {
             let (streams, paused) = held::streams(&self.tx, self.dialect, self.tables, self.lease().shard).await?;
@@ -106,10 +106,10 @@ impl<'a> Call<'a> {
     /// can do that; what moves has to be moved before it is deleted.
     async fn renew(&mut self) -> Result<i64, StoreFailure> {
         let settled = &self.advance.settled;
-        let fresh: Vec<_> = settled.iter().filter_map(settle::fresh_position).collect();
+        let pending: Vec<_> = settled.iter().filter_map(settle::pending_position).collect();
         let moves = !settled.iter().all(|settlement| matches!(settlement, Settlement::Published { .. }));
-        self.remembered.scan.settled(&fresh);
-        let published = if moves || self.one_by_one { Vec::new() } else { fresh };
+        self.remembered.scan.settled(&pending);
+        let published = if moves || self.one_by_one { Vec::new() } else { pending };
         let Advance { lease, ttl, keep_published: keep, .. } = *self.advance;
         let renewal = Renewal { tables: self.tables, lease, ttl, published, keep };
         let renewed = self.dialect.renew(&self.tx, renewal).await.map_err(StoreFailure::Settling)?;
@@ -137,27 +137,27 @@ impl<'a> Call<'a> {
     }
 
     /// The next pending rows, up to the first that cannot be read. One that comes first is given up, and what is behind it read.
-    async fn fresh(&mut self) -> Result<Vec<OutboxRow>, StoreFailure> {
-        let limit = self.advance.fresh;
+    async fn pending(&mut self) -> Result<Vec<OutboxRow>, StoreFailure> {
+        let limit = self.advance.pending;
         if limit == 0 {
             return Ok(Vec::new());
         }
         for _ in 0..ROUNDS {
-            let (mut fresh, mut unreadable) = (Vec::new(), Vec::new());
-            for row in self.read_fresh(limit).await? {
+            let (mut pending, mut unreadable) = (Vec::new(), Vec::new());
+            for row in self.read_pending(limit).await? {
                 let position = row.try_get_by_index(0)?;
                 match envelope_at(&row, 1) {
                     Ok(envelope) if unreadable.is_empty() => {
-                        fresh.push(OutboxRow { position, envelope: Arc::new(envelope) });
+                        pending.push(OutboxRow { position, envelope: Arc::new(envelope) });
                     }
                     Ok(_) => break,
                     Err(error) => unreadable.push((position, error)),
                 }
             }
-            if unreadable.is_empty() || !fresh.is_empty() {
-                let limit = if unreadable.is_empty() { limit } else { fresh.len() };
-                self.remembered.scan.read(fresh.iter().map(|row| row.position), limit);
-                return Ok(fresh);
+            if unreadable.is_empty() || !pending.is_empty() {
+                let limit = if unreadable.is_empty() { limit } else { pending.len() };
+                self.remembered.scan.read(pending.iter().map(|row| row.position), limit);
+                return Ok(pending);
             }
             for (position, error) in unreadable {
                 self.tell_unreadable(self.tables.outbox(), position);
@@ -169,7 +169,7 @@ impl<'a> Call<'a> {
         Ok(Vec::new())
     }
 
-    async fn read_fresh(&mut self, limit: usize) -> Result<Vec<QueryResult>, DbErr> {
+    async fn read_pending(&mut self, limit: usize) -> Result<Vec<QueryResult>, DbErr> {
         let columns = self.dialect.read_columns();
         let select = format!("SELECT position, {columns} FROM {} WHERE shard = ", self.tables.outbox());
         let select = Sql::new(self.dialect, &select)

@@ -89,7 +89,7 @@ impl From<StoreError> for StoreFailure {
     }
 }
 
-/// What went wrong while the division of the outbox was read, as a relay is told.
+/// What went wrong while the sharding of the outbox was read, as a relay is told.
 pub(crate) fn sharding_error(error: Error) -> StoreError {
     match error {
         Error::ShardingMismatch { recorded, configured } => StoreError::Mismatch { recorded, configured },

@@ -22,7 +22,7 @@ const STREAMS_PER_STATEMENT: usize = 50;
 /// Where a held row belongs: its stream, or itself if it keeps no place in one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Head {
-    destination: String,
+    route: String,
     aggregate_type: String,
     aggregate_id: String,
     position: i64,
@@ -32,9 +32,9 @@ struct Head {
 /// That the held row `h` heads its stream, and that no dead letter parks it, nor one that parks its aggregate on every route.
 fn is_head(tables: &Tables) -> String {
     let (held, dead) = (tables.held(), tables.dead_letter());
-    let same_stream = |other: &str, destination: &str| {
+    let same_stream = |other: &str, route: &str| {
         format!(
-            "{other}.shard = h.shard AND {other}.destination = {destination} AND {other}.aggregate_type = h.aggregate_type \
+            "{other}.shard = h.shard AND {other}.route = {route} AND {other}.aggregate_type = h.aggregate_type \
              AND {other}.aggregate_id = h.aggregate_id"
         )
     };
@@ -42,8 +42,8 @@ fn is_head(tables: &Tables) -> String {
         "(h.ordered = FALSE OR (NOT EXISTS (SELECT 1 FROM {held} e WHERE {} AND e.ordered = TRUE AND e.position < h.position) \
          AND NOT EXISTS (SELECT 1 FROM {dead} d WHERE {} AND d.parks) \
          AND NOT EXISTS (SELECT 1 FROM {dead} u WHERE {} AND u.parks)))",
-        same_stream("e", "h.destination"),
-        same_stream("d", "h.destination"),
+        same_stream("e", "h.route"),
+        same_stream("d", "h.route"),
         same_stream("u", &format!("'{}'", Burial::UNREADABLE)),
     )
 }
@@ -56,8 +56,8 @@ pub(super) fn exists_due(sql: Sql, dialect: &dyn Dialect, tables: &Tables, witho
 
 /// Appends that a held row is a wanted head. What is cheap to tell comes first.
 fn and_wanted(mut sql: Sql, tables: &Tables, without: &[Arc<str>]) -> Sql {
-    for (nth, destination) in without.iter().enumerate() {
-        sql = sql.push(if nth == 0 { " AND h.destination NOT IN (" } else { ", " }).bind(&**destination);
+    for (nth, route) in without.iter().enumerate() {
+        sql = sql.push(if nth == 0 { " AND h.route NOT IN (" } else { ", " }).bind(&**route);
     }
     sql.when(!without.is_empty(), |sql| sql.push(")")).push(&format!(
         " AND NOT EXISTS (SELECT 1 FROM {} p WHERE p.tenant_id = h.tenant_id) AND {}",
@@ -66,7 +66,7 @@ fn and_wanted(mut sql: Sql, tables: &Tables, without: &[Arc<str>]) -> Sql {
     ))
 }
 
-/// The held rows of a shard that are wanted: those of a paused tenant never are, nor those of destinations that are away.
+/// The held rows of a shard that are wanted: those of a paused tenant never are, nor those of routes that are away.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted<'a> {
     pub(super) dialect: &'static dyn Dialect,
@@ -101,7 +101,7 @@ impl Wanted<'_> {
     }
 
     pub(super) fn due_heads(&self, limit: usize) -> Sql {
-        let select = self.heads("SELECT h.destination, h.aggregate_type, h.aggregate_id, h.position, h.ordered");
+        let select = self.heads("SELECT h.route, h.aggregate_type, h.aggregate_id, h.position, h.ordered");
         select
             .push(&format!(" AND h.retry_after <= {}", self.dialect.now_once()))
             .push(" ORDER BY h.retry_after, h.position LIMIT ")
@@ -147,7 +147,7 @@ impl Wanted<'_> {
     ) -> Result<(), DbErr> {
         let unroutable_for = self.dialect.micros_until("unroutable_since");
         let columns = format!(
-            "destination, attempts, ordered, delivered, {unroutable_for} AS unroutable, position, {}",
+            "route, attempts, ordered, delivered, {unroutable_for} AS unroutable, position, {}",
             self.dialect.read_columns()
         );
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -158,12 +158,12 @@ impl Wanted<'_> {
                 .push(&format!("SELECT {nth} AS nth, {columns} FROM {} WHERE shard = ", self.tables.held()))
                 .bind(self.shard);
             sql = if head.ordered {
-                of_stream(sql, &head.destination, &head.aggregate_type, &head.aggregate_id)
+                of_stream(sql, &head.route, &head.aggregate_type, &head.aggregate_id)
                     .push(" ORDER BY position LIMIT ")
                     .bind(limit)
             } else {
-                let destination = head.destination.as_str();
-                sql.push(" AND destination = ").bind(destination).push(" AND position = ").bind(head.position)
+                let route = head.route.as_str();
+                sql.push(" AND route = ").bind(route).push(" AND position = ").bind(head.position)
             };
             sql = sql.push(&format!(") AS s{nth}"));
         }
@@ -204,7 +204,7 @@ pub(super) struct Due {
 
 fn head(row: &QueryResult) -> Result<Head, DbErr> {
     Ok(Head {
-        destination: row.try_get_by_index(0)?,
+        route: row.try_get_by_index(0)?,
         aggregate_type: row.try_get_by_index(1)?,
         aggregate_id: row.try_get_by_index(2)?,
         position: row.try_get_by_index(3)?,
@@ -212,9 +212,9 @@ fn head(row: &QueryResult) -> Result<Head, DbErr> {
     })
 }
 
-fn of_stream(sql: Sql, destination: &str, aggregate_type: &str, aggregate_id: &str) -> Sql {
-    sql.push(" AND destination = ")
-        .bind(destination)
+fn of_stream(sql: Sql, route: &str, aggregate_type: &str, aggregate_id: &str) -> Sql {
+    sql.push(" AND route = ")
+        .bind(route)
         .push(" AND aggregate_type = ")
         .bind(aggregate_type)
         .push(" AND aggregate_id = ")
@@ -227,7 +227,7 @@ pub(super) fn held_row(row: &QueryResult) -> Result<HeldRow, DbErr> {
     let position = row.try_get_by_index(6)?;
     let envelope = envelope_at(row, 7)?;
     Ok(HeldRow {
-        destination: row.try_get_by_index::<String>(1)?.into(),
+        route: row.try_get_by_index::<String>(1)?.into(),
         attempts: row.try_get_by_index::<i32>(2)?.cast_unsigned(),
         ordered: row.try_get_by_index(3)?,
         delivered: names_at(row, 4)?,
@@ -243,7 +243,7 @@ pub(super) async fn streams(
     tables: &Tables,
     shard: ShardId,
 ) -> Result<(Vec<StreamKey>, Vec<String>), DbErr> {
-    let columns = "destination, aggregate_type, aggregate_id";
+    let columns = "route, aggregate_type, aggregate_id";
     let select = Sql::new(dialect, &format!("SELECT {columns} FROM {} WHERE shard = ", tables.held()))
         .bind(shard)
         .push(&format!(" AND ordered = TRUE UNION SELECT {columns} FROM {} WHERE shard = ", tables.dead_letter()))
@@ -265,7 +265,7 @@ pub(super) async fn streams(
 
 /// A stream from the first three columns.
 pub(crate) fn stream_of(row: &QueryResult) -> StreamKey {
-    StreamKey { destination: lossy_at(row, 0).into(), aggregate_type: lossy_at(row, 1), aggregate_id: lossy_at(row, 2) }
+    StreamKey { route: lossy_at(row, 0).into(), aggregate_type: lossy_at(row, 1), aggregate_id: lossy_at(row, 2) }
 }
 
 /// Makes the heads of these streams due, unless they say when they are or a dead letter parks them: after a change no stream may
@@ -284,9 +284,9 @@ pub(crate) async fn park_or_promote(
             heads.entry(row.try_get_by_index(0)?).or_default().push(row.try_get_by_index(1)?);
         }
     }
-    for (destination, positions) in heads {
+    for (route, positions) in heads {
         let update = format!("UPDATE {} SET retry_after = {} WHERE shard = ", tables.held(), dialect.now());
-        let update = Sql::new(dialect, &update).bind(shard).push(" AND destination = ").bind(destination);
+        let update = Sql::new(dialect, &update).bind(shard).push(" AND route = ").bind(route);
         tx.execute_raw(update.push(" AND position").one_of(positions).build()).await?;
     }
     Ok(())
@@ -298,11 +298,11 @@ fn undue_heads(dialect: &'static dyn Dialect, tables: &Tables, shard: ShardId, s
     for (nth, stream) in streams.iter().enumerate() {
         sql = sql
             .push(if nth == 0 { "SELECT * FROM (" } else { " UNION ALL SELECT * FROM (" })
-            .push("SELECT h.destination, h.position FROM ")
+            .push("SELECT h.route, h.position FROM ")
             .push(tables.held())
             .push(" h WHERE shard = ")
             .bind(shard);
-        sql = of_stream(sql, &stream.destination, &stream.aggregate_type, &stream.aggregate_id)
+        sql = of_stream(sql, &stream.route, &stream.aggregate_type, &stream.aggregate_id)
             .push(&format!(" AND h.retry_after IS NULL AND {} ORDER BY position LIMIT 1) AS s{nth}", is_head(tables)));
     }
     sql

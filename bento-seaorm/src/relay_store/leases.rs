@@ -103,7 +103,7 @@ impl Beating<'_> {
         Ok(Holdings { leases, taken_over, surplus, stray, now })
     }
 
-    /// Every shard of the division, as it is recorded; a row that is gone is made again first.
+    /// Every shard of the sharding, as it is recorded; a row that is gone is made again first.
     async fn every_shard(&self) -> Result<(Vec<Shard>, Option<DateTime<Utc>>), DbErr> {
         let (shards, now) = self.shards().await?;
         let known: Vec<_> = shards.iter().map(|shard| shard.shard).collect();
@@ -118,12 +118,12 @@ impl Beating<'_> {
         self.shards().await
     }
 
-    /// How many of the shards are of the division, and so count for the fair share.
+    /// How many of the shards are of the sharding, and so count for the fair share.
     fn shared(&self, shards: &[ShardId]) -> usize {
         shards.iter().filter(|shard| **shard < self.sharding.total()).count()
     }
 
-    /// What is to be given up: idle shards above the fair share, and those outside of the division that are empty.
+    /// What is to be given up: idle shards above the fair share, and those outside of the sharding that are empty.
     fn given(&self, own: &[ShardId], share: usize, stray: &[ShardId]) -> Vec<ShardId> {
         let idle = self.beat.idle.iter().copied().filter(|shard| own.contains(shard));
         let (shared, outside): (Vec<_>, Vec<_>) = idle.partition(|shard| *shard < self.sharding.total());

@@ -60,7 +60,7 @@ impl Memory {
     }
 
     /// The epoch and the revision up to which no held row of the shard is due now, for one that does not want those of these
-    /// destinations.
+    /// routes.
     pub(super) fn quiet(&self, shard: ShardId, without: &[Arc<str>]) -> Option<(i64, i64)> {
         let known = self.lock();
         let known = known.get(&shard)?;

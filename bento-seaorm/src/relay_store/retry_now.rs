@@ -71,10 +71,10 @@ impl Ending<'_> {
 
     /// Appends that a row waits and is chosen. One without a time waits for another one, which no operator can end here.
     fn chosen(&self, sql: Sql) -> Sql {
-        let HeldFilter { destination, tenant_id, aggregate, .. } = self.filter;
+        let HeldFilter { route, tenant_id, aggregate, .. } = self.filter;
         let aggregate = aggregate.as_ref();
         let asked = [
-            ("destination", destination.as_ref()),
+            ("route", route.as_ref()),
             ("tenant_id", tenant_id.as_ref()),
             ("aggregate_type", aggregate.map(|(kind, _)| kind)),
             ("aggregate_id", aggregate.map(|(_, id)| id)),

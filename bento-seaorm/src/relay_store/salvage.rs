@@ -18,10 +18,10 @@ use crate::session::StoreTransaction;
 use crate::tables::Tables;
 
 /// The columns of a held row beside those of its event, in the order in which [`held_row`] expects them.
-const HELD: [&str; 4] = ["destination", "attempts", "ordered", "delivered"];
+const HELD: [&str; 4] = ["route", "attempts", "ordered", "delivered"];
 /// All of them.
 const HELD_ALL: [&str; 7] =
-    ["destination", "attempts", "ordered", "delivered", "retry_after", "first_failed_at", "error_message"];
+    ["route", "attempts", "ordered", "delivered", "retry_after", "first_failed_at", "error_message"];
 
 /// The rows of one shard that are taken out of the way.
 #[derive(Clone, Copy)]
@@ -35,7 +35,7 @@ pub(super) struct Salvage<'a> {
 /// What is recorded of a row that is given up.
 pub(super) struct Record<'a> {
     /// The route, or another name if that cannot be stored.
-    pub(super) destination: &'a str,
+    pub(super) route: &'a str,
     pub(super) cause: &'static str,
     pub(super) error: String,
     /// The number of its attempts, if that is more than its row says.
@@ -55,11 +55,11 @@ struct Found {
 impl Salvage<'_> {
     /// Gives up a pending row that cannot be read. Its routes are not known, so its aggregate waits for all of them.
     pub(super) async fn unreadable(&self, position: i64, error: &DbErr) -> Result<Option<GivenUp>, DbErr> {
-        let destination = Burial::UNREADABLE;
+        let route = Burial::UNREADABLE;
         let error = format!("`{}`, shard {}, position {position}: {error}", self.tables.outbox(), self.shard);
-        let record = Record { destination, cause: Burial::UNREADABLE, error, attempts: 0, parks: true };
+        let record = Record { route, cause: Burial::UNREADABLE, error, attempts: 0, parks: true };
         let Some(mut found) = self.pending(position, record.cause).await? else { return Ok(None) };
-        if self.is_dead(found.envelope.event_id, destination).await? {
+        if self.is_dead(found.envelope.event_id, route).await? {
             found.envelope.event_id = EventId::new();
         }
         let given_up = self.insert(position, found, record).await?;
@@ -75,7 +75,7 @@ impl Salvage<'_> {
         let unroutable_for = self.dialect.micros_until("unroutable_since");
         let columns =
             format!("{}, {unroutable_for} AS unroutable, position, {}", HELD.join(", "), self.dialect.read_columns());
-        let shown = self.dialect.shown("destination").unwrap_or_else(|| "destination".to_owned());
+        let shown = self.dialect.shown("route").unwrap_or_else(|| "route".to_owned());
         let select = format!("SELECT {shown}, {columns} FROM {table} WHERE shard = ");
         let rows = self.tx.query_all_raw(of_position(self.sql(&select).bind(self.shard)).build()).await?;
         let mut given_up = Vec::new();
@@ -83,17 +83,15 @@ impl Salvage<'_> {
             let Err(error) = held_row(&row) else { continue };
             let shown: String = row.try_get_by_index(0)?;
             let which = |sql: Sql| {
-                let sql = of_position(sql).push(&format!(
-                    " AND {} = ",
-                    self.dialect.shown("destination").unwrap_or_else(|| "destination".to_owned())
-                ));
+                let sql = of_position(sql)
+                    .push(&format!(" AND {} = ", self.dialect.shown("route").unwrap_or_else(|| "route".to_owned())));
                 sql.bind(shown.as_str())
             };
-            let destination: String = row.try_get_by_index(1).unwrap_or_else(|_| Burial::UNREADABLE.to_owned());
+            let route: String = row.try_get_by_index(1).unwrap_or_else(|_| Burial::UNREADABLE.to_owned());
             let parks = row.try_get_by_index(3).unwrap_or(true);
             let error = format!("`{table}`, shard {}, position {position}: {error}", self.shard);
-            let destination = destination.as_str();
-            let record = Record { destination, cause: Burial::UNREADABLE, error, attempts: 0, parks };
+            let route = route.as_str();
+            let record = Record { route, cause: Burial::UNREADABLE, error, attempts: 0, parks };
             given_up.extend(self.held(position, which, record).await?);
         }
         Ok(given_up)
@@ -102,7 +100,7 @@ impl Salvage<'_> {
     /// Gives up a pending row that could not be settled, and leaves it where it is, to be deleted with the others.
     pub(super) async fn unsettled(&self, position: i64, record: Record<'_>) -> Result<Option<GivenUp>, DbErr> {
         let Some(found) = self.pending(position, record.cause).await? else { return Ok(None) };
-        if self.is_dead(found.envelope.event_id, name(record.destination)).await? {
+        if self.is_dead(found.envelope.event_id, name(record.route)).await? {
             return Ok(None);
         }
         self.insert(position, found, record).await.map(Some)
@@ -110,10 +108,8 @@ impl Salvage<'_> {
 
     /// Gives up a held row that could not be settled.
     pub(super) async fn unsettled_held(&self, position: i64, record: Record<'_>) -> Result<Option<GivenUp>, DbErr> {
-        let destination = record.destination.to_owned();
-        let which = |sql: Sql| {
-            sql.push(" AND position = ").bind(position).push(" AND destination = ").bind(destination.as_str())
-        };
+        let route = record.route.to_owned();
+        let which = |sql: Sql| sql.push(" AND position = ").bind(position).push(" AND route = ").bind(route.as_str());
         self.held(position, which, record).await
     }
 
@@ -127,7 +123,7 @@ impl Salvage<'_> {
             return Ok(None);
         };
         let is_unreadable = record.cause == Burial::UNREADABLE;
-        let is_dead = self.is_dead(found.envelope.event_id, name(record.destination)).await?;
+        let is_dead = self.is_dead(found.envelope.event_id, name(record.route)).await?;
         if is_dead && is_unreadable {
             found.envelope.event_id = EventId::new();
         }
@@ -165,24 +161,24 @@ impl Salvage<'_> {
         }))
     }
 
-    async fn is_dead(&self, event_id: EventId, destination: &str) -> Result<bool, DbErr> {
+    async fn is_dead(&self, event_id: EventId, route: &str) -> Result<bool, DbErr> {
         let select = self.sql(&format!("SELECT 1 FROM {} WHERE event_id = ", self.tables.dead_letter()));
-        let select = select.bind(Uuid::from(event_id)).push(" AND destination = ").bind(destination);
+        let select = select.bind(Uuid::from(event_id)).push(" AND route = ").bind(route);
         Ok(self.tx.query_one_raw(select.build()).await?.is_some())
     }
 
     async fn insert(&self, position: i64, found: Found, record: Record<'_>) -> Result<GivenUp, DbErr> {
-        let Record { destination, cause, error, attempts, parks } = record;
+        let Record { route, cause, error, attempts, parks } = record;
         let Found { envelope, attempts: tried, raw } = found;
         let attempts = attempts.max(tried);
-        let given_up = GivenUp { destination: name(destination).into(), cause, tenant_id: envelope.tenant_id.clone() };
+        let given_up = GivenUp { route: name(route).into(), cause, tenant_id: envelope.tenant_id.clone() };
         let (parks, now) = (parks && envelope.is_ordered(), self.dialect.now());
         let mut values = Vec::new();
         row_values(OutboxEntry { shard: self.shard, may_be_known: false, envelope }, &mut values, |time| {
             self.dialect.event_time(time)
         });
         let mut insert = self.sql(&format!(
-            "INSERT INTO {} (shard, {}, position, destination, attempts, error_message, cause, parks, raw, first_failed_at, \
+            "INSERT INTO {} (shard, {}, position, route, attempts, error_message, cause, parks, raw, first_failed_at, \
              failed_at) VALUES (",
             self.tables.dead_letter(),
             written_columns(),
@@ -190,7 +186,7 @@ impl Salvage<'_> {
         for value in values {
             insert = insert.bind(value).push(", ");
         }
-        let insert = insert.bind(position).push(", ").bind(name(destination)).push(", ").bind(attempts.cast_signed());
+        let insert = insert.bind(position).push(", ").bind(name(route)).push(", ").bind(attempts.cast_signed());
         let insert = insert.push(", ").bind(storable(&error)).push(", ").bind(cause).push(", ").bind(parks);
         self.execute(insert.push(", ").bind(raw).push(&format!(", {now}, {now})"))).await?;
         Ok(given_up)
@@ -207,13 +203,13 @@ impl Salvage<'_> {
 }
 
 /// The name under which a row is given up: its own, if every table holds that.
-fn name(destination: &str) -> &str {
-    if is_storable(destination) { destination } else { Burial::UNROUTABLE }
+fn name(route: &str) -> &str {
+    if is_storable(route) { route } else { Burial::UNROUTABLE }
 }
 
 /// True if every table holds the name of a route.
-pub(super) fn is_storable(destination: &str) -> bool {
-    limits::check_text("destination", destination, limits::DESTINATION).is_ok()
+pub(super) fn is_storable(route: &str) -> bool {
+    limits::check_text("route", route, limits::DESTINATION).is_ok()
 }
 
 /// What the database shows of these columns, which stand behind those of the event, as JSON.

@@ -26,7 +26,7 @@ mod gone;
 mod held;
 mod leases;
 mod letters;
-mod probe;
+mod poll;
 mod refused;
 mod unreadable;
 
@@ -50,7 +50,7 @@ async fn write(db: &DatabaseConnection, count: usize) -> DatabaseTransaction {
 fn advance(lease: Lease) -> Advance {
     let (settled, without) = (Vec::new(), Vec::new());
     let ttl = Duration::from_secs(600);
-    Advance { lease, ttl, settled, fresh: 1000, held: 1000, revision: None, without, keep_published: false }
+    Advance { lease, ttl, settled, pending: 1000, held: 1000, revision: None, without, keep_published: false }
 }
 
 /// A relay that holds the only shard and settles everything it gets with its next call.
@@ -79,7 +79,7 @@ impl Relay {
             lease,
             ttl,
             settled,
-            fresh: 200,
+            pending: 200,
             held: 200,
             revision,
             without: Vec::new(),
@@ -87,7 +87,7 @@ impl Relay {
         };
         let advanced = self.store.advance(advance).await.unwrap();
         self.revision = Some(advanced.revision);
-        let positions = advanced.fresh.iter().map(|row| row.position);
+        let positions = advanced.pending.iter().map(|row| row.position);
         self.settled.extend(positions.clone().map(|position| Settlement::Published { position }));
         self.seen.extend(positions);
         advanced
@@ -169,7 +169,7 @@ async fn reading_does_not_walk_over_deleted_rows_that_somebody_may_still_see() {
         one(&reader, "SELECT count(*) FROM bento_outbox").await;
         for _ in 0..40 {
             write(&db, 200).await.commit().await.unwrap();
-            assert_eq!(relay.call().await.fresh.len(), 200);
+            assert_eq!(relay.call().await.pending.len(), 200);
         }
         // A transaction of another test on the same server may hold the bound back for as long as it runs.
         let follows = async {
@@ -279,14 +279,14 @@ async fn holding_back_many_streams_costs_no_statement_for_each() {
         let tx = db.begin().await.unwrap();
         OutboxWriter::new(Tables::default(), Expected::default()).write(&tx, entries).await.unwrap();
         tx.commit().await.unwrap();
-        let fresh = relay.settle(Vec::new()).await.fresh;
+        let pending = relay.settle(Vec::new()).await.pending;
         let behind = |row: &OutboxRow| Settlement::Hold {
             position: row.position,
-            destination: "away".into(),
+            route: "away".into(),
             ordered: true,
             why: Held::Behind,
         };
-        let settled: Vec<_> = fresh.iter().map(behind).collect();
+        let settled: Vec<_> = pending.iter().map(behind).collect();
         statements.store(0, Ordering::SeqCst);
         let held = relay.settle(settled).await.held;
         let count = statements.load(Ordering::SeqCst);
@@ -311,19 +311,19 @@ async fn many_streams_are_held_back_and_let_go_together() {
         OutboxWriter::new(Tables::default(), Expected::default()).write(&tx, entries.collect()).await.unwrap();
         tx.commit().await.unwrap();
 
-        let rows = relay.settle(Vec::new()).await.fresh;
-        let destination: Arc<str> = "d".into();
+        let rows = relay.settle(Vec::new()).await.pending;
+        let route: Arc<str> = "d".into();
         let hold = |row: &OutboxRow| {
-            let (position, destination) = (row.position, Arc::clone(&destination));
-            Settlement::Hold { position, destination, ordered: true, why: Held::Behind }
+            let (position, route) = (row.position, Arc::clone(&route));
+            Settlement::Hold { position, route, ordered: true, why: Held::Behind }
         };
         let held = relay.settle(rows.iter().map(hold).collect()).await.held;
         let streams: Vec<_> = held.iter().map(|held| held.row.envelope.aggregate_id.clone()).collect();
         assert_eq!(held.len(), 2 * STREAMS);
         assert!(streams.chunks(2).all(|pair| pair[0] == pair[1]), "a head comes with its follower");
         let published = |held: &HeldRow| {
-            let (position, destination) = (held.row.position, Arc::clone(&held.destination));
-            Settlement::HeldPublished { position, destination }
+            let (position, route) = (held.row.position, Arc::clone(&held.route));
+            Settlement::HeldPublished { position, route }
         };
         let heads: Vec<_> = held.iter().step_by(2).map(published).collect();
         assert_eq!(relay.settle(heads).await.held.len(), STREAMS);
@@ -363,20 +363,16 @@ async fn a_held_row_is_never_missed_however_it_falls_due() {
     on_every_back_end(async |db| {
         let mut relay = Relay::new(&db).await;
         write(&db, 1).await.commit().await.unwrap();
-        let position = relay.call().await.fresh[0].position;
-        let destination: Arc<str> = "d".into();
-        relay.settled = vec![Settlement::Hold {
-            position,
-            destination: Arc::clone(&destination),
-            ordered: true,
-            why: Held::Behind,
-        }];
+        let position = relay.call().await.pending[0].position;
+        let route: Arc<str> = "d".into();
+        relay.settled =
+            vec![Settlement::Hold { position, route: Arc::clone(&route), ordered: true, why: Held::Behind }];
         for nth in 0..100 {
             let comes_back = async { while relay.call().await.held.is_empty() {} };
             tokio::time::timeout(Duration::from_secs(2), comes_back).await.expect("it falls due and comes back");
             let retry_after = Duration::from_micros(2000 + nth * 37);
             let failure = Failure { attempts: 1, retry_after, error: String::new(), delivered: Vec::new() };
-            relay.settled = vec![Settlement::HeldFailed { position, destination: Arc::clone(&destination), failure }];
+            relay.settled = vec![Settlement::HeldFailed { position, route: Arc::clone(&route), failure }];
             relay.revision = None;
         }
     })
@@ -388,17 +384,12 @@ async fn a_wait_for_ever_can_be_stored() {
     on_every_back_end(async |db| {
         let relay = Relay::new(&db).await;
         write(&db, 1).await.commit().await.unwrap();
-        let position = relay.settle(Vec::new()).await.fresh[0].position;
+        let position = relay.settle(Vec::new()).await.pending[0].position;
         let failure = Failure { attempts: 1, retry_after: Duration::MAX, error: String::new(), delivered: Vec::new() };
         let held = relay
-            .settle(vec![Settlement::Hold {
-                position,
-                destination: "d".into(),
-                ordered: true,
-                why: Held::Failed(failure),
-            }])
+            .settle(vec![Settlement::Hold { position, route: "d".into(), ordered: true, why: Held::Failed(failure) }])
             .await;
-        assert_eq!((held.fresh.len(), held.held.len()), (0, 0));
+        assert_eq!((held.pending.len(), held.held.len()), (0, 0));
         assert!(held.next_due.unwrap() > Duration::from_secs(3600));
     })
     .await;
@@ -418,8 +409,8 @@ async fn positions_that_begin_anew_are_read_anew() {
         db.execute_unprepared("TRUNCATE bento_outbox RESTART IDENTITY").await.unwrap();
         // As many as there were, so that the last position tells nothing.
         write(&db, 60).await.commit().await.unwrap();
-        assert_eq!(relay.store.probe(&[0], &[]).await.unwrap(), [0]);
-        assert_eq!(relay.call().await.fresh.len(), 60);
+        assert_eq!(relay.store.poll(&[0], &[]).await.unwrap(), [0]);
+        assert_eq!(relay.call().await.pending.len(), 60);
     })
     .await;
 }

@@ -191,7 +191,7 @@ async fn a_cancelled_call_of_the_store_costs_no_connection(database: &TestDataba
         let lease = leases[step.0 as usize % leases.len()];
         cut(database, step, store.heartbeat(beat())).await;
         cut(database, step, store.advance(advance(lease))).await;
-        cut(database, step, store.probe(&shards, &[])).await;
+        cut(database, step, store.poll(&shards, &[])).await;
         cut(database, step, store.release(RelayId::new())).await;
         cut(database, step, prune(&store)).await;
         cut(database, step, store.counts()).await;
@@ -216,7 +216,7 @@ fn advance(lease: Lease) -> Advance {
         lease,
         ttl: MINUTE,
         settled: Vec::new(),
-        fresh: 10,
+        pending: 10,
         held: 10,
         revision: None,
         without: Vec::new(),

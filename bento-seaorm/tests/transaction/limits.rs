@@ -21,8 +21,8 @@ async fn what_a_table_could_not_hold_is_refused(database: &TestDatabase) {
         ("tenant_id", |metadata| metadata.with_tenant("ä".repeat(4_000))),
         ("topic", |metadata| metadata.with_topic("no\0such")),
         ("routing_key", |metadata| metadata.with_routing_key("ä".repeat(256))),
-        ("destinations", |metadata| metadata.with_destinations(["no\0such"])),
-        ("destinations", |metadata| metadata.with_destinations(["d".repeat(3_000)])),
+        ("routes", |metadata| metadata.with_destinations(["no\0such"])),
+        ("routes", |metadata| metadata.with_destinations(["d".repeat(3_000)])),
         ("occurred_at", |metadata| metadata.with_occurred_at(DateTime::<Utc>::MAX_UTC)),
         ("occurred_at", |metadata| metadata.with_occurred_at(DateTime::<Utc>::MIN_UTC)),
     ];

@@ -6,14 +6,14 @@ use bento_relay::dead_letter::{AlertOutcome, AlertStore, DeadLetter, DeadLetters
 use bento_relay::store::Settlement;
 
 use super::StoreHarness;
-use super::bench::{Bench, LONG, burial, buried, default_destination, event};
+use super::bench::{Bench, LONG, burial, buried, default_route, event};
 use super::dead_letters::dead_numbers;
 
 /// A letter that was taken is nobody else's for a while, comes again if nothing is heard of it, and never once somebody was told.
 pub async fn a_letter_comes_until_somebody_was_told<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
     assert_eq!(take(&bench, LONG).await, []);
-    let rows = bench.fresh([event("a", 1)]).await;
+    let rows = bench.pending([event("a", 1)]).await;
     bench.settle(vec![buried(&rows[0], true)]).await;
     let letters = take(&bench, harness.short()).await;
     assert_eq!((dead_numbers(&letters), take(&bench, LONG).await), (vec![1], vec![]));
@@ -27,7 +27,7 @@ pub async fn a_letter_comes_until_somebody_was_told<H: StoreHarness>(harness: &H
 /// After a failed alert a letter comes again when its wait is over.
 pub async fn a_failed_alert_is_due_again<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh([event("a", 1), event("b", 2)]).await;
+    let rows = bench.pending([event("a", 1), event("b", 2)]).await;
     bench.settle(vec![buried(&rows[0], true), buried(&rows[1], true)]).await;
     let letters = take(&bench, LONG).await;
     settle(&bench, &letters[..1], AlertOutcome::Failed(Duration::ZERO)).await;
@@ -39,7 +39,7 @@ pub async fn a_failed_alert_is_due_again<H: StoreHarness>(harness: &H) {
 /// Letters come oldest failure first, no more than asked for.
 pub async fn the_oldest_letters_are_told_of_first<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh((1..=3).map(|number| event(&number.to_string(), number))).await;
+    let rows = bench.pending((1..=3).map(|number| event(&number.to_string(), number))).await;
     for row in [&rows[2], &rows[0], &rows[1]] {
         bench.settle(vec![buried(row, true)]).await;
         harness.pass(Duration::from_millis(5)).await;
@@ -52,13 +52,13 @@ pub async fn the_oldest_letters_are_told_of_first<H: StoreHarness>(harness: &H) 
 /// Who was told of one death was not told of the next one of the same event.
 pub async fn a_letter_that_died_again_is_told_again<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh([event("a", 1)]).await;
+    let rows = bench.pending([event("a", 1)]).await;
     bench.settle(vec![buried(&rows[0], true)]).await;
     let first = take(&bench, LONG).await;
     harness.pass(Duration::from_millis(5)).await;
-    bench.store.replay(rows[0].envelope.event_id, &default_destination()).await.expect("the store is there");
-    let (position, destination) = (rows[0].position, default_destination());
-    bench.settle(vec![Settlement::HeldBury { position, destination, dead: burial(true) }]).await;
+    bench.store.replay(rows[0].envelope.event_id, &default_route()).await.expect("the store is there");
+    let (position, route) = (rows[0].position, default_route());
+    bench.settle(vec![Settlement::HeldBury { position, route, dead: burial(true) }]).await;
     settle(&bench, &first, AlertOutcome::Told).await;
     assert_eq!(dead_numbers(&take(&bench, LONG).await), [1]);
 }

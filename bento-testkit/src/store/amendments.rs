@@ -35,15 +35,14 @@ pub async fn a_dry_run_tells_of_headers_that_cannot_be_sent<H: StoreHarness>(har
     assert_eq!(dry_run().await, []);
 }
 
-/// An amended letter is replayed with its new headers; the rest of the event, and its letters for other destinations, stay.
+/// An amended letter is replayed with its new headers; the rest of the event, and its letters for other routes, stay.
 pub async fn an_amended_letter_is_replayed_with_its_new_headers<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh([with_headers(1, r#"{"actor":"ann","cookie":"c","x-a":"1","x-b":"2"}"#)]).await;
-    let elsewhere =
-        Settlement::Bury { position: rows[0].position, destination: "elsewhere".into(), dead: burial(true) };
+    let rows = bench.pending([with_headers(1, r#"{"actor":"ann","cookie":"c","x-a":"1","x-b":"2"}"#)]).await;
+    let elsewhere = Settlement::Bury { position: rows[0].position, route: "elsewhere".into(), dead: burial(true) };
     bench.settle(vec![buried(&rows[0], true), elsewhere]).await;
     let mut expected = everything(&bench.store).await;
-    assert_eq!(&*expected[0].destination, Destination::DEFAULT);
+    assert_eq!(&*expected[0].route, Destination::DEFAULT);
     let amendment = Amendment::default().with_header("x-b", "Zoë").with_header("x-c", "3").without_header("cookie");
     let amend = async || bench.store.amend(event_id(&rows[0]), Destination::DEFAULT, &amendment).await;
     amend().await.expect("it is there");
@@ -101,9 +100,9 @@ pub async fn a_letter_that_is_gone_cannot_be_amended<H: StoreHarness>(harness: &
         (EventId::new(), Destination::DEFAULT),
     ] {
         let refused = bench.store.amend(id, to, &amendment).await;
-        let is_it = |event_id: EventId, destination: &str| (event_id, destination) == (id, to);
-        let Err(StoreError::NoDeadLetter { event_id, destination }) = refused else { panic!("{refused:?}") };
-        assert!(is_it(event_id, &destination));
+        let is_it = |event_id: EventId, route: &str| (event_id, route) == (id, to);
+        let Err(StoreError::NoDeadLetter { event_id, route }) = refused else { panic!("{refused:?}") };
+        assert!(is_it(event_id, &route));
     }
     assert_eq!(bench.next().await.held[0].row, rows[0]);
 }
@@ -136,7 +135,7 @@ async fn dead<H: StoreHarness>(
     bench: &Bench<'_, H>,
     headers: impl IntoIterator<Item = &'static str>,
 ) -> Vec<OutboxRow> {
-    let rows = bench.fresh((0..).zip(headers).map(|(number, headers)| with_headers(number, headers))).await;
+    let rows = bench.pending((0..).zip(headers).map(|(number, headers)| with_headers(number, headers))).await;
     bench.settle(rows.iter().map(|row| buried(row, true)).collect()).await;
     rows
 }

@@ -18,13 +18,13 @@ use super::StoreHarness;
 /// A time that does not pass within a test.
 pub(super) const LONG: Duration = Duration::from_secs(600);
 
-/// The destination of all settlements that name no other.
-pub(super) fn default_destination() -> Arc<str> {
+/// The route of all settlements that name no other.
+pub(super) fn default_route() -> Arc<str> {
     Arc::from(Destination::DEFAULT)
 }
 
-/// A division into `shards` shards and `lanes` lanes.
-pub(super) fn division(shards: u16, lanes: u16) -> Sharding {
+/// A sharding into `shards` shards and `lanes` lanes.
+pub(super) fn sharding(shards: u16, lanes: u16) -> Sharding {
     let number = |number: u16| number.try_into().expect("the suite divides by more than 0");
     Sharding { shards: number(shards), lanes: number(lanes) }
 }
@@ -70,7 +70,7 @@ pub(super) fn published(row: &OutboxRow) -> Settlement {
 
 /// A follower of a row that failed.
 pub(super) fn follows(row: &OutboxRow) -> Settlement {
-    Settlement::Hold { position: row.position, destination: default_destination(), ordered: true, why: Held::Behind }
+    Settlement::Hold { position: row.position, route: default_route(), ordered: true, why: Held::Behind }
 }
 
 pub(super) fn failure(attempts: u32, retry_after: Duration) -> Failure {
@@ -79,7 +79,7 @@ pub(super) fn failure(attempts: u32, retry_after: Duration) -> Failure {
 
 pub(super) fn failed(row: &OutboxRow, retry_after: Duration) -> Settlement {
     let why = Held::Failed(failure(1, retry_after));
-    Settlement::Hold { position: row.position, destination: default_destination(), ordered: true, why }
+    Settlement::Hold { position: row.position, route: default_route(), ordered: true, why }
 }
 
 pub(super) fn burial(parks: bool) -> Burial {
@@ -93,16 +93,16 @@ pub(super) fn burial(parks: bool) -> Burial {
 }
 
 pub(super) fn buried(row: &OutboxRow, parks: bool) -> Settlement {
-    Settlement::Bury { position: row.position, destination: default_destination(), dead: burial(parks) }
+    Settlement::Bury { position: row.position, route: default_route(), dead: burial(parks) }
 }
 
 pub(super) fn held_published(held: &HeldRow) -> Settlement {
-    Settlement::HeldPublished { position: held.row.position, destination: Arc::clone(&held.destination) }
+    Settlement::HeldPublished { position: held.row.position, route: Arc::clone(&held.route) }
 }
 
 pub(super) fn held_failed(held: &HeldRow, attempts: u32, retry_after: Duration) -> Settlement {
-    let (position, destination) = (held.row.position, Arc::clone(&held.destination));
-    Settlement::HeldFailed { position, destination, failure: failure(attempts, retry_after) }
+    let (position, route) = (held.row.position, Arc::clone(&held.route));
+    Settlement::HeldFailed { position, route, failure: failure(attempts, retry_after) }
 }
 
 /// A heartbeat of a relay that serves all lanes, claims, and offers nothing.
@@ -116,7 +116,7 @@ pub(super) fn call(lease: Lease) -> Advance {
         lease,
         ttl: LONG,
         settled: Vec::new(),
-        fresh: 100,
+        pending: 100,
         held: 100,
         revision: None,
         without: Vec::new(),
@@ -137,7 +137,7 @@ pub struct Bench<'a, H: StoreHarness> {
 impl<'a, H: StoreHarness> Bench<'a, H> {
     /// Opens the outbox and claims its shard.
     pub async fn new(harness: &'a H) -> Self {
-        let store = open(harness, division(1, 1)).await;
+        let store = open(harness, sharding(1, 1)).await;
         let holdings = beat(&store, heartbeat(RelayId::new(), LONG)).await;
         Self { harness, store, lease: holdings.leases[0] }
     }
@@ -165,9 +165,9 @@ impl<'a, H: StoreHarness> Bench<'a, H> {
     }
 
     /// Writes events of one transaction and returns their rows.
-    pub(super) async fn fresh(&self, entries: impl IntoIterator<Item = OutboxEntry>) -> Vec<OutboxRow> {
+    pub(super) async fn pending(&self, entries: impl IntoIterator<Item = OutboxEntry>) -> Vec<OutboxRow> {
         self.append(entries).await;
-        self.next().await.fresh
+        self.next().await.pending
     }
 }
 

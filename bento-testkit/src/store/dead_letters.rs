@@ -11,21 +11,21 @@ use bento_relay::store::{Advance, Burial, Held, HeldRow, OutboxRow, Settlement};
 
 use super::StoreHarness;
 use super::bench::{
-    Bench, burial, buried, call, default_destination, event, event_of_tenant, failed, failure, follows, held_numbers,
+    Bench, burial, buried, call, default_route, event, event_of_tenant, failed, failure, follows, held_numbers,
     held_published, number_of, unordered_event,
 };
 
 /// Everything about a dead letter is kept: the event, where it was, and why it died.
 pub async fn a_dead_letter_is_kept_whole<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let row = bench.fresh([event("a", 1)]).await.remove(0);
+    let row = bench.pending([event("a", 1)]).await.remove(0);
     let before = chrono::Utc::now();
     let delivered = vec!["first".into(), "second".into()];
     let dead = Burial { attempts: 5, cause: Burial::MAX_ATTEMPTS.into(), delivered: delivered.clone(), ..burial(true) };
-    bench.settle(vec![Settlement::Bury { position: row.position, destination: default_destination(), dead }]).await;
+    bench.settle(vec![Settlement::Bury { position: row.position, route: default_route(), dead }]).await;
     let letter = list(&bench, query()).await.remove(0);
     assert_eq!((&letter.envelope, letter.position, letter.shard), (&row.envelope, row.position, 0));
-    assert_eq!((&*letter.destination, letter.attempts, letter.parks), (Destination::DEFAULT, 5, true));
+    assert_eq!((&*letter.route, letter.attempts, letter.parks), (Destination::DEFAULT, 5, true));
     assert_eq!((&*letter.cause, &*letter.error), (Burial::MAX_ATTEMPTS, "refused: no such topic"));
     // A clock that is read twice may tick between.
     let since = letter.failed_at - letter.first_failed_at;
@@ -40,11 +40,11 @@ pub async fn a_dead_letter_is_kept_whole<H: StoreHarness>(harness: &H) {
 /// A dead letter tells when it failed for the first time.
 pub async fn the_first_failure_is_remembered<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let row = bench.fresh([event("a", 1)]).await.remove(0);
+    let row = bench.pending([event("a", 1)]).await.remove(0);
     let held = bench.settle(vec![failed(&row, Duration::ZERO)]).await.held.remove(0);
     harness.pass(Duration::from_millis(5)).await;
-    let (position, destination) = (held.row.position, default_destination());
-    bench.settle(vec![Settlement::HeldBury { position, destination, dead: burial(true) }]).await;
+    let (position, route) = (held.row.position, default_route());
+    bench.settle(vec![Settlement::HeldBury { position, route, dead: burial(true) }]).await;
     let letter = list(&bench, query()).await.remove(0);
     assert!(letter.first_failed_at < letter.failed_at, "{} and {}", letter.first_failed_at, letter.failed_at);
 }
@@ -52,22 +52,22 @@ pub async fn the_first_failure_is_remembered<H: StoreHarness>(harness: &H) {
 /// What only had to wait has not failed by that.
 pub async fn waiting_without_an_attempt_is_no_failure<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh([event("a", 1), event("b", 2)]).await;
+    let rows = bench.pending([event("a", 1), event("b", 2)]).await;
     let untried = |row: &OutboxRow| Settlement::Hold {
         position: row.position,
-        destination: default_destination(),
+        route: default_route(),
         ordered: true,
         why: Held::Failed(failure(0, Duration::ZERO)),
     };
     let held = bench.settle(rows.iter().map(untried).collect()).await.held;
     harness.pass(Duration::from_millis(100)).await;
-    let (position, destination) = (held[0].row.position, default_destination());
+    let (position, route) = (held[0].row.position, default_route());
     let failure = failure(0, Duration::ZERO);
-    bench.settle(vec![Settlement::HeldFailed { position, destination, failure }]).await;
+    bench.settle(vec![Settlement::HeldFailed { position, route, failure }]).await;
     harness.pass(Duration::from_millis(100)).await;
     let bury = |row: &HeldRow| {
-        let (position, destination) = (row.row.position, default_destination());
-        Settlement::HeldBury { position, destination, dead: burial(true) }
+        let (position, route) = (row.row.position, default_route());
+        Settlement::HeldBury { position, route, dead: burial(true) }
     };
     bench.settle(held.iter().map(bury).collect()).await;
     let letters = list(&bench, query()).await;
@@ -81,7 +81,7 @@ pub async fn waiting_without_an_attempt_is_no_failure<H: StoreHarness>(harness: 
 /// A dead letter parks the held rows of its aggregate; other aggregates go on.
 pub async fn a_dead_letter_parks_its_aggregate_only<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh([event("a", 1), event("a", 2), event("b", 3)]).await;
+    let rows = bench.pending([event("a", 1), event("a", 2), event("b", 3)]).await;
     let settled = vec![buried(&rows[0], true), follows(&rows[1]), failed(&rows[2], Duration::ZERO)];
     let parked = bench.settle(settled).await;
     assert_eq!((held_numbers(&parked.held), parked.next_due), (vec![3], None));
@@ -90,7 +90,7 @@ pub async fn a_dead_letter_parks_its_aggregate_only<H: StoreHarness>(harness: &H
     let streams = free.streams.expect("asked for");
     assert_eq!(streams.iter().map(|stream| &*stream.aggregate_id).collect::<Vec<_>>(), ["a"]);
     assert_eq!(
-        bench.store.probe(&[0], &[]).await.expect("the store is there"),
+        bench.store.poll(&[0], &[]).await.expect("the store is there"),
         Vec::<i32>::new(),
         "a parked row is no work"
     );
@@ -99,11 +99,11 @@ pub async fn a_dead_letter_parks_its_aggregate_only<H: StoreHarness>(harness: &H
 /// A held row that is given up becomes a dead letter; its followers stay.
 pub async fn a_held_row_can_be_given_up<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh([event("a", 1), event("a", 2)]).await;
+    let rows = bench.pending([event("a", 1), event("a", 2)]).await;
     let held = bench.settle(vec![failed(&rows[0], Duration::ZERO), follows(&rows[1])]).await.held;
     let given_up = Settlement::HeldBury {
         position: held[0].row.position,
-        destination: default_destination(),
+        route: default_route(),
         dead: Burial { attempts: 2, ..burial(true) },
     };
     assert_eq!(bench.settle(vec![given_up]).await.held, []);
@@ -114,7 +114,7 @@ pub async fn a_held_row_can_be_given_up<H: StoreHarness>(harness: &H) {
 /// A replayed dead letter is due at once, before its held followers, as the event it was, with its attempts counted anew.
 pub async fn a_replay_comes_first_with_its_id_and_position<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh((1..=3).map(|number| event("a", number))).await;
+    let rows = bench.pending((1..=3).map(|number| event("a", number))).await;
     bench.settle(vec![buried(&rows[0], true), follows(&rows[1]), follows(&rows[2])]).await;
     let replayed = replay(&bench, &rows[0]).await;
     assert_eq!(replayed, Replayed { replayed: true, later_ones_out: false });
@@ -128,7 +128,7 @@ pub async fn a_replay_comes_first_with_its_id_and_position<H: StoreHarness>(harn
 /// What did not park its aggregate may come behind its successors, and the replay says so.
 pub async fn a_replay_that_did_not_park_says_that_later_ones_may_be_out<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh([event("a", 1), event("a", 2)]).await;
+    let rows = bench.pending([event("a", 1), event("a", 2)]).await;
     let free = bench.settle(vec![buried(&rows[0], false), failed(&rows[1], Duration::ZERO)]).await;
     assert_eq!(held_numbers(&free.held), [2], "nobody is parked");
     bench.settle(vec![held_published(&free.held[0])]).await;
@@ -139,7 +139,7 @@ pub async fn a_replay_that_did_not_park_says_that_later_ones_may_be_out<H: Store
 /// A discarded dead letter is gone, and its aggregate goes on without it.
 pub async fn a_discard_lets_the_followers_go<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh([event("a", 1), event("a", 2)]).await;
+    let rows = bench.pending([event("a", 1), event("a", 2)]).await;
     bench.settle(vec![buried(&rows[0], true), follows(&rows[1])]).await;
     assert!(discard(&bench, &rows[0]).await);
     assert!(!discard(&bench, &rows[0]).await, "it is gone");
@@ -152,7 +152,7 @@ pub async fn a_discard_lets_the_followers_go<H: StoreHarness>(harness: &H) {
 /// An aggregate with two dead letters goes on when both are gone.
 pub async fn every_dead_letter_that_parks_must_go_first<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh((1..=3).map(|number| event("a", number))).await;
+    let rows = bench.pending((1..=3).map(|number| event("a", number))).await;
     bench.settle(vec![buried(&rows[0], true), buried(&rows[1], true), follows(&rows[2])]).await;
     discard(&bench, &rows[0]).await;
     assert_eq!(bench.next().await.held, []);
@@ -163,7 +163,7 @@ pub async fn every_dead_letter_that_parks_must_go_first<H: StoreHarness>(harness
 /// Events without order park nobody, and their replay is never late.
 pub async fn an_event_without_order_parks_nothing<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh((1..=2).map(unordered_event)).await;
+    let rows = bench.pending((1..=2).map(unordered_event)).await;
     let free = bench.settle(vec![buried(&rows[0], false), failed(&rows[1], Duration::ZERO)]).await;
     assert_eq!((held_numbers(&free.held), free.streams), (vec![2], Some(vec![])));
     assert_eq!(replay(&bench, &rows[0]).await, Replayed { replayed: true, later_ones_out: false });
@@ -173,7 +173,7 @@ pub async fn an_event_without_order_parks_nothing<H: StoreHarness>(harness: &H) 
 /// An operator's command changes the revision, so that the relay learns of it; one that found nothing need not.
 pub async fn replay_and_discard_change_the_revision<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh([event("a", 1), event("b", 2)]).await;
+    let rows = bench.pending([event("a", 1), event("b", 2)]).await;
     let mut known = bench.settle(vec![buried(&rows[0], true), buried(&rows[1], true)]).await.revision;
     for (row, left) in [(&rows[0], 1), (&rows[1], 0)] {
         discard(&bench, row).await;
@@ -182,30 +182,30 @@ pub async fn replay_and_discard_change_the_revision<H: StoreHarness>(harness: &H
         assert_ne!(told.revision, known);
         known = told.revision;
     }
-    let rows = bench.fresh([event("c", 3)]).await;
+    let rows = bench.pending([event("c", 3)]).await;
     known = bench.settle(vec![buried(&rows[0], true)]).await.revision;
     replay(&bench, &rows[0]).await;
     let told = bench.advance(Advance { revision: Some(known), ..call(bench.lease) }).await;
     assert_eq!((held_numbers(&told.held), told.streams.is_some()), (vec![3], true));
 }
 
-/// A dead letter belongs to its destination.
-pub async fn replay_and_discard_need_the_right_destination<H: StoreHarness>(harness: &H) {
+/// A dead letter belongs to its route.
+pub async fn replay_and_discard_need_the_right_route<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let row = bench.fresh([event("a", 1)]).await.remove(0);
+    let row = bench.pending([event("a", 1)]).await.remove(0);
     bench.settle(vec![buried(&row, true)]).await;
     let id = row.envelope.event_id;
     assert_eq!(bench.store.replay(id, "elsewhere").await.expect("the store is there"), Replayed::default());
-    let discard = async |id, destination| bench.store.discard(id, destination, &needless()).await;
+    let discard = async |id, route| bench.store.discard(id, route, &needless()).await;
     assert!(!discard(id, "elsewhere").await.expect("the store is there"));
     assert!(!discard(bento_core::EventId::new(), Destination::DEFAULT).await.expect("the store is there"));
     assert_eq!(list(&bench, query()).await.len(), 1);
 }
 
-/// The list is ordered by time of failure, then by event and destination, and can be read page by page.
+/// The list is ordered by time of failure, then by event and route, and can be read page by page.
 pub async fn dead_letters_are_listed_oldest_first_and_paged<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh((1..=4).map(|number| event("a", number))).await;
+    let rows = bench.pending((1..=4).map(|number| event("a", number))).await;
     bench.settle(vec![buried(&rows[3], true)]).await;
     harness.pass(Duration::from_millis(5)).await;
     let elsewhere = |row: &OutboxRow| buried_for("elsewhere", row);
@@ -222,21 +222,21 @@ pub async fn dead_letters_are_listed_oldest_first_and_paged<H: StoreHarness>(har
     assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 2, 1]);
     let mut numbers = pages.concat();
     numbers.sort_unstable();
-    assert_eq!(numbers, [1, 1, 2, 2, 3, 3, 4], "each once for each destination");
+    assert_eq!(numbers, [1, 1, 2, 2, 3, 3, 4], "each once for each route");
     assert_eq!(list(&bench, DeadLetterQuery::default()).await.len(), 7);
     assert_eq!(list(&bench, DeadLetterQuery::default().limit(u64::MAX)).await.len(), 7, "more than there are is all");
 }
 
-/// The list can be narrowed by schema, tenant, destination, aggregate, cause and time of failure.
+/// The list can be narrowed by schema, tenant, route, aggregate, cause and time of failure.
 pub async fn dead_letters_are_filtered<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
     let mut typed = event("b", 2);
     typed.envelope.event_type = "other.happened".into();
-    let rows = bench.fresh([event("a", 1), typed, event_of_tenant("acme", 3), event("a", 4)]).await;
+    let rows = bench.pending([event("a", 1), typed, event_of_tenant("acme", 3), event("a", 4)]).await;
     bench.settle(vec![buried_for("elsewhere", &rows[0]), buried(&rows[1], true), buried(&rows[2], true)]).await;
     harness.pass(Duration::from_millis(5)).await;
     let dead = Burial { cause: Burial::EXPIRED.into(), ..burial(true) };
-    bench.settle(vec![Settlement::Bury { position: rows[3].position, destination: default_destination(), dead }]).await;
+    bench.settle(vec![Settlement::Bury { position: rows[3].position, route: default_route(), dead }]).await;
     let filtered = async |filter| dead_numbers(&list(&bench, DeadLetterQuery::of(filter)).await);
     let any = DeadLetterFilter::default;
     let mut early = filtered(any().cause(Burial::PERMANENT)).await;
@@ -245,10 +245,10 @@ pub async fn dead_letters_are_filtered<H: StoreHarness>(harness: &H) {
     assert_eq!(filtered(any().cause(Burial::EXPIRED)).await, [4]);
     assert_eq!(filtered(any().schema("other.happened")).await, [2]);
     assert_eq!(filtered(any().tenant("acme")).await, [3]);
-    assert_eq!(filtered(any().destination("elsewhere")).await, [1]);
+    assert_eq!(filtered(any().route("elsewhere")).await, [1]);
     assert_eq!(filtered(any().aggregate("thing", "b")).await, [2]);
     assert_eq!(filtered(any().aggregate("thing", "nobody")).await, [0; 0]);
-    assert_eq!(filtered(any().aggregate("thing", "a").destination("elsewhere")).await, [1]);
+    assert_eq!(filtered(any().aggregate("thing", "a").route("elsewhere")).await, [1]);
     let last = list(&bench, query()).await.pop().expect("four are dead").failed_at;
     assert_eq!(filtered(any().failed_since(last)).await, [4], "from then on");
     assert_eq!(filtered(any().failed_until(last)).await.len(), 3, "before it");
@@ -275,8 +275,8 @@ fn needless() -> Discarding {
     Discarding::because("nobody needs it").expect("it says something")
 }
 
-fn buried_for(destination: &str, row: &OutboxRow) -> Settlement {
-    Settlement::Bury { position: row.position, destination: destination.into(), dead: burial(true) }
+fn buried_for(route: &str, row: &OutboxRow) -> Settlement {
+    Settlement::Bury { position: row.position, route: route.into(), dead: burial(true) }
 }
 
 pub(super) fn dead_numbers(letters: &[DeadLetter]) -> Vec<u32> {
@@ -286,24 +286,24 @@ pub(super) fn dead_numbers(letters: &[DeadLetter]) -> Vec<u32> {
 /// A dead letter for the route `unreadable` parks its aggregate on every route, and no other aggregate, until it is discarded.
 pub async fn a_row_that_cannot_be_read_parks_its_aggregate_on_every_route<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh([event("a", 1), event("a", 2), event("b", 3), event("a", 4)]).await;
-    let to = |row: &OutboxRow, destination: &str| {
-        let (position, destination) = (row.position, destination.into());
-        Settlement::Hold { position, destination, ordered: true, why: Held::Behind }
+    let rows = bench.pending([event("a", 1), event("a", 2), event("b", 3), event("a", 4)]).await;
+    let to = |row: &OutboxRow, route: &str| {
+        let (position, route) = (row.position, route.into());
+        Settlement::Hold { position, route, ordered: true, why: Held::Behind }
     };
     let unreadable: Arc<str> = Burial::UNREADABLE.into();
     let dead = Burial { cause: Burial::UNREADABLE.into(), ..burial(true) };
-    let lost = Settlement::Bury { position: rows[0].position, destination: Arc::clone(&unreadable), dead };
+    let lost = Settlement::Bury { position: rows[0].position, route: Arc::clone(&unreadable), dead };
     let held = vec![to(&rows[1], "x"), to(&rows[1], "y"), to(&rows[2], "x"), to(&rows[3], "y")];
     let before = bench.settle([vec![lost], held].concat()).await;
     assert_eq!(held_numbers(&before.held), [3]);
     let streams = before.streams.expect("nothing is known before");
-    assert!(streams.iter().any(|stream| stream.destination == unreadable && stream.aggregate_id == "a"), "{streams:?}");
+    assert!(streams.iter().any(|stream| stream.route == unreadable && stream.aggregate_id == "a"), "{streams:?}");
     let discarding = Discarding::because("written anew").expect("it says something");
     let discarded = bench.store.discard(rows[0].envelope.event_id, &unreadable, &discarding).await;
     assert!(discarded.expect("the store is there"));
     let after = bench.next().await;
-    let mut due: Vec<_> = after.held.iter().map(|held| (&*held.destination, number_of(&held.row.envelope))).collect();
+    let mut due: Vec<_> = after.held.iter().map(|held| (&*held.route, number_of(&held.row.envelope))).collect();
     due.sort_unstable();
     assert_eq!(due, [("x", 2), ("x", 3), ("y", 2), ("y", 4)]);
     assert_ne!(before.revision, after.revision);

@@ -11,16 +11,16 @@ use bento_relay::store::{Advance, Burial, Failure, Held, OutboxRow, RelayId, Set
 
 use super::StoreHarness;
 use super::bench::{
-    Bench, LONG, beat, burial, buried, call, default_destination, division, event, failed, failure, follows, heartbeat,
-    held_failed, held_numbers, held_published, number_of, numbers, published, unordered_event,
+    Bench, LONG, beat, burial, buried, call, default_route, event, failed, failure, follows, heartbeat, held_failed,
+    held_numbers, held_published, number_of, numbers, published, sharding, unordered_event,
 };
 
 /// A row that failed waits as long as it was told to, by the clock of the store, and comes back with its attempts.
 pub async fn a_failed_row_waits_by_the_clock_of_the_store<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh([event("a", 1), event("b", 2)]).await;
+    let rows = bench.pending([event("a", 1), event("b", 2)]).await;
     let waiting = bench.settle(vec![failed(&rows[0], LONG), failed(&rows[1], harness.short())]).await;
-    assert_eq!(waiting.fresh, [], "what is held is not fresh");
+    assert_eq!(waiting.pending, [], "what is held is not pending");
     harness.pass(harness.short() * 2).await;
     let due = bench.next().await.held;
     assert_eq!(held_numbers(&due), [2]);
@@ -30,7 +30,7 @@ pub async fn a_failed_row_waits_by_the_clock_of_the_store<H: StoreHarness>(harne
 /// Heads come in the order in which they fell due, so that none keeps another one waiting by its position.
 pub async fn the_head_that_was_due_first_comes_first<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh([event("a", 1), event("b", 2), event("c", 3)]).await;
+    let rows = bench.pending([event("a", 1), event("b", 2), event("c", 3)]).await;
     let later = [failed(&rows[0], harness.short()), failed(&rows[1], harness.short() / 2)];
     bench.settle(later.into_iter().chain([failed(&rows[2], Duration::ZERO)]).collect()).await;
     harness.pass(harness.short() * 2).await;
@@ -40,7 +40,7 @@ pub async fn the_head_that_was_due_first_comes_first<H: StoreHarness>(harness: &
 /// With a due head come its followers, in position order, whenever they were held.
 pub async fn followers_come_behind_their_head_in_position_order<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh([event("a", 1), event("b", 2), event("a", 3), event("b", 4), event("a", 5)]).await;
+    let rows = bench.pending([event("a", 1), event("b", 2), event("a", 3), event("b", 4), event("a", 5)]).await;
     let mut settled = vec![follows(&rows[4]), failed(&rows[1], Duration::ZERO), failed(&rows[0], Duration::ZERO)];
     settled.extend([follows(&rows[3]), follows(&rows[2])]);
     let held = bench.settle(settled).await.held;
@@ -51,17 +51,17 @@ pub async fn followers_come_behind_their_head_in_position_order<H: StoreHarness>
 /// A head that waits holds back followers that would not wait themselves, of its own stream only.
 pub async fn a_waiting_head_holds_back_its_followers<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh([event("a", 1), event("a", 2), event("b", 3)]).await;
+    let rows = bench.pending([event("a", 1), event("a", 2), event("b", 3)]).await;
     let settled = vec![failed(&rows[0], LONG), follows(&rows[1]), failed(&rows[2], Duration::ZERO)];
     assert_eq!(held_numbers(&bench.settle(settled).await.held), [3]);
     bench.append([event("a", 4), event("c", 5)]).await;
-    assert_eq!(numbers(&bench.next().await.fresh), [4, 5], "a store does not hold back by itself");
+    assert_eq!(numbers(&bench.next().await.pending), [4, 5], "a store does not hold back by itself");
 }
 
 /// When the head is confirmed, the next one is the head and due.
 pub async fn a_confirmed_head_makes_way_for_its_follower<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh((1..=3).map(|number| event("a", number))).await;
+    let rows = bench.pending((1..=3).map(|number| event("a", number))).await;
     let settled = vec![failed(&rows[0], Duration::ZERO), follows(&rows[1]), follows(&rows[2])];
     let held = bench.settle(settled).await.held;
     let rest = bench.settle(vec![held_published(&held[0])]).await;
@@ -74,7 +74,7 @@ pub async fn a_confirmed_head_makes_way_for_its_follower<H: StoreHarness>(harnes
 /// A head that fails again waits again, and remembers how often it was tried.
 pub async fn a_head_that_fails_again_waits_again_with_its_attempts<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh([event("a", 1), event("a", 2)]).await;
+    let rows = bench.pending([event("a", 1), event("a", 2)]).await;
     let held = bench.settle(vec![failed(&rows[0], Duration::ZERO), follows(&rows[1])]).await.held;
     let waiting = bench.settle(vec![held_failed(&held[0], 2, harness.short())]).await;
     assert_eq!(waiting.streams.expect("asked for").len(), 1);
@@ -86,14 +86,14 @@ pub async fn a_head_that_fails_again_waits_again_with_its_attempts<H: StoreHarne
 /// The streams that are held or parked are listed when the known revision is not the current one.
 pub async fn streams_that_wait_are_listed_when_asked_for<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh([event("a", 1), event("b", 2), event("c", 3), unordered_event(4)]).await;
+    let rows = bench.pending([event("a", 1), event("b", 2), event("c", 3), unordered_event(4)]).await;
     let mut settled = vec![failed(&rows[0], LONG), failed(&rows[1], Duration::ZERO), failed(&rows[3], LONG)];
     settled.push(buried(&rows[2], true));
     let advanced = bench.settle(settled).await;
     let mut streams = advanced.streams.expect("asked for with no revision");
     streams.sort();
     let stream = |id: &str| StreamKey {
-        destination: default_destination(),
+        route: default_route(),
         aggregate_type: "thing".to_owned(),
         aggregate_id: id.to_owned(),
     };
@@ -108,7 +108,7 @@ pub async fn streams_that_wait_are_listed_when_asked_for<H: StoreHarness>(harnes
 /// Events without order do not wait for each other.
 pub async fn events_without_order_wait_alone<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh((1..=3).map(unordered_event)).await;
+    let rows = bench.pending((1..=3).map(unordered_event)).await;
     let settled = vec![failed(&rows[0], LONG), failed(&rows[1], Duration::ZERO), failed(&rows[2], Duration::ZERO)];
     let held = bench.settle(settled).await.held;
     assert_eq!(held_numbers(&held), [2, 3]);
@@ -118,7 +118,7 @@ pub async fn events_without_order_wait_alone<H: StoreHarness>(harness: &H) {
 /// The answer says when the next held row will be due, of those that are not due yet and not parked.
 pub async fn the_next_due_row_is_foretold<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh([event("a", 1), event("b", 2), event("c", 3), event("d", 4)]).await;
+    let rows = bench.pending([event("a", 1), event("b", 2), event("c", 3), event("d", 4)]).await;
     assert_eq!(bench.next().await.next_due, None);
     let settled = vec![failed(&rows[0], LONG), failed(&rows[1], LONG / 2), failed(&rows[2], Duration::ZERO)];
     let next = bench.settle(settled).await.next_due.expect("two wait");
@@ -128,7 +128,7 @@ pub async fn the_next_due_row_is_foretold<H: StoreHarness>(harness: &H) {
 /// At most as many held rows come as asked for; fewer means that no follower is missing.
 pub async fn fewer_held_rows_than_asked_for_are_all_there_are<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh((1..=4).map(|number| event("a", number))).await;
+    let rows = bench.pending((1..=4).map(|number| event("a", number))).await;
     let settled = rows.iter().map(|row| if number_is(row, 1) { failed(row, Duration::ZERO) } else { follows(row) });
     let all = bench.settle(settled.collect()).await.held;
     assert_eq!(held_numbers(&all), [1, 2, 3, 4]);
@@ -138,31 +138,31 @@ pub async fn fewer_held_rows_than_asked_for_are_all_there_are<H: StoreHarness>(h
     }
 }
 
-/// One row may wait for one destination and be done or waiting for another; each goes its own way.
-pub async fn destinations_hold_independently<H: StoreHarness>(harness: &H) {
+/// One row may wait for one route and be done or waiting for another; each goes its own way.
+pub async fn routes_hold_independently<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let row = bench.fresh([event("a", 1)]).await.remove(0);
-    let hold = |destination: &str, retry_after| Settlement::Hold {
+    let row = bench.pending([event("a", 1)]).await.remove(0);
+    let hold = |route: &str, retry_after| Settlement::Hold {
         position: row.position,
-        destination: Arc::from(destination),
+        route: Arc::from(route),
         ordered: true,
         why: Held::Failed(failure(1, retry_after)),
     };
     let both = bench.settle(vec![hold("left", LONG), hold("right", Duration::ZERO), published(&row)]).await;
-    assert_eq!(both.fresh, [], "the last settlement deletes the fresh row");
+    assert_eq!(both.pending, [], "the last settlement deletes the pending row");
     assert_eq!(both.held.len(), 1);
-    assert_eq!(&*both.held[0].destination, "right");
+    assert_eq!(&*both.held[0].route, "right");
     assert_eq!(both.streams.expect("asked for").len(), 2);
     let rest = bench.settle(vec![held_published(&both.held[0])]).await;
     let streams = rest.streams.expect("asked for");
-    assert_eq!(streams.iter().map(|stream| &*stream.destination).collect::<Vec<_>>(), ["left"]);
+    assert_eq!(streams.iter().map(|stream| &*stream.route).collect::<Vec<_>>(), ["left"]);
     assert_eq!(bench.store.counts().await.expect("the store is there").held, 1);
 }
 
 /// A row that keeps no place in its stream is its own head: it waits by itself, and nobody waits for it.
 pub async fn a_row_that_keeps_no_place_holds_nothing_back<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh((1..=5).map(|number| event("a", number))).await;
+    let rows = bench.pending((1..=5).map(|number| event("a", number))).await;
     let settled = vec![
         without_place(&rows[0], Held::Failed(failure(1, LONG))),
         without_place(&rows[1], Held::Behind),
@@ -186,14 +186,14 @@ pub async fn a_row_that_keeps_no_place_holds_nothing_back<H: StoreHarness>(harne
 /// A row that is not to be delivered yet waits by the clock of the store, untried; so do the followers of one that keeps its place.
 pub async fn a_delayed_row_waits_by_the_clock_of_the_store<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh([event("a", 1), event("b", 2), event("b", 3), event("c", 4)]).await;
+    let rows = bench.pending([event("a", 1), event("b", 2), event("b", 3), event("c", 4)]).await;
     let (mut delayed, wait) = (failed(&rows[1], LONG), Held::Delayed(harness.short()));
     if let Settlement::Hold { why, .. } = &mut delayed {
         *why = wait.clone();
     }
     let settled = vec![without_place(&rows[0], wait), delayed, follows(&rows[2])];
     let waiting = bench.settle(settled).await;
-    assert_eq!((held_numbers(&waiting.held), numbers(&waiting.fresh)), (vec![], vec![4]));
+    assert_eq!((held_numbers(&waiting.held), numbers(&waiting.pending)), (vec![], vec![4]));
     assert!(waiting.next_due.is_some_and(|due| due <= harness.short()), "{:?}", waiting.next_due);
     harness.pass(harness.short() * 2).await;
     let mut due = bench.next().await.held;
@@ -205,21 +205,21 @@ pub async fn a_delayed_row_waits_by_the_clock_of_the_store<H: StoreHarness>(harn
 /// Who has confirmed a row already is kept with it: while it is held, when it is dead, and when it is replayed.
 pub async fn those_who_have_confirmed_are_remembered<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let row = bench.fresh([event("a", 1)]).await.remove(0);
+    let row = bench.pending([event("a", 1)]).await.remove(0);
     let names = |names: &[&str]| names.iter().map(|name| Arc::from(*name)).collect::<Vec<_>>();
     let delivered = names(&["left, \"odd\"", "right"]);
     let first = Failure { delivered: delivered.clone(), ..failure(1, Duration::ZERO) };
-    let (position, destination) = (row.position, default_destination());
-    let hold = Settlement::Hold { position, destination, ordered: true, why: Held::Failed(first) };
+    let (position, route) = (row.position, default_route());
+    let hold = Settlement::Hold { position, route, ordered: true, why: Held::Failed(first) };
     let held = bench.settle(vec![hold]).await.held.remove(0);
     assert_eq!(held.delivered, delivered);
     let again = Failure { delivered: names(&["left"]), ..failure(2, Duration::ZERO) };
-    let destination = default_destination();
-    let held = bench.settle(vec![Settlement::HeldFailed { position, destination, failure: again }]).await.held;
+    let route = default_route();
+    let held = bench.settle(vec![Settlement::HeldFailed { position, route, failure: again }]).await.held;
     assert_eq!(held[0].delivered, names(&["left"]), "the last failure counts");
     let dead = Burial { delivered: delivered.clone(), ..burial(true) };
-    let destination = default_destination();
-    bench.settle(vec![Settlement::HeldBury { position, destination, dead }]).await;
+    let route = default_route();
+    bench.settle(vec![Settlement::HeldBury { position, route, dead }]).await;
     let letters = bench.store.list(&DeadLetterQuery::default()).await.expect("the store is there");
     assert_eq!(letters[0].delivered, delivered);
     bench.store.replay(row.envelope.event_id, Destination::DEFAULT).await.expect("the store is there");
@@ -231,13 +231,13 @@ pub async fn those_who_have_confirmed_are_remembered<H: StoreHarness>(harness: &
 pub async fn a_replay_keeps_a_place_only_if_it_parked<H: StoreHarness>(harness: &H) {
     for parks in [true, false] {
         let bench = Bench::new(harness).await;
-        let rows = bench.fresh([event("a", 1), event("a", 2)]).await;
+        let rows = bench.pending([event("a", 1), event("a", 2)]).await;
         bench.settle(vec![buried(&rows[1], parks), failed(&rows[0], LONG)]).await;
         bench.store.replay(rows[1].envelope.event_id, Destination::DEFAULT).await.expect("the store is there");
         let held = bench.next().await.held;
         let expected = if parks { vec![] } else { vec![(2, false)] };
         assert_eq!(held.iter().map(|held| (number_of(&held.row.envelope), held.ordered)).collect::<Vec<_>>(), expected);
-        let first = Settlement::HeldPublished { position: rows[0].position, destination: default_destination() };
+        let first = Settlement::HeldPublished { position: rows[0].position, route: default_route() };
         let rest = bench.settle(vec![first]).await.held;
         assert_eq!(rest.iter().map(|held| held.ordered).collect::<Vec<_>>(), [parks]);
         bench.settle(rest.iter().map(held_published).collect()).await;
@@ -245,13 +245,13 @@ pub async fn a_replay_keeps_a_place_only_if_it_parked<H: StoreHarness>(harness: 
     }
 }
 
-/// Held rows of a destination that is away are neither returned nor foretold; as soon as it is back they are.
-pub async fn rows_of_a_destination_that_is_away_are_not_wanted<H: StoreHarness>(harness: &H) {
+/// Held rows of a route that is away are neither returned nor foretold; as soon as it is back they are.
+pub async fn rows_of_a_route_that_is_away_are_not_wanted<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let row = bench.fresh([event("a", 1)]).await.remove(0);
-    let hold = |destination: &str, retry_after| Settlement::Hold {
+    let row = bench.pending([event("a", 1)]).await.remove(0);
+    let hold = |route: &str, retry_after| Settlement::Hold {
         position: row.position,
-        destination: Arc::from(destination),
+        route: Arc::from(route),
         ordered: true,
         why: Held::Failed(failure(1, retry_after)),
     };
@@ -261,7 +261,7 @@ pub async fn rows_of_a_destination_that_is_away_are_not_wanted<H: StoreHarness>(
     let without = async |away: &[&str]| {
         let without = away.iter().map(|name| Arc::from(*name)).collect();
         let advanced = bench.advance(Advance { without, revision, ..call(bench.lease) }).await;
-        let mut due: Vec<_> = advanced.held.iter().map(|held| held.destination.to_string()).collect();
+        let mut due: Vec<_> = advanced.held.iter().map(|held| held.route.to_string()).collect();
         due.sort();
         (due.join(" "), advanced.next_due.is_some())
     };
@@ -273,63 +273,63 @@ pub async fn rows_of_a_destination_that_is_away_are_not_wanted<H: StoreHarness>(
     }
 }
 
-/// The probe finds no work in rows that wait for a destination that is away, and all of it when that is back.
-pub async fn the_probe_passes_over_destinations_that_are_away<H: StoreHarness>(harness: &H) {
+/// The poll finds no work in rows that wait for a route that is away, and all of it when that is back.
+pub async fn a_poll_passes_over_routes_that_are_away<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh([event("a", 1), event("b", 2)]).await;
-    let away = [default_destination()];
-    let probe = async |away: &[Arc<str>]| bench.store.probe(&[0], away).await.expect("the store is there").len();
+    let rows = bench.pending([event("a", 1), event("b", 2)]).await;
+    let away = [default_route()];
+    let poll = async |away: &[Arc<str>]| bench.store.poll(&[0], away).await.expect("the store is there").len();
     let held = bench.settle(vec![failed(&rows[0], Duration::ZERO), buried(&rows[1], true)]).await;
     for _ in 0..2 {
-        assert_eq!((probe(&away).await, probe(&[]).await), (0, 1));
+        assert_eq!((poll(&away).await, poll(&[]).await), (0, 1));
         let quiet = Advance { without: away.to_vec(), revision: Some(held.revision), ..call(bench.lease) };
         assert_eq!(bench.advance(quiet).await.held, [], "it is away");
     }
     assert_eq!(bench.settle(vec![held_published(&held.held[0])]).await.held, []);
-    assert_eq!(probe(&[]).await, 0);
+    assert_eq!(poll(&[]).await, 0);
     bench.store.replay(rows[1].envelope.event_id, Destination::DEFAULT).await.expect("the store is there");
-    assert_eq!(probe(&[]).await, 1, "an operator made it due");
+    assert_eq!(poll(&[]).await, 1, "an operator made it due");
 }
 
-/// The probe finds what another relay has held back while it owned the shard, whatever is remembered of the time before.
-pub async fn the_probe_finds_what_another_relay_held_back<H: StoreHarness>(harness: &H) {
+/// The poll finds what another relay has held back while it owned the shard, whatever is remembered of the time before.
+pub async fn a_poll_finds_what_another_relay_held_back<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
     bench.next().await;
     bench.store.release(bench.lease.owner).await.expect("the store is there");
-    let other = harness.store(division(1, 1)).await;
+    let other = harness.store(sharding(1, 1)).await;
     let lease = beat(&other, heartbeat(RelayId::new(), LONG)).await.leases[0];
     bench.append([event("a", 1)]).await;
-    let rows = other.advance(call(lease)).await.expect("held").fresh;
+    let rows = other.advance(call(lease)).await.expect("held").pending;
     let settled = vec![failed(&rows[0], Duration::ZERO)];
     other.advance(Advance { settled, ..call(lease) }).await.expect("held");
     other.release(lease.owner).await.expect("the store is there");
     beat(&bench.store, heartbeat(RelayId::new(), LONG)).await;
-    assert_eq!(bench.store.probe(&[0], &[]).await.expect("the store is there"), [0]);
+    assert_eq!(bench.store.poll(&[0], &[]).await.expect("the store is there"), [0]);
 }
 
 fn without_place(row: &OutboxRow, why: Held) -> Settlement {
-    Settlement::Hold { position: row.position, destination: default_destination(), ordered: false, why }
+    Settlement::Hold { position: row.position, route: default_route(), ordered: false, why }
 }
 
-/// A held row that falls back to another destination is the head of its stream there, and lets its followers go on.
-pub async fn a_held_row_moves_to_another_destination<H: StoreHarness>(harness: &H) {
+/// A held row that falls back to another route is the head of its stream there, and lets its followers go on.
+pub async fn a_held_row_moves_to_another_route<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh([event("a", 1), event("a", 2), event("b", 3)]).await;
+    let rows = bench.pending([event("a", 1), event("a", 2), event("b", 3)]).await;
     let elsewhere: Arc<str> = "elsewhere".into();
     let mut settled = vec![failed(&rows[0], Duration::ZERO), follows(&rows[1]), failed(&rows[2], LONG)];
-    settled.push(Settlement::Bury { position: rows[2].position, destination: elsewhere.clone(), dead: burial(false) });
+    settled.push(Settlement::Bury { position: rows[2].position, route: elsewhere.clone(), dead: burial(false) });
     let held = bench.settle(settled).await.held;
     let moved = |row: &OutboxRow| Settlement::HeldMoved {
         position: row.position,
-        destination: default_destination(),
+        route: default_route(),
         to: elsewhere.clone(),
         ordered: true,
     };
     let mut held = bench.settle(vec![moved(&held[0].row), moved(&rows[2])]).await.held;
     held.sort_by_key(|held| held.row.position);
     assert_eq!(held_numbers(&held), [1, 2], "what is dead there already is not doubled");
-    assert_eq!((&held[0].destination, held[0].attempts), (&elsewhere, 0));
-    assert_eq!(held[1].destination, default_destination(), "its follower is due");
+    assert_eq!((&held[0].route, held[0].attempts), (&elsewhere, 0));
+    assert_eq!(held[1].route, default_route(), "its follower is due");
     let again = bench.settle(vec![moved(&held[0].row)]).await.held;
     assert_eq!(again.len(), 2, "a row that has left is left alone");
 }

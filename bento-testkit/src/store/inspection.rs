@@ -10,14 +10,14 @@ use chrono::{SubsecRound, TimeDelta, Utc};
 
 use super::StoreHarness;
 use super::bench::{
-    Bench, LONG, beat, buried, division, event, event_of_tenant, failed, follows, heartbeat, open, published,
+    Bench, LONG, beat, buried, event, event_of_tenant, failed, follows, heartbeat, open, published, sharding,
 };
 
 /// Every event counts once: pending, held, dead, or not at all when it is published.
 pub async fn events_are_counted_by_status<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
     assert_eq!(counts(&bench).await, StatusCounts::default());
-    let rows = bench.fresh((1..=5).map(|number| event(&number.to_string(), number))).await;
+    let rows = bench.pending((1..=5).map(|number| event(&number.to_string(), number))).await;
     let settled = vec![published(&rows[0]), failed(&rows[1], LONG), follows(&rows[2]), buried(&rows[3], true)];
     bench.settle(settled).await;
     let counts = counts(&bench).await;
@@ -30,7 +30,7 @@ pub async fn events_are_counted_by_tenant<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
     let entries =
         [event_of_tenant("b", 1), event_of_tenant("a", 2), event("x", 3), event_of_tenant("a", 4), event("y", 5)];
-    let rows = bench.fresh(entries).await;
+    let rows = bench.pending(entries).await;
     bench.settle(vec![failed(&rows[1], LONG), buried(&rows[4], true)]).await;
     let of = |tenant: Option<&str>, (pending, held, dead)| TenantCounts {
         tenant_id: tenant.map(str::to_owned),
@@ -46,7 +46,7 @@ pub async fn the_oldest_pending_event_has_an_age<H: StoreHarness>(harness: &H) {
     assert_eq!(oldest(&bench).await, None);
     let mut old = event("a", 1);
     old.envelope.occurred_at = (Utc::now() - TimeDelta::hours(2)).trunc_subsecs(6);
-    let rows = bench.fresh([event("b", 2), old]).await;
+    let rows = bench.pending([event("b", 2), old]).await;
     let age = oldest(&bench).await.expect("two are pending");
     let minutes = age.as_secs() / 60;
     assert!((115..=125).contains(&minutes), "{age:?}");
@@ -61,7 +61,7 @@ pub async fn the_oldest_pending_event_has_an_age<H: StoreHarness>(harness: &H) {
 
 /// Leases are shown with their owner, epoch and time left.
 pub async fn leases_are_shown<H: StoreHarness>(harness: &H) {
-    let store = open(harness, division(2, 1)).await;
+    let store = open(harness, sharding(2, 1)).await;
     let relay = RelayId::new();
     let leases = beat(&store, heartbeat(relay, LONG)).await.leases;
     let shown = store.leases().await.expect("the store is there");
@@ -81,15 +81,15 @@ pub async fn leases_are_shown<H: StoreHarness>(harness: &H) {
     assert!(free.iter().all(|state| state.owner.is_none() && state.expires_in.is_none()), "{free:?}");
 }
 
-/// The same by tenant and destination, with the age of the oldest that is still to be delivered.
-pub async fn the_backlog_is_told_by_tenant_and_destination<H: StoreHarness>(harness: &H) {
+/// The same by tenant and route, with the age of the oldest that is still to be delivered.
+pub async fn the_backlog_is_told_by_tenant_and_route<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
     let mut old = event_of_tenant("a", 1);
     old.envelope.occurred_at = (Utc::now() - TimeDelta::minutes(150)).trunc_subsecs(6);
     let mut older = event_of_tenant("a", 2);
     older.envelope.occurred_at = (Utc::now() - TimeDelta::minutes(210)).trunc_subsecs(6);
     let entries = [old, older, event_of_tenant("a", 3), event("x", 4)];
-    let rows = bench.fresh(entries).await;
+    let rows = bench.pending(entries).await;
     bench.settle(vec![failed(&rows[0], LONG), buried(&rows[1], true)]).await;
     let found = bench.store.backlog().await.expect("the store is there");
     let shown: Vec<_> = found
@@ -97,7 +97,7 @@ pub async fn the_backlog_is_told_by_tenant_and_destination<H: StoreHarness>(harn
         .map(|one| {
             let StatusCounts { pending, held, dead } = one.counts;
             let hours = one.oldest.map(|oldest| oldest.as_secs() / 3600);
-            (one.tenant_id.as_deref(), one.destination.as_deref(), (pending, held, dead), hours)
+            (one.tenant_id.as_deref(), one.route.as_deref(), (pending, held, dead), hours)
         })
         .collect();
     let default = Some(Destination::DEFAULT);
@@ -110,10 +110,10 @@ pub async fn the_backlog_is_told_by_tenant_and_destination<H: StoreHarness>(harn
 
 /// Relays that are alive are shown with the lanes they serve, and the coverage follows from them.
 pub async fn relays_are_shown_with_their_lanes<H: StoreHarness>(harness: &H) {
-    let store = harness.store(division(2, 3)).await;
+    let store = harness.store(sharding(2, 3)).await;
     assert_eq!(store.sharding().await.expect("the store is there"), None, "nobody has used it");
-    let store = open(harness, division(2, 3)).await;
-    assert_eq!(store.sharding().await.expect("the store is there"), Some(division(2, 3)));
+    let store = open(harness, sharding(2, 3)).await;
+    assert_eq!(store.sharding().await.expect("the store is there"), Some(sharding(2, 3)));
     let (some, dying) = (RelayId::new(), RelayId::new());
     beat(&store, Heartbeat { lanes: Some(vec![0, 2]), ..heartbeat(some, LONG) }).await;
     beat(&store, heartbeat(dying, LONG)).await;

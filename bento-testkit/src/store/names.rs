@@ -31,7 +31,7 @@ fn names_but<'a>(left_out: &'a str) -> impl Iterator<Item = &'static str> + 'a {
 /// parks its own alone.
 pub async fn names_that_differ_by_a_space_or_the_case_are_streams_of_their_own<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh(numbered(event)).await;
+    let rows = bench.pending(numbered(event)).await;
     let mut settled = vec![buried(&rows[0], true), failed(&rows[1], LONG)];
     settled.extend(rows[2..].iter().map(|row| failed(row, Duration::ZERO)));
     let next = bench.settle(settled).await;
@@ -44,36 +44,32 @@ pub async fn names_that_differ_by_a_space_or_the_case_are_streams_of_their_own<H
     assert_eq!(streams, names);
     let next = bench.settle(next.held.iter().map(held_published).collect()).await;
     assert_eq!(next.streams.map(|streams| streams.len()), Some(2), "the first two still wait");
-    let rows = bench.fresh(numbered(|name, number| event(name, number + 10))).await;
+    let rows = bench.pending(numbered(|name, number| event(name, number + 10))).await;
     let next = bench.settle(rows.iter().map(follows).collect()).await;
     assert_eq!(held_numbers(&next.held), [13, 14, 15, 16, 17]);
 }
 
-/// The same row is held for each of several destinations whose names differ so.
-pub async fn names_that_differ_by_a_space_or_the_case_are_destinations_of_their_own<H: StoreHarness>(harness: &H) {
+/// The same row is held for each of several routes whose names differ so.
+pub async fn names_that_differ_by_a_space_or_the_case_are_routes_of_their_own<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let row = bench.fresh([event("a", 1)]).await.remove(0);
-    let hold = |destination: &str| Settlement::Hold {
+    let row = bench.pending([event("a", 1)]).await.remove(0);
+    let hold = |route: &str| Settlement::Hold {
         position: row.position,
-        destination: destination.into(),
+        route: route.into(),
         ordered: true,
         why: Held::Failed(failure(1, Duration::ZERO)),
     };
     let held = bench.settle(NAMES.iter().map(|name| hold(name)).collect()).await.held;
     assert_eq!(held.len(), NAMES.len());
-    let left: Vec<_> = held.iter().filter(|held| &*held.destination != "acme").cloned().collect();
-    let first = held.iter().find(|held| &*held.destination == "acme").expect("it is held for each");
+    let left: Vec<_> = held.iter().filter(|held| &*held.route != "acme").cloned().collect();
+    let first = held.iter().find(|held| &*held.route == "acme").expect("it is held for each");
     let next = bench.settle(vec![held_published(first)]).await;
     assert_eq!(next.held.len(), left.len(), "published for one of them");
-    let bury = |destination: &str| Settlement::HeldBury {
-        position: row.position,
-        destination: destination.into(),
-        dead: burial(true),
-    };
-    bench.settle(left.iter().map(|held| bury(&held.destination)).collect()).await;
+    let bury = |route: &str| Settlement::HeldBury { position: row.position, route: route.into(), dead: burial(true) };
+    bench.settle(left.iter().map(|held| bury(&held.route)).collect()).await;
     for name in names_but("acme") {
         let found = bench.store.find(row.envelope.event_id, name).await.expect("the store is there");
-        assert_eq!(found.map(|letter| letter.destination.to_string()), Some(name.to_owned()));
+        assert_eq!(found.map(|letter| letter.route.to_string()), Some(name.to_owned()));
     }
     assert!(bench.store.find(row.envelope.event_id, "acme").await.expect("the store is there").is_none());
     let replayed = bench.store.replay(row.envelope.event_id, "acme ").await.expect("the store is there");
@@ -84,7 +80,7 @@ pub async fn names_that_differ_by_a_space_or_the_case_are_destinations_of_their_
 /// Pausing one tenant pauses no other.
 pub async fn names_that_differ_by_a_space_or_the_case_are_tenants_of_their_own<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh(numbered(event_of_tenant)).await;
+    let rows = bench.pending(numbered(event_of_tenant)).await;
     bench.settle(rows.iter().map(|row| failed(row, Duration::ZERO)).collect()).await;
     assert!(bench.store.pause("acme", "it asked for it", None).await.expect("the store is there"));
     for name in names_but("acme") {
@@ -108,10 +104,10 @@ pub async fn names_that_differ_by_a_space_or_the_case_are_filtered_apart<H: Stor
         entry.envelope.event_type = name.to_owned().into();
         entry
     };
-    let rows = bench.fresh(numbered(named)).await;
+    let rows = bench.pending(numbered(named)).await;
     let bury = |(row, name): (&OutboxRow, &str)| {
         let dead = Burial { cause: name.to_owned().into(), ..burial(true) };
-        Settlement::Bury { position: row.position, destination: name.into(), dead }
+        Settlement::Bury { position: row.position, route: name.into(), dead }
     };
     bench.settle(rows.iter().zip(NAMES).map(bury).collect()).await;
     let any = DeadLetterFilter::default;
@@ -119,7 +115,7 @@ pub async fn names_that_differ_by_a_space_or_the_case_are_filtered_apart<H: Stor
         let filters = [
             any().tenant(name),
             any().schema(name),
-            any().destination(name),
+            any().route(name),
             any().cause(name),
             any().aggregate("thing", name),
         ];
@@ -145,18 +141,15 @@ pub async fn a_time_of_any_year_with_four_digits_comes_back_whole<H: StoreHarnes
         let mut entry = event("a", 1);
         entry.envelope.occurred_at = time.parse().expect("a time");
         harness.append(vec![OutboxEntry { may_be_known: false, ..entry.clone() }]).await;
-        let row = bench.next().await.fresh.remove(0);
+        let row = bench.next().await.pending.remove(0);
         assert_eq!(*row.envelope, entry.envelope, "{time}");
         let age = bench.store.oldest_pending().await.expect("the store is there").expect("one is pending");
         let since = (Utc::now() - entry.envelope.occurred_at).to_std().unwrap_or_default();
         assert!(age.abs_diff(since) < Duration::from_secs(60), "{time}: {age:?}");
         let held = bench.settle(vec![failed(&row, Duration::ZERO)]).await.held.remove(0);
         assert_eq!(*held.row.envelope, entry.envelope, "held: {time}");
-        let dead = Settlement::HeldBury {
-            position: row.position,
-            destination: Destination::DEFAULT.into(),
-            dead: burial(true),
-        };
+        let dead =
+            Settlement::HeldBury { position: row.position, route: Destination::DEFAULT.into(), dead: burial(true) };
         bench.settle(vec![dead]).await;
         let letter = bench.store.list(&DeadLetterQuery::default()).await.expect("the store is there").remove(0);
         assert_eq!(*letter.envelope, entry.envelope, "dead: {time}");
@@ -173,7 +166,7 @@ pub async fn a_time_of_any_year_with_four_digits_comes_back_whole<H: StoreHarnes
         .collect();
     let written: Vec<_> = many.iter().map(|entry| entry.envelope.occurred_at).collect();
     harness.append(many).await;
-    let rows = bench.next().await.fresh;
+    let rows = bench.next().await.pending;
     assert_eq!(rows.iter().map(|row| row.envelope.occurred_at).collect::<Vec<_>>(), written, "many at once");
     assert_eq!(numbers(&rows).len(), 60);
 }
@@ -181,7 +174,7 @@ pub async fn a_time_of_any_year_with_four_digits_comes_back_whole<H: StoreHarnes
 /// A filter that reaches far finds everything in its reach, however far.
 pub async fn a_filter_reaches_as_far_as_it_says<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let row = bench.fresh([event("a", 1)]).await.remove(0);
+    let row = bench.pending([event("a", 1)]).await.remove(0);
     bench.settle(vec![buried(&row, true)]).await;
     let time = |text: &str| text.parse::<DateTime<Utc>>().expect("a time");
     let early = ["1969-12-31T00:00:00Z", "1000-01-01T00:00:00Z"].map(time);

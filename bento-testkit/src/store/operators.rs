@@ -13,20 +13,20 @@ use bento_relay::store::{Advance, Burial, RelayId, Settlement, StoreError};
 
 use super::StoreHarness;
 use super::bench::{
-    Bench, LONG, beat, burial, buried, call, default_destination, division, event, event_of_tenant, follows, heartbeat,
-    held_numbers, number_of, open,
+    Bench, LONG, beat, burial, buried, call, default_route, event, event_of_tenant, follows, heartbeat, held_numbers,
+    number_of, open, sharding,
 };
 use super::dead_letters::dead_numbers;
 
 /// All that match are due again, the letters of a stream in their original order, whichever failed first.
 pub async fn a_filtered_replay_keeps_the_order_of_a_stream<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh([event("a", 1), event("a", 2), event("a", 3), event("b", 4), event("a", 5)]).await;
+    let rows = bench.pending([event("a", 1), event("a", 2), event("a", 3), event("b", 4), event("a", 5)]).await;
     bench.settle(vec![buried(&rows[2], true), follows(&rows[4])]).await;
     harness.pass(Duration::from_millis(5)).await;
     let delivered: Vec<_> = vec!["first".into()];
     let dead = Burial { delivered: delivered.clone(), ..burial(true) };
-    let first = Settlement::Bury { position: rows[0].position, destination: default_destination(), dead };
+    let first = Settlement::Bury { position: rows[0].position, route: default_route(), dead };
     bench.settle(vec![first, buried(&rows[1], true), buried(&rows[3], true)]).await;
     let of_a = DeadLetterFilter::default().aggregate("thing", "a");
     let report = bench.store.replay_all(&of_a, ReplayMode::Replay).await.expect("the store is there");
@@ -40,13 +40,13 @@ pub async fn a_filtered_replay_keeps_the_order_of_a_stream<H: StoreHarness>(harn
 /// As long as a dead letter that parks is left, none of its aggregate is due: a page of a replay lets no later one go first.
 pub async fn a_part_of_a_replay_lets_nothing_overtake<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh((1..=3).map(|number| event("a", number))).await;
+    let rows = bench.pending((1..=3).map(|number| event("a", number))).await;
     bench.settle(vec![buried(&rows[1], true), follows(&rows[2])]).await;
     harness.pass(Duration::from_millis(5)).await;
     bench.settle(vec![buried(&rows[0], true)]).await;
     let in_order = bench.store.list_in_order(&DeadLetterFilter::default(), None, 1).await.expect("the store is there");
     assert_eq!(dead_numbers(&in_order), [1]);
-    let letters = [(rows[0].envelope.event_id, default_destination())];
+    let letters = [(rows[0].envelope.event_id, default_route())];
     let replayed = async || bench.store.replay_together(0, &letters).await.expect("the store is there");
     assert_eq!((replayed().await, replayed().await), (1, 0));
     assert_eq!(held_numbers(&bench.next().await.held), [0; 0], "the second still parks them");
@@ -57,14 +57,14 @@ pub async fn a_part_of_a_replay_lets_nothing_overtake<H: StoreHarness>(harness: 
 
 /// More than fit into one page, over several shards, are replayed once each and in order.
 pub async fn a_replay_goes_through_all_pages<H: StoreHarness>(harness: &H) {
-    let store = open(harness, division(3, 1)).await;
+    let store = open(harness, sharding(3, 1)).await;
     let leases = beat(&store, heartbeat(RelayId::new(), LONG)).await.leases;
     let entries = (0..250_u32)
         .map(|number| OutboxEntry { shard: (number % 3).cast_signed(), ..event(&(number % 12).to_string(), number) });
     harness.append(entries.collect()).await;
     for lease in &leases {
-        let all = || Advance { fresh: 250, held: 250, ..call(*lease) };
-        let rows = store.advance(all()).await.expect("held").fresh;
+        let all = || Advance { pending: 250, held: 250, ..call(*lease) };
+        let rows = store.advance(all()).await.expect("held").pending;
         let settled = rows.iter().rev().map(|row| buried(row, true)).collect();
         store.advance(Advance { settled, ..all() }).await.expect("held");
     }
@@ -89,7 +89,7 @@ pub async fn a_dry_run_changes_nothing<H: StoreHarness>(harness: &H) {
     unknown.envelope.event_type = "nobody.declared".into();
     let mut bytes = event("b", 2);
     bytes.envelope.schema_version = 0;
-    let rows = bench.fresh([unknown, bytes]).await;
+    let rows = bench.pending([unknown, bytes]).await;
     bench.settle(vec![buried(&rows[0], true), buried(&rows[1], false)]).await;
     let before = everything(&bench.store).await;
     let revision = bench.next().await.revision;
@@ -104,7 +104,7 @@ pub async fn a_dry_run_changes_nothing<H: StoreHarness>(harness: &H) {
 /// What is discarded is kept without its payload, with who dropped it and why, and can be listed by the same filters.
 pub async fn a_discard_keeps_its_reason<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh([event_of_tenant("acme", 1), event("b", 2)]).await;
+    let rows = bench.pending([event_of_tenant("acme", 1), event("b", 2)]).await;
     bench.settle(vec![buried(&rows[0], true), buried(&rows[1], true)]).await;
     let letters = everything(&bench.store).await;
     let id = rows[0].envelope.event_id;
@@ -136,7 +136,7 @@ pub async fn a_discard_keeps_its_reason<H: StoreHarness>(harness: &H) {
 /// All that match are dropped, and their aggregates go on.
 pub async fn a_filtered_discard_lets_the_followers_go<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh([event("a", 1), event("a", 2), event("a", 3), event("b", 4)]).await;
+    let rows = bench.pending([event("a", 1), event("a", 2), event("a", 3), event("b", 4)]).await;
     bench.settle(vec![buried(&rows[0], true), buried(&rows[1], true), follows(&rows[2]), buried(&rows[3], true)]).await;
     let because = Discarding::because("wrong").expect("it says something");
     let of_a = DeadLetterFilter::default().aggregate("thing", "a");

@@ -11,22 +11,22 @@ use bento_relay::tenant::Pauses;
 
 use super::StoreHarness;
 use super::bench::{
-    Bench, LONG, beat, buried, call, division, event, event_of_tenant, failed, follows, heartbeat, held_numbers,
-    numbers, open,
+    Bench, LONG, beat, buried, call, event, event_of_tenant, failed, follows, heartbeat, held_numbers, numbers, open,
+    sharding,
 };
 
-/// Held rows of a paused tenant are neither returned nor foretold, and come when it is resumed; fresh ones come all the time.
+/// Held rows of a paused tenant are neither returned nor foretold, and come when it is resumed; pending ones come all the time.
 pub async fn held_rows_of_a_paused_tenant_wait_until_it_is_resumed<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
     let events = [event_of_tenant("acme", 1), event_of_tenant("acme", 2), event_of_tenant("other", 3), event("a", 4)];
-    let rows = bench.fresh(events).await;
+    let rows = bench.pending(events).await;
     let soon = Duration::ZERO;
     let settled = vec![failed(&rows[0], soon), follows(&rows[1]), failed(&rows[2], soon), failed(&rows[3], soon)];
     assert_eq!(bench.settle(settled).await.held.len(), 4);
     pause(&bench.store, "acme").await;
     bench.append([event_of_tenant("acme", 5)]).await;
     let paused = bench.next().await;
-    assert_eq!((held_numbers(&paused.held), numbers(&paused.fresh)), (vec![3, 4], vec![5]));
+    assert_eq!((held_numbers(&paused.held), numbers(&paused.pending)), (vec![3, 4], vec![5]));
     assert_eq!(paused.streams.map(|streams| streams.len()), Some(3), "the streams are held all the same");
     pause(&bench.store, "other").await;
     assert_eq!(held_numbers(&bench.next().await.held), [4]);
@@ -36,7 +36,7 @@ pub async fn held_rows_of_a_paused_tenant_wait_until_it_is_resumed<H: StoreHarne
 
 /// A relay learns of it in every shard, also in one that it knew to be quiet.
 pub async fn pausing_and_resuming_change_the_revision_of_every_shard<H: StoreHarness>(harness: &H) {
-    let store = open(harness, division(3, 1)).await;
+    let store = open(harness, sharding(3, 1)).await;
     let leases = beat(&store, heartbeat(RelayId::new(), LONG)).await.leases;
     let revisions = async || {
         let mut revisions = Vec::new();
@@ -70,26 +70,26 @@ pub async fn paused_tenants_are_told_with_the_streams<H: StoreHarness>(harness: 
     assert_eq!((known.paused_tenants, known.streams), (vec![], None));
 }
 
-/// The probe finds no work in what waits for a paused tenant, and finds it again.
-pub async fn the_probe_passes_over_paused_tenants<H: StoreHarness>(harness: &H) {
+/// The poll finds no work in what waits for a paused tenant, and finds it again.
+pub async fn a_poll_passes_over_paused_tenants<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh([event_of_tenant("acme", 1)]).await;
+    let rows = bench.pending([event_of_tenant("acme", 1)]).await;
     bench.settle(vec![failed(&rows[0], Duration::ZERO)]).await;
-    let probe = async || bench.store.probe(&[0], &[]).await.expect("the store is there").len();
-    assert_eq!(probe().await, 1);
+    let poll = async || bench.store.poll(&[0], &[]).await.expect("the store is there").len();
+    assert_eq!(poll().await, 1);
     pause(&bench.store, "acme").await;
-    assert_eq!(probe().await, 0);
-    assert_eq!((bench.next().await.next_due, probe().await), (None, 0));
+    assert_eq!(poll().await, 0);
+    assert_eq!((bench.next().await.next_due, poll().await), (None, 0));
     assert!(bench.store.resume("acme").await.expect("the store is there"));
-    assert_eq!(probe().await, 1);
+    assert_eq!(poll().await, 1);
     pause(&bench.store, "acme").await;
     harness.append(vec![OutboxEntry { shard: 0, ..event_of_tenant("acme", 2) }]).await;
-    assert_eq!(probe().await, 1, "the relay has to hold back a fresh row itself");
+    assert_eq!(poll().await, 1, "the relay has to hold back a pending row itself");
 }
 
 /// A paused tenant is listed with the reason that was given first, who gave it, and since when.
 pub async fn a_paused_tenant_is_listed_with_the_first_reason<H: StoreHarness>(harness: &H) {
-    let store = open(harness, division(1, 1)).await;
+    let store = open(harness, sharding(1, 1)).await;
     assert_eq!(store.paused().await.expect("the store is there"), []);
     for (tenant, reason, actor) in [("b", "a 'move'", None), ("a", "audit", Some("alice")), ("a", "later", None)] {
         store.pause(tenant, reason, actor).await.expect("the store is there");
@@ -119,7 +119,7 @@ pub async fn texts_that_cannot_be_stored_are_refused<H: StoreHarness>(harness: &
         assert!(matches!(refused, StoreError::Unstorable(_)), "{refused:?}");
     }
     assert_eq!(store.paused().await.expect("the store is there"), []);
-    let rows = bench.fresh([event("1", 1)]).await;
+    let rows = bench.pending([event("1", 1)]).await;
     bench.settle(vec![buried(&rows[0], true)]).await;
     let event_id = rows[0].envelope.event_id;
     let because = |reason: &str| Discarding::because(reason).expect("it says something");

@@ -9,7 +9,7 @@ use bento_relay::store::{Advance, Held, OutboxRow, Prune, Settlement};
 
 use super::StoreHarness;
 use super::bench::{
-    Bench, LONG, buried, call, division, event, failed, failure, held_published, numbers, open, published,
+    Bench, LONG, buried, call, event, failed, failure, held_published, numbers, open, published, sharding,
 };
 
 const NOW: Prune = Prune { older_than: Duration::ZERO, batch: 2, every: Duration::ZERO };
@@ -18,9 +18,9 @@ const NOW: Prune = Prune { older_than: Duration::ZERO, batch: 2, every: Duration
 pub async fn a_published_row_is_known_only_if_it_is_kept<H: StoreHarness>(harness: &H) {
     for keep in [false, true] {
         let bench = Bench::new(harness).await;
-        let rows = bench.fresh([event("a", 1), event("b", 2)]).await;
+        let rows = bench.pending([event("a", 1), event("b", 2)]).await;
         let settled = rows.iter().map(published).collect();
-        assert_eq!(settle(&bench, keep, settled).await, [], "either way it is not fresh any more");
+        assert_eq!(settle(&bench, keep, settled).await, [], "either way it is not pending any more");
         assert_eq!(is_known(&bench, &rows[0]).await, keep);
         bench.store.release(bench.lease.owner).await.expect("the store is there");
     }
@@ -29,7 +29,7 @@ pub async fn a_published_row_is_known_only_if_it_is_kept<H: StoreHarness>(harnes
 /// A row that was held back is kept like any other, and stays kept when the call is repeated.
 pub async fn a_held_row_is_kept_when_it_is_published<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh([event("a", 1), event("b", 2), event("c", 3)]).await;
+    let rows = bench.pending([event("a", 1), event("b", 2), event("c", 3)]).await;
     let settled = vec![failed(&rows[0], Duration::ZERO), failed(&rows[1], Duration::ZERO), published(&rows[2])];
     settle(&bench, true, settled).await;
     assert!(is_known(&bench, &rows[2]).await, "also beside rows that move");
@@ -45,7 +45,7 @@ pub async fn a_held_row_is_kept_when_it_is_published<H: StoreHarness>(harness: &
 /// A row that moves is not published, whatever else is settled of it.
 pub async fn what_is_held_or_dead_is_not_published<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh((1..=2).map(|number| event("a", number))).await;
+    let rows = bench.pending((1..=2).map(|number| event("a", number))).await;
     let settled = vec![buried(&rows[0], false), failed(&rows[1], LONG), published(&rows[1])];
     settle(&bench, true, settled).await;
     assert_eq!(bench.store.prune(NOW).await.expect("the store is there"), Some(0));
@@ -53,13 +53,13 @@ pub async fn what_is_held_or_dead_is_not_published<H: StoreHarness>(harness: &H)
     assert_eq!((counts.pending, counts.held, counts.dead), (0, 1, 1));
 }
 
-/// An event that waited for several destinations is published once.
+/// An event that waited for several routes is published once.
 pub async fn an_event_that_several_got_is_kept_once<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let row = bench.fresh([event("a", 1)]).await.remove(0);
-    let hold = |destination: &str| Settlement::Hold {
+    let row = bench.pending([event("a", 1)]).await.remove(0);
+    let hold = |route: &str| Settlement::Hold {
         position: row.position,
-        destination: Arc::from(destination),
+        route: Arc::from(route),
         ordered: true,
         why: Held::Failed(failure(1, Duration::ZERO)),
     };
@@ -74,12 +74,12 @@ pub async fn an_event_that_several_got_is_kept_once<H: StoreHarness>(harness: &H
 /// What was published long enough ago goes, in as many batches as it takes, and what is younger stays.
 pub async fn what_is_old_enough_is_pruned_and_then_unknown<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh((1..=5).map(|number| event("a", number))).await;
+    let rows = bench.pending((1..=5).map(|number| event("a", number))).await;
     settle(&bench, true, rows.iter().map(published).collect()).await;
     let old = Prune { older_than: harness.short() * 2, ..NOW };
     assert_eq!(bench.store.prune(old).await.expect("the store is there"), Some(0));
     harness.pass(harness.short() * 2).await;
-    let young = bench.fresh([event("a", 6)]).await;
+    let young = bench.pending([event("a", 6)]).await;
     settle(&bench, true, young.iter().map(published).collect()).await;
     assert_eq!(bench.store.prune(old).await.expect("the store is there"), Some(5));
     assert!(is_known(&bench, &young[0]).await && !is_known(&bench, &rows[0]).await);
@@ -88,8 +88,8 @@ pub async fn what_is_old_enough_is_pruned_and_then_unknown<H: StoreHarness>(harn
 /// For a while after one relay has pruned no other does.
 pub async fn one_relay_prunes_at_a_time<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let other = open(harness, division(1, 1)).await;
-    let rows = bench.fresh([event("a", 1)]).await;
+    let other = open(harness, sharding(1, 1)).await;
+    let rows = bench.pending([event("a", 1)]).await;
     let every = Prune { every: harness.short(), ..NOW };
     assert_eq!(bench.store.prune(every).await.expect("the store is there"), Some(0));
     settle(&bench, true, vec![published(&rows[0])]).await;
@@ -106,14 +106,14 @@ async fn settle<H: StoreHarness>(
     keep_published: bool,
     settled: Vec<Settlement>,
 ) -> Vec<OutboxRow> {
-    bench.advance(Advance { settled, keep_published, ..call(bench.lease) }).await.fresh
+    bench.advance(Advance { settled, keep_published, ..call(bench.lease) }).await.pending
 }
 
 /// Whether an event with this id is left out when it is written again; if not, it is published again and not kept.
 async fn is_known<H: StoreHarness>(bench: &Bench<'_, H>, row: &OutboxRow) -> bool {
     let mut again = event(&row.envelope.aggregate_id, 99);
     (again.may_be_known, again.envelope.event_id) = (true, row.envelope.event_id);
-    let written: Vec<_> = bench.fresh([again]).await.into_iter().filter(|row| numbers([row]) == [99]).collect();
+    let written: Vec<_> = bench.pending([again]).await.into_iter().filter(|row| numbers([row]) == [99]).collect();
     settle(bench, false, written.iter().map(published).collect()).await;
     written.is_empty()
 }

@@ -14,14 +14,14 @@ use bento_relay::{Relay, RelayStore};
 
 use super::StoreHarness;
 use super::bench::{
-    Bench, LONG, beat, buried, call, division, event, event_of_tenant, failed, failure, follows, heartbeat,
-    held_numbers, number_of, open, unordered_event,
+    Bench, LONG, beat, buried, call, event, event_of_tenant, failed, failure, follows, heartbeat, held_numbers,
+    number_of, open, sharding, unordered_event,
 };
 
 /// The wait of a head ends, its attempts stay, and its followers come behind it; what is due already is not counted.
 pub async fn what_waits_is_due_at_once_with_its_attempts_and_its_followers<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh([event("a", 1), event("a", 2), unordered_event(3), event("b", 4), event("a", 5)]).await;
+    let rows = bench.pending([event("a", 1), event("a", 2), unordered_event(3), event("b", 4), event("a", 5)]).await;
     let mut settled = vec![failed(&rows[0], LONG), follows(&rows[1]), failed(&rows[2], LONG)];
     settled.extend([failed(&rows[3], Duration::ZERO), follows(&rows[4])]);
     assert_eq!(held_numbers(&bench.settle(settled).await.held), [4]);
@@ -34,20 +34,20 @@ pub async fn what_waits_is_due_at_once_with_its_attempts_and_its_followers<H: St
     assert_eq!(retry(&bench, &HeldFilter::default()).await, 0, "nothing waits any more");
 }
 
-/// A filter names a destination, a tenant, an aggregate, or several of them; the others go on waiting.
+/// A filter names a route, a tenant, an aggregate, or several of them; the others go on waiting.
 pub async fn only_what_the_filter_names_is_due_at_once<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh([event_of_tenant("acme", 1), event_of_tenant("other", 2), event("a", 3)]).await;
-    let to = |row: &OutboxRow, destination: &str| {
-        let (position, destination) = (row.position, destination.into());
-        Settlement::Hold { position, destination, ordered: true, why: Held::Failed(failure(1, LONG)) }
+    let rows = bench.pending([event_of_tenant("acme", 1), event_of_tenant("other", 2), event("a", 3)]).await;
+    let to = |row: &OutboxRow, route: &str| {
+        let (position, route) = (row.position, route.into());
+        Settlement::Hold { position, route, ordered: true, why: Held::Failed(failure(1, LONG)) }
     };
     bench.settle(rows.iter().flat_map(|row| [to(row, "left"), to(row, "right")]).collect()).await;
     let due = async |filter: HeldFilter| {
         let count = retry(&bench, &filter).await;
         let held = bench.next().await.held;
         assert_eq!(count, held.len() as u64, "{filter:?}");
-        let due = held.iter().map(|held| (number_of(&held.row.envelope), held.destination.to_string()));
+        let due = held.iter().map(|held| (number_of(&held.row.envelope), held.route.to_string()));
         let mut due: Vec<_> = due.collect();
         due.sort();
         let wait_again = held.iter().map(|held| super::bench::held_failed(held, 1, LONG)).collect();
@@ -57,19 +57,19 @@ pub async fn only_what_the_filter_names_is_due_at_once<H: StoreHarness>(harness:
     let named =
         |expected: &[(u32, &str)]| expected.iter().map(|(number, to)| (*number, (*to).to_owned())).collect::<Vec<_>>();
     let any = HeldFilter::default;
-    assert_eq!(due(any().destination("left")).await, named(&[(1, "left"), (2, "left"), (3, "left")]));
+    assert_eq!(due(any().route("left")).await, named(&[(1, "left"), (2, "left"), (3, "left")]));
     assert_eq!(due(any().tenant("acme")).await, named(&[(1, "left"), (1, "right")]));
     assert_eq!(due(any().aggregate("thing", "a")).await, named(&[(3, "left"), (3, "right")]));
-    assert_eq!(due(any().tenant("other").destination("right")).await, named(&[(2, "right")]));
+    assert_eq!(due(any().tenant("other").route("right")).await, named(&[(2, "right")]));
     assert_eq!(due(any().aggregate("other", "a")).await, []);
-    assert_eq!(due(any().destination("Left")).await, []);
+    assert_eq!(due(any().route("Left")).await, []);
     assert_eq!(due(any()).await.len(), 6);
 }
 
 /// Rows behind a dead letter that parks their aggregate, and rows of a paused tenant, wait for that and for nothing else.
 pub async fn what_waits_for_another_event_goes_on_waiting<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh([event("a", 1), event("a", 2), event_of_tenant("acme", 3), event("b", 4)]).await;
+    let rows = bench.pending([event("a", 1), event("a", 2), event_of_tenant("acme", 3), event("b", 4)]).await;
     bench.settle(vec![buried(&rows[0], true), follows(&rows[1]), failed(&rows[2], LONG), failed(&rows[3], LONG)]).await;
     assert!(bench.store.pause("acme", "it asked for it", None).await.expect("the store is there"));
     assert_eq!(retry(&bench, &HeldFilter::default()).await, 2, "the follower has no wait of its own");
@@ -81,21 +81,19 @@ pub async fn what_waits_for_another_event_goes_on_waiting<H: StoreHarness>(harne
 /// It is looked at again at once, and its patience runs on.
 pub async fn an_unroutable_row_keeps_the_time_since_when_it_is<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let row = bench.fresh([event("a", 1)]).await.remove(0);
+    let row = bench.pending([event("a", 1)]).await.remove(0);
     let obstacle = Unroutable { retry_after: LONG, error: "no rule applies".to_owned() };
-    let (position, destination) = (row.position, "unroutable".into());
-    bench
-        .settle(vec![Settlement::Hold { position, destination, ordered: true, why: Held::Unroutable(obstacle) }])
-        .await;
+    let (position, route) = (row.position, "unroutable".into());
+    bench.settle(vec![Settlement::Hold { position, route, ordered: true, why: Held::Unroutable(obstacle) }]).await;
     harness.pass(harness.short()).await;
-    assert_eq!(retry(&bench, &HeldFilter::default().destination("unroutable")).await, 1);
+    assert_eq!(retry(&bench, &HeldFilter::default().route("unroutable")).await, 1);
     let held = bench.next().await.held.remove(0);
     assert!(held.unroutable_for >= Some(harness.short()), "{:?}", held.unroutable_for);
 }
 
 /// A relay learns of it where something is due, and is not called to where nothing is.
 pub async fn only_the_shards_concerned_have_another_revision<H: StoreHarness>(harness: &H) {
-    let store = open(harness, division(3, 1)).await;
+    let store = open(harness, sharding(3, 1)).await;
     let mut leases = beat(&store, heartbeat(RelayId::new(), LONG)).await.leases;
     leases.sort_by_key(|lease| lease.shard);
     for (shard, tenant) in [(0, "acme"), (2, "acme"), (1, "other")] {
@@ -106,7 +104,7 @@ pub async fn only_the_shards_concerned_have_another_revision<H: StoreHarness>(ha
     let advance = async |request: Advance| store.advance(request).await.expect("the lease is held");
     let mut before = Vec::new();
     for lease in &leases {
-        let row = advance(call(*lease)).await.fresh.remove(0);
+        let row = advance(call(*lease)).await.pending.remove(0);
         before.push(advance(Advance { settled: vec![failed(&row, LONG)], ..call(*lease) }).await.revision);
     }
     let filter = HeldFilter::default().tenant("acme");
@@ -119,23 +117,23 @@ pub async fn only_the_shards_concerned_have_another_revision<H: StoreHarness>(ha
 }
 
 /// A relay that knew a shard to be quiet finds it busy.
-pub async fn the_probe_finds_what_is_due_at_once<H: StoreHarness>(harness: &H) {
+pub async fn a_poll_finds_what_is_due_at_once<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh([event("a", 1)]).await;
+    let rows = bench.pending([event("a", 1)]).await;
     bench.settle(vec![failed(&rows[0], LONG)]).await;
     assert_eq!(held_numbers(&bench.next().await.held), [0; 0]);
-    let probe = async || bench.store.probe(&[0], &[]).await.expect("the store is there").len();
-    assert_eq!(probe().await, 0);
+    let poll = async || bench.store.poll(&[0], &[]).await.expect("the store is there").len();
+    assert_eq!(poll().await, 0);
     assert_eq!(retry(&bench, &HeldFilter::default().aggregate("thing", "a")).await, 1);
-    assert_eq!(probe().await, 1);
+    assert_eq!(poll().await, 1);
 }
 
 /// A relay that runs tries what is due at once without a restart, and an aggregate keeps its order.
 pub async fn a_running_relay_tries_at_its_next_poll_and_keeps_the_order<H: StoreHarness>(harness: &H) {
     let broker = MemoryPublisher::new();
     broker.fail(|delivery| (delivery.attempts == 0).then(|| PublishError::transient("busy")));
-    let store = open(harness, division(2, 1)).await;
-    let relay = Relay::builder(open(harness, division(2, 1)).await, broker.clone());
+    let store = open(harness, sharding(2, 1)).await;
+    let relay = Relay::builder(open(harness, sharding(2, 1)).await, broker.clone());
     let relay = relay.retry(RetryPolicy::fixed(LONG, 5)).outage(1000).start().expect("a runtime is there");
     let events = (1..=12).map(|number| event(["a", "b", "c"][number as usize % 3], number));
     harness.append(events.collect()).await;
@@ -161,7 +159,7 @@ pub async fn a_running_relay_tries_at_its_next_poll_and_keeps_the_order<H: Store
 /// A relay puts an event back that is to be delivered later, in its turn or out of it.
 pub async fn an_event_is_not_delivered_before_its_delay<H: StoreHarness>(harness: &H) {
     let broker = MemoryPublisher::new();
-    let store = open(harness, division(1, 1)).await;
+    let store = open(harness, sharding(1, 1)).await;
     harness.append(vec![event("a", 1), event("a", 2), unordered_event(3)]).await;
     let later = |name: &'static str| Rule::new(name).to([name]).delay(LONG);
     let pass = async || {
@@ -169,7 +167,7 @@ pub async fn an_event_is_not_delivered_before_its_delay<H: StoreHarness>(harness
         let router = Router::builder().with_destination(Destination::new("left"));
         let router = router.with_destination(Destination::new("right")).with_rule(later("left").keeps_order());
         let router = router.with_rule(later("right")).build().expect("the rules are sound");
-        let store = harness.store(division(1, 1)).await;
+        let store = harness.store(sharding(1, 1)).await;
         let pass = Relay::builder(store, publishers).router(router).run_until_empty();
         pass.await.expect("the store is there").tally.delayed
     };
@@ -184,7 +182,7 @@ pub async fn an_event_is_not_delivered_before_its_delay<H: StoreHarness>(harness
 /// An operator who may end the waits of one tenant may not end those of another, nor all of them.
 pub async fn an_operator_of_one_tenant_leaves_the_others_waiting<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh([event_of_tenant("acme", 1), event_of_tenant("other", 2)]).await;
+    let rows = bench.pending([event_of_tenant("acme", 1), event_of_tenant("other", 2)]).await;
     bench.settle(rows.iter().map(|row| failed(row, LONG)).collect()).await;
     let alice = Operator::new(&bench.store, "alice").with_policy(|request: &TenantRequest| {
         let is_hers = request.tenant.as_deref() == Some("acme");

@@ -8,7 +8,7 @@ use bento_relay::inspect::Inspect;
 use bento_relay::store::{Burial, Held, HeldRow, OutboxRow, Settlement, Unroutable};
 
 use super::StoreHarness;
-use super::bench::{Bench, LONG, burial, default_destination, event, held_failed, held_numbers, unordered_event};
+use super::bench::{Bench, LONG, burial, default_route, event, held_failed, held_numbers, unordered_event};
 
 fn obstacle(retry_after: Duration) -> Unroutable {
     Unroutable { retry_after, error: "no rule applies".to_owned() }
@@ -18,24 +18,23 @@ fn queue() -> Arc<str> {
     Arc::from(Burial::UNROUTABLE)
 }
 
-fn lost(row: &OutboxRow, destination: &Arc<str>, retry_after: Duration) -> Settlement {
-    let (position, destination, why) = (row.position, Arc::clone(destination), Held::Unroutable(obstacle(retry_after)));
-    Settlement::Hold { position, destination, ordered: true, why }
+fn lost(row: &OutboxRow, route: &Arc<str>, retry_after: Duration) -> Settlement {
+    let (position, route, why) = (row.position, Arc::clone(route), Held::Unroutable(obstacle(retry_after)));
+    Settlement::Hold { position, route, ordered: true, why }
 }
 
 fn still_lost(held: &HeldRow, retry_after: Duration) -> Settlement {
-    let (position, destination) = (held.row.position, Arc::clone(&held.destination));
-    Settlement::HeldUnroutable { position, destination, obstacle: obstacle(retry_after) }
+    let (position, route) = (held.row.position, Arc::clone(&held.route));
+    Settlement::HeldUnroutable { position, route, obstacle: obstacle(retry_after) }
 }
 
 /// A row that a relay knows no way for is due again after its wait, keeps its attempts, and says since when none was known, by the
 /// clock of the store. What is recorded of it otherwise ends that.
 pub async fn an_unroutable_row_says_for_how_long_it_is<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh([event("a", 1), event("a", 2), unordered_event(3), event("b", 4)]).await;
-    let to = default_destination();
-    let follows =
-        Settlement::Hold { position: rows[1].position, destination: queue(), ordered: true, why: Held::Behind };
+    let rows = bench.pending([event("a", 1), event("a", 2), unordered_event(3), event("b", 4)]).await;
+    let to = default_route();
+    let follows = Settlement::Hold { position: rows[1].position, route: queue(), ordered: true, why: Held::Behind };
     let settled = vec![
         lost(&rows[0], &queue(), Duration::ZERO),
         follows,
@@ -65,10 +64,10 @@ pub async fn an_unroutable_row_says_for_how_long_it_is<H: StoreHarness>(harness:
 /// A row that is given up because no way was found parks its stream, and a replay begins anew.
 pub async fn an_unroutable_row_that_is_given_up_begins_anew_when_it_is_replayed<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh([event("a", 1)]).await;
+    let rows = bench.pending([event("a", 1)]).await;
     let held = bench.settle(vec![lost(&rows[0], &queue(), Duration::ZERO)]).await.held;
     let dead = Burial { attempts: 0, cause: Burial::UNROUTABLE.into(), ..burial(true) };
-    let bury = Settlement::HeldBury { position: held[0].row.position, destination: queue(), dead };
+    let bury = Settlement::HeldBury { position: held[0].row.position, route: queue(), dead };
     let parked = bench.settle(vec![bury]).await;
     assert_eq!((parked.held.len(), parked.streams.expect("asked for").len()), (0, 1));
     let replayed = bench.store.replay(rows[0].envelope.event_id, &queue()).await.expect("the store is there");
@@ -80,34 +79,32 @@ pub async fn an_unroutable_row_that_is_given_up_begins_anew_when_it_is_replayed<
 /// A held row that moves to where it is stays there, and is not lost.
 pub async fn a_held_row_that_moves_to_where_it_is_stays_there<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh([event("a", 1)]).await;
+    let rows = bench.pending([event("a", 1)]).await;
     let held = bench.settle(vec![lost(&rows[0], &queue(), Duration::ZERO)]).await.held;
     let position = held[0].row.position;
-    let stays = Settlement::HeldMoved { position, destination: queue(), to: queue(), ordered: true };
+    let stays = Settlement::HeldMoved { position, route: queue(), to: queue(), ordered: true };
     let held = bench.settle(vec![stays]).await.held;
-    assert_eq!((held_numbers(&held), &*held[0].destination), (vec![1], Burial::UNROUTABLE));
+    assert_eq!((held_numbers(&held), &*held[0].route), (vec![1], Burial::UNROUTABLE));
 }
 
-/// A held row moves to several destinations in one call, to each in its place by its position.
-pub async fn a_held_row_moves_to_several_destinations_at_once<H: StoreHarness>(harness: &H) {
+/// A held row moves to several routes in one call, to each in its place by its position.
+pub async fn a_held_row_moves_to_several_routes_at_once<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.fresh([event("a", 1), event("a", 2), event("a", 3)]).await;
+    let rows = bench.pending([event("a", 1), event("a", 2), event("a", 3)]).await;
     let (left, right): (Arc<str>, Arc<str>) = ("left".into(), "right".into());
-    let later =
-        Settlement::Hold { position: rows[2].position, destination: left.clone(), ordered: true, why: Held::Behind };
+    let later = Settlement::Hold { position: rows[2].position, route: left.clone(), ordered: true, why: Held::Behind };
     let settled = vec![lost(&rows[0], &queue(), Duration::ZERO), lost(&rows[1], &queue(), Duration::ZERO), later];
     let held = bench.settle(settled).await.held;
-    let moves = held.iter().filter(|held| *held.destination == *queue()).flat_map(|held| {
+    let moves = held.iter().filter(|held| *held.route == *queue()).flat_map(|held| {
         [&left, &right].map(|to| Settlement::HeldMoved {
             position: held.row.position,
-            destination: queue(),
+            route: queue(),
             to: Arc::clone(to),
             ordered: true,
         })
     });
     let held = bench.settle(moves.collect()).await.held;
-    let of =
-        |to: &Arc<str>| held_numbers(&held.iter().filter(|row| row.destination == *to).cloned().collect::<Vec<_>>());
+    let of = |to: &Arc<str>| held_numbers(&held.iter().filter(|row| row.route == *to).cloned().collect::<Vec<_>>());
     assert_eq!((of(&left), of(&right)), (vec![1, 2, 3], vec![1, 2]));
     assert!(held.iter().all(|held| held.unroutable_for.is_none()));
     assert_eq!(bench.store.counts().await.expect("the store is there").held, 5);

@@ -9,12 +9,12 @@ use bento_relay::publish::{Delivery, MemoryPublisher, PublishError};
 use bento_relay::retry::RetryPolicy;
 
 use super::StoreHarness;
-use super::bench::{division, event, number_of, open};
+use super::bench::{event, number_of, open, sharding};
 use crate::Ledger;
 
 /// A pass publishes every event once and each aggregate in order, those of failing aggregates as well.
 pub async fn a_relay_empties_the_outbox_in_order<H: StoreHarness>(harness: &H) {
-    let sharding = division(4, 1);
+    let sharding = sharding(4, 1);
     let broker = MemoryPublisher::new();
     broker.fail(some_fail_at_first);
     let store = open(harness, sharding).await;
@@ -30,7 +30,7 @@ pub async fn a_relay_empties_the_outbox_in_order<H: StoreHarness>(harness: &H) {
 
 /// Several relays at once deliver everything, each aggregate in order.
 pub async fn relays_share_the_work_and_lose_nothing<H: StoreHarness>(harness: &H) {
-    let sharding = division(8, 1);
+    let sharding = sharding(8, 1);
     let broker = MemoryPublisher::new();
     let mut relays = Vec::new();
     for _ in 0..3 {

@@ -96,7 +96,7 @@ async fn a_series_that_is_gone_is_set_to_zero_once_and_then_left_alone() {
     Relay::builder(store, MemoryPublisher::new()).run_until_empty().await.unwrap();
     tokio::time::sleep(a_round).await;
     assert_eq!(counters.gauge(OLDEST_PENDING, "tenant", "acme"), Some(0.0));
-    metrics::gauge!(OLDEST_PENDING, "tenant" => "acme", "destination" => "").set(7.0);
+    metrics::gauge!(OLDEST_PENDING, "tenant" => "acme", "route" => "").set(7.0);
     tokio::time::sleep(4 * a_round).await;
     assert_eq!(counters.gauge(OLDEST_PENDING, "tenant", "acme"), Some(7.0), "nobody has set it again");
     monitor.stop().await;

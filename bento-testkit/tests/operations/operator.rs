@@ -101,7 +101,7 @@ async fn what_the_policy_allows_is_done_in_the_name_of_the_operator() {
     assert!(matches!(alice.pause("acme", "").await, Err(OperatorError::BlankReason(_))));
     assert_eq!(alice.replay_all(&of("acme"), ReplayMode::DryRun).await.unwrap().matched, 1);
     let letter = alice.list(&DeadLetterQuery::of(of("acme"))).await.unwrap().remove(0);
-    alice.amend(letter.envelope.event_id, &letter.destination, &amendment()).await.unwrap();
+    alice.amend(letter.envelope.event_id, &letter.route, &amendment()).await.unwrap();
     let amended = alice.list(&DeadLetterQuery::of(of("acme"))).await.unwrap().remove(0);
     assert_eq!(amended.envelope.headers, r#"{"x-a":"1"}"#);
     assert_eq!(alice.discard_all(&of("acme"), "test data").await.unwrap(), 1);

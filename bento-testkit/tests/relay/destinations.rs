@@ -281,7 +281,7 @@ async fn a_replayed_event_that_was_unroutable_waits_for_a_destination_that_is_aw
     let relay = pair.relay(nothing.with_rule(only_others).build().unwrap());
     assert_eq!(relay.unroutable_after(Duration::ZERO).run_until_empty().await.unwrap().tally.dead, 1);
     let dead = pair.scene.dead().await.remove(0);
-    assert_eq!((&*dead.cause, &*dead.destination), ("unroutable", "unroutable"));
+    assert_eq!((&*dead.cause, &*dead.route), ("unroutable", "unroutable"));
 
     pair.left.fail(|_| Some(PublishError::unavailable("connection refused")));
     let relay = pair.relay(both(|rule| rule)).start().unwrap();

@@ -14,30 +14,30 @@ use crate::scene::{Broker, Scene};
 const BUSY: Duration = Duration::from_millis(20);
 const IDLE: Duration = Duration::from_secs(1);
 
-/// A store that notes when it is probed, and whose `advance` panics when told to.
+/// A store that notes when it is polled, and whose `advance` panics when told to.
 #[derive(Clone, Debug)]
 struct Watched {
     inner: MemoryStore,
-    probes: Arc<Mutex<Vec<Instant>>>,
+    polls: Arc<Mutex<Vec<Instant>>>,
     panics: Arc<Mutex<bool>>,
 }
 
 impl Watched {
     fn relay(scene: &Scene) -> (Self, RelayBuilder<Self, Broker>) {
-        let store = Self { inner: scene.store.clone(), probes: Arc::default(), panics: Arc::default() };
+        let store = Self { inner: scene.store.clone(), polls: Arc::default(), panics: Arc::default() };
         (store.clone(), Relay::builder(store, scene.broker.clone()).wake(&scene.wake).seed(1))
     }
 
-    /// The milliseconds between the probes since the last time, the first counted from `start`.
+    /// The milliseconds between the polls since the last time, the first counted from `start`.
     fn intervals(&self, start: Instant) -> Vec<u128> {
-        let times = std::mem::take(&mut *self.probes.lock().unwrap());
+        let times = std::mem::take(&mut *self.polls.lock().unwrap());
         let before = std::iter::once(&start).chain(&times);
         before.zip(&times).map(|(before, time)| time.saturating_duration_since(*before).as_millis()).collect()
     }
 
     /// The same after `time` has passed.
     async fn intervals_within(&self, time: Duration) -> Vec<u128> {
-        self.probes.lock().unwrap().clear();
+        self.polls.lock().unwrap().clear();
         let start = Instant::now();
         sleep(time).await;
         self.intervals(start)
@@ -58,13 +58,13 @@ impl RelayStore for Watched {
         self.inner.advance(advance).await
     }
 
-    fn probe(
+    fn poll(
         &self,
         shards: &[ShardId],
         without: &[Arc<str>],
     ) -> impl Future<Output = Result<Vec<ShardId>, StoreError>> + Send {
-        self.probes.lock().unwrap().push(Instant::now());
-        self.inner.probe(shards, without)
+        self.polls.lock().unwrap().push(Instant::now());
+        self.inner.poll(shards, without)
     }
 
     fn release(&self, relay: RelayId) -> impl Future<Output = Result<(), StoreError>> + Send {
@@ -76,7 +76,7 @@ impl RelayStore for Watched {
     }
 }
 
-/// Busy to begin with, slower with every probe, idle at last.
+/// Busy to begin with, slower with every poll, idle at last.
 fn assert_slows_down(intervals: &[u128]) {
     let (busy, idle) = (BUSY.as_millis(), IDLE.as_millis());
     assert!(intervals[..8].iter().all(|interval| (busy - 1..=busy + 2).contains(interval)), "{intervals:?}");
@@ -87,7 +87,7 @@ fn assert_slows_down(intervals: &[u128]) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_that_a_probe_finds_makes_probes_frequent_until_there_was_silence() {
+async fn an_event_that_a_poll_finds_makes_polls_frequent_until_there_was_silence() {
     let mut scene = Scene::new();
     let (store, relay) = Watched::relay(&scene);
     let relay = relay.start().unwrap();
@@ -105,7 +105,7 @@ async fn a_wake_does_as_well() {
     let scene = Scene::new();
     let (store, relay) = Watched::relay(&scene);
     let relay = relay.start().unwrap();
-    // Between two probes of an idle relay.
+    // Between two polls of an idle relay.
     sleep(Duration::from_millis(60_300)).await;
     scene.commit("1");
     scene.wait_for(1).await;
@@ -166,8 +166,8 @@ async fn a_worker_that_fails_each_time_is_no_reason_to_hurry() {
     sleep(Duration::from_secs(60)).await;
     *store.panics.lock().unwrap() = true;
     scene.commit("1");
-    let probes = store.intervals_within(Duration::from_secs(30)).await.len();
-    assert!(probes <= 31, "{probes} probes in 30 s");
+    let polls = store.intervals_within(Duration::from_secs(30)).await.len();
+    assert!(polls <= 31, "{polls} polls in 30 s");
     *store.panics.lock().unwrap() = false;
     scene.wait_for(1).await;
     relay.stop().await.unwrap();

@@ -84,8 +84,8 @@ impl RelayStore for Doomed<OutboxStore> {
         self.inner.advance(advance).await
     }
 
-    async fn probe(&self, shards: &[ShardId], without: &[Arc<str>]) -> Result<Vec<ShardId>, StoreError> {
-        self.inner.probe(shards, without).await
+    async fn poll(&self, shards: &[ShardId], without: &[Arc<str>]) -> Result<Vec<ShardId>, StoreError> {
+        self.inner.poll(shards, without).await
     }
 
     async fn release(&self, relay: RelayId) -> Result<(), StoreError> {

@@ -28,7 +28,7 @@ async fn an_event_that_names_an_unknown_destination_is_unroutable_and_its_neighb
 
         let dead = scene.dead().await;
         let [letter] = &dead[..] else { panic!("{dead:?}") };
-        assert_eq!((&*letter.cause, &*letter.destination), (Burial::UNROUTABLE, "nowhere"));
+        assert_eq!((&*letter.cause, &*letter.route), (Burial::UNROUTABLE, "nowhere"));
         assert!(letter.error.contains("`nowhere`"), "{}", letter.error);
     })
     .await;

@@ -62,7 +62,7 @@ impl Play {
             lease: self.lease,
             ttl: Duration::from_secs(10),
             settled: self.machine.take_settlements(),
-            fresh: 3,
+            pending: 3,
             held: 5,
             revision: self.machine.revision(),
             without: vec![],

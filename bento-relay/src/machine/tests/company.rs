@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn a_wave_whose_publisher_panicked_is_sent_again_in_parts_until_one_event_is_left() {
     let mut machine = machine();
-    take(&mut machine, fresh(&[1, 2, 3, 4, 5, 6, 7]));
+    take(&mut machine, pending(&[1, 2, 3, 4, 5, 6, 7]));
     let (mut calls, mut sent) = (0, Vec::new());
     while let Some(wave) = machine.next_wave() {
         calls += 1;
@@ -30,7 +30,7 @@ fn a_wave_whose_publisher_panicked_is_sent_again_in_parts_until_one_event_is_lef
 #[test]
 fn parts_of_a_chained_wave_keep_the_order_of_each_stream() {
     let mut machine = machine();
-    take_in(&mut machine, fresh(&[1, 2, 1, 1]), &mut World { chains: true, ..World::default() });
+    take_in(&mut machine, pending(&[1, 2, 1, 1]), &mut World { chains: true, ..World::default() });
     let whole = machine.next_wave().unwrap();
     machine.divide(whole);
     assert_eq!(wave(&mut machine, [transient(), Ok(())]), ["1", "2"]);
@@ -42,7 +42,7 @@ fn parts_of_a_chained_wave_keep_the_order_of_each_stream() {
 fn what_has_failed_is_not_sent_with_what_has_not() {
     let mut machine = machine();
     let held = vec![held(1, 1, 1), held(2, 2, 1)];
-    take(&mut machine, Advanced { held, ..fresh(&[3, 4]) });
+    take(&mut machine, Advanced { held, ..pending(&[3, 4]) });
     assert_eq!(wave(&mut machine, [Ok(()), Ok(())]), ["3", "4"]);
     assert_eq!(wave(&mut machine, [Ok(()), Ok(())]), ["1", "2"]);
 }
@@ -51,7 +51,7 @@ fn what_has_failed_is_not_sent_with_what_has_not() {
 fn several_that_go_alone_are_out_at_the_same_time_and_beside_the_others() {
     let mut machine = machine();
     let held = (1..=10).map(|number| held(number, number as u8, 3)).collect();
-    take(&mut machine, Advanced { held, ..fresh(&[11]) });
+    take(&mut machine, Advanced { held, ..pending(&[11]) });
     let waves: Vec<_> = std::iter::from_fn(|| machine.next_wave()).collect();
     assert_eq!(waves.len(), 1 + 8);
     assert!(waves.iter().all(|wave| wave.deliveries().len() == 1));
@@ -65,13 +65,13 @@ fn several_that_go_alone_are_out_at_the_same_time_and_beside_the_others() {
 fn what_failed_together_is_no_attempt_and_each_is_sent_alone_until_one_is_to_blame() {
     let once = RetryPolicies::named("once").unwrap();
     let mut machine = Machine::new(Router::default(), once, 7);
-    take(&mut machine, fresh(&[1, 2]));
+    take(&mut machine, pending(&[1, 2]));
     let both = machine.next_wave().unwrap();
     machine.fail(both, &away(), &mut ignore);
     let settled = machine.take_settlements();
     let is_untried = |settled: &Settlement| matches!(settled, Settlement::Hold { why: Held::Failed(failure), .. } if failure.attempts == 0);
     assert!(settled.iter().all(is_untried), "{settled:?}");
-    take(&mut machine, Advanced { held: vec![held(1, 1, 0), held(2, 2, 0)], ..fresh(&[3]) });
+    take(&mut machine, Advanced { held: vec![held(1, 1, 0), held(2, 2, 0)], ..pending(&[3]) });
     assert_eq!(wave(&mut machine, [Ok(())]), ["3"]);
     let alone = machine.next_wave().unwrap();
     assert_eq!(streams(&alone), ["1"]);
@@ -85,12 +85,12 @@ fn what_failed_together_is_no_attempt_and_each_is_sent_alone_until_one_is_to_bla
 #[test]
 fn an_answer_that_is_missing_is_no_attempt_and_its_event_is_sent_alone() {
     let mut machine = machine();
-    take(&mut machine, fresh(&[1, 2, 3]));
+    take(&mut machine, pending(&[1, 2, 3]));
     assert_eq!(wave(&mut machine, [Ok(()), transient()]), ["1", "2", "3"]);
     let settled = machine.take_settlements();
     let Settlement::Hold { position: 3, why: Held::Failed(failure), .. } = &settled[2] else { panic!("{settled:?}") };
     assert_eq!((failure.attempts, &*failure.error), (0, TOO_FEW_ANSWERS));
-    take(&mut machine, Advanced { held: vec![held(3, 3, 0)], ..fresh(&[4]) });
+    take(&mut machine, Advanced { held: vec![held(3, 3, 0)], ..pending(&[4]) });
     assert_eq!([wave(&mut machine, [Ok(())]), wave(&mut machine, [Ok(())])], [["4"], ["3"]]);
 }
 
@@ -98,12 +98,12 @@ fn an_answer_that_is_missing_is_no_attempt_and_its_event_is_sent_alone() {
 fn an_event_whose_destination_cannot_be_asked_waits_longer_each_time_and_is_never_given_up() {
     let once = RetryPolicies::named("once").unwrap();
     let mut machine = Machine::new(Router::default(), once, 7);
-    take(&mut machine, fresh(&[1]));
+    take(&mut machine, pending(&[1]));
     wave(&mut machine, [unavailable()]);
     machine.take_settlements();
     let mut longest = Duration::ZERO;
     for _ in 0..100 {
-        take(&mut machine, Advanced { held: vec![held(1, 1, 0)], ..fresh(&[]) });
+        take(&mut machine, Advanced { held: vec![held(1, 1, 0)], ..pending(&[]) });
         wave(&mut machine, [unavailable()]);
         let settled = machine.take_settlements();
         let [Settlement::HeldFailed { failure, .. }] = &settled[..] else { panic!("{settled:?}") };

@@ -6,8 +6,8 @@ use crate::store::Failure;
 
 const WAIT: Duration = Duration::from_secs(35);
 
-fn held_for(destination: &str, position: i64, stream: u8) -> HeldRow {
-    HeldRow { destination: Arc::from(destination), ..held(position, stream, 0) }
+fn held_for(route: &str, position: i64, stream: u8) -> HeldRow {
+    HeldRow { route: Arc::from(route), ..held(position, stream, 0) }
 }
 
 /// The waves that can be sent now, by destination.
@@ -54,7 +54,7 @@ fn failure(settlement: &Settlement) -> &Failure {
 #[test]
 fn what_is_late_is_held_untried_with_what_follows_it_and_settled_when_it_comes_back() {
     let mut machine = along(plan([to("slow"), to("quick")]));
-    take(&mut machine, fresh(&[1, 1, 2]));
+    take(&mut machine, pending(&[1, 1, 2]));
     let [slow, quick] = waves(&mut machine, ["slow", "quick"]);
     confirm(&mut machine, quick);
     assert_eq!(confirm_all(&mut machine), ["quick/1"]);
@@ -68,7 +68,7 @@ fn what_is_late_is_held_untried_with_what_follows_it_and_settled_when_it_comes_b
     assert_eq!(settled, ["1 held for slow: failed 0", "3 held for slow: failed 0", "2 held for slow: behind"]);
 
     let streams = Some(vec![]);
-    take(&mut machine, Advanced { fresh: vec![row(4, 3)], streams, ..Advanced::default() });
+    take(&mut machine, Advanced { pending: vec![row(4, 3)], streams, ..Advanced::default() });
     confirm(&mut machine, slow);
     assert_eq!(words(&mut machine), ["1 of slow published", "3 of slow published"]);
     assert_eq!(machine.revision(), None, "what follows may go on");
@@ -78,12 +78,12 @@ fn what_is_late_is_held_untried_with_what_follows_it_and_settled_when_it_comes_b
 #[test]
 fn nothing_overtakes_what_is_late() {
     let mut machine = along(plan([to("slow"), to("quick")]));
-    take(&mut machine, fresh(&[1]));
+    take(&mut machine, pending(&[1]));
     let [_slow, quick] = waves(&mut machine, ["slow", "quick"]);
     confirm(&mut machine, quick);
     leave(&mut machine);
     machine.take_settlements();
-    take(&mut machine, Advanced { fresh: vec![row(2, 1)], ..Advanced::default() });
+    take(&mut machine, Advanced { pending: vec![row(2, 1)], ..Advanced::default() });
     assert_eq!(confirm_all(&mut machine), ["quick/1"]);
     assert_eq!(words(&mut machine), ["2 held for slow: behind"]);
 }
@@ -93,7 +93,7 @@ fn what_fails_late_counts_as_an_attempt_and_goes_the_way_of_every_failure() {
     let spare = Arc::new(to("spare"));
     let prone = Route { fallback: Some(Arc::clone(&spare)), ..to("prone") };
     let mut machine = along(Plan { others: vec![spare], ..plan([to("a"), prone]) });
-    take(&mut machine, fresh(&[1, 2]));
+    take(&mut machine, pending(&[1, 2]));
     let [a, prone] = waves(&mut machine, ["a", "prone"]);
     assert_eq!(leave(&mut machine), ["a", "prone"]);
     machine.take_settlements();
@@ -109,7 +109,7 @@ fn what_fails_late_counts_as_an_attempt_and_goes_the_way_of_every_failure() {
 fn a_late_wave_that_failed_as_a_whole_gives_nothing_up() {
     let once = RetryPolicies::named("once").unwrap();
     let mut machine = Machine::new(plan([to("a")]), once, 7);
-    take(&mut machine, fresh(&[1, 2]));
+    take(&mut machine, pending(&[1, 2]));
     let [a] = waves(&mut machine, ["a"]);
     leave(&mut machine);
     machine.take_settlements();
@@ -136,7 +136,7 @@ fn a_late_trial_that_failed_costs_its_event_no_attempt() {
 fn a_row_that_both_its_destinations_are_late_with_is_settled_when_both_have_answered() {
     for x_is_first in [true, false] {
         let mut machine = along(plan([all("both", &["x", "y"])]));
-        take(&mut machine, fresh(&[1]));
+        take(&mut machine, pending(&[1]));
         let [x, y] = waves(&mut machine, ["x", "y"]);
         assert_eq!(leave(&mut machine), ["x", "y"]);
         assert_eq!(words(&mut machine), ["1 held for both: failed 0"]);
@@ -157,7 +157,7 @@ fn a_row_that_both_its_destinations_are_late_with_is_settled_when_both_have_answ
 #[test]
 fn of_all_or_nothing_the_one_that_is_not_late_keeps_what_it_has_confirmed() {
     let mut machine = along(plan([all("both", &["x", "y"])]));
-    take(&mut machine, fresh(&[1, 2]));
+    take(&mut machine, pending(&[1, 2]));
     let [x, y] = waves(&mut machine, ["x", "y"]);
     machine.answer(x, vec![Ok(()), transient()], &mut ignore);
     assert_eq!(leave(&mut machine), ["y"]);
@@ -172,7 +172,7 @@ fn of_all_or_nothing_the_one_that_is_not_late_keeps_what_it_has_confirmed() {
 #[test]
 fn what_was_not_sent_to_one_of_its_destinations_is_due_when_the_late_one_has_it() {
     let mut machine = along(plan([all("both", &["x", "y"])]));
-    take_in(&mut machine, fresh(&[1]), &mut World { away: ["y"].into(), ..World::default() });
+    take_in(&mut machine, pending(&[1]), &mut World { away: ["y"].into(), ..World::default() });
     let [x] = waves(&mut machine, ["x"]);
     leave(&mut machine);
     machine.take_settlements();
@@ -187,7 +187,7 @@ fn what_was_not_sent_to_one_of_its_destinations_is_due_when_the_late_one_has_it(
 #[test]
 fn what_was_still_to_go_to_a_late_destination_is_held_untried() {
     let mut machine = along(plan([to("a")]));
-    take(&mut machine, fresh(&[1, 2]));
+    take(&mut machine, pending(&[1, 2]));
     let whole = machine.next_wave().unwrap();
     machine.divide(whole);
     let [_half] = waves(&mut machine, ["a"]);
@@ -198,7 +198,7 @@ fn what_was_still_to_go_to_a_late_destination_is_held_untried() {
 #[test]
 fn of_a_chained_wave_that_is_late_nothing_behind_a_failure_counts_as_published() {
     let mut machine = along(plan([to("a")]));
-    take_in(&mut machine, fresh(&[1, 1, 2, 1]), &mut World { chains: true, ..World::default() });
+    take_in(&mut machine, pending(&[1, 1, 2, 1]), &mut World { chains: true, ..World::default() });
     let [a] = waves(&mut machine, ["a"]);
     leave(&mut machine);
     machine.take_settlements();
@@ -216,7 +216,7 @@ fn of_a_chained_wave_that_is_late_nothing_behind_a_failure_counts_as_published()
 #[test]
 fn what_never_comes_back_is_due_by_itself_and_its_answer_is_ignored_then() {
     let mut machine = along(plan([to("a")]));
-    take(&mut machine, fresh(&[1]));
+    take(&mut machine, pending(&[1]));
     let [a] = waves(&mut machine, ["a"]);
     leave(&mut machine);
     machine.take_settlements();
@@ -230,10 +230,10 @@ fn what_never_comes_back_is_due_by_itself_and_its_answer_is_ignored_then() {
 #[test]
 fn a_late_wave_of_another_machine_changes_nothing() {
     let mut first = along(plan([to("a")]));
-    take(&mut first, fresh(&[1]));
+    take(&mut first, pending(&[1]));
     let [a] = waves(&mut first, ["a"]);
     let mut second = along(plan([to("a")]));
-    take(&mut second, fresh(&[2]));
+    take(&mut second, pending(&[2]));
     confirm(&mut second, a);
     assert_eq!(second.take_settlements(), []);
     assert_eq!(confirm_all(&mut second), ["a/2"]);

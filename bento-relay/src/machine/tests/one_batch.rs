@@ -39,7 +39,7 @@ impl Answer {
 struct Case {
     chains: bool,
     held: Vec<u8>,
-    fresh: Vec<u8>,
+    pending: Vec<u8>,
     parked: Vec<u8>,
     is_all_held: bool,
     answers: Vec<Answer>,
@@ -49,12 +49,12 @@ prop_compose! {
     fn any_case()(
         chains in any::<bool>(),
         held in vec(0..4_u8, 0..8),
-        fresh in vec(0..7_u8, 0..24),
+        pending in vec(0..7_u8, 0..24),
         parked in vec(4..6_u8, 0..2),
         is_all_held in any::<bool>(),
         answers in vec(any_answer(), 32),
     ) -> Case {
-        Case { chains, held, fresh, parked, is_all_held, answers }
+        Case { chains, held, pending, parked, is_all_held, answers }
     }
 }
 
@@ -74,16 +74,16 @@ struct Run {
 
 fn run(case: &Case) -> Run {
     let held: Vec<_> = case.held.iter().zip(1..).map(|(&stream, position)| held(position, stream, 0)).collect();
-    let fresh: Vec<_> = case.fresh.iter().zip(101..).map(|(&stream, position)| row(position, stream)).collect();
-    let rows = held.iter().map(|held| &held.row).chain(&fresh);
+    let pending: Vec<_> = case.pending.iter().zip(101..).map(|(&stream, position)| row(position, stream)).collect();
+    let rows = held.iter().map(|held| &held.row).chain(&pending);
     let by_event: HashMap<_, _> = rows.map(|row| (row.envelope.event_id, row.position)).collect();
-    let positions = (1..).zip(&case.held).chain((101..).zip(&case.fresh));
+    let positions = (1..).zip(&case.held).chain((101..).zip(&case.pending));
     let streams = positions.map(|(position, &stream)| (position, stream)).collect();
     let waiting = case.held.iter().chain(&case.parked).filter(|&&stream| stream > 0).map(|&stream| key(stream));
     let limit = held.len() + usize::from(case.is_all_held);
 
     let mut machine = machine();
-    let advanced = Advanced { held, fresh, streams: Some(waiting.collect()), ..Advanced::default() };
+    let advanced = Advanced { held, pending, streams: Some(waiting.collect()), ..Advanced::default() };
     let circumstances = Circumstances { held_limit: limit, now: now() };
     machine.take(advanced, circumstances, &mut World { chains: case.chains, ..World::default() }, &mut ignore);
     let (mut sent, mut answers) = (Vec::new(), case.answers.iter().copied());
@@ -149,7 +149,7 @@ proptest! {
     }
 
     #[test]
-    fn a_waiting_stream_sends_nothing_fresh_unless_all_it_holds_is_here(case in any_case()) {
+    fn a_waiting_stream_sends_nothing_pending_unless_all_it_holds_is_here(case in any_case()) {
         let Run { sent, .. } = run(&case);
         for sent in sent.iter().filter(|sent| sent.position > 100 && sent.stream > 0) {
             prop_assert!(!case.parked.contains(&sent.stream));

@@ -50,20 +50,20 @@ pub(super) fn along(plan: Plan) -> Machine<Plan> {
     Machine::new(plan, RetryPolicies::default(), 7)
 }
 
-pub(super) fn held_for(destination: &str, position: i64, stream: u8, attempts: u32) -> HeldRow {
-    HeldRow { destination: Arc::from(destination), ..held(position, stream, attempts) }
+pub(super) fn held_for(route: &str, position: i64, stream: u8, attempts: u32) -> HeldRow {
+    HeldRow { route: Arc::from(route), ..held(position, stream, attempts) }
 }
 
-pub(super) fn key_for(destination: &str, stream: u8) -> StreamKey {
-    StreamKey { destination: Arc::from(destination), ..key(stream) }
+pub(super) fn key_for(route: &str, stream: u8) -> StreamKey {
+    StreamKey { route: Arc::from(route), ..key(stream) }
 }
 
 /// Answers the next wave of a destination, whichever comes first.
-fn answer_of(machine: &mut Machine<Plan>, destination: &str, answer: impl Fn() -> Result<(), PublishError>) {
+fn answer_of(machine: &mut Machine<Plan>, route: &str, answer: impl Fn() -> Result<(), PublishError>) {
     let mut others = Vec::new();
     loop {
-        let wave = machine.next_wave().unwrap_or_else(|| panic!("nothing goes to {destination}"));
-        if **wave.destination() == *destination {
+        let wave = machine.next_wave().unwrap_or_else(|| panic!("nothing goes to {route}"));
+        if **wave.destination() == *route {
             let answers = wave.deliveries().iter().map(|_| answer()).collect();
             machine.answer(wave, answers, &mut ignore);
             break;
@@ -82,7 +82,7 @@ pub(super) fn in_words(settlement: &Settlement) -> String {
     let position = position(settlement);
     match settlement {
         Settlement::Published { .. } => format!("{position} published"),
-        Settlement::Hold { destination, ordered, why, .. } => {
+        Settlement::Hold { route, ordered, why, .. } => {
             let why = match why {
                 Held::Failed(failure) => format!("failed {}", failure.attempts),
                 Held::Behind => "behind".to_owned(),
@@ -90,21 +90,21 @@ pub(super) fn in_words(settlement: &Settlement) -> String {
                 Held::Unroutable(obstacle) => format!("unroutable for {}", obstacle.retry_after.as_secs()),
             };
             let place = if *ordered { "" } else { " without a place" };
-            format!("{position} held for {destination}: {why}{place}")
+            format!("{position} held for {route}: {why}{place}")
         }
-        Settlement::Bury { destination, dead, .. } => {
-            format!("{position} dead for {destination}: {}{}", dead.cause, if dead.parks { ", parks" } else { "" })
+        Settlement::Bury { route, dead, .. } => {
+            format!("{position} dead for {route}: {}{}", dead.cause, if dead.parks { ", parks" } else { "" })
         }
-        Settlement::HeldPublished { destination, .. } => format!("{position} of {destination} published"),
-        Settlement::HeldFailed { destination, failure, .. } => {
-            format!("{position} of {destination} waits: {}", failure.attempts)
+        Settlement::HeldPublished { route, .. } => format!("{position} of {route} published"),
+        Settlement::HeldFailed { route, failure, .. } => {
+            format!("{position} of {route} waits: {}", failure.attempts)
         }
-        Settlement::HeldUnroutable { destination, obstacle, .. } => {
-            format!("{position} of {destination} unroutable for {}", obstacle.retry_after.as_secs())
+        Settlement::HeldUnroutable { route, obstacle, .. } => {
+            format!("{position} of {route} unroutable for {}", obstacle.retry_after.as_secs())
         }
-        Settlement::HeldMoved { destination, to, .. } => format!("{position} of {destination} moved to {to}"),
-        Settlement::HeldBury { destination, dead, .. } => {
-            format!("{position} of {destination} dead: {}{}", dead.cause, if dead.parks { ", parks" } else { "" })
+        Settlement::HeldMoved { route, to, .. } => format!("{position} of {route} moved to {to}"),
+        Settlement::HeldBury { route, dead, .. } => {
+            format!("{position} of {route} dead: {}{}", dead.cause, if dead.parks { ", parks" } else { "" })
         }
     }
 }
@@ -112,7 +112,7 @@ pub(super) fn in_words(settlement: &Settlement) -> String {
 #[test]
 fn a_row_is_published_when_all_its_destinations_have_confirmed() {
     let mut machine = along(plan([to("a"), to("b")]));
-    take(&mut machine, fresh(&[1]));
+    take(&mut machine, pending(&[1]));
     answer_of(&mut machine, "a", || Ok(()));
     assert_eq!(words(&mut machine), [""; 0]);
     answer_of(&mut machine, "b", || Ok(()));
@@ -122,7 +122,7 @@ fn a_row_is_published_when_all_its_destinations_have_confirmed() {
 #[test]
 fn a_row_that_fails_for_one_destination_is_held_for_that_one_only() {
     let mut machine = along(plan([to("a"), to("b")]));
-    take(&mut machine, fresh(&[1, 1]));
+    take(&mut machine, pending(&[1, 1]));
     answer_of(&mut machine, "a", transient);
     answer_of(&mut machine, "b", || Ok(()));
     answer_of(&mut machine, "b", || Ok(()));
@@ -133,7 +133,7 @@ fn a_row_that_fails_for_one_destination_is_held_for_that_one_only() {
 #[test]
 fn waves_of_different_destinations_do_not_wait_for_each_other() {
     let mut machine = along(plan([to("slow"), to("quick")]));
-    take(&mut machine, fresh(&[1, 1, 1]));
+    take(&mut machine, pending(&[1, 1, 1]));
     let slow = machine.next_wave().unwrap();
     assert_eq!(&**slow.destination(), "slow");
     assert_eq!(confirm_all(&mut machine), ["quick/1", "quick/1", "quick/1"]);
@@ -145,7 +145,7 @@ fn waves_of_different_destinations_do_not_wait_for_each_other() {
 #[test]
 fn what_is_unfinished_when_the_batch_ends_is_held_if_another_destination_has_it() {
     let mut machine = along(plan([to("a"), to("b")]));
-    take(&mut machine, fresh(&[1, 1, 2]));
+    take(&mut machine, pending(&[1, 1, 2]));
     answer_of(&mut machine, "a", || Ok(()));
     machine.close(&mut ignore);
     let mut settled = words(&mut machine);
@@ -170,8 +170,8 @@ fn a_row_that_stays_is_never_behind_a_later_one_that_is_held() {
         }
     }
     let mut machine = Machine::new(Uneven(plan([to("b")]), plan([to("a"), to("b")])), RetryPolicies::default(), 7);
-    let mut advanced = fresh(&[1, 1]);
-    let first = Arc::make_mut(&mut advanced.fresh[0].envelope);
+    let mut advanced = pending(&[1, 1]);
+    let first = Arc::make_mut(&mut advanced.pending[0].envelope);
     first.tenant_id = Some("only b".to_owned());
     take(&mut machine, advanced);
     let b = machine.next_wave().unwrap();
@@ -188,17 +188,17 @@ fn a_row_that_stays_is_never_behind_a_later_one_that_is_held() {
 #[test]
 fn all_or_nothing_is_confirmed_when_all_are_and_tried_again_where_it_failed() {
     let mut machine = along(plan([all("both", &["a", "b"])]));
-    take(&mut machine, fresh(&[1]));
+    take(&mut machine, pending(&[1]));
     answer_of(&mut machine, "a", || Ok(()));
     answer_of(&mut machine, "b", transient);
     let settled = machine.take_settlements();
-    let Settlement::Hold { destination, why: Held::Failed(failure), .. } = &settled[0] else { panic!("{settled:?}") };
-    assert_eq!((&**destination, failure.attempts), ("both", 1));
+    let Settlement::Hold { route, why: Held::Failed(failure), .. } = &settled[0] else { panic!("{settled:?}") };
+    assert_eq!((&**route, failure.attempts), ("both", 1));
     assert_eq!(failure.delivered, [Arc::from("a")]);
     assert_eq!(failure.error, "b: busy; delivered to a");
 
     let again = HeldRow { delivered: vec![Arc::from("a")], ..held_for("both", 1, 1, 1) };
-    take(&mut machine, Advanced { held: vec![again], ..fresh(&[]) });
+    take(&mut machine, Advanced { held: vec![again], ..pending(&[]) });
     assert_eq!(confirm_all(&mut machine), ["b/1"]);
     assert_eq!(words(&mut machine), ["1 of both published"]);
 }
@@ -206,7 +206,7 @@ fn all_or_nothing_is_confirmed_when_all_are_and_tried_again_where_it_failed() {
 #[test]
 fn all_or_nothing_that_is_given_up_names_who_got_it() {
     let mut machine = along(plan([all("all", &["a", "b", "c"])]));
-    take(&mut machine, fresh(&[1]));
+    take(&mut machine, pending(&[1]));
     answer_of(&mut machine, "a", || Ok(()));
     answer_of(&mut machine, "b", permanent);
     answer_of(&mut machine, "c", || Ok(()));
@@ -221,7 +221,7 @@ fn all_or_nothing_that_is_unfinished_remembers_who_confirmed_without_an_attempt(
     for is_held in [false, true] {
         let mut machine = along(plan([all("both", &["a", "b"])]));
         let held: Vec<_> = is_held.then(|| held_for("both", 1, 1, 2)).into_iter().collect();
-        take(&mut machine, Advanced { held, ..fresh(if is_held { &[] } else { &[1] }) });
+        take(&mut machine, Advanced { held, ..pending(if is_held { &[] } else { &[1] }) });
         answer_of(&mut machine, "a", || Ok(()));
         machine.close(&mut ignore);
         let settled = machine.take_settlements();
@@ -242,7 +242,7 @@ fn a_route_that_continues_holds_nothing_back_and_parks_nothing() {
         [(transient as fn() -> _, "1 held for a: failed 1 without a place"), (permanent, "1 dead for a: permanent")]
     {
         let mut machine = along(plan([Route { head_of_line: HeadOfLine::Continue, ..to("a") }]));
-        take(&mut machine, fresh(&[1, 1]));
+        take(&mut machine, pending(&[1, 1]));
         answer_of(&mut machine, "a", answer);
         assert_eq!(confirm_all(&mut machine), ["a/1"], "the next one goes on, and not before");
         assert_eq!(words(&mut machine), [expected, "2 published"]);
@@ -254,16 +254,16 @@ fn what_fails_for_good_goes_to_the_fallback_and_its_stream_goes_on() {
     let fallback = Arc::new(to("spare"));
     let route = Route { fallback: Some(Arc::clone(&fallback)), ..to("a") };
     let mut machine = along(Plan { others: vec![fallback], ..plan([route]) });
-    take(&mut machine, fresh(&[1, 1]));
+    take(&mut machine, pending(&[1, 1]));
     answer_of(&mut machine, "a", permanent);
     assert!(machine.next_wave().is_none(), "nothing overtakes it before it has moved");
     machine.close(&mut ignore);
     assert_eq!(words(&mut machine), ["1 held for spare: behind"]);
-    take(&mut machine, fresh(&[1]));
+    take(&mut machine, pending(&[1]));
     assert_eq!(confirm_all(&mut machine), ["a/1"], "then its stream goes on");
     assert_eq!(words(&mut machine), ["1 published"]);
 
-    take(&mut machine, Advanced { held: vec![held_for("a", 1, 1, 4), held_for("spare", 2, 2, 0)], ..fresh(&[]) });
+    take(&mut machine, Advanced { held: vec![held_for("a", 1, 1, 4), held_for("spare", 2, 2, 0)], ..pending(&[]) });
     answer_of(&mut machine, "a", transient);
     answer_of(&mut machine, "spare", permanent);
     assert_eq!(words(&mut machine), ["1 of a moved to spare", "2 of spare dead: permanent, parks"]);
@@ -274,7 +274,7 @@ fn fallbacks_in_a_circle_are_not_followed() {
     let back = |name: &str, to_name: &str| Route { fallback: Some(Arc::new(to(to_name))), ..to(name) };
     let circle = Plan { others: vec![Arc::new(back("b", "a"))], ..plan([back("a", "b")]) };
     let mut machine = along(circle);
-    take(&mut machine, fresh(&[1]));
+    take(&mut machine, pending(&[1]));
     answer_of(&mut machine, "a", permanent);
     assert_eq!(words(&mut machine), ["1 dead for a: permanent, parks"]);
 }
@@ -283,7 +283,7 @@ fn fallbacks_in_a_circle_are_not_followed() {
 fn a_fallback_that_gets_the_event_anyway_gets_it_once() {
     let spare = Arc::new(to("spare"));
     let mut machine = along(plan([Route { fallback: Some(spare), ..to("a") }, to("spare")]));
-    take(&mut machine, fresh(&[1]));
+    take(&mut machine, pending(&[1]));
     answer_of(&mut machine, "a", permanent);
     answer_of(&mut machine, "spare", || Ok(()));
     assert_eq!(words(&mut machine), ["1 published"]);
@@ -297,12 +297,12 @@ fn a_delayed_event_leaves_its_order_unless_the_route_keeps_it() {
         (true, ["1 held for a: delayed 60", "2 held for a: behind"]),
     ] {
         let mut machine = along(plan([Route { delay, keeps_order, ..to("a") }]));
-        take(&mut machine, fresh(&[1, 1]));
+        take(&mut machine, pending(&[1, 1]));
         assert!(machine.next_wave().is_none());
         assert_eq!(words(&mut machine), expected);
     }
     let mut due = along(plan([Route { delay: Some(Duration::from_secs(1_000_000)), ..to("a") }]));
-    take(&mut due, fresh(&[1]));
+    take(&mut due, pending(&[1]));
     assert_eq!(confirm_all(&mut due), ["a/1"]);
 }
 
@@ -311,7 +311,7 @@ fn a_held_row_that_comes_before_its_time_waits_on_and_nothing_overtakes_it() {
     let route = Route { delay: Some(Duration::from_secs(1_000_060)), keeps_order: true, ..to("a") };
     let mut machine = along(plan([route]));
     let held = vec![held_for("a", 1, 1, 0), held_for("a", 2, 1, 1)];
-    take(&mut machine, Advanced { held, streams: Some(vec![key_for("a", 1)]), ..fresh(&[]) });
+    take(&mut machine, Advanced { held, streams: Some(vec![key_for("a", 1)]), ..pending(&[]) });
     assert!(machine.next_wave().is_none());
     let settled = machine.take_settlements();
     let [Settlement::HeldFailed { position: 1, failure, .. }] = &settled[..] else { panic!("{settled:?}") };
@@ -323,7 +323,7 @@ fn an_event_whose_time_is_over_is_a_dead_letter_that_parks_nothing() {
     let route = Route { expires_after: Some(Duration::from_secs(10)), ..to("a") };
     let mut machine = along(plan([route]));
     let held = vec![held_for("a", 1, 1, 1)];
-    take(&mut machine, Advanced { held, ..fresh(&[2]) });
+    take(&mut machine, Advanced { held, ..pending(&[2]) });
     assert!(machine.next_wave().is_none());
     assert_eq!(words(&mut machine), ["1 of a dead: expired", "1 dead for a: expired"]);
 }
@@ -332,7 +332,7 @@ fn an_event_whose_time_is_over_is_a_dead_letter_that_parks_nothing() {
 fn what_goes_to_a_destination_that_is_away_is_held_untried_and_the_others_go_on() {
     let mut machine = along(plan([to("a"), to("b")]));
     let mut world = World { away: HashSet::from(["b"]), ..World::default() };
-    take_in(&mut machine, Advanced { held: vec![held_for("b", 9, 2, 1)], ..fresh(&[1, 1]) }, &mut world);
+    take_in(&mut machine, Advanced { held: vec![held_for("b", 9, 2, 1)], ..pending(&[1, 1]) }, &mut world);
     assert_eq!(confirm_all(&mut machine), ["a/1", "a/1"]);
     machine.close(&mut ignore);
     let mut settled = words(&mut machine);
@@ -343,7 +343,7 @@ fn what_goes_to_a_destination_that_is_away_is_held_untried_and_the_others_go_on(
 #[test]
 fn what_is_left_for_a_destination_that_goes_away_in_the_middle_is_held_untried() {
     let mut machine = along(plan([to("b")]));
-    take(&mut machine, fresh(&[1, 1, 2]));
+    take(&mut machine, pending(&[1, 1, 2]));
     answer_of(&mut machine, "b", || Ok(()));
     machine.shut("b");
     assert!(machine.next_wave().is_none());
@@ -354,12 +354,12 @@ fn what_is_left_for_a_destination_that_goes_away_in_the_middle_is_held_untried()
 }
 
 #[test]
-fn a_trial_sends_one_held_and_one_fresh_event_each_alone_and_counts_for_nothing_if_it_fails() {
+fn a_trial_sends_one_held_and_one_pending_event_each_alone_and_counts_for_nothing_if_it_fails() {
     for is_back in [true, false] {
         let mut machine = along(plan([to("b")]));
         let mut world = World { on_trial: HashSet::from(["b"]), ..World::default() };
         let held = vec![held_for("b", 1, 1, 1), held_for("b", 2, 2, 1)];
-        take_in(&mut machine, Advanced { held, ..fresh(&[3, 4]) }, &mut world);
+        take_in(&mut machine, Advanced { held, ..pending(&[3, 4]) }, &mut world);
         let trials = [(); 2].map(|()| machine.next_wave().unwrap());
         assert!(trials.iter().all(|trial| trial.is_trial() && trial.deliveries().len() == 1));
         assert!(machine.next_wave().is_none());
@@ -393,7 +393,7 @@ fn a_trial_sends_one_held_and_one_fresh_event_each_alone_and_counts_for_nothing_
 fn an_answer_to_a_trial_frees_the_other_trial_and_the_rest() {
     let mut machine = along(plan([to("b")]));
     let mut world = World { on_trial: HashSet::from(["b"]), ..World::default() };
-    take_in(&mut machine, Advanced { held: vec![held_for("b", 1, 1, 1)], ..fresh(&[2, 3]) }, &mut world);
+    take_in(&mut machine, Advanced { held: vec![held_for("b", 1, 1, 1)], ..pending(&[2, 3]) }, &mut world);
     let trial = machine.next_wave().unwrap();
     machine.answer(trial, vec![transient()], &mut ignore);
     assert_eq!(confirm_all(&mut machine).len(), 2, "a refusal of one event is an answer");
@@ -408,7 +408,7 @@ fn a_trial_overtakes_nothing_although_the_publisher_chains() {
         let streams = Some(vec![key_for("b", 1), key_for("b", 2)]);
         let rows = vec![row(5, 1), row(6, 2), row(7, 3), row(8, 3)];
         let place: Vec<_> = held.iter().map(|held| &held.row).chain(&rows).map(|row| row.envelope.event_id).collect();
-        take_in(&mut machine, Advanced { held, streams, fresh: rows, ..Advanced::default() }, &mut world);
+        take_in(&mut machine, Advanced { held, streams, pending: rows, ..Advanced::default() }, &mut world);
         let trials: Vec<_> = std::iter::from_fn(|| machine.next_wave()).collect();
         let tried: Vec<_> = trials
             .iter()
@@ -424,11 +424,11 @@ fn a_delayed_event_that_keeps_its_place_is_overtaken_by_nothing_although_what_is
     let route = Route { delay: Some(Duration::from_secs(1_000_060)), keeps_order: true, ..to("a") };
     let mut machine = along(plan([route]));
     let held = vec![held_for("a", 1, 1, 1)];
-    let mut advanced = Advanced { held, streams: Some(vec![key_for("a", 1)]), ..fresh(&[1, 1]) };
+    let mut advanced = Advanced { held, streams: Some(vec![key_for("a", 1)]), ..pending(&[1, 1]) };
     let at = |row: &mut OutboxRow, seconds| {
         Arc::make_mut(&mut row.envelope).occurred_at = DateTime::UNIX_EPOCH - Duration::from_secs(seconds);
     };
-    at(&mut advanced.fresh[1], 60);
+    at(&mut advanced.pending[1], 60);
     take(&mut machine, advanced);
     assert_eq!(confirm_all(&mut machine), ["a/1"]);
     machine.close(&mut ignore);
@@ -439,14 +439,14 @@ fn a_delayed_event_that_keeps_its_place_is_overtaken_by_nothing_although_what_is
 #[test]
 fn fresh_rows_of_a_paused_tenant_are_held_untried() {
     let mut machine = along(plan([to("a")]));
-    let mut advanced = fresh(&[1, 2]);
-    Arc::make_mut(&mut advanced.fresh[0].envelope).tenant_id = Some("paused".to_owned());
+    let mut advanced = pending(&[1, 2]);
+    Arc::make_mut(&mut advanced.pending[0].envelope).tenant_id = Some("paused".to_owned());
     advanced.paused_tenants = vec!["paused".to_owned()];
     take(&mut machine, advanced);
     assert_eq!(confirm_all(&mut machine), ["a/2"]);
     assert_eq!(words(&mut machine), ["1 held for a: behind", "2 published"]);
-    let mut later = fresh(&[3]);
-    Arc::make_mut(&mut later.fresh[0].envelope).tenant_id = Some("paused".to_owned());
+    let mut later = pending(&[3]);
+    Arc::make_mut(&mut later.pending[0].envelope).tenant_id = Some("paused".to_owned());
     take(&mut machine, Advanced { streams: None, ..later });
     assert_eq!(words(&mut machine), ["1 held for a: behind"], "until the store says otherwise");
 }

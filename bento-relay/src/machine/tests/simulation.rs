@@ -379,7 +379,7 @@ impl Simulation {
             lease: relay.lease.unwrap(),
             ttl: TTL,
             settled,
-            fresh: rows,
+            pending: rows,
             held: rows,
             revision,
             without,
@@ -404,7 +404,7 @@ impl Simulation {
 
     fn oldest_dead(&self) -> Option<(EventId, Arc<str>)> {
         let dead = now(self.store.list(&DeadLetterQuery::default())).unwrap();
-        dead.first().map(|dead| (dead.envelope.event_id, Arc::clone(&dead.destination)))
+        dead.first().map(|dead| (dead.envelope.event_id, Arc::clone(&dead.route)))
     }
 
     /// Everything recovers, and the outbox empties.

@@ -12,8 +12,8 @@ fn clueless() -> Machine<Plan> {
 /// A relay that knows `a`, and events that name destinations themselves.
 fn by_name(names: &[&str], streams: &[u8]) -> (Machine, Advanced) {
     let router = Router::to(Destination::new("a"));
-    let mut advanced = fresh(streams);
-    for row in &mut advanced.fresh {
+    let mut advanced = pending(streams);
+    for row in &mut advanced.pending {
         let named = serde_json::json!({ "destinations": names }).to_string();
         let envelope = Arc::make_mut(&mut row.envelope);
         (envelope.routing, envelope.routing_version) = (named.into(), 1);
@@ -28,7 +28,7 @@ fn settled_of(machine: &mut Machine) -> Vec<String> {
 #[test]
 fn an_event_that_no_rule_takes_is_held_and_its_aggregate_behind_it() {
     let mut machine = clueless();
-    take(&mut machine, fresh(&[1, 1, 0]));
+    take(&mut machine, pending(&[1, 1, 0]));
     assert!(machine.next_wave().is_none());
     let expected = [
         "1 held for unroutable: unroutable for 5",
@@ -43,12 +43,12 @@ fn an_event_that_no_rule_takes_is_held_and_its_aggregate_behind_it() {
 fn an_event_that_names_the_queue_itself_stays_in_it() {
     for name in [Burial::UNROUTABLE, Burial::UNREADABLE] {
         let (mut machine, advanced) = by_name(&["a", name], &[1]);
-        let envelope = Arc::clone(&advanced.fresh[0].envelope);
+        let envelope = Arc::clone(&advanced.pending[0].envelope);
         take(&mut machine, advanced);
         assert_eq!(settled_of(&mut machine), ["1 held for unroutable: unroutable for 5"], "{name}");
         let mut held = held_for(QUEUE, 1, 1, 0);
         held.row.envelope = envelope;
-        take(&mut machine, Advanced { held: vec![held], ..fresh(&[]) });
+        take(&mut machine, Advanced { held: vec![held], ..pending(&[]) });
         assert_eq!(settled_of(&mut machine), ["1 of unroutable unroutable for 5"], "{name}");
     }
 }
@@ -56,7 +56,7 @@ fn an_event_that_names_the_queue_itself_stays_in_it() {
 #[test]
 fn a_destination_that_has_the_name_of_the_queue_loses_nothing() {
     let mut machine = Machine::new(Router::to(Destination::new(QUEUE)), RetryPolicies::default(), 7);
-    take(&mut machine, Advanced { held: vec![held_for(QUEUE, 1, 1, 1)], ..fresh(&[]) });
+    take(&mut machine, Advanced { held: vec![held_for(QUEUE, 1, 1, 1)], ..pending(&[]) });
     assert_eq!(settled_of(&mut machine), ["1 of unroutable unroutable for 5"]);
 }
 
@@ -66,7 +66,7 @@ fn what_is_sampled_out_is_done() {
     let mut machine = along(plan([]));
     let count =
         &mut |_: &Envelope, _: &str, outcome: Outcome<'_>| sampled_out += u32::from(outcome == Outcome::Filtered);
-    machine.take(fresh(&[1]), Circumstances { held_limit: 9, now: now() }, &mut World::default(), count);
+    machine.take(pending(&[1]), Circumstances { held_limit: 9, now: now() }, &mut World::default(), count);
     assert_eq!((words(&mut machine), sampled_out), (vec!["1 published".to_owned()], 1));
 }
 
@@ -77,15 +77,15 @@ fn it_is_given_up_when_no_relay_found_a_way_for_long_enough_and_then_parks() {
     for (row, expected) in [
         (after(59), "1 of unroutable unroutable for 5"),
         (after(60), "1 of unroutable dead: unroutable, parks"),
-        (HeldRow { destination: Arc::from("newer"), ..after(59) }, "1 of newer unroutable for 5"),
-        (HeldRow { destination: Arc::from("newer"), ..after(60) }, "1 of newer dead: unroutable, parks"),
+        (HeldRow { route: Arc::from("newer"), ..after(59) }, "1 of newer unroutable for 5"),
+        (HeldRow { route: Arc::from("newer"), ..after(60) }, "1 of newer dead: unroutable, parks"),
     ] {
         let mut machine = clueless();
-        take(&mut machine, Advanced { held: vec![row, held_for(QUEUE, 2, 1, 0)], ..fresh(&[]) });
+        take(&mut machine, Advanced { held: vec![row, held_for(QUEUE, 2, 1, 0)], ..pending(&[]) });
         assert_eq!(words(&mut machine)[0], expected);
     }
     let mut impatient = clueless().unroutable_after(Duration::ZERO);
-    take(&mut impatient, fresh(&[1, 1]));
+    take(&mut impatient, pending(&[1, 1]));
     assert_eq!(words(&mut impatient), ["1 dead for unroutable: unroutable, parks", "2 held for unroutable: behind"]);
 }
 
@@ -94,7 +94,7 @@ fn an_event_whose_routes_are_known_now_moves_to_them_and_takes_its_place_by_its_
     let mut machine = along(plan([to("a"), all("bc", &["b", "c"])]));
     let held = vec![held_for("a", 0, 1, 1), held_for(QUEUE, 1, 1, 0), held_for(QUEUE, 2, 1, 0)];
     let streams = Some(vec![key_for(QUEUE, 1), key_for("a", 1)]);
-    take(&mut machine, Advanced { held, streams, ..fresh(&[1]) });
+    take(&mut machine, Advanced { held, streams, ..pending(&[1]) });
     assert_eq!(confirm_all(&mut machine), ["a/1"], "what was held before it goes first");
     let expected = [
         "1 of unroutable moved to a",
@@ -112,11 +112,11 @@ fn an_event_whose_routes_are_known_now_moves_to_them_and_takes_its_place_by_its_
 #[test]
 fn a_later_event_waits_in_the_queue_of_its_aggregate_whatever_its_route_is() {
     let mut machine = along(plan([to("a")]));
-    take(&mut machine, Advanced { streams: Some(vec![key_for(QUEUE, 1)]), ..fresh(&[1, 2, 0]) });
+    take(&mut machine, Advanced { streams: Some(vec![key_for(QUEUE, 1)]), ..pending(&[1, 2, 0]) });
     assert_eq!(confirm_all(&mut machine), ["a/2", "a/"]);
     assert_eq!(words(&mut machine), ["1 held for unroutable: behind", "2 published", "3 published"]);
     // Unless all of the queue is here and has left it.
-    let advanced = Advanced { streams: Some(vec![key_for(QUEUE, 1)]), ..fresh(&[1]) };
+    let advanced = Advanced { streams: Some(vec![key_for(QUEUE, 1)]), ..pending(&[1]) };
     take(&mut machine, Advanced { held: vec![held_for(QUEUE, 0, 1, 0)], ..advanced });
     assert_eq!(words(&mut machine), ["0 of unroutable moved to a", "1 held for a: behind"]);
 }
@@ -124,7 +124,7 @@ fn a_later_event_waits_in_the_queue_of_its_aggregate_whatever_its_route_is() {
 #[test]
 fn an_event_of_the_queue_that_every_rule_samples_out_is_done() {
     let mut machine = along(plan([]));
-    take(&mut machine, Advanced { held: vec![held_for(QUEUE, 1, 1, 0)], ..fresh(&[]) });
+    take(&mut machine, Advanced { held: vec![held_for(QUEUE, 1, 1, 0)], ..pending(&[]) });
     assert_eq!(words(&mut machine), ["1 of unroutable published"]);
 }
 
@@ -132,7 +132,7 @@ fn an_event_of_the_queue_that_every_rule_samples_out_is_done() {
 fn a_held_row_of_a_destination_that_only_a_newer_release_knows_waits_with_its_attempts() {
     let mut machine = along(plan([to("a")]));
     let held = vec![held_for("newer", 1, 1, 3), held_for("newer", 2, 1, 0)];
-    take(&mut machine, Advanced { held, streams: Some(vec![key_for("newer", 1)]), ..fresh(&[1]) });
+    take(&mut machine, Advanced { held, streams: Some(vec![key_for("newer", 1)]), ..pending(&[1]) });
     assert_eq!(confirm_all(&mut machine), ["a/1"], "the other destinations do not wait");
     assert_eq!(words(&mut machine), ["1 of newer unroutable for 5", "1 published"]);
 }
@@ -153,7 +153,7 @@ fn routing_that_a_later_release_wrote_waits_and_what_cannot_be_read_does_not() {
         [(2, "{}", "1 held for unroutable: unroutable for 5"), (1, "{", "1 dead for unroutable: unroutable, parks")]
     {
         let (mut machine, mut advanced) = by_name(&[], &[1]);
-        let envelope = Arc::make_mut(&mut advanced.fresh[0].envelope);
+        let envelope = Arc::make_mut(&mut advanced.pending[0].envelope);
         (envelope.routing, envelope.routing_version) = (text.into(), version);
         take(&mut machine, advanced);
         assert_eq!(settled_of(&mut machine), [expected]);
@@ -164,7 +164,7 @@ fn routing_that_a_later_release_wrote_waits_and_what_cannot_be_read_does_not() {
 fn a_destination_that_no_publisher_serves_waits_for_itself_alone() {
     let mut machine = along(plan([to("a"), to("b")]));
     let mut world = World { unserved: HashSet::from(["b"]), ..World::default() };
-    take_in(&mut machine, fresh(&[1]), &mut world);
+    take_in(&mut machine, pending(&[1]), &mut world);
     assert_eq!(confirm_all(&mut machine), ["a/1"]);
     assert_eq!(words(&mut machine), ["1 held for b: unroutable for 5"]);
 }
@@ -172,8 +172,8 @@ fn a_destination_that_no_publisher_serves_waits_for_itself_alone() {
 #[test]
 fn an_unroutable_event_of_a_paused_tenant_waits_for_its_tenant_first() {
     let mut machine = clueless();
-    let mut advanced = fresh(&[1]);
-    Arc::make_mut(&mut advanced.fresh[0].envelope).tenant_id = Some("paused".to_owned());
+    let mut advanced = pending(&[1]);
+    Arc::make_mut(&mut advanced.pending[0].envelope).tenant_id = Some("paused".to_owned());
     take(&mut machine, Advanced { paused_tenants: vec!["paused".to_owned()], ..advanced });
     assert_eq!(words(&mut machine), ["1 held for unroutable: behind"]);
 }

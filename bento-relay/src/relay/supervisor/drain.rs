@@ -62,7 +62,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
                     Err(_) => self.shards.keep_offered(),
                 }
             }
-            Ok(Report::Probe { .. } | Report::Prune { .. }) | Err(_) => {}
+            Ok(Report::Poll { .. } | Report::Prune { .. }) | Err(_) => {}
         }
     }
 

@@ -39,7 +39,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
     pub(super) fn take_up_returned(&mut self) {
         if self.shared.breakers.take_returned() {
             self.shards.look_again();
-            self.probe_soon();
+            self.poll_soon();
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The next probe waits for this part of the silence.
+/// The next poll waits for this part of the silence.
 const PART: u32 = 8;
 
 /// Probes follow events: every `busy` while they come, ever more seldom when they have ceased, every `idle` at last. What comes after
@@ -27,7 +27,7 @@ impl Pace {
         self.last_work = now;
     }
 
-    /// How long to wait from now to the next probe.
+    /// How long to wait from now to the next poll.
     pub(super) fn interval(&self, now: Instant) -> Duration {
         let silence = now.saturating_duration_since(self.last_work);
         (silence / PART).clamp(self.busy, self.idle)
@@ -42,8 +42,8 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    /// When probes are made in a silence of so long, after an event.
-    fn probes(silence: Duration) -> Vec<Duration> {
+    /// When polls are made in a silence of so long, after an event.
+    fn polls(silence: Duration) -> Vec<Duration> {
         let start = Instant::now();
         let pace = Pace::new(millis(20), millis(1000), start);
         let next = |&at: &Duration| Some(at + pace.interval(start + at));
@@ -52,10 +52,10 @@ mod tests {
     }
 
     #[test]
-    fn probes_are_busy_at_first_then_follow_the_silence_and_idle_at_last() {
-        let times = probes(millis(60_000));
+    fn polls_are_busy_at_first_then_follow_the_silence_and_idle_at_last() {
+        let times = polls(millis(60_000));
         let interval = |after: Duration| {
-            let next = times.iter().position(|at| *at >= after).expect("there are probes all the time");
+            let next = times.iter().position(|at| *at >= after).expect("there are polls all the time");
             times[next] - times[next - 1]
         };
         assert_eq!(times[..8], [20, 40, 60, 80, 100, 120, 140, 160].map(millis));
@@ -66,15 +66,15 @@ mod tests {
 
     #[test]
     fn what_comes_after_a_silence_waits_for_an_eighth_of_it_and_never_longer_than_idle() {
-        for pair in probes(millis(60_000)).windows(2) {
+        for pair in polls(millis(60_000)).windows(2) {
             let longest = (pair[0] / 8).clamp(millis(20), millis(1000));
             assert!(pair[1] - pair[0] <= longest, "{pair:?}");
         }
     }
 
     #[test]
-    fn an_event_costs_few_probes_until_it_is_idle_again() {
-        let count = probes(millis(8000)).len();
+    fn an_event_costs_few_polls_until_it_is_idle_again() {
+        let count = polls(millis(8000)).len();
         assert!((30..=45).contains(&count), "{count}");
     }
 

@@ -26,7 +26,7 @@ pub(super) struct Shards {
     owned: BTreeMap<ShardId, Owned>,
     /// Shards with events, in the order in which they came. May name some that are gone or busy.
     queue: VecDeque<ShardId>,
-    /// How many shards a lane has; `None` while there is only one lane, or the division is not known yet.
+    /// How many shards a lane has; `None` while there is only one lane, or the sharding is not known yet.
     per_lane: Option<ShardId>,
     /// The number of workers that were to find out if a destination is back.
     trials: u64,
@@ -357,7 +357,7 @@ impl Shards {
         is_known
     }
 
-    /// The shards that a probe should ask for.
+    /// The shards that a poll should ask for.
     pub(super) fn idle(&self) -> Vec<ShardId> {
         self.owned.values().filter(|owned| owned.is_idle() && !owned.rests()).map(|owned| owned.lease.shard).collect()
     }

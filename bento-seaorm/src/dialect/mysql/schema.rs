@@ -80,7 +80,7 @@ fn held(tables: &Tables) -> String {
         "CREATE TABLE IF NOT EXISTS {held} (
     shard INT NOT NULL,
     position BIGINT NOT NULL,
-    destination VARCHAR(190) NOT NULL,
+    route VARCHAR(190) NOT NULL,
     {EVENT_COLUMNS},
     ordered BOOLEAN NOT NULL,
     attempts INT NOT NULL DEFAULT 0,
@@ -89,7 +89,7 @@ fn held(tables: &Tables) -> String {
     unroutable_since DATETIME(6) NULL,
     error_message LONGTEXT NULL,
     delivered LONGTEXT NULL,
-    PRIMARY KEY (shard, destination, position){}
+    PRIMARY KEY (shard, route, position){}
 ) {TABLE_OPTIONS}",
         keys(tables, held)
     )
@@ -101,7 +101,7 @@ fn dead_letter(tables: &Tables) -> String {
         "CREATE TABLE IF NOT EXISTS {dead_letter} (
     shard INT NOT NULL,
     position BIGINT NOT NULL,
-    destination VARCHAR(190) NOT NULL,
+    route VARCHAR(190) NOT NULL,
     {EVENT_COLUMNS},
     attempts INT NOT NULL,
     error_message LONGTEXT NOT NULL,
@@ -113,7 +113,7 @@ fn dead_letter(tables: &Tables) -> String {
     alert_after DATETIME(6) NULL,
     alerted_at DATETIME(6) NULL,
     raw LONGTEXT NULL,
-    PRIMARY KEY (event_id, destination){}
+    PRIMARY KEY (event_id, route){}
 ) {TABLE_OPTIONS}",
         keys(tables, dead_letter)
     )
@@ -125,7 +125,7 @@ fn discarded_letter(tables: &Tables) -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS {discarded} (
     event_id BINARY(16) NOT NULL,
-    destination VARCHAR(190) NOT NULL,
+    route VARCHAR(190) NOT NULL,
     event_type VARCHAR(190) NOT NULL,
     aggregate_type VARCHAR(190) NOT NULL,
     aggregate_id VARCHAR(255) NOT NULL,
@@ -136,13 +136,13 @@ fn discarded_letter(tables: &Tables) -> String {
     reason LONGTEXT NOT NULL,
     actor LONGTEXT NULL,
     discarded_at DATETIME(6) NOT NULL,
-    PRIMARY KEY (discarded_at, event_id, destination){}
+    PRIMARY KEY (discarded_at, event_id, route){}
 ) {TABLE_OPTIONS}",
         keys(tables, discarded)
     )
 }
 
-/// An event is published once, however many destinations have got it.
+/// An event is published once, however many routes have got it.
 fn published(tables: &Tables) -> String {
     let published = tables.published();
     format!(

@@ -80,7 +80,7 @@ fn held(tables: &Tables) -> String {
         "CREATE TABLE IF NOT EXISTS {held} (
     shard integer NOT NULL,
     position bigint NOT NULL,
-    destination text NOT NULL,
+    route text NOT NULL,
     {EVENT_COLUMNS},
     ordered boolean NOT NULL,
     attempts integer NOT NULL DEFAULT 0,
@@ -89,7 +89,7 @@ fn held(tables: &Tables) -> String {
     unroutable_since timestamptz,
     error_message text,
     delivered text,
-    {} (shard, destination, position)
+    {} (shard, route, position)
 )",
         primary_key(held)
     )
@@ -101,7 +101,7 @@ fn dead_letter(tables: &Tables) -> String {
         "CREATE TABLE IF NOT EXISTS {dead_letter} (
     shard integer NOT NULL,
     position bigint NOT NULL,
-    destination text NOT NULL,
+    route text NOT NULL,
     {EVENT_COLUMNS},
     attempts integer NOT NULL,
     error_message text NOT NULL,
@@ -113,7 +113,7 @@ fn dead_letter(tables: &Tables) -> String {
     alert_after timestamptz,
     alerted_at timestamptz,
     raw text,
-    {} (event_id, destination)
+    {} (event_id, route)
 )",
         primary_key(dead_letter)
     )
@@ -125,7 +125,7 @@ fn discarded_letter(tables: &Tables) -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS {discarded} (
     event_id uuid NOT NULL,
-    destination text NOT NULL,
+    route text NOT NULL,
     event_type text NOT NULL,
     aggregate_type text NOT NULL,
     aggregate_id text NOT NULL,
@@ -136,13 +136,13 @@ fn discarded_letter(tables: &Tables) -> String {
     reason text NOT NULL,
     actor text,
     discarded_at timestamptz NOT NULL,
-    {} (discarded_at, event_id, destination)
+    {} (discarded_at, event_id, route)
 )",
         primary_key(discarded)
     )
 }
 
-/// An event is published once, however many destinations have got it.
+/// An event is published once, however many routes have got it.
 fn published(tables: &Tables) -> String {
     let published = tables.published();
     format!(

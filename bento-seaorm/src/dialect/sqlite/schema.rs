@@ -67,7 +67,7 @@ fn held(tables: &Tables) -> String {
         "CREATE TABLE IF NOT EXISTS {} (
     shard INTEGER NOT NULL,
     position INTEGER NOT NULL,
-    destination TEXT NOT NULL,
+    route TEXT NOT NULL,
     {EVENT_COLUMNS},
     ordered BOOLEAN NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0,
@@ -76,7 +76,7 @@ fn held(tables: &Tables) -> String {
     unroutable_since TEXT,
     error_message TEXT,
     delivered TEXT,
-    PRIMARY KEY (shard, destination, position)
+    PRIMARY KEY (shard, route, position)
 )",
         tables.held()
     )
@@ -87,7 +87,7 @@ fn dead_letter(tables: &Tables) -> String {
         "CREATE TABLE IF NOT EXISTS {} (
     shard INTEGER NOT NULL,
     position INTEGER NOT NULL,
-    destination TEXT NOT NULL,
+    route TEXT NOT NULL,
     {EVENT_COLUMNS},
     attempts INTEGER NOT NULL,
     error_message TEXT NOT NULL,
@@ -99,7 +99,7 @@ fn dead_letter(tables: &Tables) -> String {
     alert_after TEXT,
     alerted_at TEXT,
     raw TEXT,
-    PRIMARY KEY (event_id, destination)
+    PRIMARY KEY (event_id, route)
 )",
         tables.dead_letter()
     )
@@ -110,7 +110,7 @@ fn discarded_letter(tables: &Tables) -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS {} (
     event_id BLOB NOT NULL,
-    destination TEXT NOT NULL,
+    route TEXT NOT NULL,
     event_type TEXT NOT NULL,
     aggregate_type TEXT NOT NULL,
     aggregate_id TEXT NOT NULL,
@@ -121,13 +121,13 @@ fn discarded_letter(tables: &Tables) -> String {
     reason TEXT NOT NULL,
     actor TEXT,
     discarded_at TEXT NOT NULL,
-    PRIMARY KEY (discarded_at, event_id, destination)
+    PRIMARY KEY (discarded_at, event_id, route)
 )",
         tables.discarded_letter()
     )
 }
 
-/// An event is published once, however many destinations have got it.
+/// An event is published once, however many routes have got it.
 fn published(tables: &Tables) -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS {} (

@@ -28,8 +28,8 @@ pub(super) async fn open(store: &OutboxStore) -> Result<Sharding, StoreError> {
     Ok(recorded.sharding)
 }
 
-/// Reads the record once more: a division that has changed is refused, one that is gone is recorded again. Returns the shards outside
-/// of the division that hold events.
+/// Reads the record once more: a sharding that has changed is refused, one that is gone is recorded again. Returns the shards outside
+/// of the sharding that hold events.
 pub(super) async fn look(store: &OutboxStore, sharding: Sharding) -> Result<Vec<ShardId>, StoreFailure> {
     let (outbox, held, meta) = (store.tables.outbox(), store.tables.held(), store.tables.meta());
     let select = format!(
@@ -37,7 +37,7 @@ pub(super) async fn look(store: &OutboxStore, sharding: Sharding) -> Result<Vec<
         meta::COLUMNS
     );
     let Some(row) = store.db.query_one_raw(Sql::new(store.dialect()?, &select).build()).await? else {
-        tracing::warn!(target: TARGET_RELAY, table = meta, "the division of the outbox is not recorded any more, and is recorded again");
+        tracing::warn!(target: TARGET_RELAY, table = meta, "the sharding of the outbox is not recorded any more, and is recorded again");
         let expected = meta::Expected { sharding: Some(sharding), ..store.expected.clone() };
         meta::read_or_record(&store.db, &store.tables, &expected).await.map_err(sharding_error)?;
         return Ok(Vec::new());

@@ -82,28 +82,28 @@ fn failure() -> Failure {
     Failure { attempts: 1, retry_after: Duration::ZERO, error: "no".to_owned(), delivered: Vec::new() }
 }
 
-fn settle_fresh(row: &OutboxRow, random: &mut fastrand::Rng) -> Settlement {
-    let (position, destination, ordered) = (row.position, "x".into(), random.bool());
+fn settle_pending(row: &OutboxRow, random: &mut fastrand::Rng) -> Settlement {
+    let (position, route, ordered) = (row.position, "x".into(), random.bool());
     match random.u8(..4) {
-        0 => Settlement::Hold { position, destination, ordered, why: Held::Failed(failure()) },
-        1 => Settlement::Hold { position, destination, ordered, why: Held::Behind },
-        2 => Settlement::Bury { position, destination, dead: dead(random) },
+        0 => Settlement::Hold { position, route, ordered, why: Held::Failed(failure()) },
+        1 => Settlement::Hold { position, route, ordered, why: Held::Behind },
+        2 => Settlement::Bury { position, route, dead: dead(random) },
         _ => Settlement::Published { position },
     }
 }
 
 fn settle_held(held: &HeldRow, is_late: bool, random: &mut fastrand::Rng) -> Settlement {
-    let (position, destination) = (held.row.position, Arc::clone(&held.destination));
+    let (position, route) = (held.row.position, Arc::clone(&held.route));
     match random.u8(..5) {
-        _ if is_late => Settlement::HeldPublished { position, destination },
-        0 => Settlement::HeldFailed { position, destination, failure: failure() },
-        1 => Settlement::HeldBury { position, destination, dead: dead(random) },
-        2 => Settlement::HeldMoved { position, destination, to: "y".into(), ordered: random.bool() },
+        _ if is_late => Settlement::HeldPublished { position, route },
+        0 => Settlement::HeldFailed { position, route, failure: failure() },
+        1 => Settlement::HeldBury { position, route, dead: dead(random) },
+        2 => Settlement::HeldMoved { position, route, to: "y".into(), ordered: random.bool() },
         3 => {
             let obstacle = Unroutable { retry_after: Duration::ZERO, error: "no rule".to_owned() };
-            Settlement::HeldUnroutable { position, destination, obstacle }
+            Settlement::HeldUnroutable { position, route, obstacle }
         }
-        _ => Settlement::HeldPublished { position, destination },
+        _ => Settlement::HeldPublished { position, route },
     }
 }
 
@@ -127,7 +127,7 @@ async fn round(db: &DatabaseConnection, seed: u64) -> usize {
     let mut random = fastrand::Rng::with_seed(seed);
     let relay = Relay::new(db).await;
     write_of(db, &["a", "b", "a", "c", "b", "d", "e", "e"]).await;
-    let rows = relay.settle(Vec::new()).await.fresh;
+    let rows = relay.settle(Vec::new()).await.pending;
     if random.bool() {
         // Most of the other values can be read.
         let position = random.choice(&rows).expect("there are some").position;
@@ -140,9 +140,9 @@ async fn round(db: &DatabaseConnection, seed: u64) -> usize {
     for call in 0..CALLS {
         let advanced = relay.store.advance(Advance { settled, ..advance(relay.lease) }).await;
         let advanced = advanced.unwrap_or_else(|error| panic!("seed {seed}, call {call}: {error:?}"));
-        seen.extend(advanced.fresh.iter().map(|row| row.position));
-        let fresh = advanced.fresh.iter().map(|row| settle_fresh(row, &mut random));
-        settled = fresh.collect();
+        seen.extend(advanced.pending.iter().map(|row| row.position));
+        let pending = advanced.pending.iter().map(|row| settle_pending(row, &mut random));
+        settled = pending.collect();
         settled.extend(advanced.held.iter().map(|held| settle_held(held, call > 10, &mut random)));
         if call == 2 {
             spoil_some(db, "bento_outbox_held", &[&COLUMNS[..], &HELD_COLUMNS].concat(), &mut random).await;

@@ -13,8 +13,8 @@ async fn a_letter_whose_place_is_taken_stays_a_letter() {
     on_every_back_end(async |db| {
         let relay = Relay::new(&db).await;
         write(&db, 2).await.commit().await.unwrap();
-        let rows = relay.settle(Vec::new()).await.fresh;
-        let destination: Arc<str> = "default".into();
+        let rows = relay.settle(Vec::new()).await.pending;
+        let route: Arc<str> = "default".into();
         let dead = Burial {
             attempts: 1,
             error: "refused".to_owned(),
@@ -22,14 +22,14 @@ async fn a_letter_whose_place_is_taken_stays_a_letter() {
             parks: true,
             delivered: Vec::new(),
         };
-        let bury = Settlement::Bury { position: rows[0].position, destination: Arc::clone(&destination), dead };
+        let bury = Settlement::Bury { position: rows[0].position, route: Arc::clone(&route), dead };
         let (position, why) = (rows[1].position, Held::Behind);
-        let hold = Settlement::Hold { position, destination: Arc::clone(&destination), ordered: true, why };
+        let hold = Settlement::Hold { position, route: Arc::clone(&route), ordered: true, why };
         relay.settle(vec![bury, hold]).await;
         let take_its_place = format!("UPDATE bento_outbox_held SET position = {}", rows[0].position);
         db.execute_unprepared(&take_its_place).await.unwrap();
         let before = relay.store.list(&DeadLetterQuery::default()).await.unwrap();
-        let replayed = relay.store.replay(rows[0].envelope.event_id, &destination).await.unwrap();
+        let replayed = relay.store.replay(rows[0].envelope.event_id, &route).await.unwrap();
         assert!(!replayed.replayed, "it has no place to go to");
         assert_eq!(relay.store.list(&DeadLetterQuery::default()).await.unwrap(), before);
     })
@@ -40,16 +40,16 @@ async fn a_letter_whose_place_is_taken_stays_a_letter() {
 async fn dead(db: &DatabaseConnection) -> (Relay, Vec<i64>) {
     let relay = Relay::new(db).await;
     write_of(db, &["a", "b", "c", "a", "b"]).await;
-    let rows = relay.settle(Vec::new()).await.fresh;
-    let destination: Arc<str> = "x".into();
+    let rows = relay.settle(Vec::new()).await.pending;
+    let route: Arc<str> = "x".into();
     let bury = |row: &OutboxRow| {
         let (error, cause) = ("refused".to_owned(), Burial::PERMANENT.into());
         let dead = Burial { attempts: 1, error, cause, parks: true, delivered: Vec::new() };
-        Settlement::Bury { position: row.position, destination: Arc::clone(&destination), dead }
+        Settlement::Bury { position: row.position, route: Arc::clone(&route), dead }
     };
     let hold = |row: &OutboxRow| {
-        let (position, destination) = (row.position, Arc::clone(&destination));
-        Settlement::Hold { position, destination, ordered: true, why: Held::Behind }
+        let (position, route) = (row.position, Arc::clone(&route));
+        Settlement::Hold { position, route, ordered: true, why: Held::Behind }
     };
     relay.settle(rows[..3].iter().map(bury).chain(rows[3..].iter().map(hold)).collect()).await;
     (relay, rows.iter().map(|row| row.position).collect())
@@ -73,7 +73,7 @@ async fn a_letter_whose_key_cannot_be_read_is_found_by_its_row() {
     on_every_back_end(async |db| {
         let (relay, positions) = dead(&db).await;
         if db.get_database_backend() == DbBackend::Sqlite {
-            for (change, position) in [("event_id = x'01'", positions[0]), ("destination = x'ff'", positions[1])] {
+            for (change, position) in [("event_id = x'01'", positions[0]), ("route = x'ff'", positions[1])] {
                 let sql = format!("UPDATE bento_dead_letter SET {change} WHERE position = {position}");
                 db.execute_unprepared(&sql).await.unwrap();
             }
@@ -81,7 +81,7 @@ async fn a_letter_whose_key_cannot_be_read_is_found_by_its_row() {
         assert_eq!(paged(&relay).await, positions[..3]);
         let discarding = Discarding::because("it was spoilt").unwrap();
         for letter in relay.store.list(&DeadLetterQuery::default()).await.unwrap() {
-            let (id, to) = (letter.envelope.event_id, &*letter.destination);
+            let (id, to) = (letter.envelope.event_id, &*letter.route);
             assert_eq!(relay.store.find(id, to).await.unwrap(), Some(letter.clone()));
             assert!(relay.store.discard(id, to, &discarding).await.unwrap(), "{letter:?}");
             assert!(!relay.store.discard(id, to, &discarding).await.unwrap(), "{letter:?}");
@@ -131,10 +131,10 @@ async fn a_held_row_whose_time_cannot_be_read_is_due() {
         for time in times {
             let relay = Relay::new(&db).await;
             write_of(&db, &["a", "b"]).await;
-            let rows = relay.settle(Vec::new()).await.fresh;
+            let rows = relay.settle(Vec::new()).await.pending;
             let hold = |row: &OutboxRow| {
                 let wait = Held::Delayed(Duration::from_secs(600));
-                Settlement::Hold { position: row.position, destination: "x".into(), ordered: true, why: wait }
+                Settlement::Hold { position: row.position, route: "x".into(), ordered: true, why: wait }
             };
             relay.settle(rows[..1].iter().map(hold).collect()).await;
             assert!(spoil(&db, &format!("UPDATE bento_outbox_held SET retry_after = {time}")).await, "{time}");
@@ -142,7 +142,7 @@ async fn a_held_row_whose_time_cannot_be_read_is_due() {
             relay.store.release(relay.lease.owner).await.unwrap();
             let relay = Relay::new(&db).await;
             relay.settle(vec![Settlement::Published { position: rows[1].position }]).await;
-            assert_eq!(relay.store.probe(&[0], &[]).await.unwrap(), [0], "{time}");
+            assert_eq!(relay.store.poll(&[0], &[]).await.unwrap(), [0], "{time}");
             assert_eq!(relay.settle(Vec::new()).await.held.len(), 1, "{time}");
             db.execute_unprepared("DELETE FROM bento_outbox_held").await.unwrap();
             relay.store.release(relay.lease.owner).await.unwrap();

@@ -71,27 +71,27 @@ fn obstacle() -> Unroutable {
 }
 
 fn hold(position: i64, why: Held) -> Settlement {
-    Settlement::Hold { position, destination: "x".into(), ordered: true, why }
+    Settlement::Hold { position, route: "x".into(), ordered: true, why }
 }
 
 fn held_failed(position: i64) -> Settlement {
-    Settlement::HeldFailed { position, destination: "x".into(), failure: failure(4, LONG) }
+    Settlement::HeldFailed { position, route: "x".into(), failure: failure(4, LONG) }
 }
 
 fn held_published(position: i64) -> Settlement {
-    Settlement::HeldPublished { position, destination: "x".into() }
+    Settlement::HeldPublished { position, route: "x".into() }
 }
 
 fn held_bury(position: i64) -> Settlement {
-    Settlement::HeldBury { position, destination: "x".into(), dead: burial() }
+    Settlement::HeldBury { position, route: "x".into(), dead: burial() }
 }
 
 fn held_moved(position: i64) -> Settlement {
-    Settlement::HeldMoved { position, destination: "x".into(), to: "y".into(), ordered: true }
+    Settlement::HeldMoved { position, route: "x".into(), to: "y".into(), ordered: true }
 }
 
 fn held_unroutable(position: i64) -> Settlement {
-    Settlement::HeldUnroutable { position, destination: "x".into(), obstacle: obstacle() }
+    Settlement::HeldUnroutable { position, route: "x".into(), obstacle: obstacle() }
 }
 
 async fn count(db: &DatabaseConnection, rows: &str) -> i64 {
@@ -117,7 +117,7 @@ enum Fate {
 
 /// The relay is told of what it did not bury itself.
 fn tells(left: &Advanced, name: &str, fate: Fate) {
-    let told: Vec<_> = left.given_up.iter().map(|row| (&*row.destination, row.cause)).collect();
+    let told: Vec<_> = left.given_up.iter().map(|row| (&*row.route, row.cause)).collect();
     let is_told = name != "buried" && fate != Fate::Gone;
     assert_eq!(told, if is_told { vec![("x", Burial::UNSETTLED)] } else { vec![] }, "{name}");
 }
@@ -138,7 +138,7 @@ impl Scene {
     async fn new(db: &DatabaseConnection) -> Self {
         let relay = Relay::new(db).await;
         write_of(db, &["a", "b", "c", "c", "d"]).await;
-        let rows = relay.settle(Vec::new()).await.fresh;
+        let rows = relay.settle(Vec::new()).await.pending;
         let at = |nth: usize| rows[nth].position;
         Self { db: db.clone(), relay, first: [at(0), at(1), at(2), at(4)], follower: at(3) }
     }
@@ -161,8 +161,7 @@ impl Scene {
     /// The letter says why, and its aggregate goes on once it is discarded; the shard reads on.
     async fn ends(self, forbidden: Forbidden, fate: Fate, name: &str) {
         let letters = letters(&self.relay).await;
-        let told: Vec<_> =
-            letters.iter().map(|letter| (&*letter.destination, &*letter.cause, letter.position)).collect();
+        let told: Vec<_> = letters.iter().map(|letter| (&*letter.route, &*letter.cause, letter.position)).collect();
         match fate {
             Fate::Gone => assert_eq!(told, [], "{name}"),
             Fate::Dead(attempts, last) => {
@@ -175,7 +174,7 @@ impl Scene {
         allow(&self.db, forbidden.table).await;
         write_of(&self.db, &["e"]).await;
         let next = self.call(Vec::new()).await;
-        assert_eq!(of(&next.fresh), ["e"], "{name}: the shard goes on");
+        assert_eq!(of(&next.pending), ["e"], "{name}: the shard goes on");
         let held = of(next.held.iter().map(|held| &held.row));
         let expected: &[&str] = if fate == Fate::Gone { &["c"] } else { &[] };
         assert_eq!(held, expected, "{name}: what is behind a dead letter waits");
@@ -222,7 +221,7 @@ async fn a_held_row_whose_settlement_is_refused_costs_itself_alone() {
 
 #[tokio::test]
 async fn a_pending_row_whose_settlement_is_refused_costs_itself_alone() {
-    let bury = |position| Settlement::Bury { position, destination: "x".into(), dead: burial() };
+    let bury = |position| Settlement::Bury { position, route: "x".into(), dead: burial() };
     let cases: [Case; 6] = [
         ("failed", HOLDING, |at| hold(at, Held::Failed(failure(4, LONG))), Fate::Dead(4, "busy")),
         ("behind", HOLDING, |at| hold(at, Held::Behind), Fate::Dead(0, "")),
@@ -242,7 +241,7 @@ async fn a_pending_row_whose_settlement_is_refused_costs_itself_alone() {
                 vec![published(a), neighbour, settlement(c), hold(scene.follower, Held::Behind), published(d)];
             let left = scene.call(settled).await;
             tells(&left, name, fate);
-            assert_eq!((of(&left.fresh), count(&db, "bento_outbox").await), (Vec::new(), 0), "{name}");
+            assert_eq!((of(&left.pending), count(&db, "bento_outbox").await), (Vec::new(), 0), "{name}");
             let kept = count(&db, "bento_outbox_published").await;
             assert_eq!((kept, count(&db, "bento_outbox_held WHERE attempts = 4").await), (2, 1), "{name}");
             scene.ends(forbidden, fate, name).await;

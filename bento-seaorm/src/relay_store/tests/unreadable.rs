@@ -57,7 +57,7 @@ fn published(rows: &[OutboxRow]) -> Vec<Settlement> {
 }
 
 fn causes(advanced: &Advanced) -> Vec<(&str, &str)> {
-    advanced.given_up.iter().map(|row| (&*row.destination, row.cause)).collect()
+    advanced.given_up.iter().map(|row| (&*row.route, row.cause)).collect()
 }
 
 fn aggregates(rows: &[OutboxRow]) -> Vec<&str> {
@@ -70,30 +70,30 @@ async fn a_row_that_cannot_be_read_becomes_a_dead_letter_and_only_its_aggregate_
         for change in spoilt(db.get_database_backend()) {
             let relay = Relay::new(&db).await;
             write_of(&db, &["a", "b", "a", "b"]).await;
-            let all = relay.settle(Vec::new()).await.fresh;
+            let all = relay.settle(Vec::new()).await.pending;
             let bad = all[2].position;
             assert!(spoil(&db, &format!("UPDATE bento_outbox SET {change} WHERE position = {bad}")).await, "{change}");
             let before = relay.settle(Vec::new()).await;
-            assert_eq!(aggregates(&before.fresh), ["a", "b"], "{change}: what is before it comes first");
-            let after = relay.settle(published(&before.fresh)).await;
-            assert_eq!(aggregates(&after.fresh), ["b"], "{change}");
+            assert_eq!(aggregates(&before.pending), ["a", "b"], "{change}: what is before it comes first");
+            let after = relay.settle(published(&before.pending)).await;
+            assert_eq!(aggregates(&after.pending), ["b"], "{change}");
             assert_eq!(causes(&after), [(Burial::UNREADABLE, Burial::UNREADABLE)], "{change}");
             let letter = letters(&relay).await.remove(0);
-            assert_eq!((&*letter.destination, &*letter.cause), (Burial::UNREADABLE, Burial::UNREADABLE));
+            assert_eq!((&*letter.route, &*letter.cause), (Burial::UNREADABLE, Burial::UNREADABLE));
             assert_eq!((letter.position, letter.parks, &*letter.envelope.payload), (bad, true, &b"{}"[..]));
             assert_eq!(letter.envelope.aggregate_id, "a", "{change}");
             assert!(letter.raw.as_ref().unwrap().contains("\"event_type\""), "{letter:?}");
             let streams = after.streams.unwrap();
             assert!(streams.iter().any(|stream| stream.aggregate_id == "a"), "{streams:?}");
-            let (event_id, to) = (letter.envelope.event_id, &*letter.destination);
+            let (event_id, to) = (letter.envelope.event_id, &*letter.route);
             let refused = relay.store.replay(event_id, to).await.unwrap_err();
             assert!(matches!(refused, StoreError::NotReplayable { .. }), "{refused}");
             let refused = relay.store.amend(event_id, to, &Amendment::default()).await.unwrap_err();
             assert!(matches!(refused, StoreError::NotReplayable { .. }), "{refused}");
             let discarding = Discarding::because("written anew").unwrap();
             assert!(relay.store.discard(event_id, to, &discarding).await.unwrap());
-            let last = relay.settle(published(&after.fresh)).await;
-            assert_eq!((last.fresh.len(), last.streams), (0, Some(Vec::new())));
+            let last = relay.settle(published(&after.pending)).await;
+            assert_eq!((last.pending.len(), last.streams), (0, Some(Vec::new())));
             relay.store.release(relay.lease.owner).await.unwrap();
         }
     })
@@ -115,7 +115,7 @@ async fn a_row_that_cannot_be_read_counts_as_a_dead_letter_of_its_tenant() {
             bento_relay::Relay::builder(OutboxStore::new(db.clone()), MemoryPublisher::new()).run_once().await.unwrap()
         };
         assert_eq!(report.tally.dead, 1);
-        let dead = [("destination", Burial::UNREADABLE), ("cause", Burial::UNREADABLE)];
+        let dead = [("route", Burial::UNREADABLE), ("cause", Burial::UNREADABLE)];
         assert_eq!(counters.get_with(telemetry::DEAD_EVENTS, &dead), 1);
         let of_tenant = [("tenant", "spoilt"), ("status", "dead")];
         assert_eq!(counters.get_with(telemetry::TENANT_EVENTS, &of_tenant), 1);
@@ -130,8 +130,8 @@ async fn many_rows_that_cannot_be_read_are_given_up_in_one_call() {
         write_of(&db, &["a"; 300]).await;
         write_of(&db, &["b"]).await;
         assert!(spoil(&db, "UPDATE bento_outbox SET routing_version = -7 WHERE aggregate_id = 'a'").await);
-        let advance = Advance { fresh: 50, ..advance(relay.lease) };
-        let rows = relay.store.advance(advance).await.unwrap().fresh;
+        let advance = Advance { pending: 50, ..advance(relay.lease) };
+        let rows = relay.store.advance(advance).await.unwrap().pending;
         assert_eq!(aggregates(&rows), ["b"]);
         assert_eq!(one(&db, "SELECT count(*) FROM bento_dead_letter").await.try_get_by_index::<i64>(0).unwrap(), 300);
     })
@@ -144,12 +144,12 @@ async fn a_held_row_that_cannot_be_read_becomes_a_dead_letter_of_its_route() {
         for change in ["routing_version = -7", "delivered = 'what?'"] {
             let relay = Relay::new(&db).await;
             write_of(&db, &["a", "a", "b"]).await;
-            let rows = relay.settle(Vec::new()).await.fresh;
+            let rows = relay.settle(Vec::new()).await.pending;
             let hold = |row: &OutboxRow| {
                 let failure =
                     Failure { attempts: 3, retry_after: Duration::ZERO, error: "no".to_owned(), delivered: Vec::new() };
-                let (position, destination) = (row.position, "x".into());
-                Settlement::Hold { position, destination, ordered: true, why: Held::Failed(failure) }
+                let (position, route) = (row.position, "x".into());
+                Settlement::Hold { position, route, ordered: true, why: Held::Failed(failure) }
             };
             relay.settle(rows.iter().map(hold).collect()).await;
             let bad = rows[0].position;
@@ -160,7 +160,7 @@ async fn a_held_row_that_cannot_be_read_becomes_a_dead_letter_of_its_route() {
             let left: Vec<_> = held.iter().map(|held| held.row.envelope.aggregate_id.as_str()).collect();
             assert_eq!(left, ["b"], "{change}");
             let letter = letters(&relay).await.remove(0);
-            assert_eq!((&*letter.destination, &*letter.cause, letter.attempts), ("x", Burial::UNREADABLE, 3));
+            assert_eq!((&*letter.route, &*letter.cause, letter.attempts), ("x", Burial::UNREADABLE, 3));
             let discarding = Discarding::because("written anew").unwrap();
             relay.store.discard(letter.envelope.event_id, "x", &discarding).await.unwrap();
             assert_eq!(relay.settle(Vec::new()).await.held.len(), 2, "{change}: what was behind it goes on");
@@ -177,10 +177,10 @@ async fn a_row_whose_place_among_the_held_ones_is_taken_costs_itself_alone() {
     on_every_back_end(async |db| {
         let relay = Relay::new(&db).await;
         write_of(&db, &["a", "b", "c"]).await;
-        let rows = relay.settle(Vec::new()).await.fresh;
+        let rows = relay.settle(Vec::new()).await.pending;
         let hold = |position| {
-            let destination = "x".into();
-            Settlement::Hold { position, destination, ordered: true, why: Held::Behind }
+            let route = "x".into();
+            Settlement::Hold { position, route, ordered: true, why: Held::Behind }
         };
         relay.settle(vec![hold(rows[0].position), Settlement::Published { position: rows[2].position }]).await;
         let taken = rows[0].position;
@@ -188,13 +188,13 @@ async fn a_row_whose_place_among_the_held_ones_is_taken_costs_itself_alone() {
         db.execute_unprepared(&restart).await.unwrap();
         write_of(&db, &["d"]).await;
         let mut settled = vec![hold(taken)];
-        let others = relay.settle(Vec::new()).await.fresh;
+        let others = relay.settle(Vec::new()).await.pending;
         settled.extend(published(&others[1..]));
         let left = relay.settle(settled).await;
-        assert_eq!(left.fresh, []);
+        assert_eq!(left.pending, []);
         assert_eq!(left.held.len(), 1, "the one that was there is there");
         let letter = letters(&relay).await.remove(0);
-        assert_eq!((&*letter.destination, &*letter.cause, letter.raw.as_deref()), ("x", Burial::UNSETTLED, None));
+        assert_eq!((&*letter.route, &*letter.cause, letter.raw.as_deref()), ("x", Burial::UNSETTLED, None));
         assert_eq!(*letter.envelope, *rows[1].envelope);
     })
     .await;
@@ -205,23 +205,26 @@ async fn a_settlement_that_is_refused_costs_its_row_alone() {
     on_every_back_end(async |db| {
         let relay = Relay::new(&db).await;
         write_of(&db, &["a", "b", "c", "d"]).await;
-        let rows = relay.settle(Vec::new()).await.fresh;
+        let rows = relay.settle(Vec::new()).await.pending;
         let long: Arc<str> = "d".repeat(20_000).into();
-        let hold = |row: &OutboxRow, destination: &Arc<str>| {
-            let (position, destination) = (row.position, Arc::clone(destination));
-            Settlement::Hold { position, destination, ordered: true, why: Held::Behind }
+        let hold = |row: &OutboxRow, route: &Arc<str>| {
+            let (position, route) = (row.position, Arc::clone(route));
+            Settlement::Hold { position, route, ordered: true, why: Held::Behind }
         };
         let (nul, fine): (Arc<str>, Arc<str>) = ("no\0such".into(), "x".into());
         let mut settled = vec![hold(&rows[0], &nul), hold(&rows[1], &long), hold(&rows[2], &fine)];
         settled.push(Settlement::Published { position: rows[3].position });
         let left = relay.settle(settled).await;
         assert_eq!(
-            (left.fresh.len(), one(&db, "SELECT count(*) FROM bento_outbox").await.try_get_by_index::<i64>(0).unwrap()),
+            (
+                left.pending.len(),
+                one(&db, "SELECT count(*) FROM bento_outbox").await.try_get_by_index::<i64>(0).unwrap()
+            ),
             (0, 0)
         );
         let lost = letters(&relay).await.len() + left.held.len();
         assert_eq!(lost, 3, "each is held or a dead letter");
-        assert!(left.held.iter().any(|held| *held.destination == *fine));
+        assert!(left.held.iter().any(|held| *held.route == *fine));
     })
     .await;
 }

@@ -214,10 +214,10 @@ fn late() -> Sent {
     let mut machine = Machine::new(Router::default(), RetryPolicies::default(), 7);
     let now = chrono::DateTime::UNIX_EPOCH;
     let envelope = Arc::new(Envelope::new("thing.happened", 1, now, "{}"));
-    let fresh = vec![OutboxRow { position: 1, envelope }];
+    let pending = vec![OutboxRow { position: 1, envelope }];
     let ignore = &mut |_: &Envelope, _: &str, _: Outcome<'_>| {};
     machine.take(
-        Advanced { fresh, ..Advanced::default() },
+        Advanced { pending, ..Advanced::default() },
         Circumstances { held_limit: 1, now },
         &mut Anywhere,
         ignore,

@@ -1,10 +1,10 @@
-//! What a probe costs the database.
+//! What a poll costs the database.
 
 use super::*;
-use crate::relay_store::probe;
+use crate::relay_store::poll;
 
 #[tokio::test]
-async fn a_probe_reads_no_table_from_end_to_end_whatever_the_planner_thinks_of_it() {
+async fn a_poll_reads_no_table_from_end_to_end_whatever_the_planner_thinks_of_it() {
     on_postgres(async |db| {
         let mut relay = Relay::new(&db).await;
         // To the planner all of them are of this shard, so that the next row would do for any.
@@ -12,9 +12,9 @@ async fn a_probe_reads_no_table_from_end_to_end_whatever_the_planner_thinks_of_i
         db.execute_unprepared("ANALYZE").await.unwrap();
         let plan = async |relay: &Relay| {
             let dialect = relay.store.dialect().unwrap();
-            let probe = probe::statement(&relay.store, dialect, &[0, 1, 2], &[]).build();
-            let explain = format!("EXPLAIN (COSTS OFF) {}", probe.sql);
-            let explain = Statement::from_sql_and_values(DbBackend::Postgres, explain, probe.values.unwrap());
+            let poll = poll::statement(&relay.store, dialect, &[0, 1, 2], &[]).build();
+            let explain = format!("EXPLAIN (COSTS OFF) {}", poll.sql);
+            let explain = Statement::from_sql_and_values(DbBackend::Postgres, explain, poll.values.unwrap());
             let rows = db.query_all_raw(explain).await.unwrap();
             rows.iter().map(|row| row.try_get_by_index::<String>(0).unwrap()).collect::<Vec<_>>().join("\n")
         };

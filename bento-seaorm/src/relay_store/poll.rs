@@ -16,7 +16,7 @@ use crate::dialect::{Dialect, Sql};
 const SHARDS_PER_STATEMENT: usize = 100;
 
 /// It may find rows that are out just now; it never misses one.
-pub(super) async fn probe(
+pub(super) async fn poll(
     store: &OutboxStore,
     shards: &[ShardId],
     without: &[Arc<str>],
@@ -41,11 +41,11 @@ pub(super) fn statement(
 ) -> Sql {
     let tables = &store.tables;
     let sql = Sql::new(dialect, &format!("SELECT s.shard FROM {} s WHERE s.shard", tables.shard()));
-    let sql = has_fresh(sql.one_of(numbers(shards)).push(" AND ("), store, shards);
+    let sql = has_pending(sql.one_of(numbers(shards)).push(" AND ("), store, shards);
     let sql = is_of_another_history(sql, store, dialect, shards);
     let mut unknown = Vec::new();
     let sql = shards.iter().fold(sql, |sql, &shard| match store.memory.quiet(shard, without) {
-        // However many wait for a destination that is away or a tenant that is paused, nobody has to look at them.
+        // However many wait for a route that is away or a tenant that is paused, nobody has to look at them.
         Some((epoch, revision)) => {
             let sql = sql.push(" OR (s.shard = ").bind(shard).push(" AND (s.epoch <> ").bind(epoch);
             sql.push(" OR s.revision <> ").bind(revision).push("))")
@@ -63,7 +63,7 @@ pub(super) fn statement(
 }
 
 /// The order leads to the index, also where the planner takes the table for an almost empty one, or for one of a single shard.
-fn has_fresh(sql: Sql, store: &OutboxStore, shards: &[ShardId]) -> Sql {
+fn has_pending(sql: Sql, store: &OutboxStore, shards: &[ShardId]) -> Sql {
     let outbox = store.tables.outbox();
     let sql = sql.push(&format!("(SELECT o.position FROM {outbox} o WHERE o.shard = s.shard"));
     let floors: Vec<_> = shards.iter().map(|&shard| (shard, store.memory.floor(shard))).collect();
