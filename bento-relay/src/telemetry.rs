@@ -31,21 +31,21 @@ pub const FAILED_PUBLISHES: &str = "bento_failed_publishes_total";
 /// `filtered`, `unroutable`; an event counts once for each of its routes and each time. The first 50 tenants of a process have a label of their own, the
 /// others share `other`; events without a tenant are not counted here.
 pub const TENANT_EVENTS: &str = "bento_tenant_events_total";
-/// Counter: events that failed and are tried again, by `destination`: the name of the route.
+/// Counter: events that failed and are tried again, by `route`.
 pub const RETRIED_EVENTS: &str = "bento_retried_events_total";
-/// Counter: events given up and kept as dead letters, by `destination` (the name of the route) and `cause`.
+/// Counter: events given up and kept as dead letters, by `route` and `cause`.
 pub const DEAD_EVENTS: &str = "bento_dead_events_total";
-/// Counter: events given up by their route and handed to its fallback, by `destination`: the name of the route.
+/// Counter: events given up by their route and handed to its fallback, by `route`.
 pub const FALLEN_BACK_EVENTS: &str = "bento_fallen_back_events_total";
-/// Counter: events that were not sent when their turn came, by `destination`: the name of the route. An earlier event of their
+/// Counter: events that were not sent when their turn came, by `route`. An earlier event of their
 /// aggregate is held back, their destination is away, or their tenant is paused.
 pub const HELD_BACK_EVENTS: &str = "bento_held_back_events_total";
-/// Counter: events that are held until they are to be delivered, by `destination`: the name of the route.
+/// Counter: events that are held until they are to be delivered, by `route`.
 pub const DELAYED_EVENTS: &str = "bento_delayed_events_total";
 /// Counter: calls of a publisher that a batch did not wait for any longer, by `destination`. Their events are held, and settled when the
 /// answer comes.
 pub const LATE_WAVES: &str = "bento_late_waves_total";
-/// Counter: events that are held because no rule or destination of the relay takes them, by `destination`: the name that is not known, or
+/// Counter: events that are held because no rule or destination of the relay takes them, by `route`: the name that is not known, or
 /// `unroutable`. Each counts once, when the first relay finds so.
 pub const UNROUTABLE_EVENTS: &str = "bento_unroutable_events_total";
 /// Counter: events that every rule sampled out.
@@ -66,10 +66,10 @@ pub const LEASE_CHANGES: &str = "bento_lease_changes_total";
 pub const ALERTED_EVENTS: &str = "bento_alerted_events_total";
 /// Counter: alerts that failed, each for one or several dead letters.
 pub const FAILED_ALERTS: &str = "bento_failed_alerts_total";
-/// Gauge: events by `tenant`, `destination` and `status` (`pending`, `held`, `dead`), set by the monitor. An event that is pending has no
-/// destination yet; an event without a tenant has an empty one, and tenants beyond the first 50 are `other`.
+/// Gauge: events by `tenant`, `route` and `status` (`pending`, `held`, `dead`), set by the monitor. An event that is pending has no
+/// route yet; an event without a tenant has an empty one, and tenants beyond the first 50 are `other`.
 pub const BACKLOG: &str = "bento_backlog";
-/// Gauge: how many seconds ago the oldest event occurred that is still to be delivered, by `tenant` and `destination`.
+/// Gauge: how many seconds ago the oldest event occurred that is still to be delivered, by `tenant` and `route`.
 pub const OLDEST_PENDING: &str = "bento_oldest_pending_seconds";
 /// Gauge: shards by `state` of their lease: `held`, `expired`, `free`.
 pub const LEASES: &str = "bento_leases";
@@ -77,38 +77,47 @@ pub const LEASES: &str = "bento_leases";
 pub const RELAYS: &str = "bento_relays";
 /// Gauge: lanes that no relay serves.
 pub const UNSERVED_LANES: &str = "bento_unserved_lanes";
-/// The label of everything that is counted by destination.
-const DESTINATION: &str = "destination";
 /// Counter: notifications that were sent to wake relays in other processes.
 pub const SENT_WAKES: &str = "bento_sent_wakes_total";
 /// Counter: notifications of other processes that woke the relays of this one.
 pub const RECEIVED_WAKES: &str = "bento_received_wakes_total";
 
-/// Counts `amount` more under `name`, of one destination.
-pub(crate) fn count_of(name: &'static str, destination: impl Into<SharedString>, amount: u64) {
-    if amount > 0 {
-        metrics::counter!(name, DESTINATION => destination.into()).increment(amount);
-    }
-}
+/// The label of what concerns a route.
+pub(crate) const ROUTE: &str = "route";
+/// The label of what concerns a destination.
+pub(crate) const DESTINATION: &str = "destination";
 
-/// Counts `amount` more under `name`, of one destination and labelled `label = value`.
-pub(crate) fn count_for(
+/// Counts `amount` more under `name`, labelled with a route or a destination.
+pub(crate) fn count_of(
     name: &'static str,
-    destination: impl Into<SharedString>,
-    (label, value): (&'static str, &'static str),
+    label: &'static str,
+    value: impl Into<SharedString>,
     amount: u64,
 ) {
     if amount > 0 {
-        metrics::counter!(name, DESTINATION => destination.into(), label => value).increment(amount);
+        metrics::counter!(name, label => value.into()).increment(amount);
     }
 }
 
-/// Sets `name`, of one destination.
-pub(crate) fn gauge_for(name: &'static str, destination: impl Into<SharedString>, value: f64) {
+/// Counts `amount` more under `name`, labelled with a route or a destination, and with a second label.
+pub(crate) fn count_of_kind(
+    name: &'static str,
+    label: &'static str,
+    value: impl Into<SharedString>,
+    (kind_label, kind): (&'static str, &'static str),
+    amount: u64,
+) {
+    if amount > 0 {
+        metrics::counter!(name, label => value.into(), kind_label => kind).increment(amount);
+    }
+}
+
+/// Sets `name` for one destination.
+pub(crate) fn set_of(name: &'static str, destination: impl Into<SharedString>, value: f64) {
     metrics::gauge!(name, DESTINATION => destination.into()).set(value);
 }
 
-/// The histogram `name`, of one destination.
+/// Returns the histogram `name` of one destination.
 pub(crate) fn histogram_of(name: &'static str, destination: impl Into<SharedString>) -> Histogram {
     metrics::histogram!(name, DESTINATION => destination.into())
 }

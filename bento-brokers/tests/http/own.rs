@@ -83,7 +83,7 @@ async fn an_alert_says_of_each_letter_what_it_is_and_nothing_of_its_payload() {
     assert_eq!(body["dead_letters"].as_array().unwrap().len(), 2);
     let first = &body["dead_letters"][0];
     assert_eq!(first["event_id"], letters[0].envelope.event_id.to_string());
-    assert_eq!([&first["destination"], &first["cause"], &first["error"]], ["audit", "permanent", "no such topic"]);
+    assert_eq!([&first["route"], &first["cause"], &first["error"]], ["audit", "permanent", "no such topic"]);
     assert!(!String::from_utf8(request.body).unwrap().contains("1.10"), "a payload may be for other eyes");
 }
 

@@ -259,7 +259,7 @@ impl Breakers {
     /// Notes that a wave to one of several destinations is waited for no longer.
     pub(super) fn postpone(self: &Arc<Self>, destination: Arc<str>) -> Postponed {
         self.states().entry(Arc::clone(&destination)).or_default().late += 1;
-        telemetry::count_of(telemetry::LATE_WAVES, Arc::clone(&destination), 1);
+        telemetry::count_of(telemetry::LATE_WAVES, telemetry::DESTINATION, Arc::clone(&destination), 1);
         tracing::debug!(target: TARGET_RELAY, destination = &*destination, "the destination is slow, the others go on without it");
         Postponed { breakers: Arc::clone(self), destination }
     }
@@ -339,8 +339,8 @@ impl State {
 }
 
 fn tell(destination: &Arc<str>, change: &'static str, is_open: bool) {
-    telemetry::count_for(telemetry::CIRCUIT_CHANGES, Arc::clone(destination), ("change", change), 1);
-    telemetry::gauge_for(telemetry::CIRCUIT_OPEN, Arc::clone(destination), if is_open { 1.0 } else { 0.0 });
+    telemetry::count_of_kind(telemetry::CIRCUIT_CHANGES, telemetry::DESTINATION, Arc::clone(destination), ("change", change), 1);
+    telemetry::set_of(telemetry::CIRCUIT_OPEN, Arc::clone(destination), if is_open { 1.0 } else { 0.0 });
 }
 
 #[cfg(test)]

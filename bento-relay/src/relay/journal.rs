@@ -2,7 +2,7 @@
 
 use std::ops::AddAssign;
 
-use crate::telemetry::{self, TARGET_RELAY, count_for, count_of};
+use crate::telemetry::{self, ROUTE, TARGET_RELAY, count_of, count_of_kind};
 use bento_core::envelope::Envelope;
 use chrono::{DateTime, Utc};
 use metrics::Histogram;
@@ -74,7 +74,7 @@ impl<'a> Journal<'a> {
     pub(super) fn given_up(&mut self, rows: Vec<GivenUp>) {
         for GivenUp { route, cause, tenant_id } in rows {
             self.tally.dead += 1;
-            count_for(telemetry::DEAD_EVENTS, route, ("cause", cause), 1);
+            count_of_kind(telemetry::DEAD_EVENTS, ROUTE, route, ("cause", cause), 1);
             self.tenants.note(tenant_id.as_deref(), "dead");
         }
     }
@@ -88,7 +88,7 @@ impl<'a> Journal<'a> {
 
 /// Writes an outcome with the fields of its event; the correlation id is read from the headers only if somebody listens.
 macro_rules! tell {
-    ($level:expr, $event:expr, $destination:expr, { $($field:tt)* }, $message:literal) => {
+    ($level:expr, $event:expr, $route:expr, { $($field:tt)* }, $message:literal) => {
         if tracing::enabled!(target: TARGET_RELAY, $level) {
             let event: &Envelope = $event;
             let correlation_id = correlation_id(event);
@@ -101,7 +101,7 @@ macro_rules! tell {
                 aggregate_id = event.aggregate_id,
                 correlation_id = correlation_id.as_deref(),
                 tenant_id = event.tenant_id.as_deref(),
-                destination = $destination,
+                route = $route,
                 $($field)*
                 $message
             );
@@ -110,8 +110,8 @@ macro_rules! tell {
 }
 
 impl Observer for Journal<'_> {
-    fn outcome(&mut self, event: &Envelope, destination: &str, outcome: Outcome<'_>) {
-        let count = |name| count_of(name, destination.to_owned(), 1);
+    fn outcome(&mut self, event: &Envelope, route: &str, outcome: Outcome<'_>) {
+        let count = |name| count_of(name, ROUTE, route.to_owned(), 1);
         if !matches!(outcome, Outcome::Unroutable { is_new: false, .. }) {
             self.tenants.note(event.tenant_id.as_deref(), outcome.status());
         }
@@ -122,49 +122,49 @@ impl Observer for Journal<'_> {
                     ages.record(since(event.occurred_at, *now).as_secs_f64());
                 }
                 if self.tells_details {
-                    tell!(Level::DEBUG, event, destination, {}, "published");
+                    tell!(Level::DEBUG, event, route, {}, "published");
                 }
             }
             Outcome::Retry { attempts, after, class, error } => {
                 self.tally.retried += 1;
                 count(telemetry::RETRIED_EVENTS);
-                tell!(Level::WARN, event, destination, { attempts, retry_after = ?after, class = class.as_str(), error, }, "publishing failed, will try again");
+                tell!(Level::WARN, event, route, { attempts, retry_after = ?after, class = class.as_str(), error, }, "publishing failed, will try again");
             }
             Outcome::FellBack { attempts, to, error } => {
                 self.tally.fallen_back += 1;
                 count(telemetry::FALLEN_BACK_EVENTS);
-                tell!(Level::WARN, event, destination, { attempts, to, error, }, "publishing failed for good, the event goes to the fallback");
+                tell!(Level::WARN, event, route, { attempts, to, error, }, "publishing failed for good, the event goes to the fallback");
             }
             Outcome::Dead { attempts, cause, error } => {
                 self.tally.dead += 1;
-                count_for(telemetry::DEAD_EVENTS, destination.to_owned(), ("cause", cause), 1);
-                tell!(Level::ERROR, event, destination, { attempts, cause, error, }, "publishing failed for good, the event is a dead letter");
+                count_of_kind(telemetry::DEAD_EVENTS, ROUTE, route.to_owned(), ("cause", cause), 1);
+                tell!(Level::ERROR, event, route, { attempts, cause, error, }, "publishing failed for good, the event is a dead letter");
             }
             Outcome::HeldBack(reason) => {
                 self.tally.held_back += 1;
                 count(telemetry::HELD_BACK_EVENTS);
-                tell!(Level::DEBUG, event, destination, { reason = reason.as_str(), }, "held back");
+                tell!(Level::DEBUG, event, route, { reason = reason.as_str(), }, "held back");
             }
             Outcome::Delayed { wait } => {
                 self.tally.delayed += 1;
                 count(telemetry::DELAYED_EVENTS);
-                tell!(Level::DEBUG, event, destination, { ?wait, }, "held until it is to be delivered");
+                tell!(Level::DEBUG, event, route, { ?wait, }, "held until it is to be delivered");
             }
             Outcome::Late => {
                 self.tally.late += 1;
-                tell!(Level::DEBUG, event, destination, {}, "its destination is slow, held until the answer comes");
+                tell!(Level::DEBUG, event, route, {}, "its destination is slow, held until the answer comes");
             }
             Outcome::Unroutable { is_new: true, error } => {
                 self.tally.unroutable += 1;
                 count(telemetry::UNROUTABLE_EVENTS);
-                tell!(Level::WARN, event, destination, { error, }, "no way is known for the event, it is held for a relay that knows one");
+                tell!(Level::WARN, event, route, { error, }, "no way is known for the event, it is held for a relay that knows one");
             }
             Outcome::Unroutable { is_new: false, error } => {
-                tell!(Level::DEBUG, event, destination, { error, }, "no way is known for the event yet");
+                tell!(Level::DEBUG, event, route, { error, }, "no way is known for the event yet");
             }
             Outcome::Filtered => {
                 self.filtered += 1;
-                tell!(Level::DEBUG, event, destination, {}, "sampled out");
+                tell!(Level::DEBUG, event, route, {}, "sampled out");
             }
         }
     }

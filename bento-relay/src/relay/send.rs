@@ -131,10 +131,10 @@ impl Reply {
             }
         }
         failed[class_of_the_rest as usize] += (sent - answers.len()) as u64;
-        telemetry::count_of(telemetry::PUBLISHED_EVENTS, destination.clone(), published);
+        telemetry::count_of(telemetry::PUBLISHED_EVENTS, telemetry::DESTINATION, destination.clone(), published);
         for class in FailureClass::ALL {
             let label = ("class", class.as_str());
-            telemetry::count_for(telemetry::FAILED_PUBLISHES, destination.clone(), label, failed[class as usize]);
+            telemetry::count_of_kind(telemetry::FAILED_PUBLISHES, telemetry::DESTINATION, destination.clone(), label, failed[class as usize]);
         }
     }
 }

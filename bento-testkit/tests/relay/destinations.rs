@@ -182,7 +182,7 @@ async fn what_a_route_gives_up_goes_to_its_fallback() {
     relay.stop().await.unwrap();
     assert_eq!(pair.right.published().iter().map(number).collect::<Vec<_>>(), [0]);
     assert_eq!(pair.left.published().iter().map(number).collect::<Vec<_>>(), [1, 2], "its aggregate goes on");
-    assert_eq!(counters.get_labelled(FALLEN_BACK_EVENTS, "destination", "left"), 1);
+    assert_eq!(counters.get_labelled(FALLEN_BACK_EVENTS, "route", "left"), 1);
 }
 
 #[tokio::test(start_paused = true)]

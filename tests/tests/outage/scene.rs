@@ -95,7 +95,7 @@ impl<H: PublisherHarness> Scene<'_, H> {
         assert!(account.duplicates <= in_flight, "{} duplicates of {in_flight} in flight", account.duplicates);
         assert!(self.changes("half_open") > 0, "the circuit closes by a trial");
         assert_eq!(COUNTERS.gauge(CIRCUIT_OPEN, "destination", self.broker), Some(0.0));
-        assert_eq!(COUNTERS.get_labelled(DEAD_EVENTS, "destination", self.broker), 0);
+        assert_eq!(COUNTERS.get_labelled(DEAD_EVENTS, "route", self.broker), 0);
         assert_eq!(self.database.number("SELECT count(*) FROM bento_dead_letter").await, 0);
     }
 
