@@ -92,8 +92,8 @@ mod tests {
 
     use super::*;
 
-    fn delivery(schema: &'static str) -> Delivery {
-        let event = Envelope::new(schema, 1, chrono::DateTime::UNIX_EPOCH, "{}");
+    fn delivery(event_type: &'static str) -> Delivery {
+        let event = Envelope::new(event_type, 1, chrono::DateTime::UNIX_EPOCH, "{}");
         Delivery::new(Arc::new(event), Destination::default())
     }
 

@@ -15,7 +15,7 @@
 //!
 //! [`Incoming`] reads the event of a message, whichever format it has.
 //!
-//! The attributes of CloudEvents 1.0 are `id` (the event id), `source` (the metadata's, else [`MessageSettings::source`]), `type` (the schema,
+//! The attributes of CloudEvents 1.0 are `id` (the event id), `source` (the metadata's, else [`MessageSettings::source`]), `type` (the event type,
 //! with its version if the destination wants that), `subject` (the aggregate's id), `time` (when the event was raised) and
 //! `datacontenttype`. Extensions: `schemaversion`, `aggregatetype`, `aggregatesequence`, `tenantid`, `correlationid`, `causationid`, `actor`,
 //! `partitionkey`, `contentencoding`, `keyid`, and of the Distributed Tracing extension `traceparent` and `tracestate`. A fact that an event does not have is left out.
@@ -131,7 +131,7 @@ impl MessageSettings {
     /// The message for a delivery.
     ///
     /// # Errors
-    /// A permanent failure when the event has no schema, when its stored headers are no JSON object of texts, or when one of them is one
+    /// A permanent failure when the event has no event type, when its stored headers are no JSON object of texts, or when one of them is one
     /// that not every broker carries. The event stays whole: it becomes a dead letter that says why, and whose headers an operator
     /// can [amend](bento_relay::dead_letter::DeadLetters::amend).
     pub fn message<'a>(&self, delivery: &'a Delivery, binding: &Binding) -> Result<Message<'a>, PublishError> {
@@ -172,7 +172,7 @@ struct Facts<'a> {
     event_type: Cow<'a, str>,
     subject: &'a str,
     time: Option<String>,
-    /// Empty for bytes without a schema.
+    /// Empty for bytes without a event type.
     schema_version: Option<u32>,
     aggregate_type: &'a str,
     sequence: Option<String>,
@@ -192,7 +192,7 @@ impl<'a> Facts<'a> {
     fn of(delivery: &'a Delivery) -> Result<Self, PublishError> {
         let envelope = &*delivery.envelope;
         if envelope.event_type.is_empty() {
-            return Err(PublishError::permanent("the event has no schema, which a message must name"));
+            return Err(PublishError::permanent("the event has no event type, which a message must name"));
         }
         Ok(Self {
             id: envelope.event_id.to_string(),

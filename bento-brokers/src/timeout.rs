@@ -95,8 +95,8 @@ mod tests {
             }
         }
         let bounded = Timeout::new(HangsAt("poison"), Duration::from_secs(2));
-        let one = |schema: &'static str| {
-            let event = Envelope::new(schema, 1, chrono::DateTime::UNIX_EPOCH, "{}");
+        let one = |event_type: &'static str| {
+            let event = Envelope::new(event_type, 1, chrono::DateTime::UNIX_EPOCH, "{}");
             Delivery::new(Arc::new(event), Destination::default())
         };
         let class = |answers: Vec<Result<(), PublishError>>| answers[0].as_ref().unwrap_err().class();

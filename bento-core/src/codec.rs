@@ -10,9 +10,9 @@ pub use crate::payload::{DecodeError, encode};
 ///
 /// # Errors
 /// See [`DecodeError`]: four different answers.
-pub fn decode<E: DomainEvent>(schema: &str, version: u32, payload: &[u8]) -> Result<E, DecodeError> {
-    if schema != E::SCHEMA {
-        return Err(DecodeError::UnknownSchema { schema: schema.to_owned(), wanted: Some(E::SCHEMA) });
+pub fn decode<E: DomainEvent>(event_type: &str, version: u32, payload: &[u8]) -> Result<E, DecodeError> {
+    if event_type != E::SCHEMA {
+        return Err(DecodeError::UnknownEventType { event_type: event_type.to_owned(), wanted: Some(E::SCHEMA) });
     }
     decode_version(version, payload)
 }
@@ -40,7 +40,7 @@ pub(crate) fn decode_any<E: DomainEvent>(version: u32, payload: &[u8]) -> Result
     }
 }
 
-/// [`decode`] for a payload whose schema is known to be that of `E`.
+/// [`decode`] for a payload whose event type is known to be that of `E`.
 ///
 /// Little is compiled for each event, here and below: the rest is in functions without a type parameter.
 pub(crate) fn decode_version<E: DomainEvent>(version: u32, payload: &[u8]) -> Result<E, DecodeError> {
@@ -68,16 +68,16 @@ pub(crate) fn decode_known_version<E: DomainEvent>(version: u32, payload: &[u8])
 fn refused(event: &EventDescriptor, version: u32) -> Option<DecodeError> {
     let EventDescriptor { schema, version: newest, oldest, .. } = *event;
     if version > newest {
-        Some(DecodeError::NewerVersion { schema, version, newest })
+        Some(DecodeError::NewerVersion { event_type: schema, version, newest })
     } else if version < oldest {
-        Some(DecodeError::Retired { schema, version, oldest })
+        Some(DecodeError::Retired { event_type: schema, version, oldest })
     } else {
         None
     }
 }
 
 fn malformed(event: &EventDescriptor, version: u32, UpcastFault { path, source }: UpcastFault) -> DecodeError {
-    DecodeError::Malformed { schema: event.schema, version, path, source }
+    DecodeError::Malformed { event_type: event.schema, version, path, source }
 }
 
 /// The result of reading a payload that has just been written from this event.
@@ -86,9 +86,9 @@ fn malformed(event: &EventDescriptor, version: u32, UpcastFault { path, source }
 fn reads_back(event: &EventDescriptor, read: Result<Box<dyn AnyEvent>, DecodeError>) -> Result<(), DecodeError> {
     match read {
         Ok(_) => Ok(()),
-        Err(DecodeError::Malformed { schema, version, path: None, source }) => {
+        Err(DecodeError::Malformed { event_type, version, path: None, source }) => {
             let path = event.fields.iter().find(|field| field.is_flattened).map(|field| field.name.to_owned());
-            Err(DecodeError::Malformed { schema, version, path, source })
+            Err(DecodeError::Malformed { event_type, version, path, source })
         }
         Err(other) => Err(other),
     }

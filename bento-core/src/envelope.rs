@@ -20,7 +20,7 @@ use crate::registry::Registry;
 pub struct Envelope {
     /// The event's identity.
     pub event_id: EventId,
-    /// The event's schema, `order.created`.
+    /// The event's event type, `order.created`.
     pub event_type: Cow<'static, str>,
     /// The version of the payload; 0 for bytes enqueued without a Rust type.
     pub schema_version: u32,
@@ -32,7 +32,7 @@ pub struct Envelope {
     pub sequence: Option<i64>,
     /// Whose event it is.
     pub tenant_id: Option<String>,
-    /// Where to publish it, if not under its schema.
+    /// Where to publish it, if not under its event type.
     pub topic: Option<String>,
     /// The broker's routing key.
     pub routing_key: Option<String>,
@@ -126,7 +126,7 @@ impl Envelope {
         codec::decode(&self.event_type, self.schema_version, &self.payload)
     }
 
-    /// The event as the type that this binary registered for its schema.
+    /// The event as the type that this binary registered for its event type.
     ///
     /// # Errors
     /// Four different answers, see [`DecodeError`].

@@ -56,7 +56,7 @@ pub struct Metadata {
     pub source: Option<String>,
     /// The person or system that acted.
     pub actor: Option<String>,
-    /// Where to publish it, instead of its schema.
+    /// Where to publish it, instead of its event type.
     pub topic: Option<String>,
     /// The broker's routing key, instead of its own.
     pub routing_key: Option<String>,
@@ -149,7 +149,7 @@ impl Metadata {
         self
     }
 
-    /// With the topic to publish under, instead of the schema.
+    /// With the topic to publish under, instead of the event type.
     #[must_use]
     pub fn with_topic(self, topic: impl Into<String>) -> Self {
         Self { topic: Some(topic.into()), ..self }

@@ -119,8 +119,8 @@ impl RaisedEvent {
         self.event_id
     }
 
-    /// The schema of the event, or the topic of enqueued bytes.
-    pub fn schema(&self) -> Cow<'static, str> {
+    /// The event type of the event, or the topic of enqueued bytes.
+    pub fn event_type(&self) -> Cow<'static, str> {
         match &self.content {
             Content::Typed(event) => Cow::Borrowed(event.descriptor().schema),
             Content::Raw { topic, .. } => Cow::Owned(topic.clone()),
@@ -166,8 +166,8 @@ impl RaisedEvent {
     }
 
     fn count_forgotten(&self) {
-        let schema = self.event().map_or("", |event| event.descriptor().schema);
-        telemetry::count_by(telemetry::FORGOTTEN_EVENTS, "schema", schema, 1);
+        let event_type = self.event().map_or("", |event| event.descriptor().schema);
+        telemetry::count_by(telemetry::FORGOTTEN_EVENTS, "event_type", event_type, 1);
     }
 
     /// Logs that it is in the outbox for good, as an event of the transaction's tenant unless it has its own.
@@ -175,7 +175,7 @@ impl RaisedEvent {
         tracing::debug!(
             target: telemetry::TARGET_FLUSH,
             event_id = %self.event_id,
-            event_type = %self.schema(),
+            event_type = %self.event_type(),
             aggregate_id = self.stream.id(),
             correlation_id = self.metadata.correlation_id,
             tenant_id = self.metadata.tenant_id.as_deref().or(tenant_id),
@@ -188,7 +188,7 @@ impl RaisedEvent {
         tracing::warn!(
             target: telemetry::TARGET_FLUSH,
             event_id = %self.event_id,
-            event_type = %self.schema(),
+            event_type = %self.event_type(),
             aggregate_id = self.stream.id(),
             correlation_id = self.metadata.correlation_id,
             tenant_id = self.metadata.tenant_id.as_deref().or(tenant_id),
@@ -201,7 +201,7 @@ impl RaisedEvent {
 /// The events an aggregate has raised outside any scope and nobody has collected: a field of every aggregate.
 ///
 /// It allocates nothing while empty, serialises as nothing, is equal to every other, and a clone of it is empty:
-/// an event belongs to one place only. Dropping it with events inside is logged as a warning with the schema and the
+/// an event belongs to one place only. Dropping it with events inside is logged as a warning with the event type and the
 /// line that raised it, because those events are lost; [`ForgottenEvents::Panic`] makes that a panic.
 #[derive(Default)]
 pub struct PendingEvents {
@@ -335,7 +335,7 @@ fn forgotten(first: &RaisedEvent, count: usize) {
     tracing::warn!(
         target: telemetry::TARGET_RAISE,
         event_id = %first.event_id,
-        event_type = %first.schema(),
+        event_type = %first.event_type(),
         raised_at = %first.raised_at,
         count,
         "pending events were dropped and are lost; save the aggregate with `tx.insert`, `tx.update` or `tx.save`, raise in a transaction's scope, or call `tx.collect(&mut aggregate)`",
@@ -343,7 +343,7 @@ fn forgotten(first: &RaisedEvent, count: usize) {
     if ForgottenEvents::current() == ForgottenEvents::Panic && !std::thread::panicking() {
         panic!(
             "{count} pending event(s) were dropped, the first is `{}` raised at {}",
-            first.schema(),
+            first.event_type(),
             first.raised_at
         );
     }
@@ -364,7 +364,7 @@ fn forgotten(first: &RaisedEvent, count: usize) {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ForgottenEvents {
-    /// A warning with the schema and the line that raised the first event, and the counter `bento_forgotten_events_total`.
+    /// A warning with the event type and the line that raised the first event, and the counter `bento_forgotten_events_total`.
     #[default]
     Log,
     /// The same, and then a panic.

@@ -119,7 +119,7 @@ impl Registry {
     pub fn decode(&self, schema: &str, version: u32, payload: &[u8]) -> Result<Box<dyn AnyEvent>, DecodeError> {
         match self.readers.get(schema) {
             Some(reader) => (reader.decode)(version, payload),
-            None => Err(DecodeError::UnknownSchema { schema: schema.to_owned(), wanted: None }),
+            None => Err(DecodeError::UnknownEventType { event_type: schema.to_owned(), wanted: None }),
         }
     }
 

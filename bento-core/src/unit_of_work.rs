@@ -80,9 +80,9 @@ pub fn raise<E: Raisable>(event: E) -> Result<(), RaiseError> {
 /// [`RaiseError::NoScope`] outside the scope of a transaction: nobody would write it.
 #[track_caller]
 pub fn raise_with<E: Raisable>(event: E, adjust: impl FnOnce(Metadata) -> Metadata) -> Result<(), RaiseError> {
-    let unit_of_work = UnitOfWork::current().ok_or(RaiseError::NoScope { schema: E::SCHEMA })?;
+    let unit_of_work = UnitOfWork::current().ok_or(RaiseError::NoScope { event_type: E::SCHEMA })?;
     let event = RaisedEvent::new(Content::Typed(Arc::new(event)), Stream::None, Metadata::current_with(adjust));
-    unit_of_work.raise(event).map_or(Ok(()), |_| Err(RaiseError::NoScope { schema: E::SCHEMA }))
+    unit_of_work.raise(event).map_or(Ok(()), |_| Err(RaiseError::NoScope { event_type: E::SCHEMA }))
 }
 
 impl UnitOfWork {

@@ -249,7 +249,7 @@ mod field_history {
         let decode = |schema: &str, version, payload: &str| {
             codec::decode::<VersionRetired>(schema, version, payload.as_bytes()).unwrap_err()
         };
-        assert!(matches!(decode("version.other", 3, "{}"), DecodeError::UnknownSchema { .. }));
+        assert!(matches!(decode("version.other", 3, "{}"), DecodeError::UnknownEventType { .. }));
         assert!(matches!(decode("version.retired", 4, "{}"), DecodeError::NewerVersion { newest: 3, .. }));
         assert!(matches!(decode("version.retired", 1, "{}"), DecodeError::Retired { oldest: 2, .. }));
         assert!(matches!(decode("version.retired", 0, "{}"), DecodeError::Retired { oldest: 2, .. }));

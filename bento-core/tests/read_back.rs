@@ -56,9 +56,9 @@ fn flushed<E: Raisable>(event: E) -> Result<(), FlushError> {
 
 fn faulty_field<E: Raisable>(event: E) -> String {
     match flushed(event) {
-        Err(FlushError::Unreadable { schema, source, .. }) => match *source {
+        Err(FlushError::Unreadable { event_type, source, .. }) => match *source {
             DecodeError::Malformed { path: Some(path), .. } => {
-                assert_eq!(schema, E::SCHEMA);
+                assert_eq!(event_type, E::SCHEMA);
                 path
             }
             other => panic!("{other:?}"),

@@ -127,7 +127,7 @@ fn four_answers_are_never_mixed() {
     let decode = |schema: &str, version, payload: &str| {
         Registry::global().decode(schema, version, payload.as_bytes()).unwrap_err()
     };
-    assert!(matches!(decode("order.unheard", 1, "{}"), DecodeError::UnknownSchema { .. }));
+    assert!(matches!(decode("order.unheard", 1, "{}"), DecodeError::UnknownEventType { .. }));
     assert!(matches!(decode("order.created", 3, "{}"), DecodeError::NewerVersion { .. }));
     assert!(matches!(decode("order.paid", 3, "{}"), DecodeError::Retired { .. }));
     assert!(matches!(decode("order.created", 2, "{}"), DecodeError::Malformed { .. }));
@@ -164,7 +164,7 @@ fn what_is_stored_is_compared_with_what_can_be_decoded() {
     ]);
     assert!(!report.is_complete() && !report.is_ok());
     let [unknown, newer, retired] = report.findings() else { panic!("three findings: {report}") };
-    assert!(matches!(unknown, StoredError::UnknownSchema(stored) if stored.schema == "a.b"));
+    assert!(matches!(unknown, StoredError::UnknownEventType(stored) if stored.schema == "a.b"));
     assert!(matches!(newer, StoredError::NewerVersion { newest: 2, .. }));
     assert!(matches!(retired, StoredError::Retired { oldest: 4, .. }));
     assert_eq!(report.clone().into_strict_result().unwrap_err().errors(), report.findings());

@@ -110,7 +110,7 @@ pub type LetterKey = (EventId, Arc<str>);
 /// # use bento_relay::{MemoryStore, StoreError};
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), StoreError> {
 /// # let store = MemoryStore::default();
-/// let orders = DeadLetterFilter::default().schema("order.placed").tenant("acme");
+/// let orders = DeadLetterFilter::default().event_type("order.placed").tenant("acme");
 /// for letter in store.list(&DeadLetterQuery::of(orders.clone())).await? {
 ///     println!("{} {}: {}", letter.envelope.event_id, letter.cause, letter.error);
 /// }

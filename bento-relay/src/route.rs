@@ -3,7 +3,7 @@
 //! Rules are written in code or in a file ([`RouterConfig`]), checked as a whole and compiled once into a [`Router`]. For each event it
 //! gives [`Targets`]: routes, with what the relay has to keep to, and the event as the route wants it.
 //!
-//! Asking the rules copies no payload, reads it at most once, and only if a rule whose schemas fit asks about it. An event can say
+//! Asking the rules copies no payload, reads it at most once, and only if a rule whose event types fit asks about it. An event can say
 //! itself where it goes and when, in [`Metadata`](bento_core::Metadata): that wins over every rule.
 
 use std::sync::Arc;
@@ -107,7 +107,7 @@ pub enum RouteError {
     /// No rule applies and there is no fallback.
     #[error("no rule applies to `{event_type}` and there is no fallback")]
     NoRule {
-        /// The schema of the event.
+        /// The event type of the event.
         event_type: String,
     },
     /// The name of a destination or rule that the router does not have.
@@ -141,14 +141,14 @@ impl Router {
         RouterConfig::default()
     }
 
-    /// Each event to one destination, by the first pattern that its schema fits; see [`RouterConfig::by_schema`].
+    /// Each event to one destination, by the first pattern that its event_type fits; see [`RouterConfig::by_event_type`].
     ///
     /// # Errors
     /// Everything that is wrong with the rules.
-    pub fn by_schema<P: Into<String>, D: AsRef<str>>(
+    pub fn by_event_type<P: Into<String>, D: AsRef<str>>(
         pairs: impl IntoIterator<Item = (P, D)>,
     ) -> Result<Self, RouterErrors> {
-        RouterConfig::by_schema(pairs).build()
+        RouterConfig::by_event_type(pairs).build()
     }
 
     /// Each event to every destination whose condition it meets; see [`RouterConfig::by_condition`].

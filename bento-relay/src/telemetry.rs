@@ -88,12 +88,7 @@ pub(crate) const ROUTE: &str = "route";
 pub(crate) const DESTINATION: &str = "destination";
 
 /// Counts `amount` more under `name`, labelled with a route or a destination.
-pub(crate) fn count_of(
-    name: &'static str,
-    label: &'static str,
-    value: impl Into<SharedString>,
-    amount: u64,
-) {
+pub(crate) fn count_of(name: &'static str, label: &'static str, value: impl Into<SharedString>, amount: u64) {
     if amount > 0 {
         metrics::counter!(name, label => value.into()).increment(amount);
     }

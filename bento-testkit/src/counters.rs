@@ -18,7 +18,7 @@ use metrics::{
 /// // … do something …
 /// drop(recording);
 /// assert_eq!(counters.get(FORGOTTEN_EVENTS), 0);
-/// assert_eq!(counters.get_labelled(FORGOTTEN_EVENTS, "schema", "order.placed"), 0);
+/// assert_eq!(counters.get_labelled(FORGOTTEN_EVENTS, "event type", "order.placed"), 0);
 /// ```
 #[derive(Debug, Default)]
 pub struct Counters(Mutex<BTreeMap<Key, Arc<AtomicU64>>>);

@@ -121,7 +121,7 @@ pub struct Then<A, R = ()> {
 }
 
 impl<A: Aggregate, R> Then<A, R> {
-    /// The next event is `expected`: its schema, version and payload.
+    /// The next event is `expected`: its event type, version and payload.
     ///
     /// # Panics
     /// If it is another one, or there is none.
@@ -151,15 +151,15 @@ impl<A: Aggregate, R> Then<A, R> {
 
     #[track_caller]
     fn next_is(mut self, expected: &dyn AnyEvent) -> Self {
-        let EventDescriptor { schema, version, .. } = *expected.descriptor();
+        let EventDescriptor { schema: event_type, version, .. } = *expected.descriptor();
         let mut payload = Vec::new();
         expected.encode(&mut payload).expect("an expected event can be written");
         let is_it = |event: &Envelope| {
-            event.event_type == schema && event.schema_version == version && same(&event.payload, &payload)
+            event.event_type == event_type && event.schema_version == version && same(&event.payload, &payload)
         };
         assert!(
             self.raised.get(self.seen).is_some_and(is_it),
-            "`{schema}` v{version} {} was expected, {}",
+            "`{event_type}` v{version} {} was expected, {}",
             String::from_utf8_lossy(&payload),
             Raised(&self.raised, self.seen),
         );

@@ -183,7 +183,7 @@ async fn every_stored_version_is_published_as_it_is_and_decoded_or_named(databas
     assert_eq!(decode(0).unwrap(), ParcelSent { parcel: 7, weight: 3, service: "standard".to_owned() });
     assert_eq!(decode(1).unwrap(), ParcelSent { parcel: 7, weight: 3, service: "slow".to_owned() });
     assert!(matches!(decode(2), Err(DecodeError::NewerVersion { .. })));
-    assert!(matches!(published[3].envelope.decode_any(), Err(DecodeError::UnknownSchema { .. })));
+    assert!(matches!(published[3].envelope.decode_any(), Err(DecodeError::UnknownEventType { .. })));
     assert!(matches!(decode(4), Err(DecodeError::Malformed { .. })));
     let weighed = published[5].envelope.decode::<ParcelWeighed>();
     assert!(matches!(weighed, Err(DecodeError::Retired { .. })), "{weighed:?}");

@@ -82,7 +82,7 @@ pub struct RabbitMqCredentials {
 /// | | exchange | routing key |
 /// |---|---|---|
 /// | `Exchange(name)` | `name` | the routing key that the destination or the event names, else the topic |
-/// | `TopicIsExchange` | the topic | the routing key that the destination or the event names, else the schema |
+/// | `TopicIsExchange` | the topic | the routing key that the destination or the event names, else the event type |
 ///
 /// The exchange `""` is RabbitMQ's default exchange, whose routing keys are names of queues.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -7,7 +7,7 @@ use super::path::fault_path;
 /// Why a stored payload could not be read.
 ///
 /// # Handling
-/// * [`UnknownSchema`](Self::UnknownSchema) and [`NewerVersion`](Self::NewerVersion): another binary, or the next
+/// * [`UnknownEventType`](Self::UnknownEventType) and [`NewerVersion`](Self::NewerVersion): another binary, or the next
 ///   release of this one, can read it. Keep the envelope whole and hand it on.
 /// * [`Retired`](Self::Retired): the declaration gave this version up. Migrate the stored rows, or lower `oldest` and
 ///   write the upcaster.
@@ -15,22 +15,22 @@ use super::path::fault_path;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// Nothing in this binary, or not the type asked for, has this schema.
-    #[error("{}", unknown_schema(schema, *wanted))]
-    UnknownSchema {
-        /// The schema of the stored payload.
-        schema: String,
-        /// The schema of the type that was asked for, if a type was named.
+    /// Nothing in this binary, or not the type asked for, has this event type.
+    #[error("{}", unknown_event_type(event_type, *wanted))]
+    UnknownEventType {
+        /// The event type of the stored payload.
+        event_type: String,
+        /// The event type of the type that was asked for, if a type was named.
         wanted: Option<&'static str>,
     },
     /// It was written by a later release than this one.
     #[error(
-        "`{schema}` version {version} is newer than this binary, which knows version {newest}: \
+        "`{event_type}` version {version} is newer than this binary, which knows version {newest}: \
          upgrade it, or hand the envelope on as it is"
     )]
     NewerVersion {
-        /// The schema of the stored payload.
-        schema: &'static str,
+        /// The event type of the stored payload.
+        event_type: &'static str,
         /// The stored version.
         version: u32,
         /// The newest version this binary knows.
@@ -38,22 +38,22 @@ pub enum DecodeError {
     },
     /// The declaration says `oldest = …`, and the payload is older.
     #[error(
-        "`{schema}` version {version} is retired, the oldest readable one is {oldest}: \
+        "`{event_type}` version {version} is retired, the oldest readable one is {oldest}: \
          migrate what is stored, or lower `oldest` and add the upcaster"
     )]
     Retired {
-        /// The schema of the stored payload.
-        schema: &'static str,
+        /// The event type of the stored payload.
+        event_type: &'static str,
         /// The stored version.
         version: u32,
         /// The oldest version that can still be read.
         oldest: u32,
     },
     /// The payload is not JSON, does not fit the fields, or its upcaster refused it.
-    #[error("the payload of `{schema}` version {version} does not fit its fields{}", at(path.as_deref()))]
+    #[error("the payload of `{event_type}` version {version} does not fit its fields{}", at(path.as_deref()))]
     Malformed {
-        /// The schema of the stored payload.
-        schema: &'static str,
+        /// The event type of the stored payload.
+        event_type: &'static str,
         /// The stored version.
         version: u32,
         /// The field at fault, `lines[2].price`, as far as it is known.
@@ -63,13 +63,13 @@ pub enum DecodeError {
     },
 }
 
-fn unknown_schema(schema: &str, wanted: Option<&str>) -> String {
+fn unknown_event_type(event_type: &str, wanted: Option<&str>) -> String {
     match wanted {
         Some(wanted) => format!(
-            "the payload is `{schema}`, but the type asked for is `{wanted}`: decode it as the type of its schema"
+            "the payload is `{event_type}`, but the type asked for is `{wanted}`: decode it as the struct of its event type"
         ),
         None => format!(
-            "no event in this binary has the schema `{schema}`: \
+            "no event in this binary has the event type `{event_type}`: \
              link the crate that declares it, or hand the envelope on as it is"
         ),
     }

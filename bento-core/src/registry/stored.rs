@@ -33,7 +33,7 @@ impl fmt::Display for StoredSchema {
 pub enum StoredError {
     /// No event in this binary has the schema: another binary or another release declares it, or its crate is not linked.
     #[error("{0}: no event in this binary has this schema, link the crate that declares it")]
-    UnknownSchema(StoredSchema),
+    UnknownEventType(StoredSchema),
     /// A later release wrote it.
     #[error("{stored}: this binary knows version {newest}, upgrade it")]
     NewerVersion {
@@ -57,7 +57,7 @@ impl StoredError {
     #[must_use]
     pub fn stored(&self) -> &StoredSchema {
         match self {
-            Self::UnknownSchema(stored) | Self::NewerVersion { stored, .. } | Self::Retired { stored, .. } => stored,
+            Self::UnknownEventType(stored) | Self::NewerVersion { stored, .. } | Self::Retired { stored, .. } => stored,
         }
     }
 
@@ -65,7 +65,7 @@ impl StoredError {
     /// relay publishes it as it is.
     #[must_use]
     pub fn is_of_another_release(&self) -> bool {
-        matches!(self, Self::UnknownSchema(_) | Self::NewerVersion { .. })
+        matches!(self, Self::UnknownEventType(_) | Self::NewerVersion { .. })
     }
 }
 
@@ -76,7 +76,7 @@ impl StoredError {
 ///
 /// | what is stored | [`into_result`](Self::into_result) | [`into_strict_result`](Self::into_strict_result) |
 /// |---|---|---|
-/// | [`StoredError::UnknownSchema`] | passes | fails |
+/// | [`StoredError::UnknownEventType`] | passes | fails |
 /// | [`StoredError::NewerVersion`] | passes | fails |
 /// | [`StoredError::Retired`] | fails | fails |
 ///
@@ -168,7 +168,7 @@ impl StoredErrors {
 
 pub(super) fn check(registry: &Registry, stored: StoredSchema) -> Option<StoredError> {
     match registry.event(&stored.schema) {
-        None => Some(StoredError::UnknownSchema(stored)),
+        None => Some(StoredError::UnknownEventType(stored)),
         Some(&EventDescriptor { version: newest, .. }) if stored.version > newest => {
             Some(StoredError::NewerVersion { stored, newest })
         }
@@ -187,6 +187,6 @@ mod tests {
     fn a_schema_with_a_line_break_begins_no_line() {
         let stored = StoredSchema { schema: "a\n ERROR forged".into(), version: 1, count: 2, place: "outbox".into() };
         assert_eq!(stored.to_string(), r"2 × `a\n ERROR forged` version 1 in outbox");
-        assert_eq!(StoredError::UnknownSchema(stored).to_string().lines().count(), 1);
+        assert_eq!(StoredError::UnknownEventType(stored).to_string().lines().count(), 1);
     }
 }

@@ -14,11 +14,11 @@ use crate::metadata::UnsendableHeader;
 pub enum RaiseError {
     /// There is no transaction around the caller.
     #[error(
-        "`{schema}` was raised outside any transaction; raise it inside `transaction`, `transaction_async` or `tx.scope`"
+        "`{event_type}` was raised outside any transaction; raise it inside `transaction`, `transaction_async` or `tx.scope`"
     )]
     NoScope {
-        /// The schema of the event.
-        schema: &'static str,
+        /// The event type of the event.
+        event_type: &'static str,
     },
 }
 
@@ -34,14 +34,14 @@ pub enum FrameError {
     Ended,
     /// A statement failed or was cancelled, that was swallowed, and events were raised before it.
     #[error(
-        "a statement failed or was cancelled after {events} event(s) were raised, the first is `{schema}` raised at {raised_at}; \
+        "a statement failed or was cancelled after {events} event(s) were raised, the first is `{event_type}` raised at {raised_at}; \
          put what may fail in a nested transaction, or say `keep_pending()` or `discard_pending()`"
     )]
     Doubtful {
         /// How many events are doubtful.
         events: usize,
-        /// The schema of the first.
-        schema: String,
+        /// The event type of the first.
+        event_type: String,
         /// The line that raised it.
         raised_at: &'static Location<'static>,
     },
@@ -71,10 +71,10 @@ pub enum FlushError {
     #[error(transparent)]
     Frame(#[from] FrameError),
     /// Serde refused the event.
-    #[error("`{schema}` raised at {raised_at} cannot be serialised")]
+    #[error("`{event_type}` raised at {raised_at} cannot be serialised")]
     Unserialisable {
-        /// The schema of the event.
-        schema: String,
+        /// The event type of the event.
+        event_type: String,
         /// The line that raised it.
         raised_at: &'static Location<'static>,
         /// What serde said.
@@ -82,12 +82,12 @@ pub enum FlushError {
     },
     /// The event can be written and not read. Debug builds look; in a release build whoever decodes it finds out.
     #[error(
-        "`{schema}` raised at {raised_at} can be written and not read, so it was not written: give the field another type, or \
+        "`{event_type}` raised at {raised_at} can be written and not read, so it was not written: give the field another type, or \
          a form of its own with `#[serde(with = \"…\")]`"
     )]
     Unreadable {
-        /// The schema of the event.
-        schema: String,
+        /// The event type of the event.
+        event_type: String,
         /// The line that raised it.
         raised_at: &'static Location<'static>,
         /// The field, and what serde said.
@@ -95,12 +95,12 @@ pub enum FlushError {
     },
     /// The aggregate had no id when it raised the event.
     #[error(
-        "`{schema}` was raised at {raised_at} before `{aggregate_type}` had an id; insert it first or give it an id that the \
+        "`{event_type}` was raised at {raised_at} before `{aggregate_type}` had an id; insert it first or give it an id that the \
          application makes, like `Uuid::now_v7()`"
     )]
     UnsetAggregateId {
-        /// The schema of the event.
-        schema: String,
+        /// The event type of the event.
+        event_type: String,
         /// The type of the aggregate.
         aggregate_type: &'static str,
         /// The line that raised it.
@@ -108,12 +108,12 @@ pub enum FlushError {
     },
     /// The aggregate has a version and was not saved after it raised the event.
     #[error(
-        "`{schema}` was raised at {raised_at} and `{aggregate_type}`, which has a version, was not saved after that; call \
+        "`{event_type}` was raised at {raised_at} and `{aggregate_type}`, which has a version, was not saved after that; call \
          `tx.save(&mut aggregate)` before the commit, or `aggregate.discard()` if it did not happen"
     )]
     Unsaved {
-        /// The schema of the event.
-        schema: String,
+        /// The event type of the event.
+        event_type: String,
         /// The type of the aggregate.
         aggregate_type: &'static str,
         /// The line that raised it.
@@ -121,11 +121,11 @@ pub enum FlushError {
     },
     /// The event belongs to another tenant than the transaction.
     #[error(
-        "`{schema}` raised at {raised_at} is of tenant `{event_tenant}`, the transaction is bound to `{bound_tenant}`"
+        "`{event_type}` raised at {raised_at} is of tenant `{event_tenant}`, the transaction is bound to `{bound_tenant}`"
     )]
     OtherTenant {
-        /// The schema of the event.
-        schema: String,
+        /// The event type of the event.
+        event_type: String,
         /// The tenant of the event.
         event_tenant: String,
         /// The tenant of the transaction.
@@ -134,36 +134,36 @@ pub enum FlushError {
         raised_at: &'static Location<'static>,
     },
     /// A value of the event is one that not every back end stores whole, and would keep the event from being delivered later.
-    #[error("event {event_id} (`{schema}`), raised at {raised_at}, cannot be stored: {rule}")]
+    #[error("event {event_id} (`{event_type}`), raised at {raised_at}, cannot be stored: {rule}")]
     Unstorable {
         /// The id of the event.
         event_id: EventId,
-        /// The schema of the event.
-        schema: String,
+        /// The event type of the event.
+        event_type: String,
         /// The line that raised it.
         raised_at: &'static Location<'static>,
         /// The column, its limit and the way out.
         rule: Unstorable,
     },
     /// A header of the event is one that not every broker carries, and would make a dead letter of the event later.
-    #[error("event {event_id} (`{schema}`), raised at {raised_at}, cannot be delivered: {header}")]
+    #[error("event {event_id} (`{event_type}`), raised at {raised_at}, cannot be delivered: {header}")]
     Unsendable {
         /// The id of the event.
         event_id: EventId,
-        /// The schema of the event.
-        schema: String,
+        /// The event type of the event.
+        event_type: String,
         /// The line that raised it.
         raised_at: &'static Location<'static>,
         /// The header, the rule that it breaks and the way out.
         header: Box<UnsendableHeader>,
     },
     /// The outbox has several lanes, and the tenant of the event would move its aggregate to another one.
-    #[error("event {event_id} (`{schema}`), raised at {raised_at}, cannot be kept in order: {rule}")]
+    #[error("event {event_id} (`{event_type}`), raised at {raised_at}, cannot be kept in order: {rule}")]
     TenantOfAggregate {
         /// The id of the event.
         event_id: EventId,
-        /// The schema of the event.
-        schema: String,
+        /// The event type of the event.
+        event_type: String,
         /// The line that raised it.
         raised_at: &'static Location<'static>,
         /// The aggregate, the rule and the way out.

@@ -177,7 +177,7 @@ impl<'a> Serialiser<'a> {
     fn keep_tenant(&mut self, event: &RaisedEvent, envelope: &Envelope) -> Result<(), FlushError> {
         self.tenants.add(envelope).map_err(|rule| FlushError::TenantOfAggregate {
             event_id: event.event_id,
-            schema: event.schema().into_owned(),
+            event_type: event.event_type().into_owned(),
             raised_at: event.raised_at,
             rule,
         })
@@ -248,7 +248,7 @@ impl<'a> Serialiser<'a> {
     fn tenant(&self, event: &RaisedEvent) -> Result<Option<String>, FlushError> {
         match (event.metadata.tenant_id.as_deref(), self.state.tenant_id.as_deref()) {
             (Some(event_tenant), Some(bound)) if event_tenant != bound => Err(FlushError::OtherTenant {
-                schema: event.schema().into_owned(),
+                event_type: event.event_type().into_owned(),
                 event_tenant: event_tenant.to_owned(),
                 bound_tenant: bound.to_owned(),
                 raised_at: event.raised_at,
@@ -277,7 +277,7 @@ fn check_headers(event: &RaisedEvent) -> Result<(), FlushError> {
     let checked = event.metadata.headers.iter().try_for_each(|(name, value)| check_header(name, value));
     checked.map_err(|header| FlushError::Unsendable {
         event_id: event.event_id,
-        schema: event.schema().into_owned(),
+        event_type: event.event_type().into_owned(),
         raised_at: event.raised_at,
         header: Box::new(header),
     })
@@ -288,7 +288,7 @@ fn check(event: &RaisedEvent, envelope: &Envelope) -> Result<(), FlushError> {
     let checked = limits::check_envelope(envelope).and_then(|()| limits::check_routing(&event.metadata));
     checked.map_err(|rule| FlushError::Unstorable {
         event_id: event.event_id,
-        schema: event.schema().into_owned(),
+        event_type: event.event_type().into_owned(),
         raised_at: event.raised_at,
         rule,
     })
@@ -299,13 +299,13 @@ fn content(event: &RaisedEvent) -> Result<(Cow<'static, str>, u32, Bytes), Flush
         Content::Typed(typed) => {
             let mut payload = Vec::with_capacity(256);
             typed.encode(&mut payload).map_err(|source| FlushError::Unserialisable {
-                schema: event.schema().into_owned(),
+                event_type: event.event_type().into_owned(),
                 raised_at: event.raised_at,
                 source,
             })?;
             if cfg!(debug_assertions) {
                 typed.reads_back(&payload).map_err(|source| FlushError::Unreadable {
-                    schema: event.schema().into_owned(),
+                    event_type: event.event_type().into_owned(),
                     raised_at: event.raised_at,
                     source: Box::new(source),
                 })?;
@@ -321,7 +321,7 @@ fn stream(event: &RaisedEvent) -> Result<(&'static str, String), FlushError> {
     match &event.stream {
         Stream::Aggregate { aggregate_type, aggregate_id: Some(id) } => Ok((aggregate_type, id.clone())),
         Stream::Aggregate { aggregate_type, aggregate_id: None } => Err(FlushError::UnsetAggregateId {
-            schema: event.schema().into_owned(),
+            event_type: event.event_type().into_owned(),
             aggregate_type,
             raised_at: event.raised_at,
         }),
@@ -334,9 +334,11 @@ fn sequence(event: &RaisedEvent, aggregate_type: &'static str) -> Result<Option<
     match event.numbering {
         Numbering::Unversioned => Ok(None),
         Numbering::Given { sequence, .. } => Ok(Some(sequence)),
-        Numbering::Awaited => {
-            Err(FlushError::Unsaved { schema: event.schema().into_owned(), aggregate_type, raised_at: event.raised_at })
-        }
+        Numbering::Awaited => Err(FlushError::Unsaved {
+            event_type: event.event_type().into_owned(),
+            aggregate_type,
+            raised_at: event.raised_at,
+        }),
     }
 }
 

@@ -189,7 +189,11 @@ impl Frame {
         self.for_each_written(&mut note);
         self.for_each_unflushed(&mut note);
         first.map_or(Ok(()), |first| {
-            Err(FrameError::Doubtful { events, schema: first.schema().into_owned(), raised_at: first.raised_at() })
+            Err(FrameError::Doubtful {
+                events,
+                event_type: first.event_type().into_owned(),
+                raised_at: first.raised_at(),
+            })
         })
     }
 

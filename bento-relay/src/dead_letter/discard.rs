@@ -66,7 +66,7 @@ pub struct DiscardedLetter {
     pub event_id: EventId,
     /// The route that did not get it.
     pub route: Arc<str>,
-    /// Its schema.
+    /// Its event type.
     pub event_type: String,
     /// The type of its aggregate; empty for an event without one.
     pub aggregate_type: String,

@@ -15,12 +15,12 @@ use super::DeadLetter;
 /// ```
 /// # use bento_relay::dead_letter::DeadLetterFilter;
 /// # use bento_relay::store::Burial;
-/// let filter = DeadLetterFilter::default().schema("order.placed").aggregate("order", "A-1").cause(Burial::PERMANENT);
+/// let filter = DeadLetterFilter::default().event_type("order.placed").aggregate("order", "A-1").cause(Burial::PERMANENT);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeadLetterFilter {
-    /// Only this schema.
+    /// Only this event type.
     pub event_type: Option<String>,
     /// Only this route.
     pub route: Option<String>,
@@ -37,10 +37,10 @@ pub struct DeadLetterFilter {
 }
 
 impl DeadLetterFilter {
-    /// Only this schema.
+    /// Only this event type.
     #[must_use]
-    pub fn schema(self, schema: impl Into<String>) -> Self {
-        Self { event_type: Some(schema.into()), ..self }
+    pub fn event_type(self, event_type: impl Into<String>) -> Self {
+        Self { event_type: Some(event_type.into()), ..self }
     }
 
     /// Only this route.

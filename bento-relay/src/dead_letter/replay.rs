@@ -80,7 +80,7 @@ pub struct ReplayProblem {
     pub event_id: EventId,
     /// The route.
     pub route: Arc<str>,
-    /// Its schema.
+    /// Its event type.
     pub event_type: String,
     /// What it is.
     pub problem: Problem,
@@ -99,8 +99,8 @@ impl fmt::Display for ReplayProblem {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Problem {
-    /// No event in this binary has its schema.
-    UnknownSchema,
+    /// No event in this binary has its event type.
+    UnknownEventType,
     /// A later release wrote it.
     NewerVersion,
     /// The declaration gave its version up.
@@ -196,7 +196,7 @@ fn unreadable(letter: &DeadLetter) -> Option<(Problem, String)> {
     }
     let error = Registry::global().decode(&event.event_type, event.schema_version, &event.payload).err()?;
     let problem = match error {
-        DecodeError::UnknownSchema { .. } => Problem::UnknownSchema,
+        DecodeError::UnknownEventType { .. } => Problem::UnknownEventType,
         DecodeError::NewerVersion { .. } => Problem::NewerVersion,
         DecodeError::Retired { .. } => Problem::Retired,
         _ => Problem::Malformed,

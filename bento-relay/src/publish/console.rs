@@ -31,7 +31,7 @@ enum Format {
 }
 
 impl ConsolePublisher {
-    /// Lines for people: topic, schema and version, aggregate, tenant, payload.
+    /// Lines for people: topic, event type and version, aggregate, tenant, payload.
     pub fn text() -> Self {
         Self { format: Format::Text, writer: Mutex::new(io::stdout()) }
     }

@@ -28,7 +28,7 @@ pub struct Destination {
     pub routing_key: Option<Arc<str>>,
     /// What the broker keeps in order, if not the aggregate's id.
     pub partition_key: Option<Arc<str>>,
-    /// Whether the schema's name is written with its version, `order.created.v2`.
+    /// Whether the event type's name is written with its version, `order.created.v2`.
     pub versioned: bool,
 }
 
@@ -66,7 +66,7 @@ impl Destination {
         Self { partition_key: Some(partition_key.into()), ..self }
     }
 
-    /// With the version in the schema's name, and so in the topic where that is the schema: `order.created.v2`.
+    /// With the version in the event type's name, and so in the topic where that is the event type: `order.created.v2`.
     #[must_use]
     pub fn with_versioned_names(self) -> Self {
         Self { versioned: true, ..self }
@@ -130,13 +130,13 @@ impl Delivery {
         }
     }
 
-    /// The topic: the destination's, else the event's own, else its schema.
+    /// The topic: the destination's, else the event's own, else its event type.
     pub fn topic(&self) -> Cow<'_, str> {
         let own = self.destination.topic.as_deref().or(self.envelope.topic.as_deref());
         own.map_or_else(|| self.event_type(), Cow::Borrowed)
     }
 
-    /// The routing key: the destination's, else the event's own, else its schema.
+    /// The routing key: the destination's, else the event's own, else its event type.
     pub fn routing_key(&self) -> Cow<'_, str> {
         let own = self.destination.routing_key.as_deref().or(self.envelope.routing_key.as_deref());
         own.map_or_else(|| self.event_type(), Cow::Borrowed)

@@ -339,7 +339,13 @@ impl State {
 }
 
 fn tell(destination: &Arc<str>, change: &'static str, is_open: bool) {
-    telemetry::count_of_kind(telemetry::CIRCUIT_CHANGES, telemetry::DESTINATION, Arc::clone(destination), ("change", change), 1);
+    telemetry::count_of_kind(
+        telemetry::CIRCUIT_CHANGES,
+        telemetry::DESTINATION,
+        Arc::clone(destination),
+        ("change", change),
+        1,
+    );
     telemetry::set_of(telemetry::CIRCUIT_OPEN, Arc::clone(destination), if is_open { 1.0 } else { 0.0 });
 }
 

@@ -134,7 +134,13 @@ impl Reply {
         telemetry::count_of(telemetry::PUBLISHED_EVENTS, telemetry::DESTINATION, destination.clone(), published);
         for class in FailureClass::ALL {
             let label = ("class", class.as_str());
-            telemetry::count_of_kind(telemetry::FAILED_PUBLISHES, telemetry::DESTINATION, destination.clone(), label, failed[class as usize]);
+            telemetry::count_of_kind(
+                telemetry::FAILED_PUBLISHES,
+                telemetry::DESTINATION,
+                destination.clone(),
+                label,
+                failed[class as usize],
+            );
         }
     }
 }

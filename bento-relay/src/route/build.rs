@@ -138,12 +138,12 @@ impl<'c> Building<'c> {
                 faults.invalid("a copy comes on top of what the other rules say: leave out `stop`")
             });
         }
-        let schemas = faults.at("events", |faults| schemas(rule, faults));
+        let event_types = faults.at("events", |faults| event_types(rule, faults));
         let when = rule.when.as_ref().and_then(|when| {
             let before = faults.count();
             let check = faults.at("when", |faults| self.check(when, 0, faults));
             if faults.count() == before {
-                self.check_satisfiable(&check, &schemas, faults);
+                self.check_satisfiable(&check, &event_types, faults);
             }
             // What holds for every event is not asked.
             Some(check).filter(|check| !matches!(check, Check::All(parts) if parts.is_empty()))
@@ -156,7 +156,7 @@ impl<'c> Building<'c> {
             stop: rule.stop,
             copy: rule.copy,
             is_whole: rule.strategy == Strategy::AllOrNothing,
-            schemas,
+            event_types,
             when,
         }
     }
@@ -263,8 +263,8 @@ impl<'c> Building<'c> {
         Check::Ask(slot, question)
     }
 
-    fn check_satisfiable(&self, check: &Check, schemas: &[Glob], faults: &mut Faults) {
-        if let Some(slot) = contradiction(check, schemas) {
+    fn check_satisfiable(&self, check: &Check, event_types: &[Glob], faults: &mut Faults) {
+        if let Some(slot) = contradiction(check, event_types) {
             let path = self.paths.get(&slot).copied().unwrap_or_default();
             let reason = format!("what it asks of `{path}` contradicts itself");
             faults.at("when", |faults| faults.add(RouterFault::NeverMatches { reason }));
@@ -299,7 +299,7 @@ impl<'c> Building<'c> {
 fn takes_all_of(earlier: &Rule, later: &Rule) -> bool {
     let is_certain = earlier.stop && earlier.sample.is_none_or(|share| share >= 1.0);
     let is_wider = earlier.when.is_none() || earlier.when == later.when;
-    let takes = |schema: &String| earlier.events.iter().any(|wide| covers(wide, schema));
+    let takes = |event_type: &String| earlier.events.iter().any(|wide| covers(wide, event_type));
     is_certain && is_wider && !later.events.is_empty() && later.events.iter().all(takes)
 }
 
@@ -348,13 +348,13 @@ pub(crate) fn broken_rule(name: &str) -> Option<String> {
 /// What fits the columns that carry the name of a destination.
 const NAME_MAX: usize = 128;
 
-fn schemas(rule: &Rule, faults: &mut Faults) -> Vec<Glob> {
+fn event_types(rule: &Rule, faults: &mut Faults) -> Vec<Glob> {
     if rule.events.is_empty() {
         faults.add(RouterFault::NeverMatches { reason: "it is for no event; leave `events` out for all".to_owned() });
     }
     for (index, pattern) in rule.events.iter().enumerate() {
         if pattern.is_empty() {
-            faults.at_index(index, |faults| faults.invalid("a schema has a name: write one, or `*` for all"));
+            faults.at_index(index, |faults| faults.invalid("an event type has a name: write one, or `*` for all"));
         }
     }
     rule.events.iter().map(|pattern| Glob::new(pattern)).collect()

@@ -29,7 +29,7 @@ pub(super) struct Compiled {
 /// One rule.
 #[derive(Debug)]
 pub(super) struct CompiledRule {
-    pub(super) schemas: Vec<Glob>,
+    pub(super) event_types: Vec<Glob>,
     pub(super) when: Option<Check>,
     pub(super) sample: Sample,
     /// One to each destination, or one to all of them.
@@ -71,7 +71,7 @@ impl Compiled {
     pub(super) fn single(route: Route) -> Self {
         let route = Arc::new(route);
         let rule = CompiledRule {
-            schemas: vec![Glob::new("*")],
+            event_types: vec![Glob::new("*")],
             when: None,
             sample: Sample::of(1.0),
             routes: vec![Arc::clone(&route)],
@@ -156,7 +156,7 @@ impl Compiled {
 
 impl CompiledRule {
     fn applies(&self, facts: &Facts<'_>) -> bool {
-        self.schemas.iter().any(|schema| schema.matches(&facts.envelope.event_type))
+        self.event_types.iter().any(|event_type| event_type.matches(&facts.envelope.event_type))
             && self.when.as_ref().is_none_or(|when| when.holds(facts))
     }
 

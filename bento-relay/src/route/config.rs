@@ -58,18 +58,18 @@ impl RouterConfig {
     /// The name that stands for the dead letters where a fallback is named.
     pub const DEAD_LETTER_QUEUE: &'static str = "dead_letter_queue";
 
-    /// Each event to one destination, by the first pattern that its schema fits. Each destination is served by the publisher of its
+    /// Each event to one destination, by the first pattern that its event type fits. Each destination is served by the publisher of its
     /// name.
     ///
     /// ```
     /// # use bento_relay::route::RouterConfig;
-    /// let router = RouterConfig::by_schema([("order.*", "orders"), ("*", "rest")]).build()?;
+    /// let router = RouterConfig::by_event_type([("order.*", "orders"), ("*", "rest")]).build()?;
     /// # Ok::<_, bento_relay::route::RouterErrors>(())
     /// ```
-    pub fn by_schema<P: Into<String>, D: AsRef<str>>(pairs: impl IntoIterator<Item = (P, D)>) -> Self {
+    pub fn by_event_type<P: Into<String>, D: AsRef<str>>(pairs: impl IntoIterator<Item = (P, D)>) -> Self {
         let mut config = Self::default();
         for (pattern, destination) in pairs {
-            let rule = Rule::new(config.next_name("by schema")).events([pattern]).to([destination.as_ref()]).stop();
+            let rule = Rule::new(config.next_name("by event_type")).events([pattern]).to([destination.as_ref()]).stop();
             config = config.with_known(destination.as_ref()).with_rule(rule);
         }
         config

@@ -11,17 +11,17 @@ use super::value::Value;
 
 /// A slot that no value satisfies, if the condition cannot hold: each part that has to hold is looked at together with the others that ask
 /// about the same value. `None` says nothing for sure where parts of an `any` depend on what stands beside it.
-pub(super) fn contradiction(check: &Check, schemas: &[Glob]) -> Option<Slot> {
-    contradicts(check, false, schemas)
+pub(super) fn contradiction(check: &Check, event_types: &[Glob]) -> Option<Slot> {
+    contradicts(check, false, event_types)
 }
 
-fn contradicts(check: &Check, negated: bool, schemas: &[Glob]) -> Option<Slot> {
+fn contradicts(check: &Check, negated: bool, event_types: &[Glob]) -> Option<Slot> {
     let mut together = Together::default();
     together.add(check, negated);
     for (choices, negated) in together.choices {
         let mut first = None;
         let none_holds = choices.iter().all(|choice| {
-            let slot = contradicts(choice, negated, schemas);
+            let slot = contradicts(choice, negated, event_types);
             first = first.or(slot);
             slot.is_some()
         });
@@ -34,7 +34,7 @@ fn contradicts(check: &Check, negated: bool, schemas: &[Glob]) -> Option<Slot> {
     slots.into_iter().find(|slot| {
         let asked: Vec<_> =
             together.asked.iter().filter(|(other, ..)| other == slot).map(|(_, q, n)| (*q, *n)).collect();
-        !is_satisfiable(*slot, &asked, schemas)
+        !is_satisfiable(*slot, &asked, event_types)
     })
 }
 
@@ -60,18 +60,18 @@ impl<'c> Together<'c> {
     }
 }
 
-fn is_satisfiable(slot: Slot, asked: &[(&Question, bool)], schemas: &[Glob]) -> bool {
+fn is_satisfiable(slot: Slot, asked: &[(&Question, bool)], event_types: &[Glob]) -> bool {
     let passes =
         |value: Option<&Value<'_>>| asked.iter().all(|(question, negated)| question.is_answered_by(value) != *negated);
     let operands: Vec<&Value<'static>> = asked.iter().flat_map(|(question, _)| question.operands()).collect();
     let is_named =
         asked.iter().any(|(question, negated)| !negated && matches!(question, Question::Equal(_) | Question::OneOf(_)));
-    if slot == Slot::Envelope(EnvelopeField::Schema) && is_named {
-        let is_schema = |value: &Value<'_>| match value {
-            Value::Text(text) => schemas.iter().any(|glob| glob.matches(text)),
+    if slot == Slot::Envelope(EnvelopeField::EventType) && is_named {
+        let is_event_type = |value: &Value<'_>| match value {
+            Value::Text(text) => event_types.iter().any(|glob| glob.matches(text)),
             _ => true,
         };
-        return operands.iter().any(|value| passes(Some(value)) && is_schema(value));
+        return operands.iter().any(|value| passes(Some(value)) && is_event_type(value));
     }
     let Some(witnesses) = witnesses(&operands) else { return true };
     passes(None) || witnesses.iter().any(|value| passes(Some(value)))

@@ -126,7 +126,7 @@ impl<'e> Facts<'e> {
 fn envelope_field(envelope: &Envelope, field: EnvelopeField) -> Option<Value<'_>> {
     let text = |text: &'_ str| Some(text.to_owned()).filter(|text| !text.is_empty());
     let borrowed = match field {
-        EnvelopeField::Schema => Some(&*envelope.event_type),
+        EnvelopeField::EventType => Some(&*envelope.event_type),
         EnvelopeField::AggregateType => Some(&*envelope.aggregate_type).filter(|name| !name.is_empty()),
         EnvelopeField::AggregateId => Some(&*envelope.aggregate_id).filter(|id| !id.is_empty()),
         EnvelopeField::Tenant => envelope.tenant_id.as_deref(),

@@ -1,4 +1,4 @@
-//! Patterns of schemas: `*` stands for any characters, dots among them.
+//! Patterns of event types: `*` stands for any characters, dots among them.
 
 /// A pattern, prepared for matching.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ impl Glob {
 
     pub(super) fn matches(&self, text: &str) -> bool {
         match self {
-            Self::Exact(schema) => **schema == *text,
+            Self::Exact(event_type) => **event_type == *text,
             Self::Prefix(prefix) => text.starts_with(&**prefix),
             Self::Any(pattern) => matches(pattern.as_bytes(), text.as_bytes()),
         }

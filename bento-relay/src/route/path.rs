@@ -2,7 +2,7 @@
 
 /// The fields of an envelope that conditions can name, and what they hold.
 pub(super) const ENVELOPE_FIELDS: [(&str, EnvelopeField); 14] = [
-    ("schema", EnvelopeField::Schema),
+    ("event_type", EnvelopeField::EventType),
     ("version", EnvelopeField::Version),
     ("event_id", EnvelopeField::EventId),
     ("aggregate_type", EnvelopeField::AggregateType),
@@ -20,7 +20,7 @@ pub(super) const ENVELOPE_FIELDS: [(&str, EnvelopeField); 14] = [
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum EnvelopeField {
-    Schema,
+    EventType,
     Version,
     EventId,
     AggregateType,

@@ -116,7 +116,7 @@ impl Rule {
         }
     }
 
-    /// Of these schemas only; `*` stands for any characters: `order.*`.
+    /// Of these event types only; `*` stands for any characters: `order.*`.
     #[must_use]
     pub fn events<S: Into<String>>(self, events: impl IntoIterator<Item = S>) -> Self {
         Self { events: events.into_iter().map(Into::into).collect(), ..self }

@@ -16,8 +16,8 @@ mod laws;
 mod rows;
 mod transforms;
 
-fn event(schema: &str, payload: &str) -> Arc<Envelope> {
-    Arc::new(Envelope::new(schema.to_owned(), 1, DateTime::UNIX_EPOCH, payload.to_owned()))
+fn event(event_type: &str, payload: &str) -> Arc<Envelope> {
+    Arc::new(Envelope::new(event_type.to_owned(), 1, DateTime::UNIX_EPOCH, payload.to_owned()))
 }
 
 fn to(names: &[&str]) -> RouterConfig {
@@ -132,7 +132,7 @@ fn conditions_see_the_whole_envelope() {
     let envelope = Arc::new(envelope);
     let id = envelope.event_id.to_string();
     for (path, value) in [
-        ("schema", "order.placed"),
+        ("event_type", "order.placed"),
         ("version", "3"),
         ("event_id", &id),
         ("tenant", "acme"),
@@ -150,7 +150,7 @@ fn conditions_see_the_whole_envelope() {
         let path = format!("envelope.{path}");
         assert!(holds(field(&path).eq(value), &envelope), "{path}");
         assert!(!holds(field(&path).ne(value), &envelope), "{path}");
-        let is_always_there = ["envelope.schema", "envelope.version", "envelope.event_id"].contains(&&*path);
+        let is_always_there = ["envelope.event_type", "envelope.version", "envelope.event_id"].contains(&&*path);
         assert_eq!(holds(field(&path).exists(), &missing), is_always_there, "{path}");
     }
     assert!(holds(field("envelope.version").gt(2), &envelope));
@@ -191,8 +191,8 @@ fn the_fallback_serves_what_no_rule_takes_and_what_fails() {
         .with_rule(Rule::new("c").events(["c.*"]).to(["rest"]))
         .with_fallback("rest");
     let router = config.build().unwrap();
-    let fallback = |schema: &str| {
-        let targets = router.route(&event(schema, "{}")).unwrap();
+    let fallback = |event_type: &str| {
+        let targets = router.route(&event(event_type, "{}")).unwrap();
         (targets[0].route.name.to_string(), targets[0].route.fallback.as_ref().map(|route| route.name.to_string()))
     };
     assert_eq!(fallback("a.b"), ("a".into(), Some("rest".into())));
@@ -224,7 +224,7 @@ fn a_rule_hands_the_relay_what_it_has_to_keep_to() {
 
 #[test]
 fn the_shorthands_say_the_common_cases() {
-    let router = Router::by_schema([("order.placed", "first"), ("order.*", "orders"), ("*", "rest")]).unwrap();
+    let router = Router::by_event_type([("order.placed", "first"), ("order.*", "orders"), ("*", "rest")]).unwrap();
     assert_eq!(routed(&router, &event("order.placed", "{}")), ["first"]);
     assert_eq!(routed(&router, &event("order.paid", "{}")), ["orders"]);
     assert_eq!(routed(&router, &event("x.y", "{}")), ["rest"]);
@@ -235,7 +235,7 @@ fn the_shorthands_say_the_common_cases() {
     assert_eq!(routed(&router, &event("x.y", r#"{"total":"250.00","country":"FR"}"#)), ["fraud", "customs", "sales"]);
     assert_eq!(routed(&router, &event("x.y", r#"{"total":1,"country":"FR"}"#)), ["customs"]);
 
-    let router = RouterConfig::by_schema([("*", "all")]).with_sampled_copy("copy", 0.5).build().unwrap();
+    let router = RouterConfig::by_event_type([("*", "all")]).with_sampled_copy("copy", 0.5).build().unwrap();
     let copied = (0..1000).filter(|_| routed(&router, &event("x.y", "{}")).len() == 2).count();
     assert!((350..650).contains(&copied), "{copied}");
 }

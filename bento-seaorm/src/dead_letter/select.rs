@@ -254,7 +254,7 @@ mod tests {
             let filters = [
                 (any().aggregate("thing", "17"), "aggregate"),
                 (any().tenant("7"), "tenant_id"),
-                (any().schema("rare.happened"), "event_type"),
+                (any().event_type("rare.happened"), "event_type"),
                 (any().route("rare"), "route"),
                 (any().cause("rare"), "cause"),
                 (any(), "failed_at"),

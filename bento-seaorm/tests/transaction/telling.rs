@@ -199,7 +199,7 @@ async fn forgotten_events_are_warned_of_with_the_line_that_raised_them(database:
     assert_eq!(lines.len(), 1, "raised in a scope it is published");
     assert_eq!(lines[0]["event_type"], "order.placed");
     assert!(lines[0]["raised_at"].contains("shop.rs:"), "{lines:?}");
-    assert_eq!(counters.get_labelled(FORGOTTEN_EVENTS, "schema", "order.placed"), 1);
+    assert_eq!(counters.get_labelled(FORGOTTEN_EVENTS, "event_type", "order.placed"), 1);
 }
 
 async fn the_outer_connection_inside_its_own_scope_is_warned_of(database: &TestDatabase) {

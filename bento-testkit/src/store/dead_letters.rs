@@ -227,7 +227,7 @@ pub async fn dead_letters_are_listed_oldest_first_and_paged<H: StoreHarness>(har
     assert_eq!(list(&bench, DeadLetterQuery::default().limit(u64::MAX)).await.len(), 7, "more than there are is all");
 }
 
-/// The list can be narrowed by schema, tenant, route, aggregate, cause and time of failure.
+/// The list can be narrowed by event type, tenant, route, aggregate, cause and time of failure.
 pub async fn dead_letters_are_filtered<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
     let mut typed = event("b", 2);
@@ -243,7 +243,7 @@ pub async fn dead_letters_are_filtered<H: StoreHarness>(harness: &H) {
     early.sort_unstable();
     assert_eq!(early, [1, 2, 3]);
     assert_eq!(filtered(any().cause(Burial::EXPIRED)).await, [4]);
-    assert_eq!(filtered(any().schema("other.happened")).await, [2]);
+    assert_eq!(filtered(any().event_type("other.happened")).await, [2]);
     assert_eq!(filtered(any().tenant("acme")).await, [3]);
     assert_eq!(filtered(any().route("elsewhere")).await, [1]);
     assert_eq!(filtered(any().aggregate("thing", "b")).await, [2]);

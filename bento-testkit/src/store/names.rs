@@ -114,7 +114,7 @@ pub async fn names_that_differ_by_a_space_or_the_case_are_filtered_apart<H: Stor
     for (name, number) in NAMES.into_iter().zip(1_u32..) {
         let filters = [
             any().tenant(name),
-            any().schema(name),
+            any().event_type(name),
             any().route(name),
             any().cause(name),
             any().aggregate("thing", name),

@@ -127,7 +127,7 @@ async fn a_dry_run_says_what_this_binary_cannot_read() {
     bury(&store, events).await;
     let report = store.replay_all(&DeadLetterFilter::default(), ReplayMode::DryRun).await.unwrap();
     assert_eq!((report.matched, report.replayed, report.problems.len()), (6, 0, 4));
-    for problem in [Problem::Retired, Problem::NewerVersion, Problem::Malformed, Problem::UnknownSchema] {
+    for problem in [Problem::Retired, Problem::NewerVersion, Problem::Malformed, Problem::UnknownEventType] {
         assert_eq!(report.count(problem), 1, "{problem:?}");
     }
     let malformed = report.problems.iter().find(|found| found.problem == Problem::Malformed).unwrap();

@@ -89,8 +89,7 @@ async fn what_is_delayed_or_sampled_out_is_counted() {
     scene.wait_for_counts(0, 3, 0).await;
     relay.stop().await.unwrap();
 
-    let (taken, delayed) =
-        (half.published().len() as u64, counters.get_labelled(DELAYED_EVENTS, "route", "later"));
+    let (taken, delayed) = (half.published().len() as u64, counters.get_labelled(DELAYED_EVENTS, "route", "later"));
     assert_eq!((delayed, later.published().len()), (3, 0));
     assert!((1..40).contains(&taken), "a sample: {taken} of 40");
     assert_eq!(counters.get(FILTERED_EVENTS), 40 - taken);

@@ -242,7 +242,7 @@ async fn a_paused_tenant_waits_and_goes_on_in_its_order() {
 #[tokio::test]
 async fn a_relay_that_is_to_route_to_where_nobody_leads_is_not_started() {
     let pair = Pair::new();
-    let router = || RouterConfig::by_schema([("*", "nowhere")]).build().unwrap();
+    let router = || RouterConfig::by_event_type([("*", "nowhere")]).build().unwrap();
     let refused = pair.relay(router()).start().unwrap_err();
     assert!(matches!(&refused, StartError::UnknownDestination(unknown) if &*unknown.destination == "nowhere"));
     assert_eq!(

@@ -53,7 +53,7 @@ async fn main() -> Result<()> {
 
     println!("5. the broker gets its topic; she replays, and order A-1 goes on where it stood");
     broker.recover();
-    let orders = DeadLetterFilter::default().schema("order.placed");
+    let orders = DeadLetterFilter::default().event_type("order.placed");
     let report = alice.replay_all(&orders, ReplayMode::Replay).await?;
     println!("   {} of {} replayed", report.replayed, report.matched);
     relay(&database, &broker).await?;

@@ -19,8 +19,8 @@ fn raised(tenants: &[Option<&str>]) -> (UnitOfWork, FrameId) {
 }
 
 fn rule_of(refused: &FlushError) -> &TenantOfAggregate {
-    let FlushError::TenantOfAggregate { schema, rule, .. } = refused else { panic!("{refused}") };
-    assert_eq!(schema, "unit.counted");
+    let FlushError::TenantOfAggregate { event_type, rule, .. } = refused else { panic!("{refused}") };
+    assert_eq!(event_type, "unit.counted");
     rule
 }
 

@@ -17,7 +17,10 @@ fn an_event_that_cannot_be_serialised_is_an_error_and_stays() {
     let (unit_of_work, root) = UnitOfWork::open();
     unit_of_work.collect(root, counter.pending_events_mut()).unwrap();
     let refused = unit_of_work.flush(root, &Sharding::default()).unwrap_err();
-    assert!(matches!(&refused, FlushError::Unserialisable { schema, .. } if schema == "unit.refused"), "{refused}");
+    assert!(
+        matches!(&refused, FlushError::Unserialisable { event_type, .. } if event_type == "unit.refused"),
+        "{refused}"
+    );
     unit_of_work.discard(root);
     assert_eq!(counter.events.len(), 1);
 }
@@ -142,8 +145,8 @@ fn a_header_that_no_broker_may_be_sent_is_refused_and_the_event_stays() {
             raise_with(Counted { number: 2 }, |metadata| metadata.with_header(name, value)).unwrap();
         });
         let refused = unit_of_work.flush(root, &Sharding::default()).unwrap_err();
-        let FlushError::Unsendable { schema, header, .. } = &refused else { panic!("{name}: {refused}") };
-        assert_eq!((&**schema, &*header.name), ("unit.counted", name));
+        let FlushError::Unsendable { event_type, header, .. } = &refused else { panic!("{name}: {refused}") };
+        assert_eq!((&**event_type, &*header.name), ("unit.counted", name));
         let said = refused.to_string();
         assert!(said.contains(&format!("the header `{name}` cannot be sent: ")), "{said}");
         assert!(said.contains(file!()), "{said}");
@@ -240,8 +243,8 @@ fn what_a_table_could_not_hold_is_refused_with_its_event_and_its_line() {
         unit_of_work.flush(root, &Sharding::default()).unwrap_err()
     };
     let refused = refusal(|metadata| metadata.with_tenant("t".repeat(191)));
-    let FlushError::Unstorable { event_id, schema, raised_at, rule } = &refused else { panic!("{refused:?}") };
-    assert_eq!((schema.as_str(), raised_at.file()), ("unit.counted", file!()));
+    let FlushError::Unstorable { event_id, event_type, raised_at, rule } = &refused else { panic!("{refused:?}") };
+    assert_eq!((event_type.as_str(), raised_at.file()), ("unit.counted", file!()));
     assert_eq!(*rule, Unstorable::TooLong { column: "tenant_id", characters: 191, limit: 190 });
     assert!(refused.to_string().starts_with(&format!("event {event_id} (`unit.counted`), raised at ")), "{refused}");
     for change in [

@@ -125,7 +125,7 @@ fn a_rule_that_no_event_can_take_is_refused() {
         r#""when":{"payload.a":5,"not":{"payload.a":"5.0"}}"#,
         r#""when":{"payload.a":5,"not":{"any":[{"payload.a":5},{"payload.b":1}]}}"#,
         r#""when":{"any":[{"payload.a":{"gt":1,"lt":1}},{"payload.a":{"gt":2,"lt":2}}]}"#,
-        r#""events":["order.*"],"when":{"envelope.schema":"invoice.sent"}"#,
+        r#""events":["order.*"],"when":{"envelope.event_type":"invoice.sent"}"#,
         r#""events":[]"#,
         r#""sample":0"#,
         r#""delay":"2s","expires_after":"2s""#,
@@ -149,8 +149,8 @@ fn a_narrow_condition_is_not_refused() {
         r#""when":{"payload.a":{"ne":5},"not":{"payload.a":{"in":[1,2,3,null,true,false]}}}"#,
         r#""when":{"not":{"payload.a":{"exists":true}}}"#,
         r#""when":{"not":{"any":[{"payload.a":{"gt":5}},{"payload.a":{"lte":5}}]}}"#,
-        r#""events":["order.*"],"when":{"envelope.schema":"order.placed"}"#,
-        r#""events":["order.*"],"when":{"envelope.schema":{"gt":"p"}}"#,
+        r#""events":["order.*"],"when":{"envelope.event_type":"order.placed"}"#,
+        r#""events":["order.*"],"when":{"envelope.event_type":{"gt":"p"}}"#,
         r#""sample":0.000001"#,
     ] {
         refused_rule(keys, expect!["in order"]);

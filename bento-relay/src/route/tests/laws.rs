@@ -39,7 +39,7 @@ fn literal() -> impl Strategy<Value = Literal> {
 fn path() -> impl Strategy<Value = String> {
     prop_oneof![
         prop::collection::vec("[abc]|0|1", 1..4).prop_map(|names| format!("payload.{}", names.join("."))),
-        prop::sample::select(vec!["envelope.schema", "envelope.tenant", "envelope.version", "envelope.headers.x"])
+        prop::sample::select(vec!["envelope.event_type", "envelope.tenant", "envelope.version", "envelope.headers.x"])
             .prop_map(str::to_owned),
     ]
 }
