@@ -30,7 +30,7 @@ pub mod tenant;
 
 pub use self::memory::{ManualClock, MemoryStore, Staged};
 pub use self::relay::{
-    Degradation, Health, PassReport, Relay, RelayBuilder, RelayError, RelayHandle, RelayProbe, RelaySettings,
-    RouteNameError, SettingsError, StartError, Tally, UnknownDestination, Wake, WakeSubscription,
+    CircuitSettings, Degradation, Health, PassReport, Relay, RelayBuilder, RelayError, RelayHandle, RelayProbe,
+    RelaySettings, RouteNameError, SettingsError, StartError, Tally, UnknownDestination, Wake, WakeSubscription,
 };
 pub use self::store::{RelayId, RelayStore, StoreError};

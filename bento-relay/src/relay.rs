@@ -67,7 +67,7 @@ pub use self::handle::{RelayHandle, RelayProbe};
 pub use self::health::{Degradation, Health};
 pub use self::journal::Tally;
 pub use self::pass::PassReport;
-pub use self::settings::{RelaySettings, SettingsError};
+pub use self::settings::{CircuitSettings, RelaySettings, SettingsError};
 pub use self::wake::{Wake, WakeSubscription};
 use crate::store::{RelayId, StoreError};
 

@@ -83,9 +83,9 @@ pub use bento_seaorm::{
 pub use bento_seaorm::{connection, migration, tables, transaction};
 // The relay.
 pub use bento_relay::{
-    Degradation, Health, ManualClock, MemoryStore, PassReport, Relay, RelayBuilder, RelayError, RelayHandle, RelayId,
-    RelayProbe, RelaySettings, RelayStore, RouteNameError, SettingsError, Staged, StartError, StoreError, Tally,
-    UnknownDestination, Wake, WakeSubscription,
+    CircuitSettings, Degradation, Health, ManualClock, MemoryStore, PassReport, Relay, RelayBuilder, RelayError,
+    RelayHandle, RelayId, RelayProbe, RelaySettings, RelayStore, RouteNameError, SettingsError, Staged, StartError,
+    StoreError, Tally, UnknownDestination, Wake, WakeSubscription,
 };
 pub use bento_relay::{dead_letter, held, inspect, publish, retry, route, store, telemetry, tenant};
 // Brokers.

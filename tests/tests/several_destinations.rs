@@ -111,7 +111,8 @@ async fn all_or_nothing_ends_with_each_event_once_at_both(database: &TestDatabas
     let stage = Stage::on(database, ["left", "right"]).await;
     stage.broker("right").inner().fail(|delivery| (delivery.attempts < 1).then(|| PublishError::transient("busy")));
     let committed = stage.play(3).await;
-    let relay = stage.relay(Rule::new("both").to(["left", "right"]).all_or_nothing()).outage(1000).start().unwrap();
+    let relay =
+        stage.relay(Rule::new("both").to(["left", "right"]).all_or_nothing()).failure_threshold(1000).start().unwrap();
     stage.delivered(["left", "right"], committed).await;
     stage.drained().await;
     relay.stop().await.unwrap();
@@ -128,7 +129,7 @@ async fn what_is_refused_for_good_falls_back_and_what_is_too_late_is_a_dead_lett
     let committed = stage.play(2).await;
     let rule = Rule::new("all").to(["left"]).fallback("right").expires_after(Duration::from_secs(3));
     let retry = bento_relay::retry::RetryPolicy::fixed(Duration::from_millis(200), u32::MAX);
-    let relay = stage.relay(rule).retry(retry).outage(1000).start().unwrap();
+    let relay = stage.relay(rule).retry(retry).failure_threshold(1000).start().unwrap();
     stage.delivered(["left"], committed - 4).await;
     stage.delivered(["right"], 2).await;
     stage.counted("dead", 2).await;

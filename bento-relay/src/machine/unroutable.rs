@@ -39,7 +39,7 @@ pub(crate) enum Missing {
 }
 
 /// The default time for which an event that no rule takes is looked at.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60 * 60);
+pub(crate) const UNROUTABLE_AFTER: Duration = Duration::from_secs(60 * 60);
 
 /// What the machine knows of events that it finds no way for.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ type Unnamed = Vec<(Arc<str>, RouteError)>;
 
 impl Default for Unknown {
     fn default() -> Self {
-        Self { patience: PATIENCE, queue: Arc::from(Burial::UNROUTABLE), missing: BTreeSet::new() }
+        Self { patience: UNROUTABLE_AFTER, queue: Arc::from(Burial::UNROUTABLE), missing: BTreeSet::new() }
     }
 }
 

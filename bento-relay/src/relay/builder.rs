@@ -10,6 +10,8 @@ use super::clock::StoreClock;
 use super::handle::RelayHandle;
 use super::health::Vitals;
 use super::pass::{self, PassReport};
+#[cfg(doc)]
+use super::settings::CircuitSettings;
 use super::settings::{RelaySettings, SettingsError};
 use super::wake::Wake;
 use super::{RelayError, RouteNameError, Shared, UnknownDestination};
@@ -125,9 +127,9 @@ impl<S: RelayStore, P: Publisher> RelayBuilder<S, P> {
         self.adjust(|settings| settings.retry = policies.into())
     }
 
-    /// See [`RelaySettings::outage`].
-    pub fn outage(self, failures: u32) -> Self {
-        self.adjust(|settings| settings.outage = failures)
+    /// See [`CircuitSettings::failure_threshold`].
+    pub fn failure_threshold(self, failures: u32) -> Self {
+        self.adjust(|settings| settings.circuit.failure_threshold = failures)
     }
 
     /// See [`RelaySettings::lease`].
@@ -226,7 +228,7 @@ impl<S: RelayStore, P: Publisher> RelayBuilder<S, P> {
 
     fn shared(self) -> Arc<Shared<S, P>> {
         let Self { store, publisher, router, settings, id, wake: _, seed } = self;
-        let breakers = Arc::new(Breakers::new(settings.outage, &router));
+        let breakers = Arc::new(Breakers::new(settings.circuit.failure_threshold, &router));
         let vitals = Arc::new(Vitals::new(Arc::clone(&breakers)));
         let seed = seed.unwrap_or_else(|| fastrand::u64(..));
         let clock = StoreClock::default();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bento_core::duration;
 
+use crate::machine::UNROUTABLE_AFTER;
 use crate::retry::RetryPolicies;
 use crate::store::Prune;
 
@@ -26,9 +27,8 @@ pub struct RelaySettings {
     pub turn: Duration,
     /// When to try again, and when to give up, unless a route says otherwise. Default: 5 attempts, exponential, base 0.5 s, cap 60 s.
     pub retry: RetryPolicies,
-    /// The number of failures in a row to ask a destination, with no answer of it between, after which it is taken to be away: its circuit
-    /// opens, and nothing is sent there but a trial now and then. At least 1. Default 10.
-    pub outage: u32,
+    /// The circuit breaker of each destination.
+    pub circuit: CircuitSettings,
     /// How long a lease lasts unless it is renewed, which happens every third of it; 30 ms to 1 h. Default 10 s.
     #[serde(with = "duration")]
     pub lease: Duration,
@@ -69,17 +69,33 @@ impl Default for RelaySettings {
             workers: 4,
             turn: Duration::from_millis(500),
             retry: RetryPolicies::default(),
-            outage: 10,
+            circuit: CircuitSettings::default(),
             lease: Duration::from_secs(10),
             poll_busy: Duration::from_millis(20),
             poll_idle: Duration::from_secs(1),
             publish_timeout: Duration::from_secs(30),
             max_retry_after: Duration::from_secs(3600),
             drain_timeout: Duration::from_secs(10),
-            unroutable_after: Duration::from_secs(3600),
+            unroutable_after: UNROUTABLE_AFTER,
             retention: None,
             lanes: None,
         }
+    }
+}
+
+/// The settings of the circuit breaker that each destination has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct CircuitSettings {
+    /// The number of failures in a row, without an answer of the destination between them, that opens the
+    /// circuit: nothing is sent there then but a trial now and then. At least 1. Default 10.
+    pub failure_threshold: u32,
+}
+
+impl Default for CircuitSettings {
+    fn default() -> Self {
+        Self { failure_threshold: 10 }
     }
 }
 
@@ -115,7 +131,7 @@ impl RelaySettings {
             ("batch", (1..=10_000).contains(&self.batch), "is 1 to 10,000"),
             ("batch_bytes", self.batch_bytes >= 1, "is at least 1"),
             ("workers", (1..=1024).contains(&self.workers), "is 1 to 1024"),
-            ("outage", self.outage >= 1, "is at least 1"),
+            ("circuit.failure_threshold", self.circuit.failure_threshold >= 1, "is at least 1"),
             ("lease", (Duration::from_millis(30)..=Duration::from_secs(3600)).contains(&self.lease), "is 30 ms to 1 h"),
             ("poll_busy", positive(self.poll_busy), "is longer than nothing"),
             ("poll_idle", self.poll_idle >= self.poll_busy, "is at least `poll_busy`"),

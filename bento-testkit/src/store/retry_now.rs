@@ -134,7 +134,7 @@ pub async fn a_running_relay_tries_at_its_next_poll_and_keeps_the_order<H: Store
     broker.fail(|delivery| (delivery.attempts == 0).then(|| PublishError::transient("busy")));
     let store = open(harness, sharding(2, 1)).await;
     let relay = Relay::builder(open(harness, sharding(2, 1)).await, broker.clone());
-    let relay = relay.retry(RetryPolicy::fixed(LONG, 5)).outage(1000).start().expect("a runtime is there");
+    let relay = relay.retry(RetryPolicy::fixed(LONG, 5)).failure_threshold(1000).start().expect("a runtime is there");
     let events = (1..=12).map(|number| event(["a", "b", "c"][number as usize % 3], number));
     harness.append(events.collect()).await;
     let all_wait = StatusCounts { pending: 0, held: 12, dead: 0 };

@@ -122,7 +122,7 @@ async fn what_fails_late_is_tried_again() {
     pair.left.answer_after(Duration::from_secs(1));
     pair.left.fail(|delivery| (delivery.attempts < 2).then(|| PublishError::transient("busy")));
     pair.commit_many(3, 6);
-    let relay = pair.relay(both(|rule| rule)).outage(1000).start().unwrap();
+    let relay = pair.relay(both(|rule| rule)).failure_threshold(1000).start().unwrap();
     pair.wait_for(6, 6).await;
     pair.scene.wait_for_counts(0, 0, 0).await;
     relay.stop().await.unwrap();

@@ -102,7 +102,7 @@ async fn attempts_of(relays: usize) -> usize {
         .fail(|delivery| (delivery.envelope.aggregate_id != "fine").then(|| PublishError::transient("busy")));
     // The waits are fixed, so that only the number of relays differs.
     let retry = RetryPolicy::fixed(Duration::from_secs(30), u32::MAX);
-    let start = || scene.relay().retry(retry).outage(u32::MAX).start().unwrap();
+    let start = || scene.relay().retry(retry).failure_threshold(u32::MAX).start().unwrap();
     let running: Vec<_> = (0..relays).map(|_| start()).collect();
     tokio::time::sleep(Duration::from_secs(60)).await;
     (0..8).for_each(|id| drop(scene.commit(&id.to_string())));
@@ -149,7 +149,7 @@ async fn an_event_that_makes_the_publisher_panic_or_hang_is_the_only_dead_letter
         let retry = RetryPolicy::fixed(Duration::from_secs(1), 3);
         let relay = Relay::builder(scene.store.clone(), publisher)
             .publish_timeout(Duration::from_secs(5))
-            .outage(1000)
+            .failure_threshold(1000)
             .retry(retry);
         let relay = relay.seed(1).wake(&scene.wake).start().unwrap();
         tokio::time::timeout(PATIENCE, scene.wait_for(40)).await.unwrap();

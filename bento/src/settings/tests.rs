@@ -35,13 +35,13 @@ fn nothing_configured_is_the_defaults() {
 fn the_environment_goes_before_later_files_and_these_before_earlier_ones() {
     let settings = Settings::builder()
         .vars([("BENTO_RELAY__WORKERS", "7"), ("BENTO_RELAY__RETRY__TRANSIENT__MAX_ATTEMPTS", "9")])
-        .toml("[relay]\nbatch = 1\nworkers = 1\noutage = 1\nretry.transient.base = \"1s\"")
+        .toml("[relay]\nbatch = 1\nworkers = 1\ncircuit.failure_threshold = 1\nretry.transient.base = \"1s\"")
         .unwrap()
         .toml("[relay]\nbatch = 2\nworkers = 2")
         .unwrap()
         .build()
         .unwrap();
-    assert_eq!((settings.relay.batch, settings.relay.workers, settings.relay.outage), (2, 7, 1));
+    assert_eq!((settings.relay.batch, settings.relay.workers, settings.relay.circuit.failure_threshold), (2, 7, 1));
     let retry = RetryPolicy::exponential(Duration::from_secs(1), Duration::from_secs(60), 9);
     assert_eq!(settings.relay.retry.transient, retry);
 }
@@ -130,7 +130,7 @@ fromat = "text"
             bento.toml:1: unknown key `publishr`, did you mean `publisher`?
             bento.toml:2: unknown key `retries`; the keys there are `application`, `publisher`, `relay`, `router`, `publishers`
             bento.toml:5: unknown key `relay.bathc`, did you mean `relay.batch`?
-            bento.toml:6: unknown key `relay.timeout`; the keys there are `batch`, `batch_bytes`, `workers`, `turn`, `retry`, `outage`, `lease`, `poll_busy`, `poll_idle`, `publish_timeout`, `max_retry_after`, `drain_timeout`, `unroutable_after`, `retention`, `lanes`
+            bento.toml:6: unknown key `relay.timeout`; the keys there are `batch`, `batch_bytes`, `workers`, `turn`, `retry`, `circuit`, `lease`, `poll_busy`, `poll_idle`, `publish_timeout`, `max_retry_after`, `drain_timeout`, `unroutable_after`, `retention`, `lanes`
             bento.toml:9: unknown key `relay.retry.transient.max_attempt`, did you mean `relay.retry.transient.max_attempts`?
             bento.toml:11: `publisher`: say which of `publishers` events go to, `publisher = "console"` for instance
             bento.toml:12: unknown key `publishers.console.fromat`, did you mean `publishers.console.format`?
@@ -153,7 +153,7 @@ lease = "10 parsecs"
 lanes = [0, "one", 70000]
 retry = "patiently"
 poll_idle = "1s"
-outage = 99999999999999999999
+circuit.failure_threshold = 99999999999999999999
 
 [publishers]
 file = 5
@@ -170,7 +170,7 @@ other = { kind = "natz" }
             bento.toml:7: `relay.lease`: `10 parsecs` is no duration: write whole numbers with a unit of d, h, m, s or ms, as in `30s` or `1h30m`
             bento.toml:8: `relay.lanes[1]`: expected a whole number, found a text
             bento.toml:9: `relay.retry` is none of `default`, `aggressive`, `patient`, `once`; did you mean `patient`?
-            bento.toml:11: `relay.outage`: the number is out of range
+            bento.toml:11: `relay.circuit.failure_threshold`: the number is out of range
             bento.toml:14: `publishers.file`: expected a table, found a whole number
             bento.toml:15: `publishers.audit`: its name is no kind of publisher, so it needs a `kind`: `console`, `memory`, `http`, `kafka`, `nats`, `rabbitmq`, `redis`
             bento.toml:16: `publishers.console.format` is none of `text`, `json`; did you mean `text`?
@@ -375,7 +375,7 @@ fn written(settings: &RelaySettings) -> Vec<(&'static str, String)> {
         ("batch_bytes", settings.batch_bytes.to_string()),
         ("workers", settings.workers.to_string()),
         ("turn", duration(settings.turn)),
-        ("outage", settings.outage.to_string()),
+        ("circuit.failure_threshold", settings.circuit.failure_threshold.to_string()),
         ("lease", duration(settings.lease)),
         ("poll_busy", duration(settings.poll_busy)),
         ("poll_idle", duration(settings.poll_idle)),
@@ -391,7 +391,7 @@ prop_compose! {
     fn relays()(
         batch in 1usize..=10_000,
         workers in 1usize..=1024,
-        outage in 1u32..,
+        failure_threshold in 1u32..,
         lease in 30u64..3_600_000,
         polls in (1u64..1_000_000, 0u64..1_000_000),
         others in [1u64..1_000_000, 1..1_000_000, 1..1_000_000, 1..1_000_000, 1..1_000_000],
@@ -400,7 +400,8 @@ prop_compose! {
     ) -> RelaySettings {
         let millis = Duration::from_millis;
         let mut settings = RelaySettings::default();
-        (settings.batch, settings.workers, settings.outage, settings.lanes) = (batch, workers, outage, lanes);
+        (settings.batch, settings.workers, settings.lanes) = (batch, workers, lanes);
+        settings.circuit.failure_threshold = failure_threshold;
         (settings.lease, settings.poll_busy, settings.poll_idle) = (millis(lease), millis(polls.0), millis(polls.0 + polls.1));
         settings.retention = retention.map(Duration::from_secs);
         [settings.turn, settings.publish_timeout, settings.max_retry_after, settings.drain_timeout, settings.unroutable_after] = others.map(millis);
@@ -420,7 +421,7 @@ proptest! {
         };
         let written = written(&relay);
         let file = format!("[relay]\n{}", written.iter().map(quoted).collect::<String>());
-        let variables = written.iter().map(|(key, value)| (format!("BENTO_RELAY__{}", key.to_uppercase()), value));
+        let variables = written.iter().map(|(key, value)| (format!("BENTO_RELAY__{}", key.replace('.', "__").to_uppercase()), value));
         prop_assert_eq!(&read(&file).unwrap().relay, &relay);
         prop_assert_eq!(&Settings::builder().vars(variables).build().unwrap().relay, &relay);
     }

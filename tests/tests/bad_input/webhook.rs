@@ -21,7 +21,8 @@ async fn a_refused_port_is_waited_for_until_somebody_listens() {
         let url = Some(format!("http://127.0.0.1:{port}/hooks/{{topic}}").as_str().into());
         let publisher = HttpPublisher::new(HttpSettings { url, allow_http: true, ..HttpSettings::default() }).unwrap();
         let relay = Relay::builder(scene.store(), publisher).router(Router::to(Destination::new("hooks")));
-        let relay = relay.wake(&scene.wake).retry(RetryPolicy::fixed(Duration::from_millis(50), 5)).outage(2);
+        let relay =
+            relay.wake(&scene.wake).retry(RetryPolicy::fixed(Duration::from_millis(50), 5)).failure_threshold(2);
         let relay = relay.start().unwrap();
         for account in 1..=3 {
             scene.commit(account, &format!("token {account}"), |metadata| metadata).await;

@@ -41,7 +41,7 @@ pub async fn costs_no_event(broker: impl Broker) {
         let router = Router::to(Destination::new("broker").with_topic(broker.topic()));
         let relay = Relay::builder(scene.store(), broker.publisher().await).router(router).wake(&scene.wake);
         let retry = RetryPolicy::fixed(Duration::from_millis(50), ATTEMPTS);
-        let relay = relay.retry(retry).outage(OUTAGE).start().unwrap();
+        let relay = relay.retry(retry).failure_threshold(OUTAGE).start().unwrap();
         commit(scene, "before").await;
         scene.counted([0, 0, 0]).await;
 
