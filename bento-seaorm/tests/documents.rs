@@ -4,9 +4,9 @@
 
 mod support;
 
-use bento_core::publish::MemoryPublisher;
-use bento_core::relay::Relay;
 use bento_core::{domain_event, raise};
+use bento_relay::Relay;
+use bento_relay::publish::MemoryPublisher;
 use bento_seaorm::migration::{migrations_with, up_alone};
 use bento_seaorm::{OutboxConnection, OutboxStore, TablePrefix, Tables};
 use sea_orm::{ConnectionTrait, DbBackend};
