@@ -1,8 +1,9 @@
-//! What a piece of work costs: the time it takes, and the processor time of this process and of the database's sessions.
+//! What a piece of work costs: the time it takes, and the processor time of this process and of the
+//! database's sessions.
 //!
-//! The time on the clock is what a user waits for. The processor time is what is left of it when the disk is taken out, and the
-//! only one of the two that another program on the same machine hardly disturbs. It is known where the database runs on this
-//! machine and the system is Linux.
+//! The time on the clock is what a user waits for. The processor time is what is left of it when
+//! the disk is taken out, and the only one of the two that another program on the same machine
+//! hardly disturbs. It is known where the database runs on this machine and the system is Linux.
 
 use std::fs;
 use std::ops::Div;
@@ -18,7 +19,8 @@ use crate::Result;
 pub struct Cost {
     /// On the clock.
     pub elapsed: Duration,
-    /// The processor time of this process and of the database; `None` if a session of the database has ended meanwhile.
+    /// The processor time of this process and of the database; `None` if a session of the database
+    /// has ended meanwhile.
     pub processor: Option<Duration>,
     /// The processor time of this process.
     pub client: Option<Duration>,
@@ -47,13 +49,22 @@ impl Meter {
     pub async fn of(pool: &PgPool) -> Result<Self> {
         let sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()";
         let sessions: Vec<i32> = sqlx::query_scalar(sql).fetch_all(pool).await?;
-        let here = sessions.iter().all(|session| session_time(*session).is_some());
-        Ok(Self { sessions: here.then_some(sessions) })
+        let here = sessions
+            .iter()
+            .all(|session| session_time(*session).is_some());
+        Ok(Self {
+            sessions: here.then_some(sessions),
+        })
     }
 
     /// Begins to measure.
     pub fn start(&self) -> Running<'_> {
-        Running { meter: self, processor: self.processor(), client: process_time(), start: Instant::now() }
+        Running {
+            meter: self,
+            processor: self.processor(),
+            client: process_time(),
+            start: Instant::now(),
+        }
     }
 
     fn processor(&self) -> Option<Duration> {
@@ -68,7 +79,11 @@ impl Running<'_> {
         let since = |(now, then): (Duration, Duration)| now.saturating_sub(then);
         let client = process_time().zip(self.client).map(since);
         let processor = self.meter.processor().zip(self.processor).map(since);
-        Cost { elapsed, processor, client }
+        Cost {
+            elapsed,
+            processor,
+            client,
+        }
     }
 }
 
@@ -86,10 +101,13 @@ impl Div<u32> for Cost {
 
 /// The processor time of this process; `None` where the system does not tell.
 pub fn process_time() -> Option<Duration> {
-    clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).ok().map(Duration::from)
+    clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)
+        .ok()
+        .map(Duration::from)
 }
 
-/// The processor time of processes or threads of a database server, together; `None` unless all of them are on this machine.
+/// The processor time of processes or threads of a database server, together; `None` unless all of
+/// them are on this machine.
 pub fn sessions_time(sessions: &[i32]) -> Option<Duration> {
     sessions.iter().map(|session| session_time(*session)).sum()
 }
@@ -102,5 +120,7 @@ fn session_time(process: i32) -> Option<Duration> {
     let name = fs::read_to_string(format!("/proc/{process}/comm")).ok()?;
     let text = fs::read_to_string(format!("/proc/{process}/schedstat")).ok()?;
     let nanos = text.split(' ').next()?.parse().ok()?;
-    SERVERS.contains(&name.trim_end()).then_some(Duration::from_nanos(nanos))
+    SERVERS
+        .contains(&name.trim_end())
+        .then_some(Duration::from_nanos(nanos))
 }

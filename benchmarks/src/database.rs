@@ -24,9 +24,15 @@ impl PostgresDatabase {
     /// # Errors
     /// When the server is not there or refuses.
     pub async fn create() -> Result<Self> {
-        let url = std::env::var("BENTO_TEST_POSTGRES_URL").unwrap_or_else(|_| POSTGRES_URL.to_owned());
-        let database = Self { server: PgConnectOptions::from_str(&url)?, name: unique_name() };
-        database.execute(&format!("CREATE DATABASE {}", database.name)).await?;
+        let url =
+            std::env::var("BENTO_TEST_POSTGRES_URL").unwrap_or_else(|_| POSTGRES_URL.to_owned());
+        let database = Self {
+            server: PgConnectOptions::from_str(&url)?,
+            name: unique_name(),
+        };
+        database
+            .execute(&format!("CREATE DATABASE {}", database.name))
+            .await?;
         Ok(database)
     }
 
@@ -37,13 +43,19 @@ impl PostgresDatabase {
     pub async fn pool(&self, connections: u32, synchronous_commit: &str) -> Result<PgPool> {
         let options = self.server.clone().database(&self.name);
         let options = options.options([("synchronous_commit", synchronous_commit)]);
-        let pool = PgPoolOptions::new().min_connections(connections).max_connections(connections);
+        let pool = PgPoolOptions::new()
+            .min_connections(connections)
+            .max_connections(connections);
         Ok(pool.connect_with(options).await?)
     }
 
     /// Its address, for what connects by itself.
     pub fn url(&self) -> String {
-        self.server.clone().database(&self.name).to_url_lossy().to_string()
+        self.server
+            .clone()
+            .database(&self.name)
+            .to_url_lossy()
+            .to_string()
     }
 
     /// Drops it.
@@ -51,12 +63,15 @@ impl PostgresDatabase {
     /// # Errors
     /// When the server refuses.
     pub async fn drop(self) -> Result {
-        self.execute(&format!("DROP DATABASE {} WITH (FORCE)", self.name)).await
+        self.execute(&format!("DROP DATABASE {} WITH (FORCE)", self.name))
+            .await
     }
 
     async fn execute(&self, sql: &str) -> Result {
         let mut connection = PgConnection::connect_with(&self.server).await?;
-        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut connection).await?;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
+            .execute(&mut connection)
+            .await?;
         connection.close().await?;
         Ok(())
     }
@@ -67,12 +82,20 @@ impl PostgresDatabase {
 /// # Errors
 /// When the server is gone.
 pub async fn version(pool: &PgPool) -> Result<String> {
-    let version: String = sqlx::query_scalar("SHOW server_version").fetch_one(pool).await?;
+    let version: String = sqlx::query_scalar("SHOW server_version")
+        .fetch_one(pool)
+        .await?;
     Ok(format!("PostgreSQL {version}"))
 }
 
 /// A name that no other run has, also one at the same time.
 fn unique_name() -> String {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    format!("bento_bench_{}_{}", std::process::id(), since_epoch.as_millis())
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    format!(
+        "bento_bench_{}_{}",
+        std::process::id(),
+        since_epoch.as_millis()
+    )
 }

@@ -7,11 +7,17 @@ use std::thread;
 pub fn line(database_version: &str) -> String {
     let cores = thread::available_parallelism().map_or(0, usize::from);
     let (system, architecture) = (std::env::consts::OS, std::env::consts::ARCH);
-    format!("{} × {cores}, {architecture} {system}, {database_version}", processor())
+    format!(
+        "{} × {cores}, {architecture} {system}, {database_version}",
+        processor()
+    )
 }
 
 fn processor() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = text.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split_once(": "));
+    let model = text
+        .lines()
+        .find(|line| line.starts_with("model name"))
+        .and_then(|line| line.split_once(": "));
     model.map_or_else(|| "processor".to_owned(), |(_, model)| model.to_owned())
 }

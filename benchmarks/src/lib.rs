@@ -1,6 +1,8 @@
-//! What the benchmarks share: a database of each run's own, rounds that interleave the contenders, and the tables they print.
+//! What the benchmarks share: a database of each run's own, rounds that interleave the contenders,
+//! and the tables they print.
 //!
-//! One binary per question: `flush`, `drain`, `decode`, `route`. How they are compared, and why it is fair, is in `README.md`.
+//! One binary per question: `flush`, `drain`, `decode`, `route`. How they are compared, and why it
+//! is fair, is in `README.md`.
 
 use std::error::Error;
 

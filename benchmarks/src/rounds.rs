@@ -1,7 +1,8 @@
 //! Interleaved rounds and the ratios between their contenders.
 //!
-//! Whatever else the machine does hits neighbouring turns alike, so a ratio is taken within one round, and the median over the
-//! rounds is what is reported. Costs of different rounds are never compared.
+//! Whatever else the machine does hits neighbouring turns alike, so a ratio is taken within one
+//! round, and the median over the rounds is what is reported. Costs of different rounds are never
+//! compared.
 
 use std::fmt;
 use std::time::Duration;
@@ -40,7 +41,10 @@ pub struct Ratio {
 impl<C: Copy + PartialEq + fmt::Debug> Rounds<C> {
     /// No rounds yet.
     pub fn new(contenders: &[C]) -> Self {
-        Self { contenders: contenders.to_vec(), costs: vec![Vec::new(); contenders.len()] }
+        Self {
+            contenders: contenders.to_vec(),
+            costs: vec![Vec::new(); contenders.len()],
+        }
     }
 
     /// The contenders in the order of their turns: each round begins with another one.
@@ -56,25 +60,41 @@ impl<C: Copy + PartialEq + fmt::Debug> Rounds<C> {
         self.costs[index].push(cost);
     }
 
-    /// How many times as much `dear` costs as `cheap`, within each round; nothing if the measure is not known.
+    /// How many times as much `dear` costs as `cheap`, within each round; nothing if the measure is
+    /// not known.
     pub fn ratio(&self, measure: Measure, dear: C, cheap: C) -> Option<Ratio> {
-        let pairs = self.costs[self.index(dear)].iter().zip(&self.costs[self.index(cheap)]);
-        let ratio = |(dear, cheap)| Some(measure.of(dear)?.as_secs_f64() / measure.of(cheap)?.as_secs_f64());
+        let pairs = self.costs[self.index(dear)]
+            .iter()
+            .zip(&self.costs[self.index(cheap)]);
+        let ratio = |(dear, cheap)| {
+            Some(measure.of(dear)?.as_secs_f64() / measure.of(cheap)?.as_secs_f64())
+        };
         let mut ratios = pairs.map(ratio).collect::<Option<Vec<f64>>>()?;
         ratios.sort_by(f64::total_cmp);
-        Some(Ratio { median: quantile(&ratios, 0.5), low: quantile(&ratios, 0.25), high: quantile(&ratios, 0.75) })
+        Some(Ratio {
+            median: quantile(&ratios, 0.5),
+            low: quantile(&ratios, 0.25),
+            high: quantile(&ratios, 0.75),
+        })
     }
 
     /// The median cost of a contender: orientation only, ratios are what is compared.
     pub fn median(&self, measure: Measure, contender: C) -> Option<Duration> {
-        let costs = self.costs[self.index(contender)].iter().map(|cost| measure.of(cost));
-        let mut seconds = costs.map(|cost| Some(cost?.as_secs_f64())).collect::<Option<Vec<f64>>>()?;
+        let costs = self.costs[self.index(contender)]
+            .iter()
+            .map(|cost| measure.of(cost));
+        let mut seconds = costs
+            .map(|cost| Some(cost?.as_secs_f64()))
+            .collect::<Option<Vec<f64>>>()?;
         seconds.sort_by(f64::total_cmp);
         Some(Duration::from_secs_f64(quantile(&seconds, 0.5)))
     }
 
     fn index(&self, contender: C) -> usize {
-        self.contenders.iter().position(|other| *other == contender).expect("only contenders are measured")
+        self.contenders
+            .iter()
+            .position(|other| *other == contender)
+            .expect("only contenders are measured")
     }
 }
 
@@ -116,7 +136,11 @@ mod tests {
     use super::*;
 
     fn cost(millis: u64) -> Cost {
-        Cost { elapsed: Duration::from_millis(millis), processor: None, client: None }
+        Cost {
+            elapsed: Duration::from_millis(millis),
+            processor: None,
+            client: None,
+        }
     }
 
     #[test]
@@ -127,7 +151,14 @@ mod tests {
             rounds.record("b", cost(b));
         }
         let ratio = rounds.ratio(Measure::Elapsed, "b", "a");
-        assert_eq!(ratio, Some(Ratio { low: 2.0, median: 2.0, high: 2.0 }));
+        assert_eq!(
+            ratio,
+            Some(Ratio {
+                low: 2.0,
+                median: 2.0,
+                high: 2.0
+            })
+        );
     }
 
     #[test]

@@ -13,8 +13,9 @@ pub(crate) use self::lazy::{Lazy, Link};
 
 /// A publisher could not be made, or could not be connected to its broker. It shows no password.
 ///
-/// Making a publisher answers [`Settings`](Self::Settings) alone: it asks no broker. The others come out of a publisher's
-/// `check`, and are the source of the [unavailable](bento_relay::publish::FailureClass::Unavailable) answers of `publish`.
+/// Making a publisher answers [`Settings`](Self::Settings) alone: it asks no broker. The others
+/// come out of a publisher's `check`, and are the source of the
+/// [unavailable](bento_relay::publish::FailureClass::Unavailable) answers of `publish`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -58,17 +59,32 @@ pub enum ConnectError {
     },
 }
 
-#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis", feature = "kafka", feature = "http"))]
+#[cfg(any(
+    feature = "nats",
+    feature = "rabbitmq",
+    feature = "redis",
+    feature = "kafka",
+    feature = "http"
+))]
 impl ConnectError {
     /// Settings that cannot be used.
     pub(crate) fn settings(what: impl Into<String>) -> Self {
-        Self::Settings { what: what.into(), source: None }
+        Self::Settings {
+            what: what.into(),
+            source: None,
+        }
     }
 }
 
 /// The answers to a batch of which nothing could be sent.
 #[cfg(any(feature = "nats", feature = "rabbitmq", feature = "kafka"))]
-pub(crate) fn unavailable(batch: &[Delivery], error: &PublishError) -> Vec<Result<(), PublishError>> {
+pub(crate) fn unavailable(
+    batch: &[Delivery],
+    error: &PublishError,
+) -> Vec<Result<(), PublishError>> {
     let why = error.chain();
-    batch.iter().map(|_| Err(PublishError::unavailable(why.clone()))).collect()
+    batch
+        .iter()
+        .map(|_| Err(PublishError::unavailable(why.clone())))
+        .collect()
 }

@@ -1,8 +1,8 @@
 //! Kafka, and brokers that speak its protocol.
 //!
-//! A batch is handed to an idempotent producer at once (`acks=all`), and each event waits for its own confirmation. The topic is the
-//! delivery's, the key its partition key: the aggregate, unless the destination names another. An event without one goes to any
-//! partition.
+//! A batch is handed to an idempotent producer at once (`acks=all`), and each event waits for its
+//! own confirmation. The topic is the delivery's, the key its partition key: the aggregate, unless
+//! the destination names another. An event without one goes to any partition.
 //!
 //! ```no_run
 //! use bento_brokers::kafka::{KafkaPublisher, KafkaSettings};
@@ -13,22 +13,27 @@
 //! # Ok(publisher) }
 //! ```
 //!
-//! The client is librdkafka, which is compiled in; TLS and SCRAM need OpenSSL's library and headers.
+//! The client is librdkafka, which is compiled in; TLS and SCRAM need OpenSSL's library and
+//! headers.
 //!
 //! # What Kafka guarantees
 //!
-//! * **Order**: a partition keeps the order in which it took the messages, and messages of one key go to one partition while the number of
-//!   partitions stays. The relay hands over the next event of an aggregate when the one before it is confirmed.
-//! * **Deduplication**: the producer numbers its messages, so a repetition of its own after a lost answer is stored once. It forgets this
-//!   when its process ends or a message was given up: a relay that takes over, or tries again, writes a duplicate.
-//! * **Durability**: `acks=all` waits for all replicas that are in step. How many these are, the topic's `min.insync.replicas` says: with 1 it may be the
-//!   leader alone. Kafka does not wait for the disk.
-//! * **Zombies**: a relay that was thought dead may still publish what it had begun. Fencing would need a transactional id for each shard, which the
-//!   seam of a publisher does not know.
+//! * **Order**: a partition keeps the order in which it took the messages, and messages of one key
+//!   go to one partition while the number of partitions stays. The relay hands over the next event
+//!   of an aggregate when the one before it is confirmed.
+//! * **Deduplication**: the producer numbers its messages, so a repetition of its own after a lost
+//!   answer is stored once. It forgets this when its process ends or a message was given up: a
+//!   relay that takes over, or tries again, writes a duplicate.
+//! * **Durability**: `acks=all` waits for all replicas that are in step. How many these are, the
+//!   topic's `min.insync.replicas` says: with 1 it may be the leader alone. Kafka does not wait for
+//!   the disk.
+//! * **Zombies**: a relay that was thought dead may still publish what it had begun. Fencing would
+//!   need a transactional id for each shard, which the seam of a publisher does not know.
 //!
-//! The publisher does not [chain](bento_relay::publish::Publisher::chains): when a message is given up, the idempotent producer goes on with the later
-//! ones of its partition. (`enable.gapless.guarantee` would stop them all, of other aggregates too.) An aggregate therefore has one
-//! event on its way at a time; throughput comes from many aggregates.
+//! The publisher does not [chain](bento_relay::publish::Publisher::chains): when a message is given
+//! up, the idempotent producer goes on with the later ones of its partition.
+//! (`enable.gapless.guarantee` would stop them all, of other aggregates too.) An aggregate
+//! therefore has one event on its way at a time; throughput comes from many aggregates.
 //!
 //! # Failures
 //!
@@ -41,27 +46,33 @@
 //! | the topic is no name that Kafka allows | permanent |
 //! | the producer's queue is full, a quota is exceeded | throttled, 1 s |
 //!
-//! A producer whose numbering the cluster no longer accepts, which happens after messages were given up, is replaced by the next call. So is one
-//! that may not write idempotently (`CLUSTER_AUTHORIZATION_FAILED`), until it may.
+//! A producer whose numbering the cluster no longer accepts, which happens after messages were
+//! given up, is replaced by the next call. So is one that may not write idempotently
+//! (`CLUSTER_AUTHORIZATION_FAILED`), until it may.
 //!
-//! When a right to a topic is given back, events go there again within five seconds: so often the client asks for the topics it was refused,
-//! unless the property `topic.metadata.refresh.interval.ms` says otherwise. A password that is refused while connected shows only as events that
-//! are not confirmed, and in the log of this crate.
+//! When a right to a topic is given back, events go there again within five seconds: so often the
+//! client asks for the topics it was refused, unless the property
+//! `topic.metadata.refresh.interval.ms` says otherwise. A password that is refused while connected
+//! shows only as events that are not confirmed, and in the log of this crate.
 //!
 //! # Latency
 //!
-//! A message waits [`linger`](KafkaSettings::linger), 1 ms, for others to share its request. Nagle's algorithm is off.
+//! A message waits [`linger`](KafkaSettings::linger), 1 ms, for others to share its request.
+//! Nagle's algorithm is off.
 //!
 //! # What it is tested on
 //!
-//! The conformance suite runs on [tansu](https://crates.io/crates/tansu), a broker that speaks Kafka's protocol, on the one that
-//! `BENTO_TEST_KAFKA_URL` names, or on librdkafka's mock cluster. What a refusal of the cluster means is tested on the mock cluster, which answers what
-//! it is told to: missing rights, quotas, records that are not taken, leaders that move.
+//! The conformance suite runs on [tansu](https://crates.io/crates/tansu), a broker that speaks
+//! Kafka's protocol, on the one that `BENTO_TEST_KAFKA_URL` names, or on librdkafka's mock cluster.
+//! What a refusal of the cluster means is tested on the mock cluster, which answers what it is told
+//! to: missing rights, quotas, records that are not taken, leaders that move.
 //!
-//! tansu itself leaves TLS aside and takes any password with PLAIN. The tests of TLS, of client certificates and of PLAIN, SCRAM-SHA-256 and
-//! SCRAM-SHA-512 put a gate in front of it that asks for them as Kafka's protocol says; no broker of Apache Kafka was asked. Where a test stops the
-//! broker, tansu is killed once it has written what it was asked to, and starts again on what it kept. What Apache Kafka keeps when its machine loses
-//! power depends on the replicas and is not tested.
+//! tansu itself leaves TLS aside and takes any password with PLAIN. The tests of TLS, of client
+//! certificates and of PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512 put a gate in front of it that asks
+//! for them as Kafka's protocol says; no broker of Apache Kafka was asked. Where a test stops the
+//! broker, tansu is killed once it has written what it was asked to, and starts again on what it
+//! kept. What Apache Kafka keeps when its machine loses power depends on the replicas and is not
+//! tested.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -85,7 +96,8 @@ use crate::connect::unavailable;
 use crate::message::{Binding, Message};
 use crate::patience::patience;
 
-/// The client answers by itself within the delivery timeout; should it not, it is not waited for much longer.
+/// The client answers by itself within the delivery timeout; should it not, it is not waited for
+/// much longer.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Publishes to Kafka. See the [module](self).
@@ -103,18 +115,25 @@ struct Producer {
 
 impl Producer {
     fn new((client, watcher): (Client, Watcher)) -> Arc<Self> {
-        Arc::new(Self { client, watcher, is_worn: AtomicBool::new(false) })
+        Arc::new(Self {
+            client,
+            watcher,
+            is_worn: AtomicBool::new(false),
+        })
     }
 
     fn is_worn(&self) -> bool {
         self.is_worn.load(Ordering::Relaxed) || self.client.client().fatal_error().is_some()
     }
 
-    /// The answer to a message that was not confirmed. What ended the producer, or why no broker is connected, goes before what that did to
-    /// its messages.
+    /// The answer to a message that was not confirmed. What ended the producer, or why no broker is
+    /// connected, goes before what that did to its messages.
     fn failure(&self, error: KafkaError, topic: &str) -> PublishError {
         use RDKafkaErrorCode::{Fatal, MessageTimedOut, PurgeInflight, PurgeQueue};
-        match (error.rdkafka_error_code(), self.client.client().fatal_error()) {
+        match (
+            error.rdkafka_error_code(),
+            self.client.client().fatal_error(),
+        ) {
             (Some(Fatal | PurgeInflight | PurgeQueue), Some((code, _))) => {
                 failure::failure(KafkaError::MessageProduction(code), topic)
             }
@@ -130,13 +149,17 @@ impl Producer {
 type Answer = Result<(), PublishError>;
 
 impl KafkaPublisher {
-    /// Checks the settings, and makes the producer, which connects in the background, again and again until it succeeds. Nobody is waited for.
+    /// Checks the settings, and makes the producer, which connects in the background, again and
+    /// again until it succeeds. Nobody is waited for.
     ///
     /// # Errors
     /// [`ConnectError::Settings`] for settings that cannot be used.
     pub fn new(settings: KafkaSettings) -> Result<Self, ConnectError> {
         let producer = Producer::new(client::create(&settings)?);
-        Ok(Self { settings, producer: RwLock::new(producer) })
+        Ok(Self {
+            settings,
+            producer: RwLock::new(producer),
+        })
     }
 
     /// Asks for the cluster's metadata now, for a program that is to end at once if that fails.
@@ -157,11 +180,17 @@ impl KafkaPublisher {
         if !current.is_worn() {
             return Ok(current);
         }
-        let mut slot = self.producer.write().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self
+            .producer
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         if slot.is_worn() {
-            tracing::warn!("Kafka does not accept the numbering of the idempotent producer: it is replaced");
+            tracing::warn!(
+                "Kafka does not accept the numbering of the idempotent producer: it is replaced"
+            );
             let created = client::create(&self.settings);
-            let created = created.map_err(|error| PublishError::unavailable("Kafka has no producer").because(error));
+            let created = created
+                .map_err(|error| PublishError::unavailable("Kafka has no producer").because(error));
             *slot = Producer::new(created?);
         }
         Ok(Arc::clone(&slot))
@@ -170,21 +199,37 @@ impl KafkaPublisher {
     async fn send(&self, producer: &Producer, delivery: &Delivery) -> Answer {
         let topic = delivery.topic();
         failure::check_topic(&topic)?;
-        let Message { headers, content_type, body } = self.settings.message.message(delivery, &Binding::KAFKA)?;
+        let Message {
+            headers,
+            content_type,
+            body,
+        } = self.settings.message.message(delivery, &Binding::KAFKA)?;
         let mut list = OwnedHeaders::new_with_capacity(headers.len() + 1);
         for (name, value) in &headers {
-            list = list.insert(Header { key: name, value: Some(&**value) });
+            list = list.insert(Header {
+                key: name,
+                value: Some(&**value),
+            });
         }
         if let Some(content_type) = content_type {
-            list = list.insert(Header { key: "content-type", value: Some(content_type) });
+            list = list.insert(Header {
+                key: "content-type",
+                value: Some(content_type),
+            });
         }
         let mut record = FutureRecord::to(&topic).payload(&*body).headers(list);
         let key = delivery.partition_key();
         if !key.is_empty() {
             record = record.key(key);
         }
-        let sent = producer.client.send_result(record).map_err(|(error, _)| producer.failure(error, &topic))?;
-        let limit = patience(std::slice::from_ref(delivery), self.settings.delivery_timeout + GRACE);
+        let sent = producer
+            .client
+            .send_result(record)
+            .map_err(|(error, _)| producer.failure(error, &topic))?;
+        let limit = patience(
+            std::slice::from_ref(delivery),
+            self.settings.delivery_timeout + GRACE,
+        );
         match tokio::time::timeout(limit, sent).await {
             Ok(Ok(Ok(_))) => {
                 producer.watcher.forget();
@@ -197,8 +242,12 @@ impl KafkaPublisher {
                 Err(producer.failure(error, &topic))
             }
             // The producer was replaced while this was on its way.
-            Ok(Err(gone)) => Err(PublishError::unavailable("Kafka's producer has ended").because(gone)),
-            Err(elapsed) => Err(PublishError::unavailable("Kafka's client did not answer").because(elapsed)),
+            Ok(Err(gone)) => {
+                Err(PublishError::unavailable("Kafka's producer has ended").because(gone))
+            }
+            Err(elapsed) => {
+                Err(PublishError::unavailable("Kafka's client did not answer").because(elapsed))
+            }
         }
     }
 }
@@ -207,7 +256,9 @@ impl Publisher for KafkaPublisher {
     async fn publish(&self, batch: &[Delivery]) -> Vec<Answer> {
         match self.producer() {
             // Each is handed over when it is first polled, before any answer is waited for.
-            Ok(producer) => join_all(batch.iter().map(|delivery| self.send(&producer, delivery))).await,
+            Ok(producer) => {
+                join_all(batch.iter().map(|delivery| self.send(&producer, delivery))).await
+            }
             Err(error) => unavailable(batch, &error),
         }
     }
@@ -215,6 +266,8 @@ impl Publisher for KafkaPublisher {
 
 impl fmt::Debug for KafkaPublisher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KafkaPublisher").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("KafkaPublisher")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,7 @@
 //! Broker adapters of the Bento domain-event framework.
 //!
-//! One module and one cargo feature for each broker. What a message looks like is said once for all of them, in [`message`].
+//! One module and one cargo feature for each broker. What a message looks like is said once for all
+//! of them, in [`message`].
 //!
 //! | feature | what it brings |
 //! |---|---|
@@ -10,7 +11,8 @@
 //! | `kafka` | the module `kafka`: Kafka, on librdkafka, which is compiled in: it needs a C compiler, make, and the headers of zlib and OpenSSL |
 //! | `http` | the module `http`: signed webhooks, and `WebhookAlert` for dead letters |
 //!
-//! No feature is on by default. [`FanOut`], [`Timeout`], [`Traced`], the console and the memory publisher need none.
+//! No feature is on by default. [`FanOut`], [`Timeout`], [`Traced`], the console and the memory
+//! publisher need none.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -23,7 +25,13 @@ pub mod kafka;
 pub mod message;
 #[cfg(feature = "nats")]
 pub mod nats;
-#[cfg(any(feature = "http", feature = "kafka", feature = "nats", feature = "rabbitmq", feature = "redis"))]
+#[cfg(any(
+    feature = "http",
+    feature = "kafka",
+    feature = "nats",
+    feature = "rabbitmq",
+    feature = "redis"
+))]
 mod patience;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
@@ -36,7 +44,9 @@ mod tls;
 mod traced;
 
 #[doc(no_inline)]
-pub use bento_relay::publish::{BoxPublisher, ConsolePublisher, MemoryPublisher, Publisher, Publishers};
+pub use bento_relay::publish::{
+    BoxPublisher, ConsolePublisher, MemoryPublisher, Publisher, Publishers,
+};
 
 pub use self::connect::ConnectError;
 pub use self::fan_out::FanOut;

@@ -6,26 +6,33 @@
 //! | [`Structured`](Format::Structured) | a JSON object with all attributes, and the payload as `data` | – |
 //! | [`Plain`](Format::Plain) | the payload | every fact as `bento-…` |
 //!
-//! In each of them `bento-route`, the name of the destination, and the application's own headers (`traceparent` and `tracestate` among
-//! them) are headers as well, so that a consumer, a filter or a tracing library need not know the format. Every other fact has one name in
-//! a message: an attribute in the first two, a header in the third.
+//! In each of them `bento-route`, the name of the destination, and the application's own headers
+//! (`traceparent` and `tracestate` among them) are headers as well, so that a consumer, a filter or
+//! a tracing library need not know the format. Every other fact has one name in a message: an
+//! attribute in the first two, a header in the third.
 //!
-//! An own header whose value is not printable ASCII, or has spaces at its ends, is encoded, the same on every broker: `x-user-name: Zoë`
-//! travels as `x-user-name*: UTF-8''Zo%C3%AB`, and [`decode_header`](bento_core::metadata::decode_header) reads it.
+//! An own header whose value is not printable ASCII, or has spaces at its ends, is encoded, the
+//! same on every broker: `x-user-name: Zoë` travels as `x-user-name*: UTF-8''Zo%C3%AB`, and
+//! [`decode_header`](bento_core::metadata::decode_header) reads it.
 //!
 //! [`Incoming`] reads the event of a message, whichever format it has.
 //!
-//! The attributes of CloudEvents 1.0 are `id` (the event id), `source` (the metadata's, else [`MessageSettings::source`]), `type` (the event type,
-//! with its version if the destination wants that), `subject` (the aggregate's id), `time` (when the event was raised) and
-//! `datacontenttype`. Extensions: `schemaversion`, `aggregatetype`, `aggregatesequence`, `tenantid`, `correlationid`, `causationid`, `actor`,
-//! `partitionkey`, `contentencoding`, `keyid`, and of the Distributed Tracing extension `traceparent` and `tracestate`. A fact that an event does not have is left out.
+//! The attributes of CloudEvents 1.0 are `id` (the event id), `source` (the metadata's, else
+//! [`MessageSettings::source`]), `type` (the event type, with its version if the destination wants
+//! that), `subject` (the aggregate's id), `time` (when the event was raised) and `datacontenttype`.
+//! Extensions: `schemaversion`, `aggregatetype`, `aggregatesequence`, `tenantid`, `correlationid`,
+//! `causationid`, `actor`, `partitionkey`, `contentencoding`, `keyid`, and of the Distributed
+//! Tracing extension `traceparent` and `tracestate`. A fact that an event does not have is left
+//! out.
 //!
-//! `aggregatesequence` is the number of the event in its aggregate, a decimal number without padding, for aggregates with a field marked
-//! `#[aggregate(version)]`: `docs/guarantees.md` says what a consumer may conclude from it. It is not the `sequence` of the extension of
-//! that name, which counts within a `source`.
+//! `aggregatesequence` is the number of the event in its aggregate, a decimal number without
+//! padding, for aggregates with a field marked `#[aggregate(version)]`: `docs/guarantees.md` says
+//! what a consumer may conclude from it. It is not the `sequence` of the extension of that name,
+//! which counts within a `source`.
 //!
-//! The payload is never parsed into values, so no number is rounded. It is JSON, `application/json`, unless it has a content encoding or was
-//! enqueued as bytes that are no JSON: then it is `application/octet-stream`, and `data_base64` in structured mode.
+//! The payload is never parsed into values, so no number is rounded. It is JSON,
+//! `application/json`, unless it has a content encoding or was enqueued as bytes that are no JSON:
+//! then it is `application/octet-stream`, and `data_base64` in structured mode.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -99,7 +106,8 @@ pub type Header<'a> = (Cow<'static, str>, Cow<'a, str>);
 /// What is sent: a body with its content type, and headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
-    /// The headers without the content type. A name occurs once, unless the application's own differ in case alone.
+    /// The headers without the content type. A name occurs once, unless the application's own
+    /// differ in case alone.
     pub headers: Vec<Header<'a>>,
     /// The body's content type, if the binding does not say it in an attribute.
     pub content_type: Option<&'static str>,
@@ -110,12 +118,19 @@ pub struct Message<'a> {
 impl Message<'_> {
     /// The value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| &**value)
+        self.headers
+            .iter()
+            .find(|(own, _)| own == name)
+            .map(|(_, value)| &**value)
     }
 
     /// The bytes of the body and of all names and values.
     pub fn size(&self) -> usize {
-        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let headers: usize = self
+            .headers
+            .iter()
+            .map(|(name, value)| name.len() + value.len())
+            .sum();
         headers + self.content_type.map_or(0, str::len) + self.body.len()
     }
 }
@@ -131,14 +146,27 @@ impl MessageSettings {
     /// The message for a delivery.
     ///
     /// # Errors
-    /// A permanent failure when the event has no event type, when its stored headers are no JSON object of texts, or when one of them is one
-    /// that not every broker carries. The event stays whole: it becomes a dead letter that says why, and whose headers an operator
-    /// can [amend](bento_relay::dead_letter::DeadLetters::amend).
-    pub fn message<'a>(&self, delivery: &'a Delivery, binding: &Binding) -> Result<Message<'a>, PublishError> {
+    /// A permanent failure when the event has no event type, when its stored headers are no JSON
+    /// object of texts, or when one of them is one that not every broker carries. The event stays
+    /// whole: it becomes a dead letter that says why, and whose headers an operator can
+    /// [amend](bento_relay::dead_letter::DeadLetters::amend).
+    pub fn message<'a>(
+        &self,
+        delivery: &'a Delivery,
+        binding: &Binding,
+    ) -> Result<Message<'a>, PublishError> {
         let headers = delivery.envelope.headers().map_err(|error| {
-            PublishError::permanent("the stored headers of the event are no JSON object of texts").because(error)
+            PublishError::permanent("the stored headers of the event are no JSON object of texts")
+                .because(error)
         })?;
-        let Headers { correlation_id, causation_id, source, actor, extra, .. } = headers;
+        let Headers {
+            correlation_id,
+            causation_id,
+            source,
+            actor,
+            extra,
+            ..
+        } = headers;
         let facts = Facts {
             source: match source.filter(|source| !source.is_empty()) {
                 Some(source) => Cow::Owned(source::uri_reference(&source).into_owned()),
@@ -157,7 +185,8 @@ impl MessageSettings {
             Format::Plain => facts.plain(delivery, binding),
         };
         for (name, value) in extra {
-            check_header(&name, &value).map_err(|refused| PublishError::permanent(refused.to_string()))?;
+            check_header(&name, &value)
+                .map_err(|refused| PublishError::permanent(refused.to_string()))?;
             let (name, value) = encode_header(name, value);
             message.headers.push((header_name(name), Cow::Owned(value)));
         }
@@ -192,7 +221,9 @@ impl<'a> Facts<'a> {
     fn of(delivery: &'a Delivery) -> Result<Self, PublishError> {
         let envelope = &*delivery.envelope;
         if envelope.event_type.is_empty() {
-            return Err(PublishError::permanent("the event has no event type, which a message must name"));
+            return Err(PublishError::permanent(
+                "the event has no event type, which a message must name",
+            ));
         }
         Ok(Self {
             id: envelope.event_id.to_string(),
@@ -220,7 +251,10 @@ impl<'a> Facts<'a> {
         let mut list = shared_headers(delivery, binding);
         let mut put = |attribute: Attribute, value: Cow<'a, str>| {
             if !value.is_empty() {
-                list.push((Cow::Borrowed(binding.attributes[attribute as usize]), binding.encode(value)));
+                list.push((
+                    Cow::Borrowed(binding.attributes[attribute as usize]),
+                    binding.encode(value),
+                ));
             }
         };
         put(Attribute::SpecVersion, "1.0".into());
@@ -232,7 +266,10 @@ impl<'a> Facts<'a> {
         if binding.content_type_is_an_attribute {
             put(Attribute::DataContentType, content_type.into());
         }
-        put(Attribute::SchemaVersion, text(self.schema_version.map(|version| version.to_string())));
+        put(
+            Attribute::SchemaVersion,
+            text(self.schema_version.map(|version| version.to_string())),
+        );
         put(Attribute::AggregateType, self.aggregate_type.into());
         put(Attribute::AggregateSequence, text(self.sequence));
         put(Attribute::Tenant, self.tenant.unwrap_or_default().into());
@@ -240,18 +277,29 @@ impl<'a> Facts<'a> {
         put(Attribute::CausationId, text(self.causation_id));
         put(Attribute::Actor, text(self.actor));
         put(Attribute::PartitionKey, self.partition_key.into());
-        put(Attribute::ContentEncoding, self.content_encoding.unwrap_or_default().into());
+        put(
+            Attribute::ContentEncoding,
+            self.content_encoding.unwrap_or_default().into(),
+        );
         put(Attribute::KeyId, self.key_id.unwrap_or_default().into());
         put(Attribute::TraceParent, text(self.trace_parent));
         put(Attribute::TraceState, text(self.trace_state));
         let content_type = (!binding.content_type_is_an_attribute).then_some(content_type);
-        Message { headers: list, content_type, body: delivery.envelope.payload.clone() }
+        Message {
+            headers: list,
+            content_type,
+            body: delivery.envelope.payload.clone(),
+        }
     }
 
     fn structured(self, delivery: &'a Delivery, binding: &Binding) -> Message<'a> {
         let headers = shared_headers(delivery, binding);
         let body = structured::body(&self, &delivery.envelope);
-        Message { headers, content_type: Some(CLOUD_EVENT), body }
+        Message {
+            headers,
+            content_type: Some(CLOUD_EVENT),
+            body,
+        }
     }
 
     fn plain(self, delivery: &'a Delivery, binding: &Binding) -> Message<'a> {
@@ -264,7 +312,10 @@ impl<'a> Facts<'a> {
         put("bento-event-id", self.id.into());
         put("bento-source", self.source);
         put("bento-event-type", self.event_type);
-        put("bento-schema-version", text(self.schema_version.map(|version| version.to_string())));
+        put(
+            "bento-schema-version",
+            text(self.schema_version.map(|version| version.to_string())),
+        );
         put("bento-aggregate-type", self.aggregate_type.into());
         put("bento-aggregate-id", self.subject.into());
         put("bento-aggregate-sequence", text(self.sequence));
@@ -274,16 +325,26 @@ impl<'a> Facts<'a> {
         put("bento-causation-id", text(self.causation_id));
         put("bento-actor", text(self.actor));
         put("bento-partition-key", self.partition_key.into());
-        put("bento-content-encoding", self.content_encoding.unwrap_or_default().into());
+        put(
+            "bento-content-encoding",
+            self.content_encoding.unwrap_or_default().into(),
+        );
         put("bento-key-id", self.key_id.unwrap_or_default().into());
-        Message { headers: list, content_type: Some(content_type(delivery)), body: delivery.envelope.payload.clone() }
+        Message {
+            headers: list,
+            content_type: Some(content_type(delivery)),
+            body: delivery.envelope.payload.clone(),
+        }
     }
 }
 
 /// The headers that are there in every format, in a list with room for the others.
 fn shared_headers<'a>(delivery: &'a Delivery, binding: &Binding) -> Vec<Header<'a>> {
     let mut list = Vec::with_capacity(USUAL_HEADERS);
-    list.push(("bento-route".into(), binding.encode(Cow::Borrowed(&*delivery.destination.name))));
+    list.push((
+        "bento-route".into(),
+        binding.encode(Cow::Borrowed(&*delivery.destination.name)),
+    ));
     list
 }
 
@@ -300,15 +361,19 @@ fn text<'a>(text: Option<String>) -> Cow<'a, str> {
     text.map_or(Cow::Borrowed(""), Cow::Owned)
 }
 
-/// The content type of the payload. Only bytes that were enqueued without a Rust type are looked at; an event is JSON by construction.
+/// The content type of the payload. Only bytes that were enqueued without a Rust type are looked
+/// at; an event is JSON by construction.
 fn content_type(delivery: &Delivery) -> &'static str {
     let envelope = &*delivery.envelope;
     let is_json = envelope.content_encoding.is_none()
-        && (envelope.schema_version > 0 || serde_json::from_slice::<&RawValue>(&envelope.payload).is_ok());
+        && (envelope.schema_version > 0
+            || serde_json::from_slice::<&RawValue>(&envelope.payload).is_ok());
     if is_json { JSON } else { BYTES }
 }
 
 /// The time as RFC 3339 has it, which ends with the year 9999.
 fn rfc3339(time: DateTime<Utc>) -> Option<String> {
-    (0..=9999).contains(&time.year()).then(|| time.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+    (0..=9999)
+        .contains(&time.year())
+        .then(|| time.to_rfc3339_opts(SecondsFormat::AutoSi, true))
 }

@@ -1,7 +1,7 @@
 //! NATS JetStream.
 //!
-//! Each topic is a subject, behind [`NatsSettings::prefix`]; a stream must take it. A batch is sent at once, and each event is confirmed
-//! by the stream's own acknowledgement.
+//! Each topic is a subject, behind [`NatsSettings::prefix`]; a stream must take it. A batch is sent
+//! at once, and each event is confirmed by the stream's own acknowledgement.
 //!
 //! ```no_run
 //! use bento_brokers::nats::{NatsPublisher, NatsSettings};
@@ -13,16 +13,23 @@
 //!
 //! # What NATS guarantees
 //!
-//! * **Order**: a stream keeps the order in which it took the messages. The relay hands over the next event of an aggregate when the one before it
-//!   is acknowledged, so an aggregate is in order in its stream. Across streams there is no order. The publisher does not
-//!   [chain](bento_relay::publish::Publisher::chains): JetStream stores what was sent behind a message that it refuses.
-//! * **Deduplication**: a message is sent with `Nats-Msg-Id: <event id>:<destination>`. Within the stream's duplicate window (`duplicate_window`, two
-//!   minutes by default, in the stream's settings) a repeated one is acknowledged and not stored again. A repetition after a longer outage is a
-//!   duplicate, and so is one that a second stream takes. Within the window a dead letter that had arrived after all and is replayed is not stored again either.
-//! * **Durability**: an acknowledgement says that the stream has the message, not that it is on disk. By default a server syncs every two minutes
-//!   (`sync_interval`): a power failure of a stream with one replica loses acknowledged events. Use three replicas on machines that
-//!   do not fail together, or `sync_interval: always`. The end of the server's process alone loses nothing.
-//! * **Zombies**: a relay that was thought dead may still publish what it had begun. The window takes care of the copies; nothing fences it.
+//! * **Order**: a stream keeps the order in which it took the messages. The relay hands over the
+//!   next event of an aggregate when the one before it is acknowledged, so an aggregate is in order
+//!   in its stream. Across streams there is no order. The publisher does not
+//!   [chain](bento_relay::publish::Publisher::chains): JetStream stores what was sent behind a
+//!   message that it refuses.
+//! * **Deduplication**: a message is sent with `Nats-Msg-Id: <event id>:<destination>`. Within the
+//!   stream's duplicate window (`duplicate_window`, two minutes by default, in the stream's
+//!   settings) a repeated one is acknowledged and not stored again. A repetition after a longer
+//!   outage is a duplicate, and so is one that a second stream takes. Within the window a dead
+//!   letter that had arrived after all and is replayed is not stored again either.
+//! * **Durability**: an acknowledgement says that the stream has the message, not that it is on
+//!   disk. By default a server syncs every two minutes (`sync_interval`): a power failure of a
+//!   stream with one replica loses acknowledged events. Use three replicas on machines that do not
+//!   fail together, or `sync_interval: always`. The end of the server's process alone loses
+//!   nothing.
+//! * **Zombies**: a relay that was thought dead may still publish what it had begun. The window
+//!   takes care of the copies; nothing fences it.
 //!
 //! # Failures
 //!
@@ -36,16 +43,20 @@
 //! | the topic is no subject: empty tokens, spaces, wildcards, `$…` | permanent |
 //! | any other refusal of a stream | transient |
 //!
-//! Where nobody listens, the publisher asks JetStream which stream takes the subject, so that the error says whether there is none; its user
-//! needs the permission to publish to `$JS.API.STREAM.NAMES`. The event waits in either case, and goes on when a stream is there. With an
-//! expected stream it asks for that one when it connects, and needs the permission for `$JS.API.STREAM.INFO.<stream>`.
-//! A user without the permission to publish to a subject gets no answer at all from NATS: its events fail as not acknowledged.
+//! Where nobody listens, the publisher asks JetStream which stream takes the subject, so that the
+//! error says whether there is none; its user needs the permission to publish to
+//! `$JS.API.STREAM.NAMES`. The event waits in either case, and goes on when a stream is there. With
+//! an expected stream it asks for that one when it connects, and needs the permission for
+//! `$JS.API.STREAM.INFO.<stream>`. A user without the permission to publish to a subject gets no
+//! answer at all from NATS: its events fail as not acknowledged.
 //!
-//! An acknowledgement counts if it has the unguessable token of its message and comes from the expected stream. Whoever may subscribe to a
-//! subject of the events sees the tokens of their messages, and can acknowledge these before the stream does: that is a matter of permissions.
+//! An acknowledgement counts if it has the unguessable token of its message and comes from the
+//! expected stream. Whoever may subscribe to a subject of the events sees the tokens of their
+//! messages, and can acknowledge these before the stream does: that is a matter of permissions.
 //!
-//! The first event connects. Until that succeeds each attempt is made by a call of the relay, after a pause that grows from 0.1 s to 5 s. From then on the
-//! connection comes back by itself, also when the server refuses the credentials for a while.
+//! The first event connects. Until that succeeds each attempt is made by a call of the relay, after
+//! a pause that grows from 0.1 s to 5 s. From then on the connection comes back by itself, also
+//! when the server refuses the credentials for a while.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -95,19 +106,25 @@ struct Outgoing {
 }
 
 impl NatsPublisher {
-    /// Checks the settings. Nobody is asked before the first event: it connects, and so does each one after it until that succeeds.
+    /// Checks the settings. Nobody is asked before the first event: it connects, and so does each
+    /// one after it until that succeeds.
     ///
     /// # Errors
     /// [`ConnectError::Settings`] for settings that cannot be used.
     pub fn new(settings: NatsSettings) -> Result<Self, ConnectError> {
         settings.check()?;
-        Ok(Self { address: settings.address(), connection: Lazy::new(settings) })
+        Ok(Self {
+            address: settings.address(),
+            connection: Lazy::new(settings),
+        })
     }
 
-    /// Connects now, for a program that is to end at once if that fails, and looks for the expected stream.
+    /// Connects now, for a program that is to end at once if that fails, and looks for the expected
+    /// stream.
     ///
     /// # Errors
-    /// No server answers, none accepts the credentials, or the expected stream is missing. A later call may succeed.
+    /// No server answers, none accepts the credentials, or the expected stream is missing. A later
+    /// call may succeed.
     ///
     /// # Cancel safety
     /// The attempt is given up, and what was connected is closed in the background.
@@ -120,10 +137,18 @@ impl NatsPublisher {
     }
 
     /// What is sent for a delivery.
-    fn outgoing(&self, delivery: &Delivery, subjects: &mut Subjects) -> Result<Outgoing, PublishError> {
+    fn outgoing(
+        &self,
+        delivery: &Delivery,
+        subjects: &mut Subjects,
+    ) -> Result<Outgoing, PublishError> {
         let settings = self.settings();
         let subject = subjects.of(&settings.prefix, &delivery.topic())?;
-        let Message { headers: list, content_type, body } = settings.message.message(delivery, &Binding::NATS)?;
+        let Message {
+            headers: list,
+            content_type,
+            body,
+        } = settings.message.message(delivery, &Binding::NATS)?;
         let mut headers = HeaderMap::new();
         for (name, value) in list {
             // The client panics at a line break, which no fact and no header of a message has here.
@@ -134,14 +159,22 @@ impl NatsPublisher {
         }
         // One event may go to several subjects of one stream.
         let destination = Binding::NATS.encode((&*delivery.destination.name).into());
-        headers.insert(header::NATS_MESSAGE_ID, format!("{}:{destination}", delivery.envelope.event_id));
+        headers.insert(
+            header::NATS_MESSAGE_ID,
+            format!("{}:{destination}", delivery.envelope.event_id),
+        );
         if let Some(stream) = &settings.expected_stream {
             headers.insert(header::NATS_EXPECTED_STREAM, stream.as_str());
         }
-        Ok(Outgoing { subject, headers, body })
+        Ok(Outgoing {
+            subject,
+            headers,
+            body,
+        })
     }
 
-    /// Sends everything and waits for the acknowledgements. Answers with the index of what nobody listened to.
+    /// Sends everything and waits for the acknowledgements. Answers with the index of what nobody
+    /// listened to.
     async fn send(&self, link: &Link, batch: &[Delivery], answers: &mut Answers) -> Vec<usize> {
         let mut call = link.acks.call(batch.len());
         let mut subjects = Subjects::default();
@@ -172,7 +205,13 @@ impl NatsPublisher {
     }
 
     /// Finds out whether a stream takes the subjects that nobody listened to.
-    async fn explain_silence(&self, link: &Link, batch: &[Delivery], unheard: Vec<usize>, answers: &mut Answers) {
+    async fn explain_silence(
+        &self,
+        link: &Link,
+        batch: &[Delivery],
+        unheard: Vec<usize>,
+        answers: &mut Answers,
+    ) {
         let mut subjects: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for index in unheard {
             if let Ok(subject) = subject::subject(&self.settings().prefix, &batch[index].topic()) {
@@ -180,16 +219,21 @@ impl NatsPublisher {
             }
         }
         let limit = patience(batch, LOOKUP);
-        let lookups =
-            subjects.keys().map(|subject| tokio::time::timeout(limit, link.context.stream_by_subject(subject)));
+        let lookups = subjects
+            .keys()
+            .map(|subject| tokio::time::timeout(limit, link.context.stream_by_subject(subject)));
         let found = join_all(lookups).await;
         for ((subject, indexes), found) in subjects.iter().zip(found) {
             let is_missing = matches!(&found, Ok(Err(error)) if error.kind() == GetStreamByNameErrorKind::NotFound);
             for &index in indexes {
                 answers[index] = Some(Err(if is_missing {
-                    PublishError::unavailable(format!("no stream of NATS takes the subject `{subject}`"))
+                    PublishError::unavailable(format!(
+                        "no stream of NATS takes the subject `{subject}`"
+                    ))
                 } else {
-                    PublishError::unavailable(format!("nobody listens to the subject `{subject}` at the moment"))
+                    PublishError::unavailable(format!(
+                        "nobody listens to the subject `{subject}` at the moment"
+                    ))
                 }));
             }
         }
@@ -206,23 +250,33 @@ impl Publisher for NatsPublisher {
             Err(error) => return unavailable(batch, &error),
         };
         let mut answers: Vec<Option<Answer>> = batch.iter().map(|_| None).collect();
-        // Whatever is handed to a client without a connection would be sent when it is back, long after it was given up.
+        // Whatever is handed to a client without a connection would be sent when it is back, long
+        // after it was given up.
         let silence = if link.is_connected() {
             let unheard = self.send(&link, batch, &mut answers).await;
-            self.explain_silence(&link, batch, unheard, &mut answers).await;
+            self.explain_silence(&link, batch, unheard, &mut answers)
+                .await;
             let patience = self.settings().ack_timeout;
-            format!("NATS at {} did not acknowledge the event within {patience:?}", self.address)
+            format!(
+                "NATS at {} did not acknowledge the event within {patience:?}",
+                self.address
+            )
         } else {
             link.trouble(&self.address)
         };
         let missing = || Err(PublishError::unavailable(silence.clone()));
-        answers.into_iter().map(|answer| answer.unwrap_or_else(missing)).collect()
+        answers
+            .into_iter()
+            .map(|answer| answer.unwrap_or_else(missing))
+            .collect()
     }
 }
 
 impl fmt::Debug for NatsPublisher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NatsPublisher").field("settings", self.settings()).finish_non_exhaustive()
+        f.debug_struct("NatsPublisher")
+            .field("settings", self.settings())
+            .finish_non_exhaustive()
     }
 }
 
@@ -232,5 +286,6 @@ fn header_name(name: Cow<'static, str>) -> Result<HeaderName, PublishError> {
         Cow::Borrowed(name) => return Ok(HeaderName::from_static(name)),
         Cow::Owned(name) => name,
     };
-    HeaderName::try_from(name).map_err(|error| PublishError::permanent("a header has no name of NATS").because(error))
+    HeaderName::try_from(name)
+        .map_err(|error| PublishError::permanent("a header has no name of NATS").because(error))
 }

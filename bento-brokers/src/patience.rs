@@ -7,14 +7,21 @@ use bento_relay::publish::Delivery;
 /// The longest time that is kept back for the answer itself.
 const MARGIN: Duration = Duration::from_millis(500);
 
-/// The time that a call for a batch may still take: a publisher's own limit, or what the relay leaves of its.
+/// The time that a call for a batch may still take: a publisher's own limit, or what the relay
+/// leaves of its.
 pub(crate) fn patience(batch: &[Delivery], own: Duration) -> Duration {
-    batch.iter().filter_map(left).min().map_or(own, |left| left.min(own))
+    batch
+        .iter()
+        .filter_map(left)
+        .min()
+        .map_or(own, |left| left.min(own))
 }
 
 /// The time until the relay gives a delivery up, but for what the answer takes.
 pub(crate) fn left(delivery: &Delivery) -> Option<Duration> {
-    delivery.time_left().map(|left| left.saturating_sub(MARGIN.min(left / 10)))
+    delivery
+        .time_left()
+        .map(|left| left.saturating_sub(MARGIN.min(left / 10)))
 }
 
 #[cfg(test)]
@@ -31,10 +38,19 @@ mod tests {
         let seconds = Duration::from_secs;
         let event = Envelope::new("a", 1, chrono::DateTime::UNIX_EPOCH, "{}");
         let delivery = Delivery::new(Arc::new(event), Destination::default());
-        assert_eq!(patience(std::slice::from_ref(&delivery), seconds(9)), seconds(9));
-        let bounded = [delivery.clone().within(seconds(30)), delivery.within(seconds(40))];
         assert_eq!(
-            (patience(&bounded, seconds(9)), patience(&bounded, seconds(99))),
+            patience(std::slice::from_ref(&delivery), seconds(9)),
+            seconds(9)
+        );
+        let bounded = [
+            delivery.clone().within(seconds(30)),
+            delivery.within(seconds(40)),
+        ];
+        assert_eq!(
+            (
+                patience(&bounded, seconds(9)),
+                patience(&bounded, seconds(99))
+            ),
             (seconds(9), seconds(30) - MARGIN)
         );
         tokio::time::advance(seconds(29)).await;

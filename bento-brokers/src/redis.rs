@@ -1,7 +1,7 @@
 //! Redis Streams.
 //!
-//! Each topic is a stream, its key behind [`RedisSettings::prefix`]; Redis makes it with its first entry. A batch is one round trip of `XADD`
-//! commands.
+//! Each topic is a stream, its key behind [`RedisSettings::prefix`]; Redis makes it with its first
+//! entry. A batch is one round trip of `XADD` commands.
 //!
 //! ```no_run
 //! use bento_brokers::redis::{RedisPublisher, RedisSettings};
@@ -13,22 +13,31 @@
 //!
 //! # An entry
 //!
-//! CloudEvents has no binding for Redis. The fields of an entry are the headers, the attributes among them as `ce-…`, unencoded; then `content-type`;
-//! then `data`, the body. [`message`](crate::message) says which headers there are. The id of the entry is Redis' own, `*`.
+//! CloudEvents has no binding for Redis. The fields of an entry are the headers, the attributes
+//! among them as `ce-…`, unencoded; then `content-type`; then `data`, the body.
+//! [`message`](crate::message) says which headers there are. The id of the entry is Redis' own,
+//! `*`.
 //!
 //! # What Redis guarantees
 //!
-//! * **Order**: a stream keeps the order in which it took the entries. What a batch has of one aggregate for one stream is one transaction
-//!   (`MULTI`, `EXEC`): all of it is added, or nothing. Where the user may not run transactions, and for another stream, the next event
-//!   of an aggregate is sent when the one before it is confirmed.
-//! * **Deduplication**: none. An event that is published again, after an answer was lost for instance, is a second entry: consumers recognise
-//!   it by `ce-id`. Redis 8.6 knows repeated entries (`XADD … IDMP`); this publisher does not use it.
-//! * **Durability**: an answer says that the entry is in memory. With `appendonly yes` and `appendfsync always` it is on disk as well. With
-//!   `appendfsync everysec`, the default, a power failure loses confirmed entries of about a second, and so does a killed process: a write is put
-//!   off, up to two seconds, while the last sync runs (the outage test of this crate saw it). Without `appendonly` everything since the last
-//!   snapshot goes. Replication is asynchronous: a failover loses confirmed entries that the replica did not have, `min-replicas-to-write` notwithstanding.
-//! * **Trimming**: with [`RedisSettings::max_len`] a consumer that falls behind loses what was trimmed. Nobody tells it.
-//! * **Zombies**: a relay that was thought dead may still publish what it had begun; nothing fences it.
+//! * **Order**: a stream keeps the order in which it took the entries. What a batch has of one
+//!   aggregate for one stream is one transaction (`MULTI`, `EXEC`): all of it is added, or nothing.
+//!   Where the user may not run transactions, and for another stream, the next event of an
+//!   aggregate is sent when the one before it is confirmed.
+//! * **Deduplication**: none. An event that is published again, after an answer was lost for
+//!   instance, is a second entry: consumers recognise it by `ce-id`. Redis 8.6 knows repeated
+//!   entries (`XADD … IDMP`); this publisher does not use it.
+//! * **Durability**: an answer says that the entry is in memory. With `appendonly yes` and
+//!   `appendfsync always` it is on disk as well. With `appendfsync everysec`, the default, a power
+//!   failure loses confirmed entries of about a second, and so does a killed process: a write is
+//!   put off, up to two seconds, while the last sync runs (the outage test of this crate saw it).
+//!   Without `appendonly` everything since the last snapshot goes. Replication is asynchronous: a
+//!   failover loses confirmed entries that the replica did not have, `min-replicas-to-write`
+//!   notwithstanding.
+//! * **Trimming**: with [`RedisSettings::max_len`] a consumer that falls behind loses what was
+//!   trimmed. Nobody tells it.
+//! * **Zombies**: a relay that was thought dead may still publish what it had begun; nothing fences
+//!   it.
 //!
 //! # Failures
 //!
@@ -40,10 +49,11 @@
 //! | larger than [`RedisSettings::max_message_bytes`] | permanent |
 //! | any other error of a command (`ERR`) | transient |
 //!
-//! A missing permission (`NOPERM`) is no reason to give events up: somebody grants it, and they go on.
+//! A missing permission (`NOPERM`) is no reason to give events up: somebody grants it, and they go
+//! on.
 //!
-//! The first event connects, and the next one after the connection was lost. While nobody answers, attempts have a pause between them that grows from
-//! 0.1 s to 5 s.
+//! The first event connects, and the next one after the connection was lost. While nobody answers,
+//! attempts have a pause between them that grows from 0.1 s to 5 s.
 
 use std::fmt;
 use std::time::Duration;
@@ -74,17 +84,21 @@ pub struct RedisPublisher {
 type Answer = Result<(), PublishError>;
 
 impl RedisPublisher {
-    /// Checks the settings. Nobody is asked before the first event: it connects, and so does each one after it until that succeeds.
+    /// Checks the settings. Nobody is asked before the first event: it connects, and so does each
+    /// one after it until that succeeds.
     ///
     /// # Errors
     /// [`ConnectError::Settings`] for settings that cannot be used.
     pub fn new(settings: RedisSettings) -> Result<Self, ConnectError> {
         crate::tls::check(&settings.tls)?;
         link::client(&settings)?;
-        Ok(Self { connection: Lazy::new(settings) })
+        Ok(Self {
+            connection: Lazy::new(settings),
+        })
     }
 
-    /// Connects now, for a program that is to end at once if that fails, and asks for a sign of life.
+    /// Connects now, for a program that is to end at once if that fails, and asks for a sign of
+    /// life.
     ///
     /// # Errors
     /// The server does not answer, or it does not accept the credentials. A later call may succeed.
@@ -109,7 +123,11 @@ impl RedisPublisher {
                 "the message has {size} bytes, more than the {limit} allowed"
             )));
         }
-        let Message { headers, content_type, body } = message;
+        let Message {
+            headers,
+            content_type,
+            body,
+        } = message;
         let mut command = redis::cmd("XADD");
         command.arg(format!("{}{}", settings.prefix, delivery.topic()));
         if let Some(entries) = settings.max_len {
@@ -138,16 +156,22 @@ impl RedisPublisher {
     /// Sends what can be sent. A failure of the connection is that of everything without an answer.
     async fn send_all(&self, chains: &mut Chains<'_>) -> Result<(), PublishError> {
         let link = self.connection.link().await?;
-        while let Some(round) = chains.next_round(link.has_transactions(), |delivery| self.command(delivery)) {
+        while let Some(round) =
+            chains.next_round(link.has_transactions(), |delivery| self.command(delivery))
+        {
             let replies = self.send(&link, &round.commands).await?;
-            chains.reply(round, replies, || self.unconfirmed("there is no answer for it"));
+            chains.reply(round, replies, || {
+                self.unconfirmed("there is no answer for it")
+            });
         }
         Ok(())
     }
 
     fn unconfirmed(&self, error: impl fmt::Display) -> PublishError {
         let address = self.settings().url.address();
-        PublishError::unavailable(format!("Redis at {address} did not confirm the event: {error}"))
+        PublishError::unavailable(format!(
+            "Redis at {address} did not confirm the event: {error}"
+        ))
     }
 }
 
@@ -157,11 +181,14 @@ impl Publisher for RedisPublisher {
         let settings = self.settings();
         let limit = patience(batch, settings.connect_timeout + settings.timeout);
         let sent = tokio::time::timeout(limit, self.send_all(&mut chains)).await;
-        let error = sent.unwrap_or_else(|elapsed| Err(self.unconfirmed(elapsed))).err();
+        let error = sent
+            .unwrap_or_else(|elapsed| Err(self.unconfirmed(elapsed)))
+            .err();
         chains.into_answers(error.as_ref())
     }
 
-    /// Several events of an aggregate travel in one transaction: all of it for one stream is added, or nothing.
+    /// Several events of an aggregate travel in one transaction: all of it for one stream is added,
+    /// or nothing.
     fn chains(&self, _destination: &Destination) -> bool {
         true
     }
@@ -179,6 +206,8 @@ fn failure(error: RedisError) -> PublishError {
 
 impl fmt::Debug for RedisPublisher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisPublisher").field("settings", self.settings()).finish_non_exhaustive()
+        f.debug_struct("RedisPublisher")
+            .field("settings", self.settings())
+            .finish_non_exhaustive()
     }
 }

@@ -29,10 +29,18 @@ impl Secret {
     ///
     /// # Errors
     /// An empty or blank secret: a file that was not filled, or a variable that was not set.
-    #[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis", feature = "kafka", feature = "http"))]
+    #[cfg(any(
+        feature = "nats",
+        feature = "rabbitmq",
+        feature = "redis",
+        feature = "kafka",
+        feature = "http"
+    ))]
     pub(crate) fn required(&self, key: &str) -> Result<&str, crate::ConnectError> {
         match self.0.trim() {
-            "" => Err(crate::ConnectError::settings(format!("`{key}` is empty; leave it out if there is none"))),
+            "" => Err(crate::ConnectError::settings(format!(
+                "`{key}` is empty; leave it out if there is none"
+            ))),
             _ => Ok(&self.0),
         }
     }

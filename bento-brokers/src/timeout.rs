@@ -8,9 +8,10 @@ use bento_relay::publish::{Delivery, Destination, PublishError, Publisher};
 
 /// Bounds how long another publisher may take for a batch.
 ///
-/// A call that takes longer is dropped, and all its deliveries fail: some may have arrived and arrive again. They fail as unavailable, because
-/// the broker may hang; a delivery that was alone in its batch while the broker answered another call fails as transient. The publishers
-/// of this crate have limits of their own; this is for yours.
+/// A call that takes longer is dropped, and all its deliveries fail: some may have arrived and
+/// arrive again. They fail as unavailable, because the broker may hang; a delivery that was alone
+/// in its batch while the broker answered another call fails as transient. The publishers of this
+/// crate have limits of their own; this is for yours.
 ///
 /// ```
 /// use std::time::Duration;
@@ -29,25 +30,40 @@ pub struct Timeout<P> {
 impl<P> Timeout<P> {
     /// `inner`, with `limit` for each batch.
     pub fn new(inner: P, limit: Duration) -> Self {
-        Self { inner, limit, answered: Arc::default() }
+        Self {
+            inner,
+            limit,
+            answered: Arc::default(),
+        }
     }
 }
 
 impl<P: Publisher> Publisher for Timeout<P> {
     async fn publish(&self, batch: &[Delivery]) -> Vec<Result<(), PublishError>> {
         let answered = self.answered.load(Ordering::Relaxed);
-        let bounded: Vec<_> = batch.iter().map(|delivery| delivery.clone().within(self.limit)).collect();
-        let Ok(answers) = tokio::time::timeout(self.limit, self.inner.publish(&bounded)).await else {
+        let bounded: Vec<_> = batch
+            .iter()
+            .map(|delivery| delivery.clone().within(self.limit))
+            .collect();
+        let Ok(answers) = tokio::time::timeout(self.limit, self.inner.publish(&bounded)).await
+        else {
             let text = format!("the publisher took longer than {:?}", self.limit);
             // One event that makes the publisher hang, if others are answered meanwhile.
             let is_to_blame = batch.len() == 1 && answered != self.answered.load(Ordering::Relaxed);
-            let late = if is_to_blame { PublishError::transient } else { PublishError::unavailable };
+            let late = if is_to_blame {
+                PublishError::transient
+            } else {
+                PublishError::unavailable
+            };
             return batch.iter().map(|_| Err(late(text.clone()))).collect();
         };
         let is_answer = |answer: &Result<(), PublishError>| {
-            answer.as_ref().map_or_else(|error| error.class().is_answer(), |()| true)
+            answer
+                .as_ref()
+                .map_or_else(|error| error.class().is_answer(), |()| true)
         };
-        self.answered.fetch_add(u64::from(answers.iter().any(is_answer)), Ordering::Relaxed);
+        self.answered
+            .fetch_add(u64::from(answers.iter().any(is_answer)), Ordering::Relaxed);
         answers
     }
 
@@ -78,7 +94,10 @@ mod tests {
         broker.answer_after(Duration::from_secs(3));
         let late = bounded.publish(&batch).await;
         assert_eq!(late.len(), 2);
-        assert_eq!(late[1].as_ref().unwrap_err().to_string(), "the publisher took longer than 2s");
+        assert_eq!(
+            late[1].as_ref().unwrap_err().to_string(),
+            "the publisher took longer than 2s"
+        );
         assert!(bounded.chains(&Destination::default()));
     }
 
@@ -99,14 +118,22 @@ mod tests {
             let event = Envelope::new(event_type, 1, chrono::DateTime::UNIX_EPOCH, "{}");
             Delivery::new(Arc::new(event), Destination::default())
         };
-        let class = |answers: Vec<Result<(), PublishError>>| answers[0].as_ref().unwrap_err().class();
+        let class =
+            |answers: Vec<Result<(), PublishError>>| answers[0].as_ref().unwrap_err().class();
         let (poison, good) = ([one("poison")], [one("good")]);
-        assert_eq!(class(bounded.publish(&poison).await), FailureClass::Unavailable);
+        assert_eq!(
+            class(bounded.publish(&poison).await),
+            FailureClass::Unavailable
+        );
         let (poisoned, answered) = tokio::join!(bounded.publish(&poison), bounded.publish(&good));
         assert!(answered[0].is_ok());
         assert_eq!(class(poisoned), FailureClass::Transient);
         let both = [one("poison"), one("good")];
         let (together, _) = tokio::join!(bounded.publish(&both), bounded.publish(&good));
-        assert_eq!(class(together), FailureClass::Unavailable, "it was not alone");
+        assert_eq!(
+            class(together),
+            FailureClass::Unavailable,
+            "it was not alone"
+        );
     }
 }

@@ -4,7 +4,12 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-#[cfg(any(feature = "http", feature = "nats", feature = "rabbitmq", feature = "redis"))]
+#[cfg(any(
+    feature = "http",
+    feature = "nats",
+    feature = "rabbitmq",
+    feature = "redis"
+))]
 mod files;
 
 #[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
@@ -16,8 +21,9 @@ pub(crate) use self::files::{authorities, builder, unusable, with_identity};
 
 /// How a connection is secured. Files hold PEM.
 ///
-/// Without a file for the authorities those of the operating system are trusted. Making a publisher refuses a file that cannot be read, holds
-/// no PEM of its kind or a certificate that cannot be parsed, a certificate without its key, a key without its certificate, and a key of another
+/// Without a file for the authorities those of the operating system are trusted. Making a publisher
+/// refuses a file that cannot be read, holds no PEM of its kind or a certificate that cannot be
+/// parsed, a certificate without its key, a key without its certificate, and a key of another
 /// certificate.
 ///
 /// ```
@@ -28,9 +34,11 @@ pub(crate) use self::files::{authorities, builder, unusable, with_identity};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TlsSettings {
-    /// Whether a connection without TLS is refused; `false` by default. A URL whose scheme asks for TLS is never connected without.
+    /// Whether a connection without TLS is refused; `false` by default. A URL whose scheme asks for
+    /// TLS is never connected without.
     pub required: bool,
-    /// The certificates of the authorities that are trusted, in the place of those of the operating system.
+    /// The certificates of the authorities that are trusted, in the place of those of the operating
+    /// system.
     pub ca_file: Option<PathBuf>,
     /// The client's own certificate.
     pub certificate_file: Option<PathBuf>,

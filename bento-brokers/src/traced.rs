@@ -7,13 +7,15 @@ use tracing::{Instrument as _, Span};
 
 /// Puts each batch of another publisher into a span, and each failure into an event in it.
 ///
-/// The span `publish` has the fields `destination`, `topic` (of the first delivery), `events` and `failed`. A failure is logged with its
-/// `event_id`, `topic`, `class` and `error`: as a warning when it is permanent, else at level debug, because the relay tries again. All
-/// under the target `bento::publish`.
+/// The span `publish` has the fields `destination`, `topic` (of the first delivery), `events` and
+/// `failed`. A failure is logged with its `event_id`, `topic`, `class` and `error`: as a warning
+/// when it is permanent, else at level debug, because the relay tries again. All under the target
+/// `bento::publish`.
 ///
-/// It is about the batch: how long the publisher took, and what it logs meanwhile. Each event has a span of its own from the relay,
-/// [`bento.publish`](bento_relay::telemetry::SPAN_PUBLISH), which belongs to the trace that raised the event. This one belongs to none of
-/// them, because the events of a batch come from many.
+/// It is about the batch: how long the publisher took, and what it logs meanwhile. Each event has a
+/// span of its own from the relay, [`bento.publish`](bento_relay::telemetry::SPAN_PUBLISH), which
+/// belongs to the trace that raised the event. This one belongs to none of them, because the events
+/// of a batch come from many.
 ///
 /// ```
 /// use bento_brokers::{MemoryPublisher, Traced};
@@ -34,9 +36,13 @@ impl<P: Publisher> Publisher for Traced<P> {
     async fn publish(&self, batch: &[Delivery]) -> Vec<Result<(), PublishError>> {
         let span = span(batch);
         let answers = self.0.publish(batch).instrument(span.clone()).await;
-        let failed =
-            answers.iter().zip(batch).filter_map(|(answer, delivery)| Some((answer.as_ref().err()?, delivery)));
-        let count = failed.map(|(error, delivery)| span.in_scope(|| record(error, delivery))).count();
+        let failed = answers
+            .iter()
+            .zip(batch)
+            .filter_map(|(answer, delivery)| Some((answer.as_ref().err()?, delivery)));
+        let count = failed
+            .map(|(error, delivery)| span.in_scope(|| record(error, delivery)))
+            .count();
         span.record("failed", count);
         answers
     }
@@ -68,7 +74,8 @@ fn span(batch: &[Delivery]) -> Span {
 
 fn record(error: &PublishError, delivery: &Delivery) {
     let (event_id, topic) = (delivery.envelope.event_id, delivery.topic());
-    // As a text and not as it displays itself, so that a line break in it begins no line of the log.
+    // As a text and not as it displays itself, so that a line break in it begins no line of the
+    // log.
     let topic = &*topic;
     let (class, error, attempts) = (error.class(), error.chain(), delivery.attempts);
     match class {
@@ -108,11 +115,20 @@ mod tests {
     async fn a_batch_is_a_span_and_a_failure_an_event_in_it() {
         let log = Log::default();
         let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).without_time().with_ansi(false);
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .without_time()
+            .with_ansi(false);
         let _guard = tracing::subscriber::set_default(subscriber.finish());
         let broker = MemoryPublisher::new();
         broker.fail(|_| Some(PublishError::permanent("no such topic").because("it says")));
-        let event = Envelope::with_id(bento_core::EventId::new(), "a.b", 1, chrono::DateTime::UNIX_EPOCH, "{}");
+        let event = Envelope::with_id(
+            bento_core::EventId::new(),
+            "a.b",
+            1,
+            chrono::DateTime::UNIX_EPOCH,
+            "{}",
+        );
         let id = event.event_id;
         let batch = [Delivery::new(Arc::new(event), Destination::new("audit"))];
         assert!(Traced::new(broker).publish(&batch).await[0].is_err());
@@ -129,14 +145,25 @@ mod tests {
     async fn a_topic_with_a_line_break_begins_no_line_of_the_log() {
         let log = Log::default();
         let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false);
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .with_ansi(false);
         let _guard = tracing::subscriber::set_default(subscriber.finish());
         let broker = MemoryPublisher::new();
         broker.fail(|_| Some(PublishError::permanent("no topic `a\n ERROR forged`")));
         let event = Envelope::new("a.b\n ERROR forged", 1, chrono::Utc::now(), "{}");
         let destination = Destination::new("d\n ERROR forged").with_topic("t\r\n ERROR forged");
-        assert!(Traced::new(broker).publish(&[Delivery::new(Arc::new(event), destination)]).await[0].is_err());
+        assert!(
+            Traced::new(broker)
+                .publish(&[Delivery::new(Arc::new(event), destination)])
+                .await[0]
+                .is_err()
+        );
         let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-        assert_eq!((text.lines().count(), text.matches("forged").count()), (1, 4), "{text}");
+        assert_eq!(
+            (text.lines().count(), text.matches("forged").count()),
+            (1, 4),
+            "{text}"
+        );
     }
 }

@@ -1,6 +1,13 @@
-//! Settings that can never work are refused when a publisher is made, and not found again at each attempt to connect.
+//! Settings that can never work are refused when a publisher is made, and not found again at each
+//! attempt to connect.
 
-#![cfg(all(feature = "http", feature = "kafka", feature = "nats", feature = "rabbitmq", feature = "redis"))]
+#![cfg(all(
+    feature = "http",
+    feature = "kafka",
+    feature = "nats",
+    feature = "rabbitmq",
+    feature = "redis"
+))]
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::path::PathBuf;
@@ -25,20 +32,49 @@ type Make = fn(TlsSettings) -> Result<(), ConnectError>;
 
 const PUBLISHERS: [(&str, Make); 5] = [
     ("http", |tls| {
-        HttpPublisher::new(HttpSettings { url: Some("https://127.0.0.1/".into()), tls, ..Default::default() }).map(drop)
+        HttpPublisher::new(HttpSettings {
+            url: Some("https://127.0.0.1/".into()),
+            tls,
+            ..Default::default()
+        })
+        .map(drop)
     }),
-    ("kafka", |tls| KafkaPublisher::new(KafkaSettings { tls, ..Default::default() }).map(drop)),
-    ("nats", |tls| NatsPublisher::new(NatsSettings { tls, ..Default::default() }).map(drop)),
+    ("kafka", |tls| {
+        KafkaPublisher::new(KafkaSettings {
+            tls,
+            ..Default::default()
+        })
+        .map(drop)
+    }),
+    ("nats", |tls| {
+        NatsPublisher::new(NatsSettings {
+            tls,
+            ..Default::default()
+        })
+        .map(drop)
+    }),
     ("rabbitmq", |tls| {
-        RabbitMqPublisher::new(RabbitMqSettings { url: "amqps://127.0.0.1".into(), tls, ..Default::default() })
-            .map(drop)
+        RabbitMqPublisher::new(RabbitMqSettings {
+            url: "amqps://127.0.0.1".into(),
+            tls,
+            ..Default::default()
+        })
+        .map(drop)
     }),
-    ("redis", |tls| RedisPublisher::new(RedisSettings { tls, ..Default::default() }).map(drop)),
+    ("redis", |tls| {
+        RedisPublisher::new(RedisSettings {
+            tls,
+            ..Default::default()
+        })
+        .map(drop)
+    }),
 ];
 
 #[tokio::test]
 async fn a_file_that_is_no_pem_or_not_the_right_one_is_refused_by_every_publisher() {
-    let Some(certificates) = Certificates::make() else { return };
+    let Some(certificates) = Certificates::make() else {
+        return;
+    };
     let write = |name: &str, text: &str| {
         std::fs::write(certificates.file(name), text).unwrap();
         certificates.file(name)
@@ -46,22 +82,55 @@ async fn a_file_that_is_no_pem_or_not_the_right_one_is_refused_by_every_publishe
     let junk = "-----BEGIN CERTIFICATE-----\naGVsbG8gd29ybGQ=\n-----END CERTIFICATE-----\n";
     let junk_key = "-----BEGIN PRIVATE KEY-----\naGVsbG8gd29ybGQ=\n-----END PRIVATE KEY-----\n";
     let fine = certificates.of_the_client();
-    let ca = |ca_file: PathBuf| TlsSettings { ca_file: Some(ca_file), ..fine.clone() };
-    let certificate = |file: PathBuf| TlsSettings { certificate_file: Some(file), ..fine.clone() };
-    let key = |file: PathBuf| TlsSettings { key_file: Some(file), ..fine.clone() };
+    let ca = |ca_file: PathBuf| TlsSettings {
+        ca_file: Some(ca_file),
+        ..fine.clone()
+    };
+    let certificate = |file: PathBuf| TlsSettings {
+        certificate_file: Some(file),
+        ..fine.clone()
+    };
+    let key = |file: PathBuf| TlsSettings {
+        key_file: Some(file),
+        ..fine.clone()
+    };
     let faulty = [
         ("an authority that is not there", ca("/no/such/file".into())),
         ("an empty authority", ca(write("empty.pem", ""))),
         ("an authority of text", ca(write("text.pem", "hello world"))),
         ("an authority of junk", ca(write("junk.pem", junk))),
-        ("a certificate that is not there", certificate("/no/such/file".into())),
-        ("a certificate of text", certificate(write("text.pem", "hello world"))),
-        ("a certificate of junk", certificate(write("junk.pem", junk))),
+        (
+            "a certificate that is not there",
+            certificate("/no/such/file".into()),
+        ),
+        (
+            "a certificate of text",
+            certificate(write("text.pem", "hello world")),
+        ),
+        (
+            "a certificate of junk",
+            certificate(write("junk.pem", junk)),
+        ),
         ("a key of text", key(write("text.key", "hello world"))),
         ("a key of junk", key(write("junk.key", junk_key))),
-        ("the key of another certificate", key(certificates.file("server.key"))),
-        ("a certificate without its key", TlsSettings { key_file: None, ..fine.clone() }),
-        ("a key without its certificate", TlsSettings { certificate_file: None, ..fine.clone() }),
+        (
+            "the key of another certificate",
+            key(certificates.file("server.key")),
+        ),
+        (
+            "a certificate without its key",
+            TlsSettings {
+                key_file: None,
+                ..fine.clone()
+            },
+        ),
+        (
+            "a key without its certificate",
+            TlsSettings {
+                certificate_file: None,
+                ..fine.clone()
+            },
+        ),
     ];
     for (publisher, make) in PUBLISHERS {
         make(fine.clone()).unwrap_or_else(|error| panic!("{publisher}: {}", chain(&error)));
@@ -77,43 +146,96 @@ async fn a_file_that_is_no_pem_or_not_the_right_one_is_refused_by_every_publishe
 #[test]
 fn an_empty_secret_is_refused_wherever_it_stands() {
     let url = || Some("https://127.0.0.1/".into());
-    let sasl =
-        |password: Secret| Some(KafkaSasl { mechanism: SaslMechanism::Plain, user: "relay".to_owned(), password });
+    let sasl = |password: Secret| {
+        Some(KafkaSasl {
+            mechanism: SaslMechanism::Plain,
+            user: "relay".to_owned(),
+            password,
+        })
+    };
     for empty in ["", " ", "\r\n"] {
         let secret = || Secret::from(empty);
         let http = [
-            HttpSettings { signing_secrets: vec![secret()], ..Default::default() },
-            HttpSettings { authorization: Some(HttpAuthorization::Bearer(secret())), ..Default::default() },
             HttpSettings {
-                authorization: Some(HttpAuthorization::Basic { user: "relay".to_owned(), password: secret() }),
+                signing_secrets: vec![secret()],
                 ..Default::default()
             },
-            HttpSettings { headers: [("x-api-key".to_owned(), secret())].into(), ..Default::default() },
+            HttpSettings {
+                authorization: Some(HttpAuthorization::Bearer(secret())),
+                ..Default::default()
+            },
+            HttpSettings {
+                authorization: Some(HttpAuthorization::Basic {
+                    user: "relay".to_owned(),
+                    password: secret(),
+                }),
+                ..Default::default()
+            },
+            HttpSettings {
+                headers: [("x-api-key".to_owned(), secret())].into(),
+                ..Default::default()
+            },
         ];
         for settings in http {
-            refused(HttpPublisher::new(HttpSettings { url: url(), ..settings.clone() }));
-            refused(WebhookAlert::new(HttpSettings { url: url(), ..settings }));
+            refused(HttpPublisher::new(HttpSettings {
+                url: url(),
+                ..settings.clone()
+            }));
+            refused(WebhookAlert::new(HttpSettings {
+                url: url(),
+                ..settings
+            }));
         }
-        refused(KafkaPublisher::new(KafkaSettings { sasl: sasl(secret()), ..Default::default() }));
+        refused(KafkaPublisher::new(KafkaSettings {
+            sasl: sasl(secret()),
+            ..Default::default()
+        }));
         for credentials in [
-            NatsCredentials::Password { user: "relay".to_owned(), password: secret() },
+            NatsCredentials::Password {
+                user: "relay".to_owned(),
+                password: secret(),
+            },
             NatsCredentials::Token(secret()),
             NatsCredentials::NkeySeed(secret()),
         ] {
-            refused(NatsPublisher::new(NatsSettings { credentials: Some(credentials), ..Default::default() }));
+            refused(NatsPublisher::new(NatsSettings {
+                credentials: Some(credentials),
+                ..Default::default()
+            }));
         }
-        let credentials = Some(RabbitMqCredentials { user: "relay".to_owned(), password: secret() });
-        refused(RabbitMqPublisher::new(RabbitMqSettings { credentials, ..Default::default() }));
-        refused(RedisPublisher::new(RedisSettings { password: Some(secret()), ..Default::default() }));
+        let credentials = Some(RabbitMqCredentials {
+            user: "relay".to_owned(),
+            password: secret(),
+        });
+        refused(RabbitMqPublisher::new(RabbitMqSettings {
+            credentials,
+            ..Default::default()
+        }));
+        refused(RedisPublisher::new(RedisSettings {
+            password: Some(secret()),
+            ..Default::default()
+        }));
     }
 }
 
 #[test]
 fn a_url_whose_password_is_empty_is_refused_by_every_publisher() {
-    refused(HttpPublisher::new(HttpSettings { url: Some("https://relay:@h/a@b:c".into()), ..Default::default() }));
-    refused(NatsPublisher::new(NatsSettings { urls: vec!["nats://relay:@h".into()], ..Default::default() }));
-    refused(RabbitMqPublisher::new(RabbitMqSettings { url: "amqp://relay:@h/v".into(), ..Default::default() }));
-    refused(RedisPublisher::new(RedisSettings { url: "redis://relay:@h".into(), ..Default::default() }));
+    refused(HttpPublisher::new(HttpSettings {
+        url: Some("https://relay:@h/a@b:c".into()),
+        ..Default::default()
+    }));
+    refused(NatsPublisher::new(NatsSettings {
+        urls: vec!["nats://relay:@h".into()],
+        ..Default::default()
+    }));
+    refused(RabbitMqPublisher::new(RabbitMqSettings {
+        url: "amqp://relay:@h/v".into(),
+        ..Default::default()
+    }));
+    refused(RedisPublisher::new(RedisSettings {
+        url: "redis://relay:@h".into(),
+        ..Default::default()
+    }));
 }
 
 #[test]
@@ -123,7 +245,9 @@ fn settings_of_a_file_refuse_an_empty_secret_before_a_relay_starts() {
         "credentials = { password = { user = 'relay', password = '' } }",
         "urls = ['nats://relay:@h']",
     ] {
-        let settings = Settings::builder().toml(&format!("publisher = 'nats'\n[publishers.nats]\n{secret}")).unwrap();
+        let settings = Settings::builder()
+            .toml(&format!("publisher = 'nats'\n[publishers.nats]\n{secret}"))
+            .unwrap();
         let error = settings.build().unwrap().build_publishers().unwrap_err();
         assert!(chain(&error).contains("is empty"), "{}", chain(&error));
     }
@@ -141,17 +265,31 @@ fn a_seed_and_a_file_of_credentials_that_cannot_be_read_are_refused_and_not_show
     let seed = nkeys::KeyPair::new_user().seed().unwrap();
     let make = |credentials| {
         let credentials = Some(credentials);
-        NatsPublisher::new(NatsSettings { credentials, ..Default::default() }).map(drop)
+        NatsPublisher::new(NatsSettings {
+            credentials,
+            ..Default::default()
+        })
+        .map(drop)
     };
     make(NatsCredentials::NkeySeed(seed.as_str().into())).unwrap();
     let account = nkeys::KeyPair::new_account().seed().unwrap();
     let cut = &seed[..seed.len() - 1];
     let file = std::env::temp_dir().join(support::unique("bento-test-creds"));
-    for text in ["", "hunter2", cut, &account, &format!("{seed}x"), &format!("x{seed}")] {
+    for text in [
+        "",
+        "hunter2",
+        cut,
+        &account,
+        &format!("{seed}x"),
+        &format!("x{seed}"),
+    ] {
         let refused = make(NatsCredentials::NkeySeed(text.into())).unwrap_err();
         let shown = format!("{} {refused:?}", chain(&refused));
         assert!(matches!(refused, ConnectError::Settings { .. }), "{shown}");
-        assert!(shown.contains("nkey_seed") && (text.is_empty() || !shown.contains(text)), "{shown}");
+        assert!(
+            shown.contains("nkey_seed") && (text.is_empty() || !shown.contains(text)),
+            "{shown}"
+        );
 
         let held = format!(
             "-----BEGIN NATS USER JWT-----\nabc.def.ghi\n------END NATS USER JWT------\n\n-----BEGIN USER NKEY SEED-----\n{text}\n------END USER NKEY SEED------\n"

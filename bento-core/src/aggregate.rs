@@ -11,11 +11,13 @@ use crate::unit_of_work::UnitOfWork;
 
 /// A struct declared with `#[aggregate(events(…))]`. Not meant to be implemented by hand.
 ///
-/// Inside the scope of a transaction a raised event goes to that transaction; outside any scope it stays in the
-/// aggregate's [`PendingEvents`] until somebody collects it. Either way the aggregate knows nothing of transactions.
+/// Inside the scope of a transaction a raised event goes to that transaction; outside any scope it
+/// stays in the aggregate's [`PendingEvents`] until somebody collects it. Either way the aggregate
+/// knows nothing of transactions.
 ///
-/// An aggregate with a version, and one whose key the database has yet to generate, keeps what it raises until it is saved, also inside
-/// the scope: the save numbers its events and gives them the key. A commit without that save is refused.
+/// An aggregate with a version, and one whose key the database has yet to generate, keeps what it
+/// raises until it is saved, also inside the scope: the save numbers its events and gives them the
+/// key. A commit without that save is refused.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an aggregate",
     label = "this type has no `#[aggregate]`",
@@ -34,12 +36,14 @@ pub trait Aggregate: Sized {
     /// True if one of its fields is marked `#[aggregate(version)]`.
     const IS_VERSIONED: bool = false;
 
-    /// Its version: the number of its last event in the database, 0 before it is stored. `None` without such a field.
+    /// Its version: the number of its last event in the database, 0 before it is stored. `None`
+    /// without such a field.
     fn version(&self) -> Option<i64> {
         None
     }
 
-    /// Sets its version. Answers `false`, and changes nothing, if the field cannot hold it or there is no such field.
+    /// Sets its version. Answers `false`, and changes nothing, if the field cannot hold it or there
+    /// is no such field.
     fn set_version(&mut self, _version: i64) -> bool {
         false
     }
@@ -59,9 +63,14 @@ pub trait Aggregate: Sized {
         raise(self, event.into_any());
     }
 
-    /// Says that `event` happened, with metadata of its own: `adjust` gets those of the scope around the caller.
+    /// Says that `event` happened, with metadata of its own: `adjust` gets those of the scope
+    /// around the caller.
     #[track_caller]
-    fn raise_with<E: RaisedBy<Self>>(&mut self, event: E, adjust: impl FnOnce(Metadata) -> Metadata) {
+    fn raise_with<E: RaisedBy<Self>>(
+        &mut self,
+        event: E,
+        adjust: impl FnOnce(Metadata) -> Metadata,
+    ) {
         raise_with(self, event.into_any(), Metadata::current_with(adjust));
     }
 
@@ -104,7 +113,9 @@ pub trait VersionNumber: Copy {
 
     /// Becomes this version. Answers `false`, and changes nothing, if it cannot hold it.
     fn set_version(&mut self, version: i64) -> bool {
-        Self::from_version(version).map(|version| *self = version).is_some()
+        Self::from_version(version)
+            .map(|version| *self = version)
+            .is_some()
     }
 }
 
@@ -139,7 +150,14 @@ pub fn raise<A: Aggregate>(aggregate: &mut A, event: Arc<dyn AnyEvent>) {
 #[track_caller]
 fn raise_with<A: Aggregate>(aggregate: &mut A, event: Arc<dyn AnyEvent>, metadata: Arc<Metadata>) {
     let key = aggregate.aggregate_key();
-    raise_into(aggregate.pending_events_mut(), key, A::DESCRIPTOR, A::IS_VERSIONED, event, metadata);
+    raise_into(
+        aggregate.pending_events_mut(),
+        key,
+        A::DESCRIPTOR,
+        A::IS_VERSIONED,
+        event,
+        metadata,
+    );
 }
 
 #[track_caller]
@@ -153,7 +171,10 @@ fn raise_into(
 ) {
     let aggregate_id = key.into_text();
     let waits = is_versioned || aggregate_id.is_none();
-    let stream = Stream::Aggregate { aggregate_type: aggregate.aggregate_type, aggregate_id };
+    let stream = Stream::Aggregate {
+        aggregate_type: aggregate.aggregate_type,
+        aggregate_id,
+    };
     let mut event = RaisedEvent::new(Content::Typed(event), stream, metadata);
     if is_versioned {
         event.numbering = Numbering::Awaited;
@@ -170,5 +191,8 @@ fn raise_into(
 
 fn typed<A: Aggregate>(events: &[RaisedEvent]) -> Vec<A::Event> {
     let typed = |event: &RaisedEvent| event.event().cloned().and_then(A::Event::from_any);
-    events.iter().map(|event| typed(event).expect("an aggregate raises only the events it lists")).collect()
+    events
+        .iter()
+        .map(|event| typed(event).expect("an aggregate raises only the events it lists"))
+        .collect()
 }

@@ -6,13 +6,21 @@ pub use crate::payload::{DecodeError, encode};
 
 /// Reads a stored payload as an `E`, whatever version it was written with.
 ///
-/// The current version is one [`serde_json::from_slice`]; an earlier one runs its chain of upcasters once.
+/// The current version is one [`serde_json::from_slice`]; an earlier one runs its chain of
+/// upcasters once.
 ///
 /// # Errors
 /// See [`DecodeError`]: four different answers.
-pub fn decode<E: DomainEvent>(event_type: &str, version: u32, payload: &[u8]) -> Result<E, DecodeError> {
+pub fn decode<E: DomainEvent>(
+    event_type: &str,
+    version: u32,
+    payload: &[u8],
+) -> Result<E, DecodeError> {
     if event_type != E::SCHEMA {
-        return Err(DecodeError::UnknownEventType { event_type: event_type.to_owned(), wanted: Some(E::SCHEMA) });
+        return Err(DecodeError::UnknownEventType {
+            event_type: event_type.to_owned(),
+            wanted: Some(E::SCHEMA),
+        });
     }
     decode_version(version, payload)
 }
@@ -33,7 +41,10 @@ impl<E: DomainEvent> AnyEvent for E {
 }
 
 /// The payload as a boxed event, as the registry keeps it.
-pub(crate) fn decode_any<E: DomainEvent>(version: u32, payload: &[u8]) -> Result<Box<dyn AnyEvent>, DecodeError> {
+pub(crate) fn decode_any<E: DomainEvent>(
+    version: u32,
+    payload: &[u8],
+) -> Result<Box<dyn AnyEvent>, DecodeError> {
     match decode_version::<E>(version, payload) {
         Ok(event) => Ok(Box::new(event)),
         Err(error) => Err(error),
@@ -42,8 +53,12 @@ pub(crate) fn decode_any<E: DomainEvent>(version: u32, payload: &[u8]) -> Result
 
 /// [`decode`] for a payload whose event type is known to be that of `E`.
 ///
-/// Little is compiled for each event, here and below: the rest is in functions without a type parameter.
-pub(crate) fn decode_version<E: DomainEvent>(version: u32, payload: &[u8]) -> Result<E, DecodeError> {
+/// Little is compiled for each event, here and below: the rest is in functions without a type
+/// parameter.
+pub(crate) fn decode_version<E: DomainEvent>(
+    version: u32,
+    payload: &[u8],
+) -> Result<E, DecodeError> {
     if let Some(refused) = refused(E::DESCRIPTOR, version) {
         return Err(refused);
     }
@@ -54,7 +69,10 @@ pub(crate) fn decode_version<E: DomainEvent>(version: u32, payload: &[u8]) -> Re
 }
 
 /// The payload as an `E`, once it is known that `E` reads this version.
-pub(crate) fn decode_known_version<E: DomainEvent>(version: u32, payload: &[u8]) -> Result<E, UpcastFault> {
+pub(crate) fn decode_known_version<E: DomainEvent>(
+    version: u32,
+    payload: &[u8],
+) -> Result<E, UpcastFault> {
     if version != E::VERSION {
         return E::decode_older(version, payload);
     }
@@ -66,29 +84,68 @@ pub(crate) fn decode_known_version<E: DomainEvent>(version: u32, payload: &[u8])
 
 /// The answer for a version that the event does not read.
 fn refused(event: &EventDescriptor, version: u32) -> Option<DecodeError> {
-    let EventDescriptor { schema, version: newest, oldest, .. } = *event;
+    let EventDescriptor {
+        schema,
+        version: newest,
+        oldest,
+        ..
+    } = *event;
     if version > newest {
-        Some(DecodeError::NewerVersion { event_type: schema, version, newest })
+        Some(DecodeError::NewerVersion {
+            event_type: schema,
+            version,
+            newest,
+        })
     } else if version < oldest {
-        Some(DecodeError::Retired { event_type: schema, version, oldest })
+        Some(DecodeError::Retired {
+            event_type: schema,
+            version,
+            oldest,
+        })
     } else {
         None
     }
 }
 
-fn malformed(event: &EventDescriptor, version: u32, UpcastFault { path, source }: UpcastFault) -> DecodeError {
-    DecodeError::Malformed { event_type: event.schema, version, path, source }
+fn malformed(
+    event: &EventDescriptor,
+    version: u32,
+    UpcastFault { path, source }: UpcastFault,
+) -> DecodeError {
+    DecodeError::Malformed {
+        event_type: event.schema,
+        version,
+        path,
+        source,
+    }
 }
 
 /// The result of reading a payload that has just been written from this event.
 ///
 /// Serde has no place for a fault in flattened fields, which it reads last.
-fn reads_back(event: &EventDescriptor, read: Result<Box<dyn AnyEvent>, DecodeError>) -> Result<(), DecodeError> {
+fn reads_back(
+    event: &EventDescriptor,
+    read: Result<Box<dyn AnyEvent>, DecodeError>,
+) -> Result<(), DecodeError> {
     match read {
         Ok(_) => Ok(()),
-        Err(DecodeError::Malformed { event_type, version, path: None, source }) => {
-            let path = event.fields.iter().find(|field| field.is_flattened).map(|field| field.name.to_owned());
-            Err(DecodeError::Malformed { event_type, version, path, source })
+        Err(DecodeError::Malformed {
+            event_type,
+            version,
+            path: None,
+            source,
+        }) => {
+            let path = event
+                .fields
+                .iter()
+                .find(|field| field.is_flattened)
+                .map(|field| field.name.to_owned());
+            Err(DecodeError::Malformed {
+                event_type,
+                version,
+                path,
+                source,
+            })
         }
         Err(other) => Err(other),
     }

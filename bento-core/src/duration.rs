@@ -1,7 +1,7 @@
 //! Durations as people write them in settings and rules: `500ms`, `30s`, `1h30m`, `7d`.
 //!
-//! A field of a struct that serde reads says `#[serde(with = "bento_core::duration")]`, an optional one
-//! `#[serde(default, with = "bento_core::duration::option")]`.
+//! A field of a struct that serde reads says `#[serde(with = "bento_core::duration")]`, an optional
+//! one `#[serde(default, with = "bento_core::duration::option")]`.
 //!
 //! ```
 //! # use std::time::Duration;
@@ -34,17 +34,24 @@ const UNITS: [(&str, u128); 7] = [
 
 /// A text that is no duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no duration: write whole numbers with a unit of d, h, m, s or ms, as in `30s` or `1h30m`")]
+#[error(
+    "`{text}` is no duration: write whole numbers with a unit of d, h, m, s or ms, as in `30s` or `1h30m`"
+)]
 pub struct DurationError {
     text: String,
 }
 
-/// Reads a whole number and a unit, several times if need be. Units are `d`, `h`, `m`, `s`, `ms`, `us` and `ns`.
+/// Reads a whole number and a unit, several times if need be. Units are `d`, `h`, `m`, `s`, `ms`,
+/// `us` and `ns`.
 ///
 /// # Errors
 /// For anything else, and for what does not fit into a [`Duration`].
 pub fn parse(text: &str) -> Result<Duration, DurationError> {
-    nanos(text).and_then(from_nanos).ok_or_else(|| DurationError { text: text.to_owned() })
+    nanos(text)
+        .and_then(from_nanos)
+        .ok_or_else(|| DurationError {
+            text: text.to_owned(),
+        })
 }
 
 /// Writes it in the largest unit of which it is a whole number.
@@ -71,7 +78,9 @@ pub mod option {
     ///
     /// # Errors
     /// When it is no text, or no duration.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
         #[derive(serde::Deserialize)]
         struct Given(#[serde(with = "super")] Duration);
 
@@ -85,7 +94,11 @@ fn nanos(text: &str) -> Option<u128> {
     let mut nanos = 0u128;
     while !rest.is_empty() {
         let (number, behind) = rest.split_at(rest.find(|letter: char| !letter.is_ascii_digit())?);
-        let (unit, next) = behind.split_at(behind.find(|letter: char| letter.is_ascii_digit()).unwrap_or(behind.len()));
+        let (unit, next) = behind.split_at(
+            behind
+                .find(|letter: char| letter.is_ascii_digit())
+                .unwrap_or(behind.len()),
+        );
         let (_, size) = UNITS.iter().find(|(name, _)| *name == unit)?;
         nanos = nanos.checked_add(number.parse::<u128>().ok()?.checked_mul(*size)?)?;
         rest = next;
@@ -121,10 +134,27 @@ mod tests {
 
     #[test]
     fn they_are_read_as_people_write_them() {
-        for (text, millis) in [("500ms", 500), ("30s", 30_000), ("1h30m", 5_400_000), ("2d", 172_800_000), ("0s", 0)] {
+        for (text, millis) in [
+            ("500ms", 500),
+            ("30s", 30_000),
+            ("1h30m", 5_400_000),
+            ("2d", 172_800_000),
+            ("0s", 0),
+        ] {
             assert_eq!(parse(text), Ok(Duration::from_millis(millis)), "{text}");
         }
-        for text in ["", "30", "s", "1.5s", "-1s", "1 s", "1x", "1s2", "99999999999999999999d", "٣s"] {
+        for text in [
+            "",
+            "30",
+            "s",
+            "1.5s",
+            "-1s",
+            "1 s",
+            "1x",
+            "1s2",
+            "99999999999999999999d",
+            "٣s",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
     }
@@ -141,10 +171,27 @@ mod tests {
         let read = |json| serde_json::from_str::<Read>(json).map_err(|error| error.to_string());
         let wait = Duration::from_secs(1);
         assert_eq!(read(r#"{"wait":"1s"}"#), Ok(Read { wait, keep: None }));
-        assert_eq!(read(r#"{"wait":"1s","keep":null}"#), Ok(Read { wait, keep: None }));
-        assert_eq!(read(r#"{"wait":"1s","keep":"1m"}"#), Ok(Read { wait, keep: Some(wait * 60) }));
-        assert!(read(r#"{"wait":1}"#).unwrap_err().contains("expected a duration as in"));
-        assert!(read(r#"{"wait":"1s","keep":"soon"}"#).unwrap_err().contains("`soon` is no duration"));
+        assert_eq!(
+            read(r#"{"wait":"1s","keep":null}"#),
+            Ok(Read { wait, keep: None })
+        );
+        assert_eq!(
+            read(r#"{"wait":"1s","keep":"1m"}"#),
+            Ok(Read {
+                wait,
+                keep: Some(wait * 60)
+            })
+        );
+        assert!(
+            read(r#"{"wait":1}"#)
+                .unwrap_err()
+                .contains("expected a duration as in")
+        );
+        assert!(
+            read(r#"{"wait":"1s","keep":"soon"}"#)
+                .unwrap_err()
+                .contains("`soon` is no duration")
+        );
     }
 
     proptest! {

@@ -12,7 +12,8 @@ use crate::id::EventId;
 use crate::metadata::{Headers, Routing, RoutingError};
 use crate::registry::Registry;
 
-/// A serialised event and its metadata, as stored in the outbox and handed to publishers and handlers.
+/// A serialised event and its metadata, as stored in the outbox and handed to publishers and
+/// handlers.
 ///
 /// Cloning is cheap in the payload and the headers, which are shared.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,11 +37,13 @@ pub struct Envelope {
     pub topic: Option<String>,
     /// The broker's routing key.
     pub routing_key: Option<String>,
-    /// Where and when to deliver it, if it says so itself: JSON of the form that `routing_version` names; empty for none.
+    /// Where and when to deliver it, if it says so itself: JSON of the form that `routing_version`
+    /// names; empty for none.
     pub routing: Bytes,
     /// The form of `routing`; 0 without one.
     pub routing_version: u16,
-    /// The time at which it happened: that of its metadata, else that of its raising, by the clock of the database.
+    /// The time at which it happened: that of its metadata, else that of its raising, by the clock
+    /// of the database.
     pub occurred_at: DateTime<Utc>,
     /// How the payload is encoded; `None` is plain JSON.
     pub content_encoding: Option<String>,
@@ -60,7 +63,13 @@ impl Envelope {
         occurred_at: DateTime<Utc>,
         payload: impl Into<Bytes>,
     ) -> Self {
-        Self::with_id(EventId::new(), event_type, schema_version, occurred_at, payload)
+        Self::with_id(
+            EventId::new(),
+            event_type,
+            schema_version,
+            occurred_at,
+            payload,
+        )
     }
 
     /// The envelope of an event that has its id already.
@@ -91,10 +100,14 @@ impl Envelope {
         }
     }
 
-    /// This copy of an event as a message of its own: its id is a UUIDv5 of the event's id and the name of the route.
+    /// This copy of an event as a message of its own: its id is a UUIDv5 of the event's id and the
+    /// name of the route.
     pub fn of_route(&self, route: &str) -> Self {
         let id = Uuid::new_v5(self.event_id.as_uuid(), route.as_bytes());
-        Self { event_id: id.into(), ..self.clone() }
+        Self {
+            event_id: id.into(),
+            ..self.clone()
+        }
     }
 
     /// Whether the event belongs to an ordered stream: an aggregate's, or that of an enqueued key.
@@ -107,7 +120,11 @@ impl Envelope {
     /// # Errors
     /// When the stored headers are no JSON object of texts.
     pub fn headers(&self) -> Result<Headers, serde_json::Error> {
-        if self.headers.is_empty() { Ok(Headers::default()) } else { serde_json::from_slice(&self.headers) }
+        if self.headers.is_empty() {
+            Ok(Headers::default())
+        } else {
+            serde_json::from_slice(&self.headers)
+        }
     }
 
     /// Where and when the event says itself that it is to be delivered; nothing of it for most.

@@ -5,7 +5,8 @@
 //! * [`DomainEvent`]: a declared event struct. It can be decoded and handled.
 //! * [`Raisable`]: an event this crate may raise. Missing on a version marked `superseded` and on a
 //!   foreign event declared `consumes`.
-//! * [`RaisedBy<A>`]: an event that aggregate `A` lists in `#[aggregate(events(…))]`, to be raised by value.
+//! * [`RaisedBy<A>`]: an event that aggregate `A` lists in `#[aggregate(events(…))]`, to be raised
+//!   by value.
 //!
 //! None of them is meant to be implemented by hand.
 
@@ -17,7 +18,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use self::descriptor::{
-    AggregateDescriptor, Declaration, EventDescriptor, EventRole, FieldChange, FieldDescriptor, RemovedField,
+    AggregateDescriptor, Declaration, EventDescriptor, EventRole, FieldChange, FieldDescriptor,
+    RemovedField,
 };
 use crate::payload::{DecodeError, Step, UpcastFault};
 
@@ -25,7 +27,8 @@ mod descriptor;
 #[doc(hidden)]
 pub mod unraisable;
 
-/// A struct declared with `#[domain_event(schema = "…", version = N)]`: a fact of the business, in the past tense.
+/// A struct declared with `#[domain_event(schema = "…", version = N)]`: a fact of the business, in
+/// the past tense.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a domain event",
     label = "this type has no `#[domain_event]`",
@@ -41,11 +44,13 @@ pub trait DomainEvent: Serialize + DeserializeOwned + fmt::Debug + Send + Sync +
     /// The version of the payload that this struct is.
     const VERSION: u32 = Self::DESCRIPTOR.version;
 
-    /// The history of the fields, oldest first. Not public API: read by [`crate::codec`] and the registry.
+    /// The history of the fields, oldest first. Not public API: read by [`crate::codec`] and the
+    /// registry.
     #[doc(hidden)]
     const HISTORY: &'static [Step] = &[];
 
-    /// Brings a payload of an earlier, not retired version to this one. Not public API: called by [`crate::codec`].
+    /// Brings a payload of an earlier, not retired version to this one. Not public API: called by
+    /// [`crate::codec`].
     #[doc(hidden)]
     fn decode_older(version: u32, _payload: &[u8]) -> Result<Self, UpcastFault> {
         Err(UpcastFault::without_history(version))
@@ -77,10 +82,11 @@ pub trait RaisedBy<A: ?Sized>: Sized {
 #[doc(hidden)]
 pub trait ListedBy<A: ?Sized, const POSITION: usize>: Listable {}
 
-/// The operations of an aggregate on each event that it lists. Not public API: every [`Raisable`] event has it.
+/// The operations of an aggregate on each event that it lists. Not public API: every [`Raisable`]
+/// event has it.
 ///
-/// It has no supertrait that could fail: an event that lacks `Debug` is reported where it is declared, and not once more
-/// in each list.
+/// It has no supertrait that could fail: an event that lacks `Debug` is reported where it is
+/// declared, and not once more in each list.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be raised",
@@ -97,7 +103,8 @@ pub trait Listable: Sized {
     ///
     /// # Errors
     /// The event itself, if it is another one.
-    fn downcast(event: Arc<dyn Any + Send + Sync>) -> Result<Arc<Self>, Arc<dyn Any + Send + Sync>>;
+    fn downcast(event: Arc<dyn Any + Send + Sync>)
+    -> Result<Arc<Self>, Arc<dyn Any + Send + Sync>>;
 
     /// # Errors
     /// The error of the formatter, if it has one.
@@ -112,7 +119,9 @@ impl<E: Raisable> Listable for E {
         Arc::new(self)
     }
 
-    fn downcast(event: Arc<dyn Any + Send + Sync>) -> Result<Arc<Self>, Arc<dyn Any + Send + Sync>> {
+    fn downcast(
+        event: Arc<dyn Any + Send + Sync>,
+    ) -> Result<Arc<Self>, Arc<dyn Any + Send + Sync>> {
         event.downcast()
     }
 
@@ -140,8 +149,8 @@ pub trait AnyEvent: Any + fmt::Debug + Send + Sync {
 
     /// Reads what [`encode`](Self::encode) has written.
     ///
-    /// Debug builds do so for each event that is raised: serde can write some values that it cannot read, such as a `u128`
-    /// in a tagged enum or in a flattened field.
+    /// Debug builds do so for each event that is raised: serde can write some values that it cannot
+    /// read, such as a `u128` in a tagged enum or in a flattened field.
     ///
     /// # Errors
     /// [`DecodeError::Malformed`] with the field, if serde cannot read it.

@@ -9,13 +9,18 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 /// The identity of one event, unique for ever. UUIDv7, so that an index on it grows at its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 #[serde(transparent)]
 pub struct EventId(Uuid);
 
 impl EventId {
     /// A new id, ordered after every id this process made before.
-    #[expect(clippy::new_without_default, reason = "a default that differs each time would surprise")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "a default that differs each time would surprise"
+    )]
     pub fn new() -> Self {
         Self(Uuid::now_v7())
     }
@@ -46,8 +51,8 @@ impl fmt::Display for EventId {
 
 /// A type that can be the identity of an aggregate, or one part of a composite identity.
 ///
-/// Implemented for integers, also as `NonZero`, for `Uuid`, `char`, `str` and `String`, and for what points to one of
-/// them, as `Arc<str>` and `Cow<str>` do. A type of your own derives it:
+/// Implemented for integers, also as `NonZero`, for `Uuid`, `char`, `str` and `String`, and for
+/// what points to one of them, as `Arc<str>` and `Cow<str>` do. A type of your own derives it:
 ///
 /// ```
 /// use bento_core::{AggregateId, AggregateKey};
@@ -66,7 +71,8 @@ impl fmt::Display for EventId {
 /// assert_eq!(key.into_text().as_deref(), Some("SE:Denmark:7"));
 /// ```
 ///
-/// One with a form of its own implements it, by [`AggregateKey::append_text`] or by appending what it wraps.
+/// One with a form of its own implements it, by [`AggregateKey::append_text`] or by appending what
+/// it wraps.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot identify an aggregate",
     label = "this is the aggregate's id",
@@ -74,14 +80,16 @@ impl fmt::Display for EventId {
             `#[aggregate(id)]`"
 )]
 pub trait AggregateId {
-    /// Appends this part to the key. A value that a column has before the database has generated one (0, the nil UUID, empty text)
-    /// marks the key as unset; that counts only for a key that the database generates.
+    /// Appends this part to the key. A value that a column has before the database has generated
+    /// one (0, the nil UUID, empty text) marks the key as unset; that counts only for a key that
+    /// the database generates.
     fn append_to(&self, key: &mut AggregateKey);
 }
 
 /// The identity of an aggregate as text: one part, or several joined by `:`.
 ///
-/// A `:` or `\` inside a part of a composite key is written with a `\` before it, so two keys are never confused.
+/// A `:` or `\` inside a part of a composite key is written with a `\` before it, so two keys are
+/// never confused.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AggregateKey {
     text: String,
@@ -104,15 +112,16 @@ impl AggregateKey {
         self
     }
 
-    /// The key with another part that the database generates: with 0, the nil UUID or empty text the key is unset.
+    /// The key with another part that the database generates: with 0, the nil UUID or empty text
+    /// the key is unset.
     #[must_use]
     pub fn push_generated(mut self, part: &(impl AggregateId + ?Sized)) -> Self {
         part.append_to(&mut self);
         self
     }
 
-    /// The text; `None` while the database has yet to generate the key, and for a key without any text, which no event can be
-    /// ordered by.
+    /// The text; `None` while the database has yet to generate the key, and for a key without any
+    /// text, which no event can be ordered by.
     pub fn into_text(self) -> Option<String> {
         (!self.unset && !self.text.is_empty()).then_some(self.text)
     }
@@ -227,7 +236,10 @@ mod tests {
 
     #[test]
     fn a_key_of_one_part_is_that_part_unchanged() {
-        assert_eq!(text(AggregateKey::new().push("a:b")), Some("a:b".to_owned()));
+        assert_eq!(
+            text(AggregateKey::new().push("a:b")),
+            Some("a:b".to_owned())
+        );
         assert_eq!(text(AggregateKey::new().push(&7_i64)), Some("7".to_owned()));
     }
 
@@ -245,16 +257,31 @@ mod tests {
     fn a_generated_key_is_unset_until_the_database_has_generated_it() {
         assert_eq!(text(AggregateKey::new().push_generated(&0_i32)), None);
         assert_eq!(text(AggregateKey::new().push_generated(&Uuid::nil())), None);
-        assert_eq!(text(AggregateKey::new().push_generated(&7_i32)), Some("7".to_owned()));
+        assert_eq!(
+            text(AggregateKey::new().push_generated(&7_i32)),
+            Some("7".to_owned())
+        );
     }
 
     #[test]
     fn a_key_that_is_really_zero_is_a_key() {
         assert_eq!(text(AggregateKey::new().push(&0_i32)), Some("0".to_owned()));
-        assert_eq!(text(AggregateKey::new().push(&Uuid::nil())), Some(Uuid::nil().to_string()));
-        assert_eq!(text(AggregateKey::new().push("acme").push(&0_u8)), Some("acme:0".to_owned()));
-        assert_eq!(text(AggregateKey::new().push("").push(&1_u8)), Some(":1".to_owned()));
-        assert_ne!(text(AggregateKey::new().push("").push("a")), text(AggregateKey::new().push("a").push("")));
+        assert_eq!(
+            text(AggregateKey::new().push(&Uuid::nil())),
+            Some(Uuid::nil().to_string())
+        );
+        assert_eq!(
+            text(AggregateKey::new().push("acme").push(&0_u8)),
+            Some("acme:0".to_owned())
+        );
+        assert_eq!(
+            text(AggregateKey::new().push("").push(&1_u8)),
+            Some(":1".to_owned())
+        );
+        assert_ne!(
+            text(AggregateKey::new().push("").push("a")),
+            text(AggregateKey::new().push("a").push(""))
+        );
     }
 
     #[test]

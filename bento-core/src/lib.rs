@@ -1,7 +1,7 @@
 //! Bento: domain events that are declared once, checked by the compiler, and brought to the broker.
 //!
-//! This crate is the journey of an event without a database or a broker; `bento-seaorm` adds the transaction hook, the tables
-//! and the relay's store.
+//! This crate is the journey of an event without a database or a broker; `bento-seaorm` adds the
+//! transaction hook, the tables and the relay's store.
 //!
 //! ```text
 //! annotate → raise → collect → flush → claim → route → publish → settle
@@ -9,8 +9,9 @@
 //!
 //! # Annotate
 //!
-//! [`#[domain_event]`](macro@domain_event) makes a struct a [`DomainEvent`], [`#[aggregate]`](macro@aggregate) makes a struct an
-//! [`Aggregate`] that may raise the events it lists.
+//! [`#[domain_event]`](macro@domain_event) makes a struct a [`DomainEvent`],
+//! [`#[aggregate]`](macro@aggregate) makes a struct an [`Aggregate`] that may raise the events it
+//! lists.
 //!
 //! ```
 //! use bento_core::{PendingEvents, aggregate, domain_event};
@@ -46,31 +47,34 @@
 //!
 //! # Raise and collect
 //!
-//! In the scope of a transaction a raised event belongs to it: to its [`UnitOfWork`](unit_of_work::UnitOfWork), which a commit
-//! flushes and a rollback empties. Outside any scope it waits in the aggregate's [`PendingEvents`] until somebody collects it.
-//! [`raise`] is for events without an aggregate, [`Metadata`] for tenant, correlation, actor and the like, set once around a
-//! request.
+//! In the scope of a transaction a raised event belongs to it: to its
+//! [`UnitOfWork`](unit_of_work::UnitOfWork), which a commit flushes and a rollback empties. Outside
+//! any scope it waits in the aggregate's [`PendingEvents`] until somebody collects it. [`raise`] is
+//! for events without an aggregate, [`Metadata`] for tenant, correlation, actor and the like, set
+//! once around a request.
 //!
 //! # Flush, publish, settle
 //!
-//! Flushing makes [`Envelope`]s of events and divides them over shards ([`outbox`]). A [`relay`] reads the shards it has leased
-//! through a [`RelayStore`](relay::RelayStore), hands batches to a [`Publisher`](publish::Publisher), and settles what was
-//! confirmed. What keeps failing is a [dead letter](dead_letter).
+//! Flushing makes [`Envelope`]s of events and divides them over shards ([`outbox`]). A [`relay`]
+//! reads the shards it has leased through a [`RelayStore`](relay::RelayStore), hands batches to a
+//! [`Publisher`](publish::Publisher), and settles what was confirmed. What keeps failing is a [dead
+//! letter](dead_letter).
 //!
 //! # Decode
 //!
-//! [`Envelope::decode`] gives the current struct, whatever version was stored. [`Registry`] knows every event of the binary:
-//! validate it at start, print it as a catalogue.
+//! [`Envelope::decode`] gives the current struct, whatever version was stored. [`Registry`] knows
+//! every event of the binary: validate it at start, print it as a catalogue.
 //!
 //! # Feature
 //!
-//! `opentelemetry`: an event takes the trace context of the `tracing` span in which it is raised along, the relay's span
-//! [`bento.publish`](telemetry::SPAN_PUBLISH) continues that trace, and the broker gets the context of this span. Off by default.
+//! `opentelemetry`: an event takes the trace context of the `tracing` span in which it is raised
+//! along, the relay's span [`bento.publish`](telemetry::SPAN_PUBLISH) continues that trace, and the
+//! broker gets the context of this span. Off by default.
 //!
 //! # What this crate is not
 //!
-//! It is no message broker, no job queue, and no bus for calls between modules: an event says what has happened, and whoever
-//! raises it does not wait for anybody.
+//! It is no message broker, no job queue, and no bus for calls between modules: an event says what
+//! has happened, and whoever raises it does not wait for anybody.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 extern crate self as bento_core;

@@ -1,7 +1,9 @@
-//! Limits of what every back end stores whole, so that an event is refused where it is flushed and nowhere later.
+//! Limits of what every back end stores whole, so that an event is refused where it is flushed and
+//! nowhere later.
 //!
-//! The widths are those of the narrowest back end, MySQL. No text that keeps them is too long for an index of PostgreSQL, which takes
-//! 2,700 bytes: the columns of one index have 635 characters together, of 4 bytes at most.
+//! The widths are those of the narrowest back end, MySQL. No text that keeps them is too long for
+//! an index of PostgreSQL, which takes 2,700 bytes: the columns of one index have 635 characters
+//! together, of 4 bytes at most.
 
 use chrono::{DateTime, Datelike, Utc};
 
@@ -42,7 +44,9 @@ pub enum Unstorable {
         at: usize,
     },
     /// A time lies outside of the years 1000 to 9999.
-    #[error("`{column}` is in the year {year}, and may be in the years 1000 to 9999; correct the clock or the value")]
+    #[error(
+        "`{column}` is in the year {year}, and may be in the years 1000 to 9999; correct the clock or the value"
+    )]
     OutOfTime {
         /// The column.
         column: &'static str,
@@ -66,7 +70,11 @@ pub fn check_text(column: &'static str, text: &str, limit: usize) -> Result<(), 
     if text.len() > limit {
         let characters = text.chars().count();
         if characters > limit {
-            return Err(Unstorable::TooLong { column, characters, limit });
+            return Err(Unstorable::TooLong {
+                column,
+                characters,
+                limit,
+            });
         }
     }
     if !text.as_bytes().contains(&0) {
@@ -98,8 +106,14 @@ pub fn check_envelope(event: &Envelope) -> Result<(), Unstorable> {
 
 /// Checks where and when an event says itself that it is to be delivered.
 pub(crate) fn check_routing(metadata: &Metadata) -> Result<(), Unstorable> {
-    metadata.destinations.iter().try_for_each(|name| check_text("destinations", name, DESTINATION))?;
-    for (column, time) in [("deliver_at", metadata.deliver_at), ("expires_at", metadata.expires_at)] {
+    metadata
+        .destinations
+        .iter()
+        .try_for_each(|name| check_text("destinations", name, DESTINATION))?;
+    for (column, time) in [
+        ("deliver_at", metadata.deliver_at),
+        ("expires_at", metadata.expires_at),
+    ] {
         time.map_or(Ok(()), |time| check_time(column, time))?;
     }
     Ok(())
@@ -128,13 +142,21 @@ mod tests {
     fn every_text_has_its_width_in_characters() {
         type Set = fn(&mut Envelope, String);
         let texts: [(&str, usize, Set); 8] = [
-            ("event_type", 190, |event, text| event.event_type = text.into()),
-            ("aggregate_type", 190, |event, text| event.aggregate_type = text.into()),
+            ("event_type", 190, |event, text| {
+                event.event_type = text.into()
+            }),
+            ("aggregate_type", 190, |event, text| {
+                event.aggregate_type = text.into()
+            }),
             ("aggregate_id", 255, |event, text| event.aggregate_id = text),
             ("tenant_id", 190, |event, text| event.tenant_id = Some(text)),
             ("topic", 255, |event, text| event.topic = Some(text)),
-            ("routing_key", 255, |event, text| event.routing_key = Some(text)),
-            ("content_encoding", 64, |event, text| event.content_encoding = Some(text)),
+            ("routing_key", 255, |event, text| {
+                event.routing_key = Some(text)
+            }),
+            ("content_encoding", 64, |event, text| {
+                event.content_encoding = Some(text)
+            }),
             ("key_id", 255, |event, text| event.key_id = Some(text)),
         ];
         for (column, limit, set) in texts {
@@ -145,27 +167,55 @@ mod tests {
             };
             assert_eq!(refusal("🍱".repeat(limit)), None, "{column}");
             let characters = limit + 1;
-            assert_eq!(refusal("ö".repeat(characters)), Some(Unstorable::TooLong { column, characters, limit }));
-            assert_eq!(refusal("no\0such".to_owned()), Some(Unstorable::Nul { column, at: 2 }));
+            assert_eq!(
+                refusal("ö".repeat(characters)),
+                Some(Unstorable::TooLong {
+                    column,
+                    characters,
+                    limit
+                })
+            );
+            assert_eq!(
+                refusal("no\0such".to_owned()),
+                Some(Unstorable::Nul { column, at: 2 })
+            );
         }
     }
 
     #[test]
     fn a_time_has_a_year_of_four_digits() {
-        let of = |text: &str| Envelope { occurred_at: text.parse().unwrap(), ..event() };
-        for good in
-            ["1000-01-01T00:00:00Z", "1969-07-20T20:17:40Z", "2040-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"]
-        {
+        let of = |text: &str| Envelope {
+            occurred_at: text.parse().unwrap(),
+            ..event()
+        };
+        for good in [
+            "1000-01-01T00:00:00Z",
+            "1969-07-20T20:17:40Z",
+            "2040-01-01T00:00:00Z",
+            "9999-12-31T23:59:59.999999Z",
+        ] {
             assert_eq!(check_envelope(&of(good)), Ok(()), "{good}");
         }
-        for (bad, year) in
-            [("0999-12-31T23:59:59Z", 999), ("+20255-01-01T00:00:00Z", 20_255), ("-0001-01-01T00:00:00Z", -1)]
-        {
+        for (bad, year) in [
+            ("0999-12-31T23:59:59Z", 999),
+            ("+20255-01-01T00:00:00Z", 20_255),
+            ("-0001-01-01T00:00:00Z", -1),
+        ] {
             let refused = check_envelope(&of(bad)).unwrap_err();
-            assert_eq!(refused, Unstorable::OutOfTime { column: "occurred_at", year }, "{bad}");
+            assert_eq!(
+                refused,
+                Unstorable::OutOfTime {
+                    column: "occurred_at",
+                    year
+                },
+                "{bad}"
+            );
         }
         let leap = check_envelope(&of("2016-12-31T23:59:60Z")).unwrap_err();
-        assert_eq!(leap.to_string(), "`occurred_at` is in a leap second; use the second before or after it");
+        assert_eq!(
+            leap.to_string(),
+            "`occurred_at` is in a leap second; use the second before or after it"
+        );
     }
 
     #[test]
@@ -173,11 +223,32 @@ mod tests {
         let to = |name: &str| check_routing(&Metadata::default().with_destinations([name]));
         assert_eq!(to(&"d".repeat(190)), Ok(()));
         let long = to(&"d".repeat(3000)).unwrap_err();
-        assert_eq!(long.to_string(), "`destinations` has 3000 characters and may have 190; shorten it");
-        assert_eq!(to("no\0such"), Err(Unstorable::Nul { column: "destinations", at: 2 }));
+        assert_eq!(
+            long.to_string(),
+            "`destinations` has 3000 characters and may have 190; shorten it"
+        );
+        assert_eq!(
+            to("no\0such"),
+            Err(Unstorable::Nul {
+                column: "destinations",
+                at: 2
+            })
+        );
         let late = Metadata::default().with_expires_at(DateTime::<Utc>::MAX_UTC);
-        assert!(matches!(check_routing(&late), Err(Unstorable::OutOfTime { column: "expires_at", .. })));
+        assert!(matches!(
+            check_routing(&late),
+            Err(Unstorable::OutOfTime {
+                column: "expires_at",
+                ..
+            })
+        ));
         let early = Metadata::default().with_deliver_at(DateTime::<Utc>::MIN_UTC);
-        assert!(matches!(check_routing(&early), Err(Unstorable::OutOfTime { column: "deliver_at", .. })));
+        assert!(matches!(
+            check_routing(&early),
+            Err(Unstorable::OutOfTime {
+                column: "deliver_at",
+                ..
+            })
+        ));
     }
 }

@@ -25,7 +25,8 @@ mod routing;
 
 /// Facts beside an event's payload: who, for whom, because of what, and where to.
 ///
-/// Set what a whole request shares once, in a [`scope`](Self::scope); what one event alone needs, in `raise_with`.
+/// Set what a whole request shares once, in a [`scope`](Self::scope); what one event alone needs,
+/// in `raise_with`.
 ///
 /// ```
 /// # use bento_core::Metadata;
@@ -35,16 +36,20 @@ mod routing;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metadata {
-    /// The id of the event, if the caller chooses it. A second event with the id of the same tenant, event type and aggregate is not written;
-    /// for any other event the id is refused at the flush.
+    /// The id of the event, if the caller chooses it. A second event with the id of the same
+    /// tenant, event type and aggregate is not written; for any other event the id is refused at
+    /// the flush.
     ///
-    /// An id is known while the first event is pending, held or a dead letter, and after its publication for as long as the relay's
-    /// `retention` keeps published rows. Without a retention it is forgotten with the publication.
+    /// An id is known while the first event is pending, held or a dead letter, and after its
+    /// publication for as long as the relay's `retention` keeps published rows. Without a retention
+    /// it is forgotten with the publication.
     ///
-    /// It belongs to one event: set it in `raise_with`. A scope does not hand it on, and logs a warning where it is told one.
+    /// It belongs to one event: set it in `raise_with`. A scope does not hand it on, and logs a
+    /// warning where it is told one.
     pub event_id: Option<EventId>,
-    /// The time at which it happened, if not at the moment it is raised. It is written as it is, and the `delay` and `expires_after`
-    /// of a rule count from it. An event without it happened when it was raised, by the clock of the database.
+    /// The time at which it happened, if not at the moment it is raised. It is written as it is,
+    /// and the `delay` and `expires_after` of a rule count from it. An event without it happened
+    /// when it was raised, by the clock of the database.
     pub occurred_at: Option<DateTime<Utc>>,
     /// Whose event it is.
     pub tenant_id: Option<String>,
@@ -60,22 +65,24 @@ pub struct Metadata {
     pub topic: Option<String>,
     /// The broker's routing key, instead of its own.
     pub routing_key: Option<String>,
-    /// The names of the destinations it goes to, whatever the router's rules say; empty to ask the rules, or for those of the scope around
-    /// this one.
+    /// The names of the destinations it goes to, whatever the router's rules say; empty to ask the
+    /// rules, or for those of the scope around this one.
     pub destinations: Vec<String>,
-    /// Not to be delivered before this time, by the clock of the database. A scope that sets this or `deliver_after` takes the place of both
-    /// around it, and so do `expires_at` and `expires_after`.
+    /// Not to be delivered before this time, by the clock of the database. A scope that sets this
+    /// or `deliver_after` takes the place of both around it, and so do `expires_at` and
+    /// `expires_after`.
     pub deliver_at: Option<DateTime<Utc>>,
-    /// The wait from when it is raised until it is delivered, by the clock of the database, unless `deliver_at` is set. At most until
-    /// the year 9999.
+    /// The wait from when it is raised until it is delivered, by the clock of the database, unless
+    /// `deliver_at` is set. At most until the year 9999.
     pub deliver_after: Option<Duration>,
     /// To be given up, and made a dead letter, from this time on, by the clock of the database.
     pub expires_at: Option<DateTime<Utc>>,
-    /// The time from when it is raised until it is given up and made a dead letter, by the clock of the database, unless `expires_at`
-    /// is set. At most until the year 9999.
+    /// The time from when it is raised until it is given up and made a dead letter, by the clock of
+    /// the database, unless `expires_at` is set. At most until the year 9999.
     pub expires_after: Option<Duration>,
-    /// Further headers for the broker, by the rules of [`check_header`]: the flush refuses others. With the feature `opentelemetry`,
-    /// `traceparent` and `tracestate` are those of the span in which the event is raised, unless a `traceparent` is set here.
+    /// Further headers for the broker, by the rules of [`check_header`]: the flush refuses others.
+    /// With the feature `opentelemetry`, `traceparent` and `tracestate` are those of the span in
+    /// which the event is raised, unless a `traceparent` is set here.
     pub headers: BTreeMap<String, String>,
 }
 
@@ -87,7 +94,9 @@ impl Metadata {
     /// The metadata of the scope around the caller, empty outside any.
     pub fn current() -> Arc<Self> {
         static EMPTY: LazyLock<Arc<Metadata>> = LazyLock::new(Arc::default);
-        AMBIENT.try_with(Arc::clone).unwrap_or_else(|_| Arc::clone(&EMPTY))
+        AMBIENT
+            .try_with(Arc::clone)
+            .unwrap_or_else(|_| Arc::clone(&EMPTY))
     }
 
     /// Those of the scope around the caller, as `adjust` returns them.
@@ -98,51 +107,72 @@ impl Metadata {
     /// With an identity that the caller sets. Belongs to one event: a scope does not hand it on.
     #[must_use]
     pub fn with_event_id(self, event_id: impl Into<EventId>) -> Self {
-        Self { event_id: Some(event_id.into()), ..self }
+        Self {
+            event_id: Some(event_id.into()),
+            ..self
+        }
     }
 
     /// With the time at which it happened, if that is not the moment it is raised.
     #[must_use]
     pub fn with_occurred_at(self, time: DateTime<Utc>) -> Self {
-        Self { occurred_at: Some(time), ..self }
+        Self {
+            occurred_at: Some(time),
+            ..self
+        }
     }
 
     /// With the tenant whose events these are.
     #[must_use]
     pub fn with_tenant(self, tenant_id: impl Into<String>) -> Self {
-        Self { tenant_id: Some(tenant_id.into()), ..self }
+        Self {
+            tenant_id: Some(tenant_id.into()),
+            ..self
+        }
     }
 
     /// With the id of the request or process that these events belong to.
     #[must_use]
     pub fn with_correlation(self, correlation_id: impl Into<String>) -> Self {
-        Self { correlation_id: Some(correlation_id.into()), ..self }
+        Self {
+            correlation_id: Some(correlation_id.into()),
+            ..self
+        }
     }
 
     /// With the id of the event or command that led to these events.
     #[must_use]
     pub fn with_causation(self, causation_id: impl Into<String>) -> Self {
-        Self { causation_id: Some(causation_id.into()), ..self }
+        Self {
+            causation_id: Some(causation_id.into()),
+            ..self
+        }
     }
 
     /// With the service that raises these events.
     #[must_use]
     pub fn with_source(self, source: impl Into<String>) -> Self {
-        Self { source: Some(source.into()), ..self }
+        Self {
+            source: Some(source.into()),
+            ..self
+        }
     }
 
     /// With the person or system that acts.
     #[must_use]
     pub fn with_actor(self, actor: impl Into<String>) -> Self {
-        Self { actor: Some(actor.into()), ..self }
+        Self {
+            actor: Some(actor.into()),
+            ..self
+        }
     }
 
     /// With a further header for the broker.
     ///
-    /// The flush refuses a name that is no token or is reserved, and a value with control characters, with
-    /// [`FlushError::Unsendable`](crate::unit_of_work::FlushError::Unsendable). [`check_header`] tells it before, for a header
-    /// that comes from somebody else. A value may hold any other text: one that is not printable ASCII goes as
-    /// [`encode_header`] says.
+    /// The flush refuses a name that is no token or is reserved, and a value with control
+    /// characters, with [`FlushError::Unsendable`](crate::unit_of_work::FlushError::Unsendable).
+    /// [`check_header`] tells it before, for a header that comes from somebody else. A value may
+    /// hold any other text: one that is not printable ASCII goes as [`encode_header`] says.
     #[must_use]
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.insert(name.into(), value.into());
@@ -152,44 +182,64 @@ impl Metadata {
     /// With the topic to publish under, instead of the event type.
     #[must_use]
     pub fn with_topic(self, topic: impl Into<String>) -> Self {
-        Self { topic: Some(topic.into()), ..self }
+        Self {
+            topic: Some(topic.into()),
+            ..self
+        }
     }
 
     /// With the broker's routing key.
     #[must_use]
     pub fn with_routing_key(self, routing_key: impl Into<String>) -> Self {
-        Self { routing_key: Some(routing_key.into()), ..self }
+        Self {
+            routing_key: Some(routing_key.into()),
+            ..self
+        }
     }
 
     /// With the destinations it goes to, whatever the router's rules say.
     #[must_use]
     pub fn with_destinations<S: Into<String>>(self, names: impl IntoIterator<Item = S>) -> Self {
-        Self { destinations: names.into_iter().map(Into::into).collect(), ..self }
+        Self {
+            destinations: names.into_iter().map(Into::into).collect(),
+            ..self
+        }
     }
 
-    /// With the time before which it is not delivered. The time is taken as it is, and compared with the clock of the database: for a
-    /// wait from now on, [`with_deliver_after`](Self::with_deliver_after) does without the clock of this process.
+    /// With the time before which it is not delivered. The time is taken as it is, and compared
+    /// with the clock of the database: for a wait from now on,
+    /// [`with_deliver_after`](Self::with_deliver_after) does without the clock of this process.
     #[must_use]
     pub fn with_deliver_at(self, time: DateTime<Utc>) -> Self {
-        Self { deliver_at: Some(time), ..self }
+        Self {
+            deliver_at: Some(time),
+            ..self
+        }
     }
 
-    /// With the wait from when it is raised until it is delivered, by the clock of the database. An `occurred_at` of your own does not
-    /// move it.
+    /// With the wait from when it is raised until it is delivered, by the clock of the database. An
+    /// `occurred_at` of your own does not move it.
     #[must_use]
     pub fn with_deliver_after(self, wait: Duration) -> Self {
-        Self { deliver_after: Some(wait), ..self }
+        Self {
+            deliver_after: Some(wait),
+            ..self
+        }
     }
 
-    /// With the time from which on it is given up. The time is taken as it is, and compared with the clock of the database: for a
-    /// deadline some time from now, [`with_expires_after`](Self::with_expires_after) does without the clock of this process.
+    /// With the time from which on it is given up. The time is taken as it is, and compared with
+    /// the clock of the database: for a deadline some time from now,
+    /// [`with_expires_after`](Self::with_expires_after) does without the clock of this process.
     #[must_use]
     pub fn with_expires_at(self, time: DateTime<Utc>) -> Self {
-        Self { expires_at: Some(time), ..self }
+        Self {
+            expires_at: Some(time),
+            ..self
+        }
     }
 
-    /// With the time from when it is raised until it is given up, by the clock of the database. An `occurred_at` of your own does not
-    /// move it.
+    /// With the time from when it is raised until it is given up, by the clock of the database. An
+    /// `occurred_at` of your own does not move it.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -199,10 +249,14 @@ impl Metadata {
     /// ```
     #[must_use]
     pub fn with_expires_after(self, limit: Duration) -> Self {
-        Self { expires_after: Some(limit), ..self }
+        Self {
+            expires_after: Some(limit),
+            ..self
+        }
     }
 
-    /// Runs `future` with this as the ambient metadata of everything that is raised in it; what is set here wins over the scope around it.
+    /// Runs `future` with this as the ambient metadata of everything that is raised in it; what is
+    /// set here wins over the scope around it.
     ///
     /// Everything but `event_id` is handed on: destinations, delays and deadlines too.
     ///
@@ -241,11 +295,17 @@ impl Metadata {
         let mut headers = outer.headers.clone();
         headers.extend(self.headers);
         let says_when = self.deliver_at.is_some() || self.deliver_after.is_some();
-        let (deliver_at, deliver_after) =
-            if says_when { (self.deliver_at, self.deliver_after) } else { (outer.deliver_at, outer.deliver_after) };
+        let (deliver_at, deliver_after) = if says_when {
+            (self.deliver_at, self.deliver_after)
+        } else {
+            (outer.deliver_at, outer.deliver_after)
+        };
         let says_until = self.expires_at.is_some() || self.expires_after.is_some();
-        let (expires_at, expires_after) =
-            if says_until { (self.expires_at, self.expires_after) } else { (outer.expires_at, outer.expires_after) };
+        let (expires_at, expires_after) = if says_until {
+            (self.expires_at, self.expires_after)
+        } else {
+            (outer.expires_at, outer.expires_after)
+        };
         Self {
             event_id: None,
             occurred_at: self.occurred_at.or(outer.occurred_at),
@@ -256,7 +316,11 @@ impl Metadata {
             actor: self.actor.or_else(|| outer.actor.clone()),
             topic: self.topic.or_else(|| outer.topic.clone()),
             routing_key: self.routing_key.or_else(|| outer.routing_key.clone()),
-            destinations: if self.destinations.is_empty() { outer.destinations.clone() } else { self.destinations },
+            destinations: if self.destinations.is_empty() {
+                outer.destinations.clone()
+            } else {
+                self.destinations
+            },
             deliver_at,
             deliver_after,
             expires_at,
@@ -265,7 +329,8 @@ impl Metadata {
         }
     }
 
-    /// What of this travels in the `headers` column, with the trace in which the event was raised, as a JSON object; empty for none.
+    /// What of this travels in the `headers` column, with the trace in which the event was raised,
+    /// as a JSON object; empty for none.
     pub(crate) fn encoded_headers(&self, trace: Option<&TraceContext>) -> Bytes {
         let mut headers = Headers {
             correlation_id: self.correlation_id.clone(),
@@ -281,7 +346,8 @@ impl Metadata {
     }
 }
 
-/// The part of the metadata that travels in the outbox's `headers` column rather than in a column of its own.
+/// The part of the metadata that travels in the outbox's `headers` column rather than in a column
+/// of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Headers {
@@ -313,7 +379,9 @@ impl Headers {
         if self.is_empty() {
             return Bytes::new();
         }
-        serde_json::to_vec(self).expect("a map of texts is JSON").into()
+        serde_json::to_vec(self)
+            .expect("a map of texts is JSON")
+            .into()
     }
 }
 
@@ -322,12 +390,18 @@ mod tests {
     use super::*;
 
     fn with_tenant(tenant: &str) -> Metadata {
-        Metadata { tenant_id: Some(tenant.to_owned()), ..Metadata::default() }
+        Metadata {
+            tenant_id: Some(tenant.to_owned()),
+            ..Metadata::default()
+        }
     }
 
     #[test]
     fn an_inner_scope_wins_and_inherits_the_rest() {
-        let outer = Metadata { correlation_id: Some("c".into()), ..with_tenant("outer") };
+        let outer = Metadata {
+            correlation_id: Some("c".into()),
+            ..with_tenant("outer")
+        };
         let seen = outer.scope_sync(|| with_tenant("inner").scope_sync(Metadata::current));
         assert_eq!(seen.tenant_id.as_deref(), Some("inner"));
         assert_eq!(seen.correlation_id.as_deref(), Some("c"));
@@ -335,8 +409,15 @@ mod tests {
 
     #[test]
     fn a_scope_hands_no_event_id_on() {
-        let scope = Metadata { event_id: Some(EventId::new()), ..with_tenant("t") };
-        assert_eq!(scope.scope_sync(Metadata::current).event_id, None, "two events would share one identity");
+        let scope = Metadata {
+            event_id: Some(EventId::new()),
+            ..with_tenant("t")
+        };
+        assert_eq!(
+            scope.scope_sync(Metadata::current).event_id,
+            None,
+            "two events would share one identity"
+        );
     }
 
     #[test]
@@ -349,7 +430,9 @@ mod tests {
             .with_deliver_at(DateTime::UNIX_EPOCH)
             .with_expires_at(DateTime::UNIX_EPOCH)
             .with_expires_after(Duration::from_secs(1));
-        let seen = scope.clone().scope_sync(|| with_tenant("t").scope_sync(Metadata::current));
+        let seen = scope
+            .clone()
+            .scope_sync(|| with_tenant("t").scope_sync(Metadata::current));
         assert_eq!(*seen, scope.with_tenant("t"));
     }
 
@@ -357,9 +440,14 @@ mod tests {
     fn an_inner_scope_takes_the_place_of_destinations_delays_and_deadlines() {
         let second = Duration::from_secs(1);
         let time = DateTime::UNIX_EPOCH;
-        let outer = Metadata::default().with_destinations(["audit"]).with_deliver_at(time).with_expires_at(time);
-        let inner =
-            Metadata::default().with_destinations(["mail"]).with_deliver_after(second).with_expires_after(second);
+        let outer = Metadata::default()
+            .with_destinations(["audit"])
+            .with_deliver_at(time)
+            .with_expires_at(time);
+        let inner = Metadata::default()
+            .with_destinations(["mail"])
+            .with_deliver_after(second)
+            .with_expires_after(second);
         let seen = outer.scope_sync(|| inner.clone().scope_sync(Metadata::current));
         assert_eq!(*seen, inner, "the times around it would win");
     }
@@ -371,19 +459,44 @@ mod tests {
             .with_source("shop")
             .with_header("x-ö\n", "1")
             .with_header("actors", "2");
-        let Metadata { correlation_id, causation_id, source, actor, headers: extra, .. } = metadata.clone();
+        let Metadata {
+            correlation_id,
+            causation_id,
+            source,
+            actor,
+            headers: extra,
+            ..
+        } = metadata.clone();
         let read: Headers = serde_json::from_slice(&metadata.encoded_headers(None)).expect("read");
-        assert_eq!(read, Headers { correlation_id, causation_id, source, actor, extra });
+        assert_eq!(
+            read,
+            Headers {
+                correlation_id,
+                causation_id,
+                source,
+                actor,
+                extra
+            }
+        );
         let nothing: Headers = serde_json::from_str(r#"{"actor":null}"#).expect("read");
         assert!(nothing.is_empty());
-        for text in [r#"{"actor":1}"#, r#"{"x":1}"#, r#"{"x":null}"#, r#"{"actor":"a","actor":"b"}"#, "[]", "{}{}"] {
+        for text in [
+            r#"{"actor":1}"#,
+            r#"{"x":1}"#,
+            r#"{"x":null}"#,
+            r#"{"actor":"a","actor":"b"}"#,
+            "[]",
+            "{}{}",
+        ] {
             assert!(serde_json::from_str::<Headers>(text).is_err(), "{text}");
         }
     }
 
     #[tokio::test]
     async fn a_spawned_task_does_not_see_the_scope() {
-        let seen = with_tenant("t").scope(async { tokio::spawn(async { Metadata::current() }).await }).await;
+        let seen = with_tenant("t")
+            .scope(async { tokio::spawn(async { Metadata::current() }).await })
+            .await;
         assert_eq!(seen.expect("joined").tenant_id, None);
     }
 }

@@ -17,7 +17,8 @@ pub type ShardId = i32;
 /// The sharding of the outbox into shards and lanes, recorded in the database at the first flush.
 ///
 /// `shard = lane(tenant) × shards + hash(aggregate type, aggregate id) mod shards`. Lanes keep
-/// tenants' backlogs apart: a relay shares its workers among them. Tenants of one lane share its order of work, and may wait for each other.
+/// tenants' backlogs apart: a relay shares its workers among them. Tenants of one lane share its
+/// order of work, and may wait for each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sharding {
     /// Shards in each lane, at most 1024.
@@ -28,12 +29,16 @@ pub struct Sharding {
 
 impl Default for Sharding {
     fn default() -> Self {
-        Self { shards: NonZeroU16::new(16).expect("16 is not 0"), lanes: NonZeroU16::MIN }
+        Self {
+            shards: NonZeroU16::new(16).expect("16 is not 0"),
+            lanes: NonZeroU16::MIN,
+        }
     }
 }
 
 impl Sharding {
-    /// The name of the hash, recorded in the database: another hash would move aggregates between shards.
+    /// The name of the hash, recorded in the database: another hash would move aggregates between
+    /// shards.
     pub const HASH: &'static str = "xxh64";
 
     /// The most shards a lane may have, and the most lanes.
@@ -56,7 +61,8 @@ impl Sharding {
         } else {
             hash_bytes(envelope.event_id.as_uuid().as_bytes())
         } % u64::from(self.shards.get());
-        i32::from(self.lane(envelope.tenant_id.as_deref())) * i32::from(self.shards.get()) + within as i32
+        i32::from(self.lane(envelope.tenant_id.as_deref())) * i32::from(self.shards.get())
+            + within as i32
     }
 
     /// The shards of one lane.
@@ -71,7 +77,8 @@ impl Sharding {
 pub struct OutboxEntry {
     /// Where it belongs.
     pub shard: ShardId,
-    /// Whether the event may be known already: the caller chose its id, or an earlier flush of it had no clear outcome.
+    /// Whether the event may be known already: the caller chose its id, or an earlier flush of it
+    /// had no clear outcome.
     pub may_be_known: bool,
     /// The event.
     pub envelope: Envelope,
@@ -107,15 +114,23 @@ mod tests {
     #[test]
     fn the_hash_never_changes() {
         let sharding = Sharding::default();
-        let shards: Vec<_> = ["1", "2", "3", "4"].map(|id| sharding.shard(&event_of(id, None))).into();
-        assert_eq!(shards, PINNED, "changing the hash moves every aggregate to another shard");
+        let shards: Vec<_> = ["1", "2", "3", "4"]
+            .map(|id| sharding.shard(&event_of(id, None)))
+            .into();
+        assert_eq!(
+            shards, PINNED,
+            "changing the hash moves every aggregate to another shard"
+        );
     }
 
     const PINNED: [ShardId; 4] = [9, 13, 15, 0];
 
     #[test]
     fn a_tenant_stays_in_its_lane() {
-        let sharding = Sharding { lanes: NonZeroU16::new(4).expect("4"), ..Sharding::default() };
+        let sharding = Sharding {
+            lanes: NonZeroU16::new(4).expect("4"),
+            ..Sharding::default()
+        };
         for tenant in ["a", "b", "c", "d", "e"] {
             let lane = sharding.lane(Some(tenant));
             for id in 0..50 {

@@ -1,5 +1,5 @@
-//! The JSON of an event as bytes: written in one pass, taken apart without reading its values, brought
-//! forward from earlier versions. No type of an event is known here.
+//! The JSON of an event as bytes: written in one pass, taken apart without reading its values,
+//! brought forward from earlier versions. No type of an event is known here.
 
 use serde::Serialize;
 
@@ -19,8 +19,12 @@ mod path;
 /// On an error `payload` is as long as it was.
 ///
 /// # Errors
-/// When serde refuses a value, or a float anywhere in it is not finite: JSON has no such number and would store `null`.
-pub fn encode<T: Serialize + ?Sized>(value: &T, payload: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+/// When serde refuses a value, or a float anywhere in it is not finite: JSON has no such number and
+/// would store `null`.
+pub fn encode<T: Serialize + ?Sized>(
+    value: &T,
+    payload: &mut Vec<u8>,
+) -> Result<(), serde_json::Error> {
     let before = payload.len();
     let written = Finite(value).serialize(&mut serde_json::Serializer::new(&mut *payload));
     if written.is_err() {

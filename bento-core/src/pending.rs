@@ -32,11 +32,13 @@ pub struct RaisedEvent {
     pub(crate) raised_at: &'static Location<'static>,
     pub(crate) ordinal: Ordinal,
     pub(crate) numbering: Numbering,
-    /// Whether a flush had it before: if that had no clear outcome, the event may be in the outbox already.
+    /// Whether a flush had it before: if that had no clear outcome, the event may be in the outbox
+    /// already.
     pub(crate) offered: bool,
 }
 
-/// The place of an event among all that this process has raised: it orders a unit of work however its events got there.
+/// The place of an event among all that this process has raised: it orders a unit of work however
+/// its events got there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Ordinal(u64);
 
@@ -80,7 +82,10 @@ pub(crate) enum Content {
 #[derive(Clone, Debug)]
 pub(crate) enum Stream {
     /// The events of one aggregate; without an id while the database has yet to generate it.
-    Aggregate { aggregate_type: &'static str, aggregate_id: Option<String> },
+    Aggregate {
+        aggregate_type: &'static str,
+        aggregate_id: Option<String>,
+    },
     /// The bytes enqueued under one key.
     Key(String),
     /// Nothing.
@@ -145,12 +150,16 @@ impl RaisedEvent {
         self.raised_at
     }
 
-    /// The time at which it happened: that of its metadata, else that of its raising, by the clock of the database.
+    /// The time at which it happened: that of its metadata, else that of its raising, by the clock
+    /// of the database.
     pub(crate) fn occurred_at(&self, clock: ClockOffset) -> DateTime<Utc> {
-        self.metadata.occurred_at.map_or_else(|| clock.apply(self.raised), |said| said.trunc_subsecs(6))
+        self.metadata
+            .occurred_at
+            .map_or_else(|| clock.apply(self.raised), |said| said.trunc_subsecs(6))
     }
 
-    /// The number of the event in its aggregate; `None` for an aggregate without a version, and until it is saved.
+    /// The number of the event in its aggregate; `None` for an aggregate without a version, and
+    /// until it is saved.
     pub fn sequence(&self) -> Option<i64> {
         match self.numbering {
             Numbering::Given { sequence, .. } => Some(sequence),
@@ -170,7 +179,8 @@ impl RaisedEvent {
         telemetry::count_by(telemetry::FORGOTTEN_EVENTS, "event_type", event_type, 1);
     }
 
-    /// Logs that it is in the outbox for good, as an event of the transaction's tenant unless it has its own.
+    /// Logs that it is in the outbox for good, as an event of the transaction's tenant unless it
+    /// has its own.
     pub(crate) fn log_flushed(&self, tenant_id: Option<&str>) {
         tracing::debug!(
             target: telemetry::TARGET_FLUSH,
@@ -198,11 +208,13 @@ impl RaisedEvent {
     }
 }
 
-/// The events an aggregate has raised outside any scope and nobody has collected: a field of every aggregate.
+/// The events an aggregate has raised outside any scope and nobody has collected: a field of every
+/// aggregate.
 ///
-/// It allocates nothing while empty, serialises as nothing, is equal to every other, and a clone of it is empty:
-/// an event belongs to one place only. Dropping it with events inside is logged as a warning with the event type and the
-/// line that raised it, because those events are lost; [`ForgottenEvents::Panic`] makes that a panic.
+/// It allocates nothing while empty, serialises as nothing, is equal to every other, and a clone of
+/// it is empty: an event belongs to one place only. Dropping it with events inside is logged as a
+/// warning with the event type and the line that raised it, because those events are lost;
+/// [`ForgottenEvents::Panic`] makes that a panic.
 #[derive(Default)]
 pub struct PendingEvents {
     list: Option<Arc<PendingList>>,
@@ -224,11 +236,17 @@ impl PendingEvents {
     }
 
     pub(crate) fn take(&mut self) -> Vec<RaisedEvent> {
-        self.list.as_ref().map(|list| std::mem::take(&mut *list.lock())).unwrap_or_default()
+        self.list
+            .as_ref()
+            .map(|list| std::mem::take(&mut *list.lock()))
+            .unwrap_or_default()
     }
 
     pub(crate) fn snapshot(&self) -> Vec<RaisedEvent> {
-        self.list.as_ref().map(|list| list.lock().clone()).unwrap_or_default()
+        self.list
+            .as_ref()
+            .map(|list| list.lock().clone())
+            .unwrap_or_default()
     }
 
     /// Takes over what another has.
@@ -249,8 +267,8 @@ impl PendingEvents {
     }
 }
 
-/// The field in which an aggregate keeps its pending events. Not public API: named by the macro, which reports another
-/// type at the field.
+/// The field in which an aggregate keeps its pending events. Not public API: named by the macro,
+/// which reports another type at the field.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` keeps no pending events",
@@ -272,13 +290,15 @@ impl PendingField for PendingEvents {
     }
 }
 
-/// The list behind [`PendingEvents`], shared with the unit of work that collects it; in the order of raising.
+/// The list behind [`PendingEvents`], shared with the unit of work that collects it; in the order
+/// of raising.
 #[derive(Default)]
 pub(crate) struct PendingList {
     events: Mutex<Vec<RaisedEvent>>,
     /// The ordinal of the last event that a unit of work has seen.
     seen: AtomicU64,
-    /// The version in the database, where a rollback has made it differ from that of the aggregate in memory.
+    /// The version in the database, where a rollback has made it differ from that of the aggregate
+    /// in memory.
     stored_version: Mutex<Option<i64>>,
 }
 
@@ -296,12 +316,18 @@ impl PendingList {
 
     /// The version that the next save goes by, if it is not that of the aggregate in memory.
     pub(crate) fn stored_version(&self) -> Option<i64> {
-        *self.stored_version.lock().unwrap_or_else(PoisonError::into_inner)
+        *self
+            .stored_version
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes the version in the database after a rollback, or that the aggregate in memory has it.
     pub(crate) fn set_stored_version(&self, version: Option<i64>) {
-        *self.stored_version.lock().unwrap_or_else(PoisonError::into_inner) = version;
+        *self
+            .stored_version
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = version;
     }
 
     /// Puts events back where they were.
@@ -322,8 +348,14 @@ impl fmt::Debug for PendingList {
 impl Drop for PendingList {
     fn drop(&mut self) {
         let seen = *self.seen.get_mut();
-        let events = self.events.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let unseen: Vec<_> = events.iter().filter(|event| event.ordinal.0 > seen).collect();
+        let events = self
+            .events
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        let unseen: Vec<_> = events
+            .iter()
+            .filter(|event| event.ordinal.0 > seen)
+            .collect();
         if let Some(first) = unseen.first() {
             unseen.iter().for_each(|event| event.count_forgotten());
             forgotten(first, unseen.len());
@@ -349,12 +381,15 @@ fn forgotten(first: &RaisedEvent, count: usize) {
     }
 }
 
-/// The policy for an aggregate that is dropped with events that no transaction has collected. Those events are lost either way.
+/// The policy for an aggregate that is dropped with events that no transaction has collected. Those
+/// events are lost either way.
 ///
-/// The policy holds for the whole process; set it once, at the start of the program. An aggregate that is consumed before the commit,
-/// as `into_active_model` does, is dropped inside the transaction: with [`Panic`](Self::Panic) the panic unwinds through the transaction,
-/// which is rolled back, so that no row is committed without its event. An aggregate that outlives the commit is too late for that; the
-/// panic then tells of the loss and does not undo it. While a panic unwinds already, the loss is only logged.
+/// The policy holds for the whole process; set it once, at the start of the program. An aggregate
+/// that is consumed before the commit, as `into_active_model` does, is dropped inside the
+/// transaction: with [`Panic`](Self::Panic) the panic unwinds through the transaction, which is
+/// rolled back, so that no row is committed without its event. An aggregate that outlives the
+/// commit is too late for that; the panic then tells of the loss and does not undo it. While a
+/// panic unwinds already, the loss is only logged.
 ///
 /// ```
 /// use bento_core::ForgottenEvents;
@@ -364,7 +399,8 @@ fn forgotten(first: &RaisedEvent, count: usize) {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ForgottenEvents {
-    /// A warning with the event type and the line that raised the first event, and the counter `bento_forgotten_events_total`.
+    /// A warning with the event type and the line that raised the first event, and the counter
+    /// `bento_forgotten_events_total`.
     #[default]
     Log,
     /// The same, and then a panic.
@@ -381,7 +417,11 @@ impl ForgottenEvents {
 
     /// The policy of the process.
     pub fn current() -> Self {
-        if PANIC_WHEN_FORGOTTEN.load(Ordering::Relaxed) { Self::Panic } else { Self::Log }
+        if PANIC_WHEN_FORGOTTEN.load(Ordering::Relaxed) {
+            Self::Panic
+        } else {
+            Self::Log
+        }
     }
 }
 
@@ -391,7 +431,12 @@ static STRICT: AtomicBool = AtomicBool::new(false);
 #[doc(hidden)]
 pub fn set_strict(strict: bool) {
     STRICT.store(strict, Ordering::Relaxed);
-    if strict { ForgottenEvents::Panic } else { ForgottenEvents::Log }.install();
+    if strict {
+        ForgottenEvents::Panic
+    } else {
+        ForgottenEvents::Log
+    }
+    .install();
 }
 
 /// Whether oversights panic.
@@ -402,7 +447,9 @@ pub fn is_strict() -> bool {
 
 impl fmt::Debug for PendingEvents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PendingEvents").field("len", &self.len()).finish()
+        f.debug_struct("PendingEvents")
+            .field("len", &self.len())
+            .finish()
     }
 }
 
@@ -465,7 +512,10 @@ mod tests {
     #[test]
     fn a_clone_of_what_has_events_is_empty_and_allocates_nothing() {
         let mut pending = PendingEvents::default();
-        let content = Content::Raw { topic: "topic".to_owned(), payload: Bytes::new() };
+        let content = Content::Raw {
+            topic: "topic".to_owned(),
+            payload: Bytes::new(),
+        };
         pending.push(RaisedEvent::new(content, Stream::None, Metadata::current()));
         assert!(pending.clone().list().is_none());
         assert_eq!(pending.take().len(), 1);

@@ -21,11 +21,13 @@ pub use inventory;
 pub use serde;
 pub use serde_json::value::RawValue;
 
-pub use crate::aggregate::{Aggregate, AggregateDescriptor, AggregateEvents, VersionNumber, Versioned, raise};
+pub use crate::aggregate::{
+    Aggregate, AggregateDescriptor, AggregateEvents, VersionNumber, Versioned, raise,
+};
 pub use crate::event::unraisable::{RaisesConsumed, RaisesSuperseded, RaisesVariants};
 pub use crate::event::{
-    AnyEvent, Declaration, DomainEvent, EventDescriptor, EventRole, FieldChange, FieldDescriptor, Listable, ListedBy,
-    Raisable, RaisedBy, RemovedField, Superseded,
+    AnyEvent, Declaration, DomainEvent, EventDescriptor, EventRole, FieldChange, FieldDescriptor,
+    Listable, ListedBy, Raisable, RaisedBy, RemovedField, Superseded,
 };
 pub use crate::id::{AggregateId, AggregateKey};
 pub use crate::metadata::Metadata;
@@ -33,21 +35,29 @@ pub use crate::payload::{Addition, Step, UpcastFault};
 pub use crate::pending::{PendingEvents, PendingField};
 pub use crate::registry::{AggregateRegistration, EventRegistration};
 pub use crate::upcast::{
-    FromText, TypedStep, check_typed_step, decode_by_history, decode_by_typed_step, older_descriptor,
-    oldest_through_typed_step, raw_default, raw_default_within, reads, reads_within, typed_step_from,
+    FromText, TypedStep, check_typed_step, decode_by_history, decode_by_typed_step,
+    older_descriptor, oldest_through_typed_step, raw_default, raw_default_within, reads,
+    reads_within, typed_step_from,
 };
 
 /// What serde_json says when a default cannot be written.
 pub type JsonError = serde_json::Error;
 
-/// The descriptor of an event without all that is optional. An expansion writes what differs from it.
+/// The descriptor of an event without all that is optional. An expansion writes what differs from
+/// it.
 pub const EVENT: EventDescriptor = EventDescriptor {
     schema: "",
     version: 1,
     oldest: 1,
     role: EventRole::Current,
     rust_name: "",
-    declared: Declaration { module_path: "", package: "", package_version: "", file: "", line: 0 },
+    declared: Declaration {
+        module_path: "",
+        package: "",
+        package_version: "",
+        file: "",
+        line: 0,
+    },
     docs: "",
     fields: &[],
     removed: &[],
@@ -60,20 +70,34 @@ pub const EVENT: EventDescriptor = EventDescriptor {
 
 /// The descriptor of a field without a history.
 #[must_use]
-pub const fn field(name: &'static str, rust_type: &'static str, docs: &'static str) -> FieldDescriptor {
-    FieldDescriptor { name, rust_type, docs, is_flattened: false, history: &[] }
+pub const fn field(
+    name: &'static str,
+    rust_type: &'static str,
+    docs: &'static str,
+) -> FieldDescriptor {
+    FieldDescriptor {
+        name,
+        rust_type,
+        docs,
+        is_flattened: false,
+        history: &[],
+    }
 }
 
 /// The descriptor of an event that aggregate `A` lists.
 ///
-/// Bounded by what the expansion has just implemented, so that a type that is not an event is reported once, in the list.
+/// Bounded by what the expansion has just implemented, so that a type that is not an event is
+/// reported once, in the list.
 #[must_use]
-pub const fn descriptor_of<A: ?Sized, E: ListedBy<A, POSITION>, const POSITION: usize>() -> &'static EventDescriptor {
+pub const fn descriptor_of<A: ?Sized, E: ListedBy<A, POSITION>, const POSITION: usize>()
+-> &'static EventDescriptor {
     <E as Listable>::DESCRIPTOR
 }
 
 /// An event that aggregate `A` lists, to be kept beside others.
-pub fn into_any<A: ?Sized, E: ListedBy<A, POSITION>, const POSITION: usize>(event: E) -> Arc<dyn AnyEvent> {
+pub fn into_any<A: ?Sized, E: ListedBy<A, POSITION>, const POSITION: usize>(
+    event: E,
+) -> Arc<dyn AnyEvent> {
     event.share()
 }
 

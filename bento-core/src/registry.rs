@@ -1,14 +1,17 @@
 //! Every event and aggregate this binary knows.
 //!
-//! Built once from what the macros registered. The order of registration is unspecified, so everything here is sorted.
+//! Built once from what the macros registered. The order of registration is unspecified, so
+//! everything here is sorted.
 //!
-//! A crate that nobody names is not linked and registers nothing: [`Registry::require`] names it, and
-//! [`Registry::check_stored`] compares what is stored with what this binary reads.
+//! A crate that nobody names is not linked and registers nothing: [`Registry::require`] names it,
+//! and [`Registry::check_stored`] compares what is stored with what this binary reads.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-pub use self::catalogue::{Catalogue, CatalogueAggregate, CatalogueEvent, CatalogueField, CatalogueVersion};
+pub use self::catalogue::{
+    Catalogue, CatalogueAggregate, CatalogueEvent, CatalogueField, CatalogueVersion,
+};
 pub use self::fault::{RegistryErrors, RegistryFault};
 pub use self::lint::{Lint, LintName};
 pub use self::stored::{StoredError, StoredErrors, StoredReport, StoredSchema};
@@ -35,7 +38,11 @@ pub struct EventRegistration {
 impl EventRegistration {
     #[must_use]
     pub const fn of<E: DomainEvent>() -> Self {
-        Self { descriptor: E::DESCRIPTOR, history: E::HISTORY, decode: codec::decode_any::<E> }
+        Self {
+            descriptor: E::DESCRIPTOR,
+            history: E::HISTORY,
+            decode: codec::decode_any::<E>,
+        }
     }
 }
 
@@ -77,16 +84,25 @@ impl Registry {
         let mut events: Vec<_> = events.into_iter().collect();
         events.sort_by_key(|event| event_key(event.descriptor));
         events.dedup_by_key(|event| event_key(event.descriptor));
-        let mut aggregates: Vec<_> = aggregates.into_iter().map(|registration| registration.0).collect();
+        let mut aggregates: Vec<_> = aggregates
+            .into_iter()
+            .map(|registration| registration.0)
+            .collect();
         aggregates.sort_by_key(|aggregate| (aggregate.aggregate_type, aggregate.declared));
         aggregates.dedup_by_key(|aggregate| (aggregate.aggregate_type, aggregate.declared));
         let readers = readers(&events);
-        Self { events, aggregates, readers }
+        Self {
+            events,
+            aggregates,
+            readers,
+        }
     }
 
-    /// Checks what no compiler sees, because it may be spread over crates, and takes each default of a field once.
+    /// Checks what no compiler sees, because it may be spread over crates, and takes each default
+    /// of a field once.
     ///
-    /// A default that panics is a fault like any other; the panic hook runs for it. Call it before serving, and in a unit test of the binary.
+    /// A default that panics is a fault like any other; the panic hook runs for it. Call it before
+    /// serving, and in a unit test of the binary.
     ///
     /// # Errors
     /// Every fault at once, each with the places of the declarations.
@@ -97,29 +113,43 @@ impl Registry {
     /// Makes sure that the crate of `E` is linked, by naming it.
     ///
     /// # Errors
-    /// When `E` is named but not registered: the platform did not run the registration (see the documentation of
-    /// `inventory`).
+    /// When `E` is named but not registered: the platform did not run the registration (see the
+    /// documentation of `inventory`).
     pub fn require<E: DomainEvent>(&self) -> Result<&Self, RegistryErrors> {
         let wanted = event_key(E::DESCRIPTOR);
-        if self.events.iter().any(|event| event_key(event.descriptor) == wanted) {
+        if self
+            .events
+            .iter()
+            .any(|event| event_key(event.descriptor) == wanted)
+        {
             Ok(self)
         } else {
-            Err(RegistryErrors::one(RegistryFault::NotRegistered { event: E::DESCRIPTOR }))
+            Err(RegistryErrors::one(RegistryFault::NotRegistered {
+                event: E::DESCRIPTOR,
+            }))
         }
     }
 
     /// Reads a stored payload as the type this binary has for its schema.
     ///
-    /// That is the current version; without one the newest superseded version; without one the newest view declared
-    /// `consumes` (among equals the first by module path: where several contexts have a view, each decodes its own with
-    /// [`codec::decode`]).
+    /// That is the current version; without one the newest superseded version; without one the
+    /// newest view declared `consumes` (among equals the first by module path: where several
+    /// contexts have a view, each decodes its own with [`codec::decode`]).
     ///
     /// # Errors
     /// See [`DecodeError`]: four different answers.
-    pub fn decode(&self, schema: &str, version: u32, payload: &[u8]) -> Result<Box<dyn AnyEvent>, DecodeError> {
+    pub fn decode(
+        &self,
+        schema: &str,
+        version: u32,
+        payload: &[u8],
+    ) -> Result<Box<dyn AnyEvent>, DecodeError> {
         match self.readers.get(schema) {
             Some(reader) => (reader.decode)(version, payload),
-            None => Err(DecodeError::UnknownEventType { event_type: schema.to_owned(), wanted: None }),
+            None => Err(DecodeError::UnknownEventType {
+                event_type: schema.to_owned(),
+                wanted: None,
+            }),
         }
     }
 
@@ -145,24 +175,38 @@ impl Registry {
         Catalogue::of(self)
     }
 
-    /// Schemas that name no fact of the business in the past tense. Advice: nothing fails because of it.
+    /// Schemas that name no fact of the business in the past tense. Advice: nothing fails because
+    /// of it.
     ///
     /// `#[domain_event(…, allow(name))]` silences one for an event.
     #[must_use]
     pub fn lints(&self) -> Vec<Lint> {
-        self.events().filter(|event| event.role == EventRole::Current).filter_map(lint::look_at).collect()
+        self.events()
+            .filter(|event| event.role == EventRole::Current)
+            .filter_map(lint::look_at)
+            .collect()
     }
 
-    /// Compares what is stored with what this binary can decode. The report tells what another release can decode from what this one has
-    /// given up.
+    /// Compares what is stored with what this binary can decode. The report tells what another
+    /// release can decode from what this one has given up.
     pub fn check_stored(&self, stored: impl IntoIterator<Item = StoredSchema>) -> StoredReport {
-        StoredReport::new(stored.into_iter().filter_map(|stored| stored::check(self, stored)).collect())
+        StoredReport::new(
+            stored
+                .into_iter()
+                .filter_map(|stored| stored::check(self, stored))
+                .collect(),
+        )
     }
 }
 
 /// What makes two registrations one declaration.
 fn event_key(event: &EventDescriptor) -> impl Ord + use<> {
-    (event.schema, event.version, event.declared, event.fingerprint)
+    (
+        event.schema,
+        event.version,
+        event.declared,
+        event.fingerprint,
+    )
 }
 
 fn readers(events: &[EventRegistration]) -> BTreeMap<&'static str, EventRegistration> {

@@ -5,9 +5,9 @@ use std::fmt;
 
 /// The error that ends a program, for `fn main() -> Result<(), Report>`.
 ///
-/// Rust prints what `main` returns by its `Debug`. The `Debug` of a report is what a person wants to read: the error and its
-/// causes, joined by `: `. Every error becomes one by `?`. Like the reports of `anyhow` and `eyre`, which serve as well,
-/// it is no error itself.
+/// Rust prints what `main` returns by its `Debug`. The `Debug` of a report is what a person wants
+/// to read: the error and its causes, joined by `: `. Every error becomes one by `?`. Like the
+/// reports of `anyhow` and `eyre`, which serve as well, it is no error itself.
 ///
 /// ```
 /// use bento_core::Report;
@@ -48,7 +48,8 @@ impl fmt::Debug for Report {
     }
 }
 
-/// The messages of an error and of its causes, joined by `: `. A cause that a message repeats at its end stands there once.
+/// The messages of an error and of its causes, joined by `: `. A cause that a message repeats at
+/// its end stands there once.
 pub fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -82,9 +83,14 @@ mod tests {
 
     #[test]
     fn what_main_returns_is_printed_with_its_causes_and_not_as_a_structure() {
-        let start = || -> Result<(), Report> { Err(chain(&["the relay cannot start", "no store", "refused"]))? };
+        let start = || -> Result<(), Report> {
+            Err(chain(&["the relay cannot start", "no store", "refused"]))?
+        };
         let report = start().unwrap_err();
-        assert_eq!(format!("{report:?}"), "the relay cannot start: no store: refused");
+        assert_eq!(
+            format!("{report:?}"),
+            "the relay cannot start: no store: refused"
+        );
         assert_eq!(report.to_string(), format!("{report:?}"));
         assert!(report.as_error().is::<Link>());
     }

@@ -1,4 +1,5 @@
-//! Saving an aggregate: its events are collected, get the key that the database generated, and are numbered by its version.
+//! Saving an aggregate: its events are collected, get the key that the database generated, and are
+//! numbered by its version.
 
 use std::sync::Arc;
 
@@ -6,10 +7,12 @@ use crate::aggregate::Aggregate;
 use crate::pending::{Numbering, Ordinal, PendingList, RaisedEvent, Stream};
 use crate::unit_of_work::{FrameError, FrameId, Saved, UnitOfWork};
 
-/// An aggregate that is being saved: its row is to be written now, and [`done`](Self::done) is to be called after that.
+/// An aggregate that is being saved: its row is to be written now, and [`done`](Self::done) is to
+/// be called after that.
 ///
-/// From here on its pending events are collected. [`failed`](Self::failed) leaves them with the aggregate as they were. Dropping it
-/// instead, because the statement was cancelled, counts as a failed statement: the row may be written, so the events are doubtful.
+/// From here on its pending events are collected. [`failed`](Self::failed) leaves them with the
+/// aggregate as they were. Dropping it instead, because the statement was cancelled, counts as a
+/// failed statement: the row may be written, so the events are doubtful.
 #[derive(Debug)]
 #[must_use = "write the row, then call `done` or `failed`"]
 pub struct Saving {
@@ -35,7 +38,9 @@ pub enum SavingError {
     #[error(transparent)]
     Frame(#[from] FrameError),
     /// The field cannot hold the version that comes next.
-    #[error("the version of `{aggregate_type}` would be {version}, which its field cannot hold; use a larger integer")]
+    #[error(
+        "the version of `{aggregate_type}` would be {version}, which its field cannot hold; use a larger integer"
+    )]
     VersionTooLarge {
         /// The type of the aggregate.
         aggregate_type: &'static str,
@@ -47,12 +52,16 @@ pub enum SavingError {
 impl UnitOfWork {
     /// Collects an aggregate whose row is written next, into the top frame.
     ///
-    /// With a version, the row gets [`Saving::version_after`]: the version before and the number of the events that were not saved
-    /// before, at least 1.
+    /// With a version, the row gets [`Saving::version_after`]: the version before and the number of
+    /// the events that were not saved before, at least 1.
     ///
     /// # Errors
     /// [`SavingError`]; nothing has changed.
-    pub fn save<A: Aggregate>(&self, frame: FrameId, aggregate: &mut A) -> Result<Saving, SavingError> {
+    pub fn save<A: Aggregate>(
+        &self,
+        frame: FrameId,
+        aggregate: &mut A,
+    ) -> Result<Saving, SavingError> {
         let list = aggregate.pending_events_mut().shared();
         let mut state = self.state();
         let shared_since = state.top(frame)?.share(&list);
@@ -63,15 +72,27 @@ impl UnitOfWork {
             });
         }
         drop(state);
-        let before = aggregate.version().map(|version| list.stored_version().unwrap_or(version));
-        let versions = before.map(|before| Versions { before, after: before.saturating_add(events.max(1)) });
-        Ok(Saving { unit_of_work: self.clone(), frame, list, shared_since, versions, is_over: false })
+        let before = aggregate
+            .version()
+            .map(|version| list.stored_version().unwrap_or(version));
+        let versions = before.map(|before| Versions {
+            before,
+            after: before.saturating_add(events.max(1)),
+        });
+        Ok(Saving {
+            unit_of_work: self.clone(),
+            frame,
+            list,
+            shared_since,
+            versions,
+            is_over: false,
+        })
     }
 }
 
 impl Saving {
-    /// The version that the database has; `None` for an aggregate without one. After a rollback it is not that of the aggregate in
-    /// memory.
+    /// The version that the database has; `None` for an aggregate without one. After a rollback it
+    /// is not that of the aggregate in memory.
     pub fn version_before(&self) -> Option<i64> {
         self.versions.map(|versions| versions.before)
     }
@@ -81,16 +102,20 @@ impl Saving {
         self.versions.map(|versions| versions.after)
     }
 
-    /// Notes that the row is written: the aggregate gets its version, its events their numbers, and the key if they had none.
+    /// Notes that the row is written: the aggregate gets its version, its events their numbers, and
+    /// the key if they had none.
     ///
     /// # Errors
-    /// [`SavingError`]: a nested transaction was begun meanwhile, or the transaction has ended. The row is written and its events are
-    /// doubtful.
+    /// [`SavingError`]: a nested transaction was begun meanwhile, or the transaction has ended. The
+    /// row is written and its events are doubtful.
     pub fn done<A: Aggregate>(mut self, aggregate: &mut A) -> Result<(), SavingError> {
         if let Some(Versions { after, .. }) = self.versions
             && !aggregate.set_version(after)
         {
-            return Err(SavingError::VersionTooLarge { aggregate_type: A::TYPE, version: after });
+            return Err(SavingError::VersionTooLarge {
+                aggregate_type: A::TYPE,
+                version: after,
+            });
         }
         let key = aggregate.aggregate_key().into_text();
         let mut state = self.unit_of_work.state();
@@ -108,12 +133,18 @@ impl Saving {
             for frame in &mut state.frames {
                 frame.for_each_collected_from(&self.list, &mut |event| {
                     if let Ok(index) = waiting.binary_search(&event.ordinal) {
-                        event.numbering = Numbering::Given { sequence: before + 1 + index as i64, within };
+                        event.numbering = Numbering::Given {
+                            sequence: before + 1 + index as i64,
+                            within,
+                        };
                     }
                 });
             }
             self.list.set_stored_version(None);
-            state.top(self.frame)?.note_saved(Saved { list: Arc::clone(&self.list), before });
+            state.top(self.frame)?.note_saved(Saved {
+                list: Arc::clone(&self.list),
+                before,
+            });
         }
         drop(state);
         self.is_over = true;
@@ -138,7 +169,11 @@ impl Drop for Saving {
 }
 
 fn fill_key(event: &mut RaisedEvent, key: Option<&str>) {
-    if let Stream::Aggregate { aggregate_id: aggregate_id @ None, .. } = &mut event.stream {
+    if let Stream::Aggregate {
+        aggregate_id: aggregate_id @ None,
+        ..
+    } = &mut event.stream
+    {
         *aggregate_id = key.map(str::to_owned);
     }
 }

@@ -1,7 +1,7 @@
 //! Log targets and metric names of raising and flushing: they are part of the public interface.
 //!
-//! Events of the journey are logged under these targets, with the fields `event_id`, `event_type`, `aggregate_id`,
-//! `correlation_id` and `tenant_id` where they are known.
+//! Events of the journey are logged under these targets, with the fields `event_id`, `event_type`,
+//! `aggregate_id`, `correlation_id` and `tenant_id` where they are known.
 
 /// Log target of raising and collecting.
 pub const TARGET_RAISE: &str = "bento::raise";
@@ -12,8 +12,9 @@ pub const TARGET_FLUSH: &str = "bento::flush";
 pub const FORGOTTEN_EVENTS: &str = "bento_forgotten_events_total";
 /// Counter: events written to the outbox by transactions that committed.
 ///
-/// MySQL and MariaDB do not tell which rows of an INSERT were there: an event whose chosen id another transaction writes at the
-/// same moment counts here in both, although it is in the outbox once.
+/// MySQL and MariaDB do not tell which rows of an INSERT were there: an event whose chosen id
+/// another transaction writes at the same moment counts here in both, although it is in the outbox
+/// once.
 pub const FLUSHED_EVENTS: &str = "bento_flushed_events_total";
 /// Counter: events whose id was already known and which were therefore not written again.
 pub const DUPLICATE_EVENTS: &str = "bento_duplicate_events_total";

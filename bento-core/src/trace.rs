@@ -1,6 +1,7 @@
 //! The trace context of a span, in the headers of W3C Trace Context.
 //!
-//! Without the feature `opentelemetry` there is none: what the application puts into its headers itself passes as it is.
+//! Without the feature `opentelemetry` there is none: what the application puts into its headers
+//! itself passes as it is.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +22,11 @@ const TRACEPARENT: &str = "traceparent";
 impl TraceContext {
     /// That of the caller's span, for an event with these headers: none if the caller has set one.
     pub fn of_caller(headers: &BTreeMap<String, String>) -> Option<Self> {
-        if parent_in(headers).is_some() { None } else { Self::of(&Span::current()) }
+        if parent_in(headers).is_some() {
+            None
+        } else {
+            Self::of(&Span::current())
+        }
     }
 }
 
@@ -31,5 +36,8 @@ pub fn parent_in(headers: &BTreeMap<String, String>) -> Option<&str> {
 }
 
 fn value_of<'a>(headers: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {
-    headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    headers
+        .iter()
+        .find(|(own, _)| own.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.as_str())
 }

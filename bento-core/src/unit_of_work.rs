@@ -1,21 +1,25 @@
 //! The scope that gathers what aggregates raise until a transaction decides about it.
 //!
-//! One unit of work belongs to one physical transaction. It holds a stack of frames: the transaction is the lowest one, each
-//! savepoint another. The rules, each a test:
+//! One unit of work belongs to one physical transaction. It holds a stack of frames: the
+//! transaction is the lowest one, each savepoint another. The rules, each a test:
 //!
 //! 1. An event raised in the scope belongs to the top frame.
-//! 2. Merging a frame (commit of a savepoint) moves its events down; discarding it (rollback, drop) loses them, whoever began
-//!    the savepoint and however.
-//! 3. A collected list is shared with its aggregate: committing empties it, discarding gives back what was taken from it,
-//!    in order. What the aggregate adds while a savepoint is open belongs to the savepoint, and what a discarded savepoint
-//!    gives back stays with the aggregate until somebody collects it again.
-//! 4. Only the top frame may be collected into, flushed, merged or discarded; below an open child each of them is refused.
-//! 5. A failed statement makes the events raised before it in the top frame doubtful; a doubtful frame is not merged or
-//!    flushed until its owner says what to do with them. Discarding a savepoint settles the failures in it, unless a library
-//!    opened it for one operation: then the frame below has the failed statement.
+//! 2. Merging a frame (commit of a savepoint) moves its events down; discarding it (rollback, drop)
+//!    loses them, whoever began the savepoint and however.
+//! 3. A collected list is shared with its aggregate: committing empties it, discarding gives back
+//!    what was taken from it, in order. What the aggregate adds while a savepoint is open belongs
+//!    to the savepoint, and what a discarded savepoint gives back stays with the aggregate until
+//!    somebody collects it again.
+//! 4. Only the top frame may be collected into, flushed, merged or discarded; below an open child
+//!    each of them is refused.
+//! 5. A failed statement makes the events raised before it in the top frame doubtful; a doubtful
+//!    frame is not merged or flushed until its owner says what to do with them. Discarding a
+//!    savepoint settles the failures in it, unless a library opened it for one operation: then the
+//!    frame below has the failed statement.
 //! 6. Events are written in the order in which they were raised, however they were collected.
-//! 7. An aggregate with a version, and one whose key the database has yet to generate, keeps its events until it is saved; a save
-//!    numbers them. Discarding the frame of a save takes the numbers and the version back.
+//! 7. An aggregate with a version, and one whose key the database has yet to generate, keeps its
+//!    events until it is saved; a save numbers them. Discarding the frame of a save takes the
+//!    numbers and the version back.
 //! 8. Once the lowest frame is sealed for its commit, nothing is raised into it any more.
 //!
 //! Nothing here touches a database: the caller writes what [`UnitOfWork::flush`] returns.
@@ -46,7 +50,8 @@ pub(crate) use self::frame::Saved;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameId(pub(crate) u64);
 
-/// Gathers the events of one physical transaction. Cheap to clone; clones are the same unit of work.
+/// Gathers the events of one physical transaction. Cheap to clone; clones are the same unit of
+/// work.
 #[derive(Clone, Debug)]
 pub struct UnitOfWork(Arc<Mutex<State>>);
 
@@ -64,7 +69,8 @@ tokio::task_local! {
     static AMBIENT: UnitOfWork;
 }
 
-/// Says that `event`, which belongs to no aggregate, happened. It has no order relative to other events.
+/// Says that `event`, which belongs to no aggregate, happened. It has no order relative to other
+/// events.
 ///
 /// # Errors
 /// [`RaiseError::NoScope`] outside the scope of a transaction: nobody would write it.
@@ -73,20 +79,34 @@ pub fn raise<E: Raisable>(event: E) -> Result<(), RaiseError> {
     raise_with(event, |metadata| metadata)
 }
 
-/// Says that `event`, which belongs to no aggregate, happened, with metadata of its own: `adjust` gets those of the scope around the
-/// caller.
+/// Says that `event`, which belongs to no aggregate, happened, with metadata of its own: `adjust`
+/// gets those of the scope around the caller.
 ///
 /// # Errors
 /// [`RaiseError::NoScope`] outside the scope of a transaction: nobody would write it.
 #[track_caller]
-pub fn raise_with<E: Raisable>(event: E, adjust: impl FnOnce(Metadata) -> Metadata) -> Result<(), RaiseError> {
-    let unit_of_work = UnitOfWork::current().ok_or(RaiseError::NoScope { event_type: E::SCHEMA })?;
-    let event = RaisedEvent::new(Content::Typed(Arc::new(event)), Stream::None, Metadata::current_with(adjust));
-    unit_of_work.raise(event).map_or(Ok(()), |_| Err(RaiseError::NoScope { event_type: E::SCHEMA }))
+pub fn raise_with<E: Raisable>(
+    event: E,
+    adjust: impl FnOnce(Metadata) -> Metadata,
+) -> Result<(), RaiseError> {
+    let unit_of_work = UnitOfWork::current().ok_or(RaiseError::NoScope {
+        event_type: E::SCHEMA,
+    })?;
+    let event = RaisedEvent::new(
+        Content::Typed(Arc::new(event)),
+        Stream::None,
+        Metadata::current_with(adjust),
+    );
+    unit_of_work.raise(event).map_or(Ok(()), |_| {
+        Err(RaiseError::NoScope {
+            event_type: E::SCHEMA,
+        })
+    })
 }
 
 impl UnitOfWork {
-    /// Opens a unit of work with its lowest frame, bound to the tenant of the ambient metadata if there is one.
+    /// Opens a unit of work with its lowest frame, bound to the tenant of the ambient metadata if
+    /// there is one.
     pub fn open() -> (Self, FrameId) {
         let state = State {
             frames: vec![Frame::new(FrameId(0), Opener::Caller)],
@@ -101,7 +121,8 @@ impl UnitOfWork {
 
     /// The open unit of work whose scope the caller runs in.
     ///
-    /// A spawned task does not see the scope; carry this handle there and use [`scope`](Self::scope).
+    /// A spawned task does not see the scope; carry this handle there and use
+    /// [`scope`](Self::scope).
     pub fn current() -> Option<Self> {
         AMBIENT.try_with(Clone::clone).ok().filter(Self::is_open)
     }
@@ -119,14 +140,18 @@ impl UnitOfWork {
         AMBIENT.sync_scope(self.clone(), work)
     }
 
-    /// Binds it to a tenant: an event of another tenant is refused at flush, one without a tenant gets this one.
+    /// Binds it to a tenant: an event of another tenant is refused at flush, one without a tenant
+    /// gets this one.
     ///
     /// # Errors
     /// [`FrameError::OtherTenant`] if it is bound to another tenant already.
     pub fn bind_tenant(&self, tenant_id: impl Into<String>) -> Result<(), FrameError> {
         let (mut state, wanted) = (self.state(), tenant_id.into());
         match &state.tenant_id {
-            Some(bound) if *bound != wanted => Err(FrameError::OtherTenant { bound: bound.clone(), wanted }),
+            Some(bound) if *bound != wanted => Err(FrameError::OtherTenant {
+                bound: bound.clone(),
+                wanted,
+            }),
             _ => {
                 state.tenant_id = Some(wanted);
                 Ok(())
@@ -144,8 +169,9 @@ impl UnitOfWork {
         self.state().owner
     }
 
-    /// Notes the difference between the clock of the database and that of this process: from then on [`flush`](Self::flush) writes the
-    /// times at which events were raised by the clock of the database.
+    /// Notes the difference between the clock of the database and that of this process: from then
+    /// on [`flush`](Self::flush) writes the times at which events were raised by the clock of the
+    /// database.
     pub fn set_clock(&self, clock: ClockOffset) {
         self.state().clock = clock;
     }
@@ -181,12 +207,17 @@ impl UnitOfWork {
         }
         let id = FrameId(state.next);
         state.next += 1;
-        let above = state.frames.last_mut().ok_or(FrameError::Ended)?.open_above(id, opener);
+        let above = state
+            .frames
+            .last_mut()
+            .ok_or(FrameError::Ended)?
+            .open_above(id, opener);
         state.frames.push(above);
         Ok(id)
     }
 
-    /// Shares the aggregate's pending events, and what it raises outside any scope until then, with `frame`.
+    /// Shares the aggregate's pending events, and what it raises outside any scope until then, with
+    /// `frame`.
     ///
     /// # Errors
     /// [`FrameError`] if the frame has an open child or has ended.
@@ -200,15 +231,29 @@ impl UnitOfWork {
     /// # Errors
     /// [`FrameError`] if the frame has an open child or has ended.
     #[track_caller]
-    pub fn enqueue(&self, frame: FrameId, topic: &str, key: &str, payload: Bytes) -> Result<(), FrameError> {
-        let stream = if key.is_empty() { Stream::None } else { Stream::Key(key.to_owned()) };
-        let content = Content::Raw { topic: topic.to_owned(), payload };
+    pub fn enqueue(
+        &self,
+        frame: FrameId,
+        topic: &str,
+        key: &str,
+        payload: Bytes,
+    ) -> Result<(), FrameError> {
+        let stream = if key.is_empty() {
+            Stream::None
+        } else {
+            Stream::Key(key.to_owned())
+        };
+        let content = Content::Raw {
+            topic: topic.to_owned(),
+            payload,
+        };
         let event = RaisedEvent::new(content, stream, Metadata::current());
         self.state().top(frame)?.add(event);
         Ok(())
     }
 
-    /// Notes that a statement failed or was cancelled: what was raised before it in the top frame is doubtful.
+    /// Notes that a statement failed or was cancelled: what was raised before it in the top frame
+    /// is doubtful.
     pub fn statement_failed(&self) {
         if let Some(top) = self.state().frames.last_mut() {
             top.statement_failed();
@@ -227,15 +272,16 @@ impl UnitOfWork {
     /// Drops the events of `frame` that are not flushed.
     ///
     /// # Errors
-    /// [`FrameError`] if the frame has an open child, has ended, or its events are in the outbox already: then only a
-    /// rollback takes them back.
+    /// [`FrameError`] if the frame has an open child, has ended, or its events are in the outbox
+    /// already: then only a rollback takes them back.
     pub fn discard_pending(&self, frame: FrameId) -> Result<(), FrameError> {
         self.state().top(frame)?.discard_unflushed()
     }
 
-    /// Serialises what `frame` and those below it hold unflushed, in order: an event of the frame below comes first, and if
-    /// this frame is discarded it is unflushed again. Nothing changes until [`Flush::done`], but that a later flush of the same
-    /// events counts them as perhaps known: this one may be written though nobody hears of it.
+    /// Serialises what `frame` and those below it hold unflushed, in order: an event of the frame
+    /// below comes first, and if this frame is discarded it is unflushed again. Nothing changes
+    /// until [`Flush::done`], but that a later flush of the same events counts them as perhaps
+    /// known: this one may be written though nobody hears of it.
     ///
     /// # Errors
     /// [`FlushError`]; nothing is lost, the events stay where they are.
@@ -261,7 +307,10 @@ impl UnitOfWork {
         let below = state.frames.last_mut().expect("there is a frame below");
         let below_id = below.id;
         below.absorb(ended);
-        state.frames.iter_mut().for_each(|lower| lower.rewrite(frame, below_id));
+        state
+            .frames
+            .iter_mut()
+            .for_each(|lower| lower.rewrite(frame, below_id));
         Ok(())
     }
 
@@ -281,8 +330,8 @@ impl UnitOfWork {
         self.state().flushable(frame)
     }
 
-    /// Closes the lowest frame for its commit, unless it has unflushed events: then it returns `false` and they must be
-    /// written first. From here on `raise` finds no scope.
+    /// Closes the lowest frame for its commit, unless it has unflushed events: then it returns
+    /// `false` and they must be written first. From here on `raise` finds no scope.
     ///
     /// # Errors
     /// [`FrameError`] if the frame has an open child, has ended, or is doubtful.
@@ -296,7 +345,10 @@ impl UnitOfWork {
     /// Ends the sealed lowest frame after the commit: its events are in the outbox for good.
     pub fn committed(&self) {
         let mut state = self.state();
-        debug_assert!(state.sealed, "seal before the commit: an event raised meanwhile would be lost");
+        debug_assert!(
+            state.sealed,
+            "seal before the commit: an event raised meanwhile would be lost"
+        );
         let ended = std::mem::take(&mut state.frames);
         let tenant_id = state.tenant_id.clone();
         drop(state);
@@ -310,18 +362,27 @@ impl UnitOfWork {
         telemetry::count(telemetry::FLUSHED_EVENTS, events);
     }
 
-    /// Ends `frame` and every frame above it without a trace: what was collected goes back to its aggregate.
-    /// Returns whether the frame had not ended before.
+    /// Ends `frame` and every frame above it without a trace: what was collected goes back to its
+    /// aggregate. Returns whether the frame had not ended before.
     pub fn discard(&self, frame: FrameId) -> bool {
         let mut state = self.state();
-        let Some(index) = state.frames.iter().position(|candidate| candidate.id == frame) else { return false };
+        let Some(index) = state
+            .frames
+            .iter()
+            .position(|candidate| candidate.id == frame)
+        else {
+            return false;
+        };
         let ended = state.frames.split_off(index);
         for lower in &mut state.frames {
             ended.iter().for_each(|frame| lower.unwrite(frame.id));
             ended.iter().for_each(|frame| lower.unnumber(frame.id));
         }
-        let failed = ended.iter().rev().fold(false, |from_above, frame| frame.hands_down_failure(from_above));
-        // The innermost first: what the outermost save found in the database is what is there again.
+        let failed = ended.iter().rev().fold(false, |from_above, frame| {
+            frame.hands_down_failure(from_above)
+        });
+        // The innermost first: what the outermost save found in the database is what is there
+        // again.
         ended.into_iter().rev().for_each(Frame::discarded);
         if let Some(below) = state.frames.last_mut() {
             below.uncover();
@@ -342,12 +403,18 @@ impl UnitOfWork {
         None
     }
 
-    /// Raises an aggregate's event together with what the aggregate had pending before, or returns it if the transaction has
-    /// ended.
+    /// Raises an aggregate's event together with what the aggregate had pending before, or returns
+    /// it if the transaction has ended.
     #[must_use = "nobody has heard of the event"]
-    pub(crate) fn raise_after(&self, pending: &PendingEvents, event: RaisedEvent) -> Option<RaisedEvent> {
+    pub(crate) fn raise_after(
+        &self,
+        pending: &PendingEvents,
+        event: RaisedEvent,
+    ) -> Option<RaisedEvent> {
         let mut state = self.state();
-        let Some(top) = state.open_top() else { return Some(event) };
+        let Some(top) = state.open_top() else {
+            return Some(event);
+        };
         if let Some(list) = pending.list() {
             top.take_from(list);
         }
@@ -355,11 +422,18 @@ impl UnitOfWork {
         None
     }
 
-    /// Raises an event that waits with its aggregate for a save, or returns it if the transaction has ended.
+    /// Raises an event that waits with its aggregate for a save, or returns it if the transaction
+    /// has ended.
     #[must_use = "nobody has heard of the event"]
-    pub(crate) fn raise_at_home(&self, pending: &mut PendingEvents, event: RaisedEvent) -> Option<RaisedEvent> {
+    pub(crate) fn raise_at_home(
+        &self,
+        pending: &mut PendingEvents,
+        event: RaisedEvent,
+    ) -> Option<RaisedEvent> {
         let mut state = self.state();
-        let Some(top) = state.open_top() else { return Some(event) };
+        let Some(top) = state.open_top() else {
+            return Some(event);
+        };
         let list = pending.shared();
         list.lock().push(event);
         top.share(&list);
@@ -386,11 +460,19 @@ impl State {
     }
 
     fn open_top(&mut self) -> Option<&mut Frame> {
-        if self.sealed { None } else { self.frames.last_mut() }
+        if self.sealed {
+            None
+        } else {
+            self.frames.last_mut()
+        }
     }
 
     pub(crate) fn top(&mut self, frame: FrameId) -> Result<&mut Frame, FrameError> {
-        match self.frames.iter().rposition(|candidate| candidate.id == frame) {
+        match self
+            .frames
+            .iter()
+            .rposition(|candidate| candidate.id == frame)
+        {
             Some(_) if self.sealed => Err(FrameError::Ended),
             Some(index) if index + 1 == self.frames.len() => Ok(&mut self.frames[index]),
             Some(_) => Err(FrameError::ChildOpen),

@@ -1,7 +1,8 @@
-//! From an old payload to the current struct: field history compiled by the macro, and hand-written steps.
+//! From an old payload to the current struct: field history compiled by the macro, and hand-written
+//! steps.
 //!
-//! Field history works on raw fields: a field that no step touches is neither parsed nor rounded on its way, so a
-//! 128-bit integer arrives as it was stored.
+//! Field history works on raw fields: a field that no step touches is neither parsed nor rounded on
+//! its way, so a 128-bit integer arrives as it was stored.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -46,9 +47,11 @@ pub trait UpcastFrom<Old>: Sized {
     fn upcast_from(old: Old) -> Self;
 }
 
-/// A hand-written step that can fail: [`UpcastFrom`] for old values that may have no reading in the new version.
+/// A hand-written step that can fail: [`UpcastFrom`] for old values that may have no reading in the
+/// new version.
 ///
-/// The failure reaches whoever decodes as [`DecodeError::Malformed`](crate::codec::DecodeError::Malformed).
+/// The failure reaches whoever decodes as
+/// [`DecodeError::Malformed`](crate::codec::DecodeError::Malformed).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` says `upcast_from = {Old}`, but there is no upcaster",
     label = "no way from `{Old}` to `{Self}`",
@@ -80,10 +83,11 @@ pub trait TypedStep: DomainEvent + TryUpcastFrom<<Self as TypedStep>::Older> {
     type Older: OlderVersion;
 }
 
-/// The needs of a typed step of the version that it starts from. Not public API: every [`Superseded`] event has it.
+/// The needs of a typed step of the version that it starts from. Not public API: every
+/// [`Superseded`] event has it.
 ///
-/// It has no supertrait that could fail: an event that lacks `Debug` is reported where it is declared, and not once more
-/// at each `upcast_from`.
+/// It has no supertrait that could fail: an event that lacks `Debug` is reported where it is
+/// declared, and not once more at each `upcast_from`.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not marked `superseded`, so nothing can be upcast from it",
@@ -120,7 +124,8 @@ pub fn decode_by_history<E: DomainEvent>(version: u32, payload: &[u8]) -> Result
     }
 }
 
-/// Decodes a payload of an earlier version through the typed step, or by field history if it is younger than that.
+/// Decodes a payload of an earlier version through the typed step, or by field history if it is
+/// younger than that.
 #[doc(hidden)]
 pub fn decode_by_typed_step<E: TypedStep>(version: u32, payload: &[u8]) -> Result<E, UpcastFault> {
     if version > E::Older::VERSION {
@@ -139,12 +144,16 @@ pub fn raw_default<T: Serialize>(value: &T) -> Result<Box<RawValue>, serde_json:
     RawValue::from_string(text)
 }
 
-/// A default that serde's field attributes (`with`, `serialize_with`) turn into JSON: the only field of `holder`.
+/// A default that serde's field attributes (`with`, `serialize_with`) turn into JSON: the only
+/// field of `holder`.
 #[doc(hidden)]
 pub fn raw_default_within<T: Serialize>(holder: &T) -> Result<Box<RawValue>, serde_json::Error> {
     let holder = raw_default(holder)?;
     let fields: RawFields<'_> = serde_json::from_str(holder.get())?;
-    let value = fields.into_borrowed().next().map(|(_, value)| value.to_owned());
+    let value = fields
+        .into_borrowed()
+        .next()
+        .map(|(_, value)| value.to_owned());
     Ok(value.unwrap_or_else(|| RawValue::NULL.to_owned()))
 }
 
@@ -154,9 +163,13 @@ pub fn reads<T: DeserializeOwned>(value: &RawValue) -> Result<(), serde_json::Er
     serde_json::from_str::<T>(value.get()).map(drop)
 }
 
-/// Reads a default that serde's field attributes (`with`, `deserialize_with`) take from JSON: the field of `T` called `name`.
+/// Reads a default that serde's field attributes (`with`, `deserialize_with`) take from JSON: the
+/// field of `T` called `name`.
 #[doc(hidden)]
-pub fn reads_within<T: DeserializeOwned>(name: &str, value: &RawValue) -> Result<(), serde_json::Error> {
+pub fn reads_within<T: DeserializeOwned>(
+    name: &str,
+    value: &RawValue,
+) -> Result<(), serde_json::Error> {
     let holder = BTreeMap::from([(name, value)]);
     serde_json::from_str::<T>(&serde_json::to_string(&holder)?).map(drop)
 }
@@ -187,7 +200,10 @@ pub const fn check_typed_step<E: TypedStep>() {
         same(E::SCHEMA, E::Older::SCHEMA),
         "`upcast_from` names an event of another schema: name an earlier version of this schema"
     );
-    assert!(E::Older::VERSION < E::VERSION, "`upcast_from` names no earlier version: it must be older than this one");
+    assert!(
+        E::Older::VERSION < E::VERSION,
+        "`upcast_from` names no earlier version: it must be older than this one"
+    );
     assert!(
         E::DESCRIPTOR.oldest >= oldest::<E::Older>(),
         "`oldest` names a version that the type in `upcast_from` has retired: \
@@ -199,11 +215,16 @@ pub const fn check_typed_step<E: TypedStep>() {
 #[doc(hidden)]
 #[must_use]
 pub const fn oldest_through_typed_step<E: TypedStep>() -> u32 {
-    if goes_forward::<E>() { oldest::<E::Older>() } else { E::VERSION }
+    if goes_forward::<E>() {
+        oldest::<E::Older>()
+    } else {
+        E::VERSION
+    }
 }
 
-/// True unless `upcast_from` names no earlier version, which [`check_typed_step`] reports. The descriptor of an earlier
-/// version is only looked at where it is one: a chain that led back to itself would have no end.
+/// True unless `upcast_from` names no earlier version, which [`check_typed_step`] reports. The
+/// descriptor of an earlier version is only looked at where it is one: a chain that led back to
+/// itself would have no end.
 const fn goes_forward<E: TypedStep>() -> bool {
     E::Older::VERSION < E::VERSION
 }
@@ -223,7 +244,11 @@ pub const fn typed_step_from<E: TypedStep>() -> u32 {
 #[doc(hidden)]
 #[must_use]
 pub const fn older_descriptor<E: TypedStep>() -> Option<&'static EventDescriptor> {
-    if goes_forward::<E>() { Some(descriptor::<E::Older>()) } else { None }
+    if goes_forward::<E>() {
+        Some(descriptor::<E::Older>())
+    } else {
+        None
+    }
 }
 
 const fn descriptor<E: OlderVersion>() -> &'static EventDescriptor {

@@ -1,6 +1,11 @@
 //! What `#[aggregate]` makes of a struct.
 
-#![allow(missing_docs, missing_debug_implementations, unreachable_pub, clippy::unwrap_used)]
+#![allow(
+    missing_docs,
+    missing_debug_implementations,
+    unreachable_pub,
+    clippy::unwrap_used
+)]
 
 use bento_core::{Aggregate, PendingEvents, aggregate, domain_event};
 use serde::{Deserialize, Serialize};
@@ -29,7 +34,10 @@ pub struct Order {
 
 impl Order {
     fn place(id: u64) -> Self {
-        let mut order = Self { id, ..Self::default() };
+        let mut order = Self {
+            id,
+            ..Self::default()
+        };
         order.raise(OrderCreated { number: id });
         order
     }
@@ -52,9 +60,15 @@ fn name(event: &OrderEvent) -> &'static str {
 fn pending_lends_what_take_hands_over_in_the_order_of_raising() {
     let mut order = Order::place(7);
     order.pay();
-    assert_eq!(order.pending().iter().map(name).collect::<Vec<_>>(), ["created", "paid"]);
+    assert_eq!(
+        order.pending().iter().map(name).collect::<Vec<_>>(),
+        ["created", "paid"]
+    );
     let taken = order.take();
-    assert_eq!(taken.iter().map(name).collect::<Vec<_>>(), ["created", "paid"]);
+    assert_eq!(
+        taken.iter().map(name).collect::<Vec<_>>(),
+        ["created", "paid"]
+    );
     assert_eq!(format!("{:?}", taken[0]), "OrderCreated { number: 7 }");
     assert!(order.pending().is_empty() && order.take().is_empty());
 }
@@ -63,8 +77,14 @@ fn pending_lends_what_take_hands_over_in_the_order_of_raising() {
 fn events_that_can_be_compared_are_compared_in_their_enum() {
     let mut order = Order::place(7);
     order.pay();
-    assert_eq!(order.pending(), [OrderCreated { number: 7 }.into(), OrderPaid {}.into()]);
-    assert_ne!(order.take(), [OrderCreated { number: 8 }.into(), OrderPaid {}.into()]);
+    assert_eq!(
+        order.pending(),
+        [OrderCreated { number: 7 }.into(), OrderPaid {}.into()]
+    );
+    assert_ne!(
+        order.take(),
+        [OrderCreated { number: 8 }.into(), OrderPaid {}.into()]
+    );
 }
 
 #[test]
@@ -86,14 +106,23 @@ fn the_line_that_raised_is_that_of_the_domain_code() {
     }));
     bento_core::pending::set_strict(false);
     let message = forgotten.unwrap_err().downcast::<String>().unwrap();
-    assert!(message.contains(&format!("{}:{}:", file!(), lines[0])), "{message}");
+    assert!(
+        message.contains(&format!("{}:{}:", file!(), lines[0])),
+        "{message}"
+    );
 }
 
 #[test]
 fn pending_events_are_neither_serialised_nor_cloned() {
     let mut order = Order::place(7);
-    assert_eq!(serde_json::to_string(&order).unwrap(), r#"{"no":7,"paid":false}"#);
-    assert_eq!(serde_json::from_str::<Order>(r#"{"no":7,"paid":false}"#).unwrap(), order);
+    assert_eq!(
+        serde_json::to_string(&order).unwrap(),
+        r#"{"no":7,"paid":false}"#
+    );
+    assert_eq!(
+        serde_json::from_str::<Order>(r#"{"no":7,"paid":false}"#).unwrap(),
+        order
+    );
     assert!(order.clone().pending().is_empty());
     order.discard();
 }
@@ -125,7 +154,10 @@ mod ids {
 
     /// Everything that may point to a text, or be a number that is never 0.
     fn text_of(part: &impl bento_core::AggregateId) -> String {
-        bento_core::AggregateKey::new().push(part).into_text().unwrap()
+        bento_core::AggregateKey::new()
+            .push(part)
+            .into_text()
+            .unwrap()
     }
 
     #[test]
@@ -169,34 +201,62 @@ mod ids {
 
     #[test]
     fn a_derived_id_is_all_its_fields_or_the_name_of_its_variant() {
-        assert_eq!(text_of(&Typed::<Order>(Uuid::max(), std::marker::PhantomData)), Uuid::max().to_string());
+        assert_eq!(
+            text_of(&Typed::<Order>(Uuid::max(), std::marker::PhantomData)),
+            Uuid::max().to_string()
+        );
         for (country, text) in [(Country::Denmark, "Denmark:7"), (Country::Sweden, "SE:7")] {
-            let number = Wrapped { inner: Wrapped { inner: 7 } };
-            let office = Office { country, number, events: PendingEvents::default() };
+            let number = Wrapped {
+                inner: Wrapped { inner: 7 },
+            };
+            let office = Office {
+                country,
+                number,
+                events: PendingEvents::default(),
+            };
             assert_eq!(office.aggregate_key().into_text().as_deref(), Some(text));
         }
     }
 
     #[test]
     fn a_derived_id_is_unset_as_what_it_wraps_is() {
-        let key = |number| bento_core::AggregateKey::new().push_generated(&Wrapped { inner: number });
-        assert_eq!((key(0).into_text(), key(1).into_text()), (None, Some("1".to_owned())));
+        let key =
+            |number| bento_core::AggregateKey::new().push_generated(&Wrapped { inner: number });
+        assert_eq!(
+            (key(0).into_text(), key(1).into_text()),
+            (None, Some("1".to_owned()))
+        );
     }
 
     #[test]
     fn a_marked_field_is_the_id() {
-        let account = CustomerAccount { number: Uuid::nil(), id: 1, events: PendingEvents::default() };
-        assert_eq!(account.aggregate_key().into_text(), Some(Uuid::nil().to_string()), "every id is a real one");
+        let account = CustomerAccount {
+            number: Uuid::nil(),
+            id: 1,
+            events: PendingEvents::default(),
+        };
+        assert_eq!(
+            account.aggregate_key().into_text(),
+            Some(Uuid::nil().to_string()),
+            "every id is a real one"
+        );
         let number = Uuid::from_u128(1);
         let account = CustomerAccount { number, ..account };
-        assert_eq!(account.aggregate_key().into_text(), Some(number.to_string()));
+        assert_eq!(
+            account.aggregate_key().into_text(),
+            Some(number.to_string())
+        );
         assert_eq!(CustomerAccount::TYPE, "customer_account");
     }
 
     #[test]
     fn a_composite_id_is_all_its_parts() {
         let key = |tenant: &str, number| {
-            let basket = Basket { tenant: tenant.into(), number, events: PendingEvents::default() };
+            let basket = Basket {
+                tenant: tenant.into(),
+                number,
+                events: PendingEvents::default(),
+            };
             basket.aggregate_key().into_text().unwrap()
         };
         assert_ne!(key("a", 11), key("a1", 1));
@@ -206,9 +266,15 @@ mod ids {
     #[test]
     fn the_type_and_the_event_enum_can_be_named() {
         assert_eq!(Basket::TYPE, "shop_basket");
-        let mut basket = Basket { tenant: "a".into(), number: 1, events: PendingEvents::default() };
+        let mut basket = Basket {
+            tenant: "a".into(),
+            number: 1,
+            events: PendingEvents::default(),
+        };
         basket.raise(OrderPaid {});
-        let [InBasket::OrderPaid(_)] = basket.take().as_slice() else { panic!("one event") };
+        let [InBasket::OrderPaid(_)] = basket.take().as_slice() else {
+            panic!("one event")
+        };
     }
 }
 
@@ -227,7 +293,10 @@ mod forms {
 
     #[test]
     fn the_pending_events_may_have_an_alias_and_events_a_condition() {
-        let mut parcel = Parcel { id: 1, ..Parcel::default() };
+        let mut parcel = Parcel {
+            id: 1,
+            ..Parcel::default()
+        };
         parcel.raise(OrderPaid {});
         assert_eq!(parcel.pending(), [OrderPaid {}.into()]);
         assert!(matches!(&parcel.take()[..], [ParcelEvent::OrderPaid(_)]));
@@ -247,7 +316,10 @@ mod forms {
 
     #[test]
     fn an_aggregate_may_be_declared_by_a_macro() {
-        let mut declared = Declared { id: 1, events: PendingEvents::default() };
+        let mut declared = Declared {
+            id: 1,
+            events: PendingEvents::default(),
+        };
         declared.raise(OrderPaid {});
         assert_eq!(declared.take(), [OrderPaid {}.into()]);
     }
@@ -264,7 +336,10 @@ mod shadowing {
 
     #[test]
     fn the_enum_of_events_may_have_the_name_of_a_glob_import() {
-        let mut order = Order { id: 1, events: PendingEvents::default() };
+        let mut order = Order {
+            id: 1,
+            events: PendingEvents::default(),
+        };
         order.raise(OrderPaid {});
         assert!(matches!(&order.take()[..], [OrderEvent::OrderPaid(_)]));
     }
@@ -305,7 +380,11 @@ mod names_in_use {
 
     #[test]
     fn an_aggregate_compiles_beside_constants_of_any_name() {
-        let mut aggregate = E { id: Number(7), version: 0, events: PendingEvents::default() };
+        let mut aggregate = E {
+            id: Number(7),
+            version: 0,
+            events: PendingEvents::default(),
+        };
         aggregate.raise_with(Taken {}, |metadata| metadata);
         assert_eq!(aggregate.aggregate_key().into_text().as_deref(), Some("7"));
         assert_eq!(aggregate.take(), [Taken {}.into()]);

@@ -1,6 +1,11 @@
 //! The catalogue as people and programs read it.
 
-#![allow(missing_docs, missing_debug_implementations, unreachable_pub, dead_code)]
+#![allow(
+    missing_docs,
+    missing_debug_implementations,
+    unreachable_pub,
+    dead_code
+)]
 
 use bento_core::{PendingEvents, Registry, UpcastFrom, aggregate, domain_event};
 use expect_test::expect;
@@ -29,7 +34,11 @@ pub struct OrderCreated {
 
 impl UpcastFrom<OrderCreatedV1> for OrderCreated {
     fn upcast_from(old: OrderCreatedV1) -> Self {
-        Self { first_name: old.customer, last_name: None, currency: "EUR".into() }
+        Self {
+            first_name: old.customer,
+            last_name: None,
+            currency: "EUR".into(),
+        }
     }
 }
 

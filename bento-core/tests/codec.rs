@@ -1,6 +1,11 @@
 //! Payloads as bytes: what is refused, and what is passed through.
 
-#![allow(missing_docs, missing_debug_implementations, unreachable_pub, clippy::unwrap_used)]
+#![allow(
+    missing_docs,
+    missing_debug_implementations,
+    unreachable_pub,
+    clippy::unwrap_used
+)]
 
 use std::collections::BTreeMap;
 
@@ -47,11 +52,26 @@ fn everything_else_is_written_as_serde_json_writes_it() {
     let raw = RawValue::from_string("{\"a\": 1.00}".into()).unwrap();
     let value = (
         (1.5, -0.0, f64::MAX, 0.1_f32, i128::MIN, u128::MAX),
-        (Shape::Newtype(1.0), Shape::Tuple(1, 2.0), Shape::Struct { field: None }, Unit),
-        (BTreeMap::from([(1, "x")]), 'c', true, (), "\u{1F980}\n", raw),
+        (
+            Shape::Newtype(1.0),
+            Shape::Tuple(1, 2.0),
+            Shape::Struct { field: None },
+            Unit,
+        ),
+        (
+            BTreeMap::from([(1, "x")]),
+            'c',
+            true,
+            (),
+            "\u{1F980}\n",
+            raw,
+        ),
         serde_json::json!({"nested": [1, 2.5, null]}),
     );
     let mut payload = Vec::new();
     encode(&value, &mut payload).unwrap();
-    assert_eq!(String::from_utf8(payload).unwrap(), serde_json::to_string(&value).unwrap());
+    assert_eq!(
+        String::from_utf8(payload).unwrap(),
+        serde_json::to_string(&value).unwrap()
+    );
 }

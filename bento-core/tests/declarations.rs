@@ -1,7 +1,8 @@
-//! One schema and version, and one aggregate, is declared once in a program: what `cargo build` says to crates that do not
-//! keep to it, and to crates that name the framework otherwise.
+//! One schema and version, and one aggregate, is declared once in a program: what `cargo build`
+//! says to crates that do not keep to it, and to crates that name the framework otherwise.
 //!
-//! The crates are in `tests/declarations/`. They are built in a copy, because cargo writes a lock file beside them.
+//! The crates are in `tests/declarations/`. They are built in a copy, because cargo writes a lock
+//! file beside them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,28 +39,53 @@ fn two_crates_with_one_event_in_a_staticlib_do_not_link_into_what_uses_it() {
 fn one_crate_with_an_event_twice_is_told_at_the_attribute() {
     let output = build("twice-in-one-crate");
     let message = text(&output);
-    assert!(!output.status.success(), "built although the event is declared twice");
-    assert!(message.contains("bento__event__order__created__v1__is_declared_twice` is already defined"), "{message}");
-    assert!(message.contains("#[domain_event(schema = \"order.created\", version = 1)]"), "{message}");
+    assert!(
+        !output.status.success(),
+        "built although the event is declared twice"
+    );
+    assert!(
+        message.contains("bento__event__order__created__v1__is_declared_twice` is already defined"),
+        "{message}"
+    );
+    assert!(
+        message.contains("#[domain_event(schema = \"order.created\", version = 1)]"),
+        "{message}"
+    );
 }
 
 #[test]
 fn one_crate_with_two_aggregates_of_one_name_is_told_at_the_attribute() {
     let output = build("twice-an-aggregate");
     let message = text(&output);
-    assert!(!output.status.success(), "built although two aggregates are called `order`");
-    assert!(message.contains("bento__aggregate__order__is_declared_twice` is already defined"), "{message}");
+    assert!(
+        !output.status.success(),
+        "built although two aggregates are called `order`"
+    );
+    assert!(
+        message.contains("bento__aggregate__order__is_declared_twice` is already defined"),
+        "{message}"
+    );
     assert!(message.contains("name = \"order\""), "{message}");
 }
 
-/// With fat link-time optimisation rustc itself finds the symbol twice, and names one of the crates.
+/// With fat link-time optimisation rustc itself finds the symbol twice, and names one of the
+/// crates.
 #[test]
 fn two_crates_with_one_event_do_not_link_with_fat_link_time_optimisation() {
     let output = cargo(&["build", "--profile", "fat", "--package", "twice-bin"]);
     let message = text(&output);
-    assert!(!output.status.success(), "linked although two crates declare the event");
+    assert!(
+        !output.status.success(),
+        "linked although two crates declare the event"
+    );
     assert!(message.contains(SYMBOL), "{message}");
-    assert_built(&cargo(&["build", "--profile", "fat", "--package", "once-bin"]));
+    assert_built(&cargo(&[
+        "build",
+        "--profile",
+        "fat",
+        "--package",
+        "once-bin",
+    ]));
 }
 
 #[test]
@@ -85,12 +111,18 @@ fn a_package_without_the_framework_is_told_what_to_write() {
     let output = build("unnamed");
     let message = text(&output);
     assert!(!output.status.success(), "built without the framework");
-    assert!(message.contains("this package does not depend on `bento-core`: add it to `Cargo.toml`"), "{message}");
+    assert!(
+        message.contains("this package does not depend on `bento-core`: add it to `Cargo.toml`"),
+        "{message}"
+    );
 }
 
 fn assert_declared_twice(output: &Output) {
     let message = text(output);
-    assert!(!output.status.success(), "linked although two crates declare the event");
+    assert!(
+        !output.status.success(),
+        "linked although two crates declare the event"
+    );
     for part in [SYMBOL, "shop", "billing"] {
         assert!(message.contains(part), "`{part}` is missing in:\n{message}");
     }
@@ -142,9 +174,14 @@ fn copy_of_the_fixtures() -> PathBuf {
     copy_folder(&package.join("tests/declarations"), &copy);
     let manifest = fs::read_to_string(copy.join("Cargo.toml")).expect("the manifest was copied");
     let path_here = toml_string(package);
-    fs::write(copy.join("Cargo.toml"), manifest.replace("\"../..\"", &path_here)).expect("the copy can be written");
+    fs::write(
+        copy.join("Cargo.toml"),
+        manifest.replace("\"../..\"", &path_here),
+    )
+    .expect("the copy can be written");
     // The versions this workspace has been built with are those that are there without a network.
-    fs::copy(package.join("../Cargo.lock"), copy.join("Cargo.lock")).expect("the workspace has a lock file");
+    fs::copy(package.join("../Cargo.lock"), copy.join("Cargo.lock"))
+        .expect("the workspace has a lock file");
     copy
 }
 
@@ -162,5 +199,8 @@ fn copy_folder(from: &Path, to: &Path) {
 }
 
 fn toml_string(path: &Path) -> String {
-    format!("{:?}", path.to_str().expect("the path of the repository is UTF-8"))
+    format!(
+        "{:?}",
+        path.to_str().expect("the path of the repository is UTF-8")
+    )
 }

@@ -1,6 +1,11 @@
 //! What `#[domain_event]` makes of a struct: how its history is read, and under which names.
 
-#![allow(missing_docs, missing_debug_implementations, unreachable_pub, clippy::unwrap_used)]
+#![allow(
+    missing_docs,
+    missing_debug_implementations,
+    unreachable_pub,
+    clippy::unwrap_used
+)]
 
 use std::collections::BTreeMap;
 
@@ -15,7 +20,10 @@ use uuid::Uuid;
 fn round_trip<E: DomainEvent + PartialEq>(event: &E) -> String {
     let mut payload = Vec::new();
     codec::encode(event, &mut payload).unwrap();
-    assert_eq!(&codec::decode::<E>(E::SCHEMA, E::VERSION, &payload).unwrap(), event);
+    assert_eq!(
+        &codec::decode::<E>(E::SCHEMA, E::VERSION, &payload).unwrap(),
+        event
+    );
     String::from_utf8(payload).unwrap()
 }
 
@@ -61,22 +69,36 @@ mod payload_types {
             day: NaiveDate::from_ymd_opt(2026, 1, 2).unwrap(),
             total: Decimal::new(123_456, 3),
             note: None,
-            lines: vec![Line { article: "tea".into(), price: Decimal::new(5, 0), discount: Some(0.1) }],
-            channels: vec![Channel::Online { host: "a".into() }, Channel::InStore(3), Channel::Phone],
+            lines: vec![Line {
+                article: "tea".into(),
+                price: Decimal::new(5, 0),
+                discount: Some(0.1),
+            }],
+            channels: vec![
+                Channel::Online { host: "a".into() },
+                Channel::InStore(3),
+                Channel::Phone,
+            ],
             tags: BTreeMap::from([("a".into(), -1)]),
             huge: i128::MIN,
             unsigned: u128::MAX,
             r#type: (1, 'x'),
         };
         let json = round_trip(&event);
-        assert!(json.contains(r#""type":[1,"x"]"#) && json.contains(&i128::MIN.to_string()), "{json}");
+        assert!(
+            json.contains(r#""type":[1,"x"]"#) && json.contains(&i128::MIN.to_string()),
+            "{json}"
+        );
     }
 
     #[test]
     fn an_unknown_enum_value_is_malformed_and_its_path_is_told() {
         let payload = br#"{"article":"tea"}"#;
         let error = codec::decode::<TypesSeen>("types.seen", 1, payload).unwrap_err();
-        assert!(matches!(error, DecodeError::Malformed { path: None, .. }), "{error:?}");
+        assert!(
+            matches!(error, DecodeError::Malformed { path: None, .. }),
+            "{error:?}"
+        );
 
         #[domain_event(schema = "channel.opened", version = 1)]
         #[derive(Debug)]
@@ -85,16 +107,33 @@ mod payload_types {
             channels: Vec<Channel>,
             by_name: BTreeMap<String, Line>,
         }
-        let path = |payload: &str| match codec::decode::<ChannelOpened>("channel.opened", 1, payload.as_bytes()) {
+        let path = |payload: &str| match codec::decode::<ChannelOpened>(
+            "channel.opened",
+            1,
+            payload.as_bytes(),
+        ) {
             Err(DecodeError::Malformed { path, .. }) => path,
             other => panic!("{other:?}"),
         };
-        assert_eq!(path("{\n  \"channels\": [\"phone\",\n \"fax\"]\n}").as_deref(), Some("channels[1]"));
-        assert_eq!(path(r#"{"channels": [], "by_name": 7}"#).as_deref(), Some("by_name"));
+        assert_eq!(
+            path("{\n  \"channels\": [\"phone\",\n \"fax\"]\n}").as_deref(),
+            Some("channels[1]")
+        );
+        assert_eq!(
+            path(r#"{"channels": [], "by_name": 7}"#).as_deref(),
+            Some("by_name")
+        );
         let line = r#"{"channels": [], "by_name": {"a": {"article": "tea", "price": "1", "discount": "x"}}}"#;
         assert_eq!(path(line).as_deref(), Some("by_name.a.discount"));
-        assert_eq!(path(r#"{"channels": [], "by_name": {"a": {}}}"#).as_deref(), Some("by_name.a"));
-        assert_eq!(path(r#"{"channels": []"#), None, "text that is no JSON has no place in it");
+        assert_eq!(
+            path(r#"{"channels": [], "by_name": {"a": {}}}"#).as_deref(),
+            Some("by_name.a")
+        );
+        assert_eq!(
+            path(r#"{"channels": []"#),
+            None,
+            "text that is no JSON has no place in it"
+        );
     }
 }
 
@@ -126,9 +165,18 @@ mod field_history {
             note: note.map(Into::into),
         };
         assert_eq!(told(1, r#"{"total":1,"legacy":[true]}"#), with("USD", None));
-        assert_eq!(told(2, r#"{"total":1,"legacy":{},"curr":"EUR"}"#), with("EUR", None));
-        assert_eq!(told(3, r#"{"total":1,"currency":"EUR"}"#), with("EUR", None));
-        assert_eq!(told(4, r#"{"total":1,"currency":"EUR","note":"n"}"#), with("EUR", Some("n")));
+        assert_eq!(
+            told(2, r#"{"total":1,"legacy":{},"curr":"EUR"}"#),
+            with("EUR", None)
+        );
+        assert_eq!(
+            told(3, r#"{"total":1,"currency":"EUR"}"#),
+            with("EUR", None)
+        );
+        assert_eq!(
+            told(4, r#"{"total":1,"currency":"EUR","note":"n"}"#),
+            with("EUR", Some("n"))
+        );
     }
 
     #[test]
@@ -144,13 +192,24 @@ mod field_history {
 
     #[test]
     fn a_fault_in_an_old_payload_names_its_field() {
-        let fault = |payload: &str| match codec::decode::<HistoryTold>("history.told", 2, payload.as_bytes()) {
+        let fault = |payload: &str| match codec::decode::<HistoryTold>(
+            "history.told",
+            2,
+            payload.as_bytes(),
+        ) {
             Err(DecodeError::Malformed { path, source, .. }) => (path, source.to_string()),
             other => panic!("{other:?}"),
         };
-        assert_eq!(fault(r#"{"total":1,"curr":7}"#).0.as_deref(), Some("currency"));
+        assert_eq!(
+            fault(r#"{"total":1,"curr":7}"#).0.as_deref(),
+            Some("currency")
+        );
         assert_eq!(fault(r#"[1]"#).0, None);
-        assert!(fault(r#"{"curr":"EUR"}"#).1.contains("missing field `total`"));
+        assert!(
+            fault(r#"{"curr":"EUR"}"#)
+                .1
+                .contains("missing field `total`")
+        );
     }
 
     #[domain_event(schema = "rest.kept", version = 2)]
@@ -165,7 +224,9 @@ mod field_history {
 
     #[test]
     fn raw_and_flattened_fields_go_through_a_history() {
-        let event = codec::decode::<RestKept>("rest.kept", 1, br#"{"a":[1],"raw":{"x": 1.00},"b":null}"#).unwrap();
+        let event =
+            codec::decode::<RestKept>("rest.kept", 1, br#"{"a":[1],"raw":{"x": 1.00},"b":null}"#)
+                .unwrap();
         assert_eq!(event.raw.get(), r#"{"x": 1.00}"#);
         assert_eq!(event.rest.keys().collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(event.new, None);
@@ -187,19 +248,40 @@ mod field_history {
 
     #[test]
     fn two_fields_may_swap_names_and_a_removed_name_may_come_back() {
-        let event = codec::decode::<NameReused>("name.reused", 1, br#"{"a":1,"b":2,"amount":"old"}"#).unwrap();
-        assert_eq!(event, NameReused { a: 2, b: 1, amount: 5, later: 6 });
+        let event =
+            codec::decode::<NameReused>("name.reused", 1, br#"{"a":1,"b":2,"amount":"old"}"#)
+                .unwrap();
+        assert_eq!(
+            event,
+            NameReused {
+                a: 2,
+                b: 1,
+                amount: 5,
+                later: 6
+            }
+        );
     }
 
     #[test]
     fn a_step_is_not_taken_by_a_payload_that_is_past_it() {
-        let event = codec::decode::<NameReused>("name.reused", 2, br#"{"a":1,"b":2,"amount":3}"#).unwrap();
-        assert_eq!(event, NameReused { a: 1, b: 2, amount: 3, later: 6 });
+        let event =
+            codec::decode::<NameReused>("name.reused", 2, br#"{"a":1,"b":2,"amount":3}"#).unwrap();
+        assert_eq!(
+            event,
+            NameReused {
+                a: 1,
+                b: 2,
+                amount: 3,
+                later: 6
+            }
+        );
     }
 
     #[test]
     fn a_field_that_is_there_keeps_its_value_over_a_default() {
-        let event = codec::decode::<NameReused>("name.reused", 2, br#"{"a":1,"b":2,"amount":3,"later":4}"#).unwrap();
+        let event =
+            codec::decode::<NameReused>("name.reused", 2, br#"{"a":1,"b":2,"amount":3,"later":4}"#)
+                .unwrap();
         assert_eq!(event.later, 4);
     }
 
@@ -214,8 +296,13 @@ mod field_history {
 
     #[test]
     fn renames_follow_their_versions_in_whatever_order_they_are_written() {
-        for (version, payload) in [(1, r#"{"first":1}"#), (2, r#"{"second":1}"#), (3, r#"{"third":1}"#)] {
-            let event = codec::decode::<FieldRenamed>("field.renamed", version, payload.as_bytes()).unwrap();
+        for (version, payload) in [
+            (1, r#"{"first":1}"#),
+            (2, r#"{"second":1}"#),
+            (3, r#"{"third":1}"#),
+        ] {
+            let event = codec::decode::<FieldRenamed>("field.renamed", version, payload.as_bytes())
+                .unwrap();
             assert_eq!(event.third, 1);
         }
     }
@@ -231,8 +318,16 @@ mod field_history {
     #[test]
     fn a_default_that_json_cannot_hold_is_refused_and_named() {
         let error = codec::decode::<RateFixed>("rate.fixed", 1, b"{}").unwrap_err();
-        assert!(matches!(&error, DecodeError::Malformed { path: Some(path), .. } if path == "rate"), "{error:?}");
-        assert!(std::error::Error::source(&error).unwrap().to_string().contains("not finite"));
+        assert!(
+            matches!(&error, DecodeError::Malformed { path: Some(path), .. } if path == "rate"),
+            "{error:?}"
+        );
+        assert!(
+            std::error::Error::source(&error)
+                .unwrap()
+                .to_string()
+                .contains("not finite")
+        );
     }
 
     #[domain_event(schema = "version.retired", version = 3, oldest = 2)]
@@ -249,13 +344,34 @@ mod field_history {
         let decode = |schema: &str, version, payload: &str| {
             codec::decode::<VersionRetired>(schema, version, payload.as_bytes()).unwrap_err()
         };
-        assert!(matches!(decode("version.other", 3, "{}"), DecodeError::UnknownEventType { .. }));
-        assert!(matches!(decode("version.retired", 4, "{}"), DecodeError::NewerVersion { newest: 3, .. }));
-        assert!(matches!(decode("version.retired", 1, "{}"), DecodeError::Retired { oldest: 2, .. }));
-        assert!(matches!(decode("version.retired", 0, "{}"), DecodeError::Retired { oldest: 2, .. }));
-        assert!(matches!(decode("version.retired", 3, "{"), DecodeError::Malformed { .. }));
-        assert!(matches!(decode("version.retired", 2, "{}"), DecodeError::Malformed { .. }));
-        assert!(codec::decode::<VersionRetired>("version.retired", 2, br#"{"without_default":1}"#).is_ok());
+        assert!(matches!(
+            decode("version.other", 3, "{}"),
+            DecodeError::UnknownEventType { .. }
+        ));
+        assert!(matches!(
+            decode("version.retired", 4, "{}"),
+            DecodeError::NewerVersion { newest: 3, .. }
+        ));
+        assert!(matches!(
+            decode("version.retired", 1, "{}"),
+            DecodeError::Retired { oldest: 2, .. }
+        ));
+        assert!(matches!(
+            decode("version.retired", 0, "{}"),
+            DecodeError::Retired { oldest: 2, .. }
+        ));
+        assert!(matches!(
+            decode("version.retired", 3, "{"),
+            DecodeError::Malformed { .. }
+        ));
+        assert!(matches!(
+            decode("version.retired", 2, "{}"),
+            DecodeError::Malformed { .. }
+        ));
+        assert!(
+            codec::decode::<VersionRetired>("version.retired", 2, br#"{"without_default":1}"#)
+                .is_ok()
+        );
     }
 }
 
@@ -265,13 +381,20 @@ mod serde_names {
     mod seconds {
         use serde::{Deserialize as _, Deserializer, Serializer};
 
-        pub(super) fn serialize<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        pub(super) fn serialize<S: Serializer>(
+            value: &u64,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
             serializer.collect_str(&format_args!("{value}s"))
         }
 
-        pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<u64, D::Error> {
             let text = String::deserialize(deserializer)?;
-            text.trim_end_matches('s').parse().map_err(serde::de::Error::custom)
+            text.trim_end_matches('s')
+                .parse()
+                .map_err(serde::de::Error::custom)
         }
     }
 
@@ -294,13 +417,26 @@ mod serde_names {
 
     #[test]
     fn upcasters_speak_the_names_of_the_payload() {
-        let expected = NamesRenamed { retry_count: 3, time_out: 60, actor: "me".into(), labels: Vec::new() };
+        let expected = NamesRenamed {
+            retry_count: 3,
+            time_out: 60,
+            actor: "me".into(),
+            labels: Vec::new(),
+        };
         assert_eq!(
-            codec::decode::<NamesRenamed>("names.renamed", 1, br#"{"oldName":0,"who":"me"}"#).unwrap(),
+            codec::decode::<NamesRenamed>("names.renamed", 1, br#"{"oldName":0,"who":"me"}"#)
+                .unwrap(),
             expected
         );
-        assert_eq!(round_trip(&expected), r#"{"retryCount":3,"timeOut":"60s","by":"me","labels":[]}"#);
-        let names: Vec<_> = NamesRenamed::DESCRIPTOR.fields.iter().map(|field| field.name).collect();
+        assert_eq!(
+            round_trip(&expected),
+            r#"{"retryCount":3,"timeOut":"60s","by":"me","labels":[]}"#
+        );
+        let names: Vec<_> = NamesRenamed::DESCRIPTOR
+            .fields
+            .iter()
+            .map(|field| field.name)
+            .collect();
         assert_eq!(names, ["retryCount", "timeOut", "by", "labels"]);
     }
 
@@ -347,7 +483,12 @@ mod typed_upcasters {
 
         fn try_upcast_from(old: CustomerMovedV2) -> Result<Self, NoComma> {
             let (street, town) = old.address.split_once(", ").ok_or(NoComma)?;
-            Ok(Self { country: old.country, street: street.into(), town: town.into(), confirmed: true })
+            Ok(Self {
+                country: old.country,
+                street: street.into(),
+                town: town.into(),
+                confirmed: true,
+            })
         }
     }
 
@@ -363,9 +504,18 @@ mod typed_upcasters {
             town: "B".into(),
             confirmed,
         };
-        assert_eq!(moved(1, r#"{"address":"A 1, B"}"#).unwrap(), expected("DE", true));
-        assert_eq!(moved(2, r#"{"address":"A 1, B","country":"AT"}"#).unwrap(), expected("AT", true));
-        assert_eq!(moved(3, r#"{"street":"A 1","town":"B","country":"AT"}"#).unwrap(), expected("AT", false));
+        assert_eq!(
+            moved(1, r#"{"address":"A 1, B"}"#).unwrap(),
+            expected("DE", true)
+        );
+        assert_eq!(
+            moved(2, r#"{"address":"A 1, B","country":"AT"}"#).unwrap(),
+            expected("AT", true)
+        );
+        assert_eq!(
+            moved(3, r#"{"street":"A 1","town":"B","country":"AT"}"#).unwrap(),
+            expected("AT", false)
+        );
     }
 
     #[test]
@@ -393,7 +543,17 @@ mod typed_upcasters {
 
         assert_eq!(StockCounted::DESCRIPTOR.oldest, 2);
         let error = codec::decode::<StockCounted>("stock.counted", 1, b"{}").unwrap_err();
-        assert!(matches!(error, DecodeError::Retired { version: 1, oldest: 2, .. }), "{error:?}");
+        assert!(
+            matches!(
+                error,
+                DecodeError::Retired {
+                    version: 1,
+                    oldest: 2,
+                    ..
+                }
+            ),
+            "{error:?}"
+        );
     }
 }
 
@@ -408,7 +568,13 @@ mod declarations {
     /// The customer has paid.
     ///
     /// In full.
-    #[domain_event(schema = "order.paid", version = 2, topic = "payments", routing_key = "eu", allow(bare_noun))]
+    #[domain_event(
+        schema = "order.paid",
+        version = 2,
+        topic = "payments",
+        routing_key = "eu",
+        allow(bare_noun)
+    )]
     #[derive(Clone, Debug)]
     pub struct OrderPaid {
         /// In the currency of the order.
@@ -422,14 +588,27 @@ mod declarations {
     #[test]
     fn the_descriptor_says_what_was_declared() {
         let descriptor = OrderPaid::DESCRIPTOR;
-        assert_eq!((descriptor.schema, descriptor.version, descriptor.oldest), ("order.paid", 2, 1));
-        assert_eq!((descriptor.role, descriptor.topic), (EventRole::Current, Some("payments")));
+        assert_eq!(
+            (descriptor.schema, descriptor.version, descriptor.oldest),
+            ("order.paid", 2, 1)
+        );
+        assert_eq!(
+            (descriptor.role, descriptor.topic),
+            (EventRole::Current, Some("payments"))
+        );
         assert_eq!(descriptor.routing_key, Some("eu"));
         assert_eq!(descriptor.docs, "The customer has paid.\n\nIn full.");
         assert_eq!(descriptor.allow, ["bare_noun"]);
-        assert_eq!((descriptor.declared.package, descriptor.declared.module_path), ("bento-core", module_path!()));
-        assert!(descriptor.declared.file.ends_with("domain_event.rs") && descriptor.declared.line > 1);
-        let [amount, method] = descriptor.fields else { panic!("two fields") };
+        assert_eq!(
+            (descriptor.declared.package, descriptor.declared.module_path),
+            ("bento-core", module_path!())
+        );
+        assert!(
+            descriptor.declared.file.ends_with("domain_event.rs") && descriptor.declared.line > 1
+        );
+        let [amount, method] = descriptor.fields else {
+            panic!("two fields")
+        };
         assert_eq!(
             (amount.name, amount.rust_type, amount.docs),
             ("amount", "Decimal", "In the currency of the order.")

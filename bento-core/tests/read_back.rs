@@ -1,6 +1,11 @@
 //! Debug builds refuse to write what serde cannot read again, and name the field.
 
-#![allow(missing_docs, missing_debug_implementations, unreachable_pub, clippy::unwrap_used)]
+#![allow(
+    missing_docs,
+    missing_debug_implementations,
+    unreachable_pub,
+    clippy::unwrap_used
+)]
 #![cfg(debug_assertions)]
 
 use std::collections::BTreeMap;
@@ -49,15 +54,21 @@ pub struct RestCounted {
 fn flushed<E: Raisable>(event: E) -> Result<(), FlushError> {
     let (unit_of_work, frame) = UnitOfWork::open();
     unit_of_work.scope_sync(|| raise(event)).unwrap();
-    let result = unit_of_work.flush(frame, &Sharding::default()).map(|flush| flush.done());
+    let result = unit_of_work
+        .flush(frame, &Sharding::default())
+        .map(|flush| flush.done());
     unit_of_work.discard(frame);
     result
 }
 
 fn faulty_field<E: Raisable>(event: E) -> String {
     match flushed(event) {
-        Err(FlushError::Unreadable { event_type, source, .. }) => match *source {
-            DecodeError::Malformed { path: Some(path), .. } => {
+        Err(FlushError::Unreadable {
+            event_type, source, ..
+        }) => match *source {
+            DecodeError::Malformed {
+                path: Some(path), ..
+            } => {
                 assert_eq!(event_type, E::SCHEMA);
                 path
             }
@@ -70,15 +81,31 @@ fn faulty_field<E: Raisable>(event: E) -> String {
 #[test]
 fn a_number_that_a_tagged_enum_cannot_hold_is_refused_at_its_field() {
     let price = Price::Exact { amount: u128::MAX };
-    assert!(faulty_field(PriceAgreed { number: 1, price, note: String::new() }).starts_with("price"));
+    assert!(
+        faulty_field(PriceAgreed {
+            number: 1,
+            price,
+            note: String::new()
+        })
+        .starts_with("price")
+    );
 }
 
 #[test]
 fn a_number_that_a_flattened_field_cannot_hold_is_refused_at_the_field() {
-    assert_eq!(faulty_field(TotalsCounted { number: 1, totals: Totals { amount: u128::MAX } }), "totals");
+    assert_eq!(
+        faulty_field(TotalsCounted {
+            number: 1,
+            totals: Totals { amount: u128::MAX }
+        }),
+        "totals"
+    );
 }
 
 #[test]
 fn what_can_be_read_is_written() {
-    flushed(RestCounted { rest: BTreeMap::from([("a".to_owned(), u64::MAX)]) }).unwrap();
+    flushed(RestCounted {
+        rest: BTreeMap::from([("a".to_owned(), u64::MAX)]),
+    })
+    .unwrap();
 }

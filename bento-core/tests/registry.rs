@@ -1,6 +1,11 @@
 //! What the registry of a sound binary answers.
 
-#![allow(missing_docs, missing_debug_implementations, unreachable_pub, clippy::unwrap_used)]
+#![allow(
+    missing_docs,
+    missing_debug_implementations,
+    unreachable_pub,
+    clippy::unwrap_used
+)]
 
 use bento_core::codec::DecodeError;
 use bento_core::event::EventRole;
@@ -21,7 +26,9 @@ pub struct OrderCreated {
 
 impl UpcastFrom<OrderCreatedV1> for OrderCreated {
     fn upcast_from(old: OrderCreatedV1) -> Self {
-        Self { number: old.number.to_string() }
+        Self {
+            number: old.number.to_string(),
+        }
     }
 }
 
@@ -48,7 +55,13 @@ mod billing {
     #[derive(Debug)]
     pub struct OrderCreated {}
 
-    #[domain_event(schema = "parcel.delivered", version = 2, oldest = 1, consumes, removed("weight", since = 2))]
+    #[domain_event(
+        schema = "parcel.delivered",
+        version = 2,
+        oldest = 1,
+        consumes,
+        removed("weight", since = 2)
+    )]
     #[derive(Debug)]
     pub struct ParcelDelivered {}
 
@@ -67,7 +80,9 @@ mod billing {
 
     impl UpcastFrom<ParcelReturnedV1> for ParcelReturned {
         fn upcast_from(old: ParcelReturnedV1) -> Self {
-            Self { reasons: vec![old.reason] }
+            Self {
+                reasons: vec![old.reason],
+            }
         }
     }
 }
@@ -101,58 +116,115 @@ fn a_sound_binary_validates() {
 
 #[test]
 fn a_schema_is_read_as_its_current_version_and_downcast() {
-    let event = Registry::global().decode("order.created", 1, br#"{"number":7}"#).unwrap();
+    let event = Registry::global()
+        .decode("order.created", 1, br#"{"number":7}"#)
+        .unwrap();
     assert_eq!(event.descriptor().rust_name, "OrderCreated");
     assert_eq!(event.downcast_ref::<OrderCreated>().unwrap().number, "7");
     let event = event.downcast::<OrderPaid>().unwrap_err();
-    assert_eq!(*event.downcast::<OrderCreated>().unwrap(), OrderCreated { number: "7".into() });
+    assert_eq!(
+        *event.downcast::<OrderCreated>().unwrap(),
+        OrderCreated { number: "7".into() }
+    );
 }
 
 #[test]
 fn without_a_current_version_a_superseded_one_or_a_view_is_read() {
-    assert!(Registry::global().decode("order.faxed", 1, b"{}").unwrap().is::<OrderFaxed>());
-    let parcel = Registry::global().decode("parcel.delivered", 1, br#"{"weight":1}"#).unwrap();
+    assert!(
+        Registry::global()
+            .decode("order.faxed", 1, b"{}")
+            .unwrap()
+            .is::<OrderFaxed>()
+    );
+    let parcel = Registry::global()
+        .decode("parcel.delivered", 1, br#"{"weight":1}"#)
+        .unwrap();
     assert!(parcel.is::<billing::ParcelDelivered>());
 }
 
 #[test]
 fn a_view_may_have_earlier_versions_of_its_own() {
-    let read = Registry::global().decode("parcel.returned", 1, br#"{"reason":"broken"}"#).unwrap();
-    assert_eq!(read.downcast_ref::<billing::ParcelReturned>().unwrap().reasons, ["broken"]);
-    assert_eq!(billing::ParcelReturnedV1::DESCRIPTOR.role, EventRole::Consumes);
+    let read = Registry::global()
+        .decode("parcel.returned", 1, br#"{"reason":"broken"}"#)
+        .unwrap();
+    assert_eq!(
+        read.downcast_ref::<billing::ParcelReturned>()
+            .unwrap()
+            .reasons,
+        ["broken"]
+    );
+    assert_eq!(
+        billing::ParcelReturnedV1::DESCRIPTOR.role,
+        EventRole::Consumes
+    );
 }
 
 #[test]
 fn four_answers_are_never_mixed() {
     let decode = |schema: &str, version, payload: &str| {
-        Registry::global().decode(schema, version, payload.as_bytes()).unwrap_err()
+        Registry::global()
+            .decode(schema, version, payload.as_bytes())
+            .unwrap_err()
     };
-    assert!(matches!(decode("order.unheard", 1, "{}"), DecodeError::UnknownEventType { .. }));
-    assert!(matches!(decode("order.created", 3, "{}"), DecodeError::NewerVersion { .. }));
-    assert!(matches!(decode("order.paid", 3, "{}"), DecodeError::Retired { .. }));
-    assert!(matches!(decode("order.created", 2, "{}"), DecodeError::Malformed { .. }));
-    assert!(matches!(decode("order.created", 1, "{}"), DecodeError::Malformed { version: 1, .. }));
+    assert!(matches!(
+        decode("order.unheard", 1, "{}"),
+        DecodeError::UnknownEventType { .. }
+    ));
+    assert!(matches!(
+        decode("order.created", 3, "{}"),
+        DecodeError::NewerVersion { .. }
+    ));
+    assert!(matches!(
+        decode("order.paid", 3, "{}"),
+        DecodeError::Retired { .. }
+    ));
+    assert!(matches!(
+        decode("order.created", 2, "{}"),
+        DecodeError::Malformed { .. }
+    ));
+    assert!(matches!(
+        decode("order.created", 1, "{}"),
+        DecodeError::Malformed { version: 1, .. }
+    ));
 }
 
 #[test]
 fn an_event_can_be_required_which_links_its_crate() {
-    let registry = Registry::global().require::<OrderCreated>().and_then(|registry| registry.require::<OrderPaid>());
-    assert_eq!(registry.unwrap().event("order.paid").unwrap().version, OrderPaid::VERSION);
+    let registry = Registry::global()
+        .require::<OrderCreated>()
+        .and_then(|registry| registry.require::<OrderPaid>());
+    assert_eq!(
+        registry.unwrap().event("order.paid").unwrap().version,
+        OrderPaid::VERSION
+    );
 }
 
 #[test]
 fn an_event_that_is_named_but_not_registered_is_told() {
     let empty = Registry::of([], []);
     let error = empty.require::<OrderPaid>().unwrap_err();
-    assert!(error.to_string().contains("`order.paid` version 4 is named but not registered"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("`order.paid` version 4 is named but not registered"),
+        "{error}"
+    );
 }
 
 #[test]
 fn what_is_stored_is_compared_with_what_can_be_decoded() {
-    let stored =
-        |schema: &str, version| StoredSchema { schema: schema.into(), version, count: 3, place: "outbox".into() };
+    let stored = |schema: &str, version| StoredSchema {
+        schema: schema.into(),
+        version,
+        count: 3,
+        place: "outbox".into(),
+    };
     let registry = Registry::global();
-    let readable = [stored("order.created", 1), stored("order.created", 2), stored("order.paid", 4)];
+    let readable = [
+        stored("order.created", 1),
+        stored("order.created", 2),
+        stored("order.paid", 4),
+    ];
     let report = registry.check_stored(readable);
     assert!(report.is_complete() && report.is_ok());
     report.into_strict_result().unwrap();
@@ -163,22 +235,38 @@ fn what_is_stored_is_compared_with_what_can_be_decoded() {
         stored("order.paid", 4),
     ]);
     assert!(!report.is_complete() && !report.is_ok());
-    let [unknown, newer, retired] = report.findings() else { panic!("three findings: {report}") };
+    let [unknown, newer, retired] = report.findings() else {
+        panic!("three findings: {report}")
+    };
     assert!(matches!(unknown, StoredError::UnknownEventType(stored) if stored.schema == "a.b"));
     assert!(matches!(newer, StoredError::NewerVersion { newest: 2, .. }));
     assert!(matches!(retired, StoredError::Retired { oldest: 4, .. }));
-    assert_eq!(report.clone().into_strict_result().unwrap_err().errors(), report.findings());
+    assert_eq!(
+        report.clone().into_strict_result().unwrap_err().errors(),
+        report.findings()
+    );
     let retired = report.into_result().unwrap_err();
     assert!(matches!(retired.errors(), [StoredError::Retired { .. }]));
-    assert!(retired.to_string().contains("3 × `order.paid` version 3 in outbox"), "{retired}");
+    assert!(
+        retired
+            .to_string()
+            .contains("3 × `order.paid` version 3 in outbox"),
+        "{retired}"
+    );
 }
 
-/// Events that a later release has written, or that it alone declares, do not keep a program from starting.
+/// Events that a later release has written, or that it alone declares, do not keep a program from
+/// starting.
 #[test]
 fn a_release_that_was_rolled_back_still_starts() {
-    let stored =
-        |schema: &str, version| StoredSchema { schema: schema.into(), version, count: 1, place: "dead letters".into() };
-    let report = Registry::global().check_stored([stored("order.created", 9), stored("order.of_tomorrow", 1)]);
+    let stored = |schema: &str, version| StoredSchema {
+        schema: schema.into(),
+        version,
+        count: 1,
+        place: "dead letters".into(),
+    };
+    let report = Registry::global()
+        .check_stored([stored("order.created", 9), stored("order.of_tomorrow", 1)]);
     assert_eq!(report.of_another_release().count(), 2);
     assert!(report.is_ok());
     report.into_result().unwrap();
@@ -186,7 +274,11 @@ fn a_release_that_was_rolled_back_still_starts() {
 
 #[test]
 fn a_schema_that_is_no_past_tense_is_advised_against_unless_allowed() {
-    let lints: Vec<_> = Registry::global().lints().iter().map(|lint| (lint.schema, lint.name)).collect();
+    let lints: Vec<_> = Registry::global()
+        .lints()
+        .iter()
+        .map(|lint| (lint.schema, lint.name))
+        .collect();
     assert_eq!(
         lints,
         [
@@ -197,15 +289,31 @@ fn a_schema_that_is_no_past_tense_is_advised_against_unless_allowed() {
         ]
     );
     let text = Registry::global().lints()[1].to_string();
-    assert!(text.starts_with("`invoice.create` is a command: say what has happened"), "{text}");
-    assert!(text.contains("`allow(imperative)` on the event silences this"), "{text}");
+    assert!(
+        text.starts_with("`invoice.create` is a command: say what has happened"),
+        "{text}"
+    );
+    assert!(
+        text.contains("`allow(imperative)` on the event silences this"),
+        "{text}"
+    );
 }
 
 #[test]
 fn an_aggregate_names_its_events() {
     let order = Registry::global().aggregates().next().unwrap();
     assert_eq!((order.aggregate_type, order.rust_name), ("order", "Order"));
-    assert_eq!(order.events.iter().map(|event| event.schema).collect::<Vec<_>>(), ["order.created", "order.paid"]);
-    let order = Order { id: 1, events: PendingEvents::default() };
+    assert_eq!(
+        order
+            .events
+            .iter()
+            .map(|event| event.schema)
+            .collect::<Vec<_>>(),
+        ["order.created", "order.paid"]
+    );
+    let order = Order {
+        id: 1,
+        events: PendingEvents::default(),
+    };
     assert!(order.pending().is_empty() && order.id == 1);
 }

@@ -1,6 +1,11 @@
 //! What the registry of a faulty binary says: everything at once, with the places.
 
-#![allow(missing_docs, missing_debug_implementations, unreachable_pub, dead_code)]
+#![allow(
+    missing_docs,
+    missing_debug_implementations,
+    unreachable_pub,
+    dead_code
+)]
 
 use bento_core::registry::RegistryFault;
 use bento_core::{PendingEvents, Registry, aggregate, domain_event};
@@ -36,7 +41,12 @@ mod history {
     #[derive(Debug)]
     pub struct OrderArchivedV1 {}
 
-    #[domain_event(schema = "order.archived", version = 2, superseded, removed("shelf", since = 2))]
+    #[domain_event(
+        schema = "order.archived",
+        version = 2,
+        superseded,
+        removed("shelf", since = 2)
+    )]
     #[derive(Debug)]
     pub struct OrderArchivedV2 {}
 }
@@ -51,7 +61,9 @@ mod defaults {
             serializer.serialize_str("three")
         }
 
-        pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+        pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<u8, D::Error> {
             u8::deserialize(deserializer)
         }
     }
@@ -110,8 +122,15 @@ fn every_fault_is_told_at_once_with_its_places() {
             RegistryFault::DeclaredTwice { .. },
             RegistryFault::TwoCurrentVersions { .. },
             RegistryFault::Unreached { .. },
-            RegistryFault::FaultyDefault { field: "rate", since: 3, .. },
-            RegistryFault::FaultyDefault { field: "number", .. },
+            RegistryFault::FaultyDefault {
+                field: "rate",
+                since: 3,
+                ..
+            },
+            RegistryFault::FaultyDefault {
+                field: "number",
+                ..
+            },
             RegistryFault::FaultyDefault { field: "words", .. },
             RegistryFault::AggregateDeclaredTwice { .. },
         ]

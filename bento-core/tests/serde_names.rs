@@ -1,6 +1,12 @@
 //! The macro knows of a payload what serde makes of it: its names, and the fields that are in it.
 
-#![allow(missing_docs, missing_debug_implementations, unreachable_pub, clippy::unwrap_used, uncommon_codepoints)]
+#![allow(
+    missing_docs,
+    missing_debug_implementations,
+    unreachable_pub,
+    clippy::unwrap_used,
+    uncommon_codepoints
+)]
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +25,11 @@ fn written<E: DomainEvent>(event: &E) -> BTreeSet<String> {
 
 /// The names in the payload of an `E`, as the macro knows them.
 fn known<E: DomainEvent>() -> BTreeSet<String> {
-    E::DESCRIPTOR.fields.iter().map(|field| field.name.to_owned()).collect()
+    E::DESCRIPTOR
+        .fields
+        .iter()
+        .map(|field| field.name.to_owned())
+        .collect()
 }
 
 macro_rules! under_each_rule {
@@ -134,11 +144,19 @@ fn the_fields_of_a_payload_are_known_as_they_are_written() {
         seldom: Some(4),
         not_read: 5,
         aliased: 6,
-        address: Address { street: "A 1".into() },
+        address: Address {
+            street: "A 1".into(),
+        },
         text: "x".into(),
     };
     let mut names = known::<ShapeTold>();
-    assert!(names.remove("address") && ShapeTold::DESCRIPTOR.fields.iter().any(|field| field.is_flattened));
+    assert!(
+        names.remove("address")
+            && ShapeTold::DESCRIPTOR
+                .fields
+                .iter()
+                .any(|field| field.is_flattened)
+    );
     assert!(names.remove("not_written"), "it is read where it is there");
     names.extend(["street".to_owned(), "kind".to_owned()]);
     assert_eq!(written(&told), names);
@@ -167,7 +185,10 @@ pub struct RuleIntroduced {
 fn names_of_before_the_rule_are_spelt_as_they_were() {
     let stored = br#"{"order_ref":1,"unit_cost":2,"address_of":3,"fax_number":4}"#;
     let read: RuleIntroduced = codec::decode("rule.introduced", 1, stored).unwrap();
-    assert_eq!((read.order_ref, read.unit_price, read.address_of), (1, 2, 3));
+    assert_eq!(
+        (read.order_ref, read.unit_price, read.address_of),
+        (1, 2, 3)
+    );
 }
 
 mod fragments {
@@ -210,9 +231,19 @@ mod fragments {
     #[test]
     fn what_a_macro_passes_on_is_looked_into() {
         let read: FragmentsUsed = codec::decode("fragments.used", 1, b"{}").unwrap();
-        assert_eq!((read.text.as_str(), read.sum, read.optional_field), ("words", 3, None));
-        assert_eq!((read.parenthesised.as_str(), read.made), ("in parentheses", 9));
-        assert_eq!((read.product, read.products), (6, vec![6, 9, 6]), "a fragment is one operand");
+        assert_eq!(
+            (read.text.as_str(), read.sum, read.optional_field),
+            ("words", 3, None)
+        );
+        assert_eq!(
+            (read.parenthesised.as_str(), read.made),
+            ("in parentheses", 9)
+        );
+        assert_eq!(
+            (read.product, read.products),
+            (6, vec![6, 9, 6]),
+            "a fragment is one operand"
+        );
         assert_eq!(FragmentsUsed::DESCRIPTOR.docs, "Declared of fragments.");
         assert_eq!(FragmentsUsed::DESCRIPTOR.fields[2].name, "optionalField");
     }
@@ -233,7 +264,10 @@ mod fragments {
 
     #[test]
     fn a_whole_item_may_be_a_fragment() {
-        assert_eq!(known::<ItemPassedOn>(), BTreeSet::from(["value".to_owned()]));
+        assert_eq!(
+            known::<ItemPassedOn>(),
+            BTreeSet::from(["value".to_owned()])
+        );
     }
 }
 
@@ -247,11 +281,16 @@ mod path_of_a_macro {
     mod doubled {
         use serde::{Deserialize as _, Deserializer, Serializer};
 
-        pub(crate) fn serialize<S: Serializer>(value: &u8, serializer: S) -> Result<S::Ok, S::Error> {
+        pub(crate) fn serialize<S: Serializer>(
+            value: &u8,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
             serializer.serialize_u8(value * 2)
         }
 
-        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<u8, D::Error> {
             u8::deserialize(deserializer).map(|value| value / 2)
         }
     }

@@ -3,18 +3,26 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Attribute, Data, DataEnum, DataStruct, DeriveInput, Fields, LitStr, Member, Path, Type, Variant};
+use syn::{
+    Attribute, Data, DataEnum, DataStruct, DeriveInput, Fields, LitStr, Member, Path, Type, Variant,
+};
 
 use crate::diagnostics::Errors;
 use crate::door::private;
 use crate::keyed::{Grammar, Keyed, for_each_key, set, value};
 use crate::syntax;
 
-const GRAMMAR: Grammar =
-    Grammar { attribute: "#[aggregate_id(…)]", keys: &["crate"], form: "crate = path::to::bento_core" };
+const GRAMMAR: Grammar = Grammar {
+    attribute: "#[aggregate_id(…)]",
+    keys: &["crate"],
+    form: "crate = path::to::bento_core",
+};
 
-const VARIANT_GRAMMAR: Grammar =
-    Grammar { attribute: "#[aggregate_id(…)]", keys: &["rename"], form: "rename = \"SE\"" };
+const VARIANT_GRAMMAR: Grammar = Grammar {
+    attribute: "#[aggregate_id(…)]",
+    keys: &["rename"],
+    form: "rename = \"SE\"",
+};
 
 /// The implementation, or the errors beside one that never runs.
 pub(crate) fn aggregate_id(input: TokenStream) -> TokenStream {
@@ -29,7 +37,10 @@ pub(crate) fn aggregate_id(input: TokenStream) -> TokenStream {
         Data::Struct(data) => fields(&private, data, &mut errors),
         Data::Enum(data) => variants(&private, data, &mut errors),
         Data::Union(data) => {
-            errors.on(data.union_token, "a union cannot identify an aggregate: derive it on a struct or an enum");
+            errors.on(
+                data.union_token,
+                "a union cannot identify an aggregate: derive it on a struct or an enum",
+            );
             None
         }
     };
@@ -38,7 +49,10 @@ pub(crate) fn aggregate_id(input: TokenStream) -> TokenStream {
     let bounds = bounds(&private, &input);
     let ident = &input.ident;
     let (impl_generics, ty_generics, where_clause) = input.generics.split_for_impl();
-    let predicates = where_clause.map(|clause| clause.predicates.iter()).into_iter().flatten();
+    let predicates = where_clause
+        .map(|clause| clause.predicates.iter())
+        .into_iter()
+        .flatten();
     quote! {
         #errors
         #[automatically_derived]
@@ -56,10 +70,19 @@ pub(crate) fn aggregate_id(input: TokenStream) -> TokenStream {
 
 /// Every field is a part, in their order.
 fn fields(private: &TokenStream, data: &DataStruct, errors: &mut Errors) -> Option<TokenStream> {
-    let parts = data.fields.members().zip(&data.fields).filter(|(_, field)| !is_phantom(&field.ty));
-    let parts: Vec<_> = parts.map(|(member, field)| part(private, &member, &field.ty)).collect();
+    let parts = data
+        .fields
+        .members()
+        .zip(&data.fields)
+        .filter(|(_, field)| !is_phantom(&field.ty));
+    let parts: Vec<_> = parts
+        .map(|(member, field)| part(private, &member, &field.ty))
+        .collect();
     if parts.is_empty() {
-        errors.at(Span::call_site(), "nothing in this struct tells one aggregate from another: an id has a field");
+        errors.at(
+            Span::call_site(),
+            "nothing in this struct tells one aggregate from another: an id has a field",
+        );
         return None;
     }
     Some(quote!(#(#parts)*))
@@ -79,13 +102,22 @@ fn is_phantom(ty: &Type) -> bool {
 /// The part is the name of the variant.
 fn variants(private: &TokenStream, data: &DataEnum, errors: &mut Errors) -> Option<TokenStream> {
     if data.variants.is_empty() {
-        errors.at(Span::call_site(), "an enum without variants identifies nothing");
+        errors.at(
+            Span::call_site(),
+            "an enum without variants identifies nothing",
+        );
         return None;
     }
     let mut seen: Vec<String> = Vec::new();
-    let arms: Vec<_> = data.variants.iter().filter_map(|variant| arm(variant, &mut seen, errors)).collect();
+    let arms: Vec<_> = data
+        .variants
+        .iter()
+        .filter_map(|variant| arm(variant, &mut seen, errors))
+        .collect();
     let is_whole = arms.len() == data.variants.len();
-    is_whole.then(|| quote!(#private::AggregateKey::append_text(__bento_key, match *self { #(#arms),* });))
+    is_whole.then(
+        || quote!(#private::AggregateKey::append_text(__bento_key, match *self { #(#arms),* });),
+    )
 }
 
 fn arm(variant: &Variant, seen: &mut Vec<String>, errors: &mut Errors) -> Option<TokenStream> {
@@ -104,7 +136,12 @@ fn arm(variant: &Variant, seen: &mut Vec<String>, errors: &mut Errors) -> Option
     if text.is_empty() {
         errors.at(span, "an empty text identifies nothing: write one");
     } else if seen.contains(&text) {
-        errors.at(span, format_args!("two variants are called `{text}`: one aggregate would be taken for another"));
+        errors.at(
+            span,
+            format_args!(
+                "two variants are called `{text}`: one aggregate would be taken for another"
+            ),
+        );
     }
     seen.push(text);
     Some(quote!(Self::#ident => #name))
@@ -114,41 +151,80 @@ fn arm(variant: &Variant, seen: &mut Vec<String>, errors: &mut Errors) -> Option
 fn name(variant: &Variant, errors: &mut Errors) -> LitStr {
     let mut rename: Option<Keyed<LitStr>> = None;
     for attr in own(&variant.attrs) {
-        for_each_key(syntax::arguments(attr), &VARIANT_GRAMMAR, errors, |key, input, errors| {
-            if key != "rename" {
-                return Err(VARIANT_GRAMMAR.unknown(key));
-            }
-            set(&mut rename, key, value(key, input, "rename = \"SE\"")?, errors);
-            Ok(())
-        });
+        for_each_key(
+            syntax::arguments(attr),
+            &VARIANT_GRAMMAR,
+            errors,
+            |key, input, errors| {
+                if key != "rename" {
+                    return Err(VARIANT_GRAMMAR.unknown(key));
+                }
+                set(
+                    &mut rename,
+                    key,
+                    value(key, input, "rename = \"SE\"")?,
+                    errors,
+                );
+                Ok(())
+            },
+        );
     }
-    let in_rust = || LitStr::new(&syn::ext::IdentExt::unraw(&variant.ident).to_string(), variant.ident.span());
+    let in_rust = || {
+        LitStr::new(
+            &syn::ext::IdentExt::unraw(&variant.ident).to_string(),
+            variant.ident.span(),
+        )
+    };
     rename.map_or_else(in_rust, |rename| rename.value)
 }
 
 fn path_to_the_crate(attrs: &[Attribute], errors: &mut Errors) -> Option<Keyed<Path>> {
     let mut krate = None;
     for attr in own(attrs) {
-        for_each_key(syntax::arguments(attr), &GRAMMAR, errors, |key, input, errors| {
-            if key != "crate" {
-                return Err(GRAMMAR.unknown(key));
-            }
-            set(&mut krate, key, value(key, input, "crate = path::to::bento_core")?, errors);
-            Ok(())
-        });
+        for_each_key(
+            syntax::arguments(attr),
+            &GRAMMAR,
+            errors,
+            |key, input, errors| {
+                if key != "crate" {
+                    return Err(GRAMMAR.unknown(key));
+                }
+                set(
+                    &mut krate,
+                    key,
+                    value(key, input, "crate = path::to::bento_core")?,
+                    errors,
+                );
+                Ok(())
+            },
+        );
     }
     krate
 }
 
 fn own(attrs: &[Attribute]) -> impl Iterator<Item = &Attribute> {
-    attrs.iter().filter(|attr| attr.path().is_ident("aggregate_id"))
+    attrs
+        .iter()
+        .filter(|attr| attr.path().is_ident("aggregate_id"))
 }
 
 /// Fields whose type depends on a parameter can be parts if that type can.
-fn bounds<'a>(private: &'a TokenStream, input: &'a DeriveInput) -> impl Iterator<Item = TokenStream> + 'a {
-    let parameters: Vec<String> = input.generics.type_params().map(|parameter| parameter.ident.to_string()).collect();
+fn bounds<'a>(
+    private: &'a TokenStream,
+    input: &'a DeriveInput,
+) -> impl Iterator<Item = TokenStream> + 'a {
+    let parameters: Vec<String> = input
+        .generics
+        .type_params()
+        .map(|parameter| parameter.ident.to_string())
+        .collect();
     let types: Vec<&Type> = match &input.data {
-        Data::Struct(data) => data.fields.iter().map(|field| &field.ty).filter(|ty| !is_phantom(ty)).collect(),
+        Data::Struct(data) => data
+            .fields
+            .iter()
+            .map(|field| &field.ty)
+            .filter(|ty| !is_phantom(ty))
+            .collect(),
         _ => Vec::new(),
     };
     types.into_iter().filter_map(move |ty| {

@@ -12,7 +12,8 @@ pub(crate) const RENAME_RULES: [&str; 8] = [
     "SCREAMING-KEBAB-CASE",
 ];
 
-/// True unless serde's derive panics over the field: it takes the first byte of `camelCase` for a letter.
+/// True unless serde's derive panics over the field: it takes the first byte of `camelCase` for a
+/// letter.
 pub(crate) fn can_rename_field(rule: &str, field: &str) -> bool {
     rule != "camelCase" || serde_pascal(field).starts_with(|first: char| first.is_ascii())
 }
@@ -75,7 +76,10 @@ pub(crate) fn snake(name: &str) -> String {
 pub(crate) fn is_lower_snake(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_lowercase())
         && name.split('_').all(|word| {
-            !word.is_empty() && word.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit())
+            !word.is_empty()
+                && word
+                    .chars()
+                    .all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit())
         })
 }
 
@@ -126,7 +130,15 @@ mod tests {
     #[test]
     fn a_stable_name_has_no_empty_words() {
         assert!(is_lower_snake("order_line2"));
-        for wrong in ["", "_order", "order_", "order__line", "Order", "2order", "ord-er"] {
+        for wrong in [
+            "",
+            "_order",
+            "order_",
+            "order__line",
+            "Order",
+            "2order",
+            "ord-er",
+        ] {
             assert!(!is_lower_snake(wrong), "{wrong}");
         }
     }

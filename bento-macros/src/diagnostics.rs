@@ -12,7 +12,10 @@ impl Errors {
     }
 
     pub(crate) fn push(&mut self, error: syn::Error) {
-        self.0.as_mut().expect("`check` consumes the collector").push(error);
+        self.0
+            .as_mut()
+            .expect("`check` consumes the collector")
+            .push(error);
     }
 
     /// An error about one place.
@@ -44,22 +47,37 @@ impl Errors {
 impl Drop for Errors {
     fn drop(&mut self) {
         if self.0.is_some() && !std::thread::panicking() {
-            panic!("the errors of an item were collected but not checked, which is a bug in bento-macros");
+            panic!(
+                "the errors of an item were collected but not checked, which is a bug in bento-macros"
+            );
         }
     }
 }
 
 /// `names` as they are listed in a message: `` `a`, `b` ``.
 pub(crate) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
-    names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    names
+        .into_iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
-/// The name that `wrong` was probably meant to be: one that differs in few letters, else the only one that begins with it.
+/// The name that `wrong` was probably meant to be: one that differs in few letters, else the only
+/// one that begins with it.
 pub(crate) fn near_match<'a>(wrong: &str, names: &[&'a str]) -> Option<&'a str> {
-    let by_distance = names.iter().map(|name| (strsim::levenshtein(wrong, name), *name));
-    let near = by_distance.min().filter(|(distance, _)| *distance <= wrong.len().div_ceil(3)).map(|(_, name)| name);
+    let by_distance = names
+        .iter()
+        .map(|name| (strsim::levenshtein(wrong, name), *name));
+    let near = by_distance
+        .min()
+        .filter(|(distance, _)| *distance <= wrong.len().div_ceil(3))
+        .map(|(_, name)| name);
     near.or_else(|| {
-        let mut longer = names.iter().copied().filter(|name| wrong.len() >= 2 && name.starts_with(wrong));
+        let mut longer = names
+            .iter()
+            .copied()
+            .filter(|name| wrong.len() >= 2 && name.starts_with(wrong));
         longer.next().filter(|_| longer.next().is_none())
     })
 }

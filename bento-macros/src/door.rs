@@ -8,8 +8,8 @@ use crate::diagnostics::Errors;
 use crate::keyed::Keyed;
 use crate::manifest::{self, Dependency};
 
-/// The path to the module an expansion may name: through `crate = …` if it is given, else through the name that the
-/// user's package gives the crate.
+/// The path to the module an expansion may name: through `crate = …` if it is given, else through
+/// the name that the user's package gives the crate.
 pub(crate) fn private(krate: Option<&Keyed<Path>>, errors: &mut Errors) -> TokenStream {
     if let Some(Keyed { value: krate, .. }) = krate {
         return quote!(#krate::__private);
@@ -31,10 +31,14 @@ pub(crate) fn private(krate: Option<&Keyed<Path>>, errors: &mut Errors) -> Token
     }
 }
 
-/// The place of the declaration: as the compiler tells it, and as cargo tells of the package, which other build systems may not.
+/// The place of the declaration: as the compiler tells it, and as cargo tells of the package, which
+/// other build systems may not.
 pub(crate) fn declaration(private: &TokenStream) -> TokenStream {
     let cargo_says = |name| std::env::var(name).unwrap_or_else(|_| "unknown".to_owned());
-    let (package, package_version) = (cargo_says("CARGO_PKG_NAME"), cargo_says("CARGO_PKG_VERSION"));
+    let (package, package_version) = (
+        cargo_says("CARGO_PKG_NAME"),
+        cargo_says("CARGO_PKG_VERSION"),
+    );
     quote! {
         #private::Declaration {
             module_path: #private::module_path!(),

@@ -18,7 +18,10 @@ pub(crate) fn set<T>(slot: &mut Option<Keyed<T>>, key: &Ident, value: T, errors:
     if slot.is_some() {
         errors.at(key.span(), format_args!("`{key}` is given twice: keep one"));
     } else {
-        *slot = Some(Keyed { key: key.clone(), value });
+        *slot = Some(Keyed {
+            key: key.clone(),
+            value,
+        });
     }
 }
 
@@ -35,11 +38,18 @@ pub(crate) struct Grammar {
 impl Grammar {
     /// The error for a key that the attribute does not have.
     pub(crate) fn unknown(&self, key: &Ident) -> syn::Error {
-        let Self { attribute, keys, .. } = self;
+        let Self {
+            attribute, keys, ..
+        } = self;
         let name = key.to_string();
-        let hint = near_match(&name, keys).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        let hint = near_match(&name, keys)
+            .map(|near| format!("; did you mean `{near}`?"))
+            .unwrap_or_default();
         let known = list(keys.iter().copied());
-        syn::Error::new(key.span(), format_args!("unknown key `{name}` in `{attribute}`: the keys are {known}{hint}"))
+        syn::Error::new(
+            key.span(),
+            format_args!("unknown key `{name}` in `{attribute}`: the keys are {known}{hint}"),
+        )
     }
 
     fn expected(&self, span: Span) -> syn::Error {
@@ -67,7 +77,12 @@ impl Faulty {
 
     /// Notes an error behind `key`, by the key that was probably meant.
     fn note(&mut self, key: &str, known: &[&str]) {
-        match known.iter().copied().find(|known| *known == key).or_else(|| near_match(key, known)) {
+        match known
+            .iter()
+            .copied()
+            .find(|known| *known == key)
+            .or_else(|| near_match(key, known))
+        {
             Some(meant) => self.keys.push(meant.to_owned()),
             None => self.any = true,
         }
@@ -84,9 +99,12 @@ pub(crate) fn for_each_key(
     let mut faulty = Faulty::default();
     let walk = |input: ParseStream| {
         while !input.is_empty() {
-            let key = input.call(Ident::parse_any).map_err(|_| grammar.expected(input.span()));
+            let key = input
+                .call(Ident::parse_any)
+                .map_err(|_| grammar.expected(input.span()));
             let parsed = key.inspect_err(|_| faulty.any = true).and_then(|key| {
-                one(&key, input, errors).inspect_err(|_| faulty.note(&key.to_string(), grammar.keys))?;
+                one(&key, input, errors)
+                    .inspect_err(|_| faulty.note(&key.to_string(), grammar.keys))?;
                 expect_comma(&key, input).inspect_err(|_| faulty.any = true)
             });
             if let Err(error) = parsed {
@@ -127,14 +145,25 @@ pub(crate) fn value<T: Parse>(key: &Ident, input: ParseStream, form: &str) -> sy
         return Err(wrong(key.span()));
     }
     input.parse::<Token![=]>()?;
-    let span = if input.is_empty() { key.span() } else { input.span() };
+    let span = if input.is_empty() {
+        key.span()
+    } else {
+        input.span()
+    };
     input.parse().map_err(|_| wrong(span))
 }
 
 /// What stands in the parentheses behind `key`.
-pub(crate) fn parenthesised(key: &Ident, input: ParseStream, form: &str) -> syn::Result<TokenStream> {
+pub(crate) fn parenthesised(
+    key: &Ident,
+    input: ParseStream,
+    form: &str,
+) -> syn::Result<TokenStream> {
     if !input.peek(syn::token::Paren) {
-        return Err(syn::Error::new(key.span(), format_args!("expected `{form}`")));
+        return Err(syn::Error::new(
+            key.span(),
+            format_args!("expected `{form}`"),
+        ));
     }
     let content;
     syn::parenthesized!(content in input);
@@ -149,10 +178,14 @@ pub(crate) struct Version {
 }
 
 impl Parse for Version {
-    /// A number that is too large to be one is the largest that there is; who looks at its size refuses it.
+    /// A number that is too large to be one is the largest that there is; who looks at its size
+    /// refuses it.
     fn parse(input: ParseStream) -> syn::Result<Self> {
         let literal: syn::LitInt = input.parse()?;
         let number = literal.base10_digits().parse().unwrap_or(u32::MAX);
-        Ok(Self { number, span: literal.span() })
+        Ok(Self {
+            number,
+            span: literal.span(),
+        })
     }
 }

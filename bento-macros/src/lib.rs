@@ -1,7 +1,8 @@
-//! The macros of Bento. Use them through `bento_core`, which documents the journey they are part of.
+//! The macros of Bento. Use them through `bento_core`, which documents the journey they are part
+//! of.
 //!
-//! An expansion names nothing but `<path to bento_core>::__private`, and holds no logic: what it calls is ordinary Rust
-//! there.
+//! An expansion names nothing but `<path to bento_core>::__private`, and holds no logic: what it
+//! calls is ordinary Rust there.
 
 use proc_macro::TokenStream;
 
@@ -19,10 +20,11 @@ mod mistaken;
 mod snapshot;
 mod syntax;
 
-/// Declares a domain event: a fact of the business, in the past tense, with a stable name and a versioned payload.
+/// Declares a domain event: a fact of the business, in the past tense, with a stable name and a
+/// versioned payload.
 ///
-/// It stands above the derives. `Serialize` and `Deserialize` are derived unless the struct derives them itself, so a
-/// crate needs no serde of its own; `Debug` is the struct's to derive.
+/// It stands above the derives. `Serialize` and `Deserialize` are derived unless the struct derives
+/// them itself, so a crate needs no serde of its own; `Debug` is the struct's to derive.
 ///
 /// ```
 /// # use bento_core::domain_event;
@@ -61,28 +63,33 @@ mod syntax;
 /// | `#[event(since = 2)]` | added in version 2 as an `Option`, or with `#[serde(default)]` |
 /// | `#[event(renamed_from = "curr", since = 3)]` | called `curr` in the payloads before version 3 |
 ///
-/// A default is any expression of the field's type, or a text for a type that is made from one. Unlike in
-/// `#[serde(default = "…")]` the text is the value, and does not name a function: `default = currency()` calls one.
+/// A default is any expression of the field's type, or a text for a type that is made from one.
+/// Unlike in `#[serde(default = "…")]` the text is the value, and does not name a function:
+/// `default = currency()` calls one.
 ///
-/// Names are those of the payload, so `#[serde(rename)]` and `#[serde(rename_all)]` count. Every step from the oldest
-/// readable version to this one must be covered by field history or by `upcast_from`, which `cargo check` proves.
-/// Within one version removals come first, then renames, then additions. A field that no step touches keeps its bytes.
+/// Names are those of the payload, so `#[serde(rename)]` and `#[serde(rename_all)]` count. Every
+/// step from the oldest readable version to this one must be covered by field history or by
+/// `upcast_from`, which `cargo check` proves. Within one version removals come first, then renames,
+/// then additions. A field that no step touches keeps its bytes.
 ///
 /// # What is refused
 ///
-/// Enums, unions, tuple structs and generics: a payload is one JSON object of one stable shape. For the same reason a
-/// field has no `#[cfg]`, and the struct no `#[serde(transparent)]`, `from`, `into` or name for one direction. What may be
-/// left out when it is written has a default when it is read, and no field borrows. Two declarations of one schema and version do not link (`cargo build`), except a view that
-/// `consumes`.
+/// Enums, unions, tuple structs and generics: a payload is one JSON object of one stable shape. For
+/// the same reason a field has no `#[cfg]`, and the struct no `#[serde(transparent)]`, `from`,
+/// `into` or name for one direction. What may be left out when it is written has a default when it
+/// is read, and no field borrows. Two declarations of one schema and version do not link
+/// (`cargo build`), except a view that `consumes`.
 #[proc_macro_attribute]
 pub fn domain_event(attribute: TokenStream, item: TokenStream) -> TokenStream {
     domain_event::domain_event(attribute.into(), item.into()).into()
 }
 
-/// Declares an aggregate: a struct that raises the listed events and keeps them until a transaction collects them.
+/// Declares an aggregate: a struct that raises the listed events and keeps them until a transaction
+/// collects them.
 ///
-/// It stands above the derives. The struct has a field of type `PendingEvents`, found by its type; on a SeaORM model it
-/// becomes `#[sea_orm(ignore)]`, beside serde's derives `#[serde(skip)]`. `#[sea_orm::model]` may stand above it or below it.
+/// It stands above the derives. The struct has a field of type `PendingEvents`, found by its type;
+/// on a SeaORM model it becomes `#[sea_orm(ignore)]`, beside serde's derives `#[serde(skip)]`.
+/// `#[sea_orm::model]` may stand above it or below it.
 ///
 /// ```
 /// # use bento_core::{PendingEvents, aggregate, domain_event};
@@ -125,33 +132,38 @@ pub fn domain_event(attribute: TokenStream, item: TokenStream) -> TokenStream {
 /// | `#[aggregate(events)]` | the field keeps the pending events: needed only where its type is an alias of `PendingEvents` |
 /// | `#[aggregate(version)]` | an integer that counts the events of the aggregate: they are numbered, and a save finds out whether another transaction was first |
 ///
-/// The id is what `id = …` names, else the field marked `#[aggregate(id)]`, else the `#[sea_orm(primary_key)]` columns
-/// in their order, else the field named `id`. The name is `name`, else the `#[sea_orm(table_name)]`, else the struct's
-/// name in snake case; a struct called `Model` needs one of the first two. Give `name`: it is stored with every event and decides
-/// the shard, so it should not follow a table that is renamed. The enum is named after the struct, or after
-/// the aggregate for a `Model`: `OrderEvent` for an `Order`. Where the module has another item of this
-/// name, the compiler says "the name `OrderEvent` is defined multiple times", with errors behind it that
-/// follow from that: choose another name with `event_enum = …`.
+/// The id is what `id = …` names, else the field marked `#[aggregate(id)]`, else the
+/// `#[sea_orm(primary_key)]` columns in their order, else the field named `id`. The name is `name`,
+/// else the `#[sea_orm(table_name)]`, else the struct's name in snake case; a struct called `Model`
+/// needs one of the first two. Give `name`: it is stored with every event and decides the shard, so
+/// it should not follow a table that is renamed. The enum is named after the struct, or after the
+/// aggregate for a `Model`: `OrderEvent` for an `Order`. Where the module has another item of this
+/// name, the compiler says "the name `OrderEvent` is defined multiple times", with errors behind it
+/// that follow from that: choose another name with `event_enum = …`.
 ///
-/// Every id is a real one, 0 as well. The exception is a primary key that the database counts (`#[sea_orm(primary_key)]` on one field,
-/// without `auto_increment = false`): it is unset while it is 0.
+/// Every id is a real one, 0 as well. The exception is a primary key that the database counts
+/// (`#[sea_orm(primary_key)]` on one field, without `auto_increment = false`): it is unset while it
+/// is 0.
 ///
 /// # What it adds
 ///
-/// With the struct's visibility: the methods `raise`, `raise_with`, `pending`, `take` and `discard`, which need no trait
-/// in scope, and the enum with a variant for each event, exhaustive on purpose. It is made from each of its events with `into()`, and two
-/// of them can be compared if all the events can: `assert_eq!(order.pending(), [OrderPaid { … }.into()])`. Beside them the traits
-/// `Aggregate` and, with a version, `Versioned`, and `RaisedBy<ThisStruct>` for each event.
+/// With the struct's visibility: the methods `raise`, `raise_with`, `pending`, `take` and
+/// `discard`, which need no trait in scope, and the enum with a variant for each event, exhaustive
+/// on purpose. It is made from each of its events with `into()`, and two of them can be compared if
+/// all the events can: `assert_eq!(order.pending(), [OrderPaid { … }.into()])`. Beside them the
+/// traits `Aggregate` and, with a version, `Versioned`, and `RaisedBy<ThisStruct>` for each event.
 ///
 /// # What is refused
 ///
-/// Enums, unions, tuple structs and generics. Two aggregates of one name do not link (`cargo build`): their ids would share one order.
+/// Enums, unions, tuple structs and generics. Two aggregates of one name do not link
+/// (`cargo build`): their ids would share one order.
 #[proc_macro_attribute]
 pub fn aggregate(attribute: TokenStream, item: TokenStream) -> TokenStream {
     aggregate::aggregate(attribute.into(), item.into()).into()
 }
 
-/// Makes a type an id of aggregates, or a part of one: a struct by all its fields, an enum by the names of its variants.
+/// Makes a type an id of aggregates, or a part of one: a struct by all its fields, an enum by the
+/// names of its variants.
 ///
 /// ```
 /// use bento_core::{AggregateId, AggregateKey};
@@ -170,9 +182,10 @@ pub fn aggregate(attribute: TokenStream, item: TokenStream) -> TokenStream {
 /// assert_eq!(key.into_text().as_deref(), Some("SE:7"));
 /// ```
 ///
-/// The text is stored beside every event and decides the shard: renaming a variant makes another id of it, unless its old
-/// name is kept with `#[aggregate_id(rename = "…")]`. A field of type `PhantomData` is left out.
-/// `#[aggregate_id(crate = path)]` on the type says where `bento_core` is, if not at `::bento_core`.
+/// The text is stored beside every event and decides the shard: renaming a variant makes another id
+/// of it, unless its old name is kept with `#[aggregate_id(rename = "…")]`. A field of type
+/// `PhantomData` is left out. `#[aggregate_id(crate = path)]` on the type says where `bento_core`
+/// is, if not at `::bento_core`.
 ///
 /// # What is refused
 ///

@@ -15,8 +15,16 @@ struct Door {
     library: &'static str,
 }
 
-const DOORS: [Door; 2] =
-    [Door { package: "bento-core", library: "bento_core" }, Door { package: "bento-events", library: "bento" }];
+const DOORS: [Door; 2] = [
+    Door {
+        package: "bento-core",
+        library: "bento_core",
+    },
+    Door {
+        package: "bento-events",
+        library: "bento",
+    },
+];
 
 /// The dependency on Bento of the package being compiled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +46,10 @@ pub(crate) fn dependency() -> Dependency {
         return Dependency::Unknown;
     };
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    known.entry(manifest).or_insert_with_key(|manifest| read(manifest)).clone()
+    known
+        .entry(manifest)
+        .or_insert_with_key(|manifest| read(manifest))
+        .clone()
 }
 
 fn read(manifest: &Path) -> Dependency {
@@ -46,16 +57,20 @@ fn read(manifest: &Path) -> Dependency {
     if manifest.file_name().is_none_or(|name| name != "Cargo.toml") {
         return Dependency::Unknown;
     }
-    let Ok(text) = fs::read_to_string(manifest) else { return Dependency::Unknown };
+    let Ok(text) = fs::read_to_string(manifest) else {
+        return Dependency::Unknown;
+    };
     find(&text, || workspace(manifest))
 }
 
 /// Looks for a door in the text of a manifest, in `dependencies` before the other tables.
 ///
-/// `workspace` is asked for the text of the workspace's manifest where a dependency may be inherited
-/// under another name.
+/// `workspace` is asked for the text of the workspace's manifest where a dependency may be
+/// inherited under another name.
 fn find(manifest: &str, workspace: impl FnOnce() -> Option<String>) -> Dependency {
-    let Ok(manifest) = DeTable::parse(manifest) else { return Dependency::Unknown };
+    let Ok(manifest) = DeTable::parse(manifest) else {
+        return Dependency::Unknown;
+    };
     let manifest = manifest.get_ref();
     let own = table(manifest, "package").and_then(|own| text(own, "name"));
     if let Some(door) = own.and_then(door) {
@@ -97,25 +112,37 @@ fn renamed_in_workspace(manifest: &str) -> Option<HashMap<String, String>> {
     let manifest = DeTable::parse(manifest).ok()?;
     let shared = table(table(manifest.get_ref(), "workspace")?, "dependencies")?;
     let renamed = shared.iter().filter_map(|(name, value)| {
-        Some((name.get_ref().clone().into_owned(), package_of(value.get_ref())?.to_owned()))
+        Some((
+            name.get_ref().clone().into_owned(),
+            package_of(value.get_ref())?.to_owned(),
+        ))
     });
     Some(renamed.collect())
 }
 
 /// The text of the manifest of the workspace that the package is in.
 fn workspace(manifest: &Path) -> Option<String> {
-    manifest.ancestors().skip(1).map(|folder| folder.join("Cargo.toml")).find_map(|candidate| {
-        let text = fs::read_to_string(candidate).ok()?;
-        let is_workspace = DeTable::parse(&text).is_ok_and(|parsed| parsed.get_ref().contains_key("workspace"));
-        is_workspace.then_some(text)
-    })
+    manifest
+        .ancestors()
+        .skip(1)
+        .map(|folder| folder.join("Cargo.toml"))
+        .find_map(|candidate| {
+            let text = fs::read_to_string(candidate).ok()?;
+            let is_workspace = DeTable::parse(&text)
+                .is_ok_and(|parsed| parsed.get_ref().contains_key("workspace"));
+            is_workspace.then_some(text)
+        })
 }
 
 /// Every table of dependencies, kind by kind, those for one platform too.
 fn dependency_tables<'t, 'i>(manifest: &'t DeTable<'i>) -> impl Iterator<Item = &'t DeTable<'i>> {
     const KINDS: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependencies"];
-    let targets = table(manifest, "target").into_iter().flat_map(DeTable::values);
-    let targets: Vec<_> = targets.filter_map(|target| target.get_ref().as_table()).collect();
+    let targets = table(manifest, "target")
+        .into_iter()
+        .flat_map(DeTable::values);
+    let targets: Vec<_> = targets
+        .filter_map(|target| target.get_ref().as_table())
+        .collect();
     KINDS.into_iter().flat_map(move |kind| {
         let within = [manifest].into_iter().chain(targets.clone());
         within.filter_map(move |within| table(within, kind))
@@ -137,7 +164,9 @@ fn package_of<'t>(dependency: &'t DeValue<'_>) -> Option<&'t str> {
 
 fn is_inherited(dependency: &DeValue) -> bool {
     let table = dependency.as_table();
-    table.and_then(|table| table.get("workspace")?.get_ref().as_bool()).unwrap_or(false)
+    table
+        .and_then(|table| table.get("workspace")?.get_ref().as_bool())
+        .unwrap_or(false)
 }
 
 fn rust_name(name: &str) -> String {
@@ -158,13 +187,30 @@ mod tests {
 
     #[test]
     fn a_dependency_has_the_name_of_its_library_unless_renamed() {
-        assert_eq!(found("[dependencies]\nbento-core = \"0.1\""), named("bento_core"));
-        assert_eq!(found("[dependencies.bento-core]\nworkspace = true"), named("bento_core"));
-        assert_eq!(found("dependencies.bento-core.version = '0.1'"), named("bento_core"));
-        assert_eq!(found("[dependencies]\nbento-events = \"0.1\""), named("bento"));
-        assert_eq!(found("[dependencies.bento-events]\nworkspace = true"), named("bento"));
         assert_eq!(
-            found("[dev-dependencies]\nmy-events = { version = \"0.1\", package = \"bento-core\" }"),
+            found("[dependencies]\nbento-core = \"0.1\""),
+            named("bento_core")
+        );
+        assert_eq!(
+            found("[dependencies.bento-core]\nworkspace = true"),
+            named("bento_core")
+        );
+        assert_eq!(
+            found("dependencies.bento-core.version = '0.1'"),
+            named("bento_core")
+        );
+        assert_eq!(
+            found("[dependencies]\nbento-events = \"0.1\""),
+            named("bento")
+        );
+        assert_eq!(
+            found("[dependencies.bento-events]\nworkspace = true"),
+            named("bento")
+        );
+        assert_eq!(
+            found(
+                "[dev-dependencies]\nmy-events = { version = \"0.1\", package = \"bento-core\" }"
+            ),
             named("my_events")
         );
         assert_eq!(
@@ -188,25 +234,45 @@ mod tests {
 
     #[test]
     fn the_crates_themselves_go_by_their_own_names() {
-        assert_eq!(found("[package]\nname = \"bento-core\""), named("bento_core"));
+        assert_eq!(
+            found("[package]\nname = \"bento-core\""),
+            named("bento_core")
+        );
         assert_eq!(found("[package]\nname = \"bento-events\""), named("bento"));
     }
 
     #[test]
     fn an_inherited_dependency_may_be_renamed_in_the_workspace() {
         let manifest = "[dependencies]\nserde.workspace = true\nevents.workspace = true";
-        let workspace = "[workspace.dependencies]\nevents = { package = \"bento-events\", version = \"0.1\" }";
-        assert_eq!(find(manifest, || Some(workspace.to_owned())), named("events"));
+        let workspace =
+            "[workspace.dependencies]\nevents = { package = \"bento-events\", version = \"0.1\" }";
+        assert_eq!(
+            find(manifest, || Some(workspace.to_owned())),
+            named("events")
+        );
         let without = "[workspace.dependencies]\nserde = \"1\"";
-        assert_eq!(find(manifest, || Some(without.to_owned())), Dependency::Absent);
-        assert_eq!(find(manifest, || Some("[workspace]".to_owned())), Dependency::Unknown);
-        assert_eq!(found(manifest), Dependency::Unknown, "without the workspace nothing is certain");
+        assert_eq!(
+            find(manifest, || Some(without.to_owned())),
+            Dependency::Absent
+        );
+        assert_eq!(
+            find(manifest, || Some("[workspace]".to_owned())),
+            Dependency::Unknown
+        );
+        assert_eq!(
+            found(manifest),
+            Dependency::Unknown,
+            "without the workspace nothing is certain"
+        );
     }
 
     #[test]
     fn a_package_without_it_is_told_from_an_unreadable_one() {
         assert_eq!(found("[dependencies]\nserde = \"1\""), Dependency::Absent);
-        assert_eq!(found("[dependencies]\nbento-core = { package = \"other\" }"), Dependency::Absent);
+        assert_eq!(
+            found("[dependencies]\nbento-core = { package = \"other\" }"),
+            Dependency::Absent
+        );
         assert_eq!(found("[dependencies"), Dependency::Unknown);
     }
 }

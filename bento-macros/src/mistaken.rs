@@ -16,7 +16,8 @@ pub(crate) fn for_an_event(attribute: &TokenStream, item: &Item) -> Option<Token
 /// `#[aggregate(schema = …)]`: what was meant, if that is an event.
 pub(crate) fn for_an_aggregate(attribute: &TokenStream, item: &Item) -> Option<TokenStream> {
     let key = key(attribute, &["schema"], &["events", "event_enum"])?;
-    let message = "an event has a schema, and an aggregate a name: did you mean `#[domain_event(…)]`?";
+    let message =
+        "an event has a schema, and an aggregate a name: did you mean `#[domain_event(…)]`?";
     let error = syn::Error::new(key.span(), message).into_compile_error();
     let meant = crate::domain_event::domain_event(attribute.clone(), quote!(#item));
     Some(quote!(#error #meant))
@@ -25,8 +26,15 @@ pub(crate) fn for_an_aggregate(attribute: &TokenStream, item: &Item) -> Option<T
 /// The first of the keys that is there, unless one of the others is there too.
 fn key(attribute: &TokenStream, wanted: &[&str], unless: &[&str]) -> Option<Ident> {
     let keys = keys(attribute);
-    let find = |names: &[&str]| keys.iter().find(|key| names.iter().any(|name| *key == name));
-    if find(unless).is_some() { None } else { find(wanted).cloned() }
+    let find = |names: &[&str]| {
+        keys.iter()
+            .find(|key| names.iter().any(|name| *key == name))
+    };
+    if find(unless).is_some() {
+        None
+    } else {
+        find(wanted).cloned()
+    }
 }
 
 fn keys(attribute: &TokenStream) -> Vec<Ident> {

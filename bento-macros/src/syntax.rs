@@ -11,24 +11,40 @@ use crate::diagnostics::Errors;
 pub(crate) fn docs(attrs: &[Attribute]) -> String {
     let lines = attrs.iter().filter_map(|attr| match &attr.meta {
         Meta::NameValue(doc) if doc.path.is_ident("doc") => match ungrouped(&doc.value) {
-            Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.value()),
+            Expr::Lit(ExprLit {
+                lit: Lit::Str(text),
+                ..
+            }) => Some(text.value()),
             _ => None,
         },
         _ => None,
     });
-    let without_margin = lines.map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned());
-    without_margin.collect::<Vec<_>>().join("\n").trim_matches('\n').to_owned()
+    let without_margin = lines.map(|line| {
+        line.strip_prefix(' ')
+            .unwrap_or(&line)
+            .trim_end()
+            .to_owned()
+    });
+    without_margin
+        .collect::<Vec<_>>()
+        .join("\n")
+        .trim_matches('\n')
+        .to_owned()
 }
 
 /// Whether the item derives a trait whose path ends in `name`.
 pub(crate) fn derives(attrs: &[Attribute], name: &str) -> bool {
-    attrs.iter().filter(|attr| attr.path().is_ident("derive")).any(|attr| {
-        let paths = attr.parse_args_with(Punctuated::<Path, Token![,]>::parse_terminated);
-        paths.is_ok_and(|paths| paths.iter().any(|path| last_ident(path, name)))
-    })
+    attrs
+        .iter()
+        .filter(|attr| attr.path().is_ident("derive"))
+        .any(|attr| {
+            let paths = attr.parse_args_with(Punctuated::<Path, Token![,]>::parse_terminated);
+            paths.is_ok_and(|paths| paths.iter().any(|path| last_ident(path, name)))
+        })
 }
 
-/// The expression without the parentheses around it, and without the groups that a `macro_rules!` leaves around a fragment.
+/// The expression without the parentheses around it, and without the groups that a `macro_rules!`
+/// leaves around a fragment.
 pub(crate) fn ungrouped(expr: &Expr) -> &Expr {
     match expr {
         Expr::Group(group) => ungrouped(&group.expr),
@@ -37,7 +53,8 @@ pub(crate) fn ungrouped(expr: &Expr) -> &Expr {
     }
 }
 
-/// The type without the parentheses around it, and without the groups that a `macro_rules!` leaves around a fragment.
+/// The type without the parentheses around it, and without the groups that a `macro_rules!` leaves
+/// around a fragment.
 pub(crate) fn ungrouped_type(ty: &Type) -> &Type {
     match ty {
         Type::Group(group) => ungrouped_type(&group.elem),
@@ -54,7 +71,10 @@ pub(crate) fn is_type(ty: &Type, name: &str) -> bool {
 /// Takes the attributes off the item that end in `name`: the macro of this name is at work already.
 pub(crate) fn refuse_repeated(item: &mut Item, name: &str, errors: &mut Errors) {
     for repeated in take_attrs(item, |path| last_ident(path, name)) {
-        errors.on(repeated, format_args!("`#[{name}]` is given twice: keep one"));
+        errors.on(
+            repeated,
+            format_args!("`#[{name}]` is given twice: keep one"),
+        );
     }
 }
 
@@ -71,7 +91,9 @@ pub(crate) fn take_attrs(item: &mut Item, unwanted: impl Fn(&Path) -> bool) -> V
 
 /// Whether `path` ends in `name`.
 pub(crate) fn last_ident(path: &Path, name: &str) -> bool {
-    path.segments.last().is_some_and(|segment| segment.ident == name)
+    path.segments
+        .last()
+        .is_some_and(|segment| segment.ident == name)
 }
 
 /// The tokens in the parentheses of an attribute; none for any other form.
@@ -101,10 +123,13 @@ pub(crate) fn has_argument(attr: &Attribute, name: &str) -> bool {
     })
 }
 
-/// The tokens, and in place of each group that a `macro_rules!` left around a fragment what is in it.
+/// The tokens, and in place of each group that a `macro_rules!` left around a fragment what is in
+/// it.
 fn flat(tokens: TokenStream) -> impl Iterator<Item = TokenTree> {
     tokens.into_iter().flat_map(|token| match token {
-        TokenTree::Group(group) if group.delimiter() == Delimiter::None => flat(group.stream()).collect::<Vec<_>>(),
+        TokenTree::Group(group) if group.delimiter() == Delimiter::None => {
+            flat(group.stream()).collect::<Vec<_>>()
+        }
         other => vec![other],
     })
 }
@@ -113,9 +138,11 @@ fn flat(tokens: TokenStream) -> impl Iterator<Item = TokenTree> {
 pub(crate) fn text_argument(attr: &Attribute, name: &str) -> Option<syn::LitStr> {
     let tokens: Vec<TokenTree> = flat(arguments(attr)).collect();
     tokens.windows(3).find_map(|window| match window {
-        [TokenTree::Ident(ident), TokenTree::Punct(equals), TokenTree::Literal(literal)]
-            if ident == name && equals.as_char() == '=' =>
-        {
+        [
+            TokenTree::Ident(ident),
+            TokenTree::Punct(equals),
+            TokenTree::Literal(literal),
+        ] if ident == name && equals.as_char() == '=' => {
             syn::parse2(literal.to_token_stream()).ok()
         }
         _ => None,
@@ -126,24 +153,28 @@ pub(crate) fn text_argument(attr: &Attribute, name: &str) -> Option<syn::LitStr>
 pub(crate) fn flag_argument(attr: &Attribute, name: &str) -> Option<bool> {
     let tokens: Vec<TokenTree> = flat(arguments(attr)).collect();
     tokens.windows(3).find_map(|window| match window {
-        [TokenTree::Ident(ident), TokenTree::Punct(equals), TokenTree::Ident(flag)]
-            if ident == name && equals.as_char() == '=' =>
-        {
-            Some(flag == "true")
-        }
+        [
+            TokenTree::Ident(ident),
+            TokenTree::Punct(equals),
+            TokenTree::Ident(flag),
+        ] if ident == name && equals.as_char() == '=' => Some(flag == "true"),
         _ => None,
     })
 }
 
-/// The same tokens at another place, for the error the compiler may have about them. A `$crate` goes on naming the crate of
-/// its macro.
+/// The same tokens at another place, for the error the compiler may have about them. A `$crate`
+/// goes on naming the crate of its macro.
 pub(crate) fn respan(tokens: TokenStream, span: Span) -> TokenStream {
     let respanned = tokens.into_iter().map(|mut token| {
         if let TokenTree::Group(group) = &token {
             token = Group::new(group.delimiter(), respan(group.stream(), span)).into();
         }
         let is_macro_crate = matches!(&token, TokenTree::Ident(ident) if ident == MACRO_CRATE);
-        token.set_span(if is_macro_crate { token.span().located_at(span) } else { span });
+        token.set_span(if is_macro_crate {
+            token.span().located_at(span)
+        } else {
+            span
+        });
         token
     });
     respanned.collect()
@@ -201,6 +232,9 @@ mod tests {
             as_written(quote!(std::collections::BTreeMap<String, [i128; 2]>)),
             "std::collections::BTreeMap<String, [i128; 2]>"
         );
-        assert_eq!(as_written(quote!(Box<dyn Fn(u8) + Send>)), "Box<dyn Fn(u8) + Send>");
+        assert_eq!(
+            as_written(quote!(Box<dyn Fn(u8) + Send>)),
+            "Box<dyn Fn(u8) + Send>"
+        );
     }
 }

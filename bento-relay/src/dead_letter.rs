@@ -1,7 +1,9 @@
 //! Events that were given up, and what an operator can do about them.
 //!
-//! * [`DeadLetters`] lists, amends, replays and discards them; [`DeadLetters::replay_all`] tries it first, if asked to.
-//! * [`Operator`] does the same in somebody's name, and asks a [`TenantPolicy`](crate::tenant::TenantPolicy) before.
+//! * [`DeadLetters`] lists, amends, replays and discards them; [`DeadLetters::replay_all`] tries it
+//!   first, if asked to.
+//! * [`Operator`] does the same in somebody's name, and asks a
+//!   [`TenantPolicy`](crate::tenant::TenantPolicy) before.
 //! * [`Alerts`] tells somebody of each through an [`AlertHook`].
 
 mod alert;
@@ -19,7 +21,9 @@ use bento_core::id::EventId;
 use bento_core::outbox::ShardId;
 use chrono::{DateTime, Utc};
 
-pub use self::alert::{AlertError, AlertHook, AlertOutcome, AlertSettings, AlertStore, Alerts, AlertsHandle, LogAlert};
+pub use self::alert::{
+    AlertError, AlertHook, AlertOutcome, AlertSettings, AlertStore, Alerts, AlertsHandle, LogAlert,
+};
 pub use self::amendment::Amendment;
 pub use self::discard::{BlankReason, DiscardedLetter, Discarding};
 pub use self::operator::{Operator, OperatorError};
@@ -53,14 +57,16 @@ pub struct DeadLetter {
     pub delivered: Vec<Arc<str>>,
     /// The event; of a row that could not be read what could be, with other values for the rest.
     pub envelope: Arc<Envelope>,
-    /// The columns, as the database showed them, of a row that could not be read, or could not be stored as it was, as a JSON object; bytes
-    /// are hexadecimal. A letter with it cannot be replayed.
+    /// The columns, as the database showed them, of a row that could not be read, or could not be
+    /// stored as it was, as a JSON object; bytes are hexadecimal. A letter with it cannot be
+    /// replayed.
     pub raw: Option<String>,
 }
 
 impl DeadLetter {
-    /// A dead letter as a store reads it, that failed once and reached nobody: set [`first_failed_at`](Self::first_failed_at),
-    /// [`delivered`](Self::delivered) and [`raw`](Self::raw) if it was otherwise.
+    /// A dead letter as a store reads it, that failed once and reached nobody: set
+    /// [`first_failed_at`](Self::first_failed_at), [`delivered`](Self::delivered) and
+    /// [`raw`](Self::raw) if it was otherwise.
     #[expect(clippy::too_many_arguments, reason = "one per column")]
     pub fn new(
         route: Arc<str>,
@@ -91,10 +97,15 @@ impl DeadLetter {
 
     /// Where a list goes on behind it, for [`DeadLetterQuery::after`].
     pub fn cursor(&self) -> DeadLetterCursor {
-        DeadLetterCursor { at: self.failed_at, event_id: self.envelope.event_id, route: Arc::clone(&self.route) }
+        DeadLetterCursor {
+            at: self.failed_at,
+            event_id: self.envelope.event_id,
+            route: Arc::clone(&self.route),
+        }
     }
 
-    /// Whether later events of its aggregate may be out already: it did not park its aggregate. Never for an event without order.
+    /// Whether later events of its aggregate may be out already: it did not park its aggregate.
+    /// Never for an event without order.
     pub fn later_ones_out(&self) -> bool {
         !self.parks && self.envelope.is_ordered()
     }
@@ -129,7 +140,10 @@ pub trait DeadLetters: Send + Sync {
     ///
     /// # Cancel safety
     /// It only reads: nothing is lost.
-    fn list(&self, query: &DeadLetterQuery) -> impl Future<Output = Result<Vec<DeadLetter>, StoreError>> + Send;
+    fn list(
+        &self,
+        query: &DeadLetterQuery,
+    ) -> impl Future<Output = Result<Vec<DeadLetter>, StoreError>> + Send;
 
     /// The dead letter of one event for one route.
     ///
@@ -144,7 +158,8 @@ pub trait DeadLetters: Send + Sync {
         route: &str,
     ) -> impl Future<Output = Result<Option<DeadLetter>, StoreError>> + Send;
 
-    /// Lists dead letters in the order in which they can be replayed: by shard, position and route. At most `limit`.
+    /// Lists dead letters in the order in which they can be replayed: by shard, position and route.
+    /// At most `limit`.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -158,9 +173,9 @@ pub trait DeadLetters: Send + Sync {
         limit: u64,
     ) -> impl Future<Output = Result<Vec<DeadLetter>, StoreError>> + Send;
 
-    /// Changes the headers of a dead letter, so that its replay is not refused again. The letters of the event for other routes
-    /// keep theirs. A replay at the same time has either the old headers, and then this is
-    /// [`StoreError::NoDeadLetter`], or the new ones.
+    /// Changes the headers of a dead letter, so that its replay is not refused again. The letters
+    /// of the event for other routes keep theirs. A replay at the same time has either the old
+    /// headers, and then this is [`StoreError::NoDeadLetter`], or the new ones.
     ///
     /// ```
     /// # use bento_relay::dead_letter::{Amendment, DeadLetterQuery, DeadLetters};
@@ -177,9 +192,10 @@ pub trait DeadLetters: Send + Sync {
     /// ```
     ///
     /// # Errors
-    /// [`StoreError::NoDeadLetter`] if it is not there (any more), [`StoreError::Unsendable`] if a header cannot be sent,
-    /// [`StoreError::UnreadableHeaders`], [`StoreError::NotReplayable`] for a letter with [`raw`](DeadLetter::raw), and
-    /// [`StoreError::Unavailable`]. Nothing was changed then, except perhaps by the last one.
+    /// [`StoreError::NoDeadLetter`] if it is not there (any more), [`StoreError::Unsendable`] if a
+    /// header cannot be sent, [`StoreError::UnreadableHeaders`], [`StoreError::NotReplayable`] for
+    /// a letter with [`raw`](DeadLetter::raw), and [`StoreError::Unavailable`]. Nothing was changed
+    /// then, except perhaps by the last one.
     ///
     /// # Cancel safety
     /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
@@ -190,19 +206,25 @@ pub trait DeadLetters: Send + Sync {
         amendment: &Amendment,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Makes a dead letter due again at once, with its original id and position and no attempts counted, before the held events
-    /// of its aggregate. The aggregate goes on when its last dead letter that parks is replayed or discarded. Those of an
-    /// all-or-nothing route that have it already do not get it again.
+    /// Makes a dead letter due again at once, with its original id and position and no attempts
+    /// counted, before the held events of its aggregate. The aggregate goes on when its last dead
+    /// letter that parks is replayed or discarded. Those of an all-or-nothing route that have it
+    /// already do not get it again.
     ///
     /// # Errors
-    /// [`StoreError::NotReplayable`] for a letter with [`raw`](DeadLetter::raw), [`StoreError::Unavailable`].
+    /// [`StoreError::NotReplayable`] for a letter with [`raw`](DeadLetter::raw),
+    /// [`StoreError::Unavailable`].
     ///
     /// # Cancel safety
     /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
-    fn replay(&self, event_id: EventId, route: &str) -> impl Future<Output = Result<Replayed, StoreError>> + Send;
+    fn replay(
+        &self,
+        event_id: EventId,
+        route: &str,
+    ) -> impl Future<Output = Result<Replayed, StoreError>> + Send;
 
-    /// Replays several dead letters of one shard in one transaction: either all become due or none. Those that are gone, or cannot be
-    /// replayed, are left out. Returns how many it replayed.
+    /// Replays several dead letters of one shard in one transaction: either all become due or none.
+    /// Those that are gone, or cannot be replayed, are left out. Returns how many it replayed.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -215,11 +237,12 @@ pub trait DeadLetters: Send + Sync {
         letters: &[LetterKey],
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// Drops a dead letter for good; its aggregate goes on. What it was and why it was dropped is [kept](Self::discarded), without
-    /// the payload. Returns whether it was there.
+    /// Drops a dead letter for good; its aggregate goes on. What it was and why it was dropped is
+    /// [kept](Self::discarded), without the payload. Returns whether it was there.
     ///
     /// # Errors
-    /// [`StoreError::Unstorable`] for a reason or actor that is too long or holds U+0000, [`StoreError::Unavailable`].
+    /// [`StoreError::Unstorable`] for a reason or actor that is too long or holds U+0000,
+    /// [`StoreError::Unavailable`].
     ///
     /// # Cancel safety
     /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
@@ -230,7 +253,8 @@ pub trait DeadLetters: Send + Sync {
         discarding: &Discarding,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Drops several dead letters of one shard in one transaction, like [`replay_together`](Self::replay_together).
+    /// Drops several dead letters of one shard in one transaction, like
+    /// [`replay_together`](Self::replay_together).
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -244,8 +268,8 @@ pub trait DeadLetters: Send + Sync {
         discarding: &Discarding,
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// Lists what was discarded, the earliest first, then by event id and route. The times of the filter are those of the
-    /// failure; a cursor is that of a [`DiscardedLetter`].
+    /// Lists what was discarded, the earliest first, then by event id and route. The times of the
+    /// filter are those of the failure; a cursor is that of a [`DiscardedLetter`].
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -259,9 +283,9 @@ pub trait DeadLetters: Send + Sync {
 
     /// Replays all that match, or only says what would happen.
     ///
-    /// Dead letters of one aggregate keep their order: none becomes due before an earlier one that is replayed by the same call.
-    /// It is done in transactions of at most 100 within a shard, so a failure may leave it half done: call it again. What dies again
-    /// meanwhile is not taken twice.
+    /// Dead letters of one aggregate keep their order: none becomes due before an earlier one that
+    /// is replayed by the same call. It is done in transactions of at most 100 within a shard, so a
+    /// failure may leave it half done: call it again. What dies again meanwhile is not taken twice.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -276,7 +300,8 @@ pub trait DeadLetters: Send + Sync {
         replay::replay_all(self, filter, mode)
     }
 
-    /// Drops all that match for good, each like [`discard`](Self::discard), in transactions of at most 100. Returns how many.
+    /// Drops all that match for good, each like [`discard`](Self::discard), in transactions of at
+    /// most 100. Returns how many.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: it may be half done.

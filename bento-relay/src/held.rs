@@ -27,27 +27,46 @@ impl HeldFilter {
     /// Narrows it to the events that are held for one route.
     #[must_use]
     pub fn route(self, route: impl Into<String>) -> Self {
-        Self { route: Some(route.into()), ..self }
+        Self {
+            route: Some(route.into()),
+            ..self
+        }
     }
 
     /// Narrows it to the events of one tenant.
     #[must_use]
     pub fn tenant(self, tenant_id: impl Into<String>) -> Self {
-        Self { tenant_id: Some(tenant_id.into()), ..self }
+        Self {
+            tenant_id: Some(tenant_id.into()),
+            ..self
+        }
     }
 
     /// Narrows it to the events of one aggregate.
     #[must_use]
-    pub fn aggregate(self, aggregate_type: impl Into<String>, aggregate_id: impl Into<String>) -> Self {
-        Self { aggregate: Some((aggregate_type.into(), aggregate_id.into())), ..self }
+    pub fn aggregate(
+        self,
+        aggregate_type: impl Into<String>,
+        aggregate_id: impl Into<String>,
+    ) -> Self {
+        Self {
+            aggregate: Some((aggregate_type.into(), aggregate_id.into())),
+            ..self
+        }
     }
 
     /// Returns true for an event that is held for this route and is one of the chosen ones.
     pub fn matches(&self, route: &str, event: &Envelope) -> bool {
         let aggregate = (&*event.aggregate_type, &*event.aggregate_id);
         self.route.as_ref().is_none_or(|asked| asked == route)
-            && self.tenant_id.as_ref().is_none_or(|asked| event.tenant_id.as_ref() == Some(asked))
-            && self.aggregate.as_ref().is_none_or(|(kind, id)| (&**kind, &**id) == aggregate)
+            && self
+                .tenant_id
+                .as_ref()
+                .is_none_or(|asked| event.tenant_id.as_ref() == Some(asked))
+            && self
+                .aggregate
+                .as_ref()
+                .is_none_or(|(kind, id)| (&**kind, &**id) == aggregate)
     }
 }
 
@@ -66,18 +85,24 @@ impl HeldFilter {
 /// # }
 /// ```
 pub trait HeldEvents: Send + Sync {
-    /// Ends the wait of the chosen events: a relay tries them at its next poll. Returns the number of events whose wait it ended.
+    /// Ends the wait of the chosen events: a relay tries them at its next poll. Returns the number
+    /// of events whose wait it ended.
     ///
-    /// It changes nothing but the time at which they are due. The events of an aggregate keep their order, and the attempts made so far
-    /// still count. Events without a wait of their own stay as they are: those behind an earlier one of their aggregate, those of an
-    /// aggregate that a dead letter parks. Events of a paused tenant are due and go on waiting for it to be
-    /// resumed, and those for a route whose circuit is open, or that has not answered yet, for that. A relay puts back an event that
-    /// is [to be delivered later](bento_core::Metadata::deliver_after); it is counted all the same.
+    /// It changes nothing but the time at which they are due. The events of an aggregate keep their
+    /// order, and the attempts made so far still count. Events without a wait of their own stay as
+    /// they are: those behind an earlier one of their aggregate, those of an aggregate that a dead
+    /// letter parks. Events of a paused tenant are due and go on waiting for it to be resumed, and
+    /// those for a route whose circuit is open, or that has not answered yet, for that. A relay
+    /// puts back an event that is [to be delivered later](bento_core::Metadata::deliver_after); it
+    /// is counted all the same.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     ///
     /// # Cancel safety
     /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
-    fn retry_now(&self, filter: &HeldFilter) -> impl Future<Output = Result<u64, StoreError>> + Send;
+    fn retry_now(
+        &self,
+        filter: &HeldFilter,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 }

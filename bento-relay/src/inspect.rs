@@ -1,6 +1,7 @@
 //! What a store can tell about its outbox: how much is waiting, for whom, and who works on it.
 //!
-//! [`Inspect`] answers questions, [`Coverage`] says which lanes nobody serves, [`Monitor`] publishes both as metrics.
+//! [`Inspect`] answers questions, [`Coverage`] says which lanes nobody serves, [`Monitor`]
+//! publishes both as metrics.
 
 mod coverage;
 mod monitor;
@@ -51,7 +52,8 @@ pub struct Backlog {
     pub route: Option<Arc<str>>,
     /// The events.
     pub counts: StatusCounts,
-    /// How long ago the oldest of those occurred that are pending or held, by the store's clock; `None` without one.
+    /// How long ago the oldest of those occurred that are pending or held, by the store's clock;
+    /// `None` without one.
     pub oldest: Option<Duration>,
 }
 
@@ -64,7 +66,8 @@ pub struct LeaseState {
     pub owner: Option<RelayId>,
     /// The fencing token of the last owner.
     pub epoch: i64,
-    /// How long the lease lasts, by the store's clock from now; `None` if it is free or has run out.
+    /// How long the lease lasts, by the store's clock from now; `None` if it is free or has run
+    /// out.
     pub expires_in: Option<Duration>,
 }
 
@@ -79,7 +82,8 @@ pub struct RelayState {
     pub expires_in: Duration,
 }
 
-/// The outbox as an operator sees it. Counting reads whole tables: ask every few seconds, not per event.
+/// The outbox as an operator sees it. Counting reads whole tables: ask every few seconds, not per
+/// event.
 pub trait Inspect: Send + Sync {
     /// How many events there are by status.
     ///
@@ -90,17 +94,20 @@ pub trait Inspect: Send + Sync {
     /// It only reads: nothing is lost.
     fn counts(&self) -> impl Future<Output = Result<StatusCounts, StoreError>> + Send;
 
-    /// The same by tenant, ordered by tenant, those without one first; a tenant without events is left out.
+    /// The same by tenant, ordered by tenant, those without one first; a tenant without events is
+    /// left out.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     ///
     /// # Cancel safety
     /// It only reads: nothing is lost.
-    fn counts_by_tenant(&self) -> impl Future<Output = Result<Vec<TenantCounts>, StoreError>> + Send;
+    fn counts_by_tenant(
+        &self,
+    ) -> impl Future<Output = Result<Vec<TenantCounts>, StoreError>> + Send;
 
-    /// The age of the oldest pending event, by the store's clock; `None` without one. Held events are not looked at:
-    /// [`backlog`](Self::backlog) has their age.
+    /// The age of the oldest pending event, by the store's clock; `None` without one. Held events
+    /// are not looked at: [`backlog`](Self::backlog) has their age.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -118,8 +125,8 @@ pub trait Inspect: Send + Sync {
     /// It only reads: nothing is lost.
     fn leases(&self) -> impl Future<Output = Result<Vec<LeaseState>, StoreError>> + Send;
 
-    /// The counts by tenant and route with the age of the oldest, ordered by both, `None` first; what has no events is left
-    /// out.
+    /// The counts by tenant and route with the age of the oldest, ordered by both, `None` first;
+    /// what has no events is left out.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -146,8 +153,8 @@ pub trait Inspect: Send + Sync {
     /// It only reads: nothing is lost.
     fn sharding(&self) -> impl Future<Output = Result<Option<Sharding>, StoreError>> + Send;
 
-    /// Which lanes nobody serves, and which relays serve the same lane by different lists; `None` before the first use of the
-    /// outbox.
+    /// Which lanes nobody serves, and which relays serve the same lane by different lists; `None`
+    /// before the first use of the outbox.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -156,7 +163,9 @@ pub trait Inspect: Send + Sync {
     /// It only reads: nothing is lost.
     fn coverage(&self) -> impl Future<Output = Result<Option<Coverage>, StoreError>> + Send {
         async {
-            let Some(sharding) = self.sharding().await? else { return Ok(None) };
+            let Some(sharding) = self.sharding().await? else {
+                return Ok(None);
+            };
             Ok(Some(Coverage::of(&self.relays().await?, sharding)))
         }
     }

@@ -5,11 +5,11 @@
 //! ```
 //!
 //! A [`Relay`] owns shards of the outbox by lease, reads them through a [`RelayStore`], asks a
-//! [`Router`](route::Router) where each event goes, hands it to a [`Publisher`](publish::Publisher) and
-//! settles what the publisher confirmed. An event that keeps failing becomes a
-//! [dead letter](dead_letter). `bento-seaorm` has the store of real databases, `bento-brokers` the
-//! publishers of real brokers; [`MemoryStore`] and
-//! [`MemoryPublisher`](publish::MemoryPublisher) need neither.
+//! [`Router`](route::Router) where each event goes, hands it to a [`Publisher`](publish::Publisher)
+//! and settles what the publisher confirmed. An event that keeps failing becomes a [dead
+//! letter](dead_letter). `bento-seaorm` has the store of real databases, `bento-brokers` the
+//! publishers of real brokers; [`MemoryStore`] and [`MemoryPublisher`](publish::MemoryPublisher)
+//! need neither.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 extern crate self as bento_relay;
@@ -30,7 +30,8 @@ pub mod tenant;
 
 pub use self::memory::{ManualClock, MemoryStore, Staged};
 pub use self::relay::{
-    CircuitSettings, Degradation, Health, PassReport, Relay, RelayBuilder, RelayError, RelayHandle, RelayProbe,
-    RelaySettings, RouteNameError, SettingsError, StartError, Tally, UnknownDestination, Wake, WakeSubscription,
+    CircuitSettings, Degradation, Health, PassReport, Relay, RelayBuilder, RelayError, RelayHandle,
+    RelayProbe, RelaySettings, RouteNameError, SettingsError, StartError, Tally,
+    UnknownDestination, Wake, WakeSubscription,
 };
 pub use self::store::{RelayId, RelayStore, StoreError};

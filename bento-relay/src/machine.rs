@@ -1,35 +1,46 @@
 //! What a relay decides about one shard, without I/O, clock or task: it can be simulated.
 //!
-//! The machine takes what [`RelayStore::advance`](crate::store::RelayStore::advance) returned, hands out waves of deliveries, takes
-//! the answers to them, and yields settlements for the next call. Progress is kept by route and aggregate: a *stream* is what an
-//! aggregate raised for one route. The rules, each a test:
+//! The machine takes what [`RelayStore::advance`](crate::store::RelayStore::advance) returned,
+//! hands out waves of deliveries, takes the answers to them, and yields settlements for the next
+//! call. Progress is kept by route and aggregate: a *stream* is what an aggregate raised for one
+//! route. The rules, each a test:
 //!
-//! 1. A wave goes to one destination and holds at most one event of a stream, and the next one of the stream only after that is
-//!    confirmed; unless the publisher chains, then the batch is one wave. Waves of different destinations do not wait for each other.
-//! 2. After a failure nothing later of the stream is sent: pending followers are held back, held ones stay where they are. A route that
-//!    says *continue* holds nothing back, and its failed events are held without a place.
-//! 3. A pending row of a stream that is held or parked is held back unsent, unless all that is held of the stream is in the same batch:
-//!    then it comes after that.
-//! 4. A permanent failure, or the last attempt that the policy allows, is a dead letter; it parks its stream. With a fallback it is
-//!    held for that instead, and parks nothing: what follows goes on with the next batch.
+//! 1. A wave goes to one destination and holds at most one event of a stream, and the next one of
+//!    the stream only after that is confirmed; unless the publisher chains, then the batch is one
+//!    wave. Waves of different destinations do not wait for each other.
+//! 2. After a failure nothing later of the stream is sent: pending followers are held back, held
+//!    ones stay where they are. A route that says *continue* holds nothing back, and its failed
+//!    events are held without a place.
+//! 3. A pending row of a stream that is held or parked is held back unsent, unless all that is held
+//!    of the stream is in the same batch: then it comes after that.
+//! 4. A permanent failure, or the last attempt that the policy allows, is a dead letter; it parks
+//!    its stream. With a fallback it is held for that instead, and parks nothing: what follows goes
+//!    on with the next batch.
 //! 5. Events without order neither hold back nor park anything.
-//! 6. Every row that was answered is settled exactly once; what was not answered is not settled. A row with several targets is
-//!    settled when all are answered; if the batch ends before, and one has confirmed or moved it, the rest is held untried.
-//!    Then every earlier unanswered row of the same streams is held as well, so that nothing overtakes.
-//! 7. A route to several destinations is confirmed when all of them have. What is tried again goes to the missing ones only; what is
-//!    given up names those that got it.
-//! 8. An event that is not to be delivered yet is held until then, without a place unless its route keeps order. One whose time is over
-//!    is a dead letter that parks nothing.
-//! 9. An event that this relay finds no way for is held, with what its aggregate raises later, and looked at again; it is a dead letter when
-//!    no relay has found one for long enough. One that was sampled out is done.
-//! 10. What is to go to a destination that is away, and what belongs to a paused tenant, is held untried.
-//! 11. An event counts an attempt only for an answer about itself. While its destination cannot be asked it is held, with a wait of its
-//!     own. What failed as a whole is sent again one by one, and a wave whose publisher panicked in parts.
-//! 12. A wave that is [postponed](Machine::postpone) is late: its batch ends without it. Its events are held, with no attempt counted, for
-//!     as long as their answer may take; nothing of their streams overtakes. When it comes back, after any number of batches, each is
-//!     settled as if it had been in that batch. If it never does, they are due by themselves, and what it would have said is ignored.
+//! 6. Every row that was answered is settled exactly once; what was not answered is not settled. A
+//!    row with several targets is settled when all are answered; if the batch ends before, and one
+//!    has confirmed or moved it, the rest is held untried. Then every earlier unanswered row of the
+//!    same streams is held as well, so that nothing overtakes.
+//! 7. A route to several destinations is confirmed when all of them have. What is tried again goes
+//!    to the missing ones only; what is given up names those that got it.
+//! 8. An event that is not to be delivered yet is held until then, without a place unless its route
+//!    keeps order. One whose time is over is a dead letter that parks nothing.
+//! 9. An event that this relay finds no way for is held, with what its aggregate raises later, and
+//!    looked at again; it is a dead letter when no relay has found one for long enough. One that
+//!    was sampled out is done.
+//! 10. What is to go to a destination that is away, and what belongs to a paused tenant, is held
+//!     untried.
+//! 11. An event counts an attempt only for an answer about itself. While its destination cannot be
+//!     asked it is held, with a wait of its own. What failed as a whole is sent again one by one,
+//!     and a wave whose publisher panicked in parts.
+//! 12. A wave that is [postponed](Machine::postpone) is late: its batch ends without it. Its events
+//!     are held, with no attempt counted, for as long as their answer may take; nothing of their
+//!     streams overtakes. When it comes back, after any number of batches, each is settled as if it
+//!     had been in that batch. If it never does, they are due by themselves, and what it would have
+//!     said is ignored.
 //!
-//! Waits are durations from now by the store's clock. The time of day, for delays and deadlines, is told with each batch.
+//! Waits are durations from now by the store's clock. The time of day, for delays and deadlines, is
+//! told with each batch.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -130,7 +141,8 @@ pub trait Reach {
     /// Whether the publisher knows the way.
     fn serves(&self, destination: &Destination) -> bool;
 
-    /// Whether the publisher takes several events of an aggregate at once; see [`chains`](crate::publish::Publisher::chains).
+    /// Whether the publisher takes several events of an aggregate at once; see
+    /// [`chains`](crate::publish::Publisher::chains).
     fn chains(&self, destination: &Destination) -> bool;
 
     /// Whether anything may be sent there now.
@@ -142,7 +154,8 @@ pub trait Reach {
 pub enum Admission {
     /// It is there.
     Open,
-    /// It was away: one held and one pending event may be tried, each alone, and the rest if that goes well.
+    /// It was away: one held and one pending event may be tried, each alone, and the rest if that
+    /// goes well.
     Trial,
     /// It is away.
     Away,
@@ -257,8 +270,8 @@ impl<F: FnMut(&Envelope, &str, Outcome<'_>)> Observer for F {
 }
 
 impl<R: Routing> Machine<R> {
-    /// A machine that knows nothing of its shard yet. `retry` is for routes without policies of their own; `seed` decides the jitter of
-    /// the retries.
+    /// A machine that knows nothing of its shard yet. `retry` is for routes without policies of
+    /// their own; `seed` decides the jitter of the retries.
     pub fn new(router: R, retry: RetryPolicies, seed: u64) -> Self {
         Self {
             router,
@@ -282,7 +295,8 @@ impl<R: Routing> Machine<R> {
         self.revision
     }
 
-    /// Takes the next batch. What is left of an earlier one is forgotten: [`close`](Self::close) it before.
+    /// Takes the next batch. What is left of an earlier one is forgotten: [`close`](Self::close) it
+    /// before.
     pub fn take(
         &mut self,
         advanced: Advanced,
@@ -315,15 +329,16 @@ impl<R: Routing> Machine<R> {
         settled
     }
 
-    /// Takes settlements back that could not be recorded. [`take_settlements`](Self::take_settlements) hands them out again first.
+    /// Takes settlements back that could not be recorded.
+    /// [`take_settlements`](Self::take_settlements) hands them out again first.
     pub fn put_back(&mut self, mut unsettled: Vec<Settlement>) {
         unsettled.append(&mut self.settled);
         self.settled = unsettled;
     }
 }
 
-/// Whether a stream may go on after this, so that the list of streams that wait is to be read again. What adds one to them the machine
-/// knows by itself.
+/// Whether a stream may go on after this, so that the list of streams that wait is to be read
+/// again. What adds one to them the machine knows by itself.
 fn may_free_a_stream(settlement: &Settlement) -> bool {
     match settlement {
         Settlement::Published { .. }

@@ -1,4 +1,5 @@
-//! An outbox in memory: the reference for what a store does, and enough for tests without a database.
+//! An outbox in memory: the reference for what a store does, and enough for tests without a
+//! database.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,12 +11,14 @@ pub use self::clock::ManualClock;
 use self::clock::MemoryClock;
 use self::state::State;
 use crate::dead_letter::{
-    AlertOutcome, AlertStore, Amendment, DeadLetter, DeadLetterFilter, DeadLetterQuery, DeadLetters, DiscardedLetter,
-    Discarding, LetterKey, Replayed, ShardCursor,
+    AlertOutcome, AlertStore, Amendment, DeadLetter, DeadLetterFilter, DeadLetterQuery,
+    DeadLetters, DiscardedLetter, Discarding, LetterKey, Replayed, ShardCursor,
 };
 use crate::held::{HeldEvents, HeldFilter};
 use crate::inspect::{Backlog, Inspect, LeaseState, RelayState, StatusCounts, TenantCounts};
-use crate::store::{Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError};
+use crate::store::{
+    Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError,
+};
 use crate::tenant::{PausedTenant, Pauses};
 
 mod clock;
@@ -61,28 +64,48 @@ impl MemoryStore {
     /// The same rows, seen by a process that is configured for another sharding of the outbox.
     #[must_use]
     pub fn configured_for(&self, sharding: Sharding) -> Self {
-        Self { data: Arc::clone(&self.data), configured: sharding }
+        Self {
+            data: Arc::clone(&self.data),
+            configured: sharding,
+        }
     }
 
-    /// Writes events as one committed transaction; an event id that the outbox knows is not written again.
+    /// Writes events as one committed transaction; an event id that the outbox knows is not written
+    /// again.
     pub fn append(&self, entries: impl IntoIterator<Item = OutboxEntry>) {
         self.stage(entries).commit();
     }
 
-    /// Takes positions for events as an open transaction does: nobody sees them before [`Staged::commit`].
+    /// Takes positions for events as an open transaction does: nobody sees them before
+    /// [`Staged::commit`].
     pub fn stage(&self, entries: impl IntoIterator<Item = OutboxEntry>) -> Staged {
         let mut state = self.state();
-        let rows = entries.into_iter().map(|entry| (state.next_position(), entry)).collect();
+        let rows = entries
+            .into_iter()
+            .map(|entry| (state.next_position(), entry))
+            .collect();
         drop(state);
-        Staged { store: self.clone(), rows }
+        Staged {
+            store: self.clone(),
+            rows,
+        }
     }
 
     fn with_clock(sharding: Sharding, clock: MemoryClock) -> Self {
-        Self { data: Arc::new(Data { state: Mutex::default(), clock }), configured: sharding }
+        Self {
+            data: Arc::new(Data {
+                state: Mutex::default(),
+                clock,
+            }),
+            configured: sharding,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.data.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.data
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn now(&self) -> Duration {
@@ -114,8 +137,13 @@ impl RelayStore for MemoryStore {
     }
 
     async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<Holdings, StoreError> {
-        let holdings = self.state().heartbeat(&heartbeat, self.configured, self.now());
-        Ok(Holdings { now: Some(self.data.clock.wall()), ..holdings })
+        let holdings = self
+            .state()
+            .heartbeat(&heartbeat, self.configured, self.now());
+        Ok(Holdings {
+            now: Some(self.data.clock.wall()),
+            ..holdings
+        })
     }
 
     async fn advance(&self, advance: Advance) -> Result<Advanced, StoreError> {
@@ -123,7 +151,11 @@ impl RelayStore for MemoryStore {
         self.state().advance(advance, self.now(), wall)
     }
 
-    async fn poll(&self, shards: &[ShardId], without: &[Arc<str>]) -> Result<Vec<ShardId>, StoreError> {
+    async fn poll(
+        &self,
+        shards: &[ShardId],
+        without: &[Arc<str>],
+    ) -> Result<Vec<ShardId>, StoreError> {
         Ok(self.state().poll(shards, without, self.now()))
     }
 
@@ -155,7 +187,12 @@ impl DeadLetters for MemoryStore {
         Ok(self.state().dead_in_order(filter, after, limit))
     }
 
-    async fn amend(&self, event_id: EventId, route: &str, amendment: &Amendment) -> Result<(), StoreError> {
+    async fn amend(
+        &self,
+        event_id: EventId,
+        route: &str,
+        amendment: &Amendment,
+    ) -> Result<(), StoreError> {
         self.state().amend(event_id, route, amendment)
     }
 
@@ -163,11 +200,20 @@ impl DeadLetters for MemoryStore {
         Ok(self.state().replay(event_id, route))
     }
 
-    async fn replay_together(&self, _shard: ShardId, letters: &[LetterKey]) -> Result<u64, StoreError> {
+    async fn replay_together(
+        &self,
+        _shard: ShardId,
+        letters: &[LetterKey],
+    ) -> Result<u64, StoreError> {
         Ok(self.state().replay_together(letters))
     }
 
-    async fn discard(&self, event_id: EventId, route: &str, discarding: &Discarding) -> Result<bool, StoreError> {
+    async fn discard(
+        &self,
+        event_id: EventId,
+        route: &str,
+        discarding: &Discarding,
+    ) -> Result<bool, StoreError> {
         discarding.check()?;
         let wall = self.data.clock.wall();
         Ok(self.state().discard(event_id, route, discarding, wall))
@@ -190,20 +236,38 @@ impl DeadLetters for MemoryStore {
 }
 
 impl AlertStore for MemoryStore {
-    async fn take_unalerted(&self, limit: u32, hold: Duration) -> Result<Vec<DeadLetter>, StoreError> {
+    async fn take_unalerted(
+        &self,
+        limit: u32,
+        hold: Duration,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
         Ok(self.state().take_unalerted(limit, hold, self.now()))
     }
 
-    async fn settle_alerts(&self, letters: &[DeadLetter], outcome: AlertOutcome) -> Result<(), StoreError> {
+    async fn settle_alerts(
+        &self,
+        letters: &[DeadLetter],
+        outcome: AlertOutcome,
+    ) -> Result<(), StoreError> {
         self.state().settle_alerts(letters, outcome, self.now());
         Ok(())
     }
 }
 
 impl Pauses for MemoryStore {
-    async fn pause(&self, tenant_id: &str, reason: &str, actor: Option<&str>) -> Result<bool, StoreError> {
+    async fn pause(
+        &self,
+        tenant_id: &str,
+        reason: &str,
+        actor: Option<&str>,
+    ) -> Result<bool, StoreError> {
         PausedTenant::check(tenant_id, reason, actor)?;
-        let paused = PausedTenant::new(tenant_id, reason, actor.map(str::to_owned), self.data.clock.wall());
+        let paused = PausedTenant::new(
+            tenant_id,
+            reason,
+            actor.map(str::to_owned),
+            self.data.clock.wall(),
+        );
         Ok(self.state().pause(paused))
     }
 

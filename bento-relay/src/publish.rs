@@ -19,9 +19,10 @@ use bento_core::report::with_causes;
 
 /// A broker adapter: takes a batch, answers for each event.
 ///
-/// The relay never hands over two events of one aggregate for one destination in one batch unless [`chains`](Self::chains) says that
-/// it may, so a publisher need not think of order. It hands over one destination at a time, several at once in separate calls. It may be called again with an event that it has confirmed: the relay could have died in
-/// between.
+/// The relay never hands over two events of one aggregate for one destination in one batch unless
+/// [`chains`](Self::chains) says that it may, so a publisher need not think of order. It hands over
+/// one destination at a time, several at once in separate calls. It may be called again with an
+/// event that it has confirmed: the relay could have died in between.
 ///
 /// ```
 /// use bento_relay::publish::{Delivery, PublishError, Publisher};
@@ -43,29 +44,39 @@ use bento_core::report::with_causes;
 pub trait Publisher: fmt::Debug + Send + Sync + 'static {
     /// Brings each delivery to its destination and waits for the broker's confirmation.
     ///
-    /// Returns one answer per delivery, in the batch's order. A missing answer counts as [unavailable](FailureClass::Unavailable); if the event
-    /// was the only one of the batch, as [transient](FailureClass::Transient). So does a panic. A publisher must not block its thread.
+    /// Returns one answer per delivery, in the batch's order. A missing answer counts as
+    /// [unavailable](FailureClass::Unavailable); if the event was the only one of the batch, as
+    /// [transient](FailureClass::Transient). So does a panic. A publisher must not block its
+    /// thread.
     ///
     /// # Cancel safety
-    /// A relay drops it after `publish_timeout`, and what is still out when its drain timeout is over. The broker may have taken the events;
-    /// they are published again, so the publisher has to stay usable.
-    fn publish(&self, batch: &[Delivery]) -> impl Future<Output = Vec<Result<(), PublishError>>> + Send;
+    /// A relay drops it after `publish_timeout`, and what is still out when its drain timeout is
+    /// over. The broker may have taken the events; they are published again, so the publisher has
+    /// to stay usable.
+    fn publish(
+        &self,
+        batch: &[Delivery],
+    ) -> impl Future<Output = Vec<Result<(), PublishError>>> + Send;
 
-    /// Whether a batch for this destination may hold several events of one aggregate: only if, after one of them fails, no later one of the same
-    /// aggregate in the batch is published either.
+    /// Whether a batch for this destination may hold several events of one aggregate: only if,
+    /// after one of them fails, no later one of the same aggregate in the batch is published
+    /// either.
     fn chains(&self, _destination: &Destination) -> bool {
         false
     }
 
-    /// Whether it knows how to reach this destination. A relay that is to route to one that its publisher does not serve is not
-    /// started.
+    /// Whether it knows how to reach this destination. A relay that is to route to one that its
+    /// publisher does not serve is not started.
     fn serves(&self, _destination: &Destination) -> bool {
         true
     }
 }
 
 impl<P: Publisher + ?Sized> Publisher for Arc<P> {
-    fn publish(&self, batch: &[Delivery]) -> impl Future<Output = Vec<Result<(), PublishError>>> + Send {
+    fn publish(
+        &self,
+        batch: &[Delivery],
+    ) -> impl Future<Output = Vec<Result<(), PublishError>>> + Send {
         (**self).publish(batch)
     }
 
@@ -90,18 +101,25 @@ impl<P: Publisher + ?Sized> Publisher for Arc<P> {
 pub enum FailureClass {
     /// The broker answered about this event, and its answer may change.
     Transient,
-    /// The broker answered about this event, or it can be sent to no broker: the failure comes again with the event.
+    /// The broker answered about this event, or it can be sent to no broker: the failure comes
+    /// again with the event.
     Permanent,
     /// The broker asks for less.
     Throttled,
-    /// The broker could not be asked, or an operator has to mend something that is not the event: there is no connection, the credentials
-    /// are refused, a right is missing, or the stream, exchange, topic or URL is.
+    /// The broker could not be asked, or an operator has to mend something that is not the event:
+    /// there is no connection, the credentials are refused, a right is missing, or the stream,
+    /// exchange, topic or URL is.
     Unavailable,
 }
 
 impl FailureClass {
     /// Every class, in the order of its discriminant.
-    pub(crate) const ALL: [Self; 4] = [Self::Transient, Self::Permanent, Self::Throttled, Self::Unavailable];
+    pub(crate) const ALL: [Self; 4] = [
+        Self::Transient,
+        Self::Permanent,
+        Self::Throttled,
+        Self::Unavailable,
+    ];
 
     /// True if the failure is an answer about the event, by a destination that is there.
     pub fn is_answer(self) -> bool {
@@ -131,24 +149,38 @@ pub struct PublishError {
 }
 
 impl PublishError {
-    /// The broker answered about this event, and its answer may change. After the last attempt the event is a dead letter.
+    /// The broker answered about this event, and its answer may change. After the last attempt the
+    /// event is a dead letter.
     pub fn transient(message: impl Into<Cow<'static, str>>) -> Self {
-        Self { class: FailureClass::Transient, message: message.into(), retry_after: None, source: None }
+        Self {
+            class: FailureClass::Transient,
+            message: message.into(),
+            retry_after: None,
+            source: None,
+        }
     }
 
     /// A failure that will not pass by itself: the event becomes a dead letter at once.
     pub fn permanent(message: impl Into<Cow<'static, str>>) -> Self {
-        Self { class: FailureClass::Permanent, ..Self::transient(message) }
+        Self {
+            class: FailureClass::Permanent,
+            ..Self::transient(message)
+        }
     }
 
-    /// The broker asks for less. The next attempt is made no sooner than `retry_after`, of which the relay waits no more than its setting
+    /// The broker asks for less. The next attempt is made no sooner than `retry_after`, of which
+    /// the relay waits no more than its setting
     /// [`max_retry_after`](crate::RelaySettings::max_retry_after).
     pub fn throttled(message: impl Into<Cow<'static, str>>, retry_after: Duration) -> Self {
-        Self { class: FailureClass::Throttled, retry_after: Some(retry_after), ..Self::transient(message) }
+        Self {
+            class: FailureClass::Throttled,
+            retry_after: Some(retry_after),
+            ..Self::transient(message)
+        }
     }
 
-    /// The broker could not be asked, or an operator has to mend something that is not the event. The event waits until the destination is
-    /// back, and is never a dead letter because of it.
+    /// The broker could not be asked, or an operator has to mend something that is not the event.
+    /// The event waits until the destination is back, and is never a dead letter because of it.
     ///
     /// ```
     /// # use bento_relay::publish::{FailureClass, PublishError};
@@ -156,17 +188,28 @@ impl PublishError {
     /// assert_eq!(error.class(), FailureClass::Unavailable);
     /// ```
     pub fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {
-        Self { class: FailureClass::Unavailable, ..Self::transient(message) }
+        Self {
+            class: FailureClass::Unavailable,
+            ..Self::transient(message)
+        }
     }
 
     /// The same failure of another event, without its cause.
     pub(crate) fn repeated(&self) -> Self {
-        Self { class: self.class, message: self.message.clone(), retry_after: self.retry_after, source: None }
+        Self {
+            class: self.class,
+            message: self.message.clone(),
+            retry_after: self.retry_after,
+            source: None,
+        }
     }
 
     /// The same failure, with a wait of `longest` at most.
     pub(crate) fn waiting_at_most(self, longest: Duration) -> Self {
-        Self { retry_after: self.retry_after.map(|asked| asked.min(longest)), ..self }
+        Self {
+            retry_after: self.retry_after.map(|asked| asked.min(longest)),
+            ..self
+        }
     }
 
     /// Keeps what caused it.

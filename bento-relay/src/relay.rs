@@ -1,7 +1,7 @@
 //! From the outbox to the broker.
 //!
-//! A relay owns shards of the outbox by lease. For each shard that has events it asks the store for a batch, publishes it wave by
-//! wave, and settles with the call that returns the next batch:
+//! A relay owns shards of the outbox by lease. For each shard that has events it asks the store for
+//! a batch, publishes it wave by wave, and settles with the call that returns the next batch:
 //!
 //! ```text
 //! supervisor ── heartbeat, poll ──► store
@@ -17,21 +17,26 @@
 //!
 //! 1. Every committed event is published at least once, or is a dead letter.
 //! 2. The first publications of one aggregate's events are in position order.
-//! 3. After the local deadline of a lease nothing more is sent in its name, and a lost lease settles nothing.
+//! 3. After the local deadline of a lease nothing more is sent in its name, and a lost lease
+//!    settles nothing.
 //! 4. A failing event holds back its own aggregate only, and that for its own destination only.
-//! 5. A store that is away is waited for; a call whose outcome is unknown is repeated.
-//!    Missing tables are waited for in the same way, with an error line that names the migration: a relay may start before it.
-//! 6. A publisher that panics, hangs or answers too little has failed for the moment, no more; an event that makes it do so, while others are
-//!    answered, ends as the only dead letter.
-//! 7. A destination that is away is left alone but for a trial now and then; its outage makes no dead letters of the backlog, and stops no
-//!    other destination. One that is slow or hangs stops no other either: after a quarter of a second with nothing else left, a batch
-//!    ends without its answer, which a later batch takes.
-//! 8. Stopping finishes what is in flight and releases the leases; what takes too long is left to be published again.
+//! 5. A store that is away is waited for; a call whose outcome is unknown is repeated. Missing
+//!    tables are waited for in the same way, with an error line that names the migration: a relay
+//!    may start before it.
+//! 6. A publisher that panics, hangs or answers too little has failed for the moment, no more; an
+//!    event that makes it do so, while others are answered, ends as the only dead letter.
+//! 7. A destination that is away is left alone but for a trial now and then; its outage makes no
+//!    dead letters of the backlog, and stops no other destination. One that is slow or hangs stops
+//!    no other either: after a quarter of a second with nothing else left, a batch ends without its
+//!    answer, which a later batch takes.
+//! 8. Stopping finishes what is in flight and releases the leases; what takes too long is left to
+//!    be published again.
 //!
-//! 9. Several relays try a failing event no more often than one: the time when it is due is in the store. A circuit is a relay's own.
+//! 9. Several relays try a failing event no more often than one: the time when it is due is in the
+//!    store. A circuit is a relay's own.
 //!
-//! What is not promised: exactly one publication. When an event can be published twice is listed in the guarantees page of the
-//! repository.
+//! What is not promised: exactly one publication. When an event can be published twice is listed in
+//! the guarantees page of the repository.
 
 use std::fmt;
 use std::sync::Arc;
@@ -144,7 +149,10 @@ impl<S, P: Publisher> Shared<S, P> {
     fn check_names(&self) -> Result<(), RouteNameError> {
         for Route { name, .. } in self.router.routes().map(AsRef::as_ref) {
             if let Some(rule) = route::broken_rule(name) {
-                return Err(RouteNameError { name: Arc::clone(name), rule });
+                return Err(RouteNameError {
+                    name: Arc::clone(name),
+                    rule,
+                });
             }
         }
         Ok(())
@@ -168,7 +176,12 @@ impl<S, P: Publisher> Shared<S, P> {
     /// Whether the outbox has the lanes that this relay is to serve.
     fn check_lanes(&self, sharding: &Sharding) -> Result<(), RelayError> {
         let lanes = sharding.lanes.get();
-        let missing = self.settings.lanes.iter().flatten().find(|lane| **lane >= lanes);
+        let missing = self
+            .settings
+            .lanes
+            .iter()
+            .flatten()
+            .find(|lane| **lane >= lanes);
         missing.map_or(Ok(()), |&lane| Err(RelayError::NoSuchLane { lane, lanes }))
     }
 
@@ -182,6 +195,9 @@ impl<S, P: Publisher> Shared<S, P> {
 
 impl<S, P> fmt::Debug for Shared<S, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("id", &self.id).field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("Shared")
+            .field("id", &self.id)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }

@@ -33,8 +33,9 @@ pub enum Backoff {
     Immediate,
     /// Always as long.
     Fixed(Duration),
-    /// Exponentially longer, with full jitter: the wait after the n-th failure is drawn evenly between nothing and `base × 2ⁿ⁻¹`, bounded
-    /// by `cap`. Full jitter spreads the retries of many events that failed at the same moment best.
+    /// Exponentially longer, with full jitter: the wait after the n-th failure is drawn evenly
+    /// between nothing and `base × 2ⁿ⁻¹`, bounded by `cap`. Full jitter spreads the retries of many
+    /// events that failed at the same moment best.
     Exponential {
         /// The longest wait after the first failure.
         base: Duration,
@@ -53,17 +54,26 @@ impl Default for RetryPolicy {
 impl RetryPolicy {
     /// Tries again at once, `max_attempts` times in all.
     pub const fn immediate(max_attempts: u32) -> Self {
-        Self { backoff: Backoff::Immediate, max_attempts }
+        Self {
+            backoff: Backoff::Immediate,
+            max_attempts,
+        }
     }
 
     /// Waits as long each time.
     pub const fn fixed(wait: Duration, max_attempts: u32) -> Self {
-        Self { backoff: Backoff::Fixed(wait), max_attempts }
+        Self {
+            backoff: Backoff::Fixed(wait),
+            max_attempts,
+        }
     }
 
     /// Waits longer each time; see [`Backoff::Exponential`].
     pub const fn exponential(base: Duration, cap: Duration, max_attempts: u32) -> Self {
-        Self { backoff: Backoff::Exponential { base, cap }, max_attempts }
+        Self {
+            backoff: Backoff::Exponential { base, cap },
+            max_attempts,
+        }
     }
 
     /// The longest wait after `failures` failures.
@@ -96,7 +106,10 @@ impl RetryPolicy {
 impl Default for Backoff {
     /// Exponential, base 0.5 s, cap 60 s.
     fn default() -> Self {
-        Self::Exponential { base: BASE, cap: CAP }
+        Self::Exponential {
+            base: BASE,
+            cap: CAP,
+        }
     }
 }
 
@@ -138,7 +151,8 @@ impl Backoff {
 pub struct RetryPolicies {
     /// After a failure that may pass by itself.
     pub transient: RetryPolicy,
-    /// The waits after the broker asked for less. The relay waits at least as long as the broker asked, and counts no attempt.
+    /// The waits after the broker asked for less. The relay waits at least as long as the broker
+    /// asked, and counts no attempt.
     pub throttled: Backoff,
 }
 
@@ -156,7 +170,11 @@ impl RetryPolicies {
     /// | `once` | 1 | none: the first failure is the last |
     pub fn named(name: &str) -> Option<Self> {
         let exponential = |base, cap, attempts| {
-            RetryPolicy::exponential(Duration::from_millis(base), Duration::from_secs(cap), attempts)
+            RetryPolicy::exponential(
+                Duration::from_millis(base),
+                Duration::from_secs(cap),
+                attempts,
+            )
         };
         Some(Self::from(match name {
             "default" => RetryPolicy::default(),
@@ -171,7 +189,10 @@ impl RetryPolicies {
 /// One policy for both.
 impl From<RetryPolicy> for RetryPolicies {
     fn from(policy: RetryPolicy) -> Self {
-        Self { transient: policy, throttled: policy.backoff }
+        Self {
+            transient: policy,
+            throttled: policy.backoff,
+        }
     }
 }
 
@@ -181,8 +202,11 @@ mod tests {
 
     #[test]
     fn the_ceiling_doubles_up_to_the_cap() {
-        let policy = RetryPolicy::exponential(Duration::from_millis(500), Duration::from_secs(3), 5);
-        let ceilings: Vec<_> = (1..=5).map(|failures| policy.ceiling(failures).as_millis()).collect();
+        let policy =
+            RetryPolicy::exponential(Duration::from_millis(500), Duration::from_secs(3), 5);
+        let ceilings: Vec<_> = (1..=5)
+            .map(|failures| policy.ceiling(failures).as_millis())
+            .collect();
         assert_eq!(ceilings, [500, 1000, 2000, 3000, 3000]);
         assert_eq!(policy.ceiling(u32::MAX), Duration::from_secs(3));
     }
@@ -192,14 +216,22 @@ mod tests {
         let policy = RetryPolicy::default();
         let draw = |seed| {
             let mut random = fastrand::Rng::with_seed(seed);
-            (0..1000).map(|_| policy.wait(3, &mut random)).collect::<Vec<_>>()
+            (0..1000)
+                .map(|_| policy.wait(3, &mut random))
+                .collect::<Vec<_>>()
         };
         let waits = draw(7);
         assert_eq!(waits, draw(7));
         assert_ne!(waits, draw(8));
         assert!(waits.iter().all(|wait| *wait <= policy.ceiling(3)));
-        assert!(waits.iter().any(|wait| *wait < policy.ceiling(3) / 10), "full jitter reaches down to nothing");
-        assert!(waits.iter().any(|wait| *wait > policy.ceiling(3) * 9 / 10), "and up to the ceiling");
+        assert!(
+            waits.iter().any(|wait| *wait < policy.ceiling(3) / 10),
+            "full jitter reaches down to nothing"
+        );
+        assert!(
+            waits.iter().any(|wait| *wait > policy.ceiling(3) * 9 / 10),
+            "and up to the ceiling"
+        );
     }
 
     #[test]
@@ -207,8 +239,14 @@ mod tests {
         let mut random = fastrand::Rng::with_seed(7);
         let wait = Duration::from_secs(3);
         for failures in [1, 2, 100] {
-            assert_eq!(RetryPolicy::fixed(wait, 5).wait(failures, &mut random), wait);
-            assert_eq!(RetryPolicy::immediate(5).wait(failures, &mut random), Duration::ZERO);
+            assert_eq!(
+                RetryPolicy::fixed(wait, 5).wait(failures, &mut random),
+                wait
+            );
+            assert_eq!(
+                RetryPolicy::immediate(5).wait(failures, &mut random),
+                Duration::ZERO
+            );
         }
     }
 
@@ -216,17 +254,34 @@ mod tests {
     fn every_name_is_known_and_valid_and_no_other() {
         for name in RetryPolicies::NAMES {
             let policies = RetryPolicies::named(name).unwrap();
-            assert_eq!((policies.transient.validate(), policies.throttled.validate()), (Ok(()), Ok(())));
+            assert_eq!(
+                (policies.transient.validate(), policies.throttled.validate()),
+                (Ok(()), Ok(()))
+            );
         }
-        assert_eq!(RetryPolicies::named("default"), Some(RetryPolicies::default()));
-        assert!(RetryPolicies::named("once").unwrap().transient.is_exhausted(1));
+        assert_eq!(
+            RetryPolicies::named("default"),
+            Some(RetryPolicies::default())
+        );
+        assert!(
+            RetryPolicies::named("once")
+                .unwrap()
+                .transient
+                .is_exhausted(1)
+        );
         assert_eq!(RetryPolicies::named("eager"), None);
     }
 
     #[test]
     fn a_policy_that_cannot_be_kept_is_refused() {
         let (second, none) = (Duration::from_secs(1), Duration::ZERO);
-        assert_eq!(RetryPolicy::immediate(0).validate(), Err(("max_attempts", "is at least 1")));
-        assert_eq!(RetryPolicy::exponential(second, none, 1).validate(), Err(("cap", "is at least `base`")));
+        assert_eq!(
+            RetryPolicy::immediate(0).validate(),
+            Err(("max_attempts", "is at least 1"))
+        );
+        assert_eq!(
+            RetryPolicy::exponential(second, none, 1).validate(),
+            Err(("cap", "is at least `base`"))
+        );
     }
 }

@@ -1,10 +1,12 @@
 //! From an event to its destinations.
 //!
-//! Rules are written in code or in a file ([`RouterConfig`]), checked as a whole and compiled once into a [`Router`]. For each event it
-//! gives [`Targets`]: routes, with what the relay has to keep to, and the event as the route wants it.
+//! Rules are written in code or in a file ([`RouterConfig`]), checked as a whole and compiled once
+//! into a [`Router`]. For each event it gives [`Targets`]: routes, with what the relay has to keep
+//! to, and the event as the route wants it.
 //!
-//! Asking the rules copies no payload, reads it at most once, and only if a rule whose event types fit asks about it. An event can say
-//! itself where it goes and when, in [`Metadata`](bento_core::Metadata): that wins over every rule.
+//! Asking the rules copies no payload, reads it at most once, and only if a rule whose event types
+//! fit asks about it. An event can say itself where it goes and when, in
+//! [`Metadata`](bento_core::Metadata): that wins over every rule.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,7 +62,8 @@ pub type Targets = SmallVec<[Target; 1]>;
 pub struct Target {
     /// Where it goes and how.
     pub route: Arc<Route>,
-    /// The event as the route wants it: the same one, or a copy with an id of its own if the route transforms the payload.
+    /// The event as the route wants it: the same one, or a copy with an id of its own if the route
+    /// transforms the payload.
     pub envelope: Arc<Envelope>,
     /// Not to be delivered before.
     pub not_before: Option<DateTime<Utc>>,
@@ -72,7 +75,8 @@ pub struct Target {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Route {
-    /// The name under which progress is kept: that of the destination, or that of an all-or-nothing rule.
+    /// The name under which progress is kept: that of the destination, or that of an all-or-nothing
+    /// rule.
     pub name: Arc<str>,
     /// One destination; several for all-or-nothing, which is settled when all have confirmed.
     pub destinations: Vec<Destination>,
@@ -80,7 +84,8 @@ pub struct Route {
     pub retry: Option<RetryPolicies>,
     /// What a failing event means for the later ones of its aggregate.
     pub head_of_line: HeadOfLine,
-    /// The wait from an event's `occurred_at` until it is delivered; one by one, out of its aggregate's order, unless `keeps_order`.
+    /// The wait from an event's `occurred_at` until it is delivered; one by one, out of its
+    /// aggregate's order, unless `keeps_order`.
     pub delay: Option<Duration>,
     /// Whether a delayed event delays the later ones of its aggregate.
     pub keeps_order: bool,
@@ -100,7 +105,8 @@ pub enum HeadOfLine {
     Continue,
 }
 
-/// An event that cannot be routed. A relay holds it for a while, since another one may know more, unless it is [`Invalid`](Self::Invalid).
+/// An event that cannot be routed. A relay holds it for a while, since another one may know more,
+/// unless it is [`Invalid`](Self::Invalid).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RouteError {
@@ -122,7 +128,8 @@ pub enum RouteError {
         /// What is wrong.
         reason: String,
     },
-    /// What travels with the event to route it cannot be read, or a rule cannot transform its payload.
+    /// What travels with the event to route it cannot be read, or a rule cannot transform its
+    /// payload.
     #[error("the event cannot be routed: {reason}")]
     Invalid {
         /// What is wrong.
@@ -141,7 +148,8 @@ impl Router {
         RouterConfig::default()
     }
 
-    /// Each event to one destination, by the first pattern that its event_type fits; see [`RouterConfig::by_event_type`].
+    /// Each event to one destination, by the first pattern that its event_type fits; see
+    /// [`RouterConfig::by_event_type`].
     ///
     /// # Errors
     /// Everything that is wrong with the rules.
@@ -151,19 +159,25 @@ impl Router {
         RouterConfig::by_event_type(pairs).build()
     }
 
-    /// Each event to every destination whose condition it meets; see [`RouterConfig::by_condition`].
+    /// Each event to every destination whose condition it meets; see
+    /// [`RouterConfig::by_condition`].
     ///
     /// # Errors
     /// Everything that is wrong with the rules.
-    pub fn by_condition<D: AsRef<str>>(pairs: impl IntoIterator<Item = (Condition, D)>) -> Result<Self, RouterErrors> {
+    pub fn by_condition<D: AsRef<str>>(
+        pairs: impl IntoIterator<Item = (Condition, D)>,
+    ) -> Result<Self, RouterErrors> {
         RouterConfig::by_condition(pairs).build()
     }
 
     fn of(compiled: Compiled) -> Self {
-        Self { compiled: Arc::new(compiled) }
+        Self {
+            compiled: Arc::new(compiled),
+        }
     }
 
-    /// The targets of an event: those that it names itself, else those of the rules that apply, else the fallback. Each destination once.
+    /// The targets of an event: those that it names itself, else those of the rules that apply,
+    /// else the fallback. Each destination once.
     ///
     /// # Errors
     /// [`RouteError`]: the event goes nowhere.
@@ -187,19 +201,25 @@ impl Router {
     /// The route `name` for an event that took it before: conditions and samples were decided then.
     ///
     /// # Errors
-    /// [`RouteError::UnknownDestination`], and [`RouteError::Invalid`] for an event that cannot be brought into the form that the route
-    /// wants.
+    /// [`RouteError::UnknownDestination`], and [`RouteError::Invalid`] for an event that cannot be
+    /// brought into the form that the route wants.
     pub fn resume(&self, envelope: &Arc<Envelope>, name: &str) -> Result<Target, RouteError> {
         let routing = own_routing(envelope)?;
         let is_own = routing.destinations.iter().any(|own| own == name);
-        let taken = if is_own { self.compiled.by_name(name) } else { self.compiled.taken_before(envelope, name) }?;
+        let taken = if is_own {
+            self.compiled.by_name(name)
+        } else {
+            self.compiled.taken_before(envelope, name)
+        }?;
         let mut targets = Targets::new();
         Target::extend(&mut targets, &[taken], envelope, &routing)?;
-        targets.pop().ok_or_else(|| RouteError::UnknownDestination { name: name.to_owned() })
+        targets.pop().ok_or_else(|| RouteError::UnknownDestination {
+            name: name.to_owned(),
+        })
     }
 
-    /// Every route that an event can take, fallbacks included, each once. Several rules may have routes of one name that differ in what the
-    /// relay has to keep to.
+    /// Every route that an event can take, fallbacks included, each once. Several rules may have
+    /// routes of one name that differ in what the relay has to keep to.
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.compiled.routes()
     }
@@ -208,8 +228,12 @@ impl Router {
 /// What the event says itself; nothing for most.
 fn own_routing(envelope: &Envelope) -> Result<Routing, RouteError> {
     envelope.routing().map_err(|error| match error {
-        RoutingError::Version { .. } => RouteError::UnknownForm { reason: error.to_string() },
-        _ => RouteError::Invalid { reason: error.to_string() },
+        RoutingError::Version { .. } => RouteError::UnknownForm {
+            reason: error.to_string(),
+        },
+        _ => RouteError::Invalid {
+            reason: error.to_string(),
+        },
     })
 }
 
@@ -224,13 +248,23 @@ impl Target {
     /// An event on a route, without delay or deadline but those of the route.
     pub fn new(route: Arc<Route>, envelope: Arc<Envelope>) -> Self {
         let at = |after: Option<Duration>| {
-            after.and_then(|after| envelope.occurred_at.checked_add_signed(chrono::TimeDelta::from_std(after).ok()?))
+            after.and_then(|after| {
+                envelope
+                    .occurred_at
+                    .checked_add_signed(chrono::TimeDelta::from_std(after).ok()?)
+            })
         };
         let (not_before, expires_at) = (at(route.delay), at(route.expires_after));
-        Self { route, envelope, not_before, expires_at }
+        Self {
+            route,
+            envelope,
+            not_before,
+            expires_at,
+        }
     }
 
-    /// Adds the event on these routes. What it says itself of its times wins; what a rule makes of the payload is made once.
+    /// Adds the event on these routes. What it says itself of its times wins; what a rule makes of
+    /// the payload is made once.
     fn extend(
         targets: &mut Targets,
         taken: &[Taken<'_>],
@@ -241,12 +275,17 @@ impl Target {
         let mut last: Option<(&compiled::CompiledRule, Option<Envelope>)> = None;
         for (route, rule) in taken {
             if let Some(rule) = rule
-                && last.as_ref().is_none_or(|(made_by, _)| !std::ptr::eq(*made_by, *rule))
+                && last
+                    .as_ref()
+                    .is_none_or(|(made_by, _)| !std::ptr::eq(*made_by, *rule))
             {
                 last = Some((rule, rule.transformed(original)?));
             }
             let copy = rule.and(last.as_ref()).and_then(|(_, copy)| copy.as_ref());
-            let envelope = copy.map_or_else(|| Arc::clone(original), |copy| Arc::new(copy.of_route(&route.name)));
+            let envelope = copy.map_or_else(
+                || Arc::clone(original),
+                |copy| Arc::new(copy.of_route(&route.name)),
+            );
             let mut target = Self::new(Arc::clone(route), envelope);
             target.not_before = routing.deliver_at.or(target.not_before);
             target.expires_at = routing.expires_at.or(target.expires_at);

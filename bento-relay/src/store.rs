@@ -1,51 +1,65 @@
 //! The seam between the relay and the database that holds the outbox.
 //!
-//! A relay owns shards by lease. For each it makes one call per batch, [`RelayStore::advance`]: settle what was done, check and
-//! renew the lease, return the next rows, all in one transaction. Everything else is bookkeeping around that call.
+//! A relay owns shards by lease. For each it makes one call per batch, [`RelayStore::advance`]:
+//! settle what was done, check and renew the lease, return the next rows, all in one transaction.
+//! Everything else is bookkeeping around that call.
 //!
 //! What a store guarantees, and the conformance suite of `bento-testkit` proves:
 //!
-//! 1. Two relays never both settle one shard: every settlement names the epoch of its lease, and a lost lease settles nothing.
-//! 2. Rows of a shard are returned in position order, and a row that is there is returned until it is settled, however late its
-//!    transaction committed.
+//! 1. Two relays never both settle one shard: every settlement names the epoch of its lease, and a
+//!    lost lease settles nothing.
+//! 2. Rows of a shard are returned in position order, and a row that is there is returned until it
+//!    is settled, however late its transaction committed.
 //! 3. `advance` is idempotent: repeated after an unclear answer it changes nothing more.
 //! 4. What `advance` returns is durable before it is returned.
 //! 5. Leases, retries and deadlines run by the store's clock, never by the relay's.
-//! 6. Held rows of one aggregate leave in position order, and none of them while an earlier one is a dead letter that parks the
-//!    aggregate.
+//! 6. Held rows of one aggregate leave in position order, and none of them while an earlier one is
+//!    a dead letter that parks the aggregate.
 //!
 //! In detail, where two stores could otherwise differ:
 //!
-//! * **A lease** that has run out may be claimed by another relay, which raises its epoch. Until somebody does, its owner still
-//!   holds it: `advance` and `heartbeat` renew it. Losing it is a change of owner or epoch, never the clock alone.
-//! * **The fair share** of a relay is its part of the shards among the relays whose last heartbeat is younger than its ttl: with
-//!   `n` relays serving `s` shards nobody claims more than `s / n` rounded up, and nobody is left with less than `s / n` rounded
-//!   down once the others have given up their surplus. A row of a relay that is dead counts for nothing.
-//! * **Held rows** are due by their head: the first held row of a stream. A head is due when its `retry_after` has passed, or at
-//!   once without one. The head that was due first comes first. With a due head come its followers, whatever they say themselves, as many as `held` allows; if fewer than
-//!   `held` rows are returned, every follower of every returned head is among them. A row that is not
-//!   [ordered](HeldRow::ordered) is a stream of its own: always a head, never a follower, and never among the streams.
-//! * **A paused tenant**'s held rows are not due, and not counted by [`Advanced::next_due`]. It is the tenant of the head that
-//!   counts for a stream. Pausing and resuming change the revision of every shard.
-//! * **A stream is parked** while one of its dead letters parks, or one of its aggregate for the route
-//!   [`unreadable`](Burial::UNREADABLE). A parked stream has no due head.
-//! * **A row that cannot be read** becomes a dead letter when it heads what is returned: a pending one for the route `unreadable`, a held
-//!   one for its own. What is before it is returned first. Such a letter [names](crate::dead_letter::DeadLetter::raw) what the database
-//!   shows of the row, and cannot be replayed.
-//! * **A settlement that the database refuses** costs its row alone: that becomes a dead letter too, and the others are settled.
-//! * **[`Advanced::streams`]** lists every stream of the shard that has a held row or is parked, after the settlements of the same
-//!   call; never an event without order. It is returned when the known revision differs, so also for `None`.
-//! * **The revision** changes whenever an operator replays or discards in the shard. It need not change with a settlement: the
-//!   relay knows by itself which streams wait after its settlements, and asks again with `None` after one that may free a stream.
-//! * **A settlement** whose row is gone (or no longer where the settlement expects it: pending, or held for the route) changes
-//!   nothing and is no error: the call was repeated, or an operator was quicker. A row that is held or dead already for a
-//!   route is not doubled.
-//! * **A shard outside of the sharding** that holds pending or held rows is claimed by any relay, above its fair share, and told as
-//!   [stray](Holdings::stray) by every heartbeat until it is empty.
-//! * **A published row** that is kept is recognised when its event id is written again, until it is pruned. An event is kept once, when
-//!   a pending row is confirmed by all or a held one is confirmed; a row that is held back or given up is not.
-//! * **Releasing** a shard, by a hand-over or by [`RelayStore::release`], leaves it free at once. A shard claimed later from an
-//!   owner that did not release it was [taken over](Holdings::taken_over).
+//! * **A lease** that has run out may be claimed by another relay, which raises its epoch. Until
+//!   somebody does, its owner still holds it: `advance` and `heartbeat` renew it. Losing it is a
+//!   change of owner or epoch, never the clock alone.
+//! * **The fair share** of a relay is its part of the shards among the relays whose last heartbeat
+//!   is younger than its ttl: with `n` relays serving `s` shards nobody claims more than `s / n`
+//!   rounded up, and nobody is left with less than `s / n` rounded down once the others have given
+//!   up their surplus. A row of a relay that is dead counts for nothing.
+//! * **Held rows** are due by their head: the first held row of a stream. A head is due when its
+//!   `retry_after` has passed, or at once without one. The head that was due first comes first.
+//!   With a due head come its followers, whatever they say themselves, as many as `held` allows; if
+//!   fewer than `held` rows are returned, every follower of every returned head is among them. A
+//!   row that is not [ordered](HeldRow::ordered) is a stream of its own: always a head, never a
+//!   follower, and never among the streams.
+//! * **A paused tenant**'s held rows are not due, and not counted by [`Advanced::next_due`]. It is
+//!   the tenant of the head that counts for a stream. Pausing and resuming change the revision of
+//!   every shard.
+//! * **A stream is parked** while one of its dead letters parks, or one of its aggregate for the
+//!   route [`unreadable`](Burial::UNREADABLE). A parked stream has no due head.
+//! * **A row that cannot be read** becomes a dead letter when it heads what is returned: a pending
+//!   one for the route `unreadable`, a held one for its own. What is before it is returned first.
+//!   Such a letter [names](crate::dead_letter::DeadLetter::raw) what the database shows of the row,
+//!   and cannot be replayed.
+//! * **A settlement that the database refuses** costs its row alone: that becomes a dead letter
+//!   too, and the others are settled.
+//! * **[`Advanced::streams`]** lists every stream of the shard that has a held row or is parked,
+//!   after the settlements of the same call; never an event without order. It is returned when the
+//!   known revision differs, so also for `None`.
+//! * **The revision** changes whenever an operator replays or discards in the shard. It need not
+//!   change with a settlement: the relay knows by itself which streams wait after its settlements,
+//!   and asks again with `None` after one that may free a stream.
+//! * **A settlement** whose row is gone (or no longer where the settlement expects it: pending, or
+//!   held for the route) changes nothing and is no error: the call was repeated, or an operator was
+//!   quicker. A row that is held or dead already for a route is not doubled.
+//! * **A shard outside of the sharding** that holds pending or held rows is claimed by any relay,
+//!   above its fair share, and told as [stray](Holdings::stray) by every heartbeat until it is
+//!   empty.
+//! * **A published row** that is kept is recognised when its event id is written again, until it is
+//!   pruned. An event is kept once, when a pending row is confirmed by all or a held one is
+//!   confirmed; a row that is held back or given up is not.
+//! * **Releasing** a shard, by a hand-over or by [`RelayStore::release`], leaves it free at once. A
+//!   shard claimed later from an owner that did not release it was [taken
+//!   over](Holdings::taken_over).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -69,7 +83,10 @@ pub struct RelayId(pub Uuid);
 
 impl RelayId {
     /// An id that no other relay has.
-    #[expect(clippy::new_without_default, reason = "a default that differs each time would surprise")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "a default that differs each time would surprise"
+    )]
     pub fn new() -> Self {
         Self(Uuid::now_v7())
     }
@@ -81,7 +98,8 @@ impl fmt::Display for RelayId {
     }
 }
 
-/// The temporary right to one shard. The epoch is the fencing token: it grows with every change of owner.
+/// The temporary right to one shard. The epoch is the fencing token: it grows with every change of
+/// owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Lease {
     /// What is leased.
@@ -119,11 +137,13 @@ pub struct HeldRow {
     pub route: Arc<str>,
     /// How often it was tried.
     pub attempts: u32,
-    /// Whether it keeps its place in its stream. One that does not is a head of its own and holds nothing back.
+    /// Whether it keeps its place in its stream. One that does not is a head of its own and holds
+    /// nothing back.
     pub ordered: bool,
     /// Those of an all-or-nothing route that have confirmed it already.
     pub delivered: Vec<Arc<str>>,
-    /// The time since a relay first found no way for it, by the store's clock; `None` once a relay has found one.
+    /// The time since a relay first found no way for it, by the store's clock; `None` once a relay
+    /// has found one.
     pub unroutable_for: Option<Duration>,
     /// The row with its original position.
     pub row: OutboxRow,
@@ -145,7 +165,8 @@ pub enum Settlement {
         position: i64,
         /// For whom it is held.
         route: Arc<str>,
-        /// Whether it keeps its place in its stream; see [`HeldRow::ordered`]. An event without order never does.
+        /// Whether it keeps its place in its stream; see [`HeldRow::ordered`]. An event without
+        /// order never does.
         ordered: bool,
         /// Why it is held.
         why: Held,
@@ -175,8 +196,9 @@ pub enum Settlement {
         /// What is recorded.
         failure: Failure,
     },
-    /// The relay knows no way for a held row: it is due again after a wait, its attempts stay, and [`HeldRow::unroutable_for`] runs
-    /// from the first such settlement until another one about the row.
+    /// The relay knows no way for a held row: it is due again after a wait, its attempts stay, and
+    /// [`HeldRow::unroutable_for`] runs from the first such settlement until another one about the
+    /// row.
     HeldUnroutable {
         /// The row.
         position: i64,
@@ -194,9 +216,10 @@ pub enum Settlement {
         /// What is recorded.
         dead: Burial,
     },
-    /// A held row is given up for one route and goes to another instead, its fallback: it is held for that one, untried and due as
-    /// soon as it heads its stream there. If it is held or dead for that one already, it only leaves the first. Several of these in one
-    /// call move a row to several routes. A row that moves to where it is stays as it is.
+    /// A held row is given up for one route and goes to another instead, its fallback: it is held
+    /// for that one, untried and due as soon as it heads its stream there. If it is held or dead
+    /// for that one already, it only leaves the first. Several of these in one call move a row to
+    /// several routes. A row that moves to where it is stays as it is.
     HeldMoved {
         /// The row.
         position: i64,
@@ -214,12 +237,13 @@ pub enum Settlement {
 pub enum Held {
     /// It failed itself, and is due after a wait.
     Failed(Failure),
-    /// It was not tried: an earlier one of its stream is held back, its route is away, or its tenant is paused. It is due as soon
-    /// as it heads its stream.
+    /// It was not tried: an earlier one of its stream is held back, its route is away, or its
+    /// tenant is paused. It is due as soon as it heads its stream.
     Behind,
     /// It is not to be delivered before a wait is over, by the store's clock from now.
     Delayed(Duration),
-    /// The relay knows no way for it, and it is due again after a wait: [`HeldRow::unroutable_for`] runs from now.
+    /// The relay knows no way for it, and it is due again after a wait: [`HeldRow::unroutable_for`]
+    /// runs from now.
     Unroutable(Unroutable),
 }
 
@@ -235,7 +259,8 @@ pub struct Unroutable {
 /// A failed attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// How often the row was tried now. With none, it has not failed yet: its first failure is still to come.
+    /// How often the row was tried now. With none, it has not failed yet: its first failure is
+    /// still to come.
     pub attempts: u32,
     /// How long to wait, by the store's clock from now.
     pub retry_after: Duration,
@@ -254,7 +279,8 @@ pub struct Burial {
     pub error: String,
     /// Why nobody tries again: one of the causes below.
     pub cause: Cow<'static, str>,
-    /// Whether its aggregate is parked until an operator replays or discards it. Never for an event without order.
+    /// Whether its aggregate is parked until an operator replays or discards it. Never for an event
+    /// without order.
     pub parks: bool,
     /// Those of an all-or-nothing route that got it nevertheless.
     pub delivered: Vec<Arc<str>>,
@@ -265,15 +291,18 @@ impl Burial {
     pub const MAX_ATTEMPTS: &'static str = "max attempts";
     /// The cause of a row whose failure will not pass by itself.
     pub const PERMANENT: &'static str = "permanent";
-    /// The cause of a row that was not delivered before its deadline. The deadline stays what it is: a replay ends here again, unless the
-    /// route or the event allows more time by then. Discard it instead.
+    /// The cause of a row that was not delivered before its deadline. The deadline stays what it
+    /// is: a replay ends here again, unless the route or the event allows more time by then.
+    /// Discard it instead.
     pub const EXPIRED: &'static str = "expired";
-    /// The cause of a row that no relay found a way for within [`unroutable_after`](crate::RelaySettings::unroutable_after), or whose
-    /// payload a rule cannot transform. It is the name, too, under which a row is held or dead whose routes are not known yet: that stands
-    /// for all of them, and holds its whole aggregate back.
+    /// The cause of a row that no relay found a way for within
+    /// [`unroutable_after`](crate::RelaySettings::unroutable_after), or whose payload a rule cannot
+    /// transform. It is the name, too, under which a row is held or dead whose routes are not known
+    /// yet: that stands for all of them, and holds its whole aggregate back.
     pub const UNROUTABLE: &'static str = route::UNROUTABLE;
-    /// The cause of a row that cannot be read. A pending one is given up for a route of this name as well, because its own are not known:
-    /// a dead letter of this route that parks holds its aggregate back on every route.
+    /// The cause of a row that cannot be read. A pending one is given up for a route of this name
+    /// as well, because its own are not known: a dead letter of this route that parks holds its
+    /// aggregate back on every route.
     pub const UNREADABLE: &'static str = route::UNREADABLE;
     /// The cause of a row for which the database refused to record what became of it.
     pub const UNSETTLED: &'static str = "unsettled";
@@ -292,9 +321,11 @@ pub struct Advance {
     pub pending: usize,
     /// How many due held rows to return at most; 0 for none.
     pub held: usize,
-    /// The revision of the held rows that the relay knows; `None` or another one returns [`Advanced::streams`].
+    /// The revision of the held rows that the relay knows; `None` or another one returns
+    /// [`Advanced::streams`].
     pub revision: Option<i64>,
-    /// Destinations whose held rows are not wanted now, because they are away: none of theirs is returned or counted as due.
+    /// Destinations whose held rows are not wanted now, because they are away: none of theirs is
+    /// returned or counted as due.
     pub without: Vec<Arc<str>>,
     /// Whether published rows are kept, until [`RelayStore::prune`] removes them, or deleted.
     pub keep_published: bool,
@@ -307,21 +338,27 @@ pub struct Advanced {
     pub pending: Vec<OutboxRow>,
     /// Due heads with their followers, each stream in position order.
     pub held: Vec<HeldRow>,
-    /// True if followers of those heads were left out although fewer rows than asked for are returned.
+    /// True if followers of those heads were left out although fewer rows than asked for are
+    /// returned.
     pub is_cut: bool,
     /// The revision of the held rows.
     pub revision: i64,
-    /// The streams that are held back or parked in this shard, if the revision differs from the one that the relay knew.
+    /// The streams that are held back or parked in this shard, if the revision differs from the one
+    /// that the relay knew.
     pub streams: Option<Vec<StreamKey>>,
-    /// The tenants that an operator has paused, said together with `streams`. Pending rows of theirs are still returned; held ones are not.
+    /// The tenants that an operator has paused, said together with `streams`. Pending rows of
+    /// theirs are still returned; held ones are not.
     pub paused_tenants: Vec<String>,
-    /// When the next held row is due that is not due yet, by the store's clock from now; `None` without one.
+    /// When the next held row is due that is not due yet, by the store's clock from now; `None`
+    /// without one.
     pub next_due: Option<Duration>,
-    /// Rows that this call made dead letters by itself. A row that the relay asked to [bury](Settlement::Bury) is not among them.
+    /// Rows that this call made dead letters by itself. A row that the relay asked to
+    /// [bury](Settlement::Bury) is not among them.
     pub given_up: Vec<GivenUp>,
 }
 
-/// A row that became a dead letter because it cannot be read, or because the database refused to record what became of it.
+/// A row that became a dead letter because it cannot be read, or because the database refused to
+/// record what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GivenUp {
     /// The name of the route under which it is dead.
@@ -343,8 +380,9 @@ pub struct Heartbeat {
     pub lanes: Option<Vec<u16>>,
     /// Whether it may take shards that are free, up to its fair share.
     pub claim: bool,
-    /// Shards of its own that it may give up, because nothing of theirs is in flight; as many as are above its fair share are
-    /// handed over, and the others kept. The relay works on none of them until the call returns.
+    /// Shards of its own that it may give up, because nothing of theirs is in flight; as many as
+    /// are above its fair share are handed over, and the others kept. The relay works on none of
+    /// them until the call returns.
     pub idle: Vec<ShardId>,
 }
 
@@ -353,14 +391,17 @@ pub struct Heartbeat {
 pub struct Holdings {
     /// The leases that the relay held and still holds, or has just claimed.
     pub leases: Vec<Lease>,
-    /// Of those claimed now, the ones taken from a relay that died: something of theirs may be published twice.
+    /// Of those claimed now, the ones taken from a relay that died: something of theirs may be
+    /// published twice.
     pub taken_over: Vec<ShardId>,
-    /// How many shards above its fair share it still holds: so many should it stop working on and report as idle next time.
+    /// How many shards above its fair share it still holds: so many should it stop working on and
+    /// report as idle next time.
     pub surplus: usize,
-    /// Shards outside of the recorded sharding that hold events: some process writes by another sharding. Any relay claims them, above
-    /// its fair share.
+    /// Shards outside of the recorded sharding that hold events: some process writes by another
+    /// sharding. Any relay claims them, above its fair share.
     pub stray: Vec<ShardId>,
-    /// The store's clock, read by the call: by it delays and deadlines are kept. `None` from a store that has none.
+    /// The store's clock, read by the call: by it delays and deadlines are kept. `None` from a
+    /// store that has none.
     pub now: Option<DateTime<Utc>>,
 }
 
@@ -384,7 +425,8 @@ pub struct Prune {
     note = "`OutboxStore` is one for PostgreSQL, MySQL, MariaDB and SQLite; `MemoryStore` for tests"
 )]
 pub trait RelayStore: fmt::Debug + Send + Sync + 'static {
-    /// The store of an application with this name, for a store that records to whom the outbox belongs; others ignore it.
+    /// The store of an application with this name, for a store that records to whom the outbox
+    /// belongs; others ignore it.
     #[must_use]
     fn named(self, _application: &str) -> Self
     where
@@ -396,36 +438,46 @@ pub trait RelayStore: fmt::Debug + Send + Sync + 'static {
     /// Reads how the outbox is divided, and records it if this is its first use.
     ///
     /// # Errors
-    /// [`StoreError::Mismatch`] if the database says otherwise, [`StoreError::OtherApplication`] if the outbox is not this application's.
+    /// [`StoreError::Mismatch`] if the database says otherwise, [`StoreError::OtherApplication`] if
+    /// the outbox is not this application's.
     ///
     /// # Cancel safety
     /// The shards may be recorded or not. Calling it again records what is missing.
     fn open(&self) -> impl Future<Output = Result<Sharding, StoreError>> + Send;
 
-    /// Renews all leases of a relay, claims free shards and hands over surplus ones. What the database has to record for a relay to work is
-    /// recorded again where it is gone.
+    /// Renews all leases of a relay, claims free shards and hands over surplus ones. What the
+    /// database has to record for a relay to work is recorded again where it is gone.
     ///
     /// # Errors
     /// As [`open`](Self::open), and [`StoreError::NotMigrated`] while a table is missing.
     /// [`StoreError::Unavailable`]: the leases run out unless a later call succeeds.
     ///
     /// # Cancel safety
-    /// A relay drops it when the store does not answer in time. Parts of it may have happened, such as the claim of a shard; the next heartbeat
-    /// answers with what is held. No lock may be left behind.
-    fn heartbeat(&self, heartbeat: Heartbeat) -> impl Future<Output = Result<Holdings, StoreError>> + Send;
+    /// A relay drops it when the store does not answer in time. Parts of it may have happened, such
+    /// as the claim of a shard; the next heartbeat answers with what is held. No lock may be left
+    /// behind.
+    fn heartbeat(
+        &self,
+        heartbeat: Heartbeat,
+    ) -> impl Future<Output = Result<Holdings, StoreError>> + Send;
 
     /// Settles, checks and renews the lease, and returns what comes next, in one transaction.
     ///
     /// # Errors
-    /// [`StoreError::LeaseLost`]: nothing was settled. [`StoreError::Unavailable`]: unclear, repeat. An error of
-    /// [one shard](StoreError::is_of_one_shard): nothing was settled, and a call for no rows may still settle.
+    /// [`StoreError::LeaseLost`]: nothing was settled. [`StoreError::Unavailable`]: unclear,
+    /// repeat. An error of [one shard](StoreError::is_of_one_shard): nothing was settled, and a
+    /// call for no rows may still settle.
     ///
     /// # Cancel safety
-    /// A relay drops it when the store does not answer in time, and repeats it. A dropped call has settled all or nothing, and leaves no lock behind.
-    fn advance(&self, advance: Advance) -> impl Future<Output = Result<Advanced, StoreError>> + Send;
+    /// A relay drops it when the store does not answer in time, and repeats it. A dropped call has
+    /// settled all or nothing, and leaves no lock behind.
+    fn advance(
+        &self,
+        advance: Advance,
+    ) -> impl Future<Output = Result<Advanced, StoreError>> + Send;
 
-    /// Those of the leased shards that have pending rows or due held rows; as cheap as the back end allows. Held rows of the
-    /// routes in `without` count for nothing.
+    /// Those of the leased shards that have pending rows or due held rows; as cheap as the back end
+    /// allows. Held rows of the routes in `without` count for nothing.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -438,17 +490,19 @@ pub trait RelayStore: fmt::Debug + Send + Sync + 'static {
         without: &[Arc<str>],
     ) -> impl Future<Output = Result<Vec<ShardId>, StoreError>> + Send;
 
-    /// Gives up all leases of a relay, so that others need not wait for them to run out, and forgets the relay.
+    /// Gives up all leases of a relay, so that others need not wait for them to run out, and
+    /// forgets the relay.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: the leases run out by themselves.
     ///
     /// # Cancel safety
-    /// Some shards may be released. The others are free when their leases run out, or after another call.
+    /// Some shards may be released. The others are free when their leases run out, or after another
+    /// call.
     fn release(&self, relay: RelayId) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Removes published rows that were kept and are old enough, batch by batch, unless another relay does or did within
-    /// [`Prune::every`]; then `None`. Returns how many it removed.
+    /// Removes published rows that were kept and are old enough, batch by batch, unless another
+    /// relay does or did within [`Prune::every`]; then `None`. Returns how many it removed.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: to be tried again after [`Prune::every`].

@@ -21,9 +21,14 @@ pub(crate) struct Stop(watch::Receiver<bool>);
 impl Task {
     /// # Panics
     /// Outside of a tokio runtime.
-    pub(crate) fn spawn<F: Future<Output = ()> + Send + 'static>(run: impl FnOnce(Stop) -> F) -> Self {
+    pub(crate) fn spawn<F: Future<Output = ()> + Send + 'static>(
+        run: impl FnOnce(Stop) -> F,
+    ) -> Self {
         let (stop, told) = watch::channel(false);
-        Self { stop, task: tokio::spawn(run(Stop(told))) }
+        Self {
+            stop,
+            task: tokio::spawn(run(Stop(told))),
+        }
     }
 
     pub(crate) fn is_running(&self) -> bool {

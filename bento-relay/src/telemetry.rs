@@ -1,7 +1,7 @@
 //! Every log target, span and metric name, in one place: they are part of the public interface.
 //!
-//! Events of the journey are logged under these targets, with the fields `event_id`, `event_type`, `aggregate_id`,
-//! `correlation_id` and `tenant_id` where they are known.
+//! Events of the journey are logged under these targets, with the fields `event_id`, `event_type`,
+//! `aggregate_id`, `correlation_id` and `tenant_id` where they are known.
 
 use metrics::{Histogram, SharedString};
 
@@ -15,21 +15,26 @@ pub const TARGET_DEAD_LETTER: &str = "bento::dead_letter";
 pub const TARGET_INSPECT: &str = "bento::inspect";
 /// Log target of publishers in spans: batches and what failed in them.
 pub const TARGET_PUBLISH: &str = "bento::publish";
-/// Span of one event on its way to one destination, under the target of the relay at level info. While nobody listens it is not made.
+/// Span of one event on its way to one destination, under the target of the relay at level info.
+/// While nobody listens it is not made.
 ///
-/// Fields, by OpenTelemetry's conventions for messaging where those have a name: `messaging.system` (the publisher's name),
-/// `messaging.destination.name` (the topic), `messaging.message.id` (the event's id), `messaging.operation.type`, `event_type`, `tenant_id`,
-/// `destination`, `attempts` (how often it was tried before), `traceparent` (of what raised it). With the answer: `outcome` (`published`,
-/// `failed`), `error.type` (the class of the failure) and `error`. An event whose answer the relay did not wait for has no outcome.
+/// Fields, by OpenTelemetry's conventions for messaging where those have a name: `messaging.system`
+/// (the publisher's name), `messaging.destination.name` (the topic), `messaging.message.id` (the
+/// event's id), `messaging.operation.type`, `event_type`, `tenant_id`, `destination`, `attempts`
+/// (how often it was tried before), `traceparent` (of what raised it). With the answer: `outcome`
+/// (`published`, `failed`), `error.type` (the class of the failure) and `error`. An event whose
+/// answer the relay did not wait for has no outcome.
 pub const SPAN_PUBLISH: &str = "bento.publish";
 
 /// Counter: confirmations of events, by `destination`.
 pub const PUBLISHED_EVENTS: &str = "bento_published_events_total";
-/// Counter: failures to publish, by `destination` and `class`: `transient`, `permanent`, `throttled`, `unavailable`.
+/// Counter: failures to publish, by `destination` and `class`: `transient`, `permanent`,
+/// `throttled`, `unavailable`.
 pub const FAILED_PUBLISHES: &str = "bento_failed_publishes_total";
-/// Counter: what became of the events of a tenant, by `tenant` and `status`: `published`, `retried`, `fallen_back`, `dead`, `held`, `delayed`, `late`,
-/// `filtered`, `unroutable`; an event counts once for each of its routes and each time. The first 50 tenants of a process have a label of their own, the
-/// others share `other`; events without a tenant are not counted here.
+/// Counter: what became of the events of a tenant, by `tenant` and `status`: `published`,
+/// `retried`, `fallen_back`, `dead`, `held`, `delayed`, `late`, `filtered`, `unroutable`; an event
+/// counts once for each of its routes and each time. The first 50 tenants of a process have a label
+/// of their own, the others share `other`; events without a tenant are not counted here.
 pub const TENANT_EVENTS: &str = "bento_tenant_events_total";
 /// Counter: events that failed and are tried again, by `route`.
 pub const RETRIED_EVENTS: &str = "bento_retried_events_total";
@@ -42,11 +47,12 @@ pub const FALLEN_BACK_EVENTS: &str = "bento_fallen_back_events_total";
 pub const HELD_BACK_EVENTS: &str = "bento_held_back_events_total";
 /// Counter: events that are held until they are to be delivered, by `route`.
 pub const DELAYED_EVENTS: &str = "bento_delayed_events_total";
-/// Counter: calls of a publisher that a batch did not wait for any longer, by `destination`. Their events are held, and settled when the
-/// answer comes.
+/// Counter: calls of a publisher that a batch did not wait for any longer, by `destination`. Their
+/// events are held, and settled when the answer comes.
 pub const LATE_WAVES: &str = "bento_late_waves_total";
-/// Counter: events that are held because no rule or destination of the relay takes them, by `route`: the name that is not known, or
-/// `unroutable`. Each counts once, when the first relay finds so.
+/// Counter: events that are held because no rule or destination of the relay takes them, by
+/// `route`: the name that is not known, or `unroutable`. Each counts once, when the first relay
+/// finds so.
 pub const UNROUTABLE_EVENTS: &str = "bento_unroutable_events_total";
 /// Counter: events that every rule sampled out.
 pub const FILTERED_EVENTS: &str = "bento_filtered_events_total";
@@ -54,7 +60,8 @@ pub const FILTERED_EVENTS: &str = "bento_filtered_events_total";
 pub const PUBLISH_SECONDS: &str = "bento_publish_seconds";
 /// Histogram: seconds from the moment an event occurred to its confirmation, by `destination`.
 pub const END_TO_END_SECONDS: &str = "bento_end_to_end_seconds";
-/// Counter: changes of the circuit breaker of a `destination`, by `change`: `opened`, `half_open`, `closed`.
+/// Counter: changes of the circuit breaker of a `destination`, by `change`: `opened`, `half_open`,
+/// `closed`.
 pub const CIRCUIT_CHANGES: &str = "bento_circuit_changes_total";
 /// Gauge: 1 while the circuit of a `destination` is open or half open, 0 once it is closed again.
 pub const CIRCUIT_OPEN: &str = "bento_circuit_open";
@@ -66,10 +73,12 @@ pub const LEASE_CHANGES: &str = "bento_lease_changes_total";
 pub const ALERTED_EVENTS: &str = "bento_alerted_events_total";
 /// Counter: alerts that failed, each for one or several dead letters.
 pub const FAILED_ALERTS: &str = "bento_failed_alerts_total";
-/// Gauge: events by `tenant`, `route` and `status` (`pending`, `held`, `dead`), set by the monitor. An event that is pending has no
-/// route yet; an event without a tenant has an empty one, and tenants beyond the first 50 are `other`.
+/// Gauge: events by `tenant`, `route` and `status` (`pending`, `held`, `dead`), set by the monitor.
+/// An event that is pending has no route yet; an event without a tenant has an empty one, and
+/// tenants beyond the first 50 are `other`.
 pub const BACKLOG: &str = "bento_backlog";
-/// Gauge: how many seconds ago the oldest event occurred that is still to be delivered, by `tenant` and `route`.
+/// Gauge: how many seconds ago the oldest event occurred that is still to be delivered, by `tenant`
+/// and `route`.
 pub const OLDEST_PENDING: &str = "bento_oldest_pending_seconds";
 /// Gauge: shards by `state` of their lease: `held`, `expired`, `free`.
 pub const LEASES: &str = "bento_leases";
@@ -88,13 +97,19 @@ pub(crate) const ROUTE: &str = "route";
 pub(crate) const DESTINATION: &str = "destination";
 
 /// Counts `amount` more under `name`, labelled with a route or a destination.
-pub(crate) fn count_of(name: &'static str, label: &'static str, value: impl Into<SharedString>, amount: u64) {
+pub(crate) fn count_of(
+    name: &'static str,
+    label: &'static str,
+    value: impl Into<SharedString>,
+    amount: u64,
+) {
     if amount > 0 {
         metrics::counter!(name, label => value.into()).increment(amount);
     }
 }
 
-/// Counts `amount` more under `name`, labelled with a route or a destination, and with a second label.
+/// Counts `amount` more under `name`, labelled with a route or a destination, and with a second
+/// label.
 pub(crate) fn count_of_kind(
     name: &'static str,
     label: &'static str,

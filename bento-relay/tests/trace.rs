@@ -39,13 +39,18 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        Self { store: MemoryStore::default(), broker: MemoryPublisher::new() }
+        Self {
+            store: MemoryStore::default(),
+            broker: MemoryPublisher::new(),
+        }
     }
 
     /// A transaction in which one order is created.
     fn create_order(&self) {
         let (unit_of_work, frame) = UnitOfWork::open();
-        unit_of_work.scope_sync(|| bento_core::raise(OrderCreated { order_id: 7 })).unwrap();
+        unit_of_work
+            .scope_sync(|| bento_core::raise(OrderCreated { order_id: 7 }))
+            .unwrap();
         self.commit(&unit_of_work, frame);
     }
 
@@ -59,14 +64,28 @@ impl Scene {
 
     /// What the broker got after the relay has run.
     async fn relayed(&self) -> Vec<Delivery> {
-        let router = Router::to(Destination::new("audit").via("nats").with_topic("audit.log"));
-        Relay::builder(self.store.clone(), self.broker.clone()).router(router).run_once().await.unwrap();
+        let router = Router::to(
+            Destination::new("audit")
+                .via("nats")
+                .with_topic("audit.log"),
+        );
+        Relay::builder(self.store.clone(), self.broker.clone())
+            .router(router)
+            .run_once()
+            .await
+            .unwrap();
         self.broker.published()
     }
 }
 
 fn header(delivery: &Delivery, name: &str) -> Option<String> {
-    delivery.envelope.headers().unwrap().extra.get(name).cloned()
+    delivery
+        .envelope
+        .headers()
+        .unwrap()
+        .extra
+        .get(name)
+        .cloned()
 }
 
 #[derive(Clone, Default)]
@@ -102,13 +121,20 @@ impl io::Write for Log {
 #[tokio::test]
 async fn a_publication_is_a_span_that_names_the_event_and_the_trace_it_was_raised_in() {
     let (scene, log) = (Scene::new(), Log::default());
-    let metadata = Metadata::default().with_tenant("acme").with_header("traceparent", PARENT);
+    let metadata = Metadata::default()
+        .with_tenant("acme")
+        .with_header("traceparent", PARENT);
     metadata.scope_sync(|| scene.create_order());
     let guard = log.listen();
-    let [delivery] = &scene.relayed().await[..] else { panic!("one event") };
+    let [delivery] = &scene.relayed().await[..] else {
+        panic!("one event")
+    };
     drop(guard);
     let text = log.text();
-    let published = text.lines().find(|line| line.contains("bento.publish{")).unwrap_or_else(|| panic!("{text}"));
+    let published = text
+        .lines()
+        .find(|line| line.contains("bento.publish{"))
+        .unwrap_or_else(|| panic!("{text}"));
     let expected = format!(
         "bento.publish{{otel.kind=\"producer\" messaging.system=\"nats\" messaging.operation.type=\"send\" \
          messaging.destination.name=\"audit.log\" messaging.message.id={} event_type=\"order.created\" tenant_id=\"acme\" \
@@ -116,14 +142,20 @@ async fn a_publication_is_a_span_that_names_the_event_and_the_trace_it_was_raise
         delivery.envelope.event_id
     );
     assert!(published.contains(&expected), "{published}");
-    assert_eq!(header(delivery, "traceparent").as_deref(), Some(PARENT), "it passes as it is");
+    assert_eq!(
+        header(delivery, "traceparent").as_deref(),
+        Some(PARENT),
+        "it passes as it is"
+    );
 }
 
 #[tokio::test]
 async fn a_failure_is_recorded_in_the_span() {
     let (scene, log) = (Scene::new(), Log::default());
     scene.create_order();
-    scene.broker.fail(|_| Some(PublishError::permanent("no such topic").because("it says")));
+    scene
+        .broker
+        .fail(|_| Some(PublishError::permanent("no such topic").because("it says")));
     let guard = log.listen();
     scene.relayed().await;
     drop(guard);

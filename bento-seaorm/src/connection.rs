@@ -12,8 +12,8 @@ use bento_relay::Wake;
 use bento_relay::telemetry;
 use bento_relay::tenant::{TenantAction, TenantPolicy, TenantRequest};
 use sea_orm::{
-    AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel,
-    SqliteTransactionMode, TransactionOptions,
+    AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
+    IsolationLevel, SqliteTransactionMode, TransactionOptions,
 };
 
 use crate::error::{Error, TransactionError};
@@ -28,20 +28,23 @@ mod traits;
 
 pub use crate::session::ConnectionStream;
 
-/// A `DatabaseConnection` whose transactions write what was raised in them into the outbox. Cheap to clone.
+/// A `DatabaseConnection` whose transactions write what was raised in them into the outbox. Cheap
+/// to clone.
 ///
-/// It implements SeaORM's `ConnectionTrait`, `StreamTrait` and `TransactionTrait`. Statements outside a transaction go straight
-/// to the connection and have no outbox: what an aggregate has raised before it is saved that way is lost, with a warning.
+/// It implements SeaORM's `ConnectionTrait`, `StreamTrait` and `TransactionTrait`. Statements
+/// outside a transaction go straight to the connection and have no outbox: what an aggregate has
+/// raised before it is saved that way is lost, with a warning.
 ///
-/// Inside the scope of one of its transactions use that transaction: the connection itself would work outside of it, and with
-/// SQLite or a pool of one wait for the connection that the transaction holds. It warns then, and panics under
-/// `bento_testkit::strict()`. For a statement that is meant to be independent of the transaction use
-/// [`inner`](Self::inner).
+/// Inside the scope of one of its transactions use that transaction: the connection itself would
+/// work outside of it, and with SQLite or a pool of one wait for the connection that the
+/// transaction holds. It warns then, and panics under `bento_testkit::strict()`. For a statement
+/// that is meant to be independent of the transaction use [`inner`](Self::inner).
 ///
 /// # Cancel safety
 ///
-/// A future of it may be dropped at any time. A statement outside of a transaction is finished in the background, and so is the next row
-/// of a stream, before their connection goes back to the pool.
+/// A future of it may be dropped at any time. A statement outside of a transaction is finished in
+/// the background, and so is the next row of a stream, before their connection goes back to the
+/// pool.
 #[derive(Clone, Debug)]
 pub struct OutboxConnection {
     inner: Shielded,
@@ -69,8 +72,8 @@ pub struct OutboxConnectionBuilder {
 }
 
 impl OutboxConnectionBuilder {
-    /// The beginning of the names of Bento's tables, `bento_` by default, and their schema if it names one: then the outbox is found whatever
-    /// the `search_path` of a transaction is.
+    /// The beginning of the names of Bento's tables, `bento_` by default, and their schema if it
+    /// names one: then the outbox is found whatever the `search_path` of a transaction is.
     ///
     /// On SQLite every flush is refused with [`Error::NoSchemas`] if a schema is named.
     pub fn table_prefix(mut self, prefix: TablePrefix) -> Self {
@@ -78,32 +81,37 @@ impl OutboxConnectionBuilder {
         self
     }
 
-    /// How the outbox is divided: insisted on if it is said here. The database remembers it from the first use on; without
-    /// this the remembered sharding is used, and 16 shards in one lane if there is none.
+    /// How the outbox is divided: insisted on if it is said here. The database remembers it from
+    /// the first use on; without this the remembered sharding is used, and 16 shards in one lane if
+    /// there is none.
     pub fn sharding(mut self, sharding: Sharding) -> Self {
         self.expected.sharding = Some(sharding);
         self
     }
 
-    /// The name of the application, the same for all its processes: the outbox records the first name that it is told, and a process of
-    /// another name is refused with [`Error::OtherApplication`] at its first flush. Without one, whatever is recorded is accepted.
+    /// The name of the application, the same for all its processes: the outbox records the first
+    /// name that it is told, and a process of another name is refused with
+    /// [`Error::OtherApplication`] at its first flush. Without one, whatever is recorded is
+    /// accepted.
     ///
-    /// Without names two applications that share a database and a prefix publish each other's events.
+    /// Without names two applications that share a database and a prefix publish each other's
+    /// events.
     pub fn application(mut self, name: impl Into<String>) -> Self {
         self.expected.application = Some(name.into());
         self
     }
 
-    /// Whom to tell, after a commit, which shards have new events: a relay in this process, which otherwise sees them at its
-    /// next poll.
+    /// Whom to tell, after a commit, which shards have new events: a relay in this process, which
+    /// otherwise sees them at its next poll.
     pub fn wake(mut self, wake: impl Into<Wake>) -> Self {
         self.wake = Some(wake.into());
         self
     }
 
-    /// Whom to ask before a transaction begins: whether the actor of the ambient `Metadata` may [write](TenantAction::Write) for
-    /// its tenant. A transaction that is [adopted](OutboxConnection::adopt), or bound to a tenant after it began, is not asked
-    /// about; nested ones belong to the transaction around them.
+    /// Whom to ask before a transaction begins: whether the actor of the ambient `Metadata` may
+    /// [write](TenantAction::Write) for its tenant. A transaction that is
+    /// [adopted](OutboxConnection::adopt), or bound to a tenant after it began, is not asked about;
+    /// nested ones belong to the transaction around them.
     ///
     /// ```
     /// # use bento_relay::tenant::{Refusal, TenantRequest};
@@ -127,7 +135,10 @@ impl OutboxConnectionBuilder {
         let tables = Tables::new(self.prefix).on(self.inner.get_database_backend());
         let mut settings = Settings::new(tables, self.expected, self.wake);
         settings.policy = self.policy;
-        OutboxConnection { inner: Shielded::new(self.inner), settings: Arc::new(settings) }
+        OutboxConnection {
+            inner: Shielded::new(self.inner),
+            settings: Arc::new(settings),
+        }
     }
 }
 
@@ -148,7 +159,8 @@ impl OutboxConnection {
         }
     }
 
-    /// The connection itself, for statements that are meant to be independent of any transaction around them.
+    /// The connection itself, for statements that are meant to be independent of any transaction
+    /// around them.
     pub fn inner(&self) -> &DatabaseConnection {
         self.inner.inner()
     }
@@ -176,15 +188,18 @@ impl OutboxConnection {
         self.inner().clone().close().await
     }
 
-    /// Takes over a transaction that was begun elsewhere. Give the outermost one: only its commit decides about the events.
+    /// Takes over a transaction that was begun elsewhere. Give the outermost one: only its commit
+    /// decides about the events.
     pub fn adopt(&self, transaction: DatabaseTransaction) -> OutboxTransaction {
         OutboxTransaction::open(transaction, Arc::clone(&self.settings))
     }
 
-    /// Begins a transaction. With SQLite it is IMMEDIATE, so that it does not fail at its first write beside a relay.
+    /// Begins a transaction. With SQLite it is IMMEDIATE, so that it does not fail at its first
+    /// write beside a relay.
     ///
     /// There is no scope around the code that follows: hand over each aggregate with
-    /// [`collect`](OutboxTransaction::collect), or run the work in [`scope`](OutboxTransaction::scope).
+    /// [`collect`](OutboxTransaction::collect), or run the work in
+    /// [`scope`](OutboxTransaction::scope).
     ///
     /// # Errors
     /// [`Error::Database`], [`Error::Refused`].
@@ -195,7 +210,8 @@ impl OutboxConnection {
         self.begin_with_options(TransactionOptions::default()).await
     }
 
-    /// Begins a transaction with an isolation level or access mode. With SQLite a read-only one is DEFERRED.
+    /// Begins a transaction with an isolation level or access mode. With SQLite a read-only one is
+    /// DEFERRED.
     ///
     /// # Errors
     /// [`Error::Database`], [`Error::Refused`].
@@ -207,8 +223,12 @@ impl OutboxConnection {
         isolation_level: Option<IsolationLevel>,
         access_mode: Option<AccessMode>,
     ) -> Result<OutboxTransaction, Error> {
-        self.begin_with_options(TransactionOptions { isolation_level, access_mode, sqlite_transaction_mode: None })
-            .await
+        self.begin_with_options(TransactionOptions {
+            isolation_level,
+            access_mode,
+            sqlite_transaction_mode: None,
+        })
+        .await
     }
 
     /// Begins a transaction with options. With SQLite it is IMMEDIATE unless they say otherwise.
@@ -218,29 +238,38 @@ impl OutboxConnection {
     ///
     /// # Cancel safety
     /// A transaction that has begun is rolled back in the background.
-    pub async fn begin_with_options(&self, mut options: TransactionOptions) -> Result<OutboxTransaction, Error> {
+    pub async fn begin_with_options(
+        &self,
+        mut options: TransactionOptions,
+    ) -> Result<OutboxTransaction, Error> {
         self.warn_inside_own_scope();
         self.settings.ask()?;
         let writes = options.access_mode != Some(AccessMode::ReadOnly);
         if self.inner.get_database_backend() == DbBackend::Sqlite && writes {
-            options.sqlite_transaction_mode.get_or_insert(SqliteTransactionMode::Immediate);
+            options
+                .sqlite_transaction_mode
+                .get_or_insert(SqliteTransactionMode::Immediate);
         }
         let transaction = session::begin(self.inner(), options, None).await?;
         Ok(self.adopt(transaction))
     }
 
-    /// Runs `callback` in a transaction and its scope: what is raised in there is in the outbox if it returns `Ok` and the
-    /// commit succeeds, and nowhere otherwise.
+    /// Runs `callback` in a transaction and its scope: what is raised in there is in the outbox if
+    /// it returns `Ok` and the commit succeeds, and nowhere otherwise.
     ///
     /// # Errors
     /// [`TransactionError`].
     ///
     /// # Cancel safety
-    /// The transaction is rolled back, unless its commit was on its way: that goes on in the background and happens as a whole or not at all. Collected
-    /// events are back with their aggregates.
+    /// The transaction is rolled back, unless its commit was on its way: that goes on in the
+    /// background and happens as a whole or not at all. Collected events are back with their
+    /// aggregates.
     pub async fn transaction<F, T, E>(&self, callback: F) -> Result<T, TransactionError<E>>
     where
-        F: for<'c> FnOnce(&'c OutboxTransaction) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>> + Send,
+        F: for<'c> FnOnce(
+                &'c OutboxTransaction,
+            ) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>>
+            + Send,
         T: Send,
         E: Send,
     {
@@ -253,8 +282,9 @@ impl OutboxConnection {
     /// [`TransactionError`].
     ///
     /// # Cancel safety
-    /// The transaction is rolled back, unless its commit was on its way: that goes on in the background and happens as a whole or not at all. Collected
-    /// events are back with their aggregates.
+    /// The transaction is rolled back, unless its commit was on its way: that goes on in the
+    /// background and happens as a whole or not at all. Collected events are back with their
+    /// aggregates.
     pub async fn transaction_with_config<F, T, E>(
         &self,
         callback: F,
@@ -262,11 +292,18 @@ impl OutboxConnection {
         access_mode: Option<AccessMode>,
     ) -> Result<T, TransactionError<E>>
     where
-        F: for<'c> FnOnce(&'c OutboxTransaction) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>> + Send,
+        F: for<'c> FnOnce(
+                &'c OutboxTransaction,
+            ) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>>
+            + Send,
         T: Send,
         E: Send,
     {
-        run(self.begin_with_config(isolation_level, access_mode).await?, callback).await
+        run(
+            self.begin_with_config(isolation_level, access_mode).await?,
+            callback,
+        )
+        .await
     }
 
     /// [`transaction`](Self::transaction) with an async closure.
@@ -275,8 +312,9 @@ impl OutboxConnection {
     /// [`TransactionError`].
     ///
     /// # Cancel safety
-    /// The transaction is rolled back, unless its commit was on its way: that goes on in the background and happens as a whole or not at all. Collected
-    /// events are back with their aggregates.
+    /// The transaction is rolled back, unless its commit was on its way: that goes on in the
+    /// background and happens as a whole or not at all. Collected events are back with their
+    /// aggregates.
     pub async fn transaction_async<F, T, E>(&self, callback: F) -> Result<T, TransactionError<E>>
     where
         F: for<'c> AsyncFnOnce(&'c OutboxTransaction) -> Result<T, E>,
@@ -290,8 +328,9 @@ impl OutboxConnection {
     /// [`TransactionError`].
     ///
     /// # Cancel safety
-    /// The transaction is rolled back, unless its commit was on its way: that goes on in the background and happens as a whole or not at all. Collected
-    /// events are back with their aggregates.
+    /// The transaction is rolled back, unless its commit was on its way: that goes on in the
+    /// background and happens as a whole or not at all. Collected events are back with their
+    /// aggregates.
     pub async fn transaction_with_config_async<F, T, E>(
         &self,
         callback: F,
@@ -301,17 +340,23 @@ impl OutboxConnection {
     where
         F: for<'c> AsyncFnOnce(&'c OutboxTransaction) -> Result<T, E>,
     {
-        run_async(self.begin_with_config(isolation_level, access_mode).await?, callback).await
+        run_async(
+            self.begin_with_config(isolation_level, access_mode).await?,
+            callback,
+        )
+        .await
     }
 
-    /// [`transaction_async`](Self::transaction_async) with options: isolation level, access mode, SQLite's mode.
+    /// [`transaction_async`](Self::transaction_async) with options: isolation level, access mode,
+    /// SQLite's mode.
     ///
     /// # Errors
     /// [`TransactionError`].
     ///
     /// # Cancel safety
-    /// The transaction is rolled back, unless its commit was on its way: that goes on in the background and happens as a whole or not at all. Collected
-    /// events are back with their aggregates.
+    /// The transaction is rolled back, unless its commit was on its way: that goes on in the
+    /// background and happens as a whole or not at all. Collected events are back with their
+    /// aggregates.
     pub async fn transaction_with_options_async<F, T, E>(
         &self,
         callback: F,
@@ -331,7 +376,10 @@ impl OutboxConnection {
                 "the outer connection is used inside the scope of its own transaction; use the transaction, or `inner()` for a \
                  statement that is independent of it",
             );
-            assert!(!pending::is_strict(), "the outer connection is used inside the scope of its own transaction");
+            assert!(
+                !pending::is_strict(),
+                "the outer connection is used inside the scope of its own transaction"
+            );
         }
     }
 }
@@ -340,12 +388,19 @@ impl Settings {
     fn new(tables: Tables, expected: Expected, wake: Option<Wake>) -> Self {
         static OWNERS: AtomicU64 = AtomicU64::new(0);
         let owner = OWNERS.fetch_add(1, Ordering::Relaxed);
-        Self { owner, writer: OutboxWriter::new(tables, expected), wake, policy: None }
+        Self {
+            owner,
+            writer: OutboxWriter::new(tables, expected),
+            wake,
+            policy: None,
+        }
     }
 
     /// Asks whether the actor of the ambient metadata may write for its tenant.
     fn ask(&self) -> Result<(), Error> {
-        let Some(policy) = &self.policy else { return Ok(()) };
+        let Some(policy) = &self.policy else {
+            return Ok(());
+        };
         Ok(policy.ask(TenantRequest::ambient(TenantAction::Write))?)
     }
 

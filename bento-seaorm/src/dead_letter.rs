@@ -1,15 +1,16 @@
 //! Dead letters in the database: list, amend, replay, discard, tell of them.
 //!
-//! Amending, replaying and discarding first lock the lease of the shard and raise its revision, so they never meet the relay or each
-//! other half way, and it learns of them with its next call. None touches the outbox.
+//! Amending, replaying and discarding first lock the lease of the shard and raise its revision, so
+//! they never meet the relay or each other half way, and it learns of them with its next call. None
+//! touches the outbox.
 
 use std::sync::Arc;
 
 use bento_core::id::EventId;
 use bento_core::outbox::ShardId;
 use bento_relay::dead_letter::{
-    Amendment, DeadLetter, DeadLetterFilter, DeadLetterQuery, DeadLetters, DiscardedLetter, Discarding, LetterKey,
-    Replayed, ShardCursor,
+    Amendment, DeadLetter, DeadLetterFilter, DeadLetterQuery, DeadLetters, DiscardedLetter,
+    Discarding, LetterKey, Replayed, ShardCursor,
 };
 use bento_relay::store::StoreError;
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
@@ -47,30 +48,57 @@ impl DeadLetters for OutboxStore {
         self.rows(select, select::letter).await
     }
 
-    async fn amend(&self, event_id: EventId, route: &str, amendment: &Amendment) -> Result<(), StoreError> {
+    async fn amend(
+        &self,
+        event_id: EventId,
+        route: &str,
+        amendment: &Amendment,
+    ) -> Result<(), StoreError> {
         amending::amend(self, event_id, route, amendment).await
     }
 
     async fn replay(&self, event_id: EventId, route: &str) -> Result<Replayed, StoreError> {
-        let Some(letter) = self.find(event_id, route).await? else { return Ok(Replayed::default()) };
+        let Some(letter) = self.find(event_id, route).await? else {
+            return Ok(Replayed::default());
+        };
         if letter.raw.is_some() {
-            return Err(StoreError::NotReplayable { event_id, route: letter.route });
+            return Err(StoreError::NotReplayable {
+                event_id,
+                route: letter.route,
+            });
         }
         let letters = [(event_id, Arc::clone(&letter.route))];
         match self.replay_together(letter.shard, &letters).await? {
             0 => Ok(Replayed::default()),
-            _ => Ok(Replayed { replayed: true, later_ones_out: letter.later_ones_out() }),
+            _ => Ok(Replayed {
+                replayed: true,
+                later_ones_out: letter.later_ones_out(),
+            }),
         }
     }
 
-    async fn replay_together(&self, shard: ShardId, letters: &[LetterKey]) -> Result<u64, StoreError> {
+    async fn replay_together(
+        &self,
+        shard: ShardId,
+        letters: &[LetterKey],
+    ) -> Result<u64, StoreError> {
         removed(self, shard, letters, Fate::Replayed).await
     }
 
-    async fn discard(&self, event_id: EventId, route: &str, discarding: &Discarding) -> Result<bool, StoreError> {
-        let Some(letter) = self.find(event_id, route).await? else { return Ok(false) };
+    async fn discard(
+        &self,
+        event_id: EventId,
+        route: &str,
+        discarding: &Discarding,
+    ) -> Result<bool, StoreError> {
+        let Some(letter) = self.find(event_id, route).await? else {
+            return Ok(false);
+        };
         let letters = [(event_id, letter.route)];
-        Ok(self.discard_together(letter.shard, &letters, discarding).await? > 0)
+        Ok(self
+            .discard_together(letter.shard, &letters, discarding)
+            .await?
+            > 0)
     }
 
     async fn discard_together(
@@ -90,7 +118,11 @@ impl DeadLetters for OutboxStore {
 }
 
 impl OutboxStore {
-    async fn rows<T>(&self, select: Sql, read: impl Fn(&QueryResult) -> T) -> Result<Vec<T>, StoreError> {
+    async fn rows<T>(
+        &self,
+        select: Sql,
+        read: impl Fn(&QueryResult) -> T,
+    ) -> Result<Vec<T>, StoreError> {
         self.check_owner().await?;
         let rows = self.db().query_all_raw(select.build()).await;
         let rows = rows.map(|rows| rows.iter().map(read).collect());
@@ -98,15 +130,20 @@ impl OutboxStore {
     }
 }
 
-/// Keeps everybody else from the dead letters of a shard until the transaction ends, and tells its relay of the change.
+/// Keeps everybody else from the dead letters of a shard until the transaction ends, and tells its
+/// relay of the change.
 async fn lock_shard(
     tx: &StoreTransaction,
     dialect: &'static dyn Dialect,
     tables: &Tables,
     shard: ShardId,
 ) -> Result<(), DbErr> {
-    let raise = format!("UPDATE {} SET revision = revision + 1 WHERE shard = ", tables.shard());
-    tx.execute_raw(Sql::new(dialect, &raise).bind(shard).build()).await?;
+    let raise = format!(
+        "UPDATE {} SET revision = revision + 1 WHERE shard = ",
+        tables.shard()
+    );
+    tx.execute_raw(Sql::new(dialect, &raise).bind(shard).build())
+        .await?;
     Ok(())
 }
 
@@ -114,7 +151,11 @@ async fn lock_shard(
 fn of_letters(mut sql: Sql, letters: &[LetterKey]) -> Sql {
     for (nth, (event_id, route)) in letters.iter().enumerate() {
         sql = sql
-            .push(if nth == 0 { "(event_id = " } else { " OR event_id = " })
+            .push(if nth == 0 {
+                "(event_id = "
+            } else {
+                " OR event_id = "
+            })
             .bind(uuid::Uuid::from(*event_id))
             .push(" AND route = ")
             .bind(&**route);

@@ -27,9 +27,13 @@ use bento_core::outbox::{OutboxEntry, ShardId};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use sea_orm::sqlx::error::DatabaseError;
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, RuntimeErr, SqlxError, Statement, TransactionOptions, Value};
+use sea_orm::{
+    ConnectionTrait, DbBackend, DbErr, RuntimeErr, SqlxError, Statement, TransactionOptions, Value,
+};
 
-pub(crate) use self::places::{MissingSchema, MissingTable, for_tables, missing_schema, missing_table, schema_quote};
+pub(crate) use self::places::{
+    MissingSchema, MissingTable, for_tables, missing_schema, missing_table, schema_quote,
+};
 pub(crate) use self::renewal::{Horizon, Renewal, Renewed};
 pub(crate) use self::shards::ShardsUpdate;
 pub(crate) use self::sql::Sql;
@@ -39,7 +43,9 @@ use crate::session::{Shielded, StoreTransaction};
 use crate::tables::Tables;
 
 #[cfg(not(any(feature = "postgres", feature = "mysql", feature = "sqlite")))]
-compile_error!("bento-seaorm needs a back end: enable one of its features `postgres`, `mysql`, `sqlite`");
+compile_error!(
+    "bento-seaorm needs a back end: enable one of its features `postgres`, `mysql`, `sqlite`"
+);
 
 /// A database as Bento uses it.
 pub(crate) trait Dialect: fmt::Debug + Send + Sync {
@@ -65,16 +71,18 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
         None
     }
 
-    /// The statement that lets one process at a time migrate a schema, or what the session finds without one. It answers with 1, in the
-    /// first column, when the lock is held.
+    /// The statement that lets one process at a time migrate a schema, or what the session finds
+    /// without one. It answers with 1, in the first column, when the lock is held.
     fn lock_migrations(&self, schema: Option<&str>) -> String;
 
-    /// The statement that ends the lock of [`lock_migrations`](Self::lock_migrations), where the end of the transaction does not.
+    /// The statement that ends the lock of [`lock_migrations`](Self::lock_migrations), where the
+    /// end of the transaction does not.
     fn unlock_migrations(&self, _schema: Option<&str>) -> Option<String> {
         None
     }
 
-    /// True if an error says that what was to be created is there: another process has created it at this moment.
+    /// True if an error says that what was to be created is there: another process has created it
+    /// at this moment.
     fn is_already_there(&self, _error: &dyn DatabaseError) -> bool {
         false
     }
@@ -88,14 +96,15 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     /// The end of an INSERT into a table that leaves a row alone whose key is known.
     fn or_leave(&self, table: &str, key: &[&str]) -> String;
 
-    /// The end of an INSERT that answers with this column of the rows it wrote; `None` where it would answer with those that were
-    /// there as well, or not at all.
+    /// The end of an INSERT that answers with this column of the rows it wrote; `None` where it
+    /// would answer with those that were there as well, or not at all.
     fn returning(&self, column: &str) -> Option<String>;
 
     /// One INSERT for all the entries, built without copying their payloads.
     ///
-    /// `values` is the text for as many rows in the form of multi-row VALUES, if that is what the back end wants.
-    /// `end` ends the statement: what [`or_leave`](Self::or_leave) says, or nothing.
+    /// `values` is the text for as many rows in the form of multi-row VALUES, if that is what the
+    /// back end wants. `end` ends the statement: what [`or_leave`](Self::or_leave) says, or
+    /// nothing.
     fn insert(
         &self,
         _tables: &Tables,
@@ -103,7 +112,9 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
         end: &str,
         values: &dyn Fn(usize) -> String,
     ) -> Statement {
-        insert_values(self.backend(), entries, end, values, |time| self.event_time(time))
+        insert_values(self.backend(), entries, end, values, |time| {
+            self.event_time(time)
+        })
     }
 
     /// The time now, by the database's clock.
@@ -114,22 +125,30 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
         self.now()
     }
 
-    /// Appends the time so many microseconds from now, by the database's clock; before now for a negative number.
+    /// Appends the time so many microseconds from now, by the database's clock; before now for a
+    /// negative number.
     fn after_micros(&self, placeholder: &str, sql: &mut String);
 
-    /// How many microseconds from now, by the database's clock, the time in a column lies; negative for the past.
+    /// How many microseconds from now, by the database's clock, the time in a column lies; negative
+    /// for the past.
     fn micros_until(&self, column: &str) -> String;
 
-    /// Appends a test whether what stands before is one of the numbers, in a text that does not change with their number.
+    /// Appends a test whether what stands before is one of the numbers, in a text that does not
+    /// change with their number.
     fn one_of(&self, numbers: Vec<i64>, sql: &mut String, values: &mut Vec<Value>);
 
-    /// The begin and the end of a DELETE that ends after some rows; between them stands what a SELECT has behind its table.
+    /// The begin and the end of a DELETE that ends after some rows; between them stands what a
+    /// SELECT has behind its table.
     fn delete_some(&self, table: &str, key: &str) -> (String, &'static str) {
-        (format!("DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table}"), ")")
+        (
+            format!("DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table}"),
+            ")",
+        )
     }
 
-    /// The begin of an UPDATE of shard rows, up to SET, that locks them in the order of the shards, and its end, from WHERE on without the
-    /// condition: what stands between is what to set. Whoever locks several of these rows does so in that order.
+    /// The begin of an UPDATE of shard rows, up to SET, that locks them in the order of the shards,
+    /// and its end, from WHERE on without the condition: what stands between is what to set.
+    /// Whoever locks several of these rows does so in that order.
     fn update_shards(&self, table: &str) -> ShardsUpdate;
 
     /// The end of a SELECT that locks the rows it finds, one after another.
@@ -137,23 +156,27 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
         " FOR UPDATE"
     }
 
-    /// The end of a SELECT that locks the rows it finds and passes over those that somebody has locked.
+    /// The end of a SELECT that locks the rows it finds and passes over those that somebody has
+    /// locked.
     fn lock_unlocked(&self) -> &'static str {
         " FOR UPDATE SKIP LOCKED"
     }
 
-    /// A number that changes with the server, and when positions begin anew. Only for back ends with a [`Horizon`].
+    /// A number that changes with the server, and when positions begin anew. Only for back ends
+    /// with a [`Horizon`].
     fn history(&self, _tables: &Tables) -> Option<String> {
         None
     }
 
-    /// The last position that was handed out, or one below it. Only for back ends with a [`history`](Self::history).
+    /// The last position that was handed out, or one below it. Only for back ends with a
+    /// [`history`](Self::history).
     fn last_position(&self, _tables: &Tables) -> Option<String> {
         None
     }
 
-    /// A time as a parameter that compares with the times the database wrote: one that lies before the year 1000 or after 9999 is taken
-    /// to be the first or the last moment of these years, which every back end holds.
+    /// A time as a parameter that compares with the times the database wrote: one that lies before
+    /// the year 1000 or after 9999 is taken to be the first or the last moment of these years,
+    /// which every back end holds.
     fn time(&self, time: DateTime<Utc>) -> Value {
         self.event_time(time.clamp(FIRST_TIME, LAST_TIME))
     }
@@ -171,7 +194,8 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Warns if the connection's commits do not wait for the disk, where the relay cannot see to it itself.
+    /// Warns if the connection's commits do not wait for the disk, where the relay cannot see to it
+    /// itself.
     fn warn_unless_durable<'a>(&'a self, _db: &'a Shielded) -> Warning<'a> {
         Box::pin(async { Ok(()) })
     }
@@ -186,8 +210,8 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Checks and renews the lease, and deletes the rows of the outbox at these positions, or moves them to the published ones, if
-    /// it is still held.
+    /// Checks and renews the lease, and deletes the rows of the outbox at these positions, or moves
+    /// them to the published ones, if it is still held.
     fn renew<'a>(&'a self, tx: &'a StoreTransaction, renewal: Renewal<'a>) -> Renewing<'a>;
 
     /// A time as it is read: nothing where the driver could not read it.
@@ -204,7 +228,8 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
         WRITTEN.iter().map(column).collect::<Vec<_>>().join(", ")
     }
 
-    /// The number that each row of a table has beside its columns; `None` where every key can be read.
+    /// The number that each row of a table has beside its columns; `None` where every key can be
+    /// read.
     fn row_number(&self) -> Option<&'static str> {
         None
     }
@@ -212,13 +237,15 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     /// Whatever stands in a column, as a text; `None` for bytes, which can always be read.
     fn shown(&self, column: &str) -> Option<String>;
 
-    /// True if the database refuses a value or a row for what it is: too long, out of range, of another type, known already.
+    /// True if the database refuses a value or a row for what it is: too long, out of range, of
+    /// another type, known already.
     fn is_refusal(&self, error: &dyn DatabaseError) -> bool;
 
     /// The table that the error says is missing.
     fn missing_table(&self, error: &dyn DatabaseError) -> Option<MissingTable>;
 
-    /// A query for the `search_path` of the session and the name of its database, where an error does not say them.
+    /// A query for the `search_path` of the session and the name of its database, where an error
+    /// does not say them.
     fn ask_search_path(&self) -> Option<&'static str> {
         None
     }
@@ -231,13 +258,14 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
         false
     }
 
-    /// Whether the database has rolled the whole transaction back by itself, so that what follows would be committed statement
-    /// by statement.
+    /// Whether the database has rolled the whole transaction back by itself, so that what follows
+    /// would be committed statement by statement.
     fn is_rolled_back(&self, _error: &dyn DatabaseError) -> bool {
         false
     }
 
-    /// Whether an earlier failure makes the database refuse everything until the transaction is rolled back.
+    /// Whether an earlier failure makes the database refuse everything until the transaction is
+    /// rolled back.
     fn is_aborted(&self, _error: &dyn DatabaseError) -> bool {
         false
     }
@@ -270,7 +298,8 @@ pub(crate) enum Look {
 }
 
 /// The answer of [`Dialect::renew`]: nothing if the lease is lost.
-pub(crate) type Renewing<'a> = Pin<Box<dyn Future<Output = Result<Option<Renewed>, DbErr>> + Send + 'a>>;
+pub(crate) type Renewing<'a> =
+    Pin<Box<dyn Future<Output = Result<Option<Renewed>, DbErr>> + Send + 'a>>;
 
 /// The answer of [`Dialect::warn_unless_durable`].
 pub(crate) type Warning<'a> = Pin<Box<dyn Future<Output = Result<(), DbErr>> + Send + 'a>>;
@@ -306,14 +335,19 @@ pub(crate) fn of(backend: DbBackend) -> Result<&'static dyn Dialect, Unsupported
         DbBackend::MySql => Ok(&mysql::MySql),
         #[cfg(feature = "sqlite")]
         DbBackend::Sqlite => Ok(&sqlite::Sqlite),
-        #[allow(unreachable_patterns, reason = "reachable as soon as one feature is off")]
+        #[allow(
+            unreachable_patterns,
+            reason = "reachable as soon as one feature is off"
+        )]
         _ => Err(UnsupportedBackend { backend }),
     }
 }
 
 /// A connection to a database that this build does not support.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("bento-seaorm is built without support for {backend:?}; enable its feature `postgres`, `mysql` or `sqlite`")]
+#[error(
+    "bento-seaorm is built without support for {backend:?}; enable its feature `postgres`, `mysql` or `sqlite`"
+)]
 pub struct UnsupportedBackend {
     /// The database of the connection.
     pub backend: DbBackend,
@@ -340,8 +374,12 @@ pub(crate) fn database_error(error: &DbErr) -> Option<&dyn DatabaseError> {
 /// Whether the connection is gone.
 pub(crate) fn is_disconnection(backend: DbBackend, error: &DbErr) -> bool {
     use SqlxError::{Io, Protocol, Tls, WorkerCrashed};
-    matches!(driver_error(error), Some(Io(_) | Tls(_) | Protocol(_) | WorkerCrashed))
-        || answers(backend, error, |dialect, error| dialect.is_disconnection(error))
+    matches!(
+        driver_error(error),
+        Some(Io(_) | Tls(_) | Protocol(_) | WorkerCrashed)
+    ) || answers(backend, error, |dialect, error| {
+        dialect.is_disconnection(error)
+    })
 }
 
 /// The advice to an operator whose setting is the reason of an error.
@@ -352,7 +390,9 @@ pub(crate) fn advice(backend: DbBackend, error: &DbErr) -> Option<&'static str> 
 /// True if the connection is gone, for an error of any back end.
 pub(crate) fn is_lost(error: &DbErr) -> bool {
     !matches!(error, DbErr::Conn(_))
-        && [DbBackend::Postgres, DbBackend::MySql, DbBackend::Sqlite].iter().any(|of| is_disconnection(*of, error))
+        && [DbBackend::Postgres, DbBackend::MySql, DbBackend::Sqlite]
+            .iter()
+            .any(|of| is_disconnection(*of, error))
 }
 
 /// True if the session refuses to write, as after a failover to another server.
@@ -367,21 +407,29 @@ pub(crate) fn is_unfit(backend: DbBackend, error: &DbErr) -> bool {
 
 /// Whether there is no transaction any more, as far as the error says it.
 pub(crate) fn is_rolled_back(backend: DbBackend, error: &DbErr) -> bool {
-    is_disconnection(backend, error) || answers(backend, error, |dialect, error| dialect.is_rolled_back(error))
+    is_disconnection(backend, error)
+        || answers(backend, error, |dialect, error| {
+            dialect.is_rolled_back(error)
+        })
 }
 
-/// Whether an earlier failure makes the database refuse everything until the transaction is rolled back.
+/// Whether an earlier failure makes the database refuse everything until the transaction is rolled
+/// back.
 pub(crate) fn is_aborted(backend: DbBackend, error: &DbErr) -> bool {
     answers(backend, error, |dialect, error| dialect.is_aborted(error))
 }
 
-/// True if the same transaction may succeed if it is simply done again: a deadlock, a serialization failure, a lock that was not to be
-/// had.
+/// True if the same transaction may succeed if it is simply done again: a deadlock, a serialization
+/// failure, a lock that was not to be had.
 pub(crate) fn is_transient(backend: DbBackend, error: &DbErr) -> bool {
     answers(backend, error, |dialect, error| dialect.is_transient(error))
 }
 
-fn answers(backend: DbBackend, error: &DbErr, ask: impl FnOnce(&dyn Dialect, &dyn DatabaseError) -> bool) -> bool {
+fn answers(
+    backend: DbBackend,
+    error: &DbErr,
+    ask: impl FnOnce(&dyn Dialect, &dyn DatabaseError) -> bool,
+) -> bool {
     matches!((of(backend), database_error(error)), (Ok(dialect), Some(error)) if ask(dialect, error))
 }
 
@@ -390,7 +438,8 @@ pub(crate) fn is_refusal(backend: DbBackend, error: &DbErr) -> bool {
     answers(backend, error, |dialect, error| dialect.is_refusal(error))
 }
 
-/// Deletes rows of the outbox or moves them to the published ones, where that cannot be part of another statement.
+/// Deletes rows of the outbox or moves them to the published ones, where that cannot be part of
+/// another statement.
 async fn settle_published(
     tx: &StoreTransaction,
     dialect: &'static dyn Dialect,
@@ -404,10 +453,21 @@ async fn settle_published(
     }
     if keep {
         let from = |sql: Sql| sql.push(" AND position").one_of(positions.clone());
-        tx.execute_raw(keep_published(dialect, tables, tables.outbox(), shard, from).build()).await?;
+        tx.execute_raw(keep_published(dialect, tables, tables.outbox(), shard, from).build())
+            .await?;
     }
-    let delete = Sql::new(dialect, &format!("DELETE FROM {} WHERE shard = ", tables.outbox()));
-    tx.execute_raw(delete.bind(shard).push(" AND position").one_of(positions).build()).await?;
+    let delete = Sql::new(
+        dialect,
+        &format!("DELETE FROM {} WHERE shard = ", tables.outbox()),
+    );
+    tx.execute_raw(
+        delete
+            .bind(shard)
+            .push(" AND position")
+            .one_of(positions)
+            .build(),
+    )
+    .await?;
     Ok(())
 }
 
@@ -454,17 +514,28 @@ fn insert_values(
 ) -> Statement {
     let sql = values(entries.len()) + end;
     let mut parameters = Vec::with_capacity(entries.len() * PARAMETERS);
-    entries.into_iter().for_each(|entry| row_values(entry, &mut parameters, &time));
+    entries
+        .into_iter()
+        .for_each(|entry| row_values(entry, &mut parameters, &time));
     Statement::from_sql_and_values(backend, sql, parameters)
 }
 
 /// The parameters of one row of the outbox: the shard and then [`WRITTEN`].
-pub(crate) fn row_values(mut entry: OutboxEntry, values: &mut Vec<Value>, time: impl Fn(DateTime<Utc>) -> Value) {
+pub(crate) fn row_values(
+    mut entry: OutboxEntry,
+    values: &mut Vec<Value>,
+    time: impl Fn(DateTime<Utc>) -> Value,
+) {
     values.extend((0..PARAMETERS).map(|parameter| take_value(&mut entry, parameter, &time)));
 }
 
-/// Moves one parameter of a row out of its entry, counted as in [`row_values`]. None is taken twice.
-pub(super) fn take_value(entry: &mut OutboxEntry, parameter: usize, time: impl Fn(DateTime<Utc>) -> Value) -> Value {
+/// Moves one parameter of a row out of its entry, counted as in [`row_values`]. None is taken
+/// twice.
+pub(super) fn take_value(
+    entry: &mut OutboxEntry,
+    parameter: usize,
+    time: impl Fn(DateTime<Utc>) -> Value,
+) -> Value {
     let envelope = &mut entry.envelope;
     match parameter {
         0 => Value::Int(Some(entry.shard)),

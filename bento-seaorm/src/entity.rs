@@ -11,7 +11,8 @@ use chrono::{DateTime, Datelike, Utc};
 use sea_orm::{DbErr, QueryResult, TryGetable};
 use uuid::Uuid;
 
-/// What the business transaction writes of an event, in the order of the placeholders, after `shard`.
+/// What the business transaction writes of an event, in the order of the placeholders, after
+/// `shard`.
 pub(crate) const WRITTEN: [&str; 16] = [
     "event_id",
     "event_type",
@@ -62,10 +63,13 @@ pub(crate) fn envelope_at(row: &QueryResult, first: usize) -> Result<Envelope, D
     if let Some(row) = row.try_as_sqlite_row() {
         return cells::envelope(row, first);
     }
-    Err(DbErr::Type("the row is of no back end whose feature is enabled".into()))
+    Err(DbErr::Type(
+        "the row is of no back end whose feature is enabled".into(),
+    ))
 }
 
-/// Reads what can be read of an envelope, with values for the rest that every table holds. Tells whether nothing is missing.
+/// Reads what can be read of an envelope, with values for the rest that every table holds. Tells
+/// whether nothing is missing.
 pub(crate) fn salvaged_at(row: &QueryResult, first: usize) -> (Envelope, bool) {
     if let Ok(envelope) = envelope_at(row, first)
         && limits::check_envelope(&envelope).is_ok()
@@ -75,7 +79,10 @@ pub(crate) fn salvaged_at(row: &QueryResult, first: usize) -> (Envelope, bool) {
     let of = Salvaged { row, first };
     let event_id = of.get::<Uuid>(0).map_or_else(EventId::new, EventId::from);
     let version = of.get::<i32>(2).unwrap_or_default().cast_unsigned();
-    let time = of.get(11).filter(|time: &DateTime<Utc>| (1000..=9999).contains(&time.year())).unwrap_or_else(Utc::now);
+    let time = of
+        .get(11)
+        .filter(|time: &DateTime<Utc>| (1000..=9999).contains(&time.year()))
+        .unwrap_or_else(Utc::now);
     let mut envelope = Envelope::with_id(event_id, of.text(1, 190), version, time, of.bytes(15));
     // Half of a key would be the key of another aggregate.
     let key = (of.get::<String>(3), of.get::<String>(4));
@@ -90,7 +97,10 @@ pub(crate) fn salvaged_at(row: &QueryResult, first: usize) -> (Envelope, bool) {
     envelope.topic = of.optional(7, 255);
     envelope.routing_key = of.optional(8, 255);
     envelope.routing = of.bytes(9).into();
-    envelope.routing_version = of.get::<i32>(10).and_then(|version| version.try_into().ok()).unwrap_or_default();
+    envelope.routing_version = of
+        .get::<i32>(10)
+        .and_then(|version| version.try_into().ok())
+        .unwrap_or_default();
     envelope.content_encoding = of.optional(12, 64);
     envelope.key_id = of.optional(13, 255);
     envelope.headers = of.bytes(14).into();
@@ -113,7 +123,10 @@ impl Salvaged<'_> {
     }
 
     fn text(&self, column: usize, limit: usize) -> String {
-        lossy_at(self.row, self.first + column).chars().take(limit).collect()
+        lossy_at(self.row, self.first + column)
+            .chars()
+            .take(limit)
+            .collect()
     }
 
     fn optional(&self, column: usize, limit: usize) -> Option<String> {
@@ -124,8 +137,10 @@ impl Salvaged<'_> {
 /// Reads a text, with replacements for what is none; empty if there is nothing to be read.
 pub(crate) fn lossy_at(row: &QueryResult, column: usize) -> String {
     let text = row.try_get_by_index::<String>(column);
-    let text = text
-        .or_else(|_| row.try_get_by_index::<Vec<u8>>(column).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()));
+    let text = text.or_else(|_| {
+        row.try_get_by_index::<Vec<u8>>(column)
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    });
     text.unwrap_or_default().replace('\0', "\u{fffd}")
 }
 
@@ -137,7 +152,10 @@ pub(crate) fn names(names: &[Arc<str>]) -> Option<String> {
 
 /// Reads what [`names`] stored in this column.
 pub(crate) fn names_at(row: &QueryResult, column: usize) -> Result<Vec<Arc<str>>, DbErr> {
-    let Some(text) = row.try_get_by_index::<Option<String>>(column)? else { return Ok(Vec::new()) };
-    let names: Vec<String> = serde_json::from_str(&text).map_err(|error| DbErr::Type(error.to_string()))?;
+    let Some(text) = row.try_get_by_index::<Option<String>>(column)? else {
+        return Ok(Vec::new());
+    };
+    let names: Vec<String> =
+        serde_json::from_str(&text).map_err(|error| DbErr::Type(error.to_string()))?;
     Ok(names.into_iter().map(Into::into).collect())
 }

@@ -1,4 +1,5 @@
-//! What can go wrong between a raised event and its row, and how an error travels through SeaORM's own traits.
+//! What can go wrong between a raised event and its row, and how an error travels through SeaORM's
+//! own traits.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +14,8 @@ use sea_orm::{DbBackend, DbErr};
 use crate::dialect::{self, Dialect, MissingTable, UnsupportedBackend};
 use crate::tables::Tables;
 
-/// A transaction, its flush or its outbox failed. Unless a variant says otherwise nothing was written and nothing is lost.
+/// A transaction, its flush or its outbox failed. Unless a variant says otherwise nothing was
+/// written and nothing is lost.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -36,7 +38,9 @@ pub enum Error {
     )]
     NestedOptions,
     /// The row of an aggregate that was to be updated is not there.
-    #[error("{aggregate_type} `{id}` cannot be updated: its row is gone; load it again, or store it with `insert`")]
+    #[error(
+        "{aggregate_type} `{id}` cannot be updated: its row is gone; load it again, or store it with `insert`"
+    )]
     Gone {
         /// The type of the aggregate.
         aggregate_type: &'static str,
@@ -66,8 +70,11 @@ pub enum Error {
         /// The version that comes next.
         version: i64,
     },
-    /// A failure has ended the transaction in the database: a deadlock, a failed statement of PostgreSQL, a lost savepoint.
-    #[error("the database has ended the transaction after a failure; roll it back and run it again")]
+    /// A failure has ended the transaction in the database: a deadlock, a failed statement of
+    /// PostgreSQL, a lost savepoint.
+    #[error(
+        "the database has ended the transaction after a failure; roll it back and run it again"
+    )]
     Aborted {
         /// What the database said when it did so.
         source: DbErr,
@@ -98,7 +105,8 @@ pub enum Error {
     NotMigrated {
         /// The table, without its schema.
         table: String,
-        /// The place where the database looked for it, as the end of a sentence: a schema, the `search_path`, a database.
+        /// The place where the database looked for it, as the end of a sentence: a schema, the
+        /// `search_path`, a database.
         place: String,
         /// The message of the driver.
         source: DbErr,
@@ -139,7 +147,8 @@ pub enum Error {
         /// What this process was told.
         configured: Sharding,
     },
-    /// The id that a caller chose for an event is that of another one: of another tenant, event type or aggregate.
+    /// The id that a caller chose for an event is that of another one: of another tenant, event
+    /// type or aggregate.
     #[error(
         "event id {event_id} belongs to another event: its tenant, event type or aggregate differs; raise each event under an id of \
          its own"
@@ -170,7 +179,9 @@ pub enum Error {
         recorded: String,
     },
     /// Text was given to a transaction that would end it, or move it, behind its back.
-    #[error("`{statement}` cannot be sent as text through a transaction that collects events; {instead}")]
+    #[error(
+        "`{statement}` cannot be sent as text through a transaction that collects events; {instead}"
+    )]
     TransactionControl {
         /// The word that the text begins with.
         statement: &'static str,
@@ -184,8 +195,8 @@ pub enum Error {
 
 /// Bento's error inside one that came through SeaORM's traits, which can only return [`DbErr`].
 ///
-/// A generic `fn place<C: TransactionTrait>(db: &C)` commits through `TransactionSession`; when Bento refuses, its reason is
-/// found here:
+/// A generic `fn place<C: TransactionTrait>(db: &C)` commits through `TransactionSession`; when
+/// Bento refuses, its reason is found here:
 ///
 /// ```
 /// # use bento_seaorm::{Error, bento_error};
@@ -205,7 +216,11 @@ impl Error {
     /// The error behind a statement of ours that failed before the commit.
     pub(crate) fn from_statement(backend: DbBackend, source: DbErr) -> Self {
         if let Some(MissingTable { table, place }) = dialect::missing_table(backend, &source) {
-            Self::NotMigrated { table, place, source }
+            Self::NotMigrated {
+                table,
+                place,
+                source,
+            }
         } else if dialect::is_disconnection(backend, &source) {
             Self::ConnectionLost { source }
         } else if dialect::is_aborted(backend, &source) {
@@ -216,18 +231,33 @@ impl Error {
     }
 
     /// The error of a migration into a schema that is missing.
-    pub(crate) fn no_schema(dialect: &dyn Dialect, tables: &Tables, missing: String, source: DbErr) -> Self {
-        let create = dialect.create_named_schema(&tables.schema_in_sql().unwrap_or_else(|| missing.clone()));
+    pub(crate) fn no_schema(
+        dialect: &dyn Dialect,
+        tables: &Tables,
+        missing: String,
+        source: DbErr,
+    ) -> Self {
+        let create =
+            dialect.create_named_schema(&tables.schema_in_sql().unwrap_or_else(|| missing.clone()));
         let schema = tables.prefix().schema().map_or(missing, str::to_owned);
-        let way_out =
-            format!("create it before you migrate, with `{create}`, or name another one with `TablePrefix::in_schema`");
-        Self::NoSchema { schema: Some(schema), way_out, source }
+        let way_out = format!(
+            "create it before you migrate, with `{create}`, or name another one with `TablePrefix::in_schema`"
+        );
+        Self::NoSchema {
+            schema: Some(schema),
+            way_out,
+            source,
+        }
     }
 
     /// The error of a migration that names no schema, in a session that leads to none.
     pub(crate) fn no_schema_of_the_session(source: DbErr) -> Self {
         let way_out = "name one with `TablePrefix::in_schema`, or let the `search_path` or the URL of the connection lead to one that is there";
-        Self::NoSchema { schema: None, way_out: way_out.to_owned(), source }
+        Self::NoSchema {
+            schema: None,
+            way_out: way_out.to_owned(),
+            source,
+        }
     }
 
     /// The error of a transaction that the database has ended.
@@ -263,16 +293,32 @@ impl Error {
 }
 
 impl From<DbErr> for Error {
-    /// [`Error::ConnectionLost`] for a connection that broke, and the error itself where one of these came through SeaORM.
+    /// [`Error::ConnectionLost`] for a connection that broke, and the error itself where one of
+    /// these came through SeaORM.
     fn from(source: DbErr) -> Self {
         match bento_error(&source) {
-            Some(Self::Aborted { source }) => Self::Aborted { source: source.clone() },
-            Some(Self::ConnectionLost { source }) => Self::ConnectionLost { source: source.clone() },
-            Some(Self::CommitUnclear { source }) => Self::CommitUnclear { source: source.clone() },
-            Some(Self::NoSchema { schema, way_out, source }) => {
-                Self::NoSchema { schema: schema.clone(), way_out: way_out.clone(), source: source.clone() }
-            }
-            Some(Self::NoSchemas { backend, schema }) => Self::NoSchemas { backend: *backend, schema: schema.clone() },
+            Some(Self::Aborted { source }) => Self::Aborted {
+                source: source.clone(),
+            },
+            Some(Self::ConnectionLost { source }) => Self::ConnectionLost {
+                source: source.clone(),
+            },
+            Some(Self::CommitUnclear { source }) => Self::CommitUnclear {
+                source: source.clone(),
+            },
+            Some(Self::NoSchema {
+                schema,
+                way_out,
+                source,
+            }) => Self::NoSchema {
+                schema: schema.clone(),
+                way_out: way_out.clone(),
+                source: source.clone(),
+            },
+            Some(Self::NoSchemas { backend, schema }) => Self::NoSchemas {
+                backend: *backend,
+                schema: schema.clone(),
+            },
             None if dialect::is_lost(&source) => Self::ConnectionLost { source },
             _ => Self::Database(source),
         }
@@ -282,9 +328,13 @@ impl From<DbErr> for Error {
 impl From<SavingError> for Error {
     fn from(error: SavingError) -> Self {
         match error {
-            SavingError::VersionTooLarge { aggregate_type, version } => {
-                Self::VersionTooLarge { aggregate_type, version }
-            }
+            SavingError::VersionTooLarge {
+                aggregate_type,
+                version,
+            } => Self::VersionTooLarge {
+                aggregate_type,
+                version,
+            },
             SavingError::Frame(error) => Self::Frame(error),
         }
     }
@@ -309,13 +359,18 @@ impl From<Error> for DbErr {
     }
 }
 
-/// `DbErr` has one variant that keeps a typed source; it reads "Error converting `events` into `outbox rows`: …".
+/// `DbErr` has one variant that keeps a typed source; it reads "Error converting `events` into
+/// `outbox rows`: …".
 fn carry(error: Error) -> DbErr {
     let (from, into) = match &error {
         Error::NoSchema { .. } | Error::NoSchemas { .. } => ("table prefix", "tables"),
         _ => ("events", "outbox rows"),
     };
-    DbErr::TryIntoErr { from, into, source: Arc::new(error) }
+    DbErr::TryIntoErr {
+        from,
+        into,
+        source: Arc::new(error),
+    }
 }
 
 /// A closure given to `transaction` failed, or the transaction around it.
@@ -328,7 +383,8 @@ pub enum TransactionError<E> {
 }
 
 impl<E: From<Error>> TransactionError<E> {
-    /// The closure's error, or the transaction's as one: for a service whose own error has a variant for [`Error`].
+    /// The closure's error, or the transaction's as one: for a service whose own error has a
+    /// variant for [`Error`].
     ///
     /// ```
     /// # use bento_seaorm::{Error, OutboxConnection};

@@ -16,20 +16,30 @@ use crate::relay_store::{OutboxStore, lanes_of, sharding_error, store_error};
 impl Inspect for OutboxStore {
     async fn counts(&self) -> Result<StatusCounts, StoreError> {
         let tenants = self.counts_by_tenant().await?;
-        Ok(tenants.into_iter().fold(StatusCounts::default(), |sum, TenantCounts { counts, .. }| StatusCounts {
-            pending: sum.pending + counts.pending,
-            held: sum.held + counts.held,
-            dead: sum.dead + counts.dead,
-        }))
+        Ok(tenants.into_iter().fold(
+            StatusCounts::default(),
+            |sum, TenantCounts { counts, .. }| StatusCounts {
+                pending: sum.pending + counts.pending,
+                held: sum.held + counts.held,
+                dead: sum.dead + counts.dead,
+            },
+        ))
     }
 
     async fn counts_by_tenant(&self) -> Result<Vec<TenantCounts>, StoreError> {
         let tables = self.tables();
         let count = |(status, table): (i32, &str)| {
-            format!("SELECT tenant_id, {status} AS status, count(*) FROM {table} GROUP BY tenant_id")
+            format!(
+                "SELECT tenant_id, {status} AS status, count(*) FROM {table} GROUP BY tenant_id"
+            )
         };
-        let counts =
-            [(0, tables.outbox()), (1, tables.held()), (2, tables.dead_letter())].map(count).join(" UNION ALL ");
+        let counts = [
+            (0, tables.outbox()),
+            (1, tables.held()),
+            (2, tables.dead_letter()),
+        ]
+        .map(count)
+        .join(" UNION ALL ");
         let mut tenants: BTreeMap<Option<String>, StatusCounts> = BTreeMap::new();
         for (tenant_id, status, count) in self.read(&counts, tenant_count).await? {
             let counts = tenants.entry(tenant_id).or_default();
@@ -39,20 +49,31 @@ impl Inspect for OutboxStore {
                 _ => counts.dead = count,
             }
         }
-        Ok(tenants.into_iter().map(|(tenant_id, counts)| TenantCounts { tenant_id, counts }).collect())
+        Ok(tenants
+            .into_iter()
+            .map(|(tenant_id, counts)| TenantCounts { tenant_id, counts })
+            .collect())
     }
 
     async fn oldest_pending(&self) -> Result<Option<Duration>, StoreError> {
         let micros = self.dialect()?.micros_until("MIN(occurred_at)");
         let select = format!("SELECT {micros} FROM {}", self.tables().outbox());
-        let ages = self.read(&select, |row| row.try_get_by_index::<Option<i64>>(0)).await?;
-        Ok(ages.into_iter().flatten().next().map(|until| Duration::from_micros((-until).max(0).cast_unsigned())))
+        let ages = self
+            .read(&select, |row| row.try_get_by_index::<Option<i64>>(0))
+            .await?;
+        Ok(ages
+            .into_iter()
+            .flatten()
+            .next()
+            .map(|until| Duration::from_micros((-until).max(0).cast_unsigned())))
     }
 
     async fn leases(&self) -> Result<Vec<LeaseState>, StoreError> {
         let left = self.dialect()?.micros_until("expires_at");
         let table = self.tables().shard();
-        let select = format!("SELECT shard, owner, epoch, {left} FROM {table} WHERE epoch > 0 ORDER BY shard");
+        let select = format!(
+            "SELECT shard, owner, epoch, {left} FROM {table} WHERE epoch > 0 ORDER BY shard"
+        );
         self.read(&select, lease).await
     }
 
@@ -70,17 +91,29 @@ impl Inspect for OutboxStore {
             count(2, "route", "NULL", tables.dead_letter(), by_both),
             count(0, "NULL", &age, tables.outbox(), "tenant_id"),
         ];
-        Ok(summed(self.read(&counts.join(" UNION ALL "), counted).await?))
+        Ok(summed(
+            self.read(&counts.join(" UNION ALL "), counted).await?,
+        ))
     }
 
     async fn relays(&self) -> Result<Vec<RelayState>, StoreError> {
         let left = self.dialect()?.micros_until("expires_at");
-        let select = format!("SELECT id, lanes, {left} FROM {} ORDER BY id", self.tables().relay());
-        Ok(self.read(&select, relay).await?.into_iter().flatten().collect())
+        let select = format!(
+            "SELECT id, lanes, {left} FROM {} ORDER BY id",
+            self.tables().relay()
+        );
+        Ok(self
+            .read(&select, relay)
+            .await?
+            .into_iter()
+            .flatten()
+            .collect())
     }
 
     async fn sharding(&self) -> Result<Option<Sharding>, StoreError> {
-        let recorded = meta::read(self.db(), self.tables()).await.map_err(sharding_error)?;
+        let recorded = meta::read(self.db(), self.tables())
+            .await
+            .map_err(sharding_error)?;
         Ok(recorded.map(|recorded| recorded.sharding))
     }
 }
@@ -92,14 +125,22 @@ impl OutboxStore {
         read: impl Fn(&QueryResult) -> Result<T, DbErr>,
     ) -> Result<Vec<T>, StoreError> {
         let dialect = self.dialect()?;
-        let rows = self.db().query_all_raw(Sql::new(dialect, select).build()).await;
-        rows.and_then(|rows| rows.iter().map(read).collect()).map_err(|error| store_error(dialect.backend(), error))
+        let rows = self
+            .db()
+            .query_all_raw(Sql::new(dialect, select).build())
+            .await;
+        rows.and_then(|rows| rows.iter().map(read).collect())
+            .map_err(|error| store_error(dialect.backend(), error))
     }
 }
 
 fn tenant_count(row: &QueryResult) -> Result<(Option<String>, i32, u64), DbErr> {
     let count: i64 = row.try_get_by_index(2)?;
-    Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?, count.cast_unsigned()))
+    Ok((
+        row.try_get_by_index(0)?,
+        row.try_get_by_index(1)?,
+        count.cast_unsigned(),
+    ))
 }
 
 /// The events of one tenant, route and status.
@@ -124,9 +165,20 @@ fn counted(row: &QueryResult) -> Result<Counted, DbErr> {
 
 fn summed(counted: Vec<Counted>) -> Vec<Backlog> {
     let mut found: BTreeMap<(Option<String>, Option<String>), Backlog> = BTreeMap::new();
-    for Counted { tenant_id, route, status, count, oldest } in counted {
+    for Counted {
+        tenant_id,
+        route,
+        status,
+        count,
+        oldest,
+    } in counted
+    {
         let named = route.as_deref().map(Into::into);
-        let first = Backlog { tenant_id: tenant_id.clone(), route: named, ..Backlog::default() };
+        let first = Backlog {
+            tenant_id: tenant_id.clone(),
+            route: named,
+            ..Backlog::default()
+        };
         let backlog = found.entry((tenant_id, route)).or_insert(first);
         match status {
             0 => backlog.counts.pending = count,
@@ -144,7 +196,9 @@ fn lease(row: &QueryResult) -> Result<LeaseState, DbErr> {
         shard: row.try_get_by_index(0)?,
         owner: row.try_get_by_index::<Option<Uuid>>(1)?.map(RelayId),
         epoch: row.try_get_by_index(2)?,
-        expires_in: left.filter(|left| *left > 0).map(|left| Duration::from_micros(left.cast_unsigned())),
+        expires_in: left
+            .filter(|left| *left > 0)
+            .map(|left| Duration::from_micros(left.cast_unsigned())),
     })
 }
 

@@ -1,10 +1,12 @@
-//! Bento on SeaORM: use SeaORM as always, and every event raised inside a transaction is in the outbox when that transaction
-//! commits, and nowhere if it does not.
+//! Bento on SeaORM: use SeaORM as always, and every event raised inside a transaction is in the
+//! outbox when that transaction commits, and nowhere if it does not.
 //!
-//! * [`OutboxConnection`] wraps a `DatabaseConnection`, [`OutboxTransaction`] a `DatabaseTransaction`. Both implement SeaORM's
-//!   own traits, so entities, `ActiveModelEx`, loaders and raw SQL keep working.
+//! * [`OutboxConnection`] wraps a `DatabaseConnection`, [`OutboxTransaction`] a
+//!   `DatabaseTransaction`. Both implement SeaORM's own traits, so entities, `ActiveModelEx`,
+//!   loaders and raw SQL keep working.
 //! * [`migrate`] creates the tables; [`migration::migrations`] gives them to your own migrator.
-//! * [`Error`] says why a transaction was refused; through SeaORM's traits it travels inside `DbErr`, see [`bento_error`].
+//! * [`Error`] says why a transaction was refused; through SeaORM's traits it travels inside
+//!   `DbErr`, see [`bento_error`].
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod connection;

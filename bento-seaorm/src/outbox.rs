@@ -21,11 +21,12 @@ use crate::entity::written_columns;
 use crate::error::Error;
 use crate::tables::Tables;
 
-/// The time for which a writer relies on what it has read. Somebody may change the sharding while a writer runs, or clear the tables,
-/// and clocks drift apart.
+/// The time for which a writer relies on what it has read. Somebody may change the sharding while a
+/// writer runs, or clear the tables, and clocks drift apart.
 const RELIABLE: Duration = Duration::from_secs(30);
 
-/// Writes events into the outbox: one INSERT for a unit of work, ⌈n / limit⌉ beyond the limit of the back end.
+/// Writes events into the outbox: one INSERT for a unit of work, ⌈n / limit⌉ beyond the limit of
+/// the back end.
 ///
 /// Shared by all transactions of a connection.
 #[derive(Debug)]
@@ -51,7 +52,12 @@ pub(crate) struct Known {
 
 impl Known {
     fn new(recorded: &Recorded) -> Self {
-        Self { sharding: recorded.sharding, clock: recorded.clock, read: Instant::now(), read_at: writer_now() }
+        Self {
+            sharding: recorded.sharding,
+            clock: recorded.clock,
+            read: Instant::now(),
+            read_at: writer_now(),
+        }
     }
 
     /// The difference of the database's clock to this process's; none as long as it is not known.
@@ -59,35 +65,46 @@ impl Known {
         self.clock.unwrap_or_default()
     }
 
-    /// True for what was read a short time ago, unless the clock of this process was set since, or the machine was asleep.
+    /// True for what was read a short time ago, unless the clock of this process was set since, or
+    /// the machine was asleep.
     fn is_reliable(&self, reliable: Duration) -> bool {
         let elapsed = self.read.elapsed();
         let by_clock = writer_now() - self.read_at;
-        let went_on =
-            TimeDelta::from_std(elapsed).is_ok_and(|elapsed| (by_clock - elapsed).abs() <= ClockOffset::TOLERANCE);
+        let went_on = TimeDelta::from_std(elapsed)
+            .is_ok_and(|elapsed| (by_clock - elapsed).abs() <= ClockOffset::TOLERANCE);
         self.clock.is_some() && elapsed < reliable && went_on
     }
 }
 
 impl OutboxWriter {
-    /// A writer to these tables. What is expected is recorded at the first use and insisted on later; without a sharding, what is
-    /// recorded is used, and the default is recorded.
+    /// A writer to these tables. What is expected is recorded at the first use and insisted on
+    /// later; without a sharding, what is recorded is used, and the default is recorded.
     pub(crate) fn new(tables: Tables, expected: Expected) -> Self {
-        Self { tables, expected, known: Mutex::default(), reliable: RELIABLE, inserts: [const { OnceLock::new() }; 64] }
+        Self {
+            tables,
+            expected,
+            known: Mutex::default(),
+            reliable: RELIABLE,
+            inserts: [const { OnceLock::new() }; 64],
+        }
     }
 
-    /// Reads the sharding of the outbox and the clock of the database: one SELECT until [`confirm`](Self::confirm) was called, and one
-    /// every 30 seconds after.
+    /// Reads the sharding of the outbox and the clock of the database: one SELECT until
+    /// [`confirm`](Self::confirm) was called, and one every 30 seconds after.
     ///
     /// # Errors
-    /// [`Error::ShardingMismatch`] or [`Error::OtherApplication`] if the database says otherwise, [`Error::NotMigrated`] without the table.
+    /// [`Error::ShardingMismatch`] or [`Error::OtherApplication`] if the database says otherwise,
+    /// [`Error::NotMigrated`] without the table.
     pub(crate) async fn look(&self, tx: &DatabaseTransaction) -> Result<Known, Error> {
         let known = *self.known();
         if let Some(known) = known.filter(|known| known.is_reliable(self.reliable)) {
             return Ok(known);
         }
         let read = Known::new(&meta::read_or_record(tx, &self.tables, &self.expected).await?);
-        warn_of_clock(known.map(|known| known.clock()).unwrap_or_default(), read.clock());
+        warn_of_clock(
+            known.map(|known| known.clock()).unwrap_or_default(),
+            read.clock(),
+        );
         // At the first use this transaction may have made the record, and be rolled back.
         if known.is_some() {
             *self.known() = Some(read);
@@ -95,7 +112,8 @@ impl OutboxWriter {
         Ok(read)
     }
 
-    /// Remembers what was read. To be called after the commit: a record made in a transaction that is rolled back never was.
+    /// Remembers what was read. To be called after the commit: a record made in a transaction that
+    /// is rolled back never was.
     pub(crate) fn confirm(&self, read: Known) {
         self.known().get_or_insert(read);
     }
@@ -104,7 +122,8 @@ impl OutboxWriter {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes the entries in their order. Those whose id is known already are left out; their ids are returned.
+    /// Writes the entries in their order. Those whose id is known already are left out; their ids
+    /// are returned.
     ///
     /// # Errors
     /// [`Error::NotMigrated`] without the table, else what the database says.
@@ -116,7 +135,8 @@ impl OutboxWriter {
         let backend = tx.get_database_backend();
         let dialect = dialect::of(backend)?;
         let values = |rows| self.insert_sql(dialect, rows);
-        // To look for a known id costs PostgreSQL a sixth of the whole INSERT: it inserts each row tentatively.
+        // To look for a known id costs PostgreSQL a sixth of the whole INSERT: it inserts each row
+        // tentatively.
         let any_may_be_known = entries.iter().any(|entry| entry.may_be_known);
         let mut known = HashSet::new();
         if any_may_be_known {
@@ -124,10 +144,14 @@ impl OutboxWriter {
         }
         for chunk in Chunks::new(entries, dialect.insert_limits()) {
             if any_may_be_known {
-                known.extend(known::insert_unless_there(tx, dialect, &self.tables, chunk, &values).await?);
+                known.extend(
+                    known::insert_unless_there(tx, dialect, &self.tables, chunk, &values).await?,
+                );
             } else {
                 let statement = dialect.insert(&self.tables, chunk, "", &values);
-                tx.execute_raw(statement).await.map_err(|error| Error::from_statement(backend, error))?;
+                tx.execute_raw(statement)
+                    .await
+                    .map_err(|error| Error::from_statement(backend, error))?;
             }
         }
         Ok(known)
@@ -169,10 +193,14 @@ struct Chunks {
 
 impl Chunks {
     fn new(entries: Vec<OutboxEntry>, limits: InsertLimits) -> Self {
-        Self { rest: entries, limits }
+        Self {
+            rest: entries,
+            limits,
+        }
     }
 
-    /// How many of the rest fit; at least one, for a single event too large for a statement is the database's to refuse.
+    /// How many of the rest fit; at least one, for a single event too large for a statement is the
+    /// database's to refuse.
     fn fitting(&self) -> usize {
         let mut bytes = 0;
         let within = self.rest.iter().take(self.limits.rows).take_while(|entry| {

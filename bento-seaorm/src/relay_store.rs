@@ -1,13 +1,16 @@
 //! The outbox as a relay sees it: the queue engine, on every back end.
 //!
-//! One relay owns a shard by lease. It reads rows in position order and deletes what is settled, or moves it to a table of published
-//! rows; where a row is, is its state. What that rests on:
+//! One relay owns a shard by lease. It reads rows in position order and deletes what is settled, or
+//! moves it to a table of published rows; where a row is, is its state. What that rests on:
 //!
-//! * **Nothing is skipped.** A row is read because it is there, however late its transaction committed. Only on PostgreSQL
-//!   does reading begin at a bound, below which provably nothing can appear any more (see `scan`).
-//! * **Nobody settles what is not theirs.** Every transaction first renews the lease by owner and epoch, which also locks its
-//!   row; without it nothing else happens in that transaction. Operators lock the same row before they touch held rows.
-//! * **Durable before published.** Each `advance` writes the lease and commits synchronously, so whatever it read is on disk.
+//! * **Nothing is skipped.** A row is read because it is there, however late its transaction
+//!   committed. Only on PostgreSQL does reading begin at a bound, below which provably nothing can
+//!   appear any more (see `scan`).
+//! * **Nobody settles what is not theirs.** Every transaction first renews the lease by owner and
+//!   epoch, which also locks its row; without it nothing else happens in that transaction.
+//!   Operators lock the same row before they touch held rows.
+//! * **Durable before published.** Each `advance` writes the lease and commits synchronously, so
+//!   whatever it read is on disk.
 //! * **Repeating is harmless.** Settling deletes and moves by position; what is gone is left alone.
 //!
 //! Nothing is bound to a session.
@@ -32,7 +35,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bento_core::outbox::{ShardId, Sharding};
-use bento_relay::store::{Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError};
+use bento_relay::store::{
+    Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError,
+};
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 
 pub(crate) use self::errors::{StoreFailure, Tries, sharding_error, store_error};
@@ -48,20 +53,23 @@ use crate::tables::Tables;
 ///
 /// Give it a connection of its own rather than the one that business transactions use:
 ///
-/// * With SQLite the single writer would wait for itself. Keep `PRAGMA synchronous = FULL`, which is the default of the driver.
-/// * A transaction pooler has to follow prepared statements, as pgbouncer does from 1.21 on with `max_prepared_statements = 200`; `open`
-///   warns of one that does not. The store itself keeps nothing in a session.
+/// * With SQLite the single writer would wait for itself. Keep `PRAGMA synchronous = FULL`, which
+///   is the default of the driver.
+/// * A transaction pooler has to follow prepared statements, as pgbouncer does from 1.21 on with
+///   `max_prepared_statements = 200`; `open` warns of one that does not. The store itself keeps
+///   nothing in a session.
 ///
 /// # Cancel safety
 ///
-/// A call of it may be dropped at any time, also one of [`Inspect`](bento_relay::inspect::Inspect) or
-/// [`DeadLetters`](bento_relay::dead_letter::DeadLetters). The statement that is on its way is finished in the background, and its
-/// transaction rolled back, unless it was the commit.
+/// A call of it may be dropped at any time, also one of [`Inspect`](bento_relay::inspect::Inspect)
+/// or [`DeadLetters`](bento_relay::dead_letter::DeadLetters). The statement that is on its way is
+/// finished in the background, and its transaction rolled back, unless it was the commit.
 ///
 /// # Clones
 ///
-/// One store serves a relay, a monitor, alerts and operators: give each of them a clone. A clone costs no more than a few reference
-/// counts, and shares the connections. It remembers nothing of what the other has read, so that each may also serve a relay of its own.
+/// One store serves a relay, a monitor, alerts and operators: give each of them a clone. A clone
+/// costs no more than a few reference counts, and shares the connections. It remembers nothing of
+/// what the other has read, so that each may also serve a relay of its own.
 ///
 /// ```no_run
 /// # use bento_relay::inspect::{Monitor, MonitorSettings};
@@ -115,23 +123,25 @@ impl OutboxStore {
         }
     }
 
-    /// Another table prefix than `bento_`, or another schema. On SQLite every call is refused if a schema is named.
+    /// Another table prefix than `bento_`, or another schema. On SQLite every call is refused if a
+    /// schema is named.
     #[must_use]
     pub fn with_tables(mut self, tables: Tables) -> Self {
         self.tables = Arc::new(tables.on(self.db.get_database_backend()));
         self
     }
 
-    /// Insists on this sharding of the outbox, and records it if none is recorded. Without it, what is recorded is used, or
-    /// else the default is recorded.
+    /// Insists on this sharding of the outbox, and records it if none is recorded. Without it, what
+    /// is recorded is used, or else the default is recorded.
     #[must_use]
     pub fn with_sharding(mut self, sharding: Sharding) -> Self {
         self.expected.sharding = Some(sharding);
         self
     }
 
-    /// The name of the application, the same for all its processes: the outbox records the first name that it is told, and relays and
-    /// operators of another name are refused with [`StoreError::OtherApplication`]. Without one, whatever is recorded is accepted.
+    /// The name of the application, the same for all its processes: the outbox records the first
+    /// name that it is told, and relays and operators of another name are refused with
+    /// [`StoreError::OtherApplication`]. Without one, whatever is recorded is accepted.
     #[must_use]
     pub fn with_application(mut self, name: impl Into<String>) -> Self {
         self.expected.application = Some(name.into());
@@ -153,21 +163,31 @@ impl OutboxStore {
         &self.tables
     }
 
-    /// Begins a transaction that reads what is committed, statement by statement, and commits durably.
-    pub(crate) async fn begin(&self) -> Result<(StoreTransaction, &'static dyn Dialect), StoreFailure> {
+    /// Begins a transaction that reads what is committed, statement by statement, and commits
+    /// durably.
+    pub(crate) async fn begin(
+        &self,
+    ) -> Result<(StoreTransaction, &'static dyn Dialect), StoreFailure> {
         self.check_owner().await?;
         let dialect = self.dialect()?;
-        let (options, first) = (dialect.relay_transaction(), dialect.prepare_relay_transaction());
+        let (options, first) = (
+            dialect.relay_transaction(),
+            dialect.prepare_relay_transaction(),
+        );
         let tx = session::begin(self.db.inner(), options, first).await?;
         Ok((StoreTransaction::new(tx), dialect))
     }
 
-    /// Refuses the outbox of another application: one statement, until it was found to be this one's.
+    /// Refuses the outbox of another application: one statement, until it was found to be this
+    /// one's.
     pub(crate) async fn check_owner(&self) -> Result<(), StoreError> {
         if self.expected.application.is_none() || self.is_own.load(Ordering::Relaxed) {
             return Ok(());
         }
-        if let Some(recorded) = meta::read(&self.db, &self.tables).await.map_err(sharding_error)? {
+        if let Some(recorded) = meta::read(&self.db, &self.tables)
+            .await
+            .map_err(sharding_error)?
+        {
             self.expected.check(&recorded).map_err(sharding_error)?;
         }
         self.is_own.store(true, Ordering::Relaxed);
@@ -179,7 +199,8 @@ impl OutboxStore {
     }
 
     pub(crate) fn dialect(&self) -> Result<&'static dyn Dialect, StoreError> {
-        dialect::for_tables(self.db.get_database_backend(), &self.tables).map_err(StoreError::unavailable)
+        dialect::for_tables(self.db.get_database_backend(), &self.tables)
+            .map_err(StoreError::unavailable)
     }
 }
 
@@ -200,7 +221,11 @@ impl RelayStore for OutboxStore {
         advance::advance(self, advance).await
     }
 
-    async fn poll(&self, shards: &[ShardId], without: &[Arc<str>]) -> Result<Vec<ShardId>, StoreError> {
+    async fn poll(
+        &self,
+        shards: &[ShardId],
+        without: &[Arc<str>],
+    ) -> Result<Vec<ShardId>, StoreError> {
         poll::poll(self, shards, without).await
     }
 

@@ -1,11 +1,13 @@
-//! Sessions of the pool: how a transaction begins, and what becomes of a session when a future is dropped or the session is
-//! not fit for anybody else.
+//! Sessions of the pool: how a transaction begins, and what becomes of a session when a future is
+//! dropped or the session is not fit for anybody else.
 //!
-//! 1. **A call runs to its end.** sqlx counts the answers that it waits for, and notes that a transaction is open when the answer
-//!    to BEGIN has come. A future that is dropped before leaves a session in the pool with an open transaction, or one (MySQL) that
-//!    takes one statement's answer for that of another. So a call whose future is dropped goes on in the background.
+//! 1. **A call runs to its end.** sqlx counts the answers that it waits for, and notes that a
+//!    transaction is open when the answer to BEGIN has come. A future that is dropped before leaves
+//!    a session in the pool with an open transaction, or one (MySQL) that takes one statement's
+//!    answer for that of another. So a call whose future is dropped goes on in the background.
 //! 2. **Only here does a transaction begin**, for services and for the relay's store.
-//! 3. **A session that is unfit is closed**: one whose connection is broken, or that is read-only since a failover.
+//! 3. **A session that is unfit is closed**: one whose connection is broken, or that is read-only
+//!    since a failover.
 
 mod begin;
 mod close;

@@ -39,13 +39,15 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// The tables behind a prefix, as PostgreSQL writes their names. What is given a connection besides writes them as its
-    /// database does; for statements of your own on MySQL or MariaDB see [`on`](Self::on).
+    /// The tables behind a prefix, as PostgreSQL writes their names. What is given a connection
+    /// besides writes them as its database does; for statements of your own on MySQL or MariaDB see
+    /// [`on`](Self::on).
     pub fn new(prefix: TablePrefix) -> Self {
         Self::quoted(prefix, '"')
     }
 
-    /// The same tables, as this back end writes their names: only the quotes around the name of a schema differ.
+    /// The same tables, as this back end writes their names: only the quotes around the name of a
+    /// schema differ.
     ///
     /// ```
     /// use bento_seaorm::{TablePrefix, Tables};
@@ -156,7 +158,9 @@ impl Tables {
     /// The name of the schema as it is written in SQL, if one is named.
     pub(crate) fn schema_in_sql(&self) -> Option<String> {
         let quote = self.quote;
-        self.prefix.schema().map(|schema| format!("{quote}{schema}{quote}"))
+        self.prefix
+            .schema()
+            .map(|schema| format!("{quote}{schema}{quote}"))
     }
 
     /// Another object behind the same prefix: a table of records, a sequence, a function.
@@ -165,7 +169,8 @@ impl Tables {
     }
 }
 
-/// A name as it is written in SQL. A prefix needs no quotes, and the name of a schema cannot end them.
+/// A name as it is written in SQL. A prefix needs no quotes, and the name of a schema cannot end
+/// them.
 fn qualified(prefix: &TablePrefix, quote: char, rest: &str) -> String {
     let bare = prefix.as_str();
     match prefix.schema() {
@@ -193,14 +198,24 @@ mod tests {
     fn every_name_is_in_the_schema_and_its_quotes_are_those_of_the_back_end() {
         let prefix: TablePrefix = "Billing-EU.bento_".parse().unwrap();
         let tables = Tables::new(prefix.clone());
-        for name in tables.all().into_iter().chain([tables.status(), &tables.named("as_json")]) {
+        for name in tables
+            .all()
+            .into_iter()
+            .chain([tables.status(), &tables.named("as_json")])
+        {
             assert!(name.starts_with("\"Billing-EU\".bento_"), "{name}");
             assert!(bare(name).starts_with("bento_"), "{name}");
         }
         assert_eq!(tables.clone().on(DbBackend::Postgres), tables);
         #[cfg(feature = "mysql")]
-        assert_eq!(tables.on(DbBackend::MySql).shard(), "`Billing-EU`.bento_relay_shard");
-        assert_eq!(Tables::default().on(DbBackend::MySql).outbox(), "bento_outbox");
+        assert_eq!(
+            tables.on(DbBackend::MySql).shard(),
+            "`Billing-EU`.bento_relay_shard"
+        );
+        assert_eq!(
+            Tables::default().on(DbBackend::MySql).outbox(),
+            "bento_outbox"
+        );
         assert_eq!(bare("bento_outbox"), "bento_outbox");
     }
 }

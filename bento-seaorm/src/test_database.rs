@@ -5,7 +5,8 @@ use std::panic::AssertUnwindSafe;
 use futures_util::FutureExt as _;
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection};
 
-/// Runs a test on SQLite, and on the servers that `BENTO_TEST_POSTGRES_URL` and `BENTO_TEST_MYSQL_URL` name.
+/// Runs a test on SQLite, and on the servers that `BENTO_TEST_POSTGRES_URL` and
+/// `BENTO_TEST_MYSQL_URL` name.
 pub(crate) async fn on_every_back_end(test: impl AsyncFn(DatabaseConnection)) {
     #[cfg(feature = "sqlite")]
     run(&test, connect("sqlite::memory:", 1).await).await;
@@ -15,7 +16,8 @@ pub(crate) async fn on_every_back_end(test: impl AsyncFn(DatabaseConnection)) {
     on_server(&test, "BENTO_TEST_MYSQL_URL", "").await;
 }
 
-/// Runs a test on the server that `BENTO_TEST_POSTGRES_URL` names, over one connection for each that it uses at a time.
+/// Runs a test on the server that `BENTO_TEST_POSTGRES_URL` names, over one connection for each
+/// that it uses at a time.
 #[cfg(feature = "postgres")]
 pub(crate) async fn on_postgres(test: impl AsyncFn(DatabaseConnection)) {
     on_server(&test, "BENTO_TEST_POSTGRES_URL", " WITH (FORCE)").await;
@@ -34,12 +36,20 @@ async fn on_server(test: &impl AsyncFn(DatabaseConnection), variable: &str, forc
     };
     let admin = connect(&url, 1).await;
     let name = format!("bento_test_{}", uuid::Uuid::now_v7().simple());
-    admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
-    let (server, _) = url.rsplit_once('/').expect("the URL names a database or ends with `/`");
+    admin
+        .execute_unprepared(&format!("CREATE DATABASE {name}"))
+        .await
+        .unwrap();
+    let (server, _) = url
+        .rsplit_once('/')
+        .expect("the URL names a database or ends with `/`");
     let db = connect(&format!("{server}/{name}"), 5).await;
     let outcome = AssertUnwindSafe(run(test, db.clone())).catch_unwind().await;
     db.close().await.unwrap();
-    admin.execute_unprepared(&format!("DROP DATABASE {name}{force}")).await.unwrap();
+    admin
+        .execute_unprepared(&format!("DROP DATABASE {name}{force}"))
+        .await
+        .unwrap();
     if let Err(panic) = outcome {
         std::panic::resume_unwind(panic);
     }

@@ -26,7 +26,14 @@ pub async fn write(tx: &DatabaseTransaction, entries: Vec<OutboxEntry>) -> Resul
 ///
 /// # Cancel safety
 /// The rows may be written or not, as long as the transaction is open.
-pub async fn write_to(tx: &DatabaseTransaction, tables: Tables, entries: Vec<OutboxEntry>) -> Result<(), Error> {
+pub async fn write_to(
+    tx: &DatabaseTransaction,
+    tables: Tables,
+    entries: Vec<OutboxEntry>,
+) -> Result<(), Error> {
     let tables = tables.on(tx.get_database_backend());
-    OutboxWriter::new(tables, Expected::default()).write(tx, entries).await.map(|_| ())
+    OutboxWriter::new(tables, Expected::default())
+        .write(tx, entries)
+        .await
+        .map(|_| ())
 }

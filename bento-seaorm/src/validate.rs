@@ -10,12 +10,13 @@ use crate::error::Error;
 use crate::session::Shielded;
 use crate::tables::Tables;
 
-/// Compares every schema and version in the outbox, the held rows and the dead letters with what this binary can decode, before
-/// it serves. Bytes enqueued without a Rust type are nobody's schema and are left out. Payloads are not decoded; a dry run of a replay does
-/// that for dead letters.
+/// Compares every schema and version in the outbox, the held rows and the dead letters with what
+/// this binary can decode, before it serves. Bytes enqueued without a Rust type are nobody's schema
+/// and are left out. Payloads are not decoded; a dry run of a replay does that for dead letters.
 ///
-/// [`StoredReport::into_result`] makes an error of what this binary has retired. It lets pass what another release can decode, so that a
-/// service starts after a release was rolled back; here that is a warning in the log.
+/// [`StoredReport::into_result`] makes an error of what this binary has retired. It lets pass what
+/// another release can decode, so that a service starts after a release was rolled back; here that
+/// is a warning in the log.
 ///
 /// It reads the three tables once; they are short unless a backlog waits.
 ///
@@ -41,7 +42,10 @@ pub async fn validate_stored(db: &DatabaseConnection) -> Result<StoredReport, Er
 ///
 /// # Cancel safety
 /// It only reads: nothing is lost.
-pub async fn validate_stored_with(db: &DatabaseConnection, tables: &Tables) -> Result<StoredReport, Error> {
+pub async fn validate_stored_with(
+    db: &DatabaseConnection,
+    tables: &Tables,
+) -> Result<StoredReport, Error> {
     let report = Registry::global().check_stored(stored(db, tables).await?);
     for finding in report.of_another_release() {
         tracing::warn!(target: TARGET_INSPECT, "this binary cannot decode {finding}");
@@ -59,9 +63,15 @@ async fn stored(db: &DatabaseConnection, tables: &Tables) -> Result<Vec<StoredSc
              GROUP BY event_type, schema_version"
         )
     };
-    let counts = [("outbox", tables.outbox()), ("held rows", tables.held()), ("dead letters", tables.dead_letter())];
+    let counts = [
+        ("outbox", tables.outbox()),
+        ("held rows", tables.held()),
+        ("dead letters", tables.dead_letter()),
+    ];
     let select = format!("{} ORDER BY 1, 2, 4", counts.map(count).join(" UNION ALL "));
-    let rows = Shielded::new(db.clone()).query_all_raw(Statement::from_string(backend, select)).await;
+    let rows = Shielded::new(db.clone())
+        .query_all_raw(Statement::from_string(backend, select))
+        .await;
     let rows = rows.map_err(|error| Error::from_statement(backend, error))?;
     rows.iter().map(stored_schema).collect()
 }

@@ -1,8 +1,9 @@
 //! Waking relays in other processes, on PostgreSQL.
 //!
-//! A [`Wake`] reaches the relays of its own process; those of others find new events at their next poll. [`PostgresWake`] passes
-//! wakes on with `NOTIFY` and receives those of others with `LISTEN`, so that a relay anywhere may poll seldom and is quick all the
-//! same. Start one in each process that writes events and in each that has a relay:
+//! A [`Wake`] reaches the relays of its own process; those of others find new events at their next
+//! poll. [`PostgresWake`] passes wakes on with `NOTIFY` and receives those of others with `LISTEN`,
+//! so that a relay anywhere may poll seldom and is quick all the same. Start one in each process
+//! that writes events and in each that has a relay:
 //!
 //! ```no_run
 //! # async fn start(db: sea_orm::DatabaseConnection, url: &str) -> Result<(), Box<dyn std::error::Error>> {
@@ -20,16 +21,21 @@
 //!
 //! What it is, and is not:
 //!
-//! * A hint. A notification that is lost, because a connection is, costs time and nothing else: until the next poll, or until the connection
-//!   is back, when the relays of this process look at all their shards.
-//! * Outside of the business transaction. It is sent after the commit, on a connection of its own, at most 20 times a second: up to
-//!   four at once, then one every 60 ms, and what is committed meanwhile goes along. `NOTIFY` inside the transaction would make all
-//!   commits wait for one lock.
-//! * Two connections for each process, besides the pools of the application. They connect again by themselves.
-//! * Nothing for a pooler in transaction mode, which hands each statement to another session: `LISTEN` needs one of its own. Give
-//!   it a URL that leads to the server directly; everything else may go on using the pooler.
-//! * For one outbox. The channel is named for the table prefix and the schema of the tables, so that outboxes in two schemas do not wake each
-//!   other. It is the same channel whether a process names the schema or its `search_path` leads there.
+//! * A hint. A notification that is lost, because a connection is, costs time and nothing else:
+//!   until the next poll, or until the connection is back, when the relays of this process look at
+//!   all their shards.
+//! * Outside of the business transaction. It is sent after the commit, on a connection of its own,
+//!   at most 20 times a second: up to four at once, then one every 60 ms, and what is committed
+//!   meanwhile goes along. `NOTIFY` inside the transaction would make all commits wait for one
+//!   lock.
+//! * Two connections for each process, besides the pools of the application. They connect again by
+//!   themselves.
+//! * Nothing for a pooler in transaction mode, which hands each statement to another session:
+//!   `LISTEN` needs one of its own. Give it a URL that leads to the server directly; everything
+//!   else may go on using the pooler.
+//! * For one outbox. The channel is named for the table prefix and the schema of the tables, so
+//!   that outboxes in two schemas do not wake each other. It is the same channel whether a process
+//!   names the schema or its `search_path` leads there.
 
 mod pace;
 mod payload;
@@ -50,14 +56,16 @@ use self::task::Bridge;
 use crate::error::Error;
 use crate::tables::{TablePrefix, Tables};
 
-/// Passes wakes on to other processes and receives theirs, until it is dropped. See the [module](self).
+/// Passes wakes on to other processes and receives theirs, until it is dropped. See the
+/// [module](self).
 #[must_use = "it ends when it is dropped"]
 pub struct PostgresWake {
     tasks: JoinSet<()>,
 }
 
 impl PostgresWake {
-    /// Starts for the outbox with the default prefix. It connects in the background, and goes on trying.
+    /// Starts for the outbox with the default prefix. It connects in the background, and goes on
+    /// trying.
     ///
     /// # Errors
     /// [`Error::Database`] if the URL is none of PostgreSQL.
@@ -76,17 +84,25 @@ impl PostgresWake {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn start_with(url: &str, prefix: TablePrefix, wake: &Wake) -> Result<Self, Error> {
-        if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+        if !["postgres://", "postgresql://"]
+            .iter()
+            .any(|scheme| url.starts_with(scheme))
+        {
             let reason = "the address to wake relays through is none of PostgreSQL; it begins with `postgres://`";
             return Err(DbErr::Conn(RuntimeErr::Internal(reason.to_owned())).into());
         }
-        let options: PgConnectOptions =
-            url.parse().map_err(|error: SqlxError| DbErr::Conn(RuntimeErr::SqlxError(error.into())))?;
+        let options: PgConnectOptions = url
+            .parse()
+            .map_err(|error: SqlxError| DbErr::Conn(RuntimeErr::SqlxError(error.into())))?;
         Ok(Self::run(options, Tables::new(prefix), wake))
     }
 
     fn run(options: PgConnectOptions, tables: Tables, wake: &Wake) -> Self {
-        let bridge = Arc::new(Bridge::new(options.disable_statement_logging(), tables, wake.subscribe()));
+        let bridge = Arc::new(Bridge::new(
+            options.disable_statement_logging(),
+            tables,
+            wake.subscribe(),
+        ));
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&bridge).send());
         tasks.spawn(bridge.receive());
@@ -97,6 +113,8 @@ impl PostgresWake {
 impl fmt::Debug for PostgresWake {
     /// Without the address, which may hold a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PostgresWake").field("tasks", &self.tasks.len()).finish_non_exhaustive()
+        f.debug_struct("PostgresWake")
+            .field("tasks", &self.tasks.len())
+            .finish_non_exhaustive()
     }
 }

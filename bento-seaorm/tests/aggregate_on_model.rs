@@ -1,10 +1,16 @@
 //! `#[aggregate]` on a SeaORM model: dense and classic, with one key and with several.
 
-#![allow(missing_docs, missing_debug_implementations, unreachable_pub, clippy::unwrap_used)]
+#![allow(
+    missing_docs,
+    missing_debug_implementations,
+    unreachable_pub,
+    clippy::unwrap_used
+)]
 
 use bento_core::{Aggregate, domain_event};
 use sea_orm::{
-    ActiveModelTrait, ConnectionTrait, Database, DatabaseConnection, EntityLoaderTrait, EntityTrait, Schema, Set,
+    ActiveModelTrait, ConnectionTrait, Database, DatabaseConnection, EntityLoaderTrait,
+    EntityTrait, Schema, Set,
 };
 
 #[domain_event(schema = "order.placed", version = 1)]
@@ -143,9 +149,22 @@ async fn database() -> DatabaseConnection {
 #[tokio::test]
 async fn a_dense_model_is_stored_loaded_and_raises() {
     let db = database().await;
-    let inserted = order::ActiveModel { total: Set(3), ..Default::default() }.insert(&db).await.unwrap();
-    let mut order = order::Entity::find_by_id(inserted.id).one(&db).await.unwrap().unwrap();
-    assert_eq!((order::Model::TYPE, order.aggregate_key().into_text()), ("order", Some(inserted.id.to_string())));
+    let inserted = order::ActiveModel {
+        total: Set(3),
+        ..Default::default()
+    }
+    .insert(&db)
+    .await
+    .unwrap();
+    let mut order = order::Entity::find_by_id(inserted.id)
+        .one(&db)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (order::Model::TYPE, order.aggregate_key().into_text()),
+        ("order", Some(inserted.id.to_string()))
+    );
     order.raise(OrderPlaced { total: order.total });
     let [order::OrderEvent::OrderPlaced(placed)] = order.take().try_into().unwrap();
     assert_eq!(placed.total, 3);
@@ -154,14 +173,29 @@ async fn a_dense_model_is_stored_loaded_and_raises() {
 #[tokio::test]
 async fn a_model_with_two_key_columns_has_a_composite_id() {
     let db = database().await;
-    let order = order::ActiveModel { total: Set(3), ..Default::default() }.insert(&db).await.unwrap();
-    let active = line::ActiveModel { order_id: Set(order.id), number: Set(2), article: Set("tea".into()) };
+    let order = order::ActiveModel {
+        total: Set(3),
+        ..Default::default()
+    }
+    .insert(&db)
+    .await
+    .unwrap();
+    let active = line::ActiveModel {
+        order_id: Set(order.id),
+        number: Set(2),
+        article: Set("tea".into()),
+    };
     let mut line = active.insert(&db).await.unwrap();
     assert_eq!(line::Model::TYPE, "order_line");
     let mut other = line.clone();
     other.number = 3;
-    assert_ne!(line.aggregate_key().into_text(), other.aggregate_key().into_text());
-    line.raise(LineAdded { article: line.article.clone() });
+    assert_ne!(
+        line.aggregate_key().into_text(),
+        other.aggregate_key().into_text()
+    );
+    line.raise(LineAdded {
+        article: line.article.clone(),
+    });
     let [line::OrderLineEvent::LineAdded(added)] = line.take().try_into().unwrap();
     assert_eq!(added.article, "tea");
 }
@@ -169,20 +203,42 @@ async fn a_model_with_two_key_columns_has_a_composite_id() {
 #[tokio::test]
 async fn relations_load_beside_the_pending_events() {
     let db = database().await;
-    let order = order::ActiveModel { total: Set(3), ..Default::default() }.insert(&db).await.unwrap();
-    let active = line::ActiveModel { order_id: Set(order.id), number: Set(1), article: Set("tea".into()) };
+    let order = order::ActiveModel {
+        total: Set(3),
+        ..Default::default()
+    }
+    .insert(&db)
+    .await
+    .unwrap();
+    let active = line::ActiveModel {
+        order_id: Set(order.id),
+        number: Set(1),
+        article: Set("tea".into()),
+    };
     active.insert(&db).await.unwrap();
-    let loaded = order::Entity::load().filter_by_id(order.id).with(line::Entity).one(&db).await.unwrap().unwrap();
+    let loaded = order::Entity::load()
+        .filter_by_id(order.id)
+        .with(line::Entity)
+        .one(&db)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(loaded.lines[0].article, "tea");
 }
 
 #[tokio::test]
 async fn a_classic_model_is_stored_loaded_and_serialised_without_its_events() {
     let db = database().await;
-    let active = classic::ActiveModel { number: Set("q1".into()), total: Set(3) };
+    let active = classic::ActiveModel {
+        number: Set("q1".into()),
+        total: Set(3),
+    };
     let mut quote = active.insert(&db).await.unwrap();
     quote.raise(OrderPlaced { total: 3 });
-    assert_eq!(serde_json::to_string(&quote).unwrap(), r#"{"number":"q1","total":3}"#);
+    assert_eq!(
+        serde_json::to_string(&quote).unwrap(),
+        r#"{"number":"q1","total":3}"#
+    );
     assert_eq!(quote.aggregate_key().into_text().as_deref(), Some("q1"));
     let [classic::QuoteEvent::OrderPlaced(_)] = quote.take().try_into().unwrap();
 }
@@ -190,22 +246,47 @@ async fn a_classic_model_is_stored_loaded_and_serialised_without_its_events() {
 #[tokio::test]
 async fn a_model_with_the_attribute_of_sea_orm_above_is_one_aggregate() {
     let db = database().await;
-    let mut parcel = parcel::ActiveModel { version: Set(0), ..Default::default() }.insert(&db).await.unwrap();
+    let mut parcel = parcel::ActiveModel {
+        version: Set(0),
+        ..Default::default()
+    }
+    .insert(&db)
+    .await
+    .unwrap();
     parcel.raise(OrderPlaced { total: 3 });
     let [parcel::ParcelEvent::OrderPlaced(_)] = parcel.take().try_into().unwrap();
     assert!(parcel.set_version(1) && parcel.version == 1);
-    let items = item::ActiveModel { parcel_id: Set(parcel.id), ..Default::default() };
+    let items = item::ActiveModel {
+        parcel_id: Set(parcel.id),
+        ..Default::default()
+    };
     items.insert(&db).await.unwrap();
-    let loaded = parcel::Entity::load().filter_by_id(parcel.id).with(item::Entity).one(&db).await.unwrap().unwrap();
+    let loaded = parcel::Entity::load()
+        .filter_by_id(parcel.id)
+        .with(item::Entity)
+        .one(&db)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(loaded.lines.len(), 1);
-    let unsaved = parcel::Model { id: 0, version: 0, events: bento_core::PendingEvents::default() };
+    let unsaved = parcel::Model {
+        id: 0,
+        version: 0,
+        events: bento_core::PendingEvents::default(),
+    };
     assert_eq!(unsaved.aggregate_key().into_text(), None);
-    let parcels = bento_core::Registry::global().aggregates().filter(|known| known.aggregate_type == "parcel");
+    let parcels = bento_core::Registry::global()
+        .aggregates()
+        .filter(|known| known.aggregate_type == "parcel");
     assert_eq!(parcels.count(), 1);
 }
 
 #[test]
 fn an_unsaved_model_has_no_id_yet() {
-    let order = order::Model { id: 0, total: 1, events: bento_core::PendingEvents::default() };
+    let order = order::Model {
+        id: 0,
+        total: 1,
+        events: bento_core::PendingEvents::default(),
+    };
     assert_eq!(order.aggregate_key().into_text(), None);
 }

@@ -18,7 +18,10 @@ use self::support::{TestDatabase, in_empty_database, on_every_back_end};
 const PAGES: [(&str, &str); 4] = [
     ("adopting", include_str!("../../docs/adopting.md")),
     ("event-design", include_str!("../../docs/event-design.md")),
-    ("troubleshooting", include_str!("../../docs/troubleshooting.md")),
+    (
+        "troubleshooting",
+        include_str!("../../docs/troubleshooting.md"),
+    ),
     ("upgrading", include_str!("../../docs/upgrading.md")),
 ];
 const DEPLOYING: &str = include_str!("../../docs/deploying.md");
@@ -29,7 +32,9 @@ struct InvoicePaid {}
 
 /// The blocks of SQL on a page.
 fn blocks(page: &str) -> impl Iterator<Item = &str> {
-    page.split("```sql").skip(1).map(|rest| rest.split("```").next().unwrap().trim())
+    page.split("```sql")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap().trim())
 }
 
 /// True for every back end, or for those in the comment that the block begins with.
@@ -70,32 +75,61 @@ impl MigratorTraitSelf for Spliced {
 async fn a_migrator_is_told_of_the_schema_by_the_statement_of_the_page(database: &TestDatabase) {
     let schema = database.create_schema("billing").await;
     let led = database.connect_to_schema(&schema).await;
-    up_alone(&led, Spliced(TablePrefix::default())).await.unwrap();
+    up_alone(&led, Spliced(TablePrefix::default()))
+        .await
+        .unwrap();
     let raising = async |_: &_| raise(InvoicePaid {});
-    OutboxConnection::new(led.clone()).transaction_async(raising).await.unwrap();
+    OutboxConnection::new(led.clone())
+        .transaction_async(raising)
+        .await
+        .unwrap();
 
     let named = TablePrefix::default().in_schema(&schema).unwrap();
-    let untold = up_alone(&led, Spliced(named.clone())).await.unwrap_err().to_string();
-    assert!(untold.contains("m20260101_000001_bento_create_outbox"), "{untold}");
-    let told = blocks(DEPLOYING).find(|block| block.starts_with("UPDATE seaql_migrations")).unwrap();
-    led.execute_unprepared(&told.replace("billing", &schema)).await.unwrap();
+    let untold = up_alone(&led, Spliced(named.clone()))
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        untold.contains("m20260101_000001_bento_create_outbox"),
+        "{untold}"
+    );
+    let told = blocks(DEPLOYING)
+        .find(|block| block.starts_with("UPDATE seaql_migrations"))
+        .unwrap();
+    led.execute_unprepared(&told.replace("billing", &schema))
+        .await
+        .unwrap();
     up_alone(&led, Spliced(named.clone())).await.unwrap();
     Spliced(named.clone()).up(&led, None).await.unwrap();
 
-    let applied = Spliced(named.clone()).get_applied_migrations(&led).await.unwrap();
+    let applied = Spliced(named.clone())
+        .get_applied_migrations(&led)
+        .await
+        .unwrap();
     assert_eq!(applied.len(), 1, "nothing is migrated anew");
     let store = OutboxStore::new(database.db.clone()).with_tables(Tables::new(named));
-    let report = Relay::builder(store, MemoryPublisher::new()).run_until_empty().await.unwrap();
+    let report = Relay::builder(store, MemoryPublisher::new())
+        .run_until_empty()
+        .await
+        .unwrap();
     assert_eq!(report.tally.published, 1, "the event from before is there");
     led.close().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_migrator_is_told_of_the_schema_on_postgres() {
-    in_empty_database(DbBackend::Postgres, a_migrator_is_told_of_the_schema_by_the_statement_of_the_page).await;
+    in_empty_database(
+        DbBackend::Postgres,
+        a_migrator_is_told_of_the_schema_by_the_statement_of_the_page,
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_migrator_is_told_of_the_schema_on_mysql() {
-    in_empty_database(DbBackend::MySql, a_migrator_is_told_of_the_schema_by_the_statement_of_the_page).await;
+    in_empty_database(
+        DbBackend::MySql,
+        a_migrator_is_told_of_the_schema_by_the_statement_of_the_page,
+    )
+    .await;
 }

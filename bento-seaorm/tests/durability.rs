@@ -1,4 +1,5 @@
-//! Where the relay cannot see to durable commits itself, it says that the database is not set to them.
+//! Where the relay cannot see to durable commits itself, it says that the database is not set to
+//! them.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -17,7 +18,8 @@ async fn warnings(database: &TestDatabase, prepare: &str, setting: &str) -> usiz
     connection.execute_unprepared(prepare).await.unwrap();
     let (log, _guard) = Log::start();
     OutboxStore::new(connection).open().await.unwrap();
-    log.lines(&["WARN", "bento::relay", setting, "be lost"]).len()
+    log.lines(&["WARN", "bento::relay", setting, "be lost"])
+        .len()
 }
 
 mod sqlite {
@@ -26,8 +28,19 @@ mod sqlite {
     #[tokio::test]
     async fn a_connection_whose_commits_do_not_wait_for_the_disk_is_warned_of_once() {
         in_database(DbBackend::Sqlite, async |database| {
-            assert_eq!(warnings(database, "PRAGMA synchronous = NORMAL", "PRAGMA synchronous").await, 1);
-            assert_eq!(warnings(database, "PRAGMA synchronous = FULL", "PRAGMA synchronous").await, 0);
+            assert_eq!(
+                warnings(
+                    database,
+                    "PRAGMA synchronous = NORMAL",
+                    "PRAGMA synchronous"
+                )
+                .await,
+                1
+            );
+            assert_eq!(
+                warnings(database, "PRAGMA synchronous = FULL", "PRAGMA synchronous").await,
+                0
+            );
         })
         .await;
     }
@@ -36,13 +49,17 @@ mod sqlite {
 mod mysql {
     use super::*;
 
-    /// The setting belongs to the whole server, so the test takes it as it is. What is said of each value is tested beside the code.
+    /// The setting belongs to the whole server, so the test takes it as it is. What is said of each
+    /// value is tested beside the code.
     #[tokio::test]
     async fn a_server_that_flushes_its_log_late_is_warned_of_once() {
         in_database(DbBackend::MySql, async |database| {
             let setting = "SELECT CAST(@@innodb_flush_log_at_trx_commit AS SIGNED)";
             let expected = usize::from(database.number(setting).await != 1);
-            assert_eq!(warnings(database, "SELECT 1", "innodb_flush_log_at_trx_commit").await, expected);
+            assert_eq!(
+                warnings(database, "SELECT 1", "innodb_flush_log_at_trx_commit").await,
+                expected
+            );
         })
         .await;
     }

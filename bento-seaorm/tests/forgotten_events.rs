@@ -1,6 +1,12 @@
-//! What becomes of a transaction whose aggregate is dropped with events that nobody collected, by the policy of the process.
+//! What becomes of a transaction whose aggregate is dropped with events that nobody collected, by
+//! the policy of the process.
 
-#![allow(clippy::unwrap_used, missing_docs, missing_debug_implementations, unreachable_pub)]
+#![allow(
+    clippy::unwrap_used,
+    missing_docs,
+    missing_debug_implementations,
+    unreachable_pub
+)]
 
 mod support;
 #[path = "transaction/warehouse.rs"]
@@ -56,20 +62,32 @@ async fn by_default_the_row_is_committed_and_its_event_lost(database: &TestDatab
     let db = warehouse::open(database).await;
     let _turn = with_policy(ForgottenEvents::default()).await;
     insert_without_collecting(&db).await.unwrap();
-    assert_eq!((shelves(database).await, packed(database).await.len()), (1, 0));
+    assert_eq!(
+        (shelves(database).await, packed(database).await.len()),
+        (1, 0)
+    );
 }
 
 async fn a_panic_at_begin_without_collect_rolls_the_row_back(database: &TestDatabase) {
     let db = warehouse::open(database).await;
     let _turn = with_policy(ForgottenEvents::Panic).await;
-    let panic = AssertUnwindSafe(insert_without_collecting(&db)).catch_unwind().await.unwrap_err();
+    let panic = AssertUnwindSafe(insert_without_collecting(&db))
+        .catch_unwind()
+        .await
+        .unwrap_err();
     let message = panic.downcast_ref::<String>().unwrap();
     assert!(message.contains("`crate.packed` raised at"), "{message}");
-    assert_eq!((shelves(database).await, packed(database).await.len()), (0, 0));
+    assert_eq!(
+        (shelves(database).await, packed(database).await.len()),
+        (0, 0)
+    );
     db.transaction_async(async |tx| tx.insert(&mut packed_shelf()).await)
         .await
         .expect("the connection is as good as new");
-    assert_eq!((shelves(database).await, packed(database).await.len()), (1, 1));
+    assert_eq!(
+        (shelves(database).await, packed(database).await.len()),
+        (1, 1)
+    );
 }
 
 async fn a_panic_over_a_clone_that_was_saved_tells_of_the_loss(database: &TestDatabase) {
@@ -82,20 +100,32 @@ async fn a_panic_over_a_clone_that_was_saved_tells_of_the_loss(database: &TestDa
         drop(shelf);
         tx.commit().await.unwrap();
     };
-    AssertUnwindSafe(work).catch_unwind().await.expect_err("the events were with the original");
-    assert_eq!((shelves(database).await, packed(database).await.len()), (0, 0));
+    AssertUnwindSafe(work)
+        .catch_unwind()
+        .await
+        .expect_err("the events were with the original");
+    assert_eq!(
+        (shelves(database).await, packed(database).await.len()),
+        (0, 0)
+    );
 }
 
-async fn a_panic_in_a_spawned_task_rolls_the_transaction_back_that_awaits_it(database: &TestDatabase) {
+async fn a_panic_in_a_spawned_task_rolls_the_transaction_back_that_awaits_it(
+    database: &TestDatabase,
+) {
     let db = warehouse::open(database).await;
     let _turn = with_policy(ForgottenEvents::Panic).await;
     let work = db.transaction_async(async |tx| {
         shelf::new("A", 2).into_active_model().insert(tx).await?;
         let task = tokio::spawn(async { drop(packed_shelf()) });
-        task.await.map_err(|error| sea_orm::DbErr::Custom(error.to_string()))
+        task.await
+            .map_err(|error| sea_orm::DbErr::Custom(error.to_string()))
     });
     work.await.expect_err("the task panicked");
-    assert_eq!((shelves(database).await, packed(database).await.len()), (0, 0));
+    assert_eq!(
+        (shelves(database).await, packed(database).await.len()),
+        (0, 0)
+    );
 }
 
 async fn a_panic_that_unwinds_already_is_not_followed_by_another(_: &TestDatabase) {

@@ -1,4 +1,5 @@
-//! The migrations: alone, in another migrator, under another prefix, up and down, and what the view shows.
+//! The migrations: alone, in another migrator, under another prefix, up and down, and what the view
+//! shows.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -58,8 +59,14 @@ async fn tables(db: &DatabaseConnection) -> Vec<String> {
         DbBackend::MySql => "SELECT table_name FROM information_schema.tables WHERE table_schema = database()",
         _ => "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite%'",
     };
-    let rows = db.query_all_raw(Statement::from_string(backend, sql)).await.unwrap();
-    let mut names: Vec<String> = rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect();
+    let rows = db
+        .query_all_raw(Statement::from_string(backend, sql))
+        .await
+        .unwrap();
+    let mut names: Vec<String> = rows
+        .iter()
+        .map(|row| row.try_get_by_index(0).unwrap())
+        .collect();
     names.sort();
     names
 }
@@ -70,7 +77,11 @@ async fn down_leaves_nothing_and_up_works_again(database: &TestDatabase) {
         Migrator::up(db, None).await.unwrap();
         assert!(tables(db).await.contains(&"bento_outbox_status".to_owned()));
         Migrator::down(db, None).await.unwrap();
-        let left: Vec<_> = tables(db).await.into_iter().filter(|name| !name.starts_with("bento_migration")).collect();
+        let left: Vec<_> = tables(db)
+            .await
+            .into_iter()
+            .filter(|name| !name.starts_with("bento_migration"))
+            .collect();
         assert_eq!(left, Vec::<String>::new());
     }
 }
@@ -78,21 +89,52 @@ async fn down_leaves_nothing_and_up_works_again(database: &TestDatabase) {
 async fn two_prefixes_live_side_by_side(database: &TestDatabase) {
     let db = &database.db;
     bento_seaorm::migrate(db).await.unwrap();
-    bento_seaorm::migrate_with(db, "sales_".try_into().unwrap()).await.unwrap();
-    write(db, vec![entry("a", "{}")]).await;
-    assert_eq!(database.number("SELECT count(*) FROM bento_outbox_status").await, 1);
-    assert_eq!(database.number("SELECT count(*) FROM sales_outbox_status").await, 0);
-    sea_orm_migration::MigratorTraitSelf::down(&PrefixedMigrator("sales_".try_into().unwrap()), db, None)
+    bento_seaorm::migrate_with(db, "sales_".try_into().unwrap())
         .await
         .unwrap();
-    assert_eq!(database.number("SELECT count(*) FROM bento_outbox_status").await, 1);
+    write(db, vec![entry("a", "{}")]).await;
+    assert_eq!(
+        database
+            .number("SELECT count(*) FROM bento_outbox_status")
+            .await,
+        1
+    );
+    assert_eq!(
+        database
+            .number("SELECT count(*) FROM sales_outbox_status")
+            .await,
+        0
+    );
+    sea_orm_migration::MigratorTraitSelf::down(
+        &PrefixedMigrator("sales_".try_into().unwrap()),
+        db,
+        None,
+    )
+    .await
+    .unwrap();
+    assert_eq!(
+        database
+            .number("SELECT count(*) FROM bento_outbox_status")
+            .await,
+        1
+    );
 }
 
 async fn the_longest_prefix_fits(database: &TestDatabase) {
-    let prefix = |last: &str| TablePrefix::new("p".repeat(TablePrefix::MAX_LEN - 1) + last).unwrap();
-    bento_seaorm::migrate_with(&database.db, prefix("a")).await.unwrap();
-    bento_seaorm::migrate_with(&database.db, prefix("b")).await.unwrap();
-    assert!(tables(&database.db).await.iter().all(|name| name.len() <= 63));
+    let prefix =
+        |last: &str| TablePrefix::new("p".repeat(TablePrefix::MAX_LEN - 1) + last).unwrap();
+    bento_seaorm::migrate_with(&database.db, prefix("a"))
+        .await
+        .unwrap();
+    bento_seaorm::migrate_with(&database.db, prefix("b"))
+        .await
+        .unwrap();
+    assert!(
+        tables(&database.db)
+            .await
+            .iter()
+            .all(|name| name.len() <= 63)
+    );
 }
 
 /// An application's migrator with migrations of its own around Bento's.
@@ -104,12 +146,18 @@ struct CreateOrders;
 #[async_trait::async_trait]
 impl MigrationTrait for CreateOrders {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager.get_connection().execute_unprepared("CREATE TABLE orders (id INT PRIMARY KEY)").await?;
+        manager
+            .get_connection()
+            .execute_unprepared("CREATE TABLE orders (id INT PRIMARY KEY)")
+            .await?;
         Ok(())
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager.get_connection().execute_unprepared("DROP TABLE orders").await?;
+        manager
+            .get_connection()
+            .execute_unprepared("DROP TABLE orders")
+            .await?;
         Ok(())
     }
 }
@@ -118,7 +166,9 @@ impl MigratorTrait for Spliced {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         let mut migrations = bento_seaorm::migration::migrations();
         migrations.push(Box::new(CreateOrders));
-        migrations.extend(bento_seaorm::migration::migrations_with("sales_".try_into().unwrap()));
+        migrations.extend(bento_seaorm::migration::migrations_with(
+            "sales_".try_into().unwrap(),
+        ));
         migrations
     }
 }
@@ -128,7 +178,11 @@ async fn they_splice_into_another_migrator(database: &TestDatabase) {
     Spliced::up(db, None).await.unwrap();
     Spliced::up(db, None).await.unwrap();
     let names = tables(db).await;
-    assert!(["bento_outbox", "orders", "sales_outbox"].iter().all(|name| names.contains(&(*name).to_owned())));
+    assert!(
+        ["bento_outbox", "orders", "sales_outbox"]
+            .iter()
+            .all(|name| names.contains(&(*name).to_owned()))
+    );
     Spliced::down(db, None).await.unwrap();
     assert!(!tables(db).await.contains(&"bento_outbox".to_owned()));
 }
@@ -143,16 +197,30 @@ async fn processes_that_start_together_migrate_once(database: &TestDatabase) {
     for migrated in futures_util::future::join_all(pools.iter().map(bento_seaorm::migrate)).await {
         migrated.unwrap();
     }
-    assert_eq!(database.number("SELECT count(*) FROM bento_migration").await, 1);
+    assert_eq!(
+        database
+            .number("SELECT count(*) FROM bento_migration")
+            .await,
+        1
+    );
 }
 
 async fn a_migrator_of_ones_own_runs_in_one_process_at_a_time(database: &TestDatabase) {
     let pools = processes(database).await;
-    for migrated in futures_util::future::join_all(pools.iter().map(|db| up_alone(db, Spliced))).await {
+    for migrated in
+        futures_util::future::join_all(pools.iter().map(|db| up_alone(db, Spliced))).await
+    {
         migrated.unwrap();
     }
-    assert_eq!(database.number("SELECT count(*) FROM seaql_migrations").await, 3);
-    for migrated in futures_util::future::join_all(pools.iter().map(|db| up_alone(db, Spliced))).await {
+    assert_eq!(
+        database
+            .number("SELECT count(*) FROM seaql_migrations")
+            .await,
+        3
+    );
+    for migrated in
+        futures_util::future::join_all(pools.iter().map(|db| up_alone(db, Spliced))).await
+    {
         migrated.unwrap();
     }
 }
@@ -167,7 +235,9 @@ async fn what_fresh_leaves_behind_is_no_obstacle(database: &TestDatabase) {
         Spliced::up(db, None).await.unwrap();
     }
     // A migrator that forgot what it did, as after a dump of some of the tables was read back.
-    db.execute_unprepared("DELETE FROM seaql_migrations WHERE version LIKE '%outbox'").await.unwrap();
+    db.execute_unprepared("DELETE FROM seaql_migrations WHERE version LIKE '%outbox'")
+        .await
+        .unwrap();
     Spliced::up(db, None).await.unwrap();
     assert_eq!(tables(db).await, whole);
 }
@@ -176,7 +246,11 @@ fn entry(aggregate_id: &str, payload: &'static str) -> OutboxEntry {
     let mut envelope = Envelope::new("thing.happened", 1, chrono::Utc::now(), payload);
     envelope.aggregate_type = "thing".into();
     envelope.aggregate_id = aggregate_id.to_owned();
-    OutboxEntry { shard: 0, may_be_known: false, envelope }
+    OutboxEntry {
+        shard: 0,
+        may_be_known: false,
+        envelope,
+    }
 }
 
 async fn write(db: &DatabaseConnection, entries: Vec<OutboxEntry>) {
@@ -195,15 +269,37 @@ async fn the_view_shows_one_row_per_event_and_json_where_there_is_some(database:
     let ids = binary.envelope.event_id.to_string();
     write(
         &database.db,
-        vec![entry("held", "{\"total\": 7}"), binary, encrypted, entry("dead", "{}"), entry("out", "{}")],
+        vec![
+            entry("held", "{\"total\": 7}"),
+            binary,
+            encrypted,
+            entry("dead", "{}"),
+            entry("out", "{}"),
+        ],
     )
     .await;
     publish(database, "'held', 'dead', 'out'").await;
     for route in ["a", "b"] {
-        copy(database, "held", "bento_outbox_held", route, "ordered", "(1 = 1)").await;
+        copy(
+            database,
+            "held",
+            "bento_outbox_held",
+            route,
+            "ordered",
+            "(1 = 1)",
+        )
+        .await;
         let columns = "attempts, error_message, cause, parks, first_failed_at, failed_at";
         let values = "3, 'e', 'c', (1 = 1), occurred_at, occurred_at";
-        copy(database, "dead", "bento_dead_letter", route, columns, values).await;
+        copy(
+            database,
+            "dead",
+            "bento_dead_letter",
+            route,
+            columns,
+            values,
+        )
+        .await;
     }
     let gone = "DELETE FROM bento_outbox WHERE aggregate_id IN ('held', 'dead', 'out')";
     database.db.execute_unprepared(gone).await.unwrap();
@@ -214,9 +310,18 @@ async fn the_view_shows_one_row_per_event_and_json_where_there_is_some(database:
         [("dead", 1), ("held", 1), ("pending", 2), ("published", 1)].map(own)
     );
     let shown = "SELECT aggregate_id, CASE WHEN payload IS NULL THEN 0 ELSE 1 END FROM bento_outbox_status ORDER BY 1";
-    let expected = [("binary", 0), ("dead", 1), ("encrypted", 0), ("held", 1), ("out", 1)].map(own);
+    let expected = [
+        ("binary", 0),
+        ("dead", 1),
+        ("encrypted", 0),
+        ("held", 1),
+        ("out", 1),
+    ]
+    .map(own);
     assert_eq!(two_columns(database, shown).await, expected);
-    let by_id = format!("SELECT count(*) FROM bento_outbox_status WHERE event_id = '{ids}' AND headers IS NULL");
+    let by_id = format!(
+        "SELECT count(*) FROM bento_outbox_status WHERE event_id = '{ids}' AND headers IS NULL"
+    );
     assert_eq!(database.number(&by_id).await, 1);
 }
 
@@ -225,11 +330,19 @@ fn own((name, number): (&str, i64)) -> (String, i64) {
 }
 
 async fn two_columns(database: &TestDatabase, sql: &str) -> Vec<(String, i64)> {
-    let rows = database.db.query_all_raw(Statement::from_string(database.backend(), sql)).await.unwrap();
+    let rows = database
+        .db
+        .query_all_raw(Statement::from_string(database.backend(), sql))
+        .await
+        .unwrap();
     let number = |row: &sea_orm::QueryResult| {
-        row.try_get_by_index::<i64>(1).or_else(|_| row.try_get_by_index::<i32>(1).map(i64::from)).unwrap()
+        row.try_get_by_index::<i64>(1)
+            .or_else(|_| row.try_get_by_index::<i32>(1).map(i64::from))
+            .unwrap()
     };
-    rows.iter().map(|row| (row.try_get_by_index(0).unwrap(), number(row))).collect()
+    rows.iter()
+        .map(|row| (row.try_get_by_index(0).unwrap(), number(row)))
+        .collect()
 }
 
 /// Whom an event is still held for or dead, it is not published.
@@ -241,9 +354,17 @@ async fn publish(database: &TestDatabase, ids: &str) {
     database.db.execute_unprepared(&sql).await.unwrap();
 }
 
-const EVENT: &str = "event_id, event_type, schema_version, aggregate_type, aggregate_id, occurred_at, payload";
+const EVENT: &str =
+    "event_id, event_type, schema_version, aggregate_type, aggregate_id, occurred_at, payload";
 
-async fn copy(database: &TestDatabase, id: &str, table: &str, route: &str, columns: &str, values: &str) {
+async fn copy(
+    database: &TestDatabase,
+    id: &str,
+    table: &str,
+    route: &str,
+    columns: &str,
+    values: &str,
+) {
     let sql = format!(
         "INSERT INTO {table} (shard, position, route, {EVENT}, {columns}) \
          SELECT shard, position, '{route}', {EVENT}, {values} FROM bento_outbox WHERE aggregate_id = '{id}'"
@@ -253,17 +374,31 @@ async fn copy(database: &TestDatabase, id: &str, table: &str, route: &str, colum
 
 async fn what_no_type_declares_is_found_before_it_is_served(database: &TestDatabase) {
     let missing = validate_stored(&database.db).await.unwrap_err();
-    assert!(missing.to_string().contains("bento_seaorm::migrate"), "{missing}");
+    assert!(
+        missing.to_string().contains("bento_seaorm::migrate"),
+        "{missing}"
+    );
     bento_seaorm::migrate(&database.db).await.unwrap();
     let mut enqueued = entry("bytes", "x");
     enqueued.envelope.schema_version = 0;
     write(&database.db, vec![enqueued]).await;
     assert!(validate_stored(&database.db).await.unwrap().is_complete());
     write(&database.db, vec![entry("a", "{}"), entry("b", "{}")]).await;
-    copy(database, "a", "bento_outbox_held", "d", "ordered", "(1 = 1)").await;
+    copy(
+        database,
+        "a",
+        "bento_outbox_held",
+        "d",
+        "ordered",
+        "(1 = 1)",
+    )
+    .await;
     let report = validate_stored(&database.db).await.unwrap();
     assert!(report.is_ok(), "another release may declare it: {report}");
     let refused = report.into_strict_result().unwrap_err().to_string();
-    assert!(refused.contains("`thing.happened` version 1 in outbox"), "{refused}");
+    assert!(
+        refused.contains("`thing.happened` version 1 in outbox"),
+        "{refused}"
+    );
     assert!(refused.contains("in held rows"), "{refused}");
 }

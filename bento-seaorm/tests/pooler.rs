@@ -1,6 +1,8 @@
-//! A relay behind pgbouncer in transaction mode: it works where prepared statements are followed, and warns where they are not.
+//! A relay behind pgbouncer in transaction mode: it works where prepared statements are followed,
+//! and warns where they are not.
 //!
-//! `BENTO_TEST_PGBOUNCER` names the program of version 1.21 or newer. Debian's own, which is older, is used if it is installed.
+//! `BENTO_TEST_PGBOUNCER` names the program of version 1.21 or newer. Debian's own, which is older,
+//! is used if it is installed.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -27,7 +29,11 @@ struct PgBouncer {
 
 impl PgBouncer {
     fn start(program: &Path, database: &TestDatabase, settings: &str) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         let (_, rest) = database.url().split_once("://").unwrap();
         let (authority, name) = rest.split_once('/').unwrap();
         let (user, server) = authority.rsplit_once('@').unwrap();
@@ -46,12 +52,27 @@ impl PgBouncer {
         std::fs::write(&file, text).unwrap();
         let mut command = Command::new(program);
         // It refuses to run as root.
-        if std::env::var("USER").is_ok_and(|user| user == "root") || Path::new("/root").read_dir().is_ok() {
+        if std::env::var("USER").is_ok_and(|user| user == "root")
+            || Path::new("/root").read_dir().is_ok()
+        {
             command.args(["-u", "nobody"]);
-            Command::new("chmod").args(["-R", "a+rX"]).arg(&directory).status().unwrap();
+            Command::new("chmod")
+                .args(["-R", "a+rX"])
+                .arg(&directory)
+                .status()
+                .unwrap();
         }
-        let process = command.arg(&file).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        Self { process, directory, url: format!("postgres://{user}:{password}@127.0.0.1:{port}/{name}") }
+        let process = command
+            .arg(&file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self {
+            process,
+            directory,
+            url: format!("postgres://{user}:{password}@127.0.0.1:{port}/{name}"),
+        }
     }
 
     /// A pool that leads through it.
@@ -107,7 +128,11 @@ mod postgres {
             return;
         };
         in_database(DbBackend::Postgres, async |database| {
-            let pooler = PgBouncer::start(Path::new(&program), database, "max_prepared_statements = 200");
+            let pooler = PgBouncer::start(
+                Path::new(&program),
+                database,
+                "max_prepared_statements = 200",
+            );
             let db = pooler.connect().await;
             let (log, _guard) = Log::start();
             let store = OutboxStore::new(db.clone());
@@ -116,7 +141,16 @@ mod postgres {
             for _ in 0..10 {
                 let relay = RelayId::new();
                 let ttl = Duration::from_secs(60);
-                store.heartbeat(Heartbeat { relay, ttl, lanes: None, claim: true, idle: Vec::new() }).await.unwrap();
+                store
+                    .heartbeat(Heartbeat {
+                        relay,
+                        ttl,
+                        lanes: None,
+                        claim: true,
+                        idle: Vec::new(),
+                    })
+                    .await
+                    .unwrap();
                 store.release(relay).await.unwrap();
             }
             let outbox = OutboxConnection::new(db.clone());
@@ -141,16 +175,21 @@ mod postgres {
     async fn write(outbox: OutboxConnection, writer: u8) {
         for nth in 0..25 {
             let tx = outbox.begin().await.unwrap();
-            tx.enqueue("things", &writer.to_string(), vec![writer, nth]).unwrap();
+            tx.enqueue("things", &writer.to_string(), vec![writer, nth])
+                .unwrap();
             tx.commit().await.unwrap();
         }
     }
 
     fn is_older(program: &Path) -> bool {
-        let Ok(version) = Command::new(program).arg("--version").output() else { return false };
+        let Ok(version) = Command::new(program).arg("--version").output() else {
+            return false;
+        };
         let version = String::from_utf8_lossy(&version.stdout).into_owned();
-        let minor =
-            version.split_whitespace().nth(1).and_then(|version| version.split('.').nth(1)?.parse::<u32>().ok());
+        let minor = version
+            .split_whitespace()
+            .nth(1)
+            .and_then(|version| version.split('.').nth(1)?.parse::<u32>().ok());
         minor.is_some_and(|minor| minor < 21)
     }
 }

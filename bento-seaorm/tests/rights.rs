@@ -1,4 +1,5 @@
-//! The rights that the page on deploying gives to each role suffice for its work, and not for the work of another role.
+//! The rights that the page on deploying gives to each role suffice for its work, and not for the
+//! work of another role.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -52,16 +53,29 @@ impl Outbox {
     /// Runs a statement whose tables begin with `bento_` on those of this outbox.
     async fn run(&self, db: &DatabaseConnection, sql: &str) -> Result<(), DbErr> {
         let tables = Tables::new(self.0.clone()).on(db.get_database_backend());
-        db.execute_unprepared(&sql.replace("bento_", tables.outbox().trim_end_matches("outbox"))).await.map(drop)
+        db.execute_unprepared(&sql.replace("bento_", tables.outbox().trim_end_matches("outbox")))
+            .await
+            .map(drop)
     }
 }
 
 impl Roles<'_> {
-    /// Runs the statements of one block of the page: the first is for before the migration, the second for after it.
+    /// Runs the statements of one block of the page: the first is for before the migration, the
+    /// second for after it.
     async fn run_block(&self, nth: usize) {
-        let heading = if self.database.is(DbBackend::Postgres) { "### PostgreSQL" } else { "### MariaDB and MySQL" };
+        let heading = if self.database.is(DbBackend::Postgres) {
+            "### PostgreSQL"
+        } else {
+            "### MariaDB and MySQL"
+        };
         let (_, section) = PAGE.split_once(heading).unwrap();
-        let block = section.split("```sql\n").nth(nth + 1).unwrap().split("```").next().unwrap();
+        let block = section
+            .split("```sql\n")
+            .nth(nth + 1)
+            .unwrap()
+            .split("```")
+            .next()
+            .unwrap();
         let (_, name) = self.database.url().rsplit_once('/').unwrap();
         let block = match (self.outbox.0.schema(), self.database.backend()) {
             (None, _) => block.replace("shop.", &format!("{name}.")),
@@ -83,7 +97,11 @@ impl Roles<'_> {
             (Some(_), DbBackend::MySql) => server.rsplit_once('/').unwrap().0,
             _ => server,
         };
-        connect(&format!("{scheme}://{}{role}:change-me@{server}", self.prefix), 3).await
+        connect(
+            &format!("{scheme}://{}{role}:change-me@{server}", self.prefix),
+            3,
+        )
+        .await
     }
 
     async fn drop(&self) {
@@ -124,11 +142,23 @@ async fn enqueue(db: &OutboxConnection, events: &[(&str, &str)]) {
 async fn write(outbox: &Outbox, db: DatabaseConnection) {
     enqueue(&outbox.connection(db.clone()).build(), &[("good", "a")]).await;
     let db = outbox.connection(db).application("shop").build();
-    enqueue(&db, &[("bad", "b"), ("good", "b"), ("late", "c"), ("late", ""), ("bad", "d")]).await;
+    enqueue(
+        &db,
+        &[
+            ("bad", "b"),
+            ("good", "b"),
+            ("late", "c"),
+            ("late", ""),
+            ("bad", "d"),
+        ],
+    )
+    .await;
     enqueue(&db, &[("good", "many"); 30]).await;
     let id = Uuid::now_v7();
     for _ in 0..2 {
-        let raised = db.transaction_async(async |_| raise_with(AccountOpened {}, |event| event.with_event_id(id)));
+        let raised = db.transaction_async(async |_| {
+            raise_with(AccountOpened {}, |event| event.with_event_id(id))
+        });
         raised.await.unwrap();
     }
 }
@@ -136,12 +166,25 @@ async fn write(outbox: &Outbox, db: DatabaseConnection) {
 /// Publishes, holds, gives up, keeps what is published, and removes it.
 async fn relay(outbox: &Outbox, db: DatabaseConnection) {
     let store = || outbox.store(db.clone()).with_application("shop");
-    let relay = Relay::builder(store(), Picky).retention(Duration::from_secs(3600)).workers(1);
+    let relay = Relay::builder(store(), Picky)
+        .retention(Duration::from_secs(3600))
+        .workers(1);
     let report = relay.run_until_empty().await.unwrap();
-    assert_eq!((report.tally.published, report.tally.dead), (32, 2), "{report:?}");
+    assert_eq!(
+        (report.tally.published, report.tally.dead),
+        (32, 2),
+        "{report:?}"
+    );
     // The relay has pruned already, so it is nobody's turn for a minute.
-    outbox.run(&db, "UPDATE bento_outbox_meta SET prune_after = NULL").await.unwrap();
-    let prune = Prune { older_than: Duration::ZERO, batch: 100, every: Duration::from_secs(1) };
+    outbox
+        .run(&db, "UPDATE bento_outbox_meta SET prune_after = NULL")
+        .await
+        .unwrap();
+    let prune = Prune {
+        older_than: Duration::ZERO,
+        batch: 100,
+        every: Duration::from_secs(1),
+    };
     assert_eq!(store().prune(prune).await.unwrap(), Some(32));
 }
 
@@ -151,7 +194,11 @@ async fn spoil(roles: &Roles<'_>, writer: DatabaseConnection, relay: DatabaseCon
     enqueue(&outbox.connection(writer).build(), &[("good", "spoilt")]).await;
     let spoil = "UPDATE bento_outbox SET routing_version = -7 WHERE aggregate_id = 'spoilt'";
     outbox.run(&roles.database.db, spoil).await.unwrap();
-    Relay::builder(outbox.store(relay), Picky).workers(1).run_until_empty().await.unwrap();
+    Relay::builder(outbox.store(relay), Picky)
+        .workers(1)
+        .run_until_empty()
+        .await
+        .unwrap();
 }
 
 /// A replayed event is refused once more: it was held, and is a dead letter again.
@@ -161,10 +208,20 @@ async fn relay_again(outbox: &Outbox, db: DatabaseConnection) {
 }
 
 async fn operate(outbox: &Outbox, db: DatabaseConnection) {
-    assert!(bento_seaorm::validate_stored_with(&db, &Tables::new(outbox.0.clone())).await.is_ok());
+    assert!(
+        bento_seaorm::validate_stored_with(&db, &Tables::new(outbox.0.clone()))
+            .await
+            .is_ok()
+    );
     let store = outbox.store(db.clone());
-    let taken = store.take_unalerted(10, Duration::from_secs(1)).await.unwrap();
-    store.settle_alerts(&taken, AlertOutcome::Told).await.unwrap();
+    let taken = store
+        .take_unalerted(10, Duration::from_secs(1))
+        .await
+        .unwrap();
+    store
+        .settle_alerts(&taken, AlertOutcome::Told)
+        .await
+        .unwrap();
     assert_eq!(taken.len(), 3);
     assert_eq!(store.counts().await.unwrap().dead, 3);
     store.backlog().await.unwrap();
@@ -174,22 +231,53 @@ async fn operate(outbox: &Outbox, db: DatabaseConnection) {
 
     let operator = Operator::new(&store, "alice");
     let letters = operator.list(&DeadLetterQuery::default()).await.unwrap();
-    let refused: Vec<_> = letters.iter().filter(|letter| letter.cause == "permanent").collect();
-    operator.replay_all(&DeadLetterFilter::default(), ReplayMode::DryRun).await.unwrap();
+    let refused: Vec<_> = letters
+        .iter()
+        .filter(|letter| letter.cause == "permanent")
+        .collect();
+    operator
+        .replay_all(&DeadLetterFilter::default(), ReplayMode::DryRun)
+        .await
+        .unwrap();
     let amendment = Amendment::default().with_header("x-note", "by hand");
-    operator.amend(refused[0].envelope.event_id, &refused[0].route, &amendment).await.unwrap();
-    operator.replay(refused[0].envelope.event_id, &refused[0].route).await.unwrap();
-    assert!(operator.discard(refused[1].envelope.event_id, &refused[1].route, "a test").await.unwrap());
-    assert_eq!(operator.discarded(&DeadLetterQuery::default()).await.unwrap().len(), 1);
+    operator
+        .amend(refused[0].envelope.event_id, &refused[0].route, &amendment)
+        .await
+        .unwrap();
+    operator
+        .replay(refused[0].envelope.event_id, &refused[0].route)
+        .await
+        .unwrap();
+    assert!(
+        operator
+            .discard(refused[1].envelope.event_id, &refused[1].route, "a test")
+            .await
+            .unwrap()
+    );
+    assert_eq!(
+        operator
+            .discarded(&DeadLetterQuery::default())
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
     assert!(operator.pause("acme", "a test").await.unwrap());
     assert_eq!(operator.paused().await.unwrap().len(), 1);
     assert!(operator.resume("acme").await.unwrap());
-    outbox.run(&db, "SELECT count(*) FROM bento_outbox_status").await.unwrap();
+    outbox
+        .run(&db, "SELECT count(*) FROM bento_outbox_status")
+        .await
+        .unwrap();
 }
 
 async fn refused(outbox: &Outbox, db: &DatabaseConnection, statements: &[&str]) {
     for statement in statements {
-        let error = outbox.run(db, statement).await.expect_err(statement).to_string();
+        let error = outbox
+            .run(db, statement)
+            .await
+            .expect_err(statement)
+            .to_string();
         assert!(error.contains("denied"), "{statement}: {error}");
     }
 }
@@ -205,8 +293,14 @@ async fn each_role_does_the_same_in_a_schema(database: &TestDatabase) {
 
 async fn roles_work_on(database: &TestDatabase, outbox: TablePrefix) {
     let prefix = format!("t{}_", &Uuid::now_v7().simple().to_string()[20..]);
-    let roles = Roles { database, prefix, outbox: Outbox(outbox) };
-    let worked = AssertUnwindSafe(each_does_its_work(&roles)).catch_unwind().await;
+    let roles = Roles {
+        database,
+        prefix,
+        outbox: Outbox(outbox),
+    };
+    let worked = AssertUnwindSafe(each_does_its_work(&roles))
+        .catch_unwind()
+        .await;
     roles.drop().await;
     worked.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
 }
@@ -215,22 +309,49 @@ async fn each_does_its_work(roles: &Roles<'_>) {
     roles.run_block(0).await;
     let outbox = &roles.outbox;
     let migration = roles.connect("migration").await;
-    bento_seaorm::migrate_with(&migration, outbox.0.clone()).await.unwrap();
-    bento_seaorm::migrate_with(&migration, outbox.0.clone()).await.unwrap();
+    bento_seaorm::migrate_with(&migration, outbox.0.clone())
+        .await
+        .unwrap();
+    bento_seaorm::migrate_with(&migration, outbox.0.clone())
+        .await
+        .unwrap();
     migration.close().await.unwrap();
     roles.run_block(1).await;
 
-    let (writer, relays, operator) =
-        (roles.connect("writer").await, roles.connect("relay").await, roles.connect("operator").await);
+    let (writer, relays, operator) = (
+        roles.connect("writer").await,
+        roles.connect("relay").await,
+        roles.connect("operator").await,
+    );
     write(outbox, writer.clone()).await;
     relay(outbox, relays.clone()).await;
     spoil(roles, writer.clone(), relays.clone()).await;
     operate(outbox, operator.clone()).await;
     relay_again(outbox, relays.clone()).await;
 
-    refused(outbox, &writer, &["DELETE FROM bento_outbox", "SELECT count(*) FROM bento_relay_shard"]).await;
-    refused(outbox, &relays, &["UPDATE bento_outbox SET payload = ''", "DELETE FROM bento_dead_letter"]).await;
-    let of_others = ["DELETE FROM bento_outbox", "DELETE FROM bento_outbox_held", "DELETE FROM bento_relay"];
+    refused(
+        outbox,
+        &writer,
+        &[
+            "DELETE FROM bento_outbox",
+            "SELECT count(*) FROM bento_relay_shard",
+        ],
+    )
+    .await;
+    refused(
+        outbox,
+        &relays,
+        &[
+            "UPDATE bento_outbox SET payload = ''",
+            "DELETE FROM bento_dead_letter",
+        ],
+    )
+    .await;
+    let of_others = [
+        "DELETE FROM bento_outbox",
+        "DELETE FROM bento_outbox_held",
+        "DELETE FROM bento_relay",
+    ];
     refused(outbox, &operator, &of_others).await;
     for db in [writer, relays, operator] {
         db.close().await.unwrap();

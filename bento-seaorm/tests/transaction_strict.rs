@@ -1,6 +1,12 @@
-//! What is only logged in production panics under `strict`, which holds for a whole process: so these are by themselves.
+//! What is only logged in production panics under `strict`, which holds for a whole process: so
+//! these are by themselves.
 
-#![allow(clippy::unwrap_used, missing_docs, missing_debug_implementations, unreachable_pub)]
+#![allow(
+    clippy::unwrap_used,
+    missing_docs,
+    missing_debug_implementations,
+    unreachable_pub
+)]
 
 #[path = "transaction/shop.rs"]
 #[allow(dead_code, reason = "a part of it is used here")]
@@ -29,17 +35,27 @@ async fn the_outer_connection_inside_its_own_scope_panics(database: &TestDatabas
     pending::set_strict(true);
     let db = shop::open(database).await;
     let work = db.transaction_async(async |_| db.execute_unprepared("SELECT 1").await);
-    AssertUnwindSafe(work).catch_unwind().await.expect_err("it panics");
+    AssertUnwindSafe(work)
+        .catch_unwind()
+        .await
+        .expect_err("it panics");
     let work = db.transaction_async(async |_| db.begin().await.map(drop));
-    AssertUnwindSafe(work).catch_unwind().await.expect_err("it panics");
-    db.transaction_async(async |_| db.inner().execute_unprepared("SELECT 1").await).await.unwrap();
+    AssertUnwindSafe(work)
+        .catch_unwind()
+        .await
+        .expect_err("it panics");
+    db.transaction_async(async |_| db.inner().execute_unprepared("SELECT 1").await)
+        .await
+        .unwrap();
 }
 
 async fn another_connection_inside_the_scope_is_fine(database: &TestDatabase) {
     pending::set_strict(true);
     let db = shop::open(database).await;
     let other = OutboxConnection::new(database.connect(1).await);
-    db.transaction_async(async |_| other.execute_unprepared("SELECT 1").await).await.unwrap();
+    db.transaction_async(async |_| other.execute_unprepared("SELECT 1").await)
+        .await
+        .unwrap();
 }
 
 async fn forgetting_pending_events_panics(_: &TestDatabase) {
@@ -47,7 +63,10 @@ async fn forgetting_pending_events_panics(_: &TestDatabase) {
     let forget = || drop(Order::place(1));
     let panic = std::panic::catch_unwind(forget).expect_err("it panics");
     let message = panic.downcast_ref::<String>().unwrap();
-    assert!(message.contains("`order.placed` raised at") && message.contains("shop.rs:"), "{message}");
+    assert!(
+        message.contains("`order.placed` raised at") && message.contains("shop.rs:"),
+        "{message}"
+    );
 }
 
 async fn forgetting_pending_events_during_a_panic_does_not_abort(_: &TestDatabase) {
@@ -69,7 +88,9 @@ async fn pending_events_that_were_rolled_back_are_not_forgotten(database: &TestD
     order.insert(&tx).await.unwrap();
     tx.rollback().await.unwrap();
     drop(order);
-    let result = db.transaction_async(async |_| Err::<(), _>(DbErr::Custom(String::new()))).await;
+    let result = db
+        .transaction_async(async |_| Err::<(), _>(DbErr::Custom(String::new())))
+        .await;
     assert!(result.is_err());
     assert!(is_untouched(database).await);
 }

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use metrics::{
-    Counter, Gauge, Histogram, HistogramFn, Key, KeyName, LocalRecorderGuard, Metadata, Recorder, SharedString, Unit,
+    Counter, Gauge, Histogram, HistogramFn, Key, KeyName, LocalRecorderGuard, Metadata, Recorder,
+    SharedString, Unit,
 };
 
 /// Counts what is counted on this thread, to be read by the names in `bento_relay::telemetry`.
@@ -49,7 +50,12 @@ impl Counters {
     /// assert_eq!(counters.get_with(CIRCUIT_CHANGES, &[("destination", "nats"), ("change", "opened")]), 0);
     /// ```
     pub fn get_with(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
-        self.read(name, |key| labels.iter().all(|(label, value)| has_label(key, label, value))).sum()
+        self.read(name, |key| {
+            labels
+                .iter()
+                .all(|(label, value)| has_label(key, label, value))
+        })
+        .sum()
     }
 
     /// How many values were observed under the name of this histogram, whatever its labels.
@@ -59,18 +65,26 @@ impl Counters {
 
     /// What the gauge of this name with this label was set to last; `None` if it never was.
     pub fn gauge(&self, name: &str, label: &str, value: &str) -> Option<f64> {
-        self.read(name, |key| has_label(key, label, value)).map(f64::from_bits).next()
+        self.read(name, |key| has_label(key, label, value))
+            .map(f64::from_bits)
+            .next()
     }
 
-    /// The last value of the first gauge of this name, whatever its labels; `None` if none was ever set.
+    /// The last value of the first gauge of this name, whatever its labels; `None` if none was ever
+    /// set.
     pub fn gauge_of(&self, name: &str) -> Option<f64> {
         self.read(name, |_| true).map(f64::from_bits).next()
     }
 
     fn read(&self, name: &str, is_meant: impl Fn(&Key) -> bool) -> impl Iterator<Item = u64> {
         let counters = self.counters();
-        let meant = counters.iter().filter(|(key, _)| key.name() == name && is_meant(key));
-        meant.map(|(_, counter)| counter.load(Ordering::Relaxed)).collect::<Vec<_>>().into_iter()
+        let meant = counters
+            .iter()
+            .filter(|(key, _)| key.name() == name && is_meant(key));
+        meant
+            .map(|(_, counter)| counter.load(Ordering::Relaxed))
+            .collect::<Vec<_>>()
+            .into_iter()
     }
 
     fn register(&self, key: &Key) -> Arc<AtomicU64> {
@@ -83,7 +97,8 @@ impl Counters {
 }
 
 fn has_label(key: &Key, label: &str, value: &str) -> bool {
-    key.labels().any(|found| found.key() == label && found.value() == value)
+    key.labels()
+        .any(|found| found.key() == label && found.value() == value)
 }
 
 /// Counts the observations of a histogram.

@@ -6,9 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bento_core::outbox::{ShardId, Sharding};
-use bento_relay::store::{Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError};
+use bento_relay::store::{
+    Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError,
+};
 
-/// Wraps a store and makes it unavailable, or its answers unclear, when told to. Clones go away together.
+/// Wraps a store and makes it unavailable, or its answers unclear, when told to. Clones go away
+/// together.
 #[derive(Clone, Debug)]
 pub struct FlakyStore<S> {
     inner: S,
@@ -25,7 +28,8 @@ pub enum Outage {
     None,
     /// Every call fails, and does nothing.
     Down,
-    /// Every call does what it should, and its answer is lost: for so many calls, then nothing is wrong.
+    /// Every call does what it should, and its answer is lost: for so many calls, then nothing is
+    /// wrong.
     AnswersLost(u32),
     /// Every call does what it should at once, and answers after so long, by tokio's clock.
     Slow(Duration),
@@ -38,7 +42,12 @@ pub enum Outage {
 impl<S> FlakyStore<S> {
     /// Wraps a store that is there.
     pub fn new(inner: S) -> Self {
-        Self { inner, outage: Arc::default(), unreadable: Arc::default(), asked: Arc::default() }
+        Self {
+            inner,
+            outage: Arc::default(),
+            unreadable: Arc::default(),
+            asked: Arc::default(),
+        }
     }
 
     /// Makes it go wrong, or right again, from the next call on.
@@ -46,28 +55,45 @@ impl<S> FlakyStore<S> {
         *self.outage() = outage;
     }
 
-    /// Makes the rows of these shards, and of no others, unreadable from the next call on: `advance` fails if it asks for rows, and still
-    /// settles if it asks for none.
+    /// Makes the rows of these shards, and of no others, unreadable from the next call on:
+    /// `advance` fails if it asks for rows, and still settles if it asks for none.
     pub fn set_unreadable(&self, shards: impl IntoIterator<Item = ShardId>) {
-        *self.unreadable.lock().unwrap_or_else(PoisonError::into_inner) = shards.into_iter().collect();
+        *self
+            .unreadable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = shards.into_iter().collect();
     }
 
-    /// The numbers of pending rows that `advance` was asked for, oldest call first; 0 for a call that only settles.
+    /// The numbers of pending rows that `advance` was asked for, oldest call first; 0 for a call
+    /// that only settles.
     pub fn asked(&self) -> Vec<usize> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.asked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn is_unreadable(&self, shard: ShardId) -> bool {
-        self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).contains(&shard)
+        self.unreadable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(&shard)
     }
 
-    async fn call<T>(&self, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    async fn call<T>(
+        &self,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
         let outage = *self.outage();
         match outage {
             Outage::None => call.await,
             Outage::Down => Err(StoreError::unavailable("down, as told")),
             Outage::AnswersLost(left) => {
-                self.set(if left > 1 { Outage::AnswersLost(left - 1) } else { Outage::None });
+                self.set(if left > 1 {
+                    Outage::AnswersLost(left - 1)
+                } else {
+                    Outage::None
+                });
                 call.await?;
                 Err(StoreError::unavailable("the answer was lost, as told"))
             }
@@ -96,15 +122,25 @@ impl<S: RelayStore> RelayStore for FlakyStore<S> {
     }
 
     async fn advance(&self, advance: Advance) -> Result<Advanced, StoreError> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(advance.pending);
+        self.asked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(advance.pending);
         if advance.pending > 0 && self.is_unreadable(advance.lease.shard) {
             let reason = format!("shard {}, as told", advance.lease.shard);
-            return Err(StoreError::Corrupt { reason, source: None });
+            return Err(StoreError::Corrupt {
+                reason,
+                source: None,
+            });
         }
         self.call(self.inner.advance(advance)).await
     }
 
-    async fn poll(&self, shards: &[ShardId], without: &[Arc<str>]) -> Result<Vec<ShardId>, StoreError> {
+    async fn poll(
+        &self,
+        shards: &[ShardId],
+        without: &[Arc<str>],
+    ) -> Result<Vec<ShardId>, StoreError> {
         self.call(self.inner.poll(shards, without)).await
     }
 

@@ -8,7 +8,8 @@ use bento_core::outbox::Sharding;
 use bento_core::unit_of_work::{FrameId, UnitOfWork};
 use bento_core::{Aggregate, Envelope, Registry};
 
-/// Starts a test of an aggregate without a database. What it has raised so far, by being made, does not count.
+/// Starts a test of an aggregate without a database. What it has raised so far, by being made, does
+/// not count.
 ///
 /// ```
 /// # use bento_core::{Aggregate, PendingEvents, aggregate, domain_event};
@@ -56,8 +57,8 @@ impl<A: Aggregate> Given<A> {
     /// Does it, in a scope as inside a transaction.
     ///
     /// # Panics
-    /// If an event that is raised cannot be written, because the aggregate has no id or serde refuses it, or cannot be read
-    /// again.
+    /// If an event that is raised cannot be written, because the aggregate has no id or serde
+    /// refuses it, or cannot be read again.
     #[track_caller]
     #[must_use = "check what was raised, at least with `and_nothing_else`"]
     pub fn when<R>(mut self, action: impl FnOnce(&mut A) -> R) -> Then<A, R> {
@@ -82,26 +83,44 @@ impl<A: Aggregate> Given<A> {
 }
 
 #[track_caller]
-fn then<A: Aggregate, R>(unit_of_work: &UnitOfWork, frame: FrameId, mut aggregate: A, result: R) -> Then<A, R> {
-    let saving = unit_of_work.save(frame, &mut aggregate).expect("the frame is open");
-    saving.done(&mut aggregate).expect("the version of an aggregate fits its field");
+fn then<A: Aggregate, R>(
+    unit_of_work: &UnitOfWork,
+    frame: FrameId,
+    mut aggregate: A,
+    result: R,
+) -> Then<A, R> {
+    let saving = unit_of_work
+        .save(frame, &mut aggregate)
+        .expect("the frame is open");
+    saving
+        .done(&mut aggregate)
+        .expect("the version of an aggregate fits its field");
     let mut flush = match unit_of_work.flush(frame, &Sharding::default()) {
         Ok(flush) => flush,
         Err(error) => panic!("a raised event could not be written: {error}"),
     };
-    let raised: Vec<_> = std::mem::take(&mut flush.entries).into_iter().map(|entry| entry.envelope).collect();
+    let raised: Vec<_> = std::mem::take(&mut flush.entries)
+        .into_iter()
+        .map(|entry| entry.envelope)
+        .collect();
     flush.done();
     unit_of_work.seal(frame).expect("everything is written");
     unit_of_work.committed();
     assert_read_back(&raised);
-    Then { aggregate, result, raised, seen: 0 }
+    Then {
+        aggregate,
+        result,
+        raised,
+        seen: 0,
+    }
 }
 
 /// A build with debug assertions has looked when it wrote them.
 #[track_caller]
 fn assert_read_back(raised: &[Envelope]) {
     for event in raised.iter().filter(|_| !cfg!(debug_assertions)) {
-        let read = Registry::global().decode(&event.event_type, event.schema_version, &event.payload);
+        let read =
+            Registry::global().decode(&event.event_type, event.schema_version, &event.payload);
         if let Err(error @ DecodeError::Malformed { .. }) = read {
             panic!("a raised event can be written and not read: {error}");
         }
@@ -145,17 +164,29 @@ impl<A: Aggregate, R> Then<A, R> {
     /// If one was.
     #[track_caller]
     pub fn and_nothing_else(self) -> Self {
-        assert!(self.seen == self.raised.len(), "nothing else was expected, {}", Raised(&self.raised, self.seen));
+        assert!(
+            self.seen == self.raised.len(),
+            "nothing else was expected, {}",
+            Raised(&self.raised, self.seen)
+        );
         self
     }
 
     #[track_caller]
     fn next_is(mut self, expected: &dyn AnyEvent) -> Self {
-        let EventDescriptor { schema: event_type, version, .. } = *expected.descriptor();
+        let EventDescriptor {
+            schema: event_type,
+            version,
+            ..
+        } = *expected.descriptor();
         let mut payload = Vec::new();
-        expected.encode(&mut payload).expect("an expected event can be written");
+        expected
+            .encode(&mut payload)
+            .expect("an expected event can be written");
         let is_it = |event: &Envelope| {
-            event.event_type == event_type && event.schema_version == version && same(&event.payload, &payload)
+            event.event_type == event_type
+                && event.schema_version == version
+                && same(&event.payload, &payload)
         };
         assert!(
             self.raised.get(self.seen).is_some_and(is_it),
@@ -188,7 +219,11 @@ impl fmt::Display for Raised<'_> {
         }
         rest.iter().try_for_each(|event| {
             let payload = String::from_utf8_lossy(&event.payload);
-            write!(f, "\n  `{}` v{} {payload}", event.event_type, event.schema_version)
+            write!(
+                f,
+                "\n  `{}` v{} {payload}",
+                event.event_type, event.schema_version
+            )
         })
     }
 }

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bento_core::{Envelope, EventId};
 
-/// Keeps account of events: what was committed, and what arrived in which order. Clones are the same ledger.
+/// Keeps account of events: what was committed, and what arrived in which order. Clones are the
+/// same ledger.
 ///
 /// ```
 /// # use bento_core::EventId;
@@ -45,16 +46,26 @@ impl Ledger {
         Self::default()
     }
 
-    /// Notes that an event of `stream` is committed. Its first delivery is to come after those of lower `sequence`; an empty stream
-    /// has no order.
+    /// Notes that an event of `stream` is committed. Its first delivery is to come after those of
+    /// lower `sequence`; an empty stream has no order.
     pub fn commit(&self, event_id: EventId, stream: &str, sequence: i64) {
-        self.books().committed.insert(event_id, Entry { stream: stream.to_owned(), sequence });
+        self.books().committed.insert(
+            event_id,
+            Entry {
+                stream: stream.to_owned(),
+                sequence,
+            },
+        );
     }
 
-    /// Notes that an event is committed. Without a sequence of its own, it comes after those of its aggregate that were noted before.
+    /// Notes that an event is committed. Without a sequence of its own, it comes after those of its
+    /// aggregate that were noted before.
     pub fn committed(&self, event: &Envelope) {
-        let stream =
-            if event.is_ordered() { format!("{}/{}", event.aggregate_type, event.aggregate_id) } else { String::new() };
+        let stream = if event.is_ordered() {
+            format!("{}/{}", event.aggregate_type, event.aggregate_id)
+        } else {
+            String::new()
+        };
         let sequence = event.sequence.unwrap_or_else(|| {
             let mut books = self.books();
             let counted = books.counted.entry(stream.clone()).or_default();
@@ -77,8 +88,11 @@ impl Ledger {
     /// Settles the account as of now.
     pub fn check(&self) -> Account {
         let books = self.books();
-        let mut account =
-            Account { committed: books.committed.len(), delivered: books.delivered.len(), ..Account::default() };
+        let mut account = Account {
+            committed: books.committed.len(),
+            delivered: books.delivered.len(),
+            ..Account::default()
+        };
         let mut seen = HashSet::new();
         let mut last: BTreeMap<&str, i64> = BTreeMap::new();
         for event_id in &books.delivered {
@@ -99,7 +113,12 @@ impl Ledger {
             }
             *last = entry.sequence.max(*last);
         }
-        account.lost = books.committed.keys().filter(|event_id| !seen.contains(event_id)).copied().collect();
+        account.lost = books
+            .committed
+            .keys()
+            .filter(|event_id| !seen.contains(event_id))
+            .copied()
+            .collect();
         account.lost.sort_unstable();
         account
     }
@@ -128,13 +147,15 @@ pub struct Account {
 }
 
 impl Account {
-    /// Every event arrived, none that was not committed, first deliveries in order. Duplicates are allowed.
+    /// Every event arrived, none that was not committed, first deliveries in order. Duplicates are
+    /// allowed.
     ///
     /// # Panics
     /// If not, with the counts and the events.
     #[track_caller]
     pub fn assert_nothing_lost_and_in_order(&self) {
-        let is_sound = self.lost.is_empty() && self.phantom.is_empty() && self.out_of_order.is_empty();
+        let is_sound =
+            self.lost.is_empty() && self.phantom.is_empty() && self.out_of_order.is_empty();
         assert!(is_sound, "{self}: {self:?}");
     }
 
@@ -151,7 +172,14 @@ impl Account {
 
 impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { committed, delivered, lost, phantom, out_of_order, duplicates } = self;
+        let Self {
+            committed,
+            delivered,
+            lost,
+            phantom,
+            out_of_order,
+            duplicates,
+        } = self;
         let (lost, phantom, out_of_order) = (lost.len(), phantom.len(), out_of_order.len());
         write!(
             f,
@@ -186,9 +214,14 @@ mod tests {
         for (sequence, id) in [a, b, c].into_iter().enumerate() {
             ledger.commit(id, "x", sequence as i64);
         }
-        [b, stranger, a, b].into_iter().for_each(|id| ledger.deliver(id));
+        [b, stranger, a, b]
+            .into_iter()
+            .for_each(|id| ledger.deliver(id));
         let account = ledger.check();
-        assert_eq!((account.lost, account.phantom, account.out_of_order), (vec![c], vec![stranger], vec![a]));
+        assert_eq!(
+            (account.lost, account.phantom, account.out_of_order),
+            (vec![c], vec![stranger], vec![a])
+        );
         assert_eq!(account.duplicates, 1);
     }
 

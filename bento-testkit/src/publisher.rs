@@ -1,8 +1,11 @@
-//! The conformance suite for publishers: every broker adapter runs it against the real broker and behaves the same.
+//! The conformance suite for publishers: every broker adapter runs it against the real broker and
+//! behaves the same.
 //!
-//! Each rule is a public function named for it, in the module of its subject. A rule is a test: it is not made to be dropped before its end. An adapter implements [`PublisherHarness`] for its tests
-//! and lets [`publisher_conformance!`](crate::publisher_conformance) make one `#[tokio::test]` of each rule. What a broker does not
-//! have, its harness does not offer; the rules about it then say that they were skipped.
+//! Each rule is a public function named for it, in the module of its subject. A rule is a test: it
+//! is not made to be dropped before its end. An adapter implements [`PublisherHarness`] for its
+//! tests and lets [`publisher_conformance!`](crate::publisher_conformance) make one
+//! `#[tokio::test]` of each rule. What a broker does not have, its harness does not offer; the
+//! rules about it then say that they were skipped.
 //!
 //! ```
 //! use bento_relay::publish::MemoryPublisher;
@@ -52,7 +55,8 @@ pub mod formats;
 pub mod outages;
 pub mod refusals;
 
-/// The password with which an adapter is to connect where it must not succeed. No error may show it.
+/// The password with which an adapter is to connect where it must not succeed. No error may show
+/// it.
 pub const WRONG_PASSWORD: &str = "not-the-password-7f3a";
 
 /// The form in which a publisher is asked to send.
@@ -83,8 +87,17 @@ pub struct Traits {
 
 impl Default for Traits {
     fn default() -> Self {
-        let wire = Some(Wire { prefix: "ce-", is_encoded: true });
-        Self { wire, deduplicates: false, has_keys: false, too_large: None, answers_within: Duration::from_secs(15) }
+        let wire = Some(Wire {
+            prefix: "ce-",
+            is_encoded: true,
+        });
+        Self {
+            wire,
+            deduplicates: false,
+            has_keys: false,
+            too_large: None,
+            answers_within: Duration::from_secs(15),
+        }
     }
 }
 
@@ -104,8 +117,9 @@ pub struct Received {
     pub topic: String,
     /// The key by which the broker keeps order, if it has one.
     pub key: Option<String>,
-    /// Its headers as they travelled: an encoded value is read by [`decode_header`](bento_core::metadata::decode_header). The content
-    /// type is one of them, `content-type`.
+    /// Its headers as they travelled: an encoded value is read by
+    /// [`decode_header`](bento_core::metadata::decode_header). The content type is one of them,
+    /// `content-type`.
     pub headers: BTreeMap<String, String>,
     /// Its body.
     pub body: Bytes,
@@ -117,7 +131,11 @@ impl Received {
         Self {
             topic: delivery.topic().into_owned(),
             key: None,
-            headers: delivery.envelope.headers().map(|headers| headers.extra).unwrap_or_default(),
+            headers: delivery
+                .envelope
+                .headers()
+                .map(|headers| headers.extra)
+                .unwrap_or_default(),
             body: delivery.envelope.payload.clone(),
         }
     }
@@ -127,8 +145,12 @@ impl Received {
     }
 }
 
-/// What the suite needs of a publisher under test, and of its broker: a topic of its own, made anew for each rule.
-#[expect(async_fn_in_trait, reason = "the rules await them in the test's own task")]
+/// What the suite needs of a publisher under test, and of its broker: a topic of its own, made anew
+/// for each rule.
+#[expect(
+    async_fn_in_trait,
+    reason = "the rules await them in the test's own task"
+)]
 pub trait PublisherHarness: Sized {
     /// The publisher.
     type Publisher: Publisher;
@@ -136,7 +158,8 @@ pub trait PublisherHarness: Sized {
     /// What the broker does and does not do.
     fn traits(&self) -> Traits;
 
-    /// A publisher that sends in this form. It is made without asking the broker, which may be away. One without [`Traits::wire`] has no forms.
+    /// A publisher that sends in this form. It is made without asking the broker, which may be
+    /// away. One without [`Traits::wire`] has no forms.
     ///
     /// # Cancel safety
     /// No rule drops it.
@@ -175,7 +198,8 @@ pub trait PublisherHarness: Sized {
         None
     }
 
-    /// The error of connecting, with [`WRONG_PASSWORD`], to `address`, where nobody listens. `None` if there is no connection.
+    /// The error of connecting, with [`WRONG_PASSWORD`], to `address`, where nobody listens. `None`
+    /// if there is no connection.
     ///
     /// # Panics
     /// If that succeeds.
@@ -213,8 +237,8 @@ pub trait PublisherHarness: Sized {
 
 /// Makes a module with one `#[tokio::test]` for each rule of the suite.
 ///
-/// The second argument is a future of `Option<impl PublisherHarness>`, evaluated for each rule; `None` skips it, for a server that is
-/// not there. See [`publisher`](crate::publisher).
+/// The second argument is a future of `Option<impl PublisherHarness>`, evaluated for each rule;
+/// `None` skips it, for a server that is not there. See [`publisher`](crate::publisher).
 #[macro_export]
 macro_rules! publisher_conformance {
     ($module:ident, $harness:expr) => {
@@ -285,9 +309,15 @@ mod tests {
             ("outages", include_str!("publisher/outages.rs")),
         ];
         for (subject, source) in subjects {
-            for rule in source.lines().filter_map(|line| line.strip_prefix("pub async fn ")) {
+            for rule in source
+                .lines()
+                .filter_map(|line| line.strip_prefix("pub async fn "))
+            {
                 let name = rule.split('<').next().expect("a function has a name");
-                assert!(listed.contains(&format!("{subject}::{name}\n")), "`{subject}::{name}` is not in the macro");
+                assert!(
+                    listed.contains(&format!("{subject}::{name}\n")),
+                    "`{subject}::{name}` is not in the macro"
+                );
             }
         }
     }

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bento_relay::publish::{Delivery, Destination, MemoryPublisher, PublishError, Publisher};
 
-/// Watches another publisher: which batches it got, and whether the relay kept its promise about them. Clones watch together.
+/// Watches another publisher: which batches it got, and whether the relay kept its promise about
+/// them. Clones watch together.
 #[derive(Clone, Debug, Default)]
 pub struct RecordingPublisher<P = MemoryPublisher> {
     inner: P,
@@ -30,7 +31,10 @@ impl RecordingPublisher {
 impl<P> RecordingPublisher<P> {
     /// Watches `inner`.
     pub fn watching(inner: P) -> Self {
-        Self { inner, seen: Arc::default() }
+        Self {
+            inner,
+            seen: Arc::default(),
+        }
     }
 
     /// What it watches.
@@ -55,7 +59,10 @@ impl<P> RecordingPublisher<P> {
     #[track_caller]
     pub fn assert_one_at_a_time(&self) {
         let violations = &self.seen().violations;
-        assert!(violations.is_empty(), "two events of one aggregate were on their way at once: {violations:?}");
+        assert!(
+            violations.is_empty(),
+            "two events of one aggregate were on their way at once: {violations:?}"
+        );
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -86,9 +93,18 @@ struct UnderWay<'a> {
 
 impl<'a> UnderWay<'a> {
     fn start(seen: &'a Mutex<Seen>, batch: &[Delivery]) -> Self {
-        let ordered = batch.iter().map(|delivery| &delivery.envelope).filter(|event| event.is_ordered());
-        let streams: Vec<_> =
-            ordered.map(|event| (event.aggregate_type.clone().into_owned(), event.aggregate_id.clone())).collect();
+        let ordered = batch
+            .iter()
+            .map(|delivery| &delivery.envelope)
+            .filter(|event| event.is_ordered());
+        let streams: Vec<_> = ordered
+            .map(|event| {
+                (
+                    event.aggregate_type.clone().into_owned(),
+                    event.aggregate_id.clone(),
+                )
+            })
+            .collect();
         let mut books = seen.lock().unwrap_or_else(PoisonError::into_inner);
         books.batches.push(batch.to_vec());
         for stream in &streams {
@@ -114,7 +130,8 @@ impl Drop for UnderWay<'_> {
 
 /// Makes another publisher unreliable, repeatably from a seed. Clones draw from the same numbers.
 ///
-/// Chances are in percent of the batches; they are drawn in the order of the fields of [`Flakiness`].
+/// Chances are in percent of the batches; they are drawn in the order of the fields of
+/// [`Flakiness`].
 #[derive(Clone)]
 pub struct FlakyPublisher<P> {
     inner: P,
@@ -138,7 +155,11 @@ pub struct Flakiness {
 impl<P> FlakyPublisher<P> {
     /// Makes `inner` unreliable.
     pub fn new(inner: P, flakiness: Flakiness, seed: u64) -> Self {
-        Self { inner, flakiness, draws: Arc::new(Mutex::new(seed)) }
+        Self {
+            inner,
+            flakiness,
+            draws: Arc::new(Mutex::new(seed)),
+        }
     }
 
     /// Whether something that happens in `percent` of the cases happens now.
@@ -155,8 +176,18 @@ impl<P> FlakyPublisher<P> {
 
 impl<P: Publisher> Publisher for FlakyPublisher<P> {
     async fn publish(&self, batch: &[Delivery]) -> Vec<Result<(), PublishError>> {
-        let Flakiness { panics, loses_confirmations, answers_too_little, fails } = self.flakiness;
-        let fault = |text: &'static str| batch.iter().map(|_| Err(PublishError::unavailable(text))).collect();
+        let Flakiness {
+            panics,
+            loses_confirmations,
+            answers_too_little,
+            fails,
+        } = self.flakiness;
+        let fault = |text: &'static str| {
+            batch
+                .iter()
+                .map(|_| Err(PublishError::unavailable(text)))
+                .collect()
+        };
         assert!(!self.happens(panics), "a flaky publisher panics as told");
         if self.happens(fails) {
             return fault("a flaky publisher fails as told");
@@ -182,7 +213,14 @@ impl<P: Publisher> Publisher for FlakyPublisher<P> {
 
 impl<P: fmt::Debug> fmt::Debug for FlakyPublisher<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { inner, flakiness, draws: _ } = self;
-        f.debug_struct("FlakyPublisher").field("inner", inner).field("flakiness", flakiness).finish_non_exhaustive()
+        let Self {
+            inner,
+            flakiness,
+            draws: _,
+        } = self;
+        f.debug_struct("FlakyPublisher")
+            .field("inner", inner)
+            .field("flakiness", flakiness)
+            .finish_non_exhaustive()
     }
 }

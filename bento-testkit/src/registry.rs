@@ -1,17 +1,20 @@
 //! Checking what is declared.
 
-/// Makes oversights panic that are only logged by default, in the whole process from now on: events that were raised, never
-/// collected and dropped ([`ForgottenEvents::Panic`](bento_core::ForgottenEvents::Panic)), and the use of a connection inside the scope of its own
-/// transaction.
+/// Makes oversights panic that are only logged by default, in the whole process from now on: events
+/// that were raised, never collected and dropped
+/// ([`ForgottenEvents::Panic`](bento_core::ForgottenEvents::Panic)), and the use of a connection
+/// inside the scope of its own transaction.
 ///
 /// Call it at the beginning of each test.
 pub fn strict() {
     bento_core::pending::set_strict(true);
 }
 
-/// Checks that everything that is declared in the linked crates fits together: one declaration for each schema and version, no gaps.
+/// Checks that everything that is declared in the linked crates fits together: one declaration for
+/// each schema and version, no gaps.
 ///
-/// A crate that nobody names is not linked and declares nothing. Naming events also checks that they are there.
+/// A crate that nobody names is not linked and declares nothing. Naming events also checks that
+/// they are there.
 ///
 /// ```
 /// # use bento_core::domain_event;

@@ -1,7 +1,10 @@
-//! The conformance suite for the relay's seam to a database: every [`RelayStore`] runs it and behaves the same.
+//! The conformance suite for the relay's seam to a database: every [`RelayStore`] runs it and
+//! behaves the same.
 //!
-//! Each rule is a public function named for it, in the module of its subject. A rule is a test: it is not made to be dropped before its end. A store implements [`StoreHarness`] for its tests
-//! and lets [`relay_store_conformance!`](crate::relay_store_conformance) make one `#[tokio::test]` of each rule:
+//! Each rule is a public function named for it, in the module of its subject. A rule is a test: it
+//! is not made to be dropped before its end. A store implements [`StoreHarness`] for its tests and
+//! lets [`relay_store_conformance!`](crate::relay_store_conformance) make one `#[tokio::test]` of
+//! each rule:
 //!
 //! ```
 //! # use std::time::Duration;
@@ -72,28 +75,32 @@ pub mod unroutable;
 pub mod whole;
 
 /// What the suite needs of a store under test: an empty outbox of its own, made anew for each rule.
-#[expect(async_fn_in_trait, reason = "the rules await them in the test's own task")]
+#[expect(
+    async_fn_in_trait,
+    reason = "the rules await them in the test's own task"
+)]
 pub trait StoreHarness {
     /// The store.
     type Store: RelayStore + DeadLetters + AlertStore + Inspect + Pauses + HeldEvents;
     /// A transaction that is still open, see [`stage`](Self::stage).
     type Staged;
 
-    /// A store for the same outbox, as another process makes it that is configured for `sharding`. The outbox is not opened yet.
+    /// A store for the same outbox, as another process makes it that is configured for `sharding`.
+    /// The outbox is not opened yet.
     ///
     /// # Cancel safety
     /// No rule drops it.
     async fn store(&self, sharding: Sharding) -> Self::Store;
 
-    /// Writes events in one committed transaction, in order, the way applications do: an event id that is supplied and known is
-    /// not written again. The shard is the one that the entry names.
+    /// Writes events in one committed transaction, in order, the way applications do: an event id
+    /// that is supplied and known is not written again. The shard is the one that the entry names.
     ///
     /// # Cancel safety
     /// No rule drops it.
     async fn append(&self, entries: Vec<OutboxEntry>);
 
-    /// Writes events in a transaction that stays open while others commit after it. `None` if the back end has one writer at a
-    /// time: rules about late commits then have nothing to prove.
+    /// Writes events in a transaction that stays open while others commit after it. `None` if the
+    /// back end has one writer at a time: rules about late commits then have nothing to prove.
     ///
     /// # Cancel safety
     /// No rule drops it.
@@ -127,8 +134,8 @@ pub trait StoreHarness {
 
 /// Makes a module with one `#[tokio::test]` for each rule of the suite.
 ///
-/// The second argument is a future of `Option<impl StoreHarness>`, evaluated for each rule; `None` skips it, for a server that is
-/// not there. See [`store`](crate::store).
+/// The second argument is a future of `Option<impl StoreHarness>`, evaluated for each rule; `None`
+/// skips it, for a server that is not there. See [`store`](crate::store).
 #[macro_export]
 macro_rules! relay_store_conformance {
     ($module:ident, $harness:expr) => {
@@ -307,9 +314,15 @@ mod tests {
             ("whole", include_str!("store/whole.rs")),
         ];
         for (subject, source) in subjects {
-            for rule in source.lines().filter_map(|line| line.strip_prefix("pub async fn ")) {
+            for rule in source
+                .lines()
+                .filter_map(|line| line.strip_prefix("pub async fn "))
+            {
                 let name = rule.split('<').next().expect("a function has a name");
-                assert!(listed.contains(&format!("{subject}::{name}\n")), "`{subject}::{name}` is not in the macro");
+                assert!(
+                    listed.contains(&format!("{subject}::{name}\n")),
+                    "`{subject}::{name}` is not in the macro"
+                );
             }
         }
     }

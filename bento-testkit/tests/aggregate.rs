@@ -39,7 +39,10 @@ pub struct Unnamed {
 
 impl Order {
     fn new(id: u32) -> Self {
-        Self { id, events: PendingEvents::default() }
+        Self {
+            id,
+            events: PendingEvents::default(),
+        }
     }
 
     fn pay(&mut self) {
@@ -54,7 +57,9 @@ impl Order {
 }
 
 fn paid(order_id: u32) -> OrderPaid {
-    let notes = (0..20).map(|number| (number.to_string(), String::new())).collect();
+    let notes = (0..20)
+        .map(|number| (number.to_string(), String::new()))
+        .collect();
     OrderPaid { order_id, notes }
 }
 
@@ -72,7 +77,10 @@ fn what_is_raised_is_checked_in_order() {
     });
     assert_eq!(then.result, 7);
     assert_eq!(then.raised[0].aggregate_id, "7");
-    let then = then.raises(paid(7)).raises(OrderShipped { order_id: 7 }).raises_free(StockCounted { left: 3 });
+    let then = then
+        .raises(paid(7))
+        .raises(OrderShipped { order_id: 7 })
+        .raises_free(StockCounted { left: 3 });
     assert!(then.and_nothing_else().aggregate.pending().is_empty());
 }
 
@@ -88,34 +96,52 @@ async fn an_action_may_wait() {
 }
 
 #[test]
-#[should_panic(expected = "`order.shipped` v1 {\"order_id\":8} was expected, but what was raised is:\n  \
-                           `order.shipped` v1 {\"order_id\":7}\n  `stock.counted` v1 {\"left\":3}")]
+#[should_panic(
+    expected = "`order.shipped` v1 {\"order_id\":8} was expected, but what was raised is:\n  \
+                           `order.shipped` v1 {\"order_id\":7}\n  `stock.counted` v1 {\"left\":3}"
+)]
 fn another_payload_is_another_event() {
-    given(order()).when(Order::ship).raises(OrderShipped { order_id: 8 });
+    given(order())
+        .when(Order::ship)
+        .raises(OrderShipped { order_id: 8 });
 }
 
 #[test]
-#[should_panic(expected = "nothing else was expected, but what was raised after the first 1 is:\n  `stock.counted`")]
+#[should_panic(
+    expected = "nothing else was expected, but what was raised after the first 1 is:\n  `stock.counted`"
+)]
 fn an_event_too_many_is_shown() {
-    given(order()).when(Order::ship).raises(OrderShipped { order_id: 7 }).and_nothing_else();
+    given(order())
+        .when(Order::ship)
+        .raises(OrderShipped { order_id: 7 })
+        .and_nothing_else();
 }
 
 #[test]
 #[should_panic(expected = "was expected, but no event was raised")]
 fn a_missing_event_is_said() {
-    given(order()).and(|order| order.pay()).when(|_| ()).raises(paid(7));
+    given(order())
+        .and(|order| order.pay())
+        .when(|_| ())
+        .raises(paid(7));
 }
 
 #[test]
 #[should_panic(expected = "a raised event could not be written")]
 fn an_id_without_text_is_found() {
-    let unnamed = Unnamed { id: String::new(), events: PendingEvents::default() };
+    let unnamed = Unnamed {
+        id: String::new(),
+        events: PendingEvents::default(),
+    };
     let _ = given(unnamed).when(|unnamed| unnamed.raise(OrderShipped { order_id: 0 }));
 }
 
 #[test]
 fn an_id_of_0_is_an_id() {
-    given(Order::new(0)).when(Order::pay).raises(paid(0)).and_nothing_else();
+    given(Order::new(0))
+        .when(Order::pay)
+        .raises(paid(0))
+        .and_nothing_else();
 }
 
 #[test]
@@ -132,5 +158,8 @@ fn under_strict_a_forgotten_event_panics() {
     });
     let panic = forgotten.expect_err("the event is lost");
     let text = panic.downcast_ref::<String>().expect("a message");
-    assert!(text.contains("order.paid") && text.contains("aggregate.rs"), "{text}");
+    assert!(
+        text.contains("order.paid") && text.contains("aggregate.rs"),
+        "{text}"
+    );
 }

@@ -11,7 +11,10 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 bento_testkit::publisher_conformance!(memory, Memory::harness(MemoryPublisher::new()));
-bento_testkit::publisher_conformance!(chaining_memory, Memory::harness(MemoryPublisher::chaining()));
+bento_testkit::publisher_conformance!(
+    chaining_memory,
+    Memory::harness(MemoryPublisher::chaining())
+);
 bento_testkit::publisher_conformance!(console, Console::harness());
 
 struct Memory(MemoryPublisher);
@@ -26,7 +29,10 @@ impl PublisherHarness for Memory {
     type Publisher = MemoryPublisher;
 
     fn traits(&self) -> Traits {
-        Traits { wire: None, ..Traits::default() }
+        Traits {
+            wire: None,
+            ..Traits::default()
+        }
     }
 
     async fn publisher(&self, _: Mode) -> MemoryPublisher {
@@ -67,7 +73,11 @@ impl PublisherHarness for Console {
     type Publisher = ConsolePublisher<Self>;
 
     fn traits(&self) -> Traits {
-        Traits { wire: None, has_keys: true, ..Traits::default() }
+        Traits {
+            wire: None,
+            has_keys: true,
+            ..Traits::default()
+        }
     }
 
     async fn publisher(&self, _: Mode) -> ConsolePublisher<Self> {
@@ -81,7 +91,11 @@ impl PublisherHarness for Console {
     async fn received(&self, at_least: usize) -> Vec<Received> {
         let lines = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
         let received: Vec<_> = lines.lines().map(read).collect();
-        assert!(received.len() >= at_least, "{} of {at_least} events were written", received.len());
+        assert!(
+            received.len() >= at_least,
+            "{} of {at_least} events were written",
+            received.len()
+        );
         received
     }
 }
@@ -93,14 +107,19 @@ fn read(line: &str) -> Received {
         payload: &'a RawValue,
     }
     let value: Value = serde_json::from_str(line).unwrap();
-    let raw = serde_json::from_str::<Payload<'_>>(line).unwrap().payload.get();
+    let raw = serde_json::from_str::<Payload<'_>>(line)
+        .unwrap()
+        .payload
+        .get();
     // Bytes that are neither JSON nor text are written as numbers.
     let body = serde_json::from_str::<Vec<u8>>(raw).unwrap_or_else(|_| raw.as_bytes().to_vec());
     let headers = value["headers"].as_object().unwrap().iter();
     Received {
         topic: value["topic"].as_str().unwrap().to_owned(),
         key: value["partition_key"].as_str().map(str::to_owned),
-        headers: headers.map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned())).collect(),
+        headers: headers
+            .map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned()))
+            .collect(),
         body: body.into(),
     }
 }

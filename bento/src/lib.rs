@@ -10,10 +10,10 @@
 //! annotate → raise → collect → flush → claim → route → publish → settle
 //! ```
 //!
-//! - [`#[domain_event]`](macro@domain_event) and [`#[aggregate]`](macro@aggregate) declare events and
-//!   the aggregates that raise them; the macros write registration, upcasters and helpers.
-//! - [`OutboxConnection`] wraps SeaORM's connection: events raised inside a transaction are in the outbox
-//!   when it commits, and nowhere when it does not.
+//! - [`#[domain_event]`](macro@domain_event) and [`#[aggregate]`](macro@aggregate) declare events
+//!   and the aggregates that raise them; the macros write registration, upcasters and helpers.
+//! - [`OutboxConnection`] wraps SeaORM's connection: events raised inside a transaction are in the
+//!   outbox when it commits, and nowhere when it does not.
 //! - [`Relay`] takes them to a [`Publisher`](publish::Publisher), by the rules of a
 //!   [`Router`](route::Router), in order per aggregate, at least once.
 //! - [`dead_letter`], [`inspect`] and [`tenant`] are for operating it.
@@ -51,9 +51,9 @@
 //!
 //! # Crates
 //!
-//! This crate exports four others: [`bento_core`], on which a crate with nothing but a domain model may
-//! depend alone, [`bento_relay`], [`bento_seaorm`] and [`bento_brokers`]. The macros find Bento through
-//! this crate or `bento-core`, also where `Cargo.toml` renames it.
+//! This crate exports four others: [`bento_core`], on which a crate with nothing but a domain model
+//! may depend alone, [`bento_relay`], [`bento_seaorm`] and [`bento_brokers`]. The macros find Bento
+//! through this crate or `bento-core`, also where `Cargo.toml` renames it.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -67,27 +67,33 @@ pub mod settings;
 #[doc(hidden)]
 pub use bento_core::__private;
 pub use bento_core::{
-    Aggregate, AggregateId, AggregateKey, DomainEvent, Envelope, EventId, ForgottenEvents, Metadata, PendingEvents,
-    Registry, Report, UpcastFrom, aggregate, domain_event, raise, raise_with,
+    Aggregate, AggregateId, AggregateKey, DomainEvent, Envelope, EventId, ForgottenEvents,
+    Metadata, PendingEvents, Registry, Report, UpcastFrom, aggregate, domain_event, raise,
+    raise_with,
 };
 pub use bento_core::{
-    codec, duration, envelope, event, id, limits, metadata, outbox, pending, registry, report, unit_of_work, upcast,
+    codec, duration, envelope, event, id, limits, metadata, outbox, pending, registry, report,
+    unit_of_work, upcast,
 };
 // The transaction and the tables.
 #[cfg(feature = "postgres")]
 pub use bento_seaorm::wake;
 pub use bento_seaorm::{
-    Error, OutboxConnection, OutboxConnectionBuilder, OutboxStore, OutboxTransaction, TablePrefix, Tables,
-    TransactionError, UnsupportedBackend, bento_error, migrate, migrate_with, validate_stored, validate_stored_with,
+    Error, OutboxConnection, OutboxConnectionBuilder, OutboxStore, OutboxTransaction, TablePrefix,
+    Tables, TransactionError, UnsupportedBackend, bento_error, migrate, migrate_with,
+    validate_stored, validate_stored_with,
 };
 pub use bento_seaorm::{connection, migration, tables, transaction};
 // The relay.
 pub use bento_relay::{
-    CircuitSettings, Degradation, Health, ManualClock, MemoryStore, PassReport, Relay, RelayBuilder, RelayError,
-    RelayHandle, RelayId, RelayProbe, RelaySettings, RelayStore, RouteNameError, SettingsError, Staged, StartError,
-    StoreError, Tally, UnknownDestination, Wake, WakeSubscription,
+    CircuitSettings, Degradation, Health, ManualClock, MemoryStore, PassReport, Relay,
+    RelayBuilder, RelayError, RelayHandle, RelayId, RelayProbe, RelaySettings, RelayStore,
+    RouteNameError, SettingsError, Staged, StartError, StoreError, Tally, UnknownDestination, Wake,
+    WakeSubscription,
 };
-pub use bento_relay::{dead_letter, held, inspect, publish, retry, route, store, telemetry, tenant};
+pub use bento_relay::{
+    dead_letter, held, inspect, publish, retry, route, store, telemetry, tenant,
+};
 // Brokers.
 #[cfg(feature = "http")]
 pub use bento_brokers::http;
@@ -99,7 +105,9 @@ pub use bento_brokers::nats;
 pub use bento_brokers::rabbitmq;
 #[cfg(feature = "redis")]
 pub use bento_brokers::redis;
-pub use bento_brokers::{ConnectError, FanOut, Secret, ServerUrl, Timeout, TlsSettings, Traced, message};
+pub use bento_brokers::{
+    ConnectError, FanOut, Secret, ServerUrl, Timeout, TlsSettings, Traced, message,
+};
 
 #[cfg(feature = "settings")]
 pub use self::settings::Settings;

@@ -1,6 +1,7 @@
 //! What most files of an application use: `use bento::prelude::*`.
 //!
-//! The macros, the traits whose methods are called, and the types of declaring, saving and relaying.
+//! The macros, the traits whose methods are called, and the types of declaring, saving and
+//! relaying.
 
 #[cfg(feature = "settings")]
 pub use crate::Settings;
@@ -8,7 +9,7 @@ pub use crate::publish::{Destination, Publisher, Publishers};
 pub use crate::retry::RetryPolicy;
 pub use crate::route::{Router, Rule};
 pub use crate::{
-    Aggregate, AggregateId, DomainEvent, Envelope, EventId, Metadata, OutboxConnection, OutboxStore, OutboxTransaction,
-    PendingEvents, Registry, Relay, RelayHandle, Report, UpcastFrom, aggregate, domain_event, migrate, raise,
-    raise_with,
+    Aggregate, AggregateId, DomainEvent, Envelope, EventId, Metadata, OutboxConnection,
+    OutboxStore, OutboxTransaction, PendingEvents, Registry, Relay, RelayHandle, Report,
+    UpcastFrom, aggregate, domain_event, migrate, raise, raise_with,
 };

@@ -15,13 +15,17 @@
 //! credentials = { token_file = "/run/secrets/nats" }
 //! ```
 //!
-//! - A variable is the key in capitals behind `BENTO_`, with two underscores for each dot: `BENTO_RELAY__BATCH`,
-//!   `BENTO_PUBLISHERS__NATS__PREFIX`. Its value is a text, a number or the like as the key wants it; lists are written with commas or as TOML
-//!   does. An empty one counts as not set. `BENTO_CONFIG` names the file; `BENTO_TEST_…` is left to tests. What Kubernetes makes for a Service
-//!   whose name begins with `bento` is passed over.
-//! - `<key>_file` in the place of any `<key>` names a file that holds the value, without the line break at its end: for secrets.
-//! - A section `[publishers.<name>]` is of the kind that its `kind` says, else its name. `console` and `memory` need no section.
-//! - Everything that is wrong is reported at once, each with the line or the variable. No message shows a secret.
+//! - A variable is the key in capitals behind `BENTO_`, with two underscores for each dot:
+//!   `BENTO_RELAY__BATCH`, `BENTO_PUBLISHERS__NATS__PREFIX`. Its value is a text, a number or the
+//!   like as the key wants it; lists are written with commas or as TOML does. An empty one counts
+//!   as not set. `BENTO_CONFIG` names the file; `BENTO_TEST_…` is left to tests. What Kubernetes
+//!   makes for a Service whose name begins with `bento` is passed over.
+//! - `<key>_file` in the place of any `<key>` names a file that holds the value, without the line
+//!   break at its end: for secrets.
+//! - A section `[publishers.<name>]` is of the kind that its `kind` says, else its name. `console`
+//!   and `memory` need no section.
+//! - Everything that is wrong is reported at once, each with the line or the variable. No message
+//!   shows a secret.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -68,16 +72,16 @@ use bento_brokers::ConnectError;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Settings {
-    /// The name of the application, which its outbox records: [`relay`](Self::relay) refuses the outbox of another one. Without it, whatever is
-    /// recorded is accepted. Default none.
+    /// The name of the application, which its outbox records: [`relay`](Self::relay) refuses the
+    /// outbox of another one. Without it, whatever is recorded is accepted. Default none.
     pub application: Option<String>,
-    /// The publisher of events while no rule says otherwise: the name of one in `publishers`, or `console`, or `memory`. Default
-    /// `console`, as long as no other is configured.
+    /// The publisher of events while no rule says otherwise: the name of one in `publishers`, or
+    /// `console`, or `memory`. Default `console`, as long as no other is configured.
     pub publisher: String,
     /// How the relay runs.
     pub relay: RelaySettings,
-    /// The rules by which events are routed; without them all go to `publisher`. A destination that names no publisher is served by the one of its
-    /// own name, or else by `publisher`.
+    /// The rules by which events are routed; without them all go to `publisher`. A destination that
+    /// names no publisher is served by the one of its own name, or else by `publisher`.
     pub router: Option<RouterConfig>,
     /// The publishers, by name.
     pub publishers: BTreeMap<String, PublisherSettings>,
@@ -127,8 +131,8 @@ impl Settings {
         SettingsBuilder::default()
     }
 
-    /// What the process is configured with: the file that `BENTO_CONFIG` names, else `bento.toml` in the working directory if that is
-    /// there, below the environment.
+    /// What the process is configured with: the file that `BENTO_CONFIG` names, else `bento.toml`
+    /// in the working directory if that is there, below the environment.
     ///
     /// # Errors
     /// Everything that is wrong.
@@ -141,11 +145,13 @@ impl Settings {
         builder.env()?.build()
     }
 
-    /// Makes every publisher that an event can go to; those that are configured and not used are left alone. No broker is asked: each
-    /// publisher connects by its first event, and goes on trying while its broker is away.
+    /// Makes every publisher that an event can go to; those that are configured and not used are
+    /// left alone. No broker is asked: each publisher connects by its first event, and goes on
+    /// trying while its broker is away.
     ///
     /// # Errors
-    /// The first whose settings can never be used, and why: a malformed URL, an empty password, a file that cannot be read and the like.
+    /// The first whose settings can never be used, and why: a malformed URL, an empty password, a
+    /// file that cannot be read and the like.
     pub fn build_publishers(&self) -> Result<Publishers, PublisherError> {
         let mut publishers = Publishers::new();
         for (name, settings) in self.used() {
@@ -158,8 +164,9 @@ impl Settings {
         Ok(publishers)
     }
 
-    /// Makes the publishers and puts a relay from `store` to them together. A broker that is away keeps nothing from starting: events for it
-    /// wait, the others are published, and the relay's [health](bento_relay::Health) names it.
+    /// Makes the publishers and puts a relay from `store` to them together. A broker that is away
+    /// keeps nothing from starting: events for it wait, the others are published, and the relay's
+    /// [health](bento_relay::Health) names it.
     ///
     /// ```
     /// # use bento::MemoryStore;
@@ -174,15 +181,21 @@ impl Settings {
     /// ```
     ///
     /// # Errors
-    /// The first publisher whose settings can never be used, and why; or rules that were changed since they were read and are wrong.
-    pub fn relay<S: RelayStore>(&self, store: S) -> Result<RelayBuilder<S, Publishers>, SetupError> {
+    /// The first publisher whose settings can never be used, and why; or rules that were changed
+    /// since they were read and are wrong.
+    pub fn relay<S: RelayStore>(
+        &self,
+        store: S,
+    ) -> Result<RelayBuilder<S, Publishers>, SetupError> {
         let router = self.router()?;
         let publishers = self.build_publishers()?;
         let store = match &self.application {
             Some(application) => store.named(application),
             None => store,
         };
-        Ok(Relay::builder(store, publishers).router(router).settings(self.relay.clone()))
+        Ok(Relay::builder(store, publishers)
+            .router(router)
+            .settings(self.relay.clone()))
     }
 
     /// Where events go.
@@ -192,13 +205,19 @@ impl Settings {
     pub fn router(&self) -> Result<Router, RouterErrors> {
         match &self.router {
             Some(config) => router::with_publishers(config, self).build(),
-            None => Ok(Router::to(Destination::default().via(self.publisher.as_str()))),
+            None => Ok(Router::to(
+                Destination::default().via(self.publisher.as_str()),
+            )),
         }
     }
 
     /// The publishers that events can go to, by name.
     fn used(&self) -> impl Iterator<Item = (String, PublisherSettings)> {
-        let names: BTreeSet<String> = self.destinations().into_iter().map(|(_, publisher)| publisher).collect();
+        let names: BTreeSet<String> = self
+            .destinations()
+            .into_iter()
+            .map(|(_, publisher)| publisher)
+            .collect();
         names.into_iter().filter_map(|name| {
             let configured = self.publishers.get(&name).cloned();
             let settings = configured.or_else(|| PublisherSettings::without_section(&name))?;
@@ -206,11 +225,19 @@ impl Settings {
         })
     }
 
-    /// The destinations with the names of their publishers. Without rules there is one, which has no name.
+    /// The destinations with the names of their publishers. Without rules there is one, which has
+    /// no name.
     fn destinations(&self) -> Vec<(String, String)> {
-        let Some(config) = &self.router else { return vec![(String::new(), self.publisher.clone())] };
+        let Some(config) = &self.router else {
+            return vec![(String::new(), self.publisher.clone())];
+        };
         let destinations = router::with_publishers(config, self).destinations;
-        let named = |destination: &Destination| (destination.name.to_string(), destination.publisher().to_owned());
+        let named = |destination: &Destination| {
+            (
+                destination.name.to_string(),
+                destination.publisher().to_owned(),
+            )
+        };
         destinations.iter().map(named).collect()
     }
 }

@@ -3,7 +3,10 @@
 use std::error::Error;
 
 use bento_relay::publish::{Delivery, PublishError, Publisher};
-use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, Statement, Value};
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, Statement,
+    Value,
+};
 
 /// Publishes into the table `broker_log`, as one relay.
 #[derive(Debug)]
@@ -31,12 +34,23 @@ impl BrokerLog {
         for delivery in batch {
             let payload: serde_json::Value = serde_json::from_slice(&delivery.envelope.payload)?;
             values.push(self.name.clone().into());
-            values.push(payload["token"].as_str().unwrap_or_default().to_owned().into());
+            values.push(
+                payload["token"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned()
+                    .into(),
+            );
             values.push(delivery.envelope.event_type.clone().into_owned().into());
         }
-        let rows = (0..batch.len()).map(|row| placeholders(backend, row * 3, 3)).collect::<Vec<_>>().join(",");
+        let rows = (0..batch.len())
+            .map(|row| placeholders(backend, row * 3, 3))
+            .collect::<Vec<_>>()
+            .join(",");
         let sql = format!("INSERT INTO broker_log (relay, token, event_type) VALUES {rows}");
-        self.database.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
+        self.database
+            .execute_raw(Statement::from_sql_and_values(backend, sql, values))
+            .await?;
         Ok(())
     }
 }
@@ -44,7 +58,10 @@ impl BrokerLog {
 impl Publisher for BrokerLog {
     async fn publish(&self, batch: &[Delivery]) -> Vec<Result<(), PublishError>> {
         let result = self.append(batch).await.map_err(|error| error.to_string());
-        batch.iter().map(|_| result.clone().map_err(PublishError::unavailable)).collect()
+        batch
+            .iter()
+            .map(|_| result.clone().map_err(PublishError::unavailable))
+            .collect()
     }
 }
 

@@ -30,7 +30,13 @@ pub enum Point {
 }
 
 impl Point {
-    const ALL: [Self; 5] = [Self::AfterClaim, Self::AfterPublish, Self::DuringSettle, Self::WhileIdle, Self::Never];
+    const ALL: [Self; 5] = [
+        Self::AfterClaim,
+        Self::AfterPublish,
+        Self::DuringSettle,
+        Self::WhileIdle,
+        Self::Never,
+    ];
 
     /// How the command line and the report call it.
     pub fn name(self) -> &'static str {
@@ -48,6 +54,9 @@ impl Point {
     /// # Panics
     /// If there is none.
     pub fn from_name(name: &str) -> Self {
-        Self::ALL.into_iter().find(|point| point.name() == name).expect("the name of a point")
+        Self::ALL
+            .into_iter()
+            .find(|point| point.name() == name)
+            .expect("the name of a point")
     }
 }

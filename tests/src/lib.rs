@@ -13,7 +13,8 @@ pub struct Counted {
     pub token: String,
 }
 
-/// An account whose events were flushed before its row was locked: the mistake that costs the order.
+/// An account whose events were flushed before its row was locked: the mistake that costs the
+/// order.
 #[domain_event(schema = "account.counted_early", version = 1)]
 #[derive(Clone, Debug)]
 pub struct CountedEarly {
@@ -44,13 +45,19 @@ pub struct EarlyAccount {
 impl Account {
     /// The account with this key.
     pub fn new(id: i64) -> Self {
-        Self { id, events: PendingEvents::default() }
+        Self {
+            id,
+            events: PendingEvents::default(),
+        }
     }
 }
 
 impl EarlyAccount {
     /// The account with this key.
     pub fn new(id: i64) -> Self {
-        Self { id, events: PendingEvents::default() }
+        Self {
+            id,
+            events: PendingEvents::default(),
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! What no relay can bring anywhere, through real adapters: it becomes a dead letter that explains itself, and nothing beside it is lost.
+//! What no relay can bring anywhere, through real adapters: it becomes a dead letter that explains
+//! itself, and nothing beside it is lost.
 #![allow(
     clippy::print_stderr,
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
-//! A relay's password is withdrawn while it publishes, and given back: the circuit opens, nothing becomes a dead letter, and everything
-//! arrives.
+//! A relay's password is withdrawn while it publishes, and given back: the circuit opens, nothing
+//! becomes a dead letter, and everything arrives.
 #![allow(
     clippy::print_stderr,
     clippy::unwrap_used,

@@ -1,13 +1,16 @@
 //! The promise of order and of loss, under killed and paused relays.
 //!
-//! Eight writers lock account rows, count up, raise, pause, nest, roll back. Three relays run in processes of their own; one is
-//! killed while it publishes, one is paused past its lease and resumed. Then the broker's log is compared with the ground truth.
+//! Eight writers lock account rows, count up, raise, pause, nest, roll back. Three relays run in
+//! processes of their own; one is killed while it publishes, one is paused past its lease and
+//! resumed. Then the broker's log is compared with the ground truth.
 //!
-//! The same run feeds three readers that are known to be wrong, and one mistake of a writer. The run is valid only if each of
-//! them fails in it: a history too tame to break them proves nothing about the right one.
+//! The same run feeds three readers that are known to be wrong, and one mistake of a writer. The
+//! run is valid only if each of them fails in it: a history too tame to break them proves nothing
+//! about the right one.
 //!
-//! `BENTO_HISTORY_EVENTS` sets how many events are written; 50,000 unless set. The counts are printed, and written to
-//! `history-<back end>.txt` in cargo's directory for tests, because libtest shows nothing of a test that passes.
+//! `BENTO_HISTORY_EVENTS` sets how many events are written; 50,000 unless set. The counts are
+//! printed, and written to `history-<back end>.txt` in cargo's directory for tests, because libtest
+//! shows nothing of a test that passes.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -45,11 +48,16 @@ use crate::wrong_readers::WrongReaders;
 const LIMIT: Duration = Duration::from_secs(900);
 
 async fn nothing_is_lost_and_order_holds(database: &TestDatabase) {
-    tokio::time::timeout(LIMIT, run(database)).await.expect("the history ends in time");
+    tokio::time::timeout(LIMIT, run(database))
+        .await
+        .expect("the history ends in time");
 }
 
 async fn run(database: &TestDatabase) {
-    let events = std::env::var("BENTO_HISTORY_EVENTS").ok().and_then(|text| text.parse().ok()).unwrap_or(50_000);
+    let events = std::env::var("BENTO_HISTORY_EVENTS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(50_000);
     schema::create(&database.db).await;
 
     let writing = Arc::new(Writing::new(database.connect(10).await, events));
@@ -66,7 +74,8 @@ async fn run(database: &TestDatabase) {
     relays.stop().await;
     let wrong = wrong.finish().await;
 
-    let verdict = verdict::Verdict::read(&database.db, writing.rolled_back(), &[killed, paused]).await;
+    let verdict =
+        verdict::Verdict::read(&database.db, writing.rolled_back(), &[killed, paused]).await;
     tell(database, &format!("{verdict}\n{wrong}\n"));
     verdict.assert_promise();
     verdict.assert_some_were_rolled_back();
@@ -75,7 +84,11 @@ async fn run(database: &TestDatabase) {
 }
 
 fn tell(database: &TestDatabase, counts: &str) {
-    let back_end = if database.is(DbBackend::Postgres) { "postgres" } else { "mysql" };
+    let back_end = if database.is(DbBackend::Postgres) {
+        "postgres"
+    } else {
+        "mysql"
+    };
     print!("{counts}");
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("history-{back_end}.txt"));
     std::fs::write(file, counts).expect("cargo's directory for tests can be written");
@@ -84,13 +97,21 @@ fn tell(database: &TestDatabase, counts: &str) {
 mod postgres {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn nothing_is_lost_and_order_holds_when_relays_are_killed_and_paused() {
-        super::in_database(super::DbBackend::Postgres, super::nothing_is_lost_and_order_holds).await;
+        super::in_database(
+            super::DbBackend::Postgres,
+            super::nothing_is_lost_and_order_holds,
+        )
+        .await;
     }
 }
 
 mod mysql {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn nothing_is_lost_and_order_holds_when_relays_are_killed_and_paused() {
-        super::in_database(super::DbBackend::MySql, super::nothing_is_lost_and_order_holds).await;
+        super::in_database(
+            super::DbBackend::MySql,
+            super::nothing_is_lost_and_order_holds,
+        )
+        .await;
     }
 }

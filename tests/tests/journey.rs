@@ -1,5 +1,10 @@
 //! The whole journey on each back end: annotate, raise, collect, flush, relay, decode.
-#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, reason = "a test program")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "a test program"
+)]
 
 #[path = "../../bento-seaorm/tests/support/mod.rs"]
 mod support;
@@ -63,8 +68,15 @@ struct Parcel {
 
 impl Parcel {
     fn send(id: i64) -> Self {
-        let mut parcel = Self { id, events: PendingEvents::default() };
-        parcel.raise(ParcelSent { parcel: id, weight: 2, service: "express".to_owned() });
+        let mut parcel = Self {
+            id,
+            events: PendingEvents::default(),
+        };
+        parcel.raise(ParcelSent {
+            parcel: id,
+            weight: 2,
+            service: "express".to_owned(),
+        });
         parcel
     }
 
@@ -84,9 +96,16 @@ struct Journey {
 impl Journey {
     async fn on(database: &TestDatabase) -> Self {
         let wake = Wake::new();
-        let connection = OutboxConnection::builder(database.db.clone()).wake(wake.clone()).build();
+        let connection = OutboxConnection::builder(database.db.clone())
+            .wake(wake.clone())
+            .build();
         let database = database.connect(5).await;
-        Self { connection, database, broker: MemoryPublisher::new(), wake }
+        Self {
+            connection,
+            database,
+            broker: MemoryPublisher::new(),
+            wake,
+        }
     }
 
     fn store(&self) -> OutboxStore {
@@ -96,24 +115,36 @@ impl Journey {
     /// A relay that never polls within a test: it publishes because it is woken.
     fn start_relay(&self) -> RelayHandle {
         let never = Duration::from_secs(3600);
-        let relay = Relay::builder(self.store(), self.broker.clone()).wake(self.wake.clone()).poll(never, never);
+        let relay = Relay::builder(self.store(), self.broker.clone())
+            .wake(self.wake.clone())
+            .poll(never, never);
         relay.start().expect("the settings are valid")
     }
 
     async fn publish_all(&self) {
         let relay = Relay::builder(self.store(), self.broker.clone());
-        relay.run_until_empty().await.expect("the relay reaches the database");
+        relay
+            .run_until_empty()
+            .await
+            .expect("the relay reaches the database");
     }
 
     /// The topics the broker got of one parcel, in order.
     fn topics(&self, parcel: i64) -> Vec<String> {
         let published = self.broker.published();
-        let of_parcel = published.iter().filter(|delivery| delivery.envelope.aggregate_id == parcel.to_string());
-        of_parcel.map(|delivery| delivery.topic().into_owned()).collect()
+        let of_parcel = published
+            .iter()
+            .filter(|delivery| delivery.envelope.aggregate_id == parcel.to_string());
+        of_parcel
+            .map(|delivery| delivery.topic().into_owned())
+            .collect()
     }
 }
 
-async fn place(tx: &OutboxTransaction, parcels: std::ops::RangeInclusive<i64>) -> Result<(), DbErr> {
+async fn place(
+    tx: &OutboxTransaction,
+    parcels: std::ops::RangeInclusive<i64>,
+) -> Result<(), DbErr> {
     tx.execute_unprepared("SELECT 1").await?;
     for id in parcels {
         Parcel::send(id).deliver();
@@ -121,9 +152,15 @@ async fn place(tx: &OutboxTransaction, parcels: std::ops::RangeInclusive<i64>) -
     Ok(())
 }
 
-async fn a_committed_event_reaches_the_broker_and_a_rolled_back_one_does_not(database: &TestDatabase) {
+async fn a_committed_event_reaches_the_broker_and_a_rolled_back_one_does_not(
+    database: &TestDatabase,
+) {
     let journey = Journey::on(database).await;
-    journey.connection.transaction_async(async |tx| place(tx, 1..=1).await).await.unwrap();
+    journey
+        .connection
+        .transaction_async(async |tx| place(tx, 1..=1).await)
+        .await
+        .unwrap();
     let failed = journey.connection.transaction_async(async |tx| {
         place(tx, 2..=2).await?;
         Err::<(), _>(DbErr::Custom("no".to_owned()))
@@ -132,14 +169,23 @@ async fn a_committed_event_reaches_the_broker_and_a_rolled_back_one_does_not(dat
     journey.publish_all().await;
     assert_eq!(journey.topics(1), ["parcel.sent", "parcel.delivered"]);
     assert_eq!(journey.topics(2), [""; 0]);
-    assert_eq!(database.number("SELECT count(*) FROM bento_outbox_status").await, 0);
+    assert_eq!(
+        database
+            .number("SELECT count(*) FROM bento_outbox_status")
+            .await,
+        0
+    );
 }
 
 async fn a_commit_wakes_the_relay_in_the_process(database: &TestDatabase) {
     let journey = Journey::on(database).await;
     let relay = journey.start_relay();
     for parcel in 1..=20 {
-        journey.connection.transaction_async(async |tx| place(tx, parcel..=parcel).await).await.unwrap();
+        journey
+            .connection
+            .transaction_async(async |tx| place(tx, parcel..=parcel).await)
+            .await
+            .unwrap();
     }
     journey.broker.wait_for(40).await;
     relay.stop().await.unwrap();
@@ -153,22 +199,38 @@ async fn a_consumer_decodes_the_event_with_its_metadata(database: &TestDatabase)
     let mut metadata = Metadata::default();
     metadata.tenant_id = Some("acme".to_owned());
     metadata.correlation_id = Some("request-7".to_owned());
-    let raise = journey.connection.transaction_async(async |tx| place(tx, 1..=1).await);
+    let raise = journey
+        .connection
+        .transaction_async(async |tx| place(tx, 1..=1).await);
     metadata.scope(raise).await.unwrap();
     journey.publish_all().await;
     let envelope = journey.broker.published()[0].envelope.clone();
     let sent: ParcelSent = envelope.decode().unwrap();
-    assert_eq!(sent, ParcelSent { parcel: 1, weight: 2, service: "express".to_owned() });
+    assert_eq!(
+        sent,
+        ParcelSent {
+            parcel: 1,
+            weight: 2,
+            service: "express".to_owned()
+        }
+    );
     assert_eq!(envelope.aggregate_type, Parcel::TYPE);
     assert_eq!(envelope.tenant_id.as_deref(), Some("acme"));
-    assert_eq!(envelope.headers().unwrap().correlation_id.as_deref(), Some("request-7"));
+    assert_eq!(
+        envelope.headers().unwrap().correlation_id.as_deref(),
+        Some("request-7")
+    );
 }
 
 async fn every_stored_version_is_published_as_it_is_and_decoded_or_named(database: &TestDatabase) {
     let journey = Journey::on(database).await;
     let stored = [
         ("parcel.sent", 1, r#"{"parcel":7,"kilos":3}"#),
-        ("parcel.sent", 2, r#"{"parcel":7,"kilos":3,"service":"slow"}"#),
+        (
+            "parcel.sent",
+            2,
+            r#"{"parcel":7,"kilos":3,"service":"slow"}"#,
+        ),
         ("parcel.sent", 9, r#"{"parcel":7,"from":"the future"}"#),
         ("parcel.lost", 1, r#"{"parcel":7}"#),
         ("parcel.sent", 3, r#"{"parcel":"seven"}"#),
@@ -177,16 +239,39 @@ async fn every_stored_version_is_published_as_it_is_and_decoded_or_named(databas
     write_raw(&journey, &stored).await;
     journey.publish_all().await;
     let published: Vec<_> = journey.broker.published();
-    let payloads: Vec<_> = published.iter().map(|delivery| delivery.envelope.payload.clone()).collect();
+    let payloads: Vec<_> = published
+        .iter()
+        .map(|delivery| delivery.envelope.payload.clone())
+        .collect();
     assert_eq!(payloads, stored.map(|(_, _, payload)| payload.as_bytes()));
     let decode = |index: usize| published[index].envelope.decode::<ParcelSent>();
-    assert_eq!(decode(0).unwrap(), ParcelSent { parcel: 7, weight: 3, service: "standard".to_owned() });
-    assert_eq!(decode(1).unwrap(), ParcelSent { parcel: 7, weight: 3, service: "slow".to_owned() });
+    assert_eq!(
+        decode(0).unwrap(),
+        ParcelSent {
+            parcel: 7,
+            weight: 3,
+            service: "standard".to_owned()
+        }
+    );
+    assert_eq!(
+        decode(1).unwrap(),
+        ParcelSent {
+            parcel: 7,
+            weight: 3,
+            service: "slow".to_owned()
+        }
+    );
     assert!(matches!(decode(2), Err(DecodeError::NewerVersion { .. })));
-    assert!(matches!(published[3].envelope.decode_any(), Err(DecodeError::UnknownEventType { .. })));
+    assert!(matches!(
+        published[3].envelope.decode_any(),
+        Err(DecodeError::UnknownEventType { .. })
+    ));
     assert!(matches!(decode(4), Err(DecodeError::Malformed { .. })));
     let weighed = published[5].envelope.decode::<ParcelWeighed>();
-    assert!(matches!(weighed, Err(DecodeError::Retired { .. })), "{weighed:?}");
+    assert!(
+        matches!(weighed, Err(DecodeError::Retired { .. })),
+        "{weighed:?}"
+    );
 }
 
 const COLUMNS: [&str; 9] = [
@@ -203,12 +288,24 @@ const COLUMNS: [&str; 9] = [
 
 /// Writes rows as releases before and after this one would have, all of one parcel.
 async fn write_raw(journey: &Journey, events: &[(&str, u32, &str)]) {
-    journey.connection.transaction_async(async |tx| place(tx, 7..=7).await).await.unwrap();
+    journey
+        .connection
+        .transaction_async(async |tx| place(tx, 7..=7).await)
+        .await
+        .unwrap();
     let db = journey.connection.inner();
     let template = "SELECT shard FROM bento_outbox WHERE aggregate_id = '7' LIMIT 1";
     let template = sea_orm::Statement::from_string(db.get_database_backend(), template);
-    let shard: i32 = db.query_one_raw(template).await.unwrap().unwrap().try_get_by_index(0).unwrap();
-    db.execute_unprepared("DELETE FROM bento_outbox").await.unwrap();
+    let shard: i32 = db
+        .query_one_raw(template)
+        .await
+        .unwrap()
+        .unwrap()
+        .try_get_by_index(0)
+        .unwrap();
+    db.execute_unprepared("DELETE FROM bento_outbox")
+        .await
+        .unwrap();
     for (event_type, version, payload) in events {
         let insert = sea_orm::sea_query::Query::insert()
             .into_table("bento_outbox")
@@ -234,19 +331,31 @@ async fn several_relays_publish_each_event_once_and_in_order(database: &TestData
     let relays: Vec<_> = (0..3)
         .map(|_| {
             let relay = Relay::builder(journey.store(), journey.broker.clone());
-            relay.poll(Duration::from_millis(5), Duration::from_millis(5)).batch(7).start().unwrap()
+            relay
+                .poll(Duration::from_millis(5), Duration::from_millis(5))
+                .batch(7)
+                .start()
+                .unwrap()
         })
         .collect();
     for round in 0..10 {
         let parcels = round * 10 + 1..=round * 10 + 10;
-        journey.connection.transaction_async(async |tx| place(tx, parcels).await).await.unwrap();
+        journey
+            .connection
+            .transaction_async(async |tx| place(tx, parcels).await)
+            .await
+            .unwrap();
     }
     journey.broker.wait_for(200).await;
     for relay in relays {
         relay.stop().await.unwrap();
     }
     let mut times = HashMap::new();
-    journey.broker.published().iter().for_each(|d| *times.entry(d.envelope.event_id).or_insert(0) += 1);
+    journey
+        .broker
+        .published()
+        .iter()
+        .for_each(|d| *times.entry(d.envelope.event_id).or_insert(0) += 1);
     assert_eq!((times.len(), journey.broker.published().len()), (200, 200));
     for parcel in 1..=100 {
         assert_eq!(journey.topics(parcel), ["parcel.sent", "parcel.delivered"]);
@@ -255,7 +364,11 @@ async fn several_relays_publish_each_event_once_and_in_order(database: &TestData
 
 async fn a_dead_letter_parks_its_aggregate_until_it_is_replayed(database: &TestDatabase) {
     let journey = Journey::on(database).await;
-    journey.connection.transaction_async(async |tx| place(tx, 1..=2).await).await.unwrap();
+    journey
+        .connection
+        .transaction_async(async |tx| place(tx, 1..=2).await)
+        .await
+        .unwrap();
     journey.broker.fail(|delivery| {
         let is_unlucky = delivery.topic() == "parcel.sent" && delivery.envelope.aggregate_id == "1";
         is_unlucky.then(|| PublishError::permanent("the broker refuses this one"))
@@ -263,7 +376,11 @@ async fn a_dead_letter_parks_its_aggregate_until_it_is_replayed(database: &TestD
     journey.publish_all().await;
     assert_eq!((journey.topics(1), journey.topics(2).len()), (vec![], 2));
 
-    let dead = journey.store().list(&DeadLetterQuery::default()).await.unwrap();
+    let dead = journey
+        .store()
+        .list(&DeadLetterQuery::default())
+        .await
+        .unwrap();
     assert_eq!(dead.len(), 1);
     assert!(dead[0].parks && dead[0].error.contains("the broker refuses this one"));
     let status = "SELECT count(*) FROM bento_outbox_status WHERE status = ";
@@ -271,7 +388,11 @@ async fn a_dead_letter_parks_its_aggregate_until_it_is_replayed(database: &TestD
     assert_eq!(database.number(&format!("{status}'held'")).await, 1);
 
     journey.broker.recover();
-    journey.store().replay(dead[0].envelope.event_id, &dead[0].route).await.unwrap();
+    journey
+        .store()
+        .replay(dead[0].envelope.event_id, &dead[0].route)
+        .await
+        .unwrap();
     journey.publish_all().await;
     assert_eq!(journey.topics(1), ["parcel.sent", "parcel.delivered"]);
 }
@@ -283,17 +404,34 @@ async fn until(is_so: impl AsyncFn() -> bool) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("it comes to be so in time");
+    tokio::time::timeout(Duration::from_secs(60), waiting)
+        .await
+        .expect("it comes to be so in time");
 }
 
 async fn a_broker_that_is_away_is_waited_for_and_order_holds(database: &TestDatabase) {
     let journey = Journey::on(database).await;
-    journey.broker.fail(|_| Some(PublishError::unavailable("the broker is away")));
-    let retry = RetryPolicy::exponential(Duration::from_millis(1), Duration::from_secs(60), u32::MAX);
-    let relay = Relay::builder(journey.store(), journey.broker.clone()).wake(journey.wake.clone()).retry(retry);
+    journey
+        .broker
+        .fail(|_| Some(PublishError::unavailable("the broker is away")));
+    let retry =
+        RetryPolicy::exponential(Duration::from_millis(1), Duration::from_secs(60), u32::MAX);
+    let relay = Relay::builder(journey.store(), journey.broker.clone())
+        .wake(journey.wake.clone())
+        .retry(retry);
     let relay = relay.start().unwrap();
-    journey.connection.transaction_async(async |tx| place(tx, 1..=30).await).await.unwrap();
-    until(async || database.number("SELECT count(*) FROM bento_outbox_held").await > 0).await;
+    journey
+        .connection
+        .transaction_async(async |tx| place(tx, 1..=30).await)
+        .await
+        .unwrap();
+    until(async || {
+        database
+            .number("SELECT count(*) FROM bento_outbox_held")
+            .await
+            > 0
+    })
+    .await;
     journey.broker.recover();
     journey.broker.wait_for(60).await;
     relay.stop().await.unwrap();
@@ -320,19 +458,34 @@ async fn a_good_event_arrives_beside_fifteen_shards_of_bad_ones(database: &TestD
         is_bad.then(|| PublishError::transient("the receiver answers 500"))
     });
     let retry = RetryPolicy::fixed(Duration::from_millis(50), u32::MAX);
-    let relay = Relay::builder(journey.store(), journey.broker.clone()).wake(journey.wake.clone()).retry(retry);
+    let relay = Relay::builder(journey.store(), journey.broker.clone())
+        .wake(journey.wake.clone())
+        .retry(retry);
     let relay = relay.start().unwrap();
     for parcel in parcels.into_values() {
-        journey.connection.transaction_async(async |tx| place(tx, parcel..=parcel).await).await.unwrap();
+        journey
+            .connection
+            .transaction_async(async |tx| place(tx, parcel..=parcel).await)
+            .await
+            .unwrap();
     }
     // Many times more than open a circuit.
     while failures.load(Ordering::Relaxed) < 100 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    journey.connection.transaction_async(async |tx| place(tx, good..=good).await).await.unwrap();
+    journey
+        .connection
+        .transaction_async(async |tx| place(tx, good..=good).await)
+        .await
+        .unwrap();
     let arrived = journey.broker.wait_for(2);
-    tokio::time::timeout(Duration::from_secs(10), arrived).await.expect("it does not wait for a trial");
-    assert_eq!((journey.topics(good).len(), relay.health().degraded), (2, vec![]));
+    tokio::time::timeout(Duration::from_secs(10), arrived)
+        .await
+        .expect("it does not wait for a trial");
+    assert_eq!(
+        (journey.topics(good).len(), relay.health().degraded),
+        (2, vec![])
+    );
     relay.stop().await.unwrap();
 }
 

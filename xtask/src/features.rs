@@ -1,4 +1,5 @@
-//! `cargo xtask features`: each cargo feature of each published crate compiles alone without a warning, and so does none, or it says which to choose.
+//! `cargo xtask features`: each cargo feature of each published crate compiles alone without a
+//! warning, and so does none, or it says which to choose.
 
 use crate::Result;
 use crate::workspace::{Package, cargo, packages};
@@ -27,7 +28,12 @@ fn check(package: &Package, feature: Option<&str>) -> Result {
     if succeeds && !said.lines().any(|line| line.starts_with("warning")) {
         Ok(())
     } else {
-        Err(format!("{} fails or warns with {}", package.name, feature.unwrap_or("no feature")).into())
+        Err(format!(
+            "{} fails or warns with {}",
+            package.name,
+            feature.unwrap_or("no feature")
+        )
+        .into())
     }
 }
 
@@ -43,10 +49,19 @@ fn is_refused(package: &Package, message: &str) -> Result {
 
 fn compile(package: &Package, feature: Option<&str>) -> Result<(bool, String)> {
     let mut command = cargo();
-    command.args(["check", "--quiet", "--package", &package.name, "--no-default-features"]);
+    command.args([
+        "check",
+        "--quiet",
+        "--package",
+        &package.name,
+        "--no-default-features",
+    ]);
     if let Some(feature) = feature {
         command.args(["--features", feature]);
     }
     let output = command.output()?;
-    Ok((output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned()))
+    Ok((
+        output.status.success(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    ))
 }

@@ -1,7 +1,11 @@
 //! `cargo xtask <command>`: the project's own commands.
 //!
 //! One module per command. What several of them need is in [`workspace`].
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what this program is for")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "printing is what this program is for"
+)]
 
 use std::error::Error;
 use std::process::ExitCode;

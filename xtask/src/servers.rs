@@ -1,4 +1,5 @@
-//! Finds a server for each back end and each broker: the one of the environment, the local one, one started for this run.
+//! Finds a server for each back end and each broker: the one of the environment, the local one, one
+//! started for this run.
 //!
 //! A server counts as found when the tests' own driver has logged in to it, see `xtask/probe`.
 
@@ -76,9 +77,17 @@ pub(crate) fn find(kind: Kind, probe: &Probe<'_>, asked_for: bool) -> Result<Opt
         if kind == Kind::Kafka && url == mock::NAME {
             return mock::use_it(kind, probe).map(Some);
         }
-        let version = probe.ask(&url).map_err(|error| format!("{variable} is set but cannot be used: {error}"))?;
+        let version = probe
+            .ask(&url)
+            .map_err(|error| format!("{variable} is set but cannot be used: {error}"))?;
         let source = format!("from {variable}");
-        return Ok(Some(Server { url, version, source, limits: None, _running: None }));
+        return Ok(Some(Server {
+            url,
+            version,
+            source,
+            limits: None,
+            _running: None,
+        }));
     }
     let mut tried = Vec::new();
     for (way, attempt) in ways(kind, asked_for) {
@@ -97,13 +106,19 @@ pub(crate) fn find(kind: Kind, probe: &Probe<'_>, asked_for: bool) -> Result<Opt
 
 type Attempt = fn(Kind, &Probe<'_>) -> Result<Server>;
 
-/// The ways to a server, nearest first. A broker that is built from source is built only if it was asked for.
+/// The ways to a server, nearest first. A broker that is built from source is built only if it was
+/// asked for.
 fn ways(kind: Kind, asked_for: bool) -> [(&'static str, Attempt); 4] {
     let third: (_, Attempt) = match kind {
         Kind::Kafka if !asked_for => ("a mock", mock::use_it),
         _ => ("installing it", private::install_and_start),
     };
-    [("the usual local port", local), ("installed programs", private::start), third, ("Docker", docker::start)]
+    [
+        ("the usual local port", local),
+        ("installed programs", private::start),
+        third,
+        ("Docker", docker::start),
+    ]
 }
 
 fn local(kind: Kind, probe: &Probe<'_>) -> Result<Server> {
@@ -111,19 +126,38 @@ fn local(kind: Kind, probe: &Probe<'_>) -> Result<Server> {
     // The driver would go on trying for seconds where nothing listens.
     TcpStream::connect(kind.local_address())?;
     let version = probe.ask(&url)?;
-    Ok(Server { url, version, source: "the server on the usual local port".to_owned(), limits: None, _running: None })
+    Ok(Server {
+        url,
+        version,
+        source: "the server on the usual local port".to_owned(),
+        limits: None,
+        _running: None,
+    })
 }
 
 /// Waits until a server that is starting lets us in.
-fn wait_until_ready(url: String, source: String, mut running: Running, probe: &Probe<'_>) -> Result<Server> {
+fn wait_until_ready(
+    url: String,
+    source: String,
+    mut running: Running,
+    probe: &Probe<'_>,
+) -> Result<Server> {
     let start = Instant::now();
     loop {
         match probe.ask(&url) {
             Ok(version) => {
-                return Ok(Server { url, version, source, limits: None, _running: Some(running) });
+                return Ok(Server {
+                    url,
+                    version,
+                    source,
+                    limits: None,
+                    _running: Some(running),
+                });
             }
             Err(error) if start.elapsed() > START_PATIENCE => {
-                return Err(format!("started, but not ready after {START_PATIENCE:?}: {error}").into());
+                return Err(
+                    format!("started, but not ready after {START_PATIENCE:?}: {error}").into(),
+                );
             }
             Err(_) => running.still_there()?,
         }
@@ -163,8 +197,18 @@ mod tests {
     #[test]
     fn a_broker_that_is_built_from_source_is_built_only_if_it_was_asked_for() {
         let names = |kind, asked_for| ways(kind, asked_for).map(|(way, _)| way);
-        let mock = ["the usual local port", "installed programs", "a mock", "Docker"];
-        let installing = ["the usual local port", "installed programs", "installing it", "Docker"];
+        let mock = [
+            "the usual local port",
+            "installed programs",
+            "a mock",
+            "Docker",
+        ];
+        let installing = [
+            "the usual local port",
+            "installed programs",
+            "installing it",
+            "Docker",
+        ];
         assert_eq!(names(Kind::Kafka, false), mock);
         assert_eq!(names(Kind::Kafka, true), installing);
         assert_eq!(names(Kind::Nats, false), installing);
@@ -172,10 +216,20 @@ mod tests {
 
     #[test]
     fn the_mock_is_told_to_the_tests_and_named_with_its_limits() {
-        let probe = Probe { program: Path::new("none") };
+        let probe = Probe {
+            program: Path::new("none"),
+        };
         let server = mock::use_it(Kind::Kafka, &probe).unwrap();
-        assert_eq!((&*server.url, &*server.to_string()), ("mock", "librdkafka's mock cluster, in each test"));
-        assert!(server.limits.unwrap().contains("`cargo xtask test --only kafka`"));
+        assert_eq!(
+            (&*server.url, &*server.to_string()),
+            ("mock", "librdkafka's mock cluster, in each test")
+        );
+        assert!(
+            server
+                .limits
+                .unwrap()
+                .contains("`cargo xtask test --only kafka`")
+        );
         mock::use_it(Kind::Nats, &probe).unwrap_err();
     }
 }

@@ -1,7 +1,8 @@
-//! `cargo xtask test`: the tests of the workspace on every back end and broker, and a table of what ran where.
+//! `cargo xtask test`: the tests of the workspace on every back end and broker, and a table of what
+//! ran where.
 //!
-//! The counts are read from libtest's own output, by the naming convention of CONTRIBUTING.md, so a suite that
-//! silently did not run on one of them shows as a hole and fails the command.
+//! The counts are read from libtest's own output, by the naming convention of CONTRIBUTING.md, so a
+//! suite that silently did not run on one of them shows as a hole and fails the command.
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Write};
@@ -35,7 +36,9 @@ struct Chosen {
 
 impl Chosen {
     fn is_limited(&self) -> bool {
-        self.server.as_ref().is_some_and(|server| server.limits.is_some())
+        self.server
+            .as_ref()
+            .is_some_and(|server| server.limits.is_some())
     }
 }
 
@@ -43,7 +46,12 @@ impl fmt::Display for Chosen {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.kind.name();
         match &self.server {
-            Some(server @ Server { limits: Some(limits), .. }) => write!(formatter, "{name}: {server}; {limits}"),
+            Some(
+                server @ Server {
+                    limits: Some(limits),
+                    ..
+                },
+            ) => write!(formatter, "{name}: {server}; {limits}"),
             Some(server) => write!(formatter, "{name}: {server}"),
             None => write!(formatter, "{name}: a file or memory of each test"),
         }
@@ -53,7 +61,9 @@ impl fmt::Display for Chosen {
 pub(crate) fn run(arguments: &[String]) -> Result {
     let request = Request::parse(arguments)?;
     let programs = build_programs()?;
-    let probe = Probe { program: program(&programs, "xtask-probe")? };
+    let probe = Probe {
+        program: program(&programs, "xtask-probe")?,
+    };
     let chosen = choose(&request, &probe)?;
     for one in &chosen {
         println!("{one}");
@@ -79,7 +89,9 @@ impl Request {
                 "--only" => request.only = Some(kinds(rest.next().map_or("", String::as_str))?),
                 "--" => request.filters = rest.by_ref().cloned().collect(),
                 other => {
-                    return Err(format!("unknown argument `{other}`; filters go behind `--`").into());
+                    return Err(
+                        format!("unknown argument `{other}`; filters go behind `--`").into(),
+                    );
                 }
             }
         }
@@ -92,7 +104,10 @@ fn kinds(names: &str) -> Result<Vec<Kind>> {
         let all = Kind::ALL.map(Kind::name).join(", ");
         format!("`{name}` is no back end and no broker; --only takes {all}").into()
     };
-    names.split(',').map(|name| Kind::from_name(name).ok_or_else(|| unknown(name))).collect()
+    names
+        .split(',')
+        .map(|name| Kind::from_name(name).ok_or_else(|| unknown(name)))
+        .collect()
 }
 
 fn choose(request: &Request, probe: &Probe<'_>) -> Result<Vec<Chosen>> {
@@ -105,7 +120,10 @@ fn choose(request: &Request, probe: &Probe<'_>) -> Result<Vec<Chosen>> {
         if kind == Kind::Sqlite {
             chosen.push(Chosen { kind, server: None });
         } else if let Some(server) = servers::find(kind, probe, asked_for == Some(true))? {
-            chosen.push(Chosen { kind, server: Some(server) });
+            chosen.push(Chosen {
+                kind,
+                server: Some(server),
+            });
         }
     }
     Ok(chosen)
@@ -114,9 +132,20 @@ fn choose(request: &Request, probe: &Probe<'_>) -> Result<Vec<Chosen>> {
 /// `cargo test` with the servers in its environment, and only those that were chosen.
 fn test_command(request: &Request, chosen: &[Chosen]) -> Command {
     let mut command = cargo();
-    command.args(["test", "--workspace", "--all-features", "--no-fail-fast", "--"]).args(&request.filters);
+    command
+        .args([
+            "test",
+            "--workspace",
+            "--all-features",
+            "--no-fail-fast",
+            "--",
+        ])
+        .args(&request.filters);
     for kind in Kind::ALL {
-        let variables = kind.variable().into_iter().chain(kind.program().map(|(variable, _)| variable));
+        let variables = kind
+            .variable()
+            .into_iter()
+            .chain(kind.program().map(|(variable, _)| variable));
         for variable in variables {
             command.env_remove(variable);
         }
@@ -134,14 +163,16 @@ fn test_command(request: &Request, chosen: &[Chosen]) -> Command {
 
 /// Runs the command, showing what it prints while the report reads along.
 ///
-/// Both of its streams go through one pipe: cargo names the test program on stderr, and only their order tells
-/// which program a test belongs to.
+/// Both of its streams go through one pipe: cargo names the test program on stderr, and only their
+/// order tells which program a test belongs to.
 fn stream(command: &mut Command, report: &mut Report) -> Result<ExitStatus> {
     let (reader, writer) = std::io::pipe()?;
     command.stderr(writer.try_clone()?).stdout(writer);
     let mut child = command.spawn()?;
     // The command holds the writing ends; the pipe ends only when they are gone.
-    command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    command
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null());
     let mut reader = BufReader::new(reader);
     let mut line = Vec::new();
     let mut stdout = std::io::stdout().lock();
@@ -163,14 +194,22 @@ mod tests {
 
     #[test]
     fn only_and_filters_are_read() {
-        let request = Request::parse(&words(&["--only", "sqlite,mysql,kafka", "--", "rollback"])).unwrap();
-        assert_eq!(request.only, Some(vec![Kind::Sqlite, Kind::Mysql, Kind::Kafka]));
+        let request =
+            Request::parse(&words(&["--only", "sqlite,mysql,kafka", "--", "rollback"])).unwrap();
+        assert_eq!(
+            request.only,
+            Some(vec![Kind::Sqlite, Kind::Mysql, Kind::Kafka])
+        );
         assert_eq!(request.filters, ["rollback"]);
     }
 
     #[test]
     fn an_unknown_back_end_is_refused() {
         let error = Request::parse(&words(&["--only", "oracle"])).unwrap_err();
-        assert!(error.to_string().contains("`oracle` is no back end and no broker"));
+        assert!(
+            error
+                .to_string()
+                .contains("`oracle` is no back end and no broker")
+        );
     }
 }

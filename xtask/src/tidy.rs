@@ -36,15 +36,29 @@ pub(crate) fn run() -> Result {
         ("cancel safety", cancel_safety::faults(&rust)),
         ("quotations", quotations::faults(&markdown)),
         ("links", links::faults(&markdown)),
-        ("compile errors in the README", messages::faults(&markdown, &sources_ending_in(".stderr")?)?),
+        (
+            "compile errors in the README",
+            messages::faults(&markdown, &sources_ending_in(".stderr")?)?,
+        ),
     ];
     let mut count = 0;
     for (name, faults) in &checks {
-        println!("{name}: {}", if faults.is_empty() { "in order" } else { "faults" });
+        println!(
+            "{name}: {}",
+            if faults.is_empty() {
+                "in order"
+            } else {
+                "faults"
+            }
+        );
         faults.iter().for_each(|fault| println!("  {fault}"));
         count += faults.len();
     }
-    if count == 0 { Ok(()) } else { Err(format!("{count} faults").into()) }
+    if count == 0 {
+        Ok(())
+    } else {
+        Err(format!("{count} faults").into())
+    }
 }
 
 /// The files that git knows or would add.
@@ -55,15 +69,29 @@ fn sources_ending_in(ending: &str) -> Result<Vec<Source>> {
         "--others",
         "--exclude-standard",
     ]))?;
-    let mut paths: Vec<&str> = listed.lines().filter(|path| path.ends_with(ending)).collect();
+    let mut paths: Vec<&str> = listed
+        .lines()
+        .filter(|path| path.ends_with(ending))
+        .collect();
     paths.sort_unstable();
     paths.dedup();
     // A file that was removed but not yet committed is still listed.
     let present = paths.into_iter().filter(|path| root().join(path).is_file());
-    present.map(|path| Ok(Source { path: path.to_owned(), text: fs::read_to_string(root().join(path))? })).collect()
+    present
+        .map(|path| {
+            Ok(Source {
+                path: path.to_owned(),
+                text: fs::read_to_string(root().join(path))?,
+            })
+        })
+        .collect()
 }
 
 /// Where a path points that is written in the file at `from`.
 fn resolve(from: &str, target: &str) -> PathBuf {
-    root().join(from).parent().unwrap_or(Path::new("")).join(target)
+    root()
+        .join(from)
+        .parent()
+        .unwrap_or(Path::new(""))
+        .join(target)
 }

@@ -18,7 +18,9 @@ pub(crate) struct Package {
 
 /// The directory of the root `Cargo.toml`.
 pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a directory of the workspace")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask is a directory of the workspace")
 }
 
 /// `cargo`, in the root of the workspace.
@@ -30,13 +32,21 @@ pub(crate) fn cargo() -> Command {
 
 /// Runs a command to its end and fails if it did.
 pub(crate) fn succeed(command: &mut Command) -> Result {
-    let status = command.status().map_err(|error| format!("{}: {error}", display(command)))?;
-    if status.success() { Ok(()) } else { Err(format!("`{}` failed: {status}", display(command)).into()) }
+    let status = command
+        .status()
+        .map_err(|error| format!("{}: {error}", display(command)))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("`{}` failed: {status}", display(command)).into())
+    }
 }
 
 /// What a command prints to stdout; its stderr is the error if it fails.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let output = command.output().map_err(|error| format!("{}: {error}", display(command)))?;
+    let output = command
+        .output()
+        .map_err(|error| format!("{}: {error}", display(command)))?;
     if output.status.success() {
         Ok(String::from_utf8(output.stdout)?)
     } else {
@@ -54,27 +64,43 @@ pub(crate) fn target_directory() -> Result<PathBuf> {
 /// The members of the workspace, by name.
 pub(crate) fn packages() -> Result<Vec<Package>> {
     let metadata = metadata()?;
-    let packages = metadata["packages"].as_array().ok_or("cargo metadata lists no packages")?;
+    let packages = metadata["packages"]
+        .as_array()
+        .ok_or("cargo metadata lists no packages")?;
     packages.iter().map(package).collect()
 }
 
 fn metadata() -> Result<Value> {
-    Ok(serde_json::from_str(&output(cargo().args(["metadata", "--no-deps", "--format-version=1"]))?)?)
+    Ok(serde_json::from_str(&output(cargo().args([
+        "metadata",
+        "--no-deps",
+        "--format-version=1",
+    ]))?)?)
 }
 
 fn package(metadata: &Value) -> Result<Package> {
-    let text = |key: &str| metadata[key].as_str().ok_or_else(|| format!("a package without {key}"));
-    let features = metadata["features"].as_object().ok_or("a package without features")?;
+    let text = |key: &str| {
+        metadata[key]
+            .as_str()
+            .ok_or_else(|| format!("a package without {key}"))
+    };
+    let features = metadata["features"]
+        .as_object()
+        .ok_or("a package without features")?;
     Ok(Package {
         name: text("name")?.to_owned(),
-        directory: Path::new(text("manifest_path")?).parent().ok_or("a manifest without a directory")?.to_owned(),
+        directory: Path::new(text("manifest_path")?)
+            .parent()
+            .ok_or("a manifest without a directory")?
+            .to_owned(),
         features: features.keys().cloned().collect(),
         // `null` is "anywhere", an empty list is `publish = false`.
         published: metadata["publish"].is_null(),
     })
 }
 
-/// Builds every target with the features that `cargo test` uses, and lists the programs by target name.
+/// Builds every target with the features that `cargo test` uses, and lists the programs by target
+/// name.
 ///
 /// One set of features for all that is run, so that nothing is built twice.
 pub(crate) fn build_programs() -> Result<Vec<(String, PathBuf)>> {
@@ -95,9 +121,12 @@ pub(crate) fn build_programs() -> Result<Vec<(String, PathBuf)>> {
         let message: Value = serde_json::from_str(line)?;
         let kind = message["target"]["kind"][0].as_str();
         let is_test = message["profile"]["test"].as_bool() == Some(true);
-        if let (Some("bin"), false, Some(name), Some(path)) =
-            (kind, is_test, message["target"]["name"].as_str(), message["executable"].as_str())
-        {
+        if let (Some("bin"), false, Some(name), Some(path)) = (
+            kind,
+            is_test,
+            message["target"]["name"].as_str(),
+            message["executable"].as_str(),
+        ) {
             programs.push((name.to_owned(), PathBuf::from(path)));
         }
     }
@@ -115,6 +144,10 @@ pub(crate) fn program<'a>(programs: &'a [(String, PathBuf)], name: &str) -> Resu
 
 fn display(command: &Command) -> String {
     let mut words = vec![command.get_program().to_string_lossy().into_owned()];
-    words.extend(command.get_args().map(|argument| argument.to_string_lossy().into_owned()));
+    words.extend(
+        command
+            .get_args()
+            .map(|argument| argument.to_string_lossy().into_owned()),
+    );
     words.join(" ")
 }

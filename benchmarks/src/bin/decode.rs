@@ -1,7 +1,7 @@
 //! `cargo run --release --bin decode [-- --rounds 300]`
 //!
-//! Stored payloads back into structs, without a database: the current version and version 1, through Bento, through plain
-//! `serde_json`, and as upcasters are written by hand.
+//! Stored payloads back into structs, without a database: the current version and version 1,
+//! through Bento, through plain `serde_json`, and as upcasters are written by hand.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -42,7 +42,10 @@ const ROWS: [(Contender, &str); 5] = [
     (CurrentAny, "current version, `envelope.decode_any`"),
     (Upcast, "version 1 → 3, `envelope.decode`"),
     (UpcastByStruct, "version 1 → 3, by hand through a struct"),
-    (UpcastByValue, "version 1 → 3, by hand through `serde_json::Value`"),
+    (
+        UpcastByValue,
+        "version 1 → 3, by hand through `serde_json::Value`",
+    ),
 ];
 
 fn main() -> Result {
@@ -51,11 +54,17 @@ fn main() -> Result {
     let stored = Stored::new()?;
     stored.check()?;
     println!("{}\n", environment::line("no database"));
-    println!("{PAYLOADS} payloads, {rounds} rounds; the floor takes {:?} for one\n", stored.floor());
+    println!(
+        "{PAYLOADS} payloads, {rounds} rounds; the floor takes {:?} for one\n",
+        stored.floor()
+    );
     println!("| decode | ÷ `serde_json::from_slice` of the current version |\n|---|---:|");
     let measured = stored.measure(rounds);
     for (contender, name) in ROWS {
-        println!("| {name} | {} |", cell(measured.ratio(Measure::Elapsed, contender, Serde)));
+        println!(
+            "| {name} | {} |",
+            cell(measured.ratio(Measure::Elapsed, contender, Serde))
+        );
     }
     Ok(())
 }
@@ -69,10 +78,22 @@ struct Stored {
 
 impl Stored {
     fn new() -> Result<Self> {
-        let placed: Vec<_> = (0..PAYLOADS).map(|number| OrderPlaced::sample(Uuid::now_v7(), number)).collect();
-        let current = placed.iter().map(|event| envelope(3, event)).collect::<Result<_>>()?;
-        let version_1 = placed.iter().map(|event| envelope(1, &OrderPlacedV1::of(event))).collect::<Result<_>>()?;
-        Ok(Self { placed, current, version_1 })
+        let placed: Vec<_> = (0..PAYLOADS)
+            .map(|number| OrderPlaced::sample(Uuid::now_v7(), number))
+            .collect();
+        let current = placed
+            .iter()
+            .map(|event| envelope(3, event))
+            .collect::<Result<_>>()?;
+        let version_1 = placed
+            .iter()
+            .map(|event| envelope(1, &OrderPlacedV1::of(event)))
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            placed,
+            current,
+            version_1,
+        })
     }
 
     /// Every contender reads what was stored.
@@ -92,10 +113,24 @@ impl Stored {
     }
 
     fn measure(&self, rounds: usize) -> Rounds<Contender> {
-        let mut measured = Rounds::new(&[Serde, Current, CurrentAny, Upcast, UpcastByStruct, UpcastByValue]);
+        let mut measured = Rounds::new(&[
+            Serde,
+            Current,
+            CurrentAny,
+            Upcast,
+            UpcastByStruct,
+            UpcastByValue,
+        ]);
         for round in 0..rounds {
             for contender in measured.turns(round) {
-                measured.record(contender, Cost { elapsed: self.burst(contender), processor: None, client: None });
+                measured.record(
+                    contender,
+                    Cost {
+                        elapsed: self.burst(contender),
+                        processor: None,
+                        client: None,
+                    },
+                );
             }
         }
         measured
@@ -119,7 +154,10 @@ impl Stored {
 
     #[inline(always)]
     fn decode(&self, contender: Contender, number: usize) -> OrderPlaced {
-        let (current, version_1) = (black_box(&self.current[number]), black_box(&self.version_1[number]));
+        let (current, version_1) = (
+            black_box(&self.current[number]),
+            black_box(&self.version_1[number]),
+        );
         match contender {
             Serde => serde_json::from_slice(&current.payload).expect("it fits"),
             Current | CurrentAny => current.decode().expect("it fits"),
@@ -131,7 +169,12 @@ impl Stored {
 }
 
 fn envelope(version: u32, event: &impl Serialize) -> Result<Envelope> {
-    Ok(Envelope::new(OrderPlaced::SCHEMA, version, Utc::now(), serde_json::to_vec(event)?))
+    Ok(Envelope::new(
+        OrderPlaced::SCHEMA,
+        version,
+        Utc::now(),
+        serde_json::to_vec(event)?,
+    ))
 }
 
 /// What `order.placed` was at version 1.
@@ -147,14 +190,44 @@ struct OrderPlacedV1 {
 
 impl OrderPlacedV1 {
     fn of(event: &OrderPlaced) -> Self {
-        let OrderPlaced { order_id, customer_id, total_cents, placed_at, shipping, lines, currency: _ } = event.clone();
-        Self { order_id, buyer_id: customer_id, total_cents, placed_at, shipping, lines }
+        let OrderPlaced {
+            order_id,
+            customer_id,
+            total_cents,
+            placed_at,
+            shipping,
+            lines,
+            currency: _,
+        } = event.clone();
+        Self {
+            order_id,
+            buyer_id: customer_id,
+            total_cents,
+            placed_at,
+            shipping,
+            lines,
+        }
     }
 
     fn into_current(payload: &[u8]) -> serde_json::Result<OrderPlaced> {
-        let Self { order_id, buyer_id, total_cents, placed_at, shipping, lines } = serde_json::from_slice(payload)?;
+        let Self {
+            order_id,
+            buyer_id,
+            total_cents,
+            placed_at,
+            shipping,
+            lines,
+        } = serde_json::from_slice(payload)?;
         let currency = "EUR".to_owned();
-        Ok(OrderPlaced { order_id, customer_id: buyer_id, currency, total_cents, placed_at, shipping, lines })
+        Ok(OrderPlaced {
+            order_id,
+            customer_id: buyer_id,
+            currency,
+            total_cents,
+            placed_at,
+            shipping,
+            lines,
+        })
     }
 }
 

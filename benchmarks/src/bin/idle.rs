@@ -1,15 +1,17 @@
 //! `cargo run --release --bin idle [-- --seconds 5]`
 //!
-//! What it costs to look for events when there are none: the processor time of a relay and of its sessions in the database, by how
-//! often it polls, on every back end that is there.
+//! What it costs to look for events when there are none: the processor time of a relay and of its
+//! sessions in the database, by how often it polls, on every back end that is there.
 
 use std::time::Duration;
 
 use bento_benchmarks::{Result, arguments, cost, environment};
-use bento_relay::publish::MemoryPublisher;
 use bento_relay::Relay;
+use bento_relay::publish::MemoryPublisher;
 use bento_seaorm::OutboxStore;
-use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbBackend, Statement};
+use sea_orm::{
+    ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbBackend, Statement,
+};
 
 /// The intervals, in milliseconds.
 const INTERVALS: [u64; 6] = [5, 10, 20, 50, 100, 1000];
@@ -18,8 +20,16 @@ const SETTLED: Duration = Duration::from_millis(500);
 
 /// Where the servers are, unless the environment says otherwise.
 const SERVERS: [(&str, &str, &str); 2] = [
-    ("PostgreSQL", "BENTO_TEST_POSTGRES_URL", "postgres://postgres@127.0.0.1:5432/postgres"),
-    ("MySQL or MariaDB", "BENTO_TEST_MYSQL_URL", "mysql://root@127.0.0.1:3306/"),
+    (
+        "PostgreSQL",
+        "BENTO_TEST_POSTGRES_URL",
+        "postgres://postgres@127.0.0.1:5432/postgres",
+    ),
+    (
+        "MySQL or MariaDB",
+        "BENTO_TEST_MYSQL_URL",
+        "mysql://root@127.0.0.1:3306/",
+    ),
 ];
 
 #[tokio::main]
@@ -37,14 +47,27 @@ async fn main() -> Result {
             continue;
         };
         let database = format!("bento_bench_idle_{}", std::process::id());
-        server.execute_unprepared(&format!("CREATE DATABASE {database}")).await?;
+        server
+            .execute_unprepared(&format!("CREATE DATABASE {database}"))
+            .await?;
         let result = measure(name, &address(&url, &database), window).await;
-        let force = if server.get_database_backend() == DbBackend::Postgres { " WITH (FORCE)" } else { "" };
-        server.execute_unprepared(&format!("DROP DATABASE {database}{force}")).await?;
+        let force = if server.get_database_backend() == DbBackend::Postgres {
+            " WITH (FORCE)"
+        } else {
+            ""
+        };
+        server
+            .execute_unprepared(&format!("DROP DATABASE {database}{force}"))
+            .await?;
         result?;
     }
     let file = std::env::temp_dir().join(format!("bento_bench_idle_{}.sqlite", std::process::id()));
-    let result = measure("SQLite", &format!("sqlite://{}?mode=rwc", file.display()), window).await;
+    let result = measure(
+        "SQLite",
+        &format!("sqlite://{}?mode=rwc", file.display()),
+        window,
+    )
+    .await;
     std::fs::remove_file(file)?;
     result
 }
@@ -57,15 +80,22 @@ fn address(server: &str, database: &str) -> String {
 
 async fn measure(name: &str, url: &str, window: Duration) -> Result {
     bento_seaorm::migrate(&connect(url).await?).await?;
-    for (millis, relays) in INTERVALS.map(|millis| (millis, 1)).into_iter().chain([(20, 2), (20, 4)]) {
+    for (millis, relays) in INTERVALS
+        .map(|millis| (millis, 1))
+        .into_iter()
+        .chain([(20, 2), (20, 4)])
+    {
         let interval = Duration::from_millis(millis);
         let mut running = Vec::new();
         let mut databases = Vec::new();
         for _ in 0..relays {
             let db = connect(url).await?;
             databases.push(db.clone());
-            running
-                .push(Relay::builder(OutboxStore::new(db), MemoryPublisher::new()).poll(interval, interval).start()?);
+            running.push(
+                Relay::builder(OutboxStore::new(db), MemoryPublisher::new())
+                    .poll(interval, interval)
+                    .start()?,
+            );
         }
         tokio::time::sleep(SETTLED).await;
         let mut sessions = Vec::new();
@@ -88,14 +118,21 @@ async fn measure(name: &str, url: &str, window: Duration) -> Result {
         let share = |time: Duration| time.as_secs_f64() / window.as_secs_f64() * 100.0;
         let looks = window.as_secs_f64() / interval.as_secs_f64() * f64::from(relays);
         let look = (own + theirs).as_secs_f64() / looks * 1e6;
-        println!("| {name} | {millis} ms | {relays} | {:.2} | {:.2} | {look:.0} |", share(own), share(theirs));
+        println!(
+            "| {name} | {millis} ms | {relays} | {:.2} | {:.2} | {look:.0} |",
+            share(own),
+            share(theirs)
+        );
     }
     Ok(())
 }
 
 async fn connect(url: &str) -> Result<DatabaseConnection> {
     let mut options = ConnectOptions::new(url);
-    options.max_connections(2).min_connections(1).sqlx_logging(false);
+    options
+        .max_connections(2)
+        .min_connections(1)
+        .sqlx_logging(false);
     Ok(Database::connect(options).await?)
 }
 
@@ -106,13 +143,22 @@ async fn sessions_of(db: &DatabaseConnection) -> Result<Vec<i32>> {
             "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() \
             UNION SELECT pg_backend_pid()"
         }
-        DbBackend::MySql => "SELECT CAST(tid AS SIGNED) FROM information_schema.processlist WHERE db = database()",
+        DbBackend::MySql => {
+            "SELECT CAST(tid AS SIGNED) FROM information_schema.processlist WHERE db = database()"
+        }
         _ => return Ok(Vec::new()),
     };
-    let rows = db.query_all_raw(Statement::from_string(db.get_database_backend(), sql)).await?;
+    let rows = db
+        .query_all_raw(Statement::from_string(db.get_database_backend(), sql))
+        .await?;
     let session = |row: &sea_orm::QueryResult| match db.get_database_backend() {
         DbBackend::Postgres => row.try_get_by_index::<i32>(0),
-        _ => row.try_get_by_index::<i64>(0).map(|tid| i32::try_from(tid).unwrap_or_default()),
+        _ => row
+            .try_get_by_index::<i64>(0)
+            .map(|tid| i32::try_from(tid).unwrap_or_default()),
     };
-    Ok(rows.iter().map(session).collect::<std::result::Result<_, _>>()?)
+    Ok(rows
+        .iter()
+        .map(session)
+        .collect::<std::result::Result<_, _>>()?)
 }

@@ -1,7 +1,8 @@
 //! `cargo run --release --bin route [-- --rounds 300]`
 //!
-//! Events through a router of five rules, two of which look into the payload, without a database or a broker. Beside it what reading the
-//! same payload costs: once to check it, and once into a `serde_json::Value`, as a router that is not compiled would.
+//! Events through a router of five rules, two of which look into the payload, without a database or
+//! a broker. Beside it what reading the same payload costs: once to check it, and once into a
+//! `serde_json::Value`, as a router that is not compiled would.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -11,9 +12,9 @@ use bento_benchmarks::cost::Cost;
 use bento_benchmarks::order::OrderPlaced;
 use bento_benchmarks::rounds::{Measure, Rounds, cell};
 use bento_benchmarks::{Result, arguments, environment};
+use bento_core::{DomainEvent, Envelope};
 use bento_relay::publish::Destination;
 use bento_relay::route::{Router, RouterConfig, Rule, field};
-use bento_core::{DomainEvent, Envelope};
 use chrono::Utc;
 use serde::de::IgnoredAny;
 use uuid::Uuid;
@@ -52,17 +53,27 @@ fn main() -> Result {
     bench.check()?;
     let bytes: usize = bench.events.iter().map(|event| event.payload.len()).sum();
     println!("{}\n", environment::line("no database"));
-    println!("{EVENTS} events of {} bytes on average, {rounds} rounds\n", bytes / EVENTS);
+    println!(
+        "{EVENTS} events of {} bytes on average, {rounds} rounds\n",
+        bytes / EVENTS
+    );
     println!(
         "| what | ns for an event | ÷ the payload read into nothing | allocations for an event | payloads copied |"
     );
     println!("|---|---:|---:|---:|---:|");
     let measured = bench.measure(rounds);
     for (contender, name) in ROWS {
-        let nanos = measured.median(Measure::Elapsed, contender).map(|burst| burst.as_nanos() / EVENTS as u128);
+        let nanos = measured
+            .median(Measure::Elapsed, contender)
+            .map(|burst| burst.as_nanos() / EVENTS as u128);
         let ratio = cell(measured.ratio(Measure::Elapsed, contender, Skip));
         let copies = bench.copies(contender);
-        println!("| {name} | {} | {ratio} | {:.2} | {} |", cell(nanos), bench.allocations(contender), cell(copies));
+        println!(
+            "| {name} | {} | {ratio} | {:.2} | {} |",
+            cell(nanos),
+            bench.allocations(contender),
+            cell(copies)
+        );
         if contender == Rules && nanos.is_none_or(|nanos| nanos > NANOS_MAX) {
             return Err(format!("routing takes more than {NANOS_MAX} ns for an event").into());
         }
@@ -83,20 +94,29 @@ impl Bench {
     fn new() -> Result<Self> {
         let placed = (0..EVENTS).map(|number| {
             let mut event = OrderPlaced::sample(Uuid::now_v7(), number);
-            event.shipping.street = "Rue du Faubourg Saint-Honoré 112, troisième étage, porte".to_owned();
+            event.shipping.street =
+                "Rue du Faubourg Saint-Honoré 112, troisième étage, porte".to_owned();
             event.shipping.country = ["DE", "FR"][number % 2].to_owned();
             event
         });
         let events = placed.map(|event| {
             let payload = serde_json::to_vec(&event)?;
-            Ok(Arc::new(Envelope::new(OrderPlaced::SCHEMA, OrderPlaced::VERSION, Utc::now(), payload)))
+            Ok(Arc::new(Envelope::new(
+                OrderPlaced::SCHEMA,
+                OrderPlaced::VERSION,
+                Utc::now(),
+                payload,
+            )))
         });
         let config = |rules: Vec<Rule>| {
             let names = ["orders", "fraud", "customs", "billing", "audit"];
-            let config = names
-                .iter()
-                .fold(RouterConfig::default(), |config, name| config.with_destination(Destination::new(*name)));
-            rules.into_iter().fold(config, RouterConfig::with_rule).build()
+            let config = names.iter().fold(RouterConfig::default(), |config, name| {
+                config.with_destination(Destination::new(*name))
+            });
+            rules
+                .into_iter()
+                .fold(config, RouterConfig::with_rule)
+                .build()
         };
         let envelope_only = || {
             vec![
@@ -106,10 +126,22 @@ impl Bench {
             ]
         };
         let large = field("payload.total_cents").gte(10_000);
-        let abroad = field("payload.shipping.country").not_in(["DE", "AT"]).and(field("payload.currency").eq("EUR"));
+        let abroad = field("payload.shipping.country")
+            .not_in(["DE", "AT"])
+            .and(field("payload.currency").eq("EUR"));
         let mut all = envelope_only();
-        all.push(Rule::new("fraud").events(["order.placed"]).when(large).to(["fraud"]));
-        all.push(Rule::new("customs").events(["order.placed"]).when(abroad).to(["customs"]));
+        all.push(
+            Rule::new("fraud")
+                .events(["order.placed"])
+                .when(large)
+                .to(["fraud"]),
+        );
+        all.push(
+            Rule::new("customs")
+                .events(["order.placed"])
+                .when(abroad)
+                .to(["customs"]),
+        );
         Ok(Self {
             events: events.collect::<Result<_>>()?,
             rules: config(all)?,
@@ -121,12 +153,15 @@ impl Bench {
     fn check(&self) -> Result {
         for event in &self.events {
             let order: OrderPlaced = event.decode()?;
-            let is_abroad = !["DE", "AT"].contains(&&*order.shipping.country) && order.currency == "EUR";
+            let is_abroad =
+                !["DE", "AT"].contains(&&*order.shipping.country) && order.currency == "EUR";
             let targets = self.rules.route(event)?;
             let goes_to = |name: &str| targets.iter().any(|target| *target.route.name == *name);
             let expected = [true, order.total_cents >= 10_000, is_abroad, false];
             if ["orders", "fraud", "customs", "billing"].map(goes_to) != expected {
-                return Err(format!("{} goes somewhere else than its rules say", event.event_id).into());
+                return Err(
+                    format!("{} goes somewhere else than its rules say", event.event_id).into(),
+                );
             }
         }
         Ok(())
@@ -137,15 +172,28 @@ impl Bench {
         for round in 0..rounds {
             for contender in measured.turns(round) {
                 let start = Instant::now();
-                self.events.iter().for_each(|event| self.run(contender, event));
-                measured.record(contender, Cost { elapsed: start.elapsed(), processor: None, client: None });
+                self.events
+                    .iter()
+                    .for_each(|event| self.run(contender, event));
+                measured.record(
+                    contender,
+                    Cost {
+                        elapsed: start.elapsed(),
+                        processor: None,
+                        client: None,
+                    },
+                );
             }
         }
         measured
     }
 
     fn allocations(&self, contender: Contender) -> f64 {
-        let run = || self.events.iter().for_each(|event| self.run(contender, event));
+        let run = || {
+            self.events
+                .iter()
+                .for_each(|event| self.run(contender, event))
+        };
         allocation_counter::measure(run).count_total as f64 / EVENTS as f64
     }
 
@@ -158,7 +206,10 @@ impl Bench {
         };
         let copied = |event: &Arc<Envelope>| {
             let targets = router.route(event).expect("every event goes somewhere");
-            targets.iter().filter(|target| !Arc::ptr_eq(&target.envelope, event)).count()
+            targets
+                .iter()
+                .filter(|target| !Arc::ptr_eq(&target.envelope, event))
+                .count()
         };
         Some(self.events.iter().map(copied).sum())
     }
@@ -169,8 +220,12 @@ impl Bench {
         match contender {
             Rules => drop(black_box(self.rules.route(event))),
             EnvelopeOnly => drop(black_box(self.envelope_only.route(event))),
-            Skip => drop(black_box(serde_json::from_slice::<IgnoredAny>(&event.payload))),
-            Value => drop(black_box(serde_json::from_slice::<serde_json::Value>(&event.payload))),
+            Skip => drop(black_box(serde_json::from_slice::<IgnoredAny>(
+                &event.payload,
+            ))),
+            Value => drop(black_box(serde_json::from_slice::<serde_json::Value>(
+                &event.payload,
+            ))),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! A connection that is made by the first call that needs it, and anew by the first call after it was lost.
+//! A connection that is made by the first call that needs it, and anew by the first call after it
+//! was lost.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,8 +31,9 @@ pub(crate) trait Link: Sized + Send + Sync {
 
 /// The connection of a publisher.
 ///
-/// It has no task of its own: the calls of the relay are its attempts. After a failed attempt calls are answered with its
-/// error, and no other attempt is made, for a pause that grows from 0.1 s to 5 s.
+/// It has no task of its own: the calls of the relay are its attempts. After a failed attempt calls
+/// are answered with its error, and no other attempt is made, for a pause that grows from 0.1 s to
+/// 5 s.
 pub(crate) struct Lazy<L: Link> {
     settings: L::Settings,
     state: Mutex<State<L>>,
@@ -46,7 +48,11 @@ struct State<L> {
 
 impl<L> Default for State<L> {
     fn default() -> Self {
-        Self { link: None, pause: FIRST_PAUSE, next: None }
+        Self {
+            link: None,
+            pause: FIRST_PAUSE,
+            next: None,
+        }
     }
 }
 
@@ -60,7 +66,10 @@ impl<L: Link> State<L> {
             Ok(link) => {
                 tracing::info!(broker = L::BROKER, "connected to the broker");
                 let link = Arc::new(link);
-                *self = Self { link: Some(Arc::clone(&link)), ..Self::default() };
+                *self = Self {
+                    link: Some(Arc::clone(&link)),
+                    ..Self::default()
+                };
                 Ok(link)
             }
             Err(error) => {
@@ -74,7 +83,10 @@ impl<L: Link> State<L> {
 
 impl<L: Link> Lazy<L> {
     pub(crate) fn new(settings: L::Settings) -> Self {
-        Self { settings, state: Mutex::default() }
+        Self {
+            settings,
+            state: Mutex::default(),
+        }
     }
 
     pub(crate) fn settings(&self) -> &L::Settings {
@@ -87,11 +99,20 @@ impl<L: Link> Lazy<L> {
         if let Some(link) = state.open_link() {
             return Ok(link);
         }
-        if let Some((_, why)) = state.next.as_ref().filter(|(next, _)| Instant::now() < *next) {
-            return Err(PublishError::unavailable(format!("not connected to {}: {why}", L::BROKER)));
+        if let Some((_, why)) = state
+            .next
+            .as_ref()
+            .filter(|(next, _)| Instant::now() < *next)
+        {
+            return Err(PublishError::unavailable(format!(
+                "not connected to {}: {why}",
+                L::BROKER
+            )));
         }
         let attempt = state.connect(&self.settings).await;
-        attempt.map_err(|error| PublishError::unavailable(format!("not connected to {}", L::BROKER)).because(error))
+        attempt.map_err(|error| {
+            PublishError::unavailable(format!("not connected to {}", L::BROKER)).because(error)
+        })
     }
 
     /// An open connection, for which an attempt is made at once if there is none.
@@ -129,7 +150,10 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(10)).await;
             match broker.is_there.load(SeqCst) {
                 true => Ok(Self(AtomicBool::new(true))),
-                false => Err(ConnectError::Unreachable { address: "h:1".to_owned(), source: "refused".into() }),
+                false => Err(ConnectError::Unreachable {
+                    address: "h:1".to_owned(),
+                    source: "refused".into(),
+                }),
             }
         }
 
@@ -147,18 +171,27 @@ mod tests {
         while begun.elapsed() < Duration::from_secs(60) {
             let error = lazy.link().await.err().expect("nobody is there");
             assert_eq!(error.class(), FailureClass::Unavailable);
-            assert_eq!(error.chain(), "not connected to the broker: no connection to h:1: refused");
+            assert_eq!(
+                error.chain(),
+                "not connected to the broker: no connection to h:1: refused"
+            );
             tokio::time::advance(Duration::from_millis(50)).await;
         }
         let attempts = broker.attempts.load(SeqCst);
-        assert!((10..20).contains(&attempts), "{attempts} attempts in a minute");
+        assert!(
+            (10..20).contains(&attempts),
+            "{attempts} attempts in a minute"
+        );
 
         broker.is_there.store(true, SeqCst);
         tokio::time::advance(LONGEST_PAUSE).await;
         let link = lazy.link().await.expect("it is there");
         assert!(Arc::ptr_eq(&link, &lazy.link().await.expect("it stays")));
         link.0.store(false, SeqCst);
-        assert!(!Arc::ptr_eq(&link, &lazy.link().await.expect("a lost one is made anew")));
+        assert!(!Arc::ptr_eq(
+            &link,
+            &lazy.link().await.expect("a lost one is made anew")
+        ));
     }
 
     #[tokio::test(start_paused = true)]

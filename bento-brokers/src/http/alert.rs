@@ -11,13 +11,14 @@ use crate::ConnectError;
 
 /// Tells a webhook of dead letters: one POST for each batch of them, signed as events are.
 ///
-/// The body is JSON, `{"dead_letters": [{"event_id": …, "event_type": …, "route": …, "cause": …, "error": …}]}`, with what
-/// is listed below. It holds no payload: that may be for other eyes. A 2xx answer is enough; anything else, a 4xx too,
-/// is tried again.
+/// The body is JSON, `{"dead_letters": [{"event_id": …, "event_type": …, "route": …, "cause": …,
+/// "error": …}]}`, with what is listed below. It holds no payload: that may be for other eyes. A
+/// 2xx answer is enough; anything else, a 4xx too, is tried again.
 ///
 /// # Body
-/// `event_id`, `event_type`, `schema_version`, `aggregate_type`, `aggregate_id`, `tenant_id`, `route`, `attempts`, `cause`, `error`,
-/// `first_failed_at`, `failed_at` and `parks`, whether the aggregate waits for an operator.
+/// `event_id`, `event_type`, `schema_version`, `aggregate_type`, `aggregate_id`, `tenant_id`,
+/// `route`, `attempts`, `cause`, `error`, `first_failed_at`, `failed_at` and `parks`, whether the
+/// aggregate waits for an operator.
 ///
 /// ```
 /// use bento_relay::dead_letter::{AlertSettings, Alerts};
@@ -38,7 +39,8 @@ use crate::ConnectError;
 pub struct WebhookAlert(HttpPublisher);
 
 impl WebhookAlert {
-    /// Checks the settings. `url` says where alerts go, with `dead-letters` for its topic; `urls`, `concurrency` and `message` mean nothing here.
+    /// Checks the settings. `url` says where alerts go, with `dead-letters` for its topic; `urls`,
+    /// `concurrency` and `message` mean nothing here.
     ///
     /// # Errors
     /// [`ConnectError::Settings`] for settings that cannot be used.
@@ -53,16 +55,29 @@ impl WebhookAlert {
 impl AlertHook for WebhookAlert {
     async fn alert(&self, letters: &[DeadLetter]) -> Result<(), AlertError> {
         let Self(webhook) = self;
-        let failed = |source| AlertError::new("the webhook was not told of dead letters").because(source);
+        let failed =
+            |source| AlertError::new("the webhook was not told of dead letters").because(source);
         let target = webhook.default.as_ref().expect("`new` has looked");
         let url = target.url("dead-letters").map_err(failed)?;
-        let body = Body { dead_letters: letters.iter().map(Letter::of).collect() };
+        let body = Body {
+            dead_letters: letters.iter().map(Letter::of).collect(),
+        };
         let body = serde_json::to_vec(&body).expect("texts, numbers and times are JSON");
         let mut headers = webhook.headers.clone();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         // The same for the same batch, so that the receiver knows an alert that is sent again.
         let id = Uuid::new_v5(&Uuid::NAMESPACE_URL, &body);
-        webhook.post(target, url, id, headers, body.into(), webhook.settings.timeout).await.map_err(failed)
+        webhook
+            .post(
+                target,
+                url,
+                id,
+                headers,
+                body.into(),
+                webhook.settings.timeout,
+            )
+            .await
+            .map_err(failed)
     }
 }
 

@@ -17,16 +17,35 @@ const DRAINED: usize = 64 * 1024;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Reads the answer to a request.
-pub(super) async fn judge(mut response: Response, target: &Target, now: DateTime<Utc>) -> Result<(), PublishError> {
+pub(super) async fn judge(
+    mut response: Response,
+    target: &Target,
+    now: DateTime<Utc>,
+) -> Result<(), PublishError> {
     let status = response.status();
-    let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let header = response
+        .headers()
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok());
     let retry_after = header.and_then(|value| parse_retry_after(value, now));
     // That the end of an answer does not come changes nothing about its status.
-    let body = read(&mut response, if status.is_success() { DRAINED } else { EXCERPT }).await;
+    let body = read(
+        &mut response,
+        if status.is_success() {
+            DRAINED
+        } else {
+            EXCERPT
+        },
+    )
+    .await;
     if status.is_success() {
         Ok(())
     } else {
-        Err(failure(status, retry_after, &target.without_secrets(excerpt(&body))))
+        Err(failure(
+            status,
+            retry_after,
+            &target.without_secrets(excerpt(&body)),
+        ))
     }
 }
 
@@ -44,7 +63,9 @@ async fn read(response: &mut Response, limit: usize) -> Vec<u8> {
 fn failure(status: StatusCode, retry_after: Option<Duration>, excerpt: &str) -> PublishError {
     let mut message = format!("the webhook answered {status}");
     if status.is_redirection() {
-        message.push_str("; redirects are not followed: write the address that it names into the settings");
+        message.push_str(
+            "; redirects are not followed: write the address that it names into the settings",
+        );
     }
     if !excerpt.is_empty() {
         message.push_str(": ");
@@ -60,14 +81,18 @@ fn failure(status: StatusCode, retry_after: Option<Duration>, excerpt: &str) -> 
         ) => PublishError::throttled(message, retry_after),
         (StatusCode::TOO_MANY_REQUESTS, None) => PublishError::throttled(message, PAUSE),
         _ if is_of_the_way(status) => PublishError::unavailable(message),
-        (StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY, _) => PublishError::transient(message),
-        _ if status.is_server_error() || status.is_informational() => PublishError::transient(message),
+        (StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY, _) => {
+            PublishError::transient(message)
+        }
+        _ if status.is_server_error() || status.is_informational() => {
+            PublishError::transient(message)
+        }
         _ => PublishError::permanent(message),
     }
 }
 
-/// True if an answer is about the way to the receiver, and not about the event: the address, the credentials, or a gateway that does not
-/// reach who is behind it.
+/// True if an answer is about the way to the receiver, and not about the event: the address, the
+/// credentials, or a gateway that does not reach who is behind it.
 fn is_of_the_way(status: StatusCode) -> bool {
     status.is_redirection()
         || matches!(status.as_u16(), 401 | 403 | 404 | 405 | 407 | 421)
@@ -87,7 +112,10 @@ fn parse_retry_after(value: &str, now: DateTime<Utc>) -> Option<Duration> {
 /// The beginning of a body as one line of text.
 fn excerpt(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(EXCERPT)]);
-    let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let plain: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
     plain.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -146,7 +174,10 @@ mod tests {
 
     #[test]
     fn an_excerpt_is_one_short_line_of_text() {
-        assert_eq!(excerpt(b"  no\r\n\x1b[31m such\0hook \xff"), "no [31m such hook \u{fffd}");
+        assert_eq!(
+            excerpt(b"  no\r\n\x1b[31m such\0hook \xff"),
+            "no [31m such hook \u{fffd}"
+        );
         assert_eq!(excerpt(&[b'x'; 5000]).len(), 512);
     }
 }

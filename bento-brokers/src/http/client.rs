@@ -12,7 +12,8 @@ use super::HttpSettings;
 use crate::tls::{authorities, builder, unusable, with_identity};
 use crate::{ConnectError, TlsSettings};
 
-/// A client that follows no redirect and uses no proxy of the environment: the signed body and the credentials are for the receiver alone.
+/// A client that follows no redirect and uses no proxy of the environment: the signed body and the
+/// credentials are for the receiver alone.
 pub(super) fn client(settings: &HttpSettings, is_encrypted: bool) -> Result<Client, ConnectError> {
     let client = Client::builder()
         .redirect(Policy::none())
@@ -25,16 +26,21 @@ pub(super) fn client(settings: &HttpSettings, is_encrypted: bool) -> Result<Clie
         true => client.tls_backend_preconfigured(tls(&settings.tls)?),
         false => client.tls_backend_preconfigured(without_authorities(&settings.tls)?),
     };
-    client.build().map_err(|error| unusable("the HTTP client cannot be made", error))
+    client
+        .build()
+        .map_err(|error| unusable("the HTTP client cannot be made", error))
 }
 
 fn tls(settings: &TlsSettings) -> Result<ClientConfig, ConnectError> {
     let builder = match &settings.ca_file {
         Some(file) => builder()?.with_root_certificates(authorities(file)?),
         None => {
-            let verifier = Verifier::new(Arc::new(ring::default_provider()))
-                .map_err(|error| unusable("the operating system's certificates cannot be used", error))?;
-            builder()?.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+            let verifier = Verifier::new(Arc::new(ring::default_provider())).map_err(|error| {
+                unusable("the operating system's certificates cannot be used", error)
+            })?;
+            builder()?
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(verifier))
         }
     };
     with_identity(builder, settings)
@@ -42,6 +48,9 @@ fn tls(settings: &TlsSettings) -> Result<ClientConfig, ConnectError> {
 
 /// The files are read all the same, for a URL that is changed to `https` one day.
 fn without_authorities(settings: &TlsSettings) -> Result<ClientConfig, ConnectError> {
-    let authorities = settings.ca_file.as_deref().map_or_else(|| Ok(RootCertStore::empty()), authorities)?;
+    let authorities = settings
+        .ca_file
+        .as_deref()
+        .map_or_else(|| Ok(RootCertStore::empty()), authorities)?;
     with_identity(builder()?.with_root_certificates(authorities), settings)
 }

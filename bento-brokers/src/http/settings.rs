@@ -24,8 +24,8 @@ use crate::{Secret, ServerUrl, TlsSettings};
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpSettings {
-    /// Where every destination goes that `urls` does not name; nowhere by default. `{topic}` in its path or query stands for the
-    /// delivery's topic.
+    /// Where every destination goes that `urls` does not name; nowhere by default. `{topic}` in its
+    /// path or query stands for the delivery's topic.
     pub url: Option<ServerUrl>,
     /// Where destinations go, by their names.
     pub urls: BTreeMap<String, ServerUrl>,
@@ -35,9 +35,10 @@ pub struct HttpSettings {
     pub authorization: Option<HttpAuthorization>,
     /// Further headers, the same for every request.
     pub headers: BTreeMap<String, Secret>,
-    /// The secrets of [Standard Webhooks](super::SigningSecrets) that messages are signed with, `whsec_` and base64 of 24 to 64 bytes each;
-    /// none by default, and no signature. The receiver may know any of several: to replace one, add the new one, let the receiver change,
-    /// remove the old one.
+    /// The secrets of [Standard Webhooks](super::SigningSecrets) that messages are signed with,
+    /// `whsec_` and base64 of 24 to 64 bytes each; none by default, and no signature. The receiver
+    /// may know any of several: to replace one, add the new one, let the receiver change, remove
+    /// the old one.
     pub signing_secrets: Vec<Secret>,
     /// Transport security.
     pub tls: TlsSettings,
@@ -47,7 +48,8 @@ pub struct HttpSettings {
     /// How much of it connecting may take; 5 s by default.
     #[serde(deserialize_with = "bento_core::duration::deserialize")]
     pub connect_timeout: Duration,
-    /// The number of requests of a call that are under way at once; 16 by default. What a call has no time for is sent with the next one.
+    /// The number of requests of a call that are under way at once; 16 by default. What a call has
+    /// no time for is sent with the next one.
     pub concurrency: usize,
     /// The form of the messages.
     pub message: MessageSettings,

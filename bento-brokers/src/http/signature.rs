@@ -1,4 +1,5 @@
-//! Signatures of webhooks, as [Standard Webhooks](https://www.standardwebhooks.com) 1.0 defines them.
+//! Signatures of webhooks, as [Standard Webhooks](https://www.standardwebhooks.com) 1.0 defines
+//! them.
 
 use std::fmt;
 use std::time::Duration;
@@ -84,7 +85,9 @@ pub enum SignatureError {
     #[error("the header `webhook-signature` holds more than {MOST_SIGNATURES} signatures")]
     TooMany,
     /// The message was signed too long ago, or too far ahead.
-    #[error("the webhook was signed at another time than now: it is replayed, or one of the clocks is wrong")]
+    #[error(
+        "the webhook was signed at another time than now: it is replayed, or one of the clocks is wrong"
+    )]
     OutOfTime,
     /// No secret gives any of the signatures.
     #[error("no signature matches the id, the time, the body and a secret")]
@@ -93,8 +96,8 @@ pub enum SignatureError {
 
 /// The secrets that sign webhooks, and that their receiver verifies them with.
 ///
-/// With several secrets one is replaced without a gap: the receiver accepts the new one as well, the
-/// sender signs with both, and the old one is removed.
+/// With several secrets one is replaced without a gap: the receiver accepts the new one as well,
+/// the sender signs with both, and the old one is removed.
 ///
 /// ```
 /// use std::time::Duration;
@@ -124,10 +127,18 @@ impl SigningSecrets {
     ///
     /// # Errors
     /// [`SigningSecretError`], which says the number of the secret and never shows it.
-    pub fn new<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Result<Self, SigningSecretError> {
-        let keys = (1..).zip(secrets).map(|(number, secret)| key(number, secret.expose()));
+    pub fn new<'a>(
+        secrets: impl IntoIterator<Item = &'a Secret>,
+    ) -> Result<Self, SigningSecretError> {
+        let keys = (1..)
+            .zip(secrets)
+            .map(|(number, secret)| key(number, secret.expose()));
         let keys = keys.collect::<Result<Vec<_>, _>>()?;
-        if keys.is_empty() { Err(SigningSecretError::Missing) } else { Ok(Self(keys)) }
+        if keys.is_empty() {
+            Err(SigningSecretError::Missing)
+        } else {
+            Ok(Self(keys))
+        }
     }
 
     /// Returns the value of [`SIGNATURE_HEADER`] for a message: one signature for each secret.
@@ -142,12 +153,14 @@ impl SigningSecrets {
         header
     }
 
-    /// Verifies a webhook by its headers and its body as it came, before it is parsed, and returns its id.
+    /// Verifies a webhook by its headers and its body as it came, before it is parsed, and returns
+    /// its id.
     ///
     /// Any secret may match any signature. The comparison takes the same time wherever the first
     /// difference is, and the body is hashed once for each secret, whatever the header holds.
-    /// `tolerance` is the longest time between the signature and `now`, in both directions; five minutes
-    /// are usual. A webhook that was seen on its way can be sent again within it: remember the ids.
+    /// `tolerance` is the longest time between the signature and `now`, in both directions; five
+    /// minutes are usual. A webhook that was seen on its way can be sent again within it: remember
+    /// the ids.
     ///
     /// # Errors
     /// [`SignatureError`]: do not trust the body, and answer 401.
@@ -160,26 +173,38 @@ impl SigningSecrets {
     ) -> Result<&'h str, SignatureError> {
         let id = text(headers, ID_HEADER)?;
         let malformed = |header| SignatureError::Malformed { header };
-        let time: i64 = text(headers, TIMESTAMP_HEADER)?.parse().map_err(|_| malformed(TIMESTAMP_HEADER))?;
+        let time: i64 = text(headers, TIMESTAMP_HEADER)?
+            .parse()
+            .map_err(|_| malformed(TIMESTAMP_HEADER))?;
         let signatures = signatures(text(headers, SIGNATURE_HEADER)?)?;
         if now.timestamp().abs_diff(time) > tolerance.as_secs() {
             return Err(SignatureError::OutOfTime);
         }
-        let is_signed = self
-            .macs(id, time, body)
-            .any(|mac| signatures.iter().any(|signature| mac.clone().verify_slice(signature).is_ok()));
-        if is_signed { Ok(id) } else { Err(SignatureError::Mismatch) }
+        let is_signed = self.macs(id, time, body).any(|mac| {
+            signatures
+                .iter()
+                .any(|signature| mac.clone().verify_slice(signature).is_ok())
+        });
+        if is_signed {
+            Ok(id)
+        } else {
+            Err(SignatureError::Mismatch)
+        }
     }
 
     fn macs(&self, id: &str, time: i64, body: &[u8]) -> impl Iterator<Item = Hmac<Sha256>> {
         let signed = format!("{id}.{time}.");
-        self.0.iter().map(move |key| key.clone().chain_update(&signed).chain_update(body))
+        self.0
+            .iter()
+            .map(move |key| key.clone().chain_update(&signed).chain_update(body))
     }
 }
 
 impl fmt::Debug for SigningSecrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|_| format_args!("***"))).finish()
+        f.debug_list()
+            .entries(self.0.iter().map(|_| format_args!("***")))
+            .finish()
     }
 }
 
@@ -188,14 +213,21 @@ fn key(number: usize, secret: &str) -> Result<Hmac<Sha256>, SigningSecretError> 
     let key = encoded.and_then(|encoded| BASE64.decode(encoded).ok());
     let key = key.ok_or(SigningSecretError::Malformed { number })?;
     if !SECRET_BYTES.contains(&key.len()) {
-        return Err(SigningSecretError::Length { number, bytes: key.len() });
+        return Err(SigningSecretError::Length {
+            number,
+            bytes: key.len(),
+        });
     }
     Ok(Hmac::new_from_slice(&key).expect("HMAC takes a key of any length"))
 }
 
 fn text<'h>(headers: &'h HeaderMap, header: &'static str) -> Result<&'h str, SignatureError> {
-    let value = headers.get(header).ok_or(SignatureError::Missing { header })?;
-    value.to_str().map_err(|_| SignatureError::Malformed { header })
+    let value = headers
+        .get(header)
+        .ok_or(SignatureError::Missing { header })?;
+    value
+        .to_str()
+        .map_err(|_| SignatureError::Malformed { header })
 }
 
 /// Reads the signatures of version 1. Other versions are passed over: a later sender may add them.
@@ -204,9 +236,17 @@ fn signatures(header: &str) -> Result<Vec<Vec<u8>>, SignatureError> {
     if parts.len() > MOST_SIGNATURES {
         return Err(SignatureError::TooMany);
     }
-    let decoded = parts.iter().filter_map(|part| BASE64.decode(part.strip_prefix("v1,")?).ok());
+    let decoded = parts
+        .iter()
+        .filter_map(|part| BASE64.decode(part.strip_prefix("v1,")?).ok());
     let decoded: Vec<_> = decoded.collect();
-    if decoded.is_empty() { Err(SignatureError::Malformed { header: SIGNATURE_HEADER }) } else { Ok(decoded) }
+    if decoded.is_empty() {
+        Err(SignatureError::Malformed {
+            header: SIGNATURE_HEADER,
+        })
+    } else {
+        Ok(decoded)
+    }
 }
 
 #[cfg(test)]
@@ -231,14 +271,24 @@ mod tests {
 
     fn headers(id: &str, time: &str, signature: &str) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        for (name, value) in [(ID_HEADER, id), (TIMESTAMP_HEADER, time), (SIGNATURE_HEADER, signature)] {
+        for (name, value) in [
+            (ID_HEADER, id),
+            (TIMESTAMP_HEADER, time),
+            (SIGNATURE_HEADER, signature),
+        ] {
             headers.insert(name, value.parse().unwrap());
         }
         headers
     }
 
-    fn verify(secrets: &SigningSecrets, headers: &HeaderMap, now: i64) -> Result<String, SignatureError> {
-        secrets.verify(headers, b"x", at(now), TOLERANCE).map(str::to_owned)
+    fn verify(
+        secrets: &SigningSecrets,
+        headers: &HeaderMap,
+        now: i64,
+    ) -> Result<String, SignatureError> {
+        secrets
+            .verify(headers, b"x", at(now), TOLERANCE)
+            .map(str::to_owned)
     }
 
     #[test]
@@ -247,16 +297,28 @@ mod tests {
         let signature = secrets(&[OLD, NEW]).sign("msg_1", now, br#"{"a":1}"#);
         let headers = headers("msg_1", &now.timestamp().to_string(), &signature);
         for secret in [OLD, NEW] {
-            Webhook::new(secret).unwrap().verify(br#"{"a":1}"#, &headers).unwrap();
+            Webhook::new(secret)
+                .unwrap()
+                .verify(br#"{"a":1}"#, &headers)
+                .unwrap();
         }
-        Webhook::new(OTHER).unwrap().verify(br#"{"a":1}"#, &headers).unwrap_err();
+        Webhook::new(OTHER)
+            .unwrap()
+            .verify(br#"{"a":1}"#, &headers)
+            .unwrap_err();
     }
 
     #[test]
     fn what_the_reference_implementation_signs_is_accepted() {
-        let signature = Webhook::new(NEW).unwrap().sign("msg_1", 1000, b"x").unwrap();
+        let signature = Webhook::new(NEW)
+            .unwrap()
+            .sign("msg_1", 1000, b"x")
+            .unwrap();
         let headers = headers("msg_1", "1000", &signature);
-        assert_eq!(verify(&secrets(&[NEW]), &headers, 1000).as_deref(), Ok("msg_1"));
+        assert_eq!(
+            verify(&secrets(&[NEW]), &headers, 1000).as_deref(),
+            Ok("msg_1")
+        );
     }
 
     #[test]
@@ -266,18 +328,29 @@ mod tests {
         for accepted in [&[OLD][..], &[NEW], &[OTHER, NEW]] {
             verify(&secrets(accepted), &headers, 1000).unwrap();
         }
-        assert_eq!(verify(&secrets(&[OTHER]), &headers, 1000), Err(SignatureError::Mismatch));
+        assert_eq!(
+            verify(&secrets(&[OTHER]), &headers, 1000),
+            Err(SignatureError::Mismatch)
+        );
     }
 
     #[test]
     fn id_and_time_are_signed_and_the_time_must_be_near() {
         let secrets = secrets(&[OLD]);
         let signature = secrets.sign("id", at(1000), b"x");
-        let verify = |id: &str, time: &str, now| verify(&secrets, &headers(id, time, &signature), now).map(drop);
-        assert_eq!([verify("id", "1000", 700), verify("id", "1000", 1300)], [Ok(()), Ok(())]);
+        let verify = |id: &str, time: &str, now| {
+            verify(&secrets, &headers(id, time, &signature), now).map(drop)
+        };
+        assert_eq!(
+            [verify("id", "1000", 700), verify("id", "1000", 1300)],
+            [Ok(()), Ok(())]
+        );
         assert_eq!(verify("id", "1000", 699), Err(SignatureError::OutOfTime));
         assert_eq!(verify("id", "1000", 1301), Err(SignatureError::OutOfTime));
-        assert_eq!(verify("id", &i64::MIN.to_string(), 1000), Err(SignatureError::OutOfTime));
+        assert_eq!(
+            verify("id", &i64::MIN.to_string(), 1000),
+            Err(SignatureError::OutOfTime)
+        );
         assert_eq!(verify("id", "1001", 1000), Err(SignatureError::Mismatch));
         assert_eq!(verify("di", "1000", 1000), Err(SignatureError::Mismatch));
     }
@@ -288,14 +361,24 @@ mod tests {
         let malformed = |header| Err(SignatureError::Malformed { header });
         for signature in ["", "nonsense", "v1,", "v1,???", "v2,AAAA", "v1=AAAA"] {
             let verified = verify(&secrets, &headers("id", "1000", signature), 1000);
-            let expected = if signature == "v1," { Err(SignatureError::Mismatch) } else { malformed(SIGNATURE_HEADER) };
+            let expected = if signature == "v1," {
+                Err(SignatureError::Mismatch)
+            } else {
+                malformed(SIGNATURE_HEADER)
+            };
             assert_eq!(verified, expected, "{signature}");
         }
-        assert_eq!(verify(&secrets, &headers("id", "soon", "v1,AAAA"), 1000), malformed(TIMESTAMP_HEADER));
+        assert_eq!(
+            verify(&secrets, &headers("id", "soon", "v1,AAAA"), 1000),
+            malformed(TIMESTAMP_HEADER)
+        );
         for header in [ID_HEADER, TIMESTAMP_HEADER, SIGNATURE_HEADER] {
             let mut headers = headers("id", "1000", "v1,AAAA");
             headers.remove(header);
-            assert_eq!(verify(&secrets, &headers, 1000), Err(SignatureError::Missing { header }));
+            assert_eq!(
+                verify(&secrets, &headers, 1000),
+                Err(SignatureError::Missing { header })
+            );
         }
     }
 
@@ -306,20 +389,43 @@ mod tests {
         let few = format!("{} {signature}", ["v1,AAAA"; MOST_SIGNATURES - 1].join(" "));
         verify(&secrets, &headers("id", "1000", &few), 1000).unwrap();
         let many = format!("v1,AAAA {few}");
-        assert_eq!(verify(&secrets, &headers("id", "1000", &many), 1000), Err(SignatureError::TooMany));
+        assert_eq!(
+            verify(&secrets, &headers("id", "1000", &many), 1000),
+            Err(SignatureError::TooMany)
+        );
     }
 
     #[test]
     fn a_secret_of_another_form_or_length_is_refused_and_never_shown() {
-        let refused = |secret: &str| SigningSecrets::new(&[Secret::from(OLD), Secret::from(secret)]).unwrap_err();
-        for secret in ["", "whsec_", "hunter2", "whsec_???", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"] {
+        let refused = |secret: &str| {
+            SigningSecrets::new(&[Secret::from(OLD), Secret::from(secret)]).unwrap_err()
+        };
+        for secret in [
+            "",
+            "whsec_",
+            "hunter2",
+            "whsec_???",
+            "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        ] {
             let error = refused(secret);
             let text = error.to_string();
-            assert!(text.starts_with("signing secret 2 ") && text.contains("openssl rand"), "{text}");
+            assert!(
+                text.starts_with("signing secret 2 ") && text.contains("openssl rand"),
+                "{text}"
+            );
             assert!(secret.len() < 7 || !text.contains(secret), "{text}");
         }
-        assert_eq!(refused("whsec_AAAA"), SigningSecretError::Length { number: 2, bytes: 3 });
-        assert_eq!(SigningSecrets::new(&[]).unwrap_err(), SigningSecretError::Missing);
+        assert_eq!(
+            refused("whsec_AAAA"),
+            SigningSecretError::Length {
+                number: 2,
+                bytes: 3
+            }
+        );
+        assert_eq!(
+            SigningSecrets::new(&[]).unwrap_err(),
+            SigningSecretError::Missing
+        );
         assert_eq!(format!("{:?}", secrets(&[OLD, NEW])), "[***, ***]");
     }
 }

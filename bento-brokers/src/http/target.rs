@@ -29,23 +29,38 @@ pub(super) struct Target {
 
 impl Target {
     pub(super) fn new(template: &ServerUrl, allow_http: bool) -> Result<Self, ConnectError> {
-        let refused = |why: &str| ConnectError::settings(format!("`{template}` is no address of a webhook: {why}"));
+        let refused = |why: &str| {
+            ConnectError::settings(format!("`{template}` is no address of a webhook: {why}"))
+        };
         if template.address().contains(PLACEHOLDER) {
             return Err(refused("a topic cannot be a host"));
         }
         template.check_password()?;
         // What the parser says may show the password.
-        let sample = template.expose().replace(PLACEHOLDER, "topic").parse::<Url>();
+        let sample = template
+            .expose()
+            .replace(PLACEHOLDER, "topic")
+            .parse::<Url>();
         let sample = sample.map_err(|_| refused("it is no URL"))?;
         let is_encrypted = match sample.scheme() {
             "https" => true,
             "http" if allow_http => false,
-            "http" => return Err(refused("it is without TLS; write `https://`, or allow it by `allow_http`")),
+            "http" => {
+                return Err(refused(
+                    "it is without TLS; write `https://`, or allow it by `allow_http`",
+                ));
+            }
             _ => return Err(refused("it begins with neither `https://` nor `http://`")),
         };
         let fixed = (!template.expose().contains(PLACEHOLDER)).then_some(sample);
         let secrets = secrets(template);
-        Ok(Self { template: template.clone(), fixed, secrets, is_encrypted, answered: Arc::default() })
+        Ok(Self {
+            template: template.clone(),
+            fixed,
+            secrets,
+            is_encrypted,
+            answered: Arc::default(),
+        })
     }
 
     /// Host and port, without what may be secret.
@@ -55,10 +70,12 @@ impl Target {
 
     /// Hides the parts of the URL that may be secret in what a receiver says.
     pub(super) fn without_secrets(&self, said: String) -> String {
-        self.secrets.iter().fold(said, |said, secret| match said.contains(secret) {
-            true => said.replace(secret, "***"),
-            false => said,
-        })
+        self.secrets
+            .iter()
+            .fold(said, |said, secret| match said.contains(secret) {
+                true => said.replace(secret, "***"),
+                false => said,
+            })
     }
 
     pub(super) fn url(&self, topic: &str) -> Result<Url, PublishError> {
@@ -66,22 +83,48 @@ impl Target {
             return Ok(fixed.clone());
         }
         if matches!(topic, "" | "." | "..") {
-            return Err(PublishError::permanent(format!("the topic `{topic}` cannot be a part of a path")));
+            return Err(PublishError::permanent(format!(
+                "the topic `{topic}` cannot be a part of a path"
+            )));
         }
-        let url = self.template.expose().replace(PLACEHOLDER, &encoded(topic)).parse();
-        url.map_err(|_| PublishError::permanent(format!("the topic `{}` gives no URL", topic.escape_debug())))
+        let url = self
+            .template
+            .expose()
+            .replace(PLACEHOLDER, &encoded(topic))
+            .parse();
+        url.map_err(|_| {
+            PublishError::permanent(format!("the topic `{}` gives no URL", topic.escape_debug()))
+        })
     }
 }
 
-/// The parts of the path, the query and the rest of a URL that are long enough for a secret, as they are written and decoded. The topic is
-/// not one of them. The longest come first.
+/// The parts of the path, the query and the rest of a URL that are long enough for a secret, as
+/// they are written and decoded. The topic is not one of them. The longest come first.
 fn secrets(template: &ServerUrl) -> Vec<String> {
-    let Ok(url) = template.expose().parse::<Url>() else { return Vec::new() };
-    let mut parts: Vec<String> = url.path_segments().into_iter().flatten().map(str::to_owned).collect();
+    let Ok(url) = template.expose().parse::<Url>() else {
+        return Vec::new();
+    };
+    let mut parts: Vec<String> = url
+        .path_segments()
+        .into_iter()
+        .flatten()
+        .map(str::to_owned)
+        .collect();
     parts.extend(url.query_pairs().map(|(_, value)| value.into_owned()));
     let pairs = url.query().into_iter().flat_map(|query| query.split('&'));
-    parts.extend(pairs.map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value).to_owned()));
-    parts.extend([url.username(), url.password().unwrap_or(""), url.fragment().unwrap_or("")].map(str::to_owned));
+    parts.extend(pairs.map(|pair| {
+        pair.split_once('=')
+            .map_or(pair, |(_, value)| value)
+            .to_owned()
+    }));
+    parts.extend(
+        [
+            url.username(),
+            url.password().unwrap_or(""),
+            url.fragment().unwrap_or(""),
+        ]
+        .map(str::to_owned),
+    );
     let decoded = |part: &String| percent_decode_str(part).decode_utf8_lossy().into_owned();
     parts.extend(parts.iter().map(decoded).collect::<Vec<_>>());
     parts.retain(|part| part.len() >= SHORTEST_SECRET && !part.contains(PLACEHOLDER));
@@ -111,8 +154,14 @@ mod tests {
     fn a_topic_is_one_part_of_the_path_whatever_it_holds() {
         let target = Target::new(&"https://h/events/{topic}?v=1".into(), false).unwrap();
         let url = |topic| target.url(topic).map(|url| url.to_string()).ok();
-        assert_eq!(url("order.created").as_deref(), Some("https://h/events/order.created?v=1"));
-        assert_eq!(url("../admin?x#y").as_deref(), Some("https://h/events/..%2Fadmin%3Fx%23y?v=1"));
+        assert_eq!(
+            url("order.created").as_deref(),
+            Some("https://h/events/order.created?v=1")
+        );
+        assert_eq!(
+            url("../admin?x#y").as_deref(),
+            Some("https://h/events/..%2Fadmin%3Fx%23y?v=1")
+        );
         assert_eq!([url(".."), url("."), url("")], [None, None, None]);
         let fixed = Target::new(&"https://h/hook".into(), false).unwrap();
         assert_eq!(fixed.url("..").unwrap().as_str(), "https://h/hook");
@@ -132,10 +181,16 @@ mod tests {
         for (url, allow_http, why) in [
             ("http://u:hunter2@h/", false, "without TLS"),
             ("ftp://u:hunter2@h/", true, "neither"),
-            ("https://u:hunter2@{topic}.example/", true, "cannot be a host"),
+            (
+                "https://u:hunter2@{topic}.example/",
+                true,
+                "cannot be a host",
+            ),
             ("hunter2", true, "no URL"),
         ] {
-            let error = Target::new(&url.into(), allow_http).unwrap_err().to_string();
+            let error = Target::new(&url.into(), allow_http)
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(why), "{error}");
             assert!(url == "hunter2" || !error.contains("hunter2"), "{error}");
         }

@@ -35,7 +35,8 @@ const DECIDED: [&str; 19] = [
     "sasl.password",
 ];
 
-/// Remembers why a broker was not connected to: the client itself goes on trying and says only that it reaches none.
+/// Remembers why a broker was not connected to: the client itself goes on trying and says only that
+/// it reaches none.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Watcher {
     refusal: Arc<Mutex<Option<Refusal>>>,
@@ -62,7 +63,10 @@ enum Step {
 impl Watcher {
     /// The last one, unless the cluster has answered since.
     pub(super) fn refusal(&self) -> Option<Refusal> {
-        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.refusal
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Notes that the cluster answers.
@@ -85,22 +89,35 @@ impl ClientContext for Watcher {
             Some(Authentication | SaslAuthenticationFailed) => Step::LoggingIn,
             Some(SSL) => Step::Encrypting,
             // Says nothing of why.
-            Some(AllBrokersDown) => return tracing::debug!(%error, reason, "Kafka's client reports"),
+            Some(AllBrokersDown) => {
+                return tracing::debug!(%error, reason, "Kafka's client reports");
+            }
             _ => Step::Connecting,
         };
         match step {
             Step::Connecting => tracing::debug!(%error, reason, "Kafka's client reports"),
-            Step::Encrypting | Step::LoggingIn => tracing::warn!(%error, reason, "Kafka's client cannot log in"),
+            Step::Encrypting | Step::LoggingIn => {
+                tracing::warn!(%error, reason, "Kafka's client cannot log in")
+            }
         }
-        self.remember(Refusal { reason: reason.to_owned(), source: error, step });
+        self.remember(Refusal {
+            reason: reason.to_owned(),
+            source: error,
+            step,
+        });
     }
 }
 
 /// Asks for the cluster's metadata.
-pub(super) async fn ask(client: &Client, watcher: &Watcher, settings: &KafkaSettings) -> Result<(), ConnectError> {
+pub(super) async fn ask(
+    client: &Client,
+    watcher: &Watcher,
+    settings: &KafkaSettings,
+) -> Result<(), ConnectError> {
     let (asked, patience) = (client.clone(), settings.connect_timeout);
     // The client has no other way to ask than by blocking.
-    let metadata = tokio::task::spawn_blocking(move || asked.client().fetch_metadata(None, patience)).await;
+    let metadata =
+        tokio::task::spawn_blocking(move || asked.client().fetch_metadata(None, patience)).await;
     let address = settings.servers.join(", ");
     let error = match metadata {
         Ok(Ok(_)) => {
@@ -111,11 +128,18 @@ pub(super) async fn ask(client: &Client, watcher: &Watcher, settings: &KafkaSett
         Err(error) => error.into(),
     };
     Err(match watcher.refusal() {
-        Some(refusal) if refusal.step == Step::LoggingIn => {
-            ConnectError::Credentials { address, source: refusal.into() }
-        }
-        Some(refusal) => ConnectError::Unreachable { address, source: refusal.into() },
-        None => ConnectError::Unreachable { address, source: error },
+        Some(refusal) if refusal.step == Step::LoggingIn => ConnectError::Credentials {
+            address,
+            source: refusal.into(),
+        },
+        Some(refusal) => ConnectError::Unreachable {
+            address,
+            source: refusal.into(),
+        },
+        None => ConnectError::Unreachable {
+            address,
+            source: error,
+        },
     })
 }
 
@@ -125,9 +149,9 @@ pub(super) fn create(settings: &KafkaSettings) -> Result<(Client, Watcher), Conn
     let client = FutureProducer::from_config_and_context(&config(settings)?, watcher.clone());
     let client = client.map_err(|error| match error {
         // What it says of the value may be a password.
-        KafkaError::ClientConfig(_, _, property, _) => {
-            ConnectError::settings(format!("Kafka's client does not take the value of `{property}`"))
-        }
+        KafkaError::ClientConfig(_, _, property, _) => ConnectError::settings(format!(
+            "Kafka's client does not take the value of `{property}`"
+        )),
         error => ConnectError::Settings {
             what: "Kafka's client does not take the settings".to_owned(),
             source: Some(error.into()),
@@ -143,38 +167,66 @@ fn config(settings: &KafkaSettings) -> Result<ClientConfig, ConnectError> {
     let mut config = ClientConfig::new();
     config.set("client.id", "bento");
     config.set("reconnect.backoff.max.ms", "1000");
-    // A topic that the producer was refused is refused by the client itself until it has asked for it again, by default after five minutes.
+    // A topic that the producer was refused is refused by the client itself until it has asked for
+    // it again, by default after five minutes.
     config.set("topic.metadata.refresh.interval.ms", "5000");
-    config.set("socket.connection.setup.timeout.ms", settings.connect_timeout.as_millis().max(1000).to_string());
+    config.set(
+        "socket.connection.setup.timeout.ms",
+        settings.connect_timeout.as_millis().max(1000).to_string(),
+    );
     for (property, value) in &settings.properties {
         if DECIDED.contains(&&**property) {
-            let message = format!("`{property}` is decided by the other settings or by what the publisher guarantees");
+            let message = format!(
+                "`{property}` is decided by the other settings or by what the publisher guarantees"
+            );
             return Err(ConnectError::settings(message));
         }
         config.set(property, value.expose());
     }
     config.set("bootstrap.servers", settings.servers.join(","));
-    config.set("enable.idempotence", "true").set("acks", "all").set("max.in.flight", "5");
-    config.set("message.timeout.ms", settings.delivery_timeout.as_millis().max(1).to_string());
+    config
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("max.in.flight", "5");
+    config.set(
+        "message.timeout.ms",
+        settings.delivery_timeout.as_millis().max(1).to_string(),
+    );
     config.set("linger.ms", settings.linger.as_millis().to_string());
-    config.set("topic.metadata.propagation.max.ms", settings.unknown_topic_patience.as_millis().to_string());
+    config.set(
+        "topic.metadata.propagation.max.ms",
+        settings.unknown_topic_patience.as_millis().to_string(),
+    );
     config.set("message.max.bytes", settings.max_message_bytes.to_string());
     secure(&mut config, settings)?;
     Ok(config)
 }
 
 fn secure(config: &mut ClientConfig, settings: &KafkaSettings) -> Result<(), ConnectError> {
-    let TlsSettings { required, ca_file, certificate_file, key_file } = &settings.tls;
-    let is_encrypted = *required || ca_file.is_some() || certificate_file.is_some() || key_file.is_some();
-    let files =
-        [("ssl.ca.location", ca_file), ("ssl.certificate.location", certificate_file), ("ssl.key.location", key_file)];
+    let TlsSettings {
+        required,
+        ca_file,
+        certificate_file,
+        key_file,
+    } = &settings.tls;
+    let is_encrypted =
+        *required || ca_file.is_some() || certificate_file.is_some() || key_file.is_some();
+    let files = [
+        ("ssl.ca.location", ca_file),
+        ("ssl.certificate.location", certificate_file),
+        ("ssl.key.location", key_file),
+    ];
     for (property, file) in files {
         let Some(file) = file else { continue };
-        let path = file.to_str().ok_or_else(|| ConnectError::settings(format!("{} is no UTF-8", file.display())))?;
+        let path = file
+            .to_str()
+            .ok_or_else(|| ConnectError::settings(format!("{} is no UTF-8", file.display())))?;
         config.set(property, path);
     }
     if certificate_file.is_some() != key_file.is_some() {
-        return Err(ConnectError::settings("a client certificate needs both `certificate_file` and `key_file`"));
+        return Err(ConnectError::settings(
+            "a client certificate needs both `certificate_file` and `key_file`",
+        ));
     }
     if let Some(sasl) = &settings.sasl {
         let mechanism = match sasl.mechanism {
@@ -183,7 +235,9 @@ fn secure(config: &mut ClientConfig, settings: &KafkaSettings) -> Result<(), Con
             SaslMechanism::ScramSha512 => "SCRAM-SHA-512",
         };
         config.set("sasl.mechanism", mechanism);
-        config.set("sasl.username", &sasl.user).set("sasl.password", sasl.password.required("password")?);
+        config
+            .set("sasl.username", &sasl.user)
+            .set("sasl.password", sasl.password.required("password")?);
     }
     let protocol = match (&settings.sasl, is_encrypted) {
         (None, false) => "plaintext",
@@ -207,26 +261,73 @@ mod tests {
 
     #[test]
     fn the_protocol_follows_from_tls_and_sasl() {
-        let sasl = KafkaSasl { mechanism: SaslMechanism::Plain, user: "u".to_owned(), password: "p".into() };
-        let tls = TlsSettings { required: true, ..TlsSettings::default() };
-        let protocol =
-            |settings: KafkaSettings| config(&settings).unwrap().get("security.protocol").unwrap().to_owned();
+        let sasl = KafkaSasl {
+            mechanism: SaslMechanism::Plain,
+            user: "u".to_owned(),
+            password: "p".into(),
+        };
+        let tls = TlsSettings {
+            required: true,
+            ..TlsSettings::default()
+        };
+        let protocol = |settings: KafkaSettings| {
+            config(&settings)
+                .unwrap()
+                .get("security.protocol")
+                .unwrap()
+                .to_owned()
+        };
         assert_eq!(protocol(base()), "plaintext");
-        assert_eq!(protocol(KafkaSettings { tls: tls.clone(), ..base() }), "ssl");
-        assert_eq!(protocol(KafkaSettings { sasl: Some(sasl.clone()), ..base() }), "sasl_plaintext");
-        assert_eq!(protocol(KafkaSettings { tls, sasl: Some(sasl), ..base() }), "sasl_ssl");
+        assert_eq!(
+            protocol(KafkaSettings {
+                tls: tls.clone(),
+                ..base()
+            }),
+            "ssl"
+        );
+        assert_eq!(
+            protocol(KafkaSettings {
+                sasl: Some(sasl.clone()),
+                ..base()
+            }),
+            "sasl_plaintext"
+        );
+        assert_eq!(
+            protocol(KafkaSettings {
+                tls,
+                sasl: Some(sasl),
+                ..base()
+            }),
+            "sasl_ssl"
+        );
     }
 
     #[test]
     fn properties_are_passed_on_unless_the_guarantees_hang_on_them() {
         let with = |property: &str, value: &str| {
             let properties = [(property.to_owned(), Secret::from(value))].into();
-            create(&KafkaSettings { properties, ..base() }).map(drop).map_err(|error| error.to_string())
+            create(&KafkaSettings {
+                properties,
+                ..base()
+            })
+            .map(drop)
+            .map_err(|error| error.to_string())
         };
         with("compression.type", "lz4").unwrap();
-        assert!(with("enable.idempotence", "false").unwrap_err().contains("`enable.idempotence` is decided"));
+        assert!(
+            with("enable.idempotence", "false")
+                .unwrap_err()
+                .contains("`enable.idempotence` is decided")
+        );
         let refused = with("compression.type", "hunter2").unwrap_err();
-        assert!(refused.contains("`compression.type`") && !refused.contains("hunter2"), "{refused}");
-        assert!(with("no.such.property", "1").unwrap_err().contains("`no.such.property`"));
+        assert!(
+            refused.contains("`compression.type`") && !refused.contains("hunter2"),
+            "{refused}"
+        );
+        assert!(
+            with("no.such.property", "1")
+                .unwrap_err()
+                .contains("`no.such.property`")
+        );
     }
 }

@@ -36,15 +36,21 @@ pub(super) fn failure(error: KafkaError, topic: &str) -> PublishError {
             | Code::TopicAuthorizationFailed
             | Code::ClusterAuthorizationFailed
             | Code::TransactionalIdAuthorizationFailed,
-        ) => PublishError::unavailable(format!("Kafka does not let the producer write to the topic `{topic}`")),
-        _ => PublishError::unavailable(format!("Kafka did not confirm the event for the topic `{topic}`")),
+        ) => PublishError::unavailable(format!(
+            "Kafka does not let the producer write to the topic `{topic}`"
+        )),
+        _ => PublishError::unavailable(format!(
+            "Kafka did not confirm the event for the topic `{topic}`"
+        )),
     };
     failure.because(error)
 }
 
-/// Whether the producer that met this error has to be replaced: the cluster does not accept its numbering.
+/// Whether the producer that met this error has to be replaced: the cluster does not accept its
+/// numbering.
 ///
-/// librdkafka gives itself a new epoch after it gave a message up. A cluster that does not follow refuses all that comes after.
+/// librdkafka gives itself a new epoch after it gave a message up. A cluster that does not follow
+/// refuses all that comes after.
 pub(super) fn wears(error: &KafkaError) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(
@@ -73,7 +79,10 @@ pub(super) fn check_topic(name: &str) -> Result<(), PublishError> {
     } else {
         return Ok(());
     };
-    Err(PublishError::permanent(format!("`{}` is no topic of Kafka: {why}", name.escape_debug())))
+    Err(PublishError::permanent(format!(
+        "`{}` is no topic of Kafka: {why}",
+        name.escape_debug()
+    )))
 }
 
 #[cfg(test)]
@@ -88,7 +97,11 @@ mod tests {
             check_topic(name).unwrap();
         }
         for name in ["", ".", "..", "a b", "a/b", "ä", "a\0", &"x".repeat(250)] {
-            assert_eq!(check_topic(name).unwrap_err().class(), FailureClass::Permanent, "{name}");
+            assert_eq!(
+                check_topic(name).unwrap_err().class(),
+                FailureClass::Permanent,
+                "{name}"
+            );
         }
     }
 

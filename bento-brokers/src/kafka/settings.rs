@@ -27,29 +27,35 @@ use crate::{Secret, TlsSettings};
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KafkaSettings {
-    /// Servers to begin with, as host and port; `localhost:9092` by default. Others of the cluster are found by themselves.
+    /// Servers to begin with, as host and port; `localhost:9092` by default. Others of the cluster
+    /// are found by themselves.
     pub servers: Vec<String>,
     /// Who connects; nobody in particular by default.
     pub sasl: Option<KafkaSasl>,
-    /// Transport security, which is used if it is `required` or if a file is named: Kafka has no URL to ask for it.
+    /// Transport security, which is used if it is `required` or if a file is named: Kafka has no
+    /// URL to ask for it.
     pub tls: TlsSettings,
-    /// How long a message may take until the broker has confirmed it, repetitions included; 10 s by default.
+    /// How long a message may take until the broker has confirmed it, repetitions included; 10 s by
+    /// default.
     #[serde(deserialize_with = "bento_core::duration::deserialize")]
     pub delivery_timeout: Duration,
     /// How long connecting may take; 5 s by default.
     #[serde(deserialize_with = "bento_core::duration::deserialize")]
     pub connect_timeout: Duration,
-    /// How long a message waits for others to share its request, in whole milliseconds; 1 ms by default. A call hands over its whole batch at once, so more
-    /// costs time and gains little.
+    /// How long a message waits for others to share its request, in whole milliseconds; 1 ms by
+    /// default. A call hands over its whole batch at once, so more costs time and gains little.
     #[serde(deserialize_with = "bento_core::duration::deserialize")]
     pub linger: Duration,
-    /// How long a topic that the cluster does not know may still appear, because it was just made; 2 s by default.
+    /// How long a topic that the cluster does not know may still appear, because it was just made;
+    /// 2 s by default.
     #[serde(deserialize_with = "bento_core::duration::deserialize")]
     pub unknown_topic_patience: Duration,
     /// The largest message that is sent, in bytes; 1,000,000 by default.
     pub max_message_bytes: usize,
-    /// Further properties of [librdkafka](https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md), `compression.type` for
-    /// instance. Those that these settings or the publisher's guarantees decide are refused.
+    /// Further properties of
+    /// [librdkafka](https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md),
+    /// `compression.type` for instance. Those that these settings or the publisher's guarantees
+    /// decide are refused.
     pub properties: BTreeMap<String, Secret>,
     /// The form of the messages.
     pub message: MessageSettings,

@@ -15,13 +15,15 @@ use percent_encoding::percent_decode_str;
 /// | [`AMQP`](Self::AMQP) | `cloudEvents_…` | the property content-type | any |
 /// | [`REDIS`](Self::REDIS) | `ce-…` | `content-type` | any |
 ///
-/// Where only printable ASCII goes, Bento's own facts are percent-encoded as the HTTP binding of CloudEvents says: everything but `!` to
-/// `~`, and `"` and `%`.
+/// Where only printable ASCII goes, Bento's own facts are percent-encoded as the HTTP binding of
+/// CloudEvents says: everything but `!` to `~`, and `"` and `%`.
 ///
-/// The application's own headers do not depend on the binding. A value of printable ASCII without spaces at its ends travels as it is; any
-/// other one as [`encode_header`](bento_core::metadata::encode_header) writes it, under the name with a `*` behind it, and is read by
-/// [`decode_header`](bento_core::metadata::decode_header). What
-/// [`check_header`](bento_core::metadata::check_header) refuses is refused by the flush already, and here once more.
+/// The application's own headers do not depend on the binding. A value of printable ASCII without
+/// spaces at its ends travels as it is; any other one as
+/// [`encode_header`](bento_core::metadata::encode_header) writes it, under the name with a `*`
+/// behind it, and is read by [`decode_header`](bento_core::metadata::decode_header). What
+/// [`check_header`](bento_core::metadata::check_header) refuses is refused by the flush already,
+/// and here once more.
 #[derive(Clone, Copy, Debug)]
 pub struct Binding {
     /// The names of the attributes, in the order of [`Attribute`].
@@ -30,7 +32,8 @@ pub struct Binding {
     pub(super) content_type_is_an_attribute: bool,
     /// Whether a header holds printable ASCII only.
     ascii: bool,
-    /// The names of headers that the transport adds to a message, and the beginnings of such names, which end with `-`.
+    /// The names of headers that the transport adds to a message, and the beginnings of such names,
+    /// which end with `-`.
     of_the_transport: &'static [&'static str],
 }
 
@@ -110,7 +113,11 @@ impl Binding {
     };
 
     /// NATS.
-    pub const NATS: Self = Self { content_type_is_an_attribute: true, of_the_transport: &[], ..Self::HTTP };
+    pub const NATS: Self = Self {
+        content_type_is_an_attribute: true,
+        of_the_transport: &[],
+        ..Self::HTTP
+    };
 
     /// Kafka.
     pub const KAFKA: Self = Self {
@@ -121,34 +128,51 @@ impl Binding {
     };
 
     /// AMQP 1.0 and 0.9.1.
-    pub const AMQP: Self = Self { attributes: attributes!("cloudEvents_"), ..Self::KAFKA };
+    pub const AMQP: Self = Self {
+        attributes: attributes!("cloudEvents_"),
+        ..Self::KAFKA
+    };
 
     /// Redis Streams, for which CloudEvents has no binding: each header is a field of the entry.
-    pub const REDIS: Self = Self { attributes: attributes!("ce-"), ..Self::KAFKA };
+    pub const REDIS: Self = Self {
+        attributes: attributes!("ce-"),
+        ..Self::KAFKA
+    };
 
     /// The names of the attributes in CloudEvents, in the order of [`Attribute`].
     pub(super) const ATTRIBUTES: [&'static str; Attribute::COUNT] = attributes!("");
 
     /// The attribute that a header holds, by its name in CloudEvents.
     pub(super) fn attribute(&self, header: &str) -> Option<&'static str> {
-        let position = self.attributes.iter().position(|name| name.eq_ignore_ascii_case(header))?;
+        let position = self
+            .attributes
+            .iter()
+            .position(|name| name.eq_ignore_ascii_case(header))?;
         Some(Self::ATTRIBUTES[position])
     }
 
-    /// True if a header says something about the transport of a message and nothing about its event.
+    /// True if a header says something about the transport of a message and nothing about its
+    /// event.
     pub(super) fn is_of_the_transport(&self, header: &str) -> bool {
-        self.of_the_transport.iter().any(|name| match name.strip_suffix('-') {
-            Some(_) => header.get(..name.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(name)),
-            None => header.eq_ignore_ascii_case(name),
-        })
+        self.of_the_transport
+            .iter()
+            .any(|name| match name.strip_suffix('-') {
+                Some(_) => header
+                    .get(..name.len())
+                    .is_some_and(|beginning| beginning.eq_ignore_ascii_case(name)),
+                None => header.eq_ignore_ascii_case(name),
+            })
     }
 
-    /// A fact of an event as it was before a header held it. A text in double quotes is unquoted, as the HTTP binding of CloudEvents says.
+    /// A fact of an event as it was before a header held it. A text in double quotes is unquoted,
+    /// as the HTTP binding of CloudEvents says.
     pub(super) fn decode<'a>(&self, text: Cow<'a, str>) -> Cow<'a, str> {
         if !self.ascii || !text.contains(['%', '"']) {
             return text;
         }
-        let unquoted = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+        let unquoted = text
+            .strip_prefix('"')
+            .and_then(|text| text.strip_suffix('"'));
         let text = unquoted.map_or_else(|| text.to_string(), unescaped);
         Cow::Owned(percent_decode_str(&text).decode_utf8_lossy().into_owned())
     }
@@ -175,7 +199,11 @@ fn unescaped(quoted: &str) -> String {
     let mut text = String::with_capacity(quoted.len());
     let mut characters = quoted.chars();
     while let Some(character) = characters.next() {
-        text.extend(if character == '\\' { characters.next() } else { Some(character) });
+        text.extend(if character == '\\' {
+            characters.next()
+        } else {
+            Some(character)
+        });
     }
     text
 }

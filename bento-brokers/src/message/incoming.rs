@@ -47,7 +47,9 @@ pub struct Incoming<'m> {
 #[non_exhaustive]
 pub enum IncomingError {
     /// Nothing says that the message is an event.
-    #[error("the message is not an event: it has neither the attributes of a CloudEvent nor `bento-event-id`")]
+    #[error(
+        "the message is not an event: it has neither the attributes of a CloudEvent nor `bento-event-id`"
+    )]
     NoEvent,
     /// The event lacks what every event has.
     #[error("the event has no `{attribute}`")]
@@ -71,40 +73,60 @@ pub enum IncomingError {
 }
 
 impl<'m> Incoming<'m> {
-    /// A message with this body and no headers. `received_at` is the time of an event that says none.
+    /// A message with this body and no headers. `received_at` is the time of an event that says
+    /// none.
     pub fn new(body: impl Into<Bytes>, received_at: DateTime<Utc>) -> Self {
-        Self { headers: Vec::new(), content_type: None, body: body.into(), received_at }
+        Self {
+            headers: Vec::new(),
+            content_type: None,
+            body: body.into(),
+            received_at,
+        }
     }
 
     /// With these headers, names and values.
     #[must_use]
     pub fn with_headers(self, headers: impl IntoIterator<Item = (&'m str, &'m str)>) -> Self {
-        Self { headers: headers.into_iter().collect(), ..self }
+        Self {
+            headers: headers.into_iter().collect(),
+            ..self
+        }
     }
 
     /// With a content type that does not stand among the headers, as in AMQP.
     #[must_use]
     pub fn with_content_type(self, content_type: &'m str) -> Self {
-        Self { content_type: Some(content_type), ..self }
+        Self {
+            content_type: Some(content_type),
+            ..self
+        }
     }
 
-    /// Reads the event, in whichever [format](super::Format) it is: the inverse of [`MessageSettings::message`](super::MessageSettings::message).
+    /// Reads the event, in whichever [format](super::Format) it is: the inverse of
+    /// [`MessageSettings::message`](super::MessageSettings::message).
     ///
-    /// An id that is no UUID becomes a UUIDv5 of the source and the id, so that it is the same each time. What a message does not carry is
-    /// empty: topic, routing key, and what the event said about its routing. Headers that an event cannot have are left out, those of the
-    /// connection among them, and so are extensions of CloudEvents that Bento does not know.
+    /// An id that is no UUID becomes a UUIDv5 of the source and the id, so that it is the same each
+    /// time. What a message does not carry is empty: topic, routing key, and what the event said
+    /// about its routing. Headers that an event cannot have are left out, those of the connection
+    /// among them, and so are extensions of CloudEvents that Bento does not know.
     ///
     /// # Errors
-    /// [`IncomingError`]: the message is to be kept for an operator, because it will not be an event the next time either.
+    /// [`IncomingError`]: the message is to be kept for an operator, because it will not be an
+    /// event the next time either.
     pub fn envelope(&self, binding: &Binding) -> Result<Envelope, IncomingError> {
-        let content_type = self.content_type.or_else(|| self.header("content-type")).unwrap_or_default();
+        let content_type = self
+            .content_type
+            .or_else(|| self.header("content-type"))
+            .unwrap_or_default();
         if is_structured(content_type) {
             let (facts, payload) = structured(&self.body)?;
             return self.event(&facts, payload, binding);
         }
         let of_cloud_event: Facts<'_> = self.facts(|name| binding.attribute(name));
         if of_cloud_event.contains_key("specversion") {
-            let decoded = of_cloud_event.into_iter().map(|(name, value)| (name, binding.decode(value)));
+            let decoded = of_cloud_event
+                .into_iter()
+                .map(|(name, value)| (name, binding.decode(value)));
             return self.event(&decoded.collect(), self.body.clone(), binding);
         }
         let plain = self.facts(|name| {
@@ -112,7 +134,9 @@ impl<'m> Incoming<'m> {
             known.map(|(_, attribute)| *attribute)
         });
         if plain.contains_key("id") {
-            let decoded = plain.into_iter().map(|(name, value)| (name, binding.decode(value)));
+            let decoded = plain
+                .into_iter()
+                .map(|(name, value)| (name, binding.decode(value)));
             return self.event(&decoded.collect(), self.body.clone(), binding);
         }
         Err(IncomingError::NoEvent)
@@ -120,19 +144,37 @@ impl<'m> Incoming<'m> {
 
     /// The value of a header, the first if there are several.
     fn header(&self, name: &str) -> Option<&'m str> {
-        self.headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
+        self.headers
+            .iter()
+            .find(|(own, _)| own.eq_ignore_ascii_case(name))
+            .map(|(_, value)| *value)
     }
 
     /// The headers that are facts of the event, by the names of CloudEvents.
     fn facts(&self, attribute: impl Fn(&str) -> Option<&'static str>) -> Facts<'m> {
         let facts = self.headers.iter().rev();
-        facts.filter_map(|(name, value)| Some((attribute(name)?, Cow::Borrowed(*value)))).collect()
+        facts
+            .filter_map(|(name, value)| Some((attribute(name)?, Cow::Borrowed(*value))))
+            .collect()
     }
 
-    fn event(&self, facts: &Facts<'_>, payload: Bytes, binding: &Binding) -> Result<Envelope, IncomingError> {
-        let get = |name: &'static str| facts.get(name).map(|value| &**value).filter(|value| !value.is_empty());
+    fn event(
+        &self,
+        facts: &Facts<'_>,
+        payload: Bytes,
+        binding: &Binding,
+    ) -> Result<Envelope, IncomingError> {
+        let get = |name: &'static str| {
+            facts
+                .get(name)
+                .map(|value| &**value)
+                .filter(|value| !value.is_empty())
+        };
         let missing = |attribute| IncomingError::Missing { attribute };
-        let id = event_id(get("id").ok_or_else(|| missing("id"))?, get("source").unwrap_or_default());
+        let id = event_id(
+            get("id").ok_or_else(|| missing("id"))?,
+            get("source").unwrap_or_default(),
+        );
         let event_type = get("type").ok_or_else(|| missing("type"))?;
         let version = number::<u32>("schemaversion", get("schemaversion"))?.unwrap_or(0);
         let time = match get("time") {
@@ -211,27 +253,40 @@ fn is_structured(content_type: &str) -> bool {
 
 /// The attributes and the payload of a CloudEvent in JSON.
 fn structured(body: &[u8]) -> Result<(Facts<'static>, Bytes), IncomingError> {
-    let members: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(body).map_err(IncomingError::Body)?;
+    let members: BTreeMap<Cow<'_, str>, &RawValue> =
+        serde_json::from_slice(body).map_err(IncomingError::Body)?;
     let mut facts = Facts::new();
     for name in Binding::ATTRIBUTES {
-        let Some(value) = members.get(name) else { continue };
+        let Some(value) = members.get(name) else {
+            continue;
+        };
         // Texts, numbers and booleans; whatever else there is cannot be an attribute.
-        let text = serde_json::from_str::<String>(value.get()).unwrap_or_else(|_| value.get().to_owned());
+        let text =
+            serde_json::from_str::<String>(value.get()).unwrap_or_else(|_| value.get().to_owned());
         if text != "null" || value.get() != "null" {
             facts.insert(name, Cow::Owned(text));
         }
     }
     let payload = match (members.get("data_base64"), members.get("data")) {
         (Some(encoded), _) => {
-            let text = serde_json::from_str::<Cow<'_, str>>(encoded.get()).map_err(IncomingError::Body)?;
-            let decoded = STANDARD.decode(&*text).map_err(|_| IncomingError::Invalid {
-                attribute: "data_base64",
-                value: text.chars().take(40).collect(),
-                expected: "base64",
-            })?;
+            let text =
+                serde_json::from_str::<Cow<'_, str>>(encoded.get()).map_err(IncomingError::Body)?;
+            let decoded = STANDARD
+                .decode(&*text)
+                .map_err(|_| IncomingError::Invalid {
+                    attribute: "data_base64",
+                    value: text.chars().take(40).collect(),
+                    expected: "base64",
+                })?;
             decoded.into()
         }
-        (None, Some(json)) if is_json(facts.get("datacontenttype").map(|content_type| &**content_type)) => {
+        (None, Some(json))
+            if is_json(
+                facts
+                    .get("datacontenttype")
+                    .map(|content_type| &**content_type),
+            ) =>
+        {
             Bytes::copy_from_slice(json.get().as_bytes())
         }
         // The text of another content type stands in a JSON string.
@@ -245,29 +300,53 @@ fn structured(body: &[u8]) -> Result<(Facts<'static>, Bytes), IncomingError> {
 }
 
 fn is_json(content_type: Option<&str>) -> bool {
-    let media_type = content_type.unwrap_or("application/json").split(';').next().unwrap_or_default().trim();
+    let media_type = content_type
+        .unwrap_or("application/json")
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim();
     media_type.ends_with("/json") || media_type.ends_with("+json")
 }
 
 /// The id of the event: the one that is said, or one made of it.
 fn event_id(id: &str, source: &str) -> EventId {
-    let made = || Uuid::new_v5(&Uuid::new_v5(&Uuid::NAMESPACE_URL, source.as_bytes()), id.as_bytes());
+    let made = || {
+        Uuid::new_v5(
+            &Uuid::new_v5(&Uuid::NAMESPACE_URL, source.as_bytes()),
+            id.as_bytes(),
+        )
+    };
     Uuid::parse_str(id).unwrap_or_else(|_| made()).into()
 }
 
 /// The event type without the version that a destination may have put behind it.
 fn unversioned(event_type: &str, version: u32) -> &str {
-    let own = (version > 0).then(|| event_type.strip_suffix(&format!(".v{version}"))).flatten();
+    let own = (version > 0)
+        .then(|| event_type.strip_suffix(&format!(".v{version}")))
+        .flatten();
     own.filter(|own| !own.is_empty()).unwrap_or(event_type)
 }
 
-fn number<T: std::str::FromStr>(attribute: &'static str, text: Option<&str>) -> Result<Option<T>, IncomingError> {
-    let invalid = |value: &str| IncomingError::Invalid { attribute, value: value.to_owned(), expected: "a number" };
-    text.map(|text| text.parse().map_err(|_| invalid(text))).transpose()
+fn number<T: std::str::FromStr>(
+    attribute: &'static str,
+    text: Option<&str>,
+) -> Result<Option<T>, IncomingError> {
+    let invalid = |value: &str| IncomingError::Invalid {
+        attribute,
+        value: value.to_owned(),
+        expected: "a number",
+    };
+    text.map(|text| text.parse().map_err(|_| invalid(text)))
+        .transpose()
 }
 
 fn time(text: &str) -> Result<DateTime<Utc>, IncomingError> {
     let time = DateTime::parse_from_rfc3339(text).map(|time| time.to_utc());
     let expected = "a time as in RFC 3339";
-    time.map_err(|_| IncomingError::Invalid { attribute: "time", value: text.to_owned(), expected })
+    time.map_err(|_| IncomingError::Invalid {
+        attribute: "time",
+        value: text.to_owned(),
+        expected,
+    })
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-/// Who raised an event, if its metadata does not say: a non-empty URI-reference, `/shop` or `https://shop.example/orders`.
+/// Who raised an event, if its metadata does not say: a non-empty URI-reference, `/shop` or
+/// `https://shop.example/orders`.
 ///
 /// What a URI-reference cannot hold, a space for instance, is percent-encoded.
 ///
@@ -33,7 +34,11 @@ impl Source {
     /// # Errors
     /// When the name is empty.
     pub fn new(name: &str) -> Result<Self, EmptySource> {
-        if name.is_empty() { Err(EmptySource) } else { Ok(Self(uri_reference(name).into())) }
+        if name.is_empty() {
+            Err(EmptySource)
+        } else {
+            Ok(Self(uri_reference(name).into()))
+        }
     }
 
     /// The URI-reference.
@@ -65,16 +70,24 @@ impl fmt::Debug for Source {
 /// `name` with everything percent-encoded that a URI-reference cannot hold where it stands.
 pub(super) fn uri_reference(name: &str) -> Cow<'_, str> {
     let bytes = name.as_bytes();
-    if bytes.iter().all(|&byte| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte)) {
+    if bytes
+        .iter()
+        .all(|&byte| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte))
+    {
         return Cow::Borrowed(name);
     }
     let scheme = scheme_end(bytes);
-    let first_segment = bytes.iter().position(|byte| b"/?#".contains(byte)).unwrap_or(bytes.len());
+    let first_segment = bytes
+        .iter()
+        .position(|byte| b"/?#".contains(byte))
+        .unwrap_or(bytes.len());
     let fragment = bytes.iter().position(|&byte| byte == b'#');
     let mut reference = String::with_capacity(name.len() + 8);
     for (index, &byte) in bytes.iter().enumerate() {
         let fits = match byte {
-            b'%' => bytes.get(index + 1..index + 3).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit)),
+            b'%' => bytes
+                .get(index + 1..index + 3)
+                .is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit)),
             // A colon in the first segment is the end of a scheme or nothing.
             b':' => index >= first_segment || scheme.is_some(),
             b'#' => Some(index) == fragment,
@@ -91,10 +104,15 @@ pub(super) fn uri_reference(name: &str) -> Cow<'_, str> {
 
 /// Where the colon behind a scheme stands.
 fn scheme_end(bytes: &[u8]) -> Option<usize> {
-    let end = bytes.iter().position(|byte| b":/?#".contains(byte)).filter(|&end| bytes[end] == b':')?;
+    let end = bytes
+        .iter()
+        .position(|byte| b":/?#".contains(byte))
+        .filter(|&end| bytes[end] == b':')?;
     let (first, rest) = bytes[..end].split_first()?;
-    let fits =
-        first.is_ascii_alphabetic() && rest.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte));
+    let fits = first.is_ascii_alphabetic()
+        && rest
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte));
     fits.then_some(end)
 }
 
@@ -106,7 +124,10 @@ mod tests {
     fn what_a_reference_cannot_hold_is_encoded() {
         for (name, reference) in [
             ("shop", "shop"),
-            ("https://shop.example:80/a?b=c#d", "https://shop.example:80/a?b=c#d"),
+            (
+                "https://shop.example:80/a?b=c#d",
+                "https://shop.example:80/a?b=c#d",
+            ),
             ("urn:shop:eu", "urn:shop:eu"),
             ("order service", "order%20service"),
             ("Zürich", "Z%C3%BCrich"),

@@ -12,7 +12,13 @@ use proptest::prelude::*;
 
 use super::*;
 
-const BINDINGS: [Binding; 5] = [Binding::HTTP, Binding::NATS, Binding::KAFKA, Binding::AMQP, Binding::REDIS];
+const BINDINGS: [Binding; 5] = [
+    Binding::HTTP,
+    Binding::NATS,
+    Binding::KAFKA,
+    Binding::AMQP,
+    Binding::REDIS,
+];
 
 fn envelope(payload: &'static str) -> Envelope {
     let time = "2026-05-04T03:02:01.000123Z".parse().unwrap();
@@ -29,23 +35,39 @@ fn envelope(payload: &'static str) -> Envelope {
 }
 
 fn delivery(envelope: Envelope) -> Delivery {
-    Delivery::new(Arc::new(envelope), Destination::new("audit").with_versioned_names())
+    Delivery::new(
+        Arc::new(envelope),
+        Destination::new("audit").with_versioned_names(),
+    )
 }
 
 fn settings(format: Format) -> MessageSettings {
-    MessageSettings { format, ..MessageSettings::default() }
+    MessageSettings {
+        format,
+        ..MessageSettings::default()
+    }
 }
 
 fn shown(message: &Message<'_>) -> String {
-    let mut lines: Vec<_> = message.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
-    lines.push(format!("[{}] {}", message.content_type.unwrap_or("-"), String::from_utf8_lossy(&message.body)));
+    let mut lines: Vec<_> = message
+        .headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}"))
+        .collect();
+    lines.push(format!(
+        "[{}] {}",
+        message.content_type.unwrap_or("-"),
+        String::from_utf8_lossy(&message.body)
+    ));
     lines.join("\n")
 }
 
 #[test]
 fn binary_names_every_fact_as_the_binding_says() {
     let delivery = delivery(envelope(r#"{"total":1.10}"#));
-    let message = settings(Format::Binary).message(&delivery, &Binding::NATS).unwrap();
+    let message = settings(Format::Binary)
+        .message(&delivery, &Binding::NATS)
+        .unwrap();
     expect_test::expect![[r#"
         bento-route: audit
         ce-specversion: 1.0
@@ -74,15 +96,24 @@ fn binary_names_every_fact_as_the_binding_says() {
         (Binding::AMQP, "cloudEvents_type", Some("application/json")),
         (Binding::REDIS, "ce-type", Some("application/json")),
     ] {
-        let message = settings(Format::Binary).message(&delivery, &binding).unwrap();
-        assert_eq!((message.header(name), message.content_type), (Some("order.created.v2"), content_type));
+        let message = settings(Format::Binary)
+            .message(&delivery, &binding)
+            .unwrap();
+        assert_eq!(
+            (message.header(name), message.content_type),
+            (Some("order.created.v2"), content_type)
+        );
     }
 }
 
 #[test]
 fn structured_embeds_the_payload_as_it_is() {
-    let delivery = delivery(envelope("{ \"total\": 1.10,\n\"big\": 340282366920938463463374607431768211455}"));
-    let message = settings(Format::Structured).message(&delivery, &Binding::KAFKA).unwrap();
+    let delivery = delivery(envelope(
+        "{ \"total\": 1.10,\n\"big\": 340282366920938463463374607431768211455}",
+    ));
+    let message = settings(Format::Structured)
+        .message(&delivery, &Binding::KAFKA)
+        .unwrap();
     expect_test::expect![[r#"
         bento-route: audit
         traceparent: 00-1-2-01
@@ -94,7 +125,9 @@ fn structured_embeds_the_payload_as_it_is() {
 #[test]
 fn plain_is_the_payload_with_the_facts_beside_it() {
     let delivery = delivery(envelope("{}"));
-    let message = settings(Format::Plain).message(&delivery, &Binding::AMQP).unwrap();
+    let message = settings(Format::Plain)
+        .message(&delivery, &Binding::AMQP)
+        .unwrap();
     expect_test::expect![[r#"
         bento-route: audit
         bento-event-id: 018f0000-0000-7000-8000-000000000001
@@ -127,9 +160,14 @@ fn a_payload_that_is_no_json_travels_as_bytes() {
         let delivery = delivery(envelope);
         for format in [Format::Binary, Format::Plain] {
             let message = settings(format).message(&delivery, &Binding::HTTP).unwrap();
-            assert_eq!((message.content_type, message.body), (Some(BYTES), payload.clone()));
+            assert_eq!(
+                (message.content_type, message.body),
+                (Some(BYTES), payload.clone())
+            );
         }
-        let message = settings(Format::Structured).message(&delivery, &Binding::HTTP).unwrap();
+        let message = settings(Format::Structured)
+            .message(&delivery, &Binding::HTTP)
+            .unwrap();
         let event: Event = serde_json::from_slice(&message.body).unwrap();
         assert_eq!(event.data(), Some(&Data::Binary(payload.to_vec())));
         assert_eq!(event.datacontenttype(), Some(BYTES));
@@ -138,16 +176,26 @@ fn a_payload_that_is_no_json_travels_as_bytes() {
 
 fn with_header(name: &str, value: &str) -> Delivery {
     let mut envelope = envelope("{}");
-    envelope.headers = serde_json::to_vec(&BTreeMap::from([(name, value)])).unwrap().into();
+    envelope.headers = serde_json::to_vec(&BTreeMap::from([(name, value)]))
+        .unwrap()
+        .into();
     delivery(envelope)
 }
 
 #[test]
 fn a_value_is_encoded_the_same_for_every_broker() {
     let delivery = with_header("x-user-name", "Zoë");
-    for (binding, format) in BINDINGS.iter().zip([Format::Plain, Format::Binary, Format::Structured].iter().cycle()) {
+    for (binding, format) in BINDINGS.iter().zip(
+        [Format::Plain, Format::Binary, Format::Structured]
+            .iter()
+            .cycle(),
+    ) {
         let message = settings(*format).message(&delivery, binding).unwrap();
-        assert_eq!(message.header("x-user-name*"), Some("UTF-8''Zo%C3%AB"), "{binding:?}");
+        assert_eq!(
+            message.header("x-user-name*"),
+            Some("UTF-8''Zo%C3%AB"),
+            "{binding:?}"
+        );
         assert_eq!(message.header("x-user-name"), None, "{binding:?}");
     }
 }
@@ -155,15 +203,29 @@ fn a_value_is_encoded_the_same_for_every_broker() {
 #[test]
 fn a_header_that_some_broker_does_not_carry_is_a_permanent_failure_for_every_one() {
     for (name, value, why) in [
-        ("x-a", "line\nbreak", "its value has the control character U+000A at byte 4"),
+        (
+            "x-a",
+            "line\nbreak",
+            "its value has the control character U+000A at byte 4",
+        ),
         ("x a", "1", "its name has ' ' and may have ASCII letters"),
-        ("Nats-Msg-Id", "1", "the name is one of those of the NATS server"),
-        ("authorization", "Bearer own", "the name is that of a credential"),
+        (
+            "Nats-Msg-Id",
+            "1",
+            "the name is one of those of the NATS server",
+        ),
+        (
+            "authorization",
+            "Bearer own",
+            "the name is that of a credential",
+        ),
         ("", "1", "its name is empty"),
     ] {
         let delivery = with_header(name, value);
         for binding in BINDINGS {
-            let error = settings(Format::Plain).message(&delivery, &binding).unwrap_err();
+            let error = settings(Format::Plain)
+                .message(&delivery, &binding)
+                .unwrap_err();
             assert_eq!(error.class(), FailureClass::Permanent);
             let refused = format!("the header `{name}` cannot be sent: {why}");
             assert!(error.to_string().starts_with(&refused), "{error}");
@@ -176,18 +238,37 @@ fn stored_headers_that_cannot_be_read_are_a_permanent_failure() {
     let mut envelope = envelope("{}");
     envelope.headers = Bytes::from_static(b"{\"a\":1}");
     let delivery = delivery(envelope);
-    let error = settings(Format::Binary).message(&delivery, &Binding::HTTP).unwrap_err();
+    let error = settings(Format::Binary)
+        .message(&delivery, &Binding::HTTP)
+        .unwrap_err();
     assert_eq!(error.class(), FailureClass::Permanent);
-    assert!(error.chain().contains("invalid type: integer `1`, expected a string"), "{}", error.chain());
+    assert!(
+        error
+            .chain()
+            .contains("invalid type: integer `1`, expected a string"),
+        "{}",
+        error.chain()
+    );
 }
 
 #[test]
 fn settings_are_read_from_json_and_an_empty_source_is_refused() {
     let read = serde_json::from_str::<MessageSettings>;
-    let expected = MessageSettings { format: Format::Structured, source: Source::new("/shop").unwrap() };
-    assert_eq!(read(r#"{"format":"structured","source":"/shop"}"#).unwrap(), expected);
+    let expected = MessageSettings {
+        format: Format::Structured,
+        source: Source::new("/shop").unwrap(),
+    };
+    assert_eq!(
+        read(r#"{"format":"structured","source":"/shop"}"#).unwrap(),
+        expected
+    );
     assert_eq!(read("{}").unwrap(), MessageSettings::default());
-    assert!(read(r#"{"source":""}"#).unwrap_err().to_string().starts_with("the source of events is empty"));
+    assert!(
+        read(r#"{"source":""}"#)
+            .unwrap_err()
+            .to_string()
+            .starts_with("the source of events is empty")
+    );
     assert!(read(r#"{"sauce":"a"}"#).is_err());
 }
 
@@ -197,7 +278,9 @@ fn event_of(message: &Message<'_>, binding: &Binding) -> Event {
     let mut builder = EventBuilderV10::new();
     let mut content_type = message.content_type.map(str::to_owned);
     for (name, value) in &message.headers {
-        let Some(attribute) = name.strip_prefix(prefix) else { continue };
+        let Some(attribute) = name.strip_prefix(prefix) else {
+            continue;
+        };
         let value = value.clone().into_owned();
         builder = match attribute {
             "specversion" => builder,
@@ -212,12 +295,18 @@ fn event_of(message: &Message<'_>, binding: &Binding) -> Event {
             }
             extension => {
                 let is_valid = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-                assert!(extension.len() <= 20 && extension.bytes().all(is_valid), "{extension}");
+                assert!(
+                    extension.len() <= 20 && extension.bytes().all(is_valid),
+                    "{extension}"
+                );
                 builder.extension(extension, value)
             }
         };
     }
-    builder.data(content_type.unwrap(), message.body.to_vec()).build().unwrap()
+    builder
+        .data(content_type.unwrap(), message.body.to_vec())
+        .build()
+        .unwrap()
 }
 
 fn some_text() -> impl Strategy<Value = String> {
@@ -288,18 +377,31 @@ proptest! {
 /// The extension `sequence` of CloudEvents counts within a source, in any form that sorts as text.
 #[test]
 fn the_sequence_of_a_source_is_not_that_of_an_aggregate() {
-    let facts = [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/theirs"), ("ce-type", "thing.happened")];
+    let facts = [
+        ("ce-specversion", "1.0"),
+        ("ce-id", "1"),
+        ("ce-source", "/theirs"),
+        ("ce-type", "thing.happened"),
+    ];
     let headers = facts.into_iter().chain([("ce-sequence", "A-007")]);
-    let event = Incoming::new("{}", DateTime::UNIX_EPOCH).with_headers(headers).envelope(&Binding::HTTP).unwrap();
+    let event = Incoming::new("{}", DateTime::UNIX_EPOCH)
+        .with_headers(headers)
+        .envelope(&Binding::HTTP)
+        .unwrap();
     assert_eq!(event.sequence, None);
     let sent = delivery(envelope("{}"));
-    let message = settings(Format::Binary).message(&sent, &Binding::HTTP).unwrap();
+    let message = settings(Format::Binary)
+        .message(&sent, &Binding::HTTP)
+        .unwrap();
     assert_eq!(message.header("ce-sequence"), None);
 }
 
 /// The event that is read of a message.
 fn read(message: &Message<'_>, binding: &Binding) -> Envelope {
-    let headers = message.headers.iter().map(|(name, value)| (&**name, &**value));
+    let headers = message
+        .headers
+        .iter()
+        .map(|(name, value)| (&**name, &**value));
     let incoming = Incoming::new(message.body.clone(), DateTime::UNIX_EPOCH).with_headers(headers);
     let incoming = match message.content_type {
         Some(content_type) => incoming.with_content_type(content_type),
@@ -308,7 +410,8 @@ fn read(message: &Message<'_>, binding: &Binding) -> Envelope {
     incoming.envelope(binding).unwrap()
 }
 
-/// The part of an event that is read again: empty texts are none, its routing stays behind, and a source is a URI reference.
+/// The part of an event that is read again: empty texts are none, its routing stays behind, and a
+/// source is a URI reference.
 fn as_read(sent: &Envelope) -> Envelope {
     let some = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     let mut event = sent.clone();
@@ -319,12 +422,25 @@ fn as_read(sent: &Envelope) -> Envelope {
     if !(0..=9999).contains(&event.occurred_at.year()) {
         event.occurred_at = DateTime::UNIX_EPOCH;
     }
-    let Headers { correlation_id, causation_id, source, actor, extra, .. } = sent.headers().unwrap();
-    let source =
-        some(&source).map_or_else(|| "/bento".to_owned(), |source| source::uri_reference(&source).into_owned());
+    let Headers {
+        correlation_id,
+        causation_id,
+        source,
+        actor,
+        extra,
+        ..
+    } = sent.headers().unwrap();
+    let source = some(&source).map_or_else(
+        || "/bento".to_owned(),
+        |source| source::uri_reference(&source).into_owned(),
+    );
     let mut headers = extra;
     headers.insert("source".to_owned(), source);
-    for (name, value) in [("correlation_id", correlation_id), ("causation_id", causation_id), ("actor", actor)] {
+    for (name, value) in [
+        ("correlation_id", correlation_id),
+        ("causation_id", causation_id),
+        ("actor", actor),
+    ] {
         headers.extend(some(&value).map(|value| (name.to_owned(), value)));
     }
     event.headers = serde_json::to_vec(&headers).unwrap().into();
@@ -333,10 +449,15 @@ fn as_read(sent: &Envelope) -> Envelope {
 
 /// The application's headers as a consumer reads them.
 fn own_headers_of(message: &Message<'_>) -> BTreeMap<String, String> {
-    let is_own = |name: &str| !["ce-", "ce_", "cloudEvents_", "bento-"].iter().any(|own| name.starts_with(own));
+    let is_own = |name: &str| {
+        !["ce-", "ce_", "cloudEvents_", "bento-"]
+            .iter()
+            .any(|own| name.starts_with(own))
+    };
     let own = message.headers.iter().filter(|(name, _)| is_own(name));
     let read = own.map(|(name, value)| decode_header(name, value).unwrap());
-    read.map(|(name, value)| (name.to_owned(), value.into_owned())).collect()
+    read.map(|(name, value)| (name.to_owned(), value.into_owned()))
+        .collect()
 }
 
 fn binding_is_ascii(binding: &Binding) -> bool {

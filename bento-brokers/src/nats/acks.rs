@@ -1,9 +1,11 @@
 //! The answers of the streams, all on one subscription.
 //!
-//! The client itself gives each message a random inbox, a channel, a timer and a boxed future, and wakes the task for every answer. Here
-//! the inbox of a message is the number of its call, its place in it and a token, and a call wakes once, when it has all of its answers.
+//! The client itself gives each message a random inbox, a channel, a timer and a boxed future, and
+//! wakes the task for every answer. Here the inbox of a message is the number of its call, its
+//! place in it and a token, and a call wakes once, when it has all of its answers.
 //!
-//! Whoever listens to a subject sees the inboxes of its messages. The tokens keep them from answering for others, of other subjects.
+//! Whoever listens to a subject sees the inboxes of its messages. The tokens keep them from
+//! answering for others, of other subjects.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -82,19 +84,31 @@ pub(super) struct Call<'a> {
 
 impl Acks {
     /// Begins to listen for answers.
-    pub(super) async fn listen(client: Client, settings: &NatsSettings) -> Result<Self, SubscribeError> {
+    pub(super) async fn listen(
+        client: Client,
+        settings: &NatsSettings,
+    ) -> Result<Self, SubscribeError> {
         let inbox = client.new_inbox() + ".";
         let subscriber = client.subscribe(format!("{inbox}*.*.*")).await?;
         let waiting = Arc::new(Waiting::new(inbox, settings));
         let reader = tokio::spawn(read(subscriber, Arc::clone(&waiting))).abort_handle();
-        Ok(Self { client, waiting, reader })
+        Ok(Self {
+            client,
+            waiting,
+            reader,
+        })
     }
 
     /// Begins a call with so many messages.
     pub(super) fn call(&self, messages: usize) -> Call<'_> {
         let number = self.waiting.calls().begin(messages);
         let inboxes = BytesMut::with_capacity(messages * (self.waiting.inbox.len() + INBOX));
-        Call { acks: self, number, sent: 0, inboxes }
+        Call {
+            acks: self,
+            number,
+            sent: 0,
+            inboxes,
+        }
     }
 }
 
@@ -107,13 +121,26 @@ impl Drop for Acks {
 
 impl Call<'_> {
     /// Sends the message with this place in the call, as soon as there is room for it.
-    pub(super) async fn send(&mut self, place: usize, outgoing: Outgoing) -> Result<(), PublishError> {
-        let Outgoing { subject, headers, body } = outgoing;
-        let Acks { client, waiting, .. } = self.acks;
+    pub(super) async fn send(
+        &mut self,
+        place: usize,
+        outgoing: Outgoing,
+    ) -> Result<(), PublishError> {
+        let Outgoing {
+            subject,
+            headers,
+            body,
+        } = outgoing;
+        let Acks {
+            client, waiting, ..
+        } = self.acks;
         let room = waiting.room.acquire().await.expect("nobody closes it");
         waiting.write_inbox(&mut self.inboxes, self.number, place);
         let inbox = Subject::from_utf8(self.inboxes.split()).expect("a text is UTF-8");
-        client.publish_with_reply_and_headers(subject, inbox, headers, body).await.map_err(failure::unsent)?;
+        client
+            .publish_with_reply_and_headers(subject, inbox, headers, body)
+            .await
+            .map_err(failure::unsent)?;
         room.forget();
         self.sent += 1;
         Ok(())
@@ -129,11 +156,18 @@ impl Call<'_> {
         }
     }
 
-    /// The answers by place, as far as there are any. Makes room for others, whatever is not answered.
+    /// The answers by place, as far as there are any. Makes room for others, whatever is not
+    /// answered.
     pub(super) fn end(&mut self) -> Vec<Option<Outcome>> {
         let waiting = &self.acks.waiting;
-        let answers = waiting.calls().open.remove(&self.number).unwrap_or_default();
-        waiting.room.add_permits(std::mem::take(&mut self.sent).saturating_sub(answers.count));
+        let answers = waiting
+            .calls()
+            .open
+            .remove(&self.number)
+            .unwrap_or_default();
+        waiting
+            .room
+            .add_permits(std::mem::take(&mut self.sent).saturating_sub(answers.count));
         answers.outcomes
     }
 }
@@ -148,7 +182,13 @@ impl Calls {
     fn begin(&mut self, messages: usize) -> u64 {
         self.last += 1;
         let outcomes = std::iter::repeat_with(|| None).take(messages).collect();
-        self.open.insert(self.last, Answers { outcomes, ..Answers::default() });
+        self.open.insert(
+            self.last,
+            Answers {
+                outcomes,
+                ..Answers::default()
+            },
+        );
         self.last
     }
 }
@@ -165,7 +205,9 @@ impl Answers {
 
     /// Takes the first answer to a message.
     fn take(&mut self, place: usize, outcome: impl FnOnce() -> Outcome) -> bool {
-        let Some(slot @ None) = self.outcomes.get_mut(place) else { return false };
+        let Some(slot @ None) = self.outcomes.get_mut(place) else {
+            return false;
+        };
         *slot = Some(outcome());
         self.count += 1;
         if let Some((_, complete)) = self.complete.take_if(|(sent, _)| *sent == self.count) {
@@ -180,12 +222,19 @@ impl Waiting {
     fn new(inbox: String, settings: &NatsSettings) -> Self {
         let room = Semaphore::new(settings.max_in_flight.min(Semaphore::MAX_PERMITS));
         let expected_stream = settings.expected_stream.clone();
-        Self { inbox, key: RandomState::new(), expected_stream, room, calls: Mutex::default() }
+        Self {
+            inbox,
+            key: RandomState::new(),
+            expected_stream,
+            room,
+            calls: Mutex::default(),
+        }
     }
 
     fn write_inbox(&self, buffer: &mut BytesMut, number: u64, place: usize) {
         let token = self.token(number, place);
-        write!(buffer, "{}{number}.{place}.{token:016x}", self.inbox).expect("a buffer takes every text");
+        write!(buffer, "{}{number}.{place}.{token:016x}", self.inbox)
+            .expect("a buffer takes every text");
     }
 
     /// Returns what cannot be guessed from the tokens of other messages: SipHash with a random key.
@@ -198,8 +247,15 @@ impl Waiting {
     }
 
     fn note(&self, message: &Message) {
-        let Some((number, place)) = self.place(&message.subject) else { return };
-        if self.calls().open.get_mut(&number).is_some_and(|answers| answers.take(place, || self.outcome(message))) {
+        let Some((number, place)) = self.place(&message.subject) else {
+            return;
+        };
+        if self
+            .calls()
+            .open
+            .get_mut(&number)
+            .is_some_and(|answers| answers.take(place, || self.outcome(message)))
+        {
             self.room.add_permits(1);
         }
     }
@@ -217,11 +273,20 @@ impl Waiting {
         if message.status == Some(StatusCode::NO_RESPONDERS) {
             return Outcome::Unheard;
         }
-        let no_stream = || PublishError::unavailable("the answer came from a subscriber, not from a stream");
+        let no_stream =
+            || PublishError::unavailable("the answer came from a subscriber, not from a stream");
         match serde_json::from_slice(&message.payload) {
-            Ok(Answer { error: Some(error), .. }) => Outcome::Failed(failure::refused(&error)),
-            Ok(Answer { stream: Some(stream), sequence: Some(_), .. }) => match &self.expected_stream {
-                Some(expected) if *expected != stream => Outcome::Failed(failure::elsewhere(&stream, expected)),
+            Ok(Answer {
+                error: Some(error), ..
+            }) => Outcome::Failed(failure::refused(&error)),
+            Ok(Answer {
+                stream: Some(stream),
+                sequence: Some(_),
+                ..
+            }) => match &self.expected_stream {
+                Some(expected) if *expected != stream => {
+                    Outcome::Failed(failure::elsewhere(&stream, expected))
+                }
                 _ => Outcome::Stored,
             },
             Ok(_) => Outcome::Failed(no_stream()),
@@ -236,7 +301,8 @@ async fn read(mut answers: Subscriber, waiting: Arc<Waiting>) {
     }
 }
 
-/// What JetStream answers: an error, or where the message is. An answer of another subscriber is neither.
+/// What JetStream answers: an error, or where the message is. An answer of another subscriber is
+/// neither.
 #[derive(Deserialize)]
 struct Answer<'a> {
     error: Option<jetstream::Error>,
@@ -264,7 +330,13 @@ mod tests {
 
     fn waiting(expected_stream: Option<&str>) -> Waiting {
         let expected_stream = expected_stream.map(str::to_owned);
-        Waiting::new("_INBOX.x.".to_owned(), &NatsSettings { expected_stream, ..NatsSettings::default() })
+        Waiting::new(
+            "_INBOX.x.".to_owned(),
+            &NatsSettings {
+                expected_stream,
+                ..NatsSettings::default()
+            },
+        )
     }
 
     fn outcome(message: &Message) -> Outcome {
@@ -280,9 +352,17 @@ mod tests {
             String::from_utf8(buffer.to_vec()).unwrap()
         };
         assert_eq!(waiting.place(&inbox(7, 3)), Some((7, 3)));
-        let (_, token) = inbox(7, 3).rsplit_once('.').map(|(_, token)| ((), token.to_owned())).unwrap();
-        let guesses =
-            [format!("7.4.{token}"), format!("8.3.{token}"), "7.3.0".to_owned(), "7.3.".to_owned(), "7.3".to_owned()];
+        let (_, token) = inbox(7, 3)
+            .rsplit_once('.')
+            .map(|(_, token)| ((), token.to_owned()))
+            .unwrap();
+        let guesses = [
+            format!("7.4.{token}"),
+            format!("8.3.{token}"),
+            "7.3.0".to_owned(),
+            "7.3.".to_owned(),
+            "7.3".to_owned(),
+        ];
         for forged in guesses.map(|guess| format!("_INBOX.x.{guess}")) {
             assert_eq!(waiting.place(&forged), None, "{forged}");
         }
@@ -291,9 +371,17 @@ mod tests {
     #[test]
     fn another_stream_than_the_expected_one_confirms_nothing() {
         let stored = message(r#"{"stream":"orders","seq":1}"#);
-        assert!(matches!(waiting(Some("orders")).outcome(&stored), Outcome::Stored));
-        let Outcome::Failed(error) = waiting(Some("audit")).outcome(&stored) else { panic!("it is another stream") };
-        assert_eq!(error.to_string(), "the stream `orders` of NATS answered, and not `audit`, which is expected");
+        assert!(matches!(
+            waiting(Some("orders")).outcome(&stored),
+            Outcome::Stored
+        ));
+        let Outcome::Failed(error) = waiting(Some("audit")).outcome(&stored) else {
+            panic!("it is another stream")
+        };
+        assert_eq!(
+            error.to_string(),
+            "the stream `orders` of NATS answered, and not `audit`, which is expected"
+        );
     }
 
     #[test]
@@ -304,25 +392,49 @@ mod tests {
         let stored = message(r#"{"stream":"s","seq":1}"#);
         assert!(answers.take(0, || outcome(&stored)));
         let mut complete = answers.complete(2).unwrap();
-        assert!(!answers.take(0, || outcome(&message("again"))) && !answers.take(2, || outcome(&stored)));
+        assert!(
+            !answers.take(0, || outcome(&message("again")))
+                && !answers.take(2, || outcome(&stored))
+        );
         assert!(complete.try_recv().is_err(), "one is not answered");
         assert!(answers.take(1, || outcome(&stored)));
         complete.try_recv().unwrap();
-        assert!(answers.outcomes.iter().all(|outcome| matches!(outcome, Some(Outcome::Stored))));
-        assert!(answers.complete(2).is_none(), "there is nothing to wait for");
+        assert!(
+            answers
+                .outcomes
+                .iter()
+                .all(|outcome| matches!(outcome, Some(Outcome::Stored)))
+        );
+        assert!(
+            answers.complete(2).is_none(),
+            "there is nothing to wait for"
+        );
     }
 
     #[test]
     fn an_answer_is_of_a_stream_or_confirms_nothing() {
-        let full =
-            r#"{"error":{"code":503,"err_code":10077,"description":"maximum messages exceeded"},"stream":"s","seq":0}"#;
-        let Outcome::Failed(refused) = outcome(&message(full)) else { panic!("it was refused") };
-        assert!(refused.to_string().contains("maximum messages exceeded"), "{refused}");
+        let full = r#"{"error":{"code":503,"err_code":10077,"description":"maximum messages exceeded"},"stream":"s","seq":0}"#;
+        let Outcome::Failed(refused) = outcome(&message(full)) else {
+            panic!("it was refused")
+        };
+        assert!(
+            refused.to_string().contains("maximum messages exceeded"),
+            "{refused}"
+        );
         for other in ["", "+OK", "{}", r#"{"seq":1}"#, r#"{"stream":"s"}"#] {
-            assert!(matches!(outcome(&message(other)), Outcome::Failed(_)), "{other}");
+            assert!(
+                matches!(outcome(&message(other)), Outcome::Failed(_)),
+                "{other}"
+            );
         }
-        let unheard = Message { status: Some(StatusCode::NO_RESPONDERS), ..message("") };
+        let unheard = Message {
+            status: Some(StatusCode::NO_RESPONDERS),
+            ..message("")
+        };
         assert!(matches!(outcome(&unheard), Outcome::Unheard));
-        assert!(matches!(outcome(&message(r#"{"stream":"s","seq":9,"duplicate":true}"#)), Outcome::Stored));
+        assert!(matches!(
+            outcome(&message(r#"{"stream":"s","seq":9,"duplicate":true}"#)),
+            Outcome::Stored
+        ));
     }
 }

@@ -14,12 +14,15 @@ const FULL: Duration = Duration::from_secs(1);
 /// The client did not send a message.
 pub(super) fn unsent(error: ClientError) -> PublishError {
     let class: fn(String) -> PublishError = match error.kind() {
-        PublishErrorKind::MaxPayloadExceeded | PublishErrorKind::InvalidSubject => |text| PublishError::permanent(text),
+        PublishErrorKind::MaxPayloadExceeded | PublishErrorKind::InvalidSubject => {
+            |text| PublishError::permanent(text)
+        }
         PublishErrorKind::Send => |text| PublishError::unavailable(text),
     };
     // The client's error repeats its source in its own text.
     match Error::source(&error) {
-        Some(source) => class(format!("NATS did not take the event: {source}")).because(error.kind().to_string()),
+        Some(source) => class(format!("NATS did not take the event: {source}"))
+            .because(error.kind().to_string()),
         None => class(format!("NATS did not take the event: {}", error.kind())),
     }
 }
@@ -43,7 +46,9 @@ fn class(error: &jetstream::Error) -> fn(String) -> PublishError {
             |text| PublishError::permanent(text)
         }
         // The stream is another one than expected, or takes nothing more: that is for an operator.
-        ErrorCode::STREAM_NOT_MATCH | ErrorCode::STREAM_SEALED => |text| PublishError::unavailable(text),
+        ErrorCode::STREAM_NOT_MATCH | ErrorCode::STREAM_SEALED => {
+            |text| PublishError::unavailable(text)
+        }
         // "maximum messages exceeded" and its like come under the first code.
         ErrorCode::STREAM_STORE_FAILED
         | ErrorCode::ACCOUNT_RESOURCES_EXCEEDED

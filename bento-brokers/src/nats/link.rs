@@ -15,7 +15,8 @@ use super::{NatsCredentials, NatsSettings, subject};
 use crate::connect;
 use crate::{ConnectError, Secret, ServerUrl, tls};
 
-/// A connection that was made once. The client makes it anew by itself when it is lost, however long that takes.
+/// A connection that was made once. The client makes it anew by itself when it is lost, however
+/// long that takes.
 pub(super) struct Link {
     pub(super) context: Context,
     pub(super) acks: Acks,
@@ -38,7 +39,10 @@ impl Trouble {
     }
 
     fn said(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -49,31 +53,53 @@ impl Link {
 
     /// The reason that it is not connected.
     pub(super) fn trouble(&self, address: &str) -> String {
-        let said = self.trouble.said().map(|said| format!(": {said}")).unwrap_or_default();
+        let said = self
+            .trouble
+            .said()
+            .map(|said| format!(": {said}"))
+            .unwrap_or_default();
         format!("not connected to NATS at {address}{said}")
     }
 
     async fn connect(settings: &NatsSettings, address: &str) -> Result<Self, ConnectError> {
         let (options, servers) = client(settings)?;
-        let unreachable = |source| ConnectError::Unreachable { address: address.to_owned(), source };
+        let unreachable = |source| ConnectError::Unreachable {
+            address: address.to_owned(),
+            source,
+        };
         let trouble = Trouble::default();
         let told = trouble.clone();
         let options = options.event_callback(move |event| {
             told.note(event);
             std::future::ready(())
         });
-        let client = options.connect(servers).await.map_err(|error| match error.kind() {
-            ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
-                ConnectError::Credentials { address: address.to_owned(), source: error.into() }
-            }
-            _ => unreachable(error.into()),
-        })?;
-        let context = ContextBuilder::new().timeout(settings.ack_timeout).build(client);
+        let client = options
+            .connect(servers)
+            .await
+            .map_err(|error| match error.kind() {
+                ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
+                    ConnectError::Credentials {
+                        address: address.to_owned(),
+                        source: error.into(),
+                    }
+                }
+                _ => unreachable(error.into()),
+            })?;
+        let context = ContextBuilder::new()
+            .timeout(settings.ack_timeout)
+            .build(client);
         if let Some(stream) = &settings.expected_stream {
-            context.get_stream(stream).await.map_err(|error| unfit(address, stream, error))?;
+            context
+                .get_stream(stream)
+                .await
+                .map_err(|error| unfit(address, stream, error))?;
         }
         let acks = Acks::listen(context.client(), settings).await;
-        Ok(Self { context, acks: acks.map_err(|error| unreachable(error.into()))?, trouble })
+        Ok(Self {
+            context,
+            acks: acks.map_err(|error| unreachable(error.into()))?,
+            trouble,
+        })
     }
 }
 
@@ -85,7 +111,11 @@ fn unfit(address: &str, stream: &str, error: GetStreamError) -> ConnectError {
             "it says nothing of the stream `{stream}`; its user needs the permission to publish to `$JS.API.STREAM.INFO.{stream}`"
         ),
     };
-    ConnectError::Unfit { address: address.to_owned(), what, source: Some(error.into()) }
+    ConnectError::Unfit {
+        address: address.to_owned(),
+        what,
+        source: Some(error.into()),
+    }
 }
 
 impl connect::Link for Link {
@@ -94,8 +124,14 @@ impl connect::Link for Link {
 
     async fn open(settings: &NatsSettings) -> Result<Self, ConnectError> {
         let address = settings.address();
-        let connecting = tokio::time::timeout(settings.connect_timeout, Self::connect(settings, &address)).await;
-        connecting.unwrap_or_else(|elapsed| Err(ConnectError::Unreachable { address, source: elapsed.into() }))
+        let connecting =
+            tokio::time::timeout(settings.connect_timeout, Self::connect(settings, &address)).await;
+        connecting.unwrap_or_else(|elapsed| {
+            Err(ConnectError::Unreachable {
+                address,
+                source: elapsed.into(),
+            })
+        })
     }
 
     fn is_open(&self) -> bool {
@@ -106,7 +142,11 @@ impl connect::Link for Link {
 impl NatsSettings {
     /// Host and port of every server.
     pub(super) fn address(&self) -> String {
-        self.urls.iter().map(ServerUrl::address).collect::<Vec<_>>().join(", ")
+        self.urls
+            .iter()
+            .map(ServerUrl::address)
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 
     /// # Errors
@@ -115,40 +155,64 @@ impl NatsSettings {
         if !self.prefix.is_empty()
             && let Some(why) = subject::fault(&self.prefix)
         {
-            return Err(ConnectError::settings(format!("the prefix of the subjects cannot be used: {why}")));
+            return Err(ConnectError::settings(format!(
+                "the prefix of the subjects cannot be used: {why}"
+            )));
         }
         if self.max_in_flight == 0 {
-            return Err(ConnectError::settings("`max_in_flight` is 0: nothing could ever be published"));
+            return Err(ConnectError::settings(
+                "`max_in_flight` is 0: nothing could ever be published",
+            ));
         }
         tls::check(&self.tls)?;
         client(self).map(drop)
     }
 }
 
-/// The options of the client, and the servers without the credentials in their URLs: it logs URLs as they are.
+/// The options of the client, and the servers without the credentials in their URLs: it logs URLs
+/// as they are.
 fn client(settings: &NatsSettings) -> Result<(ConnectOptions, Vec<ServerAddr>), ConnectError> {
     let servers = settings.urls.iter().map(|url| {
         url.check_password()?;
-        url.expose().parse::<ServerAddr>().map_err(|error| ConnectError::Settings {
-            what: format!("`{url}` is no URL of a NATS server"),
-            source: Some(error.into()),
-        })
+        url.expose()
+            .parse::<ServerAddr>()
+            .map_err(|error| ConnectError::Settings {
+                what: format!("`{url}` is no URL of a NATS server"),
+                source: Some(error.into()),
+            })
     });
     let servers = servers.collect::<Result<Vec<_>, _>>()?;
     if servers.is_empty() {
         return Err(ConnectError::settings("`urls` names no NATS server"));
     }
     let of_a_url = servers.iter().find_map(credentials_of);
-    let options = options(settings, settings.credentials.as_ref().or(of_a_url.as_ref()))?;
-    Ok((options, servers.into_iter().map(without_credentials).collect()))
+    let options = options(
+        settings,
+        settings.credentials.as_ref().or(of_a_url.as_ref()),
+    )?;
+    Ok((
+        options,
+        servers.into_iter().map(without_credentials).collect(),
+    ))
 }
 
-fn options(settings: &NatsSettings, credentials: Option<&NatsCredentials>) -> Result<ConnectOptions, ConnectError> {
-    let NatsSettings { tls, connect_timeout, max_in_flight, .. } = settings;
-    // What does not fit into the queue of a subscription is lost, and all acknowledgements come by one.
+fn options(
+    settings: &NatsSettings,
+    credentials: Option<&NatsCredentials>,
+) -> Result<ConnectOptions, ConnectError> {
+    let NatsSettings {
+        tls,
+        connect_timeout,
+        max_in_flight,
+        ..
+    } = settings;
+    // What does not fit into the queue of a subscription is lost, and all acknowledgements come by
+    // one.
     let capacity = (*max_in_flight).clamp(1 << 16, Semaphore::MAX_PERMITS);
-    let mut options =
-        ConnectOptions::new().name("bento").connection_timeout(*connect_timeout).subscription_capacity(capacity);
+    let mut options = ConnectOptions::new()
+        .name("bento")
+        .connection_timeout(*connect_timeout)
+        .subscription_capacity(capacity);
     options = match credentials {
         None => options,
         Some(NatsCredentials::Password { user, password }) => {
@@ -164,7 +228,9 @@ fn options(settings: &NatsSettings, credentials: Option<&NatsCredentials>) -> Re
             let held = std::fs::read_to_string(path).map_err(unreadable)?;
             let malformed = "no user's JWT and seed are in it, as `nsc generate creds` writes them";
             // What the parser says may show a part of the seed.
-            options.credentials(&held).map_err(|_| unreadable(std::io::Error::other(malformed)))?
+            options
+                .credentials(&held)
+                .map_err(|_| unreadable(std::io::Error::other(malformed)))?
         }
     };
     options = options.require_tls(tls.required);
@@ -173,17 +239,24 @@ fn options(settings: &NatsSettings, credentials: Option<&NatsCredentials>) -> Re
     }
     match (&tls.certificate_file, &tls.key_file) {
         (None, None) => Ok(options),
-        (Some(certificate), Some(key)) => Ok(options.add_client_certificate(certificate.clone(), key.clone())),
-        _ => Err(ConnectError::settings("a client certificate needs both `certificate_file` and `key_file`")),
+        (Some(certificate), Some(key)) => {
+            Ok(options.add_client_certificate(certificate.clone(), key.clone()))
+        }
+        _ => Err(ConnectError::settings(
+            "a client certificate needs both `certificate_file` and `key_file`",
+        )),
     }
 }
 
-/// The seed of a user. The client itself looks at it only when it connects, and again at each attempt.
+/// The seed of a user. The client itself looks at it only when it connects, and again at each
+/// attempt.
 fn nkey_seed(seed: &Secret) -> Result<String, ConnectError> {
     let text = seed.required("nkey_seed")?;
     match KeyPair::from_seed(text) {
         Ok(key) if key.key_pair_type() == KeyPairType::User => Ok(text.to_owned()),
-        Ok(_) => Err(ConnectError::settings("`nkey_seed` is not the seed of a user: it begins with `SU`")),
+        Ok(_) => Err(ConnectError::settings(
+            "`nkey_seed` is not the seed of a user: it begins with `SU`",
+        )),
         // What the parser says may show a part of the seed.
         Err(_) => Err(ConnectError::settings(
             "`nkey_seed` cannot be read: it is one line that begins with `SU`, as `nk -gen user` prints it",
@@ -191,12 +264,16 @@ fn nkey_seed(seed: &Secret) -> Result<String, ConnectError> {
     }
 }
 
-/// The credentials in a URL, which the client itself leaves aside. A name without a password is a token.
+/// The credentials in a URL, which the client itself leaves aside. A name without a password is a
+/// token.
 fn credentials_of(server: &ServerAddr) -> Option<NatsCredentials> {
     let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let user = decoded(server.username()?);
     Some(match server.password() {
-        Some(password) => NatsCredentials::Password { user, password: decoded(password).into() },
+        Some(password) => NatsCredentials::Password {
+            user,
+            password: decoded(password).into(),
+        },
         None => NatsCredentials::Token(user.into()),
     })
 }
@@ -222,10 +299,18 @@ mod tests {
 
     #[test]
     fn the_client_is_given_urls_without_credentials() {
-        let urls = ["nats://relay:hunter2@a:1/hunter2", "tls://hunter2@b:2?token=hunter2", "nats://c#hunter2"]
-            .map(Into::into)
-            .to_vec();
-        let (_, servers) = client(&NatsSettings { urls, ..NatsSettings::default() }).unwrap();
+        let urls = [
+            "nats://relay:hunter2@a:1/hunter2",
+            "tls://hunter2@b:2?token=hunter2",
+            "nats://c#hunter2",
+        ]
+        .map(Into::into)
+        .to_vec();
+        let (_, servers) = client(&NatsSettings {
+            urls,
+            ..NatsSettings::default()
+        })
+        .unwrap();
         let shown: Vec<_> = servers.iter().map(ServerAddr::as_url_str).collect();
         assert_eq!(shown, ["nats://a:1", "tls://b:2", "nats://c"]);
     }
@@ -233,7 +318,9 @@ mod tests {
     #[test]
     fn what_the_client_said_last_is_forgotten_when_it_is_connected() {
         let trouble = Trouble::default();
-        trouble.note(Event::ClientError(ClientError::Other("authorization violation".to_owned())));
+        trouble.note(Event::ClientError(ClientError::Other(
+            "authorization violation".to_owned(),
+        )));
         trouble.note(Event::Disconnected);
         assert_eq!(trouble.said().as_deref(), Some("authorization violation"));
         trouble.note(Event::Connected);

@@ -24,16 +24,18 @@ use crate::{Secret, ServerUrl, TlsSettings};
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NatsSettings {
-    /// The servers of one cluster, `nats://localhost:4222` by default; `tls://` asks for TLS. Others of the cluster are found by themselves.
+    /// The servers of one cluster, `nats://localhost:4222` by default; `tls://` asks for TLS.
+    /// Others of the cluster are found by themselves.
     pub urls: Vec<ServerUrl>,
-    /// Who connects, in the place of a name and password, or of a token alone, in the first URL that has them; nobody in particular by default.
+    /// Who connects, in the place of a name and password, or of a token alone, in the first URL
+    /// that has them; nobody in particular by default.
     pub credentials: Option<NatsCredentials>,
     /// Transport security.
     pub tls: TlsSettings,
     /// The first tokens of every subject, `shop` for `shop.order.created`; none by default.
     pub prefix: String,
-    /// The stream that must take every event. Connecting fails if it is not there, and an event that another stream takes is
-    /// unavailable. Any stream by default.
+    /// The stream that must take every event. Connecting fails if it is not there, and an event
+    /// that another stream takes is unavailable. Any stream by default.
     pub expected_stream: Option<String>,
     /// How long a call waits for the acknowledgements of its batch; 5 s by default.
     #[serde(deserialize_with = "bento_core::duration::deserialize")]
@@ -41,7 +43,8 @@ pub struct NatsSettings {
     /// How long connecting may take; 5 s by default.
     #[serde(deserialize_with = "bento_core::duration::deserialize")]
     pub connect_timeout: Duration,
-    /// How many messages may wait for their acknowledgement at once, over all calls; 1,000 by default.
+    /// How many messages may wait for their acknowledgement at once, over all calls; 1,000 by
+    /// default.
     pub max_in_flight: usize,
     /// The form of the messages.
     pub message: MessageSettings,

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use async_nats::Subject;
 use bento_relay::publish::PublishError;
 
-/// The server drops a connection whose control line is longer than 4,096 bytes; the reply subject and the sizes stand there as well.
+/// The server drops a connection whose control line is longer than 4,096 bytes; the reply subject
+/// and the sizes stand there as well.
 const LIMIT: usize = 2_048;
 
 /// The subject of a topic.
@@ -14,7 +15,10 @@ const LIMIT: usize = 2_048;
 /// A permanent failure when no message can be published there.
 pub(super) fn subject(prefix: &str, topic: &str) -> Result<String, PublishError> {
     match fault(topic).or_else(|| (prefix.len() + topic.len() >= LIMIT).then_some(TOO_LONG)) {
-        Some(why) => Err(PublishError::permanent(format!("the topic `{}` is no NATS subject: {why}", shown(topic)))),
+        Some(why) => Err(PublishError::permanent(format!(
+            "the topic `{}` is no NATS subject: {why}",
+            shown(topic)
+        ))),
         None if prefix.is_empty() => Ok(topic.to_owned()),
         None => Ok(format!("{prefix}.{topic}")),
     }
@@ -27,7 +31,8 @@ pub(super) struct Subjects {
 }
 
 impl Subjects {
-    /// The subject of a topic, made anew only if the last one had another. `prefix` is the same for all.
+    /// The subject of a topic, made anew only if the last one had another. `prefix` is the same for
+    /// all.
     pub(super) fn of(&mut self, prefix: &str, topic: &str) -> Result<Subject, PublishError> {
         if let Some((last, subject)) = &self.last
             && last == topic
@@ -74,7 +79,10 @@ mod tests {
     #[test]
     fn a_topic_becomes_a_subject_behind_the_prefix() {
         assert_eq!(subject("", "order.created.v2").unwrap(), "order.created.v2");
-        assert_eq!(subject("shop.eu", "order.created").unwrap(), "shop.eu.order.created");
+        assert_eq!(
+            subject("shop.eu", "order.created").unwrap(),
+            "shop.eu.order.created"
+        );
         assert_eq!(subject("", "Zürich").unwrap(), "Zürich");
     }
 
@@ -82,7 +90,10 @@ mod tests {
     fn each_topic_of_a_batch_has_its_own_subject() {
         let mut subjects = Subjects::default();
         let made = ["a", "a", "b", "a"].map(|topic| subjects.of("shop", topic).unwrap());
-        assert_eq!(made.map(|subject| subject.to_string()), ["shop.a", "shop.a", "shop.b", "shop.a"]);
+        assert_eq!(
+            made.map(|subject| subject.to_string()),
+            ["shop.a", "shop.a", "shop.b", "shop.a"]
+        );
         subjects.of("shop", "order created").unwrap_err();
         assert_eq!(subjects.of("shop", "a").unwrap().as_str(), "shop.a");
     }
@@ -98,7 +109,10 @@ mod tests {
             ("order\r\nPUB", "it has a space or a control character"),
             ("order.*", "`*` and `>` are wildcards, for subscribers only"),
             ("order.>", "`*` and `>` are wildcards, for subscribers only"),
-            ("$JS.API.STREAM.DELETE.x", "what begins with `$` is the server's own"),
+            (
+                "$JS.API.STREAM.DELETE.x",
+                "what begins with `$` is the server's own",
+            ),
             (&long, TOO_LONG),
         ] {
             let error = subject("shop", topic).unwrap_err();

@@ -13,51 +13,69 @@ pub(super) fn connecting(address: String, error: lapin::Error) -> ConnectError {
         _ => None,
     };
     match kind {
-        Some(AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)) => {
-            ConnectError::Credentials { address, source: error.into() }
-        }
+        Some(AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)) => ConnectError::Credentials {
+            address,
+            source: error.into(),
+        },
         Some(AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)) => ConnectError::Unfit {
             address,
             what: "there is no such virtual host, or the user may not use it".to_owned(),
             source: Some(error.into()),
         },
-        _ => ConnectError::Unreachable { address, source: error.into() },
+        _ => ConnectError::Unreachable {
+            address,
+            source: error.into(),
+        },
     }
 }
 
 /// Why a message that was sent alone was not confirmed.
 ///
-/// What closes a channel is the message's own fault and comes again with it, except for a right or an exchange that is missing: whoever
-/// gives it need not touch the message. Anything else says nothing about the message.
+/// What closes a channel is the message's own fault and comes again with it, except for a right or
+/// an exchange that is missing: whoever gives it need not touch the message. Anything else says
+/// nothing about the message.
 pub(super) fn publishing(error: lapin::Error) -> PublishError {
     if is_denial(&error) {
-        return PublishError::unavailable("RabbitMQ does not let the user write to the exchange").because(error);
-    }
-    if !is_refusal(&error) {
-        return PublishError::unavailable("the connection to RabbitMQ was lost before the event was confirmed")
+        return PublishError::unavailable("RabbitMQ does not let the user write to the exchange")
             .because(error);
     }
+    if !is_refusal(&error) {
+        return PublishError::unavailable(
+            "the connection to RabbitMQ was lost before the event was confirmed",
+        )
+        .because(error);
+    }
     if is_missing(&error) {
-        return PublishError::unavailable("RabbitMQ does not have what the event is sent to").because(error);
+        return PublishError::unavailable("RabbitMQ does not have what the event is sent to")
+            .because(error);
     }
     PublishError::permanent("RabbitMQ refused the event").because(error)
 }
 
 /// Whether the server closed the channel because the user has no right to what was asked.
 pub(super) fn is_denial(error: &lapin::Error) -> bool {
-    let ErrorKind::ProtocolError(error) = error.kind() else { return false };
-    matches!(error.kind(), AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED))
+    let ErrorKind::ProtocolError(error) = error.kind() else {
+        return false;
+    };
+    matches!(
+        error.kind(),
+        AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)
+    )
 }
 
 /// True if the server closed the channel because there is no such exchange.
 fn is_missing(error: &lapin::Error) -> bool {
-    let ErrorKind::ProtocolError(error) = error.kind() else { return false };
+    let ErrorKind::ProtocolError(error) = error.kind() else {
+        return false;
+    };
     matches!(error.kind(), AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND))
 }
 
 /// Whether the server closed the channel because of a message.
 pub(super) fn is_refusal(error: &lapin::Error) -> bool {
-    let ErrorKind::ProtocolError(error) = error.kind() else { return false };
+    let ErrorKind::ProtocolError(error) = error.kind() else {
+        return false;
+    };
     matches!(
         error.kind(),
         AMQPErrorKind::Soft(
@@ -79,11 +97,26 @@ mod tests {
     #[test]
     fn an_error_has_the_class_of_what_can_be_done() {
         for (kind, class) in [
-            (AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED), FailureClass::Unavailable),
-            (AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND), FailureClass::Unavailable),
-            (AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED), FailureClass::Permanent),
-            (AMQPErrorKind::Soft(AMQPSoftError::CONTENTTOOLARGE), FailureClass::Permanent),
-            (AMQPErrorKind::Hard(AMQPHardError::CONNECTIONFORCED), FailureClass::Unavailable),
+            (
+                AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED),
+                FailureClass::Unavailable,
+            ),
+            (
+                AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND),
+                FailureClass::Unavailable,
+            ),
+            (
+                AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED),
+                FailureClass::Permanent,
+            ),
+            (
+                AMQPErrorKind::Soft(AMQPSoftError::CONTENTTOOLARGE),
+                FailureClass::Permanent,
+            ),
+            (
+                AMQPErrorKind::Hard(AMQPHardError::CONNECTIONFORCED),
+                FailureClass::Unavailable,
+            ),
         ] {
             let error = ErrorKind::ProtocolError(AMQPError::new(kind.clone(), "why".into())).into();
             assert_eq!(publishing(error).class(), class, "{kind:?}");

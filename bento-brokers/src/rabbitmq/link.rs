@@ -9,7 +9,8 @@ use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
 use lapin::types::{FieldTable, ShortString};
 use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{
-    Channel, Connection, ConnectionBuilder, ConnectionProperties, DefaultConnectionBuilder, Event, ExchangeKind,
+    Channel, Connection, ConnectionBuilder, ConnectionProperties, DefaultConnectionBuilder, Event,
+    ExchangeKind,
 };
 use tokio::sync::watch;
 
@@ -21,7 +22,8 @@ use crate::{ConnectError, TlsSettings};
 /// An open connection.
 pub(super) struct Link {
     connection: Connection,
-    /// Open channels that nobody uses. A channel serves one call at a time, so that a call whose channel is closed costs no other its own.
+    /// Open channels that nobody uses. A channel serves one call at a time, so that a call whose
+    /// channel is closed costs no other its own.
     idle: Mutex<Vec<Channel>>,
     /// The exchanges that were there when they were first used.
     exchanges: Mutex<HashSet<ShortString>>,
@@ -43,10 +45,18 @@ impl connect::Link for Link {
             Ok((connection, blocked, channel))
         };
         let connected = tokio::time::timeout(settings.connect_timeout, connecting).await;
-        let connected = connected
-            .map_err(|elapsed| ConnectError::Unreachable { address: address.clone(), source: elapsed.into() })?;
-        let (connection, blocked, channel) = connected.map_err(|error| failure::connecting(address, error))?;
-        Ok(Self { connection, idle: Mutex::new(vec![channel]), exchanges: Mutex::default(), blocked })
+        let connected = connected.map_err(|elapsed| ConnectError::Unreachable {
+            address: address.clone(),
+            source: elapsed.into(),
+        })?;
+        let (connection, blocked, channel) =
+            connected.map_err(|error| failure::connecting(address, error))?;
+        Ok(Self {
+            connection,
+            idle: Mutex::new(vec![channel]),
+            exchanges: Mutex::default(),
+            blocked,
+        })
     }
 
     fn is_open(&self) -> bool {
@@ -82,16 +92,23 @@ impl Link {
         }
     }
 
-    /// Whether there is such an exchange. Asked once for each, on a channel that may be closed for it.
+    /// Whether there is such an exchange. Asked once for each, on a channel that may be closed for
+    /// it.
     pub(super) async fn has_exchange(&self, name: &ShortString) -> lapin::Result<bool> {
         // The default exchange is always there and cannot be asked for.
         if name.as_str().is_empty() || lock(&self.exchanges).contains(name) {
             return Ok(true);
         }
         let channel = self.connection.create_channel().await?;
-        let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+        let options = ExchangeDeclareOptions {
+            passive: true,
+            ..ExchangeDeclareOptions::default()
+        };
         let kind = ExchangeKind::Topic;
-        match channel.exchange_declare(name.clone(), kind, options, FieldTable::default()).await {
+        match channel
+            .exchange_declare(name.clone(), kind, options, FieldTable::default())
+            .await
+        {
             // Who may not ask is told by the first message whether it may write.
             Err(error) if failure::is_denial(&error) => Ok(true),
             Err(error) if failure::is_refusal(&error) => Ok(false),
@@ -111,7 +128,9 @@ impl Link {
 
 async fn confirming(connection: &Connection) -> lapin::Result<Channel> {
     let channel = connection.create_channel().await?;
-    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    channel
+        .confirm_select(ConfirmSelectOptions::default())
+        .await?;
     Ok(channel)
 }
 
@@ -139,7 +158,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn builder(settings: &RabbitMqSettings) -> Result<DefaultConnectionBuilder, ConnectError> {
     let client = |error: lapin::Error| failure::connecting(settings.url.address(), error);
     let properties = ConnectionProperties::default().with_connection_name("bento".into());
-    let builder = ConnectionBuilder::new().map_err(client)?.with_uri(uri(settings)?).with_properties(properties);
+    let builder = ConnectionBuilder::new()
+        .map_err(client)?
+        .with_uri(uri(settings)?)
+        .with_properties(properties);
     Ok(builder.with_tls_config(tls(&settings.tls)?))
 }
 
@@ -152,39 +174,67 @@ pub(super) fn check(settings: &RabbitMqSettings) -> Result<(), ConnectError> {
 }
 
 fn uri(settings: &RabbitMqSettings) -> Result<AMQPUri, ConnectError> {
-    let RabbitMqSettings { url, credentials, vhost, tls, heartbeat, .. } = settings;
+    let RabbitMqSettings {
+        url,
+        credentials,
+        vhost,
+        tls,
+        heartbeat,
+        ..
+    } = settings;
     url.check_password()?;
     // What the parser says may show the password.
     let parsed: Result<AMQPUri, String> = url.expose().parse();
-    let mut uri = parsed.map_err(|_| ConnectError::settings(format!("`{url}` is no URL of RabbitMQ")))?;
+    let mut uri =
+        parsed.map_err(|_| ConnectError::settings(format!("`{url}` is no URL of RabbitMQ")))?;
     if tls.required && uri.scheme != AMQPScheme::AMQPS {
-        return Err(ConnectError::settings(format!("`{url}` is without TLS, which is required: write `amqps://`")));
+        return Err(ConnectError::settings(format!(
+            "`{url}` is without TLS, which is required: write `amqps://`"
+        )));
     }
     if let Some(RabbitMqCredentials { user, password }) = credentials {
         uri.authority.userinfo.username.clone_from(user);
-        password.required("password")?.clone_into(&mut uri.authority.userinfo.password);
+        password
+            .required("password")?
+            .clone_into(&mut uri.authority.userinfo.password);
     }
     if let Some(vhost) = vhost {
         uri.vhost.clone_from(vhost);
     }
-    let seconds = u16::try_from(heartbeat.as_secs()).ok().filter(|seconds| *seconds > 0);
-    let seconds = seconds.ok_or_else(|| ConnectError::settings("`heartbeat` is from 1 to 65,535 seconds"))?;
+    let seconds = u16::try_from(heartbeat.as_secs())
+        .ok()
+        .filter(|seconds| *seconds > 0);
+    let seconds =
+        seconds.ok_or_else(|| ConnectError::settings("`heartbeat` is from 1 to 65,535 seconds"))?;
     uri.query.heartbeat = Some(seconds);
     Ok(uri)
 }
 
 fn tls(tls: &TlsSettings) -> Result<OwnedTLSConfig, ConnectError> {
     let authorities = tls.ca_file.as_deref().map(read).transpose()?;
-    let authorities = authorities.map(String::from_utf8).transpose().map_err(|error| ConnectError::Settings {
-        what: "`ca_file` is no PEM".to_owned(),
-        source: Some(error.into()),
-    })?;
+    let authorities = authorities
+        .map(String::from_utf8)
+        .transpose()
+        .map_err(|error| ConnectError::Settings {
+            what: "`ca_file` is no PEM".to_owned(),
+            source: Some(error.into()),
+        })?;
     let identity = match (&tls.certificate_file, &tls.key_file) {
         (None, None) => None,
-        (Some(certificate), Some(key)) => Some(OwnedIdentity::PKCS8 { pem: read(certificate)?, key: read(key)? }),
-        _ => return Err(ConnectError::settings("a client certificate needs both `certificate_file` and `key_file`")),
+        (Some(certificate), Some(key)) => Some(OwnedIdentity::PKCS8 {
+            pem: read(certificate)?,
+            key: read(key)?,
+        }),
+        _ => {
+            return Err(ConnectError::settings(
+                "a client certificate needs both `certificate_file` and `key_file`",
+            ));
+        }
     };
-    Ok(OwnedTLSConfig { identity, cert_chain: authorities })
+    Ok(OwnedTLSConfig {
+        identity,
+        cert_chain: authorities,
+    })
 }
 
 #[cfg(test)]
@@ -197,27 +247,81 @@ mod tests {
     fn the_settings_go_before_the_url() {
         let settings = RabbitMqSettings {
             url: "amqp://a:b@h:1/v?heartbeat=60".into(),
-            credentials: Some(RabbitMqCredentials { user: "relay".to_owned(), password: "p/w".into() }),
+            credentials: Some(RabbitMqCredentials {
+                user: "relay".to_owned(),
+                password: "p/w".into(),
+            }),
             vhost: Some("shop".to_owned()),
             ..RabbitMqSettings::default()
         };
         let uri = uri(&settings).unwrap();
-        assert_eq!((&*uri.authority.userinfo.username, &*uri.authority.userinfo.password), ("relay", "p/w"));
-        assert_eq!((&*uri.vhost, uri.query.heartbeat, uri.authority.port), ("shop", Some(10), 1));
+        assert_eq!(
+            (
+                &*uri.authority.userinfo.username,
+                &*uri.authority.userinfo.password
+            ),
+            ("relay", "p/w")
+        );
+        assert_eq!(
+            (&*uri.vhost, uri.query.heartbeat, uri.authority.port),
+            ("shop", Some(10), 1)
+        );
     }
 
     #[test]
     fn settings_that_cannot_be_used_are_refused_without_a_password() {
-        let base = RabbitMqSettings { url: "amqp://a:hunter2@h".into(), ..RabbitMqSettings::default() };
-        let required = TlsSettings { required: true, ..TlsSettings::default() };
-        let half = TlsSettings { key_file: Some("k".into()), ..TlsSettings::default() };
-        let absent = TlsSettings { ca_file: Some("/no/such/file".into()), ..TlsSettings::default() };
+        let base = RabbitMqSettings {
+            url: "amqp://a:hunter2@h".into(),
+            ..RabbitMqSettings::default()
+        };
+        let required = TlsSettings {
+            required: true,
+            ..TlsSettings::default()
+        };
+        let half = TlsSettings {
+            key_file: Some("k".into()),
+            ..TlsSettings::default()
+        };
+        let absent = TlsSettings {
+            ca_file: Some("/no/such/file".into()),
+            ..TlsSettings::default()
+        };
         for (settings, expected) in [
-            (RabbitMqSettings { url: "http://a:hunter2@h".into(), ..base.clone() }, "`http://h` is no URL"),
-            (RabbitMqSettings { tls: required, ..base.clone() }, "write `amqps://`"),
-            (RabbitMqSettings { tls: half, ..base.clone() }, "needs both"),
-            (RabbitMqSettings { tls: absent, ..base.clone() }, "/no/such/file cannot be read"),
-            (RabbitMqSettings { heartbeat: Duration::from_millis(900), ..base.clone() }, "from 1 to 65,535"),
+            (
+                RabbitMqSettings {
+                    url: "http://a:hunter2@h".into(),
+                    ..base.clone()
+                },
+                "`http://h` is no URL",
+            ),
+            (
+                RabbitMqSettings {
+                    tls: required,
+                    ..base.clone()
+                },
+                "write `amqps://`",
+            ),
+            (
+                RabbitMqSettings {
+                    tls: half,
+                    ..base.clone()
+                },
+                "needs both",
+            ),
+            (
+                RabbitMqSettings {
+                    tls: absent,
+                    ..base.clone()
+                },
+                "/no/such/file cannot be read",
+            ),
+            (
+                RabbitMqSettings {
+                    heartbeat: Duration::from_millis(900),
+                    ..base.clone()
+                },
+                "from 1 to 65,535",
+            ),
         ] {
             let error = check(&settings).unwrap_err();
             assert!(error.to_string().contains(expected), "{error}");

@@ -8,7 +8,8 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use super::{Addressing, RabbitMqSettings};
 use crate::message::{Binding, Message};
 
-/// The most that AMQP's short texts hold, in bytes: names of exchanges, routing keys, names of headers.
+/// The most that AMQP's short texts hold, in bytes: names of exchanges, routing keys, names of
+/// headers.
 const SHORT: usize = 255;
 /// What a frame needs beside the headers.
 const FRAME_RESERVE: usize = 4096;
@@ -37,10 +38,17 @@ impl Outgoing {
         let (exchange, routing_key) = settings.addressing.of(delivery)?;
         let message = settings.message.message(delivery, &Binding::AMQP)?;
         check_size(&message, settings.max_message_bytes, frame_max)?;
-        let Message { headers, content_type, body } = message;
+        let Message {
+            headers,
+            content_type,
+            body,
+        } = message;
         let mut table = FieldTable::default();
         for (name, value) in headers {
-            table.insert(name.into_owned().into(), AMQPValue::LongString(value.into_owned().into()));
+            table.insert(
+                name.into_owned().into(),
+                AMQPValue::LongString(value.into_owned().into()),
+            );
         }
         let mut properties = BasicProperties::default()
             .with_message_id(delivery.envelope.event_id.to_string().into())
@@ -56,12 +64,21 @@ impl Outgoing {
         if event_type.len() <= SHORT {
             properties = properties.with_type(event_type.into_owned().into());
         }
-        Ok(Self { exchange, routing_key, properties, body })
+        Ok(Self {
+            exchange,
+            routing_key,
+            properties,
+            body,
+        })
     }
 
     /// By what a message that comes back is known again.
     pub(super) fn id(&self) -> (&str, &str, &str) {
-        let message = self.properties.message_id().as_ref().map_or("", ShortString::as_str);
+        let message = self
+            .properties
+            .message_id()
+            .as_ref()
+            .map_or("", ShortString::as_str);
         (self.exchange.as_str(), self.routing_key.as_str(), message)
     }
 }
@@ -69,13 +86,20 @@ impl Outgoing {
 impl Addressing {
     /// The exchange and the routing key.
     fn of(&self, delivery: &Delivery) -> Result<(ShortString, ShortString), PublishError> {
-        let own = delivery.destination.routing_key.as_deref().or(delivery.envelope.routing_key.as_deref());
+        let own = delivery
+            .destination
+            .routing_key
+            .as_deref()
+            .or(delivery.envelope.routing_key.as_deref());
         let topic = delivery.topic();
         let (exchange, routing_key) = match self {
             Self::Exchange(exchange) => (exchange.as_str(), own.unwrap_or(&topic)),
             Self::TopicIsExchange => (&*topic, &*delivery.routing_key()),
         };
-        Ok((short("exchange", exchange)?, short("routing key", routing_key)?))
+        Ok((
+            short("exchange", exchange)?,
+            short("routing key", routing_key)?,
+        ))
     }
 }
 
@@ -83,20 +107,30 @@ fn short(what: &str, text: &str) -> Result<ShortString, PublishError> {
     if text.len() <= SHORT {
         return Ok(text.to_owned().into());
     }
-    let message = format!("the {what} has {} bytes, more than the {SHORT} that AMQP allows", text.len());
+    let message = format!(
+        "the {what} has {} bytes, more than the {SHORT} that AMQP allows",
+        text.len()
+    );
     Err(PublishError::permanent(message))
 }
 
-fn check_size(message: &Message<'_>, max_body: usize, frame_max: usize) -> Result<(), PublishError> {
+fn check_size(
+    message: &Message<'_>,
+    max_body: usize,
+    frame_max: usize,
+) -> Result<(), PublishError> {
     let body = message.body.len();
     if body > max_body {
-        let message = format!("the message has {body} bytes, more than the {max_body} of `max_message_bytes`");
+        let message = format!(
+            "the message has {body} bytes, more than the {max_body} of `max_message_bytes`"
+        );
         return Err(PublishError::permanent(message));
     }
     // A larger frame would cost all its neighbours the connection. Zero is no limit.
     let headers = message.size() - body + message.headers.len() * HEADER_RESERVE;
     if frame_max > 0 && headers + FRAME_RESERVE > frame_max {
-        let message = format!("the headers have {headers} bytes, more than fit into a frame of {frame_max}");
+        let message =
+            format!("the headers have {headers} bytes, more than fit into a frame of {frame_max}");
         return Err(PublishError::permanent(message));
     }
     Ok(())
@@ -128,27 +162,54 @@ mod tests {
         let exchange = || Addressing::Exchange("events".to_owned());
         let pair = |exchange: &str, key: &str| (exchange.to_owned(), key.to_owned());
         let plain = || Destination::new("d");
-        assert_eq!(address(exchange(), plain()), pair("events", "order.created"));
-        assert_eq!(address(exchange(), plain().with_topic("orders")), pair("events", "orders"));
-        assert_eq!(address(exchange(), plain().with_topic("orders").with_routing_key("eu")), pair("events", "eu"));
-        assert_eq!(address(Addressing::TopicIsExchange, plain()), pair("order.created", "order.created"));
+        assert_eq!(
+            address(exchange(), plain()),
+            pair("events", "order.created")
+        );
+        assert_eq!(
+            address(exchange(), plain().with_topic("orders")),
+            pair("events", "orders")
+        );
+        assert_eq!(
+            address(
+                exchange(),
+                plain().with_topic("orders").with_routing_key("eu")
+            ),
+            pair("events", "eu")
+        );
+        assert_eq!(
+            address(Addressing::TopicIsExchange, plain()),
+            pair("order.created", "order.created")
+        );
         let both = plain().with_topic("orders").with_routing_key("eu");
-        assert_eq!(address(Addressing::TopicIsExchange, both), pair("orders", "eu"));
+        assert_eq!(
+            address(Addressing::TopicIsExchange, both),
+            pair("orders", "eu")
+        );
     }
 
     #[test]
     fn what_amqp_cannot_carry_is_refused_for_good() {
-        let settings = RabbitMqSettings { max_message_bytes: 6, ..RabbitMqSettings::default() };
+        let settings = RabbitMqSettings {
+            max_message_bytes: 6,
+            ..RabbitMqSettings::default()
+        };
         let refused = |delivery: &Delivery, settings: &RabbitMqSettings, frame_max| {
             let error = Outgoing::new(delivery, settings, frame_max).unwrap_err();
             assert_eq!(error.class(), FailureClass::Permanent);
             error.to_string()
         };
         let small = delivery(Destination::new("d"));
-        assert_eq!(refused(&small, &settings, 0), "the message has 7 bytes, more than the 6 of `max_message_bytes`");
+        assert_eq!(
+            refused(&small, &settings, 0),
+            "the message has 7 bytes, more than the 6 of `max_message_bytes`"
+        );
         let long = delivery(Destination::new("d").with_topic("x".repeat(256)));
         let settings = RabbitMqSettings::default();
-        assert_eq!(refused(&long, &settings, 0), "the routing key has 256 bytes, more than the 255 that AMQP allows");
+        assert_eq!(
+            refused(&long, &settings, 0),
+            "the routing key has 256 bytes, more than the 255 that AMQP allows"
+        );
         let mut envelope = (*small.envelope).clone();
         envelope.headers = format!(r#"{{"x-own":"{}"}}"#, "x".repeat(5000)).into();
         let wide = Delivery::new(Arc::new(envelope), Destination::new("d"));

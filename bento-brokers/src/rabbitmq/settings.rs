@@ -30,7 +30,8 @@ pub struct RabbitMqSettings {
     pub credentials: Option<RabbitMqCredentials>,
     /// The virtual host, in the place of that in the URL; `/` by default.
     pub vhost: Option<String>,
-    /// Transport security. The authorities in `ca_file` are trusted besides those of the operating system: the client cannot do without these.
+    /// Transport security. The authorities in `ca_file` are trusted besides those of the operating
+    /// system: the client cannot do without these.
     pub tls: TlsSettings,
     /// What topic and routing key mean.
     pub addressing: Addressing,
@@ -40,11 +41,12 @@ pub struct RabbitMqSettings {
     /// How long connecting may take; 5 s by default.
     #[serde(deserialize_with = "bento_core::duration::deserialize")]
     pub connect_timeout: Duration,
-    /// How often each side says that it is alive, in whole seconds; 10 s by default. After two that did not come the connection counts as
-    /// lost.
+    /// How often each side says that it is alive, in whole seconds; 10 s by default. After two that
+    /// did not come the connection counts as lost.
     #[serde(deserialize_with = "bento_core::duration::deserialize")]
     pub heartbeat: Duration,
-    /// The largest body that is sent, in bytes; 16 MiB by default, which is RabbitMQ 4's own `max_message_size`.
+    /// The largest body that is sent, in bytes; 16 MiB by default, which is RabbitMQ 4's own
+    /// `max_message_size`.
     pub max_message_bytes: usize,
     /// The form of the messages.
     pub message: MessageSettings,

@@ -1,8 +1,9 @@
 //! Several events of one aggregate in one round trip.
 //!
-//! The events of an aggregate for one stream make a run, which travels as one transaction. Redis refuses a command of a transaction
-//! either when it is queued, and then executes none of them, or for the sake of its key, which all of them share: so no event of a run is
-//! added behind one that was refused. What an aggregate has for another stream waits for the next round trip.
+//! The events of an aggregate for one stream make a run, which travels as one transaction. Redis
+//! refuses a command of a transaction either when it is queued, and then executes none of them, or
+//! for the sake of its key, which all of them share: so no event of a run is added behind one that
+//! was refused. What an aggregate has for another stream waits for the next round trip.
 
 use std::collections::{HashMap, HashSet};
 use std::mem;
@@ -37,10 +38,16 @@ pub(super) struct Round {
 impl<'a> Chains<'a> {
     pub(super) fn new(batch: &'a [Delivery]) -> Self {
         let answers = batch.iter().map(|_| None).collect();
-        Self { batch, answers, left: (0..batch.len()).collect(), failed: HashSet::new() }
+        Self {
+            batch,
+            answers,
+            left: (0..batch.len()).collect(),
+            failed: HashSet::new(),
+        }
     }
 
-    /// Takes what can go next; `None` once everything has an answer. Without transactions a run has one event.
+    /// Takes what can go next; `None` once everything has an answer. Without transactions a run has
+    /// one event.
     pub(super) fn next_round(
         &mut self,
         has_transactions: bool,
@@ -57,7 +64,8 @@ impl<'a> Chains<'a> {
             }
             let run = aggregate.and_then(|aggregate| open.get(&aggregate).copied());
             let may_go = run.is_none_or(|run| {
-                has_transactions && run.is_some_and(|run| self.is_same_stream(runs[run][0].0, index))
+                has_transactions
+                    && run.is_some_and(|run| self.is_same_stream(runs[run][0].0, index))
             });
             if !may_go {
                 self.left.push(index);
@@ -78,15 +86,29 @@ impl<'a> Chains<'a> {
         }
         let mut commands = Pipeline::with_capacity(self.batch.len());
         commands.ignore_errors();
-        let runs = runs.into_iter().map(|run| append(&mut commands, run)).collect();
+        let runs = runs
+            .into_iter()
+            .map(|run| append(&mut commands, run))
+            .collect();
         Some(Round { commands, runs })
     }
 
     /// Takes the replies to a round.
-    pub(super) fn reply(&mut self, round: Round, replies: Vec<Reply>, unconfirmed: impl Fn() -> PublishError) {
+    pub(super) fn reply(
+        &mut self,
+        round: Round,
+        replies: Vec<Reply>,
+        unconfirmed: impl Fn() -> PublishError,
+    ) {
         let mut replies = replies.into_iter();
-        // The reply to EXEC is a list, in which each command of the transaction may have an error of its own.
-        let outcome = |reply: Reply| reply.and_then(Value::extract_error).map(drop).map_err(failure);
+        // The reply to EXEC is a list, in which each command of the transaction may have an error
+        // of its own.
+        let outcome = |reply: Reply| {
+            reply
+                .and_then(Value::extract_error)
+                .map(drop)
+                .map_err(failure)
+        };
         let mut next = || replies.next().map_or_else(|| Err(unconfirmed()), outcome);
         for run in round.runs {
             if let [index] = run[..] {
@@ -105,10 +127,15 @@ impl<'a> Chains<'a> {
                     Err(error) => vec![Err(error)],
                 }
             };
-            let sent = answers.iter().position(Answer::is_err).map_or(run.len(), |first| first + 1);
+            let sent = answers
+                .iter()
+                .position(Answer::is_err)
+                .map_or(run.len(), |first| first + 1);
             answers.truncate(sent);
             answers.extend(run[sent..].iter().map(|_| Err(not_sent())));
-            run.into_iter().zip(answers).for_each(|(index, answer)| self.answer(index, answer));
+            run.into_iter()
+                .zip(answers)
+                .for_each(|(index, answer)| self.answer(index, answer));
         }
     }
 
@@ -116,7 +143,10 @@ impl<'a> Chains<'a> {
     pub(super) fn into_answers(self, error: Option<&PublishError>) -> Vec<Answer> {
         let text = error.map_or_else(|| "it was not sent".to_owned(), PublishError::chain);
         let unsent = || Err(PublishError::unavailable(text.clone()));
-        self.answers.into_iter().map(|answer| answer.unwrap_or_else(unsent)).collect()
+        self.answers
+            .into_iter()
+            .map(|answer| answer.unwrap_or_else(unsent))
+            .collect()
     }
 
     fn answer(&mut self, index: usize, answer: Answer) {
@@ -134,7 +164,9 @@ impl<'a> Chains<'a> {
     /// The aggregate whose order holds for a delivery.
     fn aggregate(&self, index: usize) -> Option<Aggregate<'a>> {
         let envelope = &self.batch[index].envelope;
-        envelope.is_ordered().then(|| (&*envelope.aggregate_type, &*envelope.aggregate_id))
+        envelope
+            .is_ordered()
+            .then(|| (&*envelope.aggregate_type, &*envelope.aggregate_id))
     }
 
     fn is_same_stream(&self, one: usize, other: usize) -> bool {
@@ -173,12 +205,14 @@ mod tests {
 
     use super::*;
 
-    /// `a1:x` is an event of the aggregate `a1` for the stream `x`; `:x` is one without an aggregate.
+    /// `a1:x` is an event of the aggregate `a1` for the stream `x`; `:x` is one without an
+    /// aggregate.
     fn batch(events: &[&str]) -> Vec<Delivery> {
         let delivery = |event: &&str| {
             let (aggregate, topic) = event.split_once(':').unwrap();
             let mut envelope = Envelope::new("thing.happened", 1, chrono::Utc::now(), "{}");
-            (envelope.aggregate_type, envelope.aggregate_id) = ("thing".into(), aggregate.to_owned());
+            (envelope.aggregate_type, envelope.aggregate_id) =
+                ("thing".into(), aggregate.to_owned());
             Delivery::new(Arc::new(envelope), Destination::default().with_topic(topic))
         };
         events.iter().map(delivery).collect()
@@ -192,7 +226,10 @@ mod tests {
     }
 
     fn refused() -> Reply {
-        Err(RedisError::from((ErrorKind::Server(ServerErrorKind::ExecAbort), "refused")))
+        Err(RedisError::from((
+            ErrorKind::Server(ServerErrorKind::ExecAbort),
+            "refused",
+        )))
     }
 
     fn done() -> Reply {
@@ -208,7 +245,8 @@ mod tests {
         round.commands.cmd_iter().map(text).collect()
     }
 
-    /// Sends a batch, with these replies to each of its round trips. Returns the commands of each, and how each event ended.
+    /// Sends a batch, with these replies to each of its round trips. Returns the commands of each,
+    /// and how each event ended.
     fn send(
         events: &[&str],
         has_transactions: bool,
@@ -219,11 +257,20 @@ mod tests {
         let mut replies = replies.into_iter();
         while let Some(round) = chains.next_round(has_transactions, command) {
             sent.push(commands(&round));
-            let replies = replies.next().unwrap_or_else(|| round.commands.cmd_iter().map(|_| done()).collect());
-            chains.reply(round, replies, || PublishError::unavailable("there is no answer"));
+            let replies = replies
+                .next()
+                .unwrap_or_else(|| round.commands.cmd_iter().map(|_| done()).collect());
+            chains.reply(round, replies, || {
+                PublishError::unavailable("there is no answer")
+            });
         }
         let answers = chains.into_answers(None).into_iter();
-        (sent, answers.map(|answer| answer.err().map(|error| error.class())).collect())
+        (
+            sent,
+            answers
+                .map(|answer| answer.err().map(|error| error.class()))
+                .collect(),
+        )
     }
 
     const UNSENT: Option<FailureClass> = Some(FailureClass::Unavailable);
@@ -231,14 +278,22 @@ mod tests {
     #[test]
     fn a_run_is_one_transaction_and_an_event_alone_is_none() {
         let (sent, answers) = send(&["a:x", "b:x", "a:x", ":x", ":x"], true, []);
-        assert_eq!(sent, [["MULTI", "XADD x", "XADD x", "EXEC", "XADD x", "XADD x", "XADD x"]]);
+        assert_eq!(
+            sent,
+            [[
+                "MULTI", "XADD x", "XADD x", "EXEC", "XADD x", "XADD x", "XADD x"
+            ]]
+        );
         assert_eq!(answers, [None; 5]);
     }
 
     #[test]
     fn an_aggregate_waits_before_its_next_stream_and_everywhere_without_transactions() {
         let (sent, answers) = send(&["a:x", "a:y", "a:x", "b:x"], true, []);
-        assert_eq!(sent, [vec!["XADD x", "XADD x"], vec!["XADD y"], vec!["XADD x"]]);
+        assert_eq!(
+            sent,
+            [vec!["XADD x", "XADD x"], vec!["XADD y"], vec!["XADD x"]]
+        );
         assert_eq!(answers, [None; 4]);
         let (sent, answers) = send(&["a:x", "a:x", "b:x"], false, []);
         assert_eq!(sent, [vec!["XADD x", "XADD x"], vec!["XADD x"]]);
@@ -249,7 +304,10 @@ mod tests {
     fn nothing_of_an_aggregate_is_sent_behind_an_event_that_is_too_large() {
         let (sent, answers) = send(&["a:x", "a:x", "a:large", "a:x", "b:x"], true, []);
         assert_eq!(sent, [["MULTI", "XADD x", "XADD x", "EXEC", "XADD x"]]);
-        assert_eq!(answers, [None, None, Some(FailureClass::Permanent), UNSENT, None]);
+        assert_eq!(
+            answers,
+            [None, None, Some(FailureClass::Permanent), UNSENT, None]
+        );
     }
 
     #[test]
@@ -262,13 +320,22 @@ mod tests {
             let is_answered = replies.len() > 2;
             let (sent, answers) = send(&["a:x", "a:x", "a:y", "b:x"], true, [replies]);
             assert_eq!(sent.len(), 1, "{sent:?}");
-            assert_eq!(answers, [UNSENT, UNSENT, UNSENT, if is_answered { None } else { UNSENT }]);
+            assert_eq!(
+                answers,
+                [
+                    UNSENT,
+                    UNSENT,
+                    UNSENT,
+                    if is_answered { None } else { UNSENT }
+                ]
+            );
         }
     }
 
     #[test]
     fn a_transaction_that_was_executed_with_errors_confirms_nothing() {
-        let executed = redis::parse_redis_value(b"*2\r\n-WRONGTYPE no stream\r\n-WRONGTYPE no stream\r\n");
+        let executed =
+            redis::parse_redis_value(b"*2\r\n-WRONGTYPE no stream\r\n-WRONGTYPE no stream\r\n");
         assert!(executed.is_ok(), "{executed:?}");
         let replies = vec![done(), done(), done(), executed, done()];
         let (_, answers) = send(&["a:x", "a:x", "b:x"], true, [replies]);

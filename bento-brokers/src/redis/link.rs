@@ -1,14 +1,14 @@
 //! The connection to Redis.
 //!
-//! The client's own manager of connections keeps the answer of a reconnection that was refused, for good. So a connection is made here when
-//! there is none, and forgotten when it fails.
+//! The client's own manager of connections keeps the answer of a reconnection that was refused, for
+//! good. So a connection is made here when there is none, and forgotten when it fails.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo as _,
-    RedisError, TlsCertificates, Value,
+    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, ErrorKind,
+    IntoConnectionInfo as _, RedisError, TlsCertificates, Value,
 };
 
 use super::RedisSettings;
@@ -50,19 +50,32 @@ impl connect::Link for Link {
             .set_connection_timeout(Some(settings.connect_timeout))
             .set_response_timeout(Some(settings.timeout));
         let connecting = async {
-            let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-            redis::cmd("PING").query_async::<Value>(&mut connection).await?;
-            let empty = redis::pipe().cmd("MULTI").cmd("EXEC").query_async::<Value>(&mut connection).await;
+            let mut connection = client
+                .get_multiplexed_async_connection_with_config(&config)
+                .await?;
+            redis::cmd("PING")
+                .query_async::<Value>(&mut connection)
+                .await?;
+            let empty = redis::pipe()
+                .cmd("MULTI")
+                .cmd("EXEC")
+                .query_async::<Value>(&mut connection)
+                .await;
             Ok((connection, empty.is_ok()))
         };
         match tokio::time::timeout(settings.connect_timeout, connecting).await {
-            Ok(Ok((connection, has_transactions))) => {
-                Ok(Self { connection, has_transactions, is_lost: AtomicBool::new(false) })
-            }
+            Ok(Ok((connection, has_transactions))) => Ok(Self {
+                connection,
+                has_transactions,
+                is_lost: AtomicBool::new(false),
+            }),
             Ok(Err(error)) => Err(connect_error(settings, error)),
             Err(elapsed) => {
                 let address = settings.url.address();
-                Err(ConnectError::Unreachable { address, source: elapsed.into() })
+                Err(ConnectError::Unreachable {
+                    address,
+                    source: elapsed.into(),
+                })
             }
         }
     }
@@ -76,21 +89,37 @@ impl connect::Link for Link {
 fn connect_error(settings: &RedisSettings, error: RedisError) -> ConnectError {
     let address = settings.url.address();
     match error.kind() {
-        ErrorKind::AuthenticationFailed => ConnectError::Credentials { address, source: error.into() },
+        ErrorKind::AuthenticationFailed => ConnectError::Credentials {
+            address,
+            source: error.into(),
+        },
         // Nobody was named where somebody must be.
-        _ if error.code() == Some("NOAUTH") => ConnectError::Credentials { address, source: error.into() },
-        _ => ConnectError::Unreachable { address, source: error.into() },
+        _ if error.code() == Some("NOAUTH") => ConnectError::Credentials {
+            address,
+            source: error.into(),
+        },
+        _ => ConnectError::Unreachable {
+            address,
+            source: error.into(),
+        },
     }
 }
 
 /// # Errors
 /// Settings that can never be used.
 pub(super) fn client(settings: &RedisSettings) -> Result<Client, ConnectError> {
-    let RedisSettings { url, user, password, tls, .. } = settings;
+    let RedisSettings {
+        url,
+        user,
+        password,
+        tls,
+        ..
+    } = settings;
     url.check_password()?;
     // The client's error repeats the URL in some cases, with its password.
     let info = url.expose().into_connection_info();
-    let mut info = info.map_err(|_| ConnectError::settings(format!("`{url}` is no URL of a Redis server")))?;
+    let mut info =
+        info.map_err(|_| ConnectError::settings(format!("`{url}` is no URL of a Redis server")))?;
     let mut login = info.redis_settings().clone();
     if let Some(user) = user {
         login = login.set_username(user);
@@ -112,9 +141,12 @@ pub(super) fn client(settings: &RedisSettings) -> Result<Client, ConnectError> {
 
 fn secured(info: ConnectionInfo) -> ConnectionInfo {
     match info.addr().clone() {
-        ConnectionAddr::Tcp(host, port) => {
-            info.set_addr(ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None })
-        }
+        ConnectionAddr::Tcp(host, port) => info.set_addr(ConnectionAddr::TcpTls {
+            host,
+            port,
+            insecure: false,
+            tls_params: None,
+        }),
         _ => info,
     }
 }
@@ -122,11 +154,19 @@ fn secured(info: ConnectionInfo) -> ConnectionInfo {
 fn certificates(tls: &TlsSettings) -> Result<TlsCertificates, ConnectError> {
     let client_tls = match (&tls.certificate_file, &tls.key_file) {
         (None, None) => None,
-        (Some(certificate), Some(key)) => {
-            Some(ClientTlsConfig { client_cert: read(certificate)?, client_key: read(key)? })
+        (Some(certificate), Some(key)) => Some(ClientTlsConfig {
+            client_cert: read(certificate)?,
+            client_key: read(key)?,
+        }),
+        _ => {
+            return Err(ConnectError::settings(
+                "a client certificate needs both `certificate_file` and `key_file`",
+            ));
         }
-        _ => return Err(ConnectError::settings("a client certificate needs both `certificate_file` and `key_file`")),
     };
     let root_cert = tls.ca_file.as_deref().map(read).transpose()?;
-    Ok(TlsCertificates { client_tls, root_cert })
+    Ok(TlsCertificates {
+        client_tls,
+        root_cert,
+    })
 }

@@ -24,8 +24,9 @@ use crate::{Secret, ServerUrl, TlsSettings};
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RedisSettings {
-    /// The server and the number of its database, `redis://localhost:6379` by default; `rediss://` asks for TLS. It is one server, or what
-    /// stands for one; the slots of a cluster are not followed.
+    /// The server and the number of its database, `redis://localhost:6379` by default; `rediss://`
+    /// asks for TLS. It is one server, or what stands for one; the slots of a cluster are not
+    /// followed.
     pub url: ServerUrl,
     /// The name of the ACL; the one in the URL, or Redis' `default`, by default.
     pub user: Option<String>,
@@ -33,12 +34,15 @@ pub struct RedisSettings {
     pub password: Option<Secret>,
     /// Transport security.
     pub tls: TlsSettings,
-    /// What the key of every stream begins with, `shop:` for `shop:order.created`; nothing by default.
+    /// What the key of every stream begins with, `shop:` for `shop:order.created`; nothing by
+    /// default.
     pub prefix: String,
-    /// About how many entries a stream keeps: older ones are trimmed, whether they were read or not. All by default.
+    /// About how many entries a stream keeps: older ones are trimmed, whether they were read or
+    /// not. All by default.
     pub max_len: Option<u64>,
-    /// The largest message in bytes, 64 MiB by default. A larger one is refused for good before it is sent: Redis answers to a value above
-    /// its own `proto-max-bulk-len` by closing the connection, which would fail its whole batch.
+    /// The largest message in bytes, 64 MiB by default. A larger one is refused for good before it
+    /// is sent: Redis answers to a value above its own `proto-max-bulk-len` by closing the
+    /// connection, which would fail its whole batch.
     pub max_message_bytes: usize,
     /// How long a call waits for the answers to its batch; 5 s by default.
     #[serde(deserialize_with = "bento_core::duration::deserialize")]

@@ -14,33 +14,43 @@ use crate::ConnectError;
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// Checks that a client can be made of the files. It would find a fault when it connects, and again at each attempt.
+/// Checks that a client can be made of the files. It would find a fault when it connects, and again
+/// at each attempt.
 ///
 /// # Errors
 /// A file that cannot be read or used, or a key that does not belong to its certificate.
 #[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
 pub(crate) fn check(settings: &TlsSettings) -> Result<(), ConnectError> {
-    let authorities = settings.ca_file.as_deref().map_or_else(|| Ok(RootCertStore::empty()), authorities)?;
+    let authorities = settings
+        .ca_file
+        .as_deref()
+        .map_or_else(|| Ok(RootCertStore::empty()), authorities)?;
     with_identity(builder()?.with_root_certificates(authorities), settings).map(drop)
 }
 
 /// Reads the content of a file.
 #[cfg(any(feature = "rabbitmq", feature = "redis"))]
 pub(crate) fn read(file: &Path) -> Result<Vec<u8>, ConnectError> {
-    std::fs::read(file).map_err(|error| unusable(&format!("{} cannot be read", file.display()), error))
+    std::fs::read(file)
+        .map_err(|error| unusable(&format!("{} cannot be read", file.display()), error))
 }
 
-/// Begins the settings of a client. It says itself which cryptography it uses, so that the application need not install a default for the process.
+/// Begins the settings of a client. It says itself which cryptography it uses, so that the
+/// application need not install a default for the process.
 pub(crate) fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, ConnectError> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    builder.with_safe_default_protocol_versions().map_err(|error| unusable("no TLS", error))
+    builder
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unusable("no TLS", error))
 }
 
 /// Reads the certificates of the authorities.
 pub(crate) fn authorities(file: &Path) -> Result<RootCertStore, ConnectError> {
     let mut store = RootCertStore::empty();
     for certificate in certificates(file)? {
-        store.add(certificate).map_err(|error| unreadable(file, error))?;
+        store
+            .add(certificate)
+            .map_err(|error| unreadable(file, error))?;
     }
     Ok(store)
 }
@@ -53,21 +63,35 @@ pub(crate) fn with_identity(
     match (&settings.certificate_file, &settings.key_file) {
         (None, None) => Ok(builder.with_no_client_auth()),
         (Some(certificate), Some(file)) => {
-            let key = PrivateKeyDer::from_pem_file(file).map_err(|error| unreadable(file, error))?;
+            let key =
+                PrivateKeyDer::from_pem_file(file).map_err(|error| unreadable(file, error))?;
             let configured = builder.with_client_auth_cert(certificates(certificate)?, key);
             configured.map_err(|error| {
-                unusable(&format!("{} cannot be used with {}", certificate.display(), file.display()), error)
+                unusable(
+                    &format!(
+                        "{} cannot be used with {}",
+                        certificate.display(),
+                        file.display()
+                    ),
+                    error,
+                )
             })
         }
-        _ => Err(ConnectError::settings("a client certificate needs both `certificate_file` and `key_file`")),
+        _ => Err(ConnectError::settings(
+            "a client certificate needs both `certificate_file` and `key_file`",
+        )),
     }
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
-    let certificates = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let certificates =
+        CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let certificates = certificates.map_err(|error| unreadable(file, error))?;
     if certificates.is_empty() {
-        return Err(ConnectError::settings(format!("{} holds no certificate", file.display())));
+        return Err(ConnectError::settings(format!(
+            "{} holds no certificate",
+            file.display()
+        )));
     }
     Ok(certificates)
 }
@@ -78,5 +102,8 @@ fn unreadable(file: &Path, source: impl Into<Source>) -> ConnectError {
 
 /// The error of settings that cannot be used.
 pub(crate) fn unusable(what: &str, source: impl Into<Source>) -> ConnectError {
-    ConnectError::Settings { what: what.to_owned(), source: Some(source.into()) }
+    ConnectError::Settings {
+        what: what.to_owned(),
+        source: Some(source.into()),
+    }
 }

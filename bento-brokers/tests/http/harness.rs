@@ -38,8 +38,15 @@ impl PublisherHarness for Hook {
     type Publisher = HttpPublisher;
 
     fn traits(&self) -> Traits {
-        let wire = Some(Wire { prefix: "ce-", is_encoded: true });
-        Traits { wire, too_large: Some(LIMIT), ..Traits::default() }
+        let wire = Some(Wire {
+            prefix: "ce-",
+            is_encoded: true,
+        });
+        Traits {
+            wire,
+            too_large: Some(LIMIT),
+            ..Traits::default()
+        }
     }
 
     async fn publisher(&self, mode: Mode) -> HttpPublisher {
@@ -49,10 +56,17 @@ impl PublisherHarness for Hook {
             Mode::Plain => Format::Plain,
         };
         let settings = HttpSettings {
-            url: Some(format!("http://127.0.0.1:{}/hooks/{{topic}}", self.receiver.port).as_str().into()),
+            url: Some(
+                format!("http://127.0.0.1:{}/hooks/{{topic}}", self.receiver.port)
+                    .as_str()
+                    .into(),
+            ),
             allow_http: true,
             timeout: Duration::from_secs(5),
-            message: MessageSettings { format, ..MessageSettings::default() },
+            message: MessageSettings {
+                format,
+                ..MessageSettings::default()
+            },
             ..HttpSettings::default()
         };
         HttpPublisher::new(settings).unwrap()
@@ -75,7 +89,11 @@ impl PublisherHarness for Hook {
                 });
                 return received.collect();
             }
-            assert!(begun.elapsed() < PATIENCE, "{} of {at_least} requests arrived", taken.len());
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "{} of {at_least} requests arrived",
+                taken.len()
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

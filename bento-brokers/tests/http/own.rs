@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bento_brokers::TlsSettings;
 use bento_brokers::http::{
-    HttpAuthorization, HttpPublisher, HttpSettings, ID_HEADER, SIGNATURE_HEADER, SignatureError, SigningSecrets,
-    WebhookAlert,
+    HttpAuthorization, HttpPublisher, HttpSettings, ID_HEADER, SIGNATURE_HEADER, SignatureError,
+    SigningSecrets, WebhookAlert,
 };
 use bento_core::Envelope;
 use bento_core::outbox::{OutboxEntry, Sharding};
@@ -44,19 +44,31 @@ const OTHER: &str = "whsec_//////////////////////////////////////////8=";
 
 /// Verifies a body under the headers of a request, and returns the id of the message.
 fn verify(request: &Request, body: &[u8], secret: &str) -> Result<String, SignatureError> {
-    let headers = request.headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+    let headers = request
+        .headers
+        .iter()
+        .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
     let headers: HeaderMap = headers.collect();
     let secrets = SigningSecrets::new(&[secret.into()]).unwrap();
-    secrets.verify(&headers, body, Utc::now(), Duration::from_secs(60)).map(str::to_owned)
+    secrets
+        .verify(&headers, body, Utc::now(), Duration::from_secs(60))
+        .map(str::to_owned)
 }
 
 async fn publish(settings: HttpSettings) -> Result<(), PublishError> {
-    HttpPublisher::new(settings).unwrap().publish(&[delivery("d")]).await.remove(0)
+    HttpPublisher::new(settings)
+        .unwrap()
+        .publish(&[delivery("d")])
+        .await
+        .remove(0)
 }
 
 /// The error of a receiver that says this.
 async fn said(status: u16, headers: &[(&'static str, &str)], body: &str) -> PublishError {
-    let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    let headers: Vec<_> = headers
+        .iter()
+        .map(|(name, value)| (*name, (*value).to_owned()))
+        .collect();
     let body = body.to_owned();
     let receiver = Receiver::new(move |_| Some((status, headers.clone(), body.clone())));
     publish(settings(receiver.port)).await.unwrap_err()
@@ -65,26 +77,50 @@ async fn said(status: u16, headers: &[(&'static str, &str)], body: &str) -> Publ
 fn dead_letter() -> DeadLetter {
     let Delivery { envelope, .. } = delivery("audit");
     let error = "no such topic".to_owned();
-    DeadLetter::new("audit".into(), 3, 7, 2, "permanent".to_owned(), error, Utc::now(), false, envelope)
+    DeadLetter::new(
+        "audit".into(),
+        3,
+        7,
+        2,
+        "permanent".to_owned(),
+        error,
+        Utc::now(),
+        false,
+        envelope,
+    )
 }
 
 #[tokio::test]
 async fn an_alert_says_of_each_letter_what_it_is_and_nothing_of_its_payload() {
     let receiver = Receiver::content();
     let signing_secrets = vec![OLD.into()];
-    let hook = WebhookAlert::new(HttpSettings { signing_secrets, ..settings(receiver.port) }).unwrap();
+    let hook = WebhookAlert::new(HttpSettings {
+        signing_secrets,
+        ..settings(receiver.port)
+    })
+    .unwrap();
     let letters = [dead_letter(), dead_letter()];
     hook.alert(&letters).await.unwrap();
     let request = receiver.taken().remove(0);
     let id = verify(&request, &request.body, OLD).unwrap();
     hook.alert(&letters).await.unwrap();
-    assert_eq!(receiver.taken()[1].headers[ID_HEADER], id, "the same batch is the same message");
+    assert_eq!(
+        receiver.taken()[1].headers[ID_HEADER],
+        id,
+        "the same batch is the same message"
+    );
     let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
     assert_eq!(body["dead_letters"].as_array().unwrap().len(), 2);
     let first = &body["dead_letters"][0];
     assert_eq!(first["event_id"], letters[0].envelope.event_id.to_string());
-    assert_eq!([&first["route"], &first["cause"], &first["error"]], ["audit", "permanent", "no such topic"]);
-    assert!(!String::from_utf8(request.body).unwrap().contains("1.10"), "a payload may be for other eyes");
+    assert_eq!(
+        [&first["route"], &first["cause"], &first["error"]],
+        ["audit", "permanent", "no such topic"]
+    );
+    assert!(
+        !String::from_utf8(request.body).unwrap().contains("1.10"),
+        "a payload may be for other eyes"
+    );
 }
 
 #[tokio::test]
@@ -93,8 +129,15 @@ async fn an_alert_that_is_refused_has_failed_with_its_cause() {
     let hook = WebhookAlert::new(settings(receiver.port)).unwrap();
     let error = hook.alert(&[dead_letter()]).await.unwrap_err();
     let cause = std::error::Error::source(&error).unwrap().to_string();
-    assert!(cause.contains("500") && cause.contains("not today"), "{cause}");
-    let nowhere = WebhookAlert::new(HttpSettings { url: None, ..settings(1) }).unwrap_err();
+    assert!(
+        cause.contains("500") && cause.contains("not today"),
+        "{cause}"
+    );
+    let nowhere = WebhookAlert::new(HttpSettings {
+        url: None,
+        ..settings(1)
+    })
+    .unwrap_err();
     assert!(nowhere.to_string().contains("`url`"), "{nowhere}");
 }
 
@@ -103,32 +146,61 @@ async fn a_body_is_signed_with_every_secret() {
     let receiver = Receiver::content();
     let signing_secrets = vec![NEW.into(), OLD.into()];
     let delivery = delivery("d");
-    let publisher = HttpPublisher::new(HttpSettings { signing_secrets, ..settings(receiver.port) }).unwrap();
-    publisher.publish(std::slice::from_ref(&delivery)).await.remove(0).unwrap();
+    let publisher = HttpPublisher::new(HttpSettings {
+        signing_secrets,
+        ..settings(receiver.port)
+    })
+    .unwrap();
+    publisher
+        .publish(std::slice::from_ref(&delivery))
+        .await
+        .remove(0)
+        .unwrap();
     let request = receiver.taken().remove(0);
     assert_eq!((&*request.method, &*request.path), ("POST", "/hook"));
     let id = delivery.envelope.event_id.to_string();
     assert_eq!(verify(&request, &request.body, NEW).as_ref(), Ok(&id));
     assert_eq!(verify(&request, &request.body, OLD).as_ref(), Ok(&id));
     assert_eq!(verify(&request, b"{}", NEW), Err(SignatureError::Mismatch));
-    assert_eq!(verify(&request, &request.body, OTHER), Err(SignatureError::Mismatch));
+    assert_eq!(
+        verify(&request, &request.body, OTHER),
+        Err(SignatureError::Mismatch)
+    );
 }
 
 #[tokio::test]
 async fn the_id_of_an_event_is_signed() {
     let receiver = Receiver::content();
-    publish(HttpSettings { signing_secrets: vec![OLD.into()], ..settings(receiver.port) }).await.unwrap();
+    publish(HttpSettings {
+        signing_secrets: vec![OLD.into()],
+        ..settings(receiver.port)
+    })
+    .await
+    .unwrap();
     let mut request = receiver.taken().remove(0);
-    request.headers.insert(ID_HEADER.to_owned(), "018f0000-0000-7000-8000-000000000001".to_owned());
-    assert_eq!(verify(&request, &request.body, OLD), Err(SignatureError::Mismatch));
+    request.headers.insert(
+        ID_HEADER.to_owned(),
+        "018f0000-0000-7000-8000-000000000001".to_owned(),
+    );
+    assert_eq!(
+        verify(&request, &request.body, OLD),
+        Err(SignatureError::Mismatch)
+    );
 }
 
 #[tokio::test]
 async fn a_signing_secret_that_is_empty_or_short_is_refused_at_the_start() {
     for secret in ["", "whsec_", "whsec_c2hvcnQ="] {
-        let refused = HttpPublisher::new(HttpSettings { signing_secrets: vec![secret.into()], ..settings(1) });
+        let refused = HttpPublisher::new(HttpSettings {
+            signing_secrets: vec![secret.into()],
+            ..settings(1)
+        });
         let text = refused.unwrap_err().to_string();
-        let why = if secret.is_empty() { "`signing_secrets` is empty" } else { "`signing_secrets`: signing secret 1 " };
+        let why = if secret.is_empty() {
+            "`signing_secrets` is empty"
+        } else {
+            "`signing_secrets`: signing secret 1 "
+        };
         assert!(text.contains(why), "{text}");
     }
 }
@@ -143,21 +215,40 @@ async fn authorization_headers_and_the_event_id_are_sent() {
         ..settings(receiver.port)
     };
     let delivery = delivery("d");
-    HttpPublisher::new(bearer).unwrap().publish(std::slice::from_ref(&delivery)).await.remove(0).unwrap();
-    let user = HttpAuthorization::Basic { user: "ann".to_owned(), password: "secret".into() };
-    publish(HttpSettings { authorization: Some(user), ..settings(receiver.port) }).await.unwrap();
+    HttpPublisher::new(bearer)
+        .unwrap()
+        .publish(std::slice::from_ref(&delivery))
+        .await
+        .remove(0)
+        .unwrap();
+    let user = HttpAuthorization::Basic {
+        user: "ann".to_owned(),
+        password: "secret".into(),
+    };
+    publish(HttpSettings {
+        authorization: Some(user),
+        ..settings(receiver.port)
+    })
+    .await
+    .unwrap();
     let taken = receiver.taken();
     assert_eq!(taken[0].headers["authorization"], "Bearer token");
     assert_eq!(taken[0].headers["x-api-key"], "k");
-    assert_eq!(taken[0].headers[ID_HEADER], delivery.envelope.event_id.to_string());
+    assert_eq!(
+        taken[0].headers[ID_HEADER],
+        delivery.envelope.event_id.to_string()
+    );
     assert_eq!(taken[1].headers["authorization"], "Basic YW5uOnNlY3JldA==");
     assert!(!taken[1].headers.contains_key(SIGNATURE_HEADER));
 }
 
-/// Publishes to the port that the test below names, in a process of its own, whose environment it sets.
+/// Publishes to the port that the test below names, in a process of its own, whose environment it
+/// sets.
 #[tokio::test]
 async fn publishes_to_the_port_of_the_environment() {
-    let Ok(port) = std::env::var("BENTO_TEST_WEBHOOK_PORT") else { return };
+    let Ok(port) = std::env::var("BENTO_TEST_WEBHOOK_PORT") else {
+        return;
+    };
     publish(settings(port.parse().unwrap())).await.unwrap();
 }
 
@@ -167,9 +258,15 @@ fn a_proxy_of_the_environment_is_not_used() {
     let address = format!("http://127.0.0.1:{}", proxy.port);
     let mut publishing = std::process::Command::new(std::env::current_exe().unwrap());
     publishing.args(["--exact", "own::publishes_to_the_port_of_the_environment"]);
-    publishing.envs([("http_proxy", &address), ("HTTP_PROXY", &address), ("all_proxy", &address)]);
+    publishing.envs([
+        ("http_proxy", &address),
+        ("HTTP_PROXY", &address),
+        ("all_proxy", &address),
+    ]);
     publishing.env_remove("no_proxy").env_remove("NO_PROXY");
-    let published = publishing.env("BENTO_TEST_WEBHOOK_PORT", receiver.port.to_string()).status();
+    let published = publishing
+        .env("BENTO_TEST_WEBHOOK_PORT", receiver.port.to_string())
+        .status();
     assert!(published.unwrap().success());
     assert_eq!((receiver.taken().len(), proxy.taken().len()), (1, 0));
 }
@@ -178,8 +275,15 @@ fn a_proxy_of_the_environment_is_not_used() {
 async fn an_event_cannot_change_the_headers_of_the_settings() {
     let receiver = Receiver::content();
     let headers = [("x-api-key".to_owned(), "k".into())].into();
-    let publisher = HttpPublisher::new(HttpSettings { headers, ..settings(receiver.port) }).unwrap();
-    for own in [r#"{"Authorization":"Bearer mine"}"#, r#"{"X-Api-Key":"mine"}"#] {
+    let publisher = HttpPublisher::new(HttpSettings {
+        headers,
+        ..settings(receiver.port)
+    })
+    .unwrap();
+    for own in [
+        r#"{"Authorization":"Bearer mine"}"#,
+        r#"{"X-Api-Key":"mine"}"#,
+    ] {
         let mut delivery = delivery("d");
         let mut envelope = (*delivery.envelope).clone();
         envelope.headers = own.into();
@@ -196,28 +300,58 @@ async fn more_headers_than_http_carries_are_refused() {
     let publisher = HttpPublisher::new(settings(receiver.port)).unwrap();
     let mut delivery = delivery("d");
     let mut envelope = (*delivery.envelope).clone();
-    let headers: BTreeMap<_, _> = (0..40_000).map(|number| (format!("x-{number}"), "1")).collect();
+    let headers: BTreeMap<_, _> = (0..40_000)
+        .map(|number| (format!("x-{number}"), "1"))
+        .collect();
     envelope.headers = serde_json::to_vec(&headers).unwrap().into();
     delivery.envelope = Arc::new(envelope);
     let error = publisher.publish(&[delivery]).await.remove(0).unwrap_err();
     assert_eq!(error.class(), FailureClass::Permanent);
-    assert!(error.to_string().ends_with(" headers, more than HTTP carries"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .ends_with(" headers, more than HTTP carries"),
+        "{error}"
+    );
     assert!(receiver.taken().is_empty());
 }
 
 #[tokio::test]
 async fn each_destination_has_its_own_url() {
     let (one, other) = (Receiver::content(), Receiver::content());
-    let urls = [("audit".to_owned(), format!("http://127.0.0.1:{}/audit", other.port).as_str().into())].into();
-    let publisher = HttpPublisher::new(HttpSettings { urls, ..settings(one.port) }).unwrap();
-    let answers = publisher.publish(&[delivery("audit"), delivery("orders")]).await;
+    let urls = [(
+        "audit".to_owned(),
+        format!("http://127.0.0.1:{}/audit", other.port)
+            .as_str()
+            .into(),
+    )]
+    .into();
+    let publisher = HttpPublisher::new(HttpSettings {
+        urls,
+        ..settings(one.port)
+    })
+    .unwrap();
+    let answers = publisher
+        .publish(&[delivery("audit"), delivery("orders")])
+        .await;
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
-    assert_eq!((&*one.taken()[0].path, &*other.taken()[0].path), ("/hook", "/audit"));
+    assert_eq!(
+        (&*one.taken()[0].path, &*other.taken()[0].path),
+        ("/hook", "/audit")
+    );
 
     let urls = [("audit".to_owned(), "https://h/".into())].into();
-    let named = HttpPublisher::new(HttpSettings { urls, ..HttpSettings::default() }).unwrap();
+    let named = HttpPublisher::new(HttpSettings {
+        urls,
+        ..HttpSettings::default()
+    })
+    .unwrap();
     assert!(named.serves(&Destination::new("audit")) && !named.serves(&Destination::new("orders")));
-    let error = named.publish(&[delivery("orders")]).await.remove(0).unwrap_err();
+    let error = named
+        .publish(&[delivery("orders")])
+        .await
+        .remove(0)
+        .unwrap_err();
     assert_eq!(error.class(), FailureClass::Permanent);
 }
 
@@ -225,18 +359,35 @@ async fn each_destination_has_its_own_url() {
 async fn what_the_receiver_says_is_in_the_error() {
     let error = said(422, &[], "no such\r\n\u{1b}[1mcurrency").await;
     assert_eq!(error.class(), FailureClass::Permanent);
-    assert_eq!(error.to_string(), "the webhook answered 422 Unprocessable Entity: no such [1mcurrency");
+    assert_eq!(
+        error.to_string(),
+        "the webhook answered 422 Unprocessable Entity: no such [1mcurrency"
+    );
     let long = said(500, &[], &"x".repeat(100_000)).await;
-    assert_eq!((long.class(), long.to_string().len() < 600), (FailureClass::Transient, true));
+    assert_eq!(
+        (long.class(), long.to_string().len() < 600),
+        (FailureClass::Transient, true)
+    );
 }
 
 #[tokio::test]
 async fn retry_after_is_kept_to() {
     let seconds = said(503, &[("retry-after", "17")], "").await;
-    assert_eq!((seconds.class(), seconds.retry_after()), (FailureClass::Throttled, Some(Duration::from_secs(17))));
-    let date = (Utc::now() + Duration::from_secs(60)).format("%a, %d %b %Y %H:%M:%S GMT").to_string();
-    let wait = said(429, &[("retry-after", &date)], "").await.retry_after().unwrap();
-    assert!((Duration::from_secs(50)..=Duration::from_secs(60)).contains(&wait), "{wait:?}");
+    assert_eq!(
+        (seconds.class(), seconds.retry_after()),
+        (FailureClass::Throttled, Some(Duration::from_secs(17)))
+    );
+    let date = (Utc::now() + Duration::from_secs(60))
+        .format("%a, %d %b %Y %H:%M:%S GMT")
+        .to_string();
+    let wait = said(429, &[("retry-after", &date)], "")
+        .await
+        .retry_after()
+        .unwrap();
+    assert!(
+        (Duration::from_secs(50)..=Duration::from_secs(60)).contains(&wait),
+        "{wait:?}"
+    );
 }
 
 #[tokio::test]
@@ -245,27 +396,53 @@ async fn a_redirect_is_not_followed() {
     let location = format!("http://127.0.0.1:{}/", elsewhere.port);
     let error = said(307, &[("location", &location)], "").await;
     assert_eq!(error.class(), FailureClass::Unavailable);
-    assert!(error.to_string().contains("redirects are not followed"), "{error}");
+    assert!(
+        error.to_string().contains("redirects are not followed"),
+        "{error}"
+    );
     assert!(elsewhere.taken().is_empty());
 }
 
 #[tokio::test]
 async fn a_refused_port_may_pass_and_shows_no_password() {
     let port = free_port();
-    let url = Some(format!("http://ann:hunter2@127.0.0.1:{port}/hook?key=hunter2").as_str().into());
-    let error = publish(HttpSettings { url, ..settings(port) }).await.unwrap_err();
+    let url = Some(
+        format!("http://ann:hunter2@127.0.0.1:{port}/hook?key=hunter2")
+            .as_str()
+            .into(),
+    );
+    let error = publish(HttpSettings {
+        url,
+        ..settings(port)
+    })
+    .await
+    .unwrap_err();
     assert_eq!(error.class(), FailureClass::Unavailable);
-    assert!(error.to_string().contains(&format!("127.0.0.1:{port}")), "{error}");
-    assert!(!format!("{error:?} {}", error.chain()).contains("hunter2"), "{error:?}");
+    assert!(
+        error.to_string().contains(&format!("127.0.0.1:{port}")),
+        "{error}"
+    );
+    assert!(
+        !format!("{error:?} {}", error.chain()).contains("hunter2"),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]
 async fn a_receiver_that_does_not_answer_may_pass() {
     let receiver = Receiver::new(|_| Said::<String>::None);
     let timeout = Duration::from_millis(200);
-    let error = publish(HttpSettings { timeout, ..settings(receiver.port) }).await.unwrap_err();
+    let error = publish(HttpSettings {
+        timeout,
+        ..settings(receiver.port)
+    })
+    .await
+    .unwrap_err();
     assert_eq!(error.class(), FailureClass::Unavailable);
-    assert!(error.to_string().contains("did not answer in time"), "{error}");
+    assert!(
+        error.to_string().contains("did not answer in time"),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -279,7 +456,11 @@ async fn no_more_requests_than_allowed_are_under_way_at_once() {
         now.fetch_sub(1, Ordering::SeqCst);
         Some((204, Vec::new(), String::new()))
     });
-    let publisher = HttpPublisher::new(HttpSettings { concurrency: 3, ..settings(receiver.port) }).unwrap();
+    let publisher = HttpPublisher::new(HttpSettings {
+        concurrency: 3,
+        ..settings(receiver.port)
+    })
+    .unwrap();
     let batch: Vec<_> = (0..20).map(|_| delivery("d")).collect();
     assert!(publisher.publish(&batch).await.iter().all(Result::is_ok));
     assert_eq!(most.load(Ordering::SeqCst), 3);
@@ -295,32 +476,59 @@ async fn a_slow_receiver_gets_each_event_once_and_a_call_ends_in_time() {
         std::thread::sleep(Duration::from_millis(150));
         Some((204, Vec::new(), String::new()))
     });
-    let sharding = Sharding { shards: NonZeroU16::MIN, ..Sharding::default() };
+    let sharding = Sharding {
+        shards: NonZeroU16::MIN,
+        ..Sharding::default()
+    };
     let store = MemoryStore::new(sharding);
     store.append((0..EVENTS).map(|number| {
         let mut envelope = Envelope::new("order.created", 1, Utc::now(), "{}");
         (envelope.aggregate_type, envelope.aggregate_id) = ("order".into(), number.to_string());
-        OutboxEntry { shard: sharding.shard(&envelope), may_be_known: false, envelope }
+        OutboxEntry {
+            shard: sharding.shard(&envelope),
+            may_be_known: false,
+            envelope,
+        }
     }));
     let publisher = HttpPublisher::new(settings(receiver.port)).unwrap();
-    let relay = Relay::builder(store.clone(), publisher).publish_timeout(Duration::from_secs(2)).start().unwrap();
+    let relay = Relay::builder(store.clone(), publisher)
+        .publish_timeout(Duration::from_secs(2))
+        .start()
+        .unwrap();
     let emptied = async {
         while store.counts().await.unwrap().backlog() > 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), emptied).await.expect("every event arrives");
+    tokio::time::timeout(Duration::from_secs(60), emptied)
+        .await
+        .expect("every event arrives");
     relay.stop().await.unwrap();
     assert_eq!(store.counts().await.unwrap().dead, 0);
-    assert_eq!(requests.load(Ordering::SeqCst), EVENTS as usize, "no event is sent twice");
+    assert_eq!(
+        requests.load(Ordering::SeqCst),
+        EVENTS as usize,
+        "no event is sent twice"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_for_which_the_receiver_hangs_is_to_blame_only_while_others_are_answered() {
-    let receiver = Receiver::new(|request| (request.path != "/poison").then(|| (204, Vec::new(), String::new())));
-    let url = Some(format!("http://127.0.0.1:{}/{{topic}}", receiver.port).as_str().into());
+    let receiver = Receiver::new(|request| {
+        (request.path != "/poison").then(|| (204, Vec::new(), String::new()))
+    });
+    let url = Some(
+        format!("http://127.0.0.1:{}/{{topic}}", receiver.port)
+            .as_str()
+            .into(),
+    );
     let timeout = Duration::from_millis(400);
-    let publisher = HttpPublisher::new(HttpSettings { url, timeout, ..settings(receiver.port) }).unwrap();
+    let publisher = HttpPublisher::new(HttpSettings {
+        url,
+        timeout,
+        ..settings(receiver.port)
+    })
+    .unwrap();
     let to = |topic: &'static str| {
         let mut delivery = delivery("d");
         delivery.destination = delivery.destination.with_topic(topic);
@@ -328,24 +536,52 @@ async fn an_event_for_which_the_receiver_hangs_is_to_blame_only_while_others_are
     };
     let class = |answer: &Result<(), PublishError>| answer.as_ref().err().map(PublishError::class);
     let alone = publisher.publish(&[to("poison")]).await;
-    assert_eq!(class(&alone[0]), Some(FailureClass::Unavailable), "the receiver may hang");
+    assert_eq!(
+        class(&alone[0]),
+        Some(FailureClass::Unavailable),
+        "the receiver may hang"
+    );
     let answers = publisher.publish(&[to("poison"), to("fine")]).await;
-    assert_eq!([class(&answers[0]), class(&answers[1])], [Some(FailureClass::Transient), None]);
+    assert_eq!(
+        [class(&answers[0]), class(&answers[1])],
+        [Some(FailureClass::Transient), None]
+    );
 }
 
 #[tokio::test]
 async fn tls_knows_the_authority_of_the_settings_and_shows_a_certificate() {
-    let Some(certificates) = Certificates::make() else { return skipped("openssl is not installed") };
-    let publish_to = async |receiver: &Receiver, tls: TlsSettings| {
-        let url = Some(format!("https://127.0.0.1:{}/hook", receiver.port).as_str().into());
-        publish(HttpSettings { url, tls, ..HttpSettings::default() }).await
+    let Some(certificates) = Certificates::make() else {
+        return skipped("openssl is not installed");
     };
-    let receiver =
-        |asks| Receiver::with(Some(server_config(&certificates, asks)), |_| Some((204, Vec::new(), String::new())));
-    publish_to(&receiver(false), certificates.of_a_stranger()).await.unwrap();
+    let publish_to = async |receiver: &Receiver, tls: TlsSettings| {
+        let url = Some(
+            format!("https://127.0.0.1:{}/hook", receiver.port)
+                .as_str()
+                .into(),
+        );
+        publish(HttpSettings {
+            url,
+            tls,
+            ..HttpSettings::default()
+        })
+        .await
+    };
+    let receiver = |asks| {
+        Receiver::with(Some(server_config(&certificates, asks)), |_| {
+            Some((204, Vec::new(), String::new()))
+        })
+    };
+    publish_to(&receiver(false), certificates.of_a_stranger())
+        .await
+        .unwrap();
     let careful = receiver(true);
-    publish_to(&careful, certificates.of_the_client()).await.unwrap();
-    let of_the_system = TlsSettings { ca_file: None, ..certificates.of_the_client() };
+    publish_to(&careful, certificates.of_the_client())
+        .await
+        .unwrap();
+    let of_the_system = TlsSettings {
+        ca_file: None,
+        ..certificates.of_the_client()
+    };
     for (tls, why) in [
         (certificates.of_a_stranger(), REQUIRED),
         (certificates.of_a_sceptic(), "invalid peer certificate"),

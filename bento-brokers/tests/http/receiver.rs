@@ -17,7 +17,8 @@ pub(crate) struct Request {
     pub(crate) body: Vec<u8>,
 }
 
-/// What is said to a request: status, headers and body. `None` is no answer at all, until the receiver is gone.
+/// What is said to a request: status, headers and body. `None` is no answer at all, until the
+/// receiver is gone.
 pub(crate) type Said<B> = Option<(u16, Vec<(&'static str, String)>, B)>;
 type Rule = dyn Fn(&Request) -> Said<Vec<u8>> + Send + Sync;
 
@@ -42,7 +43,9 @@ struct Open {
 }
 
 impl Receiver {
-    pub(crate) fn new<B: Into<Vec<u8>>>(rule: impl Fn(&Request) -> Said<B> + Send + Sync + 'static) -> Self {
+    pub(crate) fn new<B: Into<Vec<u8>>>(
+        rule: impl Fn(&Request) -> Said<B> + Send + Sync + 'static,
+    ) -> Self {
         Self::with(None, rule)
     }
 
@@ -51,10 +54,21 @@ impl Receiver {
         rule: impl Fn(&Request) -> Said<B> + Send + Sync + 'static,
     ) -> Self {
         let tls = tls.map(Arc::new);
-        let rule = move |request: &Request| rule(request).map(|(status, headers, body)| (status, headers, body.into()));
-        let state = State { rule: Box::new(rule), tls, taken: Mutex::default(), open: Mutex::default() };
+        let rule = move |request: &Request| {
+            rule(request).map(|(status, headers, body)| (status, headers, body.into()))
+        };
+        let state = State {
+            rule: Box::new(rule),
+            tls,
+            taken: Mutex::default(),
+            open: Mutex::default(),
+        };
         let port = super::support::free_port();
-        let receiver = Self { port, state: Arc::new(state), listening: Mutex::default() };
+        let receiver = Self {
+            port,
+            state: Arc::new(state),
+            listening: Mutex::default(),
+        };
         receiver.start();
         receiver
     }
@@ -95,7 +109,9 @@ impl Receiver {
             let _ = connection.shutdown(Shutdown::Both);
         }
         drop(open);
-        let Some(listening) = self.listening.lock().unwrap().take() else { return };
+        let Some(listening) = self.listening.lock().unwrap().take() else {
+            return;
+        };
         // Wakes the listener, which then ends. The port is free only when it has.
         let _ = TcpStream::connect(("127.0.0.1", self.port));
         let _ = listening.join();
@@ -111,7 +127,13 @@ impl Drop for Receiver {
 fn serve(connection: TcpStream, state: &State) {
     match &state.tls {
         None => talk(connection, state),
-        Some(config) => talk(StreamOwned::new(ServerConnection::new(Arc::clone(config)).unwrap(), connection), state),
+        Some(config) => talk(
+            StreamOwned::new(
+                ServerConnection::new(Arc::clone(config)).unwrap(),
+                connection,
+            ),
+            state,
+        ),
     }
 }
 
@@ -126,11 +148,26 @@ fn talk(stream: impl Read + Write, state: &State) {
         if (200..300).contains(&status) {
             state.taken.lock().unwrap().push(request);
         }
-        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        let length =
-            if matches!(status, 204 | 304) { String::new() } else { format!("content-length: {}\r\n", body.len()) };
-        let answer = [format!("HTTP/1.1 {status} Said\r\n{headers}{length}\r\n").into_bytes(), body].concat();
-        if stream.get_mut().write_all(&answer).and_then(|()| stream.get_mut().flush()).is_err() {
+        let headers: String = headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}\r\n"))
+            .collect();
+        let length = if matches!(status, 204 | 304) {
+            String::new()
+        } else {
+            format!("content-length: {}\r\n", body.len())
+        };
+        let answer = [
+            format!("HTTP/1.1 {status} Said\r\n{headers}{length}\r\n").into_bytes(),
+            body,
+        ]
+        .concat();
+        if stream
+            .get_mut()
+            .write_all(&answer)
+            .and_then(|()| stream.get_mut().flush())
+            .is_err()
+        {
             return;
         }
     }
@@ -139,7 +176,11 @@ fn talk(stream: impl Read + Write, state: &State) {
 fn read(stream: &mut impl BufRead) -> Option<Request> {
     let mut line = || {
         let mut line = String::new();
-        stream.read_line(&mut line).ok().filter(|count| *count > 0).map(|_| line.trim_end().to_owned())
+        stream
+            .read_line(&mut line)
+            .ok()
+            .filter(|count| *count > 0)
+            .map(|_| line.trim_end().to_owned())
     };
     let first = line()?;
     let mut words = first.split(' ').map(str::to_owned);
@@ -147,11 +188,20 @@ fn read(stream: &mut impl BufRead) -> Option<Request> {
     let mut headers = BTreeMap::new();
     loop {
         let line = line()?;
-        let Some((name, value)) = line.split_once(':') else { break };
+        let Some((name, value)) = line.split_once(':') else {
+            break;
+        };
         headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
     }
-    let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
+    let length = headers
+        .get("content-length")
+        .map_or(0, |length| length.parse().unwrap());
     let mut body = vec![0; length];
     stream.read_exact(&mut body).ok()?;
-    Some(Request { method, path, headers, body })
+    Some(Request {
+        method,
+        path,
+        headers,
+        body,
+    })
 }

@@ -1,4 +1,5 @@
-//! The way to a broker. It can be closed, and asks for TLS or a password where the broker itself does not.
+//! The way to a broker. It can be closed, and asks for TLS or a password where the broker itself
+//! does not.
 
 use std::io;
 use std::sync::Arc;
@@ -34,7 +35,11 @@ impl Gate {
     }
 
     pub(crate) fn at(port: u16, guard: Guard) -> Self {
-        Self { port, guard: Arc::new(guard), open: Mutex::default() }
+        Self {
+            port,
+            guard: Arc::new(guard),
+            open: Mutex::default(),
+        }
     }
 
     /// Passes on to the port `target`.
@@ -42,12 +47,18 @@ impl Gate {
         let listener = listen(self.port);
         listener.set_nonblocking(true).unwrap();
         let listener = TcpListener::from_std(listener).unwrap();
-        *self.open.lock().await = Some(tokio::spawn(keep(listener, Arc::clone(&self.guard), target)));
+        *self.open.lock().await = Some(tokio::spawn(keep(
+            listener,
+            Arc::clone(&self.guard),
+            target,
+        )));
     }
 
     /// Cuts every connection and refuses new ones.
     pub(crate) async fn close(&self) {
-        let Some(open) = self.open.lock().await.take() else { return };
+        let Some(open) = self.open.lock().await.take() else {
+            return;
+        };
         open.abort();
         let _ = open.await;
     }
@@ -55,7 +66,11 @@ impl Gate {
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        self.open.get_mut().take().iter().for_each(JoinHandle::abort);
+        self.open
+            .get_mut()
+            .take()
+            .iter()
+            .for_each(JoinHandle::abort);
     }
 }
 

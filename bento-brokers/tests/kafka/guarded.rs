@@ -32,7 +32,12 @@ impl Guarded {
         let topic = Topic::at(gate.port).await;
         unguarded.close().await;
         gate.open(server.port).await;
-        Some(Self { gate, unguarded, server, topic })
+        Some(Self {
+            gate,
+            unguarded,
+            server,
+            topic,
+        })
     }
 
     /// Whoever is there has to come again.
@@ -58,11 +63,18 @@ impl Guarded {
 
     pub(crate) async fn publish_one(&self, publisher: &KafkaPublisher) -> Result<(), PublishError> {
         let event = Envelope::new("thing.happened", 1, chrono::Utc::now(), "{}");
-        let delivery = Delivery::new(Arc::new(event), Destination::default().with_topic(self.topic.name.clone()));
+        let delivery = Delivery::new(
+            Arc::new(event),
+            Destination::default().with_topic(self.topic.name.clone()),
+        );
         publisher.publish(&[delivery]).await.pop().unwrap()
     }
 }
 
 pub(crate) fn sasl(mechanism: SaslMechanism, password: &str) -> Option<KafkaSasl> {
-    Some(KafkaSasl { mechanism, user: "relay".to_owned(), password: password.into() })
+    Some(KafkaSasl {
+        mechanism,
+        user: "relay".to_owned(),
+        password: password.into(),
+    })
 }

@@ -65,12 +65,24 @@ impl Topic {
 
     fn on_mock_cluster() -> Self {
         let cluster = MockCluster::new(1).unwrap();
-        let topic = Self { servers: cluster.bootstrap_servers(), name: unique("bento-test"), broker: Broker::Shared };
+        let topic = Self {
+            servers: cluster.bootstrap_servers(),
+            name: unique("bento-test"),
+            broker: Broker::Shared,
+        };
         cluster.create_topic(&topic.name, PARTITIONS, 1).unwrap();
         // It makes any other topic that it is asked for.
         let missing = topic.missing_topic().unwrap();
-        cluster.topic_error(&missing, RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART).unwrap();
-        Self { broker: Broker::Mock(cluster), ..topic }
+        cluster
+            .topic_error(
+                &missing,
+                RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART,
+            )
+            .unwrap();
+        Self {
+            broker: Broker::Mock(cluster),
+            ..topic
+        }
     }
 
     /// On a broker of the test's own, by a way that asks nothing.
@@ -79,38 +91,60 @@ impl Topic {
     }
 
     async fn on(servers: String, broker: Broker) -> Self {
-        let topic = Self { servers, name: unique("bento-test"), broker };
+        let topic = Self {
+            servers,
+            name: unique("bento-test"),
+            broker,
+        };
         let admin: AdminClient<DefaultClientContext> = topic.client().create().unwrap();
         let new = NewTopic::new(&topic.name, PARTITIONS, TopicReplication::Fixed(1));
-        let made = admin.create_topics([&new], &AdminOptions::new()).await.unwrap();
+        let made = admin
+            .create_topics([&new], &AdminOptions::new())
+            .await
+            .unwrap();
         made.into_iter().for_each(|made| drop(made.unwrap()));
         topic
     }
 
     fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &self.servers).set("reconnect.backoff.max.ms", "500");
+        config
+            .set("bootstrap.servers", &self.servers)
+            .set("reconnect.backoff.max.ms", "500");
         config
     }
 
     pub(crate) fn settings(&self) -> KafkaSettings {
-        KafkaSettings { servers: vec![self.servers.clone()], max_message_bytes: LIMIT, ..KafkaSettings::default() }
+        KafkaSettings {
+            servers: vec![self.servers.clone()],
+            max_message_bytes: LIMIT,
+            ..KafkaSettings::default()
+        }
     }
 
     fn read(&self, at_least: usize) -> Vec<Received> {
         let mut config = self.client();
-        config.set("group.id", &self.name).set("enable.auto.commit", "false").set("enable.partition.eof", "true");
+        config
+            .set("group.id", &self.name)
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true");
         let consumer: BaseConsumer = config.create().unwrap();
         let mut partitions = TopicPartitionList::new();
         for partition in 0..PARTITIONS {
-            partitions.add_partition_offset(&self.name, partition, Offset::Beginning).unwrap();
+            partitions
+                .add_partition_offset(&self.name, partition, Offset::Beginning)
+                .unwrap();
         }
         consumer.assign(&partitions).unwrap();
         let mut received = Vec::new();
         let mut at_end = std::collections::BTreeSet::new();
         let begun = Instant::now();
         while received.len() < at_least || at_end.len() < usize::try_from(PARTITIONS).unwrap() {
-            assert!(begun.elapsed() < PATIENCE, "{} of {at_least} messages arrived", received.len());
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "{} of {at_least} messages arrived",
+                received.len()
+            );
             match consumer.poll(Duration::from_millis(100)) {
                 Some(Ok(message)) => {
                     at_end.remove(&message.partition());
@@ -126,9 +160,18 @@ impl Topic {
 
 fn converted(message: &rdkafka::message::BorrowedMessage<'_>) -> Received {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
-    let headers: BTreeMap<_, _> =
-        headers.map(|header| (header.key.to_owned(), text(header.value.unwrap_or_default()))).collect();
+    let headers = message
+        .headers()
+        .into_iter()
+        .flat_map(|headers| headers.iter());
+    let headers: BTreeMap<_, _> = headers
+        .map(|header| {
+            (
+                header.key.to_owned(),
+                text(header.value.unwrap_or_default()),
+            )
+        })
+        .collect();
     Received {
         topic: message.topic().to_owned(),
         key: message.key().map(text),
@@ -141,8 +184,16 @@ impl PublisherHarness for Topic {
     type Publisher = KafkaPublisher;
 
     fn traits(&self) -> Traits {
-        let wire = Some(Wire { prefix: "ce_", is_encoded: false });
-        Traits { wire, has_keys: true, too_large: Some(LIMIT), ..Traits::default() }
+        let wire = Some(Wire {
+            prefix: "ce_",
+            is_encoded: false,
+        });
+        Traits {
+            wire,
+            has_keys: true,
+            too_large: Some(LIMIT),
+            ..Traits::default()
+        }
     }
 
     async fn publisher(&self, mode: Mode) -> KafkaPublisher {
@@ -151,8 +202,15 @@ impl PublisherHarness for Topic {
             Mode::Structured => Format::Structured,
             Mode::Plain => Format::Plain,
         };
-        let message = MessageSettings { format, ..MessageSettings::default() };
-        KafkaPublisher::new(KafkaSettings { message, ..self.settings() }).unwrap()
+        let message = MessageSettings {
+            format,
+            ..MessageSettings::default()
+        };
+        KafkaPublisher::new(KafkaSettings {
+            message,
+            ..self.settings()
+        })
+        .unwrap()
     }
 
     fn topic(&self) -> &str {
@@ -177,7 +235,14 @@ impl PublisherHarness for Topic {
             connect_timeout: Duration::from_secs(1),
             ..self.settings()
         };
-        Some(KafkaPublisher::new(settings).unwrap().check().await.expect_err("nobody listens").into())
+        Some(
+            KafkaPublisher::new(settings)
+                .unwrap()
+                .check()
+                .await
+                .expect_err("nobody listens")
+                .into(),
+        )
     }
 
     async fn private(&self) -> Option<Self> {
@@ -187,10 +252,21 @@ impl PublisherHarness for Topic {
         };
         gate.open(server.port).await;
         let servers = format!("127.0.0.1:{}", gate.port);
-        Some(Self::on(servers, Broker::Tansu(Tansu { gate, server, storage })).await)
+        Some(
+            Self::on(
+                servers,
+                Broker::Tansu(Tansu {
+                    gate,
+                    server,
+                    storage,
+                }),
+            )
+            .await,
+        )
     }
 
-    /// tansu's own steps of one write are not one: it may finish them, but nobody hears how, and then it is killed.
+    /// tansu's own steps of one write are not one: it may finish them, but nobody hears how, and
+    /// then it is killed.
     async fn stop(&self) {
         match &self.broker {
             Broker::Shared => unreachable!("it is private"),
@@ -215,14 +291,25 @@ impl PublisherHarness for Topic {
     }
 }
 
-/// A broker that tells its clients to come to `port` of this machine. `None` if its program is not there.
-pub(crate) fn tansu(port: u16, engine: &'static str, storage: Option<String>) -> Option<PrivateServer> {
+/// A broker that tells its clients to come to `port` of this machine. `None` if its program is not
+/// there.
+pub(crate) fn tansu(
+    port: u16,
+    engine: &'static str,
+    storage: Option<String>,
+) -> Option<PrivateServer> {
     let program = std::env::var_os(PROGRAM)?;
     PrivateServer::start_new(move |target, directory| {
         let mut command = Command::new(&program);
-        command.current_dir(directory).args(["broker", "--storage-engine", engine]);
-        command.arg("--listener-url").arg(format!("tcp://127.0.0.1:{target}"));
-        command.arg("--advertised-listener-url").arg(format!("tcp://127.0.0.1:{port}"));
+        command
+            .current_dir(directory)
+            .args(["broker", "--storage-engine", engine]);
+        command
+            .arg("--listener-url")
+            .arg(format!("tcp://127.0.0.1:{target}"));
+        command
+            .arg("--advertised-listener-url")
+            .arg(format!("tcp://127.0.0.1:{port}"));
         if let Some(endpoint) = &storage {
             Storage::tell(endpoint, &mut command);
         }

@@ -28,7 +28,10 @@ enum Mechanism {
 
 impl Login {
     pub(crate) fn new(user: &'static str, password: &'static str) -> Self {
-        Self { user, password: Mutex::new(password) }
+        Self {
+            user,
+            password: Mutex::new(password),
+        }
     }
 
     /// Whoever is there already stays.
@@ -36,8 +39,13 @@ impl Login {
         *self.password.lock().unwrap() = password;
     }
 
-    /// Talks with the client until it has proven who it is. What versions there are, the server says.
-    pub(crate) async fn let_in(&self, client: &mut impl Stream, server: &mut TcpStream) -> io::Result<()> {
+    /// Talks with the client until it has proven who it is. What versions there are, the server
+    /// says.
+    pub(crate) async fn let_in(
+        &self,
+        client: &mut impl Stream,
+        server: &mut TcpStream,
+    ) -> io::Result<()> {
         let mut chosen = None;
         loop {
             let request = read_frame(client).await?;
@@ -53,7 +61,11 @@ impl Login {
                 }
                 (SASL_AUTHENTICATE, Some(mechanism)) => {
                     let step = self.step(mechanism, &body(&request)[4..]);
-                    write_frame(client, &authenticated(&request, step.as_ref().map(|step| &*step.answer))).await?;
+                    write_frame(
+                        client,
+                        &authenticated(&request, step.as_ref().map(|step| &*step.answer)),
+                    )
+                    .await?;
                     match step {
                         None => return Err(io::ErrorKind::PermissionDenied.into()),
                         Some(step) if step.is_last => return Ok(()),
@@ -70,12 +82,19 @@ impl Login {
         match mechanism {
             Mechanism::Plain => {
                 let expected = format!("\0{}\0{password}", self.user);
-                (said == expected.as_bytes()).then_some(Step { answer: Vec::new(), is_last: true })
+                (said == expected.as_bytes()).then_some(Step {
+                    answer: Vec::new(),
+                    is_last: true,
+                })
             }
             Mechanism::Scram(conversation) => {
                 let is_last = conversation.has_begun();
-                let answer = conversation.answer(std::str::from_utf8(said).ok()?, self.user, password)?;
-                Some(Step { answer: answer.into_bytes(), is_last })
+                let answer =
+                    conversation.answer(std::str::from_utf8(said).ok()?, self.user, password)?;
+                Some(Step {
+                    answer: answer.into_bytes(),
+                    is_last,
+                })
             }
         }
     }
@@ -115,7 +134,14 @@ fn answer(request: &[u8], error: i16) -> Vec<u8> {
 }
 
 fn handshake(request: &[u8], is_known: bool) -> Vec<u8> {
-    let mut answer = answer(request, if is_known { 0 } else { UNSUPPORTED_SASL_MECHANISM });
+    let mut answer = answer(
+        request,
+        if is_known {
+            0
+        } else {
+            UNSUPPORTED_SASL_MECHANISM
+        },
+    );
     let mechanisms = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
     answer.extend(3_i32.to_be_bytes());
     for name in mechanisms {
@@ -126,7 +152,14 @@ fn handshake(request: &[u8], is_known: bool) -> Vec<u8> {
 }
 
 fn authenticated(request: &[u8], said: Option<&[u8]>) -> Vec<u8> {
-    let mut answer = answer(request, if said.is_some() { 0 } else { SASL_AUTHENTICATION_FAILED });
+    let mut answer = answer(
+        request,
+        if said.is_some() {
+            0
+        } else {
+            SASL_AUTHENTICATION_FAILED
+        },
+    );
     // No text for the error.
     answer.extend((-1_i16).to_be_bytes());
     let said = said.unwrap_or_default();
@@ -146,6 +179,8 @@ async fn read_frame(stream: &mut (impl Stream + ?Sized)) -> io::Result<Vec<u8>> 
 }
 
 async fn write_frame(stream: &mut (impl Stream + ?Sized), frame: &[u8]) -> io::Result<()> {
-    stream.write_all(&[&(frame.len() as u32).to_be_bytes(), frame].concat()).await?;
+    stream
+        .write_all(&[&(frame.len() as u32).to_be_bytes(), frame].concat())
+        .await?;
     stream.flush().await
 }

@@ -13,12 +13,17 @@ use super::harness::{Topic, URL};
 fn deliver(topic: &Topic, destination: Destination, aggregate_id: &str) -> Delivery {
     let mut envelope = Envelope::new("thing.happened", 1, chrono::Utc::now(), "{}");
     envelope.aggregate_id = aggregate_id.to_owned();
-    Delivery::new(Arc::new(envelope), destination.with_topic(topic.name.clone()))
+    Delivery::new(
+        Arc::new(envelope),
+        destination.with_topic(topic.name.clone()),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_key_is_the_destinations_or_the_aggregate_and_an_event_without_either_has_none() {
-    let Some(topic) = Topic::of_the_environment().await else { return skipped() };
+    let Some(topic) = Topic::of_the_environment().await else {
+        return skipped();
+    };
     let publisher = topic.publisher(Mode::Binary).await;
     let batch = [
         deliver(&topic, Destination::new("d"), "42"),
@@ -26,7 +31,12 @@ async fn the_key_is_the_destinations_or_the_aggregate_and_an_event_without_eithe
         deliver(&topic, Destination::new("d"), ""),
     ];
     assert!(publisher.publish(&batch).await.iter().all(Result::is_ok));
-    let mut keys: Vec<_> = topic.received(3).await.into_iter().map(|received| received.key).collect();
+    let mut keys: Vec<_> = topic
+        .received(3)
+        .await
+        .into_iter()
+        .map(|received| received.key)
+        .collect();
     keys.sort();
     assert_eq!(keys, [None, Some("42".to_owned()), Some("eu".to_owned())]);
 }
@@ -34,7 +44,11 @@ async fn the_key_is_the_destinations_or_the_aggregate_and_an_event_without_eithe
 #[tokio::test]
 async fn what_the_guarantees_hang_on_cannot_be_set() {
     let properties = [("acks".to_owned(), "1".into())].into();
-    let error = KafkaPublisher::new(KafkaSettings { properties, ..KafkaSettings::default() }).unwrap_err();
+    let error = KafkaPublisher::new(KafkaSettings {
+        properties,
+        ..KafkaSettings::default()
+    })
+    .unwrap_err();
     assert!(matches!(error, ConnectError::Settings { .. }), "{error:?}");
 }
 

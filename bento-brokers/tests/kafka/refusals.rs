@@ -52,11 +52,18 @@ async fn publish_one(publisher: &KafkaPublisher) -> Result<(), PublishError> {
 async fn publish_in_the_end(publisher: &KafkaPublisher) {
     let confirmed = async {
         while let Err(error) = publish_one(publisher).await {
-            assert_eq!(error.class(), FailureClass::Unavailable, "{}", error.chain());
+            assert_eq!(
+                error.class(),
+                FailureClass::Unavailable,
+                "{}",
+                error.chain()
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, confirmed).await.expect("the publisher goes on");
+    tokio::time::timeout(PATIENCE, confirmed)
+        .await
+        .expect("the publisher goes on");
 }
 
 #[tokio::test]
@@ -64,15 +71,42 @@ async fn a_refusal_has_the_class_of_what_can_be_done_and_the_next_event_goes() {
     let cluster = Cluster::new();
     let publisher = cluster.publisher().await;
     for (code, class) in [
-        (Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, FailureClass::Unavailable),
-        (Code::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED, FailureClass::Unavailable),
-        (Code::RD_KAFKA_RESP_ERR_THROTTLING_QUOTA_EXCEEDED, FailureClass::Throttled),
-        (Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, FailureClass::Permanent),
-        (Code::RD_KAFKA_RESP_ERR_INVALID_RECORD, FailureClass::Permanent),
-        (Code::RD_KAFKA_RESP_ERR_POLICY_VIOLATION, FailureClass::Permanent),
-        (Code::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP, FailureClass::Permanent),
-        (Code::RD_KAFKA_RESP_ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT, FailureClass::Permanent),
-        (Code::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH, FailureClass::Unavailable),
+        (
+            Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
+            FailureClass::Unavailable,
+        ),
+        (
+            Code::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED,
+            FailureClass::Unavailable,
+        ),
+        (
+            Code::RD_KAFKA_RESP_ERR_THROTTLING_QUOTA_EXCEEDED,
+            FailureClass::Throttled,
+        ),
+        (
+            Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
+            FailureClass::Permanent,
+        ),
+        (
+            Code::RD_KAFKA_RESP_ERR_INVALID_RECORD,
+            FailureClass::Permanent,
+        ),
+        (
+            Code::RD_KAFKA_RESP_ERR_POLICY_VIOLATION,
+            FailureClass::Permanent,
+        ),
+        (
+            Code::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP,
+            FailureClass::Permanent,
+        ),
+        (
+            Code::RD_KAFKA_RESP_ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT,
+            FailureClass::Permanent,
+        ),
+        (
+            Code::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH,
+            FailureClass::Unavailable,
+        ),
     ] {
         cluster.refuse(RDKafkaApiKey::Produce, &[code]);
         match publish_one(&publisher).await {
@@ -97,33 +131,63 @@ async fn what_passes_is_tried_again_by_the_client_itself() {
         Code::RD_KAFKA_RESP_ERR__TRANSPORT,
     ] {
         cluster.refuse(RDKafkaApiKey::Produce, &[code, code]);
-        publish_one(&publisher).await.unwrap_or_else(|error| panic!("{code:?}: {}", error.chain()));
+        publish_one(&publisher)
+            .await
+            .unwrap_or_else(|error| panic!("{code:?}: {}", error.chain()));
     }
 }
 
-/// Without the right to write idempotently the client gives up for good: it is replaced until somebody gives the right.
+/// Without the right to write idempotently the client gives up for good: it is replaced until
+/// somebody gives the right.
 #[tokio::test]
 async fn a_producer_that_may_not_begin_is_replaced_until_it_may() {
     let cluster = Cluster::new();
     let codes = [Code::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED; 3];
     cluster.refuse(RDKafkaApiKey::InitProducerId, &codes);
     // The refusal ends the wait, however busy the machine is.
-    let settings = KafkaSettings { delivery_timeout: Duration::from_secs(30), ..cluster.settings() };
+    let settings = KafkaSettings {
+        delivery_timeout: Duration::from_secs(30),
+        ..cluster.settings()
+    };
     let publisher = KafkaPublisher::new(settings).unwrap();
     let error = publish_one(&publisher).await.unwrap_err();
-    assert_eq!(error.class(), FailureClass::Unavailable, "{}", error.chain());
-    assert!(error.chain().contains("Cluster authorization failed"), "{}", error.chain());
+    assert_eq!(
+        error.class(),
+        FailureClass::Unavailable,
+        "{}",
+        error.chain()
+    );
+    assert!(
+        error.chain().contains("Cluster authorization failed"),
+        "{}",
+        error.chain()
+    );
     publish_in_the_end(&publisher).await;
 }
 
 #[tokio::test]
 async fn a_topic_that_may_not_be_seen_is_waited_for() {
     let cluster = Cluster::new();
-    cluster.0.topic_error(TOPIC, Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED).unwrap();
+    cluster
+        .0
+        .topic_error(TOPIC, Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+        .unwrap();
     let publisher = cluster.publisher().await;
     let error = publish_one(&publisher).await.unwrap_err();
-    assert_eq!(error.class(), FailureClass::Unavailable, "{}", error.chain());
-    assert!(error.chain().contains("let the producer write"), "{}", error.chain());
-    cluster.0.topic_error(TOPIC, Code::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
+    assert_eq!(
+        error.class(),
+        FailureClass::Unavailable,
+        "{}",
+        error.chain()
+    );
+    assert!(
+        error.chain().contains("let the producer write"),
+        "{}",
+        error.chain()
+    );
+    cluster
+        .0
+        .topic_error(TOPIC, Code::RD_KAFKA_RESP_ERR_NO_ERROR)
+        .unwrap();
     publish_in_the_end(&publisher).await;
 }

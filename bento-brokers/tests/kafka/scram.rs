@@ -1,4 +1,5 @@
-//! The server's part of SCRAM (RFC 5802): it verifies that the client knows the password, and proves that it knows it too.
+//! The server's part of SCRAM (RFC 5802): it verifies that the client knows the password, and
+//! proves that it knows it too.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,12 +17,26 @@ pub(crate) struct Hash {
 }
 
 pub(crate) const SHA_256: Hash = Hash {
-    mac: |key, text| Hmac::<Sha256>::new_from_slice(key).unwrap().chain_update(text).finalize().into_bytes().to_vec(),
+    mac: |key, text| {
+        Hmac::<Sha256>::new_from_slice(key)
+            .unwrap()
+            .chain_update(text)
+            .finalize()
+            .into_bytes()
+            .to_vec()
+    },
     digest: |text| Sha256::digest(text).to_vec(),
 };
 
 pub(crate) const SHA_512: Hash = Hash {
-    mac: |key, text| Hmac::<Sha512>::new_from_slice(key).unwrap().chain_update(text).finalize().into_bytes().to_vec(),
+    mac: |key, text| {
+        Hmac::<Sha512>::new_from_slice(key)
+            .unwrap()
+            .chain_update(text)
+            .finalize()
+            .into_bytes()
+            .to_vec()
+    },
     digest: |text| Sha512::digest(text).to_vec(),
 };
 
@@ -62,7 +77,11 @@ impl Conversation {
         let salted = self.salted(password.as_bytes());
         let stored = digest(&mac(&salted, b"Client Key"));
         let proof = STANDARD.decode(proof).ok()?;
-        let key: Vec<_> = proof.iter().zip(mac(&stored, all.as_bytes())).map(|(left, right)| left ^ right).collect();
+        let key: Vec<_> = proof
+            .iter()
+            .zip(mac(&stored, all.as_bytes()))
+            .map(|(left, right)| left ^ right)
+            .collect();
         if digest(&key) != stored {
             return None;
         }
@@ -75,7 +94,10 @@ impl Conversation {
         let mut salted = last.clone();
         for _ in 1..ITERATIONS {
             last = (self.hash.mac)(password, &last);
-            salted.iter_mut().zip(&last).for_each(|(sum, byte)| *sum ^= byte);
+            salted
+                .iter_mut()
+                .zip(&last)
+                .for_each(|(sum, byte)| *sum ^= byte);
         }
         salted
     }

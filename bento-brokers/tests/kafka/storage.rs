@@ -37,8 +37,14 @@ impl Storage {
 
     /// Tells a tansu where its storage `s3://tansu/` is.
     pub(crate) fn tell(endpoint: &str, command: &mut Command) {
-        command.env("AWS_ENDPOINT", endpoint).env("AWS_ALLOW_HTTP", "true").env("AWS_REGION", "none");
-        command.env("AWS_ACCESS_KEY_ID", "any").env("AWS_SECRET_ACCESS_KEY", "any").env("NO_PROXY", "127.0.0.1");
+        command
+            .env("AWS_ENDPOINT", endpoint)
+            .env("AWS_ALLOW_HTTP", "true")
+            .env("AWS_REGION", "none");
+        command
+            .env("AWS_ACCESS_KEY_ID", "any")
+            .env("AWS_SECRET_ACCESS_KEY", "any")
+            .env("NO_PROXY", "127.0.0.1");
     }
 
     pub(crate) fn endpoint(&self) -> String {
@@ -47,7 +53,13 @@ impl Storage {
 
     /// Waits until nobody writes any more.
     pub(crate) async fn rest(&self) {
-        while self.objects.lock().unwrap().last_write.is_some_and(|last| last.elapsed() < REST) {
+        while self
+            .objects
+            .lock()
+            .unwrap()
+            .last_write
+            .is_some_and(|last| last.elapsed() < REST)
+        {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -70,18 +82,27 @@ impl Objects {
     }
 
     fn get(&self, key: &str, known: Option<&String>) -> Answer {
-        let Some((content, version)) = self.by_key.get(key) else { return (404, Vec::new(), Vec::new()) };
+        let Some((content, version)) = self.by_key.get(key) else {
+            return (404, Vec::new(), Vec::new());
+        };
         let (tag, modified) = (tag(*version), "Fri, 01 May 2026 00:00:00 GMT".to_owned());
         if known == Some(&tag) {
             return (304, vec![("etag", tag)], Vec::new());
         }
-        (200, vec![("etag", tag), ("last-modified", modified)], content.clone())
+        (
+            200,
+            vec![("etag", tag), ("last-modified", modified)],
+            content.clone(),
+        )
     }
 
     /// Writes only over what the request expects there.
     fn put(&mut self, key: &str, request: &Request) -> Answer {
         let present = self.by_key.get(key).map(|(_, version)| tag(*version));
-        let is_expected = match (request.headers.get("if-match"), request.headers.get("if-none-match")) {
+        let is_expected = match (
+            request.headers.get("if-match"),
+            request.headers.get("if-none-match"),
+        ) {
             (Some(expected), _) => present.as_ref() == Some(expected),
             (None, Some(_)) => present.is_none(),
             (None, None) => true,
@@ -91,20 +112,29 @@ impl Objects {
         }
         self.writes += 1;
         self.last_write = Some(Instant::now());
-        self.by_key.insert(key.to_owned(), (request.body.clone(), self.writes));
+        self.by_key
+            .insert(key.to_owned(), (request.body.clone(), self.writes));
         (200, vec![("etag", tag(self.writes))], Vec::new())
     }
 
     fn list(&self, query: &str) -> String {
         let parameter = |name: &str| {
-            let of_it = |pair: &str| Some(pair.strip_prefix(name)?.strip_prefix('=')?.replace("%2F", "/"));
+            let of_it = |pair: &str| {
+                Some(
+                    pair.strip_prefix(name)?
+                        .strip_prefix('=')?
+                        .replace("%2F", "/"),
+                )
+            };
             query.split('&').find_map(of_it).unwrap_or_default()
         };
         let (prefix, delimiter) = (parameter("prefix"), parameter("delimiter"));
         let mut answer = "<ListBucketResult><IsTruncated>false</IsTruncated>".to_owned();
         let mut folders = Vec::new();
         for (key, (content, version)) in self.by_key.range(prefix.clone()..) {
-            let Some(rest) = key.strip_prefix(&prefix) else { break };
+            let Some(rest) = key.strip_prefix(&prefix) else {
+                break;
+            };
             match rest.split_once('/') {
                 Some((folder, _)) if !delimiter.is_empty() => folders.push(format!("{prefix}{folder}/")),
                 _ => answer.push_str(&format!(
@@ -117,7 +147,9 @@ impl Objects {
         }
         folders.dedup();
         for folder in folders {
-            answer.push_str(&format!("<CommonPrefixes><Prefix>{folder}</Prefix></CommonPrefixes>"));
+            answer.push_str(&format!(
+                "<CommonPrefixes><Prefix>{folder}</Prefix></CommonPrefixes>"
+            ));
         }
         answer + "</ListBucketResult>"
     }

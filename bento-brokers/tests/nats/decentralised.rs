@@ -14,14 +14,23 @@ pub(crate) struct Operator {
 
 impl Operator {
     pub(crate) fn new() -> Self {
-        Self { operator: KeyPair::new_operator(), account: KeyPair::new_account(), system: KeyPair::new_account() }
+        Self {
+            operator: KeyPair::new_operator(),
+            account: KeyPair::new_account(),
+            system: KeyPair::new_account(),
+        }
     }
 
     /// What a server is told that takes the operator's accounts.
     pub(crate) fn configuration(&self) -> String {
         let system = self.system.public_key();
-        let operator = signed(&self.operator, &self.operator, json!({ "type": "operator", "system_account": system }));
-        let streams = json!({ "mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1 });
+        let operator = signed(
+            &self.operator,
+            &self.operator,
+            json!({ "type": "operator", "system_account": system }),
+        );
+        let streams =
+            json!({ "mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1 });
         let account = self.account(&self.account, streams);
         let of_the_system = self.account(&self.system, json!({}));
         let public = self.account.public_key();
@@ -34,15 +43,22 @@ impl Operator {
     fn account(&self, account: &KeyPair, further: Value) -> String {
         let mut limits = json!({ "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1,
             "wildcards": true, "conn": -1, "leaf": -1 });
-        let Value::Object(further) = further else { unreachable!("limits are an object") };
+        let Value::Object(further) = further else {
+            unreachable!("limits are an object")
+        };
         limits.as_object_mut().unwrap().extend(further);
-        signed(&self.operator, account, json!({ "type": "account", "limits": limits }))
+        signed(
+            &self.operator,
+            account,
+            json!({ "type": "account", "limits": limits }),
+        )
     }
 
     /// A file of credentials.
     pub(crate) fn credentials_of_a_user(&self) -> String {
         let user = KeyPair::new_user();
-        let rights = json!({ "type": "user", "pub": {}, "sub": {}, "subs": -1, "data": -1, "payload": -1 });
+        let rights =
+            json!({ "type": "user", "pub": {}, "sub": {}, "subs": -1, "data": -1, "payload": -1 });
         let (token, seed) = (signed(&self.account, &user, rights), user.seed().unwrap());
         format!(
             "-----BEGIN NATS USER JWT-----\n{token}\n------END NATS USER JWT------\n\n\

@@ -32,7 +32,11 @@ impl Harness {
     }
 
     pub(crate) async fn new(url: String, server: Option<PrivateServer>) -> Self {
-        let harness = Self { url, name: unique("bento-test"), server };
+        let harness = Self {
+            url,
+            name: unique("bento-test"),
+            server,
+        };
         harness.make_stream(Config::default()).await;
         harness
     }
@@ -42,12 +46,26 @@ impl Harness {
         let subjects = vec![format!("{}.events", self.name)];
         let context = self.context().await;
         let _ = context.delete_stream(&self.name).await;
-        context.create_stream(Config { name: self.name.clone(), subjects, ..config }).await.unwrap();
+        context
+            .create_stream(Config {
+                name: self.name.clone(),
+                subjects,
+                ..config
+            })
+            .await
+            .unwrap();
     }
 
     /// The number of messages in the stream.
     pub(crate) async fn stored(&self) -> u64 {
-        self.context().await.get_stream(&self.name).await.unwrap().cached_info().state.messages
+        self.context()
+            .await
+            .get_stream(&self.name)
+            .await
+            .unwrap()
+            .cached_info()
+            .state
+            .messages
     }
 
     pub(crate) async fn context(&self) -> jetstream::Context {
@@ -67,7 +85,14 @@ impl Harness {
 /// A server with JetStream that stores in `directory`.
 pub(crate) fn nats_server(port: u16, directory: &Path, further: &[&str]) -> Command {
     let mut command = Command::new("nats-server");
-    command.args(["--addr", "127.0.0.1", "--port", &port.to_string(), "--jetstream", "--store_dir"]);
+    command.args([
+        "--addr",
+        "127.0.0.1",
+        "--port",
+        &port.to_string(),
+        "--jetstream",
+        "--store_dir",
+    ]);
     command.arg(directory).args(further);
     command
 }
@@ -77,7 +102,10 @@ impl PublisherHarness for Harness {
 
     fn traits(&self) -> Traits {
         Traits {
-            wire: Some(Wire { prefix: "ce-", is_encoded: true }),
+            wire: Some(Wire {
+                prefix: "ce-",
+                is_encoded: true,
+            }),
             deduplicates: true,
             has_keys: false,
             too_large: Some(1_100_000),
@@ -91,8 +119,15 @@ impl PublisherHarness for Harness {
             Mode::Structured => Format::Structured,
             Mode::Plain => Format::Plain,
         };
-        let message = MessageSettings { format, ..MessageSettings::default() };
-        NatsPublisher::new(NatsSettings { message, ..self.settings() }).unwrap()
+        let message = MessageSettings {
+            format,
+            ..MessageSettings::default()
+        };
+        NatsPublisher::new(NatsSettings {
+            message,
+            ..self.settings()
+        })
+        .unwrap()
     }
 
     fn topic(&self) -> &str {
@@ -103,7 +138,11 @@ impl PublisherHarness for Harness {
         let mut stream = self.context().await.get_stream(&self.name).await.unwrap();
         // What is acknowledged is stored.
         let state = stream.info().await.unwrap().state.clone();
-        assert!(state.messages >= at_least as u64, "{} of {at_least} events are in the stream", state.messages);
+        assert!(
+            state.messages >= at_least as u64,
+            "{} of {at_least} events are in the stream",
+            state.messages
+        );
         let mut received = Vec::new();
         for sequence in state.first_sequence..=state.last_sequence {
             received.push(self.read(&stream, sequence).await);
@@ -121,19 +160,45 @@ impl PublisherHarness for Harness {
 
     async fn wrong_credentials(&self) -> Option<Box<dyn Error>> {
         let arguments = ["--user", "relay", "--pass", "right"];
-        let server = PrivateServer::start_new(move |port, directory| nats_server(port, directory, &arguments))?;
-        let credentials = NatsCredentials::Password { user: "relay".to_owned(), password: WRONG_PASSWORD.into() };
+        let server = PrivateServer::start_new(move |port, directory| {
+            nats_server(port, directory, &arguments)
+        })?;
+        let credentials = NatsCredentials::Password {
+            user: "relay".to_owned(),
+            password: WRONG_PASSWORD.into(),
+        };
         let urls = vec![format!("nats://127.0.0.1:{}", server.port).into()];
-        let settings = NatsSettings { urls, credentials: Some(credentials), ..self.settings() };
-        let error = NatsPublisher::new(settings).unwrap().check().await.unwrap_err();
-        assert!(matches!(error, bento_brokers::ConnectError::Credentials { .. }), "{error:?}");
+        let settings = NatsSettings {
+            urls,
+            credentials: Some(credentials),
+            ..self.settings()
+        };
+        let error = NatsPublisher::new(settings)
+            .unwrap()
+            .check()
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(error, bento_brokers::ConnectError::Credentials { .. }),
+            "{error:?}"
+        );
         Some(Box::new(error))
     }
 
     async fn refused(&self, address: &str) -> Option<Box<dyn Error>> {
         let urls = vec![format!("nats://relay:{WRONG_PASSWORD}@{address}").into()];
-        let error = NatsPublisher::new(NatsSettings { urls, ..self.settings() }).unwrap().check().await.unwrap_err();
-        assert!(matches!(error, bento_brokers::ConnectError::Unreachable { .. }), "{error:?}");
+        let error = NatsPublisher::new(NatsSettings {
+            urls,
+            ..self.settings()
+        })
+        .unwrap()
+        .check()
+        .await
+        .unwrap_err();
+        assert!(
+            matches!(error, bento_brokers::ConnectError::Unreachable { .. }),
+            "{error:?}"
+        );
         Some(Box::new(error))
     }
 
@@ -155,18 +220,37 @@ impl Harness {
         let message = stream.get_raw_message(sequence).await.unwrap();
         let mut headers = BTreeMap::new();
         for (name, values) in message.headers.iter() {
-            headers.extend(values.iter().map(|value| (name.to_string(), value.to_string())));
+            headers.extend(
+                values
+                    .iter()
+                    .map(|value| (name.to_string(), value.to_string())),
+            );
         }
-        let topic = message.subject.strip_prefix(&self.name).and_then(|topic| topic.strip_prefix('.'));
-        Received { topic: topic.unwrap().to_owned(), key: None, headers, body: message.payload }
+        let topic = message
+            .subject
+            .strip_prefix(&self.name)
+            .and_then(|topic| topic.strip_prefix('.'));
+        Received {
+            topic: topic.unwrap().to_owned(),
+            key: None,
+            headers,
+            body: message.payload,
+        }
     }
 }
 
 impl Drop for Harness {
     fn drop(&mut self) {
         if self.server.is_none() {
-            let drop = async { self.context().await.delete_stream(&self.name).await.map(|_| ()) };
-            let _ = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(drop));
+            let drop = async {
+                self.context()
+                    .await
+                    .delete_stream(&self.name)
+                    .await
+                    .map(|_| ())
+            };
+            let _ =
+                tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(drop));
         }
     }
 }

@@ -11,7 +11,8 @@ use bento_core::Envelope;
 use bento_relay::publish::{Delivery, Destination};
 use bento_testkit::publisher::{Mode, PublisherHarness, Received, Traits, WRONG_PASSWORD, Wire};
 use lapin::options::{
-    BasicGetOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions,
+    BasicGetOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions,
+    QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ConnectionProperties, ExchangeKind};
@@ -42,30 +43,66 @@ impl Queue {
     /// Durable, and gone when nobody has used it for a minute.
     pub(crate) async fn on(url: String, broker: Option<Broker>) -> Self {
         let name = unique("bento-test");
-        let queue = Self { exchange: format!("{name}-exchange"), url, name, received: Mutex::default(), broker };
+        let queue = Self {
+            exchange: format!("{name}-exchange"),
+            url,
+            name,
+            received: Mutex::default(),
+            broker,
+        };
         let (_connection, channel) = queue.open().await;
         let mut expires = FieldTable::default();
         expires.insert("x-expires".into(), AMQPValue::LongInt(60_000));
-        channel.queue_declare(queue.name.as_str().into(), QueueDeclareOptions::durable(), expires).await.unwrap();
+        channel
+            .queue_declare(
+                queue.name.as_str().into(),
+                QueueDeclareOptions::durable(),
+                expires,
+            )
+            .await
+            .unwrap();
         queue.make_exchange(&channel).await;
         queue
     }
 
     pub(crate) async fn make_exchange(&self, channel: &Channel) {
-        let options = ExchangeDeclareOptions { durable: true, auto_delete: true, ..ExchangeDeclareOptions::default() };
+        let options = ExchangeDeclareOptions {
+            durable: true,
+            auto_delete: true,
+            ..ExchangeDeclareOptions::default()
+        };
         let exchange = || self.exchange.as_str().into();
-        channel.exchange_declare(exchange(), ExchangeKind::Direct, options, FieldTable::default()).await.unwrap();
+        channel
+            .exchange_declare(
+                exchange(),
+                ExchangeKind::Direct,
+                options,
+                FieldTable::default(),
+            )
+            .await
+            .unwrap();
         let (queue, options) = (|| self.name.as_str().into(), QueueBindOptions::default());
-        channel.queue_bind(queue(), exchange(), queue(), options, FieldTable::default()).await.unwrap();
+        channel
+            .queue_bind(queue(), exchange(), queue(), options, FieldTable::default())
+            .await
+            .unwrap();
     }
 
     pub(crate) async fn delete_exchange(&self) {
         let (_connection, channel) = self.open().await;
-        channel.exchange_delete(self.exchange.as_str().into(), ExchangeDeleteOptions::default()).await.unwrap();
+        channel
+            .exchange_delete(
+                self.exchange.as_str().into(),
+                ExchangeDeleteOptions::default(),
+            )
+            .await
+            .unwrap();
     }
 
     pub(crate) async fn open(&self) -> (Connection, Channel) {
-        let connection = Connection::connect(&self.url, ConnectionProperties::default()).await.unwrap();
+        let connection = Connection::connect(&self.url, ConnectionProperties::default())
+            .await
+            .unwrap();
         let channel = connection.create_channel().await.unwrap();
         (connection, channel)
     }
@@ -90,7 +127,11 @@ impl Queue {
 
     /// A good one, `middle`, and a good one.
     pub(crate) fn around(&self, middle: Delivery) -> [Delivery; 3] {
-        [self.deliver(&self.name, "\"before\""), middle, self.deliver(&self.name, "\"after\"")]
+        [
+            self.deliver(&self.name, "\"before\""),
+            middle,
+            self.deliver(&self.name, "\"after\""),
+        ]
     }
 }
 
@@ -98,8 +139,15 @@ impl PublisherHarness for Queue {
     type Publisher = RabbitMqPublisher;
 
     fn traits(&self) -> Traits {
-        let wire = Some(Wire { prefix: "cloudEvents_", is_encoded: false });
-        Traits { wire, too_large: Some(LIMIT), ..Traits::default() }
+        let wire = Some(Wire {
+            prefix: "cloudEvents_",
+            is_encoded: false,
+        });
+        Traits {
+            wire,
+            too_large: Some(LIMIT),
+            ..Traits::default()
+        }
     }
 
     async fn publisher(&self, mode: Mode) -> RabbitMqPublisher {
@@ -108,8 +156,15 @@ impl PublisherHarness for Queue {
             Mode::Structured => Format::Structured,
             Mode::Plain => Format::Plain,
         };
-        let message = MessageSettings { format, ..MessageSettings::default() };
-        self.connect(RabbitMqSettings { message, ..self.settings() }).await
+        let message = MessageSettings {
+            format,
+            ..MessageSettings::default()
+        };
+        self.connect(RabbitMqSettings {
+            message,
+            ..self.settings()
+        })
+        .await
     }
 
     fn topic(&self) -> &str {
@@ -120,15 +175,24 @@ impl PublisherHarness for Queue {
         let (_connection, channel) = self.open().await;
         let all = async {
             loop {
-                let got = channel.basic_get(self.name.as_str().into(), BasicGetOptions { no_ack: true }).await.unwrap();
+                let got = channel
+                    .basic_get(self.name.as_str().into(), BasicGetOptions { no_ack: true })
+                    .await
+                    .unwrap();
                 match got {
-                    Some(message) => self.received.lock().unwrap().push(received(message.delivery)),
+                    Some(message) => self
+                        .received
+                        .lock()
+                        .unwrap()
+                        .push(received(message.delivery)),
                     None if self.received.lock().unwrap().len() >= at_least => break,
                     None => tokio::time::sleep(Duration::from_millis(20)).await,
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, all).await.expect("the messages arrive");
+        tokio::time::timeout(PATIENCE, all)
+            .await
+            .expect("the messages arrive");
         self.received.lock().unwrap().clone()
     }
 
@@ -143,17 +207,30 @@ impl PublisherHarness for Queue {
     async fn wrong_credentials(&self) -> Option<Box<dyn Error>> {
         let address = bento_brokers::ServerUrl::from(self.url.as_str()).address();
         let url = format!("amqp://guest:{WRONG_PASSWORD}@{address}");
-        let refused =
-            RabbitMqPublisher::new(RabbitMqSettings { url: url.into(), ..self.settings() }).unwrap().check().await;
+        let refused = RabbitMqPublisher::new(RabbitMqSettings {
+            url: url.into(),
+            ..self.settings()
+        })
+        .unwrap()
+        .check()
+        .await;
         let error = refused.expect_err("the password is wrong");
-        assert!(matches!(error, ConnectError::Credentials { .. }), "{error:?}");
+        assert!(
+            matches!(error, ConnectError::Credentials { .. }),
+            "{error:?}"
+        );
         Some(error.into())
     }
 
     async fn refused(&self, address: &str) -> Option<Box<dyn Error>> {
         let url = format!("amqp://guest:{WRONG_PASSWORD}@{address}");
-        let refused =
-            RabbitMqPublisher::new(RabbitMqSettings { url: url.into(), ..self.settings() }).unwrap().check().await;
+        let refused = RabbitMqPublisher::new(RabbitMqSettings {
+            url: url.into(),
+            ..self.settings()
+        })
+        .unwrap()
+        .check()
+        .await;
         Some(refused.expect_err("nobody listens").into())
     }
 
@@ -175,12 +252,23 @@ fn received(delivery: lapin::message::Delivery) -> Received {
     let properties = &delivery.properties;
     let mut headers = std::collections::BTreeMap::new();
     for (name, value) in properties.headers().iter().flat_map(|table| table.inner()) {
-        let AMQPValue::LongString(value) = value else { panic!("`{name}` is no text") };
+        let AMQPValue::LongString(value) = value else {
+            panic!("`{name}` is no text")
+        };
         headers.insert(name.to_string(), value.to_string());
     }
     if let Some(content_type) = properties.content_type() {
         headers.insert("content-type".to_owned(), content_type.to_string());
     }
-    assert_eq!(properties.delivery_mode(), &Some(2), "every message is persistent");
-    Received { topic: delivery.routing_key.to_string(), key: None, headers, body: delivery.data.into() }
+    assert_eq!(
+        properties.delivery_mode(),
+        &Some(2),
+        "every message is persistent"
+    );
+    Received {
+        topic: delivery.routing_key.to_string(),
+        key: None,
+        headers,
+        body: delivery.data.into(),
+    }
 }

@@ -11,9 +11,13 @@ use super::support::{chain, free_port, wait_for_listener};
 
 #[tokio::test]
 async fn a_broker_with_tls_is_trusted_by_its_authority_and_lets_in_who_has_a_certificate() {
-    let Some(certificates) = Certificates::make() else { return skipped("openssl is not installed") };
+    let Some(certificates) = Certificates::make() else {
+        return skipped("openssl is not installed");
+    };
     let port = free_port();
-    let Some(broker) = Broker::start(listener(&certificates, port, true)) else { return not_set() };
+    let Some(broker) = Broker::start(listener(&certificates, port, true)) else {
+        return not_set();
+    };
     wait_for_listener(port);
     let queue = Queue::on(broker.url(), None).await;
     let connect = async |tls| {
@@ -21,36 +25,64 @@ async fn a_broker_with_tls_is_trusted_by_its_authority_and_lets_in_who_has_a_cer
         publisher.check().await.map(|()| publisher)
     };
     let publisher = connect(certificates.of_the_client()).await.unwrap();
-    publisher.publish(&[queue.deliver(&queue.name, "{}")]).await.remove(0).unwrap();
-    let of_the_system = TlsSettings { ca_file: None, ..certificates.of_the_client() };
+    publisher
+        .publish(&[queue.deliver(&queue.name, "{}")])
+        .await
+        .remove(0)
+        .unwrap();
+    let of_the_system = TlsSettings {
+        ca_file: None,
+        ..certificates.of_the_client()
+    };
     for (tls, why) in [
         (certificates.of_a_sceptic(), "UnknownIssuer"),
         (of_the_system, "UnknownIssuer"),
         (certificates.of_a_stranger(), REQUIRED),
     ] {
         let error = connect(tls).await.unwrap_err();
-        assert!(matches!(error, ConnectError::Unreachable { .. }), "{error:?}");
+        assert!(
+            matches!(error, ConnectError::Unreachable { .. }),
+            "{error:?}"
+        );
         assert!(says(&chain(&error), why), "{}", chain(&error));
     }
 }
 
 #[tokio::test]
 async fn a_broker_with_tls_that_asks_for_no_certificate_asks_for_the_password() {
-    let Some(certificates) = Certificates::make() else { return skipped("openssl is not installed") };
+    let Some(certificates) = Certificates::make() else {
+        return skipped("openssl is not installed");
+    };
     let port = free_port();
-    let Some(broker) = Broker::start(listener(&certificates, port, false)) else { return not_set() };
+    let Some(broker) = Broker::start(listener(&certificates, port, false)) else {
+        return not_set();
+    };
     wait_for_listener(port);
     let queue = Queue::on(broker.url(), None).await;
     let right = settings(&queue, port, certificates.of_a_stranger());
     let publisher = queue.connect(right.clone()).await;
-    publisher.publish(&[queue.deliver(&queue.name, "{}")]).await.remove(0).unwrap();
-    let url = format!("amqps://guest:wrong@127.0.0.1:{port}").as_str().into();
-    let error = RabbitMqPublisher::new(RabbitMqSettings { url, ..right }).unwrap().check().await.unwrap_err();
-    assert!(matches!(error, ConnectError::Credentials { .. }), "{error:?}");
+    publisher
+        .publish(&[queue.deliver(&queue.name, "{}")])
+        .await
+        .remove(0)
+        .unwrap();
+    let url = format!("amqps://guest:wrong@127.0.0.1:{port}")
+        .as_str()
+        .into();
+    let error = RabbitMqPublisher::new(RabbitMqSettings { url, ..right })
+        .unwrap()
+        .check()
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, ConnectError::Credentials { .. }),
+        "{error:?}"
+    );
 }
 
 fn listener(certificates: &Certificates, port: u16, asks: bool) -> String {
-    let [ca, certificate, key] = ["ca.pem", "server.pem", "server.key"].map(|name| certificates.argument(name));
+    let [ca, certificate, key] =
+        ["ca.pem", "server.pem", "server.key"].map(|name| certificates.argument(name));
     let verify = if asks { "verify_peer" } else { "verify_none" };
     format!(
         "listeners.ssl.local = 127.0.0.1:{port}\nssl_options.cacertfile = {ca}\nssl_options.certfile = {certificate}\n\
@@ -59,7 +91,13 @@ fn listener(certificates: &Certificates, port: u16, asks: bool) -> String {
 }
 
 fn settings(queue: &Queue, port: u16, tls: TlsSettings) -> RabbitMqSettings {
-    RabbitMqSettings { url: format!("amqps://guest:guest@127.0.0.1:{port}").as_str().into(), tls, ..queue.settings() }
+    RabbitMqSettings {
+        url: format!("amqps://guest:guest@127.0.0.1:{port}")
+            .as_str()
+            .into(),
+        tls,
+        ..queue.settings()
+    }
 }
 
 fn not_set() {

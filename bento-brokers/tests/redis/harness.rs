@@ -30,7 +30,11 @@ impl Harness {
     }
 
     fn new(url: String, server: Option<PrivateServer>) -> Self {
-        Self { url, prefix: format!("{}:", unique("bento-test")), server }
+        Self {
+            url,
+            prefix: format!("{}:", unique("bento-test")),
+            server,
+        }
     }
 
     pub(crate) fn settings(&self) -> RedisSettings {
@@ -49,17 +53,33 @@ impl Harness {
 
     pub(crate) async fn connection(&self) -> MultiplexedConnection {
         // The default is half a second, which reading a long stream may take.
-        let config = AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(30)));
+        let config =
+            AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(30)));
         let client = redis::Client::open(&*self.url).unwrap();
-        client.get_multiplexed_async_connection_with_config(&config).await.unwrap()
+        client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await
+            .unwrap()
     }
 }
 
-/// A server that syncs its log in `directory` before it answers. With `everysec` a killed one has lost confirmed entries here.
+/// A server that syncs its log in `directory` before it answers. With `everysec` a killed one has
+/// lost confirmed entries here.
 pub(crate) fn redis_server(port: u16, directory: &Path, further: &[&str]) -> Command {
     let mut command = Command::new("redis-server");
-    command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--dir"]);
-    command.arg(directory).args(["--appendonly", "yes", "--appendfsync", "always"]).args(further);
+    command.args([
+        "--bind",
+        "127.0.0.1",
+        "--port",
+        &port.to_string(),
+        "--save",
+        "",
+        "--dir",
+    ]);
+    command
+        .arg(directory)
+        .args(["--appendonly", "yes", "--appendfsync", "always"])
+        .args(further);
     command
 }
 
@@ -68,7 +88,10 @@ impl PublisherHarness for Harness {
 
     fn traits(&self) -> Traits {
         Traits {
-            wire: Some(Wire { prefix: "ce-", is_encoded: false }),
+            wire: Some(Wire {
+                prefix: "ce-",
+                is_encoded: false,
+            }),
             deduplicates: false,
             has_keys: false,
             too_large: Some(TOO_LARGE),
@@ -82,8 +105,15 @@ impl PublisherHarness for Harness {
             Mode::Structured => Format::Structured,
             Mode::Plain => Format::Plain,
         };
-        let message = MessageSettings { format, ..MessageSettings::default() };
-        RedisPublisher::new(RedisSettings { message, ..self.settings() }).unwrap()
+        let message = MessageSettings {
+            format,
+            ..MessageSettings::default()
+        };
+        RedisPublisher::new(RedisSettings {
+            message,
+            ..self.settings()
+        })
+        .unwrap()
     }
 
     fn topic(&self) -> &str {
@@ -92,46 +122,98 @@ impl PublisherHarness for Harness {
 
     async fn received(&self, at_least: usize) -> Vec<Received> {
         // What is confirmed is there.
-        let entries: StreamRangeReply = self.connection().await.xrange_all(self.key()).await.unwrap();
-        assert!(entries.ids.len() >= at_least, "{} of {at_least} events are in the stream", entries.ids.len());
+        let entries: StreamRangeReply = self
+            .connection()
+            .await
+            .xrange_all(self.key())
+            .await
+            .unwrap();
+        assert!(
+            entries.ids.len() >= at_least,
+            "{} of {at_least} events are in the stream",
+            entries.ids.len()
+        );
         let read = |(name, value): (&String, &redis::Value)| {
-            (name.clone(), redis::from_redis_value_ref::<Vec<u8>>(value).unwrap())
+            (
+                name.clone(),
+                redis::from_redis_value_ref::<Vec<u8>>(value).unwrap(),
+            )
         };
         let entries = entries.ids.iter().map(|entry| {
-            let (body, headers): (Vec<_>, Vec<_>) = entry.map.iter().map(read).partition(|(name, _)| name == "data");
+            let (body, headers): (Vec<_>, Vec<_>) = entry
+                .map
+                .iter()
+                .map(read)
+                .partition(|(name, _)| name == "data");
             let text = |(name, value)| (name, String::from_utf8(value).unwrap());
             let (_, body) = body.into_iter().next().unwrap();
             let headers = headers.into_iter().map(text).collect();
-            Received { topic: "events".to_owned(), key: None, headers, body: body.into() }
+            Received {
+                topic: "events".to_owned(),
+                key: None,
+                headers,
+                body: body.into(),
+            }
         });
         entries.collect()
     }
 
     async fn wrong_credentials(&self) -> Option<Box<dyn Error>> {
-        let server =
-            PrivateServer::start_new(|port, directory| redis_server(port, directory, &["--requirepass", "right"]))?;
+        let server = PrivateServer::start_new(|port, directory| {
+            redis_server(port, directory, &["--requirepass", "right"])
+        })?;
         let at = |password: Option<&str>| RedisSettings {
             url: format!("redis://127.0.0.1:{}", server.port).as_str().into(),
             password: password.map(Into::into),
             ..RedisSettings::default()
         };
-        let nobody = RedisPublisher::new(at(None)).unwrap().check().await.unwrap_err();
-        assert!(matches!(nobody, ConnectError::Credentials { .. }), "{nobody:?}");
-        let error = RedisPublisher::new(at(Some(WRONG_PASSWORD))).unwrap().check().await.unwrap_err();
-        assert!(matches!(error, ConnectError::Credentials { .. }), "{error:?}");
+        let nobody = RedisPublisher::new(at(None))
+            .unwrap()
+            .check()
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(nobody, ConnectError::Credentials { .. }),
+            "{nobody:?}"
+        );
+        let error = RedisPublisher::new(at(Some(WRONG_PASSWORD)))
+            .unwrap()
+            .check()
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(error, ConnectError::Credentials { .. }),
+            "{error:?}"
+        );
         Some(Box::new(error))
     }
 
     async fn refused(&self, address: &str) -> Option<Box<dyn Error>> {
-        let url = format!("redis://relay:{WRONG_PASSWORD}@{address}").as_str().into();
-        let error = RedisPublisher::new(RedisSettings { url, ..self.settings() }).unwrap().check().await.unwrap_err();
-        assert!(matches!(error, ConnectError::Unreachable { .. }), "{error:?}");
+        let url = format!("redis://relay:{WRONG_PASSWORD}@{address}")
+            .as_str()
+            .into();
+        let error = RedisPublisher::new(RedisSettings {
+            url,
+            ..self.settings()
+        })
+        .unwrap()
+        .check()
+        .await
+        .unwrap_err();
+        assert!(
+            matches!(error, ConnectError::Unreachable { .. }),
+            "{error:?}"
+        );
         Some(Box::new(error))
     }
 
     async fn private(&self) -> Option<Self> {
-        let server = PrivateServer::start_new(|port, directory| redis_server(port, directory, &[]))?;
-        Some(Self::new(format!("redis://127.0.0.1:{}", server.port), Some(server)))
+        let server =
+            PrivateServer::start_new(|port, directory| redis_server(port, directory, &[]))?;
+        Some(Self::new(
+            format!("redis://127.0.0.1:{}", server.port),
+            Some(server),
+        ))
     }
 
     async fn stop(&self) {
@@ -147,7 +229,8 @@ impl Drop for Harness {
     fn drop(&mut self) {
         if self.server.is_none() {
             let drop = async { self.connection().await.del::<_, ()>(self.key()).await };
-            let _ = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(drop));
+            let _ =
+                tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(drop));
         }
     }
 }

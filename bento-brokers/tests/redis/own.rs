@@ -25,21 +25,34 @@ async fn publish_one(publisher: &RedisPublisher) -> Result<(), PublishError> {
 }
 
 fn settings_of(server: &PrivateServer) -> RedisSettings {
-    RedisSettings { url: format!("redis://127.0.0.1:{}", server.port).as_str().into(), ..RedisSettings::default() }
+    RedisSettings {
+        url: format!("redis://127.0.0.1:{}", server.port).as_str().into(),
+        ..RedisSettings::default()
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_of_another_type_is_waited_for_and_costs_no_other_entry() {
-    let Some(harness) = Harness::on_the_shared_server().await else { return };
+    let Some(harness) = Harness::on_the_shared_server().await else {
+        return;
+    };
     let publisher = harness.publisher(Mode::Binary).await;
     let text = format!("{}text", harness.prefix);
     let mut connection = harness.connection().await;
-    connection.set::<_, _, ()>(&text, "no stream").await.unwrap();
+    connection
+        .set::<_, _, ()>(&text, "no stream")
+        .await
+        .unwrap();
     let mut elsewhere = delivery();
     elsewhere.destination = Destination::default().with_topic("text");
-    let answers = publisher.publish(&[delivery(), elsewhere, delivery()]).await;
+    let answers = publisher
+        .publish(&[delivery(), elsewhere, delivery()])
+        .await;
     connection.del::<_, ()>(&text).await.unwrap();
-    let classes: Vec<_> = answers.iter().map(|answer| answer.as_ref().err().map(PublishError::class)).collect();
+    let classes: Vec<_> = answers
+        .iter()
+        .map(|answer| answer.as_ref().err().map(PublishError::class))
+        .collect();
     assert_eq!(classes, [None, Some(FailureClass::Unavailable), None]);
     assert_eq!(harness.received(2).await.len(), 2);
 }
@@ -52,24 +65,60 @@ fn of_aggregate(aggregate_id: &str, topic: &str) -> Delivery {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_an_aggregate_is_added_behind_an_entry_that_is_refused() {
-    let Some(harness) = Harness::on_the_shared_server().await else { return };
+    let Some(harness) = Harness::on_the_shared_server().await else {
+        return;
+    };
     let publisher = harness.publisher(Mode::Binary).await;
     let text = format!("{}text", harness.prefix);
     let mut connection = harness.connection().await;
-    connection.set::<_, _, ()>(&text, "no stream").await.unwrap();
-    let batch = [("a", "events"), ("a", "text"), ("a", "text"), ("a", "events"), ("b", "events"), ("b", "events")];
-    let answers = publisher.publish(&batch.map(|(aggregate, topic)| of_aggregate(aggregate, topic))).await;
+    connection
+        .set::<_, _, ()>(&text, "no stream")
+        .await
+        .unwrap();
+    let batch = [
+        ("a", "events"),
+        ("a", "text"),
+        ("a", "text"),
+        ("a", "events"),
+        ("b", "events"),
+        ("b", "events"),
+    ];
+    let answers = publisher
+        .publish(&batch.map(|(aggregate, topic)| of_aggregate(aggregate, topic)))
+        .await;
     connection.del::<_, ()>(&text).await.unwrap();
     let are_confirmed: Vec<_> = answers.iter().map(Result::is_ok).collect();
-    assert_eq!(are_confirmed, [true, false, false, false, true, true], "{answers:?}");
-    assert!(answers[1].as_ref().unwrap_err().to_string().contains("WRONGTYPE"), "{answers:?}");
+    assert_eq!(
+        are_confirmed,
+        [true, false, false, false, true, true],
+        "{answers:?}"
+    );
+    assert!(
+        answers[1]
+            .as_ref()
+            .unwrap_err()
+            .to_string()
+            .contains("WRONGTYPE"),
+        "{answers:?}"
+    );
     assert_eq!(harness.received(3).await.len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_without_transactions_gets_an_aggregate_event_by_event() {
     let Some(server) = PrivateServer::start_new(|port, directory| {
-        let user = ["--user", "relay", "on", ">secret", "~*", "+@connection", "+xadd", "+xlen", "-multi", "-exec"];
+        let user = [
+            "--user",
+            "relay",
+            "on",
+            ">secret",
+            "~*",
+            "+@connection",
+            "+xadd",
+            "+xlen",
+            "-multi",
+            "-exec",
+        ];
         redis_server(port, directory, &user)
     }) else {
         return;
@@ -87,8 +136,13 @@ async fn a_user_without_transactions_gets_an_aggregate_event_by_event() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_is_trimmed_to_about_its_length() {
-    let Some(harness) = Harness::on_the_shared_server().await else { return };
-    let settings = RedisSettings { max_len: Some(100), ..harness.settings() };
+    let Some(harness) = Harness::on_the_shared_server().await else {
+        return;
+    };
+    let settings = RedisSettings {
+        max_len: Some(100),
+        ..harness.settings()
+    };
     let publisher = RedisPublisher::new(settings).unwrap();
     let batch: Vec<_> = (0..1_000).map(|_| delivery()).collect();
     assert!(publisher.publish(&batch).await.iter().all(Result::is_ok));
@@ -99,13 +153,17 @@ async fn a_stream_is_trimmed_to_about_its_length() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_without_memory_throttles() {
-    let Some(server) = PrivateServer::start_new(|port, directory| redis_server(port, directory, &["--maxmemory", "1"]))
-    else {
+    let Some(server) = PrivateServer::start_new(|port, directory| {
+        redis_server(port, directory, &["--maxmemory", "1"])
+    }) else {
         return;
     };
     let publisher = RedisPublisher::new(settings_of(&server)).unwrap();
     let error = publish_one(&publisher).await.unwrap_err();
-    assert_eq!((error.class(), error.retry_after()), (FailureClass::Throttled, Some(Duration::from_secs(1))));
+    assert_eq!(
+        (error.class(), error.retry_after()),
+        (FailureClass::Throttled, Some(Duration::from_secs(1)))
+    );
     assert!(error.to_string().contains("OOM"), "{error}");
 }
 
@@ -114,11 +172,18 @@ async fn a_server_that_refuses_for_a_while_is_connected_to_again() {
     let is_strange = Arc::new(AtomicBool::new(false));
     let strange = Arc::clone(&is_strange);
     let server = PrivateServer::start_new(move |port, directory| {
-        let password = if strange.load(Ordering::SeqCst) { "another" } else { "right" };
+        let password = if strange.load(Ordering::SeqCst) {
+            "another"
+        } else {
+            "right"
+        };
         redis_server(port, directory, &["--requirepass", password])
     });
     let Some(server) = server else { return };
-    let settings = RedisSettings { password: Some("right".into()), ..settings_of(&server) };
+    let settings = RedisSettings {
+        password: Some("right".into()),
+        ..settings_of(&server)
+    };
     let publisher = RedisPublisher::new(settings).unwrap();
     publish_one(&publisher).await.unwrap();
     server.kill();
@@ -128,7 +193,12 @@ async fn a_server_that_refuses_for_a_while_is_connected_to_again() {
     let _ = publish_one(&publisher).await.unwrap_err();
     let refused = publish_one(&publisher).await.unwrap_err();
     assert_eq!(refused.class(), FailureClass::Unavailable);
-    assert!(refused.to_string().contains("does not accept the credentials"), "{refused}");
+    assert!(
+        refused
+            .to_string()
+            .contains("does not accept the credentials"),
+        "{refused}"
+    );
     server.kill();
     is_strange.store(false, Ordering::SeqCst);
     assert!(server.start());
@@ -138,44 +208,88 @@ async fn a_server_that_refuses_for_a_while_is_connected_to_again() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), published).await.expect("the publisher goes on");
+    tokio::time::timeout(Duration::from_secs(30), published)
+        .await
+        .expect("the publisher goes on");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_with_tls_is_trusted_by_its_authority_and_lets_in_who_has_a_certificate() {
-    let Some(certificates) = Certificates::make() else { return skipped("openssl") };
-    let Some(server) = server_with_tls(&certificates, "yes") else { return skipped("redis-server") };
+    let Some(certificates) = Certificates::make() else {
+        return skipped("openssl");
+    };
+    let Some(server) = server_with_tls(&certificates, "yes") else {
+        return skipped("redis-server");
+    };
     let connect = async |tls| {
-        let publisher = RedisPublisher::new(RedisSettings { tls, ..settings_of(&server) })?;
+        let publisher = RedisPublisher::new(RedisSettings {
+            tls,
+            ..settings_of(&server)
+        })?;
         publisher.check().await.map(|()| publisher)
     };
-    publish_one(&connect(certificates.of_the_client()).await.unwrap()).await.unwrap();
-    for (tls, why) in [(certificates.of_a_sceptic(), "UnknownIssuer"), (certificates.of_a_stranger(), REQUIRED)] {
+    publish_one(&connect(certificates.of_the_client()).await.unwrap())
+        .await
+        .unwrap();
+    for (tls, why) in [
+        (certificates.of_a_sceptic(), "UnknownIssuer"),
+        (certificates.of_a_stranger(), REQUIRED),
+    ] {
         let error = connect(tls).await.unwrap_err();
-        assert!(matches!(error, ConnectError::Unreachable { .. }), "{error:?}");
+        assert!(
+            matches!(error, ConnectError::Unreachable { .. }),
+            "{error:?}"
+        );
         assert!(says(&chain(&error), why), "{}", chain(&error));
     }
-    let half = TlsSettings { key_file: None, ..certificates.of_the_client() };
+    let half = TlsSettings {
+        key_file: None,
+        ..certificates.of_the_client()
+    };
     let error = connect(half).await.unwrap_err();
     assert!(matches!(error, ConnectError::Settings { .. }), "{error:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_with_tls_that_asks_for_no_certificate_lets_anybody_in() {
-    let Some(certificates) = Certificates::make() else { return skipped("openssl") };
-    let Some(server) = server_with_tls(&certificates, "no") else { return skipped("redis-server") };
-    let settings = RedisSettings { tls: certificates.of_a_stranger(), ..settings_of(&server) };
-    publish_one(&RedisPublisher::new(settings).unwrap()).await.unwrap();
+    let Some(certificates) = Certificates::make() else {
+        return skipped("openssl");
+    };
+    let Some(server) = server_with_tls(&certificates, "no") else {
+        return skipped("redis-server");
+    };
+    let settings = RedisSettings {
+        tls: certificates.of_a_stranger(),
+        ..settings_of(&server)
+    };
+    publish_one(&RedisPublisher::new(settings).unwrap())
+        .await
+        .unwrap();
 }
 
 /// `asks` is `yes` if it lets only clients in that have a certificate.
 fn server_with_tls(certificates: &Certificates, asks: &'static str) -> Option<PrivateServer> {
-    let [ca, certificate, key] = ["ca.pem", "server.pem", "server.key"].map(|name| certificates.argument(name));
+    let [ca, certificate, key] =
+        ["ca.pem", "server.pem", "server.key"].map(|name| certificates.argument(name));
     PrivateServer::start_new(move |port, directory| {
-        let files = ["--tls-ca-cert-file", &ca, "--tls-cert-file", &certificate, "--tls-key-file", &key];
+        let files = [
+            "--tls-ca-cert-file",
+            &ca,
+            "--tls-cert-file",
+            &certificate,
+            "--tls-key-file",
+            &key,
+        ];
         let port = port.to_string();
         // The plain port is closed by the last word on it.
-        let ports = ["--port", "0", "--tls-port", &port, "--tls-auth-clients", asks];
+        let ports = [
+            "--port",
+            "0",
+            "--tls-port",
+            &port,
+            "--tls-auth-clients",
+            asks,
+        ];
         redis_server(0, directory, &[&files[..], &ports[..]].concat())
     })
 }

@@ -14,10 +14,15 @@ pub(crate) struct Certificates(PathBuf);
 #[allow(dead_code, reason = "Kafka says it in other words")]
 pub(crate) const REQUIRED: &str = "ertificate";
 
-/// Whether a failure says `why`. What a server says may be lost with the connection, which it ends at once.
+/// Whether a failure says `why`. What a server says may be lost with the connection, which it ends
+/// at once.
 #[allow(dead_code, reason = "Kafka says it in other words")]
 pub(crate) fn says(chain: &str, why: &str) -> bool {
-    let ended = || ["reset by peer", "roken pipe", "onnection closed"].iter().any(|end| chain.contains(end));
+    let ended = || {
+        ["reset by peer", "roken pipe", "onnection closed"]
+            .iter()
+            .any(|end| chain.contains(end))
+    };
     chain.contains(why) || why == REQUIRED && ended()
 }
 
@@ -27,10 +32,21 @@ impl Certificates {
         let directory = std::env::temp_dir().join(super::support::unique("bento-test-tls"));
         std::fs::create_dir_all(&directory).unwrap();
         let made = Self(directory);
-        let authority = ["-x509", "-addext", "basicConstraints=critical,CA:TRUE", "-subj", "/CN=test authority"];
+        let authority = [
+            "-x509",
+            "-addext",
+            "basicConstraints=critical,CA:TRUE",
+            "-subj",
+            "/CN=test authority",
+        ];
         made.request("ca", &authority)?;
-        for (name, names) in [("server", "subjectAltName=IP:127.0.0.1"), ("client", "subjectAltName=DNS:client")] {
-            let issued = ["-x509", "-CA", "ca.pem", "-CAkey", "ca.key", "-addext", names, "-subj", "/CN=test"];
+        for (name, names) in [
+            ("server", "subjectAltName=IP:127.0.0.1"),
+            ("client", "subjectAltName=DNS:client"),
+        ] {
+            let issued = [
+                "-x509", "-CA", "ca.pem", "-CAkey", "ca.key", "-addext", names, "-subj", "/CN=test",
+            ];
             let end_entity = ["-addext", "basicConstraints=critical,CA:FALSE"];
             made.request(name, &[&issued[..], &end_entity[..]].concat())?;
         }
@@ -40,9 +56,23 @@ impl Certificates {
     fn request(&self, name: &str, arguments: &[&str]) -> Option<()> {
         let (key, certificate) = (format!("{name}.key"), format!("{name}.pem"));
         let mut command = Command::new("openssl");
-        command.current_dir(&self.0).args(["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]);
-        command.args(["-keyout", &key, "-out", &certificate, "-days", "2"]).args(arguments);
-        let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().ok()?;
+        command.current_dir(&self.0).args([
+            "req",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+        ]);
+        command
+            .args(["-keyout", &key, "-out", &certificate, "-days", "2"])
+            .args(arguments);
+        let status = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .ok()?;
         assert!(status.success(), "openssl makes {name}.pem");
         Some(())
     }
@@ -68,14 +98,29 @@ impl Certificates {
 
     /// The same without a certificate of its own.
     pub(crate) fn of_a_stranger(&self) -> TlsSettings {
-        TlsSettings { certificate_file: None, key_file: None, ..self.of_the_client() }
+        TlsSettings {
+            certificate_file: None,
+            key_file: None,
+            ..self.of_the_client()
+        }
     }
 
-    /// The same as that of the client, but the client trusts an authority that did not sign the server's certificate.
+    /// The same as that of the client, but the client trusts an authority that did not sign the
+    /// server's certificate.
     pub(crate) fn of_a_sceptic(&self) -> TlsSettings {
-        let other = ["-x509", "-addext", "basicConstraints=critical,CA:TRUE", "-subj", "/CN=another authority"];
-        self.request("other", &other).expect("openssl was there before");
-        TlsSettings { ca_file: Some(self.file("other.pem")), ..self.of_the_client() }
+        let other = [
+            "-x509",
+            "-addext",
+            "basicConstraints=critical,CA:TRUE",
+            "-subj",
+            "/CN=another authority",
+        ];
+        self.request("other", &other)
+            .expect("openssl was there before");
+        TlsSettings {
+            ca_file: Some(self.file("other.pem")),
+            ..self.of_the_client()
+        }
     }
 }
 

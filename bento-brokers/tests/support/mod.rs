@@ -21,7 +21,8 @@ pub(crate) fn unique(prefix: &str) -> String {
     format!("{prefix}-{}", bento_core::EventId::new())
 }
 
-/// A port that is free now, and stays so while nobody listens there: the system gives none below 32,768 to a connection that goes out.
+/// A port that is free now, and stays so while nobody listens there: the system gives none below
+/// 32,768 to a connection that goes out.
 pub(crate) fn free_port() -> u16 {
     let mut hasher = RandomState::new().build_hasher();
     hasher.write_u32(std::process::id());
@@ -37,7 +38,10 @@ pub(crate) fn listen(port: u16) -> TcpListener {
     loop {
         match TcpListener::bind(("127.0.0.1", port)) {
             Ok(listener) => return listener,
-            Err(error) if error.kind() == ErrorKind::AddrInUse && begun.elapsed() < Duration::from_secs(30) => {
+            Err(error)
+                if error.kind() == ErrorKind::AddrInUse
+                    && begun.elapsed() < Duration::from_secs(30) =>
+            {
                 // Nobody tells when a port is free again.
                 std::thread::sleep(Duration::from_millis(5));
             }
@@ -50,7 +54,10 @@ pub(crate) fn listen(port: u16) -> TcpListener {
 pub(crate) fn wait_for_listener(port: u16) {
     let begun = Instant::now();
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "the private server does not listen");
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "the private server does not listen"
+        );
         // A process has no way to tell us.
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -58,7 +65,10 @@ pub(crate) fn wait_for_listener(port: u16) {
 
 /// An error with its causes, as a log shows it.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 /// Makes the command for a port and a directory.
@@ -73,20 +83,33 @@ pub(crate) struct PrivateServer {
 }
 
 impl PrivateServer {
-    /// Starts a server by the command that `command` makes for a port and a directory. `None` if the program is not installed.
-    pub(crate) fn start_new(command: impl Fn(u16, &Path) -> Command + Send + Sync + 'static) -> Option<Self> {
+    /// Starts a server by the command that `command` makes for a port and a directory. `None` if
+    /// the program is not installed.
+    pub(crate) fn start_new(
+        command: impl Fn(u16, &Path) -> Command + Send + Sync + 'static,
+    ) -> Option<Self> {
         let directory = std::env::temp_dir().join(unique("bento-test"));
         std::fs::create_dir_all(&directory).unwrap();
         let command = Box::new(command);
-        let server = Self { port: free_port(), directory, command, process: Mutex::default() };
+        let server = Self {
+            port: free_port(),
+            directory,
+            command,
+            process: Mutex::default(),
+        };
         server.start().then_some(server)
     }
 
     /// Starts it and waits until it listens. `false` if the program is not installed.
     pub(crate) fn start(&self) -> bool {
         let mut command = (self.command)(self.port, &self.directory);
-        let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let Ok(process) = quiet.spawn() else { return false };
+        let quiet = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let Ok(process) = quiet.spawn() else {
+            return false;
+        };
         *self.process.lock().unwrap_or_else(PoisonError::into_inner) = Some(process);
         wait_for_listener(self.port);
         true
@@ -96,12 +119,23 @@ impl PrivateServer {
     pub(crate) fn reload(&self) {
         let process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
         let id = process.as_ref().expect("it runs").id().to_string();
-        assert!(Command::new("kill").args(["-s", "HUP", &id]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-s", "HUP", &id])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     /// Ends it as a crash does.
     pub(crate) fn kill(&self) {
-        if let Some(mut process) = self.process.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(mut process) = self
+            .process
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
             process.kill().unwrap();
             process.wait().unwrap();
         }

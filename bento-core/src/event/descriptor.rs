@@ -25,7 +25,8 @@ pub struct EventDescriptor {
     pub removed: &'static [RemovedField],
     /// The earlier version that a hand-written upcaster starts from.
     pub upcast_from: Option<&'static EventDescriptor>,
-    /// A hash of the declaration's tokens, for telling one declaration seen twice from two declarations.
+    /// A hash of the declaration's tokens, for telling one declaration seen twice from two
+    /// declarations.
     pub fingerprint: u64,
     /// Where the relay publishes it unless the row says otherwise; `None` means the schema.
     pub topic: Option<&'static str>,
@@ -67,8 +68,17 @@ pub struct Declaration {
 
 impl std::fmt::Display for Declaration {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { module_path, package, package_version, file, line } = self;
-        write!(f, "{file}:{line}, module {module_path}, package {package} {package_version}")
+        let Self {
+            module_path,
+            package,
+            package_version,
+            file,
+            line,
+        } = self;
+        write!(
+            f,
+            "{file}:{line}, module {module_path}, package {package} {package_version}"
+        )
     }
 }
 
@@ -92,7 +102,8 @@ pub struct FieldDescriptor {
     pub rust_type: &'static str,
     /// The doc comment.
     pub docs: &'static str,
-    /// True if the payload holds the fields of the value (`#[serde(flatten)]`) in place of one field of this name.
+    /// True if the payload holds the fields of the value (`#[serde(flatten)]`) in place of one
+    /// field of this name.
     pub is_flattened: bool,
     /// What changed, oldest first.
     pub history: &'static [FieldChange],

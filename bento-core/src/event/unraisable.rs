@@ -1,7 +1,9 @@
-//! Types that no aggregate raises, and the compiler's message for each. Not public API: named by the macros.
+//! Types that no aggregate raises, and the compiler's message for each. Not public API: named by
+//! the macros.
 //!
-//! Each of these traits is the condition of a [`RaisedBy`] for one kind of mistake, and nothing implements it. The
-//! compiler therefore reports the condition, which knows the mistake, and not a type that is not an event.
+//! Each of these traits is the condition of a [`RaisedBy`] for one kind of mistake, and nothing
+//! implements it. The compiler therefore reports the condition, which knows the mistake, and not a
+//! type that is not an event.
 
 use std::convert::Infallible;
 use std::sync::Arc;

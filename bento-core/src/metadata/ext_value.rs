@@ -1,7 +1,8 @@
 //! Values of headers that not every broker carries as they are.
 //!
-//! Such a value is written as RFC 8187 has it, under the name of the header with a `*` behind it: `x-user-name: Zoë` becomes
-//! `x-user-name*: UTF-8''Zo%C3%AB`. It is the same on every broker, so that a consumer need not know by which one a message came.
+//! Such a value is written as RFC 8187 has it, under the name of the header with a `*` behind it:
+//! `x-user-name: Zoë` becomes `x-user-name*: UTF-8''Zo%C3%AB`. It is the same on every broker, so
+//! that a consumer need not know by which one a message came.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -11,8 +12,8 @@ const MARK: char = '*';
 /// The beginning of an encoded value: the charset, and no language.
 const UTF_8: &str = "UTF-8''";
 
-/// Writes a header as every broker carries it: one whose value is printable ASCII without spaces at its ends as it is, any other one with
-/// an encoded value.
+/// Writes a header as every broker carries it: one whose value is printable ASCII without spaces at
+/// its ends as it is, any other one with an encoded value.
 ///
 /// ```
 /// use bento_core::metadata::{decode_header, encode_header};
@@ -39,13 +40,21 @@ pub fn encode_header(mut name: String, value: String) -> (String, String) {
     (name, encoded)
 }
 
-/// Reads a header as [`encode_header`] wrote it. One whose name does not end with `*` is left as it is.
+/// Reads a header as [`encode_header`] wrote it. One whose name does not end with `*` is left as it
+/// is.
 ///
 /// # Errors
 /// A name that ends with `*` and a value that is not encoded, or not UTF-8.
-pub fn decode_header<'a>(name: &'a str, value: &'a str) -> Result<(&'a str, Cow<'a, str>), InvalidHeaderValue> {
-    let Some(own) = name.strip_suffix(MARK) else { return Ok((name, Cow::Borrowed(value))) };
-    let decoded = text_of(value).ok_or_else(|| InvalidHeaderValue { name: name.to_owned() })?;
+pub fn decode_header<'a>(
+    name: &'a str,
+    value: &'a str,
+) -> Result<(&'a str, Cow<'a, str>), InvalidHeaderValue> {
+    let Some(own) = name.strip_suffix(MARK) else {
+        return Ok((name, Cow::Borrowed(value)));
+    };
+    let decoded = text_of(value).ok_or_else(|| InvalidHeaderValue {
+        name: name.to_owned(),
+    })?;
     Ok((own, Cow::Owned(decoded)))
 }
 
@@ -66,7 +75,10 @@ fn text_of(value: &str) -> Option<String> {
     let (charset, rest) = value.split_once('\'')?;
     let (_language, encoded) = rest.split_once('\'')?;
     let is_known = charset.eq_ignore_ascii_case("UTF-8");
-    is_known.then(|| bytes_of(encoded)).flatten().and_then(|bytes| String::from_utf8(bytes).ok())
+    is_known
+        .then(|| bytes_of(encoded))
+        .flatten()
+        .and_then(|bytes| String::from_utf8(bytes).ok())
 }
 
 fn bytes_of(encoded: &str) -> Option<Vec<u8>> {
@@ -78,7 +90,9 @@ fn bytes_of(encoded: &str) -> Option<Vec<u8>> {
             rest = behind;
             continue;
         }
-        let [high, low, behind @ ..] = behind else { return None };
+        let [high, low, behind @ ..] = behind else {
+            return None;
+        };
         bytes.push(digit(*high)? << 4 | digit(*low)?);
         rest = behind;
     }
@@ -86,7 +100,9 @@ fn bytes_of(encoded: &str) -> Option<Vec<u8>> {
 }
 
 fn digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+    char::from(byte)
+        .to_digit(16)
+        .and_then(|digit| u8::try_from(digit).ok())
 }
 
 /// True for a value that every broker carries as it is.
@@ -128,12 +144,24 @@ mod tests {
 
     #[test]
     fn values_of_other_writers_are_read() {
-        for (value, text) in [("utf-8'en'%c2%a3%20rates", "£ rates"), ("UTF-8''", ""), ("UTF-8'de'a'b", "a'b")] {
+        for (value, text) in [
+            ("utf-8'en'%c2%a3%20rates", "£ rates"),
+            ("UTF-8''", ""),
+            ("UTF-8'de'a'b", "a'b"),
+        ] {
             assert_eq!(decode_header("x*", value), Ok(("x", text.into())));
         }
-        for wrong in
-            ["", "a", "'a'", "UTF-8'a", "ISO-8859-1''%E9", "UTF-8''%E9", "UTF-8''%", "UTF-8''%C3%A", "UTF-8''%+1"]
-        {
+        for wrong in [
+            "",
+            "a",
+            "'a'",
+            "UTF-8'a",
+            "ISO-8859-1''%E9",
+            "UTF-8''%E9",
+            "UTF-8''%",
+            "UTF-8''%C3%A",
+            "UTF-8''%+1",
+        ] {
             let refused = decode_header("x*", wrong).unwrap_err();
             assert_eq!(refused.name, "x*", "{wrong}");
         }

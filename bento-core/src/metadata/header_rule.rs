@@ -1,9 +1,11 @@
 //! The headers that every broker carries.
 //!
-//! The rules are those of all brokers together: a header that one of them cannot carry, or uses itself, is refused for all. An event does
-//! not depend on its destinations by that, and the flush can refuse it.
+//! The rules are those of all brokers together: a header that one of them cannot carry, or uses
+//! itself, is refused for all. An event does not depend on its destinations by that, and the flush
+//! can refuse it.
 
-/// The most bytes of a header's name. AMQP allows 255, one of which is for the `*` of an encoded value.
+/// The most bytes of a header's name. AMQP allows 255, one of which is for the `*` of an encoded
+/// value.
 pub const HEADER_NAME: usize = 254;
 
 /// A header that not every broker carries.
@@ -31,7 +33,9 @@ pub enum HeaderRule {
         bytes: usize,
     },
     /// A name is a token of RFC 9110.
-    #[error("its name has {character:?} and may have ASCII letters, digits and !#$%&'*+-.^_`|~; rename it")]
+    #[error(
+        "its name has {character:?} and may have ASCII letters, digits and !#$%&'*+-.^_`|~; rename it"
+    )]
     NoToken {
         /// The first character that no token has.
         character: char,
@@ -65,8 +69,8 @@ pub enum HeaderRule {
 
 /// Checks that every broker carries a header.
 ///
-/// A name has 1 to [`HEADER_NAME`] bytes, is a token of RFC 9110, does not end with `*`, and is not reserved. Reserved are, in upper and
-/// lower case:
+/// A name has 1 to [`HEADER_NAME`] bytes, is a token of RFC 9110, does not end with `*`, and is not
+/// reserved. Reserved are, in upper and lower case:
 ///
 /// | name | use |
 /// |---|---|
@@ -79,8 +83,8 @@ pub enum HeaderRule {
 /// | `cc`, `bcc` | routing in RabbitMQ |
 /// | `data` | the payload in Redis Streams |
 ///
-/// A value is any text without control characters. What not every broker carries as it is becomes an
-/// [encoded value](super::encode_header).
+/// A value is any text without control characters. What not every broker carries as it is becomes
+/// an [encoded value](super::encode_header).
 ///
 /// ```
 /// use bento_core::metadata::check_header;
@@ -98,7 +102,10 @@ pub enum HeaderRule {
 /// The first rule that the header breaks.
 pub fn check_header(name: &str, value: &str) -> Result<(), UnsendableHeader> {
     let checked = check_name(name).and_then(|()| check_value(value));
-    checked.map_err(|rule| UnsendableHeader { name: name.to_owned(), rule })
+    checked.map_err(|rule| UnsendableHeader {
+        name: name.to_owned(),
+        rule,
+    })
 }
 
 fn check_name(name: &str) -> Result<(), HeaderRule> {
@@ -118,12 +125,20 @@ fn check_name(name: &str) -> Result<(), HeaderRule> {
         return Err(HeaderRule::Field);
     }
     let reserved = RESERVED.iter().find(|reserved| reserved.covers(name));
-    reserved.map_or(Ok(()), |reserved| Err(HeaderRule::Reserved { use_of_name: reserved.use_of_name }))
+    reserved.map_or(Ok(()), |reserved| {
+        Err(HeaderRule::Reserved {
+            use_of_name: reserved.use_of_name,
+        })
+    })
 }
 
 fn check_value(value: &str) -> Result<(), HeaderRule> {
-    let control = value.char_indices().find(|(_, character)| character.is_control());
-    control.map_or(Ok(()), |(at, character)| Err(HeaderRule::Control { character, at }))
+    let control = value
+        .char_indices()
+        .find(|(_, character)| character.is_control());
+    control.map_or(Ok(()), |(at, character)| {
+        Err(HeaderRule::Control { character, at })
+    })
 }
 
 /// The facts that stand beside the headers where these are stored.
@@ -168,15 +183,31 @@ const RESERVED: [Reserved; 7] = [
         names: &[],
         beginnings: &["webhook-"],
     },
-    Reserved { use_of_name: "the name is one of those of the NATS server", names: &[], beginnings: &["nats-"] },
-    Reserved { use_of_name: "RabbitMQ uses the name for routing", names: &["cc", "bcc"], beginnings: &[] },
-    Reserved { use_of_name: "Redis Streams has the payload under this name", names: &["data"], beginnings: &[] },
+    Reserved {
+        use_of_name: "the name is one of those of the NATS server",
+        names: &[],
+        beginnings: &["nats-"],
+    },
+    Reserved {
+        use_of_name: "RabbitMQ uses the name for routing",
+        names: &["cc", "bcc"],
+        beginnings: &[],
+    },
+    Reserved {
+        use_of_name: "Redis Streams has the payload under this name",
+        names: &["data"],
+        beginnings: &[],
+    },
 ];
 
 impl Reserved {
     fn covers(&self, name: &str) -> bool {
-        let begins = |with: &str| name.get(..with.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(with));
-        self.names.iter().any(|own| name.eq_ignore_ascii_case(own)) || self.beginnings.iter().any(|with| begins(with))
+        let begins = |with: &str| {
+            name.get(..with.len())
+                .is_some_and(|begin| begin.eq_ignore_ascii_case(with))
+        };
+        self.names.iter().any(|own| name.eq_ignore_ascii_case(own))
+            || self.beginnings.iter().any(|with| begins(with))
     }
 }
 
@@ -195,9 +226,18 @@ mod tests {
 
     #[test]
     fn a_name_is_a_token_of_some_length() {
-        for good in
-            ["x", "x-user-name", "X_1.a~b", "traceparent", "cee", "bentos", "ce", "datas", "*a", &"n".repeat(254)]
-        {
+        for good in [
+            "x",
+            "x-user-name",
+            "X_1.a~b",
+            "traceparent",
+            "cee",
+            "bentos",
+            "ce",
+            "datas",
+            "*a",
+            &"n".repeat(254),
+        ] {
             assert_eq!(refused(good, ""), None, "{good}");
         }
         for (bad, rule) in [
@@ -233,7 +273,10 @@ mod tests {
             ("correlation_id", "`Metadata` has a field"),
         ] {
             let refused = check_header(name, "1").unwrap_err().to_string();
-            assert!(refused.starts_with(&format!("the header `{name}` cannot be sent: ")), "{refused}");
+            assert!(
+                refused.starts_with(&format!("the header `{name}` cannot be sent: ")),
+                "{refused}"
+            );
             assert!(refused.contains(who), "{refused}");
         }
     }
@@ -244,9 +287,15 @@ mod tests {
             assert_eq!(refused("x", good), None, "{good}");
         }
         for character in ['\0', '\t', '\n', '\r', '\u{7f}', '\u{85}', '\u{9f}'] {
-            assert_eq!(refused("x", &format!("ë{character}")), Some(HeaderRule::Control { character, at: 2 }));
+            assert_eq!(
+                refused("x", &format!("ë{character}")),
+                Some(HeaderRule::Control { character, at: 2 })
+            );
         }
         let named = check_header("a\tb", "").unwrap_err().to_string();
-        assert!(named.starts_with(r"the header `a\tb` cannot be sent: its name has '\t' and may have"), "{named}");
+        assert!(
+            named.starts_with(r"the header `a\tb` cannot be sent: its name has '\t' and may have"),
+            "{named}"
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! How the stored headers are read.
 //!
-//! By hand, because a derived `flatten` keeps all that is not a field in a list of values first, for every event that is published.
+//! By hand, because a derived `flatten` keeps all that is not a field in a list of values first,
+//! for every event that is published.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -43,7 +44,11 @@ impl<'de> Visitor<'de> for HeadersVisitor {
     }
 }
 
-fn set<'de, A: MapAccess<'de>>(field: &mut Option<String>, name: &'static str, map: &mut A) -> Result<(), A::Error> {
+fn set<'de, A: MapAccess<'de>>(
+    field: &mut Option<String>,
+    name: &'static str,
+    map: &mut A,
+) -> Result<(), A::Error> {
     if field.is_some() {
         return Err(A::Error::duplicate_field(name));
     }

@@ -1,4 +1,5 @@
-//! What travels with an event to route it: where and when it says itself that it is to be delivered.
+//! What travels with an event to route it: where and when it says itself that it is to be
+//! delivered.
 
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Metadata;
 
-/// Where and when an event says itself that it is to be delivered. It wins over the rules of a router.
+/// Where and when an event says itself that it is to be delivered. It wins over the rules of a
+/// router.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -29,7 +31,10 @@ pub struct Routing {
 #[non_exhaustive]
 pub enum RoutingError {
     /// Another release wrote it, in another form.
-    #[error("its routing has version {found}, this release reads version {}", Routing::VERSION)]
+    #[error(
+        "its routing has version {found}, this release reads version {}",
+        Routing::VERSION
+    )]
     Version {
         /// The form it has.
         found: u16,
@@ -62,7 +67,8 @@ impl Routing {
 }
 
 impl Metadata {
-    /// The part of this that travels in the `routing` column, for an event that was raised at this time by the clock of the database.
+    /// The part of this that travels in the `routing` column, for an event that was raised at this
+    /// time by the clock of the database.
     pub fn routing(&self, raised: DateTime<Utc>) -> Routing {
         let after = |wait| after(raised, wait);
         Routing {
@@ -76,9 +82,11 @@ impl Metadata {
 /// Bounded by what every database can store.
 fn after(time: DateTime<Utc>, wait: Duration) -> DateTime<Utc> {
     /// The last second of the year 9999.
-    const LAST: DateTime<Utc> = DateTime::from_timestamp(253_402_300_799, 0).expect("it is in the calendar");
+    const LAST: DateTime<Utc> =
+        DateTime::from_timestamp(253_402_300_799, 0).expect("it is in the calendar");
     let wait = TimeDelta::from_std(wait).ok();
-    wait.and_then(|wait| time.checked_add_signed(wait)).map_or(LAST, |time| time.min(LAST))
+    wait.and_then(|wait| time.checked_add_signed(wait))
+        .map_or(LAST, |time| time.min(LAST))
 }
 
 #[cfg(test)]
@@ -87,34 +95,78 @@ mod tests {
 
     #[test]
     fn nothing_takes_no_room_and_the_rest_comes_back() {
-        assert_eq!(Metadata::default().routing(Utc::now()).encode(), (Bytes::new(), 0));
-        let metadata = Metadata::default().with_destinations(["a", "b"]).with_expires_at(DateTime::UNIX_EPOCH);
+        assert_eq!(
+            Metadata::default().routing(Utc::now()).encode(),
+            (Bytes::new(), 0)
+        );
+        let metadata = Metadata::default()
+            .with_destinations(["a", "b"])
+            .with_expires_at(DateTime::UNIX_EPOCH);
         let (text, version) = metadata.routing(Utc::now()).encode();
-        assert_eq!((&*text, version), (&br#"{"destinations":["a","b"],"expires_at":"1970-01-01T00:00:00Z"}"#[..], 1));
+        assert_eq!(
+            (&*text, version),
+            (
+                &br#"{"destinations":["a","b"],"expires_at":"1970-01-01T00:00:00Z"}"#[..],
+                1
+            )
+        );
         let read = Routing::decode(&text, version).unwrap();
-        assert_eq!((read.destinations, read.expires_at), (metadata.destinations, metadata.expires_at));
+        assert_eq!(
+            (read.destinations, read.expires_at),
+            (metadata.destinations, metadata.expires_at)
+        );
     }
 
     #[test]
     fn a_wait_counts_from_when_it_was_raised_and_a_time_wins_over_it() {
         let waiting = Metadata::default().with_deliver_after(Duration::from_secs(60));
-        assert_eq!(waiting.routing(DateTime::UNIX_EPOCH).deliver_at, DateTime::from_timestamp(60, 0));
+        assert_eq!(
+            waiting.routing(DateTime::UNIX_EPOCH).deliver_at,
+            DateTime::from_timestamp(60, 0)
+        );
         let forever = Metadata::default().with_deliver_after(Duration::MAX);
-        assert_eq!(forever.routing(Utc::now()).deliver_at.unwrap().to_rfc3339(), "9999-12-31T23:59:59+00:00");
+        assert_eq!(
+            forever.routing(Utc::now()).deliver_at.unwrap().to_rfc3339(),
+            "9999-12-31T23:59:59+00:00"
+        );
         let both = waiting.with_deliver_at(DateTime::UNIX_EPOCH);
-        assert_eq!(both.routing(Utc::now()).deliver_at, Some(DateTime::UNIX_EPOCH));
+        assert_eq!(
+            both.routing(Utc::now()).deliver_at,
+            Some(DateTime::UNIX_EPOCH)
+        );
         let mortal = Metadata::default().with_expires_after(Duration::from_secs(60));
-        assert_eq!(mortal.routing(DateTime::UNIX_EPOCH).expires_at, DateTime::from_timestamp(60, 0));
+        assert_eq!(
+            mortal.routing(DateTime::UNIX_EPOCH).expires_at,
+            DateTime::from_timestamp(60, 0)
+        );
         let both = mortal.with_expires_at(DateTime::UNIX_EPOCH);
-        assert_eq!(both.routing(Utc::now()).expires_at, Some(DateTime::UNIX_EPOCH));
+        assert_eq!(
+            both.routing(Utc::now()).expires_at,
+            Some(DateTime::UNIX_EPOCH)
+        );
     }
 
     #[test]
     fn another_form_is_an_error_of_its_own() {
-        assert!(matches!(Routing::decode(b"{}", 2), Err(RoutingError::Version { found: 2 })));
-        assert!(matches!(Routing::decode(b"{}", 0), Err(RoutingError::Version { found: 0 })));
-        for text in [&b""[..], b"7", b"{", br#"{"deliver_to":"x"}"#, br#"{"deliver_at":"soon"}"#] {
-            assert!(matches!(Routing::decode(text, 1), Err(RoutingError::Unreadable(_))));
+        assert!(matches!(
+            Routing::decode(b"{}", 2),
+            Err(RoutingError::Version { found: 2 })
+        ));
+        assert!(matches!(
+            Routing::decode(b"{}", 0),
+            Err(RoutingError::Version { found: 0 })
+        ));
+        for text in [
+            &b""[..],
+            b"7",
+            b"{",
+            br#"{"deliver_to":"x"}"#,
+            br#"{"deliver_at":"soon"}"#,
+        ] {
+            assert!(matches!(
+                Routing::decode(text, 1),
+                Err(RoutingError::Unreadable(_))
+            ));
         }
     }
 }

@@ -6,9 +6,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 /// The difference between the clock of the database and that of a writer.
 ///
-/// A relay judges every time by the clock of the database. A writer reads its own clock and adds this difference to it, so that the
-/// times it writes are times of the database, however wrong its own clock is. Up to [`TOLERANCE`](Self::TOLERANCE) of difference is
-/// taken for none.
+/// A relay judges every time by the clock of the database. A writer reads its own clock and adds
+/// this difference to it, so that the times it writes are times of the database, however wrong its
+/// own clock is. Up to [`TOLERANCE`](Self::TOLERANCE) of difference is taken for none.
 ///
 /// ```
 /// use bento_core::outbox::ClockOffset;
@@ -24,13 +24,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 pub struct ClockOffset(TimeDelta);
 
 impl ClockOffset {
-    /// The difference that is taken for none: one second, the time that clocks which are kept in step may differ by.
+    /// The difference that is taken for none: one second, the time that clocks which are kept in
+    /// step may differ by.
     pub const TOLERANCE: TimeDelta = TimeDelta::seconds(1);
 
-    /// The difference that shows when the database `said` its time in a call between two readings of the writer's clock.
+    /// The difference that shows when the database `said` its time in a call between two readings
+    /// of the writer's clock.
     ///
-    /// The database may have read its clock at any moment of the call. So a time between the readings shows no difference, however
-    /// long the call took; for any other the middle of the call counts, which is wrong by half of the call at most.
+    /// The database may have read its clock at any moment of the call. So a time between the
+    /// readings shows no difference, however long the call took; for any other the middle of the
+    /// call counts, which is wrong by half of the call at most.
     pub fn between(asked: DateTime<Utc>, answered: DateTime<Utc>, said: DateTime<Utc>) -> Self {
         let (first, last) = (asked.min(answered), asked.max(answered));
         if first - said <= Self::TOLERANCE && said - last <= Self::TOLERANCE {
@@ -38,7 +41,11 @@ impl ClockOffset {
         }
         let difference = said - (first + (last - first) / 2);
         // Times are stored to the microsecond.
-        Self(difference.num_microseconds().map_or(difference, TimeDelta::microseconds))
+        Self(
+            difference
+                .num_microseconds()
+                .map_or(difference, TimeDelta::microseconds),
+        )
     }
 
     /// The time by the clock of the database, from one by the clock of the writer.
@@ -65,7 +72,9 @@ pub fn writer_now() -> DateTime<Utc> {
 /// Sets the writer's clock of this thread wrong until the answer is dropped. For tests.
 #[doc(hidden)]
 pub fn skew_writer(by: TimeDelta) -> Skew {
-    Skew { before: SKEW.replace(by) }
+    Skew {
+        before: SKEW.replace(by),
+    }
 }
 
 /// The writer's clock of this thread is wrong as long as this exists.
@@ -91,7 +100,9 @@ mod tests {
     }
 
     fn offset(asked: i64, answered: i64, said: i64) -> i64 {
-        ClockOffset::between(at(asked), at(answered), at(said)).as_delta().num_seconds()
+        ClockOffset::between(at(asked), at(answered), at(said))
+            .as_delta()
+            .num_seconds()
     }
 
     #[test]
@@ -106,13 +117,20 @@ mod tests {
         assert_eq!(offset(100, 102, 401), 300);
         assert_eq!(offset(400, 402, 101), -300);
         assert_eq!(offset(100, 100, 102), 2);
-        assert_eq!(offset(402, 400, 101), -300, "the clock was set back during the call");
+        assert_eq!(
+            offset(402, 400, 101),
+            -300,
+            "the clock was set back during the call"
+        );
     }
 
     #[test]
     fn a_time_that_no_calendar_has_stays_as_it_is() {
         let ahead = ClockOffset::between(at(0), at(0), at(300));
-        assert_eq!(ahead.apply(DateTime::<Utc>::MAX_UTC), DateTime::<Utc>::MAX_UTC);
+        assert_eq!(
+            ahead.apply(DateTime::<Utc>::MAX_UTC),
+            DateTime::<Utc>::MAX_UTC
+        );
         assert_eq!(ahead.apply(at(7)), at(307));
     }
 

@@ -7,10 +7,10 @@ use super::path::fault_path;
 /// Why a stored payload could not be read.
 ///
 /// # Handling
-/// * [`UnknownEventType`](Self::UnknownEventType) and [`NewerVersion`](Self::NewerVersion): another binary, or the next
-///   release of this one, can read it. Keep the envelope whole and hand it on.
-/// * [`Retired`](Self::Retired): the declaration gave this version up. Migrate the stored rows, or lower `oldest` and
-///   write the upcaster.
+/// * [`UnknownEventType`](Self::UnknownEventType) and [`NewerVersion`](Self::NewerVersion): another
+///   binary, or the next release of this one, can read it. Keep the envelope whole and hand it on.
+/// * [`Retired`](Self::Retired): the declaration gave this version up. Migrate the stored rows, or
+///   lower `oldest` and write the upcaster.
 /// * [`Malformed`](Self::Malformed): no binary of this version can read it. Make it a dead letter.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -76,11 +76,12 @@ fn unknown_event_type(event_type: &str, wanted: Option<&str>) -> String {
 }
 
 fn at(path: Option<&str>) -> String {
-    path.map(|path| format!(", at `{path}`")).unwrap_or_default()
+    path.map(|path| format!(", at `{path}`"))
+        .unwrap_or_default()
 }
 
-/// Why an old payload could not be brought to the current version. Not public API: [`crate::codec`] makes it a
-/// `DecodeError`.
+/// Why an old payload could not be brought to the current version. Not public API: [`crate::codec`]
+/// makes it a `DecodeError`.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct UpcastFault {
@@ -89,8 +90,14 @@ pub struct UpcastFault {
 }
 
 impl UpcastFault {
-    pub(crate) fn new(path: Option<String>, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self { path, source: source.into() }
+    pub(crate) fn new(
+        path: Option<String>,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
+        Self {
+            path,
+            source: source.into(),
+        }
     }
 
     /// The error of serde_json for the payload.
@@ -100,6 +107,9 @@ impl UpcastFault {
 
     /// The answer of an event that reads no version but its own.
     pub(crate) fn without_history(version: u32) -> Self {
-        Self::new(None, format!("there is no upcaster from version {version}: declare what changed since"))
+        Self::new(
+            None,
+            format!("there is no upcaster from version {version}: declare what changed since"),
+        )
     }
 }

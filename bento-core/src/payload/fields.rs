@@ -42,7 +42,9 @@ impl<'de> Deserialize<'de> for RawFields<'de> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut fields: Vec<(Cow<'de, str>, Cow<'de, RawValue>)> =
                     Vec::with_capacity(map.size_hint().unwrap_or(8));
-                while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
+                while let Some((Name(name), value)) =
+                    map.next_entry::<Name<'de>, &'de RawValue>()?
+                {
                     fields.push((name, Cow::Borrowed(value)));
                 }
                 Ok(RawFields(fields))

@@ -1,8 +1,8 @@
 //! A serializer in front of another that refuses floats JSON cannot hold, in the same pass.
 
 use serde::ser::{
-    Error, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
-    SerializeTupleStruct, SerializeTupleVariant, Serializer,
+    Error, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant,
+    SerializeTuple, SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
 /// Serialises as the value itself does, down to the last field, but refuses NaN and the infinities.
@@ -37,11 +37,19 @@ impl<S: Serializer> Serializer for FiniteSerializer<S> {
     type SerializeStructVariant = FiniteSerializer<S::SerializeStructVariant>;
 
     fn serialize_f32(self, value: f32) -> Result<S::Ok, S::Error> {
-        if value.is_finite() { self.0.serialize_f32(value) } else { Err(not_finite(value.into())) }
+        if value.is_finite() {
+            self.0.serialize_f32(value)
+        } else {
+            Err(not_finite(value.into()))
+        }
     }
 
     fn serialize_f64(self, value: f64) -> Result<S::Ok, S::Error> {
-        if value.is_finite() { self.0.serialize_f64(value) } else { Err(not_finite(value)) }
+        if value.is_finite() {
+            self.0.serialize_f64(value)
+        } else {
+            Err(not_finite(value))
+        }
     }
 
     pass_on! {
@@ -63,11 +71,20 @@ impl<S: Serializer> Serializer for FiniteSerializer<S> {
         self.0.serialize_unit()
     }
 
-    fn serialize_unit_variant(self, name: &'static str, index: u32, variant: &'static str) -> Result<S::Ok, S::Error> {
+    fn serialize_unit_variant(
+        self,
+        name: &'static str,
+        index: u32,
+        variant: &'static str,
+    ) -> Result<S::Ok, S::Error> {
         self.0.serialize_unit_variant(name, index, variant)
     }
 
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<S::Ok, S::Error> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        name: &'static str,
+        value: &T,
+    ) -> Result<S::Ok, S::Error> {
         self.0.serialize_newtype_struct(name, &Finite(value))
     }
 
@@ -78,7 +95,8 @@ impl<S: Serializer> Serializer for FiniteSerializer<S> {
         variant: &'static str,
         value: &T,
     ) -> Result<S::Ok, S::Error> {
-        self.0.serialize_newtype_variant(name, index, variant, &Finite(value))
+        self.0
+            .serialize_newtype_variant(name, index, variant, &Finite(value))
     }
 
     fn serialize_seq(self, len: Option<usize>) -> Result<Self::SerializeSeq, S::Error> {
@@ -89,8 +107,14 @@ impl<S: Serializer> Serializer for FiniteSerializer<S> {
         self.0.serialize_tuple(len).map(FiniteSerializer)
     }
 
-    fn serialize_tuple_struct(self, name: &'static str, len: usize) -> Result<Self::SerializeTupleStruct, S::Error> {
-        self.0.serialize_tuple_struct(name, len).map(FiniteSerializer)
+    fn serialize_tuple_struct(
+        self,
+        name: &'static str,
+        len: usize,
+    ) -> Result<Self::SerializeTupleStruct, S::Error> {
+        self.0
+            .serialize_tuple_struct(name, len)
+            .map(FiniteSerializer)
     }
 
     fn serialize_tuple_variant(
@@ -100,14 +124,20 @@ impl<S: Serializer> Serializer for FiniteSerializer<S> {
         variant: &'static str,
         len: usize,
     ) -> Result<Self::SerializeTupleVariant, S::Error> {
-        self.0.serialize_tuple_variant(name, index, variant, len).map(FiniteSerializer)
+        self.0
+            .serialize_tuple_variant(name, index, variant, len)
+            .map(FiniteSerializer)
     }
 
     fn serialize_map(self, len: Option<usize>) -> Result<Self::SerializeMap, S::Error> {
         self.0.serialize_map(len).map(FiniteSerializer)
     }
 
-    fn serialize_struct(self, name: &'static str, len: usize) -> Result<Self::SerializeStruct, S::Error> {
+    fn serialize_struct(
+        self,
+        name: &'static str,
+        len: usize,
+    ) -> Result<Self::SerializeStruct, S::Error> {
         self.0.serialize_struct(name, len).map(FiniteSerializer)
     }
 
@@ -118,7 +148,9 @@ impl<S: Serializer> Serializer for FiniteSerializer<S> {
         variant: &'static str,
         len: usize,
     ) -> Result<Self::SerializeStructVariant, S::Error> {
-        self.0.serialize_struct_variant(name, index, variant, len).map(FiniteSerializer)
+        self.0
+            .serialize_struct_variant(name, index, variant, len)
+            .map(FiniteSerializer)
     }
 
     fn collect_str<T: std::fmt::Display + ?Sized>(self, value: &T) -> Result<S::Ok, S::Error> {

@@ -36,7 +36,11 @@ pub struct Addition {
 
 impl<'a> RawFields<'a> {
     /// Takes an object of an earlier version apart, and goes through the steps since.
-    pub(crate) fn brought_forward(payload: &'a [u8], version: u32, history: &[Step]) -> Result<Self, UpcastFault> {
+    pub(crate) fn brought_forward(
+        payload: &'a [u8],
+        version: u32,
+        history: &[Step],
+    ) -> Result<Self, UpcastFault> {
         let split = Self::split(payload);
         let mut fields = split.map_err(|source| UpcastFault::new(None, source))?;
         for step in history.iter().filter(|step| step.to > version) {
@@ -47,10 +51,11 @@ impl<'a> RawFields<'a> {
 
     /// Does what one version changed: removals first, then renames all at once, then additions.
     ///
-    /// The order lets a version give a freed name to another field. A field that is there keeps its value over a
-    /// default.
+    /// The order lets a version give a freed name to another field. A field that is there keeps its
+    /// value over a default.
     pub(crate) fn apply(&mut self, step: &Step) -> Result<(), UpcastFault> {
-        self.0.retain(|(name, _)| !step.removed.contains(&name.as_ref()));
+        self.0
+            .retain(|(name, _)| !step.removed.contains(&name.as_ref()));
         for (name, _) in &mut self.0 {
             if let Some((_, to)) = step.renamed.iter().find(|(from, _)| from == name) {
                 *name = Cow::Borrowed(to);
@@ -58,9 +63,10 @@ impl<'a> RawFields<'a> {
         }
         for addition in step.added {
             if !self.0.iter().any(|(name, _)| name == addition.name) {
-                let value =
-                    (addition.default)().map_err(|source| UpcastFault::new(Some(addition.name.to_owned()), source))?;
-                self.0.push((Cow::Borrowed(addition.name), Cow::Owned(value)));
+                let value = (addition.default)()
+                    .map_err(|source| UpcastFault::new(Some(addition.name.to_owned()), source))?;
+                self.0
+                    .push((Cow::Borrowed(addition.name), Cow::Owned(value)));
             }
         }
         Ok(())
@@ -69,7 +75,11 @@ impl<'a> RawFields<'a> {
     /// Reads the fields as an `E`.
     pub(crate) fn deserialize<E: DeserializeOwned>(&self) -> Result<E, UpcastFault> {
         let mut reading = None;
-        let walk = Walk { fields: &self.0, next: 0, reading: &mut reading };
+        let walk = Walk {
+            fields: &self.0,
+            next: 0,
+            reading: &mut reading,
+        };
         match E::deserialize(walk) {
             Ok(event) => Ok(event),
             Err(source) => Err(self.fault(reading, source)),
@@ -113,17 +123,27 @@ impl<'de> Deserializer<'de> for Walk<'de, '_> {
 impl<'de> MapAccess<'de> for Walk<'de, '_> {
     type Error = serde_json::Error;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Self::Error> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Self::Error> {
         *self.reading = None;
         match self.fields.get(self.next) {
             None => Ok(None),
-            Some((name, _)) => seed.deserialize(CowStrDeserializer::new(Cow::Borrowed(name.as_ref()))).map(Some),
+            Some((name, _)) => seed
+                .deserialize(CowStrDeserializer::new(Cow::Borrowed(name.as_ref())))
+                .map(Some),
         }
     }
 
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Self::Error> {
+    fn next_value_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<S::Value, Self::Error> {
         let Some((_, value)) = self.fields.get(self.next) else {
-            return Err(serde_json::Error::custom("a value was asked for before its key"));
+            return Err(serde_json::Error::custom(
+                "a value was asked for before its key",
+            ));
         };
         *self.reading = Some(self.next);
         self.next += 1;

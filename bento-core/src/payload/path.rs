@@ -5,9 +5,11 @@ use serde_json::value::RawValue;
 
 use super::fields::RawFields;
 
-/// The path of the value that `error`, which serde_json gave for `payload`, is about: `lines[2].price`.
+/// The path of the value that `error`, which serde_json gave for `payload`, is about:
+/// `lines[2].price`.
 ///
-/// `None` when the fault is no single value: text that is not JSON, or a field missing from the top.
+/// `None` when the fault is no single value: text that is not JSON, or a field missing from the
+/// top.
 pub(super) fn fault_path(payload: &[u8], error: &serde_json::Error) -> Option<String> {
     if error.classify() != Category::Data {
         return None;
@@ -29,7 +31,9 @@ pub(super) fn fault_path(payload: &[u8], error: &serde_json::Error) -> Option<St
 
 /// The offset of the last byte serde_json had read.
 fn offset(payload: &[u8], line: usize, column: usize) -> Option<usize> {
-    let lines_before = payload.split_inclusive(|byte| *byte == b'\n').take(line.checked_sub(1)?);
+    let lines_before = payload
+        .split_inclusive(|byte| *byte == b'\n')
+        .take(line.checked_sub(1)?);
     let line_start: usize = lines_before.map(<[u8]>::len).sum();
     (line_start + column).checked_sub(1)
 }
@@ -38,18 +42,24 @@ fn offset(payload: &[u8], line: usize, column: usize) -> Option<usize> {
 fn part_holding(value: &[u8], at: usize) -> Option<(String, &[u8], usize)> {
     let holding = |part: &RawValue| {
         let start = part.get().as_ptr() as usize - value.as_ptr() as usize;
-        (start..start + part.get().len()).contains(&at).then_some(start)
+        (start..start + part.get().len())
+            .contains(&at)
+            .then_some(start)
     };
     match value.trim_ascii_start().first()? {
         b'{' => RawFields::split(value)
             .ok()?
             .into_borrowed()
-            .find_map(|(name, part)| holding(part).map(|start| (name.into_owned(), part.get().as_bytes(), start))),
-        b'[' => {
-            serde_json::from_slice::<Vec<&RawValue>>(value).ok()?.into_iter().enumerate().find_map(|(index, part)| {
+            .find_map(|(name, part)| {
+                holding(part).map(|start| (name.into_owned(), part.get().as_bytes(), start))
+            }),
+        b'[' => serde_json::from_slice::<Vec<&RawValue>>(value)
+            .ok()?
+            .into_iter()
+            .enumerate()
+            .find_map(|(index, part)| {
                 holding(part).map(|start| (format!("[{index}]"), part.get().as_bytes(), start))
-            })
-        }
+            }),
         _ => None,
     }
 }

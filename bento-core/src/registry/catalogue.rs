@@ -10,8 +10,8 @@ use crate::event::{EventDescriptor, EventRole, FieldChange, FieldDescriptor};
 
 /// Every event with its versions, and every aggregate, for people and programs.
 ///
-/// The texts are stable: sorted by name, without places in the source, so that a committed copy shows what a change
-/// did.
+/// The texts are stable: sorted by name, without places in the source, so that a committed copy
+/// shows what a change did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Catalogue {
     /// Sorted by schema.
@@ -64,7 +64,11 @@ pub struct CatalogueField {
 impl CatalogueField {
     /// The text in front of the type, for a person.
     fn role(&self) -> &'static str {
-        if self.is_flattened { "the fields of " } else { "" }
+        if self.is_flattened {
+            "the fields of "
+        } else {
+            ""
+        }
     }
 }
 
@@ -93,14 +97,24 @@ pub struct CatalogueAggregate {
 impl Catalogue {
     pub(super) fn of(registry: &Registry) -> Self {
         let mut events: Vec<_> = registry.events().map(CatalogueEvent::of).collect();
-        events.sort_by(|left, right| left.schema.cmp(right.schema).then(right.version.cmp(&left.version)));
+        events.sort_by(|left, right| {
+            left.schema
+                .cmp(right.schema)
+                .then(right.version.cmp(&left.version))
+        });
         let aggregates = registry.aggregates().map(|aggregate| CatalogueAggregate {
             aggregate_type: aggregate.aggregate_type,
-            rust_name: format!("{}::{}", aggregate.declared.module_path, aggregate.rust_name),
+            rust_name: format!(
+                "{}::{}",
+                aggregate.declared.module_path, aggregate.rust_name
+            ),
             docs: aggregate.docs,
             events: aggregate.events.iter().map(|event| event.schema).collect(),
         });
-        Self { events, aggregates: aggregates.collect() }
+        Self {
+            events,
+            aggregates: aggregates.collect(),
+        }
     }
 
     /// For a terminal.
@@ -118,7 +132,8 @@ impl Catalogue {
     /// For a program, indented.
     #[must_use]
     pub fn to_json(&self) -> String {
-        serde_json::to_string_pretty(self).expect("the catalogue holds nothing but texts, numbers and lists")
+        serde_json::to_string_pretty(self)
+            .expect("the catalogue holds nothing but texts, numbers and lists")
     }
 }
 
@@ -140,12 +155,20 @@ impl CatalogueEvent {
             fields: event
                 .fields
                 .iter()
-                .map(|&FieldDescriptor { name, rust_type, docs, is_flattened, .. }| CatalogueField {
-                    name,
-                    rust_type,
-                    docs,
-                    is_flattened,
-                })
+                .map(
+                    |&FieldDescriptor {
+                         name,
+                         rust_type,
+                         docs,
+                         is_flattened,
+                         ..
+                     }| CatalogueField {
+                        name,
+                        rust_type,
+                        docs,
+                        is_flattened,
+                    },
+                )
                 .collect(),
             versions: changes(event),
         }
@@ -157,7 +180,10 @@ fn changes(event: &EventDescriptor) -> Vec<CatalogueVersion> {
     let mut versions: BTreeMap<u32, Vec<String>> = BTreeMap::new();
     let mut note = |version, change| versions.entry(version).or_default().push(change);
     if let Some(older) = event.upcast_from {
-        note(older.version + 1, format!("upcast from `{}`", older.rust_name));
+        note(
+            older.version + 1,
+            format!("upcast from `{}`", older.rust_name),
+        );
     }
     for removed in event.removed {
         note(removed.since, format!("removed `{}`", removed.name));
@@ -167,11 +193,17 @@ fn changes(event: &EventDescriptor) -> Vec<CatalogueVersion> {
             let name = name_after(field.name, &field.history[at + 1..]);
             match change {
                 FieldChange::Added { since } => note(*since, format!("added `{name}`")),
-                FieldChange::Renamed { since, from } => note(*since, format!("renamed `{from}` to `{name}`")),
+                FieldChange::Renamed { since, from } => {
+                    note(*since, format!("renamed `{from}` to `{name}`"))
+                }
             }
         }
     }
-    versions.into_iter().rev().map(|(version, changes)| CatalogueVersion { version, changes }).collect()
+    versions
+        .into_iter()
+        .rev()
+        .map(|(version, changes)| CatalogueVersion { version, changes })
+        .collect()
 }
 
 /// The name a field had before the `later` changes.
@@ -191,7 +223,11 @@ impl fmt::Display for Text<'_> {
             text_event(f, event)?;
         }
         for aggregate in &self.0.aggregates {
-            writeln!(f, "aggregate {} ({})", aggregate.aggregate_type, aggregate.rust_name)?;
+            writeln!(
+                f,
+                "aggregate {} ({})",
+                aggregate.aggregate_type, aggregate.rust_name
+            )?;
             indented(f, "  ", aggregate.docs)?;
             writeln!(f, "  raises {}\n", aggregate.events.join(", "))?;
         }
@@ -200,7 +236,13 @@ impl fmt::Display for Text<'_> {
 }
 
 fn text_event(f: &mut fmt::Formatter<'_>, event: &CatalogueEvent) -> fmt::Result {
-    let CatalogueEvent { schema, version, role, rust_name, .. } = event;
+    let CatalogueEvent {
+        schema,
+        version,
+        role,
+        rust_name,
+        ..
+    } = event;
     writeln!(f, "{schema} v{version} {role} ({rust_name})")?;
     indented(f, "  ", event.docs)?;
     if event.oldest > 1 {
@@ -223,7 +265,8 @@ fn text_event(f: &mut fmt::Formatter<'_>, event: &CatalogueEvent) -> fmt::Result
 }
 
 fn indented(f: &mut fmt::Formatter<'_>, margin: &str, docs: &str) -> fmt::Result {
-    docs.lines().try_for_each(|line| writeln!(f, "{}", format!("{margin}{line}").trim_end()))
+    docs.lines()
+        .try_for_each(|line| writeln!(f, "{}", format!("{margin}{line}").trim_end()))
 }
 
 struct Markdown<'a>(&'a Catalogue);
@@ -236,7 +279,11 @@ impl fmt::Display for Markdown<'_> {
         }
         writeln!(f, "# Aggregates\n")?;
         for aggregate in &self.0.aggregates {
-            writeln!(f, "## {}\n\n`{}`\n", aggregate.aggregate_type, aggregate.rust_name)?;
+            writeln!(
+                f,
+                "## {}\n\n`{}`\n",
+                aggregate.aggregate_type, aggregate.rust_name
+            )?;
             paragraph(f, aggregate.docs)?;
             for schema in &aggregate.events {
                 writeln!(f, "- `{schema}`")?;
@@ -248,7 +295,13 @@ impl fmt::Display for Markdown<'_> {
 }
 
 fn markdown_event(f: &mut fmt::Formatter<'_>, event: &CatalogueEvent) -> fmt::Result {
-    let CatalogueEvent { schema, version, role, rust_name, .. } = event;
+    let CatalogueEvent {
+        schema,
+        version,
+        role,
+        rust_name,
+        ..
+    } = event;
     writeln!(f, "## {schema} v{version}\n\n`{rust_name}`, {role}\n")?;
     paragraph(f, event.docs)?;
     if event.oldest > 1 {
@@ -264,7 +317,11 @@ fn markdown_event(f: &mut fmt::Formatter<'_>, event: &CatalogueEvent) -> fmt::Re
     for step in &event.versions {
         writeln!(f, "- v{}: {}", step.version, step.changes.join(", "))?;
     }
-    if event.versions.is_empty() { Ok(()) } else { f.write_char('\n') }
+    if event.versions.is_empty() {
+        Ok(())
+    } else {
+        f.write_char('\n')
+    }
 }
 
 fn markdown_fields(f: &mut fmt::Formatter<'_>, fields: &[CatalogueField]) -> fmt::Result {
@@ -274,13 +331,24 @@ fn markdown_fields(f: &mut fmt::Formatter<'_>, fields: &[CatalogueField]) -> fmt
     writeln!(f, "| field | type | |\n|---|---|---|")?;
     for field in fields {
         let docs = field.docs.split_whitespace().collect::<Vec<_>>().join(" ");
-        writeln!(f, "| `{}` | {}`{}` | {} |", cell(field.name), field.role(), cell(field.rust_type), cell(&docs))?;
+        writeln!(
+            f,
+            "| `{}` | {}`{}` | {} |",
+            cell(field.name),
+            field.role(),
+            cell(field.rust_type),
+            cell(&docs)
+        )?;
     }
     f.write_char('\n')
 }
 
 fn paragraph(f: &mut fmt::Formatter<'_>, docs: &str) -> fmt::Result {
-    if docs.is_empty() { Ok(()) } else { writeln!(f, "{docs}\n") }
+    if docs.is_empty() {
+        Ok(())
+    } else {
+        writeln!(f, "{docs}\n")
+    }
 }
 
 /// Text that cannot end its table cell.

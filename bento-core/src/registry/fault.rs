@@ -25,7 +25,8 @@ pub enum RegistryFault {
         /// The newer one.
         newer: &'static EventDescriptor,
     },
-    /// A superseded version that the current one, or without one the newest superseded one, does not upcast from.
+    /// A superseded version that the current one, or without one the newest superseded one, does
+    /// not upcast from.
     Unreached {
         /// The superseded version.
         superseded: &'static EventDescriptor,
@@ -78,7 +79,10 @@ impl fmt::Display for RegistryFault {
                 Place(older),
                 Place(newer),
             ),
-            Self::Unreached { superseded, current } => write!(
+            Self::Unreached {
+                superseded,
+                current,
+            } => write!(
                 f,
                 "`{}` version {} is superseded, but version {} does not upcast from it: add it to the chain of \
                  `upcast_from`, or delete it\n  {}\n  {}",
@@ -92,9 +96,18 @@ impl fmt::Display for RegistryFault {
                 f,
                 "the aggregate type `{}` is declared twice, so their ids would share one order: give one another \
                  `name = \"…\"`\n  {} at {}\n  {} at {}",
-                first.aggregate_type, first.rust_name, first.declared, second.rust_name, second.declared,
+                first.aggregate_type,
+                first.rust_name,
+                first.declared,
+                second.rust_name,
+                second.declared,
             ),
-            Self::FaultyDefault { event, field, since, reason } => write!(
+            Self::FaultyDefault {
+                event,
+                field,
+                since,
+                reason,
+            } => write!(
                 f,
                 "the default of `{field}`, which version {since} of `{}` adds, cannot be taken ({reason}), so no earlier \
                  payload can be read: give it another\n  {}",
@@ -129,7 +142,11 @@ pub struct RegistryErrors(Vec<RegistryFault>);
 
 impl RegistryErrors {
     pub(super) fn from_faults(faults: Vec<RegistryFault>) -> Result<(), Self> {
-        if faults.is_empty() { Ok(()) } else { Err(Self(faults)) }
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(Self(faults))
+        }
     }
 
     pub(super) fn one(fault: RegistryFault) -> Self {
@@ -146,13 +163,20 @@ impl RegistryErrors {
 /// Every fault of `registry`, sorted by schema.
 pub(super) fn find(registry: &Registry) -> Vec<RegistryFault> {
     let mut schemas: BTreeMap<&str, Vec<&'static EventDescriptor>> = BTreeMap::new();
-    for event in registry.events().filter(|event| event.role != EventRole::Consumes) {
+    for event in registry
+        .events()
+        .filter(|event| event.role != EventRole::Consumes)
+    {
         schemas.entry(event.schema).or_default().push(event);
     }
     let mut faults = Vec::new();
     for versions in schemas.values() {
         declared_twice(versions, &mut faults);
-        let current: Vec<_> = versions.iter().copied().filter(|event| event.role == EventRole::Current).collect();
+        let current: Vec<_> = versions
+            .iter()
+            .copied()
+            .filter(|event| event.role == EventRole::Current)
+            .collect();
         two_current_versions(&current, &mut faults);
         // Without a current version the newest superseded one is read.
         if let Some(newest) = current.last().or(versions.last()) {
@@ -165,14 +189,24 @@ pub(super) fn find(registry: &Registry) -> Vec<RegistryFault> {
 }
 
 fn declared_twice(versions: &[&'static EventDescriptor], faults: &mut Vec<RegistryFault>) {
-    let same = versions.windows(2).filter(|pair| pair[0].version == pair[1].version);
-    faults.extend(same.map(|pair| RegistryFault::DeclaredTwice { first: pair[0], second: pair[1] }));
+    let same = versions
+        .windows(2)
+        .filter(|pair| pair[0].version == pair[1].version);
+    faults.extend(same.map(|pair| RegistryFault::DeclaredTwice {
+        first: pair[0],
+        second: pair[1],
+    }));
 }
 
 /// Versions declared twice are reported as that alone.
 fn two_current_versions(current: &[&'static EventDescriptor], faults: &mut Vec<RegistryFault>) {
-    let different = current.windows(2).filter(|pair| pair[0].version != pair[1].version);
-    faults.extend(different.map(|pair| RegistryFault::TwoCurrentVersions { older: pair[0], newer: pair[1] }));
+    let different = current
+        .windows(2)
+        .filter(|pair| pair[0].version != pair[1].version);
+    faults.extend(different.map(|pair| RegistryFault::TwoCurrentVersions {
+        older: pair[0],
+        newer: pair[1],
+    }));
 }
 
 fn unreached(
@@ -186,20 +220,33 @@ fn unreached(
         chain.push(event.version);
         older = event.upcast_from;
     }
-    let superseded =
-        versions.iter().filter(|event| event.role == EventRole::Superseded && event.version != current.version);
+    let superseded = versions
+        .iter()
+        .filter(|event| event.role == EventRole::Superseded && event.version != current.version);
     let left_out = superseded.filter(|event| !chain.contains(&event.version));
-    faults.extend(left_out.map(|superseded| RegistryFault::Unreached { superseded, current }));
+    faults.extend(left_out.map(|superseded| RegistryFault::Unreached {
+        superseded,
+        current,
+    }));
 }
 
 fn faulty_defaults(registry: &Registry, faults: &mut Vec<RegistryFault>) {
     for registration in &registry.events {
         let event = registration.descriptor;
-        let taken = registration.history.iter().filter(|step| step.to > event.oldest);
-        let additions = taken.flat_map(|step| step.added.iter().map(|addition| (step.to, addition)));
+        let taken = registration
+            .history
+            .iter()
+            .filter(|step| step.to > event.oldest);
+        let additions =
+            taken.flat_map(|step| step.added.iter().map(|addition| (step.to, addition)));
         faults.extend(additions.filter_map(|(since, addition)| {
             let reason = why_not(addition)?;
-            Some(RegistryFault::FaultyDefault { event, field: addition.name, since, reason })
+            Some(RegistryFault::FaultyDefault {
+                event,
+                field: addition.name,
+                since,
+                reason,
+            })
         }));
     }
 }
@@ -207,18 +254,27 @@ fn faulty_defaults(registry: &Registry, faults: &mut Vec<RegistryFault>) {
 /// The reason that a default cannot be taken.
 fn why_not(addition: &Addition) -> Option<String> {
     match std::panic::catch_unwind(addition.default) {
-        Ok(Ok(value)) => {
-            (addition.reads)(&value).err().map(|error| format!("the field cannot be read from it: {error}"))
-        }
+        Ok(Ok(value)) => (addition.reads)(&value)
+            .err()
+            .map(|error| format!("the field cannot be read from it: {error}")),
         Ok(Err(error)) => Some(error.to_string()),
         Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+            let text = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or(panic.downcast_ref::<&str>().copied());
             Some(format!("it panics: {}", text.unwrap_or("with no text")))
         }
     }
 }
 
 fn aggregates_declared_twice(registry: &Registry, faults: &mut Vec<RegistryFault>) {
-    let same = registry.aggregates.windows(2).filter(|pair| pair[0].aggregate_type == pair[1].aggregate_type);
-    faults.extend(same.map(|pair| RegistryFault::AggregateDeclaredTwice { first: pair[0], second: pair[1] }));
+    let same = registry
+        .aggregates
+        .windows(2)
+        .filter(|pair| pair[0].aggregate_type == pair[1].aggregate_type);
+    faults.extend(same.map(|pair| RegistryFault::AggregateDeclaredTwice {
+        first: pair[0],
+        second: pair[1],
+    }));
 }

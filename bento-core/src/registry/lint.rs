@@ -17,8 +17,16 @@ pub struct Lint {
 
 impl fmt::Display for Lint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, schema, declared } = self;
-        write!(f, "`{schema}` {}; `allow({name})` on the event silences this ({declared})", name.advice())
+        let Self {
+            name,
+            schema,
+            declared,
+        } = self;
+        write!(
+            f,
+            "`{schema}` {}; `allow({name})` on the event silences this ({declared})",
+            name.advice()
+        )
     }
 }
 
@@ -37,7 +45,9 @@ pub enum LintName {
 impl LintName {
     const fn advice(self) -> &'static str {
         match self {
-            Self::Imperative => "is a command: say what has happened, in the past tense, as in `order.created`",
+            Self::Imperative => {
+                "is a command: say what has happened, in the past tense, as in `order.created`"
+            }
             Self::BareNoun => "is no past tense: say what has happened, as in `order.created`",
             Self::RowChange => {
                 "says that a row changed: say what happened in the business, as in `order.address_corrected`"
@@ -56,14 +66,22 @@ impl fmt::Display for LintName {
     }
 }
 
-const ROW_CHANGES: &[&str] =
-    &["changed", "updated", "modified", "edited", "saved", "inserted", "upserted", "persisted"];
+const ROW_CHANGES: &[&str] = &[
+    "changed",
+    "updated",
+    "modified",
+    "edited",
+    "saved",
+    "inserted",
+    "upserted",
+    "persisted",
+];
 
 const COMMANDS: &[&str] = &[
-    "accept", "add", "approve", "assign", "book", "cancel", "change", "close", "complete", "confirm", "create",
-    "delete", "deliver", "do", "finish", "insert", "make", "open", "order", "pay", "place", "publish", "refund",
-    "register", "reject", "remove", "rename", "request", "reserve", "save", "send", "ship", "start", "stop", "submit",
-    "update",
+    "accept", "add", "approve", "assign", "book", "cancel", "change", "close", "complete",
+    "confirm", "create", "delete", "deliver", "do", "finish", "insert", "make", "open", "order",
+    "pay", "place", "publish", "refund", "register", "reject", "remove", "rename", "request",
+    "reserve", "save", "send", "ship", "start", "stop", "submit", "update",
 ];
 
 /// Past participles that do not end in `ed`.
@@ -138,10 +156,15 @@ const IRREGULAR: &[&str] = &[
 pub(super) fn look_at(event: &'static EventDescriptor) -> Option<Lint> {
     let name = judge(event.schema)?;
     let allowed = event.allow.contains(&name.to_string().as_str());
-    (!allowed).then_some(Lint { name, schema: event.schema, declared: event.declared })
+    (!allowed).then_some(Lint {
+        name,
+        schema: event.schema,
+        declared: event.declared,
+    })
 }
 
-/// The last segment says what happened; in it any word may carry the past tense (`left_the_warehouse`).
+/// The last segment says what happened; in it any word may carry the past tense
+/// (`left_the_warehouse`).
 fn judge(schema: &str) -> Option<LintName> {
     let happened = schema.rsplit('.').next().unwrap_or(schema);
     let mut words = happened.split('_').peekable();
@@ -152,7 +175,11 @@ fn judge(schema: &str) -> Option<LintName> {
     if words.any(is_past_tense) {
         return None;
     }
-    Some(if COMMANDS.contains(&first) { LintName::Imperative } else { LintName::BareNoun })
+    Some(if COMMANDS.contains(&first) {
+        LintName::Imperative
+    } else {
+        LintName::BareNoun
+    })
 }
 
 fn is_past_tense(word: &str) -> bool {

@@ -20,7 +20,12 @@ pub struct StoredSchema {
 
 impl fmt::Display for StoredSchema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { schema, version, count, place } = self;
+        let Self {
+            schema,
+            version,
+            count,
+            place,
+        } = self;
         // Whoever may write to the outbox chose it, and it may stand in a log.
         let schema = schema.escape_debug();
         write!(f, "{count} × `{schema}` version {version} in {place}")
@@ -31,7 +36,8 @@ impl fmt::Display for StoredSchema {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoredError {
-    /// No event in this binary has the schema: another binary or another release declares it, or its crate is not linked.
+    /// No event in this binary has the schema: another binary or another release declares it, or
+    /// its crate is not linked.
     #[error("{0}: no event in this binary has this schema, link the crate that declares it")]
     UnknownEventType(StoredSchema),
     /// A later release wrote it.
@@ -57,12 +63,14 @@ impl StoredError {
     #[must_use]
     pub fn stored(&self) -> &StoredSchema {
         match self {
-            Self::UnknownEventType(stored) | Self::NewerVersion { stored, .. } | Self::Retired { stored, .. } => stored,
+            Self::UnknownEventType(stored)
+            | Self::NewerVersion { stored, .. }
+            | Self::Retired { stored, .. } => stored,
         }
     }
 
-    /// True if another binary or a later release may decode it, as after the rollback of a release: an unknown schema, a newer version. The
-    /// relay publishes it as it is.
+    /// True if another binary or a later release may decode it, as after the rollback of a release:
+    /// an unknown schema, a newer version. The relay publishes it as it is.
     #[must_use]
     pub fn is_of_another_release(&self) -> bool {
         matches!(self, Self::UnknownEventType(_) | Self::NewerVersion { .. })
@@ -71,8 +79,8 @@ impl StoredError {
 
 /// The stored events, compared with those that this binary can decode.
 ///
-/// It tells what another release can decode from what this one has given up, so that a service still starts after a release was rolled
-/// back:
+/// It tells what another release can decode from what this one has given up, so that a service
+/// still starts after a release was rolled back:
 ///
 /// | what is stored | [`into_result`](Self::into_result) | [`into_strict_result`](Self::into_strict_result) |
 /// |---|---|---|
@@ -99,7 +107,8 @@ impl StoredReport {
         Self(findings)
     }
 
-    /// Everything that this binary cannot decode, in the order in which the stored schemas were given.
+    /// Everything that this binary cannot decode, in the order in which the stored schemas were
+    /// given.
     #[must_use]
     pub fn findings(&self) -> &[StoredError] {
         &self.0
@@ -107,7 +116,9 @@ impl StoredReport {
 
     /// Events that another binary or a later release may decode.
     pub fn of_another_release(&self) -> impl Iterator<Item = &StoredError> {
-        self.0.iter().filter(|finding| finding.is_of_another_release())
+        self.0
+            .iter()
+            .filter(|finding| finding.is_of_another_release())
     }
 
     /// True if this binary can decode everything.
@@ -116,7 +127,8 @@ impl StoredReport {
         self.0.is_empty()
     }
 
-    /// True if what this binary cannot decode is of another release: what [`into_result`](Self::into_result) lets pass.
+    /// True if what this binary cannot decode is of another release: what
+    /// [`into_result`](Self::into_result) lets pass.
     #[must_use]
     pub fn is_ok(&self) -> bool {
         self.0.iter().all(StoredError::is_of_another_release)
@@ -127,10 +139,16 @@ impl StoredReport {
     /// # Errors
     /// Every stored version that this binary has retired.
     pub fn into_result(self) -> Result<(), StoredErrors> {
-        StoredErrors::from_errors(self.0.into_iter().filter(|finding| !finding.is_of_another_release()).collect())
+        StoredErrors::from_errors(
+            self.0
+                .into_iter()
+                .filter(|finding| !finding.is_of_another_release())
+                .collect(),
+        )
     }
 
-    /// Lets nothing pass: for a check before a release, or of a binary that has to decode what it keeps.
+    /// Lets nothing pass: for a check before a release, or of a binary that has to decode what it
+    /// keeps.
     ///
     /// # Errors
     /// Everything that this binary cannot decode.
@@ -145,7 +163,11 @@ impl fmt::Display for StoredReport {
         if self.is_complete() {
             return f.write_str("this binary can decode everything that is stored");
         }
-        write!(f, "this binary cannot decode everything that is stored{}", listed(&self.0))
+        write!(
+            f,
+            "this binary cannot decode everything that is stored{}",
+            listed(&self.0)
+        )
     }
 }
 
@@ -156,7 +178,11 @@ pub struct StoredErrors(Vec<StoredError>);
 
 impl StoredErrors {
     fn from_errors(errors: Vec<StoredError>) -> Result<(), Self> {
-        if errors.is_empty() { Ok(()) } else { Err(Self(errors)) }
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(Self(errors))
+        }
     }
 
     /// The errors, in the order the stored schemas were given; never empty.
@@ -169,9 +195,9 @@ impl StoredErrors {
 pub(super) fn check(registry: &Registry, stored: StoredSchema) -> Option<StoredError> {
     match registry.event(&stored.schema) {
         None => Some(StoredError::UnknownEventType(stored)),
-        Some(&EventDescriptor { version: newest, .. }) if stored.version > newest => {
-            Some(StoredError::NewerVersion { stored, newest })
-        }
+        Some(&EventDescriptor {
+            version: newest, ..
+        }) if stored.version > newest => Some(StoredError::NewerVersion { stored, newest }),
         Some(&EventDescriptor { oldest, .. }) if stored.version < oldest => {
             Some(StoredError::Retired { stored, oldest })
         }
@@ -185,8 +211,22 @@ mod tests {
 
     #[test]
     fn a_schema_with_a_line_break_begins_no_line() {
-        let stored = StoredSchema { schema: "a\n ERROR forged".into(), version: 1, count: 2, place: "outbox".into() };
-        assert_eq!(stored.to_string(), r"2 × `a\n ERROR forged` version 1 in outbox");
-        assert_eq!(StoredError::UnknownEventType(stored).to_string().lines().count(), 1);
+        let stored = StoredSchema {
+            schema: "a\n ERROR forged".into(),
+            version: 1,
+            count: 2,
+            place: "outbox".into(),
+        };
+        assert_eq!(
+            stored.to_string(),
+            r"2 × `a\n ERROR forged` version 1 in outbox"
+        );
+        assert_eq!(
+            StoredError::UnknownEventType(stored)
+                .to_string()
+                .lines()
+                .count(),
+            1
+        );
     }
 }

@@ -23,7 +23,8 @@ impl TraceContext {
         own.is_valid().then_some(Self(own))
     }
 
-    /// That of the span which wrote these headers; none if they do not say it, or not in the form of the standard.
+    /// That of the span which wrote these headers; none if they do not say it, or not in the form
+    /// of the standard.
     pub fn read(headers: &BTreeMap<String, String>) -> Option<Self> {
         let mut parts = parent_in(headers)?.trim().split('-');
         let mut hex = |digits| parts.next().filter(|part| is_hex(part, digits));
@@ -34,15 +35,24 @@ impl TraceContext {
         }
         let flags = TraceFlags::new(u8::from_str_radix(flags, 16).ok()?) & TraceFlags::SAMPLED;
         // A state that cannot be read is left out, the trace goes on without it.
-        let state = value_of(headers, TRACESTATE).and_then(|state| state.parse().ok()).unwrap_or_default();
-        let (trace_id, span_id) = (TraceId::from_hex(trace_id).ok()?, SpanId::from_hex(span_id).ok()?);
+        let state = value_of(headers, TRACESTATE)
+            .and_then(|state| state.parse().ok())
+            .unwrap_or_default();
+        let (trace_id, span_id) = (
+            TraceId::from_hex(trace_id).ok()?,
+            SpanId::from_hex(span_id).ok()?,
+        );
         let read = SpanContext::new(trace_id, span_id, flags, true, state);
         read.is_valid().then_some(Self(read))
     }
 
     /// Writes it into the headers, in place of what they say.
     pub fn write(&self, headers: &mut BTreeMap<String, String>) {
-        headers.retain(|name, _| ![TRACEPARENT, TRACESTATE].iter().any(|own| name.eq_ignore_ascii_case(own)));
+        headers.retain(|name, _| {
+            ![TRACEPARENT, TRACESTATE]
+                .iter()
+                .any(|own| name.eq_ignore_ascii_case(own))
+        });
         let flags = self.0.trace_flags() & TraceFlags::SAMPLED;
         let parent = format!("00-{}-{}-{flags:02x}", self.0.trace_id(), self.0.span_id());
         headers.insert(TRACEPARENT.to_owned(), parent);
@@ -53,7 +63,8 @@ impl TraceContext {
         }
     }
 
-    /// Makes `span` a child of it, in its trace. Nothing happens if OpenTelemetry does not hear of `span`.
+    /// Makes `span` a child of it, in its trace. Nothing happens if OpenTelemetry does not hear of
+    /// `span`.
     pub fn be_parent_of(&self, span: &Span) {
         // The only errors are that nobody listens; the span is new, so it has not been started.
         let _ = span.set_parent(Context::new().with_remote_span_context(self.0.clone()));
@@ -61,7 +72,10 @@ impl TraceContext {
 }
 
 fn is_hex(text: &str, digits: usize) -> bool {
-    text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    text.len() == digits
+        && text
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]
@@ -71,12 +85,17 @@ mod tests {
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     fn headers<const N: usize>(own: [(&str, &str); N]) -> BTreeMap<String, String> {
-        own.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+        own.map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into()
     }
 
     #[test]
     fn what_is_written_can_be_read() {
-        let given = headers([("a", "b"), ("traceparent", PARENT), ("tracestate", "x=1,y=2")]);
+        let given = headers([
+            ("a", "b"),
+            ("traceparent", PARENT),
+            ("tracestate", "x=1,y=2"),
+        ]);
         let context = TraceContext::read(&given).unwrap();
         let mut written = headers([("TraceParent", "old"), ("Tracestate", "old"), ("a", "b")]);
         context.write(&mut written);
@@ -85,7 +104,8 @@ mod tests {
 
     #[test]
     fn a_state_that_cannot_be_read_does_not_end_the_trace() {
-        let context = TraceContext::read(&headers([("Traceparent", PARENT), ("tracestate", "?")])).unwrap();
+        let context =
+            TraceContext::read(&headers([("Traceparent", PARENT), ("tracestate", "?")])).unwrap();
         let mut written = headers([]);
         context.write(&mut written);
         assert_eq!(written, headers([("traceparent", PARENT)]));
@@ -119,7 +139,11 @@ mod tests {
             "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
         ];
         for text in odd {
-            assert_eq!(TraceContext::read(&headers([("traceparent", text)])), None, "{text}");
+            assert_eq!(
+                TraceContext::read(&headers([("traceparent", text)])),
+                None,
+                "{text}"
+            );
         }
     }
 }

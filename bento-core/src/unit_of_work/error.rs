@@ -80,7 +80,8 @@ pub enum FlushError {
         /// What serde said.
         source: serde_json::Error,
     },
-    /// The event can be written and not read. Debug builds look; in a release build whoever decodes it finds out.
+    /// The event can be written and not read. Debug builds look; in a release build whoever decodes
+    /// it finds out.
     #[error(
         "`{event_type}` raised at {raised_at} can be written and not read, so it was not written: give the field another type, or \
          a form of its own with `#[serde(with = \"…\")]`"
@@ -133,7 +134,8 @@ pub enum FlushError {
         /// The line that raised it.
         raised_at: &'static Location<'static>,
     },
-    /// A value of the event is one that not every back end stores whole, and would keep the event from being delivered later.
+    /// A value of the event is one that not every back end stores whole, and would keep the event
+    /// from being delivered later.
     #[error("event {event_id} (`{event_type}`), raised at {raised_at}, cannot be stored: {rule}")]
     Unstorable {
         /// The id of the event.
@@ -145,8 +147,11 @@ pub enum FlushError {
         /// The column, its limit and the way out.
         rule: Unstorable,
     },
-    /// A header of the event is one that not every broker carries, and would make a dead letter of the event later.
-    #[error("event {event_id} (`{event_type}`), raised at {raised_at}, cannot be delivered: {header}")]
+    /// A header of the event is one that not every broker carries, and would make a dead letter of
+    /// the event later.
+    #[error(
+        "event {event_id} (`{event_type}`), raised at {raised_at}, cannot be delivered: {header}"
+    )]
     Unsendable {
         /// The id of the event.
         event_id: EventId,
@@ -157,8 +162,11 @@ pub enum FlushError {
         /// The header, the rule that it breaks and the way out.
         header: Box<UnsendableHeader>,
     },
-    /// The outbox has several lanes, and the tenant of the event would move its aggregate to another one.
-    #[error("event {event_id} (`{event_type}`), raised at {raised_at}, cannot be kept in order: {rule}")]
+    /// The outbox has several lanes, and the tenant of the event would move its aggregate to
+    /// another one.
+    #[error(
+        "event {event_id} (`{event_type}`), raised at {raised_at}, cannot be kept in order: {rule}"
+    )]
     TenantOfAggregate {
         /// The id of the event.
         event_id: EventId,
@@ -170,7 +178,9 @@ pub enum FlushError {
         rule: Box<TenantOfAggregate>,
     },
     /// Two events with one id and different content.
-    #[error("event id {event_id} stands for two different events in one transaction, the second raised at {raised_at}")]
+    #[error(
+        "event id {event_id} stands for two different events in one transaction, the second raised at {raised_at}"
+    )]
     ConflictingId {
         /// The id.
         event_id: EventId,
@@ -179,7 +189,8 @@ pub enum FlushError {
     },
 }
 
-/// The rule of several lanes that an event breaks. The tenant chooses the lane, and two lanes have no order between them.
+/// The rule of several lanes that an event breaks. The tenant chooses the lane, and two lanes have
+/// no order between them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TenantOfAggregate {

@@ -21,8 +21,8 @@ use crate::trace::TraceContext;
 
 /// Serialised events, to be written in one go and then confirmed with [`done`](Self::done).
 ///
-/// Dropping it instead (a failed or cancelled statement) leaves the events unflushed: writing them again is safe, because the
-/// outbox knows them by their ids.
+/// Dropping it instead (a failed or cancelled statement) leaves the events unflushed: writing them
+/// again is safe, because the outbox knows them by their ids.
 #[derive(Debug)]
 #[must_use = "write the entries, then call `done`"]
 pub struct Flush {
@@ -42,16 +42,25 @@ impl Flush {
         self.done_except(&HashSet::new());
     }
 
-    /// Notes that the entries are written, except those whose ids were `known` to the outbox already. What repeats an event
-    /// is logged and counted.
+    /// Notes that the entries are written, except those whose ids were `known` to the outbox
+    /// already. What repeats an event is logged and counted.
     pub fn done_except(self, known: &HashSet<EventId>) {
-        let outcome = Outcome { ordinals: &self.ordinals, repeats: &self.repeats, known };
+        let outcome = Outcome {
+            ordinals: &self.ordinals,
+            repeats: &self.repeats,
+            known,
+        };
         let mut state = self.unit_of_work.state();
         let repeated = outcome.repeated(&state);
-        state.frames.iter_mut().for_each(|frame| frame.mark_written(&outcome, self.within));
+        state
+            .frames
+            .iter_mut()
+            .for_each(|frame| frame.mark_written(&outcome, self.within));
         let tenant_id = state.tenant_id.clone();
         drop(state);
-        repeated.iter().for_each(|event| event.log_repeated(tenant_id.as_deref()));
+        repeated
+            .iter()
+            .for_each(|event| event.log_repeated(tenant_id.as_deref()));
         telemetry::count(telemetry::DUPLICATE_EVENTS, repeated.len() as u64);
     }
 }
@@ -69,8 +78,9 @@ impl Outcome<'_> {
         self.ordinals.binary_search(&event.ordinal).is_ok()
     }
 
-    /// Whether the event is in the outbox because of this unit of work. An id that nobody chose is known only from an earlier
-    /// attempt of the same event whose answer was lost, so that one counts as written now.
+    /// Whether the event is in the outbox because of this unit of work. An id that nobody chose is
+    /// known only from an earlier attempt of the same event whose answer was lost, so that one
+    /// counts as written now.
     pub(super) fn is_new(&self, event: &RaisedEvent) -> bool {
         let is_known = event.metadata.event_id.is_some() && self.known.contains(&event.event_id);
         !is_known && !self.repeats.contains(&event.ordinal)
@@ -109,7 +119,13 @@ pub(super) fn serialise(
     }
     result?;
     let (ordinals, repeats, entries) = serialiser.finish();
-    Ok(Flush { unit_of_work, within, ordinals, repeats, entries })
+    Ok(Flush {
+        unit_of_work,
+        within,
+        ordinals,
+        repeats,
+        entries,
+    })
 }
 
 struct Serialiser<'a> {
@@ -150,11 +166,19 @@ impl<'a> Serialiser<'a> {
         }
         let may_be_known = is_chosen || event.offered;
         let shard = self.sharding.shard(&envelope);
-        self.entries.push((event.ordinal, OutboxEntry { shard, may_be_known, envelope }));
+        self.entries.push((
+            event.ordinal,
+            OutboxEntry {
+                shard,
+                may_be_known,
+                envelope,
+            },
+        ));
         Ok(())
     }
 
-    /// Notes the tenants of what earlier flushes of this unit of work wrote, where a tenant chooses the lane.
+    /// Notes the tenants of what earlier flushes of this unit of work wrote, where a tenant chooses
+    /// the lane.
     fn note_written(&mut self) -> Result<(), FlushError> {
         if !self.tenants.matters() {
             return Ok(());
@@ -165,7 +189,9 @@ impl<'a> Serialiser<'a> {
             frame.for_each_written(&mut |event| match stream(event) {
                 Ok((aggregate_type, aggregate_id)) if !aggregate_id.is_empty() => {
                     let tenant = event.metadata.tenant_id.as_deref().or(bound);
-                    tenant.into_iter().for_each(|tenant| self.tenants.note(aggregate_type, &aggregate_id, tenant));
+                    tenant.into_iter().for_each(|tenant| {
+                        self.tenants.note(aggregate_type, &aggregate_id, tenant)
+                    });
                 }
                 Ok(_) => {}
                 Err(error) => result = Err(error),
@@ -175,16 +201,23 @@ impl<'a> Serialiser<'a> {
     }
 
     fn keep_tenant(&mut self, event: &RaisedEvent, envelope: &Envelope) -> Result<(), FlushError> {
-        self.tenants.add(envelope).map_err(|rule| FlushError::TenantOfAggregate {
-            event_id: event.event_id,
-            event_type: event.event_type().into_owned(),
-            raised_at: event.raised_at,
-            rule,
-        })
+        self.tenants
+            .add(envelope)
+            .map_err(|rule| FlushError::TenantOfAggregate {
+                event_id: event.event_id,
+                event_type: event.event_type().into_owned(),
+                raised_at: event.raised_at,
+                rule,
+            })
     }
 
-    /// Whether this unit of work holds the same event already, flushed or not; another event with its id is an error.
-    fn is_repeated(&mut self, envelope: &Envelope, event: &RaisedEvent) -> Result<bool, FlushError> {
+    /// Whether this unit of work holds the same event already, flushed or not; another event with
+    /// its id is an error.
+    fn is_repeated(
+        &mut self,
+        envelope: &Envelope,
+        event: &RaisedEvent,
+    ) -> Result<bool, FlushError> {
         let known = match self.supplied.get(&envelope.event_id) {
             Some(&first) => Some(self.entries[first].1.envelope.clone()),
             None => self.written_before(envelope.event_id)?,
@@ -201,11 +234,15 @@ impl<'a> Serialiser<'a> {
         if same {
             Ok(true)
         } else {
-            Err(FlushError::ConflictingId { event_id: envelope.event_id, raised_at: event.raised_at })
+            Err(FlushError::ConflictingId {
+                event_id: envelope.event_id,
+                raised_at: event.raised_at,
+            })
         }
     }
 
-    /// The event that an earlier flush of this unit of work wrote under an id which the caller chose.
+    /// The event that an earlier flush of this unit of work wrote under an id which the caller
+    /// chose.
     fn written_before(&mut self, event_id: EventId) -> Result<Option<Envelope>, FlushError> {
         let mut written = None;
         for frame in &self.state.frames {
@@ -221,7 +258,11 @@ impl<'a> Serialiser<'a> {
     fn finish(mut self) -> (Vec<Ordinal>, HashSet<Ordinal>, Vec<OutboxEntry>) {
         self.ordinals.sort_unstable();
         self.entries.sort_by_key(|(ordinal, _)| *ordinal);
-        (self.ordinals, self.repeats, self.entries.into_iter().map(|(_, entry)| entry).collect())
+        (
+            self.ordinals,
+            self.repeats,
+            self.entries.into_iter().map(|(_, entry)| entry).collect(),
+        )
     }
 
     fn envelope(&mut self, event: &RaisedEvent) -> Result<Envelope, FlushError> {
@@ -230,14 +271,23 @@ impl<'a> Serialiser<'a> {
         let metadata = &event.metadata;
         let clock = self.state.clock;
         let occurred_at = event.occurred_at(clock);
-        let mut envelope = Envelope::with_id(event.event_id, event_type, schema_version, occurred_at, payload);
+        let mut envelope = Envelope::with_id(
+            event.event_id,
+            event_type,
+            schema_version,
+            occurred_at,
+            payload,
+        );
         envelope.aggregate_type = Cow::Borrowed(aggregate_type);
         envelope.aggregate_id = aggregate_id;
         envelope.sequence = sequence(event, aggregate_type)?;
         envelope.tenant_id = self.tenant(event)?;
         envelope.topic = own_or_declared(&metadata.topic, event, |descriptor| descriptor.topic);
-        envelope.routing_key = own_or_declared(&metadata.routing_key, event, |descriptor| descriptor.routing_key);
-        (envelope.routing, envelope.routing_version) = metadata.routing(clock.apply(event.raised)).encode();
+        envelope.routing_key = own_or_declared(&metadata.routing_key, event, |descriptor| {
+            descriptor.routing_key
+        });
+        (envelope.routing, envelope.routing_version) =
+            metadata.routing(clock.apply(event.raised)).encode();
         envelope.headers = self.headers(event)?;
         if matches!(event.content, Content::Raw { .. }) {
             envelope.content_encoding = Some("binary".to_owned());
@@ -246,13 +296,18 @@ impl<'a> Serialiser<'a> {
     }
 
     fn tenant(&self, event: &RaisedEvent) -> Result<Option<String>, FlushError> {
-        match (event.metadata.tenant_id.as_deref(), self.state.tenant_id.as_deref()) {
-            (Some(event_tenant), Some(bound)) if event_tenant != bound => Err(FlushError::OtherTenant {
-                event_type: event.event_type().into_owned(),
-                event_tenant: event_tenant.to_owned(),
-                bound_tenant: bound.to_owned(),
-                raised_at: event.raised_at,
-            }),
+        match (
+            event.metadata.tenant_id.as_deref(),
+            self.state.tenant_id.as_deref(),
+        ) {
+            (Some(event_tenant), Some(bound)) if event_tenant != bound => {
+                Err(FlushError::OtherTenant {
+                    event_type: event.event_type().into_owned(),
+                    event_tenant: event_tenant.to_owned(),
+                    bound_tenant: bound.to_owned(),
+                    raised_at: event.raised_at,
+                })
+            }
             (own, bound) => Ok(own.or(bound).map(str::to_owned)),
         }
     }
@@ -261,7 +316,9 @@ impl<'a> Serialiser<'a> {
     fn headers(&mut self, event: &RaisedEvent) -> Result<Bytes, FlushError> {
         let (metadata, trace) = (&event.metadata, &event.trace);
         match &self.headers {
-            Some((known, within, encoded)) if Arc::ptr_eq(known, metadata) && within == trace => Ok(encoded.clone()),
+            Some((known, within, encoded)) if Arc::ptr_eq(known, metadata) && within == trace => {
+                Ok(encoded.clone())
+            }
             _ => {
                 check_headers(event)?;
                 let encoded = metadata.encoded_headers(trace.as_ref());
@@ -274,7 +331,11 @@ impl<'a> Serialiser<'a> {
 
 /// A header that a broker could not carry is refused here, before its event becomes a dead letter.
 fn check_headers(event: &RaisedEvent) -> Result<(), FlushError> {
-    let checked = event.metadata.headers.iter().try_for_each(|(name, value)| check_header(name, value));
+    let checked = event
+        .metadata
+        .headers
+        .iter()
+        .try_for_each(|(name, value)| check_header(name, value));
     checked.map_err(|header| FlushError::Unsendable {
         event_id: event.event_id,
         event_type: event.event_type().into_owned(),
@@ -285,7 +346,8 @@ fn check_headers(event: &RaisedEvent) -> Result<(), FlushError> {
 
 /// What a table could not hold is refused here, before the outbox has it and cannot get rid of it.
 fn check(event: &RaisedEvent, envelope: &Envelope) -> Result<(), FlushError> {
-    let checked = limits::check_envelope(envelope).and_then(|()| limits::check_routing(&event.metadata));
+    let checked =
+        limits::check_envelope(envelope).and_then(|()| limits::check_routing(&event.metadata));
     checked.map_err(|rule| FlushError::Unstorable {
         event_id: event.event_id,
         event_type: event.event_type().into_owned(),
@@ -298,20 +360,28 @@ fn content(event: &RaisedEvent) -> Result<(Cow<'static, str>, u32, Bytes), Flush
     match &event.content {
         Content::Typed(typed) => {
             let mut payload = Vec::with_capacity(256);
-            typed.encode(&mut payload).map_err(|source| FlushError::Unserialisable {
-                event_type: event.event_type().into_owned(),
-                raised_at: event.raised_at,
-                source,
-            })?;
-            if cfg!(debug_assertions) {
-                typed.reads_back(&payload).map_err(|source| FlushError::Unreadable {
+            typed
+                .encode(&mut payload)
+                .map_err(|source| FlushError::Unserialisable {
                     event_type: event.event_type().into_owned(),
                     raised_at: event.raised_at,
-                    source: Box::new(source),
+                    source,
                 })?;
+            if cfg!(debug_assertions) {
+                typed
+                    .reads_back(&payload)
+                    .map_err(|source| FlushError::Unreadable {
+                        event_type: event.event_type().into_owned(),
+                        raised_at: event.raised_at,
+                        source: Box::new(source),
+                    })?;
             }
             let descriptor = typed.descriptor();
-            Ok((Cow::Borrowed(descriptor.schema), descriptor.version, payload.into()))
+            Ok((
+                Cow::Borrowed(descriptor.schema),
+                descriptor.version,
+                payload.into(),
+            ))
         }
         Content::Raw { topic, payload } => Ok((Cow::Owned(topic.clone()), 0, payload.clone())),
     }
@@ -319,8 +389,14 @@ fn content(event: &RaisedEvent) -> Result<(Cow<'static, str>, u32, Bytes), Flush
 
 fn stream(event: &RaisedEvent) -> Result<(&'static str, String), FlushError> {
     match &event.stream {
-        Stream::Aggregate { aggregate_type, aggregate_id: Some(id) } => Ok((aggregate_type, id.clone())),
-        Stream::Aggregate { aggregate_type, aggregate_id: None } => Err(FlushError::UnsetAggregateId {
+        Stream::Aggregate {
+            aggregate_type,
+            aggregate_id: Some(id),
+        } => Ok((aggregate_type, id.clone())),
+        Stream::Aggregate {
+            aggregate_type,
+            aggregate_id: None,
+        } => Err(FlushError::UnsetAggregateId {
             event_type: event.event_type().into_owned(),
             aggregate_type,
             raised_at: event.raised_at,
@@ -348,6 +424,11 @@ fn own_or_declared(
     event: &RaisedEvent,
     declared: impl Fn(&EventDescriptor) -> Option<&'static str>,
 ) -> Option<String> {
-    let declared = || event.event().and_then(|event| declared(event.descriptor())).map(str::to_owned);
+    let declared = || {
+        event
+            .event()
+            .and_then(|event| declared(event.descriptor()))
+            .map(str::to_owned)
+    };
     own.clone().or_else(declared)
 }

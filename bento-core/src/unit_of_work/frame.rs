@@ -12,8 +12,8 @@ use crate::pending::{Numbering, Ordinal, PendingList, RaisedEvent};
 pub enum Opener {
     /// The caller, around what may fail: rolling it back settles the failure.
     Caller,
-    /// A library, for one operation of the caller: the caller sees that operation fail, so rolling the savepoint back leaves a
-    /// failed statement in the frame below.
+    /// A library, for one operation of the caller: the caller sees that operation fail, so rolling
+    /// the savepoint back leaves a failed statement in the frame below.
     Library,
 }
 
@@ -38,15 +38,16 @@ struct Held {
     home: Option<Arc<PendingList>>,
 }
 
-/// What an aggregate has pending, and what it adds until the flush, from its events after `since` on.
+/// What an aggregate has pending, and what it adds until the flush, from its events after `since`
+/// on.
 #[derive(Clone, Debug)]
 struct Shared {
     list: Arc<PendingList>,
     since: Ordinal,
 }
 
-/// An event that is in the outbox, unless the frame in which it was written is discarded: an early flush in a savepoint
-/// writes the events of the frames below as well, because they come first.
+/// An event that is in the outbox, unless the frame in which it was written is discarded: an early
+/// flush in a savepoint writes the events of the frames below as well, because they come first.
 #[derive(Debug)]
 struct Written {
     held: Held,
@@ -73,29 +74,50 @@ impl Saved {
 impl Frame {
     pub(super) fn new(id: FrameId, opener: Opener) -> Self {
         let (held, shared, written, saved) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { id, opener, held, shared, written, saved, failed: false, doubtful: false }
+        Self {
+            id,
+            opener,
+            held,
+            shared,
+            written,
+            saved,
+            failed: false,
+            doubtful: false,
+        }
     }
 
     pub(super) fn add(&mut self, event: RaisedEvent) {
         self.held.push(Held { event, home: None });
     }
 
-    /// Counts as held all that an aggregate has pending, and what it adds until the flush. Answers since when it did before.
+    /// Counts as held all that an aggregate has pending, and what it adds until the flush. Answers
+    /// since when it did before.
     pub(crate) fn share(&mut self, list: &Arc<PendingList>) -> Option<Ordinal> {
         list.mark_seen();
-        if let Some(known) = self.shared.iter_mut().find(|known| Arc::ptr_eq(&known.list, list)) {
+        if let Some(known) = self
+            .shared
+            .iter_mut()
+            .find(|known| Arc::ptr_eq(&known.list, list))
+        {
             return Some(std::mem::replace(&mut known.since, Ordinal::FIRST));
         }
-        self.shared.push(Shared { list: Arc::clone(list), since: Ordinal::FIRST });
+        self.shared.push(Shared {
+            list: Arc::clone(list),
+            since: Ordinal::FIRST,
+        });
         None
     }
 
-    /// Undoes a [`share`](Self::share), which answered `before`. A statement that failed meanwhile makes nothing else doubtful.
+    /// Undoes a [`share`](Self::share), which answered `before`. A statement that failed meanwhile
+    /// makes nothing else doubtful.
     pub(crate) fn unshare(&mut self, list: &Arc<PendingList>, before: Option<Ordinal>) {
         match before {
             None => self.shared.retain(|known| !Arc::ptr_eq(&known.list, list)),
             Some(since) => {
-                let known = self.shared.iter_mut().filter(|known| Arc::ptr_eq(&known.list, list));
+                let known = self
+                    .shared
+                    .iter_mut()
+                    .filter(|known| Arc::ptr_eq(&known.list, list));
                 known.for_each(|known| known.since = since);
             }
         }
@@ -113,24 +135,45 @@ impl Frame {
         list: &Arc<PendingList>,
         visit: &mut impl FnMut(&mut RaisedEvent),
     ) {
-        let is_from_it = |home: &Option<Arc<PendingList>>| home.as_ref().is_some_and(|home| Arc::ptr_eq(home, list));
-        self.held.iter_mut().filter(|held| is_from_it(&held.home)).for_each(|held| visit(&mut held.event));
-        for shared in self.shared.iter().filter(|shared| Arc::ptr_eq(&shared.list, list)) {
+        let is_from_it = |home: &Option<Arc<PendingList>>| {
+            home.as_ref().is_some_and(|home| Arc::ptr_eq(home, list))
+        };
+        self.held
+            .iter_mut()
+            .filter(|held| is_from_it(&held.home))
+            .for_each(|held| visit(&mut held.event));
+        for shared in self
+            .shared
+            .iter()
+            .filter(|shared| Arc::ptr_eq(&shared.list, list))
+        {
             let mut events = shared.list.lock();
-            events.iter_mut().filter(|event| event.ordinal > shared.since).for_each(&mut *visit);
+            events
+                .iter_mut()
+                .filter(|event| event.ordinal > shared.since)
+                .for_each(&mut *visit);
         }
     }
 
-    /// A frame above this one. What aggregates add from now on is its own, so that it goes when it is discarded.
+    /// A frame above this one. What aggregates add from now on is its own, so that it goes when it
+    /// is discarded.
     pub(super) fn open_above(&mut self, id: FrameId, opener: Opener) -> Self {
         let mut above = Self::new(id, opener);
         for Shared { list, since } in &self.shared {
-            let events: Vec<_> = list.lock().extract_if(.., |event| event.ordinal > *since).collect();
-            self.held.extend(events.into_iter().map(|event| Held { event, home: Some(Arc::clone(list)) }));
+            let events: Vec<_> = list
+                .lock()
+                .extract_if(.., |event| event.ordinal > *since)
+                .collect();
+            self.held.extend(events.into_iter().map(|event| Held {
+                event,
+                home: Some(Arc::clone(list)),
+            }));
         }
         above.shared = self.shared_from_now();
         // What comes now is not this frame's, even to a flush, which looks at every frame.
-        self.shared.iter_mut().for_each(|shared| shared.since = Ordinal::LAST);
+        self.shared
+            .iter_mut()
+            .for_each(|shared| shared.since = Ordinal::LAST);
         above
     }
 
@@ -141,14 +184,23 @@ impl Frame {
 
     fn shared_from_now(&self) -> Vec<Shared> {
         let since = Ordinal::latest();
-        self.shared.iter().map(|Shared { list, .. }| Shared { list: Arc::clone(list), since }).collect()
+        self.shared
+            .iter()
+            .map(|Shared { list, .. }| Shared {
+                list: Arc::clone(list),
+                since,
+            })
+            .collect()
     }
 
     /// Moves here what an aggregate had pending, to be given back if the frame is discarded.
     pub(super) fn take_from(&mut self, list: &Arc<PendingList>) {
         list.mark_seen();
         let events = std::mem::take(&mut *list.lock());
-        self.held.extend(events.into_iter().map(|event| Held { event, home: Some(Arc::clone(list)) }));
+        self.held.extend(events.into_iter().map(|event| Held {
+            event,
+            home: Some(Arc::clone(list)),
+        }));
     }
 
     pub(super) fn has_unflushed(&self) -> bool {
@@ -182,7 +234,10 @@ impl Frame {
         let mut first: Option<RaisedEvent> = None;
         let mut note = |event: &RaisedEvent| {
             events += 1;
-            if first.as_ref().is_none_or(|first| event.ordinal < first.ordinal) {
+            if first
+                .as_ref()
+                .is_none_or(|first| event.ordinal < first.ordinal)
+            {
                 first = Some(event.clone());
             }
         };
@@ -199,10 +254,14 @@ impl Frame {
 
     pub(super) fn discard_unflushed(&mut self) -> Result<(), FrameError> {
         if !self.written.is_empty() {
-            return Err(FrameError::AlreadyFlushed { events: self.written.len() });
+            return Err(FrameError::AlreadyFlushed {
+                events: self.written.len(),
+            });
         }
         self.held.clear();
-        self.shared.iter().for_each(|Shared { list, since }| list.lock().retain(|event| event.ordinal <= *since));
+        self.shared
+            .iter()
+            .for_each(|Shared { list, since }| list.lock().retain(|event| event.ordinal <= *since));
         self.doubtful = false;
         Ok(())
     }
@@ -211,41 +270,74 @@ impl Frame {
     pub(super) fn for_each_unflushed(&self, visit: &mut impl FnMut(&RaisedEvent)) {
         self.held.iter().for_each(|held| visit(&held.event));
         for Shared { list, since } in &self.shared {
-            list.lock().iter().filter(|event| event.ordinal > *since).for_each(&mut *visit);
+            list.lock()
+                .iter()
+                .filter(|event| event.ordinal > *since)
+                .for_each(&mut *visit);
         }
     }
 
     /// Visits what is in the outbox because it was written here.
     pub(super) fn for_each_new(&self, visit: &mut impl FnMut(&RaisedEvent)) {
-        self.written.iter().filter(|written| written.is_new).for_each(|written| visit(&written.held.event));
+        self.written
+            .iter()
+            .filter(|written| written.is_new)
+            .for_each(|written| visit(&written.held.event));
     }
 
     /// Visits what is in the outbox.
     pub(super) fn for_each_written(&self, visit: &mut impl FnMut(&RaisedEvent)) {
-        self.written.iter().for_each(|written| visit(&written.held.event));
+        self.written
+            .iter()
+            .for_each(|written| visit(&written.held.event));
     }
 
-    /// Notes that a flush has what is unflushed: should its outcome stay unclear, the next one has to reckon with it.
+    /// Notes that a flush has what is unflushed: should its outcome stay unclear, the next one has
+    /// to reckon with it.
     pub(super) fn mark_offered(&mut self) {
-        self.held.iter_mut().for_each(|held| held.event.offered = true);
-        self.shared.iter().for_each(|shared| shared.list.lock().iter_mut().for_each(|event| event.offered = true));
+        self.held
+            .iter_mut()
+            .for_each(|held| held.event.offered = true);
+        self.shared.iter().for_each(|shared| {
+            shared
+                .list
+                .lock()
+                .iter_mut()
+                .for_each(|event| event.offered = true)
+        });
     }
 
     /// Marks the events that a flush had as written within `within`.
     pub(super) fn mark_written(&mut self, outcome: &Outcome<'_>, within: FrameId) {
-        let written = |held: Held| Written { is_new: outcome.is_new(&held.event), held, within };
-        self.written.extend(self.held.extract_if(.., |held| outcome.covers(&held.event)).map(written));
+        let written = |held: Held| Written {
+            is_new: outcome.is_new(&held.event),
+            held,
+            within,
+        };
+        self.written.extend(
+            self.held
+                .extract_if(.., |held| outcome.covers(&held.event))
+                .map(written),
+        );
         for Shared { list, since } in &self.shared {
             let mut events = list.lock();
-            let covered = events.extract_if(.., |event| event.ordinal > *since && outcome.covers(event));
-            let held = covered.map(|event| Held { event, home: Some(Arc::clone(list)) });
+            let covered =
+                events.extract_if(.., |event| event.ordinal > *since && outcome.covers(event));
+            let held = covered.map(|event| Held {
+                event,
+                home: Some(Arc::clone(list)),
+            });
             self.written.extend(held.map(written));
         }
     }
 
     /// What was written within `ended` is written within `below` now: the savepoint was released.
     pub(super) fn rewrite(&mut self, ended: FrameId, below: FrameId) {
-        for written in self.written.iter_mut().filter(|written| written.within == ended) {
+        for written in self
+            .written
+            .iter_mut()
+            .filter(|written| written.within == ended)
+        {
             written.within = below;
         }
         self.for_each_numbering(|numbering| {
@@ -259,11 +351,14 @@ impl Frame {
 
     /// What was written within `ended` is unflushed again: the savepoint was rolled back.
     pub(super) fn unwrite(&mut self, ended: FrameId) {
-        let undone = self.written.extract_if(.., |written| written.within == ended);
+        let undone = self
+            .written
+            .extract_if(.., |written| written.within == ended);
         self.held.extend(undone.map(|written| written.held));
     }
 
-    /// What was numbered by a save within `ended` has no number any more: the savepoint was rolled back.
+    /// What was numbered by a save within `ended` has no number any more: the savepoint was rolled
+    /// back.
     pub(super) fn unnumber(&mut self, ended: FrameId) {
         self.for_each_numbering(|numbering| {
             if matches!(numbering, Numbering::Given { within, .. } if *within == ended.0) {
@@ -272,11 +367,14 @@ impl Frame {
         });
     }
 
-    /// Visits the numbers of what was moved here. What is still with its aggregate belongs to the top frame alone, and loses its
-    /// number with that frame.
+    /// Visits the numbers of what was moved here. What is still with its aggregate belongs to the
+    /// top frame alone, and loses its number with that frame.
     fn for_each_numbering(&mut self, mut visit: impl FnMut(&mut Numbering)) {
         let written = self.written.iter_mut().map(|written| &mut written.held);
-        self.held.iter_mut().chain(written).for_each(|held| visit(&mut held.event.numbering));
+        self.held
+            .iter_mut()
+            .chain(written)
+            .for_each(|held| visit(&mut held.event.numbering));
     }
 
     /// Takes over what a released savepoint held.
@@ -291,25 +389,35 @@ impl Frame {
     pub(super) fn discarded(self) {
         for Shared { list, .. } in &self.shared {
             list.mark_seen();
-            list.lock().iter_mut().for_each(RaisedEvent::forget_sequence);
+            list.lock()
+                .iter_mut()
+                .for_each(RaisedEvent::forget_sequence);
         }
         self.saved.into_iter().rev().for_each(Saved::undo);
         let mut homes: Vec<(Arc<PendingList>, Vec<RaisedEvent>)> = Vec::new();
         let written = self.written.into_iter().map(|written| written.held);
         for Held { event, home } in written.chain(self.held) {
             let Some(home) = home else { continue };
-            match homes.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &home)) {
+            match homes
+                .iter_mut()
+                .find(|(known, _)| Arc::ptr_eq(known, &home))
+            {
                 Some((_, events)) => events.push(event),
                 None => homes.push((home, vec![event])),
             }
         }
-        homes.into_iter().for_each(|(home, events)| home.give_back(events));
+        homes
+            .into_iter()
+            .for_each(|(home, events)| home.give_back(events));
     }
 }
 
 impl Shared {
     fn has_events(&self) -> bool {
-        self.list.lock().iter().any(|event| event.ordinal > self.since)
+        self.list
+            .lock()
+            .iter()
+            .any(|event| event.ordinal > self.since)
     }
 }
 

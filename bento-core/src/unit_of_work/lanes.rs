@@ -8,7 +8,8 @@ use std::num::NonZeroU16;
 use super::error::TenantOfAggregate;
 use crate::envelope::Envelope;
 
-/// The tenants of the aggregates of a unit of work. It stays empty with one lane, where the tenant moves nothing.
+/// The tenants of the aggregates of a unit of work. It stays empty with one lane, where the tenant
+/// moves nothing.
 pub(super) struct TenantOfEach {
     lanes: NonZeroU16,
     tenants: HashMap<(Cow<'static, str>, String), String>,
@@ -16,7 +17,10 @@ pub(super) struct TenantOfEach {
 
 impl TenantOfEach {
     pub(super) fn new(lanes: NonZeroU16) -> Self {
-        Self { lanes, tenants: HashMap::new() }
+        Self {
+            lanes,
+            tenants: HashMap::new(),
+        }
     }
 
     /// True if tenants choose between lanes.
@@ -27,7 +31,9 @@ impl TenantOfEach {
     /// Notes the tenant of an event that is written.
     pub(super) fn note(&mut self, aggregate_type: &'static str, aggregate_id: &str, tenant: &str) {
         let aggregate = (Cow::Borrowed(aggregate_type), aggregate_id.to_owned());
-        self.tenants.entry(aggregate).or_insert_with(|| tenant.to_owned());
+        self.tenants
+            .entry(aggregate)
+            .or_insert_with(|| tenant.to_owned());
     }
 
     /// Notes the tenant of an event, or says which rule it breaks.
@@ -42,7 +48,10 @@ impl TenantOfEach {
                 lanes: self.lanes,
             }));
         };
-        match self.tenants.entry((envelope.aggregate_type.clone(), envelope.aggregate_id.clone())) {
+        match self.tenants.entry((
+            envelope.aggregate_type.clone(),
+            envelope.aggregate_id.clone(),
+        )) {
             Entry::Vacant(free) => {
                 free.insert(tenant.clone());
                 Ok(())

@@ -18,7 +18,12 @@ struct Counted {
     number: u32,
 }
 
-#[domain_event(schema = "unit.announced", version = 1, topic = "announcements", routing_key = "all")]
+#[domain_event(
+    schema = "unit.announced",
+    version = 1,
+    topic = "announcements",
+    routing_key = "all"
+)]
 #[derive(Debug)]
 struct Announced {}
 
@@ -45,7 +50,10 @@ struct Counter {
 
 impl Counter {
     fn new(id: u32) -> Self {
-        Self { id, events: PendingEvents::default() }
+        Self {
+            id,
+            events: PendingEvents::default(),
+        }
     }
 
     fn count(&mut self, number: u32) {
@@ -53,7 +61,11 @@ impl Counter {
     }
 
     fn pending_numbers(&self) -> Vec<String> {
-        self.events.snapshot().iter().map(|event| format!("{:?}", event.event().unwrap())).collect()
+        self.events
+            .snapshot()
+            .iter()
+            .map(|event| format!("{:?}", event.event().unwrap()))
+            .collect()
     }
 }
 
@@ -66,11 +78,17 @@ fn flush(unit_of_work: &UnitOfWork, frame: FrameId) -> Vec<String> {
     let mut flush = unit_of_work.flush(frame, &Sharding::default()).unwrap();
     let entries = std::mem::take(&mut flush.entries);
     flush.done();
-    entries.into_iter().map(|entry| String::from_utf8(entry.envelope.payload.into()).unwrap()).collect()
+    entries
+        .into_iter()
+        .map(|entry| String::from_utf8(entry.envelope.payload.into()).unwrap())
+        .collect()
 }
 
 fn numbers(range: impl IntoIterator<Item = u32>) -> Vec<String> {
-    range.into_iter().map(|number| format!(r#"{{"number":{number}}}"#)).collect()
+    range
+        .into_iter()
+        .map(|number| format!(r#"{{"number":{number}}}"#))
+        .collect()
 }
 
 fn commit(unit_of_work: &UnitOfWork, frame: FrameId) {
@@ -119,7 +137,9 @@ fn a_commit_empties_a_collected_list() {
     let mut counter = Counter::new(1);
     counter.count(1);
     let (unit_of_work, root) = UnitOfWork::open();
-    unit_of_work.collect(root, counter.pending_events_mut()).unwrap();
+    unit_of_work
+        .collect(root, counter.pending_events_mut())
+        .unwrap();
     counter.count(2);
     assert_eq!(flush(&unit_of_work, root), numbers([1, 2]));
     commit(&unit_of_work, root);
@@ -131,11 +151,16 @@ fn discarding_gives_collected_events_back_in_their_order() {
     let mut counter = Counter::new(1);
     counter.count(1);
     let (unit_of_work, root) = UnitOfWork::open();
-    unit_of_work.collect(root, counter.pending_events_mut()).unwrap();
+    unit_of_work
+        .collect(root, counter.pending_events_mut())
+        .unwrap();
     assert_eq!(flush(&unit_of_work, root), numbers([1]));
     counter.count(2);
     unit_of_work.discard(root);
-    assert_eq!(counter.pending_numbers(), ["Counted { number: 1 }", "Counted { number: 2 }"]);
+    assert_eq!(
+        counter.pending_numbers(),
+        ["Counted { number: 1 }", "Counted { number: 2 }"]
+    );
 }
 
 #[test]
@@ -144,7 +169,10 @@ fn what_was_pending_before_a_scope_goes_back_and_what_was_raised_in_it_does_not(
     counter.count(1);
     let (unit_of_work, root) = UnitOfWork::open();
     unit_of_work.scope_sync(|| counter.count(2));
-    assert!(counter.events.is_empty(), "raising in a scope collects what was pending");
+    assert!(
+        counter.events.is_empty(),
+        "raising in a scope collects what was pending"
+    );
     unit_of_work.discard(root);
     assert_eq!(counter.pending_numbers(), ["Counted { number: 1 }"]);
 }
@@ -154,10 +182,16 @@ fn a_list_collected_twice_is_written_once() {
     let mut counter = Counter::new(1);
     counter.count(1);
     let (unit_of_work, root) = UnitOfWork::open();
-    unit_of_work.collect(root, counter.pending_events_mut()).unwrap();
+    unit_of_work
+        .collect(root, counter.pending_events_mut())
+        .unwrap();
     let child = push(&unit_of_work, root);
-    unit_of_work.collect(child, counter.pending_events_mut()).unwrap();
-    unit_of_work.collect(child, counter.pending_events_mut()).unwrap();
+    unit_of_work
+        .collect(child, counter.pending_events_mut())
+        .unwrap();
+    unit_of_work
+        .collect(child, counter.pending_events_mut())
+        .unwrap();
     unit_of_work.merge(child).unwrap();
     assert_eq!(flush(&unit_of_work, root), numbers([1]));
 }
@@ -167,9 +201,13 @@ fn a_list_collected_in_two_open_frames_is_written_once() {
     let mut counter = Counter::new(1);
     counter.count(1);
     let (unit_of_work, root) = UnitOfWork::open();
-    unit_of_work.collect(root, counter.pending_events_mut()).unwrap();
+    unit_of_work
+        .collect(root, counter.pending_events_mut())
+        .unwrap();
     let child = push(&unit_of_work, root);
-    unit_of_work.collect(child, counter.pending_events_mut()).unwrap();
+    unit_of_work
+        .collect(child, counter.pending_events_mut())
+        .unwrap();
     assert_eq!(flush(&unit_of_work, child), numbers([1]));
 }
 
@@ -178,17 +216,29 @@ fn what_a_collected_aggregate_adds_in_a_savepoint_goes_with_the_savepoint() {
     let mut counter = Counter::new(1);
     counter.count(1);
     let (unit_of_work, root) = UnitOfWork::open();
-    unit_of_work.collect(root, counter.pending_events_mut()).unwrap();
+    unit_of_work
+        .collect(root, counter.pending_events_mut())
+        .unwrap();
     let child = push(&unit_of_work, root);
     counter.count(2);
     unit_of_work.discard(child);
     counter.count(3);
-    assert_eq!(flush(&unit_of_work, root), numbers([1, 3]), "2 was undone with the savepoint");
+    assert_eq!(
+        flush(&unit_of_work, root),
+        numbers([1, 3]),
+        "2 was undone with the savepoint"
+    );
     commit(&unit_of_work, root);
-    assert_eq!(counter.pending_numbers(), ["Counted { number: 2 }"], "and is back, for another try");
+    assert_eq!(
+        counter.pending_numbers(),
+        ["Counted { number: 2 }"],
+        "and is back, for another try"
+    );
 
     let (unit_of_work, root) = UnitOfWork::open();
-    unit_of_work.collect(root, counter.pending_events_mut()).unwrap();
+    unit_of_work
+        .collect(root, counter.pending_events_mut())
+        .unwrap();
     assert_eq!(flush(&unit_of_work, root), numbers([2]));
 }
 
@@ -196,20 +246,32 @@ fn what_a_collected_aggregate_adds_in_a_savepoint_goes_with_the_savepoint() {
 fn what_a_collected_aggregate_adds_in_a_savepoint_goes_with_it_even_if_it_was_flushed_there() {
     let mut counter = Counter::new(1);
     let (unit_of_work, root) = UnitOfWork::open();
-    unit_of_work.collect(root, counter.pending_events_mut()).unwrap();
+    unit_of_work
+        .collect(root, counter.pending_events_mut())
+        .unwrap();
     let child = push(&unit_of_work, root);
     counter.count(1);
     assert_eq!(flush(&unit_of_work, child), numbers([1]), "written once");
     unit_of_work.discard(child);
-    assert_eq!(flush(&unit_of_work, root), numbers([]), "its row went with the savepoint");
-    assert_eq!(counter.pending_numbers(), ["Counted { number: 1 }"], "and it is back, for another try");
+    assert_eq!(
+        flush(&unit_of_work, root),
+        numbers([]),
+        "its row went with the savepoint"
+    );
+    assert_eq!(
+        counter.pending_numbers(),
+        ["Counted { number: 1 }"],
+        "and it is back, for another try"
+    );
 }
 
 #[test]
 fn what_a_collected_aggregate_adds_in_a_released_savepoint_is_kept() {
     let mut counter = Counter::new(1);
     let (unit_of_work, root) = UnitOfWork::open();
-    unit_of_work.collect(root, counter.pending_events_mut()).unwrap();
+    unit_of_work
+        .collect(root, counter.pending_events_mut())
+        .unwrap();
     let child = push(&unit_of_work, root);
     counter.count(1);
     unit_of_work.merge(child).unwrap();
@@ -222,8 +284,14 @@ fn below_an_open_child_everything_is_refused() {
     let (unit_of_work, root) = UnitOfWork::open();
     let child = push(&unit_of_work, root);
     let refused = FrameError::ChildOpen;
-    assert_eq!(unit_of_work.collect(root, &mut PendingEvents::default()), Err(refused.clone()));
-    assert_eq!(unit_of_work.enqueue(root, "topic", "", Bytes::new()), Err(refused.clone()));
+    assert_eq!(
+        unit_of_work.collect(root, &mut PendingEvents::default()),
+        Err(refused.clone())
+    );
+    assert_eq!(
+        unit_of_work.enqueue(root, "topic", "", Bytes::new()),
+        Err(refused.clone())
+    );
     assert_eq!(unit_of_work.keep_pending(root), Err(refused.clone()));
     assert_eq!(unit_of_work.discard_pending(root), Err(refused.clone()));
     assert_eq!(unit_of_work.check_flushable(root), Err(refused.clone()));
@@ -237,9 +305,15 @@ fn below_an_open_child_everything_is_refused() {
 fn an_ended_frame_refuses_everything() {
     let (unit_of_work, root) = UnitOfWork::open();
     unit_of_work.discard(root);
-    assert_eq!(unit_of_work.collect(root, &mut PendingEvents::default()), Err(FrameError::Ended));
+    assert_eq!(
+        unit_of_work.collect(root, &mut PendingEvents::default()),
+        Err(FrameError::Ended)
+    );
     assert_eq!(unit_of_work.check_flushable(root), Err(FrameError::Ended));
-    assert_eq!(unit_of_work.push_frame(root, Opener::Caller), Err(FrameError::Ended));
+    assert_eq!(
+        unit_of_work.push_frame(root, Opener::Caller),
+        Err(FrameError::Ended)
+    );
     assert!(!unit_of_work.is_open());
 }
 
@@ -249,8 +323,13 @@ fn a_failed_statement_makes_the_events_before_it_doubtful() {
     unit_of_work.scope_sync(|| raise_number(1));
     unit_of_work.statement_failed();
     let doubtful = unit_of_work.check_mergeable(root).unwrap_err();
-    assert!(matches!(&doubtful, FrameError::Doubtful { events: 1, event_type, .. } if event_type == "unit.counted"));
-    assert!(doubtful.to_string().contains("tests.rs:"), "it names the line: {doubtful}");
+    assert!(
+        matches!(&doubtful, FrameError::Doubtful { events: 1, event_type, .. } if event_type == "unit.counted")
+    );
+    assert!(
+        doubtful.to_string().contains("tests.rs:"),
+        "it names the line: {doubtful}"
+    );
     assert!(unit_of_work.seal(root).is_err());
     assert!(unit_of_work.flush(root, &Sharding::default()).is_err());
 }
@@ -269,8 +348,14 @@ fn flushed_events_become_doubtful_too() {
     unit_of_work.scope_sync(|| raise_number(1));
     flush(&unit_of_work, root);
     unit_of_work.statement_failed();
-    assert!(matches!(unit_of_work.seal(root), Err(FrameError::Doubtful { events: 1, .. })));
-    assert_eq!(unit_of_work.discard_pending(root), Err(FrameError::AlreadyFlushed { events: 1 }));
+    assert!(matches!(
+        unit_of_work.seal(root),
+        Err(FrameError::Doubtful { events: 1, .. })
+    ));
+    assert_eq!(
+        unit_of_work.discard_pending(root),
+        Err(FrameError::AlreadyFlushed { events: 1 })
+    );
 }
 
 #[test]
@@ -284,7 +369,9 @@ fn keeping_or_discarding_decides_a_doubt() {
     let (unit_of_work, root) = UnitOfWork::open();
     let mut counter = Counter::new(1);
     counter.count(1);
-    unit_of_work.collect(root, counter.pending_events_mut()).unwrap();
+    unit_of_work
+        .collect(root, counter.pending_events_mut())
+        .unwrap();
     unit_of_work.scope_sync(|| raise_number(2));
     unit_of_work.statement_failed();
     unit_of_work.discard_pending(root).unwrap();
@@ -312,9 +399,16 @@ fn a_failure_in_a_savepoint_of_a_library_is_one_of_the_frame_below() {
     let inner = unit_of_work.push_frame(outer, Opener::Library).unwrap();
     unit_of_work.statement_failed();
     unit_of_work.discard(inner);
-    assert!(unit_of_work.check_mergeable(root).is_err_and(|error| error == FrameError::ChildOpen));
+    assert!(
+        unit_of_work
+            .check_mergeable(root)
+            .is_err_and(|error| error == FrameError::ChildOpen)
+    );
     unit_of_work.discard(outer);
-    assert!(matches!(unit_of_work.seal(root), Err(FrameError::Doubtful { events: 1, .. })));
+    assert!(matches!(
+        unit_of_work.seal(root),
+        Err(FrameError::Doubtful { events: 1, .. })
+    ));
 }
 
 #[test]
@@ -336,7 +430,11 @@ fn a_flush_in_a_savepoint_writes_what_lies_below_first_and_is_undone_with_it() {
     unit_of_work.scope_sync(|| raise_number(2));
     assert_eq!(flush(&unit_of_work, child), numbers([1, 2]));
     unit_of_work.discard(child);
-    assert_eq!(flush(&unit_of_work, root), numbers([1]), "its row went with the savepoint");
+    assert_eq!(
+        flush(&unit_of_work, root),
+        numbers([1]),
+        "its row went with the savepoint"
+    );
 }
 
 #[test]
@@ -357,8 +455,12 @@ fn events_are_written_in_the_order_in_which_they_were_raised_however_collected()
     first.count(1);
     second.count(2);
     let (unit_of_work, root) = UnitOfWork::open();
-    unit_of_work.collect(root, second.pending_events_mut()).unwrap();
-    unit_of_work.collect(root, first.pending_events_mut()).unwrap();
+    unit_of_work
+        .collect(root, second.pending_events_mut())
+        .unwrap();
+    unit_of_work
+        .collect(root, first.pending_events_mut())
+        .unwrap();
     unit_of_work.scope_sync(|| first.count(3));
     let child = push(&unit_of_work, root);
     unit_of_work.scope_sync(|| second.count(4));
@@ -372,15 +474,25 @@ fn nothing_is_raised_into_a_sealed_unit_of_work() {
     let (unit_of_work, root) = UnitOfWork::open();
     let mut counter = Counter::new(1);
     unit_of_work.scope_sync(|| raise_number(1));
-    assert!(!unit_of_work.seal(root).unwrap(), "there is something to flush");
+    assert!(
+        !unit_of_work.seal(root).unwrap(),
+        "there is something to flush"
+    );
     flush(&unit_of_work, root);
     assert!(unit_of_work.seal(root).unwrap());
     unit_of_work.scope_sync(|| {
-        assert!(matches!(raise(Counted { number: 2 }), Err(RaiseError::NoScope { .. })));
+        assert!(matches!(
+            raise(Counted { number: 2 }),
+            Err(RaiseError::NoScope { .. })
+        ));
         counter.count(3);
     });
     unit_of_work.committed();
-    assert_eq!(counter.pending_numbers(), ["Counted { number: 3 }"], "the aggregate keeps it");
+    assert_eq!(
+        counter.pending_numbers(),
+        ["Counted { number: 3 }"],
+        "the aggregate keeps it"
+    );
     counter.discard();
 }
 
@@ -389,7 +501,9 @@ fn what_a_collected_aggregate_adds_after_the_last_flush_stays_pending() {
     let mut counter = Counter::new(1);
     counter.count(1);
     let (unit_of_work, root) = UnitOfWork::open();
-    unit_of_work.collect(root, counter.pending_events_mut()).unwrap();
+    unit_of_work
+        .collect(root, counter.pending_events_mut())
+        .unwrap();
     flush(&unit_of_work, root);
     assert!(unit_of_work.seal(root).unwrap());
     counter.count(2);
@@ -403,7 +517,9 @@ fn an_event_raised_while_a_flush_is_written_is_not_taken_for_written() {
     let mut counter = Counter::new(1);
     counter.count(1);
     let (unit_of_work, root) = UnitOfWork::open();
-    unit_of_work.collect(root, counter.pending_events_mut()).unwrap();
+    unit_of_work
+        .collect(root, counter.pending_events_mut())
+        .unwrap();
     let writing = unit_of_work.flush(root, &Sharding::default()).unwrap();
     counter.discard();
     counter.count(2);
@@ -424,7 +540,11 @@ fn what_a_flush_had_before_may_be_known_and_what_none_had_may_not() {
 
     unit_of_work.scope_sync(|| raise_number(3));
     let again = unit_of_work.flush(frame, &Sharding::default()).unwrap();
-    let may_be_known: Vec<_> = again.entries.iter().map(|entry| entry.may_be_known).collect();
+    let may_be_known: Vec<_> = again
+        .entries
+        .iter()
+        .map(|entry| entry.may_be_known)
+        .collect();
     assert_eq!(may_be_known, [true, true, false]);
     drop(again);
 
@@ -432,7 +552,10 @@ fn what_a_flush_had_before_may_be_known_and_what_none_had_may_not() {
     let (unit_of_work, frame) = UnitOfWork::open();
     unit_of_work.collect(frame, &mut collected.events).unwrap();
     let retried = unit_of_work.flush(frame, &Sharding::default()).unwrap();
-    assert!(retried.entries[0].may_be_known, "the first commit may have been done after all");
+    assert!(
+        retried.entries[0].may_be_known,
+        "the first commit may have been done after all"
+    );
 }
 
 #[test]
@@ -446,7 +569,12 @@ fn a_flush_that_is_dropped_leaves_the_events_unflushed() {
 #[test]
 fn raising_free_of_an_aggregate_needs_a_scope() {
     let refused = raise(Counted { number: 1 }).unwrap_err();
-    assert!(refused.to_string().contains("`unit.counted` was raised outside any transaction"), "{refused}");
+    assert!(
+        refused
+            .to_string()
+            .contains("`unit.counted` was raised outside any transaction"),
+        "{refused}"
+    );
 }
 
 #[tokio::test]

@@ -26,14 +26,16 @@ pub(super) struct Checked<'a> {
     pub(super) event_enum: Ident,
     /// Each event once.
     pub(super) events: Vec<Listed<'a>>,
-    /// True if its list of events is missing or has an error, so that nothing is known of what it raises.
+    /// True if its list of events is missing or has an error, so that nothing is known of what it
+    /// raises.
     pub(super) raises_anything: bool,
     /// True if there is an error about any part of it.
     pub(super) is_faulty: bool,
 }
 
 impl Checked<'_> {
-    /// True unless it is generic, or no struct with named fields: then there is an error about that.
+    /// True unless it is generic, or no struct with named fields: then there is an error about
+    /// that.
     pub(super) fn has_a_type(&self) -> bool {
         self.aggregate.fields.is_some() && self.aggregate.head.generics.params.is_empty()
     }
@@ -74,8 +76,16 @@ fn check_order(aggregate: &Aggregate, errors: &mut Errors) {
     if !model::stands_below_its_derive(aggregate) {
         return;
     }
-    let is_hidden = aggregate.fields().iter().filter(|field| field.keeps_events()).all(|field| field.is_ignored);
-    let sea_orm = if is_hidden { "" } else { ", and SeaORM's errors about the pending events are gone" };
+    let is_hidden = aggregate
+        .fields()
+        .iter()
+        .filter(|field| field.keeps_events())
+        .all(|field| field.is_ignored);
+    let sea_orm = if is_hidden {
+        ""
+    } else {
+        ", and SeaORM's errors about the pending events are gone"
+    };
     errors.at(
         Span::call_site(),
         format_args!(
@@ -87,18 +97,34 @@ fn check_order(aggregate: &Aggregate, errors: &mut Errors) {
 
 /// `id = …`, else `#[aggregate(id)]`, else the primary key of the model, else the field named `id`.
 fn id<'a>(aggregate: &'a Aggregate<'a>, errors: &mut Errors) -> Vec<&'a Ident> {
-    let Some(fields) = &aggregate.fields else { return Vec::new() };
-    let marked: Vec<_> = fields.iter().filter(|field| field.marked_id.is_some()).collect();
+    let Some(fields) = &aggregate.fields else {
+        return Vec::new();
+    };
+    let marked: Vec<_> = fields
+        .iter()
+        .filter(|field| field.marked_id.is_some())
+        .collect();
     if let Some(id) = &aggregate.attribute.id {
         if let Some(field) = marked.first() {
-            errors.on(field.marked_id, "the id is named twice: keep `id = …` above, or this mark");
+            errors.on(
+                field.marked_id,
+                "the id is named twice: keep `id = …` above, or this mark",
+            );
         }
-        return id.value.iter().filter_map(|name| field_named(aggregate, name, errors)).collect();
+        return id
+            .value
+            .iter()
+            .filter_map(|name| field_named(aggregate, name, errors))
+            .collect();
     }
     if let [_, others @ ..] = marked.as_slice()
         && !others.is_empty()
     {
-        let names = marked.iter().map(|field| field.ident.to_string()).collect::<Vec<_>>().join(", ");
+        let names = marked
+            .iter()
+            .map(|field| field.ident.to_string())
+            .collect::<Vec<_>>()
+            .join(", ");
         for field in others {
             errors.on(
                 field.marked_id,
@@ -111,11 +137,19 @@ fn id<'a>(aggregate: &'a Aggregate<'a>, errors: &mut Errors) -> Vec<&'a Ident> {
     if let Some(field) = marked.first() {
         return vec![field.ident];
     }
-    let primary_key: Vec<_> = fields.iter().filter(|field| field.is_primary_key).map(|field| field.ident).collect();
+    let primary_key: Vec<_> = fields
+        .iter()
+        .filter(|field| field.is_primary_key)
+        .map(|field| field.ident)
+        .collect();
     if !primary_key.is_empty() {
         return primary_key;
     }
-    let id: Vec<_> = fields.iter().map(|field| field.ident).filter(|ident| *ident == "id").collect();
+    let id: Vec<_> = fields
+        .iter()
+        .map(|field| field.ident)
+        .filter(|ident| *ident == "id")
+        .collect();
     if id.is_empty() && !aggregate.attribute.faulty.explains("id") {
         errors.at(
             Span::call_site(),
@@ -126,44 +160,81 @@ fn id<'a>(aggregate: &'a Aggregate<'a>, errors: &mut Errors) -> Vec<&'a Ident> {
     id
 }
 
-fn field_named<'a>(aggregate: &'a Aggregate<'a>, name: &Ident, errors: &mut Errors) -> Option<&'a Ident> {
-    let found = aggregate.fields().iter().find(|field| field.ident == name).map(|field| field.ident);
+fn field_named<'a>(
+    aggregate: &'a Aggregate<'a>,
+    name: &Ident,
+    errors: &mut Errors,
+) -> Option<&'a Ident> {
+    let found = aggregate
+        .fields()
+        .iter()
+        .find(|field| field.ident == name)
+        .map(|field| field.ident);
     if found.is_none() {
-        let names: Vec<String> = aggregate.fields().iter().map(|field| field.ident.to_string()).collect();
+        let names: Vec<String> = aggregate
+            .fields()
+            .iter()
+            .map(|field| field.ident.to_string())
+            .collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let hint =
-            near_match(&name.to_string(), &names).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        let hint = near_match(&name.to_string(), &names)
+            .map(|near| format!("; did you mean `{near}`?"))
+            .unwrap_or_default();
         let names = list(names);
         errors.at(
             name.span(),
-            format_args!("`{}` has no field `{name}`: the fields are {names}{hint}", aggregate.head.ident),
+            format_args!(
+                "`{}` has no field `{name}`: the fields are {names}{hint}",
+                aggregate.head.ident
+            ),
         );
     }
     found
 }
 
 /// The field marked `#[aggregate(version)]`.
-fn version<'a>(aggregate: &'a Aggregate<'a>, id: &[&Ident], errors: &mut Errors) -> Option<&'a AggregateField<'a>> {
-    let marked: Vec<_> = aggregate.fields().iter().filter(|field| field.marked_version.is_some()).collect();
+fn version<'a>(
+    aggregate: &'a Aggregate<'a>,
+    id: &[&Ident],
+    errors: &mut Errors,
+) -> Option<&'a AggregateField<'a>> {
+    let marked: Vec<_> = aggregate
+        .fields()
+        .iter()
+        .filter(|field| field.marked_version.is_some())
+        .collect();
     let (first, others) = marked.split_first()?;
     for field in others {
-        errors.on(field.marked_version, "an aggregate has one version: remove this mark");
+        errors.on(
+            field.marked_version,
+            "an aggregate has one version: remove this mark",
+        );
     }
     if first.marked_id.is_some() || id.contains(&first.ident) {
-        errors.on(first.marked_version, "the id cannot be the version: mark another field, as in `version: i64`");
+        errors.on(
+            first.marked_version,
+            "the id cannot be the version: mark another field, as in `version: i64`",
+        );
         return None;
     }
     if first.is_ignored {
-        errors.on(first.marked_version, "the version is a column: remove `#[sea_orm(ignore)]` from this field");
+        errors.on(
+            first.marked_version,
+            "the version is a column: remove `#[sea_orm(ignore)]` from this field",
+        );
         return None;
     }
     Some(first)
 }
 
 /// The field marked `#[aggregate(events)]`, else that of type `PendingEvents`.
-fn pending<'a>(aggregate: &'a Aggregate<'a>, errors: &mut Errors) -> Option<&'a AggregateField<'a>> {
+fn pending<'a>(
+    aggregate: &'a Aggregate<'a>,
+    errors: &mut Errors,
+) -> Option<&'a AggregateField<'a>> {
     let fields = aggregate.fields.as_ref()?;
-    let pending: Vec<&AggregateField> = fields.iter().filter(|field| field.keeps_events()).collect();
+    let pending: Vec<&AggregateField> =
+        fields.iter().filter(|field| field.keeps_events()).collect();
     match pending.as_slice() {
         [field] => Some(field),
         [] => {
@@ -176,7 +247,10 @@ fn pending<'a>(aggregate: &'a Aggregate<'a>, errors: &mut Errors) -> Option<&'a 
         }
         [first, others @ ..] => {
             for field in others {
-                errors.on(field.ty, "an aggregate has one field of type `PendingEvents`: remove this one");
+                errors.on(
+                    field.ty,
+                    "an aggregate has one field of type `PendingEvents`: remove this one",
+                );
             }
             Some(first)
         }
@@ -187,12 +261,22 @@ fn pending<'a>(aggregate: &'a Aggregate<'a>, errors: &mut Errors) -> Option<&'a 
 fn aggregate_type(aggregate: &Aggregate, errors: &mut Errors) -> String {
     if let Some(name) = &aggregate.attribute.name {
         let text = name.value.value();
-        let way_out = format!("write `lower_snake`, as in `name = \"{}\"`", stable_name_like(&text));
+        let way_out = format!(
+            "write `lower_snake`, as in `name = \"{}\"`",
+            stable_name_like(&text)
+        );
         check_type(&text, name.value.span(), &way_out, errors);
         return text;
     }
-    let sea_orm = aggregate.head.attrs.iter().filter(|attr| attr.path().is_ident("sea_orm"));
-    if let Some(table) = sea_orm.filter_map(|attr| syntax::text_argument(attr, "table_name")).next() {
+    let sea_orm = aggregate
+        .head
+        .attrs
+        .iter()
+        .filter(|attr| attr.path().is_ident("sea_orm"));
+    if let Some(table) = sea_orm
+        .filter_map(|attr| syntax::text_argument(attr, "table_name"))
+        .next()
+    {
         check_derived_type(&table.value(), table.span(), errors);
         return table.value();
     }
@@ -215,41 +299,74 @@ fn aggregate_type(aggregate: &Aggregate, errors: &mut Errors) -> String {
 
 fn check_derived_type(name: &str, span: Span, errors: &mut Errors) {
     let like = stable_name_like(name);
-    let way_out = format!("say what the aggregate is called with `#[aggregate(name = \"{like}\", …)]`");
+    let way_out =
+        format!("say what the aggregate is called with `#[aggregate(name = \"{like}\", …)]`");
     check_type(name, span, &way_out, errors);
 }
 
 fn check_type(name: &str, span: Span, way_out: &str, errors: &mut Errors) {
     if !is_lower_snake(name) {
-        errors.at(span, format_args!("`{name}` cannot be the stable name of an aggregate type: {way_out}"));
+        errors.at(
+            span,
+            format_args!("`{name}` cannot be the stable name of an aggregate type: {way_out}"),
+        );
     } else if name.len() > TYPE_LENGTH_MAX {
         errors.at(
             span,
-            format_args!("an aggregate type has at most {TYPE_LENGTH_MAX} characters, this one has {}", name.len()),
+            format_args!(
+                "an aggregate type has at most {TYPE_LENGTH_MAX} characters, this one has {}",
+                name.len()
+            ),
         );
     }
 }
 
 /// A stable name for what is called `name`, to be shown in a message.
 fn stable_name_like(name: &str) -> String {
-    let words = name.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let words = name
+        .split(|letter: char| !letter.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty());
     let like = words.map(snake).collect::<Vec<_>>().join("_");
-    if name.is_ascii() && is_lower_snake(&like) { like } else { "order".to_owned() }
+    if name.is_ascii() && is_lower_snake(&like) {
+        like
+    } else {
+        "order".to_owned()
+    }
 }
 
 /// `event_enum`, else the name of the struct, or of the aggregate, with `Event` behind it.
-fn event_enum(aggregate: &Aggregate, aggregate_type: &str, events: &[Listed], errors: &mut Errors) -> Ident {
+fn event_enum(
+    aggregate: &Aggregate,
+    aggregate_type: &str,
+    events: &[Listed],
+    errors: &mut Errors,
+) -> Ident {
     let ident = aggregate.head.ident;
-    let given = aggregate.attribute.event_enum.as_ref().map(|event_enum| &event_enum.value);
+    let given = aggregate
+        .attribute
+        .event_enum
+        .as_ref()
+        .map(|event_enum| &event_enum.value);
     let event_enum = given.cloned().unwrap_or_else(|| {
-        let name = if ident == "Model" { pascal(aggregate_type) } else { ident.unraw().to_string() };
-        syn::parse_str(&format!("{name}Event")).unwrap_or_else(|_| Ident::new("ModelEvent", ident.span()))
+        let name = if ident == "Model" {
+            pascal(aggregate_type)
+        } else {
+            ident.unraw().to_string()
+        };
+        syn::parse_str(&format!("{name}Event"))
+            .unwrap_or_else(|_| Ident::new("ModelEvent", ident.span()))
     });
-    let event = events.iter().find(|listed| listed.path.is_ident(&event_enum));
+    let event = events
+        .iter()
+        .find(|listed| listed.path.is_ident(&event_enum));
     if event.is_none() && *ident != event_enum {
         return event_enum;
     }
-    let other = if event.is_some() { "an event" } else { "the aggregate" };
+    let other = if event.is_some() {
+        "an event"
+    } else {
+        "the aggregate"
+    };
     let message = format!(
         "`{event_enum}` is {other}, and the enum of all events needs a name of its own: \
          choose one with `event_enum = …`"
@@ -265,19 +382,27 @@ fn events<'a>(aggregate: &'a Aggregate<'a>, errors: &mut Errors) -> Vec<Listed<'
     let Some(events) = &aggregate.attribute.events else {
         let is_elsewhere = aggregate.fields().iter().any(|field| field.lists_events);
         if !is_elsewhere && !aggregate.attribute.faulty.explains("events") {
-            let message = "an aggregate says which events it raises: add `events(OrderCreated, OrderPaid)`";
+            let message =
+                "an aggregate says which events it raises: add `events(OrderCreated, OrderPaid)`";
             errors.at(Span::call_site(), message);
         }
         return Vec::new();
     };
     if events.value.is_empty() && !aggregate.attribute.lacks_events {
-        errors.at(events.key.span(), "an aggregate raises events: name at least one in `events(…)`");
+        errors.at(
+            events.key.span(),
+            "an aggregate raises events: name at least one in `events(…)`",
+        );
     }
     let mut listed: Vec<Listed> = Vec::new();
     for NamedEvent { cfgs, path } in &events.value {
-        let Some(variant) = path.segments.last().map(|segment| &segment.ident) else { continue };
+        let Some(variant) = path.segments.last().map(|segment| &segment.ident) else {
+            continue;
+        };
         // Of two under `#[cfg]` there may be one in each build.
-        let is_rival = |other: &&Listed| other.variant == variant && (cfgs.is_empty() || other.cfgs.is_empty());
+        let is_rival = |other: &&Listed| {
+            other.variant == variant && (cfgs.is_empty() || other.cfgs.is_empty())
+        };
         match listed.iter().find(is_rival) {
             Some(other) if other.path == path => errors.on(path, format_args!("`{variant}` is listed twice: keep one")),
             Some(_) => errors.on(

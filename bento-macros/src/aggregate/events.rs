@@ -15,10 +15,17 @@ pub(super) fn event_enum(checked: &Checked) -> TokenStream {
     let Head { ident, vis, .. } = checked.aggregate.head;
     let event_enum = &checked.event_enum;
     let docs = format!("The events that [`{ident}`] raises.");
-    let variants = checked.events.iter().map(|Listed { cfgs, path, variant, .. }| {
-        let docs = format!("[`{variant}`] happened.");
-        quote!(#(#cfgs)* #[doc = #docs] #variant(#private::Arc<#path>))
-    });
+    let variants = checked.events.iter().map(
+        |Listed {
+             cfgs,
+             path,
+             variant,
+             ..
+         }| {
+            let docs = format!("[`{variant}`] happened.");
+            quote!(#(#cfgs)* #[doc = #docs] #variant(#private::Arc<#path>))
+        },
+    );
     quote! {
         #[doc = #docs]
         #[allow(deprecated, dead_code)]
@@ -31,7 +38,12 @@ pub(super) fn enum_impls(checked: &Checked) -> TokenStream {
     let private = checked.aggregate.attribute.private();
     let event_enum = &checked.event_enum;
     let typed = if checked.has_a_type() {
-        let parts = [debug_impl(checked), clone_impl(checked), partial_eq_impl(checked), from_impls(checked)];
+        let parts = [
+            debug_impl(checked),
+            clone_impl(checked),
+            partial_eq_impl(checked),
+            from_impls(checked),
+        ];
         quote!(#(#parts)*)
     } else {
         quote! {
@@ -67,10 +79,17 @@ pub(super) fn enum_impls(checked: &Checked) -> TokenStream {
 fn debug_impl(checked: &Checked) -> TokenStream {
     let private = checked.aggregate.attribute.private();
     let (ident, event_enum) = (checked.aggregate.head.ident, &checked.event_enum);
-    let arms = checked.events.iter().map(|Listed { cfgs, path, variant, position }| {
-        quote!(#(#cfgs)* Self::#variant(ref __bento_event) =>
+    let arms = checked.events.iter().map(
+        |Listed {
+             cfgs,
+             path,
+             variant,
+             position,
+         }| {
+            quote!(#(#cfgs)* Self::#variant(ref __bento_event) =>
             #private::debug::<#ident, #path, #position>(__bento_event, __bento_f))
-    });
+        },
+    );
     quote! {
         #[automatically_derived]
         impl #private::fmt::Debug for #event_enum {
@@ -82,8 +101,8 @@ fn debug_impl(checked: &Checked) -> TokenStream {
     }
 }
 
-/// Not derived: where another item has the name of the enum, the compiler then misses each variant at
-/// one place, in the list of events.
+/// Not derived: where another item has the name of the enum, the compiler then misses each variant
+/// at one place, in the list of events.
 fn clone_impl(checked: &Checked) -> TokenStream {
     let private = checked.aggregate.attribute.private();
     let event_enum = &checked.event_enum;
@@ -102,8 +121,8 @@ fn clone_impl(checked: &Checked) -> TokenStream {
     }
 }
 
-/// There where all events can be compared. A bound on a type without parameters would have to be true, unless it
-/// speaks of every lifetime.
+/// There where all events can be compared. A bound on a type without parameters would have to be
+/// true, unless it speaks of every lifetime.
 fn partial_eq_impl(checked: &Checked) -> TokenStream {
     let private = checked.aggregate.attribute.private();
     let event_enum = &checked.event_enum;
@@ -136,7 +155,12 @@ fn partial_eq_impl(checked: &Checked) -> TokenStream {
 
 /// The type of an event for a place where no `#[cfg]` can stand; `()` in a build without the event.
 fn always_a_type(event: &Listed) -> (TokenStream, TokenStream) {
-    let Listed { cfgs, path, position, .. } = event;
+    let Listed {
+        cfgs,
+        path,
+        position,
+        ..
+    } = event;
     if cfgs.is_empty() {
         return (TokenStream::new(), quote!(#path));
     }
@@ -187,12 +211,14 @@ fn from_impls(checked: &Checked) -> TokenStream {
 }
 
 /// `ListedBy` is bounded by `Raisable`, so a type that is not an event, or is a superseded one, is
-/// reported in the list. All else is bounded by `ListedBy`, so it is reported nowhere else. An event
-/// that is listed once more under an alias conflicts in `RaisedBy` alone, since `ListedBy` knows the
-/// position, and the compiler points to the two entries of the list.
+/// reported in the list. All else is bounded by `ListedBy`, so it is reported nowhere else. An
+/// event that is listed once more under an alias conflicts in `RaisedBy` alone, since `ListedBy`
+/// knows the position, and the compiler points to the two entries of the list.
 pub(super) fn raised_by_impls(checked: &Checked) -> TokenStream {
     let private = checked.aggregate.attribute.private();
-    let Head { ident, generics, .. } = checked.aggregate.head;
+    let Head {
+        ident, generics, ..
+    } = checked.aggregate.head;
     let (impl_generics, ty_generics, where_clause) = generics.split_for_impl();
     let impls = checked.events.iter().map(|Listed { cfgs, path, variant, position }| {
         quote_spanned! {Span::call_site().located_at(variant.span())=>

@@ -31,7 +31,8 @@ pub(super) fn expand(checked: &Checked) -> TokenStream {
     }
 }
 
-/// The copy of a model that SeaORM loads relations into: it hides the pending events as the model does.
+/// The copy of a model that SeaORM loads relations into: it hides the pending events as the model
+/// does.
 pub(super) fn copy_of_a_model(mut item: Item) -> TokenStream {
     if let Item::Struct(copy) = &mut item {
         for field in &mut copy.fields {
@@ -52,20 +53,36 @@ fn item(checked: &Checked) -> Item {
         Item::Struct(item) => {
             for field in &mut item.fields {
                 strip_marks(&mut field.attrs);
-                if checked.pending.is_some_and(|pending| field.ident.as_ref() == Some(pending.ident)) {
-                    hide(field, checked.aggregate.is_model(), derives_serde(&item.attrs));
+                if checked
+                    .pending
+                    .is_some_and(|pending| field.ident.as_ref() == Some(pending.ident))
+                {
+                    hide(
+                        field,
+                        checked.aggregate.is_model(),
+                        derives_serde(&item.attrs),
+                    );
                 }
             }
         }
-        Item::Enum(item) => item.variants.iter_mut().for_each(|variant| strip_all(&mut variant.fields)),
-        Item::Union(item) => item.fields.named.iter_mut().for_each(|field| strip_marks(&mut field.attrs)),
+        Item::Enum(item) => item
+            .variants
+            .iter_mut()
+            .for_each(|variant| strip_all(&mut variant.fields)),
+        Item::Union(item) => item
+            .fields
+            .named
+            .iter_mut()
+            .for_each(|field| strip_marks(&mut field.attrs)),
         _ => {}
     }
     item
 }
 
 fn strip_all(fields: &mut Fields) {
-    fields.iter_mut().for_each(|field| strip_marks(&mut field.attrs));
+    fields
+        .iter_mut()
+        .for_each(|field| strip_marks(&mut field.attrs));
 }
 
 fn strip_marks(attrs: &mut Vec<Attribute>) {
@@ -78,7 +95,10 @@ fn derives_serde(attrs: &[Attribute]) -> bool {
 
 fn hide(field: &mut Field, is_model: bool, has_serde: bool) {
     let says = |path: &str, argument: &str| {
-        field.attrs.iter().any(|attr| attr.path().is_ident(path) && has_argument(attr, argument))
+        field
+            .attrs
+            .iter()
+            .any(|attr| attr.path().is_ident(path) && has_argument(attr, argument))
     };
     let (serde_skips, sea_orm_ignores) = (says("serde", "skip"), says("sea_orm", "ignore"));
     if has_serde && !serde_skips {
@@ -92,7 +112,12 @@ fn hide(field: &mut Field, is_model: bool, has_serde: bool) {
 /// The verbs, without an import of the trait.
 fn methods(checked: &Checked) -> TokenStream {
     let private = checked.aggregate.attribute.private();
-    let Head { ident, vis, generics, .. } = checked.aggregate.head;
+    let Head {
+        ident,
+        vis,
+        generics,
+        ..
+    } = checked.aggregate.head;
     let (impl_generics, ty_generics, where_clause) = generics.split_for_impl();
     let event_enum = &checked.event_enum;
     let raising = raising_methods(checked);
@@ -134,7 +159,8 @@ fn raising_methods(checked: &Checked) -> TokenStream {
         };
     }
     quote! {
-        /// Says that an event happened: it goes to the transaction whose scope this is, else it stays pending here.
+        /// Says that an event happened: it goes to the transaction whose scope this is, else it
+        /// stays pending here.
         #[track_caller]
         #vis fn raise<E: #private::RaisedBy<Self>>(&mut self, raised_event: E) {
             #private::raise(self, #private::RaisedBy::<Self>::into_any(raised_event));
@@ -150,13 +176,23 @@ fn raising_methods(checked: &Checked) -> TokenStream {
 
 fn aggregate_impl(checked: &Checked) -> TokenStream {
     let private = checked.aggregate.attribute.private();
-    let Head { ident, attrs, generics, .. } = checked.aggregate.head;
+    let Head {
+        ident,
+        attrs,
+        generics,
+        ..
+    } = checked.aggregate.head;
     let (impl_generics, ty_generics, where_clause) = generics.split_for_impl();
     let (event_enum, aggregate_type) = (&checked.event_enum, &checked.aggregate_type);
     let (rust_name, docs) = (ident.to_string(), docs(attrs));
     let declaration = declaration(&private);
     let events = checked.events.iter().map(
-        |Listed { cfgs, path, position, .. }| quote!(#(#cfgs)* #private::descriptor_of::<Self, #path, #position>()),
+        |Listed {
+             cfgs,
+             path,
+             position,
+             ..
+         }| quote!(#(#cfgs)* #private::descriptor_of::<Self, #path, #position>()),
     );
     let key = key(checked);
     let version = version(checked);
@@ -190,7 +226,10 @@ fn pending(checked: &Checked) -> TokenStream {
             quote!(<#ty as #private::PendingField>::pending_events(&self.#ident)),
             quote!(<#ty as #private::PendingField>::pending_events_mut(&mut self.#ident)),
         ),
-        None => (quote!(#private::unreachable!()), quote!(#private::unreachable!())),
+        None => (
+            quote!(#private::unreachable!()),
+            quote!(#private::unreachable!()),
+        ),
     };
     quote! {
         #[inline]
@@ -211,17 +250,31 @@ fn key(checked: &Checked) -> TokenStream {
         return quote!(#private::unreachable!());
     }
     let fields = checked.aggregate.fields();
-    checked.id.iter().fold(quote!(#private::AggregateKey::new()), |key, id| {
-        let span = fields.iter().find(|field| field.ident == *id).map_or_else(|| id.span(), |field| field.ty.span());
-        let part = quote_spanned!(span=> &self.#id);
-        if is_generated(checked, id) { quote!(#key.push_generated(#part)) } else { quote!(#key.push(#part)) }
-    })
+    checked
+        .id
+        .iter()
+        .fold(quote!(#private::AggregateKey::new()), |key, id| {
+            let span = fields
+                .iter()
+                .find(|field| field.ident == *id)
+                .map_or_else(|| id.span(), |field| field.ty.span());
+            let part = quote_spanned!(span=> &self.#id);
+            if is_generated(checked, id) {
+                quote!(#key.push_generated(#part))
+            } else {
+                quote!(#key.push(#part))
+            }
+        })
 }
 
-/// True if the database makes this part of the id: SeaORM's rule, by which only a primary key of one field is counted.
+/// True if the database makes this part of the id: SeaORM's rule, by which only a primary key of
+/// one field is counted.
 fn is_generated(checked: &Checked, id: &Ident) -> bool {
     let aggregate = checked.aggregate;
-    let mut primary_key = aggregate.fields().iter().filter(|field| field.is_primary_key);
+    let mut primary_key = aggregate
+        .fields()
+        .iter()
+        .filter(|field| field.is_primary_key);
     match (primary_key.next(), primary_key.next()) {
         (Some(field), None) => aggregate.is_model() && field.ident == id && field.is_counted,
         _ => false,
@@ -231,7 +284,9 @@ fn is_generated(checked: &Checked, id: &Ident) -> bool {
 /// A type that cannot be a version is reported at the field.
 fn version(checked: &Checked) -> TokenStream {
     let private = checked.aggregate.attribute.private();
-    let Some(AggregateField { ident, ty, .. }) = checked.version else { return TokenStream::new() };
+    let Some(AggregateField { ident, ty, .. }) = checked.version else {
+        return TokenStream::new();
+    };
     quote! {
         const IS_VERSIONED: #private::bool = true;
         #[inline]
@@ -251,14 +306,16 @@ fn versioned_impl(checked: &Checked) -> TokenStream {
     if checked.version.is_none() {
         return TokenStream::new();
     }
-    let (impl_generics, ty_generics, where_clause) = checked.aggregate.head.generics.split_for_impl();
+    let (impl_generics, ty_generics, where_clause) =
+        checked.aggregate.head.generics.split_for_impl();
     quote! {
         #[automatically_derived]
         impl #impl_generics #private::Versioned for #ident #ty_generics #where_clause {}
     }
 }
 
-/// The entry in the registry, and a symbol that can be in a program once. A faulty aggregate has neither.
+/// The entry in the registry, and a symbol that can be in a program once. A faulty aggregate has
+/// neither.
 ///
 /// There is no symbol in a crate's own unit tests, which may link the crate's normal build too.
 fn registration(checked: &Checked) -> TokenStream {
@@ -267,7 +324,10 @@ fn registration(checked: &Checked) -> TokenStream {
     }
     let private = checked.aggregate.attribute.private();
     let ident = checked.aggregate.head.ident;
-    let symbol = format!("bento__aggregate__{}__is_declared_twice", checked.aggregate_type);
+    let symbol = format!(
+        "bento__aggregate__{}__is_declared_twice",
+        checked.aggregate_type
+    );
     quote! {
         #private::inventory::submit! {
             #private::AggregateRegistration(<#ident as #private::Aggregate>::DESCRIPTOR)

@@ -12,13 +12,17 @@ use crate::door::private;
 use crate::keyed::{Faulty, Grammar, Keyed, for_each_key, parenthesised, set, value};
 use crate::syntax;
 
-const GRAMMAR: Grammar =
-    Grammar {
-        attribute: "#[aggregate(…)]", keys: &["events", "id", "name", "event_enum", "crate"], form: EVENTS_FORM
-    };
+const GRAMMAR: Grammar = Grammar {
+    attribute: "#[aggregate(…)]",
+    keys: &["events", "id", "name", "event_enum", "crate"],
+    form: EVENTS_FORM,
+};
 
-const FIELD_GRAMMAR: Grammar =
-    Grammar { attribute: "#[aggregate(…)]", keys: &["id", "version", "events"], form: "id" };
+const FIELD_GRAMMAR: Grammar = Grammar {
+    attribute: "#[aggregate(…)]",
+    keys: &["id", "version", "events"],
+    form: "id",
+};
 
 const EVENTS_FORM: &str = "events(OrderCreated, OrderPaid)";
 
@@ -92,7 +96,11 @@ impl AggregateAttribute {
         let faulty = for_each_key(tokens, &GRAMMAR, errors, |key, input, errors| {
             attribute.parse_key(key, input, &mut krate, errors)
         });
-        Self { faulty, private: private(krate.as_ref(), errors), ..attribute }
+        Self {
+            faulty,
+            private: private(krate.as_ref(), errors),
+            ..attribute
+        }
     }
 
     fn parse_key(
@@ -111,17 +119,37 @@ impl AggregateAttribute {
                 let Fieldset(id) = value(key, input, "id = (tenant_id, number)")?;
                 set(&mut self.id, key, id, errors);
             }
-            "name" => set(&mut self.name, key, value(key, input, "name = \"order\"")?, errors),
+            "name" => set(
+                &mut self.name,
+                key,
+                value(key, input, "name = \"order\"")?,
+                errors,
+            ),
             "event_enum" => {
-                set(&mut self.event_enum, key, value(key, input, "event_enum = OrderEvent")?, errors);
+                set(
+                    &mut self.event_enum,
+                    key,
+                    value(key, input, "event_enum = OrderEvent")?,
+                    errors,
+                );
             }
-            _ => set(krate, key, value(key, input, "crate = path::to::bento_core")?, errors),
+            _ => set(
+                krate,
+                key,
+                value(key, input, "crate = path::to::bento_core")?,
+                errors,
+            ),
         }
         Ok(())
     }
 
     /// Reads another form of list too, so that nothing is said about the events in it.
-    fn parse_events(&mut self, key: &Ident, input: ParseStream, errors: &mut Errors) -> syn::Result<Vec<NamedEvent>> {
+    fn parse_events(
+        &mut self,
+        key: &Ident,
+        input: ParseStream,
+        errors: &mut Errors,
+    ) -> syn::Result<Vec<NamedEvent>> {
         let tokens = if input.peek(syn::token::Paren) {
             parenthesised(key, input, EVENTS_FORM)?
         } else {
@@ -218,32 +246,53 @@ impl NamedEvent {
     fn parse(input: ParseStream, errors: &mut Errors) -> syn::Result<Self> {
         let cfgs = input.call(Attribute::parse_outer)?;
         for attr in cfgs.iter().filter(|attr| !attr.path().is_ident("cfg")) {
-            errors.on(attr, "before an event in `events(…)` stands `#[cfg(…)]` or nothing: remove this");
+            errors.on(
+                attr,
+                "before an event in `events(…)` stands `#[cfg(…)]` or nothing: remove this",
+            );
         }
-        let cfgs = cfgs.into_iter().filter(|attr| attr.path().is_ident("cfg")).collect();
+        let cfgs = cfgs
+            .into_iter()
+            .filter(|attr| attr.path().is_ident("cfg"))
+            .collect();
         let path = Self::parse_path(input, errors)?;
         if !input.is_empty() && !input.peek(Token![,]) {
             let event = syntax::as_written(&path);
-            return Err(input.error(format_args!("expected `,` after `{event}`: an event is listed by its path alone")));
+            return Err(input.error(format_args!(
+                "expected `,` after `{event}`: an event is listed by its path alone"
+            )));
         }
         Ok(Self { cfgs, path })
     }
 
     fn parse_path(input: ParseStream, errors: &mut Errors) -> syn::Result<Path> {
         if let Some(text) = input.parse::<Option<LitStr>>()? {
-            errors.at(text.span(), "an event is listed by the path of its struct, without quotes");
+            errors.at(
+                text.span(),
+                "an event is listed by the path of its struct, without quotes",
+            );
             return text.parse();
         }
         let span = input.span();
-        let wrong = |_| syn::Error::new(span, format_args!("expected the path of an event, as in `{EVENTS_FORM}`"));
+        let wrong = |_| {
+            syn::Error::new(
+                span,
+                format_args!("expected the path of an event, as in `{EVENTS_FORM}`"),
+            )
+        };
         input.parse().map_err(wrong)
     }
 }
 
 impl<'a> Aggregate<'a> {
     /// `None` if the item is none that could be an aggregate.
-    pub(super) fn parse(attribute: &'a AggregateAttribute, item: &'a Item, errors: &mut Errors) -> Option<Self> {
-        const NAMED_FIELDS: &str = "an aggregate is a struct with named fields, one of them of type `PendingEvents`";
+    pub(super) fn parse(
+        attribute: &'a AggregateAttribute,
+        item: &'a Item,
+        errors: &mut Errors,
+    ) -> Option<Self> {
+        const NAMED_FIELDS: &str =
+            "an aggregate is a struct with named fields, one of them of type `PendingEvents`";
         let fields = match item {
             Item::Struct(item) => match &item.fields {
                 Fields::Named(fields) => Some(&fields.named),
@@ -269,9 +318,18 @@ impl<'a> Aggregate<'a> {
                 "generic aggregates are not supported yet: name the types, or keep the generic part in a field",
             );
         }
-        let fields =
-            fields.map(|fields| fields.iter().filter_map(|field| AggregateField::parse(field, errors)).collect());
-        Some(Self { attribute, item, head, fields })
+        let fields = fields.map(|fields| {
+            fields
+                .iter()
+                .filter_map(|field| AggregateField::parse(field, errors))
+                .collect()
+        });
+        Some(Self {
+            attribute,
+            item,
+            head,
+            fields,
+        })
     }
 
     /// Every named field.
@@ -293,15 +351,26 @@ impl<'a> Head<'a> {
             Item::Union(item) => (&item.attrs, &item.vis, &item.ident, &item.generics),
             _ => return None,
         };
-        Some(Self { attrs, vis, ident, generics })
+        Some(Self {
+            attrs,
+            vis,
+            ident,
+            generics,
+        })
     }
 }
 
 impl<'a> AggregateField<'a> {
     fn parse(field: &'a syn::Field, errors: &mut Errors) -> Option<Self> {
-        let sea_orm = || field.attrs.iter().filter(|attr| attr.path().is_ident("sea_orm"));
+        let sea_orm = || {
+            field
+                .attrs
+                .iter()
+                .filter(|attr| attr.path().is_ident("sea_orm"))
+        };
         let says = |argument: &str| sea_orm().any(|attr| syntax::has_argument(attr, argument));
-        let auto_increment = sea_orm().find_map(|attr| syntax::flag_argument(attr, "auto_increment"));
+        let auto_increment =
+            sea_orm().find_map(|attr| syntax::flag_argument(attr, "auto_increment"));
         let mut parsed = Self {
             ident: field.ident.as_ref()?,
             ty: &field.ty,
@@ -318,8 +387,12 @@ impl<'a> AggregateField<'a> {
             if attr.path().is_ident("aggregate") {
                 parsed.parse_mark(attr, errors);
             } else if let Some(name) = mark_of_an_event(attr) {
-                errors
-                    .on(attr, format_args!("`#[{name}(…)]` belongs to an event, and this is an aggregate: remove it"));
+                errors.on(
+                    attr,
+                    format_args!(
+                        "`#[{name}(…)]` belongs to an event, and this is an aggregate: remove it"
+                    ),
+                );
             }
         }
         Some(parsed)
@@ -347,14 +420,17 @@ impl<'a> AggregateField<'a> {
                     (self.marked_events, self.lists_events) = (Some(attr), true);
                     Err(of_the_struct(key))
                 }
-                _ if is_of_the_struct && GRAMMAR.keys.contains(&name.as_str()) => Err(of_the_struct(key)),
+                _ if is_of_the_struct && GRAMMAR.keys.contains(&name.as_str()) => {
+                    Err(of_the_struct(key))
+                }
                 _ => {
                     let marked = match name.as_str() {
                         "id" => &mut self.marked_id,
                         "version" => &mut self.marked_version,
                         "events" => &mut self.marked_events,
                         _ => {
-                            means_version = near_match(&name, FIELD_GRAMMAR.keys) == Some("version");
+                            means_version =
+                                near_match(&name, FIELD_GRAMMAR.keys) == Some("version");
                             return Err(FIELD_GRAMMAR.unknown(key));
                         }
                     };
@@ -363,19 +439,23 @@ impl<'a> AggregateField<'a> {
                 }
             }
         });
-        let is_marked = [self.marked_id, self.marked_version, self.marked_events].contains(&Some(attr));
+        let is_marked =
+            [self.marked_id, self.marked_version, self.marked_events].contains(&Some(attr));
         if is_marked || faulty.is_empty() {
             return;
         }
         // What was probably meant, so that nothing is said to be missing.
-        let meant = if means_version { &mut self.marked_version } else { &mut self.marked_id };
+        let meant = if means_version {
+            &mut self.marked_version
+        } else {
+            &mut self.marked_id
+        };
         *meant = meant.or(Some(attr));
     }
 }
 
 fn of_the_struct(key: &Ident) -> syn::Error {
-    let message =
-        "belongs above the struct, in its own `#[aggregate(…)]`: a field is marked `id`, `version` or `events`";
+    let message = "belongs above the struct, in its own `#[aggregate(…)]`: a field is marked `id`, `version` or `events`";
     syn::Error::new(key.span(), format_args!("`{key}` {message}"))
 }
 
@@ -385,11 +465,15 @@ fn is_one_of(ty: &Type, names: &[&str]) -> bool {
 
 /// True if a field keeps the pending events, by its mark or by its type.
 pub(super) fn keeps_events(field: &syn::Field) -> bool {
-    let is_mark = |attr: &&Attribute| attr.path().is_ident("aggregate") && syntax::has_argument(attr, "events");
+    let is_mark = |attr: &&Attribute| {
+        attr.path().is_ident("aggregate") && syntax::has_argument(attr, "events")
+    };
     field.attrs.iter().any(|attr| is_mark(&attr)) || syntax::is_type(&field.ty, "PendingEvents")
 }
 
 /// The name of an attribute that only an event has.
 pub(super) fn mark_of_an_event(attr: &Attribute) -> Option<&'static str> {
-    ["event", "domain_event"].into_iter().find(|name| attr.path().is_ident(name))
+    ["event", "domain_event"]
+        .into_iter()
+        .find(|name| attr.path().is_ident(name))
 }

@@ -14,7 +14,8 @@ use self::input::{Aggregate, AggregateAttribute};
 use crate::diagnostics::Errors;
 use crate::syntax;
 
-/// The item with its implementations; with errors also those, and as much of the rest as can be made.
+/// The item with its implementations; with errors also those, and as much of the rest as can be
+/// made.
 pub(crate) fn aggregate(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let mut item = match syn::parse2::<Item>(item.clone()) {
         Ok(item) => item,
@@ -30,7 +31,9 @@ pub(crate) fn aggregate(attribute: TokenStream, item: TokenStream) -> TokenStrea
     syntax::refuse_repeated(&mut item, "aggregate", &mut errors);
     let attribute = AggregateAttribute::parse(attribute, &mut errors);
     let aggregate = Aggregate::parse(&attribute, &item, &mut errors);
-    let checked = aggregate.as_ref().map(|aggregate| check::check(aggregate, &mut errors));
+    let checked = aggregate
+        .as_ref()
+        .map(|aggregate| check::check(aggregate, &mut errors));
     let errors = errors.check().err().map(syn::Error::into_compile_error);
     let expanded = match checked {
         Some(checked) => expand::expand(&checked),

@@ -91,9 +91,15 @@ fn a_model_is_told_the_order_of_its_attributes_and_its_copy_is_not_told_again() 
         aggregate(quote!(events(OrderPlaced), event_enum = OrderEvent), item).to_string()
     };
     let (model, copy) = (expansion(quote!(Model)), expansion(quote!(ModelEx)));
-    assert!(model.contains("stands above `#[sea_orm::model]` and above the derives"), "{model}");
+    assert!(
+        model.contains("stands above `#[sea_orm::model]` and above the derives"),
+        "{model}"
+    );
     assert!(model.contains("enum OrderEvent"), "{model}");
-    assert!(!copy.contains("compile_error") && !copy.contains("enum OrderEvent"), "{copy}");
+    assert!(
+        !copy.contains("compile_error") && !copy.contains("enum OrderEvent"),
+        "{copy}"
+    );
 }
 
 #[test]

@@ -31,12 +31,15 @@ pub(super) fn check(event: &Event, errors: &mut Errors) {
     }
 }
 
-/// The schema is stored, routed by and spelt in other languages, so it has one form: `order.created`,
-/// `billing.invoice.line_added`.
+/// The schema is stored, routed by and spelt in other languages, so it has one form:
+/// `order.created`, `billing.invoice.line_added`.
 fn check_schema(event: &Event, errors: &mut Errors) {
     let Some(schema) = &event.attribute.schema else {
         if !event.attribute.faulty.explains("schema") {
-            errors.at(Span::call_site(), "an event needs a stable name: add `schema = \"order.created\"`");
+            errors.at(
+                Span::call_site(),
+                "an event needs a stable name: add `schema = \"order.created\"`",
+            );
         }
         return;
     };
@@ -53,23 +56,38 @@ fn check_schema(event: &Event, errors: &mut Errors) {
     } else if name.len() > SCHEMA_LENGTH_MAX {
         errors.at(
             schema.value.span(),
-            format_args!("a schema has at most {SCHEMA_LENGTH_MAX} characters, this one has {}", name.len()),
+            format_args!(
+                "a schema has at most {SCHEMA_LENGTH_MAX} characters, this one has {}",
+                name.len()
+            ),
         );
     }
 }
 
 /// Brokers carry both in protocols in which a control character ends something.
 fn check_topic(event: &Event, errors: &mut Errors) {
-    let EventAttribute { topic, routing_key, .. } = event.attribute;
-    for (key, article, text) in [("topic", "a topic", topic), ("routing_key", "a routing key", routing_key)] {
-        let Some(text) = text.as_ref().map(|text| &text.value) else { continue };
+    let EventAttribute {
+        topic, routing_key, ..
+    } = event.attribute;
+    for (key, article, text) in [
+        ("topic", "a topic", topic),
+        ("routing_key", "a routing key", routing_key),
+    ] {
+        let Some(text) = text.as_ref().map(|text| &text.value) else {
+            continue;
+        };
         if text.value().is_empty() {
             errors.at(
                 text.span(),
-                format_args!("{article} has a name: write one, or remove `{key}` to publish under the schema"),
+                format_args!(
+                    "{article} has a name: write one, or remove `{key}` to publish under the schema"
+                ),
             );
         } else if text.value().chars().any(char::is_control) {
-            errors.at(text.span(), format_args!("{article} has no control characters: brokers would misread it"));
+            errors.at(
+                text.span(),
+                format_args!("{article} has no control characters: brokers would misread it"),
+            );
         }
     }
 }
@@ -78,19 +96,27 @@ fn check_topic(event: &Event, errors: &mut Errors) {
 fn check_versions(event: &Event, errors: &mut Errors) -> bool {
     let Some(version) = &event.attribute.version else {
         if !event.attribute.faulty.explains("version") {
-            errors.at(Span::call_site(), "an event needs the version of its payload: add `version = 1`");
+            errors.at(
+                Span::call_site(),
+                "an event needs the version of its payload: add `version = 1`",
+            );
         }
         return false;
     };
     let version = version.value;
     if version.number == 0 {
-        errors.at(version.span, "versions count from 1: write `version = 1` for the first");
+        errors.at(
+            version.span,
+            "versions count from 1: write `version = 1` for the first",
+        );
         return false;
     }
     if version.number > VERSION_MAX {
         errors.at(
             version.span,
-            format_args!("a version is at most {VERSION_MAX}: versions count from 1 in steps of one"),
+            format_args!(
+                "a version is at most {VERSION_MAX}: versions count from 1 in steps of one"
+            ),
         );
         return false;
     }
@@ -99,7 +125,10 @@ fn check_versions(event: &Event, errors: &mut Errors) -> bool {
         if oldest.number == 0 || oldest.number > version.number {
             errors.at(
                 oldest.span,
-                format_args!("`oldest` is a version between 1 and {}, the current one", version.number),
+                format_args!(
+                    "`oldest` is a version between 1 and {}, the current one",
+                    version.number
+                ),
             );
             return false;
         }
@@ -112,7 +141,9 @@ const VERSION_MAX: u32 = 10_000;
 
 /// Every step from the oldest readable version on says what it changed.
 fn check_chain(event: &Event, errors: &mut Errors) {
-    let Some(version) = &event.attribute.version else { return };
+    let Some(version) = &event.attribute.version else {
+        return;
+    };
     if let Some(older) = &event.attribute.upcast_from {
         if is_itself(&older.value, &event.item.ident) {
             errors.on(
@@ -134,7 +165,9 @@ fn check_chain(event: &Event, errors: &mut Errors) {
 fn is_itself(path: &Path, event: &Ident) -> bool {
     path.is_ident("Self")
         || path.is_ident(event)
-        || path.segments.len() == 2 && path.segments[0].ident == "self" && path.segments[1].ident == *event
+        || path.segments.len() == 2
+            && path.segments[0].ident == "self"
+            && path.segments[1].ident == *event
 }
 
 /// The versions whose change the field history tells.

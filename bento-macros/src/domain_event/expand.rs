@@ -16,8 +16,13 @@ use crate::syntax::{as_written, derives, docs, has_argument, last_ident, mention
 
 pub(super) fn expand(event: &Event) -> TokenStream {
     let item = item(event.attribute, event.item.clone());
-    let parts =
-        [domain_event_impl(event), marker_impls(event), typed_step(event), registration(event), declared_twice(event)];
+    let parts = [
+        domain_event_impl(event),
+        marker_impls(event),
+        typed_step(event),
+        registration(event),
+        declared_twice(event),
+    ];
     quote! {
         #item
         #[allow(deprecated)]
@@ -35,11 +40,14 @@ fn item(attribute: &EventAttribute, mut item: ItemStruct) -> TokenStream {
 pub(super) fn strip_field_attributes(item: &mut ItemStruct) {
     const OURS: [&str; 3] = ["event", "domain_event", "aggregate"];
     for field in &mut item.fields {
-        field.attrs.retain(|attr| !OURS.iter().any(|name| last_ident(attr.path(), name)));
+        field
+            .attrs
+            .retain(|attr| !OURS.iter().any(|name| last_ident(attr.path(), name)));
     }
 }
 
-/// The item with the serde derives that it does not have, by way of our own serde: the user's crate may not depend on it.
+/// The item with the serde derives that it does not have, by way of our own serde: the user's crate
+/// may not depend on it.
 pub(super) fn with_serde(
     attribute: &EventAttribute,
     ident: &Ident,
@@ -69,11 +77,16 @@ pub(super) fn with_serde(
 fn domain_event_impl(event: &Event) -> TokenStream {
     let private = event.attribute.private();
     let descriptor = descriptor(event);
-    let (schema, version) = (event.attribute.schema.as_ref().map(|schema| &schema.value), event.attribute.version());
+    let (schema, version) = (
+        event.attribute.schema.as_ref().map(|schema| &schema.value),
+        event.attribute.version(),
+    );
     let itself = sharable(event);
     let (history, decode_older) = (history(event), decode_older(event));
-    // A chain of versions is checked by these, without a look at the descriptors, which name each other.
-    let is_of_a_chain = event.attribute.superseded.is_some() || event.attribute.upcast_from.is_some();
+    // A chain of versions is checked by these, without a look at the descriptors, which name each
+    // other.
+    let is_of_a_chain =
+        event.attribute.superseded.is_some() || event.attribute.upcast_from.is_some();
     let of_a_chain = is_of_a_chain.then(|| {
         quote! {
             const SCHEMA: &'static #private::str = #schema;
@@ -97,7 +110,8 @@ fn history(event: &Event) -> Option<TokenStream> {
     (!steps.is_empty()).then(|| quote!(const HISTORY: &'static [#private::Step] = &[#(#steps),*];))
 }
 
-/// Nothing for an event that reads its own version alone: serde's code for earlier payloads would be compiled and never run.
+/// Nothing for an event that reads its own version alone: serde's code for earlier payloads would
+/// be compiled and never run.
 fn decode_older(event: &Event) -> Option<TokenStream> {
     let attribute = event.attribute;
     let private = attribute.private();
@@ -116,8 +130,9 @@ fn decode_older(event: &Event) -> Option<TokenStream> {
     })
 }
 
-/// The event as the implementation names it, at the place where the compiler should say that it cannot be sent or shared
-/// between threads: a field of a type that is known for it, else the name of the struct.
+/// The event as the implementation names it, at the place where the compiler should say that it
+/// cannot be sent or shared between threads: a field of a type that is known for it, else the name
+/// of the struct.
 fn sharable(event: &Event) -> Ident {
     const UNSHARABLE: [&str; 6] = ["Rc", "Weak", "Cell", "RefCell", "OnceCell", "LazyCell"];
     let mut ident = event.item.ident.clone();
@@ -136,7 +151,10 @@ fn descriptor(event: &Event) -> TokenStream {
     let schema = attribute.schema.as_ref().map(|schema| schema.value.value());
     let version = attribute.version();
     let declaration = declaration(&private);
-    let in_payload = event.fields.iter().filter(|field| field.serde.skip.is_none());
+    let in_payload = event
+        .fields
+        .iter()
+        .filter(|field| field.serde.skip.is_none());
     let fields = in_payload.map(|field| field_descriptor(&private, field));
     let fingerprint = fingerprint(event);
     let (docs, optional) = (docs(&event.item.attrs), optional_descriptors(event));
@@ -167,11 +185,18 @@ fn optional_descriptors(event: &Event) -> TokenStream {
         quote!(#private::RemovedField { name: #name, since: #since })
     });
     let removed = (!attribute.removed.is_empty()).then(|| quote!(removed: &[#(#removed),*],));
-    let upcast_from =
-        attribute.upcast_from.as_ref().map(|_| quote!(upcast_from: #private::older_descriptor::<#ident>(),));
-    let topic = attribute.topic.as_ref().map(|Keyed { value, .. }| quote!(topic: #private::Some(#value),));
-    let routing_key =
-        attribute.routing_key.as_ref().map(|Keyed { value, .. }| quote!(routing_key: #private::Some(#value),));
+    let upcast_from = attribute
+        .upcast_from
+        .as_ref()
+        .map(|_| quote!(upcast_from: #private::older_descriptor::<#ident>(),));
+    let topic = attribute
+        .topic
+        .as_ref()
+        .map(|Keyed { value, .. }| quote!(topic: #private::Some(#value),));
+    let routing_key = attribute
+        .routing_key
+        .as_ref()
+        .map(|Keyed { value, .. }| quote!(routing_key: #private::Some(#value),));
     let allow = attribute.allow.iter().map(ToString::to_string);
     let allow = (!attribute.allow.is_empty()).then(|| quote!(allow: &[#(#allow),*],));
     quote!(#oldest #role #removed #upcast_from #topic #routing_key #allow)
@@ -184,7 +209,11 @@ fn oldest(event: &Event) -> Option<TokenStream> {
     if event.attribute.oldest.is_none() && event.attribute.upcast_from.is_some() {
         return Some(quote!(#private::oldest_through_typed_step::<#ident>()));
     }
-    event.attribute.oldest.as_ref().map(|oldest| oldest.value.number.to_token_stream())
+    event
+        .attribute
+        .oldest
+        .as_ref()
+        .map(|oldest| oldest.value.number.to_token_stream())
 }
 
 /// Nothing for a current version.
@@ -224,23 +253,32 @@ fn field_descriptor(private: &TokenStream, field: &EventField) -> TokenStream {
     }
 }
 
-/// FNV-1a over the tokens of the declaration: stable from build to build, which the standard hasher does not promise.
+/// FNV-1a over the tokens of the declaration: stable from build to build, which the standard hasher
+/// does not promise.
 fn fingerprint(event: &Event) -> u64 {
     let item = event.item;
     let text = event.attribute.tokens.to_string() + &quote!(#item).to_string();
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 /// What may be done with the event besides reading it.
 ///
-/// Each implementation takes for granted what the one of `DomainEvent` has to prove, so that a bound that does not hold is
-/// reported once.
+/// Each implementation takes for granted what the one of `DomainEvent` has to prove, so that a
+/// bound that does not hold is reported once.
 fn marker_impls(event: &Event) -> TokenStream {
     let private = event.attribute.private();
     let ident = &event.item.ident;
     let (marker, refusal) = match (&event.attribute.superseded, &event.attribute.consumes) {
-        (Some(_), None) => (quote!(Superseded), unraisable(&private, ident, &quote!(RaisesSuperseded))),
-        (Some(_), Some(_)) => (quote!(Superseded), unraisable(&private, ident, &quote!(RaisesConsumed))),
+        (Some(_), None) => (
+            quote!(Superseded),
+            unraisable(&private, ident, &quote!(RaisesSuperseded)),
+        ),
+        (Some(_), Some(_)) => (
+            quote!(Superseded),
+            unraisable(&private, ident, &quote!(RaisesConsumed)),
+        ),
         (None, Some(_)) => return unraisable(&private, ident, &quote!(RaisesConsumed)),
         (None, None) => (quote!(Raisable), TokenStream::new()),
     };
@@ -265,17 +303,23 @@ fn unraisable(private: &TokenStream, ident: &syn::Ident, condition: &TokenStream
 
 /// The typed step, and the proof that it and the field history leave no gap.
 fn typed_step(event: &Event) -> TokenStream {
-    let Some(older) = &event.attribute.upcast_from else { return TokenStream::new() };
+    let Some(older) = &event.attribute.upcast_from else {
+        return TokenStream::new();
+    };
     let private = event.attribute.private();
     let ident = &event.item.ident;
     let older = &older.value;
     let covered = covered_steps(event);
-    let gaps =
-        (event.attribute.oldest() + 1..=event.attribute.version()).filter(|to| !covered.contains(to)).map(|to| {
+    let gaps = (event.attribute.oldest() + 1..=event.attribute.version())
+        .filter(|to| !covered.contains(to))
+        .map(|to| {
             let message = missing_step(to);
             quote!(#private::assert!(#private::typed_step_from::<#ident>() + 1 >= #to, #message);)
         });
-    let proof = respan(quote!(#private::check_typed_step::<#ident>(); #(#gaps)*), older.span());
+    let proof = respan(
+        quote!(#private::check_typed_step::<#ident>(); #(#gaps)*),
+        older.span(),
+    );
     let unused = event.changes().map(|since| {
         let message = format!(
             "what comes before version {} comes by hand, through `upcast_from`, so this is never read: remove it",
@@ -299,16 +343,25 @@ fn registration(event: &Event) -> TokenStream {
     quote!(#private::inventory::submit! { #private::EventRegistration::of::<#ident>() })
 }
 
-/// A symbol that can be in a program once. Not in a crate's own unit tests, which may link the crate's normal build
-/// too.
+/// A symbol that can be in a program once. Not in a crate's own unit tests, which may link the
+/// crate's normal build too.
 ///
-/// Identifier characters only: quotes and colons break the version script of cdylib and dylib links.
+/// Identifier characters only: quotes and colons break the version script of cdylib and dylib
+/// links.
 fn declared_twice(event: &Event) -> TokenStream {
-    let Some(schema) = event.attribute.schema.as_ref().filter(|_| event.attribute.consumes.is_none()) else {
+    let Some(schema) = event
+        .attribute
+        .schema
+        .as_ref()
+        .filter(|_| event.attribute.consumes.is_none())
+    else {
         return TokenStream::new();
     };
     let schema = schema.value.value().replace('.', "__");
-    let symbol = format!("bento__event__{schema}__v{}__is_declared_twice", event.attribute.version());
+    let symbol = format!(
+        "bento__event__{schema}__v{}__is_declared_twice",
+        event.attribute.version()
+    );
     let private = event.attribute.private();
     quote! {
         #[cfg(not(test))]

@@ -1,5 +1,5 @@
-//! The code for an event with a mistake: the item, and implementations that let the rest of the program compile as if
-//! there were none.
+//! The code for an event with a mistake: the item, and implementations that let the rest of the
+//! program compile as if there were none.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
@@ -10,8 +10,13 @@ use super::expand::{strip_field_attributes, with_serde};
 use super::input::EventAttribute;
 use crate::syntax::{arguments, last_ident, mentions};
 
-/// With `refused_by_serde` the derives stay, for serde to say what is wrong; they implement nothing then.
-pub(super) fn fallback(attribute: &EventAttribute, item: &Item, refused_by_serde: bool) -> TokenStream {
+/// With `refused_by_serde` the derives stay, for serde to say what is wrong; they implement nothing
+/// then.
+pub(super) fn fallback(
+    attribute: &EventAttribute,
+    item: &Item,
+    refused_by_serde: bool,
+) -> TokenStream {
     let (mut item, ident, attrs) = match item {
         Item::Struct(item) if item.generics.params.is_empty() => {
             let mut item = item.clone();
@@ -19,9 +24,11 @@ pub(super) fn fallback(attribute: &EventAttribute, item: &Item, refused_by_serde
             let (ident, attrs) = (item.ident.clone(), item.attrs.clone());
             (Item::Struct(item), ident, attrs)
         }
-        Item::Enum(item) if item.generics.params.is_empty() => {
-            (Item::Enum(item.clone()), item.ident.clone(), item.attrs.clone())
-        }
+        Item::Enum(item) if item.generics.params.is_empty() => (
+            Item::Enum(item.clone()),
+            item.ident.clone(),
+            item.attrs.clone(),
+        ),
         Item::Struct(item) => {
             let mut item = item.clone();
             strip_field_attributes(&mut item);
@@ -46,9 +53,16 @@ pub(super) fn fallback(attribute: &EventAttribute, item: &Item, refused_by_serde
 
 fn event_stub(attribute: &EventAttribute, ident: &Ident) -> TokenStream {
     let private = attribute.private();
-    let schema = attribute.schema.as_ref().map_or_else(String::new, |schema| schema.value.value());
+    let schema = attribute
+        .schema
+        .as_ref()
+        .map_or_else(String::new, |schema| schema.value.value());
     let version = attribute.version();
-    let marker = if attribute.superseded.is_some() { quote!(Superseded) } else { quote!(Raisable) };
+    let marker = if attribute.superseded.is_some() {
+        quote!(Superseded)
+    } else {
+        quote!(Raisable)
+    };
     quote! {
         impl #private::DomainEvent for #ident {
             const DESCRIPTOR: &'static #private::EventDescriptor =
@@ -85,13 +99,18 @@ fn strip_serde(item: &mut Item) {
     match item {
         Item::Struct(item) => {
             strip(&mut item.attrs);
-            item.fields.iter_mut().for_each(|field| strip(&mut field.attrs));
+            item.fields
+                .iter_mut()
+                .for_each(|field| strip(&mut field.attrs));
         }
         Item::Enum(item) => {
             strip(&mut item.attrs);
             for variant in &mut item.variants {
                 strip(&mut variant.attrs);
-                variant.fields.iter_mut().for_each(|field| strip(&mut field.attrs));
+                variant
+                    .fields
+                    .iter_mut()
+                    .for_each(|field| strip(&mut field.attrs));
             }
         }
         _ => {}
@@ -99,11 +118,20 @@ fn strip_serde(item: &mut Item) {
 }
 
 fn strip(attrs: &mut Vec<Attribute>) {
-    let is_conditional = |attr: &Attribute| attr.path().is_ident("cfg_attr") && mentions(arguments(attr), &["serde"]);
+    let is_conditional = |attr: &Attribute| {
+        attr.path().is_ident("cfg_attr") && mentions(arguments(attr), &["serde"])
+    };
     attrs.retain(|attr| !attr.path().is_ident("serde") && !is_conditional(attr));
-    for attr in attrs.iter_mut().filter(|attr| attr.path().is_ident("derive")) {
-        let Ok(paths) = attr.parse_args_with(Punctuated::<Path, Token![,]>::parse_terminated) else { continue };
-        let is_serde = |path: &Path| last_ident(path, "Serialize") || last_ident(path, "Deserialize");
+    for attr in attrs
+        .iter_mut()
+        .filter(|attr| attr.path().is_ident("derive"))
+    {
+        let Ok(paths) = attr.parse_args_with(Punctuated::<Path, Token![,]>::parse_terminated)
+        else {
+            continue;
+        };
+        let is_serde =
+            |path: &Path| last_ident(path, "Serialize") || last_ident(path, "Deserialize");
         if paths.iter().any(is_serde) {
             let kept = paths.iter().filter(|path| !is_serde(path));
             *attr = parse_quote!(#[derive(#(#kept),*)]);

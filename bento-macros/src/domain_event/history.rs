@@ -1,4 +1,5 @@
-//! The history of the fields: each change has its version, changes something, and speaks the names of payloads.
+//! The history of the fields: each change has its version, changes something, and speaks the names
+//! of payloads.
 
 use syn::ext::IdentExt;
 use syn::{Expr, ExprLit, Lit, LitStr};
@@ -19,8 +20,8 @@ pub(super) fn check(event: &Event, errors: &mut Errors) {
     check_spelling(event, errors);
 }
 
-/// A change belongs to a version from 2 to the current one; a field is added before it is renamed, and renamed once a
-/// version; a field that came later has a value for the payloads of before.
+/// A change belongs to a version from 2 to the current one; a field is added before it is renamed,
+/// and renamed once a version; a field that came later has a value for the payloads of before.
 fn check_field(event: &Event, field: &EventField, errors: &mut Errors) {
     for since in field.versions() {
         check_since(event, since, errors);
@@ -54,10 +55,16 @@ fn may_have_history(field: &EventField, errors: &mut Errors) -> bool {
         return false;
     }
     let is_read = field.serde.skip_deserializing.is_none();
-    let changes_what_is_read =
-        !field.renamed.is_empty() || field.added.as_ref().is_some_and(|added| added.default.is_some());
+    let changes_what_is_read = !field.renamed.is_empty()
+        || field
+            .added
+            .as_ref()
+            .is_some_and(|added| added.default.is_some());
     if !is_read && changes_what_is_read {
-        errors.on(field.ident, "a field that is never read has no old values: write `#[event(since = …)]` alone");
+        errors.on(
+            field.ident,
+            "a field that is never read has no old values: write `#[event(since = …)]` alone",
+        );
     }
     is_read || !changes_what_is_read
 }
@@ -67,11 +74,16 @@ fn check_renamed(field: &EventField, renamed: &Renamed, previous: u32, errors: &
     if since <= previous && since > 1 {
         errors.at(
             renamed.since.span,
-            format_args!("`{}` has one name in a version: rename it after version {previous}", field.ident),
+            format_args!(
+                "`{}` has one name in a version: rename it after version {previous}",
+                field.ident
+            ),
         );
     } else if renamed.from.value().is_empty() {
-        errors
-            .at(renamed.from.span(), "a renamed field had a name in the payload: write `renamed_from = \"old_name\"`");
+        errors.at(
+            renamed.from.span(),
+            "a renamed field had a name in the payload: write `renamed_from = \"old_name\"`",
+        );
     } else if field.name_at(since).as_ref() == Some(&renamed.from.value()) {
         errors.at(
             renamed.from.span(),
@@ -96,20 +108,33 @@ fn check_default(event: &Event, field: &EventField, errors: &mut Errors) {
     }
     let before = format_args!("payloads before version {since} have no `{}`", field.ident);
     match &field.serde.read_with {
-        Some(key) if is_optional(field) => errors
-            .at(added.since.span, format_args!("{before}, and `{key}` needs a value to read: add `default = None`")),
-        _ => errors.at(added.since.span, format_args!("{before}: add `default = …`, or make it an `Option`")),
+        Some(key) if is_optional(field) => errors.at(
+            added.since.span,
+            format_args!("{before}, and `{key}` needs a value to read: add `default = None`"),
+        ),
+        _ => errors.at(
+            added.since.span,
+            format_args!("{before}: add `default = …`, or make it an `Option`"),
+        ),
     }
 }
 
 /// In serde's attribute a text names a function; here it is the value.
 fn refuse_function_in_a_text(field: &EventField, default: &Expr, errors: &mut Errors) {
-    let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = syntax::ungrouped(default) else { return };
+    let Expr::Lit(ExprLit {
+        lit: Lit::Str(text),
+        ..
+    }) = syntax::ungrouped(default)
+    else {
+        return;
+    };
     let value = text.value();
     let name = value.trim_end_matches("()");
     let is_path = syn::parse_str::<syn::Path>(name).is_ok();
-    let looks_like_one =
-        value.ends_with("()") || name.contains("::") || name.starts_with("default_") || field.ident.unraw() == name;
+    let looks_like_one = value.ends_with("()")
+        || name.contains("::")
+        || name.starts_with("default_")
+        || field.ident.unraw() == name;
     if is_path && looks_like_one {
         errors.at(
             text.span(),
@@ -124,13 +149,22 @@ fn refuse_function_in_a_text(field: &EventField, default: &Expr, errors: &mut Er
 fn check_since(event: &Event, since: Version, errors: &mut Errors) {
     let version = event.attribute.version();
     if since.number < 2 {
-        errors.at(since.span, "everything is there since version 1: a change comes with version 2 or later");
+        errors.at(
+            since.span,
+            "everything is there since version 1: a change comes with version 2 or later",
+        );
     } else if since.number == u32::MAX {
-        errors.at(since.span, format_args!("no version is that late: the event is at `version = {version}`"));
+        errors.at(
+            since.span,
+            format_args!("no version is that late: the event is at `version = {version}`"),
+        );
     } else if since.number > version {
         errors.at(
             since.span,
-            format_args!("`since = {}` is later than the event: raise `version = {version}` to it", since.number),
+            format_args!(
+                "`since = {}` is later than the event: raise `version = {version}` to it",
+                since.number
+            ),
         );
     }
 }
@@ -141,16 +175,28 @@ fn check_removed(event: &Event, errors: &mut Errors) {
     for (at, one) in removed.iter().enumerate() {
         check_since(event, one.since, errors);
         let (name, since) = (one.name.value(), one.since.number);
-        let still_here =
-            event.named_fields().find(|field| field.name_at(since.saturating_sub(1)).as_ref() == Some(&name));
+        let still_here = event
+            .named_fields()
+            .find(|field| field.name_at(since.saturating_sub(1)).as_ref() == Some(&name));
         let renamed = event.named_fields().find_map(|field| {
-            let earlier = |renamed: &&Renamed| renamed.from.value() == name && renamed.since.number < since;
-            field.renamed.iter().find(earlier).map(|renamed| (field, renamed.since.number))
+            let earlier =
+                |renamed: &&Renamed| renamed.from.value() == name && renamed.since.number < since;
+            field
+                .renamed
+                .iter()
+                .find(earlier)
+                .map(|renamed| (field, renamed.since.number))
         });
         if name.is_empty() {
-            errors.at(one.name.span(), "a removed field had a name in the payload: write `removed(\"old_name\", …)`");
+            errors.at(
+                one.name.span(),
+                "a removed field had a name in the payload: write `removed(\"old_name\", …)`",
+            );
         } else if removed[..at].iter().any(|other| other.name.value() == name) {
-            errors.at(one.name.span(), format_args!("`{name}` is removed twice: keep one"));
+            errors.at(
+                one.name.span(),
+                format_args!("`{name}` is removed twice: keep one"),
+            );
         } else if let Some(field) = still_here {
             errors.at(
                 one.name.span(),
@@ -177,9 +223,9 @@ fn check_names(event: &Event, errors: &mut Errors) {
         for renamed in &field.renamed {
             let before = renamed.since.number.saturating_sub(1);
             let name = renamed.from.value();
-            let other = event
-                .named_fields()
-                .find(|other| other.ident != field.ident && other.name_at(before).as_ref() == Some(&name));
+            let other = event.named_fields().find(|other| {
+                other.ident != field.ident && other.name_at(before).as_ref() == Some(&name)
+            });
             if let Some(other) = other {
                 errors.at(
                     renamed.from.span(),
@@ -221,11 +267,18 @@ fn check_spelling(event: &Event, errors: &mut Errors) {
     });
     let told: Vec<Told> = renamed.chain(removed).collect();
     let [_, rule] = event.serde.rename_all.values();
-    let ruled_since = told.iter().filter(|told| follows_rule_since(told, rule.as_deref())).map(|told| told.since).max();
+    let ruled_since = told
+        .iter()
+        .filter(|told| follows_rule_since(told, rule.as_deref()))
+        .map(|told| told.since)
+        .max();
     for told in &told {
         let name = told.name.value();
         if let Some(raw) = name.strip_prefix("r#") {
-            errors.at(told.name.span(), format_args!("a payload has no raw names: write `{raw}`"));
+            errors.at(
+                told.name.span(),
+                format_args!("a payload has no raw names: write `{raw}`"),
+            );
         } else if let Some(rule) = rule.as_deref()
             && ruled_since.is_none_or(|version| told.since > version)
             && is_rust_name(&name)
@@ -234,10 +287,14 @@ fn check_spelling(event: &Event, errors: &mut Errors) {
             let spelt = rename_field(rule, &name);
             errors.at(
                 told.name.span(),
-                format_args!("payloads spell it `{spelt}`, by `rename_all = \"{rule}\"`: write `\"{spelt}\"`"),
+                format_args!(
+                    "payloads spell it `{spelt}`, by `rename_all = \"{rule}\"`: write `\"{spelt}\"`"
+                ),
             );
         } else if let Some(field) = event.named_fields().find(|field| is_meant(field, told)) {
-            let spelt = field.name_at(told.since.saturating_sub(1)).unwrap_or_default();
+            let spelt = field
+                .name_at(told.since.saturating_sub(1))
+                .unwrap_or_default();
             errors.at(
                 told.name.span(),
                 format_args!(
@@ -250,13 +307,16 @@ fn check_spelling(event: &Event, errors: &mut Errors) {
 
 /// True for the version in which the rule came that spells the names of this event.
 fn follows_rule_since(told: &Told, rule: Option<&str>) -> bool {
-    let (Some(rule), Some(field)) = (rule, told.field) else { return false };
+    let (Some(rule), Some(field)) = (rule, told.field) else {
+        return false;
+    };
     let name = told.name.value();
     field.name_at(told.since) == Some(rename_field(rule, &name))
 }
 
 fn is_rust_name(name: &str) -> bool {
-    name.chars().all(|letter| letter == '_' || letter.is_ascii_digit() || letter.is_lowercase())
+    name.chars()
+        .all(|letter| letter == '_' || letter.is_ascii_digit() || letter.is_lowercase())
 }
 
 /// True if another field, which was there already, has this name in Rust and not in payloads.

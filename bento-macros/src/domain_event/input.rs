@@ -4,7 +4,10 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Attribute, Expr, Fields, Item, ItemEnum as Enum, ItemStruct, ItemUnion as Union, LitStr, Path, Type};
+use syn::{
+    Attribute, Expr, Fields, Item, ItemEnum as Enum, ItemStruct, ItemUnion as Union, LitStr, Path,
+    Type,
+};
 
 use super::serde_attrs::{FieldAttrs, Sides, StructAttrs};
 use crate::diagnostics::{Errors, list};
@@ -29,14 +32,24 @@ const GRAMMAR: Grammar = Grammar {
     ],
     form: "schema = \"order.created\", version = 1",
 };
-const FIELD_GRAMMAR: Grammar =
-    Grammar { attribute: "#[event(…)]", keys: &["since", "default", "renamed_from"], form: "since = 2" };
-const REMOVED_GRAMMAR: Grammar = Grammar { attribute: "removed(…)", keys: &["since"], form: REMOVED_FORM };
+const FIELD_GRAMMAR: Grammar = Grammar {
+    attribute: "#[event(…)]",
+    keys: &["since", "default", "renamed_from"],
+    form: "since = 2",
+};
+const REMOVED_GRAMMAR: Grammar = Grammar {
+    attribute: "removed(…)",
+    keys: &["since"],
+    form: REMOVED_FORM,
+};
 const REMOVED_FORM: &str = "removed(\"json_name\", since = 2)";
 
 /// The advisory lints of the registry that `allow(…)` may name.
-const LINTS: Grammar =
-    Grammar { attribute: "allow(…)", keys: &["imperative", "bare_noun", "row_change"], form: "allow(bare_noun)" };
+const LINTS: Grammar = Grammar {
+    attribute: "allow(…)",
+    keys: &["imperative", "bare_noun", "row_change"],
+    form: "allow(bare_noun)",
+};
 
 /// `#[domain_event(…)]`.
 #[derive(Default)]
@@ -106,32 +119,80 @@ struct Change {
 
 impl EventAttribute {
     pub(super) fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
-        let mut attribute = Self { tokens: tokens.clone(), ..Self::default() };
+        let mut attribute = Self {
+            tokens: tokens.clone(),
+            ..Self::default()
+        };
         let mut krate: Option<Keyed<Path>> = None;
         let faulty = for_each_key(tokens, &GRAMMAR, errors, |key, input, errors| {
             match key.to_string().as_str() {
-                "schema" => set(&mut attribute.schema, key, value(key, input, "schema = \"order.created\"")?, errors),
-                "version" => set(&mut attribute.version, key, value(key, input, "version = 1")?, errors),
-                "oldest" => set(&mut attribute.oldest, key, value(key, input, "oldest = 2")?, errors),
+                "schema" => set(
+                    &mut attribute.schema,
+                    key,
+                    value(key, input, "schema = \"order.created\"")?,
+                    errors,
+                ),
+                "version" => set(
+                    &mut attribute.version,
+                    key,
+                    value(key, input, "version = 1")?,
+                    errors,
+                ),
+                "oldest" => set(
+                    &mut attribute.oldest,
+                    key,
+                    value(key, input, "oldest = 2")?,
+                    errors,
+                ),
                 "upcast_from" => {
-                    set(&mut attribute.upcast_from, key, value(key, input, "upcast_from = OrderCreatedV1")?, errors);
+                    set(
+                        &mut attribute.upcast_from,
+                        key,
+                        value(key, input, "upcast_from = OrderCreatedV1")?,
+                        errors,
+                    );
                 }
                 "superseded" => set(&mut attribute.superseded, key, (), errors),
                 "consumes" => set(&mut attribute.consumes, key, (), errors),
-                "topic" => set(&mut attribute.topic, key, value(key, input, "topic = \"orders\"")?, errors),
+                "topic" => set(
+                    &mut attribute.topic,
+                    key,
+                    value(key, input, "topic = \"orders\"")?,
+                    errors,
+                ),
                 "routing_key" => {
-                    set(&mut attribute.routing_key, key, value(key, input, "routing_key = \"eu\"")?, errors);
+                    set(
+                        &mut attribute.routing_key,
+                        key,
+                        value(key, input, "routing_key = \"eu\"")?,
+                        errors,
+                    );
                 }
-                "crate" => set(&mut krate, key, value(key, input, "crate = path::to::bento_core")?, errors),
-                "removed" => {
-                    attribute.removed.extend(parse_removed(key, parenthesised(key, input, REMOVED_FORM)?, errors)?)
-                }
-                "allow" => parse_allow(parenthesised(key, input, "allow(lint_name)")?, &mut attribute.allow, errors),
+                "crate" => set(
+                    &mut krate,
+                    key,
+                    value(key, input, "crate = path::to::bento_core")?,
+                    errors,
+                ),
+                "removed" => attribute.removed.extend(parse_removed(
+                    key,
+                    parenthesised(key, input, REMOVED_FORM)?,
+                    errors,
+                )?),
+                "allow" => parse_allow(
+                    parenthesised(key, input, "allow(lint_name)")?,
+                    &mut attribute.allow,
+                    errors,
+                ),
                 _ => return Err(GRAMMAR.unknown(key)),
             }
             Ok(())
         });
-        Self { faulty, private: private(krate.as_ref(), errors), ..attribute }
+        Self {
+            faulty,
+            private: private(krate.as_ref(), errors),
+            ..attribute
+        }
     }
 
     /// The path to the module an expansion may name.
@@ -139,7 +200,8 @@ impl EventAttribute {
         self.private.clone()
     }
 
-    /// The attribute that tells serde's derives where serde is, for the event called `ident` and what is made for it.
+    /// The attribute that tells serde's derives where serde is, for the event called `ident` and
+    /// what is made for it.
     pub(super) fn serde_crate(&self, ident: &Ident) -> TokenStream {
         let private = &self.private;
         let path = match self.serde_alias(ident) {
@@ -149,10 +211,13 @@ impl EventAttribute {
         quote!(#[serde(crate = #path)])
     }
 
-    /// Serde takes the path as a text, in which `$crate` means nothing, so that serde gets another name here.
+    /// Serde takes the path as a text, in which `$crate` means nothing, so that serde gets another
+    /// name here.
     pub(super) fn serde_import(&self, ident: &Ident) -> TokenStream {
         let private = &self.private;
-        let Some(alias) = self.serde_alias(ident) else { return TokenStream::new() };
+        let Some(alias) = self.serde_alias(ident) else {
+            return TokenStream::new();
+        };
         quote! {
             #[doc(hidden)]
             #[allow(non_snake_case, unused_imports)]
@@ -162,12 +227,19 @@ impl EventAttribute {
 
     fn serde_alias(&self, ident: &Ident) -> Option<Ident> {
         let is_of_a_macro = syntax::mentions(self.private.clone(), &[syntax::MACRO_CRATE]);
-        is_of_a_macro.then(|| Ident::new(&format!("__bento_serde_of_{}", ident.unraw()), Span::call_site()))
+        is_of_a_macro.then(|| {
+            Ident::new(
+                &format!("__bento_serde_of_{}", ident.unraw()),
+                Span::call_site(),
+            )
+        })
     }
 
     /// The version, or 1 where there is an error about it.
     pub(super) fn version(&self) -> u32 {
-        self.version.as_ref().map_or(1, |version| version.value.number)
+        self.version
+            .as_ref()
+            .map_or(1, |version| version.value.number)
     }
 
     /// The oldest readable version as far as this declaration says.
@@ -176,7 +248,11 @@ impl EventAttribute {
     }
 }
 
-fn parse_removed(key: &Ident, tokens: TokenStream, errors: &mut Errors) -> syn::Result<Option<Removed>> {
+fn parse_removed(
+    key: &Ident,
+    tokens: TokenStream,
+    errors: &mut Errors,
+) -> syn::Result<Option<Removed>> {
     let wrong = || syn::Error::new(key.span(), format_args!("expected `{REMOVED_FORM}`"));
     let parser = |input: syn::parse::ParseStream| {
         let name: LitStr = input.parse().map_err(|_| wrong())?;
@@ -186,7 +262,9 @@ fn parse_removed(key: &Ident, tokens: TokenStream, errors: &mut Errors) -> syn::
     let (name, rest) = syn::parse::Parser::parse2(parser, tokens)?;
     if let Ok(second) = syn::parse::Parser::parse2(first_text, rest.clone()) {
         let second = second.to_token_stream();
-        let way_out = format_args!("one `removed` names one field: write `removed({second}, since = …)` beside it");
+        let way_out = format_args!(
+            "one `removed` names one field: write `removed({second}, since = …)` beside it"
+        );
         return Err(syn::Error::new_spanned(&second, way_out));
     }
     let mut since = None;
@@ -200,10 +278,16 @@ fn parse_removed(key: &Ident, tokens: TokenStream, errors: &mut Errors) -> syn::
     if since.is_none() && faulty.is_empty() {
         errors.at(
             name.span(),
-            format_args!("`removed` does not say since when: write `removed({}, since = 2)`", name.to_token_stream()),
+            format_args!(
+                "`removed` does not say since when: write `removed({}, since = 2)`",
+                name.to_token_stream()
+            ),
         );
     }
-    Ok(since.map(|since| Removed { name, since: since.value }))
+    Ok(since.map(|since| Removed {
+        name,
+        since: since.value,
+    }))
 }
 
 /// The text that comes first, whatever follows it.
@@ -220,14 +304,21 @@ fn parse_allow(tokens: TokenStream, allow: &mut Vec<Ident>, errors: &mut Errors)
             Ok(())
         } else {
             let known = list(LINTS.keys.iter().copied());
-            Err(syn::Error::new(lint.span(), format_args!("unknown lint `{lint}`: the lints are {known}")))
+            Err(syn::Error::new(
+                lint.span(),
+                format_args!("unknown lint `{lint}`: the lints are {known}"),
+            ))
         }
     });
 }
 
 impl<'a> Event<'a> {
     /// `None` if the item is none that could be an event.
-    pub(super) fn parse(attribute: &'a EventAttribute, item: &'a Item, errors: &mut Errors) -> Option<Self> {
+    pub(super) fn parse(
+        attribute: &'a EventAttribute,
+        item: &'a Item,
+        errors: &mut Errors,
+    ) -> Option<Self> {
         let Item::Struct(item) = item else {
             let message = "an event is a struct with named fields: give each fact its own struct";
             errors.on(head(item), message);
@@ -245,8 +336,17 @@ impl<'a> Event<'a> {
             return None;
         };
         let serde = StructAttrs::parse(&item.attrs);
-        let fields = fields.named.iter().filter_map(|field| EventField::parse(field, &serde, errors)).collect();
-        Some(Self { attribute, item, serde, fields })
+        let fields = fields
+            .named
+            .iter()
+            .filter_map(|field| EventField::parse(field, &serde, errors))
+            .collect();
+        Some(Self {
+            attribute,
+            item,
+            serde,
+            fields,
+        })
     }
 
     /// Serde has an error to report about one of its attributes.
@@ -267,14 +367,30 @@ impl<'a> Event<'a> {
 }
 
 impl<'a> EventField<'a> {
-    fn parse(original: &'a syn::Field, of_struct: &StructAttrs, errors: &mut Errors) -> Option<Self> {
+    fn parse(
+        original: &'a syn::Field,
+        of_struct: &StructAttrs,
+        errors: &mut Errors,
+    ) -> Option<Self> {
         refuse_cfg(original, errors);
         refuse_other_attributes(original, errors);
         let ident = original.ident.as_ref()?;
         let serde = FieldAttrs::parse(&original.attrs);
         let [_, name] = serde.names(&ident.unraw().to_string(), &of_struct.rename_all);
-        let mut field = Self { original, ident, ty: &original.ty, serde, name, added: None, renamed: Vec::new() };
-        for attr in original.attrs.iter().filter(|attr| attr.path().is_ident("event")) {
+        let mut field = Self {
+            original,
+            ident,
+            ty: &original.ty,
+            serde,
+            name,
+            added: None,
+            renamed: Vec::new(),
+        };
+        for attr in original
+            .attrs
+            .iter()
+            .filter(|attr| attr.path().is_ident("event"))
+        {
             field.parse_attribute(attr, errors);
         }
         field.renamed.sort_by_key(|renamed| renamed.since.number);
@@ -283,17 +399,37 @@ impl<'a> EventField<'a> {
 
     fn parse_attribute(&mut self, attr: &Attribute, errors: &mut Errors) {
         let mut change = Change::default();
-        let faulty = for_each_key(syntax::arguments(attr), &FIELD_GRAMMAR, errors, |key, input, errors| {
-            match key.to_string().as_str() {
-                "since" => set(&mut change.since, key, value(key, input, "since = 2")?, errors),
-                "default" => set(&mut change.default, key, value(key, input, "default = expression")?, errors),
-                "renamed_from" => {
-                    set(&mut change.renamed_from, key, value(key, input, "renamed_from = \"old_name\"")?, errors);
+        let faulty = for_each_key(
+            syntax::arguments(attr),
+            &FIELD_GRAMMAR,
+            errors,
+            |key, input, errors| {
+                match key.to_string().as_str() {
+                    "since" => set(
+                        &mut change.since,
+                        key,
+                        value(key, input, "since = 2")?,
+                        errors,
+                    ),
+                    "default" => set(
+                        &mut change.default,
+                        key,
+                        value(key, input, "default = expression")?,
+                        errors,
+                    ),
+                    "renamed_from" => {
+                        set(
+                            &mut change.renamed_from,
+                            key,
+                            value(key, input, "renamed_from = \"old_name\"")?,
+                            errors,
+                        );
+                    }
+                    _ => return Err(FIELD_GRAMMAR.unknown(key)),
                 }
-                _ => return Err(FIELD_GRAMMAR.unknown(key)),
-            }
-            Ok(())
-        });
+                Ok(())
+            },
+        );
         if faulty.is_empty() {
             self.note(change, attr, errors);
         }
@@ -324,16 +460,25 @@ impl<'a> EventField<'a> {
 
     /// The name in payloads of `version`; `None` before the field was added.
     pub(super) fn name_at(&self, version: u32) -> Option<String> {
-        if self.added.as_ref().is_some_and(|added| version < added.since.number) {
+        if self
+            .added
+            .as_ref()
+            .is_some_and(|added| version < added.since.number)
+        {
             return None;
         }
-        let later = self.renamed.iter().find(|renamed| renamed.since.number > version);
+        let later = self
+            .renamed
+            .iter()
+            .find(|renamed| renamed.since.number > version);
         Some(later.map_or_else(|| self.name.clone(), |renamed| renamed.from.value()))
     }
 
     /// The name where serde knows the attributes of the field and not those of the struct.
     pub(super) fn name_in_holder(&self) -> String {
-        let [name, _] = self.serde.names(&self.ident.unraw().to_string(), &Sides::default());
+        let [name, _] = self
+            .serde
+            .names(&self.ident.unraw().to_string(), &Sides::default());
         name
     }
 
@@ -348,7 +493,10 @@ impl<'a> EventField<'a> {
 fn refuse_other_attributes(field: &syn::Field, errors: &mut Errors) {
     for attr in &field.attrs {
         if syntax::last_ident(attr.path(), "domain_event") {
-            errors.on(attr, "on a field it is `#[event(…)]`: write `#[event(since = 2, default = …)]`");
+            errors.on(
+                attr,
+                "on a field it is `#[event(…)]`: write `#[event(since = 2, default = …)]`",
+            );
         }
         if syntax::last_ident(attr.path(), "aggregate") {
             errors.on(attr, "`#[aggregate(…)]` marks a field of an aggregate: an event has no id of its own to mark");
@@ -365,7 +513,9 @@ fn refuse_cfg(field: &syn::Field, errors: &mut Errors) {
                 "a field of an event cannot depend on `#[cfg]`: one version has one payload, so make it an `Option`",
             );
         }
-        if attr.path().is_ident("cfg_attr") && syntax::mentions(syntax::arguments(attr), &["serde", "event"]) {
+        if attr.path().is_ident("cfg_attr")
+            && syntax::mentions(syntax::arguments(attr), &["serde", "event"])
+        {
             errors.on(attr, "the payload of an event cannot depend on `#[cfg_attr]`: one version has one payload");
         }
     }
@@ -374,8 +524,12 @@ fn refuse_cfg(field: &syn::Field, errors: &mut Errors) {
 /// The part of an item that says what it is, for the span of an error.
 fn head(item: &Item) -> TokenStream {
     match item {
-        Item::Enum(Enum { enum_token, ident, .. }) => quote!(#enum_token #ident),
-        Item::Union(Union { union_token, ident, .. }) => quote!(#union_token #ident),
+        Item::Enum(Enum {
+            enum_token, ident, ..
+        }) => quote!(#enum_token #ident),
+        Item::Union(Union {
+            union_token, ident, ..
+        }) => quote!(#union_token #ident),
         other => {
             let span = other.span();
             quote_spanned!(span=> item)

@@ -16,7 +16,8 @@ use self::input::{Event, EventAttribute};
 use crate::diagnostics::Errors;
 use crate::syntax;
 
-/// The item with its implementations; with errors, the item, the errors and the least that keeps other errors away.
+/// The item with its implementations; with errors, the item, the errors and the least that keeps
+/// other errors away.
 pub(crate) fn domain_event(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let mut item = match syn::parse2::<Item>(item.clone()) {
         Ok(item) => item,
@@ -28,7 +29,10 @@ pub(crate) fn domain_event(attribute: TokenStream, item: TokenStream) -> TokenSt
     let mut errors = Errors::new();
     syntax::refuse_repeated(&mut item, "domain_event", &mut errors);
     for misplaced in syntax::take_attrs(&mut item, |path| path.is_ident("event")) {
-        errors.on(misplaced, "`#[event(…)]` tells the history of a field: write it above the field");
+        errors.on(
+            misplaced,
+            "`#[event(…)]` tells the history of a field: write it above the field",
+        );
     }
     let attribute = EventAttribute::parse(attribute, &mut errors);
     let event = Event::parse(&attribute, &item, &mut errors);

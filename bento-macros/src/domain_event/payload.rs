@@ -28,7 +28,10 @@ fn check_shape(event: &Event, errors: &mut Errors) {
         );
     }
     if let (Some(tag), true) = (&event.serde.tag, event.serde.denies_unknown) {
-        errors.at(tag.span(), "`deny_unknown_fields` refuses the tag that is written: remove one of the two");
+        errors.at(
+            tag.span(),
+            "`deny_unknown_fields` refuses the tag that is written: remove one of the two",
+        );
     }
 }
 
@@ -37,7 +40,10 @@ fn check_owned(field: &EventField, errors: &mut Errors) {
     if let Some(borrow) = &field.serde.borrow {
         errors.at(borrow.span(), "an event owns its data: remove `borrow`");
     } else if let Some(owned) = owned_instead(field.ty) {
-        errors.on(field.ty, format_args!("an event owns its data: write {owned}"));
+        errors.on(
+            field.ty,
+            format_args!("an event owns its data: write {owned}"),
+        );
     }
 }
 
@@ -47,11 +53,17 @@ fn owned_instead(ty: &Type) -> Option<&'static str> {
     while let Some(token) = tokens.next() {
         match token {
             TokenTree::Punct(punct) if punct.as_char() == '&' => {
-                let mut behind = tokens.skip_while(|token| matches!(token, TokenTree::Punct(_))).peekable();
-                behind.next_if(|token| matches!(token, TokenTree::Ident(ident) if *ident == "static"));
+                let mut behind = tokens
+                    .skip_while(|token| matches!(token, TokenTree::Punct(_)))
+                    .peekable();
+                behind.next_if(
+                    |token| matches!(token, TokenTree::Ident(ident) if *ident == "static"),
+                );
                 return Some(match behind.next() {
                     Some(TokenTree::Ident(ident)) if ident == "str" => "`String` for `&str`",
-                    Some(TokenTree::Group(group)) if group.delimiter() == proc_macro2::Delimiter::Bracket => {
+                    Some(TokenTree::Group(group))
+                        if group.delimiter() == proc_macro2::Delimiter::Bracket =>
+                    {
                         "`Vec<T>` for `&[T]`"
                     }
                     _ => "`T` for `&T`",
@@ -70,7 +82,8 @@ fn owned_instead(ty: &Type) -> Option<&'static str> {
 }
 
 fn check_one_name(event: &Event, field: &EventField, errors: &mut Errors) {
-    const ONE_NAME: &str = "a payload is written and read under one name: let `serialize` and `deserialize` agree";
+    const ONE_NAME: &str =
+        "a payload is written and read under one name: let `serialize` and `deserialize` agree";
     if !field.serde.has_name() {
         return;
     }
@@ -80,7 +93,12 @@ fn check_one_name(event: &Event, field: &EventField, errors: &mut Errors) {
     if written != read {
         // One rule of the struct is one mistake, at the first field that it touches.
         let of_struct = field.serde.rename.span().is_none();
-        let span = field.serde.rename.span().or(rules.span()).unwrap_or_else(Span::call_site);
+        let span = field
+            .serde
+            .rename
+            .span()
+            .or(rules.span())
+            .unwrap_or_else(Span::call_site);
         if !of_struct || is_first_with_two_names(event, field) {
             errors.at(span, ONE_NAME);
         }
@@ -99,7 +117,9 @@ fn check_one_name(event: &Event, field: &EventField, errors: &mut Errors) {
 
 fn is_first_with_two_names(event: &Event, field: &EventField) -> bool {
     let first = event.named_fields().find(|field| {
-        let [written, read] = field.serde.names(&field.ident.unraw().to_string(), &event.serde.rename_all);
+        let [written, read] = field
+            .serde
+            .names(&field.ident.unraw().to_string(), &event.serde.rename_all);
         field.serde.rename.span().is_none() && written != read
     });
     first.is_some_and(|first| first.ident == field.ident)
@@ -113,7 +133,10 @@ fn check_absence(event: &Event, field: &EventField, errors: &mut Errors) {
     {
         errors.at(
             key.span(),
-            format_args!("a payload without `{}` cannot be read: add `#[serde(default)]` to the field", field.name),
+            format_args!(
+                "a payload without `{}` cannot be read: add `#[serde(default)]` to the field",
+                field.name
+            ),
         );
     }
     if let Some(key) = &serde.skip_deserializing
@@ -151,7 +174,10 @@ fn check_names_differ(event: &Event, errors: &mut Errors) {
     {
         errors.at(
             tag.span(),
-            format_args!("`{}` is the name of the field `{}` already: choose another tag", field.name, field.ident),
+            format_args!(
+                "`{}` is the name of the field `{}` already: choose another tag",
+                field.name, field.ident
+            ),
         );
     }
     let mut seen: Vec<&EventField> = Vec::new();
@@ -169,7 +195,9 @@ fn check_names_differ(event: &Event, errors: &mut Errors) {
     }
     for field in event.named_fields() {
         for alias in &field.serde.aliases {
-            let other = event.named_fields().find(|other| other.ident != field.ident && other.name == alias.value());
+            let other = event
+                .named_fields()
+                .find(|other| other.ident != field.ident && other.name == alias.value());
             if let Some(other) = other {
                 errors.at(
                     alias.span(),

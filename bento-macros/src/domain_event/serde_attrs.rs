@@ -50,14 +50,18 @@ pub(super) struct Sides {
 impl Sides {
     /// The place of what was given.
     pub(super) fn span(&self) -> Option<Span> {
-        self.deserialize.as_ref().or(self.serialize.as_ref()).map(LitStr::span)
+        self.deserialize
+            .as_ref()
+            .or(self.serialize.as_ref())
+            .map(LitStr::span)
     }
 
     pub(super) fn values(&self) -> [Option<String>; 2] {
         [&self.serialize, &self.deserialize].map(|side| side.as_ref().map(LitStr::value))
     }
 
-    /// Takes `= "…"` or `(serialize = "…", deserialize = "…")`, and gives back what more is read than one name.
+    /// Takes `= "…"` or `(serialize = "…", deserialize = "…")`, and gives back what more is read
+    /// than one name.
     fn read(&mut self, meta: &ParseNestedMeta) -> syn::Result<Vec<LitStr>> {
         if meta.input.peek(Token![=]) {
             let name: LitStr = meta.value()?.parse()?;
@@ -90,8 +94,14 @@ impl StructAttrs {
         let mut parsed = Self::default();
         let refused = for_each(attrs, |key, meta| parsed.read(key, meta));
         let rules = parsed.rename_all.values();
-        let unknown_rule = rules.iter().flatten().any(|rule| !case::RENAME_RULES.contains(&rule.as_str()));
-        Self { refused: refused || unknown_rule, ..parsed }
+        let unknown_rule = rules
+            .iter()
+            .flatten()
+            .any(|rule| !case::RENAME_RULES.contains(&rule.as_str()));
+        Self {
+            refused: refused || unknown_rule,
+            ..parsed
+        }
     }
 
     fn read(&mut self, key: &Ident, meta: &ParseNestedMeta) -> syn::Result<()> {
@@ -125,9 +135,14 @@ impl FieldAttrs {
     pub(super) fn parse(attrs: &[Attribute]) -> Self {
         let mut parsed = Self::default();
         let refused = for_each(attrs, |key, meta| parsed.read(key, meta));
-        let skips = parsed.skip.is_some() || parsed.skip_serializing.is_some() || parsed.skip_deserializing.is_some();
+        let skips = parsed.skip.is_some()
+            || parsed.skip_serializing.is_some()
+            || parsed.skip_deserializing.is_some();
         let flattened_in_vain = parsed.flatten.is_some() && skips;
-        Self { refused: refused || flattened_in_vain, ..parsed }
+        Self {
+            refused: refused || flattened_in_vain,
+            ..parsed
+        }
     }
 
     fn read(&mut self, key: &Ident, meta: &ParseNestedMeta) -> syn::Result<()> {
@@ -186,7 +201,9 @@ impl FieldAttrs {
         let [own_written, own_read] = self.rename.values();
         let [rule_written, rule_read] = rules.values();
         let name = |own: Option<String>, rule: Option<String>| {
-            own.unwrap_or_else(|| rule.map_or_else(|| ident.to_owned(), |rule| case::rename_field(&rule, ident)))
+            own.unwrap_or_else(|| {
+                rule.map_or_else(|| ident.to_owned(), |rule| case::rename_field(&rule, ident))
+            })
         };
         [name(own_written, rule_written), name(own_read, rule_read)]
     }
@@ -198,7 +215,10 @@ pub(super) fn serde(attrs: &[Attribute]) -> impl Iterator<Item = &Attribute> {
 }
 
 /// Reads every key. True if serde refuses one of them: what is wrong there is serde's to say.
-fn for_each(attrs: &[Attribute], mut read: impl FnMut(&Ident, &ParseNestedMeta) -> syn::Result<()>) -> bool {
+fn for_each(
+    attrs: &[Attribute],
+    mut read: impl FnMut(&Ident, &ParseNestedMeta) -> syn::Result<()>,
+) -> bool {
     let mut refused = false;
     for attr in serde(attrs) {
         let parsed = attr.parse_nested_meta(|meta| {
@@ -223,7 +243,11 @@ fn once<T>(slot: &mut Option<T>, value: T, meta: &ParseNestedMeta) -> syn::Resul
 }
 
 fn flag(slot: &mut bool, meta: &ParseNestedMeta) -> syn::Result<()> {
-    if std::mem::replace(slot, true) { Err(meta.error("given twice")) } else { Ok(()) }
+    if std::mem::replace(slot, true) {
+        Err(meta.error("given twice"))
+    } else {
+        Ok(())
+    }
 }
 
 fn text(meta: &ParseNestedMeta) -> syn::Result<LitStr> {
@@ -233,11 +257,16 @@ fn text(meta: &ParseNestedMeta) -> syn::Result<LitStr> {
 /// `= "a::path"`.
 fn path(meta: &ParseNestedMeta) -> syn::Result<ExprPath> {
     let text = text(meta)?;
-    text.parse().map_err(|_| syn::Error::new(text.span(), "no path"))
+    text.parse()
+        .map_err(|_| syn::Error::new(text.span(), "no path"))
 }
 
 fn flag_or_path(meta: &ParseNestedMeta) -> syn::Result<()> {
-    if meta.input.peek(Token![=]) { path(meta).map(drop) } else { Ok(()) }
+    if meta.input.peek(Token![=]) {
+        path(meta).map(drop)
+    } else {
+        Ok(())
+    }
 }
 
 /// Goes on behind a key that was not understood, as far as that is possible.

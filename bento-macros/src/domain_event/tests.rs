@@ -29,7 +29,13 @@ fn a_first_version() {
 #[test]
 fn a_field_history() {
     check(
-        quote!(schema = "order.created", version = 3, removed("fax", since = 3), topic = "orders", routing_key = "eu"),
+        quote!(
+            schema = "order.created",
+            version = 3,
+            removed("fax", since = 3),
+            topic = "orders",
+            routing_key = "eu"
+        ),
         quote! {
             #[derive(Debug, Serialize, serde::Deserialize)]
             #[serde(rename_all = "camelCase")]
@@ -49,7 +55,12 @@ fn a_field_history() {
 #[test]
 fn a_typed_step() {
     check(
-        quote!(schema = "order.created", version = 2, upcast_from = v1::OrderCreated, crate = framework),
+        quote!(
+            schema = "order.created",
+            version = 2,
+            upcast_from = v1::OrderCreated,
+            crate = framework
+        ),
         quote! {
             #[derive(Debug)]
             pub struct OrderCreated {}

@@ -1,8 +1,9 @@
 //! Telling somebody of dead letters, at least once each.
 //!
-//! A task of its own asks the store for dead letters that nobody was told of, so it sees only committed ones, and nothing that the
-//! hook does delays a relay. It marks them when the hook has answered; whoever dies before that leaves them to be told again.
-//! Several processes may run it: what one has taken is kept from the others for as long as its hook may take.
+//! A task of its own asks the store for dead letters that nobody was told of, so it sees only
+//! committed ones, and nothing that the hook does delays a relay. It marks them when the hook has
+//! answered; whoever dies before that leaves them to be told again. Several processes may run it:
+//! what one has taken is kept from the others for as long as its hook may take.
 
 use std::fmt;
 use std::future::Future;
@@ -43,7 +44,8 @@ use crate::task::{Stop, Task};
     note = "implement `AlertHook`; `LogAlert` writes each to the log"
 )]
 pub trait AlertHook: fmt::Debug + Send + Sync + 'static {
-    /// Tells of these, at least one. They come again if it fails, is too slow or panics, and may come again if it does not.
+    /// Tells of these, at least one. They come again if it fails, is too slow or panics, and may
+    /// come again if it does not.
     ///
     /// # Cancel safety
     /// It is dropped after [`AlertSettings::timeout`]; the letters come again.
@@ -68,13 +70,19 @@ pub struct AlertError {
 impl AlertError {
     /// With what went wrong.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), source: None }
+        Self {
+            message: message.into(),
+            source: None,
+        }
     }
 
     /// Keeps what caused it.
     #[must_use]
     pub fn because(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self { source: Some(source.into()), ..self }
+        Self {
+            source: Some(source.into()),
+            ..self
+        }
     }
 }
 
@@ -100,8 +108,8 @@ impl AlertHook for LogAlert {
 
 /// Where it is remembered of which dead letters somebody was told.
 pub trait AlertStore: Send + Sync + 'static {
-    /// Takes dead letters that nobody was told of, oldest failure first, at most `limit`, and keeps them from others for `hold`, by the
-    /// store's clock.
+    /// Takes dead letters that nobody was told of, oldest failure first, at most `limit`, and keeps
+    /// them from others for `hold`, by the store's clock.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -114,8 +122,8 @@ pub trait AlertStore: Send + Sync + 'static {
         hold: Duration,
     ) -> impl Future<Output = Result<Vec<DeadLetter>, StoreError>> + Send;
 
-    /// Records what became of letters that were taken. Those that were replayed or discarded meanwhile, or died again, are left
-    /// alone.
+    /// Records what became of letters that were taken. Those that were replayed or discarded
+    /// meanwhile, or died again, are left alone.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: they are taken again when the time they are held for is over.
@@ -153,8 +161,17 @@ pub struct AlertSettings {
 
 impl Default for AlertSettings {
     fn default() -> Self {
-        let retry = RetryPolicy::exponential(Duration::from_millis(500), Duration::from_secs(60), u32::MAX);
-        Self { poll: Duration::from_secs(1), batch: 50, timeout: Duration::from_secs(10), retry }
+        let retry = RetryPolicy::exponential(
+            Duration::from_millis(500),
+            Duration::from_secs(60),
+            u32::MAX,
+        );
+        Self {
+            poll: Duration::from_secs(1),
+            batch: 50,
+            timeout: Duration::from_secs(10),
+            retry,
+        }
     }
 }
 
@@ -174,16 +191,22 @@ impl Default for AlertSettings {
 pub struct Alerts;
 
 impl Alerts {
-    /// Starts the task. At its first start it tells of all dead letters that are there, batch by batch.
+    /// Starts the task. At its first start it tells of all dead letters that are there, batch by
+    /// batch.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub fn start(store: impl AlertStore, hook: impl AlertHook, settings: AlertSettings) -> AlertsHandle {
+    pub fn start(
+        store: impl AlertStore,
+        hook: impl AlertHook,
+        settings: AlertSettings,
+    ) -> AlertsHandle {
         AlertsHandle(Task::spawn(|stop| run(store, hook, settings, stop)))
     }
 }
 
-/// The running task. Dropping it stops the task in the background; [`stop`](Self::stop) also waits for it.
+/// The running task. Dropping it stops the task in the background; [`stop`](Self::stop) also waits
+/// for it.
 #[derive(Debug)]
 #[must_use = "dropping the handle stops the alerts"]
 pub struct AlertsHandle(Task);
@@ -203,7 +226,12 @@ impl AlertsHandle {
     }
 }
 
-async fn run(store: impl AlertStore, hook: impl AlertHook, settings: AlertSettings, mut stop: Stop) {
+async fn run(
+    store: impl AlertStore,
+    hook: impl AlertHook,
+    settings: AlertSettings,
+    mut stop: Stop,
+) {
     let mut failures = 0;
     let mut random = fastrand::Rng::new();
     while !stop.is_told() {
@@ -219,7 +247,10 @@ async fn run(store: impl AlertStore, hook: impl AlertHook, settings: AlertSettin
             }
             Err(error) => {
                 failures += 1;
-                let wait = settings.retry.wait(failures, &mut random).max(settings.poll);
+                let wait = settings
+                    .retry
+                    .wait(failures, &mut random)
+                    .max(settings.poll);
                 let error = with_causes(&error);
                 tracing::warn!(target: TARGET_DEAD_LETTER, error, ?wait, "dead letters cannot be looked for, will try again");
                 wait
@@ -242,7 +273,8 @@ async fn round(
     failures: u32,
     random: &mut fastrand::Rng,
 ) -> Result<Round, StoreError> {
-    // Twice as long as the hook may take, so that nobody else takes them while their outcome is recorded.
+    // Twice as long as the hook may take, so that nobody else takes them while their outcome is
+    // recorded.
     let hold = settings.timeout.saturating_mul(2);
     let letters = in_time(hold, store.take_unalerted(settings.batch.max(1), hold)).await?;
     if letters.is_empty() {
@@ -259,19 +291,34 @@ async fn round(
         target: TARGET_DEAD_LETTER, letters = letters.len(), error = with_causes(&error), ?wait,
         "nobody could be told of dead letters, will try again",
     );
-    in_time(hold, store.settle_alerts(&letters, AlertOutcome::Failed(wait))).await?;
+    in_time(
+        hold,
+        store.settle_alerts(&letters, AlertOutcome::Failed(wait)),
+    )
+    .await?;
     Ok(Round::Failed(wait))
 }
 
 /// A hook that hangs or panics has failed.
-async fn tell(hook: &impl AlertHook, letters: &[DeadLetter], limit: Duration) -> Result<(), AlertError> {
+async fn tell(
+    hook: &impl AlertHook,
+    letters: &[DeadLetter],
+    limit: Duration,
+) -> Result<(), AlertError> {
     match timeout(limit, AssertUnwindSafe(hook.alert(letters)).catch_unwind()).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(_)) => Err(AlertError::new("the alert hook panicked")),
-        Err(_) => Err(AlertError::new(format!("the alert hook did not answer within {limit:?}"))),
+        Err(_) => Err(AlertError::new(format!(
+            "the alert hook did not answer within {limit:?}"
+        ))),
     }
 }
 
-async fn in_time<T>(limit: Duration, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    timeout(limit, call).await.unwrap_or_else(|elapsed| Err(StoreError::unavailable(elapsed)))
+async fn in_time<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    timeout(limit, call)
+        .await
+        .unwrap_or_else(|elapsed| Err(StoreError::unavailable(elapsed)))
 }

@@ -13,7 +13,8 @@ use crate::store::StoreError;
 
 /// A change of the headers of a dead letter: some are set, some are removed, the others stay.
 ///
-/// The facts that stand beside the headers (correlation, causation, source, actor) stay as they are, and so does the rest of the event.
+/// The facts that stand beside the headers (correlation, causation, source, actor) stay as they
+/// are, and so does the rest of the event.
 ///
 /// ```
 /// use bento_relay::dead_letter::Amendment;
@@ -42,29 +43,38 @@ impl Amendment {
         self
     }
 
-    /// Removes all headers that it does not set. Stored headers that cannot be read can only be mended so: what they said of
-    /// correlation, causation, source and actor is then lost.
+    /// Removes all headers that it does not set. Stored headers that cannot be read can only be
+    /// mended so: what they said of correlation, causation, source and actor is then lost.
     #[must_use]
     pub fn without_other_headers(mut self) -> Self {
         self.removes_all = true;
         self
     }
 
-    /// The changed headers of a letter, as they are stored. A store calls it while nobody else can replay the letter.
+    /// The changed headers of a letter, as they are stored. A store calls it while nobody else can
+    /// replay the letter.
     ///
     /// # Errors
-    /// [`StoreError::NotReplayable`] for a letter with [`raw`](DeadLetter::raw), [`StoreError::UnreadableHeaders`], and
-    /// [`StoreError::Unsendable`] if a header, also one that it leaves alone, cannot be sent.
+    /// [`StoreError::NotReplayable`] for a letter with [`raw`](DeadLetter::raw),
+    /// [`StoreError::UnreadableHeaders`], and [`StoreError::Unsendable`] if a header, also one that
+    /// it leaves alone, cannot be sent.
     pub fn apply(&self, letter: &DeadLetter) -> Result<Bytes, StoreError> {
         let (event_id, route) = (letter.envelope.event_id, &letter.route);
         if letter.raw.is_some() {
-            return Err(StoreError::NotReplayable { event_id, route: Arc::clone(route) });
+            return Err(StoreError::NotReplayable {
+                event_id,
+                route: Arc::clone(route),
+            });
         }
         let mut headers = match letter.envelope.headers() {
             Ok(headers) => headers,
             Err(_) if self.removes_all => Headers::default(),
             Err(source) => {
-                return Err(StoreError::UnreadableHeaders { event_id, route: Arc::clone(route), source });
+                return Err(StoreError::UnreadableHeaders {
+                    event_id,
+                    route: Arc::clone(route),
+                    source,
+                });
             }
         };
         if self.removes_all {
@@ -83,14 +93,23 @@ impl Amendment {
 
 /// The headers that cannot be sent.
 fn unsendable(headers: &Headers) -> impl Iterator<Item = UnsendableHeader> {
-    headers.extra.iter().filter_map(|(name, value)| check_header(name, value).err())
+    headers
+        .extra
+        .iter()
+        .filter_map(|(name, value)| check_header(name, value).err())
 }
 
 /// The reason that the headers of an event cannot be sent; `None` if they can.
 pub(super) fn obstacle(event: &Envelope) -> Option<String> {
     let why = match event.headers() {
-        Ok(headers) => unsendable(&headers).map(|refused| refused.to_string()).collect::<Vec<_>>().join("; "),
-        Err(error) => format!("its stored headers are no JSON object of texts: {}", with_causes(&error)),
+        Ok(headers) => unsendable(&headers)
+            .map(|refused| refused.to_string())
+            .collect::<Vec<_>>()
+            .join("; "),
+        Err(error) => format!(
+            "its stored headers are no JSON object of texts: {}",
+            with_causes(&error)
+        ),
     };
     (!why.is_empty()).then_some(why)
 }
@@ -105,16 +124,37 @@ mod tests {
         let mut event = Envelope::new("thing.happened", 1, DateTime::UNIX_EPOCH, "{}");
         event.headers = Bytes::from_static(headers.as_bytes());
         let (route, cause) = ("d".into(), "permanent".to_owned());
-        DeadLetter::new(route, 0, 1, 1, cause, String::new(), DateTime::UNIX_EPOCH, true, Arc::new(event))
+        DeadLetter::new(
+            route,
+            0,
+            1,
+            1,
+            cause,
+            String::new(),
+            DateTime::UNIX_EPOCH,
+            true,
+            Arc::new(event),
+        )
     }
 
     #[test]
     fn headers_are_set_and_removed_and_the_rest_stays() {
         let letter = letter(r#"{"actor":"ann","authorization":"Bearer t","x-a":"1","x-b":"2"}"#);
-        let amended = |amendment: Amendment| String::from_utf8(amendment.apply(&letter).unwrap().to_vec()).unwrap();
-        let some = Amendment::default().with_header("x-b", "ë").with_header("x-c", "").without_header("authorization");
-        assert_eq!(amended(some.clone()), r#"{"actor":"ann","x-a":"1","x-b":"ë","x-c":""}"#);
-        assert_eq!(amended(some.without_other_headers()), r#"{"actor":"ann","x-b":"ë","x-c":""}"#);
+        let amended = |amendment: Amendment| {
+            String::from_utf8(amendment.apply(&letter).unwrap().to_vec()).unwrap()
+        };
+        let some = Amendment::default()
+            .with_header("x-b", "ë")
+            .with_header("x-c", "")
+            .without_header("authorization");
+        assert_eq!(
+            amended(some.clone()),
+            r#"{"actor":"ann","x-a":"1","x-b":"ë","x-c":""}"#
+        );
+        assert_eq!(
+            amended(some.without_other_headers()),
+            r#"{"actor":"ann","x-b":"ë","x-c":""}"#
+        );
     }
 
     #[test]
@@ -124,9 +164,15 @@ mod tests {
             Err(StoreError::Unsendable(header)) => header.name,
             other => panic!("{other:?}"),
         };
-        assert_eq!(refused(Amendment::default().without_header("x-a")), "nats-x");
+        assert_eq!(
+            refused(Amendment::default().without_header("x-a")),
+            "nats-x"
+        );
         let others = Amendment::default().without_other_headers();
-        assert_eq!(refused(others.clone().with_header("actor", "evil")), "actor");
+        assert_eq!(
+            refused(others.clone().with_header("actor", "evil")),
+            "actor"
+        );
         assert_eq!(others.apply(&letter).unwrap(), "");
     }
 
@@ -134,10 +180,22 @@ mod tests {
     fn unreadable_headers_can_only_be_replaced() {
         let unreadable = letter(r#"{"x-a":1}"#);
         let some = Amendment::default().with_header("x-a", "1");
-        assert!(matches!(some.apply(&unreadable), Err(StoreError::UnreadableHeaders { .. })));
-        assert_eq!(some.without_other_headers().apply(&unreadable).unwrap(), r#"{"x-a":"1"}"#);
-        let raw = DeadLetter { raw: Some("{}".to_owned()), ..letter("") };
-        assert!(matches!(Amendment::default().apply(&raw), Err(StoreError::NotReplayable { .. })));
+        assert!(matches!(
+            some.apply(&unreadable),
+            Err(StoreError::UnreadableHeaders { .. })
+        ));
+        assert_eq!(
+            some.without_other_headers().apply(&unreadable).unwrap(),
+            r#"{"x-a":"1"}"#
+        );
+        let raw = DeadLetter {
+            raw: Some("{}".to_owned()),
+            ..letter("")
+        };
+        assert!(matches!(
+            Amendment::default().apply(&raw),
+            Err(StoreError::NotReplayable { .. })
+        ));
     }
 
     #[test]
@@ -145,8 +203,14 @@ mod tests {
         let of = |headers| obstacle(&letter(headers).envelope);
         assert_eq!(of(r#"{"x-user":"Zoë","actor":"a"}"#), None);
         let both = of(r#"{"x-a":"line\nbreak","nats-x":"1"}"#).unwrap();
-        assert!(both.contains("`x-a`") && both.contains("`nats-x`"), "{both}");
+        assert!(
+            both.contains("`x-a`") && both.contains("`nats-x`"),
+            "{both}"
+        );
         let unreadable = of("[]").unwrap();
-        assert!(unreadable.starts_with("its stored headers are no JSON object of texts: "), "{unreadable}");
+        assert!(
+            unreadable.starts_with("its stored headers are no JSON object of texts: "),
+            "{unreadable}"
+        );
     }
 }

@@ -25,22 +25,35 @@ impl Discarding {
     /// [`BlankReason`] if it says nothing.
     pub fn because(reason: impl Into<String>) -> Result<Self, BlankReason> {
         let reason = reason.into();
-        if reason.trim().is_empty() { Err(BlankReason) } else { Ok(Self { reason, actor: None }) }
+        if reason.trim().is_empty() {
+            Err(BlankReason)
+        } else {
+            Ok(Self {
+                reason,
+                actor: None,
+            })
+        }
     }
 
     /// By somebody.
     #[must_use]
     pub fn by(self, actor: impl Into<String>) -> Self {
-        Self { actor: Some(actor.into()), ..self }
+        Self {
+            actor: Some(actor.into()),
+            ..self
+        }
     }
 
     /// Checks that every back end can store both texts, as a store does first.
     ///
     /// # Errors
-    /// [`Unstorable`], for a reason of more than [`limits::REASON`] characters or an actor of more than [`limits::ACTOR`], or with U+0000.
+    /// [`Unstorable`], for a reason of more than [`limits::REASON`] characters or an actor of more
+    /// than [`limits::ACTOR`], or with U+0000.
     pub fn check(&self) -> Result<(), Unstorable> {
         limits::check_text("reason", &self.reason, limits::REASON)?;
-        self.actor.as_deref().map_or(Ok(()), |actor| limits::check_text("actor", actor, limits::ACTOR))
+        self.actor.as_deref().map_or(Ok(()), |actor| {
+            limits::check_text("actor", actor, limits::ACTOR)
+        })
     }
 
     /// Why.
@@ -59,7 +72,8 @@ impl Discarding {
 #[error("the reason is blank; say why, for whoever asks later")]
 pub struct BlankReason;
 
-/// What is kept of a dead letter that was discarded: everything but the event's payload and headers.
+/// What is kept of a dead letter that was discarded: everything but the event's payload and
+/// headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiscardedLetter {
     /// The event.
@@ -111,7 +125,11 @@ impl DiscardedLetter {
     /// Where a list goes on behind it.
     pub fn cursor(&self) -> DeadLetterCursor {
         let route = Arc::clone(&self.route);
-        DeadLetterCursor { at: self.discarded_at, event_id: self.event_id, route }
+        DeadLetterCursor {
+            at: self.discarded_at,
+            event_id: self.event_id,
+            route,
+        }
     }
 
     /// Whether a filter for dead letters would have found it.
@@ -136,7 +154,9 @@ pub(super) async fn discard_all<S: DeadLetters + ?Sized>(
     let mut after: Option<ShardCursor> = None;
     loop {
         let page = store.list_in_order(filter, after.as_ref(), PAGE).await?;
-        let Some(last) = page.last() else { return Ok(discarded) };
+        let Some(last) = page.last() else {
+            return Ok(discarded);
+        };
         after = Some(ShardCursor::of(last));
         for (shard, letters) in super::replay::by_shard(&page) {
             discarded += store.discard_together(shard, &letters, discarding).await?;
@@ -154,6 +174,9 @@ mod tests {
             assert_eq!(Discarding::because(blank), Err(BlankReason));
         }
         let discarding = Discarding::because("test data").unwrap().by("alice");
-        assert_eq!((discarding.reason(), discarding.actor()), ("test data", Some("alice")));
+        assert_eq!(
+            (discarding.reason(), discarding.actor()),
+            ("test data", Some("alice"))
+        );
     }
 }

@@ -3,17 +3,19 @@
 use bento_core::id::EventId;
 
 use super::{
-    Amendment, BlankReason, DeadLetter, DeadLetterFilter, DeadLetterQuery, DeadLetters, DiscardedLetter, Discarding,
-    ReplayMode, ReplayReport, Replayed,
+    Amendment, BlankReason, DeadLetter, DeadLetterFilter, DeadLetterQuery, DeadLetters,
+    DiscardedLetter, Discarding, ReplayMode, ReplayReport, Replayed,
 };
 use crate::held::{HeldEvents, HeldFilter};
 use crate::store::StoreError;
-use crate::tenant::{AllowAll, PausedTenant, Pauses, Refused, TenantAction, TenantPolicy, TenantRequest};
+use crate::tenant::{
+    AllowAll, PausedTenant, Pauses, Refused, TenantAction, TenantPolicy, TenantRequest,
+};
 
 /// A store in the hands of one person or system, within what a [`TenantPolicy`] lets it do.
 ///
-/// What is asked for one tenant needs the right to that tenant; a filter without a tenant needs the right to all of them, which is
-/// asked as tenant `None`.
+/// What is asked for one tenant needs the right to that tenant; a filter without a tenant needs the
+/// right to all of them, which is asked as tenant `None`.
 ///
 /// ```
 /// # use bento_relay::dead_letter::{DeadLetterFilter, Operator, OperatorError, ReplayMode};
@@ -56,12 +58,20 @@ pub enum OperatorError {
 impl<'a, S> Operator<'a, S> {
     /// Somebody who may do everything.
     pub fn new(store: &'a S, actor: impl Into<String>) -> Self {
-        Self { store, actor: actor.into(), policy: AllowAll }
+        Self {
+            store,
+            actor: actor.into(),
+            policy: AllowAll,
+        }
     }
 
     /// Whom to ask first.
     pub fn with_policy<P: TenantPolicy>(self, policy: P) -> Operator<'a, S, P> {
-        Operator { store: self.store, actor: self.actor, policy }
+        Operator {
+            store: self.store,
+            actor: self.actor,
+            policy,
+        }
     }
 }
 
@@ -72,7 +82,8 @@ impl<S, P: TenantPolicy> Operator<'_, S, P> {
     }
 
     fn ask(&self, action: TenantAction, tenant: Option<&str>) -> Result<(), Refused> {
-        self.policy.ask(TenantRequest::new(Some(&self.actor), tenant, action))
+        self.policy
+            .ask(TenantRequest::new(Some(&self.actor), tenant, action))
     }
 
     fn because(&self, reason: &str) -> Result<Discarding, BlankReason> {
@@ -100,26 +111,35 @@ impl<S: DeadLetters, P: TenantPolicy> Operator<'_, S, P> {
     ///
     /// # Cancel safety
     /// It only reads: nothing is lost.
-    pub async fn discarded(&self, query: &DeadLetterQuery) -> Result<Vec<DiscardedLetter>, OperatorError> {
+    pub async fn discarded(
+        &self,
+        query: &DeadLetterQuery,
+    ) -> Result<Vec<DiscardedLetter>, OperatorError> {
         self.ask(TenantAction::List, query.filter.tenant_id.as_deref())?;
         Ok(self.store.discarded(query).await?)
     }
 
-    /// Changes the headers of one, see [`DeadLetters::amend`]. The policy is asked for the tenant of the event; for all tenants if there is
-    /// no such letter.
+    /// Changes the headers of one, see [`DeadLetters::amend`]. The policy is asked for the tenant
+    /// of the event; for all tenants if there is no such letter.
     ///
     /// # Errors
     /// [`OperatorError`].
     ///
     /// # Cancel safety
     /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
-    pub async fn amend(&self, event_id: EventId, route: &str, amendment: &Amendment) -> Result<(), OperatorError> {
-        self.ask_for_letter(TenantAction::Amend, event_id, route).await?;
+    pub async fn amend(
+        &self,
+        event_id: EventId,
+        route: &str,
+        amendment: &Amendment,
+    ) -> Result<(), OperatorError> {
+        self.ask_for_letter(TenantAction::Amend, event_id, route)
+            .await?;
         Ok(self.store.amend(event_id, route, amendment).await?)
     }
 
-    /// Replays one, see [`DeadLetters::replay`]. The policy is asked for the tenant of the event; for all tenants if there is no such
-    /// letter.
+    /// Replays one, see [`DeadLetters::replay`]. The policy is asked for the tenant of the event;
+    /// for all tenants if there is no such letter.
     ///
     /// # Errors
     /// [`OperatorError`].
@@ -127,7 +147,8 @@ impl<S: DeadLetters, P: TenantPolicy> Operator<'_, S, P> {
     /// # Cancel safety
     /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
     pub async fn replay(&self, event_id: EventId, route: &str) -> Result<Replayed, OperatorError> {
-        self.ask_for_letter(TenantAction::Replay, event_id, route).await?;
+        self.ask_for_letter(TenantAction::Replay, event_id, route)
+            .await?;
         Ok(self.store.replay(event_id, route).await?)
     }
 
@@ -138,7 +159,11 @@ impl<S: DeadLetters, P: TenantPolicy> Operator<'_, S, P> {
     ///
     /// # Cancel safety
     /// Some of the letters may be done. Calling it again goes on with the others.
-    pub async fn replay_all(&self, filter: &DeadLetterFilter, mode: ReplayMode) -> Result<ReplayReport, OperatorError> {
+    pub async fn replay_all(
+        &self,
+        filter: &DeadLetterFilter,
+        mode: ReplayMode,
+    ) -> Result<ReplayReport, OperatorError> {
         let action = match mode {
             ReplayMode::DryRun => TenantAction::List,
             ReplayMode::Replay => TenantAction::Replay,
@@ -147,17 +172,24 @@ impl<S: DeadLetters, P: TenantPolicy> Operator<'_, S, P> {
         Ok(self.store.replay_all(filter, mode).await?)
     }
 
-    /// Drops one for good, see [`DeadLetters::discard`]. The policy is asked for the tenant of the event, and for all tenants if there is
-    /// no such letter; the name of the operator is kept with the reason.
+    /// Drops one for good, see [`DeadLetters::discard`]. The policy is asked for the tenant of the
+    /// event, and for all tenants if there is no such letter; the name of the operator is kept with
+    /// the reason.
     ///
     /// # Errors
     /// [`OperatorError`].
     ///
     /// # Cancel safety
     /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
-    pub async fn discard(&self, event_id: EventId, route: &str, reason: &str) -> Result<bool, OperatorError> {
+    pub async fn discard(
+        &self,
+        event_id: EventId,
+        route: &str,
+        reason: &str,
+    ) -> Result<bool, OperatorError> {
         let discarding = self.because(reason)?;
-        self.ask_for_letter(TenantAction::Discard, event_id, route).await?;
+        self.ask_for_letter(TenantAction::Discard, event_id, route)
+            .await?;
         Ok(self.store.discard(event_id, route, &discarding).await?)
     }
 
@@ -168,22 +200,37 @@ impl<S: DeadLetters, P: TenantPolicy> Operator<'_, S, P> {
     ///
     /// # Cancel safety
     /// Some of the letters may be done. Calling it again goes on with the others.
-    pub async fn discard_all(&self, filter: &DeadLetterFilter, reason: &str) -> Result<u64, OperatorError> {
+    pub async fn discard_all(
+        &self,
+        filter: &DeadLetterFilter,
+        reason: &str,
+    ) -> Result<u64, OperatorError> {
         let discarding = self.because(reason)?;
         self.ask(TenantAction::Discard, filter.tenant_id.as_deref())?;
         Ok(self.store.discard_all(filter, &discarding).await?)
     }
 
-    /// Asks for the tenant of a letter. One that is not there may have been anybody's, so it is asked for all of them: whoever may not do
-    /// it is not told that there is no such letter.
-    async fn ask_for_letter(&self, action: TenantAction, event_id: EventId, route: &str) -> Result<(), OperatorError> {
+    /// Asks for the tenant of a letter. One that is not there may have been anybody's, so it is
+    /// asked for all of them: whoever may not do it is not told that there is no such letter.
+    async fn ask_for_letter(
+        &self,
+        action: TenantAction,
+        event_id: EventId,
+        route: &str,
+    ) -> Result<(), OperatorError> {
         let letter = self.store.find(event_id, route).await?;
-        Ok(self.ask(action, letter.as_ref().and_then(|letter| letter.envelope.tenant_id.as_deref()))?)
+        Ok(self.ask(
+            action,
+            letter
+                .as_ref()
+                .and_then(|letter| letter.envelope.tenant_id.as_deref()),
+        )?)
     }
 }
 
 impl<S: Pauses, P: TenantPolicy> Operator<'_, S, P> {
-    /// Stops the delivery of a tenant's events, see [`Pauses::pause`]; the name of the operator is kept with the reason.
+    /// Stops the delivery of a tenant's events, see [`Pauses::pause`]; the name of the operator is
+    /// kept with the reason.
     ///
     /// # Errors
     /// [`OperatorError`].
@@ -193,7 +240,10 @@ impl<S: Pauses, P: TenantPolicy> Operator<'_, S, P> {
     pub async fn pause(&self, tenant_id: &str, reason: &str) -> Result<bool, OperatorError> {
         let because = self.because(reason)?;
         self.ask(TenantAction::Pause, Some(tenant_id))?;
-        Ok(self.store.pause(tenant_id, because.reason(), because.actor()).await?)
+        Ok(self
+            .store
+            .pause(tenant_id, because.reason(), because.actor())
+            .await?)
     }
 
     /// Lets a tenant's events go on, see [`Pauses::resume`].
@@ -222,7 +272,8 @@ impl<S: Pauses, P: TenantPolicy> Operator<'_, S, P> {
 }
 
 impl<S: HeldEvents, P: TenantPolicy> Operator<'_, S, P> {
-    /// Ends the wait of held events, see [`HeldEvents::retry_now`]. Returns the number of events whose wait it ended.
+    /// Ends the wait of held events, see [`HeldEvents::retry_now`]. Returns the number of events
+    /// whose wait it ended.
     ///
     /// # Errors
     /// [`OperatorError`].

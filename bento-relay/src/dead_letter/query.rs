@@ -40,43 +40,68 @@ impl DeadLetterFilter {
     /// Only this event type.
     #[must_use]
     pub fn event_type(self, event_type: impl Into<String>) -> Self {
-        Self { event_type: Some(event_type.into()), ..self }
+        Self {
+            event_type: Some(event_type.into()),
+            ..self
+        }
     }
 
     /// Only this route.
     #[must_use]
     pub fn route(self, route: impl Into<String>) -> Self {
-        Self { route: Some(route.into()), ..self }
+        Self {
+            route: Some(route.into()),
+            ..self
+        }
     }
 
     /// Only this tenant.
     #[must_use]
     pub fn tenant(self, tenant_id: impl Into<String>) -> Self {
-        Self { tenant_id: Some(tenant_id.into()), ..self }
+        Self {
+            tenant_id: Some(tenant_id.into()),
+            ..self
+        }
     }
 
     /// Only this aggregate.
     #[must_use]
-    pub fn aggregate(self, aggregate_type: impl Into<String>, aggregate_id: impl Into<String>) -> Self {
-        Self { aggregate: Some((aggregate_type.into(), aggregate_id.into())), ..self }
+    pub fn aggregate(
+        self,
+        aggregate_type: impl Into<String>,
+        aggregate_id: impl Into<String>,
+    ) -> Self {
+        Self {
+            aggregate: Some((aggregate_type.into(), aggregate_id.into())),
+            ..self
+        }
     }
 
     /// Only this cause, one of those of [`Burial`](crate::store::Burial).
     #[must_use]
     pub fn cause(self, cause: impl Into<String>) -> Self {
-        Self { cause: Some(cause.into()), ..self }
+        Self {
+            cause: Some(cause.into()),
+            ..self
+        }
     }
 
     /// Only what was given up at this time or later, by the store's clock.
     #[must_use]
     pub fn failed_since(self, time: DateTime<Utc>) -> Self {
-        Self { failed_since: Some(time), ..self }
+        Self {
+            failed_since: Some(time),
+            ..self
+        }
     }
 
     /// Only what was given up before this time, by the store's clock.
     #[must_use]
     pub fn failed_until(self, time: DateTime<Utc>) -> Self {
-        Self { failed_until: Some(time), ..self }
+        Self {
+            failed_until: Some(time),
+            ..self
+        }
     }
 
     /// Whether a dead letter is among them.
@@ -94,14 +119,25 @@ impl DeadLetterFilter {
     }
 
     pub(super) fn matches_parts(&self, parts: &Parts<'_>) -> bool {
-        let same = |asked: &Option<String>, found: &str| asked.as_ref().is_none_or(|asked| asked == found);
+        let same =
+            |asked: &Option<String>, found: &str| asked.as_ref().is_none_or(|asked| asked == found);
         same(&self.event_type, parts.event_type)
             && same(&self.route, parts.route)
             && same(&self.cause, parts.cause)
-            && self.tenant_id.as_deref().is_none_or(|tenant| parts.tenant_id == Some(tenant))
-            && self.aggregate.as_ref().is_none_or(|(kind, id)| (&**kind, &**id) == parts.aggregate)
-            && self.failed_since.is_none_or(|since| parts.failed_at >= since)
-            && self.failed_until.is_none_or(|until| parts.failed_at < until)
+            && self
+                .tenant_id
+                .as_deref()
+                .is_none_or(|tenant| parts.tenant_id == Some(tenant))
+            && self
+                .aggregate
+                .as_ref()
+                .is_none_or(|(kind, id)| (&**kind, &**id) == parts.aggregate)
+            && self
+                .failed_since
+                .is_none_or(|since| parts.failed_at >= since)
+            && self
+                .failed_until
+                .is_none_or(|until| parts.failed_at < until)
     }
 }
 
@@ -133,13 +169,19 @@ impl DeadLetterQuery {
 
     /// The first page of those that match.
     pub fn of(filter: DeadLetterFilter) -> Self {
-        Self { filter, ..Self::default() }
+        Self {
+            filter,
+            ..Self::default()
+        }
     }
 
     /// Behind this one.
     #[must_use]
     pub fn after(self, cursor: DeadLetterCursor) -> Self {
-        Self { after: Some(cursor), ..self }
+        Self {
+            after: Some(cursor),
+            ..self
+        }
     }
 
     /// At most so many.
@@ -150,7 +192,11 @@ impl DeadLetterQuery {
 
     /// At most so many, as a number of rows.
     pub fn rows(&self) -> u64 {
-        if self.limit == 0 { Self::DEFAULT_LIMIT } else { self.limit }
+        if self.limit == 0 {
+            Self::DEFAULT_LIMIT
+        } else {
+            self.limit
+        }
     }
 }
 
@@ -181,9 +227,15 @@ impl FromStr for DeadLetterCursor {
             let (event_id, route) = rest.split_once('/')?;
             let at = DateTime::parse_from_rfc3339(at).ok()?.to_utc();
             let event_id = event_id.parse::<Uuid>().ok()?.into();
-            Some(Self { at, event_id, route: route.into() })
+            Some(Self {
+                at,
+                event_id,
+                route: route.into(),
+            })
         };
-        parts().ok_or_else(|| InvalidCursor { text: text.to_owned() })
+        parts().ok_or_else(|| InvalidCursor {
+            text: text.to_owned(),
+        })
     }
 }
 
@@ -202,9 +254,18 @@ mod tests {
     #[test]
     fn a_cursor_survives_being_shown() {
         let at = "2026-02-03T04:05:06.123456Z".parse().unwrap();
-        let cursor = DeadLetterCursor { at, event_id: EventId::new(), route: "a/b".into() };
+        let cursor = DeadLetterCursor {
+            at,
+            event_id: EventId::new(),
+            route: "a/b".into(),
+        };
         assert_eq!(cursor.to_string().parse(), Ok(cursor));
-        for wrong in ["", "2026-02-03T04:05:06Z", "now/x/y", "2026-02-03T04:05:06Z/x/default"] {
+        for wrong in [
+            "",
+            "2026-02-03T04:05:06Z",
+            "now/x/y",
+            "2026-02-03T04:05:06Z/x/default",
+        ] {
             let refused = wrong.parse::<DeadLetterCursor>().expect_err(wrong);
             assert!(refused.to_string().contains(wrong));
         }

@@ -21,8 +21,8 @@ pub(super) const PAGE: u64 = 100;
 pub struct Replayed {
     /// Whether the dead letter was there and is now due again.
     pub replayed: bool,
-    /// Whether later events of its aggregate may be out already, so that it arrives late: it did not park its aggregate.
-    /// Never for an event without order.
+    /// Whether later events of its aggregate may be out already, so that it arrives late: it did
+    /// not park its aggregate. Never for an event without order.
     pub later_ones_out: bool,
 }
 
@@ -31,7 +31,8 @@ pub struct Replayed {
 pub enum ReplayMode {
     /// Changes nothing: decodes each event with this binary, checks its headers, and reports.
     DryRun,
-    /// Makes them due. Nothing is decoded: the relay passes on events that this binary does not know.
+    /// Makes them due. Nothing is decoded: the relay passes on events that this binary does not
+    /// know.
     Replay,
 }
 
@@ -43,7 +44,8 @@ pub struct ReplayReport {
     pub matched: u64,
     /// How many are due again; 0 after a dry run.
     pub replayed: u64,
-    /// Of those that matched, how many a dry run found a problem with, by kind. One letter can have several.
+    /// Of those that matched, how many a dry run found a problem with, by kind. One letter can have
+    /// several.
     pub counts: BTreeMap<Problem, u64>,
     /// The first problems, at most [`PROBLEMS`](Self::PROBLEMS), in the order of replay.
     pub problems: Vec<ReplayProblem>,
@@ -72,7 +74,8 @@ impl ReplayReport {
     }
 }
 
-/// Something that a dry run found about one dead letter. Only [`Problem::NotReplayable`] keeps it from being replayed.
+/// Something that a dry run found about one dead letter. Only [`Problem::NotReplayable`] keeps it
+/// from being replayed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReplayProblem {
@@ -91,7 +94,11 @@ pub struct ReplayProblem {
 impl fmt::Display for ReplayProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (event_type, route) = (self.event_type.escape_debug(), self.route.escape_debug());
-        write!(f, "{} `{event_type}` for `{route}`: {}", self.event_id, self.detail)
+        write!(
+            f,
+            "{} `{event_type}` for `{route}`: {}",
+            self.event_id, self.detail
+        )
     }
 }
 
@@ -111,9 +118,11 @@ pub enum Problem {
     LaterOnesOut,
     /// It holds a row that could not be read, and is left out of a replay.
     NotReplayable,
-    /// Its headers cannot be read, or one of them cannot be sent, so that it is refused again: [amend](DeadLetters::amend) it first.
+    /// Its headers cannot be read, or one of them cannot be sent, so that it is refused again:
+    /// [amend](DeadLetters::amend) it first.
     UnsendableHeaders,
-    /// It was not delivered before its deadline, and is given up again unless the route now has a later one.
+    /// It was not delivered before its deadline, and is given up again unless the route now has a
+    /// later one.
     Expired,
 }
 
@@ -131,12 +140,17 @@ pub struct ShardCursor {
 impl ShardCursor {
     /// The place of a letter.
     pub fn of(letter: &DeadLetter) -> Self {
-        Self { shard: letter.shard, position: letter.position, route: Arc::clone(&letter.route) }
+        Self {
+            shard: letter.shard,
+            position: letter.position,
+            route: Arc::clone(&letter.route),
+        }
     }
 }
 
-/// Goes through the letters by shard and position. What becomes due dies, if at all, at a place that is behind the cursor, so the
-/// walk ends; and an earlier letter of a stream is never in a later transaction.
+/// Goes through the letters by shard and position. What becomes due dies, if at all, at a place
+/// that is behind the cursor, so the walk ends; and an earlier letter of a stream is never in a
+/// later transaction.
 pub(super) async fn replay_all<S: DeadLetters + ?Sized>(
     store: &S,
     filter: &DeadLetterFilter,
@@ -146,7 +160,9 @@ pub(super) async fn replay_all<S: DeadLetters + ?Sized>(
     let mut after: Option<ShardCursor> = None;
     loop {
         let page = store.list_in_order(filter, after.as_ref(), PAGE).await?;
-        let Some(last) = page.last() else { return Ok(report) };
+        let Some(last) = page.last() else {
+            return Ok(report);
+        };
         after = Some(ShardCursor::of(last));
         report.matched += page.len() as u64;
         match mode {
@@ -164,7 +180,9 @@ pub(super) async fn replay_all<S: DeadLetters + ?Sized>(
 pub(super) fn by_shard(page: &[DeadLetter]) -> Vec<(ShardId, Vec<LetterKey>)> {
     let key = |letter: &DeadLetter| (letter.envelope.event_id, Arc::clone(&letter.route));
     let shards = page.chunk_by(|one, next| one.shard == next.shard);
-    shards.map(|letters| (letters[0].shard, letters.iter().map(key).collect())).collect()
+    shards
+        .map(|letters| (letters[0].shard, letters.iter().map(key).collect()))
+        .collect()
 }
 
 fn look_at(letter: &DeadLetter, report: &mut ReplayReport) {
@@ -176,25 +194,33 @@ fn look_at(letter: &DeadLetter, report: &mut ReplayReport) {
         report.note(letter, problem, detail);
     }
     if let Some(obstacle) = amendment::obstacle(&letter.envelope) {
-        report.note(letter, Problem::UnsendableHeaders, format!("{obstacle} (amend the letter before its replay)"));
+        report.note(
+            letter,
+            Problem::UnsendableHeaders,
+            format!("{obstacle} (amend the letter before its replay)"),
+        );
     }
     if letter.later_ones_out() {
         let detail = "it did not park its aggregate, so later events may be out already";
         report.note(letter, Problem::LaterOnesOut, detail.to_owned());
     }
     if letter.cause == Burial::EXPIRED {
-        let detail = "it has expired and is given up again, unless its route now has a later deadline";
+        let detail =
+            "it has expired and is given up again, unless its route now has a later deadline";
         report.note(letter, Problem::Expired, detail.to_owned());
     }
 }
 
-/// Why this binary cannot read the event. Bytes enqueued without a Rust type, and encoded ones, are nobody's to read here.
+/// Why this binary cannot read the event. Bytes enqueued without a Rust type, and encoded ones, are
+/// nobody's to read here.
 fn unreadable(letter: &DeadLetter) -> Option<(Problem, String)> {
     let event = &letter.envelope;
     if event.schema_version == 0 || event.content_encoding.is_some() {
         return None;
     }
-    let error = Registry::global().decode(&event.event_type, event.schema_version, &event.payload).err()?;
+    let error = Registry::global()
+        .decode(&event.event_type, event.schema_version, &event.payload)
+        .err()?;
     let problem = match error {
         DecodeError::UnknownEventType { .. } => Problem::UnknownEventType,
         DecodeError::NewerVersion { .. } => Problem::NewerVersion,

@@ -7,7 +7,8 @@ use bento_core::outbox::Sharding;
 use super::RelayState;
 use crate::store::RelayId;
 
-/// What is odd about the lanes that the relays serve. Nothing is refused because of it: relays come and go.
+/// What is odd about the lanes that the relays serve. Nothing is refused because of it: relays come
+/// and go.
 ///
 /// ```
 /// use std::time::Duration;
@@ -30,8 +31,8 @@ pub struct Coverage {
     pub overlaps: Vec<Overlap>,
 }
 
-/// A lane in the lists of relays whose lists are not the same: probably a slip. Relays with the same list are replicas, and one
-/// without a list serves what there is; neither counts.
+/// A lane in the lists of relays whose lists are not the same: probably a slip. Relays with the
+/// same list are replicas, and one without a list serves what there is; neither counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overlap {
     /// The lane.
@@ -45,7 +46,12 @@ impl Coverage {
     pub fn of(relays: &[RelayState], sharding: Sharding) -> Self {
         let mut coverage = Self::default();
         for lane in 0..sharding.lanes.get() {
-            let is_served = |relay: &RelayState| relay.lanes.as_ref().is_none_or(|lanes| lanes.contains(&lane));
+            let is_served = |relay: &RelayState| {
+                relay
+                    .lanes
+                    .as_ref()
+                    .is_none_or(|lanes| lanes.contains(&lane))
+            };
             if !relays.iter().any(is_served) {
                 coverage.unserved.push(lane);
             }
@@ -67,7 +73,10 @@ fn overlap(relays: &[RelayState], lane: u16) -> Option<Overlap> {
         .filter(|(_, lanes)| lanes.contains(&lane))
         .collect();
     let differ = lists.windows(2).any(|pair| pair[0].1 != pair[1].1);
-    differ.then(|| Overlap { lane, relays: lists.into_iter().map(|(id, _)| id).collect() })
+    differ.then(|| Overlap {
+        lane,
+        relays: lists.into_iter().map(|(id, _)| id).collect(),
+    })
 }
 
 fn sorted(lanes: &[u16]) -> Vec<u16> {
@@ -89,7 +98,10 @@ impl fmt::Display for Coverage {
         }
         for Overlap { lane, relays } in &self.overlaps {
             let relays: Vec<_> = relays.iter().map(RelayId::to_string).collect();
-            parts.push(format!("lane {lane} is in different lists of relays {}", relays.join(", ")));
+            parts.push(format!(
+                "lane {lane} is in different lists of relays {}",
+                relays.join(", ")
+            ));
         }
         f.write_str(&parts.join("; "))
     }
@@ -102,11 +114,21 @@ mod tests {
     use super::*;
 
     fn relay(lanes: Option<&[u16]>) -> RelayState {
-        RelayState { relay: RelayId::new(), lanes: lanes.map(<[u16]>::to_vec), expires_in: Duration::from_secs(1) }
+        RelayState {
+            relay: RelayId::new(),
+            lanes: lanes.map(<[u16]>::to_vec),
+            expires_in: Duration::from_secs(1),
+        }
     }
 
     fn coverage(relays: &[RelayState], lanes: u16) -> Coverage {
-        Coverage::of(relays, Sharding { lanes: lanes.try_into().unwrap(), ..Sharding::default() })
+        Coverage::of(
+            relays,
+            Sharding {
+                lanes: lanes.try_into().unwrap(),
+                ..Sharding::default()
+            },
+        )
     }
 
     #[test]
@@ -117,7 +139,12 @@ mod tests {
 
     #[test]
     fn replicas_with_one_list_do_not_overlap() {
-        let relays = [relay(Some(&[0, 1])), relay(Some(&[1, 0])), relay(Some(&[2])), relay(None)];
+        let relays = [
+            relay(Some(&[0, 1])),
+            relay(Some(&[1, 0])),
+            relay(Some(&[2])),
+            relay(None),
+        ];
         assert!(coverage(&relays, 3).is_complete());
     }
 
@@ -125,7 +152,18 @@ mod tests {
     fn different_lists_with_one_lane_overlap() {
         let relays = [relay(Some(&[0, 1])), relay(Some(&[1, 2])), relay(None)];
         let found = coverage(&relays, 3);
-        assert_eq!(found.overlaps, [Overlap { lane: 1, relays: vec![relays[0].relay, relays[1].relay] }]);
-        assert!(found.to_string().starts_with("lane 1 is in different lists"), "{found}");
+        assert_eq!(
+            found.overlaps,
+            [Overlap {
+                lane: 1,
+                relays: vec![relays[0].relay, relays[1].relay]
+            }]
+        );
+        assert!(
+            found
+                .to_string()
+                .starts_with("lane 1 is in different lists"),
+            "{found}"
+        );
     }
 }

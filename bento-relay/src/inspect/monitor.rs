@@ -13,14 +13,16 @@ use crate::task::{Stop, Task};
 
 /// Publishes what [`Inspect`] says as gauges, and logs when lanes are left unserved.
 ///
-/// One in each process that serves metrics is too many: every one of them counts the tables. Start it where the relays are.
+/// One in each process that serves metrics is too many: every one of them counts the tables. Start
+/// it where the relays are.
 ///
 /// # Series
 ///
-/// The largest tenants have series of their own, the others share one. The series of a tenant that has no events any more is set to 0 once and
-/// then never again, so that the monitor remembers no more tenants than have events. It cannot delete a series: the `metrics` facade does not
-/// let it. An exporter drops one that is not set any more by a timeout of its own, as `PrometheusBuilder::idle_timeout` does; choose several
-/// times [`MonitorSettings::every`].
+/// The largest tenants have series of their own, the others share one. The series of a tenant that
+/// has no events any more is set to 0 once and then never again, so that the monitor remembers no
+/// more tenants than have events. It cannot delete a series: the `metrics` facade does not let it.
+/// An exporter drops one that is not set any more by a timeout of its own, as
+/// `PrometheusBuilder::idle_timeout` does; choose several times [`MonitorSettings::every`].
 ///
 /// ```
 /// # use bento_relay::inspect::{Monitor, MonitorSettings};
@@ -40,16 +42,22 @@ pub struct Monitor;
 pub struct MonitorSettings {
     /// How often the tables are counted: 15 s.
     pub every: Duration,
-    /// How many tenants have series of their own, those with the largest backlogs: 50. The rest is counted as tenant `other`.
+    /// How many tenants have series of their own, those with the largest backlogs: 50. The rest is
+    /// counted as tenant `other`.
     pub tenants: usize,
-    /// The time that relays have to start: 10 s, which is the default lease. Until it is over, leases and lanes are looked at once a second,
-    /// shown as soon as every lane is served, and nothing is logged about them.
+    /// The time that relays have to start: 10 s, which is the default lease. Until it is over,
+    /// leases and lanes are looked at once a second, shown as soon as every lane is served, and
+    /// nothing is logged about them.
     pub start: Duration,
 }
 
 impl Default for MonitorSettings {
     fn default() -> Self {
-        Self { every: Duration::from_secs(15), tenants: 50, start: Duration::from_secs(10) }
+        Self {
+            every: Duration::from_secs(15),
+            tenants: 50,
+            start: Duration::from_secs(10),
+        }
     }
 }
 
@@ -63,7 +71,8 @@ impl Monitor {
     }
 }
 
-/// The running task. Dropping it stops the task in the background; [`stop`](Self::stop) also waits for it.
+/// The running task. Dropping it stops the task in the background; [`stop`](Self::stop) also waits
+/// for it.
 #[derive(Debug)]
 #[must_use = "dropping the handle stops the monitor"]
 pub struct MonitorHandle(Task);
@@ -115,9 +124,23 @@ struct Watch<S> {
 impl<S: Inspect> Watch<S> {
     fn new(store: S, settings: MonitorSettings) -> Self {
         let now = Instant::now();
-        let MonitorSettings { every, tenants, start } = settings;
-        let gauges = Gauges { tenants, shown: BTreeSet::new() };
-        Self { store, every, gauges, coverage: Coverage::default(), count_at: now, started_at: now + start }
+        let MonitorSettings {
+            every,
+            tenants,
+            start,
+        } = settings;
+        let gauges = Gauges {
+            tenants,
+            shown: BTreeSet::new(),
+        };
+        Self {
+            store,
+            every,
+            gauges,
+            coverage: Coverage::default(),
+            count_at: now,
+            started_at: now + start,
+        }
     }
 
     async fn look(&mut self) -> Result<(), StoreError> {
@@ -201,7 +224,11 @@ impl Gauges {
     /// Sets every series. One that is gone is set to 0 once, and forgotten.
     fn show(&mut self, backlog: Vec<Backlog>) {
         let series = summed(backlog, self.tenants);
-        for gone in self.shown.iter().filter(|shown| !series.contains_key(*shown)) {
+        for gone in self
+            .shown
+            .iter()
+            .filter(|shown| !series.contains_key(*shown))
+        {
             show_series(gone, &Backlog::default());
         }
         for (series, backlog) in &series {
@@ -213,7 +240,11 @@ impl Gauges {
 
 fn show_series((tenant, route): &Series, backlog: &Backlog) {
     let labels = [("tenant", tenant.clone()), ("route", route.clone())];
-    let counts = [("pending", backlog.counts.pending), ("held", backlog.counts.held), ("dead", backlog.counts.dead)];
+    let counts = [
+        ("pending", backlog.counts.pending),
+        ("held", backlog.counts.held),
+        ("dead", backlog.counts.dead),
+    ];
     for (status, count) in counts {
         let [tenant, route] = labels.clone();
         let labels = [tenant, route, ("status", status.to_owned())];
@@ -229,8 +260,14 @@ fn summed(backlog: Vec<Backlog>, tenants: usize) -> BTreeMap<Series, Backlog> {
     let mut series: BTreeMap<Series, Backlog> = BTreeMap::new();
     for one in backlog {
         let tenant = one.tenant_id.unwrap_or_default();
-        let tenant = if own.contains(&tenant) { tenant } else { OTHER.to_owned() };
-        let sum = series.entry((tenant, one.route.as_deref().unwrap_or("").to_owned())).or_default();
+        let tenant = if own.contains(&tenant) {
+            tenant
+        } else {
+            OTHER.to_owned()
+        };
+        let sum = series
+            .entry((tenant, one.route.as_deref().unwrap_or("").to_owned()))
+            .or_default();
         sum.counts.pending += one.counts.pending;
         sum.counts.held += one.counts.held;
         sum.counts.dead += one.counts.dead;
@@ -243,13 +280,19 @@ fn summed(backlog: Vec<Backlog>, tenants: usize) -> BTreeMap<Series, Backlog> {
 fn largest(backlog: &[Backlog], limit: usize) -> BTreeSet<String> {
     let mut tenants: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     for one in backlog {
-        let sum = tenants.entry(one.tenant_id.as_deref().unwrap_or("")).or_default();
+        let sum = tenants
+            .entry(one.tenant_id.as_deref().unwrap_or(""))
+            .or_default();
         sum.0 += one.counts.backlog();
         sum.1 += one.counts.dead;
     }
     let mut tenants: Vec<_> = tenants.into_iter().collect();
     tenants.sort_by_key(|&(tenant, size)| (std::cmp::Reverse(size), tenant));
-    tenants.into_iter().take(limit).map(|(tenant, _)| tenant.to_owned()).collect()
+    tenants
+        .into_iter()
+        .take(limit)
+        .map(|(tenant, _)| tenant.to_owned())
+        .collect()
 }
 
 #[cfg(test)]
@@ -258,17 +301,30 @@ mod tests {
     use crate::inspect::StatusCounts;
 
     fn of(tenant: &str, pending: u64, oldest: u64) -> Backlog {
-        let counts = StatusCounts { pending, ..StatusCounts::default() };
+        let counts = StatusCounts {
+            pending,
+            ..StatusCounts::default()
+        };
         let tenant_id = Some(tenant.to_owned());
-        Backlog { tenant_id, counts, oldest: Some(Duration::from_secs(oldest)), ..Backlog::default() }
+        Backlog {
+            tenant_id,
+            counts,
+            oldest: Some(Duration::from_secs(oldest)),
+            ..Backlog::default()
+        }
     }
 
     #[test]
     fn small_tenants_are_summed_as_other() {
-        let series = summed(vec![of("a", 1, 5), of("b", 3, 1), of("c", 2, 9), of("d", 9, 2)], 2);
+        let series = summed(
+            vec![of("a", 1, 5), of("b", 3, 1), of("c", 2, 9), of("d", 9, 2)],
+            2,
+        );
         let shown: Vec<_> = series
             .iter()
-            .map(|((tenant, _), sum)| (&**tenant, sum.counts.pending, sum.oldest.unwrap().as_secs()))
+            .map(|((tenant, _), sum)| {
+                (&**tenant, sum.counts.pending, sum.oldest.unwrap().as_secs())
+            })
             .collect();
         assert_eq!(shown, [("b", 3, 1), ("d", 9, 2), ("other", 3, 9)]);
     }
@@ -279,15 +335,25 @@ mod tests {
         held.route = Some("default".into());
         held.counts.held = 2;
         let series = summed(vec![of("a", 1, 5), held, of("b", 2, 1)], 1);
-        let keys: Vec<_> = series.keys().map(|(tenant, to)| (&**tenant, &**to)).collect();
+        let keys: Vec<_> = series
+            .keys()
+            .map(|(tenant, to)| (&**tenant, &**to))
+            .collect();
         assert_eq!(keys, [("a", ""), ("a", "default"), ("other", "")]);
     }
 
     #[test]
     fn tenants_that_take_turns_are_remembered_while_they_have_events() {
-        let mut gauges = Gauges { tenants: 50, shown: BTreeSet::new() };
+        let mut gauges = Gauges {
+            tenants: 50,
+            shown: BTreeSet::new(),
+        };
         for turn in 0..480 {
-            gauges.show((turn..turn + 3).map(|tenant| of(&format!("tenant-{tenant}"), 1, 1)).collect());
+            gauges.show(
+                (turn..turn + 3)
+                    .map(|tenant| of(&format!("tenant-{tenant}"), 1, 1))
+                    .collect(),
+            );
             assert_eq!(gauges.shown.len(), 3, "turn {turn}");
         }
         gauges.show(Vec::new());

@@ -15,7 +15,8 @@ use crate::store::{Burial, Failure, Held, Settlement};
 /// The longest error text that is recorded, in bytes.
 pub(super) const ERROR_LIMIT: usize = 4096;
 
-pub(crate) const TOO_FEW_ANSWERS: &str = "the publisher answered for fewer events than it was given";
+pub(crate) const TOO_FEW_ANSWERS: &str =
+    "the publisher answered for fewer events than it was given";
 
 /// How many fallbacks of fallbacks are looked at for a circle.
 const LONGEST_CHAIN: usize = 32;
@@ -28,12 +29,20 @@ struct Fault {
 }
 
 impl<R: Routing> Machine<R> {
-    /// Takes the answers to a wave, in its order. A missing one says that the destination could not be asked.
-    pub fn answer(&mut self, wave: Wave, mut answers: Vec<Result<(), PublishError>>, observer: &mut impl Observer) {
+    /// Takes the answers to a wave, in its order. A missing one says that the destination could not
+    /// be asked.
+    pub fn answer(
+        &mut self,
+        wave: Wave,
+        mut answers: Vec<Result<(), PublishError>>,
+        observer: &mut impl Observer,
+    ) {
         let is_of_many = wave.pieces.len() > 1;
         let has_answer = answers.iter().any(is_answer);
         let given = answers.len();
-        answers.resize_with(wave.pieces.len(), || Err(PublishError::unavailable(TOO_FEW_ANSWERS)));
+        answers.resize_with(wave.pieces.len(), || {
+            Err(PublishError::unavailable(TOO_FEW_ANSWERS))
+        });
         // What broke off as a whole, one of its events may have broken.
         let is_suspect = |place: usize| is_of_many && (place >= given || !has_answer);
         if self.is_late(&wave) {
@@ -50,8 +59,9 @@ impl<R: Routing> Machine<R> {
         self.keep(outlet, pieces);
     }
 
-    /// Takes back a wave that failed as a whole. If the failure is that of its only event, it is an attempt; else the destination could not
-    /// be asked, and each event of the wave is sent alone from now on.
+    /// Takes back a wave that failed as a whole. If the failure is that of its only event, it is an
+    /// attempt; else the destination could not be asked, and each event of the wave is sent alone
+    /// from now on.
     pub fn fail(&mut self, wave: Wave, error: &PublishError, observer: &mut impl Observer) {
         let answers = wave.pieces.iter().map(|_| Err(error.repeated())).collect();
         self.answer(wave, answers, observer);
@@ -104,7 +114,8 @@ impl<R: Routing> Machine<R> {
             }
             Place::Held { position } => {
                 let route = Arc::clone(&leg.name);
-                self.settled.push(Settlement::HeldPublished { position, route });
+                self.settled
+                    .push(Settlement::HeldPublished { position, route });
             }
         }
     }
@@ -114,22 +125,31 @@ impl<R: Routing> Machine<R> {
         let fault = Fault::of(leg);
         let (holds, is_chained) = (leg.holds, leg.is_chained);
         // Only an answer about the event is an attempt at it.
-        let attempts = leg.attempts.saturating_add(u32::from(fault.class.is_answer()));
+        let attempts = leg
+            .attempts
+            .saturating_add(u32::from(fault.class.is_answer()));
         let policies = leg.route.retry.unwrap_or(self.retry);
         let cause = match fault.class {
             FailureClass::Permanent => Some(Burial::PERMANENT),
-            FailureClass::Transient if policies.transient.is_exhausted(attempts) => Some(Burial::MAX_ATTEMPTS),
+            FailureClass::Transient if policies.transient.is_exhausted(attempts) => {
+                Some(Burial::MAX_ATTEMPTS)
+            }
             FailureClass::Transient | FailureClass::Throttled | FailureClass::Unavailable => None,
         };
         match cause {
             Some(cause) => match self.fallback(&Arc::clone(&self.batch.legs[index].route)) {
                 Some(to) => {
-                    let outcome = Outcome::FellBack { attempts, to: &to.name, error: &fault.text };
+                    let outcome = Outcome::FellBack {
+                        attempts,
+                        to: &to.name,
+                        error: &fault.text,
+                    };
                     let leg = &self.batch.legs[index];
                     observer.outcome(&leg.envelope, &leg.name, outcome);
                     self.fall_back(index, &to);
                     if holds && !is_chained {
-                        // Another relay could send it once more where it failed. Until it has moved, nothing overtakes it.
+                        // Another relay could send it once more where it failed. Until it has
+                        // moved, nothing overtakes it.
                         return;
                     }
                 }
@@ -151,12 +171,17 @@ impl<R: Routing> Machine<R> {
         policies: &RetryPolicies,
         observer: &mut impl Observer,
     ) {
-        let Fault { class, retry_after, text } = fault;
+        let Fault {
+            class,
+            retry_after,
+            text,
+        } = fault;
         let (position, name) = self.key(index);
         let drawn = match class {
             FailureClass::Unavailable => {
                 let is_suspect = self.batch.legs[index].is_suspect;
-                self.unreached.note(position, &name, is_suspect, &mut self.random)
+                self.unreached
+                    .note(position, &name, is_suspect, &mut self.random)
             }
             FailureClass::Throttled => policies.throttled.wait(attempts.max(1), &mut self.random),
             FailureClass::Transient | FailureClass::Permanent => {
@@ -166,10 +191,23 @@ impl<R: Routing> Machine<R> {
         };
         let after = retry_after.map_or(drawn, |asked| asked.max(drawn));
         let leg = &self.batch.legs[index];
-        let outcome = Outcome::Retry { attempts, after, class, error: &text };
+        let outcome = Outcome::Retry {
+            attempts,
+            after,
+            class,
+            error: &text,
+        };
         observer.outcome(&leg.envelope, &leg.name, outcome);
         let delivered = leg.delivered.clone();
-        self.hold_failed(index, Failure { attempts, retry_after: after, error: text, delivered });
+        self.hold_failed(
+            index,
+            Failure {
+                attempts,
+                retry_after: after,
+                error: text,
+                delivered,
+            },
+        );
     }
 
     /// The position of a leg's row, and its name.
@@ -187,7 +225,8 @@ impl<R: Routing> Machine<R> {
         self.unreached.forget(position, &name);
     }
 
-    /// Where an event goes that its route gives up; nowhere if that led back to where it comes from.
+    /// Where an event goes that its route gives up; nowhere if that led back to where it comes
+    /// from.
     fn fallback(&self, route: &Route) -> Option<Arc<Route>> {
         let first = route.fallback.as_ref()?;
         let mut at = Arc::clone(first);
@@ -217,7 +256,12 @@ impl<R: Routing> Machine<R> {
         }
         match leg.place {
             Place::Held { position } => {
-                self.settled.push(Settlement::HeldMoved { position, route: name, to: route, ordered });
+                self.settled.push(Settlement::HeldMoved {
+                    position,
+                    route: name,
+                    to: route,
+                    ordered,
+                });
             }
             Place::Pending { row } => {
                 let legs = self.batch.rows[row].legs.clone();
@@ -228,7 +272,12 @@ impl<R: Routing> Machine<R> {
                     }
                     let position = self.batch.rows[row].position;
                     self.batch.rows[row].is_moved = true;
-                    self.settled.push(Settlement::Hold { position, route, ordered, why: Held::Behind });
+                    self.settled.push(Settlement::Hold {
+                        position,
+                        route,
+                        ordered,
+                        why: Held::Behind,
+                    });
                 }
                 self.leave_row(row);
             }
@@ -248,7 +297,11 @@ impl<R: Routing> Machine<R> {
         leg.state = State::Settled;
         if let Place::Held { position } = leg.place {
             let route = Arc::clone(&leg.name);
-            self.settled.push(Settlement::HeldFailed { position, route, failure });
+            self.settled.push(Settlement::HeldFailed {
+                position,
+                route,
+                failure,
+            });
         }
     }
 
@@ -256,7 +309,9 @@ impl<R: Routing> Machine<R> {
     pub(super) fn hold(&mut self, index: usize, why: Held) {
         let leg = &mut self.batch.legs[index];
         leg.state = State::Settled;
-        let Place::Pending { row } = leg.place else { return };
+        let Place::Pending { row } = leg.place else {
+            return;
+        };
         let (route, ordered) = (Arc::clone(&leg.name), leg.holds);
         if ordered {
             leg.state = State::Held;
@@ -264,7 +319,12 @@ impl<R: Routing> Machine<R> {
         }
         let position = self.batch.rows[row].position;
         self.batch.rows[row].is_moved = true;
-        self.settled.push(Settlement::Hold { position, route, ordered, why });
+        self.settled.push(Settlement::Hold {
+            position,
+            route,
+            ordered,
+            why,
+        });
         self.leave_row(row);
     }
 
@@ -288,9 +348,23 @@ impl<R: Routing> Machine<R> {
         self.forget_unreached(index);
         let leg = &mut self.batch.legs[index];
         leg.state = State::Settled;
-        observer.outcome(&leg.envelope, &leg.name, Outcome::Dead { attempts, cause, error: &error });
+        observer.outcome(
+            &leg.envelope,
+            &leg.name,
+            Outcome::Dead {
+                attempts,
+                cause,
+                error: &error,
+            },
+        );
         let delivered = std::mem::take(&mut leg.delivered);
-        let dead = Burial { attempts, error, cause: Cow::Borrowed(cause), parks, delivered };
+        let dead = Burial {
+            attempts,
+            error,
+            cause: Cow::Borrowed(cause),
+            parks,
+            delivered,
+        };
         let route = Arc::clone(&leg.name);
         if parks {
             self.blocked.insert(&route, &leg.envelope);
@@ -299,10 +373,18 @@ impl<R: Routing> Machine<R> {
             Place::Pending { row } => {
                 let position = self.batch.rows[row].position;
                 self.batch.rows[row].is_moved = true;
-                self.settled.push(Settlement::Bury { position, route, dead });
+                self.settled.push(Settlement::Bury {
+                    position,
+                    route,
+                    dead,
+                });
                 self.leave_row(row);
             }
-            Place::Held { position } => self.settled.push(Settlement::HeldBury { position, route, dead }),
+            Place::Held { position } => self.settled.push(Settlement::HeldBury {
+                position,
+                route,
+                dead,
+            }),
         }
     }
 
@@ -311,7 +393,9 @@ impl<R: Routing> Machine<R> {
         let row = &mut self.batch.rows[row];
         row.open -= 1;
         if row.open == 0 && !row.is_moved {
-            self.settled.push(Settlement::Published { position: row.position });
+            self.settled.push(Settlement::Published {
+                position: row.position,
+            });
         }
     }
 
@@ -324,7 +408,8 @@ impl<R: Routing> Machine<R> {
 }
 
 impl Fault {
-    /// The gravest of what went wrong: what will not pass by itself for one destination passes for none.
+    /// The gravest of what went wrong: what will not pass by itself for one destination passes for
+    /// none.
     fn of(leg: &mut Leg) -> Self {
         let faults = std::mem::take(&mut leg.faults);
         let gravity = |class| match class {
@@ -334,25 +419,41 @@ impl Fault {
             FailureClass::Throttled => 0,
         };
         let classes = faults.iter().map(|(_, error)| error.class());
-        let class = classes.max_by_key(|class| gravity(*class)).unwrap_or(FailureClass::Unavailable);
-        let retry_after = faults.iter().filter_map(|(_, error)| error.retry_after()).max();
+        let class = classes
+            .max_by_key(|class| gravity(*class))
+            .unwrap_or(FailureClass::Unavailable);
+        let retry_after = faults
+            .iter()
+            .filter_map(|(_, error)| error.retry_after())
+            .max();
         let text = if leg.route.destinations.len() > 1 {
-            let each = faults.iter().map(|(name, error)| format!("{name}: {}", error.chain()));
+            let each = faults
+                .iter()
+                .map(|(name, error)| format!("{name}: {}", error.chain()));
             let mut text = each.collect::<Vec<_>>().join("; ");
             if !leg.delivered.is_empty() {
                 text = format!("{text}; delivered to {}", leg.delivered.join(", "));
             }
             text
         } else {
-            faults.first().map(|(_, error)| error.chain()).unwrap_or_default()
+            faults
+                .first()
+                .map(|(_, error)| error.chain())
+                .unwrap_or_default()
         };
-        Self { class, retry_after, text: bounded(text) }
+        Self {
+            class,
+            retry_after,
+            text: bounded(text),
+        }
     }
 }
 
 /// True if the destination is there: it confirmed the event, or answered about it.
 fn is_answer(answer: &Result<(), PublishError>) -> bool {
-    answer.as_ref().map_or_else(|error| error.class().is_answer(), |()| true)
+    answer
+        .as_ref()
+        .map_or_else(|error| error.class().is_answer(), |()| true)
 }
 
 pub(super) fn bounded(mut error: String) -> String {

@@ -13,7 +13,8 @@ use super::outlet::{Outlet, Piece};
 use crate::publish::PublishError;
 use crate::route::Route;
 
-/// No two batches of a process have the same number, so that a wave is never taken for one of another batch or machine.
+/// No two batches of a process have the same number, so that a wave is never taken for one of
+/// another batch or machine.
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
 /// The rows that one `advance` returned.
@@ -121,7 +122,15 @@ pub(super) struct Tail {
 
 impl Batch {
     pub(super) fn clear(&mut self) {
-        let Self { number, leaves_late, rows, legs, outlets, fallen, tails } = self;
+        let Self {
+            number,
+            leaves_late,
+            rows,
+            legs,
+            outlets,
+            fallen,
+            tails,
+        } = self;
         *number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         *leaves_late = false;
         rows.clear();
@@ -134,7 +143,13 @@ impl Batch {
     /// Begins a pending row, whose legs follow.
     pub(super) fn begin_row(&mut self, position: i64, open: usize) -> usize {
         let first = self.legs.len();
-        self.rows.push(Row { position, legs: first..first + open, open, is_moved: false, is_confirmed: false });
+        self.rows.push(Row {
+            position,
+            legs: first..first + open,
+            open,
+            is_moved: false,
+            is_confirmed: false,
+        });
         self.rows.len() - 1
     }
 
@@ -149,7 +164,10 @@ impl Batch {
         let index = self.legs.len();
         let mut before = None;
         if leg.envelope.is_ordered() {
-            let tail = self.tails.entry(Stream::of(&leg.name, &leg.envelope)).or_default();
+            let tail = self
+                .tails
+                .entry(Stream::of(&leg.name, &leg.envelope))
+                .or_default();
             before = tail.last.replace(index);
             tail.has_held |= leg.holds && matches!(leg.place, Place::Held { .. });
         }
@@ -173,14 +191,20 @@ impl Batch {
     /// Notes that a held row of a stream has left it without being sent.
     pub(super) fn pass(&mut self, name: &Arc<str>, envelope: &Arc<Envelope>, holds: bool) {
         if envelope.is_ordered() {
-            self.tails.entry(Stream::of(name, envelope)).or_default().has_held |= holds;
+            self.tails
+                .entry(Stream::of(name, envelope))
+                .or_default()
+                .has_held |= holds;
         }
     }
 
     /// Lets nothing more of a stream be sent in this batch.
     pub(super) fn shut(&mut self, name: &Arc<str>, envelope: &Arc<Envelope>) {
         if envelope.is_ordered() {
-            self.tails.entry(Stream::of(name, envelope)).or_default().is_shut = true;
+            self.tails
+                .entry(Stream::of(name, envelope))
+                .or_default()
+                .is_shut = true;
         }
     }
 
@@ -191,21 +215,29 @@ impl Batch {
             let leg = &mut self.legs[index];
             leg.state = State::Sent;
             for (member, target) in leg.members.iter().enumerate() {
-                self.outlets[target.outlet].ready.push(Piece { leg: index, member });
+                self.outlets[target.outlet]
+                    .ready
+                    .push(Piece { leg: index, member });
             }
             next = leg.next.filter(|_| leg.is_chained);
-            next = next.filter(|&next| self.legs[next].is_chained && self.legs[next].state == State::Waiting);
+            next = next.filter(|&next| {
+                self.legs[next].is_chained && self.legs[next].state == State::Waiting
+            });
         }
     }
 
     /// Lets the next one of a stream go, if it waits.
     pub(super) fn release_next(&mut self, index: usize) {
-        if let Some(next) = self.legs[index].next.filter(|&next| self.legs[next].state == State::Waiting) {
+        if let Some(next) = self.legs[index]
+            .next
+            .filter(|&next| self.legs[next].state == State::Waiting)
+        {
             self.release(next);
         }
     }
 
-    /// Takes everything that keeps its place behind a failed leg out of the batch, and returns it. What keeps none goes on.
+    /// Takes everything that keeps its place behind a failed leg out of the batch, and returns it.
+    /// What keeps none goes on.
     pub(super) fn cut_followers(&mut self, failed: usize) -> Vec<usize> {
         let (mut cut, mut last) = (Vec::new(), failed);
         let mut next = self.legs[failed].next.take();
@@ -234,7 +266,8 @@ impl Leg {
     }
 }
 
-/// The identity of a stream, borrowed from one of its events, so that telling streams apart allocates nothing.
+/// The identity of a stream, borrowed from one of its events, so that telling streams apart
+/// allocates nothing.
 #[derive(Clone, Debug)]
 pub(super) struct Stream {
     name: Arc<str>,
@@ -243,11 +276,18 @@ pub(super) struct Stream {
 
 impl Stream {
     pub(super) fn of(name: &Arc<str>, envelope: &Arc<Envelope>) -> Self {
-        Self { name: Arc::clone(name), envelope: Arc::clone(envelope) }
+        Self {
+            name: Arc::clone(name),
+            envelope: Arc::clone(envelope),
+        }
     }
 
     fn key(&self) -> (&str, &str, &str) {
-        (&self.envelope.aggregate_id, &self.envelope.aggregate_type, &self.name)
+        (
+            &self.envelope.aggregate_id,
+            &self.envelope.aggregate_type,
+            &self.name,
+        )
     }
 }
 

@@ -1,11 +1,13 @@
-//! The number of rows that a relay asks for at a time, so that large events fill neither its memory nor a lease.
+//! The number of rows that a relay asks for at a time, so that large events fill neither its memory
+//! nor a lease.
 //!
-//! The size of a row is known only once it is read. The first batch of a shard is small, and each full batch doubles the next one, up to
-//! the number of rows and of bytes that the settings allow. The bytes of a row are taken to be the average of the last batch. A call of
-//! the store that failed halves the next one: it may have been too large to be answered in time.
+//! The size of a row is known only once it is read. The first batch of a shard is small, and each
+//! full batch doubles the next one, up to the number of rows and of bytes that the settings allow.
+//! The bytes of a row are taken to be the average of the last batch. A call of the store that
+//! failed halves the next one: it may have been too large to be answered in time.
 //!
-//! A batch is what a crash may repeat. A large one saves statements of the database only where the broker is quick; where
-//! publishing takes its time, a batch stays at 200 rows.
+//! A batch is what a crash may repeat. A large one saves statements of the database only where the
+//! broker is quick; where publishing takes its time, a batch stays at 200 rows.
 
 use std::time::Duration;
 
@@ -38,12 +40,16 @@ impl Default for BatchSize {
 impl From<usize> for BatchSize {
     /// A first batch of this many rows.
     fn from(rows: usize) -> Self {
-        Self { rows, bytes_per_row: 0 }
+        Self {
+            rows,
+            bytes_per_row: 0,
+        }
     }
 }
 
 impl BatchSize {
-    /// Returns the number of rows to ask for: at most `rows`, and about `bytes`, but at least one row.
+    /// Returns the number of rows to ask for: at most `rows`, and about `bytes`, but at least one
+    /// row.
     pub(crate) fn next(self, rows: usize, bytes: usize) -> usize {
         let fitting = bytes.checked_div(self.bytes_per_row).unwrap_or(usize::MAX);
         self.rows.min(rows).min(fitting).max(1)
@@ -90,8 +96,14 @@ mod tests {
     fn batch(rows: usize, bytes: usize) -> Advanced {
         let envelope = Envelope::new("a.b", 1, chrono::DateTime::UNIX_EPOCH, "x".repeat(bytes));
         let envelope = Arc::new(envelope);
-        let row = |position| OutboxRow { position, envelope: Arc::clone(&envelope) };
-        Advanced { pending: (0..).take(rows).map(row).collect(), ..Advanced::default() }
+        let row = |position| OutboxRow {
+            position,
+            envelope: Arc::clone(&envelope),
+        };
+        Advanced {
+            pending: (0..).take(rows).map(row).collect(),
+            ..Advanced::default()
+        }
     }
 
     #[test]
@@ -105,7 +117,11 @@ mod tests {
         }
         assert_eq!(asked, [16, 32, 64, 128, 200, 200]);
         size.arrived(200, &batch(3, 10));
-        assert_eq!(size.next(200, 1 << 20), 200, "a batch that was not full does not shrink the next one");
+        assert_eq!(
+            size.next(200, 1 << 20),
+            200,
+            "a batch that was not full does not shrink the next one"
+        );
     }
 
     #[test]
@@ -118,7 +134,10 @@ mod tests {
             size.published(Duration::from_millis(millis));
             asked.push(rows);
         }
-        assert_eq!(asked, [16, 32, 64, 128, 256, 512, 1000, 1000, 200, 200, 400]);
+        assert_eq!(
+            asked,
+            [16, 32, 64, 128, 256, 512, 1000, 1000, 200, 200, 400]
+        );
         let mut small = BatchSize::from(50);
         small.published(Duration::from_secs(1));
         assert_eq!(small.next(1000, 1 << 20), 50);
@@ -131,7 +150,11 @@ mod tests {
         assert_eq!(size.next(200, 8000), 8);
         assert_eq!(size.next(200, 10), 1);
         size.arrived(1, &batch(0, 0));
-        assert_eq!(size.next(200, 8000), 8, "an empty batch says nothing about the size of rows");
+        assert_eq!(
+            size.next(200, 8000),
+            8,
+            "an empty batch says nothing about the size of rows"
+        );
     }
 
     #[test]

@@ -9,8 +9,9 @@ use super::{Admission, Machine, Observer, Reason, Routing};
 use crate::store::{Failure, Held};
 
 impl<R: Routing> Machine<R> {
-    /// Ends the batch. What was not answered stays in the store and comes again, unless its destination is away, or its row leaves the
-    /// outbox for the sake of another destination, or it would be overtaken by a later row that does: then it is held.
+    /// Ends the batch. What was not answered stays in the store and comes again, unless its
+    /// destination is away, or its row leaves the outbox for the sake of another destination, or it
+    /// would be overtaken by a later row that does: then it is held.
     pub fn close(&mut self, observer: &mut impl Observer) {
         self.keep_late_progress();
         if self.batch.legs.iter().any(Leg::is_open) {
@@ -34,7 +35,8 @@ impl<R: Routing> Machine<R> {
         }
     }
 
-    /// Goes back from the last row: one that is held draws every earlier one of its streams after it.
+    /// Goes back from the last row: one that is held draws every earlier one of its streams after
+    /// it.
     fn leave_outbox(&mut self, observer: &mut impl Observer) {
         let mut later = HashSet::new();
         for row in (0..self.batch.rows.len()).rev() {
@@ -51,24 +53,37 @@ impl<R: Routing> Machine<R> {
                     later.insert(Stream::of(&leg.name, &leg.envelope));
                 }
             }
-            let fallen = self.batch.fallen.iter().filter(|(of, _)| *of == row).map(|(_, stream)| stream.clone());
+            let fallen = self
+                .batch
+                .fallen
+                .iter()
+                .filter(|(of, _)| *of == row)
+                .map(|(_, stream)| stream.clone());
             later.extend(fallen);
         }
     }
 
     fn must_leave(&self, index: usize, later: &HashSet<Stream>) -> bool {
         let leg = &self.batch.legs[index];
-        let is_overtaken = || leg.holds && !later.is_empty() && later.contains(&Stream::of(&leg.name, &leg.envelope));
+        let is_overtaken = || {
+            leg.holds && !later.is_empty() && later.contains(&Stream::of(&leg.name, &leg.envelope))
+        };
         leg.is_open() && (leg.is_partial || self.is_away(leg) || is_overtaken())
     }
 
     fn is_away(&self, leg: &Leg) -> bool {
-        leg.members.iter().any(|member| self.batch.outlets[member.outlet].admission != Admission::Open)
+        leg.members
+            .iter()
+            .any(|member| self.batch.outlets[member.outlet].admission != Admission::Open)
     }
 
     fn hold_unanswered(&mut self, index: usize, observer: &mut impl Observer) {
         let leg = &self.batch.legs[index];
-        let reason = if self.is_away(leg) { Reason::Away } else { Reason::Unfinished };
+        let reason = if self.is_away(leg) {
+            Reason::Away
+        } else {
+            Reason::Unfinished
+        };
         if leg.is_partial {
             let why = Held::Failed(unfinished(leg));
             self.hold(index, why);
@@ -80,8 +95,15 @@ impl<R: Routing> Machine<R> {
 
 /// No attempt more; what is left is due at once.
 pub(super) fn unfinished(leg: &Leg) -> Failure {
-    let missing = leg.route.destinations.iter().map(|destination| &destination.name);
-    let missing: Vec<_> = missing.filter(|name| !leg.delivered.contains(name)).map(Arc::as_ref).collect();
+    let missing = leg
+        .route
+        .destinations
+        .iter()
+        .map(|destination| &destination.name);
+    let missing: Vec<_> = missing
+        .filter(|name| !leg.delivered.contains(name))
+        .map(Arc::as_ref)
+        .collect();
     Failure {
         attempts: leg.attempts,
         retry_after: Duration::ZERO,

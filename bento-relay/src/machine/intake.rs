@@ -28,26 +28,55 @@ impl<R: Routing> Machine<R> {
         reach: &mut impl Reach,
         observer: &mut impl Observer,
     ) {
-        let HeldRow { route: name, attempts, ordered, delivered, unroutable_for, row } = held;
+        let HeldRow {
+            route: name,
+            attempts,
+            ordered,
+            delivered,
+            unroutable_for,
+            row,
+        } = held;
         let holds = ordered && row.envelope.is_ordered();
-        if holds && self.batch.tail(&name, &row.envelope).is_some_and(|tail| tail.is_shut) {
+        if holds
+            && self
+                .batch
+                .tail(&name, &row.envelope)
+                .is_some_and(|tail| tail.is_shut)
+        {
             return;
         }
-        let place = Place::Held { position: row.position };
+        let place = Place::Held {
+            position: row.position,
+        };
         self.late.forget(row.position, &name);
         if *name == *Burial::UNROUTABLE {
-            let leg = Leg { holds, delivered, ..nowhere(place, name, row.envelope) };
+            let leg = Leg {
+                holds,
+                delivered,
+                ..nowhere(place, name, row.envelope)
+            };
             return self.route_anew(leg, row.position, unroutable_for, now, observer);
         }
         let target = match self.router.resume(&row.envelope, &name) {
             Ok(target) => target,
             Err(error) => {
-                let leg = Leg { attempts, holds, delivered, ..nowhere(place, name, row.envelope) };
+                let leg = Leg {
+                    attempts,
+                    holds,
+                    delivered,
+                    ..nowhere(place, name, row.envelope)
+                };
                 return self.hold_unroutable(leg, &error, unroutable_for, observer);
             }
         };
         let is_suspect = self.unreached.is_suspect(row.position, &name);
-        let leg = Leg { attempts, is_suspect, holds, delivered, ..leg(place, name, &target) };
+        let leg = Leg {
+            attempts,
+            is_suspect,
+            holds,
+            delivered,
+            ..leg(place, name, &target)
+        };
         if is_over(&target, now) {
             self.bury_unsent(leg, Obstacle::expired(&target), observer);
         } else if let Some(wait) = still_to_wait(&target, now).filter(|_| attempts == 0) {
@@ -66,15 +95,26 @@ impl<R: Routing> Machine<R> {
         observer: &mut impl Observer,
     ) {
         let OutboxRow { position, envelope } = row;
-        let is_paused =
-            !self.paused.is_empty() && envelope.tenant_id.as_ref().is_some_and(|tenant| self.paused.contains(tenant));
-        let routed = if self.is_queued(&envelope, all_held_are_here) { None } else { Some(self.places(&envelope)) };
+        let is_paused = !self.paused.is_empty()
+            && envelope
+                .tenant_id
+                .as_ref()
+                .is_some_and(|tenant| self.paused.contains(tenant));
+        let routed = if self.is_queued(&envelope, all_held_are_here) {
+            None
+        } else {
+            Some(self.places(&envelope))
+        };
         let (targets, unknown) = match routed {
             Some(Ok(places)) => places,
             queued => {
                 let error = queued.and_then(Result::err);
                 let row = self.batch.begin_row(position, 1);
-                let leg = nowhere(Place::Pending { row }, Arc::clone(&self.unroutable.queue), envelope);
+                let leg = nowhere(
+                    Place::Pending { row },
+                    Arc::clone(&self.unroutable.queue),
+                    envelope,
+                );
                 return self.take_unroutable(leg, error.as_ref(), is_paused, observer);
             }
         };
@@ -82,18 +122,33 @@ impl<R: Routing> Machine<R> {
             self.settled.push(Settlement::Published { position });
             return observer.outcome(&envelope, "", Outcome::Filtered);
         }
-        let row = self.batch.begin_row(position, targets.len() + unknown.len());
+        let row = self
+            .batch
+            .begin_row(position, targets.len() + unknown.len());
         for target in targets {
-            let leg = leg(Place::Pending { row }, Arc::clone(&target.route.name), &target);
+            let leg = leg(
+                Place::Pending { row },
+                Arc::clone(&target.route.name),
+                &target,
+            );
             if is_over(&target, now) {
                 self.bury_unsent(leg, Obstacle::expired(&target), observer);
                 continue;
             }
             let wait = still_to_wait(&target, now);
             match wait.filter(|_| !target.route.keeps_order) {
-                Some(wait) => self.delay(Leg { holds: false, ..leg }, wait, observer),
+                Some(wait) => self.delay(
+                    Leg {
+                        holds: false,
+                        ..leg
+                    },
+                    wait,
+                    observer,
+                ),
                 None if is_paused => self.hold_unsent(leg, Reason::Paused, observer),
-                None if self.must_wait(&leg, all_held_are_here) => self.hold_unsent(leg, Reason::Order, observer),
+                None if self.must_wait(&leg, all_held_are_here) => {
+                    self.hold_unsent(leg, Reason::Order, observer)
+                }
                 None => match wait {
                     Some(wait) => self.delay(leg, wait, observer),
                     None => self.send(leg, &target.route, None, reach, observer),
@@ -138,7 +193,11 @@ impl<R: Routing> Machine<R> {
                 return self.hold_unserved(leg, destination, unroutable_for, observer);
             }
             leg.is_chained = is_alone && leg.holds && self.batch.outlets[outlet].chains;
-            leg.members.push(Member { outlet, destination: index, is_out: false });
+            leg.members.push(Member {
+                outlet,
+                destination: index,
+                is_out: false,
+            });
         }
         leg.open = leg.members.len();
         if leg.open > 0 {
@@ -149,10 +208,17 @@ impl<R: Routing> Machine<R> {
         }
     }
 
-    fn outlet(&mut self, name: &Arc<str>, destination: &Destination, reach: &mut impl Reach) -> usize {
+    fn outlet(
+        &mut self,
+        name: &Arc<str>,
+        destination: &Destination,
+        reach: &mut impl Reach,
+    ) -> usize {
         let same = |ours: &Arc<str>, theirs: &Arc<str>| Arc::ptr_eq(ours, theirs) || ours == theirs;
         let outlets = &mut self.batch.outlets;
-        let known = |outlet: &Outlet| same(&outlet.destination, &destination.name) && same(&outlet.route, name);
+        let known = |outlet: &Outlet| {
+            same(&outlet.destination, &destination.name) && same(&outlet.route, name)
+        };
         if let Some(index) = outlets.iter().position(known) {
             return index;
         }
@@ -166,7 +232,12 @@ impl<R: Routing> Machine<R> {
         outlets.len() - 1
     }
 
-    pub(super) fn bury_unsent(&mut self, leg: Leg, obstacle: Obstacle, observer: &mut impl Observer) {
+    pub(super) fn bury_unsent(
+        &mut self,
+        leg: Leg,
+        obstacle: Obstacle,
+        observer: &mut impl Observer,
+    ) {
         let Obstacle { cause, error } = obstacle;
         let parks = leg.holds && cause != Burial::EXPIRED;
         if parks {
@@ -194,7 +265,8 @@ impl<R: Routing> Machine<R> {
         self.hold(index, Held::Delayed(wait));
     }
 
-    /// A held row that heads its stream before its time waits on; one that follows another is looked at again when it heads it.
+    /// A held row that heads its stream before its time waits on; one that follows another is
+    /// looked at again when it heads it.
     fn wait_longer(&mut self, leg: Leg, wait: Duration, observer: &mut impl Observer) {
         let follows = leg.holds && self.batch.tail(&leg.name, &leg.envelope).is_some();
         if leg.holds {
@@ -205,7 +277,12 @@ impl<R: Routing> Machine<R> {
         }
         observer.outcome(&leg.envelope, &leg.name, Outcome::Delayed { wait });
         let error = "not to be delivered yet".to_owned();
-        let failure = Failure { attempts: 0, retry_after: wait, error, delivered: leg.delivered.clone() };
+        let failure = Failure {
+            attempts: 0,
+            retry_after: wait,
+            error,
+            delivered: leg.delivered.clone(),
+        };
         let index = self.batch.add(leg);
         self.held_failed(index, failure);
     }
@@ -213,8 +290,14 @@ impl<R: Routing> Machine<R> {
 
 impl Obstacle {
     fn expired(target: &Target) -> Self {
-        let deadline = target.expires_at.map(|at| at.to_rfc3339()).unwrap_or_default();
-        Self { cause: Burial::EXPIRED, error: format!("not delivered before {deadline}") }
+        let deadline = target
+            .expires_at
+            .map(|at| at.to_rfc3339())
+            .unwrap_or_default();
+        Self {
+            cause: Burial::EXPIRED,
+            error: format!("not delivered before {deadline}"),
+        }
     }
 }
 

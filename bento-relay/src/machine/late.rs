@@ -1,4 +1,5 @@
-//! Waves that are waited for no longer: their legs leave the batch, and are settled when the answers come.
+//! Waves that are waited for no longer: their legs leave the batch, and are settled when the
+//! answers come.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -24,7 +25,8 @@ impl Late {
     /// Forgets a leg whose row has come due: its answer is not to be expected any more.
     pub(super) fn forget(&mut self, position: i64, name: &Arc<str>) {
         if !self.legs.is_empty() {
-            self.legs.retain(|_, leg| leg.place != Place::Held { position } || leg.name != *name);
+            self.legs
+                .retain(|_, leg| leg.place != Place::Held { position } || leg.name != *name);
         }
     }
 }
@@ -40,10 +42,12 @@ impl<R: Routing> Machine<R> {
         wave.batch != self.batch.number
     }
 
-    /// Waits no longer for the waves of this batch that are out; to be [closed](Self::close) next. Their events are held for `wait`, which
-    /// is longer than any answer takes. Returns the destination of each wave; until it is back, nothing else is to be sent there.
+    /// Waits no longer for the waves of this batch that are out; to be [closed](Self::close) next.
+    /// Their events are held for `wait`, which is longer than any answer takes. Returns the
+    /// destination of each wave; until it is back, nothing else is to be sent there.
     pub fn postpone(&mut self, wait: Duration, observer: &mut impl Observer) -> Vec<Arc<str>> {
-        let destinations = |outlet: &Outlet| std::iter::repeat_n(Arc::clone(&outlet.destination), outlet.out());
+        let destinations =
+            |outlet: &Outlet| std::iter::repeat_n(Arc::clone(&outlet.destination), outlet.out());
         let late: Vec<_> = self.batch.outlets.iter().flat_map(destinations).collect();
         late.iter().for_each(|destination| self.shut(destination));
         self.late.wait = wait;
@@ -62,13 +66,26 @@ impl<R: Routing> Machine<R> {
     /// Takes what is out from the batch that ends.
     pub(super) fn keep_late(&mut self) {
         let (batch, rows) = (self.batch.number, &self.batch.rows);
-        for (index, leg) in self.batch.legs.drain(..).enumerate().filter(|(_, leg)| leg.out() > 0) {
+        for (index, leg) in self
+            .batch
+            .legs
+            .drain(..)
+            .enumerate()
+            .filter(|(_, leg)| leg.out() > 0)
+        {
             let position = match leg.place {
                 Place::Pending { row } => rows[row].position,
                 Place::Held { position } => position,
             };
             let (place, open) = (Place::Held { position }, leg.out());
-            let leg = Leg { place, open, is_partial: false, next: None, state: State::Sent, ..leg };
+            let leg = Leg {
+                place,
+                open,
+                is_partial: false,
+                next: None,
+                state: State::Sent,
+                ..leg
+            };
             self.late.legs.insert((batch, index), leg);
         }
     }
@@ -80,7 +97,11 @@ impl<R: Routing> Machine<R> {
             leg.is_partial = false;
             if let Place::Held { position } = leg.place {
                 let (route, failure) = (Arc::clone(&leg.name), still_being_sent(leg, *wait));
-                self.settled.push(Settlement::HeldFailed { position, route, failure });
+                self.settled.push(Settlement::HeldFailed {
+                    position,
+                    route,
+                    failure,
+                });
             }
         }
     }
@@ -96,8 +117,11 @@ impl<R: Routing> Machine<R> {
         let mut failed = HashSet::new();
         for (place, (piece, answer)) in wave.pieces.iter().zip(answers).enumerate() {
             let key = (wave.batch, piece.leg);
-            let Some(leg) = self.late.legs.get_mut(&key) else { continue };
-            let is_behind = leg.is_chained && failed.contains(&Stream::of(&leg.name, &leg.envelope));
+            let Some(leg) = self.late.legs.get_mut(&key) else {
+                continue;
+            };
+            let is_behind =
+                leg.is_chained && failed.contains(&Stream::of(&leg.name, &leg.envelope));
             leg.is_suspect |= is_suspect(place);
             leg.hear(piece.member, Some(answer).filter(|_| !is_behind));
             if leg.open > 0 {
@@ -142,14 +166,21 @@ impl Leg {
     }
 
     fn is_delivered(&self) -> bool {
-        self.faults.is_empty() && self.route.destinations.iter().all(|to| self.delivered.contains(&to.name))
+        self.faults.is_empty()
+            && self
+                .route
+                .destinations
+                .iter()
+                .all(|to| self.delivered.contains(&to.name))
     }
 }
 
 /// No attempt more; not due before the answer must be there.
 fn still_being_sent(leg: &Leg, wait: Duration) -> Failure {
     let out = leg.members.iter().filter(|member| member.is_out);
-    let names: Vec<_> = out.map(|member| &*leg.route.destinations[member.destination].name).collect();
+    let names: Vec<_> = out
+        .map(|member| &*leg.route.destinations[member.destination].name)
+        .collect();
     Failure {
         attempts: leg.attempts,
         retry_after: wait,

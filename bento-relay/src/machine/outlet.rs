@@ -9,8 +9,8 @@ use super::{Admission, Machine, Routing};
 use crate::publish::Delivery;
 use crate::retry::RetryPolicies;
 
-/// One destination of one route. Two routes to one destination are two outlets, so that one call never holds two events of one
-/// aggregate.
+/// One destination of one route. Two routes to one destination are two outlets, so that one call
+/// never holds two events of one aggregate.
 #[derive(Debug)]
 pub(super) struct Outlet {
     pub(super) route: Arc<str>,
@@ -37,8 +37,9 @@ pub(super) struct Piece {
     pub(super) member: usize,
 }
 
-/// In whose company an event is sent. What has failed does not drag down what has not, and the last attempt is made alone: an event
-/// that makes the publisher hang or panic ends as the only dead letter.
+/// In whose company an event is sent. What has failed does not drag down what has not, and the last
+/// attempt is made alone: an event that makes the publisher hang or panic ends as the only dead
+/// letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Company {
     Untried = 0,
@@ -69,7 +70,9 @@ impl Wave {
 
     /// Says when the call of the publisher is given up; see [`Delivery::answer_by`].
     pub fn answer_by(&mut self, answer_by: Option<Instant>) {
-        self.deliveries.iter_mut().for_each(|delivery| delivery.answer_by = answer_by);
+        self.deliveries
+            .iter_mut()
+            .for_each(|delivery| delivery.answer_by = answer_by);
     }
 
     /// The name of the destination of all of them.
@@ -106,10 +109,15 @@ impl Outlet {
         retry: &RetryPolicies,
         random: &mut fastrand::Rng,
     ) -> Option<(Vec<Piece>, Company)> {
-        self.ready.retain(|piece| legs[piece.leg].state == State::Sent);
+        self.ready
+            .retain(|piece| legs[piece.leg].state == State::Sent);
         match self.admission {
             Admission::Away => return None,
-            Admission::Trial => return self.next_trial(legs, random).map(|piece| (vec![piece], Company::Alone)),
+            Admission::Trial => {
+                return self
+                    .next_trial(legs, random)
+                    .map(|piece| (vec![piece], Company::Alone));
+            }
             Admission::Open => self.ready.extend(self.trials.take().into_iter().flatten()),
         }
         if self.is_crowded() {
@@ -153,8 +161,8 @@ impl Outlet {
         Some((vec![self.ready.remove(index)], Company::Alone))
     }
 
-    /// One held event, any, so that a bad one is not all that is ever tried, and one pending one; each the first of its stream, and each
-    /// alone, so that the answer is about it.
+    /// One held event, any, so that a bad one is not all that is ever tried, and one pending one;
+    /// each the first of its stream, and each alone, so that the answer is about it.
     fn next_trial(&mut self, legs: &[Leg], random: &mut fastrand::Rng) -> Option<Piece> {
         if self.trials.is_none() && !self.ready.is_empty() {
             let mut streams = HashSet::new();
@@ -163,9 +171,20 @@ impl Outlet {
                 !leg.envelope.is_ordered() || streams.insert(Stream::of(&leg.name, &leg.envelope))
             };
             let is_held = |piece: &Piece| matches!(legs[piece.leg].place, Place::Held { .. });
-            let (held, pending): (Vec<_>, Vec<_>) = self.ready.iter().filter(is_first).copied().partition(is_held);
-            let chosen: Vec<_> = pending.first().copied().into_iter().chain(random.choice(held)).collect();
-            self.ready.retain(|piece| chosen.iter().all(|chosen| chosen.leg != piece.leg));
+            let (held, pending): (Vec<_>, Vec<_>) = self
+                .ready
+                .iter()
+                .filter(is_first)
+                .copied()
+                .partition(is_held);
+            let chosen: Vec<_> = pending
+                .first()
+                .copied()
+                .into_iter()
+                .chain(random.choice(held))
+                .collect();
+            self.ready
+                .retain(|piece| chosen.iter().all(|chosen| chosen.leg != piece.leg));
             self.trials = Some(chosen);
         }
         self.trials.as_mut()?.pop()
@@ -189,18 +208,30 @@ fn company_of(leg: &Leg, retry: &RetryPolicies) -> Company {
     match leg.attempts {
         _ if leg.is_suspect => Company::Alone,
         0 => Company::Untried,
-        1 if !leg.route.retry.as_ref().unwrap_or(retry).transient.is_exhausted(2) => Company::Retried,
+        1 if !leg
+            .route
+            .retry
+            .as_ref()
+            .unwrap_or(retry)
+            .transient
+            .is_exhausted(2) =>
+        {
+            Company::Retried
+        }
         _ => Company::Alone,
     }
 }
 
 impl<R: Routing> Machine<R> {
-    /// The next deliveries to publish together, for any destination; `None` when there is nothing until an answer comes, or any more.
+    /// The next deliveries to publish together, for any destination; `None` when there is nothing
+    /// until an answer comes, or any more.
     pub fn next_wave(&mut self) -> Option<Wave> {
         let (batch, legs) = (self.batch.number, &mut self.batch.legs);
         for (index, outlet) in self.batch.outlets.iter_mut().enumerate() {
             let is_trial = outlet.admission == Admission::Trial;
-            let Some((pieces, company)) = outlet.next(legs, &self.retry, &mut self.random) else { continue };
+            let Some((pieces, company)) = outlet.next(legs, &self.retry, &mut self.random) else {
+                continue;
+            };
             outlet.out[company as usize] += 1;
             let mut deliveries = std::mem::take(&mut self.spare);
             deliveries.extend(pieces.iter().map(|piece| {
@@ -208,34 +239,60 @@ impl<R: Routing> Machine<R> {
                 delivery(&legs[piece.leg], piece.member)
             }));
             let destination = Arc::clone(&outlet.destination);
-            return Some(Wave { batch, outlet: index, pieces, destination, deliveries, company, is_trial });
+            return Some(Wave {
+                batch,
+                outlet: index,
+                pieces,
+                destination,
+                deliveries,
+                company,
+                is_trial,
+            });
         }
         None
     }
 
-    /// Takes back a wave whose publishing broke off without an answer, because the publisher panicked: its events were not to blame, but
-    /// one of them. They are sent again in two parts.
+    /// Takes back a wave whose publishing broke off without an answer, because the publisher
+    /// panicked: its events were not to blame, but one of them. They are sent again in two parts.
     ///
     /// # Panics
-    /// If the wave holds one event only: that one is to blame. If it [is late](Self::is_late): nothing is sent again in its batch.
+    /// If the wave holds one event only: that one is to blame. If it [is late](Self::is_late):
+    /// nothing is sent again in its batch.
     pub fn divide(&mut self, wave: Wave) {
-        assert!(wave.pieces.len() > 1, "a wave of one event cannot be divided");
-        assert!(!self.is_late(&wave), "a wave that is late cannot be divided");
+        assert!(
+            wave.pieces.len() > 1,
+            "a wave of one event cannot be divided"
+        );
+        assert!(
+            !self.is_late(&wave),
+            "a wave that is late cannot be divided"
+        );
         let outlet = wave.outlet;
         let mut first = self.finish(wave);
         let second = first.split_off(first.len() / 2);
         self.batch.outlets[outlet].parts.extend([second, first]);
     }
 
-    /// Sends nothing more to a destination in this batch: it is away. What was to go there is held, untried.
+    /// Sends nothing more to a destination in this batch: it is away. What was to go there is held,
+    /// untried.
     pub fn shut(&mut self, destination: &str) {
-        let theirs = self.batch.outlets.iter_mut().filter(|outlet| *outlet.destination == *destination);
+        let theirs = self
+            .batch
+            .outlets
+            .iter_mut()
+            .filter(|outlet| *outlet.destination == *destination);
         theirs.for_each(|outlet| outlet.admission = Admission::Away);
     }
 
     /// Notes that a wave is back, and returns its pieces.
     pub(super) fn finish(&mut self, wave: Wave) -> Vec<Piece> {
-        let Wave { outlet, pieces, mut deliveries, company, .. } = wave;
+        let Wave {
+            outlet,
+            pieces,
+            mut deliveries,
+            company,
+            ..
+        } = wave;
         self.batch.outlets[outlet].out[company as usize] -= 1;
         for piece in &pieces {
             self.batch.legs[piece.leg].members[piece.member].is_out = false;
@@ -257,5 +314,8 @@ impl<R: Routing> Machine<R> {
 fn delivery(leg: &Leg, member: usize) -> Delivery {
     let member = &leg.members[member];
     let destination = leg.route.destinations[member.destination].clone();
-    Delivery { attempts: leg.attempts, ..Delivery::new(Arc::clone(&leg.envelope), destination) }
+    Delivery {
+        attempts: leg.attempts,
+        ..Delivery::new(Arc::clone(&leg.envelope), destination)
+    }
 }

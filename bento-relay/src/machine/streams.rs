@@ -12,7 +12,8 @@ use crate::store::{Burial, StreamKey};
 pub(super) struct Streams(HashMap<Arc<str>, HashMap<String, HashSet<String>>>);
 
 impl Streams {
-    /// True if what an aggregate raised for a route is one of them. What waits for the route `unreadable` waits on every route.
+    /// True if what an aggregate raised for a route is one of them. What waits for the route
+    /// `unreadable` waits on every route.
     pub(super) fn contains(&self, destination: &str, envelope: &Envelope) -> bool {
         // Usually no stream waits.
         if self.0.is_empty() {
@@ -31,7 +32,9 @@ impl Streams {
     pub(super) fn insert(&mut self, destination: &Arc<str>, envelope: &Envelope) {
         if envelope.is_ordered() && !self.contains(destination, envelope) {
             let types = self.0.entry(Arc::clone(destination)).or_default();
-            let ids = types.entry(envelope.aggregate_type.clone().into_owned()).or_default();
+            let ids = types
+                .entry(envelope.aggregate_type.clone().into_owned())
+                .or_default();
             ids.insert(envelope.aggregate_id.clone());
         }
     }
@@ -42,7 +45,10 @@ impl FromIterator<StreamKey> for Streams {
         let mut set = Self::default();
         for stream in streams {
             let types = set.0.entry(stream.route).or_default();
-            types.entry(stream.aggregate_type).or_default().insert(stream.aggregate_id);
+            types
+                .entry(stream.aggregate_type)
+                .or_default()
+                .insert(stream.aggregate_id);
         }
         set
     }

@@ -33,7 +33,10 @@ fn envelope(stream: u8) -> Arc<Envelope> {
 }
 
 fn row(position: i64, stream: u8) -> OutboxRow {
-    OutboxRow { position, envelope: envelope(stream) }
+    OutboxRow {
+        position,
+        envelope: envelope(stream),
+    }
 }
 
 fn held(position: i64, stream: u8, attempts: u32) -> HeldRow {
@@ -56,8 +59,15 @@ fn key(stream: u8) -> StreamKey {
 }
 
 fn pending(streams: &[u8]) -> Advanced {
-    let rows = streams.iter().zip(1..).map(|(&stream, position)| row(position, stream));
-    Advanced { pending: rows.collect(), streams: Some(vec![]), ..Advanced::default() }
+    let rows = streams
+        .iter()
+        .zip(1..)
+        .map(|(&stream, position)| row(position, stream));
+    Advanced {
+        pending: rows.collect(),
+        streams: Some(vec![]),
+        ..Advanced::default()
+    }
 }
 
 fn machine() -> Machine {
@@ -103,7 +113,15 @@ fn take(machine: &mut Machine<impl Routing>, advanced: Advanced) {
 }
 
 fn take_in(machine: &mut Machine<impl Routing>, advanced: Advanced, world: &mut World) {
-    machine.take(advanced, Circumstances { held_limit: HELD_LIMIT, now: now() }, world, &mut ignore);
+    machine.take(
+        advanced,
+        Circumstances {
+            held_limit: HELD_LIMIT,
+            now: now(),
+        },
+        world,
+        &mut ignore,
+    );
 }
 
 /// The streams of the next wave, which is then answered.
@@ -111,21 +129,31 @@ fn wave(
     machine: &mut Machine<impl Routing>,
     answers: impl IntoIterator<Item = Result<(), PublishError>>,
 ) -> Vec<String> {
-    let Some(wave) = machine.next_wave() else { return Vec::new() };
+    let Some(wave) = machine.next_wave() else {
+        return Vec::new();
+    };
     let streams = streams(&wave);
     machine.answer(wave, answers.into_iter().collect(), &mut ignore);
     streams
 }
 
 fn streams(wave: &Wave) -> Vec<String> {
-    wave.deliveries().iter().map(|delivery| delivery.envelope.aggregate_id.clone()).collect()
+    wave.deliveries()
+        .iter()
+        .map(|delivery| delivery.envelope.aggregate_id.clone())
+        .collect()
 }
 
-/// Confirms everything that may be sent, until nothing is left. Returns what was sent, as `destination/stream`.
+/// Confirms everything that may be sent, until nothing is left. Returns what was sent, as
+/// `destination/stream`.
 fn confirm_all(machine: &mut Machine<impl Routing>) -> Vec<String> {
     let mut sent = Vec::new();
     while let Some(wave) = machine.next_wave() {
-        sent.extend(streams(&wave).iter().map(|stream| format!("{}/{stream}", wave.destination())));
+        sent.extend(
+            streams(&wave)
+                .iter()
+                .map(|stream| format!("{}/{stream}", wave.destination())),
+        );
         let answers = wave.deliveries().iter().map(|_| Ok(())).collect();
         machine.answer(wave, answers, &mut ignore);
     }
@@ -165,7 +193,10 @@ fn position(settlement: &Settlement) -> i64 {
 fn a_wave_holds_one_event_of_each_stream_and_all_without_order() {
     let mut machine = machine();
     take(&mut machine, pending(&[1, 1, 2, 0, 0, 1]));
-    assert_eq!(wave(&mut machine, [Ok(()), Ok(()), Ok(()), Ok(())]), ["1", "2", "", ""]);
+    assert_eq!(
+        wave(&mut machine, [Ok(()), Ok(()), Ok(()), Ok(())]),
+        ["1", "2", "", ""]
+    );
     assert_eq!(wave(&mut machine, [Ok(())]), ["1"]);
     assert_eq!(wave(&mut machine, [Ok(())]), ["1"]);
     assert!(machine.next_wave().is_none());
@@ -176,13 +207,32 @@ fn a_wave_holds_one_event_of_each_stream_and_all_without_order() {
 #[test]
 fn a_publisher_that_chains_gets_the_batch_in_one_wave() {
     let mut machine = machine();
-    take_in(&mut machine, pending(&[1, 1, 2, 1]), &mut World { chains: true, ..World::default() });
-    assert_eq!(wave(&mut machine, [Ok(()), transient(), Ok(()), Ok(())]), ["1", "1", "2", "1"]);
+    take_in(
+        &mut machine,
+        pending(&[1, 1, 2, 1]),
+        &mut World {
+            chains: true,
+            ..World::default()
+        },
+    );
+    assert_eq!(
+        wave(&mut machine, [Ok(()), transient(), Ok(()), Ok(())]),
+        ["1", "1", "2", "1"]
+    );
     assert!(machine.next_wave().is_none());
     let settled = machine.take_settlements();
-    assert_eq!(settled.iter().map(position).collect::<Vec<_>>(), [1, 2, 4, 3]);
+    assert_eq!(
+        settled.iter().map(position).collect::<Vec<_>>(),
+        [1, 2, 4, 3]
+    );
     assert!(
-        matches!(settled[2], Settlement::Hold { why: Held::Behind, .. }),
+        matches!(
+            settled[2],
+            Settlement::Hold {
+                why: Held::Behind,
+                ..
+            }
+        ),
         "what is behind a failure was not published"
     );
 }
@@ -195,10 +245,25 @@ fn a_failure_holds_back_the_rest_of_its_stream_only() {
     assert_eq!(wave(&mut machine, [Ok(())]), ["2"]);
     assert!(machine.next_wave().is_none());
     let settled = machine.take_settlements();
-    let Settlement::Hold { position: 1, why: Held::Failed(failure), .. } = &settled[0] else { panic!("{settled:?}") };
+    let Settlement::Hold {
+        position: 1,
+        why: Held::Failed(failure),
+        ..
+    } = &settled[0]
+    else {
+        panic!("{settled:?}")
+    };
     assert_eq!((failure.attempts, &*failure.error), (1, "busy"));
     assert!(failure.retry_after <= RetryPolicy::default().ceiling(1));
-    let followers = settled.iter().filter(|settled| matches!(settled, Settlement::Hold { why: Held::Behind, .. }));
+    let followers = settled.iter().filter(|settled| {
+        matches!(
+            settled,
+            Settlement::Hold {
+                why: Held::Behind,
+                ..
+            }
+        )
+    });
     assert_eq!(followers.map(position).collect::<Vec<_>>(), [3, 5]);
 }
 
@@ -206,20 +271,42 @@ fn a_failure_holds_back_the_rest_of_its_stream_only() {
 fn a_failing_held_head_leaves_its_followers_where_they_are() {
     let mut machine = machine();
     let held = vec![held(1, 1, 1), held(2, 1, 0)];
-    take(&mut machine, Advanced { held, streams: Some(vec![key(1)]), ..pending(&[]) });
+    take(
+        &mut machine,
+        Advanced {
+            held,
+            streams: Some(vec![key(1)]),
+            ..pending(&[])
+        },
+    );
     wave(&mut machine, [transient()]);
     assert!(machine.next_wave().is_none());
     let settled = machine.take_settlements();
-    assert!(matches!(&settled[..], [Settlement::HeldFailed { position: 1, failure, .. }] if failure.attempts == 2));
+    assert!(
+        matches!(&settled[..], [Settlement::HeldFailed { position: 1, failure, .. }] if failure.attempts == 2)
+    );
 }
 
 #[test]
 fn a_pending_row_of_a_waiting_stream_is_held_back_unsent() {
     let mut machine = machine();
-    take(&mut machine, Advanced { streams: Some(vec![key(1)]), ..pending(&[1, 2]) });
+    take(
+        &mut machine,
+        Advanced {
+            streams: Some(vec![key(1)]),
+            ..pending(&[1, 2])
+        },
+    );
     assert_eq!(wave(&mut machine, [Ok(())]), ["2"]);
     let settled = machine.take_settlements();
-    assert!(matches!(settled[0], Settlement::Hold { position: 1, why: Held::Behind, .. }));
+    assert!(matches!(
+        settled[0],
+        Settlement::Hold {
+            position: 1,
+            why: Held::Behind,
+            ..
+        }
+    ));
     assert_eq!(settled[1], Settlement::Published { position: 2 });
 }
 
@@ -227,13 +314,31 @@ fn a_pending_row_of_a_waiting_stream_is_held_back_unsent() {
 fn fresh_rows_follow_held_ones_in_the_same_batch_if_those_are_all() {
     for (limit, is_sent) in [(2, true), (1, false)] {
         let mut machine = machine();
-        let mut advanced = Advanced { held: vec![held(1, 1, 1)], streams: Some(vec![key(1)]), ..pending(&[]) };
+        let mut advanced = Advanced {
+            held: vec![held(1, 1, 1)],
+            streams: Some(vec![key(1)]),
+            ..pending(&[])
+        };
         advanced.pending = vec![row(8, 1), row(9, 1)];
-        let circumstances = Circumstances { held_limit: limit, now: now() };
+        let circumstances = Circumstances {
+            held_limit: limit,
+            now: now(),
+        };
         machine.take(advanced, circumstances, &mut World::default(), &mut ignore);
         assert_eq!(confirm_all(&mut machine).len(), if is_sent { 3 } else { 1 });
-        let held_back = |settled: &&Settlement| matches!(settled, Settlement::Hold { why: Held::Behind, .. });
-        assert_eq!(machine.take_settlements().iter().filter(held_back).count(), if is_sent { 0 } else { 2 });
+        let held_back = |settled: &&Settlement| {
+            matches!(
+                settled,
+                Settlement::Hold {
+                    why: Held::Behind,
+                    ..
+                }
+            )
+        };
+        assert_eq!(
+            machine.take_settlements().iter().filter(held_back).count(),
+            if is_sent { 0 } else { 2 }
+        );
     }
 }
 
@@ -242,17 +347,34 @@ fn the_last_allowed_attempt_and_a_permanent_failure_are_dead_letters_that_park()
     let mut machine = machine();
     let held = vec![held(1, 1, 4), held(2, 2, 3), held(3, 3, 0)];
     let streams = Some(vec![key(1), key(2), key(3)]);
-    take(&mut machine, Advanced { held, streams, ..pending(&[]) });
+    take(
+        &mut machine,
+        Advanced {
+            held,
+            streams,
+            ..pending(&[])
+        },
+    );
     // The last attempt is made alone.
     assert_eq!(wave(&mut machine, [permanent()]), ["3"]);
     assert_eq!(wave(&mut machine, [transient()]), ["1"]);
     assert_eq!(wave(&mut machine, [transient()]), ["2"]);
     let mut settled = machine.take_settlements();
     settled.sort_by_key(position);
-    let Settlement::HeldBury { dead: exhausted, .. } = &settled[0] else { panic!("{settled:?}") };
-    assert_eq!((exhausted.attempts, &*exhausted.cause, exhausted.parks), (5, "max attempts", true));
+    let Settlement::HeldBury {
+        dead: exhausted, ..
+    } = &settled[0]
+    else {
+        panic!("{settled:?}")
+    };
+    assert_eq!(
+        (exhausted.attempts, &*exhausted.cause, exhausted.parks),
+        (5, "max attempts", true)
+    );
     assert!(matches!(&settled[1], Settlement::HeldFailed { failure, .. } if failure.attempts == 4));
-    let Settlement::HeldBury { dead: hopeless, .. } = &settled[2] else { panic!("{settled:?}") };
+    let Settlement::HeldBury { dead: hopeless, .. } = &settled[2] else {
+        panic!("{settled:?}")
+    };
     assert_eq!((hopeless.attempts, &*hopeless.cause), (1, "permanent"));
 }
 
@@ -263,7 +385,13 @@ fn an_event_without_order_parks_and_holds_back_nothing() {
     wave(&mut machine, [permanent(), transient(), Ok(())]);
     let settled = machine.take_settlements();
     assert!(matches!(&settled[0], Settlement::Bury { dead, .. } if !dead.parks));
-    assert!(matches!(&settled[1], Settlement::Hold { why: Held::Failed(_), .. }));
+    assert!(matches!(
+        &settled[1],
+        Settlement::Hold {
+            why: Held::Failed(_),
+            ..
+        }
+    ));
     assert_eq!(settled[2], Settlement::Published { position: 3 });
 }
 
@@ -271,10 +399,21 @@ fn an_event_without_order_parks_and_holds_back_nothing() {
 fn a_broker_that_asks_for_less_gets_its_wait_and_no_attempt_is_counted() {
     let mut machine = machine();
     let asked = Duration::from_secs(30);
-    take(&mut machine, Advanced { held: vec![held(1, 1, 4)], ..pending(&[]) });
-    wave(&mut machine, [Err(PublishError::throttled("slow down", asked))]);
+    take(
+        &mut machine,
+        Advanced {
+            held: vec![held(1, 1, 4)],
+            ..pending(&[])
+        },
+    );
+    wave(
+        &mut machine,
+        [Err(PublishError::throttled("slow down", asked))],
+    );
     let settled = machine.take_settlements();
-    let Settlement::HeldFailed { failure, .. } = &settled[0] else { panic!("{settled:?}") };
+    let Settlement::HeldFailed { failure, .. } = &settled[0] else {
+        panic!("{settled:?}")
+    };
     assert_eq!((failure.attempts, failure.retry_after), (4, asked));
 }
 
@@ -290,24 +429,59 @@ fn a_missing_answer_is_a_transient_failure_and_one_too_many_is_ignored() {
     );
     take(&mut machine, pending(&[1]));
     wave(&mut machine, [Ok(()), Ok(()), transient()]);
-    assert_eq!(machine.take_settlements(), [Settlement::Published { position: 1 }]);
+    assert_eq!(
+        machine.take_settlements(),
+        [Settlement::Published { position: 1 }]
+    );
 }
 
 #[test]
 fn the_streams_are_asked_for_again_after_what_may_free_one() {
     let mut machine = machine();
     assert_eq!(machine.revision(), None);
-    take(&mut machine, Advanced { revision: 3, ..pending(&[1]) });
+    take(
+        &mut machine,
+        Advanced {
+            revision: 3,
+            ..pending(&[1])
+        },
+    );
     wave(&mut machine, [Ok(())]);
     machine.take_settlements();
     assert_eq!(machine.revision(), Some(3));
-    take(&mut machine, Advanced { revision: 3, streams: None, ..pending(&[1]) });
+    take(
+        &mut machine,
+        Advanced {
+            revision: 3,
+            streams: None,
+            ..pending(&[1])
+        },
+    );
     wave(&mut machine, [transient()]);
     machine.take_settlements();
-    assert_eq!(machine.revision(), Some(3), "that this stream waits is known");
-    take(&mut machine, Advanced { revision: 3, streams: None, ..pending(&[1]) });
+    assert_eq!(
+        machine.revision(),
+        Some(3),
+        "that this stream waits is known"
+    );
+    take(
+        &mut machine,
+        Advanced {
+            revision: 3,
+            streams: None,
+            ..pending(&[1])
+        },
+    );
     assert!(machine.next_wave().is_none());
-    take(&mut machine, Advanced { revision: 3, streams: None, held: vec![held(1, 1, 1)], ..pending(&[]) });
+    take(
+        &mut machine,
+        Advanced {
+            revision: 3,
+            streams: None,
+            held: vec![held(1, 1, 1)],
+            ..pending(&[])
+        },
+    );
     wave(&mut machine, [Ok(())]);
     machine.take_settlements();
     assert_eq!(machine.revision(), None, "it may wait no longer");
@@ -320,7 +494,14 @@ fn a_batch_that_is_abandoned_is_settled_as_far_as_it_was_answered() {
     wave(&mut machine, [Ok(()), Ok(())]);
     machine.close(&mut ignore);
     assert!(machine.next_wave().is_none());
-    assert_eq!(machine.take_settlements().iter().map(position).collect::<Vec<_>>(), [1, 3]);
+    assert_eq!(
+        machine
+            .take_settlements()
+            .iter()
+            .map(position)
+            .collect::<Vec<_>>(),
+        [1, 3]
+    );
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Events whose destination could not be asked about them: how long each waits, and which are sent alone.
+//! Events whose destination could not be asked about them: how long each waits, and which are sent
+//! alone.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,15 +7,20 @@ use std::time::Duration;
 
 use crate::retry::RetryPolicy;
 
-/// The wait after the n-th time in a row. No longer than the longest pause of a circuit: once a destination is back, an event for it is
-/// tried within that time.
-const WAIT: RetryPolicy = RetryPolicy::exponential(Duration::from_millis(500), Duration::from_secs(30), u32::MAX);
+/// The wait after the n-th time in a row. No longer than the longest pause of a circuit: once a
+/// destination is back, an event for it is tried within that time.
+const WAIT: RetryPolicy = RetryPolicy::exponential(
+    Duration::from_millis(500),
+    Duration::from_secs(30),
+    u32::MAX,
+);
 
-/// The number of events that are remembered. With more than these the memory begins anew, with the shortest wait.
+/// The number of events that are remembered. With more than these the memory begins anew, with the
+/// shortest wait.
 const LIMIT: usize = 10_000;
 
-/// What the machine remembers of events that it could not ask about. Lost with the lease of the shard, which costs short waits and
-/// a call in company.
+/// What the machine remembers of events that it could not ask about. Lost with the lease of the
+/// shard, which costs short waits and a call in company.
 #[derive(Debug, Default)]
 pub(super) struct Unreached(HashMap<(i64, Arc<str>), Event>);
 
@@ -25,7 +31,8 @@ struct Event {
 }
 
 impl Unreached {
-    /// Notes that the destination could not be asked about an event once more. Returns the wait. A suspect is sent alone from now on.
+    /// Notes that the destination could not be asked about an event once more. Returns the wait. A
+    /// suspect is sent alone from now on.
     pub(super) fn note(
         &mut self,
         position: i64,
@@ -60,7 +67,11 @@ impl Unreached {
 
     /// True if an event may be what made a call break off, so that it is sent alone.
     pub(super) fn is_suspect(&self, position: i64, name: &Arc<str>) -> bool {
-        !self.0.is_empty() && self.0.get(&(position, Arc::clone(name))).is_some_and(|event| event.is_suspect)
+        !self.0.is_empty()
+            && self
+                .0
+                .get(&(position, Arc::clone(name)))
+                .is_some_and(|event| event.is_suspect)
     }
 }
 
@@ -70,19 +81,30 @@ mod tests {
 
     #[test]
     fn the_wait_grows_to_half_a_minute_and_starts_anew_after_an_answer() {
-        let (mut unreached, name, mut random) = (Unreached::default(), Arc::from("a"), fastrand::Rng::with_seed(7));
+        let (mut unreached, name, mut random) = (
+            Unreached::default(),
+            Arc::from("a"),
+            fastrand::Rng::with_seed(7),
+        );
         let mut longest = Duration::ZERO;
         for _ in 0..100 {
             longest = longest.max(unreached.note(1, &name, false, &mut random));
         }
-        assert!((Duration::from_secs(20)..=Duration::from_secs(30)).contains(&longest), "{longest:?}");
+        assert!(
+            (Duration::from_secs(20)..=Duration::from_secs(30)).contains(&longest),
+            "{longest:?}"
+        );
         unreached.answered(1, &name);
         assert!(unreached.note(1, &name, false, &mut random) <= Duration::from_millis(500));
     }
 
     #[test]
     fn a_suspect_stays_one_until_it_is_settled_and_the_memory_has_an_end() {
-        let (mut unreached, name, mut random) = (Unreached::default(), Arc::from("a"), fastrand::Rng::with_seed(7));
+        let (mut unreached, name, mut random) = (
+            Unreached::default(),
+            Arc::from("a"),
+            fastrand::Rng::with_seed(7),
+        );
         unreached.note(1, &name, true, &mut random);
         unreached.note(1, &name, false, &mut random);
         unreached.answered(1, &name);

@@ -1,8 +1,11 @@
-//! Events that this relay finds no way for, and another one may: they are held, looked at again, and given up in the end.
+//! Events that this relay finds no way for, and another one may: they are held, looked at again,
+//! and given up in the end.
 //!
-//! A held row whose routes are not known stands under [`Burial::UNROUTABLE`], which is the queue of its aggregate: whatever the aggregate
-//! raises later waits behind it, because it may have to follow it on any route. Its head moves to its routes as soon as a relay knows them,
-//! and takes its place there by its position. An event that names a destination which is not known is held under that name.
+//! A held row whose routes are not known stands under [`Burial::UNROUTABLE`], which is the queue of
+//! its aggregate: whatever the aggregate raises later waits behind it, because it may have to
+//! follow it on any route. Its head moves to its routes as soon as a relay knows them, and takes
+//! its place there by its position. An event that names a destination which is not known is held
+//! under that name.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,7 +21,8 @@ use crate::publish::Destination;
 use crate::route::{HeadOfLine, RouteError, Targets, is_reserved};
 use crate::store::{Burial, Held, Settlement, Unroutable};
 
-/// The longest time until an unroutable event is looked at again, so that a relay that takes its shard over sees it soon.
+/// The longest time until an unroutable event is looked at again, so that a relay that takes its
+/// shard over sees it soon.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// The most things that are missing of which a relay tells.
@@ -56,7 +60,11 @@ type Unnamed = Vec<(Arc<str>, RouteError)>;
 
 impl Default for Unknown {
     fn default() -> Self {
-        Self { patience: UNROUTABLE_AFTER, queue: Arc::from(Burial::UNROUTABLE), missing: BTreeSet::new() }
+        Self {
+            patience: UNROUTABLE_AFTER,
+            queue: Arc::from(Burial::UNROUTABLE),
+            missing: BTreeSet::new(),
+        }
     }
 }
 
@@ -79,18 +87,27 @@ impl<R: Routing> Machine<R> {
         if !envelope.is_ordered() || !self.blocked.contains(queue, envelope) {
             return false;
         }
-        let has_left = self.batch.tail(queue, envelope).is_some_and(|tail| tail.has_held && !tail.is_shut);
+        let has_left = self
+            .batch
+            .tail(queue, envelope)
+            .is_some_and(|tail| tail.has_held && !tail.is_shut);
         !(has_left && all_held_are_here)
     }
 
     /// Where an event goes, each destination that it names itself and that is not known apart.
-    pub(super) fn places(&self, envelope: &Arc<Envelope>) -> Result<(Targets, Unnamed), RouteError> {
+    pub(super) fn places(
+        &self,
+        envelope: &Arc<Envelope>,
+    ) -> Result<(Targets, Unnamed), RouteError> {
         let unknown = match self.router.route(envelope) {
             Ok(targets) => return Ok((targets, Unnamed::new())),
             Err(error @ RouteError::UnknownDestination { .. }) => error,
             Err(error) => return Err(error),
         };
-        let mut own = envelope.routing().map(|routing| routing.destinations).unwrap_or_default();
+        let mut own = envelope
+            .routing()
+            .map(|routing| routing.destinations)
+            .unwrap_or_default();
         let mut seen = BTreeSet::new();
         own.retain(|name| seen.insert(name.clone()));
         // A name that no destination can have fits no column either, or stands for the queue.
@@ -101,14 +118,17 @@ impl<R: Routing> Machine<R> {
         for name in own {
             match self.router.resume(envelope, &name) {
                 Ok(target) => targets.push(target),
-                Err(error @ RouteError::UnknownDestination { .. }) => unnamed.push((Arc::from(name), error)),
+                Err(error @ RouteError::UnknownDestination { .. }) => {
+                    unnamed.push((Arc::from(name), error))
+                }
                 Err(error) => return Err(error),
             }
         }
         Ok((targets, unnamed))
     }
 
-    /// Holds a pending event under a name that is not known, or under the queue; without an error it follows an earlier one.
+    /// Holds a pending event under a name that is not known, or under the queue; without an error
+    /// it follows an earlier one.
     pub(super) fn take_unroutable(
         &mut self,
         leg: Leg,
@@ -116,7 +136,10 @@ impl<R: Routing> Machine<R> {
         is_paused: bool,
         observer: &mut impl Observer,
     ) {
-        let leg = Leg { holds: leg.envelope.is_ordered(), ..leg };
+        let leg = Leg {
+            holds: leg.envelope.is_ordered(),
+            ..leg
+        };
         match error {
             _ if is_paused => self.hold_unsent(leg, Reason::Paused, observer),
             None => self.hold_unsent(leg, Reason::Order, observer),
@@ -139,19 +162,25 @@ impl<R: Routing> Machine<R> {
         };
         // A row that moved to where it is would be deleted there.
         if targets.iter().any(|target| target.route.name == leg.name) {
-            let error = RouteError::UnknownDestination { name: leg.name.to_string() };
+            let error = RouteError::UnknownDestination {
+                name: leg.name.to_string(),
+            };
             return self.hold_unroutable(leg, &error, unroutable_for, observer);
         }
         self.batch.pass(&leg.name, &leg.envelope, leg.holds);
         let Leg { name, envelope, .. } = leg;
         if targets.is_empty() && unnamed.is_empty() {
-            self.settled.push(Settlement::HeldPublished { position, route: name });
+            self.settled.push(Settlement::HeldPublished {
+                position,
+                route: name,
+            });
             return observer.outcome(&envelope, "", Outcome::Filtered);
         }
         let is_ordered = envelope.is_ordered();
         let known = targets.into_iter().map(|target| {
             let keeps_place = target.route.keeps_order || still_to_wait(&target, now).is_none();
-            let ordered = is_ordered && keeps_place && target.route.head_of_line == HeadOfLine::Hold;
+            let ordered =
+                is_ordered && keeps_place && target.route.head_of_line == HeadOfLine::Hold;
             (Arc::clone(&target.route.name), ordered)
         });
         for (to, ordered) in known.chain(unnamed.into_iter().map(|(name, _)| (name, is_ordered))) {
@@ -161,11 +190,17 @@ impl<R: Routing> Machine<R> {
                 self.blocked.insert(&to, &envelope);
             }
             let route = Arc::clone(&name);
-            self.settled.push(Settlement::HeldMoved { position, route, to, ordered });
+            self.settled.push(Settlement::HeldMoved {
+                position,
+                route,
+                to,
+                ordered,
+            });
         }
     }
 
-    /// Holds an event that another relay may know a way for, or gives it up when none did for long enough.
+    /// Holds an event that another relay may know a way for, or gives it up when none did for long
+    /// enough.
     pub(super) fn hold_unroutable(
         &mut self,
         leg: Leg,
@@ -176,13 +211,16 @@ impl<R: Routing> Machine<R> {
         let missing = match error {
             RouteError::NoRule { event_type } => Some(Missing::Rule(event_type.clone())),
             RouteError::UnknownDestination { name } => Some(Missing::Destination(name.clone())),
-            RouteError::UnknownForm { .. } => Some(Missing::Form(leg.envelope.event_type.clone().into_owned())),
+            RouteError::UnknownForm { .. } => {
+                Some(Missing::Form(leg.envelope.event_type.clone().into_owned()))
+            }
             RouteError::Invalid { .. } => None,
         };
         self.hold_or_give_up(leg, missing, error.to_string(), unroutable_for, observer);
     }
 
-    /// As [`hold_unroutable`](Self::hold_unroutable), for a destination that no publisher of this relay serves.
+    /// As [`hold_unroutable`](Self::hold_unroutable), for a destination that no publisher of this
+    /// relay serves.
     pub(super) fn hold_unserved(
         &mut self,
         leg: Leg,
@@ -192,7 +230,13 @@ impl<R: Routing> Machine<R> {
     ) {
         let (name, publisher) = (&destination.name, destination.publisher());
         let error = format!("no publisher serves destination `{name}` (`{publisher}`)");
-        self.hold_or_give_up(leg, Some(Missing::Destination(name.to_string())), error, unroutable_for, observer);
+        self.hold_or_give_up(
+            leg,
+            Some(Missing::Destination(name.to_string())),
+            error,
+            unroutable_for,
+            observer,
+        );
     }
 
     fn hold_or_give_up(
@@ -203,9 +247,19 @@ impl<R: Routing> Machine<R> {
         unroutable_for: Option<Duration>,
         observer: &mut impl Observer,
     ) {
-        let left = self.unroutable.patience.saturating_sub(unroutable_for.unwrap_or_default());
+        let left = self
+            .unroutable
+            .patience
+            .saturating_sub(unroutable_for.unwrap_or_default());
         let Some(missing) = missing.filter(|_| !left.is_zero()) else {
-            return self.bury_unsent(leg, Obstacle { cause: Burial::UNROUTABLE, error }, observer);
+            return self.bury_unsent(
+                leg,
+                Obstacle {
+                    cause: Burial::UNROUTABLE,
+                    error,
+                },
+                observer,
+            );
         };
         if self.unroutable.missing.len() < MISSING_MAX {
             self.unroutable.missing.insert(missing);
@@ -213,16 +267,26 @@ impl<R: Routing> Machine<R> {
         if leg.holds {
             self.batch.shut(&leg.name, &leg.envelope);
         }
-        let outcome = Outcome::Unroutable { is_new: unroutable_for.is_none(), error: &error };
+        let outcome = Outcome::Unroutable {
+            is_new: unroutable_for.is_none(),
+            error: &error,
+        };
         observer.outcome(&leg.envelope, &leg.name, outcome);
-        let obstacle = Unroutable { retry_after: left.min(LOOK_AGAIN), error };
+        let obstacle = Unroutable {
+            retry_after: left.min(LOOK_AGAIN),
+            error,
+        };
         let (place, route) = (leg.place, Arc::clone(&leg.name));
         let index = self.batch.add(leg);
         match place {
             Place::Pending { .. } => self.hold(index, Held::Unroutable(obstacle)),
             Place::Held { position } => {
                 self.batch.legs[index].state = super::batch::State::Settled;
-                self.settled.push(Settlement::HeldUnroutable { position, route, obstacle });
+                self.settled.push(Settlement::HeldUnroutable {
+                    position,
+                    route,
+                    obstacle,
+                });
             }
         }
     }

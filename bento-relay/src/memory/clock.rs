@@ -34,12 +34,21 @@ impl ManualClock {
 
 impl MemoryClock {
     pub(super) fn tokio() -> Self {
-        Self { origin: Utc::now(), source: Source::Tokio(Instant::now()) }
+        Self {
+            origin: Utc::now(),
+            source: Source::Tokio(Instant::now()),
+        }
     }
 
     pub(super) fn manual() -> (Self, ManualClock) {
         let manual = ManualClock::default();
-        (Self { origin: Utc::now(), source: Source::Manual(manual.clone()) }, manual)
+        (
+            Self {
+                origin: Utc::now(),
+                source: Source::Manual(manual.clone()),
+            },
+            manual,
+        )
     }
 
     pub(super) fn now(&self) -> Duration {

@@ -32,7 +32,9 @@ struct Alive {
 
 impl Alive {
     fn serves(&self, lane: u16) -> bool {
-        self.lanes.as_ref().is_none_or(|lanes| lanes.contains(&lane))
+        self.lanes
+            .as_ref()
+            .is_none_or(|lanes| lanes.contains(&lane))
     }
 }
 
@@ -44,60 +46,114 @@ impl Leases {
                 held.until = until;
                 Ok(())
             }
-            _ => Err(StoreError::LeaseLost { shard: lease.shard, epoch: lease.epoch }),
+            _ => Err(StoreError::LeaseLost {
+                shard: lease.shard,
+                epoch: lease.epoch,
+            }),
         }
     }
 
     pub(super) fn release(&mut self, relay: RelayId) {
         self.relays.remove(&relay);
-        self.shards.values_mut().filter(|held| held.owner == Some(relay)).for_each(|held| held.owner = None);
+        self.shards
+            .values_mut()
+            .filter(|held| held.owner == Some(relay))
+            .for_each(|held| held.owner = None);
     }
 
     pub(super) fn states(&self, now: Duration) -> Vec<LeaseState> {
         let state = |(&shard, held): (&ShardId, &Held)| {
-            let expires_in = held.owner.and_then(|_| held.until.checked_sub(now)).filter(|left| !left.is_zero());
-            LeaseState { shard, owner: held.owner, epoch: held.epoch, expires_in }
+            let expires_in = held
+                .owner
+                .and_then(|_| held.until.checked_sub(now))
+                .filter(|left| !left.is_zero());
+            LeaseState {
+                shard,
+                owner: held.owner,
+                epoch: held.epoch,
+                expires_in,
+            }
         };
         self.shards.iter().map(state).collect()
     }
 
     pub(super) fn relays(&self, now: Duration) -> Vec<RelayState> {
         let state = |(&relay, alive): (&RelayId, &Alive)| {
-            let expires_in = alive.until.checked_sub(now).filter(|left| !left.is_zero())?;
-            Some(RelayState { relay, lanes: alive.lanes.clone(), expires_in })
+            let expires_in = alive
+                .until
+                .checked_sub(now)
+                .filter(|left| !left.is_zero())?;
+            Some(RelayState {
+                relay,
+                lanes: alive.lanes.clone(),
+                expires_in,
+            })
         };
         self.relays.iter().filter_map(state).collect()
     }
 
     /// `stray` are the shards outside of the sharding that hold events.
-    fn heartbeat(&mut self, beat: &Heartbeat, sharding: Sharding, stray: Vec<ShardId>, now: Duration) -> Holdings {
+    fn heartbeat(
+        &mut self,
+        beat: &Heartbeat,
+        sharding: Sharding,
+        stray: Vec<ShardId>,
+        now: Duration,
+    ) -> Holdings {
         let until = now + beat.ttl;
         self.relays.retain(|_, alive| alive.until > now);
-        self.relays.insert(beat.relay, Alive { until, lanes: beat.lanes.clone() });
+        self.relays.insert(
+            beat.relay,
+            Alive {
+                until,
+                lanes: beat.lanes.clone(),
+            },
+        );
         let share = self.fair_share(beat.relay, sharding);
         let mut holdings = Holdings::default();
         self.hand_over(beat, share, sharding, &stray);
         self.claim(beat, share, sharding, now, &mut holdings);
         self.claim_stray(beat, &stray, now);
-        for (&shard, held) in self.shards.iter_mut().filter(|(_, held)| held.owner == Some(beat.relay)) {
+        for (&shard, held) in self
+            .shards
+            .iter_mut()
+            .filter(|(_, held)| held.owner == Some(beat.relay))
+        {
             held.until = until;
-            holdings.leases.push(Lease { shard, owner: beat.relay, epoch: held.epoch });
+            holdings.leases.push(Lease {
+                shard,
+                owner: beat.relay,
+                epoch: held.epoch,
+            });
         }
-        let shared = holdings.leases.iter().filter(|lease| lease.shard < sharding.total()).count();
+        let shared = holdings
+            .leases
+            .iter()
+            .filter(|lease| lease.shard < sharding.total())
+            .count();
         holdings.surplus = shared.saturating_sub(share);
         holdings.stray = stray;
         holdings
     }
 
-    /// The relay's part of the shards it serves. What does not divide goes to the first relays of each lane.
+    /// The relay's part of the shards it serves. What does not divide goes to the first relays of
+    /// each lane.
     fn fair_share(&self, relay: RelayId, sharding: Sharding) -> usize {
         let own = &self.relays[&relay];
         let mut share = 0;
-        // Each lane starts its remainder one relay further, so that the first relay does not get them all.
+        // Each lane starts its remainder one relay further, so that the first relay does not get
+        // them all.
         for lane in (0..sharding.lanes.get()).filter(|&lane| own.serves(lane)) {
-            let serving: Vec<_> =
-                self.relays.iter().filter(|(_, alive)| alive.serves(lane)).map(|(id, _)| *id).collect();
-            let rank = serving.iter().position(|id| *id == relay).expect("it serves the lane");
+            let serving: Vec<_> = self
+                .relays
+                .iter()
+                .filter(|(_, alive)| alive.serves(lane))
+                .map(|(id, _)| *id)
+                .collect();
+            let rank = serving
+                .iter()
+                .position(|id| *id == relay)
+                .expect("it serves the lane");
             let turned = (rank + usize::from(lane)) % serving.len();
             let shards = usize::from(sharding.shards.get());
             share += shards / serving.len() + usize::from(turned < shards % serving.len());
@@ -107,39 +163,62 @@ impl Leases {
 
     /// How many shards of the sharding a relay holds.
     fn held_by(&self, relay: RelayId, sharding: Sharding) -> usize {
-        self.shards.range(..sharding.total()).filter(|(_, held)| held.owner == Some(relay)).count()
+        self.shards
+            .range(..sharding.total())
+            .filter(|(_, held)| held.owner == Some(relay))
+            .count()
     }
 
     fn hand_over(&mut self, beat: &Heartbeat, share: usize, sharding: Sharding, stray: &[ShardId]) {
         let surplus = self.held_by(beat.relay, sharding).saturating_sub(share);
-        let (shared, outside): (Vec<_>, Vec<_>) = beat.idle.iter().partition(|shard| **shard < sharding.total());
+        let (shared, outside): (Vec<_>, Vec<_>) = beat
+            .idle
+            .iter()
+            .partition(|shard| **shard < sharding.total());
         let empty = outside.into_iter().filter(|shard| !stray.contains(shard));
         for shard in shared.into_iter().take(surplus).chain(empty) {
-            if let Some(held) = self.shards.get_mut(&shard).filter(|held| held.owner == Some(beat.relay)) {
+            if let Some(held) = self
+                .shards
+                .get_mut(&shard)
+                .filter(|held| held.owner == Some(beat.relay))
+            {
                 held.owner = None;
             }
         }
     }
 
-    fn claim(&mut self, beat: &Heartbeat, share: usize, sharding: Sharding, now: Duration, holdings: &mut Holdings) {
+    fn claim(
+        &mut self,
+        beat: &Heartbeat,
+        share: usize,
+        sharding: Sharding,
+        now: Duration,
+        holdings: &mut Holdings,
+    ) {
         if !beat.claim {
             return;
         }
         let mut missing = share.saturating_sub(self.held_by(beat.relay, sharding));
         let own = &self.relays[&beat.relay];
-        for shard in
-            (0..sharding.lanes.get()).filter(|&lane| own.serves(lane)).flat_map(|lane| sharding.lane_shards(lane))
+        for shard in (0..sharding.lanes.get())
+            .filter(|&lane| own.serves(lane))
+            .flat_map(|lane| sharding.lane_shards(lane))
         {
             if missing == 0 {
                 break;
             }
             let held = self.shards.entry(shard).or_default();
-            let is_expired = held.owner.is_some_and(|owner| owner != beat.relay) && held.until <= now;
+            let is_expired =
+                held.owner.is_some_and(|owner| owner != beat.relay) && held.until <= now;
             if held.owner.is_none() || is_expired {
                 if is_expired {
                     holdings.taken_over.push(shard);
                 }
-                *held = Held { epoch: held.epoch + 1, owner: Some(beat.relay), until: now };
+                *held = Held {
+                    epoch: held.epoch + 1,
+                    owner: Some(beat.relay),
+                    until: now,
+                };
                 missing -= 1;
             }
         }
@@ -151,9 +230,15 @@ impl Leases {
     fn claim_stray(&mut self, beat: &Heartbeat, stray: &[ShardId], now: Duration) {
         for shard in stray.iter().filter(|_| beat.claim) {
             let held = self.shards.entry(*shard).or_default();
-            let is_free = held.owner.is_none_or(|owner| owner != beat.relay && held.until <= now);
+            let is_free = held
+                .owner
+                .is_none_or(|owner| owner != beat.relay && held.until <= now);
             if is_free {
-                *held = Held { epoch: held.epoch + 1, owner: Some(beat.relay), until: now };
+                *held = Held {
+                    epoch: held.epoch + 1,
+                    owner: Some(beat.relay),
+                    until: now,
+                };
             }
         }
     }
@@ -162,12 +247,27 @@ impl Leases {
 impl State {
     pub(super) fn open(&mut self, configured: Sharding) -> Result<Sharding, StoreError> {
         let recorded = *self.recorded.get_or_insert(configured);
-        if recorded == configured { Ok(recorded) } else { Err(StoreError::Mismatch { recorded, configured }) }
+        if recorded == configured {
+            Ok(recorded)
+        } else {
+            Err(StoreError::Mismatch {
+                recorded,
+                configured,
+            })
+        }
     }
 
-    pub(super) fn heartbeat(&mut self, beat: &Heartbeat, configured: Sharding, now: Duration) -> Holdings {
+    pub(super) fn heartbeat(
+        &mut self,
+        beat: &Heartbeat,
+        configured: Sharding,
+        now: Duration,
+    ) -> Holdings {
         let sharding = self.recorded.unwrap_or(configured);
-        let stray = self.shards.range(sharding.total()..).filter(|(_, shard)| shard.has_rows());
+        let stray = self
+            .shards
+            .range(sharding.total()..)
+            .filter(|(_, shard)| shard.has_rows());
         let stray = stray.map(|(&shard, _)| shard).collect();
         self.leases.heartbeat(beat, sharding, stray, now)
     }

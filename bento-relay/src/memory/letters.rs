@@ -9,8 +9,8 @@ use chrono::{DateTime, Utc};
 
 use super::state::State;
 use crate::dead_letter::{
-    AlertOutcome, Amendment, DeadLetter, DeadLetterFilter, DeadLetterQuery, DiscardedLetter, Discarding, LetterKey,
-    Replayed, ShardCursor,
+    AlertOutcome, Amendment, DeadLetter, DeadLetterFilter, DeadLetterQuery, DiscardedLetter,
+    Discarding, LetterKey, Replayed, ShardCursor,
 };
 use crate::store::StoreError;
 
@@ -32,14 +32,28 @@ struct Alert {
 
 impl State {
     pub(super) fn dead_letters(&self, query: &DeadLetterQuery) -> Vec<DeadLetter> {
-        let mut found: Vec<_> = self.all_dead().filter(|dead| query.filter.matches(dead)).collect();
-        found.retain(|dead| query.after.as_ref().is_none_or(|after| dead.cursor() > *after));
+        let mut found: Vec<_> = self
+            .all_dead()
+            .filter(|dead| query.filter.matches(dead))
+            .collect();
+        found.retain(|dead| {
+            query
+                .after
+                .as_ref()
+                .is_none_or(|after| dead.cursor() > *after)
+        });
         found.sort_by_key(|dead| dead.cursor());
-        found.into_iter().take(rows(query.rows())).cloned().collect()
+        found
+            .into_iter()
+            .take(rows(query.rows()))
+            .cloned()
+            .collect()
     }
 
     pub(super) fn find_dead(&self, event_id: EventId, route: &str) -> Option<DeadLetter> {
-        self.all_dead().find(|dead| dead.envelope.event_id == event_id && *dead.route == *route).cloned()
+        self.all_dead()
+            .find(|dead| dead.envelope.event_id == event_id && *dead.route == *route)
+            .cloned()
     }
 
     pub(super) fn dead_in_order(
@@ -48,16 +62,30 @@ impl State {
         after: Option<&ShardCursor>,
         limit: u64,
     ) -> Vec<DeadLetter> {
-        let mut found: Vec<_> = self.all_dead().filter(|dead| filter.matches(dead)).collect();
+        let mut found: Vec<_> = self
+            .all_dead()
+            .filter(|dead| filter.matches(dead))
+            .collect();
         found.retain(|dead| after.is_none_or(|after| ShardCursor::of(dead) > *after));
         found.sort_by_key(|dead| ShardCursor::of(dead));
         found.into_iter().take(rows(limit)).cloned().collect()
     }
 
-    pub(super) fn amend(&mut self, event_id: EventId, route: &str, amendment: &Amendment) -> Result<(), StoreError> {
-        let mut all = self.shards.values_mut().flat_map(|shard| shard.dead.values_mut());
+    pub(super) fn amend(
+        &mut self,
+        event_id: EventId,
+        route: &str,
+        amendment: &Amendment,
+    ) -> Result<(), StoreError> {
+        let mut all = self
+            .shards
+            .values_mut()
+            .flat_map(|shard| shard.dead.values_mut());
         let letter = all.find(|dead| dead.envelope.event_id == event_id && *dead.route == *route);
-        let letter = letter.ok_or_else(|| StoreError::NoDeadLetter { event_id, route: route.into() })?;
+        let letter = letter.ok_or_else(|| StoreError::NoDeadLetter {
+            event_id,
+            route: route.into(),
+        })?;
         let headers = amendment.apply(letter)?;
         Arc::make_mut(&mut letter.envelope).headers = headers;
         Ok(())
@@ -65,12 +93,21 @@ impl State {
 
     pub(super) fn replay(&mut self, event_id: EventId, route: &str) -> Replayed {
         self.letters.alerts.remove(&(event_id, route.into()));
-        let replayed = self.shards.values_mut().map(|shard| shard.replay(event_id, route));
-        replayed.into_iter().find(|replayed| replayed.replayed).unwrap_or_default()
+        let replayed = self
+            .shards
+            .values_mut()
+            .map(|shard| shard.replay(event_id, route));
+        replayed
+            .into_iter()
+            .find(|replayed| replayed.replayed)
+            .unwrap_or_default()
     }
 
     pub(super) fn replay_together(&mut self, letters: &[LetterKey]) -> u64 {
-        letters.iter().filter(|(event_id, route)| self.replay(*event_id, route).replayed).count() as u64
+        letters
+            .iter()
+            .filter(|(event_id, route)| self.replay(*event_id, route).replayed)
+            .count() as u64
     }
 
     pub(super) fn discard(
@@ -80,10 +117,15 @@ impl State {
         discarding: &Discarding,
         wall: DateTime<Utc>,
     ) -> bool {
-        let taken = self.shards.values_mut().find_map(|shard| shard.take_dead(event_id, route));
+        let taken = self
+            .shards
+            .values_mut()
+            .find_map(|shard| shard.take_dead(event_id, route));
         let Some(letter) = taken else { return false };
         self.letters.alerts.remove(&(event_id, route.into()));
-        self.letters.discarded.push(DiscardedLetter::of(&letter, discarding, wall));
+        self.letters
+            .discarded
+            .push(DiscardedLetter::of(&letter, discarding, wall));
         true
     }
 
@@ -93,30 +135,64 @@ impl State {
         discarding: &Discarding,
         wall: DateTime<Utc>,
     ) -> u64 {
-        let discarded = letters.iter().filter(|(event_id, to)| self.discard(*event_id, to, discarding, wall));
+        let discarded = letters
+            .iter()
+            .filter(|(event_id, to)| self.discard(*event_id, to, discarding, wall));
         discarded.count() as u64
     }
 
     pub(super) fn discarded(&self, query: &DeadLetterQuery) -> Vec<DiscardedLetter> {
-        let mut found: Vec<_> = self.letters.discarded.iter().filter(|letter| letter.matches(&query.filter)).collect();
-        found.retain(|letter| query.after.as_ref().is_none_or(|after| letter.cursor() > *after));
+        let mut found: Vec<_> = self
+            .letters
+            .discarded
+            .iter()
+            .filter(|letter| letter.matches(&query.filter))
+            .collect();
+        found.retain(|letter| {
+            query
+                .after
+                .as_ref()
+                .is_none_or(|after| letter.cursor() > *after)
+        });
         found.sort_by_key(|letter| letter.cursor());
-        found.into_iter().take(rows(query.rows())).cloned().collect()
+        found
+            .into_iter()
+            .take(rows(query.rows()))
+            .cloned()
+            .collect()
     }
 
-    pub(super) fn take_unalerted(&mut self, limit: u32, hold: Duration, now: Duration) -> Vec<DeadLetter> {
-        let mut found: Vec<_> = self.all_dead().filter(|dead| self.letters.is_due(dead, now)).cloned().collect();
+    pub(super) fn take_unalerted(
+        &mut self,
+        limit: u32,
+        hold: Duration,
+        now: Duration,
+    ) -> Vec<DeadLetter> {
+        let mut found: Vec<_> = self
+            .all_dead()
+            .filter(|dead| self.letters.is_due(dead, now))
+            .cloned()
+            .collect();
         found.sort_by_key(DeadLetter::cursor);
         found.truncate(rows(limit.into()));
         for dead in &found {
-            self.letters
-                .alerts
-                .insert(key(dead), Alert { failed_at: dead.failed_at, due: Some(now.saturating_add(hold)) });
+            self.letters.alerts.insert(
+                key(dead),
+                Alert {
+                    failed_at: dead.failed_at,
+                    due: Some(now.saturating_add(hold)),
+                },
+            );
         }
         found
     }
 
-    pub(super) fn settle_alerts(&mut self, letters: &[DeadLetter], outcome: AlertOutcome, now: Duration) {
+    pub(super) fn settle_alerts(
+        &mut self,
+        letters: &[DeadLetter],
+        outcome: AlertOutcome,
+        now: Duration,
+    ) {
         let due = match outcome {
             AlertOutcome::Told => None,
             AlertOutcome::Failed(wait) => Some(now.saturating_add(wait)),
@@ -136,7 +212,10 @@ impl State {
 
 impl Letters {
     fn is_due(&self, dead: &DeadLetter, now: Duration) -> bool {
-        let alert = self.alerts.get(&key(dead)).filter(|alert| alert.failed_at == dead.failed_at);
+        let alert = self
+            .alerts
+            .get(&key(dead))
+            .filter(|alert| alert.failed_at == dead.failed_at);
         alert.is_none_or(|alert| alert.due.is_some_and(|due| due <= now))
     }
 }

@@ -54,7 +54,15 @@ impl Waiting {
     fn untried(ordered: bool, envelope: Arc<Envelope>) -> Self {
         let ordered = ordered && envelope.is_ordered();
         let (delivered, unroutable_since) = (Vec::new(), None);
-        Self { attempts: 0, due: None, ordered, first_failed_at: None, delivered, unroutable_since, envelope }
+        Self {
+            attempts: 0,
+            due: None,
+            ordered,
+            first_failed_at: None,
+            delivered,
+            unroutable_since,
+            envelope,
+        }
     }
 }
 
@@ -70,17 +78,25 @@ type Stream<'a> = Vec<(&'a SideKey, &'a Waiting)>;
 
 impl Shard {
     pub(super) fn pending_rows(&self, limit: usize) -> Vec<OutboxRow> {
-        let row =
-            |(&position, envelope): (&i64, &Arc<Envelope>)| OutboxRow { position, envelope: Arc::clone(envelope) };
+        let row = |(&position, envelope): (&i64, &Arc<Envelope>)| OutboxRow {
+            position,
+            envelope: Arc::clone(envelope),
+        };
         self.pending.iter().take(limit).map(row).collect()
     }
 
-    /// Due heads, the one that was due first before the others, each with its followers, up to `limit` rows.
+    /// Due heads, the one that was due first before the others, each with its followers, up to
+    /// `limit` rows.
     pub(super) fn due_rows(&self, wanted: Wanted<'_>, limit: usize, now: Duration) -> Vec<HeldRow> {
-        let is_due = |stream: &Vec<(&SideKey, &Waiting)>| stream[0].1.due.is_none_or(|due| due <= now);
+        let is_due =
+            |stream: &Vec<(&SideKey, &Waiting)>| stream[0].1.due.is_none_or(|due| due <= now);
         let mut due: Vec<_> = self.going(wanted).filter(is_due).collect();
         due.sort_by_key(|stream| stream[0].1.due);
-        due.into_iter().flatten().take(limit).map(|(key, waiting)| held_row(key, waiting, now)).collect()
+        due.into_iter()
+            .flatten()
+            .take(limit)
+            .map(|(key, waiting)| held_row(key, waiting, now))
+            .collect()
     }
 
     /// How long until the next head that is not due yet.
@@ -101,8 +117,15 @@ impl Shard {
     pub(super) fn streams(&self) -> Vec<StreamKey> {
         let ordered = self.held.iter().filter(|(_, waiting)| waiting.ordered);
         let held = ordered.map(|((route, _), waiting)| (route, &waiting.envelope));
-        let parked = self.dead.values().filter(|dead| dead.parks).map(|dead| (&dead.route, &dead.envelope));
-        let mut streams: Vec<_> = held.chain(parked).filter_map(|(to, event)| stream_key(to, event)).collect();
+        let parked = self
+            .dead
+            .values()
+            .filter(|dead| dead.parks)
+            .map(|dead| (&dead.route, &dead.envelope));
+        let mut streams: Vec<_> = held
+            .chain(parked)
+            .filter_map(|(to, event)| stream_key(to, event))
+            .collect();
         streams.sort();
         streams.dedup();
         streams
@@ -110,53 +133,94 @@ impl Shard {
 
     /// Settles; a row that is not where the settlement expects it is left alone.
     pub(super) fn settle(&mut self, shard: ShardId, settled: Vec<Settlement>, moment: Moment) {
-        let Moment { now, wall, keep_published } = moment;
+        let Moment {
+            now,
+            wall,
+            keep_published,
+        } = moment;
         let (mut done, mut moved, mut left) = (Vec::new(), BTreeSet::new(), Vec::new());
         for settlement in settled {
             match settlement {
                 Settlement::Published { position } => done.push(position),
-                Settlement::Hold { position, route, ordered, why } => {
+                Settlement::Hold {
+                    position,
+                    route,
+                    ordered,
+                    why,
+                } => {
                     self.hold((route, position), ordered, why, moment);
                     moved.insert(position);
                 }
-                Settlement::Bury { position, route, dead } => {
+                Settlement::Bury {
+                    position,
+                    route,
+                    dead,
+                } => {
                     if let Some(envelope) = self.pending.get(&position).cloned() {
                         self.bury(shard, (route, position), envelope, dead, wall);
                     }
                     moved.insert(position);
                 }
                 Settlement::HeldPublished { position, route } => {
-                    let published = self.held.remove(&(route, position)).map(|held| held.envelope);
+                    let published = self
+                        .held
+                        .remove(&(route, position))
+                        .map(|held| held.envelope);
                     self.keep(published.filter(|_| keep_published), now);
                 }
-                Settlement::HeldFailed { position, route, failure } => {
+                Settlement::HeldFailed {
+                    position,
+                    route,
+                    failure,
+                } => {
                     if let Some(waiting) = self.held.get_mut(&(route, position)) {
                         waiting.attempts = failure.attempts;
                         waiting.due = Some(now.saturating_add(failure.retry_after));
-                        waiting.first_failed_at = waiting.first_failed_at.or((failure.attempts > 0).then_some(wall));
+                        waiting.first_failed_at = waiting
+                            .first_failed_at
+                            .or((failure.attempts > 0).then_some(wall));
                         waiting.delivered = failure.delivered;
                         waiting.unroutable_since = None;
                     }
                 }
-                Settlement::HeldUnroutable { position, route, obstacle } => {
+                Settlement::HeldUnroutable {
+                    position,
+                    route,
+                    obstacle,
+                } => {
                     if let Some(waiting) = self.held.get_mut(&(route, position)) {
                         waiting.due = Some(now.saturating_add(obstacle.retry_after));
                         waiting.unroutable_since.get_or_insert(now);
                     }
                 }
                 Settlement::HeldMoved { route, to, .. } if route == to => {}
-                Settlement::HeldMoved { position, route, to, ordered } => {
+                Settlement::HeldMoved {
+                    position,
+                    route,
+                    to,
+                    ordered,
+                } => {
                     let key = (route, position);
-                    if let Some(envelope) = self.held.get(&key).map(|waiting| Arc::clone(&waiting.envelope)) {
+                    if let Some(envelope) = self
+                        .held
+                        .get(&key)
+                        .map(|waiting| Arc::clone(&waiting.envelope))
+                    {
                         self.move_to((to, position), ordered, envelope);
                         left.push(key);
                     }
                 }
-                Settlement::HeldBury { position, route, dead } => {
+                Settlement::HeldBury {
+                    position,
+                    route,
+                    dead,
+                } => {
                     let key = (route, position);
                     if let Some(waiting) = self.held.remove(&key) {
                         self.bury(shard, key.clone(), waiting.envelope, dead, wall);
-                        if let (Some(letter), Some(first)) = (self.dead.get_mut(&key), waiting.first_failed_at) {
+                        if let (Some(letter), Some(first)) =
+                            (self.dead.get_mut(&key), waiting.first_failed_at)
+                        {
                             letter.first_failed_at = first;
                         }
                     }
@@ -165,11 +229,17 @@ impl Shard {
         }
         left.iter().for_each(|key| drop(self.held.remove(key)));
         for position in done {
-            let published = self.pending.get(&position).filter(|_| !moved.contains(&position)).cloned();
+            let published = self
+                .pending
+                .get(&position)
+                .filter(|_| !moved.contains(&position))
+                .cloned();
             self.keep(published.filter(|_| keep_published), now);
             self.pending.remove(&position);
         }
-        moved.iter().for_each(|position| drop(self.pending.remove(position)));
+        moved
+            .iter()
+            .for_each(|position| drop(self.pending.remove(position)));
     }
 
     fn keep(&mut self, published: Option<Arc<Envelope>>, now: Duration) {
@@ -179,11 +249,19 @@ impl Shard {
     }
 
     pub(super) fn replay(&mut self, event_id: EventId, route: &str) -> Replayed {
-        let Some(dead) = self.take_dead(event_id, route) else { return Replayed::default() };
+        let Some(dead) = self.take_dead(event_id, route) else {
+            return Replayed::default();
+        };
         let later_ones_out = !dead.parks && dead.envelope.is_ordered();
-        let waiting = Waiting { delivered: dead.delivered, ..Waiting::untried(dead.parks, dead.envelope) };
+        let waiting = Waiting {
+            delivered: dead.delivered,
+            ..Waiting::untried(dead.parks, dead.envelope)
+        };
         self.held.insert((dead.route, dead.position), waiting);
-        Replayed { replayed: true, later_ones_out }
+        Replayed {
+            replayed: true,
+            later_ones_out,
+        }
     }
 
     pub(super) fn take_dead(&mut self, event_id: EventId, route: &str) -> Option<DeadLetter> {
@@ -199,7 +277,8 @@ impl Shard {
     pub(super) fn retry_now(&mut self, filter: &HeldFilter, now: Duration) -> u64 {
         let mut ended = 0;
         for ((route, _), waiting) in &mut self.held {
-            if waiting.due.is_some_and(|due| due > now) && filter.matches(route, &waiting.envelope) {
+            if waiting.due.is_some_and(|due| due > now) && filter.matches(route, &waiting.envelope)
+            {
                 waiting.due = Some(now);
                 ended += 1;
             }
@@ -210,12 +289,22 @@ impl Shard {
 
     fn hold(&mut self, key: SideKey, ordered: bool, why: Held, moment: Moment) {
         let Moment { now, wall, .. } = moment;
-        let Some(envelope) = self.pending.get(&key.1).filter(|_| !self.dead.contains_key(&key)).cloned() else {
+        let Some(envelope) = self
+            .pending
+            .get(&key.1)
+            .filter(|_| !self.dead.contains_key(&key))
+            .cloned()
+        else {
             return;
         };
         let untried = Waiting::untried(ordered, envelope);
         let waiting = match why {
-            Held::Failed(Failure { attempts, retry_after, delivered, .. }) => Waiting {
+            Held::Failed(Failure {
+                attempts,
+                retry_after,
+                delivered,
+                ..
+            }) => Waiting {
                 attempts,
                 due: Some(now.saturating_add(retry_after)),
                 first_failed_at: (attempts > 0).then_some(wall),
@@ -223,35 +312,69 @@ impl Shard {
                 ..untried
             },
             Held::Behind => untried,
-            Held::Delayed(wait) => Waiting { due: Some(now.saturating_add(wait)), ..untried },
-            Held::Unroutable(Unroutable { retry_after, .. }) => {
-                Waiting { due: Some(now.saturating_add(retry_after)), unroutable_since: Some(now), ..untried }
-            }
+            Held::Delayed(wait) => Waiting {
+                due: Some(now.saturating_add(wait)),
+                ..untried
+            },
+            Held::Unroutable(Unroutable { retry_after, .. }) => Waiting {
+                due: Some(now.saturating_add(retry_after)),
+                unroutable_since: Some(now),
+                ..untried
+            },
         };
         self.held.entry(key).or_insert(waiting);
     }
 
     fn move_to(&mut self, key: SideKey, ordered: bool, envelope: Arc<Envelope>) {
         if !self.dead.contains_key(&key) {
-            self.held.entry(key).or_insert(Waiting::untried(ordered, envelope));
+            self.held
+                .entry(key)
+                .or_insert(Waiting::untried(ordered, envelope));
         }
     }
 
-    fn bury(&mut self, shard: ShardId, key: SideKey, envelope: Arc<Envelope>, dead: Burial, wall: DateTime<Utc>) {
-        let Burial { attempts, error, cause, parks, delivered } = dead;
+    fn bury(
+        &mut self,
+        shard: ShardId,
+        key: SideKey,
+        envelope: Arc<Envelope>,
+        dead: Burial,
+        wall: DateTime<Utc>,
+    ) {
+        let Burial {
+            attempts,
+            error,
+            cause,
+            parks,
+            delivered,
+        } = dead;
         let parks = parks && envelope.is_ordered();
         let (route, position) = key.clone();
-        let mut letter =
-            DeadLetter::new(route, shard, position, attempts, cause.into_owned(), error, wall, parks, envelope);
+        let mut letter = DeadLetter::new(
+            route,
+            shard,
+            position,
+            attempts,
+            cause.into_owned(),
+            error,
+            wall,
+            parks,
+            envelope,
+        );
         letter.delivered = delivered;
         self.dead.entry(key).or_insert(letter);
     }
 
-    /// The held streams that no dead letter parks, whose tenant is not paused and whose route is not away.
+    /// The held streams that no dead letter parks, whose tenant is not paused and whose route is
+    /// not away.
     fn going<'a>(&'a self, wanted: Wanted<'a>) -> impl Iterator<Item = Stream<'a>> {
         let is_wanted = move |stream: &Stream<'_>| {
             let ((route, _), head) = stream[0];
-            let is_paused = head.envelope.tenant_id.as_ref().is_some_and(|tenant| wanted.paused.contains_key(tenant));
+            let is_paused = head
+                .envelope
+                .tenant_id
+                .as_ref()
+                .is_some_and(|tenant| wanted.paused.contains_key(tenant));
             !is_paused && !wanted.without.contains(route)
         };
         self.unparked().into_iter().filter(is_wanted)
@@ -262,7 +385,8 @@ impl Shard {
         let mut streams: Vec<Stream<'_>> = Vec::new();
         let mut known: BTreeMap<StreamKey, usize> = BTreeMap::new();
         for (key, waiting) in &self.held {
-            let Some(stream) = stream_key(&key.0, &waiting.envelope).filter(|_| waiting.ordered) else {
+            let Some(stream) = stream_key(&key.0, &waiting.envelope).filter(|_| waiting.ordered)
+            else {
                 streams.push(vec![(key, waiting)]);
                 continue;
             };
@@ -282,7 +406,8 @@ impl Shard {
         let parks = |dead: &DeadLetter| {
             let is_for = *dead.route == *stream.route || &*dead.route == Burial::UNREADABLE;
             let event = &dead.envelope;
-            let is_of = event.aggregate_type == stream.aggregate_type && event.aggregate_id == stream.aggregate_id;
+            let is_of = event.aggregate_type == stream.aggregate_type
+                && event.aggregate_id == stream.aggregate_id;
             dead.parks && is_for && is_of
         };
         self.dead.values().any(parks)
@@ -295,8 +420,13 @@ fn held_row((route, position): &SideKey, waiting: &Waiting, now: Duration) -> He
         attempts: waiting.attempts,
         ordered: waiting.ordered,
         delivered: waiting.delivered.clone(),
-        unroutable_for: waiting.unroutable_since.map(|since| now.saturating_sub(since)),
-        row: OutboxRow { position: *position, envelope: Arc::clone(&waiting.envelope) },
+        unroutable_for: waiting
+            .unroutable_since
+            .map(|since| now.saturating_sub(since)),
+        row: OutboxRow {
+            position: *position,
+            envelope: Arc::clone(&waiting.envelope),
+        },
     }
 }
 

@@ -39,7 +39,11 @@ impl State {
 
     pub(super) fn insert(&mut self, position: i64, entry: OutboxEntry) {
         if !(entry.may_be_known && self.knows(entry.envelope.event_id)) {
-            self.shards.entry(entry.shard).or_default().pending.insert(position, Arc::new(entry.envelope));
+            self.shards
+                .entry(entry.shard)
+                .or_default()
+                .pending
+                .insert(position, Arc::new(entry.envelope));
         }
     }
 
@@ -51,12 +55,23 @@ impl State {
     ) -> Result<Advanced, StoreError> {
         self.leases.renew(advance.lease, now + advance.ttl)?;
         let shard = self.shards.entry(advance.lease.shard).or_default();
-        let moment = Moment { now, wall, keep_published: advance.keep_published };
+        let moment = Moment {
+            now,
+            wall,
+            keep_published: advance.keep_published,
+        };
         shard.settle(advance.lease.shard, advance.settled, moment);
         let revision = self.revision + shard.revision;
-        let wanted = Wanted { paused: &self.paused, without: &advance.without };
+        let wanted = Wanted {
+            paused: &self.paused,
+            without: &advance.without,
+        };
         let streams = (advance.revision != Some(revision)).then(|| shard.streams());
-        let paused_tenants = if streams.is_some() { self.paused.keys().cloned().collect() } else { Vec::new() };
+        let paused_tenants = if streams.is_some() {
+            self.paused.keys().cloned().collect()
+        } else {
+            Vec::new()
+        };
         Ok(Advanced {
             pending: shard.pending_rows(advance.pending),
             held: shard.due_rows(wanted, advance.held, now),
@@ -69,9 +84,21 @@ impl State {
         })
     }
 
-    pub(super) fn poll(&self, shards: &[ShardId], without: &[Arc<str>], now: Duration) -> Vec<ShardId> {
-        let wanted = Wanted { paused: &self.paused, without };
-        let has_work = |shard: &&ShardId| self.shards.get(*shard).is_some_and(|shard| shard.has_work(wanted, now));
+    pub(super) fn poll(
+        &self,
+        shards: &[ShardId],
+        without: &[Arc<str>],
+        now: Duration,
+    ) -> Vec<ShardId> {
+        let wanted = Wanted {
+            paused: &self.paused,
+            without,
+        };
+        let has_work = |shard: &&ShardId| {
+            self.shards
+                .get(*shard)
+                .is_some_and(|shard| shard.has_work(wanted, now))
+        };
         shards.iter().filter(has_work).copied().collect()
     }
 
@@ -103,7 +130,10 @@ impl State {
     }
 
     pub(super) fn retry_now(&mut self, filter: &HeldFilter, now: Duration) -> u64 {
-        self.shards.values_mut().map(|shard| shard.retry_now(filter, now)).sum()
+        self.shards
+            .values_mut()
+            .map(|shard| shard.retry_now(filter, now))
+            .sum()
     }
 
     pub(super) fn prune(&mut self, prune: Prune, now: Duration) -> Option<u64> {
@@ -111,10 +141,18 @@ impl State {
             return None;
         }
         self.prune_after = Some(now + prune.every);
-        let kept = |state: &Self| state.shards.values().map(|shard| shard.published.len() as u64).sum::<u64>();
+        let kept = |state: &Self| {
+            state
+                .shards
+                .values()
+                .map(|shard| shard.published.len() as u64)
+                .sum::<u64>()
+        };
         let before = kept(self);
         let is_young = |published: &Duration| published.saturating_add(prune.older_than) > now;
-        self.shards.values_mut().for_each(|shard| shard.published.retain(|_, published| is_young(published)));
+        self.shards
+            .values_mut()
+            .for_each(|shard| shard.published.retain(|_, published| is_young(published)));
         Some(before - kept(self))
     }
 
@@ -123,7 +161,13 @@ impl State {
             let held = shard.held.values().map(|held| &held.envelope);
             let dead = shard.dead.values().map(|dead| &dead.envelope);
             let is_kept = shard.published.contains_key(&event_id);
-            is_kept || shard.pending.values().chain(held).chain(dead).any(|event| event.event_id == event_id)
+            is_kept
+                || shard
+                    .pending
+                    .values()
+                    .chain(held)
+                    .chain(dead)
+                    .any(|event| event.event_id == event_id)
         };
         self.shards.values().any(knows)
     }

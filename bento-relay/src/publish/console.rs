@@ -11,7 +11,8 @@ use super::{Delivery, Destination, PublishError, Publisher};
 
 /// Writes each event as a line, for people or as JSON, to standard output or any other writer.
 ///
-/// A batch is written in one go under a lock. Writing blocks; it is meant for a terminal, a pipe or a file.
+/// A batch is written in one go under a lock. Writing blocks; it is meant for a terminal, a pipe or
+/// a file.
 ///
 /// ```
 /// use bento_relay::publish::ConsolePublisher;
@@ -33,24 +34,35 @@ enum Format {
 impl ConsolePublisher {
     /// Lines for people: topic, event type and version, aggregate, tenant, payload.
     pub fn text() -> Self {
-        Self { format: Format::Text, writer: Mutex::new(io::stdout()) }
+        Self {
+            format: Format::Text,
+            writer: Mutex::new(io::stdout()),
+        }
     }
 
     /// JSON lines with everything that the envelope holds.
     pub fn json() -> Self {
-        Self { format: Format::Json, writer: Mutex::new(io::stdout()) }
+        Self {
+            format: Format::Json,
+            writer: Mutex::new(io::stdout()),
+        }
     }
 }
 
 impl<W> ConsolePublisher<W> {
     /// The same lines to another writer.
     pub fn to_writer<V: Write + Send>(self, writer: V) -> ConsolePublisher<V> {
-        ConsolePublisher { format: self.format, writer: Mutex::new(writer) }
+        ConsolePublisher {
+            format: self.format,
+            writer: Mutex::new(writer),
+        }
     }
 
     /// The writer, with what was written to it.
     pub fn into_writer(self) -> W {
-        self.writer.into_inner().unwrap_or_else(PoisonError::into_inner)
+        self.writer
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -65,8 +77,13 @@ impl<W: Write + Send + 'static> Publisher for ConsolePublisher<W> {
         }
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let written = writer.write_all(&lines).and_then(|()| writer.flush());
-        let answer = |error: &io::Error| PublishError::unavailable(format!("the events could not be written: {error}"));
-        batch.iter().map(|_| written.as_ref().map(|_| ()).map_err(answer)).collect()
+        let answer = |error: &io::Error| {
+            PublishError::unavailable(format!("the events could not be written: {error}"))
+        };
+        batch
+            .iter()
+            .map(|_| written.as_ref().map(|_| ()).map_err(answer))
+            .collect()
     }
 
     /// The lines of a batch are written in order, all or none.
@@ -77,7 +94,9 @@ impl<W: Write + Send + 'static> Publisher for ConsolePublisher<W> {
 
 impl<W> fmt::Debug for ConsolePublisher<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConsolePublisher").field("format", &self.format).finish_non_exhaustive()
+        f.debug_struct("ConsolePublisher")
+            .field("format", &self.format)
+            .finish_non_exhaustive()
     }
 }
 
@@ -88,7 +107,10 @@ fn append_text(lines: &mut Vec<u8>, delivery: &Delivery) {
         line.insert_str(0, &format!("{} ← ", delivery.topic()));
     }
     if event.is_ordered() {
-        line.push_str(&format!("  {}/{}", event.aggregate_type, event.aggregate_id));
+        line.push_str(&format!(
+            "  {}/{}",
+            event.aggregate_type, event.aggregate_id
+        ));
     }
     if let Some(tenant) = &event.tenant_id {
         line.push_str(&format!("  tenant {tenant}"));
@@ -96,7 +118,13 @@ fn append_text(lines: &mut Vec<u8>, delivery: &Delivery) {
     line.push_str("  ");
     line.push_str(&String::from_utf8_lossy(&event.payload));
     // What an event holds must not move the cursor or forge a line.
-    let clean = line.chars().map(|character| if character.is_control() { ' ' } else { character });
+    let clean = line.chars().map(|character| {
+        if character.is_control() {
+            ' '
+        } else {
+            character
+        }
+    });
     lines.extend_from_slice(clean.collect::<String>().as_bytes());
     lines.push(b'\n');
 }
@@ -167,7 +195,11 @@ enum Embedded<'a> {
 impl<'a> Embedded<'a> {
     fn of(bytes: &'a [u8]) -> Self {
         // A raw value keeps its spaces, so one that is spread over lines goes out as text.
-        let json = || serde_json::from_slice(bytes).ok().filter(|json: &&RawValue| !json.get().contains(['\n', '\r']));
+        let json = || {
+            serde_json::from_slice(bytes)
+                .ok()
+                .filter(|json: &&RawValue| !json.get().contains(['\n', '\r']))
+        };
         match (bytes, json()) {
             ([], _) => Self::Nothing,
             (_, Some(json)) => Self::Json(json),
@@ -207,7 +239,11 @@ mod tests {
 
     #[tokio::test]
     async fn text_is_one_line_for_each_event() {
-        let text = written(ConsolePublisher::text(), &[delivery(b"{\"total\":1}"), delivery(b"\x1b[2J\nforged")]).await;
+        let text = written(
+            ConsolePublisher::text(),
+            &[delivery(b"{\"total\":1}"), delivery(b"\x1b[2J\nforged")],
+        )
+        .await;
         expect_test::expect![[r#"
             order.paid v2  order/42  tenant acme  {"total":1}
             order.paid v2  order/42  tenant acme   [2J forged
@@ -219,10 +255,16 @@ mod tests {
     async fn json_is_one_object_for_each_event_whatever_its_payload_is() {
         let payloads: [&[u8]; 4] = [b"{\"total\":1.10}", b"{\n}", b"text", b"\xff\x00"];
         let json = written(ConsolePublisher::json(), &payloads.map(delivery)).await;
-        let lines: Vec<serde_json::Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let lines: Vec<serde_json::Value> = json
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
         assert_eq!(lines.len(), 4);
         assert!(
-            json.lines().next().unwrap().ends_with(r#""payload":{"total":1.10}}"#),
+            json.lines()
+                .next()
+                .unwrap()
+                .ends_with(r#""payload":{"total":1.10}}"#),
             "a number is not rounded: {json}"
         );
         assert_eq!(lines[0]["event_id"], "00000000-0000-0000-0000-000000000007");
@@ -244,7 +286,9 @@ mod tests {
         let publisher = ConsolePublisher::text().to_writer(Full);
         let answers = publisher.publish(&[delivery(b"{}"), delivery(b"{}")]).await;
         assert!(answers.iter().all(|answer| {
-            answer.as_ref().is_err_and(|error| error.class() == crate::publish::FailureClass::Unavailable)
+            answer
+                .as_ref()
+                .is_err_and(|error| error.class() == crate::publish::FailureClass::Unavailable)
         }));
     }
 }

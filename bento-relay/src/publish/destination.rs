@@ -8,7 +8,8 @@ use bento_core::envelope::Envelope;
 
 /// Where an event goes. Cheap to clone.
 ///
-/// What is not said here comes from the event itself: see [`Delivery::topic`] and [`Delivery::partition_key`].
+/// What is not said here comes from the event itself: see [`Delivery::topic`] and
+/// [`Delivery::partition_key`].
 ///
 /// ```
 /// # use bento_relay::publish::Destination;
@@ -18,7 +19,8 @@ use bento_core::envelope::Envelope;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Destination {
-    /// The name under which progress is kept: one aggregate may be stuck for one destination and go on for another.
+    /// The name under which progress is kept: one aggregate may be stuck for one destination and go
+    /// on for another.
     pub name: Arc<str>,
     /// The name of the publisher that serves it, if not its own name.
     pub publisher: Option<Arc<str>>,
@@ -39,37 +41,60 @@ impl Destination {
     /// The destination `name`, with the event's own topic, routing key and partition key.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         let name = name.into();
-        Self { name, publisher: None, topic: None, routing_key: None, partition_key: None, versioned: false }
+        Self {
+            name,
+            publisher: None,
+            topic: None,
+            routing_key: None,
+            partition_key: None,
+            versioned: false,
+        }
     }
 
     /// Served by the publisher of this name, which may serve several destinations.
     #[must_use]
     pub fn via(self, publisher: impl Into<Arc<str>>) -> Self {
-        Self { publisher: Some(publisher.into()), ..self }
+        Self {
+            publisher: Some(publisher.into()),
+            ..self
+        }
     }
 
     /// With a topic of its own.
     #[must_use]
     pub fn with_topic(self, topic: impl Into<Arc<str>>) -> Self {
-        Self { topic: Some(topic.into()), ..self }
+        Self {
+            topic: Some(topic.into()),
+            ..self
+        }
     }
 
     /// With a routing key of its own.
     #[must_use]
     pub fn with_routing_key(self, routing_key: impl Into<Arc<str>>) -> Self {
-        Self { routing_key: Some(routing_key.into()), ..self }
+        Self {
+            routing_key: Some(routing_key.into()),
+            ..self
+        }
     }
 
     /// With a partition key of its own: all its events are kept in one order by the broker.
     #[must_use]
     pub fn with_partition_key(self, partition_key: impl Into<Arc<str>>) -> Self {
-        Self { partition_key: Some(partition_key.into()), ..self }
+        Self {
+            partition_key: Some(partition_key.into()),
+            ..self
+        }
     }
 
-    /// With the version in the event type's name, and so in the topic where that is the event type: `order.created.v2`.
+    /// With the version in the event type's name, and so in the topic where that is the event type:
+    /// `order.created.v2`.
     #[must_use]
     pub fn with_versioned_names(self) -> Self {
-        Self { versioned: true, ..self }
+        Self {
+            versioned: true,
+            ..self
+        }
     }
 
     /// The name of the publisher that serves it.
@@ -96,22 +121,34 @@ pub struct Delivery {
     pub destination: Destination,
     /// How often it was tried before.
     pub attempts: u32,
-    /// The moment at which the relay gives the call up; `None` if nobody does. A publisher that sends one event after another does not
-    /// begin with an event that it cannot end with by then, and answers that the event was [unavailable](super::FailureClass::Unavailable).
+    /// The moment at which the relay gives the call up; `None` if nobody does. A publisher that
+    /// sends one event after another does not begin with an event that it cannot end with by then,
+    /// and answers that the event was [unavailable](super::FailureClass::Unavailable).
     pub answer_by: Option<Instant>,
 }
 
 impl Delivery {
     /// The first attempt to bring `envelope` to `destination`.
     pub fn new(envelope: Arc<Envelope>, destination: Destination) -> Self {
-        Self { envelope, destination, attempts: 0, answer_by: None }
+        Self {
+            envelope,
+            destination,
+            attempts: 0,
+            answer_by: None,
+        }
     }
 
-    /// The same delivery, to be answered within `limit` from now, or sooner if that was said before.
+    /// The same delivery, to be answered within `limit` from now, or sooner if that was said
+    /// before.
     #[must_use]
     pub fn within(self, limit: Duration) -> Self {
-        let limit = tokio::time::Instant::now().checked_add(limit).map(tokio::time::Instant::into_std);
-        Self { answer_by: self.answer_by.into_iter().chain(limit).min(), ..self }
+        let limit = tokio::time::Instant::now()
+            .checked_add(limit)
+            .map(tokio::time::Instant::into_std);
+        Self {
+            answer_by: self.answer_by.into_iter().chain(limit).min(),
+            ..self
+        }
     }
 
     /// The time that is left for an answer, from now; `None` if there is no limit.
@@ -120,9 +157,14 @@ impl Delivery {
         Some(answer_by.saturating_duration_since(tokio::time::Instant::now()))
     }
 
-    /// The event type as the destination wants it: `order.created`, or `order.created.v2` if the event has a schema version.
+    /// The event type as the destination wants it: `order.created`, or `order.created.v2` if the
+    /// event has a schema version.
     pub fn event_type(&self) -> Cow<'_, str> {
-        let Envelope { event_type, schema_version, .. } = &*self.envelope;
+        let Envelope {
+            event_type,
+            schema_version,
+            ..
+        } = &*self.envelope;
         if self.destination.versioned && *schema_version > 0 {
             Cow::Owned(format!("{event_type}.v{schema_version}"))
         } else {
@@ -132,19 +174,31 @@ impl Delivery {
 
     /// The topic: the destination's, else the event's own, else its event type.
     pub fn topic(&self) -> Cow<'_, str> {
-        let own = self.destination.topic.as_deref().or(self.envelope.topic.as_deref());
+        let own = self
+            .destination
+            .topic
+            .as_deref()
+            .or(self.envelope.topic.as_deref());
         own.map_or_else(|| self.event_type(), Cow::Borrowed)
     }
 
     /// The routing key: the destination's, else the event's own, else its event type.
     pub fn routing_key(&self) -> Cow<'_, str> {
-        let own = self.destination.routing_key.as_deref().or(self.envelope.routing_key.as_deref());
+        let own = self
+            .destination
+            .routing_key
+            .as_deref()
+            .or(self.envelope.routing_key.as_deref());
         own.map_or_else(|| self.event_type(), Cow::Borrowed)
     }
 
-    /// What the broker keeps in order: the destination's key, else the aggregate's id; empty for an event without order.
+    /// What the broker keeps in order: the destination's key, else the aggregate's id; empty for an
+    /// event without order.
     pub fn partition_key(&self) -> &str {
-        self.destination.partition_key.as_deref().unwrap_or(&self.envelope.aggregate_id)
+        self.destination
+            .partition_key
+            .as_deref()
+            .unwrap_or(&self.envelope.aggregate_id)
     }
 }
 
@@ -160,11 +214,17 @@ mod tests {
         let deliver = |envelope: &Envelope, to| Delivery::new(Arc::new(envelope.clone()), to);
         let plain = Destination::new("d");
         assert_eq!(deliver(&envelope, plain.clone()).topic(), "order.created");
-        assert_eq!(deliver(&envelope, plain.clone().with_versioned_names()).topic(), "order.created.v2");
+        assert_eq!(
+            deliver(&envelope, plain.clone().with_versioned_names()).topic(),
+            "order.created.v2"
+        );
         envelope.topic = Some("orders".to_owned());
         envelope.routing_key = Some("eu".to_owned());
         let own = deliver(&envelope, plain.clone().with_versioned_names());
-        assert_eq!((own.topic(), own.routing_key()), ("orders".into(), "eu".into()));
+        assert_eq!(
+            (own.topic(), own.routing_key()),
+            ("orders".into(), "eu".into())
+        );
         let set = deliver(&envelope, plain.with_topic("t").with_routing_key("r"));
         assert_eq!((set.topic(), set.routing_key()), ("t".into(), "r".into()));
     }

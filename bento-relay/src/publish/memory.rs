@@ -9,7 +9,8 @@ use tokio::sync::watch;
 
 use super::{Delivery, Destination, PublishError, Publisher};
 
-/// A broker in memory: keeps what was published, and fails, waits or answers late when told to. Clones are the same broker.
+/// A broker in memory: keeps what was published, and fails, waits or answers late when told to.
+/// Clones are the same broker.
 ///
 /// ```
 /// use bento_relay::publish::{MemoryPublisher, PublishError};
@@ -54,14 +55,24 @@ impl Default for MemoryPublisher {
 impl MemoryPublisher {
     /// A broker that takes one event of an aggregate at a time.
     pub fn new() -> Self {
-        let inner =
-            Inner { published: watch::Sender::default(), behaviour: Mutex::default(), gate: watch::Sender::default() };
-        Self { inner: Arc::new(inner), chains: false }
+        let inner = Inner {
+            published: watch::Sender::default(),
+            behaviour: Mutex::default(),
+            gate: watch::Sender::default(),
+        };
+        Self {
+            inner: Arc::new(inner),
+            chains: false,
+        }
     }
 
-    /// A broker that takes several events of an aggregate in one batch, and none after one that failed.
+    /// A broker that takes several events of an aggregate in one batch, and none after one that
+    /// failed.
     pub fn chaining() -> Self {
-        Self { chains: true, ..Self::new() }
+        Self {
+            chains: true,
+            ..Self::new()
+        }
     }
 
     /// What was published, in order, duplicates included.
@@ -75,7 +86,10 @@ impl MemoryPublisher {
     /// It only waits: nothing is lost.
     pub async fn wait_for(&self, count: usize) {
         let mut published = self.inner.published.subscribe();
-        published.wait_for(|published| published.len() >= count).await.expect("the sender is held by self");
+        published
+            .wait_for(|published| published.len() >= count)
+            .await
+            .expect("the sender is held by self");
     }
 
     /// From now on, a delivery for which `rule` has an error fails with it.
@@ -109,7 +123,9 @@ impl MemoryPublisher {
     /// It only waits: nothing is lost.
     pub async fn wait_for_blocked(&self, count: usize) {
         let mut gate = self.inner.gate.subscribe();
-        gate.wait_for(|gate| gate.waiting >= count).await.expect("the sender is held by self");
+        gate.wait_for(|gate| gate.waiting >= count)
+            .await
+            .expect("the sender is held by self");
     }
 
     async fn pass_gate(&self) {
@@ -118,11 +134,16 @@ impl MemoryPublisher {
             return;
         }
         let _waiting = Waiting::new(&self.inner.gate);
-        gate.wait_for(|gate| !gate.is_closed).await.expect("the sender is held by self");
+        gate.wait_for(|gate| !gate.is_closed)
+            .await
+            .expect("the sender is held by self");
     }
 
     fn behaviour(&self) -> MutexGuard<'_, Behaviour> {
-        self.inner.behaviour.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .behaviour
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -150,10 +171,15 @@ impl Publisher for MemoryPublisher {
         let mut confirmed = Vec::new();
         let mut answers = Vec::with_capacity(batch.len());
         for delivery in batch {
-            let aggregate = (&delivery.envelope.aggregate_type, &delivery.envelope.aggregate_id);
+            let aggregate = (
+                &delivery.envelope.aggregate_type,
+                &delivery.envelope.aggregate_id,
+            );
             let error = match rule.as_ref().and_then(|rule| rule(delivery)) {
                 None if self.chains && failed.contains(&aggregate) => {
-                    Some(PublishError::unavailable("an earlier event of the aggregate failed, this one was not tried"))
+                    Some(PublishError::unavailable(
+                        "an earlier event of the aggregate failed, this one was not tried",
+                    ))
                 }
                 error => error,
             };
@@ -165,7 +191,9 @@ impl Publisher for MemoryPublisher {
             }
             answers.push(error.map_or(Ok(()), Err));
         }
-        self.inner.published.send_modify(|published| published.extend(confirmed));
+        self.inner
+            .published
+            .send_modify(|published| published.extend(confirmed));
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
@@ -180,6 +208,9 @@ impl Publisher for MemoryPublisher {
 impl fmt::Debug for MemoryPublisher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let published = self.inner.published.borrow().len();
-        f.debug_struct("MemoryPublisher").field("published", &published).field("chains", &self.chains).finish()
+        f.debug_struct("MemoryPublisher")
+            .field("published", &published)
+            .field("chains", &self.chains)
+            .finish()
     }
 }

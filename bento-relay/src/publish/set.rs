@@ -14,13 +14,19 @@ type Answers = Vec<Result<(), PublishError>>;
 
 /// [`Publisher`] without its type, so that one can be chosen at run time.
 trait ErasedPublisher: fmt::Debug + Send + Sync + 'static {
-    fn publish_erased<'a>(&'a self, batch: &'a [Delivery]) -> Pin<Box<dyn Future<Output = Answers> + Send + 'a>>;
+    fn publish_erased<'a>(
+        &'a self,
+        batch: &'a [Delivery],
+    ) -> Pin<Box<dyn Future<Output = Answers> + Send + 'a>>;
     fn chains_erased(&self, destination: &Destination) -> bool;
     fn serves_erased(&self, destination: &Destination) -> bool;
 }
 
 impl<P: Publisher> ErasedPublisher for P {
-    fn publish_erased<'a>(&'a self, batch: &'a [Delivery]) -> Pin<Box<dyn Future<Output = Answers> + Send + 'a>> {
+    fn publish_erased<'a>(
+        &'a self,
+        batch: &'a [Delivery],
+    ) -> Pin<Box<dyn Future<Output = Answers> + Send + 'a>> {
         Box::pin(Publisher::publish(self, batch))
     }
 
@@ -96,9 +102,14 @@ impl Publishers {
     async fn publish_one_kind(&self, name: &str, batch: &[Delivery]) -> Answers {
         match self.get(name) {
             Some(publisher) => publisher.publish(batch).await,
-            None => {
-                batch.iter().map(|_| Err(PublishError::permanent(format!("no publisher is named `{name}`")))).collect()
-            }
+            None => batch
+                .iter()
+                .map(|_| {
+                    Err(PublishError::permanent(format!(
+                        "no publisher is named `{name}`"
+                    )))
+                })
+                .collect(),
         }
     }
 }
@@ -106,9 +117,14 @@ impl Publishers {
 impl Publisher for Publishers {
     /// Hands each publisher what is its own, all at the same time.
     async fn publish(&self, batch: &[Delivery]) -> Answers {
-        let Some(first) = batch.first() else { return Vec::new() };
+        let Some(first) = batch.first() else {
+            return Vec::new();
+        };
         let name = first.destination.publisher();
-        if batch.iter().all(|delivery| delivery.destination.publisher() == name) {
+        if batch
+            .iter()
+            .all(|delivery| delivery.destination.publisher() == name)
+        {
             return self.publish_one_kind(name, batch).await;
         }
         let mut kinds: BTreeMap<&str, (Vec<usize>, Vec<Delivery>)> = BTreeMap::new();
@@ -117,9 +133,15 @@ impl Publisher for Publishers {
             indexes.push(index);
             deliveries.push(delivery.clone());
         }
-        let calls = kinds.iter().map(|(name, (_, deliveries))| self.publish_one_kind(name, deliveries));
+        let calls = kinds
+            .iter()
+            .map(|(name, (_, deliveries))| self.publish_one_kind(name, deliveries));
         let answered = join_all(calls).await;
-        let missing = || Err(PublishError::unavailable("the publisher did not answer for this event"));
+        let missing = || {
+            Err(PublishError::unavailable(
+                "the publisher did not answer for this event",
+            ))
+        };
         let mut answers: Answers = batch.iter().map(|_| missing()).collect();
         for ((indexes, _), kind) in kinds.into_values().zip(answered) {
             for (index, answer) in indexes.into_iter().zip(kind) {
@@ -130,11 +152,13 @@ impl Publisher for Publishers {
     }
 
     fn chains(&self, destination: &Destination) -> bool {
-        self.get(destination.publisher()).is_some_and(|publisher| publisher.chains(destination))
+        self.get(destination.publisher())
+            .is_some_and(|publisher| publisher.chains(destination))
     }
 
     fn serves(&self, destination: &Destination) -> bool {
-        self.get(destination.publisher()).is_some_and(|publisher| publisher.serves(destination))
+        self.get(destination.publisher())
+            .is_some_and(|publisher| publisher.serves(destination))
     }
 }
 
@@ -147,7 +171,15 @@ mod tests {
     use bento_core::envelope::Envelope;
 
     fn delivery(to: Destination) -> Delivery {
-        Delivery::new(Arc::new(Envelope::new("order.created", 1, DateTime::UNIX_EPOCH, "{}")), to)
+        Delivery::new(
+            Arc::new(Envelope::new(
+                "order.created",
+                1,
+                DateTime::UNIX_EPOCH,
+                "{}",
+            )),
+            to,
+        )
     }
 
     #[tokio::test]
@@ -163,7 +195,10 @@ mod tests {
         let answers = publishers.publish(&batch).await;
         let is_ok: Vec<_> = answers.iter().map(Result::is_ok).collect();
         assert_eq!(is_ok, [true, false, true, true]);
-        assert_eq!(answers[1].as_ref().unwrap_err().to_string(), "no publisher is named `nobody`");
+        assert_eq!(
+            answers[1].as_ref().unwrap_err().to_string(),
+            "no publisher is named `nobody`"
+        );
         assert_eq!((a.published().len(), b.published().len()), (1, 2));
     }
 }

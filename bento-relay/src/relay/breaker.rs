@@ -1,13 +1,16 @@
-//! Stops sending to a destination that is away, so that an outage does not turn the backlog into dead letters.
+//! Stops sending to a destination that is away, so that an outage does not turn the backlog into
+//! dead letters.
 //!
-//! Closed, everything passes. After several failures in a row to ask the destination, with no answer of it between, the circuit opens. After
-//! a pause it is half open: it lets one worker try one row of each kind. If the destination still cannot be asked the circuit stays
-//! open for longer, otherwise it closes. An answer about an event, good or bad, comes from a destination that is there.
+//! Closed, everything passes. After several failures in a row to ask the destination, with no
+//! answer of it between, the circuit opens. After a pause it is half open: it lets one worker try
+//! one row of each kind. If the destination still cannot be asked the circuit stays open for
+//! longer, otherwise it closes. An answer about an event, good or bad, comes from a destination
+//! that is there.
 //!
 //! A destination with a wave that is late is left alone as well, until that is back.
 //!
-//! While a relay knows one destination only, no batch is taken while its breaker is open. With several, the rows for it are
-//! held and the others go on.
+//! While a relay knows one destination only, no batch is taken while its breaker is open. With
+//! several, the rows for it are held and the others go on.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +28,8 @@ use crate::retry::RetryPolicy;
 use crate::route::Router;
 
 /// How long it stays open, the n-th time in a row.
-const PAUSE: RetryPolicy = RetryPolicy::exponential(Duration::from_secs(1), Duration::from_secs(30), u32::MAX);
+const PAUSE: RetryPolicy =
+    RetryPolicy::exponential(Duration::from_secs(1), Duration::from_secs(30), u32::MAX);
 
 /// The breakers of a relay, by destination; shared by its workers.
 #[derive(Debug)]
@@ -65,7 +69,8 @@ pub(super) enum Passage {
     Blocked(Instant),
 }
 
-/// The one that tries. It may outlive the batch that it began in; if nobody ever learns how it went, another one tries.
+/// The one that tries. It may outlive the batch that it began in; if nobody ever learns how it
+/// went, another one tries.
 #[derive(Debug)]
 pub(super) struct Trial {
     breakers: Arc<Breakers>,
@@ -86,7 +91,8 @@ impl Trial {
     }
 }
 
-/// A wave that is waited for no longer. Until all of them are back, or given up, nothing else is sent to their destination.
+/// A wave that is waited for no longer. Until all of them are back, or given up, nothing else is
+/// sent to their destination.
 #[derive(Debug)]
 pub(super) struct Postponed {
     breakers: Arc<Breakers>,
@@ -97,7 +103,9 @@ impl Drop for Postponed {
     fn drop(&mut self) {
         if let Some(state) = self.breakers.states().get_mut(&self.destination) {
             state.late -= 1;
-            self.breakers.has_returned.fetch_or(state.late == 0, Ordering::Relaxed);
+            self.breakers
+                .has_returned
+                .fetch_or(state.late == 0, Ordering::Relaxed);
         }
     }
 }
@@ -111,16 +119,30 @@ impl Postponed {
 impl Breakers {
     pub(super) fn new(limit: u32, router: &Router) -> Self {
         let names = |destinations: &[Destination]| {
-            destinations.iter().map(|destination| Arc::clone(&destination.name)).collect::<Vec<_>>()
+            destinations
+                .iter()
+                .map(|destination| Arc::clone(&destination.name))
+                .collect::<Vec<_>>()
         };
-        let routes: Vec<_> =
-            router.routes().map(|route| (Arc::clone(&route.name), names(&route.destinations))).collect();
-        let states = routes.iter().flat_map(|(_, names)| names).map(|name| (Arc::clone(name), State::default()));
+        let routes: Vec<_> = router
+            .routes()
+            .map(|route| (Arc::clone(&route.name), names(&route.destinations)))
+            .collect();
+        let states = routes
+            .iter()
+            .flat_map(|(_, names)| names)
+            .map(|name| (Arc::clone(name), State::default()));
         let states = Mutex::new(states.collect());
-        Self { limit, routes, states, has_returned: AtomicBool::new(false) }
+        Self {
+            limit,
+            routes,
+            states,
+            has_returned: AtomicBool::new(false),
+        }
     }
 
-    /// Whether there is one destination only, so that there is nothing to go on with while it is away.
+    /// Whether there is one destination only, so that there is nothing to go on with while it is
+    /// away.
     pub(super) fn is_only_one(&self) -> bool {
         self.states().len() == 1
     }
@@ -133,32 +155,48 @@ impl Breakers {
             (Some((name, state)), None) => match state.enter(name, now) {
                 Admission::Open => Passage::Free,
                 Admission::Trial => Passage::Trial(self.trial(name)),
-                Admission::Away => {
-                    Passage::Blocked(state.open_until.map_or(now, |until| until.max(now + PAUSE.ceiling(1))))
-                }
+                Admission::Away => Passage::Blocked(
+                    state
+                        .open_until
+                        .map_or(now, |until| until.max(now + PAUSE.ceiling(1))),
+                ),
             },
             _ => Passage::Free,
         }
     }
 
     /// Whether anything may be sent to one of several destinations.
-    pub(super) fn admit(self: &Arc<Self>, destination: &Arc<str>, now: Instant) -> (Admission, Option<Trial>) {
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        destination: &Arc<str>,
+        now: Instant,
+    ) -> (Admission, Option<Trial>) {
         let mut states = self.states();
-        let Some(state) = states.get_mut(destination) else { return (Admission::Open, None) };
+        let Some(state) = states.get_mut(destination) else {
+            return (Admission::Open, None);
+        };
         let admission = state.enter(destination, now);
         let trial = (admission == Admission::Trial).then(|| self.trial(destination));
         (admission, trial)
     }
 
-    /// The destinations and routes whose held rows are not wanted: those that are away, if there are others.
+    /// The destinations and routes whose held rows are not wanted: those that are away, if there
+    /// are others.
     pub(super) fn without(&self, now: Instant) -> Vec<Arc<str>> {
         let states = self.states();
         let is_away = |name: &Arc<str>| states.get(name).is_some_and(|state| state.is_away(now));
         if states.len() == 1 || !states.values().any(|state| state.is_away(now)) {
             return Vec::new();
         }
-        let mut without: Vec<_> = states.keys().filter(|name| is_away(name)).cloned().collect();
-        let routes = self.routes.iter().filter(|(_, destinations)| destinations.iter().any(is_away));
+        let mut without: Vec<_> = states
+            .keys()
+            .filter(|name| is_away(name))
+            .cloned()
+            .collect();
+        let routes = self
+            .routes
+            .iter()
+            .filter(|(_, destinations)| destinations.iter().any(is_away));
         without.extend(routes.map(|(route, _)| Arc::clone(route)));
         without.sort();
         without.dedup();
@@ -174,32 +212,50 @@ impl Breakers {
 
     /// When the next of the destinations that are away may be tried.
     pub(super) fn next_trial(&self, now: Instant) -> Option<Instant> {
-        self.states().values().filter_map(|state| state.open_until).filter(|until| *until > now).min()
+        self.states()
+            .values()
+            .filter_map(|state| state.open_until)
+            .filter(|until| *until > now)
+            .min()
     }
 
     /// Each destination that could not be asked when that was last tried.
     pub(super) fn degraded(&self) -> Vec<Degradation> {
-        self.states().iter().filter_map(|(name, state)| state.degradation(name)).collect()
+        self.states()
+            .iter()
+            .filter_map(|(name, state)| state.degradation(name))
+            .collect()
     }
 
     /// The destinations that are away.
     pub(super) fn open(&self) -> Vec<Arc<str>> {
         let states = self.states();
-        states.iter().filter(|(_, state)| state.open_until.is_some()).map(|(name, _)| Arc::clone(name)).collect()
+        states
+            .iter()
+            .filter(|(_, state)| state.open_until.is_some())
+            .map(|(name, _)| Arc::clone(name))
+            .collect()
     }
 
     /// Notes that a destination has just answered about an event.
     pub(super) fn answered(&self, destination: &Arc<str>, now: Instant) {
-        self.states().entry(Arc::clone(destination)).or_default().answered = Some(now);
+        self.states()
+            .entry(Arc::clone(destination))
+            .or_default()
+            .answered = Some(now);
     }
 
     /// True if a destination has answered about an event since `asked`.
     pub(super) fn has_answered_since(&self, destination: &Arc<str>, asked: Instant) -> bool {
         let states = self.states();
-        states.get(destination).and_then(|state| state.answered).is_some_and(|answered| answered >= asked)
+        states
+            .get(destination)
+            .and_then(|state| state.answered)
+            .is_some_and(|answered| answered >= asked)
     }
 
-    /// Takes note of the answers of one destination to a wave of so many events. Returns the pause of its circuit if that has just opened.
+    /// Takes note of the answers of one destination to a wave of so many events. Returns the pause
+    /// of its circuit if that has just opened.
     pub(super) fn note(
         &self,
         destination: &Arc<str>,
@@ -208,10 +264,15 @@ impl Breakers {
         now: Instant,
     ) -> Option<Duration> {
         let is_there = |answer: &Result<(), PublishError>| {
-            answer.as_ref().map_or_else(|error| error.class().is_answer(), |()| true)
+            answer
+                .as_ref()
+                .map_or_else(|error| error.class().is_answer(), |()| true)
         };
         if !answers.iter().any(is_there) {
-            let asked = answers.iter().filter_map(|answer| answer.as_ref().err()?.retry_after()).max();
+            let asked = answers
+                .iter()
+                .filter_map(|answer| answer.as_ref().err()?.retry_after())
+                .max();
             let error = answers.iter().find_map(|answer| answer.as_ref().err());
             return self.fail(destination, sent, asked, error, now);
         }
@@ -222,8 +283,8 @@ impl Breakers {
         None
     }
 
-    /// Takes note of a call for so many events that brought no answer of the destination. Returns the pause of its circuit if that has just
-    /// opened.
+    /// Takes note of a call for so many events that brought no answer of the destination. Returns
+    /// the pause of its circuit if that has just opened.
     pub(super) fn note_broken(
         &self,
         destination: &Arc<str>,
@@ -243,7 +304,10 @@ impl Breakers {
         now: Instant,
     ) -> Option<Duration> {
         let failures = u32::try_from(sent).unwrap_or(u32::MAX);
-        let error = error.map_or_else(|| "the publisher gave no answer".to_owned(), PublishError::chain);
+        let error = error.map_or_else(
+            || "the publisher gave no answer".to_owned(),
+            PublishError::chain,
+        );
         let pause = self.state(&mut self.states(), destination, |state| {
             state.error = Some(error.clone());
             state.fail(failures, asked, self.limit, now)
@@ -258,13 +322,25 @@ impl Breakers {
 
     /// Notes that a wave to one of several destinations is waited for no longer.
     pub(super) fn postpone(self: &Arc<Self>, destination: Arc<str>) -> Postponed {
-        self.states().entry(Arc::clone(&destination)).or_default().late += 1;
-        telemetry::count_of(telemetry::LATE_WAVES, telemetry::DESTINATION, Arc::clone(&destination), 1);
+        self.states()
+            .entry(Arc::clone(&destination))
+            .or_default()
+            .late += 1;
+        telemetry::count_of(
+            telemetry::LATE_WAVES,
+            telemetry::DESTINATION,
+            Arc::clone(&destination),
+            1,
+        );
         tracing::debug!(target: TARGET_RELAY, destination = &*destination, "the destination is slow, the others go on without it");
-        Postponed { breakers: Arc::clone(self), destination }
+        Postponed {
+            breakers: Arc::clone(self),
+            destination,
+        }
     }
 
-    /// Whether a destination answers again that was late when this was last asked, so that what is held for it can go on.
+    /// Whether a destination answers again that was late when this was last asked, so that what is
+    /// held for it can go on.
     pub(super) fn take_returned(&self) -> bool {
         self.has_returned.swap(false, Ordering::Relaxed)
     }
@@ -282,7 +358,10 @@ impl Breakers {
     }
 
     fn trial(self: &Arc<Self>, destination: &Arc<str>) -> Trial {
-        Trial { breakers: Arc::clone(self), destination: Arc::clone(destination) }
+        Trial {
+            breakers: Arc::clone(self),
+            destination: Arc::clone(destination),
+        }
     }
 
     fn states(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, State>> {
@@ -292,7 +371,10 @@ impl Breakers {
 
 impl State {
     fn is_away(&self, now: Instant) -> bool {
-        self.late > 0 || self.open_until.is_some_and(|until| until > now || self.is_tried)
+        self.late > 0
+            || self
+                .open_until
+                .is_some_and(|until| until > now || self.is_tried)
     }
 
     fn enter(&mut self, destination: &Arc<str>, now: Instant) -> Admission {
@@ -319,11 +401,22 @@ impl State {
     /// Whether it was open.
     fn close(&mut self) -> bool {
         let was_open = self.open_until.is_some();
-        *self = Self { is_tried: self.is_tried, late: self.late, answered: self.answered, ..Self::default() };
+        *self = Self {
+            is_tried: self.is_tried,
+            late: self.late,
+            answered: self.answered,
+            ..Self::default()
+        };
         was_open
     }
 
-    fn fail(&mut self, failures: u32, asked: Option<Duration>, limit: u32, now: Instant) -> Option<Duration> {
+    fn fail(
+        &mut self,
+        failures: u32,
+        asked: Option<Duration>,
+        limit: u32,
+        now: Instant,
+    ) -> Option<Duration> {
         self.failures = self.failures.saturating_add(failures);
         // A wave that was under way when another one opened it tells nothing new.
         let is_blocked = self.open_until.is_some_and(|until| until > now);
@@ -346,7 +439,11 @@ fn tell(destination: &Arc<str>, change: &'static str, is_open: bool) {
         ("change", change),
         1,
     );
-    telemetry::set_of(telemetry::CIRCUIT_OPEN, Arc::clone(destination), if is_open { 1.0 } else { 0.0 });
+    telemetry::set_of(
+        telemetry::CIRCUIT_OPEN,
+        Arc::clone(destination),
+        if is_open { 1.0 } else { 0.0 },
+    );
 }
 
 #[cfg(test)]

@@ -76,7 +76,9 @@ pub enum StartError {
     #[error(transparent)]
     RouteName(#[from] RouteNameError),
     /// Nobody would run its tasks.
-    #[error("a relay needs a tokio runtime; start it inside one, or call `start` within `Runtime::enter`")]
+    #[error(
+        "a relay needs a tokio runtime; start it inside one, or call `start` within `Runtime::enter`"
+    )]
     NoRuntime,
 }
 
@@ -104,7 +106,10 @@ impl<S: RelayStore, P: Publisher> RelayBuilder<S, P> {
 
     /// Lets whoever commits events wake the relay through `wake`.
     pub fn wake(self, wake: impl Into<Wake>) -> Self {
-        Self { wake: wake.into(), ..self }
+        Self {
+            wake: wake.into(),
+            ..self
+        }
     }
 
     /// See [`RelaySettings::batch`].
@@ -174,16 +179,20 @@ impl<S: RelayStore, P: Publisher> RelayBuilder<S, P> {
 
     /// Makes the jitter of the retries repeatable, for tests.
     pub fn seed(self, seed: u64) -> Self {
-        Self { seed: Some(seed), ..self }
+        Self {
+            seed: Some(seed),
+            ..self
+        }
     }
 
     /// Starts the relay on the current tokio runtime.
     ///
-    /// It first waits for the store if that is away, and for its tables if they are missing, with an error line for each try; what it
-    /// can never get over ends it, see [`RelayHandle::join`].
+    /// It first waits for the store if that is away, and for its tables if they are missing, with
+    /// an error line for each try; what it can never get over ends it, see [`RelayHandle::join`].
     ///
     /// # Errors
-    /// [`StartError`]: settings out of range, a route whose name cannot be used or that leads where no publisher does, or no runtime.
+    /// [`StartError`]: settings out of range, a route whose name cannot be used or that leads where
+    /// no publisher does, or no runtime.
     pub fn start(self) -> Result<RelayHandle, StartError> {
         self.settings.validate()?;
         let runtime = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
@@ -194,7 +203,8 @@ impl<S: RelayStore, P: Publisher> RelayBuilder<S, P> {
         Ok(RelayHandle::spawn(&runtime, shared, wake))
     }
 
-    /// Takes one batch from every shard that is free, releases the shards, and returns what became of it. For cron.
+    /// Takes one batch from every shard that is free, releases the shards, and returns what became
+    /// of it. For cron.
     ///
     /// It takes up to [`batch`](Self::batch) rows of each kind, whatever their size.
     ///
@@ -202,20 +212,22 @@ impl<S: RelayStore, P: Publisher> RelayBuilder<S, P> {
     /// [`RelayError`]; what was published before it is settled, or published again later.
     ///
     /// # Cancel safety
-    /// What was in flight may be published and stays in the outbox, so it may be published again. The leases are not released but run out.
+    /// What was in flight may be published and stays in the outbox, so it may be published again.
+    /// The leases are not released but run out.
     pub async fn run_once(self) -> Result<PassReport, RelayError> {
         self.settings.validate()?;
         pass::run(self.shared(), pass::Extent::OneBatch).await
     }
 
-    /// Publishes until the shards that are free have no event that is due, releases them, and returns what became of it. What is
-    /// held back until later, or parked, stays.
+    /// Publishes until the shards that are free have no event that is due, releases them, and
+    /// returns what became of it. What is held back until later, or parked, stays.
     ///
     /// # Errors
     /// [`RelayError`]; what was published before it is settled, or published again later.
     ///
     /// # Cancel safety
-    /// What was in flight may be published and stays in the outbox, so it may be published again. The leases are not released but run out.
+    /// What was in flight may be published and stays in the outbox, so it may be published again.
+    /// The leases are not released but run out.
     pub async fn run_until_empty(self) -> Result<PassReport, RelayError> {
         self.settings.validate()?;
         pass::run(self.shared(), pass::Extent::UntilEmpty).await
@@ -227,11 +239,29 @@ impl<S: RelayStore, P: Publisher> RelayBuilder<S, P> {
     }
 
     fn shared(self) -> Arc<Shared<S, P>> {
-        let Self { store, publisher, router, settings, id, wake: _, seed } = self;
+        let Self {
+            store,
+            publisher,
+            router,
+            settings,
+            id,
+            wake: _,
+            seed,
+        } = self;
         let breakers = Arc::new(Breakers::new(settings.circuit.failure_threshold, &router));
         let vitals = Arc::new(Vitals::new(Arc::clone(&breakers)));
         let seed = seed.unwrap_or_else(|| fastrand::u64(..));
         let clock = StoreClock::default();
-        Arc::new(Shared { store, publisher, router, settings, id, seed, breakers, vitals, clock })
+        Arc::new(Shared {
+            store,
+            publisher,
+            router,
+            settings,
+            id,
+            seed,
+            breakers,
+            vitals,
+            clock,
+        })
     }
 }

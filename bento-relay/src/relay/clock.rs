@@ -6,7 +6,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
-/// Estimates the store's clock between two heartbeats from a monotonic one; by this machine's own as long as the store has said nothing.
+/// Estimates the store's clock between two heartbeats from a monotonic one; by this machine's own
+/// as long as the store has said nothing.
 #[derive(Debug)]
 pub(super) struct StoreClock(Mutex<(Instant, DateTime<Utc>)>);
 
@@ -22,8 +23,9 @@ impl StoreClock {
         time + at.elapsed()
     }
 
-    /// Takes what the store said its time was, in a call that began at `asked` and is back now. It may have read its clock at any moment
-    /// between, so the middle is wrong by half of the call at most.
+    /// Takes what the store said its time was, in a call that began at `asked` and is back now. It
+    /// may have read its clock at any moment between, so the middle is wrong by half of the call at
+    /// most.
     pub(super) fn set(&self, asked: Instant, time: Option<DateTime<Utc>>) {
         let middle = asked + asked.elapsed() / 2;
         let read = time.map_or_else(|| (Instant::now(), Utc::now()), |time| (middle, time));

@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
 
-/// The local end of a lease. It counts from before the call that renewed the lease, so it ends before the store's does, whatever the
-/// clocks say. Shared by the worker and the heartbeat, which both renew.
+/// The local end of a lease. It counts from before the call that renewed the lease, so it ends
+/// before the store's does, whatever the clocks say. Shared by the worker and the heartbeat, which
+/// both renew.
 #[derive(Clone, Debug)]
 pub(super) struct Deadline(Arc<Mutex<Instant>>);
 

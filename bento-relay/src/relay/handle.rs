@@ -13,7 +13,8 @@ use super::{RelayError, Shared};
 use crate::publish::Publisher;
 use crate::store::{RelayId, RelayStore};
 
-/// A running relay. Dropping it stops the relay in the background; [`stop`](Self::stop) also waits for it.
+/// A running relay. Dropping it stops the relay in the background; [`stop`](Self::stop) also waits
+/// for it.
 #[derive(Debug)]
 #[must_use = "dropping the handle stops the relay"]
 pub struct RelayHandle {
@@ -24,8 +25,8 @@ pub struct RelayHandle {
     task: Option<JoinHandle<Result<(), RelayError>>>,
 }
 
-/// Looks at a running relay without holding on to it: for the health endpoint of a service that keeps the [`RelayHandle`] elsewhere, to
-/// stop it at the end. Cheap to clone.
+/// Looks at a running relay without holding on to it: for the health endpoint of a service that
+/// keeps the [`RelayHandle`] elsewhere, to stop it at the end. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct RelayProbe {
     vitals: Arc<Vitals>,
@@ -33,18 +34,30 @@ pub struct RelayProbe {
 }
 
 impl RelayProbe {
-    /// How the relay is doing. Cheap: it asks nobody and waits for nothing, so it may be called as often as a probe likes.
+    /// How the relay is doing. Cheap: it asks nobody and waits for nothing, so it may be called as
+    /// often as a probe likes.
     pub fn health(&self) -> Health {
-        self.vitals.health(self.task.as_ref().is_some_and(|task| !task.is_finished()))
+        self.vitals
+            .health(self.task.as_ref().is_some_and(|task| !task.is_finished()))
     }
 }
 
 impl RelayHandle {
-    pub(super) fn spawn<S: RelayStore, P: Publisher>(runtime: &Handle, shared: Arc<Shared<S, P>>, wake: Wake) -> Self {
+    pub(super) fn spawn<S: RelayStore, P: Publisher>(
+        runtime: &Handle,
+        shared: Arc<Shared<S, P>>,
+        wake: Wake,
+    ) -> Self {
         let (stop, told) = watch::channel(false);
         let (id, vitals) = (shared.id, Arc::clone(&shared.vitals));
         let task = runtime.spawn(Supervisor::new(shared, wake.listen(), told).run());
-        Self { id, wake, vitals, stop, task: Some(task) }
+        Self {
+            id,
+            wake,
+            vitals,
+            stop,
+            task: Some(task),
+        }
     }
 
     /// Its identity, which the leases name.
@@ -69,11 +82,16 @@ impl RelayHandle {
 
     /// What tells a health endpoint how it is doing, also after it was stopped.
     pub fn probe(&self) -> RelayProbe {
-        RelayProbe { vitals: Arc::clone(&self.vitals), task: self.task.as_ref().map(JoinHandle::abort_handle) }
+        RelayProbe {
+            vitals: Arc::clone(&self.vitals),
+            task: self.task.as_ref().map(JoinHandle::abort_handle),
+        }
     }
 
-    /// Stops it: no new batch is taken, what is in flight is finished and settled, or left to be published again if that takes
-    /// longer than [`RelaySettings::drain_timeout`](super::RelaySettings::drain_timeout), and all leases are released.
+    /// Stops it: no new batch is taken, what is in flight is finished and settled, or left to be
+    /// published again if that takes longer than
+    /// [`RelaySettings::drain_timeout`](super::RelaySettings::drain_timeout), and all leases are
+    /// released.
     ///
     /// # Errors
     /// Those of [`join`](Self::join).
@@ -96,7 +114,9 @@ impl RelayHandle {
     /// # Cancel safety
     /// The relay runs on; it can be waited for again.
     pub async fn join(&mut self) -> Result<(), RelayError> {
-        let Some(task) = &mut self.task else { return Ok(()) };
+        let Some(task) = &mut self.task else {
+            return Ok(());
+        };
         let ended = task.await;
         self.task = None;
         match ended {

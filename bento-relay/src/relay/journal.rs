@@ -27,7 +27,8 @@ pub struct Tally {
     pub fallen_back: u64,
     /// Given up: dead letters.
     pub dead: u64,
-    /// Not sent: an earlier event of the aggregate is held back or parked, the destination is away, or the tenant is paused.
+    /// Not sent: an earlier event of the aggregate is held back or parked, the destination is away,
+    /// or the tenant is paused.
     pub held_back: u64,
     /// Held until they are to be delivered.
     pub delayed: u64,
@@ -35,7 +36,8 @@ pub struct Tally {
     pub late: u64,
     /// Sampled out by every rule.
     pub filtered: u64,
-    /// Held because no rule or destination of this relay takes them; counted once, when the first relay finds so.
+    /// Held because no rule or destination of this relay takes them; counted once, when the first
+    /// relay finds so.
     pub unroutable: u64,
 }
 
@@ -67,12 +69,23 @@ pub(super) struct Journal<'a> {
 impl<'a> Journal<'a> {
     pub(super) fn new(tally: &'a mut Tally) -> Self {
         let tells_details = tracing::enabled!(target: TARGET_RELAY, Level::DEBUG);
-        Self { tally, ages: None, filtered: 0, tenants: Tenants::default(), tells_details }
+        Self {
+            tally,
+            ages: None,
+            filtered: 0,
+            tenants: Tenants::default(),
+            tells_details,
+        }
     }
 
     /// Counts what the store gave up by itself, which it has logged.
     pub(super) fn given_up(&mut self, rows: Vec<GivenUp>) {
-        for GivenUp { route, cause, tenant_id } in rows {
+        for GivenUp {
+            route,
+            cause,
+            tenant_id,
+        } in rows
+        {
             self.tally.dead += 1;
             count_of_kind(telemetry::DEAD_EVENTS, ROUTE, route, ("cause", cause), 1);
             self.tenants.note(tenant_id.as_deref(), "dead");
@@ -86,7 +99,8 @@ impl<'a> Journal<'a> {
     }
 }
 
-/// Writes an outcome with the fields of its event; the correlation id is read from the headers only if somebody listens.
+/// Writes an outcome with the fields of its event; the correlation id is read from the headers only
+/// if somebody listens.
 macro_rules! tell {
     ($level:expr, $event:expr, $route:expr, { $($field:tt)* }, $message:literal) => {
         if tracing::enabled!(target: TARGET_RELAY, $level) {
@@ -113,7 +127,8 @@ impl Observer for Journal<'_> {
     fn outcome(&mut self, event: &Envelope, route: &str, outcome: Outcome<'_>) {
         let count = |name| count_of(name, ROUTE, route.to_owned(), 1);
         if !matches!(outcome, Outcome::Unroutable { is_new: false, .. }) {
-            self.tenants.note(event.tenant_id.as_deref(), outcome.status());
+            self.tenants
+                .note(event.tenant_id.as_deref(), outcome.status());
         }
         match outcome {
             Outcome::Published => {
@@ -125,19 +140,38 @@ impl Observer for Journal<'_> {
                     tell!(Level::DEBUG, event, route, {}, "published");
                 }
             }
-            Outcome::Retry { attempts, after, class, error } => {
+            Outcome::Retry {
+                attempts,
+                after,
+                class,
+                error,
+            } => {
                 self.tally.retried += 1;
                 count(telemetry::RETRIED_EVENTS);
                 tell!(Level::WARN, event, route, { attempts, retry_after = ?after, class = class.as_str(), error, }, "publishing failed, will try again");
             }
-            Outcome::FellBack { attempts, to, error } => {
+            Outcome::FellBack {
+                attempts,
+                to,
+                error,
+            } => {
                 self.tally.fallen_back += 1;
                 count(telemetry::FALLEN_BACK_EVENTS);
                 tell!(Level::WARN, event, route, { attempts, to, error, }, "publishing failed for good, the event goes to the fallback");
             }
-            Outcome::Dead { attempts, cause, error } => {
+            Outcome::Dead {
+                attempts,
+                cause,
+                error,
+            } => {
                 self.tally.dead += 1;
-                count_of_kind(telemetry::DEAD_EVENTS, ROUTE, route.to_owned(), ("cause", cause), 1);
+                count_of_kind(
+                    telemetry::DEAD_EVENTS,
+                    ROUTE,
+                    route.to_owned(),
+                    ("cause", cause),
+                    1,
+                );
                 tell!(Level::ERROR, event, route, { attempts, cause, error, }, "publishing failed for good, the event is a dead letter");
             }
             Outcome::HeldBack(reason) => {
@@ -152,14 +186,26 @@ impl Observer for Journal<'_> {
             }
             Outcome::Late => {
                 self.tally.late += 1;
-                tell!(Level::DEBUG, event, route, {}, "its destination is slow, held until the answer comes");
+                tell!(
+                    Level::DEBUG,
+                    event,
+                    route,
+                    {},
+                    "its destination is slow, held until the answer comes"
+                );
             }
-            Outcome::Unroutable { is_new: true, error } => {
+            Outcome::Unroutable {
+                is_new: true,
+                error,
+            } => {
                 self.tally.unroutable += 1;
                 count(telemetry::UNROUTABLE_EVENTS);
                 tell!(Level::WARN, event, route, { error, }, "no way is known for the event, it is held for a relay that knows one");
             }
-            Outcome::Unroutable { is_new: false, error } => {
+            Outcome::Unroutable {
+                is_new: false,
+                error,
+            } => {
                 tell!(Level::DEBUG, event, route, { error, }, "no way is known for the event yet");
             }
             Outcome::Filtered => {

@@ -1,4 +1,5 @@
-//! The waves that a worker listens for: those of its batch, and those that its batches waited for no longer.
+//! The waves that a worker listens for: those of its batch, and those that its batches waited for
+//! no longer.
 
 use std::fmt;
 use std::future::{Future, pending};
@@ -18,7 +19,8 @@ pub(super) trait Calls: Send {
     /// Notes that a wave is late. No other one is sent to its destination until it is back.
     fn postpone(&mut self, postponed: Postponed);
 
-    /// The next wave that comes back; waits for ever if none is out. Nothing is lost if it is dropped before.
+    /// The next wave that comes back; waits for ever if none is out. Nothing is lost if it is
+    /// dropped before.
     fn next(&mut self) -> impl Future<Output = Sent> + Send;
 }
 
@@ -31,13 +33,20 @@ pub(super) struct Out<C, F> {
 
 impl<C, F: Future<Output = Sent> + Send + 'static> Out<C, F> {
     pub(super) fn new(call: C) -> Self {
-        Self { call, calls: FuturesUnordered::new(), late: Vec::new() }
+        Self {
+            call,
+            calls: FuturesUnordered::new(),
+            late: Vec::new(),
+        }
     }
 
     /// What is still out after the last batch.
     pub(super) fn into_late(self) -> Option<LateWaves> {
         let Self { calls, late, .. } = self;
-        (!calls.is_empty()).then(|| LateWaves { calls: calls.boxed(), late })
+        (!calls.is_empty()).then(|| LateWaves {
+            calls: calls.boxed(),
+            late,
+        })
     }
 }
 
@@ -82,12 +91,19 @@ impl LateWaves {
 
 impl fmt::Debug for LateWaves {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LateWaves").field("late", &self.late).finish_non_exhaustive()
+        f.debug_struct("LateWaves")
+            .field("late", &self.late)
+            .finish_non_exhaustive()
     }
 }
 
 /// A wave with what says that it is late, if it is: where one is late, all are.
 fn marked(sent: Sent, late: &mut Vec<Postponed>) -> Sent {
-    let mark = late.iter().position(|postponed| postponed.is_to(sent.wave.destination()));
-    Sent { postponed: mark.map(|index| late.swap_remove(index)), ..sent }
+    let mark = late
+        .iter()
+        .position(|postponed| postponed.is_to(sent.wave.destination()));
+    Sent {
+        postponed: mark.map(|index| late.swap_remove(index)),
+        ..sent
+    }
 }

@@ -75,10 +75,24 @@ async fn keep_alive<S: RelayStore, P: Publisher>(shared: &Shared<S, P>) -> Store
 }
 
 async fn beat<S: RelayStore, P: Publisher>(shared: &Shared<S, P>) -> Result<Holdings, StoreError> {
-    let Shared { store, settings, id, clock, .. } = shared;
+    let Shared {
+        store,
+        settings,
+        id,
+        clock,
+        ..
+    } = shared;
     let (ttl, lanes) = (settings.lease, settings.lanes.clone());
     let asked = Instant::now();
-    let holdings = store.heartbeat(Heartbeat { relay: *id, ttl, lanes, claim: true, idle: Vec::new() }).await?;
+    let holdings = store
+        .heartbeat(Heartbeat {
+            relay: *id,
+            ttl,
+            lanes,
+            claim: true,
+            idle: Vec::new(),
+        })
+        .await?;
     clock.set(asked, holdings.now);
     Ok(holdings)
 }
@@ -89,7 +103,10 @@ async fn work<S: RelayStore, P: Publisher>(
     deadline: Instant,
     extent: Extent,
 ) -> Result<PassReport, StoreError> {
-    let mut report = PassReport { shards: leases.len(), ..PassReport::default() };
+    let mut report = PassReport {
+        shards: leases.len(),
+        ..PassReport::default()
+    };
     let mut ready: Vec<Lease> = leases.to_vec();
     // The other shards are emptied all the same.
     let mut failed = None;
@@ -100,7 +117,8 @@ async fn work<S: RelayStore, P: Publisher>(
             return failed.map_or(Ok(report), Err);
         }
         let mut is_all_away = false;
-        let ends = stream::iter(ready.clone()).map(|lease| one_shard(shared, lease, deadline, extent));
+        let ends =
+            stream::iter(ready.clone()).map(|lease| one_shard(shared, lease, deadline, extent));
         let mut ends = ends.buffer_unordered(shared.settings.workers);
         while let Some((lease, tally, end)) = ends.next().await {
             report.tally += tally;
@@ -110,7 +128,9 @@ async fn work<S: RelayStore, P: Publisher>(
                     failed.get_or_insert(error);
                 }
                 End::Failed(error) => return Err(error),
-                End::Idle { next_due: Some(due) } => {
+                End::Idle {
+                    next_due: Some(due),
+                } => {
                     report.next_due = Some(report.next_due.map_or(due, |known| known.min(due)));
                 }
                 End::Lost => ready.retain(|ready| *ready != lease),
@@ -133,7 +153,10 @@ async fn with_work<S: RelayStore, P: Publisher>(
         return Ok(leases);
     }
     let shards: Vec<_> = leases.iter().map(|lease| lease.shard).collect();
-    let ready = shared.store.poll(&shards, &shared.breakers.without(Instant::now())).await?;
+    let ready = shared
+        .store
+        .poll(&shards, &shared.breakers.without(Instant::now()))
+        .await?;
     leases.retain(|lease| ready.contains(&lease.shard));
     Ok(leases)
 }
@@ -165,7 +188,11 @@ async fn one_shard<S: RelayStore, P: Publisher>(
         tally: Tally::default(),
         has_tried: false,
     };
-    let turn = if extent == Extent::OneBatch { Duration::ZERO } else { Duration::MAX };
+    let turn = if extent == Extent::OneBatch {
+        Duration::ZERO
+    } else {
+        Duration::MAX
+    };
     let end = worker.run(turn).await;
     (lease, worker.tally, end)
 }

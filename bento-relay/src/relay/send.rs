@@ -53,7 +53,9 @@ impl<S, P: Publisher> Shared<S, P> {
         let (asked, limit) = (Instant::now(), self.settings.publish_timeout);
         wave.answer_by(asked.checked_add(limit).map(Instant::into_std));
         let spans = Spans::open(wave.deliveries());
-        let publishing = AssertUnwindSafe(async { self.publisher.publish(spans.deliveries()).await }).catch_unwind();
+        let publishing =
+            AssertUnwindSafe(async { self.publisher.publish(spans.deliveries()).await })
+                .catch_unwind();
         let (answered, longest_poll) = watched(timeout(limit, publishing)).await;
         let is_alone = wave.deliveries().len() == 1;
         let reply = match answered {
@@ -61,33 +63,51 @@ impl<S, P: Publisher> Shared<S, P> {
                 Reply::broken(Break::Silence, TOO_FEW_ANSWERS.to_owned(), true)
             }
             Ok(Ok(answers)) => Reply::Answers(self.bounded(answers)),
-            Ok(Err(panic)) => {
-                Reply::broken(Break::Panic, format!("the publisher panicked: {}", panic_text(&*panic)), is_alone)
-            }
+            Ok(Err(panic)) => Reply::broken(
+                Break::Panic,
+                format!("the publisher panicked: {}", panic_text(&*panic)),
+                is_alone,
+            ),
             Err(_) => {
-                // Either the destination hangs, or this event makes it hang: then it has answered about others.
-                let is_to_blame = is_alone && self.breakers.has_answered_since(wave.destination(), asked);
-                Reply::broken(Break::Timeout, format!("the publisher did not answer within {limit:?}"), is_to_blame)
+                // Either the destination hangs, or this event makes it hang: then it has answered
+                // about others.
+                let is_to_blame =
+                    is_alone && self.breakers.has_answered_since(wave.destination(), asked);
+                Reply::broken(
+                    Break::Timeout,
+                    format!("the publisher did not answer within {limit:?}"),
+                    is_to_blame,
+                )
             }
         };
         if reply.is_answer() {
             self.breakers.answered(wave.destination(), Instant::now());
         }
         self.check_blocking(wave.destination(), longest_poll);
-        let seconds = telemetry::histogram_of(telemetry::PUBLISH_SECONDS, wave.destination().clone());
+        let seconds =
+            telemetry::histogram_of(telemetry::PUBLISH_SECONDS, wave.destination().clone());
         seconds.record(asked.elapsed().as_secs_f64());
         spans.close(&reply);
         reply.count(&wave);
-        Sent { wave, reply, trial, postponed: None }
+        Sent {
+            wave,
+            reply,
+            trial,
+            postponed: None,
+        }
     }
 
     /// No broker makes the relay wait for longer than the settings allow.
     fn bounded(&self, answers: Vec<Result<(), PublishError>>) -> Vec<Result<(), PublishError>> {
         let longest = self.settings.max_retry_after;
-        answers.into_iter().map(|answer| answer.map_err(|error| error.waiting_at_most(longest))).collect()
+        answers
+            .into_iter()
+            .map(|answer| answer.map_err(|error| error.waiting_at_most(longest)))
+            .collect()
     }
 
-    /// Reports a publisher that kept its thread for so long that the leases could not be renewed meanwhile.
+    /// Reports a publisher that kept its thread for so long that the leases could not be renewed
+    /// meanwhile.
     fn check_blocking(&self, destination: &Arc<str>, longest_poll: Duration) {
         let is_blocking = longest_poll >= self.settings.heartbeat();
         if is_blocking {
@@ -98,20 +118,27 @@ impl<S, P: Publisher> Shared<S, P> {
                  thread: call what blocks in `tokio::task::spawn_blocking`",
             );
         }
-        self.vitals.publisher_blocked(destination, is_blocking.then_some(longest_poll));
+        self.vitals
+            .publisher_blocked(destination, is_blocking.then_some(longest_poll));
     }
 }
 
 impl Reply {
     fn broken(cause: Break, message: String, is_to_blame: bool) -> Self {
-        let error = if is_to_blame { PublishError::transient(message) } else { PublishError::unavailable(message) };
+        let error = if is_to_blame {
+            PublishError::transient(message)
+        } else {
+            PublishError::unavailable(message)
+        };
         Self::Broken { error, cause }
     }
 
     /// True if the destination confirmed an event, or answered about one.
     fn is_answer(&self) -> bool {
         let is_answer = |answer: &Result<(), PublishError>| {
-            answer.as_ref().map_or_else(|error| error.class().is_answer(), |()| true)
+            answer
+                .as_ref()
+                .map_or_else(|error| error.class().is_answer(), |()| true)
         };
         matches!(self, Self::Answers(answers) if answers.iter().any(is_answer))
     }
@@ -121,7 +148,10 @@ impl Reply {
         let (mut published, mut failed) = (0, [0; FailureClass::ALL.len()]);
         let sent = wave.deliveries().len();
         let (answers, class_of_the_rest) = match self {
-            Self::Answers(answers) => (&answers[..answers.len().min(sent)], FailureClass::Unavailable),
+            Self::Answers(answers) => (
+                &answers[..answers.len().min(sent)],
+                FailureClass::Unavailable,
+            ),
             Self::Broken { error, .. } => (&[][..], error.class()),
         };
         for answer in answers {
@@ -131,7 +161,12 @@ impl Reply {
             }
         }
         failed[class_of_the_rest as usize] += (sent - answers.len()) as u64;
-        telemetry::count_of(telemetry::PUBLISHED_EVENTS, telemetry::DESTINATION, destination.clone(), published);
+        telemetry::count_of(
+            telemetry::PUBLISHED_EVENTS,
+            telemetry::DESTINATION,
+            destination.clone(),
+            published,
+        );
         for class in FailureClass::ALL {
             let label = ("class", class.as_str());
             telemetry::count_of_kind(
@@ -146,6 +181,13 @@ impl Reply {
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &dyn Display {
-    let text = panic.downcast_ref::<&str>().map(|text| text as &dyn Display);
-    text.or_else(|| panic.downcast_ref::<String>().map(|text| text as &dyn Display)).unwrap_or(&"without a message")
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| text as &dyn Display);
+    text.or_else(|| {
+        panic
+            .downcast_ref::<String>()
+            .map(|text| text as &dyn Display)
+    })
+    .unwrap_or(&"without a message")
 }

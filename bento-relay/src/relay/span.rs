@@ -14,9 +14,11 @@ use super::send::Reply;
 use crate::machine::TOO_FEW_ANSWERS;
 use crate::publish::{Delivery, FailureClass};
 
-/// The spans of a wave, and what to hand to the publisher. While nobody listens there are none, and the deliveries are as they were.
+/// The spans of a wave, and what to hand to the publisher. While nobody listens there are none, and
+/// the deliveries are as they were.
 ///
-/// The events of a wave come from different traces, so the call of the publisher runs in no span of them.
+/// The events of a wave come from different traces, so the call of the publisher runs in no span of
+/// them.
 #[derive(Debug)]
 pub(super) struct Spans<'a> {
     spans: Vec<Span>,
@@ -24,9 +26,13 @@ pub(super) struct Spans<'a> {
 }
 
 impl<'a> Spans<'a> {
-    /// Opens a span for each delivery. Where a span has a trace context, that is what the broker gets.
+    /// Opens a span for each delivery. Where a span has a trace context, that is what the broker
+    /// gets.
     pub(super) fn open(deliveries: &'a [Delivery]) -> Self {
-        let mut opened = Self { spans: Vec::new(), deliveries: Cow::Borrowed(deliveries) };
+        let mut opened = Self {
+            spans: Vec::new(),
+            deliveries: Cow::Borrowed(deliveries),
+        };
         if !tracing::span_enabled!(target: TARGET_RELAY, Level::INFO) {
             return opened;
         }
@@ -37,8 +43,10 @@ impl<'a> Spans<'a> {
             if let Some(headers) = headers
                 && let Some(own) = TraceContext::of(&span)
             {
-                // The machine keeps the stored headers: another attempt is another child of what raised the event.
-                opened.deliveries.to_mut()[index].envelope = handed_on(&delivery.envelope, headers, &own);
+                // The machine keeps the stored headers: another attempt is another child of what
+                // raised the event.
+                opened.deliveries.to_mut()[index].envelope =
+                    handed_on(&delivery.envelope, headers, &own);
             }
             opened.spans.push(span);
         }
@@ -67,7 +75,8 @@ impl<'a> Spans<'a> {
     }
 }
 
-/// A span with the names of OpenTelemetry's messaging conventions. What surrounds the relay has no part in it.
+/// A span with the names of OpenTelemetry's messaging conventions. What surrounds the relay has no
+/// part in it.
 fn span(delivery: &Delivery, headers: Option<&Headers>) -> Span {
     let (envelope, destination) = (&*delivery.envelope, &delivery.destination);
     let span = tracing::info_span!(
@@ -121,7 +130,10 @@ mod tests {
         let wave = [Delivery::new(Arc::new(envelope), Destination::default())];
         let opened = Spans::open(&wave);
         assert_eq!(opened.spans.capacity(), 0);
-        assert!(std::ptr::eq(opened.deliveries(), &wave[..]), "the publisher sees another batch");
+        assert!(
+            std::ptr::eq(opened.deliveries(), &wave[..]),
+            "the publisher sees another batch"
+        );
         assert!(matches!(opened.deliveries, Cow::Borrowed(_)));
     }
 }

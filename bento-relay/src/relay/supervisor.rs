@@ -30,7 +30,8 @@ mod late;
 mod pace;
 mod shards;
 
-/// The one task of a relay that decides what the others do. It never waits for the store or the publisher itself.
+/// The one task of a relay that decides what the others do. It never waits for the store or the
+/// publisher itself.
 #[derive(Debug)]
 pub(super) struct Supervisor<S, P> {
     shared: Arc<Shared<S, P>>,
@@ -53,11 +54,26 @@ pub(super) struct Supervisor<S, P> {
 /// What a task brought back.
 #[derive(Debug)]
 enum Report {
-    Worker { lease: Lease, end: End, left: Left, tally: Tally },
-    Late { lease: Lease, back: Back },
-    Beat { asked: Instant, result: Result<Holdings, StoreError> },
-    Poll { result: Result<Vec<ShardId>, StoreError> },
-    Prune { result: Result<Option<u64>, StoreError> },
+    Worker {
+        lease: Lease,
+        end: End,
+        left: Left,
+        tally: Tally,
+    },
+    Late {
+        lease: Lease,
+        back: Back,
+    },
+    Beat {
+        asked: Instant,
+        result: Result<Holdings, StoreError>,
+    },
+    Poll {
+        result: Result<Vec<ShardId>, StoreError>,
+    },
+    Prune {
+        result: Result<Option<u64>, StoreError>,
+    },
 }
 
 /// What became of late waves.
@@ -81,7 +97,11 @@ struct Left {
 }
 
 impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
-    pub(super) fn new(shared: Arc<Shared<S, P>>, mailbox: Arc<Mailbox>, stop: watch::Receiver<bool>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared<S, P>>,
+        mailbox: Arc<Mailbox>,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
         let now = Instant::now();
         let next_prune = shared.settings.prune().map(|_| now);
         let pace = Pace::new(shared.settings.poll_busy, shared.settings.poll_idle, now);
@@ -132,7 +152,9 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
                     self.shared.vitals.opened();
                     return Ok(true);
                 }
-                Err(error @ (StoreError::Mismatch { .. } | StoreError::OtherApplication { .. })) => {
+                Err(
+                    error @ (StoreError::Mismatch { .. } | StoreError::OtherApplication { .. }),
+                ) => {
                     return Err(error.into());
                 }
                 Err(error) => {
@@ -181,16 +203,27 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         self.shards.queue_due(now);
         loop {
             let free = self.shared.settings.workers.saturating_sub(self.workers);
-            let Some(shard) = self.shards.next_ready(free) else { break };
+            let Some(shard) = self.shards.next_ready(free) else {
+                break;
+            };
             self.work(shard);
         }
         self.shards.make_room();
     }
 
     fn next_timer(&self) -> Instant {
-        let timers = [self.next_beat, self.next_poll, self.next_prune, self.shards.next_due()];
+        let timers = [
+            self.next_beat,
+            self.next_poll,
+            self.next_prune,
+            self.shards.next_due(),
+        ];
         // The heartbeat's own limit in case only a call is on its way.
-        timers.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + self.shared.settings.lease)
+        timers
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or_else(|| Instant::now() + self.shared.settings.lease)
     }
 
     fn beat(&mut self, claim: bool) {
@@ -207,7 +240,10 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         self.tasks.spawn(async move {
             let asked = Instant::now();
             let call = async { in_time(shared.settings.lease, shared.store.heartbeat(beat)).await };
-            Report::Beat { asked, result: caught(call).await }
+            Report::Beat {
+                asked,
+                result: caught(call).await,
+            }
         });
     }
 
@@ -221,18 +257,25 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         let shared = Arc::clone(&self.shared);
         self.tasks.spawn(async move {
             let without = shared.breakers.without(Instant::now());
-            let call = async { in_time(shared.settings.lease, shared.store.poll(&idle, &without)).await };
-            Report::Poll { result: caught(call).await }
+            let call =
+                async { in_time(shared.settings.lease, shared.store.poll(&idle, &without)).await };
+            Report::Poll {
+                result: caught(call).await,
+            }
         });
     }
 
     fn prune(&mut self) {
-        let Some(prune) = self.shared.settings.prune() else { return };
+        let Some(prune) = self.shared.settings.prune() else {
+            return;
+        };
         let shared = Arc::clone(&self.shared);
         self.tasks.spawn(async move {
             // It goes on batch by batch, for as long as it takes but not for ever.
             let call = async { in_time(prune.every, shared.store.prune(prune)).await };
-            Report::Prune { result: caught(call).await }
+            Report::Prune {
+                result: caught(call).await,
+            }
         });
     }
 
@@ -240,13 +283,18 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         if woken.all {
             self.poll_soon();
         }
-        woken.shards.into_iter().for_each(|shard| self.shards.has_events(shard));
+        woken
+            .shards
+            .into_iter()
+            .for_each(|shard| self.shards.has_events(shard));
     }
 
     fn work(&mut self, shard: ShardId) {
         let shared = Arc::clone(&self.shared);
         let (sender, stop) = watch::channel(false);
-        let Some(task) = self.shards.start(shard, sender) else { return };
+        let Some(task) = self.shards.start(shard, sender) else {
+            return;
+        };
         self.workers += 1;
         self.worked(Instant::now());
         self.tasks.spawn(run_worker(shared, task, stop));
@@ -256,24 +304,41 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         // Tasks catch their panics, and are aborted only after `serve`.
         let Ok(report) = report else { return };
         match report {
-            Report::Worker { lease, end, left, tally } => {
+            Report::Worker {
+                lease,
+                end,
+                left,
+                tally,
+            } => {
                 self.tally += tally;
                 self.worker_ended(lease, end, left);
             }
             Report::Late { lease, back } => self.came_back(lease, back),
-            Report::Beat { asked, result: Ok(holdings) } => self.beaten(asked, holdings),
-            Report::Beat { result: Err(error), .. } => {
+            Report::Beat {
+                asked,
+                result: Ok(holdings),
+            } => self.beaten(asked, holdings),
+            Report::Beat {
+                result: Err(error), ..
+            } => {
                 self.shards.keep_offered();
                 self.next_beat = Some(Instant::now() + self.outage(&error));
             }
             Report::Poll { result: Ok(ready) } => self.polled(ready),
             Report::Prune { result } => self.pruned(result),
-            Report::Poll { result: Err(error) } => self.next_poll = Some(Instant::now() + self.outage(&error)),
+            Report::Poll { result: Err(error) } => {
+                self.next_poll = Some(Instant::now() + self.outage(&error))
+            }
         }
     }
 
     fn worker_ended(&mut self, lease: Lease, end: End, left: Left) {
-        let Left { machine, heard, late, has_tried } = left;
+        let Left {
+            machine,
+            heard,
+            late,
+            has_tried,
+        } = left;
         self.workers -= 1;
         if has_tried {
             self.shards.tried(lease.shard);
@@ -287,16 +352,28 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
             End::Lost => self.lost(lease),
             End::Idle { next_due } => {
                 self.worked(now);
-                self.shards.finished(lease, machine, Activity::Idle, next_due.map(|wait| later(now, wait)));
+                self.shards.finished(
+                    lease,
+                    machine,
+                    Activity::Idle,
+                    next_due.map(|wait| later(now, wait)),
+                );
             }
-            End::Paused { until } => self.shards.finished(lease, machine, Activity::Idle, Some(until)),
-            End::Turn | End::Stopped => self.shards.finished(lease, machine, Activity::Queued, None),
+            End::Paused { until } => {
+                self.shards
+                    .finished(lease, machine, Activity::Idle, Some(until))
+            }
+            End::Turn | End::Stopped => {
+                self.shards.finished(lease, machine, Activity::Queued, None)
+            }
             End::Failed(error) => self.worker_failed(lease, machine, &error),
         }
         self.shared.vitals.failing(self.shards.failing());
         // A destination may have gone away since the next poll was decided.
         let trial = self.shared.breakers.next_trial(now);
-        self.next_poll = self.next_poll.map(|at| trial.map_or(at, |trial| trial.min(at)));
+        self.next_poll = self
+            .next_poll
+            .map(|at| trial.map_or(at, |trial| trial.min(at)));
         self.take_up_returned();
         if self.shards.has_retired() {
             self.beat_soon(now);
@@ -306,7 +383,12 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
     /// The shard rests, and the worker's place is free for the others.
     fn worker_failed(&mut self, lease: Lease, machine: Option<Box<Machine>>, error: &StoreError) {
         let error = with_causes(error);
-        let wait = self.shards.failed(lease, machine, error.clone(), self.shared.settings.poll_idle);
+        let wait = self.shards.failed(
+            lease,
+            machine,
+            error.clone(),
+            self.shared.settings.poll_idle,
+        );
         tracing::error!(
             target: TARGET_RELAY, relay = %self.shared.id, shard = lease.shard, error, ?wait,
             "a worker failed; its shard rests, and the others go on",
@@ -368,7 +450,11 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
     }
 
     fn pruned(&mut self, result: Result<Option<u64>, StoreError>) {
-        self.next_prune = self.shared.settings.prune().map(|prune| Instant::now() + prune.every);
+        self.next_prune = self
+            .shared
+            .settings
+            .prune()
+            .map(|prune| Instant::now() + prune.every);
         match &result {
             Ok(removed) => telemetry::count(telemetry::PRUNED_EVENTS, removed.unwrap_or_default()),
             Err(error) => tracing::warn!(
@@ -376,7 +462,9 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
                 "published rows could not be pruned, will try again",
             ),
         }
-        self.shared.vitals.pruned(result.err().map(|error| with_causes(&error)));
+        self.shared
+            .vitals
+            .pruned(result.err().map(|error| with_causes(&error)));
     }
 
     fn lost(&mut self, lease: Lease) {
@@ -411,20 +499,25 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         self.next_beat = self.next_beat.map(|at| at.min(soon));
     }
 
-    /// Where there are events, more may follow that nobody tells of: the next poll need not wait for the end of a silence.
+    /// Where there are events, more may follow that nobody tells of: the next poll need not wait
+    /// for the end of a silence.
     fn worked(&mut self, now: Instant) {
         self.pace.worked(now);
         let next = self.next_poll(now);
         self.next_poll = self.next_poll.map(|at| at.min(next));
     }
 
-    /// No later than a destination that is away may be tried again: what is held for it waits for nothing else.
+    /// No later than a destination that is away may be tried again: what is held for it waits for
+    /// nothing else.
     fn next_poll(&mut self, now: Instant) -> Instant {
         if self.workers > 0 {
             self.pace.worked(now);
         }
         let next = later(now, self.pace.interval(now));
-        self.shared.breakers.next_trial(now).map_or(next, |trial| trial.min(next))
+        self.shared
+            .breakers
+            .next_trial(now)
+            .map_or(next, |trial| trial.min(next))
     }
 }
 
@@ -433,7 +526,13 @@ async fn run_worker<S: RelayStore, P: Publisher>(
     task: Task,
     stop: watch::Receiver<bool>,
 ) -> Report {
-    let Task { lease, deadline, machine, make_room, heard } = task;
+    let Task {
+        lease,
+        deadline,
+        machine,
+        make_room,
+        heard,
+    } = task;
     let machine = machine.unwrap_or_else(|| shared.machine(lease.shard));
     let turn = shared.settings.turn;
     let tally = Tally::default();
@@ -454,17 +553,42 @@ async fn run_worker<S: RelayStore, P: Publisher>(
     };
     match AssertUnwindSafe(worker.run(turn)).catch_unwind().await {
         Ok(end) => {
-            let Worker { machine, heard, late, has_tried, .. } = worker;
-            let left = Left { machine: Some(machine), heard, late, has_tried };
-            Report::Worker { lease, end, left, tally: worker.tally }
+            let Worker {
+                machine,
+                heard,
+                late,
+                has_tried,
+                ..
+            } = worker;
+            let left = Left {
+                machine: Some(machine),
+                heard,
+                late,
+                has_tried,
+            };
+            Report::Worker {
+                lease,
+                end,
+                left,
+                tally: worker.tally,
+            }
         }
-        Err(_) => Report::Worker { lease, end: End::Failed(panicked()), left: Left::default(), tally: worker.tally },
+        Err(_) => Report::Worker {
+            lease,
+            end: End::Failed(panicked()),
+            left: Left::default(),
+            tally: worker.tally,
+        },
     }
 }
 
-/// A call of a store that may panic: that counts as an outage, so that the supervisor always gets its report.
+/// A call of a store that may panic: that counts as an outage, so that the supervisor always gets
+/// its report.
 async fn caught<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|_| Err(panicked()))
+    AssertUnwindSafe(call)
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_| Err(panicked()))
 }
 
 fn panicked() -> StoreError {

@@ -8,9 +8,10 @@ use tokio::sync::Notify;
 
 /// Wakes the relays of this process after a commit, so that they need not poll.
 ///
-/// Make one before the relay and the connection, give it to both. Clones wake the same relays. Waking is cheap, coalesces, and
-/// is only ever a hint: a relay that missed it finds the events at its next poll, and without a relay it does nothing. What passes
-/// wakes on to other processes [subscribes](Self::subscribe); `bento_seaorm::wake` does on PostgreSQL.
+/// Make one before the relay and the connection, give it to both. Clones wake the same relays.
+/// Waking is cheap, coalesces, and is only ever a hint: a relay that missed it finds the events at
+/// its next poll, and without a relay it does nothing. What passes wakes on to other processes
+/// [subscribes](Self::subscribe); `bento_seaorm::wake` does on PostgreSQL.
 #[derive(Clone, Debug, Default)]
 pub struct Wake {
     mailboxes: Arc<Mutex<Vec<Weak<Mailbox>>>>,
@@ -29,7 +30,10 @@ impl Wake {
 
     /// Is woken like a relay: for what passes wakes on to other processes.
     pub fn subscribe(&self) -> WakeSubscription {
-        WakeSubscription { wake: self.clone(), mailbox: self.listen() }
+        WakeSubscription {
+            wake: self.clone(),
+            mailbox: self.listen(),
+        }
     }
 
     fn wake_unless(&self, shards: &[ShardId], is_left_out: impl Fn(&Arc<Mailbox>) -> bool) {
@@ -41,7 +45,10 @@ impl Wake {
 
     fn tell_unless(&self, tell: impl Fn(&mut Woken), is_left_out: impl Fn(&Arc<Mailbox>) -> bool) {
         let mailboxes = self.lock();
-        let told = mailboxes.iter().filter_map(Weak::upgrade).filter(|mailbox| !is_left_out(mailbox));
+        let told = mailboxes
+            .iter()
+            .filter_map(Weak::upgrade)
+            .filter(|mailbox| !is_left_out(mailbox));
         told.for_each(|mailbox| mailbox.put(&tell));
     }
 
@@ -55,7 +62,9 @@ impl Wake {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Weak<Mailbox>>> {
-        self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.mailboxes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -87,15 +96,20 @@ impl WakeSubscription {
         }
     }
 
-    /// Wakes everybody but this subscription: what came from another process must not be passed on to it again.
+    /// Wakes everybody but this subscription: what came from another process must not be passed on
+    /// to it again.
     pub fn wake_others(&self, shards: &[ShardId]) {
-        self.wake.wake_unless(shards, |mailbox| Arc::ptr_eq(mailbox, &self.mailbox));
+        self.wake
+            .wake_unless(shards, |mailbox| Arc::ptr_eq(mailbox, &self.mailbox));
     }
 
-    /// Lets every relay look at all of its shards at once: wakes from elsewhere may have been missed. Other subscriptions are told
-    /// nothing, for their processes have missed none.
+    /// Lets every relay look at all of its shards at once: wakes from elsewhere may have been
+    /// missed. Other subscriptions are told nothing, for their processes have missed none.
     pub fn wake_relays(&self) {
-        self.wake.tell_unless(|woken| woken.all = true, |mailbox| Arc::ptr_eq(mailbox, &self.mailbox));
+        self.wake.tell_unless(
+            |woken| woken.all = true,
+            |mailbox| Arc::ptr_eq(mailbox, &self.mailbox),
+        );
     }
 }
 
@@ -161,7 +175,11 @@ mod tests {
         assert_eq!(bridge.woken().await, BTreeSet::from([2, 3]));
         assert_eq!(relay.take().shards, BTreeSet::from([1, 2, 3]));
         wake.wake(&[4]);
-        assert_eq!(bridge.woken().await, BTreeSet::from([4]), "also after a permit that was left over");
+        assert_eq!(
+            bridge.woken().await,
+            BTreeSet::from([4]),
+            "also after a permit that was left over"
+        );
     }
 
     #[tokio::test]
@@ -170,10 +188,19 @@ mod tests {
         let (bridge, other, relay) = (wake.subscribe(), wake.subscribe(), wake.listen());
         bridge.wake_relays();
         relay.filled().await;
-        assert_eq!(relay.take(), Woken { all: true, ..Woken::default() });
+        assert_eq!(
+            relay.take(),
+            Woken {
+                all: true,
+                ..Woken::default()
+            }
+        );
         assert_eq!(relay.take(), Woken::default());
         wake.wake(&[1]);
-        assert_eq!((bridge.woken().await, other.woken().await), (BTreeSet::from([1]), BTreeSet::from([1])));
+        assert_eq!(
+            (bridge.woken().await, other.woken().await),
+            (BTreeSet::from([1]), BTreeSet::from([1]))
+        );
     }
 
     #[test]
@@ -182,7 +209,10 @@ mod tests {
         wake.wake(&[7]);
         let (first, second) = (wake.listen(), wake.clone().listen());
         wake.wake(&[1]);
-        assert_eq!((first.take().shards, second.take().shards), (BTreeSet::from([1]), BTreeSet::from([1])));
+        assert_eq!(
+            (first.take().shards, second.take().shards),
+            (BTreeSet::from([1]), BTreeSet::from([1]))
+        );
         drop(first);
         let _third = wake.listen();
         assert_eq!(wake.lock().len(), 2);

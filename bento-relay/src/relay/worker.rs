@@ -27,10 +27,12 @@ use crate::store::{Advance, Advanced, Lease, RelayStore, Settlement, StoreError}
 pub(super) const OUTAGE: RetryPolicy =
     RetryPolicy::exponential(Duration::from_millis(100), Duration::from_secs(5), u32::MAX);
 
-/// How long a batch waits for answers, when nothing else is left of it and there are other destinations.
+/// How long a batch waits for answers, when nothing else is left of it and there are other
+/// destinations.
 pub(super) const PATIENCE: Duration = Duration::from_millis(250);
 
-/// How much later than the last moment for its answer an event of a late wave is due by itself: time to record the answer.
+/// How much later than the last moment for its answer an event of a late wave is due by itself:
+/// time to record the answer.
 const MARGIN: Duration = Duration::from_secs(5);
 
 /// Works on one shard until it is empty, told to stop, or no longer its relay's.
@@ -69,7 +71,8 @@ pub(super) enum End {
     Paused { until: Instant },
     /// The shard belongs to another relay.
     Lost,
-    /// The store failed for this shard, or failed in a pass, which does not wait. What is not recorded is with the machine.
+    /// The store failed for this shard, or failed in a pass, which does not wait. What is not
+    /// recorded is with the machine.
     Failed(StoreError),
 }
 
@@ -97,19 +100,35 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
         loop {
             let passage = shared.breakers.enter(Instant::now());
             let rows = match &passage {
-                Passage::Free => self.machine.batch_size.next(shared.settings.batch, shared.settings.batch_bytes),
+                Passage::Free => self
+                    .machine
+                    .batch_size
+                    .next(shared.settings.batch, shared.settings.batch_bytes),
                 Passage::Trial(_) => 1,
-                Passage::Blocked(until) => return self.settle(settled, End::Paused { until: *until }).await,
+                Passage::Blocked(until) => {
+                    return self.settle(settled, End::Paused { until: *until }).await;
+                }
             };
             let (advanced, rows) = match self.advance_and_listen(settled, rows, out).await {
                 Ok(advanced) => advanced,
                 Err(end) => return end,
             };
-            let (is_empty, next_due) = (advanced.pending.is_empty() && advanced.held.is_empty(), advanced.next_due);
+            let (is_empty, next_due) = (
+                advanced.pending.is_empty() && advanced.held.is_empty(),
+                advanced.next_due,
+            );
             let is_trial = matches!(passage, Passage::Trial(_));
             let mut gate = Gate::new(&shared.publisher, &shared.breakers, is_trial);
-            let circumstances = Circumstances { held_limit: rows, now: shared.clock.now() };
-            self.machine.take(advanced, circumstances, &mut gate, &mut Journal::new(&mut self.tally));
+            let circumstances = Circumstances {
+                held_limit: rows,
+                now: shared.clock.now(),
+            };
+            self.machine.take(
+                advanced,
+                circumstances,
+                &mut gate,
+                &mut Journal::new(&mut self.tally),
+            );
             let missing = self.machine.take_missing();
             if !missing.is_empty() {
                 shared.vitals.misses(missing);
@@ -123,7 +142,11 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
                 }
                 continue;
             }
-            let Gate { is_only_one, trials, .. } = gate;
+            let Gate {
+                is_only_one,
+                trials,
+                ..
+            } = gate;
             self.has_tried |= is_trial || !trials.is_empty();
             let sent = Instant::now();
             self.publish(is_only_one, trials, out).await;
@@ -138,15 +161,19 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
         }
     }
 
-    /// Publishes the batch wave by wave, to all destinations at the same time. What may no longer be sent is left in the store, and the
-    /// answers of a slow destination to a later batch.
+    /// Publishes the batch wave by wave, to all destinations at the same time. What may no longer
+    /// be sent is left in the store, and the answers of a slow destination to a later batch.
     async fn publish(&mut self, is_only_one: bool, mut trials: Vec<Trial>, out: &mut impl Calls) {
         let patience = self.patience.filter(|_| !is_only_one);
         let mut is_away = false;
         loop {
             while !is_away && !self.is_told_to_stop() && !self.deadline.has_passed() {
-                let Some(wave) = self.machine.next_wave() else { break };
-                let trial = trials.iter().position(|trial| wave.is_trial() && trial.is_of(wave.destination()));
+                let Some(wave) = self.machine.next_wave() else {
+                    break;
+                };
+                let trial = trials
+                    .iter()
+                    .position(|trial| wave.is_trial() && trial.is_of(wave.destination()));
                 out.send(wave, trial.map(|index| trials.swap_remove(index)));
             }
             if !self.machine.is_waiting() {
@@ -170,7 +197,10 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
     /// Leaves what is out to a later batch.
     fn postpone(&mut self, out: &mut impl Calls) {
         let wait = self.shared.settings.publish_timeout.saturating_add(MARGIN);
-        for destination in self.machine.postpone(wait, &mut Journal::new(&mut self.tally)) {
+        for destination in self
+            .machine
+            .postpone(wait, &mut Journal::new(&mut self.tally))
+        {
             out.postpone(self.shared.breakers.postpone(destination));
         }
     }
@@ -183,19 +213,31 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
 
     /// Takes the reply to a wave. Returns whether its destination has just been found to be away.
     fn note(&mut self, sent: Sent) -> bool {
-        let Sent { wave, reply, trial: _trial, postponed: _postponed } = sent;
+        let Sent {
+            wave,
+            reply,
+            trial: _trial,
+            postponed: _postponed,
+        } = sent;
         let (count, destination) = (wave.deliveries().len(), Arc::clone(wave.destination()));
         let (breakers, now) = (&self.shared.breakers, Instant::now());
         let pause = match &reply {
             Reply::Answers(answers) => breakers.note(&destination, answers, count, now),
-            Reply::Broken { cause: Break::Panic, .. } if count > 1 && !self.machine.is_late(&wave) => {
+            Reply::Broken {
+                cause: Break::Panic,
+                ..
+            } if count > 1 && !self.machine.is_late(&wave) => {
                 self.machine.divide(wave);
                 return false;
             }
             Reply::Broken { error, cause } if error.class().is_answer() => {
-                // The destination answers about others, or one event breaks its call again and again: that is no outage.
-                let is_outage = *cause != Break::Timeout && (wave.is_trial() || wave.deliveries()[0].attempts == 0);
-                is_outage.then(|| breakers.note_broken(&destination, count, error, now)).flatten()
+                // The destination answers about others, or one event breaks its call again and
+                // again: that is no outage.
+                let is_outage = *cause != Break::Timeout
+                    && (wave.is_trial() || wave.deliveries()[0].attempts == 0);
+                is_outage
+                    .then(|| breakers.note_broken(&destination, count, error, now))
+                    .flatten()
             }
             Reply::Broken { error, .. } => breakers.note_broken(&destination, count, error, now),
         };
@@ -240,9 +282,14 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
         advanced
     }
 
-    /// Calls the store until it answers. Repeating the call is safe: what was settled stays settled. An error of this shard alone ends
-    /// the worker, so that the other shards get its place. Returns the rows with how many were asked for in the end.
-    async fn advance(&mut self, settled: Vec<Settlement>, rows: usize) -> Result<(Advanced, usize), End> {
+    /// Calls the store until it answers. Repeating the call is safe: what was settled stays
+    /// settled. An error of this shard alone ends the worker, so that the other shards get its
+    /// place. Returns the rows with how many were asked for in the end.
+    async fn advance(
+        &mut self,
+        settled: Vec<Settlement>,
+        rows: usize,
+    ) -> Result<(Advanced, usize), End> {
         let mut request = self.request(settled, rows);
         let ttl = request.ttl;
         let mut failures = 0;
@@ -290,9 +337,14 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
         }
     }
 
-    /// Records what is published even if the next rows cannot be read, or leaves it to the next worker of the shard.
+    /// Records what is published even if the next rows cannot be read, or leaves it to the next
+    /// worker of the shard.
     async fn give_up(&mut self, request: Advance, error: StoreError) -> End {
-        let only_settle = Advance { pending: 0, held: 0, ..request };
+        let only_settle = Advance {
+            pending: 0,
+            held: 0,
+            ..request
+        };
         if only_settle.settled.is_empty() {
             return End::Failed(error);
         }
@@ -344,7 +396,13 @@ struct Gate<'a, P> {
 
 impl<'a, P> Gate<'a, P> {
     fn new(publisher: &'a P, breakers: &'a Arc<Breakers>, is_trial: bool) -> Self {
-        Self { publisher, breakers, is_only_one: breakers.is_only_one(), is_trial, trials: Vec::new() }
+        Self {
+            publisher,
+            breakers,
+            is_only_one: breakers.is_only_one(),
+            is_trial,
+            trials: Vec::new(),
+        }
     }
 }
 
@@ -360,7 +418,11 @@ impl<P: Publisher> Reach for Gate<'_, P> {
     /// The only destination has been asked for before the batch was taken.
     fn admit(&mut self, destination: &Destination) -> Admission {
         if self.is_only_one {
-            return if self.is_trial { Admission::Trial } else { Admission::Open };
+            return if self.is_trial {
+                Admission::Trial
+            } else {
+                Admission::Open
+            };
         }
         let (admission, trial) = self.breakers.admit(&destination.name, Instant::now());
         self.trials.extend(trial);
@@ -368,10 +430,13 @@ impl<P: Publisher> Reach for Gate<'_, P> {
     }
 }
 
-/// A call of the store that is given up after `limit`: a connection that hangs must not hang the relay.
+/// A call of the store that is given up after `limit`: a connection that hangs must not hang the
+/// relay.
 pub(super) async fn in_time<T>(
     limit: Duration,
     call: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
-    timeout(limit, call).await.unwrap_or_else(|elapsed| Err(StoreError::unavailable(elapsed)))
+    timeout(limit, call)
+        .await
+        .unwrap_or_else(|elapsed| Err(StoreError::unavailable(elapsed)))
 }

@@ -15,8 +15,9 @@ impl<'de> Deserialize<'de> for RetryPolicies {
     }
 }
 
-/// A name, or a table with `max_attempts`, `backoff` (`exponential`, `fixed` or `immediate`), for `exponential` `base` and `cap`, and
-/// for `fixed` `wait`. What the table leaves out is the default; a `fixed` wait must be said.
+/// A name, or a table with `max_attempts`, `backoff` (`exponential`, `fixed` or `immediate`), for
+/// `exponential` `base` and `cap`, and for `fixed` `wait`. What the table leaves out is the
+/// default; a `fixed` wait must be said.
 impl<'de> Deserialize<'de> for RetryPolicy {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(PolicyVisitor)
@@ -50,8 +51,14 @@ impl<'de> Visitor<'de> for PoliciesVisitor {
             transient: RetryPolicy,
             throttled: Backoff,
         }
-        let Table { transient, throttled } = Table::deserialize(MapAccessDeserializer::new(map))?;
-        Ok(RetryPolicies { transient, throttled })
+        let Table {
+            transient,
+            throttled,
+        } = Table::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(RetryPolicies {
+            transient,
+            throttled,
+        })
     }
 }
 
@@ -65,14 +72,19 @@ impl<'de> Visitor<'de> for PolicyVisitor {
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<RetryPolicy, E> {
-        PoliciesVisitor.visit_str(name).map(|policies| policies.transient)
+        PoliciesVisitor
+            .visit_str(name)
+            .map(|policies| policies.transient)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RetryPolicy, A::Error> {
         let table = Table::deserialize(MapAccessDeserializer::new(map))?;
         let default = RetryPolicy::default();
         let max_attempts = table.max_attempts.unwrap_or(default.max_attempts);
-        Ok(RetryPolicy { backoff: table.backoff().map_err(A::Error::custom)?, max_attempts })
+        Ok(RetryPolicy {
+            backoff: table.backoff().map_err(A::Error::custom)?,
+            max_attempts,
+        })
     }
 }
 
@@ -86,7 +98,9 @@ impl<'de> Visitor<'de> for BackoffVisitor {
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<Backoff, E> {
-        PoliciesVisitor.visit_str(name).map(|policies| policies.throttled)
+        PoliciesVisitor
+            .visit_str(name)
+            .map(|policies| policies.throttled)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Backoff, A::Error> {
@@ -127,9 +141,10 @@ impl Table {
     fn backoff(&self) -> Result<Backoff, &'static str> {
         let curve = self.base.or(self.cap);
         match (self.backoff, self.wait) {
-            (Shape::Exponential, None) => {
-                Ok(Backoff::Exponential { base: self.base.unwrap_or(BASE), cap: self.cap.unwrap_or(CAP) })
-            }
+            (Shape::Exponential, None) => Ok(Backoff::Exponential {
+                base: self.base.unwrap_or(BASE),
+                cap: self.cap.unwrap_or(CAP),
+            }),
             (Shape::Exponential, Some(_)) => {
                 Err("`wait` is for `backoff = \"fixed\"`; `exponential` has `base` and `cap`")
             }
@@ -138,7 +153,9 @@ impl Table {
             }
             (Shape::Fixed, Some(wait)) => Ok(Backoff::Fixed(wait)),
             (Shape::Fixed, None) => Err("`backoff = \"fixed\"` needs a `wait`"),
-            (Shape::Immediate, Some(_)) => Err("`wait` is for `backoff = \"fixed\"`; `immediate` has none"),
+            (Shape::Immediate, Some(_)) => {
+                Err("`wait` is for `backoff = \"fixed\"`; `immediate` has none")
+            }
             (Shape::Immediate, None) => Ok(Backoff::Immediate),
         }
     }
@@ -155,31 +172,70 @@ mod tests {
     #[test]
     fn a_policy_is_a_name_or_a_table() {
         let second = Duration::from_secs(1);
-        assert_eq!(read(r#""patient""#).unwrap(), RetryPolicies::named("patient").unwrap());
+        assert_eq!(
+            read(r#""patient""#).unwrap(),
+            RetryPolicies::named("patient").unwrap()
+        );
         assert_eq!(read("{}").unwrap(), RetryPolicies::default());
         let both = read(
             r#"{"transient": {"backoff": "exponential", "base": "1s", "max_attempts": 7}, "throttled": {"backoff": "fixed", "wait": "1s"}}"#,
         )
         .unwrap();
-        assert_eq!(both.transient, RetryPolicy::exponential(second, Duration::from_secs(60), 7));
+        assert_eq!(
+            both.transient,
+            RetryPolicy::exponential(second, Duration::from_secs(60), 7)
+        );
         assert_eq!(both.throttled, Backoff::Fixed(second));
         let once = read(r#"{"transient": "once", "throttled": {"backoff": "immediate"}}"#).unwrap();
-        assert_eq!((once.transient, once.throttled), (RetryPolicy::immediate(1), Backoff::Immediate));
+        assert_eq!(
+            (once.transient, once.throttled),
+            (RetryPolicy::immediate(1), Backoff::Immediate)
+        );
     }
 
     #[test]
     fn what_is_no_policy_is_refused_with_the_way_out() {
         for (json, message) in [
-            (r#""eager""#, "unknown variant `eager`, expected one of `default`, `aggressive`, `patient`, `once`"),
-            ("3", "expected the name of a retry policy, or a table with `transient` and `throttled`"),
-            (r#"{"max_attempts": 3}"#, "unknown field `max_attempts`, expected `transient` or `throttled`"),
-            (r#"{"transient": {"wait": "1s"}}"#, "`wait` is for `backoff = \"fixed\"`"),
-            (r#"{"transient": {"backoff": "fixed"}}"#, "`backoff = \"fixed\"` needs a `wait`"),
-            (r#"{"transient": {"backoff": "fixed", "wait": "1s", "cap": "1s"}}"#, "`base` and `cap` are for"),
-            (r#"{"transient": {"backoff": "immediate", "wait": "1s"}}"#, "`immediate` has none"),
-            (r#"{"transient": {"backoff": "linear"}}"#, "unknown variant `linear`"),
-            (r#"{"throttled": {"max_attempts": 3}}"#, "`max_attempts` is for `transient`"),
-            (r#"{"transient": {"base": "soon"}}"#, "`soon` is no duration"),
+            (
+                r#""eager""#,
+                "unknown variant `eager`, expected one of `default`, `aggressive`, `patient`, `once`",
+            ),
+            (
+                "3",
+                "expected the name of a retry policy, or a table with `transient` and `throttled`",
+            ),
+            (
+                r#"{"max_attempts": 3}"#,
+                "unknown field `max_attempts`, expected `transient` or `throttled`",
+            ),
+            (
+                r#"{"transient": {"wait": "1s"}}"#,
+                "`wait` is for `backoff = \"fixed\"`",
+            ),
+            (
+                r#"{"transient": {"backoff": "fixed"}}"#,
+                "`backoff = \"fixed\"` needs a `wait`",
+            ),
+            (
+                r#"{"transient": {"backoff": "fixed", "wait": "1s", "cap": "1s"}}"#,
+                "`base` and `cap` are for",
+            ),
+            (
+                r#"{"transient": {"backoff": "immediate", "wait": "1s"}}"#,
+                "`immediate` has none",
+            ),
+            (
+                r#"{"transient": {"backoff": "linear"}}"#,
+                "unknown variant `linear`",
+            ),
+            (
+                r#"{"throttled": {"max_attempts": 3}}"#,
+                "`max_attempts` is for `transient`",
+            ),
+            (
+                r#"{"transient": {"base": "soon"}}"#,
+                "`soon` is no duration",
+            ),
         ] {
             let refused = read(json).unwrap_err();
             assert!(refused.contains(message), "{json}: {refused}");

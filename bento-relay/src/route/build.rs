@@ -28,35 +28,67 @@ const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 pub(super) fn build(config: &RouterConfig) -> Result<Router, RouterErrors> {
     let mut faults = Faults::default();
-    let mut building = Building { config, wanted: Wanted::default(), paths: HashMap::new() };
+    let mut building = Building {
+        config,
+        wanted: Wanted::default(),
+        paths: HashMap::new(),
+    };
     building.check_names(&mut faults);
     faults.at("retry_policies", |faults| building.check_policies(faults));
-    let fallback = faults.at("fallback", |faults| building.fallback(config.fallback.as_deref(), faults));
+    let fallback = faults.at("fallback", |faults| {
+        building.fallback(config.fallback.as_deref(), faults)
+    });
     let rules: Vec<_> = faults.at("rules", |faults| {
         let indexed = config.rules.iter().enumerate();
-        let compile = |(index, rule)| faults.at_index(index, |faults| building.rule(rule, fallback.as_ref(), faults));
+        let compile = |(index, rule)| {
+            faults.at_index(index, |faults| {
+                building.rule(rule, fallback.as_ref(), faults)
+            })
+        };
         indexed.map(compile).collect()
     });
     building.check_order(&mut faults);
     faults.into_result()?;
     let destinations = config.destinations.iter();
-    let plain =
-        destinations.map(|to| Arc::new(Route { fallback: unless_own(&fallback, &to.name), ..Route::to(to.clone()) }));
-    let former = config.rules.iter().zip(&rules).filter_map(|(rule, compiled)| former(rule, compiled)).collect();
+    let plain = destinations.map(|to| {
+        Arc::new(Route {
+            fallback: unless_own(&fallback, &to.name),
+            ..Route::to(to.clone())
+        })
+    });
+    let former = config
+        .rules
+        .iter()
+        .zip(&rules)
+        .filter_map(|(rule, compiled)| former(rule, compiled))
+        .collect();
     let compiled = Compiled::new(rules, plain.collect(), fallback, building.wanted);
     Ok(Router::of(compiled.with_former(former)))
 }
 
 /// The route that a rule with several destinations would have if it were all-or-nothing.
 fn former(rule: &Rule, compiled: &CompiledRule) -> Option<Arc<Route>> {
-    let [first, _, ..] = &compiled.routes[..] else { return None };
-    let destinations = compiled.routes.iter().flat_map(|route| route.destinations.iter().cloned()).collect();
-    Some(Arc::new(Route { name: Arc::from(&*rule.name), destinations, ..Route::clone(first) }))
+    let [first, _, ..] = &compiled.routes[..] else {
+        return None;
+    };
+    let destinations = compiled
+        .routes
+        .iter()
+        .flat_map(|route| route.destinations.iter().cloned())
+        .collect();
+    Some(Arc::new(Route {
+        name: Arc::from(&*rule.name),
+        destinations,
+        ..Route::clone(first)
+    }))
 }
 
 /// A fallback does not fall back on itself.
 fn unless_own(fallback: &Option<Arc<Route>>, name: &str) -> Option<Arc<Route>> {
-    fallback.as_ref().filter(|fallback| *fallback.name != *name).cloned()
+    fallback
+        .as_ref()
+        .filter(|fallback| *fallback.name != *name)
+        .cloned()
 }
 
 struct Building<'c> {
@@ -69,13 +101,22 @@ struct Building<'c> {
 impl<'c> Building<'c> {
     /// Names are there, are those of one thing, and leave the dead letters theirs.
     fn check_names(&self, faults: &mut Faults) {
-        let RouterConfig { destinations, rules, .. } = self.config;
+        let RouterConfig {
+            destinations,
+            rules,
+            ..
+        } = self.config;
         faults.at("destinations", |faults| {
             for (index, Destination { name, .. }) in destinations.iter().enumerate() {
                 faults.at(name, |faults| {
                     check_name(name, faults);
-                    if destinations[..index].iter().any(|other| other.name == *name) {
-                        faults.add(RouterFault::Duplicate { name: name.to_string() });
+                    if destinations[..index]
+                        .iter()
+                        .any(|other| other.name == *name)
+                    {
+                        faults.add(RouterFault::Duplicate {
+                            name: name.to_string(),
+                        });
                     }
                 });
             }
@@ -106,8 +147,9 @@ impl<'c> Building<'c> {
                 let checks = [policies.transient.validate(), policies.throttled.validate()];
                 for (class, checked) in ["transient", "throttled"].into_iter().zip(checks) {
                     if let Err((field, rule)) = checked {
-                        faults
-                            .at(class, |faults| faults.at(field, |faults| faults.invalid(format!("`{field}` {rule}"))));
+                        faults.at(class, |faults| {
+                            faults.at(field, |faults| faults.invalid(format!("`{field}` {rule}")))
+                        });
                     }
                 }
             });
@@ -115,24 +157,44 @@ impl<'c> Building<'c> {
     }
 
     fn destination(&self, name: &str, faults: &mut Faults) -> Option<&'c Destination> {
-        let known = self.config.destinations.iter().find(|destination| *destination.name == *name);
+        let known = self
+            .config
+            .destinations
+            .iter()
+            .find(|destination| *destination.name == *name);
         if name == RouterConfig::DEAD_LETTER_QUEUE {
             faults.add(RouterFault::Reserved);
         } else if known.is_none() {
-            let mut known: Vec<_> = self.config.destinations.iter().map(|to| to.name.to_string()).collect();
+            let mut known: Vec<_> = self
+                .config
+                .destinations
+                .iter()
+                .map(|to| to.name.to_string())
+                .collect();
             known.dedup();
-            known.retain(|name| !name.is_empty() && name != RouterConfig::DEAD_LETTER_QUEUE && !is_reserved(name));
-            faults.add(RouterFault::UnknownDestination { name: name.to_owned(), known });
+            known.retain(|name| {
+                !name.is_empty() && name != RouterConfig::DEAD_LETTER_QUEUE && !is_reserved(name)
+            });
+            faults.add(RouterFault::UnknownDestination {
+                name: name.to_owned(),
+                known,
+            });
         }
         known
     }
 
     fn fallback(&self, name: Option<&str>, faults: &mut Faults) -> Option<Arc<Route>> {
         let name = name.filter(|name| *name != RouterConfig::DEAD_LETTER_QUEUE)?;
-        self.destination(name, faults).map(|destination| Arc::new(Route::to(destination.clone())))
+        self.destination(name, faults)
+            .map(|destination| Arc::new(Route::to(destination.clone())))
     }
 
-    fn rule(&mut self, rule: &'c Rule, fallback: Option<&Arc<Route>>, faults: &mut Faults) -> CompiledRule {
+    fn rule(
+        &mut self,
+        rule: &'c Rule,
+        fallback: Option<&Arc<Route>>,
+        faults: &mut Faults,
+    ) -> CompiledRule {
         if rule.copy && rule.stop {
             faults.at("copy", |faults| {
                 faults.invalid("a copy comes on top of what the other rules say: leave out `stop`")
@@ -152,7 +214,9 @@ impl<'c> Building<'c> {
         CompiledRule {
             sample: faults.at("sample", |faults| sample(rule.sample, faults)),
             routes: self.routes(rule, fallback, faults),
-            transform: transform.map(|transform| faults.at("transform", |faults| Rewrite::compile(transform, faults))),
+            transform: transform.map(|transform| {
+                faults.at("transform", |faults| Rewrite::compile(transform, faults))
+            }),
             stop: rule.stop,
             copy: rule.copy,
             is_whole: rule.strategy == Strategy::AllOrNothing,
@@ -161,7 +225,12 @@ impl<'c> Building<'c> {
         }
     }
 
-    fn routes(&self, rule: &'c Rule, fallback: Option<&Arc<Route>>, faults: &mut Faults) -> Vec<Arc<Route>> {
+    fn routes(
+        &self,
+        rule: &'c Rule,
+        fallback: Option<&Arc<Route>>,
+        faults: &mut Faults,
+    ) -> Vec<Arc<Route>> {
         let destinations = faults.at("to", |faults| self.destinations(rule, faults));
         let fallback = match &rule.fallback {
             Some(name) => faults.at("fallback", |faults| self.fallback(Some(name), faults)),
@@ -172,15 +241,22 @@ impl<'c> Building<'c> {
                 faults.at(key, |faults| faults.invalid("a duration is at most 36500d"));
             }
         }
-        if matches!((rule.delay, rule.expires_after), (Some(delay), Some(expires)) if expires <= delay) {
+        if matches!((rule.delay, rule.expires_after), (Some(delay), Some(expires)) if expires <= delay)
+        {
             faults.at("expires_after", |faults| {
-                faults
-                    .add(RouterFault::NeverMatches { reason: "an event expires before its delay is over".to_owned() });
+                faults.add(RouterFault::NeverMatches {
+                    reason: "an event expires before its delay is over".to_owned(),
+                });
             });
         }
-        let retry = rule.retry.as_ref().and_then(|name| faults.at("retry", |faults| self.retry(name, faults)));
+        let retry = rule
+            .retry
+            .as_ref()
+            .and_then(|name| faults.at("retry", |faults| self.retry(name, faults)));
         let route = |name: &Arc<str>, destinations: Vec<Destination>| {
-            let fallback = fallback.clone().filter(|to| destinations.iter().all(|own| own.name != to.name));
+            let fallback = fallback
+                .clone()
+                .filter(|to| destinations.iter().all(|own| own.name != to.name));
             Arc::new(Route {
                 name: Arc::clone(name),
                 retry,
@@ -194,7 +270,10 @@ impl<'c> Building<'c> {
         };
         match rule.strategy {
             Strategy::AllOrNothing => vec![route(&Arc::from(&*rule.name), destinations)],
-            Strategy::BestEffort => destinations.into_iter().map(|to| route(&to.name.clone(), vec![to])).collect(),
+            Strategy::BestEffort => destinations
+                .into_iter()
+                .map(|to| route(&to.name.clone(), vec![to]))
+                .collect(),
         }
     }
 
@@ -215,11 +294,21 @@ impl<'c> Building<'c> {
     }
 
     fn retry(&self, name: &str, faults: &mut Faults) -> Option<RetryPolicies> {
-        let policies = self.config.retry_policies.get(name).copied().or_else(|| RetryPolicies::named(name));
+        let policies = self
+            .config
+            .retry_policies
+            .get(name)
+            .copied()
+            .or_else(|| RetryPolicies::named(name));
         if policies.is_none() {
-            let known =
-                RetryPolicies::NAMES.map(str::to_owned).into_iter().chain(self.config.retry_policies.keys().cloned());
-            faults.add(RouterFault::UnknownRetryPolicy { name: name.to_owned(), known: known.collect() });
+            let known = RetryPolicies::NAMES
+                .map(str::to_owned)
+                .into_iter()
+                .chain(self.config.retry_policies.keys().cloned());
+            faults.add(RouterFault::UnknownRetryPolicy {
+                name: name.to_owned(),
+                known: known.collect(),
+            });
         }
         policies
     }
@@ -232,21 +321,26 @@ impl<'c> Building<'c> {
         let mut parts = |key, parts: &'c [Condition], faults: &mut Faults| {
             faults.at(key, |faults| {
                 if parts.is_empty() {
-                    faults.invalid(format!("`{key}` of nothing says nothing: give it conditions, or leave it out"));
+                    faults.invalid(format!(
+                        "`{key}` of nothing says nothing: give it conditions, or leave it out"
+                    ));
                 }
                 let indexed = parts.iter().enumerate();
-                let checks =
-                    indexed.map(|(index, part)| faults.at_index(index, |faults| self.check(part, depth + 1, faults)));
+                let checks = indexed.map(|(index, part)| {
+                    faults.at_index(index, |faults| self.check(part, depth + 1, faults))
+                });
                 checks.collect::<Vec<_>>()
             })
         };
         match condition {
             Condition::All(conditions) => Check::all(parts("all", conditions, faults)),
             Condition::Any(conditions) => Check::any(parts("any", conditions, faults)),
-            Condition::Not(condition) => {
-                Check::Not(Box::new(faults.at("not", |faults| self.check(condition, depth + 1, faults))))
+            Condition::Not(condition) => Check::Not(Box::new(
+                faults.at("not", |faults| self.check(condition, depth + 1, faults)),
+            )),
+            Condition::Test { path, test } => {
+                faults.at(path, |faults| self.ask(path, test, faults))
             }
-            Condition::Test { path, test } => faults.at(path, |faults| self.ask(path, test, faults)),
         }
     }
 
@@ -267,7 +361,9 @@ impl<'c> Building<'c> {
         if let Some(slot) = contradiction(check, event_types) {
             let path = self.paths.get(&slot).copied().unwrap_or_default();
             let reason = format!("what it asks of `{path}` contradicts itself");
-            faults.at("when", |faults| faults.add(RouterFault::NeverMatches { reason }));
+            faults.at("when", |faults| {
+                faults.add(RouterFault::NeverMatches { reason })
+            });
         }
     }
 
@@ -278,18 +374,31 @@ impl<'c> Building<'c> {
             for (index, rule) in rules.iter().enumerate() {
                 let before = &rules[..index];
                 if let Some(other) = before.iter().find(|other| takes_all_of(other, rule)) {
-                    let reason = format!("rule `{}` before it stops with each of its events", other.name);
-                    faults.at_index(index, |faults| faults.add(RouterFault::NeverMatches { reason }));
+                    let reason = format!(
+                        "rule `{}` before it stops with each of its events",
+                        other.name
+                    );
+                    faults.at_index(index, |faults| {
+                        faults.add(RouterFault::NeverMatches { reason })
+                    });
                 }
                 for other in before {
                     faults.at_index(index, |faults| check_shared(other, rule, faults));
                 }
-                for whole in rules.iter().filter(|whole| whole.strategy == Strategy::AllOrNothing) {
-                    faults.at_index(index, |faults| check_fallback(rule.fallback.as_deref(), whole, faults));
+                for whole in rules
+                    .iter()
+                    .filter(|whole| whole.strategy == Strategy::AllOrNothing)
+                {
+                    faults.at_index(index, |faults| {
+                        check_fallback(rule.fallback.as_deref(), whole, faults)
+                    });
                 }
             }
         });
-        for whole in rules.iter().filter(|whole| whole.strategy == Strategy::AllOrNothing) {
+        for whole in rules
+            .iter()
+            .filter(|whole| whole.strategy == Strategy::AllOrNothing)
+        {
             check_fallback(self.config.fallback.as_deref(), whole, faults);
         }
     }
@@ -303,27 +412,39 @@ fn takes_all_of(earlier: &Rule, later: &Rule) -> bool {
     is_certain && is_wider && !later.events.is_empty() && later.events.iter().all(takes)
 }
 
-/// An all-or-nothing rule keeps its progress under its own name, so no other rule brings events of the same aggregates to one of its
-/// members: the two would overtake each other there, whatever event types they are for.
+/// An all-or-nothing rule keeps its progress under its own name, so no other rule brings events of
+/// the same aggregates to one of its members: the two would overtake each other there, whatever
+/// event types they are for.
 fn check_shared(earlier: &Rule, later: &Rule, faults: &mut Faults) {
-    let whole = [earlier, later].into_iter().find(|rule| rule.strategy == Strategy::AllOrNothing);
+    let whole = [earlier, later]
+        .into_iter()
+        .find(|rule| rule.strategy == Strategy::AllOrNothing);
     let Some(whole) = whole else { return };
     for destination in later.to.iter().filter(|name| earlier.to.contains(name)) {
-        faults.at("to", |faults| faults.add(shared(destination, &earlier.name, &later.name, &whole.name)));
+        faults.at("to", |faults| {
+            faults.add(shared(destination, &earlier.name, &later.name, &whole.name))
+        });
     }
 }
 
 /// What falls back to a member of an all-or-nothing rule would be overtaken there as well.
 fn check_fallback(fallback: Option<&str>, whole: &Rule, faults: &mut Faults) {
     if let Some(fallback) = fallback.filter(|name| whole.to.iter().any(|member| member == name)) {
-        let fault = RouterFault::SharedFallback { destination: fallback.to_owned(), whole: whole.name.clone() };
+        let fault = RouterFault::SharedFallback {
+            destination: fallback.to_owned(),
+            whole: whole.name.clone(),
+        };
         faults.at("fallback", |faults| faults.add(fault));
     }
 }
 
 fn shared(destination: &str, earlier: &str, later: &str, whole: &str) -> RouterFault {
     let rules = Box::new([earlier.to_owned(), later.to_owned()]);
-    RouterFault::Shared { destination: destination.to_owned(), rules, whole: whole.to_owned() }
+    RouterFault::Shared {
+        destination: destination.to_owned(),
+        rules,
+        whole: whole.to_owned(),
+    }
 }
 
 fn check_name(name: &str, faults: &mut Faults) {
@@ -334,12 +455,18 @@ fn check_name(name: &str, faults: &mut Faults) {
     }
 }
 
-/// Returns the rule that the name of a route or destination breaks, beside that of [`RouterFault::Reserved`].
+/// Returns the rule that the name of a route or destination breaks, beside that of
+/// [`RouterFault::Reserved`].
 pub(crate) fn broken_rule(name: &str) -> Option<String> {
     if is_reserved(name) {
-        Some(format!("the name `{name}` is reserved for events that have no route: choose another"))
-    } else if name.trim().is_empty() || name.len() > NAME_MAX || name.chars().any(char::is_control) {
-        Some(format!("a name has 1 to {NAME_MAX} bytes and no control characters"))
+        Some(format!(
+            "the name `{name}` is reserved for events that have no route: choose another"
+        ))
+    } else if name.trim().is_empty() || name.len() > NAME_MAX || name.chars().any(char::is_control)
+    {
+        Some(format!(
+            "a name has 1 to {NAME_MAX} bytes and no control characters"
+        ))
     } else {
         None
     }
@@ -350,22 +477,33 @@ const NAME_MAX: usize = 128;
 
 fn event_types(rule: &Rule, faults: &mut Faults) -> Vec<Glob> {
     if rule.events.is_empty() {
-        faults.add(RouterFault::NeverMatches { reason: "it is for no event; leave `events` out for all".to_owned() });
+        faults.add(RouterFault::NeverMatches {
+            reason: "it is for no event; leave `events` out for all".to_owned(),
+        });
     }
     for (index, pattern) in rule.events.iter().enumerate() {
         if pattern.is_empty() {
-            faults.at_index(index, |faults| faults.invalid("an event type has a name: write one, or `*` for all"));
+            faults.at_index(index, |faults| {
+                faults.invalid("an event type has a name: write one, or `*` for all")
+            });
         }
     }
-    rule.events.iter().map(|pattern| Glob::new(pattern)).collect()
+    rule.events
+        .iter()
+        .map(|pattern| Glob::new(pattern))
+        .collect()
 }
 
 fn sample(share: Option<f64>, faults: &mut Faults) -> Sample {
     let share = share.unwrap_or(1.0);
     if share == 0.0 {
-        faults.add(RouterFault::NeverMatches { reason: "its sample is empty".to_owned() });
+        faults.add(RouterFault::NeverMatches {
+            reason: "its sample is empty".to_owned(),
+        });
     } else if !(share > 0.0 && share <= 1.0) {
-        faults.invalid(format!("a sample is a share above 0 and up to 1, not {share}"));
+        faults.invalid(format!(
+            "a sample is a share above 0 and up to 1, not {share}"
+        ));
     }
     Sample::of(share)
 }
@@ -382,10 +520,17 @@ fn question(test: &Test, faults: &mut Faults) -> Question {
                 RouterFault::Invalid { reason }
             });
         }
-        literals.iter().map(|literal| value(test, literal, faults)).collect()
+        literals
+            .iter()
+            .map(|literal| value(test, literal, faults))
+            .collect()
     });
     let one = || values[0].clone();
-    let beyond = |side, or_equal| Question::Beyond { than: one(), side, or_equal };
+    let beyond = |side, or_equal| Question::Beyond {
+        than: one(),
+        side,
+        or_equal,
+    };
     match test {
         Test::Eq(_) => Question::Equal(one()),
         Test::Ne(_) => Question::Unequal(one()),
@@ -416,7 +561,10 @@ fn parts(test: &Test) -> (&'static str, &[Literal]) {
 }
 
 fn value(test: &Test, literal: &Literal, faults: &mut Faults) -> super::value::Value<'static> {
-    let is_order = matches!(test, Test::Gt(_) | Test::Gte(_) | Test::Lt(_) | Test::Lte(_));
+    let is_order = matches!(
+        test,
+        Test::Gt(_) | Test::Gte(_) | Test::Lt(_) | Test::Lte(_)
+    );
     if is_order && matches!(literal.0, Scalar::Null | Scalar::Bool(_)) {
         faults.invalid("only numbers and texts are greater or less: compare this by `eq` or `ne`");
     }

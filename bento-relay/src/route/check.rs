@@ -68,13 +68,19 @@ fn cheap_first(mut parts: Vec<Check>) -> Vec<Check> {
 impl Question {
     /// A missing value is the answer to `exists = false` only.
     pub(super) fn is_answered_by(&self, value: Option<&Value<'_>>) -> bool {
-        let Some(value) = value else { return matches!(self, Self::Exists(false)) };
+        let Some(value) = value else {
+            return matches!(self, Self::Exists(false));
+        };
         match self {
             Self::Equal(other) => value.equals(other),
             Self::Unequal(other) => !value.equals(other),
-            Self::Beyond { than, side, or_equal } => {
-                value.order(than).is_some_and(|order| order == *side || (*or_equal && order.is_eq()))
-            }
+            Self::Beyond {
+                than,
+                side,
+                or_equal,
+            } => value
+                .order(than)
+                .is_some_and(|order| order == *side || (*or_equal && order.is_eq())),
             Self::OneOf(others) => others.iter().any(|other| value.equals(other)),
             Self::NoneOf(others) => !others.iter().any(|other| value.equals(other)),
             Self::Exists(exists) => *exists,
@@ -84,7 +90,9 @@ impl Question {
     /// The values that are compared with.
     pub(super) fn operands(&self) -> &[Value<'static>] {
         match self {
-            Self::Equal(value) | Self::Unequal(value) | Self::Beyond { than: value, .. } => std::slice::from_ref(value),
+            Self::Equal(value) | Self::Unequal(value) | Self::Beyond { than: value, .. } => {
+                std::slice::from_ref(value)
+            }
             Self::OneOf(values) | Self::NoneOf(values) => values,
             Self::Exists(_) => &[],
         }

@@ -19,7 +19,8 @@ pub(super) struct Compiled {
     /// The route to each destination without a rule, for events that name it themselves.
     plain: Vec<Arc<Route>>,
     fallback: Option<Arc<Route>>,
-    /// For each rule with several destinations that is not all-or-nothing: the route of all of them, for what is held from a time when it was.
+    /// For each rule with several destinations that is not all-or-nothing: the route of all of
+    /// them, for what is held from a time when it was.
     former: Vec<Arc<Route>>,
     wanted: Wanted,
     /// Each route once.
@@ -52,14 +53,24 @@ impl Compiled {
         wanted: Wanted,
     ) -> Self {
         let of_rules = rules.iter().flat_map(|rule| &rule.routes);
-        let fallbacks = of_rules.clone().filter_map(|route| route.fallback.as_ref()).chain(&fallback);
+        let fallbacks = of_rules
+            .clone()
+            .filter_map(|route| route.fallback.as_ref())
+            .chain(&fallback);
         let mut routes: Vec<Arc<Route>> = Vec::new();
         for route in of_rules.chain(fallbacks).chain(&plain) {
             if !routes.contains(route) {
                 routes.push(Arc::clone(route));
             }
         }
-        Self { rules, plain, fallback, former: Vec::new(), wanted, routes }
+        Self {
+            rules,
+            plain,
+            fallback,
+            former: Vec::new(),
+            wanted,
+            routes,
+        }
     }
 
     /// With the routes of rules that may have been all-or-nothing.
@@ -88,7 +99,10 @@ impl Compiled {
     }
 
     /// The routes that the rules give an event: each name once, that of the first rule.
-    pub(super) fn by_rules<'r>(&'r self, envelope: &Envelope) -> Result<SmallVec<[Taken<'r>; 4]>, RouteError> {
+    pub(super) fn by_rules<'r>(
+        &'r self,
+        envelope: &Envelope,
+    ) -> Result<SmallVec<[Taken<'r>; 4]>, RouteError> {
         let facts = Facts::new(envelope, &self.wanted);
         let mut taken: SmallVec<[Taken<'r>; 4]> = SmallVec::new();
         let mut applies = false;
@@ -107,7 +121,9 @@ impl Compiled {
             }
         }
         if !applies {
-            let no_rule = || RouteError::NoRule { event_type: envelope.event_type.to_string() };
+            let no_rule = || RouteError::NoRule {
+                event_type: envelope.event_type.to_string(),
+            };
             let fallback = self.fallback.as_ref().ok_or_else(no_rule)?;
             if taken.iter().all(|(other, _)| other.name != fallback.name) {
                 taken.push((fallback, None));
@@ -118,17 +134,35 @@ impl Compiled {
 
     /// The route that an event names itself: that of a destination, or of an all-or-nothing rule.
     pub(super) fn by_name(&self, name: &str) -> Result<Taken<'_>, RouteError> {
-        let plain = self.plain.iter().find(|route| *route.name == *name).map(|route| (route, None));
-        let whole = || self.rule_routes(name).find(|(_, rule)| rule.is_some_and(|rule| rule.is_whole));
-        plain.or_else(whole).ok_or_else(|| RouteError::UnknownDestination { name: name.to_owned() })
+        let plain = self
+            .plain
+            .iter()
+            .find(|route| *route.name == *name)
+            .map(|route| (route, None));
+        let whole = || {
+            self.rule_routes(name)
+                .find(|(_, rule)| rule.is_some_and(|rule| rule.is_whole))
+        };
+        plain
+            .or_else(whole)
+            .ok_or_else(|| RouteError::UnknownDestination {
+                name: name.to_owned(),
+            })
     }
 
-    /// The route that an event took before. Where several have the name, the rules are asked again: they answer the same while they are the
-    /// same.
-    pub(super) fn taken_before(&self, envelope: &Envelope, name: &str) -> Result<Taken<'_>, RouteError> {
+    /// The route that an event took before. Where several have the name, the rules are asked again:
+    /// they answer the same while they are the same.
+    pub(super) fn taken_before(
+        &self,
+        envelope: &Envelope,
+        name: &str,
+    ) -> Result<Taken<'_>, RouteError> {
         let mut of_rules = self.rule_routes(name);
         let first = of_rules.next();
-        let is_fallback = self.routes.iter().any(|route| route.fallback.as_ref().is_some_and(|to| *to.name == *name))
+        let is_fallback = self
+            .routes
+            .iter()
+            .any(|route| route.fallback.as_ref().is_some_and(|to| *to.name == *name))
             || self.fallback.as_ref().is_some_and(|to| *to.name == *name);
         if let Some(first) = first.filter(|_| of_rules.next().is_none() && !is_fallback) {
             return Ok(first);
@@ -136,8 +170,15 @@ impl Compiled {
         let asked = self.by_rules(envelope).unwrap_or_default();
         let again = asked.into_iter().find(|(route, _)| *route.name == *name);
         let fallback = || {
-            let fallbacks = self.routes.iter().filter_map(|route| route.fallback.as_ref()).chain(&self.fallback);
-            fallbacks.filter(|route| *route.name == *name).map(|route| (route, None)).next()
+            let fallbacks = self
+                .routes
+                .iter()
+                .filter_map(|route| route.fallback.as_ref())
+                .chain(&self.fallback);
+            fallbacks
+                .filter(|route| *route.name == *name)
+                .map(|route| (route, None))
+                .next()
         };
         match again.or_else(fallback).or(first) {
             Some(taken) => Ok(taken),
@@ -149,23 +190,33 @@ impl Compiled {
     }
 
     fn rule_routes(&self, name: &str) -> impl Iterator<Item = Taken<'_>> {
-        let all = self.rules.iter().flat_map(|rule| rule.routes.iter().map(move |route| (route, Some(rule))));
+        let all = self
+            .rules
+            .iter()
+            .flat_map(|rule| rule.routes.iter().map(move |route| (route, Some(rule))));
         all.filter(move |(route, _)| *route.name == *name)
     }
 }
 
 impl CompiledRule {
     fn applies(&self, facts: &Facts<'_>) -> bool {
-        self.event_types.iter().any(|event_type| event_type.matches(&facts.envelope.event_type))
+        self.event_types
+            .iter()
+            .any(|event_type| event_type.matches(&facts.envelope.event_type))
             && self.when.as_ref().is_none_or(|when| when.holds(facts))
     }
 
-    /// The copy of the event that the rule makes, still with the id of the event; `None` without a transform.
+    /// The copy of the event that the rule makes, still with the id of the event; `None` without a
+    /// transform.
     pub(super) fn transformed(&self, envelope: &Envelope) -> Result<Option<Envelope>, RouteError> {
-        let Some(rewrite) = &self.transform else { return Ok(None) };
+        let Some(rewrite) = &self.transform else {
+            return Ok(None);
+        };
         let invalid = |reason| RouteError::Invalid { reason };
         if let Some(encoding) = &envelope.content_encoding {
-            return Err(invalid(format!("a transform needs a payload of plain JSON, this one is `{encoding}`")));
+            return Err(invalid(format!(
+                "a transform needs a payload of plain JSON, this one is `{encoding}`"
+            )));
         }
         rewrite.copy(envelope).map(Some).map_err(invalid)
     }
@@ -182,14 +233,21 @@ pub(super) enum Sample {
 impl Sample {
     pub(super) fn of(share: f64) -> Self {
         // A cast saturates, so nothing comes of a share that is out of bounds.
-        if share >= 1.0 { Self::All } else { Self::Below((share * 2f64.powi(64)) as u64) }
+        if share >= 1.0 {
+            Self::All
+        } else {
+            Self::Below((share * 2f64.powi(64)) as u64)
+        }
     }
 
-    /// By a hash of the event's id, which leads with time: the same for every relay and every attempt.
+    /// By a hash of the event's id, which leads with time: the same for every relay and every
+    /// attempt.
     fn holds(self, event_id: EventId) -> bool {
         match self {
             Self::All => true,
-            Self::Below(limit) => xxhash_rust::xxh64::xxh64(event_id.as_uuid().as_bytes(), SEED) < limit,
+            Self::Below(limit) => {
+                xxhash_rust::xxh64::xxh64(event_id.as_uuid().as_bytes(), SEED) < limit
+            }
         }
     }
 }

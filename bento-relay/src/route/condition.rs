@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
-/// What an event has to be like: tests of its envelope and its payload, and `all`, `any` and `not` of them.
+/// What an event has to be like: tests of its envelope and its payload, and `all`, `any` and `not`
+/// of them.
 ///
-/// A test of a path that the event does not have is false, whatever the operator; only `exists = false` is true of it, and `not`
-/// of a test.
+/// A test of a path that the event does not have is false, whatever the operator; only
+/// `exists = false` is true of it, and `not` of a test.
 ///
 /// ```
 /// use bento_relay::route::{Condition, field};
@@ -25,7 +26,8 @@ pub enum Condition {
     Not(Box<Condition>),
     /// A test of one value.
     Test {
-        /// Where the value is: `payload.customer.country`, `payload.lines[0].price`, `envelope.tenant`.
+        /// Where the value is: `payload.customer.country`, `payload.lines[0].price`,
+        /// `envelope.tenant`.
         path: String,
         /// What is asked of it.
         test: Test,
@@ -40,7 +42,8 @@ pub enum Test {
     Eq(Literal),
     /// There, and not equal.
     Ne(Literal),
-    /// Greater; numbers by value, texts by their characters, false between a number and another text.
+    /// Greater; numbers by value, texts by their characters, false between a number and another
+    /// text.
     Gt(Literal),
     /// Greater or equal.
     Gte(Literal),
@@ -73,7 +76,8 @@ pub(super) enum Scalar {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field(String);
 
-/// The value at `path`: `payload.customer.country`, `payload.lines[0].price`, `envelope.tenant`, `envelope.headers.region`.
+/// The value at `path`: `payload.customer.country`, `payload.lines[0].price`, `envelope.tenant`,
+/// `envelope.headers.region`.
 pub fn field(path: impl Into<String>) -> Field {
     Field(path.into())
 }
@@ -175,17 +179,28 @@ impl Literal {
     pub(super) fn number(text: String) -> Self {
         let is_integer = |text: &str| text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok();
         let is_exact = is_integer(&text) || float(&text).is_some();
-        Self(if is_exact { Scalar::Number(text) } else { Scalar::Text(text) })
+        Self(if is_exact {
+            Scalar::Number(text)
+        } else {
+            Scalar::Text(text)
+        })
     }
 }
 
-/// The floating point number that is written like this, if every parser reads it back as it is: up to 15 digits, and not so large that its
-/// neighbours are whole numbers.
+/// The floating point number that is written like this, if every parser reads it back as it is: up
+/// to 15 digits, and not so large that its neighbours are whole numbers.
 pub(super) fn float(text: &str) -> Option<f64> {
     const LARGEST: f64 = 9_007_199_254_740_992.0;
     const DIGITS_MAX: usize = 15;
-    let digits = text.trim_start_matches(['-', '0', '.']).bytes().filter(u8::is_ascii_digit).count();
-    let value = text.parse::<f64>().ok().filter(|value| value.abs() < LARGEST && digits <= DIGITS_MAX);
+    let digits = text
+        .trim_start_matches(['-', '0', '.'])
+        .bytes()
+        .filter(u8::is_ascii_digit)
+        .count();
+    let value = text
+        .parse::<f64>()
+        .ok()
+        .filter(|value| value.abs() < LARGEST && digits <= DIGITS_MAX);
     value.filter(|value| value.to_string() == text)
 }
 
@@ -205,7 +220,11 @@ numbers!(i8, i16, i32, i64, i128, u8, u16, u32, u64, u128, usize);
 impl From<f64> for Literal {
     fn from(number: f64) -> Self {
         let text = number.to_string();
-        if number.is_finite() { Self::number(text) } else { Self(Scalar::Number(text)) }
+        if number.is_finite() {
+            Self::number(text)
+        } else {
+            Self(Scalar::Number(text))
+        }
     }
 }
 

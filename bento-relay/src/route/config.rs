@@ -17,12 +17,14 @@ pub(crate) const UNROUTABLE: &str = "unroutable";
 /// The name under which pending rows are kept that cannot be read.
 pub(crate) const UNREADABLE: &str = "unreadable";
 
-/// True for a name under which rows without a route are kept, so that no destination and no rule can have it.
+/// True for a name under which rows without a route are kept, so that no destination and no rule
+/// can have it.
 pub(crate) fn is_reserved(name: &str) -> bool {
     [UNROUTABLE, UNREADABLE].contains(&name)
 }
 
-/// Destinations and the rules that lead to them, written in code or read by serde from JSON, TOML or another format.
+/// Destinations and the rules that lead to them, written in code or read by serde from JSON, TOML
+/// or another format.
 ///
 /// ```
 /// use bento_relay::publish::Destination;
@@ -40,12 +42,13 @@ pub(crate) fn is_reserved(name: &str) -> bool {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct RouterConfig {
-    /// The destinations of events. Names are not repeated, and none is `dead_letter_queue`, `unroutable` or `unreadable`.
+    /// The destinations of events. Names are not repeated, and none is `dead_letter_queue`,
+    /// `unroutable` or `unreadable`.
     pub destinations: Vec<Destination>,
     /// The rules, in the order in which they are asked.
     pub rules: Vec<Rule>,
-    /// The destination of what no rule applies to and of what fails permanently; without one, or as `dead_letter_queue`, those are dead
-    /// letters.
+    /// The destination of what no rule applies to and of what fails permanently; without one, or as
+    /// `dead_letter_queue`, those are dead letters.
     pub fallback: Option<String>,
     /// Retry policies that rules name, besides [those that are there](RetryPolicies::named).
     pub retry_policies: BTreeMap<String, RetryPolicies>,
@@ -58,28 +61,36 @@ impl RouterConfig {
     /// The name that stands for the dead letters where a fallback is named.
     pub const DEAD_LETTER_QUEUE: &'static str = "dead_letter_queue";
 
-    /// Each event to one destination, by the first pattern that its event type fits. Each destination is served by the publisher of its
-    /// name.
+    /// Each event to one destination, by the first pattern that its event type fits. Each
+    /// destination is served by the publisher of its name.
     ///
     /// ```
     /// # use bento_relay::route::RouterConfig;
     /// let router = RouterConfig::by_event_type([("order.*", "orders"), ("*", "rest")]).build()?;
     /// # Ok::<_, bento_relay::route::RouterErrors>(())
     /// ```
-    pub fn by_event_type<P: Into<String>, D: AsRef<str>>(pairs: impl IntoIterator<Item = (P, D)>) -> Self {
+    pub fn by_event_type<P: Into<String>, D: AsRef<str>>(
+        pairs: impl IntoIterator<Item = (P, D)>,
+    ) -> Self {
         let mut config = Self::default();
         for (pattern, destination) in pairs {
-            let rule = Rule::new(config.next_name("by event_type")).events([pattern]).to([destination.as_ref()]).stop();
+            let rule = Rule::new(config.next_name("by event_type"))
+                .events([pattern])
+                .to([destination.as_ref()])
+                .stop();
             config = config.with_known(destination.as_ref()).with_rule(rule);
         }
         config
     }
 
-    /// Each event to every destination whose condition it meets. Each destination is served by the publisher of its name.
+    /// Each event to every destination whose condition it meets. Each destination is served by the
+    /// publisher of its name.
     pub fn by_condition<D: AsRef<str>>(pairs: impl IntoIterator<Item = (Condition, D)>) -> Self {
         let mut config = Self::default();
         for (condition, destination) in pairs {
-            let rule = Rule::new(config.next_name("by condition")).when(condition).to([destination.as_ref()]);
+            let rule = Rule::new(config.next_name("by condition"))
+                .when(condition)
+                .to([destination.as_ref()]);
             config = config.with_known(destination.as_ref()).with_rule(rule);
         }
         config
@@ -115,11 +126,14 @@ impl RouterConfig {
         self
     }
 
-    /// With a share of all events going to `destination` too, whatever the other rules say. It is served by the publisher of its name
-    /// unless it is defined.
+    /// With a share of all events going to `destination` too, whatever the other rules say. It is
+    /// served by the publisher of its name unless it is defined.
     #[must_use]
     pub fn with_sampled_copy(mut self, destination: &str, share: f64) -> Self {
-        let rule = Rule::new(self.next_name("sampled copy")).to([destination]).sample(share).copy();
+        let rule = Rule::new(self.next_name("sampled copy"))
+            .to([destination])
+            .sample(share)
+            .copy();
         // In front: a rule that stops must not keep it from the copy.
         self.rules.insert(0, rule);
         self.with_known(destination)
@@ -128,12 +142,19 @@ impl RouterConfig {
     /// With a destination for what no rule applies to and what fails permanently.
     #[must_use]
     pub fn with_fallback(self, destination: impl Into<String>) -> Self {
-        Self { fallback: Some(destination.into()), ..self }
+        Self {
+            fallback: Some(destination.into()),
+            ..self
+        }
     }
 
     /// With a retry policy that rules can name.
     #[must_use]
-    pub fn with_retry_policy(mut self, name: impl Into<String>, policies: impl Into<RetryPolicies>) -> Self {
+    pub fn with_retry_policy(
+        mut self,
+        name: impl Into<String>,
+        policies: impl Into<RetryPolicies>,
+    ) -> Self {
         self.retry_policies.insert(name.into(), policies.into());
         self
     }
@@ -141,19 +162,25 @@ impl RouterConfig {
     /// The router of these rules.
     ///
     /// # Errors
-    /// Everything that is wrong with them, each with its path: unknown destinations, names that are taken, rules that no event can ever
-    /// take.
+    /// Everything that is wrong with them, each with its path: unknown destinations, names that are
+    /// taken, rules that no event can ever take.
     pub fn build(&self) -> Result<Router, RouterErrors> {
         super::build::build(self)
     }
 
     fn with_known(self, name: &str) -> Self {
         let is_known = self.destinations.iter().any(|known| *known.name == *name);
-        if is_known { self } else { self.with_destination(Destination::new(name)) }
+        if is_known {
+            self
+        } else {
+            self.with_destination(Destination::new(name))
+        }
     }
 
     fn next_name(&self, what: &str) -> String {
         let mut names = (1..).map(|number| format!("{what} {number}"));
-        names.find(|name| self.rules.iter().all(|rule| rule.name != *name)).expect("there are finitely many rules")
+        names
+            .find(|name| self.rules.iter().all(|rule| rule.name != *name))
+            .expect("there are finitely many rules")
     }
 }

@@ -9,8 +9,9 @@ use super::number::Number;
 use super::path::EnvelopeField;
 use super::value::Value;
 
-/// A slot that no value satisfies, if the condition cannot hold: each part that has to hold is looked at together with the others that ask
-/// about the same value. `None` says nothing for sure where parts of an `any` depend on what stands beside it.
+/// A slot that no value satisfies, if the condition cannot hold: each part that has to hold is
+/// looked at together with the others that ask about the same value. `None` says nothing for sure
+/// where parts of an `any` depend on what stands beside it.
 pub(super) fn contradiction(check: &Check, event_types: &[Glob]) -> Option<Slot> {
     contradicts(check, false, event_types)
 }
@@ -32,8 +33,12 @@ fn contradicts(check: &Check, negated: bool, event_types: &[Glob]) -> Option<Slo
     let mut slots: Vec<Slot> = together.asked.iter().map(|(slot, ..)| *slot).collect();
     slots.dedup();
     slots.into_iter().find(|slot| {
-        let asked: Vec<_> =
-            together.asked.iter().filter(|(other, ..)| other == slot).map(|(_, q, n)| (*q, *n)).collect();
+        let asked: Vec<_> = together
+            .asked
+            .iter()
+            .filter(|(other, ..)| other == slot)
+            .map(|(_, q, n)| (*q, *n))
+            .collect();
         !is_satisfiable(*slot, &asked, event_types)
     })
 }
@@ -53,7 +58,9 @@ impl<'c> Together<'c> {
             (Check::All(parts), false) | (Check::Any(parts), true) => {
                 parts.iter().for_each(|part| self.add(part, negated));
             }
-            (Check::All(parts), true) | (Check::Any(parts), false) => self.choices.push((parts, negated)),
+            (Check::All(parts), true) | (Check::Any(parts), false) => {
+                self.choices.push((parts, negated))
+            }
             (Check::Not(part), _) => self.add(part, !negated),
             (Check::Ask(slot, question), _) => self.asked.push((*slot, question, negated)),
         }
@@ -61,27 +68,43 @@ impl<'c> Together<'c> {
 }
 
 fn is_satisfiable(slot: Slot, asked: &[(&Question, bool)], event_types: &[Glob]) -> bool {
-    let passes =
-        |value: Option<&Value<'_>>| asked.iter().all(|(question, negated)| question.is_answered_by(value) != *negated);
-    let operands: Vec<&Value<'static>> = asked.iter().flat_map(|(question, _)| question.operands()).collect();
-    let is_named =
-        asked.iter().any(|(question, negated)| !negated && matches!(question, Question::Equal(_) | Question::OneOf(_)));
+    let passes = |value: Option<&Value<'_>>| {
+        asked
+            .iter()
+            .all(|(question, negated)| question.is_answered_by(value) != *negated)
+    };
+    let operands: Vec<&Value<'static>> = asked
+        .iter()
+        .flat_map(|(question, _)| question.operands())
+        .collect();
+    let is_named = asked.iter().any(|(question, negated)| {
+        !negated && matches!(question, Question::Equal(_) | Question::OneOf(_))
+    });
     if slot == Slot::Envelope(EnvelopeField::EventType) && is_named {
         let is_event_type = |value: &Value<'_>| match value {
             Value::Text(text) => event_types.iter().any(|glob| glob.matches(text)),
             _ => true,
         };
-        return operands.iter().any(|value| passes(Some(value)) && is_event_type(value));
+        return operands
+            .iter()
+            .any(|value| passes(Some(value)) && is_event_type(value));
     }
-    let Some(witnesses) = witnesses(&operands) else { return true };
+    let Some(witnesses) = witnesses(&operands) else {
+        return true;
+    };
     passes(None) || witnesses.iter().any(|value| passes(Some(value)))
 }
 
-/// Values such that if any at all satisfies questions with these operands, one of them does: the operands, and one from each gap between
-/// them. None if a number would be long to write.
+/// Values such that if any at all satisfies questions with these operands, one of them does: the
+/// operands, and one from each gap between them. None if a number would be long to write.
 fn witnesses(operands: &[&Value<'static>]) -> Option<Vec<Value<'static>>> {
-    let mut witnesses =
-        vec![Value::Null, Value::Bool(true), Value::Bool(false), Value::Other, Value::Text(Cow::Borrowed(""))];
+    let mut witnesses = vec![
+        Value::Null,
+        Value::Bool(true),
+        Value::Bool(false),
+        Value::Other,
+        Value::Text(Cow::Borrowed("")),
+    ];
     let zero = Number::decimal("0")?;
     let mut numbers: Vec<&Number<'static>> = vec![&zero];
     for operand in operands {

@@ -29,7 +29,8 @@ impl std::error::Error for RouterErrors {}
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RouterError {
-    /// The key, as it stands in the configuration: `rules[2].when.all[0].payload.total.gt`. Empty for the whole.
+    /// The key, as it stands in the configuration: `rules[2].when.all[0].payload.total.gt`. Empty
+    /// for the whole.
     pub path: String,
     /// What is wrong there.
     pub fault: RouterFault,
@@ -38,7 +39,11 @@ pub struct RouterError {
 impl fmt::Display for RouterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { path, fault } = self;
-        if path.is_empty() { write!(f, "{fault}") } else { write!(f, "{path}: {fault}") }
+        if path.is_empty() {
+            write!(f, "{fault}")
+        } else {
+            write!(f, "{path}: {fault}")
+        }
     }
 }
 
@@ -106,8 +111,8 @@ pub enum RouterFault {
         /// The name.
         name: String,
     },
-    /// Two rules lead to one destination, and one of them is all-or-nothing: the events of an aggregate that take both would
-    /// overtake each other there.
+    /// Two rules lead to one destination, and one of them is all-or-nothing: the events of an
+    /// aggregate that take both would overtake each other there.
     Shared {
         /// The name of the destination.
         destination: String,
@@ -116,7 +121,8 @@ pub enum RouterFault {
         /// The name of the rule that is all-or-nothing.
         whole: String,
     },
-    /// A fallback is a member of an all-or-nothing rule: what falls back and what the rule sends would overtake each other there.
+    /// A fallback is a member of an all-or-nothing rule: what falls back and what the rule sends
+    /// would overtake each other there.
     SharedFallback {
         /// The name of the destination.
         destination: String,
@@ -129,26 +135,55 @@ impl fmt::Display for RouterFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Syntax { message } => write!(f, "the text cannot be read: {message}"),
-            Self::Version { found } => write!(f, "this release reads version 1 of the configuration, not {found}"),
+            Self::Version { found } => write!(
+                f,
+                "this release reads version 1 of the configuration, not {found}"
+            ),
             Self::UnknownKey { key, known } => {
-                write!(f, "unknown key `{key}`: the keys are {}{}", Listed(known), Hint::among(key, known))
+                write!(
+                    f,
+                    "unknown key `{key}`: the keys are {}{}",
+                    Listed(known),
+                    Hint::among(key, known)
+                )
             }
             Self::Missing { key } => write!(f, "`{key}` is missing"),
             Self::Invalid { reason } => f.write_str(reason),
             Self::Duplicate { name } => write!(f, "the name `{name}` is taken already"),
             Self::UnknownDestination { name, known } if known.is_empty() => {
-                write!(f, "there is no destination `{name}`, nor any other: define it under `destinations`")
+                write!(
+                    f,
+                    "there is no destination `{name}`, nor any other: define it under `destinations`"
+                )
             }
             Self::UnknownDestination { name, known } => {
-                write!(f, "there is no destination `{name}`: there are {}{}", Listed(known), Hint::among(name, known))
+                write!(
+                    f,
+                    "there is no destination `{name}`: there are {}{}",
+                    Listed(known),
+                    Hint::among(name, known)
+                )
             }
-            Self::Reserved => f.write_str("`dead_letter_queue` stands for the dead letters: it can be a fallback only"),
+            Self::Reserved => f.write_str(
+                "`dead_letter_queue` stands for the dead letters: it can be a fallback only",
+            ),
             Self::UnknownRetryPolicy { name, known } => {
-                write!(f, "there is no retry policy `{name}`: there are {}{}", Listed(known), Hint::among(name, known))
+                write!(
+                    f,
+                    "there is no retry policy `{name}`: there are {}{}",
+                    Listed(known),
+                    Hint::among(name, known)
+                )
             }
-            Self::NeverMatches { reason } => write!(f, "no event can ever take this rule: {reason}"),
+            Self::NeverMatches { reason } => {
+                write!(f, "no event can ever take this rule: {reason}")
+            }
             Self::Collision { name } => write!(f, "the name `{name}` would be that of two values"),
-            Self::Shared { destination, rules, whole } => write!(
+            Self::Shared {
+                destination,
+                rules,
+                whole,
+            } => write!(
                 f,
                 "rules `{}` and `{}` both lead to `{destination}`, and rule `{whole}` is all-or-nothing: events of one aggregate \
                  would overtake each other there; give one of them a destination of its own, with the same publisher and topic",
@@ -169,7 +204,12 @@ struct Listed<'a, T>(&'a [T]);
 impl<T: AsRef<str>> fmt::Display for Listed<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, name) in self.0.iter().enumerate() {
-            write!(f, "{}`{}`", if index == 0 { "" } else { ", " }, name.as_ref())?;
+            write!(
+                f,
+                "{}`{}`",
+                if index == 0 { "" } else { ", " },
+                name.as_ref()
+            )?;
         }
         Ok(())
     }
@@ -180,14 +220,22 @@ struct Hint<'a>(Option<&'a str>);
 
 impl<'a> Hint<'a> {
     fn among<T: AsRef<str>>(wrong: &str, names: &'a [T]) -> Self {
-        let by_distance = names.iter().map(|name| (strsim::levenshtein(wrong, name.as_ref()), name.as_ref()));
-        Self(by_distance.min().filter(|(distance, _)| *distance <= wrong.len().div_ceil(3)).map(|(_, name)| name))
+        let by_distance = names
+            .iter()
+            .map(|name| (strsim::levenshtein(wrong, name.as_ref()), name.as_ref()));
+        Self(
+            by_distance
+                .min()
+                .filter(|(distance, _)| *distance <= wrong.len().div_ceil(3))
+                .map(|(_, name)| name),
+        )
     }
 }
 
 impl fmt::Display for Hint<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.map_or(Ok(()), |name| write!(f, "; did you mean `{name}`?"))
+        self.0
+            .map_or(Ok(()), |name| write!(f, "; did you mean `{name}`?"))
     }
 }
 
@@ -221,11 +269,16 @@ impl Faults {
     }
 
     pub(super) fn add(&mut self, fault: RouterFault) {
-        self.found.push(RouterError { path: self.path.clone(), fault });
+        self.found.push(RouterError {
+            path: self.path.clone(),
+            fault,
+        });
     }
 
     pub(super) fn invalid(&mut self, reason: impl Into<String>) {
-        self.add(RouterFault::Invalid { reason: reason.into() });
+        self.add(RouterFault::Invalid {
+            reason: reason.into(),
+        });
     }
 
     /// How many were found so far.
@@ -234,6 +287,10 @@ impl Faults {
     }
 
     pub(super) fn into_result(self) -> Result<(), RouterErrors> {
-        if self.found.is_empty() { Ok(()) } else { Err(RouterErrors(self.found)) }
+        if self.found.is_empty() {
+            Ok(())
+        } else {
+            Err(RouterErrors(self.found))
+        }
     }
 }

@@ -5,7 +5,10 @@ use std::cell::OnceCell;
 use std::fmt;
 
 use bento_core::envelope::Envelope;
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess,
+    Visitor,
+};
 use serde_json::value::RawValue;
 use smallvec::{SmallVec, smallvec};
 
@@ -58,10 +61,14 @@ impl Paths {
     fn slot(&mut self, names: &[String]) -> usize {
         let mut node = &mut self.root;
         for name in names {
-            let at = node.children.iter().position(|(known, _)| **known == **name).unwrap_or_else(|| {
-                node.children.push((name.as_str().into(), Node::default()));
-                node.children.len() - 1
-            });
+            let at = node
+                .children
+                .iter()
+                .position(|(known, _)| **known == **name)
+                .unwrap_or_else(|| {
+                    node.children.push((name.as_str().into(), Node::default()));
+                    node.children.len() - 1
+                });
             node = &mut node.children[at].1;
         }
         *node.slot.get_or_insert_with(|| {
@@ -74,8 +81,15 @@ impl Paths {
     fn find<'e>(&self, text: &'e [u8]) -> Found<'e> {
         let mut found: Found<'e> = smallvec![None; self.count];
         let mut deserializer = serde_json::Deserializer::from_slice(text);
-        let walk = Walk { node: &self.root, found: &mut found };
-        if walk.deserialize(&mut deserializer).and_then(|()| deserializer.end()).is_err() {
+        let walk = Walk {
+            node: &self.root,
+            found: &mut found,
+        };
+        if walk
+            .deserialize(&mut deserializer)
+            .and_then(|()| deserializer.end())
+            .is_err()
+        {
             found.fill(None);
         }
         found
@@ -84,7 +98,10 @@ impl Paths {
 
 impl Node {
     fn child(&self, name: &str) -> Option<&Self> {
-        self.children.iter().find(|(known, _)| **known == *name).map(|(_, child)| child)
+        self.children
+            .iter()
+            .find(|(known, _)| **known == *name)
+            .map(|(_, child)| child)
     }
 }
 
@@ -98,11 +115,20 @@ pub(super) struct Facts<'e> {
 
 impl<'e> Facts<'e> {
     pub(super) fn new(envelope: &'e Envelope, wanted: &'e Wanted) -> Self {
-        Self { envelope, wanted, headers: OnceCell::new(), payload: OnceCell::new() }
+        Self {
+            envelope,
+            wanted,
+            headers: OnceCell::new(),
+            payload: OnceCell::new(),
+        }
     }
 
     /// Asks about the value in a slot, which may be missing.
-    pub(super) fn ask(&self, slot: Slot, question: impl FnOnce(Option<&Value<'_>>) -> bool) -> bool {
+    pub(super) fn ask(
+        &self,
+        slot: Slot,
+        question: impl FnOnce(Option<&Value<'_>>) -> bool,
+    ) -> bool {
         match slot {
             Slot::Envelope(field) => question(envelope_field(self.envelope, field).as_ref()),
             Slot::Header(at) => question(self.headers()[at].as_ref()),
@@ -111,15 +137,17 @@ impl<'e> Facts<'e> {
     }
 
     fn headers(&self) -> &Found<'e> {
-        self.headers.get_or_init(|| self.wanted.headers.find(&self.envelope.headers))
+        self.headers
+            .get_or_init(|| self.wanted.headers.find(&self.envelope.headers))
     }
 
     /// Nothing of a payload that is encoded: it is not JSON, or not that of the event.
     fn payload(&self) -> &Found<'e> {
-        self.payload.get_or_init(|| match self.envelope.content_encoding {
-            None => self.wanted.payload.find(&self.envelope.payload),
-            Some(_) => smallvec![None; self.wanted.payload.count],
-        })
+        self.payload
+            .get_or_init(|| match self.envelope.content_encoding {
+                None => self.wanted.payload.find(&self.envelope.payload),
+                Some(_) => smallvec![None; self.wanted.payload.count],
+            })
     }
 }
 
@@ -127,7 +155,9 @@ fn envelope_field(envelope: &Envelope, field: EnvelopeField) -> Option<Value<'_>
     let text = |text: &'_ str| Some(text.to_owned()).filter(|text| !text.is_empty());
     let borrowed = match field {
         EnvelopeField::EventType => Some(&*envelope.event_type),
-        EnvelopeField::AggregateType => Some(&*envelope.aggregate_type).filter(|name| !name.is_empty()),
+        EnvelopeField::AggregateType => {
+            Some(&*envelope.aggregate_type).filter(|name| !name.is_empty())
+        }
         EnvelopeField::AggregateId => Some(&*envelope.aggregate_id).filter(|id| !id.is_empty()),
         EnvelopeField::Tenant => envelope.tenant_id.as_deref(),
         EnvelopeField::Topic => envelope.topic.as_deref(),
@@ -136,9 +166,13 @@ fn envelope_field(envelope: &Envelope, field: EnvelopeField) -> Option<Value<'_>
         EnvelopeField::Version => {
             return text(&envelope.schema_version.to_string()).map(|text| Value::text(text.into()));
         }
-        EnvelopeField::EventId => return text(&envelope.event_id.to_string()).map(|text| Value::text(text.into())),
+        EnvelopeField::EventId => {
+            return text(&envelope.event_id.to_string()).map(|text| Value::text(text.into()));
+        }
         EnvelopeField::Sequence => {
-            return envelope.sequence.map(|sequence| Value::text(Cow::Owned(sequence.to_string())));
+            return envelope
+                .sequence
+                .map(|sequence| Value::text(Cow::Owned(sequence.to_string())));
         }
         // Looked up in a slot of its own.
         EnvelopeField::Header => None,
@@ -156,12 +190,20 @@ impl<'e> DeserializeSeed<'e> for Walk<'_, '_, 'e> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'e>>(self, deserializer: D) -> Result<(), D::Error> {
-        let Some(slot) = self.node.slot else { return deserializer.deserialize_any(self) };
+        let Some(slot) = self.node.slot else {
+            return deserializer.deserialize_any(self);
+        };
         let raw = <&RawValue>::deserialize(deserializer)?.get();
         let is_composite = raw.starts_with(['{', '[']);
-        self.found[slot] = Some(if is_composite { Value::Other } else { Value::json(raw) });
+        self.found[slot] = Some(if is_composite {
+            Value::Other
+        } else {
+            Value::json(raw)
+        });
         if is_composite && !self.node.children.is_empty() {
-            return serde_json::Deserializer::from_str(raw).deserialize_any(self).map_err(D::Error::custom);
+            return serde_json::Deserializer::from_str(raw)
+                .deserialize_any(self)
+                .map_err(D::Error::custom);
         }
         Ok(())
     }
@@ -177,7 +219,10 @@ impl<'e> Visitor<'e> for Walk<'_, '_, 'e> {
     fn visit_map<A: MapAccess<'e>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(child) = map.next_key_seed(Name(self.node))? {
             match child {
-                Some(node) => map.next_value_seed(Walk { node, found: self.found })?,
+                Some(node) => map.next_value_seed(Walk {
+                    node,
+                    found: self.found,
+                })?,
                 None => _ = map.next_value::<IgnoredAny>()?,
             }
         }
@@ -187,7 +232,10 @@ impl<'e> Visitor<'e> for Walk<'_, '_, 'e> {
     fn visit_seq<A: SeqAccess<'e>>(self, mut seq: A) -> Result<(), A::Error> {
         for index in 0usize.. {
             let more = match self.node.child(itoa(index, &mut [0; 20])) {
-                Some(node) => seq.next_element_seed(Walk { node, found: self.found })?,
+                Some(node) => seq.next_element_seed(Walk {
+                    node,
+                    found: self.found,
+                })?,
                 None => seq.next_element::<IgnoredAny>()?.map(|_| ()),
             };
             if more.is_none() {

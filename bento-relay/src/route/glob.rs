@@ -29,7 +29,8 @@ impl Glob {
     }
 }
 
-/// Whether `wide` matches whatever `narrow` matches: a `*` of the latter is taken only by one of the former.
+/// Whether `wide` matches whatever `narrow` matches: a `*` of the latter is taken only by one of
+/// the former.
 pub(super) fn covers(wide: &str, narrow: &str) -> bool {
     matches(wide.as_bytes(), narrow.as_bytes())
 }
@@ -49,7 +50,9 @@ fn matches(pattern: &[u8], text: &[u8]) -> bool {
             }
             _ => {
                 // The last star takes one character more.
-                let Some((star, taken)) = last_star else { return false };
+                let Some((star, taken)) = last_star else {
+                    return false;
+                };
                 last_star = Some((star, taken + 1));
                 p = star + 1;
                 t = taken + 1;
@@ -80,7 +83,11 @@ mod tests {
             ("a*b*c", "a-c-b", false),
             ("**", "x", true),
         ] {
-            assert_eq!(Glob::new(pattern).matches(text), is_match, "{pattern} and {text}");
+            assert_eq!(
+                Glob::new(pattern).matches(text),
+                is_match,
+                "{pattern} and {text}"
+            );
         }
     }
 

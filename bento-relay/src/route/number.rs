@@ -11,14 +11,17 @@ const EXPONENT_MAX: i64 = i64::MAX / 4;
 pub(super) struct Number<'a> {
     negative: bool,
     magnitude: i64,
-    /// From the first digit that is not 0 to the last one, perhaps with the point between them; empty for 0.
+    /// From the first digit that is not 0 to the last one, perhaps with the point between them;
+    /// empty for 0.
     digits: Cow<'a, str>,
 }
 
 impl<'a> Number<'a> {
     /// A number as JSON writes it, with or without an exponent.
     pub(super) fn json(text: &'a str) -> Option<Self> {
-        let Some(at) = text.find(['e', 'E']) else { return Self::decimal(text) };
+        let Some(at) = text.find(['e', 'E']) else {
+            return Self::decimal(text);
+        };
         let shift = exponent(&text[at + 1..])?;
         let mut number = Self::decimal(&text[..at])?;
         if !number.digits.is_empty() {
@@ -27,27 +30,41 @@ impl<'a> Number<'a> {
         Some(number)
     }
 
-    /// A number as a decimal type writes it: no exponent, no superfluous zero in front, so that `007` stays a text.
+    /// A number as a decimal type writes it: no exponent, no superfluous zero in front, so that
+    /// `007` stays a text.
     pub(super) fn decimal(text: &'a str) -> Option<Self> {
-        let (negative, unsigned) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
-        let (whole, fraction) = unsigned.split_once('.').map_or((unsigned, None), |(w, f)| (w, Some(f)));
+        let (negative, unsigned) = text
+            .strip_prefix('-')
+            .map_or((false, text), |rest| (true, rest));
+        let (whole, fraction) = unsigned
+            .split_once('.')
+            .map_or((unsigned, None), |(w, f)| (w, Some(f)));
         let is_canonical = whole == "0" || !whole.starts_with('0');
         if !is_canonical || !are_digits(whole) || !fraction.is_none_or(are_digits) {
             return None;
         }
-        let digits = unsigned.trim_start_matches(['0', '.']).trim_end_matches(['0', '.']);
+        let digits = unsigned
+            .trim_start_matches(['0', '.'])
+            .trim_end_matches(['0', '.']);
         let magnitude = match fraction {
             _ if digits.is_empty() => 0,
             Some(fraction) if whole == "0" => -(leading_zeros(fraction) as i64),
             _ => whole.len() as i64,
         };
-        Some(Self { negative: negative && !digits.is_empty(), magnitude, digits: Cow::Borrowed(digits) })
+        Some(Self {
+            negative: negative && !digits.is_empty(),
+            magnitude,
+            digits: Cow::Borrowed(digits),
+        })
     }
 
     /// The same number, on its own.
     pub(super) fn into_owned(self) -> Number<'static> {
         let digits = self.digits().map(char::from).collect::<String>();
-        Number { digits: Cow::Owned(digits), ..self }
+        Number {
+            digits: Cow::Owned(digits),
+            ..self
+        }
     }
 
     /// How many digits stand behind the point.
@@ -55,20 +72,30 @@ impl<'a> Number<'a> {
         self.digits().count() as i64 - self.magnitude
     }
 
-    /// The number that is `10^-(places + 1)` further from 0 on its own side; for 0, on the side that is asked for. None if it would be
-    /// long to write.
+    /// The number that is `10^-(places + 1)` further from 0 on its own side; for 0, on the side
+    /// that is asked for. None if it would be long to write.
     pub(super) fn outward(&self, places: i64, negative: bool) -> Option<Number<'static>> {
         if self.digits.is_empty() {
-            return Some(Number { negative, magnitude: -places, digits: Cow::Borrowed("1") });
+            return Some(Number {
+                negative,
+                magnitude: -places,
+                digits: Cow::Borrowed("1"),
+            });
         }
         let mut digits: String = self.digits().map(char::from).collect();
-        let zeros = usize::try_from(self.magnitude.checked_add(places)?).ok()?.checked_sub(digits.len())?;
+        let zeros = usize::try_from(self.magnitude.checked_add(places)?)
+            .ok()?
+            .checked_sub(digits.len())?;
         if zeros > 2000 {
             return None;
         }
         digits.extend(std::iter::repeat_n('0', zeros));
         digits.push('1');
-        Some(Number { negative: self.negative, magnitude: self.magnitude, digits: Cow::Owned(digits) })
+        Some(Number {
+            negative: self.negative,
+            magnitude: self.magnitude,
+            digits: Cow::Owned(digits),
+        })
     }
 
     fn digits(&self) -> impl Iterator<Item = u8> {
@@ -86,8 +113,18 @@ impl<'a> Number<'a> {
 
 impl Ord for Number<'_> {
     fn cmp(&self, other: &Self) -> Ordering {
-        let by_size = || self.magnitude.cmp(&other.magnitude).then_with(|| self.digits().cmp(other.digits()));
-        self.sign().cmp(&other.sign()).then_with(|| if self.negative { by_size().reverse() } else { by_size() })
+        let by_size = || {
+            self.magnitude
+                .cmp(&other.magnitude)
+                .then_with(|| self.digits().cmp(other.digits()))
+        };
+        self.sign().cmp(&other.sign()).then_with(|| {
+            if self.negative {
+                by_size().reverse()
+            } else {
+                by_size()
+            }
+        })
     }
 }
 
@@ -138,9 +175,10 @@ mod tests {
 
     #[test]
     fn one_value_has_many_spellings() {
-        for same in
-            [&["10", "10.0", "10.000", "1e1", "1.0E+1", "100e-1", "0.1e2"][..], &["0", "-0", "0.00", "0e9", "-0.0"]]
-        {
+        for same in [
+            &["10", "10.0", "10.000", "1e1", "1.0E+1", "100e-1", "0.1e2"][..],
+            &["0", "-0", "0.00", "0e9", "-0.0"],
+        ] {
             for (a, b) in same.iter().flat_map(|a| same.iter().map(move |b| (a, b))) {
                 assert_eq!(number(a), number(b), "{a} and {b}");
             }
@@ -176,10 +214,17 @@ mod tests {
 
     #[test]
     fn what_only_looks_like_a_number_is_a_text() {
-        for text in ["", "-", ".", "007", "1.", ".5", "+1", "1e5", "1_000", "0x10", "NaN", "١", "1.2.3", " 1", "00"] {
+        for text in [
+            "", "-", ".", "007", "1.", ".5", "+1", "1e5", "1_000", "0x10", "NaN", "١", "1.2.3",
+            " 1", "00",
+        ] {
             assert!(Number::decimal(text).is_none(), "{text}");
         }
-        assert!(Number::json("1e").is_none() && Number::json("1e+").is_none() && Number::json("e1").is_none());
+        assert!(
+            Number::json("1e").is_none()
+                && Number::json("1e+").is_none()
+                && Number::json("e1").is_none()
+        );
     }
 
     proptest! {

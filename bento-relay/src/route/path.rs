@@ -51,24 +51,35 @@ impl Subject {
             return segments(rest).map(Self::Payload);
         }
         let Some(field) = path.strip_prefix("envelope.") else {
-            return Err(format!("`{path}` is no path: it begins with `payload.` or `envelope.`"));
+            return Err(format!(
+                "`{path}` is no path: it begins with `payload.` or `envelope.`"
+            ));
         };
-        if let Some(header) = field.strip_prefix("headers.").filter(|header| !header.is_empty()) {
+        if let Some(header) = field
+            .strip_prefix("headers.")
+            .filter(|header| !header.is_empty())
+        {
             return Ok(Self::Header(header.to_owned()));
         }
         match ENVELOPE_FIELDS.iter().find(|(name, _)| *name == field) {
             Some((name, EnvelopeField::Header)) => Ok(Self::Header((*name).to_owned())),
             Some((_, known)) => Ok(Self::Envelope(*known)),
             None => {
-                let known: Vec<_> = ENVELOPE_FIELDS.iter().map(|(name, _)| format!("`{name}`")).collect();
-                Err(format!("an envelope has no `{field}`: it has {}, `headers.…`", known.join(", ")))
+                let known: Vec<_> = ENVELOPE_FIELDS
+                    .iter()
+                    .map(|(name, _)| format!("`{name}`"))
+                    .collect();
+                Err(format!(
+                    "an envelope has no `{field}`: it has {}, `headers.…`",
+                    known.join(", ")
+                ))
             }
         }
     }
 }
 
-/// The names in `customer.country`, `lines[0].price`, `lines.0.price`. A backslash takes the meaning from a dot, a bracket or a
-/// backslash that belongs to a name.
+/// The names in `customer.country`, `lines[0].price`, `lines.0.price`. A backslash takes the
+/// meaning from a dot, a bracket or a backslash that belongs to a name.
 pub(super) fn segments(path: &str) -> Result<Vec<String>, String> {
     let mut segments = vec![String::new()];
     let mut letters = path.chars().peekable();
@@ -76,15 +87,23 @@ pub(super) fn segments(path: &str) -> Result<Vec<String>, String> {
         match letter {
             '.' => segments.push(String::new()),
             '[' => {
-                let index: String = std::iter::from_fn(|| letters.next_if(char::is_ascii_digit)).collect();
-                let is_closed = letters.next() == Some(']') && letters.peek().is_none_or(|next| ".[".contains(*next));
+                let index: String =
+                    std::iter::from_fn(|| letters.next_if(char::is_ascii_digit)).collect();
+                let is_closed = letters.next() == Some(']')
+                    && letters.peek().is_none_or(|next| ".[".contains(*next));
                 if index.is_empty() || !is_closed {
-                    return Err(format!("`{path}` is no path: an element of a list is written `lines[0]`"));
+                    return Err(format!(
+                        "`{path}` is no path: an element of a list is written `lines[0]`"
+                    ));
                 }
                 segments.push(index);
             }
             letter => {
-                let letter = if letter == '\\' { letters.next() } else { Some(letter) };
+                let letter = if letter == '\\' {
+                    letters.next()
+                } else {
+                    Some(letter)
+                };
                 if let (Some(letter), Some(last)) = (letter, segments.last_mut()) {
                     last.push(letter);
                 }
@@ -95,7 +114,10 @@ pub(super) fn segments(path: &str) -> Result<Vec<String>, String> {
         return Err(format!("`{path}` is no path: a name in it is empty"));
     }
     if segments.len() > SEGMENTS_MAX {
-        return Err(format!("a path has at most {SEGMENTS_MAX} names, this one has {}", segments.len()));
+        return Err(format!(
+            "a path has at most {SEGMENTS_MAX} names, this one has {}",
+            segments.len()
+        ));
     }
     Ok(segments)
 }
@@ -117,10 +139,15 @@ mod tests {
         ] {
             assert_eq!(
                 segments(path).as_deref(),
-                Ok(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()[..])
+                Ok(&names
+                    .iter()
+                    .map(|name| (*name).to_owned())
+                    .collect::<Vec<_>>()[..])
             );
         }
-        for wrong in ["", ".", "a.", ".a", "a..b", "a[", "a[]", "a[x]", "a[0", "a[0]b", "a[-1]"] {
+        for wrong in [
+            "", ".", "a.", ".a", "a..b", "a[", "a[]", "a[x]", "a[0", "a[0]b", "a[-1]",
+        ] {
             assert!(segments(wrong).is_err(), "{wrong}");
         }
         assert!(segments(&"a.".repeat(200)).is_err());
@@ -128,12 +155,28 @@ mod tests {
 
     #[test]
     fn the_envelope_has_these_fields_and_no_other() {
-        assert_eq!(Subject::parse("envelope.tenant"), Ok(Subject::Envelope(EnvelopeField::Tenant)));
-        assert_eq!(Subject::parse("envelope.actor"), Ok(Subject::Header("actor".to_owned())));
-        assert_eq!(Subject::parse("envelope.headers.x.y"), Ok(Subject::Header("x.y".to_owned())));
-        for wrong in
-            ["", "total", "payload", "payload.", "envelope", "envelope.", "envelope.tenants", "envelope.headers."]
-        {
+        assert_eq!(
+            Subject::parse("envelope.tenant"),
+            Ok(Subject::Envelope(EnvelopeField::Tenant))
+        );
+        assert_eq!(
+            Subject::parse("envelope.actor"),
+            Ok(Subject::Header("actor".to_owned()))
+        );
+        assert_eq!(
+            Subject::parse("envelope.headers.x.y"),
+            Ok(Subject::Header("x.y".to_owned()))
+        );
+        for wrong in [
+            "",
+            "total",
+            "payload",
+            "payload.",
+            "envelope",
+            "envelope.",
+            "envelope.tenants",
+            "envelope.headers.",
+        ] {
             assert!(Subject::parse(wrong).is_err(), "{wrong}");
         }
     }

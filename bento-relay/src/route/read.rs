@@ -14,8 +14,20 @@ use super::tree::{Fields, Tree};
 use crate::publish::Destination;
 use crate::retry::RetryPolicies;
 
-const CONFIG: &[&str] = &["version", "destinations", "rules", "fallback", "retry_policies"];
-const DESTINATION: &[&str] = &["publisher", "topic", "routing_key", "partition_key", "versioned"];
+const CONFIG: &[&str] = &[
+    "version",
+    "destinations",
+    "rules",
+    "fallback",
+    "retry_policies",
+];
+const DESTINATION: &[&str] = &[
+    "publisher",
+    "topic",
+    "routing_key",
+    "partition_key",
+    "versioned",
+];
 const RULE: &[&str] = &[
     "name",
     "events",
@@ -33,18 +45,28 @@ const RULE: &[&str] = &[
     "stop",
     "copy",
 ];
-const TRANSFORM: &[&str] = &["include", "exclude", "rename", "add", "event_type", "version"];
+const TRANSFORM: &[&str] = &[
+    "include",
+    "exclude",
+    "rename",
+    "add",
+    "event_type",
+    "version",
+];
 const OPERATORS: &[&str] = &["eq", "ne", "gt", "gte", "lt", "lte", "in", "nin", "exists"];
 const POLICIES: &[&str] = &["transient", "throttled"];
 const POLICY: &[&str] = &["backoff", "base", "cap", "wait", "max_attempts"];
 
 pub(super) fn json(text: &str) -> Result<RouterConfig, RouterErrors> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let tree = Tree::deserialize(&mut deserializer).and_then(|tree| deserializer.end().map(|()| tree));
+    let tree =
+        Tree::deserialize(&mut deserializer).and_then(|tree| deserializer.end().map(|()| tree));
     from_tree(tree.map_err(|error| syntax(&error))?)
 }
 
-pub(super) fn config<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RouterConfig, RouterErrors> {
+pub(super) fn config<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<RouterConfig, RouterErrors> {
     from_tree(Tree::deserialize(deserializer).map_err(|error| syntax(&error))?)
 }
 
@@ -55,8 +77,13 @@ impl<'de> Deserialize<'de> for RouterConfig {
 }
 
 fn syntax(error: &impl std::fmt::Display) -> RouterErrors {
-    let fault = RouterFault::Syntax { message: error.to_string() };
-    RouterErrors(vec![RouterError { path: String::new(), fault }])
+    let fault = RouterFault::Syntax {
+        message: error.to_string(),
+    };
+    RouterErrors(vec![RouterError {
+        path: String::new(),
+        fault,
+    }])
 }
 
 fn from_tree(tree: Tree) -> Result<RouterConfig, RouterErrors> {
@@ -68,12 +95,18 @@ fn from_tree(tree: Tree) -> Result<RouterConfig, RouterErrors> {
         version(&mut fields, faults_of);
     }
     let config = RouterConfig {
-        destinations: fields.read("destinations", faults_of, destinations).unwrap_or_default(),
+        destinations: fields
+            .read("destinations", faults_of, destinations)
+            .unwrap_or_default(),
         rules: fields
-            .read("rules", faults_of, |tree, faults| tree.each(faults, |tree, faults| Some(rule(tree, faults))))
+            .read("rules", faults_of, |tree, faults| {
+                tree.each(faults, |tree, faults| Some(rule(tree, faults)))
+            })
             .unwrap_or_default(),
         fallback: fields.read("fallback", faults_of, Tree::text).flatten(),
-        retry_policies: fields.read("retry_policies", faults_of, retry_policies).unwrap_or_default(),
+        retry_policies: fields
+            .read("retry_policies", faults_of, retry_policies)
+            .unwrap_or_default(),
     };
     faults.into_result().map(|()| config)
 }
@@ -83,26 +116,41 @@ fn version(fields: &mut Fields, faults: &mut Faults) {
         return faults.add(RouterFault::Missing { key: "version" });
     }
     fields.read("version", faults, |tree, faults| {
-        if let Some(version) = tree.integer(faults).filter(|version| u64::from(*version) != RouterConfig::VERSION) {
-            faults.add(RouterFault::Version { found: version.to_string() });
+        if let Some(version) = tree
+            .integer(faults)
+            .filter(|version| u64::from(*version) != RouterConfig::VERSION)
+        {
+            faults.add(RouterFault::Version {
+                found: version.to_string(),
+            });
         }
     });
 }
 
 fn destinations(tree: Tree, faults: &mut Faults) -> Vec<Destination> {
     let entries = tree.entries(faults).into_iter();
-    entries.map(|(name, tree)| faults.at(&name, |faults| destination(&name, tree, faults))).collect()
+    entries
+        .map(|(name, tree)| faults.at(&name, |faults| destination(&name, tree, faults)))
+        .collect()
 }
 
 fn destination(name: &str, tree: Tree, faults: &mut Faults) -> Destination {
     let mut fields = tree.fields(DESTINATION, faults);
-    let mut text = |key| fields.read(key, faults, Tree::text).flatten().map(Arc::from);
+    let mut text = |key| {
+        fields
+            .read(key, faults, Tree::text)
+            .flatten()
+            .map(Arc::from)
+    };
     let mut destination = Destination::new(name);
     destination.publisher = text("publisher");
     destination.topic = text("topic");
     destination.routing_key = text("routing_key");
     destination.partition_key = text("partition_key");
-    destination.versioned = fields.read("versioned", faults, Tree::bool).flatten().unwrap_or_default();
+    destination.versioned = fields
+        .read("versioned", faults, Tree::bool)
+        .flatten()
+        .unwrap_or_default();
     destination
 }
 
@@ -114,36 +162,74 @@ fn rule(tree: Tree, faults: &mut Faults) -> Rule {
             faults.add(RouterFault::Missing { key });
         }
     }
-    let default = Rule::new(fields.read("name", faults, Tree::text).flatten().unwrap_or_default());
+    let default = Rule::new(
+        fields
+            .read("name", faults, Tree::text)
+            .flatten()
+            .unwrap_or_default(),
+    );
     Rule {
-        events: fields.read("events", faults, Tree::texts).unwrap_or(default.events),
+        events: fields
+            .read("events", faults, Tree::texts)
+            .unwrap_or(default.events),
         when: fields.read("when", faults, condition),
         to: fields.read("to", faults, Tree::texts).unwrap_or_default(),
-        strategy: fields.read("strategy", faults, strategy).unwrap_or_default(),
+        strategy: fields
+            .read("strategy", faults, strategy)
+            .unwrap_or_default(),
         transform: fields.read("transform", faults, transform),
         sample: fields.read("sample", faults, Tree::float).flatten(),
         delay: fields.read("delay", faults, Tree::duration).flatten(),
-        keeps_order: fields.read("keeps_order", faults, Tree::bool).flatten().unwrap_or_default(),
-        expires_after: fields.read("expires_after", faults, Tree::duration).flatten(),
+        keeps_order: fields
+            .read("keeps_order", faults, Tree::bool)
+            .flatten()
+            .unwrap_or_default(),
+        expires_after: fields
+            .read("expires_after", faults, Tree::duration)
+            .flatten(),
         retry: fields.read("retry", faults, Tree::text).flatten(),
-        head_of_line: fields.read("head_of_line", faults, head_of_line).unwrap_or_default(),
+        head_of_line: fields
+            .read("head_of_line", faults, head_of_line)
+            .unwrap_or_default(),
         fallback: fields.read("fallback", faults, Tree::text).flatten(),
-        stop: fields.read("stop", faults, Tree::bool).flatten().unwrap_or_default(),
-        copy: fields.read("copy", faults, Tree::bool).flatten().unwrap_or_default(),
+        stop: fields
+            .read("stop", faults, Tree::bool)
+            .flatten()
+            .unwrap_or_default(),
+        copy: fields
+            .read("copy", faults, Tree::bool)
+            .flatten()
+            .unwrap_or_default(),
         ..default
     }
 }
 
 fn strategy(tree: Tree, faults: &mut Faults) -> Strategy {
-    one_of(tree, [("best-effort", Strategy::BestEffort), ("all-or-nothing", Strategy::AllOrNothing)], faults)
+    one_of(
+        tree,
+        [
+            ("best-effort", Strategy::BestEffort),
+            ("all-or-nothing", Strategy::AllOrNothing),
+        ],
+        faults,
+    )
 }
 
 fn head_of_line(tree: Tree, faults: &mut Faults) -> HeadOfLine {
-    one_of(tree, [("hold", HeadOfLine::Hold), ("continue", HeadOfLine::Continue)], faults)
+    one_of(
+        tree,
+        [
+            ("hold", HeadOfLine::Hold),
+            ("continue", HeadOfLine::Continue),
+        ],
+        faults,
+    )
 }
 
 fn one_of<T: Copy + Default>(tree: Tree, [a, b]: [(&str, T); 2], faults: &mut Faults) -> T {
-    let Some(text) = tree.text(faults) else { return T::default() };
+    let Some(text) = tree.text(faults) else {
+        return T::default();
+    };
     let found = [a, b].into_iter().find(|(name, _)| *name == text);
     if found.is_none() {
         faults.invalid(format!("`{text}` is neither `{}` nor `{}`", a.0, b.0));
@@ -154,10 +240,22 @@ fn one_of<T: Copy + Default>(tree: Tree, [a, b]: [(&str, T); 2], faults: &mut Fa
 fn transform(tree: Tree, faults: &mut Faults) -> Transform {
     let mut fields = tree.fields(TRANSFORM, faults);
     Transform {
-        include: fields.read("include", faults, Tree::texts).unwrap_or_default(),
-        exclude: fields.read("exclude", faults, Tree::texts).unwrap_or_default(),
-        rename: fields.read("rename", faults, |tree, faults| table(tree, faults, Tree::text)).unwrap_or_default(),
-        add: fields.read("add", faults, |tree, faults| table(tree, faults, Tree::json)).unwrap_or_default(),
+        include: fields
+            .read("include", faults, Tree::texts)
+            .unwrap_or_default(),
+        exclude: fields
+            .read("exclude", faults, Tree::texts)
+            .unwrap_or_default(),
+        rename: fields
+            .read("rename", faults, |tree, faults| {
+                table(tree, faults, Tree::text)
+            })
+            .unwrap_or_default(),
+        add: fields
+            .read("add", faults, |tree, faults| {
+                table(tree, faults, Tree::json)
+            })
+            .unwrap_or_default(),
         event_type: fields.read("event_type", faults, Tree::text).flatten(),
         version: fields.read("version", faults, Tree::integer).flatten(),
     }
@@ -168,13 +266,18 @@ fn retry_policies(tree: Tree, faults: &mut Faults) -> BTreeMap<String, RetryPoli
         let mut fields = tree.fields(POLICIES, faults);
         let default = RetryPolicies::default();
         Some(RetryPolicies {
-            transient: fields.read("transient", faults, retry).unwrap_or(default.transient),
-            throttled: fields.read("throttled", faults, retry).unwrap_or(default.throttled),
+            transient: fields
+                .read("transient", faults, retry)
+                .unwrap_or(default.transient),
+            throttled: fields
+                .read("throttled", faults, retry)
+                .unwrap_or(default.throttled),
         })
     })
 }
 
-/// Reads a policy or a backoff as it reads itself, but names a value that cannot be read by its own path.
+/// Reads a policy or a backoff as it reads itself, but names a value that cannot be read by its own
+/// path.
 fn retry<T: DeserializeOwned + Default>(tree: Tree, faults: &mut Faults) -> T {
     let before = faults.count();
     if matches!(tree, Tree::Map(_)) {
@@ -184,14 +287,20 @@ fn retry<T: DeserializeOwned + Default>(tree: Tree, faults: &mut Faults) -> T {
         }
         fields.read("max_attempts", faults, Tree::integer);
     }
-    let Some(json) = tree.json(faults).filter(|_| faults.count() == before) else { return T::default() };
+    let Some(json) = tree.json(faults).filter(|_| faults.count() == before) else {
+        return T::default();
+    };
     T::deserialize(json).unwrap_or_else(|error| {
         faults.invalid(error.to_string());
         T::default()
     })
 }
 
-fn table<T>(tree: Tree, faults: &mut Faults, read: impl Fn(Tree, &mut Faults) -> Option<T>) -> BTreeMap<String, T> {
+fn table<T>(
+    tree: Tree,
+    faults: &mut Faults,
+    read: impl Fn(Tree, &mut Faults) -> Option<T>,
+) -> BTreeMap<String, T> {
     let mut entries = BTreeMap::new();
     for (key, tree) in tree.entries(faults) {
         if let Some(value) = faults.at(&key, |faults| read(tree, faults)) {
@@ -236,9 +345,16 @@ fn together(mut parts: Vec<Condition>) -> Condition {
 
 /// The tests of one path: a table of operators, or a bare value to be equal to.
 fn tests(path: &str, tree: Tree, faults: &mut Faults) -> Vec<Condition> {
-    let of_path = |test| Condition::Test { path: path.to_owned(), test };
+    let of_path = |test| Condition::Test {
+        path: path.to_owned(),
+        test,
+    };
     if !matches!(tree, Tree::Map(_)) {
-        return tree.literal(faults).map(|value| of_path(Test::Eq(value))).into_iter().collect();
+        return tree
+            .literal(faults)
+            .map(|value| of_path(Test::Eq(value)))
+            .into_iter()
+            .collect();
     }
     let entries = tree.entries(faults);
     if entries.is_empty() {
@@ -246,7 +362,9 @@ fn tests(path: &str, tree: Tree, faults: &mut Faults) -> Vec<Condition> {
     }
     let mut found = Vec::new();
     for (operator, tree) in entries {
-        faults.at(&operator, |faults| found.extend(test(&operator, tree, faults).map(of_path)));
+        faults.at(&operator, |faults| {
+            found.extend(test(&operator, tree, faults).map(of_path))
+        });
     }
     found
 }
@@ -263,9 +381,15 @@ fn test(operator: &str, tree: Tree, faults: &mut Faults) -> Option<Test> {
         "nin" => return Some(Test::Nin(tree.each(faults, Tree::literal))),
         "exists" => return tree.bool(faults).map(Test::Exists),
         _ => {
-            let hint = if matches!(tree, Tree::Map(_)) { "; a path is one key, in TOML in quotes" } else { "" };
+            let hint = if matches!(tree, Tree::Map(_)) {
+                "; a path is one key, in TOML in quotes"
+            } else {
+                ""
+            };
             let known = OPERATORS.join("`, `");
-            faults.invalid(format!("unknown operator `{operator}`: the operators are `{known}`{hint}"));
+            faults.invalid(format!(
+                "unknown operator `{operator}`: the operators are `{known}`{hint}"
+            ));
             return None;
         }
     };

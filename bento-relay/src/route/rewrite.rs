@@ -26,20 +26,31 @@ pub(super) struct Rewrite {
 
 impl Rewrite {
     pub(super) fn compile(transform: &Transform, faults: &mut Faults) -> Self {
-        let Transform { include, exclude, rename, add, event_type, version } = transform;
+        let Transform {
+            include,
+            exclude,
+            rename,
+            add,
+            event_type,
+            version,
+        } = transform;
         if *transform == Transform::default() {
             faults.invalid("a transform does something: write `include`, `exclude`, `rename`, `add` or `event_type`");
         }
         let list = |paths: &[String], faults: &mut Faults| {
             let indexed = paths.iter().enumerate();
-            indexed.filter_map(|(index, path)| faults.at_index(index, |faults| read(path, faults))).collect()
+            indexed
+                .filter_map(|(index, path)| faults.at_index(index, |faults| read(path, faults)))
+                .collect()
         };
         let rewrite = Self {
             include: faults.at("include", |faults| list(include, faults)),
             exclude: faults.at("exclude", |faults| list(exclude, faults)),
             rename: faults.at("rename", |faults| {
                 let pair = |(from, to): (&String, &String)| {
-                    faults.at(from, |faults| Some((read(from, faults)?, read(to, faults)?)))
+                    faults.at(from, |faults| {
+                        Some((read(from, faults)?, read(to, faults)?))
+                    })
                 };
                 rename.iter().filter_map(pair).collect()
             }),
@@ -58,35 +69,62 @@ impl Rewrite {
 
     /// What can be seen to go wrong whatever the payload.
     fn check(&self, faults: &mut Faults) {
-        let targets = || self.rename.iter().map(|(_, to)| to).chain(self.add.iter().map(|(path, _)| path));
+        let targets = || {
+            self.rename
+                .iter()
+                .map(|(_, to)| to)
+                .chain(self.add.iter().map(|(path, _)| path))
+        };
         for (index, target) in targets().enumerate() {
             let is_renamed = self.rename.iter().any(|(from, _)| from == target);
             let is_kept = self.include.contains(target) && !is_renamed;
-            let is_given = targets().take(index).any(|other| is_within(other, target) || is_within(target, other));
-            if is_kept || is_given || self.rename.iter().any(|(from, to)| from == to && to == target) {
-                faults.add(RouterFault::Collision { name: target.join(".") });
+            let is_given = targets()
+                .take(index)
+                .any(|other| is_within(other, target) || is_within(target, other));
+            if is_kept
+                || is_given
+                || self
+                    .rename
+                    .iter()
+                    .any(|(from, to)| from == to && to == target)
+            {
+                faults.add(RouterFault::Collision {
+                    name: target.join("."),
+                });
             }
         }
         for (index, (from, _)) in self.rename.iter().enumerate() {
             let name = from.join(".");
-            let is_kept = self.include.iter().any(|kept| is_within(from, kept) || is_within(kept, from));
+            let is_kept = self
+                .include
+                .iter()
+                .any(|kept| is_within(from, kept) || is_within(kept, from));
             if !self.include.is_empty() && !is_kept {
-                faults.at("rename", |faults| faults.invalid(format!("`{name}` is not among what `include` keeps")));
+                faults.at("rename", |faults| {
+                    faults.invalid(format!("`{name}` is not among what `include` keeps"))
+                });
             }
             if self.exclude.iter().any(|gone| is_within(from, gone)) {
-                faults.at("rename", |faults| faults.invalid(format!("`{name}` is taken out by `exclude`")));
+                faults.at("rename", |faults| {
+                    faults.invalid(format!("`{name}` is taken out by `exclude`"))
+                });
             }
-            if self.rename[..index].iter().any(|(other, _)| is_within(other, from) || is_within(from, other)) {
+            if self.rename[..index]
+                .iter()
+                .any(|(other, _)| is_within(other, from) || is_within(from, other))
+            {
                 let reason = format!("`{name}` lies in what another `rename` moves, or holds it");
                 faults.at("rename", |faults| faults.invalid(reason));
             }
         }
     }
 
-    /// The copy of an event, with a payload and a type of its own; its id is still that of the event.
+    /// The copy of an event, with a payload and a type of its own; its id is still that of the
+    /// event.
     ///
     /// # Errors
-    /// What is wrong with the payload: it is no JSON object, or has another value where one is to be put.
+    /// What is wrong with the payload: it is no JSON object, or has another value where one is to
+    /// be put.
     pub(super) fn copy(&self, envelope: &Envelope) -> Result<Envelope, String> {
         let payload = self.apply(&envelope.payload)?;
         let mut copy = envelope.clone();
@@ -102,8 +140,12 @@ impl Rewrite {
 
     /// The payload, transformed.
     fn apply(&self, payload: &[u8]) -> Result<Vec<u8>, String> {
-        let split = RawFields::split(payload).map_err(|_| "the payload is no JSON object".to_owned())?;
-        let mut fields: Fields<'_> = split.into_borrowed().map(|(name, value)| (name, Part::Raw(value))).collect();
+        let split =
+            RawFields::split(payload).map_err(|_| "the payload is no JSON object".to_owned())?;
+        let mut fields: Fields<'_> = split
+            .into_borrowed()
+            .map(|(name, value)| (name, Part::Raw(value)))
+            .collect();
         if !self.include.is_empty() {
             let paths: Vec<&[String]> = self.include.iter().map(Vec::as_slice).collect();
             fields = keep(fields, &paths);
@@ -111,7 +153,11 @@ impl Rewrite {
         for path in &self.exclude {
             take(&mut fields, path);
         }
-        let moved: Vec<_> = self.rename.iter().filter_map(|(from, to)| Some((to, take(&mut fields, from)?))).collect();
+        let moved: Vec<_> = self
+            .rename
+            .iter()
+            .filter_map(|(from, to)| Some((to, take(&mut fields, from)?)))
+            .collect();
         for (to, part) in moved {
             put(&mut fields, to, part, false).map_err(|()| in_the_way(to))?;
         }
@@ -125,16 +171,24 @@ impl Rewrite {
 }
 
 /// The event type and schema version that a transform gives a copy.
-fn own_type(event_type: Option<&str>, version: Option<u32>, faults: &mut Faults) -> Option<(String, u32)> {
+fn own_type(
+    event_type: Option<&str>,
+    version: Option<u32>,
+    faults: &mut Faults,
+) -> Option<(String, u32)> {
     let Some(event_type) = event_type else {
         if version.is_some() {
-            faults.at("version", |faults| faults.invalid("a version needs an `event_type` of its own beside it"));
+            faults.at("version", |faults| {
+                faults.invalid("a version needs an `event_type` of its own beside it")
+            });
         }
         return None;
     };
     let checked = limits::check_text("event_type", event_type, limits::EVENT_TYPE);
     if event_type.is_empty() {
-        faults.at("event_type", |faults| faults.invalid("the event type is empty"));
+        faults.at("event_type", |faults| {
+            faults.invalid("the event type is empty")
+        });
     } else if let Err(error) = checked {
         faults.at("event_type", |faults| faults.invalid(error.to_string()));
     } else if version == Some(0) {
@@ -144,13 +198,20 @@ fn own_type(event_type: Option<&str>, version: Option<u32>, faults: &mut Faults)
 }
 
 fn in_the_way(path: &[String]) -> String {
-    format!("the payload has another value where the transform puts `{}`", path.join("."))
+    format!(
+        "the payload has another value where the transform puts `{}`",
+        path.join(".")
+    )
 }
 
 fn read(path: &str, faults: &mut Faults) -> Option<Path> {
-    let start = ["payload.", "envelope."].into_iter().find(|start| path.starts_with(start));
+    let start = ["payload.", "envelope."]
+        .into_iter()
+        .find(|start| path.starts_with(start));
     if let Some(start) = start {
-        faults.invalid(format!("a path of a transform starts in the payload: leave out `{start}`"));
+        faults.invalid(format!(
+            "a path of a transform starts in the payload: leave out `{start}`"
+        ));
         return None;
     }
     if path.contains('[') && !path.contains("\\[") {
@@ -178,8 +239,16 @@ impl<'a> Part<'a> {
     /// The fields of an object, none of anything else.
     fn open(&mut self) -> Option<&mut Fields<'a>> {
         if let Self::Raw(raw) = self {
-            let split = raw.get().starts_with('{').then(|| RawFields::split(raw.get().as_bytes()).ok())??;
-            *self = Self::Object(split.into_borrowed().map(|(name, value)| (name, Part::Raw(value))).collect());
+            let split = raw
+                .get()
+                .starts_with('{')
+                .then(|| RawFields::split(raw.get().as_bytes()).ok())??;
+            *self = Self::Object(
+                split
+                    .into_borrowed()
+                    .map(|(name, value)| (name, Part::Raw(value)))
+                    .collect(),
+            );
         }
         match self {
             Self::Object(fields) => Some(fields),
@@ -230,8 +299,15 @@ fn take<'a>(fields: &mut Fields<'a>, path: &[String]) -> Option<Part<'a>> {
 ///
 /// # Errors
 /// Another value is there and not to be replaced, or stands on the way.
-fn put<'a>(fields: &mut Fields<'a>, path: &'a [String], value: Part<'a>, replace: bool) -> Result<(), ()> {
-    let Some((first, rest)) = path.split_first() else { return Err(()) };
+fn put<'a>(
+    fields: &mut Fields<'a>,
+    path: &'a [String],
+    value: Part<'a>,
+    replace: bool,
+) -> Result<(), ()> {
+    let Some((first, rest)) = path.split_first() else {
+        return Err(());
+    };
     let known = fields.iter().rposition(|(name, _)| *name == *first);
     let at = known.unwrap_or_else(|| {
         fields.push((Cow::Borrowed(first), Part::Object(Vec::new())));

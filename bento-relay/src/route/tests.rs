@@ -17,11 +17,17 @@ mod rows;
 mod transforms;
 
 fn event(event_type: &str, payload: &str) -> Arc<Envelope> {
-    Arc::new(Envelope::new(event_type.to_owned(), 1, DateTime::UNIX_EPOCH, payload.to_owned()))
+    Arc::new(Envelope::new(
+        event_type.to_owned(),
+        1,
+        DateTime::UNIX_EPOCH,
+        payload.to_owned(),
+    ))
 }
 
 fn to(names: &[&str]) -> RouterConfig {
-    let defined = |config: RouterConfig, name: &&str| config.with_destination(Destination::new(*name));
+    let defined =
+        |config: RouterConfig, name: &&str| config.with_destination(Destination::new(*name));
     names.iter().fold(RouterConfig::default(), defined)
 }
 
@@ -32,21 +38,36 @@ fn names(targets: &Targets) -> Vec<&str> {
 /// Where the router brings an event.
 #[track_caller]
 fn routed(router: &Router, envelope: &Arc<Envelope>) -> Vec<String> {
-    names(&router.route(envelope).expect("it goes somewhere")).into_iter().map(str::to_owned).collect()
+    names(&router.route(envelope).expect("it goes somewhere"))
+        .into_iter()
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Whether a condition holds for an event.
 fn holds(condition: Condition, envelope: &Arc<Envelope>) -> bool {
     let config = to(&["a"]).with_rule(Rule::new("r").when(condition).to(["a"]));
-    config.build().expect("the condition is in order").route(envelope).is_ok()
+    config
+        .build()
+        .expect("the condition is in order")
+        .route(envelope)
+        .is_ok()
 }
 
 #[track_caller]
 fn check(payload: &str, condition: &str, expected: bool) {
-    let json =
-        format!(r#"{{"version":1,"destinations":{{"a":{{}}}},"rules":[{{"name":"r","to":"a","when":{condition}}}]}}"#);
-    let router = RouterConfig::from_json(&json).expect(condition).build().expect(condition);
-    assert_eq!(router.route(&event("x.y", payload)).is_ok(), expected, "{condition} of {payload}");
+    let json = format!(
+        r#"{{"version":1,"destinations":{{"a":{{}}}},"rules":[{{"name":"r","to":"a","when":{condition}}}]}}"#
+    );
+    let router = RouterConfig::from_json(&json)
+        .expect(condition)
+        .build()
+        .expect(condition);
+    assert_eq!(
+        router.route(&event("x.y", payload)).is_ok(),
+        expected,
+        "{condition} of {payload}"
+    );
 }
 
 #[test]
@@ -64,8 +85,14 @@ fn every_operator_compares_by_value() {
         (r#"{"payload.id":"007"}"#, true),
         (r#"{"payload.n":{"gte":10,"lte":10}}"#, true),
         (r#"{"payload.n":{"gt":10}}"#, false),
-        (r#"{"payload.big":"340282366920938463463374607431768211455"}"#, true),
-        (r#"{"payload.big":{"gt":"340282366920938463463374607431768211454.9"}}"#, true),
+        (
+            r#"{"payload.big":"340282366920938463463374607431768211455"}"#,
+            true,
+        ),
+        (
+            r#"{"payload.big":{"gt":"340282366920938463463374607431768211454.9"}}"#,
+            true,
+        ),
         (r#"{"payload.s":{"gt":"abb","lt":"abd"}}"#, true),
         (r#"{"payload.s":{"gt":5}}"#, false),
         (r#"{"payload.s":{"lte":5}}"#, false),
@@ -94,9 +121,21 @@ fn every_operator_compares_by_value() {
 #[test]
 fn a_missing_path_is_false_whatever_the_operator() {
     for operator in ["eq", "ne", "gt", "gte", "lt", "lte"] {
-        check("{}", &format!(r#"{{"payload.x":{{"{operator}":1}}}}"#), false);
-        check("{}", &format!(r#"{{"not":{{"payload.x":{{"{operator}":1}}}}}}"#), true);
-        check(r#"{"x":{"y":1}}"#, &format!(r#"{{"payload.x.y.z":{{"{operator}":1}}}}"#), false);
+        check(
+            "{}",
+            &format!(r#"{{"payload.x":{{"{operator}":1}}}}"#),
+            false,
+        );
+        check(
+            "{}",
+            &format!(r#"{{"not":{{"payload.x":{{"{operator}":1}}}}}}"#),
+            true,
+        );
+        check(
+            r#"{"x":{"y":1}}"#,
+            &format!(r#"{{"payload.x.y.z":{{"{operator}":1}}}}"#),
+            false,
+        );
     }
     check("{}", r#"{"payload.x":{"in":[1]}}"#, false);
     check("{}", r#"{"payload.x":{"nin":[1]}}"#, false);
@@ -108,9 +147,22 @@ fn a_missing_path_is_false_whatever_the_operator() {
 fn what_is_not_json_has_no_payload() {
     let there = || field("payload.x").exists();
     assert!(holds(there(), &event("x.y", r#"{"x":1}"#)));
-    for broken in ["", "{", r#"{"x":1"#, r#"{"x":1} trailing"#, r#"{"x":1,"y":}"#, "\u{feff}{}", "[1]", "7", "null"] {
+    for broken in [
+        "",
+        "{",
+        r#"{"x":1"#,
+        r#"{"x":1} trailing"#,
+        r#"{"x":1,"y":}"#,
+        "\u{feff}{}",
+        "[1]",
+        "7",
+        "null",
+    ] {
         assert!(!holds(there(), &event("x.y", broken)), "{broken}");
-        assert!(holds(field("payload.x").is_missing(), &event("x.y", broken)), "{broken}");
+        assert!(
+            holds(field("payload.x").is_missing(), &event("x.y", broken)),
+            "{broken}"
+        );
     }
     let mut encoded = Envelope::new("x.y", 1, DateTime::UNIX_EPOCH, r#"{"x":1}"#);
     encoded.content_encoding = Some("binary".to_owned());
@@ -150,8 +202,17 @@ fn conditions_see_the_whole_envelope() {
         let path = format!("envelope.{path}");
         assert!(holds(field(&path).eq(value), &envelope), "{path}");
         assert!(!holds(field(&path).ne(value), &envelope), "{path}");
-        let is_always_there = ["envelope.event_type", "envelope.version", "envelope.event_id"].contains(&&*path);
-        assert_eq!(holds(field(&path).exists(), &missing), is_always_there, "{path}");
+        let is_always_there = [
+            "envelope.event_type",
+            "envelope.version",
+            "envelope.event_id",
+        ]
+        .contains(&&*path);
+        assert_eq!(
+            holds(field(&path).exists(), &missing),
+            is_always_there,
+            "{path}"
+        );
     }
     assert!(holds(field("envelope.version").gt(2), &envelope));
 }
@@ -159,24 +220,50 @@ fn conditions_see_the_whole_envelope() {
 #[test]
 fn several_rules_are_a_recipient_list_and_each_destination_is_there_once() {
     let config = to(&["a", "b", "c"])
-        .with_rule(Rule::new("first").events(["order.*"]).to(["a"]).delay(Duration::from_secs(5)))
+        .with_rule(
+            Rule::new("first")
+                .events(["order.*"])
+                .to(["a"])
+                .delay(Duration::from_secs(5)),
+        )
         .with_rule(Rule::new("second").events(["*.placed"]).to(["b", "a"]))
         .with_rule(Rule::new("third").events(["invoice.*"]).to(["c"]));
     let router = config.build().unwrap();
     let both = event("order.placed", "{}");
     let targets = router.route(&both).unwrap();
     assert_eq!(names(&targets), ["a", "b"]);
-    assert_eq!(targets[0].route.delay, Some(Duration::from_secs(5)), "as the first rule says");
-    assert!(targets.iter().all(|target| Arc::ptr_eq(&target.envelope, &both)));
-    assert_eq!(targets[0].not_before, Some(DateTime::UNIX_EPOCH + TimeDelta::seconds(5)));
-    assert_eq!(routed(&router, &event("invoice.placed", "{}")), ["b", "a", "c"]);
-    assert!(matches!(router.route(&event("x.y", "{}")), Err(RouteError::NoRule { event_type }) if event_type == "x.y"));
+    assert_eq!(
+        targets[0].route.delay,
+        Some(Duration::from_secs(5)),
+        "as the first rule says"
+    );
+    assert!(
+        targets
+            .iter()
+            .all(|target| Arc::ptr_eq(&target.envelope, &both))
+    );
+    assert_eq!(
+        targets[0].not_before,
+        Some(DateTime::UNIX_EPOCH + TimeDelta::seconds(5))
+    );
+    assert_eq!(
+        routed(&router, &event("invoice.placed", "{}")),
+        ["b", "a", "c"]
+    );
+    assert!(
+        matches!(router.route(&event("x.y", "{}")), Err(RouteError::NoRule { event_type }) if event_type == "x.y")
+    );
 }
 
 #[test]
 fn a_rule_that_stops_ends_the_list_for_what_takes_it() {
     let config = to(&["a", "b"])
-        .with_rule(Rule::new("eu").when(field("payload.region").eq("eu")).to(["a"]).stop())
+        .with_rule(
+            Rule::new("eu")
+                .when(field("payload.region").eq("eu"))
+                .to(["a"])
+                .stop(),
+        )
         .with_rule(Rule::new("all").to(["b"]));
     let router = config.build().unwrap();
     assert_eq!(routed(&router, &event("x.y", r#"{"region":"eu"}"#)), ["a"]);
@@ -187,17 +274,33 @@ fn a_rule_that_stops_ends_the_list_for_what_takes_it() {
 fn the_fallback_serves_what_no_rule_takes_and_what_fails() {
     let config = to(&["a", "b", "rest"])
         .with_rule(Rule::new("a").events(["a.*"]).to(["a"]))
-        .with_rule(Rule::new("b").events(["b.*"]).to(["b"]).fallback(RouterConfig::DEAD_LETTER_QUEUE))
+        .with_rule(
+            Rule::new("b")
+                .events(["b.*"])
+                .to(["b"])
+                .fallback(RouterConfig::DEAD_LETTER_QUEUE),
+        )
         .with_rule(Rule::new("c").events(["c.*"]).to(["rest"]))
         .with_fallback("rest");
     let router = config.build().unwrap();
     let fallback = |event_type: &str| {
         let targets = router.route(&event(event_type, "{}")).unwrap();
-        (targets[0].route.name.to_string(), targets[0].route.fallback.as_ref().map(|route| route.name.to_string()))
+        (
+            targets[0].route.name.to_string(),
+            targets[0]
+                .route
+                .fallback
+                .as_ref()
+                .map(|route| route.name.to_string()),
+        )
     };
     assert_eq!(fallback("a.b"), ("a".into(), Some("rest".into())));
     assert_eq!(fallback("b.b"), ("b".into(), None));
-    assert_eq!(fallback("c.b"), ("rest".into(), None), "it does not fall back on itself");
+    assert_eq!(
+        fallback("c.b"),
+        ("rest".into(), None),
+        "it does not fall back on itself"
+    );
     assert_eq!(fallback("x.y"), ("rest".into(), None));
 }
 
@@ -212,67 +315,145 @@ fn a_rule_hands_the_relay_what_it_has_to_keep_to() {
         .expires_after(Duration::from_secs(9))
         .retry("stubborn")
         .head_of_line(HeadOfLine::Continue);
-    let router = to(&["a", "b"]).with_retry_policy("stubborn", patient).with_rule(rule).build().unwrap();
+    let router = to(&["a", "b"])
+        .with_retry_policy("stubborn", patient)
+        .with_rule(rule)
+        .build()
+        .unwrap();
     let targets = router.route(&event("x.y", "{}")).unwrap();
-    let [target] = &targets[..] else { panic!("one route for both") };
+    let [target] = &targets[..] else {
+        panic!("one route for both")
+    };
     let route = &target.route;
-    assert_eq!((&*route.name, route.destinations.len(), route.retry), ("all of them", 2, Some(patient)));
-    assert_eq!((route.head_of_line, route.keeps_order), (HeadOfLine::Continue, true));
-    assert_eq!(target.not_before, Some(DateTime::UNIX_EPOCH + TimeDelta::seconds(1)));
-    assert_eq!(target.expires_at, Some(DateTime::UNIX_EPOCH + TimeDelta::seconds(9)));
+    assert_eq!(
+        (&*route.name, route.destinations.len(), route.retry),
+        ("all of them", 2, Some(patient))
+    );
+    assert_eq!(
+        (route.head_of_line, route.keeps_order),
+        (HeadOfLine::Continue, true)
+    );
+    assert_eq!(
+        target.not_before,
+        Some(DateTime::UNIX_EPOCH + TimeDelta::seconds(1))
+    );
+    assert_eq!(
+        target.expires_at,
+        Some(DateTime::UNIX_EPOCH + TimeDelta::seconds(9))
+    );
 }
 
 #[test]
 fn the_shorthands_say_the_common_cases() {
-    let router = Router::by_event_type([("order.placed", "first"), ("order.*", "orders"), ("*", "rest")]).unwrap();
+    let router = Router::by_event_type([
+        ("order.placed", "first"),
+        ("order.*", "orders"),
+        ("*", "rest"),
+    ])
+    .unwrap();
     assert_eq!(routed(&router, &event("order.placed", "{}")), ["first"]);
     assert_eq!(routed(&router, &event("order.paid", "{}")), ["orders"]);
     assert_eq!(routed(&router, &event("x.y", "{}")), ["rest"]);
 
     let large = || field("payload.total").gte(100);
     let abroad = || field("payload.country").ne("DE");
-    let router = Router::by_condition([(large(), "fraud"), (abroad(), "customs"), (large(), "sales")]).unwrap();
-    assert_eq!(routed(&router, &event("x.y", r#"{"total":"250.00","country":"FR"}"#)), ["fraud", "customs", "sales"]);
-    assert_eq!(routed(&router, &event("x.y", r#"{"total":1,"country":"FR"}"#)), ["customs"]);
+    let router = Router::by_condition([
+        (large(), "fraud"),
+        (abroad(), "customs"),
+        (large(), "sales"),
+    ])
+    .unwrap();
+    assert_eq!(
+        routed(
+            &router,
+            &event("x.y", r#"{"total":"250.00","country":"FR"}"#)
+        ),
+        ["fraud", "customs", "sales"]
+    );
+    assert_eq!(
+        routed(&router, &event("x.y", r#"{"total":1,"country":"FR"}"#)),
+        ["customs"]
+    );
 
-    let router = RouterConfig::by_event_type([("*", "all")]).with_sampled_copy("copy", 0.5).build().unwrap();
-    let copied = (0..1000).filter(|_| routed(&router, &event("x.y", "{}")).len() == 2).count();
+    let router = RouterConfig::by_event_type([("*", "all")])
+        .with_sampled_copy("copy", 0.5)
+        .build()
+        .unwrap();
+    let copied = (0..1000)
+        .filter(|_| routed(&router, &event("x.y", "{}")).len() == 2)
+        .count();
     assert!((350..650).contains(&copied), "{copied}");
 }
 
 #[test]
 fn an_event_that_every_sample_leaves_out_goes_nowhere_and_is_no_error() {
-    let config = to(&["a", "rest"]).with_rule(Rule::new("few").to(["a"]).sample(1e-12)).with_fallback("rest");
-    assert!(config.build().unwrap().route(&event("x.y", "{}")).unwrap().is_empty());
+    let config = to(&["a", "rest"])
+        .with_rule(Rule::new("few").to(["a"]).sample(1e-12))
+        .with_fallback("rest");
+    assert!(
+        config
+            .build()
+            .unwrap()
+            .route(&event("x.y", "{}"))
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[test]
 fn a_copy_takes_no_event_away_from_the_fallback() {
-    let copied =
-        to(&["a", "rest"]).with_rule(Rule::new("orders").events(["order.*"]).to(["a"])).with_sampled_copy("copy", 0.5);
+    let copied = to(&["a", "rest"])
+        .with_rule(Rule::new("orders").events(["order.*"]).to(["a"]))
+        .with_sampled_copy("copy", 0.5);
     let router = copied.clone().with_fallback("rest").build().unwrap();
     for _ in 0..100 {
         let unknown = routed(&router, &event("x.y", "{}"));
-        assert!(unknown == ["rest"] || unknown == ["copy", "rest"], "{unknown:?}");
-        assert!(copied.build().unwrap().route(&event("x.y", "{}")).is_err(), "without a fallback it is a dead letter");
+        assert!(
+            unknown == ["rest"] || unknown == ["copy", "rest"],
+            "{unknown:?}"
+        );
+        assert!(
+            copied.build().unwrap().route(&event("x.y", "{}")).is_err(),
+            "without a fallback it is a dead letter"
+        );
     }
     let stops = to(&["a"]).with_rule(Rule::new("both").to(["a"]).copy().stop());
-    assert_eq!(stops.build().unwrap_err().iter().next().unwrap().path, "rules[0].copy");
+    assert_eq!(
+        stops.build().unwrap_err().iter().next().unwrap().path,
+        "rules[0].copy"
+    );
 }
 
 #[test]
 fn an_event_takes_up_its_route_again() {
     let config = to(&["a", "b", "rest"])
-        .with_rule(Rule::new("eu").events(["order.*"]).when(field("payload.eu").eq(true)).to(["a"]).keeps_order())
+        .with_rule(
+            Rule::new("eu")
+                .events(["order.*"])
+                .when(field("payload.eu").eq(true))
+                .to(["a"])
+                .keeps_order(),
+        )
         .with_rule(Rule::new("else").events(["order.*"]).to(["a", "b"]))
         .with_fallback("rest");
     let router = config.build().unwrap();
-    let (eu, other) = (event("order.placed", r#"{"eu":true}"#), event("order.placed", "{}"));
+    let (eu, other) = (
+        event("order.placed", r#"{"eu":true}"#),
+        event("order.placed", "{}"),
+    );
     assert!(router.resume(&eu, "a").unwrap().route.keeps_order);
-    assert!(!router.resume(&other, "a").unwrap().route.keeps_order, "as it was routed");
+    assert!(
+        !router.resume(&other, "a").unwrap().route.keeps_order,
+        "as it was routed"
+    );
     assert_eq!(&*router.resume(&eu, "b").unwrap().route.name, "b");
     assert_eq!(&*router.resume(&eu, "rest").unwrap().route.name, "rest");
-    assert_eq!(router.resume(&eu, "gone").unwrap_err(), RouteError::UnknownDestination { name: "gone".into() });
+    assert_eq!(
+        router.resume(&eu, "gone").unwrap_err(),
+        RouteError::UnknownDestination {
+            name: "gone".into()
+        }
+    );
     let single = Router::to(Destination::new("only"));
     assert_eq!(&*single.resume(&eu, "only").unwrap().route.name, "only");
     assert!(single.resume(&eu, "other").is_err());
@@ -286,9 +467,16 @@ fn every_route_is_listed_once() {
         .with_rule(Rule::new("three").events(["x.*"]).to(["a"]))
         .with_fallback("rest");
     let router = config.build().unwrap();
-    let mut listed: Vec<_> = router.routes().map(|route| route.name.to_string()).collect();
+    let mut listed: Vec<_> = router
+        .routes()
+        .map(|route| route.name.to_string())
+        .collect();
     listed.sort();
-    assert_eq!(listed, ["a", "b", "rest", "unused"], "also where an event may send itself");
+    assert_eq!(
+        listed,
+        ["a", "b", "rest", "unused"],
+        "also where an event may send itself"
+    );
 }
 
 /// What `docs/routing.md` shows in TOML.
@@ -297,17 +485,29 @@ fn the_documented_rules_are_in_order() {
     let document = include_str!("../../../docs/routing.md");
     let (_, quoted) = document.split_once("```toml\n").expect("it quotes rules");
     let (rules, _) = quoted.split_once("```").expect("the quotation ends");
-    let config = RouterConfig::read(toml::Deserializer::parse(rules).expect("TOML")).expect("rules");
+    let config =
+        RouterConfig::read(toml::Deserializer::parse(rules).expect("TOML")).expect("rules");
     let router = config.build().expect("they are in order");
     let large = r#"{"order_id":7,"total":"1250.00","customer":{"country":"FR","name":"Ann"}}"#;
-    let targets = router.route(&event("order.placed", large)).expect("it goes somewhere");
+    let targets = router
+        .route(&event("order.placed", large))
+        .expect("it goes somewhere");
     assert_eq!(names(&targets)[..2], ["orders", "fraud"]);
     assert_eq!(
         &*targets[1].envelope.payload,
         br#"{"order_id":7,"total":"1250.00","customer":{},"country":"FR","checked":false}"#
     );
-    assert_eq!(targets[1].route.retry.map(|retry| retry.transient.max_attempts), Some(50));
-    let small = event("order.placed", r#"{"total":999.99,"customer":{"country":"FR"}}"#);
+    assert_eq!(
+        targets[1]
+            .route
+            .retry
+            .map(|retry| retry.transient.max_attempts),
+        Some(50)
+    );
+    let small = event(
+        "order.placed",
+        r#"{"total":999.99,"customer":{"country":"FR"}}"#,
+    );
     assert_eq!(routed(&router, &small)[0], "orders");
     assert!(!routed(&router, &small).contains(&"fraud".to_owned()));
 }

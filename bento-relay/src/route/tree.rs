@@ -1,4 +1,5 @@
-//! What a format of serde holds, before it is understood: so that everything that is wrong can be reported at once.
+//! What a format of serde holds, before it is understood: so that everything that is wrong can be
+//! reported at once.
 
 use std::fmt;
 
@@ -8,7 +9,8 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use super::condition::{Literal, Scalar, float};
 use super::error::{Faults, RouterFault};
 
-/// The key under which serde_json hands over a number when a crate of the program wants each of its digits.
+/// The key under which serde_json hands over a number when a crate of the program wants each of its
+/// digits.
 const NUMBER_AS_TEXT: &str = "$serde_json::private::Number";
 
 const ROUNDED: &str = "a number of so many digits is rounded on the way: write it as a text";
@@ -77,7 +79,9 @@ impl Tree {
             Self::Scalar(Scalar::Text(text)) => text,
             other => return other.expected("a duration as in \"30s\"", faults),
         };
-        duration::parse(&text).map_err(|error| faults.invalid(error.to_string())).ok()
+        duration::parse(&text)
+            .map_err(|error| faults.invalid(error.to_string()))
+            .ok()
     }
 
     /// A text, or several.
@@ -89,13 +93,19 @@ impl Tree {
     }
 
     /// What is read from each element of a list.
-    pub(super) fn each<T>(self, faults: &mut Faults, read: impl Fn(Self, &mut Faults) -> Option<T>) -> Vec<T> {
+    pub(super) fn each<T>(
+        self,
+        faults: &mut Faults,
+        read: impl Fn(Self, &mut Faults) -> Option<T>,
+    ) -> Vec<T> {
         let Self::List(elements) = self else {
             self.expected::<()>("a list", faults);
             return Vec::new();
         };
         let indexed = elements.into_iter().enumerate();
-        indexed.filter_map(|(index, element)| faults.at_index(index, |faults| read(element, faults))).collect()
+        indexed
+            .filter_map(|(index, element)| faults.at_index(index, |faults| read(element, faults)))
+            .collect()
     }
 
     pub(super) fn literal(self, faults: &mut Faults) -> Option<Literal> {
@@ -123,7 +133,9 @@ impl Tree {
         };
         for (index, (key, _)) in entries.iter().enumerate() {
             if entries[..index].iter().any(|(before, _)| before == key) {
-                faults.at(key, |faults| faults.add(RouterFault::Duplicate { name: key.clone() }));
+                faults.at(key, |faults| {
+                    faults.add(RouterFault::Duplicate { name: key.clone() })
+                });
             }
         }
         entries
@@ -135,7 +147,10 @@ impl Tree {
         fields.0.retain(|(key, _)| {
             let is_known = known.contains(&key.as_str());
             if !is_known {
-                let fault = RouterFault::UnknownKey { key: key.clone(), known: known.to_vec() };
+                let fault = RouterFault::UnknownKey {
+                    key: key.clone(),
+                    known: known.to_vec(),
+                };
                 faults.at(key, |faults| faults.add(fault));
             }
             is_known

@@ -13,14 +13,17 @@ pub(super) enum Value<'a> {
     Bool(bool),
     Number(Number<'a>),
     Text(Cow<'a, str>),
-    /// A list, an object, or a text with half of a surrogate pair: it is there, and compares with nothing.
+    /// A list, an object, or a text with half of a surrogate pair: it is there, and compares with
+    /// nothing.
     Other,
 }
 
 impl<'a> Value<'a> {
     pub(super) fn text(text: Cow<'a, str>) -> Self {
         match text {
-            Cow::Borrowed(text) => Number::decimal(text).map_or(Self::Text(Cow::Borrowed(text)), Self::Number),
+            Cow::Borrowed(text) => {
+                Number::decimal(text).map_or(Self::Text(Cow::Borrowed(text)), Self::Number)
+            }
             Cow::Owned(text) => match Number::decimal(&text).map(Number::into_owned) {
                 Some(number) => Self::Number(number),
                 None => Self::Text(Cow::Owned(text)),
@@ -31,8 +34,12 @@ impl<'a> Value<'a> {
     /// A value as it stands in JSON, without blanks around it.
     pub(super) fn json(raw: &'a str) -> Self {
         match raw.as_bytes() {
-            [b'"', inner @ .., b'"'] if !inner.contains(&b'\\') => Self::text(Cow::Borrowed(&raw[1..raw.len() - 1])),
-            [b'"', ..] => serde_json::from_str(raw).map_or(Self::Other, |text| Self::text(Cow::Owned(text))),
+            [b'"', inner @ .., b'"'] if !inner.contains(&b'\\') => {
+                Self::text(Cow::Borrowed(&raw[1..raw.len() - 1]))
+            }
+            [b'"', ..] => {
+                serde_json::from_str(raw).map_or(Self::Other, |text| Self::text(Cow::Owned(text)))
+            }
             [b't', ..] => Self::Bool(true),
             [b'f', ..] => Self::Bool(false),
             [b'n', ..] => Self::Null,

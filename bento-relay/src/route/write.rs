@@ -16,7 +16,11 @@ use crate::retry::{Backoff, RetryPolicies, RetryPolicy};
 struct As<'a, T>(&'a T);
 
 /// What is said only if it differs from what holds without it.
-fn entry<M: SerializeMap, T: Serialize>(map: &mut M, key: &str, value: Option<T>) -> Result<(), M::Error> {
+fn entry<M: SerializeMap, T: Serialize>(
+    map: &mut M,
+    key: &str,
+    value: Option<T>,
+) -> Result<(), M::Error> {
     value.map_or(Ok(()), |value| map.serialize_entry(key, &value))
 }
 
@@ -34,9 +38,16 @@ impl Serialize for RouterConfig {
         map.serialize_entry("version", &Self::VERSION)?;
         entry(&mut map, "fallback", self.fallback.as_ref())?;
         map.serialize_entry("destinations", &As(&self.destinations))?;
-        let policies: std::collections::BTreeMap<_, _> =
-            self.retry_policies.iter().map(|(name, policies)| (name, As(policies))).collect();
-        entry(&mut map, "retry_policies", some_if(!policies.is_empty(), policies))?;
+        let policies: std::collections::BTreeMap<_, _> = self
+            .retry_policies
+            .iter()
+            .map(|(name, policies)| (name, As(policies)))
+            .collect();
+        entry(
+            &mut map,
+            "retry_policies",
+            some_if(!policies.is_empty(), policies),
+        )?;
         map.serialize_entry("rules", &self.rules)?;
         map.end()
     }
@@ -44,13 +55,24 @@ impl Serialize for RouterConfig {
 
 impl Serialize for As<'_, Vec<Destination>> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|destination| (&*destination.name, As(destination))))
+        serializer.collect_map(
+            self.0
+                .iter()
+                .map(|destination| (&*destination.name, As(destination))),
+        )
     }
 }
 
 impl Serialize for As<'_, Destination> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Destination { publisher, topic, routing_key, partition_key, versioned, .. } = self.0;
+        let Destination {
+            publisher,
+            topic,
+            routing_key,
+            partition_key,
+            versioned,
+            ..
+        } = self.0;
         let mut map = serializer.serialize_map(None)?;
         entry(&mut map, "publisher", publisher.as_deref())?;
         entry(&mut map, "topic", topic.as_deref())?;
@@ -108,13 +130,21 @@ impl Serialize for Rule {
         map.serialize_entry("name", &self.name)?;
         map.serialize_entry("events", &self.events)?;
         map.serialize_entry("to", &self.to)?;
-        entry(&mut map, "strategy", some_if(self.strategy == Strategy::AllOrNothing, "all-or-nothing"))?;
+        entry(
+            &mut map,
+            "strategy",
+            some_if(self.strategy == Strategy::AllOrNothing, "all-or-nothing"),
+        )?;
         entry(&mut map, "sample", self.sample)?;
         entry(&mut map, "delay", self.delay.map(written))?;
         entry(&mut map, "keeps_order", some_if(self.keeps_order, true))?;
         entry(&mut map, "expires_after", self.expires_after.map(written))?;
         entry(&mut map, "retry", self.retry.as_ref())?;
-        entry(&mut map, "head_of_line", some_if(self.head_of_line == HeadOfLine::Continue, "continue"))?;
+        entry(
+            &mut map,
+            "head_of_line",
+            some_if(self.head_of_line == HeadOfLine::Continue, "continue"),
+        )?;
         entry(&mut map, "fallback", self.fallback.as_ref())?;
         entry(&mut map, "stop", some_if(self.stop, true))?;
         entry(&mut map, "copy", some_if(self.copy, true))?;
@@ -127,9 +157,21 @@ impl Serialize for Rule {
 impl Serialize for Transform {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        entry(&mut map, "include", some_if(!self.include.is_empty(), &self.include))?;
-        entry(&mut map, "exclude", some_if(!self.exclude.is_empty(), &self.exclude))?;
-        entry(&mut map, "rename", some_if(!self.rename.is_empty(), &self.rename))?;
+        entry(
+            &mut map,
+            "include",
+            some_if(!self.include.is_empty(), &self.include),
+        )?;
+        entry(
+            &mut map,
+            "exclude",
+            some_if(!self.exclude.is_empty(), &self.exclude),
+        )?;
+        entry(
+            &mut map,
+            "rename",
+            some_if(!self.rename.is_empty(), &self.rename),
+        )?;
         entry(&mut map, "add", some_if(!self.add.is_empty(), &self.add))?;
         entry(&mut map, "event_type", self.event_type.as_ref())?;
         entry(&mut map, "version", self.version)?;

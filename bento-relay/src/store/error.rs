@@ -25,7 +25,8 @@ pub enum StoreError {
         /// The message of the driver.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A table is missing where the store has looked for it. A running relay waits for it: a migration may come after it.
+    /// A table is missing where the store has looked for it. A running relay waits for it: a
+    /// migration may come after it.
     #[error(
         "table `{table}` is missing {place}; run `bento::migrate(&db)`, or `migrate_with` for another prefix or schema, or add \
          `bento::migration::migrations()` to your migrator"
@@ -33,7 +34,8 @@ pub enum StoreError {
     NotMigrated {
         /// The table, without its schema.
         table: String,
-        /// The place where the store looked for it, as the end of a sentence: a schema, the `search_path`, a database.
+        /// The place where the store looked for it, as the end of a sentence: a schema, the
+        /// `search_path`, a database.
         place: String,
         /// The message of the driver.
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -61,7 +63,8 @@ pub enum StoreError {
         /// The name of this process.
         configured: String,
     },
-    /// A row holds what this version cannot read. Its shard rests, and nothing is lost, until the row is mended.
+    /// A row holds what this version cannot read. Its shard rests, and nothing is lost, until the
+    /// row is mended.
     #[error("a stored row cannot be read: {reason}")]
     Corrupt {
         /// The place of the row, and what is wrong with it.
@@ -69,7 +72,8 @@ pub enum StoreError {
         /// The message of the driver.
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
-    /// A dead letter holds a row that could not be read, so that there is no event to be delivered. Nothing was changed.
+    /// A dead letter holds a row that could not be read, so that there is no event to be delivered.
+    /// Nothing was changed.
     #[error(
         "dead letter {event_id} for `{route}` holds a row that could not be read and cannot be replayed; its field `raw` shows the \
          row: write its event anew, and discard the letter"
@@ -91,7 +95,8 @@ pub enum StoreError {
         /// The route.
         route: Arc<str>,
     },
-    /// The stored headers of a dead letter cannot be read, so that none of them can be changed alone. Nothing was changed.
+    /// The stored headers of a dead letter cannot be read, so that none of them can be changed
+    /// alone. Nothing was changed.
     #[error(
         "the stored headers of dead letter {event_id} for `{route}` are no JSON object of texts; replace them as a whole, with \
          `Amendment::without_other_headers`"
@@ -110,7 +115,8 @@ pub enum StoreError {
     /// What was asked contains a value that not every back end stores whole. Nothing was changed.
     #[error("nothing was changed: {0}")]
     Unstorable(Unstorable),
-    /// The database answered, and refused what it was asked to record. Its shard rests, and nothing is lost.
+    /// The database answered, and refused what it was asked to record. Its shard rests, and nothing
+    /// is lost.
     #[error("the database refuses what is to be recorded")]
     Refused {
         /// The message of the driver.
@@ -133,7 +139,9 @@ impl From<UnsendableHeader> for StoreError {
 impl StoreError {
     /// The database did not answer as it should.
     pub fn unavailable(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::Unavailable { source: source.into() }
+        Self::Unavailable {
+            source: source.into(),
+        }
     }
 
     /// True for an error of one shard. The store itself answers, and the other shards can go on.

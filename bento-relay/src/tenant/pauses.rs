@@ -29,24 +29,32 @@ impl PausedTenant {
         actor: Option<String>,
         paused_at: DateTime<Utc>,
     ) -> Self {
-        Self { tenant_id: tenant_id.into(), reason: reason.into(), actor, paused_at }
+        Self {
+            tenant_id: tenant_id.into(),
+            reason: reason.into(),
+            actor,
+            paused_at,
+        }
     }
 
     /// Checks that every back end can store what is said of a pause, as a store does first.
     ///
     /// # Errors
-    /// [`Unstorable`], for a tenant of more than [`limits::TENANT_ID`] characters, a reason of more than [`limits::REASON`], an actor of
-    /// more than [`limits::ACTOR`], or U+0000.
+    /// [`Unstorable`], for a tenant of more than [`limits::TENANT_ID`] characters, a reason of more
+    /// than [`limits::REASON`], an actor of more than [`limits::ACTOR`], or U+0000.
     pub fn check(tenant_id: &str, reason: &str, actor: Option<&str>) -> Result<(), Unstorable> {
         limits::check_text("tenant_id", tenant_id, limits::TENANT_ID)?;
         limits::check_text("reason", reason, limits::REASON)?;
-        actor.map_or(Ok(()), |actor| limits::check_text("actor", actor, limits::ACTOR))
+        actor.map_or(Ok(()), |actor| {
+            limits::check_text("actor", actor, limits::ACTOR)
+        })
     }
 }
 
 /// The paused tenants of a store. What a paused tenant raises is written as always, and waits.
 ///
-/// A relay learns of a change with its next call for each shard; what it has in hand then it still delivers.
+/// A relay learns of a change with its next call for each shard; what it has in hand then it still
+/// delivers.
 ///
 /// ```
 /// use bento_relay::MemoryStore;
@@ -62,10 +70,12 @@ impl PausedTenant {
 /// # }
 /// ```
 pub trait Pauses: Send + Sync {
-    /// Stops the delivery of a tenant's events. False if it is paused already; then the reason that was given first stays.
+    /// Stops the delivery of a tenant's events. False if it is paused already; then the reason that
+    /// was given first stays.
     ///
     /// # Errors
-    /// [`StoreError::Unstorable`] for a text that is too long or holds U+0000, [`StoreError::Unavailable`].
+    /// [`StoreError::Unstorable`] for a text that is too long or holds U+0000,
+    /// [`StoreError::Unavailable`].
     ///
     /// # Cancel safety
     /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.

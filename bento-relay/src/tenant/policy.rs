@@ -10,7 +10,8 @@ use bento_core::metadata::Metadata;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct TenantRequest {
-    /// Who: the actor of the ambient [`Metadata`], or the name of the operator; `None` if nobody said.
+    /// Who: the actor of the ambient [`Metadata`], or the name of the operator; `None` if nobody
+    /// said.
     pub actor: Option<String>,
     /// For whom; `None` for all tenants at once, and for what belongs to none.
     pub tenant: Option<String>,
@@ -43,20 +44,29 @@ pub enum TenantAction {
 impl TenantRequest {
     /// A request.
     pub fn new(actor: Option<&str>, tenant: Option<&str>, action: TenantAction) -> Self {
-        Self { actor: actor.map(str::to_owned), tenant: tenant.map(str::to_owned), action }
+        Self {
+            actor: actor.map(str::to_owned),
+            tenant: tenant.map(str::to_owned),
+            action,
+        }
     }
 
     /// What the actor of the ambient [`Metadata`] wants for its tenant.
     pub fn ambient(action: TenantAction) -> Self {
         let metadata = Metadata::current();
-        Self::new(metadata.actor.as_deref(), metadata.tenant_id.as_deref(), action)
+        Self::new(
+            metadata.actor.as_deref(),
+            metadata.tenant_id.as_deref(),
+            action,
+        )
     }
 }
 
 /// Decides who may do what for which tenant.
 ///
-/// It is asked before a transaction begins and before an operator lists, amends, replays, discards, pauses, resumes or ends the wait
-/// of held events; what it refuses is not begun. It must answer at once: load what it decides by beforehand.
+/// It is asked before a transaction begins and before an operator lists, amends, replays, discards,
+/// pauses, resumes or ends the wait of held events; what it refuses is not begun. It must answer at
+/// once: load what it decides by beforehand.
 ///
 /// ```
 /// use bento_relay::tenant::{Refusal, TenantAction, TenantPolicy, TenantRequest};
@@ -87,7 +97,8 @@ pub trait TenantPolicy: Send + Sync + 'static {
     /// # Errors
     /// [`Refused`].
     fn ask(&self, request: TenantRequest) -> Result<(), Refused> {
-        self.check(&request).map_err(|refusal| Refused { request, refusal })
+        self.check(&request)
+            .map_err(|refusal| Refused { request, refusal })
     }
 }
 
@@ -132,7 +143,9 @@ pub struct Refusal {
 impl Refusal {
     /// With a reason that the actor may read.
     pub fn new(reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason: reason.into() }
+        Self {
+            reason: reason.into(),
+        }
     }
 
     /// The reason.
@@ -192,10 +205,21 @@ mod tests {
         let metadata = Metadata::default().with_actor("alice").with_tenant("acme");
         let request = metadata.scope_sync(|| TenantRequest::ambient(TenantAction::Write));
         let refused = nobody.ask(request.clone()).expect_err("nobody may");
-        assert_eq!((&refused.request, refused.refusal.reason()), (&request, "closed"));
-        assert_eq!(refused.to_string(), "`alice` may not write for tenant `acme`: closed");
-        let unknown = nobody.ask(TenantRequest::ambient(TenantAction::Pause)).expect_err("nobody may");
-        assert_eq!(unknown.to_string(), "an unnamed actor may not pause for all tenants: closed");
+        assert_eq!(
+            (&refused.request, refused.refusal.reason()),
+            (&request, "closed")
+        );
+        assert_eq!(
+            refused.to_string(),
+            "`alice` may not write for tenant `acme`: closed"
+        );
+        let unknown = nobody
+            .ask(TenantRequest::ambient(TenantAction::Pause))
+            .expect_err("nobody may");
+        assert_eq!(
+            unknown.to_string(),
+            "an unnamed actor may not pause for all tenants: closed"
+        );
         assert_eq!(AllowAll.check(&request), Ok(()));
     }
 }

@@ -10,13 +10,15 @@ use crate::error::{Error, TransactionError};
 use crate::transaction::{OutboxTransaction, run_async};
 
 impl OutboxConnection {
-    /// [`transaction_async`](Self::transaction_async), run again from its start in a new transaction when another transaction was in the
-    /// way: after a deadlock, a serialization failure, a lock that was not to be had in time, or [`Error::Conflict`] of a save.
+    /// [`transaction_async`](Self::transaction_async), run again from its start in a new
+    /// transaction when another transaction was in the way: after a deadlock, a serialization
+    /// failure, a lock that was not to be had in time, or [`Error::Conflict`] of a save.
     ///
-    /// The policy says how often it is tried in all, and how long to wait between. What the closure captures is cloned for each attempt, and what
-    /// it does outside the transaction happens with each of them. Whatever error the closure makes of such a failure, the transaction has
-    /// seen it. A closure that fails for another reason is not run again, nor is one whose commit has no clear outcome
-    /// ([`Error::CommitUnclear`]) or whose connection was lost.
+    /// The policy says how often it is tried in all, and how long to wait between. What the closure
+    /// captures is cloned for each attempt, and what it does outside the transaction happens with
+    /// each of them. Whatever error the closure makes of such a failure, the transaction has seen
+    /// it. A closure that fails for another reason is not run again, nor is one whose commit has no
+    /// clear outcome ([`Error::CommitUnclear`]) or whose connection was lost.
     ///
     /// ```
     /// # use bento_core::{PendingEvents, aggregate, domain_event};
@@ -57,8 +59,13 @@ impl OutboxConnection {
     /// [`TransactionError`]: that of the last attempt.
     ///
     /// # Cancel safety
-    /// If the future is dropped, the attempt that runs is rolled back, and none follows; during its commit it may have been committed or not.
-    pub async fn transaction_retrying<F, T, E>(&self, policy: RetryPolicy, work: F) -> Result<T, TransactionError<E>>
+    /// If the future is dropped, the attempt that runs is rolled back, and none follows; during its
+    /// commit it may have been committed or not.
+    pub async fn transaction_retrying<F, T, E>(
+        &self,
+        policy: RetryPolicy,
+        work: F,
+    ) -> Result<T, TransactionError<E>>
     where
         F: for<'c> AsyncFnOnce(&'c OutboxTransaction) -> Result<T, E> + Clone,
     {
@@ -98,8 +105,12 @@ impl OutboxConnection {
         let contention = begun.contention();
         run_async(begun, work).await.map_err(|error| {
             let is_worth_it = match &error {
-                TransactionError::Connection(Error::CommitUnclear { .. } | Error::ConnectionLost { .. }) => false,
-                TransactionError::Connection(error) => contention.is_noted() || self.is_contention(error),
+                TransactionError::Connection(
+                    Error::CommitUnclear { .. } | Error::ConnectionLost { .. },
+                ) => false,
+                TransactionError::Connection(error) => {
+                    contention.is_noted() || self.is_contention(error)
+                }
                 TransactionError::Transaction(_) => contention.is_noted(),
             };
             (error, is_worth_it)

@@ -4,8 +4,8 @@ use std::future::Future;
 use std::pin::Pin;
 
 use sea_orm::{
-    AccessMode, ConnectionTrait, DbBackend, DbErr, ExecResult, IsolationLevel, QueryResult, Statement, StreamTrait,
-    TransactionOptions, TransactionTrait,
+    AccessMode, ConnectionTrait, DbBackend, DbErr, ExecResult, IsolationLevel, QueryResult,
+    Statement, StreamTrait, TransactionOptions, TransactionTrait,
 };
 
 use super::OutboxConnection;
@@ -79,13 +79,19 @@ impl TransactionTrait for OutboxConnection {
         Ok(self.begin_with_config(isolation_level, access_mode).await?)
     }
 
-    async fn begin_with_options(&self, options: TransactionOptions) -> Result<OutboxTransaction, DbErr> {
+    async fn begin_with_options(
+        &self,
+        options: TransactionOptions,
+    ) -> Result<OutboxTransaction, DbErr> {
         Ok(self.begin_with_options(options).await?)
     }
 
     async fn transaction<F, T, E>(&self, callback: F) -> Result<T, sea_orm::TransactionError<E>>
     where
-        F: for<'c> FnOnce(&'c OutboxTransaction) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>> + Send,
+        F: for<'c> FnOnce(
+                &'c OutboxTransaction,
+            ) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>>
+            + Send,
         T: Send,
         E: std::fmt::Display + std::fmt::Debug + Send,
     {
@@ -99,10 +105,15 @@ impl TransactionTrait for OutboxConnection {
         access_mode: Option<AccessMode>,
     ) -> Result<T, sea_orm::TransactionError<E>>
     where
-        F: for<'c> FnOnce(&'c OutboxTransaction) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>> + Send,
+        F: for<'c> FnOnce(
+                &'c OutboxTransaction,
+            ) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>>
+            + Send,
         T: Send,
         E: std::fmt::Display + std::fmt::Debug + Send,
     {
-        Ok(self.transaction_with_config(callback, isolation_level, access_mode).await?)
+        Ok(self
+            .transaction_with_config(callback, isolation_level, access_mode)
+            .await?)
     }
 }

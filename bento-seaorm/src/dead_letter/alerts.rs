@@ -14,7 +14,11 @@ use crate::relay_store::{OutboxStore, StoreFailure, Tries, store_error};
 
 impl AlertStore for OutboxStore {
     /// Looks before it writes: mostly there is nothing.
-    async fn take_unalerted(&self, limit: u32, hold: Duration) -> Result<Vec<DeadLetter>, StoreError> {
+    async fn take_unalerted(
+        &self,
+        limit: u32,
+        hold: Duration,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
         let look = select::any_unalerted(self.dialect()?, self.tables());
         if self.rows(look, |_| ()).await?.is_empty() {
             return Ok(Vec::new());
@@ -28,12 +32,19 @@ impl AlertStore for OutboxStore {
         }
     }
 
-    async fn settle_alerts(&self, letters: &[DeadLetter], outcome: AlertOutcome) -> Result<(), StoreError> {
+    async fn settle_alerts(
+        &self,
+        letters: &[DeadLetter],
+        outcome: AlertOutcome,
+    ) -> Result<(), StoreError> {
         if letters.is_empty() {
             return Ok(());
         }
         let dialect = self.dialect()?;
-        let update = Sql::new(dialect, &format!("UPDATE {} SET ", self.tables().dead_letter()));
+        let update = Sql::new(
+            dialect,
+            &format!("UPDATE {} SET ", self.tables().dead_letter()),
+        );
         let update = match outcome {
             AlertOutcome::Told => update.push(&format!("alerted_at = {}", dialect.now())),
             AlertOutcome::Failed(wait) => update.push("alert_after = ").after(wait),
@@ -41,12 +52,17 @@ impl AlertStore for OutboxStore {
         let mut update = update.push(" WHERE alerted_at IS NULL AND (");
         for (nth, letter) in letters.iter().enumerate() {
             update = update
-                .push(if nth == 0 { "event_id = " } else { " OR event_id = " })
+                .push(if nth == 0 {
+                    "event_id = "
+                } else {
+                    " OR event_id = "
+                })
                 .bind(Uuid::from(letter.envelope.event_id))
                 .push(" AND route = ")
                 .bind(&*letter.route)
                 .when(letter.failed_at != UNREADABLE_TIME, |sql| {
-                    sql.push(" AND failed_at = ").bind(dialect.time(letter.failed_at))
+                    sql.push(" AND failed_at = ")
+                        .bind(dialect.time(letter.failed_at))
                 });
         }
         let updated = self.db().execute_raw(update.push(")").build()).await;
@@ -55,18 +71,29 @@ impl AlertStore for OutboxStore {
     }
 }
 
-async fn take(store: &OutboxStore, limit: u32, hold: Duration) -> Result<Vec<DeadLetter>, StoreFailure> {
+async fn take(
+    store: &OutboxStore,
+    limit: u32,
+    hold: Duration,
+) -> Result<Vec<DeadLetter>, StoreFailure> {
     let (tx, dialect) = store.begin().await?;
-    let rows = tx.query_all_raw(select::unalerted(dialect, store.tables(), limit).build()).await?;
+    let rows = tx
+        .query_all_raw(select::unalerted(dialect, store.tables(), limit).build())
+        .await?;
     let letters: Vec<DeadLetter> = rows.iter().map(select::letter).collect();
     if letters.is_empty() {
         return Ok(letters);
     }
-    let key = |letter: &DeadLetter| -> LetterKey { (letter.envelope.event_id, letter.route.clone()) };
+    let key =
+        |letter: &DeadLetter| -> LetterKey { (letter.envelope.event_id, letter.route.clone()) };
     let keys: Vec<_> = letters.iter().map(key).collect();
     own_key::settle_keys(&tx, dialect, store.tables(), &keys).await?;
-    let update = Sql::new(dialect, &format!("UPDATE {} SET alert_after = ", store.tables().dead_letter()));
-    tx.execute_raw(of_letters(update.after(hold).push(" WHERE "), &keys).build()).await?;
+    let update = Sql::new(
+        dialect,
+        &format!("UPDATE {} SET alert_after = ", store.tables().dead_letter()),
+    );
+    tx.execute_raw(of_letters(update.after(hold).push(" WHERE "), &keys).build())
+        .await?;
     tx.commit().await?;
     Ok(letters)
 }

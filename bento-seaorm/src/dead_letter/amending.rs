@@ -19,9 +19,18 @@ pub(super) async fn amend(
     amendment: &Amendment,
 ) -> Result<(), StoreError> {
     let Some(DeadLetter { shard, .. }) = store.find(event_id, route).await? else {
-        return Err(StoreError::NoDeadLetter { event_id, route: route.into() });
+        return Err(StoreError::NoDeadLetter {
+            event_id,
+            route: route.into(),
+        });
     };
-    let amending = Amending { store, shard, event_id, route, amendment };
+    let amending = Amending {
+        store,
+        shard,
+        event_id,
+        route,
+        amendment,
+    };
     let mut tries = Tries::new(store.db().get_database_backend());
     loop {
         match amending.once().await {
@@ -41,23 +50,39 @@ struct Amending<'a> {
 }
 
 impl Amending<'_> {
-    /// Reads the letter under the lock of its shard: nobody replays or discards it until it is written.
+    /// Reads the letter under the lock of its shard: nobody replays or discards it until it is
+    /// written.
     async fn once(&self) -> Result<(), StoreFailure> {
-        let &Self { store, shard, event_id, route, amendment } = self;
+        let &Self {
+            store,
+            shard,
+            event_id,
+            route,
+            amendment,
+        } = self;
         let (tx, dialect) = store.begin().await?;
         lock_shard(&tx, dialect, store.tables(), shard).await?;
         own_key::settle_keys(&tx, dialect, store.tables(), &[(event_id, route.into())]).await?;
-        let rows = tx.query_all_raw(select::one(dialect, store.tables(), event_id, route).build()).await?;
+        let rows = tx
+            .query_all_raw(select::one(dialect, store.tables(), event_id, route).build())
+            .await?;
         let Some(row) = rows.first() else {
-            return Err(StoreError::NoDeadLetter { event_id, route: route.into() }.into());
+            return Err(StoreError::NoDeadLetter {
+                event_id,
+                route: route.into(),
+            }
+            .into());
         };
         let headers = amendment.apply(&select::letter(row))?;
-        let update = Sql::new(dialect, &format!("UPDATE {} SET headers = ", store.tables().dead_letter()))
-            .bind((!headers.is_empty()).then(|| headers.to_vec()))
-            .push(" WHERE event_id = ")
-            .bind(Uuid::from(event_id))
-            .push(" AND route = ")
-            .bind(route);
+        let update = Sql::new(
+            dialect,
+            &format!("UPDATE {} SET headers = ", store.tables().dead_letter()),
+        )
+        .bind((!headers.is_empty()).then(|| headers.to_vec()))
+        .push(" WHERE event_id = ")
+        .bind(Uuid::from(event_id))
+        .push(" AND route = ")
+        .bind(route);
         tx.execute_raw(update.build()).await?;
         Ok(tx.commit().await?)
     }

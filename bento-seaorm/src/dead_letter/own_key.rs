@@ -1,6 +1,7 @@
 //! Dead letters whose key cannot be read: each is addressed by an id that stands for its row.
 //!
-//! Only SQLite holds such a key. Its tables number their rows, and no value of a column changes the number.
+//! Only SQLite holds such a key. Its tables number their rows, and no value of a column changes the
+//! number.
 
 use bento_core::id::EventId;
 use bento_relay::dead_letter::LetterKey;
@@ -11,7 +12,8 @@ use crate::dialect::{Dialect, Sql};
 use crate::session::StoreTransaction;
 use crate::tables::Tables;
 
-/// The first bytes of an id that stands for a row. The number of the row follows behind the version and the variant.
+/// The first bytes of an id that stands for a row. The number of the row follows behind the version
+/// and the variant.
 const MARK: [u8; 6] = *b"bento\0";
 
 /// The bits of the variant of a UUID, in the highest byte of the number.
@@ -29,7 +31,9 @@ pub(super) fn id_of_row(row: i64) -> EventId {
 pub(super) fn row_of(dialect: &dyn Dialect, id: EventId) -> Option<i64> {
     dialect.row_number()?;
     let (bytes, number) = (id.as_uuid().as_bytes(), id.as_uuid().as_u64_pair().1);
-    bytes.starts_with(&MARK).then(|| (number & !VARIANT).cast_signed())
+    bytes
+        .starts_with(&MARK)
+        .then(|| (number & !VARIANT).cast_signed())
 }
 
 /// Gives those of these letters that are addressed by their row the key under which they are known.
@@ -40,17 +44,28 @@ pub(super) async fn settle_keys(
     letters: &[LetterKey],
 ) -> Result<(), DbErr> {
     for (event_id, route) in letters {
-        let Some(row) = row_of(dialect, *event_id) else { continue };
-        let update = Sql::new(dialect, &format!("UPDATE {} SET event_id = ", tables.dead_letter()));
-        let update = update.bind(Uuid::from(*event_id)).push(", route = ").bind(&**route);
-        tx.execute_raw(of_row(update.push(" WHERE "), dialect, row).build()).await?;
+        let Some(row) = row_of(dialect, *event_id) else {
+            continue;
+        };
+        let update = Sql::new(
+            dialect,
+            &format!("UPDATE {} SET event_id = ", tables.dead_letter()),
+        );
+        let update = update
+            .bind(Uuid::from(*event_id))
+            .push(", route = ")
+            .bind(&**route);
+        tx.execute_raw(of_row(update.push(" WHERE "), dialect, row).build())
+            .await?;
     }
     Ok(())
 }
 
 /// Appends that a row has this number.
 pub(super) fn of_row(sql: Sql, dialect: &dyn Dialect, row: i64) -> Sql {
-    sql.push(dialect.row_number().unwrap_or("NULL")).push(" = ").bind(row)
+    sql.push(dialect.row_number().unwrap_or("NULL"))
+        .push(" = ")
+        .bind(row)
 }
 
 #[cfg(test)]
@@ -65,7 +80,13 @@ mod tests {
         for row in [1, 255, 1 << 40, (1 << 62) - 1] {
             assert_eq!(row_of(sqlite, id_of_row(row)), Some(row));
             #[cfg(feature = "postgres")]
-            assert_eq!(row_of(crate::dialect::of(DbBackend::Postgres).unwrap(), id_of_row(row)), None);
+            assert_eq!(
+                row_of(
+                    crate::dialect::of(DbBackend::Postgres).unwrap(),
+                    id_of_row(row)
+                ),
+                None
+            );
         }
         assert_eq!(row_of(sqlite, EventId::new()), None);
     }

@@ -48,7 +48,13 @@ async fn removed_once(
     fate: Fate<'_>,
 ) -> Result<u64, StoreFailure> {
     let (tx, dialect) = store.begin().await?;
-    let removal = Removal { tx: &tx, dialect, tables: store.tables(), shard, letters };
+    let removal = Removal {
+        tx: &tx,
+        dialect,
+        tables: store.tables(),
+        shard,
+        letters,
+    };
     lock_shard(&tx, dialect, store.tables(), shard).await?;
     own_key::settle_keys(&tx, dialect, store.tables(), letters).await?;
     let touched = removal.streams().await?;
@@ -77,19 +83,26 @@ impl Removal<'_> {
     /// The streams that may go on.
     async fn streams(&self) -> Result<BTreeSet<StreamKey>, DbErr> {
         let select = self.of_these(self.sql("SELECT DISTINCT route, aggregate_type, aggregate_id"));
-        let rows = self.tx.query_all_raw(select.push(" AND aggregate_id <> ''").build()).await?;
+        let rows = self
+            .tx
+            .query_all_raw(select.push(" AND aggregate_id <> ''").build())
+            .await?;
         let mut streams: BTreeSet<_> = rows.iter().map(stream_of).collect();
-        let parked_all = streams.iter().any(|stream| &*stream.route == Burial::UNREADABLE);
+        let parked_all = streams
+            .iter()
+            .any(|stream| &*stream.route == Burial::UNREADABLE);
         if parked_all || !self.by_row().is_empty() {
             streams.extend(self.streams_on_every_route().await?);
         }
         Ok(streams)
     }
 
-    /// The ids of those whose route could not be read, so that nobody knows which stream they are of.
+    /// The ids of those whose route could not be read, so that nobody knows which stream they are
+    /// of.
     fn by_row(&self) -> Vec<EventId> {
         let ids = self.letters.iter().map(|(event_id, _)| *event_id);
-        ids.filter(|event_id| own_key::row_of(self.dialect, *event_id).is_some()).collect()
+        ids.filter(|event_id| own_key::row_of(self.dialect, *event_id).is_some())
+            .collect()
     }
 
     /// What waits behind those of these letters that park their aggregate on every route.
@@ -102,23 +115,43 @@ impl Removal<'_> {
              AND d.aggregate_id = h.aggregate_id AND (d.route = '{}'",
             Burial::UNREADABLE
         ));
-        let or_this = |sql: Sql, event_id| sql.push(" OR d.event_id = ").bind(uuid::Uuid::from(event_id));
+        let or_this = |sql: Sql, event_id| {
+            sql.push(" OR d.event_id = ")
+                .bind(uuid::Uuid::from(event_id))
+        };
         let select = self.by_row().into_iter().fold(select, or_this).push("))");
-        Ok(self.tx.query_all_raw(select.build()).await?.iter().map(stream_of).collect())
+        Ok(self
+            .tx
+            .query_all_raw(select.build())
+            .await?
+            .iter()
+            .map(stream_of)
+            .collect())
     }
 
-    /// Moves the letters to the held rows as if they had never been tried, but for those who got them nevertheless. Each takes its
-    /// place again if its aggregate has waited for it; otherwise it is due at once.
+    /// Moves the letters to the held rows as if they had never been tried, but for those who got
+    /// them nevertheless. Each takes its place again if its aggregate has waited for it; otherwise
+    /// it is due at once.
     ///
-    /// One stays where it is if another event holds its place, which takes positions that were handed out twice.
+    /// One stays where it is if another event holds its place, which takes positions that were
+    /// handed out twice.
     async fn hold(&self) -> Result<u64, DbErr> {
-        let (held, dead, now) = (self.tables.held(), self.tables.dead_letter(), self.dialect.now());
+        let (held, dead, now) = (
+            self.tables.held(),
+            self.tables.dead_letter(),
+            self.dialect.now(),
+        );
         let insert = self.sql(&format!(
             "INSERT INTO {held} (shard, position, route, {MOVED}, ordered, attempts, retry_after, delivered) \
              SELECT shard, position, route, {MOVED}, parks, 0, CASE WHEN parks THEN NULL ELSE {now} END, delivered"
         ));
         let or_leave = self.dialect.or_leave(held, &["shard", "route", "position"]);
-        self.execute(self.of_these(insert).push(" AND raw IS NULL").push(&or_leave)).await?;
+        self.execute(
+            self.of_these(insert)
+                .push(" AND raw IS NULL")
+                .push(&or_leave),
+        )
+        .await?;
         let delete = self.of_these(self.sql("DELETE")).push(&format!(
             " AND EXISTS (SELECT 1 FROM {held} h WHERE h.event_id = {dead}.event_id AND h.route = {dead}.route)"
         ));
@@ -142,7 +175,12 @@ impl Removal<'_> {
     }
 
     fn of_these(&self, sql: Sql) -> Sql {
-        let sql = sql.push(&format!(" FROM {} WHERE shard = ", self.tables.dead_letter())).bind(self.shard);
+        let sql = sql
+            .push(&format!(
+                " FROM {} WHERE shard = ",
+                self.tables.dead_letter()
+            ))
+            .bind(self.shard);
         of_letters(sql.push(" AND "), self.letters)
     }
 

@@ -20,11 +20,20 @@ pub(super) const UNREADABLE_TIME: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
 /// A page of dead letters, oldest failure first.
 pub(super) fn list(dialect: &'static dyn Dialect, tables: &Tables, query: &DeadLetterQuery) -> Sql {
-    page(letters(dialect, tables), dialect, query, (tables.dead_letter(), "failed_at"))
+    page(
+        letters(dialect, tables),
+        dialect,
+        query,
+        (tables.dead_letter(), "failed_at"),
+    )
 }
 
 /// A page of what was discarded, the earliest first.
-pub(super) fn discarded(dialect: &'static dyn Dialect, tables: &Tables, query: &DeadLetterQuery) -> Sql {
+pub(super) fn discarded(
+    dialect: &'static dyn Dialect,
+    tables: &Tables,
+    query: &DeadLetterQuery,
+) -> Sql {
     let select = Sql::new(
         dialect,
         &format!(
@@ -35,19 +44,38 @@ pub(super) fn discarded(dialect: &'static dyn Dialect, tables: &Tables, query: &
             tables.discarded_letter()
         ),
     );
-    page(select, dialect, query, (tables.discarded_letter(), "discarded_at"))
+    page(
+        select,
+        dialect,
+        query,
+        (tables.discarded_letter(), "discarded_at"),
+    )
 }
 
 /// The dead letter of one event for one route.
-pub(super) fn one(dialect: &'static dyn Dialect, tables: &Tables, event_id: EventId, route: &str) -> Sql {
-    keyed(letters(dialect, tables).push(" AND "), dialect, event_id, route)
+pub(super) fn one(
+    dialect: &'static dyn Dialect,
+    tables: &Tables,
+    event_id: EventId,
+    route: &str,
+) -> Sql {
+    keyed(
+        letters(dialect, tables).push(" AND "),
+        dialect,
+        event_id,
+        route,
+    )
 }
 
 /// Appends that a letter has this key.
 fn keyed(sql: Sql, dialect: &dyn Dialect, event_id: EventId, route: &str) -> Sql {
     match row_of(dialect, event_id) {
         Some(row) => of_row(sql, dialect, row),
-        None => sql.push("event_id = ").bind(Uuid::from(event_id)).push(" AND route = ").bind(route),
+        None => sql
+            .push("event_id = ")
+            .bind(Uuid::from(event_id))
+            .push(" AND route = ")
+            .bind(route),
     }
 }
 
@@ -60,13 +88,28 @@ pub(super) fn in_order(
     limit: u64,
 ) -> Sql {
     let mut sql = filtered(letters(dialect, tables), dialect, filter);
-    if let Some(ShardCursor { shard, position, route }) = after {
+    if let Some(ShardCursor {
+        shard,
+        position,
+        route,
+    }) = after
+    {
         // The first part says nothing more, but tells the planner where in the index to begin.
-        sql = sql.push(" AND shard >= ").bind(*shard).push(" AND (shard > ").bind(*shard).push(" OR position > ");
-        sql = sql.bind(*position).push(" OR (position = ").bind(*position).push(" AND route > ");
+        sql = sql
+            .push(" AND shard >= ")
+            .bind(*shard)
+            .push(" AND (shard > ")
+            .bind(*shard)
+            .push(" OR position > ");
+        sql = sql
+            .bind(*position)
+            .push(" OR (position = ")
+            .bind(*position)
+            .push(" AND route > ");
         sql = sql.bind(&**route).push("))");
     }
-    sql.push(" ORDER BY shard, position, route LIMIT ").bind(signed(limit))
+    sql.push(" ORDER BY shard, position, route LIMIT ")
+        .bind(signed(limit))
 }
 
 /// The first letters that nobody was told of and that nobody has taken.
@@ -79,12 +122,18 @@ pub(super) fn unalerted(dialect: &'static dyn Dialect, tables: &Tables, limit: u
 
 /// Whether there is one.
 pub(super) fn any_unalerted(dialect: &'static dyn Dialect, tables: &Tables) -> Sql {
-    let select = Sql::new(dialect, &format!("SELECT 1 FROM {} WHERE 1 = 1", tables.dead_letter()));
+    let select = Sql::new(
+        dialect,
+        &format!("SELECT 1 FROM {} WHERE 1 = 1", tables.dead_letter()),
+    );
     due_for_alert(select, dialect).push(" LIMIT 1")
 }
 
 fn due_for_alert(sql: Sql, dialect: &dyn Dialect) -> Sql {
-    sql.push(&format!(" AND alerted_at IS NULL AND (alert_after IS NULL OR alert_after <= {})", dialect.now()))
+    sql.push(&format!(
+        " AND alerted_at IS NULL AND (alert_after IS NULL OR alert_after <= {})",
+        dialect.now()
+    ))
 }
 
 fn letters(dialect: &'static dyn Dialect, tables: &Tables) -> Sql {
@@ -100,11 +149,20 @@ fn letters(dialect: &'static dyn Dialect, tables: &Tables) -> Sql {
 }
 
 /// A page of a table in the order of a time, the ids and the routes.
-fn page(select: Sql, dialect: &'static dyn Dialect, query: &DeadLetterQuery, of: (&str, &str)) -> Sql {
+fn page(
+    select: Sql,
+    dialect: &'static dyn Dialect,
+    query: &DeadLetterQuery,
+    of: (&str, &str),
+) -> Sql {
     let (table, time) = of;
     let mut sql = filtered(select, dialect, &query.filter);
     if let Some(cursor) = &query.after {
-        let place = Place { dialect, table, cursor };
+        let place = Place {
+            dialect,
+            table,
+            cursor,
+        };
         // The first part says nothing more, but tells the planner where in the index to begin.
         sql = place.time(sql.push(&format!(" AND {time} >= ")), time);
         sql = place.time(sql.push(&format!(" AND ({time} > ")), time);
@@ -112,10 +170,12 @@ fn page(select: Sql, dialect: &'static dyn Dialect, query: &DeadLetterQuery, of:
         sql = place.event_id(sql.push(" OR (event_id = "));
         sql = place.route(sql.push(" AND route > ")).push("))");
     }
-    sql.push(&format!(" ORDER BY {time}, event_id, route LIMIT ")).bind(signed(query.rows()))
+    sql.push(&format!(" ORDER BY {time}, event_id, route LIMIT "))
+        .bind(signed(query.rows()))
 }
 
-/// The place where a list goes on. A value of the last letter that could not be read is compared as it is stored.
+/// The place where a list goes on. A value of the last letter that could not be read is compared as
+/// it is stored.
 struct Place<'a> {
     dialect: &'static dyn Dialect,
     table: &'a str,
@@ -144,8 +204,16 @@ impl Place<'_> {
         if !is_stored {
             return sql.bind(value);
         }
-        let stored = sql.push(&format!("COALESCE((SELECT max({column}) FROM {} WHERE ", self.table));
-        let stored = keyed(stored, self.dialect, self.cursor.event_id, &self.cursor.route);
+        let stored = sql.push(&format!(
+            "COALESCE((SELECT max({column}) FROM {} WHERE ",
+            self.table
+        ));
+        let stored = keyed(
+            stored,
+            self.dialect,
+            self.cursor.event_id,
+            &self.cursor.route,
+        );
         stored.push("), ").bind(value).push(")")
     }
 }
@@ -166,7 +234,10 @@ fn filtered(mut sql: Sql, dialect: &'static dyn Dialect, filter: &DeadLetterFilt
             sql = sql.push(&format!(" AND {column} = ")).bind(asked.as_str());
         }
     }
-    for (test, asked) in [("failed_at >= ", filter.failed_since), ("failed_at < ", filter.failed_until)] {
+    for (test, asked) in [
+        ("failed_at >= ", filter.failed_since),
+        ("failed_at < ", filter.failed_until),
+    ] {
         if let Some(asked) = asked {
             sql = sql.push(" AND ").push(test).bind(dialect.time(asked));
         }
@@ -182,7 +253,8 @@ fn signed(limit: u64) -> i64 {
 pub(super) fn letter(row: &QueryResult) -> DeadLetter {
     let failed_at = row.try_get_by_index(6).unwrap_or(UNREADABLE_TIME);
     let mut envelope = salvaged_at(row, 12).0;
-    let has_key = row.try_get_by_index::<Uuid>(12).is_ok() && row.try_get_by_index::<String>(0).is_ok();
+    let has_key =
+        row.try_get_by_index::<Uuid>(12).is_ok() && row.try_get_by_index::<String>(0).is_ok();
     if let (false, Ok(Some(number))) = (has_key, row.try_get_by_index(11)) {
         envelope.event_id = id_of_row(number);
     }
@@ -190,7 +262,10 @@ pub(super) fn letter(row: &QueryResult) -> DeadLetter {
         lossy_at(row, 0).into(),
         row.try_get_by_index(1).unwrap_or_default(),
         row.try_get_by_index(2).unwrap_or_default(),
-        row.try_get_by_index::<i32>(3).unwrap_or_default().max(0).cast_unsigned(),
+        row.try_get_by_index::<i32>(3)
+            .unwrap_or_default()
+            .max(0)
+            .cast_unsigned(),
         lossy_at(row, 4),
         lossy_at(row, 5),
         failed_at,
@@ -239,16 +314,22 @@ mod tests {
     async fn plan(db: &DatabaseConnection, select: Sql) -> String {
         let select = select.build();
         let explain = format!("EXPLAIN {}", select.sql);
-        let explain = Statement::from_sql_and_values(DbBackend::Postgres, explain, select.values.unwrap());
+        let explain =
+            Statement::from_sql_and_values(DbBackend::Postgres, explain, select.values.unwrap());
         let rows = db.query_all_raw(explain).await.unwrap();
-        rows.iter().map(|row| row.try_get_by_index::<String>(0).unwrap()).collect::<Vec<_>>().join("\n")
+        rows.iter()
+            .map(|row| row.try_get_by_index::<String>(0).unwrap())
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     #[tokio::test]
     async fn dead_letters_are_found_by_an_index() {
         on_postgres(async |db| {
             db.execute_unprepared(MANY).await.unwrap();
-            db.execute_unprepared("ANALYZE bento_dead_letter").await.unwrap();
+            db.execute_unprepared("ANALYZE bento_dead_letter")
+                .await
+                .unwrap();
             let (dialect, tables) = (dialect::of(DbBackend::Postgres).unwrap(), Tables::default());
             let any = DeadLetterFilter::default;
             let filters = [
@@ -261,11 +342,22 @@ mod tests {
             ];
             for (filter, index) in filters {
                 let plan = plan(&db, list(dialect, &tables, &DeadLetterQuery::of(filter))).await;
-                assert!(plan.contains(&format!("bento_dead_letter_{index}")) && !plan.contains("Seq Scan"), "{plan}");
+                assert!(
+                    plan.contains(&format!("bento_dead_letter_{index}"))
+                        && !plan.contains("Seq Scan"),
+                    "{plan}"
+                );
             }
-            let cursor = ShardCursor { shard: 3, position: 1000, route: "default".into() };
+            let cursor = ShardCursor {
+                shard: 3,
+                position: 1000,
+                route: "default".into(),
+            };
             let plan = plan(&db, in_order(dialect, &tables, &any(), Some(&cursor), 100)).await;
-            assert!(plan.contains("bento_dead_letter_position") && !plan.contains("Seq Scan"), "{plan}");
+            assert!(
+                plan.contains("bento_dead_letter_position") && !plan.contains("Seq Scan"),
+                "{plan}"
+            );
         })
         .await;
     }

@@ -14,7 +14,13 @@ pub(super) struct Index<'a> {
 impl Index<'_> {
     /// The statement that creates the index, where `IF NOT EXISTS` is understood.
     pub(super) fn create_if_missing(&self) -> String {
-        format!("CREATE {} IF NOT EXISTS {} ON {} ({})", self.kind(), self.full_name(), self.table, self.columns)
+        format!(
+            "CREATE {} IF NOT EXISTS {} ON {} ({})",
+            self.kind(),
+            self.full_name(),
+            self.table,
+            self.columns
+        )
     }
 
     /// The name in the schema of the table.
@@ -30,18 +36,36 @@ impl Index<'_> {
 
 /// Every index that all back ends have.
 pub(super) fn all(tables: &Tables) -> Vec<Index<'_>> {
-    let index = |table, name, columns| Index { table, name, columns, unique: false };
+    let index = |table, name, columns| Index {
+        table,
+        name,
+        columns,
+        unique: false,
+    };
     let (held, dead_letter, published) = (tables.held(), tables.dead_letter(), tables.published());
     let discarded = tables.discarded_letter();
     vec![
-        Index { table: tables.outbox(), name: "event_id", columns: "event_id", unique: true },
-        index(held, "stream", "shard, route, aggregate_type, aggregate_id, ordered, position"),
+        Index {
+            table: tables.outbox(),
+            name: "event_id",
+            columns: "event_id",
+            unique: true,
+        },
+        index(
+            held,
+            "stream",
+            "shard, route, aggregate_type, aggregate_id, ordered, position",
+        ),
         index(held, "retry_after", "shard, retry_after, position"),
         index(held, "aggregate", "aggregate_type, aggregate_id"),
         index(held, "event_id", "event_id"),
         index(held, "tenant_id", "tenant_id"),
         index(held, "event_type", "event_type"),
-        index(dead_letter, "stream", "shard, route, aggregate_type, aggregate_id, position"),
+        index(
+            dead_letter,
+            "stream",
+            "shard, route, aggregate_type, aggregate_id, position",
+        ),
         index(dead_letter, "aggregate", "aggregate_type, aggregate_id"),
         index(dead_letter, "position", "shard, position, route"),
         index(dead_letter, "failed_at", "failed_at, event_id, route"),

@@ -9,8 +9,8 @@ use sea_orm::sqlx::mysql::MySqlDatabaseError;
 use sea_orm::{ConnectionTrait, DbBackend, IsolationLevel, Statement, TransactionOptions, Value};
 
 use super::{
-    Dialect, InsertLimits, Look, MissingSchema, MissingTable, PARAMETERS, Renewal, Renewed, Renewing, ShardsUpdate,
-    Sql, Warning,
+    Dialect, InsertLimits, Look, MissingSchema, MissingTable, PARAMETERS, Renewal, Renewed,
+    Renewing, ShardsUpdate, Sql, Warning,
 };
 use crate::entity::BYTES;
 use crate::session::{Shielded, StoreTransaction};
@@ -27,7 +27,8 @@ const UNKNOWN_DATABASE: u16 = 1049;
 const NO_DATABASE: u16 = 1046;
 /// `ER_DUP_KEYNAME`.
 const DUPLICATE_KEY_NAME: u16 = 1061;
-/// `ER_LOCK_WAIT_TIMEOUT`, `ER_LOCK_DEADLOCK`, and MariaDB's `ER_CHECKREAD`: the row changed since it was read.
+/// `ER_LOCK_WAIT_TIMEOUT`, `ER_LOCK_DEADLOCK`, and MariaDB's `ER_CHECKREAD`: the row changed since
+/// it was read.
 const TRANSIENT: [u16; 3] = [1205, 1213, 1020];
 /// `innodb_flush_log_at_trx_commit`: a commit waits for the disk.
 const AT_EACH_COMMIT: i64 = 1;
@@ -43,7 +44,11 @@ impl Dialect for MySql {
 
     fn drop_schema(&self, tables: &Tables) -> Vec<String> {
         let mut statements = vec![format!("DROP VIEW IF EXISTS {}", tables.status())];
-        statements.extend(tables.all().map(|table| format!("DROP TABLE IF EXISTS {table}")));
+        statements.extend(
+            tables
+                .all()
+                .map(|table| format!("DROP TABLE IF EXISTS {table}")),
+        );
         statements
     }
 
@@ -64,9 +69,13 @@ impl Dialect for MySql {
         }
     }
 
-    /// The lock belongs to the session, and DDL does not end it. The name holds that of the database, whose tables are migrated.
+    /// The lock belongs to the session, and DDL does not end it. The name holds that of the
+    /// database, whose tables are migrated.
     fn lock_migrations(&self, schema: Option<&str>) -> String {
-        format!("SELECT CAST(GET_LOCK({}, 3600) AS SIGNED)", lock_name(schema))
+        format!(
+            "SELECT CAST(GET_LOCK({}, 3600) AS SIGNED)",
+            lock_name(schema)
+        )
     }
 
     fn unlock_migrations(&self, schema: Option<&str>) -> Option<String> {
@@ -74,16 +83,22 @@ impl Dialect for MySql {
     }
 
     fn is_already_there(&self, error: &dyn DatabaseError) -> bool {
-        error.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|error| error.number() == DUPLICATE_KEY_NAME)
+        error
+            .try_downcast_ref::<MySqlDatabaseError>()
+            .is_some_and(|error| error.number() == DUPLICATE_KEY_NAME)
     }
 
     fn placeholder(&self, _number: usize, sql: &mut String) {
         sql.push('?');
     }
 
-    /// A statement has 65,535 parameters at most, and a packet 16 MiB unless the server was told otherwise.
+    /// A statement has 65,535 parameters at most, and a packet 16 MiB unless the server was told
+    /// otherwise.
     fn insert_limits(&self) -> InsertLimits {
-        InsertLimits { rows: 65_535 / PARAMETERS, bytes: 8 << 20 }
+        InsertLimits {
+            rows: 65_535 / PARAMETERS,
+            bytes: 8 << 20,
+        }
     }
 
     /// `INSERT IGNORE` would also truncate what is too long and swallow every other error.
@@ -92,8 +107,9 @@ impl Dialect for MySql {
         format!(" ON DUPLICATE KEY UPDATE {table}.{unchanged} = {table}.{unchanged}")
     }
 
-    /// Of `ON DUPLICATE KEY UPDATE` MariaDB returns the rows that were there as well, and MySQL returns none. The number of
-    /// affected rows says nothing either: the driver asks for found rows.
+    /// Of `ON DUPLICATE KEY UPDATE` MariaDB returns the rows that were there as well, and MySQL
+    /// returns none. The number of affected rows says nothing either: the driver asks for found
+    /// rows.
     fn returning(&self, _column: &str) -> Option<String> {
         None
     }
@@ -112,17 +128,27 @@ impl Dialect for MySql {
         format!("TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), {column})")
     }
 
-    /// The list is filled up to a power of two with its last number, so that there are few texts to prepare.
+    /// The list is filled up to a power of two with its last number, so that there are few texts to
+    /// prepare.
     fn one_of(&self, numbers: Vec<i64>, sql: &mut String, values: &mut Vec<Value>) {
         let Some(&last) = numbers.last() else {
             sql.push_str(" IN (NULL)");
             return;
         };
-        let length = numbers.len().next_power_of_two().min(numbers.len().max(32_768));
+        let length = numbers
+            .len()
+            .next_power_of_two()
+            .min(numbers.len().max(32_768));
         sql.push_str(" IN (?");
         sql.push_str(&", ?".repeat(length - 1));
         sql.push(')');
-        values.extend(numbers.into_iter().chain(std::iter::repeat(last)).take(length).map(Value::from));
+        values.extend(
+            numbers
+                .into_iter()
+                .chain(std::iter::repeat(last))
+                .take(length)
+                .map(Value::from),
+        );
     }
 
     /// It can limit a DELETE, and cannot limit a subquery of IN.
@@ -130,26 +156,31 @@ impl Dialect for MySql {
         (format!("DELETE FROM {table}"), "")
     }
 
-    /// Small tables are scanned otherwise, and with REPEATABLE READ a scan waits for every row that somebody has locked. The primary key
-    /// finds and locks the rows in its order.
+    /// Small tables are scanned otherwise, and with REPEATABLE READ a scan waits for every row that
+    /// somebody has locked. The primary key finds and locks the rows in its order.
     fn update_shards(&self, table: &str) -> ShardsUpdate {
         ShardsUpdate::in_order(table, " FORCE INDEX (PRIMARY)")
     }
 
-    /// Without a time zone the driver binds a DATETIME, which holds the years 1000 to 9999. With one it binds a TIMESTAMP, which ends in
-    /// 2038.
+    /// Without a time zone the driver binds a DATETIME, which holds the years 1000 to 9999. With
+    /// one it binds a TIMESTAMP, which ends in 2038.
     fn event_time(&self, time: DateTime<Utc>) -> Value {
         time.naive_utc().into()
     }
 
     fn relay_transaction(&self) -> TransactionOptions {
-        TransactionOptions { isolation_level: Some(IsolationLevel::ReadCommitted), ..TransactionOptions::default() }
+        TransactionOptions {
+            isolation_level: Some(IsolationLevel::ReadCommitted),
+            ..TransactionOptions::default()
+        }
     }
 
     fn warn_unless_durable<'a>(&'a self, db: &'a Shielded) -> Warning<'a> {
         Box::pin(async move {
             let asked = "SELECT CAST(@@innodb_flush_log_at_trx_commit AS SIGNED)";
-            let row = db.query_one_raw(Statement::from_string(DbBackend::MySql, asked)).await?;
+            let row = db
+                .query_one_raw(Statement::from_string(DbBackend::MySql, asked))
+                .await?;
             warn_unless_flushed(row.map_or(Ok(AT_EACH_COMMIT), |row| row.try_get_by_index(0))?);
             Ok(())
         })
@@ -158,21 +189,33 @@ impl Dialect for MySql {
     /// The statement hands the revision back as the last insert id, which saves a round trip.
     fn renew<'a>(&'a self, tx: &'a StoreTransaction, renewal: Renewal<'a>) -> Renewing<'a> {
         Box::pin(async move {
-            let Renewal { tables, lease, ttl, published, keep } = renewal;
-            let renew = Sql::new(&MySql, &format!("UPDATE {} SET expires_at = ", tables.shard()))
-                .after(ttl)
-                .push(", revision = LAST_INSERT_ID(revision) WHERE shard = ")
-                .bind(lease.shard)
-                .push(" AND owner = ")
-                .bind(lease.owner.0)
-                .push(" AND epoch = ")
-                .bind(lease.epoch);
+            let Renewal {
+                tables,
+                lease,
+                ttl,
+                published,
+                keep,
+            } = renewal;
+            let renew = Sql::new(
+                &MySql,
+                &format!("UPDATE {} SET expires_at = ", tables.shard()),
+            )
+            .after(ttl)
+            .push(", revision = LAST_INSERT_ID(revision) WHERE shard = ")
+            .bind(lease.shard)
+            .push(" AND owner = ")
+            .bind(lease.owner.0)
+            .push(" AND epoch = ")
+            .bind(lease.epoch);
             let renewed = tx.execute_raw(renew.build()).await?;
             if renewed.rows_affected() == 0 {
                 return Ok(None);
             }
             super::settle_published(tx, &MySql, tables, lease.shard, published, keep).await?;
-            Ok(Some(Renewed { revision: renewed.last_insert_id().cast_signed(), horizon: None }))
+            Ok(Some(Renewed {
+                revision: renewed.last_insert_id().cast_signed(),
+                horizon: None,
+            }))
         })
     }
 
@@ -185,8 +228,12 @@ impl Dialect for MySql {
 
     /// Data exceptions and violations of constraints.
     fn is_refusal(&self, error: &dyn DatabaseError) -> bool {
-        let is_of_class = error.code().is_some_and(|code| ["22", "23"].iter().any(|class| code.starts_with(class)));
-        let number = error.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number);
+        let is_of_class = error
+            .code()
+            .is_some_and(|code| ["22", "23"].iter().any(|class| code.starts_with(class)));
+        let number = error
+            .try_downcast_ref::<MySqlDatabaseError>()
+            .map(MySqlDatabaseError::number);
         is_of_class || number.is_some_and(|number| REFUSED.contains(&number))
     }
 
@@ -195,18 +242,25 @@ impl Dialect for MySql {
         match error.number() {
             NO_SUCH_TABLE => {
                 let (database, table) = quoted(error.message()).rsplit_once('.')?;
-                Some(MissingTable { table: table.to_owned(), place: format!("in database `{database}`") })
+                Some(MissingTable {
+                    table: table.to_owned(),
+                    place: format!("in database `{database}`"),
+                })
             }
             _ => None,
         }
     }
 
     fn is_transient(&self, error: &dyn DatabaseError) -> bool {
-        error.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|error| TRANSIENT.contains(&error.number()))
+        error
+            .try_downcast_ref::<MySqlDatabaseError>()
+            .is_some_and(|error| TRANSIENT.contains(&error.number()))
     }
 
     fn is_disconnection(&self, error: &dyn DatabaseError) -> bool {
-        error.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|error| DISCONNECTED.contains(&error.number()))
+        error
+            .try_downcast_ref::<MySqlDatabaseError>()
+            .is_some_and(|error| DISCONNECTED.contains(&error.number()))
     }
 
     fn is_read_only(&self, error: &dyn DatabaseError) -> bool {
@@ -222,18 +276,22 @@ impl Dialect for MySql {
         )
     }
 
-    /// A lock wait timeout rolls the transaction back if `innodb_rollback_on_timeout` is on, and a procedure may have ended it.
-    /// Inside a transaction this is refused and changes nothing; the default of a transaction is READ WRITE.
+    /// A lock wait timeout rolls the transaction back if `innodb_rollback_on_timeout` is on, and a
+    /// procedure may have ended it. Inside a transaction this is refused and changes nothing; the
+    /// default of a transaction is READ WRITE.
     fn look(&self) -> Look {
         Look::BeforeNext("SET TRANSACTION READ WRITE")
     }
 
     fn is_rolled_back(&self, error: &dyn DatabaseError) -> bool {
-        error.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|error| ROLLED_BACK.contains(&error.number()))
+        error
+            .try_downcast_ref::<MySqlDatabaseError>()
+            .is_some_and(|error| ROLLED_BACK.contains(&error.number()))
     }
 }
 
-/// The server's setting belongs to everybody, so that the relay says what it sees and changes nothing.
+/// The server's setting belongs to everybody, so that the relay says what it sees and changes
+/// nothing.
 fn warn_unless_flushed(at_commit: i64) {
     if at_commit != AT_EACH_COMMIT {
         tracing::warn!(
@@ -247,7 +305,10 @@ fn warn_unless_flushed(at_commit: i64) {
 
 /// The lock of a database; of no database for a session that has chosen none.
 fn lock_name(schema: Option<&str>) -> String {
-    let database = schema.map_or_else(|| "COALESCE(DATABASE(), '')".to_owned(), |schema| format!("'{schema}'"));
+    let database = schema.map_or_else(
+        || "COALESCE(DATABASE(), '')".to_owned(),
+        |schema| format!("'{schema}'"),
+    );
     format!("CONCAT('bento_migration.', MD5({database}))")
 }
 
@@ -256,7 +317,8 @@ fn quoted(message: &str) -> &str {
     message.split('\'').nth(1).unwrap_or(message)
 }
 
-/// True if an error says that the session or the server takes no writes. `ER_OPTION_PREVENTS_STATEMENT` names the option.
+/// True if an error says that the session or the server takes no writes.
+/// `ER_OPTION_PREVENTS_STATEMENT` names the option.
 fn refuses_to_write(number: u16, message: &str) -> bool {
     match number {
         OPTION_PREVENTS_STATEMENT => message.contains("read-only") || message.contains("read_only"),
@@ -267,11 +329,15 @@ fn refuses_to_write(number: u16, message: &str) -> bool {
 /// `ER_LOCK_DEADLOCK`, `ER_LOCK_TABLE_FULL`, MariaDB's `ER_CHECKREAD`, `ER_XA_RBDEADLOCK`, and
 /// `ER_TRANSACTION_ROLLBACK_DURING_COMMIT`: the server rolls the whole transaction back.
 const ROLLED_BACK: [u16; 5] = [1213, 1206, 1020, 1614, 3101];
-/// `ER_SERVER_SHUTDOWN`, `ER_ABORTING_CONNECTION`, four of `ER_NET_…`, `ER_NEW_ABORTING_CONNECTION`, `ER_CONNECTION_KILLED`,
-/// `CR_SERVER_GONE_ERROR` and `CR_SERVER_LOST` as a proxy reports them, `ER_SERVER_OFFLINE_MODE`, `ER_SESSION_WAS_KILLED`,
+/// `ER_SERVER_SHUTDOWN`, `ER_ABORTING_CONNECTION`, four of `ER_NET_…`,
+/// `ER_NEW_ABORTING_CONNECTION`, `ER_CONNECTION_KILLED`, `CR_SERVER_GONE_ERROR` and
+/// `CR_SERVER_LOST` as a proxy reports them, `ER_SERVER_OFFLINE_MODE`, `ER_SESSION_WAS_KILLED`,
 /// `ER_CLIENT_INTERACTION_TIMEOUT`.
-const DISCONNECTED: [u16; 13] = [1053, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 2006, 2013, 3032, 3169, 4031];
-/// Without an SQLSTATE of their own: `WARN_DATA_TRUNCATED`, `ER_TRUNCATED_WRONG_VALUE_FOR_FIELD`, `ER_NO_DEFAULT_FOR_FIELD`.
+const DISCONNECTED: [u16; 13] = [
+    1053, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 2006, 2013, 3032, 3169, 4031,
+];
+/// Without an SQLSTATE of their own: `WARN_DATA_TRUNCATED`, `ER_TRUNCATED_WRONG_VALUE_FOR_FIELD`,
+/// `ER_NO_DEFAULT_FOR_FIELD`.
 const REFUSED: [u16; 3] = [1265, 1366, 1364];
 /// `ER_OPTION_PREVENTS_STATEMENT`.
 const OPTION_PREVENTS_STATEMENT: u16 = 1290;
@@ -298,11 +364,15 @@ mod tests {
 
     #[test]
     fn a_server_that_takes_no_writes_says_so_in_several_ways() {
-        let prevents =
-            |option: &str| format!("The server is running with the {option} option so it cannot execute this");
+        let prevents = |option: &str| {
+            format!("The server is running with the {option} option so it cannot execute this")
+        };
         assert!(refuses_to_write(1290, &prevents("--read-only")));
         assert!(refuses_to_write(1290, &prevents("--super-read-only")));
-        assert!(refuses_to_write(1792, "Cannot execute statement in a READ ONLY transaction"));
+        assert!(refuses_to_write(
+            1792,
+            "Cannot execute statement in a READ ONLY transaction"
+        ));
         assert!(refuses_to_write(1836, "Running in read-only mode"));
         assert!(!refuses_to_write(1290, &prevents("--secure-file-priv")));
         assert!(!refuses_to_write(1205, "Lock wait timeout exceeded"));

@@ -1,4 +1,5 @@
-//! The schemas that tables can be in, and what an error says of a table or a schema that is missing.
+//! The schemas that tables can be in, and what an error says of a table or a schema that is
+//! missing.
 
 use sea_orm::{DbBackend, DbErr};
 
@@ -27,11 +28,18 @@ pub(crate) enum MissingSchema {
 /// The dialect of a back end that these tables can be on.
 ///
 /// # Errors
-/// [`Error::UnsupportedBackend`], and [`Error::NoSchemas`] if they are in a schema and the back end has none.
-pub(crate) fn for_tables(backend: DbBackend, tables: &Tables) -> Result<&'static dyn Dialect, Error> {
+/// [`Error::UnsupportedBackend`], and [`Error::NoSchemas`] if they are in a schema and the back end
+/// has none.
+pub(crate) fn for_tables(
+    backend: DbBackend,
+    tables: &Tables,
+) -> Result<&'static dyn Dialect, Error> {
     let dialect = of(backend)?;
     match (tables.prefix().schema(), dialect.schema_quote()) {
-        (Some(schema), None) => Err(Error::NoSchemas { backend, schema: schema.to_owned() }),
+        (Some(schema), None) => Err(Error::NoSchemas {
+            backend,
+            schema: schema.to_owned(),
+        }),
         _ => Ok(dialect),
     }
 }

@@ -10,8 +10,8 @@ use sea_orm::sqlx::postgres::{PgDatabaseError, PgSeverity};
 use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionOptions, Value};
 
 use super::{
-    Dialect, Horizon, InsertLimits, Look, MissingSchema, MissingTable, Renewal, Renewed, Renewing, ShardsUpdate, Sql,
-    Warning, insert_values,
+    Dialect, Horizon, InsertLimits, Look, MissingSchema, MissingTable, Renewal, Renewed, Renewing,
+    ShardsUpdate, Sql, Warning, insert_values,
 };
 use crate::entity::{BYTES, MOVED};
 use crate::session::{Shielded, StoreTransaction};
@@ -20,25 +20,28 @@ use crate::tables::Tables;
 #[derive(Debug)]
 pub(super) struct Postgres;
 
-/// Up to so many rows multi-row VALUES is quicker than UNNEST. It would be up to about 50, but each number of rows is one more
-/// statement that every connection keeps prepared.
+/// Up to so many rows multi-row VALUES is quicker than UNNEST. It would be up to about 50, but each
+/// number of rows is one more statement that every connection keeps prepared.
 const VALUES_UP_TO: usize = 20;
 
 /// What stands for infinity where a number of microseconds is asked for.
 const FAR_AWAY: i64 = 1 << 60;
 
-/// `admin_shutdown`, `crash_shutdown`, `cannot_connect_now`, `database_dropped`, `idle_session_timeout`,
-/// `idle_in_transaction_session_timeout`, `transaction_timeout`. The class 08 is of the same kind, and every FATAL error.
-const DISCONNECTED: [&str; 7] = ["57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04"];
+/// `admin_shutdown`, `crash_shutdown`, `cannot_connect_now`, `database_dropped`,
+/// `idle_session_timeout`, `idle_in_transaction_session_timeout`, `transaction_timeout`. The class
+/// 08 is of the same kind, and every FATAL error.
+const DISCONNECTED: [&str; 7] = [
+    "57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04",
+];
 /// `read_only_sql_transaction`.
 const READ_ONLY: &str = "25006";
 /// `undefined_table`.
 const UNDEFINED_TABLE: &str = "42P01";
 /// `invalid_schema_name`.
 const INVALID_SCHEMA_NAME: &str = "3F000";
-/// The place of a table whose schema is not named. The failed transaction answers no query any more, so the path itself is unknown.
-const UNNAMED: &str =
-    "in the `search_path` of the session (`SHOW search_path`), and no schema is named (`TablePrefix::in_schema`)";
+/// The place of a table whose schema is not named. The failed transaction answers no query any
+/// more, so the path itself is unknown.
+const UNNAMED: &str = "in the `search_path` of the session (`SHOW search_path`), and no schema is named (`TablePrefix::in_schema`)";
 /// `in_failed_sql_transaction`.
 const IN_FAILED_TRANSACTION: &str = "25P02";
 
@@ -56,8 +59,15 @@ impl Dialect for Postgres {
             format!("DROP VIEW IF EXISTS {}", tables.status()),
             format!("DROP FUNCTION IF EXISTS {}(bytea)", tables.named("as_json")),
         ];
-        statements.extend(tables.all().map(|table| format!("DROP TABLE IF EXISTS {table}")));
-        statements.push(format!("DROP SEQUENCE IF EXISTS {}", tables.named("outbox_position")));
+        statements.extend(
+            tables
+                .all()
+                .map(|table| format!("DROP TABLE IF EXISTS {table}")),
+        );
+        statements.push(format!(
+            "DROP SEQUENCE IF EXISTS {}",
+            tables.named("outbox_position")
+        ));
         statements
     }
 
@@ -65,15 +75,19 @@ impl Dialect for Postgres {
         Some('"')
     }
 
-    /// The session has a schema to create in unless none of its `search_path` exists, and the error names none then.
+    /// The session has a schema to create in unless none of its `search_path` exists, and the error
+    /// names none then.
     fn missing_schema(&self, error: &dyn DatabaseError) -> Option<MissingSchema> {
-        (error.code().as_deref() == Some(INVALID_SCHEMA_NAME)).then(|| match error.message().split('"').nth(1) {
-            Some(schema) => MissingSchema::Named(schema.to_owned()),
-            None => MissingSchema::OfTheSession,
+        (error.code().as_deref() == Some(INVALID_SCHEMA_NAME)).then(|| {
+            match error.message().split('"').nth(1) {
+                Some(schema) => MissingSchema::Named(schema.to_owned()),
+                None => MissingSchema::OfTheSession,
+            }
         })
     }
 
-    /// The number means nothing but itself. The lock ends with the transaction, so that it works behind a pooler.
+    /// The number means nothing but itself. The lock ends with the transaction, so that it works
+    /// behind a pooler.
     fn lock_migrations(&self, _schema: Option<&str>) -> String {
         "SELECT 1::bigint FROM (SELECT pg_advisory_xact_lock(5642851902378123)) locked".to_owned()
     }
@@ -85,7 +99,10 @@ impl Dialect for Postgres {
 
     /// A message to the server holds 1 GiB at most; there is no limit to the rows of UNNEST.
     fn insert_limits(&self) -> InsertLimits {
-        InsertLimits { rows: usize::MAX, bytes: 256 << 20 }
+        InsertLimits {
+            rows: usize::MAX,
+            bytes: 256 << 20,
+        }
     }
 
     fn or_leave(&self, _table: &str, key: &[&str]) -> String {
@@ -138,7 +155,8 @@ impl Dialect for Postgres {
         sql.push_str("::bigint[])");
     }
 
-    /// An UPDATE locks rows as its scan finds them, which is the order of nothing. The subquery locks them first, and is evaluated once.
+    /// An UPDATE locks rows as its scan finds them, which is the order of nothing. The subquery
+    /// locks them first, and is evaluated once.
     fn update_shards(&self, table: &str) -> ShardsUpdate {
         ShardsUpdate {
             begin: format!("UPDATE {table} SET "),
@@ -147,9 +165,9 @@ impl Dialect for Postgres {
         }
     }
 
-    /// After a failover to a standby that lacks the last commits, positions are handed out again that the relay has passed; after
-    /// TRUNCATE … RESTART IDENTITY all of them are. Another server started at another time, and a sequence that is restarted
-    /// gets another file.
+    /// After a failover to a standby that lacks the last commits, positions are handed out again
+    /// that the relay has passed; after TRUNCATE … RESTART IDENTITY all of them are. Another server
+    /// started at another time, and a sequence that is restarted gets another file.
     fn history(&self, tables: &Tables) -> Option<String> {
         let sequence = tables.named("outbox_position");
         Some(format!(
@@ -160,7 +178,9 @@ impl Dialect for Postgres {
 
     fn last_position(&self, tables: &Tables) -> Option<String> {
         let sequence = tables.named("outbox_position");
-        Some(format!("(SELECT last_value - CASE WHEN is_called THEN 0 ELSE 1 END FROM {sequence})"))
+        Some(format!(
+            "(SELECT last_value - CASE WHEN is_called THEN 0 ELSE 1 END FROM {sequence})"
+        ))
     }
 
     fn relay_transaction(&self) -> TransactionOptions {
@@ -183,7 +203,8 @@ impl Dialect for Postgres {
         matches!(error.code().as_deref(), Some("42P05" | "26000")).then_some(pooler::ADVICE)
     }
 
-    /// One round trip. The deletion waits for the lease: the subquery has to be answered before the first row goes.
+    /// One round trip. The deletion waits for the lease: the subquery has to be answered before the
+    /// first row goes.
     fn renew<'a>(&'a self, tx: &'a StoreTransaction, renewal: Renewal<'a>) -> Renewing<'a> {
         Box::pin(async move {
             let row = tx.query_one_raw(renew_statement(renewal)).await?;
@@ -194,7 +215,10 @@ impl Dialect for Postgres {
                     last_position: row.try_get_by_index(3)?,
                     history: row.try_get_by_index(4)?,
                 };
-                Ok(Renewed { revision: row.try_get_by_index(0)?, horizon: Some(horizon) })
+                Ok(Renewed {
+                    revision: row.try_get_by_index(0)?,
+                    horizon: Some(horizon),
+                })
             })
             .transpose()
         })
@@ -202,26 +226,37 @@ impl Dialect for Postgres {
 
     /// The driver panics at a time that is infinite, or beyond the calendar of chrono.
     fn read_time(&self, column: &str) -> String {
-        format!("CASE WHEN isfinite({column}) AND {column} < '200000-01-01 00:00:00Z' THEN {column} END")
+        format!(
+            "CASE WHEN isfinite({column}) AND {column} < '200000-01-01 00:00:00Z' THEN {column} END"
+        )
     }
 
     fn shown(&self, column: &str) -> Option<String> {
         (!BYTES.contains(&column)).then(|| format!("{column}::text"))
     }
 
-    /// Data exceptions, violations of constraints, limits of the program (a row that is too wide for an index).
+    /// Data exceptions, violations of constraints, limits of the program (a row that is too wide
+    /// for an index).
     fn is_refusal(&self, error: &dyn DatabaseError) -> bool {
-        error.code().is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
+        error.code().is_some_and(|code| {
+            ["22", "23", "54"]
+                .iter()
+                .any(|class| code.starts_with(class))
+        })
     }
 
     fn missing_table(&self, error: &dyn DatabaseError) -> Option<MissingTable> {
         (error.code().as_deref() == Some(UNDEFINED_TABLE)).then(|| {
             let name = error.message().split('"').nth(1).unwrap_or(error.message());
             match name.rsplit_once('.') {
-                Some((schema, table)) => {
-                    MissingTable { table: table.to_owned(), place: format!("in schema `{schema}`") }
-                }
-                None => MissingTable { table: name.to_owned(), place: UNNAMED.to_owned() },
+                Some((schema, table)) => MissingTable {
+                    table: table.to_owned(),
+                    place: format!("in schema `{schema}`"),
+                },
+                None => MissingTable {
+                    table: name.to_owned(),
+                    place: UNNAMED.to_owned(),
+                },
             }
         })
     }
@@ -241,7 +276,9 @@ impl Dialect for Postgres {
     }
 
     fn is_aborted(&self, error: &dyn DatabaseError) -> bool {
-        error.code().is_some_and(|code| code == IN_FAILED_TRANSACTION)
+        error
+            .code()
+            .is_some_and(|code| code == IN_FAILED_TRANSACTION)
     }
 
     fn is_read_only(&self, error: &dyn DatabaseError) -> bool {
@@ -252,22 +289,28 @@ impl Dialect for Postgres {
         Some("SELECT 1 WHERE current_setting('transaction_read_only') = 'on'")
     }
 
-    /// It answers the COMMIT of an aborted transaction with ROLLBACK, and that is no error to the driver.
+    /// It answers the COMMIT of an aborted transaction with ROLLBACK, and that is no error to the
+    /// driver.
     fn look(&self) -> Look {
         Look::BeforeCommit("SELECT 1")
     }
 }
 
-/// True if an error is the last one of its connection. A pooler between may send other codes than the server, and all of them FATAL.
+/// True if an error is the last one of its connection. A pooler between may send other codes than
+/// the server, and all of them FATAL.
 fn ends_connection(severity: PgSeverity, code: &str) -> bool {
-    matches!(severity, PgSeverity::Fatal | PgSeverity::Panic) || code.starts_with("08") || DISCONNECTED.contains(&code)
+    matches!(severity, PgSeverity::Fatal | PgSeverity::Panic)
+        || code.starts_with("08")
+        || DISCONNECTED.contains(&code)
 }
 
-/// READ COMMITTED, whatever the database's default, because rows must be read as they are after the lease is locked. The commit
-/// waits for the disk, and with it everything that was committed before: what is read here is durable before it is
-/// published. The plans are pinned, because to the planner a queue that has just been emptied looks like a table of a
-/// few rows, and it would drop the index. A relay whose process is frozen while it holds the lock of a shard loses the
-/// connection after ten seconds, so that another one can take the shard. All of it ends with the transaction, so it works behind a pooler.
+/// READ COMMITTED, whatever the database's default, because rows must be read as they are after the
+/// lease is locked. The commit waits for the disk, and with it everything that was committed
+/// before: what is read here is durable before it is published. The plans are pinned, because to
+/// the planner a queue that has just been emptied looks like a table of a few rows, and it would
+/// drop the index. A relay whose process is frozen while it holds the lock of a shard loses the
+/// connection after ten seconds, so that another one can take the shard. All of it ends with the
+/// transaction, so it works behind a pooler.
 const PREPARE: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; \
     SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit') \
         WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true), \
@@ -276,34 +319,51 @@ const PREPARE: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; \
     set_config('plan_cache_mode', 'force_generic_plan', true), set_config('jit', 'off', true), \
     set_config('idle_in_transaction_session_timeout', '10s', true)";
 
-/// The row lock or the write of the lease gives the transaction an id, without which its commit would not wait for the disk.
+/// The row lock or the write of the lease gives the transaction an id, without which its commit
+/// would not wait for the disk.
 fn renew_statement(renewal: Renewal<'_>) -> Statement {
-    let Renewal { tables, lease, ttl, published, keep } = renewal;
+    let Renewal {
+        tables,
+        lease,
+        ttl,
+        published,
+        keep,
+    } = renewal;
     let deletes = !published.is_empty();
-    Sql::new(&Postgres, &format!("WITH lease AS (UPDATE {} SET expires_at = ", tables.shard()))
-        .after(ttl)
-        .push(" WHERE shard = ")
-        .bind(lease.shard)
-        .push(" AND owner = ")
-        .bind(lease.owner.0)
-        .push(" AND epoch = ")
-        .bind(lease.epoch)
-        .push(" RETURNING revision)")
-        .when(deletes, |sql| {
-            sql.push(&format!(", gone AS (DELETE FROM {} WHERE shard = ", tables.outbox()))
-                .bind(lease.shard)
-                .push(" AND position")
-                .one_of(published)
-                .push(" AND EXISTS (SELECT 1 FROM lease)")
-                .push(&if keep { keep_gone(tables) } else { ")".to_owned() })
-        })
-        .push(&format!(
-            " SELECT revision, pg_current_xact_id()::text::bigint, \
-             pg_snapshot_xmin(pg_current_snapshot())::text::bigint, {}, {} FROM lease",
-            Postgres.last_position(tables).expect("PostgreSQL has one"),
-            Postgres.history(tables).expect("PostgreSQL has one"),
+    Sql::new(
+        &Postgres,
+        &format!("WITH lease AS (UPDATE {} SET expires_at = ", tables.shard()),
+    )
+    .after(ttl)
+    .push(" WHERE shard = ")
+    .bind(lease.shard)
+    .push(" AND owner = ")
+    .bind(lease.owner.0)
+    .push(" AND epoch = ")
+    .bind(lease.epoch)
+    .push(" RETURNING revision)")
+    .when(deletes, |sql| {
+        sql.push(&format!(
+            ", gone AS (DELETE FROM {} WHERE shard = ",
+            tables.outbox()
         ))
-        .build()
+        .bind(lease.shard)
+        .push(" AND position")
+        .one_of(published)
+        .push(" AND EXISTS (SELECT 1 FROM lease)")
+        .push(&if keep {
+            keep_gone(tables)
+        } else {
+            ")".to_owned()
+        })
+    })
+    .push(&format!(
+        " SELECT revision, pg_current_xact_id()::text::bigint, \
+             pg_snapshot_xmin(pg_current_snapshot())::text::bigint, {}, {} FROM lease",
+        Postgres.last_position(tables).expect("PostgreSQL has one"),
+        Postgres.history(tables).expect("PostgreSQL has one"),
+    ))
+    .build()
 }
 
 /// The end of the deletion, and that what it deleted is kept.
@@ -338,7 +398,9 @@ mod tests {
         for (severity, code) in last {
             assert!(ends_connection(severity, code), "{severity:?} {code}");
         }
-        for code in ["23505", "40001", "40P01", "25P02", "25006", "57014", "55P03"] {
+        for code in [
+            "23505", "40001", "40P01", "25P02", "25006", "57014", "55P03",
+        ] {
             assert!(!ends_connection(Error, code), "{code}");
         }
     }

@@ -14,6 +14,10 @@ pub(crate) struct ShardsUpdate {
 impl ShardsUpdate {
     /// For a back end that finds rows by their primary key in its order, or has one writer.
     pub(crate) fn in_order(table: &str, hint: &str) -> Self {
-        Self { begin: format!("UPDATE {table}{hint} SET "), condition: " WHERE ".to_owned(), end: "" }
+        Self {
+            begin: format!("UPDATE {table}{hint} SET "),
+            condition: " WHERE ".to_owned(),
+            end: "",
+        }
     }
 }

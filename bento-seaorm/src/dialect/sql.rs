@@ -6,7 +6,8 @@ use sea_orm::{Statement, Value};
 
 use super::Dialect;
 
-/// What lies further ahead or back is taken to be here, because a time that a database cannot hold could never be stored: 100 years.
+/// What lies further ahead or back is taken to be here, because a time that a database cannot hold
+/// could never be stored: 100 years.
 const FAR: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// A statement in the making.
@@ -19,7 +20,11 @@ pub(crate) struct Sql {
 
 impl Sql {
     pub(crate) fn new(dialect: &'static dyn Dialect, text: &str) -> Self {
-        let mut sql = Self { dialect, text: String::with_capacity(512), values: Vec::new() };
+        let mut sql = Self {
+            dialect,
+            text: String::with_capacity(512),
+            values: Vec::new(),
+        };
         sql.text.push_str(text);
         sql
     }
@@ -50,12 +55,14 @@ impl Sql {
     fn in_micros(mut self, micros: i64) -> Self {
         self.values.push(micros.into());
         let mut placeholder = String::new();
-        self.dialect.placeholder(self.values.len(), &mut placeholder);
+        self.dialect
+            .placeholder(self.values.len(), &mut placeholder);
         self.dialect.after_micros(&placeholder, &mut self.text);
         self
     }
 
-    /// Appends a test whether what stands before is one of the numbers: ` IN (…)` or what the back end does better.
+    /// Appends a test whether what stands before is one of the numbers: ` IN (…)` or what the back
+    /// end does better.
     pub(crate) fn one_of(mut self, numbers: Vec<i64>) -> Self {
         let dialect = self.dialect;
         dialect.one_of(numbers, &mut self.text, &mut self.values);

@@ -5,11 +5,13 @@ mod schema;
 use bento_relay::telemetry::TARGET_RELAY;
 use chrono::{DateTime, SecondsFormat, Utc};
 use sea_orm::sqlx::error::DatabaseError;
-use sea_orm::{ConnectionTrait, DbBackend, SqliteTransactionMode, Statement, TransactionOptions, Value};
+use sea_orm::{
+    ConnectionTrait, DbBackend, SqliteTransactionMode, Statement, TransactionOptions, Value,
+};
 
 use super::{
-    Dialect, FIRST_TIME, InsertLimits, LAST_TIME, Look, MissingTable, PARAMETERS, Renewal, Renewed, Renewing,
-    ShardsUpdate, Sql, Warning,
+    Dialect, FIRST_TIME, InsertLimits, LAST_TIME, Look, MissingTable, PARAMETERS, Renewal, Renewed,
+    Renewing, ShardsUpdate, Sql, Warning,
 };
 use crate::session::{Shielded, StoreTransaction};
 use crate::tables::Tables;
@@ -31,11 +33,16 @@ impl Dialect for Sqlite {
 
     fn drop_schema(&self, tables: &Tables) -> Vec<String> {
         let mut statements = vec![format!("DROP VIEW IF EXISTS {}", tables.status())];
-        statements.extend(tables.all().map(|table| format!("DROP TABLE IF EXISTS {table}")));
+        statements.extend(
+            tables
+                .all()
+                .map(|table| format!("DROP TABLE IF EXISTS {table}")),
+        );
         statements
     }
 
-    /// A database that is attached would do for one, but for views and indexes across it, and each session attaches its own.
+    /// A database that is attached would do for one, but for views and indexes across it, and each
+    /// session attaches its own.
     fn schema_quote(&self) -> Option<char> {
         None
     }
@@ -51,7 +58,10 @@ impl Dialect for Sqlite {
 
     /// A statement has 32,766 parameters at most, and a value 1,000,000,000 bytes.
     fn insert_limits(&self) -> InsertLimits {
-        InsertLimits { rows: 32_766 / PARAMETERS, bytes: 256 << 20 }
+        InsertLimits {
+            rows: 32_766 / PARAMETERS,
+            bytes: 256 << 20,
+        }
     }
 
     fn or_leave(&self, _table: &str, key: &[&str]) -> String {
@@ -73,7 +83,9 @@ impl Dialect for Sqlite {
     }
 
     fn micros_until(&self, column: &str) -> String {
-        format!("CAST(round((julianday({column}) - julianday('now')) * 86400000.0) * 1000 AS INTEGER)")
+        format!(
+            "CAST(round((julianday({column}) - julianday('now')) * 86400000.0) * 1000 AS INTEGER)"
+        )
     }
 
     fn one_of(&self, numbers: Vec<i64>, sql: &mut String, values: &mut Vec<Value>) {
@@ -84,7 +96,9 @@ impl Dialect for Sqlite {
 
     /// The same form as [`now`](Self::now): times are compared as text.
     fn time(&self, time: DateTime<Utc>) -> Value {
-        time.clamp(FIRST_TIME, LAST_TIME).to_rfc3339_opts(SecondsFormat::Millis, true).into()
+        time.clamp(FIRST_TIME, LAST_TIME)
+            .to_rfc3339_opts(SecondsFormat::Millis, true)
+            .into()
     }
 
     /// A transaction that writes is the only one.
@@ -111,7 +125,12 @@ impl Dialect for Sqlite {
 
     fn warn_unless_durable<'a>(&'a self, db: &'a Shielded) -> Warning<'a> {
         Box::pin(async move {
-            let row = db.query_one_raw(Statement::from_string(DbBackend::Sqlite, "PRAGMA synchronous")).await?;
+            let row = db
+                .query_one_raw(Statement::from_string(
+                    DbBackend::Sqlite,
+                    "PRAGMA synchronous",
+                ))
+                .await?;
             let synchronous: i32 = row.map_or(Ok(FULL), |row| row.try_get_by_index(0))?;
             if synchronous < FULL {
                 tracing::warn!(
@@ -126,19 +145,33 @@ impl Dialect for Sqlite {
 
     fn renew<'a>(&'a self, tx: &'a StoreTransaction, renewal: Renewal<'a>) -> Renewing<'a> {
         Box::pin(async move {
-            let Renewal { tables, lease, ttl, published, keep } = renewal;
-            let renew = Sql::new(&Sqlite, &format!("UPDATE {} SET expires_at = ", tables.shard()))
-                .after(ttl)
-                .push(" WHERE shard = ")
-                .bind(lease.shard)
-                .push(" AND owner = ")
-                .bind(lease.owner.0)
-                .push(" AND epoch = ")
-                .bind(lease.epoch)
-                .push(" RETURNING revision");
-            let Some(row) = tx.query_one_raw(renew.build()).await? else { return Ok(None) };
+            let Renewal {
+                tables,
+                lease,
+                ttl,
+                published,
+                keep,
+            } = renewal;
+            let renew = Sql::new(
+                &Sqlite,
+                &format!("UPDATE {} SET expires_at = ", tables.shard()),
+            )
+            .after(ttl)
+            .push(" WHERE shard = ")
+            .bind(lease.shard)
+            .push(" AND owner = ")
+            .bind(lease.owner.0)
+            .push(" AND epoch = ")
+            .bind(lease.epoch)
+            .push(" RETURNING revision");
+            let Some(row) = tx.query_one_raw(renew.build()).await? else {
+                return Ok(None);
+            };
             super::settle_published(tx, &Sqlite, tables, lease.shard, published, keep).await?;
-            Ok(Some(Renewed { revision: row.try_get_by_index(0)?, horizon: None }))
+            Ok(Some(Renewed {
+                revision: row.try_get_by_index(0)?,
+                horizon: None,
+            }))
         })
     }
 
@@ -154,7 +187,8 @@ impl Dialect for Sqlite {
         ))
     }
 
-    /// `SQLITE_TOOBIG`, `SQLITE_CONSTRAINT` and `SQLITE_MISMATCH`, with the extended codes whose low byte they are.
+    /// `SQLITE_TOOBIG`, `SQLITE_CONSTRAINT` and `SQLITE_MISMATCH`, with the extended codes whose
+    /// low byte they are.
     fn is_refusal(&self, error: &dyn DatabaseError) -> bool {
         let code = error.code().and_then(|code| code.parse::<i32>().ok());
         code.is_some_and(|code| matches!(code & 0xff, 18..=20))
@@ -163,7 +197,10 @@ impl Dialect for Sqlite {
     fn missing_table(&self, error: &dyn DatabaseError) -> Option<MissingTable> {
         let (_, table) = error.message().split_once("no such table: ")?;
         let table = table.rsplit('.').next().unwrap_or(table).to_owned();
-        Some(MissingTable { table, place: "in the file of the connection".to_owned() })
+        Some(MissingTable {
+            table,
+            place: "in the file of the connection".to_owned(),
+        })
     }
 
     /// `SQLITE_BUSY` and `SQLITE_LOCKED` with their extended codes, whose low byte is the code.
@@ -172,9 +209,9 @@ impl Dialect for Sqlite {
         code.is_some_and(|code| matches!(code & 0xff, 5 | 6))
     }
 
-    /// It rolls back by itself when it is out of space or memory, or a constraint says `ON CONFLICT ROLLBACK`, and the error
-    /// does not tell. `BEGIN` is refused inside a transaction and harmless; where it succeeds there was none, and now the
-    /// driver has one to roll back.
+    /// It rolls back by itself when it is out of space or memory, or a constraint says
+    /// `ON CONFLICT ROLLBACK`, and the error does not tell. `BEGIN` is refused inside a transaction
+    /// and harmless; where it succeeds there was none, and now the driver has one to roll back.
     fn look(&self) -> Look {
         Look::BeforeNext("BEGIN")
     }

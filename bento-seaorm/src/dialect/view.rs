@@ -9,10 +9,16 @@ pub(super) struct NoValue {
     pub(super) time: &'static str,
 }
 
-/// The view with one row per event: an event that several routes have not got is shown with the first of them, and as
-/// held as long as one of them is tried again. One that was published for some is shown as published only when it is nowhere else.
+/// The view with one row per event: an event that several routes have not got is shown with the
+/// first of them, and as held as long as one of them is tried again. One that was published for
+/// some is shown as published only when it is nowhere else.
 pub(super) fn status_view(tables: &Tables, columns: &str, none: &NoValue) -> String {
-    let (view, outbox, held, dead) = (tables.status(), tables.outbox(), tables.held(), tables.dead_letter());
+    let (view, outbox, held, dead) = (
+        tables.status(),
+        tables.outbox(),
+        tables.held(),
+        tables.dead_letter(),
+    );
     let published = tables.published();
     let NoValue { text, number, time } = none;
     format!(

@@ -1,7 +1,7 @@
 //! An envelope read from the driver's own row.
 //!
-//! SeaORM reads a NULL as an error, whose text it formats, and drops it for an `Option`. An event has
-//! up to nine NULLs, which took a third of the processor time of a drain.
+//! SeaORM reads a NULL as an error, whose text it formats, and drops it for an `Option`. An event
+//! has up to nine NULLs, which took a third of the processor time of a drain.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -15,7 +15,10 @@ pub(super) struct CreateOutbox {
 
 impl CreateOutbox {
     pub(super) fn new(tables: Tables) -> Self {
-        Self { name: format!("m20260101_000001_{}create_outbox", tables.prefix()), tables }
+        Self {
+            name: format!("m20260101_000001_{}create_outbox", tables.prefix()),
+            tables,
+        }
     }
 }
 
@@ -25,13 +28,18 @@ impl MigrationName for CreateOutbox {
     }
 }
 
-/// On PostgreSQL SeaORM runs it in a transaction. Elsewhere it runs statement by statement: each can be repeated, and a transaction would
-/// end with the first one on MySQL, and could not wait for its turn on SQLite.
+/// On PostgreSQL SeaORM runs it in a transaction. Elsewhere it runs statement by statement: each
+/// can be repeated, and a transaction would end with the first one on MySQL, and could not wait for
+/// its turn on SQLite.
 #[async_trait]
 impl MigrationTrait for CreateOutbox {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let connection = manager.get_connection();
-        create(connection, &self.tables.clone().on(connection.get_database_backend())).await
+        create(
+            connection,
+            &self.tables.clone().on(connection.get_database_backend()),
+        )
+        .await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
@@ -42,11 +50,17 @@ impl MigrationTrait for CreateOutbox {
     }
 }
 
-/// Creates what is missing of tables that are [on](Tables::on) the back end. On PostgreSQL one transaction at a time does so.
-pub(super) async fn create<C: ConnectionTrait>(connection: &C, tables: &Tables) -> Result<(), DbErr> {
+/// Creates what is missing of tables that are [on](Tables::on) the back end. On PostgreSQL one
+/// transaction at a time does so.
+pub(super) async fn create<C: ConnectionTrait>(
+    connection: &C,
+    tables: &Tables,
+) -> Result<(), DbErr> {
     let dialect = dialect::for_tables(connection.get_database_backend(), tables)?;
     if dialect.unlock_migrations(None).is_none() {
-        connection.execute_unprepared(&dialect.lock_migrations(tables.prefix().schema())).await?;
+        connection
+            .execute_unprepared(&dialect.lock_migrations(tables.prefix().schema()))
+            .await?;
     }
     run(connection, dialect, tables, dialect.create_schema(tables)).await
 }
@@ -59,7 +73,8 @@ pub(super) async fn run<C: ConnectionTrait>(
 ) -> Result<(), DbErr> {
     for statement in statements {
         if let Err(error) = connection.execute_unprepared(&statement).await {
-            let is_there = dialect::database_error(&error).is_some_and(|error| dialect.is_already_there(error));
+            let is_there = dialect::database_error(&error)
+                .is_some_and(|error| dialect.is_already_there(error));
             if !is_there {
                 return Err(failure(dialect, tables, error));
             }
@@ -71,7 +86,9 @@ pub(super) async fn run<C: ConnectionTrait>(
 /// The error of a statement that creates something, with the way out if its schema is missing.
 fn failure(dialect: &'static dyn Dialect, tables: &Tables, source: DbErr) -> DbErr {
     match dialect::missing_schema(dialect.backend(), &source) {
-        Some(MissingSchema::Named(schema)) => Error::no_schema(dialect, tables, schema, source).into(),
+        Some(MissingSchema::Named(schema)) => {
+            Error::no_schema(dialect, tables, schema, source).into()
+        }
         Some(MissingSchema::OfTheSession) => Error::no_schema_of_the_session(source).into(),
         None => source,
     }

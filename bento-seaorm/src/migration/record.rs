@@ -9,10 +9,12 @@ use super::{create_outbox, migrations_with};
 use crate::dialect::{self, Dialect};
 use crate::tables::Tables;
 
-/// Applies the migrations that are not recorded, and records them, in a table of the same columns as SeaORM's.
+/// Applies the migrations that are not recorded, and records them, in a table of the same columns
+/// as SeaORM's.
 ///
-/// The record is in the schema, so that the names in it are those without a schema: tables that were migrated along the `search_path` of a
-/// connection are known, and the other way round. [`PrefixedMigrator`](super::PrefixedMigrator) records names with the schema.
+/// The record is in the schema, so that the names in it are those without a schema: tables that
+/// were migrated along the `search_path` of a connection are known, and the other way round.
+/// [`PrefixedMigrator`](super::PrefixedMigrator) records names with the schema.
 pub(super) async fn up(connection: &DatabaseTransaction, tables: Tables) -> Result<(), DbErr> {
     let dialect = dialect::for_tables(connection.get_database_backend(), &tables)?;
     let record = tables.named("migration");
@@ -23,7 +25,10 @@ pub(super) async fn up(connection: &DatabaseTransaction, tables: Tables) -> Resu
     let mut applied = applied(connection, dialect, &record).await?;
     let manager = SchemaManager::new(connection);
     let named = migrations_with(tables.prefix().clone());
-    for (migration, found) in named.into_iter().zip(migrations_with(tables.prefix().without_schema())) {
+    for (migration, found) in named
+        .into_iter()
+        .zip(migrations_with(tables.prefix().without_schema()))
+    {
         let is_applied = [migration.name(), found.name()].map(|name| applied.remove(name));
         if !is_applied.contains(&true) {
             migration.up(&manager).await?;
@@ -45,7 +50,12 @@ async fn applied(
     record: &str,
 ) -> Result<HashSet<String>, DbErr> {
     let select = Statement::from_string(dialect.backend(), format!("SELECT version FROM {record}"));
-    connection.query_all_raw(select).await?.iter().map(|row| row.try_get_by_index(0)).collect()
+    connection
+        .query_all_raw(select)
+        .await?
+        .iter()
+        .map(|row| row.try_get_by_index(0))
+        .collect()
 }
 
 async fn write(
@@ -57,6 +67,12 @@ async fn write(
     let placeholders = dialect::rows_of_placeholders(dialect, 1, 2);
     let insert = format!("INSERT INTO {record} (version, applied_at) VALUES {placeholders}");
     let values = [version.into(), chrono::Utc::now().timestamp().into()];
-    connection.execute_raw(Statement::from_sql_and_values(dialect.backend(), insert, values)).await?;
+    connection
+        .execute_raw(Statement::from_sql_and_values(
+            dialect.backend(),
+            insert,
+            values,
+        ))
+        .await?;
     Ok(())
 }

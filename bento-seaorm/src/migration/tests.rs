@@ -34,8 +34,14 @@ async fn catalogue(db: &DatabaseConnection) -> BTreeSet<String> {
     };
     let mut found = BTreeSet::new();
     for sql in asked {
-        let rows = db.query_all_raw(Statement::from_string(backend, *sql)).await.unwrap();
-        found.extend(rows.iter().map(|row| row.try_get_by_index::<String>(0).unwrap()));
+        let rows = db
+            .query_all_raw(Statement::from_string(backend, *sql))
+            .await
+            .unwrap();
+        found.extend(
+            rows.iter()
+                .map(|row| row.try_get_by_index::<String>(0).unwrap()),
+        );
     }
     found
 }
@@ -51,23 +57,41 @@ async fn drop_everything(db: &DatabaseConnection) {
 async fn droppings(db: &DatabaseConnection) -> Vec<String> {
     let tables = Tables::default();
     let backend = db.get_database_backend();
-    let cascade = if backend == DbBackend::Postgres { " CASCADE" } else { "" };
-    let mut droppings: Vec<_> = tables.all().map(|table| format!("DROP TABLE {table}{cascade}")).to_vec();
+    let cascade = if backend == DbBackend::Postgres {
+        " CASCADE"
+    } else {
+        ""
+    };
+    let mut droppings: Vec<_> = tables
+        .all()
+        .map(|table| format!("DROP TABLE {table}{cascade}"))
+        .to_vec();
     droppings.push(format!("DROP VIEW {}", tables.status()));
     let asked = match backend {
         DbBackend::Postgres => {
             droppings.push(format!("DROP FUNCTION {} CASCADE", tables.named("as_json")));
-            droppings.push(format!("DROP SEQUENCE {} CASCADE", tables.named("outbox_position")));
+            droppings.push(format!(
+                "DROP SEQUENCE {} CASCADE",
+                tables.named("outbox_position")
+            ));
             "SELECT 'DROP INDEX ' || indexname FROM pg_indexes WHERE schemaname = 'public' AND indexname NOT LIKE '%_pkey'"
         }
         DbBackend::MySql => {
             "SELECT DISTINCT CONCAT('DROP INDEX ', index_name, ' ON ', table_name) FROM information_schema.statistics \
              WHERE table_schema = DATABASE() AND index_name NOT IN ('PRIMARY', 'bento_outbox_position')"
         }
-        _ => "SELECT 'DROP INDEX ' || name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL",
+        _ => {
+            "SELECT 'DROP INDEX ' || name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+        }
     };
-    let rows = db.query_all_raw(Statement::from_string(backend, asked)).await.unwrap();
-    droppings.extend(rows.iter().map(|row| row.try_get_by_index::<String>(0).unwrap()));
+    let rows = db
+        .query_all_raw(Statement::from_string(backend, asked))
+        .await
+        .unwrap();
+    droppings.extend(
+        rows.iter()
+            .map(|row| row.try_get_by_index::<String>(0).unwrap()),
+    );
     droppings
 }
 
@@ -76,9 +100,15 @@ async fn a_migration_that_stopped_anywhere_can_be_run_again() {
     on_every_back_end(async |db| {
         let whole = catalogue(&db).await;
         let tables = Tables::default();
-        let statements = dialect::of(db.get_database_backend()).unwrap().create_schema(&tables);
+        let statements = dialect::of(db.get_database_backend())
+            .unwrap()
+            .create_schema(&tables);
         // Of the indexes, which are many and alike, the first and the last will do.
-        let is_worth_it = |done: &usize| statements.get(*done).is_none_or(|next| !next.contains(" INDEX "));
+        let is_worth_it = |done: &usize| {
+            statements
+                .get(*done)
+                .is_none_or(|next| !next.contains(" INDEX "))
+        };
         for done in (0..=statements.len()).filter(is_worth_it) {
             drop_everything(&db).await;
             for statement in &statements[..done] {
@@ -112,8 +142,14 @@ async fn a_table_that_was_dropped_is_made_again_though_the_migration_is_recorded
     on_every_back_end(async |db| {
         let whole = catalogue(&db).await;
         for dropped in Tables::default().all() {
-            let cascade = if db.get_database_backend() == DbBackend::Postgres { " CASCADE" } else { "" };
-            db.execute_unprepared(&format!("DROP TABLE {dropped}{cascade}")).await.unwrap();
+            let cascade = if db.get_database_backend() == DbBackend::Postgres {
+                " CASCADE"
+            } else {
+                ""
+            };
+            db.execute_unprepared(&format!("DROP TABLE {dropped}{cascade}"))
+                .await
+                .unwrap();
             super::migrate(&db).await.unwrap();
             assert_eq!(catalogue(&db).await, whole, "{dropped}");
         }
@@ -126,10 +162,22 @@ async fn next_position(db: &DatabaseConnection) -> i64 {
     let mut envelope = Envelope::new("thing.happened", 1, chrono::Utc::now(), "{}");
     envelope.aggregate_id = "1".to_owned();
     let tx = db.begin().await.unwrap();
-    crate::testing::write(&tx, vec![OutboxEntry { shard: 0, may_be_known: false, envelope }]).await.unwrap();
+    crate::testing::write(
+        &tx,
+        vec![OutboxEntry {
+            shard: 0,
+            may_be_known: false,
+            envelope,
+        }],
+    )
+    .await
+    .unwrap();
     tx.commit().await.unwrap();
     let newest = "SELECT max(position) FROM bento_outbox";
-    let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), newest)).await.unwrap();
+    let row = db
+        .query_one_raw(Statement::from_string(db.get_database_backend(), newest))
+        .await
+        .unwrap();
     row.unwrap().try_get_by_index(0).unwrap()
 }
 
@@ -149,13 +197,27 @@ async fn an_outbox_that_is_made_again_goes_on_behind_the_positions_in_use() {
         let second = next_position(&db).await;
         assert!(first < 1000 && second > 1000, "{first} {second}");
         create(&db, &tables).await.unwrap();
-        assert_eq!(next_position(&db).await, second + 1, "it is never lowered, and raised no further");
-        let cascade = if db.get_database_backend() == DbBackend::Postgres { " CASCADE" } else { "" };
-        db.execute_unprepared(&format!("DROP TABLE bento_outbox{cascade}")).await.unwrap();
+        assert_eq!(
+            next_position(&db).await,
+            second + 1,
+            "it is never lowered, and raised no further"
+        );
+        let cascade = if db.get_database_backend() == DbBackend::Postgres {
+            " CASCADE"
+        } else {
+            ""
+        };
+        db.execute_unprepared(&format!("DROP TABLE bento_outbox{cascade}"))
+            .await
+            .unwrap();
         create(&db, &tables).await.unwrap();
         assert_eq!(next_position(&db).await, 1001);
-        let rows =
-            db.query_all_raw(Statement::from_string(db.get_database_backend(), "SELECT 1 FROM bento_outbox")).await;
+        let rows = db
+            .query_all_raw(Statement::from_string(
+                db.get_database_backend(),
+                "SELECT 1 FROM bento_outbox",
+            ))
+            .await;
         assert_eq!(rows.unwrap().len(), 1, "nothing else is written");
     })
     .await;

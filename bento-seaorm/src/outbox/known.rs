@@ -15,7 +15,8 @@ use crate::tables::Tables;
 /// Each id is a parameter four times; SQLite has the fewest parameters.
 const IDS_PER_STATEMENT: usize = 8_000;
 
-/// What an event is, whenever it is raised: a repetition has the same. Its payload may differ, by a time for instance.
+/// What an event is, whenever it is raised: a repetition has the same. Its payload may differ, by a
+/// time for instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Identity {
     tenant_id: Option<String>,
@@ -50,8 +51,8 @@ impl Identity {
 
 const IDENTITY: &str = "event_id, tenant_id, event_type, aggregate_type, aggregate_id";
 
-/// Removes the entries whose id is pending, held, dead, or published and kept already, and returns their ids: one statement, for supplied
-/// ids only.
+/// Removes the entries whose id is pending, held, dead, or published and kept already, and returns
+/// their ids: one statement, for supplied ids only.
 ///
 /// # Errors
 /// [`Error::EventIdTaken`] if the id is that of another event.
@@ -61,14 +62,19 @@ pub(super) async fn leave_out(
     tables: &Tables,
     entries: &mut Vec<OutboxEntry>,
 ) -> Result<HashSet<EventId>, Error> {
-    let everywhere = [tables.outbox(), tables.held(), tables.dead_letter(), tables.published()];
+    let everywhere = [
+        tables.outbox(),
+        tables.held(),
+        tables.dead_letter(),
+        tables.published(),
+    ];
     let known = known_among(tx, dialect, &everywhere, "", &wanted(entries)?).await?;
     entries.retain(|entry| !known.contains(&entry.envelope.event_id));
     Ok(known)
 }
 
-/// Writes entries of which another transaction may be writing some at this moment, and returns the ids of those it has written.
-/// MySQL does not tell.
+/// Writes entries of which another transaction may be writing some at this moment, and returns the
+/// ids of those it has written. MySQL does not tell.
 ///
 /// # Errors
 /// [`Error::EventIdTaken`] if the id is that of another event.
@@ -80,13 +86,25 @@ pub(super) async fn insert_unless_there(
     values: &(dyn Fn(usize) -> String + Sync),
 ) -> Result<HashSet<EventId>, Error> {
     let mut wanted = wanted(&entries)?;
-    let mut known: HashSet<_> = entries.iter().map(|entry| entry.envelope.event_id).collect();
+    let mut known: HashSet<_> = entries
+        .iter()
+        .map(|entry| entry.envelope.event_id)
+        .collect();
     let mut end = dialect.or_leave(tables.outbox(), &["event_id"]);
     let Some(returning) = dialect.returning("event_id") else {
         let statement = dialect.insert(tables, entries, &end, values);
-        tx.execute_raw(statement).await.map_err(|error| Error::from_statement(dialect.backend(), error))?;
+        tx.execute_raw(statement)
+            .await
+            .map_err(|error| Error::from_statement(dialect.backend(), error))?;
         // Those of another transaction are seen only by locking them, as the INSERT has done.
-        known_among(tx, dialect, &[tables.outbox()], dialect.lock_rows(), &wanted).await?;
+        known_among(
+            tx,
+            dialect,
+            &[tables.outbox()],
+            dialect.lock_rows(),
+            &wanted,
+        )
+        .await?;
         return Ok(HashSet::new());
     };
     end.push_str(&returning);
@@ -105,7 +123,10 @@ fn wanted(entries: &[OutboxEntry]) -> Result<Wanted, Error> {
     for entry in entries.iter().filter(|entry| entry.may_be_known) {
         let event_id = entry.envelope.event_id;
         let identity = Identity::of(&entry.envelope);
-        if wanted.insert(event_id, identity.clone()).is_some_and(|other| other != identity) {
+        if wanted
+            .insert(event_id, identity.clone())
+            .is_some_and(|other| other != identity)
+        {
             return Err(Error::EventIdTaken { event_id });
         }
     }
@@ -151,5 +172,7 @@ async fn rows(
     dialect: &dyn Dialect,
     statement: Statement,
 ) -> Result<Vec<QueryResult>, Error> {
-    tx.query_all_raw(statement).await.map_err(|error| Error::from_statement(dialect.backend(), error))
+    tx.query_all_raw(statement)
+        .await
+        .map_err(|error| Error::from_statement(dialect.backend(), error))
 }

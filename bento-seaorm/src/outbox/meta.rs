@@ -36,14 +36,18 @@ impl Expected {
         match (&self.application, &recorded.application) {
             (Some(configured), Some(recorded)) if configured != recorded => {
                 let (recorded, configured) = (recorded.clone(), configured.clone());
-                return Err(Error::OtherApplication { recorded, configured });
+                return Err(Error::OtherApplication {
+                    recorded,
+                    configured,
+                });
             }
             _ => {}
         }
         match self.sharding {
-            Some(configured) if configured != recorded.sharding => {
-                Err(Error::ShardingMismatch { recorded: recorded.sharding, configured })
-            }
+            Some(configured) if configured != recorded.sharding => Err(Error::ShardingMismatch {
+                recorded: recorded.sharding,
+                configured,
+            }),
             _ => Ok(()),
         }
     }
@@ -54,7 +58,8 @@ impl Expected {
     }
 }
 
-/// Reads the record, and writes it where nothing is recorded yet: one statement, once it is written.
+/// Reads the record, and writes it where nothing is recorded yet: one statement, once it is
+/// written.
 ///
 /// # Errors
 /// [`Error::ShardingMismatch`], [`Error::OtherApplication`] if `expected` is not what is recorded.
@@ -74,7 +79,11 @@ pub(crate) async fn read_or_record<C: ConnectionTrait>(
             let sharding = expected.sharding.unwrap_or_default();
             record(connection, tables, sharding, expected).await?;
             // Another process may have been first; then its record counts.
-            let own = Recorded { sharding, application: expected.application.clone(), clock: None };
+            let own = Recorded {
+                sharding,
+                application: expected.application.clone(),
+                clock: None,
+            };
             read(connection, tables).await?.unwrap_or(own)
         }
     };
@@ -83,16 +92,29 @@ pub(crate) async fn read_or_record<C: ConnectionTrait>(
 }
 
 /// Reads the record and the clock of the database; nothing before the first use.
-pub(crate) async fn read<C: ConnectionTrait>(connection: &C, tables: &Tables) -> Result<Option<Recorded>, Error> {
+pub(crate) async fn read<C: ConnectionTrait>(
+    connection: &C,
+    tables: &Tables,
+) -> Result<Option<Recorded>, Error> {
     let backend = connection.get_database_backend();
     let now = dialect::for_tables(backend, tables)?.now();
-    let sql = format!("SELECT {COLUMNS}, {now} FROM {} WHERE id = 1", tables.meta());
+    let sql = format!(
+        "SELECT {COLUMNS}, {now} FROM {} WHERE id = 1",
+        tables.meta()
+    );
     let asked = writer_now();
-    let row = connection.query_one_raw(Statement::from_string(backend, sql)).await;
+    let row = connection
+        .query_one_raw(Statement::from_string(backend, sql))
+        .await;
     let answered = writer_now();
-    let Some(row) = row.map_err(|error| Error::from_statement(backend, error))? else { return Ok(None) };
+    let Some(row) = row.map_err(|error| Error::from_statement(backend, error))? else {
+        return Ok(None);
+    };
     let clock = ClockOffset::between(asked, answered, row.try_get_by_index(4)?);
-    Ok(Some(Recorded { clock: Some(clock), ..recorded_at(&row, tables)? }))
+    Ok(Some(Recorded {
+        clock: Some(clock),
+        ..recorded_at(&row, tables)?
+    }))
 }
 
 /// What [`recorded_at`] reads.
@@ -103,13 +125,25 @@ pub(crate) const COLUMNS: &str = "shards, lanes, hash, application";
 /// # Errors
 /// [`Error::UnknownSharding`].
 pub(crate) fn recorded_at(row: &QueryResult, tables: &Tables) -> Result<Recorded, Error> {
-    let (shards, lanes, hash): (i32, i32, String) =
-        (row.try_get_by_index(0)?, row.try_get_by_index(1)?, row.try_get_by_index(2)?);
-    let number = |recorded: i32| u16::try_from(recorded).ok().filter(|n| *n <= Sharding::MAX).and_then(NonZeroU16::new);
+    let (shards, lanes, hash): (i32, i32, String) = (
+        row.try_get_by_index(0)?,
+        row.try_get_by_index(1)?,
+        row.try_get_by_index(2)?,
+    );
+    let number = |recorded: i32| {
+        u16::try_from(recorded)
+            .ok()
+            .filter(|n| *n <= Sharding::MAX)
+            .and_then(NonZeroU16::new)
+    };
     match (number(shards), number(lanes)) {
         (Some(shards), Some(lanes)) if hash == Sharding::HASH => {
             let (sharding, application) = (Sharding { shards, lanes }, row.try_get_by_index(3)?);
-            Ok(Recorded { sharding, application, clock: None })
+            Ok(Recorded {
+                sharding,
+                application,
+                clock: None,
+            })
         }
         _ => Err(Error::UnknownSharding {
             table: tables.meta().to_owned(),
@@ -142,7 +176,11 @@ async fn record<C: ConnectionTrait>(
 }
 
 /// Gives an outbox its name that has none; the first process to do so is the one that counts.
-async fn name<C: ConnectionTrait>(connection: &C, tables: &Tables, expected: &Expected) -> Result<(), Error> {
+async fn name<C: ConnectionTrait>(
+    connection: &C,
+    tables: &Tables,
+    expected: &Expected,
+) -> Result<(), Error> {
     let dialect = dialect::of(connection.get_database_backend())?;
     let mut sql = format!("UPDATE {} SET application = ", tables.meta());
     dialect.placeholder(1, &mut sql);
@@ -156,7 +194,9 @@ async fn execute<C: ConnectionTrait>(
     values: impl IntoIterator<Item = Value>,
 ) -> Result<(), Error> {
     let backend = connection.get_database_backend();
-    let done = connection.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await;
+    let done = connection
+        .execute_raw(Statement::from_sql_and_values(backend, sql, values))
+        .await;
     done.map_err(|error| Error::from_statement(backend, error))?;
     Ok(())
 }

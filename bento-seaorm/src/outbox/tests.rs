@@ -17,16 +17,29 @@ use crate::tables::Tables;
 use crate::test_database::on_every_back_end;
 
 fn entry(nth: usize) -> OutboxEntry {
-    let mut envelope = Envelope::new("order.created", 3, Utc::now().trunc_subsecs(6), format!("{{\"n\":{nth}}}"));
+    let mut envelope = Envelope::new(
+        "order.created",
+        3,
+        Utc::now().trunc_subsecs(6),
+        format!("{{\"n\":{nth}}}"),
+    );
     envelope.aggregate_type = "order".into();
     envelope.aggregate_id = format!("o-{}", nth % 7);
     envelope.sequence = (nth.is_multiple_of(2)).then_some(nth as i64);
     envelope.tenant_id = (nth.is_multiple_of(3)).then(|| "acme".to_owned());
-    envelope.headers = if nth.is_multiple_of(2) { "{\"actor\":\"me\"}".into() } else { "".into() };
+    envelope.headers = if nth.is_multiple_of(2) {
+        "{\"actor\":\"me\"}".into()
+    } else {
+        "".into()
+    };
     if nth.is_multiple_of(5) {
         (envelope.routing, envelope.routing_version) = ("{\"to\":[\"x\"]}".into(), u16::MAX);
     }
-    OutboxEntry { shard: (nth % 4) as i32, may_be_known: false, envelope }
+    OutboxEntry {
+        shard: (nth % 4) as i32,
+        may_be_known: false,
+        envelope,
+    }
 }
 
 fn entries(count: usize) -> Vec<OutboxEntry> {
@@ -34,15 +47,32 @@ fn entries(count: usize) -> Vec<OutboxEntry> {
 }
 
 async fn all(db: &DatabaseConnection, sql: &str) -> Vec<QueryResult> {
-    db.query_all_raw(Statement::from_string(db.get_database_backend(), sql.to_owned())).await.unwrap()
+    db.query_all_raw(Statement::from_string(
+        db.get_database_backend(),
+        sql.to_owned(),
+    ))
+    .await
+    .unwrap()
 }
 
 async fn stored(db: &DatabaseConnection) -> Vec<Envelope> {
-    let rows = all(db, &format!("SELECT {} FROM bento_outbox ORDER BY position", written_columns())).await;
-    rows.iter().map(|row| envelope_at(row, 0).unwrap()).collect()
+    let rows = all(
+        db,
+        &format!(
+            "SELECT {} FROM bento_outbox ORDER BY position",
+            written_columns()
+        ),
+    )
+    .await;
+    rows.iter()
+        .map(|row| envelope_at(row, 0).unwrap())
+        .collect()
 }
 
-async fn write(db: &DatabaseConnection, entries: Vec<OutboxEntry>) -> Result<HashSet<EventId>, Error> {
+async fn write(
+    db: &DatabaseConnection,
+    entries: Vec<OutboxEntry>,
+) -> Result<HashSet<EventId>, Error> {
     let writer = OutboxWriter::new(Tables::default(), Expected::default());
     let tx = db.begin().await.unwrap();
     let known = writer.write(&tx, entries).await?;
@@ -51,7 +81,10 @@ async fn write(db: &DatabaseConnection, entries: Vec<OutboxEntry>) -> Result<Has
 }
 
 fn sharding(shards: u16, lanes: u16) -> Sharding {
-    Sharding { shards: NonZeroU16::new(shards).unwrap(), lanes: NonZeroU16::new(lanes).unwrap() }
+    Sharding {
+        shards: NonZeroU16::new(shards).unwrap(),
+        lanes: NonZeroU16::new(lanes).unwrap(),
+    }
 }
 
 #[tokio::test]
@@ -61,20 +94,26 @@ async fn what_is_written_is_read_whole_and_in_order_however_many() {
         for count in [1, 3, 5, 64, 65, 300] {
             let batch = entries(count);
             expected.extend(batch.iter().map(|entry| entry.envelope.clone()));
-            assert!(write(&db, batch).await.unwrap().is_empty(), "none was known");
+            assert!(
+                write(&db, batch).await.unwrap().is_empty(),
+                "none was known"
+            );
         }
         assert_eq!(stored(&db).await, expected);
     })
     .await;
 }
 
-/// One event of many whose columns are all the same but the id, with every column or with none of the optional ones.
+/// One event of many whose columns are all the same but the id, with every column or with none of
+/// the optional ones.
 fn alike(is_full: bool) -> OutboxEntry {
     let mut entry = entry(1);
     if is_full {
         let event = &mut entry.envelope;
-        (event.sequence, event.tenant_id, event.topic) = (Some(7), Some("acme".to_owned()), Some("t".to_owned()));
-        (event.routing_key, event.content_encoding) = (Some("r".to_owned()), Some("gzip".to_owned()));
+        (event.sequence, event.tenant_id, event.topic) =
+            (Some(7), Some("acme".to_owned()), Some("t".to_owned()));
+        (event.routing_key, event.content_encoding) =
+            (Some("r".to_owned()), Some("gzip".to_owned()));
         (event.key_id, event.headers) = (Some("k".to_owned()), "{\"actor\":\"me\"}".into());
         (event.routing, event.routing_version) = ("{}".into(), 1);
     }
@@ -101,7 +140,10 @@ async fn a_column_that_all_events_share_is_stored_as_one_that_differs_in_an_even
     ];
     on_every_back_end(async |db| {
         let mut expected = Vec::new();
-        for (change, is_full) in changes.iter().flat_map(|change| [(change, true), (change, false)]) {
+        for (change, is_full) in changes
+            .iter()
+            .flat_map(|change| [(change, true), (change, false)])
+        {
             let mut batch: Vec<_> = std::iter::repeat_with(|| alike(is_full)).take(25).collect();
             change(&mut batch[17].envelope);
             expected.extend(batch.iter().map(|entry| entry.envelope.clone()));
@@ -116,7 +158,9 @@ async fn a_column_that_all_events_share_is_stored_as_one_that_differs_in_an_even
 async fn a_hundred_thousand_events_fit_into_one_transaction() {
     on_every_back_end(async |db| {
         write(&db, entries(100_000)).await.unwrap();
-        let count: i64 = all(&db, "SELECT count(*) FROM bento_outbox").await[0].try_get_by_index(0).unwrap();
+        let count: i64 = all(&db, "SELECT count(*) FROM bento_outbox").await[0]
+            .try_get_by_index(0)
+            .unwrap();
         assert_eq!(count, 100_000);
     })
     .await;
@@ -137,9 +181,14 @@ async fn a_supplied_id_is_written_once_while_it_is_pending_held_or_dead() {
             2,
         )
         .await;
-        let ids: HashSet<_> = batch[..3].iter().map(|entry| entry.envelope.event_id).collect();
+        let ids: HashSet<_> = batch[..3]
+            .iter()
+            .map(|entry| entry.envelope.event_id)
+            .collect();
         assert_eq!(write(&db, batch).await.unwrap(), ids);
-        let count: i64 = all(&db, "SELECT count(*) FROM bento_outbox").await[0].try_get_by_index(0).unwrap();
+        let count: i64 = all(&db, "SELECT count(*) FROM bento_outbox").await[0]
+            .try_get_by_index(0)
+            .unwrap();
         assert_eq!(count, 2, "one is still pending, one is new");
     })
     .await;
@@ -154,9 +203,13 @@ async fn move_one(db: &DatabaseConnection, table: &str, columns: &str, values: &
         "INSERT INTO {table} (shard, position, route, {event}, {columns}) \
          SELECT shard, position, 'd', {event}, {values} FROM bento_outbox WHERE aggregate_id = 'o-{nth}'"
     );
-    db.execute_raw(Statement::from_string(backend, insert)).await.unwrap();
+    db.execute_raw(Statement::from_string(backend, insert))
+        .await
+        .unwrap();
     let delete = format!("DELETE FROM bento_outbox WHERE aggregate_id = 'o-{nth}'");
-    db.execute_raw(Statement::from_string(backend, delete)).await.unwrap();
+    db.execute_raw(Statement::from_string(backend, delete))
+        .await
+        .unwrap();
 }
 
 /// The same id, for another tenant, event type or aggregate.
@@ -220,7 +273,10 @@ async fn a_supplied_id_that_another_transaction_is_writing_is_refused_for_anothe
         first.may_be_known = true;
         for other in others(&first) {
             let tx = db.begin().await.unwrap();
-            OutboxWriter::new(Tables::default(), Expected::default()).write(&tx, vec![first.clone()]).await.unwrap();
+            OutboxWriter::new(Tables::default(), Expected::default())
+                .write(&tx, vec![first.clone()])
+                .await
+                .unwrap();
             let (waiting, committed) = tokio::join!(write(&db, vec![other]), async {
                 // The other one waits for this or looks afterwards: either way it must be refused.
                 tokio::time::sleep(std::time::Duration::from_millis(50)).await;
@@ -229,7 +285,9 @@ async fn a_supplied_id_that_another_transaction_is_writing_is_refused_for_anothe
             committed.unwrap();
             let refused = waiting.unwrap_err();
             assert!(matches!(refused, Error::EventIdTaken { .. }), "{refused:?}");
-            db.execute_unprepared("DELETE FROM bento_outbox").await.unwrap();
+            db.execute_unprepared("DELETE FROM bento_outbox")
+                .await
+                .unwrap();
         }
     })
     .await;
@@ -243,7 +301,9 @@ async fn writing_again_what_an_unclear_statement_wrote_changes_nothing() {
             write(&db, batch.clone()).await.unwrap();
             batch.iter_mut().for_each(|entry| entry.may_be_known = true);
             write(&db, batch).await.unwrap();
-            db.execute_unprepared("DELETE FROM bento_outbox WHERE schema_version <> 3").await.unwrap();
+            db.execute_unprepared("DELETE FROM bento_outbox WHERE schema_version <> 3")
+                .await
+                .unwrap();
         }
         assert_eq!(stored(&db).await.len(), 52);
     })
@@ -251,11 +311,23 @@ async fn writing_again_what_an_unclear_statement_wrote_changes_nothing() {
 }
 
 fn writer(sharding: Sharding) -> OutboxWriter {
-    OutboxWriter::new(Tables::default(), Expected { sharding: Some(sharding), application: None })
+    OutboxWriter::new(
+        Tables::default(),
+        Expected {
+            sharding: Some(sharding),
+            application: None,
+        },
+    )
 }
 
 fn writer_of(application: &str) -> OutboxWriter {
-    OutboxWriter::new(Tables::default(), Expected { sharding: None, application: Some(application.to_owned()) })
+    OutboxWriter::new(
+        Tables::default(),
+        Expected {
+            sharding: None,
+            application: Some(application.to_owned()),
+        },
+    )
 }
 
 /// Asks in a transaction of its own, and commits it.
@@ -272,13 +344,25 @@ async fn a_division_that_changes_while_a_writer_runs_is_noticed() {
     on_every_back_end(async |db| {
         let mut running = OutboxWriter::new(Tables::default(), Expected::default());
         assert_eq!(asked(&db, &running).await.unwrap(), Sharding::default());
-        db.execute_unprepared("UPDATE bento_outbox_meta SET shards = 8").await.unwrap();
-        assert_eq!(asked(&db, &running).await.unwrap(), Sharding::default(), "it is not read each time");
+        db.execute_unprepared("UPDATE bento_outbox_meta SET shards = 8")
+            .await
+            .unwrap();
+        assert_eq!(
+            asked(&db, &running).await.unwrap(),
+            Sharding::default(),
+            "it is not read each time"
+        );
         running.reliable = std::time::Duration::ZERO;
         assert_eq!(asked(&db, &running).await.unwrap(), sharding(8, 1));
-        db.execute_unprepared("DELETE FROM bento_outbox_meta").await.unwrap();
+        db.execute_unprepared("DELETE FROM bento_outbox_meta")
+            .await
+            .unwrap();
         assert_eq!(asked(&db, &running).await.unwrap(), Sharding::default());
-        assert_eq!(all(&db, "SELECT 1 FROM bento_outbox_meta").await.len(), 1, "it is recorded again");
+        assert_eq!(
+            all(&db, "SELECT 1 FROM bento_outbox_meta").await.len(),
+            1,
+            "it is recorded again"
+        );
     })
     .await;
 }
@@ -339,8 +423,10 @@ async fn the_division_is_recorded_once_and_another_one_is_refused_with_both_numb
         assert_eq!(undecided.look(&tx).await.unwrap().sharding, sharding(8, 2));
         let other = writer(sharding(16, 1));
         let refused = other.look(&tx).await.unwrap_err();
-        assert!(matches!(refused, Error::ShardingMismatch { recorded, configured }
-            if recorded == sharding(8, 2) && configured == sharding(16, 1)));
+        assert!(
+            matches!(refused, Error::ShardingMismatch { recorded, configured }
+            if recorded == sharding(8, 2) && configured == sharding(16, 1))
+        );
         tx.rollback().await.unwrap();
     })
     .await;
@@ -365,10 +451,17 @@ async fn a_division_recorded_in_a_transaction_that_rolled_back_is_recorded_again
 #[tokio::test]
 async fn a_missing_table_is_named_with_the_way_out() {
     on_every_back_end(async |db| {
-        db.execute_unprepared("DROP VIEW bento_outbox_status").await.unwrap();
-        db.execute_unprepared("DROP TABLE bento_outbox").await.unwrap();
+        db.execute_unprepared("DROP VIEW bento_outbox_status")
+            .await
+            .unwrap();
+        db.execute_unprepared("DROP TABLE bento_outbox")
+            .await
+            .unwrap();
         let refused = write(&db, entries(1)).await.unwrap_err();
-        assert!(matches!(&refused, Error::NotMigrated { table, .. } if table == "bento_outbox"), "{refused:?}");
+        assert!(
+            matches!(&refused, Error::NotMigrated { table, .. } if table == "bento_outbox"),
+            "{refused:?}"
+        );
         assert!(refused.to_string().contains("bento::migrate"), "{refused}");
     })
     .await;

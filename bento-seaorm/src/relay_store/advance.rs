@@ -31,7 +31,9 @@ pub(super) async fn advance(store: &OutboxStore, advance: Advance) -> Result<Adv
                 store.memory.put(advance.lease.shard, remembered);
                 return Ok(advanced);
             }
-            Err(StoreFailure::Settling(error)) if !one_by_one && dialect::is_refusal(backend, &error) => {
+            Err(StoreFailure::Settling(error))
+                if !one_by_one && dialect::is_refusal(backend, &error) =>
+            {
                 let shard = advance.lease.shard;
                 tracing::warn!(
                     target: TARGET_RELAY, shard, error = with_causes(&error),
@@ -51,7 +53,8 @@ struct Call<'a> {
     tables: &'a Tables,
     advance: &'a Advance,
     remembered: Remembered,
-    /// True if what is known of the shard may be about another history of the database, or rows were given up on the way.
+    /// True if what is known of the shard may be about another history of the database, or rows
+    /// were given up on the way.
     begins_anew: bool,
     /// True if settlements are recorded one by one, after the database refused one of them.
     one_by_one: bool,
@@ -88,10 +91,15 @@ impl<'a> Call<'a> {
     async fn settle_and_read(&mut self) -> Result<Advanced, StoreFailure> {
         let revision = self.renew().await?;
         let pending = self.pending().await?;
-        let mut advanced = Advanced { pending, revision, ..Advanced::default() };
+        let mut advanced = Advanced {
+            pending,
+            revision,
+            ..Advanced::default()
+        };
         self.held(&mut advanced).await?;
         if self.begins_anew || self.advance.revision != Some(revision) {
-            let (streams, paused) = held::streams(&self.tx, self.dialect, self.tables, self.lease().shard).await?;
+            let (streams, paused) =
+                held::streams(&self.tx, self.dialect, self.tables, self.lease().shard).await?;
             (advanced.streams, advanced.paused_tenants) = (Some(streams), paused);
         }
         advanced.given_up = mem::take(&mut self.given_up);
@@ -102,41 +110,82 @@ impl<'a> Call<'a> {
         self.advance.lease
     }
 
-    /// Renews the lease and settles. What is simply published goes along with the lease in one round trip where the back end
-    /// can do that; what moves has to be moved before it is deleted.
+    /// Renews the lease and settles. What is simply published goes along with the lease in one
+    /// round trip where the back end can do that; what moves has to be moved before it is deleted.
     async fn renew(&mut self) -> Result<i64, StoreFailure> {
         let settled = &self.advance.settled;
-        let pending: Vec<_> = settled.iter().filter_map(settle::pending_position).collect();
-        let moves = !settled.iter().all(|settlement| matches!(settlement, Settlement::Published { .. }));
+        let pending: Vec<_> = settled
+            .iter()
+            .filter_map(settle::pending_position)
+            .collect();
+        let moves = !settled
+            .iter()
+            .all(|settlement| matches!(settlement, Settlement::Published { .. }));
         self.remembered.scan.settled(&pending);
-        let published = if moves || self.one_by_one { Vec::new() } else { pending };
-        let Advance { lease, ttl, keep_published: keep, .. } = *self.advance;
-        let renewal = Renewal { tables: self.tables, lease, ttl, published, keep };
-        let renewed = self.dialect.renew(&self.tx, renewal).await.map_err(StoreFailure::Settling)?;
+        let published = if moves || self.one_by_one {
+            Vec::new()
+        } else {
+            pending
+        };
+        let Advance {
+            lease,
+            ttl,
+            keep_published: keep,
+            ..
+        } = *self.advance;
+        let renewal = Renewal {
+            tables: self.tables,
+            lease,
+            ttl,
+            published,
+            keep,
+        };
+        let renewed = self
+            .dialect
+            .renew(&self.tx, renewal)
+            .await
+            .map_err(StoreFailure::Settling)?;
         let Some(renewed) = renewed else {
             let Lease { shard, epoch, .. } = lease;
             return Err(StoreError::LeaseLost { shard, epoch }.into());
         };
-        self.begins_anew = renewed.horizon.is_some_and(|horizon| self.remembered.scan.observe(horizon));
+        self.begins_anew = renewed
+            .horizon
+            .is_some_and(|horizon| self.remembered.scan.observe(horizon));
         if self.begins_anew {
             self.remembered.held = HeldRows::Unknown;
         }
-        let settling = Settling { tx: &self.tx, dialect: self.dialect, tables: self.tables, shard: lease.shard, keep };
+        let settling = Settling {
+            tx: &self.tx,
+            dialect: self.dialect,
+            tables: self.tables,
+            shard: lease.shard,
+            keep,
+        };
         if self.one_by_one {
             self.given_up = settling.settle_one_by_one(settled).await?;
             (self.begins_anew, self.remembered.held) = (true, HeldRows::Unknown);
         } else if moves {
-            settling.settle(settled).await.map_err(StoreFailure::Settling)?;
+            settling
+                .settle(settled)
+                .await
+                .map_err(StoreFailure::Settling)?;
             self.remembered.held = HeldRows::Unknown;
         }
         Ok(renewed.revision)
     }
 
     fn salvage(&self) -> Salvage<'_> {
-        Salvage { tx: &self.tx, dialect: self.dialect, tables: self.tables, shard: self.lease().shard }
+        Salvage {
+            tx: &self.tx,
+            dialect: self.dialect,
+            tables: self.tables,
+            shard: self.lease().shard,
+        }
     }
 
-    /// The next pending rows, up to the first that cannot be read. One that comes first is given up, and what is behind it read.
+    /// The next pending rows, up to the first that cannot be read. One that comes first is given
+    /// up, and what is behind it read.
     async fn pending(&mut self) -> Result<Vec<OutboxRow>, StoreFailure> {
         let limit = self.advance.pending;
         if limit == 0 {
@@ -148,15 +197,24 @@ impl<'a> Call<'a> {
                 let position = row.try_get_by_index(0)?;
                 match envelope_at(&row, 1) {
                     Ok(envelope) if unreadable.is_empty() => {
-                        pending.push(OutboxRow { position, envelope: Arc::new(envelope) });
+                        pending.push(OutboxRow {
+                            position,
+                            envelope: Arc::new(envelope),
+                        });
                     }
                     Ok(_) => break,
                     Err(error) => unreadable.push((position, error)),
                 }
             }
             if unreadable.is_empty() || !pending.is_empty() {
-                let limit = if unreadable.is_empty() { limit } else { pending.len() };
-                self.remembered.scan.read(pending.iter().map(|row| row.position), limit);
+                let limit = if unreadable.is_empty() {
+                    limit
+                } else {
+                    pending.len()
+                };
+                self.remembered
+                    .scan
+                    .read(pending.iter().map(|row| row.position), limit);
                 return Ok(pending);
             }
             for (position, error) in unreadable {
@@ -171,7 +229,10 @@ impl<'a> Call<'a> {
 
     async fn read_pending(&mut self, limit: usize) -> Result<Vec<QueryResult>, DbErr> {
         let columns = self.dialect.read_columns();
-        let select = format!("SELECT position, {columns} FROM {} WHERE shard = ", self.tables.outbox());
+        let select = format!(
+            "SELECT position, {columns} FROM {} WHERE shard = ",
+            self.tables.outbox()
+        );
         let select = Sql::new(self.dialect, &select)
             .bind(self.lease().shard)
             .push(" AND position > ")
@@ -191,12 +252,21 @@ impl<'a> Call<'a> {
     /// Looks at the held rows, unless nobody has changed them and none is due.
     async fn held(&mut self, advanced: &mut Advanced) -> Result<(), StoreFailure> {
         let now = Instant::now();
-        let Advance { held: limit, ref without, .. } = *self.advance;
+        let Advance {
+            held: limit,
+            ref without,
+            ..
+        } = *self.advance;
         if let Some(due) = self.remembered.held.quiet(advanced.revision, without, now) {
             advanced.next_due = due.map(|due| due - now);
             return Ok(());
         }
-        let wanted = Wanted { dialect: self.dialect, tables: self.tables, shard: self.lease().shard, without };
+        let wanted = Wanted {
+            dialect: self.dialect,
+            tables: self.tables,
+            shard: self.lease().shard,
+            without,
+        };
         let mut due = wanted.due(&self.tx, limit).await?;
         for _ in 0..ROUNDS {
             if due.unreadable.is_empty() {
@@ -216,7 +286,11 @@ impl<'a> Call<'a> {
         if found_none {
             let due = advanced.next_due.map(|wait| now + wait);
             let without = without.clone();
-            self.remembered.held = HeldRows::Until { revision: advanced.revision, without, due };
+            self.remembered.held = HeldRows::Until {
+                revision: advanced.revision,
+                without,
+                due,
+            };
         }
         Ok(())
     }

@@ -12,17 +12,34 @@ const TRIES: u32 = 3;
 /// The error as a relay is told.
 pub(crate) fn store_error(backend: DbBackend, error: DbErr) -> StoreError {
     if let Some(MissingTable { table, place }) = dialect::missing_table(backend, &error) {
-        return StoreError::NotMigrated { table, place, source: Some(error.into()) };
+        return StoreError::NotMigrated {
+            table,
+            place,
+            source: Some(error.into()),
+        };
     }
     if let Some(advice) = dialect::advice(backend, &error) {
-        return StoreError::unavailable(Advised { advice, source: error });
+        return StoreError::unavailable(Advised {
+            advice,
+            source: error,
+        });
     }
     match error {
-        DbErr::Type(reason) => StoreError::Corrupt { reason, source: None },
-        DbErr::Query(RuntimeErr::SqlxError(ref source)) if matches!(**source, SqlxError::ColumnDecode { .. }) => {
-            StoreError::Corrupt { reason: source.to_string(), source: Some(error.into()) }
+        DbErr::Type(reason) => StoreError::Corrupt {
+            reason,
+            source: None,
+        },
+        DbErr::Query(RuntimeErr::SqlxError(ref source))
+            if matches!(**source, SqlxError::ColumnDecode { .. }) =>
+        {
+            StoreError::Corrupt {
+                reason: source.to_string(),
+                source: Some(error.into()),
+            }
         }
-        error if dialect::is_refusal(backend, &error) => StoreError::Refused { source: error.into() },
+        error if dialect::is_refusal(backend, &error) => StoreError::Refused {
+            source: error.into(),
+        },
         error => StoreError::unavailable(error),
     }
 }
@@ -35,8 +52,9 @@ struct Advised {
     source: DbErr,
 }
 
-/// Whether a transaction that failed is worth another try: the database may have given it up for another one's sake, for a
-/// deadlock or a lock that was not to be had. Whoever is given up has changed nothing, so running it again is always right.
+/// Whether a transaction that failed is worth another try: the database may have given it up for
+/// another one's sake, for a deadlock or a lock that was not to be had. Whoever is given up has
+/// changed nothing, so running it again is always right.
 #[derive(Debug)]
 pub(crate) struct Tries {
     backend: DbBackend,
@@ -45,7 +63,10 @@ pub(crate) struct Tries {
 
 impl Tries {
     pub(crate) fn new(backend: DbBackend) -> Self {
-        Self { backend, left: TRIES }
+        Self {
+            backend,
+            left: TRIES,
+        }
     }
 
     /// Takes a failure: returning says that the transaction should run again.
@@ -60,7 +81,9 @@ impl Tries {
             {
                 Ok(())
             }
-            StoreFailure::Database(error) | StoreFailure::Settling(error) => Err(store_error(self.backend, error)),
+            StoreFailure::Database(error) | StoreFailure::Settling(error) => {
+                Err(store_error(self.backend, error))
+            }
             StoreFailure::Store(error) => Err(error),
         }
     }
@@ -92,12 +115,33 @@ impl From<StoreError> for StoreFailure {
 /// What went wrong while the sharding of the outbox was read, as a relay is told.
 pub(crate) fn sharding_error(error: Error) -> StoreError {
     match error {
-        Error::ShardingMismatch { recorded, configured } => StoreError::Mismatch { recorded, configured },
-        Error::OtherApplication { recorded, configured } => StoreError::OtherApplication { recorded, configured },
-        Error::NotMigrated { table, place, source } => {
-            StoreError::NotMigrated { table, place, source: Some(source.into()) }
-        }
-        error @ Error::UnknownSharding { .. } => StoreError::Corrupt { reason: error.to_string(), source: None },
+        Error::ShardingMismatch {
+            recorded,
+            configured,
+        } => StoreError::Mismatch {
+            recorded,
+            configured,
+        },
+        Error::OtherApplication {
+            recorded,
+            configured,
+        } => StoreError::OtherApplication {
+            recorded,
+            configured,
+        },
+        Error::NotMigrated {
+            table,
+            place,
+            source,
+        } => StoreError::NotMigrated {
+            table,
+            place,
+            source: Some(source.into()),
+        },
+        error @ Error::UnknownSharding { .. } => StoreError::Corrupt {
+            reason: error.to_string(),
+            source: None,
+        },
         error => StoreError::unavailable(error),
     }
 }

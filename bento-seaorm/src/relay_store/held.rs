@@ -1,7 +1,8 @@
 //! Rows that are held back: which are due, and keeping one due head for every stream.
 //!
-//! The head of a stream is its first held row. Every head carries the time at which it is due, unless a dead letter parks its
-//! stream; so an index finds what is due without looking at the followers.
+//! The head of a stream is its first held row. Every head carries the time at which it is due,
+//! unless a dead letter parks its stream; so an index finds what is due without looking at the
+//! followers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,7 +30,8 @@ struct Head {
     ordered: bool,
 }
 
-/// That the held row `h` heads its stream, and that no dead letter parks it, nor one that parks its aggregate on every route.
+/// That the held row `h` heads its stream, and that no dead letter parks it, nor one that parks its
+/// aggregate on every route.
 fn is_head(tables: &Tables) -> String {
     let (held, dead) = (tables.held(), tables.dead_letter());
     let same_stream = |other: &str, route: &str| {
@@ -49,24 +51,41 @@ fn is_head(tables: &Tables) -> String {
 }
 
 /// Appends that a wanted head of the shard `s.shard` is due.
-pub(super) fn exists_due(sql: Sql, dialect: &dyn Dialect, tables: &Tables, without: &[Arc<str>]) -> Sql {
-    let heads = sql.push(&format!("EXISTS (SELECT 1 FROM {} h WHERE h.shard = s.shard", tables.held()));
-    and_wanted(heads, tables, without).push(&format!(" AND h.retry_after <= {})", dialect.now_once()))
+pub(super) fn exists_due(
+    sql: Sql,
+    dialect: &dyn Dialect,
+    tables: &Tables,
+    without: &[Arc<str>],
+) -> Sql {
+    let heads = sql.push(&format!(
+        "EXISTS (SELECT 1 FROM {} h WHERE h.shard = s.shard",
+        tables.held()
+    ));
+    and_wanted(heads, tables, without)
+        .push(&format!(" AND h.retry_after <= {})", dialect.now_once()))
 }
 
 /// Appends that a held row is a wanted head. What is cheap to tell comes first.
 fn and_wanted(mut sql: Sql, tables: &Tables, without: &[Arc<str>]) -> Sql {
     for (nth, route) in without.iter().enumerate() {
-        sql = sql.push(if nth == 0 { " AND h.route NOT IN (" } else { ", " }).bind(&**route);
+        sql = sql
+            .push(if nth == 0 {
+                " AND h.route NOT IN ("
+            } else {
+                ", "
+            })
+            .bind(&**route);
     }
-    sql.when(!without.is_empty(), |sql| sql.push(")")).push(&format!(
-        " AND NOT EXISTS (SELECT 1 FROM {} p WHERE p.tenant_id = h.tenant_id) AND {}",
-        tables.paused_tenant(),
-        is_head(tables)
-    ))
+    sql.when(!without.is_empty(), |sql| sql.push(")"))
+        .push(&format!(
+            " AND NOT EXISTS (SELECT 1 FROM {} p WHERE p.tenant_id = h.tenant_id) AND {}",
+            tables.paused_tenant(),
+            is_head(tables)
+        ))
 }
 
-/// The held rows of a shard that are wanted: those of a paused tenant never are, nor those of routes that are away.
+/// The held rows of a shard that are wanted: those of a paused tenant never are, nor those of
+/// routes that are away.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted<'a> {
     pub(super) dialect: &'static dyn Dialect,
@@ -94,28 +113,49 @@ impl Wanted<'_> {
             if due.rows.len() >= limit {
                 break;
             }
-            self.with_followers(tx, heads, limit - due.rows.len(), &mut due).await?;
+            self.with_followers(tx, heads, limit - due.rows.len(), &mut due)
+                .await?;
         }
         due.rows.truncate(limit);
         Ok(due)
     }
 
     pub(super) fn due_heads(&self, limit: usize) -> Sql {
-        let select = self.heads("SELECT h.route, h.aggregate_type, h.aggregate_id, h.position, h.ordered");
+        let select =
+            self.heads("SELECT h.route, h.aggregate_type, h.aggregate_id, h.position, h.ordered");
         select
-            .push(&format!(" AND h.retry_after <= {}", self.dialect.now_once()))
+            .push(&format!(
+                " AND h.retry_after <= {}",
+                self.dialect.now_once()
+            ))
             .push(" ORDER BY h.retry_after, h.position LIMIT ")
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
     }
 
-    /// How long until the next head is due. If none was found due it counts as well which is due by now: it fell due meanwhile,
-    /// and nobody would look again. One whose time cannot be read is due from now on.
-    pub(super) async fn next_due(&self, tx: &StoreTransaction, found_none: bool) -> Result<Option<Duration>, DbErr> {
-        let later = if found_none { "IS NOT NULL".to_owned() } else { format!("> {}", self.dialect.now_once()) };
+    /// How long until the next head is due. If none was found due it counts as well which is due by
+    /// now: it fell due meanwhile, and nobody would look again. One whose time cannot be read is
+    /// due from now on.
+    pub(super) async fn next_due(
+        &self,
+        tx: &StoreTransaction,
+        found_none: bool,
+    ) -> Result<Option<Duration>, DbErr> {
+        let later = if found_none {
+            "IS NOT NULL".to_owned()
+        } else {
+            format!("> {}", self.dialect.now_once())
+        };
         let select = self
-            .heads(&format!("SELECT {}, h.position", self.dialect.micros_until("h.retry_after")))
-            .push(&format!(" AND h.retry_after {later} ORDER BY h.retry_after LIMIT 1"));
-        let Some(row) = tx.query_one_raw(select.build()).await? else { return Ok(None) };
+            .heads(&format!(
+                "SELECT {}, h.position",
+                self.dialect.micros_until("h.retry_after")
+            ))
+            .push(&format!(
+                " AND h.retry_after {later} ORDER BY h.retry_after LIMIT 1"
+            ));
+        let Some(row) = tx.query_one_raw(select.build()).await? else {
+            return Ok(None);
+        };
         if let Some(micros) = row.try_get_by_index::<Option<i64>>(0)? {
             return Ok(Some(Duration::from_micros(micros.max(0).cast_unsigned())));
         }
@@ -126,14 +166,28 @@ impl Wanted<'_> {
     /// Makes the rows at a position due, whatever stands there for the time at which they are.
     async fn end_wait(&self, tx: &StoreTransaction, position: i64) -> Result<(), DbErr> {
         let (held, now) = (self.tables.held(), self.dialect.now());
-        let update = Sql::new(self.dialect, &format!("UPDATE {held} SET retry_after = {now} WHERE shard = "));
-        let update = update.bind(self.shard).push(" AND position = ").bind(position);
-        tx.execute_raw(update.push(&format!(" AND retry_after > {}", self.dialect.now_once())).build()).await?;
+        let update = Sql::new(
+            self.dialect,
+            &format!("UPDATE {held} SET retry_after = {now} WHERE shard = "),
+        );
+        let update = update
+            .bind(self.shard)
+            .push(" AND position = ")
+            .bind(position);
+        tx.execute_raw(
+            update
+                .push(&format!(" AND retry_after > {}", self.dialect.now_once()))
+                .build(),
+        )
+        .await?;
         Ok(())
     }
 
     fn heads(&self, select: &str) -> Sql {
-        let heads = Sql::new(self.dialect, &format!("{select} FROM {} h WHERE h.shard = ", self.tables.held()));
+        let heads = Sql::new(
+            self.dialect,
+            &format!("{select} FROM {} h WHERE h.shard = ", self.tables.held()),
+        );
         and_wanted(heads.bind(self.shard), self.tables, self.without)
     }
 
@@ -154,8 +208,15 @@ impl Wanted<'_> {
         let mut sql = Sql::new(self.dialect, "SELECT * FROM (");
         for (nth, head) in heads.iter().enumerate() {
             sql = sql
-                .push(if nth == 0 { "SELECT * FROM (" } else { " UNION ALL SELECT * FROM (" })
-                .push(&format!("SELECT {nth} AS nth, {columns} FROM {} WHERE shard = ", self.tables.held()))
+                .push(if nth == 0 {
+                    "SELECT * FROM ("
+                } else {
+                    " UNION ALL SELECT * FROM ("
+                })
+                .push(&format!(
+                    "SELECT {nth} AS nth, {columns} FROM {} WHERE shard = ",
+                    self.tables.held()
+                ))
                 .bind(self.shard);
             sql = if head.ordered {
                 of_stream(sql, &head.route, &head.aggregate_type, &head.aggregate_id)
@@ -163,17 +224,25 @@ impl Wanted<'_> {
                     .bind(limit)
             } else {
                 let route = head.route.as_str();
-                sql.push(" AND route = ").bind(route).push(" AND position = ").bind(head.position)
+                sql.push(" AND route = ")
+                    .bind(route)
+                    .push(" AND position = ")
+                    .bind(head.position)
             };
             sql = sql.push(&format!(") AS s{nth}"));
         }
-        let sql = sql.push(") AS held ORDER BY nth, position LIMIT ").bind(limit);
+        let sql = sql
+            .push(") AS held ORDER BY nth, position LIMIT ")
+            .bind(limit);
         let rows = tx.query_all_raw(sql.build()).await?;
-        // The number of a stream that is cut short at a row that cannot be read, and of the one before.
+        // The number of a stream that is cut short at a row that cannot be read, and of the one
+        // before.
         let (mut cut, mut last) = (None, None);
         for row in &rows {
             // A literal is a number of another width on each back end.
-            let nth = row.try_get_by_index::<i64>(0).or_else(|_| row.try_get_by_index::<i32>(0).map(i64::from))?;
+            let nth = row
+                .try_get_by_index::<i64>(0)
+                .or_else(|_| row.try_get_by_index::<i32>(0).map(i64::from))?;
             let is_head = last.replace(nth) != Some(nth);
             if cut == Some(nth) {
                 continue;
@@ -231,8 +300,12 @@ pub(super) fn held_row(row: &QueryResult) -> Result<HeldRow, DbErr> {
         attempts: row.try_get_by_index::<i32>(2)?.cast_unsigned(),
         ordered: row.try_get_by_index(3)?,
         delivered: names_at(row, 4)?,
-        unroutable_for: unroutable.map(|until| Duration::from_micros(until.saturating_neg().max(0).cast_unsigned())),
-        row: OutboxRow { position, envelope: Arc::new(envelope) },
+        unroutable_for: unroutable
+            .map(|until| Duration::from_micros(until.saturating_neg().max(0).cast_unsigned())),
+        row: OutboxRow {
+            position,
+            envelope: Arc::new(envelope),
+        },
     })
 }
 
@@ -244,17 +317,26 @@ pub(super) async fn streams(
     shard: ShardId,
 ) -> Result<(Vec<StreamKey>, Vec<String>), DbErr> {
     let columns = "route, aggregate_type, aggregate_id";
-    let select = Sql::new(dialect, &format!("SELECT {columns} FROM {} WHERE shard = ", tables.held()))
-        .bind(shard)
-        .push(&format!(" AND ordered = TRUE UNION SELECT {columns} FROM {} WHERE shard = ", tables.dead_letter()))
-        .bind(shard)
-        .push(&format!(
-            " AND parks AND aggregate_id <> '' UNION ALL SELECT tenant_id, NULL, NULL FROM {}",
-            tables.paused_tenant()
-        ));
+    let select = Sql::new(
+        dialect,
+        &format!("SELECT {columns} FROM {} WHERE shard = ", tables.held()),
+    )
+    .bind(shard)
+    .push(&format!(
+        " AND ordered = TRUE UNION SELECT {columns} FROM {} WHERE shard = ",
+        tables.dead_letter()
+    ))
+    .bind(shard)
+    .push(&format!(
+        " AND parks AND aggregate_id <> '' UNION ALL SELECT tenant_id, NULL, NULL FROM {}",
+        tables.paused_tenant()
+    ));
     let (mut streams, mut paused) = (Vec::new(), Vec::new());
     for row in tx.query_all_raw(select.build()).await? {
-        match row.try_get_by_index::<Option<String>>(1).unwrap_or(Some(String::new())) {
+        match row
+            .try_get_by_index::<Option<String>>(1)
+            .unwrap_or(Some(String::new()))
+        {
             Some(_) => streams.push(stream_of(&row)),
             None => paused.push(lossy_at(&row, 0)),
         }
@@ -265,11 +347,15 @@ pub(super) async fn streams(
 
 /// A stream from the first three columns.
 pub(crate) fn stream_of(row: &QueryResult) -> StreamKey {
-    StreamKey { route: lossy_at(row, 0).into(), aggregate_type: lossy_at(row, 1), aggregate_id: lossy_at(row, 2) }
+    StreamKey {
+        route: lossy_at(row, 0).into(),
+        aggregate_type: lossy_at(row, 1),
+        aggregate_id: lossy_at(row, 2),
+    }
 }
 
-/// Makes the heads of these streams due, unless they say when they are or a dead letter parks them: after a change no stream may
-/// be left without a due head.
+/// Makes the heads of these streams due, unless they say when they are or a dead letter parks them:
+/// after a change no stream may be left without a due head.
 pub(crate) async fn park_or_promote(
     tx: &StoreTransaction,
     dialect: &'static dyn Dialect,
@@ -280,30 +366,61 @@ pub(crate) async fn park_or_promote(
     let touched: Vec<_> = touched.iter().collect();
     let mut heads = BTreeMap::<String, Vec<i64>>::new();
     for streams in touched.chunks(STREAMS_PER_STATEMENT) {
-        for row in tx.query_all_raw(undue_heads(dialect, tables, shard, streams).build()).await? {
-            heads.entry(row.try_get_by_index(0)?).or_default().push(row.try_get_by_index(1)?);
+        for row in tx
+            .query_all_raw(undue_heads(dialect, tables, shard, streams).build())
+            .await?
+        {
+            heads
+                .entry(row.try_get_by_index(0)?)
+                .or_default()
+                .push(row.try_get_by_index(1)?);
         }
     }
     for (route, positions) in heads {
-        let update = format!("UPDATE {} SET retry_after = {} WHERE shard = ", tables.held(), dialect.now());
-        let update = Sql::new(dialect, &update).bind(shard).push(" AND route = ").bind(route);
-        tx.execute_raw(update.push(" AND position").one_of(positions).build()).await?;
+        let update = format!(
+            "UPDATE {} SET retry_after = {} WHERE shard = ",
+            tables.held(),
+            dialect.now()
+        );
+        let update = Sql::new(dialect, &update)
+            .bind(shard)
+            .push(" AND route = ")
+            .bind(route);
+        tx.execute_raw(update.push(" AND position").one_of(positions).build())
+            .await?;
     }
     Ok(())
 }
 
 /// The heads of these streams that do not say when they are due, and that no dead letter parks.
-fn undue_heads(dialect: &'static dyn Dialect, tables: &Tables, shard: ShardId, streams: &[&StreamKey]) -> Sql {
+fn undue_heads(
+    dialect: &'static dyn Dialect,
+    tables: &Tables,
+    shard: ShardId,
+    streams: &[&StreamKey],
+) -> Sql {
     let mut sql = Sql::new(dialect, "");
     for (nth, stream) in streams.iter().enumerate() {
         sql = sql
-            .push(if nth == 0 { "SELECT * FROM (" } else { " UNION ALL SELECT * FROM (" })
+            .push(if nth == 0 {
+                "SELECT * FROM ("
+            } else {
+                " UNION ALL SELECT * FROM ("
+            })
             .push("SELECT h.route, h.position FROM ")
             .push(tables.held())
             .push(" h WHERE shard = ")
             .bind(shard);
-        sql = of_stream(sql, &stream.route, &stream.aggregate_type, &stream.aggregate_id)
-            .push(&format!(" AND h.retry_after IS NULL AND {} ORDER BY position LIMIT 1) AS s{nth}", is_head(tables)));
+        sql = of_stream(
+            sql,
+            &stream.route,
+            &stream.aggregate_type,
+            &stream.aggregate_id,
+        )
+        .push(&format!(
+            " AND h.retry_after IS NULL AND {} ORDER BY position LIMIT 1) AS s{nth}",
+            is_head(tables)
+        ));
     }
     sql
 }

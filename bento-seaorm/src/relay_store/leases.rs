@@ -1,9 +1,10 @@
 //! Who owns which shard.
 //!
-//! A heartbeat is no transaction but a few statements, each complete in itself and each conditional on what it changes. So a
-//! relay whose process is frozen in the middle of one holds no lock, and the others take its shards when its leases run out.
-//! Only claiming locks rows, for the time of two statements, and it passes over rows that are locked: those of a relay that was
-//! frozen in the middle of an `advance`.
+//! A heartbeat is no transaction but a few statements, each complete in itself and each conditional
+//! on what it changes. So a relay whose process is frozen in the middle of one holds no lock, and
+//! the others take its shards when its leases run out. Only claiming locks rows, for the time of
+//! two statements, and it passes over rows that are locked: those of a relay that was frozen in the
+//! middle of an `advance`.
 
 use bento_core::outbox::{ShardId, Sharding};
 use bento_relay::store::{Heartbeat, Holdings, Lease, RelayId, StoreError};
@@ -25,26 +26,42 @@ mod share;
 
 pub(super) async fn open(store: &OutboxStore) -> Result<Sharding, StoreError> {
     match record::open(store).await {
-        Err(StoreError::NotMigrated { table, place, source }) => {
+        Err(StoreError::NotMigrated {
+            table,
+            place,
+            source,
+        }) => {
             let place = place_of(store).await.unwrap_or(place);
-            Err(StoreError::NotMigrated { table, place, source })
+            Err(StoreError::NotMigrated {
+                table,
+                place,
+                source,
+            })
         }
         opened => opened,
     }
 }
 
-/// The place where the connection looks for a table without a schema, if the database tells: an error does not.
+/// The place where the connection looks for a table without a schema, if the database tells: an
+/// error does not.
 async fn place_of(store: &OutboxStore) -> Option<String> {
-    let dialect = store.dialect().ok().filter(|_| store.tables.prefix().schema().is_none())?;
+    let dialect = store
+        .dialect()
+        .ok()
+        .filter(|_| store.tables.prefix().schema().is_none())?;
     let asked = Statement::from_string(dialect.backend(), dialect.ask_search_path()?);
     let row = store.db.query_one_raw(asked).await.ok()??;
-    let (path, database): (String, String) = (row.try_get_by_index(0).ok()?, row.try_get_by_index(1).ok()?);
+    let (path, database): (String, String) =
+        (row.try_get_by_index(0).ok()?, row.try_get_by_index(1).ok()?);
     Some(format!(
         "in the `search_path` of the session, `{path}` in database `{database}`, and no schema is named (`TablePrefix::in_schema`)"
     ))
 }
 
-pub(super) async fn heartbeat(store: &OutboxStore, beat: &Heartbeat) -> Result<Holdings, StoreError> {
+pub(super) async fn heartbeat(
+    store: &OutboxStore,
+    beat: &Heartbeat,
+) -> Result<Holdings, StoreError> {
     let recorded = *store.recorded();
     let sharding = match recorded {
         Some(sharding) => sharding,
@@ -76,9 +93,21 @@ struct Shard {
 }
 
 impl Beating<'_> {
-    async fn once(store: &OutboxStore, beat: &Heartbeat, sharding: Sharding) -> Result<Holdings, StoreFailure> {
+    async fn once(
+        store: &OutboxStore,
+        beat: &Heartbeat,
+        sharding: Sharding,
+    ) -> Result<Holdings, StoreFailure> {
         let dialect = store.dialect()?;
-        Beating { store, dialect, tables: &store.tables, beat, sharding }.run().await
+        Beating {
+            store,
+            dialect,
+            tables: &store.tables,
+            beat,
+            sharding,
+        }
+        .run()
+        .await
     }
 
     async fn run(&self) -> Result<Holdings, StoreFailure> {
@@ -86,21 +115,44 @@ impl Beating<'_> {
         self.sign_of_life().await?;
         let share = fair_share(&self.alive().await?, self.beat.relay, self.sharding);
         let (shards, now) = self.every_shard().await?;
-        let own: Vec<_> = shards.iter().filter(|shard| shard.owner == Some(self.beat.relay)).map(|s| s.shard).collect();
+        let own: Vec<_> = shards
+            .iter()
+            .filter(|shard| shard.owner == Some(self.beat.relay))
+            .map(|s| s.shard)
+            .collect();
         let given = self.given(&own, share, &stray);
         self.give_up(&given).await?;
-        let kept: Vec<_> = own.into_iter().filter(|shard| !given.contains(shard)).collect();
+        let kept: Vec<_> = own
+            .into_iter()
+            .filter(|shard| !given.contains(shard))
+            .collect();
         self.renew(&kept).await?;
-        let missing = if self.beat.claim { share.saturating_sub(self.shared(&kept)) } else { 0 };
+        let missing = if self.beat.claim {
+            share.saturating_sub(self.shared(&kept))
+        } else {
+            0
+        };
         let claimable = self.claimable(&shards, &given);
         self.claim(&claimable, missing).await?;
         self.claim_stray(&shards, &stray).await?;
         let leases = self.leases().await?;
-        let is_taken_over = |shard: &&&Shard| shard.owner.is_some() && leases.iter().any(|l| l.shard == shard.shard);
-        let taken_over = claimable.iter().filter(is_taken_over).map(|shard| shard.shard).collect();
+        let is_taken_over = |shard: &&&Shard| {
+            shard.owner.is_some() && leases.iter().any(|l| l.shard == shard.shard)
+        };
+        let taken_over = claimable
+            .iter()
+            .filter(is_taken_over)
+            .map(|shard| shard.shard)
+            .collect();
         let held: Vec<_> = leases.iter().map(|lease| lease.shard).collect();
         let surplus = self.shared(&held).saturating_sub(share);
-        Ok(Holdings { leases, taken_over, surplus, stray, now })
+        Ok(Holdings {
+            leases,
+            taken_over,
+            surplus,
+            stray,
+            now,
+        })
     }
 
     /// Every shard of the sharding, as it is recorded; a row that is gone is made again first.
@@ -120,21 +172,43 @@ impl Beating<'_> {
 
     /// How many of the shards are of the sharding, and so count for the fair share.
     fn shared(&self, shards: &[ShardId]) -> usize {
-        shards.iter().filter(|shard| **shard < self.sharding.total()).count()
+        shards
+            .iter()
+            .filter(|shard| **shard < self.sharding.total())
+            .count()
     }
 
-    /// What is to be given up: idle shards above the fair share, and those outside of the sharding that are empty.
+    /// What is to be given up: idle shards above the fair share, and those outside of the sharding
+    /// that are empty.
     fn given(&self, own: &[ShardId], share: usize, stray: &[ShardId]) -> Vec<ShardId> {
-        let idle = self.beat.idle.iter().copied().filter(|shard| own.contains(shard));
-        let (shared, outside): (Vec<_>, Vec<_>) = idle.partition(|shard| *shard < self.sharding.total());
-        let surplus = shared.into_iter().take(self.shared(own).saturating_sub(share));
-        surplus.chain(outside.into_iter().filter(|shard| !stray.contains(shard))).collect()
+        let idle = self
+            .beat
+            .idle
+            .iter()
+            .copied()
+            .filter(|shard| own.contains(shard));
+        let (shared, outside): (Vec<_>, Vec<_>) =
+            idle.partition(|shard| *shard < self.sharding.total());
+        let surplus = shared
+            .into_iter()
+            .take(self.shared(own).saturating_sub(share));
+        surplus
+            .chain(outside.into_iter().filter(|shard| !stray.contains(shard)))
+            .collect()
     }
 
     /// Whoever comes first gets all that are free, until they are empty.
     async fn claim_stray(&self, shards: &[Shard], stray: &[ShardId]) -> Result<(), StoreFailure> {
-        let is_free = |shard: &&Shard| shard.owner.is_none_or(|owner| owner != self.beat.relay && shard.has_run_out);
-        let free: Vec<_> = shards.iter().filter(|shard| stray.contains(&shard.shard)).filter(is_free).collect();
+        let is_free = |shard: &&Shard| {
+            shard
+                .owner
+                .is_none_or(|owner| owner != self.beat.relay && shard.has_run_out)
+        };
+        let free: Vec<_> = shards
+            .iter()
+            .filter(|shard| stray.contains(&shard.shard))
+            .filter(is_free)
+            .collect();
         let missing = if self.beat.claim { free.len() } else { 0 };
         self.claim(&free, missing).await
     }
@@ -152,17 +226,27 @@ impl Beating<'_> {
             .bind(lanes.clone())
             .push(" WHERE id = ")
             .bind(self.beat.relay.0);
-        if self.store.db.execute_raw(update.build()).await?.rows_affected() > 0 {
+        if self
+            .store
+            .db
+            .execute_raw(update.build())
+            .await?
+            .rows_affected()
+            > 0
+        {
             return Ok(());
         }
-        let insert = Sql::new(self.dialect, &format!("INSERT INTO {relay} (id, lanes, expires_at) VALUES ("))
-            .bind(self.beat.relay.0)
-            .push(", ")
-            .bind(lanes)
-            .push(", ")
-            .after(self.beat.ttl)
-            .push(")")
-            .push(&self.dialect.or_leave(relay, &["id"]));
+        let insert = Sql::new(
+            self.dialect,
+            &format!("INSERT INTO {relay} (id, lanes, expires_at) VALUES ("),
+        )
+        .bind(self.beat.relay.0)
+        .push(", ")
+        .bind(lanes)
+        .push(", ")
+        .after(self.beat.ttl)
+        .push(")")
+        .push(&self.dialect.or_leave(relay, &["id"]));
         self.store.db.execute_raw(insert.build()).await?;
         Ok(())
     }
@@ -170,7 +254,10 @@ impl Beating<'_> {
     async fn alive(&self) -> Result<Vec<Alive>, DbErr> {
         let (relay, now) = (self.tables.relay(), self.dialect.now());
         let alive = format!("CASE WHEN expires_at > {now} THEN 1 ELSE 0 END");
-        let select = Sql::new(self.dialect, &format!("SELECT id, lanes, {alive} FROM {relay} ORDER BY id"));
+        let select = Sql::new(
+            self.dialect,
+            &format!("SELECT id, lanes, {alive} FROM {relay} ORDER BY id"),
+        );
         let mut relays = Vec::new();
         for row in self.store.db.query_all_raw(select.build()).await? {
             let id: Uuid = row.try_get_by_index(0)?;
@@ -178,8 +265,10 @@ impl Beating<'_> {
             if row.try_get_by_index::<i32>(2)? == 1 || id == self.beat.relay.0 {
                 relays.push(Alive::new(RelayId(id), lanes.as_deref()));
             } else {
-                let forget =
-                    Sql::new(self.dialect, &format!("DELETE FROM {relay} WHERE expires_at <= {now} AND id = "));
+                let forget = Sql::new(
+                    self.dialect,
+                    &format!("DELETE FROM {relay} WHERE expires_at <= {now} AND id = "),
+                );
                 self.store.db.execute_raw(forget.bind(id).build()).await?;
             }
         }
@@ -190,8 +279,15 @@ impl Beating<'_> {
     async fn shards(&self) -> Result<(Vec<Shard>, Option<DateTime<Utc>>), DbErr> {
         let now = self.dialect.now();
         let run_out = format!("CASE WHEN expires_at > {now} THEN 0 ELSE 1 END");
-        let select = format!("SELECT shard, owner, {run_out}, {now} FROM {} ORDER BY shard", self.tables.shard());
-        let rows = self.store.db.query_all_raw(Sql::new(self.dialect, &select).build()).await?;
+        let select = format!(
+            "SELECT shard, owner, {run_out}, {now} FROM {} ORDER BY shard",
+            self.tables.shard()
+        );
+        let rows = self
+            .store
+            .db
+            .query_all_raw(Sql::new(self.dialect, &select).build())
+            .await?;
         let shard = |row: &QueryResult| {
             Ok(Shard {
                 shard: row.try_get_by_index(0)?,
@@ -208,18 +304,26 @@ impl Beating<'_> {
         let serves = |shard: ShardId| {
             let lane = u16::try_from(shard / i32::from(self.sharding.shards.get())).ok();
             lane.is_some_and(|lane| {
-                lane < self.sharding.lanes.get() && self.beat.lanes.as_ref().is_none_or(|lanes| lanes.contains(&lane))
+                lane < self.sharding.lanes.get()
+                    && self
+                        .beat
+                        .lanes
+                        .as_ref()
+                        .is_none_or(|lanes| lanes.contains(&lane))
             })
         };
         let is_free = |shard: &&Shard| {
-            let free = shard.owner.is_none_or(|owner| owner != self.beat.relay && shard.has_run_out);
+            let free = shard
+                .owner
+                .is_none_or(|owner| owner != self.beat.relay && shard.has_run_out);
             free && serves(shard.shard) && !given.contains(&shard.shard)
         };
         shards.iter().filter(is_free).collect()
     }
 
     async fn give_up(&self, shards: &[ShardId]) -> Result<(), DbErr> {
-        self.update_own("owner = NULL, expires_at = NULL", false, shards).await
+        self.update_own("owner = NULL, expires_at = NULL", false, shards)
+            .await
     }
 
     async fn renew(&self, shards: &[ShardId]) -> Result<(), DbErr> {
@@ -244,9 +348,11 @@ impl Beating<'_> {
         Ok(())
     }
 
-    /// Claims as many of them as are missing. Another relay may have been quicker: then its row is not free any more.
+    /// Claims as many of them as are missing. Another relay may have been quicker: then its row is
+    /// not free any more.
     ///
-    /// An epoch is no smaller than the time in milliseconds: that of a row which was gone and was made again is none that was before.
+    /// An epoch is no smaller than the time in milliseconds: that of a row which was gone and was
+    /// made again is none that was before.
     async fn claim(&self, shards: &[&Shard], missing: usize) -> Result<(), StoreFailure> {
         if shards.is_empty() || missing == 0 {
             return Ok(());
@@ -275,27 +381,51 @@ impl Beating<'_> {
         Ok(())
     }
 
-    /// The first ones that are still free and that nobody has locked: one that is locked must not keep the others from being
-    /// claimed.
-    async fn lock_free(&self, tx: &StoreTransaction, shards: &[&Shard], limit: usize) -> Result<Vec<i64>, DbErr> {
+    /// The first ones that are still free and that nobody has locked: one that is locked must not
+    /// keep the others from being claimed.
+    async fn lock_free(
+        &self,
+        tx: &StoreTransaction,
+        shards: &[&Shard],
+        limit: usize,
+    ) -> Result<Vec<i64>, DbErr> {
         let (shard, now) = (self.tables.shard(), self.dialect.now());
-        let free = format!("SELECT shard FROM {shard} WHERE (owner IS NULL OR expires_at <= {now}) AND shard");
+        let free = format!(
+            "SELECT shard FROM {shard} WHERE (owner IS NULL OR expires_at <= {now}) AND shard"
+        );
         let select = Sql::new(self.dialect, &free)
             .one_of(shards.iter().map(|shard| i64::from(shard.shard)).collect())
             .push(" ORDER BY shard LIMIT ")
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
             .push(self.dialect.lock_unlocked());
         let rows = tx.query_all_raw(select.build()).await?;
-        rows.iter().map(|row| Ok(i64::from(row.try_get_by_index::<ShardId>(0)?))).collect()
+        rows.iter()
+            .map(|row| Ok(i64::from(row.try_get_by_index::<ShardId>(0)?)))
+            .collect()
     }
 
     async fn leases(&self) -> Result<Vec<Lease>, DbErr> {
         let owner = self.beat.relay;
-        let select =
-            Sql::new(self.dialect, &format!("SELECT shard, epoch FROM {} WHERE owner = ", self.tables.shard()));
-        let rows = self.store.db.query_all_raw(select.bind(owner.0).push(" ORDER BY shard").build()).await?;
+        let select = Sql::new(
+            self.dialect,
+            &format!(
+                "SELECT shard, epoch FROM {} WHERE owner = ",
+                self.tables.shard()
+            ),
+        );
+        let rows = self
+            .store
+            .db
+            .query_all_raw(select.bind(owner.0).push(" ORDER BY shard").build())
+            .await?;
         rows.iter()
-            .map(|row| Ok(Lease { shard: row.try_get_by_index(0)?, owner, epoch: row.try_get_by_index(1)? }))
+            .map(|row| {
+                Ok(Lease {
+                    shard: row.try_get_by_index(0)?,
+                    owner,
+                    epoch: row.try_get_by_index(1)?,
+                })
+            })
             .collect()
     }
 }
@@ -314,17 +444,33 @@ async fn release_once(store: &OutboxStore, relay: RelayId) -> Result<(), StoreFa
     let dialect = store.dialect()?;
     let shard = store.tables.shard();
     // Asking first waits for no row of another relay.
-    let own = Sql::new(dialect, &format!("SELECT shard FROM {shard} WHERE owner = ")).bind(relay.0);
+    let own = Sql::new(
+        dialect,
+        &format!("SELECT shard FROM {shard} WHERE owner = "),
+    )
+    .bind(relay.0);
     let own = store.db.query_all_raw(own.build()).await?;
-    let own =
-        own.iter().map(|row| Ok(i64::from(row.try_get_by_index::<ShardId>(0)?))).collect::<Result<Vec<_>, DbErr>>()?;
+    let own = own
+        .iter()
+        .map(|row| Ok(i64::from(row.try_get_by_index::<ShardId>(0)?)))
+        .collect::<Result<Vec<_>, DbErr>>()?;
     if !own.is_empty() {
         let update = dialect.update_shards(shard);
-        let free = Sql::new(dialect, &update.begin).push("owner = NULL, expires_at = NULL").push(&update.condition);
-        let free = free.push("owner = ").bind(relay.0).push(" AND shard").one_of(own).push(update.end);
+        let free = Sql::new(dialect, &update.begin)
+            .push("owner = NULL, expires_at = NULL")
+            .push(&update.condition);
+        let free = free
+            .push("owner = ")
+            .bind(relay.0)
+            .push(" AND shard")
+            .one_of(own)
+            .push(update.end);
         store.db.execute_raw(free.build()).await?;
     }
     let forget = format!("DELETE FROM {} WHERE id = ", store.tables.relay());
-    store.db.execute_raw(Sql::new(dialect, &forget).bind(relay.0).build()).await?;
+    store
+        .db
+        .execute_raw(Sql::new(dialect, &forget).bind(relay.0).build())
+        .await?;
     Ok(())
 }

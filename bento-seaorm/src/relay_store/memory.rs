@@ -29,14 +29,25 @@ pub(super) enum HeldRows {
     /// Now.
     Unknown,
     /// Not before this moment; not at all without one.
-    Until { revision: i64, without: Vec<Arc<str>>, due: Option<Instant> },
+    Until {
+        revision: i64,
+        without: Vec<Arc<str>>,
+        due: Option<Instant>,
+    },
 }
 
 impl Memory {
     /// Takes what is remembered under this lease, leaving nothing: a call that fails forgets.
     pub(super) fn take(&self, lease: Lease) -> Remembered {
-        let known = self.lock().remove(&lease.shard).filter(|known| known.epoch == lease.epoch);
-        known.unwrap_or(Remembered { epoch: lease.epoch, scan: Scan::default(), held: HeldRows::Unknown })
+        let known = self
+            .lock()
+            .remove(&lease.shard)
+            .filter(|known| known.epoch == lease.epoch);
+        known.unwrap_or(Remembered {
+            epoch: lease.epoch,
+            scan: Scan::default(),
+            held: HeldRows::Unknown,
+        })
     }
 
     /// Remembers until the next call.
@@ -46,7 +57,9 @@ impl Memory {
 
     /// Where reading the shard may begin.
     pub(super) fn floor(&self, shard: ShardId) -> i64 {
-        self.lock().get_mut(&shard).map_or(0, |known| known.scan.floor())
+        self.lock()
+            .get_mut(&shard)
+            .map_or(0, |known| known.scan.floor())
     }
 
     /// The history of the database that the bound is about.
@@ -59,12 +72,15 @@ impl Memory {
         self.lock().get(&shard)?.scan.seen()
     }
 
-    /// The epoch and the revision up to which no held row of the shard is due now, for one that does not want those of these
-    /// routes.
+    /// The epoch and the revision up to which no held row of the shard is due now, for one that
+    /// does not want those of these routes.
     pub(super) fn quiet(&self, shard: ShardId, without: &[Arc<str>]) -> Option<(i64, i64)> {
         let known = self.lock();
         let known = known.get(&shard)?;
-        known.held.quiet_at(without, Instant::now()).map(|(revision, _)| (known.epoch, revision))
+        known
+            .held
+            .quiet_at(without, Instant::now())
+            .map(|(revision, _)| (known.epoch, revision))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ShardId, Remembered>> {
@@ -74,7 +90,12 @@ impl Memory {
 
 impl HeldRows {
     /// Whether there is nothing to look at, and if so, when there will be.
-    pub(super) fn quiet(&self, revision: i64, without: &[Arc<str>], now: Instant) -> Option<Option<Instant>> {
+    pub(super) fn quiet(
+        &self,
+        revision: i64,
+        without: &[Arc<str>],
+        now: Instant,
+    ) -> Option<Option<Instant>> {
         let (known, due) = self.quiet_at(without, now)?;
         (known == revision).then_some(due)
     }
@@ -82,9 +103,11 @@ impl HeldRows {
     /// The same for a revision that is still to be compared.
     fn quiet_at(&self, without: &[Arc<str>], now: Instant) -> Option<(i64, Option<Instant>)> {
         match self {
-            Self::Until { revision, without: known, due } if known == without && due.is_none_or(|due| due > now) => {
-                Some((*revision, *due))
-            }
+            Self::Until {
+                revision,
+                without: known,
+                due,
+            } if known == without && due.is_none_or(|due| due > now) => Some((*revision, *due)),
             _ => None,
         }
     }

@@ -1,7 +1,7 @@
 //! Tenants that an operator has paused.
 //!
-//! Pausing and resuming lock every lease, in the order of the shards, and raise every revision: so each relay has either settled
-//! what it had in hand or learns of it with its next call.
+//! Pausing and resuming lock every lease, in the order of the shards, and raise every revision: so
+//! each relay has either settled what it had in hand or learns of it with its next call.
 
 use bento_relay::store::StoreError;
 use bento_relay::tenant::{PausedTenant, Pauses};
@@ -14,20 +14,43 @@ use crate::session::StoreTransaction;
 use crate::tables::Tables;
 
 impl Pauses for OutboxStore {
-    async fn pause(&self, tenant_id: &str, reason: &str, actor: Option<&str>) -> Result<bool, StoreError> {
+    async fn pause(
+        &self,
+        tenant_id: &str,
+        reason: &str,
+        actor: Option<&str>,
+    ) -> Result<bool, StoreError> {
         PausedTenant::check(tenant_id, reason, actor)?;
-        changed(self, &Change { tenant_id, pause: Some((reason, actor)) }).await
+        changed(
+            self,
+            &Change {
+                tenant_id,
+                pause: Some((reason, actor)),
+            },
+        )
+        .await
     }
 
     async fn resume(&self, tenant_id: &str) -> Result<bool, StoreError> {
-        changed(self, &Change { tenant_id, pause: None }).await
+        changed(
+            self,
+            &Change {
+                tenant_id,
+                pause: None,
+            },
+        )
+        .await
     }
 
     async fn paused(&self) -> Result<Vec<PausedTenant>, StoreError> {
         let dialect = self.dialect()?;
         let table = self.tables().paused_tenant();
-        let select = format!("SELECT tenant_id, reason, actor, paused_at FROM {table} ORDER BY tenant_id");
-        let rows = self.db().query_all_raw(Sql::new(dialect, &select).build()).await;
+        let select =
+            format!("SELECT tenant_id, reason, actor, paused_at FROM {table} ORDER BY tenant_id");
+        let rows = self
+            .db()
+            .query_all_raw(Sql::new(dialect, &select).build())
+            .await;
         let paused = rows.and_then(|rows| rows.iter().map(paused_tenant).collect());
         paused.map_err(|error| store_error(dialect.backend(), error))
     }
@@ -62,7 +85,11 @@ async fn changed(store: &OutboxStore, change: &Change<'_>) -> Result<bool, Store
 
 async fn changed_once(store: &OutboxStore, change: &Change<'_>) -> Result<bool, StoreFailure> {
     let (tx, dialect) = store.begin().await?;
-    let changing = Changing { tx: &tx, dialect, tables: store.tables() };
+    let changing = Changing {
+        tx: &tx,
+        dialect,
+        tables: store.tables(),
+    };
     changing.lock().await?;
     if changing.is_paused(change.tenant_id).await? == change.pause.is_some() {
         tx.rollback().await?;
@@ -86,33 +113,62 @@ struct Changing<'a> {
 impl Changing<'_> {
     async fn lock(&self) -> Result<(), DbErr> {
         let shard = self.tables.shard();
-        let select = format!("SELECT shard FROM {shard} ORDER BY shard{}", self.dialect.lock_rows());
+        let select = format!(
+            "SELECT shard FROM {shard} ORDER BY shard{}",
+            self.dialect.lock_rows()
+        );
         self.tx.query_all_raw(self.sql(&select).build()).await?;
         Ok(())
     }
 
     async fn tell(&self) -> Result<(), DbErr> {
         let shard = self.tables.shard();
-        self.tx.execute_raw(self.sql(&format!("UPDATE {shard} SET revision = revision + 1")).build()).await?;
+        self.tx
+            .execute_raw(
+                self.sql(&format!("UPDATE {shard} SET revision = revision + 1"))
+                    .build(),
+            )
+            .await?;
         Ok(())
     }
 
     async fn is_paused(&self, tenant_id: &str) -> Result<bool, DbErr> {
-        let select = format!("SELECT 1 FROM {} WHERE tenant_id = ", self.tables.paused_tenant());
-        Ok(self.tx.query_one_raw(self.sql(&select).bind(tenant_id).build()).await?.is_some())
+        let select = format!(
+            "SELECT 1 FROM {} WHERE tenant_id = ",
+            self.tables.paused_tenant()
+        );
+        Ok(self
+            .tx
+            .query_one_raw(self.sql(&select).bind(tenant_id).build())
+            .await?
+            .is_some())
     }
 
     async fn pause(&self, tenant_id: &str, reason: &str, actor: Option<&str>) -> Result<(), DbErr> {
         let table = self.tables.paused_tenant();
-        let insert = self.sql(&format!("INSERT INTO {table} (tenant_id, reason, actor, paused_at) VALUES ("));
-        let insert = insert.bind(tenant_id).push(", ").bind(reason).push(", ").bind(actor.map(str::to_owned));
-        let insert = insert.push(&format!(", {}){}", self.dialect.now(), self.dialect.or_leave(table, &["tenant_id"])));
+        let insert = self.sql(&format!(
+            "INSERT INTO {table} (tenant_id, reason, actor, paused_at) VALUES ("
+        ));
+        let insert = insert
+            .bind(tenant_id)
+            .push(", ")
+            .bind(reason)
+            .push(", ")
+            .bind(actor.map(str::to_owned));
+        let insert = insert.push(&format!(
+            ", {}){}",
+            self.dialect.now(),
+            self.dialect.or_leave(table, &["tenant_id"])
+        ));
         self.tx.execute_raw(insert.build()).await?;
         Ok(())
     }
 
     async fn resume(&self, tenant_id: &str) -> Result<(), DbErr> {
-        let delete = self.sql(&format!("DELETE FROM {} WHERE tenant_id = ", self.tables.paused_tenant()));
+        let delete = self.sql(&format!(
+            "DELETE FROM {} WHERE tenant_id = ",
+            self.tables.paused_tenant()
+        ));
         self.tx.execute_raw(delete.bind(tenant_id).build()).await?;
         Ok(())
     }

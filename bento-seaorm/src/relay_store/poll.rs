@@ -24,15 +24,22 @@ pub(super) async fn poll(
     let dialect = store.dialect()?;
     let mut with_work = Vec::new();
     for shards in shards.chunks(SHARDS_PER_STATEMENT) {
-        let rows = store.db.query_all_raw(statement(store, dialect, shards, without).build()).await;
-        let found = rows
-            .and_then(|rows| rows.iter().map(|row| row.try_get_by_index::<ShardId>(0)).collect::<Result<Vec<_>, _>>());
+        let rows = store
+            .db
+            .query_all_raw(statement(store, dialect, shards, without).build())
+            .await;
+        let found = rows.and_then(|rows| {
+            rows.iter()
+                .map(|row| row.try_get_by_index::<ShardId>(0))
+                .collect::<Result<Vec<_>, _>>()
+        });
         with_work.extend(found.map_err(|error| store_error(dialect.backend(), error))?);
     }
     Ok(with_work)
 }
 
-/// One row source for all shards: a plan for each of them would cost the database more than the rows it looks at.
+/// One row source for all shards: a plan for each of them would cost the database more than the
+/// rows it looks at.
 pub(super) fn statement(
     store: &OutboxStore,
     dialect: &'static dyn Dialect,
@@ -40,43 +47,74 @@ pub(super) fn statement(
     without: &[Arc<str>],
 ) -> Sql {
     let tables = &store.tables;
-    let sql = Sql::new(dialect, &format!("SELECT s.shard FROM {} s WHERE s.shard", tables.shard()));
+    let sql = Sql::new(
+        dialect,
+        &format!("SELECT s.shard FROM {} s WHERE s.shard", tables.shard()),
+    );
     let sql = has_pending(sql.one_of(numbers(shards)).push(" AND ("), store, shards);
     let sql = is_of_another_history(sql, store, dialect, shards);
     let mut unknown = Vec::new();
-    let sql = shards.iter().fold(sql, |sql, &shard| match store.memory.quiet(shard, without) {
-        // However many wait for a route that is away or a tenant that is paused, nobody has to look at them.
-        Some((epoch, revision)) => {
-            let sql = sql.push(" OR (s.shard = ").bind(shard).push(" AND (s.epoch <> ").bind(epoch);
-            sql.push(" OR s.revision <> ").bind(revision).push("))")
-        }
-        None => {
-            unknown.push(shard);
-            sql
+    let sql = shards.iter().fold(sql, |sql, &shard| {
+        match store.memory.quiet(shard, without) {
+            // However many wait for a route that is away or a tenant that is paused, nobody has to
+            // look at them.
+            Some((epoch, revision)) => {
+                let sql = sql
+                    .push(" OR (s.shard = ")
+                    .bind(shard)
+                    .push(" AND (s.epoch <> ")
+                    .bind(epoch);
+                sql.push(" OR s.revision <> ").bind(revision).push("))")
+            }
+            None => {
+                unknown.push(shard);
+                sql
+            }
         }
     });
     let sql = sql.when(!unknown.is_empty(), |sql| {
-        let sql = sql.push(" OR (s.shard").one_of(numbers(&unknown)).push(" AND ");
+        let sql = sql
+            .push(" OR (s.shard")
+            .one_of(numbers(&unknown))
+            .push(" AND ");
         exists_due(sql, dialect, tables, without).push(")")
     });
     sql.push(")")
 }
 
-/// The order leads to the index, also where the planner takes the table for an almost empty one, or for one of a single shard.
+/// The order leads to the index, also where the planner takes the table for an almost empty one, or
+/// for one of a single shard.
 fn has_pending(sql: Sql, store: &OutboxStore, shards: &[ShardId]) -> Sql {
     let outbox = store.tables.outbox();
-    let sql = sql.push(&format!("(SELECT o.position FROM {outbox} o WHERE o.shard = s.shard"));
-    let floors: Vec<_> = shards.iter().map(|&shard| (shard, store.memory.floor(shard))).collect();
+    let sql = sql.push(&format!(
+        "(SELECT o.position FROM {outbox} o WHERE o.shard = s.shard"
+    ));
+    let floors: Vec<_> = shards
+        .iter()
+        .map(|&shard| (shard, store.memory.floor(shard)))
+        .collect();
     let sql = sql.when(floors.iter().any(|(_, floor)| *floor > 0), |sql| {
-        let when = |sql: Sql, (shard, floor): (ShardId, i64)| sql.push(" WHEN ").bind(shard).push(" THEN ").bind(floor);
-        floors.into_iter().fold(sql.push(" AND o.position > CASE s.shard"), when).push(" END")
+        let when = |sql: Sql, (shard, floor): (ShardId, i64)| {
+            sql.push(" WHEN ").bind(shard).push(" THEN ").bind(floor)
+        };
+        floors
+            .into_iter()
+            .fold(sql.push(" AND o.position > CASE s.shard"), when)
+            .push(" END")
     });
     sql.push(" ORDER BY o.position LIMIT 1) IS NOT NULL")
 }
 
 /// What is known of a shard may be about another history of the database.
-fn is_of_another_history(sql: Sql, store: &OutboxStore, dialect: &'static dyn Dialect, shards: &[ShardId]) -> Sql {
-    let Some(history) = dialect.history(&store.tables) else { return sql };
+fn is_of_another_history(
+    sql: Sql,
+    store: &OutboxStore,
+    dialect: &'static dyn Dialect,
+    shards: &[ShardId],
+) -> Sql {
+    let Some(history) = dialect.history(&store.tables) else {
+        return sql;
+    };
     let mut known = BTreeMap::<i64, Vec<ShardId>>::new();
     for &shard in shards {
         if let Some(history) = store.memory.history(shard) {
@@ -90,10 +128,18 @@ fn is_of_another_history(sql: Sql, store: &OutboxStore, dialect: &'static dyn Di
     positions_went_back(sql, store, dialect, shards)
 }
 
-/// Rows may appear again below every bound. One number is enough: a shard that is called for nothing finds nothing, and the one
-/// that saw the largest position forgets it.
-fn positions_went_back(sql: Sql, store: &OutboxStore, dialect: &'static dyn Dialect, shards: &[ShardId]) -> Sql {
-    let seen = shards.iter().filter_map(|&shard| store.memory.seen(shard)).max();
+/// Rows may appear again below every bound. One number is enough: a shard that is called for
+/// nothing finds nothing, and the one that saw the largest position forgets it.
+fn positions_went_back(
+    sql: Sql,
+    store: &OutboxStore,
+    dialect: &'static dyn Dialect,
+    shards: &[ShardId],
+) -> Sql {
+    let seen = shards
+        .iter()
+        .filter_map(|&shard| store.memory.seen(shard))
+        .max();
     match dialect.last_position(&store.tables).zip(seen) {
         Some((last_position, seen)) => sql.push(&format!(" OR {last_position} < ")).bind(seen),
         None => sql,

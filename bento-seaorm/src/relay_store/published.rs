@@ -7,7 +7,8 @@ use super::OutboxStore;
 use super::errors::{StoreFailure, Tries};
 use crate::dialect::Sql;
 
-/// Removes what is old enough, batch by batch, each in a transaction of its own, so that nobody waits for more than one.
+/// Removes what is old enough, batch by batch, each in a transaction of its own, so that nobody
+/// waits for more than one.
 pub(super) async fn prune(store: &OutboxStore, prune: Prune) -> Result<Option<u64>, StoreError> {
     let mut tries = Tries::new(store.db.get_database_backend());
     let is_due = loop {
@@ -32,9 +33,15 @@ pub(super) async fn prune(store: &OutboxStore, prune: Prune) -> Result<Option<u6
 /// Whether it is this relay's turn; then it is nobody's for a while.
 async fn take_turn(store: &OutboxStore, prune: Prune) -> Result<bool, StoreFailure> {
     let dialect = store.dialect()?;
-    let turn = Sql::new(dialect, &format!("UPDATE {} SET prune_after = ", store.tables.meta()))
-        .after(prune.every)
-        .push(&format!(" WHERE id = 1 AND (prune_after IS NULL OR prune_after <= {})", dialect.now()));
+    let turn = Sql::new(
+        dialect,
+        &format!("UPDATE {} SET prune_after = ", store.tables.meta()),
+    )
+    .after(prune.every)
+    .push(&format!(
+        " WHERE id = 1 AND (prune_after IS NULL OR prune_after <= {})",
+        dialect.now()
+    ));
     Ok(store.db.execute_raw(turn.build()).await?.rows_affected() > 0)
 }
 

@@ -1,7 +1,8 @@
 //! Held rows whose wait an operator ends.
 //!
-//! It locks the leases of the shards concerned, in the order of the shards, and raises their revisions: so each relay has either settled
-//! what it had in hand or learns of it with its next call.
+//! It locks the leases of the shards concerned, in the order of the shards, and raises their
+//! revisions: so each relay has either settled what it had in hand or learns of it with its next
+//! call.
 
 use bento_core::outbox::ShardId;
 use bento_relay::held::{HeldEvents, HeldFilter};
@@ -28,7 +29,12 @@ impl HeldEvents for OutboxStore {
 
 async fn ended_once(store: &OutboxStore, filter: &HeldFilter) -> Result<u64, StoreFailure> {
     let (tx, dialect) = store.begin().await?;
-    let ending = Ending { tx: &tx, dialect, tables: store.tables(), filter };
+    let ending = Ending {
+        tx: &tx,
+        dialect,
+        tables: store.tables(),
+        filter,
+    };
     let shards = ending.shards().await?;
     if shards.is_empty() {
         tx.rollback().await?;
@@ -52,26 +58,50 @@ impl Ending<'_> {
     /// The shards in which a chosen row waits. One that comes to wait later is not meant.
     async fn shards(&self) -> Result<Vec<i64>, DbErr> {
         let select = format!("SELECT DISTINCT shard FROM {} WHERE ", self.tables.held());
-        let rows = self.tx.query_all_raw(self.chosen(self.sql(&select)).build()).await?;
-        rows.iter().map(|row| row.try_get_by_index::<ShardId>(0).map(i64::from)).collect()
+        let rows = self
+            .tx
+            .query_all_raw(self.chosen(self.sql(&select)).build())
+            .await?;
+        rows.iter()
+            .map(|row| row.try_get_by_index::<ShardId>(0).map(i64::from))
+            .collect()
     }
 
     async fn tell(&self, shards: Vec<i64>) -> Result<(), DbErr> {
         let update = self.dialect.update_shards(self.tables.shard());
-        let raise = self.sql(&update.begin).push("revision = revision + 1").push(&update.condition);
-        self.tx.execute_raw(raise.push("shard").one_of(shards).push(update.end).build()).await?;
+        let raise = self
+            .sql(&update.begin)
+            .push("revision = revision + 1")
+            .push(&update.condition);
+        self.tx
+            .execute_raw(raise.push("shard").one_of(shards).push(update.end).build())
+            .await?;
         Ok(())
     }
 
     async fn end(&self, shards: Vec<i64>) -> Result<u64, DbErr> {
         let (held, now) = (self.tables.held(), self.dialect.now());
-        let update = self.sql(&format!("UPDATE {held} SET retry_after = {now} WHERE shard")).one_of(shards);
-        Ok(self.tx.execute_raw(self.chosen(update.push(" AND ")).build()).await?.rows_affected())
+        let update = self
+            .sql(&format!(
+                "UPDATE {held} SET retry_after = {now} WHERE shard"
+            ))
+            .one_of(shards);
+        Ok(self
+            .tx
+            .execute_raw(self.chosen(update.push(" AND ")).build())
+            .await?
+            .rows_affected())
     }
 
-    /// Appends that a row waits and is chosen. One without a time waits for another one, which no operator can end here.
+    /// Appends that a row waits and is chosen. One without a time waits for another one, which no
+    /// operator can end here.
     fn chosen(&self, sql: Sql) -> Sql {
-        let HeldFilter { route, tenant_id, aggregate, .. } = self.filter;
+        let HeldFilter {
+            route,
+            tenant_id,
+            aggregate,
+            ..
+        } = self.filter;
         let aggregate = aggregate.as_ref();
         let asked = [
             ("route", route.as_ref()),
@@ -80,10 +110,12 @@ impl Ending<'_> {
             ("aggregate_id", aggregate.map(|(_, id)| id)),
         ];
         let waiting = sql.push(&format!("retry_after > {}", self.dialect.now_once()));
-        asked.into_iter().fold(waiting, |sql, (column, asked)| match asked {
-            Some(asked) => sql.push(&format!(" AND {column} = ")).bind(asked.as_str()),
-            None => sql,
-        })
+        asked
+            .into_iter()
+            .fold(waiting, |sql, (column, asked)| match asked {
+                Some(asked) => sql.push(&format!(" AND {column} = ")).bind(asked.as_str()),
+                None => sql,
+            })
     }
 
     fn sql(&self, text: &str) -> Sql {

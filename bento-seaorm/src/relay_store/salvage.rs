@@ -1,5 +1,5 @@
-//! Rows that cannot be read or settled: each becomes a dead letter under values that every table holds, and with it what the database
-//! shows of its columns.
+//! Rows that cannot be read or settled: each becomes a dead letter under values that every table
+//! holds, and with it what the database shows of its columns.
 
 use bento_core::envelope::Envelope;
 use bento_core::id::EventId;
@@ -17,11 +17,19 @@ use crate::entity::{WRITTEN, salvaged_at, written_columns};
 use crate::session::StoreTransaction;
 use crate::tables::Tables;
 
-/// The columns of a held row beside those of its event, in the order in which [`held_row`] expects them.
+/// The columns of a held row beside those of its event, in the order in which [`held_row`] expects
+/// them.
 const HELD: [&str; 4] = ["route", "attempts", "ordered", "delivered"];
 /// All of them.
-const HELD_ALL: [&str; 7] =
-    ["route", "attempts", "ordered", "delivered", "retry_after", "first_failed_at", "error_message"];
+const HELD_ALL: [&str; 7] = [
+    "route",
+    "attempts",
+    "ordered",
+    "delivered",
+    "retry_after",
+    "first_failed_at",
+    "error_message",
+];
 
 /// The rows of one shard that are taken out of the way.
 #[derive(Clone, Copy)]
@@ -53,18 +61,41 @@ struct Found {
 }
 
 impl Salvage<'_> {
-    /// Gives up a pending row that cannot be read. Its routes are not known, so its aggregate waits for all of them.
-    pub(super) async fn unreadable(&self, position: i64, error: &DbErr) -> Result<Option<GivenUp>, DbErr> {
+    /// Gives up a pending row that cannot be read. Its routes are not known, so its aggregate waits
+    /// for all of them.
+    pub(super) async fn unreadable(
+        &self,
+        position: i64,
+        error: &DbErr,
+    ) -> Result<Option<GivenUp>, DbErr> {
         let route = Burial::UNREADABLE;
-        let error = format!("`{}`, shard {}, position {position}: {error}", self.tables.outbox(), self.shard);
-        let record = Record { route, cause: Burial::UNREADABLE, error, attempts: 0, parks: true };
-        let Some(mut found) = self.pending(position, record.cause).await? else { return Ok(None) };
+        let error = format!(
+            "`{}`, shard {}, position {position}: {error}",
+            self.tables.outbox(),
+            self.shard
+        );
+        let record = Record {
+            route,
+            cause: Burial::UNREADABLE,
+            error,
+            attempts: 0,
+            parks: true,
+        };
+        let Some(mut found) = self.pending(position, record.cause).await? else {
+            return Ok(None);
+        };
         if self.is_dead(found.envelope.event_id, route).await? {
             found.envelope.event_id = EventId::new();
         }
         let given_up = self.insert(position, found, record).await?;
-        let delete = self.sql(&format!("DELETE FROM {} WHERE shard = ", self.tables.outbox())).bind(self.shard);
-        self.execute(delete.push(" AND position = ").bind(position)).await?;
+        let delete = self
+            .sql(&format!(
+                "DELETE FROM {} WHERE shard = ",
+                self.tables.outbox()
+            ))
+            .bind(self.shard);
+        self.execute(delete.push(" AND position = ").bind(position))
+            .await?;
         Ok(Some(given_up))
     }
 
@@ -73,43 +104,86 @@ impl Salvage<'_> {
         let table = self.tables.held();
         let of_position = |sql: Sql| sql.push(" AND position = ").bind(position);
         let unroutable_for = self.dialect.micros_until("unroutable_since");
-        let columns =
-            format!("{}, {unroutable_for} AS unroutable, position, {}", HELD.join(", "), self.dialect.read_columns());
-        let shown = self.dialect.shown("route").unwrap_or_else(|| "route".to_owned());
+        let columns = format!(
+            "{}, {unroutable_for} AS unroutable, position, {}",
+            HELD.join(", "),
+            self.dialect.read_columns()
+        );
+        let shown = self
+            .dialect
+            .shown("route")
+            .unwrap_or_else(|| "route".to_owned());
         let select = format!("SELECT {shown}, {columns} FROM {table} WHERE shard = ");
-        let rows = self.tx.query_all_raw(of_position(self.sql(&select).bind(self.shard)).build()).await?;
+        let rows = self
+            .tx
+            .query_all_raw(of_position(self.sql(&select).bind(self.shard)).build())
+            .await?;
         let mut given_up = Vec::new();
         for row in rows {
             let Err(error) = held_row(&row) else { continue };
             let shown: String = row.try_get_by_index(0)?;
             let which = |sql: Sql| {
-                let sql = of_position(sql)
-                    .push(&format!(" AND {} = ", self.dialect.shown("route").unwrap_or_else(|| "route".to_owned())));
+                let sql = of_position(sql).push(&format!(
+                    " AND {} = ",
+                    self.dialect
+                        .shown("route")
+                        .unwrap_or_else(|| "route".to_owned())
+                ));
                 sql.bind(shown.as_str())
             };
-            let route: String = row.try_get_by_index(1).unwrap_or_else(|_| Burial::UNREADABLE.to_owned());
+            let route: String = row
+                .try_get_by_index(1)
+                .unwrap_or_else(|_| Burial::UNREADABLE.to_owned());
             let parks = row.try_get_by_index(3).unwrap_or(true);
-            let error = format!("`{table}`, shard {}, position {position}: {error}", self.shard);
+            let error = format!(
+                "`{table}`, shard {}, position {position}: {error}",
+                self.shard
+            );
             let route = route.as_str();
-            let record = Record { route, cause: Burial::UNREADABLE, error, attempts: 0, parks };
+            let record = Record {
+                route,
+                cause: Burial::UNREADABLE,
+                error,
+                attempts: 0,
+                parks,
+            };
             given_up.extend(self.held(position, which, record).await?);
         }
         Ok(given_up)
     }
 
-    /// Gives up a pending row that could not be settled, and leaves it where it is, to be deleted with the others.
-    pub(super) async fn unsettled(&self, position: i64, record: Record<'_>) -> Result<Option<GivenUp>, DbErr> {
-        let Some(found) = self.pending(position, record.cause).await? else { return Ok(None) };
-        if self.is_dead(found.envelope.event_id, name(record.route)).await? {
+    /// Gives up a pending row that could not be settled, and leaves it where it is, to be deleted
+    /// with the others.
+    pub(super) async fn unsettled(
+        &self,
+        position: i64,
+        record: Record<'_>,
+    ) -> Result<Option<GivenUp>, DbErr> {
+        let Some(found) = self.pending(position, record.cause).await? else {
+            return Ok(None);
+        };
+        if self
+            .is_dead(found.envelope.event_id, name(record.route))
+            .await?
+        {
             return Ok(None);
         }
         self.insert(position, found, record).await.map(Some)
     }
 
     /// Gives up a held row that could not be settled.
-    pub(super) async fn unsettled_held(&self, position: i64, record: Record<'_>) -> Result<Option<GivenUp>, DbErr> {
+    pub(super) async fn unsettled_held(
+        &self,
+        position: i64,
+        record: Record<'_>,
+    ) -> Result<Option<GivenUp>, DbErr> {
         let route = record.route.to_owned();
-        let which = |sql: Sql| sql.push(" AND position = ").bind(position).push(" AND route = ").bind(route.as_str());
+        let which = |sql: Sql| {
+            sql.push(" AND position = ")
+                .bind(position)
+                .push(" AND route = ")
+                .bind(route.as_str())
+        };
         self.held(position, which, record).await
     }
 
@@ -119,22 +193,42 @@ impl Salvage<'_> {
         which: impl Fn(Sql) -> Sql,
         record: Record<'_>,
     ) -> Result<Option<GivenUp>, DbErr> {
-        let Some(mut found) = self.find(self.tables.held(), &HELD_ALL, &which, record.cause).await? else {
+        let Some(mut found) = self
+            .find(self.tables.held(), &HELD_ALL, &which, record.cause)
+            .await?
+        else {
             return Ok(None);
         };
         let is_unreadable = record.cause == Burial::UNREADABLE;
-        let is_dead = self.is_dead(found.envelope.event_id, name(record.route)).await?;
+        let is_dead = self
+            .is_dead(found.envelope.event_id, name(record.route))
+            .await?;
         if is_dead && is_unreadable {
             found.envelope.event_id = EventId::new();
         }
-        let given_up = if !is_dead || is_unreadable { Some(self.insert(position, found, record).await?) } else { None };
-        let delete = self.sql(&format!("DELETE FROM {} WHERE shard = ", self.tables.held())).bind(self.shard);
+        let given_up = if !is_dead || is_unreadable {
+            Some(self.insert(position, found, record).await?)
+        } else {
+            None
+        };
+        let delete = self
+            .sql(&format!(
+                "DELETE FROM {} WHERE shard = ",
+                self.tables.held()
+            ))
+            .bind(self.shard);
         self.execute(which(delete)).await?;
         Ok(given_up)
     }
 
     async fn pending(&self, position: i64, cause: &str) -> Result<Option<Found>, DbErr> {
-        self.find(self.tables.outbox(), &[], |sql| sql.push(" AND position = ").bind(position), cause).await
+        self.find(
+            self.tables.outbox(),
+            &[],
+            |sql| sql.push(" AND position = ").bind(position),
+            cause,
+        )
+        .await
     }
 
     async fn find(
@@ -144,39 +238,91 @@ impl Salvage<'_> {
         which: impl Fn(Sql) -> Sql,
         cause: &str,
     ) -> Result<Option<Found>, DbErr> {
-        let shown = WRITTEN.iter().chain(more).filter_map(|column| Some((*column, self.dialect.shown(column)?)));
+        let shown = WRITTEN
+            .iter()
+            .chain(more)
+            .filter_map(|column| Some((*column, self.dialect.shown(column)?)));
         let shown: Vec<_> = shown.collect();
-        let list: String = shown.iter().map(|(_, shown)| format!(", {shown}")).collect();
+        let list: String = shown
+            .iter()
+            .map(|(_, shown)| format!(", {shown}"))
+            .collect();
         // A pending row was never tried.
-        let attempts = if more.contains(&"attempts") { "attempts" } else { "NULL" };
+        let attempts = if more.contains(&"attempts") {
+            "attempts"
+        } else {
+            "NULL"
+        };
         let columns = self.dialect.read_columns();
-        let select = self.sql(&format!("SELECT {columns}{list}, {attempts} FROM {table} WHERE shard = "));
-        let row = self.tx.query_one_raw(which(select.bind(self.shard)).build()).await?;
+        let select = self.sql(&format!(
+            "SELECT {columns}{list}, {attempts} FROM {table} WHERE shard = "
+        ));
+        let row = self
+            .tx
+            .query_one_raw(which(select.bind(self.shard)).build())
+            .await?;
         Ok(row.map(|row| {
             let (envelope, is_whole) = salvaged_at(&row, 0);
-            let attempts = row.try_get_by_index::<i32>(WRITTEN.len() + shown.len()).unwrap_or_default();
+            let attempts = row
+                .try_get_by_index::<i32>(WRITTEN.len() + shown.len())
+                .unwrap_or_default();
             let names = shown.iter().map(|(name, _)| *name);
             let shows = !is_whole || cause == Burial::UNREADABLE;
-            Found { envelope, attempts: attempts.max(0).cast_unsigned(), raw: shows.then(|| raw(&row, names)) }
+            Found {
+                envelope,
+                attempts: attempts.max(0).cast_unsigned(),
+                raw: shows.then(|| raw(&row, names)),
+            }
         }))
     }
 
     async fn is_dead(&self, event_id: EventId, route: &str) -> Result<bool, DbErr> {
-        let select = self.sql(&format!("SELECT 1 FROM {} WHERE event_id = ", self.tables.dead_letter()));
-        let select = select.bind(Uuid::from(event_id)).push(" AND route = ").bind(route);
+        let select = self.sql(&format!(
+            "SELECT 1 FROM {} WHERE event_id = ",
+            self.tables.dead_letter()
+        ));
+        let select = select
+            .bind(Uuid::from(event_id))
+            .push(" AND route = ")
+            .bind(route);
         Ok(self.tx.query_one_raw(select.build()).await?.is_some())
     }
 
-    async fn insert(&self, position: i64, found: Found, record: Record<'_>) -> Result<GivenUp, DbErr> {
-        let Record { route, cause, error, attempts, parks } = record;
-        let Found { envelope, attempts: tried, raw } = found;
+    async fn insert(
+        &self,
+        position: i64,
+        found: Found,
+        record: Record<'_>,
+    ) -> Result<GivenUp, DbErr> {
+        let Record {
+            route,
+            cause,
+            error,
+            attempts,
+            parks,
+        } = record;
+        let Found {
+            envelope,
+            attempts: tried,
+            raw,
+        } = found;
         let attempts = attempts.max(tried);
-        let given_up = GivenUp { route: name(route).into(), cause, tenant_id: envelope.tenant_id.clone() };
+        let given_up = GivenUp {
+            route: name(route).into(),
+            cause,
+            tenant_id: envelope.tenant_id.clone(),
+        };
         let (parks, now) = (parks && envelope.is_ordered(), self.dialect.now());
         let mut values = Vec::new();
-        row_values(OutboxEntry { shard: self.shard, may_be_known: false, envelope }, &mut values, |time| {
-            self.dialect.event_time(time)
-        });
+        row_values(
+            OutboxEntry {
+                shard: self.shard,
+                may_be_known: false,
+                envelope,
+            },
+            &mut values,
+            |time| self.dialect.event_time(time),
+        );
         let mut insert = self.sql(&format!(
             "INSERT INTO {} (shard, {}, position, route, attempts, error_message, cause, parks, raw, first_failed_at, \
              failed_at) VALUES (",
@@ -186,9 +332,26 @@ impl Salvage<'_> {
         for value in values {
             insert = insert.bind(value).push(", ");
         }
-        let insert = insert.bind(position).push(", ").bind(name(route)).push(", ").bind(attempts.cast_signed());
-        let insert = insert.push(", ").bind(storable(&error)).push(", ").bind(cause).push(", ").bind(parks);
-        self.execute(insert.push(", ").bind(raw).push(&format!(", {now}, {now})"))).await?;
+        let insert = insert
+            .bind(position)
+            .push(", ")
+            .bind(name(route))
+            .push(", ")
+            .bind(attempts.cast_signed());
+        let insert = insert
+            .push(", ")
+            .bind(storable(&error))
+            .push(", ")
+            .bind(cause)
+            .push(", ")
+            .bind(parks);
+        self.execute(
+            insert
+                .push(", ")
+                .bind(raw)
+                .push(&format!(", {now}, {now})")),
+        )
+        .await?;
         Ok(given_up)
     }
 
@@ -204,7 +367,11 @@ impl Salvage<'_> {
 
 /// The name under which a row is given up: its own, if every table holds that.
 fn name(route: &str) -> &str {
-    if is_storable(route) { route } else { Burial::UNROUTABLE }
+    if is_storable(route) {
+        route
+    } else {
+        Burial::UNROUTABLE
+    }
 }
 
 /// True if every table holds the name of a route.
@@ -217,7 +384,10 @@ fn raw<'a>(row: &QueryResult, columns: impl Iterator<Item = &'a str>) -> String 
     let mut raw = Map::new();
     for (nth, column) in columns.enumerate() {
         let shown = row.try_get_by_index::<Option<String>>(WRITTEN.len() + nth);
-        raw.insert(column.to_owned(), shown.ok().flatten().map_or(Json::Null, Json::String));
+        raw.insert(
+            column.to_owned(),
+            shown.ok().flatten().map_or(Json::Null, Json::String),
+        );
     }
     Json::Object(raw).to_string()
 }

@@ -1,19 +1,22 @@
 //! Where reading a shard may begin.
 //!
-//! Deleted rows stay in an index until no transaction can see them any more. While somebody holds an old snapshot, a scan from the
-//! start walks over all of them, and the relay slows down with every event. So reading begins at a bound; the bound must
-//! never pass a row that is still to appear, and transactions commit in another order than they take positions.
+//! Deleted rows stay in an index until no transaction can see them any more. While somebody holds
+//! an old snapshot, a scan from the start walks over all of them, and the relay slows down with
+//! every event. So reading begins at a bound; the bound must never pass a row that is still to
+//! appear, and transactions commit in another order than they take positions.
 //!
-//! What makes it sound, on PostgreSQL: a position is handed out only after its transaction has an id (the default of the
-//! column sees to it). Let one call read the last position P, and let X be the transaction id of a later call. Whoever took a
-//! position up to P had its id before P was read, so below X. Once a snapshot knows that every transaction below X has
-//! ended, nothing at or below P can appear after it. The bound is then P, or less, if something below P was read and is not
-//! settled.
+//! What makes it sound, on PostgreSQL: a position is handed out only after its transaction has an
+//! id (the default of the column sees to it). Let one call read the last position P, and let X be
+//! the transaction id of a later call. Whoever took a position up to P had its id before P was
+//! read, so below X. Once a snapshot knows that every transaction below X has ended, nothing at or
+//! below P can appear after it. The bound is then P, or less, if something below P was read and is
+//! not settled.
 //!
 //! The largest position seen is no such bound: an earlier one may commit later.
 //!
-//! All of it holds within one history of the database. A standby that is promoted without the last commits hands out positions
-//! and ids again; then the bound begins anew. So it does when the last position goes back, as `setval` can make it.
+//! All of it holds within one history of the database. A standby that is promoted without the last
+//! commits hands out positions and ids again; then the bound begins anew. So it does when the last
+//! position goes back, as `setval` can make it.
 
 use crate::dialect::Horizon;
 
@@ -48,7 +51,11 @@ struct Read {
 impl Read {
     /// Up to where everything that was or will be there is settled.
     fn settled_up_to(&self) -> i64 {
-        let read_up_to = self.unsettled.first().map(|first| first - 1).or(self.cut_off_at);
+        let read_up_to = self
+            .unsettled
+            .first()
+            .map(|first| first - 1)
+            .or(self.cut_off_at);
         self.decided.min(read_up_to.unwrap_or(i64::MAX))
     }
 }
@@ -57,18 +64,29 @@ impl Scan {
     /// A bound that nothing proves.
     #[cfg(test)]
     pub(super) fn beginning_behind(floor: i64) -> Self {
-        Self { floor, ..Self::default() }
+        Self {
+            floor,
+            ..Self::default()
+        }
     }
 
     /// Takes out what the transaction settles.
     pub(super) fn settled(&mut self, positions: &[i64]) {
-        let Some(read) = self.last_read.as_mut().filter(|read| !read.unsettled.is_empty()) else { return };
+        let Some(read) = self
+            .last_read
+            .as_mut()
+            .filter(|read| !read.unsettled.is_empty())
+        else {
+            return;
+        };
         let mut positions = positions.to_vec();
         positions.sort_unstable();
-        read.unsettled.retain(|position| positions.binary_search(position).is_err());
+        read.unsettled
+            .retain(|position| positions.binary_search(position).is_err());
     }
 
-    /// Takes what the transaction knows before it reads. Returns whether nothing was known of this history of the database.
+    /// Takes what the transaction knows before it reads. Returns whether nothing was known of this
+    /// history of the database.
     pub(super) fn observe(&mut self, horizon: Horizon) -> bool {
         // A sequence that goes back hands out positions again that may be below the bound.
         let goes_back = self.seen.is_some_and(|seen| horizon.last_position < seen);
@@ -99,15 +117,24 @@ impl Scan {
 
     /// Reading begins behind it.
     pub(super) fn floor(&mut self) -> i64 {
-        self.floor = self.floor.max(self.last_read.as_ref().map_or(0, Read::settled_up_to));
+        self.floor = self
+            .floor
+            .max(self.last_read.as_ref().map_or(0, Read::settled_up_to));
         self.floor
     }
 
     /// Takes what was read from the floor on.
     pub(super) fn read(&mut self, positions: impl Iterator<Item = i64>, limit: usize) {
         let unsettled: Vec<_> = positions.collect();
-        let cut_off_at = unsettled.last().copied().filter(|_| unsettled.len() >= limit);
-        self.last_read = Some(Read { decided: self.decided, unsettled, cut_off_at });
+        let cut_off_at = unsettled
+            .last()
+            .copied()
+            .filter(|_| unsettled.len() >= limit);
+        self.last_read = Some(Read {
+            decided: self.decided,
+            unsettled,
+            cut_off_at,
+        });
     }
 }
 
@@ -116,16 +143,28 @@ mod tests {
     use super::*;
 
     fn at(own: i64, oldest_running: i64, last_position: i64) -> Horizon {
-        Horizon { own, oldest_running, last_position, history: 1 }
+        Horizon {
+            own,
+            oldest_running,
+            last_position,
+            history: 1,
+        }
     }
 
     /// A call that settles everything read before and reads `rows`.
     fn call(scan: &mut Scan, horizon: Horizon, rows: &[i64], limit: usize) {
-        let before = scan.last_read.as_ref().map(|read| read.unsettled.clone()).unwrap_or_default();
+        let before = scan
+            .last_read
+            .as_ref()
+            .map(|read| read.unsettled.clone())
+            .unwrap_or_default();
         scan.settled(&before);
         scan.observe(horizon);
         let floor = scan.floor();
-        assert!(rows.iter().all(|row| *row > floor), "{rows:?} must be read behind {floor}");
+        assert!(
+            rows.iter().all(|row| *row > floor),
+            "{rows:?} must be read behind {floor}"
+        );
         scan.read(rows.iter().copied(), limit);
     }
 
@@ -187,7 +226,10 @@ mod tests {
             call(&mut scan, at(own, own, 20), &[], 50);
         }
         assert_eq!(scan.floor(), 20);
-        let promoted = |own| Horizon { history: 2, ..at(own, own, 30) };
+        let promoted = |own| Horizon {
+            history: 2,
+            ..at(own, own, 30)
+        };
         assert!(scan.observe(promoted(90)));
         assert_eq!(scan.floor(), 0);
         assert!(!scan.observe(promoted(91)));
@@ -207,7 +249,10 @@ mod tests {
 
     #[test]
     fn the_bound_never_goes_back() {
-        let mut scan = Scan { floor: 50, ..Scan::default() };
+        let mut scan = Scan {
+            floor: 50,
+            ..Scan::default()
+        };
         scan.read([].into_iter(), 10);
         assert_eq!(scan.floor(), 50);
     }

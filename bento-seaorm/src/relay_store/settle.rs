@@ -1,6 +1,8 @@
-//! Recording outcomes that are more than "published": rows that are held back, tried again or given up.
+//! Recording outcomes that are more than "published": rows that are held back, tried again or given
+//! up.
 //!
-//! A row that is not where a settlement expects it is left alone: the call was repeated, or an operator was quicker.
+//! A row that is not where a settlement expects it is left alone: the call was repeated, or an
+//! operator was quicker.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,9 +20,9 @@ use crate::tables::Tables;
 /// The position of a pending row that this settles.
 pub(super) fn pending_position(settlement: &Settlement) -> Option<i64> {
     match settlement {
-        Settlement::Published { position } | Settlement::Hold { position, .. } | Settlement::Bury { position, .. } => {
-            Some(*position)
-        }
+        Settlement::Published { position }
+        | Settlement::Hold { position, .. }
+        | Settlement::Bury { position, .. } => Some(*position),
         Settlement::HeldPublished { .. }
         | Settlement::HeldFailed { .. }
         | Settlement::HeldMoved { .. }
@@ -60,26 +62,49 @@ impl<'s> Groups<'s> {
         for settlement in settled {
             match settlement {
                 Settlement::Published { .. } => {}
-                Settlement::Hold { position, route, ordered, why } => {
+                Settlement::Hold {
+                    position,
+                    route,
+                    ordered,
+                    why,
+                } => {
                     add(&mut groups.pending, route, *position);
                     if *why == Held::Behind {
                         let place = (Arc::clone(route), *ordered);
                         groups.behind.entry(place).or_default().push(*position);
                     }
                 }
-                Settlement::Bury { position, route, .. } => add(&mut groups.pending, route, *position),
-                Settlement::HeldFailed { position, route, .. } => add(&mut groups.held, route, *position),
+                Settlement::Bury {
+                    position, route, ..
+                } => add(&mut groups.pending, route, *position),
+                Settlement::HeldFailed {
+                    position, route, ..
+                } => add(&mut groups.held, route, *position),
                 // Its INSERT finds the row there, and the row must not leave.
                 Settlement::HeldMoved { route, to, .. } if route == to => {}
-                Settlement::HeldMoved { position, route, to, .. } => {
+                Settlement::HeldMoved {
+                    position,
+                    route,
+                    to,
+                    ..
+                } => {
                     add(&mut groups.held, route, *position);
                     add(&mut groups.held_done, route, *position);
-                    groups.moved.push((Arc::clone(route), Arc::clone(to), *position));
+                    groups
+                        .moved
+                        .push((Arc::clone(route), Arc::clone(to), *position));
                 }
-                Settlement::HeldUnroutable { position, route, obstacle } => {
+                Settlement::HeldUnroutable {
+                    position,
+                    route,
+                    obstacle,
+                } => {
                     groups.add_unroutable(*position, route, obstacle);
                 }
-                Settlement::HeldPublished { position, route } | Settlement::HeldBury { position, route, .. } => {
+                Settlement::HeldPublished { position, route }
+                | Settlement::HeldBury {
+                    position, route, ..
+                } => {
                     add(&mut groups.held, route, *position);
                     add(&mut groups.held_done, route, *position);
                 }
@@ -90,10 +115,14 @@ impl<'s> Groups<'s> {
 
     /// Few relays miss many rules at once, so the list is short.
     fn add_unroutable(&mut self, position: i64, route: &Arc<str>, obstacle: &'s Unroutable) {
-        let is_same = |(to, other, _): &&mut (Arc<str>, &Unroutable, Vec<i64>)| to == route && *other == obstacle;
+        let is_same = |(to, other, _): &&mut (Arc<str>, &Unroutable, Vec<i64>)| {
+            to == route && *other == obstacle
+        };
         match self.unroutable.iter_mut().find(is_same) {
             Some((_, _, positions)) => positions.push(position),
-            None => self.unroutable.push((Arc::clone(route), obstacle, vec![position])),
+            None => self
+                .unroutable
+                .push((Arc::clone(route), obstacle, vec![position])),
         }
     }
 }
@@ -109,10 +138,12 @@ pub(super) struct Settling<'a> {
 }
 
 impl Settling<'_> {
-    /// Settles everything, the pending rows at the end, so that a row can be held for several routes.
+    /// Settles everything, the pending rows at the end, so that a row can be held for several
+    /// routes.
     pub(super) async fn settle(&self, settled: &[Settlement]) -> Result<(), DbErr> {
         let touched = self.record(settled).await?;
-        self.delete_pending(settled.iter().filter_map(pending_position).collect()).await?;
+        self.delete_pending(settled.iter().filter_map(pending_position).collect())
+            .await?;
         self.promote(&touched).await
     }
 
@@ -122,12 +153,19 @@ impl Settling<'_> {
     }
 
     /// The streams that these settlements change.
-    pub(super) async fn streams(&self, settled: &[Settlement]) -> Result<BTreeSet<StreamKey>, DbErr> {
+    pub(super) async fn streams(
+        &self,
+        settled: &[Settlement],
+    ) -> Result<BTreeSet<StreamKey>, DbErr> {
         self.touched(&Groups::of(settled)).await
     }
 
-    /// Settles everything but that pending rows leave the outbox. Returns the streams that are changed.
-    pub(super) async fn record(&self, settled: &[Settlement]) -> Result<BTreeSet<StreamKey>, DbErr> {
+    /// Settles everything but that pending rows leave the outbox. Returns the streams that are
+    /// changed.
+    pub(super) async fn record(
+        &self,
+        settled: &[Settlement],
+    ) -> Result<BTreeSet<StreamKey>, DbErr> {
         let groups = Groups::of(settled);
         let touched = self.touched(&groups).await?;
         for settlement in settled {
@@ -150,7 +188,8 @@ impl Settling<'_> {
 
     /// A pending row that is held or dead for somebody is published when the last of them has it.
     async fn keep_published(&self, settled: &[Settlement]) -> Result<(), DbErr> {
-        let (mut pending, mut moved, mut held) = (BTreeSet::new(), BTreeSet::new(), Positions::new());
+        let (mut pending, mut moved, mut held) =
+            (BTreeSet::new(), BTreeSet::new(), Positions::new());
         for settlement in settled {
             match settlement {
                 Settlement::Published { position } => drop(pending.insert(*position)),
@@ -162,10 +201,18 @@ impl Settling<'_> {
         }
         let pending: Vec<_> = pending.difference(&moved).copied().collect();
         if !pending.is_empty() {
-            self.execute(self.kept(self.tables.outbox(), |sql| sql.push(" AND position").one_of(pending))).await?;
+            self.execute(self.kept(self.tables.outbox(), |sql| {
+                sql.push(" AND position").one_of(pending)
+            }))
+            .await?;
         }
         for (route, positions) in held {
-            let which = |sql: Sql| sql.push(" AND route = ").bind(&*route).push(" AND position").one_of(positions);
+            let which = |sql: Sql| {
+                sql.push(" AND route = ")
+                    .bind(&*route)
+                    .push(" AND position")
+                    .one_of(positions)
+            };
             self.execute(self.kept(self.tables.held(), which)).await?;
         }
         Ok(())
@@ -179,28 +226,51 @@ impl Settling<'_> {
     async fn touched(&self, groups: &Groups<'_>) -> Result<BTreeSet<StreamKey>, DbErr> {
         let mut touched = BTreeSet::new();
         for (route, positions) in &groups.pending {
-            let select = self.streams_in(self.tables.outbox()).push("position").one_of(positions.clone());
+            let select = self
+                .streams_in(self.tables.outbox())
+                .push("position")
+                .one_of(positions.clone());
             self.add_streams(select, route, &mut touched).await?;
         }
         for (route, positions) in &groups.held {
             let select = self.streams_in(self.tables.held());
             let select = select.push("route = ").bind(&**route);
-            self.add_streams(select.push(" AND position").one_of(positions.clone()), route, &mut touched).await?;
+            self.add_streams(
+                select.push(" AND position").one_of(positions.clone()),
+                route,
+                &mut touched,
+            )
+            .await?;
         }
         for (route, to, position) in &groups.moved {
-            let select = self.streams_in(self.tables.held()).push("route = ").bind(&**route);
-            self.add_streams(select.push(" AND position = ").bind(*position), to, &mut touched).await?;
+            let select = self
+                .streams_in(self.tables.held())
+                .push("route = ")
+                .bind(&**route);
+            self.add_streams(
+                select.push(" AND position = ").bind(*position),
+                to,
+                &mut touched,
+            )
+            .await?;
         }
         Ok(touched)
     }
 
     fn streams_in(&self, table: &str) -> Sql {
-        self.sql(&format!("SELECT DISTINCT aggregate_type, aggregate_id FROM {table} WHERE shard = "))
-            .bind(self.shard)
-            .push(" AND aggregate_id <> '' AND ")
+        self.sql(&format!(
+            "SELECT DISTINCT aggregate_type, aggregate_id FROM {table} WHERE shard = "
+        ))
+        .bind(self.shard)
+        .push(" AND aggregate_id <> '' AND ")
     }
 
-    async fn add_streams(&self, select: Sql, route: &Arc<str>, touched: &mut BTreeSet<StreamKey>) -> Result<(), DbErr> {
+    async fn add_streams(
+        &self,
+        select: Sql,
+        route: &Arc<str>,
+        touched: &mut BTreeSet<StreamKey>,
+    ) -> Result<(), DbErr> {
         for row in self.tx.query_all_raw(select.build()).await? {
             touched.insert(StreamKey {
                 route: Arc::clone(route),
@@ -214,31 +284,77 @@ impl Settling<'_> {
     /// What each row says of itself.
     async fn one(&self, settlement: &Settlement) -> Result<(), DbErr> {
         match settlement {
-            Settlement::Hold { position, route, ordered, why: Held::Failed(failure) } => {
-                self.hold_failed(*position, route, *ordered, failure).await
+            Settlement::Hold {
+                position,
+                route,
+                ordered,
+                why: Held::Failed(failure),
+            } => self.hold_failed(*position, route, *ordered, failure).await,
+            Settlement::Hold {
+                position,
+                route,
+                ordered,
+                why: Held::Delayed(wait),
+            } => {
+                let insert = self
+                    .hold(route, *ordered)
+                    .push("0, ")
+                    .after(*wait)
+                    .push(", NULL, NULL, NULL");
+                self.execute(self.taken_from_outbox(insert, route, vec![*position]))
+                    .await
             }
-            Settlement::Hold { position, route, ordered, why: Held::Delayed(wait) } => {
-                let insert = self.hold(route, *ordered).push("0, ").after(*wait).push(", NULL, NULL, NULL");
-                self.execute(self.taken_from_outbox(insert, route, vec![*position])).await
+            Settlement::Hold {
+                position,
+                route,
+                ordered,
+                why: Held::Unroutable(obstacle),
+            } => {
+                self.hold_unroutable(*position, route, *ordered, obstacle)
+                    .await
             }
-            Settlement::Hold { position, route, ordered, why: Held::Unroutable(obstacle) } => {
-                self.hold_unroutable(*position, route, *ordered, obstacle).await
-            }
-            Settlement::Bury { position, route, dead } => self.bury(*position, route, dead).await,
-            Settlement::HeldFailed { position, route, failure } => self.held_failed(*position, route, failure).await,
-            Settlement::HeldMoved { position, route, to, ordered } => {
-                self.move_held(*position, route, to, *ordered).await
-            }
-            Settlement::HeldBury { position, route, dead } => self.bury_held(*position, route, dead).await,
+            Settlement::Bury {
+                position,
+                route,
+                dead,
+            } => self.bury(*position, route, dead).await,
+            Settlement::HeldFailed {
+                position,
+                route,
+                failure,
+            } => self.held_failed(*position, route, failure).await,
+            Settlement::HeldMoved {
+                position,
+                route,
+                to,
+                ordered,
+            } => self.move_held(*position, route, to, *ordered).await,
+            Settlement::HeldBury {
+                position,
+                route,
+                dead,
+            } => self.bury_held(*position, route, dead).await,
             Settlement::Published { .. }
-            | Settlement::Hold { why: Held::Behind, .. }
+            | Settlement::Hold {
+                why: Held::Behind, ..
+            }
             | Settlement::HeldUnroutable { .. }
             | Settlement::HeldPublished { .. } => Ok(()),
         }
     }
 
-    async fn hold_failed(&self, position: i64, route: &str, ordered: bool, failure: &Failure) -> Result<(), DbErr> {
-        let first_failed_at = if failure.attempts > 0 { self.dialect.now() } else { "NULL" };
+    async fn hold_failed(
+        &self,
+        position: i64,
+        route: &str,
+        ordered: bool,
+        failure: &Failure,
+    ) -> Result<(), DbErr> {
+        let first_failed_at = if failure.attempts > 0 {
+            self.dialect.now()
+        } else {
+            "NULL"
+        };
         let insert = self
             .hold(route, ordered)
             .bind(failure.attempts.cast_signed())
@@ -248,7 +364,8 @@ impl Settling<'_> {
             .bind(storable(&failure.error))
             .push(", ")
             .bind(names(&failure.delivered));
-        self.execute(self.taken_from_outbox(insert, route, vec![position])).await
+        self.execute(self.taken_from_outbox(insert, route, vec![position]))
+            .await
     }
 
     async fn hold_unroutable(
@@ -265,23 +382,35 @@ impl Settling<'_> {
             .push(", NULL, ")
             .bind(storable(&obstacle.error))
             .push(", NULL");
-        self.execute(self.taken_from_outbox(insert, route, vec![position])).await
+        self.execute(self.taken_from_outbox(insert, route, vec![position]))
+            .await
     }
 
     /// One that keeps no place follows nothing: it is due at once.
-    async fn hold_behind(&self, route: &str, ordered: bool, positions: Vec<i64>) -> Result<(), DbErr> {
+    async fn hold_behind(
+        &self,
+        route: &str,
+        ordered: bool,
+        positions: Vec<i64>,
+    ) -> Result<(), DbErr> {
         let insert = self.hold_untried(route, ordered);
-        self.execute(self.taken_from_outbox(insert, route, positions)).await
+        self.execute(self.taken_from_outbox(insert, route, positions))
+            .await
     }
 
     fn hold_untried(&self, route: &str, ordered: bool) -> Sql {
         let now = self.dialect.now();
-        let due = if ordered { format!("CASE WHEN o.aggregate_id = '' THEN {now} END") } else { now.to_owned() };
-        self.hold(route, ordered).push(&format!("0, {due}, NULL, NULL, NULL"))
+        let due = if ordered {
+            format!("CASE WHEN o.aggregate_id = '' THEN {now} END")
+        } else {
+            now.to_owned()
+        };
+        self.hold(route, ordered)
+            .push(&format!("0, {due}, NULL, NULL, NULL"))
     }
 
-    /// What follows is the rest of the columns: attempts, when it is due, when it first failed, why, who got it. An event without
-    /// order keeps no place, whatever is said of it.
+    /// What follows is the rest of the columns: attempts, when it is due, when it first failed,
+    /// why, who got it. An event without order keeps no place, whatever is said of it.
     fn hold(&self, route: &str, ordered: bool) -> Sql {
         self.hold_since(route, ordered, "NULL")
     }
@@ -301,7 +430,11 @@ impl Settling<'_> {
 
     /// From pending rows that are neither held nor dead for the route already.
     fn taken_from_outbox(&self, insert: Sql, route: &str, positions: Vec<i64>) -> Sql {
-        let (outbox, held, dead) = (self.tables.outbox(), self.tables.held(), self.tables.dead_letter());
+        let (outbox, held, dead) = (
+            self.tables.outbox(),
+            self.tables.held(),
+            self.tables.dead_letter(),
+        );
         insert
             .push(&format!(" FROM {outbox} o WHERE o.shard = "))
             .bind(self.shard)
@@ -315,21 +448,31 @@ impl Settling<'_> {
     }
 
     /// Leaves the row where it is, to be deleted with the others that leave.
-    async fn move_held(&self, position: i64, route: &str, to: &str, ordered: bool) -> Result<(), DbErr> {
+    async fn move_held(
+        &self,
+        position: i64,
+        route: &str,
+        to: &str,
+        ordered: bool,
+    ) -> Result<(), DbErr> {
         let (held, dead) = (self.tables.held(), self.tables.dead_letter());
-        let insert = self.hold_untried(to, ordered).push(&format!(" FROM {held} o WHERE o.shard = "));
+        let insert = self
+            .hold_untried(to, ordered)
+            .push(&format!(" FROM {held} o WHERE o.shard = "));
         let insert = insert.bind(self.shard).push(" AND o.route = ").bind(route);
         let insert = insert
             .push(" AND o.position = ")
             .bind(position)
             .push(&format!(" AND NOT EXISTS (SELECT 1 FROM {dead} x WHERE x.event_id = o.event_id AND x.route = "));
         let insert = insert.bind(to).push(")");
-        self.execute(insert.push(&self.dialect.or_leave(held, &["shard", "route", "position"]))).await
+        self.execute(insert.push(&self.dialect.or_leave(held, &["shard", "route", "position"])))
+            .await
     }
 
     async fn bury(&self, position: i64, route: &str, dead: &Burial) -> Result<(), DbErr> {
         let insert = self.letter(route, dead, self.dialect.now());
-        self.execute(self.taken_from_outbox(insert, route, vec![position])).await
+        self.execute(self.taken_from_outbox(insert, route, vec![position]))
+            .await
     }
 
     async fn bury_held(&self, position: i64, route: &str, dead: &Burial) -> Result<(), DbErr> {
@@ -338,7 +481,14 @@ impl Settling<'_> {
         let insert = insert.push(&format!(" FROM {} o WHERE o.shard = ", self.tables.held()));
         let insert = insert.bind(self.shard).push(" AND o.route = ").bind(route);
         let insert = insert.push(" AND o.position = ").bind(position);
-        self.execute(insert.push(&self.dialect.or_leave(self.tables.dead_letter(), &["event_id", "route"]))).await
+        self.execute(
+            insert.push(
+                &self
+                    .dialect
+                    .or_leave(self.tables.dead_letter(), &["event_id", "route"]),
+            ),
+        )
+        .await
     }
 
     /// An event without order parks nothing.
@@ -362,7 +512,12 @@ impl Settling<'_> {
         .push(&format!(" AND o.aggregate_id <> '', {first_failed_at}, {}", self.dialect.now()))
     }
 
-    async fn held_failed(&self, position: i64, route: &str, failure: &Failure) -> Result<(), DbErr> {
+    async fn held_failed(
+        &self,
+        position: i64,
+        route: &str,
+        failure: &Failure,
+    ) -> Result<(), DbErr> {
         let update = self
             .sql(&format!("UPDATE {} SET attempts = ", self.tables.held()))
             .bind(failure.attempts.cast_signed())
@@ -371,7 +526,10 @@ impl Settling<'_> {
             .push(", delivered = ")
             .bind(names(&failure.delivered))
             .when(failure.attempts > 0, |sql| {
-                sql.push(&format!(", first_failed_at = COALESCE(first_failed_at, {})", self.dialect.now()))
+                sql.push(&format!(
+                    ", first_failed_at = COALESCE(first_failed_at, {})",
+                    self.dialect.now()
+                ))
             })
             .push(", unroutable_since = NULL, retry_after = ")
             .after(failure.retry_after)
@@ -384,10 +542,21 @@ impl Settling<'_> {
         self.execute(update).await
     }
 
-    async fn held_unroutable(&self, route: &str, obstacle: &Unroutable, positions: Vec<i64>) -> Result<(), DbErr> {
-        let since = format!(", unroutable_since = COALESCE(unroutable_since, {}), retry_after = ", self.dialect.now());
+    async fn held_unroutable(
+        &self,
+        route: &str,
+        obstacle: &Unroutable,
+        positions: Vec<i64>,
+    ) -> Result<(), DbErr> {
+        let since = format!(
+            ", unroutable_since = COALESCE(unroutable_since, {}), retry_after = ",
+            self.dialect.now()
+        );
         let update = self
-            .sql(&format!("UPDATE {} SET error_message = ", self.tables.held()))
+            .sql(&format!(
+                "UPDATE {} SET error_message = ",
+                self.tables.held()
+            ))
             .bind(storable(&obstacle.error))
             .push(&since)
             .after(obstacle.retry_after)
@@ -401,8 +570,17 @@ impl Settling<'_> {
     }
 
     pub(super) async fn delete_held(&self, route: &str, positions: Vec<i64>) -> Result<(), DbErr> {
-        let delete = self.sql(&format!("DELETE FROM {} WHERE shard = ", self.tables.held())).bind(self.shard);
-        let delete = delete.push(" AND route = ").bind(route).push(" AND position").one_of(positions);
+        let delete = self
+            .sql(&format!(
+                "DELETE FROM {} WHERE shard = ",
+                self.tables.held()
+            ))
+            .bind(self.shard);
+        let delete = delete
+            .push(" AND route = ")
+            .bind(route)
+            .push(" AND position")
+            .one_of(positions);
         self.execute(delete).await
     }
 
@@ -410,8 +588,14 @@ impl Settling<'_> {
         if positions.is_empty() {
             return Ok(());
         }
-        let delete = self.sql(&format!("DELETE FROM {} WHERE shard = ", self.tables.outbox())).bind(self.shard);
-        self.execute(delete.push(" AND position").one_of(positions)).await
+        let delete = self
+            .sql(&format!(
+                "DELETE FROM {} WHERE shard = ",
+                self.tables.outbox()
+            ))
+            .bind(self.shard);
+        self.execute(delete.push(" AND position").one_of(positions))
+            .await
     }
 
     fn sql(&self, text: &str) -> Sql {
@@ -424,7 +608,8 @@ impl Settling<'_> {
     }
 }
 
-/// PostgreSQL refuses a NUL in text, and a message that cannot be stored would keep the row from being settled for ever.
+/// PostgreSQL refuses a NUL in text, and a message that cannot be stored would keep the row from
+/// being settled for ever.
 pub(super) fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }

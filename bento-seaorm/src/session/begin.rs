@@ -1,12 +1,16 @@
 //! The one place that begins a transaction.
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, TransactionOptions, TransactionTrait};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, TransactionOptions,
+    TransactionTrait,
+};
 
 use super::shield::to_the_end;
 
 /// Begins a transaction and runs its `first` statement.
 ///
-/// If this future is dropped before, both are done in the background, and the transaction is rolled back.
+/// If this future is dropped before, both are done in the background, and the transaction is rolled
+/// back.
 pub(crate) async fn begin(
     db: &DatabaseConnection,
     options: TransactionOptions,

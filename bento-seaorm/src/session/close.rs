@@ -2,12 +2,16 @@
 
 use tokio::runtime::Builder;
 
-/// Drops what holds a connection of a pool, so that the connection is closed and its place in the pool is free.
+/// Drops what holds a connection of a pool, so that the connection is closed and its place in the
+/// pool is free.
 ///
-/// SeaORM does not let go of the connection in a transaction. But sqlx gives a connection back in a task that it spawns on the
-/// current runtime. Here that is a runtime that runs nothing: it drops the task, and the connection with it.
+/// SeaORM does not let go of the connection in a transaction. But sqlx gives a connection back in a
+/// task that it spawns on the current runtime. Here that is a runtime that runs nothing: it drops
+/// the task, and the connection with it.
 pub(super) fn close<T>(holder: T) {
-    let Ok(runtime) = Builder::new_current_thread().build() else { return drop(holder) };
+    let Ok(runtime) = Builder::new_current_thread().build() else {
+        return drop(holder);
+    };
     {
         let _inside = runtime.enter();
         drop(holder);

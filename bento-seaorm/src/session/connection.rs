@@ -4,8 +4,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement,
-    TransactionOptions,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult,
+    QueryResult, Statement, TransactionOptions,
 };
 use tokio::time::timeout;
 
@@ -17,7 +17,8 @@ use crate::dialect;
 /// The longest time that read-only sessions are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// A connection whose statements run to their end, also if the future that waits for one is dropped.
+/// A connection whose statements run to their end, also if the future that waits for one is
+/// dropped.
 #[derive(Clone, Debug)]
 pub(crate) struct Shielded(DatabaseConnection);
 
@@ -53,20 +54,24 @@ impl ConnectionTrait for Shielded {
     }
 
     async fn execute_raw(&self, stmt: Statement) -> Result<ExecResult, DbErr> {
-        self.run(|db| async move { db.execute_raw(stmt).await }).await
+        self.run(|db| async move { db.execute_raw(stmt).await })
+            .await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         let sql = sql.to_owned();
-        self.run(|db| async move { db.execute_unprepared(&sql).await }).await
+        self.run(|db| async move { db.execute_unprepared(&sql).await })
+            .await
     }
 
     async fn query_one_raw(&self, stmt: Statement) -> Result<Option<QueryResult>, DbErr> {
-        self.run(|db| async move { db.query_one_raw(stmt).await }).await
+        self.run(|db| async move { db.query_one_raw(stmt).await })
+            .await
     }
 
     async fn query_all_raw(&self, stmt: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.run(|db| async move { db.query_all_raw(stmt).await }).await
+        self.run(|db| async move { db.query_all_raw(stmt).await })
+            .await
     }
 
     fn support_returning(&self) -> bool {
@@ -78,12 +83,15 @@ impl ConnectionTrait for Shielded {
     }
 }
 
-/// Closes the read-only sessions of the pool. SeaORM does not say on which session a statement ran, so all of them are asked.
+/// Closes the read-only sessions of the pool. SeaORM does not say on which session a statement ran,
+/// so all of them are asked.
 async fn close_read_only(db: &DatabaseConnection) {
     // They are kept until all are seen: the pool hands out the one that has been idle longest.
     let mut fit = Vec::new();
     for _ in 0..sessions(db) {
-        let Ok(transaction) = begin(db, TransactionOptions::default(), None).await else { return };
+        let Ok(transaction) = begin(db, TransactionOptions::default(), None).await else {
+            return;
+        };
         match is_read_only(&transaction).await {
             true => close(transaction),
             false => fit.push(transaction),
@@ -93,17 +101,31 @@ async fn close_read_only(db: &DatabaseConnection) {
 
 async fn is_read_only(transaction: &DatabaseTransaction) -> bool {
     let backend = transaction.get_database_backend();
-    let Some(ask) = dialect::of(backend).ok().and_then(dialect::Dialect::ask_read_only) else { return false };
-    matches!(transaction.query_one_raw(Statement::from_string(backend, ask)).await, Ok(Some(_)))
+    let Some(ask) = dialect::of(backend)
+        .ok()
+        .and_then(dialect::Dialect::ask_read_only)
+    else {
+        return false;
+    };
+    matches!(
+        transaction
+            .query_one_raw(Statement::from_string(backend, ask))
+            .await,
+        Ok(Some(_))
+    )
 }
 
 /// The number of connections that the pool has.
 fn sessions(db: &DatabaseConnection) -> u32 {
     match &db.inner {
         #[cfg(feature = "postgres")]
-        sea_orm::DatabaseConnectionType::SqlxPostgresPoolConnection(_) => db.get_postgres_connection_pool().size(),
+        sea_orm::DatabaseConnectionType::SqlxPostgresPoolConnection(_) => {
+            db.get_postgres_connection_pool().size()
+        }
         #[cfg(feature = "mysql")]
-        sea_orm::DatabaseConnectionType::SqlxMySqlPoolConnection(_) => db.get_mysql_connection_pool().size(),
+        sea_orm::DatabaseConnectionType::SqlxMySqlPoolConnection(_) => {
+            db.get_mysql_connection_pool().size()
+        }
         _ => 0,
     }
 }

@@ -8,8 +8,8 @@ use tokio::time::timeout;
 use super::close::close;
 use super::shield::to_the_end;
 
-/// The longest time that a rollback may take. Then the connection is closed, which rolls back as well: after some failures sqlx
-/// waits on MySQL for an answer that was never asked for.
+/// The longest time that a rollback may take. Then the connection is closed, which rolls back as
+/// well: after some failures sqlx waits on MySQL for an answer that was never asked for.
 pub(crate) const ROLLBACK_LIMIT: Duration = Duration::from_secs(10);
 
 /// Rolls back, or closes the connection.
@@ -26,7 +26,9 @@ pub(crate) async fn roll_back(transaction: DatabaseTransaction) -> Result<(), Db
             Err(_) => {
                 close(rollback);
                 let limit = ROLLBACK_LIMIT.as_secs();
-                Err(DbErr::Custom(format!("the rollback was not answered within {limit} s; its connection is closed")))
+                Err(DbErr::Custom(format!(
+                    "the rollback was not answered within {limit} s; its connection is closed"
+                )))
             }
         }
     })

@@ -14,11 +14,17 @@ use super::close::close;
 /// The longest time that a call is finished in the background. Then its connection is closed.
 const UNATTENDED: Duration = Duration::from_secs(60);
 
-/// Runs a call to its end. If this future is dropped before, the rest is done in the background and the answer dropped.
+/// Runs a call to its end. If this future is dropped before, the rest is done in the background and
+/// the answer dropped.
 ///
 /// Nothing is spawned unless it is dropped.
-pub(crate) fn to_the_end<T: Send + 'static>(call: impl Future<Output = T> + Send + 'static) -> ToTheEnd<T> {
-    ToTheEnd { call: Some(Box::pin(call)), runtime: None }
+pub(crate) fn to_the_end<T: Send + 'static>(
+    call: impl Future<Output = T> + Send + 'static,
+) -> ToTheEnd<T> {
+    ToTheEnd {
+        call: Some(Box::pin(call)),
+        runtime: None,
+    }
 }
 
 /// See [`to_the_end`].
@@ -36,7 +42,10 @@ impl<T: Send + 'static> Future for ToTheEnd<T> {
             self.runtime = Handle::try_current().ok();
         }
         // It is taken out, so that a call that panics is not polled again.
-        let mut call = self.call.take().expect("a future is not polled after its end");
+        let mut call = self
+            .call
+            .take()
+            .expect("a future is not polled after its end");
         let polled = call.as_mut().poll(cx);
         if polled.is_pending() {
             self.call = Some(call);

@@ -12,8 +12,8 @@ use super::shield::finish;
 
 /// The rows of a statement that runs outside of a transaction, one by one.
 ///
-/// It may be dropped at any time: if an answer is on its way, it is awaited in the background before the connection goes back to
-/// the pool.
+/// It may be dropped at any time: if an answer is on its way, it is awaited in the background
+/// before the connection goes back to the pool.
 pub struct ConnectionStream {
     rows: Option<QueryStream>,
     /// The runtime on which an answer is awaited.
@@ -22,7 +22,10 @@ pub struct ConnectionStream {
 
 impl ConnectionStream {
     pub(crate) fn new(rows: QueryStream) -> Self {
-        Self { rows: Some(rows), awaited_on: None }
+        Self {
+            rows: Some(rows),
+            awaited_on: None,
+        }
     }
 }
 
@@ -30,9 +33,14 @@ impl Stream for ConnectionStream {
     type Item = Result<QueryResult, DbErr>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Some(rows) = &mut self.rows else { return Poll::Ready(None) };
+        let Some(rows) = &mut self.rows else {
+            return Poll::Ready(None);
+        };
         let polled = rows.poll_next_unpin(cx);
-        self.awaited_on = polled.is_pending().then(Handle::try_current).and_then(Result::ok);
+        self.awaited_on = polled
+            .is_pending()
+            .then(Handle::try_current)
+            .and_then(Result::ok);
         polled
     }
 }

@@ -5,7 +5,9 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement};
+use sea_orm::{
+    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement,
+};
 use tokio::runtime::Handle;
 
 use super::close::close;
@@ -18,8 +20,8 @@ const DOUBTFUL: u8 = 1;
 /// No other transaction may use the session.
 const UNFIT: u8 = 2;
 
-/// A transaction and each statement that runs on it have one of these. The last one that is dropped ends the transaction: by a
-/// rollback, or by closing the connection if the session is unfit.
+/// A transaction and each statement that runs on it have one of these. The last one that is dropped
+/// ends the transaction: by a rollback, or by closing the connection if the session is unfit.
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
     transaction: Option<Arc<DatabaseTransaction>>,
@@ -28,13 +30,17 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(transaction: DatabaseTransaction) -> Self {
-        Self { transaction: Some(Arc::new(transaction)), state: Arc::default() }
+        Self {
+            transaction: Some(Arc::new(transaction)),
+            state: Arc::default(),
+        }
     }
 
     /// Notes a failure for the end of the transaction.
     pub(crate) fn note(&self, error: &DbErr) {
         let unfit = dialect::is_unfit(self.get_database_backend(), error);
-        self.state.fetch_max(if unfit { UNFIT } else { DOUBTFUL }, Ordering::Relaxed);
+        self.state
+            .fetch_max(if unfit { UNFIT } else { DOUBTFUL }, Ordering::Relaxed);
     }
 
     /// Lets the connection be closed at the end of the transaction.
@@ -52,7 +58,9 @@ impl Session {
     /// # Errors
     /// As [`roll_back`].
     pub(crate) async fn roll_back(mut self) -> Result<(), DbErr> {
-        let Some(transaction) = self.transaction.take().and_then(Arc::into_inner) else { return Ok(()) };
+        let Some(transaction) = self.transaction.take().and_then(Arc::into_inner) else {
+            return Ok(());
+        };
         match self.is_unfit() {
             true => {
                 close(transaction);
@@ -71,13 +79,17 @@ impl Deref for Session {
     type Target = DatabaseTransaction;
 
     fn deref(&self) -> &DatabaseTransaction {
-        self.transaction.as_ref().expect("it is taken at the end only")
+        self.transaction
+            .as_ref()
+            .expect("it is taken at the end only")
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let Some(transaction) = self.transaction.take().and_then(Arc::into_inner) else { return };
+        let Some(transaction) = self.transaction.take().and_then(Arc::into_inner) else {
+            return;
+        };
         match (self.state.load(Ordering::Relaxed), Handle::try_current()) {
             (UNFIT, _) => close(transaction),
             (DOUBTFUL, Ok(runtime)) => drop(runtime.spawn(roll_back(transaction))),
@@ -87,7 +99,8 @@ impl Drop for Session {
     }
 }
 
-/// A transaction of the relay's store: each of its statements runs to its end, also if the call that waits for it is dropped.
+/// A transaction of the relay's store: each of its statements runs to its end, also if the call
+/// that waits for it is dropped.
 #[derive(Debug)]
 pub(crate) struct StoreTransaction(Session);
 
@@ -102,8 +115,8 @@ impl StoreTransaction {
     /// The failure of the commit.
     pub(crate) async fn commit(self) -> Result<(), DbErr> {
         let transaction = self.0.into_transaction();
-        let transaction =
-            transaction.ok_or_else(|| DbErr::Custom("a statement of the transaction still runs".into()))?;
+        let transaction = transaction
+            .ok_or_else(|| DbErr::Custom("a statement of the transaction still runs".into()))?;
         to_the_end(transaction.commit()).await
     }
 
@@ -115,7 +128,10 @@ impl StoreTransaction {
         self.0.roll_back().await
     }
 
-    async fn run<T: Send + 'static, F: Future<Output = (Session, Result<T, DbErr>)> + Send + 'static>(
+    async fn run<
+        T: Send + 'static,
+        F: Future<Output = (Session, Result<T, DbErr>)> + Send + 'static,
+    >(
         &self,
         statement: impl FnOnce(Session) -> F,
     ) -> Result<T, DbErr> {

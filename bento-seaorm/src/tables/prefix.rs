@@ -3,14 +3,15 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The beginning of the names of Bento's tables, `bento_` unless you choose otherwise, and optionally the database schema that the tables
-/// are in.
+/// The beginning of the names of Bento's tables, `bento_` unless you choose otherwise, and
+/// optionally the database schema that the tables are in.
 ///
 /// Two prefixes are two independent outboxes in one database, and so are two schemas.
 ///
-/// Without a schema the database finds the tables: PostgreSQL along the `search_path` of the session, MySQL and MariaDB in the database of the
-/// connection. With a schema every statement names it, so that the tables are found whatever the `search_path` is. On MySQL and MariaDB
-/// a schema is another database of the same server. SQLite has none, and refuses it with
+/// Without a schema the database finds the tables: PostgreSQL along the `search_path` of the
+/// session, MySQL and MariaDB in the database of the connection. With a schema every statement
+/// names it, so that the tables are found whatever the `search_path` is. On MySQL and MariaDB a
+/// schema is another database of the same server. SQLite has none, and refuses it with
 /// [`Error::NoSchemas`](crate::Error::NoSchemas).
 ///
 /// ```
@@ -30,39 +31,51 @@ pub struct TablePrefix {
 }
 
 impl TablePrefix {
-    /// The longest prefix in bytes, so that every name made of it fits into the 63 bytes of PostgreSQL.
+    /// The longest prefix in bytes, so that every name made of it fits into the 63 bytes of
+    /// PostgreSQL.
     pub const MAX_LEN: usize = 36;
 
     /// The longest name of a schema in bytes, which is PostgreSQL's limit.
     pub const MAX_SCHEMA_LEN: usize = 63;
 
-    /// A prefix of lower-case ASCII letters, digits and `_` that does not begin with a digit, written into SQL unquoted.
+    /// A prefix of lower-case ASCII letters, digits and `_` that does not begin with a digit,
+    /// written into SQL unquoted.
     ///
     /// # Errors
-    /// [`InvalidTablePrefix::Prefix`] for anything else, and for a prefix longer than [`MAX_LEN`](Self::MAX_LEN).
+    /// [`InvalidTablePrefix::Prefix`] for anything else, and for a prefix longer than
+    /// [`MAX_LEN`](Self::MAX_LEN).
     pub fn new(prefix: impl Into<String>) -> Result<Self, InvalidTablePrefix> {
         let prefix = prefix.into();
-        let begins_well = prefix.starts_with(|first: char| first.is_ascii_lowercase() || first == '_');
-        let is_identifier =
-            prefix.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+        let begins_well =
+            prefix.starts_with(|first: char| first.is_ascii_lowercase() || first == '_');
+        let is_identifier = prefix
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
         if begins_well && is_identifier && prefix.len() <= Self::MAX_LEN {
-            Ok(Self { schema: None, prefix })
+            Ok(Self {
+                schema: None,
+                prefix,
+            })
         } else {
             Err(InvalidTablePrefix::Prefix { prefix })
         }
     }
 
-    /// The same prefix in a schema, whose name is of ASCII letters, digits, `_` and `-`. The name is written into SQL in quotes: it is taken
-    /// exactly as it is given, with upper and lower case, and may be a word that is reserved.
+    /// The same prefix in a schema, whose name is of ASCII letters, digits, `_` and `-`. The name
+    /// is written into SQL in quotes: it is taken exactly as it is given, with upper and lower
+    /// case, and may be a word that is reserved.
     ///
-    /// The schema has to be there: [`migrate_with`](crate::migrate_with) does not create it, and answers with
-    /// [`Error::NoSchema`](crate::Error::NoSchema) without it.
+    /// The schema has to be there: [`migrate_with`](crate::migrate_with) does not create it, and
+    /// answers with [`Error::NoSchema`](crate::Error::NoSchema) without it.
     ///
     /// # Errors
-    /// [`InvalidTablePrefix::Schema`] for anything else, and for a name longer than [`MAX_SCHEMA_LEN`](Self::MAX_SCHEMA_LEN).
+    /// [`InvalidTablePrefix::Schema`] for anything else, and for a name longer than
+    /// [`MAX_SCHEMA_LEN`](Self::MAX_SCHEMA_LEN).
     pub fn in_schema(mut self, schema: impl Into<String>) -> Result<Self, InvalidTablePrefix> {
         let schema = schema.into();
-        let is_name = schema.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+        let is_name = schema
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
         if is_name && (1..=Self::MAX_SCHEMA_LEN).contains(&schema.len()) {
             self.schema = Some(schema);
             Ok(self)
@@ -85,13 +98,19 @@ impl TablePrefix {
 impl TablePrefix {
     /// The same prefix where the connection leads to.
     pub(crate) fn without_schema(&self) -> Self {
-        Self { schema: None, prefix: self.prefix.clone() }
+        Self {
+            schema: None,
+            prefix: self.prefix.clone(),
+        }
     }
 }
 
 impl Default for TablePrefix {
     fn default() -> Self {
-        Self { schema: None, prefix: "bento_".to_owned() }
+        Self {
+            schema: None,
+            prefix: "bento_".to_owned(),
+        }
     }
 }
 
@@ -171,8 +190,19 @@ mod tests {
             assert!(TablePrefix::new(good).is_ok(), "{good}");
         }
         let too_long = "a".repeat(TablePrefix::MAX_LEN + 1);
-        for bad in ["", "1a", "Bento_", "a-b", "a b", "a;drop table x", "a\"", "ä_", "public.", "a.bento_", &too_long]
-        {
+        for bad in [
+            "",
+            "1a",
+            "Bento_",
+            "a-b",
+            "a b",
+            "a;drop table x",
+            "a\"",
+            "ä_",
+            "public.",
+            "a.bento_",
+            &too_long,
+        ] {
             let refused = TablePrefix::new(bad).expect_err(bad);
             assert!(refused.to_string().contains(bad), "{refused}");
         }
@@ -182,7 +212,14 @@ mod tests {
     fn a_schema_is_taken_as_it_is_written_unless_quotes_could_not_hold_it() {
         let prefix = TablePrefix::default();
         let longest = "s".repeat(TablePrefix::MAX_SCHEMA_LEN);
-        for good in ["billing", "Billing-EU", "user", "1st", "0198c0de-7f1a-7000-8000-000000000001", &longest] {
+        for good in [
+            "billing",
+            "Billing-EU",
+            "user",
+            "1st",
+            "0198c0de-7f1a-7000-8000-000000000001",
+            &longest,
+        ] {
             let named = prefix.clone().in_schema(good).expect(good);
             assert_eq!((named.schema(), named.as_str()), (Some(good), "bento_"));
             let written = named.to_string();
@@ -191,9 +228,26 @@ mod tests {
             assert_eq!(TablePrefix::try_from(written), Ok(named));
         }
         let too_long = "s".repeat(TablePrefix::MAX_SCHEMA_LEN + 1);
-        for bad in ["", "a.b", "a b", "a\"b", "a`b", "a'b", "a\\b", "a\0", "ä", "\"billing\"", &too_long] {
+        for bad in [
+            "",
+            "a.b",
+            "a b",
+            "a\"b",
+            "a`b",
+            "a'b",
+            "a\\b",
+            "a\0",
+            "ä",
+            "\"billing\"",
+            &too_long,
+        ] {
             let refused = prefix.clone().in_schema(bad).expect_err(bad);
-            assert_eq!(refused, InvalidTablePrefix::Schema { schema: bad.to_owned() });
+            assert_eq!(
+                refused,
+                InvalidTablePrefix::Schema {
+                    schema: bad.to_owned()
+                }
+            );
             assert!(refused.to_string().contains(bad), "{refused}");
         }
     }
@@ -201,10 +255,33 @@ mod tests {
     #[test]
     fn the_written_form_says_which_part_is_wrong() {
         let parse = |written: &str| written.parse::<TablePrefix>();
-        assert_eq!(parse("sales_").map(|prefix| prefix.schema().map(str::to_owned)), Ok(None));
-        assert_eq!(parse("billing."), Err(InvalidTablePrefix::Prefix { prefix: String::new() }));
-        assert_eq!(parse("billing.Bento_"), Err(InvalidTablePrefix::Prefix { prefix: "Bento_".to_owned() }));
-        assert_eq!(parse(".bento_"), Err(InvalidTablePrefix::Schema { schema: String::new() }));
-        assert_eq!(parse("shop.billing.bento_"), Err(InvalidTablePrefix::Schema { schema: "shop.billing".to_owned() }));
+        assert_eq!(
+            parse("sales_").map(|prefix| prefix.schema().map(str::to_owned)),
+            Ok(None)
+        );
+        assert_eq!(
+            parse("billing."),
+            Err(InvalidTablePrefix::Prefix {
+                prefix: String::new()
+            })
+        );
+        assert_eq!(
+            parse("billing.Bento_"),
+            Err(InvalidTablePrefix::Prefix {
+                prefix: "Bento_".to_owned()
+            })
+        );
+        assert_eq!(
+            parse(".bento_"),
+            Err(InvalidTablePrefix::Schema {
+                schema: String::new()
+            })
+        );
+        assert_eq!(
+            parse("shop.billing.bento_"),
+            Err(InvalidTablePrefix::Schema {
+                schema: "shop.billing".to_owned()
+            })
+        );
     }
 }

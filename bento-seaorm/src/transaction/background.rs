@@ -1,8 +1,9 @@
 //! Statements that nobody waits for any more, finished in the background.
 //!
-//! A future that is dropped in the middle of a statement leaves the answer of the server unread. The MySQL driver loses count
-//! of the answers then, if the statement was being prepared: it takes one statement's answer for that of the next, or waits for
-//! ever. So the statement is read to its end, and what comes after it on the connection waits.
+//! A future that is dropped in the middle of a statement leaves the answer of the server unread.
+//! The MySQL driver loses count of the answers then, if the statement was being prepared: it takes
+//! one statement's answer for that of the next, or waits for ever. So the statement is read to its
+//! end, and what comes after it on the connection waits.
 
 use std::future::Future;
 
@@ -29,9 +30,12 @@ impl Background {
 
     /// Finishes a statement. Outside a tokio runtime it is dropped instead.
     pub(super) fn finish(&self, statement: impl Future<Output = ()> + Send + 'static) {
-        let Some(runtime) = Handle::try_current().ok().or_else(|| self.runtime.clone()) else { return };
+        let Some(runtime) = Handle::try_current().ok().or_else(|| self.runtime.clone()) else {
+            return;
+        };
         self.running.send_modify(|running| *running += 1);
-        let (finished, mut given_up) = (Finished(self.running.clone()), self.is_given_up.subscribe());
+        let (finished, mut given_up) =
+            (Finished(self.running.clone()), self.is_given_up.subscribe());
         runtime.spawn(async move {
             tokio::select! {
                 () = statement => {}
@@ -50,7 +54,11 @@ impl Background {
     /// Waits until all are finished, and have let go of the connection.
     pub(super) async fn finished(&self) {
         // It fails when the sender is gone, which is in `self`.
-        let _ = self.running.subscribe().wait_for(|running| *running == 0).await;
+        let _ = self
+            .running
+            .subscribe()
+            .wait_for(|running| *running == 0)
+            .await;
     }
 }
 

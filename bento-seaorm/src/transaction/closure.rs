@@ -9,15 +9,24 @@ use bento_relay::telemetry;
 use super::OutboxTransaction;
 use crate::error::TransactionError;
 
-pub(crate) async fn run<F, T, E>(transaction: OutboxTransaction, callback: F) -> Result<T, TransactionError<E>>
+pub(crate) async fn run<F, T, E>(
+    transaction: OutboxTransaction,
+    callback: F,
+) -> Result<T, TransactionError<E>>
 where
-    F: for<'c> FnOnce(&'c OutboxTransaction) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>> + Send,
+    F: for<'c> FnOnce(
+            &'c OutboxTransaction,
+        ) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>>
+        + Send,
 {
     let result = transaction.scope(callback(&transaction)).await;
     finish(transaction, result).await
 }
 
-pub(crate) async fn run_async<F, T, E>(transaction: OutboxTransaction, callback: F) -> Result<T, TransactionError<E>>
+pub(crate) async fn run_async<F, T, E>(
+    transaction: OutboxTransaction,
+    callback: F,
+) -> Result<T, TransactionError<E>>
 where
     F: for<'c> AsyncFnOnce(&'c OutboxTransaction) -> Result<T, E>,
 {
@@ -25,7 +34,10 @@ where
     finish(transaction, result).await
 }
 
-async fn finish<T, E>(transaction: OutboxTransaction, result: Result<T, E>) -> Result<T, TransactionError<E>> {
+async fn finish<T, E>(
+    transaction: OutboxTransaction,
+    result: Result<T, E>,
+) -> Result<T, TransactionError<E>> {
     match result {
         Ok(value) => {
             transaction.commit().await?;

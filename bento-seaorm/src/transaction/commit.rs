@@ -19,8 +19,15 @@ pub(super) async fn commit(transaction: OutboxTransaction) -> Result<(), Error> 
 }
 
 /// Releases a savepoint and hands its events down; on any error it is rolled back.
-pub(super) async fn release(transaction: OutboxTransaction, savepoint: Savepoint) -> Result<(), Error> {
-    match transaction.physical.release(transaction.frame, savepoint).await {
+pub(super) async fn release(
+    transaction: OutboxTransaction,
+    savepoint: Savepoint,
+) -> Result<(), Error> {
+    match transaction
+        .physical
+        .release(transaction.frame, savepoint)
+        .await
+    {
         Ok(()) => Ok(()),
         Err(error) => refuse(transaction, error).await,
     }
@@ -28,17 +35,23 @@ pub(super) async fn release(transaction: OutboxTransaction, savepoint: Savepoint
 
 /// Rolls back a frame and those above it.
 pub(super) async fn rollback(transaction: OutboxTransaction) -> Result<(), Error> {
-    transaction.physical.abandon(transaction.frame, transaction.savepoint);
+    transaction
+        .physical
+        .abandon(transaction.frame, transaction.savepoint);
     if transaction.savepoint.is_some() {
         return transaction.physical.roll_back_abandoned().await;
     }
-    // If a nested transaction is still there it can do nothing any more, and takes the connection with it when it goes.
-    let Some(physical) = Arc::into_inner(transaction.close()) else { return Ok(()) };
+    // If a nested transaction is still there it can do nothing any more, and takes the connection
+    // with it when it goes.
+    let Some(physical) = Arc::into_inner(transaction.close()) else {
+        return Ok(());
+    };
     Ok(physical.roll_back().await?)
 }
 
 async fn refuse(transaction: OutboxTransaction, reason: Error) -> Result<(), Error> {
-    // The reason is what the caller wants to know. Where this fails, giving the connection back rolls back.
+    // The reason is what the caller wants to know. Where this fails, giving the connection back
+    // rolls back.
     let _ = rollback(transaction).await;
     Err(reason)
 }
@@ -46,12 +59,19 @@ async fn refuse(transaction: OutboxTransaction, reason: Error) -> Result<(), Err
 async fn commit_prepared(transaction: OutboxTransaction) -> Result<(), Error> {
     let frame = transaction.frame;
     let physical = transaction.close();
-    let ending = Ending { unit_of_work: physical.unit_of_work().clone(), frame };
+    let ending = Ending {
+        unit_of_work: physical.unit_of_work().clone(),
+        frame,
+    };
     let settings = Arc::clone(physical.settings());
     let written = physical.written();
-    // A nested transaction outlives its frame when one around it was rolled back; it still has the connection.
+    // A nested transaction outlives its frame when one around it was rolled back; it still has the
+    // connection.
     let physical = Arc::into_inner(physical).ok_or(FrameError::ChildOpen)?;
-    let database = physical.into_database().await.ok_or(FrameError::ChildOpen)?;
+    let database = physical
+        .into_database()
+        .await
+        .ok_or(FrameError::ChildOpen)?;
     let backend = database.get_database_backend();
     let commit = async move {
         database.commit().await?;
@@ -61,12 +81,15 @@ async fn commit_prepared(transaction: OutboxTransaction) -> Result<(), Error> {
         }
         Ok(())
     };
-    to_the_end(commit).await.map_err(|error| Error::from_commit(backend, error))?;
+    to_the_end(commit)
+        .await
+        .map_err(|error| Error::from_commit(backend, error))?;
     ending.unit_of_work.committed();
     Ok(())
 }
 
-/// Discards the frame if the commit fails or its future is dropped; after a commit there is nothing to discard.
+/// Discards the frame if the commit fails or its future is dropped; after a commit there is nothing
+/// to discard.
 struct Ending {
     unit_of_work: UnitOfWork,
     frame: FrameId,

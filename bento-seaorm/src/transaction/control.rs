@@ -6,8 +6,10 @@ use crate::error::Error;
 
 const BEGIN: &str = "use `begin` of the transaction for a nested one";
 const COMMIT: &str = "use `commit` of the transaction, which writes its events";
-const ROLLBACK: &str = "use `rollback` of the transaction, or of a nested one, which forgets its events";
-const SAVEPOINT: &str = "use `begin` of the transaction for a nested one, whose events follow its savepoint";
+const ROLLBACK: &str =
+    "use `rollback` of the transaction, or of a nested one, which forgets its events";
+const SAVEPOINT: &str =
+    "use `begin` of the transaction for a nested one, whose events follow its savepoint";
 const DDL: &str = "MySQL and MariaDB commit before such a statement; run it outside of the transaction, through `OutboxConnection::inner`";
 
 /// Each word with the way out.
@@ -42,27 +44,47 @@ const COMMITS_BEFORE: [&str; 15] = [
     "UNINSTALL",
 ];
 
-/// Refuses a statement that begins, ends or leaves a transaction. Only its first words are looked at.
+/// Refuses a statement that begins, ends or leaves a transaction. Only its first words are looked
+/// at.
 pub(super) fn check(backend: DbBackend, sql: &str) -> Result<(), Error> {
     let mut words = Words(sql);
     let first = words.next().unwrap_or_default();
-    if let Some((statement, instead)) = CONTROL.iter().find(|(word, _)| first.eq_ignore_ascii_case(word)) {
+    if let Some((statement, instead)) = CONTROL
+        .iter()
+        .find(|(word, _)| first.eq_ignore_ascii_case(word))
+    {
         // MariaDB's compound statement begins no transaction.
-        if *statement == "BEGIN" && words.next().is_some_and(|word| word.eq_ignore_ascii_case("NOT")) {
+        if *statement == "BEGIN"
+            && words
+                .next()
+                .is_some_and(|word| word.eq_ignore_ascii_case("NOT"))
+        {
             return Ok(());
         }
         return Err(Error::TransactionControl { statement, instead });
     }
     if first.eq_ignore_ascii_case("PREPARE")
-        && words.next().is_some_and(|word| word.eq_ignore_ascii_case("TRANSACTION"))
+        && words
+            .next()
+            .is_some_and(|word| word.eq_ignore_ascii_case("TRANSACTION"))
     {
-        return Err(Error::TransactionControl { statement: "PREPARE TRANSACTION", instead: COMMIT });
+        return Err(Error::TransactionControl {
+            statement: "PREPARE TRANSACTION",
+            instead: COMMIT,
+        });
     }
     if backend == DbBackend::MySql
-        && let Some(statement) = COMMITS_BEFORE.iter().find(|word| first.eq_ignore_ascii_case(word))
-        && !words.take(3).any(|word| word.eq_ignore_ascii_case("TEMPORARY"))
+        && let Some(statement) = COMMITS_BEFORE
+            .iter()
+            .find(|word| first.eq_ignore_ascii_case(word))
+        && !words
+            .take(3)
+            .any(|word| word.eq_ignore_ascii_case("TEMPORARY"))
     {
-        return Err(Error::TransactionControl { statement, instead: DDL });
+        return Err(Error::TransactionControl {
+            statement,
+            instead: DDL,
+        });
     }
     Ok(())
 }
@@ -75,14 +97,18 @@ impl<'a> Iterator for Words<'a> {
 
     fn next(&mut self) -> Option<&'a str> {
         self.0 = without_comments(self.0);
-        let end = self.0.find(|next: char| !next.is_ascii_alphabetic()).unwrap_or(self.0.len());
+        let end = self
+            .0
+            .find(|next: char| !next.is_ascii_alphabetic())
+            .unwrap_or(self.0.len());
         let (word, rest) = self.0.split_at(end);
         self.0 = rest;
         (!word.is_empty()).then_some(word)
     }
 }
 
-/// What is behind space, empty statements and comments. A comment that does not end hides the rest, which the database refuses.
+/// What is behind space, empty statements and comments. A comment that does not end hides the rest,
+/// which the database refuses.
 fn without_comments(mut sql: &str) -> &str {
     loop {
         sql = sql.trim_start_matches(|next: char| next.is_whitespace() || next == ';');
@@ -128,7 +154,8 @@ mod tests {
             ("PREPARE TRANSACTION 'a'", "PREPARE TRANSACTION"),
         ];
         for (sql, statement) in texts {
-            ALL.iter().for_each(|backend| assert_eq!(refused(*backend, sql), Some(statement), "{sql}"));
+            ALL.iter()
+                .for_each(|backend| assert_eq!(refused(*backend, sql), Some(statement), "{sql}"));
         }
     }
 
@@ -148,15 +175,20 @@ mod tests {
             "ä",
         ];
         for sql in texts {
-            ALL.iter().for_each(|backend| assert_eq!(refused(*backend, sql), None, "{sql}"));
+            ALL.iter()
+                .for_each(|backend| assert_eq!(refused(*backend, sql), None, "{sql}"));
         }
     }
 
     #[test]
     fn ddl_is_refused_where_it_commits() {
-        for sql in
-            ["CREATE TABLE a (b INT)", "truncate a", "ALTER TABLE a ADD b INT", "DROP TABLE a", "LOCK TABLES a READ"]
-        {
+        for sql in [
+            "CREATE TABLE a (b INT)",
+            "truncate a",
+            "ALTER TABLE a ADD b INT",
+            "DROP TABLE a",
+            "LOCK TABLES a READ",
+        ] {
             assert!(refused(DbBackend::MySql, sql).is_some(), "{sql}");
             assert_eq!(refused(DbBackend::Postgres, sql), None, "{sql}");
             assert_eq!(refused(DbBackend::Sqlite, sql), None, "{sql}");

@@ -30,8 +30,8 @@ pub(super) struct Health {
     known: Option<Known>,
     /// Whether any statement failed or was cancelled.
     pub(super) failed: bool,
-    /// True if another transaction was in the way: a deadlock, a serialization failure, a lock that was not to be had, a conflict of
-    /// versions.
+    /// True if another transaction was in the way: a deadlock, a serialization failure, a lock that
+    /// was not to be had, a conflict of versions.
     pub(super) contended: bool,
     /// Whether such a one may have ended the transaction, and nobody has looked since.
     pub(super) uncertain: bool,
@@ -61,8 +61,13 @@ impl Health {
         self.abandoned.last().copied()
     }
 
-    /// Notes whether a rollback to a savepoint succeeded. Where it failed the whole transaction has to go.
-    pub(super) fn undone(&mut self, savepoint: Savepoint, result: Result<(), DbErr>) -> Result<(), DbErr> {
+    /// Notes whether a rollback to a savepoint succeeded. Where it failed the whole transaction has
+    /// to go.
+    pub(super) fn undone(
+        &mut self,
+        savepoint: Savepoint,
+        result: Result<(), DbErr>,
+    ) -> Result<(), DbErr> {
         match &result {
             Ok(()) => self.abandoned.retain(|other| *other != savepoint),
             Err(error) => {
@@ -91,7 +96,8 @@ impl Health {
         self.shards.dedup();
     }
 
-    /// The result of a write: the record of the outbox that the writer has read, and the shards that have new rows.
+    /// The result of a write: the record of the outbox that the writer has read, and the shards
+    /// that have new rows.
     pub(super) fn written(&self) -> Option<(Known, Vec<ShardId>)> {
         self.known.map(|known| (known, self.shards.clone()))
     }

@@ -1,7 +1,8 @@
 //! The one database transaction beneath all frames of a unit of work.
 //!
-//! Savepoints are named here and commanded by name. SeaORM's nested transactions count depths instead: one dropped out of
-//! order, or whose `SAVEPOINT` failed, rolls back what another frame owns, and one dropped beside a running statement panics.
+//! Savepoints are named here and commanded by name. SeaORM's nested transactions count depths
+//! instead: one dropped out of order, or whose `SAVEPOINT` failed, rolls back what another frame
+//! owns, and one dropped beside a running statement panics.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,9 +34,20 @@ pub(super) struct Physical {
 }
 
 impl Physical {
-    pub(super) fn new(database: DatabaseTransaction, unit_of_work: UnitOfWork, settings: Arc<Settings>) -> Self {
+    pub(super) fn new(
+        database: DatabaseTransaction,
+        unit_of_work: UnitOfWork,
+        settings: Arc<Settings>,
+    ) -> Self {
         let (turn, session) = (tokio::sync::Mutex::new(()), Session::new(database));
-        Self { unit_of_work, settings, turn, health: Arc::default(), background: Background::new(), session }
+        Self {
+            unit_of_work,
+            settings,
+            turn,
+            health: Arc::default(),
+            background: Background::new(),
+            session,
+        }
     }
 
     pub(super) fn unit_of_work(&self) -> &UnitOfWork {
@@ -56,12 +68,19 @@ impl Physical {
         self.session.into_transaction()
     }
 
-    /// Rolls the whole transaction back, once nothing runs on it any more. A statement that runs for too long is dropped, and the
-    /// connection closed.
+    /// Rolls the whole transaction back, once nothing runs on it any more. A statement that runs
+    /// for too long is dropped, and the connection closed.
     pub(super) async fn roll_back(self) -> Result<(), DbErr> {
-        let Self { background, session, .. } = self;
+        let Self {
+            background,
+            session,
+            ..
+        } = self;
         to_the_end(async move {
-            if timeout(ROLLBACK_LIMIT, background.finished()).await.is_err() {
+            if timeout(ROLLBACK_LIMIT, background.finished())
+                .await
+                .is_err()
+            {
                 session.give_up();
                 background.give_up();
             }
@@ -70,7 +89,8 @@ impl Physical {
         .await
     }
 
-    /// The result of a write: the record of the outbox that the writer has read, and the shards that have new rows.
+    /// The result of a write: the record of the outbox that the writer has read, and the shards
+    /// that have new rows.
     pub(super) fn written(&self) -> Option<(Known, Vec<ShardId>)> {
         self.health().written()
     }
@@ -89,18 +109,25 @@ impl Physical {
         &self,
         statement: impl Future<Output = Result<T, DbErr>> + Send + 'static,
     ) -> Result<T, Error> {
-        let mut doubt = Doubt { unit_of_work: &self.unit_of_work, is_dispelled: false };
+        let mut doubt = Doubt {
+            unit_of_work: &self.unit_of_work,
+            is_dispelled: false,
+        };
         let result = self.complete(async { Ok(statement.await?) }).await;
         doubt.is_dispelled = result.is_ok();
         result
     }
 
-    /// Runs a statement to its end. If this future is dropped before, the rest is done in the background.
+    /// Runs a statement to its end. If this future is dropped before, the rest is done in the
+    /// background.
     async fn complete<T: Send + 'static>(
         &self,
         statement: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
-        let mut running = Running { physical: self, statement: Some(Box::pin(statement)) };
+        let mut running = Running {
+            physical: self,
+            statement: Some(Box::pin(statement)),
+        };
         let result = running.statement.as_mut().expect("it is taken below").await;
         running.statement = None;
         result.inspect_err(|error| self.note_outcome(error.database_source()))
@@ -128,7 +155,11 @@ impl Physical {
     }
 
     /// Opens a savepoint and its frame on top.
-    pub(super) async fn open_savepoint(&self, parent: FrameId, opener: Opener) -> Result<(FrameId, Savepoint), Error> {
+    pub(super) async fn open_savepoint(
+        &self,
+        parent: FrameId,
+        opener: Opener,
+    ) -> Result<(FrameId, Savepoint), Error> {
         let _turn = self.turn.lock().await;
         self.settle(parent).await?;
         let savepoint = self.health().next_savepoint();
@@ -142,7 +173,8 @@ impl Physical {
         let _turn = self.turn.lock().await;
         self.settle(frame).await?;
         self.unit_of_work.check_mergeable(frame)?;
-        self.command(format!("RELEASE SAVEPOINT {savepoint}")).await?;
+        self.command(format!("RELEASE SAVEPOINT {savepoint}"))
+            .await?;
         Ok(self.unit_of_work.merge(frame)?)
     }
 
@@ -154,10 +186,12 @@ impl Physical {
 
     async fn command(&self, sql: String) -> Result<(), Error> {
         let session = self.session.clone();
-        self.watch(async move { session.execute_unprepared(&sql).await.map(|_| ()) }).await
+        self.watch(async move { session.execute_unprepared(&sql).await.map(|_| ()) })
+            .await
     }
 
-    /// Discards a frame, unless it has ended. Its savepoint is rolled back before the next statement.
+    /// Discards a frame, unless it has ended. Its savepoint is rolled back before the next
+    /// statement.
     pub(super) fn abandon(&self, frame: FrameId, savepoint: Option<Savepoint>) {
         let mut health = self.health();
         if self.unit_of_work.discard(frame)
@@ -199,13 +233,17 @@ impl Physical {
 
     async fn write(&self, frame: FrameId) -> Result<(), Error> {
         let (settings, session) = (Arc::clone(&self.settings), self.session.clone());
-        let known = self.complete(async move { settings.writer.look(&session).await }).await?;
+        let known = self
+            .complete(async move { settings.writer.look(&session).await })
+            .await?;
         self.unit_of_work.set_clock(known.clock());
         let mut flush = self.unit_of_work.flush(frame, &known.sharding)?;
         let entries = std::mem::take(&mut flush.entries);
         let shards: Vec<ShardId> = entries.iter().map(|entry| entry.shard).collect();
         let (settings, session) = (Arc::clone(&self.settings), self.session.clone());
-        let repeated = self.complete(async move { settings.writer.write(&session, entries).await }).await?;
+        let repeated = self
+            .complete(async move { settings.writer.write(&session, entries).await })
+            .await?;
         flush.done_except(&repeated);
         self.health().add_written(known, shards);
         Ok(())
@@ -240,7 +278,11 @@ impl Physical {
         }
         let ended_by = match dialect::of(self.backend())?.look() {
             Look::BeforeNext(_) if self.health().ended_by.is_some() => None,
-            Look::BeforeNext(sql) => self.ask(sql.to_owned()).await.is_ok().then(rolled_back_silently),
+            Look::BeforeNext(sql) => self
+                .ask(sql.to_owned())
+                .await
+                .is_ok()
+                .then(rolled_back_silently),
             Look::BeforeCommit(_) | Look::Needless => None,
         };
         let mut health = self.health();
@@ -271,7 +313,11 @@ impl Physical {
         if let Some(error) = &self.health().ended_by {
             return Err(Error::ended(self.backend(), error.clone()));
         }
-        if self.unit_of_work.contains(frame) { Ok(()) } else { Err(FrameError::Ended.into()) }
+        if self.unit_of_work.contains(frame) {
+            Ok(())
+        } else {
+            Err(FrameError::Ended.into())
+        }
     }
 
     fn health(&self) -> MutexGuard<'_, Health> {
@@ -315,9 +361,14 @@ struct Running<'a, T: Send + 'static> {
 
 impl<T: Send + 'static> Drop for Running<'_, T> {
     fn drop(&mut self) {
-        let Some(statement) = self.statement.take() else { return };
+        let Some(statement) = self.statement.take() else {
+            return;
+        };
         self.physical.note_outcome(None);
-        let (health, session) = (Arc::clone(&self.physical.health), self.physical.session.clone());
+        let (health, session) = (
+            Arc::clone(&self.physical.health),
+            self.physical.session.clone(),
+        );
         self.physical.background.finish(async move {
             if let Err(error) = statement.await {
                 note(&health, &session, error.database_source());
@@ -326,7 +377,8 @@ impl<T: Send + 'static> Drop for Running<'_, T> {
     }
 }
 
-/// Notes what a failure may have done to the transaction, or a cancelled statement if there is no error.
+/// Notes what a failure may have done to the transaction, or a cancelled statement if there is no
+/// error.
 fn note(health: &Mutex<Health>, session: &Session, error: Option<&DbErr>) {
     lock(health).note_outcome(session.get_database_backend(), error);
     if let Some(error) = error {

@@ -7,14 +7,16 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use sea_orm::sea_query::FromValueTuple as _;
 use sea_orm::{
-    ActiveModelBehavior, ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult,
-    IntoActiveModel, Iterable, ModelTrait, PrimaryKeyToColumn, PrimaryKeyTrait, QueryFilter, Value,
+    ActiveModelBehavior, ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait,
+    FromQueryResult, IntoActiveModel, Iterable, ModelTrait, PrimaryKeyToColumn, PrimaryKeyTrait,
+    QueryFilter, Value,
 };
 
 use super::OutboxTransaction;
 use crate::error::Error;
 
-/// An aggregate that is a SeaORM model: a `Model` with `#[aggregate]`. Implemented by itself for each of them.
+/// An aggregate that is a SeaORM model: a `Model` with `#[aggregate]`. Implemented by itself for
+/// each of them.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a SeaORM model with `#[aggregate(…)]`",
     label = "`insert`, `update` and `save` cannot save this",
@@ -58,16 +60,19 @@ impl From<DbErr> for Failure {
     }
 }
 
-// The futures are boxed, so that they do not name the type of the aggregate: of a type that cannot be
-// saved the compiler tells once, and not at the call and at `.await` again.
+// The futures are boxed, so that they do not name the type of the aggregate: of a type that cannot
+// be saved the compiler tells once, and not at the call and at `.await` again.
 impl OutboxTransaction {
-    /// Inserts an aggregate: every column, its events with it. A primary key that the database counts is left to it while it is 0.
+    /// Inserts an aggregate: every column, its events with it. A primary key that the database
+    /// counts is left to it while it is 0.
     ///
-    /// Afterwards the model has what the database has made of its columns, the key among them, and its events belong to this transaction.
-    /// The hooks of `ActiveModelBehavior` are called as SeaORM calls them. With `#[aggregate(version)]` the version becomes the number of
-    /// its events, at least 1, and they are numbered.
+    /// Afterwards the model has what the database has made of its columns, the key among them, and
+    /// its events belong to this transaction. The hooks of `ActiveModelBehavior` are called as
+    /// SeaORM calls them. With `#[aggregate(version)]` the version becomes the number of its
+    /// events, at least 1, and they are numbered.
     ///
-    /// After a rollback the events are back with the aggregate. Its columns stay as they are, a generated key too: make or load it anew.
+    /// After a rollback the events are back with the aggregate. Its columns stay as they are, a
+    /// generated key too: make or load it anew.
     ///
     /// ```
     /// # use bento_core::{PendingEvents, aggregate, domain_event};
@@ -97,50 +102,68 @@ impl OutboxTransaction {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Database`] if the database refuses the row; [`Error::Frame`] while a nested transaction is open;
-    /// [`Error::VersionTooLarge`]. The aggregate and its events are as they were.
+    /// [`Error::Database`] if the database refuses the row; [`Error::Frame`] while a nested
+    /// transaction is open; [`Error::VersionTooLarge`]. The aggregate and its events are as they
+    /// were.
     ///
     /// # Cancel safety
-    /// If the future is dropped, the row may be written. The aggregate is as it was, and its events are doubtful: the commit is refused.
-    pub fn insert<'a, M: SavedModel>(&'a self, aggregate: &'a mut M) -> BoxFuture<'a, Result<(), Error>> {
+    /// If the future is dropped, the row may be written. The aggregate is as it was, and its events
+    /// are doubtful: the commit is refused.
+    pub fn insert<'a, M: SavedModel>(
+        &'a self,
+        aggregate: &'a mut M,
+    ) -> BoxFuture<'a, Result<(), Error>> {
         self.write(aggregate, true).boxed()
     }
 
     /// Updates an aggregate: every column of the row with its primary key, its events with it.
     ///
-    /// Afterwards the model has what the database has made of its columns, and its events belong to this transaction. The hooks of
-    /// `ActiveModelBehavior` are called as SeaORM calls them. With `#[aggregate(version)]` this is [`save`](Self::save), also for a row whose
-    /// version is 0: one that was there before the column was.
+    /// Afterwards the model has what the database has made of its columns, and its events belong to
+    /// this transaction. The hooks of `ActiveModelBehavior` are called as SeaORM calls them. With
+    /// `#[aggregate(version)]` this is [`save`](Self::save), also for a row whose version is 0: one
+    /// that was there before the column was.
     ///
     /// # Errors
-    /// [`Error::Gone`] if there is no such row, [`Error::Conflict`] if it has another version; either counts as a failed statement.
-    /// [`Error::Database`] if the database refuses the row; [`Error::Frame`] while a nested transaction is open;
-    /// [`Error::VersionTooLarge`]. The aggregate and its events are as they were.
+    /// [`Error::Gone`] if there is no such row, [`Error::Conflict`] if it has another version;
+    /// either counts as a failed statement. [`Error::Database`] if the database refuses the row;
+    /// [`Error::Frame`] while a nested transaction is open; [`Error::VersionTooLarge`]. The
+    /// aggregate and its events are as they were.
     ///
     /// # Cancel safety
-    /// If the future is dropped, the row may be written. The aggregate is as it was, and its events are doubtful: the commit is refused.
-    pub fn update<'a, M: SavedModel>(&'a self, aggregate: &'a mut M) -> BoxFuture<'a, Result<(), Error>> {
+    /// If the future is dropped, the row may be written. The aggregate is as it was, and its events
+    /// are doubtful: the commit is refused.
+    pub fn update<'a, M: SavedModel>(
+        &'a self,
+        aggregate: &'a mut M,
+    ) -> BoxFuture<'a, Result<(), Error>> {
         self.write(aggregate, false).boxed()
     }
 
-    /// Saves an aggregate with a version: inserts it if its version is 0, else updates its row, provided that the row has the version that
-    /// the aggregate was loaded with.
+    /// Saves an aggregate with a version: inserts it if its version is 0, else updates its row,
+    /// provided that the row has the version that the aggregate was loaded with.
     ///
-    /// The version rises by the number of the events that are saved with it, at least by 1. They are numbered from the version before, and that is
-    /// their `sequence`: the first event of an aggregate has 1, and a save without events leaves a number out. Every event must be saved:
+    /// The version rises by the number of the events that are saved with it, at least by 1. They
+    /// are numbered from the version before, and that is their `sequence`: the first event of an
+    /// aggregate has 1, and a save without events leaves a number out. Every event must be saved:
     /// one that is raised later in the transaction needs another `save`, or the commit is refused.
     ///
-    /// After a rollback, of a nested transaction too, the events are back with the aggregate and have no numbers, and a repeated `save` goes by
-    /// the version in the database. The columns in memory stay as they are, the version too: better load the aggregate anew.
+    /// After a rollback, of a nested transaction too, the events are back with the aggregate and
+    /// have no numbers, and a repeated `save` goes by the version in the database. The columns in
+    /// memory stay as they are, the version too: better load the aggregate anew.
     ///
     /// # Errors
-    /// [`Error::Conflict`] if another transaction has changed the row, [`Error::Gone`] if it is not there any more; either counts as a failed
-    /// statement. [`Error::Database`] if the database refuses the row; [`Error::Frame`] while a nested transaction is open;
+    /// [`Error::Conflict`] if another transaction has changed the row, [`Error::Gone`] if it is not
+    /// there any more; either counts as a failed statement. [`Error::Database`] if the database
+    /// refuses the row; [`Error::Frame`] while a nested transaction is open;
     /// [`Error::VersionTooLarge`]. The aggregate and its events are as they were.
     ///
     /// # Cancel safety
-    /// If the future is dropped, the row may be written. The aggregate is as it was, and its events are doubtful: the commit is refused.
-    pub fn save<'a, M: SavedModel + Versioned>(&'a self, aggregate: &'a mut M) -> BoxFuture<'a, Result<(), Error>> {
+    /// If the future is dropped, the row may be written. The aggregate is as it was, and its events
+    /// are doubtful: the commit is refused.
+    pub fn save<'a, M: SavedModel + Versioned>(
+        &'a self,
+        aggregate: &'a mut M,
+    ) -> BoxFuture<'a, Result<(), Error>> {
         let save = async move {
             let saving = self.unit_of_work().save(self.frame, aggregate)?;
             let is_new = saving.version_before() == Some(0);
@@ -154,7 +177,12 @@ impl OutboxTransaction {
         self.write_row(aggregate, is_new, saving).await
     }
 
-    async fn write_row<M: SavedModel>(&self, aggregate: &mut M, is_new: bool, saving: Saving) -> Result<(), Error> {
+    async fn write_row<M: SavedModel>(
+        &self,
+        aggregate: &mut M,
+        is_new: bool,
+        saving: Saving,
+    ) -> Result<(), Error> {
         match self.try_row(aggregate, is_new, &saving).await {
             Ok(mut stored) => {
                 for column in ColumnOf::<M>::iter() {
@@ -162,7 +190,9 @@ impl OutboxTransaction {
                 }
                 saving.done(aggregate)?;
                 // What a hook has raised on the model that it was given.
-                aggregate.pending_events_mut().absorb(stored.pending_events_mut());
+                aggregate
+                    .pending_events_mut()
+                    .absorb(stored.pending_events_mut());
                 Ok(())
             }
             Err(failure) => {
@@ -174,15 +204,29 @@ impl OutboxTransaction {
     }
 
     /// Writes the row, and answers with it as the database has it.
-    async fn try_row<M: SavedModel>(&self, aggregate: &M, is_new: bool, saving: &Saving) -> Result<M, Failure> {
+    async fn try_row<M: SavedModel>(
+        &self,
+        aggregate: &M,
+        is_new: bool,
+        saving: &Saving,
+    ) -> Result<M, Failure> {
         // A clone has no events.
         let mut next = aggregate.clone();
         if let Some(version) = saving.version_after()
             && !next.set_version(version)
         {
-            return Err(Failure::Other(SavingError::VersionTooLarge { aggregate_type: M::TYPE, version }.into()));
+            return Err(Failure::Other(
+                SavingError::VersionTooLarge {
+                    aggregate_type: M::TYPE,
+                    version,
+                }
+                .into(),
+            ));
         }
-        let expected = saving.version_before().map(|before| expected_version(&next, before)).transpose()?;
+        let expected = saving
+            .version_before()
+            .map(|before| expected_version(&next, before))
+            .transpose()?;
         let active = next.into_active_model().reset_all();
         let stored = if is_new {
             self.insert_row::<M>(leave_generated_key(active)).await?
@@ -194,14 +238,19 @@ impl OutboxTransaction {
 
     async fn insert_row<M: SavedModel>(&self, active: ActiveModelOf<M>) -> Result<M, Failure> {
         let active = active.before_save(self, true).await?;
-        let key = active.get_primary_key_value().filter(|_| !self.support_returning());
+        let key = active
+            .get_primary_key_value()
+            .filter(|_| !self.support_returning());
         let insert = M::Entity::insert(active);
-        let Some(key) = key else { return Ok(insert.exec_with_returning(self).await?) };
+        let Some(key) = key else {
+            return Ok(insert.exec_with_returning(self).await?);
+        };
         // Without RETURNING SeaORM asks for the last generated key, although this one is known.
         insert.exec_without_returning(self).await?;
         let key = <PrimaryKeyOf<M> as PrimaryKeyTrait>::ValueType::from_value_tuple(key);
         let stored = M::Entity::find_by_id(key).one(self).await?;
-        Ok(stored.ok_or_else(|| DbErr::RecordNotFound("the row that was just inserted".to_owned()))?)
+        Ok(stored
+            .ok_or_else(|| DbErr::RecordNotFound("the row that was just inserted".to_owned()))?)
     }
 
     async fn update_row<M: SavedModel>(
@@ -221,20 +270,33 @@ impl OutboxTransaction {
     }
 
     /// The error for the caller: whether a row that was not there is gone or has another version.
-    async fn explain<M: SavedModel>(&self, aggregate: &M, failure: Failure, saving: &Saving) -> Error {
+    async fn explain<M: SavedModel>(
+        &self,
+        aggregate: &M,
+        failure: Failure,
+        saving: &Saving,
+    ) -> Error {
         let aggregate_type = M::TYPE;
         match failure {
             Failure::Other(error) => return error,
             Failure::NoRow => self.unit_of_work().statement_failed(),
         }
         let id = key_text(aggregate);
-        let Some(expected) = saving.version_before() else { return Error::Gone { aggregate_type, id } };
-        let key = <PrimaryKeyOf<M> as PrimaryKeyTrait>::ValueType::from_value_tuple(aggregate.get_primary_key_value());
+        let Some(expected) = saving.version_before() else {
+            return Error::Gone { aggregate_type, id };
+        };
+        let key = <PrimaryKeyOf<M> as PrimaryKeyTrait>::ValueType::from_value_tuple(
+            aggregate.get_primary_key_value(),
+        );
         match M::Entity::find_by_id(key).one(self).await {
             Ok(None) => Error::Gone { aggregate_type, id },
             Ok(Some(_)) => {
                 self.physical.note_conflict();
-                Error::Conflict { aggregate_type, id, expected }
+                Error::Conflict {
+                    aggregate_type,
+                    id,
+                    expected,
+                }
             }
             Err(error) => error.into(),
         }
@@ -246,7 +308,11 @@ fn leave_generated_key<A: ActiveModelTrait>(mut active: A) -> A {
     if <<A::Entity as EntityTrait>::PrimaryKey as PrimaryKeyTrait>::auto_increment() {
         for key in <A::Entity as EntityTrait>::PrimaryKey::iter() {
             let column = key.into_column();
-            if active.get(column).into_value().is_some_and(|value| is_zero(&value)) {
+            if active
+                .get(column)
+                .into_value()
+                .is_some_and(|value| is_zero(&value))
+            {
                 active.not_set(column);
             }
         }
@@ -268,13 +334,19 @@ fn is_zero(value: &Value) -> bool {
     }
 }
 
-/// The column of the version, and what the row has in it: of the columns the one that changes with the version.
+/// The column of the version, and what the row has in it: of the columns the one that changes with
+/// the version.
 fn expected_version<M: SavedModel>(next: &M, before: i64) -> Result<(ColumnOf<M>, Value), Failure> {
     let mut stored = next.clone();
     stored.set_version(before);
-    let differs = |column: &ColumnOf<M>| is_integer(&next.get(*column)) && next.get(*column) != stored.get(*column);
+    let differs = |column: &ColumnOf<M>| {
+        is_integer(&next.get(*column)) && next.get(*column) != stored.get(*column)
+    };
     let column = ColumnOf::<M>::iter().find(differs);
-    let column = column.ok_or(Failure::Other(Error::VersionTooLarge { aggregate_type: M::TYPE, version: before }))?;
+    let column = column.ok_or(Failure::Other(Error::VersionTooLarge {
+        aggregate_type: M::TYPE,
+        version: before,
+    }))?;
     Ok((column, stored.get(column)))
 }
 
@@ -296,5 +368,8 @@ fn key_text<M: SavedModel>(aggregate: &M) -> String {
         Value::String(Some(text)) => text.to_string(),
         value => value.to_string().trim_matches('\'').to_owned(),
     };
-    PrimaryKeyOf::<M>::iter().map(text).collect::<Vec<_>>().join(":")
+    PrimaryKeyOf::<M>::iter()
+        .map(text)
+        .collect::<Vec<_>>()
+        .join(":")
 }

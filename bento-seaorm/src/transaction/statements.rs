@@ -7,7 +7,8 @@ use std::task::{Context, Poll};
 
 use futures_util::Stream;
 use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement, StreamTrait,
+    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement,
+    StreamTrait,
 };
 
 use super::physical::Physical;
@@ -42,25 +43,29 @@ impl ConnectionTrait for OutboxTransaction {
     async fn execute_raw(&self, stmt: Statement) -> Result<ExecResult, DbErr> {
         self.check(&stmt.sql)?;
         let session = self.session();
-        self.forward(async move { session.execute_raw(stmt).await }).await
+        self.forward(async move { session.execute_raw(stmt).await })
+            .await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         self.check(sql)?;
         let (session, sql) = (self.session(), sql.to_owned());
-        self.forward(async move { session.execute_unprepared(&sql).await }).await
+        self.forward(async move { session.execute_unprepared(&sql).await })
+            .await
     }
 
     async fn query_one_raw(&self, stmt: Statement) -> Result<Option<QueryResult>, DbErr> {
         self.check(&stmt.sql)?;
         let session = self.session();
-        self.forward(async move { session.query_one_raw(stmt).await }).await
+        self.forward(async move { session.query_one_raw(stmt).await })
+            .await
     }
 
     async fn query_all_raw(&self, stmt: Statement) -> Result<Vec<QueryResult>, DbErr> {
         self.check(&stmt.sql)?;
         let session = self.session();
-        self.forward(async move { session.query_all_raw(stmt).await }).await
+        self.forward(async move { session.query_all_raw(stmt).await })
+            .await
     }
 
     fn support_returning(&self) -> bool {
@@ -87,7 +92,10 @@ impl StreamTrait for OutboxTransaction {
             self.check(&stmt.sql)?;
             self.physical.ready(self.frame).await?;
             let rows = self.physical.session().stream_raw(stmt).await?;
-            Ok(TransactionStream { rows, physical: &self.physical })
+            Ok(TransactionStream {
+                rows,
+                physical: &self.physical,
+            })
         })
     }
 }

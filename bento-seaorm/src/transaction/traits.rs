@@ -4,7 +4,9 @@ use std::future::Future;
 use std::pin::Pin;
 
 use bento_core::unit_of_work::Opener;
-use sea_orm::{AccessMode, DbErr, IsolationLevel, TransactionOptions, TransactionSession, TransactionTrait};
+use sea_orm::{
+    AccessMode, DbErr, IsolationLevel, TransactionOptions, TransactionSession, TransactionTrait,
+};
 
 use super::{OutboxTransaction, refuse_options, run};
 use crate::error::TransactionError;
@@ -28,16 +30,21 @@ impl TransactionTrait for OutboxTransaction {
     }
 
     async fn begin_with_options(&self, options: TransactionOptions) -> Result<Self, DbErr> {
-        TransactionTrait::begin_with_config(self, options.isolation_level, options.access_mode).await
+        TransactionTrait::begin_with_config(self, options.isolation_level, options.access_mode)
+            .await
     }
 
     async fn transaction<F, T, E>(&self, callback: F) -> Result<T, sea_orm::TransactionError<E>>
     where
-        F: for<'c> FnOnce(&'c Self) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>> + Send,
+        F: for<'c> FnOnce(&'c Self) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>>
+            + Send,
         T: Send,
         E: std::fmt::Display + std::fmt::Debug + Send,
     {
-        let nested = self.nest(Opener::Library).await.map_err(TransactionError::Connection)?;
+        let nested = self
+            .nest(Opener::Library)
+            .await
+            .map_err(TransactionError::Connection)?;
         Ok(run(nested, callback).await?)
     }
 
@@ -48,7 +55,8 @@ impl TransactionTrait for OutboxTransaction {
         access_mode: Option<AccessMode>,
     ) -> Result<T, sea_orm::TransactionError<E>>
     where
-        F: for<'c> FnOnce(&'c Self) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>> + Send,
+        F: for<'c> FnOnce(&'c Self) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>>
+            + Send,
         T: Send,
         E: std::fmt::Display + std::fmt::Debug + Send,
     {

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// How many may be sent at once after a pause. Events come in small groups: one request commits twice, two requests meet.
+/// How many may be sent at once after a pause. Events come in small groups: one request commits
+/// twice, two requests meet.
 const AT_ONCE: u32 = 4;
 /// How far apart they are otherwise. 4 and then 16 more make 20 in a second.
 const INTERVAL: Duration = Duration::from_millis(60);
@@ -42,9 +43,16 @@ mod tests {
     fn there_are_never_more_than_20_in_a_second() {
         let (start, mut pace) = (Instant::now(), Pace::default());
         let mut times = sent(start, 60, &mut pace);
-        times.extend(sent(*times.last().unwrap() + Duration::from_millis(700), 60, &mut pace));
+        times.extend(sent(
+            *times.last().unwrap() + Duration::from_millis(700),
+            60,
+            &mut pace,
+        ));
         for (index, &first) in times.iter().enumerate() {
-            let within = times[index..].iter().filter(|&&time| time < first + Duration::from_secs(1)).count();
+            let within = times[index..]
+                .iter()
+                .filter(|&&time| time < first + Duration::from_secs(1))
+                .count();
             assert!(within <= 20, "{within} within a second");
         }
     }
@@ -55,7 +63,10 @@ mod tests {
         for begin in [start, start + Duration::from_secs(1)] {
             let times = sent(begin, 6, &mut pace);
             assert_eq!(times[3], begin);
-            assert_eq!((times[4], times[5]), (begin + INTERVAL, begin + INTERVAL * 2));
+            assert_eq!(
+                (times[4], times[5]),
+                (begin + INTERVAL, begin + INTERVAL * 2)
+            );
         }
     }
 }

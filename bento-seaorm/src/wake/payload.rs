@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use bento_core::outbox::{ShardId, Sharding};
 use uuid::Uuid;
 
-/// The most ranges that a notification names, and the most that are read of one: any role of the database can send some.
+/// The most ranges that a notification names, and the most that are read of one: any role of the
+/// database can send some.
 const MAX_RANGES: usize = 256;
 /// The most shards that one notification wakes by name. For more, relays look at all of theirs.
 const MAX_SHARDS: usize = 4096;
@@ -22,17 +23,24 @@ pub(super) enum Told {
     Any,
 }
 
-/// The sender, and the shards as ranges: `<uuid>:0-15,17`. More than [`MAX_RANGES`] are said too widely: from the first to the last.
+/// The sender, and the shards as ranges: `<uuid>:0-15,17`. More than [`MAX_RANGES`] are said too
+/// widely: from the first to the last.
 pub(super) fn write(sender: Uuid, shards: &BTreeSet<ShardId>) -> String {
     let mut ranges = ranges(shards);
-    if let (true, Some((first, _)), Some((_, last))) = (ranges.len() > MAX_RANGES, ranges.first(), ranges.last()) {
+    if let (true, Some((first, _)), Some((_, last))) =
+        (ranges.len() > MAX_RANGES, ranges.first(), ranges.last())
+    {
         ranges = vec![(*first, *last)];
     }
-    let texts: Vec<_> = ranges.iter().map(|&(first, last)| range(first, last)).collect();
+    let texts: Vec<_> = ranges
+        .iter()
+        .map(|&(first, last)| range(first, last))
+        .collect();
     format!("{}:{}", sender.simple(), texts.join(","))
 }
 
-/// The shards that another one named; nothing of what is one's own, cannot be read, or names more ranges than anybody writes.
+/// The shards that another one named; nothing of what is one's own, cannot be read, or names more
+/// ranges than anybody writes.
 pub(super) fn read(own: Uuid, payload: &str) -> Option<Told> {
     let (sender, shards) = payload.split_once(':')?;
     if Uuid::try_parse(sender).ok()? == own {
@@ -79,7 +87,11 @@ fn ranges(shards: &BTreeSet<ShardId>) -> Vec<(ShardId, ShardId)> {
 }
 
 fn range(first: ShardId, last: ShardId) -> String {
-    if first == last { first.to_string() } else { format!("{first}-{last}") }
+    if first == last {
+        first.to_string()
+    } else {
+        format!("{first}-{last}")
+    }
 }
 
 #[cfg(test)]
@@ -101,7 +113,10 @@ mod tests {
         let shards: BTreeSet<_> = (0..1000).map(|shard| shard * 2).collect();
         let payload = write(Uuid::nil(), &shards);
         assert!(payload.len() < 100, "{}", payload.len());
-        assert_eq!(read(Uuid::max(), &payload), Some(Told::Shards((0..=1998).collect())));
+        assert_eq!(
+            read(Uuid::max(), &payload),
+            Some(Told::Shards((0..=1998).collect()))
+        );
         let longest = (0..256).map(|shard| SHARDS - 1 - shard * 2).collect();
         assert!(write(Uuid::nil(), &longest).len() < 8000);
     }
@@ -109,14 +124,22 @@ mod tests {
     #[test]
     fn what_cannot_be_read_wakes_nobody() {
         let sender = Uuid::nil().simple();
-        for payload in
-            ["", "1,2", "x:1", &format!("{sender}:"), &format!("{sender}:1,x"), &format!("{sender}:99999999999")]
-        {
+        for payload in [
+            "",
+            "1,2",
+            "x:1",
+            &format!("{sender}:"),
+            &format!("{sender}:1,x"),
+            &format!("{sender}:99999999999"),
+        ] {
             assert_eq!(read(Uuid::max(), payload), None, "{payload}");
         }
         for nothing in ["-5", "7-3"] {
             let told = read(Uuid::max(), &format!("{sender}:{nothing}"));
-            assert!(told.is_none_or(|told| told == Told::Shards(Vec::new())), "{nothing}");
+            assert!(
+                told.is_none_or(|told| told == Told::Shards(Vec::new())),
+                "{nothing}"
+            );
         }
     }
 
@@ -131,9 +154,18 @@ mod tests {
     fn a_notification_that_names_everything_costs_nothing() {
         let sender = Uuid::nil().simple();
         let everything = vec!["0-1048575"; 150].join(",");
-        assert_eq!(read(Uuid::max(), &format!("{sender}:{everything}")), Some(Told::Any));
-        assert_eq!(read(Uuid::max(), &format!("{sender}:5-2000000000")), Some(Told::Any));
+        assert_eq!(
+            read(Uuid::max(), &format!("{sender}:{everything}")),
+            Some(Told::Any)
+        );
+        assert_eq!(
+            read(Uuid::max(), &format!("{sender}:5-2000000000")),
+            Some(Told::Any)
+        );
         let many: Vec<_> = (0..300).map(|shard| (shard * 2).to_string()).collect();
-        assert_eq!(read(Uuid::max(), &format!("{sender}:{}", many.join(","))), None);
+        assert_eq!(
+            read(Uuid::max(), &format!("{sender}:{}", many.join(","))),
+            None
+        );
     }
 }

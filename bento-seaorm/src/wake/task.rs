@@ -7,7 +7,9 @@ use bento_core::report::with_causes;
 use bento_relay::WakeSubscription;
 use bento_relay::telemetry::{self, RECEIVED_WAKES, SENT_WAKES, TARGET_RELAY};
 use sea_orm::SqlxError;
-use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection, PgExecutor, PgListener, PgPoolOptions};
+use sea_orm::sqlx::postgres::{
+    PgConnectOptions, PgConnection, PgExecutor, PgListener, PgPoolOptions,
+};
 use sea_orm::sqlx::{self, Connection as _};
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
@@ -21,8 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long to wait after the first failure, and after many.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
-/// A name that no two outboxes of a database have in common, and that fits into the 63 bytes of an identifier. The schema is that of
-/// the tables; before they are migrated, the one that they will be in. It is the same whether the schema is named or found.
+/// A name that no two outboxes of a database have in common, and that fits into the 63 bytes of an
+/// identifier. The schema is that of the tables; before they are migrated, the one that they will
+/// be in. It is the same whether the schema is named or found.
 const CHANNEL: &str = "SELECT 'bento_wake_' || md5(concat_ws('.', coalesce((SELECT relnamespace::regnamespace::text \
     FROM pg_class WHERE oid = to_regclass($1)), quote_ident($3), quote_ident(current_schema())), $2))";
 
@@ -35,8 +38,17 @@ pub(super) struct Bridge {
 }
 
 impl Bridge {
-    pub(super) fn new(options: PgConnectOptions, tables: Tables, subscription: WakeSubscription) -> Self {
-        Self { options, tables, subscription, id: Uuid::now_v7() }
+    pub(super) fn new(
+        options: PgConnectOptions,
+        tables: Tables,
+        subscription: WakeSubscription,
+    ) -> Self {
+        Self {
+            options,
+            tables,
+            subscription,
+            id: Uuid::now_v7(),
+        }
     }
 
     /// Sends what this process commits. What could not be sent is left to the polls of the others.
@@ -60,24 +72,43 @@ impl Bridge {
         }
     }
 
-    async fn notify(&self, connection: &mut Option<Connected>, payload: &str) -> Result<(), SqlxError> {
-        let Connected { connection, channel } = match connection {
+    async fn notify(
+        &self,
+        connection: &mut Option<Connected>,
+        payload: &str,
+    ) -> Result<(), SqlxError> {
+        let Connected {
+            connection,
+            channel,
+        } = match connection {
             Some(connected) => connected,
             none => none.insert(self.connect().await?),
         };
-        sqlx::query("SELECT pg_notify($1, $2)").bind(&*channel).bind(payload).execute(connection).await?;
+        sqlx::query("SELECT pg_notify($1, $2)")
+            .bind(&*channel)
+            .bind(payload)
+            .execute(connection)
+            .await?;
         Ok(())
     }
 
     async fn connect(&self) -> Result<Connected, SqlxError> {
         let mut connection = PgConnection::connect_with(&self.options).await?;
         let channel = self.channel(&mut connection).await?;
-        Ok(Connected { connection, channel })
+        Ok(Connected {
+            connection,
+            channel,
+        })
     }
 
     async fn channel(&self, connection: impl PgExecutor<'_>) -> Result<String, SqlxError> {
         let (outbox, schema) = (self.tables.outbox(), self.tables.prefix().schema());
-        sqlx::query_scalar(CHANNEL).bind(outbox).bind(bare(outbox)).bind(schema).fetch_one(connection).await
+        sqlx::query_scalar(CHANNEL)
+            .bind(outbox)
+            .bind(bare(outbox))
+            .bind(schema)
+            .fetch_one(connection)
+            .await
     }
 
     /// Wakes the relays of this process for what others commit.
@@ -90,7 +121,8 @@ impl Bridge {
                     self.subscription.wake_relays();
                     let began = Instant::now();
                     let error = self.pass_on(&mut listener).await;
-                    // One that ends at once is no better than none: it must not be made ten times a second.
+                    // One that ends at once is no better than none: it must not be made ten times a
+                    // second.
                     if began.elapsed() >= BACKOFF.1 {
                         failures = 0;
                     }
@@ -104,7 +136,10 @@ impl Bridge {
 
     /// Each time on a pool of its own, so that a connection that hangs keeps no place in it.
     pub(super) async fn listen(&self) -> Result<PgListener, SqlxError> {
-        let options = PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
+        let options = PgPoolOptions::new()
+            .max_connections(1)
+            .max_lifetime(None)
+            .idle_timeout(None);
         let pool = options.connect_with(self.options.clone()).await?;
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.eager_reconnect(false);
@@ -118,7 +153,9 @@ impl Bridge {
         loop {
             match listener.try_recv().await {
                 Ok(Some(notification)) => {
-                    let Some(told) = payload::read(self.id, notification.payload()) else { continue };
+                    let Some(told) = payload::read(self.id, notification.payload()) else {
+                        continue;
+                    };
                     telemetry::count(RECEIVED_WAKES, 1);
                     match told {
                         Told::Shards(shards) => self.subscription.wake_others(&shards),
@@ -139,7 +176,9 @@ struct Connected {
 }
 
 async fn in_time<T>(call: impl Future<Output = Result<T, SqlxError>>) -> Result<T, SqlxError> {
-    timeout(PATIENCE, call).await.unwrap_or_else(|_| Err(SqlxError::Io(std::io::ErrorKind::TimedOut.into())))
+    timeout(PATIENCE, call)
+        .await
+        .unwrap_or_else(|_| Err(SqlxError::Io(std::io::ErrorKind::TimedOut.into())))
 }
 
 async fn failed(what: &str, error: &SqlxError, failures: &mut u32) {

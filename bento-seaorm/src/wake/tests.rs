@@ -49,13 +49,20 @@ impl Process {
 
     /// Whose sessions look for the tables along this `search_path`.
     fn along_a_path(db: &DatabaseConnection, path: &str) -> Self {
-        Self::run(options(db).options([("search_path", path)]), Tables::default())
+        Self::run(
+            options(db).options([("search_path", path)]),
+            Tables::default(),
+        )
     }
 
     fn run(options: PgConnectOptions, tables: Tables) -> Self {
         let wake = Wake::new();
         let bridge = PostgresWake::run(options, tables, &wake);
-        Self { told: wake.subscribe(), wake, _bridge: bridge }
+        Self {
+            told: wake.subscribe(),
+            wake,
+            _bridge: bridge,
+        }
     }
 }
 
@@ -65,17 +72,28 @@ fn options(db: &DatabaseConnection) -> PgConnectOptions {
 
 /// Another listener, which counts.
 async fn listener(db: &DatabaseConnection) -> PgListener {
-    Bridge::new(options(db), Tables::default(), Wake::new().subscribe()).listen().await.unwrap()
+    Bridge::new(options(db), Tables::default(), Wake::new().subscribe())
+        .listen()
+        .await
+        .unwrap()
 }
 
-const LISTENING: &str = "FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'";
+const LISTENING: &str =
+    "FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'";
 
 /// Waits until so many connections listen.
 async fn listening(db: &DatabaseConnection, expected: i64) {
     let all_listen = async {
         loop {
-            let count = Statement::from_string(DbBackend::Postgres, format!("SELECT count(*) {LISTENING}"));
-            let count: i64 = db.query_one_raw(count).await.unwrap().unwrap().try_get_by_index(0).unwrap();
+            let count =
+                Statement::from_string(DbBackend::Postgres, format!("SELECT count(*) {LISTENING}"));
+            let count: i64 = db
+                .query_one_raw(count)
+                .await
+                .unwrap()
+                .unwrap()
+                .try_get_by_index(0)
+                .unwrap();
             if count == expected {
                 return;
             }
@@ -86,7 +104,9 @@ async fn listening(db: &DatabaseConnection, expected: i64) {
 }
 
 async fn told(process: &Process) -> BTreeSet<i32> {
-    timeout(SOON, process.told.woken()).await.expect("a wake comes")
+    timeout(SOON, process.told.woken())
+        .await
+        .expect("a wake comes")
 }
 
 async fn commit(db: &OutboxConnection) {
@@ -105,9 +125,15 @@ async fn a_relay_of_another_process_is_quick_although_it_polls_seldom() {
         let store = OutboxStore::new(db.clone());
         // What is there when it starts is found without a wake.
         commit(&OutboxConnection::new(db.clone())).await;
-        let relay = Relay::builder(store, broker.clone()).wake(&other.wake).poll(LONG, LONG).start().unwrap();
+        let relay = Relay::builder(store, broker.clone())
+            .wake(&other.wake)
+            .poll(LONG, LONG)
+            .start()
+            .unwrap();
         listening(&db, 2).await;
-        let connection = OutboxConnection::builder(db.clone()).wake(&writer.wake).build();
+        let connection = OutboxConnection::builder(db.clone())
+            .wake(&writer.wake)
+            .build();
         for expected in 1..=6 {
             let published = async {
                 while broker.published().len() < expected {
@@ -135,9 +161,14 @@ async fn a_burst_of_commits_sends_few_notifications_that_name_every_shard() {
         }
         let (mut count, mut named) = (0_u128, BTreeSet::new());
         while named.len() < 1000 {
-            let notification = timeout(SOON, counting.recv()).await.expect("the rest is named").unwrap();
+            let notification = timeout(SOON, counting.recv())
+                .await
+                .expect("the rest is named")
+                .unwrap();
             let told = payload::read(Uuid::nil(), notification.payload());
-            let Some(payload::Told::Shards(shards)) = told else { panic!("{told:?}") };
+            let Some(payload::Told::Shards(shards)) = told else {
+                panic!("{told:?}")
+            };
             named.extend(shards);
             count += 1;
         }
@@ -167,7 +198,11 @@ async fn notifications_are_counted_where_they_are_sent_and_where_they_are_receiv
     on_postgres(async |db| {
         let counters = Counters::default();
         let _recording = counters.record();
-        let (first, second, third) = (Process::start(&db), Process::start(&db), Process::start(&db));
+        let (first, second, third) = (
+            Process::start(&db),
+            Process::start(&db),
+            Process::start(&db),
+        );
         listening(&db, 3).await;
         for (nth, sender) in [(1, &first), (2, &first), (3, &third)] {
             sender.wake.wake(&[nth]);
@@ -181,7 +216,10 @@ async fn notifications_are_counted_where_they_are_sent_and_where_they_are_receiv
             }
         };
         timeout(SOON, answered).await.expect("the server answers");
-        assert_eq!((counters.get(SENT_WAKES), counters.get(RECEIVED_WAKES)), (3, 6));
+        assert_eq!(
+            (counters.get(SENT_WAKES), counters.get(RECEIVED_WAKES)),
+            (3, 6)
+        );
     })
     .await;
 }
@@ -190,7 +228,11 @@ async fn notifications_are_counted_where_they_are_sent_and_where_they_are_receiv
 async fn outboxes_with_different_prefixes_do_not_wake_each_other() {
     on_postgres(async |db| {
         let sales = Tables::new(TablePrefix::new("sales_").unwrap());
-        let (own, same, other) = (Process::start(&db), Process::start(&db), Process::with_tables(&db, sales));
+        let (own, same, other) = (
+            Process::start(&db),
+            Process::start(&db),
+            Process::with_tables(&db, sales),
+        );
         listening(&db, 3).await;
         own.wake.wake(&[1]);
         assert_eq!(told(&same).await, BTreeSet::from([1]));
@@ -204,14 +246,21 @@ async fn outboxes_with_different_prefixes_do_not_wake_each_other() {
 async fn outboxes_in_different_schemas_do_not_wake_each_other_however_a_schema_is_found() {
     on_postgres(async |db| {
         let of = |schema: &str| Tables::new(TablePrefix::default().in_schema(schema).unwrap());
-        // One of the other two is migrated; the channel of the one that is not is named for where it will be.
+        // One of the other two is migrated; the channel of the one that is not is named for where
+        // it will be.
         for schema in ["Billing-EU", "later"] {
-            db.execute_unprepared(&format!("CREATE SCHEMA \"{schema}\"")).await.unwrap();
+            db.execute_unprepared(&format!("CREATE SCHEMA \"{schema}\""))
+                .await
+                .unwrap();
         }
-        crate::migrate_with(&db, of("Billing-EU").prefix().clone()).await.unwrap();
+        crate::migrate_with(&db, of("Billing-EU").prefix().clone())
+            .await
+            .unwrap();
         let (found, named) = (Process::start(&db), Process::with_tables(&db, of("public")));
         let others = ["Billing-EU", "later"].map(|schema| Process::with_tables(&db, of(schema)));
-        let led: Vec<_> = ["\"Billing-EU\"", "later"].map(|schema| Process::along_a_path(&db, schema)).into();
+        let led: Vec<_> = ["\"Billing-EU\"", "later"]
+            .map(|schema| Process::along_a_path(&db, schema))
+            .into();
         // The tables are in the second schema of its path.
         let found_last = Process::along_a_path(&db, "later,public");
         listening(&db, 7).await;
@@ -263,11 +312,21 @@ async fn what_was_committed_while_nobody_listened_is_found_when_somebody_does_ag
         let broker = MemoryPublisher::new();
         commit(&OutboxConnection::new(db.clone())).await;
         let store = OutboxStore::new(db.clone());
-        let relay = Relay::builder(store, broker.clone()).wake(&process.wake).poll(LONG, LONG).start().unwrap();
-        timeout(SOON, broker.wait_for(1)).await.expect("it looks once when it starts");
+        let relay = Relay::builder(store, broker.clone())
+            .wake(&process.wake)
+            .poll(LONG, LONG)
+            .start()
+            .unwrap();
+        timeout(SOON, broker.wait_for(1))
+            .await
+            .expect("it looks once when it starts");
         commit(&OutboxConnection::new(db.clone())).await;
-        db.execute_unprepared(&format!("SELECT pg_terminate_backend(pid) {LISTENING}")).await.unwrap();
-        timeout(SOON, broker.wait_for(2)).await.expect("it looks again");
+        db.execute_unprepared(&format!("SELECT pg_terminate_backend(pid) {LISTENING}"))
+            .await
+            .unwrap();
+        timeout(SOON, broker.wait_for(2))
+            .await
+            .expect("it looks again");
         relay.stop().await.unwrap();
     })
     .await;

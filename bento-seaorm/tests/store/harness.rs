@@ -20,15 +20,26 @@ impl Harness {
     pub(crate) async fn on(backend: DbBackend) -> Option<Self> {
         let database = OwnedDatabase::create(backend).await?;
         bento_seaorm::migrate(&database.db).await.unwrap();
-        Some(Self { database, tables: Tables::default() })
+        Some(Self {
+            database,
+            tables: Tables::default(),
+        })
     }
 
-    /// The same in a schema that no connection looks into by itself, with a name that needs its quotes.
+    /// The same in a schema that no connection looks into by itself, with a name that needs its
+    /// quotes.
     pub(crate) async fn in_schema(backend: DbBackend) -> Option<Self> {
         let database = OwnedDatabase::create(backend).await?;
-        let prefix = TablePrefix::default().in_schema(database.create_schema("Billing-EU").await).unwrap();
-        bento_seaorm::migrate_with(&database.db, prefix.clone()).await.unwrap();
-        Some(Self { database, tables: Tables::new(prefix) })
+        let prefix = TablePrefix::default()
+            .in_schema(database.create_schema("Billing-EU").await)
+            .unwrap();
+        bento_seaorm::migrate_with(&database.db, prefix.clone())
+            .await
+            .unwrap();
+        Some(Self {
+            database,
+            tables: Tables::new(prefix),
+        })
     }
 }
 
@@ -43,7 +54,9 @@ impl StoreHarness for Harness {
 
     async fn append(&self, entries: Vec<OutboxEntry>) {
         let tx = self.database.db.begin().await.unwrap();
-        testing::write_to(&tx, self.tables.clone(), entries).await.unwrap();
+        testing::write_to(&tx, self.tables.clone(), entries)
+            .await
+            .unwrap();
         tx.commit().await.unwrap();
     }
 
@@ -52,7 +65,9 @@ impl StoreHarness for Harness {
             return None;
         }
         let tx = self.database.db.begin().await.unwrap();
-        testing::write_to(&tx, self.tables.clone(), entries).await.unwrap();
+        testing::write_to(&tx, self.tables.clone(), entries)
+            .await
+            .unwrap();
         Some(tx)
     }
 
@@ -67,7 +82,11 @@ impl StoreHarness for Harness {
 
     async fn unmigrated(&self) -> Option<OutboxStore> {
         let db = self.database.db.clone();
-        let nowhere = self.tables.prefix().to_string().replace("bento_", "nowhere_");
+        let nowhere = self
+            .tables
+            .prefix()
+            .to_string()
+            .replace("bento_", "nowhere_");
         Some(OutboxStore::new(db).with_tables(Tables::new(nowhere.parse().unwrap())))
     }
 }

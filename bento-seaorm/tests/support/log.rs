@@ -17,7 +17,10 @@ impl Log {
     /// For tests on one thread: the relay's tasks must run on it as well.
     pub fn start() -> (Self, tracing::subscriber::DefaultGuard) {
         let log = Self(watch::Sender::default());
-        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(log.clone()).finish();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(log.clone())
+            .finish();
         (log, tracing::subscriber::set_default(subscriber))
     }
 
@@ -35,7 +38,9 @@ impl Log {
                 return line;
             }
             let changed = tokio::time::timeout(PATIENCE, changes.changed()).await;
-            changed.unwrap_or_else(|_| panic!("{parts:?} is not in {:#?}", self.lines(&[]))).unwrap();
+            changed
+                .unwrap_or_else(|_| panic!("{parts:?} is not in {:#?}", self.lines(&[])))
+                .unwrap();
         }
     }
 }
@@ -50,7 +55,8 @@ impl<'a> MakeWriter<'a> for Log {
 
 impl io::Write for Log {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.send_modify(|lines| lines.push(String::from_utf8_lossy(line).into_owned()));
+        self.0
+            .send_modify(|lines| lines.push(String::from_utf8_lossy(line).into_owned()));
         Ok(line.len())
     }
 

@@ -1,6 +1,12 @@
 //! A migrated database of its own for every test, on each back end.
 
-#![allow(dead_code, unused_macros, unused_imports, unreachable_pub, reason = "each test program uses a part of it")]
+#![allow(
+    dead_code,
+    unused_macros,
+    unused_imports,
+    unreachable_pub,
+    reason = "each test program uses a part of it"
+)]
 
 pub mod log;
 pub mod proxy;
@@ -35,14 +41,18 @@ impl TestDatabase {
         &self.url
     }
 
-    /// Creates a schema, on MySQL another database, which is dropped with this one. Returns its name.
+    /// Creates a schema, on MySQL another database, which is dropped with this one. Returns its
+    /// name.
     pub async fn create_schema(&self, name: &str) -> String {
         let (name, create) = match self.backend {
             DbBackend::MySql => (format!("{}-{name}", self.name()), "CREATE DATABASE `"),
             _ => (name.to_owned(), "CREATE SCHEMA \""),
         };
         let quote = create.chars().last().unwrap();
-        self.db.execute_unprepared(&format!("{create}{name}{quote}")).await.unwrap();
+        self.db
+            .execute_unprepared(&format!("{create}{name}{quote}"))
+            .await
+            .unwrap();
         name
     }
 
@@ -59,7 +69,13 @@ impl TestDatabase {
     /// Connections that look into this schema by themselves.
     pub async fn connect_to_schema(&self, schema: &str) -> DatabaseConnection {
         match self.backend {
-            DbBackend::Postgres => connect(&format!("{}?options=-csearch_path%3D%22{schema}%22", self.url), 2).await,
+            DbBackend::Postgres => {
+                connect(
+                    &format!("{}?options=-csearch_path%3D%22{schema}%22", self.url),
+                    2,
+                )
+                .await
+            }
             _ => connect(&self.url.replace(self.name(), schema), 2).await,
         }
     }
@@ -67,7 +83,12 @@ impl TestDatabase {
     /// The number in the first column of the first row.
     pub async fn number(&self, sql: &str) -> i64 {
         let statement = sea_orm::Statement::from_string(self.backend, sql);
-        let row = self.db.query_one_raw(statement).await.unwrap().expect("a row");
+        let row = self
+            .db
+            .query_one_raw(statement)
+            .await
+            .unwrap()
+            .expect("a row");
         row.try_get_by_index(0).unwrap()
     }
 
@@ -75,13 +96,21 @@ impl TestDatabase {
     pub async fn outbox(&self) -> Vec<OutboxRow> {
         let sql = "SELECT event_id, event_type, aggregate_type, aggregate_id, sequence, tenant_id, payload, headers, shard \
                    FROM bento_outbox ORDER BY position";
-        let rows = self.db.query_all_raw(sea_orm::Statement::from_string(self.backend, sql)).await.unwrap();
+        let rows = self
+            .db
+            .query_all_raw(sea_orm::Statement::from_string(self.backend, sql))
+            .await
+            .unwrap();
         rows.iter().map(OutboxRow::read).collect()
     }
 
     /// The schemas of what the outbox holds, in the order of positions.
     pub async fn schemas(&self) -> Vec<String> {
-        self.outbox().await.into_iter().map(|row| row.event_type).collect()
+        self.outbox()
+            .await
+            .into_iter()
+            .map(|row| row.event_type)
+            .collect()
     }
 }
 
@@ -116,7 +145,8 @@ impl OutboxRow {
     }
 }
 
-/// Runs a test in a database of its own, with Bento's tables; without a server it says so and returns.
+/// Runs a test in a database of its own, with Bento's tables; without a server it says so and
+/// returns.
 pub async fn in_database(backend: DbBackend, test: impl AsyncFnOnce(&TestDatabase)) {
     in_empty_database(backend, async |database| {
         bento_seaorm::migrate(&database.db).await.unwrap();
@@ -125,13 +155,16 @@ pub async fn in_database(backend: DbBackend, test: impl AsyncFnOnce(&TestDatabas
     .await;
 }
 
-/// Runs a test in a database of its own, without any table; without a server it says so and returns.
+/// Runs a test in a database of its own, without any table; without a server it says so and
+/// returns.
 #[allow(clippy::print_stderr, reason = "a skipped test says so")]
 pub async fn in_empty_database(backend: DbBackend, test: impl AsyncFnOnce(&TestDatabase)) {
     let name = format!("bento_test_{}", Uuid::now_v7().simple());
     match backend {
         DbBackend::Sqlite => in_file(&name, test).await,
-        DbBackend::Postgres => on_server("BENTO_TEST_POSTGRES_URL", &name, " WITH (FORCE)", test).await,
+        DbBackend::Postgres => {
+            on_server("BENTO_TEST_POSTGRES_URL", &name, " WITH (FORCE)", test).await
+        }
         DbBackend::MySql => on_server("BENTO_TEST_MYSQL_URL", &name, "", test).await,
         other => panic!("no test database for {other:?}"),
     }
@@ -142,8 +175,18 @@ async fn in_file(name: &str, test: impl AsyncFnOnce(&TestDatabase)) {
     std::fs::create_dir(&directory).unwrap();
     let url = format!("sqlite://{}?mode=rwc", directory.join("test.db").display());
     let db = connect(&url, 5).await;
-    db.execute_unprepared("PRAGMA journal_mode = WAL").await.unwrap();
-    let outcome = run(TestDatabase { db, backend: DbBackend::Sqlite, url }, test).await;
+    db.execute_unprepared("PRAGMA journal_mode = WAL")
+        .await
+        .unwrap();
+    let outcome = run(
+        TestDatabase {
+            db,
+            backend: DbBackend::Sqlite,
+            url,
+        },
+        test,
+    )
+    .await;
     std::fs::remove_dir_all(&directory).unwrap();
     outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
 }
@@ -155,17 +198,32 @@ async fn on_server(variable: &str, name: &str, force: &str, test: impl AsyncFnOn
         return;
     };
     let admin = connect(&server, 1).await;
-    admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
-    let (address, _) = server.rsplit_once('/').expect("the URL names a database or ends with `/`");
+    admin
+        .execute_unprepared(&format!("CREATE DATABASE {name}"))
+        .await
+        .unwrap();
+    let (address, _) = server
+        .rsplit_once('/')
+        .expect("the URL names a database or ends with `/`");
     let url = format!("{address}/{name}");
-    let database = TestDatabase { db: connect(&url, 5).await, backend: admin.get_database_backend(), url };
+    let database = TestDatabase {
+        db: connect(&url, 5).await,
+        backend: admin.get_database_backend(),
+        url,
+    };
     let outcome = run(database, test).await;
     drop_schemas(&admin, name).await;
-    admin.execute_unprepared(&format!("DROP DATABASE {name}{force}")).await.unwrap();
+    admin
+        .execute_unprepared(&format!("DROP DATABASE {name}{force}"))
+        .await
+        .unwrap();
     outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
 }
 
-async fn run(database: TestDatabase, test: impl AsyncFnOnce(&TestDatabase)) -> std::thread::Result<()> {
+async fn run(
+    database: TestDatabase,
+    test: impl AsyncFnOnce(&TestDatabase),
+) -> std::thread::Result<()> {
     let outcome = AssertUnwindSafe(test(&database)).catch_unwind().await;
     let _ = database.db.close().await;
     outcome
@@ -191,7 +249,10 @@ impl OwnedDatabase {
         let url = match server_variable(backend) {
             None => {
                 std::fs::create_dir(std::env::temp_dir().join(&name)).unwrap();
-                format!("sqlite://{}?mode=rwc", std::env::temp_dir().join(&name).join("test.db").display())
+                format!(
+                    "sqlite://{}?mode=rwc",
+                    std::env::temp_dir().join(&name).join("test.db").display()
+                )
             }
             Some(variable) => {
                 let Ok(server) = std::env::var(variable) else {
@@ -199,16 +260,26 @@ impl OwnedDatabase {
                     return None;
                 };
                 let admin = connect(&server, 1).await;
-                admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
-                let (address, _) = server.rsplit_once('/').expect("the URL names a database or ends with `/`");
+                admin
+                    .execute_unprepared(&format!("CREATE DATABASE {name}"))
+                    .await
+                    .unwrap();
+                let (address, _) = server
+                    .rsplit_once('/')
+                    .expect("the URL names a database or ends with `/`");
                 format!("{address}/{name}")
             }
         };
         let db = connect(&url, 5).await;
         if backend == DbBackend::Sqlite {
-            db.execute_unprepared("PRAGMA journal_mode = WAL").await.unwrap();
+            db.execute_unprepared("PRAGMA journal_mode = WAL")
+                .await
+                .unwrap();
         }
-        Some(Self { inner: TestDatabase { db, backend, url }, name })
+        Some(Self {
+            inner: TestDatabase { db, backend, url },
+            name,
+        })
     }
 }
 
@@ -229,7 +300,10 @@ impl Drop for OwnedDatabase {
         };
         let (name, backend) = (self.name.clone(), self.backend);
         let dropped = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
             runtime.block_on(async {
                 let admin = connect(&std::env::var(variable).unwrap(), 1).await;
                 drop_database(&admin, backend, &name).await;
@@ -241,16 +315,29 @@ impl Drop for OwnedDatabase {
 
 /// Whatever is still connected to it: the pool of the test cannot be closed here.
 async fn drop_database(admin: &DatabaseConnection, backend: DbBackend, name: &str) {
-    let force = if backend == DbBackend::Postgres { " WITH (FORCE)" } else { "" };
+    let force = if backend == DbBackend::Postgres {
+        " WITH (FORCE)"
+    } else {
+        ""
+    };
     if backend == DbBackend::MySql {
-        let connections = format!("SELECT CAST(id AS SIGNED) FROM information_schema.processlist WHERE db = '{name}'");
-        for row in admin.query_all_raw(sea_orm::Statement::from_string(backend, connections)).await.unwrap() {
+        let connections = format!(
+            "SELECT CAST(id AS SIGNED) FROM information_schema.processlist WHERE db = '{name}'"
+        );
+        for row in admin
+            .query_all_raw(sea_orm::Statement::from_string(backend, connections))
+            .await
+            .unwrap()
+        {
             let id: i64 = row.try_get_by_index(0).unwrap();
             let _ = admin.execute_unprepared(&format!("KILL {id}")).await;
         }
     }
     drop_schemas(admin, name).await;
-    admin.execute_unprepared(&format!("DROP DATABASE {name}{force}")).await.unwrap();
+    admin
+        .execute_unprepared(&format!("DROP DATABASE {name}{force}"))
+        .await
+        .unwrap();
 }
 
 /// On MySQL a schema is a database.
@@ -258,11 +345,16 @@ async fn drop_schemas(admin: &DatabaseConnection, name: &str) {
     if admin.get_database_backend() != DbBackend::MySql {
         return;
     }
-    let select = format!("SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE '{name}-%'");
+    let select = format!(
+        "SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE '{name}-%'"
+    );
     let select = sea_orm::Statement::from_string(DbBackend::MySql, select);
     for row in admin.query_all_raw(select).await.unwrap() {
         let schema: String = row.try_get_by_index(0).unwrap();
-        admin.execute_unprepared(&format!("DROP DATABASE `{schema}`")).await.unwrap();
+        admin
+            .execute_unprepared(&format!("DROP DATABASE `{schema}`"))
+            .await
+            .unwrap();
     }
 }
 
@@ -274,7 +366,8 @@ fn server_variable(backend: DbBackend) -> Option<&'static str> {
     }
 }
 
-/// Makes a test of each named `async fn(&TestDatabase)` on each back end, in modules named for them.
+/// Makes a test of each named `async fn(&TestDatabase)` on each back end, in modules named for
+/// them.
 macro_rules! on_every_back_end {
     ($($rule:ident),+ $(,)?) => {
         mod sqlite {

@@ -40,7 +40,10 @@ async fn a_commit_writes_what_was_raised(database: &TestDatabase) {
     assert_eq!(orders(database).await, [1]);
     assert_eq!(database.schemas().await, ["order.placed", "order.paid"]);
     let row = database.outbox().await.swap_remove(0);
-    assert_eq!((row.aggregate_type.as_str(), row.aggregate_id.as_str()), ("order", "1"));
+    assert_eq!(
+        (row.aggregate_type.as_str(), row.aggregate_id.as_str()),
+        ("order", "1")
+    );
     assert_eq!(row.payload, r#"{"total":42}"#);
 }
 
@@ -52,17 +55,26 @@ async fn a_rollback_writes_nothing(database: &TestDatabase) {
             Err::<(), _>(Error::from(DbErr::Custom("changed my mind".into())))
         })
         .await;
-    assert!(matches!(result, Err(TransactionError::Transaction(Error::Database(DbErr::Custom(_))))));
+    assert!(matches!(
+        result,
+        Err(TransactionError::Transaction(Error::Database(
+            DbErr::Custom(_)
+        )))
+    ));
     assert!(is_untouched(database).await);
 
     let tx = db.begin().await.unwrap();
-    tx.scope(async { Order::place(1).insert(&tx).await }).await.unwrap();
+    tx.scope(async { Order::place(1).insert(&tx).await })
+        .await
+        .unwrap();
     tx.rollback().await.unwrap();
     assert!(is_untouched(database).await);
 }
 
 async fn a_boxed_closure_has_the_scope_too(database: &TestDatabase) {
-    fn place(tx: &OutboxTransaction) -> std::pin::Pin<Box<dyn Future<Output = Result<(), DbErr>> + Send + '_>> {
+    fn place(
+        tx: &OutboxTransaction,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<(), DbErr>> + Send + '_>> {
         Box::pin(async move { Order::place(1).insert(tx).await })
     }
     let db = shop::open(database).await;
@@ -73,8 +85,19 @@ async fn a_boxed_closure_has_the_scope_too(database: &TestDatabase) {
 async fn a_hand_begun_transaction_has_a_scope_where_it_is_said(database: &TestDatabase) {
     let db = shop::open(database).await;
     let tx = db.begin().await.unwrap();
-    assert!(raise(ShopOpened { name: "outside".into() }).is_err());
-    tx.scope(async { raise(ShopOpened { name: "inside".into() }) }).await.unwrap();
+    assert!(
+        raise(ShopOpened {
+            name: "outside".into()
+        })
+        .is_err()
+    );
+    tx.scope(async {
+        raise(ShopOpened {
+            name: "inside".into(),
+        })
+    })
+    .await
+    .unwrap();
     tx.commit().await.unwrap();
     assert_eq!(database.schemas().await, ["shop.opened"]);
 }
@@ -97,7 +120,12 @@ async fn a_spawned_task_sees_the_scope_if_it_carries_the_unit_of_work(database: 
         let unit_of_work = tx.unit_of_work().clone();
         let named = |name: &str| ShopOpened { name: name.into() };
         let without = tokio::spawn(async move { raise(named("without")).is_err() });
-        let with = tokio::spawn(async move { unit_of_work.scope(async { raise(named("with")) }).await.is_ok() });
+        let with = tokio::spawn(async move {
+            unit_of_work
+                .scope(async { raise(named("with")) })
+                .await
+                .is_ok()
+        });
         assert!(without.await.unwrap() && with.await.unwrap());
         Ok::<_, DbErr>(())
     })
@@ -108,9 +136,18 @@ async fn a_spawned_task_sees_the_scope_if_it_carries_the_unit_of_work(database: 
 
 async fn an_event_free_of_an_aggregate_is_written(database: &TestDatabase) {
     let db = shop::open(database).await;
-    db.transaction_async(async |_| raise(ShopOpened { name: "corner".into() })).await.unwrap();
+    db.transaction_async(async |_| {
+        raise(ShopOpened {
+            name: "corner".into(),
+        })
+    })
+    .await
+    .unwrap();
     let row = database.outbox().await.swap_remove(0);
-    assert_eq!((row.aggregate_type.as_str(), row.aggregate_id.as_str()), ("", ""));
+    assert_eq!(
+        (row.aggregate_type.as_str(), row.aggregate_id.as_str()),
+        ("", "")
+    );
 }
 
 async fn bytes_without_a_type_are_written_by_the_same_flush(database: &TestDatabase) {
@@ -122,7 +159,10 @@ async fn bytes_without_a_type_are_written_by_the_same_flush(database: &TestDatab
     .await
     .unwrap();
     let row = database.outbox().await.swap_remove(1);
-    assert_eq!((row.event_type.as_str(), row.aggregate_id.as_str()), ("audit", "order-1"));
+    assert_eq!(
+        (row.event_type.as_str(), row.aggregate_id.as_str()),
+        ("audit", "order-1")
+    );
     assert_eq!(row.payload, "anything");
 }
 
@@ -151,7 +191,10 @@ async fn several_flushes_in_one_transaction_write_each_event_once(database: &Tes
     })
     .await
     .unwrap();
-    assert_eq!(database.schemas().await, ["order.placed", "order.paid", "order.paid"]);
+    assert_eq!(
+        database.schemas().await,
+        ["order.placed", "order.paid", "order.paid"]
+    );
 }
 
 async fn a_flush_is_undone_by_a_rollback(database: &TestDatabase) {
@@ -175,14 +218,20 @@ async fn the_envelope_has_the_metadata_of_the_scope(database: &TestDatabase) {
     let opened = |name: &str| ShopOpened { name: name.into() };
     let work = db.transaction_async(async |_| {
         raise(opened("plain"))?;
-        raise_with(opened("adjusted"), |metadata| metadata.with_causation("command-1"))
+        raise_with(opened("adjusted"), |metadata| {
+            metadata.with_causation("command-1")
+        })
     });
     metadata.scope(work).await.unwrap();
     let rows = database.outbox().await;
     assert_eq!(rows[0].tenant_id.as_deref(), Some("acme"));
     let headers = r#"{"correlation_id":"request-7","actor":"ann","traceparent":"00-1"}"#;
     assert_eq!(rows[0].headers, headers);
-    assert!(rows[1].headers.contains(r#""causation_id":"command-1""#), "{}", rows[1].headers);
+    assert!(
+        rows[1].headers.contains(r#""causation_id":"command-1""#),
+        "{}",
+        rows[1].headers
+    );
 }
 
 async fn a_transaction_bound_to_a_tenant_refuses_another(database: &TestDatabase) {
@@ -191,12 +240,21 @@ async fn a_transaction_bound_to_a_tenant_refuses_another(database: &TestDatabase
         .transaction_async(async |tx| {
             tx.bind_tenant("acme").unwrap();
             Order::place(1).insert(tx).await?;
-            raise_with(ShopOpened { name: "other".into() }, |metadata| metadata.with_tenant("other")).unwrap();
+            raise_with(
+                ShopOpened {
+                    name: "other".into(),
+                },
+                |metadata| metadata.with_tenant("other"),
+            )
+            .unwrap();
             Ok::<_, DbErr>(())
         })
         .await
         .unwrap_err();
-    assert!(refused.to_string().contains("is of tenant `other`"), "{refused}");
+    assert!(
+        refused.to_string().contains("is of tenant `other`"),
+        "{refused}"
+    );
     assert!(is_untouched(database).await);
 }
 
@@ -209,9 +267,18 @@ async fn a_transaction_of_one_tenant_is_not_bound_to_another(database: &TestData
     assert!(
         matches!(&refused, Error::Frame(FrameError::OtherTenant { bound, wanted }) if bound == "acme" && wanted == "other")
     );
-    tx.scope(async { raise(ShopOpened { name: "of acme".into() }) }).await.unwrap();
+    tx.scope(async {
+        raise(ShopOpened {
+            name: "of acme".into(),
+        })
+    })
+    .await
+    .unwrap();
     tx.commit().await.unwrap();
-    assert_eq!(database.outbox().await[0].tenant_id.as_deref(), Some("acme"));
+    assert_eq!(
+        database.outbox().await[0].tenant_id.as_deref(),
+        Some("acme")
+    );
 
     let tx = db.begin().await.unwrap();
     tx.bind_tenant("first").unwrap();
@@ -225,11 +292,19 @@ async fn a_known_event_id_is_written_once(database: &TestDatabase) {
     let id = uuid::Uuid::now_v7();
     for _ in 0..2 {
         db.transaction_async(async |_| {
-            raise_with(ShopOpened { name: "once".into() }, |metadata| metadata.with_event_id(id))
+            raise_with(
+                ShopOpened {
+                    name: "once".into(),
+                },
+                |metadata| metadata.with_event_id(id),
+            )
         })
         .await
         .unwrap();
     }
     let rows = database.outbox().await;
-    assert_eq!(rows.iter().map(|row| row.event_id).collect::<Vec<_>>(), [id]);
+    assert_eq!(
+        rows.iter().map(|row| row.event_id).collect::<Vec<_>>(),
+        [id]
+    );
 }

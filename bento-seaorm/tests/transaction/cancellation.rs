@@ -1,5 +1,5 @@
-//! A future that is dropped at any moment loses no acknowledged write, and leaves no session of the pool in a transaction or
-//! unusable.
+//! A future that is dropped at any moment loses no acknowledged write, and leaves no session of the
+//! pool in a transaction or unusable.
 
 use std::future::Future;
 use std::time::Duration;
@@ -12,7 +12,9 @@ use bento_relay::store::{Advance, Heartbeat, Lease, Prune, RelayId, RelayStore};
 use bento_relay::tenant::Pauses;
 use bento_seaorm::{Error, OutboxConnection, OutboxStore};
 use futures_util::TryStreamExt as _;
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement, StreamTrait, TransactionTrait};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DbBackend, Statement, StreamTrait, TransactionTrait,
+};
 use tokio::time::timeout;
 
 use crate::shop::{self, Order, orders};
@@ -33,12 +35,20 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// A pool through a proxy that delays each answer, and a table of its own for what is acknowledged.
 async fn delayed(database: &TestDatabase, connections: u32) -> (DatabaseConnection, Proxy) {
-    database.db.execute_unprepared("CREATE TABLE ledger (id BIGINT PRIMARY KEY)").await.unwrap();
+    database
+        .db
+        .execute_unprepared("CREATE TABLE ledger (id BIGINT PRIMARY KEY)")
+        .await
+        .unwrap();
     let proxy = Proxy::before(database.url(), DELAY).await;
-    (crate::support::connect(proxy.url(), connections).await, proxy)
+    (
+        crate::support::connect(proxy.url(), connections).await,
+        proxy,
+    )
 }
 
-/// Polls a future so often and drops it: at once after the last time, or when it could be polled again.
+/// Polls a future so often and drops it: at once after the last time, or when it could be polled
+/// again.
 async fn dropped_after<F: Future>(polls: u32, at_once: bool, future: F) -> Option<F::Output> {
     let mut future = Box::pin(future);
     let mut left = polls;
@@ -48,7 +58,11 @@ async fn dropped_after<F: Future>(polls: u32, at_once: bool, future: F) -> Optio
         }
         left -= 1;
         let polled = future.as_mut().poll(cx).map(Some);
-        if polled.is_pending() && left == 0 && at_once { std::task::Poll::Ready(None) } else { polled }
+        if polled.is_pending() && left == 0 && at_once {
+            std::task::Poll::Ready(None)
+        } else {
+            polled
+        }
     })
     .await
 }
@@ -59,12 +73,17 @@ fn steps(most: u32) -> impl Iterator<Item = (u32, bool)> {
 }
 
 async fn acknowledged(db: &OutboxConnection, id: i64) {
-    db.execute_unprepared(&format!("INSERT INTO ledger (id) VALUES ({id})")).await.unwrap();
+    db.execute_unprepared(&format!("INSERT INTO ledger (id) VALUES ({id})"))
+        .await
+        .unwrap();
 }
 
 /// What was acknowledged is seen from another connection.
 async fn is_visible(database: &TestDatabase, acknowledged: i64) {
-    assert_eq!(database.number("SELECT count(*) FROM ledger").await, acknowledged);
+    assert_eq!(
+        database.number("SELECT count(*) FROM ledger").await,
+        acknowledged
+    );
 }
 
 /// The pool has all of its connections, none of them in a transaction.
@@ -72,7 +91,12 @@ async fn is_whole(database: &TestDatabase, db: &DatabaseConnection, connections:
     no_session_is_in_a_transaction(database).await;
     let mut all = Vec::new();
     for _ in 0..connections {
-        all.push(timeout(Duration::from_secs(10), db.begin()).await.expect("the pool has its connections").unwrap());
+        all.push(
+            timeout(Duration::from_secs(10), db.begin())
+                .await
+                .expect("the pool has its connections")
+                .unwrap(),
+        );
     }
     for transaction in all {
         transaction.rollback().await.unwrap();
@@ -137,8 +161,16 @@ async fn place(db: &OutboxConnection, id: i64) -> Result<(), Error> {
 /// Each order has its event, and the other way round.
 async fn are_told(database: &TestDatabase, committed: &[i64]) {
     let orders = orders(database).await;
-    assert!(committed.iter().all(|id| orders.contains(id)), "every acknowledged commit is there");
-    let mut told: Vec<i64> = database.outbox().await.iter().map(|row| row.aggregate_id.parse().unwrap()).collect();
+    assert!(
+        committed.iter().all(|id| orders.contains(id)),
+        "every acknowledged commit is there"
+    );
+    let mut told: Vec<i64> = database
+        .outbox()
+        .await
+        .iter()
+        .map(|row| row.aggregate_id.parse().unwrap())
+        .collect();
     told.sort_unstable();
     assert_eq!(told, orders);
 }
@@ -161,18 +193,31 @@ async fn a_cancelled_transaction_loses_no_acknowledged_write(database: &TestData
     are_told(database, &committed).await;
 }
 
-async fn a_cancelled_statement_outside_of_a_transaction_costs_no_connection(database: &TestDatabase) {
+async fn a_cancelled_statement_outside_of_a_transaction_costs_no_connection(
+    database: &TestDatabase,
+) {
     let (pool, _proxy) = delayed(database, 1).await;
     let db = OutboxConnection::new(pool.clone());
     for (polls, at_once) in steps(16) {
         // A text of its own, so that it is prepared.
-        let placeholder = if database.is(DbBackend::Postgres) { "$1" } else { "?" };
-        let sql = format!("SELECT id, {polls}{} FROM ledger WHERE id > {placeholder}", u8::from(at_once));
-        let select = || Statement::from_sql_and_values(database.backend(), sql.clone(), [0_i64.into()]);
+        let placeholder = if database.is(DbBackend::Postgres) {
+            "$1"
+        } else {
+            "?"
+        };
+        let sql = format!(
+            "SELECT id, {polls}{} FROM ledger WHERE id > {placeholder}",
+            u8::from(at_once)
+        );
+        let select =
+            || Statement::from_sql_and_values(database.backend(), sql.clone(), [0_i64.into()]);
         drop(dropped_after(polls, at_once, db.query_all_raw(select())).await);
         drop(dropped_after(polls, at_once, db.ping()).await);
         drop(
-            dropped_after(polls, at_once, async { db.stream_raw(select()).await?.try_collect::<Vec<_>>().await }).await,
+            dropped_after(polls, at_once, async {
+                db.stream_raw(select()).await?.try_collect::<Vec<_>>().await
+            })
+            .await,
         );
     }
     is_whole(database, &pool, 1).await;
@@ -182,12 +227,21 @@ async fn a_cancelled_call_of_the_store_costs_no_connection(database: &TestDataba
     let (pool, _proxy) = delayed(database, 2).await;
     let store = OutboxStore::new(pool.clone());
     let relay = RelayId::new();
-    let beat = || Heartbeat { relay, ttl: MINUTE, lanes: None, claim: true, idle: Vec::new() };
+    let beat = || Heartbeat {
+        relay,
+        ttl: MINUTE,
+        lanes: None,
+        claim: true,
+        idle: Vec::new(),
+    };
     let leases = store.heartbeat(beat()).await.unwrap().leases;
     let shards: Vec<ShardId> = leases.iter().map(|lease| lease.shard).collect();
     let discarding = Discarding::because("a test").unwrap();
     // A heartbeat is eight round trips, and a call before it may still run.
-    for step in [1, 2, 3, 5, 8, 13, 21, 34].into_iter().flat_map(|polls| [(polls, true), (polls, false)]) {
+    for step in [1, 2, 3, 5, 8, 13, 21, 34]
+        .into_iter()
+        .flat_map(|polls| [(polls, true), (polls, false)])
+    {
         let lease = leases[step.0 as usize % leases.len()];
         cut(database, step, store.heartbeat(beat())).await;
         cut(database, step, store.advance(advance(lease))).await;
@@ -198,7 +252,12 @@ async fn a_cancelled_call_of_the_store_costs_no_connection(database: &TestDataba
         cut(database, step, store.backlog()).await;
         cut(database, step, store.list(&DeadLetterQuery::default())).await;
         let letters = [(EventId::new(), "default".into())];
-        cut(database, step, store.discard_together(0, &letters, &discarding)).await;
+        cut(
+            database,
+            step,
+            store.discard_together(0, &letters, &discarding),
+        )
+        .await;
         cut(database, step, store.pause("acme", "a test", None)).await;
         cut(database, step, store.resume("acme")).await;
     }
@@ -225,15 +284,28 @@ fn advance(lease: Lease) -> Advance {
 }
 
 async fn prune(store: &OutboxStore) {
-    store.prune(Prune { older_than: MINUTE, batch: 10, every: Duration::ZERO }).await.unwrap();
+    store
+        .prune(Prune {
+            older_than: MINUTE,
+            batch: 10,
+            every: Duration::ZERO,
+        })
+        .await
+        .unwrap();
 }
 
 /// `BENTO_TEST_CANCELLATIONS` says how many; without it there are a thousand.
 async fn a_thousand_cancellations_lose_no_acknowledged_write(database: &TestDatabase) {
     shop::create_tables(&database.db).await;
-    database.db.execute_unprepared("CREATE TABLE ledger (id BIGINT PRIMARY KEY)").await.unwrap();
-    let count: i64 =
-        std::env::var("BENTO_TEST_CANCELLATIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(1000);
+    database
+        .db
+        .execute_unprepared("CREATE TABLE ledger (id BIGINT PRIMARY KEY)")
+        .await
+        .unwrap();
+    let count: i64 = std::env::var("BENTO_TEST_CANCELLATIONS")
+        .ok()
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(1000);
     let pool = database.connect(2).await;
     let db = OutboxConnection::new(pool.clone());
     let mut committed = Vec::new();

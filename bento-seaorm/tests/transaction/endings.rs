@@ -1,4 +1,5 @@
-//! However a transaction ends without a commit, nothing is written, nothing panics, and the connection is as good as new.
+//! However a transaction ends without a commit, nothing is written, nothing panics, and the
+//! connection is as good as new.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -34,7 +35,9 @@ async fn one_connection(database: &TestDatabase) -> OutboxConnection {
 
 async fn is_usable(db: &OutboxConnection, database: &TestDatabase) {
     assert!(is_untouched(database).await);
-    db.transaction_async(async |tx| Order::place(99).insert(tx).await).await.unwrap();
+    db.transaction_async(async |tx| Order::place(99).insert(tx).await)
+        .await
+        .unwrap();
     assert_eq!(orders(database).await, [99]);
     assert_eq!(database.schemas().await, ["order.placed"]);
 }
@@ -59,7 +62,10 @@ async fn a_panic_in_the_closure_writes_nothing(database: &TestDatabase) {
         assert!(std::hint::black_box(false), "something is wrong in here");
         Ok::<_, Error>(())
     });
-    AssertUnwindSafe(work).catch_unwind().await.expect_err("it panics");
+    AssertUnwindSafe(work)
+        .catch_unwind()
+        .await
+        .expect_err("it panics");
     is_usable(&db, database).await;
 }
 
@@ -71,7 +77,9 @@ async fn a_timeout_around_the_transaction_writes_nothing(database: &TestDatabase
         tx.execute_unprepared(slow(database.backend())).await?;
         Ok::<_, Error>(())
     });
-    timeout(Duration::from_millis(100), work).await.expect_err("the statement takes longer");
+    timeout(Duration::from_millis(100), work)
+        .await
+        .expect_err("the statement takes longer");
     is_usable(&db, database).await;
 }
 
@@ -91,13 +99,17 @@ async fn losing_a_select_writes_nothing(database: &TestDatabase) {
     is_usable(&db, database).await;
 }
 
-async fn a_transaction_dropped_in_the_middle_of_a_statement_is_rolled_back(database: &TestDatabase) {
+async fn a_transaction_dropped_in_the_middle_of_a_statement_is_rolled_back(
+    database: &TestDatabase,
+) {
     let db = one_connection(database).await;
     let tx = db.begin().await.unwrap();
     Order::place(1).insert(&tx).await.unwrap();
     {
         let statement = tx.execute_unprepared(slow(database.backend()));
-        timeout(Duration::from_millis(20), statement).await.expect_err("it takes longer");
+        timeout(Duration::from_millis(20), statement)
+            .await
+            .expect_err("it takes longer");
     }
     drop(tx);
     is_usable(&db, database).await;
@@ -108,9 +120,17 @@ async fn a_child_dropped_beside_a_running_statement_is_rolled_back(database: &Te
     let db = one_connection(database).await;
     let tx = db.begin().await.unwrap();
     let child = tx.begin().await.unwrap();
-    child.scope(async { Order::place(1).insert(&child).await }).await.unwrap();
+    child
+        .scope(async { Order::place(1).insert(&child).await })
+        .await
+        .unwrap();
     let mut running = tx.execute_unprepared(slow(database.backend()));
-    assert!(timeout(Duration::from_millis(20), &mut running).await.is_err(), "it takes longer");
+    assert!(
+        timeout(Duration::from_millis(20), &mut running)
+            .await
+            .is_err(),
+        "it takes longer"
+    );
     drop(child);
     (&mut running).await.unwrap();
     drop(running);
@@ -118,7 +138,9 @@ async fn a_child_dropped_beside_a_running_statement_is_rolled_back(database: &Te
     is_usable(&db, database).await;
 }
 
-async fn a_transaction_dropped_with_an_open_stream_on_its_child_is_rolled_back(database: &TestDatabase) {
+async fn a_transaction_dropped_with_an_open_stream_on_its_child_is_rolled_back(
+    database: &TestDatabase,
+) {
     let db = one_connection(database).await;
     let tx = db.begin().await.unwrap();
     let child = tx.begin().await.unwrap();
@@ -143,7 +165,12 @@ async fn a_failed_flush_writes_nothing_and_reaches_the_caller(database: &TestDat
         })
         .await
         .unwrap_err();
-    assert!(refused.to_string().contains("has 4000 characters and may have 255"), "{refused}");
+    assert!(
+        refused
+            .to_string()
+            .contains("has 4000 characters and may have 255"),
+        "{refused}"
+    );
     is_usable(&db, database).await;
 }
 
@@ -163,9 +190,15 @@ async fn a_cancelled_commit_writes_all_or_nothing(database: &TestDatabase) {
         }
         drop(commit);
         // The pool has one connection: when it is here again, all that was sent on it is done.
-        db.transaction_async(async |_| Ok::<_, DbErr>(())).await.unwrap();
+        db.transaction_async(async |_| Ok::<_, DbErr>(()))
+            .await
+            .unwrap();
         let is_written = orders(database).await.contains(&id);
-        let is_raised = database.outbox().await.iter().any(|row| row.aggregate_id == id.to_string());
+        let is_raised = database
+            .outbox()
+            .await
+            .iter()
+            .any(|row| row.aggregate_id == id.to_string());
         assert_eq!(is_written, is_raised, "cancelled after {id} polls");
         order.take();
     }
@@ -196,7 +229,11 @@ async fn a_statement_cancelled_at_any_point_leaves_the_connection_usable(databas
         let tx = db.begin().await.unwrap();
         let nested = tx.begin().await.unwrap();
         {
-            let order = Order { id: polls, total: 1, events: Default::default() };
+            let order = Order {
+                id: polls,
+                total: 1,
+                events: Default::default(),
+            };
             let mut insert = Box::pin(order.insert(&nested));
             for _ in 0..polls {
                 if (&mut insert).now_or_never().is_some() {
@@ -206,7 +243,9 @@ async fn a_statement_cancelled_at_any_point_leaves_the_connection_usable(databas
             }
         }
         nested.rollback().await.unwrap();
-        tx.scope(async { Order::place(100 + polls).insert(&tx).await }).await.unwrap();
+        tx.scope(async { Order::place(100 + polls).insert(&tx).await })
+            .await
+            .unwrap();
         tx.commit().await.unwrap();
     }
     assert_eq!(orders(database).await, (101..=110).collect::<Vec<_>>());

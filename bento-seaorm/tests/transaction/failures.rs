@@ -1,4 +1,5 @@
-//! A failed statement that the caller swallowed: no event is published without its row, none is lost without an error.
+//! A failed statement that the caller swallowed: no event is published without its row, none is
+//! lost without an error.
 
 use std::time::Duration;
 
@@ -29,11 +30,18 @@ on_every_back_end!(
 );
 
 fn opened() -> ShopOpened {
-    ShopOpened { name: "corner".into() }
+    ShopOpened {
+        name: "corner".into(),
+    }
 }
 
 fn is_doubtful<T>(result: Result<T, TransactionError<DbErr>>) -> bool {
-    matches!(result, Err(TransactionError::Connection(Error::Frame(FrameError::Doubtful { events: 1, .. }))))
+    matches!(
+        result,
+        Err(TransactionError::Connection(Error::Frame(
+            FrameError::Doubtful { events: 1, .. }
+        )))
+    )
 }
 
 async fn swallow(tx: &OutboxTransaction) {
@@ -45,7 +53,10 @@ async fn a_swallowed_failure_after_an_event_is_refused(database: &TestDatabase) 
     Order::place(1).insert(&database.db).await.unwrap();
     let refused = db
         .transaction_async(async |tx| {
-            Order::place(1).insert(tx).await.expect_err("there is an order 1");
+            Order::place(1)
+                .insert(tx)
+                .await
+                .expect_err("there is an order 1");
             Ok(())
         })
         .await;
@@ -57,7 +68,9 @@ async fn a_savepoint_around_what_may_fail_is_the_way_out(database: &TestDatabase
     let db = shop::open(database).await;
     db.transaction_async(async |tx| {
         Order::place(1).insert(tx).await?;
-        let again = tx.transaction_async(async |nested| Order::place(1).insert(nested).await).await;
+        let again = tx
+            .transaction_async(async |nested| Order::place(1).insert(nested).await)
+            .await;
         assert!(matches!(again, Err(TransactionError::Transaction(_))));
         Ok::<_, DbErr>(())
     })
@@ -78,7 +91,10 @@ async fn keeping_pending_events_publishes_them_or_says_why_not(database: &TestDa
         .await;
     if database.is(DbBackend::Postgres) {
         let refused = result.unwrap_err();
-        assert!(matches!(refused, TransactionError::Connection(Error::Aborted { .. })), "{refused}");
+        assert!(
+            matches!(refused, TransactionError::Connection(Error::Aborted { .. })),
+            "{refused}"
+        );
         assert!(is_untouched(database).await);
     } else {
         result.unwrap();
@@ -98,8 +114,12 @@ async fn discarding_pending_events_leaves_the_rest_of_the_transaction(database: 
         })
         .await;
     if database.is(DbBackend::Postgres) {
-        // Left to itself PostgreSQL rolls the order back and the driver reports a successful commit.
-        assert!(matches!(result, Err(TransactionError::Connection(Error::Aborted { .. }))));
+        // Left to itself PostgreSQL rolls the order back and the driver reports a successful
+        // commit.
+        assert!(matches!(
+            result,
+            Err(TransactionError::Connection(Error::Aborted { .. }))
+        ));
         assert!(is_untouched(database).await);
     } else {
         result.unwrap();
@@ -149,11 +169,19 @@ async fn a_failed_save_of_a_nested_model_is_a_failed_statement(database: &TestDa
     let db = shop::open(database).await;
     let graph = |id| order::ActiveModel::builder().set_id(id).set_total(1);
     let taken = || item::ActiveModel::builder().set_name("taken");
-    graph(1).add_item(taken()).insert(&database.db).await.unwrap();
+    graph(1)
+        .add_item(taken())
+        .insert(&database.db)
+        .await
+        .unwrap();
     let refused = db
         .transaction_async(async |tx| {
             Order::place(2);
-            graph(2).add_item(taken()).insert(tx).await.expect_err("the name is taken");
+            graph(2)
+                .add_item(taken())
+                .insert(tx)
+                .await
+                .expect_err("the name is taken");
             Ok(())
         })
         .await;
@@ -168,7 +196,9 @@ async fn a_cancelled_statement_counts_as_failed(database: &TestDatabase) {
         .transaction_async(async |tx| {
             raise(opened()).unwrap();
             let statement = tx.execute_unprepared(slow(database.backend()));
-            timeout(Duration::from_millis(50), statement).await.expect_err("it takes longer");
+            timeout(Duration::from_millis(50), statement)
+                .await
+                .expect_err("it takes longer");
             Ok(())
         })
         .await;
@@ -196,7 +226,9 @@ async fn a_failed_row_of_a_stream_counts_as_failed(database: &TestDatabase) {
         .transaction_async(async |tx| {
             raise(opened()).unwrap();
             let rows = tx.stream_raw(fails_late(database.backend())).await?;
-            rows.try_collect::<Vec<_>>().await.expect_err("the third row fails");
+            rows.try_collect::<Vec<_>>()
+                .await
+                .expect_err("the third row fails");
             Ok(())
         })
         .await;
@@ -228,7 +260,10 @@ async fn a_failed_statement_in_a_savepoint_stays_in_it(database: &TestDatabase) 
         let nested = tx.begin().await?;
         raise(opened()).unwrap();
         swallow(&nested).await;
-        nested.commit().await.expect_err("the event inside is doubtful");
+        nested
+            .commit()
+            .await
+            .expect_err("the event inside is doubtful");
         Ok::<_, Error>(())
     })
     .await
@@ -236,8 +271,8 @@ async fn a_failed_statement_in_a_savepoint_stays_in_it(database: &TestDatabase) 
     assert_eq!(database.schemas().await, ["shop.opened"]);
 }
 
-/// SeaORM's own nested transaction rolls the outer one back when its SAVEPOINT fails, and what follows is committed statement by
-/// statement.
+/// SeaORM's own nested transaction rolls the outer one back when its SAVEPOINT fails, and what
+/// follows is committed statement by statement.
 async fn a_savepoint_on_a_failed_transaction_is_an_error_or_works(database: &TestDatabase) {
     let db = shop::open(database).await;
     let result = db
@@ -258,8 +293,12 @@ async fn a_savepoint_on_a_failed_transaction_is_an_error_or_works(database: &Tes
 async fn end_from_within(database: &TestDatabase, tx: &OutboxTransaction) {
     match database.backend() {
         DbBackend::Sqlite => {
-            tx.execute_unprepared("INSERT INTO orders (id, total) VALUES (1, 1)").await.unwrap();
-            tx.execute_unprepared("INSERT OR ROLLBACK INTO orders (id, total) VALUES (1, 1)").await.unwrap_err();
+            tx.execute_unprepared("INSERT INTO orders (id, total) VALUES (1, 1)")
+                .await
+                .unwrap();
+            tx.execute_unprepared("INSERT OR ROLLBACK INTO orders (id, total) VALUES (1, 1)")
+                .await
+                .unwrap_err();
         }
         DbBackend::MySql => be_chosen_in_a_deadlock(database, tx).await,
         _ => swallow(tx).await,
@@ -270,27 +309,46 @@ async fn end_from_within(database: &TestDatabase, tx: &OutboxTransaction) {
 async fn be_chosen_in_a_deadlock(database: &TestDatabase, tx: &OutboxTransaction) {
     use sea_orm::TransactionTrait as _;
     let insert = "INSERT INTO orders (id, total) VALUES (101, 1), (102, 1), (103, 1), (104, 1), (105, 1), (106, 1)";
-    database.db.execute_unprepared("INSERT INTO orders (id, total) VALUES (1, 1), (2, 1)").await.unwrap();
+    database
+        .db
+        .execute_unprepared("INSERT INTO orders (id, total) VALUES (1, 1), (2, 1)")
+        .await
+        .unwrap();
     let other = database.db.begin().await.unwrap();
     other.execute_unprepared(insert).await.unwrap();
-    other.execute_unprepared("UPDATE orders SET total = 2 WHERE id = 1").await.unwrap();
-    tx.execute_unprepared("UPDATE orders SET total = 3 WHERE id = 2").await.unwrap();
+    other
+        .execute_unprepared("UPDATE orders SET total = 2 WHERE id = 1")
+        .await
+        .unwrap();
+    tx.execute_unprepared("UPDATE orders SET total = 3 WHERE id = 2")
+        .await
+        .unwrap();
     let wait_for_us = other.execute_unprepared("UPDATE orders SET total = 2 WHERE id = 2");
     let wait_for_them = tx.execute_unprepared("UPDATE orders SET total = 3 WHERE id = 1");
     let (theirs, ours) = tokio::join!(wait_for_us, wait_for_them);
     theirs.unwrap();
     ours.expect_err("the server chose this one");
     other.rollback().await.unwrap();
-    database.db.execute_unprepared("DELETE FROM orders").await.unwrap();
+    database
+        .db
+        .execute_unprepared("DELETE FROM orders")
+        .await
+        .unwrap();
 }
 
 async fn an_ended_transaction_writes_nothing_outside_of_itself(database: &TestDatabase) {
     let db = shop::open(database).await;
     let tx = db.begin().await.unwrap();
     end_from_within(database, &tx).await;
-    let refused = Order::place(7).insert(&tx).await.expect_err("there is no transaction to write it in");
+    let refused = Order::place(7)
+        .insert(&tx)
+        .await
+        .expect_err("there is no transaction to write it in");
     if !database.is(DbBackend::Postgres) {
-        assert!(matches!(bento_error(&refused), Some(Error::Aborted { .. })), "{refused}");
+        assert!(
+            matches!(bento_error(&refused), Some(Error::Aborted { .. })),
+            "{refused}"
+        );
     }
     let mut order = Order::place(8);
     tx.collect(&mut order).unwrap();
@@ -300,7 +358,13 @@ async fn an_ended_transaction_writes_nothing_outside_of_itself(database: &TestDa
     assert_eq!(order.take().len(), 1, "its event is back");
 
     for id in 1..=6 {
-        db.transaction_async(async |tx| Order::place(id).insert(tx).await).await.unwrap();
+        db.transaction_async(async |tx| Order::place(id).insert(tx).await)
+            .await
+            .unwrap();
     }
-    assert_eq!(database.outbox().await.len(), 6, "the connection is as good as new");
+    assert_eq!(
+        database.outbox().await.len(),
+        6,
+        "the connection is as good as new"
+    );
 }

@@ -18,7 +18,11 @@ impl Log {
     /// The fields of the lines of this level and target.
     pub fn lines(&self, level: Level, target: &str) -> Vec<Line> {
         let lines = self.0.lock().unwrap();
-        lines.iter().filter(|line| line.0 == level && line.1 == target).map(|line| line.2.clone()).collect()
+        lines
+            .iter()
+            .filter(|line| line.0 == level && line.1 == target)
+            .map(|line| line.2.clone())
+            .collect()
     }
 }
 
@@ -26,7 +30,11 @@ impl<S: Subscriber> Layer<S> for Log {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
-        self.0.lock().unwrap().push((*event.metadata().level(), event.metadata().target().to_owned(), fields.0));
+        self.0.lock().unwrap().push((
+            *event.metadata().level(),
+            event.metadata().target().to_owned(),
+            fields.0,
+        ));
     }
 }
 
@@ -35,7 +43,10 @@ struct Fields(BTreeMap<String, String>);
 
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.0.insert(field.name().to_owned(), format!("{value:?}").trim_matches('"').to_owned());
+        self.0.insert(
+            field.name().to_owned(),
+            format!("{value:?}").trim_matches('"').to_owned(),
+        );
     }
 }
 

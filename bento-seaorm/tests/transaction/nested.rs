@@ -32,7 +32,12 @@ fn opened(name: &str) -> ShopOpened {
 
 async fn names(database: &TestDatabase) -> Vec<String> {
     let name = |payload: String| payload.replace(r#"{"name":""#, "").replace(r#""}"#, "");
-    database.outbox().await.into_iter().map(|row| name(row.payload)).collect()
+    database
+        .outbox()
+        .await
+        .into_iter()
+        .map(|row| name(row.payload))
+        .collect()
 }
 
 async fn a_nested_closure_that_fails_takes_only_its_own_events(database: &TestDatabase) {
@@ -46,14 +51,20 @@ async fn a_nested_closure_that_fails_takes_only_its_own_events(database: &TestDa
             })
             .await;
         assert!(failed.is_err());
-        tx.transaction_async(async |nested| Order::place(3).insert(nested).await).await?;
+        tx.transaction_async(async |nested| Order::place(3).insert(nested).await)
+            .await?;
         Ok::<_, DbErr>(())
     })
     .await
     .unwrap();
     assert_eq!(orders(database).await, [1, 3]);
     let rows = database.outbox().await;
-    assert_eq!(rows.iter().map(|row| row.aggregate_id.as_str()).collect::<Vec<_>>(), ["1", "3"]);
+    assert_eq!(
+        rows.iter()
+            .map(|row| row.aggregate_id.as_str())
+            .collect::<Vec<_>>(),
+        ["1", "3"]
+    );
 }
 
 async fn a_hand_begun_child_takes_its_events_with_it(database: &TestDatabase) {
@@ -83,12 +94,19 @@ async fn savepoints_nest_to_any_depth(database: &TestDatabase) {
     let mut open: Vec<OutboxTransaction> = Vec::new();
     for depth in 1..=20 {
         let child = open.last().unwrap_or(&tx).begin().await.unwrap();
-        child.scope(async { Order::place(depth).insert(&child).await }).await.unwrap();
+        child
+            .scope(async { Order::place(depth).insert(&child).await })
+            .await
+            .unwrap();
         open.push(child);
     }
     for depth in (1..=20).rev() {
         let child = open.pop().unwrap();
-        if depth == 11 { child.rollback().await.unwrap() } else { child.commit().await.unwrap() }
+        if depth == 11 {
+            child.rollback().await.unwrap()
+        } else {
+            child.commit().await.unwrap()
+        }
     }
     tx.commit().await.unwrap();
     assert_eq!(orders(database).await, (1..=10).collect::<Vec<_>>());
@@ -100,7 +118,10 @@ async fn many_savepoints_one_after_the_other_are_undone_alone(database: &TestDat
     let tx = db.begin().await.unwrap();
     for id in 1..=50 {
         let child = tx.begin().await.unwrap();
-        child.scope(async { Order::place(id).insert(&child).await }).await.unwrap();
+        child
+            .scope(async { Order::place(id).insert(&child).await })
+            .await
+            .unwrap();
         match id % 3 {
             0 => child.commit().await.unwrap(),
             1 => child.rollback().await.unwrap(),
@@ -108,7 +129,10 @@ async fn many_savepoints_one_after_the_other_are_undone_alone(database: &TestDat
         }
     }
     tx.commit().await.unwrap();
-    assert_eq!(orders(database).await, (1..=50).filter(|id| id % 3 == 0).collect::<Vec<_>>());
+    assert_eq!(
+        orders(database).await,
+        (1..=50).filter(|id| id % 3 == 0).collect::<Vec<_>>()
+    );
     assert_eq!(database.outbox().await.len(), 16);
 }
 
@@ -138,7 +162,10 @@ async fn a_commit_beside_an_open_child_rolls_everything_back(database: &TestData
     order.insert(&tx).await.unwrap();
     let child = tx.begin().await.unwrap();
     assert!(is_child_open(tx.commit().await));
-    assert!(child.commit().await.is_err(), "it was rolled back with its parent");
+    assert!(
+        child.commit().await.is_err(),
+        "it was rolled back with its parent"
+    );
     assert!(is_untouched(database).await);
     assert_eq!(order.take().len(), 1, "its event is back");
 }
@@ -173,18 +200,32 @@ async fn a_dropped_child_is_undone_before_the_commit(database: &TestDatabase) {
 
 async fn frames_may_be_dropped_in_any_order(database: &TestDatabase) {
     let db = shop::open(database).await;
-    let orders_of_three = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+    let orders_of_three = [
+        [0, 1, 2],
+        [0, 2, 1],
+        [1, 0, 2],
+        [1, 2, 0],
+        [2, 0, 1],
+        [2, 1, 0],
+    ];
     for order_of_drops in orders_of_three {
         let tx = db.begin().await.unwrap();
         let child = tx.begin().await.unwrap();
         let grandchild = child.begin().await.unwrap();
-        grandchild.scope(async { Order::place(1).insert(&grandchild).await }).await.unwrap();
+        grandchild
+            .scope(async { Order::place(1).insert(&grandchild).await })
+            .await
+            .unwrap();
         let mut frames = [Some(tx), Some(child), Some(grandchild)];
-        order_of_drops.into_iter().for_each(|frame| drop(frames[frame].take()));
+        order_of_drops
+            .into_iter()
+            .for_each(|frame| drop(frames[frame].take()));
     }
     // Every connection of the pool must be as good as new.
     for id in 1..=10 {
-        db.transaction_async(async |tx| Order::place(id).insert(tx).await).await.unwrap();
+        db.transaction_async(async |tx| Order::place(id).insert(tx).await)
+            .await
+            .unwrap();
     }
     assert_eq!(orders(database).await, (1..=10).collect::<Vec<_>>());
     assert_eq!(database.outbox().await.len(), 10);
@@ -196,7 +237,13 @@ async fn a_child_outliving_its_parent_can_do_nothing(database: &TestDatabase) {
     let child = tx.begin().await.unwrap();
     drop(tx);
     let refused = child.execute_unprepared("SELECT 1").await.unwrap_err();
-    assert!(matches!(bento_seaorm::bento_error(&refused), Some(Error::Frame(FrameError::Ended))), "{refused}");
+    assert!(
+        matches!(
+            bento_seaorm::bento_error(&refused),
+            Some(Error::Frame(FrameError::Ended))
+        ),
+        "{refused}"
+    );
     assert!(child.begin().await.is_err());
     child.rollback().await.unwrap();
     assert!(is_untouched(database).await);
@@ -209,7 +256,10 @@ async fn a_grandchild_outliving_its_grandparents_rollback_does_not_commit(databa
     let grandchild = child.begin().await.unwrap();
     child.rollback().await.unwrap();
     Order::place(1).insert(&tx).await.unwrap();
-    assert!(is_child_open(tx.commit().await), "the connection is still in somebody's hands");
+    assert!(
+        is_child_open(tx.commit().await),
+        "the connection is still in somebody's hands"
+    );
     drop(grandchild);
     assert!(is_untouched(database).await);
 }
@@ -219,8 +269,14 @@ async fn two_children_begun_at_once_are_stacked(database: &TestDatabase) {
     let tx = db.begin().await.unwrap();
     let (first, second) = tokio::join!(tx.begin(), tx.begin());
     let (first, second) = (first.unwrap(), second.unwrap());
-    assert!(is_child_open(first.flush().await), "the second is inside the first");
-    second.scope(async { Order::place(1).insert(&second).await }).await.unwrap();
+    assert!(
+        is_child_open(first.flush().await),
+        "the second is inside the first"
+    );
+    second
+        .scope(async { Order::place(1).insert(&second).await })
+        .await
+        .unwrap();
     second.commit().await.unwrap();
     first.commit().await.unwrap();
     tx.commit().await.unwrap();
@@ -230,9 +286,16 @@ async fn two_children_begun_at_once_are_stacked(database: &TestDatabase) {
 async fn a_savepoint_has_no_options_of_its_own(database: &TestDatabase) {
     let db = shop::open(database).await;
     let tx = db.begin().await.unwrap();
-    let refused = tx.begin_with_config(Some(IsolationLevel::Serializable), None).await;
+    let refused = tx
+        .begin_with_config(Some(IsolationLevel::Serializable), None)
+        .await;
     assert!(matches!(refused, Err(Error::NestedOptions)));
-    tx.begin_with_config(None, None).await.unwrap().commit().await.unwrap();
+    tx.begin_with_config(None, None)
+        .await
+        .unwrap()
+        .commit()
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
 }
 

@@ -1,4 +1,5 @@
-//! `transaction_retrying` runs a transaction again when another one was in the way, and for no other reason.
+//! `transaction_retrying` runs a transaction again when another one was in the way, and for no
+//! other reason.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -38,10 +39,15 @@ async fn opened(db: &OutboxConnection) -> i64 {
 }
 
 async fn load(tx: &impl ConnectionTrait, id: i64) -> Model {
-    Entity::find_by_id(id).one(tx).await.unwrap().expect("it is there")
+    Entity::find_by_id(id)
+        .one(tx)
+        .await
+        .unwrap()
+        .expect("it is there")
 }
 
-/// A save by the version that the account had when it was loaded, with the attempt in which this happened.
+/// A save by the version that the account had when it was loaded, with the attempt in which this
+/// happened.
 async fn deposit(tx: &OutboxTransaction, id: i64, version: Option<i32>) -> Result<(), Error> {
     let mut account = load(tx, id).await;
     account.version = version.unwrap_or(account.version);
@@ -61,7 +67,11 @@ async fn a_conflict_of_versions_runs_the_closure_again(database: &TestDatabase) 
         .await;
     assert_eq!(answer.unwrap(), 2);
     assert_eq!(load(&database.db, id).await.version, 2);
-    assert_eq!(packed(database).await.len(), 2, "the event of the opening and of the last attempt");
+    assert_eq!(
+        packed(database).await.len(),
+        2,
+        "the event of the opening and of the last attempt"
+    );
 }
 
 async fn the_error_of_the_closure_need_not_say_that_there_was_a_conflict(database: &TestDatabase) {
@@ -69,7 +79,9 @@ async fn the_error_of_the_closure_need_not_say_that_there_was_a_conflict(databas
     let (id, attempts) = (opened(&db).await, AtomicU32::new(0));
     db.transaction_retrying(AT_ONCE, async |tx| {
         let is_first = attempts.fetch_add(1, Ordering::Relaxed) == 0;
-        deposit(tx, id, is_first.then_some(99)).await.map_err(|_| "it did not work")
+        deposit(tx, id, is_first.then_some(99))
+            .await
+            .map_err(|_| "it did not work")
     })
     .await
     .unwrap();
@@ -83,9 +95,17 @@ async fn a_closure_that_fails_by_itself_runs_once(database: &TestDatabase) {
         attempts.fetch_add(1, Ordering::Relaxed);
         tx.execute_unprepared("SELECT * FROM no_such_table").await
     };
-    db.transaction_retrying(AT_ONCE, run).await.expect_err("there is no such table");
-    let refused = db.transaction_retrying(AT_ONCE, async |_| Err::<(), _>("sold out")).await.unwrap_err();
-    assert!(matches!(refused, TransactionError::Transaction("sold out")), "{refused:?}");
+    db.transaction_retrying(AT_ONCE, run)
+        .await
+        .expect_err("there is no such table");
+    let refused = db
+        .transaction_retrying(AT_ONCE, async |_| Err::<(), _>("sold out"))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(refused, TransactionError::Transaction("sold out")),
+        "{refused:?}"
+    );
     assert_eq!(attempts.load(Ordering::Relaxed), 1);
 }
 
@@ -99,11 +119,18 @@ async fn the_attempts_are_bounded_by_the_policy(database: &TestDatabase) {
         })
         .await
         .unwrap_err();
-    assert!(matches!(refused, TransactionError::Transaction(Error::Conflict { expected: 99, .. })), "{refused:?}");
+    assert!(
+        matches!(
+            refused,
+            TransactionError::Transaction(Error::Conflict { expected: 99, .. })
+        ),
+        "{refused:?}"
+    );
     assert_eq!(attempts.into_inner(), 3);
 }
 
-/// Two transactions change two accounts in opposite order, each when the other has changed its first.
+/// Two transactions change two accounts in opposite order, each when the other has changed its
+/// first.
 async fn a_deadlock_runs_the_closure_again(database: &TestDatabase) {
     if database.is(DbBackend::Sqlite) {
         return;
@@ -117,7 +144,10 @@ async fn a_deadlock_runs_the_closure_again(database: &TestDatabase) {
         db.transaction_retrying(AT_ONCE, async |tx| {
             attempts.fetch_add(1, Ordering::Relaxed);
             let change = async |id| {
-                tx.execute_unprepared(&format!("UPDATE account SET balance = balance + 1 WHERE id = {id}")).await
+                tx.execute_unprepared(&format!(
+                    "UPDATE account SET balance = balance + 1 WHERE id = {id}"
+                ))
+                .await
             };
             change(ids[0]).await?;
             if is_first.swap(0, Ordering::Relaxed) == 1 {
@@ -131,7 +161,10 @@ async fn a_deadlock_runs_the_closure_again(database: &TestDatabase) {
     first.unwrap();
     second.unwrap();
     assert!(attempts.into_inner() >= 3, "one of them was a victim");
-    let balances = [load(&database.db, left).await.balance, load(&database.db, right).await.balance];
+    let balances = [
+        load(&database.db, left).await.balance,
+        load(&database.db, right).await.balance,
+    ];
     assert_eq!(balances, [2, 2]);
 }
 
@@ -143,17 +176,24 @@ async fn a_serialization_failure_runs_the_closure_again(database: &TestDatabase)
     let db = warehouse::open(database).await;
     let (id, attempts) = (opened(&db).await, AtomicU32::new(0));
     db.transaction_retrying(AT_ONCE, async |tx| {
-        tx.execute_unprepared("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
+        tx.execute_unprepared("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            .await?;
         let mut account = load(tx, id).await;
         if attempts.fetch_add(1, Ordering::Relaxed) == 0 {
-            database.db.execute_unprepared("UPDATE account SET balance = 100").await?;
+            database
+                .db
+                .execute_unprepared("UPDATE account SET balance = 100")
+                .await?;
         }
         account.deposit(1);
         tx.save(&mut account).await
     })
     .await
     .unwrap();
-    assert_eq!((load(&database.db, id).await.balance, attempts.into_inner()), (101, 2));
+    assert_eq!(
+        (load(&database.db, id).await.balance, attempts.into_inner()),
+        (101, 2)
+    );
 }
 
 async fn a_lost_connection_runs_the_closure_once(database: &TestDatabase) {
@@ -164,9 +204,12 @@ async fn a_lost_connection_runs_the_closure_once(database: &TestDatabase) {
     let attempts = AtomicU32::new(0);
     let run = async |tx: &OutboxTransaction| {
         attempts.fetch_add(1, Ordering::Relaxed);
-        tx.execute_unprepared("SELECT pg_terminate_backend(pg_backend_pid())").await
+        tx.execute_unprepared("SELECT pg_terminate_backend(pg_backend_pid())")
+            .await
     };
-    db.transaction_retrying(AT_ONCE, run).await.expect_err("the server has closed it");
+    db.transaction_retrying(AT_ONCE, run)
+        .await
+        .expect_err("the server has closed it");
     assert_eq!(attempts.into_inner(), 1);
 }
 

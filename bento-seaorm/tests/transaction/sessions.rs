@@ -1,4 +1,5 @@
-//! A session that is not fit for another transaction is closed, and a transaction that the server has ended is not taken for one.
+//! A session that is not fit for another transaction is closed, and a transaction that the server
+//! has ended is not taken for one.
 
 use std::time::Duration;
 
@@ -22,7 +23,8 @@ on_every_back_end!(
     text_that_ends_the_transaction_is_refused,
 );
 
-/// Makes the one session of the pool read-only, as one is after a failover. False for SQLite, which has no servers.
+/// Makes the one session of the pool read-only, as one is after a failover. False for SQLite, which
+/// has no servers.
 async fn made_read_only(db: &OutboxConnection) -> bool {
     let sql = match db.get_database_backend() {
         DbBackend::Postgres => "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
@@ -39,7 +41,8 @@ async fn one_session(database: &TestDatabase) -> OutboxConnection {
 }
 
 async fn placed(db: &OutboxConnection, id: i64) -> Result<(), TransactionError<DbErr>> {
-    db.transaction_async(async |tx| Order::place(id).insert(tx).await).await
+    db.transaction_async(async |tx| Order::place(id).insert(tx).await)
+        .await
 }
 
 async fn a_read_only_session_is_closed_at_its_first_refusal(database: &TestDatabase) {
@@ -54,11 +57,18 @@ async fn a_read_only_session_is_closed_at_its_first_refusal(database: &TestDatab
 async fn a_read_only_session_is_closed_outside_of_a_transaction_too(database: &TestDatabase) {
     let db = one_session(database).await;
     if made_read_only(&db).await {
-        Order::place(1).insert(db.inner()).await.expect_err("the session is read-only");
+        Order::place(1)
+            .insert(db.inner())
+            .await
+            .expect_err("the session is read-only");
         let insert = "INSERT INTO orders (id, total) VALUES (1, 1)";
-        db.execute_unprepared(insert).await.expect_err("the session is read-only");
+        db.execute_unprepared(insert)
+            .await
+            .expect_err("the session is read-only");
     }
-    db.execute_unprepared("INSERT INTO orders (id, total) VALUES (2, 2)").await.unwrap();
+    db.execute_unprepared("INSERT INTO orders (id, total) VALUES (2, 2)")
+        .await
+        .unwrap();
     assert_eq!(orders(database).await, [2]);
 }
 
@@ -66,10 +76,19 @@ async fn a_read_only_session_stops_no_relay(database: &TestDatabase) {
     let db = one_session(database).await;
     let store = OutboxStore::new(db.inner().clone());
     let relay = RelayId::new();
-    let beat = || Heartbeat { relay, ttl: Duration::from_secs(60), lanes: None, claim: true, idle: Vec::new() };
+    let beat = || Heartbeat {
+        relay,
+        ttl: Duration::from_secs(60),
+        lanes: None,
+        claim: true,
+        idle: Vec::new(),
+    };
     store.open().await.unwrap();
     if made_read_only(&db).await {
-        store.heartbeat(beat()).await.expect_err("the session is read-only");
+        store
+            .heartbeat(beat())
+            .await
+            .expect_err("the session is read-only");
     }
     assert!(!store.heartbeat(beat()).await.unwrap().leases.is_empty());
 }
@@ -77,13 +96,23 @@ async fn a_read_only_session_stops_no_relay(database: &TestDatabase) {
 /// Ends the session of a transaction from outside.
 async fn cut_off(database: &TestDatabase, tx: &impl ConnectionTrait) {
     let (ask, kill) = match database.backend() {
-        DbBackend::Postgres => ("SELECT pg_backend_pid()::bigint", "SELECT pg_terminate_backend("),
+        DbBackend::Postgres => (
+            "SELECT pg_backend_pid()::bigint",
+            "SELECT pg_terminate_backend(",
+        ),
         _ => ("SELECT CAST(CONNECTION_ID() AS SIGNED)", "KILL ("),
     };
-    let session = tx.query_one_raw(Statement::from_string(database.backend(), ask)).await.unwrap().unwrap();
+    let session = tx
+        .query_one_raw(Statement::from_string(database.backend(), ask))
+        .await
+        .unwrap()
+        .unwrap();
     let session: i64 = session.try_get_by_index(0).unwrap();
-    let kill =
-        if database.is(DbBackend::Postgres) { format!("{kill}{session}::int)") } else { format!("{kill}{session})") };
+    let kill = if database.is(DbBackend::Postgres) {
+        format!("{kill}{session}::int)")
+    } else {
+        format!("{kill}{session})")
+    };
     database.db.execute_unprepared(&kill).await.unwrap();
 }
 
@@ -95,8 +124,14 @@ async fn a_lost_connection_has_one_name(database: &TestDatabase) {
     let tx = db.begin().await.unwrap();
     cut_off(database, &tx).await;
     for _ in 0..3 {
-        let failure = Order::place(1).insert(&tx).await.expect_err("the session is gone");
-        assert!(matches!(bento_error(&failure), Some(Error::ConnectionLost { .. })), "{failure:?}");
+        let failure = Order::place(1)
+            .insert(&tx)
+            .await
+            .expect_err("the session is gone");
+        assert!(
+            matches!(bento_error(&failure), Some(Error::ConnectionLost { .. })),
+            "{failure:?}"
+        );
         assert!(matches!(Error::from(failure), Error::ConnectionLost { .. }));
     }
     let nested = tx.begin().await.expect_err("the session is gone");
@@ -110,7 +145,9 @@ async fn a_lost_connection_has_one_name(database: &TestDatabase) {
     cut_off(database, &tx).await;
     let flush = tx.flush().await.unwrap_err();
     assert!(matches!(flush, Error::ConnectionLost { .. }), "{flush:?}");
-    tx.rollback().await.expect("it is rolled back with its session");
+    tx.rollback()
+        .await
+        .expect("it is rolled back with its session");
     assert_eq!(order.take().len(), 1, "its event is back");
     placed(&db, 2).await.unwrap();
 }
@@ -127,8 +164,18 @@ async fn a_commit_that_is_cut_off_is_unclear(database: &TestDatabase) {
                FOR EACH ROW EXECUTE FUNCTION cut()";
     database.db.execute_unprepared(cut).await.unwrap();
     let unclear = placed(&db, 1).await.unwrap_err();
-    assert!(matches!(unclear, TransactionError::Connection(Error::CommitUnclear { .. })), "{unclear:?}");
-    database.db.execute_unprepared("DROP TRIGGER cut ON orders").await.unwrap();
+    assert!(
+        matches!(
+            unclear,
+            TransactionError::Connection(Error::CommitUnclear { .. })
+        ),
+        "{unclear:?}"
+    );
+    database
+        .db
+        .execute_unprepared("DROP TRIGGER cut ON orders")
+        .await
+        .unwrap();
     placed(&db, 2).await.unwrap();
 }
 
@@ -139,21 +186,42 @@ async fn a_lock_wait_timeout_ends_what_the_server_says_it_ends(database: &TestDa
         return;
     }
     let db = one_session(database).await;
-    database.db.execute_unprepared("INSERT INTO orders (id, total) VALUES (1, 1)").await.unwrap();
-    let ends = database.number("SELECT CAST(@@innodb_rollback_on_timeout AS SIGNED)").await == 1;
+    database
+        .db
+        .execute_unprepared("INSERT INTO orders (id, total) VALUES (1, 1)")
+        .await
+        .unwrap();
+    let ends = database
+        .number("SELECT CAST(@@innodb_rollback_on_timeout AS SIGNED)")
+        .await
+        == 1;
     let holder = database.db.begin().await.unwrap();
-    holder.execute_unprepared("UPDATE orders SET total = 2 WHERE id = 1").await.unwrap();
+    holder
+        .execute_unprepared("UPDATE orders SET total = 2 WHERE id = 1")
+        .await
+        .unwrap();
     let tx = db.begin().await.unwrap();
-    tx.execute_unprepared("SET SESSION innodb_lock_wait_timeout = 1").await.unwrap();
-    tx.execute_unprepared("INSERT INTO orders (id, total) VALUES (2, 2)").await.unwrap();
-    tx.execute_unprepared("UPDATE orders SET total = 3 WHERE id = 1").await.expect_err("it is locked");
+    tx.execute_unprepared("SET SESSION innodb_lock_wait_timeout = 1")
+        .await
+        .unwrap();
+    tx.execute_unprepared("INSERT INTO orders (id, total) VALUES (2, 2)")
+        .await
+        .unwrap();
+    tx.execute_unprepared("UPDATE orders SET total = 3 WHERE id = 1")
+        .await
+        .expect_err("it is locked");
     holder.rollback().await.unwrap();
     let answer = tx.commit().await;
-    assert_eq!(matches!(answer, Err(Error::Aborted { .. })), ends, "{answer:?}");
+    assert_eq!(
+        matches!(answer, Err(Error::Aborted { .. })),
+        ends,
+        "{answer:?}"
+    );
     assert_eq!(orders(database).await.contains(&2), !ends);
 }
 
-/// As a lock wait timeout with `innodb_rollback_on_timeout`, it fails and does not say that the transaction is over.
+/// As a lock wait timeout with `innodb_rollback_on_timeout`, it fails and does not say that the
+/// transaction is over.
 async fn a_transaction_that_a_procedure_ended_is_found_out(database: &TestDatabase) {
     if !database.is(DbBackend::MySql) {
         return;
@@ -165,7 +233,9 @@ async fn a_transaction_that_a_procedure_ended_is_found_out(database: &TestDataba
     let mut order = Order::place(1);
     tx.collect(&mut order).unwrap();
     order.insert(&tx).await.unwrap();
-    tx.execute_unprepared("CALL ends()").await.expect_err("it signals an error");
+    tx.execute_unprepared("CALL ends()")
+        .await
+        .expect_err("it signals an error");
     tx.keep_pending().unwrap();
     let refused = tx.commit().await.unwrap_err();
     assert!(matches!(refused, Error::Aborted { .. }), "{refused:?}");
@@ -197,23 +267,48 @@ async fn text_that_ends_the_transaction_is_refused(database: &TestDatabase) {
     let db = shop::open(database).await;
     db.transaction_async(async |tx| {
         Order::place(1).insert(tx).await?;
-        for text in ["COMMIT", " rollback", "/* now */ BEGIN", "SAVEPOINT mine", "START TRANSACTION"] {
+        for text in [
+            "COMMIT",
+            " rollback",
+            "/* now */ BEGIN",
+            "SAVEPOINT mine",
+            "START TRANSACTION",
+        ] {
             let refused = tx.execute_unprepared(text).await.expect_err(text);
-            assert!(matches!(bento_error(&refused), Some(Error::TransactionControl { .. })), "{refused:?}");
+            assert!(
+                matches!(
+                    bento_error(&refused),
+                    Some(Error::TransactionControl { .. })
+                ),
+                "{refused:?}"
+            );
             let statement = Statement::from_string(database.backend(), text);
             tx.execute_raw(statement.clone()).await.expect_err(text);
             tx.query_one_raw(statement.clone()).await.expect_err(text);
             tx.query_all_raw(statement).await.expect_err(text);
         }
         if database.is(DbBackend::MySql) {
-            let refused = tx.execute_unprepared("ALTER TABLE orders ADD note INT").await.expect_err("it commits");
-            assert!(matches!(bento_error(&refused), Some(Error::TransactionControl { statement: "ALTER", .. })));
+            let refused = tx
+                .execute_unprepared("ALTER TABLE orders ADD note INT")
+                .await
+                .expect_err("it commits");
+            assert!(matches!(
+                bento_error(&refused),
+                Some(Error::TransactionControl {
+                    statement: "ALTER",
+                    ..
+                })
+            ));
         }
         Ok::<_, DbErr>(())
     })
     .await
     .unwrap();
-    assert_eq!(database.schemas().await, ["order.placed"], "a refused text has not run, so no event is doubtful");
+    assert_eq!(
+        database.schemas().await,
+        ["order.placed"],
+        "a refused text has not run, so no event is doubtful"
+    );
 }
 
 /// A server that answers nothing more: time is the only witness.
@@ -223,7 +318,9 @@ async fn a_rollback_that_is_not_answered_ends(database: &TestDatabase) {
     let db = OutboxConnection::new(crate::support::connect(proxy.url(), 1).await);
     for rolls_back in [true, false] {
         let tx = db.begin().await.unwrap();
-        tx.execute_unprepared("SELECT * FROM no_such_table").await.unwrap_err();
+        tx.execute_unprepared("SELECT * FROM no_such_table")
+            .await
+            .unwrap_err();
         proxy.freeze(true);
         tokio::time::pause();
         if rolls_back {

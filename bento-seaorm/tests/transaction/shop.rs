@@ -1,4 +1,5 @@
-//! The domain of the tests: orders with items, on SeaORM entities, and how many of their rows there are.
+//! The domain of the tests: orders with items, on SeaORM entities, and how many of their rows there
+//! are.
 
 use bento_core::{PendingEvents, aggregate, domain_event};
 use bento_seaorm::OutboxConnection;
@@ -37,7 +38,11 @@ pub struct Order {
 impl Order {
     /// An order that has raised `order.placed`.
     pub fn place(id: i64) -> Self {
-        let mut order = Self { id, total: 42, events: PendingEvents::default() };
+        let mut order = Self {
+            id,
+            total: 42,
+            events: PendingEvents::default(),
+        };
         order.raise(OrderPlaced { total: 42 });
         order
     }
@@ -47,8 +52,14 @@ impl Order {
     }
 
     pub async fn insert(&self, db: &impl ConnectionTrait) -> Result<(), DbErr> {
-        let row = order::ActiveModel { id: Set(self.id), total: Set(self.total) };
-        order::Entity::insert(row).exec_without_returning(db).await.map(|_| ())
+        let row = order::ActiveModel {
+            id: Set(self.id),
+            total: Set(self.total),
+        };
+        order::Entity::insert(row)
+            .exec_without_returning(db)
+            .await
+            .map(|_| ())
     }
 }
 
@@ -96,14 +107,22 @@ pub async fn open(database: &TestDatabase) -> OutboxConnection {
 
 pub async fn create_tables(db: &DatabaseConnection) {
     let schema = Schema::new(db.get_database_backend());
-    db.execute(&schema.create_table_from_entity(order::Entity)).await.unwrap();
-    db.execute(&schema.create_table_from_entity(item::Entity)).await.unwrap();
+    db.execute(&schema.create_table_from_entity(order::Entity))
+        .await
+        .unwrap();
+    db.execute(&schema.create_table_from_entity(item::Entity))
+        .await
+        .unwrap();
 }
 
 /// The ids of the orders in the database.
 pub async fn orders(database: &TestDatabase) -> Vec<i64> {
     use sea_orm::{EntityTrait, QueryOrder};
-    let rows = order::Entity::find().order_by_asc(order::Column::Id).all(&database.db).await.unwrap();
+    let rows = order::Entity::find()
+        .order_by_asc(order::Column::Id)
+        .all(&database.db)
+        .await
+        .unwrap();
     rows.into_iter().map(|row| row.id).collect()
 }
 
@@ -120,6 +139,8 @@ pub fn slow(backend: DbBackend) -> &'static str {
     match backend {
         DbBackend::Postgres => "SELECT pg_sleep(1)",
         DbBackend::MySql => "SELECT SLEEP(1)",
-        _ => "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 3000000) SELECT max(x) FROM n",
+        _ => {
+            "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 3000000) SELECT max(x) FROM n"
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! Aggregates with a version: a save finds out whether another transaction was first, and numbers the events.
+//! Aggregates with a version: a save finds out whether another transaction was first, and numbers
+//! the events.
 
 use bento_seaorm::{Error, OutboxConnection, OutboxTransaction};
 use sea_orm::{ConnectionTrait, EntityTrait};
@@ -30,17 +31,25 @@ async fn opened(db: &OutboxConnection) -> Model {
 }
 
 async fn load(tx: &impl ConnectionTrait, id: i64) -> Model {
-    Entity::find_by_id(id).one(tx).await.unwrap().expect("it is there")
+    Entity::find_by_id(id)
+        .one(tx)
+        .await
+        .unwrap()
+        .expect("it is there")
 }
 
 /// What the events in the outbox say, and their numbers.
 async fn numbered(database: &TestDatabase) -> Vec<(String, i64)> {
     let rows = packed(database).await;
-    rows.into_iter().map(|(_, what, sequence)| (what, sequence.expect("it has a number"))).collect()
+    rows.into_iter()
+        .map(|(_, what, sequence)| (what, sequence.expect("it has a number")))
+        .collect()
 }
 
 fn events<const N: usize>(events: [(&str, i64); N]) -> Vec<(String, i64)> {
-    events.map(|(what, sequence)| (what.to_owned(), sequence)).into()
+    events
+        .map(|(what, sequence)| (what.to_owned(), sequence))
+        .into()
 }
 
 async fn a_save_inserts_updates_and_numbers(database: &TestDatabase) {
@@ -62,10 +71,26 @@ async fn a_save_inserts_updates_and_numbers(database: &TestDatabase) {
     tx.save(&mut account).await.unwrap();
     tx.save(&mut account).await.unwrap();
     tx.commit().await.unwrap();
-    assert_eq!((load(&database.db, account.id).await.version, account.version), (5, 5));
-    let expected = [("opened", 1), ("deposited 1", 2), ("deposited 2", 3), ("deposited 3", 4)];
+    assert_eq!(
+        (
+            load(&database.db, account.id).await.version,
+            account.version
+        ),
+        (5, 5)
+    );
+    let expected = [
+        ("opened", 1),
+        ("deposited 1", 2),
+        ("deposited 2", 3),
+        ("deposited 3", 4),
+    ];
     assert_eq!(numbered(database).await, events(expected));
-    assert!(packed(database).await.iter().all(|(id, ..)| *id == account.id.to_string()));
+    assert!(
+        packed(database)
+            .await
+            .iter()
+            .all(|(id, ..)| *id == account.id.to_string())
+    );
 }
 
 async fn a_save_in_the_scope_numbers_what_was_raised_there(database: &TestDatabase) {
@@ -83,7 +108,12 @@ async fn a_save_in_the_scope_numbers_what_was_raised_there(database: &TestDataba
     })
     .await
     .unwrap();
-    let expected = [("opened", 1), ("deposited 1", 2), ("deposited 2", 3), ("deposited 3", 4)];
+    let expected = [
+        ("opened", 1),
+        ("deposited 1", 2),
+        ("deposited 2", 3),
+        ("deposited 3", 4),
+    ];
     assert_eq!(numbered(database).await, events(expected));
     let stored = load(&database.db, id).await;
     assert_eq!((stored.version, stored.balance), (4, 6));
@@ -97,12 +127,30 @@ async fn insert_and_update_keep_the_version_right(database: &TestDatabase) {
     account.deposit(1);
     tx.update(&mut account).await.unwrap();
     tx.commit().await.unwrap();
-    assert_eq!((account.version, load(&database.db, account.id).await.version), (2, 2));
-    assert_eq!(numbered(database).await, events([("opened", 1), ("deposited 1", 2)]));
+    assert_eq!(
+        (
+            account.version,
+            load(&database.db, account.id).await.version
+        ),
+        (2, 2)
+    );
+    assert_eq!(
+        numbered(database).await,
+        events([("opened", 1), ("deposited 1", 2)])
+    );
     let mut stale = account.clone();
     stale.version = 1;
-    let conflict = db.begin().await.unwrap().update(&mut stale).await.unwrap_err();
-    assert!(matches!(conflict, Error::Conflict { expected: 1, .. }), "{conflict:?}");
+    let conflict = db
+        .begin()
+        .await
+        .unwrap()
+        .update(&mut stale)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(conflict, Error::Conflict { expected: 1, .. }),
+        "{conflict:?}"
+    );
 }
 
 async fn a_row_that_was_there_before_its_version_is_updated(database: &TestDatabase) {
@@ -136,17 +184,37 @@ async fn of_two_saves_the_second_is_a_conflict(database: &TestDatabase) {
     let id = first.id.to_string();
     let is_it = |error: &Error| matches!(error, Error::Conflict { aggregate_type: "account", id: of, expected: 1 } if *of == id);
     assert!(is_it(&conflict), "{conflict:?}");
-    assert_eq!((second.version, second.take().len()), (1, 1), "it is as it was");
+    assert_eq!(
+        (second.version, second.take().len()),
+        (1, 1),
+        "it is as it was"
+    );
     assert_eq!(load(&database.db, first.id).await, first);
-    assert_eq!(numbered(database).await, events([("opened", 1), ("deposited 1", 2)]));
+    assert_eq!(
+        numbered(database).await,
+        events([("opened", 1), ("deposited 1", 2)])
+    );
 }
 
 async fn a_save_of_a_row_that_is_gone_is_told_apart(database: &TestDatabase) {
     let db = warehouse::open(database).await;
     let mut account = opened(&db).await;
-    database.db.execute_unprepared("DELETE FROM account").await.unwrap();
-    let gone = db.begin().await.unwrap().save(&mut account).await.unwrap_err();
-    assert!(matches!(&gone, Error::Gone { id, .. } if *id == account.id.to_string()), "{gone:?}");
+    database
+        .db
+        .execute_unprepared("DELETE FROM account")
+        .await
+        .unwrap();
+    let gone = db
+        .begin()
+        .await
+        .unwrap()
+        .save(&mut account)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&gone, Error::Gone { id, .. } if *id == account.id.to_string()),
+        "{gone:?}"
+    );
 }
 
 async fn a_conflict_that_is_swallowed_publishes_nothing(database: &TestDatabase) {
@@ -177,12 +245,20 @@ async fn an_event_that_was_not_saved_refuses_the_commit(database: &TestDatabase)
         })
         .await
         .unwrap_err();
-    assert!(refused.to_string().contains("was not saved after that; call `tx.save("), "{refused}");
+    assert!(
+        refused
+            .to_string()
+            .contains("was not saved after that; call `tx.save("),
+        "{refused}"
+    );
     assert_eq!(load(&database.db, account.id).await.version, 1);
     let tx = db.begin().await.unwrap();
     tx.save(&mut account).await.unwrap();
     tx.commit().await.unwrap();
-    assert_eq!(numbered(database).await, events([("opened", 1), ("deposited 1", 2), ("deposited 2", 3)]));
+    assert_eq!(
+        numbered(database).await,
+        events([("opened", 1), ("deposited 1", 2), ("deposited 2", 3)])
+    );
 }
 
 async fn a_savepoint_that_is_rolled_back_takes_version_and_numbers_back(database: &TestDatabase) {
@@ -196,7 +272,11 @@ async fn a_savepoint_that_is_rolled_back_takes_version_and_numbers_back(database
         nested.save(&mut account).await?;
         nested.flush().await?;
         nested.rollback().await?;
-        assert_eq!((account.version, load(tx, id).await.version), (3, 1), "that in memory stays");
+        assert_eq!(
+            (account.version, load(tx, id).await.version),
+            (3, 1),
+            "that in memory stays"
+        );
         let mut anew = load(tx, id).await;
         anew.deposit(4);
         account.discard();
@@ -219,7 +299,10 @@ async fn a_savepoint_that_is_rolled_back_takes_version_and_numbers_back(database
     .unwrap();
     let stored = load(&database.db, id).await;
     assert_eq!((stored.version, stored.balance), (3, 3));
-    assert_eq!(numbered(database).await, events([("opened", 1), ("deposited 1", 2), ("deposited 2", 3)]));
+    assert_eq!(
+        numbered(database).await,
+        events([("opened", 1), ("deposited 1", 2), ("deposited 2", 3)])
+    );
 }
 
 async fn after_a_rollback_a_save_goes_by_the_version_in_the_database(database: &TestDatabase) {
@@ -235,7 +318,10 @@ async fn after_a_rollback_a_save_goes_by_the_version_in_the_database(database: &
     tx.save(&mut account).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(load(&database.db, account.id).await, account);
-    assert_eq!(numbered(database).await, events([("opened", 1), ("deposited 1", 2)]));
+    assert_eq!(
+        numbered(database).await,
+        events([("opened", 1), ("deposited 1", 2)])
+    );
 }
 
 async fn numbers_have_no_holes_and_no_twins_under_concurrent_writers(database: &TestDatabase) {
@@ -249,10 +335,16 @@ async fn numbers_have_no_holes_and_no_twins_under_concurrent_writers(database: &
     };
     let writer = async |amount: i64| {
         for _ in 0..5 {
-            while let Err(error) = db.transaction_async(async |tx| deposit(tx, amount).await).await {
+            while let Err(error) = db
+                .transaction_async(async |tx| deposit(tx, amount).await)
+                .await
+            {
                 let error = Error::from(error);
                 assert!(
-                    matches!(error, Error::Conflict { .. } | Error::Database(_) | Error::Aborted { .. }),
+                    matches!(
+                        error,
+                        Error::Conflict { .. } | Error::Database(_) | Error::Aborted { .. }
+                    ),
                     "{error:?}"
                 );
             }
@@ -261,6 +353,10 @@ async fn numbers_have_no_holes_and_no_twins_under_concurrent_writers(database: &
     tokio::join!(writer(1), writer(10), writer(100));
     let stored = load(&database.db, id).await;
     assert_eq!((stored.version, stored.balance), (31, 2 * 5 * 111));
-    let numbers: Vec<i64> = numbered(database).await.into_iter().map(|(_, number)| number).collect();
+    let numbers: Vec<i64> = numbered(database)
+        .await
+        .into_iter()
+        .map(|(_, number)| number)
+        .collect();
     assert_eq!(numbers, (1..=31).collect::<Vec<_>>());
 }

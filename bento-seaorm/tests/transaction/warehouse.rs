@@ -36,27 +36,46 @@ pub mod parcel {
 
     #[async_trait::async_trait]
     impl ActiveModelBehavior for ActiveModel {
-        async fn before_save<C: ConnectionTrait>(mut self, _: &C, insert: bool) -> Result<Self, DbErr> {
+        async fn before_save<C: ConnectionTrait>(
+            mut self,
+            _: &C,
+            insert: bool,
+        ) -> Result<Self, DbErr> {
             let label = self.label.take().unwrap_or_default();
             if label == "refused" {
                 return Err(DbErr::Custom("refused by a hook".into()));
             }
-            self.label = Set(format!("{label}, {}", if insert { "inserted" } else { "updated" }));
+            self.label = Set(format!(
+                "{label}, {}",
+                if insert { "inserted" } else { "updated" }
+            ));
             if insert {
                 self.not_set(Column::Place);
             }
             Ok(self)
         }
 
-        async fn after_save<C: ConnectionTrait>(mut model: Model, _: &C, _: bool) -> Result<Model, DbErr> {
-            model.raise(super::Packed { what: "seen by a hook".into() });
+        async fn after_save<C: ConnectionTrait>(
+            mut model: Model,
+            _: &C,
+            _: bool,
+        ) -> Result<Model, DbErr> {
+            model.raise(super::Packed {
+                what: "seen by a hook".into(),
+            });
             model.place.push('!');
             Ok(model)
         }
     }
 
     pub fn new(label: &str) -> Model {
-        Model { id: 0, label: label.into(), place: "nowhere".into(), scratch: 7, events: PendingEvents::default() }
+        Model {
+            id: 0,
+            label: label.into(),
+            place: "nowhere".into(),
+            scratch: 7,
+            events: PendingEvents::default(),
+        }
     }
 }
 
@@ -81,7 +100,12 @@ pub mod shelf {
     impl ActiveModelBehavior for ActiveModel {}
 
     pub fn new(room: &str, number: i32) -> Model {
-        Model { room: room.into(), number, label: "empty".into(), events: PendingEvents::default() }
+        Model {
+            room: room.into(),
+            number,
+            label: "empty".into(),
+            events: PendingEvents::default(),
+        }
     }
 }
 
@@ -128,7 +152,12 @@ pub mod account {
 
     impl Model {
         pub fn open() -> Self {
-            let mut account = Self { id: 0, balance: 0, version: 0, events: PendingEvents::default() };
+            let mut account = Self {
+                id: 0,
+                balance: 0,
+                version: 0,
+                events: PendingEvents::default(),
+            };
             account.pack("opened");
             account
         }
@@ -161,5 +190,10 @@ pub async fn open(database: &TestDatabase) -> OutboxConnection {
 /// What the events in the outbox say, each with the id of its aggregate and its number.
 pub async fn packed(database: &TestDatabase) -> Vec<(String, String, Option<i64>)> {
     let what = |payload: String| payload.replace(r#"{"what":""#, "").replace(r#""}"#, "");
-    database.outbox().await.into_iter().map(|row| (row.aggregate_id, what(row.payload), row.sequence)).collect()
+    database
+        .outbox()
+        .await
+        .into_iter()
+        .map(|row| (row.aggregate_id, what(row.payload), row.sequence))
+        .collect()
 }

@@ -20,7 +20,10 @@ const HEADERS: &str = concat!(
 /// What of them is the application's.
 pub(super) fn own_headers() -> BTreeMap<&'static str, &'static str> {
     BTreeMap::from([
-        ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        (
+            "traceparent",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        ),
         ("tracestate", "vendor=1"),
         ("x-own", "what the application says"),
     ])
@@ -48,13 +51,23 @@ pub(super) fn to_topic(topic: &str, envelope: Envelope) -> Delivery {
 }
 
 /// The `number`-th events of aggregates `0..aggregates`.
-pub(super) fn round<H: PublisherHarness>(harness: &H, aggregates: usize, number: usize) -> Vec<Delivery> {
-    (0..aggregates).map(|aggregate| to(harness, event(&format!("a{aggregate}"), number))).collect()
+pub(super) fn round<H: PublisherHarness>(
+    harness: &H,
+    aggregates: usize,
+    number: usize,
+) -> Vec<Delivery> {
+    (0..aggregates)
+        .map(|aggregate| to(harness, event(&format!("a{aggregate}"), number)))
+        .collect()
 }
 
 #[track_caller]
 pub(super) fn all_confirmed(batch: &[Delivery], answers: &[Result<(), PublishError>]) {
-    assert_eq!(answers.len(), batch.len(), "there is one answer for each delivery");
+    assert_eq!(
+        answers.len(),
+        batch.len(),
+        "there is one answer for each delivery"
+    );
     for answer in answers {
         if let Err(error) = answer {
             panic!("not published: {}", error.chain());
@@ -62,7 +75,8 @@ pub(super) fn all_confirmed(batch: &[Delivery], answers: &[Result<(), PublishErr
     }
 }
 
-/// Checks that the second of three was refused as `class`, the others confirmed, and that only these arrived.
+/// Checks that the second of three was refused as `class`, the others confirmed, and that only
+/// these arrived.
 pub(super) async fn only_the_second_is_refused<H: PublisherHarness>(
     harness: &H,
     batch: &[Delivery; 3],
@@ -70,25 +84,47 @@ pub(super) async fn only_the_second_is_refused<H: PublisherHarness>(
     class: FailureClass,
 ) {
     assert_eq!(answers.len(), 3, "there is one answer for each delivery");
-    let error = answers[1].as_ref().expect_err("the second cannot be published");
+    let error = answers[1]
+        .as_ref()
+        .expect_err("the second cannot be published");
     assert_eq!(error.class(), class, "{}", error.chain());
     for neighbour in [0, 2] {
         if let Err(error) = &answers[neighbour] {
-            panic!("the neighbour of a refused one was not published: {}", error.chain());
+            panic!(
+                "the neighbour of a refused one was not published: {}",
+                error.chain()
+            );
         }
     }
-    let mut expected = [&batch[0], &batch[2]].map(|delivery| delivery.envelope.payload.clone()).to_vec();
+    let mut expected = [&batch[0], &batch[2]]
+        .map(|delivery| delivery.envelope.payload.clone())
+        .to_vec();
     expected.sort_unstable();
-    let mut arrived: Vec<_> = harness.received(2).await.into_iter().map(|received| received.body).collect();
+    let mut arrived: Vec<_> = harness
+        .received(2)
+        .await
+        .into_iter()
+        .map(|received| received.body)
+        .collect();
     arrived.sort_unstable();
     assert_eq!(arrived, expected);
 }
 
 /// The aggregate and number that [`event`] wrote into the payload.
 pub(super) fn aggregate_and_number(received: &Received) -> (String, usize) {
-    let payload: serde_json::Value = serde_json::from_slice(&received.body).expect("the payload is JSON");
-    let number = payload["number"].as_u64().and_then(|number| usize::try_from(number).ok()).expect("it has a number");
-    (payload["aggregate"].as_str().expect("it has an aggregate").to_owned(), number)
+    let payload: serde_json::Value =
+        serde_json::from_slice(&received.body).expect("the payload is JSON");
+    let number = payload["number"]
+        .as_u64()
+        .and_then(|number| usize::try_from(number).ok())
+        .expect("it has a number");
+    (
+        payload["aggregate"]
+            .as_str()
+            .expect("it has an aggregate")
+            .to_owned(),
+        number,
+    )
 }
 
 /// The numbers of each aggregate in the order in which they first came.

@@ -16,14 +16,21 @@ impl BinaryDeserializer for Binary<'_> {
     fn deserialize_binary<R: Sized, V: BinarySerializer<R>>(self, mut event: V) -> Result<R> {
         let Self { received, wire } = self;
         let version = received.headers.get(&format!("{}specversion", wire.prefix));
-        assert_eq!(version.map(String::as_str), Some("1.0"), "specversion in {:?}", received.headers);
+        assert_eq!(
+            version.map(String::as_str),
+            Some("1.0"),
+            "specversion in {:?}",
+            received.headers
+        );
         event = event.set_spec_version(SpecVersion::V10)?;
         let mut has_content_type = false;
         let text = |value: &str| MessageAttributeValue::String(wire.decoded(value));
         for (name, value) in &received.headers {
             match name.strip_prefix(wire.prefix) {
                 Some("specversion") | None => {}
-                Some(attribute @ ("id" | "source" | "type" | "subject" | "time" | "dataschema")) => {
+                Some(
+                    attribute @ ("id" | "source" | "type" | "subject" | "time" | "dataschema"),
+                ) => {
                     event = event.set_attribute(attribute, text(value))?;
                 }
                 Some("datacontenttype") => {
@@ -47,7 +54,10 @@ impl BinaryDeserializer for Binary<'_> {
 pub(super) fn structured(received: &Received) -> Event {
     let names: serde_json::Map<String, serde_json::Value> =
         serde_json::from_slice(&received.body).expect("the body is a JSON object");
-    names.keys().filter(|name| *name != "data_base64").for_each(|name| assert_is_a_name(name));
+    names
+        .keys()
+        .filter(|name| *name != "data_base64")
+        .for_each(|name| assert_is_a_name(name));
     serde_json::from_slice(&received.body).expect("the body is a CloudEvent")
 }
 
@@ -69,8 +79,13 @@ impl Wire {
         let mut bytes = Vec::with_capacity(value.len());
         let mut rest = value.as_bytes();
         while let Some((&first, behind)) = rest.split_first() {
-            let hex = behind.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
-            match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()).filter(|_| first == b'%') {
+            let hex = behind
+                .get(..2)
+                .and_then(|hex| std::str::from_utf8(hex).ok());
+            match hex
+                .and_then(|hex| u8::from_str_radix(hex, 16).ok())
+                .filter(|_| first == b'%')
+            {
                 Some(byte) => {
                     bytes.push(byte);
                     rest = &behind[2..];

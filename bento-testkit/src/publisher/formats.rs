@@ -19,7 +19,12 @@ pub async fn binary_is_a_cloud_event<H: PublisherHarness>(harness: &H) {
         return skipped("binary_is_a_cloud_event", "events are kept as they are");
     };
     let (envelope, received) = sent(harness, Mode::Binary).await;
-    let event = Binary { received: &received, wire }.into_event().expect("the message is a CloudEvent");
+    let event = Binary {
+        received: &received,
+        wire,
+    }
+    .into_event()
+    .expect("the message is a CloudEvent");
     assert_describes(&event, &envelope);
     assert_eq!(event.data(), Some(&Data::Binary(envelope.payload.to_vec())));
 }
@@ -30,7 +35,10 @@ pub async fn structured_is_a_cloud_event<H: PublisherHarness>(harness: &H) {
         return skipped("structured_is_a_cloud_event", "events are kept as they are");
     }
     let (envelope, received) = sent(harness, Mode::Structured).await;
-    assert_eq!(received.header("content-type"), Some("application/cloudevents+json"));
+    assert_eq!(
+        received.header("content-type"),
+        Some("application/cloudevents+json")
+    );
     let event = structured(&received);
     assert_describes(&event, &envelope);
     let payload = serde_json::from_slice(&envelope.payload).expect("the payload is JSON");
@@ -42,7 +50,10 @@ pub async fn structured_is_a_cloud_event<H: PublisherHarness>(harness: &H) {
 /// The body is the payload, and what the event says beside it is in headers of Bento's own.
 pub async fn plain_is_the_payload_with_the_facts_beside_it<H: PublisherHarness>(harness: &H) {
     let Some(wire) = harness.traits().wire else {
-        return skipped("plain_is_the_payload_with_the_facts_beside_it", "events are kept as they are");
+        return skipped(
+            "plain_is_the_payload_with_the_facts_beside_it",
+            "events are kept as they are",
+        );
     };
     let (envelope, received) = sent(harness, Mode::Plain).await;
     assert_eq!(received.body, envelope.payload);
@@ -61,30 +72,52 @@ pub async fn plain_is_the_payload_with_the_facts_beside_it<H: PublisherHarness>(
         ("bento-actor", "ann"),
         ("bento-source", "https://shop.example/orders"),
     ] {
-        assert_eq!(header(&received, wire, name).as_deref(), Some(value), "{name}");
+        assert_eq!(
+            header(&received, wire, name).as_deref(),
+            Some(value),
+            "{name}"
+        );
     }
-    let no_attribute = received.headers.keys().all(|name| !name.starts_with(wire.prefix));
-    assert!(no_attribute, "plain is no CloudEvent: {:?}", received.headers);
+    let no_attribute = received
+        .headers
+        .keys()
+        .all(|name| !name.starts_with(wire.prefix));
+    assert!(
+        no_attribute,
+        "plain is no CloudEvent: {:?}",
+        received.headers
+    );
 }
 
 /// A consumer finds the route and the trace context without knowing the format.
 pub async fn route_and_trace_are_headers_in_every_form<H: PublisherHarness>(harness: &H) {
     let Some(wire) = harness.traits().wire else {
-        return skipped("route_and_trace_are_headers_in_every_form", "events are kept as they are");
+        return skipped(
+            "route_and_trace_are_headers_in_every_form",
+            "events are kept as they are",
+        );
     };
-    for (number, mode) in [Mode::Binary, Mode::Structured, Mode::Plain].into_iter().enumerate() {
+    for (number, mode) in [Mode::Binary, Mode::Structured, Mode::Plain]
+        .into_iter()
+        .enumerate()
+    {
         let batch = [to(harness, event("a", number))];
         all_confirmed(&batch, &harness.publisher(mode).await.publish(&batch).await);
         let received = &harness.received(number + 1).await[number];
         let route = &*batch[0].destination.name;
-        assert_eq!(header(received, wire, "bento-route").as_deref(), Some(route), "{mode:?}");
+        assert_eq!(
+            header(received, wire, "bento-route").as_deref(),
+            Some(route),
+            "{mode:?}"
+        );
         for (name, value) in own_headers() {
             assert_eq!(received.header(name), Some(value), "{mode:?}");
         }
     }
 }
 
-/// A header of any text without control characters arrives, written the same on every broker and in every form, and is read as it was.
+/// A header of any text without control characters arrives, written the same on every broker and in
+/// every form, and is read as it was.
 pub async fn a_header_of_any_text_is_read_as_it_was_written<H: PublisherHarness>(harness: &H) {
     let texts = [
         ("x-user-name", "Zoë"),
@@ -94,18 +127,35 @@ pub async fn a_header_of_any_text_is_read_as_it_was_written<H: PublisherHarness>
         ("x-empty", ""),
     ];
     let own: BTreeMap<_, _> = texts.into_iter().collect();
-    for (number, mode) in [Mode::Binary, Mode::Structured, Mode::Plain].into_iter().enumerate() {
+    for (number, mode) in [Mode::Binary, Mode::Structured, Mode::Plain]
+        .into_iter()
+        .enumerate()
+    {
         let mut envelope = event("a", number);
-        envelope.headers = serde_json::to_vec(&own).expect("a map of texts is JSON").into();
+        envelope.headers = serde_json::to_vec(&own)
+            .expect("a map of texts is JSON")
+            .into();
         let batch = [to(harness, envelope)];
         all_confirmed(&batch, &harness.publisher(mode).await.publish(&batch).await);
         let received = &harness.received(number + 1).await[number];
         if harness.traits().wire.is_some() {
-            assert_eq!(received.header("x-user-name*"), Some("UTF-8''Zo%C3%AB"), "{mode:?}: {:?}", received.headers);
+            assert_eq!(
+                received.header("x-user-name*"),
+                Some("UTF-8''Zo%C3%AB"),
+                "{mode:?}: {:?}",
+                received.headers
+            );
         }
-        let read = received.headers.iter().map(|(name, value)| decode_header(name, value).expect("it is encoded"));
+        let read = received
+            .headers
+            .iter()
+            .map(|(name, value)| decode_header(name, value).expect("it is encoded"));
         let read: BTreeMap<_, _> = read.filter(|(name, _)| own.contains_key(name)).collect();
-        assert_eq!(read, texts.map(|(name, text)| (name, text.into())).into(), "{mode:?}");
+        assert_eq!(
+            read,
+            texts.map(|(name, text)| (name, text.into())).into(),
+            "{mode:?}"
+        );
     }
 }
 
@@ -114,7 +164,10 @@ async fn sent<H: PublisherHarness>(harness: &H, mode: Mode) -> (Envelope, Receiv
     let batch = [to(harness, envelope.clone())];
     all_confirmed(&batch, &harness.publisher(mode).await.publish(&batch).await);
     let received = harness.received(1).await;
-    (envelope, received.into_iter().next().expect("it was waited for"))
+    (
+        envelope,
+        received.into_iter().next().expect("it was waited for"),
+    )
 }
 
 fn header(received: &Received, wire: Wire, name: &str) -> Option<String> {
@@ -137,9 +190,16 @@ fn assert_describes(event: &Event, envelope: &Envelope) {
         ("causationid", "causation-1"),
         ("actor", "ann"),
         ("partitionkey", "a"),
-        ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        (
+            "traceparent",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        ),
         ("tracestate", "vendor=1"),
     ] {
-        assert_eq!(event.extension(name).map(ToString::to_string).as_deref(), Some(value), "{name}");
+        assert_eq!(
+            event.extension(name).map(ToString::to_string).as_deref(),
+            Some(value),
+            "{name}"
+        );
     }
 }

@@ -8,8 +8,8 @@ use bento_core::outbox::{OutboxEntry, ShardId, Sharding};
 use bento_relay::RelayStore;
 use bento_relay::publish::Destination;
 use bento_relay::store::{
-    Advance, Advanced, Burial, Failure, Heartbeat, Held, HeldRow, Holdings, Lease, OutboxRow, RelayId, Settlement,
-    StoreError,
+    Advance, Advanced, Burial, Failure, Heartbeat, Held, HeldRow, Holdings, Lease, OutboxRow,
+    RelayId, Settlement, StoreError,
 };
 use chrono::{SubsecRound, Utc};
 
@@ -26,15 +26,27 @@ pub(super) fn default_route() -> Arc<str> {
 /// A sharding into `shards` shards and `lanes` lanes.
 pub(super) fn sharding(shards: u16, lanes: u16) -> Sharding {
     let number = |number: u16| number.try_into().expect("the suite divides by more than 0");
-    Sharding { shards: number(shards), lanes: number(lanes) }
+    Sharding {
+        shards: number(shards),
+        lanes: number(lanes),
+    }
 }
 
 /// The `number`-th event of an aggregate, in shard 0.
 pub fn event(aggregate_id: &str, number: u32) -> OutboxEntry {
-    let mut envelope = Envelope::new("thing.happened", 1, Utc::now().trunc_subsecs(6), number.to_string());
+    let mut envelope = Envelope::new(
+        "thing.happened",
+        1,
+        Utc::now().trunc_subsecs(6),
+        number.to_string(),
+    );
     envelope.aggregate_type = "thing".into();
     envelope.aggregate_id = aggregate_id.to_owned();
-    OutboxEntry { shard: 0, may_be_known: false, envelope }
+    OutboxEntry {
+        shard: 0,
+        may_be_known: false,
+        envelope,
+    }
 }
 
 /// An event that belongs to no aggregate, in shard 0.
@@ -53,11 +65,16 @@ pub fn event_of_tenant(tenant: &str, number: u32) -> OutboxEntry {
 
 /// The numbers that [`event`] gave to these rows.
 pub fn numbers<'a>(rows: impl IntoIterator<Item = &'a OutboxRow>) -> Vec<u32> {
-    rows.into_iter().map(|row| number_of(&row.envelope)).collect()
+    rows.into_iter()
+        .map(|row| number_of(&row.envelope))
+        .collect()
 }
 
 pub(super) fn number_of(envelope: &Envelope) -> u32 {
-    std::str::from_utf8(&envelope.payload).ok().and_then(|text| text.parse().ok()).expect("the payload is a number")
+    std::str::from_utf8(&envelope.payload)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .expect("the payload is a number")
 }
 
 pub(super) fn held_numbers(rows: &[HeldRow]) -> Vec<u32> {
@@ -65,21 +82,38 @@ pub(super) fn held_numbers(rows: &[HeldRow]) -> Vec<u32> {
 }
 
 pub(super) fn published(row: &OutboxRow) -> Settlement {
-    Settlement::Published { position: row.position }
+    Settlement::Published {
+        position: row.position,
+    }
 }
 
 /// A follower of a row that failed.
 pub(super) fn follows(row: &OutboxRow) -> Settlement {
-    Settlement::Hold { position: row.position, route: default_route(), ordered: true, why: Held::Behind }
+    Settlement::Hold {
+        position: row.position,
+        route: default_route(),
+        ordered: true,
+        why: Held::Behind,
+    }
 }
 
 pub(super) fn failure(attempts: u32, retry_after: Duration) -> Failure {
-    Failure { attempts, retry_after, error: "refused".to_owned(), delivered: Vec::new() }
+    Failure {
+        attempts,
+        retry_after,
+        error: "refused".to_owned(),
+        delivered: Vec::new(),
+    }
 }
 
 pub(super) fn failed(row: &OutboxRow, retry_after: Duration) -> Settlement {
     let why = Held::Failed(failure(1, retry_after));
-    Settlement::Hold { position: row.position, route: default_route(), ordered: true, why }
+    Settlement::Hold {
+        position: row.position,
+        route: default_route(),
+        ordered: true,
+        why,
+    }
 }
 
 pub(super) fn burial(parks: bool) -> Burial {
@@ -93,21 +127,38 @@ pub(super) fn burial(parks: bool) -> Burial {
 }
 
 pub(super) fn buried(row: &OutboxRow, parks: bool) -> Settlement {
-    Settlement::Bury { position: row.position, route: default_route(), dead: burial(parks) }
+    Settlement::Bury {
+        position: row.position,
+        route: default_route(),
+        dead: burial(parks),
+    }
 }
 
 pub(super) fn held_published(held: &HeldRow) -> Settlement {
-    Settlement::HeldPublished { position: held.row.position, route: Arc::clone(&held.route) }
+    Settlement::HeldPublished {
+        position: held.row.position,
+        route: Arc::clone(&held.route),
+    }
 }
 
 pub(super) fn held_failed(held: &HeldRow, attempts: u32, retry_after: Duration) -> Settlement {
     let (position, route) = (held.row.position, Arc::clone(&held.route));
-    Settlement::HeldFailed { position, route, failure: failure(attempts, retry_after) }
+    Settlement::HeldFailed {
+        position,
+        route,
+        failure: failure(attempts, retry_after),
+    }
 }
 
 /// A heartbeat of a relay that serves all lanes, claims, and offers nothing.
 pub(super) fn heartbeat(relay: RelayId, ttl: Duration) -> Heartbeat {
-    Heartbeat { relay, ttl, lanes: None, claim: true, idle: Vec::new() }
+    Heartbeat {
+        relay,
+        ttl,
+        lanes: None,
+        claim: true,
+        idle: Vec::new(),
+    }
 }
 
 /// A call for everything of a shard, which settles nothing.
@@ -139,7 +190,11 @@ impl<'a, H: StoreHarness> Bench<'a, H> {
     pub async fn new(harness: &'a H) -> Self {
         let store = open(harness, sharding(1, 1)).await;
         let holdings = beat(&store, heartbeat(RelayId::new(), LONG)).await;
-        Self { harness, store, lease: holdings.leases[0] }
+        Self {
+            harness,
+            store,
+            lease: holdings.leases[0],
+        }
     }
 
     /// Writes events, each in a transaction of its own.
@@ -156,16 +211,26 @@ impl<'a, H: StoreHarness> Bench<'a, H> {
 
     /// Settles, and returns everything that is there then.
     pub async fn settle(&self, settled: Vec<Settlement>) -> Advanced {
-        self.advance(Advance { settled, ..call(self.lease) }).await
+        self.advance(Advance {
+            settled,
+            ..call(self.lease)
+        })
+        .await
     }
 
     /// Makes one call that must succeed.
     pub async fn advance(&self, advance: Advance) -> Advanced {
-        self.store.advance(advance).await.expect("the lease is held and the store is there")
+        self.store
+            .advance(advance)
+            .await
+            .expect("the lease is held and the store is there")
     }
 
     /// Writes events of one transaction and returns their rows.
-    pub(super) async fn pending(&self, entries: impl IntoIterator<Item = OutboxEntry>) -> Vec<OutboxRow> {
+    pub(super) async fn pending(
+        &self,
+        entries: impl IntoIterator<Item = OutboxEntry>,
+    ) -> Vec<OutboxRow> {
         self.append(entries).await;
         self.next().await.pending
     }
@@ -178,7 +243,10 @@ pub(super) async fn open<H: StoreHarness>(harness: &H, sharding: Sharding) -> H:
 }
 
 pub(super) async fn beat(store: &impl RelayStore, heartbeat: Heartbeat) -> Holdings {
-    store.heartbeat(heartbeat).await.expect("the store is there")
+    store
+        .heartbeat(heartbeat)
+        .await
+        .expect("the store is there")
 }
 
 pub(super) fn shards_of(leases: &[Lease]) -> Vec<ShardId> {

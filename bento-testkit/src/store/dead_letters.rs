@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bento_relay::RelayStore;
-use bento_relay::dead_letter::{DeadLetter, DeadLetterFilter, DeadLetterQuery, DeadLetters, Discarding, Replayed};
+use bento_relay::dead_letter::{
+    DeadLetter, DeadLetterFilter, DeadLetterQuery, DeadLetters, Discarding, Replayed,
+};
 use bento_relay::publish::Destination;
 use bento_relay::store::{Advance, Burial, Held, HeldRow, OutboxRow, Settlement};
 
 use super::StoreHarness;
 use super::bench::{
-    Bench, burial, buried, call, default_route, event, event_of_tenant, failed, failure, follows, held_numbers,
-    held_published, number_of, unordered_event,
+    Bench, burial, buried, call, default_route, event, event_of_tenant, failed, failure, follows,
+    held_numbers, held_published, number_of, unordered_event,
 };
 
 /// Everything about a dead letter is kept: the event, where it was, and why it died.
@@ -21,32 +23,88 @@ pub async fn a_dead_letter_is_kept_whole<H: StoreHarness>(harness: &H) {
     let row = bench.pending([event("a", 1)]).await.remove(0);
     let before = chrono::Utc::now();
     let delivered = vec!["first".into(), "second".into()];
-    let dead = Burial { attempts: 5, cause: Burial::MAX_ATTEMPTS.into(), delivered: delivered.clone(), ..burial(true) };
-    bench.settle(vec![Settlement::Bury { position: row.position, route: default_route(), dead }]).await;
+    let dead = Burial {
+        attempts: 5,
+        cause: Burial::MAX_ATTEMPTS.into(),
+        delivered: delivered.clone(),
+        ..burial(true)
+    };
+    bench
+        .settle(vec![Settlement::Bury {
+            position: row.position,
+            route: default_route(),
+            dead,
+        }])
+        .await;
     let letter = list(&bench, query()).await.remove(0);
-    assert_eq!((&letter.envelope, letter.position, letter.shard), (&row.envelope, row.position, 0));
-    assert_eq!((&*letter.route, letter.attempts, letter.parks), (Destination::DEFAULT, 5, true));
-    assert_eq!((&*letter.cause, &*letter.error), (Burial::MAX_ATTEMPTS, "refused: no such topic"));
+    assert_eq!(
+        (&letter.envelope, letter.position, letter.shard),
+        (&row.envelope, row.position, 0)
+    );
+    assert_eq!(
+        (&*letter.route, letter.attempts, letter.parks),
+        (Destination::DEFAULT, 5, true)
+    );
+    assert_eq!(
+        (&*letter.cause, &*letter.error),
+        (Burial::MAX_ATTEMPTS, "refused: no such topic")
+    );
     // A clock that is read twice may tick between.
     let since = letter.failed_at - letter.first_failed_at;
-    assert!(letter.delivered == delivered && since.abs() < chrono::TimeDelta::milliseconds(50), "{letter:?}");
+    assert!(
+        letter.delivered == delivered && since.abs() < chrono::TimeDelta::milliseconds(50),
+        "{letter:?}"
+    );
     let id = row.envelope.event_id;
-    assert_eq!(bench.store.find(id, Destination::DEFAULT).await.expect("the store is there"), Some(letter.clone()));
-    assert_eq!(bench.store.find(id, "elsewhere").await.expect("the store is there"), None);
+    assert_eq!(
+        bench
+            .store
+            .find(id, Destination::DEFAULT)
+            .await
+            .expect("the store is there"),
+        Some(letter.clone())
+    );
+    assert_eq!(
+        bench
+            .store
+            .find(id, "elsewhere")
+            .await
+            .expect("the store is there"),
+        None
+    );
     let apart = (letter.failed_at - before).abs();
-    assert!(apart < chrono::TimeDelta::minutes(5), "failed at {}, now is {before}", letter.failed_at);
+    assert!(
+        apart < chrono::TimeDelta::minutes(5),
+        "failed at {}, now is {before}",
+        letter.failed_at
+    );
 }
 
 /// A dead letter tells when it failed for the first time.
 pub async fn the_first_failure_is_remembered<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
     let row = bench.pending([event("a", 1)]).await.remove(0);
-    let held = bench.settle(vec![failed(&row, Duration::ZERO)]).await.held.remove(0);
+    let held = bench
+        .settle(vec![failed(&row, Duration::ZERO)])
+        .await
+        .held
+        .remove(0);
     harness.pass(Duration::from_millis(5)).await;
     let (position, route) = (held.row.position, default_route());
-    bench.settle(vec![Settlement::HeldBury { position, route, dead: burial(true) }]).await;
+    bench
+        .settle(vec![Settlement::HeldBury {
+            position,
+            route,
+            dead: burial(true),
+        }])
+        .await;
     let letter = list(&bench, query()).await.remove(0);
-    assert!(letter.first_failed_at < letter.failed_at, "{} and {}", letter.first_failed_at, letter.failed_at);
+    assert!(
+        letter.first_failed_at < letter.failed_at,
+        "{} and {}",
+        letter.first_failed_at,
+        letter.failed_at
+    );
 }
 
 /// What only had to wait has not failed by that.
@@ -63,34 +121,66 @@ pub async fn waiting_without_an_attempt_is_no_failure<H: StoreHarness>(harness: 
     harness.pass(Duration::from_millis(100)).await;
     let (position, route) = (held[0].row.position, default_route());
     let failure = failure(0, Duration::ZERO);
-    bench.settle(vec![Settlement::HeldFailed { position, route, failure }]).await;
+    bench
+        .settle(vec![Settlement::HeldFailed {
+            position,
+            route,
+            failure,
+        }])
+        .await;
     harness.pass(Duration::from_millis(100)).await;
     let bury = |row: &HeldRow| {
         let (position, route) = (row.row.position, default_route());
-        Settlement::HeldBury { position, route, dead: burial(true) }
+        Settlement::HeldBury {
+            position,
+            route,
+            dead: burial(true),
+        }
     };
     bench.settle(held.iter().map(bury).collect()).await;
     let letters = list(&bench, query()).await;
     assert_eq!(letters.len(), 2);
     for letter in letters {
         let since = letter.failed_at - letter.first_failed_at;
-        assert!(since < chrono::TimeDelta::milliseconds(50), "it failed {since} before");
+        assert!(
+            since < chrono::TimeDelta::milliseconds(50),
+            "it failed {since} before"
+        );
     }
 }
 
 /// A dead letter parks the held rows of its aggregate; other aggregates go on.
 pub async fn a_dead_letter_parks_its_aggregate_only<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.pending([event("a", 1), event("a", 2), event("b", 3)]).await;
-    let settled = vec![buried(&rows[0], true), follows(&rows[1]), failed(&rows[2], Duration::ZERO)];
+    let rows = bench
+        .pending([event("a", 1), event("a", 2), event("b", 3)])
+        .await;
+    let settled = vec![
+        buried(&rows[0], true),
+        follows(&rows[1]),
+        failed(&rows[2], Duration::ZERO),
+    ];
     let parked = bench.settle(settled).await;
-    assert_eq!((held_numbers(&parked.held), parked.next_due), (vec![3], None));
+    assert_eq!(
+        (held_numbers(&parked.held), parked.next_due),
+        (vec![3], None)
+    );
     assert_eq!(parked.streams.expect("asked for").len(), 2);
     let free = bench.settle(vec![held_published(&parked.held[0])]).await;
     let streams = free.streams.expect("asked for");
-    assert_eq!(streams.iter().map(|stream| &*stream.aggregate_id).collect::<Vec<_>>(), ["a"]);
     assert_eq!(
-        bench.store.poll(&[0], &[]).await.expect("the store is there"),
+        streams
+            .iter()
+            .map(|stream| &*stream.aggregate_id)
+            .collect::<Vec<_>>(),
+        ["a"]
+    );
+    assert_eq!(
+        bench
+            .store
+            .poll(&[0], &[])
+            .await
+            .expect("the store is there"),
         Vec::<i32>::new(),
         "a parked row is no work"
     );
@@ -100,39 +190,84 @@ pub async fn a_dead_letter_parks_its_aggregate_only<H: StoreHarness>(harness: &H
 pub async fn a_held_row_can_be_given_up<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
     let rows = bench.pending([event("a", 1), event("a", 2)]).await;
-    let held = bench.settle(vec![failed(&rows[0], Duration::ZERO), follows(&rows[1])]).await.held;
+    let held = bench
+        .settle(vec![failed(&rows[0], Duration::ZERO), follows(&rows[1])])
+        .await
+        .held;
     let given_up = Settlement::HeldBury {
         position: held[0].row.position,
         route: default_route(),
-        dead: Burial { attempts: 2, ..burial(true) },
+        dead: Burial {
+            attempts: 2,
+            ..burial(true)
+        },
     };
     assert_eq!(bench.settle(vec![given_up]).await.held, []);
     let letters = list(&bench, query()).await;
-    assert_eq!((dead_numbers(&letters), letters[0].attempts, &letters[0].envelope), (vec![1], 2, &rows[0].envelope));
+    assert_eq!(
+        (
+            dead_numbers(&letters),
+            letters[0].attempts,
+            &letters[0].envelope
+        ),
+        (vec![1], 2, &rows[0].envelope)
+    );
 }
 
-/// A replayed dead letter is due at once, before its held followers, as the event it was, with its attempts counted anew.
+/// A replayed dead letter is due at once, before its held followers, as the event it was, with its
+/// attempts counted anew.
 pub async fn a_replay_comes_first_with_its_id_and_position<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.pending((1..=3).map(|number| event("a", number))).await;
-    bench.settle(vec![buried(&rows[0], true), follows(&rows[1]), follows(&rows[2])]).await;
+    let rows = bench
+        .pending((1..=3).map(|number| event("a", number)))
+        .await;
+    bench
+        .settle(vec![
+            buried(&rows[0], true),
+            follows(&rows[1]),
+            follows(&rows[2]),
+        ])
+        .await;
     let replayed = replay(&bench, &rows[0]).await;
-    assert_eq!(replayed, Replayed { replayed: true, later_ones_out: false });
+    assert_eq!(
+        replayed,
+        Replayed {
+            replayed: true,
+            later_ones_out: false
+        }
+    );
     assert_eq!(list(&bench, query()).await, []);
     let held = bench.next().await.held;
     assert_eq!(held_numbers(&held), [1, 2, 3]);
     assert_eq!((&held[0].row, held[0].attempts), (&rows[0], 0));
-    assert_eq!(replay(&bench, &rows[0]).await, Replayed::default(), "it is no dead letter any more");
+    assert_eq!(
+        replay(&bench, &rows[0]).await,
+        Replayed::default(),
+        "it is no dead letter any more"
+    );
 }
 
 /// What did not park its aggregate may come behind its successors, and the replay says so.
-pub async fn a_replay_that_did_not_park_says_that_later_ones_may_be_out<H: StoreHarness>(harness: &H) {
+pub async fn a_replay_that_did_not_park_says_that_later_ones_may_be_out<H: StoreHarness>(
+    harness: &H,
+) {
     let bench = Bench::new(harness).await;
     let rows = bench.pending([event("a", 1), event("a", 2)]).await;
-    let free = bench.settle(vec![buried(&rows[0], false), failed(&rows[1], Duration::ZERO)]).await;
+    let free = bench
+        .settle(vec![
+            buried(&rows[0], false),
+            failed(&rows[1], Duration::ZERO),
+        ])
+        .await;
     assert_eq!(held_numbers(&free.held), [2], "nobody is parked");
     bench.settle(vec![held_published(&free.held[0])]).await;
-    assert_eq!(replay(&bench, &rows[0]).await, Replayed { replayed: true, later_ones_out: true });
+    assert_eq!(
+        replay(&bench, &rows[0]).await,
+        Replayed {
+            replayed: true,
+            later_ones_out: true
+        }
+    );
     assert_eq!(held_numbers(&bench.next().await.held), [1]);
 }
 
@@ -140,11 +275,16 @@ pub async fn a_replay_that_did_not_park_says_that_later_ones_may_be_out<H: Store
 pub async fn a_discard_lets_the_followers_go<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
     let rows = bench.pending([event("a", 1), event("a", 2)]).await;
-    bench.settle(vec![buried(&rows[0], true), follows(&rows[1])]).await;
+    bench
+        .settle(vec![buried(&rows[0], true), follows(&rows[1])])
+        .await;
     assert!(discard(&bench, &rows[0]).await);
     assert!(!discard(&bench, &rows[0]).await, "it is gone");
     let next = bench.next().await;
-    assert_eq!((held_numbers(&next.held), list(&bench, query()).await), (vec![2], vec![]));
+    assert_eq!(
+        (held_numbers(&next.held), list(&bench, query()).await),
+        (vec![2], vec![])
+    );
     let free = bench.settle(vec![held_published(&next.held[0])]).await;
     assert_eq!(free.streams, Some(vec![]));
 }
@@ -152,8 +292,16 @@ pub async fn a_discard_lets_the_followers_go<H: StoreHarness>(harness: &H) {
 /// An aggregate with two dead letters goes on when both are gone.
 pub async fn every_dead_letter_that_parks_must_go_first<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.pending((1..=3).map(|number| event("a", number))).await;
-    bench.settle(vec![buried(&rows[0], true), buried(&rows[1], true), follows(&rows[2])]).await;
+    let rows = bench
+        .pending((1..=3).map(|number| event("a", number)))
+        .await;
+    bench
+        .settle(vec![
+            buried(&rows[0], true),
+            buried(&rows[1], true),
+            follows(&rows[2]),
+        ])
+        .await;
     discard(&bench, &rows[0]).await;
     assert_eq!(bench.next().await.held, []);
     discard(&bench, &rows[1]).await;
@@ -164,20 +312,46 @@ pub async fn every_dead_letter_that_parks_must_go_first<H: StoreHarness>(harness
 pub async fn an_event_without_order_parks_nothing<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
     let rows = bench.pending((1..=2).map(unordered_event)).await;
-    let free = bench.settle(vec![buried(&rows[0], false), failed(&rows[1], Duration::ZERO)]).await;
-    assert_eq!((held_numbers(&free.held), free.streams), (vec![2], Some(vec![])));
-    assert_eq!(replay(&bench, &rows[0]).await, Replayed { replayed: true, later_ones_out: false });
-    assert_eq!(BTreeSet::from_iter(held_numbers(&bench.next().await.held)), BTreeSet::from([1, 2]));
+    let free = bench
+        .settle(vec![
+            buried(&rows[0], false),
+            failed(&rows[1], Duration::ZERO),
+        ])
+        .await;
+    assert_eq!(
+        (held_numbers(&free.held), free.streams),
+        (vec![2], Some(vec![]))
+    );
+    assert_eq!(
+        replay(&bench, &rows[0]).await,
+        Replayed {
+            replayed: true,
+            later_ones_out: false
+        }
+    );
+    assert_eq!(
+        BTreeSet::from_iter(held_numbers(&bench.next().await.held)),
+        BTreeSet::from([1, 2])
+    );
 }
 
-/// An operator's command changes the revision, so that the relay learns of it; one that found nothing need not.
+/// An operator's command changes the revision, so that the relay learns of it; one that found
+/// nothing need not.
 pub async fn replay_and_discard_change_the_revision<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
     let rows = bench.pending([event("a", 1), event("b", 2)]).await;
-    let mut known = bench.settle(vec![buried(&rows[0], true), buried(&rows[1], true)]).await.revision;
+    let mut known = bench
+        .settle(vec![buried(&rows[0], true), buried(&rows[1], true)])
+        .await
+        .revision;
     for (row, left) in [(&rows[0], 1), (&rows[1], 0)] {
         discard(&bench, row).await;
-        let told = bench.advance(Advance { revision: Some(known), ..call(bench.lease) }).await;
+        let told = bench
+            .advance(Advance {
+                revision: Some(known),
+                ..call(bench.lease)
+            })
+            .await;
         assert_eq!(told.streams.map(|streams| streams.len()), Some(left));
         assert_ne!(told.revision, known);
         known = told.revision;
@@ -185,8 +359,16 @@ pub async fn replay_and_discard_change_the_revision<H: StoreHarness>(harness: &H
     let rows = bench.pending([event("c", 3)]).await;
     known = bench.settle(vec![buried(&rows[0], true)]).await.revision;
     replay(&bench, &rows[0]).await;
-    let told = bench.advance(Advance { revision: Some(known), ..call(bench.lease) }).await;
-    assert_eq!((held_numbers(&told.held), told.streams.is_some()), (vec![3], true));
+    let told = bench
+        .advance(Advance {
+            revision: Some(known),
+            ..call(bench.lease)
+        })
+        .await;
+    assert_eq!(
+        (held_numbers(&told.held), told.streams.is_some()),
+        (vec![3], true)
+    );
 }
 
 /// A dead letter belongs to its route.
@@ -195,21 +377,41 @@ pub async fn replay_and_discard_need_the_right_route<H: StoreHarness>(harness: &
     let row = bench.pending([event("a", 1)]).await.remove(0);
     bench.settle(vec![buried(&row, true)]).await;
     let id = row.envelope.event_id;
-    assert_eq!(bench.store.replay(id, "elsewhere").await.expect("the store is there"), Replayed::default());
+    assert_eq!(
+        bench
+            .store
+            .replay(id, "elsewhere")
+            .await
+            .expect("the store is there"),
+        Replayed::default()
+    );
     let discard = async |id, route| bench.store.discard(id, route, &needless()).await;
     assert!(!discard(id, "elsewhere").await.expect("the store is there"));
-    assert!(!discard(bento_core::EventId::new(), Destination::DEFAULT).await.expect("the store is there"));
+    assert!(
+        !discard(bento_core::EventId::new(), Destination::DEFAULT)
+            .await
+            .expect("the store is there")
+    );
     assert_eq!(list(&bench, query()).await.len(), 1);
 }
 
 /// The list is ordered by time of failure, then by event and route, and can be read page by page.
 pub async fn dead_letters_are_listed_oldest_first_and_paged<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
-    let rows = bench.pending((1..=4).map(|number| event("a", number))).await;
+    let rows = bench
+        .pending((1..=4).map(|number| event("a", number)))
+        .await;
     bench.settle(vec![buried(&rows[3], true)]).await;
     harness.pass(Duration::from_millis(5)).await;
     let elsewhere = |row: &OutboxRow| buried_for("elsewhere", row);
-    bench.settle(rows[..3].iter().flat_map(|row| [buried(row, true), elsewhere(row)]).collect()).await;
+    bench
+        .settle(
+            rows[..3]
+                .iter()
+                .flat_map(|row| [buried(row, true), elsewhere(row)])
+                .collect(),
+        )
+        .await;
     let mut pages = Vec::new();
     let mut query = query().limit(2);
     loop {
@@ -218,13 +420,23 @@ pub async fn dead_letters_are_listed_oldest_first_and_paged<H: StoreHarness>(har
         query = query.after(last.cursor());
         pages.push(dead_numbers(&page));
     }
-    assert_eq!(pages.concat()[0], 4, "the oldest failure is first: {pages:?}");
+    assert_eq!(
+        pages.concat()[0],
+        4,
+        "the oldest failure is first: {pages:?}"
+    );
     assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 2, 1]);
     let mut numbers = pages.concat();
     numbers.sort_unstable();
     assert_eq!(numbers, [1, 1, 2, 2, 3, 3, 4], "each once for each route");
     assert_eq!(list(&bench, DeadLetterQuery::default()).await.len(), 7);
-    assert_eq!(list(&bench, DeadLetterQuery::default().limit(u64::MAX)).await.len(), 7, "more than there are is all");
+    assert_eq!(
+        list(&bench, DeadLetterQuery::default().limit(u64::MAX))
+            .await
+            .len(),
+        7,
+        "more than there are is all"
+    );
 }
 
 /// The list can be narrowed by event type, tenant, route, aggregate, cause and time of failure.
@@ -232,11 +444,33 @@ pub async fn dead_letters_are_filtered<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
     let mut typed = event("b", 2);
     typed.envelope.event_type = "other.happened".into();
-    let rows = bench.pending([event("a", 1), typed, event_of_tenant("acme", 3), event("a", 4)]).await;
-    bench.settle(vec![buried_for("elsewhere", &rows[0]), buried(&rows[1], true), buried(&rows[2], true)]).await;
+    let rows = bench
+        .pending([
+            event("a", 1),
+            typed,
+            event_of_tenant("acme", 3),
+            event("a", 4),
+        ])
+        .await;
+    bench
+        .settle(vec![
+            buried_for("elsewhere", &rows[0]),
+            buried(&rows[1], true),
+            buried(&rows[2], true),
+        ])
+        .await;
     harness.pass(Duration::from_millis(5)).await;
-    let dead = Burial { cause: Burial::EXPIRED.into(), ..burial(true) };
-    bench.settle(vec![Settlement::Bury { position: rows[3].position, route: default_route(), dead }]).await;
+    let dead = Burial {
+        cause: Burial::EXPIRED.into(),
+        ..burial(true)
+    };
+    bench
+        .settle(vec![Settlement::Bury {
+            position: rows[3].position,
+            route: default_route(),
+            dead,
+        }])
+        .await;
     let filtered = async |filter| dead_numbers(&list(&bench, DeadLetterQuery::of(filter)).await);
     let any = DeadLetterFilter::default;
     let mut early = filtered(any().cause(Burial::PERMANENT)).await;
@@ -248,10 +482,25 @@ pub async fn dead_letters_are_filtered<H: StoreHarness>(harness: &H) {
     assert_eq!(filtered(any().route("elsewhere")).await, [1]);
     assert_eq!(filtered(any().aggregate("thing", "b")).await, [2]);
     assert_eq!(filtered(any().aggregate("thing", "nobody")).await, [0; 0]);
-    assert_eq!(filtered(any().aggregate("thing", "a").route("elsewhere")).await, [1]);
-    let last = list(&bench, query()).await.pop().expect("four are dead").failed_at;
-    assert_eq!(filtered(any().failed_since(last)).await, [4], "from then on");
-    assert_eq!(filtered(any().failed_until(last)).await.len(), 3, "before it");
+    assert_eq!(
+        filtered(any().aggregate("thing", "a").route("elsewhere")).await,
+        [1]
+    );
+    let last = list(&bench, query())
+        .await
+        .pop()
+        .expect("four are dead")
+        .failed_at;
+    assert_eq!(
+        filtered(any().failed_since(last)).await,
+        [4],
+        "from then on"
+    );
+    assert_eq!(
+        filtered(any().failed_until(last)).await.len(),
+        3,
+        "before it"
+    );
 }
 
 fn query() -> DeadLetterQuery {
@@ -263,12 +512,20 @@ async fn list<H: StoreHarness>(bench: &Bench<'_, H>, query: DeadLetterQuery) -> 
 }
 
 async fn replay<H: StoreHarness>(bench: &Bench<'_, H>, row: &OutboxRow) -> Replayed {
-    bench.store.replay(row.envelope.event_id, Destination::DEFAULT).await.expect("the store is there")
+    bench
+        .store
+        .replay(row.envelope.event_id, Destination::DEFAULT)
+        .await
+        .expect("the store is there")
 }
 
 async fn discard<H: StoreHarness>(bench: &Bench<'_, H>, row: &OutboxRow) -> bool {
     let id = row.envelope.event_id;
-    bench.store.discard(id, Destination::DEFAULT, &needless()).await.expect("the store is there")
+    bench
+        .store
+        .discard(id, Destination::DEFAULT, &needless())
+        .await
+        .expect("the store is there")
 }
 
 fn needless() -> Discarding {
@@ -276,34 +533,75 @@ fn needless() -> Discarding {
 }
 
 fn buried_for(route: &str, row: &OutboxRow) -> Settlement {
-    Settlement::Bury { position: row.position, route: route.into(), dead: burial(true) }
+    Settlement::Bury {
+        position: row.position,
+        route: route.into(),
+        dead: burial(true),
+    }
 }
 
 pub(super) fn dead_numbers(letters: &[DeadLetter]) -> Vec<u32> {
-    letters.iter().map(|letter| number_of(&letter.envelope)).collect()
+    letters
+        .iter()
+        .map(|letter| number_of(&letter.envelope))
+        .collect()
 }
 
-/// A dead letter for the route `unreadable` parks its aggregate on every route, and no other aggregate, until it is discarded.
-pub async fn a_row_that_cannot_be_read_parks_its_aggregate_on_every_route<H: StoreHarness>(harness: &H) {
+/// A dead letter for the route `unreadable` parks its aggregate on every route, and no other
+/// aggregate, until it is discarded.
+pub async fn a_row_that_cannot_be_read_parks_its_aggregate_on_every_route<H: StoreHarness>(
+    harness: &H,
+) {
     let bench = Bench::new(harness).await;
-    let rows = bench.pending([event("a", 1), event("a", 2), event("b", 3), event("a", 4)]).await;
+    let rows = bench
+        .pending([event("a", 1), event("a", 2), event("b", 3), event("a", 4)])
+        .await;
     let to = |row: &OutboxRow, route: &str| {
         let (position, route) = (row.position, route.into());
-        Settlement::Hold { position, route, ordered: true, why: Held::Behind }
+        Settlement::Hold {
+            position,
+            route,
+            ordered: true,
+            why: Held::Behind,
+        }
     };
     let unreadable: Arc<str> = Burial::UNREADABLE.into();
-    let dead = Burial { cause: Burial::UNREADABLE.into(), ..burial(true) };
-    let lost = Settlement::Bury { position: rows[0].position, route: Arc::clone(&unreadable), dead };
-    let held = vec![to(&rows[1], "x"), to(&rows[1], "y"), to(&rows[2], "x"), to(&rows[3], "y")];
+    let dead = Burial {
+        cause: Burial::UNREADABLE.into(),
+        ..burial(true)
+    };
+    let lost = Settlement::Bury {
+        position: rows[0].position,
+        route: Arc::clone(&unreadable),
+        dead,
+    };
+    let held = vec![
+        to(&rows[1], "x"),
+        to(&rows[1], "y"),
+        to(&rows[2], "x"),
+        to(&rows[3], "y"),
+    ];
     let before = bench.settle([vec![lost], held].concat()).await;
     assert_eq!(held_numbers(&before.held), [3]);
     let streams = before.streams.expect("nothing is known before");
-    assert!(streams.iter().any(|stream| stream.route == unreadable && stream.aggregate_id == "a"), "{streams:?}");
+    assert!(
+        streams
+            .iter()
+            .any(|stream| stream.route == unreadable && stream.aggregate_id == "a"),
+        "{streams:?}"
+    );
     let discarding = Discarding::because("written anew").expect("it says something");
-    let discarded = bench.store.discard(rows[0].envelope.event_id, &unreadable, &discarding).await;
+    let discarded = bench
+        .store
+        .discard(rows[0].envelope.event_id, &unreadable, &discarding)
+        .await;
     assert!(discarded.expect("the store is there"));
     let after = bench.next().await;
-    let mut due: Vec<_> = after.held.iter().map(|held| (&*held.route, number_of(&held.row.envelope))).collect();
+    let mut due: Vec<_> = after
+        .held
+        .iter()
+        .map(|held| (&*held.route, number_of(&held.row.envelope)))
+        .collect();
     due.sort_unstable();
     assert_eq!(due, [("x", 2), ("x", 3), ("y", 2), ("y", 4)]);
     assert_ne!(before.revision, after.revision);

@@ -29,29 +29,46 @@ struct Hook {
 
 impl Hook {
     fn new(answers: &[Answer]) -> Self {
-        Self { answers: Arc::new(Mutex::new(answers.to_vec())), calls: watch::Sender::default() }
+        Self {
+            answers: Arc::new(Mutex::new(answers.to_vec())),
+            calls: watch::Sender::default(),
+        }
     }
 
     async fn called(&self, times: usize) -> Vec<String> {
         let mut calls = self.calls.subscribe();
-        let calls = tokio::time::timeout(Duration::from_secs(600), calls.wait_for(|calls| calls.len() >= times)).await;
+        let calls = tokio::time::timeout(
+            Duration::from_secs(600),
+            calls.wait_for(|calls| calls.len() >= times),
+        )
+        .await;
         calls.expect("the hook is called").unwrap().clone()
     }
 }
 
 impl AlertHook for Hook {
     async fn alert(&self, letters: &[DeadLetter]) -> Result<(), AlertError> {
-        let tenants: Vec<_> = letters.iter().filter_map(|letter| letter.envelope.tenant_id.as_deref()).collect();
-        self.calls.send_modify(|calls| calls.push(tenants.join(" ")));
+        let tenants: Vec<_> = letters
+            .iter()
+            .filter_map(|letter| letter.envelope.tenant_id.as_deref())
+            .collect();
+        self.calls
+            .send_modify(|calls| calls.push(tenants.join(" ")));
         let answer = {
             let mut answers = self.answers.lock().unwrap();
-            if answers.len() > 1 { answers.remove(0) } else { answers[0] }
+            if answers.len() > 1 {
+                answers.remove(0)
+            } else {
+                answers[0]
+            }
         };
         // As one that sends something: others run meanwhile.
         tokio::time::sleep(Duration::from_millis(20)).await;
         match answer {
             Answer::Tells => Ok(()),
-            Answer::Fails => Err(AlertError::new("the pager cannot be reached").because("no route to host")),
+            Answer::Fails => {
+                Err(AlertError::new("the pager cannot be reached").because("no route to host"))
+            }
             Answer::Panics => panic!("the pager panics"),
             Answer::Hangs => std::future::pending().await,
         }
@@ -90,21 +107,39 @@ async fn a_hook_that_fails_panics_or_hangs_is_called_again() {
     assert_eq!(hook.called(4).await.len(), 4);
     alerts.stop().await;
     drop(recording);
-    assert_eq!((counters.get(ALERTED_EVENTS), counters.get(FAILED_ALERTS)), (1, 3));
+    assert_eq!(
+        (counters.get(ALERTED_EVENTS), counters.get(FAILED_ALERTS)),
+        (1, 3)
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn several_processes_tell_of_a_letter_once() {
     let store = MemoryStore::default();
-    bury(&store, (0..120).map(|number| letter(&format!("t{number:03}")))).await;
+    bury(
+        &store,
+        (0..120).map(|number| letter(&format!("t{number:03}"))),
+    )
+    .await;
     let hook = Hook::new(&[Answer::Tells]);
     let start = || Alerts::start(store.clone(), hook.clone(), AlertSettings::default());
     let (first, second) = (start(), start());
     hook.called(3).await;
     tokio::time::sleep(Duration::from_secs(3600)).await;
-    let mut told: Vec<_> = hook.called(3).await.iter().flat_map(|call| call.split(' ')).map(str::to_owned).collect();
+    let mut told: Vec<_> = hook
+        .called(3)
+        .await
+        .iter()
+        .flat_map(|call| call.split(' '))
+        .map(str::to_owned)
+        .collect();
     told.sort();
-    assert_eq!(told, (0..120).map(|number| format!("t{number:03}")).collect::<Vec<_>>());
+    assert_eq!(
+        told,
+        (0..120)
+            .map(|number| format!("t{number:03}"))
+            .collect::<Vec<_>>()
+    );
     first.stop().await;
     second.stop().await;
 }
@@ -117,21 +152,35 @@ async fn a_hanging_hook_delays_no_relay_and_no_stop_for_long() {
     let alerts = Alerts::start(store.clone(), hook.clone(), AlertSettings::default());
     hook.called(1).await;
     let broker = MemoryPublisher::new();
-    let relay = Relay::builder(store.clone(), broker.clone()).start().unwrap();
+    let relay = Relay::builder(store.clone(), broker.clone())
+        .start()
+        .unwrap();
     let before = tokio::time::Instant::now();
     append(&store, [letter("b")]);
     broker.wait_for(1).await;
-    assert!(before.elapsed() < Duration::from_secs(5), "{:?}", before.elapsed());
+    assert!(
+        before.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        before.elapsed()
+    );
     relay.stop().await.unwrap();
     alerts.stop().await;
-    assert!(before.elapsed() < Duration::from_secs(40), "{:?}", before.elapsed());
+    assert!(
+        before.elapsed() < Duration::from_secs(40),
+        "{:?}",
+        before.elapsed()
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn dropping_the_handle_ends_the_task() {
     let store = MemoryStore::default();
     let hook = Hook::new(&[Answer::Tells]);
-    drop(Alerts::start(store.clone(), hook.clone(), AlertSettings::default()));
+    drop(Alerts::start(
+        store.clone(),
+        hook.clone(),
+        AlertSettings::default(),
+    ));
     bury(&store, [letter("a")]).await;
     tokio::time::sleep(Duration::from_secs(3600)).await;
     assert_eq!(*hook.calls.borrow(), Vec::<String>::new());

@@ -22,7 +22,9 @@ struct Logged(Arc<Mutex<Vec<u8>>>);
 impl Logged {
     fn subscribe(&self) -> tracing::subscriber::DefaultGuard {
         let writer = self.clone();
-        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone());
         tracing::subscriber::set_default(subscriber.finish())
     }
 
@@ -57,11 +59,22 @@ async fn gauges_follow_the_outbox_and_vanish_to_zero() {
     tokio::time::sleep(a_round).await;
     assert_eq!(counters.gauge(BACKLOG, "status", "pending"), Some(1.0));
     assert!(counters.gauge(OLDEST_PENDING, "tenant", "acme").unwrap() > 590.0);
-    Relay::builder(store, MemoryPublisher::new()).run_until_empty().await.unwrap();
+    Relay::builder(store, MemoryPublisher::new())
+        .run_until_empty()
+        .await
+        .unwrap();
     tokio::time::sleep(a_round).await;
-    assert_eq!(counters.gauge(BACKLOG, "status", "pending"), Some(0.0), "its series is set to 0");
+    assert_eq!(
+        counters.gauge(BACKLOG, "status", "pending"),
+        Some(0.0),
+        "its series is set to 0"
+    );
     assert_eq!(counters.gauge(OLDEST_PENDING, "tenant", "acme"), Some(0.0));
-    assert_eq!(counters.gauge(LEASES, "state", "free"), Some(16.0), "the relay is gone");
+    assert_eq!(
+        counters.gauge(LEASES, "state", "free"),
+        Some(16.0),
+        "the relay is gone"
+    );
     monitor.stop().await;
 }
 
@@ -69,11 +82,20 @@ async fn gauges_follow_the_outbox_and_vanish_to_zero() {
 async fn lanes_that_nobody_serves_are_counted() {
     let counters = Counters::default();
     let _recording = counters.record();
-    let sharding = Sharding { lanes: 3.try_into().unwrap(), ..Sharding::default() };
+    let sharding = Sharding {
+        lanes: 3.try_into().unwrap(),
+        ..Sharding::default()
+    };
     let store = MemoryStore::new(sharding);
     store.open().await.unwrap();
     let ttl = Duration::from_secs(600);
-    let beat = Heartbeat { relay: RelayId::new(), ttl, lanes: Some(vec![1]), claim: true, idle: Vec::new() };
+    let beat = Heartbeat {
+        relay: RelayId::new(),
+        ttl,
+        lanes: Some(vec![1]),
+        claim: true,
+        idle: Vec::new(),
+    };
     store.heartbeat(beat).await.unwrap();
     let monitor = Monitor::start(store, MonitorSettings::default());
     tokio::time::sleep(MonitorSettings::default().start + Duration::from_secs(1)).await;
@@ -93,16 +115,24 @@ async fn a_series_that_is_gone_is_set_to_zero_once_and_then_left_alone() {
     let monitor = Monitor::start(store.clone(), MonitorSettings::default());
     let a_round = Duration::from_secs(20);
     tokio::time::sleep(a_round).await;
-    Relay::builder(store, MemoryPublisher::new()).run_until_empty().await.unwrap();
+    Relay::builder(store, MemoryPublisher::new())
+        .run_until_empty()
+        .await
+        .unwrap();
     tokio::time::sleep(a_round).await;
     assert_eq!(counters.gauge(OLDEST_PENDING, "tenant", "acme"), Some(0.0));
     metrics::gauge!(OLDEST_PENDING, "tenant" => "acme", "route" => "").set(7.0);
     tokio::time::sleep(4 * a_round).await;
-    assert_eq!(counters.gauge(OLDEST_PENDING, "tenant", "acme"), Some(7.0), "nobody has set it again");
+    assert_eq!(
+        counters.gauge(OLDEST_PENDING, "tenant", "acme"),
+        Some(7.0),
+        "nobody has set it again"
+    );
     monitor.stop().await;
 }
 
-/// The relay gives its first sign of life some time after the monitor has looked for the first time.
+/// The relay gives its first sign of life some time after the monitor has looked for the first
+/// time.
 #[tokio::test(start_paused = true)]
 async fn a_monitor_that_starts_with_its_relay_raises_no_alarm() {
     let (counters, logged) = (Counters::default(), Logged::default());
@@ -112,11 +142,23 @@ async fn a_monitor_that_starts_with_its_relay_raises_no_alarm() {
     store.open().await.unwrap();
     let monitor = Monitor::start(store.clone(), MonitorSettings::default());
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert!(counters.gauge_of(UNSERVED_LANES).is_none() && counters.gauge_of(LEASES).is_none(), "nothing is known yet");
-    let relay = Relay::builder(store, MemoryPublisher::new()).start().unwrap();
+    assert!(
+        counters.gauge_of(UNSERVED_LANES).is_none() && counters.gauge_of(LEASES).is_none(),
+        "nothing is known yet"
+    );
+    let relay = Relay::builder(store, MemoryPublisher::new())
+        .start()
+        .unwrap();
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    assert_eq!((counters.gauge_of(UNSERVED_LANES), counters.gauge_of(RELAYS)), (Some(0.0), Some(1.0)));
-    assert_eq!(counters.gauge(LEASES, "state", "held"), Some(16.0), "within a second or so");
+    assert_eq!(
+        (counters.gauge_of(UNSERVED_LANES), counters.gauge_of(RELAYS)),
+        (Some(0.0), Some(1.0))
+    );
+    assert_eq!(
+        counters.gauge(LEASES, "state", "held"),
+        Some(16.0),
+        "within a second or so"
+    );
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(logged.count("no relay serves"), 0);
     relay.stop().await.unwrap();

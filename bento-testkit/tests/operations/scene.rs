@@ -7,7 +7,12 @@ use bento_relay::{MemoryStore, Relay};
 use chrono::Utc;
 
 /// An event of a tenant's aggregate.
-pub(crate) fn event(tenant: &str, event_type: &'static str, version: u32, payload: &str) -> Envelope {
+pub(crate) fn event(
+    tenant: &str,
+    event_type: &'static str,
+    version: u32,
+    payload: &str,
+) -> Envelope {
     let mut envelope = Envelope::new(event_type, version, Utc::now(), payload.to_owned());
     envelope.aggregate_type = "thing".into();
     envelope.aggregate_id = tenant.to_owned();
@@ -20,7 +25,10 @@ pub(crate) async fn bury(store: &MemoryStore, events: impl IntoIterator<Item = E
     append(store, events);
     let broker = MemoryPublisher::chaining();
     broker.fail(|_| Some(PublishError::permanent("refused").because("no such topic")));
-    Relay::builder(store.configured_for(Sharding::default()), broker).run_until_empty().await.unwrap();
+    Relay::builder(store.configured_for(Sharding::default()), broker)
+        .run_until_empty()
+        .await
+        .unwrap();
 }
 
 /// Writes events.

@@ -12,15 +12,21 @@ use tokio::time::Instant;
 
 use crate::scene::{PATIENCE, Scene, event};
 
-fn fails(aggregate_id: &'static str) -> impl Fn(&Delivery) -> Option<PublishError> + Send + Sync + 'static {
-    move |delivery| (delivery.envelope.aggregate_id == aggregate_id).then(|| PublishError::transient("busy"))
+fn fails(
+    aggregate_id: &'static str,
+) -> impl Fn(&Delivery) -> Option<PublishError> + Send + Sync + 'static {
+    move |delivery| {
+        (delivery.envelope.aggregate_id == aggregate_id).then(|| PublishError::transient("busy"))
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_failing_event_holds_back_its_own_aggregate_only() {
     let scene = Scene::divided(1);
     scene.broker.inner().fail(fails("1"));
-    ["1", "2", "1", "2", "1"].iter().for_each(|id| drop(scene.commit(id)));
+    ["1", "2", "1", "2", "1"]
+        .iter()
+        .for_each(|id| drop(scene.commit(id)));
     let relay = scene.start();
     scene.wait_for(2).await;
     scene.commit("1");
@@ -41,7 +47,10 @@ async fn retries_wait_longer_each_time_and_end_in_a_dead_letter() {
     let times = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&times);
     scene.broker.inner().fail(move |delivery| {
-        noted.lock().unwrap().push((delivery.attempts, Instant::now()));
+        noted
+            .lock()
+            .unwrap()
+            .push((delivery.attempts, Instant::now()));
         Some(PublishError::transient("busy").because(std::io::Error::other("socket closed")))
     });
     let poisoned = scene.commit("1");
@@ -50,37 +59,69 @@ async fn retries_wait_longer_each_time_and_end_in_a_dead_letter() {
     relay.stop().await.unwrap();
 
     let times = times.lock().unwrap().clone();
-    assert_eq!(times.iter().map(|(attempts, _)| *attempts).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+    assert_eq!(
+        times
+            .iter()
+            .map(|(attempts, _)| *attempts)
+            .collect::<Vec<_>>(),
+        [0, 1, 2, 3, 4]
+    );
     for (pair, ceiling) in times.windows(2).zip([500, 1000, 2000, 4000]) {
         let waited = pair[1].1 - pair[0].1;
-        assert!(waited <= Duration::from_millis(ceiling + 10), "waited {waited:?} of at most {ceiling} ms");
+        assert!(
+            waited <= Duration::from_millis(ceiling + 10),
+            "waited {waited:?} of at most {ceiling} ms"
+        );
     }
     let total = times[4].1 - times[0].1;
-    assert!(total > Duration::from_millis(500), "the waits are real: {total:?}");
+    assert!(
+        total > Duration::from_millis(500),
+        "the waits are real: {total:?}"
+    );
     let dead = scene.dead().await.remove(0);
-    assert_eq!((dead.envelope.event_id, dead.attempts), (poisoned.event_id, 5));
-    assert_eq!((&*dead.cause, &*dead.error), ("max attempts", "busy: socket closed"));
+    assert_eq!(
+        (dead.envelope.event_id, dead.attempts),
+        (poisoned.event_id, 5)
+    );
+    assert_eq!(
+        (&*dead.cause, &*dead.error),
+        ("max attempts", "busy: socket closed")
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_dead_letter_parks_its_aggregate_until_it_is_replayed() {
     let scene = Scene::divided(1);
-    scene
-        .broker
-        .inner()
-        .fail(|delivery| (delivery.envelope.aggregate_id == "1").then(|| PublishError::permanent("no such topic")));
+    scene.broker.inner().fail(|delivery| {
+        (delivery.envelope.aggregate_id == "1").then(|| PublishError::permanent("no such topic"))
+    });
     let first = scene.commit("1");
     scene.commit("1");
     let relay = scene.start();
     scene.wait_for_counts(0, 1, 1).await;
-    assert_eq!(scene.broker.attempts().len(), 1, "a permanent failure is not tried again");
+    assert_eq!(
+        scene.broker.attempts().len(),
+        1,
+        "a permanent failure is not tried again"
+    );
     scene.broker.inner().recover();
     scene.commit("1");
     scene.commit("2");
     scene.wait_for_counts(0, 2, 1).await;
-    assert_eq!(scene.published_of(), ["2"], "new events of a parked aggregate wait as well");
+    assert_eq!(
+        scene.published_of(),
+        ["2"],
+        "new events of a parked aggregate wait as well"
+    );
 
-    assert!(scene.store.replay(first.event_id, Destination::DEFAULT).await.unwrap().replayed);
+    assert!(
+        scene
+            .store
+            .replay(first.event_id, Destination::DEFAULT)
+            .await
+            .unwrap()
+            .replayed
+    );
     scene.wait_for(4).await;
     relay.stop().await.unwrap();
     scene.account().assert_exact();
@@ -98,7 +139,13 @@ async fn a_discarded_dead_letter_lets_its_aggregate_go_on() {
     let relay = scene.start();
     scene.wait_for_counts(0, 1, 1).await;
     let discarding = Discarding::because("nobody needs it").unwrap();
-    assert!(scene.store.discard(first.event_id, Destination::DEFAULT, &discarding).await.unwrap());
+    assert!(
+        scene
+            .store
+            .discard(first.event_id, Destination::DEFAULT, &discarding)
+            .await
+            .unwrap()
+    );
     scene.commit("1");
     scene.wait_for(2).await;
     relay.stop().await.unwrap();
@@ -112,7 +159,8 @@ async fn a_broker_that_asks_for_less_is_asked_again_no_sooner_than_it_said() {
     let asked = Duration::from_secs(120);
     let start = Instant::now();
     scene.broker.inner().fail(move |_| {
-        (start.elapsed() < asked).then(|| PublishError::throttled("slow down", asked.saturating_sub(start.elapsed())))
+        (start.elapsed() < asked)
+            .then(|| PublishError::throttled("slow down", asked.saturating_sub(start.elapsed())))
     });
     scene.commit("1");
     let relay = scene.start();
@@ -126,14 +174,20 @@ async fn a_broker_that_asks_for_less_is_asked_again_no_sooner_than_it_said() {
 #[tokio::test(start_paused = true)]
 async fn an_outage_of_the_broker_makes_no_dead_letters_of_the_backlog() {
     let scene = Scene::new();
-    scene.broker.inner().fail(|_| Some(PublishError::unavailable("connection refused")));
+    scene
+        .broker
+        .inner()
+        .fail(|_| Some(PublishError::unavailable("connection refused")));
     scene.commit_many(200, 1000);
     let relay = scene.start();
     tokio::time::sleep(Duration::from_secs(3600)).await;
     let during = scene.counts().await;
     assert_eq!((during.pending + during.held, during.dead), (1000, 0));
     let attempts = scene.broker.attempts().len();
-    assert!(attempts < 1000, "{attempts} attempts in an hour at a broker that is away");
+    assert!(
+        attempts < 1000,
+        "{attempts} attempts in an hour at a broker that is away"
+    );
     scene.broker.inner().recover();
     scene.wait_for(1000).await;
     scene.wait_for_counts(0, 0, 0).await;
@@ -155,10 +209,18 @@ async fn a_publisher_that_panics_has_failed_for_the_moment() {
     let scene = Scene::new();
     scene.commit_many(1, 3);
     let broker = MemoryPublisher::new();
-    let relay = Relay::builder(scene.store.clone(), Panics(0.into(), broker.clone())).start().unwrap();
-    tokio::time::timeout(PATIENCE, broker.wait_for(3)).await.unwrap();
+    let relay = Relay::builder(scene.store.clone(), Panics(0.into(), broker.clone()))
+        .start()
+        .unwrap();
+    tokio::time::timeout(PATIENCE, broker.wait_for(3))
+        .await
+        .unwrap();
     relay.stop().await.unwrap();
-    let attempts: Vec<_> = broker.published().iter().map(|delivery| delivery.attempts).collect();
+    let attempts: Vec<_> = broker
+        .published()
+        .iter()
+        .map(|delivery| delivery.attempts)
+        .collect();
     assert_eq!(attempts, [1, 0, 0]);
 }
 
@@ -176,9 +238,15 @@ impl Publisher for Silent {
 async fn a_publisher_that_answers_for_nothing_makes_no_dead_letters_of_the_backlog() {
     let scene = Scene::divided(1);
     scene.commit_many(50, 50);
-    let relay = Relay::builder(scene.store.clone(), Silent).seed(1).start().unwrap();
+    let relay = Relay::builder(scene.store.clone(), Silent)
+        .seed(1)
+        .start()
+        .unwrap();
     tokio::time::sleep(Duration::from_secs(600)).await;
-    assert_eq!((scene.counts().await.dead, relay.health().degraded.len()), (0, 1));
+    assert_eq!(
+        (scene.counts().await.dead, relay.health().degraded.len()),
+        (0, 1)
+    );
     relay.stop().await.unwrap();
 }
 
@@ -187,7 +255,11 @@ async fn a_publisher_that_never_answers_is_given_up_on() {
     let scene = Scene::new();
     scene.commit("1");
     scene.broker.inner().block();
-    let relay = scene.relay().publish_timeout(Duration::from_secs(2)).start().unwrap();
+    let relay = scene
+        .relay()
+        .publish_timeout(Duration::from_secs(2))
+        .start()
+        .unwrap();
     scene.wait_for_counts(0, 1, 0).await;
     scene.broker.inner().unblock();
     scene.wait_for(1).await;
@@ -199,16 +271,32 @@ async fn a_publisher_that_never_answers_is_given_up_on() {
 async fn whatever_goes_wrong_with_the_broker_nothing_is_lost_or_reordered() {
     for seed in 0..20 {
         let scene = Scene::divided(4);
-        let flakiness = Flakiness { panics: 5, loses_confirmations: 10, answers_too_little: 10, fails: 10 };
+        let flakiness = Flakiness {
+            panics: 5,
+            loses_confirmations: 10,
+            answers_too_little: 10,
+            fails: 10,
+        };
         let broker = FlakyPublisher::new(scene.broker.clone(), flakiness, seed);
         scene.commit_many(10, 200);
-        let retry = RetryPolicy { max_attempts: 50, ..RetryPolicy::default() };
-        let relay = Relay::builder(scene.store.clone(), broker).retry(retry).batch(15).seed(seed).start().unwrap();
+        let retry = RetryPolicy {
+            max_attempts: 50,
+            ..RetryPolicy::default()
+        };
+        let relay = Relay::builder(scene.store.clone(), broker)
+            .retry(retry)
+            .batch(15)
+            .seed(seed)
+            .start()
+            .unwrap();
         scene.wait_for_counts(0, 0, 0).await;
         relay.stop().await.unwrap();
         let account = scene.account();
         account.assert_nothing_lost_and_in_order();
-        assert!(account.duplicates > 0, "lost confirmations make duplicates: {account}");
+        assert!(
+            account.duplicates > 0,
+            "lost confirmations make duplicates: {account}"
+        );
     }
 }
 
@@ -225,6 +313,10 @@ async fn a_tenants_poison_holds_up_no_other_aggregate() {
         scene.commit(&format!("fine {number}"));
     }
     scene.wait_for(100).await;
-    assert!(start.elapsed() < Duration::from_millis(100), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_millis(100),
+        "{:?}",
+        start.elapsed()
+    );
     relay.stop().await.unwrap();
 }

@@ -22,7 +22,9 @@ async fn right_is_not_delayed(pair: &Pair, committed: &mut usize, more: u32) {
     pair.commit_more(u32::try_from(*committed).unwrap(), AGGREGATES, more);
     *committed += more as usize;
     let all = pair.right.wait_for(*committed);
-    tokio::time::timeout(SOON, all).await.expect("the other destination does not delay it");
+    tokio::time::timeout(SOON, all)
+        .await
+        .expect("the other destination does not delay it");
 }
 
 #[tokio::test(start_paused = true)]
@@ -37,8 +39,16 @@ async fn a_destination_that_hangs_delays_no_other_and_gets_everything_once_it_an
         right_is_not_delayed(&pair, &mut committed, 200).await;
     }
     let during = pair.scene.counts().await;
-    assert_eq!((during.pending, during.held, during.dead), (0, committed as u64, 0), "held, and nothing else");
-    assert_eq!(counters.get_labelled(LATE_WAVES, "destination", "left"), 2, "one for each shard, and no more is sent");
+    assert_eq!(
+        (during.pending, during.held, during.dead),
+        (0, committed as u64, 0),
+        "held, and nothing else"
+    );
+    assert_eq!(
+        counters.get_labelled(LATE_WAVES, "destination", "left"),
+        2,
+        "one for each shard, and no more is sent"
+    );
     pair.left.unblock();
     pair.wait_for(committed, committed).await;
     pair.scene.wait_for_counts(0, 0, 0).await;
@@ -87,14 +97,20 @@ async fn a_slow_destination_delays_no_other_and_gets_everything_once_and_in_orde
 async fn what_was_held_for_a_destination_that_answers_again_is_taken_up_at_once_in_every_shard() {
     let pair = Pair::new();
     let seldom = Duration::from_secs(1_000_000);
-    let relay = pair.relay(both(|rule| rule)).poll(seldom, seldom).start().unwrap();
+    let relay = pair
+        .relay(both(|rule| rule))
+        .poll(seldom, seldom)
+        .start()
+        .unwrap();
     settle().await;
     pair.left.block();
     pair.commit_many(20, 200);
     pair.right.wait_for(200).await;
     tokio::time::sleep(Duration::from_secs(10)).await;
     pair.left.unblock();
-    tokio::time::timeout(SOON, pair.left.wait_for(200)).await.expect("it does not wait for a poll");
+    tokio::time::timeout(SOON, pair.left.wait_for(200))
+        .await
+        .expect("it does not wait for a poll");
     relay.stop().await.unwrap();
     pair.assert_exact(&pair.left);
 }
@@ -105,7 +121,9 @@ async fn all_or_nothing_goes_on_past_a_destination_that_hangs_and_sends_nothing_
     pair.left.block();
     pair.commit_many(20, 20);
     let relay = pair.relay(both(Rule::all_or_nothing)).start().unwrap();
-    tokio::time::timeout(SOON, pair.right.wait_for(20)).await.expect("it is not held up");
+    tokio::time::timeout(SOON, pair.right.wait_for(20))
+        .await
+        .expect("it is not held up");
     tokio::time::sleep(SOON).await;
     pair.left.unblock();
     pair.commit_more(20, 20, 20);
@@ -120,9 +138,14 @@ async fn all_or_nothing_goes_on_past_a_destination_that_hangs_and_sends_nothing_
 async fn what_fails_late_is_tried_again() {
     let pair = Pair::new();
     pair.left.answer_after(Duration::from_secs(1));
-    pair.left.fail(|delivery| (delivery.attempts < 2).then(|| PublishError::transient("busy")));
+    pair.left
+        .fail(|delivery| (delivery.attempts < 2).then(|| PublishError::transient("busy")));
     pair.commit_many(3, 6);
-    let relay = pair.relay(both(|rule| rule)).failure_threshold(1000).start().unwrap();
+    let relay = pair
+        .relay(both(|rule| rule))
+        .failure_threshold(1000)
+        .start()
+        .unwrap();
     pair.wait_for(6, 6).await;
     pair.scene.wait_for_counts(0, 0, 0).await;
     relay.stop().await.unwrap();
@@ -169,7 +192,11 @@ async fn a_relay_that_stops_before_the_answer_loses_nothing() {
     let pair = Pair::new();
     pair.left.answer_after(Duration::from_secs(20));
     pair.commit_many(20, 40);
-    let relay = pair.relay(both(|rule| rule)).drain_timeout(Duration::from_secs(1)).start().unwrap();
+    let relay = pair
+        .relay(both(|rule| rule))
+        .drain_timeout(Duration::from_secs(1))
+        .start()
+        .unwrap();
     pair.right.wait_for(40).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let sent = pair.left.published().len();
@@ -190,7 +217,10 @@ async fn a_relay_that_loses_its_lease_leaves_what_is_late_to_its_successor() {
     pair.left.answer_after(Duration::from_secs(20));
     pair.commit_many(20, 40);
     let store = FlakyStore::new(pair.scene.store.clone());
-    let zombie = pair.relay_on(store.clone(), both(|rule| rule)).start().unwrap();
+    let zombie = pair
+        .relay_on(store.clone(), both(|rule| rule))
+        .start()
+        .unwrap();
     pair.right.wait_for(40).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     store.set(Outage::Hangs);
@@ -238,7 +268,11 @@ async fn an_operator_who_ends_the_wait_of_a_late_event_sends_nothing_twice() {
         settle().await;
         for _ in 0..10 {
             tokio::time::sleep(Duration::from_millis(200)).await;
-            pair.scene.store.retry_now(&HeldFilter::default()).await.unwrap();
+            pair.scene
+                .store
+                .retry_now(&HeldFilter::default())
+                .await
+                .unwrap();
         }
         pair.left.unblock();
         pair.wait_for(40, 40).await;

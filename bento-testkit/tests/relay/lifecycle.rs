@@ -19,7 +19,11 @@ async fn a_wake_needs_no_poll() {
         let start = Instant::now();
         scene.commit(&number.to_string());
         scene.wait_for(number).await;
-        assert!(start.elapsed() < Duration::from_millis(1), "no time went by: {:?}", start.elapsed());
+        assert!(
+            start.elapsed() < Duration::from_millis(1),
+            "no time went by: {:?}",
+            start.elapsed()
+        );
     }
     relay.stop().await.unwrap();
 }
@@ -31,7 +35,8 @@ async fn a_wake_during_a_batch_is_not_lost() {
     tokio::time::sleep(Duration::from_secs(60)).await;
     for count in 1..=50 {
         scene.commit("1");
-        // A different number of steps each time, so that the wake meets the worker at every stage of its work.
+        // A different number of steps each time, so that the wake meets the worker at every stage
+        // of its work.
         for _ in 0..count % 17 {
             tokio::task::yield_now().await;
         }
@@ -44,7 +49,10 @@ async fn a_wake_during_a_batch_is_not_lost() {
 #[tokio::test(start_paused = true)]
 async fn the_handle_wakes_as_well() {
     let mut scene = Scene::new();
-    let relay = Relay::builder(scene.store.clone(), scene.broker.clone()).poll(NEVER, NEVER).start().unwrap();
+    let relay = Relay::builder(scene.store.clone(), scene.broker.clone())
+        .poll(NEVER, NEVER)
+        .start()
+        .unwrap();
     tokio::time::sleep(Duration::from_secs(60)).await;
     scene.wake = Wake::from(&relay);
     scene.commit("1");
@@ -61,11 +69,19 @@ async fn without_a_wake_the_next_poll_finds_the_event() {
     let start = Instant::now();
     scene.commit("1");
     scene.wait_for(1).await;
-    assert!(start.elapsed() <= Duration::from_secs(1), "idle: {:?}", start.elapsed());
+    assert!(
+        start.elapsed() <= Duration::from_secs(1),
+        "idle: {:?}",
+        start.elapsed()
+    );
     let start = Instant::now();
     scene.commit("1");
     scene.wait_for(2).await;
-    assert!(start.elapsed() <= Duration::from_millis(25), "busy: {:?}", start.elapsed());
+    assert!(
+        start.elapsed() <= Duration::from_millis(25),
+        "busy: {:?}",
+        start.elapsed()
+    );
     relay.stop().await.unwrap();
 }
 
@@ -81,7 +97,11 @@ async fn stopping_finishes_and_settles_what_is_in_flight() {
     assert!(!stopping.is_finished());
     scene.broker.inner().unblock();
     stopping.await.unwrap().unwrap();
-    assert_eq!(scene.published().len(), 1, "the wave is finished, the next one not begun");
+    assert_eq!(
+        scene.published().len(),
+        1,
+        "the wave is finished, the next one not begun"
+    );
     scene.wait_for_counts(2, 0, 0).await;
     assert_eq!(scene.shares().await, [0; 0], "the leases are released");
     scene.broker.inner().unblock();
@@ -94,13 +114,24 @@ async fn stopping_leaves_what_takes_too_long_to_be_published_again() {
     let scene = Scene::divided(1);
     scene.commit("1");
     scene.broker.inner().answer_after(NEVER);
-    let relay = scene.relay().publish_timeout(NEVER).drain_timeout(Duration::from_secs(3)).start().unwrap();
+    let relay = scene
+        .relay()
+        .publish_timeout(NEVER)
+        .drain_timeout(Duration::from_secs(3))
+        .start()
+        .unwrap();
     scene.wait_for(1).await;
     let start = Instant::now();
     relay.stop().await.unwrap();
     let took = start.elapsed();
-    assert!(took >= Duration::from_secs(3) && took < Duration::from_secs(4), "{took:?}");
-    assert_eq!((scene.counts().await.pending, scene.shares().await), (1, vec![]));
+    assert!(
+        took >= Duration::from_secs(3) && took < Duration::from_secs(4),
+        "{took:?}"
+    );
+    assert_eq!(
+        (scene.counts().await.pending, scene.shares().await),
+        (1, vec![])
+    );
     scene.broker.inner().answer_after(Duration::ZERO);
     scene.relay().run_until_empty().await.unwrap();
     let account = scene.account();
@@ -129,10 +160,18 @@ async fn a_wrong_division_ends_the_relay_with_both_numbers() {
     let first = scene.start();
     settle().await;
     let misconfigured = scene.store.configured_for(Sharding::default());
-    let mut relay = Relay::builder(misconfigured, scene.broker.clone()).start().unwrap();
+    let mut relay = Relay::builder(misconfigured, scene.broker.clone())
+        .start()
+        .unwrap();
     let error = relay.join().await.unwrap_err();
-    assert!(matches!(error, RelayError::Store(StoreError::Mismatch { .. })));
-    assert!(error.to_string().contains("4 shard(s)") && error.to_string().contains("16"), "{error}");
+    assert!(matches!(
+        error,
+        RelayError::Store(StoreError::Mismatch { .. })
+    ));
+    assert!(
+        error.to_string().contains("4 shard(s)") && error.to_string().contains("16"),
+        "{error}"
+    );
     assert!(!relay.is_running());
     relay.stop().await.unwrap();
     first.stop().await.unwrap();
@@ -143,7 +182,10 @@ async fn a_lane_that_the_outbox_does_not_have_is_refused() {
     let scene = Scene::new();
     let mut relay = scene.relay().lanes([0, 3]).start().unwrap();
     let error = relay.join().await.unwrap_err();
-    assert!(matches!(error, RelayError::NoSuchLane { lane: 3, lanes: 1 }), "{error}");
+    assert!(
+        matches!(error, RelayError::NoSuchLane { lane: 3, lanes: 1 }),
+        "{error}"
+    );
     assert!(scene.relay().lanes([3]).run_once().await.is_err());
 }
 
@@ -161,6 +203,12 @@ fn a_relay_outside_a_runtime_says_what_it_needs() {
 #[tokio::test]
 async fn settings_out_of_range_are_refused_at_start() {
     let scene = Scene::new();
-    assert!(matches!(scene.relay().batch(0).start(), Err(StartError::Settings(_))));
-    assert!(matches!(scene.relay().workers(0).run_once().await, Err(RelayError::Settings(_))));
+    assert!(matches!(
+        scene.relay().batch(0).start(),
+        Err(StartError::Settings(_))
+    ));
+    assert!(matches!(
+        scene.relay().workers(0).run_once().await,
+        Err(RelayError::Settings(_))
+    ));
 }

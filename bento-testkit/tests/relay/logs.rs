@@ -40,8 +40,12 @@ impl Captured {
     /// The one line with this message.
     fn line(&self, message: &str) -> Line {
         let lines = self.0.lock().unwrap().clone();
-        let mut found = lines.iter().filter(|line| line.field("message").contains(message));
-        let line = found.next().unwrap_or_else(|| panic!("`{message}` is not in {lines:#?}"));
+        let mut found = lines
+            .iter()
+            .filter(|line| line.field("message").contains(message));
+        let line = found
+            .next()
+            .unwrap_or_else(|| panic!("`{message}` is not in {lines:#?}"));
         assert_eq!(line.target, TARGET_RELAY);
         line.clone()
     }
@@ -75,10 +79,14 @@ impl Visit for Fields<'_> {
 async fn each_event_is_told_with_its_fields_at_the_level_of_its_fate() {
     let (captured, _guard) = Captured::start();
     let scene = Scene::new();
-    scene.broker.inner().fail(|delivery| match (&*delivery.envelope.aggregate_id, delivery.attempts) {
-        ("retried", 0) => Some(PublishError::transient("busy")),
-        ("dead", _) => Some(PublishError::permanent("no such topic").because(std::io::Error::other("code 7"))),
-        _ => None,
+    scene.broker.inner().fail(|delivery| {
+        match (&*delivery.envelope.aggregate_id, delivery.attempts) {
+            ("retried", 0) => Some(PublishError::transient("busy")),
+            ("dead", _) => Some(
+                PublishError::permanent("no such topic").because(std::io::Error::other("code 7")),
+            ),
+            _ => None,
+        }
     });
     for id in ["fine", "retried", "retried", "dead"] {
         let mut event = event(id);
@@ -101,15 +109,27 @@ async fn each_event_is_told_with_its_fields_at_the_level_of_its_fate() {
         let lines = captured.0.lock().unwrap().clone();
         let line = lines
             .iter()
-            .find(|line| line.field("message").starts_with(message) && line.field("aggregate_id") == aggregate_id)
+            .find(|line| {
+                line.field("message").starts_with(message)
+                    && line.field("aggregate_id") == aggregate_id
+            })
             .unwrap_or_else(|| panic!("`{message}` of `{aggregate_id}` is not in {lines:#?}"));
         assert_eq!((line.level, &*line.target), (level, "bento::relay"));
-        assert_eq!((line.field("event_type"), line.field("aggregate_type")), ("order.paid", "order"));
-        assert_eq!((line.field("correlation_id"), line.field("tenant_id")), ("request-7", "acme"));
+        assert_eq!(
+            (line.field("event_type"), line.field("aggregate_type")),
+            ("order.paid", "order")
+        );
+        assert_eq!(
+            (line.field("correlation_id"), line.field("tenant_id")),
+            ("request-7", "acme")
+        );
         assert_eq!(line.field("event_id").len(), 36);
     }
     let dead = captured.line("publishing failed for good");
-    assert_eq!((dead.field("error"), dead.field("cause")), ("no such topic: code 7", "permanent"));
+    assert_eq!(
+        (dead.field("error"), dead.field("cause")),
+        ("no such topic: code 7", "permanent")
+    );
     assert_eq!(captured.line("the relay starts").level, Level::INFO);
     let stops = captured.line("the relay stops");
     assert_eq!((stops.level, stops.field("published")), (Level::INFO, "3"));
@@ -127,11 +147,22 @@ async fn a_takeover_is_info_and_a_lost_lease_an_error() {
     let survivor = scene.start();
     tokio::time::sleep(Duration::from_secs(60)).await;
     let takeover = captured.line("took shards over");
-    assert_eq!((takeover.level, takeover.field("shards")), (Level::INFO, "[0]"));
+    assert_eq!(
+        (takeover.level, takeover.field("shards")),
+        (Level::INFO, "[0]")
+    );
     store.set(Outage::None);
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!(captured.line("the lease of a shard is lost").level, Level::ERROR);
-    assert_eq!(captured.line("the outbox store failed, will try again").level, Level::WARN);
+    assert_eq!(
+        captured.line("the lease of a shard is lost").level,
+        Level::ERROR
+    );
+    assert_eq!(
+        captured
+            .line("the outbox store failed, will try again")
+            .level,
+        Level::WARN
+    );
     survivor.stop().await.unwrap();
     vanished.stop().await.unwrap();
 }
@@ -159,11 +190,17 @@ async fn a_worker_that_panics_is_an_error() {
 async fn an_outage_of_the_broker_is_a_warning() {
     let (captured, _guard) = Captured::start();
     let scene = Scene::new();
-    scene.broker.inner().fail(|_| Some(PublishError::unavailable("connection refused")));
+    scene
+        .broker
+        .inner()
+        .fail(|_| Some(PublishError::unavailable("connection refused")));
     scene.commit_many(50, 50);
     let relay = scene.start();
     tokio::time::sleep(Duration::from_secs(60)).await;
     relay.stop().await.unwrap();
     let line = captured.line("the destination is unavailable");
-    assert_eq!((line.level, line.field("error")), (Level::WARN, "connection refused"));
+    assert_eq!(
+        (line.level, line.field("error")),
+        (Level::WARN, "connection refused")
+    );
 }

@@ -42,8 +42,12 @@ async fn an_outage_in_the_middle_is_waited_out() {
         relay.stop().await.unwrap();
         let account = scene.account();
         account.assert_nothing_lost_and_in_order();
-        // A worker that panicked has forgotten what it published; the others settle it after the outage.
-        assert!(account.duplicates == 0 || outage == Outage::Panics, "{outage:?}: {account}");
+        // A worker that panicked has forgotten what it published; the others settle it after the
+        // outage.
+        assert!(
+            account.duplicates == 0 || outage == Outage::Panics,
+            "{outage:?}: {account}"
+        );
     }
 }
 
@@ -70,13 +74,21 @@ async fn stopping_during_an_outage_takes_no_longer_than_allowed() {
         let scene = Scene::new();
         let (store, relay) = scene.flaky_relay();
         scene.commit("1");
-        let relay = relay.drain_timeout(Duration::from_secs(3)).lease(Duration::from_secs(2)).start().unwrap();
+        let relay = relay
+            .drain_timeout(Duration::from_secs(3))
+            .lease(Duration::from_secs(2))
+            .start()
+            .unwrap();
         scene.wait_for(1).await;
         store.set(outage);
         scene.commit("1");
         minutes(1).await;
         let start = tokio::time::Instant::now();
         relay.stop().await.unwrap();
-        assert!(start.elapsed() <= Duration::from_secs(6), "{outage:?}: {:?}", start.elapsed());
+        assert!(
+            start.elapsed() <= Duration::from_secs(6),
+            "{outage:?}: {:?}",
+            start.elapsed()
+        );
     }
 }

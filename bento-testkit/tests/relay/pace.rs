@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bento_core::outbox::{ShardId, Sharding};
-use bento_relay::store::{Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError};
+use bento_relay::store::{
+    Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError,
+};
 use bento_relay::{MemoryStore, Relay, RelayBuilder, Wake};
 use tokio::time::{Instant, sleep};
 
@@ -24,15 +26,27 @@ struct Watched {
 
 impl Watched {
     fn relay(scene: &Scene) -> (Self, RelayBuilder<Self, Broker>) {
-        let store = Self { inner: scene.store.clone(), polls: Arc::default(), panics: Arc::default() };
-        (store.clone(), Relay::builder(store, scene.broker.clone()).wake(&scene.wake).seed(1))
+        let store = Self {
+            inner: scene.store.clone(),
+            polls: Arc::default(),
+            panics: Arc::default(),
+        };
+        (
+            store.clone(),
+            Relay::builder(store, scene.broker.clone())
+                .wake(&scene.wake)
+                .seed(1),
+        )
     }
 
     /// The milliseconds between the polls since the last time, the first counted from `start`.
     fn intervals(&self, start: Instant) -> Vec<u128> {
         let times = std::mem::take(&mut *self.polls.lock().unwrap());
         let before = std::iter::once(&start).chain(&times);
-        before.zip(&times).map(|(before, time)| time.saturating_duration_since(*before).as_millis()).collect()
+        before
+            .zip(&times)
+            .map(|(before, time)| time.saturating_duration_since(*before).as_millis())
+            .collect()
     }
 
     /// The same after `time` has passed.
@@ -49,7 +63,10 @@ impl RelayStore for Watched {
         self.inner.open()
     }
 
-    fn heartbeat(&self, heartbeat: Heartbeat) -> impl Future<Output = Result<Holdings, StoreError>> + Send {
+    fn heartbeat(
+        &self,
+        heartbeat: Heartbeat,
+    ) -> impl Future<Output = Result<Holdings, StoreError>> + Send {
         self.inner.heartbeat(heartbeat)
     }
 
@@ -79,10 +96,24 @@ impl RelayStore for Watched {
 /// Busy to begin with, slower with every poll, idle at last.
 fn assert_slows_down(intervals: &[u128]) {
     let (busy, idle) = (BUSY.as_millis(), IDLE.as_millis());
-    assert!(intervals[..8].iter().all(|interval| (busy - 1..=busy + 2).contains(interval)), "{intervals:?}");
-    assert!(intervals.windows(2).all(|pair| pair[1] + 2 >= pair[0]), "{intervals:?}");
-    assert!((idle..=idle + 2).contains(intervals.last().unwrap()), "{intervals:?}");
-    let slower = intervals.iter().filter(|interval| (busy + 10..idle / 2).contains(interval)).count();
+    assert!(
+        intervals[..8]
+            .iter()
+            .all(|interval| (busy - 1..=busy + 2).contains(interval)),
+        "{intervals:?}"
+    );
+    assert!(
+        intervals.windows(2).all(|pair| pair[1] + 2 >= pair[0]),
+        "{intervals:?}"
+    );
+    assert!(
+        (idle..=idle + 2).contains(intervals.last().unwrap()),
+        "{intervals:?}"
+    );
+    let slower = intervals
+        .iter()
+        .filter(|interval| (busy + 10..idle / 2).contains(interval))
+        .count();
     assert!(slower >= 10, "it does not go idle at once: {intervals:?}");
 }
 
@@ -93,7 +124,14 @@ async fn an_event_that_a_poll_finds_makes_polls_frequent_until_there_was_silence
     let relay = relay.start().unwrap();
     scene.wake = Wake::new();
     sleep(Duration::from_secs(60)).await;
-    assert!(store.intervals_within(IDLE * 5).await.iter().skip(1).all(|interval| (1000..=1002).contains(interval)));
+    assert!(
+        store
+            .intervals_within(IDLE * 5)
+            .await
+            .iter()
+            .skip(1)
+            .all(|interval| (1000..=1002).contains(interval))
+    );
     scene.commit("1");
     scene.wait_for(1).await;
     assert_slows_down(&store.intervals_within(Duration::from_secs(60)).await);
@@ -121,7 +159,13 @@ async fn a_wake_for_shards_of_another_relay_does_not() {
     sleep(Duration::from_secs(60)).await;
     scene.wake.wake(&[99]);
     let intervals = store.intervals_within(IDLE * 5).await;
-    assert!(intervals.iter().skip(1).all(|interval| (1000..=1002).contains(interval)), "{intervals:?}");
+    assert!(
+        intervals
+            .iter()
+            .skip(1)
+            .all(|interval| (1000..=1002).contains(interval)),
+        "{intervals:?}"
+    );
     relay.stop().await.unwrap();
 }
 
@@ -137,7 +181,11 @@ async fn events_that_keep_coming_are_found_within_a_busy_interval() {
         let start = Instant::now();
         scene.commit(&number.to_string());
         scene.wait_for(number as usize + 1).await;
-        assert!(start.elapsed() <= BUSY + Duration::from_millis(2), "event {number}: {:?}", start.elapsed());
+        assert!(
+            start.elapsed() <= BUSY + Duration::from_millis(2),
+            "event {number}: {:?}",
+            start.elapsed()
+        );
     }
     relay.stop().await.unwrap();
 }
@@ -146,13 +194,19 @@ async fn events_that_keep_coming_are_found_within_a_busy_interval() {
 async fn while_a_worker_is_at_work_the_other_shards_are_looked_at_often() {
     let scene = Scene::new();
     let (store, relay) = Watched::relay(&scene);
-    let relay = relay.publish_timeout(Duration::from_secs(600)).start().unwrap();
+    let relay = relay
+        .publish_timeout(Duration::from_secs(600))
+        .start()
+        .unwrap();
     sleep(Duration::from_millis(60_300)).await;
     scene.broker.inner().block();
     scene.commit("1");
     scene.broker.inner().wait_for_blocked(1).await;
     let intervals = store.intervals_within(Duration::from_secs(5)).await;
-    assert!(intervals.len() > 200 && intervals.iter().all(|interval| *interval <= 22), "{intervals:?}");
+    assert!(
+        intervals.len() > 200 && intervals.iter().all(|interval| *interval <= 22),
+        "{intervals:?}"
+    );
     scene.broker.inner().unblock();
     relay.stop().await.unwrap();
 }

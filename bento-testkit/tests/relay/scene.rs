@@ -31,14 +31,25 @@ impl Scene {
     }
 
     pub(crate) fn divided(shards: u16) -> Self {
-        let sharding = Sharding { shards: NonZeroU16::new(shards).unwrap(), ..Sharding::default() };
+        let sharding = Sharding {
+            shards: NonZeroU16::new(shards).unwrap(),
+            ..Sharding::default()
+        };
         let (store, broker) = (MemoryStore::new(sharding), RecordingPublisher::new());
-        Self { sharding, store, broker, ledger: Ledger::new(), wake: Wake::new() }
+        Self {
+            sharding,
+            store,
+            broker,
+            ledger: Ledger::new(),
+            wake: Wake::new(),
+        }
     }
 
     /// A relay that polls seldom, so that what comes quickly was woken.
     pub(crate) fn relay(&self) -> RelayBuilder<MemoryStore, Broker> {
-        Relay::builder(self.store.clone(), self.broker.clone()).wake(&self.wake).seed(1)
+        Relay::builder(self.store.clone(), self.broker.clone())
+            .wake(&self.wake)
+            .seed(1)
     }
 
     pub(crate) fn start(&self) -> RelayHandle {
@@ -46,9 +57,19 @@ impl Scene {
     }
 
     /// A relay whose store can go away.
-    pub(crate) fn flaky_relay(&self) -> (FlakyStore<MemoryStore>, RelayBuilder<FlakyStore<MemoryStore>, Broker>) {
+    pub(crate) fn flaky_relay(
+        &self,
+    ) -> (
+        FlakyStore<MemoryStore>,
+        RelayBuilder<FlakyStore<MemoryStore>, Broker>,
+    ) {
         let store = FlakyStore::new(self.store.clone());
-        (store.clone(), Relay::builder(store, self.broker.clone()).wake(&self.wake).seed(2))
+        (
+            store.clone(),
+            Relay::builder(store, self.broker.clone())
+                .wake(&self.wake)
+                .seed(2),
+        )
     }
 
     /// Commits the next event of an aggregate, and wakes the relays.
@@ -59,7 +80,11 @@ impl Scene {
     pub(crate) fn commit_event(&self, envelope: Envelope) -> Envelope {
         let shard = self.sharding.shard(&envelope);
         self.ledger.committed(&envelope);
-        self.store.append([OutboxEntry { shard, may_be_known: false, envelope: envelope.clone() }]);
+        self.store.append([OutboxEntry {
+            shard,
+            may_be_known: false,
+            envelope: envelope.clone(),
+        }]);
         self.wake.wake(&[shard]);
         envelope
     }
@@ -75,17 +100,26 @@ impl Scene {
 
     /// The aggregates of what was published, in order.
     pub(crate) fn published_of(&self) -> Vec<String> {
-        self.published().iter().map(|delivery| delivery.envelope.aggregate_id.clone()).collect()
+        self.published()
+            .iter()
+            .map(|delivery| delivery.envelope.aggregate_id.clone())
+            .collect()
     }
 
     pub(crate) async fn wait_for(&self, count: usize) {
         let published = self.broker.inner().wait_for(count);
-        tokio::time::timeout(PATIENCE, published).await.expect("everything is published in time");
+        tokio::time::timeout(PATIENCE, published)
+            .await
+            .expect("everything is published in time");
     }
 
     /// Waits until the counts are these.
     pub(crate) async fn wait_for_counts(&self, pending: u64, held: u64, dead: u64) {
-        let expected = StatusCounts { pending, held, dead };
+        let expected = StatusCounts {
+            pending,
+            held,
+            dead,
+        };
         let reached = async {
             while self.counts().await != expected {
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -119,7 +153,9 @@ impl Scene {
 
     /// What was committed against what the broker got.
     pub(crate) fn account(&self) -> Account {
-        self.published().iter().for_each(|delivery| self.ledger.delivered(&delivery.envelope));
+        self.published()
+            .iter()
+            .for_each(|delivery| self.ledger.delivered(&delivery.envelope));
         self.ledger.check()
     }
 }

@@ -38,7 +38,10 @@ async fn relays_share_the_shards_fairly_as_they_come_and_go() {
 #[tokio::test(start_paused = true)]
 async fn a_hand_over_under_load_makes_no_duplicates() {
     let scene = Scene::new();
-    scene.broker.inner().answer_after(Duration::from_millis(200));
+    scene
+        .broker
+        .inner()
+        .answer_after(Duration::from_millis(200));
     let mut relays = vec![scene.start()];
     for round in 0..30 {
         scene.commit_many(40, 100);
@@ -73,7 +76,10 @@ async fn a_relay_that_vanished_is_taken_over_and_its_comeback_harms_nothing() {
     scene.wait_for_counts(0, 0, 0).await;
     let in_flight = scene.account();
     in_flight.assert_nothing_lost_and_in_order();
-    assert!(in_flight.duplicates <= 2 * 10, "no more than was in flight: {in_flight}");
+    assert!(
+        in_flight.duplicates <= 2 * 10,
+        "no more than was in flight: {in_flight}"
+    );
 
     store.set(Outage::None);
     wait_for_shares(&scene, &[1, 1]).await;
@@ -95,7 +101,11 @@ async fn nothing_is_sent_after_the_deadline_of_the_lease() {
     scene.wait_for(1).await;
     store.set(Outage::Down);
     tokio::time::sleep(Duration::from_secs(120)).await;
-    assert_eq!(scene.broker.attempts().len(), 1, "its lease may be another's since");
+    assert_eq!(
+        scene.broker.attempts().len(),
+        1,
+        "its lease may be another's since"
+    );
     store.set(Outage::None);
     scene.wait_for(3).await;
     relay.stop().await.unwrap();
@@ -109,14 +119,19 @@ async fn the_deadline_counts_from_before_the_call_that_renewed_the_lease() {
     let (store, relay) = scene.flaky_relay();
     let relay = relay.lease(seconds(10)).start().unwrap();
     settle().await;
-    // Both the worker's call and a heartbeat at 3.3 s are answered eight seconds late: the lease ends at 13.3 s at the latest.
+    // Both the worker's call and a heartbeat at 3.3 s are answered eight seconds late: the lease
+    // ends at 13.3 s at the latest.
     store.set(Outage::Slow(seconds(8)));
     scene.commit_many(1, 2);
     scene.broker.inner().answer_after(seconds(7));
     tokio::time::sleep(seconds(7)).await;
     store.set(Outage::Down);
     tokio::time::sleep(seconds(60)).await;
-    assert_eq!(scene.broker.attempts().len(), 1, "the second wave would have been sent at 15 s");
+    assert_eq!(
+        scene.broker.attempts().len(),
+        1,
+        "the second wave would have been sent at 15 s"
+    );
     store.set(Outage::None);
     scene.wait_for(2).await;
     relay.stop().await.unwrap();
@@ -131,7 +146,11 @@ async fn a_stopped_relay_leaves_its_shards_to_the_others_at_once() {
     first.stop().await.unwrap();
     let start = tokio::time::Instant::now();
     wait_for_shares(&scene, &[16]).await;
-    assert!(start.elapsed() <= Duration::from_secs(4), "a third of the lease, not the whole: {:?}", start.elapsed());
+    assert!(
+        start.elapsed() <= Duration::from_secs(4),
+        "a third of the lease, not the whole: {:?}",
+        start.elapsed()
+    );
     second.stop().await.unwrap();
 }
 
@@ -141,7 +160,11 @@ async fn relays_serve_only_their_lanes() {
         shards: std::num::NonZeroU16::new(2).unwrap(),
         lanes: std::num::NonZeroU16::new(2).unwrap(),
     };
-    let scene = Scene { sharding, store: bento_relay::MemoryStore::new(sharding), ..Scene::new() };
+    let scene = Scene {
+        sharding,
+        store: bento_relay::MemoryStore::new(sharding),
+        ..Scene::new()
+    };
     for tenant in 0..20 {
         let mut event = crate::scene::event(&tenant.to_string());
         event.tenant_id = Some(tenant.to_string());
@@ -150,7 +173,11 @@ async fn relays_serve_only_their_lanes() {
     let report = scene.relay().lanes([1]).run_until_empty().await.unwrap();
     assert_eq!(report.shards, 2);
     assert!(report.tally.published > 0 && report.tally.published < 20);
-    let lanes = scene.published().iter().map(|delivery| sharding.lane(delivery.envelope.tenant_id.as_deref())).max();
+    let lanes = scene
+        .published()
+        .iter()
+        .map(|delivery| sharding.lane(delivery.envelope.tenant_id.as_deref()))
+        .max();
     assert_eq!(lanes, Some(1));
     settle().await;
 }
@@ -158,12 +185,24 @@ async fn relays_serve_only_their_lanes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn on_several_threads_nothing_is_lost_or_reordered() {
     let scene = Scene::new();
-    let flakiness = Flakiness { panics: 1, loses_confirmations: 2, answers_too_little: 2, fails: 2 };
+    let flakiness = Flakiness {
+        panics: 1,
+        loses_confirmations: 2,
+        answers_too_little: 2,
+        fails: 2,
+    };
     let broker = FlakyPublisher::new(scene.broker.clone(), flakiness, 7);
     let retry = RetryPolicy::exponential(Duration::from_millis(5), Duration::from_secs(60), 50);
     let start = || {
-        let relay = Relay::builder(scene.store.clone(), broker.clone()).wake(&scene.wake).retry(retry).batch(20);
-        relay.lease(Duration::from_secs(2)).poll(Duration::from_millis(1), Duration::from_millis(10)).start().unwrap()
+        let relay = Relay::builder(scene.store.clone(), broker.clone())
+            .wake(&scene.wake)
+            .retry(retry)
+            .batch(20);
+        relay
+            .lease(Duration::from_secs(2))
+            .poll(Duration::from_millis(1), Duration::from_millis(10))
+            .start()
+            .unwrap()
     };
     let mut relays = vec![start(), start()];
     for round in 0..20 {

@@ -12,7 +12,11 @@ fn commit_large(scene: &Scene, count: usize) {
     let entries = (0..count).map(|number| {
         let mut envelope = event(&number.to_string());
         envelope.payload = "x".repeat(ROW).into();
-        OutboxEntry { shard: 0, may_be_known: false, envelope }
+        OutboxEntry {
+            shard: 0,
+            may_be_known: false,
+            envelope,
+        }
     });
     scene.store.append(entries);
 }
@@ -45,7 +49,10 @@ async fn a_batch_grows_to_the_rows_that_are_wanted() {
 async fn a_batch_stays_at_200_rows_while_the_broker_is_slow() {
     let scene = Scene::divided(1);
     scene.commit_many(1200, 1200);
-    scene.broker.inner().answer_after(std::time::Duration::from_millis(150));
+    scene
+        .broker
+        .inner()
+        .answer_after(std::time::Duration::from_millis(150));
     let (store, relay) = scene.flaky_relay();
     let relay = relay.start().unwrap();
     scene.wait_for(1200).await;
@@ -69,7 +76,9 @@ async fn a_call_that_is_not_answered_in_time_asks_for_less_until_it_is() {
             scene.wake.wake(&[0]);
         }
     };
-    tokio::time::timeout(PATIENCE, smaller).await.unwrap_or_else(|_| panic!("{:?}", store.asked()));
+    tokio::time::timeout(PATIENCE, smaller)
+        .await
+        .unwrap_or_else(|_| panic!("{:?}", store.asked()));
     store.set(Outage::None);
     scene.wait_for(101).await;
     relay.stop().await.unwrap();

@@ -26,20 +26,30 @@ async fn shards_that_cannot_be_read_keep_no_worker_from_the_others() {
     let unreadable: BTreeSet<ShardId> = (0..8).collect();
     store.set_unreadable(unreadable.clone());
     let shard_of = |id: &str| scene.sharding.shard(&event(id));
-    let good = (0..400).filter(|id: &i32| shard_of(&id.to_string()) >= 8).count();
+    let good = (0..400)
+        .filter(|id: &i32| shard_of(&id.to_string()) >= 8)
+        .count();
     let relay = relay.start().unwrap();
     scene.wait_for(good).await;
     settle().await;
     for _ in 0..100 {
         let health = relay.health();
         assert!(health.alive && health.ready, "{health:?}");
-        assert_eq!((failing(&relay), health.degraded.len()), (unreadable.clone(), 8), "{health:?}");
+        assert_eq!(
+            (failing(&relay), health.degraded.len()),
+            (unreadable.clone(), 8),
+            "{health:?}"
+        );
         tokio::time::sleep(Duration::from_millis(777)).await;
     }
     let start = Instant::now();
     scene.commit_many(400, 400);
     scene.wait_for(2 * good).await;
-    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        start.elapsed()
+    );
     store.set_unreadable([]);
     scene.wait_for(800).await;
     scene.wait_for_counts(0, 0, 0).await;
@@ -58,10 +68,17 @@ async fn a_shard_that_cannot_be_read_delays_no_stop() {
     let relay = relay.start().unwrap();
     tokio::time::sleep(Duration::from_secs(60)).await;
     let health = relay.health();
-    assert!(health.degraded[0].to_string().contains("shard 0"), "{health:?}");
+    assert!(
+        health.degraded[0].to_string().contains("shard 0"),
+        "{health:?}"
+    );
     let start = Instant::now();
     relay.stop().await.unwrap();
-    assert!(start.elapsed() < Duration::from_millis(10), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_millis(10),
+        "{:?}",
+        start.elapsed()
+    );
     assert_eq!(scene.counts().await.pending, 10);
 }
 
@@ -71,10 +88,14 @@ async fn a_pass_empties_the_other_shards_and_then_says_what_is_wrong() {
     let (store, relay) = scene.flaky_relay();
     scene.commit_many(40, 40);
     store.set_unreadable([0, 3]);
-    let in_others = (0..40).filter(|id: &i32| ![0, 3].contains(&scene.sharding.shard(&event(&id.to_string()))));
+    let in_others =
+        (0..40).filter(|id: &i32| ![0, 3].contains(&scene.sharding.shard(&event(&id.to_string()))));
     let in_others = in_others.count();
     let error = relay.workers(1).run_until_empty().await.unwrap_err();
-    assert!(matches!(error, RelayError::Store(StoreError::Corrupt { .. })), "{error}");
+    assert!(
+        matches!(error, RelayError::Store(StoreError::Corrupt { .. })),
+        "{error}"
+    );
     assert_eq!(scene.published().len(), in_others);
 }
 

@@ -18,7 +18,8 @@ use super::{Settings, kubernetes, router};
 const PREFIX: &str = "BENTO_";
 const KEYS: [&str; 5] = ["application", "publisher", "relay", "router", "publishers"];
 
-/// The files and variables that settings are read from; what comes later goes before what came earlier.
+/// The files and variables that settings are read from; what comes later goes before what came
+/// earlier.
 ///
 /// Variables go before files, in whatever order they are named.
 #[derive(Clone, Default)]
@@ -33,7 +34,10 @@ impl fmt::Debug for SettingsBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let keys: Vec<_> = self.files.keys().collect();
         let variables: Vec<_> = self.variables.keys().collect();
-        f.debug_struct("SettingsBuilder").field("keys", &keys).field("variables", &variables).finish()
+        f.debug_struct("SettingsBuilder")
+            .field("keys", &keys)
+            .field("variables", &variables)
+            .finish()
     }
 }
 
@@ -44,7 +48,10 @@ impl SettingsBuilder {
     /// When it cannot be read, or is no TOML.
     pub fn file(self, path: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let path = path.as_ref();
-        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
         self.text(&text, path)
     }
 
@@ -63,19 +70,29 @@ impl SettingsBuilder {
     pub fn env(self) -> Result<Self, ConfigError> {
         let mut variables = Vec::new();
         for (name, value) in env::vars_os() {
-            let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else { continue };
-            let value = value.into_string().map_err(|_| ConfigError::Variable { name: name.to_owned() })?;
+            let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else {
+                continue;
+            };
+            let value = value.into_string().map_err(|_| ConfigError::Variable {
+                name: name.to_owned(),
+            })?;
             variables.push((name.to_owned(), value));
         }
         Ok(self.vars(variables))
     }
 
-    /// Reads variables as if they were the environment's. Passes over what does not begin with `BENTO_`, and what Kubernetes makes for a
-    /// Service whose name begins with `bento`, such as `BENTO_RELAY_SERVICE_HOST`.
-    pub fn vars<N: AsRef<str>, V: Into<String>>(mut self, variables: impl IntoIterator<Item = (N, V)>) -> Self {
+    /// Reads variables as if they were the environment's. Passes over what does not begin with
+    /// `BENTO_`, and what Kubernetes makes for a Service whose name begins with `bento`, such as
+    /// `BENTO_RELAY_SERVICE_HOST`.
+    pub fn vars<N: AsRef<str>, V: Into<String>>(
+        mut self,
+        variables: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
         for (name, value) in variables {
             let (name, value) = (name.as_ref(), value.into());
-            let is_ours = name.starts_with(PREFIX) && name != "BENTO_CONFIG" && !name.starts_with("BENTO_TEST_");
+            let is_ours = name.starts_with(PREFIX)
+                && name != "BENTO_CONFIG"
+                && !name.starts_with("BENTO_TEST_");
             if is_ours && !value.is_empty() && !is_of_kubernetes(name, &value) {
                 self.variables.insert(name.to_owned(), value);
             }
@@ -90,14 +107,24 @@ impl SettingsBuilder {
     pub fn build(self) -> Result<Settings, ConfigError> {
         let mut faults = Vec::new();
         let table = self.merged(&mut faults);
-        let settings = Reading { table, faults: &mut faults }.settings();
+        let settings = Reading {
+            table,
+            faults: &mut faults,
+        }
+        .settings();
         faults.sort_by(|a, b| a.origin.cmp(&b.origin));
-        if faults.is_empty() { Ok(settings) } else { Err(Faults(faults).into()) }
+        if faults.is_empty() {
+            Ok(settings)
+        } else {
+            Err(Faults(faults).into())
+        }
     }
 
     pub(super) fn text(mut self, text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let table = tree::parse(text, &Arc::from(path))
-            .map_err(|error| ConfigError::Syntax { origin: error.origin, message: error.message })?;
+        let table = tree::parse(text, &Arc::from(path)).map_err(|error| ConfigError::Syntax {
+            origin: error.origin,
+            message: error.message,
+        })?;
         tree::overlay(&mut self.files, table);
         Ok(self)
     }
@@ -115,9 +142,14 @@ impl SettingsBuilder {
     }
 }
 
-/// True if the variable is none of ours: Kubernetes makes it, and it names no key. That of a header or the like may look the same.
+/// True if the variable is none of ours: Kubernetes makes it, and it names no key. That of a header
+/// or the like may look the same.
 fn is_of_kubernetes(name: &str, value: &str) -> bool {
-    let key = name[PREFIX.len()..].split("__").next().unwrap_or("").to_ascii_lowercase();
+    let key = name[PREFIX.len()..]
+        .split("__")
+        .next()
+        .unwrap_or("")
+        .to_ascii_lowercase();
     !KEYS.contains(&key.as_str()) && kubernetes::is_made(name, value)
 }
 
@@ -132,38 +164,75 @@ impl Reading<'_> {
         self.refuse_unknown_keys();
         let relay = self.relay();
         let sections = self.sections();
-        let there: BTreeSet<String> = sections.keys().cloned().chain(WITHOUT_SECTION.map(str::to_owned)).collect();
-        let router = self.table.remove("router").and_then(|entry| router::read(entry, &there, self.faults));
+        let there: BTreeSet<String> = sections
+            .keys()
+            .cloned()
+            .chain(WITHOUT_SECTION.map(str::to_owned))
+            .collect();
+        let router = self
+            .table
+            .remove("router")
+            .and_then(|entry| router::read(entry, &there, self.faults));
         let application = self.application();
         let publisher = self.publisher(&sections, router.as_ref());
         let publishers = self.publishers(sections);
-        Settings { application, publisher, relay, router, publishers }
+        Settings {
+            application,
+            publisher,
+            relay,
+            router,
+            publishers,
+        }
     }
 
     fn refuse_unknown_keys(&mut self) {
-        for (key, entry) in self.table.iter().filter(|(key, _)| !KEYS.contains(&key.as_str())) {
+        for (key, entry) in self
+            .table
+            .iter()
+            .filter(|(key, _)| !KEYS.contains(&key.as_str()))
+        {
             let kind = unknown_key(&[], key, &entry.origin, &KEYS);
-            self.faults.push(Fault { path: key.clone(), origin: entry.origin.clone(), kind });
+            self.faults.push(Fault {
+                path: key.clone(),
+                origin: entry.origin.clone(),
+                kind,
+            });
         }
     }
 
     fn relay(&mut self) -> RelaySettings {
-        let Some(entry) = self.table.remove("relay") else { return RelaySettings::default() };
+        let Some(entry) = self.table.remove("relay") else {
+            return RelaySettings::default();
+        };
         let said = entry.clone();
         let read = Part::new(&["relay"], entry, self.faults).read::<RelaySettings>();
         if let Some(Err(error)) = read.as_ref().map(RelaySettings::validate) {
-            let path: Vec<Step> = error.setting.split('.').map(|key| Step::Key(key.to_owned())).collect();
+            let path: Vec<Step> = error
+                .setting
+                .split('.')
+                .map(|key| Step::Key(key.to_owned()))
+                .collect();
             let reason = format!("out of range; it {}", error.rule);
-            self.faults.push(Fault::invalid(format!("relay.{}", error.setting), origin(&said, &path), reason));
+            self.faults.push(Fault::invalid(
+                format!("relay.{}", error.setting),
+                origin(&said, &path),
+                reason,
+            ));
         }
         read.unwrap_or_default()
     }
 
     /// What is said about publishers, by their names.
     fn sections(&mut self) -> Table {
-        let Some(Entry { node, origin }) = self.table.remove("publishers") else { return Table::new() };
+        let Some(Entry { node, origin }) = self.table.remove("publishers") else {
+            return Table::new();
+        };
         let Node::Table(sections) = node else {
-            self.faults.push(Fault::invalid("publishers", origin, format!("expected a table, found {}", node.what())));
+            self.faults.push(Fault::invalid(
+                "publishers",
+                origin,
+                format!("expected a table, found {}", node.what()),
+            ));
             return Table::new();
         };
         sections
@@ -174,8 +243,10 @@ impl Reading<'_> {
         let origin = entry.origin.clone();
         let name = Part::new(&["application"], entry, self.faults).read::<String>()?;
         if name.is_empty() {
-            let reason = "it must not be empty; leave it out if the application has no name".to_owned();
-            self.faults.push(Fault::invalid("application", origin, reason));
+            let reason =
+                "it must not be empty; leave it out if the application has no name".to_owned();
+            self.faults
+                .push(Fault::invalid("application", origin, reason));
             return None;
         }
         Some(name)
@@ -186,18 +257,31 @@ impl Reading<'_> {
         let Some(entry) = self.table.remove("publisher") else {
             let is_used = router.is_none_or(|router| router::relies_on_default(router, sections));
             if let Some((name, entry)) = sections.iter().next().filter(|_| is_used) {
-                let reason = format!("say which of `publishers` events go to, `publisher = {name:?}` for instance");
-                self.faults.push(Fault::invalid("publisher", entry.origin.clone(), reason));
+                let reason = format!(
+                    "say which of `publishers` events go to, `publisher = {name:?}` for instance"
+                );
+                self.faults
+                    .push(Fault::invalid("publisher", entry.origin.clone(), reason));
             }
             return default;
         };
         let origin = entry.origin.clone();
-        let Some(name) = Part::new(&["publisher"], entry, self.faults).read::<String>() else { return default };
+        let Some(name) = Part::new(&["publisher"], entry, self.faults).read::<String>() else {
+            return default;
+        };
         if !sections.contains_key(&name) && !WITHOUT_SECTION.contains(&name.as_str()) {
-            let there: Vec<&str> = WITHOUT_SECTION.into_iter().chain(sections.keys().map(String::as_str)).collect();
-            let reason = format!("there is no section `[publishers.{name}]`; it can be {}", listed(&owned(&there)));
-            let meant = nearest(&name, &there).map_or_else(String::new, |near| format!(", did you mean `{near}`?"));
-            self.faults.push(Fault::invalid("publisher", origin, reason + &meant));
+            let there: Vec<&str> = WITHOUT_SECTION
+                .into_iter()
+                .chain(sections.keys().map(String::as_str))
+                .collect();
+            let reason = format!(
+                "there is no section `[publishers.{name}]`; it can be {}",
+                listed(&owned(&there))
+            );
+            let meant = nearest(&name, &there)
+                .map_or_else(String::new, |near| format!(", did you mean `{near}`?"));
+            self.faults
+                .push(Fault::invalid("publisher", origin, reason + &meant));
         }
         name
     }

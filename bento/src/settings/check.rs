@@ -36,7 +36,10 @@ impl CheckErrors {
 }
 
 fn serving(destinations: &[String]) -> String {
-    let names: Vec<_> = destinations.iter().map(|name| format!("`{name}`")).collect();
+    let names: Vec<_> = destinations
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect();
     match &*names {
         [] => String::new(),
         [name] => format!(", which serves the destination {name},"),
@@ -45,11 +48,13 @@ fn serving(destinations: &[String]) -> String {
 }
 
 impl Settings {
-    /// Connects to every broker that an event can go to, all at once, and closes the connections again. It is for a program that is to end at
-    /// its start if one is away or refuses the credentials; a relay needs no check, because its publishers go on trying.
+    /// Connects to every broker that an event can go to, all at once, and closes the connections
+    /// again. It is for a program that is to end at its start if one is away or refuses the
+    /// credentials; a relay needs no check, because its publishers go on trying.
     ///
-    /// It takes as long as the longest `connect_timeout` at most. Webhooks are not asked, since a request would be an event; console and
-    /// memory have nothing to ask. A later failure is a matter of the relay's [health](bento_relay::Health).
+    /// It takes as long as the longest `connect_timeout` at most. Webhooks are not asked, since a
+    /// request would be an event; console and memory have nothing to ask. A later failure is a
+    /// matter of the relay's [health](bento_relay::Health).
     ///
     /// ```
     /// # use bento::MemoryStore;
@@ -73,12 +78,23 @@ impl Settings {
         let checked = join_all(self.used().map(async |(publisher, settings)| {
             let kind = settings.kind();
             let source = settings.check().await.err()?;
-            let destinations = served.iter().filter(|(name, by)| *by == publisher && !name.is_empty());
+            let destinations = served
+                .iter()
+                .filter(|(name, by)| *by == publisher && !name.is_empty());
             let destinations = destinations.map(|(name, _)| name.clone()).collect();
-            Some(CheckError { publisher, kind, destinations, source })
+            Some(CheckError {
+                publisher,
+                kind,
+                destinations,
+                source,
+            })
         }));
         let errors: Vec<_> = checked.await.into_iter().flatten().collect();
-        if errors.is_empty() { Ok(()) } else { Err(CheckErrors(errors)) }
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(CheckErrors(errors))
+        }
     }
 }
 
@@ -89,7 +105,11 @@ mod tests {
     use super::*;
 
     fn free_port() -> u16 {
-        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+        TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port()
     }
 
     #[tokio::test]
@@ -119,10 +139,24 @@ mod tests {
             .build()
             .unwrap();
         let errors = settings.check().await.unwrap_err();
-        let named: Vec<_> =
-            errors.errors().iter().map(|error| (&*error.publisher, error.destinations.join(" "))).collect();
-        assert_eq!(named, [("nats", "audit search".to_owned()), ("redis", "cache".to_owned())]);
-        assert!(errors.errors().iter().all(|error| matches!(error.source, ConnectError::Unreachable { .. })));
+        let named: Vec<_> = errors
+            .errors()
+            .iter()
+            .map(|error| (&*error.publisher, error.destinations.join(" ")))
+            .collect();
+        assert_eq!(
+            named,
+            [
+                ("nats", "audit search".to_owned()),
+                ("redis", "cache".to_owned())
+            ]
+        );
+        assert!(
+            errors
+                .errors()
+                .iter()
+                .all(|error| matches!(error.source, ConnectError::Unreachable { .. }))
+        );
         let text = errors.to_string();
         let lines: Vec<_> = text.lines().collect();
         let beginnings = [
@@ -137,18 +171,31 @@ mod tests {
         ];
         assert_eq!(lines.len(), 2, "{text}");
         for (line, beginning) in lines.iter().zip(beginnings) {
-            assert!(line.starts_with(&beginning) && !line.contains("hunter2"), "{line}");
+            assert!(
+                line.starts_with(&beginning) && !line.contains("hunter2"),
+                "{line}"
+            );
         }
     }
 
     #[tokio::test]
     async fn without_rules_the_publisher_alone_is_checked_and_what_asks_nobody_is_there() {
         Settings::default().check().await.unwrap();
-        let settings = Settings::builder()
-            .toml(&format!("publisher = \"nats\"\npublishers.nats.urls = [\"nats://127.0.0.1:{}\"]", free_port()));
-        let error = settings.unwrap().build().unwrap().check().await.unwrap_err();
+        let settings = Settings::builder().toml(&format!(
+            "publisher = \"nats\"\npublishers.nats.urls = [\"nats://127.0.0.1:{}\"]",
+            free_port()
+        ));
+        let error = settings
+            .unwrap()
+            .build()
+            .unwrap()
+            .check()
+            .await
+            .unwrap_err();
         assert!(
-            error.to_string().starts_with("the publisher `nats` of kind `nats` cannot be used: no connection"),
+            error
+                .to_string()
+                .starts_with("the publisher `nats` of kind `nats` cannot be used: no connection"),
             "{error}"
         );
     }

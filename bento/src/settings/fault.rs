@@ -77,8 +77,18 @@ pub struct Fault {
 }
 
 impl Fault {
-    pub(super) fn invalid(path: impl Into<String>, origin: Origin, reason: impl Into<String>) -> Self {
-        Self { path: path.into(), origin, kind: FaultKind::Invalid { reason: reason.into() } }
+    pub(super) fn invalid(
+        path: impl Into<String>,
+        origin: Origin,
+        reason: impl Into<String>,
+    ) -> Self {
+        Self {
+            path: path.into(),
+            origin,
+            kind: FaultKind::Invalid {
+                reason: reason.into(),
+            },
+        }
     }
 }
 
@@ -93,7 +103,8 @@ pub enum FaultKind {
         /// The valid ones.
         known: Vec<String>,
     },
-    /// The value is none of those that can be chosen. It is not shown: it may be a secret in the wrong place.
+    /// The value is none of those that can be chosen. It is not shown: it may be a secret in the
+    /// wrong place.
     UnknownValue {
         /// The valid one that is meant, if one is near.
         meant: Option<String>,
@@ -127,16 +138,26 @@ impl fmt::Display for Fault {
         let Self { path, origin, kind } = self;
         write!(f, "{origin}: ")?;
         match kind {
-            FaultKind::UnknownKey { meant: Some(meant), .. } => {
+            FaultKind::UnknownKey {
+                meant: Some(meant), ..
+            } => {
                 write!(f, "unknown key `{path}`, did you mean `{meant}`?")
             }
-            FaultKind::UnknownKey { known, .. } if known.is_empty() => write!(f, "unknown key `{path}`"),
+            FaultKind::UnknownKey { known, .. } if known.is_empty() => {
+                write!(f, "unknown key `{path}`")
+            }
             FaultKind::UnknownKey { known, .. } => {
-                write!(f, "unknown key `{path}`; the keys there are {}", listed(known))
+                write!(
+                    f,
+                    "unknown key `{path}`; the keys there are {}",
+                    listed(known)
+                )
             }
             FaultKind::UnknownValue { meant, known } => {
                 write!(f, "`{path}` is none of {}", listed(known))?;
-                meant.as_ref().map_or(Ok(()), |meant| write!(f, "; did you mean `{meant}`?"))
+                meant
+                    .as_ref()
+                    .map_or(Ok(()), |meant| write!(f, "; did you mean `{meant}`?"))
             }
             FaultKind::FeatureOff { feature } => write!(
                 f,
@@ -155,13 +176,22 @@ impl std::error::Error for Fault {}
 
 /// `` `a`, `b` ``
 pub(super) fn listed(names: &[String]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// The name that is meant by `wrong`, if one is near.
 pub(super) fn nearest<'a>(wrong: &str, names: &[&'a str]) -> Option<&'a str> {
-    let by_distance = names.iter().map(|name| (strsim::damerau_levenshtein(wrong, name), *name));
-    by_distance.min().filter(|(distance, _)| *distance <= wrong.chars().count().div_ceil(3)).map(|(_, name)| name)
+    let by_distance = names
+        .iter()
+        .map(|name| (strsim::damerau_levenshtein(wrong, name), *name));
+    by_distance
+        .min()
+        .filter(|(distance, _)| *distance <= wrong.chars().count().div_ceil(3))
+        .map(|(_, name)| name)
 }
 
 pub(super) fn owned(names: &[&str]) -> Vec<String> {

@@ -1,13 +1,15 @@
 //! The variables that Kubernetes makes for Services, which are no settings.
 //!
-//! A pod gets several of them for each Service of its namespace: one that is called `bento-relay` makes `BENTO_RELAY_SERVICE_HOST`,
-//! `BENTO_RELAY_PORT` and more. They are told by name and value together, so that a misspelt key is still refused.
+//! A pod gets several of them for each Service of its namespace: one that is called `bento-relay`
+//! makes `BENTO_RELAY_SERVICE_HOST`, `BENTO_RELAY_PORT` and more. They are told by name and value
+//! together, so that a misspelt key is still refused.
 
 use std::net::{IpAddr, SocketAddr};
 
-/// True if Kubernetes makes such a variable for a Service: `{SERVICE}_SERVICE_HOST=10.0.0.1`, `{SERVICE}_SERVICE_PORT=80`,
-/// `{SERVICE}_SERVICE_PORT_{NAME}=80`, `{SERVICE}_PORT=tcp://10.0.0.1:80`, `{SERVICE}_PORT_80_TCP=tcp://10.0.0.1:80`, and the last one with
-/// `_PROTO`, `_PORT` and `_ADDR` behind it.
+/// True if Kubernetes makes such a variable for a Service: `{SERVICE}_SERVICE_HOST=10.0.0.1`,
+/// `{SERVICE}_SERVICE_PORT=80`, `{SERVICE}_SERVICE_PORT_{NAME}=80`,
+/// `{SERVICE}_PORT=tcp://10.0.0.1:80`, `{SERVICE}_PORT_80_TCP=tcp://10.0.0.1:80`, and the last one
+/// with `_PROTO`, `_PORT` and `_ADDR` behind it.
 pub(super) fn is_made(name: &str, value: &str) -> bool {
     of_service(name, value) || of_port(name, value)
 }
@@ -17,7 +19,11 @@ fn of_service(name: &str, value: &str) -> bool {
     behind(name, "_SERVICE_").any(|rest| match rest {
         "HOST" => value.parse::<IpAddr>().is_ok(),
         "PORT" => is_port(value),
-        _ => rest.strip_prefix("PORT_").is_some_and(|port| !port.is_empty()) && is_port(value),
+        _ => {
+            rest.strip_prefix("PORT_")
+                .is_some_and(|port| !port.is_empty())
+                && is_port(value)
+        }
     })
 }
 
@@ -49,7 +55,9 @@ const PROTOCOLS: [&str; 3] = ["tcp", "udp", "sctp"];
 
 /// The text behind the name of a Service and the mark, wherever the mark is found.
 fn behind<'a>(name: &'a str, mark: &'a str) -> impl Iterator<Item = &'a str> {
-    let found = name.match_indices(mark).filter(|(at, _)| is_service(&name[..*at]));
+    let found = name
+        .match_indices(mark)
+        .filter(|(at, _)| is_service(&name[..*at]));
     found.map(move |(at, _)| &name[at + mark.len()..])
 }
 
@@ -64,7 +72,9 @@ fn is_port(value: &str) -> bool {
 
 /// `tcp://10.0.0.1:80`
 fn is_address(value: &str, protocol: Option<&str>) -> bool {
-    let Some((scheme, address)) = value.split_once("://") else { return false };
+    let Some((scheme, address)) = value.split_once("://") else {
+        return false;
+    };
     let is_meant = protocol.is_none_or(|protocol| scheme.eq_ignore_ascii_case(protocol));
     is_meant && PROTOCOLS.contains(&scheme) && address.parse::<SocketAddr>().is_ok()
 }

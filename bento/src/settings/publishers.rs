@@ -9,7 +9,8 @@ use super::origin::Origin;
 use super::read::Part;
 use super::tree::{Entry, Node, Step, written};
 
-/// The kinds that need nothing to be said about them: there is one of each, by its own name, unless another one has that.
+/// The kinds that need nothing to be said about them: there is one of each, by its own name, unless
+/// another one has that.
 pub(super) const WITHOUT_SECTION: [&str; 2] = ["console", "memory"];
 
 /// The kinds that need a cargo feature, which has the same name.
@@ -24,7 +25,10 @@ pub(super) const WITH_FEATURE: [(&str, bool); 5] = [
 /// One publisher: its kind and what that needs.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-#[allow(clippy::large_enum_variant, reason = "there are a few in a process; which features are on decides")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there are a few in a process; which features are on decides"
+)]
 pub enum PublisherSettings {
     /// Lines on standard output.
     Console(ConsoleSettings),
@@ -123,29 +127,40 @@ impl PublisherSettings {
 
     pub(super) fn publisher(self) -> Result<BoxPublisher, ConnectError> {
         Ok(match self {
-            Self::Console(ConsoleSettings { format: ConsoleFormat::Text }) => {
-                BoxPublisher::new(ConsolePublisher::text())
-            }
-            Self::Console(ConsoleSettings { format: ConsoleFormat::Json }) => {
-                BoxPublisher::new(ConsolePublisher::json())
-            }
+            Self::Console(ConsoleSettings {
+                format: ConsoleFormat::Text,
+            }) => BoxPublisher::new(ConsolePublisher::text()),
+            Self::Console(ConsoleSettings {
+                format: ConsoleFormat::Json,
+            }) => BoxPublisher::new(ConsolePublisher::json()),
             Self::Memory(MemorySettings {}) => BoxPublisher::new(MemoryPublisher::new()),
             #[cfg(feature = "http")]
-            Self::Http(settings) => BoxPublisher::new(bento_brokers::http::HttpPublisher::new(settings)?),
+            Self::Http(settings) => {
+                BoxPublisher::new(bento_brokers::http::HttpPublisher::new(settings)?)
+            }
             #[cfg(feature = "kafka")]
-            Self::Kafka(settings) => BoxPublisher::new(bento_brokers::kafka::KafkaPublisher::new(settings)?),
+            Self::Kafka(settings) => {
+                BoxPublisher::new(bento_brokers::kafka::KafkaPublisher::new(settings)?)
+            }
             #[cfg(feature = "nats")]
-            Self::Nats(settings) => BoxPublisher::new(bento_brokers::nats::NatsPublisher::new(settings)?),
+            Self::Nats(settings) => {
+                BoxPublisher::new(bento_brokers::nats::NatsPublisher::new(settings)?)
+            }
             #[cfg(feature = "rabbitmq")]
-            Self::RabbitMq(settings) => BoxPublisher::new(bento_brokers::rabbitmq::RabbitMqPublisher::new(settings)?),
+            Self::RabbitMq(settings) => {
+                BoxPublisher::new(bento_brokers::rabbitmq::RabbitMqPublisher::new(settings)?)
+            }
             #[cfg(feature = "redis")]
-            Self::Redis(settings) => BoxPublisher::new(bento_brokers::redis::RedisPublisher::new(settings)?),
+            Self::Redis(settings) => {
+                BoxPublisher::new(bento_brokers::redis::RedisPublisher::new(settings)?)
+            }
         })
     }
 }
 
 impl PublisherSettings {
-    /// Connects to the broker, and closes the connection again. Nothing is asked for the kinds without one.
+    /// Connects to the broker, and closes the connection again. Nothing is asked for the kinds
+    /// without one.
     pub(super) async fn check(self) -> Result<(), ConnectError> {
         match self {
             Self::Console(_) | Self::Memory(_) => Ok(()),
@@ -153,13 +168,29 @@ impl PublisherSettings {
             #[cfg(feature = "http")]
             Self::Http(settings) => bento_brokers::http::HttpPublisher::new(settings).map(drop),
             #[cfg(feature = "kafka")]
-            Self::Kafka(settings) => bento_brokers::kafka::KafkaPublisher::new(settings)?.check().await,
+            Self::Kafka(settings) => {
+                bento_brokers::kafka::KafkaPublisher::new(settings)?
+                    .check()
+                    .await
+            }
             #[cfg(feature = "nats")]
-            Self::Nats(settings) => bento_brokers::nats::NatsPublisher::new(settings)?.check().await,
+            Self::Nats(settings) => {
+                bento_brokers::nats::NatsPublisher::new(settings)?
+                    .check()
+                    .await
+            }
             #[cfg(feature = "rabbitmq")]
-            Self::RabbitMq(settings) => bento_brokers::rabbitmq::RabbitMqPublisher::new(settings)?.check().await,
+            Self::RabbitMq(settings) => {
+                bento_brokers::rabbitmq::RabbitMqPublisher::new(settings)?
+                    .check()
+                    .await
+            }
             #[cfg(feature = "redis")]
-            Self::Redis(settings) => bento_brokers::redis::RedisPublisher::new(settings)?.check().await,
+            Self::Redis(settings) => {
+                bento_brokers::redis::RedisPublisher::new(settings)?
+                    .check()
+                    .await
+            }
         }
     }
 }
@@ -176,7 +207,10 @@ fn kind(name: &str, entry: &mut Entry, faults: &mut Vec<Fault>) -> Option<&'stat
     let Some(said) = table.remove("kind") else {
         let found = known.iter().copied().find(|known| *known == name);
         if found.is_none() {
-            let reason = format!("its name is no kind of publisher, so it needs a `kind`: {}", listed(&owned(&known)));
+            let reason = format!(
+                "its name is no kind of publisher, so it needs a `kind`: {}",
+                listed(&owned(&known))
+            );
             faults.push(Fault::invalid(&section, entry.origin.clone(), reason));
         }
         return found.filter(|kind| has_feature(kind, &section, &entry.origin, faults));
@@ -184,7 +218,10 @@ fn kind(name: &str, entry: &mut Entry, faults: &mut Vec<Fault>) -> Option<&'stat
     let (path, origin) = (format!("{section}.kind"), said.origin.clone());
     let said = Part::new(&["publishers", name, "kind"], said, faults).read::<String>()?;
     let Some(kind) = known.iter().copied().find(|known| *known == said) else {
-        let kind = FaultKind::UnknownValue { meant: nearest(&said, &known).map(str::to_owned), known: owned(&known) };
+        let kind = FaultKind::UnknownValue {
+            meant: nearest(&said, &known).map(str::to_owned),
+            known: owned(&known),
+        };
         faults.push(Fault { path, origin, kind });
         return None;
     };
@@ -192,14 +229,24 @@ fn kind(name: &str, entry: &mut Entry, faults: &mut Vec<Fault>) -> Option<&'stat
 }
 
 fn has_feature(kind: &str, path: &str, origin: &Origin, faults: &mut Vec<Fault>) -> bool {
-    let is_off = WITH_FEATURE.iter().any(|(feature, is_on)| *feature == kind && !is_on);
+    let is_off = WITH_FEATURE
+        .iter()
+        .any(|(feature, is_on)| *feature == kind && !is_on);
     if is_off {
-        let kind = FaultKind::FeatureOff { feature: kind.to_owned() };
-        faults.push(Fault { path: path.to_owned(), origin: origin.clone(), kind });
+        let kind = FaultKind::FeatureOff {
+            feature: kind.to_owned(),
+        };
+        faults.push(Fault {
+            path: path.to_owned(),
+            origin: origin.clone(),
+            kind,
+        });
     }
     !is_off
 }
 
 fn kinds() -> impl Iterator<Item = &'static str> {
-    WITHOUT_SECTION.into_iter().chain(WITH_FEATURE.iter().map(|(feature, _)| *feature))
+    WITHOUT_SECTION
+        .into_iter()
+        .chain(WITH_FEATURE.iter().map(|(feature, _)| *feature))
 }

@@ -24,10 +24,18 @@ enum Next {
 
 impl<'f> Part<'f> {
     pub(super) fn new(path: &[&str], entry: Entry, faults: &'f mut Vec<Fault>) -> Self {
-        Self { path: path.iter().map(|key| Step::Key((*key).to_owned())).collect(), entry, faults }
+        Self {
+            path: path
+                .iter()
+                .map(|key| Step::Key((*key).to_owned()))
+                .collect(),
+            entry,
+            faults,
+        }
     }
 
-    /// Reads it as a `T`. A value that does not fit is noted and taken out, so that the ones behind it are read too.
+    /// Reads it as a `T`. A value that does not fit is noted and taken out, so that the ones behind
+    /// it are read too.
     pub(super) fn read<T: DeserializeOwned>(mut self) -> Option<T> {
         let found = self.faults.len();
         loop {
@@ -55,35 +63,49 @@ impl<'f> Part<'f> {
         }
         let kind = self.kind(&error);
         self.add(&error.path, kind);
-        if self.remove(&error.path).is_some() { Next::Again } else { Next::Stop }
+        if self.remove(&error.path).is_some() {
+            Next::Again
+        } else {
+            Next::Stop
+        }
     }
 
     fn kind(&self, error: &ReadError) -> FaultKind {
         match &error.why {
             Why::UnknownKey { known } => {
                 let mut above = self.whole(&error.path);
-                let Some(Step::Key(wrong)) = above.pop() else { return FaultKind::Missing };
+                let Some(Step::Key(wrong)) = above.pop() else {
+                    return FaultKind::Missing;
+                };
                 unknown_key(&above, &wrong, &self.origin(&error.path), known)
             }
-            Why::UnknownValue { meant, known } => {
-                FaultKind::UnknownValue { meant: meant.map(str::to_owned), known: owned(known) }
-            }
+            Why::UnknownValue { meant, known } => FaultKind::UnknownValue {
+                meant: meant.map(str::to_owned),
+                known: owned(known),
+            },
             Why::Missing { .. } => FaultKind::Missing,
-            Why::Invalid { reason } => FaultKind::Invalid { reason: reason.clone() },
+            Why::Invalid { reason } => FaultKind::Invalid {
+                reason: reason.clone(),
+            },
         }
     }
 
     /// The key that a file holds the value of, if this is `<key>_file`.
     fn is_in_a_file(&self, path: &[Step], known: &[&'static str]) -> Option<&'static str> {
-        let Some(Step::Key(last)) = path.last() else { return None };
+        let Some(Step::Key(last)) = path.last() else {
+            return None;
+        };
         let key = last.strip_suffix("_file")?;
         known.iter().copied().find(|known| *known == key)
     }
 
     /// Puts what the file holds in the place of its name.
     fn take_from_file(&mut self, path: &[Step], key: &str) -> Next {
-        let Some(named) = self.remove(path) else { return Next::Stop };
-        let Some(Node::Table(table)) = find_mut(&mut self.entry, &path[..path.len() - 1]).map(|entry| &mut entry.node)
+        let Some(named) = self.remove(path) else {
+            return Next::Stop;
+        };
+        let Some(Node::Table(table)) =
+            find_mut(&mut self.entry, &path[..path.len() - 1]).map(|entry| &mut entry.node)
         else {
             return Next::Stop;
         };
@@ -91,7 +113,10 @@ impl<'f> Part<'f> {
         let taken = match (table.get(key).map(|said| &said.origin), &named.origin) {
             (Some(Origin::Variable(_)), Origin::File { .. }) => Ok(()),
             (None, _) | (Some(Origin::File { .. }), Origin::Variable(_)) => held.map(|text| {
-                let entry = Entry { node: Node::Raw(text), origin: named.origin.clone() };
+                let entry = Entry {
+                    node: Node::Raw(text),
+                    origin: named.origin.clone(),
+                };
                 table.insert(key.to_owned(), entry);
             }),
             (Some(other), _) => Err(format!("`{key}` is said too, by {other}; keep one of them")),
@@ -102,12 +127,15 @@ impl<'f> Part<'f> {
         Next::Again
     }
 
-    /// Notes what is wrong, unless that follows from a value that was wrong and was taken out, or whose file cannot be read.
+    /// Notes what is wrong, unless that follows from a value that was wrong and was taken out, or
+    /// whose file cannot be read.
     fn add(&mut self, path: &[Step], kind: FaultKind) {
         let whole = self.written(path);
         let follows = |fault: &Fault| {
             let inside = fault.path.strip_prefix(&whole);
-            inside.is_some_and(|inside| inside.is_empty() || inside == "_file" || inside.starts_with(['.', '[']))
+            inside.is_some_and(|inside| {
+                inside.is_empty() || inside == "_file" || inside.starts_with(['.', '['])
+            })
         };
         if !self.faults.iter().any(follows) {
             let origin = self.origin(path);
@@ -132,10 +160,16 @@ impl<'f> Part<'f> {
         origin(&self.entry, path)
     }
 
-    /// Takes out what is at `path`, or the list that it is in: the elements behind it would have other numbers.
+    /// Takes out what is at `path`, or the list that it is in: the elements behind it would have
+    /// other numbers.
     fn remove(&mut self, path: &[Step]) -> Option<Entry> {
-        let keys = path.iter().position(|step| matches!(step, Step::Index(_))).map_or(path, |end| &path[..end]);
-        let (Step::Key(last), above) = keys.split_last()? else { return None };
+        let keys = path
+            .iter()
+            .position(|step| matches!(step, Step::Index(_)))
+            .map_or(path, |end| &path[..end]);
+        let (Step::Key(last), above) = keys.split_last()? else {
+            return None;
+        };
         match &mut find_mut(&mut self.entry, above)?.node {
             Node::Table(table) => table.remove(last),
             _ => None,
@@ -146,7 +180,10 @@ impl<'f> Part<'f> {
 /// What the file of this name holds, without the line break at its end.
 fn held_in(name: &Node) -> Result<String, String> {
     let (Node::Text(file) | Node::Raw(file)) = name else {
-        return Err(format!("expected the name of a file, found {}", name.what()));
+        return Err(format!(
+            "expected the name of a file, found {}",
+            name.what()
+        ));
     };
     match fs::read_to_string(file) {
         Ok(text) if text.trim().is_empty() => Err("the file is empty".to_owned()),
@@ -171,22 +208,37 @@ pub(super) fn origin(entry: &Entry, path: &[Step]) -> Origin {
 }
 
 fn find_mut<'a>(entry: &'a mut Entry, path: &[Step]) -> Option<&'a mut Entry> {
-    path.iter().try_fold(entry, |entry, step| match (&mut entry.node, step) {
-        (Node::Table(table), Step::Key(key)) => table.get_mut(key),
-        (Node::List(list), Step::Index(index)) => list.get_mut(*index),
-        _ => None,
-    })
+    path.iter()
+        .try_fold(entry, |entry, step| match (&mut entry.node, step) {
+            (Node::Table(table), Step::Key(key)) => table.get_mut(key),
+            (Node::List(list), Step::Index(index)) => list.get_mut(*index),
+            _ => None,
+        })
 }
 
 /// The key `wrong` of the table at `above`, which has only the `known` ones.
-pub(super) fn unknown_key(above: &[Step], wrong: &str, origin: &Origin, known: &[&str]) -> FaultKind {
-    let meant = nearest(wrong, known).map(str::to_owned).or_else(|| nested(wrong, known));
+pub(super) fn unknown_key(
+    above: &[Step],
+    wrong: &str,
+    origin: &Origin,
+    known: &[&str],
+) -> FaultKind {
+    let meant = nearest(wrong, known)
+        .map(str::to_owned)
+        .or_else(|| nested(wrong, known));
     let meant = meant.map(|key| {
         let steps = key.split('.').map(|key| Step::Key(key.to_owned()));
         let path: Vec<Step> = above.iter().cloned().chain(steps).collect();
-        if matches!(origin, Origin::Variable(_)) { variable(&path) } else { written(&path) }
+        if matches!(origin, Origin::Variable(_)) {
+            variable(&path)
+        } else {
+            written(&path)
+        }
     });
-    FaultKind::UnknownKey { meant, known: owned(known) }
+    FaultKind::UnknownKey {
+        meant,
+        known: owned(known),
+    }
 }
 
 /// One underscore where two would lead into a table: `relay_batch`.

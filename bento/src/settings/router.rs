@@ -24,12 +24,19 @@ struct Source {
 }
 
 /// Reads the rules, whose destinations name only publishers that are `there`.
-pub(super) fn read(mut entry: Entry, there: &BTreeSet<String>, faults: &mut Vec<Fault>) -> Option<RouterConfig> {
+pub(super) fn read(
+    mut entry: Entry,
+    there: &BTreeSet<String>,
+    faults: &mut Vec<Fault>,
+) -> Option<RouterConfig> {
     let found = faults.len();
     let (source, config) = match take_file(&mut entry, faults) {
         Some(file) => from_file(file?, faults)?,
         None => {
-            let source = Source { prefix: "router", entry };
+            let source = Source {
+                prefix: "router",
+                entry,
+            };
             let config = RouterConfig::read(Reader(&source.entry));
             (source, config)
         }
@@ -51,12 +58,19 @@ pub(super) fn read(mut entry: Entry, there: &BTreeSet<String>, faults: &mut Vec<
 
 /// The file that holds the rules, if there is one.
 fn take_file(entry: &mut Entry, faults: &mut Vec<Fault>) -> Option<Option<(PathBuf, Origin)>> {
-    let Node::Table(table) = &mut entry.node else { return None };
+    let Node::Table(table) = &mut entry.node else {
+        return None;
+    };
     let named = table.remove("file")?;
     let origin = named.origin.clone();
     if let Some((key, other)) = table.iter().next() {
-        let reason = format!("the rules are in the file that {origin} names; they cannot stand here too");
-        faults.push(Fault::invalid(format!("router.{key}"), other.origin.clone(), reason));
+        let reason =
+            format!("the rules are in the file that {origin} names; they cannot stand here too");
+        faults.push(Fault::invalid(
+            format!("router.{key}"),
+            other.origin.clone(),
+            reason,
+        ));
         return Some(None);
     }
     let path = Part::new(&["router", "file"], named, faults).read::<PathBuf>();
@@ -83,12 +97,26 @@ fn from_file(
             return None;
         }
     };
-    let is_json = path.extension().is_some_and(|extension| extension == "json");
+    let is_json = path
+        .extension()
+        .is_some_and(|extension| extension == "json");
     let path: Arc<Path> = path.into();
-    let whole = Origin::File { path: Arc::clone(&path), line: None };
-    let source = |node| Source { prefix: "", entry: Entry { node, origin: whole.clone() } };
+    let whole = Origin::File {
+        path: Arc::clone(&path),
+        line: None,
+    };
+    let source = |node| Source {
+        prefix: "",
+        entry: Entry {
+            node,
+            origin: whole.clone(),
+        },
+    };
     if is_json {
-        return Some((source(Node::Table(Table::new())), RouterConfig::from_json(&text)));
+        return Some((
+            source(Node::Table(Table::new())),
+            RouterConfig::from_json(&text),
+        ));
     }
     match tree::parse(&text, &path) {
         Ok(table) => {
@@ -97,8 +125,14 @@ fn from_file(
             Some((source, config))
         }
         Err(error) => {
-            let kind = FaultKind::Syntax { message: error.message };
-            faults.push(Fault { path: "router.file".to_owned(), origin: error.origin, kind });
+            let kind = FaultKind::Syntax {
+                message: error.message,
+            };
+            faults.push(Fault {
+                path: "router.file".to_owned(),
+                origin: error.origin,
+                kind,
+            });
             None
         }
     }
@@ -106,35 +140,65 @@ fn from_file(
 
 impl Source {
     fn fault(&self, path: &str, kind: FaultKind) -> Fault {
-        let joined = if self.prefix.is_empty() || path.is_empty() { "" } else { "." };
-        Fault { path: format!("{}{joined}{path}", self.prefix), origin: origin(&self.entry, path), kind }
+        let joined = if self.prefix.is_empty() || path.is_empty() {
+            ""
+        } else {
+            "."
+        };
+        Fault {
+            path: format!("{}{joined}{path}", self.prefix),
+            origin: origin(&self.entry, path),
+            kind,
+        }
     }
 
-    fn refuse_unknown_publishers(&self, config: &RouterConfig, there: &BTreeSet<String>, faults: &mut Vec<Fault>) {
+    fn refuse_unknown_publishers(
+        &self,
+        config: &RouterConfig,
+        there: &BTreeSet<String>,
+        faults: &mut Vec<Fault>,
+    ) {
         for destination in &config.destinations {
-            let Some(publisher) = destination.publisher.as_deref().filter(|name| !there.contains(*name)) else {
+            let Some(publisher) = destination
+                .publisher
+                .as_deref()
+                .filter(|name| !there.contains(*name))
+            else {
                 continue;
             };
             let known: Vec<&str> = there.iter().map(String::as_str).collect();
             let meant = nearest(publisher, &known).map(str::to_owned);
-            let kind = FaultKind::UnknownValue { meant, known: there.iter().cloned().collect() };
-            faults.push(self.fault(&format!("destinations.{}.publisher", destination.name), kind));
+            let kind = FaultKind::UnknownValue {
+                meant,
+                known: there.iter().cloned().collect(),
+            };
+            faults.push(self.fault(
+                &format!("destinations.{}.publisher", destination.name),
+                kind,
+            ));
         }
     }
 }
 
-/// Where the value comes from that the router calls `path`, or else what it would be in. A key may hold dots there.
+/// Where the value comes from that the router calls `path`, or else what it would be in. A key may
+/// hold dots there.
 fn origin(entry: &Entry, path: &str) -> Origin {
     let rest = path.strip_prefix('.').unwrap_or(path);
     let inner = match &entry.node {
         Node::Table(table) => {
-            let keys = table.iter().filter_map(|(key, entry)| Some((entry, rest.strip_prefix(key.as_str())?)));
-            keys.filter(|(_, rest)| rest.is_empty() || rest.starts_with(['.', '['])).min_by_key(|(_, rest)| rest.len())
+            let keys = table
+                .iter()
+                .filter_map(|(key, entry)| Some((entry, rest.strip_prefix(key.as_str())?)));
+            keys.filter(|(_, rest)| rest.is_empty() || rest.starts_with(['.', '[']))
+                .min_by_key(|(_, rest)| rest.len())
         }
-        Node::List(list) => rest.strip_prefix('[').and_then(|rest| rest.split_once(']')).and_then(|(index, rest)| {
-            let entry = list.get(index.parse::<usize>().ok()?)?;
-            Some((entry, rest))
-        }),
+        Node::List(list) => rest
+            .strip_prefix('[')
+            .and_then(|rest| rest.split_once(']'))
+            .and_then(|(index, rest)| {
+                let entry = list.get(index.parse::<usize>().ok()?)?;
+                Some((entry, rest))
+            }),
         _ => None,
     };
     inner.map_or_else(|| entry.origin.clone(), |(entry, rest)| origin(entry, rest))
@@ -142,7 +206,10 @@ fn origin(entry: &Entry, path: &str) -> Origin {
 
 /// Whether a destination is served by the default publisher.
 pub(super) fn relies_on_default(config: &RouterConfig, sections: &Table) -> bool {
-    config.destinations.iter().any(|destination| is_for_default(destination, |name| sections.contains_key(name)))
+    config
+        .destinations
+        .iter()
+        .any(|destination| is_for_default(destination, |name| sections.contains_key(name)))
 }
 
 /// The rules with a publisher for each destination.

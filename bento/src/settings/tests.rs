@@ -18,7 +18,10 @@ fn read(toml: &str) -> Result<Settings, ConfigError> {
 }
 
 fn read_with(toml: &str, variables: &[(&str, &str)]) -> Result<Settings, ConfigError> {
-    Settings::builder().toml(toml)?.vars(variables.iter().copied()).build()
+    Settings::builder()
+        .toml(toml)?
+        .vars(variables.iter().copied())
+        .build()
 }
 
 fn refuses(toml: &str, variables: &[(&str, &str)], message: Expect) {
@@ -41,7 +44,14 @@ fn the_environment_goes_before_later_files_and_these_before_earlier_ones() {
         .unwrap()
         .build()
         .unwrap();
-    assert_eq!((settings.relay.batch, settings.relay.workers, settings.relay.circuit.failure_threshold), (2, 7, 1));
+    assert_eq!(
+        (
+            settings.relay.batch,
+            settings.relay.workers,
+            settings.relay.circuit.failure_threshold
+        ),
+        (2, 7, 1)
+    );
     let retry = RetryPolicy::exponential(Duration::from_secs(1), Duration::from_secs(60), 9);
     assert_eq!(settings.relay.retry.transient, retry);
 }
@@ -65,14 +75,22 @@ fn a_variable_is_read_as_its_key_wants_it() {
     .unwrap();
     assert_eq!(
         settings.publishers["Order-Events"],
-        PublisherSettings::Console(ConsoleSettings { format: ConsoleFormat::Json })
+        PublisherSettings::Console(ConsoleSettings {
+            format: ConsoleFormat::Json
+        })
     );
     assert_eq!(settings.relay.lease, Duration::from_secs(60));
-    assert_eq!(settings.relay.retry, RetryPolicies::named("patient").unwrap());
+    assert_eq!(
+        settings.relay.retry,
+        RetryPolicies::named("patient").unwrap()
+    );
     assert_eq!(settings.relay.lanes, Some(vec![0, 2]));
     assert_eq!(settings.relay.batch, 1000, "an empty variable is not set");
-    let [bracketed, table] = [("BENTO_RELAY__LANES", "[3]"), ("BENTO_RELAY", "{ lanes = [3] }")]
-        .map(|variable| read_with("", &[variable]).unwrap().relay.lanes);
+    let [bracketed, table] = [
+        ("BENTO_RELAY__LANES", "[3]"),
+        ("BENTO_RELAY", "{ lanes = [3] }"),
+    ]
+    .map(|variable| read_with("", &[variable]).unwrap().relay.lanes);
     assert_eq!((bracketed, table), (Some(vec![3]), Some(vec![3])));
 }
 
@@ -93,7 +111,10 @@ fn what_kubernetes_makes_for_a_service_is_passed_over_and_what_looks_like_it_is_
     assert_eq!(read_with("", &made).unwrap(), Settings::default());
     refuses(
         "",
-        &[("BENTO_RELAY_PORT", "8080"), ("BENTO_RELAY_SERVICE_HOST", "relay.local")],
+        &[
+            ("BENTO_RELAY_PORT", "8080"),
+            ("BENTO_RELAY_SERVICE_HOST", "relay.local"),
+        ],
         expect![[r#"
             BENTO_RELAY_PORT: unknown key `relay_port`, did you mean `BENTO_RELAY__PORT`?
             BENTO_RELAY_SERVICE_HOST: unknown key `relay_service_host`, did you mean `BENTO_RELAY__SERVICE_HOST`?"#]],
@@ -104,8 +125,17 @@ fn what_kubernetes_makes_for_a_service_is_passed_over_and_what_looks_like_it_is_
 #[test]
 fn a_header_that_is_called_as_kubernetes_calls_a_variable_is_set() {
     let toml = "publisher = \"http\"\n[publishers.http]\nurl = \"https://example.com\"";
-    let settings = read_with(toml, &[("BENTO_PUBLISHERS__HTTP__HEADERS__X_SERVICE_HOST", "10.0.0.1")]).unwrap();
-    let PublisherSettings::Http(http) = &settings.publishers["http"] else { panic!("{settings:?}") };
+    let settings = read_with(
+        toml,
+        &[(
+            "BENTO_PUBLISHERS__HTTP__HEADERS__X_SERVICE_HOST",
+            "10.0.0.1",
+        )],
+    )
+    .unwrap();
+    let PublisherSettings::Http(http) = &settings.publishers["http"] else {
+        panic!("{settings:?}")
+    };
     assert_eq!(http.headers.len(), 1);
 }
 
@@ -125,7 +155,11 @@ max_attempt = 3
 [publishers.console]
 fromat = "text"
 "#,
-        &[("BENTO_RELAY__WORKRES", "3"), ("BENTO_RELAY_BATCH", "3"), ("BENTO_RELAY__RETRY__THROTLED", "once")],
+        &[
+            ("BENTO_RELAY__WORKRES", "3"),
+            ("BENTO_RELAY_BATCH", "3"),
+            ("BENTO_RELAY__RETRY__THROTLED", "once"),
+        ],
         expect![[r#"
             bento.toml:1: unknown key `publishr`, did you mean `publisher`?
             bento.toml:2: unknown key `retries`; the keys there are `application`, `publisher`, `relay`, `router`, `publishers`
@@ -161,7 +195,11 @@ audit = { format = "text" }
 console = { format = "txt" }
 other = { kind = "natz" }
 "#,
-        &[("BENTO_RELAY__DRAIN_TIMEOUT", "10"), ("BENTO_RELAY__LANES__FIRST", "0"), ("BENTO_RELAY__POLL_IDLE__X", "1")],
+        &[
+            ("BENTO_RELAY__DRAIN_TIMEOUT", "10"),
+            ("BENTO_RELAY__LANES__FIRST", "0"),
+            ("BENTO_RELAY__POLL_IDLE__X", "1"),
+        ],
         expect![[r#"
             bento.toml:1: `publisher`: expected a text, found a whole number
             bento.toml:4: `relay.batch`: expected a whole number, found a text
@@ -183,7 +221,11 @@ other = { kind = "natz" }
 
 #[test]
 fn a_number_out_of_range_is_shown_with_its_line() {
-    refuses("[relay]\n\nbatch = 0", &[], expect!["bento.toml:3: `relay.batch`: out of range; it is 1 to 10,000"]);
+    refuses(
+        "[relay]\n\nbatch = 0",
+        &[],
+        expect!["bento.toml:3: `relay.batch`: out of range; it is 1 to 10,000"],
+    );
     refuses(
         "",
         &[("BENTO_RELAY__RETRY__TRANSIENT__MAX_ATTEMPTS", "0")],
@@ -203,7 +245,9 @@ fn a_publisher_has_to_be_there() {
     refuses(
         "publisher = \"nats\"",
         &[],
-        expect!["bento.toml:1: `publisher`: there is no section `[publishers.nats]`; it can be `console`, `memory`"],
+        expect![
+            "bento.toml:1: `publisher`: there is no section `[publishers.nats]`; it can be `console`, `memory`"
+        ],
     );
     refuses(
         "publisher = \"audti\"\n[publishers.audit]\nkind = \"console\"",
@@ -241,7 +285,11 @@ fn what_is_no_toml_is_refused_without_a_word_of_it() {
         &[],
         expect!["bento.toml:2: string values must be quoted, expected literal string"],
     );
-    refuses("[relay]\n[relay]", &[], expect!["bento.toml:2: duplicate key"]);
+    refuses(
+        "[relay]\n[relay]",
+        &[],
+        expect!["bento.toml:2: duplicate key"],
+    );
     let missing = Settings::builder().file("nowhere.toml").unwrap_err();
     expect!["nowhere.toml cannot be read"].assert_eq(&missing.to_string());
 }
@@ -256,7 +304,11 @@ async fn only_what_is_used_is_connected() {
 #[tokio::test]
 async fn a_configured_relay_starts() {
     let settings = read("publisher = \"memory\"\n[relay]\nlease = \"1s\"").unwrap();
-    let relay = settings.relay(MemoryStore::default()).unwrap().start().unwrap();
+    let relay = settings
+        .relay(MemoryStore::default())
+        .unwrap()
+        .start()
+        .unwrap();
     relay.stop().await.unwrap();
 }
 
@@ -281,21 +333,38 @@ async fn destinations_have_the_publisher_that_they_name_or_their_own_or_the_defa
         let settings = read(&toml).unwrap();
         let router = settings.router().unwrap();
         let served = router.routes().flat_map(|route| route.destinations.clone());
-        let served: Vec<_> = served.map(|destination| destination.publisher().to_owned()).collect();
+        let served: Vec<_> = served
+            .map(|destination| destination.publisher().to_owned())
+            .collect();
         let connected = settings.build_publishers().unwrap();
-        assert!(served.iter().all(|name| connected.get(name).is_some()), "{served:?} {connected:?}");
-        settings.relay(MemoryStore::default()).unwrap().start().unwrap().stop().await.unwrap();
+        assert!(
+            served.iter().all(|name| connected.get(name).is_some()),
+            "{served:?} {connected:?}"
+        );
+        settings
+            .relay(MemoryStore::default())
+            .unwrap()
+            .start()
+            .unwrap()
+            .stop()
+            .await
+            .unwrap();
         served
     };
     assert_eq!(publishers(ROUTES.to_owned()).await, ["console", "memory"]);
-    assert_eq!(publishers(format!("publisher = \"memory\"{ROUTES}")).await, ["memory", "memory"]);
+    assert_eq!(
+        publishers(format!("publisher = \"memory\"{ROUTES}")).await,
+        ["memory", "memory"]
+    );
     let own = format!("{ROUTES}[publishers.orders]\nkind = \"memory\"");
     assert_eq!(publishers(own).await, ["orders", "memory"]);
 }
 
 #[test]
 fn rules_that_cannot_be_used_are_shown_with_their_line() {
-    let wrong = ROUTES.replace("\"audit\"]", "\"audti\"]").replace("topic", "tpoic");
+    let wrong = ROUTES
+        .replace("\"audit\"]", "\"audti\"]")
+        .replace("topic", "tpoic");
     refuses(
         &wrong,
         &[("BENTO_RELAY__BATCH", "0")],
@@ -360,7 +429,10 @@ fn rules_can_be_in_a_file_beside_the_one_that_names_it() {
         r#"{"version": 1, "destinations": {"memory": {}}, "rules": [{"name": "all", "to": ["memory"]}]}"#,
     );
     assert_eq!(load().unwrap().router.unwrap().rules.len(), 1);
-    write("routes.json", r#"{"version": 1, "rules": [{"name": "all", "to": ["memory"]}]}"#);
+    write(
+        "routes.json",
+        r#"{"version": 1, "rules": [{"name": "all", "to": ["memory"]}]}"#,
+    );
     expect!["…/routes.json: `rules[0].to[0]`: there is no destination `memory`, nor any other: define it under `destinations`"].assert_eq(&shown(load().unwrap_err()));
     std::fs::remove_dir_all(&folder).unwrap();
 }
@@ -368,14 +440,20 @@ fn rules_can_be_in_a_file_beside_the_one_that_names_it() {
 /// Every number of a relay as it is written in a file.
 fn written(settings: &RelaySettings) -> Vec<(&'static str, String)> {
     let duration = |duration| bento_core::duration::format(duration);
-    let lanes = settings.lanes.as_ref().map(|lanes| ("lanes", format!("{lanes:?}")));
+    let lanes = settings
+        .lanes
+        .as_ref()
+        .map(|lanes| ("lanes", format!("{lanes:?}")));
     let retention = settings.retention.map(|keep| ("retention", duration(keep)));
     let numbers = [
         ("batch", settings.batch.to_string()),
         ("batch_bytes", settings.batch_bytes.to_string()),
         ("workers", settings.workers.to_string()),
         ("turn", duration(settings.turn)),
-        ("circuit.failure_threshold", settings.circuit.failure_threshold.to_string()),
+        (
+            "circuit.failure_threshold",
+            settings.circuit.failure_threshold.to_string(),
+        ),
         ("lease", duration(settings.lease)),
         ("poll_busy", duration(settings.poll_busy)),
         ("poll_idle", duration(settings.poll_idle)),

@@ -64,8 +64,15 @@ pub(super) fn written(path: &[Step]) -> String {
                 if !text.is_empty() {
                     text.push('.');
                 }
-                let is_bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
-                text.push_str(&if is_bare { Cow::Borrowed(key.as_str()) } else { Cow::Owned(format!("{key:?}")) });
+                let is_bare = !key.is_empty()
+                    && key
+                        .bytes()
+                        .all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
+                text.push_str(&if is_bare {
+                    Cow::Borrowed(key.as_str())
+                } else {
+                    Cow::Owned(format!("{key:?}"))
+                });
             }
             Step::Index(index) => text.push_str(&format!("[{index}]")),
         }
@@ -76,7 +83,10 @@ pub(super) fn written(path: &[Step]) -> String {
 /// Reads TOML.
 pub(super) fn parse(text: &str, path: &Arc<Path>) -> Result<Table, SyntaxError> {
     let document = DeTable::parse(text).map_err(|error| SyntaxError {
-        origin: Origin::File { path: Arc::clone(path), line: error.span().map(|span| line(text, span)) },
+        origin: Origin::File {
+            path: Arc::clone(path),
+            line: error.span().map(|span| line(text, span)),
+        },
         message: error.message().to_owned(),
     })?;
     let file = File { text, path };
@@ -105,7 +115,10 @@ impl File<'_> {
         let read = |(key, value): (toml::Spanned<Cow<'_, str>>, toml::Spanned<DeValue<'_>>)| {
             // The key's line, since a table's own span is that of its header.
             let span = key.span();
-            (key.into_inner().into_owned(), self.entry(value.into_inner(), span))
+            (
+                key.into_inner().into_owned(),
+                self.entry(value.into_inner(), span),
+            )
         };
         table.into_iter().map(read).collect()
     }
@@ -119,13 +132,18 @@ impl File<'_> {
     }
 
     fn entry(&self, value: DeValue<'_>, span: Range<usize>) -> Entry {
-        let origin = Origin::File { path: Arc::clone(self.path), line: Some(line(self.text, span)) };
+        let origin = Origin::File {
+            path: Arc::clone(self.path),
+            line: Some(line(self.text, span)),
+        };
         let node = match value {
             DeValue::String(text) => Node::Text(text.into_owned()),
-            DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
-                Ok(number) => Node::Integer(number),
-                Err(_) => Node::Large(number.to_string()),
-            },
+            DeValue::Integer(number) => {
+                match i64::from_str_radix(number.as_str(), number.radix()) {
+                    Ok(number) => Node::Integer(number),
+                    Err(_) => Node::Large(number.to_string()),
+                }
+            }
             // The parser has checked the form; what is too large for it is infinite.
             DeValue::Float(number) => Node::Float(number.as_str().parse().unwrap_or(f64::NAN)),
             DeValue::Boolean(value) => Node::Bool(value),
@@ -170,7 +188,13 @@ pub(super) fn overlay(lower: &mut Table, upper: Table) {
                 place.insert(entry);
             }
             Place::Occupied(mut place) => match (&mut place.get_mut().node, entry) {
-                (Node::Table(lower), Entry { node: Node::Table(upper), .. }) => overlay(lower, upper),
+                (
+                    Node::Table(lower),
+                    Entry {
+                        node: Node::Table(upper),
+                        ..
+                    },
+                ) => overlay(lower, upper),
                 (_, entry) => {
                     place.insert(entry);
                 }
@@ -181,8 +205,14 @@ pub(super) fn overlay(lower: &mut Table, upper: Table) {
 
 /// Puts what a variable says into its place.
 ///
-/// A key that differs from the variable's part in case and in `-` for `_` alone is the one that is meant.
-pub(super) fn set(table: &mut Table, variable: &Arc<str>, parts: &[&str], value: &str) -> Result<(), Fault> {
+/// A key that differs from the variable's part in case and in `-` for `_` alone is the one that is
+/// meant.
+pub(super) fn set(
+    table: &mut Table,
+    variable: &Arc<str>,
+    parts: &[&str],
+    value: &str,
+) -> Result<(), Fault> {
     let mut table = table;
     let (last, tables) = parts.split_last().expect("a split text has a part");
     let mut path = Vec::new();
@@ -190,16 +220,28 @@ pub(super) fn set(table: &mut Table, variable: &Arc<str>, parts: &[&str], value:
         let key = meant(table, part);
         path.push(Step::Key(key.clone()));
         let origin = Origin::Variable(Arc::clone(variable));
-        let entry =
-            table.entry(key).or_insert_with(|| Entry { node: Node::Table(Table::new()), origin: origin.clone() });
+        let entry = table.entry(key).or_insert_with(|| Entry {
+            node: Node::Table(Table::new()),
+            origin: origin.clone(),
+        });
         let what = entry.node.what();
         let Node::Table(inner) = &mut entry.node else {
-            let reason = format!("{} says that this is {what}, so there is nothing inside it", entry.origin);
-            return Err(Fault { path: written(&path), origin, kind: FaultKind::Invalid { reason } });
+            let reason = format!(
+                "{} says that this is {what}, so there is nothing inside it",
+                entry.origin
+            );
+            return Err(Fault {
+                path: written(&path),
+                origin,
+                kind: FaultKind::Invalid { reason },
+            });
         };
         table = inner;
     }
-    let entry = Entry { node: Node::Raw(value.to_owned()), origin: Origin::Variable(Arc::clone(variable)) };
+    let entry = Entry {
+        node: Node::Raw(value.to_owned()),
+        origin: Origin::Variable(Arc::clone(variable)),
+    };
     table.insert(meant(table, last), entry);
     Ok(())
 }
@@ -207,5 +249,9 @@ pub(super) fn set(table: &mut Table, variable: &Arc<str>, parts: &[&str], value:
 fn meant(table: &Table, part: &str) -> String {
     let plain = |text: &str| text.to_ascii_lowercase().replace('-', "_");
     let part = plain(part);
-    table.keys().find(|key| plain(key) == part).cloned().unwrap_or(part)
+    table
+        .keys()
+        .find(|key| plain(key) == part)
+        .cloned()
+        .unwrap_or(part)
 }

@@ -4,8 +4,8 @@ use std::fmt::Display;
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, Error as _, Expected, IntoDeserializer, MapAccess, SeqAccess,
-    Unexpected, VariantAccess, Visitor,
+    DeserializeSeed, Deserializer, EnumAccess, Error as _, Expected, IntoDeserializer, MapAccess,
+    SeqAccess, Unexpected, VariantAccess, Visitor,
 };
 use serde::forward_to_deserialize_any;
 
@@ -40,7 +40,10 @@ pub(super) enum Why {
 
 impl ReadError {
     fn new(why: Why) -> Self {
-        Self { path: Vec::new(), why }
+        Self {
+            path: Vec::new(),
+            why,
+        }
     }
 
     fn at(mut self, step: Step) -> Self {
@@ -65,11 +68,17 @@ impl std::error::Error for ReadError {}
 /// No message shows a text that was configured, unless the type itself does: it may be a secret.
 impl serde::de::Error for ReadError {
     fn custom<T: Display>(message: T) -> Self {
-        Self::new(Why::Invalid { reason: message.to_string() })
+        Self::new(Why::Invalid {
+            reason: message.to_string(),
+        })
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::custom(format!("expected {}, found {}", wanted(expected), kind(found)))
+        Self::custom(format!(
+            "expected {}, found {}",
+            wanted(expected),
+            kind(found)
+        ))
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -82,7 +91,10 @@ impl serde::de::Error for ReadError {
     }
 
     fn unknown_variant(value: &str, known: &'static [&'static str]) -> Self {
-        Self::new(Why::UnknownValue { meant: nearest(value, known), known })
+        Self::new(Why::UnknownValue {
+            meant: nearest(value, known),
+            known,
+        })
     }
 
     fn unknown_field(_: &str, known: &'static [&'static str]) -> Self {
@@ -108,7 +120,9 @@ fn kind(found: Unexpected<'_>) -> &'static str {
 fn wanted(expected: &dyn Expected) -> String {
     let text = expected.to_string();
     match text.as_str() {
-        "i8" | "i16" | "i32" | "i64" | "isize" | "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number".to_owned(),
+        "i8" | "i16" | "i32" | "i64" | "isize" | "u8" | "u16" | "u32" | "u64" | "usize" => {
+            "a whole number".to_owned()
+        }
         "f32" | "f64" => "a number".to_owned(),
         "a string" => "a text".to_owned(),
         "a sequence" => "a list".to_owned(),
@@ -118,16 +132,21 @@ fn wanted(expected: &dyn Expected) -> String {
     }
 }
 
-/// Hands a value to serde. What the environment holds becomes what is wanted of it, so that a password may consist of digits.
+/// Hands a value to serde. What the environment holds becomes what is wanted of it, so that a
+/// password may consist of digits.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a>(pub(super) &'a Entry);
 
 impl<'a> Reader<'a> {
-    /// What the variable's text is if nothing is wanted of it: a value as TOML writes it, else a text.
+    /// What the variable's text is if nothing is wanted of it: a value as TOML writes it, else a
+    /// text.
     fn resolved<T>(self, text: &str, read: impl FnOnce(Reader<'_>) -> T) -> T {
         let Entry { origin, .. } = self.0;
         let node = parse_value(text, origin).unwrap_or_else(|| Node::Text(text.to_owned()));
-        read(Reader(&Entry { node, origin: origin.clone() }))
+        read(Reader(&Entry {
+            node,
+            origin: origin.clone(),
+        }))
     }
 
     /// A list in brackets, or texts between commas.
@@ -136,9 +155,15 @@ impl<'a> Reader<'a> {
             return self.resolved(text, read);
         }
         let Entry { origin, .. } = self.0;
-        let entry = |part: &str| Entry { node: Node::Raw(part.trim().to_owned()), origin: origin.clone() };
+        let entry = |part: &str| Entry {
+            node: Node::Raw(part.trim().to_owned()),
+            origin: origin.clone(),
+        };
         let list = text.split(',').map(entry).collect();
-        read(Reader(&Entry { node: Node::List(list), origin: origin.clone() }))
+        read(Reader(&Entry {
+            node: Node::List(list),
+            origin: origin.clone(),
+        }))
     }
 }
 
@@ -147,8 +172,13 @@ impl<'de> Deserializer<'de> for Reader<'_> {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match &self.0.node {
-            Node::Table(table) => visitor.visit_map(Entries { rest: table.iter(), current: None }),
-            Node::List(list) => visitor.visit_seq(Elements { rest: list.iter().enumerate() }),
+            Node::Table(table) => visitor.visit_map(Entries {
+                rest: table.iter(),
+                current: None,
+            }),
+            Node::List(list) => visitor.visit_seq(Elements {
+                rest: list.iter().enumerate(),
+            }),
             Node::Bool(value) => visitor.visit_bool(*value),
             Node::Integer(number) => visitor.visit_i64(*number),
             Node::Large(number) => match number.parse() {
@@ -183,7 +213,11 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         visitor.visit_some(self)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, ReadError> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -200,11 +234,18 @@ impl<'de> Deserializer<'de> for Reader<'_> {
             }
             Node::Raw(text) => visitor.visit_enum(text.as_str().into_deserializer()),
             Node::Table(table) => visitor.visit_enum(chosen(table)?),
-            other => Err(ReadError::custom(format!("expected a text or a table, found {}", other.what()))),
+            other => Err(ReadError::custom(format!(
+                "expected a text or a table, found {}",
+                other.what()
+            ))),
         }
     }
 
-    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, ReadError> {
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
         self.deserialize_seq(visitor)
     }
 
@@ -231,16 +272,23 @@ struct Entries<'a> {
 impl<'de> MapAccess<'de> for Entries<'_> {
     type Error = ReadError;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, ReadError> {
-        let Some((key, entry)) = self.rest.next() else { return Ok(None) };
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, ReadError> {
+        let Some((key, entry)) = self.rest.next() else {
+            return Ok(None);
+        };
         self.current = Some((key, entry));
         let read = seed.deserialize(StrDeserializer::new(key));
-        read.map(Some).map_err(|error: ReadError| error.at(Step::Key(key.clone())))
+        read.map(Some)
+            .map_err(|error: ReadError| error.at(Step::Key(key.clone())))
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ReadError> {
         let (key, entry) = self.current.take().expect("serde asks for a key first");
-        seed.deserialize(Reader(entry)).map_err(|error| error.at(Step::Key(key.to_owned())))
+        seed.deserialize(Reader(entry))
+            .map_err(|error| error.at(Step::Key(key.to_owned())))
     }
 }
 
@@ -251,23 +299,43 @@ struct Elements<'a> {
 impl<'de> SeqAccess<'de> for Elements<'_> {
     type Error = ReadError;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, ReadError> {
-        let Some((index, entry)) = self.rest.next() else { return Ok(None) };
-        seed.deserialize(Reader(entry)).map(Some).map_err(|error| error.at(Step::Index(index)))
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, ReadError> {
+        let Some((index, entry)) = self.rest.next() else {
+            return Ok(None);
+        };
+        seed.deserialize(Reader(entry))
+            .map(Some)
+            .map_err(|error| error.at(Step::Index(index)))
     }
 }
 
-/// The only key of a table that chooses between its keys; one of the environment goes before those of a file.
+/// The only key of a table that chooses between its keys; one of the environment goes before those
+/// of a file.
 fn chosen(table: &Table) -> Result<Variant<'_>, ReadError> {
     let is_variable = |entry: &Entry| matches!(entry.origin, Origin::Variable(_));
     let has_variable = table.values().any(is_variable);
-    let entries: Vec<_> = table.iter().filter(|(_, entry)| is_variable(entry) == has_variable).collect();
+    let entries: Vec<_> = table
+        .iter()
+        .filter(|(_, entry)| is_variable(entry) == has_variable)
+        .collect();
     if let [(key, entry)] = entries[..] {
         return Ok(Variant { key, entry });
     }
-    let keys: Vec<_> = entries.into_iter().map(|(key, _)| format!("`{key}`")).collect();
-    let found = if keys.is_empty() { "none".to_owned() } else { keys.join(" and ") };
-    Err(ReadError::custom(format!("expected one key, found {found}")))
+    let keys: Vec<_> = entries
+        .into_iter()
+        .map(|(key, _)| format!("`{key}`"))
+        .collect();
+    let found = if keys.is_empty() {
+        "none".to_owned()
+    } else {
+        keys.join(" and ")
+    };
+    Err(ReadError::custom(format!(
+        "expected one key, found {found}"
+    )))
 }
 
 /// A table whose only key is the name of a variant.
@@ -281,14 +349,16 @@ impl<'de> EnumAccess<'de> for Variant<'_> {
     type Variant = Self;
 
     fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), ReadError> {
-        let read = seed.deserialize(StrDeserializer::new(self.key)).map_err(|error: ReadError| {
-            // Written as a key, it is one.
-            let why = match error.why {
-                Why::UnknownValue { known, .. } => Why::UnknownKey { known },
-                why => why,
-            };
-            ReadError::new(why).at(Step::Key(self.key.to_owned()))
-        });
+        let read = seed
+            .deserialize(StrDeserializer::new(self.key))
+            .map_err(|error: ReadError| {
+                // Written as a key, it is one.
+                let why = match error.why {
+                    Why::UnknownValue { known, .. } => Why::UnknownKey { known },
+                    why => why,
+                };
+                ReadError::new(why).at(Step::Key(self.key.to_owned()))
+            });
         Ok((read?, self))
     }
 }
@@ -297,18 +367,30 @@ impl<'de> VariantAccess<'de> for Variant<'_> {
     type Error = ReadError;
 
     fn unit_variant(self) -> Result<(), ReadError> {
-        Err(ReadError::custom(format!("write \"{}\" alone: it has no value", self.key)))
+        Err(ReadError::custom(format!(
+            "write \"{}\" alone: it has no value",
+            self.key
+        )))
     }
 
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, ReadError> {
-        seed.deserialize(Reader(self.entry)).map_err(|error| error.at(Step::Key(self.key.to_owned())))
+        seed.deserialize(Reader(self.entry))
+            .map_err(|error| error.at(Step::Key(self.key.to_owned())))
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, ReadError> {
-        Reader(self.entry).deserialize_seq(visitor).map_err(|error| error.at(Step::Key(self.key.to_owned())))
+        Reader(self.entry)
+            .deserialize_seq(visitor)
+            .map_err(|error| error.at(Step::Key(self.key.to_owned())))
     }
 
-    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, ReadError> {
-        Reader(self.entry).deserialize_any(visitor).map_err(|error| error.at(Step::Key(self.key.to_owned())))
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
+        Reader(self.entry)
+            .deserialize_any(visitor)
+            .map_err(|error| error.at(Step::Key(self.key.to_owned())))
     }
 }

@@ -1,15 +1,21 @@
 //! cargo run -p dead-letters
 //!
-//! Events that nobody takes, and what an operator does about them: look, try, replay, discard. On an embedded SQLite file;
-//! `DATABASE_URL` switches it to PostgreSQL or MariaDB.
-#![allow(clippy::print_stdout, missing_docs, unreachable_pub, reason = "an example prints, and nobody depends on it")]
+//! Events that nobody takes, and what an operator does about them: look, try, replay, discard. On
+//! an embedded SQLite file; `DATABASE_URL` switches it to PostgreSQL or MariaDB.
+#![allow(
+    clippy::print_stdout,
+    missing_docs,
+    unreachable_pub,
+    reason = "an example prints, and nobody depends on it"
+)]
 
 mod order;
 mod setup;
 
 use bento::Relay;
 use bento::dead_letter::{
-    AlertError, AlertHook, AlertSettings, Alerts, DeadLetter, DeadLetterFilter, DeadLetterQuery, Operator, ReplayMode,
+    AlertError, AlertHook, AlertSettings, Alerts, DeadLetter, DeadLetterFilter, DeadLetterQuery,
+    Operator, ReplayMode,
 };
 use bento::publish::{Delivery, MemoryPublisher, PublishError};
 use bento::retry::RetryPolicy;
@@ -27,7 +33,9 @@ async fn main() -> Result<()> {
     let broker = MemoryPublisher::new();
     let alice = Operator::new(&store, "alice");
 
-    println!("1. the broker has no topic for orders in CHF, nor for an event that an old release has left");
+    println!(
+        "1. the broker has no topic for orders in CHF, nor for an event that an old release has left"
+    );
     broker.fail(refuse);
     setup::leave_an_event_that_nobody_declares(&database, "A-0").await?;
     relay(&database, &broker).await?;
@@ -45,7 +53,9 @@ async fn main() -> Result<()> {
     }
 
     println!("4. she tries what a replay would do");
-    let report = alice.replay_all(&DeadLetterFilter::default(), ReplayMode::DryRun).await?;
+    let report = alice
+        .replay_all(&DeadLetterFilter::default(), ReplayMode::DryRun)
+        .await?;
     println!("   {} would be replayed", report.matched);
     for found in &report.problems {
         println!("   {:?}: {}", found.problem, found.detail);
@@ -59,10 +69,15 @@ async fn main() -> Result<()> {
     relay(&database, &broker).await?;
 
     println!("6. she discards the rest, for a reason that is kept");
-    alice.discard_all(&DeadLetterFilter::default(), "the archive was given up").await?;
+    alice
+        .discard_all(&DeadLetterFilter::default(), "the archive was given up")
+        .await?;
     for kept in alice.discarded(&DeadLetterQuery::default()).await? {
         let actor = kept.actor.unwrap_or_default();
-        println!("   {} {}: discarded by {actor}, {}", kept.aggregate_id, kept.event_type, kept.reason);
+        println!(
+            "   {} {}: discarded by {actor}, {}",
+            kept.aggregate_id, kept.event_type, kept.reason
+        );
     }
 
     println!("7. in the end");
@@ -76,7 +91,9 @@ fn refuse(delivery: &Delivery) -> Option<PublishError> {
     let in_chf = event.payload.windows(3).any(|text| text == b"CHF");
     match &*event.event_type {
         "order.archived" => Some(PublishError::permanent("refused").because("no such topic")),
-        "order.placed" if in_chf => Some(PublishError::transient("refused").because("the topic is being made")),
+        "order.placed" if in_chf => {
+            Some(PublishError::transient("refused").because("the topic is being made"))
+        }
         _ => None,
     }
 }
@@ -85,23 +102,42 @@ fn refuse(delivery: &Delivery) -> Option<PublishError> {
 async fn relay(database: &DatabaseConnection, broker: &MemoryPublisher) -> Result<()> {
     let before = broker.published().len();
     let relay = Relay::builder(OutboxStore::new(database.clone()), broker.clone()).workers(1);
-    relay.retry(RetryPolicy::immediate(3)).run_until_empty().await?;
+    relay
+        .retry(RetryPolicy::immediate(3))
+        .run_until_empty()
+        .await?;
     for delivery in &broker.published()[before..] {
-        println!("   published {} {}", delivery.envelope.aggregate_id, delivery.envelope.event_type);
+        println!(
+            "   published {} {}",
+            delivery.envelope.aggregate_id, delivery.envelope.event_type
+        );
     }
     Ok(())
 }
 
 fn described(letter: &DeadLetter) -> String {
-    let DeadLetter { envelope, attempts, cause, error, .. } = letter;
-    format!("{} {}: {cause} at attempt {attempts}, {error}", envelope.aggregate_id, envelope.event_type)
+    let DeadLetter {
+        envelope,
+        attempts,
+        cause,
+        error,
+        ..
+    } = letter;
+    format!(
+        "{} {}: {cause} at attempt {attempts}, {error}",
+        envelope.aggregate_id, envelope.event_type
+    )
 }
 
 /// Runs the alerts until somebody was told of so many dead letters.
 async fn told_of(database: &DatabaseConnection, letters: usize) -> Result<()> {
     let pager = Pager::default();
     let mut told = pager.told.subscribe();
-    let alerts = Alerts::start(OutboxStore::new(database.clone()), pager, AlertSettings::default());
+    let alerts = Alerts::start(
+        OutboxStore::new(database.clone()),
+        pager,
+        AlertSettings::default(),
+    );
     told.wait_for(|told| *told >= letters).await?;
     alerts.stop().await;
     Ok(())
@@ -116,7 +152,10 @@ struct Pager {
 impl AlertHook for Pager {
     async fn alert(&self, letters: &[DeadLetter]) -> Result<(), AlertError> {
         for letter in letters {
-            println!("   alert: {} {} was given up", letter.envelope.aggregate_id, letter.envelope.event_type);
+            println!(
+                "   alert: {} {} was given up",
+                letter.envelope.aggregate_id, letter.envelope.event_type
+            );
         }
         self.told.send_modify(|told| *told += letters.len());
         Ok(())

@@ -29,10 +29,19 @@ pub struct Model {
 impl ActiveModelBehavior for ActiveModel {}
 
 /// Places an order and pays it: two events of one aggregate.
-pub async fn place_and_pay(db: &OutboxConnection, id: &str, currency: &str) -> Result<(), bento::Report> {
+pub async fn place_and_pay(
+    db: &OutboxConnection,
+    id: &str,
+    currency: &str,
+) -> Result<(), bento::Report> {
     db.transaction_async(async |tx| {
-        let mut order = Model { id: id.to_owned(), events: PendingEvents::default() };
-        order.raise(OrderPlaced { currency: currency.to_owned() });
+        let mut order = Model {
+            id: id.to_owned(),
+            events: PendingEvents::default(),
+        };
+        order.raise(OrderPlaced {
+            currency: currency.to_owned(),
+        });
         order.raise(OrderPaid {});
         tx.insert(&mut order).await
     })

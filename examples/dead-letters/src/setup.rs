@@ -10,7 +10,9 @@ use bento::outbox::Sharding;
 use bento::{Envelope, EventId, OutboxStore, StoreError};
 use sea_orm::prelude::DateTimeUtc;
 use sea_orm::sea_query::Query;
-use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, EntityTrait, Schema};
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, EntityTrait, Schema,
+};
 
 use crate::order;
 
@@ -20,13 +22,20 @@ static FILE: LazyLock<PathBuf> =
 
 /// Connects to `DATABASE_URL`, or to the SQLite file, and makes the tables.
 pub async fn connect() -> Result<DatabaseConnection, bento::Report> {
-    let url = env::var("DATABASE_URL").unwrap_or_else(|_| format!("sqlite://{}?mode=rwc", FILE.display()));
+    let url = env::var("DATABASE_URL")
+        .unwrap_or_else(|_| format!("sqlite://{}?mode=rwc", FILE.display()));
     let mut options = ConnectOptions::new(url);
     options.sqlx_logging(false);
     let database = Database::connect(options).await?;
     bento::migrate(&database).await?;
     let schema = Schema::new(database.get_database_backend());
-    database.execute(schema.create_table_from_entity(order::Entity).if_not_exists()).await?;
+    database
+        .execute(
+            schema
+                .create_table_from_entity(order::Entity)
+                .if_not_exists(),
+        )
+        .await?;
     order::Entity::delete_many().exec(&database).await?;
     Ok(database)
 }
@@ -42,12 +51,21 @@ pub async fn close(database: DatabaseConnection) -> Result<(), bento::Report> {
 
 /// What the outbox holds.
 pub async fn outbox(store: &OutboxStore) -> Result<String, StoreError> {
-    let StatusCounts { pending, held, dead } = store.counts().await?;
-    Ok(format!("the outbox has {pending} pending, {held} held back, {dead} dead"))
+    let StatusCounts {
+        pending,
+        held,
+        dead,
+    } = store.counts().await?;
+    Ok(format!(
+        "the outbox has {pending} pending, {held} held back, {dead} dead"
+    ))
 }
 
 /// Leaves a row in the outbox whose schema no release declares any more.
-pub async fn leave_an_event_that_nobody_declares(database: &DatabaseConnection, order_id: &str) -> Result<(), DbErr> {
+pub async fn leave_an_event_that_nobody_declares(
+    database: &DatabaseConnection,
+    order_id: &str,
+) -> Result<(), DbErr> {
     let mut envelope = Envelope::new("order.archived", 1, DateTimeUtc::UNIX_EPOCH, "{}");
     envelope.aggregate_type = "order".into();
     envelope.aggregate_id = order_id.to_owned();

@@ -1,8 +1,13 @@
 //! cargo run -p quickstart
 //!
-//! An order service on an embedded SQLite file: orders and their events are committed together, and a relay publishes the
-//! events. `DATABASE_URL` switches it to PostgreSQL or MariaDB.
-#![allow(clippy::print_stdout, missing_docs, unreachable_pub, reason = "an example prints, and nobody depends on it")]
+//! An order service on an embedded SQLite file: orders and their events are committed together, and
+//! a relay publishes the events. `DATABASE_URL` switches it to PostgreSQL or MariaDB.
+#![allow(
+    clippy::print_stdout,
+    missing_docs,
+    unreachable_pub,
+    reason = "an example prints, and nobody depends on it"
+)]
 
 mod order;
 mod setup;
@@ -25,13 +30,22 @@ async fn main() -> Result<()> {
 
     println!("1. a transaction writes the order and its event together");
     place(&db, "A-1", Decimal::new(4200, 2)).await?;
-    println!("   A-1 raised order.placed: after the commit {}", setup::outbox(&database).await?);
+    println!(
+        "   A-1 raised order.placed: after the commit {}",
+        setup::outbox(&database).await?
+    );
     pay(&db, "A-1").await?;
-    println!("   A-1 raised order.paid:   after the commit {}", setup::outbox(&database).await?);
+    println!(
+        "   A-1 raised order.paid:   after the commit {}",
+        setup::outbox(&database).await?
+    );
 
     println!("2. a transaction that fails leaves neither");
     let refused = place_on_credit(&db, "A-2", Decimal::new(1_000_000, 2)).await;
-    println!("   A-2 raised order.placed, but there is {}", refused.expect_err("nobody has that much credit"));
+    println!(
+        "   A-2 raised order.placed, but there is {}",
+        refused.expect_err("nobody has that much credit")
+    );
     println!("   after the rollback {}", setup::outbox(&database).await?);
 
     println!("3. an older release has left an event of schema version 1, without a currency");
@@ -40,12 +54,18 @@ async fn main() -> Result<()> {
 
     println!("4. the relay publishes, the events of each order in their order");
     let warehouse = Warehouse::default();
-    let relay = Relay::builder(OutboxStore::new(database.clone()), warehouse.clone()).workers(1).start()?;
+    let relay = Relay::builder(OutboxStore::new(database.clone()), warehouse.clone())
+        .workers(1)
+        .start()?;
     warehouse.received(3).await;
     relay.stop().await?;
 
     println!("5. in the end");
-    println!("   {} order, {} events published", setup::orders(&database).await?, warehouse.count());
+    println!(
+        "   {} order, {} events published",
+        setup::orders(&database).await?,
+        warehouse.count()
+    );
     println!("   {}", setup::outbox(&database).await?);
     setup::close(database).await
 }
@@ -70,7 +90,11 @@ async fn pay(db: &OutboxConnection, id: &str) -> Result<()> {
     Ok(())
 }
 
-async fn place_on_credit(db: &OutboxConnection, id: &str, total: Decimal) -> Result<(), TransactionError<Refused>> {
+async fn place_on_credit(
+    db: &OutboxConnection,
+    id: &str,
+    total: Decimal,
+) -> Result<(), TransactionError<Refused>> {
     db.transaction_async(async |tx| {
         let mut order = order::Model::place(id, total, "EUR");
         tx.save(&mut order).await?;

@@ -41,13 +41,25 @@ impl ActiveModelBehavior for ActiveModel {}
 impl Model {
     pub fn place(id: &str, total: Decimal, currency: &str) -> Self {
         let (id, status, events) = (id.to_owned(), "placed".to_owned(), PendingEvents::default());
-        let mut order = Self { id, status, total, version: 0, events };
-        order.raise(OrderPlaced { order_id: order.id.clone(), total, currency: currency.to_owned() });
+        let mut order = Self {
+            id,
+            status,
+            total,
+            version: 0,
+            events,
+        };
+        order.raise(OrderPlaced {
+            order_id: order.id.clone(),
+            total,
+            currency: currency.to_owned(),
+        });
         order
     }
 
     pub fn pay(&mut self) {
         self.status = "paid".to_owned();
-        self.raise(OrderPaid { order_id: self.id.clone() });
+        self.raise(OrderPaid {
+            order_id: self.id.clone(),
+        });
     }
 }

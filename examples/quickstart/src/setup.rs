@@ -12,7 +12,8 @@ use rust_decimal::Decimal;
 use sea_orm::prelude::DateTimeUtc;
 use sea_orm::sea_query::Query;
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, EntityTrait, PaginatorTrait, Schema,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, EntityTrait,
+    PaginatorTrait, Schema,
 };
 
 use crate::order;
@@ -23,13 +24,20 @@ static FILE: LazyLock<PathBuf> =
 
 /// Connects to `DATABASE_URL`, or to the SQLite file, and makes the tables.
 pub async fn connect() -> Result<DatabaseConnection, bento::Report> {
-    let url = env::var("DATABASE_URL").unwrap_or_else(|_| format!("sqlite://{}?mode=rwc", FILE.display()));
+    let url = env::var("DATABASE_URL")
+        .unwrap_or_else(|_| format!("sqlite://{}?mode=rwc", FILE.display()));
     let mut options = ConnectOptions::new(url);
     options.sqlx_logging(false);
     let database = Database::connect(options).await?;
     bento::migrate(&database).await?;
     let schema = Schema::new(database.get_database_backend());
-    database.execute(schema.create_table_from_entity(order::Entity).if_not_exists()).await?;
+    database
+        .execute(
+            schema
+                .create_table_from_entity(order::Entity)
+                .if_not_exists(),
+        )
+        .await?;
     order::Entity::delete_many().exec(&database).await?;
     Ok(database)
 }
@@ -43,10 +51,17 @@ pub async fn close(database: DatabaseConnection) -> Result<(), bento::Report> {
     Ok(())
 }
 
-/// What the outbox holds: `SELECT status, count(*) FROM bento_outbox_status GROUP BY status`, as an API.
+/// What the outbox holds: `SELECT status, count(*) FROM bento_outbox_status GROUP BY status`, as an
+/// API.
 pub async fn outbox(database: &DatabaseConnection) -> Result<String, StoreError> {
-    let StatusCounts { pending, held, dead } = OutboxStore::new(database.clone()).counts().await?;
-    Ok(format!("the outbox has {pending} pending, {held} held back, {dead} dead"))
+    let StatusCounts {
+        pending,
+        held,
+        dead,
+    } = OutboxStore::new(database.clone()).counts().await?;
+    Ok(format!(
+        "the outbox has {pending} pending, {held} held back, {dead} dead"
+    ))
 }
 
 /// How many orders there are.
@@ -55,8 +70,14 @@ pub async fn orders(database: &DatabaseConnection) -> Result<u64, DbErr> {
 }
 
 /// Leaves a row in the outbox as the first release of the service wrote it: without a currency.
-pub async fn insert_version_1_event(database: &DatabaseConnection, order_id: &str) -> Result<(), DbErr> {
-    let payload = format!(r#"{{"order_id":"{order_id}","total":"{}"}}"#, Decimal::new(995, 2));
+pub async fn insert_version_1_event(
+    database: &DatabaseConnection,
+    order_id: &str,
+) -> Result<(), DbErr> {
+    let payload = format!(
+        r#"{{"order_id":"{order_id}","total":"{}"}}"#,
+        Decimal::new(995, 2)
+    );
     let mut envelope = Envelope::new("order.placed", 1, DateTimeUtc::UNIX_EPOCH, payload);
     envelope.aggregate_type = "order".into();
     envelope.aggregate_id = order_id.to_owned();

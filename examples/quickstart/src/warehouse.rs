@@ -17,7 +17,10 @@ impl Warehouse {
     /// Waits until it has received so many events.
     pub async fn received(&self, events: usize) {
         let mut received = self.received.subscribe();
-        received.wait_for(|count| *count >= events).await.expect("the sender lives as long as this");
+        received
+            .wait_for(|count| *count >= events)
+            .await
+            .expect("the sender lives as long as this");
     }
 
     /// How many events it has received.
@@ -42,7 +45,12 @@ impl Publisher for Warehouse {
     async fn publish(&self, batch: &[Delivery]) -> Vec<Result<(), PublishError>> {
         let mut answers = Vec::with_capacity(batch.len());
         for Delivery { envelope, .. } in batch {
-            let Envelope { aggregate_id, event_type, schema_version, .. } = envelope.as_ref();
+            let Envelope {
+                aggregate_id,
+                event_type,
+                schema_version,
+                ..
+            } = envelope.as_ref();
             answers.push(match Self::handle(envelope) {
                 Ok(action) => {
                     println!("   {aggregate_id}  {event_type} v{schema_version} → {action}");

@@ -1,12 +1,20 @@
 //! cargo run -p routing
 //!
-//! Rules from `rules.toml` and from code decide where events go: by schema, by condition with a transformed payload, delayed, a sampled copy,
-//! and what the fallback is for. The broker is in memory. `DATABASE_URL` switches from SQLite to PostgreSQL or MariaDB.
-#![allow(clippy::print_stdout, missing_docs, unreachable_pub, reason = "an example prints, and nobody depends on it")]
+//! Rules from `rules.toml` and from code decide where events go: by schema, by condition with a
+//! transformed payload, delayed, a sampled copy, and what the fallback is for. The broker is in
+//! memory. `DATABASE_URL` switches from SQLite to PostgreSQL or MariaDB.
+#![allow(
+    clippy::print_stdout,
+    missing_docs,
+    unreachable_pub,
+    reason = "an example prints, and nobody depends on it"
+)]
 
 use bento::publish::{Delivery, MemoryPublisher, PublishError};
 use bento::route::{Router, RouterConfig};
-use bento::{OutboxConnection, OutboxStore, PendingEvents, Registry, Relay, aggregate, domain_event};
+use bento::{
+    OutboxConnection, OutboxStore, PendingEvents, Registry, Relay, aggregate, domain_event,
+};
 use sea_orm::{Database, DbErr};
 use uuid::Uuid;
 
@@ -40,14 +48,26 @@ pub struct Order {
 }
 
 impl Order {
-    /// Everything that happens to an order. The ids are chosen, so that every run samples the same events.
+    /// Everything that happens to an order. The ids are chosen, so that every run samples the same
+    /// events.
     fn lives(id: u32, total: &str, country: &str) {
-        let mut order = Self { id, events: PendingEvents::default() };
+        let mut order = Self {
+            id,
+            events: PendingEvents::default(),
+        };
         let event_id = |number: u32| Uuid::from_u128(u128::from(id * 10 + number));
-        let placed = OrderPlaced { order: id, total: total.to_owned(), country: country.to_owned() };
+        let placed = OrderPlaced {
+            order: id,
+            total: total.to_owned(),
+            country: country.to_owned(),
+        };
         order.raise_with(placed, |metadata| metadata.with_event_id(event_id(1)));
-        order.raise_with(OrderPaid { order: id }, |metadata| metadata.with_event_id(event_id(2)));
-        order.raise_with(InvoiceSent { order: id }, |metadata| metadata.with_event_id(event_id(3)));
+        order.raise_with(OrderPaid { order: id }, |metadata| {
+            metadata.with_event_id(event_id(2))
+        });
+        order.raise_with(InvoiceSent { order: id }, |metadata| {
+            metadata.with_event_id(event_id(3))
+        });
     }
 }
 
@@ -59,7 +79,13 @@ async fn main() -> Result {
 
     let url = std::env::var("DATABASE_URL").unwrap_or_else(|_| "sqlite::memory:".to_owned());
     let mut options = sea_orm::ConnectOptions::new(url);
-    options.max_connections(if std::env::var("DATABASE_URL").is_ok() { 4 } else { 1 }).sqlx_logging(false);
+    options
+        .max_connections(if std::env::var("DATABASE_URL").is_ok() {
+            4
+        } else {
+            1
+        })
+        .sqlx_logging(false);
     let database = Database::connect(options).await?;
     bento::migrate(&database).await?;
     let db = OutboxConnection::new(database.clone());
@@ -74,10 +100,13 @@ async fn main() -> Result {
     println!("2. where nine events of three orders go");
     let broker = MemoryPublisher::new();
     broker.fail(|delivery| {
-        let is_refused = &*delivery.destination.name == "fraud" && delivery.envelope.aggregate_id == "3";
+        let is_refused =
+            &*delivery.destination.name == "fraud" && delivery.envelope.aggregate_id == "3";
         is_refused.then(|| PublishError::permanent("the fraud department is closed"))
     });
-    let relay = Relay::builder(OutboxStore::new(database.clone()), broker.clone()).router(router()?).start()?;
+    let relay = Relay::builder(OutboxStore::new(database.clone()), broker.clone())
+        .router(router()?)
+        .start()?;
     broker.wait_for(EXPECTED).await;
     relay.stop().await?;
     print(&broker.published());
@@ -85,19 +114,24 @@ async fn main() -> Result {
     Ok(())
 }
 
-/// Three of each order by their schema or to the fallback, a reminder of each, two for the fraud department (one of them goes to the fallback
-/// in the end), and four copies.
+/// Three of each order by their schema or to the fallback, a reminder of each, two for the fraud
+/// department (one of them goes to the fallback in the end), and four copies.
 const EXPECTED: usize = 9 + 3 + 2 + 4;
 
 /// The rules of the file, and one from code.
 fn router() -> Result<Router> {
     let rules = toml::Deserializer::parse(include_str!("../rules.toml"))?;
-    Ok(RouterConfig::read(rules)?.with_sampled_copy("audit", 0.5).build()?)
+    Ok(RouterConfig::read(rules)?
+        .with_sampled_copy("audit", 0.5)
+        .build()?)
 }
 
 fn refuse_a_rule() -> Result {
-    let rules = include_str!("../rules.toml").replace("gte", "gtee").replace("to = \"orders\"", "to = [5]");
-    let errors = RouterConfig::read(toml::Deserializer::parse(&rules)?).expect_err("there is no such operator");
+    let rules = include_str!("../rules.toml")
+        .replace("gte", "gtee")
+        .replace("to = \"orders\"", "to = [5]");
+    let errors = RouterConfig::read(toml::Deserializer::parse(&rules)?)
+        .expect_err("there is no such operator");
     errors.iter().for_each(|error| println!("   {error}"));
     Ok(())
 }
@@ -110,6 +144,10 @@ fn print(published: &[Delivery]) {
 
 fn line(delivery: &Delivery) -> String {
     let payload = String::from_utf8_lossy(&delivery.envelope.payload);
-    let (to, topic, key) = (&delivery.destination.name, delivery.topic(), delivery.routing_key());
+    let (to, topic, key) = (
+        &delivery.destination.name,
+        delivery.topic(),
+        delivery.routing_key(),
+    );
     format!("{to}: topic {topic}, routing key {key}, {payload}")
 }

@@ -27,9 +27,12 @@ pub struct Config {
 pub struct TemporaryFile(PathBuf);
 
 impl Config {
-    /// Reads the environment. Hold on to the file, if there is one, as long as the database is open.
+    /// Reads the environment. Hold on to the file, if there is one, as long as the database is
+    /// open.
     pub fn from_environment() -> Result<(Self, Option<TemporaryFile>)> {
-        let address = env::var("SHOP_ADDRESS").unwrap_or_else(|_| "127.0.0.1:3000".to_owned()).parse()?;
+        let address = env::var("SHOP_ADDRESS")
+            .unwrap_or_else(|_| "127.0.0.1:3000".to_owned())
+            .parse()?;
         let (database_url, file) = match env::var("DATABASE_URL") {
             Ok(url) => (url, None),
             Err(_) => {
@@ -37,7 +40,14 @@ impl Config {
                 (file.url(), Some(file))
             }
         };
-        Ok((Self { database_url, address, events: events()?.env()?.build()? }, file))
+        Ok((
+            Self {
+                database_url,
+                address,
+                events: events()?.env()?.build()?,
+            },
+            file,
+        ))
     }
 }
 
@@ -64,7 +74,8 @@ impl Drop for TemporaryFile {
         for suffix in ["", "-wal", "-shm"] {
             let mut file = self.0.clone().into_os_string();
             file.push(suffix);
-            // It is in a directory for temporary files: if it cannot be removed, somebody else will.
+            // It is in a directory for temporary files: if it cannot be removed, somebody else
+            // will.
             let _ = fs::remove_file(file);
         }
     }

@@ -17,17 +17,40 @@ pub(crate) async fn run(database_url: &str) -> Result {
 
     println!("1. an order goes its way");
     let tea = json!([{ "product": "tea", "quantity": 2, "unit_price": 450 }]);
-    let first = place(&router, json!({ "customer": "Ada", "currency": "EUR", "items": tea })).await?;
+    let first = place(
+        &router,
+        json!({ "customer": "Ada", "currency": "EUR", "items": tea }),
+    )
+    .await?;
     request(&router, &format!("/orders/{first}/confirm"), Value::Null).await?;
     request(&router, &format!("/orders/{first}/pay"), Value::Null).await?;
 
     println!("2. a rule refuses a request, and no event says otherwise");
-    request(&router, &format!("/orders/{first}/cancel"), json!({ "reason": "too late" })).await?;
-    request(&router, "/orders", json!({ "customer": "Ada", "currency": "EUR", "items": [] })).await?;
+    request(
+        &router,
+        &format!("/orders/{first}/cancel"),
+        json!({ "reason": "too late" }),
+    )
+    .await?;
+    request(
+        &router,
+        "/orders",
+        json!({ "customer": "Ada", "currency": "EUR", "items": [] }),
+    )
+    .await?;
 
     println!("3. another order is cancelled in time");
-    let second = place(&router, json!({ "customer": "Bob", "currency": "USD", "items": tea })).await?;
-    request(&router, &format!("/orders/{second}/cancel"), json!({ "reason": "found it cheaper" })).await?;
+    let second = place(
+        &router,
+        json!({ "customer": "Bob", "currency": "USD", "items": tea }),
+    )
+    .await?;
+    request(
+        &router,
+        &format!("/orders/{second}/cancel"),
+        json!({ "reason": "found it cheaper" }),
+    )
+    .await?;
 
     println!("4. what the broker got, by order");
     broker.wait_for(5).await;
@@ -49,17 +72,29 @@ pub(crate) async fn run(database_url: &str) -> Result {
 
 async fn place(router: &Router, order: Value) -> Result<String> {
     let placed = request(router, "/orders", order).await?;
-    Ok(placed["id"].as_str().ok_or_else(|| std::io::Error::other("an order has an id"))?.to_owned())
+    Ok(placed["id"]
+        .as_str()
+        .ok_or_else(|| std::io::Error::other("an order has an id"))?
+        .to_owned())
 }
 
 /// Sends a POST through the whole router, without a network in between.
 async fn request(router: &Router, path: &str, body: Value) -> Result<Value> {
-    let request =
-        Request::post(path).header(header::CONTENT_TYPE, "application/json").body(Body::from(body.to_string()))?;
+    let request = Request::post(path)
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from(body.to_string()))?;
     let response = router.clone().oneshot(request).await?;
     let status = response.status();
     let body: Value = serde_json::from_slice(&to_bytes(response.into_body(), 1 << 20).await?)?;
-    let said = if status.is_success() { &body["status"] } else { &body["detail"] };
-    println!("   POST {path} → {} {}", StatusCode::as_u16(&status), said.as_str().unwrap_or_default());
+    let said = if status.is_success() {
+        &body["status"]
+    } else {
+        &body["detail"]
+    };
+    println!(
+        "   POST {path} → {} {}",
+        StatusCode::as_u16(&status),
+        said.as_str().unwrap_or_default()
+    );
     Ok(body)
 }

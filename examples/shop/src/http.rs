@@ -79,8 +79,22 @@ pub struct Cancellation {
 impl From<Order> for OrderView {
     fn from(order: Order) -> Self {
         let total = order.total();
-        let Order { id, customer, currency, items, status, .. } = order;
-        Self { id, customer, currency, items, total, status }
+        let Order {
+            id,
+            customer,
+            currency,
+            items,
+            status,
+            ..
+        } = order;
+        Self {
+            id,
+            customer,
+            currency,
+            items,
+            total,
+            status,
+        }
     }
 }
 
@@ -105,7 +119,11 @@ async fn place(
         .await
         .map_err(TransactionError::flatten)?;
     let location = format!("/orders/{}", order.id);
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(OrderView::from(order))))
+    Ok((
+        StatusCode::CREATED,
+        [(header::LOCATION, location)],
+        Json(OrderView::from(order)),
+    ))
 }
 
 /// List orders
@@ -122,7 +140,10 @@ async fn list(
     let orders = store::page(&db, &tenant.0, extent.after, limit).await?;
     let is_full = orders.len() as u64 == limit;
     let next = orders.last().filter(|_| is_full).map(|order| order.id);
-    Ok(Json(Page { orders: orders.into_iter().map(OrderView::from).collect(), next }))
+    Ok(Json(Page {
+        orders: orders.into_iter().map(OrderView::from).collect(),
+        next,
+    }))
 }
 
 /// Look at an order
@@ -136,7 +157,9 @@ async fn show(
     Extension(tenant): Extension<Tenant>,
     Segment(id): Segment<Uuid>,
 ) -> Result<Json<OrderView>, Failure> {
-    let order = store::find(&db, &tenant.0, id).await?.ok_or(Failure::NotFound)?;
+    let order = store::find(&db, &tenant.0, id)
+        .await?
+        .ok_or(Failure::NotFound)?;
     Ok(Json(order.into()))
 }
 
@@ -189,7 +212,8 @@ async fn cancel(
     change(&db, &tenant, id, |order| order.cancel(cancellation.reason)).await
 }
 
-/// The order is read under a lock: of two that decide about it at once, the second sees what the first has done.
+/// The order is read under a lock: of two that decide about it at once, the second sees what the
+/// first has done.
 async fn change(
     db: &OutboxConnection,
     tenant: &Tenant,
@@ -197,10 +221,14 @@ async fn change(
     decide: impl FnOnce(&mut Order) -> Result<(), Refusal> + Clone + Send,
 ) -> Result<Json<OrderView>, Failure> {
     let changed = db.transaction_retrying(RetryPolicy::default(), async move |tx| {
-        let mut order = store::lock(tx, &tenant.0, id).await?.ok_or(Failure::NotFound)?;
+        let mut order = store::lock(tx, &tenant.0, id)
+            .await?
+            .ok_or(Failure::NotFound)?;
         decide(&mut order)?;
         store::update(tx, &order).await?;
         Ok::<_, Failure>(order)
     });
-    Ok(Json(changed.await.map_err(TransactionError::flatten)?.into()))
+    Ok(Json(
+        changed.await.map_err(TransactionError::flatten)?.into(),
+    ))
 }

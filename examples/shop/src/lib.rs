@@ -1,4 +1,5 @@
-//! An order service on Bento: axum, SeaORM, an outbox, a relay in the same process. The README walks through it.
+//! An order service on Bento: axum, SeaORM, an outbox, a relay in the same process. The README
+//! walks through it.
 #![allow(missing_docs, reason = "an example: the README and the code say it")]
 
 pub mod config;

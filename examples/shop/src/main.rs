@@ -1,6 +1,7 @@
 //! cargo run -p shop
 //!
-//! Serves orders on `SHOP_ADDRESS`. With `--demo` it sends itself some requests, prints what happens, and ends.
+//! Serves orders on `SHOP_ADDRESS`. With `--demo` it sends itself some requests, prints what
+//! happens, and ends.
 
 mod demo;
 
@@ -14,8 +15,12 @@ use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
 async fn main() -> Result {
-    let filter = EnvFilter::try_from_default_env().or_else(|_| EnvFilter::try_new("warn,shop=info"))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    let filter =
+        EnvFilter::try_from_default_env().or_else(|_| EnvFilter::try_new("warn,shop=info"))?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .init();
     // The file outlives the service, which holds it open.
     let (config, _file) = Config::from_environment()?;
     if std::env::args().any(|argument| argument == "--demo") {
@@ -31,7 +36,10 @@ async fn asked_to_stop() {
     #[cfg(unix)]
     let terminated = async {
         use tokio::signal::unix::{SignalKind, signal};
-        signal(SignalKind::terminate()).expect("signals can be listened to").recv().await;
+        signal(SignalKind::terminate())
+            .expect("signals can be listened to")
+            .recv()
+            .await;
     };
     #[cfg(not(unix))]
     let terminated = std::future::pending::<()>();

@@ -34,7 +34,12 @@ impl MigrationTrait for CreateOrders {
             .col(string_len("status", 16))
             .take();
         manager.create_table(orders).await?;
-        let by_tenant = Index::create().name("shop_order_tenant").table("shop_order").col("tenant").col("id").take();
+        let by_tenant = Index::create()
+            .name("shop_order_tenant")
+            .table("shop_order")
+            .col("tenant")
+            .col("id")
+            .take();
         manager.create_index(by_tenant).await?;
         let items = Table::create()
             .table("shop_order_item")
@@ -44,13 +49,21 @@ impl MigrationTrait for CreateOrders {
             .col(integer("quantity"))
             .col(big_integer("unit_price"))
             .primary_key(Index::create().col("order_id").col("line"))
-            .foreign_key(ForeignKey::create().from("shop_order_item", "order_id").to("shop_order", "id"))
+            .foreign_key(
+                ForeignKey::create()
+                    .from("shop_order_item", "order_id")
+                    .to("shop_order", "id"),
+            )
             .take();
         manager.create_table(items).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager.drop_table(Table::drop().table("shop_order_item").take()).await?;
-        manager.drop_table(Table::drop().table("shop_order").take()).await
+        manager
+            .drop_table(Table::drop().table("shop_order_item").take())
+            .await?;
+        manager
+            .drop_table(Table::drop().table("shop_order").take())
+            .await
     }
 }

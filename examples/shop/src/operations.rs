@@ -1,4 +1,5 @@
-//! What those who run the service ask it: whether it lives, whether it is ready, its metrics, its description.
+//! What those who run the service ask it: whether it lives, whether it is ready, its metrics, its
+//! description.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,12 +20,20 @@ use crate::service::App;
 
 /// The head of the description; the routes add themselves.
 #[derive(Debug, utoipa::OpenApi)]
-#[openapi(info(title = "shop", description = "Orders, and their events.", license(name = "MIT OR Apache-2.0")))]
+#[openapi(info(
+    title = "shop",
+    description = "Orders, and their events.",
+    license(name = "MIT OR Apache-2.0")
+))]
 pub struct Description;
 
 /// The routes for those who run the service, each with its description.
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(live)).routes(routes!(ready)).routes(routes!(metrics)).routes(routes!(describe))
+    OpenApiRouter::new()
+        .routes(routes!(live))
+        .routes(routes!(ready))
+        .routes(routes!(metrics))
+        .routes(routes!(describe))
 }
 
 /// Whether requests should be sent here.
@@ -48,7 +57,9 @@ pub fn recorder() -> Result<PrometheusHandle, BuildError> {
     if let Some(handle) = &*installed {
         return Ok(handle.clone());
     }
-    let handle = PrometheusBuilder::new().set_buckets(&SECONDS)?.install_recorder()?;
+    let handle = PrometheusBuilder::new()
+        .set_buckets(&SECONDS)?
+        .install_recorder()?;
     tokio::spawn(keep_up(handle.clone()));
     Ok(installed.insert(handle).clone())
 }
@@ -67,7 +78,11 @@ async fn keep_up(metrics: PrometheusHandle) {
     (status = 503, description = "It should be started anew"),
 ))]
 async fn live(State(relay): State<RelayProbe>) -> StatusCode {
-    if relay.health().alive { StatusCode::NO_CONTENT } else { StatusCode::SERVICE_UNAVAILABLE }
+    if relay.health().alive {
+        StatusCode::NO_CONTENT
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    }
 }
 
 /// Whether it can serve. It can while its broker is away: the events wait
@@ -75,7 +90,10 @@ async fn live(State(relay): State<RelayProbe>) -> StatusCode {
     (status = 200, description = "It can", body = Readiness),
     (status = 503, description = "It cannot", body = Readiness),
 ))]
-async fn ready(State(db): State<OutboxConnection>, State(relay): State<RelayProbe>) -> impl IntoResponse {
+async fn ready(
+    State(db): State<OutboxConnection>,
+    State(relay): State<RelayProbe>,
+) -> impl IntoResponse {
     let ping = tokio::time::timeout(Duration::from_secs(2), db.ping()).await;
     let health = relay.health();
     let readiness = Readiness {
@@ -83,7 +101,11 @@ async fn ready(State(db): State<OutboxConnection>, State(relay): State<RelayProb
         relay: health.ready,
         degraded: health.degraded.iter().map(ToString::to_string).collect(),
     };
-    let status = if readiness.database && readiness.relay { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if readiness.database && readiness.relay {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     (status, Json(readiness))
 }
 
@@ -92,7 +114,13 @@ async fn ready(State(db): State<OutboxConnection>, State(relay): State<RelayProb
     (status = 200, description = "All series", body = String, content_type = "text/plain"),
 ))]
 async fn metrics(State(metrics): State<PrometheusHandle>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.render())
+    (
+        [(
+            header::CONTENT_TYPE,
+            "text/plain; version=0.0.4; charset=utf-8",
+        )],
+        metrics.render(),
+    )
 }
 
 /// This document

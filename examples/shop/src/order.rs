@@ -46,7 +46,10 @@ pub struct OrderCancelled {
 }
 
 /// An order of a customer.
-#[aggregate(name = "order", events(OrderPlaced, OrderConfirmed, OrderPaid, OrderCancelled))]
+#[aggregate(
+    name = "order",
+    events(OrderPlaced, OrderConfirmed, OrderPaid, OrderCancelled)
+)]
 #[derive(Debug)]
 pub struct Order {
     pub(crate) id: Uuid,
@@ -71,7 +74,11 @@ pub struct Item {
 
 /// Where an order stands: placed → confirmed → paid, or cancelled before it is paid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema, EnumIter, DeriveActiveEnum)]
-#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
+#[sea_orm(
+    rs_type = "String",
+    db_type = "String(StringLen::N(16))",
+    rename_all = "snake_case"
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     Placed,
@@ -81,8 +88,14 @@ pub enum Status {
 }
 
 /// What the shop sells for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, EnumIter, DeriveActiveEnum)]
-#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(3))", rename_all = "UPPERCASE")]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, EnumIter, DeriveActiveEnum,
+)]
+#[sea_orm(
+    rs_type = "String",
+    db_type = "String(StringLen::N(3))",
+    rename_all = "UPPERCASE"
+)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Currency {
     Eur,
@@ -119,7 +132,14 @@ impl Order {
         }
         items.iter().try_for_each(Item::check)?;
         let (id, status, events) = (Uuid::now_v7(), Status::Placed, PendingEvents::default());
-        let mut order = Self { id, customer, currency, items, status, events };
+        let mut order = Self {
+            id,
+            customer,
+            currency,
+            items,
+            status,
+            events,
+        };
         order.raise(OrderPlaced {
             order_id: id,
             customer: order.customer.clone(),
@@ -140,7 +160,11 @@ impl Order {
     /// The customer has paid.
     pub fn pay(&mut self) -> Result<(), Refusal> {
         self.advance(&[Status::Confirmed], Status::Paid)?;
-        self.raise(OrderPaid { order_id: self.id, total: self.total(), currency: self.currency });
+        self.raise(OrderPaid {
+            order_id: self.id,
+            total: self.total(),
+            currency: self.currency,
+        });
         Ok(())
     }
 
@@ -150,18 +174,27 @@ impl Order {
             check_text("reason", reason)?;
         }
         self.advance(&[Status::Placed, Status::Confirmed], Status::Cancelled)?;
-        self.raise(OrderCancelled { order_id: self.id, reason });
+        self.raise(OrderCancelled {
+            order_id: self.id,
+            reason,
+        });
         Ok(())
     }
 
     /// What it costs. The limits of an item and of their number keep it far below overflow.
     pub fn total(&self) -> i64 {
-        self.items.iter().map(|item| item.unit_price * i64::from(item.quantity)).sum()
+        self.items
+            .iter()
+            .map(|item| item.unit_price * i64::from(item.quantity))
+            .sum()
     }
 
     fn advance(&mut self, from: &[Status], wanted: Status) -> Result<(), Refusal> {
         if !from.contains(&self.status) {
-            return Err(Refusal::Status { status: self.status, wanted });
+            return Err(Refusal::Status {
+                status: self.status,
+                wanted,
+            });
         }
         self.status = wanted;
         Ok(())
@@ -178,17 +211,27 @@ impl Item {
     fn check(&self) -> Result<(), Refusal> {
         check_text("product", &self.product)?;
         if !(1..=MAX_QUANTITY).contains(&self.quantity) {
-            return Err(Refusal::Quantity { product: self.product.clone(), quantity: self.quantity });
+            return Err(Refusal::Quantity {
+                product: self.product.clone(),
+                quantity: self.quantity,
+            });
         }
         if !(0..=MAX_PRICE).contains(&self.unit_price) {
-            return Err(Refusal::Price { product: self.product.clone(), price: self.unit_price });
+            return Err(Refusal::Price {
+                product: self.product.clone(),
+                price: self.unit_price,
+            });
         }
         Ok(())
     }
 }
 
 fn check_text(field: &'static str, text: &str) -> Result<(), Refusal> {
-    if (1..=MAX_TEXT).contains(&text.chars().count()) { Ok(()) } else { Err(Refusal::Text { field }) }
+    if (1..=MAX_TEXT).contains(&text.chars().count()) {
+        Ok(())
+    } else {
+        Err(Refusal::Text { field })
+    }
 }
 
 #[cfg(test)]
@@ -198,7 +241,11 @@ mod tests {
     use super::*;
 
     fn placed() -> Order {
-        let item = Item { product: "tea".to_owned(), quantity: 2, unit_price: 450 };
+        let item = Item {
+            product: "tea".to_owned(),
+            quantity: 2,
+            unit_price: 450,
+        };
         Order::place("Ada".to_owned(), Currency::Eur, vec![item]).expect("a valid order")
     }
 
@@ -207,20 +254,44 @@ mod tests {
         let order = placed();
         let order_id = order.id;
         let early = given(order).when(Order::pay);
-        assert_eq!(early.result, Err(Refusal::Status { status: Status::Placed, wanted: Status::Paid }));
+        assert_eq!(
+            early.result,
+            Err(Refusal::Status {
+                status: Status::Placed,
+                wanted: Status::Paid
+            })
+        );
         early.and_nothing_else();
 
         let mut order = placed();
         order.id = order_id;
-        let paid = given(order).and(|order| order.confirm().expect("it is placed")).when(Order::pay);
-        paid.raises(OrderPaid { order_id, total: 900, currency: Currency::Eur }).and_nothing_else();
+        let paid = given(order)
+            .and(|order| order.confirm().expect("it is placed"))
+            .when(Order::pay);
+        paid.raises(OrderPaid {
+            order_id,
+            total: 900,
+            currency: Currency::Eur,
+        })
+        .and_nothing_else();
     }
 
     #[test]
     fn an_order_that_is_paid_is_not_cancelled() {
-        let paid = given(placed()).and(|order| order.confirm().and_then(|()| order.pay()).expect("in this order"));
+        let paid = given(placed()).and(|order| {
+            order
+                .confirm()
+                .and_then(|()| order.pay())
+                .expect("in this order")
+        });
         let cancelled = paid.when(|order| order.cancel(None));
-        assert_eq!(cancelled.result, Err(Refusal::Status { status: Status::Paid, wanted: Status::Cancelled }));
+        assert_eq!(
+            cancelled.result,
+            Err(Refusal::Status {
+                status: Status::Paid,
+                wanted: Status::Cancelled
+            })
+        );
         cancelled.and_nothing_else();
     }
 
@@ -228,7 +299,10 @@ mod tests {
     fn what_version_1_stored_is_read_as_an_order_in_euros() {
         let stored = r#"{"order_id":"00000000-0000-0000-0000-000000000007","customer":"Ada","items":[],"total":900}"#;
         let envelope = bento::Envelope::new("order.placed", 1, Default::default(), stored);
-        assert_eq!(envelope.decode::<OrderPlaced>().expect("history").currency, Currency::Eur);
+        assert_eq!(
+            envelope.decode::<OrderPlaced>().expect("history").currency,
+            Currency::Eur
+        );
     }
 
     #[test]

@@ -39,13 +39,23 @@ pub enum Refusals {
 impl Problem {
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or_default();
-        Self { kind: "about:blank", title, status, detail: detail.into() }
+        Self {
+            kind: "about:blank",
+            title,
+            status,
+            detail: detail.into(),
+        }
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        (self.status, [(header::CONTENT_TYPE, "application/problem+json")], Json(self)).into_response()
+        (
+            self.status,
+            [(header::CONTENT_TYPE, "application/problem+json")],
+            Json(self),
+        )
+            .into_response()
     }
 }
 
@@ -75,7 +85,8 @@ impl IntoResponse for Failure {
             Self::Database(_) | Self::Transaction(_) => {
                 tracing::error!(error = &self as &dyn std::error::Error, "a request failed");
                 // The reason is for the log: it may hold what is none of the client's business.
-                return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "please try again later").into_response();
+                return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "please try again later")
+                    .into_response();
             }
         };
         Problem::new(status, self.to_string()).into_response()
@@ -117,10 +128,16 @@ impl From<QueryRejection> for Problem {
 
 /// No route has this path.
 pub async fn no_such_route() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path; see /openapi.json")
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "there is nothing at this path; see /openapi.json",
+    )
 }
 
 /// The route does not serve this method.
 pub async fn no_such_method() -> Problem {
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this method is not served here; see /openapi.json")
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "this method is not served here; see /openapi.json",
+    )
 }

@@ -38,7 +38,8 @@ pub async fn with_metadata(mut request: Request, next: Next) -> Response {
         Ok((tenant, request_id, metadata)) => {
             request.extensions_mut().insert(Tenant(tenant));
             let mut response = metadata.scope(next.run(request)).await;
-            let request_id = HeaderValue::try_from(request_id).expect("it was a header, or is a UUID");
+            let request_id =
+                HeaderValue::try_from(request_id).expect("it was a header, or is a UUID");
             response.headers_mut().insert("x-request-id", request_id);
             response
         }
@@ -48,8 +49,12 @@ pub async fn with_metadata(mut request: Request, next: Next) -> Response {
 
 fn read(headers: &HeaderMap) -> Result<(String, String, Metadata), Problem> {
     let tenant = text(headers, "x-tenant")?.unwrap_or("default").to_owned();
-    let request_id = text(headers, "x-request-id")?.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned);
-    let mut metadata = Metadata::default().with_source("shop").with_tenant(&tenant).with_correlation(&request_id);
+    let request_id =
+        text(headers, "x-request-id")?.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned);
+    let mut metadata = Metadata::default()
+        .with_source("shop")
+        .with_tenant(&tenant)
+        .with_correlation(&request_id);
     if let Some(traceparent) = text(headers, "traceparent")? {
         metadata = metadata.with_header("traceparent", traceparent);
     }
@@ -58,9 +63,19 @@ fn read(headers: &HeaderMap) -> Result<(String, String, Metadata), Problem> {
 
 /// What comes from outside is bounded before it is stored with every event.
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
-    let Some(value) = headers.get(name) else { return Ok(None) };
+    let Some(value) = headers.get(name) else {
+        return Ok(None);
+    };
     // A tab is visible to HTTP, and refused in the header of an event.
-    let text = value.to_str().ok().filter(|text| (1..=100).contains(&text.len()) && !text.contains('\t'));
-    let refused = || Problem::new(StatusCode::BAD_REQUEST, format!("`{name}` has 1 to 100 visible characters"));
+    let text = value
+        .to_str()
+        .ok()
+        .filter(|text| (1..=100).contains(&text.len()) && !text.contains('\t'));
+    let refused = || {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            format!("`{name}` has 1 to 100 visible characters"),
+        )
+    };
     text.map(Some).ok_or_else(refused)
 }

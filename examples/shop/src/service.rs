@@ -7,7 +7,10 @@ use axum::extract::FromRef;
 use axum::{Extension, Router, middleware};
 use bento::inspect::{Monitor, MonitorHandle, MonitorSettings};
 use bento::publish::Publisher;
-use bento::{OutboxConnection, OutboxStore, Registry, Relay, RelayBuilder, RelayHandle, RelayProbe, Settings, Wake};
+use bento::{
+    OutboxConnection, OutboxStore, Registry, Relay, RelayBuilder, RelayHandle, RelayProbe,
+    Settings, Wake,
+};
 use metrics_exporter_prometheus::PrometheusHandle;
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr};
 use tokio::net::TcpListener;
@@ -36,7 +39,8 @@ pub struct App {
 }
 
 impl Shop {
-    /// Opens the database and brings its tables up to date, and starts the relay that `settings` describe.
+    /// Opens the database and brings its tables up to date, and starts the relay that `settings`
+    /// describe.
     pub async fn open(database_url: &str, settings: &Settings) -> Result<Self> {
         Self::start(database_url, |store| Ok(settings.relay(store)?)).await
     }
@@ -60,10 +64,19 @@ impl Shop {
         // With connections of its own: requests and relay do not wait for each other's.
         let store = OutboxStore::new(connect(database_url).await?);
         let relay = relay(store.clone())?.wake(&wake).start()?;
-        // Backlog, age and leases as gauges. Of several shops on one database, one or two should do this.
+        // Backlog, age and leases as gauges. Of several shops on one database, one or two should do
+        // this.
         let monitor = Monitor::start(store, MonitorSettings::default());
         let db = OutboxConnection::builder(database).wake(&wake).build();
-        Ok(Self { app: App { db, relay: relay.probe(), metrics }, relay, monitor })
+        Ok(Self {
+            app: App {
+                db,
+                relay: relay.probe(),
+                metrics,
+            },
+            relay,
+            monitor,
+        })
     }
 
     /// All routes. They and their description are made from the same list.
@@ -81,14 +94,21 @@ impl Shop {
     }
 
     /// Serves until `stop`, and closes when the last request is answered.
-    pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()> + Send + 'static) -> Result {
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> Result {
         tracing::info!(address = %listener.local_addr()?, "the shop is open");
-        let served = axum::serve(listener, self.router()).with_graceful_shutdown(stop).await;
+        let served = axum::serve(listener, self.router())
+            .with_graceful_shutdown(stop)
+            .await;
         self.close().await?;
         Ok(served?)
     }
 
-    /// Stops the monitor and the relay, which gives its leases back, and closes the database. What is not published yet stays in the outbox.
+    /// Stops the monitor and the relay, which gives its leases back, and closes the database. What
+    /// is not published yet stays in the outbox.
     pub async fn close(self) -> Result {
         self.monitor.stop().await;
         self.relay.stop().await?;
@@ -99,11 +119,15 @@ impl Shop {
 
 async fn connect(url: &str) -> Result<DatabaseConnection, DbErr> {
     let mut options = ConnectOptions::new(url);
-    options.sqlx_logging(false).acquire_timeout(Duration::from_secs(5));
+    options
+        .sqlx_logging(false)
+        .acquire_timeout(Duration::from_secs(5));
     let database = Database::connect(options).await?;
     if database.get_database_backend() == DbBackend::Sqlite {
         // Requests that read do not wait for the relay, which writes.
-        database.execute_unprepared("PRAGMA journal_mode = WAL").await?;
+        database
+            .execute_unprepared("PRAGMA journal_mode = WAL")
+            .await?;
     }
     Ok(database)
 }

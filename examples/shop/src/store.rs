@@ -60,38 +60,56 @@ pub async fn insert(db: &impl ConnectionTrait, tenant: &str, order: &Order) -> R
         status: Set(order.status),
     };
     row.insert(db).await?;
-    let lines = (0..).zip(order.items.clone()).map(|(line, item)| item::ActiveModel {
-        order_id: Set(order.id),
-        line: Set(line),
-        product: Set(item.product),
-        quantity: Set(item.quantity),
-        unit_price: Set(item.unit_price),
-    });
+    let lines = (0..)
+        .zip(order.items.clone())
+        .map(|(line, item)| item::ActiveModel {
+            order_id: Set(order.id),
+            line: Set(line),
+            product: Set(item.product),
+            quantity: Set(item.quantity),
+            unit_price: Set(item.unit_price),
+        });
     item::Entity::insert_many(lines).exec(db).await?;
     Ok(())
 }
 
 /// Writes what can change of an order.
 pub async fn update(db: &impl ConnectionTrait, order: &Order) -> Result<(), DbErr> {
-    let row = order::ActiveModel { id: Set(order.id), status: Set(order.status), ..Default::default() };
+    let row = order::ActiveModel {
+        id: Set(order.id),
+        status: Set(order.status),
+        ..Default::default()
+    };
     row.update(db).await?;
     Ok(())
 }
 
 /// An order of the tenant, to look at.
-pub async fn find(db: &impl ConnectionTrait, tenant: &str, id: Uuid) -> Result<Option<Order>, DbErr> {
-    let row = order::Entity::find_by_id(id).filter(order::Column::Tenant.eq(tenant)).one(db).await?;
+pub async fn find(
+    db: &impl ConnectionTrait,
+    tenant: &str,
+    id: Uuid,
+) -> Result<Option<Order>, DbErr> {
+    let row = order::Entity::find_by_id(id)
+        .filter(order::Column::Tenant.eq(tenant))
+        .one(db)
+        .await?;
     Ok(with_items(db, row.into_iter().collect()).await?.pop())
 }
 
 /// An order of the tenant, to change: nobody else changes it until the transaction ends.
-pub async fn lock(tx: &impl ConnectionTrait, tenant: &str, id: Uuid) -> Result<Option<Order>, DbErr> {
+pub async fn lock(
+    tx: &impl ConnectionTrait,
+    tenant: &str,
+    id: Uuid,
+) -> Result<Option<Order>, DbErr> {
     let found = order::Entity::find_by_id(id).filter(order::Column::Tenant.eq(tenant));
     let row = found.lock_exclusive().one(tx).await?;
     Ok(with_items(tx, row.into_iter().collect()).await?.pop())
 }
 
-/// Up to `limit` orders of the tenant, oldest first, those after an id. Ids are UUIDv7: they ascend with time.
+/// Up to `limit` orders of the tenant, oldest first, those after an id. Ids are UUIDv7: they ascend
+/// with time.
 pub async fn page(
     db: &impl ConnectionTrait,
     tenant: &str,
@@ -102,13 +120,26 @@ pub async fn page(
     if let Some(after) = after {
         page = page.filter(order::Column::Id.gt(after));
     }
-    let rows = page.order_by_asc(order::Column::Id).limit(limit).all(db).await?;
+    let rows = page
+        .order_by_asc(order::Column::Id)
+        .limit(limit)
+        .all(db)
+        .await?;
     with_items(db, rows).await
 }
 
-async fn with_items(db: &impl ConnectionTrait, rows: Vec<order::Model>) -> Result<Vec<Order>, DbErr> {
-    let lines = rows.load_many(item::Entity::find().order_by_asc(item::Column::Line), db).await?;
-    Ok(rows.into_iter().zip(lines).map(|(row, lines)| Order::from_rows(row, lines)).collect())
+async fn with_items(
+    db: &impl ConnectionTrait,
+    rows: Vec<order::Model>,
+) -> Result<Vec<Order>, DbErr> {
+    let lines = rows
+        .load_many(item::Entity::find().order_by_asc(item::Column::Line), db)
+        .await?;
+    Ok(rows
+        .into_iter()
+        .zip(lines)
+        .map(|(row, lines)| Order::from_rows(row, lines))
+        .collect())
 }
 
 impl Order {

@@ -1,5 +1,11 @@
 //! The shop, started while its broker is away.
-#![allow(missing_docs, unreachable_pub, unused_macros, clippy::unwrap_used, reason = "a test program")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    unused_macros,
+    clippy::unwrap_used,
+    reason = "a test program"
+)]
 
 mod support;
 
@@ -25,34 +31,62 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 #[allow(clippy::print_stderr, reason = "a skipped test says so")]
-async fn a_shop_that_starts_while_its_broker_is_away_serves_says_so_and_publishes_in_order_when_it_is_there() {
+async fn a_shop_that_starts_while_its_broker_is_away_serves_says_so_and_publishes_in_order_when_it_is_there()
+ {
     let Some(mut broker) = Broker::start() else {
         eprintln!("skipped: nats-server is not installed");
         return;
     };
     broker.stop();
-    let variables = [("BENTO_PUBLISHER", "nats"), ("BENTO_PUBLISHERS__NATS__URLS", &broker.url())];
+    let variables = [
+        ("BENTO_PUBLISHER", "nats"),
+        ("BENTO_PUBLISHERS__NATS__URLS", &broker.url()),
+    ];
     let settings = config::events().unwrap().vars(variables).build().unwrap();
     let file = TemporaryFile::new();
     let shop = Served::serve(Shop::open(&file.url(), &settings).await.unwrap()).await;
 
     let id = shop.place().await;
-    let confirmed = shop.post(format!("/orders/{id}/confirm"), Value::Null).await;
+    let confirmed = shop
+        .post(format!("/orders/{id}/confirm"), Value::Null)
+        .await;
     assert_eq!(confirmed.status, StatusCode::OK);
     let paid = shop.post(format!("/orders/{id}/pay"), Value::Null).await;
     assert_eq!(paid.json()["status"], "paid");
-    timeout(PATIENCE, ready(&shop)).await.expect("the relay finds its store");
-    let reason = timeout(PATIENCE, degraded(&shop)).await.expect("its health says that something is wrong");
+    timeout(PATIENCE, ready(&shop))
+        .await
+        .expect("the relay finds its store");
+    let reason = timeout(PATIENCE, degraded(&shop))
+        .await
+        .expect("its health says that something is wrong");
     for part in ["destination `default`", &broker.address(), "refused"] {
         assert!(reason.contains(part), "`{reason}` does not say `{part}`");
     }
-    assert_eq!(shop.get("/health/live").await.status, StatusCode::NO_CONTENT, "nobody is to start it anew");
+    assert_eq!(
+        shop.get("/health/live").await.status,
+        StatusCode::NO_CONTENT,
+        "nobody is to start it anew"
+    );
 
     broker.run();
-    let published = timeout(PATIENCE, first_three(&broker.stream().await)).await.expect("what waited is published");
-    let subjects: Vec<_> = published.iter().map(|message| message.subject.as_str()).collect();
-    assert_eq!(subjects, ["shop.order.placed", "shop.order.confirmed", "shop.order.paid"]);
-    timeout(PATIENCE, healthy(&shop)).await.expect("nothing is wrong any more");
+    let published = timeout(PATIENCE, first_three(&broker.stream().await))
+        .await
+        .expect("what waited is published");
+    let subjects: Vec<_> = published
+        .iter()
+        .map(|message| message.subject.as_str())
+        .collect();
+    assert_eq!(
+        subjects,
+        [
+            "shop.order.placed",
+            "shop.order.confirmed",
+            "shop.order.paid"
+        ]
+    );
+    timeout(PATIENCE, healthy(&shop))
+        .await
+        .expect("nothing is wrong any more");
     shop.stop().await;
 }
 
@@ -66,7 +100,11 @@ async fn ready(shop: &Served) {
 async fn degraded(shop: &Served) -> String {
     loop {
         let health = shop.get("/health/ready").await;
-        assert_eq!(health.status, StatusCode::OK, "requests can be sent to it: {health:?}");
+        assert_eq!(
+            health.status,
+            StatusCode::OK,
+            "requests can be sent to it: {health:?}"
+        );
         if let Some(reason) = health.json()["degraded"].get(0) {
             return reason.as_str().unwrap().to_owned();
         }
@@ -81,8 +119,18 @@ async fn healthy(shop: &Served) {
 }
 
 async fn first_three(stream: &Stream) -> Vec<jetstream::Message> {
-    let consumer = stream.create_consumer(pull::Config::default()).await.unwrap();
-    consumer.messages().await.unwrap().take(3).map(Result::unwrap).collect().await
+    let consumer = stream
+        .create_consumer(pull::Config::default())
+        .await
+        .unwrap();
+    consumer
+        .messages()
+        .await
+        .unwrap()
+        .take(3)
+        .map(Result::unwrap)
+        .collect()
+        .await
 }
 
 /// A NATS of the test's own.
@@ -95,9 +143,17 @@ struct Broker {
 impl Broker {
     /// `None` if the program is not installed.
     fn start() -> Option<Self> {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         let directory = std::env::temp_dir().join(format!("shop-test-{}", Uuid::now_v7()));
-        let mut broker = Self { port, directory, process: None };
+        let mut broker = Self {
+            port,
+            directory,
+            process: None,
+        };
         broker.process = Some(broker.command().spawn().ok()?);
         Some(broker)
     }
@@ -115,8 +171,19 @@ impl Broker {
 
     fn command(&self) -> Command {
         let mut command = Command::new("nats-server");
-        command.args(["--addr", "127.0.0.1", "--port", &self.port.to_string(), "--jetstream", "--store_dir"]);
-        command.arg(&self.directory).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.args([
+            "--addr",
+            "127.0.0.1",
+            "--port",
+            &self.port.to_string(),
+            "--jetstream",
+            "--store_dir",
+        ]);
+        command
+            .arg(&self.directory)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         command
     }
 
@@ -137,7 +204,11 @@ impl Broker {
         };
         timeout(PATIENCE, listens).await.expect("the broker starts");
         let context = jetstream::new(async_nats::connect(self.url()).await.unwrap());
-        let config = Config { name: "shop".to_owned(), subjects: vec!["shop.>".to_owned()], ..Config::default() };
+        let config = Config {
+            name: "shop".to_owned(),
+            subjects: vec!["shop.>".to_owned()],
+            ..Config::default()
+        };
         context.create_stream(config).await.unwrap()
     }
 }

@@ -1,5 +1,11 @@
 //! The shop with NATS as its broker, chosen by variables as in production.
-#![allow(missing_docs, unreachable_pub, unused_macros, clippy::unwrap_used, reason = "a test program")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    unused_macros,
+    clippy::unwrap_used,
+    reason = "a test program"
+)]
 
 mod support;
 
@@ -27,8 +33,11 @@ async fn each_step_of_an_order_is_in_the_stream() {
     };
     let name = format!("shop-test-{}", Uuid::now_v7().simple());
     let context = jetstream::new(async_nats::connect(&url).await.unwrap());
-    let stream =
-        context.create_stream(Config { subjects: vec![format!("{name}.>")], name: name.clone(), ..Config::default() });
+    let stream = context.create_stream(Config {
+        subjects: vec![format!("{name}.>")],
+        name: name.clone(),
+        ..Config::default()
+    });
     let stream = stream.await.unwrap();
 
     let variables = [
@@ -40,19 +49,45 @@ async fn each_step_of_an_order_is_in_the_stream() {
     let file = TemporaryFile::new();
     let shop = Served::serve(Shop::open(&file.url(), &settings).await.unwrap()).await;
     let id = shop.place().await;
-    let confirmed = shop.post(format!("/orders/{id}/confirm"), Value::Null).await;
+    let confirmed = shop
+        .post(format!("/orders/{id}/confirm"), Value::Null)
+        .await;
     assert_eq!(confirmed.status, StatusCode::OK);
-    let published = timeout(Duration::from_secs(20), first_two(&stream)).await.unwrap();
+    let published = timeout(Duration::from_secs(20), first_two(&stream))
+        .await
+        .unwrap();
     shop.stop().await;
     context.delete_stream(&name).await.unwrap();
 
-    let subjects: Vec<_> = published.iter().map(|message| message.subject.as_str()).collect();
-    assert_eq!(subjects, [format!("{name}.order.placed"), format!("{name}.order.confirmed")]);
+    let subjects: Vec<_> = published
+        .iter()
+        .map(|message| message.subject.as_str())
+        .collect();
+    assert_eq!(
+        subjects,
+        [
+            format!("{name}.order.placed"),
+            format!("{name}.order.confirmed")
+        ]
+    );
     let placed: Value = serde_json::from_slice(&published[0].payload).unwrap();
-    assert_eq!((&placed["order_id"], &placed["total"]), (&json!(id), &json!(900)));
+    assert_eq!(
+        (&placed["order_id"], &placed["total"]),
+        (&json!(id), &json!(900))
+    );
 }
 
 async fn first_two(stream: &Stream) -> Vec<jetstream::Message> {
-    let consumer = stream.create_consumer(pull::Config::default()).await.unwrap();
-    consumer.messages().await.unwrap().take(2).map(Result::unwrap).collect().await
+    let consumer = stream
+        .create_consumer(pull::Config::default())
+        .await
+        .unwrap();
+    consumer
+        .messages()
+        .await
+        .unwrap()
+        .take(2)
+        .map(Result::unwrap)
+        .collect()
+        .await
 }

@@ -1,5 +1,10 @@
 //! The shop over HTTP: what a client sees, and what the broker gets of it.
-#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, reason = "a test program")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "a test program"
+)]
 
 mod support;
 
@@ -26,42 +31,78 @@ on_each_back_end!(
 
 async fn an_order_goes_its_way_and_each_step_is_published_in_order(shop: TestShop) {
     let id = shop.place().await;
-    let confirmed = shop.post(format!("/orders/{id}/confirm"), Value::Null).await;
-    assert_eq!((confirmed.status, &confirmed.json()["status"]), (StatusCode::OK, &json!("confirmed")));
+    let confirmed = shop
+        .post(format!("/orders/{id}/confirm"), Value::Null)
+        .await;
+    assert_eq!(
+        (confirmed.status, &confirmed.json()["status"]),
+        (StatusCode::OK, &json!("confirmed"))
+    );
     let paid = shop.post(format!("/orders/{id}/pay"), Value::Null).await;
     let expected = json!({
         "id": id, "customer": "Ada", "currency": "EUR", "status": "paid", "total": 900,
         "items": [{ "product": "tea", "quantity": 2, "unit_price": 450 }],
     });
-    assert_eq!((paid.status, paid.json()), (StatusCode::OK, expected.clone()));
+    assert_eq!(
+        (paid.status, paid.json()),
+        (StatusCode::OK, expected.clone())
+    );
     assert_eq!(shop.get(format!("/orders/{id}")).await.json(), expected);
 
     let other = shop.place().await;
-    shop.post(format!("/orders/{other}/cancel"), json!({ "reason": "too dear" })).await;
+    shop.post(
+        format!("/orders/{other}/cancel"),
+        json!({ "reason": "too dear" }),
+    )
+    .await;
 
     // The relay is woken: nothing is left for the end.
     shop.broker.wait_for(5).await;
     let published = shop.finish().await;
-    assert_eq!(schemas(&published, &id), ["order.placed", "order.confirmed", "order.paid"]);
-    assert_eq!(schemas(&published, &other), ["order.placed", "order.cancelled"]);
-    let of_first: Vec<_> = published.iter().filter(|delivery| delivery.envelope.aggregate_id == id).collect();
+    assert_eq!(
+        schemas(&published, &id),
+        ["order.placed", "order.confirmed", "order.paid"]
+    );
+    assert_eq!(
+        schemas(&published, &other),
+        ["order.placed", "order.cancelled"]
+    );
+    let of_first: Vec<_> = published
+        .iter()
+        .filter(|delivery| delivery.envelope.aggregate_id == id)
+        .collect();
     let placed: OrderPlaced = of_first[0].envelope.decode().unwrap();
-    assert_eq!((placed.total, placed.currency, placed.items.len()), (900, Currency::Eur, 1));
+    assert_eq!(
+        (placed.total, placed.currency, placed.items.len()),
+        (900, Currency::Eur, 1)
+    );
     let paid: OrderPaid = of_first[2].envelope.decode().unwrap();
     assert_eq!((paid.order_id.to_string(), paid.total), (id, 900));
 }
 
 async fn events_carry_the_tenant_the_request_and_the_trace(shop: TestShop) {
     let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    let headers = [("x-tenant", "acme"), ("x-request-id", "request-7"), ("traceparent", traceparent)];
+    let headers = [
+        ("x-tenant", "acme"),
+        ("x-request-id", "request-7"),
+        ("traceparent", traceparent),
+    ];
     let placed = shop.send(Method::POST, "/orders", &headers, tea(1)).await;
     assert_eq!(placed.headers["x-request-id"], "request-7");
     let anonymous = shop.post("/orders", tea(1)).await;
-    let tabbed = shop.send(Method::POST, "/orders", &[("traceparent", "a\tb")], tea(1)).await;
+    let tabbed = shop
+        .send(Method::POST, "/orders", &[("traceparent", "a\tb")], tea(1))
+        .await;
     assert_eq!(tabbed.status, StatusCode::BAD_REQUEST);
 
     let published = shop.finish().await;
-    let of = |id: &Value| &published.iter().find(|delivery| delivery.envelope.aggregate_id == *id).unwrap().envelope;
+    let of = |id: &Value| {
+        &published
+            .iter()
+            .find(|delivery| delivery.envelope.aggregate_id == *id)
+            .unwrap()
+            .envelope
+    };
     let event = of(&placed.json()["id"]);
     let headers = event.headers().unwrap();
     assert_eq!(event.tenant_id.as_deref(), Some("acme"));
@@ -72,7 +113,10 @@ async fn events_carry_the_tenant_the_request_and_the_trace(shop: TestShop) {
     let event = of(&anonymous.json()["id"]);
     let request_id = anonymous.headers["x-request-id"].to_str().unwrap();
     assert_eq!(event.tenant_id.as_deref(), Some("default"));
-    assert_eq!(event.headers().unwrap().correlation_id.as_deref(), Some(request_id));
+    assert_eq!(
+        event.headers().unwrap().correlation_id.as_deref(),
+        Some(request_id)
+    );
 }
 
 async fn a_broken_rule_is_answered_with_a_problem_and_publishes_nothing(shop: TestShop) {
@@ -83,58 +127,123 @@ async fn a_broken_rule_is_answered_with_a_problem_and_publishes_nothing(shop: Te
     };
     let item = |quantity, unit_price| json!([{ "product": "tea", "quantity": quantity, "unit_price": unit_price }]);
     let invalid = [
-        (with("items", json!([])), "an order has 1 to 100 items, not 0"),
-        (with("items", item(0, 450)), "`tea`: the quantity is from 1 to 10000, not 0"),
-        (with("items", item(1, -1)), "`tea`: the price is from 0 to 1000000000, not -1"),
-        (with("customer", json!("")), "`customer` has 1 to 100 characters"),
-        (with("currency", json!("XXX")), "currency: unknown variant `XXX`, expected one of `EUR`, `USD`, `GBP`"),
+        (
+            with("items", json!([])),
+            "an order has 1 to 100 items, not 0",
+        ),
+        (
+            with("items", item(0, 450)),
+            "`tea`: the quantity is from 1 to 10000, not 0",
+        ),
+        (
+            with("items", item(1, -1)),
+            "`tea`: the price is from 0 to 1000000000, not -1",
+        ),
+        (
+            with("customer", json!("")),
+            "`customer` has 1 to 100 characters",
+        ),
+        (
+            with("currency", json!("XXX")),
+            "currency: unknown variant `XXX`, expected one of `EUR`, `USD`, `GBP`",
+        ),
     ];
     for (order, reason) in invalid {
-        is_problem(&shop.post("/orders", order).await, StatusCode::UNPROCESSABLE_ENTITY, reason);
+        is_problem(
+            &shop.post("/orders", order).await,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            reason,
+        );
     }
     let nowhere = "/orders/00000000-0000-7000-8000-000000000000";
     for path in [format!("{nowhere}/confirm"), format!("{nowhere}/pay")] {
-        is_problem(&shop.post(path, Value::Null).await, StatusCode::NOT_FOUND, "there is no such order");
+        is_problem(
+            &shop.post(path, Value::Null).await,
+            StatusCode::NOT_FOUND,
+            "there is no such order",
+        );
     }
     let id = shop.place().await;
     let early = shop.post(format!("/orders/{id}/pay"), Value::Null).await;
-    is_problem(&early, StatusCode::CONFLICT, "an order that is placed cannot be paid");
-    shop.post(format!("/orders/{id}/confirm"), Value::Null).await;
-    let again = shop.post(format!("/orders/{id}/confirm"), Value::Null).await;
-    is_problem(&again, StatusCode::CONFLICT, "an order that is confirmed cannot be confirmed");
+    is_problem(
+        &early,
+        StatusCode::CONFLICT,
+        "an order that is placed cannot be paid",
+    );
+    shop.post(format!("/orders/{id}/confirm"), Value::Null)
+        .await;
+    let again = shop
+        .post(format!("/orders/{id}/confirm"), Value::Null)
+        .await;
+    is_problem(
+        &again,
+        StatusCode::CONFLICT,
+        "an order that is confirmed cannot be confirmed",
+    );
     shop.post(format!("/orders/{id}/pay"), Value::Null).await;
-    let late = shop.post(format!("/orders/{id}/cancel"), json!({ "reason": "too late" })).await;
-    is_problem(&late, StatusCode::CONFLICT, "an order that is paid cannot be cancelled");
+    let late = shop
+        .post(
+            format!("/orders/{id}/cancel"),
+            json!({ "reason": "too late" }),
+        )
+        .await;
+    is_problem(
+        &late,
+        StatusCode::CONFLICT,
+        "an order that is paid cannot be cancelled",
+    );
 
     let published = shop.finish().await;
-    assert_eq!(schemas(&published, &id), ["order.placed", "order.confirmed", "order.paid"]);
-    assert_eq!(published.len(), 3, "an event of something that was refused: {published:?}");
+    assert_eq!(
+        schemas(&published, &id),
+        ["order.placed", "order.confirmed", "order.paid"]
+    );
+    assert_eq!(
+        published.len(),
+        3,
+        "an event of something that was refused: {published:?}"
+    );
 }
 
 fn is_problem(answer: &support::Answer, status: StatusCode, reason: &str) {
-    assert_eq!((answer.status, answer.content_type()), (status, "application/problem+json"), "{answer:?}");
+    assert_eq!(
+        (answer.status, answer.content_type()),
+        (status, "application/problem+json"),
+        "{answer:?}"
+    );
     let problem = answer.json();
     assert_eq!(problem["status"], json!(status.as_u16()));
-    assert!(problem["detail"].as_str().unwrap().contains(reason), "{problem}, not {reason}");
+    assert!(
+        problem["detail"].as_str().unwrap().contains(reason),
+        "{problem}, not {reason}"
+    );
 }
 
 async fn of_several_payments_at_once_one_wins(shop: TestShop) {
     let id = shop.place().await;
-    shop.post(format!("/orders/{id}/confirm"), Value::Null).await;
+    shop.post(format!("/orders/{id}/confirm"), Value::Null)
+        .await;
     let pay = || shop.post(format!("/orders/{id}/pay"), Value::Null);
     let answers: [_; 6] = tokio::join!(pay(), pay(), pay(), pay(), pay(), pay()).into();
     let mut statuses = answers.map(|answer| answer.status.as_u16());
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 409, 409, 409, 409, 409]);
     let published = shop.finish().await;
-    assert_eq!(schemas(&published, &id), ["order.placed", "order.confirmed", "order.paid"]);
+    assert_eq!(
+        schemas(&published, &id),
+        ["order.placed", "order.confirmed", "order.paid"]
+    );
 }
 
 async fn a_transaction_that_fails_leaves_neither_order_nor_event(shop: TestShop) {
     // The order is written and its event raised before its items fail.
     shop.sql("ALTER TABLE shop_order_item RENAME TO away").await;
     let failed = shop.post("/orders", tea(1)).await;
-    is_problem(&failed, StatusCode::INTERNAL_SERVER_ERROR, "please try again later");
+    is_problem(
+        &failed,
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "please try again later",
+    );
     shop.sql("ALTER TABLE away RENAME TO shop_order_item").await;
     assert_eq!(shop.get("/orders").await.json()["orders"], json!([]));
     assert_eq!(shop.finish().await.len(), 0);
@@ -143,8 +252,16 @@ async fn a_transaction_that_fails_leaves_neither_order_nor_event(shop: TestShop)
 async fn a_tenant_does_not_see_the_orders_of_another(shop: TestShop) {
     let id = shop.place().await;
     let acme = [("x-tenant", "acme")];
-    assert_eq!(shop.send(Method::GET, "/orders", &acme, Value::Null).await.json()["orders"], json!([]));
-    for (method, path) in [(Method::GET, format!("/orders/{id}")), (Method::POST, format!("/orders/{id}/confirm"))] {
+    assert_eq!(
+        shop.send(Method::GET, "/orders", &acme, Value::Null)
+            .await
+            .json()["orders"],
+        json!([])
+    );
+    for (method, path) in [
+        (Method::GET, format!("/orders/{id}")),
+        (Method::POST, format!("/orders/{id}/confirm")),
+    ] {
         let answer = shop.send(method, path, &acme, Value::Null).await;
         is_problem(&answer, StatusCode::NOT_FOUND, "there is no such order");
     }
@@ -161,8 +278,14 @@ async fn orders_are_listed_page_by_page(shop: TestShop) {
         let page = shop.get(&path).await.json();
         let orders = page["orders"].as_array().unwrap();
         sizes.push(orders.len());
-        listed.extend(orders.iter().map(|order| order["id"].as_str().unwrap().to_owned()));
-        let Some(next) = page["next"].as_str() else { break };
+        listed.extend(
+            orders
+                .iter()
+                .map(|order| order["id"].as_str().unwrap().to_owned()),
+        );
+        let Some(next) = page["next"].as_str() else {
+            break;
+        };
         path = format!("/orders?limit=2&after={next}");
     }
     assert_eq!((listed, sizes), (placed, vec![2, 2, 1]));
@@ -173,19 +296,24 @@ async fn what_was_not_published_is_published_after_a_restart(shop: TestShop) {
     let (broker, url) = (shop.broker.clone(), shop.database_url.clone());
     broker.fail(|_| Some(PublishError::unavailable("the broker is away")));
     let id = shop.place().await;
-    shop.post(format!("/orders/{id}/confirm"), Value::Null).await;
+    shop.post(format!("/orders/{id}/confirm"), Value::Null)
+        .await;
     shop.stop().await;
     assert_eq!(broker.published().len(), 0);
 
     broker.recover();
     let shop = TestShop::open(url, broker.clone()).await;
     broker.wait_for(2).await;
-    assert_eq!(schemas(&shop.finish().await, &id), ["order.placed", "order.confirmed"]);
+    assert_eq!(
+        schemas(&shop.finish().await, &id),
+        ["order.placed", "order.confirmed"]
+    );
 }
 
 async fn the_metrics_show_what_was_published_and_what_the_outbox_holds(shop: TestShop) {
     shop.place().await;
-    // What was published is counted a moment after the broker has it, and the monitor looks a moment after the start.
+    // What was published is counted a moment after the broker has it, and the monitor looks a
+    // moment after the start.
     let names = [
         "bento_flushed_events_total",
         "bento_published_events_total",
@@ -195,12 +323,20 @@ async fn the_metrics_show_what_was_published_and_what_the_outbox_holds(shop: Tes
     let shown = async {
         loop {
             let metrics = shop.get("/metrics").await;
-            assert_eq!((metrics.status, metrics.content_type()), (StatusCode::OK, "text/plain"));
-            if names.iter().all(|name| metrics.text.lines().any(|line| line.starts_with(name))) {
+            assert_eq!(
+                (metrics.status, metrics.content_type()),
+                (StatusCode::OK, "text/plain")
+            );
+            if names
+                .iter()
+                .all(|name| metrics.text.lines().any(|line| line.starts_with(name)))
+            {
                 break;
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), shown).await.expect("all of them");
+    tokio::time::timeout(Duration::from_secs(60), shown)
+        .await
+        .expect("all of them");
     shop.stop().await;
 }

@@ -13,9 +13,15 @@ use tokio::io::AsyncReadExt;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let (name, url) = (arguments.next().ok_or("no name")?, arguments.next().ok_or("no url")?);
+    let (name, url) = (
+        arguments.next().ok_or("no name")?,
+        arguments.next().ok_or("no url")?,
+    );
     let database = connect(url).await?;
-    let publisher = BrokerLog { name, database: database.clone() };
+    let publisher = BrokerLog {
+        name,
+        database: database.clone(),
+    };
     let relay = Relay::builder(OutboxStore::new(database), publisher)
         .batch(20)
         .lease(Duration::from_secs(2))

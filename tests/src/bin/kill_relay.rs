@@ -1,6 +1,8 @@
-//! A relay in a process of its own that aborts at a named point, as if it were killed there: publishes into the table `broker_log`.
+//! A relay in a process of its own that aborts at a named point, as if it were killed there:
+//! publishes into the table `broker_log`.
 //!
-//! `kill_relay NAME URL POINT`. A line on its standard input aborts it too; it drains and ends when that is closed.
+//! `kill_relay NAME URL POINT`. A line on its standard input aborts it too; it drains and ends when
+//! that is closed.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -9,7 +11,9 @@ use std::time::Duration;
 use bento_core::outbox::{ShardId, Sharding};
 use bento_relay::Relay;
 use bento_relay::publish::{Delivery, PublishError, Publisher};
-use bento_relay::store::{Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError};
+use bento_relay::store::{
+    Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError,
+};
 use bento_seaorm::OutboxStore;
 use bento_tests::broker_log::{BrokerLog, connect};
 use bento_tests::kill::{BATCH, LEASE, Point, SETTLES_BEFORE_ABORT, WORKERS};
@@ -19,16 +23,36 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let mut next = |what: &str| arguments.next().ok_or(format!("no {what}"));
-    let (name, url, point) = (next("name")?, next("url")?, Point::from_name(&next("point")?));
+    let (name, url, point) = (
+        next("name")?,
+        next("url")?,
+        Point::from_name(&next("point")?),
+    );
     let database = connect(url).await?;
-    let publisher = Doomed { inner: BrokerLog { name, database: database.clone() }, point };
-    let relay = Relay::builder(Doomed { inner: OutboxStore::new(database), point }, publisher)
-        .batch(BATCH)
-        .workers(WORKERS)
-        .lease(LEASE)
-        .poll(Duration::from_millis(5), Duration::from_millis(20))
-        .start()?;
-    if BufReader::new(tokio::io::stdin()).read_line(&mut String::new()).await? > 0 {
+    let publisher = Doomed {
+        inner: BrokerLog {
+            name,
+            database: database.clone(),
+        },
+        point,
+    };
+    let relay = Relay::builder(
+        Doomed {
+            inner: OutboxStore::new(database),
+            point,
+        },
+        publisher,
+    )
+    .batch(BATCH)
+    .workers(WORKERS)
+    .lease(LEASE)
+    .poll(Duration::from_millis(5), Duration::from_millis(20))
+    .start()?;
+    if BufReader::new(tokio::io::stdin())
+        .read_line(&mut String::new())
+        .await?
+        > 0
+    {
         std::process::abort();
     }
     relay.stop().await?;
@@ -84,7 +108,11 @@ impl RelayStore for Doomed<OutboxStore> {
         self.inner.advance(advance).await
     }
 
-    async fn poll(&self, shards: &[ShardId], without: &[Arc<str>]) -> Result<Vec<ShardId>, StoreError> {
+    async fn poll(
+        &self,
+        shards: &[ShardId],
+        without: &[Arc<str>],
+    ) -> Result<Vec<ShardId>, StoreError> {
         self.inner.poll(shards, without).await
     }
 

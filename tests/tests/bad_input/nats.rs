@@ -30,10 +30,14 @@ async fn sort_out(scene: &Scene<'_>, nats: &Harness) {
     scene.commit(2, "two lines", |metadata| metadata).await;
     scene.spoil_headers(r#"{"note": "a\nb"}"#).await;
     for account in [3, 4, 1, 2, 3] {
-        scene.commit(account, &format!("small {account}"), |metadata| metadata).await;
+        scene
+            .commit(account, &format!("small {account}"), |metadata| metadata)
+            .await;
     }
     let router = Router::to(Destination::new("nats").with_topic(nats.topic()));
-    let relay = Relay::builder(scene.store(), nats.publisher(Mode::Binary).await).router(router).wake(&scene.wake);
+    let relay = Relay::builder(scene.store(), nats.publisher(Mode::Binary).await)
+        .router(router)
+        .wake(&scene.wake);
     let relay = relay.start().unwrap();
     // The later events of the two accounts wait for an operator.
     scene.counted([0, 2, 2]).await;
@@ -44,23 +48,46 @@ async fn sort_out(scene: &Scene<'_>, nats: &Harness) {
         "NATS did not take the event: ",
         "the header `note` cannot be sent: its value has the control character U+000A at byte 1",
     ]) {
-        assert_eq!((&*letter.cause, letter.parks, letter.attempts), (Burial::PERMANENT, true, 1), "{}", letter.error);
+        assert_eq!(
+            (&*letter.cause, letter.parks, letter.attempts),
+            (Burial::PERMANENT, true, 1),
+            "{}",
+            letter.error
+        );
         assert!(letter.error.starts_with(why), "{}", letter.error);
         let discarding = Discarding::because("nobody can take it").unwrap();
-        assert!(scene.store().discard(letter.envelope.event_id, "nats", &discarding).await.unwrap());
+        assert!(
+            scene
+                .store()
+                .discard(letter.envelope.event_id, "nats", &discarding)
+                .await
+                .unwrap()
+        );
     }
     assert!(dead[0].error.contains("payload"), "{}", dead[0].error);
     scene.counted([0, 0, 0]).await;
-    assert_eq!(arrived(nats, 5).await, ["small 1", "small 2", "small 3", "small 3", "small 4"]);
+    assert_eq!(
+        arrived(nats, 5).await,
+        ["small 1", "small 2", "small 3", "small 3", "small 4"]
+    );
     assert!(relay.health().degraded.is_empty(), "{:?}", relay.health());
     relay.stop().await.unwrap();
 }
 
 /// The tokens of what is in the stream, sorted.
 async fn arrived(nats: &Harness, count: usize) -> Vec<String> {
-    let token =
-        |body: &[u8]| serde_json::from_slice::<serde_json::Value>(body).unwrap()["token"].as_str().unwrap().to_owned();
-    let mut tokens: Vec<_> = nats.received(count).await.iter().map(|received| token(&received.body)).collect();
+    let token = |body: &[u8]| {
+        serde_json::from_slice::<serde_json::Value>(body).unwrap()["token"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let mut tokens: Vec<_> = nats
+        .received(count)
+        .await
+        .iter()
+        .map(|received| token(&received.body))
+        .collect();
     tokens.sort();
     tokens
 }

@@ -25,9 +25,17 @@ pub struct Scene<'a> {
 pub async fn play(test: impl AsyncFnOnce(&Scene<'_>)) {
     in_database(DbBackend::Sqlite, async |database| {
         let wake = Wake::new();
-        let outbox = OutboxConnection::builder(database.connect(2).await).wake(&wake).build();
+        let outbox = OutboxConnection::builder(database.connect(2).await)
+            .wake(&wake)
+            .build();
         let pool = database.connect(5).await;
-        test(&Scene { database, pool, outbox, wake }).await;
+        test(&Scene {
+            database,
+            pool,
+            outbox,
+            wake,
+        })
+        .await;
     })
     .await;
 }
@@ -38,18 +46,31 @@ impl Scene<'_> {
     }
 
     /// Commits an event of an account, with metadata of its own.
-    pub async fn commit(&self, account: i64, token: &str, adjust: impl FnOnce(Metadata) -> Metadata) {
+    pub async fn commit(
+        &self,
+        account: i64,
+        token: &str,
+        adjust: impl FnOnce(Metadata) -> Metadata,
+    ) {
         let raise = self.outbox.transaction_async(async |_| {
-            Account::new(account).raise_with(Counted { token: token.to_owned() }, adjust);
+            Account::new(account).raise_with(
+                Counted {
+                    token: token.to_owned(),
+                },
+                adjust,
+            );
             Ok::<_, DbErr>(())
         });
         raise.await.unwrap();
     }
 
-    /// Gives the last event headers that a flush refuses, as an older release may have written them.
+    /// Gives the last event headers that a flush refuses, as an older release may have written
+    /// them.
     pub async fn spoil_headers(&self, headers: &str) {
         let last = "(SELECT max(position) FROM bento_outbox)";
-        let sql = format!("UPDATE bento_outbox SET headers = CAST('{headers}' AS BLOB) WHERE position = {last}");
+        let sql = format!(
+            "UPDATE bento_outbox SET headers = CAST('{headers}' AS BLOB) WHERE position = {last}"
+        );
         self.pool.execute_unprepared(&sql).await.unwrap();
     }
 
@@ -61,7 +82,10 @@ impl Scene<'_> {
             }
         };
         if tokio::time::timeout(LIMIT, reached).await.is_err() {
-            panic!("{:?} rows are pending, held and dead, and not {expected:?}", self.counts().await);
+            panic!(
+                "{:?} rows are pending, held and dead, and not {expected:?}",
+                self.counts().await
+            );
         }
     }
 
@@ -76,7 +100,11 @@ impl Scene<'_> {
 
     /// The dead letters, by account.
     pub async fn dead(&self) -> Vec<DeadLetter> {
-        let mut dead = self.store().list(&DeadLetterQuery::default()).await.unwrap();
+        let mut dead = self
+            .store()
+            .list(&DeadLetterQuery::default())
+            .await
+            .unwrap();
         dead.sort_by(|left, right| left.envelope.aggregate_id.cmp(&right.envelope.aggregate_id));
         dead
     }
@@ -87,6 +115,8 @@ impl Scene<'_> {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(LIMIT, reached).await.unwrap_or_else(|_| panic!("waited in vain until {what}"));
+        tokio::time::timeout(LIMIT, reached)
+            .await
+            .unwrap_or_else(|_| panic!("waited in vain until {what}"));
     }
 }

@@ -18,14 +18,28 @@ use crate::servers::{free_port, listen};
 async fn a_refused_port_is_waited_for_until_somebody_listens() {
     play(async |scene| {
         let port = free_port();
-        let url = Some(format!("http://127.0.0.1:{port}/hooks/{{topic}}").as_str().into());
-        let publisher = HttpPublisher::new(HttpSettings { url, allow_http: true, ..HttpSettings::default() }).unwrap();
-        let relay = Relay::builder(scene.store(), publisher).router(Router::to(Destination::new("hooks")));
+        let url = Some(
+            format!("http://127.0.0.1:{port}/hooks/{{topic}}")
+                .as_str()
+                .into(),
+        );
+        let publisher = HttpPublisher::new(HttpSettings {
+            url,
+            allow_http: true,
+            ..HttpSettings::default()
+        })
+        .unwrap();
         let relay =
-            relay.wake(&scene.wake).retry(RetryPolicy::fixed(Duration::from_millis(50), 5)).failure_threshold(2);
+            Relay::builder(scene.store(), publisher).router(Router::to(Destination::new("hooks")));
+        let relay = relay
+            .wake(&scene.wake)
+            .retry(RetryPolicy::fixed(Duration::from_millis(50), 5))
+            .failure_threshold(2);
         let relay = relay.start().unwrap();
         for account in 1..=3 {
-            scene.commit(account, &format!("token {account}"), |metadata| metadata).await;
+            scene
+                .commit(account, &format!("token {account}"), |metadata| metadata)
+                .await;
         }
         scene.until("the circuit opens", || is_open(&relay)).await;
         let health = relay.health();
@@ -43,7 +57,11 @@ async fn a_refused_port_is_waited_for_until_somebody_listens() {
         receiver.abort();
         let mut taken = taken.lock().unwrap().clone();
         taken.sort();
-        assert_eq!(taken, [1, 2, 3].map(|account| format!(r#"/hooks/account.counted {{"token":"token {account}"}}"#)));
+        assert_eq!(
+            taken,
+            [1, 2, 3]
+                .map(|account| format!(r#"/hooks/account.counted {{"token":"token {account}"}}"#))
+        );
     })
     .await;
 }
@@ -69,14 +87,18 @@ async fn answer(connection: TcpStream) -> std::io::Result<String> {
         let mut line = String::new();
         connection.read_line(&mut line).await?;
         match line.trim_end().split_once(": ") {
-            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => length = value.parse().unwrap(),
+            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                length = value.parse().unwrap()
+            }
             Some(_) => {}
             None => break,
         }
     }
     let mut body = vec![0; length];
     connection.read_exact(&mut body).await?;
-    connection.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n").await?;
+    connection
+        .write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n")
+        .await?;
     let path = first.split(' ').nth(1).unwrap_or_default();
     Ok(format!("{path} {}", String::from_utf8_lossy(&body)))
 }

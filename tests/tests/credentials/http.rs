@@ -19,8 +19,15 @@ async fn a_token_that_is_withdrawn_for_a_while_costs_no_event() {
     let is_valid = Arc::new(AtomicBool::new(true));
     let valid = Arc::clone(&is_valid);
     let receiver = Receiver::new(move |request| {
-        let is_right = request.headers.get("authorization").is_some_and(|said| said == "Bearer right");
-        let status = if is_right && valid.load(Ordering::SeqCst) { 204 } else { 401 };
+        let is_right = request
+            .headers
+            .get("authorization")
+            .is_some_and(|said| said == "Bearer right");
+        let status = if is_right && valid.load(Ordering::SeqCst) {
+            204
+        } else {
+            401
+        };
         Some((status, Vec::new(), String::new()))
     });
     costs_no_event(Hook { receiver, is_valid }).await;
@@ -31,7 +38,11 @@ impl Broker for Hook {
 
     async fn publisher(&self) -> HttpPublisher {
         let settings = HttpSettings {
-            url: Some(format!("http://127.0.0.1:{}/{{topic}}", self.receiver.port).as_str().into()),
+            url: Some(
+                format!("http://127.0.0.1:{}/{{topic}}", self.receiver.port)
+                    .as_str()
+                    .into(),
+            ),
             allow_http: true,
             authorization: Some(HttpAuthorization::Bearer("right".into())),
             ..HttpSettings::default()
@@ -53,7 +64,10 @@ impl Broker for Hook {
 
     /// What was answered was taken.
     async fn received(&self, _: usize) -> Vec<Received> {
-        let received = |request: Request| Received { body: request.body.into(), ..Received::default() };
+        let received = |request: Request| Received {
+            body: request.body.into(),
+            ..Received::default()
+        };
         self.receiver.taken().into_iter().map(received).collect()
     }
 }

@@ -1,4 +1,5 @@
-//! Kafka: the gate in front of the broker asks for another password, and sends away who came with the old one.
+//! Kafka: the gate in front of the broker asks for another password, and sends away who came with
+//! the old one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +24,13 @@ struct Guardian {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_that_is_withdrawn_for_a_while_costs_no_event() {
     let login = Arc::new(Login::new("relay", "right"));
-    let guard = Guard { login: Some(Arc::clone(&login)), ..Guard::default() };
-    let Some(broker) = Guarded::by(guard).await else { return eprintln!("skipped: {PROGRAM} is not set") };
+    let guard = Guard {
+        login: Some(Arc::clone(&login)),
+        ..Guard::default()
+    };
+    let Some(broker) = Guarded::by(guard).await else {
+        return eprintln!("skipped: {PROGRAM} is not set");
+    };
     costs_no_event(Guardian { broker, login }).await;
 }
 
@@ -34,7 +40,11 @@ impl Broker for Guardian {
     async fn publisher(&self) -> KafkaPublisher {
         let sasl = sasl(SaslMechanism::ScramSha512, "right");
         let delivery_timeout = Duration::from_secs(1);
-        let settings = KafkaSettings { sasl, delivery_timeout, ..self.broker.settings() };
+        let settings = KafkaSettings {
+            sasl,
+            delivery_timeout,
+            ..self.broker.settings()
+        };
         KafkaPublisher::new(settings).unwrap()
     }
 

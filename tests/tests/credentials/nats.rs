@@ -23,21 +23,35 @@ async fn a_password_that_is_withdrawn_for_a_while_costs_no_event() {
     }
     let server = PrivateServer::start_new(|port, directory| {
         let mut command = Command::new("nats-server");
-        command.args(["--addr", "127.0.0.1", "--port", &port.to_string(), "--config"]);
+        command.args([
+            "--addr",
+            "127.0.0.1",
+            "--port",
+            &port.to_string(),
+            "--config",
+        ]);
         command.arg(write_settings(directory, "right"));
         command
     });
-    let Some(server) = server else { return eprintln!("skipped: nats-server is not installed") };
+    let Some(server) = server else {
+        return eprintln!("skipped: nats-server is not installed");
+    };
     let url = format!("nats://127.0.0.1:{}", server.port);
     costs_no_event(Harness::new(url, Some(server)).await).await;
 }
 
 fn write_settings(directory: &Path, password: &str) -> PathBuf {
     let file = directory.join("server.conf");
-    let users = format!("{{ user: operator, password: secret }}, {{ user: relay, password: {password} }}");
-    // Who names nobody is the operator; who names a wrong password is nobody. What only the command line says is lost when this is read again.
+    let users =
+        format!("{{ user: operator, password: secret }}, {{ user: relay, password: {password} }}");
+    // Who names nobody is the operator; who names a wrong password is nobody. What only the command
+    // line says is lost when this is read again.
     let store = format!("jetstream {{ store_dir: '{}' }}", directory.display());
-    fs::write(&file, format!("authorization {{ users = [ {users} ] }}\nno_auth_user: operator\n{store}\n")).unwrap();
+    fs::write(
+        &file,
+        format!("authorization {{ users = [ {users} ] }}\nno_auth_user: operator\n{store}\n"),
+    )
+    .unwrap();
     file
 }
 
@@ -54,9 +68,17 @@ impl Broker for Harness {
 
     async fn publisher(&self) -> NatsPublisher {
         let port = self.server.as_ref().expect("it is private").port;
-        let credentials = NatsCredentials::Password { user: "relay".to_owned(), password: "right".into() };
+        let credentials = NatsCredentials::Password {
+            user: "relay".to_owned(),
+            password: "right".into(),
+        };
         let urls = vec![format!("nats://127.0.0.1:{port}").into()];
-        NatsPublisher::new(NatsSettings { urls, credentials: Some(credentials), ..self.settings() }).unwrap()
+        NatsPublisher::new(NatsSettings {
+            urls,
+            credentials: Some(credentials),
+            ..self.settings()
+        })
+        .unwrap()
     }
 
     fn topic(&self) -> String {

@@ -1,4 +1,5 @@
-//! RabbitMQ: the password is changed and the connections of its user are closed. Every user but `guest` would be one more start of Erlang.
+//! RabbitMQ: the password is changed and the connections of its user are closed. Every user but
+//! `guest` would be one more start of Erlang.
 
 use bento_brokers::rabbitmq::RabbitMqPublisher;
 use bento_testkit::publisher::{PublisherHarness as _, Received};
@@ -21,14 +22,21 @@ async fn a_password_that_is_withdrawn_for_a_while_costs_no_event() {
         None => None,
     };
     let Some(queue) = private else {
-        return eprintln!("skipped: {} or {} is not set", harness::URL, broker::PROGRAM);
+        return eprintln!(
+            "skipped: {} or {} is not set",
+            harness::URL,
+            broker::PROGRAM
+        );
     };
     costs_no_event(queue).await;
 }
 
 impl Queue {
     fn control(&self, arguments: &[&str]) {
-        self.broker.as_ref().expect("it is private").control(arguments);
+        self.broker
+            .as_ref()
+            .expect("it is private")
+            .control(arguments);
     }
 }
 
@@ -45,7 +53,11 @@ impl Broker for Queue {
 
     async fn withdraw(&self) {
         self.control(&["change_password", "guest", "another"]);
-        self.control(&["close_all_user_connections", "guest", "the password was changed"]);
+        self.control(&[
+            "close_all_user_connections",
+            "guest",
+            "the password was changed",
+        ]);
     }
 
     async fn give_back(&self) {

@@ -18,7 +18,9 @@ async fn a_password_that_is_withdrawn_for_a_while_costs_no_event() {
         None => None,
     };
     let Some(broker) = private else {
-        return eprintln!("skipped: BENTO_TEST_REDIS_URL is not set, or redis-server is not installed");
+        return eprintln!(
+            "skipped: BENTO_TEST_REDIS_URL is not set, or redis-server is not installed"
+        );
     };
     broker.give_back().await;
     costs_no_event(broker).await;
@@ -29,7 +31,12 @@ impl Broker for Harness {
 
     async fn publisher(&self) -> RedisPublisher {
         let (user, password) = (Some("relay".to_owned()), Some("right".into()));
-        RedisPublisher::new(RedisSettings { user, password, ..self.settings() }).unwrap()
+        RedisPublisher::new(RedisSettings {
+            user,
+            password,
+            ..self.settings()
+        })
+        .unwrap()
     }
 
     fn topic(&self) -> String {
@@ -38,14 +45,23 @@ impl Broker for Harness {
 
     async fn withdraw(&self) {
         let mut connection = self.connection().await;
-        let deleted = redis::cmd("ACL").arg("DELUSER").arg("relay").exec_async(&mut connection).await;
+        let deleted = redis::cmd("ACL")
+            .arg("DELUSER")
+            .arg("relay")
+            .exec_async(&mut connection)
+            .await;
         deleted.unwrap();
     }
 
     async fn give_back(&self) {
         let mut connection = self.connection().await;
         let user = ["relay", "on", ">right", "~*", "+@all"];
-        redis::cmd("ACL").arg("SETUSER").arg(&user).exec_async(&mut connection).await.unwrap();
+        redis::cmd("ACL")
+            .arg("SETUSER")
+            .arg(&user)
+            .exec_async(&mut connection)
+            .await
+            .unwrap();
     }
 
     async fn received(&self, at_least: usize) -> Vec<Received> {

@@ -14,7 +14,8 @@ use sea_orm::DbErr;
 use crate::scene::{Scene, play};
 
 const ACCOUNTS: i64 = 4;
-/// The circuit opens before one event alone can have used up its attempts, however the relay's workers take turns.
+/// The circuit opens before one event alone can have used up its attempts, however the relay's
+/// workers take turns.
 const OUTAGE: u32 = 3;
 const ATTEMPTS: u32 = 5;
 
@@ -39,9 +40,15 @@ pub trait Broker {
 pub async fn costs_no_event(broker: impl Broker) {
     play(async |scene| {
         let router = Router::to(Destination::new("broker").with_topic(broker.topic()));
-        let relay = Relay::builder(scene.store(), broker.publisher().await).router(router).wake(&scene.wake);
+        let relay = Relay::builder(scene.store(), broker.publisher().await)
+            .router(router)
+            .wake(&scene.wake);
         let retry = RetryPolicy::fixed(Duration::from_millis(50), ATTEMPTS);
-        let relay = relay.retry(retry).failure_threshold(OUTAGE).start().unwrap();
+        let relay = relay
+            .retry(retry)
+            .failure_threshold(OUTAGE)
+            .start()
+            .unwrap();
         commit(scene, "before").await;
         scene.counted([0, 0, 0]).await;
 
@@ -70,7 +77,11 @@ pub async fn costs_no_event(broker: impl Broker) {
 /// All at once, so that they fail together.
 async fn commit(scene: &Scene<'_>, when: &str) {
     let raise = scene.outbox.transaction_async(async |_| {
-        (1..=ACCOUNTS).for_each(|account| Account::new(account).raise(Counted { token: of(when, account) }));
+        (1..=ACCOUNTS).for_each(|account| {
+            Account::new(account).raise(Counted {
+                token: of(when, account),
+            })
+        });
         Ok::<_, DbErr>(())
     });
     raise.await.unwrap();
@@ -86,5 +97,9 @@ fn token(received: &Received) -> String {
 }
 
 fn is_open(relay: &RelayHandle) -> bool {
-    relay.health().degraded.iter().any(|reason| matches!(reason, Degradation::CircuitOpen { .. }))
+    relay
+        .health()
+        .degraded
+        .iter()
+        .any(|reason| matches!(reason, Degradation::CircuitOpen { .. }))
 }

@@ -26,7 +26,11 @@ pub struct Takeover {
 
 impl fmt::Display for Takeover {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} was {}, at most {} in flight", self.relay, self.how, self.in_flight_at_most)
+        write!(
+            f,
+            "{} was {}, at most {} in flight",
+            self.relay, self.how, self.in_flight_at_most
+        )
     }
 }
 
@@ -41,7 +45,10 @@ impl Relays {
                 .expect("the relay process starts");
             (name.to_owned(), child)
         };
-        Self { database: database.clone(), processes: ["first", "second", "third"].map(start).into() }
+        Self {
+            database: database.clone(),
+            processes: ["first", "second", "third"].map(start).into(),
+        }
     }
 
     /// SIGKILL while it publishes: right after one of its batches reached the broker.
@@ -49,24 +56,35 @@ impl Relays {
         let (relay, mut child) = self.processes.remove(0);
         self.next_delivery_of(&relay).await;
         child.kill().await.expect("the relay can be killed");
-        Takeover { relay, how: "killed", in_flight_at_most: IN_FLIGHT_AT_MOST }
+        Takeover {
+            relay,
+            how: "killed",
+            in_flight_at_most: IN_FLIGHT_AT_MOST,
+        }
     }
 
-    /// SIGSTOP while it publishes, until the one relay that is left has taken all it can take; then SIGCONT.
+    /// SIGSTOP while it publishes, until the one relay that is left has taken all it can take; then
+    /// SIGCONT.
     pub async fn pause_past_its_lease(&mut self) -> Takeover {
-        let (relay, pid) = (self.processes[0].0.clone(), self.processes[0].1.id().expect("it runs"));
+        let (relay, pid) = (
+            self.processes[0].0.clone(),
+            self.processes[0].1.id().expect("it runs"),
+        );
         self.next_delivery_of(&relay).await;
         signal("STOP", pid).await;
         self.taken_over().await;
         signal("CONT", pid).await;
-        Takeover { relay, how: "paused past its lease and resumed", in_flight_at_most: IN_FLIGHT_AT_MOST }
+        Takeover {
+            relay,
+            how: "paused past its lease and resumed",
+            in_flight_at_most: IN_FLIGHT_AT_MOST,
+        }
     }
 
-    /// Waits until the leases of the paused relay have run out and the shards are taken, but for those that it locked in the
-    /// middle of a transaction.
+    /// Waits until the leases of the paused relay have run out and the shards are taken, but for
+    /// those that it locked in the middle of a transaction.
     async fn taken_over(&self) {
-        let run_out =
-            "SELECT shard FROM bento_relay_shard WHERE expires_at <= CURRENT_TIMESTAMP FOR UPDATE SKIP LOCKED";
+        let run_out = "SELECT shard FROM bento_relay_shard WHERE expires_at <= CURRENT_TIMESTAMP FOR UPDATE SKIP LOCKED";
         let alive = "SELECT count(*) FROM bento_relay WHERE expires_at > CURRENT_TIMESTAMP";
         while self.count(alive).await > 1 || self.has_row(run_out).await {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -99,17 +117,30 @@ impl Relays {
 
     async fn has_row(&self, sql: &str) -> bool {
         let statement = Statement::from_string(self.database.get_database_backend(), sql);
-        self.database.query_one_raw(statement).await.expect("the leases can be read").is_some()
+        self.database
+            .query_one_raw(statement)
+            .await
+            .expect("the leases can be read")
+            .is_some()
     }
 
     async fn count(&self, sql: &str) -> i64 {
         let statement = Statement::from_string(self.database.get_database_backend(), sql);
-        let row = self.database.query_one_raw(statement).await.expect("the count can be read");
-        row.expect("a count has a row").try_get_by_index(0).expect("a number")
+        let row = self
+            .database
+            .query_one_raw(statement)
+            .await
+            .expect("the count can be read");
+        row.expect("a count has a row")
+            .try_get_by_index(0)
+            .expect("a number")
     }
 }
 
 async fn signal(name: &str, pid: u32) {
-    let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().await;
+    let status = Command::new("kill")
+        .args([&format!("-{name}"), &pid.to_string()])
+        .status()
+        .await;
     assert!(status.expect("`kill` runs").success());
 }

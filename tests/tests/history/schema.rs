@@ -1,4 +1,5 @@
-//! The tables around the outbox: accounts, ground truth, the broker's log, and copies for the wrong readers.
+//! The tables around the outbox: accounts, ground truth, the broker's log, and copies for the wrong
+//! readers.
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend};
 
@@ -11,12 +12,21 @@ pub async fn create(database: &DatabaseConnection) {
         _ => MYSQL,
     };
     for statement in TABLES.iter().chain(statements) {
-        database.execute_unprepared(statement).await.expect("the test's tables can be made");
+        database
+            .execute_unprepared(statement)
+            .await
+            .expect("the test's tables can be made");
     }
     for table in ["account", "early_account"] {
-        let rows = (1..=ACCOUNTS).map(|id| format!("({id}, 0)")).collect::<Vec<_>>().join(",");
+        let rows = (1..=ACCOUNTS)
+            .map(|id| format!("({id}, 0)"))
+            .collect::<Vec<_>>()
+            .join(",");
         let sql = format!("INSERT INTO {table} (id, version) VALUES {rows}");
-        database.execute_unprepared(&sql).await.expect("accounts can be written");
+        database
+            .execute_unprepared(&sql)
+            .await
+            .expect("accounts can be written");
     }
 }
 
@@ -26,7 +36,8 @@ const TABLES: &[&str] = &[
     "CREATE TABLE truth (token varchar(40) PRIMARY KEY, account bigint NOT NULL, version bigint NOT NULL)",
 ];
 
-/// The copies are filled by a trigger in the writer's own transaction, and nobody but the wrong readers touches them.
+/// The copies are filled by a trigger in the writer's own transaction, and nobody but the wrong
+/// readers touches them.
 const POSTGRES: &[&str] = &[
     "CREATE TABLE broker_log (id bigserial PRIMARY KEY, relay varchar(40) NOT NULL, token varchar(40) NOT NULL,
         event_type varchar(40) NOT NULL)",

@@ -30,7 +30,13 @@ impl Writing {
     pub fn new(database: DatabaseConnection, target: i64) -> Self {
         let committed = watch::Sender::new(0);
         let outbox = OutboxConnection::new(database);
-        Self { outbox, target, committed, rolled_back: AtomicI64::new(0), tokens: AtomicU64::new(0) }
+        Self {
+            outbox,
+            target,
+            committed,
+            rolled_back: AtomicI64::new(0),
+            tokens: AtomicU64::new(0),
+        }
     }
 
     /// Starts the writers.
@@ -46,7 +52,10 @@ impl Writing {
     /// Waits until so many events are committed.
     pub async fn reached(&self, events: i64) {
         let mut committed = self.committed.subscribe();
-        committed.wait_for(|count| *count >= events).await.expect("the sender lives as long as this");
+        committed
+            .wait_for(|count| *count >= events)
+            .await
+            .expect("the sender lives as long as this");
     }
 
     /// Whether all events are committed.
@@ -61,7 +70,11 @@ impl Writing {
 
     async fn write_until_done(&self) {
         while !self.is_done() {
-            let events = if fastrand::u8(..6) == 0 { self.early_flush().await } else { self.business().await };
+            let events = if fastrand::u8(..6) == 0 {
+                self.early_flush().await
+            } else {
+                self.business().await
+            };
             match events {
                 Ok(events) => self.committed.send_modify(|count| *count += events),
                 Err(error) if is_deadlock(&error) => {}
@@ -74,7 +87,9 @@ impl Writing {
     async fn business(&self) -> Result<i64, DbErr> {
         let tx = self.outbox.begin().await?;
         pause().await;
-        let mut accounts: Vec<i64> = (0..=fastrand::usize(..2)).map(|_| 1 + fastrand::i64(0..ACCOUNTS)).collect();
+        let mut accounts: Vec<i64> = (0..=fastrand::usize(..2))
+            .map(|_| 1 + fastrand::i64(0..ACCOUNTS))
+            .collect();
         accounts.sort_unstable();
         accounts.dedup();
         let mut events = 0;
@@ -109,7 +124,9 @@ impl Writing {
         let mut truth = Vec::new();
         for step in 1..=count {
             let token = self.token();
-            aggregate.raise(Counted { token: token.clone() });
+            aggregate.raise(Counted {
+                token: token.clone(),
+            });
             truth.push((token, account, version + step));
         }
         advance(tx, "account", account, version + count, &truth).await?;
@@ -122,11 +139,23 @@ impl Writing {
         let token = self.token();
         let tx = self.outbox.begin().await?;
         let mut aggregate = EarlyAccount::new(account);
-        tx.scope(async { aggregate.raise(CountedEarly { token: token.clone() }) }).await;
+        tx.scope(async {
+            aggregate.raise(CountedEarly {
+                token: token.clone(),
+            })
+        })
+        .await;
         tx.flush().await.map_err(DbErr::from)?;
         pause().await;
         let version = lock(&tx, "early_account", account).await? + 1;
-        advance(&tx, "early_account", account, version, &[(token, account, version)]).await?;
+        advance(
+            &tx,
+            "early_account",
+            account,
+            version,
+            &[(token, account, version)],
+        )
+        .await?;
         self.end(tx, 1).await
     }
 
@@ -141,14 +170,23 @@ impl Writing {
     }
 
     fn token(&self) -> String {
-        format!("{}-{}", self.tokens.fetch_add(1, Ordering::Relaxed), Uuid::new_v4().as_fields().0)
+        format!(
+            "{}-{}",
+            self.tokens.fetch_add(1, Ordering::Relaxed),
+            Uuid::new_v4().as_fields().0
+        )
     }
 }
 
 /// Locks the row and reads the version.
 async fn lock(tx: &OutboxTransaction, table: &str, account: i64) -> Result<i64, DbErr> {
     let sql = format!("SELECT version FROM {table} WHERE id = {account} FOR UPDATE");
-    let row = tx.query_one_raw(Statement::from_string(ConnectionTrait::get_database_backend(tx), sql)).await?;
+    let row = tx
+        .query_one_raw(Statement::from_string(
+            ConnectionTrait::get_database_backend(tx),
+            sql,
+        ))
+        .await?;
     row.expect("the account is there").try_get_by_index(0)
 }
 
@@ -160,16 +198,28 @@ async fn advance(
     version: i64,
     truth: &[(String, i64, i64)],
 ) -> Result<(), DbErr> {
-    tx.execute_unprepared(&format!("UPDATE {table} SET version = {version} WHERE id = {account}")).await?;
-    let rows = truth.iter().map(|(token, account, version)| format!("('{token}', {account}, {version})"));
+    tx.execute_unprepared(&format!(
+        "UPDATE {table} SET version = {version} WHERE id = {account}"
+    ))
+    .await?;
+    let rows = truth
+        .iter()
+        .map(|(token, account, version)| format!("('{token}', {account}, {version})"));
     let rows = rows.collect::<Vec<_>>().join(",");
-    tx.execute_unprepared(&format!("INSERT INTO truth (token, account, version) VALUES {rows}")).await?;
+    tx.execute_unprepared(&format!(
+        "INSERT INTO truth (token, account, version) VALUES {rows}"
+    ))
+    .await?;
     Ok(())
 }
 
 /// Mostly short, sometimes long enough for later transactions to commit first.
 async fn pause() {
-    let micros = if fastrand::u8(..20) == 0 { fastrand::u64(..40_000) } else { fastrand::u64(..2_000) };
+    let micros = if fastrand::u8(..20) == 0 {
+        fastrand::u64(..40_000)
+    } else {
+        fastrand::u64(..2_000)
+    };
     tokio::time::sleep(Duration::from_micros(micros)).await;
 }
 

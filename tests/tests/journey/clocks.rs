@@ -1,4 +1,5 @@
-//! Writers whose clocks are wrong: waits and deadlines are as long as they say, by the clock of the database.
+//! Writers whose clocks are wrong: waits and deadlines are as long as they say, by the clock of the
+//! database.
 
 use std::sync::Mutex;
 
@@ -38,7 +39,9 @@ in_every_database!(
 
 type Deliveries = Arc<Mutex<Vec<(String, DateTime<Utc>)>>>;
 
-async fn a_writer_whose_clock_is_wrong_delays_by_the_clock_of_the_database(database: &TestDatabase) {
+async fn a_writer_whose_clock_is_wrong_delays_by_the_clock_of_the_database(
+    database: &TestDatabase,
+) {
     let (log, _guard) = Log::start();
     let (journey, deliveries) = (Journey::on(database).await, Deliveries::default());
     let broker = noting(&deliveries);
@@ -46,13 +49,23 @@ async fn a_writer_whose_clock_is_wrong_delays_by_the_clock_of_the_database(datab
     for minutes in WRONG {
         raise_by_a_wrong_clock(&journey.connection, minutes).await;
     }
-    let told = log.lines(&["WARN", "bento::flush", "the clock of the database is not that of this process"]);
+    let told = log.lines(&[
+        "WARN",
+        "bento::flush",
+        "the clock of the database is not that of this process",
+    ]);
     assert_eq!(told.len(), WRONG.len(), "{told:#?}");
 
     let relay = delaying_relay(&journey, &broker);
-    tokio::time::timeout(LIFE, broker.wait_for(WRONG.len() * 3)).await.expect("nothing waits for five minutes");
+    tokio::time::timeout(LIFE, broker.wait_for(WRONG.len() * 3))
+        .await
+        .expect("nothing waits for five minutes");
     relay.stop().await.unwrap();
-    let dead = journey.store().list(&DeadLetterQuery::default()).await.unwrap();
+    let dead = journey
+        .store()
+        .list(&DeadLetterQuery::default())
+        .await
+        .unwrap();
     assert!(dead.is_empty(), "nothing is too late: {dead:?}");
     for (topic, delivered) in deliveries.lock().unwrap().iter() {
         let waits = topic != "parcel.weighed";
@@ -64,20 +77,37 @@ async fn a_writer_whose_clock_is_wrong_delays_by_the_clock_of_the_database(datab
     }
     for delivery in broker.published() {
         let wrong_by = (delivery.envelope.occurred_at - raised).abs();
-        assert!(wrong_by < TimeDelta::minutes(2), "`{}` occurred {wrong_by} wrong", delivery.topic());
+        assert!(
+            wrong_by < TimeDelta::minutes(2),
+            "`{}` occurred {wrong_by} wrong",
+            delivery.topic()
+        );
     }
 }
 
-/// One event that says its wait itself, one that gets it by a rule, and one that has only a deadline.
+/// One event that says its wait itself, one that gets it by a rule, and one that has only a
+/// deadline.
 async fn raise_by_a_wrong_clock(connection: &OutboxConnection, minutes: i64) {
     let _skew = skew_writer(TimeDelta::minutes(minutes));
     let raise = async |tx: &OutboxTransaction| {
         tx.execute_unprepared("SELECT 1").await?;
-        let mut parcel = Parcel { id: minutes, events: PendingEvents::default() };
-        let sent = ParcelSent { parcel: minutes, weight: 2, service: "express".to_owned() };
-        parcel.raise_with(sent, |metadata| metadata.with_deliver_after(DELAY).with_expires_after(LIFE));
+        let mut parcel = Parcel {
+            id: minutes,
+            events: PendingEvents::default(),
+        };
+        let sent = ParcelSent {
+            parcel: minutes,
+            weight: 2,
+            service: "express".to_owned(),
+        };
+        parcel.raise_with(sent, |metadata| {
+            metadata.with_deliver_after(DELAY).with_expires_after(LIFE)
+        });
         parcel.deliver();
-        let weighed = ParcelWeighed { parcel: minutes, grams: 1 };
+        let weighed = ParcelWeighed {
+            parcel: minutes,
+            grams: 1,
+        };
         parcel.raise_with(weighed, |metadata| metadata.with_expires_after(LIFE));
         Ok::<_, DbErr>(())
     };
@@ -88,17 +118,32 @@ async fn raise_by_a_wrong_clock(connection: &OutboxConnection, minutes: i64) {
 fn noting(deliveries: &Deliveries) -> MemoryPublisher {
     let (broker, deliveries) = (MemoryPublisher::new(), Arc::clone(deliveries));
     broker.fail(move |delivery| {
-        deliveries.lock().unwrap().push((delivery.topic().into_owned(), Utc::now()));
+        deliveries
+            .lock()
+            .unwrap()
+            .push((delivery.topic().into_owned(), Utc::now()));
         None
     });
     broker
 }
 
 fn delaying_relay(journey: &Journey, broker: &MemoryPublisher) -> RelayHandle {
-    let delayed = Rule::new("delayed").events(["parcel.delivered"]).to(["ruled"]).delay(DELAY).expires_after(LIFE);
-    let rest = Rule::new("rest").events(["parcel.sent", "parcel.weighed"]).to(["ruled"]);
+    let delayed = Rule::new("delayed")
+        .events(["parcel.delivered"])
+        .to(["ruled"])
+        .delay(DELAY)
+        .expires_after(LIFE);
+    let rest = Rule::new("rest")
+        .events(["parcel.sent", "parcel.weighed"])
+        .to(["ruled"]);
     let config = RouterConfig::default().with_rule(delayed).with_rule(rest);
-    let router = config.with_destination(Destination::new("ruled")).build().unwrap();
+    let router = config
+        .with_destination(Destination::new("ruled"))
+        .build()
+        .unwrap();
     let publishers = Publishers::new().with("ruled", broker.clone());
-    Relay::builder(journey.store(), publishers).router(router).start().unwrap()
+    Relay::builder(journey.store(), publishers)
+        .router(router)
+        .start()
+        .unwrap()
 }

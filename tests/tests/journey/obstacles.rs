@@ -1,4 +1,5 @@
-//! What stands in the way of the relay until somebody removes it: tables that are not there yet, rows that cannot be read.
+//! What stands in the way of the relay until somebody removes it: tables that are not there yet,
+//! rows that cannot be read.
 
 use bento_relay::Relay;
 use bento_relay::dead_letter::{DeadLetterFilter, DeadLetterQuery, DeadLetters, Discarding};
@@ -30,13 +31,28 @@ in_every_empty_database!(
 async fn a_relay_that_starts_before_the_migration_names_it_and_waits(database: &TestDatabase) {
     let (log, _guard) = Log::start();
     let journey = Journey::on(database).await;
-    let relay = Relay::builder(journey.store(), journey.broker.clone()).start().unwrap();
-    let line = log.line(&["ERROR", "bento::relay", "the outbox store cannot be opened, will try again"]).await;
-    assert!(line.contains("table `bento_outbox_meta` is missing in "), "{line}");
+    let relay = Relay::builder(journey.store(), journey.broker.clone())
+        .start()
+        .unwrap();
+    let line = log
+        .line(&[
+            "ERROR",
+            "bento::relay",
+            "the outbox store cannot be opened, will try again",
+        ])
+        .await;
+    assert!(
+        line.contains("table `bento_outbox_meta` is missing in "),
+        "{line}"
+    );
     assert!(line.contains("run `bento_seaorm::migrate(&db)`"), "{line}");
 
     bento_seaorm::migrate(&database.db).await.unwrap();
-    journey.connection.transaction_async(async |tx| place(tx, 1..=1).await).await.unwrap();
+    journey
+        .connection
+        .transaction_async(async |tx| place(tx, 1..=1).await)
+        .await
+        .unwrap();
     journey.broker.wait_for(2).await;
     relay.stop().await.unwrap();
     assert_eq!(journey.topics(1), ["parcel.sent", "parcel.delivered"]);
@@ -46,7 +62,11 @@ on_every_back_end!(rows_that_cannot_be_read_cost_their_aggregates_alone);
 
 async fn rows_that_cannot_be_read_cost_their_aggregates_alone(database: &TestDatabase) {
     let journey = Journey::on(database).await;
-    journey.connection.transaction_async(async |tx| place(tx, 1..=80).await).await.unwrap();
+    journey
+        .connection
+        .transaction_async(async |tx| place(tx, 1..=80).await)
+        .await
+        .unwrap();
     let spoilt = spoil_a_row_in_eight_shards(database).await;
 
     // Shards whose first row cannot be read are twice as many as workers.
@@ -56,17 +76,36 @@ async fn rows_that_cannot_be_read_cost_their_aggregates_alone(database: &TestDat
     until(async || database.number("SELECT count(*) FROM bento_outbox").await == 0).await;
     assert_eq!(relay.health().degraded, []);
     relay.stop().await.unwrap();
-    assert!(spoilt.iter().all(|&parcel| journey.topics(parcel).is_empty()));
+    assert!(
+        spoilt
+            .iter()
+            .all(|&parcel| journey.topics(parcel).is_empty())
+    );
 
     let store = journey.store();
     let letters = store.list(&DeadLetterQuery::default()).await.unwrap();
     assert_eq!(letters.len(), 8);
-    assert!(letters.iter().all(|letter| letter.cause == Burial::UNREADABLE), "{letters:?}");
+    assert!(
+        letters
+            .iter()
+            .all(|letter| letter.cause == Burial::UNREADABLE),
+        "{letters:?}"
+    );
     let discarding = Discarding::because("written by hand").unwrap();
-    assert_eq!(store.discard_all(&DeadLetterFilter::default(), &discarding).await.unwrap(), 8);
+    assert_eq!(
+        store
+            .discard_all(&DeadLetterFilter::default(), &discarding)
+            .await
+            .unwrap(),
+        8
+    );
     journey.publish_all().await;
     assert_eq!(journey.broker.published().len(), 160 - 8);
-    assert!(spoilt.iter().all(|&parcel| journey.topics(parcel) == ["parcel.delivered"]));
+    assert!(
+        spoilt
+            .iter()
+            .all(|&parcel| journey.topics(parcel) == ["parcel.delivered"])
+    );
 }
 
 /// Makes the first row of each of eight shards unreadable. Returns their parcels.
@@ -79,7 +118,11 @@ async fn spoil_a_row_in_eight_shards(database: &TestDatabase) -> Vec<i64> {
     for row in rows {
         let position: i64 = row.try_get_by_index(0).unwrap();
         let change = "UPDATE bento_outbox SET routing_version = -7 WHERE position";
-        database.db.execute_unprepared(&format!("{change} = {position}")).await.unwrap();
+        database
+            .db
+            .execute_unprepared(&format!("{change} = {position}"))
+            .await
+            .unwrap();
         // Each parcel has two events, one after the other.
         parcels.push((position + 1) / 2);
     }

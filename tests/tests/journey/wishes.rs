@@ -25,10 +25,22 @@ async fn an_event_is_delivered_when_and_where_it_says_itself(database: &TestData
         None
     });
     let raised = Utc::now();
-    journey.connection.transaction_async(async |tx| place_with_wishes(tx).await).await.unwrap();
-    let spoken = format!("SELECT count(*) FROM bento_outbox WHERE routing_version = {}", Routing::VERSION);
+    journey
+        .connection
+        .transaction_async(async |tx| place_with_wishes(tx).await)
+        .await
+        .unwrap();
+    let spoken = format!(
+        "SELECT count(*) FROM bento_outbox WHERE routing_version = {}",
+        Routing::VERSION
+    );
     assert_eq!(database.number(&spoken).await, 3);
-    assert_eq!(database.number("SELECT count(*) FROM bento_outbox WHERE routing_version IS NULL").await, 3);
+    assert_eq!(
+        database
+            .number("SELECT count(*) FROM bento_outbox WHERE routing_version IS NULL")
+            .await,
+        3
+    );
 
     let relay = relay_by_rules(&journey, &named);
     journey.broker.wait_for(4).await;
@@ -36,13 +48,28 @@ async fn an_event_is_delivered_when_and_where_it_says_itself(database: &TestData
     relay.stop().await.unwrap();
     assert_eq!(journey.topics(1), ["parcel.delivered", "parcel.sent"]);
     let late = late.lock().unwrap().expect("it is delivered");
-    assert!(late >= raised + DELAY, "delivered {} after it was raised", late - raised);
+    assert!(
+        late >= raised + DELAY,
+        "delivered {} after it was raised",
+        late - raised
+    );
     assert_eq!(journey.topics(2), ["parcel.delivered"]);
     assert_eq!(journey.topics(3), ["parcel.delivered"]);
-    let [delivery] = &named.published()[..] else { panic!("{:?}", named.published()) };
-    assert_eq!((delivery.topic().as_ref(), &*delivery.envelope.aggregate_id), ("parcel.sent", "3"));
+    let [delivery] = &named.published()[..] else {
+        panic!("{:?}", named.published())
+    };
+    assert_eq!(
+        (delivery.topic().as_ref(), &*delivery.envelope.aggregate_id),
+        ("parcel.sent", "3")
+    );
     assert_expired(&journey).await;
-    assert_eq!(database.number("SELECT count(*) FROM bento_outbox_status").await, 1, "the dead letter");
+    assert_eq!(
+        database
+            .number("SELECT count(*) FROM bento_outbox_status")
+            .await,
+        1,
+        "the dead letter"
+    );
 }
 
 /// Each parcel is sent with a wish, and delivered without one.
@@ -54,8 +81,18 @@ async fn place_with_wishes(tx: &OutboxTransaction) -> Result<(), DbErr> {
         |metadata| metadata.with_destinations(["named"]),
     ];
     for (id, wish) in (1..).zip(wishes) {
-        let mut parcel = Parcel { id, events: PendingEvents::default() };
-        parcel.raise_with(ParcelSent { parcel: id, weight: 2, service: "express".to_owned() }, wish);
+        let mut parcel = Parcel {
+            id,
+            events: PendingEvents::default(),
+        };
+        parcel.raise_with(
+            ParcelSent {
+                parcel: id,
+                weight: 2,
+                service: "express".to_owned(),
+            },
+            wish,
+        );
         parcel.deliver();
     }
     Ok(())
@@ -64,14 +101,34 @@ async fn place_with_wishes(tx: &OutboxTransaction) -> Result<(), DbErr> {
 /// By its rule everything goes to one destination; a second one is there to be named.
 fn relay_by_rules(journey: &Journey, named: &MemoryPublisher) -> RelayHandle {
     let config = RouterConfig::default().with_rule(Rule::new("all").to(["ruled"]));
-    let config = ["ruled", "named"].into_iter().map(Destination::new).fold(config, RouterConfig::with_destination);
-    let publishers = Publishers::new().with("ruled", journey.broker.clone()).with("named", named.clone());
-    Relay::builder(journey.store(), publishers).router(config.build().unwrap()).start().unwrap()
+    let config = ["ruled", "named"]
+        .into_iter()
+        .map(Destination::new)
+        .fold(config, RouterConfig::with_destination);
+    let publishers = Publishers::new()
+        .with("ruled", journey.broker.clone())
+        .with("named", named.clone());
+    Relay::builder(journey.store(), publishers)
+        .router(config.build().unwrap())
+        .start()
+        .unwrap()
 }
 
 async fn assert_expired(journey: &Journey) {
-    let dead = journey.store().list(&DeadLetterQuery::default()).await.unwrap();
-    let [expired] = &dead[..] else { panic!("{dead:?}") };
-    assert_eq!((&*expired.cause, &*expired.envelope.aggregate_id), (Burial::EXPIRED, "2"));
-    assert!(!expired.parks && expired.error.starts_with("not delivered before "), "{expired:?}");
+    let dead = journey
+        .store()
+        .list(&DeadLetterQuery::default())
+        .await
+        .unwrap();
+    let [expired] = &dead[..] else {
+        panic!("{dead:?}")
+    };
+    assert_eq!(
+        (&*expired.cause, &*expired.envelope.aggregate_id),
+        (Burial::EXPIRED, "2")
+    );
+    assert!(
+        !expired.parks && expired.error.starts_with("not delivered before "),
+        "{expired:?}"
+    );
 }

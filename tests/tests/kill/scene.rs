@@ -47,16 +47,28 @@ impl<'a> Scene<'a> {
         let table = format!("CREATE TABLE broker_log (id {id}, {columns})");
         database.db.execute_unprepared(&table).await.unwrap();
         let outbox = OutboxConnection::new(database.connect(2).await);
-        Self { database, outbox, ledger: Ledger::new(), point, died: Instant::now(), rounds: 0, times: BTreeMap::new() }
+        Self {
+            database,
+            outbox,
+            ledger: Ledger::new(),
+            point,
+            died: Instant::now(),
+            rounds: 0,
+            times: BTreeMap::new(),
+        }
     }
 
     /// Commits so many events of each aggregate, one of each in a transaction.
     pub async fn commit(&mut self, rounds: usize) {
         for _ in 0..rounds {
-            let events: Vec<_> = (1..=PER_ROUND as i64).map(|account| (account, EventId::new())).collect();
+            let events: Vec<_> = (1..=PER_ROUND as i64)
+                .map(|account| (account, EventId::new()))
+                .collect();
             let raise = self.outbox.transaction_async(async |_| {
                 for (account, event) in &events {
-                    Account::new(*account).raise(Counted { token: event.to_string() });
+                    Account::new(*account).raise(Counted {
+                        token: event.to_string(),
+                    });
                 }
                 Ok::<_, DbErr>(())
             });
@@ -78,7 +90,13 @@ impl<'a> Scene<'a> {
     pub async fn first_drains_and_aborts(&mut self) {
         let mut relay = self.start("first", self.point);
         self.drained().await;
-        relay.stdin.as_mut().unwrap().write_all(b"abort\n").await.unwrap();
+        relay
+            .stdin
+            .as_mut()
+            .unwrap()
+            .write_all(b"abort\n")
+            .await
+            .unwrap();
         self.await_death(relay).await;
     }
 
@@ -86,36 +104,64 @@ impl<'a> Scene<'a> {
     pub async fn second_takes_over(&mut self) {
         let mut relay = self.start("second", Point::Never);
         self.commit(crate::ROUNDS).await;
-        self.until("SELECT count(*) FROM broker_log WHERE relay = 'second'", |count| count > 0).await;
-        self.times.insert("first delivery after", self.died.elapsed());
+        self.until(
+            "SELECT count(*) FROM broker_log WHERE relay = 'second'",
+            |count| count > 0,
+        )
+        .await;
+        self.times
+            .insert("first delivery after", self.died.elapsed());
         self.drained().await;
         self.times.insert("everything after", self.died.elapsed());
         drop(relay.stdin.take());
-        assert!(in_time(relay.wait()).await.unwrap().success(), "the second relay ends well");
+        assert!(
+            in_time(relay.wait()).await.unwrap().success(),
+            "the second relay ends well"
+        );
     }
 
     /// Checks the account of all deliveries and tells it.
     pub async fn settle(&self) -> Verdict {
-        let log = Statement::from_string(self.database.backend(), "SELECT token FROM broker_log ORDER BY id");
+        let log = Statement::from_string(
+            self.database.backend(),
+            "SELECT token FROM broker_log ORDER BY id",
+        );
         for row in self.database.db.query_all_raw(log).await.unwrap() {
             let token: String = row.try_get_by_index(0).unwrap();
-            self.ledger.deliver(EventId::from(Uuid::parse_str(&token).unwrap()));
+            self.ledger
+                .deliver(EventId::from(Uuid::parse_str(&token).unwrap()));
         }
         let verdict = self.ledger.check();
-        let times: Vec<_> = self.times.iter().map(|(what, time)| format!("{what} {} ms", time.as_millis())).collect();
-        self.tell(&format!("killed {}: {verdict}; {}\n", self.point.name(), times.join(", ")));
+        let times: Vec<_> = self
+            .times
+            .iter()
+            .map(|(what, time)| format!("{what} {} ms", time.as_millis()))
+            .collect();
+        self.tell(&format!(
+            "killed {}: {verdict}; {}\n",
+            self.point.name(),
+            times.join(", ")
+        ));
         verdict
     }
 
     /// How many deliveries of the first relay arrived; the last ones may do so after its death.
     pub async fn delivered_by_first(&self) -> usize {
-        self.database.number("SELECT count(*) FROM broker_log WHERE relay = 'first'").await as usize
+        self.database
+            .number("SELECT count(*) FROM broker_log WHERE relay = 'first'")
+            .await as usize
     }
 
     fn start(&self, name: &str, point: Point) -> Child {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kill_relay"));
-        command.args([name, self.database.url(), point.name()]).stdin(Stdio::piped()).stderr(Stdio::null());
-        command.kill_on_drop(true).spawn().expect("the relay process starts")
+        command
+            .args([name, self.database.url(), point.name()])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::null());
+        command
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the relay process starts")
     }
 
     async fn await_death(&mut self, mut relay: Child) {
@@ -123,12 +169,19 @@ impl<'a> Scene<'a> {
         let _open = relay.stdin.take();
         let status = in_time(relay.wait()).await.unwrap();
         self.died = Instant::now();
-        assert_eq!(status.signal(), Some(SIGABRT), "it aborts at the point: {status}");
+        assert_eq!(
+            status.signal(),
+            Some(SIGABRT),
+            "it aborts at the point: {status}"
+        );
     }
 
     /// Waits until nothing is pending.
     async fn drained(&self) {
-        self.until("SELECT count(*) FROM bento_outbox_status", |count| count == 0).await;
+        self.until("SELECT count(*) FROM bento_outbox_status", |count| {
+            count == 0
+        })
+        .await;
     }
 
     async fn until(&self, sql: &str, is_reached: impl Fn(i64) -> bool) {
@@ -154,5 +207,7 @@ impl<'a> Scene<'a> {
 }
 
 async fn in_time<F: Future>(step: F) -> F::Output {
-    tokio::time::timeout(LIMIT, step).await.expect("it ends in time")
+    tokio::time::timeout(LIMIT, step)
+        .await
+        .expect("it ends in time")
 }

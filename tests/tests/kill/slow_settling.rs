@@ -1,4 +1,5 @@
-//! Makes the transaction that settles long enough to be interrupted: a trigger takes its time for every row that is deleted.
+//! Makes the transaction that settles long enough to be interrupted: a trigger takes its time for
+//! every row that is deleted.
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend};
 
@@ -16,8 +17,15 @@ pub async fn begin(database: &DatabaseConnection) {
 
 /// Waits for what the process that was killed has left running in the server.
 pub async fn end(database: &DatabaseConnection) {
-    let on = if database.get_database_backend() == DbBackend::Postgres { " ON bento_outbox" } else { "" };
-    database.execute_unprepared(&format!("DROP TRIGGER slow_settling{on}")).await.unwrap();
+    let on = if database.get_database_backend() == DbBackend::Postgres {
+        " ON bento_outbox"
+    } else {
+        ""
+    };
+    database
+        .execute_unprepared(&format!("DROP TRIGGER slow_settling{on}"))
+        .await
+        .unwrap();
 }
 
 const POSTGRES: &[&str] = &[
@@ -25,7 +33,8 @@ const POSTGRES: &[&str] = &[
     "CREATE TRIGGER slow_settling AFTER DELETE ON bento_outbox FOR EACH ROW EXECUTE FUNCTION take_time()",
 ];
 
-const MYSQL: &[&str] = &["CREATE TRIGGER slow_settling AFTER DELETE ON bento_outbox FOR EACH ROW DO SLEEP(0.1)"];
+const MYSQL: &[&str] =
+    &["CREATE TRIGGER slow_settling AFTER DELETE ON bento_outbox FOR EACH ROW DO SLEEP(0.1)"];
 
 /// SQLite cannot sleep: it counts to some millions.
 const SQLITE: &[&str] = &[

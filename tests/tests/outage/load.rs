@@ -26,7 +26,11 @@ impl Load {
     pub fn start(outbox: OutboxConnection) -> Self {
         let (ledger, is_over) = (Ledger::new(), Arc::<AtomicBool>::default());
         let task = tokio::spawn(commit(outbox, ledger.clone(), Arc::clone(&is_over)));
-        Self { ledger, is_over, task }
+        Self {
+            ledger,
+            is_over,
+            task,
+        }
     }
 
     /// Returns what was committed, and how many that is.
@@ -42,10 +46,14 @@ async fn commit(outbox: OutboxConnection, ledger: Ledger, is_over: Arc<AtomicBoo
     while !is_over.load(Ordering::Relaxed) {
         ticks.tick().await;
         rounds += 1;
-        let events: Vec<_> = (1..=AGGREGATES).map(|account| (account, EventId::new())).collect();
+        let events: Vec<_> = (1..=AGGREGATES)
+            .map(|account| (account, EventId::new()))
+            .collect();
         let raise = outbox.transaction_async(async |_| {
             for (account, event) in &events {
-                Account::new(*account).raise(Counted { token: event.to_string() });
+                Account::new(*account).raise(Counted {
+                    token: event.to_string(),
+                });
             }
             Ok::<_, DbErr>(())
         });

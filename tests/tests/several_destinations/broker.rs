@@ -23,14 +23,22 @@ impl Broker {
 
     /// How many events of a tenant came.
     pub fn of_tenant(&self, tenant: &str) -> usize {
-        self.tenants.borrow().get(tenant).copied().unwrap_or_default()
+        self.tenants
+            .borrow()
+            .get(tenant)
+            .copied()
+            .unwrap_or_default()
     }
 
     /// Waits until at least so many came.
     pub async fn reaches(&self, tenant: &str, count: usize) {
         let mut tenants = self.tenants.subscribe();
-        let is_reached = |tenants: &BTreeMap<String, usize>| tenants.get(tenant).is_some_and(|of| *of >= count);
-        tenants.wait_for(is_reached).await.expect("the sender is held by self");
+        let is_reached =
+            |tenants: &BTreeMap<String, usize>| tenants.get(tenant).is_some_and(|of| *of >= count);
+        tenants
+            .wait_for(is_reached)
+            .await
+            .expect("the sender is held by self");
     }
 
     /// How late what came since the last time was.
@@ -43,14 +51,25 @@ impl Publisher for Broker {
     async fn publish(&self, batch: &[Delivery]) -> Vec<Result<(), PublishError>> {
         let answers = self.inner.publish(batch).await;
         let now = chrono::Utc::now();
-        let confirmed = batch.iter().zip(&answers).filter(|(_, answer)| answer.is_ok());
+        let confirmed = batch
+            .iter()
+            .zip(&answers)
+            .filter(|(_, answer)| answer.is_ok());
         let (mut delays, mut tenants) = (Vec::new(), Vec::new());
         for (delivery, _) in confirmed {
-            delays.push((now - delivery.envelope.occurred_at).to_std().unwrap_or_default());
+            delays.push(
+                (now - delivery.envelope.occurred_at)
+                    .to_std()
+                    .unwrap_or_default(),
+            );
             tenants.extend(delivery.envelope.tenant_id.clone());
         }
         self.delays.lock().unwrap().extend(delays);
-        self.tenants.send_modify(|known| tenants.into_iter().for_each(|tenant| *known.entry(tenant).or_default() += 1));
+        self.tenants.send_modify(|known| {
+            tenants
+                .into_iter()
+                .for_each(|tenant| *known.entry(tenant).or_default() += 1)
+        });
         answers
     }
 }
@@ -74,13 +93,29 @@ impl Delays {
     pub fn of(mut delays: Vec<Duration>) -> Self {
         delays.sort_unstable();
         let at = |share: usize| delays[(delays.len() - 1) * share / 100];
-        Self { count: delays.len(), p50: at(50), p95: at(95), max: at(100) }
+        Self {
+            count: delays.len(),
+            p50: at(50),
+            p95: at(95),
+            max: at(100),
+        }
     }
 }
 
 impl fmt::Display for Delays {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { count, p50, p95, max } = self;
-        write!(f, "{count} events, p50 {} ms, p95 {} ms, max {} ms", p50.as_millis(), p95.as_millis(), max.as_millis())
+        let Self {
+            count,
+            p50,
+            p95,
+            max,
+        } = self;
+        write!(
+            f,
+            "{count} events, p50 {} ms, p95 {} ms, max {} ms",
+            p50.as_millis(),
+            p95.as_millis(),
+            max.as_millis()
+        )
     }
 }

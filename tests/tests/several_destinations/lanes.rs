@@ -22,28 +22,43 @@ const NOW_AND_THEN: Duration = Duration::from_millis(50);
 const WAVE: Duration = Duration::from_millis(40);
 /// How many of them are measured without a backlog.
 const SAMPLES: usize = 40;
-/// How much later an event may come because of the backlog, on a machine that is busy with other things.
-/// Where lanes do not share the workers it is a second.
+/// How much later an event may come because of the backlog, on a machine that is busy with other
+/// things. Where lanes do not share the workers it is a second.
 const BOUND: Duration = Duration::from_millis(600);
 /// Longer than a million events take.
 const LIMIT: Duration = Duration::from_secs(900);
 
 pub async fn a_backlog_in_one_lane_does_not_delay_another_lane(database: &TestDatabase) {
-    let backlog = std::env::var("BENTO_LANE_BACKLOG").ok().and_then(|text| text.parse().ok()).unwrap_or(50_000);
+    let backlog = std::env::var("BENTO_LANE_BACKLOG")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(50_000);
     let lanes = Lanes::on(database).await;
     let store = OutboxStore::new(database.connect(5).await).with_sharding(sharding());
     let broker = lanes.broker.clone();
     // So that the backlog takes a while.
     broker.inner().answer_after(WAVE);
     lanes.pile_up(backlog).await;
-    let relay = Relay::builder(store, broker.clone()).wake(&lanes.wake).start().unwrap();
+    let relay = Relay::builder(store, broker.clone())
+        .wake(&lanes.wake)
+        .start()
+        .unwrap();
 
     let beside = lanes.measure_beside(backlog).await;
-    tokio::time::timeout(LIMIT, broker.inner().wait_for(backlog)).await.expect("the backlog ends");
+    tokio::time::timeout(LIMIT, broker.inner().wait_for(backlog))
+        .await
+        .expect("the backlog ends");
     let alone = lanes.measure(SAMPLES).await;
     relay.stop().await.unwrap();
-    tell(database, "lanes", &format!("alone: {alone}; beside {backlog} events in another lane: {beside}\n"));
-    assert!(beside.count >= 4, "the backlog was gone too early to say anything: {beside}");
+    tell(
+        database,
+        "lanes",
+        &format!("alone: {alone}; beside {backlog} events in another lane: {beside}\n"),
+    );
+    assert!(
+        beside.count >= 4,
+        "the backlog was gone too early to say anything: {beside}"
+    );
     assert!(beside.p95 < alone.p95 + BOUND, "{beside}");
 }
 
@@ -59,12 +74,24 @@ struct Lanes {
 impl Lanes {
     async fn on(database: &TestDatabase) -> Self {
         let wake = Wake::new();
-        let outbox = OutboxConnection::builder(database.connect(2).await).sharding(sharding()).wake(&wake).build();
+        let outbox = OutboxConnection::builder(database.connect(2).await)
+            .sharding(sharding())
+            .wake(&wake)
+            .build();
         let lane = |tenant: &String| sharding().lane(Some(tenant));
         let busy = "busy".to_owned();
         let names = (0..).map(|number| format!("quiet-{number}"));
-        let quiet = names.into_iter().find(|name| lane(name) != lane(&busy)).unwrap();
-        Self { outbox, wake, broker: Broker::default(), busy, quiet }
+        let quiet = names
+            .into_iter()
+            .find(|name| lane(name) != lane(&busy))
+            .unwrap();
+        Self {
+            outbox,
+            wake,
+            broker: Broker::default(),
+            busy,
+            quiet,
+        }
     }
 
     async fn pile_up(&self, count: usize) {
@@ -76,11 +103,17 @@ impl Lanes {
     async fn commit(&self, tenant: &str, accounts: std::ops::RangeInclusive<i64>) {
         let raise = self.outbox.transaction_async(async |_| {
             for account in accounts.clone() {
-                Account::new(account).raise(Counted { token: String::new() });
+                Account::new(account).raise(Counted {
+                    token: String::new(),
+                });
             }
             Ok::<_, DbErr>(())
         });
-        Metadata::default().with_tenant(tenant).scope(raise).await.unwrap();
+        Metadata::default()
+            .with_tenant(tenant)
+            .scope(raise)
+            .await
+            .unwrap();
     }
 
     /// How late the quiet tenant's events come as long as there is a backlog.
@@ -107,12 +140,18 @@ impl Lanes {
         self.commit(&self.quiet, 1..=1).await;
         let begun = tokio::time::Instant::now();
         let arrived = self.broker.reaches(&self.quiet, before + 1);
-        tokio::time::timeout(LIMIT, arrived).await.expect("it arrives");
+        tokio::time::timeout(LIMIT, arrived)
+            .await
+            .expect("it arrives");
         begun.elapsed()
     }
 }
 
-/// More shards in a lane than a relay has workers: a backlog that kept them would leave none to the other lanes.
+/// More shards in a lane than a relay has workers: a backlog that kept them would leave none to the
+/// other lanes.
 fn sharding() -> Sharding {
-    Sharding { shards: NonZeroU16::new(8).unwrap(), lanes: NonZeroU16::new(4).unwrap() }
+    Sharding {
+        shards: NonZeroU16::new(8).unwrap(),
+        lanes: NonZeroU16::new(4).unwrap(),
+    }
 }

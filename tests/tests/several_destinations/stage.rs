@@ -36,13 +36,26 @@ pub struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    pub async fn on<const N: usize>(database: &'a TestDatabase, brokers: [&'static str; N]) -> Self {
+    pub async fn on<const N: usize>(
+        database: &'a TestDatabase,
+        brokers: [&'static str; N],
+    ) -> Self {
         let wake = Wake::new();
-        let outbox = OutboxConnection::builder(database.connect(2).await).wake(&wake).build();
+        let outbox = OutboxConnection::builder(database.connect(2).await)
+            .wake(&wake)
+            .build();
         let brokers = brokers.map(|name| (name, Broker::default())).into();
         let pool = database.connect(5).await;
         let (committed, rounds) = (Mutex::default(), AtomicI64::new(0));
-        Self { database, pool, outbox, wake, brokers, committed, rounds }
+        Self {
+            database,
+            pool,
+            outbox,
+            wake,
+            brokers,
+            committed,
+            rounds,
+        }
     }
 
     pub fn store(&self) -> OutboxStore {
@@ -50,7 +63,12 @@ impl<'a> Stage<'a> {
     }
 
     pub fn broker(&self, name: &str) -> &Broker {
-        &self.brokers.iter().find(|(known, _)| *known == name).expect("a broker of the stage").1
+        &self
+            .brokers
+            .iter()
+            .find(|(known, _)| *known == name)
+            .expect("a broker of the stage")
+            .1
     }
 
     /// A relay with this rule for every event.
@@ -62,7 +80,9 @@ impl<'a> Stage<'a> {
             config = config.with_destination(Destination::new(*name));
         }
         let router: Router = config.build().unwrap();
-        Relay::builder(self.store(), publishers).router(router).wake(&self.wake)
+        Relay::builder(self.store(), publishers)
+            .router(router)
+            .wake(&self.wake)
     }
 
     /// Commits so many rounds, one after the other. Returns how many events that were.
@@ -77,30 +97,44 @@ impl<'a> Stage<'a> {
             ticks.tick().await;
             let mut metadata = Metadata::default();
             metadata.tenant_id = (!tenant.is_empty()).then(|| tenant.to_owned());
-            metadata.scope(self.commit(i64::try_from(tenant.len()).unwrap() * 100)).await;
+            metadata
+                .scope(self.commit(i64::try_from(tenant.len()).unwrap() * 100))
+                .await;
         }
         rounds * AGGREGATES
     }
 
     async fn commit(&self, offset: i64) {
-        let events: Vec<_> = (1..=AGGREGATES as i64).map(|account| (offset + account, EventId::new())).collect();
+        let events: Vec<_> = (1..=AGGREGATES as i64)
+            .map(|account| (offset + account, EventId::new()))
+            .collect();
         let raise = self.outbox.transaction_async(async |_| {
             for (account, event) in &events {
-                Account::new(*account).raise(Counted { token: event.to_string() });
+                Account::new(*account).raise(Counted {
+                    token: event.to_string(),
+                });
             }
             Ok::<_, DbErr>(())
         });
         raise.await.unwrap();
         let round = self.rounds.fetch_add(1, Ordering::Relaxed);
-        let events = events.into_iter().map(|(account, event)| (event, account.to_string(), round));
+        let events = events
+            .into_iter()
+            .map(|(account, event)| (event, account.to_string(), round));
         self.committed.lock().unwrap().extend(events);
     }
 
     /// Waits until each of these brokers has got so many events.
     pub async fn delivered<const N: usize>(&self, brokers: [&str; N], count: usize) {
         for name in brokers {
-            if tokio::time::timeout(LIMIT, self.broker(name).inner().wait_for(count)).await.is_err() {
-                panic!("{} of {count} events arrived at {name}", self.broker(name).inner().published().len());
+            if tokio::time::timeout(LIMIT, self.broker(name).inner().wait_for(count))
+                .await
+                .is_err()
+            {
+                panic!(
+                    "{} of {count} events arrived at {name}",
+                    self.broker(name).inner().published().len()
+                );
             }
         }
     }
@@ -113,7 +147,8 @@ impl<'a> Stage<'a> {
 
     /// Waits until nothing is pending, held or dead.
     pub async fn drained(&self) {
-        self.until("SELECT count(*) FROM bento_outbox_status", 0).await;
+        self.until("SELECT count(*) FROM bento_outbox_status", 0)
+            .await;
     }
 
     async fn until(&self, sql: &str, count: i64) {
@@ -123,7 +158,10 @@ impl<'a> Stage<'a> {
             }
         };
         if tokio::time::timeout(LIMIT, reached).await.is_err() {
-            panic!("`{sql}` is {} and not {count}", self.database.number(sql).await);
+            panic!(
+                "`{sql}` is {} and not {count}",
+                self.database.number(sql).await
+            );
         }
     }
 
@@ -139,8 +177,11 @@ impl<'a> Stage<'a> {
             ledger.commit(*event, stream, *sequence);
         }
         for delivery in self.broker(name).inner().published() {
-            let payload: serde_json::Value = serde_json::from_slice(&delivery.envelope.payload).unwrap();
-            ledger.deliver(EventId::from(Uuid::parse_str(payload["token"].as_str().unwrap()).unwrap()));
+            let payload: serde_json::Value =
+                serde_json::from_slice(&delivery.envelope.payload).unwrap();
+            ledger.deliver(EventId::from(
+                Uuid::parse_str(payload["token"].as_str().unwrap()).unwrap(),
+            ));
         }
         ledger.check()
     }

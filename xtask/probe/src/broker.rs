@@ -9,7 +9,10 @@ use crate::{PATIENCE, Result};
 
 /// The version of a NATS server that has JetStream.
 pub(crate) async fn nats(url: &str) -> Result<String> {
-    let client = ConnectOptions::new().connection_timeout(PATIENCE).connect(url).await?;
+    let client = ConnectOptions::new()
+        .connection_timeout(PATIENCE)
+        .connect(url)
+        .await?;
     let version = client.server_info().version;
     // As bytes: the driver's type of the answer does not fit what older servers say.
     let answer = client.request("$JS.API.INFO", "".into()).await;
@@ -29,18 +32,31 @@ pub(crate) async fn rabbitmq(url: &str) -> Result<String> {
 }
 
 pub(crate) async fn redis(url: &str) -> Result<String> {
-    let mut connection = redis::Client::open(url)?.get_multiplexed_async_connection().await?;
-    let info: redis::InfoDict = redis::cmd("INFO").arg("server").query_async(&mut connection).await?;
+    let mut connection = redis::Client::open(url)?
+        .get_multiplexed_async_connection()
+        .await?;
+    let info: redis::InfoDict = redis::cmd("INFO")
+        .arg("server")
+        .query_async(&mut connection)
+        .await?;
     let version: Option<String> = info.get("redis_version");
-    Ok(format!("Redis {}", version.as_deref().unwrap_or("of an unknown version")))
+    Ok(format!(
+        "Redis {}",
+        version.as_deref().unwrap_or("of an unknown version")
+    ))
 }
 
 /// Kafka's protocol has no version of the server.
 pub(crate) async fn kafka(servers: String) -> Result<String> {
     let metadata = tokio::task::spawn_blocking(move || {
-        let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", servers).create()?;
+        let producer: BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", servers)
+            .create()?;
         producer.client().fetch_metadata(None, PATIENCE)
     });
     let metadata = metadata.await??;
-    Ok(format!("Kafka's protocol, {} broker(s)", metadata.brokers().len()))
+    Ok(format!(
+        "Kafka's protocol, {} broker(s)",
+        metadata.brokers().len()
+    ))
 }

@@ -1,9 +1,14 @@
-//! `xtask-probe <url> [statement]`: logs in to the database or broker, prints its version, and exits with 0 only if both worked.
-//! With a statement it runs that on the database instead.
+//! `xtask-probe <url> [statement]`: logs in to the database or broker, prints its version, and
+//! exits with 0 only if both worked. With a statement it runs that on the database instead.
 //!
-//! A port that accepts connections is not yet a server that the tests can use. This asks through the same
-//! driver as the tests, so its yes is theirs. It is a crate of its own to keep `xtask` quick to build.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what this program is for")]
+//! A port that accepts connections is not yet a server that the tests can use. This asks through
+//! the same driver as the tests, so its yes is theirs. It is a crate of its own to keep `xtask`
+//! quick to build.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "printing is what this program is for"
+)]
 
 use std::error::Error;
 use std::process::ExitCode;

@@ -24,12 +24,16 @@ pub(super) fn differences(expected: &str, printed: &str) -> Vec<String> {
     }
 }
 
-/// The output as the next expectation: old lines where they still match, else with ids and times replaced.
+/// The output as the next expectation: old lines where they still match, else with ids and times
+/// replaced.
 pub(super) fn blessed(old: &str, printed: &str) -> String {
     let old: Vec<&str> = old.lines().collect();
     let mut text = String::new();
     for (number, line) in printed.lines().enumerate() {
-        match old.get(number).filter(|pattern| line_matches(pattern, line)) {
+        match old
+            .get(number)
+            .filter(|pattern| line_matches(pattern, line))
+        {
             Some(pattern) => text.push_str(pattern),
             None => text.push_str(&with_placeholders(line)),
         }
@@ -85,7 +89,10 @@ fn uuid_length(text: &str) -> Option<usize> {
 /// The length of the time that the text starts with.
 fn time_length(text: &str) -> Option<usize> {
     let date = shape_length(text, "dddd-dd-dd")?;
-    let separator = text[date..].chars().next().filter(|next| matches!(next, 'T' | ' '))?;
+    let separator = text[date..]
+        .chars()
+        .next()
+        .filter(|next| matches!(next, 'T' | ' '))?;
     let mut length = date + separator.len_utf8();
     length += shape_length(&text[length..], "dd:dd:dd")?;
     if let Some(fraction) = text[length..].strip_prefix('.') {
@@ -102,7 +109,8 @@ fn time_length(text: &str) -> Option<usize> {
     Some(length + zone.unwrap_or_default())
 }
 
-/// The length of the shape if the text starts with it: `x` is a hexadecimal digit, `d` a decimal one.
+/// The length of the shape if the text starts with it: `x` is a hexadecimal digit, `d` a decimal
+/// one.
 fn shape_length(text: &str, shape: &str) -> Option<usize> {
     let mut bytes = text.bytes();
     let fits = shape.bytes().all(|wanted| {
@@ -139,12 +147,18 @@ mod tests {
     #[test]
     fn blessing_keeps_what_matches_and_puts_placeholders_elsewhere() {
         let printed = format!("took 3 ms\nnew {ID} 2026-01-02 03:04:05 UTC\n");
-        assert_eq!(blessed("took [..] ms\nold\n", &printed), "took [..] ms\nnew [uuid] [time]\n");
+        assert_eq!(
+            blessed("took [..] ms\nold\n", &printed),
+            "took [..] ms\nnew [uuid] [time]\n"
+        );
     }
 
     #[test]
     fn a_blessed_output_matches_itself() {
         let printed = format!("{ID}2026-01-02T03:04:05+02:00 [..] é\n");
-        assert_eq!(differences(&blessed("", &printed), &printed), Vec::<String>::new());
+        assert_eq!(
+            differences(&blessed("", &printed), &printed),
+            Vec::<String>::new()
+        );
     }
 }

@@ -17,8 +17,15 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Sqlite, Self::Postgres, Self::Mysql, Self::Nats, Self::Rabbitmq, Self::Redis, Self::Kafka];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Sqlite,
+        Self::Postgres,
+        Self::Mysql,
+        Self::Nats,
+        Self::Rabbitmq,
+        Self::Redis,
+        Self::Kafka,
+    ];
 
     /// The name of the test modules of this kind, and of `--only`.
     pub(crate) fn name(self) -> &'static str {
@@ -39,7 +46,10 @@ impl Kind {
 
     /// Whether events are published to it, and not kept in it.
     pub(crate) fn is_broker(self) -> bool {
-        matches!(self, Self::Nats | Self::Rabbitmq | Self::Redis | Self::Kafka)
+        matches!(
+            self,
+            Self::Nats | Self::Rabbitmq | Self::Redis | Self::Kafka
+        )
     }
 
     /// The variable that tells the tests where the server is. SQLite needs none.
@@ -55,13 +65,14 @@ impl Kind {
         }
     }
 
-    /// The variable that tells the tests which program to start where they need a broker that stops, and the program if it is there.
-    /// None where the program is simply in `PATH`.
+    /// The variable that tells the tests which program to start where they need a broker that
+    /// stops, and the program if it is there. None where the program is simply in `PATH`.
     pub(crate) fn program(self) -> Option<(&'static str, Option<PathBuf>)> {
         match self {
             Self::Sqlite | Self::Postgres | Self::Mysql | Self::Nats | Self::Redis => None,
             Self::Rabbitmq => {
-                let program = private::find_program(&["rabbitmq-server"], &[RABBITMQ_PROGRAMS.into()]);
+                let program =
+                    private::find_program(&["rabbitmq-server"], &[RABBITMQ_PROGRAMS.into()]);
                 Some(("BENTO_TEST_RABBITMQ_SERVER", program.ok()))
             }
             Self::Kafka => Some(("BENTO_TEST_KAFKA_SERVER", tansu::installed())),
@@ -107,6 +118,6 @@ impl Kind {
     }
 }
 
-/// Where Debian keeps the program behind `/usr/sbin/rabbitmq-server`, which is a wrapper that changes to another account and drops the
-/// environment of its caller.
+/// Where Debian keeps the program behind `/usr/sbin/rabbitmq-server`, which is a wrapper that
+/// changes to another account and drops the environment of its caller.
 pub(super) const RABBITMQ_PROGRAMS: &str = "/usr/lib/rabbitmq/bin";

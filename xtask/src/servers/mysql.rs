@@ -11,7 +11,12 @@ pub(super) fn plan(place: &Place) -> Result<Plan> {
     let initialise = match find_program(&["mariadb-install-db", "mysql_install_db"], &[]) {
         Ok(program) => {
             let mut command = Command::new(program);
-            command.args(["--no-defaults", "--skip-test-db", "--auth-root-authentication-method=normal", &data]);
+            command.args([
+                "--no-defaults",
+                "--skip-test-db",
+                "--auth-root-authentication-method=normal",
+                &data,
+            ]);
             command
         }
         // MySQL's own server lays out its directory itself.
@@ -24,8 +29,20 @@ pub(super) fn plan(place: &Place) -> Result<Plan> {
     let mut serve = Command::new(server);
     serve.args(["--no-defaults", &data, "--bind-address=127.0.0.1"]);
     serve.arg(format!("--port={}", place.port));
-    serve.arg(format!("--socket={}", place.directory.join("socket").display()));
-    serve.arg(format!("--pid-file={}", place.directory.join("pid").display()));
+    serve.arg(format!(
+        "--socket={}",
+        place.directory.join("socket").display()
+    ));
+    serve.arg(format!(
+        "--pid-file={}",
+        place.directory.join("pid").display()
+    ));
     let url = format!("mysql://root@127.0.0.1:{}/", place.port);
-    Ok(Plan { initialise: Some(initialise), serve, url, account: Some("mysql"), stop_signal: "TERM" })
+    Ok(Plan {
+        initialise: Some(initialise),
+        serve,
+        url,
+        account: Some("mysql"),
+        stop_signal: "TERM",
+    })
 }

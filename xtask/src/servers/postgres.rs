@@ -11,13 +11,27 @@ pub(super) fn plan(place: &Place) -> Result<Plan> {
     let directories = debian_directories();
     let data = place.directory.join("data");
     let mut initialise = Command::new(find_program(&["initdb"], &directories)?);
-    initialise.args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync", "--pgdata"]).arg(&data);
+    initialise
+        .args([
+            "--username=postgres",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--no-sync",
+            "--pgdata",
+        ])
+        .arg(&data);
     let mut serve = Command::new(find_program(&["postgres"], &directories)?);
     serve.arg("-D").arg(&data);
     serve.arg("-k").arg(&place.directory);
     serve.args(["-h", "127.0.0.1", "-p", &place.port.to_string()]);
     let url = format!("postgres://postgres@127.0.0.1:{}/postgres", place.port);
-    Ok(Plan { initialise: Some(initialise), serve, url, account: Some("postgres"), stop_signal: "INT" })
+    Ok(Plan {
+        initialise: Some(initialise),
+        serve,
+        url,
+        account: Some("postgres"),
+        stop_signal: "INT",
+    })
 }
 
 /// Debian keeps each major version's programs out of `PATH`; the newest first.
@@ -33,5 +47,8 @@ fn debian_directories() -> Vec<PathBuf> {
         })
         .collect();
     versions.sort_by_key(|(major, _)| std::cmp::Reverse(*major));
-    versions.into_iter().map(|(_, directory)| directory).collect()
+    versions
+        .into_iter()
+        .map(|(_, directory)| directory)
+        .collect()
 }

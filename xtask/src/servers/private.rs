@@ -47,8 +47,15 @@ pub(super) struct Place {
 
 /// Starts the server whose programs are installed.
 pub(super) fn start(kind: Kind, probe: &Probe<'_>) -> Result<Server> {
-    let directory = env::temp_dir().join(format!("bento-xtask-{}-{}", std::process::id(), kind.name()));
-    let place = Place { port: free_port()?, directory };
+    let directory = env::temp_dir().join(format!(
+        "bento-xtask-{}-{}",
+        std::process::id(),
+        kind.name()
+    ));
+    let place = Place {
+        port: free_port()?,
+        directory,
+    };
     let mut plan = match kind {
         Kind::Sqlite => return Err("SQLite needs no server".into()),
         Kind::Postgres => postgres::plan(&place)?,
@@ -67,10 +74,24 @@ pub(super) fn start(kind: Kind, probe: &Probe<'_>) -> Result<Server> {
     if let Some(initialise) = &mut plan.initialise {
         output(initialise.current_dir(&place.directory))?;
     }
-    let child =
-        plan.serve.current_dir(&place.directory).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
-    let running = Running::Process(Process { child, directory: place.directory, stop_signal: plan.stop_signal });
-    wait_until_ready(plan.url, format!("started for this run on port {}", place.port), running, probe)
+    let child = plan
+        .serve
+        .current_dir(&place.directory)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()?;
+    let running = Running::Process(Process {
+        child,
+        directory: place.directory,
+        stop_signal: plan.stop_signal,
+    });
+    wait_until_ready(
+        plan.url,
+        format!("started for this run on port {}", place.port),
+        running,
+        probe,
+    )
 }
 
 impl Process {
@@ -87,7 +108,9 @@ impl Process {
 
     pub(super) fn stop(&mut self) {
         let id = self.child.id().to_string();
-        let asked = Command::new("kill").args(["-s", self.stop_signal, &id]).status();
+        let asked = Command::new("kill")
+            .args(["-s", self.stop_signal, &id])
+            .status();
         if !(asked.is_ok_and(|status| status.success()) && self.has_ended()) {
             // Its data is about to go anyway.
             let _ = self.child.kill();
@@ -125,28 +148,52 @@ fn install(package: &str) -> Result {
     }
     println!("installing {package}");
     apt_get(&["update", "--quiet=2"])?;
-    apt_get(&["install", "--quiet=2", "--yes", "--no-install-recommends", package])
+    apt_get(&[
+        "install",
+        "--quiet=2",
+        "--yes",
+        "--no-install-recommends",
+        package,
+    ])
 }
 
 /// The path of a program: in one of these directories, else in `PATH`.
 pub(super) fn find_program(names: &[&str], directories: &[PathBuf]) -> Result<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let directories: Vec<PathBuf> =
-        directories.iter().cloned().chain(env::split_paths(&path)).chain([PathBuf::from("/usr/sbin")]).collect();
+    let directories: Vec<PathBuf> = directories
+        .iter()
+        .cloned()
+        .chain(env::split_paths(&path))
+        .chain([PathBuf::from("/usr/sbin")])
+        .collect();
     names
         .iter()
-        .flat_map(|name| directories.iter().map(move |directory| directory.join(name)))
+        .flat_map(|name| {
+            directories
+                .iter()
+                .map(move |directory| directory.join(name))
+        })
         .find(|candidate| candidate.is_file())
         .ok_or_else(|| format!("{} not found", names.join(" or ")).into())
 }
 
 fn apt_get(arguments: &[&str]) -> Result {
-    succeed(Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
+    succeed(
+        Command::new("apt-get")
+            .args(arguments)
+            .env("DEBIAN_FRONTEND", "noninteractive"),
+    )
 }
 
 fn step_down(plan: &mut Plan, directory: &Path) -> Result {
-    let Some(account) = plan.account else { return Ok(()) };
-    let id = |flag| -> Result<u32> { Ok(output(Command::new("id").args([flag, account]))?.trim().parse()?) };
+    let Some(account) = plan.account else {
+        return Ok(());
+    };
+    let id = |flag| -> Result<u32> {
+        Ok(output(Command::new("id").args([flag, account]))?
+            .trim()
+            .parse()?)
+    };
     let (user, group) = (id("-u")?, id("-g")?);
     std::os::unix::fs::chown(directory, Some(user), Some(group))?;
     if let Some(initialise) = &mut plan.initialise {

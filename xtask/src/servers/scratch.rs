@@ -18,13 +18,21 @@ impl<'a> Scratch<'a> {
         let name = format!("{}_{}", purpose.replace('-', "_"), std::process::id());
         let url = within(&server.url, &name)?;
         probe.execute(&server.url, &format!("CREATE DATABASE {name}"))?;
-        Ok(Self { url, server, name, probe })
+        Ok(Self {
+            url,
+            server,
+            name,
+            probe,
+        })
     }
 }
 
 impl Drop for Scratch<'_> {
     fn drop(&mut self) {
-        if let Err(error) = self.probe.execute(&self.server.url, &format!("DROP DATABASE {}", self.name)) {
+        if let Err(error) = self
+            .probe
+            .execute(&self.server.url, &format!("DROP DATABASE {}", self.name))
+        {
             eprintln!("the database {} is left behind: {error}", self.name);
         }
     }
@@ -32,8 +40,14 @@ impl Drop for Scratch<'_> {
 
 /// The URL of another database of the same server.
 fn within(server: &str, name: &str) -> Result<String> {
-    let (scheme, rest) = server.split_once("://").ok_or_else(|| format!("`{server}` is no URL"))?;
-    let (rest, options) = rest.split_once('?').map_or((rest, String::new()), |(rest, all)| (rest, format!("?{all}")));
+    let (scheme, rest) = server
+        .split_once("://")
+        .ok_or_else(|| format!("`{server}` is no URL"))?;
+    let (rest, options) = rest
+        .split_once('?')
+        .map_or((rest, String::new()), |(rest, all)| {
+            (rest, format!("?{all}"))
+        });
     let (authority, _) = rest.split_once('/').unwrap_or((rest, ""));
     Ok(format!("{scheme}://{authority}/{name}{options}"))
 }
@@ -44,8 +58,14 @@ mod tests {
 
     #[test]
     fn the_database_of_a_url_is_replaced() {
-        assert_eq!(within("postgres://me@host:5432/postgres", "x").unwrap(), "postgres://me@host:5432/x");
-        assert_eq!(within("mysql://root@host:3306/", "x").unwrap(), "mysql://root@host:3306/x");
+        assert_eq!(
+            within("postgres://me@host:5432/postgres", "x").unwrap(),
+            "postgres://me@host:5432/x"
+        );
+        assert_eq!(
+            within("mysql://root@host:3306/", "x").unwrap(),
+            "mysql://root@host:3306/x"
+        );
         assert_eq!(
             within("mysql://root@host?ssl-mode=disabled", "x").unwrap(),
             "mysql://root@host/x?ssl-mode=disabled"

@@ -1,4 +1,5 @@
-//! What the history tests counted: libtest shows nothing of a test that passes, so each leaves a file.
+//! What the history tests counted: libtest shows nothing of a test that passes, so each leaves a
+//! file.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -64,7 +65,8 @@ mod tests {
 
     #[test]
     fn only_what_this_run_wrote_is_read() {
-        let directory = std::env::temp_dir().join(format!("bento-xtask-histories-{}", std::process::id()));
+        let directory =
+            std::env::temp_dir().join(format!("bento-xtask-histories-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         fs::write(directory.join("history-postgres.txt"), "of an earlier run").unwrap();
         let histories = Histories::begin_in(directory.clone()).unwrap();

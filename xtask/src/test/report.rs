@@ -13,7 +13,13 @@ const BACK_END_SUITES: [&str; 3] = ["store", "transaction", "journey"];
 const BROKER_SUITES: [&str; 1] = ["publisher"];
 /// Tests on a server that belong to none of them.
 const OTHER: &str = "other";
-const ROWS: [&str; 5] = [BACK_END_SUITES[0], BACK_END_SUITES[1], BACK_END_SUITES[2], BROKER_SUITES[0], OTHER];
+const ROWS: [&str; 5] = [
+    BACK_END_SUITES[0],
+    BACK_END_SUITES[1],
+    BACK_END_SUITES[2],
+    BROKER_SUITES[0],
+    OTHER,
+];
 
 /// What ran, read line by line from the output of `cargo test`.
 #[derive(Debug)]
@@ -78,7 +84,12 @@ impl Report {
     /// When a test failed, or a suite did not run where it should have.
     pub(super) fn verdict(&self, cargo_succeeded: bool, all_was_asked_for: bool) -> Result {
         if self.total.failed > 0 {
-            return Err(format!("{} failed\n  {}", self.total.failed, self.failures.join("\n  ")).into());
+            return Err(format!(
+                "{} failed\n  {}",
+                self.total.failed,
+                self.failures.join("\n  ")
+            )
+            .into());
         }
         if !cargo_succeeded {
             return Err("cargo test failed although no test did; see above".into());
@@ -93,20 +104,31 @@ impl Report {
     fn holes(&self) -> Vec<String> {
         let mut holes = Vec::new();
         for kind in &self.in_use {
-            let suites: &[_] = if kind.is_broker() { &BROKER_SUITES } else { &BACK_END_SUITES };
-            let empty = suites.iter().filter(|suite| self.counts(suite, Some(kind.name())).ran() == 0);
+            let suites: &[_] = if kind.is_broker() {
+                &BROKER_SUITES
+            } else {
+                &BACK_END_SUITES
+            };
+            let empty = suites
+                .iter()
+                .filter(|suite| self.counts(suite, Some(kind.name())).ran() == 0);
             holes.extend(empty.map(|suite| format!("{suite} on {}", kind.name())));
         }
         holes
     }
 
     fn counts(&self, suite: &'static str, server: Option<&'static str>) -> Counts {
-        self.cells.get(&(suite, server)).copied().unwrap_or_default()
+        self.cells
+            .get(&(suite, server))
+            .copied()
+            .unwrap_or_default()
     }
 
     /// What no suite and no server claims: unit tests, compile errors, documentation.
     fn remainder(&self) -> Counts {
-        self.cells.values().fold(self.total, |rest, counts| rest - *counts)
+        self.cells
+            .values()
+            .fold(self.total, |rest, counts| rest - *counts)
     }
 
     fn cell_text(&self, suite: &'static str, kind: Kind) -> String {
@@ -115,7 +137,11 @@ impl Report {
             counts.to_string()
         } else {
             // Without its server a test returns at once, which libtest calls passed.
-            Counts { ignored: counts.passed + counts.ignored, ..Counts::default() }.to_string()
+            Counts {
+                ignored: counts.passed + counts.ignored,
+                ..Counts::default()
+            }
+            .to_string()
         }
     }
 }
@@ -136,11 +162,23 @@ impl fmt::Display for Report {
             row.push(free.to_string());
             rows.push(row);
         }
-        let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
+        let width = |column: usize| {
+            rows.iter()
+                .map(|row| row[column].len())
+                .max()
+                .unwrap_or_default()
+        };
         let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
         for row in &rows {
-            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-            writeln!(formatter, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
+            let cells = row
+                .iter()
+                .zip(&widths)
+                .map(|(cell, width)| format!("{cell:width$}"));
+            writeln!(
+                formatter,
+                "{}",
+                cells.collect::<Vec<_>>().join("  ").trim_end()
+            )?;
         }
         write!(formatter, "all: {}", self.total)
     }
@@ -150,11 +188,19 @@ impl Counts {
     /// Reads `ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s`.
     fn from_summary(summary: &str) -> Self {
         let number = |word: &str| {
-            let words: Vec<&str> = summary.split([' ', ';']).filter(|word| !word.is_empty()).collect();
+            let words: Vec<&str> = summary
+                .split([' ', ';'])
+                .filter(|word| !word.is_empty())
+                .collect();
             let at = words.iter().position(|candidate| *candidate == word);
-            at.and_then(|at| words.get(at.checked_sub(1)?)?.parse().ok()).unwrap_or_default()
+            at.and_then(|at| words.get(at.checked_sub(1)?)?.parse().ok())
+                .unwrap_or_default()
         };
-        Self { passed: number("passed"), failed: number("failed"), ignored: number("ignored") }
+        Self {
+            passed: number("passed"),
+            failed: number("failed"),
+            ignored: number("ignored"),
+        }
     }
 
     fn ran(self) -> usize {
@@ -184,35 +230,72 @@ impl Sub for Counts {
 
 impl fmt::Display for Counts {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = [(self.passed, "passed"), (self.failed, "failed"), (self.ignored, "skipped")];
-        let text: Vec<String> =
-            parts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
-        formatter.write_str(if text.is_empty() { "-".to_owned() } else { text.join(", ") }.as_str())
+        let parts = [
+            (self.passed, "passed"),
+            (self.failed, "failed"),
+            (self.ignored, "skipped"),
+        ];
+        let text: Vec<String> = parts
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, word)| format!("{count} {word}"))
+            .collect();
+        formatter.write_str(
+            if text.is_empty() {
+                "-".to_owned()
+            } else {
+                text.join(", ")
+            }
+            .as_str(),
+        )
     }
 }
 
 impl Program {
-    /// Reads cargo's announcement of a test program: `Running tests/store.rs (target/debug/deps/store-0f…)`.
+    /// Reads cargo's announcement of a test program:
+    /// `Running tests/store.rs (target/debug/deps/store-0f…)`.
     fn from_line(line: &str) -> Option<Self> {
         let line = line.trim_start();
         if let Some(package) = line.strip_prefix("Doc-tests ") {
-            return Some(Self { name: package.to_owned(), is_integration_test: false });
+            return Some(Self {
+                name: package.to_owned(),
+                is_integration_test: false,
+            });
         }
-        let what = line.strip_prefix("Running ").filter(|what| what.ends_with(')'))?;
+        let what = line
+            .strip_prefix("Running ")
+            .filter(|what| what.ends_with(')'))?;
         let (_, executable) = what.rsplit_once(['/', '\\'])?;
         let (name, _) = executable.rsplit_once('-')?;
-        Some(Self { name: name.to_owned(), is_integration_test: !what.starts_with("unittests ") })
+        Some(Self {
+            name: name.to_owned(),
+            is_integration_test: !what.starts_with("unittests "),
+        })
     }
 
     /// Where a test counts; nowhere if it belongs neither to a suite nor to a server.
     ///
-    /// An integration test may name the suite or the server by its file. That of a broker is the suite of its publisher.
+    /// An integration test may name the suite or the server by its file. That of a broker is the
+    /// suite of its publisher.
     fn cell(&self, path: &str) -> Option<(&'static str, Option<&'static str>)> {
         let segments: Vec<&str> = path.split("::").collect();
         let file = self.is_integration_test.then_some(self.name.as_str());
-        let kind = segments.iter().copied().chain(file).find_map(Kind::from_name).map(Kind::name);
-        let of_broker = file.and_then(Kind::from_name).filter(|kind| kind.is_broker()).map(|_| BROKER_SUITES[0]);
-        match (file.and_then(suite).or(of_broker).or_else(|| suite(segments[0])), kind) {
+        let kind = segments
+            .iter()
+            .copied()
+            .chain(file)
+            .find_map(Kind::from_name)
+            .map(Kind::name);
+        let of_broker = file
+            .and_then(Kind::from_name)
+            .filter(|kind| kind.is_broker())
+            .map(|_| BROKER_SUITES[0]);
+        match (
+            file.and_then(suite)
+                .or(of_broker)
+                .or_else(|| suite(segments[0])),
+            kind,
+        ) {
             (Some(suite), _) => Some((suite, kind)),
             // Unit tests may sit in a module that is named like a back end without needing one.
             (None, Some(_)) if self.is_integration_test => Some((OTHER, kind)),
@@ -222,10 +305,14 @@ impl Program {
 }
 
 fn suite(name: &str) -> Option<&'static str> {
-    BACK_END_SUITES.into_iter().chain(BROKER_SUITES).find(|suite| *suite == name)
+    BACK_END_SUITES
+        .into_iter()
+        .chain(BROKER_SUITES)
+        .find(|suite| *suite == name)
 }
 
-/// Reads `test path::of::it ... ok`. Documentation and compile-error tests, named by file, are left to the summary.
+/// Reads `test path::of::it ... ok`. Documentation and compile-error tests, named by file, are left
+/// to the summary.
 fn test_line(line: &str) -> Option<(&str, Counts)> {
     let (path, outcome) = line.strip_prefix("test ")?.split_once(" ... ")?;
     let path = path.strip_suffix(" - should panic").unwrap_or(path);
@@ -291,7 +378,12 @@ all: 8 passed, 1 failed, 1 skipped";
     fn a_suite_that_did_not_run_on_a_server_in_use_is_a_hole() {
         assert_eq!(
             report().holes(),
-            ["store on sqlite", "journey on sqlite", "journey on postgres", "publisher on redis"]
+            [
+                "store on sqlite",
+                "journey on sqlite",
+                "journey on postgres",
+                "publisher on redis"
+            ]
         );
     }
 

@@ -1,4 +1,5 @@
-//! `dialect` is where `bento-seaorm` tells one back end from another. The exceptions stand in ARCHITECTURE.md, and here.
+//! `dialect` is where `bento-seaorm` tells one back end from another. The exceptions stand in
+//! ARCHITECTURE.md, and here.
 
 use super::Source;
 use super::rust_text::{code_without_tests, line_of};
@@ -16,19 +17,32 @@ const ALLOWED: [&str; 3] = [
 ];
 
 /// The names by which SeaORM and sqlx tell back ends apart.
-const NAMES: [&str; 6] =
-    ["DbBackend::Postgres", "DbBackend::MySql", "DbBackend::Sqlite", "SqlxPostgres", "SqlxMySql", "SqlxSqlite"];
+const NAMES: [&str; 6] = [
+    "DbBackend::Postgres",
+    "DbBackend::MySql",
+    "DbBackend::Sqlite",
+    "SqlxPostgres",
+    "SqlxMySql",
+    "SqlxSqlite",
+];
 
 pub(super) fn faults(sources: &[Source]) -> Vec<String> {
-    sources.iter().filter(|source| is_bound(&source.path)).flat_map(faults_of).collect()
+    sources
+        .iter()
+        .filter(|source| is_bound(&source.path))
+        .flat_map(faults_of)
+        .collect()
 }
 
 fn is_bound(path: &str) -> bool {
-    let Some(path) = path.strip_prefix(CRATE) else { return false };
+    let Some(path) = path.strip_prefix(CRATE) else {
+        return false;
+    };
     let is_dialect = path == "dialect.rs" || path.starts_with("dialect/");
     // It is for PostgreSQL alone.
     let is_wake = path == "wake.rs" || path.starts_with("wake/");
-    let is_test = path == "test_database.rs" || path.ends_with("/tests.rs") || path.contains("/tests/");
+    let is_test =
+        path == "test_database.rs" || path.ends_with("/tests.rs") || path.contains("/tests/");
     !(is_dialect || is_wake || is_test || ALLOWED.contains(&path))
 }
 
@@ -37,7 +51,10 @@ fn faults_of(source: &Source) -> Vec<String> {
     let found = NAMES.iter().flat_map(|name| code.match_indices(name));
     let faults = found.map(|(at, name)| {
         let line = line_of(&code, at);
-        format!("{}:{line}: `{name}`: what differs between back ends belongs into `dialect`", source.path)
+        format!(
+            "{}:{line}: `{name}`: what differs between back ends belongs into `dialect`",
+            source.path
+        )
     });
     faults.collect()
 }
@@ -47,7 +64,11 @@ mod tests {
     use super::*;
 
     fn faults_in(path: &str, text: &str) -> usize {
-        faults(&[Source { path: path.to_owned(), text: text.to_owned() }]).len()
+        faults(&[Source {
+            path: path.to_owned(),
+            text: text.to_owned(),
+        }])
+        .len()
     }
 
     #[test]
@@ -62,8 +83,12 @@ mod tests {
 
     #[test]
     fn comments_and_tests_are_free() {
-        let text = "/// [`DbBackend::Sqlite`]\n#[cfg(test)]\nmod tests {\n    use DbBackend::MySql;\n}\n";
+        let text =
+            "/// [`DbBackend::Sqlite`]\n#[cfg(test)]\nmod tests {\n    use DbBackend::MySql;\n}\n";
         assert_eq!(faults_in("bento-seaorm/src/outbox.rs", text), 0);
-        assert_eq!(faults_in("bento-seaorm/src/outbox/tests.rs", "DbBackend::MySql"), 0);
+        assert_eq!(
+            faults_in("bento-seaorm/src/outbox/tests.rs", "DbBackend::MySql"),
+            0
+        );
     }
 }

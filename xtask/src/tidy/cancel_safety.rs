@@ -1,20 +1,34 @@
-//! Every public async function of the published crates says what becomes of it when its future is dropped.
+//! Every public async function of the published crates says what becomes of it when its future is
+//! dropped.
 
 use super::Source;
 
-const CRATES: [&str; 4] = ["bento-core/src/", "bento-seaorm/src/", "bento-brokers/src/", "bento-testkit/src/"];
+const CRATES: [&str; 4] = [
+    "bento-core/src/",
+    "bento-seaorm/src/",
+    "bento-brokers/src/",
+    "bento-testkit/src/",
+];
 const SECTION: &str = "# Cancel safety";
 
 pub(super) fn faults(sources: &[Source]) -> Vec<String> {
-    let published = sources.iter().filter(|source| CRATES.iter().any(|begin| source.path.starts_with(begin)));
-    published.filter(|source| !is_test(&source.path)).flat_map(faults_of).collect()
+    let published = sources
+        .iter()
+        .filter(|source| CRATES.iter().any(|begin| source.path.starts_with(begin)));
+    published
+        .filter(|source| !is_test(&source.path))
+        .flat_map(faults_of)
+        .collect()
 }
 
-/// The rules of the conformance suites are tests; the modules around them say so once for all of them.
+/// The rules of the conformance suites are tests; the modules around them say so once for all of
+/// them.
 const RULES: [&str; 2] = ["bento-testkit/src/store/", "bento-testkit/src/publisher/"];
 
 fn is_test(path: &str) -> bool {
-    path.ends_with("/tests.rs") || path.contains("/tests/") || RULES.iter().any(|rules| path.starts_with(rules))
+    path.ends_with("/tests.rs")
+        || path.contains("/tests/")
+        || RULES.iter().any(|rules| path.starts_with(rules))
 }
 
 fn faults_of(source: &Source) -> Vec<String> {
@@ -42,7 +56,11 @@ fn faults_of(source: &Source) -> Vec<String> {
         if let Some(name) = async_function(&lines[at..], in_trait)
             && !has_section
         {
-            faults.push(format!("{}:{}: `{name}` is async and has no section `{SECTION}`", source.path, at + 1));
+            faults.push(format!(
+                "{}:{}: `{name}` is async and has no section `{SECTION}`",
+                source.path,
+                at + 1
+            ));
         }
         has_section = false;
     }
@@ -84,19 +102,36 @@ mod tests {
     use super::*;
 
     fn faults_in(path: &str, text: &str) -> usize {
-        faults(&[Source { path: path.to_owned(), text: text.to_owned() }]).len()
+        faults(&[Source {
+            path: path.to_owned(),
+            text: text.to_owned(),
+        }])
+        .len()
     }
 
     #[test]
     fn a_public_async_function_has_the_section() {
         let without = "/// Waits.\n#[must_use]\npub async fn wait() {}\n";
-        let with = "/// Waits.\n///\n/// # Cancel safety\n/// Nothing is lost.\npub async fn wait() {}\n";
+        let with =
+            "/// Waits.\n///\n/// # Cancel safety\n/// Nothing is lost.\npub async fn wait() {}\n";
         assert_eq!(faults_in("bento-core/src/id.rs", without), 1);
         assert_eq!(faults_in("bento-core/src/id.rs", with), 0);
         assert_eq!(faults_in("bento-core/src/id/tests.rs", without), 0);
         assert_eq!(faults_in("xtask/src/main.rs", without), 0);
-        assert_eq!(faults_in("bento-core/src/id.rs", "pub(crate) async fn wait() {}\nfn f() {}\n"), 0);
-        assert_eq!(faults_in("bento-core/src/id.rs", "#[cfg(test)]\nmod tests {\n    pub async fn wait() {}\n}\n"), 0);
+        assert_eq!(
+            faults_in(
+                "bento-core/src/id.rs",
+                "pub(crate) async fn wait() {}\nfn f() {}\n"
+            ),
+            0
+        );
+        assert_eq!(
+            faults_in(
+                "bento-core/src/id.rs",
+                "#[cfg(test)]\nmod tests {\n    pub async fn wait() {}\n}\n"
+            ),
+            0
+        );
     }
 
     #[test]
@@ -110,7 +145,19 @@ mod tests {
             ),
             1
         );
-        assert_eq!(faults_in("bento-seaorm/src/wait.rs", &text.replace("pub trait", "trait")), 0);
-        assert_eq!(faults_in("bento-seaorm/src/wait.rs", &text.replace("Waits.", "# Cancel safety")), 0);
+        assert_eq!(
+            faults_in(
+                "bento-seaorm/src/wait.rs",
+                &text.replace("pub trait", "trait")
+            ),
+            0
+        );
+        assert_eq!(
+            faults_in(
+                "bento-seaorm/src/wait.rs",
+                &text.replace("Waits.", "# Cancel safety")
+            ),
+            0
+        );
     }
 }

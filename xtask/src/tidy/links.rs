@@ -32,8 +32,12 @@ fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
 
 /// What stands in `[…](here)` and in `[…]: here`.
 fn targets(line: &str) -> Vec<&str> {
-    let mut targets: Vec<&str> =
-        line.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target).collect();
+    let mut targets: Vec<&str> = line
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split_once(')'))
+        .map(|(target, _)| target)
+        .collect();
     if line.starts_with('[')
         && let Some((_, target)) = line.split_once("]: ")
     {
@@ -56,7 +60,8 @@ fn dead(source: &Source, target: &str) -> Option<&'static str> {
         }
         fs::read_to_string(file).unwrap_or_default()
     };
-    let has_anchor = anchor.is_empty() || prose(&text).any(|(_, line)| heading_anchor(line).as_deref() == Some(anchor));
+    let has_anchor = anchor.is_empty()
+        || prose(&text).any(|(_, line)| heading_anchor(line).as_deref() == Some(anchor));
     (!has_anchor).then_some("leads to no heading")
 }
 
@@ -66,7 +71,10 @@ fn heading_anchor(line: &str) -> Option<String> {
     if title.len() == line.len() || !title.starts_with(' ') {
         return None;
     }
-    let kept = title.trim().chars().filter(|next| next.is_alphanumeric() || matches!(next, ' ' | '-' | '_'));
+    let kept = title
+        .trim()
+        .chars()
+        .filter(|next| next.is_alphanumeric() || matches!(next, ' ' | '-' | '_'));
     Some(kept.collect::<String>().to_lowercase().replace(' ', "-"))
 }
 
@@ -75,12 +83,18 @@ mod tests {
     use super::*;
 
     fn faults_in(text: &str) -> Vec<String> {
-        faults(&[Source { path: "docs/a.md".to_owned(), text: text.to_owned() }])
+        faults(&[Source {
+            path: "docs/a.md".to_owned(),
+            text: text.to_owned(),
+        }])
     }
 
     #[test]
     fn a_link_to_no_file_is_a_fault() {
-        assert_eq!(faults_in("see [x](none.md)"), ["docs/a.md:1: `none.md` leads to no file"]);
+        assert_eq!(
+            faults_in("see [x](none.md)"),
+            ["docs/a.md:1: `none.md` leads to no file"]
+        );
         assert_eq!(faults_in("[x]: none.md").len(), 1);
     }
 
@@ -92,6 +106,9 @@ mod tests {
 
     #[test]
     fn other_sites_and_code_are_left_alone() {
-        assert_eq!(faults_in("[x](https://example.org/y)\n```\n[x](none.md)\n```\n"), Vec::<String>::new());
+        assert_eq!(
+            faults_in("[x](https://example.org/y)\n```\n[x](none.md)\n```\n"),
+            Vec::<String>::new()
+        );
     }
 }

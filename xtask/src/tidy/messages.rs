@@ -1,8 +1,8 @@
 //! The messages in the README's table of what does not compile are what a build says.
 //!
-//! Each of them stands in the expected output of a test of compile errors, or, if only the linker says it, its symbol in the
-//! test that links. Where the table joins a diagnostic with its label or its help by `: `, or leaves something out with `…`, the
-//! parts stand in one output.
+//! Each of them stands in the expected output of a test of compile errors, or, if only the linker
+//! says it, its symbol in the test that links. Where the table joins a diagnostic with its label or
+//! its help by `: `, or leaves something out with `…`, the parts stand in one output.
 
 use std::fs;
 
@@ -18,7 +18,10 @@ const SYMBOL: &str = "bento__";
 
 pub(super) fn faults(markdown: &[Source], expected: &[Source]) -> Result<Vec<String>> {
     let declarations = fs::read_to_string(root().join(DECLARATIONS))?;
-    let readme = markdown.iter().find(|source| source.path == README).ok_or("there is no README.md")?;
+    let readme = markdown
+        .iter()
+        .find(|source| source.path == README)
+        .ok_or("there is no README.md")?;
     Ok(faults_of(&readme.text, expected, &declarations))
 }
 
@@ -35,7 +38,9 @@ fn faults_of(readme: &str, expected: &[Source], declarations: &str) -> Vec<Strin
             None => expected.iter().any(|text| stands_in(text, &message)),
         };
         if !is_said {
-            faults.push(format!("{README}:{line}: no test expects the message `{message}`"));
+            faults.push(format!(
+                "{README}:{line}: no test expects the message `{message}`"
+            ));
         }
     }
     faults
@@ -43,14 +48,25 @@ fn faults_of(readme: &str, expected: &[Source], declarations: &str) -> Vec<Strin
 
 /// The code in the second column of the table, with its line.
 fn messages(readme: &str) -> Vec<(usize, String)> {
-    let section = readme.lines().enumerate().skip_while(|(_, line)| *line != HEADING).skip(1);
-    let rows = section.take_while(|(_, line)| !line.starts_with("## ")).filter(|(_, line)| line.starts_with('|'));
+    let section = readme
+        .lines()
+        .enumerate()
+        .skip_while(|(_, line)| *line != HEADING)
+        .skip(1);
+    let rows = section
+        .take_while(|(_, line)| !line.starts_with("## "))
+        .filter(|(_, line)| line.starts_with('|'));
     // The first two are the head of the table and the line below it.
-    rows.skip(2).map(|(index, line)| (index + 1, code(cell(line)).unwrap_or_default())).collect()
+    rows.skip(2)
+        .map(|(index, line)| (index + 1, code(cell(line)).unwrap_or_default()))
+        .collect()
 }
 
 fn cell(row: &str) -> &str {
-    row.trim_matches('|').split_once(" | ").map_or("", |(_, second)| second).trim()
+    row.trim_matches('|')
+        .split_once(" | ")
+        .map_or("", |(_, second)| second)
+        .trim()
 }
 
 /// The first code span of a text: as many backticks as open it close it.
@@ -72,7 +88,9 @@ fn stands_in(text: &str, message: &str) -> bool {
     }
     let in_two = |joint: &str| {
         let mut splits = message.match_indices(joint);
-        splits.any(|(at, _)| text.contains(&message[..at]) && stands_in(text, message[at + joint.len()..].trim()))
+        splits.any(|(at, _)| {
+            text.contains(&message[..at]) && stands_in(text, message[at + joint.len()..].trim())
+        })
     };
     text.contains(message) || in_two(": ") || in_two("…")
 }
@@ -85,13 +103,22 @@ fn normal(text: &str) -> String {
 mod tests {
     use super::*;
 
-    const EXPECTED: &str =
-        "error: `A` cannot be raised\n  | ^ not an event\n  = note: the keys are `a`, `b`, `c`; did\n   you mean `a`?";
+    const EXPECTED: &str = "error: `A` cannot be raised\n  | ^ not an event\n  = note: the keys are `a`, `b`, `c`; did\n   you mean `a`?";
 
     fn judged(message: &str) -> bool {
-        let readme = format!("{HEADING}\n\n| mistake | message |\n|---|---|\n| one | {message} |\n\n## Next\n");
-        let expected = [Source { path: "a.stderr".to_owned(), text: EXPECTED.to_owned() }];
-        faults_of(&readme, &expected, "const SYMBOL: &str = \"bento__event__a\";").is_empty()
+        let readme = format!(
+            "{HEADING}\n\n| mistake | message |\n|---|---|\n| one | {message} |\n\n## Next\n"
+        );
+        let expected = [Source {
+            path: "a.stderr".to_owned(),
+            text: EXPECTED.to_owned(),
+        }];
+        faults_of(
+            &readme,
+            &expected,
+            "const SYMBOL: &str = \"bento__event__a\";",
+        )
+        .is_empty()
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Rust code in the README is quoted from a file that is compiled, and equal to it.
 //!
-//! A block of Rust follows the line `<!-- quoted from path/of/file.rs -->`. Its lines stand in that file one after
-//! the other, perhaps indented further; a line `// …` leaves some out.
+//! A block of Rust follows the line `<!-- quoted from path/of/file.rs -->`. Its lines stand in that
+//! file one after the other, perhaps indented further; a line `// …` leaves some out.
 
 use std::fs;
 
@@ -24,9 +24,12 @@ pub(super) fn faults(sources: &[Source]) -> Vec<String> {
         for quotation in quotations(&source.text) {
             let reason = match quotation.from {
                 Some(path) => differs(source, path, &quotation.code),
-                None => (source.path == "README.md").then(|| format!("Rust without `{MARK}… -->` above it")),
+                None => (source.path == "README.md")
+                    .then(|| format!("Rust without `{MARK}… -->` above it")),
             };
-            faults.extend(reason.map(|reason| format!("{}:{}: {reason}", source.path, quotation.line)));
+            faults.extend(
+                reason.map(|reason| format!("{}:{}: {reason}", source.path, quotation.line)),
+            );
         }
     }
     faults
@@ -45,9 +48,17 @@ fn quotations(text: &str) -> Vec<Quotation<'_>> {
             }
         } else if line.starts_with("```rust") {
             in_rust = true;
-            quotations.push(Quotation { line: index + 1, from: from.take(), code: Vec::new() });
+            quotations.push(Quotation {
+                line: index + 1,
+                from: from.take(),
+                code: Vec::new(),
+            });
         } else if !line.trim().is_empty() {
-            from = line.trim().strip_prefix(MARK).and_then(|rest| rest.strip_suffix("-->")).map(str::trim);
+            from = line
+                .trim()
+                .strip_prefix(MARK)
+                .and_then(|rest| rest.strip_suffix("-->"))
+                .map(str::trim);
         }
     }
     quotations
@@ -63,7 +74,10 @@ fn differs(source: &Source, path: &str, code: &[&str]) -> Option<String> {
         let part = without_outer_blanks(part);
         let Some(at) = (0..=rest.len()).find(|at| is_quoted_at(&rest[*at..], part)) else {
             let first = part.first().unwrap_or(&"");
-            return Some(format!("`{path}` has no such lines, from `{}`", first.trim()));
+            return Some(format!(
+                "`{path}` has no such lines, from `{}`",
+                first.trim()
+            ));
         };
         rest = &rest[at + part.len()..];
     }
@@ -92,11 +106,15 @@ fn is_quoted_at(file: &[&str], part: &[&str]) -> bool {
     if file.len() < part.len() {
         return false;
     }
-    let Some(indent) = file[0].strip_suffix(first).filter(|indent| indent.trim().is_empty()) else {
+    let Some(indent) = file[0]
+        .strip_suffix(first)
+        .filter(|indent| indent.trim().is_empty())
+    else {
         return false;
     };
     part.iter().zip(file).all(|(quoted, line)| {
-        (quoted.trim().is_empty() && line.trim().is_empty()) || line.strip_prefix(indent) == Some(quoted)
+        (quoted.trim().is_empty() && line.trim().is_empty())
+            || line.strip_prefix(indent) == Some(quoted)
     })
 }
 
@@ -115,10 +133,21 @@ mod tests {
 
     #[test]
     fn rust_in_the_readme_must_name_its_source() {
-        let readme = |text: &str| faults(&[Source { path: "README.md".to_owned(), text: text.to_owned() }]);
-        assert_eq!(readme("```rust\na\n```\n"), ["README.md:1: Rust without `<!-- quoted from … -->` above it"]);
+        let readme = |text: &str| {
+            faults(&[Source {
+                path: "README.md".to_owned(),
+                text: text.to_owned(),
+            }])
+        };
+        assert_eq!(
+            readme("```rust\na\n```\n"),
+            ["README.md:1: Rust without `<!-- quoted from … -->` above it"]
+        );
         let quoting = "<!-- quoted from xtask/src/tidy/quotations.rs -->\n\n```rust\nuse std::fs;\n// …\nNOPE\n```\n";
         assert_eq!(readme(quoting).len(), 1);
-        assert_eq!(readme(&quoting.replace("NOPE", "use super::{Source, resolve};")), Vec::<String>::new());
+        assert_eq!(
+            readme(&quoting.replace("NOPE", "use super::{Source, resolve};")),
+            Vec::<String>::new()
+        );
     }
 }

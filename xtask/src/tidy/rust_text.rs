@@ -1,4 +1,5 @@
-//! Rust source with what is not code blanked out, so that checks need no parser. Positions and lines stay the same.
+//! Rust source with what is not code blanked out, so that checks need no parser. Positions and
+//! lines stay the same.
 
 /// The begin of an attribute that leaves an item to tests.
 const MARKS: [&str; 2] = ["#[cfg(test)]", "#[cfg(all(test,"];
@@ -7,7 +8,9 @@ const MARKS: [&str; 2] = ["#[cfg(test)]", "#[cfg(all(test,"];
 pub(super) fn code_without_tests(text: &str) -> String {
     let mut code = code(text);
     while let Some(start) = MARKS.iter().filter_map(|mark| code.find(mark)).min() {
-        let attribute = code[start..].find(']').map_or(code.len(), |end| start + end + 1);
+        let attribute = code[start..]
+            .find(']')
+            .map_or(code.len(), |end| start + end + 1);
         let end = end_of_item(&code, attribute);
         let blank = blanked(&code[start..end]);
         code.replace_range(start..end, &blank);
@@ -42,7 +45,9 @@ pub(super) fn line_of(text: &str, at: usize) -> usize {
 
 /// Spaces of the same length, with the same line ends.
 fn blanked(text: &str) -> String {
-    text.bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' }).collect()
+    text.bytes()
+        .map(|byte| if byte == b'\n' { '\n' } else { ' ' })
+        .collect()
 }
 
 fn text_or_comment_length(rest: &str, before: Option<char>) -> Option<usize> {
@@ -87,13 +92,20 @@ fn block_comment_length(rest: &str) -> usize {
 
 /// `r"…"`, `r#"…"#`, `br"…"`, `cr"…"`.
 fn raw_text_length(rest: &str) -> Option<usize> {
-    let after_prefix = rest.strip_prefix(['b', 'c']).unwrap_or(rest).strip_prefix('r')?;
+    let after_prefix = rest
+        .strip_prefix(['b', 'c'])
+        .unwrap_or(rest)
+        .strip_prefix('r')?;
     let after_hashes = after_prefix.trim_start_matches('#');
     let hashes = &after_prefix[..after_prefix.len() - after_hashes.len()];
     let content = after_hashes.strip_prefix('"')?;
     let end = format!("\"{hashes}");
     let start = rest.len() - content.len();
-    Some(content.find(&end).map_or(rest.len(), |at| start + at + end.len()))
+    Some(
+        content
+            .find(&end)
+            .map_or(rest.len(), |at| start + at + end.len()),
+    )
 }
 
 fn quoted_length(rest: &str, quote: char) -> usize {

@@ -1,6 +1,7 @@
 //! The two crates: the same structs, declared as events and aggregates, and with serde alone.
 //!
-//! An event has six fields, two of them of structs of its own crate. Every fifth event is at version 2 and has a field that version 1 had not.
+//! An event has six fields, two of them of structs of its own crate. Every fifth event is at
+//! version 2 and has a field that version 1 had not.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -41,7 +42,9 @@ uuid = {{ version = "1.29", features = ["v7", "serde"] }}
 /// `src/lib.rs` of one of the crates.
 pub(super) fn library(contender: Contender, size: Size) -> String {
     let mut text = match contender {
-        Contender::Bento => "use bento_core::{PendingEvents, aggregate, domain_event};\n".to_owned(),
+        Contender::Bento => {
+            "use bento_core::{PendingEvents, aggregate, domain_event};\n".to_owned()
+        }
         Contender::Serde => String::new(),
     };
     text.push_str(SHARED);
@@ -49,7 +52,9 @@ pub(super) fn library(contender: Contender, size: Size) -> String {
         event(contender, number, &mut text).expect("a String takes everything");
     }
     for number in 0..size.aggregates {
-        let events: Vec<_> = (0..size.events).filter(|event| event % size.aggregates == number).collect();
+        let events: Vec<_> = (0..size.events)
+            .filter(|event| event % size.aggregates == number)
+            .collect();
         aggregate(contender, number, &events, &mut text).expect("a String takes everything");
     }
     text
@@ -81,26 +86,49 @@ fn event(contender: Contender, number: usize, text: &mut String) -> std::fmt::Re
             text,
             "\n#[domain_event(schema = \"thing.happened_{number}\", version = {version})]\n#[derive(Clone, Debug, PartialEq)]"
         )?,
-        Contender::Serde => writeln!(text, "\n#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]")?,
+        Contender::Serde => writeln!(
+            text,
+            "\n#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]"
+        )?,
     }
-    writeln!(text, "pub struct Event{number} {{\n    pub thing_id: Uuid,\n    pub total_cents: i64,")?;
-    writeln!(text, "    pub placed_at: DateTime<Utc>,\n    pub shipping: Address,\n    pub lines: Vec<Line>,")?;
+    writeln!(
+        text,
+        "pub struct Event{number} {{\n    pub thing_id: Uuid,\n    pub total_cents: i64,"
+    )?;
+    writeln!(
+        text,
+        "    pub placed_at: DateTime<Utc>,\n    pub shipping: Address,\n    pub lines: Vec<Line>,"
+    )?;
     if has_history && contender == Contender::Bento {
         writeln!(text, "    #[event(since = 2, default = \"EUR\")]")?;
     }
     writeln!(text, "    pub currency: String,\n}}")?;
     if contender == Contender::Serde {
         writeln!(text, "\nimpl Event{number} {{")?;
-        writeln!(text, "    pub fn write(&self, payload: &mut Vec<u8>) -> serde_json::Result<()> {{")?;
-        writeln!(text, "        serde_json::to_writer(payload, self)\n    }}\n")?;
-        writeln!(text, "    pub fn read(payload: &[u8]) -> serde_json::Result<Self> {{")?;
+        writeln!(
+            text,
+            "    pub fn write(&self, payload: &mut Vec<u8>) -> serde_json::Result<()> {{"
+        )?;
+        writeln!(
+            text,
+            "        serde_json::to_writer(payload, self)\n    }}\n"
+        )?;
+        writeln!(
+            text,
+            "    pub fn read(payload: &[u8]) -> serde_json::Result<Self> {{"
+        )?;
         writeln!(text, "        serde_json::from_slice(payload)\n    }}\n}}")?;
     }
     Ok(())
 }
 
 /// An aggregate with a method for each of its events; by hand it keeps them in an enum.
-fn aggregate(contender: Contender, number: usize, events: &[usize], text: &mut String) -> std::fmt::Result {
+fn aggregate(
+    contender: Contender,
+    number: usize,
+    events: &[usize],
+    text: &mut String,
+) -> std::fmt::Result {
     let names: Vec<_> = events.iter().map(|event| format!("Event{event}")).collect();
     match contender {
         Contender::Bento => writeln!(
@@ -110,7 +138,10 @@ fn aggregate(contender: Contender, number: usize, events: &[usize], text: &mut S
             names.join(", ")
         )?,
         Contender::Serde => {
-            writeln!(text, "\n#[derive(Clone, Debug, PartialEq)]\npub enum Thing{number}Event {{")?;
+            writeln!(
+                text,
+                "\n#[derive(Clone, Debug, PartialEq)]\npub enum Thing{number}Event {{"
+            )?;
             for name in &names {
                 writeln!(text, "    {name}({name}),")?;
             }
@@ -127,7 +158,11 @@ fn aggregate(contender: Contender, number: usize, events: &[usize], text: &mut S
             Contender::Bento => "self.raise(event)".to_owned(),
             Contender::Serde => format!("self.events.push(Thing{number}Event::{name}(event))"),
         };
-        writeln!(text, "    pub fn {}(&mut self, event: {name}) {{\n        {raised};\n    }}", name.to_lowercase())?;
+        writeln!(
+            text,
+            "    pub fn {}(&mut self, event: {name}) {{\n        {raised};\n    }}",
+            name.to_lowercase()
+        )?;
     }
     writeln!(text, "}}")
 }

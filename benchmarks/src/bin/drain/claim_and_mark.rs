@@ -1,5 +1,5 @@
-//! The usual outbox with sqlx: claim a batch by UPDATE … SKIP LOCKED, publish, mark it sent by UPDATE. Rows are never deleted here;
-//! cleaning up, which it needs as well, is not counted.
+//! The usual outbox with sqlx: claim a batch by UPDATE … SKIP LOCKED, publish, mark it sent by
+//! UPDATE. Rows are never deleted here; cleaning up, which it needs as well, is not counted.
 
 use std::hint::black_box;
 use std::sync::LazyLock;
@@ -17,7 +17,8 @@ static CLAIM: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-const MARK: &str = "UPDATE claim_outbox SET status = 'sent', sent_at = now() WHERE position = ANY($1)";
+const MARK: &str =
+    "UPDATE claim_outbox SET status = 'sent', sent_at = now() WHERE position = ANY($1)";
 
 pub(crate) async fn drain(pool: &PgPool, batch: usize, published: &Published) -> Result {
     while drain_batch(pool, batch, published).await? > 0 {}

@@ -1,7 +1,8 @@
 //! `cargo run --release --bin drain [-- --rounds 3 --rows 200000 --batch 200]`
 //!
-//! How long a backlog takes to leave the outbox of a PostgreSQL database for a publisher that does nothing: by Bento's relay, by a
-//! plain loop that reads in order and deletes, and by the usual outbox that claims and marks by UPDATE.
+//! How long a backlog takes to leave the outbox of a PostgreSQL database for a publisher that does
+//! nothing: by Bento's relay, by a plain loop that reads in order and deletes, and by the usual
+//! outbox that claims and marks by UPDATE.
 
 mod bento;
 mod claim_and_mark;
@@ -30,8 +31,8 @@ enum Contender {
 
 use Contender::{Bento, ClaimAndMark, OneWorker, PlainLoop};
 
-/// Everything runs on a worker of the runtime: between the main thread and the workers each answer of the database would cost
-/// the contenders that stay on the main thread a change of threads.
+/// Everything runs on a worker of the runtime: between the main thread and the workers each answer
+/// of the database would cost the contenders that stay on the main thread a change of threads.
 #[tokio::main]
 async fn main() -> Result {
     tokio::spawn(run()).await?
@@ -40,7 +41,10 @@ async fn main() -> Result {
 async fn run() -> Result {
     arguments::expect_only(&["rounds", "rows", "batch"])?;
     let rounds = arguments::option("rounds", 3)?;
-    let outbox = Outbox { rows: arguments::option("rows", 200_000)?, batch: arguments::option("batch", 200)? };
+    let outbox = Outbox {
+        rows: arguments::option("rows", 200_000)?,
+        batch: arguments::option("batch", 200)?,
+    };
     let database = PostgresDatabase::create().await?;
     let result = compare(&database, &outbox, rounds).await;
     database.drop().await?;
@@ -55,7 +59,10 @@ async fn compare(database: &PostgresDatabase, outbox: &Outbox, rounds: usize) ->
     let mut measured = Rounds::new(&[OneWorker, Bento, PlainLoop, ClaimAndMark]);
     for round in 0..rounds {
         for contender in measured.turns(round) {
-            measured.record(contender, outbox.drain(contender, &pool, &relay_pool).await?);
+            measured.record(
+                contender,
+                outbox.drain(contender, &pool, &relay_pool).await?,
+            );
         }
     }
     print(outbox, rounds, &measured);
@@ -63,7 +70,10 @@ async fn compare(database: &PostgresDatabase, outbox: &Outbox, rounds: usize) ->
 }
 
 fn print(outbox: &Outbox, rounds: usize, measured: &Rounds<Contender>) {
-    println!("{} rows, batches of {}, {rounds} rounds, synchronous_commit = on\n", outbox.rows, outbox.batch);
+    println!(
+        "{} rows, batches of {}, {rounds} rounds, synchronous_commit = on\n",
+        outbox.rows, outbox.batch
+    );
     println!(
         "| drain | of the plain loop's speed | by processor time | times claim-and-mark's | by processor time | here: events/s | µs of processor per event | of it here |"
     );
@@ -76,7 +86,9 @@ fn print(outbox: &Outbox, rounds: usize, measured: &Rounds<Contender>) {
     ];
     for (contender, name) in rows {
         let speed = |measure, of| cell(measured.ratio(measure, of, contender));
-        let rate = measured.median(Measure::Elapsed, contender).map(|time| outbox.rows as f64 / time.as_secs_f64());
+        let rate = measured
+            .median(Measure::Elapsed, contender)
+            .map(|time| outbox.rows as f64 / time.as_secs_f64());
         let micros = |measure| {
             let time = measured.median(measure, contender);
             cell(time.map(|time| format!("{:.1}", time.as_secs_f64() * 1e6 / outbox.rows as f64)))
@@ -96,8 +108,17 @@ fn print(outbox: &Outbox, rounds: usize, measured: &Rounds<Contender>) {
 
 impl Outbox {
     /// Fills the contender's table, and takes the cost until the last event is published and gone.
-    async fn drain(&self, contender: Contender, pool: &PgPool, relay_pool: &PgPool) -> Result<Cost> {
-        let table = if contender == ClaimAndMark { outbox::CLAIM_TABLE } else { outbox::TABLE };
+    async fn drain(
+        &self,
+        contender: Contender,
+        pool: &PgPool,
+        relay_pool: &PgPool,
+    ) -> Result<Cost> {
+        let table = if contender == ClaimAndMark {
+            outbox::CLAIM_TABLE
+        } else {
+            outbox::TABLE
+        };
         self.fill(table, pool).await?;
         let published = Arc::new(Published::default());
         let meter = Meter::of(pool).await?;

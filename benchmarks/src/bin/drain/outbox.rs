@@ -1,4 +1,5 @@
-//! The backlog: the same rows before every turn, and proof afterwards that each was published once and is gone.
+//! The backlog: the same rows before every turn, and proof afterwards that each was published once
+//! and is gone.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -18,15 +19,15 @@ pub(crate) const CLAIM_TABLE: &str = "claim_outbox";
 pub(crate) const READ: &str = "position, event_id, event_type, schema_version, aggregate_type, aggregate_id, sequence, tenant_id, \
      topic, routing_key, occurred_at, content_encoding, key_id, headers, payload";
 
-/// 16 shards as by default, 10,000 aggregates whose events are far apart; the sequence counts the rows.
+/// 16 shards as by default, 10,000 aggregates whose events are far apart; the sequence counts the
+/// rows.
 const SOURCE: &str = "CREATE TABLE bench_source AS
     SELECT aggregate % 16 AS shard, ('0192f3a4-0000-7000-8000-' || lpad(to_hex(i), 12, '0'))::uuid AS event_id,
         'order.placed' AS event_type, 3 AS schema_version, 'order' AS aggregate_type, 'order-' || aggregate AS aggregate_id,
         i AS sequence, now() AS occurred_at, $2::bytea AS payload
     FROM (SELECT i, (i * 7919 % 10000)::int AS aggregate FROM generate_series(1::bigint, $1::bigint) i) rows";
 
-const COLUMNS: &str =
-    "shard, event_id, event_type, schema_version, aggregate_type, aggregate_id, sequence, occurred_at, payload";
+const COLUMNS: &str = "shard, event_id, event_type, schema_version, aggregate_type, aggregate_id, sequence, occurred_at, payload";
 
 const CLAIM_DDL: &str = "
     CREATE TABLE claim_outbox (LIKE bento_outbox);
@@ -47,17 +48,22 @@ impl Outbox {
         sqlx::raw_sql(CLAIM_DDL).execute(pool).await?;
         let payload = serde_json::to_vec(&OrderPlaced::sample(Uuid::now_v7(), 1))?;
         // A statement that creates a table takes no parameters: the payload is its own literal.
-        let source = SOURCE.replace("$1", &self.rows.to_string()).replace("$2", &format!("'\\x{}'", hex(&payload)));
+        let source = SOURCE
+            .replace("$1", &self.rows.to_string())
+            .replace("$2", &format!("'\\x{}'", hex(&payload)));
         sqlx::raw_sql(AssertSqlSafe(source)).execute(pool).await?;
         Ok(())
     }
 
-    /// The backlog in the state in which nobody has read it: statistics and hint bits fresh, the checkpoint behind it.
+    /// The backlog in the state in which nobody has read it: statistics and hint bits fresh, the
+    /// checkpoint behind it.
     pub(crate) async fn fill(&self, table: &str, pool: &PgPool) -> Result {
         for sql in [
             "TRUNCATE bento_outbox, claim_outbox".to_owned(),
             "CHECKPOINT".to_owned(),
-            format!("INSERT INTO {table} ({COLUMNS}) SELECT {COLUMNS} FROM bench_source ORDER BY sequence"),
+            format!(
+                "INSERT INTO {table} ({COLUMNS}) SELECT {COLUMNS} FROM bench_source ORDER BY sequence"
+            ),
             format!("VACUUM (ANALYZE) {table}"),
         ] {
             sqlx::raw_sql(AssertSqlSafe(sql)).execute(pool).await?;
@@ -67,14 +73,27 @@ impl Outbox {
 
     /// Each row was published once, and none is left to be published.
     pub(crate) async fn verify(&self, table: &str, published: &Published, pool: &PgPool) -> Result {
-        let pending = if table == CLAIM_TABLE { "WHERE status <> 'sent'" } else { "" };
+        let pending = if table == CLAIM_TABLE {
+            "WHERE status <> 'sent'"
+        } else {
+            ""
+        };
         let sql = format!("SELECT count(*) FROM {table} {pending}");
-        let left: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(pool).await?;
-        let (events, sequences) =
-            (published.events.load(Ordering::Relaxed), published.sequences.load(Ordering::Relaxed));
-        let complete = events == self.rows.unsigned_abs() && sequences == self.rows * (self.rows + 1) / 2;
+        let left: i64 = sqlx::query_scalar(AssertSqlSafe(sql))
+            .fetch_one(pool)
+            .await?;
+        let (events, sequences) = (
+            published.events.load(Ordering::Relaxed),
+            published.sequences.load(Ordering::Relaxed),
+        );
+        let complete =
+            events == self.rows.unsigned_abs() && sequences == self.rows * (self.rows + 1) / 2;
         if left != 0 || !complete {
-            return Err(format!("{events} of {} events were published, {left} are left in {table}", self.rows).into());
+            return Err(format!(
+                "{events} of {} events were published, {left} are left in {table}",
+                self.rows
+            )
+            .into());
         }
         Ok(())
     }
@@ -90,7 +109,9 @@ pub(crate) struct Published {
 impl Published {
     /// Takes a batch; `sequences` are those of its events.
     pub(crate) fn add(&self, sequences: impl Iterator<Item = i64>) {
-        let (events, sum) = sequences.fold((0, 0), |(events, sum), sequence| (events + 1, sum + sequence));
+        let (events, sum) = sequences.fold((0, 0), |(events, sum), sequence| {
+            (events + 1, sum + sequence)
+        });
         self.events.fetch_add(events, Ordering::Relaxed);
         self.sequences.fetch_add(sum, Ordering::Relaxed);
     }
@@ -98,7 +119,10 @@ impl Published {
 
 /// An event as a reader written by hand has it in memory.
 #[derive(Debug)]
-#[expect(dead_code, reason = "read from the database and handed to a publisher that looks at little of it")]
+#[expect(
+    dead_code,
+    reason = "read from the database and handed to a publisher that looks at little of it"
+)]
 pub(crate) struct Event {
     pub(crate) position: i64,
     pub(crate) event_id: Uuid,

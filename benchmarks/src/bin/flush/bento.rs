@@ -15,7 +15,9 @@ pub(crate) struct Bento {
 impl Bento {
     pub(crate) fn new(pool: &PgPool) -> Self {
         let database: DatabaseConnection = pool.clone().into();
-        Self { database: OutboxConnection::new(database) }
+        Self {
+            database: OutboxConnection::new(database),
+        }
     }
 
     pub(crate) async fn place_order(&self, events: usize) -> Result {

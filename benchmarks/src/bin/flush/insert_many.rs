@@ -3,7 +3,10 @@
 use bento_benchmarks::Result;
 use bento_benchmarks::order::OrderPlaced;
 use chrono::Utc;
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, NotSet, Set, Statement, TransactionTrait};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, NotSet, Set, Statement,
+    TransactionTrait,
+};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -16,17 +19,26 @@ pub(crate) struct InsertMany {
 
 impl InsertMany {
     pub(crate) fn new(pool: &PgPool) -> Self {
-        Self { database: pool.clone().into() }
+        Self {
+            database: pool.clone().into(),
+        }
     }
 
     pub(crate) async fn place_order(&self, events: usize) -> Result {
         let order_id = Uuid::now_v7();
         let tx = self.database.begin().await?;
         tx.execute_raw(insert_order(order_id)).await?;
-        let placed: Vec<_> = (0..events).map(|number| OrderPlaced::sample(order_id, number)).collect();
+        let placed: Vec<_> = (0..events)
+            .map(|number| OrderPlaced::sample(order_id, number))
+            .collect();
         if !placed.is_empty() {
-            let rows = placed.iter().map(|event| row(order_id, event)).collect::<Result<Vec<_>>>()?;
-            outbox::Entity::insert_many(rows).exec_without_returning(&tx).await?;
+            let rows = placed
+                .iter()
+                .map(|event| row(order_id, event))
+                .collect::<Result<Vec<_>>>()?;
+            outbox::Entity::insert_many(rows)
+                .exec_without_returning(&tx)
+                .await?;
         }
         tx.commit().await?;
         Ok(())
@@ -61,7 +73,10 @@ fn row(order_id: Uuid, event: &OrderPlaced) -> Result<outbox::ActiveModel> {
     })
 }
 
-#[allow(unreachable_pub, reason = "the derive's own items are public, and name these")]
+#[allow(
+    unreachable_pub,
+    reason = "the derive's own items are public, and name these"
+)]
 mod outbox {
     use sea_orm::entity::prelude::*;
 

@@ -1,7 +1,8 @@
 //! `cargo run --release --bin flush [-- --rounds 60] [--events 100]`
 //!
-//! One business row and N events in one transaction on PostgreSQL: through Bento, and as one would write it by hand with SeaORM's
-//! `insert_many` and with sqlx and UNNEST. All three use the same connection, the same table and the same payloads.
+//! One business row and N events in one transaction on PostgreSQL: through Bento, and as one would
+//! write it by hand with SeaORM's `insert_many` and with sqlx and UNNEST. All three use the same
+//! connection, the same table and the same payloads.
 
 mod bento;
 mod insert_many;
@@ -73,7 +74,13 @@ fn print_row(events: usize, measured: &Rounds<Contender>) {
     use Measure::{Elapsed, Processor};
     let of_floor = |measure| cell(measured.ratio(measure, Bento, Unnest));
     let of_bento = |measure| cell(measured.ratio(measure, InsertMany, Bento));
-    let micros = |contender| cell(measured.median(Elapsed, contender).map(|time| time.as_micros()));
+    let micros = |contender| {
+        cell(
+            measured
+                .median(Elapsed, contender)
+                .map(|time| time.as_micros()),
+        )
+    };
     println!(
         "| {events} | {} | {} | {} | {} | {}, {}, {} |",
         of_floor(Elapsed),

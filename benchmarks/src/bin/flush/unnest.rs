@@ -27,8 +27,15 @@ impl Unnest {
     pub(crate) async fn place_order(&self, events: usize) -> Result {
         let order_id = Uuid::now_v7();
         let mut tx = self.pool.begin().await?;
-        sqlx::query(INSERT_ORDER).bind(order_id).bind("Meyer").bind(4_200_i64).execute(&mut *tx).await?;
-        let placed: Vec<_> = (0..events).map(|number| OrderPlaced::sample(order_id, number)).collect();
+        sqlx::query(INSERT_ORDER)
+            .bind(order_id)
+            .bind("Meyer")
+            .bind(4_200_i64)
+            .execute(&mut *tx)
+            .await?;
+        let placed: Vec<_> = (0..events)
+            .map(|number| OrderPlaced::sample(order_id, number))
+            .collect();
         if !placed.is_empty() {
             Columns::of(order_id, &placed)?.insert(&mut tx).await?;
         }

@@ -1,4 +1,5 @@
-//! The client alone: events that are in memory already, as many messages under way as the relay may have, every acknowledgement awaited.
+//! The client alone: events that are in memory already, as many messages under way as the relay may
+//! have, every acknowledgement awaited.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -7,9 +8,9 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::{HeaderMap, HeaderName};
 use bento_benchmarks::Result;
+use bento_brokers::message::{Binding, MessageSettings};
 use bento_core::Envelope;
 use bento_relay::publish::{Delivery, Destination};
-use bento_brokers::message::{Binding, MessageSettings};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
@@ -33,9 +34,18 @@ pub(crate) fn parts(envelopes: &[Envelope], stream: &Stream) -> Result<Vec<Parts
     let parts = |envelope: &Envelope| {
         let delivery = Delivery::new(Arc::new(envelope.clone()), Destination::default());
         let message = settings.message(&delivery, &Binding::NATS)?;
-        let headers = message.headers.iter().map(|(name, value)| (name.clone(), value.clone().into_owned())).collect();
+        let headers = message
+            .headers
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone().into_owned()))
+            .collect();
         let id = format!("{}:{}", envelope.event_id, Destination::DEFAULT);
-        Ok(Parts { subject: stream.subject(), headers, id, body: message.body })
+        Ok(Parts {
+            subject: stream.subject(),
+            headers,
+            id,
+            body: message.body,
+        })
     };
     envelopes.iter().map(parts).collect()
 }
@@ -50,13 +60,21 @@ impl Parts {
                 Cow::Owned(name) => headers.insert(name, value),
             }
         }
-        (self.subject, PublishMessage::build().payload(self.body).headers(headers).message_id(self.id))
+        (
+            self.subject,
+            PublishMessage::build()
+                .payload(self.body)
+                .headers(headers)
+                .message_id(self.id),
+        )
     }
 }
 
 pub(crate) async fn publish(context: &Context, messages: impl Iterator<Item = Message>) -> Result {
     futures_util::stream::iter(messages)
-        .map(|(subject, message)| async move { context.send_publish(subject, message).await?.await })
+        .map(
+            |(subject, message)| async move { context.send_publish(subject, message).await?.await },
+        )
         .buffer_unordered(IN_FLIGHT)
         .try_for_each(|_| std::future::ready(Ok(())))
         .await?;

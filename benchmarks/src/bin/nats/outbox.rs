@@ -6,7 +6,8 @@ use bento_core::Envelope;
 use sqlx::{AssertSqlSafe, PgPool, Row as _};
 use uuid::Uuid;
 
-/// 16 shards as by default, 10,000 aggregates whose events are far apart, and the headers of a traced request.
+/// 16 shards as by default, 10,000 aggregates whose events are far apart, and the headers of a
+/// traced request.
 const SOURCE: &str = "CREATE TABLE bench_source AS
     SELECT (aggregate % 16)::int AS shard, ('0192f3a4-0000-7000-8000-' || lpad(to_hex(i), 12, '0'))::uuid AS event_id,
         'order.placed' AS event_type, 3 AS schema_version, 'order' AS aggregate_type, 'order-' || aggregate AS aggregate_id,
@@ -22,18 +23,33 @@ pub(crate) async fn create(pool: &PgPool, rows: u32) -> Result {
     bento_seaorm::migrate(&pool.clone().into()).await?;
     let payload = serde_json::to_vec(&OrderPlaced::sample(Uuid::now_v7(), 1))?;
     // A statement that creates a table takes no parameters: the bytes are their own literals.
-    let literal = |bytes: &[u8]| format!("'\\x{}'", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
-    let source = SOURCE.replace("$1", &rows.to_string()).replace("$2", &literal(HEADERS));
-    sqlx::raw_sql(AssertSqlSafe(source.replace("$3", &literal(&payload)))).execute(pool).await?;
+    let literal = |bytes: &[u8]| {
+        format!(
+            "'\\x{}'",
+            bytes
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect::<String>()
+        )
+    };
+    let source = SOURCE
+        .replace("$1", &rows.to_string())
+        .replace("$2", &literal(HEADERS));
+    sqlx::raw_sql(AssertSqlSafe(source.replace("$3", &literal(&payload))))
+        .execute(pool)
+        .await?;
     Ok(())
 }
 
-/// The backlog in the state in which nobody has read it: statistics and hint bits fresh, the checkpoint behind it.
+/// The backlog in the state in which nobody has read it: statistics and hint bits fresh, the
+/// checkpoint behind it.
 pub(crate) async fn fill(pool: &PgPool) -> Result {
     for sql in [
         "TRUNCATE bento_outbox".to_owned(),
         "CHECKPOINT".to_owned(),
-        format!("INSERT INTO bento_outbox ({COLUMNS}) SELECT {COLUMNS} FROM bench_source ORDER BY sequence"),
+        format!(
+            "INSERT INTO bento_outbox ({COLUMNS}) SELECT {COLUMNS} FROM bench_source ORDER BY sequence"
+        ),
         "VACUUM (ANALYZE) bento_outbox".to_owned(),
     ] {
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(pool).await?;
@@ -47,13 +63,25 @@ pub(crate) async fn envelopes(pool: &PgPool) -> Result<Vec<Envelope>> {
     let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(pool).await?;
     let envelope = |row: sqlx::postgres::PgRow| -> sqlx::Result<Envelope> {
         let id: Uuid = row.try_get("event_id")?;
-        let (time, payload) = (row.try_get("occurred_at")?, row.try_get::<Vec<u8>, _>("payload")?);
-        let mut envelope = Envelope::with_id(id.into(), row.try_get::<String, _>("event_type")?, 3, time, payload);
+        let (time, payload) = (
+            row.try_get("occurred_at")?,
+            row.try_get::<Vec<u8>, _>("payload")?,
+        );
+        let mut envelope = Envelope::with_id(
+            id.into(),
+            row.try_get::<String, _>("event_type")?,
+            3,
+            time,
+            payload,
+        );
         envelope.aggregate_type = row.try_get::<String, _>("aggregate_type")?.into();
         envelope.aggregate_id = row.try_get("aggregate_id")?;
         envelope.sequence = row.try_get("sequence")?;
         envelope.headers = row.try_get::<Vec<u8>, _>("headers")?.into();
         Ok(envelope)
     };
-    Ok(rows.into_iter().map(envelope).collect::<sqlx::Result<_>>()?)
+    Ok(rows
+        .into_iter()
+        .map(envelope)
+        .collect::<sqlx::Result<_>>()?)
 }

@@ -13,9 +13,14 @@ pub(crate) struct Stream {
 
 impl Stream {
     pub(crate) async fn connect() -> Result<Self> {
-        let url = std::env::var("BENTO_TEST_NATS_URL").unwrap_or_else(|_| "nats://127.0.0.1:4222".to_owned());
+        let url = std::env::var("BENTO_TEST_NATS_URL")
+            .unwrap_or_else(|_| "nats://127.0.0.1:4222".to_owned());
         let context = jetstream::new(async_nats::connect(&url).await?);
-        Ok(Self { url, name: format!("bento-bench-{}", std::process::id()), context })
+        Ok(Self {
+            url,
+            name: format!("bento-bench-{}", std::process::id()),
+            context,
+        })
     }
 
     pub(crate) fn version(&self) -> String {
@@ -27,7 +32,11 @@ impl Stream {
     }
 
     pub(crate) fn settings(&self) -> NatsSettings {
-        NatsSettings { urls: vec![self.url.as_str().into()], prefix: self.name.clone(), ..NatsSettings::default() }
+        NatsSettings {
+            urls: vec![self.url.as_str().into()],
+            prefix: self.name.clone(),
+            ..NatsSettings::default()
+        }
     }
 
     /// The subject of the events' only topic.
@@ -39,12 +48,24 @@ impl Stream {
     pub(crate) async fn make_anew(&self) -> Result {
         let _ = self.context.delete_stream(&self.name).await;
         let subjects = vec![self.subject()];
-        self.context.create_stream(Config { name: self.name.clone(), subjects, ..Config::default() }).await?;
+        self.context
+            .create_stream(Config {
+                name: self.name.clone(),
+                subjects,
+                ..Config::default()
+            })
+            .await?;
         Ok(())
     }
 
     pub(crate) async fn verify(&self, rows: u32) -> Result {
-        let stored = self.context.get_stream(&self.name).await?.cached_info().state.messages;
+        let stored = self
+            .context
+            .get_stream(&self.name)
+            .await?
+            .cached_info()
+            .state
+            .messages;
         if stored == u64::from(rows) {
             Ok(())
         } else {

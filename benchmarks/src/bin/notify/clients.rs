@@ -16,7 +16,8 @@ use uuid::Uuid;
 use crate::Contender::{self, Bento, Inside};
 use crate::listeners::CHANNEL;
 
-const INSERT_ORDER: &str = "INSERT INTO bench_order (id, customer, total_cents) VALUES ($1, $2, $3)";
+const INSERT_ORDER: &str =
+    "INSERT INTO bench_order (id, customer, total_cents) VALUES ($1, $2, $3)";
 const NOTIFY: &str = "SELECT pg_notify($1, $2)";
 
 /// So many at once, each with a connection.
@@ -33,7 +34,9 @@ impl Clients {
         Ok(Self {
             clients,
             silent: OutboxConnection::new(pool.clone().into()),
-            waking: OutboxConnection::builder(pool.clone().into()).wake(&wake).build(),
+            waking: OutboxConnection::builder(pool.clone().into())
+                .wake(&wake)
+                .build(),
             _passes_on: PostgresWake::start(url, &wake)?,
         })
     }
@@ -58,7 +61,11 @@ impl Clients {
     }
 
     fn connection(&self, contender: Contender) -> &OutboxConnection {
-        if contender == Bento { &self.waking } else { &self.silent }
+        if contender == Bento {
+            &self.waking
+        } else {
+            &self.silent
+        }
     }
 }
 
@@ -69,7 +76,12 @@ async fn place_order(connection: &OutboxConnection, notifies: bool) -> Result {
         order.raise_many(1);
         if notifies {
             let values = [CHANNEL.into(), order.id.to_string().into()];
-            tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, NOTIFY, values)).await?;
+            tx.execute_raw(Statement::from_sql_and_values(
+                DbBackend::Postgres,
+                NOTIFY,
+                values,
+            ))
+            .await?;
         }
         Ok::<_, DbErr>(())
     };
@@ -90,7 +102,9 @@ pub(crate) async fn create(pool: &PgPool) -> Result {
 }
 
 pub(crate) async fn empty(pool: &PgPool) -> Result {
-    sqlx::raw_sql("TRUNCATE bento_outbox, bench_order").execute(pool).await?;
+    sqlx::raw_sql("TRUNCATE bento_outbox, bench_order")
+        .execute(pool)
+        .await?;
     Ok(())
 }
 
@@ -101,6 +115,10 @@ pub(crate) async fn verify(pool: &PgPool, commits: u32) -> Result {
     if found == (commits.into(), commits.into()) {
         Ok(())
     } else {
-        Err(format!("{} events and {} orders instead of {commits}", found.0, found.1).into())
+        Err(format!(
+            "{} events and {} orders instead of {commits}",
+            found.0, found.1
+        )
+        .into())
     }
 }

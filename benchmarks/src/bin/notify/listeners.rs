@@ -39,7 +39,12 @@ impl Listeners {
                 count.fetch_add(1, Ordering::Relaxed);
             }
         });
-        Ok(Self { by_bento, inside, _receives: PostgresWake::start(url, &wake)?, _tasks: tasks })
+        Ok(Self {
+            by_bento,
+            inside,
+            _receives: PostgresWake::start(url, &wake)?,
+            _tasks: tasks,
+        })
     }
 
     /// How often they were told, by Bento and from inside the transactions.
@@ -47,7 +52,14 @@ impl Listeners {
     /// # Errors
     /// When one never was: there was nothing to measure.
     pub(crate) fn heard(&self) -> Result<(u64, u64)> {
-        let heard = (self.by_bento.load(Ordering::Relaxed), self.inside.load(Ordering::Relaxed));
-        if heard.0 == 0 || heard.1 == 0 { Err(format!("nobody heard: {heard:?}").into()) } else { Ok(heard) }
+        let heard = (
+            self.by_bento.load(Ordering::Relaxed),
+            self.inside.load(Ordering::Relaxed),
+        );
+        if heard.0 == 0 || heard.1 == 0 {
+            Err(format!("nobody heard: {heard:?}").into())
+        } else {
+            Ok(heard)
+        }
     }
 }

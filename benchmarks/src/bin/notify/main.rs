@@ -1,7 +1,8 @@
 //! `cargo run --release --bin notify [-- --rounds 40 --commits 2000 --clients 32]`
 //!
-//! What waking relays in other processes costs those who commit, on PostgreSQL: many clients at once, each transaction with a business
-//! row and an event. Without anybody to wake, with `Wake` and `PostgresWake`, and with `NOTIFY` inside the transaction.
+//! What waking relays in other processes costs those who commit, on PostgreSQL: many clients at
+//! once, each transaction with a business row and an event. Without anybody to wake, with `Wake`
+//! and `PostgresWake`, and with `NOTIFY` inside the transaction.
 
 mod clients;
 mod listeners;
@@ -34,7 +35,10 @@ async fn main() -> Result {
 async fn run() -> Result {
     arguments::expect_only(&["rounds", "commits", "clients"])?;
     let rounds = arguments::option("rounds", 40)?;
-    let (commits, clients) = (arguments::option("commits", 2_000)?, arguments::option("clients", 32)?);
+    let (commits, clients) = (
+        arguments::option("commits", 2_000)?,
+        arguments::option("clients", 32)?,
+    );
     let database = PostgresDatabase::create().await?;
     let result = compare(&database, rounds, commits, clients).await;
     database.drop().await?;
@@ -66,15 +70,25 @@ async fn compare(database: &PostgresDatabase, rounds: usize, commits: u32, clien
         "{clients} clients, {rounds} rounds of {commits} commits, synchronous_commit = on; another session listens."
     );
     println!("It heard Bento {by_bento} times, and {inside} notifications from inside.\n");
-    println!("| clients | commits a second, of those without | by processor time | here: commits/s |");
+    println!(
+        "| clients | commits a second, of those without | by processor time | here: commits/s |"
+    );
     println!("|---|---:|---:|---:|");
-    let rows =
-        [(Silent, "nobody is woken"), (Bento, "`Wake` and `PostgresWake`"), (Inside, "`NOTIFY` in the transaction")];
+    let rows = [
+        (Silent, "nobody is woken"),
+        (Bento, "`Wake` and `PostgresWake`"),
+        (Inside, "`NOTIFY` in the transaction"),
+    ];
     for (contender, name) in rows {
         let speed = |measure| cell(measured.ratio(measure, Silent, contender));
-        let rate = measured.median(Measure::Elapsed, contender).map(|time| f64::from(commits) / time.as_secs_f64());
+        let rate = measured
+            .median(Measure::Elapsed, contender)
+            .map(|time| f64::from(commits) / time.as_secs_f64());
         let (elapsed, processor) = (speed(Measure::Elapsed), speed(Measure::Processor));
-        println!("| {name} | {elapsed} | {processor} | {} |", cell(rate.map(f64::round)));
+        println!(
+            "| {name} | {elapsed} | {processor} | {} |",
+            cell(rate.map(f64::round))
+        );
     }
     Ok(())
 }

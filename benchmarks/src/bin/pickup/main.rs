@@ -1,7 +1,8 @@
 //! `cargo run --release --bin pickup [-- --rounds 3 --samples 150 --from 20 --to 50]`
 //!
-//! How long after its commit an event reaches the publisher of an idle relay, on PostgreSQL: in the same process, and in another one
-//! that polls, or is woken by notifications as well. The other process is this program again, with a pool of its own.
+//! How long after its commit an event reaches the publisher of an idle relay, on PostgreSQL: in the
+//! same process, and in another one that polls, or is woken by notifications as well. The other
+//! process is this program again, with a pool of its own.
 
 mod other;
 mod probe;
@@ -56,14 +57,24 @@ async fn main() -> Result {
 }
 
 async fn run() -> Result {
-    arguments::expect_only(&["rounds", "samples", "from", "to", other::ROLE, other::ADDRESS])?;
+    arguments::expect_only(&[
+        "rounds",
+        "samples",
+        "from",
+        "to",
+        other::ROLE,
+        other::ADDRESS,
+    ])?;
     let role = arguments::option(other::ROLE, String::new())?;
     if !role.is_empty() {
         return other::serve(&role, &arguments::option(other::ADDRESS, String::new())?).await;
     }
     let rounds = arguments::option("rounds", 3)?;
     let pause = (arguments::option("from", 20)?, arguments::option("to", 50)?);
-    let traffic = Traffic { samples: arguments::option("samples", 150)?, pause };
+    let traffic = Traffic {
+        samples: arguments::option("samples", 150)?,
+        pause,
+    };
     let database = PostgresDatabase::create().await?;
     let result = compare(&database, &traffic, rounds).await;
     database.drop().await?;
@@ -78,12 +89,23 @@ async fn compare(database: &PostgresDatabase, traffic: &Traffic, rounds: usize) 
     let mut waits: HashMap<&str, Vec<f64>> = HashMap::new();
     for round in 0..rounds {
         for contender in order.turns(round) {
-            let name = ROWS.iter().find(|(other, _)| *other == contender).map_or("", |(_, name)| name);
-            waits.entry(name).or_default().extend(turn(contender, database, &pool, traffic).await?);
+            let name = ROWS
+                .iter()
+                .find(|(other, _)| *other == contender)
+                .map_or("", |(_, name)| name);
+            waits
+                .entry(name)
+                .or_default()
+                .extend(turn(contender, database, &pool, traffic).await?);
         }
     }
-    let Traffic { samples, pause: (from, to) } = traffic;
-    println!("{rounds} rounds of {samples} events, one every {from} to {to} ms, synchronous_commit = on\n");
+    let Traffic {
+        samples,
+        pause: (from, to),
+    } = traffic;
+    println!(
+        "{rounds} rounds of {samples} events, one every {from} to {to} ms, synchronous_commit = on\n"
+    );
     println!("| relay | median | p95 | p99 | longest |\n|---|---:|---:|---:|---:|");
     for (_, name) in ROWS {
         let waits = waits.get_mut(name).ok_or("every contender had a turn")?;
@@ -95,9 +117,16 @@ async fn compare(database: &PostgresDatabase, traffic: &Traffic, rounds: usize) 
 }
 
 /// The milliseconds from each commit to its publisher.
-async fn turn(contender: Contender, database: &PostgresDatabase, pool: &PgPool, traffic: &Traffic) -> Result<Vec<f64>> {
+async fn turn(
+    contender: Contender,
+    database: &PostgresDatabase,
+    pool: &PgPool,
+    traffic: &Traffic,
+) -> Result<Vec<f64>> {
     let wake = Wake::new();
-    let connection = OutboxConnection::builder(pool.clone().into()).wake(&wake).build();
+    let connection = OutboxConnection::builder(pool.clone().into())
+        .wake(&wake)
+        .build();
     let (committed, picked_up) = match contender {
         SameProcess => {
             let (probe, relay_pool) = (Probe::default(), database.pool(5, "on").await?);
@@ -118,7 +147,9 @@ async fn turn(contender: Contender, database: &PostgresDatabase, pool: &PgPool, 
         }
     };
     // A publisher may be called before the writer's task runs again: that is no wait.
-    let wait = |(order, at): (&String, &Duration)| Some(picked_up.get(order)?.saturating_sub(*at).as_secs_f64() * 1e3);
+    let wait = |(order, at): (&String, &Duration)| {
+        Some(picked_up.get(order)?.saturating_sub(*at).as_secs_f64() * 1e3)
+    };
     let waits: Option<Vec<f64>> = committed.iter().map(wait).collect();
     waits.ok_or_else(|| "an event was not picked up".into())
 }

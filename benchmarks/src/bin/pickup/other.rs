@@ -1,4 +1,5 @@
-//! The other process: this program again, as a relay. It works until its input ends, then writes down when each event came.
+//! The other process: this program again, as a relay. It works until its input ends, then writes
+//! down when each event came.
 
 use std::collections::HashMap;
 use std::io::Read as _;
@@ -29,7 +30,12 @@ impl Other {
     pub(crate) fn start(role: &str, address: &str) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args([&format!("--{ROLE}"), role, &format!("--{ADDRESS}"), address]);
-        Ok(Self(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?))
+        Ok(Self(
+            command
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()?,
+        ))
     }
 
     /// When each order's event came, on the clock of [`now`](crate::probe::now).
@@ -44,7 +50,10 @@ impl Other {
             let (order, nanos) = line.split_once(' ')?;
             Some((order.to_owned(), Duration::from_nanos(nanos.parse().ok()?)))
         };
-        text.lines().map(line).collect::<Option<_>>().ok_or_else(|| "the relay's times cannot be read".into())
+        text.lines()
+            .map(line)
+            .collect::<Option<_>>()
+            .ok_or_else(|| "the relay's times cannot be read".into())
     }
 }
 
@@ -56,8 +65,13 @@ pub(crate) async fn serve(role: &str, address: &str) -> Result {
         POLLS => None,
         _ => return Err(format!("a relay cannot be `{role}`").into()),
     };
-    let pool = PgPoolOptions::new().max_connections(5).connect(address).await?;
-    let relay = Relay::builder(OutboxStore::new(pool.into()), probe.clone()).wake(&wake).start()?;
+    let pool = PgPoolOptions::new()
+        .max_connections(5)
+        .connect(address)
+        .await?;
+    let relay = Relay::builder(OutboxStore::new(pool.into()), probe.clone())
+        .wake(&wake)
+        .start()?;
     tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
     relay.stop().await?;
     for (order, at) in probe.picked_up() {

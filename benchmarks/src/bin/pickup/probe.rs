@@ -9,7 +9,9 @@ use nix::time::{ClockId, clock_gettime};
 
 /// The time on a clock that all processes of the machine share.
 pub(crate) fn now() -> Duration {
-    clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every Unix has this clock").into()
+    clock_gettime(ClockId::CLOCK_MONOTONIC)
+        .expect("every Unix has this clock")
+        .into()
 }
 
 #[derive(Clone, Debug, Default)]
@@ -26,7 +28,11 @@ impl Publisher for Probe {
     async fn publish(&self, batch: &[Delivery]) -> Vec<Result<(), PublishError>> {
         let at = now();
         let mut picked_up = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        picked_up.extend(batch.iter().map(|delivery| (delivery.envelope.aggregate_id.clone(), at)));
+        picked_up.extend(
+            batch
+                .iter()
+                .map(|delivery| (delivery.envelope.aggregate_id.clone(), at)),
+        );
         batch.iter().map(|_| Ok(())).collect()
     }
 }

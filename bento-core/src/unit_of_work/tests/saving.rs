@@ -13,7 +13,11 @@ struct Meter {
 
 impl Meter {
     fn at(version: u16) -> Self {
-        Self { id: 1, version, events: PendingEvents::default() }
+        Self {
+            id: 1,
+            version,
+            events: PendingEvents::default(),
+        }
     }
 
     fn count(&mut self, number: u32) {
@@ -22,7 +26,11 @@ impl Meter {
 }
 
 fn save(unit_of_work: &UnitOfWork, frame: FrameId, meter: &mut Meter) {
-    unit_of_work.save(frame, meter).unwrap().done(meter).unwrap();
+    unit_of_work
+        .save(frame, meter)
+        .unwrap()
+        .done(meter)
+        .unwrap();
 }
 
 /// Flushes and returns the numbers that were counted, each with its sequence.
@@ -31,11 +39,17 @@ fn sequences(unit_of_work: &UnitOfWork, frame: FrameId) -> Vec<(String, Option<i
     let entries = std::mem::take(&mut flush.entries);
     flush.done();
     let payload = |payload: Bytes| String::from_utf8(payload.into()).unwrap();
-    entries.into_iter().map(|entry| (payload(entry.envelope.payload), entry.envelope.sequence)).collect()
+    entries
+        .into_iter()
+        .map(|entry| (payload(entry.envelope.payload), entry.envelope.sequence))
+        .collect()
 }
 
 fn numbered(range: impl IntoIterator<Item = (u32, i64)>) -> Vec<(String, Option<i64>)> {
-    range.into_iter().map(|(number, sequence)| (format!(r#"{{"number":{number}}}"#), Some(sequence))).collect()
+    range
+        .into_iter()
+        .map(|(number, sequence)| (format!(r#"{{"number":{number}}}"#), Some(sequence)))
+        .collect()
 }
 
 #[test]
@@ -49,7 +63,10 @@ fn events_are_numbered_from_the_version_before_in_the_order_of_raising() {
     unit_of_work.scope_sync(|| meter.count(3));
     save(&unit_of_work, root, &mut meter);
     assert_eq!(meter.version, 3);
-    assert_eq!(sequences(&unit_of_work, root), numbered([(1, 1), (2, 2), (3, 3)]));
+    assert_eq!(
+        sequences(&unit_of_work, root),
+        numbered([(1, 1), (2, 2), (3, 3)])
+    );
 }
 
 #[test]
@@ -66,7 +83,16 @@ fn what_is_raised_in_the_scope_and_never_saved_is_refused_at_the_flush() {
     let (unit_of_work, root) = UnitOfWork::open();
     unit_of_work.scope_sync(|| Meter::at(0).count(1));
     let refused = unit_of_work.flush(root, &Sharding::default()).unwrap_err();
-    assert!(matches!(refused, FlushError::Unsaved { aggregate_type: "meter", .. }), "{refused}");
+    assert!(
+        matches!(
+            refused,
+            FlushError::Unsaved {
+                aggregate_type: "meter",
+                ..
+            }
+        ),
+        "{refused}"
+    );
 
     let (unit_of_work, root) = UnitOfWork::open();
     let mut meter = Meter::at(3);
@@ -82,7 +108,9 @@ fn what_is_collected_and_never_saved_is_refused_at_the_flush() {
     let (unit_of_work, root) = UnitOfWork::open();
     let mut meter = Meter::at(0);
     meter.count(1);
-    unit_of_work.collect(root, meter.pending_events_mut()).unwrap();
+    unit_of_work
+        .collect(root, meter.pending_events_mut())
+        .unwrap();
     let refused = unit_of_work.flush(root, &Sharding::default()).unwrap_err();
     assert!(matches!(refused, FlushError::Unsaved { .. }), "{refused}");
     meter.discard();
@@ -103,9 +131,15 @@ fn a_discarded_savepoint_takes_version_and_numbers_back() {
     unit_of_work.discard(child);
     assert_eq!(meter.version, 3, "the column in memory stays");
     let saving = unit_of_work.save(root, &mut meter).unwrap();
-    assert_eq!((saving.version_before(), saving.version_after()), (Some(1), Some(3)));
+    assert_eq!(
+        (saving.version_before(), saving.version_after()),
+        (Some(1), Some(3))
+    );
     saving.done(&mut meter).unwrap();
-    assert_eq!(sequences(&unit_of_work, root), numbered([(1, 1), (2, 2), (3, 3)]));
+    assert_eq!(
+        sequences(&unit_of_work, root),
+        numbered([(1, 1), (2, 2), (3, 3)])
+    );
 }
 
 #[test]
@@ -115,11 +149,18 @@ fn a_discarded_savepoint_takes_the_numbers_of_earlier_events_back() {
     unit_of_work.scope_sync(|| meter.count(1));
     let child = push(&unit_of_work, root);
     save(&unit_of_work, child, &mut meter);
-    assert_eq!(sequences(&unit_of_work, child), numbered([(1, 1)]), "an early flush");
+    assert_eq!(
+        sequences(&unit_of_work, child),
+        numbered([(1, 1)]),
+        "an early flush"
+    );
     unit_of_work.discard(child);
     unit_of_work.flush(root, &Sharding::default()).unwrap_err();
     save(&unit_of_work, root, &mut meter);
-    assert_eq!((sequences(&unit_of_work, root), meter.version), (numbered([(1, 1)]), 1));
+    assert_eq!(
+        (sequences(&unit_of_work, root), meter.version),
+        (numbered([(1, 1)]), 1)
+    );
 }
 
 #[test]
@@ -137,7 +178,10 @@ fn a_released_savepoint_leaves_version_and_numbers_to_the_frame_below() {
     unit_of_work.discard(sibling);
     save(&unit_of_work, child, &mut meter);
     unit_of_work.merge(child).unwrap();
-    assert_eq!((sequences(&unit_of_work, root), meter.version), (numbered([(1, 1), (2, 2)]), 2));
+    assert_eq!(
+        (sequences(&unit_of_work, root), meter.version),
+        (numbered([(1, 1), (2, 2)]), 2)
+    );
     commit(&unit_of_work, root);
 }
 
@@ -149,7 +193,13 @@ fn after_a_rollback_the_aggregate_is_saved_as_if_nothing_had_been() {
         let (unit_of_work, root) = UnitOfWork::open();
         save(&unit_of_work, root, &mut meter);
         unit_of_work.discard(root);
-        assert!(meter.events.snapshot().iter().all(|event| event.sequence().is_none()));
+        assert!(
+            meter
+                .events
+                .snapshot()
+                .iter()
+                .all(|event| event.sequence().is_none())
+        );
     }
     let (unit_of_work, root) = UnitOfWork::open();
     save(&unit_of_work, root, &mut meter);
@@ -180,7 +230,10 @@ fn a_save_that_was_cancelled_makes_the_events_doubtful() {
     meter.count(1);
     drop(unit_of_work.save(root, &mut meter).unwrap());
     let refused = unit_of_work.check_mergeable(root).unwrap_err();
-    assert!(matches!(refused, FrameError::Doubtful { events: 1, .. }), "{refused}");
+    assert!(
+        matches!(refused, FrameError::Doubtful { events: 1, .. }),
+        "{refused}"
+    );
 }
 
 #[test]
@@ -196,8 +249,18 @@ fn a_frame_below_an_open_one_saves_nothing() {
 fn a_version_that_its_field_cannot_hold_is_refused() {
     let (unit_of_work, root) = UnitOfWork::open();
     let mut meter = Meter::at(u16::MAX);
-    let refused = unit_of_work.save(root, &mut meter).unwrap().done(&mut meter).unwrap_err();
-    assert_eq!(refused, SavingError::VersionTooLarge { aggregate_type: "meter", version: 65_536 });
+    let refused = unit_of_work
+        .save(root, &mut meter)
+        .unwrap()
+        .done(&mut meter)
+        .unwrap_err();
+    assert_eq!(
+        refused,
+        SavingError::VersionTooLarge {
+            aggregate_type: "meter",
+            version: 65_536
+        }
+    );
     assert_eq!(meter.version, u16::MAX);
 }
 
@@ -207,9 +270,15 @@ fn an_aggregate_without_a_version_has_no_sequence() {
     let mut counter = Counter::new(1);
     counter.count(1);
     let saving = unit_of_work.save(root, &mut counter).unwrap();
-    assert_eq!((saving.version_before(), saving.version_after()), (None, None));
+    assert_eq!(
+        (saving.version_before(), saving.version_after()),
+        (None, None)
+    );
     saving.done(&mut counter).unwrap();
-    assert_eq!(sequences(&unit_of_work, root), [(r#"{"number":1}"#.to_owned(), None)]);
+    assert_eq!(
+        sequences(&unit_of_work, root),
+        [(r#"{"number":1}"#.to_owned(), None)]
+    );
 }
 
 #[test]
@@ -218,5 +287,11 @@ fn a_bound_tenant_is_not_exchanged_for_another() {
     unit_of_work.bind_tenant("acme").unwrap();
     unit_of_work.bind_tenant("acme").unwrap();
     let refused = unit_of_work.bind_tenant("other").unwrap_err();
-    assert_eq!(refused, FrameError::OtherTenant { bound: "acme".into(), wanted: "other".into() });
+    assert_eq!(
+        refused,
+        FrameError::OtherTenant {
+            bound: "acme".into(),
+            wanted: "other".into()
+        }
+    );
 }

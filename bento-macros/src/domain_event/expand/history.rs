@@ -21,17 +21,27 @@ pub(super) fn steps(event: &Event) -> Vec<TokenStream> {
 
 fn step(event: &Event, to: u32) -> TokenStream {
     let private = event.attribute.private();
-    let removed =
-        event.attribute.removed.iter().filter(|removed| removed.since.number == to).map(|removed| &removed.name);
+    let removed = event
+        .attribute
+        .removed
+        .iter()
+        .filter(|removed| removed.since.number == to)
+        .map(|removed| &removed.name);
     let renamed = event.fields.iter().flat_map(|field| {
-        let here = field.renamed.iter().filter(|renamed| renamed.since.number == to);
+        let here = field
+            .renamed
+            .iter()
+            .filter(|renamed| renamed.since.number == to);
         here.map(|renamed| {
             let (from, name) = (&renamed.from, field.name_at(to));
             quote!((#from, #name))
         })
     });
     let added = event.fields.iter().filter_map(|field| {
-        let added = field.added.as_ref().filter(|added| added.since.number == to)?;
+        let added = field
+            .added
+            .as_ref()
+            .filter(|added| added.since.number == to)?;
         addition(event, field, added)
     });
     quote! {
@@ -44,16 +54,17 @@ fn addition(event: &Event, field: &EventField, added: &Added) -> Option<TokenStr
     let private = event.attribute.private();
     let name = field.name_at(added.since.number);
     let value = default_value(&private, field, added.default.as_ref()?);
-    let (holder, to_json, read) = if field.serde.written_with.is_some() || field.serde.read_with.is_some() {
-        in_its_own_form(event, field, &value)
-    } else {
-        let ty = field.ty;
-        let to_json = quote! {
-            let __bento_default: #ty = #value;
-            #private::raw_default(&__bento_default)
+    let (holder, to_json, read) =
+        if field.serde.written_with.is_some() || field.serde.read_with.is_some() {
+            in_its_own_form(event, field, &value)
+        } else {
+            let ty = field.ty;
+            let to_json = quote! {
+                let __bento_default: #ty = #value;
+                #private::raw_default(&__bento_default)
+            };
+            (TokenStream::new(), to_json, quote!(#private::reads::<#ty>))
         };
-        (TokenStream::new(), to_json, quote!(#private::reads::<#ty>))
-    };
     Some(quote! {
         {
             #holder
@@ -66,20 +77,31 @@ fn addition(event: &Event, field: &EventField, added: &Added) -> Option<TokenStr
     })
 }
 
-/// The default as an expression of the field's type: a text is taken as anything that is made from one.
+/// The default as an expression of the field's type: a text is taken as anything that is made from
+/// one.
 fn default_value(private: &TokenStream, field: &EventField, default: &Expr) -> TokenStream {
     match ungrouped(default) {
-        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => {
+        Expr::Lit(ExprLit {
+            lit: Lit::Str(text),
+            ..
+        }) => {
             let ty = field.ty;
-            respan(quote!(<#ty as #private::FromText>::from_text(#text)), default.span())
+            respan(
+                quote!(<#ty as #private::FromText>::from_text(#text)),
+                default.span(),
+            )
         }
         _ => parenthesised(quote!(#default)),
     }
 }
 
-/// The default as `with` writes and reads it, by way of a struct that has the field alone: that struct, the default and
-/// what reads it.
-fn in_its_own_form(event: &Event, field: &EventField, value: &TokenStream) -> (TokenStream, TokenStream, TokenStream) {
+/// The default as `with` writes and reads it, by way of a struct that has the field alone: that
+/// struct, the default and what reads it.
+fn in_its_own_form(
+    event: &Event,
+    field: &EventField,
+    value: &TokenStream,
+) -> (TokenStream, TokenStream, TokenStream) {
     let private = event.attribute.private();
     let serde_crate = event.attribute.serde_crate(&event.item.ident);
     let attrs = serde_attrs::serde(&field.original.attrs);

@@ -1,4 +1,5 @@
-//! Whatever the rules are, if they are not refused: the first publications of an aggregate's events to a destination are in order.
+//! Whatever the rules are, if they are not refused: the first publications of an aggregate's events
+//! to a destination are in order.
 
 use std::collections::{HashMap, HashSet};
 
@@ -19,15 +20,26 @@ const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 const TYPES: [&str; 3] = ["t.one", "t.two", "t.three"];
 
 fn rules() -> impl Strategy<Value = Router> {
-    let rule = (0..3_usize, subsequence(&NAMES[..3], 1..=2), any::<bool>(), prop::option::of(0..4_usize));
+    let rule = (
+        0..3_usize,
+        subsequence(&NAMES[..3], 1..=2),
+        any::<bool>(),
+        prop::option::of(0..4_usize),
+    );
     let router = vec(rule, 1..4).prop_filter_map("the rules are refused", |rules| {
         let mut config = Router::builder();
         for name in NAMES {
             config = config.with_destination(Destination::new(name));
         }
         for (index, (event, to, is_whole, fallback)) in rules.into_iter().enumerate() {
-            let mut rule = Rule::new(format!("rule {index}")).events([TYPES[event]]).to(to);
-            rule.strategy = if is_whole { Settled::AllOrNothing } else { Settled::BestEffort };
+            let mut rule = Rule::new(format!("rule {index}"))
+                .events([TYPES[event]])
+                .to(to);
+            rule.strategy = if is_whole {
+                Settled::AllOrNothing
+            } else {
+                Settled::BestEffort
+            };
             rule.fallback = fallback.map(|fallback| NAMES[fallback].to_owned());
             config = config.with_rule(rule);
         }
@@ -48,13 +60,33 @@ struct Play {
 impl Play {
     fn new(router: Router) -> Self {
         let one = std::num::NonZeroU16::MIN;
-        let (store, _) = MemoryStore::with_manual_clock(Sharding { shards: one, lanes: one });
+        let (store, _) = MemoryStore::with_manual_clock(Sharding {
+            shards: one,
+            lanes: one,
+        });
         let relay = RelayId::new();
-        let beat = Heartbeat { relay, ttl: Duration::from_secs(10), lanes: None, claim: true, idle: vec![] };
-        let lease = store.heartbeat(beat).now_or_never().unwrap().unwrap().leases[0];
+        let beat = Heartbeat {
+            relay,
+            ttl: Duration::from_secs(10),
+            lanes: None,
+            claim: true,
+            idle: vec![],
+        };
+        let lease = store
+            .heartbeat(beat)
+            .now_or_never()
+            .unwrap()
+            .unwrap()
+            .leases[0];
         let at_once = RetryPolicy::immediate(2);
         let machine = Machine::new(router, at_once.into(), 7);
-        Self { store, lease, machine, delivered: Vec::new(), fallen: HashSet::new() }
+        Self {
+            store,
+            lease,
+            machine,
+            delivered: Vec::new(),
+            fallen: HashSet::new(),
+        }
     }
 
     fn batch(&mut self, fails: &mut impl Iterator<Item = bool>) {
@@ -75,14 +107,19 @@ impl Play {
                 fallen.insert(event.event_id);
             }
         };
-        let circumstances = Circumstances { held_limit: 5, now: now() };
-        self.machine.take(advanced, circumstances, &mut World::default(), observer);
+        let circumstances = Circumstances {
+            held_limit: 5,
+            now: now(),
+        };
+        self.machine
+            .take(advanced, circumstances, &mut World::default(), observer);
         while let Some(wave) = self.machine.next_wave() {
             let mut answers = Vec::new();
             for sent in wave.deliveries() {
                 let has_failed = fails.next().unwrap_or(false);
                 if !has_failed {
-                    self.delivered.push((sent.envelope.event_id, Arc::clone(wave.destination())));
+                    self.delivered
+                        .push((sent.envelope.event_id, Arc::clone(wave.destination())));
                 }
                 answers.push(if has_failed { transient() } else { Ok(()) });
             }

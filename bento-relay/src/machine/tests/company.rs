@@ -11,7 +11,11 @@ fn a_wave_whose_publisher_panicked_is_sent_again_in_parts_until_one_event_is_lef
         calls += 1;
         let is_poisoned = streams(&wave).contains(&"5".to_owned());
         match wave.deliveries().len() {
-            1 if is_poisoned => machine.fail(wave, &PublishError::transient("the publisher panicked"), &mut ignore),
+            1 if is_poisoned => machine.fail(
+                wave,
+                &PublishError::transient("the publisher panicked"),
+                &mut ignore,
+            ),
             _ if is_poisoned => machine.divide(wave),
             len => {
                 sent.extend(streams(&wave));
@@ -22,7 +26,9 @@ fn a_wave_whose_publisher_panicked_is_sent_again_in_parts_until_one_event_is_lef
     assert_eq!(sent, ["1", "2", "3", "4", "6", "7"]);
     assert!(calls <= 7, "{calls} calls");
     let settled = machine.take_settlements();
-    let failed = settled.iter().filter(|settled| !matches!(settled, Settlement::Published { .. }));
+    let failed = settled
+        .iter()
+        .filter(|settled| !matches!(settled, Settlement::Published { .. }));
     assert_eq!(failed.map(position).collect::<Vec<_>>(), [5]);
     assert_eq!(settled.len(), 7);
 }
@@ -30,11 +36,21 @@ fn a_wave_whose_publisher_panicked_is_sent_again_in_parts_until_one_event_is_lef
 #[test]
 fn parts_of_a_chained_wave_keep_the_order_of_each_stream() {
     let mut machine = machine();
-    take_in(&mut machine, pending(&[1, 2, 1, 1]), &mut World { chains: true, ..World::default() });
+    take_in(
+        &mut machine,
+        pending(&[1, 2, 1, 1]),
+        &mut World {
+            chains: true,
+            ..World::default()
+        },
+    );
     let whole = machine.next_wave().unwrap();
     machine.divide(whole);
     assert_eq!(wave(&mut machine, [transient(), Ok(())]), ["1", "2"]);
-    assert!(machine.next_wave().is_none(), "the other half is behind a failure");
+    assert!(
+        machine.next_wave().is_none(),
+        "the other half is behind a failure"
+    );
     assert_eq!(machine.take_settlements().len(), 4);
 }
 
@@ -42,7 +58,13 @@ fn parts_of_a_chained_wave_keep_the_order_of_each_stream() {
 fn what_has_failed_is_not_sent_with_what_has_not() {
     let mut machine = machine();
     let held = vec![held(1, 1, 1), held(2, 2, 1)];
-    take(&mut machine, Advanced { held, ..pending(&[3, 4]) });
+    take(
+        &mut machine,
+        Advanced {
+            held,
+            ..pending(&[3, 4])
+        },
+    );
     assert_eq!(wave(&mut machine, [Ok(()), Ok(())]), ["3", "4"]);
     assert_eq!(wave(&mut machine, [Ok(()), Ok(())]), ["1", "2"]);
 }
@@ -50,8 +72,16 @@ fn what_has_failed_is_not_sent_with_what_has_not() {
 #[test]
 fn several_that_go_alone_are_out_at_the_same_time_and_beside_the_others() {
     let mut machine = machine();
-    let held = (1..=10).map(|number| held(number, number as u8, 3)).collect();
-    take(&mut machine, Advanced { held, ..pending(&[11]) });
+    let held = (1..=10)
+        .map(|number| held(number, number as u8, 3))
+        .collect();
+    take(
+        &mut machine,
+        Advanced {
+            held,
+            ..pending(&[11])
+        },
+    );
     let waves: Vec<_> = std::iter::from_fn(|| machine.next_wave()).collect();
     assert_eq!(waves.len(), 1 + 8);
     assert!(waves.iter().all(|wave| wave.deliveries().len() == 1));
@@ -71,15 +101,31 @@ fn what_failed_together_is_no_attempt_and_each_is_sent_alone_until_one_is_to_bla
     let settled = machine.take_settlements();
     let is_untried = |settled: &Settlement| matches!(settled, Settlement::Hold { why: Held::Failed(failure), .. } if failure.attempts == 0);
     assert!(settled.iter().all(is_untried), "{settled:?}");
-    take(&mut machine, Advanced { held: vec![held(1, 1, 0), held(2, 2, 0)], ..pending(&[3]) });
+    take(
+        &mut machine,
+        Advanced {
+            held: vec![held(1, 1, 0), held(2, 2, 0)],
+            ..pending(&[3])
+        },
+    );
     assert_eq!(wave(&mut machine, [Ok(())]), ["3"]);
     let alone = machine.next_wave().unwrap();
     assert_eq!(streams(&alone), ["1"]);
-    machine.fail(alone, &PublishError::transient("the publisher did not answer"), &mut ignore);
+    machine.fail(
+        alone,
+        &PublishError::transient("the publisher did not answer"),
+        &mut ignore,
+    );
     assert_eq!(wave(&mut machine, [Ok(())]), ["2"]);
     let settled = machine.take_settlements();
-    assert!(matches!(&settled[1], Settlement::HeldBury { position: 1, .. }), "{settled:?}");
-    assert!(matches!(&settled[2], Settlement::HeldPublished { position: 2, .. }), "{settled:?}");
+    assert!(
+        matches!(&settled[1], Settlement::HeldBury { position: 1, .. }),
+        "{settled:?}"
+    );
+    assert!(
+        matches!(&settled[2], Settlement::HeldPublished { position: 2, .. }),
+        "{settled:?}"
+    );
 }
 
 #[test]
@@ -88,10 +134,26 @@ fn an_answer_that_is_missing_is_no_attempt_and_its_event_is_sent_alone() {
     take(&mut machine, pending(&[1, 2, 3]));
     assert_eq!(wave(&mut machine, [Ok(()), transient()]), ["1", "2", "3"]);
     let settled = machine.take_settlements();
-    let Settlement::Hold { position: 3, why: Held::Failed(failure), .. } = &settled[2] else { panic!("{settled:?}") };
+    let Settlement::Hold {
+        position: 3,
+        why: Held::Failed(failure),
+        ..
+    } = &settled[2]
+    else {
+        panic!("{settled:?}")
+    };
     assert_eq!((failure.attempts, &*failure.error), (0, TOO_FEW_ANSWERS));
-    take(&mut machine, Advanced { held: vec![held(3, 3, 0)], ..pending(&[4]) });
-    assert_eq!([wave(&mut machine, [Ok(())]), wave(&mut machine, [Ok(())])], [["4"], ["3"]]);
+    take(
+        &mut machine,
+        Advanced {
+            held: vec![held(3, 3, 0)],
+            ..pending(&[4])
+        },
+    );
+    assert_eq!(
+        [wave(&mut machine, [Ok(())]), wave(&mut machine, [Ok(())])],
+        [["4"], ["3"]]
+    );
 }
 
 #[test]
@@ -103,12 +165,23 @@ fn an_event_whose_destination_cannot_be_asked_waits_longer_each_time_and_is_neve
     machine.take_settlements();
     let mut longest = Duration::ZERO;
     for _ in 0..100 {
-        take(&mut machine, Advanced { held: vec![held(1, 1, 0)], ..pending(&[]) });
+        take(
+            &mut machine,
+            Advanced {
+                held: vec![held(1, 1, 0)],
+                ..pending(&[])
+            },
+        );
         wave(&mut machine, [unavailable()]);
         let settled = machine.take_settlements();
-        let [Settlement::HeldFailed { failure, .. }] = &settled[..] else { panic!("{settled:?}") };
+        let [Settlement::HeldFailed { failure, .. }] = &settled[..] else {
+            panic!("{settled:?}")
+        };
         assert_eq!((failure.attempts, &*failure.error), (0, "not connected"));
         longest = longest.max(failure.retry_after);
     }
-    assert!((Duration::from_secs(20)..=Duration::from_secs(30)).contains(&longest), "{longest:?}");
+    assert!(
+        (Duration::from_secs(20)..=Duration::from_secs(30)).contains(&longest),
+        "{longest:?}"
+    );
 }

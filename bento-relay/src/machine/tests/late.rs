@@ -7,7 +7,10 @@ use crate::store::Failure;
 const WAIT: Duration = Duration::from_secs(35);
 
 fn held_for(route: &str, position: i64, stream: u8) -> HeldRow {
-    HeldRow { route: Arc::from(route), ..held(position, stream, 0) }
+    HeldRow {
+        route: Arc::from(route),
+        ..held(position, stream, 0)
+    }
 }
 
 /// The waves that can be sent now, by destination.
@@ -46,7 +49,11 @@ fn words(machine: &mut Machine<Plan>) -> Vec<String> {
 
 fn failure(settlement: &Settlement) -> &Failure {
     match settlement {
-        Settlement::Hold { why: Held::Failed(failure), .. } | Settlement::HeldFailed { failure, .. } => failure,
+        Settlement::Hold {
+            why: Held::Failed(failure),
+            ..
+        }
+        | Settlement::HeldFailed { failure, .. } => failure,
         other => panic!("{other:?}"),
     }
 }
@@ -62,17 +69,44 @@ fn what_is_late_is_held_untried_with_what_follows_it_and_settled_when_it_comes_b
     assert_eq!(leave(&mut machine), ["slow"]);
     assert!(machine.is_late(&slow));
     let settled = machine.take_settlements();
-    assert_eq!((failure(&settled[0]).attempts, failure(&settled[0]).retry_after), (0, WAIT));
+    assert_eq!(
+        (
+            failure(&settled[0]).attempts,
+            failure(&settled[0]).retry_after
+        ),
+        (0, WAIT)
+    );
     assert_eq!(failure(&settled[0]).error, "still being sent to slow");
     let settled: Vec<_> = settled.iter().map(in_words).collect();
-    assert_eq!(settled, ["1 held for slow: failed 0", "3 held for slow: failed 0", "2 held for slow: behind"]);
+    assert_eq!(
+        settled,
+        [
+            "1 held for slow: failed 0",
+            "3 held for slow: failed 0",
+            "2 held for slow: behind"
+        ]
+    );
 
     let streams = Some(vec![]);
-    take(&mut machine, Advanced { pending: vec![row(4, 3)], streams, ..Advanced::default() });
+    take(
+        &mut machine,
+        Advanced {
+            pending: vec![row(4, 3)],
+            streams,
+            ..Advanced::default()
+        },
+    );
     confirm(&mut machine, slow);
-    assert_eq!(words(&mut machine), ["1 of slow published", "3 of slow published"]);
+    assert_eq!(
+        words(&mut machine),
+        ["1 of slow published", "3 of slow published"]
+    );
     assert_eq!(machine.revision(), None, "what follows may go on");
-    assert_eq!(confirm_all(&mut machine), ["slow/3", "quick/3"], "the batch is as it was");
+    assert_eq!(
+        confirm_all(&mut machine),
+        ["slow/3", "quick/3"],
+        "the batch is as it was"
+    );
 }
 
 #[test]
@@ -83,7 +117,13 @@ fn nothing_overtakes_what_is_late() {
     confirm(&mut machine, quick);
     leave(&mut machine);
     machine.take_settlements();
-    take(&mut machine, Advanced { pending: vec![row(2, 1)], ..Advanced::default() });
+    take(
+        &mut machine,
+        Advanced {
+            pending: vec![row(2, 1)],
+            ..Advanced::default()
+        },
+    );
     assert_eq!(confirm_all(&mut machine), ["quick/1"]);
     assert_eq!(words(&mut machine), ["2 held for slow: behind"]);
 }
@@ -91,8 +131,14 @@ fn nothing_overtakes_what_is_late() {
 #[test]
 fn what_fails_late_counts_as_an_attempt_and_goes_the_way_of_every_failure() {
     let spare = Arc::new(to("spare"));
-    let prone = Route { fallback: Some(Arc::clone(&spare)), ..to("prone") };
-    let mut machine = along(Plan { others: vec![spare], ..plan([to("a"), prone]) });
+    let prone = Route {
+        fallback: Some(Arc::clone(&spare)),
+        ..to("prone")
+    };
+    let mut machine = along(Plan {
+        others: vec![spare],
+        ..plan([to("a"), prone])
+    });
     take(&mut machine, pending(&[1, 2]));
     let [a, prone] = waves(&mut machine, ["a", "prone"]);
     assert_eq!(leave(&mut machine), ["a", "prone"]);
@@ -101,7 +147,12 @@ fn what_fails_late_counts_as_an_attempt_and_goes_the_way_of_every_failure() {
     machine.answer(prone, vec![permanent(), Ok(())], &mut ignore);
     assert_eq!(
         words(&mut machine),
-        ["1 of a waits: 1", "1 of prone moved to spare", "2 of a dead: permanent, parks", "2 of prone published"]
+        [
+            "1 of a waits: 1",
+            "1 of prone moved to spare",
+            "2 of a dead: permanent, parks",
+            "2 of prone published"
+        ]
     );
 }
 
@@ -120,8 +171,18 @@ fn a_late_wave_that_failed_as_a_whole_gives_nothing_up() {
 #[test]
 fn a_late_trial_that_failed_costs_its_event_no_attempt() {
     let mut machine = along(plan([to("a"), to("b")]));
-    let mut world = World { on_trial: ["a"].into(), ..World::default() };
-    take_in(&mut machine, Advanced { held: vec![held_for("a", 1, 1)], ..Advanced::default() }, &mut world);
+    let mut world = World {
+        on_trial: ["a"].into(),
+        ..World::default()
+    };
+    take_in(
+        &mut machine,
+        Advanced {
+            held: vec![held_for("a", 1, 1)],
+            ..Advanced::default()
+        },
+        &mut world,
+    );
     let [trial] = waves(&mut machine, ["a"]);
     assert!(trial.is_trial());
     leave(&mut machine);
@@ -141,11 +202,20 @@ fn a_row_that_both_its_destinations_are_late_with_is_settled_when_both_have_answ
         assert_eq!(leave(&mut machine), ["x", "y"]);
         assert_eq!(words(&mut machine), ["1 held for both: failed 0"]);
         let (first, second) = if x_is_first { (x, y) } else { (y, x) };
-        let (name, other) = (Arc::clone(first.destination()), format!("still being sent to {}", second.destination()));
+        let (name, other) = (
+            Arc::clone(first.destination()),
+            format!("still being sent to {}", second.destination()),
+        );
         confirm(&mut machine, first);
         machine.close(&mut ignore);
         let settled = machine.take_settlements();
-        assert_eq!((&*failure(&settled[0]).delivered, failure(&settled[0]).retry_after), (&[name][..], WAIT));
+        assert_eq!(
+            (
+                &*failure(&settled[0]).delivered,
+                failure(&settled[0]).retry_after
+            ),
+            (&[name][..], WAIT)
+        );
         assert_eq!(failure(&settled[0]).error, other);
         machine.close(&mut ignore);
         assert_eq!(machine.take_settlements(), [], "progress is recorded once");
@@ -162,24 +232,46 @@ fn of_all_or_nothing_the_one_that_is_not_late_keeps_what_it_has_confirmed() {
     machine.answer(x, vec![Ok(()), transient()], &mut ignore);
     assert_eq!(leave(&mut machine), ["y"]);
     let settled = machine.take_settlements();
-    assert_eq!(settled.iter().map(|settled| failure(settled).delivered.len()).collect::<Vec<_>>(), [1, 0]);
+    assert_eq!(
+        settled
+            .iter()
+            .map(|settled| failure(settled).delivered.len())
+            .collect::<Vec<_>>(),
+        [1, 0]
+    );
     confirm(&mut machine, y);
     let settled = machine.take_settlements();
     assert_eq!(in_words(&settled[0]), "1 of both published");
-    assert_eq!((failure(&settled[1]).attempts, &*failure(&settled[1]).delivered), (1, &[Arc::from("y")][..]));
+    assert_eq!(
+        (
+            failure(&settled[1]).attempts,
+            &*failure(&settled[1]).delivered
+        ),
+        (1, &[Arc::from("y")][..])
+    );
 }
 
 #[test]
 fn what_was_not_sent_to_one_of_its_destinations_is_due_when_the_late_one_has_it() {
     let mut machine = along(plan([all("both", &["x", "y"])]));
-    take_in(&mut machine, pending(&[1]), &mut World { away: ["y"].into(), ..World::default() });
+    take_in(
+        &mut machine,
+        pending(&[1]),
+        &mut World {
+            away: ["y"].into(),
+            ..World::default()
+        },
+    );
     let [x] = waves(&mut machine, ["x"]);
     leave(&mut machine);
     machine.take_settlements();
     confirm(&mut machine, x);
     let settled = machine.take_settlements();
     assert_eq!(
-        (&*failure(&settled[0]).delivered, failure(&settled[0]).retry_after),
+        (
+            &*failure(&settled[0]).delivered,
+            failure(&settled[0]).retry_after
+        ),
         (&[Arc::from("x")][..], Duration::ZERO)
     );
 }
@@ -192,20 +284,38 @@ fn what_was_still_to_go_to_a_late_destination_is_held_untried() {
     machine.divide(whole);
     let [_half] = waves(&mut machine, ["a"]);
     leave(&mut machine);
-    assert_eq!(words(&mut machine), ["1 held for a: failed 0", "2 held for a: behind"]);
+    assert_eq!(
+        words(&mut machine),
+        ["1 held for a: failed 0", "2 held for a: behind"]
+    );
 }
 
 #[test]
 fn of_a_chained_wave_that_is_late_nothing_behind_a_failure_counts_as_published() {
     let mut machine = along(plan([to("a")]));
-    take_in(&mut machine, pending(&[1, 1, 2, 1]), &mut World { chains: true, ..World::default() });
+    take_in(
+        &mut machine,
+        pending(&[1, 1, 2, 1]),
+        &mut World {
+            chains: true,
+            ..World::default()
+        },
+    );
     let [a] = waves(&mut machine, ["a"]);
     leave(&mut machine);
     machine.take_settlements();
     machine.answer(a, vec![Ok(()), transient(), Ok(()), Ok(())], &mut ignore);
     let settled = machine.take_settlements();
     let in_words: Vec<_> = settled.iter().map(in_words).collect();
-    assert_eq!(in_words, ["1 of a published", "2 of a waits: 1", "3 of a published", "4 of a waits: 0"]);
+    assert_eq!(
+        in_words,
+        [
+            "1 of a published",
+            "2 of a waits: 1",
+            "3 of a published",
+            "4 of a waits: 0"
+        ]
+    );
     assert_eq!(
         failure(&settled[3]).retry_after,
         Duration::ZERO,
@@ -220,7 +330,13 @@ fn what_never_comes_back_is_due_by_itself_and_its_answer_is_ignored_then() {
     let [a] = waves(&mut machine, ["a"]);
     leave(&mut machine);
     machine.take_settlements();
-    take(&mut machine, Advanced { held: vec![held_for("a", 1, 1)], ..Advanced::default() });
+    take(
+        &mut machine,
+        Advanced {
+            held: vec![held_for("a", 1, 1)],
+            ..Advanced::default()
+        },
+    );
     refuse(&mut machine, a);
     assert_eq!(machine.take_settlements(), []);
     assert_eq!(confirm_all(&mut machine), ["a/1"]);

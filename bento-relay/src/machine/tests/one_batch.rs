@@ -73,19 +73,54 @@ struct Run {
 }
 
 fn run(case: &Case) -> Run {
-    let held: Vec<_> = case.held.iter().zip(1..).map(|(&stream, position)| held(position, stream, 0)).collect();
-    let pending: Vec<_> = case.pending.iter().zip(101..).map(|(&stream, position)| row(position, stream)).collect();
+    let held: Vec<_> = case
+        .held
+        .iter()
+        .zip(1..)
+        .map(|(&stream, position)| held(position, stream, 0))
+        .collect();
+    let pending: Vec<_> = case
+        .pending
+        .iter()
+        .zip(101..)
+        .map(|(&stream, position)| row(position, stream))
+        .collect();
     let rows = held.iter().map(|held| &held.row).chain(&pending);
-    let by_event: HashMap<_, _> = rows.map(|row| (row.envelope.event_id, row.position)).collect();
+    let by_event: HashMap<_, _> = rows
+        .map(|row| (row.envelope.event_id, row.position))
+        .collect();
     let positions = (1..).zip(&case.held).chain((101..).zip(&case.pending));
-    let streams = positions.map(|(position, &stream)| (position, stream)).collect();
-    let waiting = case.held.iter().chain(&case.parked).filter(|&&stream| stream > 0).map(|&stream| key(stream));
+    let streams = positions
+        .map(|(position, &stream)| (position, stream))
+        .collect();
+    let waiting = case
+        .held
+        .iter()
+        .chain(&case.parked)
+        .filter(|&&stream| stream > 0)
+        .map(|&stream| key(stream));
     let limit = held.len() + usize::from(case.is_all_held);
 
     let mut machine = machine();
-    let advanced = Advanced { held, pending, streams: Some(waiting.collect()), ..Advanced::default() };
-    let circumstances = Circumstances { held_limit: limit, now: now() };
-    machine.take(advanced, circumstances, &mut World { chains: case.chains, ..World::default() }, &mut ignore);
+    let advanced = Advanced {
+        held,
+        pending,
+        streams: Some(waiting.collect()),
+        ..Advanced::default()
+    };
+    let circumstances = Circumstances {
+        held_limit: limit,
+        now: now(),
+    };
+    machine.take(
+        advanced,
+        circumstances,
+        &mut World {
+            chains: case.chains,
+            ..World::default()
+        },
+        &mut ignore,
+    );
     let (mut sent, mut answers) = (Vec::new(), case.answers.iter().copied());
     let mut wave = 0;
     while let Some(out) = machine.next_wave() {
@@ -93,17 +128,29 @@ fn run(case: &Case) -> Run {
         for delivery in out.deliveries() {
             let answer = answers.next().expect("every row is sent at most once");
             let stream = delivery.envelope.aggregate_id.parse().unwrap_or(0);
-            sent.push(Sent { wave, stream, position: by_event[&delivery.envelope.event_id], answer });
+            sent.push(Sent {
+                wave,
+                stream,
+                position: by_event[&delivery.envelope.event_id],
+                answer,
+            });
             results.push(answer.result());
         }
         machine.answer(out, results, &mut ignore);
         wave += 1;
     }
-    Run { streams, sent, settled: machine.take_settlements() }
+    Run {
+        streams,
+        sent,
+        settled: machine.take_settlements(),
+    }
 }
 
 fn is_failure(settlement: &Settlement) -> bool {
-    matches!(settlement, Settlement::HeldFailed { .. } | Settlement::HeldBury { .. })
+    matches!(
+        settlement,
+        Settlement::HeldFailed { .. } | Settlement::HeldBury { .. }
+    )
 }
 
 proptest! {

@@ -1,5 +1,5 @@
-//! Two relays on one store in memory with routes of every kind, under random answers, late ones, outages, takeovers, repeated calls and
-//! operators.
+//! Two relays on one store in memory with routes of every kind, under random answers, late ones,
+//! outages, takeovers, repeated calls and operators.
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
@@ -29,7 +29,8 @@ const DUE: Duration = Duration::from_secs(35);
 /// How long after the beginning the delayed route delivers for the first time.
 const DELAY: Duration = Duration::from_secs(35);
 
-/// The destinations on which first deliveries are in order. Of the others one continues past failures, and one is a fallback.
+/// The destinations on which first deliveries are in order. Of the others one continues past
+/// failures, and one is a fallback.
 const ORDERED: [&str; 5] = ["x", "y", "alone", "later", "prone"];
 
 const DESTINATIONS: [&str; 7] = ["x", "y", "alone", "later", "prone", "loose", "spare"];
@@ -40,8 +41,8 @@ enum Step {
     Append(u8),
     /// Somebody takes a position, and commits at the next such step.
     Stage(u8),
-    /// A relay makes its next move; `fails` says which of its deliveries fail, `hopeless` for good, and `repeats` whether the answer
-    /// of the store is lost and the call repeated.
+    /// A relay makes its next move; `fails` says which of its deliveries fail, `hopeless` for good,
+    /// and `repeats` whether the answer of the store is lost and the call repeated.
     Move {
         relay: usize,
         fails: u8,
@@ -56,7 +57,8 @@ enum Step {
     Back(usize, u8),
     /// Its late waves are not listened for any more.
     GiveUp(usize),
-    /// A relay is of an older release, which has no rules and not all destinations, or of the newer one.
+    /// A relay is of an older release, which has no rules and not all destinations, or of the newer
+    /// one.
     Age(usize, bool),
     /// Time passes, and the relay that does not own the shard claims it: the owner is a zombie now.
     TakeOver,
@@ -92,7 +94,8 @@ fn any_step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Every event to all or nothing of two, to one that holds, to one that continues, to one later, and to one with a fallback.
+/// Every event to all or nothing of two, to one that holds, to one that continues, to one later,
+/// and to one with a fallback.
 fn everywhere() -> Plan {
     let spare = Arc::new(to("spare"));
     let delay = Some(Duration::from_secs(1_000_000) + DELAY);
@@ -101,9 +104,19 @@ fn everywhere() -> Plan {
         ..plan([
             all("both", &["x", "y"]),
             to("alone"),
-            Route { head_of_line: HeadOfLine::Continue, ..to("loose") },
-            Route { delay, keeps_order: true, ..to("later") },
-            Route { fallback: Some(spare), ..to("prone") },
+            Route {
+                head_of_line: HeadOfLine::Continue,
+                ..to("loose")
+            },
+            Route {
+                delay,
+                keeps_order: true,
+                ..to("later")
+            },
+            Route {
+                fallback: Some(spare),
+                ..to("prone")
+            },
         ])
     }
 }
@@ -140,7 +153,10 @@ impl Relay {
     }
 
     fn machine() -> Machine<Plan> {
-        let retry = RetryPolicy { max_attempts: 3, ..RetryPolicy::default() };
+        let retry = RetryPolicy {
+            max_attempts: 3,
+            ..RetryPolicy::default()
+        };
         Machine::new(everywhere(), retry.into(), 7)
     }
 }
@@ -166,7 +182,10 @@ struct Simulation {
 impl Simulation {
     fn new() -> Self {
         let one = std::num::NonZeroU16::MIN;
-        let (store, clock) = MemoryStore::with_manual_clock(Sharding { shards: one, lanes: one });
+        let (store, clock) = MemoryStore::with_manual_clock(Sharding {
+            shards: one,
+            lanes: one,
+        });
         let mut simulation = Self {
             store,
             clock,
@@ -199,12 +218,18 @@ impl Simulation {
                     self.staged = Some(self.store.stage([entry]));
                 }
             },
-            Step::Move { relay, fails, hopeless, repeats } => self.proceed(relay, fails, hopeless, repeats),
+            Step::Move {
+                relay,
+                fails,
+                hopeless,
+                repeats,
+            } => self.proceed(relay, fails, hopeless, repeats),
             Step::Break(relay) => {
                 let relay = &mut self.relays[relay];
                 relay.machine.close(&mut ignore);
                 relay.in_batch = false;
-                self.delivered.extend(relay.out.drain(..).flat_map(|out| out.arrivals));
+                self.delivered
+                    .extend(relay.out.drain(..).flat_map(|out| out.arrivals));
             }
             Step::Postpone(relay) => self.postpone(relay),
             Step::Back(relay, which) => {
@@ -218,7 +243,11 @@ impl Simulation {
             Step::Age(relay, is_old) => self.relays[relay].machine.router.refuses = is_old,
             Step::TakeOver => {
                 self.pass(TTL * 2);
-                let owner = self.relays.iter().position(|relay| relay.lease.is_some()).unwrap_or(0);
+                let owner = self
+                    .relays
+                    .iter()
+                    .position(|relay| relay.lease.is_some())
+                    .unwrap_or(0);
                 self.claim(1 - owner);
             }
             Step::Wait => self.pass(TTL),
@@ -251,22 +280,35 @@ impl Simulation {
     fn pass(&mut self, time: Duration) {
         self.clock.advance(time);
         self.elapsed += time;
-        let arrived = self.travelling.extract_if(.., |(latest, _)| *latest <= self.elapsed);
+        let arrived = self
+            .travelling
+            .extract_if(.., |(latest, _)| *latest <= self.elapsed);
         self.delivered.extend(arrived.map(|(_, arrival)| arrival));
     }
 
-    /// The answers may come after any number of batches; what arrives does so before its events are due again.
+    /// The answers may come after any number of batches; what arrives does so before its events are
+    /// due again.
     fn postpone(&mut self, relay: usize) {
         if !self.relays[relay].in_batch || !self.relays[relay].machine.is_waiting() {
             return;
         }
-        let Relay { id, machine, in_batch, out, late, .. } = &mut self.relays[relay];
+        let Relay {
+            id,
+            machine,
+            in_batch,
+            out,
+            late,
+            ..
+        } = &mut self.relays[relay];
         assert_eq!(machine.postpone(DUE, &mut ignore).len(), out.len());
         machine.close(&mut ignore);
         *in_batch = false;
         let latest = self.elapsed + TIMEOUT;
-        let arrivals: Vec<_> =
-            out.iter().flat_map(|out| &out.arrivals).map(|arrival| (latest, arrival.clone())).collect();
+        let arrivals: Vec<_> = out
+            .iter()
+            .flat_map(|out| &out.arrivals)
+            .map(|arrival| (latest, arrival.clone()))
+            .collect();
         late.append(out);
         let id = *id;
         self.call(false, id, 0);
@@ -274,7 +316,8 @@ impl Simulation {
             self.travelling.extend(arrivals);
         } else {
             // It was not recorded, and is nobody's to wait for.
-            self.delivered.extend(arrivals.into_iter().map(|(_, arrival)| arrival));
+            self.delivered
+                .extend(arrivals.into_iter().map(|(_, arrival)| arrival));
         }
     }
 
@@ -284,23 +327,39 @@ impl Simulation {
         let place = self.last.entry(stream).or_default();
         *place += 1;
         self.committed.insert(envelope.event_id, (stream, *place));
-        OutboxEntry { shard: 0, may_be_known: false, envelope }
+        OutboxEntry {
+            shard: 0,
+            may_be_known: false,
+            envelope,
+        }
     }
 
     fn claim(&mut self, index: usize) {
         let relay = &mut self.relays[index];
-        let beat = Heartbeat { relay: relay.id, ttl: TTL, lanes: None, claim: true, idle: vec![] };
+        let beat = Heartbeat {
+            relay: relay.id,
+            ttl: TTL,
+            lanes: None,
+            claim: true,
+            idle: vec![],
+        };
         let leases = now(self.store.heartbeat(beat)).unwrap().leases;
         if let Some(&lease) = leases.first().filter(|lease| relay.lease != Some(**lease)) {
-            *relay = Relay { id: relay.id, lease: Some(lease), ..Relay::new() };
+            *relay = Relay {
+                id: relay.id,
+                lease: Some(lease),
+                ..Relay::new()
+            };
             self.owner = index;
             // What the other has sent is not held up for ever.
             let out = self.relays.iter().flat_map(|relay| &relay.out);
-            self.delivered.extend(out.flat_map(|out| out.arrivals.iter().cloned()));
+            self.delivered
+                .extend(out.flat_map(|out| out.arrivals.iter().cloned()));
         }
     }
 
-    /// The next thing that a relay does: it sends a wave, hears of one, or calls. It does not know yet whether its lease is lost.
+    /// The next thing that a relay does: it sends a wave, hears of one, or calls. It does not know
+    /// yet whether its lease is lost.
     fn proceed(&mut self, relay: usize, fails: u8, hopeless: bool, repeats: bool) {
         if self.relays[relay].lease.is_none() || self.send(relay, fails, hopeless) {
             return;
@@ -320,7 +379,10 @@ impl Simulation {
     fn send(&mut self, relay: usize, fails: u8, hopeless: bool) -> bool {
         let owner = self.relays[self.owner].id;
         let relay = &mut self.relays[relay];
-        let Some(wave) = Some(&mut relay.machine).filter(|_| relay.in_batch).and_then(Machine::next_wave) else {
+        let Some(wave) = Some(&mut relay.machine)
+            .filter(|_| relay.in_batch)
+            .and_then(Machine::next_wave)
+        else {
             return false;
         };
         let (mut answers, mut arrivals) = (Vec::new(), Vec::new());
@@ -340,21 +402,33 @@ impl Simulation {
         if is_zombie {
             self.delivered.extend(arrivals.iter().cloned());
         }
-        relay.out.push(Out { wave, answers, arrivals });
+        relay.out.push(Out {
+            wave,
+            answers,
+            arrivals,
+        });
         true
     }
 
     fn hear(&mut self, relay: usize, out: Out) {
-        let Out { wave, answers, arrivals } = out;
+        let Out {
+            wave,
+            answers,
+            arrivals,
+        } = out;
         let machine = &mut self.relays[relay].machine;
         if machine.is_late(&wave) {
-            let arrived = self.travelling.extract_if(.., |(_, arrival)| arrivals.contains(arrival));
+            let arrived = self
+                .travelling
+                .extract_if(.., |(_, arrival)| arrivals.contains(arrival));
             self.delivered.extend(arrived.map(|(_, arrival)| arrival));
         } else {
             self.delivered.extend(arrivals);
         }
         let is_there = |answer: &Result<(), PublishError>| {
-            answer.as_ref().map_or_else(|error| error.class().is_answer(), |()| true)
+            answer
+                .as_ref()
+                .map_or_else(|error| error.class().is_answer(), |()| true)
         };
         let stays_away = wave.is_trial() && !answers.iter().any(is_there);
         let destination = Arc::clone(wave.destination());
@@ -370,7 +444,9 @@ impl Simulation {
         let revision = relay.machine.revision();
         let mut reach = self.reach.clone();
         let late = relay.late.iter().map(|out| &**out.wave.destination());
-        reach.away.extend(late.map(|late| DESTINATIONS.into_iter().find(|name| *name == late).unwrap()));
+        reach
+            .away
+            .extend(late.map(|late| DESTINATIONS.into_iter().find(|name| *name == late).unwrap()));
         let mut without: Vec<Arc<str>> = reach.away.iter().map(|name| Arc::from(*name)).collect();
         if reach.away.contains("x") || reach.away.contains("y") {
             without.push(Arc::from("both"));
@@ -394,17 +470,28 @@ impl Simulation {
                     return;
                 }
                 relay.in_batch = true;
-                let circumstances = Circumstances { held_limit: rows, now: super::now() + self.elapsed };
-                relay.machine.take(advanced, circumstances, &mut reach, &mut ignore);
+                let circumstances = Circumstances {
+                    held_limit: rows,
+                    now: super::now() + self.elapsed,
+                };
+                relay
+                    .machine
+                    .take(advanced, circumstances, &mut reach, &mut ignore);
             }
-            Err(StoreError::LeaseLost { .. }) => *relay = Relay { id: relay.id, ..Relay::new() },
+            Err(StoreError::LeaseLost { .. }) => {
+                *relay = Relay {
+                    id: relay.id,
+                    ..Relay::new()
+                }
+            }
             Err(error) => panic!("{error}"),
         }
     }
 
     fn oldest_dead(&self) -> Option<(EventId, Arc<str>)> {
         let dead = now(self.store.list(&DeadLetterQuery::default())).unwrap();
-        dead.first().map(|dead| (dead.envelope.event_id, Arc::clone(&dead.route)))
+        dead.first()
+            .map(|dead| (dead.envelope.event_id, Arc::clone(&dead.route)))
     }
 
     /// Everything recovers, and the outbox empties.
@@ -424,7 +511,11 @@ impl Simulation {
             while self.oldest_dead().is_some() {
                 self.apply(&Step::Replay);
             }
-            let owner = self.relays.iter().position(|relay| relay.lease.is_some()).unwrap_or(0);
+            let owner = self
+                .relays
+                .iter()
+                .position(|relay| relay.lease.is_some())
+                .unwrap_or(0);
             self.claim(owner);
             self.proceed(owner, 0, false, false);
             self.pass(TTL);
@@ -432,20 +523,45 @@ impl Simulation {
                 return;
             }
         }
-        panic!("the outbox does not empty: {:?}", now(self.store.counts()).unwrap());
+        panic!(
+            "the outbox does not empty: {:?}",
+            now(self.store.counts()).unwrap()
+        );
     }
 
     /// The events that some destination never got, although nobody discarded them for it.
     fn lost(&self) -> Vec<(EventId, &'static str)> {
-        let got: HashSet<_> = self.delivered.iter().map(|(event, to)| (*event, &**to)).collect();
-        let discarded: HashSet<_> = self.discarded.iter().map(|(event, to)| (*event, &**to)).collect();
+        let got: HashSet<_> = self
+            .delivered
+            .iter()
+            .map(|(event, to)| (*event, &**to))
+            .collect();
+        let discarded: HashSet<_> = self
+            .discarded
+            .iter()
+            .map(|(event, to)| (*event, &**to))
+            .collect();
         let has = |event: EventId, to: &'static str, route: &'static str| {
-            got.contains(&(event, to)) || [route, "unroutable"].iter().any(|name| discarded.contains(&(event, *name)))
+            got.contains(&(event, to))
+                || [route, "unroutable"]
+                    .iter()
+                    .any(|name| discarded.contains(&(event, *name)))
         };
         let mut lost = Vec::new();
         for &event in self.committed.keys() {
-            let wanted = [("x", "both"), ("y", "both"), ("alone", "alone"), ("loose", "loose"), ("later", "later")];
-            lost.extend(wanted.into_iter().filter(|(to, route)| !has(event, to, route)).map(|(to, _)| (event, to)));
+            let wanted = [
+                ("x", "both"),
+                ("y", "both"),
+                ("alone", "alone"),
+                ("loose", "loose"),
+                ("later", "later"),
+            ];
+            lost.extend(
+                wanted
+                    .into_iter()
+                    .filter(|(to, route)| !has(event, to, route))
+                    .map(|(to, _)| (event, to)),
+            );
             if !has(event, "prone", "prone") && !has(event, "spare", "spare") {
                 lost.push((event, "prone"));
             }
@@ -456,7 +572,8 @@ impl Simulation {
 
 /// A store in memory answers at once.
 fn now<T>(call: impl Future<Output = T>) -> T {
-    call.now_or_never().expect("a store in memory does not wait")
+    call.now_or_never()
+        .expect("a store in memory does not wait")
 }
 
 proptest! {

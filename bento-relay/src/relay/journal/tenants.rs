@@ -12,7 +12,8 @@ const NAMED: usize = 50;
 /// The label of all others.
 const OTHER: &str = "other";
 
-/// What became of events of tenants, until it is counted. Events without a tenant are in the other counters.
+/// What became of events of tenants, until it is counted. Events without a tenant are in the other
+/// counters.
 #[derive(Debug, Default)]
 pub(super) struct Tenants(HashMap<String, HashMap<&'static str, u64>>);
 
@@ -21,7 +22,10 @@ impl Tenants {
         let Some(tenant) = tenant else { return };
         match self.0.get_mut(tenant) {
             Some(counts) => *counts.entry(status).or_default() += 1,
-            None => drop(self.0.insert(tenant.to_owned(), HashMap::from([(status, 1)]))),
+            None => drop(
+                self.0
+                    .insert(tenant.to_owned(), HashMap::from([(status, 1)])),
+            ),
         }
     }
 }
@@ -31,7 +35,8 @@ impl Drop for Tenants {
         for (tenant, counts) in self.0.drain() {
             let tenant = label(tenant);
             for (status, amount) in counts {
-                metrics::counter!(TENANT_EVENTS, "tenant" => tenant.clone(), "status" => status).increment(amount);
+                metrics::counter!(TENANT_EVENTS, "tenant" => tenant.clone(), "status" => status)
+                    .increment(amount);
             }
         }
     }
@@ -62,7 +67,9 @@ mod tests {
     fn the_first_tenants_have_a_label_of_their_own_and_keep_it() {
         let mut known = BTreeSet::new();
         let mut labels = |range: std::ops::Range<usize>| {
-            range.map(|tenant| bounded(&mut known, tenant.to_string()).to_string()).collect::<BTreeSet<_>>()
+            range
+                .map(|tenant| bounded(&mut known, tenant.to_string()).to_string())
+                .collect::<BTreeSet<_>>()
         };
         assert_eq!(labels(0..NAMED).len(), NAMED);
         assert_eq!(labels(NAMED..1000), BTreeSet::from([OTHER.to_owned()]));

@@ -37,8 +37,17 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
             );
             self.tasks.shutdown().await;
         }
-        telemetry::count_by(telemetry::LEASE_CHANGES, "change", "released", self.shards.len() as u64);
-        let released = in_time(self.shared.settings.lease, self.shared.store.release(self.shared.id)).await;
+        telemetry::count_by(
+            telemetry::LEASE_CHANGES,
+            "change",
+            "released",
+            self.shards.len() as u64,
+        );
+        let released = in_time(
+            self.shared.settings.lease,
+            self.shared.store.release(self.shared.id),
+        )
+        .await;
         if let Err(error) = released {
             tracing::warn!(
                 target: TARGET_RELAY, relay = %self.shared.id, error = with_causes(&error),
@@ -57,7 +66,10 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
                 match result {
                     Ok(holdings) => {
                         let changes = self.shards.renew(&holdings.leases, asked + lease);
-                        changes.lost.into_iter().for_each(|lease| self.tell_lost(lease));
+                        changes
+                            .lost
+                            .into_iter()
+                            .for_each(|lease| self.tell_lost(lease));
                     }
                     Err(_) => self.shards.keep_offered(),
                 }
@@ -66,7 +78,8 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         }
     }
 
-    /// Starts a worker on each shard that has nothing left to do but to record the answers to late waves.
+    /// Starts a worker on each shard that has nothing left to do but to record the answers to late
+    /// waves.
     fn record_what_came_back(&mut self) {
         while let Some(shard) = self.shards.next_heard() {
             self.work(shard);

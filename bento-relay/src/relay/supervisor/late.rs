@@ -1,4 +1,5 @@
-//! Waves whose worker has ended: what they come back with is left to the next worker of their shard.
+//! Waves whose worker has ended: what they come back with is left to the next worker of their
+//! shard.
 
 use std::panic::AssertUnwindSafe;
 
@@ -35,7 +36,8 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         self.take_up_returned();
     }
 
-    /// What is held for a destination that answers again does not wait for the next poll, also where a worker has just looked for less.
+    /// What is held for a destination that answers again does not wait for the next poll, also
+    /// where a worker has just looked for less.
     pub(super) fn take_up_returned(&mut self) {
         if self.shared.breakers.take_returned() {
             self.shards.look_again();

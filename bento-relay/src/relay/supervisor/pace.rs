@@ -7,8 +7,8 @@ use tokio::time::Instant;
 /// The next poll waits for this part of the silence.
 const PART: u32 = 8;
 
-/// Probes follow events: every `busy` while they come, ever more seldom when they have ceased, every `idle` at last. What comes after
-/// a silence waits for at most an eighth of it.
+/// Probes follow events: every `busy` while they come, ever more seldom when they have ceased,
+/// every `idle` at last. What comes after a silence waits for at most an eighth of it.
 #[derive(Debug)]
 pub(super) struct Pace {
     busy: Duration,
@@ -19,7 +19,11 @@ pub(super) struct Pace {
 impl Pace {
     /// Begins as if there had been an event just now.
     pub(super) fn new(busy: Duration, idle: Duration, now: Instant) -> Self {
-        Self { busy, idle, last_work: now }
+        Self {
+            busy,
+            idle,
+            last_work: now,
+        }
     }
 
     /// Notes that there are events, or were until now.
@@ -55,7 +59,10 @@ mod tests {
     fn polls_are_busy_at_first_then_follow_the_silence_and_idle_at_last() {
         let times = polls(millis(60_000));
         let interval = |after: Duration| {
-            let next = times.iter().position(|at| *at >= after).expect("there are polls all the time");
+            let next = times
+                .iter()
+                .position(|at| *at >= after)
+                .expect("there are polls all the time");
             times[next] - times[next - 1]
         };
         assert_eq!(times[..8], [20, 40, 60, 80, 100, 120, 140, 160].map(millis));

@@ -26,7 +26,8 @@ pub(super) struct Shards {
     owned: BTreeMap<ShardId, Owned>,
     /// Shards with events, in the order in which they came. May name some that are gone or busy.
     queue: VecDeque<ShardId>,
-    /// How many shards a lane has; `None` while there is only one lane, or the sharding is not known yet.
+    /// How many shards a lane has; `None` while there is only one lane, or the sharding is not
+    /// known yet.
     per_lane: Option<ShardId>,
     /// The number of workers that were to find out if a destination is back.
     trials: u64,
@@ -167,7 +168,9 @@ impl Shards {
 
     /// Notes that a shard has events; one that is not held is somebody else's.
     pub(super) fn has_events(&mut self, shard: ShardId) {
-        let Some(owned) = self.owned.get_mut(&shard) else { return };
+        let Some(owned) = self.owned.get_mut(&shard) else {
+            return;
+        };
         match owned.activity {
             Activity::Idle if owned.rests() => {}
             Activity::Idle if !owned.is_retiring || !owned.heard.is_empty() => {
@@ -181,17 +184,24 @@ impl Shards {
 
     /// Lets every shard that a worker is at be taken up once more.
     pub(super) fn look_again(&mut self) {
-        self.owned.values_mut().filter(|owned| owned.is_running()).for_each(|owned| owned.again = true);
+        self.owned
+            .values_mut()
+            .filter(|owned| owned.is_running())
+            .for_each(|owned| owned.again = true);
     }
 
     /// Queues the shards with a held row that has become due.
     pub(super) fn queue_due(&mut self, now: Instant) {
-        let due = self.owned.values_mut().filter(|owned| owned.is_idle() && owned.due.is_some_and(|due| due <= now));
+        let due = self
+            .owned
+            .values_mut()
+            .filter(|owned| owned.is_idle() && owned.due.is_some_and(|due| due <= now));
         let due: Vec<_> = due.map(Owned::is_due).collect();
         self.have_events(due);
     }
 
-    /// Notes that shards have events. Those come first whose last trial of a destination is longest ago, so that trials go round.
+    /// Notes that shards have events. Those come first whose last trial of a destination is longest
+    /// ago, so that trials go round.
     pub(super) fn have_events(&mut self, mut shards: Vec<ShardId>) {
         shards.sort_by_key(|shard| self.owned.get(shard).map(|owned| owned.tried));
         shards.into_iter().for_each(|shard| self.has_events(shard));
@@ -206,15 +216,23 @@ impl Shards {
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.owned.values().filter(|owned| owned.is_idle()).filter_map(|owned| owned.due).min()
+        self.owned
+            .values()
+            .filter(|owned| owned.is_idle())
+            .filter_map(|owned| owned.due)
+            .min()
     }
 
-    /// The next shard for one of so many `free` workers: of the lane with the fewest workers the one that came first. The last free worker
-    /// is kept for a lane that has none. So the backlog of one lane does not keep the others waiting.
+    /// The next shard for one of so many `free` workers: of the lane with the fewest workers the
+    /// one that came first. The last free worker is kept for a lane that has none. So the backlog
+    /// of one lane does not keep the others waiting.
     pub(super) fn next_ready(&mut self, free: usize) -> Option<ShardId> {
         let owned = &self.owned;
-        let is_queued =
-            |shard: &ShardId| owned.get(shard).is_some_and(|owned| matches!(owned.activity, Activity::Queued));
+        let is_queued = |shard: &ShardId| {
+            owned
+                .get(shard)
+                .is_some_and(|owned| matches!(owned.activity, Activity::Queued))
+        };
         self.queue.retain(is_queued);
         if free == 0 {
             return None;
@@ -223,8 +241,13 @@ impl Shards {
             None => 0,
             Some(_) => {
                 let workers = self.workers_by_lane();
-                let busy = |shard: &ShardId| workers.get(&self.lane(*shard)).copied().unwrap_or_default();
-                let (nth, shard) = self.queue.iter().enumerate().min_by_key(|(nth, shard)| (busy(shard), *nth))?;
+                let busy =
+                    |shard: &ShardId| workers.get(&self.lane(*shard)).copied().unwrap_or_default();
+                let (nth, shard) = self
+                    .queue
+                    .iter()
+                    .enumerate()
+                    .min_by_key(|(nth, shard)| (busy(shard), *nth))?;
                 let has_lane_without = || self.owned.keys().any(|shard| busy(shard) == 0);
                 if free == 1 && busy(shard) > 0 && has_lane_without() {
                     return None;
@@ -235,8 +258,8 @@ impl Shards {
         self.queue.remove(nth)
     }
 
-    /// Tells a worker of the lane with the most workers to end its turn after the batch it is at, for each lane that has events and
-    /// no worker.
+    /// Tells a worker of the lane with the most workers to end its turn after the batch it is at,
+    /// for each lane that has events and no worker.
     pub(super) fn make_room(&self) {
         if self.per_lane.is_none() || self.queue.is_empty() {
             return;
@@ -246,13 +269,19 @@ impl Shards {
         waiting.sort_unstable();
         waiting.dedup();
         waiting.retain(|lane| !workers.contains_key(lane));
-        let leaving = |owned: &&Owned| owned.is_running() && owned.make_room.load(Ordering::Relaxed);
+        let leaving =
+            |owned: &&Owned| owned.is_running() && owned.make_room.load(Ordering::Relaxed);
         for _ in self.owned.values().filter(leaving).count()..waiting.len() {
-            let Some((&lane, _)) = workers.iter().max_by_key(|(lane, count)| (**count, Reverse(**lane))) else {
+            let Some((&lane, _)) = workers
+                .iter()
+                .max_by_key(|(lane, count)| (**count, Reverse(**lane)))
+            else {
                 return;
             };
-            let mut running =
-                self.owned.values().filter(|owned| owned.is_running() && self.lane(owned.lease.shard) == lane);
+            let mut running = self
+                .owned
+                .values()
+                .filter(|owned| owned.is_running() && self.lane(owned.lease.shard) == lane);
             match running.find(|owned| !owned.make_room.swap(true, Ordering::Relaxed)) {
                 Some(_) => *workers.get_mut(&lane).expect("it has one") -= 1,
                 None => return,
@@ -260,7 +289,8 @@ impl Shards {
         }
     }
 
-    /// Hands a shard to a worker, which `stop` tells to stop: at once, if it is only to record what came back.
+    /// Hands a shard to a worker, which `stop` tells to stop: at once, if it is only to record what
+    /// came back.
     pub(super) fn start(&mut self, shard: ShardId, stop: watch::Sender<bool>) -> Option<Task> {
         let owned = self.owned.get_mut(&shard)?;
         owned.activity = Activity::Running(stop);
@@ -272,7 +302,13 @@ impl Shards {
         owned.make_room = Arc::default();
         let (deadline, make_room) = (owned.deadline.clone(), Arc::clone(&owned.make_room));
         let heard = std::mem::take(&mut owned.heard);
-        Some(Task { lease: owned.lease, deadline, machine: owned.machine.take(), make_room, heard })
+        Some(Task {
+            lease: owned.lease,
+            deadline,
+            machine: owned.machine.take(),
+            make_room,
+            heard,
+        })
     }
 
     /// Takes a shard back from its worker.
@@ -283,7 +319,13 @@ impl Shards {
         then: Activity,
         due: Option<Instant>,
     ) {
-        let Some(owned) = self.owned.get_mut(&lease.shard).filter(|owned| owned.lease == lease) else { return };
+        let Some(owned) = self
+            .owned
+            .get_mut(&lease.shard)
+            .filter(|owned| owned.lease == lease)
+        else {
+            return;
+        };
         owned.machine = machine;
         owned.activity = Activity::Idle;
         owned.failure = None;
@@ -293,8 +335,8 @@ impl Shards {
         }
     }
 
-    /// Takes a shard back from a worker that failed: whatever comes, it rests, the longer the more often it failed in a row, at first no
-    /// longer than `first`. Returns how long.
+    /// Takes a shard back from a worker that failed: whatever comes, it rests, the longer the more
+    /// often it failed in a row, at first no longer than `first`. Returns how long.
     pub(super) fn failed(
         &mut self,
         lease: Lease,
@@ -302,25 +344,46 @@ impl Shards {
         error: String,
         first: Duration,
     ) -> Option<Duration> {
-        let owned = self.owned.get_mut(&lease.shard).filter(|owned| owned.lease == lease)?;
-        let count = owned.failure.as_ref().map_or(0, |failure| failure.count).saturating_add(1);
-        let rest = RetryPolicy::exponential(first, LONGEST_REST.max(first), u32::MAX).ceiling(count);
+        let owned = self
+            .owned
+            .get_mut(&lease.shard)
+            .filter(|owned| owned.lease == lease)?;
+        let count = owned
+            .failure
+            .as_ref()
+            .map_or(0, |failure| failure.count)
+            .saturating_add(1);
+        let rest =
+            RetryPolicy::exponential(first, LONGEST_REST.max(first), u32::MAX).ceiling(count);
         owned.machine = machine;
         owned.activity = Activity::Idle;
-        owned.failure = Some(Failure { count, error, rests: true });
+        owned.failure = Some(Failure {
+            count,
+            error,
+            rests: true,
+        });
         owned.due = Some(later(Instant::now(), rest));
         Some(rest)
     }
 
     /// The shards whose last worker failed, and why.
     pub(super) fn failing(&self) -> BTreeMap<ShardId, String> {
-        let failing = |(shard, owned): (&ShardId, &Owned)| Some((*shard, owned.failure.as_ref()?.error.clone()));
+        let failing = |(shard, owned): (&ShardId, &Owned)| {
+            Some((*shard, owned.failure.as_ref()?.error.clone()))
+        };
         self.owned.iter().filter_map(failing).collect()
     }
 
-    /// Takes over what a worker leaves of late waves: those that came back, and how many are out. False if the shard is lost.
+    /// Takes over what a worker leaves of late waves: those that came back, and how many are out.
+    /// False if the shard is lost.
     pub(super) fn postponed(&mut self, lease: Lease, mut heard: Vec<Sent>, out: usize) -> bool {
-        let Some(owned) = self.owned.get_mut(&lease.shard).filter(|owned| owned.lease == lease) else { return false };
+        let Some(owned) = self
+            .owned
+            .get_mut(&lease.shard)
+            .filter(|owned| owned.lease == lease)
+        else {
+            return false;
+        };
         owned.late += out;
         owned.heard.append(&mut heard);
         true
@@ -329,12 +392,20 @@ impl Shards {
     /// A shard for which late waves came back, and that no worker is at.
     pub(super) fn next_heard(&self) -> Option<ShardId> {
         let is_next = |owned: &&Owned| !owned.is_running() && !owned.heard.is_empty();
-        self.owned.values().find(is_next).map(|owned| owned.lease.shard)
+        self.owned
+            .values()
+            .find(is_next)
+            .map(|owned| owned.lease.shard)
     }
 
-    /// Takes a late wave that came back, for the next worker of its shard; one of a lost lease is dropped.
+    /// Takes a late wave that came back, for the next worker of its shard; one of a lost lease is
+    /// dropped.
     pub(super) fn heard(&mut self, lease: Lease, sent: Sent) {
-        if let Some(owned) = self.owned.get_mut(&lease.shard).filter(|owned| owned.lease == lease) {
+        if let Some(owned) = self
+            .owned
+            .get_mut(&lease.shard)
+            .filter(|owned| owned.lease == lease)
+        {
             owned.late -= 1;
             owned.heard.push(sent);
             self.has_events(lease.shard);
@@ -343,14 +414,21 @@ impl Shards {
 
     /// Notes that so many late waves will not come back.
     pub(super) fn not_heard(&mut self, lease: Lease, count: usize) {
-        if let Some(owned) = self.owned.get_mut(&lease.shard).filter(|owned| owned.lease == lease) {
+        if let Some(owned) = self
+            .owned
+            .get_mut(&lease.shard)
+            .filter(|owned| owned.lease == lease)
+        {
             owned.late -= count;
         }
     }
 
     /// Forgets a shard whose lease is lost; false if that is known.
     pub(super) fn forget(&mut self, lease: Lease) -> bool {
-        let is_known = self.owned.get(&lease.shard).is_some_and(|owned| owned.lease == lease);
+        let is_known = self
+            .owned
+            .get(&lease.shard)
+            .is_some_and(|owned| owned.lease == lease);
         if is_known {
             self.owned.remove(&lease.shard);
         }
@@ -359,7 +437,11 @@ impl Shards {
 
     /// The shards that a poll should ask for.
     pub(super) fn idle(&self) -> Vec<ShardId> {
-        self.owned.values().filter(|owned| owned.is_idle() && !owned.rests()).map(|owned| owned.lease.shard).collect()
+        self.owned
+            .values()
+            .filter(|owned| owned.is_idle() && !owned.rests())
+            .map(|owned| owned.lease.shard)
+            .collect()
     }
 
     /// Marks as many shards to be given up, the idle ones first; the others are kept.
@@ -389,19 +471,29 @@ impl Shards {
 
     /// Whether a shard that is to be given up is ready for it.
     pub(super) fn has_retired(&self) -> bool {
-        self.owned.values().any(|owned| owned.is_retiring && owned.is_at_rest())
+        self.owned
+            .values()
+            .any(|owned| owned.is_retiring && owned.is_at_rest())
     }
 
     /// The shards that the next heartbeat may give away. Nobody works on them until it is back.
     pub(super) fn offer(&mut self) -> Vec<ShardId> {
-        let retired = self.owned.values_mut().filter(|owned| owned.is_retiring && owned.is_at_rest());
-        retired.map(|owned| (owned.activity = Activity::Offered, owned.lease.shard).1).collect()
+        let retired = self
+            .owned
+            .values_mut()
+            .filter(|owned| owned.is_retiring && owned.is_at_rest());
+        retired
+            .map(|owned| (owned.activity = Activity::Offered, owned.lease.shard).1)
+            .collect()
     }
 
-    /// Notes that the heartbeat failed: the offered shards may still be held, or not; `advance` will tell.
+    /// Notes that the heartbeat failed: the offered shards may still be held, or not; `advance`
+    /// will tell.
     pub(super) fn keep_offered(&mut self) {
         let offered: Vec<_> = self.offered().collect();
-        offered.into_iter().for_each(|shard| self.settle_offer(shard));
+        offered
+            .into_iter()
+            .for_each(|shard| self.settle_offer(shard));
     }
 
     /// Takes over what a heartbeat returned: what is held, and until when.
@@ -450,11 +542,17 @@ impl Shards {
 
     fn offered(&self) -> impl Iterator<Item = ShardId> {
         let is_offered = |owned: &&Owned| matches!(owned.activity, Activity::Offered);
-        self.owned.values().filter(is_offered).map(|owned| owned.lease.shard)
+        self.owned
+            .values()
+            .filter(is_offered)
+            .map(|owned| owned.lease.shard)
     }
 
     fn settle_offer(&mut self, shard: ShardId) {
-        let owned = self.owned.get_mut(&shard).expect("an offered shard is held");
+        let owned = self
+            .owned
+            .get_mut(&shard)
+            .expect("an offered shard is held");
         owned.activity = Activity::Idle;
         if owned.again {
             self.take_up(shard);

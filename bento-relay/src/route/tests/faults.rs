@@ -14,7 +14,9 @@ fn refused(json: &str, expected: Expect) {
 #[track_caller]
 fn refused_rule(keys: &str, expected: Expect) {
     refused(
-        &format!(r#"{{"version":1,"destinations":{{"a":{{}},"b":{{}}}},"rules":[{{"name":"r","to":"a",{keys}}}]}}"#),
+        &format!(
+            r#"{{"version":1,"destinations":{{"a":{{}},"b":{{}}}},"rules":[{{"name":"r","to":"a",{keys}}}]}}"#
+        ),
         expected,
     );
 }
@@ -56,18 +58,33 @@ fn everything_that_cannot_be_read_is_said_at_once_with_its_path() {
 
 #[test]
 fn a_text_that_is_no_configuration_is_refused() {
-    refused("{", expect!["the text cannot be read: EOF while parsing an object at line 1 column 1"]);
+    refused(
+        "{",
+        expect!["the text cannot be read: EOF while parsing an object at line 1 column 1"],
+    );
     refused("[]", expect!["expected a table, found a list"]);
     refused("{}", expect!["`version` is missing"]);
-    refused(r#"{"version":1} x"#, expect!["the text cannot be read: trailing characters at line 1 column 15"]);
+    refused(
+        r#"{"version":1} x"#,
+        expect!["the text cannot be read: trailing characters at line 1 column 15"],
+    );
 }
 
 #[test]
 fn names_are_known_and_those_of_one_thing() {
     let config = to(&["nats", "nats", "dead_letter_queue", "unroutable", ""])
-        .with_rule(Rule::new("one").to(["natz", "dead_letter_queue"]).retry("agressive"))
+        .with_rule(
+            Rule::new("one")
+                .to(["natz", "dead_letter_queue"])
+                .retry("agressive"),
+        )
         .with_rule(Rule::new("one").to(["nats", "nats"]))
-        .with_rule(Rule::new("nats").events(["x.*"]).to(["nats"]).all_or_nothing())
+        .with_rule(
+            Rule::new("nats")
+                .events(["x.*"])
+                .to(["nats"])
+                .all_or_nothing(),
+        )
         .with_rule(Rule::new("nowhere"))
         .with_rule(Rule::new("unreadable").events(["y.*"]).to(["nats"]))
         .with_retry_policy("once", crate::retry::RetryPolicy::immediate(0))
@@ -96,7 +113,9 @@ fn names_are_known_and_those_of_one_thing() {
 fn a_condition_makes_sense() {
     refused_rule(
         r#""when":{"any":[{"total":1},{"envelope.tenants":1},{"payload.a":{"gt":true}},{"payload.":1},{"payload.b":1e300},{"not":{"all":[]}}]}"#,
-        expect!["rules[0].when.any[4].payload.b: a number of so many digits is rounded on the way: write it as a text"],
+        expect![
+            "rules[0].when.any[4].payload.b: a number of so many digits is rounded on the way: write it as a text"
+        ],
     );
     refused_rule(
         r#""when":{"payload.b":1e300,"payload.c":[1]}"#,
@@ -104,11 +123,20 @@ fn a_condition_makes_sense() {
         rules[0].when.payload.b: a number of so many digits is rounded on the way: write it as a text
         rules[0].when.payload.c: expected one value (several are compared with by `in`), found a list"#]],
     );
-    let nan = to(&["a"]).with_rule(Rule::new("r").to(["a"]).when(field("payload.x").lt(f64::NAN)));
+    let nan = to(&["a"]).with_rule(
+        Rule::new("r")
+            .to(["a"])
+            .when(field("payload.x").lt(f64::NAN)),
+    );
     expect!["rules[0].when.payload.x.lt: this is no number that an event could hold"]
         .assert_eq(&nan.build().unwrap_err().to_string());
     let deep = (0..100).fold(field("payload.x").exists(), |condition, _| !condition);
-    assert!(to(&["a"]).with_rule(Rule::new("r").to(["a"]).when(deep)).build().is_err());
+    assert!(
+        to(&["a"])
+            .with_rule(Rule::new("r").to(["a"]).when(deep))
+            .build()
+            .is_err()
+    );
 }
 
 #[test]
@@ -130,10 +158,18 @@ fn a_rule_that_no_event_can_take_is_refused() {
         r#""sample":0"#,
         r#""delay":"2s","expires_after":"2s""#,
     ] {
-        let json = format!(r#"{{"version":1,"destinations":{{"a":{{}}}},"rules":[{{"name":"r","to":"a",{keys}}}]}}"#);
-        let errors = RouterConfig::from_json(&json).unwrap().build().expect_err(keys);
+        let json = format!(
+            r#"{{"version":1,"destinations":{{"a":{{}}}},"rules":[{{"name":"r","to":"a",{keys}}}]}}"#
+        );
+        let errors = RouterConfig::from_json(&json)
+            .unwrap()
+            .build()
+            .expect_err(keys);
         let never = |error: &RouterError| matches!(error.fault, RouterFault::NeverMatches { .. });
-        assert!(errors.iter().all(never) && errors.iter().next().is_some(), "{keys}: {errors}");
+        assert!(
+            errors.iter().all(never) && errors.iter().next().is_some(),
+            "{keys}: {errors}"
+        );
     }
 }
 
@@ -160,13 +196,19 @@ fn a_narrow_condition_is_not_refused() {
 #[test]
 fn a_rule_behind_one_that_stops_is_refused_if_nothing_is_left_for_it() {
     let behind = |first: Rule, second: Rule| {
-        to(&["a", "b"]).with_rule(first.to(["a"]).stop()).with_rule(second.to(["b"])).build()
+        to(&["a", "b"])
+            .with_rule(first.to(["a"]).stop())
+            .with_rule(second.to(["b"]))
+            .build()
     };
     let (first, second) = (|| Rule::new("first"), || Rule::new("second"));
     let eu = || field("payload.eu").eq(true);
     for (first, second) in [
         (first(), second()),
-        (first().events(["order.*"]), second().events(["order.placed", "order.*.late"])),
+        (
+            first().events(["order.*"]),
+            second().events(["order.placed", "order.*.late"]),
+        ),
         (first().when(eu()), second().when(eu())),
     ] {
         expect!["rules[1]: no event can ever take this rule: rule `first` before it stops with each of its events"]
@@ -176,7 +218,10 @@ fn a_rule_behind_one_that_stops_is_refused_if_nothing_is_left_for_it() {
         (first().events(["order.*"]), second()),
         (first().when(eu()), second()),
         (first().sample(0.5), second()),
-        (first().events(["order.*"]), second().events(["order.placed", "invoice.sent"])),
+        (
+            first().events(["order.*"]),
+            second().events(["order.placed", "invoice.sent"]),
+        ),
     ] {
         assert!(behind(first, second).is_ok());
     }
@@ -225,7 +270,10 @@ fn a_transform_whose_names_collide_is_refused() {
         rules[0].transform.include[1]: a transform does not reach into lists: name the list as a whole
         rules[0].transform.include[2]: `a..b` is no path: a name in it is empty"#]],
     );
-    refused_rule(r#""transform":{"event_type":""}"#, expect!["rules[0].transform.event_type: the event type is empty"]);
+    refused_rule(
+        r#""transform":{"event_type":""}"#,
+        expect!["rules[0].transform.event_type: the event type is empty"],
+    );
     refused_rule(
         r#""transform":{"exclude":["a"],"version":2}"#,
         expect!["rules[0].transform.version: a version needs an `event_type` of its own beside it"],
@@ -234,30 +282,54 @@ fn a_transform_whose_names_collide_is_refused() {
         r#""transform":{"event_type":"x.y","version":0}"#,
         expect!["rules[0].transform.version: the first version is 1"],
     );
-    refused_rule(r#""transform":{"include":["a","b"],"rename":{"a":"b","b":"a"}}"#, expect!["in order"]);
+    refused_rule(
+        r#""transform":{"include":["a","b"],"rename":{"a":"b","b":"a"}}"#,
+        expect!["in order"],
+    );
 }
 
 #[test]
 fn a_member_of_an_all_or_nothing_rule_is_reached_by_no_other_whatever_the_event_types_are() {
     let config = |other: Rule| {
-        to(&["a", "b", "c"])
-            .with_rule(other)
-            .with_rule(Rule::new("both").events(["order.*"]).to(["a", "b"]).all_or_nothing())
+        to(&["a", "b", "c"]).with_rule(other).with_rule(
+            Rule::new("both")
+                .events(["order.*"])
+                .to(["a", "b"])
+                .all_or_nothing(),
+        )
     };
     let audit = || Rule::new("audit").events(["invoice.*"]);
     expect!["rules[1].to: rules `audit` and `both` both lead to `a`, and rule `both` is all-or-nothing: events of one aggregate would overtake each other there; give one of them a destination of its own, with the same publisher and topic"].assert_eq(&config(audit().to(["c", "a"])).build().unwrap_err().to_string());
-    assert!(config(audit().events(["order.placed"]).stop().to(["a"])).build().is_err());
+    assert!(
+        config(audit().events(["order.placed"]).stop().to(["a"]))
+            .build()
+            .is_err()
+    );
     assert!(config(audit().to(["c"])).build().is_ok());
     expect!["rules[0].fallback: `b` belongs to the all-or-nothing rule `both`, whose events and those that fall back would overtake each other there; fall back on a destination of its own, with the same publisher and topic"].assert_eq(&config(audit().to(["c"]).fallback("b")).build().unwrap_err().to_string());
-    assert!(config(audit().to(["c"])).with_fallback("a").build().is_err());
+    assert!(
+        config(audit().to(["c"]))
+            .with_fallback("a")
+            .build()
+            .is_err()
+    );
     assert!(config(audit().to(["c"])).with_fallback("c").build().is_ok());
 }
 
 #[test]
 fn a_share_is_a_share() {
-    refused_rule(r#""sample":1.5"#, expect!["rules[0].sample: a sample is a share above 0 and up to 1, not 1.5"]);
-    refused_rule(r#""sample":-0.1"#, expect!["rules[0].sample: a sample is a share above 0 and up to 1, not -0.1"]);
-    refused_rule(r#""delay":"90000d""#, expect!["rules[0].delay: a duration is at most 36500d"]);
+    refused_rule(
+        r#""sample":1.5"#,
+        expect!["rules[0].sample: a sample is a share above 0 and up to 1, not 1.5"],
+    );
+    refused_rule(
+        r#""sample":-0.1"#,
+        expect!["rules[0].sample: a sample is a share above 0 and up to 1, not -0.1"],
+    );
+    refused_rule(
+        r#""delay":"90000d""#,
+        expect!["rules[0].delay: a duration is at most 36500d"],
+    );
     let nan = to(&["a"]).with_rule(Rule::new("r").to(["a"]).sample(f64::NAN));
     assert!(nan.build().is_err());
 }

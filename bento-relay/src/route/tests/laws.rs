@@ -20,10 +20,12 @@ fn payload() -> impl Strategy<Value = Value> {
     let any = leaf.prop_recursive(3, 24, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::btree_map("[abc]", inner, 0..4).prop_map(|map| Value::Object(map.into_iter().collect())),
+            prop::collection::btree_map("[abc]", inner, 0..4)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
         ]
     });
-    prop::collection::btree_map("[abc]", any, 0..4).prop_map(|map| Value::Object(map.into_iter().collect()))
+    prop::collection::btree_map("[abc]", any, 0..4)
+        .prop_map(|map| Value::Object(map.into_iter().collect()))
 }
 
 fn literal() -> impl Strategy<Value = Literal> {
@@ -38,9 +40,15 @@ fn literal() -> impl Strategy<Value = Literal> {
 
 fn path() -> impl Strategy<Value = String> {
     prop_oneof![
-        prop::collection::vec("[abc]|0|1", 1..4).prop_map(|names| format!("payload.{}", names.join("."))),
-        prop::sample::select(vec!["envelope.event_type", "envelope.tenant", "envelope.version", "envelope.headers.x"])
-            .prop_map(str::to_owned),
+        prop::collection::vec("[abc]|0|1", 1..4)
+            .prop_map(|names| format!("payload.{}", names.join("."))),
+        prop::sample::select(vec![
+            "envelope.event_type",
+            "envelope.tenant",
+            "envelope.version",
+            "envelope.headers.x"
+        ])
+        .prop_map(str::to_owned),
     ]
 }
 
@@ -58,9 +66,18 @@ fn test() -> impl Strategy<Value = Condition> {
             _ => field.exists(),
         }
     });
-    let several = (path(), prop::collection::vec(literal(), 1..4), any::<bool>());
-    let several = several
-        .prop_map(|(path, values, is_in)| if is_in { field(path).is_in(values) } else { field(path).not_in(values) });
+    let several = (
+        path(),
+        prop::collection::vec(literal(), 1..4),
+        any::<bool>(),
+    );
+    let several = several.prop_map(|(path, values, is_in)| {
+        if is_in {
+            field(path).is_in(values)
+        } else {
+            field(path).not_in(values)
+        }
+    });
     prop_oneof![3 => one, 1 => several]
 }
 
@@ -82,7 +99,10 @@ fn truth(condition: &Condition, payload: &Value) -> bool {
 }
 
 fn duration() -> impl Strategy<Value = Option<Duration>> {
-    prop::option::of((0u64..10_000, 0u32..1_000_000_000).prop_map(|(seconds, nanos)| Duration::new(seconds, nanos)))
+    prop::option::of(
+        (0u64..10_000, 0u32..1_000_000_000)
+            .prop_map(|(seconds, nanos)| Duration::new(seconds, nanos)),
+    )
 }
 
 fn transform() -> impl Strategy<Value = Transform> {
@@ -90,10 +110,19 @@ fn transform() -> impl Strategy<Value = Transform> {
     let rename = prop::collection::btree_map("[a-c]", "[d-f]", 0..3);
     let add = prop::collection::btree_map("[g-i]", payload(), 0..3);
     let own_type = prop::option::of(("[a-c.]{1,6}", prop::option::of(1u32..9)));
-    (texts(), texts(), rename, add, own_type).prop_map(|(include, exclude, rename, add, own_type)| {
-        let (event_type, version) = own_type.unzip();
-        Transform { include, exclude, rename, add, event_type, version: version.flatten() }
-    })
+    (texts(), texts(), rename, add, own_type).prop_map(
+        |(include, exclude, rename, add, own_type)| {
+            let (event_type, version) = own_type.unzip();
+            Transform {
+                include,
+                exclude,
+                rename,
+                add,
+                event_type,
+                version: version.flatten(),
+            }
+        },
+    )
 }
 
 prop_compose! {
@@ -264,11 +293,20 @@ proptest! {
 fn a_sample_has_its_share() {
     let envelopes: Vec<_> = (0..20_000).map(|_| event("a.b", "{}")).collect();
     for share in [0.01, 0.1, 0.5, 0.9, 1.0] {
-        let router = to(&["a"]).with_rule(Rule::new("r").to(["a"]).sample(share)).build().unwrap();
-        let taken = envelopes.iter().filter(|envelope| !router.route(envelope).unwrap().is_empty()).count() as f64;
+        let router = to(&["a"])
+            .with_rule(Rule::new("r").to(["a"]).sample(share))
+            .build()
+            .unwrap();
+        let taken = envelopes
+            .iter()
+            .filter(|envelope| !router.route(envelope).unwrap().is_empty())
+            .count() as f64;
         // Six standard deviations: it fails once in a billion runs.
         let (expected, deviation) = (20_000.0 * share, (20_000.0 * share * (1.0 - share)).sqrt());
-        assert!((taken - expected).abs() <= 6.0 * deviation, "{taken} of 20000 for {share}");
+        assert!(
+            (taken - expected).abs() <= 6.0 * deviation,
+            "{taken} of 20000 for {share}"
+        );
     }
 }
 
@@ -277,9 +315,17 @@ fn the_sample_of_an_event_never_changes() {
     let sampled = |id: u128| {
         let id = bento_core::id::EventId::from(uuid::Uuid::from_u128(id));
         let envelope = Arc::new(Envelope::with_id(id, "a.b", 1, DateTime::UNIX_EPOCH, "{}"));
-        let router = to(&["a"]).with_rule(Rule::new("r").to(["a"]).sample(0.5)).build().unwrap();
+        let router = to(&["a"])
+            .with_rule(Rule::new("r").to(["a"]).sample(0.5))
+            .build()
+            .unwrap();
         !router.route(&envelope).unwrap().is_empty()
     };
-    let bits: String = (0..16).map(|id| if sampled(id) { '1' } else { '0' }).collect();
-    assert_eq!(bits, "0100001111111001", "another hash would sample other events after a deploy");
+    let bits: String = (0..16)
+        .map(|id| if sampled(id) { '1' } else { '0' })
+        .collect();
+    assert_eq!(
+        bits, "0100001111111001",
+        "another hash would sample other events after a deploy"
+    );
 }

@@ -4,21 +4,31 @@ use crate::dialect::indexes::{self, Index};
 use crate::dialect::view::{NoValue, status_view as status_view_of};
 use crate::tables::{Tables, bare};
 
-/// The statements that create everything, in order. Each can be repeated, and makes what is missing: DDL commits by itself here, so
-/// a migration that was interrupted must be able to run again.
+/// The statements that create everything, in order. Each can be repeated, and makes what is
+/// missing: DDL commits by itself here, so a migration that was interrupted must be able to run
+/// again.
 pub(super) fn create(tables: &Tables) -> Vec<String> {
-    let mut statements =
-        vec![outbox(tables), held(tables), dead_letter(tables), discarded_letter(tables), published(tables)];
+    let mut statements = vec![
+        outbox(tables),
+        held(tables),
+        dead_letter(tables),
+        discarded_letter(tables),
+        published(tables),
+    ];
     statements.extend(relay_tables(tables));
     let schema = tables.prefix().schema();
-    statements.extend(every_index(tables).iter().map(|index| create_index(index, schema)));
+    statements.extend(
+        every_index(tables)
+            .iter()
+            .map(|index| create_index(index, schema)),
+    );
     statements.push(status_view(tables).replacen("CREATE VIEW", "CREATE OR REPLACE VIEW", 1));
     statements.push(raise_positions(tables));
     statements
 }
 
-/// An outbox that was dropped and made again goes on behind the positions that are in use: a row that is rolled back has raised the
-/// counter, and never lowers it as ALTER TABLE could.
+/// An outbox that was dropped and made again goes on behind the positions that are in use: a row
+/// that is rolled back has raised the counter, and never lowers it as ALTER TABLE could.
 fn raise_positions(tables: &Tables) -> String {
     let outbox = tables.outbox();
     let used = [tables.held(), tables.dead_letter(), tables.published()]
@@ -34,13 +44,15 @@ fn raise_positions(tables: &Tables) -> String {
     )
 }
 
-/// Text is compared byte by byte, so that `acme` and `acme ` are two tenants: `utf8mb4_bin` takes spaces at the end for padding. Each
-/// server has a collation of its own for it, and reads the comment that names it. A column's collation wins over that of the
-/// connection, which a parameter has.
+/// Text is compared byte by byte, so that `acme` and `acme ` are two tenants: `utf8mb4_bin` takes
+/// spaces at the end for padding. Each server has a collation of its own for it, and reads the
+/// comment that names it. A column's collation wins over that of the connection, which a parameter
+/// has.
 const TABLE_OPTIONS: &str = "ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE \
     /*M! utf8mb4_nopad_bin */ /*!80017 utf8mb4_0900_bin */";
 
-/// Lengths in characters. What is part of an index key has to fit into InnoDB's 3,072 bytes together.
+/// Lengths in characters. What is part of an index key has to fit into InnoDB's 3,072 bytes
+/// together.
 const EVENT_COLUMNS: &str = "
     event_id BINARY(16) NOT NULL,
     event_type VARCHAR(190) NOT NULL,
@@ -158,7 +170,12 @@ fn published(tables: &Tables) -> String {
 }
 
 fn relay_tables(tables: &Tables) -> [String; 4] {
-    let (shard, relay, meta, paused) = (tables.shard(), tables.relay(), tables.meta(), tables.paused_tenant());
+    let (shard, relay, meta, paused) = (
+        tables.shard(),
+        tables.relay(),
+        tables.meta(),
+        tables.paused_tenant(),
+    );
     [
         format!(
             "CREATE TABLE IF NOT EXISTS {shard} (
@@ -200,8 +217,19 @@ fn relay_tables(tables: &Tables) -> [String; 4] {
 /// The keys of a table, as they follow its primary key.
 fn keys(tables: &Tables, table: &str) -> String {
     let of_table = |index: &&Index<'_>| index.table == table;
-    let key = |index: &Index<'_>| format!(",\n    {} {} ({})", index.kind(), index.full_name(), index.columns);
-    every_index(tables).iter().filter(of_table).map(key).collect()
+    let key = |index: &Index<'_>| {
+        format!(
+            ",\n    {} {} ({})",
+            index.kind(),
+            index.full_name(),
+            index.columns
+        )
+    };
+    every_index(tables)
+        .iter()
+        .filter(of_table)
+        .map(key)
+        .collect()
 }
 
 fn every_index(tables: &Tables) -> Vec<Index<'_>> {
@@ -216,9 +244,11 @@ fn every_index(tables: &Tables) -> Vec<Index<'_>> {
     every
 }
 
-/// Makes an index that was dropped. MySQL knows no `CREATE INDEX IF NOT EXISTS`, so that the server puts the statement together.
+/// Makes an index that was dropped. MySQL knows no `CREATE INDEX IF NOT EXISTS`, so that the server
+/// puts the statement together.
 fn create_index(index: &Index<'_>, schema: Option<&str>) -> String {
-    let (name, table, columns, kind) = (index.full_name(), index.table, index.columns, index.kind());
+    let (name, table, columns, kind) =
+        (index.full_name(), index.table, index.columns, index.kind());
     let database = schema.map_or_else(|| "DATABASE()".to_owned(), |schema| format!("'{schema}'"));
     format!(
         "SET @bento_index = (SELECT IF(count(*) = 0, 'CREATE {kind} {name} ON {table} ({columns})', 'DO 0') \
@@ -242,5 +272,13 @@ fn status_view(tables: &Tables) -> String {
         as_json("headers"),
         as_json("payload"),
     );
-    status_view_of(tables, &columns, &NoValue { text: "NULL", number: "0", time: "NULL" })
+    status_view_of(
+        tables,
+        &columns,
+        &NoValue {
+            text: "NULL",
+            number: "0",
+            time: "NULL",
+        },
+    )
 }

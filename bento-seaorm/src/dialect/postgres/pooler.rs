@@ -20,11 +20,16 @@ pub(super) const ADVICE: &str = "the connection leads through a pooler that does
 
 type Connection = PoolConnection<sqlx::Postgres>;
 
-/// Warns of a pooler that hands the transactions of one connection to several sessions and does not follow prepared statements.
+/// Warns of a pooler that hands the transactions of one connection to several sessions and does not
+/// follow prepared statements.
 ///
-/// It needs two connections, and sees nothing if the pooler keeps each of them on one session by chance.
+/// It needs two connections, and sees nothing if the pooler keeps each of them on one session by
+/// chance.
 pub(super) async fn warn(db: &DatabaseConnection) {
-    if !matches!(db.inner, DatabaseConnectionType::SqlxPostgresPoolConnection(_)) {
+    if !matches!(
+        db.inner,
+        DatabaseConnectionType::SqlxPostgresPoolConnection(_)
+    ) {
         return;
     }
     let pool = db.get_postgres_connection_pool();
@@ -49,16 +54,26 @@ async fn loses_prepared_statements(pool: &PgPool) -> Result<bool, sqlx::Error> {
     let prepared = sqlx::query(PREPARED).fetch_one(&mut *one).await;
     let names = format!("SELECT name FROM pg_prepared_statements WHERE statement = '{PREPARED}'");
     let names = match prepared {
-        Ok(_) => sqlx::raw_sql(sqlx::AssertSqlSafe(names)).fetch_all(&mut *one).await?,
+        Ok(_) => {
+            sqlx::raw_sql(sqlx::AssertSqlSafe(names))
+                .fetch_all(&mut *one)
+                .await?
+        }
         // The name is known from another connection.
         Err(_) => return Ok(true),
     };
     // A pooler that follows them gives them names of its own.
-    Ok(names.iter().any(|name| name.try_get::<String, _>(0).is_ok_and(|name| name.starts_with("sqlx_s_"))))
+    Ok(names.iter().any(|name| {
+        name.try_get::<String, _>(0)
+            .is_ok_and(|name| name.starts_with("sqlx_s_"))
+    }))
 }
 
 /// True if a transaction of one connection runs on the session that the other one has used.
-async fn changes_session(one: &mut Connection, other: &mut Connection) -> Result<bool, sqlx::Error> {
+async fn changes_session(
+    one: &mut Connection,
+    other: &mut Connection,
+) -> Result<bool, sqlx::Error> {
     sqlx::raw_sql("BEGIN").execute(&mut **one).await?;
     let first = session(one).await?;
     let second = session(other).await?;
@@ -70,5 +85,8 @@ async fn changes_session(one: &mut Connection, other: &mut Connection) -> Result
 }
 
 async fn session(connection: &mut Connection) -> Result<i32, sqlx::Error> {
-    sqlx::raw_sql("SELECT pg_backend_pid()").fetch_one(&mut **connection).await?.try_get(0)
+    sqlx::raw_sql("SELECT pg_backend_pid()")
+        .fetch_one(&mut **connection)
+        .await?
+        .try_get(0)
 }

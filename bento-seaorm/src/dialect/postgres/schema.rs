@@ -4,10 +4,16 @@ use crate::dialect::indexes;
 use crate::dialect::view::{NoValue, status_view as status_view_of};
 use crate::tables::{Tables, bare};
 
-/// The statements that create everything, in order. Each can be repeated, and makes what is missing.
+/// The statements that create everything, in order. Each can be repeated, and makes what is
+/// missing.
 pub(super) fn create(tables: &Tables) -> Vec<String> {
     let mut statements = outbox(tables);
-    statements.extend([held(tables), dead_letter(tables), discarded_letter(tables), published(tables)]);
+    statements.extend([
+        held(tables),
+        dead_letter(tables),
+        discarded_letter(tables),
+        published(tables),
+    ]);
     statements.extend(side_indexes(tables));
     statements.extend(relay_tables(tables));
     statements.extend(status_view(tables));
@@ -15,12 +21,18 @@ pub(super) fn create(tables: &Tables) -> Vec<String> {
     statements
 }
 
-/// A sequence that was dropped and made again goes on behind the positions that are in use; one that is further on stays as it is.
+/// A sequence that was dropped and made again goes on behind the positions that are in use; one
+/// that is further on stays as it is.
 fn raise_positions(tables: &Tables) -> String {
     let sequence = tables.named("outbox_position");
-    let used = [tables.outbox(), tables.held(), tables.dead_letter(), tables.published()]
-        .map(|table| format!("(SELECT max(position) FROM {table})"))
-        .join(", ");
+    let used = [
+        tables.outbox(),
+        tables.held(),
+        tables.dead_letter(),
+        tables.published(),
+    ]
+    .map(|table| format!("(SELECT max(position) FROM {table})"))
+    .join(", ");
     format!(
         "SELECT setval('{sequence}', used.position) FROM (SELECT greatest({used}) AS position) used, {sequence} s \
          WHERE used.position > s.last_value OR (used.position = s.last_value AND NOT s.is_called)"
@@ -45,14 +57,16 @@ const EVENT_COLUMNS: &str = "
     headers bytea,
     payload bytea NOT NULL";
 
-/// The default of `position` needs the transaction's id before the next value: a reader may then conclude that whoever took
-/// a position below one it has seen was running, and is found in its snapshot, or has ended. A sequence with a cache
-/// would hand out positions out of order.
+/// The default of `position` needs the transaction's id before the next value: a reader may then
+/// conclude that whoever took a position below one it has seen was running, and is found in its
+/// snapshot, or has ended. A sequence with a cache would hand out positions out of order.
 fn outbox(tables: &Tables) -> Vec<String> {
     let outbox = tables.outbox();
     let key = primary_key(outbox);
     let sequence = tables.named("outbox_position");
-    let next = format!("nextval(CASE WHEN pg_current_xact_id() IS NOT NULL THEN '{sequence}'::regclass END)");
+    let next = format!(
+        "nextval(CASE WHEN pg_current_xact_id() IS NOT NULL THEN '{sequence}'::regclass END)"
+    );
     vec![
         format!("CREATE SEQUENCE IF NOT EXISTS {sequence} AS bigint CACHE 1"),
         format!(
@@ -162,7 +176,11 @@ fn side_indexes(tables: &Tables) -> Vec<String> {
     let mut statements: Vec<_> = tables_with_payload(tables)
         .map(|table| format!("ALTER TABLE {table} ALTER COLUMN payload SET STORAGE EXTERNAL"))
         .into();
-    statements.extend(indexes::all(tables).iter().map(indexes::Index::create_if_missing));
+    statements.extend(
+        indexes::all(tables)
+            .iter()
+            .map(indexes::Index::create_if_missing),
+    );
     statements.push(format!(
         "CREATE INDEX IF NOT EXISTS {}_alerted_at ON {dead_letter} (failed_at, event_id) WHERE alerted_at IS NULL",
         bare(dead_letter)
@@ -176,7 +194,12 @@ fn tables_with_payload(tables: &Tables) -> [&str; 3] {
 
 /// A lease is updated often: room on its page keeps the update off the index.
 fn relay_tables(tables: &Tables) -> Vec<String> {
-    let (shard, relay, meta, paused) = (tables.shard(), tables.relay(), tables.meta(), tables.paused_tenant());
+    let (shard, relay, meta, paused) = (
+        tables.shard(),
+        tables.relay(),
+        tables.meta(),
+        tables.paused_tenant(),
+    );
     vec![
         format!(
             "CREATE TABLE IF NOT EXISTS {shard} (

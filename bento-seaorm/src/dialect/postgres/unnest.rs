@@ -1,4 +1,5 @@
-//! One INSERT of many events: an array for each column, or one value where all events have the same.
+//! One INSERT of many events: an array for each column, or one value where all events have the
+//! same.
 //!
 //! SeaORM copies each value of an array. Most columns of a flush hold the same for every event, so
 //! they are sent once: their array is empty, which UNNEST fills up with NULL, and the value stands
@@ -14,7 +15,8 @@ use crate::dialect::{PARAMETERS, take_value};
 use crate::entity::{WRITTEN, written_columns};
 use crate::tables::Tables;
 
-/// The value that stands for NULL in an array of sequences: sqlx's arrays hold no NULL through SeaORM.
+/// The value that stands for NULL in an array of sequences: sqlx's arrays hold no NULL through
+/// SeaORM.
 const NO_SEQUENCE: i64 = i64::MIN;
 /// The same for the versions of routing, which are not negative.
 const NO_VERSION: i32 = -1;
@@ -30,7 +32,8 @@ enum Kind {
     Time,
 }
 
-/// The columns in the order of the placeholders, and whether all events of a flush may share a value.
+/// The columns in the order of the placeholders, and whether all events of a flush may share a
+/// value.
 const COLUMNS: [(Kind, bool); PARAMETERS] = [
     (Kind::Int, true),    // shard
     (Kind::Uuid, false),  // event_id
@@ -70,11 +73,17 @@ fn sql(tables: &Tables) -> String {
         };
         let written = if may_be_shared {
             shared += 1;
-            write!(select, "{comma}coalesce({of_array}, ${shared}::{})", kind.sql())
+            write!(
+                select,
+                "{comma}coalesce({of_array}, ${shared}::{})",
+                kind.sql()
+            )
         } else {
             write!(select, "{comma}{of_array}")
         };
-        written.and_then(|()| write!(arrays, "{comma}${nth}::{}[]", kind.sql())).expect("a String takes every text");
+        written
+            .and_then(|()| write!(arrays, "{comma}${nth}::{}[]", kind.sql()))
+            .expect("a String takes every text");
     }
     format!(
         "INSERT INTO {} (shard, {columns}) SELECT {select} FROM unnest({arrays}) WITH ORDINALITY \
@@ -86,7 +95,10 @@ fn sql(tables: &Tables) -> String {
 
 /// True if NULL stands for an empty text in this column.
 fn is_optional(column: &str) -> bool {
-    !matches!(column, "event_type" | "aggregate_type" | "aggregate_id" | "payload")
+    !matches!(
+        column,
+        "event_type" | "aggregate_type" | "aggregate_id" | "payload"
+    )
 }
 
 /// One array for each column, then one value for each that may be shared.
@@ -97,7 +109,10 @@ fn values(mut entries: Vec<OutboxEntry>) -> Vec<Value> {
         let is_shared = may_be_shared && all_share(&entries, parameter);
         let array = match is_shared {
             true => Vec::new(),
-            false => entries.iter_mut().map(|entry| in_array(take_value(entry, parameter, Value::from))).collect(),
+            false => entries
+                .iter_mut()
+                .map(|entry| in_array(take_value(entry, parameter, Value::from)))
+                .collect(),
         };
         arrays.push(Value::Array(kind.array(), Some(Box::new(array))));
         if is_shared {
@@ -112,7 +127,9 @@ fn values(mut entries: Vec<OutboxEntry>) -> Vec<Value> {
 
 /// True if every entry has the value of the first one in this column.
 fn all_share(entries: &[OutboxEntry], parameter: usize) -> bool {
-    let [first, rest @ ..] = entries else { return false };
+    let [first, rest @ ..] = entries else {
+        return false;
+    };
     let is_same = |entry: &OutboxEntry| {
         let (one, other) = (&first.envelope, &entry.envelope);
         match parameter {

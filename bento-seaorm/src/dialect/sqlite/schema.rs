@@ -4,10 +4,16 @@ use crate::dialect::indexes;
 use crate::dialect::view::{NoValue, status_view as status_view_of};
 use crate::tables::Tables;
 
-/// The statements that create everything, in order. Each can be repeated, and makes what is missing.
+/// The statements that create everything, in order. Each can be repeated, and makes what is
+/// missing.
 pub(super) fn create(tables: &Tables) -> Vec<String> {
-    let mut statements =
-        vec![outbox(tables), held(tables), dead_letter(tables), discarded_letter(tables), published(tables)];
+    let mut statements = vec![
+        outbox(tables),
+        held(tables),
+        dead_letter(tables),
+        discarded_letter(tables),
+        published(tables),
+    ];
     statements.extend(side_indexes(tables));
     statements.extend(relay_tables(tables));
     statements.push(format!("DROP VIEW IF EXISTS {}", tables.status()));
@@ -143,7 +149,10 @@ fn published(tables: &Tables) -> String {
 
 fn side_indexes(tables: &Tables) -> Vec<String> {
     let dead_letter = tables.dead_letter();
-    let mut statements: Vec<_> = indexes::all(tables).iter().map(indexes::Index::create_if_missing).collect();
+    let mut statements: Vec<_> = indexes::all(tables)
+        .iter()
+        .map(indexes::Index::create_if_missing)
+        .collect();
     statements.push(format!(
         "CREATE INDEX IF NOT EXISTS {dead_letter}_alerted_at ON {dead_letter} (failed_at, event_id) WHERE alerted_at IS NULL"
     ));
@@ -151,7 +160,12 @@ fn side_indexes(tables: &Tables) -> Vec<String> {
 }
 
 fn relay_tables(tables: &Tables) -> [String; 4] {
-    let (shard, relay, meta, paused) = (tables.shard(), tables.relay(), tables.meta(), tables.paused_tenant());
+    let (shard, relay, meta, paused) = (
+        tables.shard(),
+        tables.relay(),
+        tables.meta(),
+        tables.paused_tenant(),
+    );
     [
         format!(
             "CREATE TABLE IF NOT EXISTS {shard} (
@@ -199,5 +213,13 @@ fn status_view(tables: &Tables) -> String {
         as_json("headers"),
         as_json("payload"),
     );
-    status_view_of(tables, &columns, &NoValue { text: "NULL", number: "0", time: "NULL" })
+    status_view_of(
+        tables,
+        &columns,
+        &NoValue {
+            text: "NULL",
+            number: "0",
+            time: "NULL",
+        },
+    )
 }

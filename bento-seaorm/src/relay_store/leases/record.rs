@@ -1,6 +1,8 @@
-//! What the database has to record for relays to work: how the outbox is divided, and a row for each shard.
+//! What the database has to record for relays to work: how the outbox is divided, and a row for
+//! each shard.
 //!
-//! Somebody may clear the tables while a relay runs, or drop and migrate them again. So every heartbeat looks, and records again what is gone.
+//! Somebody may clear the tables while a relay runs, or drop and migrate them again. So every
+//! heartbeat looks, and records again what is gone.
 
 use bento_core::outbox::{ShardId, Sharding};
 use bento_relay::store::StoreError;
@@ -20,33 +22,62 @@ pub(super) async fn open(store: &OutboxStore) -> Result<Sharding, StoreError> {
     let dialect = store.dialect()?;
     let failed = |error| store_error(dialect.backend(), error);
     dialect.warn_of_pooler(&store.db).await.map_err(failed)?;
-    let recorded = meta::read_or_record(&store.db, &store.tables, &store.expected).await.map_err(sharding_error)?;
+    let recorded = meta::read_or_record(&store.db, &store.tables, &store.expected)
+        .await
+        .map_err(sharding_error)?;
     let known = shards(store).await.map_err(failed)?;
-    record_missing(store, 0..recorded.sharding.total(), &known).await.map_err(failed)?;
-    dialect.warn_unless_durable(&store.db).await.map_err(failed)?;
+    record_missing(store, 0..recorded.sharding.total(), &known)
+        .await
+        .map_err(failed)?;
+    dialect
+        .warn_unless_durable(&store.db)
+        .await
+        .map_err(failed)?;
     *store.recorded() = Some(recorded.sharding);
     Ok(recorded.sharding)
 }
 
-/// Reads the record once more: a sharding that has changed is refused, one that is gone is recorded again. Returns the shards outside
-/// of the sharding that hold events.
-pub(super) async fn look(store: &OutboxStore, sharding: Sharding) -> Result<Vec<ShardId>, StoreFailure> {
-    let (outbox, held, meta) = (store.tables.outbox(), store.tables.held(), store.tables.meta());
+/// Reads the record once more: a sharding that has changed is refused, one that is gone is recorded
+/// again. Returns the shards outside of the sharding that hold events.
+pub(super) async fn look(
+    store: &OutboxStore,
+    sharding: Sharding,
+) -> Result<Vec<ShardId>, StoreFailure> {
+    let (outbox, held, meta) = (
+        store.tables.outbox(),
+        store.tables.held(),
+        store.tables.meta(),
+    );
     let select = format!(
         "SELECT {}, (SELECT MAX(shard) FROM {outbox}), (SELECT MAX(shard) FROM {held}) FROM {meta} WHERE id = 1",
         meta::COLUMNS
     );
-    let Some(row) = store.db.query_one_raw(Sql::new(store.dialect()?, &select).build()).await? else {
+    let Some(row) = store
+        .db
+        .query_one_raw(Sql::new(store.dialect()?, &select).build())
+        .await?
+    else {
         tracing::warn!(target: TARGET_RELAY, table = meta, "the sharding of the outbox is not recorded any more, and is recorded again");
-        let expected = meta::Expected { sharding: Some(sharding), ..store.expected.clone() };
-        meta::read_or_record(&store.db, &store.tables, &expected).await.map_err(sharding_error)?;
+        let expected = meta::Expected {
+            sharding: Some(sharding),
+            ..store.expected.clone()
+        };
+        meta::read_or_record(&store.db, &store.tables, &expected)
+            .await
+            .map_err(sharding_error)?;
         return Ok(Vec::new());
     };
     let recorded = meta::recorded_at(&row, &store.tables).map_err(sharding_error)?;
-    let expected = meta::Expected { sharding: Some(sharding), ..store.expected.clone() };
+    let expected = meta::Expected {
+        sharding: Some(sharding),
+        ..store.expected.clone()
+    };
     expected.check(&recorded).map_err(sharding_error)?;
     let last = |column| row.try_get_by_index::<Option<ShardId>>(column);
-    if last(4)?.max(last(5)?).is_none_or(|last| last < sharding.total()) {
+    if last(4)?
+        .max(last(5)?)
+        .is_none_or(|last| last < sharding.total())
+    {
         return Ok(Vec::new());
     }
     stray(store, sharding).await
@@ -55,36 +86,60 @@ pub(super) async fn look(store: &OutboxStore, sharding: Sharding) -> Result<Vec<
 async fn stray(store: &OutboxStore, sharding: Sharding) -> Result<Vec<ShardId>, StoreFailure> {
     let outside = |table: &str| format!("SELECT shard FROM {table} WHERE shard >= ");
     let select = Sql::new(store.dialect()?, &outside(store.tables.outbox())).bind(sharding.total());
-    let select =
-        select.push(" UNION ").push(&outside(store.tables.held())).bind(sharding.total()).push(" ORDER BY shard");
+    let select = select
+        .push(" UNION ")
+        .push(&outside(store.tables.held()))
+        .bind(sharding.total())
+        .push(" ORDER BY shard");
     let rows = store.db.query_all_raw(select.build()).await?;
-    let stray = rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<Vec<ShardId>, DbErr>>()?;
+    let stray = rows
+        .iter()
+        .map(|row| row.try_get_by_index(0))
+        .collect::<Result<Vec<ShardId>, DbErr>>()?;
     let known = shards(store).await?;
     record_missing(store, stray.iter().copied(), &known).await?;
     Ok(stray)
 }
 
 async fn shards(store: &OutboxStore) -> Result<Vec<ShardId>, DbErr> {
-    let dialect = store.dialect().map_err(|error| DbErr::Custom(error.to_string()))?;
-    let select = Sql::new(dialect, &format!("SELECT shard FROM {} ORDER BY shard", store.tables.shard()));
+    let dialect = store
+        .dialect()
+        .map_err(|error| DbErr::Custom(error.to_string()))?;
+    let select = Sql::new(
+        dialect,
+        &format!("SELECT shard FROM {} ORDER BY shard", store.tables.shard()),
+    );
     let rows = store.db.query_all_raw(select.build()).await?;
-    rows.iter().map(|row: &QueryResult| row.try_get_by_index(0)).collect()
+    rows.iter()
+        .map(|row: &QueryResult| row.try_get_by_index(0))
+        .collect()
 }
 
-/// Every shard has a row from the beginning, so that claiming one is an update. Returns how many were missing of those that are `known`,
-/// which are in order.
+/// Every shard has a row from the beginning, so that claiming one is an update. Returns how many
+/// were missing of those that are `known`, which are in order.
 pub(super) async fn record_missing(
     store: &OutboxStore,
     wanted: impl IntoIterator<Item = ShardId>,
     known: &[ShardId],
 ) -> Result<usize, DbErr> {
-    let dialect = store.dialect().map_err(|error| DbErr::Custom(error.to_string()))?;
+    let dialect = store
+        .dialect()
+        .map_err(|error| DbErr::Custom(error.to_string()))?;
     let table = store.tables.shard();
-    let missing: Vec<_> = wanted.into_iter().filter(|shard| known.binary_search(shard).is_err()).collect();
+    let missing: Vec<_> = wanted
+        .into_iter()
+        .filter(|shard| known.binary_search(shard).is_err())
+        .collect();
     for some in missing.chunks(SHARDS_PER_STATEMENT) {
         let rows: Vec<_> = some.iter().map(|shard| format!("({shard})")).collect();
         let end = dialect.or_leave(table, &["shard"]);
-        store.db.execute_unprepared(&format!("INSERT INTO {table} (shard) VALUES {}{end}", rows.join(", "))).await?;
+        store
+            .db
+            .execute_unprepared(&format!(
+                "INSERT INTO {table} (shard) VALUES {}{end}",
+                rows.join(", ")
+            ))
+            .await?;
     }
     Ok(missing.len())
 }

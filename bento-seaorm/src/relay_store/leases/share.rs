@@ -13,28 +13,44 @@ pub(super) struct Alive {
 impl Alive {
     /// From the lanes as they are stored; nothing for all.
     pub(super) fn new(id: RelayId, lanes: Option<&str>) -> Self {
-        Self { id, lanes: lanes.map(lanes_of) }
+        Self {
+            id,
+            lanes: lanes.map(lanes_of),
+        }
     }
 
     fn serves(&self, lane: u16) -> bool {
-        self.lanes.as_ref().is_none_or(|lanes| lanes.contains(&lane))
+        self.lanes
+            .as_ref()
+            .is_none_or(|lanes| lanes.contains(&lane))
     }
 }
 
 /// Lanes as they are stored: numbers with commas.
 pub(crate) fn lanes_of(stored: &str) -> Vec<u16> {
-    stored.split(',').filter_map(|lane| lane.parse().ok()).collect()
+    stored
+        .split(',')
+        .filter_map(|lane| lane.parse().ok())
+        .collect()
 }
 
-/// A relay's part of the shards it serves, for relays in the order of their ids. What does not divide goes to the first relays of
-/// each lane, and each lane begins with another relay, so that it is not always the same one.
+/// A relay's part of the shards it serves, for relays in the order of their ids. What does not
+/// divide goes to the first relays of each lane, and each lane begins with another relay, so that
+/// it is not always the same one.
 pub(super) fn fair_share(alive: &[Alive], relay: RelayId, sharding: Sharding) -> usize {
     let shards = usize::from(sharding.shards.get());
     let in_lane = |lane: u16| {
-        let serving: Vec<_> = alive.iter().filter(|relay| relay.serves(lane)).map(|relay| relay.id).collect();
-        let Some(rank) = serving.iter().position(|id| *id == relay) else { return 0 };
+        let serving: Vec<_> = alive
+            .iter()
+            .filter(|relay| relay.serves(lane))
+            .map(|relay| relay.id)
+            .collect();
+        let Some(rank) = serving.iter().position(|id| *id == relay) else {
+            return 0;
+        };
         let remainder = shards % serving.len();
-        let turned = (rank + serving.len() - usize::from(lane) * remainder % serving.len()) % serving.len();
+        let turned =
+            (rank + serving.len() - usize::from(lane) * remainder % serving.len()) % serving.len();
         shards / serving.len() + usize::from(turned < remainder)
     };
     (0..sharding.lanes.get()).map(in_lane).sum()
@@ -49,13 +65,21 @@ mod tests {
     use super::*;
 
     fn relays(lanes: &[Option<&str>]) -> Vec<Alive> {
-        let relay = |(nth, lanes): (usize, &Option<&str>)| Alive::new(RelayId(Uuid::from_u128(nth as u128)), *lanes);
+        let relay = |(nth, lanes): (usize, &Option<&str>)| {
+            Alive::new(RelayId(Uuid::from_u128(nth as u128)), *lanes)
+        };
         lanes.iter().enumerate().map(relay).collect()
     }
 
     fn shares(relays: &[Alive], shards: u16, lanes: u16) -> Vec<usize> {
-        let sharding = Sharding { shards: NonZeroU16::new(shards).unwrap(), lanes: NonZeroU16::new(lanes).unwrap() };
-        relays.iter().map(|relay| fair_share(relays, relay.id, sharding)).collect()
+        let sharding = Sharding {
+            shards: NonZeroU16::new(shards).unwrap(),
+            lanes: NonZeroU16::new(lanes).unwrap(),
+        };
+        relays
+            .iter()
+            .map(|relay| fair_share(relays, relay.id, sharding))
+            .collect()
     }
 
     #[test]
@@ -65,7 +89,8 @@ mod tests {
                 for count in 1..9 {
                     let shares = shares(&relays(&vec![None; count]), shards, lanes);
                     assert_eq!(shares.iter().sum::<usize>(), usize::from(shards * lanes));
-                    let (least, most) = (shares.iter().min().unwrap(), shares.iter().max().unwrap());
+                    let (least, most) =
+                        (shares.iter().min().unwrap(), shares.iter().max().unwrap());
                     assert!(most - least <= 1, "{lanes} lanes of {shards}: {shares:?}");
                 }
             }

@@ -31,8 +31,16 @@ impl Running {
     fn start(db: &DatabaseConnection) -> Self {
         let broker = MemoryPublisher::new();
         let store = OutboxStore::new(db.clone());
-        let relay = Relay::builder(store, broker.clone()).lease(Duration::from_millis(300)).start().unwrap();
-        Self { db: db.clone(), broker, relay, expected: 0 }
+        let relay = Relay::builder(store, broker.clone())
+            .lease(Duration::from_millis(300))
+            .start()
+            .unwrap();
+        Self {
+            db: db.clone(),
+            broker,
+            relay,
+            expected: 0,
+        }
     }
 
     async fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
@@ -42,14 +50,22 @@ impl Running {
             }
         };
         let health = || self.relay.health();
-        timeout(SOON, waiting).await.unwrap_or_else(|_| panic!("{what}: {:?}", health()));
+        timeout(SOON, waiting)
+            .await
+            .unwrap_or_else(|_| panic!("{what}: {:?}", health()));
     }
 
     async fn publishes(&mut self, after: &str) {
         self.expected += 1;
         super::write(&self.db, 1).await.commit().await.unwrap();
-        self.until(after, |running| running.broker.published().len() >= running.expected).await;
-        self.until(after, |running| running.relay.health().ready && running.relay.health().degraded.is_empty()).await;
+        self.until(after, |running| {
+            running.broker.published().len() >= running.expected
+        })
+        .await;
+        self.until(after, |running| {
+            running.relay.health().ready && running.relay.health().degraded.is_empty()
+        })
+        .await;
     }
 
     async fn held_and_dead(&self) -> (u64, u64) {
@@ -94,9 +110,15 @@ fn truncate(backend: DbBackend) -> Vec<String> {
     let statements: &[&str] = match backend {
         DbBackend::Postgres => &["TRUNCATE bento_outbox RESTART IDENTITY"],
         DbBackend::MySql => &["TRUNCATE TABLE bento_outbox"],
-        _ => &["DELETE FROM bento_outbox", "DELETE FROM sqlite_sequence WHERE name = 'bento_outbox'"],
+        _ => &[
+            "DELETE FROM bento_outbox",
+            "DELETE FROM sqlite_sequence WHERE name = 'bento_outbox'",
+        ],
     };
-    statements.iter().map(|statement| (*statement).to_owned()).collect()
+    statements
+        .iter()
+        .map(|statement| (*statement).to_owned())
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -136,9 +158,9 @@ async fn a_held_event_whose_position_is_handed_out_again_costs_the_other_one_at_
                     sleep(Duration::from_millis(5)).await;
                 }
             };
-            timeout(SOON, reached)
-                .await
-                .unwrap_or_else(|_| panic!("{held} held, {dead} dead: {:?}", running.relay.health()));
+            timeout(SOON, reached).await.unwrap_or_else(|_| {
+                panic!("{held} held, {dead} dead: {:?}", running.relay.health())
+            });
         };
         write_of(&db, &["a"]).await;
         counts(1, 0).await;
@@ -147,14 +169,33 @@ async fn a_held_event_whose_position_is_handed_out_again_costs_the_other_one_at_
         write_of(&db, &["b"]).await;
         counts(1, 1).await;
         let store = OutboxStore::new(db.clone());
-        let letter = store.list(&DeadLetterQuery::default()).await.unwrap().remove(0);
-        assert_eq!((&*letter.envelope.aggregate_id, &*letter.cause), ("b", Burial::UNSETTLED));
+        let letter = store
+            .list(&DeadLetterQuery::default())
+            .await
+            .unwrap()
+            .remove(0);
+        assert_eq!(
+            (&*letter.envelope.aggregate_id, &*letter.cause),
+            ("b", Burial::UNSETTLED)
+        );
         write_of(&db, &["c"]).await;
-        running.until("the shard goes on", |running| running.broker.published().len() == 1).await;
+        running
+            .until("the shard goes on", |running| {
+                running.broker.published().len() == 1
+            })
+            .await;
         running.broker.recover();
         assert_eq!(store.retry_now(&HeldFilter::default()).await.unwrap(), 1);
-        running.until("what was held arrives", |running| running.broker.published().len() == 2).await;
-        running.until("nothing fails", |running| running.relay.health().degraded.is_empty()).await;
+        running
+            .until("what was held arrives", |running| {
+                running.broker.published().len() == 2
+            })
+            .await;
+        running
+            .until("nothing fails", |running| {
+                running.relay.health().degraded.is_empty()
+            })
+            .await;
         running.relay.stop().await.unwrap();
     })
     .await;
@@ -166,15 +207,25 @@ async fn a_relay_whose_tables_are_dropped_names_one_and_goes_on_when_they_are_ba
         let mut running = Running::start(&db);
         running.publishes("at first").await;
         let dialect = dialect::of(db.get_database_backend()).unwrap();
-        running.execute(dialect.drop_schema(&Tables::default())).await;
+        running
+            .execute(dialect.drop_schema(&Tables::default()))
+            .await;
         let names_a_table = |running: &Running| {
             let health = running.relay.health();
-            !health.ready && health.degraded.iter().any(|reason| reason.to_string().contains("table `bento_"))
+            !health.ready
+                && health
+                    .degraded
+                    .iter()
+                    .any(|reason| reason.to_string().contains("table `bento_"))
         };
-        running.until("it says what is missing", names_a_table).await;
+        running
+            .until("it says what is missing", names_a_table)
+            .await;
         migrate(&db).await.unwrap();
         running.publishes("they are back").await;
-        running.execute(dialect.drop_schema(&Tables::default())).await;
+        running
+            .execute(dialect.drop_schema(&Tables::default()))
+            .await;
         migrate(&db).await.unwrap();
         running.publishes("they were gone for a moment").await;
         running.relay.stop().await.unwrap();
@@ -187,17 +238,36 @@ async fn a_row_that_is_made_again_has_an_epoch_that_it_never_had() {
     on_every_back_end(async |db| {
         let store = OutboxStore::new(db.clone());
         let ttl = Duration::from_secs(600);
-        let beat = Heartbeat { relay: RelayId::new(), ttl, lanes: None, claim: true, idle: Vec::new() };
+        let beat = Heartbeat {
+            relay: RelayId::new(),
+            ttl,
+            lanes: None,
+            claim: true,
+            idle: Vec::new(),
+        };
         let before = store.heartbeat(beat.clone()).await.unwrap().leases;
-        db.execute_unprepared("DELETE FROM bento_relay_shard").await.unwrap();
+        db.execute_unprepared("DELETE FROM bento_relay_shard")
+            .await
+            .unwrap();
         // Another process that opens the outbox makes the rows as well.
         OutboxStore::new(db.clone()).open().await.unwrap();
         let after = store.heartbeat(beat.clone()).await.unwrap().leases;
         assert_eq!(after.len(), before.len());
-        assert!(before.iter().zip(&after).all(|(before, after)| before.epoch < after.epoch), "{before:?} {after:?}");
-        db.execute_unprepared("UPDATE bento_outbox_meta SET shards = 8").await.unwrap();
+        assert!(
+            before
+                .iter()
+                .zip(&after)
+                .all(|(before, after)| before.epoch < after.epoch),
+            "{before:?} {after:?}"
+        );
+        db.execute_unprepared("UPDATE bento_outbox_meta SET shards = 8")
+            .await
+            .unwrap();
         let refused = store.heartbeat(beat).await.unwrap_err();
-        assert!(matches!(refused, StoreError::Mismatch { .. }), "{refused:?}");
+        assert!(
+            matches!(refused, StoreError::Mismatch { .. }),
+            "{refused:?}"
+        );
     })
     .await;
 }
@@ -234,7 +304,11 @@ async fn an_outbox_of_another_application_is_refused_to_relays_and_operators() {
         OutboxStore::new(db.clone()).open().await.unwrap();
         let other = crate::tables::TablePrefix::new("billing_").unwrap();
         crate::migrate_with(&db, other.clone()).await.unwrap();
-        billing.with_tables(Tables::new(other)).open().await.unwrap();
+        billing
+            .with_tables(Tables::new(other))
+            .open()
+            .await
+            .unwrap();
     })
     .await;
 }

@@ -12,7 +12,13 @@ use crate::session::StoreTransaction;
 use crate::test_database::{on_every_back_end, on_postgres};
 
 fn beat(relay: RelayId, ttl: Duration) -> Heartbeat {
-    Heartbeat { relay, ttl, lanes: None, claim: true, idle: Vec::new() }
+    Heartbeat {
+        relay,
+        ttl,
+        lanes: None,
+        claim: true,
+        idle: Vec::new(),
+    }
 }
 
 async fn on_servers(test: impl AsyncFn(DatabaseConnection)) {
@@ -27,28 +33,47 @@ async fn on_servers(test: impl AsyncFn(DatabaseConnection)) {
 /// What a relay does whose process is frozen in the middle of an `advance`.
 async fn freeze(db: &DatabaseConnection, shard: i32) -> StoreTransaction {
     let tx = OutboxStore::new(db.clone()).begin().await.unwrap().0;
-    tx.execute_unprepared(&format!("UPDATE bento_relay_shard SET revision = revision WHERE shard = {shard}"))
-        .await
-        .unwrap();
+    tx.execute_unprepared(&format!(
+        "UPDATE bento_relay_shard SET revision = revision WHERE shard = {shard}"
+    ))
+    .await
+    .unwrap();
     tx
 }
 
 #[tokio::test]
 async fn a_shard_that_a_frozen_relay_has_locked_keeps_no_other_from_being_claimed() {
     on_servers(async |db| {
-        let sharding = Sharding { shards: 4.try_into().unwrap(), lanes: ONE };
+        let sharding = Sharding {
+            shards: 4.try_into().unwrap(),
+            lanes: ONE,
+        };
         let store = OutboxStore::new(db.clone()).with_sharding(sharding);
         let frozen = RelayId::new();
-        assert_eq!(store.heartbeat(beat(frozen, Duration::from_millis(1))).await.unwrap().leases.len(), 4);
+        assert_eq!(
+            store
+                .heartbeat(beat(frozen, Duration::from_millis(1)))
+                .await
+                .unwrap()
+                .leases
+                .len(),
+            4
+        );
         let relays = [RelayId::new(), RelayId::new()];
         for relay in relays {
-            let is_known = Heartbeat { claim: false, ..beat(relay, Duration::from_secs(600)) };
+            let is_known = Heartbeat {
+                claim: false,
+                ..beat(relay, Duration::from_secs(600))
+            };
             store.heartbeat(is_known).await.unwrap();
         }
         let lock = freeze(&db, 0).await;
         let mut claimed = Vec::new();
         for relay in relays.iter().chain(&relays).chain(&relays) {
-            let holdings = store.heartbeat(beat(*relay, Duration::from_secs(600))).await.unwrap();
+            let holdings = store
+                .heartbeat(beat(*relay, Duration::from_secs(600)))
+                .await
+                .unwrap();
             claimed.extend(holdings.leases.iter().map(|lease| lease.shard));
         }
         claimed.sort_unstable();
@@ -62,21 +87,37 @@ async fn a_shard_that_a_frozen_relay_has_locked_keeps_no_other_from_being_claime
 #[tokio::test]
 async fn a_frozen_relay_keeps_no_other_from_renewing_and_releasing_its_own_shards() {
     on_servers(async |db| {
-        let sharding = Sharding { shards: 16.try_into().unwrap(), lanes: ONE };
+        let sharding = Sharding {
+            shards: 16.try_into().unwrap(),
+            lanes: ONE,
+        };
         let store = OutboxStore::new(db.clone()).with_sharding(sharding);
         let (frozen, other) = (RelayId::new(), RelayId::new());
         let ttl = Duration::from_secs(600);
         // Both are known before either claims, so each gets its half.
-        let quiet = Heartbeat { claim: false, ..beat(other, ttl) };
+        let quiet = Heartbeat {
+            claim: false,
+            ..beat(other, ttl)
+        };
         store.heartbeat(quiet).await.unwrap();
         let shard = store.heartbeat(beat(frozen, ttl)).await.unwrap().leases[0].shard;
-        assert_eq!(store.heartbeat(beat(other, ttl)).await.unwrap().leases.len(), 8);
+        assert_eq!(
+            store
+                .heartbeat(beat(other, ttl))
+                .await
+                .unwrap()
+                .leases
+                .len(),
+            8
+        );
         let lock = freeze(&db, shard).await;
         let goes_on = async {
             store.heartbeat(beat(other, ttl)).await.unwrap();
             store.release(other).await.unwrap();
         };
-        tokio::time::timeout(Duration::from_secs(5), goes_on).await.expect("it waits for nobody");
+        tokio::time::timeout(Duration::from_secs(5), goes_on)
+            .await
+            .expect("it waits for nobody");
         lock.rollback().await.unwrap();
     })
     .await;
@@ -91,15 +132,22 @@ async fn is_free(db: &DatabaseConnection, shard: i32) -> bool {
 /// How many statements wait for a lock.
 async fn waiting(db: &DatabaseConnection) -> i64 {
     let asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    let row = db.query_one_raw(Statement::from_string(DbBackend::Postgres, asked)).await.unwrap();
+    let row = db
+        .query_one_raw(Statement::from_string(DbBackend::Postgres, asked))
+        .await
+        .unwrap();
     row.unwrap().try_get_by_index(0).unwrap()
 }
 
-/// An operator who pauses a tenant locks every shard in order: two who do so in different orders would wait for each other.
+/// An operator who pauses a tenant locks every shard in order: two who do so in different orders
+/// would wait for each other.
 #[tokio::test]
 async fn several_shards_are_locked_in_their_order() {
     on_postgres(async |db| {
-        let sharding = Sharding { shards: 8.try_into().unwrap(), lanes: ONE };
+        let sharding = Sharding {
+            shards: 8.try_into().unwrap(),
+            lanes: ONE,
+        };
         let store = std::sync::Arc::new(OutboxStore::new(db.clone()).with_sharding(sharding));
         let relay = RelayId::new();
         let day = Duration::from_secs(86_400);
@@ -126,7 +174,10 @@ async fn several_shards_are_locked_in_their_order() {
                 tokio::task::yield_now().await;
             }
             for shard in 1..8 {
-                assert!(is_free(&db, shard).await, "shard {shard} is locked before shard 0, in call {call}");
+                assert!(
+                    is_free(&db, shard).await,
+                    "shard {shard} is locked before shard 0, in call {call}"
+                );
             }
             lock.rollback().await.unwrap();
             waits.await.unwrap();

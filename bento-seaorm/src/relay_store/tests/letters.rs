@@ -1,13 +1,15 @@
 //! Dead letters inside the database.
 
-use bento_relay::dead_letter::{AlertOutcome, AlertStore, DeadLetterFilter, DeadLetterQuery, DeadLetters, Discarding};
+use bento_relay::dead_letter::{
+    AlertOutcome, AlertStore, DeadLetterFilter, DeadLetterQuery, DeadLetters, Discarding,
+};
 use bento_relay::store::Burial;
 
 use super::unreadable::{spoil, write_of};
 use super::*;
 
-/// Positions can be handed out twice, after TRUNCATE … RESTART IDENTITY for example. Then a replay must not delete what it could
-/// not move.
+/// Positions can be handed out twice, after TRUNCATE … RESTART IDENTITY for example. Then a replay
+/// must not delete what it could not move.
 #[tokio::test]
 async fn a_letter_whose_place_is_taken_stays_a_letter() {
     on_every_back_end(async |db| {
@@ -22,16 +24,35 @@ async fn a_letter_whose_place_is_taken_stays_a_letter() {
             parks: true,
             delivered: Vec::new(),
         };
-        let bury = Settlement::Bury { position: rows[0].position, route: Arc::clone(&route), dead };
+        let bury = Settlement::Bury {
+            position: rows[0].position,
+            route: Arc::clone(&route),
+            dead,
+        };
         let (position, why) = (rows[1].position, Held::Behind);
-        let hold = Settlement::Hold { position, route: Arc::clone(&route), ordered: true, why };
+        let hold = Settlement::Hold {
+            position,
+            route: Arc::clone(&route),
+            ordered: true,
+            why,
+        };
         relay.settle(vec![bury, hold]).await;
-        let take_its_place = format!("UPDATE bento_outbox_held SET position = {}", rows[0].position);
+        let take_its_place = format!(
+            "UPDATE bento_outbox_held SET position = {}",
+            rows[0].position
+        );
         db.execute_unprepared(&take_its_place).await.unwrap();
         let before = relay.store.list(&DeadLetterQuery::default()).await.unwrap();
-        let replayed = relay.store.replay(rows[0].envelope.event_id, &route).await.unwrap();
+        let replayed = relay
+            .store
+            .replay(rows[0].envelope.event_id, &route)
+            .await
+            .unwrap();
         assert!(!replayed.replayed, "it has no place to go to");
-        assert_eq!(relay.store.list(&DeadLetterQuery::default()).await.unwrap(), before);
+        assert_eq!(
+            relay.store.list(&DeadLetterQuery::default()).await.unwrap(),
+            before
+        );
     })
     .await;
 }
@@ -44,14 +65,37 @@ async fn dead(db: &DatabaseConnection) -> (Relay, Vec<i64>) {
     let route: Arc<str> = "x".into();
     let bury = |row: &OutboxRow| {
         let (error, cause) = ("refused".to_owned(), Burial::PERMANENT.into());
-        let dead = Burial { attempts: 1, error, cause, parks: true, delivered: Vec::new() };
-        Settlement::Bury { position: row.position, route: Arc::clone(&route), dead }
+        let dead = Burial {
+            attempts: 1,
+            error,
+            cause,
+            parks: true,
+            delivered: Vec::new(),
+        };
+        Settlement::Bury {
+            position: row.position,
+            route: Arc::clone(&route),
+            dead,
+        }
     };
     let hold = |row: &OutboxRow| {
         let (position, route) = (row.position, Arc::clone(&route));
-        Settlement::Hold { position, route, ordered: true, why: Held::Behind }
+        Settlement::Hold {
+            position,
+            route,
+            ordered: true,
+            why: Held::Behind,
+        }
     };
-    relay.settle(rows[..3].iter().map(bury).chain(rows[3..].iter().map(hold)).collect()).await;
+    relay
+        .settle(
+            rows[..3]
+                .iter()
+                .map(bury)
+                .chain(rows[3..].iter().map(hold))
+                .collect(),
+        )
+        .await;
     (relay, rows.iter().map(|row| row.position).collect())
 }
 
@@ -73,8 +117,12 @@ async fn a_letter_whose_key_cannot_be_read_is_found_by_its_row() {
     on_every_back_end(async |db| {
         let (relay, positions) = dead(&db).await;
         if db.get_database_backend() == DbBackend::Sqlite {
-            for (change, position) in [("event_id = x'01'", positions[0]), ("route = x'ff'", positions[1])] {
-                let sql = format!("UPDATE bento_dead_letter SET {change} WHERE position = {position}");
+            for (change, position) in [
+                ("event_id = x'01'", positions[0]),
+                ("route = x'ff'", positions[1]),
+            ] {
+                let sql =
+                    format!("UPDATE bento_dead_letter SET {change} WHERE position = {position}");
                 db.execute_unprepared(&sql).await.unwrap();
             }
         }
@@ -82,15 +130,35 @@ async fn a_letter_whose_key_cannot_be_read_is_found_by_its_row() {
         let discarding = Discarding::because("it was spoilt").unwrap();
         for letter in relay.store.list(&DeadLetterQuery::default()).await.unwrap() {
             let (id, to) = (letter.envelope.event_id, &*letter.route);
-            assert_eq!(relay.store.find(id, to).await.unwrap(), Some(letter.clone()));
-            assert!(relay.store.discard(id, to, &discarding).await.unwrap(), "{letter:?}");
-            assert!(!relay.store.discard(id, to, &discarding).await.unwrap(), "{letter:?}");
-            let discarded = relay.store.discarded(&DeadLetterQuery::default()).await.unwrap();
-            assert!(discarded.iter().any(|discarded| discarded.event_id == id), "{discarded:?}");
+            assert_eq!(
+                relay.store.find(id, to).await.unwrap(),
+                Some(letter.clone())
+            );
+            assert!(
+                relay.store.discard(id, to, &discarding).await.unwrap(),
+                "{letter:?}"
+            );
+            assert!(
+                !relay.store.discard(id, to, &discarding).await.unwrap(),
+                "{letter:?}"
+            );
+            let discarded = relay
+                .store
+                .discarded(&DeadLetterQuery::default())
+                .await
+                .unwrap();
+            assert!(
+                discarded.iter().any(|discarded| discarded.event_id == id),
+                "{discarded:?}"
+            );
         }
         let held = relay.settle(Vec::new()).await.held;
         let waits = |held: &HeldRow| held.row.envelope.aggregate_id.clone();
-        assert_eq!(held.iter().map(waits).collect::<Vec<_>>(), ["a", "b"], "what was behind them goes on");
+        assert_eq!(
+            held.iter().map(waits).collect::<Vec<_>>(),
+            ["a", "b"],
+            "what was behind them goes on"
+        );
     })
     .await;
 }
@@ -105,16 +173,40 @@ async fn letters_whose_time_cannot_be_read_are_listed_and_told_of_once() {
         };
         let (relay, positions) = dead(&db).await;
         for (time, position) in times.iter().zip(&positions) {
-            let sql = format!("UPDATE bento_dead_letter SET failed_at = {time} WHERE position = {position}");
+            let sql = format!(
+                "UPDATE bento_dead_letter SET failed_at = {time} WHERE position = {position}"
+            );
             assert!(spoil(&db, &sql).await, "{time}");
         }
         assert_eq!(paged(&relay).await, positions[..3]);
-        let told = relay.store.take_unalerted(10, Duration::ZERO).await.unwrap();
+        let told = relay
+            .store
+            .take_unalerted(10, Duration::ZERO)
+            .await
+            .unwrap();
         assert_eq!(told.len(), 3);
-        relay.store.settle_alerts(&told, AlertOutcome::Told).await.unwrap();
-        assert_eq!(relay.store.take_unalerted(10, Duration::ZERO).await.unwrap(), []);
+        relay
+            .store
+            .settle_alerts(&told, AlertOutcome::Told)
+            .await
+            .unwrap();
+        assert_eq!(
+            relay
+                .store
+                .take_unalerted(10, Duration::ZERO)
+                .await
+                .unwrap(),
+            []
+        );
         let discarding = Discarding::because("it was spoilt").unwrap();
-        assert_eq!(relay.store.discard_all(&DeadLetterFilter::default(), &discarding).await.unwrap(), 3);
+        assert_eq!(
+            relay
+                .store
+                .discard_all(&DeadLetterFilter::default(), &discarding)
+                .await
+                .unwrap(),
+            3
+        );
     })
     .await;
 }
@@ -134,17 +226,35 @@ async fn a_held_row_whose_time_cannot_be_read_is_due() {
             let rows = relay.settle(Vec::new()).await.pending;
             let hold = |row: &OutboxRow| {
                 let wait = Held::Delayed(Duration::from_secs(600));
-                Settlement::Hold { position: row.position, route: "x".into(), ordered: true, why: wait }
+                Settlement::Hold {
+                    position: row.position,
+                    route: "x".into(),
+                    ordered: true,
+                    why: wait,
+                }
             };
             relay.settle(rows[..1].iter().map(hold).collect()).await;
-            assert!(spoil(&db, &format!("UPDATE bento_outbox_held SET retry_after = {time}")).await, "{time}");
+            assert!(
+                spoil(
+                    &db,
+                    &format!("UPDATE bento_outbox_held SET retry_after = {time}")
+                )
+                .await,
+                "{time}"
+            );
             // Another relay knows nothing of the wait.
             relay.store.release(relay.lease.owner).await.unwrap();
             let relay = Relay::new(&db).await;
-            relay.settle(vec![Settlement::Published { position: rows[1].position }]).await;
+            relay
+                .settle(vec![Settlement::Published {
+                    position: rows[1].position,
+                }])
+                .await;
             assert_eq!(relay.store.poll(&[0], &[]).await.unwrap(), [0], "{time}");
             assert_eq!(relay.settle(Vec::new()).await.held.len(), 1, "{time}");
-            db.execute_unprepared("DELETE FROM bento_outbox_held").await.unwrap();
+            db.execute_unprepared("DELETE FROM bento_outbox_held")
+                .await
+                .unwrap();
             relay.store.release(relay.lease.owner).await.unwrap();
         }
     })

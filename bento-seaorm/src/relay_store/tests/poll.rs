@@ -14,9 +14,13 @@ async fn a_poll_reads_no_table_from_end_to_end_whatever_the_planner_thinks_of_it
             let dialect = relay.store.dialect().unwrap();
             let poll = poll::statement(&relay.store, dialect, &[0, 1, 2], &[]).build();
             let explain = format!("EXPLAIN (COSTS OFF) {}", poll.sql);
-            let explain = Statement::from_sql_and_values(DbBackend::Postgres, explain, poll.values.unwrap());
+            let explain =
+                Statement::from_sql_and_values(DbBackend::Postgres, explain, poll.values.unwrap());
             let rows = db.query_all_raw(explain).await.unwrap();
-            rows.iter().map(|row| row.try_get_by_index::<String>(0).unwrap()).collect::<Vec<_>>().join("\n")
+            rows.iter()
+                .map(|row| row.try_get_by_index::<String>(0).unwrap())
+                .collect::<Vec<_>>()
+                .join("\n")
         };
         let unknown = plan(&relay).await;
         let follows = async {
@@ -24,10 +28,15 @@ async fn a_poll_reads_no_table_from_end_to_end_whatever_the_planner_thinks_of_it
                 relay.call().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), follows).await.expect("the bound follows what is settled");
+        tokio::time::timeout(Duration::from_secs(60), follows)
+            .await
+            .expect("the bound follows what is settled");
         let known = plan(&relay).await;
         for plan in [unknown, known] {
-            assert!(plan.contains("Index") && !plan.contains("Seq Scan on bento_outbox o"), "{plan}");
+            assert!(
+                plan.contains("Index") && !plan.contains("Seq Scan on bento_outbox o"),
+                "{plan}"
+            );
         }
     })
     .await;

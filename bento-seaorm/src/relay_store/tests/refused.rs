@@ -1,4 +1,5 @@
-//! Settlements that the database refuses for one row: that row is given up, and its neighbours of the same call are settled.
+//! Settlements that the database refuses for one row: that row is given up, and its neighbours of
+//! the same call are settled.
 
 use bento_relay::dead_letter::{DeadLetter, DeadLetterQuery, DeadLetters, Discarding};
 use bento_relay::store::{Burial, Settlement, Unroutable};
@@ -18,15 +19,34 @@ struct Forbidden {
     and: &'static str,
 }
 
-const HOLDING: Forbidden = Forbidden { change: "INSERT", table: "bento_outbox_held", and: "" };
-const WAITING: Forbidden = Forbidden { change: "UPDATE", table: "bento_outbox_held", and: "" };
-const KEEPING: Forbidden = Forbidden { change: "INSERT", table: "bento_outbox_published", and: "" };
+const HOLDING: Forbidden = Forbidden {
+    change: "INSERT",
+    table: "bento_outbox_held",
+    and: "",
+};
+const WAITING: Forbidden = Forbidden {
+    change: "UPDATE",
+    table: "bento_outbox_held",
+    and: "",
+};
+const KEEPING: Forbidden = Forbidden {
+    change: "INSERT",
+    table: "bento_outbox_published",
+    and: "",
+};
 /// A letter is refused as it was to be, and not as the last resort writes it.
-const BURYING: Forbidden =
-    Forbidden { change: "INSERT", table: "bento_dead_letter", and: " AND NEW.cause <> 'unsettled'" };
+const BURYING: Forbidden = Forbidden {
+    change: "INSERT",
+    table: "bento_dead_letter",
+    and: " AND NEW.cause <> 'unsettled'",
+};
 
 /// Lets the database refuse a change at one position, as a rule of the data would.
-async fn forbid(db: &DatabaseConnection, Forbidden { change, table, and }: Forbidden, position: i64) {
+async fn forbid(
+    db: &DatabaseConnection,
+    Forbidden { change, table, and }: Forbidden,
+    position: i64,
+) {
     let when = format!("NEW.position = {position}{and}");
     let statements = match db.get_database_backend() {
         DbBackend::Postgres => vec![
@@ -52,50 +72,97 @@ async fn forbid(db: &DatabaseConnection, Forbidden { change, table, and }: Forbi
 }
 
 async fn allow(db: &DatabaseConnection, table: &str) {
-    let of_table =
-        if db.get_database_backend() == DbBackend::Postgres { format!(" ON {table}") } else { String::new() };
-    db.execute_unprepared(&format!("DROP TRIGGER refuse{of_table}")).await.unwrap();
+    let of_table = if db.get_database_backend() == DbBackend::Postgres {
+        format!(" ON {table}")
+    } else {
+        String::new()
+    };
+    db.execute_unprepared(&format!("DROP TRIGGER refuse{of_table}"))
+        .await
+        .unwrap();
 }
 
 fn failure(attempts: u32, retry_after: Duration) -> Failure {
-    Failure { attempts, retry_after, error: "busy".to_owned(), delivered: Vec::new() }
+    Failure {
+        attempts,
+        retry_after,
+        error: "busy".to_owned(),
+        delivered: Vec::new(),
+    }
 }
 
 fn burial() -> Burial {
     let (error, cause) = ("too large".to_owned(), Burial::PERMANENT.into());
-    Burial { attempts: 4, error, cause, parks: true, delivered: Vec::new() }
+    Burial {
+        attempts: 4,
+        error,
+        cause,
+        parks: true,
+        delivered: Vec::new(),
+    }
 }
 
 fn obstacle() -> Unroutable {
-    Unroutable { retry_after: LONG, error: "no rule".to_owned() }
+    Unroutable {
+        retry_after: LONG,
+        error: "no rule".to_owned(),
+    }
 }
 
 fn hold(position: i64, why: Held) -> Settlement {
-    Settlement::Hold { position, route: "x".into(), ordered: true, why }
+    Settlement::Hold {
+        position,
+        route: "x".into(),
+        ordered: true,
+        why,
+    }
 }
 
 fn held_failed(position: i64) -> Settlement {
-    Settlement::HeldFailed { position, route: "x".into(), failure: failure(4, LONG) }
+    Settlement::HeldFailed {
+        position,
+        route: "x".into(),
+        failure: failure(4, LONG),
+    }
 }
 
 fn held_published(position: i64) -> Settlement {
-    Settlement::HeldPublished { position, route: "x".into() }
+    Settlement::HeldPublished {
+        position,
+        route: "x".into(),
+    }
 }
 
 fn held_bury(position: i64) -> Settlement {
-    Settlement::HeldBury { position, route: "x".into(), dead: burial() }
+    Settlement::HeldBury {
+        position,
+        route: "x".into(),
+        dead: burial(),
+    }
 }
 
 fn held_moved(position: i64) -> Settlement {
-    Settlement::HeldMoved { position, route: "x".into(), to: "y".into(), ordered: true }
+    Settlement::HeldMoved {
+        position,
+        route: "x".into(),
+        to: "y".into(),
+        ordered: true,
+    }
 }
 
 fn held_unroutable(position: i64) -> Settlement {
-    Settlement::HeldUnroutable { position, route: "x".into(), obstacle: obstacle() }
+    Settlement::HeldUnroutable {
+        position,
+        route: "x".into(),
+        obstacle: obstacle(),
+    }
 }
 
 async fn count(db: &DatabaseConnection, rows: &str) -> i64 {
-    one(db, &format!("SELECT count(*) FROM {rows}")).await.try_get_by_index(0).unwrap()
+    one(db, &format!("SELECT count(*) FROM {rows}"))
+        .await
+        .try_get_by_index(0)
+        .unwrap()
 }
 
 async fn letters(relay: &Relay) -> Vec<DeadLetter> {
@@ -103,7 +170,9 @@ async fn letters(relay: &Relay) -> Vec<DeadLetter> {
 }
 
 fn of<'a>(rows: impl IntoIterator<Item = &'a OutboxRow>) -> Vec<String> {
-    rows.into_iter().map(|row| row.envelope.aggregate_id.clone()).collect()
+    rows.into_iter()
+        .map(|row| row.envelope.aggregate_id.clone())
+        .collect()
 }
 
 /// The outcome for a row whose settlement is refused.
@@ -117,15 +186,29 @@ enum Fate {
 
 /// The relay is told of what it did not bury itself.
 fn tells(left: &Advanced, name: &str, fate: Fate) {
-    let told: Vec<_> = left.given_up.iter().map(|row| (&*row.route, row.cause)).collect();
+    let told: Vec<_> = left
+        .given_up
+        .iter()
+        .map(|row| (&*row.route, row.cause))
+        .collect();
     let is_told = name != "buried" && fate != Fate::Gone;
-    assert_eq!(told, if is_told { vec![("x", Burial::UNSETTLED)] } else { vec![] }, "{name}");
+    assert_eq!(
+        told,
+        if is_told {
+            vec![("x", Burial::UNSETTLED)]
+        } else {
+            vec![]
+        },
+        "{name}"
+    );
 }
 
-/// A settlement by its name, what is refused of it, how it is made for a position, and what the row becomes.
+/// A settlement by its name, what is refused of it, how it is made for a position, and what the row
+/// becomes.
 type Case = (&'static str, Forbidden, fn(i64) -> Settlement, Fate);
 
-/// Rows of `a`, `b`, twice `c` and `d`, of which the first `c` is settled so that the database refuses it.
+/// Rows of `a`, `b`, twice `c` and `d`, of which the first `c` is settled so that the database
+/// refuses it.
 struct Scene {
     db: DatabaseConnection,
     relay: Relay,
@@ -140,35 +223,57 @@ impl Scene {
         write_of(db, &["a", "b", "c", "c", "d"]).await;
         let rows = relay.settle(Vec::new()).await.pending;
         let at = |nth: usize| rows[nth].position;
-        Self { db: db.clone(), relay, first: [at(0), at(1), at(2), at(4)], follower: at(3) }
+        Self {
+            db: db.clone(),
+            relay,
+            first: [at(0), at(1), at(2), at(4)],
+            follower: at(3),
+        }
     }
 
     /// Holds all of them for `x`.
     async fn held(db: &DatabaseConnection) -> Self {
         let scene = Self::new(db).await;
-        let mut settled: Vec<_> =
-            scene.first.iter().map(|at| hold(*at, Held::Failed(failure(3, Duration::ZERO)))).collect();
+        let mut settled: Vec<_> = scene
+            .first
+            .iter()
+            .map(|at| hold(*at, Held::Failed(failure(3, Duration::ZERO))))
+            .collect();
         settled.push(hold(scene.follower, Held::Behind));
         assert_eq!(scene.relay.settle(settled).await.held.len(), 5);
         scene
     }
 
     async fn call(&self, settled: Vec<Settlement>) -> Advanced {
-        let advance = Advance { settled, keep_published: true, ..advance(self.relay.lease) };
+        let advance = Advance {
+            settled,
+            keep_published: true,
+            ..advance(self.relay.lease)
+        };
         self.relay.store.advance(advance).await.unwrap()
     }
 
     /// The letter says why, and its aggregate goes on once it is discarded; the shard reads on.
     async fn ends(self, forbidden: Forbidden, fate: Fate, name: &str) {
         let letters = letters(&self.relay).await;
-        let told: Vec<_> = letters.iter().map(|letter| (&*letter.route, &*letter.cause, letter.position)).collect();
+        let told: Vec<_> = letters
+            .iter()
+            .map(|letter| (&*letter.route, &*letter.cause, letter.position))
+            .collect();
         match fate {
             Fate::Gone => assert_eq!(told, [], "{name}"),
             Fate::Dead(attempts, last) => {
                 assert_eq!(told, [("x", Burial::UNSETTLED, self.first[2])], "{name}");
-                assert_eq!((letters[0].attempts, letters[0].parks, &letters[0].raw), (attempts, true, &None), "{name}");
+                assert_eq!(
+                    (letters[0].attempts, letters[0].parks, &letters[0].raw),
+                    (attempts, true, &None),
+                    "{name}"
+                );
                 let error = &letters[0].error;
-                assert!(error.contains("not this one") && error.ends_with(last), "{name}: {error}");
+                assert!(
+                    error.contains("not this one") && error.ends_with(last),
+                    "{name}: {error}"
+                );
             }
         }
         allow(&self.db, forbidden.table).await;
@@ -180,14 +285,33 @@ impl Scene {
         assert_eq!(held, expected, "{name}: what is behind a dead letter waits");
         if let Some(letter) = letters.first() {
             let discarding = Discarding::because("it was refused").unwrap();
-            assert!(self.relay.store.discard(letter.envelope.event_id, "x", &discarding).await.unwrap(), "{name}");
+            assert!(
+                self.relay
+                    .store
+                    .discard(letter.envelope.event_id, "x", &discarding)
+                    .await
+                    .unwrap(),
+                "{name}"
+            );
             let held = self.call(Vec::new()).await.held;
             assert_eq!(of(held.iter().map(|held| &held.row)), ["c"], "{name}");
         }
-        for table in ["bento_outbox", "bento_outbox_held", "bento_outbox_published", "bento_discarded_letter"] {
-            self.db.execute_unprepared(&format!("DELETE FROM {table}")).await.unwrap();
+        for table in [
+            "bento_outbox",
+            "bento_outbox_held",
+            "bento_outbox_published",
+            "bento_discarded_letter",
+        ] {
+            self.db
+                .execute_unprepared(&format!("DELETE FROM {table}"))
+                .await
+                .unwrap();
         }
-        self.relay.store.release(self.relay.lease.owner).await.unwrap();
+        self.relay
+            .store
+            .release(self.relay.lease.owner)
+            .await
+            .unwrap();
     }
 }
 
@@ -197,7 +321,12 @@ async fn a_held_row_whose_settlement_is_refused_costs_itself_alone() {
         ("failed", WAITING, held_failed, Fate::Dead(4, "busy")),
         ("buried", BURYING, held_bury, Fate::Dead(4, "too large")),
         ("moved", HOLDING, held_moved, Fate::Dead(3, "")),
-        ("unroutable", WAITING, held_unroutable, Fate::Dead(3, "no rule")),
+        (
+            "unroutable",
+            WAITING,
+            held_unroutable,
+            Fate::Dead(3, "no rule"),
+        ),
         ("published", KEEPING, held_published, Fate::Gone),
     ];
     on_every_back_end(async |db| {
@@ -205,14 +334,26 @@ async fn a_held_row_whose_settlement_is_refused_costs_itself_alone() {
             let scene = Scene::held(&db).await;
             let [a, b, c, d] = scene.first;
             forbid(&db, forbidden, c).await;
-            let settled = vec![held_published(a), held_failed(b), settlement(c), held_published(d)];
+            let settled = vec![
+                held_published(a),
+                held_failed(b),
+                settlement(c),
+                held_published(d),
+            ];
             let left = scene.call(settled).await;
             tells(&left, name, fate);
             let mut due = of(left.held.iter().map(|held| &held.row));
             due.retain(|aggregate| aggregate != "c");
             assert_eq!(due, [""; 0], "{name}: each neighbour is settled");
             let kept = count(&db, "bento_outbox_published").await;
-            assert_eq!((kept, count(&db, "bento_outbox_held WHERE attempts = 4").await), (2, 1), "{name}");
+            assert_eq!(
+                (
+                    kept,
+                    count(&db, "bento_outbox_held WHERE attempts = 4").await
+                ),
+                (2, 1),
+                "{name}"
+            );
             scene.ends(forbidden, fate, name).await;
         }
     })
@@ -221,14 +362,43 @@ async fn a_held_row_whose_settlement_is_refused_costs_itself_alone() {
 
 #[tokio::test]
 async fn a_pending_row_whose_settlement_is_refused_costs_itself_alone() {
-    let bury = |position| Settlement::Bury { position, route: "x".into(), dead: burial() };
+    let bury = |position| Settlement::Bury {
+        position,
+        route: "x".into(),
+        dead: burial(),
+    };
     let cases: [Case; 6] = [
-        ("failed", HOLDING, |at| hold(at, Held::Failed(failure(4, LONG))), Fate::Dead(4, "busy")),
-        ("behind", HOLDING, |at| hold(at, Held::Behind), Fate::Dead(0, "")),
-        ("delayed", HOLDING, |at| hold(at, Held::Delayed(LONG)), Fate::Dead(0, "")),
-        ("unroutable", HOLDING, |at| hold(at, Held::Unroutable(obstacle())), Fate::Dead(0, "no rule")),
+        (
+            "failed",
+            HOLDING,
+            |at| hold(at, Held::Failed(failure(4, LONG))),
+            Fate::Dead(4, "busy"),
+        ),
+        (
+            "behind",
+            HOLDING,
+            |at| hold(at, Held::Behind),
+            Fate::Dead(0, ""),
+        ),
+        (
+            "delayed",
+            HOLDING,
+            |at| hold(at, Held::Delayed(LONG)),
+            Fate::Dead(0, ""),
+        ),
+        (
+            "unroutable",
+            HOLDING,
+            |at| hold(at, Held::Unroutable(obstacle())),
+            Fate::Dead(0, "no rule"),
+        ),
         ("buried", BURYING, bury, Fate::Dead(4, "too large")),
-        ("published", KEEPING, |position| Settlement::Published { position }, Fate::Gone),
+        (
+            "published",
+            KEEPING,
+            |position| Settlement::Published { position },
+            Fate::Gone,
+        ),
     ];
     on_every_back_end(async |db| {
         for (name, forbidden, settlement, fate) in cases {
@@ -237,13 +407,29 @@ async fn a_pending_row_whose_settlement_is_refused_costs_itself_alone() {
             forbid(&db, forbidden, c).await;
             let published = |position| Settlement::Published { position };
             let neighbour = hold(b, Held::Failed(failure(4, LONG)));
-            let settled =
-                vec![published(a), neighbour, settlement(c), hold(scene.follower, Held::Behind), published(d)];
+            let settled = vec![
+                published(a),
+                neighbour,
+                settlement(c),
+                hold(scene.follower, Held::Behind),
+                published(d),
+            ];
             let left = scene.call(settled).await;
             tells(&left, name, fate);
-            assert_eq!((of(&left.pending), count(&db, "bento_outbox").await), (Vec::new(), 0), "{name}");
+            assert_eq!(
+                (of(&left.pending), count(&db, "bento_outbox").await),
+                (Vec::new(), 0),
+                "{name}"
+            );
             let kept = count(&db, "bento_outbox_published").await;
-            assert_eq!((kept, count(&db, "bento_outbox_held WHERE attempts = 4").await), (2, 1), "{name}");
+            assert_eq!(
+                (
+                    kept,
+                    count(&db, "bento_outbox_held WHERE attempts = 4").await
+                ),
+                (2, 1),
+                "{name}"
+            );
             scene.ends(forbidden, fate, name).await;
         }
     })

@@ -5,7 +5,9 @@ use crate::settings::publishers::WITH_FEATURE;
 
 /// Reads it where it is.
 fn read_example(text: &str) -> Result<Settings, ConfigError> {
-    Settings::builder().text(text, Path::new("../docs/bento.example.toml"))?.build()
+    Settings::builder()
+        .text(text, Path::new("../docs/bento.example.toml"))?
+        .build()
 }
 
 /// Without the sections of publishers that this build does not have.
@@ -15,7 +17,9 @@ fn example() -> String {
     let mut kept = String::new();
     for line in text.lines() {
         if line.starts_with('[') {
-            let is_off = |(kind, is_on): &(&str, bool)| !is_on && line.starts_with(&format!("[publishers.{kind}"));
+            let is_off = |(kind, is_on): &(&str, bool)| {
+                !is_on && line.starts_with(&format!("[publishers.{kind}"))
+            };
             is_kept = !WITH_FEATURE.iter().any(is_off);
         }
         if is_kept {
@@ -30,10 +34,18 @@ fn example() -> String {
 #[test]
 fn it_shows_the_defaults() {
     let settings = read_example(&example()).unwrap();
-    let expected = Settings { publishers: settings.publishers.clone(), ..Settings::default() };
+    let expected = Settings {
+        publishers: settings.publishers.clone(),
+        ..Settings::default()
+    };
     assert_eq!(settings, expected);
     for (name, publisher) in settings.publishers {
-        assert_eq!(publisher, read(&format!("publisher = {name:?}\n[publishers.{name}]")).unwrap().publishers[&name]);
+        assert_eq!(
+            publisher,
+            read(&format!("publisher = {name:?}\n[publishers.{name}]"))
+                .unwrap()
+                .publishers[&name]
+        );
     }
 }
 
@@ -43,7 +55,10 @@ fn what_is_commented_out_can_be_used() {
     let text = example();
     let lines: Vec<&str> = text.lines().collect();
     for (number, line) in lines.iter().enumerate() {
-        let Some(key) = line.strip_prefix('#').filter(|key| !key.is_empty() && !key.starts_with([' ', '#'])) else {
+        let Some(key) = line
+            .strip_prefix('#')
+            .filter(|key| !key.is_empty() && !key.starts_with([' ', '#']))
+        else {
             continue;
         };
         let mut used = lines.clone();
@@ -58,21 +73,32 @@ fn what_is_commented_out_can_be_used() {
 fn it_shows_every_key() {
     let text = example();
     let lines: Vec<&str> = text.lines().collect();
-    let headers = lines.iter().enumerate().filter(|(_, line)| line.starts_with('['));
+    let headers = lines
+        .iter()
+        .enumerate()
+        .filter(|(_, line)| line.starts_with('['));
     // The keys in front of the first header are those of the whole.
     for (number, header) in std::iter::once((0, &"")).chain(headers) {
         let table = header.trim_matches(['[', ']']);
         for key in keys(&lines, number + usize::from(!table.is_empty())) {
-            let path = if table.is_empty() { key.clone() } else { format!("{table}.{key}") };
-            let own = lines[number + 1..].iter().take_while(|line| !line.starts_with('['));
+            let path = if table.is_empty() {
+                key.clone()
+            } else {
+                format!("{table}.{key}")
+            };
+            let own = lines[number + 1..]
+                .iter()
+                .take_while(|line| !line.starts_with('['));
             let is_shown = own.into_iter().any(|line| {
-                line.strip_prefix('#').unwrap_or(line).starts_with(&format!("{key} = "))
+                line.strip_prefix('#')
+                    .unwrap_or(line)
+                    .starts_with(&format!("{key} = "))
                     || line.contains(&format!("`{key} = "))
                     || line.contains(&format!("`{key}`"))
             });
-            let has_section = lines
-                .iter()
-                .any(|line| line.starts_with(&format!("[{path}")) || line.starts_with(&format!("#{path}.")));
+            let has_section = lines.iter().any(|line| {
+                line.starts_with(&format!("[{path}")) || line.starts_with(&format!("#{path}."))
+            });
             assert!(is_shown || has_section, "`{path}` is not shown");
         }
     }
@@ -83,9 +109,16 @@ fn keys(lines: &[&str], number: usize) -> Vec<String> {
     let mut wrong = lines.to_vec();
     wrong.insert(number, "wrong_key_of_the_test = 1");
     let error = read_example(&wrong.join("\n")).unwrap_err();
-    let ConfigError::Faults(faults) = error else { panic!("{error}") };
+    let ConfigError::Faults(faults) = error else {
+        panic!("{error}")
+    };
     match faults.iter().collect::<Vec<_>>()[..] {
-        [Fault { kind: FaultKind::UnknownKey { known, .. }, .. }] => known.clone(),
+        [
+            Fault {
+                kind: FaultKind::UnknownKey { known, .. },
+                ..
+            },
+        ] => known.clone(),
         _ => panic!("{faults}"),
     }
 }

@@ -17,7 +17,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-/// Makes a test of each rule on SQLite, and on PostgreSQL where `BENTO_TEST_POSTGRES_URL` says that there is one.
+/// Makes a test of each rule on SQLite, and on PostgreSQL where `BENTO_TEST_POSTGRES_URL` says that
+/// there is one.
 #[macro_export]
 macro_rules! on_each_back_end {
     ($($rule:ident),+ $(,)?) => {
@@ -69,8 +70,15 @@ impl Answer {
     }
 
     pub fn content_type(&self) -> &str {
-        let value = self.headers.get("content-type").map(|value| value.to_str().expect("ASCII"));
-        value.unwrap_or_default().split(';').next().unwrap_or_default()
+        let value = self
+            .headers
+            .get("content-type")
+            .map(|value| value.to_str().expect("ASCII"));
+        value
+            .unwrap_or_default()
+            .split(';')
+            .next()
+            .unwrap_or_default()
     }
 }
 
@@ -90,12 +98,20 @@ where
     };
     let name = format!("shop_test_{}", Uuid::now_v7().simple());
     let admin = connect(&server).await;
-    admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.expect("the right to create databases");
-    let (address, _) = server.rsplit_once('/').expect("the URL names a database or ends with `/`");
+    admin
+        .execute_unprepared(&format!("CREATE DATABASE {name}"))
+        .await
+        .expect("the right to create databases");
+    let (address, _) = server
+        .rsplit_once('/')
+        .expect("the URL names a database or ends with `/`");
     // In a task, so that the database is dropped also when the test fails.
     let shop = TestShop::open(format!("{address}/{name}"), MemoryPublisher::new()).await;
     let outcome = tokio::spawn(test(shop)).await;
-    admin.execute_unprepared(&format!("DROP DATABASE {name} WITH (FORCE)")).await.expect("it was created");
+    admin
+        .execute_unprepared(&format!("DROP DATABASE {name} WITH (FORCE)"))
+        .await
+        .expect("it was created");
     outcome.unwrap_or_else(|failure| std::panic::resume_unwind(failure.into_panic()));
 }
 
@@ -105,13 +121,23 @@ pub async fn connect(url: &str) -> DatabaseConnection {
 
 impl TestShop {
     pub async fn open(database_url: String, broker: MemoryPublisher) -> Self {
-        let shop = Shop::with_publisher(&database_url, broker.clone()).await.expect("the shop opens");
-        Self { broker, database_url, served: Served::serve(shop).await }
+        let shop = Shop::with_publisher(&database_url, broker.clone())
+            .await
+            .expect("the shop opens");
+        Self {
+            broker,
+            database_url,
+            served: Served::serve(shop).await,
+        }
     }
 
     /// Changes what the shop does not let a client change.
     pub async fn sql(&self, statement: &str) {
-        connect(&self.database_url).await.execute_unprepared(statement).await.expect("a valid statement");
+        connect(&self.database_url)
+            .await
+            .execute_unprepared(statement)
+            .await
+            .expect("a valid statement");
     }
 
     pub async fn stop(self) {
@@ -123,7 +149,9 @@ impl TestShop {
         let (broker, url) = (self.broker.clone(), self.database_url.clone());
         self.stop().await;
         let rest = Relay::builder(OutboxStore::new(connect(&url).await), broker.clone());
-        rest.run_until_empty().await.expect("the outbox can be read");
+        rest.run_until_empty()
+            .await
+            .expect("the outbox can be read");
         broker.published()
     }
 }
@@ -134,12 +162,25 @@ impl Served {
         let address = format!("http://{}", listener.local_addr().expect("it is bound"));
         let (stop, stopped) = oneshot::channel();
         let server = tokio::spawn(shop.serve(listener, async { drop(stopped.await) }));
-        Self { address, client: client(), stop, server }
+        Self {
+            address,
+            client: client(),
+            stop,
+            server,
+        }
     }
 
     /// Sends a request; the body is JSON unless it is null.
-    pub async fn send(&self, method: Method, path: impl Display, headers: &[(&str, &str)], body: Value) -> Answer {
-        let mut request = self.client.request(method, format!("{}{path}", self.address));
+    pub async fn send(
+        &self,
+        method: Method,
+        path: impl Display,
+        headers: &[(&str, &str)],
+        body: Value,
+    ) -> Answer {
+        let mut request = self
+            .client
+            .request(method, format!("{}{path}", self.address));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -148,7 +189,11 @@ impl Served {
         }
         let response = request.send().await.expect("the shop answers");
         let (status, headers) = (response.status(), response.headers().clone());
-        Answer { status, headers, text: response.text().await.expect("the whole body") }
+        Answer {
+            status,
+            headers,
+            text: response.text().await.expect("the whole body"),
+        }
     }
 
     pub async fn get(&self, path: impl Display) -> Answer {
@@ -169,7 +214,10 @@ impl Served {
     /// Stops the shop as an orchestrator does.
     pub async fn stop(self) {
         self.stop.send(()).expect("it is waited for");
-        self.server.await.expect("no panic").expect("the shop closes in order");
+        self.server
+            .await
+            .expect("no panic")
+            .expect("the shop closes in order");
     }
 }
 
@@ -184,11 +232,16 @@ pub fn tea(quantity: i32) -> Value {
 
 /// The schemas of the events of one order, in the order in which they were published.
 pub fn schemas(published: &[Delivery], order: &str) -> Vec<String> {
-    let of_order = published.iter().filter(|delivery| delivery.envelope.aggregate_id == order);
-    of_order.map(|delivery| delivery.envelope.event_type.to_string()).collect()
+    let of_order = published
+        .iter()
+        .filter(|delivery| delivery.envelope.aggregate_id == order);
+    of_order
+        .map(|delivery| delivery.envelope.event_type.to_string())
+        .collect()
 }
 
-/// Built with the webhooks of `bento-brokers`, reqwest has TLS and wants to be told by which cryptography.
+/// Built with the webhooks of `bento-brokers`, reqwest has TLS and wants to be told by which
+/// cryptography.
 fn client() -> Client {
     // Another test of this process may have said so already.
     let _ = rustls::crypto::ring::default_provider().install_default();

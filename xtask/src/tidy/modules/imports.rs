@@ -16,7 +16,11 @@ pub(super) fn imports(krate: &Crate<'_>, module: &Module) -> Vec<Import> {
     let paths = paths(&code).into_iter();
     let found = paths.filter_map(|(at, path)| {
         let to = target(krate, module, &path)?;
-        Some(Import { from: module.clone(), to, line: line_of(&code, at) })
+        Some(Import {
+            from: module.clone(),
+            to,
+            line: line_of(&code, at),
+        })
     });
     found.collect()
 }
@@ -38,7 +42,11 @@ fn target(krate: &Crate<'_>, module: &Module, path: &[&str]) -> Option<Module> {
         let mut child = found.clone();
         child.push(name.to_owned());
         if !krate.modules.contains_key(&child) {
-            return Some(if found.is_empty() { exported(krate, name).unwrap_or(found) } else { found });
+            return Some(if found.is_empty() {
+                exported(krate, name).unwrap_or(found)
+            } else {
+                found
+            });
         }
         found = child;
     }
@@ -53,12 +61,16 @@ fn parent(module: &Module) -> Option<Module> {
 fn exported(krate: &Crate<'_>, name: &str) -> Option<Module> {
     let root = krate.modules.get(&Module::new())?;
     let code = code_without_tests(&root.text);
-    let exports = code.match_indices("pub use self::").map(|(at, matched)| at + matched.len());
-    exports.filter_map(|at| code[at..].split_once(';')).find_map(|(export, _)| {
-        let names = export.split(|next: char| !is_part_of_a_name(next));
-        let is_exported = names.clone().any(|own| own == name);
-        is_exported.then(|| names.take(1).map(str::to_owned).collect())
-    })
+    let exports = code
+        .match_indices("pub use self::")
+        .map(|(at, matched)| at + matched.len());
+    exports
+        .filter_map(|at| code[at..].split_once(';'))
+        .find_map(|(export, _)| {
+            let names = export.split(|next: char| !is_part_of_a_name(next));
+            let is_exported = names.clone().any(|own| own == name);
+            is_exported.then(|| names.take(1).map(str::to_owned).collect())
+        })
 }
 
 /// Each path that begins with `crate`, `super` or `self`, also those of a group, with its position.
@@ -67,7 +79,9 @@ fn paths(code: &str) -> Vec<(usize, Vec<&str>)> {
     for start in ["crate::", "super::", "self::"] {
         for (at, _) in code.match_indices(start) {
             let before = code[..at].chars().next_back();
-            if before.is_none_or(|before| !(before == '$' || before == ':' || is_part_of_a_name(before))) {
+            if before
+                .is_none_or(|before| !(before == '$' || before == ':' || is_part_of_a_name(before)))
+            {
                 walk(code, at, &[], &mut found);
             }
         }
@@ -76,7 +90,12 @@ fn paths(code: &str) -> Vec<(usize, Vec<&str>)> {
 }
 
 /// Adds the paths that begin at `at`, behind `before`. Returns the position behind them.
-fn walk<'a>(code: &'a str, mut at: usize, before: &[&'a str], found: &mut Vec<(usize, Vec<&'a str>)>) -> usize {
+fn walk<'a>(
+    code: &'a str,
+    mut at: usize,
+    before: &[&'a str],
+    found: &mut Vec<(usize, Vec<&'a str>)>,
+) -> usize {
     let start = at;
     let mut path = before.to_vec();
     loop {
@@ -98,7 +117,12 @@ fn walk<'a>(code: &'a str, mut at: usize, before: &[&'a str], found: &mut Vec<(u
 }
 
 /// Adds the paths of a group whose first one begins at `at`. Returns the position behind the group.
-fn group<'a>(code: &'a str, mut at: usize, before: &[&'a str], found: &mut Vec<(usize, Vec<&'a str>)>) -> usize {
+fn group<'a>(
+    code: &'a str,
+    mut at: usize,
+    before: &[&'a str],
+    found: &mut Vec<(usize, Vec<&'a str>)>,
+) -> usize {
     while let Some(next) = code[at..].chars().next() {
         if next == '}' {
             return at + 1;
@@ -115,7 +139,9 @@ fn group<'a>(code: &'a str, mut at: usize, before: &[&'a str], found: &mut Vec<(
 }
 
 fn name_at(text: &str) -> &str {
-    let end = text.find(|next: char| !is_part_of_a_name(next)).unwrap_or(text.len());
+    let end = text
+        .find(|next: char| !is_part_of_a_name(next))
+        .unwrap_or(text.len());
     &text[..end]
 }
 

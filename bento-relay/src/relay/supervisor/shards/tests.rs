@@ -15,7 +15,11 @@ use crate::store::{Advanced, OutboxRow, RelayId};
 const OWNER: RelayId = RelayId(uuid::Uuid::nil());
 
 fn lease(shard: ShardId, epoch: i64) -> Lease {
-    Lease { shard, owner: OWNER, epoch }
+    Lease {
+        shard,
+        owner: OWNER,
+        epoch,
+    }
 }
 
 /// More workers than there are shards.
@@ -33,7 +37,9 @@ fn holding(count: ShardId) -> (Shards, Vec<Lease>) {
 fn start(shards: &mut Shards) -> Option<(ShardId, watch::Receiver<bool>)> {
     let (sender, stop) = watch::channel(false);
     let shard = shards.next_ready(MANY)?;
-    shards.start(shard, sender).map(|task| (task.lease.shard, stop))
+    shards
+        .start(shard, sender)
+        .map(|task| (task.lease.shard, stop))
 }
 
 #[test]
@@ -41,7 +47,10 @@ fn events_that_come_while_a_shard_is_busy_queue_it_again() {
     let (mut shards, leases) = holding(1);
     shards.has_events(0);
     shards.has_events(0);
-    assert!(start(&mut shards).is_some() && start(&mut shards).is_none(), "queued once");
+    assert!(
+        start(&mut shards).is_some() && start(&mut shards).is_none(),
+        "queued once"
+    );
     shards.has_events(0);
     assert!(start(&mut shards).is_none(), "one worker at a time");
     shards.finished(leases[0], None, Activity::Idle, None);
@@ -54,7 +63,10 @@ fn events_that_come_while_a_shard_is_busy_queue_it_again() {
 fn in_lanes() -> (Shards, Vec<Lease>) {
     let (mut shards, leases) = holding(6);
     let of = |number| std::num::NonZeroU16::new(number).unwrap();
-    shards.divide(&Sharding { shards: of(2), lanes: of(3) });
+    shards.divide(&Sharding {
+        shards: of(2),
+        lanes: of(3),
+    });
     (shards, leases)
 }
 
@@ -62,7 +74,9 @@ fn in_lanes() -> (Shards, Vec<Lease>) {
 fn the_lane_with_the_fewest_workers_comes_first() {
     let (mut shards, _) = in_lanes();
     (0..6).for_each(|shard| shards.has_events(shard));
-    let order: Vec<_> = std::iter::from_fn(|| start(&mut shards)).map(|(shard, _)| shard).collect();
+    let order: Vec<_> = std::iter::from_fn(|| start(&mut shards))
+        .map(|(shard, _)| shard)
+        .collect();
     assert_eq!(order, [0, 2, 4, 1, 3, 5]);
 }
 
@@ -71,16 +85,26 @@ fn the_last_free_worker_is_kept_for_a_lane_that_has_none() {
     let (mut shards, _) = in_lanes();
     let begin = |shards: &mut Shards, free| {
         let shard = shards.next_ready(free)?;
-        shards.start(shard, watch::channel(false).0).map(|task| task.lease.shard)
+        shards
+            .start(shard, watch::channel(false).0)
+            .map(|task| task.lease.shard)
     };
     (0..2).for_each(|shard| shards.has_events(shard));
     assert_eq!(begin(&mut shards, 0), None);
-    assert_eq!(begin(&mut shards, 1), Some(0), "the first lane had none either");
+    assert_eq!(
+        begin(&mut shards, 1),
+        Some(0),
+        "the first lane had none either"
+    );
     assert_eq!(begin(&mut shards, 1), None);
     shards.has_events(2);
     assert_eq!(begin(&mut shards, 1), Some(2));
     shards.has_events(4);
-    assert_eq!((begin(&mut shards, 2), begin(&mut shards, 1)), (Some(4), Some(1)), "every lane has one");
+    assert_eq!(
+        (begin(&mut shards, 2), begin(&mut shards, 1)),
+        (Some(4), Some(1)),
+        "every lane has one"
+    );
 }
 
 #[test]
@@ -89,10 +113,17 @@ fn a_lane_without_a_worker_gets_the_place_of_one_where_there_are_most() {
     let started = |shards: &mut Shards, shard| {
         shards.has_events(shard);
         shards.next_ready(MANY).unwrap();
-        shards.start(shard, watch::channel(false).0).unwrap().make_room
+        shards
+            .start(shard, watch::channel(false).0)
+            .unwrap()
+            .make_room
     };
     let told: Vec<_> = [0, 1, 2].map(|shard| started(&mut shards, shard)).into();
-    let are_told = || told.iter().map(|told| told.load(Ordering::Relaxed)).collect::<Vec<_>>();
+    let are_told = || {
+        told.iter()
+            .map(|told| told.load(Ordering::Relaxed))
+            .collect::<Vec<_>>()
+    };
     shards.make_room();
     shards.has_events(3);
     shards.make_room();
@@ -146,14 +177,28 @@ fn a_shard_is_offered_only_when_its_worker_is_done() {
     let (_, first_stop) = start(&mut shards).unwrap();
     let (_, second_stop) = start(&mut shards).unwrap();
     shards.retire(1);
-    assert_eq!(u8::from(*first_stop.borrow()) + u8::from(*second_stop.borrow()), 1, "one is told to stop");
+    assert_eq!(
+        u8::from(*first_stop.borrow()) + u8::from(*second_stop.borrow()),
+        1,
+        "one is told to stop"
+    );
     let retiring = i32::from(*second_stop.borrow());
-    assert_eq!((shards.offer(), shards.has_retired()), (vec![], false), "its worker is still at it");
+    assert_eq!(
+        (shards.offer(), shards.has_retired()),
+        (vec![], false),
+        "its worker is still at it"
+    );
     shards.finished(leases[retiring as usize], None, Activity::Queued, None);
-    assert!(shards.has_retired() && start(&mut shards).is_none(), "nobody takes it up again");
+    assert!(
+        shards.has_retired() && start(&mut shards).is_none(),
+        "nobody takes it up again"
+    );
     assert_eq!(shards.offer(), [retiring]);
     shards.has_events(retiring);
-    assert!(start(&mut shards).is_none(), "nobody works on it while it is offered");
+    assert!(
+        start(&mut shards).is_none(),
+        "nobody works on it while it is offered"
+    );
     let kept = leases[1 - retiring as usize];
     let changes = shards.renew(&[kept], Instant::now());
     assert_eq!((changes.released, changes.lost), (1, vec![]));
@@ -189,11 +234,17 @@ fn a_lease_that_is_gone_or_of_another_epoch_is_lost_and_its_worker_told() {
     let (_, stop) = start(&mut shards).unwrap();
     let changes = shards.renew(&[lease(0, 2)], Instant::now());
     assert_eq!((changes.lost, changes.claimed), (leases.clone(), 1));
-    assert!(stop.has_changed().is_err(), "the worker's channel is closed");
+    assert!(
+        stop.has_changed().is_err(),
+        "the worker's channel is closed"
+    );
     shards.has_events(0);
     assert!(start(&mut shards).is_some(), "the new lease is worked on");
     shards.finished(leases[0], None, Activity::Idle, None);
-    assert!(!shards.forget(leases[0]), "the old worker's report changes nothing");
+    assert!(
+        !shards.forget(leases[0]),
+        "the old worker's report changes nothing"
+    );
     assert!(shards.forget(lease(0, 2)));
 }
 
@@ -214,15 +265,26 @@ fn late() -> Sent {
     let mut machine = Machine::new(Router::default(), RetryPolicies::default(), 7);
     let now = chrono::DateTime::UNIX_EPOCH;
     let envelope = Arc::new(Envelope::new("thing.happened", 1, now, "{}"));
-    let pending = vec![OutboxRow { position: 1, envelope }];
+    let pending = vec![OutboxRow {
+        position: 1,
+        envelope,
+    }];
     let ignore = &mut |_: &Envelope, _: &str, _: Outcome<'_>| {};
     machine.take(
-        Advanced { pending, ..Advanced::default() },
+        Advanced {
+            pending,
+            ..Advanced::default()
+        },
         Circumstances { held_limit: 1, now },
         &mut Anywhere,
         ignore,
     );
-    Sent { wave: machine.next_wave().unwrap(), reply: Reply::Answers(vec![Ok(())]), trial: None, postponed: None }
+    Sent {
+        wave: machine.next_wave().unwrap(),
+        reply: Reply::Answers(vec![Ok(())]),
+        trial: None,
+        postponed: None,
+    }
 }
 
 #[test]
