@@ -129,7 +129,10 @@ impl Publisher for RabbitMqPublisher {
             biased;
             reason = async { blocked.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone()) } => {
                 if let Some(reason) = reason {
-                    call.answer_the_rest(|| PublishError::throttled(format!("RabbitMQ takes nothing: {reason}"), BLOCKED_PAUSE));
+                    let refusal = format!("RabbitMQ takes nothing: {reason}");
+                    call.answer_the_rest(|| {
+                        PublishError::throttled(refusal.clone(), BLOCKED_PAUSE)
+                    });
                 }
             }
             () = call.run() => {}
@@ -379,7 +382,8 @@ impl Returned {
             return Ok(());
         };
         let message = format!(
-            "no queue takes what is sent to the exchange `{exchange}` with the routing key `{routing_key}` ({reason}): bind one"
+            "no queue takes what is sent to the exchange `{exchange}` with the routing key \
+             `{routing_key}` ({reason}): bind one"
         );
         Err(PublishError::unavailable(message))
     }

@@ -75,7 +75,8 @@ impl ServerUrl {
         match authority.rsplit_once('@') {
             Some((user_info, _)) if user_info.ends_with(':') => {
                 Err(crate::ConnectError::settings(format!(
-                    "the password in the URL `{self}` is empty; leave out name and password if there are none"
+                    "the password in the URL `{self}` is empty; leave out name and password if \
+                     there are none"
                 )))
             }
             _ => Ok(()),

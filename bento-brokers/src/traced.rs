@@ -80,10 +80,12 @@ fn record(error: &PublishError, delivery: &Delivery) {
     let (class, error, attempts) = (error.class(), error.chain(), delivery.attempts);
     match class {
         FailureClass::Permanent => tracing::warn!(
-            target: TARGET_PUBLISH, %event_id, topic, class = class.as_str(), error, attempts, "an event cannot be published"
+            target: TARGET_PUBLISH, %event_id, topic, class = class.as_str(), error, attempts,
+            "an event cannot be published"
         ),
         _ => tracing::debug!(
-            target: TARGET_PUBLISH, %event_id, topic, class = class.as_str(), error, attempts, "an event was not published"
+            target: TARGET_PUBLISH, %event_id, topic, class = class.as_str(), error, attempts,
+            "an event was not published"
         ),
     }
 }
@@ -136,8 +138,9 @@ mod tests {
         assert_eq!(
             text,
             format!(
-                " WARN publish{{events=1 destination=\"audit\" topic=\"a.b\"}}: bento::publish: an event cannot be published event_id={id} \
-                 topic=\"a.b\" class=\"permanent\" error=\"no such topic: it says\" attempts=0\n"
+                " WARN publish{{events=1 destination=\"audit\" topic=\"a.b\"}}: bento::publish: \
+                 an event cannot be published event_id={id} topic=\"a.b\" class=\"permanent\" \
+                 error=\"no such topic: it says\" attempts=0\n"
             )
         );
     }

@@ -292,7 +292,8 @@ fn a_seed_and_a_file_of_credentials_that_cannot_be_read_are_refused_and_not_show
         );
 
         let held = format!(
-            "-----BEGIN NATS USER JWT-----\nabc.def.ghi\n------END NATS USER JWT------\n\n-----BEGIN USER NKEY SEED-----\n{text}\n------END USER NKEY SEED------\n"
+            "-----BEGIN NATS USER JWT-----\nabc.def.ghi\n------END NATS USER \
+             JWT------\n\n-----BEGIN USER NKEY SEED-----\n{text}\n------END USER NKEY SEED------\n"
         );
         for held in [text, &held] {
             std::fs::write(&file, held).unwrap();

@@ -94,7 +94,8 @@ pub trait Aggregate: Sized {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no version",
     label = "no field of this aggregate is marked `#[aggregate(version)]`",
-    note = "mark an integer field of `{Self}` with `#[aggregate(version)]`, or write with `insert` and `update`"
+    note = "mark an integer field of `{Self}` with `#[aggregate(version)]`, or write with \
+            `insert` and `update`"
 )]
 pub trait Versioned: Aggregate {}
 

@@ -32,7 +32,8 @@ pub mod unraisable;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a domain event",
     label = "this type has no `#[domain_event]`",
-    note = "add `#[domain_event(schema = \"lower.dotted_snake\", version = 1)]` above the derives of `{Self}`"
+    note = "add `#[domain_event(schema = \"lower.dotted_snake\", version = 1)]` above the derives \
+            of `{Self}`"
 )]
 pub trait DomainEvent: Serialize + DeserializeOwned + fmt::Debug + Send + Sync + 'static {
     /// Everything the macro knows about this event.
@@ -61,8 +62,8 @@ pub trait DomainEvent: Serialize + DeserializeOwned + fmt::Debug + Send + Sync +
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be raised",
     label = "not an event that can be raised",
-    note = "only a struct with `#[domain_event]` can be raised, and not one marked `superseded` or `consumes`: \
-            raise the current version"
+    note = "only a struct with `#[domain_event]` can be raised, and not one marked `superseded` \
+            or `consumes`: raise the current version"
 )]
 pub trait Raisable: DomainEvent {}
 
@@ -91,8 +92,8 @@ pub trait ListedBy<A: ?Sized, const POSITION: usize>: Listable {}
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be raised",
     label = "not an event that can be raised",
-    note = "only a struct with `#[domain_event]` can be raised, and not one marked `superseded` or `consumes`: \
-            raise the current version"
+    note = "only a struct with `#[domain_event]` can be raised, and not one marked `superseded` \
+            or `consumes`: raise the current version"
 )]
 pub trait Listable: Sized {
     const DESCRIPTOR: &'static EventDescriptor;

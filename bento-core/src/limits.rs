@@ -45,7 +45,8 @@ pub enum Unstorable {
     },
     /// A time lies outside of the years 1000 to 9999.
     #[error(
-        "`{column}` is in the year {year}, and may be in the years 1000 to 9999; correct the clock or the value"
+        "`{column}` is in the year {year}, and may be in the years 1000 to 9999; correct the \
+         clock or the value"
     )]
     OutOfTime {
         /// The column.

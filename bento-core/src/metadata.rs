@@ -289,7 +289,8 @@ impl Metadata {
         if let Some(event_id) = self.event_id {
             tracing::warn!(
                 target: TARGET_RAISE, %event_id, at = %Location::caller(),
-                "a scope hands no event id on, because two events would share it; set it in `raise_with`"
+                "a scope hands no event id on, because two events would share it; set it in \
+                 `raise_with`"
             );
         }
         let mut headers = outer.headers.clone();

@@ -273,7 +273,8 @@ impl PendingEvents {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` keeps no pending events",
     label = "the pending events of the aggregate would be kept here",
-    note = "the field is of the type `PendingEvents`, or of an alias of it and marked `#[aggregate(events)]`"
+    note = "the field is of the type `PendingEvents`, or of an alias of it and marked \
+            `#[aggregate(events)]`"
 )]
 pub trait PendingField {
     fn pending_events(&self) -> &PendingEvents;
@@ -370,7 +371,9 @@ fn forgotten(first: &RaisedEvent, count: usize) {
         event_type = %first.event_type(),
         raised_at = %first.raised_at,
         count,
-        "pending events were dropped and are lost; save the aggregate with `tx.insert`, `tx.update` or `tx.save`, raise in a transaction's scope, or call `tx.collect(&mut aggregate)`",
+        "pending events were dropped and are lost; save the aggregate with `tx.insert`, \
+         `tx.update` or `tx.save`, raise in a transaction's scope, or call `tx.collect(&mut \
+         aggregate)`",
     );
     if ForgottenEvents::current() == ForgottenEvents::Panic && !std::thread::panicking() {
         panic!(

@@ -39,7 +39,8 @@ pub enum SavingError {
     Frame(#[from] FrameError),
     /// The field cannot hold the version that comes next.
     #[error(
-        "the version of `{aggregate_type}` would be {version}, which its field cannot hold; use a larger integer"
+        "the version of `{aggregate_type}` would be {version}, which its field cannot hold; use a \
+         larger integer"
     )]
     VersionTooLarge {
         /// The type of the aggregate.

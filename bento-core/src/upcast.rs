@@ -55,7 +55,8 @@ pub trait UpcastFrom<Old>: Sized {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` says `upcast_from = {Old}`, but there is no upcaster",
     label = "no way from `{Old}` to `{Self}`",
-    note = "write `impl UpcastFrom<{Old}> for {Self}`, or `impl TryUpcastFrom<{Old}> for {Self}` if it can fail"
+    note = "write `impl UpcastFrom<{Old}> for {Self}`, or `impl TryUpcastFrom<{Old}> for {Self}` \
+            if it can fail"
 )]
 pub trait TryUpcastFrom<Old>: Sized {
     /// Why an old payload has no reading in this version.
@@ -92,7 +93,8 @@ pub trait TypedStep: DomainEvent + TryUpcastFrom<<Self as TypedStep>::Older> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not marked `superseded`, so nothing can be upcast from it",
     label = "not a superseded version of an event",
-    note = "add `superseded` to its attribute: `#[domain_event(schema = \"…\", version = N, superseded)]`"
+    note = "add `superseded` to its attribute: `#[domain_event(schema = \"…\", version = N, \
+            superseded)]`"
 )]
 pub trait OlderVersion: Sized {
     const DESCRIPTOR: &'static EventDescriptor;

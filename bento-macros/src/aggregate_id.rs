@@ -126,7 +126,8 @@ fn arm(variant: &Variant, seen: &mut Vec<String>, errors: &mut Errors) -> Option
         errors.on(
             variant,
             format_args!(
-                "`{ident}` has fields, and a variant identifies an aggregate by its name: implement `AggregateId` by hand"
+                "`{ident}` has fields, and a variant identifies an aggregate by its name: \
+                 implement `AggregateId` by hand"
             ),
         );
         return None;

@@ -48,7 +48,8 @@ impl Drop for Errors {
     fn drop(&mut self) {
         if self.0.is_some() && !std::thread::panicking() {
             panic!(
-                "the errors of an item were collected but not checked, which is a bug in bento-macros"
+                "the errors of an item were collected but not checked, which is a bug in \
+                 bento-macros"
             );
         }
     }

@@ -22,8 +22,8 @@ pub(crate) fn private(krate: Option<&Keyed<Path>>, errors: &mut Errors) -> Token
         Dependency::Absent => {
             errors.at(
                 Span::call_site(),
-                "this package depends on neither `bento-events` nor `bento-core`: add one of them to `Cargo.toml`, \
-                 or name the crate that exports it with `crate = path::to::bento`",
+                "this package depends on neither `bento-events` nor `bento-core`: add one of them \
+                 to `Cargo.toml`, or name the crate that exports it with `crate = path::to::bento`",
             );
             quote!(::bento_core::__private)
         }

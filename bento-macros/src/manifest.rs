@@ -228,7 +228,8 @@ mod tests {
 
     #[test]
     fn a_dependency_for_tests_alone_comes_last() {
-        let manifest = "[dev-dependencies]\nbento-core = \"0.1\"\n[target.x.dependencies]\nbento-events = \"0.1\"";
+        let manifest = "[dev-dependencies]\nbento-core = \
+                        \"0.1\"\n[target.x.dependencies]\nbento-events = \"0.1\"";
         assert_eq!(found(manifest), named("bento"));
     }
 

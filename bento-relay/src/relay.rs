@@ -94,7 +94,8 @@ pub enum RelayError {
     Store(#[from] StoreError),
     /// It is to serve a lane that the outbox does not have.
     #[error(
-        "the outbox has {lanes} lane(s), counted from 0, so there is no lane {lane} to serve; name others in `lanes`"
+        "the outbox has {lanes} lane(s), counted from 0, so there is no lane {lane} to serve; \
+         name others in `lanes`"
     )]
     NoSuchLane {
         /// The lane it is to serve.
@@ -107,8 +108,8 @@ pub enum RelayError {
 /// A route leads to a destination that the publisher does not serve.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "route `{route}` leads to destination `{destination}`, which no publisher serves; add a publisher named `{publisher}` to the \
-     `Publishers`, or name one of them with `Destination::via`"
+    "route `{route}` leads to destination `{destination}`, which no publisher serves; add a \
+     publisher named `{publisher}` to the `Publishers`, or name one of them with `Destination::via`"
 )]
 #[non_exhaustive]
 pub struct UnknownDestination {

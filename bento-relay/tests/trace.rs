@@ -136,9 +136,11 @@ async fn a_publication_is_a_span_that_names_the_event_and_the_trace_it_was_raise
         .find(|line| line.contains("bento.publish{"))
         .unwrap_or_else(|| panic!("{text}"));
     let expected = format!(
-        "bento.publish{{otel.kind=\"producer\" messaging.system=\"nats\" messaging.operation.type=\"send\" \
-         messaging.destination.name=\"audit.log\" messaging.message.id={} event_type=\"order.created\" tenant_id=\"acme\" \
-         destination=\"audit\" attempts=0 traceparent=\"{PARENT}\" outcome=\"published\"}}: bento::relay: close",
+        "bento.publish{{otel.kind=\"producer\" messaging.system=\"nats\" \
+         messaging.operation.type=\"send\" messaging.destination.name=\"audit.log\" \
+         messaging.message.id={} event_type=\"order.created\" tenant_id=\"acme\" \
+         destination=\"audit\" attempts=0 traceparent=\"{PARENT}\" outcome=\"published\"}}: \
+         bento::relay: close",
         delivery.envelope.event_id
     );
     assert!(published.contains(&expected), "{published}");
@@ -160,6 +162,7 @@ async fn a_failure_is_recorded_in_the_span() {
     scene.relayed().await;
     drop(guard);
     let text = log.text();
-    let expected = "outcome=\"failed\" error.type=\"permanent\" error=\"no such topic: it says\" otel.status_code=\"ERROR\"}: bento::relay: close";
+    let expected = "outcome=\"failed\" error.type=\"permanent\" error=\"no such topic: it says\" \
+                    otel.status_code=\"ERROR\"}: bento::relay: close";
     assert!(text.contains(expected), "{text}");
 }

@@ -373,8 +373,8 @@ impl OutboxConnection {
         if UnitOfWork::current().is_some_and(is_own) {
             tracing::warn!(
                 target: telemetry::TARGET_FLUSH,
-                "the outer connection is used inside the scope of its own transaction; use the transaction, or `inner()` for a \
-                 statement that is independent of it",
+                "the outer connection is used inside the scope of its own transaction; use the \
+                 transaction, or `inner()` for a statement that is independent of it",
             );
             assert!(
                 !pending::is_strict(),

@@ -346,7 +346,8 @@ pub(crate) fn of(backend: DbBackend) -> Result<&'static dyn Dialect, Unsupported
 /// A connection to a database that this build does not support.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "bento-seaorm is built without support for {backend:?}; enable its feature `postgres`, `mysql` or `sqlite`"
+    "bento-seaorm is built without support for {backend:?}; enable its feature `postgres`, \
+     `mysql` or `sqlite`"
 )]
 pub struct UnsupportedBackend {
     /// The database of the connection.
@@ -481,8 +482,8 @@ pub(crate) fn keep_published(
 ) -> Sql {
     let published = tables.published();
     let copy = format!(
-        "INSERT INTO {published} (shard, position, {MOVED}, published_at) SELECT shard, position, {MOVED}, {} FROM {from} \
-         WHERE shard = ",
+        "INSERT INTO {published} (shard, position, {MOVED}, published_at) SELECT shard, position, \
+         {MOVED}, {} FROM {from} WHERE shard = ",
         dialect.now()
     );
     which(Sql::new(dialect, &copy).bind(shard)).push(&dialect.or_leave(published, &["event_id"]))

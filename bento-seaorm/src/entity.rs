@@ -33,8 +33,10 @@ pub(crate) const WRITTEN: [&str; 16] = [
 ];
 
 /// Every column of an event but `shard` and `position`, as it moves between tables.
-pub(crate) const MOVED: &str = "event_id, event_type, schema_version, aggregate_type, aggregate_id, sequence, tenant_id, \
-     topic, routing_key, routing, routing_version, occurred_at, content_encoding, key_id, headers, payload";
+pub(crate) const MOVED: &str = "event_id, event_type, schema_version, aggregate_type, \
+                                aggregate_id, sequence, tenant_id, topic, routing_key, routing, \
+                                routing_version, occurred_at, content_encoding, key_id, headers, \
+                                payload";
 
 /// The columns that hold bytes.
 #[cfg(any(feature = "mysql", feature = "postgres"))]

@@ -33,13 +33,14 @@ pub enum Error {
     Refused(#[from] Refused),
     /// A nested transaction was begun with options.
     #[error(
-        "a nested transaction cannot have an isolation level or access mode of its own; set them where the outermost transaction \
-         begins"
+        "a nested transaction cannot have an isolation level or access mode of its own; set them \
+         where the outermost transaction begins"
     )]
     NestedOptions,
     /// The row of an aggregate that was to be updated is not there.
     #[error(
-        "{aggregate_type} `{id}` cannot be updated: its row is gone; load it again, or store it with `insert`"
+        "{aggregate_type} `{id}` cannot be updated: its row is gone; load it again, or store it \
+         with `insert`"
     )]
     Gone {
         /// The type of the aggregate.
@@ -49,8 +50,8 @@ pub enum Error {
     },
     /// Another transaction has changed an aggregate with a version since it was loaded.
     #[error(
-        "{aggregate_type} `{id}` was changed by another transaction: it is no longer at version {expected}; load it again and repeat \
-         the transaction, as `transaction_retrying` does"
+        "{aggregate_type} `{id}` was changed by another transaction: it is no longer at version \
+         {expected}; load it again and repeat the transaction, as `transaction_retrying` does"
     )]
     Conflict {
         /// The type of the aggregate.
@@ -62,7 +63,8 @@ pub enum Error {
     },
     /// The version field of an aggregate cannot hold the next version.
     #[error(
-        "the version of {aggregate_type} would be {version}, which its field or column cannot hold; use a larger integer"
+        "the version of {aggregate_type} would be {version}, which its field or column cannot \
+         hold; use a larger integer"
     )]
     VersionTooLarge {
         /// The type of the aggregate.
@@ -81,8 +83,8 @@ pub enum Error {
     },
     /// The connection broke before the commit.
     #[error(
-        "the database connection was lost before the commit; nothing was written and collected events are back with their \
-         aggregates, so run the transaction again"
+        "the database connection was lost before the commit; nothing was written and collected \
+         events are back with their aggregates, so run the transaction again"
     )]
     ConnectionLost {
         /// The message of the driver.
@@ -90,8 +92,8 @@ pub enum Error {
     },
     /// The connection broke during the commit. The events may be in the outbox.
     #[error(
-        "the database connection was lost during the commit, so its outcome is unknown; look whether its rows are there before \
-         running the transaction again"
+        "the database connection was lost during the commit, so its outcome is unknown; look \
+         whether its rows are there before running the transaction again"
     )]
     CommitUnclear {
         /// The message of the driver.
@@ -99,8 +101,8 @@ pub enum Error {
     },
     /// A table of Bento is missing where the database has looked for it.
     #[error(
-        "table `{table}` is missing {place}; run `bento::migrate(&db)`, or `migrate_with` for another prefix or schema, or add \
-         `bento::migration::migrations()` to your migrator"
+        "table `{table}` is missing {place}; run `bento::migrate(&db)`, or `migrate_with` for \
+         another prefix or schema, or add `bento::migration::migrations()` to your migrator"
     )]
     NotMigrated {
         /// The table, without its schema.
@@ -126,8 +128,9 @@ pub enum Error {
     },
     /// The tables are in a schema, and this back end has none. Nothing was done.
     #[error(
-        "{backend:?} has no schemas, so the tables cannot be in `{schema}`; leave the schema out, and keep this outbox apart by a prefix \
-         of its own, `TablePrefix::new(\"billing_bento_\")`, or by a file of its own"
+        "{backend:?} has no schemas, so the tables cannot be in `{schema}`; leave the schema out, \
+         and keep this outbox apart by a prefix of its own, \
+         `TablePrefix::new(\"billing_bento_\")`, or by a file of its own"
     )]
     NoSchemas {
         /// The back end.
@@ -137,8 +140,9 @@ pub enum Error {
     },
     /// The outbox is divided otherwise than this process was told.
     #[error(
-        "the outbox is divided into {} shard(s) and {} lane(s), this process is configured for {} and {}; use the recorded numbers, or \
-         drain the outbox and change them with the relays stopped",
+        "the outbox is divided into {} shard(s) and {} lane(s), this process is configured for {} \
+         and {}; use the recorded numbers, or drain the outbox and change them with the relays \
+         stopped",
         recorded.shards, recorded.lanes, configured.shards, configured.lanes
     )]
     ShardingMismatch {
@@ -150,8 +154,8 @@ pub enum Error {
     /// The id that a caller chose for an event is that of another one: of another tenant, event
     /// type or aggregate.
     #[error(
-        "event id {event_id} belongs to another event: its tenant, event type or aggregate differs; raise each event under an id of \
-         its own"
+        "event id {event_id} belongs to another event: its tenant, event type or aggregate \
+         differs; raise each event under an id of its own"
     )]
     EventIdTaken {
         /// The id.
@@ -159,8 +163,8 @@ pub enum Error {
     },
     /// The outbox belongs to another application. Nothing was written.
     #[error(
-        "the outbox belongs to application `{recorded}`, and this process is `{configured}`: two applications of one database need \
-         a `TablePrefix` each, with another prefix or schema"
+        "the outbox belongs to application `{recorded}`, and this process is `{configured}`: two \
+         applications of one database need a `TablePrefix` each, with another prefix or schema"
     )]
     OtherApplication {
         /// The name that the database records.
@@ -170,7 +174,8 @@ pub enum Error {
     },
     /// What the database records about the outbox cannot be used by this version.
     #[error(
-        "`{table}` records {recorded}, which this version cannot use; upgrade, or drain the outbox with the version that wrote it"
+        "`{table}` records {recorded}, which this version cannot use; upgrade, or drain the \
+         outbox with the version that wrote it"
     )]
     UnknownSharding {
         /// The table.
@@ -241,7 +246,8 @@ impl Error {
             dialect.create_named_schema(&tables.schema_in_sql().unwrap_or_else(|| missing.clone()));
         let schema = tables.prefix().schema().map_or(missing, str::to_owned);
         let way_out = format!(
-            "create it before you migrate, with `{create}`, or name another one with `TablePrefix::in_schema`"
+            "create it before you migrate, with `{create}`, or name another one with \
+             `TablePrefix::in_schema`"
         );
         Self::NoSchema {
             schema: Some(schema),
@@ -252,7 +258,8 @@ impl Error {
 
     /// The error of a migration that names no schema, in a session that leads to none.
     pub(crate) fn no_schema_of_the_session(source: DbErr) -> Self {
-        let way_out = "name one with `TablePrefix::in_schema`, or let the `search_path` or the URL of the connection lead to one that is there";
+        let way_out = "name one with `TablePrefix::in_schema`, or let the `search_path` or the \
+                       URL of the connection lead to one that is there";
         Self::NoSchema {
             schema: None,
             way_out: way_out.to_owned(),

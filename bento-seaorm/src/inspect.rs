@@ -82,7 +82,8 @@ impl Inspect for OutboxStore {
         let age = self.dialect()?.micros_until("MIN(occurred_at)");
         let count = |status: i32, route: &str, age: &str, table: &str, by: &str| {
             format!(
-                "SELECT tenant_id, {route} AS route, {status} AS status, count(*), {age} FROM {table} GROUP BY {by}"
+                "SELECT tenant_id, {route} AS route, {status} AS status, count(*), {age} FROM \
+                 {table} GROUP BY {by}"
             )
         };
         let by_both = "tenant_id, route";

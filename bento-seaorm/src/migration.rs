@@ -210,7 +210,8 @@ async fn lock(
         .transpose()?
         .flatten()
         == Some(1);
-    let reason = "another process has been migrating this database for an hour; look what it waits for, and start again";
+    let reason = "another process has been migrating this database for an hour; look what it \
+                  waits for, and start again";
     is_locked
         .then_some(())
         .ok_or_else(|| DbErr::Migration(reason.to_owned()))

@@ -180,7 +180,8 @@ fn warn_of_clock(before: ClockOffset, now: ClockOffset) {
         tracing::warn!(
             target: TARGET_FLUSH,
             seconds = now.as_delta().as_seconds_f64(),
-            "the clock of the database is not that of this process; events are written with the time of the database",
+            "the clock of the database is not that of this process; events are written with the \
+             time of the database",
         );
     }
 }

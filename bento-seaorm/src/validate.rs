@@ -59,8 +59,8 @@ async fn stored(db: &DatabaseConnection, tables: &Tables) -> Result<Vec<StoredSc
     dialect::for_tables(backend, &tables)?;
     let count = |(place, table): (&str, &str)| {
         format!(
-            "SELECT event_type, schema_version, count(*), '{place}' FROM {table} WHERE schema_version > 0 \
-             GROUP BY event_type, schema_version"
+            "SELECT event_type, schema_version, count(*), '{place}' FROM {table} WHERE \
+             schema_version > 0 GROUP BY event_type, schema_version"
         )
     };
     let counts = [

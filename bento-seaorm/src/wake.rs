@@ -88,7 +88,8 @@ impl PostgresWake {
             .iter()
             .any(|scheme| url.starts_with(scheme))
         {
-            let reason = "the address to wake relays through is none of PostgreSQL; it begins with `postgres://`";
+            let reason = "the address to wake relays through is none of PostgreSQL; it begins \
+                          with `postgres://`";
             return Err(DbErr::Conn(RuntimeErr::Internal(reason.to_owned())).into());
         }
         let options: PgConnectOptions = url

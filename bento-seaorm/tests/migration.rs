@@ -56,8 +56,10 @@ async fn tables(db: &DatabaseConnection) -> Vec<String> {
             "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v', 'S')
              UNION ALL SELECT proname::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
         }
-        DbBackend::MySql => "SELECT table_name FROM information_schema.tables WHERE table_schema = database()",
-        _ => "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite%'",
+        DbBackend::MySql => "SELECT table_name FROM information_schema.tables WHERE table_schema \
+                             = database()",
+        _ => "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE \
+              'sqlite%'",
     };
     let rows = db
         .query_all_raw(Statement::from_string(backend, sql))
@@ -309,7 +311,8 @@ async fn the_view_shows_one_row_per_event_and_json_where_there_is_some(database:
         two_columns(database, counts).await,
         [("dead", 1), ("held", 1), ("pending", 2), ("published", 1)].map(own)
     );
-    let shown = "SELECT aggregate_id, CASE WHEN payload IS NULL THEN 0 ELSE 1 END FROM bento_outbox_status ORDER BY 1";
+    let shown = "SELECT aggregate_id, CASE WHEN payload IS NULL THEN 0 ELSE 1 END FROM \
+                 bento_outbox_status ORDER BY 1";
     let expected = [
         ("binary", 0),
         ("dead", 1),
@@ -348,8 +351,8 @@ async fn two_columns(database: &TestDatabase, sql: &str) -> Vec<(String, i64)> {
 /// Whom an event is still held for or dead, it is not published.
 async fn publish(database: &TestDatabase, ids: &str) {
     let sql = format!(
-        "INSERT INTO bento_outbox_published (shard, position, {EVENT}, published_at) \
-         SELECT shard, position, {EVENT}, occurred_at FROM bento_outbox WHERE aggregate_id IN ({ids})"
+        "INSERT INTO bento_outbox_published (shard, position, {EVENT}, published_at) SELECT \
+         shard, position, {EVENT}, occurred_at FROM bento_outbox WHERE aggregate_id IN ({ids})"
     );
     database.db.execute_unprepared(&sql).await.unwrap();
 }
@@ -366,8 +369,8 @@ async fn copy(
     values: &str,
 ) {
     let sql = format!(
-        "INSERT INTO {table} (shard, position, route, {EVENT}, {columns}) \
-         SELECT shard, position, '{route}', {EVENT}, {values} FROM bento_outbox WHERE aggregate_id = '{id}'"
+        "INSERT INTO {table} (shard, position, route, {EVENT}, {columns}) SELECT shard, position, \
+         '{route}', {EVENT}, {values} FROM bento_outbox WHERE aggregate_id = '{id}'"
     );
     database.db.execute_unprepared(&sql).await.unwrap();
 }

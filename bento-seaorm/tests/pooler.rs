@@ -44,9 +44,10 @@ impl PgBouncer {
         let (users, file) = (directory.join("users.txt"), directory.join("pgbouncer.ini"));
         std::fs::write(&users, format!("\"{user}\" \"{password}\"\n")).unwrap();
         let text = format!(
-            "[databases]\n{name} = host={host} port={server_port} dbname={name}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
-             listen_port = {port}\nunix_socket_dir =\nauth_type = trust\nauth_file = {}\npool_mode = transaction\n\
-             ignore_startup_parameters = extra_float_digits\n{settings}\n",
+            "[databases]\n{name} = host={host} port={server_port} \
+             dbname={name}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = \
+             {port}\nunix_socket_dir =\nauth_type = trust\nauth_file = {}\npool_mode = \
+             transaction\nignore_startup_parameters = extra_float_digits\n{settings}\n",
             users.display()
         );
         std::fs::write(&file, text).unwrap();

@@ -147,7 +147,8 @@ async fn own_tables(database: &TestDatabase) -> i64 {
     } else {
         "database()"
     };
-    let count = "SELECT count(*) FROM information_schema.tables WHERE table_name LIKE 'bento%' AND table_schema = ";
+    let count = "SELECT count(*) FROM information_schema.tables WHERE table_name LIKE 'bento%' \
+                 AND table_schema = ";
     database.number(&format!("{count}{schema}")).await
 }
 

@@ -183,7 +183,8 @@ impl fmt::Display for Account {
         let (lost, phantom, out_of_order) = (lost.len(), phantom.len(), out_of_order.len());
         write!(
             f,
-            "{committed} committed, {delivered} delivered: {lost} lost, {phantom} phantom, {out_of_order} out of order, {duplicates} duplicates"
+            "{committed} committed, {delivered} delivered: {lost} lost, {phantom} phantom, \
+             {out_of_order} out of order, {duplicates} duplicates"
         )
     }
 }

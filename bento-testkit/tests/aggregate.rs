@@ -108,7 +108,8 @@ fn another_payload_is_another_event() {
 
 #[test]
 #[should_panic(
-    expected = "nothing else was expected, but what was raised after the first 1 is:\n  `stock.counted`"
+    expected = "nothing else was expected, but what was raised after the first 1 \
+                is:\n  `stock.counted`"
 )]
 fn an_event_too_many_is_shown() {
     given(order())

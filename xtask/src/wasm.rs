@@ -10,7 +10,8 @@ const TARGET: &str = "wasm32-unknown-unknown";
 pub(crate) fn run() -> Result {
     if !target_is_installed()? {
         println!(
-            "skipped: the standard library for {TARGET} is not installed (`rustup target add {TARGET}`)"
+            "skipped: the standard library for {TARGET} is not installed (`rustup target add \
+             {TARGET}`)"
         );
         return Ok(());
     }

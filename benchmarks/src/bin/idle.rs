@@ -38,7 +38,8 @@ async fn main() -> Result {
     let window = Duration::from_secs(arguments::option("seconds", 5)?);
     println!("{}\n", environment::line("16 shards"));
     println!(
-        "| database | poll | relays | relay, % of a core | database | µs for a look, both |\n|---|---:|---:|---:|---:|---:|"
+        "| database | poll | relays | relay, % of a core | database | µs for a look, both \
+         |\n|---|---:|---:|---:|---:|---:|"
     );
     for (name, variable, usual) in SERVERS {
         let url = std::env::var(variable).unwrap_or_else(|_| usual.to_owned());
@@ -140,8 +141,8 @@ async fn connect(url: &str) -> Result<DatabaseConnection> {
 async fn sessions_of(db: &DatabaseConnection) -> Result<Vec<i32>> {
     let sql = match db.get_database_backend() {
         DbBackend::Postgres => {
-            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() \
-            UNION SELECT pg_backend_pid()"
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> \
+             pg_backend_pid() UNION SELECT pg_backend_pid()"
         }
         DbBackend::MySql => {
             "SELECT CAST(tid AS SIGNED) FROM information_schema.processlist WHERE db = database()"

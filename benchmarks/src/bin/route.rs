@@ -58,7 +58,8 @@ fn main() -> Result {
         bytes / EVENTS
     );
     println!(
-        "| what | ns for an event | ÷ the payload read into nothing | allocations for an event | payloads copied |"
+        "| what | ns for an event | ÷ the payload read into nothing | allocations for an event | \
+         payloads copied |"
     );
     println!("|---|---:|---:|---:|---:|");
     let measured = bench.measure(rounds);

@@ -75,7 +75,8 @@ async fn compare(database: &PostgresDatabase, rows: i64, rounds: usize) -> Resul
     }
     println!("{rows} rows, {rounds} rounds, {CALL:?} for a call, synchronous_commit = on\n");
     println!(
-        "| publisher | of an aggregate in a row | of the speed of other aggregates | here: events/s | calls |"
+        "| publisher | of an aggregate in a row | of the speed of other aggregates | here: \
+         events/s | calls |"
     );
     println!("|---|---:|---:|---:|---:|");
     for (contender, calls) in CONTENDERS.into_iter().zip(calls) {

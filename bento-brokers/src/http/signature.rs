@@ -86,7 +86,8 @@ pub enum SignatureError {
     TooMany,
     /// The message was signed too long ago, or too far ahead.
     #[error(
-        "the webhook was signed at another time than now: it is replayed, or one of the clocks is wrong"
+        "the webhook was signed at another time than now: it is replayed, or one of the clocks is \
+         wrong"
     )]
     OutOfTime,
     /// No secret gives any of the signatures.

@@ -48,7 +48,8 @@ pub struct Incoming<'m> {
 pub enum IncomingError {
     /// Nothing says that the message is an event.
     #[error(
-        "the message is not an event: it has neither the attributes of a CloudEvent nor `bento-event-id`"
+        "the message is not an event: it has neither the attributes of a CloudEvent nor \
+         `bento-event-id`"
     )]
     NoEvent,
     /// The event lacks what every event has.

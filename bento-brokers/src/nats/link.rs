@@ -108,7 +108,8 @@ fn unfit(address: &str, stream: &str, error: GetStreamError) -> ConnectError {
     let what = match error.kind() {
         GetStreamErrorKind::JetStream(_) => format!("there is no stream `{stream}`"),
         _ => format!(
-            "it says nothing of the stream `{stream}`; its user needs the permission to publish to `$JS.API.STREAM.INFO.{stream}`"
+            "it says nothing of the stream `{stream}`; its user needs the permission to publish \
+             to `$JS.API.STREAM.INFO.{stream}`"
         ),
     };
     ConnectError::Unfit {
@@ -259,7 +260,8 @@ fn nkey_seed(seed: &Secret) -> Result<String, ConnectError> {
         )),
         // What the parser says may show a part of the seed.
         Err(_) => Err(ConnectError::settings(
-            "`nkey_seed` cannot be read: it is one line that begins with `SU`, as `nk -gen user` prints it",
+            "`nkey_seed` cannot be read: it is one line that begins with `SU`, as `nk -gen user` \
+             prints it",
         )),
     }
 }

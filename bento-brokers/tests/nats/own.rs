@@ -87,8 +87,9 @@ async fn another_stream_than_the_expected_one_is_refused() {
         .check()
         .await
         .unwrap_err();
+    let expected = "there is no stream `nowhere`";
     assert!(
-        matches!(&error, ConnectError::Unfit { what, .. } if what == "there is no stream `nowhere`"),
+        matches!(&error, ConnectError::Unfit { what, .. } if what == expected),
         "{error:?}"
     );
     let publisher = NatsPublisher::new(expecting(&harness.name)).unwrap();

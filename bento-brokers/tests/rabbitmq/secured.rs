@@ -85,8 +85,9 @@ fn listener(certificates: &Certificates, port: u16, asks: bool) -> String {
         ["ca.pem", "server.pem", "server.key"].map(|name| certificates.argument(name));
     let verify = if asks { "verify_peer" } else { "verify_none" };
     format!(
-        "listeners.ssl.local = 127.0.0.1:{port}\nssl_options.cacertfile = {ca}\nssl_options.certfile = {certificate}\n\
-         ssl_options.keyfile = {key}\nssl_options.verify = {verify}\nssl_options.fail_if_no_peer_cert = {asks}\n"
+        "listeners.ssl.local = 127.0.0.1:{port}\nssl_options.cacertfile = \
+         {ca}\nssl_options.certfile = {certificate}\nssl_options.keyfile = \
+         {key}\nssl_options.verify = {verify}\nssl_options.fail_if_no_peer_cert = {asks}\n"
     )
 }
 

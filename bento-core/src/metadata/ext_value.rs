@@ -61,7 +61,8 @@ pub fn decode_header<'a>(
 /// A header whose name promises an encoded value, which is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the value of the header `{}` is not encoded as its name says; write it as RFC 8187 has it, in UTF-8: `UTF-8''Zo%C3%AB`",
+    "the value of the header `{}` is not encoded as its name says; write it as RFC 8187 has it, \
+     in UTF-8: `UTF-8''Zo%C3%AB`",
     name.escape_debug()
 )]
 #[non_exhaustive]

@@ -34,7 +34,8 @@ pub enum HeaderRule {
     },
     /// A name is a token of RFC 9110.
     #[error(
-        "its name has {character:?} and may have ASCII letters, digits and !#$%&'*+-.^_`|~; rename it"
+        "its name has {character:?} and may have ASCII letters, digits and !#$%&'*+-.^_`|~; \
+         rename it"
     )]
     NoToken {
         /// The first character that no token has.
@@ -42,7 +43,8 @@ pub enum HeaderRule {
     },
     /// A name does not end with `*`: that marks a value which is encoded.
     #[error(
-        "its name ends with `*`, which marks an encoded value; leave the `*` out, a value is encoded where it has to be"
+        "its name ends with `*`, which marks an encoded value; leave the `*` out, a value is \
+         encoded where it has to be"
     )]
     Marked,
     /// A name is not one of those which a broker, a protocol or Bento uses itself.
@@ -56,7 +58,8 @@ pub enum HeaderRule {
     Field,
     /// A value has no control characters, line breaks and tabs among them.
     #[error(
-        "its value has the control character U+{:04X} at byte {at}; remove it, or encode the value, as base64 for instance",
+        "its value has the control character U+{:04X} at byte {at}; remove it, or encode the \
+         value, as base64 for instance",
         u32::from(*character)
     )]
     Control {

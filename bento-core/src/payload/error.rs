@@ -66,7 +66,8 @@ pub enum DecodeError {
 fn unknown_event_type(event_type: &str, wanted: Option<&str>) -> String {
     match wanted {
         Some(wanted) => format!(
-            "the payload is `{event_type}`, but the type asked for is `{wanted}`: decode it as the struct of its event type"
+            "the payload is `{event_type}`, but the type asked for is `{wanted}`: decode it as \
+             the struct of its event type"
         ),
         None => format!(
             "no event in this binary has the event type `{event_type}`: \

@@ -236,6 +236,7 @@ impl<S: SerializeMap> SerializeMap for FiniteSerializer<S> {
 
 fn not_finite<E: Error>(value: f64) -> E {
     E::custom(format_args!(
-        "{value} is not finite, and JSON has no such number: use an Option, or check the value before raising"
+        "{value} is not finite, and JSON has no such number: use an Option, or check the value \
+         before raising"
     ))
 }

@@ -63,8 +63,8 @@ impl fmt::Display for RegistryFault {
         match self {
             Self::DeclaredTwice { first, second } => write!(
                 f,
-                "`{}` version {} is declared twice: rename one, raise its version, or mark a view of a foreign event \
-                 `consumes`\n  {}\n  {}",
+                "`{}` version {} is declared twice: rename one, raise its version, or mark a view \
+                 of a foreign event `consumes`\n  {}\n  {}",
                 first.schema,
                 first.version,
                 Place(first),
@@ -72,7 +72,8 @@ impl fmt::Display for RegistryFault {
             ),
             Self::TwoCurrentVersions { older, newer } => write!(
                 f,
-                "`{}` has two current versions, {} and {}: mark the older one `superseded`\n  {}\n  {}",
+                "`{}` has two current versions, {} and {}: mark the older one \
+                 `superseded`\n  {}\n  {}",
                 older.schema,
                 older.version,
                 newer.version,
@@ -84,8 +85,8 @@ impl fmt::Display for RegistryFault {
                 current,
             } => write!(
                 f,
-                "`{}` version {} is superseded, but version {} does not upcast from it: add it to the chain of \
-                 `upcast_from`, or delete it\n  {}\n  {}",
+                "`{}` version {} is superseded, but version {} does not upcast from it: add it to \
+                 the chain of `upcast_from`, or delete it\n  {}\n  {}",
                 superseded.schema,
                 superseded.version,
                 current.version,
@@ -94,8 +95,8 @@ impl fmt::Display for RegistryFault {
             ),
             Self::AggregateDeclaredTwice { first, second } => write!(
                 f,
-                "the aggregate type `{}` is declared twice, so their ids would share one order: give one another \
-                 `name = \"…\"`\n  {} at {}\n  {} at {}",
+                "the aggregate type `{}` is declared twice, so their ids would share one order: \
+                 give one another `name = \"…\"`\n  {} at {}\n  {} at {}",
                 first.aggregate_type,
                 first.rust_name,
                 first.declared,
@@ -109,15 +110,15 @@ impl fmt::Display for RegistryFault {
                 reason,
             } => write!(
                 f,
-                "the default of `{field}`, which version {since} of `{}` adds, cannot be taken ({reason}), so no earlier \
-                 payload can be read: give it another\n  {}",
+                "the default of `{field}`, which version {since} of `{}` adds, cannot be taken \
+                 ({reason}), so no earlier payload can be read: give it another\n  {}",
                 event.schema,
                 Place(event),
             ),
             Self::NotRegistered { event } => write!(
                 f,
-                "`{}` version {} is named but not registered: this platform did not run the registrations of the \
-                 crate\n  {}",
+                "`{}` version {} is named but not registered: this platform did not run the \
+                 registrations of the crate\n  {}",
                 event.schema,
                 event.version,
                 Place(event),

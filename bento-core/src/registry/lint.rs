@@ -50,7 +50,8 @@ impl LintName {
             }
             Self::BareNoun => "is no past tense: say what has happened, as in `order.created`",
             Self::RowChange => {
-                "says that a row changed: say what happened in the business, as in `order.address_corrected`"
+                "says that a row changed: say what happened in the business, as in \
+                 `order.address_corrected`"
             }
         }
     }

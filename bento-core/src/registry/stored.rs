@@ -99,7 +99,8 @@ impl StoredError {
 /// # Ok::<_, bento_core::registry::StoredErrors>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[must_use = "it may say that this binary gave up what is stored; `into_result` makes an error of that"]
+#[must_use = "it may say that this binary gave up what is stored; `into_result` makes an error of \
+              that"]
 pub struct StoredReport(Vec<StoredError>);
 
 impl StoredReport {

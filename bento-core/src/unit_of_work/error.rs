@@ -14,7 +14,8 @@ use crate::metadata::UnsendableHeader;
 pub enum RaiseError {
     /// There is no transaction around the caller.
     #[error(
-        "`{event_type}` was raised outside any transaction; raise it inside `transaction`, `transaction_async` or `tx.scope`"
+        "`{event_type}` was raised outside any transaction; raise it inside `transaction`, \
+         `transaction_async` or `tx.scope`"
     )]
     NoScope {
         /// The event type of the event.
@@ -34,8 +35,9 @@ pub enum FrameError {
     Ended,
     /// A statement failed or was cancelled, that was swallowed, and events were raised before it.
     #[error(
-        "a statement failed or was cancelled after {events} event(s) were raised, the first is `{event_type}` raised at {raised_at}; \
-         put what may fail in a nested transaction, or say `keep_pending()` or `discard_pending()`"
+        "a statement failed or was cancelled after {events} event(s) were raised, the first is \
+         `{event_type}` raised at {raised_at}; put what may fail in a nested transaction, or say \
+         `keep_pending()` or `discard_pending()`"
     )]
     Doubtful {
         /// How many events are doubtful.
@@ -47,7 +49,8 @@ pub enum FrameError {
     },
     /// It belongs to another tenant.
     #[error(
-        "the transaction is bound to tenant `{bound}` and cannot be bound to `{wanted}`; begin a transaction for each tenant"
+        "the transaction is bound to tenant `{bound}` and cannot be bound to `{wanted}`; begin a \
+         transaction for each tenant"
     )]
     OtherTenant {
         /// The tenant that it is bound to.
@@ -83,8 +86,8 @@ pub enum FlushError {
     /// The event can be written and not read. Debug builds look; in a release build whoever decodes
     /// it finds out.
     #[error(
-        "`{event_type}` raised at {raised_at} can be written and not read, so it was not written: give the field another type, or \
-         a form of its own with `#[serde(with = \"…\")]`"
+        "`{event_type}` raised at {raised_at} can be written and not read, so it was not written: \
+         give the field another type, or a form of its own with `#[serde(with = \"…\")]`"
     )]
     Unreadable {
         /// The event type of the event.
@@ -96,8 +99,8 @@ pub enum FlushError {
     },
     /// The aggregate had no id when it raised the event.
     #[error(
-        "`{event_type}` was raised at {raised_at} before `{aggregate_type}` had an id; insert it first or give it an id that the \
-         application makes, like `Uuid::now_v7()`"
+        "`{event_type}` was raised at {raised_at} before `{aggregate_type}` had an id; insert it \
+         first or give it an id that the application makes, like `Uuid::now_v7()`"
     )]
     UnsetAggregateId {
         /// The event type of the event.
@@ -109,8 +112,9 @@ pub enum FlushError {
     },
     /// The aggregate has a version and was not saved after it raised the event.
     #[error(
-        "`{event_type}` was raised at {raised_at} and `{aggregate_type}`, which has a version, was not saved after that; call \
-         `tx.save(&mut aggregate)` before the commit, or `aggregate.discard()` if it did not happen"
+        "`{event_type}` was raised at {raised_at} and `{aggregate_type}`, which has a version, \
+         was not saved after that; call `tx.save(&mut aggregate)` before the commit, or \
+         `aggregate.discard()` if it did not happen"
     )]
     Unsaved {
         /// The event type of the event.
@@ -122,7 +126,8 @@ pub enum FlushError {
     },
     /// The event belongs to another tenant than the transaction.
     #[error(
-        "`{event_type}` raised at {raised_at} is of tenant `{event_tenant}`, the transaction is bound to `{bound_tenant}`"
+        "`{event_type}` raised at {raised_at} is of tenant `{event_tenant}`, the transaction is \
+         bound to `{bound_tenant}`"
     )]
     OtherTenant {
         /// The event type of the event.
@@ -179,7 +184,8 @@ pub enum FlushError {
     },
     /// Two events with one id and different content.
     #[error(
-        "event id {event_id} stands for two different events in one transaction, the second raised at {raised_at}"
+        "event id {event_id} stands for two different events in one transaction, the second \
+         raised at {raised_at}"
     )]
     ConflictingId {
         /// The id.
@@ -196,8 +202,9 @@ pub enum FlushError {
 pub enum TenantOfAggregate {
     /// The event belongs to an aggregate or a stream, and to no tenant.
     #[error(
-        "aggregate `{aggregate_type}` `{aggregate_id}` has no tenant, and with {lanes} lanes each event of an aggregate needs \
-         one; bind the transaction with `bind_tenant`, put `tenant_id` in the metadata, or keep one lane"
+        "aggregate `{aggregate_type}` `{aggregate_id}` has no tenant, and with {lanes} lanes each \
+         event of an aggregate needs one; bind the transaction with `bind_tenant`, put \
+         `tenant_id` in the metadata, or keep one lane"
     )]
     Missing {
         /// The type of the aggregate; empty for a stream that only has a key.
@@ -209,8 +216,9 @@ pub enum TenantOfAggregate {
     },
     /// Another event of the aggregate in this unit of work has another tenant.
     #[error(
-        "aggregate `{aggregate_type}` `{aggregate_id}` has an event of tenant `{first}` in the same transaction, this one is \
-         of `{second}`, and with {lanes} lanes an aggregate keeps its tenant; give both the same, or keep one lane"
+        "aggregate `{aggregate_type}` `{aggregate_id}` has an event of tenant `{first}` in the \
+         same transaction, this one is of `{second}`, and with {lanes} lanes an aggregate keeps \
+         its tenant; give both the same, or keep one lane"
     )]
     Changed {
         /// The type of the aggregate; empty for a stream that only has a key.

@@ -129,7 +129,8 @@ fn id<'a>(aggregate: &'a Aggregate<'a>, errors: &mut Errors) -> Vec<&'a Ident> {
             errors.on(
                 field.marked_id,
                 format_args!(
-                    "an aggregate has one id: for a composite key write `#[aggregate(id = ({names}), …)]`, and no marks"
+                    "an aggregate has one id: for a composite key write `#[aggregate(id = \
+                     ({names}), …)]`, and no marks"
                 ),
             );
         }
@@ -240,8 +241,9 @@ fn pending<'a>(
         [] => {
             errors.at(
                 Span::call_site(),
-                "an aggregate keeps the events it has raised: add a field `events: PendingEvents`, \
-                 filled with `PendingEvents::default()`; under an alias of the type mark it `#[aggregate(events)]`",
+                "an aggregate keeps the events it has raised: add a field `events: \
+                 PendingEvents`, filled with `PendingEvents::default()`; under an alias of the \
+                 type mark it `#[aggregate(events)]`",
             );
             None
         }
@@ -288,8 +290,8 @@ fn aggregate_type(aggregate: &Aggregate, errors: &mut Errors) -> String {
     if ident == "Model" {
         errors.on(
             aggregate.head.ident,
-            "`Model` does not say what the aggregate is: add `name = \"order\"` to `#[aggregate(…)]`, \
-             or `#[sea_orm(table_name = \"…\")]`",
+            "`Model` does not say what the aggregate is: add `name = \"order\"` to \
+             `#[aggregate(…)]`, or `#[sea_orm(table_name = \"…\")]`",
         );
     } else {
         check_derived_type(&from_ident, ident.span(), errors);
@@ -404,12 +406,22 @@ fn events<'a>(aggregate: &'a Aggregate<'a>, errors: &mut Errors) -> Vec<Listed<'
             other.variant == variant && (cfgs.is_empty() || other.cfgs.is_empty())
         };
         match listed.iter().find(is_rival) {
-            Some(other) if other.path == path => errors.on(path, format_args!("`{variant}` is listed twice: keep one")),
+            Some(other) if other.path == path => {
+                errors.on(path, format_args!("`{variant}` is listed twice: keep one"))
+            }
             Some(_) => errors.on(
                 path,
-                format_args!("two events are called `{variant}`: import one under another name with `use … as …`"),
+                format_args!(
+                    "two events are called `{variant}`: import one under another name \
+                              with `use … as …`"
+                ),
             ),
-            None => listed.push(Listed { cfgs, path, variant, position: listed.len() }),
+            None => listed.push(Listed {
+                cfgs,
+                path,
+                variant,
+                position: listed.len(),
+            }),
         }
     }
     listed

@@ -177,7 +177,8 @@ fn meant(key: &Ident, errors: &mut Errors) -> syn::Result<&'static str> {
     if name == "version" {
         return Err(syn::Error::new(
             key.span(),
-            "the version is a field: write `#[aggregate(version)]` on it, as in `#[aggregate(version)] version: i64`",
+            "the version is a field: write `#[aggregate(version)]` on it, as in \
+             `#[aggregate(version)] version: i64`",
         ));
     }
     let unknown = GRAMMAR.unknown(key);
@@ -315,7 +316,8 @@ impl<'a> Aggregate<'a> {
         if !head.generics.params.is_empty() {
             errors.on(
                 head.generics,
-                "generic aggregates are not supported yet: name the types, or keep the generic part in a field",
+                "generic aggregates are not supported yet: name the types, or keep the generic \
+                 part in a field",
             );
         }
         let fields = fields.map(|fields| {
@@ -408,7 +410,8 @@ impl<'a> AggregateField<'a> {
         if arguments.is_empty() {
             errors.on(
                 attr,
-                "this mark says nothing: write `#[aggregate(id)]`, `#[aggregate(version)]` or `#[aggregate(events)]`",
+                "this mark says nothing: write `#[aggregate(id)]`, `#[aggregate(version)]` or \
+                 `#[aggregate(events)]`",
             );
         }
         let mut means_version = false;
@@ -455,7 +458,8 @@ impl<'a> AggregateField<'a> {
 }
 
 fn of_the_struct(key: &Ident) -> syn::Error {
-    let message = "belongs above the struct, in its own `#[aggregate(…)]`: a field is marked `id`, `version` or `events`";
+    let message = "belongs above the struct, in its own `#[aggregate(…)]`: a field is marked \
+                   `id`, `version` or `events`";
     syn::Error::new(key.span(), format_args!("`{key}` {message}"))
 }
 

@@ -49,8 +49,8 @@ fn check_schema(event: &Event, errors: &mut Errors) {
         errors.at(
             schema.value.span(),
             format_args!(
-                "`{name}` is no schema: write `lower.dotted_snake`, what it is about and what happened, \
-                 as in `order.created`"
+                "`{name}` is no schema: write `lower.dotted_snake`, what it is about and what \
+                 happened, as in `order.created`"
             ),
         );
     } else if name.len() > SCHEMA_LENGTH_MAX {
@@ -148,7 +148,8 @@ fn check_chain(event: &Event, errors: &mut Errors) {
         if is_itself(&older.value, &event.item.ident) {
             errors.on(
                 &older.value,
-                "`upcast_from` leads back to itself: name the struct of an earlier version, marked `superseded`",
+                "`upcast_from` leads back to itself: name the struct of an earlier version, \
+                 marked `superseded`",
             );
         }
         return;

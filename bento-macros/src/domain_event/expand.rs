@@ -322,11 +322,15 @@ fn typed_step(event: &Event) -> TokenStream {
     );
     let unused = event.changes().map(|since| {
         let message = format!(
-            "what comes before version {} comes by hand, through `upcast_from`, so this is never read: remove it",
+            "what comes before version {} comes by hand, through `upcast_from`, so this is never \
+             read: remove it",
             since.number
         );
         let to = since.number;
-        respan(quote!(#private::assert!(#private::typed_step_from::<#ident>() + 1 < #to, #message);), since.span)
+        respan(
+            quote!(#private::assert!(#private::typed_step_from::<#ident>() + 1 < #to, #message);),
+            since.span,
+        )
     });
     quote! {
         #[automatically_derived]

@@ -45,13 +45,17 @@ fn may_have_history(field: &EventField, errors: &mut Errors) -> bool {
     if field.serde.flatten.is_some() {
         errors.on(
             field.ident,
-            "a flattened field has no name of its own, so it has no history: use a typed `upcast_from`",
+            "a flattened field has no name of its own, so it has no history: use a typed \
+             `upcast_from`",
         );
         return false;
     }
     if field.serde.skip.is_some() {
-        errors
-            .on(field.ident, "a skipped field is in no payload, so it has no history: remove `#[event(…)]` or `skip`");
+        errors.on(
+            field.ident,
+            "a skipped field is in no payload, so it has no history: remove \
+                              `#[event(…)]` or `skip`",
+        );
         return false;
     }
     let is_read = field.serde.skip_deserializing.is_none();
@@ -139,8 +143,8 @@ fn refuse_function_in_a_text(field: &EventField, default: &Expr, errors: &mut Er
         errors.at(
             text.span(),
             format_args!(
-                "a text is the value itself, not the name of a function as in serde: write `default = {name}()`, \
-                 or `default = From::from({value:?})` if the text is meant"
+                "a text is the value itself, not the name of a function as in serde: write \
+                 `default = {name}()`, or `default = From::from({value:?})` if the text is meant"
             ),
         );
     }
@@ -201,7 +205,8 @@ fn check_removed(event: &Event, errors: &mut Errors) {
             errors.at(
                 one.name.span(),
                 format_args!(
-                    "`{name}` is still here, as the field `{}`: remove the field, or this `removed`",
+                    "`{name}` is still here, as the field `{}`: remove the field, or this \
+                     `removed`",
                     field.ident
                 ),
             );
@@ -209,7 +214,8 @@ fn check_removed(event: &Event, errors: &mut Errors) {
             errors.at(
                 one.name.span(),
                 format_args!(
-                    "`{name}` became `{}` in version {version}, so there is none to remove: remove this `removed`",
+                    "`{name}` became `{}` in version {version}, so there is none to remove: \
+                     remove this `removed`",
                     field.ident
                 ),
             );
@@ -298,7 +304,8 @@ fn check_spelling(event: &Event, errors: &mut Errors) {
             errors.at(
                 told.name.span(),
                 format_args!(
-                    "`{name}` is the name of a field in Rust; payloads call it `{spelt}`: write `\"{spelt}\"`"
+                    "`{name}` is the name of a field in Rust; payloads call it `{spelt}`: write \
+                     `\"{spelt}\"`"
                 ),
             );
         }

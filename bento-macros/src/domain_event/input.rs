@@ -327,11 +327,13 @@ impl<'a> Event<'a> {
         if !item.generics.params.is_empty() {
             errors.on(
                 &item.generics,
-                "an event has no generic parameters: its payload must be one stable shape, so name the types",
+                "an event has no generic parameters: its payload must be one stable shape, so \
+                 name the types",
             );
         }
         let Fields::Named(fields) = &item.fields else {
-            let message = "an event is a struct with named fields, so that its payload is a JSON object: write `{ … }`";
+            let message = "an event is a struct with named fields, so that its payload is a JSON \
+                           object: write `{ … }`";
             errors.on(&item.ident, message);
             return None;
         };
@@ -438,22 +440,42 @@ impl<'a> EventField<'a> {
     fn note(&mut self, change: Change, attr: &Attribute, errors: &mut Errors) {
         match (change.since, change.default, change.renamed_from) {
             (Some(since), _, None) if self.added.is_some() => {
-                errors.at(since.key.span(), "a field is added once: keep one `#[event(since = …)]`");
+                errors.at(
+                    since.key.span(),
+                    "a field is added once: keep one `#[event(since = \
+                                             …)]`",
+                );
             }
             (Some(since), default, None) => {
-                self.added = Some(Added { since: since.value, default: default.map(|default| default.value) });
+                self.added = Some(Added {
+                    since: since.value,
+                    default: default.map(|default| default.value),
+                });
             }
-            (Some(since), None, Some(from)) => self.renamed.push(Renamed { since: since.value, from: from.value }),
+            (Some(since), None, Some(from)) => self.renamed.push(Renamed {
+                since: since.value,
+                from: from.value,
+            }),
             (_, Some(default), Some(_)) => errors.at(
                 default.key.span(),
-                "a renamed field keeps its value: \
-                 write a `#[event(since = …, default = …)]` of its own for the version that added it",
+                "a renamed field keeps its value: write a `#[event(since = …, default = …)]` of \
+                 its own for the version that added it",
             ),
             (None, Some(Keyed { key, .. }), None) | (None, None, Some(Keyed { key, .. })) => {
-                errors.at(key.span(), format_args!("`{key}` does not say since when: write `since = 2` beside it"));
+                errors.at(
+                    key.span(),
+                    format_args!(
+                        "`{key}` does not say since when: write `since \
+                                                    = 2` beside it"
+                    ),
+                );
             }
             (None, None, None) => {
-                errors.on(attr, "this attribute says nothing: write `#[event(since = 2, default = …)]`, or remove it");
+                errors.on(
+                    attr,
+                    "this attribute says nothing: write `#[event(since = 2, default = \
+                                 …)]`, or remove it",
+                );
             }
         }
     }
@@ -499,7 +521,11 @@ fn refuse_other_attributes(field: &syn::Field, errors: &mut Errors) {
             );
         }
         if syntax::last_ident(attr.path(), "aggregate") {
-            errors.on(attr, "`#[aggregate(…)]` marks a field of an aggregate: an event has no id of its own to mark");
+            errors.on(
+                attr,
+                "`#[aggregate(…)]` marks a field of an aggregate: an event has no id \
+                             of its own to mark",
+            );
         }
     }
 }
@@ -510,13 +536,18 @@ fn refuse_cfg(field: &syn::Field, errors: &mut Errors) {
         if attr.path().is_ident("cfg") {
             errors.on(
                 attr,
-                "a field of an event cannot depend on `#[cfg]`: one version has one payload, so make it an `Option`",
+                "a field of an event cannot depend on `#[cfg]`: one version has one payload, so \
+                 make it an `Option`",
             );
         }
         if attr.path().is_ident("cfg_attr")
             && syntax::mentions(syntax::arguments(attr), &["serde", "event"])
         {
-            errors.on(attr, "the payload of an event cannot depend on `#[cfg_attr]`: one version has one payload");
+            errors.on(
+                attr,
+                "the payload of an event cannot depend on `#[cfg_attr]`: one version \
+                             has one payload",
+            );
         }
     }
 }

@@ -24,7 +24,10 @@ fn check_shape(event: &Event, errors: &mut Errors) {
     if let Some(key) = &event.serde.other_shape {
         errors.at(
             key.span(),
-            format_args!("a payload is a JSON object of the fields of the event, which `{key}` changes: remove it"),
+            format_args!(
+                "a payload is a JSON object of the fields of the event, which `{key}` \
+                          changes: remove it"
+            ),
         );
     }
     if let (Some(tag), true) = (&event.serde.tag, event.serde.denies_unknown) {
@@ -110,7 +113,10 @@ fn check_one_name(event: &Event, field: &EventField, errors: &mut Errors) {
     {
         errors.on(
             field.ident,
-            format_args!("serde cannot write `{ident}` in `{rule}`: give it a name with `#[serde(rename = \"…\")]`"),
+            format_args!(
+                "serde cannot write `{ident}` in `{rule}`: give it a name with \
+                          `#[serde(rename = \"…\")]`"
+            ),
         );
     }
 }
@@ -184,9 +190,14 @@ fn check_names_differ(event: &Event, errors: &mut Errors) {
     for field in event.named_fields() {
         if let Some(other) = seen.iter().find(|other| other.name == field.name) {
             errors.at(
-                field.serde.rename.span().unwrap_or_else(|| field.ident.span()),
+                field
+                    .serde
+                    .rename
+                    .span()
+                    .unwrap_or_else(|| field.ident.span()),
                 format_args!(
-                    "in a payload `{}` is already the name of the field `{}`: two fields cannot share it",
+                    "in a payload `{}` is already the name of the field `{}`: two fields cannot \
+                     share it",
                     field.name, other.ident
                 ),
             );
@@ -202,7 +213,8 @@ fn check_names_differ(event: &Event, errors: &mut Errors) {
                 errors.at(
                     alias.span(),
                     format_args!(
-                        "`{}` is the name of the field `{}`, which could not be read beside this alias: remove it",
+                        "`{}` is the name of the field `{}`, which could not be read beside this \
+                         alias: remove it",
                         other.name, other.ident
                     ),
                 );

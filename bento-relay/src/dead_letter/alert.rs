@@ -96,9 +96,15 @@ impl AlertHook for LogAlert {
             let event = &letter.envelope;
             tracing::error!(
                 target: TARGET_DEAD_LETTER,
-                event_id = %event.event_id, event_type = &*event.event_type, aggregate_id = event.aggregate_id,
-                tenant_id = event.tenant_id, route = &*letter.route, attempts = letter.attempts,
-                parks = letter.parks, cause = letter.cause, error = letter.error,
+                event_id = %event.event_id,
+                event_type = &*event.event_type,
+                aggregate_id = event.aggregate_id,
+                tenant_id = event.tenant_id,
+                route = &*letter.route,
+                attempts = letter.attempts,
+                parks = letter.parks,
+                cause = letter.cause,
+                error = letter.error,
                 "an event was given up; replay or discard it",
             );
         }
@@ -252,7 +258,12 @@ async fn run(
                     .wait(failures, &mut random)
                     .max(settings.poll);
                 let error = with_causes(&error);
-                tracing::warn!(target: TARGET_DEAD_LETTER, error, ?wait, "dead letters cannot be looked for, will try again");
+                tracing::warn!(
+                    target: TARGET_DEAD_LETTER,
+                    error,
+                    ?wait,
+                    "dead letters cannot be looked for, will try again",
+                );
                 wait
             }
         };

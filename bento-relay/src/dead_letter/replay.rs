@@ -187,7 +187,8 @@ pub(super) fn by_shard(page: &[DeadLetter]) -> Vec<(ShardId, Vec<LetterKey>)> {
 
 fn look_at(letter: &DeadLetter, report: &mut ReplayReport) {
     if letter.raw.is_some() {
-        let detail = "its row could not be read, so it is not replayed: write its event anew, and discard the letter";
+        let detail = "its row could not be read, so it is not replayed: write its event anew, and \
+                      discard the letter";
         return report.note(letter, Problem::NotReplayable, detail.to_owned());
     }
     if let Some((problem, detail)) = unreadable(letter) {

@@ -103,7 +103,11 @@ async fn run(store: impl Inspect, settings: MonitorSettings, mut stop: Stop) {
         let looked = timeout(limit, watch.look()).await;
         let looked = looked.unwrap_or_else(|elapsed| Err(StoreError::unavailable(elapsed)));
         if let Err(error) = looked {
-            tracing::warn!(target: TARGET_INSPECT, error = with_causes(&error), "the outbox cannot be inspected");
+            tracing::warn!(
+                target: TARGET_INSPECT,
+                error = with_causes(&error),
+                "the outbox cannot be inspected",
+            );
         }
         stop.within(watch.pause()).await;
     }

@@ -278,7 +278,11 @@ impl Breakers {
         }
         if self.state(&mut self.states(), destination, State::close) {
             tell(destination, "closed", false);
-            tracing::info!(target: TARGET_RELAY, destination = &**destination, "the destination is back");
+            tracing::info!(
+                target: TARGET_RELAY,
+                destination = &**destination,
+                "the destination is back",
+            );
         }
         None
     }
@@ -332,7 +336,11 @@ impl Breakers {
             Arc::clone(&destination),
             1,
         );
-        tracing::debug!(target: TARGET_RELAY, destination = &*destination, "the destination is slow, the others go on without it");
+        tracing::debug!(
+            target: TARGET_RELAY,
+            destination = &*destination,
+            "the destination is slow, the others go on without it",
+        );
         Postponed {
             breakers: Arc::clone(self),
             destination,
@@ -385,7 +393,11 @@ impl State {
         } else {
             self.is_tried = true;
             tell(destination, "half_open", true);
-            tracing::info!(target: TARGET_RELAY, destination = &**destination, "the destination is tried");
+            tracing::info!(
+                target: TARGET_RELAY,
+                destination = &**destination,
+                "the destination is tried",
+            );
             Admission::Trial
         }
     }

@@ -77,7 +77,8 @@ pub enum StartError {
     RouteName(#[from] RouteNameError),
     /// Nobody would run its tasks.
     #[error(
-        "a relay needs a tokio runtime; start it inside one, or call `start` within `Runtime::enter`"
+        "a relay needs a tokio runtime; start it inside one, or call `start` within \
+         `Runtime::enter`"
     )]
     NoRuntime,
 }

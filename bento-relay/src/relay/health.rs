@@ -59,7 +59,8 @@ pub enum Degradation {
     },
     /// A process writes events by another sharding than the database records. They are published,
     /// but an aggregate whose events are written by two shardings has no order.
-    #[error("events are written into shards outside of the recorded sharding: {}; restart the process that writes them", list(.shards))]
+    #[error("events are written into shards outside of the recorded sharding: {}; restart the \
+             process that writes them", list(.shards))]
     StrayShards {
         /// The numbers of the shards.
         shards: Vec<ShardId>,
@@ -84,8 +85,8 @@ pub enum Degradation {
     /// The publisher of a destination blocks its thread, so that leases cannot be renewed: other
     /// relays may take the shards over, and publish again what is on its way.
     #[error(
-        "the publisher of destination `{destination}` blocked its thread for {} ms; a publisher must not block: call what blocks in \
-         `tokio::task::spawn_blocking`", .longest.as_millis()
+        "the publisher of destination `{destination}` blocked its thread for {} ms; a publisher \
+         must not block: call what blocks in `tokio::task::spawn_blocking`", .longest.as_millis()
     )]
     PublisherBlocks {
         /// The name of the destination.

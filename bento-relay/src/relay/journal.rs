@@ -102,7 +102,7 @@ impl<'a> Journal<'a> {
 /// Writes an outcome with the fields of its event; the correlation id is read from the headers only
 /// if somebody listens.
 macro_rules! tell {
-    ($level:expr, $event:expr, $route:expr, { $($field:tt)* }, $message:literal) => {
+    ($level:expr, $event:expr, $route:expr, { $($field:tt)* }, $message:literal $(,)?) => {
         if tracing::enabled!(target: TARGET_RELAY, $level) {
             let event: &Envelope = $event;
             let correlation_id = correlation_id(event);
@@ -148,7 +148,13 @@ impl Observer for Journal<'_> {
             } => {
                 self.tally.retried += 1;
                 count(telemetry::RETRIED_EVENTS);
-                tell!(Level::WARN, event, route, { attempts, retry_after = ?after, class = class.as_str(), error, }, "publishing failed, will try again");
+                tell!(
+                    Level::WARN,
+                    event,
+                    route,
+                    { attempts, retry_after = ?after, class = class.as_str(), error, },
+                    "publishing failed, will try again",
+                );
             }
             Outcome::FellBack {
                 attempts,
@@ -157,7 +163,13 @@ impl Observer for Journal<'_> {
             } => {
                 self.tally.fallen_back += 1;
                 count(telemetry::FALLEN_BACK_EVENTS);
-                tell!(Level::WARN, event, route, { attempts, to, error, }, "publishing failed for good, the event goes to the fallback");
+                tell!(
+                    Level::WARN,
+                    event,
+                    route,
+                    { attempts, to, error, },
+                    "publishing failed for good, the event goes to the fallback",
+                );
             }
             Outcome::Dead {
                 attempts,
@@ -172,7 +184,13 @@ impl Observer for Journal<'_> {
                     ("cause", cause),
                     1,
                 );
-                tell!(Level::ERROR, event, route, { attempts, cause, error, }, "publishing failed for good, the event is a dead letter");
+                tell!(
+                    Level::ERROR,
+                    event,
+                    route,
+                    { attempts, cause, error, },
+                    "publishing failed for good, the event is a dead letter",
+                );
             }
             Outcome::HeldBack(reason) => {
                 self.tally.held_back += 1;
@@ -200,7 +218,13 @@ impl Observer for Journal<'_> {
             } => {
                 self.tally.unroutable += 1;
                 count(telemetry::UNROUTABLE_EVENTS);
-                tell!(Level::WARN, event, route, { error, }, "no way is known for the event, it is held for a relay that knows one");
+                tell!(
+                    Level::WARN,
+                    event,
+                    route,
+                    { error, },
+                    "no way is known for the event, it is held for a relay that knows one",
+                );
             }
             Outcome::Unroutable {
                 is_new: false,

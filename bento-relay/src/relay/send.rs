@@ -112,10 +112,14 @@ impl<S, P: Publisher> Shared<S, P> {
         let is_blocking = longest_poll >= self.settings.heartbeat();
         if is_blocking {
             tracing::error!(
-                target: TARGET_RELAY, relay = %self.id, destination = &**destination, blocked_for = ?longest_poll,
+                target: TARGET_RELAY,
+                relay = %self.id,
+                destination = &**destination,
+                blocked_for = ?longest_poll,
                 lease = ?self.settings.lease,
-                "the publisher blocks its thread, and the relay may lose its shards meanwhile; a publisher must not block its \
-                 thread: call what blocks in `tokio::task::spawn_blocking`",
+                "the publisher blocks its thread, and the relay may lose its shards meanwhile; a \
+                 publisher must not block its thread: call what blocks in \
+                 `tokio::task::spawn_blocking`",
             );
         }
         self.vitals

@@ -125,13 +125,23 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
     /// Runs until it is told to stop, or the store refuses it for good.
     pub(super) async fn run(mut self) -> Result<(), RelayError> {
         let is_open = self.open().await.inspect_err(|error| {
-            tracing::error!(target: TARGET_RELAY, relay = %self.shared.id, error = with_causes(error), "the relay cannot start");
+            tracing::error!(
+                target: TARGET_RELAY,
+                relay = %self.shared.id,
+                error = with_causes(error),
+                "the relay cannot start",
+            );
         })?;
         if is_open {
             tracing::info!(target: TARGET_RELAY, relay = %self.shared.id, "the relay starts");
             self.serve().await;
             self.drain().await;
-            tracing::info!(target: TARGET_RELAY, relay = %self.shared.id, published = self.tally.published, "the relay stops");
+            tracing::info!(
+                target: TARGET_RELAY,
+                relay = %self.shared.id,
+                published = self.tally.published,
+                "the relay stops",
+            );
         }
         Ok(())
     }
@@ -161,7 +171,10 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
                     failures += 1;
                     let wait = OUTAGE.wait(failures, &mut fastrand::Rng::new());
                     tracing::error!(
-                        target: TARGET_RELAY, relay = %self.shared.id, error = with_causes(&error), ?wait,
+                        target: TARGET_RELAY,
+                        relay = %self.shared.id,
+                        error = with_causes(&error),
+                        ?wait,
                         "the outbox store cannot be opened, will try again",
                     );
                     if timeout(wait, self.stop.changed()).await.is_ok() {
@@ -412,7 +425,8 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         if !holdings.taken_over.is_empty() {
             tracing::info!(
                 target: TARGET_RELAY, relay = %self.shared.id, shards = ?holdings.taken_over,
-                "took shards over from a relay that vanished; what that had in flight is published again",
+                "took shards over from a relay that vanished; what that had in flight is \
+                 published again",
             );
         }
         let until = asked + self.shared.settings.lease;
@@ -421,8 +435,8 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         if self.shared.vitals.stray(&holdings.stray) && !holdings.stray.is_empty() {
             tracing::warn!(
                 target: TARGET_RELAY, relay = %self.shared.id, shards = ?holdings.stray,
-                "events are written into shards outside of the recorded sharding; they are published, but restart the process that \
-                 writes them: it uses another sharding",
+                "events are written into shards outside of the recorded sharding; they are \
+                 published, but restart the process that writes them: it uses another sharding",
             );
         }
         self.shared.vitals.failing(self.shards.failing());
@@ -478,7 +492,8 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         telemetry::count_by(telemetry::LEASE_CHANGES, "change", "lost", 1);
         tracing::error!(
             target: TARGET_RELAY, relay = %self.shared.id, shard = lease.shard, epoch = lease.epoch,
-            "the lease of a shard is lost, to another relay or because its row is gone; what was in flight may be published twice",
+            "the lease of a shard is lost, to another relay or because its row is gone; what was \
+             in flight may be published twice",
         );
     }
 

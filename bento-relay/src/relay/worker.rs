@@ -368,7 +368,11 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
         let wait = OUTAGE.wait(failures, &mut fastrand::Rng::new());
         self.shared.vitals.store_failed(with_causes(error));
         tracing::warn!(
-            target: TARGET_RELAY, shard = self.lease.shard, error = with_causes(error), failures, ?wait,
+            target: TARGET_RELAY,
+            shard = self.lease.shard,
+            error = with_causes(error),
+            failures,
+            ?wait,
             "the outbox store failed, will try again",
         );
         if self.is_told_to_stop() {

@@ -107,7 +107,8 @@ impl<'de> Visitor<'de> for BackoffVisitor {
         let table = Table::deserialize(MapAccessDeserializer::new(map))?;
         if table.max_attempts.is_some() {
             return Err(A::Error::custom(
-                "`max_attempts` is for `transient`: a throttled answer counts as no attempt; remove it",
+                "`max_attempts` is for `transient`: a throttled answer counts as no attempt; \
+                 remove it",
             ));
         }
         table.backoff().map_err(A::Error::custom)
@@ -198,7 +199,8 @@ mod tests {
         for (json, message) in [
             (
                 r#""eager""#,
-                "unknown variant `eager`, expected one of `default`, `aggressive`, `patient`, `once`",
+                "unknown variant `eager`, expected one of `default`, `aggressive`, `patient`, \
+                 `once`",
             ),
             (
                 "3",

@@ -153,7 +153,8 @@ impl fmt::Display for RouterFault {
             Self::UnknownDestination { name, known } if known.is_empty() => {
                 write!(
                     f,
-                    "there is no destination `{name}`, nor any other: define it under `destinations`"
+                    "there is no destination `{name}`, nor any other: define it under \
+                     `destinations`"
                 )
             }
             Self::UnknownDestination { name, known } => {
@@ -185,14 +186,16 @@ impl fmt::Display for RouterFault {
                 whole,
             } => write!(
                 f,
-                "rules `{}` and `{}` both lead to `{destination}`, and rule `{whole}` is all-or-nothing: events of one aggregate \
-                 would overtake each other there; give one of them a destination of its own, with the same publisher and topic",
+                "rules `{}` and `{}` both lead to `{destination}`, and rule `{whole}` is \
+                 all-or-nothing: events of one aggregate would overtake each other there; give \
+                 one of them a destination of its own, with the same publisher and topic",
                 rules[0], rules[1]
             ),
             Self::SharedFallback { destination, whole } => write!(
                 f,
-                "`{destination}` belongs to the all-or-nothing rule `{whole}`, whose events and those that fall back would overtake each \
-                 other there; fall back on a destination of its own, with the same publisher and topic"
+                "`{destination}` belongs to the all-or-nothing rule `{whole}`, whose events and \
+                 those that fall back would overtake each other there; fall back on a destination \
+                 of its own, with the same publisher and topic"
             ),
         }
     }

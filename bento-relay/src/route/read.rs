@@ -315,7 +315,10 @@ fn condition(tree: Tree, faults: &mut Faults) -> Condition {
     let is_table = matches!(tree, Tree::Map(_));
     let entries = tree.entries(faults);
     if is_table && entries.is_empty() {
-        faults.invalid("a condition says something: write `all`, `any`, `not` or a path as in \"payload.total\"");
+        faults.invalid(
+            "a condition says something: write `all`, `any`, `not` or a path as in \
+                        \"payload.total\"",
+        );
     }
     let mut parts = Vec::new();
     for (key, tree) in entries {

@@ -35,7 +35,10 @@ impl Rewrite {
             version,
         } = transform;
         if *transform == Transform::default() {
-            faults.invalid("a transform does something: write `include`, `exclude`, `rename`, `add` or `event_type`");
+            faults.invalid(
+                "a transform does something: write `include`, `exclude`, `rename`, \
+                            `add` or `event_type`",
+            );
         }
         let list = |paths: &[String], faults: &mut Faults| {
             let indexed = paths.iter().enumerate();

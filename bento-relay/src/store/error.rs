@@ -28,8 +28,8 @@ pub enum StoreError {
     /// A table is missing where the store has looked for it. A running relay waits for it: a
     /// migration may come after it.
     #[error(
-        "table `{table}` is missing {place}; run `bento::migrate(&db)`, or `migrate_with` for another prefix or schema, or add \
-         `bento::migration::migrations()` to your migrator"
+        "table `{table}` is missing {place}; run `bento::migrate(&db)`, or `migrate_with` for \
+         another prefix or schema, or add `bento::migration::migrations()` to your migrator"
     )]
     NotMigrated {
         /// The table, without its schema.
@@ -42,8 +42,9 @@ pub enum StoreError {
     },
     /// The outbox is divided otherwise than this process was told.
     #[error(
-        "the outbox is divided into {} shard(s) and {} lane(s), this process is configured for {} and {}; use the recorded numbers, or \
-         drain the outbox and change them with the relays stopped",
+        "the outbox is divided into {} shard(s) and {} lane(s), this process is configured for {} \
+         and {}; use the recorded numbers, or drain the outbox and change them with the relays \
+         stopped",
         recorded.shards, recorded.lanes, configured.shards, configured.lanes
     )]
     Mismatch {
@@ -54,8 +55,8 @@ pub enum StoreError {
     },
     /// The outbox belongs to another application.
     #[error(
-        "the outbox belongs to application `{recorded}`, and this process is `{configured}`: two applications of one database need \
-         a `TablePrefix` each, with another prefix or schema"
+        "the outbox belongs to application `{recorded}`, and this process is `{configured}`: two \
+         applications of one database need a `TablePrefix` each, with another prefix or schema"
     )]
     OtherApplication {
         /// The name that the database records.
@@ -75,8 +76,8 @@ pub enum StoreError {
     /// A dead letter holds a row that could not be read, so that there is no event to be delivered.
     /// Nothing was changed.
     #[error(
-        "dead letter {event_id} for `{route}` holds a row that could not be read and cannot be replayed; its field `raw` shows the \
-         row: write its event anew, and discard the letter"
+        "dead letter {event_id} for `{route}` holds a row that could not be read and cannot be \
+         replayed; its field `raw` shows the row: write its event anew, and discard the letter"
     )]
     NotReplayable {
         /// The event, as far as its id is known.
@@ -86,8 +87,8 @@ pub enum StoreError {
     },
     /// There is no such dead letter. Nothing was changed.
     #[error(
-        "there is no dead letter {event_id} for `{route}`: it was replayed or discarded, or never was one; list the dead letters \
-         and take one of them"
+        "there is no dead letter {event_id} for `{route}`: it was replayed or discarded, or never \
+         was one; list the dead letters and take one of them"
     )]
     NoDeadLetter {
         /// The event.
@@ -98,8 +99,8 @@ pub enum StoreError {
     /// The stored headers of a dead letter cannot be read, so that none of them can be changed
     /// alone. Nothing was changed.
     #[error(
-        "the stored headers of dead letter {event_id} for `{route}` are no JSON object of texts; replace them as a whole, with \
-         `Amendment::without_other_headers`"
+        "the stored headers of dead letter {event_id} for `{route}` are no JSON object of texts; \
+         replace them as a whole, with `Amendment::without_other_headers`"
     )]
     UnreadableHeaders {
         /// The event.

@@ -83,7 +83,8 @@ impl TenantRequest {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no tenant policy",
     label = "this cannot decide who may do what",
-    note = "implement `TenantPolicy`, or give a closure `|request: &TenantRequest| -> Result<(), Refusal>`"
+    note = "implement `TenantPolicy`, or give a closure `|request: &TenantRequest| -> Result<(), \
+            Refusal>`"
 )]
 pub trait TenantPolicy: Send + Sync + 'static {
     /// Decides.

@@ -108,11 +108,13 @@ impl Removal<'_> {
     /// What waits behind those of these letters that park their aggregate on every route.
     async fn streams_on_every_route(&self) -> Result<Vec<StreamKey>, DbErr> {
         let (held, dead) = (self.tables.held(), self.tables.dead_letter());
-        let select = self
-            .sql(&format!("SELECT DISTINCT h.route, h.aggregate_type, h.aggregate_id FROM {held} h WHERE h.shard = "));
+        let select = self.sql(&format!(
+            "SELECT DISTINCT h.route, h.aggregate_type, h.aggregate_id FROM {held} \
+                           h WHERE h.shard = "
+        ));
         let select = select.bind(self.shard).push(&format!(
-            " AND EXISTS (SELECT 1 FROM {dead} d WHERE d.shard = h.shard AND d.aggregate_type = h.aggregate_type \
-             AND d.aggregate_id = h.aggregate_id AND (d.route = '{}'",
+            " AND EXISTS (SELECT 1 FROM {dead} d WHERE d.shard = h.shard AND d.aggregate_type = \
+             h.aggregate_type AND d.aggregate_id = h.aggregate_id AND (d.route = '{}'",
             Burial::UNREADABLE
         ));
         let or_this = |sql: Sql, event_id| {
@@ -142,8 +144,9 @@ impl Removal<'_> {
             self.dialect.now(),
         );
         let insert = self.sql(&format!(
-            "INSERT INTO {held} (shard, position, route, {MOVED}, ordered, attempts, retry_after, delivered) \
-             SELECT shard, position, route, {MOVED}, parks, 0, CASE WHEN parks THEN NULL ELSE {now} END, delivered"
+            "INSERT INTO {held} (shard, position, route, {MOVED}, ordered, attempts, retry_after, \
+             delivered) SELECT shard, position, route, {MOVED}, parks, 0, CASE WHEN parks THEN \
+             NULL ELSE {now} END, delivered"
         ));
         let or_leave = self.dialect.or_leave(held, &["shard", "route", "position"]);
         self.execute(
@@ -153,7 +156,8 @@ impl Removal<'_> {
         )
         .await?;
         let delete = self.of_these(self.sql("DELETE")).push(&format!(
-            " AND EXISTS (SELECT 1 FROM {held} h WHERE h.event_id = {dead}.event_id AND h.route = {dead}.route)"
+            " AND EXISTS (SELECT 1 FROM {held} h WHERE h.event_id = {dead}.event_id AND h.route = \
+             {dead}.route)"
         ));
         self.execute(delete).await
     }
@@ -161,9 +165,10 @@ impl Removal<'_> {
     async fn discard(&self, discarding: &Discarding) -> Result<u64, DbErr> {
         let insert = self
             .sql(&format!(
-                "INSERT INTO {} (event_id, route, event_type, aggregate_type, aggregate_id, tenant_id, cause, error_message, \
-                 failed_at, reason, actor, discarded_at) SELECT event_id, route, event_type, aggregate_type, aggregate_id, \
-                 tenant_id, cause, error_message, failed_at, ",
+                "INSERT INTO {} (event_id, route, event_type, aggregate_type, aggregate_id, \
+                 tenant_id, cause, error_message, failed_at, reason, actor, discarded_at) SELECT \
+                 event_id, route, event_type, aggregate_type, aggregate_id, tenant_id, cause, \
+                 error_message, failed_at, ",
                 self.tables.discarded_letter()
             ))
             .bind(discarding.reason())

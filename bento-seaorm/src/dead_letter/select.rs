@@ -37,8 +37,8 @@ pub(super) fn discarded(
     let select = Sql::new(
         dialect,
         &format!(
-            "SELECT event_id, route, event_type, aggregate_type, aggregate_id, tenant_id, cause, error_message, {}, \
-             reason, actor, {} FROM {} WHERE 1 = 1",
+            "SELECT event_id, route, event_type, aggregate_type, aggregate_id, tenant_id, cause, \
+             error_message, {}, reason, actor, {} FROM {} WHERE 1 = 1",
             dialect.read_time("failed_at"),
             dialect.read_time("discarded_at"),
             tables.discarded_letter()
@@ -138,7 +138,8 @@ fn due_for_alert(sql: Sql, dialect: &dyn Dialect) -> Sql {
 
 fn letters(dialect: &'static dyn Dialect, tables: &Tables) -> Sql {
     let select = format!(
-        "SELECT route, shard, position, attempts, cause, error_message, {}, parks, delivered, {}, raw, {}, {} FROM {} WHERE 1 = 1",
+        "SELECT route, shard, position, attempts, cause, error_message, {}, parks, delivered, {}, \
+         raw, {}, {} FROM {} WHERE 1 = 1",
         dialect.read_time("failed_at"),
         dialect.read_time("first_failed_at"),
         dialect.row_number().unwrap_or("NULL"),

@@ -271,8 +271,8 @@ impl Dialect for MySql {
     /// Not each server has each of these variables.
     fn ask_read_only(&self) -> Option<&'static str> {
         Some(
-            "SHOW VARIABLES WHERE Variable_name IN ('transaction_read_only', 'tx_read_only', 'read_only', 'super_read_only', \
-             'innodb_read_only') AND Value = 'ON'",
+            "SHOW VARIABLES WHERE Variable_name IN ('transaction_read_only', 'tx_read_only', \
+             'read_only', 'super_read_only', 'innodb_read_only') AND Value = 'ON'",
         )
     }
 
@@ -297,8 +297,8 @@ fn warn_unless_flushed(at_commit: i64) {
         tracing::warn!(
             target: TARGET_RELAY,
             innodb_flush_log_at_trx_commit = at_commit,
-            "the server does not flush its log at each commit: an event may be published and then be lost in a crash; set \
-             `innodb_flush_log_at_trx_commit = 1`"
+            "the server does not flush its log at each commit: an event may be published and then \
+             be lost in a crash; set `innodb_flush_log_at_trx_commit = 1`"
         );
     }
 }

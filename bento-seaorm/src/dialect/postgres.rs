@@ -41,7 +41,8 @@ const UNDEFINED_TABLE: &str = "42P01";
 const INVALID_SCHEMA_NAME: &str = "3F000";
 /// The place of a table whose schema is not named. The failed transaction answers no query any
 /// more, so the path itself is unknown.
-const UNNAMED: &str = "in the `search_path` of the session (`SHOW search_path`), and no schema is named (`TablePrefix::in_schema`)";
+const UNNAMED: &str = "in the `search_path` of the session (`SHOW search_path`), and no schema is \
+                       named (`TablePrefix::in_schema`)";
 /// `in_failed_sql_transaction`.
 const IN_FAILED_TRANSACTION: &str = "25P02";
 
@@ -143,8 +144,9 @@ impl Dialect for Postgres {
 
     fn micros_until(&self, column: &str) -> String {
         format!(
-            "CASE WHEN isfinite({column}) THEN (extract(epoch FROM {column} - clock_timestamp()) * 1000000)::bigint \
-             WHEN {column} > clock_timestamp() THEN {FAR_AWAY} WHEN {column} IS NOT NULL THEN -{FAR_AWAY} END"
+            "CASE WHEN isfinite({column}) THEN (extract(epoch FROM {column} - clock_timestamp()) \
+             * 1000000)::bigint WHEN {column} > clock_timestamp() THEN {FAR_AWAY} WHEN {column} \
+             IS NOT NULL THEN -{FAR_AWAY} END"
         )
     }
 
@@ -370,8 +372,8 @@ fn renew_statement(renewal: Renewal<'_>) -> Statement {
 fn keep_gone(tables: &Tables) -> String {
     let columns = format!("shard, position, {MOVED}");
     format!(
-        " RETURNING {columns}), kept AS (INSERT INTO {} ({columns}, published_at) SELECT {columns}, clock_timestamp() FROM gone \
-         ON CONFLICT (event_id) DO NOTHING)",
+        " RETURNING {columns}), kept AS (INSERT INTO {} ({columns}, published_at) SELECT \
+         {columns}, clock_timestamp() FROM gone ON CONFLICT (event_id) DO NOTHING)",
         tables.published()
     )
 }

@@ -135,8 +135,8 @@ impl Dialect for Sqlite {
             if synchronous < FULL {
                 tracing::warn!(
                     target: TARGET_RELAY,
-                    "the relay's connection has `PRAGMA synchronous` below FULL: an event may be published and then be lost \
-                     when the power fails"
+                    "the relay's connection has `PRAGMA synchronous` below FULL: an event may be \
+                     published and then be lost when the power fails"
                 );
             }
             Ok(())

@@ -19,7 +19,8 @@ pub(super) async fn up(connection: &DatabaseTransaction, tables: Tables) -> Resu
     let dialect = dialect::for_tables(connection.get_database_backend(), &tables)?;
     let record = tables.named("migration");
     let create = format!(
-        "CREATE TABLE IF NOT EXISTS {record} (version varchar(255) NOT NULL PRIMARY KEY, applied_at bigint NOT NULL)"
+        "CREATE TABLE IF NOT EXISTS {record} (version varchar(255) NOT NULL PRIMARY KEY, \
+         applied_at bigint NOT NULL)"
     );
     create_outbox::run(connection, dialect, &tables, vec![create]).await?;
     let mut applied = applied(connection, dialect, &record).await?;
@@ -38,7 +39,8 @@ pub(super) async fn up(connection: &DatabaseTransaction, tables: Tables) -> Resu
     let unknown = applied.into_iter().min();
     let refused = |version| {
         DbErr::Migration(format!(
-            "{record} records the migration `{version}`, which this version does not know; start a version that knows it"
+            "{record} records the migration `{version}`, which this version does not know; start \
+             a version that knows it"
         ))
     };
     unknown.map_or(Ok(()), |version| Err(refused(version)))

@@ -17,18 +17,21 @@ async fn catalogue(db: &DatabaseConnection) -> BTreeSet<String> {
     let asked: &[&str] = match backend {
         DbBackend::Postgres => &[
             "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'",
-            "SELECT concat_ws(' ', c.relname, c.relkind, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attstorage, \
-             pg_get_expr(d.adbin, d.adrelid)) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 \
-             AND NOT a.attisdropped LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum \
+            "SELECT concat_ws(' ', c.relname, c.relkind, a.attname, format_type(a.atttypid, \
+             a.atttypmod), a.attnotnull, a.attstorage, pg_get_expr(d.adbin, d.adrelid)) FROM \
+             pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT \
+             a.attisdropped LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum \
              WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'v', 'S')",
             "SELECT proname::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace",
-            "SELECT coalesce(pg_get_serial_sequence('bento_outbox', 'position'), '') WHERE to_regclass('bento_outbox') IS NOT NULL",
+            "SELECT coalesce(pg_get_serial_sequence('bento_outbox', 'position'), '') WHERE \
+             to_regclass('bento_outbox') IS NOT NULL",
         ],
         DbBackend::MySql => &[
-            "SELECT CONCAT_WS(' ', table_name, index_name, seq_in_index, column_name, non_unique) FROM information_schema.statistics \
-             WHERE table_schema = DATABASE()",
-            "SELECT CONCAT_WS(' ', table_name, column_name, column_type, is_nullable, collation_name, column_default) \
-             FROM information_schema.columns WHERE table_schema = DATABASE()",
+            "SELECT CONCAT_WS(' ', table_name, index_name, seq_in_index, column_name, non_unique) \
+             FROM information_schema.statistics WHERE table_schema = DATABASE()",
+            "SELECT CONCAT_WS(' ', table_name, column_name, column_type, is_nullable, \
+             collation_name, column_default) FROM information_schema.columns WHERE table_schema = \
+             DATABASE()",
         ],
         _ => &["SELECT name || coalesce(sql, '') FROM sqlite_master WHERE name NOT LIKE 'sqlite%'"],
     };
@@ -74,14 +77,17 @@ async fn droppings(db: &DatabaseConnection) -> Vec<String> {
                 "DROP SEQUENCE {} CASCADE",
                 tables.named("outbox_position")
             ));
-            "SELECT 'DROP INDEX ' || indexname FROM pg_indexes WHERE schemaname = 'public' AND indexname NOT LIKE '%_pkey'"
+            "SELECT 'DROP INDEX ' || indexname FROM pg_indexes WHERE schemaname = 'public' AND \
+             indexname NOT LIKE '%_pkey'"
         }
         DbBackend::MySql => {
-            "SELECT DISTINCT CONCAT('DROP INDEX ', index_name, ' ON ', table_name) FROM information_schema.statistics \
-             WHERE table_schema = DATABASE() AND index_name NOT IN ('PRIMARY', 'bento_outbox_position')"
+            "SELECT DISTINCT CONCAT('DROP INDEX ', index_name, ' ON ', table_name) FROM \
+             information_schema.statistics WHERE table_schema = DATABASE() AND index_name NOT IN \
+             ('PRIMARY', 'bento_outbox_position')"
         }
         _ => {
-            "SELECT 'DROP INDEX ' || name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+            "SELECT 'DROP INDEX ' || name FROM sqlite_master WHERE type = 'index' AND sql IS NOT \
+             NULL"
         }
     };
     let rows = db

@@ -200,8 +200,8 @@ async fn move_one(db: &DatabaseConnection, table: &str, columns: &str, values: &
     let event = written_columns();
     let backend = db.get_database_backend();
     let insert = format!(
-        "INSERT INTO {table} (shard, position, route, {event}, {columns}) \
-         SELECT shard, position, 'd', {event}, {values} FROM bento_outbox WHERE aggregate_id = 'o-{nth}'"
+        "INSERT INTO {table} (shard, position, route, {event}, {columns}) SELECT shard, position, \
+         'd', {event}, {values} FROM bento_outbox WHERE aggregate_id = 'o-{nth}'"
     );
     db.execute_raw(Statement::from_string(backend, insert))
         .await
@@ -234,12 +234,14 @@ async fn a_supplied_id_of_another_event_is_refused_and_a_repetition_is_left_out(
         batch.iter_mut().for_each(|entry| entry.may_be_known = true);
         write(&db, batch.clone()).await.unwrap();
         let published = format!(
-            "INSERT INTO bento_outbox_published (shard, position, {0}, published_at) SELECT shard, position, {0}, occurred_at \
-             FROM bento_outbox WHERE aggregate_id = 'o-3'",
+            "INSERT INTO bento_outbox_published (shard, position, {0}, published_at) SELECT \
+             shard, position, {0}, occurred_at FROM bento_outbox WHERE aggregate_id = 'o-3'",
             written_columns()
         );
         db.execute_unprepared(&published).await.unwrap();
-        db.execute_unprepared("DELETE FROM bento_outbox WHERE aggregate_id = 'o-3'").await.unwrap();
+        db.execute_unprepared("DELETE FROM bento_outbox WHERE aggregate_id = 'o-3'")
+            .await
+            .unwrap();
         move_one(&db, "bento_outbox_held", "ordered", "(1 = 1)", 1).await;
         let columns = "attempts, error_message, cause, parks, first_failed_at, failed_at";
         move_one(&db, "bento_dead_letter", columns, DEAD, 2).await;
@@ -247,15 +249,23 @@ async fn a_supplied_id_of_another_event_is_refused_and_a_repetition_is_left_out(
             for other in others(entry) {
                 let refused = write(&db, vec![other]).await.unwrap_err();
                 let id = entry.envelope.event_id;
-                assert!(matches!(refused, Error::EventIdTaken { event_id } if event_id == id), "{refused:?}");
+                assert!(
+                    matches!(refused, Error::EventIdTaken { event_id } if event_id == id),
+                    "{refused:?}"
+                );
             }
             let mut again = entry.clone();
             again.envelope.payload = "{\"raised\":\"later\"}".into();
-            assert_eq!(write(&db, vec![again]).await.unwrap(), HashSet::from([entry.envelope.event_id]));
+            assert_eq!(
+                write(&db, vec![again]).await.unwrap(),
+                HashSet::from([entry.envelope.event_id])
+            );
         }
         let mut twice = entry(9);
         twice.may_be_known = true;
-        let refused = write(&db, vec![twice.clone(), others(&twice).remove(0)]).await.unwrap_err();
+        let refused = write(&db, vec![twice.clone(), others(&twice).remove(0)])
+            .await
+            .unwrap_err();
         assert!(matches!(refused, Error::EventIdTaken { .. }), "{refused:?}");
         write(&db, vec![twice.clone(), twice]).await.unwrap();
         assert_eq!(stored(&db).await.len(), 2);

@@ -245,7 +245,8 @@ impl<'a> Call<'a> {
     fn tell_unreadable(&self, table: &str, position: i64) {
         let shard = self.lease().shard;
         tracing::error!(
-            target: TARGET_RELAY, shard, position, table, "a row cannot be read and becomes a dead letter; its aggregate waits",
+            target: TARGET_RELAY, shard, position, table, "a row cannot be read and becomes a \
+                                                           dead letter; its aggregate waits",
         );
     }
 

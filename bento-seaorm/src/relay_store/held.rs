@@ -36,14 +36,14 @@ fn is_head(tables: &Tables) -> String {
     let (held, dead) = (tables.held(), tables.dead_letter());
     let same_stream = |other: &str, route: &str| {
         format!(
-            "{other}.shard = h.shard AND {other}.route = {route} AND {other}.aggregate_type = h.aggregate_type \
-             AND {other}.aggregate_id = h.aggregate_id"
+            "{other}.shard = h.shard AND {other}.route = {route} AND {other}.aggregate_type = \
+             h.aggregate_type AND {other}.aggregate_id = h.aggregate_id"
         )
     };
     format!(
-        "(h.ordered = FALSE OR (NOT EXISTS (SELECT 1 FROM {held} e WHERE {} AND e.ordered = TRUE AND e.position < h.position) \
-         AND NOT EXISTS (SELECT 1 FROM {dead} d WHERE {} AND d.parks) \
-         AND NOT EXISTS (SELECT 1 FROM {dead} u WHERE {} AND u.parks)))",
+        "(h.ordered = FALSE OR (NOT EXISTS (SELECT 1 FROM {held} e WHERE {} AND e.ordered = TRUE \
+         AND e.position < h.position) AND NOT EXISTS (SELECT 1 FROM {dead} d WHERE {} AND \
+         d.parks) AND NOT EXISTS (SELECT 1 FROM {dead} u WHERE {} AND u.parks)))",
         same_stream("e", "h.route"),
         same_stream("d", "h.route"),
         same_stream("u", &format!("'{}'", Burial::UNREADABLE)),

@@ -54,7 +54,8 @@ async fn place_of(store: &OutboxStore) -> Option<String> {
     let (path, database): (String, String) =
         (row.try_get_by_index(0).ok()?, row.try_get_by_index(1).ok()?);
     Some(format!(
-        "in the `search_path` of the session, `{path}` in database `{database}`, and no schema is named (`TablePrefix::in_schema`)"
+        "in the `search_path` of the session, `{path}` in database `{database}`, and no schema is \
+         named (`TablePrefix::in_schema`)"
     ))
 }
 

@@ -324,8 +324,8 @@ impl Salvage<'_> {
             |time| self.dialect.event_time(time),
         );
         let mut insert = self.sql(&format!(
-            "INSERT INTO {} (shard, {}, position, route, attempts, error_message, cause, parks, raw, first_failed_at, \
-             failed_at) VALUES (",
+            "INSERT INTO {} (shard, {}, position, route, attempts, error_message, cause, parks, \
+             raw, first_failed_at, failed_at) VALUES (",
             self.tables.dead_letter(),
             written_columns(),
         ));

@@ -419,8 +419,9 @@ impl Settling<'_> {
     fn hold_since(&self, route: &str, ordered: bool, unroutable_since: &str) -> Sql {
         let held = self.tables.held();
         self.sql(&format!(
-            "INSERT INTO {held} (shard, position, route, {MOVED}, ordered, unroutable_since, attempts, retry_after, \
-             first_failed_at, error_message, delivered) SELECT o.shard, o.position, "
+            "INSERT INTO {held} (shard, position, route, {MOVED}, ordered, unroutable_since, \
+             attempts, retry_after, first_failed_at, error_message, delivered) SELECT o.shard, \
+             o.position, "
         ))
         .bind(route)
         .push(&format!(", {MOVED}, "))
@@ -440,9 +441,15 @@ impl Settling<'_> {
             .bind(self.shard)
             .push(" AND o.position")
             .one_of(positions)
-            .push(&format!(" AND NOT EXISTS (SELECT 1 FROM {held} x WHERE x.event_id = o.event_id AND x.route = "))
+            .push(&format!(
+                " AND NOT EXISTS (SELECT 1 FROM {held} x WHERE x.event_id = o.event_id \
+                            AND x.route = "
+            ))
             .bind(route)
-            .push(&format!(") AND NOT EXISTS (SELECT 1 FROM {dead} x WHERE x.event_id = o.event_id AND x.route = "))
+            .push(&format!(
+                ") AND NOT EXISTS (SELECT 1 FROM {dead} x WHERE x.event_id = \
+                            o.event_id AND x.route = "
+            ))
             .bind(route)
             .push(")")
     }
@@ -463,7 +470,10 @@ impl Settling<'_> {
         let insert = insert
             .push(" AND o.position = ")
             .bind(position)
-            .push(&format!(" AND NOT EXISTS (SELECT 1 FROM {dead} x WHERE x.event_id = o.event_id AND x.route = "));
+            .push(&format!(
+                " AND NOT EXISTS (SELECT 1 FROM {dead} x WHERE x.event_id = o.event_id \
+                            AND x.route = "
+            ));
         let insert = insert.bind(to).push(")");
         self.execute(insert.push(&self.dialect.or_leave(held, &["shard", "route", "position"])))
             .await
@@ -495,8 +505,8 @@ impl Settling<'_> {
     fn letter(&self, route: &str, dead: &Burial, first_failed_at: &str) -> Sql {
         let letters = self.tables.dead_letter();
         self.sql(&format!(
-            "INSERT INTO {letters} (shard, position, route, {MOVED}, attempts, error_message, cause, delivered, parks, \
-             first_failed_at, failed_at) SELECT o.shard, o.position, "
+            "INSERT INTO {letters} (shard, position, route, {MOVED}, attempts, error_message, \
+             cause, delivered, parks, first_failed_at, failed_at) SELECT o.shard, o.position, "
         ))
         .bind(route)
         .push(&format!(", {MOVED}, "))
@@ -509,7 +519,10 @@ impl Settling<'_> {
         .bind(names(&dead.delivered))
         .push(", ")
         .bind(dead.parks)
-        .push(&format!(" AND o.aggregate_id <> '', {first_failed_at}, {}", self.dialect.now()))
+        .push(&format!(
+            " AND o.aggregate_id <> '', {first_failed_at}, {}",
+            self.dialect.now()
+        ))
     }
 
     async fn held_failed(

@@ -203,10 +203,15 @@ async fn late_commits_are_never_lost_and_a_bound_by_the_largest_position_seen_lo
 #[tokio::test]
 async fn a_transaction_that_only_writes_events_has_its_id_before_its_position() {
     on_postgres(async |db| {
-        let position = "SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef WHERE adrelid = 'bento_outbox'::regclass";
+        let position = "SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef WHERE adrelid = \
+                        'bento_outbox'::regclass";
         let default: String = one(&db, position).await.try_get_by_index(0).unwrap();
-        assert!(default.contains("pg_current_xact_id() IS NOT NULL"), "{default}");
-        let cache = "SELECT cache_size FROM pg_sequences WHERE sequencename = 'bento_outbox_position'";
+        assert!(
+            default.contains("pg_current_xact_id() IS NOT NULL"),
+            "{default}"
+        );
+        let cache = "SELECT cache_size FROM pg_sequences WHERE sequencename = \
+                     'bento_outbox_position'";
         assert_eq!(one(&db, cache).await.try_get_by_index::<i64>(0).unwrap(), 1);
     })
     .await;
@@ -248,7 +253,8 @@ async fn reading_does_not_walk_over_deleted_rows_that_somebody_may_still_see() {
 
 async fn blocks_read(db: &DatabaseConnection, floor: i64) -> u64 {
     let select = format!(
-        "SELECT payload FROM bento_outbox WHERE shard = 0 AND position > {floor} ORDER BY position LIMIT 200"
+        "SELECT payload FROM bento_outbox WHERE shard = 0 AND position > {floor} ORDER BY \
+         position LIMIT 200"
     );
     let tx = pinned(db).await;
     let plan = explained(&tx, &format!("(ANALYZE, BUFFERS) {select}")).await;

@@ -160,8 +160,9 @@ impl TryFrom<String> for TablePrefix {
 pub enum InvalidTablePrefix {
     /// The prefix cannot begin a table name.
     #[error(
-        "`{prefix}` cannot begin a table name; use at most {} lower-case letters, digits and `_`, not beginning with a digit, and name a \
-         schema with `in_schema`, or before a dot in settings: `billing.bento_`",
+        "`{prefix}` cannot begin a table name; use at most {} lower-case letters, digits and `_`, \
+         not beginning with a digit, and name a schema with `in_schema`, or before a dot in \
+         settings: `billing.bento_`",
         TablePrefix::MAX_LEN
     )]
     Prefix {
@@ -170,8 +171,8 @@ pub enum InvalidTablePrefix {
     },
     /// The schema has a name that Bento does not write into SQL.
     #[error(
-        "`{schema}` cannot name the schema of the tables; use 1 to {} ASCII letters, digits, `_` and `-`, without quotes, or rename the \
-         schema",
+        "`{schema}` cannot name the schema of the tables; use 1 to {} ASCII letters, digits, `_` \
+         and `-`, without quotes, or rename the schema",
         TablePrefix::MAX_SCHEMA_LEN
     )]
     Schema {

@@ -46,7 +46,11 @@ async fn finish<T, E>(
         Err(error) => {
             // The caller wants to know why its closure failed; the database rolls back in any case.
             if let Err(rollback) = transaction.rollback().await {
-                tracing::warn!(target: telemetry::TARGET_FLUSH, error = with_causes(&rollback), "a rollback failed");
+                tracing::warn!(
+                    target: telemetry::TARGET_FLUSH,
+                    error = with_causes(&rollback),
+                    "a rollback failed",
+                );
             }
             Err(TransactionError::Transaction(error))
         }

@@ -8,7 +8,8 @@ use bento_core::Aggregate;
     message = "`{Self}` has no pending events to be collected",
     label = "not an aggregate",
     note = "an `ActiveModel` has no events: collect the model before `into_active_model()`",
-    note = "a struct of your own becomes an aggregate with `#[aggregate(events(…))]` above its derives"
+    note = "a struct of your own becomes an aggregate with `#[aggregate(events(…))]` above its \
+            derives"
 )]
 pub trait Collected: Aggregate {}
 

@@ -10,7 +10,8 @@ const ROLLBACK: &str =
     "use `rollback` of the transaction, or of a nested one, which forgets its events";
 const SAVEPOINT: &str =
     "use `begin` of the transaction for a nested one, whose events follow its savepoint";
-const DDL: &str = "MySQL and MariaDB commit before such a statement; run it outside of the transaction, through `OutboxConnection::inner`";
+const DDL: &str = "MySQL and MariaDB commit before such a statement; run it outside of the \
+                   transaction, through `OutboxConnection::inner`";
 
 /// Each word with the way out.
 const CONTROL: [(&str, &str); 9] = [

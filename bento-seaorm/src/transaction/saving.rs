@@ -21,8 +21,8 @@ use crate::error::Error;
     message = "`{Self}` is not a SeaORM model with `#[aggregate(…)]`",
     label = "`insert`, `update` and `save` cannot save this",
     note = "save the model itself, not its `ActiveModel`: that has no events",
-    note = "put `#[aggregate(…)]` above `#[sea_orm::model]` on the model; for another struct write its rows with SeaORM and \
-            hand its events over with `tx.collect(&mut aggregate)`"
+    note = "put `#[aggregate(…)]` above `#[sea_orm::model]` on the model; for another struct \
+            write its rows with SeaORM and hand its events over with `tx.collect(&mut aggregate)`"
 )]
 pub trait SavedModel:
     Aggregate

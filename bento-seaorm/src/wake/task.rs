@@ -26,8 +26,9 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 /// A name that no two outboxes of a database have in common, and that fits into the 63 bytes of an
 /// identifier. The schema is that of the tables; before they are migrated, the one that they will
 /// be in. It is the same whether the schema is named or found.
-const CHANNEL: &str = "SELECT 'bento_wake_' || md5(concat_ws('.', coalesce((SELECT relnamespace::regnamespace::text \
-    FROM pg_class WHERE oid = to_regclass($1)), quote_ident($3), quote_ident(current_schema())), $2))";
+const CHANNEL: &str = "SELECT 'bento_wake_' || md5(concat_ws('.', coalesce((SELECT \
+                       relnamespace::regnamespace::text FROM pg_class WHERE oid = \
+                       to_regclass($1)), quote_ident($3), quote_ident(current_schema())), $2))";
 
 /// What both tasks need.
 pub(super) struct Bridge {

@@ -288,8 +288,9 @@ async fn connections_that_are_lost_are_made_again() {
         first.wake.wake(&[1]);
         assert_eq!(told(&second).await, BTreeSet::from([1]));
         // The listeners, and the connection that has sent.
-        let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() \
-                    AND (query LIKE 'LISTEN%' OR query LIKE 'SELECT pg_notify%')";
+        let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = \
+                    current_database() AND (query LIKE 'LISTEN%' OR query LIKE 'SELECT \
+                    pg_notify%')";
         db.execute_unprepared(kill).await.unwrap();
         let recovers = async {
             loop {
@@ -299,7 +300,10 @@ async fn connections_that_are_lost_are_made_again() {
                 }
             }
         };
-        assert_eq!(timeout(SOON, recovers).await.expect("it recovers"), BTreeSet::from([2]));
+        assert_eq!(
+            timeout(SOON, recovers).await.expect("it recovers"),
+            BTreeSet::from([2])
+        );
     })
     .await;
 }

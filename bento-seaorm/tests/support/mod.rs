@@ -94,8 +94,8 @@ impl TestDatabase {
 
     /// What the outbox holds, in the order of positions.
     pub async fn outbox(&self) -> Vec<OutboxRow> {
-        let sql = "SELECT event_id, event_type, aggregate_type, aggregate_id, sequence, tenant_id, payload, headers, shard \
-                   FROM bento_outbox ORDER BY position";
+        let sql = "SELECT event_id, event_type, aggregate_type, aggregate_id, sequence, \
+                   tenant_id, payload, headers, shard FROM bento_outbox ORDER BY position";
         let rows = self
             .db
             .query_all_raw(sea_orm::Statement::from_string(self.backend, sql))

@@ -107,11 +107,13 @@ async fn is_whole(database: &TestDatabase, db: &DatabaseConnection, connections:
 async fn no_session_is_in_a_transaction(database: &TestDatabase) {
     let open = match database.backend() {
         DbBackend::Postgres => {
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'"
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state \
+             LIKE 'idle in transaction%'"
         }
         DbBackend::MySql => {
-            "SELECT count(*) FROM information_schema.innodb_trx t JOIN information_schema.processlist p \
-             ON p.id = t.trx_mysql_thread_id WHERE p.db = DATABASE() AND p.command = 'Sleep'"
+            "SELECT count(*) FROM information_schema.innodb_trx t JOIN \
+             information_schema.processlist p ON p.id = t.trx_mysql_thread_id WHERE p.db = \
+             DATABASE() AND p.command = 'Sleep'"
         }
         _ => return,
     };

@@ -173,7 +173,8 @@ async fn a_failed_commit_gives_back_what_was_collected(database: &TestDatabase) 
     let db = shop::open(database).await;
     let deferred = match database.backend() {
         DbBackend::Postgres | DbBackend::Sqlite => {
-            "CREATE TABLE late (order_id BIGINT REFERENCES orders (id) DEFERRABLE INITIALLY DEFERRED)"
+            "CREATE TABLE late (order_id BIGINT REFERENCES orders (id) DEFERRABLE INITIALLY \
+             DEFERRED)"
         }
         // It has no constraint that is checked at the commit.
         _ => return,
@@ -211,7 +212,8 @@ fn killer(backend: DbBackend) -> Option<Killer> {
         DbBackend::Postgres => Some(Killer {
             id: "SELECT pg_backend_pid()::bigint",
             lock: "BEGIN; LOCK TABLE bento_outbox IN ACCESS EXCLUSIVE MODE",
-            waiting: "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'bento_outbox'::regclass",
+            waiting: "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = \
+                      'bento_outbox'::regclass",
             kill: |id| format!("SELECT pg_terminate_backend({id})"),
             alive: |id| format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {id}"),
         }),

@@ -211,10 +211,12 @@ fn fails_late(backend: DbBackend) -> Statement {
     let sql = match backend {
         DbBackend::Postgres => "SELECT 1 / (3 - n) FROM generate_series(1, 5) AS n",
         DbBackend::MySql => {
-            "SELECT CASE WHEN n = 3 THEN (SELECT 1 UNION SELECT 2) ELSE n END FROM (SELECT 1 AS n UNION SELECT 2 UNION SELECT 3) AS numbers"
+            "SELECT CASE WHEN n = 3 THEN (SELECT 1 UNION SELECT 2) ELSE n END FROM (SELECT 1 AS n \
+             UNION SELECT 2 UNION SELECT 3) AS numbers"
         }
         _ => {
-            "SELECT CASE WHEN n = 3 THEN json('not json') ELSE n END FROM (SELECT 1 AS n UNION SELECT 2 UNION SELECT 3)"
+            "SELECT CASE WHEN n = 3 THEN json('not json') ELSE n END FROM (SELECT 1 AS n UNION \
+             SELECT 2 UNION SELECT 3)"
         }
     };
     Statement::from_string(backend, sql)
@@ -308,7 +310,8 @@ async fn end_from_within(database: &TestDatabase, tx: &OutboxTransaction) {
 /// Waits in a circle with a transaction that has more to undo, so that the server chooses ours.
 async fn be_chosen_in_a_deadlock(database: &TestDatabase, tx: &OutboxTransaction) {
     use sea_orm::TransactionTrait as _;
-    let insert = "INSERT INTO orders (id, total) VALUES (101, 1), (102, 1), (103, 1), (104, 1), (105, 1), (106, 1)";
+    let insert = "INSERT INTO orders (id, total) VALUES (101, 1), (102, 1), (103, 1), (104, 1), \
+                  (105, 1), (106, 1)";
     database
         .db
         .execute_unprepared("INSERT INTO orders (id, total) VALUES (1, 1), (2, 1)")

@@ -158,8 +158,8 @@ async fn a_commit_that_is_cut_off_is_unclear(database: &TestDatabase) {
         return;
     }
     let db = one_session(database).await;
-    let cut = "CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS \
-               $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(10); RETURN NULL; END $$; \
+    let cut = "CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM \
+               pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(10); RETURN NULL; END $$; \
                CREATE CONSTRAINT TRIGGER cut AFTER INSERT ON orders DEFERRABLE INITIALLY DEFERRED \
                FOR EACH ROW EXECUTE FUNCTION cut()";
     database.db.execute_unprepared(cut).await.unwrap();

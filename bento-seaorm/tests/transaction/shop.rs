@@ -140,7 +140,8 @@ pub fn slow(backend: DbBackend) -> &'static str {
         DbBackend::Postgres => "SELECT pg_sleep(1)",
         DbBackend::MySql => "SELECT SLEEP(1)",
         _ => {
-            "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 3000000) SELECT max(x) FROM n"
+            "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 3000000) \
+             SELECT max(x) FROM n"
         }
     }
 }

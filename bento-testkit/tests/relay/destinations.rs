@@ -347,8 +347,8 @@ async fn a_relay_that_is_to_route_to_where_nobody_leads_is_not_started() {
     );
     assert_eq!(
         refused.to_string(),
-        "route `nowhere` leads to destination `nowhere`, which no publisher serves; add a publisher named `nowhere` to the \
-         `Publishers`, or name one of them with `Destination::via`"
+        "route `nowhere` leads to destination `nowhere`, which no publisher serves; add a \
+         publisher named `nowhere` to the `Publishers`, or name one of them with `Destination::via`"
     );
     assert!(matches!(
         pair.relay(router()).run_once().await,

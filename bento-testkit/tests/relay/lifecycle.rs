@@ -196,7 +196,8 @@ fn a_relay_outside_a_runtime_says_what_it_needs() {
     assert!(matches!(error, StartError::NoRuntime));
     assert_eq!(
         error.to_string(),
-        "a relay needs a tokio runtime; start it inside one, or call `start` within `Runtime::enter`"
+        "a relay needs a tokio runtime; start it inside one, or call `start` within \
+         `Runtime::enter`"
     );
 }
 

@@ -161,12 +161,12 @@ mod tests {
         let lines: Vec<_> = text.lines().collect();
         let beginnings = [
             format!(
-                "the publisher `nats` of kind `nats`, which serves the destinations `audit`, `search`, cannot be used: \
-                 no connection to 127.0.0.1:{nats}: "
+                "the publisher `nats` of kind `nats`, which serves the destinations `audit`, \
+                 `search`, cannot be used: no connection to 127.0.0.1:{nats}: "
             ),
             format!(
-                "the publisher `redis` of kind `redis`, which serves the destination `cache`, cannot be used: \
-                 no connection to 127.0.0.1:{redis}: "
+                "the publisher `redis` of kind `redis`, which serves the destination `cache`, \
+                 cannot be used: no connection to 127.0.0.1:{redis}: "
             ),
         ];
         assert_eq!(lines.len(), 2, "{text}");

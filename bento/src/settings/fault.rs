@@ -161,7 +161,8 @@ impl fmt::Display for Fault {
             }
             FaultKind::FeatureOff { feature } => write!(
                 f,
-                "`{path}` needs the cargo feature `{feature}` of `bento-brokers`, without which this program was built"
+                "`{path}` needs the cargo feature `{feature}` of `bento-brokers`, without which \
+                 this program was built"
             ),
             FaultKind::Syntax { message } => f.write_str(message),
             FaultKind::Router(fault) if path.is_empty() => write!(f, "{fault}"),

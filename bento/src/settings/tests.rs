@@ -37,8 +37,14 @@ fn nothing_configured_is_the_defaults() {
 #[test]
 fn the_environment_goes_before_later_files_and_these_before_earlier_ones() {
     let settings = Settings::builder()
-        .vars([("BENTO_RELAY__WORKERS", "7"), ("BENTO_RELAY__RETRY__TRANSIENT__MAX_ATTEMPTS", "9")])
-        .toml("[relay]\nbatch = 1\nworkers = 1\ncircuit.failure_threshold = 1\nretry.transient.base = \"1s\"")
+        .vars([
+            ("BENTO_RELAY__WORKERS", "7"),
+            ("BENTO_RELAY__RETRY__TRANSIENT__MAX_ATTEMPTS", "9"),
+        ])
+        .toml(
+            "[relay]\nbatch = 1\nworkers = 1\ncircuit.failure_threshold = \
+               1\nretry.transient.base = \"1s\"",
+        )
         .unwrap()
         .toml("[relay]\nbatch = 2\nworkers = 2")
         .unwrap()
@@ -230,7 +236,8 @@ fn a_number_out_of_range_is_shown_with_its_line() {
         "",
         &[("BENTO_RELAY__RETRY__TRANSIENT__MAX_ATTEMPTS", "0")],
         expect![
-            "BENTO_RELAY__RETRY__TRANSIENT__MAX_ATTEMPTS: `relay.retry.transient.max_attempts`: out of range; it is at least 1"
+            "BENTO_RELAY__RETRY__TRANSIENT__MAX_ATTEMPTS: `relay.retry.transient.max_attempts`: \
+             out of range; it is at least 1"
         ],
     );
     refuses(
@@ -246,14 +253,16 @@ fn a_publisher_has_to_be_there() {
         "publisher = \"nats\"",
         &[],
         expect![
-            "bento.toml:1: `publisher`: there is no section `[publishers.nats]`; it can be `console`, `memory`"
+            "bento.toml:1: `publisher`: there is no section `[publishers.nats]`; it can be \
+             `console`, `memory`"
         ],
     );
     refuses(
         "publisher = \"audti\"\n[publishers.audit]\nkind = \"console\"",
         &[],
         expect![
-            "bento.toml:1: `publisher`: there is no section `[publishers.audti]`; it can be `console`, `memory`, `audit`, did you mean `audit`?"
+            "bento.toml:1: `publisher`: there is no section `[publishers.audti]`; it can be \
+             `console`, `memory`, `audit`, did you mean `audit`?"
         ],
     );
     refuses(
@@ -273,7 +282,8 @@ fn a_kind_that_is_not_built_in_names_its_feature() {
         "publisher = \"nats\"\n[publishers.nats]\nprefix = \"shop\"",
         &[],
         expect![
-            "bento.toml:2: `publishers.nats` needs the cargo feature `nats` of `bento-brokers`, without which this program was built"
+            "bento.toml:2: `publishers.nats` needs the cargo feature `nats` of `bento-brokers`, \
+             without which this program was built"
         ],
     );
 }
@@ -376,21 +386,24 @@ fn rules_that_cannot_be_used_are_shown_with_their_line() {
         &ROUTES.replace("\"memory\"", "\"memroy\""),
         &[],
         expect![
-            "bento.toml:9: `router.destinations.audit.publisher` is none of `console`, `memory`; did you mean `memory`?"
+            "bento.toml:9: `router.destinations.audit.publisher` is none of `console`, `memory`; \
+             did you mean `memory`?"
         ],
     );
     refuses(
         ROUTES,
         &[("BENTO_ROUTER__FILE", "routes.toml")],
         expect![
-            "bento.toml:5: `router.destinations`: the rules are in the file that BENTO_ROUTER__FILE names; they cannot stand here too"
+            "bento.toml:5: `router.destinations`: the rules are in the file that \
+             BENTO_ROUTER__FILE names; they cannot stand here too"
         ],
     );
     refuses(
         "",
         &[("BENTO_ROUTER__FILE", "nowhere.toml")],
         expect![
-            "BENTO_ROUTER__FILE: `router.file`: nowhere.toml cannot be read: No such file or directory (os error 2)"
+            "BENTO_ROUTER__FILE: `router.file`: nowhere.toml cannot be read: No such file or \
+             directory (os error 2)"
         ],
     );
     let unsaid = format!("{ROUTES}[publishers.console]");
@@ -433,7 +446,11 @@ fn rules_can_be_in_a_file_beside_the_one_that_names_it() {
         "routes.json",
         r#"{"version": 1, "rules": [{"name": "all", "to": ["memory"]}]}"#,
     );
-    expect!["…/routes.json: `rules[0].to[0]`: there is no destination `memory`, nor any other: define it under `destinations`"].assert_eq(&shown(load().unwrap_err()));
+    expect![
+        "…/routes.json: `rules[0].to[0]`: there is no destination `memory`, nor any other: \
+             define it under `destinations`"
+    ]
+    .assert_eq(&shown(load().unwrap_err()));
     std::fs::remove_dir_all(&folder).unwrap();
 }
 

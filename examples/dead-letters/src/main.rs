@@ -34,7 +34,8 @@ async fn main() -> Result<()> {
     let alice = Operator::new(&store, "alice");
 
     println!(
-        "1. the broker has no topic for orders in CHF, nor for an event that an old release has left"
+        "1. the broker has no topic for orders in CHF, nor for an event that an old release has \
+         left"
     );
     broker.fail(refuse);
     setup::leave_an_event_that_nobody_declares(&database, "A-0").await?;

@@ -100,9 +100,12 @@ impl From<Order> for OrderView {
 
 /// Place an order
 #[utoipa::path(post, path = "/orders", tag = "orders", params(Headers), request_body = NewOrder, responses(
-    (status = 201, description = "It is placed", body = OrderView, headers(("location" = String, description = "Its path"))),
-    (status = 415, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
-    (status = 422, description = "This is no order", body = Problem, content_type = "application/problem+json"),
+    (status = 201, description = "It is placed", body = OrderView,
+        headers(("location" = String, description = "Its path"))),
+    (status = 415, description = "The body is no JSON", body = Problem,
+        content_type = "application/problem+json"),
+    (status = 422, description = "This is no order", body = Problem,
+        content_type = "application/problem+json"),
     Refusals,
 ))]
 async fn place(
@@ -149,7 +152,8 @@ async fn list(
 /// Look at an order
 #[utoipa::path(get, path = "/orders/{id}", tag = "orders", params(("id" = Uuid, Path), Headers), responses(
     (status = 200, description = "The order", body = OrderView),
-    (status = 404, description = "There is no such order", body = Problem, content_type = "application/problem+json"),
+    (status = 404, description = "There is no such order", body = Problem,
+        content_type = "application/problem+json"),
     Refusals,
 ))]
 async fn show(
@@ -166,8 +170,10 @@ async fn show(
 /// Confirm an order that was placed
 #[utoipa::path(post, path = "/orders/{id}/confirm", tag = "orders", params(("id" = Uuid, Path), Headers), responses(
     (status = 200, description = "It is confirmed", body = OrderView),
-    (status = 404, description = "There is no such order", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "It is not just placed", body = Problem, content_type = "application/problem+json"),
+    (status = 404, description = "There is no such order", body = Problem,
+        content_type = "application/problem+json"),
+    (status = 409, description = "It is not just placed", body = Problem,
+        content_type = "application/problem+json"),
     Refusals,
 ))]
 async fn confirm(
@@ -181,8 +187,10 @@ async fn confirm(
 /// Pay an order that was confirmed
 #[utoipa::path(post, path = "/orders/{id}/pay", tag = "orders", params(("id" = Uuid, Path), Headers), responses(
     (status = 200, description = "It is paid", body = OrderView),
-    (status = 404, description = "There is no such order", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "It is not just confirmed", body = Problem, content_type = "application/problem+json"),
+    (status = 404, description = "There is no such order", body = Problem,
+        content_type = "application/problem+json"),
+    (status = 409, description = "It is not just confirmed", body = Problem,
+        content_type = "application/problem+json"),
     Refusals,
 ))]
 async fn pay(
@@ -197,10 +205,14 @@ async fn pay(
 #[utoipa::path(post, path = "/orders/{id}/cancel", tag = "orders", params(("id" = Uuid, Path), Headers),
     request_body = Cancellation, responses(
     (status = 200, description = "It is cancelled", body = OrderView),
-    (status = 404, description = "There is no such order", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "It is paid or cancelled", body = Problem, content_type = "application/problem+json"),
-    (status = 415, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
-    (status = 422, description = "The body is of another shape", body = Problem, content_type = "application/problem+json"),
+    (status = 404, description = "There is no such order", body = Problem,
+        content_type = "application/problem+json"),
+    (status = 409, description = "It is paid or cancelled", body = Problem,
+        content_type = "application/problem+json"),
+    (status = 415, description = "The body is no JSON", body = Problem,
+        content_type = "application/problem+json"),
+    (status = 422, description = "The body is of another shape", body = Problem,
+        content_type = "application/problem+json"),
     Refusals,
 ))]
 async fn cancel(

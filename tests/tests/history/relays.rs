@@ -84,7 +84,8 @@ impl Relays {
     /// Waits until the leases of the paused relay have run out and the shards are taken, but for
     /// those that it locked in the middle of a transaction.
     async fn taken_over(&self) {
-        let run_out = "SELECT shard FROM bento_relay_shard WHERE expires_at <= CURRENT_TIMESTAMP FOR UPDATE SKIP LOCKED";
+        let run_out = "SELECT shard FROM bento_relay_shard WHERE expires_at <= CURRENT_TIMESTAMP \
+                       FOR UPDATE SKIP LOCKED";
         let alive = "SELECT count(*) FROM bento_relay WHERE expires_at > CURRENT_TIMESTAMP";
         while self.count(alive).await > 1 || self.has_row(run_out).await {
             tokio::time::sleep(Duration::from_millis(50)).await;

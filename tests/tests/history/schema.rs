@@ -33,7 +33,8 @@ pub async fn create(database: &DatabaseConnection) {
 const TABLES: &[&str] = &[
     "CREATE TABLE account (id bigint PRIMARY KEY, version bigint NOT NULL)",
     "CREATE TABLE early_account (id bigint PRIMARY KEY, version bigint NOT NULL)",
-    "CREATE TABLE truth (token varchar(40) PRIMARY KEY, account bigint NOT NULL, version bigint NOT NULL)",
+    "CREATE TABLE truth (token varchar(40) PRIMARY KEY, account bigint NOT NULL, version bigint \
+     NOT NULL)",
 ];
 
 /// The copies are filled by a trigger in the writer's own transaction, and nobody but the wrong
@@ -49,7 +50,8 @@ const POSTGRES: &[&str] = &[
             INSERT INTO queue_copy VALUES (NEW.position, NEW.payload);
         END IF;
         RETURN NULL; END $$",
-    "CREATE TRIGGER copy_outbox AFTER INSERT ON bento_outbox FOR EACH ROW EXECUTE FUNCTION copy_outbox()",
+    "CREATE TRIGGER copy_outbox AFTER INSERT ON bento_outbox FOR EACH ROW EXECUTE FUNCTION \
+     copy_outbox()",
 ];
 
 const MYSQL: &[&str] = &[

@@ -136,7 +136,8 @@ async fn claim(
     claimed: &Mutex<Vec<String>>,
 ) -> Result<usize, DbErr> {
     let tx = database.begin().await?;
-    let sql = "SELECT position, payload FROM queue_copy ORDER BY position LIMIT 10 FOR UPDATE SKIP LOCKED";
+    let sql = "SELECT position, payload FROM queue_copy ORDER BY position LIMIT 10 FOR UPDATE \
+               SKIP LOCKED";
     let rows = tx
         .query_all_raw(Statement::from_string(database.get_database_backend(), sql))
         .await?;

@@ -43,7 +43,8 @@ impl<'a> Scene<'a> {
             DbBackend::MySql => "bigint AUTO_INCREMENT PRIMARY KEY",
             _ => "integer PRIMARY KEY",
         };
-        let columns = "relay varchar(40) NOT NULL, token varchar(40) NOT NULL, event_type varchar(40) NOT NULL";
+        let columns = "relay varchar(40) NOT NULL, token varchar(40) NOT NULL, event_type \
+                       varchar(40) NOT NULL";
         let table = format!("CREATE TABLE broker_log (id {id}, {columns})");
         database.db.execute_unprepared(&table).await.unwrap();
         let outbox = OutboxConnection::new(database.connect(2).await);

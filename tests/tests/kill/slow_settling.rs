@@ -29,8 +29,10 @@ pub async fn end(database: &DatabaseConnection) {
 }
 
 const POSTGRES: &[&str] = &[
-    "CREATE FUNCTION take_time() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.1); RETURN NULL; END $$",
-    "CREATE TRIGGER slow_settling AFTER DELETE ON bento_outbox FOR EACH ROW EXECUTE FUNCTION take_time()",
+    "CREATE FUNCTION take_time() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM \
+     pg_sleep(0.1); RETURN NULL; END $$",
+    "CREATE TRIGGER slow_settling AFTER DELETE ON bento_outbox FOR EACH ROW EXECUTE FUNCTION \
+     take_time()",
 ];
 
 const MYSQL: &[&str] =

@@ -196,7 +196,8 @@ impl<H: PublisherHarness> Scene<'_, H> {
         let [opened, half_open, closed] =
             ["opened", "half_open", "closed"].map(|change| self.changes(change));
         let counts = format!(
-            "{account}; circuit opened {opened}, half open {half_open}, closed {closed} times; found {} ms after it was back\n",
+            "{account}; circuit opened {opened}, half open {half_open}, closed {closed} times; \
+             found {} ms after it was back\n",
             found_after.as_millis()
         );
         print!("{}: {counts}", self.broker);

@@ -8,8 +8,9 @@ pub(super) const NAME: &str = "mock";
 
 /// The mock cluster, which each test makes for itself: it needs no program.
 pub(super) fn use_it(kind: Kind, _: &Probe<'_>) -> Result<Server> {
-    let why_less = "it asks for no TLS and no password, and a broker that stops is cut off, not killed; the tests of these need tansu, which \
-                    `cargo xtask test --only kafka` builds once for each user";
+    let why_less = "it asks for no TLS and no password, and a broker that stops is cut off, not \
+                    killed; the tests of these need tansu, which `cargo xtask test --only kafka` \
+                    builds once for each user";
     match kind {
         Kind::Kafka => Ok(Server {
             url: NAME.to_owned(),

@@ -136,7 +136,8 @@ mod tests {
 
     #[test]
     fn a_function_of_a_public_trait_has_it_too() {
-        let text = "pub trait Wait {\n    /// Waits.\n    fn wait(\n        &self,\n    ) -> impl Future<Output = ()> + Send;\n    fn now(&self);\n}\n";
+        let text = "pub trait Wait {\n    /// Waits.\n    fn wait(\n        &self,\n    ) -> impl \
+                    Future<Output = ()> + Send;\n    fn now(&self);\n}\n";
         assert_eq!(faults_in("bento-seaorm/src/wait.rs", text), 1);
         assert_eq!(
             faults_in(

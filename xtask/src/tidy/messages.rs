@@ -103,7 +103,8 @@ fn normal(text: &str) -> String {
 mod tests {
     use super::*;
 
-    const EXPECTED: &str = "error: `A` cannot be raised\n  | ^ not an event\n  = note: the keys are `a`, `b`, `c`; did\n   you mean `a`?";
+    const EXPECTED: &str = "error: `A` cannot be raised\n  | ^ not an event\n  = note: the keys \
+                            are `a`, `b`, `c`; did\n   you mean `a`?";
 
     fn judged(message: &str) -> bool {
         let readme = format!(

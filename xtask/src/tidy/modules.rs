@@ -191,7 +191,8 @@ mod tests {
 
     #[test]
     fn every_name_of_a_group_and_every_path_in_code_counts() {
-        let text = "use crate::{\n    id::{Id, relay},\n    outbox::Row,\n};\nfn f() { crate::publish::g() }\n";
+        let text = "use crate::{\n    id::{Id, relay},\n    outbox::Row,\n};\nfn f() { \
+                    crate::publish::g() }\n";
         assert_eq!(faults_in([("event.rs", text)]).len(), 2);
         assert_eq!(
             faults_in([("event.rs", "use super::relay::Relay;")]).len(),
@@ -212,8 +213,9 @@ mod tests {
 
     #[test]
     fn comments_texts_and_tests_are_free() {
-        let text = "/// See [`crate::relay`].\nconst A: &str = \"crate::relay\";\n#[cfg(test)]\nmod tests {\n    \
-            use crate::relay::Relay;\n}\n";
+        let text = "/// See [`crate::relay`].\nconst A: &str = \
+                    \"crate::relay\";\n#[cfg(test)]\nmod tests {\n    use \
+                    crate::relay::Relay;\n}\n";
         assert_eq!(faults_in([("event.rs", text)]), Vec::<String>::new());
         assert_eq!(
             faults_in([("event/tests.rs", "use crate::relay::Relay;")]),

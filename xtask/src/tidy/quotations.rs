@@ -143,7 +143,8 @@ mod tests {
             readme("```rust\na\n```\n"),
             ["README.md:1: Rust without `<!-- quoted from … -->` above it"]
         );
-        let quoting = "<!-- quoted from xtask/src/tidy/quotations.rs -->\n\n```rust\nuse std::fs;\n// …\nNOPE\n```\n";
+        let quoting = "<!-- quoted from xtask/src/tidy/quotations.rs -->\n\n```rust\nuse \
+                       std::fs;\n// …\nNOPE\n```\n";
         assert_eq!(readme(quoting).len(), 1);
         assert_eq!(
             readme(&quoting.replace("NOPE", "use super::{Source, resolve};")),

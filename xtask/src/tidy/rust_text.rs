@@ -163,7 +163,8 @@ mod tests {
 
     #[test]
     fn a_test_only_item_is_blank_to_its_end() {
-        let text = "a\n#[cfg(test)]\nmod tests { fn b() { c[1]; } }\nd\n#[cfg(all(test, unix))]\nuse e;\nf";
+        let text = "a\n#[cfg(test)]\nmod tests { fn b() { c[1]; } }\nd\n#[cfg(all(test, \
+                    unix))]\nuse e;\nf";
         let code = code_without_tests(text);
         assert_eq!(code.split_whitespace().collect::<Vec<_>>(), ["a", "d", "f"]);
         assert_eq!(line_of(&code, code.find('f').unwrap()), 7);

@@ -84,7 +84,8 @@ fn event(contender: Contender, number: usize, text: &mut String) -> std::fmt::Re
     match contender {
         Contender::Bento => writeln!(
             text,
-            "\n#[domain_event(schema = \"thing.happened_{number}\", version = {version})]\n#[derive(Clone, Debug, PartialEq)]"
+            "\n#[domain_event(schema = \"thing.happened_{number}\", version = \
+             {version})]\n#[derive(Clone, Debug, PartialEq)]"
         )?,
         Contender::Serde => writeln!(
             text,
@@ -133,8 +134,8 @@ fn aggregate(
     match contender {
         Contender::Bento => writeln!(
             text,
-            "\n#[aggregate(events({}))]\n#[derive(Debug)]\npub struct Thing{number} {{\n    pub id: Uuid,\n    \
-             pub events: PendingEvents,\n}}",
+            "\n#[aggregate(events({}))]\n#[derive(Debug)]\npub struct Thing{number} {{\n    pub \
+             id: Uuid,\n    pub events: PendingEvents,\n}}",
             names.join(", ")
         )?,
         Contender::Serde => {

@@ -75,7 +75,8 @@ fn print(outbox: &Outbox, rounds: usize, measured: &Rounds<Contender>) {
         outbox.rows, outbox.batch
     );
     println!(
-        "| drain | of the plain loop's speed | by processor time | times claim-and-mark's | by processor time | here: events/s | µs of processor per event | of it here |"
+        "| drain | of the plain loop's speed | by processor time | times claim-and-mark's | by \
+         processor time | here: events/s | µs of processor per event | of it here |"
     );
     println!("|---|---:|---:|---:|---:|---:|---:|---:|");
     let rows = [

@@ -16,8 +16,9 @@ pub(crate) const TABLE: &str = "bento_outbox";
 pub(crate) const CLAIM_TABLE: &str = "claim_outbox";
 
 /// What every reader reads.
-pub(crate) const READ: &str = "position, event_id, event_type, schema_version, aggregate_type, aggregate_id, sequence, tenant_id, \
-     topic, routing_key, occurred_at, content_encoding, key_id, headers, payload";
+pub(crate) const READ: &str = "position, event_id, event_type, schema_version, aggregate_type, \
+                               aggregate_id, sequence, tenant_id, topic, routing_key, \
+                               occurred_at, content_encoding, key_id, headers, payload";
 
 /// 16 shards as by default, 10,000 aggregates whose events are far apart; the sequence counts the
 /// rows.
@@ -27,7 +28,8 @@ const SOURCE: &str = "CREATE TABLE bench_source AS
         i AS sequence, now() AS occurred_at, $2::bytea AS payload
     FROM (SELECT i, (i * 7919 % 10000)::int AS aggregate FROM generate_series(1::bigint, $1::bigint) i) rows";
 
-const COLUMNS: &str = "shard, event_id, event_type, schema_version, aggregate_type, aggregate_id, sequence, occurred_at, payload";
+const COLUMNS: &str = "shard, event_id, event_type, schema_version, aggregate_type, aggregate_id, \
+                       sequence, occurred_at, payload";
 
 const CLAIM_DDL: &str = "
     CREATE TABLE claim_outbox (LIKE bento_outbox);
@@ -62,7 +64,8 @@ impl Outbox {
             "TRUNCATE bento_outbox, claim_outbox".to_owned(),
             "CHECKPOINT".to_owned(),
             format!(
-                "INSERT INTO {table} ({COLUMNS}) SELECT {COLUMNS} FROM bench_source ORDER BY sequence"
+                "INSERT INTO {table} ({COLUMNS}) SELECT {COLUMNS} FROM bench_source ORDER BY \
+                 sequence"
             ),
             format!("VACUUM (ANALYZE) {table}"),
         ] {

@@ -57,7 +57,8 @@ async fn compare(database: &PostgresDatabase, sizes: &[usize], rounds: usize) ->
         let contenders = Contenders::new(&pool).await?;
         println!("synchronous_commit = {synchronous_commit}, {rounds} rounds\n");
         println!(
-            "| events | Bento ÷ UNNEST: time | processor | insert_many ÷ Bento: time | processor | µs of Bento, insert_many, UNNEST |"
+            "| events | Bento ÷ UNNEST: time | processor | insert_many ÷ Bento: time | processor \
+             | µs of Bento, insert_many, UNNEST |"
         );
         println!("|---:|---:|---:|---:|---:|---|");
         for &events in sizes {

@@ -13,7 +13,8 @@ const CONTENDERS: u64 = 3;
 /// Makes Bento's outbox by its own migration, and the table of the business rows.
 pub(crate) async fn create(pool: &PgPool) -> Result {
     bento_seaorm::migrate(&pool.clone().into()).await?;
-    let sql = "CREATE TABLE bench_order (id uuid PRIMARY KEY, customer text NOT NULL, total_cents bigint NOT NULL)";
+    let sql = "CREATE TABLE bench_order (id uuid PRIMARY KEY, customer text NOT NULL, total_cents \
+               bigint NOT NULL)";
     sqlx::query(sql).execute(pool).await?;
     Ok(())
 }

@@ -91,7 +91,8 @@ async fn compare(
     }
     println!("{rows} events, {rounds} rounds, streams in files, synchronous_commit = on\n");
     println!(
-        "| to NATS | of the bare client's speed | of the prepared one's | here: events/s | µs of processor per event |"
+        "| to NATS | of the bare client's speed | of the prepared one's | here: events/s | µs of \
+         processor per event |"
     );
     println!("|---|---:|---:|---:|---:|");
     let name = format!(

@@ -14,7 +14,8 @@ const SOURCE: &str = "CREATE TABLE bench_source AS
         i AS sequence, now() AS occurred_at, $2::bytea AS headers, $3::bytea AS payload
     FROM (SELECT i, (i * 7919 % 10000)::int AS aggregate FROM generate_series(1::bigint, $1::bigint) i) rows";
 
-const COLUMNS: &str = "shard, event_id, event_type, schema_version, aggregate_type, aggregate_id, sequence, occurred_at, headers, payload";
+const COLUMNS: &str = "shard, event_id, event_type, schema_version, aggregate_type, aggregate_id, \
+                       sequence, occurred_at, headers, payload";
 
 const HEADERS: &[u8] =
     br#"{"correlation_id":"request-7","traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}"#;
@@ -48,7 +49,8 @@ pub(crate) async fn fill(pool: &PgPool) -> Result {
         "TRUNCATE bento_outbox".to_owned(),
         "CHECKPOINT".to_owned(),
         format!(
-            "INSERT INTO bento_outbox ({COLUMNS}) SELECT {COLUMNS} FROM bench_source ORDER BY sequence"
+            "INSERT INTO bento_outbox ({COLUMNS}) SELECT {COLUMNS} FROM bench_source ORDER BY \
+             sequence"
         ),
         "VACUUM (ANALYZE) bento_outbox".to_owned(),
     ] {

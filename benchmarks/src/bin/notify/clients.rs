@@ -96,7 +96,8 @@ fn insert_order(id: Uuid) -> Statement {
 
 pub(crate) async fn create(pool: &PgPool) -> Result {
     bento_seaorm::migrate(&pool.clone().into()).await?;
-    let sql = "CREATE TABLE bench_order (id uuid PRIMARY KEY, customer text NOT NULL, total_cents bigint NOT NULL)";
+    let sql = "CREATE TABLE bench_order (id uuid PRIMARY KEY, customer text NOT NULL, total_cents \
+               bigint NOT NULL)";
     sqlx::query(sql).execute(pool).await?;
     Ok(())
 }

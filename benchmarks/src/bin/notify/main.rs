@@ -67,7 +67,8 @@ async fn compare(database: &PostgresDatabase, rounds: usize, commits: u32, clien
     }
     let (by_bento, inside) = listeners.heard()?;
     println!(
-        "{clients} clients, {rounds} rounds of {commits} commits, synchronous_commit = on; another session listens."
+        "{clients} clients, {rounds} rounds of {commits} commits, synchronous_commit = on; \
+         another session listens."
     );
     println!("It heard Bento {by_bento} times, and {inside} notifications from inside.\n");
     println!(

@@ -104,7 +104,8 @@ async fn compare(database: &PostgresDatabase, traffic: &Traffic, rounds: usize) 
         pause: (from, to),
     } = traffic;
     println!(
-        "{rounds} rounds of {samples} events, one every {from} to {to} ms, synchronous_commit = on\n"
+        "{rounds} rounds of {samples} events, one every {from} to {to} ms, synchronous_commit = \
+         on\n"
     );
     println!("| relay | median | p95 | p99 | longest |\n|---|---:|---:|---:|---:|");
     for (_, name) in ROWS {

@@ -114,7 +114,8 @@ fn a_condition_makes_sense() {
     refused_rule(
         r#""when":{"any":[{"total":1},{"envelope.tenants":1},{"payload.a":{"gt":true}},{"payload.":1},{"payload.b":1e300},{"not":{"all":[]}}]}"#,
         expect![
-            "rules[0].when.any[4].payload.b: a number of so many digits is rounded on the way: write it as a text"
+            "rules[0].when.any[4].payload.b: a number of so many digits is rounded on the way: \
+             write it as a text"
         ],
     );
     refused_rule(
@@ -211,8 +212,11 @@ fn a_rule_behind_one_that_stops_is_refused_if_nothing_is_left_for_it() {
         ),
         (first().when(eu()), second().when(eu())),
     ] {
-        expect!["rules[1]: no event can ever take this rule: rule `first` before it stops with each of its events"]
-            .assert_eq(&behind(first, second).unwrap_err().to_string());
+        expect![
+            "rules[1]: no event can ever take this rule: rule `first` before it stops with \
+                 each of its events"
+        ]
+        .assert_eq(&behind(first, second).unwrap_err().to_string());
     }
     for (first, second) in [
         (first().events(["order.*"]), second()),
@@ -260,7 +264,8 @@ fn a_transform_whose_names_collide_is_refused() {
     refused_rule(
         r#""transform":{}"#,
         expect![
-            "rules[0].transform: a transform does something: write `include`, `exclude`, `rename`, `add` or `event_type`"
+            "rules[0].transform: a transform does something: write `include`, `exclude`, \
+             `rename`, `add` or `event_type`"
         ],
     );
     refused_rule(
@@ -299,14 +304,34 @@ fn a_member_of_an_all_or_nothing_rule_is_reached_by_no_other_whatever_the_event_
         )
     };
     let audit = || Rule::new("audit").events(["invoice.*"]);
-    expect!["rules[1].to: rules `audit` and `both` both lead to `a`, and rule `both` is all-or-nothing: events of one aggregate would overtake each other there; give one of them a destination of its own, with the same publisher and topic"].assert_eq(&config(audit().to(["c", "a"])).build().unwrap_err().to_string());
+    expect![
+        "rules[1].to: rules `audit` and `both` both lead to `a`, and rule `both` is \
+             all-or-nothing: events of one aggregate would overtake each other there; give one of \
+             them a destination of its own, with the same publisher and topic"
+    ]
+    .assert_eq(
+        &config(audit().to(["c", "a"]))
+            .build()
+            .unwrap_err()
+            .to_string(),
+    );
     assert!(
         config(audit().events(["order.placed"]).stop().to(["a"]))
             .build()
             .is_err()
     );
     assert!(config(audit().to(["c"])).build().is_ok());
-    expect!["rules[0].fallback: `b` belongs to the all-or-nothing rule `both`, whose events and those that fall back would overtake each other there; fall back on a destination of its own, with the same publisher and topic"].assert_eq(&config(audit().to(["c"]).fallback("b")).build().unwrap_err().to_string());
+    expect![
+        "rules[0].fallback: `b` belongs to the all-or-nothing rule `both`, whose events and \
+             those that fall back would overtake each other there; fall back on a destination of \
+             its own, with the same publisher and topic"
+    ]
+    .assert_eq(
+        &config(audit().to(["c"]).fallback("b"))
+            .build()
+            .unwrap_err()
+            .to_string(),
+    );
     assert!(
         config(audit().to(["c"]))
             .with_fallback("a")

@@ -35,12 +35,11 @@ fn raise_positions(tables: &Tables) -> String {
         .map(|table| format!("COALESCE((SELECT MAX(position) FROM {table}), 0)"))
         .join(", ");
     format!(
-        "START TRANSACTION; \
-         INSERT INTO {outbox} (shard, position, event_id, event_type, schema_version, aggregate_type, aggregate_id, occurred_at, payload) \
-         SELECT -1, used.position, UNHEX(REPLACE(UUID(), '-', '')), '', 0, '', '', UTC_TIMESTAMP(6), '' \
-         FROM (SELECT GREATEST({used}) AS position) used WHERE used.position > 0 \
-         ON DUPLICATE KEY UPDATE {outbox}.shard = {outbox}.shard; \
-         ROLLBACK"
+        "START TRANSACTION; INSERT INTO {outbox} (shard, position, event_id, event_type, \
+         schema_version, aggregate_type, aggregate_id, occurred_at, payload) SELECT -1, \
+         used.position, UNHEX(REPLACE(UUID(), '-', '')), '', 0, '', '', UTC_TIMESTAMP(6), '' FROM \
+         (SELECT GREATEST({used}) AS position) used WHERE used.position > 0 ON DUPLICATE KEY \
+         UPDATE {outbox}.shard = {outbox}.shard; ROLLBACK"
     )
 }
 
@@ -251,9 +250,10 @@ fn create_index(index: &Index<'_>, schema: Option<&str>) -> String {
         (index.full_name(), index.table, index.columns, index.kind());
     let database = schema.map_or_else(|| "DATABASE()".to_owned(), |schema| format!("'{schema}'"));
     format!(
-        "SET @bento_index = (SELECT IF(count(*) = 0, 'CREATE {kind} {name} ON {table} ({columns})', 'DO 0') \
-         FROM information_schema.statistics WHERE table_schema = {database} AND table_name = '{}' AND index_name = '{name}'); \
-         PREPARE bento_index FROM @bento_index; EXECUTE bento_index; DEALLOCATE PREPARE bento_index",
+        "SET @bento_index = (SELECT IF(count(*) = 0, 'CREATE {kind} {name} ON {table} \
+         ({columns})', 'DO 0') FROM information_schema.statistics WHERE table_schema = {database} \
+         AND table_name = '{}' AND index_name = '{name}'); PREPARE bento_index FROM @bento_index; \
+         EXECUTE bento_index; DEALLOCATE PREPARE bento_index",
         bare(table)
     )
 }
@@ -265,10 +265,11 @@ fn status_view(tables: &Tables) -> String {
         format!("CASE WHEN JSON_VALID({text}) THEN {text} END")
     };
     let columns = format!(
-        "shard, position, LOWER(CONCAT_WS('-', SUBSTR(HEX(event_id), 1, 8), SUBSTR(HEX(event_id), 9, 4), \
-         SUBSTR(HEX(event_id), 13, 4), SUBSTR(HEX(event_id), 17, 4), SUBSTR(HEX(event_id), 21))) AS event_id, \
-         event_type, schema_version, aggregate_type, aggregate_id, sequence, tenant_id, topic, routing_key, occurred_at, \
-         content_encoding, key_id, {} AS headers, CASE WHEN content_encoding IS NULL THEN {} END AS payload",
+        "shard, position, LOWER(CONCAT_WS('-', SUBSTR(HEX(event_id), 1, 8), SUBSTR(HEX(event_id), \
+         9, 4), SUBSTR(HEX(event_id), 13, 4), SUBSTR(HEX(event_id), 17, 4), SUBSTR(HEX(event_id), \
+         21))) AS event_id, event_type, schema_version, aggregate_type, aggregate_id, sequence, \
+         tenant_id, topic, routing_key, occurred_at, content_encoding, key_id, {} AS headers, \
+         CASE WHEN content_encoding IS NULL THEN {} END AS payload",
         as_json("headers"),
         as_json("payload"),
     );

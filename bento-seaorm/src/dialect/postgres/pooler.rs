@@ -14,9 +14,12 @@ const LOOK: Duration = Duration::from_secs(2);
 const PREPARED: &str = "SELECT 1 AS bento_is_prepared";
 
 /// The advice for each place that notices such a pooler.
-pub(super) const ADVICE: &str = "the connection leads through a pooler that does not follow prepared statements, so a statement may \
-     fail or be taken for another one; use pgbouncer 1.21 or newer with `max_prepared_statements = 200` and \
-     `ignore_startup_parameters = extra_float_digits`, or its session mode, and leave `statement_cache_capacity` at its default";
+pub(super) const ADVICE: &str = "the connection leads through a pooler that does not follow \
+                                 prepared statements, so a statement may fail or be taken for \
+                                 another one; use pgbouncer 1.21 or newer with \
+                                 `max_prepared_statements = 200` and `ignore_startup_parameters = \
+                                 extra_float_digits`, or its session mode, and leave \
+                                 `statement_cache_capacity` at its default";
 
 type Connection = PoolConnection<sqlx::Postgres>;
 

@@ -34,8 +34,9 @@ fn raise_positions(tables: &Tables) -> String {
     .map(|table| format!("(SELECT max(position) FROM {table})"))
     .join(", ");
     format!(
-        "SELECT setval('{sequence}', used.position) FROM (SELECT greatest({used}) AS position) used, {sequence} s \
-         WHERE used.position > s.last_value OR (used.position = s.last_value AND NOT s.is_called)"
+        "SELECT setval('{sequence}', used.position) FROM (SELECT greatest({used}) AS position) \
+         used, {sequence} s WHERE used.position > s.last_value OR (used.position = s.last_value \
+         AND NOT s.is_called)"
     )
 }
 
@@ -182,7 +183,8 @@ fn side_indexes(tables: &Tables) -> Vec<String> {
             .map(indexes::Index::create_if_missing),
     );
     statements.push(format!(
-        "CREATE INDEX IF NOT EXISTS {}_alerted_at ON {dead_letter} (failed_at, event_id) WHERE alerted_at IS NULL",
+        "CREATE INDEX IF NOT EXISTS {}_alerted_at ON {dead_letter} (failed_at, event_id) WHERE \
+         alerted_at IS NULL",
         bare(dead_letter)
     ));
     statements
@@ -246,9 +248,10 @@ fn relay_tables(tables: &Tables) -> Vec<String> {
 fn status_view(tables: &Tables) -> Vec<String> {
     let as_json = tables.named("as_json");
     let columns = format!(
-        "shard, position, event_id::text AS event_id, event_type, schema_version, aggregate_type, aggregate_id, sequence, \
-         tenant_id, topic, routing_key, occurred_at, content_encoding, key_id, \
-         {as_json}(headers) AS headers, CASE WHEN content_encoding IS NULL THEN {as_json}(payload) END AS payload"
+        "shard, position, event_id::text AS event_id, event_type, schema_version, aggregate_type, \
+         aggregate_id, sequence, tenant_id, topic, routing_key, occurred_at, content_encoding, \
+         key_id, {as_json}(headers) AS headers, CASE WHEN content_encoding IS NULL THEN \
+         {as_json}(payload) END AS payload"
     );
     vec![
         format!(

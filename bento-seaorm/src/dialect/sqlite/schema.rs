@@ -154,7 +154,8 @@ fn side_indexes(tables: &Tables) -> Vec<String> {
         .map(indexes::Index::create_if_missing)
         .collect();
     statements.push(format!(
-        "CREATE INDEX IF NOT EXISTS {dead_letter}_alerted_at ON {dead_letter} (failed_at, event_id) WHERE alerted_at IS NULL"
+        "CREATE INDEX IF NOT EXISTS {dead_letter}_alerted_at ON {dead_letter} (failed_at, \
+         event_id) WHERE alerted_at IS NULL"
     ));
     statements
 }
@@ -177,7 +178,8 @@ fn relay_tables(tables: &Tables) -> [String; 4] {
 )"
         ),
         format!(
-            "CREATE TABLE IF NOT EXISTS {relay} (id BLOB NOT NULL PRIMARY KEY, lanes TEXT, expires_at TEXT NOT NULL)"
+            "CREATE TABLE IF NOT EXISTS {relay} (id BLOB NOT NULL PRIMARY KEY, lanes TEXT, \
+             expires_at TEXT NOT NULL)"
         ),
         format!(
             "CREATE TABLE IF NOT EXISTS {meta} (
@@ -206,10 +208,11 @@ fn status_view(tables: &Tables) -> String {
         format!("CASE WHEN json_valid({text}) THEN {text} END")
     };
     let columns = format!(
-        "shard, position, lower(substr(hex(event_id), 1, 8) || '-' || substr(hex(event_id), 9, 4) || '-' || \
-         substr(hex(event_id), 13, 4) || '-' || substr(hex(event_id), 17, 4) || '-' || substr(hex(event_id), 21)) AS event_id, \
-         event_type, schema_version, aggregate_type, aggregate_id, sequence, tenant_id, topic, routing_key, occurred_at, \
-         content_encoding, key_id, {} AS headers, CASE WHEN content_encoding IS NULL THEN {} END AS payload",
+        "shard, position, lower(substr(hex(event_id), 1, 8) || '-' || substr(hex(event_id), 9, 4) \
+         || '-' || substr(hex(event_id), 13, 4) || '-' || substr(hex(event_id), 17, 4) || '-' || \
+         substr(hex(event_id), 21)) AS event_id, event_type, schema_version, aggregate_type, \
+         aggregate_id, sequence, tenant_id, topic, routing_key, occurred_at, content_encoding, \
+         key_id, {} AS headers, CASE WHEN content_encoding IS NULL THEN {} END AS payload",
         as_json("headers"),
         as_json("payload"),
     );

@@ -49,7 +49,8 @@ pub(super) async fn look(
         store.tables.meta(),
     );
     let select = format!(
-        "SELECT {}, (SELECT MAX(shard) FROM {outbox}), (SELECT MAX(shard) FROM {held}) FROM {meta} WHERE id = 1",
+        "SELECT {}, (SELECT MAX(shard) FROM {outbox}), (SELECT MAX(shard) FROM {held}) FROM \
+         {meta} WHERE id = 1",
         meta::COLUMNS
     );
     let Some(row) = store
@@ -57,7 +58,11 @@ pub(super) async fn look(
         .query_one_raw(Sql::new(store.dialect()?, &select).build())
         .await?
     else {
-        tracing::warn!(target: TARGET_RELAY, table = meta, "the sharding of the outbox is not recorded any more, and is recorded again");
+        tracing::warn!(
+            target: TARGET_RELAY,
+            table = meta,
+            "the sharding of the outbox is not recorded any more, and is recorded again",
+        );
         let expected = meta::Expected {
             sharding: Some(sharding),
             ..store.expected.clone()

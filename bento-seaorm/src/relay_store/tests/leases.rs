@@ -131,7 +131,8 @@ async fn is_free(db: &DatabaseConnection, shard: i32) -> bool {
 
 /// How many statements wait for a lock.
 async fn waiting(db: &DatabaseConnection) -> i64 {
-    let asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND \
+                 wait_event_type = 'Lock'";
     let row = db
         .query_one_raw(Statement::from_string(DbBackend::Postgres, asked))
         .await

@@ -54,7 +54,8 @@ async fn forbid(
              $$ BEGIN RAISE EXCEPTION 'not this one' USING ERRCODE = '23514'; END $$"
                 .to_owned(),
             format!(
-                "CREATE TRIGGER refuse BEFORE {change} ON {table} FOR EACH ROW WHEN ({when}) EXECUTE FUNCTION refuse()"
+                "CREATE TRIGGER refuse BEFORE {change} ON {table} FOR EACH ROW WHEN ({when}) \
+                 EXECUTE FUNCTION refuse()"
             ),
         ],
         DbBackend::MySql => vec![format!(

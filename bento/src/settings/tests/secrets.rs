@@ -122,15 +122,18 @@ fn a_secret_that_is_not_in_its_file_or_said_twice_is_refused() {
         named,
         &[],
         expect![
-            "bento.toml:3: `publishers.nats.credentials.token_file`: the file cannot be read: No such file or directory (os error 2)"
+            "bento.toml:3: `publishers.nats.credentials.token_file`: the file cannot be read: No \
+             such file or directory (os error 2)"
         ],
     );
-    let twice = "publisher = \"nats\"\n[publishers.nats.credentials]\ntoken_file = \"nowhere\"\ntoken = \"x\"";
+    let twice = "publisher = \"nats\"\n[publishers.nats.credentials]\ntoken_file = \
+                 \"nowhere\"\ntoken = \"x\"";
     refuses(
         twice,
         &[],
         expect![
-            "bento.toml:2: `publishers.nats.credentials`: expected one key, found `token` and `token_file`"
+            "bento.toml:2: `publishers.nats.credentials`: expected one key, found `token` and \
+             `token_file`"
         ],
     );
 }
