@@ -39,8 +39,8 @@ use crate::task::{Stop, Task};
 /// # async fn page(_: &str) -> Result<(), std::io::Error> { Ok(()) }
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no alert hook",
-    label = "nobody would be told of dead letters",
+    message = "`{Self}` is not an alert hook",
+    label = "dead letters cannot be told through this",
     note = "implement `AlertHook`; `LogAlert` writes each to the log"
 )]
 pub trait AlertHook: fmt::Debug + Send + Sync + 'static {

@@ -81,7 +81,7 @@ impl TenantRequest {
 /// assert_eq!(refused.to_string(), "`alice@acme` may not replay for all tenants: the actor is of another tenant");
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no tenant policy",
+    message = "`{Self}` is not a tenant policy",
     label = "this cannot decide who may do what",
     note = "implement `TenantPolicy`, or give a closure `|request: &TenantRequest| -> Result<(), \
             Refusal>`"
