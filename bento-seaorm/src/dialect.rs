@@ -44,7 +44,7 @@ use crate::tables::Tables;
 
 #[cfg(not(any(feature = "postgres", feature = "mysql", feature = "sqlite")))]
 compile_error!(
-    "bento-seaorm needs a back end: enable one of its features `postgres`, `mysql`, `sqlite`"
+    "no back end is enabled: turn on the feature `postgres`, `mysql` or `sqlite` of `bento-events`"
 );
 
 /// A database as Bento uses it.

@@ -3,8 +3,10 @@
 
 use super::Source;
 
-const CRATES: [&str; 4] = [
+const CRATES: [&str; 6] = [
+    "bento/src/",
     "bento-core/src/",
+    "bento-relay/src/",
     "bento-seaorm/src/",
     "bento-brokers/src/",
     "bento-testkit/src/",
