@@ -42,7 +42,6 @@ mod rewrite;
 mod rule;
 mod tree;
 mod value;
-mod write;
 
 #[cfg(test)]
 mod tests;

@@ -4,36 +4,55 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use self::names::broken_rule;
+use self::names::check_names;
+use self::order::check_order;
+use self::question::question;
 use super::Route;
 use super::Router;
-use super::check::{Check, Question};
+use super::check::Check;
 use super::compiled::{Compiled, CompiledRule, Sample};
-use super::condition::{Condition, Literal, Scalar, Test};
+use super::condition::{Condition, Test};
 use super::config::{RouterConfig, is_reserved};
 use super::contradiction::contradiction;
 use super::error::{Faults, RouterErrors, RouterFault};
 use super::facts::{Slot, Wanted};
-use super::glob::{Glob, covers};
+use super::glob::Glob;
 use super::path::Subject;
 use super::rewrite::Rewrite;
 use super::rule::{Rule, Strategy};
 use crate::publish::Destination;
 use crate::retry::RetryPolicies;
 
-/// Conditions nest no deeper; a file that does was not written by a person.
+mod names;
+mod order;
+mod question;
+
+/// The deepest nesting of conditions.
 const DEPTH_MAX: usize = 64;
 
-/// A delay that is longer leaves every calendar.
+/// The longest delay and the longest deadline of a rule.
 const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-pub(super) fn build(config: &RouterConfig) -> Result<Router, RouterErrors> {
+impl RouterConfig {
+    /// Returns the router of these rules.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them, each with its path: unknown destinations, names that are
+    /// taken, rules that no event can ever take.
+    pub fn build(&self) -> Result<Router, RouterErrors> {
+        build(self)
+    }
+}
+
+fn build(config: &RouterConfig) -> Result<Router, RouterErrors> {
     let mut faults = Faults::default();
     let mut building = Building {
         config,
         wanted: Wanted::default(),
         paths: HashMap::new(),
     };
-    building.check_names(&mut faults);
+    check_names(config, &mut faults);
     faults.at("retry_policies", |faults| building.check_policies(faults));
     let fallback = faults.at("fallback", |faults| {
         building.fallback(config.fallback.as_deref(), faults)
@@ -47,7 +66,7 @@ pub(super) fn build(config: &RouterConfig) -> Result<Router, RouterErrors> {
         };
         indexed.map(compile).collect()
     });
-    building.check_order(&mut faults);
+    check_order(config, &mut faults);
     faults.into_result()?;
     let destinations = config.destinations.iter();
     let plain = destinations.map(|to| {
@@ -94,50 +113,11 @@ fn unless_own(fallback: &Option<Arc<Route>>, name: &str) -> Option<Arc<Route>> {
 struct Building<'c> {
     config: &'c RouterConfig,
     wanted: Wanted,
-    /// How each slot is written.
+    /// The path of each slot, as it is written.
     paths: HashMap<Slot, &'c str>,
 }
 
 impl<'c> Building<'c> {
-    /// Names are there, are those of one thing, and leave the dead letters theirs.
-    fn check_names(&self, faults: &mut Faults) {
-        let RouterConfig {
-            destinations,
-            rules,
-            ..
-        } = self.config;
-        faults.at("destinations", |faults| {
-            for (index, Destination { name, .. }) in destinations.iter().enumerate() {
-                faults.at(name, |faults| {
-                    check_name(name, faults);
-                    if destinations[..index]
-                        .iter()
-                        .any(|other| other.name == *name)
-                    {
-                        faults.add(RouterFault::Duplicate {
-                            name: name.to_string(),
-                        });
-                    }
-                });
-            }
-        });
-        faults.at("rules", |faults| {
-            for (index, Rule { name, strategy, .. }) in rules.iter().enumerate() {
-                let is_whole = *strategy == Strategy::AllOrNothing;
-                let is_taken = rules[..index].iter().any(|other| other.name == *name)
-                    || (is_whole && destinations.iter().any(|other| *other.name == **name));
-                faults.at_index(index, |faults| {
-                    faults.at("name", |faults| {
-                        check_name(name, faults);
-                        if is_taken {
-                            faults.add(RouterFault::Duplicate { name: name.clone() });
-                        }
-                    });
-                });
-            }
-        });
-    }
-
     fn check_policies(&self, faults: &mut Faults) {
         for (name, policies) in &self.config.retry_policies {
             faults.at(name, |faults| {
@@ -366,114 +346,7 @@ impl<'c> Building<'c> {
             });
         }
     }
-
-    /// What one rule means for those behind it.
-    fn check_order(&self, faults: &mut Faults) {
-        let rules = &self.config.rules;
-        faults.at("rules", |faults| {
-            for (index, rule) in rules.iter().enumerate() {
-                let before = &rules[..index];
-                if let Some(other) = before.iter().find(|other| takes_all_of(other, rule)) {
-                    let reason = format!(
-                        "rule `{}` before it stops with each of its events",
-                        other.name
-                    );
-                    faults.at_index(index, |faults| {
-                        faults.add(RouterFault::NeverMatches { reason })
-                    });
-                }
-                for other in before {
-                    faults.at_index(index, |faults| check_shared(other, rule, faults));
-                }
-                for whole in rules
-                    .iter()
-                    .filter(|whole| whole.strategy == Strategy::AllOrNothing)
-                {
-                    faults.at_index(index, |faults| {
-                        check_fallback(rule.fallback.as_deref(), whole, faults)
-                    });
-                }
-            }
-        });
-        for whole in rules
-            .iter()
-            .filter(|whole| whole.strategy == Strategy::AllOrNothing)
-        {
-            check_fallback(self.config.fallback.as_deref(), whole, faults);
-        }
-    }
 }
-
-/// Whether every event that `later` asks for has been taken by `earlier`, which stops.
-fn takes_all_of(earlier: &Rule, later: &Rule) -> bool {
-    let is_certain = earlier.stop && earlier.sample.is_none_or(|share| share >= 1.0);
-    let is_wider = earlier.when.is_none() || earlier.when == later.when;
-    let takes = |event_type: &String| earlier.events.iter().any(|wide| covers(wide, event_type));
-    is_certain && is_wider && !later.events.is_empty() && later.events.iter().all(takes)
-}
-
-/// An all-or-nothing rule keeps its progress under its own name, so no other rule brings events of
-/// the same aggregates to one of its members: the two would overtake each other there, whatever
-/// event types they are for.
-fn check_shared(earlier: &Rule, later: &Rule, faults: &mut Faults) {
-    let whole = [earlier, later]
-        .into_iter()
-        .find(|rule| rule.strategy == Strategy::AllOrNothing);
-    let Some(whole) = whole else { return };
-    for destination in later.to.iter().filter(|name| earlier.to.contains(name)) {
-        faults.at("to", |faults| {
-            faults.add(shared(destination, &earlier.name, &later.name, &whole.name))
-        });
-    }
-}
-
-/// What falls back to a member of an all-or-nothing rule would be overtaken there as well.
-fn check_fallback(fallback: Option<&str>, whole: &Rule, faults: &mut Faults) {
-    if let Some(fallback) = fallback.filter(|name| whole.to.iter().any(|member| member == name)) {
-        let fault = RouterFault::SharedFallback {
-            destination: fallback.to_owned(),
-            whole: whole.name.clone(),
-        };
-        faults.at("fallback", |faults| faults.add(fault));
-    }
-}
-
-fn shared(destination: &str, earlier: &str, later: &str, whole: &str) -> RouterFault {
-    let rules = Box::new([earlier.to_owned(), later.to_owned()]);
-    RouterFault::Shared {
-        destination: destination.to_owned(),
-        rules,
-        whole: whole.to_owned(),
-    }
-}
-
-fn check_name(name: &str, faults: &mut Faults) {
-    if name == RouterConfig::DEAD_LETTER_QUEUE {
-        faults.add(RouterFault::Reserved);
-    } else if let Some(rule) = broken_rule(name) {
-        faults.invalid(rule);
-    }
-}
-
-/// Returns the rule that the name of a route or destination breaks, beside that of
-/// [`RouterFault::Reserved`].
-pub(crate) fn broken_rule(name: &str) -> Option<String> {
-    if is_reserved(name) {
-        Some(format!(
-            "the name `{name}` is reserved for events that have no route: choose another"
-        ))
-    } else if name.trim().is_empty() || name.len() > NAME_MAX || name.chars().any(char::is_control)
-    {
-        Some(format!(
-            "a name has 1 to {NAME_MAX} bytes and no control characters"
-        ))
-    } else {
-        None
-    }
-}
-
-/// What fits the columns that carry the name of a destination.
-const NAME_MAX: usize = 128;
 
 fn event_types(rule: &Rule, faults: &mut Faults) -> Vec<Glob> {
     if rule.events.is_empty() {
@@ -506,70 +379,4 @@ fn sample(share: Option<f64>, faults: &mut Faults) -> Sample {
         ));
     }
     Sample::of(share)
-}
-
-fn question(test: &Test, faults: &mut Faults) -> Question {
-    let (key, literals) = parts(test);
-    let is_list = matches!(test, Test::In(_) | Test::Nin(_));
-    let values: Vec<_> = faults.at(key, |faults| {
-        if is_list && literals.is_empty() {
-            let reason = format!("`{key}` of nothing: name values");
-            faults.add(if key == "in" {
-                RouterFault::NeverMatches { reason }
-            } else {
-                RouterFault::Invalid { reason }
-            });
-        }
-        literals
-            .iter()
-            .map(|literal| value(test, literal, faults))
-            .collect()
-    });
-    let one = || values[0].clone();
-    let beyond = |side, or_equal| Question::Beyond {
-        than: one(),
-        side,
-        or_equal,
-    };
-    match test {
-        Test::Eq(_) => Question::Equal(one()),
-        Test::Ne(_) => Question::Unequal(one()),
-        Test::Gt(_) => beyond(std::cmp::Ordering::Greater, false),
-        Test::Gte(_) => beyond(std::cmp::Ordering::Greater, true),
-        Test::Lt(_) => beyond(std::cmp::Ordering::Less, false),
-        Test::Lte(_) => beyond(std::cmp::Ordering::Less, true),
-        Test::In(_) => Question::OneOf(values),
-        Test::Nin(_) => Question::NoneOf(values),
-        Test::Exists(exists) => Question::Exists(*exists),
-    }
-}
-
-/// The key of a test and what it compares with.
-fn parts(test: &Test) -> (&'static str, &[Literal]) {
-    let one = std::slice::from_ref;
-    match test {
-        Test::Eq(literal) => ("eq", one(literal)),
-        Test::Ne(literal) => ("ne", one(literal)),
-        Test::Gt(literal) => ("gt", one(literal)),
-        Test::Gte(literal) => ("gte", one(literal)),
-        Test::Lt(literal) => ("lt", one(literal)),
-        Test::Lte(literal) => ("lte", one(literal)),
-        Test::In(literals) => ("in", literals),
-        Test::Nin(literals) => ("nin", literals),
-        Test::Exists(_) => ("exists", &[]),
-    }
-}
-
-fn value(test: &Test, literal: &Literal, faults: &mut Faults) -> super::value::Value<'static> {
-    let is_order = matches!(
-        test,
-        Test::Gt(_) | Test::Gte(_) | Test::Lt(_) | Test::Lte(_)
-    );
-    if is_order && matches!(literal.0, Scalar::Null | Scalar::Bool(_)) {
-        faults.invalid("only numbers and texts are greater or less: compare this by `eq` or `ne`");
-    }
-    literal.value().unwrap_or_else(|| {
-        faults.invalid("this is no number that an event could hold");
-        super::value::Value::Null
-    })
 }

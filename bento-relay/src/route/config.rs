@@ -2,11 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserializer;
-
-use super::Router;
 use super::condition::Condition;
-use super::error::RouterErrors;
 use super::rule::Rule;
 use crate::publish::Destination;
 use crate::retry::RetryPolicies;
@@ -55,7 +51,7 @@ pub struct RouterConfig {
 }
 
 impl RouterConfig {
-    /// The form of the configuration that this release reads and writes.
+    /// The form of the configuration that this release reads.
     pub const VERSION: u64 = 1;
 
     /// The name that stands for the dead letters where a fallback is named.
@@ -96,22 +92,6 @@ impl RouterConfig {
         config
     }
 
-    /// Reads the rules from a format.
-    ///
-    /// # Errors
-    /// Everything that cannot be read as rules, each with its path.
-    pub fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, RouterErrors> {
-        super::read::config(deserializer)
-    }
-
-    /// Reads the rules from JSON.
-    ///
-    /// # Errors
-    /// Everything that cannot be read as rules, each with its path.
-    pub fn from_json(text: &str) -> Result<Self, RouterErrors> {
-        super::read::json(text)
-    }
-
     /// With a destination.
     #[must_use]
     pub fn with_destination(mut self, destination: Destination) -> Self {
@@ -134,7 +114,7 @@ impl RouterConfig {
             .to([destination])
             .sample(share)
             .copy();
-        // In front: a rule that stops must not keep it from the copy.
+        // In front, because a rule that stops ends the search.
         self.rules.insert(0, rule);
         self.with_known(destination)
     }
@@ -157,15 +137,6 @@ impl RouterConfig {
     ) -> Self {
         self.retry_policies.insert(name.into(), policies.into());
         self
-    }
-
-    /// The router of these rules.
-    ///
-    /// # Errors
-    /// Everything that is wrong with them, each with its path: unknown destinations, names that are
-    /// taken, rules that no event can ever take.
-    pub fn build(&self) -> Result<Router, RouterErrors> {
-        super::build::build(self)
     }
 
     fn with_known(self, name: &str) -> Self {

@@ -57,17 +57,25 @@ const OPERATORS: &[&str] = &["eq", "ne", "gt", "gte", "lt", "lte", "in", "nin", 
 const POLICIES: &[&str] = &["transient", "throttled"];
 const POLICY: &[&str] = &["backoff", "base", "cap", "wait", "max_attempts"];
 
-pub(super) fn json(text: &str) -> Result<RouterConfig, RouterErrors> {
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let tree =
-        Tree::deserialize(&mut deserializer).and_then(|tree| deserializer.end().map(|()| tree));
-    from_tree(tree.map_err(|error| syntax(&error))?)
-}
+impl RouterConfig {
+    /// Reads the rules from a format.
+    ///
+    /// # Errors
+    /// Everything that cannot be read as rules, each with its path.
+    pub fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, RouterErrors> {
+        from_tree(Tree::deserialize(deserializer).map_err(|error| syntax(&error))?)
+    }
 
-pub(super) fn config<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<RouterConfig, RouterErrors> {
-    from_tree(Tree::deserialize(deserializer).map_err(|error| syntax(&error))?)
+    /// Reads the rules from JSON.
+    ///
+    /// # Errors
+    /// Everything that cannot be read as rules, each with its path.
+    pub fn from_json(text: &str) -> Result<Self, RouterErrors> {
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let tree =
+            Tree::deserialize(&mut deserializer).and_then(|tree| deserializer.end().map(|()| tree));
+        from_tree(tree.map_err(|error| syntax(&error))?)
+    }
 }
 
 impl<'de> Deserialize<'de> for RouterConfig {

@@ -15,6 +15,7 @@ mod faults;
 mod laws;
 mod rows;
 mod transforms;
+mod write;
 
 fn event(event_type: &str, payload: &str) -> Arc<Envelope> {
     Arc::new(Envelope::new(

@@ -1,16 +1,16 @@
-//! Rules into a file, in the form in which they are read.
+//! Rules into a file, in the form in which they are read: for the law that reading loses nothing.
 
 use std::time::Duration;
 
 use bento_core::duration;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::HeadOfLine;
-use super::condition::{Condition, Literal, Scalar, Test, float};
-use super::config::RouterConfig;
-use super::rule::{Rule, Strategy, Transform};
 use crate::publish::Destination;
 use crate::retry::{Backoff, RetryPolicies, RetryPolicy};
+use crate::route::HeadOfLine;
+use crate::route::condition::{Condition, Literal, Scalar, Test, float};
+use crate::route::config::RouterConfig;
+use crate::route::rule::{Rule, Strategy, Transform};
 
 /// A shape of its own for a type that others serialise differently, or not at all.
 struct As<'a, T>(&'a T);
