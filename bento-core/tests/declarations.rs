@@ -112,7 +112,10 @@ fn a_package_without_the_framework_is_told_what_to_write() {
     let message = text(&output);
     assert!(!output.status.success(), "built without the framework");
     assert!(
-        message.contains("this package does not depend on `bento-core`: add it to `Cargo.toml`"),
+        message.contains(
+            "this package depends on neither `bento-events` nor `bento-core`: add one of them to \
+             `Cargo.toml`"
+        ),
         "{message}"
     );
 }

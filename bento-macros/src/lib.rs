@@ -81,7 +81,9 @@ mod syntax;
 /// (`cargo build`), except a view that `consumes`.
 #[proc_macro_attribute]
 pub fn domain_event(attribute: TokenStream, item: TokenStream) -> TokenStream {
-    domain_event::domain_event(attribute.into(), item.into()).into()
+    domain_event::domain_event(attribute.into(), item.into())
+        .unwrap_or_else(|mistaken| mistaken.expand(aggregate::aggregate))
+        .into()
 }
 
 /// Declares an aggregate: a struct that raises the listed events and keeps them until a transaction
@@ -159,7 +161,9 @@ pub fn domain_event(attribute: TokenStream, item: TokenStream) -> TokenStream {
 /// (`cargo build`): their ids would share one order.
 #[proc_macro_attribute]
 pub fn aggregate(attribute: TokenStream, item: TokenStream) -> TokenStream {
-    aggregate::aggregate(attribute.into(), item.into()).into()
+    aggregate::aggregate(attribute.into(), item.into())
+        .unwrap_or_else(|mistaken| mistaken.expand(domain_event::domain_event))
+        .into()
 }
 
 /// Makes a type an id of aggregates, or a part of one: a struct by all its fields, an enum by the

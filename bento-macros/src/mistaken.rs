@@ -1,29 +1,55 @@
-//! One of the two attributes where the other was meant: one error, and the item as it was meant.
+//! One of the two attributes above a struct that the other was meant for.
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::quote;
-use syn::Item;
+use syn::{Error, Item};
 
-/// `#[domain_event(events(…))]`: what was meant, if that is an aggregate.
-pub(crate) fn for_an_event(attribute: &TokenStream, item: &Item) -> Option<TokenStream> {
-    let key = key(attribute, &["events", "event_enum"], &["schema", "version"])?;
-    let message = "events are listed by an aggregate: did you mean `#[aggregate(…)]`?";
-    let error = syn::Error::new(key.span(), message).into_compile_error();
-    let meant = crate::aggregate::aggregate(attribute.clone(), quote!(#item));
-    Some(quote!(#error #meant))
+/// A declaration under the wrong attribute: `#[domain_event]` above an aggregate, or `#[aggregate]`
+/// above an event.
+#[derive(Debug)]
+pub(crate) struct Mistaken {
+    error: Error,
+    attribute: TokenStream,
+    item: TokenStream,
 }
 
-/// `#[aggregate(schema = …)]`: what was meant, if that is an event.
-pub(crate) fn for_an_aggregate(attribute: &TokenStream, item: &Item) -> Option<TokenStream> {
-    let key = key(attribute, &["schema"], &["events", "event_enum"])?;
-    let message =
-        "an event has a schema, and an aggregate a name: did you mean `#[domain_event(…)]`?";
-    let error = syn::Error::new(key.span(), message).into_compile_error();
-    let meant = crate::domain_event::domain_event(attribute.clone(), quote!(#item));
-    Some(quote!(#error #meant))
+impl Mistaken {
+    /// Finds `#[domain_event(events(…))]`, which was meant to be `#[aggregate]`.
+    pub(crate) fn for_an_event(attribute: &TokenStream, item: &Item) -> Option<Self> {
+        let key = key(attribute, &["events", "event_enum"], &["schema", "version"])?;
+        let message = "events are listed by an aggregate: did you mean `#[aggregate(…)]`?";
+        Some(Self::new(&key, message, attribute, item))
+    }
+
+    /// Finds `#[aggregate(schema = …)]`, which was meant to be `#[domain_event]`.
+    pub(crate) fn for_an_aggregate(attribute: &TokenStream, item: &Item) -> Option<Self> {
+        let key = key(attribute, &["schema"], &["events", "event_enum"])?;
+        let message =
+            "an event has a schema, and an aggregate a name: did you mean `#[domain_event(…)]`?";
+        Some(Self::new(&key, message, attribute, item))
+    }
+
+    /// The error, followed by the item as `meant` expands it.
+    pub(crate) fn expand(
+        self,
+        meant: impl FnOnce(TokenStream, TokenStream) -> Result<TokenStream, Self>,
+    ) -> TokenStream {
+        let error = self.error.into_compile_error();
+        // The keys of one attribute exclude those of the other, so `meant` takes them.
+        let item = meant(self.attribute, self.item).unwrap_or_else(|mistaken| mistaken.item);
+        quote!(#error #item)
+    }
+
+    fn new(key: &Ident, message: &str, attribute: &TokenStream, item: &Item) -> Self {
+        Self {
+            error: Error::new(key.span(), message),
+            attribute: attribute.clone(),
+            item: quote!(#item),
+        }
+    }
 }
 
-/// The first of the keys that is there, unless one of the others is there too.
+/// The first of the `wanted` keys in the attribute; `None` if one of `unless` is there too.
 fn key(attribute: &TokenStream, wanted: &[&str], unless: &[&str]) -> Option<Ident> {
     let keys = keys(attribute);
     let find = |names: &[&str]| {

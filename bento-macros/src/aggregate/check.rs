@@ -5,7 +5,6 @@ use syn::ext::IdentExt;
 use syn::{Attribute, Path};
 
 use super::input::{Aggregate, AggregateField, NamedEvent};
-use super::model;
 use crate::case::{is_lower_snake, pascal, snake};
 use crate::diagnostics::{Errors, list, near_match};
 use crate::syntax;
@@ -73,7 +72,7 @@ pub(super) fn check<'a>(aggregate: &'a Aggregate<'a>, errors: &mut Errors) -> Ch
 
 /// A model is derived below `#[aggregate]`, which has to hide the pending events from SeaORM first.
 fn check_order(aggregate: &Aggregate, errors: &mut Errors) {
-    if !model::stands_below_its_derive(aggregate) {
+    if !aggregate.stands_below_its_derive() {
         return;
     }
     let is_hidden = aggregate

@@ -343,6 +343,12 @@ impl<'a> Aggregate<'a> {
     pub(super) fn is_model(&self) -> bool {
         model::is_model(self.head.attrs)
     }
+
+    /// True if the struct is a model whose derive has been expanded already.
+    pub(super) fn stands_below_its_derive(&self) -> bool {
+        let has_primary_key = self.fields().iter().any(|field| field.is_primary_key);
+        model::stands_below_its_derive(self.head.attrs, has_primary_key)
+    }
 }
 
 impl<'a> Head<'a> {

@@ -12,20 +12,24 @@ use syn::Item;
 
 use self::input::{Aggregate, AggregateAttribute};
 use crate::diagnostics::Errors;
+use crate::mistaken::Mistaken;
 use crate::syntax;
 
-/// The item with its implementations; with errors also those, and as much of the rest as can be
-/// made.
-pub(crate) fn aggregate(attribute: TokenStream, item: TokenStream) -> TokenStream {
+/// The item with its implementations. Where there are errors they come first, and the
+/// implementations that can be made all the same follow.
+pub(crate) fn aggregate(
+    attribute: TokenStream,
+    item: TokenStream,
+) -> Result<TokenStream, Mistaken> {
     let mut item = match syn::parse2::<Item>(item.clone()) {
         Ok(item) => item,
-        Err(error) => return [error.into_compile_error(), item].into_iter().collect(),
+        Err(error) => return Ok([error.into_compile_error(), item].into_iter().collect()),
     };
     if model::is_copy_of_a_model(&item) {
-        return expand::copy_of_a_model(item);
+        return Ok(expand::copy_of_a_model(item));
     }
-    if let Some(mistaken) = crate::mistaken::for_an_aggregate(&attribute, &item) {
-        return mistaken;
+    if let Some(mistaken) = Mistaken::for_an_aggregate(&attribute, &item) {
+        return Err(mistaken);
     }
     let mut errors = Errors::new();
     syntax::refuse_repeated(&mut item, "aggregate", &mut errors);
@@ -39,7 +43,7 @@ pub(crate) fn aggregate(attribute: TokenStream, item: TokenStream) -> TokenStrea
         Some(checked) => expand::expand(&checked),
         None => quote!(#item),
     };
-    quote!(#errors #expanded)
+    Ok(quote!(#errors #expanded))
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@
 
 use syn::{Attribute, Item};
 
-use super::input::Aggregate;
 use crate::syntax;
 
 /// True if SeaORM makes an entity of the struct.
@@ -18,7 +17,8 @@ pub(super) fn is_model(attrs: &[Attribute]) -> bool {
 /// True if the struct is the copy of a model with its relations: `#[sea_orm::model]` stands above
 /// `#[aggregate]`.
 ///
-/// Below the derives of the model as well, where the model itself has the error about that.
+/// An attribute below the derives of the model is copied as well; the error about that place is
+/// reported at the model, so the copy needs none.
 pub(super) fn is_copy_of_a_model(item: &Item) -> bool {
     let Item::Struct(item) = item else {
         return false;
@@ -32,12 +32,11 @@ pub(super) fn is_copy_of_a_model(item: &Item) -> bool {
 }
 
 /// True if the struct is a model, and its derive has been expanded: `#[aggregate]` stands below it.
-pub(super) fn stands_below_its_derive(aggregate: &Aggregate) -> bool {
-    let attrs = aggregate.head.attrs;
+pub(super) fn stands_below_its_derive(attrs: &[Attribute], has_primary_key: bool) -> bool {
     let names_table = attrs
         .iter()
         .any(|attr| attr.path().is_ident("sea_orm") && syntax::has_argument(attr, "table_name"));
-    let is_entity = names_table || aggregate.fields().iter().any(|field| field.is_primary_key);
+    let is_entity = names_table || has_primary_key;
     is_entity && !is_model(attrs) && !syntax::derives(attrs, "DeriveModel")
 }
 

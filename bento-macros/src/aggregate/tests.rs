@@ -7,8 +7,12 @@ use quote::quote;
 use super::aggregate;
 use crate::snapshot;
 
+fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    aggregate(attribute, item).expect("the attribute is meant for an aggregate")
+}
+
 fn check(attribute: TokenStream, item: TokenStream, expected: ExpectFile) {
-    snapshot::check(aggregate(attribute, item), expected);
+    snapshot::check(expand(attribute, item), expected);
 }
 
 #[test]
@@ -16,7 +20,7 @@ fn a_plain_struct() {
     check(
         quote!(events(OrderCreated, billing::OrderPaid)),
         quote! {
-            /// What a customer has asked for.
+            /// The goods that a customer has asked for.
             pub struct Order {
                 #[aggregate(id)]
                 number: Uuid,
@@ -71,7 +75,7 @@ fn a_table_name_that_is_no_stable_name_is_refused() {
             events: PendingEvents,
         }
     };
-    let expansion = aggregate(quote!(events(OrderPlaced)), item).to_string();
+    let expansion = expand(quote!(events(OrderPlaced)), item).to_string();
     let message = "`Orders` cannot be the stable name of an aggregate type: \
                    say what the aggregate is called with `#[aggregate(name = \\\"orders\\\", …)]`";
     assert!(expansion.contains(message), "{expansion}");
@@ -88,7 +92,7 @@ fn a_model_is_told_the_order_of_its_attributes_and_its_copy_is_not_told_again() 
                 events: PendingEvents,
             }
         };
-        aggregate(quote!(events(OrderPlaced), event_enum = OrderEvent), item).to_string()
+        expand(quote!(events(OrderPlaced), event_enum = OrderEvent), item).to_string()
     };
     let (model, copy) = (expansion(quote!(Model)), expansion(quote!(ModelEx)));
     assert!(

@@ -14,17 +14,21 @@ use syn::Item;
 
 use self::input::{Event, EventAttribute};
 use crate::diagnostics::Errors;
+use crate::mistaken::Mistaken;
 use crate::syntax;
 
-/// The item with its implementations; with errors, the item, the errors and the least that keeps
-/// other errors away.
-pub(crate) fn domain_event(attribute: TokenStream, item: TokenStream) -> TokenStream {
+/// The item with its implementations. Where there are errors: the errors, the item, and the
+/// implementations without which rustc would report more.
+pub(crate) fn domain_event(
+    attribute: TokenStream,
+    item: TokenStream,
+) -> Result<TokenStream, Mistaken> {
     let mut item = match syn::parse2::<Item>(item.clone()) {
         Ok(item) => item,
-        Err(error) => return [error.into_compile_error(), item].into_iter().collect(),
+        Err(error) => return Ok([error.into_compile_error(), item].into_iter().collect()),
     };
-    if let Some(mistaken) = crate::mistaken::for_an_event(&attribute, &item) {
-        return mistaken;
+    if let Some(mistaken) = Mistaken::for_an_event(&attribute, &item) {
+        return Err(mistaken);
     }
     let mut errors = Errors::new();
     syntax::refuse_repeated(&mut item, "domain_event", &mut errors);
@@ -40,7 +44,7 @@ pub(crate) fn domain_event(attribute: TokenStream, item: TokenStream) -> TokenSt
         check::check(event, &mut errors);
     }
     let refused_by_serde = event.as_ref().is_some_and(Event::is_refused_by_serde);
-    match (errors.check(), event) {
+    Ok(match (errors.check(), event) {
         (Ok(()), Some(event)) if !refused_by_serde => expand::expand(&event),
         (Ok(()), None) => quote!(#item),
         (checked, _) => {
@@ -48,7 +52,7 @@ pub(crate) fn domain_event(attribute: TokenStream, item: TokenStream) -> TokenSt
             let fallback = fallback::fallback(&attribute, &item, refused_by_serde);
             quote!(#errors #fallback)
         }
-    }
+    })
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use super::domain_event;
 use crate::snapshot;
 
 fn check(attribute: TokenStream, item: TokenStream, expected: ExpectFile) {
-    snapshot::check(domain_event(attribute, item), expected);
+    let expansion = domain_event(attribute, item).expect("the attribute is meant for an event");
+    snapshot::check(expansion, expected);
 }
 
 #[test]

@@ -5,7 +5,8 @@ struct Order {
 }
 #[allow(dead_code, deprecated)]
 impl Order {
-    /// Says that an event happened: it goes to the transaction whose scope this is, else it stays pending here.
+    /// Says that an event happened: it goes to the transaction whose scope this is, else it
+    /// stays pending here.
     #[track_caller]
     fn raise<E: ::bento_core::__private::RaisedBy<Self>>(&mut self, raised_event: E) {
         ::bento_core::__private::raise(

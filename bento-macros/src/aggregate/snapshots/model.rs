@@ -12,7 +12,8 @@ pub struct Model {
 }
 #[allow(dead_code, deprecated)]
 impl Model {
-    /// Says that an event happened: it goes to the transaction whose scope this is, else it stays pending here.
+    /// Says that an event happened: it goes to the transaction whose scope this is, else it
+    /// stays pending here.
     #[track_caller]
     pub fn raise<E: framework::__private::RaisedBy<Self>>(&mut self, raised_event: E) {
         framework::__private::raise(

@@ -1,11 +1,12 @@
-/// What a customer has asked for.
+/// The goods that a customer has asked for.
 pub struct Order {
     number: Uuid,
     events: PendingEvents,
 }
 #[allow(dead_code, deprecated)]
 impl Order {
-    /// Says that an event happened: it goes to the transaction whose scope this is, else it stays pending here.
+    /// Says that an event happened: it goes to the transaction whose scope this is, else it
+    /// stays pending here.
     #[track_caller]
     pub fn raise<E: ::bento_core::__private::RaisedBy<Self>>(
         &mut self,
@@ -70,7 +71,7 @@ const _: () = {
                 file: ::bento_core::__private::file!(),
                 line: ::bento_core::__private::line!(),
             },
-            docs: "What a customer has asked for.",
+            docs: "The goods that a customer has asked for.",
             events: &[
                 ::bento_core::__private::descriptor_of::<Self, OrderCreated, 0usize>(),
                 ::bento_core::__private::descriptor_of::<
