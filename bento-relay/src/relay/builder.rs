@@ -7,14 +7,15 @@ use tokio::runtime::Handle;
 
 use super::breaker::Breakers;
 use super::clock::StoreClock;
+use super::error::{RelayError, RouteNameError, UnknownDestination};
 use super::handle::RelayHandle;
 use super::health::Vitals;
 use super::pass::{self, PassReport};
 #[cfg(doc)]
 use super::settings::CircuitSettings;
 use super::settings::{RelaySettings, SettingsError};
+use super::shared::Shared;
 use super::wake::Wake;
-use super::{RelayError, RouteNameError, Shared, UnknownDestination};
 use crate::publish::Publisher;
 use crate::retry::RetryPolicies;
 use crate::route::Router;

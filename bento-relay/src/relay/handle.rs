@@ -6,10 +6,11 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle};
 
+use super::error::RelayError;
 use super::health::{Health, Vitals};
+use super::shared::Shared;
 use super::supervisor::Supervisor;
 use super::wake::Wake;
-use super::{RelayError, Shared};
 use crate::publish::Publisher;
 use crate::store::{RelayId, RelayStore};
 

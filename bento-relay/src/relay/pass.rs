@@ -10,9 +10,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, interval_at};
 
 use super::deadline::Deadline;
+use super::error::RelayError;
 use super::journal::Tally;
+use super::shared::Shared;
 use super::worker::{End, Worker};
-use super::{RelayError, Shared};
 use crate::machine::BatchSize;
 use crate::publish::Publisher;
 use crate::store::{Heartbeat, Holdings, Lease, RelayStore, StoreError};

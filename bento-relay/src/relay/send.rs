@@ -9,8 +9,8 @@ use crate::telemetry::{self, TARGET_RELAY};
 use futures_util::FutureExt;
 use tokio::time::{Instant, timeout};
 
-use super::Shared;
 use super::breaker::{Postponed, Trial};
+use super::shared::Shared;
 use super::span::Spans;
 use super::watched::watched;
 use crate::machine::{TOO_FEW_ANSWERS, Wave};

@@ -12,12 +12,12 @@ use bento_core::report::with_causes;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use super::Shared;
 use super::breaker::{Breakers, Passage, Trial};
 use super::deadline::Deadline;
 use super::journal::{Journal, Tally};
 use super::late::{Calls, LateWaves, Out};
 use super::send::{Break, Reply, Sent};
+use super::shared::Shared;
 use crate::machine::{Admission, Circumstances, Machine, Reach};
 use crate::publish::{Destination, Publisher};
 use crate::retry::RetryPolicy;

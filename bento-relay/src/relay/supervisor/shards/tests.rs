@@ -1,5 +1,6 @@
 //! What a shard is doing when.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bento_core::envelope::Envelope;

@@ -1,0 +1,87 @@
+//! The things that the tasks of one relay share.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bento_core::outbox::{ShardId, Sharding};
+
+use super::breaker::Breakers;
+use super::clock::StoreClock;
+use super::error::{RelayError, RouteNameError, UnknownDestination};
+use super::health::Vitals;
+use super::settings::RelaySettings;
+use crate::machine::Machine;
+use crate::publish::{Destination, Publisher};
+use crate::route::{self, Route, Router};
+use crate::store::RelayId;
+
+/// What the tasks of one relay share.
+pub(super) struct Shared<S, P> {
+    pub(super) store: S,
+    pub(super) publisher: P,
+    pub(super) settings: RelaySettings,
+    pub(super) id: RelayId,
+    pub(super) router: Router,
+    pub(super) seed: u64,
+    pub(super) breakers: Arc<Breakers>,
+    pub(super) vitals: Arc<Vitals>,
+    pub(super) clock: StoreClock,
+}
+
+impl<S, P: Publisher> Shared<S, P> {
+    /// Checks the names of the routes: those of [`Router::to`] were not read from rules.
+    pub(super) fn check_names(&self) -> Result<(), RouteNameError> {
+        for Route { name, .. } in self.router.routes().map(AsRef::as_ref) {
+            if let Some(rule) = route::broken_rule(name) {
+                return Err(RouteNameError {
+                    name: Arc::clone(name),
+                    rule,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the publisher serves every destination that the router names.
+    pub(super) fn check_destinations(&self) -> Result<(), UnknownDestination> {
+        for route in self.router.routes() {
+            let is_unserved = |destination: &&Destination| !self.publisher.serves(destination);
+            if let Some(destination) = route.destinations.iter().find(is_unserved) {
+                return Err(UnknownDestination {
+                    route: Arc::clone(&route.name),
+                    destination: Arc::clone(&destination.name),
+                    publisher: destination.publisher().to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the outbox has the lanes that this relay is to serve.
+    pub(super) fn check_lanes(&self, sharding: &Sharding) -> Result<(), RelayError> {
+        let lanes = sharding.lanes.get();
+        let missing = self
+            .settings
+            .lanes
+            .iter()
+            .flatten()
+            .find(|lane| **lane >= lanes);
+        missing.map_or(Ok(()), |&lane| Err(RelayError::NoSuchLane { lane, lanes }))
+    }
+
+    /// A machine for a shard that this relay knows nothing of yet.
+    pub(super) fn machine(&self, shard: ShardId) -> Box<Machine> {
+        let seed = self.seed.wrapping_add(u64::from(shard.unsigned_abs()));
+        let machine = Machine::new(self.router.clone(), self.settings.retry, seed);
+        Box::new(machine.unroutable_after(self.settings.unroutable_after))
+    }
+}
+
+impl<S, P> fmt::Debug for Shared<S, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("id", &self.id)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,214 @@
+//! The calls of the store that keep a relay going, and what their answers change: the heartbeat,
+//! the poll for events, the removal of published rows.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bento_core::outbox::ShardId;
+use bento_core::report::with_causes;
+use futures_util::FutureExt;
+use tokio::time::Instant;
+
+use super::{Report, Supervisor};
+use crate::publish::Publisher;
+use crate::relay::clock::later;
+use crate::relay::worker::{OUTAGE, in_time};
+use crate::store::{Heartbeat, Holdings, Lease, RelayStore, StoreError};
+use crate::telemetry::{self, TARGET_RELAY};
+
+impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
+    pub(super) fn beat(&mut self, claim: bool) {
+        self.next_beat = None;
+        let settings = &self.shared.settings;
+        let beat = Heartbeat {
+            relay: self.shared.id,
+            ttl: settings.lease,
+            lanes: settings.lanes.clone(),
+            claim,
+            idle: self.shards.offer(),
+        };
+        let shared = Arc::clone(&self.shared);
+        self.tasks.spawn(async move {
+            let asked = Instant::now();
+            let call = async { in_time(shared.settings.lease, shared.store.heartbeat(beat)).await };
+            Report::Beat {
+                asked,
+                result: caught(call).await,
+            }
+        });
+    }
+
+    pub(super) fn poll(&mut self, now: Instant) {
+        let idle = self.shards.idle();
+        let blocked = self.shared.breakers.blocked_until(now);
+        if idle.is_empty() || blocked.is_some() {
+            self.next_poll = Some(blocked.unwrap_or_else(|| self.next_poll(now)));
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        self.tasks.spawn(async move {
+            let without = shared.breakers.without(Instant::now());
+            let call =
+                async { in_time(shared.settings.lease, shared.store.poll(&idle, &without)).await };
+            Report::Poll {
+                result: caught(call).await,
+            }
+        });
+    }
+
+    pub(super) fn prune(&mut self) {
+        let Some(prune) = self.shared.settings.prune() else {
+            return;
+        };
+        let shared = Arc::clone(&self.shared);
+        self.tasks.spawn(async move {
+            // It goes on batch by batch, for as long as it takes but not for ever.
+            let call = async { in_time(prune.every, shared.store.prune(prune)).await };
+            Report::Prune {
+                result: caught(call).await,
+            }
+        });
+    }
+
+    pub(super) fn beaten(&mut self, asked: Instant, holdings: Holdings) {
+        let now = Instant::now();
+        self.failures = 0;
+        self.shared.clock.set(asked, holdings.now);
+        self.next_beat = Some((asked + self.shared.settings.heartbeat()).max(now));
+        if !holdings.taken_over.is_empty() {
+            tracing::info!(
+                target: TARGET_RELAY, relay = %self.shared.id, shards = ?holdings.taken_over,
+                "took shards over from a relay that vanished; what that had in flight is \
+                 published again",
+            );
+        }
+        let until = asked + self.shared.settings.lease;
+        let changes = self.shards.renew(&holdings.leases, until);
+        self.shared.vitals.holds(self.shards.len());
+        if self.shared.vitals.stray(&holdings.stray) && !holdings.stray.is_empty() {
+            tracing::warn!(
+                target: TARGET_RELAY, relay = %self.shared.id, shards = ?holdings.stray,
+                "events are written into shards outside of the recorded sharding; they are \
+                 published, but restart the process that writes them: it uses another sharding",
+            );
+        }
+        self.shared.vitals.failing(self.shards.failing());
+        for lease in changes.lost {
+            self.tell_lost(lease);
+        }
+        for (change, amount) in [("claimed", changes.claimed), ("released", changes.released)] {
+            telemetry::count_by(telemetry::LEASE_CHANGES, "change", change, amount as u64);
+        }
+        if changes.claimed > 0 {
+            self.next_poll = self.next_poll.map(|_| now);
+        }
+        self.shards.retire(holdings.surplus);
+        if self.shards.has_retired() {
+            self.beat_soon(now);
+        }
+    }
+
+    pub(super) fn polled(&mut self, ready: Vec<ShardId>) {
+        let now = Instant::now();
+        self.failures = 0;
+        self.shards.have_events(ready);
+        let again = std::mem::take(&mut self.polls_again);
+        self.next_poll = Some(if again { now } else { self.next_poll(now) });
+    }
+
+    pub(super) fn pruned(&mut self, result: Result<Option<u64>, StoreError>) {
+        self.next_prune = self
+            .shared
+            .settings
+            .prune()
+            .map(|prune| Instant::now() + prune.every);
+        match &result {
+            Ok(removed) => telemetry::count(telemetry::PRUNED_EVENTS, removed.unwrap_or_default()),
+            Err(error) => tracing::warn!(
+                target: TARGET_RELAY, relay = %self.shared.id, error = with_causes(error),
+                "published rows could not be pruned, will try again",
+            ),
+        }
+        self.shared
+            .vitals
+            .pruned(result.err().map(|error| with_causes(&error)));
+    }
+
+    pub(super) fn lost(&mut self, lease: Lease) {
+        if self.shards.forget(lease) {
+            self.tell_lost(lease);
+            self.beat_soon(Instant::now());
+        }
+    }
+
+    pub(super) fn tell_lost(&self, lease: Lease) {
+        telemetry::count_by(telemetry::LEASE_CHANGES, "change", "lost", 1);
+        tracing::error!(
+            target: TARGET_RELAY, relay = %self.shared.id, shard = lease.shard, epoch = lease.epoch,
+            "the lease of a shard is lost, to another relay or because its row is gone; what was \
+             in flight may be published twice",
+        );
+    }
+
+    pub(super) fn outage(&mut self, error: &StoreError) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        self.shared.vitals.store_failed(with_causes(error));
+        let wait = OUTAGE.wait(self.failures, &mut fastrand::Rng::new());
+        tracing::warn!(
+            target: TARGET_RELAY, relay = %self.shared.id, error = with_causes(error), ?wait,
+            "the outbox store failed, will try again",
+        );
+        wait
+    }
+
+    /// Looks at every shard as soon as possible.
+    pub(super) fn poll_soon(&mut self) {
+        match &mut self.next_poll {
+            Some(next) => *next = Instant::now(),
+            // One is on its way, and may have been there already.
+            None => self.polls_again = true,
+        }
+    }
+
+    /// Does not wait a whole interval with shards that another relay is to get.
+    pub(super) fn beat_soon(&mut self, now: Instant) {
+        let soon = now + self.shared.settings.poll_busy;
+        self.next_beat = self.next_beat.map(|at| at.min(soon));
+    }
+
+    /// Where there are events, more may follow that nobody tells of: the next poll need not wait
+    /// for the end of a silence.
+    pub(super) fn worked(&mut self, now: Instant) {
+        self.pace.worked(now);
+        let next = self.next_poll(now);
+        self.next_poll = self.next_poll.map(|at| at.min(next));
+    }
+
+    /// No later than a destination that is away may be tried again: what is held for it waits for
+    /// nothing else.
+    pub(super) fn next_poll(&mut self, now: Instant) -> Instant {
+        if self.workers > 0 {
+            self.pace.worked(now);
+        }
+        let next = later(now, self.pace.interval(now));
+        self.shared
+            .breakers
+            .next_trial(now)
+            .map_or(next, |trial| trial.min(next))
+    }
+}
+
+/// A call of a store that may panic: that counts as an outage, so that the supervisor always gets
+/// its report.
+async fn caught<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    AssertUnwindSafe(call)
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_| Err(panicked()))
+}
+
+pub(super) fn panicked() -> StoreError {
+    StoreError::unavailable("the store panicked")
+}

@@ -1,0 +1,138 @@
+//! Shards that come and go with their leases: what a heartbeat may give away, and what it returned.
+
+use std::collections::BTreeMap;
+
+use bento_core::outbox::ShardId;
+use tokio::time::Instant;
+
+use super::Shards;
+use super::owned::{Activity, Owned};
+use crate::store::Lease;
+
+/// What a heartbeat changed.
+#[derive(Debug, Default)]
+pub(in crate::relay::supervisor) struct Changes {
+    pub(in crate::relay::supervisor) claimed: usize,
+    pub(in crate::relay::supervisor) released: usize,
+    pub(in crate::relay::supervisor) lost: Vec<Lease>,
+}
+
+impl Shards {
+    /// Forgets a shard whose lease is lost; false if that is known.
+    pub(in crate::relay::supervisor) fn forget(&mut self, lease: Lease) -> bool {
+        let is_known = self
+            .owned
+            .get(&lease.shard)
+            .is_some_and(|owned| owned.lease == lease);
+        if is_known {
+            self.owned.remove(&lease.shard);
+        }
+        is_known
+    }
+
+    /// Marks as many shards to be given up, the idle ones first; the others are kept.
+    pub(in crate::relay::supervisor) fn retire(&mut self, surplus: usize) {
+        let mut shards: Vec<_> = self.owned.values_mut().collect();
+        shards.sort_by_key(|owned| match owned.activity {
+            _ if owned.late > 0 || !owned.heard.is_empty() => 3,
+            Activity::Idle | Activity::Offered => 0,
+            Activity::Queued => 1,
+            Activity::Running(_) => 2,
+        });
+        let mut resumed = Vec::new();
+        for (rank, owned) in shards.into_iter().enumerate() {
+            let was_retiring = std::mem::replace(&mut owned.is_retiring, rank < surplus);
+            if owned.is_retiring {
+                owned.tell_to_stop();
+                if matches!(owned.activity, Activity::Queued) && owned.heard.is_empty() {
+                    owned.activity = Activity::Idle;
+                    owned.again = true;
+                }
+            } else if was_retiring && owned.again && owned.is_idle() {
+                resumed.push(owned.lease.shard);
+            }
+        }
+        resumed.into_iter().for_each(|shard| self.take_up(shard));
+    }
+
+    /// Whether a shard that is to be given up is ready for it.
+    pub(in crate::relay::supervisor) fn has_retired(&self) -> bool {
+        self.owned
+            .values()
+            .any(|owned| owned.is_retiring && owned.is_at_rest())
+    }
+
+    /// The shards that the next heartbeat may give away. Nobody works on them until it is back.
+    pub(in crate::relay::supervisor) fn offer(&mut self) -> Vec<ShardId> {
+        let retired = self
+            .owned
+            .values_mut()
+            .filter(|owned| owned.is_retiring && owned.is_at_rest());
+        retired
+            .map(|owned| (owned.activity = Activity::Offered, owned.lease.shard).1)
+            .collect()
+    }
+
+    /// Notes that the heartbeat failed: the offered shards may still be held, or not; `advance`
+    /// will tell.
+    pub(in crate::relay::supervisor) fn keep_offered(&mut self) {
+        let offered: Vec<_> = self.offered().collect();
+        offered
+            .into_iter()
+            .for_each(|shard| self.settle_offer(shard));
+    }
+
+    /// Takes over what a heartbeat returned: what is held, and until when.
+    pub(in crate::relay::supervisor) fn renew(
+        &mut self,
+        leases: &[Lease],
+        until: Instant,
+    ) -> Changes {
+        let mut changes = Changes::default();
+        let kept: BTreeMap<_, _> = leases.iter().map(|lease| (lease.shard, *lease)).collect();
+        self.owned.retain(|shard, owned| {
+            let is_kept = kept.get(shard) == Some(&owned.lease);
+            match owned.activity {
+                _ if is_kept => {}
+                Activity::Offered => changes.released += 1,
+                _ => changes.lost.push(owned.lease),
+            }
+            is_kept
+        });
+        for (shard, lease) in kept {
+            match self.owned.get(&shard) {
+                Some(owned) => owned.deadline.extend(until),
+                None => {
+                    changes.claimed += 1;
+                    self.owned.insert(shard, Owned::new(lease, until));
+                }
+            }
+        }
+        self.keep_offered();
+        changes
+    }
+
+    /// Ends all work, but for recording what late waves come back with.
+    pub(in crate::relay::supervisor) fn stop_all(&mut self) {
+        self.retire(self.owned.len());
+    }
+
+    fn offered(&self) -> impl Iterator<Item = ShardId> {
+        let is_offered = |owned: &&Owned| matches!(owned.activity, Activity::Offered);
+        self.owned
+            .values()
+            .filter(is_offered)
+            .map(|owned| owned.lease.shard)
+    }
+
+    fn settle_offer(&mut self, shard: ShardId) {
+        let owned = self
+            .owned
+            .get_mut(&shard)
+            .expect("an offered shard is held");
+        owned.activity = Activity::Idle;
+        if owned.again {
+            self.take_up(shard);
+        }
+    }
+}
