@@ -18,10 +18,10 @@ use self::report::Report;
 mod histories;
 mod report;
 
-/// What the command line asks for.
+/// The options of the command line.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Request {
-    /// What `--only` names; without it, all that can be found.
+    /// The servers that `--only` names; without the option, all servers that can be found.
     only: Option<Vec<Kind>>,
     /// Passed on to the test programs.
     filters: Vec<String>,

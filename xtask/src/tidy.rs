@@ -11,9 +11,11 @@ use crate::workspace::{output, root};
 
 mod back_ends;
 mod cancel_safety;
+mod columns;
 mod links;
 mod messages;
 mod modules;
+mod openings;
 mod quotations;
 mod rust_text;
 mod sources;
@@ -26,13 +28,29 @@ struct Source {
     text: String,
 }
 
+impl Source {
+    /// True for what a compiler or a macro is compared with, and writes itself.
+    fn is_data(&self) -> bool {
+        ["/ui/", "/snapshots/"]
+            .iter()
+            .any(|part| self.path.contains(part))
+    }
+
+    /// The folder at the root of the repository, the name of its crate in most cases.
+    fn directory(&self) -> &str {
+        self.path.split('/').next().unwrap_or_default()
+    }
+}
+
 pub(crate) fn run() -> Result {
     let rust = sources_ending_in(".rs")?;
     let markdown = sources_ending_in(".md")?;
-    let checks: [(&str, Vec<String>); 7] = [
+    let checks: [(&str, Vec<String>); 9] = [
         ("module order", modules::faults(&rust, &markdown)),
         ("back ends", back_ends::faults(&rust)),
         ("sources", sources::faults(&rust)),
+        ("openings of comments", openings::faults(&rust)),
+        ("columns", columns::faults(&rust)),
         ("cancel safety", cancel_safety::faults(&rust)),
         ("quotations", quotations::faults(&markdown)),
         ("links", links::faults(&markdown)),
@@ -87,7 +105,7 @@ fn sources_ending_in(ending: &str) -> Result<Vec<Source>> {
         .collect()
 }
 
-/// Where a path points that is written in the file at `from`.
+/// The file that a path names which is written in the file at `from`.
 fn resolve(from: &str, target: &str) -> PathBuf {
     root()
         .join(from)

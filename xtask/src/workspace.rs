@@ -42,7 +42,7 @@ pub(crate) fn succeed(command: &mut Command) -> Result {
     }
 }
 
-/// What a command prints to stdout; its stderr is the error if it fails.
+/// The text that a command prints to stdout; its stderr is the error if it fails.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let output = command
         .output()

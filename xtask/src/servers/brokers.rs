@@ -1,4 +1,4 @@
-//! How private brokers are started. None needs its data laid out first.
+//! The start of private brokers. None of them needs prepared data.
 
 use std::fs;
 use std::process::Command;

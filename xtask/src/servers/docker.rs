@@ -39,7 +39,7 @@ pub(super) fn start(kind: Kind, probe: &Probe<'_>) -> Result<Server> {
     wait_until_ready(url, format!("{image} in Docker"), running, probe)
 }
 
-/// What `docker run` is told.
+/// The arguments of `docker run`.
 struct Container {
     image: &'static str,
     port: u16,

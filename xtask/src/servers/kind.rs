@@ -44,7 +44,7 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// Whether events are published to it, and not kept in it.
+    /// True for brokers, false for databases.
     pub(crate) fn is_broker(self) -> bool {
         matches!(
             self,
@@ -79,7 +79,7 @@ impl Kind {
         }
     }
 
-    /// Where a server with the usual defaults is.
+    /// The URL of a server with the usual defaults.
     pub(super) fn local_url(self) -> &'static str {
         match self {
             Self::Sqlite => "sqlite::memory:",
@@ -118,6 +118,6 @@ impl Kind {
     }
 }
 
-/// Where Debian keeps the program behind `/usr/sbin/rabbitmq-server`, which is a wrapper that
+/// The path in Debian of the program behind `/usr/sbin/rabbitmq-server`, which is a wrapper that
 /// changes to another account and drops the environment of its caller.
 pub(super) const RABBITMQ_PROGRAMS: &str = "/usr/lib/rabbitmq/bin";

@@ -1,4 +1,4 @@
-//! How a private MariaDB or MySQL is laid out and started.
+//! The set-up and start of a private MariaDB or MySQL.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! How a private PostgreSQL is laid out and started.
+//! The set-up and start of a private PostgreSQL.
 
 use std::fs;
 use std::path::PathBuf;

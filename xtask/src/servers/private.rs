@@ -17,7 +17,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(10);
 const STOP_POLL: Duration = Duration::from_millis(50);
 const LOG_LINES: usize = 5;
 
-/// How one kind of server is laid out and started.
+/// The set-up and start of one kind of server.
 #[derive(Debug)]
 pub(super) struct Plan {
     /// The program that lays out the data directory, where the server does not do it itself.
@@ -38,7 +38,7 @@ pub(super) struct Process {
     stop_signal: &'static str,
 }
 
-/// Where a plan may work.
+/// The folder and the port that a plan may use.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) directory: PathBuf,

@@ -1,4 +1,4 @@
-//! What the history tests counted: libtest shows nothing of a test that passes, so each leaves a
+//! The counts of the history tests: libtest shows nothing of a test that passes, so each leaves a
 //! file.
 
 use std::fs;
@@ -12,7 +12,7 @@ use crate::workspace::target_directory;
 /// The files that the history tests of this run leave.
 #[derive(Debug)]
 pub(super) struct Histories {
-    /// What cargo tells the tests as `CARGO_TARGET_TMPDIR`.
+    /// The folder that cargo gives to the tests as `CARGO_TARGET_TMPDIR`.
     directory: PathBuf,
 }
 

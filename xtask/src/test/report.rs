@@ -21,13 +21,13 @@ const ROWS: [&str; 5] = [
     OTHER,
 ];
 
-/// What ran, read line by line from the output of `cargo test`.
+/// The tests that ran, read line by line from the output of `cargo test`.
 #[derive(Debug)]
 pub(super) struct Report {
     in_use: Vec<Kind>,
     /// As libtest counts, by suite and server; `None` is a test that needs no server.
     cells: BTreeMap<(&'static str, Option<&'static str>), Counts>,
-    /// What libtest itself says at the end of each program.
+    /// The totals that libtest prints at the end of each program.
     total: Counts,
     /// The tests that failed, by program and path.
     failures: Vec<String>,
@@ -124,7 +124,8 @@ impl Report {
             .unwrap_or_default()
     }
 
-    /// What no suite and no server claims: unit tests, compile errors, documentation.
+    /// The tests outside of the suites and without a server: unit tests, compile errors,
+    /// documentation.
     fn remainder(&self) -> Counts {
         self.cells
             .values()
@@ -273,7 +274,7 @@ impl Program {
         })
     }
 
-    /// Where a test counts; nowhere if it belongs neither to a suite nor to a server.
+    /// The suite and the server for which a test counts; `None` if it belongs to neither.
     ///
     /// An integration test may name the suite or the server by its file. That of a broker is the
     /// suite of its publisher.

@@ -30,7 +30,7 @@ fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// What stands in `[…](here)` and in `[…]: here`.
+/// The targets of links: `[…](here)` and `[…]: here`.
 fn targets(line: &str) -> Vec<&str> {
     let mut targets: Vec<&str> = line
         .split("](")

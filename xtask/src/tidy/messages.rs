@@ -13,7 +13,8 @@ use crate::workspace::root;
 const README: &str = "README.md";
 const HEADING: &str = "## What does not compile";
 const DECLARATIONS: &str = "bento-core/tests/declarations.rs";
-/// What only the linker says; its own words differ from linker to linker.
+/// The names of symbols in the messages of the linker, whose other words differ from linker to
+/// linker.
 const SYMBOL: &str = "bento__";
 
 pub(super) fn faults(markdown: &[Source], expected: &[Source]) -> Result<Vec<String>> {
@@ -81,7 +82,7 @@ fn symbol(message: &str) -> Option<&str> {
     message[from..].split('`').next()
 }
 
-/// Whether the text has the message, whole or in its parts.
+/// True if the text has the message, whole or in its parts.
 fn stands_in(text: &str, message: &str) -> bool {
     if message.is_empty() {
         return false;

@@ -98,7 +98,7 @@ fn without_outer_blanks<'a, 'b>(mut lines: &'a [&'b str]) -> &'a [&'b str] {
     lines
 }
 
-/// Whether the file goes on with these lines, all indented by the same further amount.
+/// True if the file goes on with these lines, all indented by the same further amount.
 fn is_quoted_at(file: &[&str], part: &[&str]) -> bool {
     let Some(first) = part.first() else {
         return true;

@@ -1,6 +1,8 @@
 //! Rust source with what is not code blanked out, so that checks need no parser. Positions and
 //! lines stay the same.
 
+use std::ops::Range;
+
 /// The begin of an attribute that leaves an item to tests.
 const MARKS: [&str; 2] = ["#[cfg(test)]", "#[cfg(all(test,"];
 
@@ -20,22 +22,32 @@ pub(super) fn code_without_tests(text: &str) -> String {
 
 /// The source with comments and texts as spaces.
 pub(super) fn code(text: &str) -> String {
-    let mut code = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(next) = rest.chars().next() {
-        let (length, is_code) = match text_or_comment_length(rest, code.chars().next_back()) {
-            Some(length) => (length, false),
-            None => (next.len_utf8(), true),
-        };
-        let (token, after) = rest.split_at(length);
-        if is_code {
-            code.push_str(token);
-        } else {
-            code.push_str(&blanked(token));
-        }
-        rest = after;
-    }
-    code
+    pieces(text)
+        .map(|(piece, is_code)| match is_code {
+            true => text[piece].to_owned(),
+            false => blanked(&text[piece]),
+        })
+        .collect()
+}
+
+/// The positions of raw texts, `r"…"` and its like.
+pub(super) fn raw_texts(text: &str) -> impl Iterator<Item = Range<usize>> {
+    pieces(text)
+        .filter(|(piece, is_code)| !is_code && raw_text_length(&text[piece.clone()]).is_some())
+        .map(|(piece, _)| piece)
+}
+
+/// The source cut into comments, texts and single characters of code, which are marked.
+fn pieces(text: &str) -> impl Iterator<Item = (Range<usize>, bool)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let next = text[at..].chars().next()?;
+        let before = text[..at].chars().next_back();
+        let found = text_or_comment_length(&text[at..], before);
+        let start = at;
+        at += found.unwrap_or(next.len_utf8());
+        Some((start..at, found.is_none()))
+    })
 }
 
 /// The number of the line, from 1, in which a position is.
@@ -130,7 +142,7 @@ fn character_length(rest: &str) -> Option<usize> {
     }
 }
 
-/// Where the item ends that starts at `from`: behind its braces, or at its semicolon.
+/// The end of the item that starts at `from`: behind its braces, or at its semicolon.
 fn end_of_item(code: &str, from: usize) -> usize {
     let mut depth = 0_usize;
     for (offset, next) in code[from..].char_indices() {
@@ -159,6 +171,13 @@ mod tests {
         let shown: Vec<String> = code(text).split_whitespace().map(str::to_owned).collect();
         assert_eq!(shown, ["a<'x>", "b", "c"]);
         assert_eq!(code(text).len(), text.len());
+    }
+
+    #[test]
+    fn raw_texts_are_told_from_other_texts_and_names() {
+        let text = "\"a\" r#\"b\"# br\"c\" for\"d\" // r\"e\"";
+        let found: Vec<&str> = raw_texts(text).map(|at| &text[at]).collect();
+        assert_eq!(found, ["r#\"b\"#", "br\"c\""]);
     }
 
     #[test]

@@ -17,11 +17,7 @@ pub(super) fn faults(sources: &[Source]) -> Vec<String> {
 }
 
 fn undocumented(source: &Source) -> Option<String> {
-    // What a compiler or a macro is compared with is written by it.
-    let is_data = ["/ui/", "/snapshots/"]
-        .iter()
-        .any(|part| source.path.contains(part));
-    (!is_data && !source.text.starts_with("//!"))
+    (!source.is_data() && !source.text.starts_with("//!"))
         .then(|| format!("{}:1: no `//!` that says what the file is for", source.path))
 }
 
