@@ -8,7 +8,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::Result;
 
-/// Where PostgreSQL is, unless the environment says otherwise.
+/// The URL of PostgreSQL, unless the environment names another.
 const POSTGRES_URL: &str = "postgres://postgres@127.0.0.1:5432/postgres";
 
 /// A new database on the PostgreSQL of `BENTO_TEST_POSTGRES_URL`.

@@ -1,5 +1,5 @@
-//! What the benchmarks share: a database of each run's own, rounds that interleave the contenders,
-//! and the tables they print.
+//! The common parts of the benchmarks: a database of each run's own, rounds that interleave the
+//! contenders, and the tables they print.
 //!
 //! One binary per question: `flush`, `drain`, `decode`, `route`. How they are compared, and why it
 //! is fair, is in `README.md`.
@@ -13,5 +13,5 @@ pub mod environment;
 pub mod order;
 pub mod rounds;
 
-/// What a run returns: any failure ends it.
+/// The result of a run: any failure ends it.
 pub type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;

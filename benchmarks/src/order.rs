@@ -22,7 +22,7 @@ pub struct OrderPlaced {
     pub lines: Vec<Line>,
 }
 
-/// Where it goes.
+/// The address to which an order goes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Address {
     pub street: String,
@@ -31,7 +31,7 @@ pub struct Address {
     pub country: String,
 }
 
-/// What was ordered.
+/// An ordered product.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Line {
     pub sku: String,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::cost::Cost;
 
-/// What each contender's turn cost, round by round.
+/// The costs of each contender's turn, round by round.
 #[derive(Debug)]
 pub struct Rounds<C> {
     contenders: Vec<C>,
@@ -60,8 +60,8 @@ impl<C: Copy + PartialEq + fmt::Debug> Rounds<C> {
         self.costs[index].push(cost);
     }
 
-    /// How many times as much `dear` costs as `cheap`, within each round; nothing if the measure is
-    /// not known.
+    /// The cost of `dear` in multiples of `cheap`, within each round; `None` if the measure is not
+    /// known.
     pub fn ratio(&self, measure: Measure, dear: C, cheap: C) -> Option<Ratio> {
         let pairs = self.costs[self.index(dear)]
             .iter()
@@ -120,7 +120,7 @@ pub fn cell<T: fmt::Display>(value: Option<T>) -> String {
     value.map_or_else(|| "–".to_owned(), |value| value.to_string())
 }
 
-/// What so large a part of the values, in ascending order, does not exceed.
+/// The quantile of the values, which are in ascending order.
 ///
 /// # Panics
 /// Without any value.

@@ -24,7 +24,7 @@ pub enum ConnectError {
     Settings {
         /// The fault and its rule.
         what: String,
-        /// What found it.
+        /// The fault that was found.
         #[source]
         source: Option<Box<dyn Error + Send + Sync>>,
     },
@@ -33,7 +33,7 @@ pub enum ConnectError {
     Unreachable {
         /// Host and port, several if there are several servers.
         address: String,
-        /// What the client says.
+        /// The error of the client.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
@@ -42,7 +42,7 @@ pub enum ConnectError {
     Credentials {
         /// Host and port, several if there are several servers.
         address: String,
-        /// What the client says.
+        /// The error of the client.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
@@ -51,9 +51,9 @@ pub enum ConnectError {
     Unfit {
         /// Host and port, several if there are several servers.
         address: String,
-        /// What is missing.
+        /// The missing thing.
         what: String,
-        /// What the client says.
+        /// The error of the client.
         #[source]
         source: Option<Box<dyn Error + Send + Sync>>,
     },

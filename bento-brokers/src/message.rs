@@ -1,4 +1,4 @@
-//! What a delivery looks like on the wire: CloudEvents in binary or structured mode, or plain JSON.
+//! The wire format of a delivery: CloudEvents in binary or structured mode, or plain JSON.
 //!
 //! | format | body | headers |
 //! |---|---|---|
@@ -83,7 +83,7 @@ pub enum Format {
     Plain,
 }
 
-/// How messages are made, the same for every broker.
+/// The settings of messages, the same for every broker.
 ///
 /// ```
 /// use bento_brokers::message::{Format, MessageSettings, Source};
@@ -103,7 +103,7 @@ pub struct MessageSettings {
 /// A header's name and value.
 pub type Header<'a> = (Cow<'static, str>, Cow<'a, str>);
 
-/// What is sent: a body with its content type, and headers.
+/// A message as it is sent: a body with its content type, and headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
     /// The headers without the content type. A name occurs once, unless the application's own
@@ -217,7 +217,7 @@ struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    /// What the columns say; the rest is empty.
+    /// The facts in the columns; the rest is empty.
     fn of(delivery: &'a Delivery) -> Result<Self, PublishError> {
         let envelope = &*delivery.envelope;
         if envelope.event_type.is_empty() {

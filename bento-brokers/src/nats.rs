@@ -84,7 +84,7 @@ use crate::connect::{Lazy, unavailable};
 use crate::message::{Binding, Message};
 use crate::patience::patience;
 
-/// How long JetStream may take to say which stream takes a subject.
+/// The time limit for JetStream to say which stream takes a subject.
 const LOOKUP: Duration = Duration::from_secs(2);
 
 /// Publishes to NATS JetStream. See the [module](self).
@@ -98,7 +98,7 @@ type Answer = Result<(), PublishError>;
 /// The answers of a batch; `None` until there is one.
 type Answers = [Option<Answer>];
 
-/// What is sent.
+/// A message to be sent.
 struct Outgoing {
     subject: Subject,
     headers: HeaderMap,
@@ -136,7 +136,7 @@ impl NatsPublisher {
         self.connection.settings()
     }
 
-    /// What is sent for a delivery.
+    /// The message of a delivery.
     fn outgoing(
         &self,
         delivery: &Delivery,

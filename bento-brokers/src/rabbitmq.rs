@@ -75,7 +75,7 @@ use crate::ConnectError;
 use crate::connect::{Lazy, unavailable};
 use crate::patience::patience;
 
-/// How long the relay is asked to wait while the broker takes nothing.
+/// The pause before the next attempt while the broker accepts nothing.
 const BLOCKED_PAUSE: Duration = Duration::from_secs(1);
 
 /// Publishes to RabbitMQ. See the [module](self).
@@ -291,7 +291,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// What is to be sent and has no answer yet.
+    /// The messages that are to be sent and have no answer yet.
     fn waiting(&self) -> Vec<(usize, Outgoing)> {
         let all = self.outgoing.iter().zip(&self.answers).enumerate();
         all.filter(|(_, (_, answer))| answer.is_none())

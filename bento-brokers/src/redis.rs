@@ -194,7 +194,7 @@ impl Publisher for RedisPublisher {
     }
 }
 
-/// What the refusal of one entry means.
+/// The meaning of the refusal of one entry.
 fn failure(error: RedisError) -> PublishError {
     let text = format!("Redis did not take the event: {error}");
     match error.code() {

@@ -19,7 +19,7 @@ pub(crate) use self::files::read;
 #[cfg(feature = "http")]
 pub(crate) use self::files::{authorities, builder, unusable, with_identity};
 
-/// How a connection is secured. Files hold PEM.
+/// The TLS of a connection. Files hold PEM.
 ///
 /// Without a file for the authorities those of the operating system are trusted. Making a publisher
 /// refuses a file that cannot be read, holds no PEM of its kind or a certificate that cannot be
@@ -34,8 +34,8 @@ pub(crate) use self::files::{authorities, builder, unusable, with_identity};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TlsSettings {
-    /// Whether a connection without TLS is refused; `false` by default. A URL whose scheme asks for
-    /// TLS is never connected without.
+    /// True if a connection without TLS is refused; `false` by default. A URL whose scheme asks for
+    /// TLS is never connected without TLS.
     pub required: bool,
     /// The certificates of the authorities that are trusted, in the place of those of the operating
     /// system.

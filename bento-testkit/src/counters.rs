@@ -1,4 +1,4 @@
-//! What is counted.
+//! Metrics in memory, for tests.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,17 +31,17 @@ impl Counters {
         metrics::set_default_local_recorder(self)
     }
 
-    /// What was counted under this name, whatever its labels.
+    /// The count under this name, whatever its labels.
     pub fn get(&self, name: &str) -> u64 {
         self.read(name, |_| true).sum()
     }
 
-    /// What was counted under this name with this label among others.
+    /// The count under this name with this label among others.
     pub fn get_labelled(&self, name: &str, label: &str, value: &str) -> u64 {
         self.read(name, |key| has_label(key, label, value)).sum()
     }
 
-    /// What was counted under this name with all of these labels among others.
+    /// The count under this name with all of these labels among others.
     ///
     /// ```
     /// # use bento_testkit::Counters;
@@ -58,12 +58,13 @@ impl Counters {
         .sum()
     }
 
-    /// How many values were observed under the name of this histogram, whatever its labels.
+    /// The number of values that were observed under the name of this histogram, whatever its
+    /// labels.
     pub fn observed(&self, name: &str) -> u64 {
         self.get(name)
     }
 
-    /// What the gauge of this name with this label was set to last; `None` if it never was.
+    /// The last value of the gauge of this name with this label; `None` if it was never set.
     pub fn gauge(&self, name: &str, label: &str, value: &str) -> Option<f64> {
         self.read(name, |key| has_label(key, label, value))
             .map(f64::from_bits)

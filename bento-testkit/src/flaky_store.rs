@@ -20,7 +20,7 @@ pub struct FlakyStore<S> {
     asked: Arc<Mutex<Vec<usize>>>,
 }
 
-/// What is wrong with a store.
+/// The faults of a store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Outage {
     /// Nothing.

@@ -127,12 +127,12 @@ fn assert_read_back(raised: &[Envelope]) {
     }
 }
 
-/// What came of it. Check the events one by one, in order.
+/// The result of an action. Check the events one by one, in order.
 #[derive(Debug)]
 pub struct Then<A, R = ()> {
     /// The aggregate afterwards.
     pub aggregate: A,
-    /// What the action returned.
+    /// The value that the action returned.
     pub result: R,
     /// Every event that was raised, as it would be stored.
     pub raised: Vec<Envelope>,

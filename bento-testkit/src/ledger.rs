@@ -1,4 +1,4 @@
-//! What was committed against what was delivered.
+//! Committed events compared with delivered ones.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -28,7 +28,7 @@ pub struct Ledger(Arc<Mutex<Books>>);
 #[derive(Debug, Default)]
 struct Books {
     committed: HashMap<EventId, Entry>,
-    /// How many events of a stream were committed without a sequence.
+    /// The number of events of a stream that were committed without a sequence.
     counted: HashMap<String, i64>,
     delivered: Vec<EventId>,
 }
@@ -132,9 +132,9 @@ impl Ledger {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Account {
-    /// How many events were committed.
+    /// The number of committed events.
     pub committed: usize,
-    /// How many deliveries there were, repeated ones included.
+    /// The number of deliveries, repeated ones included.
     pub delivered: usize,
     /// Committed and never delivered.
     pub lost: Vec<EventId>,

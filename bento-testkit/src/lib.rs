@@ -1,4 +1,4 @@
-//! What tests of a Bento application, and of an adapter to Bento, need. A dev-dependency only.
+//! Tools for the tests of a Bento application, and of an adapter to Bento. A dev-dependency only.
 //!
 //! * Testing an aggregate without a database: [`given`].
 //! * Testing what is declared: [`assert_registry!`].
@@ -25,7 +25,7 @@ pub use self::ledger::{Account, Ledger};
 pub use self::publishers::{Flakiness, FlakyPublisher, RecordingPublisher};
 pub use self::registry::strict;
 
-/// What the macros expand to.
+/// The items to which the macros expand.
 #[doc(hidden)]
 pub mod __private {
     pub use bento_core::Registry;

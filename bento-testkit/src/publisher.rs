@@ -70,14 +70,14 @@ pub enum Mode {
     Plain,
 }
 
-/// What a broker does and does not do.
+/// The abilities of a broker.
 #[derive(Clone, Copy, Debug)]
 pub struct Traits {
-    /// How messages look on the wire; `None` if events are kept as they are.
+    /// The wire format of messages; `None` if events are kept as they are.
     pub wire: Option<Wire>,
-    /// Whether an event that is published again arrives once.
+    /// True if an event that is published again arrives once.
     pub deduplicates: bool,
-    /// Whether the partition key arrives as the message's key.
+    /// True if the partition key arrives as the message's key.
     pub has_keys: bool,
     /// A payload of this many bytes is too large. `None` if there is no limit to reach.
     pub too_large: Option<usize>,
@@ -101,12 +101,12 @@ impl Default for Traits {
     }
 }
 
-/// How a protocol writes the attributes of an event.
+/// The form in which a protocol writes the attributes of an event.
 #[derive(Clone, Copy, Debug)]
 pub struct Wire {
-    /// What their names begin with.
+    /// The beginning of their names.
     pub prefix: &'static str,
-    /// Whether values are percent-encoded.
+    /// True if values are percent-encoded.
     pub is_encoded: bool,
 }
 
@@ -145,8 +145,8 @@ impl Received {
     }
 }
 
-/// What the suite needs of a publisher under test, and of its broker: a topic of its own, made anew
-/// for each rule.
+/// The publisher under test and its broker, as the suite uses them: with a topic of its own, made
+/// anew for each rule.
 #[expect(
     async_fn_in_trait,
     reason = "the rules await them in the test's own task"
@@ -155,7 +155,7 @@ pub trait PublisherHarness: Sized {
     /// The publisher.
     type Publisher: Publisher;
 
-    /// What the broker does and does not do.
+    /// The abilities of the broker.
     fn traits(&self) -> Traits;
 
     /// A publisher that sends in this form. It is made without asking the broker, which may be

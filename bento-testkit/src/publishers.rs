@@ -37,7 +37,7 @@ impl<P> RecordingPublisher<P> {
         }
     }
 
-    /// What it watches.
+    /// The publisher that is watched.
     pub fn inner(&self) -> &P {
         &self.inner
     }
@@ -139,7 +139,7 @@ pub struct FlakyPublisher<P> {
     draws: Arc<Mutex<u64>>,
 }
 
-/// What goes wrong how often, in percent of the batches.
+/// The frequency of each fault, in percent of the batches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flakiness {
     /// The publisher panics before anything is published.
@@ -162,7 +162,7 @@ impl<P> FlakyPublisher<P> {
         }
     }
 
-    /// Whether something that happens in `percent` of the cases happens now.
+    /// True if something that happens in `percent` of the cases happens now.
     fn happens(&self, percent: u8) -> bool {
         let mut state = self.draws.lock().unwrap_or_else(PoisonError::into_inner);
         // SplitMix64: enough for tests, and no dependency.

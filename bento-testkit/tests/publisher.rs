@@ -49,7 +49,7 @@ impl PublisherHarness for Memory {
     }
 }
 
-/// What was written to the console.
+/// The text that was written to the console.
 #[derive(Clone, Default)]
 struct Console(Arc<Mutex<Vec<u8>>>);
 

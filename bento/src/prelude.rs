@@ -1,4 +1,4 @@
-//! What most files of an application use: `use bento::prelude::*`.
+//! The names that most files of an application use: `use bento::prelude::*`.
 //!
 //! The macros, the traits whose methods are called, and the types of declaring, saving and
 //! relaying.

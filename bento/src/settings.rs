@@ -78,7 +78,7 @@ pub struct Settings {
     /// The publisher of events while no rule says otherwise: the name of one in `publishers`, or
     /// `console`, or `memory`. Default `console`, as long as no other is configured.
     pub publisher: String,
-    /// How the relay runs.
+    /// The settings of the relay.
     pub relay: RelaySettings,
     /// The rules by which events are routed; without them all go to `publisher`. A destination that
     /// names no publisher is served by the one of its own name, or else by `publisher`.
@@ -108,7 +108,7 @@ pub struct PublisherError {
     pub name: String,
     /// Its kind.
     pub kind: &'static str,
-    /// Why.
+    /// The cause.
     #[source]
     pub source: ConnectError,
 }
@@ -131,8 +131,8 @@ impl Settings {
         SettingsBuilder::default()
     }
 
-    /// What the process is configured with: the file that `BENTO_CONFIG` names, else `bento.toml`
-    /// in the working directory if that is there, below the environment.
+    /// The settings of the process: the file that `BENTO_CONFIG` names, else `bento.toml` in the
+    /// working directory if that is there, below the environment.
     ///
     /// # Errors
     /// Everything that is wrong.
@@ -198,7 +198,7 @@ impl Settings {
             .settings(self.relay.clone()))
     }
 
-    /// Where events go.
+    /// The publishers and the router: the destinations of events.
     ///
     /// # Errors
     /// Rules that were changed since they were read and are wrong.

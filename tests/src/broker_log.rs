@@ -13,7 +13,7 @@ use sea_orm::{
 pub struct BrokerLog {
     /// The name of the relay.
     pub name: String,
-    /// Where the table is.
+    /// The database of the table.
     pub database: DatabaseConnection,
 }
 

@@ -1,20 +1,20 @@
-//! What the relay process that aborts and the test that starts it agree on.
+//! The constants and names that the relay process that aborts shares with the test that starts it.
 
 use std::time::Duration;
 
-/// How many rows it takes at a time.
+/// The number of rows of a batch.
 pub const BATCH: usize = 20;
 
-/// How many shards it works on at the same time.
+/// The number of shards that are worked on at the same time.
 pub const WORKERS: usize = 4;
 
-/// How long its leases last.
+/// The duration of a lease.
 pub const LEASE: Duration = Duration::from_secs(1);
 
-/// How long a settling transaction is under way when the process aborts.
+/// The time for which a settling transaction is under way when the process aborts.
 pub const SETTLES_BEFORE_ABORT: Duration = Duration::from_millis(300);
 
-/// Where a relay aborts.
+/// The points at which a relay aborts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Point {
     /// Shards are claimed, nothing is read.
@@ -38,7 +38,7 @@ impl Point {
         Self::Never,
     ];
 
-    /// How the command line and the report call it.
+    /// The name of the point on the command line and in the report.
     pub fn name(self) -> &'static str {
         match self {
             Self::AfterClaim => "after-claim",

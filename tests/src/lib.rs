@@ -1,4 +1,5 @@
-//! What the tests of the whole journey share with the relay processes that they start and kill.
+//! The parts that the tests of the whole journey share with the relay processes that they start and
+//! kill.
 
 use bento_core::{PendingEvents, aggregate, domain_event};
 
@@ -28,7 +29,7 @@ pub struct CountedEarly {
 pub struct Account {
     /// Its key.
     pub id: i64,
-    /// What it raised.
+    /// The events that were raised.
     pub events: PendingEvents,
 }
 
@@ -38,7 +39,7 @@ pub struct Account {
 pub struct EarlyAccount {
     /// Its key.
     pub id: i64,
-    /// What it raised.
+    /// The events that were raised.
     pub events: PendingEvents,
 }
 

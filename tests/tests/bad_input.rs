@@ -1,5 +1,5 @@
-//! What no relay can bring anywhere, through real adapters: it becomes a dead letter that explains
-//! itself, and nothing beside it is lost.
+//! Events that no relay can deliver, through real adapters: each becomes a dead letter that names
+//! its cause, and no other event is lost.
 #![allow(
     clippy::print_stderr,
     clippy::unwrap_used,

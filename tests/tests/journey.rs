@@ -85,7 +85,7 @@ impl Parcel {
     }
 }
 
-/// What each test starts with: a connection that wakes a relay, and a broker in memory.
+/// The start of each test: a connection that wakes a relay, and a broker in memory.
 struct Journey {
     connection: OutboxConnection,
     database: DatabaseConnection,

@@ -25,7 +25,7 @@ use bento_tests::kill::{BATCH, Point, WORKERS};
 use crate::scene::{PER_ROUND, Scene};
 use crate::support::{TestDatabase, on_every_back_end};
 
-/// Of each aggregate, so that each shard that has any has a full batch.
+/// The rounds of each aggregate, enough for a full batch in each shard that has any.
 const ROUNDS: usize = 2 * BATCH;
 const MANY: usize = ROUNDS * PER_ROUND;
 

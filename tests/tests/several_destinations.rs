@@ -35,12 +35,12 @@ use crate::lanes::a_backlog_in_one_lane_does_not_delay_another_lane;
 use crate::stage::{AGGREGATES, Stage};
 use crate::support::{TestDatabase, on_every_back_end};
 
-/// What the slow destination takes for each wave.
+/// The time of the slow destination for each wave.
 const SLOW: Duration = Duration::from_millis(100);
-/// How late an event may come at a destination that is well: a few waves of the slow one, on a
+/// The longest delay of an event at a healthy destination: a few waves of the slow one, on a
 /// machine that is busy with other things.
 const BOUND: Duration = Duration::from_secs(3);
-/// For how long a call that hangs would hold up its shard, if anybody waited for it.
+/// The time for which a call that hangs would block its shard, if the relay waited for it.
 const HANG: Duration = Duration::from_secs(6);
 
 async fn a_refusing_and_a_slow_destination_leave_the_third_at_its_speed(database: &TestDatabase) {

@@ -177,7 +177,7 @@ fn envelope(version: u32, event: &impl Serialize) -> Result<Envelope> {
     ))
 }
 
-/// What `order.placed` was at version 1.
+/// The shape of `order.placed` at version 1.
 #[derive(Serialize, Deserialize)]
 struct OrderPlacedV1 {
     order_id: Uuid,

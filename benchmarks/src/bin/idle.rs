@@ -15,10 +15,10 @@ use sea_orm::{
 
 /// The intervals, in milliseconds.
 const INTERVALS: [u64; 6] = [5, 10, 20, 50, 100, 1000];
-/// So long after its start a relay has its leases and has looked at every shard.
+/// The time after its start at which a relay has its leases and has looked at every shard.
 const SETTLED: Duration = Duration::from_millis(500);
 
-/// Where the servers are, unless the environment says otherwise.
+/// The URLs of the servers, unless the environment names others.
 const SERVERS: [(&str, &str, &str); 2] = [
     (
         "PostgreSQL",

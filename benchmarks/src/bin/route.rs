@@ -22,7 +22,7 @@ use uuid::Uuid;
 /// Different payloads, so that no branch is learnt by heart.
 const EVENTS: usize = 256;
 
-/// What a router may take for one event.
+/// The time that a router may take for one event.
 const NANOS_MAX: u128 = 2_000;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -198,7 +198,7 @@ impl Bench {
         allocation_counter::measure(run).count_total as f64 / EVENTS as f64
     }
 
-    /// How many targets have another payload than the event.
+    /// The number of targets that have another payload than the event.
     fn copies(&self, contender: Contender) -> Option<usize> {
         let router = match contender {
             Rules => &self.rules,

@@ -1,4 +1,4 @@
-//! What a receiver's answer means.
+//! The meaning of a receiver's answer.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use reqwest::{Response, StatusCode};
 
 use super::target::Target;
 
-/// How much of an answer is kept in the error, in bytes.
+/// The bytes of an answer that are kept in the error.
 const EXCERPT: usize = 512;
-/// How much of an answer is read so that its connection can be used again, in bytes.
+/// The bytes of an answer that are read, so that its connection can be used again.
 const DRAINED: usize = 64 * 1024;
-/// How long the relay is asked to wait by a receiver that has too much to do and does not say.
+/// The pause before the next attempt if a receiver is overloaded and names no time.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Reads the answer to a request.

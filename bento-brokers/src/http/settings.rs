@@ -1,4 +1,4 @@
-//! Where webhooks go, and how.
+//! The settings of webhooks.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::message::MessageSettings;
 use crate::{Secret, ServerUrl, TlsSettings};
 
-/// Where webhooks go, and how.
+/// The settings of webhooks: their URLs, the sender, and time limits.
 ///
 /// ```
 /// use bento_brokers::http::{HttpAuthorization, HttpSettings};
@@ -24,14 +24,14 @@ use crate::{Secret, ServerUrl, TlsSettings};
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpSettings {
-    /// Where every destination goes that `urls` does not name; nowhere by default. `{topic}` in its
+    /// The URL of every destination that `urls` does not name; none by default. `{topic}` in its
     /// path or query stands for the delivery's topic.
     pub url: Option<ServerUrl>,
-    /// Where destinations go, by their names.
+    /// The URLs of destinations, by their names.
     pub urls: BTreeMap<String, ServerUrl>,
-    /// Whether `http://` is allowed; `false` by default: a webhook leaves the house.
+    /// True if `http://` is allowed; `false` by default, because a webhook leaves the own network.
     pub allow_http: bool,
-    /// Who sends; nobody in particular by default.
+    /// The credentials of the sender; none by default.
     pub authorization: Option<HttpAuthorization>,
     /// Further headers, the same for every request.
     pub headers: BTreeMap<String, Secret>,
@@ -42,10 +42,10 @@ pub struct HttpSettings {
     pub signing_secrets: Vec<Secret>,
     /// Transport security.
     pub tls: TlsSettings,
-    /// How long a request may take, with its answer; 10 s by default.
+    /// The time limit of a request with its answer; 10 s by default.
     #[serde(deserialize_with = "bento_core::duration::deserialize")]
     pub timeout: Duration,
-    /// How much of it connecting may take; 5 s by default.
+    /// The time limit of connecting, a part of `timeout`; 5 s by default.
     #[serde(deserialize_with = "bento_core::duration::deserialize")]
     pub connect_timeout: Duration,
     /// The number of requests of a call that are under way at once; 16 by default. What a call has
@@ -73,7 +73,7 @@ impl Default for HttpSettings {
     }
 }
 
-/// Who sends webhooks.
+/// The credentials with which webhooks are sent.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum HttpAuthorization {

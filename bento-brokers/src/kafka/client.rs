@@ -42,7 +42,7 @@ pub(super) struct Watcher {
     refusal: Arc<Mutex<Option<Refusal>>>,
 }
 
-/// What the client said when a broker and it did not come to terms.
+/// The last error of the client while it connected to a broker.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{reason}")]
 pub(super) struct Refusal {
@@ -51,7 +51,7 @@ pub(super) struct Refusal {
     step: Step,
 }
 
-/// How far the two came. What was refused later tells more.
+/// The stage that connecting reached. The later a refusal, the more it tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
     /// In TLS 1.3 a client hears only here that it should have shown a certificate.

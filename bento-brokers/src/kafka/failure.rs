@@ -1,11 +1,11 @@
-//! What Kafka's errors mean, and which names it allows.
+//! The meaning of Kafka's errors, and the names that it allows.
 
 use std::time::Duration;
 
 use bento_relay::publish::PublishError;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-/// How long the relay is asked to wait when there is too much on its way.
+/// The pause before the next attempt while the client's queue is full.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The longest name of a topic, in bytes.
 const LONGEST: usize = 249;
@@ -46,8 +46,8 @@ pub(super) fn failure(error: KafkaError, topic: &str) -> PublishError {
     failure.because(error)
 }
 
-/// Whether the producer that met this error has to be replaced: the cluster does not accept its
-/// numbering.
+/// True if the producer that met this error has to be replaced: the cluster does not accept its
+/// sequence numbers.
 ///
 /// librdkafka gives itself a new epoch after it gave a message up. A cluster that does not follow
 /// refuses all that comes after.

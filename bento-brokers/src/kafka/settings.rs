@@ -1,4 +1,4 @@
-//! How to reach Kafka.
+//! The settings of Kafka.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::message::MessageSettings;
 use crate::{Secret, TlsSettings};
 
-/// How to reach Kafka, and how to publish there.
+/// The settings of a connection to Kafka, and of publishing there.
 ///
 /// ```
 /// use bento_brokers::kafka::{KafkaSasl, KafkaSettings, SaslMechanism};
@@ -30,24 +30,25 @@ pub struct KafkaSettings {
     /// Servers to begin with, as host and port; `localhost:9092` by default. Others of the cluster
     /// are found by themselves.
     pub servers: Vec<String>,
-    /// Who connects; nobody in particular by default.
+    /// The user and password; none by default.
     pub sasl: Option<KafkaSasl>,
     /// Transport security, which is used if it is `required` or if a file is named: Kafka has no
     /// URL to ask for it.
     pub tls: TlsSettings,
-    /// How long a message may take until the broker has confirmed it, repetitions included; 10 s by
+    /// The time limit until the broker has confirmed a message, repetitions included; 10 s by
     /// default.
     #[serde(deserialize_with = "bento_core::duration::deserialize")]
     pub delivery_timeout: Duration,
-    /// How long connecting may take; 5 s by default.
+    /// The time limit of connecting; 5 s by default.
     #[serde(deserialize_with = "bento_core::duration::deserialize")]
     pub connect_timeout: Duration,
-    /// How long a message waits for others to share its request, in whole milliseconds; 1 ms by
-    /// default. A call hands over its whole batch at once, so more costs time and gains little.
+    /// The time for which a message waits for others to share its request, in whole milliseconds; 1
+    /// ms by default. A call hands over its whole batch at once, so a longer time costs latency and
+    /// gains little.
     #[serde(deserialize_with = "bento_core::duration::deserialize")]
     pub linger: Duration,
-    /// How long a topic that the cluster does not know may still appear, because it was just made;
-    /// 2 s by default.
+    /// The time in which a topic that the cluster does not know may still appear, because it was
+    /// just made; 2 s by default.
     #[serde(deserialize_with = "bento_core::duration::deserialize")]
     pub unknown_topic_patience: Duration,
     /// The largest message that is sent, in bytes; 1,000,000 by default.
@@ -78,11 +79,11 @@ impl Default for KafkaSettings {
     }
 }
 
-/// Who connects to Kafka.
+/// The user who connects to Kafka.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KafkaSasl {
-    /// How the password is proven.
+    /// The mechanism that proves the password.
     pub mechanism: SaslMechanism,
     /// The name.
     pub user: String,
@@ -90,7 +91,7 @@ pub struct KafkaSasl {
     pub password: Secret,
 }
 
-/// How a password is proven to Kafka.
+/// The mechanisms that prove a password to Kafka.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum SaslMechanism {
     /// It is sent as it is: with TLS only.

@@ -28,9 +28,9 @@ use percent_encoding::percent_decode_str;
 pub struct Binding {
     /// The names of the attributes, in the order of [`Attribute`].
     pub(super) attributes: [&'static str; Attribute::COUNT],
-    /// Whether the data's content type is an attribute like any other.
+    /// True if the data's content type is an attribute like any other.
     pub(super) content_type_is_an_attribute: bool,
-    /// Whether a header holds printable ASCII only.
+    /// True if a header holds printable ASCII only.
     ascii: bool,
     /// The names of headers that the transport adds to a message, and the beginnings of such names,
     /// which end with `-`.
@@ -208,7 +208,7 @@ fn unescaped(quoted: &str) -> String {
     text
 }
 
-/// Whether the HTTP binding of CloudEvents leaves this byte as it is.
+/// True if the HTTP binding of CloudEvents leaves this byte as it is.
 fn is_plain(byte: u8) -> bool {
     matches!(byte, b'!'..=b'~') && byte != b'"' && byte != b'%'
 }

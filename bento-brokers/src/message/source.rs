@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-/// Who raised an event, if its metadata does not say: a non-empty URI-reference, `/shop` or
+/// The source of events whose metadata names none: a non-empty URI-reference, `/shop` or
 /// `https://shop.example/orders`.
 ///
 /// What a URI-reference cannot hold, a space for instance, is percent-encoded.
@@ -102,7 +102,7 @@ pub(super) fn uri_reference(name: &str) -> Cow<'_, str> {
     Cow::Owned(reference)
 }
 
-/// Where the colon behind a scheme stands.
+/// The position of the colon behind a scheme.
 fn scheme_end(bytes: &[u8]) -> Option<usize> {
     let end = bytes
         .iter()

@@ -24,7 +24,7 @@ use tokio::task::AbortHandle;
 
 use super::{NatsSettings, Outgoing, failure};
 
-/// What came of one message.
+/// The result of one message.
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// A stream has it.
@@ -45,15 +45,15 @@ pub(super) struct Acks {
 /// The most bytes that an inbox adds to what all begin with, as a rule.
 const INBOX: usize = 40;
 
-/// What waits for an answer.
+/// The messages that wait for an answer.
 struct Waiting {
-    /// What the subject of every answer begins with, up to and with a dot.
+    /// The beginning of the subject of every answer, up to and with a dot.
     inbox: String,
     /// The secret key of the tokens.
     key: RandomState,
     /// The name of the stream that must have taken an event, if there is one.
     expected_stream: Option<String>,
-    /// For how many more messages there is room on the way.
+    /// The room for more unacknowledged messages.
     room: Semaphore,
     calls: Mutex<Calls>,
 }
@@ -69,7 +69,7 @@ struct Calls {
 struct Answers {
     outcomes: Vec<Option<Outcome>>,
     count: usize,
-    /// How many there will be, and who waits for the last of them.
+    /// The number of answers to come, and the receiver that waits for the last of them.
     complete: Option<(usize, oneshot::Sender<()>)>,
 }
 
@@ -301,8 +301,8 @@ async fn read(mut answers: Subscriber, waiting: Arc<Waiting>) {
     }
 }
 
-/// What JetStream answers: an error, or where the message is. An answer of another subscriber is
-/// neither.
+/// The answer of JetStream: an error, or the place of the message. The answer of another subscriber
+/// is neither.
 #[derive(Deserialize)]
 struct Answer<'a> {
     error: Option<jetstream::Error>,

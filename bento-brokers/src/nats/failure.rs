@@ -1,4 +1,4 @@
-//! What a refusal means for the next attempt.
+//! The meaning of a refusal for the next attempt.
 
 use std::error::Error;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! How to reach NATS.
+//! The settings of NATS.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::message::MessageSettings;
 use crate::{Secret, ServerUrl, TlsSettings};
 
-/// How to reach NATS, and how to publish there.
+/// The settings of a connection to NATS, and of publishing there.
 ///
 /// ```
 /// use bento_brokers::nats::{NatsCredentials, NatsSettings};
@@ -27,8 +27,8 @@ pub struct NatsSettings {
     /// The servers of one cluster, `nats://localhost:4222` by default; `tls://` asks for TLS.
     /// Others of the cluster are found by themselves.
     pub urls: Vec<ServerUrl>,
-    /// Who connects, in the place of a name and password, or of a token alone, in the first URL
-    /// that has them; nobody in particular by default.
+    /// The credentials of the client; none by default. They replace a name and password, or a token
+    /// alone, in the first URL that has them.
     pub credentials: Option<NatsCredentials>,
     /// Transport security.
     pub tls: TlsSettings,
@@ -37,14 +37,14 @@ pub struct NatsSettings {
     /// The stream that must take every event. Connecting fails if it is not there, and an event
     /// that another stream takes is unavailable. Any stream by default.
     pub expected_stream: Option<String>,
-    /// How long a call waits for the acknowledgements of its batch; 5 s by default.
+    /// The time for which a call waits for the acknowledgements of its batch; 5 s by default.
     #[serde(deserialize_with = "bento_core::duration::deserialize")]
     pub ack_timeout: Duration,
-    /// How long connecting may take; 5 s by default.
+    /// The time limit of connecting; 5 s by default.
     #[serde(deserialize_with = "bento_core::duration::deserialize")]
     pub connect_timeout: Duration,
-    /// How many messages may wait for their acknowledgement at once, over all calls; 1,000 by
-    /// default.
+    /// The number of messages that may wait for their acknowledgement at once, over all calls;
+    /// 1,000 by default.
     pub max_in_flight: usize,
     /// The form of the messages.
     pub message: MessageSettings,
@@ -66,7 +66,7 @@ impl Default for NatsSettings {
     }
 }
 
-/// Who connects to NATS.
+/// The credentials for NATS.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum NatsCredentials {

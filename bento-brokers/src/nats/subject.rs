@@ -47,7 +47,7 @@ impl Subjects {
 
 const TOO_LONG: &str = "it is longer than 2,048 bytes";
 
-/// Why a text cannot be a subject to which a message is published.
+/// The reason why a text cannot be the subject of a message.
 pub(super) fn fault(text: &str) -> Option<&'static str> {
     if text.len() >= LIMIT {
         Some(TOO_LONG)

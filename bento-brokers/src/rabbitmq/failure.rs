@@ -1,4 +1,4 @@
-//! What RabbitMQ's errors mean.
+//! The meaning of RabbitMQ's errors.
 
 use bento_relay::publish::PublishError;
 use lapin::ErrorKind;
@@ -6,7 +6,7 @@ use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 
 use crate::ConnectError;
 
-/// Why no connection came about.
+/// The reason why connecting failed.
 pub(super) fn connecting(address: String, error: lapin::Error) -> ConnectError {
     let kind = match error.kind() {
         ErrorKind::ProtocolError(error) => Some(error.kind().clone()),
@@ -29,7 +29,7 @@ pub(super) fn connecting(address: String, error: lapin::Error) -> ConnectError {
     }
 }
 
-/// Why a message that was sent alone was not confirmed.
+/// The reason why a message that was sent alone was not confirmed.
 ///
 /// What closes a channel is the message's own fault and comes again with it, except for a right or
 /// an exchange that is missing: whoever gives it need not touch the message. Anything else says
@@ -52,7 +52,7 @@ pub(super) fn publishing(error: lapin::Error) -> PublishError {
     PublishError::permanent("RabbitMQ refused the event").because(error)
 }
 
-/// Whether the server closed the channel because the user has no right to what was asked.
+/// True if the server closed the channel because the user lacks a permission.
 pub(super) fn is_denial(error: &lapin::Error) -> bool {
     let ErrorKind::ProtocolError(error) = error.kind() else {
         return false;
@@ -71,7 +71,7 @@ fn is_missing(error: &lapin::Error) -> bool {
     matches!(error.kind(), AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND))
 }
 
-/// Whether the server closed the channel because of a message.
+/// True if the server closed the channel because of a message.
 pub(super) fn is_refusal(error: &lapin::Error) -> bool {
     let ErrorKind::ProtocolError(error) = error.kind() else {
         return false;

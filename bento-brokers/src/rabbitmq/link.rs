@@ -27,7 +27,7 @@ pub(super) struct Link {
     idle: Mutex<Vec<Channel>>,
     /// The exchanges that were there when they were first used.
     exchanges: Mutex<HashSet<ShortString>>,
-    /// Why the broker takes nothing at the moment.
+    /// The reason why the broker accepts nothing at the moment.
     blocked: watch::Receiver<Option<String>>,
 }
 
@@ -92,8 +92,8 @@ impl Link {
         }
     }
 
-    /// Whether there is such an exchange. Asked once for each, on a channel that may be closed for
-    /// it.
+    /// Returns true if the exchange exists. Each exchange is asked for once, on a channel of its
+    /// own, which the server may close in answer.
     pub(super) async fn has_exchange(&self, name: &ShortString) -> lapin::Result<bool> {
         // The default exchange is always there and cannot be asked for.
         if name.as_str().is_empty() || lock(&self.exchanges).contains(name) {

@@ -1,4 +1,4 @@
-//! What is sent to RabbitMQ for a delivery.
+//! The RabbitMQ message of a delivery.
 
 use bento_relay::publish::{Delivery, PublishError};
 use bytes::Bytes;
@@ -11,9 +11,9 @@ use crate::message::{Binding, Message};
 /// The most that AMQP's short texts hold, in bytes: names of exchanges, routing keys, names of
 /// headers.
 const SHORT: usize = 255;
-/// What a frame needs beside the headers.
+/// The bytes that a frame needs beside the headers.
 const FRAME_RESERVE: usize = 4096;
-/// What a header needs beside its name and value.
+/// The bytes that a header needs beside its name and value.
 const HEADER_RESERVE: usize = 6;
 /// Survives a restart of the broker, if the queue does.
 const PERSISTENT: u8 = 2;

@@ -1,4 +1,4 @@
-//! How to reach RabbitMQ.
+//! The settings of RabbitMQ.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::message::MessageSettings;
 use crate::{Secret, ServerUrl, TlsSettings};
 
-/// How to reach RabbitMQ, and how to publish there.
+/// The settings of a connection to RabbitMQ, and of publishing there.
 ///
 /// ```
 /// use bento_brokers::rabbitmq::{Addressing, RabbitMqCredentials, RabbitMqSettings};
@@ -26,23 +26,23 @@ use crate::{Secret, ServerUrl, TlsSettings};
 pub struct RabbitMqSettings {
     /// The server, `amqp://localhost:5672` by default; `amqps://` asks for TLS.
     pub url: ServerUrl,
-    /// Who connects, in the place of the name and password in the URL; `guest` by default.
+    /// The name and password, in place of those in the URL; `guest` by default.
     pub credentials: Option<RabbitMqCredentials>,
     /// The virtual host, in the place of that in the URL; `/` by default.
     pub vhost: Option<String>,
     /// Transport security. The authorities in `ca_file` are trusted besides those of the operating
     /// system: the client cannot do without these.
     pub tls: TlsSettings,
-    /// What topic and routing key mean.
+    /// The meaning of topic and routing key.
     pub addressing: Addressing,
-    /// How long a call waits for the confirms of its batch; 5 s by default.
+    /// The time for which a call waits for the confirms of its batch; 5 s by default.
     #[serde(deserialize_with = "bento_core::duration::deserialize")]
     pub confirm_timeout: Duration,
-    /// How long connecting may take; 5 s by default.
+    /// The time limit of connecting; 5 s by default.
     #[serde(deserialize_with = "bento_core::duration::deserialize")]
     pub connect_timeout: Duration,
-    /// How often each side says that it is alive, in whole seconds; 10 s by default. After two that
-    /// did not come the connection counts as lost.
+    /// The interval of heartbeats in both directions, in whole seconds; 10 s by default. After two
+    /// missing heartbeats the connection counts as lost.
     #[serde(deserialize_with = "bento_core::duration::deserialize")]
     pub heartbeat: Duration,
     /// The largest body that is sent, in bytes; 16 MiB by default, which is RabbitMQ 4's own
@@ -69,7 +69,7 @@ impl Default for RabbitMqSettings {
     }
 }
 
-/// Who connects to RabbitMQ.
+/// The credentials for RabbitMQ.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RabbitMqCredentials {
@@ -79,7 +79,7 @@ pub struct RabbitMqCredentials {
     pub password: Secret,
 }
 
-/// What a delivery's topic and routing key mean to RabbitMQ.
+/// The meaning of a delivery's topic and routing key to RabbitMQ.
 ///
 /// | | exchange | routing key |
 /// |---|---|---|

@@ -85,7 +85,7 @@ impl connect::Link for Link {
     }
 }
 
-/// Why a connection could not be made, in terms of the settings.
+/// The reason why a connection could not be made, in terms of the settings.
 fn connect_error(settings: &RedisSettings, error: RedisError) -> ConnectError {
     let address = settings.url.address();
     match error.kind() {

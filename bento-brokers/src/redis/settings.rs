@@ -1,4 +1,4 @@
-//! How to reach Redis.
+//! The settings of Redis.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::message::MessageSettings;
 use crate::{Secret, ServerUrl, TlsSettings};
 
-/// How to reach Redis, and how to publish there.
+/// The settings of a connection to Redis, and of publishing there.
 ///
 /// ```
 /// use bento_brokers::redis::RedisSettings;
@@ -34,7 +34,7 @@ pub struct RedisSettings {
     pub password: Option<Secret>,
     /// Transport security.
     pub tls: TlsSettings,
-    /// What the key of every stream begins with, `shop:` for `shop:order.created`; nothing by
+    /// The beginning of the key of every stream, `shop:` for `shop:order.created`; empty by
     /// default.
     pub prefix: String,
     /// About how many entries a stream keeps: older ones are trimmed, whether they were read or
@@ -44,10 +44,10 @@ pub struct RedisSettings {
     /// is sent: Redis answers to a value above its own `proto-max-bulk-len` by closing the
     /// connection, which would fail its whole batch.
     pub max_message_bytes: usize,
-    /// How long a call waits for the answers to its batch; 5 s by default.
+    /// The time for which a call waits for the answers to its batch; 5 s by default.
     #[serde(deserialize_with = "bento_core::duration::deserialize")]
     pub timeout: Duration,
-    /// How long connecting may take; 5 s by default.
+    /// The time limit of connecting; 5 s by default.
     #[serde(deserialize_with = "bento_core::duration::deserialize")]
     pub connect_timeout: Duration,
     /// The form of the messages.

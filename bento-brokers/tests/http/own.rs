@@ -1,4 +1,4 @@
-//! What only webhooks do.
+//! The rules that only webhooks have.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;

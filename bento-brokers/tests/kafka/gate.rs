@@ -21,7 +21,7 @@ pub(crate) struct Gate {
     open: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What is asked of who comes.
+/// The demands on a client.
 #[derive(Default)]
 pub(crate) struct Guard {
     pub(crate) tls: Option<TlsAcceptor>,

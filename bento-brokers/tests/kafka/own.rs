@@ -1,4 +1,4 @@
-//! What only Kafka does.
+//! The rules that only Kafka has.
 
 use std::sync::Arc;
 

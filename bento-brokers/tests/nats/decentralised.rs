@@ -21,7 +21,7 @@ impl Operator {
         }
     }
 
-    /// What a server is told that takes the operator's accounts.
+    /// The configuration of a server that accepts the operator's accounts.
     pub(crate) fn configuration(&self) -> String {
         let system = self.system.public_key();
         let operator = signed(

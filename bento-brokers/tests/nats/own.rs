@@ -1,4 +1,4 @@
-//! What NATS alone has: streams that are full or expected, and a client that gives up.
+//! The rules that only NATS has: streams that are full or expected, and a client that gives up.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,4 @@
-//! What only RabbitMQ does.
+//! The rules that only RabbitMQ has.
 
 use std::time::Duration;
 
@@ -122,8 +122,8 @@ async fn an_exchange_that_is_not_there_is_refused_alone() {
     }
 }
 
-/// What was there when it was first used is not asked for again; the server closes the channel
-/// then.
+/// An exchange that existed at its first use is not looked up again; the server closes the channel
+/// if it has gone.
 #[tokio::test]
 async fn an_exchange_that_goes_away_is_refused_until_it_is_there_again() {
     let Some(queue) = Queue::of_the_environment().await else {

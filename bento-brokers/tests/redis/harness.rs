@@ -19,7 +19,7 @@ const TOO_LARGE: usize = 1_000_000;
 
 pub(crate) struct Harness {
     url: String,
-    /// What the key of its stream begins with.
+    /// The beginning of the key of its stream.
     pub(crate) prefix: String,
     server: Option<PrivateServer>,
 }

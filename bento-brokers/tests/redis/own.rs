@@ -1,4 +1,5 @@
-//! What Redis alone has: keys of another type, memory that is full, streams that are trimmed.
+//! The rules that only Redis has: keys of another type, memory that is full, streams that are
+//! trimmed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -10,12 +10,12 @@ use bento_brokers::TlsSettings;
 /// Files of an authority, of a server at 127.0.0.1, and of a client; they go when this is dropped.
 pub(crate) struct Certificates(PathBuf);
 
-/// What a server says of a client without a certificate.
+/// The errors of a server that meets a client without a certificate.
 #[allow(dead_code, reason = "Kafka says it in other words")]
 pub(crate) const REQUIRED: &str = "ertificate";
 
-/// Whether a failure says `why`. What a server says may be lost with the connection, which it ends
-/// at once.
+/// True if a failure says `why`. The server's words may be lost with the connection, which the
+/// server ends at once.
 #[allow(dead_code, reason = "Kafka says it in other words")]
 pub(crate) fn says(chain: &str, why: &str) -> bool {
     let ended = || {
@@ -86,7 +86,7 @@ impl Certificates {
         self.file(name).display().to_string()
     }
 
-    /// What a client needs that trusts the authority and has a certificate of its own.
+    /// The settings of a client that trusts the authority and has a certificate of its own.
     pub(crate) fn of_the_client(&self) -> TlsSettings {
         TlsSettings {
             required: true,

@@ -1,4 +1,4 @@
-//! What the tests of the publishers have in common.
+//! The common parts of the publishers' tests.
 
 #![allow(dead_code, reason = "each test of a broker uses a part of it")]
 

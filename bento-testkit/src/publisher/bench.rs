@@ -1,4 +1,4 @@
-//! What the rules have in common: events, and what is to be answered for them.
+//! The common parts of the rules: events, and the expected answers to them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ const HEADERS: &str = concat!(
     r#""tracestate":"vendor=1","x-own":"what the application says"}"#,
 );
 
-/// What of them is the application's.
+/// The headers of these events that are the application's own.
 pub(super) fn own_headers() -> BTreeMap<&'static str, &'static str> {
     BTreeMap::from([
         (

@@ -1,4 +1,4 @@
-//! What is published arrives: whole, in order, and once for each destination.
+//! Published events arrive: whole, in order, and once for each destination.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What cannot be published is refused by itself, with the right class.
+//! An event that cannot be published is refused alone, with the right class.
 
 use bento_relay::publish::{Delivery, FailureClass, Publisher};
 use bytes::Bytes;

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::scene::{append, bury, event};
 
-/// What the hook does at each call, the last for ever.
+/// The answer of the hook to each call; the last answer is repeated.
 #[derive(Clone, Copy, Debug)]
 enum Answer {
     Tells,

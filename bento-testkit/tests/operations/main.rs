@@ -1,4 +1,4 @@
-//! What an operator does and is told, on the store in memory.
+//! The commands of an operator and their answers, on the store in memory.
 
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "a test")]
 

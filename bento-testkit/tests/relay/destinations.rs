@@ -61,7 +61,7 @@ impl Pair {
         self.account(broker).assert_exact();
     }
 
-    /// What a broker got against what was committed.
+    /// The events that a broker received, compared with the committed ones.
     pub(crate) fn account(&self, broker: &MemoryPublisher) -> Account {
         let ledger = bento_testkit::Ledger::new();
         for delivery in self.left.published().iter().chain(&self.right.published()) {

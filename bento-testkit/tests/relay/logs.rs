@@ -1,4 +1,4 @@
-//! What the relay logs: levels, targets and fields.
+//! The logs of the relay: levels, targets and fields.
 
 use std::collections::BTreeMap;
 use std::fmt;

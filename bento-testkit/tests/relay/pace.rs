@@ -1,4 +1,4 @@
-//! How soon a relay looks for events of which nobody told it.
+//! The pace of polling: how soon a relay finds events without a wake-up.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex};

@@ -16,7 +16,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 
 pub(crate) type Broker = RecordingPublisher<MemoryPublisher>;
 
-/// What a test plays on.
+/// The scene of a test.
 pub(crate) struct Scene {
     pub(crate) sharding: Sharding,
     pub(crate) store: MemoryStore,
@@ -138,7 +138,7 @@ impl Scene {
         self.store.list(&DeadLetterQuery::default()).await.unwrap()
     }
 
-    /// How many shards each living relay holds, in no order.
+    /// The number of shards of each living relay, in no order.
     pub(crate) async fn shares(&self) -> Vec<usize> {
         let mut shares = std::collections::BTreeMap::new();
         for lease in self.store.leases().await.unwrap() {
@@ -151,7 +151,7 @@ impl Scene {
         shares
     }
 
-    /// What was committed against what the broker got.
+    /// The events that the broker received, compared with the committed ones.
     pub(crate) fn account(&self) -> Account {
         self.published()
             .iter()

@@ -1,5 +1,5 @@
-//! What a relay does beside delivering: it prunes, says how it is doing, and keeps its attempts
-//! apart from those of others.
+//! The relay's work beside delivery: it prunes, reports its state, and keeps its attempts apart
+//! from those of others.
 
 use std::time::Duration;
 
@@ -130,7 +130,7 @@ async fn a_relay_without_a_shard_says_so_and_one_that_ended_is_dead() {
     second.stop().await.unwrap();
 }
 
-/// How often eight failing events were tried in an hour by so many relays.
+/// The number of attempts that this number of relays makes in an hour at eight failing events.
 async fn attempts_of(relays: usize) -> usize {
     let scene = Scene::divided(4);
     scene.broker.inner().fail(|delivery| {

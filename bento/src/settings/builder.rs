@@ -222,7 +222,7 @@ impl Reading<'_> {
         read.unwrap_or_default()
     }
 
-    /// What is said about publishers, by their names.
+    /// The sections of the publishers, by their names.
     fn sections(&mut self) -> Table {
         let Some(Entry { node, origin }) = self.table.remove("publishers") else {
             return Table::new();

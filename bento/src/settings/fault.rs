@@ -1,4 +1,4 @@
-//! What is wrong with a configuration.
+//! The faults of a configuration.
 
 use std::fmt;
 use std::io;
@@ -17,7 +17,7 @@ pub enum ConfigError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
@@ -26,7 +26,7 @@ pub enum ConfigError {
     Syntax {
         /// The file, with the line where it is known.
         origin: Origin,
-        /// What is wrong.
+        /// The rule that is broken.
         message: String,
     },
     /// A variable of the environment holds what is no text.
@@ -70,9 +70,9 @@ impl std::error::Error for Faults {}
 pub struct Fault {
     /// The key: `publishers.nats.url`.
     pub path: String,
-    /// Where it was said.
+    /// The place of the value: a line of a file, or a variable.
     pub origin: Origin,
-    /// What is wrong.
+    /// The kind of the fault.
     pub kind: FaultKind,
 }
 
@@ -92,7 +92,7 @@ impl Fault {
     }
 }
 
-/// What can be wrong with a key.
+/// The kinds of faults that a key can have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FaultKind {
@@ -120,14 +120,14 @@ pub enum FaultKind {
     Missing,
     /// A file is not of its format.
     Syntax {
-        /// What is wrong.
+        /// The rule that is broken.
         message: String,
     },
     /// Something about the rules of the router.
     Router(RouterFault),
     /// The value cannot be what it is.
     Invalid {
-        /// What is expected.
+        /// The rule that is broken.
         reason: String,
     },
 }

@@ -51,20 +51,20 @@ pub enum PublisherSettings {
     Redis(bento_brokers::redis::RedisSettings),
 }
 
-/// How the console shows events.
+/// The settings of the console.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ConsoleSettings {
-    /// What a line is; `text` by default.
+    /// The format of a line; `text` by default.
     pub format: ConsoleFormat,
 }
 
-/// What a line on the console is.
+/// The format of a line on the console.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConsoleFormat {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
     /// A JSON object with everything that the envelope holds.
@@ -96,7 +96,7 @@ impl PublisherSettings {
         }
     }
 
-    /// What there is without a section.
+    /// The settings of a publisher without a section, if its kind needs none.
     pub(super) fn without_section(name: &str) -> Option<Self> {
         match name {
             "console" => Some(Self::Console(ConsoleSettings::default())),

@@ -16,7 +16,7 @@ pub(super) struct Part<'f> {
     faults: &'f mut Vec<Fault>,
 }
 
-/// What becomes of an error.
+/// The next step after an error.
 enum Next {
     Again,
     Stop,
@@ -177,7 +177,7 @@ impl<'f> Part<'f> {
     }
 }
 
-/// What the file of this name holds, without the line break at its end.
+/// The content of the file of this name, without the line break at its end.
 fn held_in(name: &Node) -> Result<String, String> {
     let (Node::Text(file) | Node::Raw(file)) = name else {
         return Err(format!(
@@ -192,7 +192,7 @@ fn held_in(name: &Node) -> Result<String, String> {
     }
 }
 
-/// Where the value at `path` comes from, or else what it would be in.
+/// The origin of the value at `path`, or else of the value that would hold it.
 pub(super) fn origin(entry: &Entry, path: &[Step]) -> Origin {
     let mut entry = entry;
     for step in path {

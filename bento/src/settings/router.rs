@@ -16,9 +16,9 @@ use super::read::Part;
 use super::tree::{self, Entry, Node, Table};
 use super::value::Reader;
 
-/// What is read, and how its faults are to be shown.
+/// The text of a router, and the form in which its faults are shown.
 struct Source {
-    /// What stands in front of a path: nothing in a file of its own.
+    /// The beginning of each path: empty in a file of its own.
     prefix: &'static str,
     entry: Entry,
 }
@@ -180,8 +180,8 @@ impl Source {
     }
 }
 
-/// Where the value comes from that the router calls `path`, or else what it would be in. A key may
-/// hold dots there.
+/// The origin of the value that the router calls `path`, or else of the value that would hold it. A
+/// key in this path may contain dots.
 fn origin(entry: &Entry, path: &str) -> Origin {
     let rest = path.strip_prefix('.').unwrap_or(path);
     let inner = match &entry.node {
@@ -204,7 +204,7 @@ fn origin(entry: &Entry, path: &str) -> Origin {
     inner.map_or_else(|| entry.origin.clone(), |(entry, rest)| origin(entry, rest))
 }
 
-/// Whether a destination is served by the default publisher.
+/// True if the default publisher serves a destination.
 pub(super) fn relies_on_default(config: &RouterConfig, sections: &Table) -> bool {
     config
         .destinations

@@ -1,4 +1,4 @@
-//! What was configured, before it is understood: values, and where each of them comes from.
+//! The configuration as it was written, before it is read: values, each with its origin.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -13,7 +13,7 @@ use super::fault::nearest;
 use super::origin::Origin;
 use super::tree::{Entry, Node, Step, Table, parse_value};
 
-/// What serde found, and where: the path is from the inside out.
+/// A fault that serde found, and its path, from the inside out.
 #[derive(Debug)]
 pub(super) struct ReadError {
     pub(super) path: Vec<Step>,
@@ -138,8 +138,7 @@ fn wanted(expected: &dyn Expected) -> String {
 pub(super) struct Reader<'a>(pub(super) &'a Entry);
 
 impl<'a> Reader<'a> {
-    /// What the variable's text is if nothing is wanted of it: a value as TOML writes it, else a
-    /// text.
+    /// The variable's value if the reader expects no type: a value as TOML writes it, else a text.
     fn resolved<T>(self, text: &str, read: impl FnOnce(Reader<'_>) -> T) -> T {
         let Entry { origin, .. } = self.0;
         let node = parse_value(text, origin).unwrap_or_else(|| Node::Text(text.to_owned()));

@@ -86,7 +86,7 @@ async fn main() -> Result<()> {
     setup::close(database).await
 }
 
-/// What the broker says no to.
+/// The error of the broker for an order that it refuses.
 fn refuse(delivery: &Delivery) -> Option<PublishError> {
     let event = &delivery.envelope;
     let in_chf = event.payload.windows(3).any(|text| text == b"CHF");

@@ -1,4 +1,4 @@
-//! What a service has anyway, and looks into the outbox that it never needs.
+//! The parts that every service has, and views of the outbox that a service does not need.
 
 use std::env;
 use std::fs;
@@ -49,7 +49,7 @@ pub async fn close(database: DatabaseConnection) -> Result<(), bento::Report> {
     Ok(())
 }
 
-/// What the outbox holds.
+/// The contents of the outbox.
 pub async fn outbox(store: &OutboxStore) -> Result<String, StoreError> {
     let StatusCounts {
         pending,

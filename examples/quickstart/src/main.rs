@@ -103,7 +103,7 @@ async fn place_on_credit(
     .await
 }
 
-/// Why an order is not placed on credit.
+/// The reasons why an order is not placed on credit.
 #[derive(Debug, thiserror::Error)]
 enum Refused {
     #[error("no credit for {0} EUR")]

@@ -1,4 +1,4 @@
-//! What a service has anyway, and looks into the outbox that it never needs.
+//! The parts that every service has, and views of the outbox that a service does not need.
 
 use std::env;
 use std::fs;
@@ -51,8 +51,8 @@ pub async fn close(database: DatabaseConnection) -> Result<(), bento::Report> {
     Ok(())
 }
 
-/// What the outbox holds: `SELECT status, count(*) FROM bento_outbox_status GROUP BY status`, as an
-/// API.
+/// The contents of the outbox: `SELECT status, count(*) FROM bento_outbox_status GROUP BY status`,
+/// as an API.
 pub async fn outbox(database: &DatabaseConnection) -> Result<String, StoreError> {
     let StatusCounts {
         pending,
@@ -64,7 +64,7 @@ pub async fn outbox(database: &DatabaseConnection) -> Result<String, StoreError>
     ))
 }
 
-/// How many orders there are.
+/// The number of orders.
 pub async fn orders(database: &DatabaseConnection) -> Result<u64, DbErr> {
     order::Entity::find().count(database).await
 }

@@ -1,4 +1,4 @@
-//! Who hears of it: a publisher that decodes what it gets, as a consumer behind a broker would.
+//! The receiving side: a publisher that decodes each event, as a consumer behind a broker would.
 
 use bento::Envelope;
 use bento::codec::DecodeError;
@@ -23,7 +23,7 @@ impl Warehouse {
             .expect("the sender lives as long as this");
     }
 
-    /// How many events it has received.
+    /// The number of received events.
     pub fn count(&self) -> usize {
         *self.received.borrow()
     }

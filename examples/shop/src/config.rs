@@ -1,4 +1,4 @@
-//! What the environment says.
+//! The configuration, read from the environment.
 
 use std::env;
 use std::fs;
@@ -11,14 +11,14 @@ use uuid::Uuid;
 
 use crate::Result;
 
-/// Where the service finds what it needs.
+/// The addresses of everything that the service uses.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// `DATABASE_URL`; an SQLite file for this run if it is absent.
     pub database_url: String,
     /// `SHOP_ADDRESS`, 127.0.0.1:3000 if it is absent.
     pub address: SocketAddr,
-    /// Where events go, and how: [`events`] and the environment.
+    /// The publishers, the router and the relay: [`events`] and the environment.
     pub events: Settings,
 }
 
@@ -51,7 +51,7 @@ impl Config {
     }
 }
 
-/// What `bento.toml` says, which is built in; variables `BENTO_…` go before it.
+/// The settings of `bento.toml`, which is built in; variables `BENTO_…` override them.
 pub fn events() -> Result<SettingsBuilder> {
     Ok(Settings::builder().toml(include_str!("../bento.toml"))?)
 }

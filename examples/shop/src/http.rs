@@ -28,7 +28,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(cancel))
 }
 
-/// What a customer asks for.
+/// An order as a customer sends it.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct NewOrder {
     #[schema(min_length = 1, max_length = 100)]
@@ -64,12 +64,12 @@ pub struct Page {
 pub struct Extent {
     /// Those after this one; `next` of the page before
     after: Option<Uuid>,
-    /// How many at most, 20 if it is absent
+    /// The greatest number of orders to return, 20 if it is absent
     #[param(minimum = 1, maximum = 100)]
     limit: Option<u64>,
 }
 
-/// Why an order is cancelled.
+/// The reason why an order is cancelled.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct Cancellation {
     #[schema(min_length = 1, max_length = 100)]

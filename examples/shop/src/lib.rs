@@ -12,5 +12,5 @@ pub mod request;
 pub mod service;
 pub mod store;
 
-/// What ends the start or the service: it is reported, never handled.
+/// A result whose error ends the start or the service: the error is reported, never handled.
 pub type Result<T = (), E = bento::Report> = std::result::Result<T, E>;

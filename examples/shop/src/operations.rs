@@ -1,4 +1,4 @@
-//! What those who run the service ask it: whether it lives, whether it is ready, its metrics, its
+//! The questions of those who run the service: is it alive, is it ready; its metrics, its
 //! description.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,14 +36,14 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(describe))
 }
 
-/// Whether requests should be sent here.
+/// The readiness of the service for requests.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Readiness {
     /// The database answers
     database: bool,
     /// The relay runs and reaches the outbox
     relay: bool,
-    /// What is wrong, for people
+    /// The present problems, for people
     degraded: Vec<String>,
 }
 
@@ -72,7 +72,7 @@ async fn keep_up(metrics: PrometheusHandle) {
     }
 }
 
-/// Whether the process should go on: a relay that has ended does not come back by itself
+/// Tells whether the process should go on: a relay that has ended does not come back by itself
 #[utoipa::path(get, path = "/health/live", tag = "operations", responses(
     (status = 204, description = "It should"),
     (status = 503, description = "It should be started anew"),
@@ -85,7 +85,7 @@ async fn live(State(relay): State<RelayProbe>) -> StatusCode {
     }
 }
 
-/// Whether it can serve. It can while its broker is away: the events wait
+/// Tells whether the service can serve. It can while its broker is unavailable: the events wait
 #[utoipa::path(get, path = "/health/ready", tag = "operations", responses(
     (status = 200, description = "It can", body = Readiness),
     (status = 503, description = "It cannot", body = Readiness),

@@ -60,19 +60,19 @@ pub struct Order {
     pub(crate) events: PendingEvents,
 }
 
-/// So many of one product.
+/// A product and its quantity.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Item {
     #[schema(min_length = 1, max_length = 100)]
     pub product: String,
     #[schema(minimum = 1, maximum = 10_000)]
     pub quantity: i32,
-    /// Of one, in the currency's smallest unit: 1999 is 19.99 EUR.
+    /// The price of one, in the currency's smallest unit: 1999 is 19.99 EUR.
     #[schema(minimum = 0, maximum = 1_000_000_000)]
     pub unit_price: i64,
 }
 
-/// Where an order stands: placed → confirmed → paid, or cancelled before it is paid.
+/// The state of an order: placed → confirmed → paid, or cancelled before it is paid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema, EnumIter, DeriveActiveEnum)]
 #[sea_orm(
     rs_type = "String",
@@ -87,7 +87,7 @@ pub enum Status {
     Cancelled,
 }
 
-/// What the shop sells for.
+/// The currencies of the shop.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, EnumIter, DeriveActiveEnum,
 )]
@@ -181,7 +181,8 @@ impl Order {
         Ok(())
     }
 
-    /// What it costs. The limits of an item and of their number keep it far below overflow.
+    /// The price of the order. The limits of an item and of their number keep it far below
+    /// overflow.
     pub fn total(&self) -> i64 {
         self.items
             .iter()

@@ -1,4 +1,4 @@
-//! What a refused request is answered: a problem as RFC 9457 describes it.
+//! The answer to a refused request: a problem as RFC 9457 describes it.
 
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
@@ -12,10 +12,10 @@ use utoipa::{IntoResponses, ToSchema};
 
 use crate::order::Refusal;
 
-/// Why a request was refused.
+/// The reason why a request was refused.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Problem {
-    /// What the status says already.
+    /// `about:blank`: the status says enough.
     #[serde(rename = "type")]
     kind: &'static str,
     title: &'static str,
@@ -63,7 +63,7 @@ fn number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S:
     serializer.serialize_u16(status.as_u16())
 }
 
-/// Why an order was not placed, found or changed.
+/// The reasons why an order was not placed, found or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     #[error(transparent)]

@@ -1,4 +1,4 @@
-//! What the headers of a request say beside its body, and how it reaches the events.
+//! The headers of a request, and their way to the events.
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -61,7 +61,7 @@ fn read(headers: &HeaderMap) -> Result<(String, String, Metadata), Problem> {
     Ok((tenant, request_id, metadata))
 }
 
-/// What comes from outside is bounded before it is stored with every event.
+/// Returns a header's text, refused if it is too long to be stored with every event.
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
     let Some(value) = headers.get(name) else {
         return Ok(None);

@@ -30,7 +30,7 @@ pub struct Shop {
     monitor: MonitorHandle,
 }
 
-/// What the handlers share.
+/// The shared state of the handlers.
 #[derive(Clone, Debug, FromRef)]
 pub struct App {
     db: OutboxConnection,

@@ -274,7 +274,7 @@ fn one_order() -> [(Method, &'static str); 4] {
     ]
 }
 
-/// What a shop says about itself whose database and relay are gone.
+/// The answer of a shop whose database and relay are gone.
 async fn closed(path: &str) -> Answer {
     let file = TemporaryFile::new();
     let shop = Shop::with_publisher(&file.url(), MemoryPublisher::new())

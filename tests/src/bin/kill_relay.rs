@@ -59,7 +59,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What it wraps, until the point is reached.
+/// A store that passes every call on until the kill point is reached.
 #[derive(Debug)]
 struct Doomed<T> {
     inner: T,
@@ -97,7 +97,7 @@ impl RelayStore for Doomed<OutboxStore> {
         Ok(holdings)
     }
 
-    /// What settles is slow at the point where it is to be interrupted.
+    /// Settles slowly at the point where the process is to be killed.
     async fn advance(&self, advance: Advance) -> Result<Advanced, StoreError> {
         if self.point == Point::DuringSettle && !advance.settled.is_empty() {
             tokio::spawn(async {

@@ -62,7 +62,7 @@ impl Broker for Hook {
         self.is_valid.store(true, Ordering::SeqCst);
     }
 
-    /// What was answered was taken.
+    /// Counts the answered requests as received.
     async fn received(&self, _: usize) -> Vec<Received> {
         let received = |request: Request| Received {
             body: request.body.into(),

@@ -3,7 +3,7 @@
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend};
 
-/// How many accounts there are; as many again take the early flush.
+/// The number of accounts; an equal number takes the early flush.
 pub const ACCOUNTS: i64 = 50;
 
 pub async fn create(database: &DatabaseConnection) {

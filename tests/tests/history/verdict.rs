@@ -7,10 +7,10 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, QueryResult, Statement};
 
 use crate::relays::Takeover;
 
-/// What was committed: for each token the account and the version it counted to.
+/// The committed events: for each token the account and the version it counted to.
 pub struct Truth(HashMap<String, (i64, i64)>);
 
-/// What the broker saw, judged.
+/// The judged contents of the broker.
 pub struct Verdict {
     committed: usize,
     /// Events of transactions and savepoints that were rolled back.
@@ -41,7 +41,7 @@ impl Truth {
     }
 }
 
-/// How many first deliveries came after a later version of their account.
+/// The number of first deliveries that came after a later version of their account.
 pub fn out_of_order<'a>(truth: &Truth, tokens: impl Iterator<Item = &'a String>) -> usize {
     let mut seen = HashSet::new();
     let mut highest = HashMap::new();

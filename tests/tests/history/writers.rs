@@ -15,10 +15,10 @@ use crate::schema::ACCOUNTS;
 
 const WRITERS: usize = 8;
 
-/// What the writers do, and how far they are.
+/// The work of the writers, and their progress.
 pub struct Writing {
     outbox: OutboxConnection,
-    /// How many events are to be committed.
+    /// The number of events to be committed.
     target: i64,
     committed: watch::Sender<i64>,
     /// Events of transactions and savepoints that were rolled back.
@@ -58,12 +58,12 @@ impl Writing {
             .expect("the sender lives as long as this");
     }
 
-    /// Whether all events are committed.
+    /// True when all events are committed.
     pub fn is_done(&self) -> bool {
         *self.committed.borrow() >= self.target
     }
 
-    /// How many events were raised in transactions and savepoints that were rolled back.
+    /// The number of events that were raised in transactions and savepoints that were rolled back.
     pub fn rolled_back(&self) -> i64 {
         self.rolled_back.load(Ordering::Relaxed)
     }

@@ -19,7 +19,7 @@ pub struct WrongReaders {
     claimed: Arc<Mutex<Vec<String>>>,
 }
 
-/// How they failed.
+/// The failures of the wrong readers.
 pub struct WrongReadersFailed {
     cursor_lost: usize,
     skip_locked_reordered: usize,

@@ -1,5 +1,5 @@
-//! What stands in the way of the relay until somebody removes it: tables that are not there yet,
-//! rows that cannot be read.
+//! Obstacles that stop the relay until somebody removes them: missing tables, and rows that cannot
+//! be read.
 
 use bento_relay::Relay;
 use bento_relay::dead_letter::{DeadLetterFilter, DeadLetterQuery, DeadLetters, Discarding};

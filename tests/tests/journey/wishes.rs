@@ -1,4 +1,4 @@
-//! What an event says itself about its delivery goes through the database with it, and holds.
+//! The delivery options of an event pass through the database with it, and take effect.
 
 use std::sync::Mutex;
 

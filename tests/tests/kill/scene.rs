@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::support::TestDatabase;
 
-/// How many events a round commits: one of each aggregate.
+/// The number of events that a round commits: one of each aggregate.
 pub const PER_ROUND: usize = 20;
 /// Longer than any step takes; what does not end has failed.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -29,9 +29,9 @@ pub struct Scene<'a> {
     outbox: OutboxConnection,
     ledger: Ledger,
     point: Point,
-    /// When the first one was dead.
+    /// The time at which the first relay was dead.
     died: Instant,
-    /// How many rounds are committed.
+    /// The number of committed rounds.
     rounds: i64,
     times: BTreeMap<&'static str, Duration>,
 }
@@ -146,7 +146,8 @@ impl<'a> Scene<'a> {
         verdict
     }
 
-    /// How many deliveries of the first relay arrived; the last ones may do so after its death.
+    /// The number of deliveries of the first relay that arrived; the last ones may arrive after its
+    /// death.
     pub async fn delivered_by_first(&self) -> usize {
         self.database
             .number("SELECT count(*) FROM broker_log WHERE relay = 'first'")

@@ -1,4 +1,4 @@
-//! What the tests of Kafka's publisher have.
+//! The broker of the tests of Kafka's publisher.
 
 #![allow(dead_code, reason = "its own tests use the rest")]
 

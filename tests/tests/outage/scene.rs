@@ -20,11 +20,11 @@ use crate::support::{TestDatabase, in_database};
 
 /// Longer than any step takes: a circuit is tried half a minute after the last time at the latest.
 const LIMIT: Duration = Duration::from_secs(180);
-/// How many events are confirmed before the outage, and how many after it while events are still
-/// committed.
+/// The number of events that are confirmed before the outage, and of those after it while events
+/// are still committed.
 const SOME: u64 = 500;
 
-/// What every relay of this process counts; the destinations keep them apart.
+/// The metrics of every relay of this process; the destinations keep them apart.
 static COUNTERS: LazyLock<&'static Counters> = LazyLock::new(|| {
     let counters: &Counters = Box::leak(Box::default());
     metrics::set_global_recorder(counters).expect("nobody else counts");

@@ -21,7 +21,7 @@ impl Broker {
         &self.inner
     }
 
-    /// How many events of a tenant came.
+    /// The number of received events of a tenant.
     pub fn of_tenant(&self, tenant: &str) -> usize {
         self.tenants
             .borrow()
@@ -41,7 +41,7 @@ impl Broker {
             .expect("the sender is held by self");
     }
 
-    /// How late what came since the last time was.
+    /// Takes the delays of the events that were received since the last call.
     pub fn take_delays(&self) -> Delays {
         Delays::of(std::mem::take(&mut self.delays.lock().unwrap()))
     }
@@ -79,7 +79,7 @@ pub fn account(delivery: &Delivery) -> i64 {
     delivery.envelope.aggregate_id.parse().unwrap()
 }
 
-/// How late events came after they were raised.
+/// The times between raising and receiving.
 pub struct Delays {
     pub count: usize,
     pub p50: Duration,

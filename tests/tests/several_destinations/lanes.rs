@@ -14,16 +14,16 @@ use crate::broker::{Broker, Delays};
 use crate::stage::tell;
 use crate::support::TestDatabase;
 
-/// How many events one transaction of the backlog commits.
+/// The number of events that one transaction of the backlog commits.
 const AT_ONCE: usize = 1_000;
 /// From one event of the other tenant to the next.
 const NOW_AND_THEN: Duration = Duration::from_millis(50);
-/// What the broker takes for each wave.
+/// The time of the broker for each wave.
 const WAVE: Duration = Duration::from_millis(40);
-/// How many of them are measured without a backlog.
+/// The number of events that are measured without a backlog.
 const SAMPLES: usize = 40;
-/// How much later an event may come because of the backlog, on a machine that is busy with other
-/// things. Where lanes do not share the workers it is a second.
+/// The additional delay that a backlog may cause, on a machine that is busy with other things.
+/// Where lanes do not share the workers it is a second.
 const BOUND: Duration = Duration::from_millis(600);
 /// Longer than a million events take.
 const LIMIT: Duration = Duration::from_secs(900);
@@ -116,7 +116,7 @@ impl Lanes {
             .unwrap();
     }
 
-    /// How late the quiet tenant's events come as long as there is a backlog.
+    /// Measures the delays of the quiet tenant's events beside a backlog.
     async fn measure_beside(&self, backlog: usize) -> Delays {
         let mut delays = Vec::new();
         while self.broker.of_tenant(&self.busy) < backlog {

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::broker::Broker;
 use crate::support::TestDatabase;
 
-/// How many events a round commits: one of each aggregate.
+/// The number of events that a round commits: one of each aggregate.
 pub const AGGREGATES: usize = 20;
 /// From one round to the next.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -170,7 +170,7 @@ impl<'a> Stage<'a> {
         relay.health().degraded.iter().any(is_it)
     }
 
-    /// What was committed against what a broker got.
+    /// The events that a broker received, compared with the committed ones.
     pub fn account(&self, name: &str) -> Verdict {
         let ledger = Ledger::new();
         for (event, stream, sequence) in self.committed.lock().unwrap().iter() {

@@ -15,7 +15,7 @@ pub(crate) const TABLE: &str = "bento_outbox";
 /// The usual outbox: the same columns, and a status with a partial index.
 pub(crate) const CLAIM_TABLE: &str = "claim_outbox";
 
-/// What every reader reads.
+/// The columns that every reader reads.
 pub(crate) const READ: &str = "position, event_id, event_type, schema_version, aggregate_type, \
                                aggregate_id, sequence, tenant_id, topic, routing_key, \
                                occurred_at, content_encoding, key_id, headers, payload";
@@ -38,7 +38,7 @@ const CLAIM_DDL: &str = "
         ADD COLUMN status text NOT NULL DEFAULT 'pending', ADD COLUMN claimed_until timestamptz, ADD COLUMN sent_at timestamptz;
     CREATE INDEX claim_outbox_pending ON claim_outbox (position) WHERE status = 'pending'";
 
-/// What is to be drained.
+/// The outbox that is drained.
 pub(crate) struct Outbox {
     pub(crate) rows: i64,
     pub(crate) batch: usize,

@@ -19,7 +19,7 @@ pub(crate) async fn create(pool: &PgPool) -> Result {
     Ok(())
 }
 
-/// How many transactions with so many events make one burst.
+/// The number of transactions with `events` events each that make one burst.
 pub(crate) fn burst(events: usize) -> u32 {
     match events {
         0..100 => 20,

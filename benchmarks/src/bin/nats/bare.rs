@@ -19,7 +19,7 @@ use crate::stream::Stream;
 /// The default of `NatsSettings::max_in_flight`.
 const IN_FLIGHT: usize = 1_000;
 
-/// What a message is made of, the same as Bento's, byte for byte.
+/// The parts of a message, the same as Bento's, byte for byte.
 pub(crate) struct Parts {
     subject: String,
     headers: Vec<(Cow<'static, str>, String)>,

@@ -35,7 +35,7 @@ enum Contender {
 
 use Contender::{Bare, Bento, Prepared, Tuned};
 
-/// What one might set for throughput.
+/// The settings that favour throughput.
 #[derive(Clone, Copy, Debug)]
 struct Settings {
     batch: usize,

@@ -20,7 +20,7 @@ const INSERT_ORDER: &str =
     "INSERT INTO bench_order (id, customer, total_cents) VALUES ($1, $2, $3)";
 const NOTIFY: &str = "SELECT pg_notify($1, $2)";
 
-/// So many at once, each with a connection.
+/// Clients that work at the same time, each with a connection.
 pub(crate) struct Clients {
     clients: u32,
     silent: OutboxConnection,

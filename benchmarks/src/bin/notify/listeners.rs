@@ -9,7 +9,7 @@ use bento_seaorm::wake::PostgresWake;
 use sqlx::postgres::PgListener;
 use tokio::task::JoinSet;
 
-/// What a transaction notifies.
+/// The channel that a transaction notifies.
 pub(crate) const CHANNEL: &str = "bench_notify";
 
 pub(crate) struct Listeners {
@@ -47,7 +47,7 @@ impl Listeners {
         })
     }
 
-    /// How often they were told, by Bento and from inside the transactions.
+    /// The number of notifications that they received, by Bento and from inside the transactions.
     ///
     /// # Errors
     /// When one never was: there was nothing to measure.

@@ -23,7 +23,7 @@ use sqlx::PgPool;
 use crate::other::Other;
 use crate::probe::{Probe, now};
 
-/// How long events are committed that do not count: leases are claimed, connections are opened.
+/// The time at the start whose events do not count: leases are claimed, connections are opened.
 const WARM_UP: Duration = Duration::from_secs(3);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,7 +44,7 @@ const ROWS: [(Contender, &str); 3] = [
     (Polls, "another process, it polls"),
 ];
 
-/// When events are committed, and how many.
+/// The number of events, and the times at which they are committed.
 struct Traffic {
     samples: usize,
     /// Milliseconds between two commits, at least and at most.

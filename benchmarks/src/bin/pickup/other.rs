@@ -38,7 +38,7 @@ impl Other {
         ))
     }
 
-    /// When each order's event came, on the clock of [`now`](crate::probe::now).
+    /// The time at which each order's event came, on the clock of [`now`](crate::probe::now).
     pub(crate) fn stop(self) -> Result<HashMap<String, Duration>> {
         // Its input ends with this.
         let output = self.0.wait_with_output()?;

@@ -18,7 +18,7 @@ pub(crate) fn now() -> Duration {
 pub(crate) struct Probe(Arc<Mutex<HashMap<String, Duration>>>);
 
 impl Probe {
-    /// When each order's event came.
+    /// The time at which each order's event came.
     pub(crate) fn picked_up(&self) -> HashMap<String, Duration> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

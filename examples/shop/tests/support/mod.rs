@@ -56,7 +56,7 @@ pub struct Served {
     server: JoinHandle<shop::Result>,
 }
 
-/// What a request was answered.
+/// The answer to a request.
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
