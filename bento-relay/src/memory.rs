@@ -9,7 +9,7 @@ use bento_core::outbox::{OutboxEntry, ShardId, Sharding};
 
 pub use self::clock::ManualClock;
 use self::clock::MemoryClock;
-use self::state::State;
+use self::contents::Contents;
 use crate::dead_letter::{
     AlertOutcome, AlertStore, Amendment, DeadLetter, DeadLetterFilter, DeadLetterQuery,
     DeadLetters, DiscardedLetter, Discarding, LetterKey, Replayed, ShardCursor,
@@ -21,12 +21,13 @@ use crate::store::{
 };
 use crate::tenant::{PausedTenant, Pauses};
 
+mod alerts;
 mod clock;
+mod contents;
 mod counts;
 mod leases;
 mod letters;
 mod shard;
-mod state;
 
 /// An outbox in memory. Clones share their rows and leases, as processes share a database.
 ///
@@ -39,7 +40,7 @@ pub struct MemoryStore {
 
 #[derive(Debug)]
 struct Data {
-    state: Mutex<State>,
+    contents: Mutex<Contents>,
     clock: MemoryClock,
 }
 
@@ -76,15 +77,15 @@ impl MemoryStore {
         self.stage(entries).commit();
     }
 
-    /// Takes positions for events as an open transaction does: nobody sees them before
+    /// Takes positions for events as an open transaction does: the events are invisible before
     /// [`Staged::commit`].
     pub fn stage(&self, entries: impl IntoIterator<Item = OutboxEntry>) -> Staged {
-        let mut state = self.state();
+        let mut contents = self.contents();
         let rows = entries
             .into_iter()
-            .map(|entry| (state.next_position(), entry))
+            .map(|entry| (contents.next_position(), entry))
             .collect();
-        drop(state);
+        drop(contents);
         Staged {
             store: self.clone(),
             rows,
@@ -94,16 +95,16 @@ impl MemoryStore {
     fn with_clock(sharding: Sharding, clock: MemoryClock) -> Self {
         Self {
             data: Arc::new(Data {
-                state: Mutex::default(),
+                contents: Mutex::default(),
                 clock,
             }),
             configured: sharding,
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn contents(&self) -> MutexGuard<'_, Contents> {
         self.data
-            .state
+            .contents
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
@@ -115,7 +116,7 @@ impl MemoryStore {
 
 /// Events of a transaction that is still open. Dropping it rolls it back.
 #[derive(Debug)]
-#[must_use = "commit it, or nobody sees the events"]
+#[must_use = "commit it, or the events stay invisible"]
 pub struct Staged {
     store: MemoryStore,
     rows: Vec<(i64, OutboxEntry)>,
@@ -124,21 +125,21 @@ pub struct Staged {
 impl Staged {
     /// Makes the events visible at the positions that they took when they were staged.
     pub fn commit(self) {
-        let mut state = self.store.state();
+        let mut contents = self.store.contents();
         for (position, entry) in self.rows {
-            state.insert(position, entry);
+            contents.insert(position, entry);
         }
     }
 }
 
 impl RelayStore for MemoryStore {
     async fn open(&self) -> Result<Sharding, StoreError> {
-        self.state().open(self.configured)
+        self.contents().open(self.configured)
     }
 
     async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<Holdings, StoreError> {
         let holdings = self
-            .state()
+            .contents()
             .heartbeat(&heartbeat, self.configured, self.now());
         Ok(Holdings {
             now: Some(self.data.clock.wall()),
@@ -148,7 +149,7 @@ impl RelayStore for MemoryStore {
 
     async fn advance(&self, advance: Advance) -> Result<Advanced, StoreError> {
         let wall = self.data.clock.wall();
-        self.state().advance(advance, self.now(), wall)
+        self.contents().advance(advance, self.now(), wall)
     }
 
     async fn poll(
@@ -156,26 +157,26 @@ impl RelayStore for MemoryStore {
         shards: &[ShardId],
         without: &[Arc<str>],
     ) -> Result<Vec<ShardId>, StoreError> {
-        Ok(self.state().poll(shards, without, self.now()))
+        Ok(self.contents().poll(shards, without, self.now()))
     }
 
     async fn release(&self, relay: RelayId) -> Result<(), StoreError> {
-        self.state().release(relay);
+        self.contents().release(relay);
         Ok(())
     }
 
     async fn prune(&self, prune: Prune) -> Result<Option<u64>, StoreError> {
-        Ok(self.state().prune(prune, self.now()))
+        Ok(self.contents().prune(prune, self.now()))
     }
 }
 
 impl DeadLetters for MemoryStore {
     async fn list(&self, query: &DeadLetterQuery) -> Result<Vec<DeadLetter>, StoreError> {
-        Ok(self.state().dead_letters(query))
+        Ok(self.contents().dead_letters(query))
     }
 
     async fn find(&self, event_id: EventId, route: &str) -> Result<Option<DeadLetter>, StoreError> {
-        Ok(self.state().find_dead(event_id, route))
+        Ok(self.contents().find_dead(event_id, route))
     }
 
     async fn list_in_order(
@@ -184,7 +185,7 @@ impl DeadLetters for MemoryStore {
         after: Option<&ShardCursor>,
         limit: u64,
     ) -> Result<Vec<DeadLetter>, StoreError> {
-        Ok(self.state().dead_in_order(filter, after, limit))
+        Ok(self.contents().dead_in_order(filter, after, limit))
     }
 
     async fn amend(
@@ -193,11 +194,11 @@ impl DeadLetters for MemoryStore {
         route: &str,
         amendment: &Amendment,
     ) -> Result<(), StoreError> {
-        self.state().amend(event_id, route, amendment)
+        self.contents().amend(event_id, route, amendment)
     }
 
     async fn replay(&self, event_id: EventId, route: &str) -> Result<Replayed, StoreError> {
-        Ok(self.state().replay(event_id, route))
+        Ok(self.contents().replay(event_id, route))
     }
 
     async fn replay_together(
@@ -205,7 +206,7 @@ impl DeadLetters for MemoryStore {
         _shard: ShardId,
         letters: &[LetterKey],
     ) -> Result<u64, StoreError> {
-        Ok(self.state().replay_together(letters))
+        Ok(self.contents().replay_together(letters))
     }
 
     async fn discard(
@@ -216,7 +217,7 @@ impl DeadLetters for MemoryStore {
     ) -> Result<bool, StoreError> {
         discarding.check()?;
         let wall = self.data.clock.wall();
-        Ok(self.state().discard(event_id, route, discarding, wall))
+        Ok(self.contents().discard(event_id, route, discarding, wall))
     }
 
     async fn discard_together(
@@ -227,11 +228,11 @@ impl DeadLetters for MemoryStore {
     ) -> Result<u64, StoreError> {
         discarding.check()?;
         let wall = self.data.clock.wall();
-        Ok(self.state().discard_together(letters, discarding, wall))
+        Ok(self.contents().discard_together(letters, discarding, wall))
     }
 
     async fn discarded(&self, query: &DeadLetterQuery) -> Result<Vec<DiscardedLetter>, StoreError> {
-        Ok(self.state().discarded(query))
+        Ok(self.contents().discarded(query))
     }
 }
 
@@ -241,7 +242,7 @@ impl AlertStore for MemoryStore {
         limit: u32,
         hold: Duration,
     ) -> Result<Vec<DeadLetter>, StoreError> {
-        Ok(self.state().take_unalerted(limit, hold, self.now()))
+        Ok(self.contents().take_unalerted(limit, hold, self.now()))
     }
 
     async fn settle_alerts(
@@ -249,7 +250,7 @@ impl AlertStore for MemoryStore {
         letters: &[DeadLetter],
         outcome: AlertOutcome,
     ) -> Result<(), StoreError> {
-        self.state().settle_alerts(letters, outcome, self.now());
+        self.contents().alerts.settle(letters, outcome, self.now());
         Ok(())
     }
 }
@@ -268,50 +269,50 @@ impl Pauses for MemoryStore {
             actor.map(str::to_owned),
             self.data.clock.wall(),
         );
-        Ok(self.state().pause(paused))
+        Ok(self.contents().pause(paused))
     }
 
     async fn resume(&self, tenant_id: &str) -> Result<bool, StoreError> {
-        Ok(self.state().resume(tenant_id))
+        Ok(self.contents().resume(tenant_id))
     }
 
     async fn paused(&self) -> Result<Vec<PausedTenant>, StoreError> {
-        Ok(self.state().paused())
+        Ok(self.contents().paused())
     }
 }
 
 impl HeldEvents for MemoryStore {
     async fn retry_now(&self, filter: &HeldFilter) -> Result<u64, StoreError> {
-        Ok(self.state().retry_now(filter, self.now()))
+        Ok(self.contents().retry_now(filter, self.now()))
     }
 }
 
 impl Inspect for MemoryStore {
     async fn counts(&self) -> Result<StatusCounts, StoreError> {
-        Ok(self.state().counts())
+        Ok(self.contents().counts())
     }
 
     async fn counts_by_tenant(&self) -> Result<Vec<TenantCounts>, StoreError> {
-        Ok(self.state().counts_by_tenant())
+        Ok(self.contents().counts_by_tenant())
     }
 
     async fn oldest_pending(&self) -> Result<Option<Duration>, StoreError> {
-        Ok(self.state().oldest_pending(self.data.clock.wall()))
+        Ok(self.contents().oldest_pending(self.data.clock.wall()))
     }
 
     async fn leases(&self) -> Result<Vec<LeaseState>, StoreError> {
-        Ok(self.state().lease_states(self.now()))
+        Ok(self.contents().lease_states(self.now()))
     }
 
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
-        Ok(self.state().backlog(self.data.clock.wall()))
+        Ok(self.contents().backlog(self.data.clock.wall()))
     }
 
     async fn relays(&self) -> Result<Vec<RelayState>, StoreError> {
-        Ok(self.state().leases.relays(self.now()))
+        Ok(self.contents().leases.relays(self.now()))
     }
 
     async fn sharding(&self) -> Result<Option<Sharding>, StoreError> {
-        Ok(self.state().recorded)
+        Ok(self.contents().recorded)
     }
 }

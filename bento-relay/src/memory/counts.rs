@@ -1,4 +1,4 @@
-//! How many events there are, for whom.
+//! Counts of events, by tenant and route.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use bento_core::envelope::Envelope;
 use chrono::{DateTime, Utc};
 
-use super::state::State;
+use super::contents::Contents;
 use crate::inspect::{Backlog, StatusCounts, TenantCounts};
 
-impl State {
+impl Contents {
     pub(super) fn counts(&self) -> StatusCounts {
         self.counts_by_tenant()
             .into_iter()

@@ -1,24 +1,23 @@
-//! Who owns which shard.
+//! The leases of shards.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bento_core::outbox::{ShardId, Sharding};
 
-use super::state::State;
 use crate::inspect::{LeaseState, RelayState};
 use crate::store::{Heartbeat, Holdings, Lease, RelayId, StoreError};
 
 /// All leases, and the relays that are alive.
 #[derive(Debug, Default)]
 pub(super) struct Leases {
-    shards: BTreeMap<ShardId, Held>,
+    shards: BTreeMap<ShardId, Claim>,
     relays: BTreeMap<RelayId, Alive>,
 }
 
-/// What is recorded of a shard that was ever claimed.
+/// The record of a shard that was ever claimed.
 #[derive(Debug, Default)]
-struct Held {
+struct Claim {
     epoch: i64,
     owner: Option<RelayId>,
     until: Duration,
@@ -39,7 +38,7 @@ impl Alive {
 }
 
 impl Leases {
-    /// Renews a lease that is still its owner's, whether its time has run out or not.
+    /// Renews a lease that nobody else has claimed, even if its time has run out.
     pub(super) fn renew(&mut self, lease: Lease, until: Duration) -> Result<(), StoreError> {
         match self.shards.get_mut(&lease.shard) {
             Some(held) if held.owner == Some(lease.owner) && held.epoch == lease.epoch => {
@@ -62,7 +61,7 @@ impl Leases {
     }
 
     pub(super) fn states(&self, now: Duration) -> Vec<LeaseState> {
-        let state = |(&shard, held): (&ShardId, &Held)| {
+        let state = |(&shard, held): (&ShardId, &Claim)| {
             let expires_in = held
                 .owner
                 .and_then(|_| held.until.checked_sub(now))
@@ -92,8 +91,9 @@ impl Leases {
         self.relays.iter().filter_map(state).collect()
     }
 
-    /// `stray` are the shards outside of the sharding that hold events.
-    fn heartbeat(
+    /// Renews, hands over and claims shards. `stray` are the shards outside of the sharding that
+    /// hold events.
+    pub(super) fn heartbeat(
         &mut self,
         beat: &Heartbeat,
         sharding: Sharding,
@@ -136,13 +136,13 @@ impl Leases {
         holdings
     }
 
-    /// The relay's part of the shards it serves. What does not divide goes to the first relays of
-    /// each lane.
+    /// Returns the relay's part of the shards that it serves. The remainder of a division goes to the
+    /// first relays of each lane.
     fn fair_share(&self, relay: RelayId, sharding: Sharding) -> usize {
         let own = &self.relays[&relay];
         let mut share = 0;
         // Each lane starts its remainder one relay further, so that the first relay does not get
-        // them all.
+        // all of them.
         for lane in (0..sharding.lanes.get()).filter(|&lane| own.serves(lane)) {
             let serving: Vec<_> = self
                 .relays
@@ -161,7 +161,7 @@ impl Leases {
         share
     }
 
-    /// How many shards of the sharding a relay holds.
+    /// The number of shards of the sharding that a relay holds.
     fn held_by(&self, relay: RelayId, sharding: Sharding) -> usize {
         self.shards
             .range(..sharding.total())
@@ -214,7 +214,7 @@ impl Leases {
                 if is_expired {
                     holdings.taken_over.push(shard);
                 }
-                *held = Held {
+                *held = Claim {
                     epoch: held.epoch + 1,
                     owner: Some(beat.relay),
                     until: now,
@@ -223,10 +223,8 @@ impl Leases {
             }
         }
     }
-}
 
-impl Leases {
-    /// Whoever comes first gets them all, until they are empty.
+    /// Claims the free shards outside of the sharding, all of them for the first relay that asks.
     fn claim_stray(&mut self, beat: &Heartbeat, stray: &[ShardId], now: Duration) {
         for shard in stray.iter().filter(|_| beat.claim) {
             let held = self.shards.entry(*shard).or_default();
@@ -234,41 +232,12 @@ impl Leases {
                 .owner
                 .is_none_or(|owner| owner != beat.relay && held.until <= now);
             if is_free {
-                *held = Held {
+                *held = Claim {
                     epoch: held.epoch + 1,
                     owner: Some(beat.relay),
                     until: now,
                 };
             }
         }
-    }
-}
-
-impl State {
-    pub(super) fn open(&mut self, configured: Sharding) -> Result<Sharding, StoreError> {
-        let recorded = *self.recorded.get_or_insert(configured);
-        if recorded == configured {
-            Ok(recorded)
-        } else {
-            Err(StoreError::Mismatch {
-                recorded,
-                configured,
-            })
-        }
-    }
-
-    pub(super) fn heartbeat(
-        &mut self,
-        beat: &Heartbeat,
-        configured: Sharding,
-        now: Duration,
-    ) -> Holdings {
-        let sharding = self.recorded.unwrap_or(configured);
-        let stray = self
-            .shards
-            .range(sharding.total()..)
-            .filter(|(_, shard)| shard.has_rows());
-        let stray = stray.map(|(&shard, _)| shard).collect();
-        self.leases.heartbeat(beat, sharding, stray, now)
     }
 }

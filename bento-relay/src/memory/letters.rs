@@ -1,36 +1,19 @@
-//! Dead letters: who looks at them, and what becomes of them.
+//! Dead letters: listed, amended, replayed, discarded, alerted.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bento_core::id::EventId;
 use chrono::{DateTime, Utc};
 
-use super::state::State;
+use super::contents::Contents;
 use crate::dead_letter::{
-    AlertOutcome, Amendment, DeadLetter, DeadLetterFilter, DeadLetterQuery, DiscardedLetter,
-    Discarding, LetterKey, Replayed, ShardCursor,
+    Amendment, DeadLetter, DeadLetterFilter, DeadLetterQuery, DiscardedLetter, Discarding,
+    LetterKey, Replayed, ShardCursor,
 };
 use crate::store::StoreError;
 
-/// What is remembered of letters beside the letters.
-#[derive(Debug, Default)]
-pub(super) struct Letters {
-    discarded: Vec<DiscardedLetter>,
-    alerts: BTreeMap<LetterKey, Alert>,
-}
-
-/// Whether somebody was told of a letter.
-#[derive(Debug)]
-struct Alert {
-    /// Of which death.
-    failed_at: DateTime<Utc>,
-    /// When it is due again; not at all once somebody was told.
-    due: Option<Duration>,
-}
-
-impl State {
+impl Contents {
     pub(super) fn dead_letters(&self, query: &DeadLetterQuery) -> Vec<DeadLetter> {
         let mut found: Vec<_> = self
             .all_dead()
@@ -92,7 +75,7 @@ impl State {
     }
 
     pub(super) fn replay(&mut self, event_id: EventId, route: &str) -> Replayed {
-        self.letters.alerts.remove(&(event_id, route.into()));
+        self.alerts.forget(&(event_id, route.into()));
         let replayed = self
             .shards
             .values_mut()
@@ -122,9 +105,8 @@ impl State {
             .values_mut()
             .find_map(|shard| shard.take_dead(event_id, route));
         let Some(letter) = taken else { return false };
-        self.letters.alerts.remove(&(event_id, route.into()));
-        self.letters
-            .discarded
+        self.alerts.forget(&(event_id, route.into()));
+        self.discarded
             .push(DiscardedLetter::of(&letter, discarding, wall));
         true
     }
@@ -143,7 +125,6 @@ impl State {
 
     pub(super) fn discarded(&self, query: &DeadLetterQuery) -> Vec<DiscardedLetter> {
         let mut found: Vec<_> = self
-            .letters
             .discarded
             .iter()
             .filter(|letter| letter.matches(&query.filter))
@@ -170,58 +151,18 @@ impl State {
     ) -> Vec<DeadLetter> {
         let mut found: Vec<_> = self
             .all_dead()
-            .filter(|dead| self.letters.is_due(dead, now))
+            .filter(|dead| self.alerts.is_due(dead, now))
             .cloned()
             .collect();
         found.sort_by_key(DeadLetter::cursor);
         found.truncate(rows(limit.into()));
-        for dead in &found {
-            self.letters.alerts.insert(
-                key(dead),
-                Alert {
-                    failed_at: dead.failed_at,
-                    due: Some(now.saturating_add(hold)),
-                },
-            );
-        }
+        self.alerts.take(&found, now.saturating_add(hold));
         found
-    }
-
-    pub(super) fn settle_alerts(
-        &mut self,
-        letters: &[DeadLetter],
-        outcome: AlertOutcome,
-        now: Duration,
-    ) {
-        let due = match outcome {
-            AlertOutcome::Told => None,
-            AlertOutcome::Failed(wait) => Some(now.saturating_add(wait)),
-        };
-        for letter in letters {
-            let alert = self.letters.alerts.get_mut(&key(letter));
-            if let Some(alert) = alert.filter(|alert| alert.failed_at == letter.failed_at) {
-                alert.due = due;
-            }
-        }
     }
 
     fn all_dead(&self) -> impl Iterator<Item = &DeadLetter> {
         self.shards.values().flat_map(|shard| shard.dead.values())
     }
-}
-
-impl Letters {
-    fn is_due(&self, dead: &DeadLetter, now: Duration) -> bool {
-        let alert = self
-            .alerts
-            .get(&key(dead))
-            .filter(|alert| alert.failed_at == dead.failed_at);
-        alert.is_none_or(|alert| alert.due.is_some_and(|due| due <= now))
-    }
-}
-
-fn key(letter: &DeadLetter) -> LetterKey {
-    (letter.envelope.event_id, Arc::clone(&letter.route))
 }
 
 fn rows(limit: u64) -> usize {

@@ -21,7 +21,7 @@ use crate::telemetry::{self, TARGET_RELAY};
 use tokio::time::Instant;
 
 use super::clock::later;
-use super::health::Degradation;
+use super::degradation::Degradation;
 use crate::machine::Admission;
 use crate::publish::{Destination, PublishError};
 use crate::retry::RetryPolicy;

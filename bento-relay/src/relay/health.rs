@@ -1,4 +1,4 @@
-//! How a relay is doing.
+//! The health of a relay: what its tasks note, and the answer to a probe.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,13 +8,15 @@ use bento_core::outbox::ShardId;
 use tokio::time::Instant;
 
 use super::breaker::Breakers;
+use super::degradation::Degradation;
 use crate::machine::Missing;
 
-/// How a relay is doing, for a health endpoint: [`alive`](Self::alive) for a liveness poll (restart
-/// it if not), [`ready`](Self::ready) for a readiness poll, [`degraded`](Self::degraded) for a
-/// person.
+/// The health of a relay, for a health endpoint: [`alive`](Self::alive) for a liveness probe
+/// (restart the relay if false), [`ready`](Self::ready) for a readiness probe,
+/// [`degraded`](Self::degraded) for a person.
 ///
-/// A relay waits for what is away by itself: restart it for nothing but a death.
+/// A relay waits by itself for a store or a destination that is unavailable: restart it only when
+/// it is not alive.
 ///
 /// ```
 /// # use bento_relay::publish::MemoryPublisher;
@@ -33,125 +35,36 @@ use crate::machine::Missing;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Health {
-    /// Whether it runs. One that has ended does not come back; [`join`](super::RelayHandle::join)
-    /// says why it ended.
+    /// True while the relay runs. A relay that has ended does not come back;
+    /// [`join`](super::RelayHandle::join) says why it ended.
     pub alive: bool,
-    /// Whether it runs, has found the store and its tables, and reaches them.
+    /// True while the relay runs, has found the store and its tables, and reaches them.
     pub ready: bool,
-    /// What is wrong, if something is.
+    /// The faults that are known now; empty for a healthy relay.
     pub degraded: Vec<Degradation>,
 }
 
-/// Something that keeps a relay from its work, or from part of it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Degradation {
-    /// It has not found the store, or its tables, since it started.
-    #[error("the outbox store was not found yet")]
-    NotStarted,
-    /// The store does not answer.
-    #[error("the outbox store has been unavailable for {} s: {error}", .elapsed.as_secs())]
-    StoreUnavailable {
-        /// For how long.
-        elapsed: Duration,
-        /// The last error of the store, with its causes. It names a table that is missing.
-        error: String,
-    },
-    /// A process writes events by another sharding than the database records. They are published,
-    /// but an aggregate whose events are written by two shardings has no order.
-    #[error("events are written into shards outside of the recorded sharding: {}; restart the \
-             process that writes them", list(.shards))]
-    StrayShards {
-        /// The numbers of the shards.
-        shards: Vec<ShardId>,
-    },
-    /// A destination could not be asked when that was last tried: what is to go there waits. After
-    /// some more failures its circuit opens.
-    #[error("destination `{destination}` is unavailable: {error}")]
-    Unavailable {
-        /// The name of the destination.
-        destination: Arc<str>,
-        /// The last error of its publisher, with the causes.
-        error: String,
-    },
-    /// A destination is away: what is to go there waits.
-    #[error("the circuit of destination `{destination}` is open: {error}")]
-    CircuitOpen {
-        /// The name of the destination.
-        destination: Arc<str>,
-        /// The last error of its publisher, with the causes.
-        error: String,
-    },
-    /// The publisher of a destination blocks its thread, so that leases cannot be renewed: other
-    /// relays may take the shards over, and publish again what is on its way.
-    #[error(
-        "the publisher of destination `{destination}` blocked its thread for {} ms; a publisher \
-         must not block: call what blocks in `tokio::task::spawn_blocking`", .longest.as_millis()
-    )]
-    PublisherBlocks {
-        /// The name of the destination.
-        destination: Arc<str>,
-        /// The longest time for which its last call blocked.
-        longest: Duration,
-    },
-    /// It holds no shard: others hold them all, or there are more relays than shards.
-    #[error("no shard is leased")]
-    NoShard,
-    /// A shard cannot be read, or what was done cannot be recorded in it. Its events wait, and
-    /// those of other shards do not.
-    #[error("shard {shard} cannot be worked on, and is tried again: {error}")]
-    ShardFailing {
-        /// The number of the shard.
-        shard: ShardId,
-        /// The last error of the store, with its causes.
-        error: String,
-    },
-    /// Events wait because this relay has no rule or destination for them. A newer relay may: the
-    /// events are looked at every 5 s, and become dead letters after
-    /// [`unroutable_after`](super::RelaySettings::unroutable_after). At most 20 of each are named.
-    #[error("events wait for {}", missing(event_types, destinations))]
-    Unroutable {
-        /// The event types that no rule takes, and those of events whose routing a later release
-        /// wrote.
-        event_types: Vec<String>,
-        /// The names of destinations or all-or-nothing rules that are not known, or that no
-        /// publisher serves.
-        destinations: Vec<String>,
-    },
-    /// Published rows that were kept are not removed.
-    #[error("published rows could not be pruned: {error}")]
-    PruneFailing {
-        /// What the store said last.
-        error: String,
-    },
-}
-
-fn list(shards: &[ShardId]) -> String {
-    shards
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(", ")
-}
-
-/// How long something that was missing counts, longer than until its events are looked at again.
+/// The time for which a missing rule or destination is reported: longer than the wait until its
+/// events are looked at again.
 const MISSING_FOR: Duration = Duration::from_secs(15);
 
-/// The names of what is missing, for a message.
-fn missing(event_types: &[String], destinations: &[String]) -> String {
-    let listed = |names: &[String]| {
-        names
-            .iter()
-            .map(|name| format!("`{name}`"))
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    let rules =
-        (!event_types.is_empty()).then(|| format!("a rule for event type {}", listed(event_types)));
-    let places =
-        (!destinations.is_empty()).then(|| format!("destination {}", listed(destinations)));
-    let wanted: Vec<_> = rules.into_iter().chain(places).collect();
-    format!("{}, which this relay does not have", wanted.join(" and "))
+/// The notes of a relay's tasks about themselves, taken seldom and briefly.
+#[derive(Debug)]
+pub(super) struct Vitals {
+    breakers: Arc<Breakers>,
+    signs: Mutex<Signs>,
+}
+
+#[derive(Debug, Default)]
+struct Signs {
+    is_open: bool,
+    store_down: Option<(Instant, String)>,
+    stray: Vec<ShardId>,
+    shards: Option<usize>,
+    prune_error: Option<String>,
+    failing: BTreeMap<ShardId, String>,
+    blocking: BTreeMap<Arc<str>, Duration>,
+    missing: BTreeMap<Missing, Instant>,
 }
 
 impl Signs {
@@ -179,25 +92,6 @@ impl Signs {
     }
 }
 
-/// What the tasks of a relay note about themselves, seldom and briefly.
-#[derive(Debug)]
-pub(super) struct Vitals {
-    breakers: Arc<Breakers>,
-    signs: Mutex<Signs>,
-}
-
-#[derive(Debug, Default)]
-struct Signs {
-    is_open: bool,
-    store_down: Option<(Instant, String)>,
-    stray: Vec<ShardId>,
-    shards: Option<usize>,
-    prune_error: Option<String>,
-    failing: BTreeMap<ShardId, String>,
-    blocking: BTreeMap<Arc<str>, Duration>,
-    missing: BTreeMap<Missing, Instant>,
-}
-
 impl Vitals {
     pub(super) fn new(breakers: Arc<Breakers>) -> Self {
         Self {
@@ -219,7 +113,8 @@ impl Vitals {
         signs.store_down = Some((since, error));
     }
 
-    /// Notes which shards outside of the sharding hold events; true if that is news.
+    /// Notes the shards outside of the sharding that hold events. True if they differ from the last
+    /// ones.
     pub(super) fn stray(&self, shards: &[ShardId]) -> bool {
         let mut signs = self.signs();
         let is_news = signs.stray != shards;
@@ -229,20 +124,20 @@ impl Vitals {
         is_news
     }
 
-    /// Notes that the store answered, and how many shards are held now.
+    /// Notes an answer of the store, and the number of shards that are held now.
     pub(super) fn holds(&self, shards: usize) {
         let mut signs = self.signs();
         signs.store_down = None;
         signs.shards = Some(shards);
     }
 
-    /// Notes which shards cannot be worked on, and why.
+    /// Notes the shards that cannot be worked on, each with its error.
     pub(super) fn failing(&self, shards: BTreeMap<ShardId, String>) {
         self.signs().failing = shards;
     }
 
-    /// Notes whether the last call of a destination's publisher blocked its thread, and for how
-    /// long.
+    /// Notes the longest time for which the last call of a destination's publisher blocked its
+    /// thread; `None` if it did not.
     pub(super) fn publisher_blocked(&self, destination: &Arc<str>, longest: Option<Duration>) {
         let mut signs = self.signs();
         match longest {
@@ -256,7 +151,7 @@ impl Vitals {
         self.signs().prune_error = error;
     }
 
-    /// Notes what events need and this relay does not have.
+    /// Notes the rules and destinations that events need and this relay does not have.
     pub(super) fn misses(&self, missing: impl IntoIterator<Item = Missing>) {
         let now = Instant::now();
         let mut signs = self.signs();

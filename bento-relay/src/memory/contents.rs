@@ -1,4 +1,4 @@
-//! Everything a store in memory holds.
+//! The contents of a store in memory.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,30 +8,59 @@ use bento_core::id::EventId;
 use bento_core::outbox::{OutboxEntry, ShardId, Sharding};
 use chrono::{DateTime, Utc};
 
+use super::alerts::Alerts;
 use super::leases::Leases;
-use super::letters::Letters;
 use super::shard::{Moment, Shard, Wanted};
+use crate::dead_letter::DiscardedLetter;
 use crate::held::HeldFilter;
 use crate::inspect::LeaseState;
-use crate::store::{Advance, Advanced, Prune, RelayId, StoreError};
+use crate::store::{Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, StoreError};
 use crate::tenant::PausedTenant;
 
-/// Rows, leases and the recorded sharding.
+/// Rows, leases, alerts and the recorded sharding.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct Contents {
     pub(super) recorded: Option<Sharding>,
     pub(super) leases: Leases,
-    pub(super) letters: Letters,
+    pub(super) alerts: Alerts,
+    pub(super) discarded: Vec<DiscardedLetter>,
     pub(super) shards: BTreeMap<ShardId, Shard>,
     paused: BTreeMap<String, PausedTenant>,
-    /// What every shard's revision has in common: it changes with what concerns all of them.
+    /// The part of the revision that all shards share, raised by a change that concerns all of them.
     revision: i64,
-    /// Until when nobody prunes.
+    /// The time before which no relay prunes.
     prune_after: Option<Duration>,
     last_position: i64,
 }
 
-impl State {
+impl Contents {
+    pub(super) fn open(&mut self, configured: Sharding) -> Result<Sharding, StoreError> {
+        let recorded = *self.recorded.get_or_insert(configured);
+        if recorded == configured {
+            Ok(recorded)
+        } else {
+            Err(StoreError::Mismatch {
+                recorded,
+                configured,
+            })
+        }
+    }
+
+    pub(super) fn heartbeat(
+        &mut self,
+        beat: &Heartbeat,
+        configured: Sharding,
+        now: Duration,
+    ) -> Holdings {
+        let sharding = self.recorded.unwrap_or(configured);
+        let stray = self
+            .shards
+            .range(sharding.total()..)
+            .filter(|(_, shard)| shard.has_rows());
+        let stray = stray.map(|(&shard, _)| shard).collect();
+        self.leases.heartbeat(beat, sharding, stray, now)
+    }
+
     pub(super) fn next_position(&mut self) -> i64 {
         self.last_position += 1;
         self.last_position
@@ -141,8 +170,8 @@ impl State {
             return None;
         }
         self.prune_after = Some(now + prune.every);
-        let kept = |state: &Self| {
-            state
+        let kept = |contents: &Self| {
+            contents
                 .shards
                 .values()
                 .map(|shard| shard.published.len() as u64)
