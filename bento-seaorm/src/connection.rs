@@ -3,23 +3,23 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use bento_core::outbox::{ShardId, Sharding};
+use bento_core::outbox::Sharding;
 use bento_core::pending;
 use bento_core::unit_of_work::UnitOfWork;
 use bento_relay::Wake;
 use bento_relay::telemetry;
-use bento_relay::tenant::{TenantAction, TenantPolicy, TenantRequest};
+use bento_relay::tenant::TenantPolicy;
 use sea_orm::{
-    AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
-    IsolationLevel, SqliteTransactionMode, TransactionOptions,
+    AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, IsolationLevel,
+    TransactionOptions,
 };
 
+use crate::backend;
 use crate::error::{Error, TransactionError};
-use crate::outbox::OutboxWriter;
 use crate::outbox::meta::Expected;
 use crate::session::{self, Shielded};
+use crate::settings::Settings;
 use crate::tables::{TablePrefix, Tables};
 use crate::transaction::{OutboxTransaction, run, run_async};
 
@@ -49,15 +49,6 @@ pub use crate::session::ConnectionStream;
 pub struct OutboxConnection {
     inner: Shielded,
     settings: Arc<Settings>,
-}
-
-/// What transactions of one connection share.
-#[derive(Debug)]
-pub(crate) struct Settings {
-    owner: u64,
-    pub(crate) writer: OutboxWriter,
-    wake: Option<Wake>,
-    policy: Option<Box<dyn TenantPolicy>>,
 }
 
 /// Builds an [`OutboxConnection`] that differs from the defaults.
@@ -133,8 +124,7 @@ impl OutboxConnectionBuilder {
     /// The connection.
     pub fn build(self) -> OutboxConnection {
         let tables = Tables::new(self.prefix).on(self.inner.get_database_backend());
-        let mut settings = Settings::new(tables, self.expected, self.wake);
-        settings.policy = self.policy;
+        let settings = Settings::new(tables, self.expected, self.wake, self.policy);
         OutboxConnection {
             inner: Shielded::new(self.inner),
             settings: Arc::new(settings),
@@ -240,16 +230,11 @@ impl OutboxConnection {
     /// A transaction that has begun is rolled back in the background.
     pub async fn begin_with_options(
         &self,
-        mut options: TransactionOptions,
+        options: TransactionOptions,
     ) -> Result<OutboxTransaction, Error> {
         self.warn_inside_own_scope();
         self.settings.ask()?;
-        let writes = options.access_mode != Some(AccessMode::ReadOnly);
-        if self.inner.get_database_backend() == DbBackend::Sqlite && writes {
-            options
-                .sqlite_transaction_mode
-                .get_or_insert(SqliteTransactionMode::Immediate);
-        }
+        let options = backend::to_begin(self.inner.get_database_backend(), options);
         let transaction = session::begin(self.inner(), options, None).await?;
         Ok(self.adopt(transaction))
     }
@@ -369,7 +354,7 @@ impl OutboxConnection {
     }
 
     fn warn_inside_own_scope(&self) {
-        let is_own = |scope: UnitOfWork| scope.owner() == Some(self.settings.owner);
+        let is_own = |scope: UnitOfWork| scope.owner() == Some(self.settings.owner());
         if UnitOfWork::current().is_some_and(is_own) {
             tracing::warn!(
                 target: telemetry::TARGET_FLUSH,
@@ -381,44 +366,5 @@ impl OutboxConnection {
                 "the outer connection is used inside the scope of its own transaction"
             );
         }
-    }
-}
-
-impl Settings {
-    fn new(tables: Tables, expected: Expected, wake: Option<Wake>) -> Self {
-        static OWNERS: AtomicU64 = AtomicU64::new(0);
-        let owner = OWNERS.fetch_add(1, Ordering::Relaxed);
-        Self {
-            owner,
-            writer: OutboxWriter::new(tables, expected),
-            wake,
-            policy: None,
-        }
-    }
-
-    /// Asks whether the actor of the ambient metadata may write for its tenant.
-    fn ask(&self) -> Result<(), Error> {
-        let Some(policy) = &self.policy else {
-            return Ok(());
-        };
-        Ok(policy.ask(TenantRequest::ambient(TenantAction::Write))?)
-    }
-
-    /// A unit of work that this connection recognises as its own.
-    pub(crate) fn owner(&self) -> u64 {
-        self.owner
-    }
-
-    /// Says which shards have new events.
-    pub(crate) fn wake(&self, shards: &[ShardId]) {
-        if let Some(wake) = &self.wake {
-            wake.wake(shards);
-        }
-    }
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self::new(Tables::default(), Expected::default(), None)
     }
 }

@@ -1,4 +1,4 @@
-//! What differs between back ends, and nowhere else.
+//! The SQL of each back end. [`backend`](crate::backend) holds what else differs between them.
 #![cfg_attr(
     not(all(feature = "postgres", feature = "mysql", feature = "sqlite")),
     allow(dead_code, reason = "each back end uses its own part")
@@ -12,13 +12,11 @@ mod postgres;
 mod sqlite;
 
 mod indexes;
-mod places;
 mod renewal;
 mod shards;
 mod sql;
 mod view;
 
-use std::fmt;
 use std::future::Future;
 use std::mem::take;
 use std::pin::Pin;
@@ -27,49 +25,32 @@ use bento_core::outbox::{OutboxEntry, ShardId};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use sea_orm::sqlx::error::DatabaseError;
-use sea_orm::{
-    ConnectionTrait, DbBackend, DbErr, RuntimeErr, SqlxError, Statement, TransactionOptions, Value,
-};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement, TransactionOptions, Value};
 
-pub(crate) use self::places::{
-    MissingSchema, MissingTable, for_tables, missing_schema, missing_table, schema_quote,
-};
 pub(crate) use self::renewal::{Horizon, Renewal, Renewed};
 pub(crate) use self::shards::ShardsUpdate;
 pub(crate) use self::sql::Sql;
 
+#[cfg(feature = "mysql")]
+use crate::backend::MySql;
+#[cfg(feature = "postgres")]
+use crate::backend::Postgres;
+#[cfg(feature = "sqlite")]
+use crate::backend::Sqlite;
+pub(crate) use crate::backend::is_refusal;
+use crate::backend::{Backend, UnsupportedBackend, database_error};
 use crate::entity::{MOVED, WRITTEN};
+use crate::error::Error;
 use crate::session::{Shielded, StoreTransaction};
 use crate::tables::Tables;
 
-#[cfg(not(any(feature = "postgres", feature = "mysql", feature = "sqlite")))]
-compile_error!(
-    "no back end is enabled: turn on the feature `postgres`, `mysql` or `sqlite` of `bento-events`"
-);
-
 /// A database as Bento uses it.
-pub(crate) trait Dialect: fmt::Debug + Send + Sync {
-    /// Which one it is.
-    fn backend(&self) -> DbBackend;
-
+pub(crate) trait Dialect: Backend {
     /// The statements that create what is missing of the tables, in order. Each can be repeated.
     fn create_schema(&self, tables: &Tables) -> Vec<String>;
 
     /// The statements that drop what [`create_schema`](Self::create_schema) created.
     fn drop_schema(&self, tables: &Tables) -> Vec<String>;
-
-    /// The quotation mark around the name of a schema; `None` where there are no schemas.
-    fn schema_quote(&self) -> Option<char>;
-
-    /// The statement that creates a schema whose name is written as in SQL.
-    fn create_named_schema(&self, schema: &str) -> String {
-        format!("CREATE SCHEMA {schema}")
-    }
-
-    /// The schema that the error says is missing.
-    fn missing_schema(&self, _error: &dyn DatabaseError) -> Option<MissingSchema> {
-        None
-    }
 
     /// The statement that lets one process at a time migrate a schema, or what the session finds
     /// without one. It answers with 1, in the first column, when the lock is held.
@@ -79,12 +60,6 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     /// end of the transaction does not.
     fn unlock_migrations(&self, _schema: Option<&str>) -> Option<String> {
         None
-    }
-
-    /// True if an error says that what was to be created is there: another process has created it
-    /// at this moment.
-    fn is_already_there(&self, _error: &dyn DatabaseError) -> bool {
-        false
     }
 
     /// Appends the placeholder of the parameter with this number, counted from 1.
@@ -236,65 +211,6 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
 
     /// Whatever stands in a column, as a text; `None` for bytes, which can always be read.
     fn shown(&self, column: &str) -> Option<String>;
-
-    /// True if the database refuses a value or a row for what it is: too long, out of range, of
-    /// another type, known already.
-    fn is_refusal(&self, error: &dyn DatabaseError) -> bool;
-
-    /// The table that the error says is missing.
-    fn missing_table(&self, error: &dyn DatabaseError) -> Option<MissingTable>;
-
-    /// A query for the `search_path` of the session and the name of its database, where an error
-    /// does not say them.
-    fn ask_search_path(&self) -> Option<&'static str> {
-        None
-    }
-
-    /// Whether the same transaction may succeed if it is simply done again.
-    fn is_transient(&self, error: &dyn DatabaseError) -> bool;
-
-    /// Whether the error is the last one of its connection.
-    fn is_disconnection(&self, _error: &dyn DatabaseError) -> bool {
-        false
-    }
-
-    /// Whether the database has rolled the whole transaction back by itself, so that what follows
-    /// would be committed statement by statement.
-    fn is_rolled_back(&self, _error: &dyn DatabaseError) -> bool {
-        false
-    }
-
-    /// Whether an earlier failure makes the database refuse everything until the transaction is
-    /// rolled back.
-    fn is_aborted(&self, _error: &dyn DatabaseError) -> bool {
-        false
-    }
-
-    /// True if the session refuses to write, as after a failover to another server.
-    fn is_read_only(&self, _error: &dyn DatabaseError) -> bool {
-        false
-    }
-
-    /// A query that answers with a row if the session refuses to write.
-    fn ask_read_only(&self) -> Option<&'static str> {
-        None
-    }
-
-    /// How to look, after a failure that did not say so, whether the transaction is still open.
-    fn look(&self) -> Look {
-        Look::Needless
-    }
-}
-
-/// How to look whether a transaction is still open after a failed statement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Look {
-    /// Errors say it.
-    Needless,
-    /// Before the next statement; this one succeeds only if there is no transaction any more.
-    BeforeNext(&'static str),
-    /// Before the commit, which would not say it; this one fails if the transaction is aborted.
-    BeforeCommit(&'static str),
 }
 
 /// The answer of [`Dialect::renew`]: nothing if the lease is lost.
@@ -330,11 +246,11 @@ pub(crate) struct InsertLimits {
 pub(crate) fn of(backend: DbBackend) -> Result<&'static dyn Dialect, UnsupportedBackend> {
     match backend {
         #[cfg(feature = "postgres")]
-        DbBackend::Postgres => Ok(&postgres::Postgres),
+        DbBackend::Postgres => Ok(&Postgres),
         #[cfg(feature = "mysql")]
-        DbBackend::MySql => Ok(&mysql::MySql),
+        DbBackend::MySql => Ok(&MySql),
         #[cfg(feature = "sqlite")]
-        DbBackend::Sqlite => Ok(&sqlite::Sqlite),
+        DbBackend::Sqlite => Ok(&Sqlite),
         #[allow(
             unreachable_patterns,
             reason = "reachable as soon as one feature is off"
@@ -343,100 +259,28 @@ pub(crate) fn of(backend: DbBackend) -> Result<&'static dyn Dialect, Unsupported
     }
 }
 
-/// A connection to a database that this build does not support.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "bento-seaorm is built without support for {backend:?}; enable its feature `postgres`, \
-     `mysql` or `sqlite`"
-)]
-pub struct UnsupportedBackend {
-    /// The database of the connection.
-    pub backend: DbBackend,
-}
-
-/// The error as the driver reported it.
-fn driver_error(error: &DbErr) -> Option<&SqlxError> {
-    match error {
-        DbErr::Exec(RuntimeErr::SqlxError(source))
-        | DbErr::Query(RuntimeErr::SqlxError(source))
-        | DbErr::Conn(RuntimeErr::SqlxError(source)) => Some(source.as_ref()),
-        _ => None,
+/// The dialect of a back end that these tables can be on.
+///
+/// # Errors
+/// [`Error::UnsupportedBackend`], and [`Error::NoSchemas`] if they are in a schema and the back end
+/// has none.
+pub(crate) fn for_tables(
+    backend: DbBackend,
+    tables: &Tables,
+) -> Result<&'static dyn Dialect, Error> {
+    let dialect = of(backend)?;
+    match (tables.prefix().schema(), dialect.schema_quote()) {
+        (Some(schema), None) => Err(Error::NoSchemas {
+            backend,
+            schema: schema.to_owned(),
+        }),
+        _ => Ok(dialect),
     }
-}
-
-/// The error as the database itself reported it.
-pub(crate) fn database_error(error: &DbErr) -> Option<&dyn DatabaseError> {
-    match driver_error(error)? {
-        SqlxError::Database(error) => Some(error.as_ref()),
-        _ => None,
-    }
-}
-
-/// Whether the connection is gone.
-pub(crate) fn is_disconnection(backend: DbBackend, error: &DbErr) -> bool {
-    use SqlxError::{Io, Protocol, Tls, WorkerCrashed};
-    matches!(
-        driver_error(error),
-        Some(Io(_) | Tls(_) | Protocol(_) | WorkerCrashed)
-    ) || answers(backend, error, |dialect, error| {
-        dialect.is_disconnection(error)
-    })
 }
 
 /// The advice to an operator whose setting is the reason of an error.
 pub(crate) fn advice(backend: DbBackend, error: &DbErr) -> Option<&'static str> {
     of(backend).ok()?.advice(database_error(error)?)
-}
-
-/// True if the connection is gone, for an error of any back end.
-pub(crate) fn is_lost(error: &DbErr) -> bool {
-    !matches!(error, DbErr::Conn(_))
-        && [DbBackend::Postgres, DbBackend::MySql, DbBackend::Sqlite]
-            .iter()
-            .any(|of| is_disconnection(*of, error))
-}
-
-/// True if the session refuses to write, as after a failover to another server.
-pub(crate) fn is_read_only(backend: DbBackend, error: &DbErr) -> bool {
-    answers(backend, error, |dialect, error| dialect.is_read_only(error))
-}
-
-/// True if no other transaction may use the session.
-pub(crate) fn is_unfit(backend: DbBackend, error: &DbErr) -> bool {
-    is_disconnection(backend, error) || is_read_only(backend, error)
-}
-
-/// Whether there is no transaction any more, as far as the error says it.
-pub(crate) fn is_rolled_back(backend: DbBackend, error: &DbErr) -> bool {
-    is_disconnection(backend, error)
-        || answers(backend, error, |dialect, error| {
-            dialect.is_rolled_back(error)
-        })
-}
-
-/// Whether an earlier failure makes the database refuse everything until the transaction is rolled
-/// back.
-pub(crate) fn is_aborted(backend: DbBackend, error: &DbErr) -> bool {
-    answers(backend, error, |dialect, error| dialect.is_aborted(error))
-}
-
-/// True if the same transaction may succeed if it is simply done again: a deadlock, a serialization
-/// failure, a lock that was not to be had.
-pub(crate) fn is_transient(backend: DbBackend, error: &DbErr) -> bool {
-    answers(backend, error, |dialect, error| dialect.is_transient(error))
-}
-
-fn answers(
-    backend: DbBackend,
-    error: &DbErr,
-    ask: impl FnOnce(&dyn Dialect, &dyn DatabaseError) -> bool,
-) -> bool {
-    matches!((of(backend), database_error(error)), (Ok(dialect), Some(error)) if ask(dialect, error))
-}
-
-/// True if the database refuses a value or a row for what it is.
-pub(crate) fn is_refusal(backend: DbBackend, error: &DbErr) -> bool {
-    answers(backend, error, |dialect, error| dialect.is_refusal(error))
 }
 
 /// Deletes rows of the outbox or moves them to the published ones, where that cannot be part of

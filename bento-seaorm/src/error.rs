@@ -11,7 +11,7 @@ use bento_core::unit_of_work::{FlushError, FrameError};
 use bento_relay::tenant::Refused;
 use sea_orm::{DbBackend, DbErr};
 
-use crate::dialect::{self, Dialect, MissingTable, UnsupportedBackend};
+use crate::backend::{self, Backend, MissingTable, UnsupportedBackend};
 use crate::tables::Tables;
 
 /// A transaction, its flush or its outbox failed. Unless a variant says otherwise nothing was
@@ -220,15 +220,15 @@ pub fn bento_error(error: &DbErr) -> Option<&Error> {
 impl Error {
     /// The error behind a statement of ours that failed before the commit.
     pub(crate) fn from_statement(backend: DbBackend, source: DbErr) -> Self {
-        if let Some(MissingTable { table, place }) = dialect::missing_table(backend, &source) {
+        if let Some(MissingTable { table, place }) = backend::missing_table(backend, &source) {
             Self::NotMigrated {
                 table,
                 place,
                 source,
             }
-        } else if dialect::is_disconnection(backend, &source) {
+        } else if backend::is_disconnection(backend, &source) {
             Self::ConnectionLost { source }
-        } else if dialect::is_aborted(backend, &source) {
+        } else if backend::is_aborted(backend, &source) {
             Self::Aborted { source }
         } else {
             Self::Database(source)
@@ -237,13 +237,13 @@ impl Error {
 
     /// The error of a migration into a schema that is missing.
     pub(crate) fn no_schema(
-        dialect: &dyn Dialect,
+        backend: &dyn Backend,
         tables: &Tables,
         missing: String,
         source: DbErr,
     ) -> Self {
         let create =
-            dialect.create_named_schema(&tables.schema_in_sql().unwrap_or_else(|| missing.clone()));
+            backend.create_named_schema(&tables.schema_in_sql().unwrap_or_else(|| missing.clone()));
         let schema = tables.prefix().schema().map_or(missing, str::to_owned);
         let way_out = format!(
             "create it before you migrate, with `{create}`, or name another one with \
@@ -269,7 +269,7 @@ impl Error {
 
     /// The error of a transaction that the database has ended.
     pub(crate) fn ended(backend: DbBackend, source: DbErr) -> Self {
-        if dialect::is_disconnection(backend, &source) {
+        if backend::is_disconnection(backend, &source) {
             Self::ConnectionLost { source }
         } else {
             Self::Aborted { source }
@@ -278,7 +278,7 @@ impl Error {
 
     /// The error behind a commit that failed.
     pub(crate) fn from_commit(backend: DbBackend, source: DbErr) -> Self {
-        if dialect::is_disconnection(backend, &source) {
+        if backend::is_disconnection(backend, &source) {
             Self::CommitUnclear { source }
         } else {
             Self::Database(source)
@@ -326,7 +326,7 @@ impl From<DbErr> for Error {
                 backend: *backend,
                 schema: schema.clone(),
             },
-            None if dialect::is_lost(&source) => Self::ConnectionLost { source },
+            None if backend::is_lost(&source) => Self::ConnectionLost { source },
             _ => Self::Database(source),
         }
     }

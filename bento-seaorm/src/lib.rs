@@ -9,6 +9,7 @@
 //!   `DbErr`, see [`bento_error`].
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod backend;
 pub mod connection;
 mod dead_letter;
 mod dialect;
@@ -19,6 +20,7 @@ pub mod migration;
 mod outbox;
 mod relay_store;
 mod session;
+mod settings;
 pub mod tables;
 #[cfg(test)]
 mod test_database;
@@ -29,8 +31,8 @@ mod validate;
 #[cfg(feature = "postgres")]
 pub mod wake;
 
+pub use self::backend::UnsupportedBackend;
 pub use self::connection::{OutboxConnection, OutboxConnectionBuilder};
-pub use self::dialect::UnsupportedBackend;
 pub use self::error::{Error, TransactionError, bento_error};
 pub use self::migration::{migrate, migrate_with};
 pub use self::relay_store::OutboxStore;

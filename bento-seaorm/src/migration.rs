@@ -44,7 +44,8 @@ use sea_orm::{
 };
 use sea_orm_migration::{MigrationTrait, MigratorTrait, MigratorTraitSelf};
 
-use crate::dialect::{self, Dialect, MissingSchema};
+use crate::backend::{self, MissingSchema};
+use crate::dialect::{self, Dialect};
 use crate::error::Error;
 use crate::session::{self, Shielded};
 use crate::tables::{TablePrefix, Tables};
@@ -185,7 +186,7 @@ async fn in_turn(
     match migrated.await {
         Ok(migrated) => {
             migrated.map_err(
-                |source| match dialect::missing_schema(dialect.backend(), &source) {
+                |source| match backend::missing_schema(dialect.backend(), &source) {
                     Some(MissingSchema::OfTheSession) => Error::no_schema_of_the_session(source),
                     _ => source.into(),
                 },
@@ -230,7 +231,7 @@ async fn is_whole(db: &DatabaseConnection, tables: &Tables) -> Result<bool, Erro
         .await
     {
         Ok(_) => Ok(true),
-        Err(error) if dialect::missing_table(backend, &error).is_some() => Ok(false),
+        Err(error) if backend::missing_table(backend, &error).is_some() => Ok(false),
         Err(error) => Err(error.into()),
     }
 }

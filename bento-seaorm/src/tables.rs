@@ -5,7 +5,7 @@ mod prefix;
 use sea_orm::DbBackend;
 
 pub use self::prefix::{InvalidTablePrefix, TablePrefix};
-use crate::dialect;
+use crate::backend;
 
 /// The names of Bento's tables.
 ///
@@ -61,7 +61,7 @@ impl Tables {
     /// ```
     #[must_use]
     pub fn on(self, backend: DbBackend) -> Self {
-        match dialect::schema_quote(backend) {
+        match backend::schema_quote(backend) {
             Some(quote) if quote != self.quote => Self::quoted(self.prefix, quote),
             _ => self,
         }

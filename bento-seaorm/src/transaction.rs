@@ -24,8 +24,8 @@ use sea_orm::{AccessMode, DatabaseTransaction, IsolationLevel, TransactionOption
 
 use self::health::Savepoint;
 use self::physical::{Contention, Physical};
-use crate::connection::Settings;
 use crate::error::{Error, TransactionError};
+use crate::settings::Settings;
 
 mod background;
 mod closure;

@@ -5,7 +5,7 @@ use bento_relay::telemetry;
 use sea_orm::ConnectionTrait;
 
 use super::OutboxConnection;
-use crate::dialect;
+use crate::backend;
 use crate::error::{Error, TransactionError};
 use crate::transaction::{OutboxTransaction, run_async};
 
@@ -119,6 +119,6 @@ impl OutboxConnection {
 
     fn is_contention(&self, error: &Error) -> bool {
         let source = error.database_source();
-        source.is_some_and(|source| dialect::is_transient(self.get_database_backend(), source))
+        source.is_some_and(|source| backend::is_transient(self.get_database_backend(), source))
     }
 }

@@ -4,29 +4,22 @@ mod schema;
 
 use bento_relay::telemetry::TARGET_RELAY;
 use chrono::{DateTime, SecondsFormat, Utc};
-use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::{
     ConnectionTrait, DbBackend, SqliteTransactionMode, Statement, TransactionOptions, Value,
 };
 
 use super::{
-    Dialect, FIRST_TIME, InsertLimits, LAST_TIME, Look, MissingTable, PARAMETERS, Renewal, Renewed,
-    Renewing, ShardsUpdate, Sql, Warning,
+    Dialect, FIRST_TIME, InsertLimits, LAST_TIME, PARAMETERS, Renewal, Renewed, Renewing,
+    ShardsUpdate, Sql, Warning,
 };
+use crate::backend::Sqlite;
 use crate::session::{Shielded, StoreTransaction};
 use crate::tables::Tables;
-
-#[derive(Debug)]
-pub(super) struct Sqlite;
 
 /// `PRAGMA synchronous`: a commit waits for the disk.
 const FULL: i32 = 2;
 
 impl Dialect for Sqlite {
-    fn backend(&self) -> DbBackend {
-        DbBackend::Sqlite
-    }
-
     fn create_schema(&self, tables: &Tables) -> Vec<String> {
         schema::create(tables)
     }
@@ -39,12 +32,6 @@ impl Dialect for Sqlite {
                 .map(|table| format!("DROP TABLE IF EXISTS {table}")),
         );
         statements
-    }
-
-    /// A database that is attached would do for one, but for views and indexes across it, and each
-    /// session attaches its own.
-    fn schema_quote(&self) -> Option<char> {
-        None
     }
 
     /// The transaction is the lock: it begins IMMEDIATE.
@@ -185,34 +172,5 @@ impl Dialect for Sqlite {
             "CASE WHEN typeof({column}) IN ('integer', 'real') THEN CAST({column} AS TEXT) \
              WHEN {column} IS NOT NULL THEN typeof({column}) || ' ' || hex({column}) END"
         ))
-    }
-
-    /// `SQLITE_TOOBIG`, `SQLITE_CONSTRAINT` and `SQLITE_MISMATCH`, with the extended codes whose
-    /// low byte they are.
-    fn is_refusal(&self, error: &dyn DatabaseError) -> bool {
-        let code = error.code().and_then(|code| code.parse::<i32>().ok());
-        code.is_some_and(|code| matches!(code & 0xff, 18..=20))
-    }
-
-    fn missing_table(&self, error: &dyn DatabaseError) -> Option<MissingTable> {
-        let (_, table) = error.message().split_once("no such table: ")?;
-        let table = table.rsplit('.').next().unwrap_or(table).to_owned();
-        Some(MissingTable {
-            table,
-            place: "in the file of the connection".to_owned(),
-        })
-    }
-
-    /// `SQLITE_BUSY` and `SQLITE_LOCKED` with their extended codes, whose low byte is the code.
-    fn is_transient(&self, error: &dyn DatabaseError) -> bool {
-        let code = error.code().and_then(|code| code.parse::<i32>().ok());
-        code.is_some_and(|code| matches!(code & 0xff, 5 | 6))
-    }
-
-    /// It rolls back by itself when it is out of space or memory, or a constraint says
-    /// `ON CONFLICT ROLLBACK`, and the error does not tell. `BEGIN` is refused inside a transaction
-    /// and harmless; where it succeeds there was none, and now the driver has one to roll back.
-    fn look(&self) -> Look {
-        Look::BeforeNext("BEGIN")
     }
 }

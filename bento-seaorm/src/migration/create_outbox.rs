@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use sea_orm::{ConnectionTrait, DbErr};
 use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager};
 
-use crate::dialect::{self, Dialect, MissingSchema};
+use crate::backend::{self, MissingSchema};
+use crate::dialect::{self, Dialect};
 use crate::error::Error;
 use crate::tables::Tables;
 
@@ -73,7 +74,7 @@ pub(super) async fn run<C: ConnectionTrait>(
 ) -> Result<(), DbErr> {
     for statement in statements {
         if let Err(error) = connection.execute_unprepared(&statement).await {
-            let is_there = dialect::database_error(&error)
+            let is_there = backend::database_error(&error)
                 .is_some_and(|error| dialect.is_already_there(error));
             if !is_there {
                 return Err(failure(dialect, tables, error));
@@ -85,7 +86,7 @@ pub(super) async fn run<C: ConnectionTrait>(
 
 /// The error of a statement that creates something, with the way out if its schema is missing.
 fn failure(dialect: &'static dyn Dialect, tables: &Tables, source: DbErr) -> DbErr {
-    match dialect::missing_schema(dialect.backend(), &source) {
+    match backend::missing_schema(dialect.backend(), &source) {
         Some(MissingSchema::Named(schema)) => {
             Error::no_schema(dialect, tables, schema, source).into()
         }

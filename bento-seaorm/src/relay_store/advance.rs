@@ -15,7 +15,8 @@ use super::held::{self, Wanted};
 use super::memory::{HeldRows, Remembered};
 use super::salvage::Salvage;
 use super::settle::{self, Settling};
-use crate::dialect::{self, Dialect, Renewal, Sql};
+use crate::backend;
+use crate::dialect::{Dialect, Renewal, Sql};
 use crate::entity::envelope_at;
 use crate::session::StoreTransaction;
 use crate::tables::Tables;
@@ -32,7 +33,7 @@ pub(super) async fn advance(store: &OutboxStore, advance: Advance) -> Result<Adv
                 return Ok(advanced);
             }
             Err(StoreFailure::Settling(error))
-                if !one_by_one && dialect::is_refusal(backend, &error) =>
+                if !one_by_one && backend::is_refusal(backend, &error) =>
             {
                 let shard = advance.lease.shard;
                 tracing::warn!(

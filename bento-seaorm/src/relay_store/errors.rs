@@ -3,7 +3,8 @@
 use bento_relay::store::StoreError;
 use sea_orm::{DbBackend, DbErr, RuntimeErr, SqlxError};
 
-use crate::dialect::{self, MissingTable};
+use crate::backend::{self, MissingTable};
+use crate::dialect;
 use crate::error::Error;
 
 /// How often a transaction is tried that the database gave up for another one's sake.
@@ -11,7 +12,7 @@ const TRIES: u32 = 3;
 
 /// The error as a relay is told.
 pub(crate) fn store_error(backend: DbBackend, error: DbErr) -> StoreError {
-    if let Some(MissingTable { table, place }) = dialect::missing_table(backend, &error) {
+    if let Some(MissingTable { table, place }) = backend::missing_table(backend, &error) {
         return StoreError::NotMigrated {
             table,
             place,
@@ -37,7 +38,7 @@ pub(crate) fn store_error(backend: DbBackend, error: DbErr) -> StoreError {
                 source: Some(error.into()),
             }
         }
-        error if dialect::is_refusal(backend, &error) => StoreError::Refused {
+        error if backend::is_refusal(backend, &error) => StoreError::Refused {
             source: error.into(),
         },
         error => StoreError::unavailable(error),
@@ -77,7 +78,7 @@ impl Tries {
         self.left -= 1;
         match failure {
             StoreFailure::Database(error) | StoreFailure::Settling(error)
-                if self.left > 0 && dialect::is_transient(self.backend, &error) =>
+                if self.left > 0 && backend::is_transient(self.backend, &error) =>
             {
                 Ok(())
             }

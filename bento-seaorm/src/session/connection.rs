@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::begin::begin;
 use super::close::close;
 use super::shield::to_the_end;
-use crate::dialect;
+use crate::backend;
 
 /// The longest time that read-only sessions are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -39,7 +39,7 @@ impl Shielded {
         let statement = statement(self.0.clone());
         let answer = to_the_end(statement).await;
         if let Err(error) = &answer
-            && dialect::is_read_only(self.0.get_database_backend(), error)
+            && backend::is_read_only(self.0.get_database_backend(), error)
         {
             let _ = timeout(SWEEP, close_read_only(&self.0)).await;
         }
@@ -88,7 +88,7 @@ impl ConnectionTrait for Shielded {
 async fn close_read_only(db: &DatabaseConnection) {
     // They are kept until all are seen: the pool hands out the one that has been idle longest.
     let mut fit = Vec::new();
-    for _ in 0..sessions(db) {
+    for _ in 0..backend::pool_size(db) {
         let Ok(transaction) = begin(db, TransactionOptions::default(), None).await else {
             return;
         };
@@ -101,10 +101,7 @@ async fn close_read_only(db: &DatabaseConnection) {
 
 async fn is_read_only(transaction: &DatabaseTransaction) -> bool {
     let backend = transaction.get_database_backend();
-    let Some(ask) = dialect::of(backend)
-        .ok()
-        .and_then(dialect::Dialect::ask_read_only)
-    else {
+    let Some(ask) = backend::ask_read_only(backend) else {
         return false;
     };
     matches!(
@@ -113,19 +110,4 @@ async fn is_read_only(transaction: &DatabaseTransaction) -> bool {
             .await,
         Ok(Some(_))
     )
-}
-
-/// The number of connections that the pool has.
-fn sessions(db: &DatabaseConnection) -> u32 {
-    match &db.inner {
-        #[cfg(feature = "postgres")]
-        sea_orm::DatabaseConnectionType::SqlxPostgresPoolConnection(_) => {
-            db.get_postgres_connection_pool().size()
-        }
-        #[cfg(feature = "mysql")]
-        sea_orm::DatabaseConnectionType::SqlxMySqlPoolConnection(_) => {
-            db.get_mysql_connection_pool().size()
-        }
-        _ => 0,
-    }
 }

@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use super::close::close;
 use super::ending::roll_back;
 use super::shield::to_the_end;
-use crate::dialect;
+use crate::backend;
 
 /// A statement failed: the rollback may hang.
 const DOUBTFUL: u8 = 1;
@@ -38,7 +38,7 @@ impl Session {
 
     /// Notes a failure for the end of the transaction.
     pub(crate) fn note(&self, error: &DbErr) {
-        let unfit = dialect::is_unfit(self.get_database_backend(), error);
+        let unfit = backend::is_unfit(self.get_database_backend(), error);
         self.state
             .fetch_max(if unfit { UNFIT } else { DOUBTFUL }, Ordering::Relaxed);
     }

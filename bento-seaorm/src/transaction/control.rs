@@ -2,6 +2,7 @@
 
 use sea_orm::DbBackend;
 
+use crate::backend;
 use crate::error::Error;
 
 const BEGIN: &str = "use `begin` of the transaction for a nested one";
@@ -24,25 +25,6 @@ const CONTROL: [(&str, &str); 9] = [
     ("SAVEPOINT", SAVEPOINT),
     ("RELEASE", SAVEPOINT),
     ("XA", COMMIT),
-];
-
-/// The words of statements before which MySQL and MariaDB commit.
-const COMMITS_BEFORE: [&str; 15] = [
-    "ALTER",
-    "CACHE",
-    "CHECK",
-    "CREATE",
-    "DROP",
-    "FLUSH",
-    "GRANT",
-    "INSTALL",
-    "LOCK",
-    "OPTIMIZE",
-    "RENAME",
-    "REPAIR",
-    "REVOKE",
-    "TRUNCATE",
-    "UNINSTALL",
 ];
 
 /// Refuses a statement that begins, ends or leaves a transaction. Only its first words are looked
@@ -74,10 +56,9 @@ pub(super) fn check(backend: DbBackend, sql: &str) -> Result<(), Error> {
             instead: COMMIT,
         });
     }
-    if backend == DbBackend::MySql
-        && let Some(statement) = COMMITS_BEFORE
-            .iter()
-            .find(|word| first.eq_ignore_ascii_case(word))
+    if let Some(statement) = backend::commits_before(backend)
+        .iter()
+        .find(|word| first.eq_ignore_ascii_case(word))
         && !words
             .take(3)
             .any(|word| word.eq_ignore_ascii_case("TEMPORARY"))
@@ -181,6 +162,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "mysql")]
     #[test]
     fn ddl_is_refused_where_it_commits() {
         for sql in [

@@ -5,7 +5,7 @@ use std::fmt;
 use bento_core::outbox::ShardId;
 use sea_orm::{DbBackend, DbErr};
 
-use crate::dialect;
+use crate::backend;
 use crate::outbox::Known;
 
 /// A savepoint of ours, by the number in its name. A later one has a greater number.
@@ -82,8 +82,8 @@ impl Health {
     pub(super) fn note_outcome(&mut self, backend: DbBackend, error: Option<&DbErr>) {
         self.failed = true;
         self.uncertain = true;
-        self.contended |= error.is_some_and(|error| dialect::is_transient(backend, error));
-        if let Some(error) = error.filter(|error| dialect::is_rolled_back(backend, error)) {
+        self.contended |= error.is_some_and(|error| backend::is_transient(backend, error));
+        if let Some(error) = error.filter(|error| backend::is_rolled_back(backend, error)) {
             self.ended_by.get_or_insert_with(|| error.clone());
         }
     }

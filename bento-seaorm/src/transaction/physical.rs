@@ -15,11 +15,11 @@ use tokio::time::timeout;
 
 use super::background::Background;
 use super::health::{Health, Savepoint};
-use crate::connection::Settings;
-use crate::dialect::{self, Look};
+use crate::backend::{self, Look};
 use crate::error::Error;
 use crate::outbox::Known;
 use crate::session::{ROLLBACK_LIMIT, Session, to_the_end};
+use crate::settings::Settings;
 
 /// See the module.
 #[derive(Debug)]
@@ -276,7 +276,7 @@ impl Physical {
         if !self.health().uncertain {
             return Ok(());
         }
-        let ended_by = match dialect::of(self.backend())?.look() {
+        let ended_by = match backend::of(self.backend())?.look() {
             Look::BeforeNext(_) if self.health().ended_by.is_some() => None,
             Look::BeforeNext(sql) => self
                 .ask(sql.to_owned())
@@ -292,7 +292,7 @@ impl Physical {
     }
 
     async fn look_before_commit(&self) -> Result<(), Error> {
-        if let Look::BeforeCommit(sql) = dialect::of(self.backend())?.look() {
+        if let Look::BeforeCommit(sql) = backend::of(self.backend())?.look() {
             let looked = self.ask(sql.to_owned()).await;
             looked.map_err(|error| Error::from_statement(self.backend(), error))?;
         }

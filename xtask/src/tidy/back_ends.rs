@@ -1,20 +1,13 @@
-//! `dialect` is where `bento-seaorm` tells one back end from another. The exceptions stand in
-//! ARCHITECTURE.md, and here.
+//! Only `backend`, `dialect` and `wake` of `bento-seaorm` tell one back end from another, as
+//! ARCHITECTURE.md says.
 
 use super::Source;
 use super::rust_text::{code_without_tests, line_of};
 
 const CRATE: &str = "bento-seaorm/src/";
 
-/// The files that may name a back end.
-const ALLOWED: [&str; 3] = [
-    // SQLite's transactions begin IMMEDIATE.
-    "connection.rs",
-    // The number of connections of a pool, for which SeaORM has one method for each driver.
-    "session/connection.rs",
-    // On MySQL some statements commit by themselves.
-    "transaction/control.rs",
-];
+/// The modules that may name a back end.
+const ALLOWED: [&str; 3] = ["backend", "dialect", "wake"];
 
 /// The names by which SeaORM and sqlx tell back ends apart.
 const NAMES: [&str; 6] = [
@@ -38,12 +31,11 @@ fn is_bound(path: &str) -> bool {
     let Some(path) = path.strip_prefix(CRATE) else {
         return false;
     };
-    let is_dialect = path == "dialect.rs" || path.starts_with("dialect/");
-    // It is for PostgreSQL alone.
-    let is_wake = path == "wake.rs" || path.starts_with("wake/");
+    let module = path.split('/').next().unwrap_or(path);
+    let module = module.strip_suffix(".rs").unwrap_or(module);
     let is_test =
         path == "test_database.rs" || path.ends_with("/tests.rs") || path.contains("/tests/");
-    !(is_dialect || is_wake || is_test || ALLOWED.contains(&path))
+    !(is_test || ALLOWED.contains(&module))
 }
 
 fn faults_of(source: &Source) -> Vec<String> {
@@ -52,7 +44,7 @@ fn faults_of(source: &Source) -> Vec<String> {
     let faults = found.map(|(at, name)| {
         let line = line_of(&code, at);
         format!(
-            "{}:{line}: `{name}`: what differs between back ends belongs into `dialect`",
+            "{}:{line}: `{name}`: ask a function of `backend` or `dialect` instead",
             source.path
         )
     });
@@ -72,12 +64,15 @@ mod tests {
     }
 
     #[test]
-    fn a_back_end_is_named_in_the_dialect_only() {
+    fn a_back_end_is_named_in_three_modules_only() {
         let text = "fn f(backend: DbBackend) -> bool {\n    backend == DbBackend::Sqlite\n}\n";
         assert_eq!(faults_in("bento-seaorm/src/outbox.rs", text), 1);
         assert_eq!(faults_in("bento-seaorm/src/dialect/sqlite.rs", text), 0);
         assert_eq!(faults_in("bento-seaorm/src/dialect.rs", text), 0);
-        assert_eq!(faults_in("bento-seaorm/src/connection.rs", text), 0);
+        assert_eq!(faults_in("bento-seaorm/src/backend/errors.rs", text), 0);
+        assert_eq!(faults_in("bento-seaorm/src/wake.rs", text), 0);
+        assert_eq!(faults_in("bento-seaorm/src/connection.rs", text), 1);
+        assert_eq!(faults_in("bento-seaorm/src/session/dialect.rs", text), 1);
         assert_eq!(faults_in("examples/shop/src/service.rs", text), 0);
     }
 

@@ -1,11 +1,8 @@
-//! The schemas that tables can be in, and what an error says of a table or a schema that is
-//! missing.
+//! Tables and schemas that an error says are missing.
 
 use sea_orm::{DbBackend, DbErr};
 
-use super::{Dialect, database_error, of};
-use crate::error::Error;
-use crate::tables::Tables;
+use super::{database_error, of};
 
 /// A table that an error says is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,30 +20,6 @@ pub(crate) enum MissingSchema {
     Named(String),
     /// The session has none to create tables in.
     OfTheSession,
-}
-
-/// The dialect of a back end that these tables can be on.
-///
-/// # Errors
-/// [`Error::UnsupportedBackend`], and [`Error::NoSchemas`] if they are in a schema and the back end
-/// has none.
-pub(crate) fn for_tables(
-    backend: DbBackend,
-    tables: &Tables,
-) -> Result<&'static dyn Dialect, Error> {
-    let dialect = of(backend)?;
-    match (tables.prefix().schema(), dialect.schema_quote()) {
-        (Some(schema), None) => Err(Error::NoSchemas {
-            backend,
-            schema: schema.to_owned(),
-        }),
-        _ => Ok(dialect),
-    }
-}
-
-/// The quotation mark around the name of a schema; `None` where there are no schemas.
-pub(crate) fn schema_quote(backend: DbBackend) -> Option<char> {
-    of(backend).ok()?.schema_quote()
 }
 
 /// The table that is missing, if that is what the error says.
