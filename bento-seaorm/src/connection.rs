@@ -32,19 +32,18 @@ pub use crate::session::ConnectionStream;
 /// to clone.
 ///
 /// It implements SeaORM's `ConnectionTrait`, `StreamTrait` and `TransactionTrait`. Statements
-/// outside a transaction go straight to the connection and have no outbox: what an aggregate has
-/// raised before it is saved that way is lost, with a warning.
+/// outside a transaction go straight to the connection and have no outbox: the events of an
+/// aggregate that is saved that way are lost, with a warning.
 ///
-/// Inside the scope of one of its transactions use that transaction: the connection itself would
-/// work outside of it, and with SQLite or a pool of one wait for the connection that the
-/// transaction holds. It warns then, and panics under `bento_testkit::strict()`. For a statement
-/// that is meant to be independent of the transaction use [`inner`](Self::inner).
+/// Inside the scope of one of its transactions use that transaction. A statement on the connection
+/// itself would run outside the transaction, and would wait for ever with SQLite or a pool of one
+/// connection. Such a use logs a warning, and panics under `bento_testkit::strict()`. For a
+/// statement that is independent of the transaction use [`inner`](Self::inner).
 ///
 /// # Cancel safety
 ///
-/// A future of it may be dropped at any time. A statement outside of a transaction is finished in
-/// the background, and so is the next row of a stream, before their connection goes back to the
-/// pool.
+/// Its futures may be dropped at any time. A statement outside of a transaction is finished in the
+/// background, and so is the next row of a stream, before their connection goes back to the pool.
 #[derive(Clone, Debug)]
 pub struct OutboxConnection {
     inner: Shielded,
@@ -72,18 +71,17 @@ impl OutboxConnectionBuilder {
         self
     }
 
-    /// How the outbox is divided: insisted on if it is said here. The database remembers it from
-    /// the first use on; without this the remembered sharding is used, and 16 shards in one lane if
-    /// there is none.
+    /// The number of shards and lanes of the outbox. The database records it at the first use; a
+    /// flush is refused with [`Error::ShardingMismatch`] if the record differs. Without this
+    /// setting the recorded sharding is used, and at the first use 16 shards in one lane.
     pub fn sharding(mut self, sharding: Sharding) -> Self {
         self.expected.sharding = Some(sharding);
         self
     }
 
-    /// The name of the application, the same for all its processes: the outbox records the first
-    /// name that it is told, and a process of another name is refused with
-    /// [`Error::OtherApplication`] at its first flush. Without one, whatever is recorded is
-    /// accepted.
+    /// The name of the application, the same in all its processes. The outbox records the first
+    /// name that it is given, and refuses a process with another name with
+    /// [`Error::OtherApplication`] at its first flush. Without a name every record is accepted.
     ///
     /// Without names two applications that share a database and a prefix publish each other's
     /// events.
@@ -92,17 +90,17 @@ impl OutboxConnectionBuilder {
         self
     }
 
-    /// Whom to tell, after a commit, which shards have new events: a relay in this process, which
-    /// otherwise sees them at its next poll.
+    /// The relay in this process that each commit wakes for the shards with new events. Otherwise
+    /// it sees them at its next poll.
     pub fn wake(mut self, wake: impl Into<Wake>) -> Self {
         self.wake = Some(wake.into());
         self
     }
 
-    /// Whom to ask before a transaction begins: whether the actor of the ambient `Metadata` may
-    /// [write](TenantAction::Write) for its tenant. A transaction that is
-    /// [adopted](OutboxConnection::adopt), or bound to a tenant after it began, is not asked about;
-    /// nested ones belong to the transaction around them.
+    /// The policy that is asked before a transaction begins: it decides if the actor of the ambient
+    /// `Metadata` may [write](bento_relay::tenant::TenantAction::Write) for its tenant. The policy
+    /// is not asked about nested transactions, about a transaction that is
+    /// [adopted](OutboxConnection::adopt), or about one that is bound to a tenant after it began.
     ///
     /// ```
     /// # use bento_relay::tenant::{Refusal, TenantRequest};
@@ -155,10 +153,10 @@ impl OutboxConnection {
         self.inner.inner()
     }
 
-    /// Asks the database whether it is there, for a readiness poll.
+    /// Asks the database for an answer, for a readiness probe.
     ///
     /// # Errors
-    /// What SeaORM says: it is not, or no connection was free in time.
+    /// The error of SeaORM: the database does not answer, or no connection was free in time.
     ///
     /// # Cancel safety
     /// The question is answered in the background.
@@ -170,7 +168,7 @@ impl OutboxConnection {
     /// Closes the connections, for every clone of this and of the SeaORM connection in it.
     ///
     /// # Errors
-    /// What SeaORM says.
+    /// The error of SeaORM.
     ///
     /// # Cancel safety
     /// No new connections are handed out, and those in use are closed when they come back.

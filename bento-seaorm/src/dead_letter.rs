@@ -1,8 +1,8 @@
-//! Dead letters in the database: list, amend, replay, discard, tell of them.
+//! Dead letters in the database: list, amend, replay, discard, alert.
 //!
-//! Amending, replaying and discarding first lock the lease of the shard and raise its revision, so
-//! they never meet the relay or each other half way, and it learns of them with its next call. None
-//! touches the outbox.
+//! Amending, replaying and discarding first lock the lease of the shard and raise its revision:
+//! they exclude each other and the relay, which sees the change in its next call. They do not touch
+//! the outbox.
 
 use std::sync::Arc;
 
@@ -130,8 +130,7 @@ impl OutboxStore {
     }
 }
 
-/// Keeps everybody else from the dead letters of a shard until the transaction ends, and tells its
-/// relay of the change.
+/// Locks the dead letters of a shard until the transaction ends, and tells its relay of the change.
 async fn lock_shard(
     tx: &StoreTransaction,
     dialect: &'static dyn Dialect,
@@ -147,7 +146,7 @@ async fn lock_shard(
     Ok(())
 }
 
-/// Appends that a row is one of these letters.
+/// Appends the condition that a row is one of these dead letters.
 fn of_letters(mut sql: Sql, letters: &[LetterKey]) -> Sql {
     for (nth, (event_id, route)) in letters.iter().enumerate() {
         sql = sql

@@ -44,16 +44,17 @@ use crate::error::Error;
 use crate::session::{Shielded, StoreTransaction};
 use crate::tables::Tables;
 
-/// A database as Bento uses it.
+/// The SQL of a back end.
 pub(crate) trait Dialect: Backend {
-    /// The statements that create what is missing of the tables, in order. Each can be repeated.
+    /// The statements that create the missing tables, indexes and views, in order. Each can be
+    /// repeated.
     fn create_schema(&self, tables: &Tables) -> Vec<String>;
 
-    /// The statements that drop what [`create_schema`](Self::create_schema) created.
+    /// The statements that drop everything that [`create_schema`](Self::create_schema) creates.
     fn drop_schema(&self, tables: &Tables) -> Vec<String>;
 
-    /// The statement that lets one process at a time migrate a schema, or what the session finds
-    /// without one. It answers with 1, in the first column, when the lock is held.
+    /// The statement that lets one process at a time migrate a schema, or the default schema of the
+    /// session. It answers with 1 in the first column when the lock is held.
     fn lock_migrations(&self, schema: Option<&str>) -> String;
 
     /// The statement that ends the lock of [`lock_migrations`](Self::lock_migrations), where the
@@ -65,21 +66,21 @@ pub(crate) trait Dialect: Backend {
     /// Appends the placeholder of the parameter with this number, counted from 1.
     fn placeholder(&self, number: usize, sql: &mut String);
 
-    /// What one INSERT may hold at most.
+    /// The limits of one INSERT.
     fn insert_limits(&self) -> InsertLimits;
 
-    /// The end of an INSERT into a table that leaves a row alone whose key is known.
+    /// The end of an INSERT into a table that skips a row whose key exists.
     fn or_leave(&self, table: &str, key: &[&str]) -> String;
 
-    /// The end of an INSERT that answers with this column of the rows it wrote; `None` where it
-    /// would answer with those that were there as well, or not at all.
+    /// The end of an INSERT that answers with this column of the rows it has written; `None` where
+    /// the back end would answer with skipped rows too, or cannot answer.
     fn returning(&self, column: &str) -> Option<String>;
 
     /// One INSERT for all the entries, built without copying their payloads.
     ///
-    /// `values` is the text for as many rows in the form of multi-row VALUES, if that is what the
-    /// back end wants. `end` ends the statement: what [`or_leave`](Self::or_leave) says, or
-    /// nothing.
+    /// `values` makes the text for a number of rows in the form of multi-row VALUES, for back ends
+    /// that want it. `end` is the end of the statement: that of [`or_leave`](Self::or_leave), or
+    /// the empty text.
     fn insert(
         &self,
         _tables: &Tables,
@@ -95,25 +96,25 @@ pub(crate) trait Dialect: Backend {
     /// The time now, by the database's clock.
     fn now(&self) -> &'static str;
 
-    /// The same, read once for the whole statement, so that an index is searched up to it.
+    /// The same time, read once for the whole statement, so that an index can be searched up to it.
     fn now_once(&self) -> &'static str {
         self.now()
     }
 
-    /// Appends the time so many microseconds from now, by the database's clock; before now for a
-    /// negative number.
+    /// Appends the time that lies a number of microseconds from now, by the database's clock; a
+    /// negative number lies in the past.
     fn after_micros(&self, placeholder: &str, sql: &mut String);
 
-    /// How many microseconds from now, by the database's clock, the time in a column lies; negative
-    /// for the past.
+    /// The microseconds from now to the time in a column, by the database's clock; negative for the
+    /// past.
     fn micros_until(&self, column: &str) -> String;
 
-    /// Appends a test whether what stands before is one of the numbers, in a text that does not
-    /// change with their number.
+    /// Appends a test if the expression before it is one of the numbers. The text does not depend
+    /// on how many there are.
     fn one_of(&self, numbers: Vec<i64>, sql: &mut String, values: &mut Vec<Value>);
 
-    /// The begin and the end of a DELETE that ends after some rows; between them stands what a
-    /// SELECT has behind its table.
+    /// The begin and the end of a DELETE of a limited number of rows; between them stand the
+    /// clauses that a SELECT has after its table.
     fn delete_some(&self, table: &str, key: &str) -> (String, &'static str) {
         (
             format!("DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table}"),
@@ -121,9 +122,8 @@ pub(crate) trait Dialect: Backend {
         )
     }
 
-    /// The begin of an UPDATE of shard rows, up to SET, that locks them in the order of the shards,
-    /// and its end, from WHERE on without the condition: what stands between is what to set.
-    /// Whoever locks several of these rows does so in that order.
+    /// The parts of an UPDATE of shard rows that locks them in the order of the shards. Every
+    /// statement that locks several of these rows locks them in that order.
     fn update_shards(&self, table: &str) -> ShardsUpdate;
 
     /// The end of a SELECT that locks the rows it finds, one after another.
@@ -131,14 +131,13 @@ pub(crate) trait Dialect: Backend {
         " FOR UPDATE"
     }
 
-    /// The end of a SELECT that locks the rows it finds and passes over those that somebody has
-    /// locked.
+    /// The end of a SELECT that locks the rows it finds, and skips rows that are locked.
     fn lock_unlocked(&self) -> &'static str {
         " FOR UPDATE SKIP LOCKED"
     }
 
-    /// A number that changes with the server, and when positions begin anew. Only for back ends
-    /// with a [`Horizon`].
+    /// A number that changes when another server answers, and when positions start again. Only for
+    /// back ends with a [`Horizon`].
     fn history(&self, _tables: &Tables) -> Option<String> {
         None
     }
@@ -149,9 +148,9 @@ pub(crate) trait Dialect: Backend {
         None
     }
 
-    /// A time as a parameter that compares with the times the database wrote: one that lies before
-    /// the year 1000 or after 9999 is taken to be the first or the last moment of these years,
-    /// which every back end holds.
+    /// A time as a parameter that compares with the times that the database wrote. A time outside
+    /// the years 1000 to 9999, which every back end holds, becomes the first or the last moment of
+    /// them.
     fn time(&self, time: DateTime<Utc>) -> Value {
         self.event_time(time.clamp(FIRST_TIME, LAST_TIME))
     }
@@ -161,16 +160,17 @@ pub(crate) trait Dialect: Backend {
         time.into()
     }
 
-    /// How the relay's transactions begin.
+    /// The options of the relay's transactions.
     fn relay_transaction(&self) -> TransactionOptions;
 
-    /// What the relay's transaction does first, if anything: several statements in one round trip.
+    /// The first statements of the relay's transaction, in one round trip; `None` where it needs
+    /// none.
     fn prepare_relay_transaction(&self) -> Option<&'static str> {
         None
     }
 
-    /// Warns if the connection's commits do not wait for the disk, where the relay cannot see to it
-    /// itself.
+    /// Warns if the connection's commits do not wait for the disk, where the relay cannot change
+    /// that itself.
     fn warn_unless_durable<'a>(&'a self, _db: &'a Shielded) -> Warning<'a> {
         Box::pin(async { Ok(()) })
     }
@@ -180,16 +180,16 @@ pub(crate) trait Dialect: Backend {
         Box::pin(async { Ok(()) })
     }
 
-    /// The advice to an operator whose setting is the reason of an error.
+    /// The advice to an operator, if a setting is the reason of the error.
     fn advice(&self, _error: &dyn DatabaseError) -> Option<&'static str> {
         None
     }
 
-    /// Checks and renews the lease, and deletes the rows of the outbox at these positions, or moves
-    /// them to the published ones, if it is still held.
+    /// Renews the lease if it is still held, and then deletes the rows of the outbox at these
+    /// positions, or moves them to the published ones.
     fn renew<'a>(&'a self, tx: &'a StoreTransaction, renewal: Renewal<'a>) -> Renewing<'a>;
 
-    /// A time as it is read: nothing where the driver could not read it.
+    /// A time as it is read: NULL where the driver cannot read it.
     fn read_time(&self, column: &str) -> String {
         column.to_owned()
     }
@@ -203,13 +203,13 @@ pub(crate) trait Dialect: Backend {
         WRITTEN.iter().map(column).collect::<Vec<_>>().join(", ")
     }
 
-    /// The number that each row of a table has beside its columns; `None` where every key can be
-    /// read.
+    /// The row number that each row of a table has beside its columns; `None` where every key can
+    /// be read.
     fn row_number(&self) -> Option<&'static str> {
         None
     }
 
-    /// Whatever stands in a column, as a text; `None` for bytes, which can always be read.
+    /// The content of a column as text; `None` for bytes, which can always be read.
     fn shown(&self, column: &str) -> Option<String>;
 }
 
@@ -227,7 +227,7 @@ pub(crate) const FIRST_TIME: DateTime<Utc> =
 pub(crate) const LAST_TIME: DateTime<Utc> =
     DateTime::from_timestamp(253_402_300_799, 999_999_000).expect("chrono goes further");
 
-/// How many parameters a row of the outbox has: the shard and then [`WRITTEN`].
+/// The number of parameters of a row of the outbox: the shard and then [`WRITTEN`].
 pub(crate) const PARAMETERS: usize = 1 + WRITTEN.len();
 
 /// What one INSERT may hold at most.
@@ -283,8 +283,8 @@ pub(crate) fn advice(backend: DbBackend, error: &DbErr) -> Option<&'static str> 
     of(backend).ok()?.advice(database_error(error)?)
 }
 
-/// Deletes rows of the outbox or moves them to the published ones, where that cannot be part of
-/// another statement.
+/// Deletes rows of the outbox or moves them to the published ones, where the statement that renews
+/// the lease cannot do so.
 async fn settle_published(
     tx: &StoreTransaction,
     dialect: &'static dyn Dialect,

@@ -1,4 +1,4 @@
-//! The columns an event has in every table, and how an envelope is read from them.
+//! The columns of an event in every table, and the reading of an envelope from them.
 
 mod cells;
 
@@ -11,8 +11,8 @@ use chrono::{DateTime, Datelike, Utc};
 use sea_orm::{DbErr, QueryResult, TryGetable};
 use uuid::Uuid;
 
-/// What the business transaction writes of an event, in the order of the placeholders, after
-/// `shard`.
+/// The columns of an event that the business transaction writes, after `shard`, in the order of the
+/// placeholders.
 pub(crate) const WRITTEN: [&str; 16] = [
     "event_id",
     "event_type",
@@ -42,7 +42,7 @@ pub(crate) const MOVED: &str = "event_id, event_type, schema_version, aggregate_
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 pub(crate) const BYTES: [&str; 3] = ["routing", "headers", "payload"];
 
-/// What is written of an event, in the order in which [`envelope_at`] expects it; see also
+/// The columns [`WRITTEN`] as SQL, in the order in which [`envelope_at`] reads them; see also
 /// [`Dialect::read_columns`](crate::dialect::Dialect::read_columns).
 pub(crate) fn written_columns() -> String {
     WRITTEN.join(", ")
@@ -70,8 +70,8 @@ pub(crate) fn envelope_at(row: &QueryResult, first: usize) -> Result<Envelope, D
     ))
 }
 
-/// Reads what can be read of an envelope, with values for the rest that every table holds. Tells
-/// whether nothing is missing.
+/// Reads the readable cells of an envelope, with stand-ins for the rest that every table can hold.
+/// The flag is true if every cell was read.
 pub(crate) fn salvaged_at(row: &QueryResult, first: usize) -> (Envelope, bool) {
     if let Ok(envelope) = envelope_at(row, first)
         && limits::check_envelope(&envelope).is_ok()
@@ -109,7 +109,7 @@ pub(crate) fn salvaged_at(row: &QueryResult, first: usize) -> (Envelope, bool) {
     (envelope, false)
 }
 
-/// The columns of a row of which not every one can be read.
+/// The columns of a row some of which cannot be read.
 struct Salvaged<'a> {
     row: &'a QueryResult,
     first: usize,
@@ -136,7 +136,7 @@ impl Salvaged<'_> {
     }
 }
 
-/// Reads a text, with replacements for what is none; empty if there is nothing to be read.
+/// Reads a text, with replacement characters for invalid UTF-8; empty if it cannot be read.
 pub(crate) fn lossy_at(row: &QueryResult, column: usize) -> String {
     let text = row.try_get_by_index::<String>(column);
     let text = text.or_else(|_| {
@@ -146,7 +146,7 @@ pub(crate) fn lossy_at(row: &QueryResult, column: usize) -> String {
     text.unwrap_or_default().replace('\0', "\u{fffd}")
 }
 
-/// Names of routes as they are stored: a JSON array; nothing for none.
+/// The names of routes as they are stored: a JSON array, or NULL for none.
 pub(crate) fn names(names: &[Arc<str>]) -> Option<String> {
     let texts: Vec<&str> = names.iter().map(|name| &**name).collect();
     (!texts.is_empty()).then(|| serde_json::Value::from(texts).to_string())

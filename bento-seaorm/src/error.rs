@@ -1,5 +1,4 @@
-//! What can go wrong between a raised event and its row, and how an error travels through SeaORM's
-//! own traits.
+//! The errors between a raised event and its row, and their way through SeaORM's own traits.
 
 use std::fmt;
 use std::sync::Arc;
@@ -78,7 +77,7 @@ pub enum Error {
         "the database has ended the transaction after a failure; roll it back and run it again"
     )]
     Aborted {
-        /// What the database said when it did so.
+        /// The error with which the database did so.
         source: DbErr,
     },
     /// The connection broke before the commit.
@@ -146,9 +145,9 @@ pub enum Error {
         recorded.shards, recorded.lanes, configured.shards, configured.lanes
     )]
     ShardingMismatch {
-        /// What the database says.
+        /// The sharding that the database records.
         recorded: Sharding,
-        /// What this process was told.
+        /// The sharding that this process is configured with.
         configured: Sharding,
     },
     /// The id that a caller chose for an event is that of another one: of another tenant, event
@@ -172,7 +171,7 @@ pub enum Error {
         /// The name of this process.
         configured: String,
     },
-    /// What the database records about the outbox cannot be used by this version.
+    /// The record of the outbox cannot be used by this version.
     #[error(
         "`{table}` records {recorded}, which this version cannot use; upgrade, or drain the \
          outbox with the version that wrote it"
@@ -180,7 +179,7 @@ pub enum Error {
     UnknownSharding {
         /// The table.
         table: String,
-        /// What it says.
+        /// The recorded values.
         recorded: String,
     },
     /// Text was given to a transaction that would end it, or move it, behind its back.
@@ -285,7 +284,7 @@ impl Error {
         }
     }
 
-    /// What the driver said, if the database was asked.
+    /// The error of the driver, if the database was asked.
     pub(crate) fn database_source(&self) -> Option<&DbErr> {
         match self {
             Self::Database(source)

@@ -1,4 +1,4 @@
-//! The outbox as an operator sees it.
+//! The state of the outbox for operators: counts, ages, relays.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -203,7 +203,7 @@ fn lease(row: &QueryResult) -> Result<LeaseState, DbErr> {
     })
 }
 
-/// Nothing for one that is dead.
+/// Reads a relay; `None` for one whose heartbeat has expired.
 fn relay(row: &QueryResult) -> Result<Option<RelayState>, DbErr> {
     let left: i64 = row.try_get_by_index(2)?;
     let lanes: Option<String> = row.try_get_by_index(1)?;

@@ -1,4 +1,4 @@
-//! Bento's tables as SeaORM migrations: to splice into your own migrator, or to run as they are.
+//! Bento's tables as SeaORM migrations, to add to your own migrator or to run on their own.
 //!
 //! ```
 //! use sea_orm_migration::prelude::*;
@@ -14,17 +14,17 @@
 //! }
 //! ```
 //!
-//! Each migration of Bento creates what is missing and leaves alone what is there, so it can be run
-//! again after it was interrupted, and after some of its tables, indexes or functions were dropped
-//! (SeaORM's `fresh` leaves functions and views behind).
+//! Each migration of Bento creates only the objects that are missing, so it can be run again after
+//! it was interrupted, and after some of its tables, indexes or functions were dropped (SeaORM's
+//! `fresh` leaves functions and views behind).
 //!
 //! # Several processes at once
 //!
 //! [`migrate`] and [`up_alone`] let one process of a database migrate at a time, and the others
 //! wait. SeaORM's own `Migrator::up` does not: it creates its table, reads what is pending, and
 //! records each migration without a lock, so of six processes that start together five fail with an
-//! error of the database, mostly a duplicate key in `seaql_migrations`. Nothing is half done then,
-//! and calling it again succeeds. Run a migrator of your own through [`up_alone`].
+//! error of the database, mostly a duplicate key in `seaql_migrations`. The database is consistent
+//! then, and a second call succeeds. Run a migrator of your own through [`up_alone`].
 //!
 //! # Schemas
 //!
@@ -218,7 +218,7 @@ async fn lock(
         .ok_or_else(|| DbErr::Migration(reason.to_owned()))
 }
 
-/// True if every table and the view are there: one statement, as long as they are.
+/// True if every table and the view exist. It costs one statement if they do.
 async fn is_whole(db: &DatabaseConnection, tables: &Tables) -> Result<bool, Error> {
     let backend = db.get_database_backend();
     let mut selects = tables
@@ -236,8 +236,8 @@ async fn is_whole(db: &DatabaseConnection, tables: &Tables) -> Result<bool, Erro
     }
 }
 
-/// Runs Bento's migrations for the default prefix: a migrator for the impatient and for
-/// `sea-orm-cli`.
+/// A migrator with Bento's migrations for the default prefix, for `sea-orm-cli` and for quick
+/// starts.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Migrator;
 
@@ -266,7 +266,8 @@ impl MigratorTraitSelf for PrefixedMigrator {
     }
 }
 
-/// Not SeaORM's default table: a migrator refuses a table that records what it does not know.
+/// The table of the record. It is not SeaORM's default table, because a migrator refuses a record
+/// with migrations that it does not have.
 fn migration_table(prefix: &TablePrefix) -> DynIden {
     Alias::new(format!("{}migration", prefix.as_str())).into_iden()
 }

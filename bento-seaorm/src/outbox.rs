@@ -1,4 +1,4 @@
-//! Writing events into the outbox, inside the business transaction.
+//! The writer of events into the outbox, inside the business transaction.
 
 mod known;
 pub(crate) mod meta;
@@ -21,8 +21,8 @@ use crate::entity::written_columns;
 use crate::error::Error;
 use crate::tables::Tables;
 
-/// The time for which a writer relies on what it has read. Somebody may change the sharding while a
-/// writer runs, or clear the tables, and clocks drift apart.
+/// The time for which a writer relies on the record that it has read: the sharding may be changed
+/// while a writer runs, the tables may be cleared, and clocks drift apart.
 const RELIABLE: Duration = Duration::from_secs(30);
 
 /// Writes events into the outbox: one INSERT for a unit of work, ⌈n / limit⌉ beyond the limit of
@@ -43,10 +43,11 @@ pub(crate) struct OutboxWriter {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Known {
     pub(crate) sharding: Sharding,
-    /// Not read in a transaction that cannot see the record which another one was first to make.
+    /// The difference of the clocks. It is unknown in a transaction that cannot see a record which
+    /// another transaction has just written.
     clock: Option<ClockOffset>,
     read: Instant,
-    /// The time of the reading by the clock of this process.
+    /// The time of reading, by the clock of this process.
     read_at: DateTime<Utc>,
 }
 
@@ -60,13 +61,13 @@ impl Known {
         }
     }
 
-    /// The difference of the database's clock to this process's; none as long as it is not known.
+    /// The difference of the database's clock to that of this process; zero until it is known.
     pub(crate) fn clock(&self) -> ClockOffset {
         self.clock.unwrap_or_default()
     }
 
-    /// True for what was read a short time ago, unless the clock of this process was set since, or
-    /// the machine was asleep.
+    /// True if the record was read a short time ago, and the clock of this process was not set
+    /// since, and the machine was not asleep.
     fn is_reliable(&self, reliable: Duration) -> bool {
         let elapsed = self.read.elapsed();
         let by_clock = writer_now() - self.read_at;
@@ -77,8 +78,8 @@ impl Known {
 }
 
 impl OutboxWriter {
-    /// A writer to these tables. What is expected is recorded at the first use and insisted on
-    /// later; without a sharding, what is recorded is used, and the default is recorded.
+    /// A writer to these tables. The expected values are recorded at the first use and compared
+    /// later. Without an expected sharding the recorded one is used, or the default is recorded.
     pub(crate) fn new(tables: Tables, expected: Expected) -> Self {
         Self {
             tables,
@@ -112,8 +113,8 @@ impl OutboxWriter {
         Ok(read)
     }
 
-    /// Remembers what was read. To be called after the commit: a record made in a transaction that
-    /// is rolled back never was.
+    /// Remembers the record after the commit: a record written in a transaction that is rolled back
+    /// does not exist.
     pub(crate) fn confirm(&self, read: Known) {
         self.known().get_or_insert(read);
     }
@@ -122,8 +123,8 @@ impl OutboxWriter {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes the entries in their order. Those whose id is known already are left out; their ids
-    /// are returned.
+    /// Writes the entries in their order, except those whose id is stored already; returns the ids
+    /// of these.
     ///
     /// # Errors
     /// [`Error::NotMigrated`] without the table, else what the database says.
@@ -173,7 +174,7 @@ impl OutboxWriter {
     }
 }
 
-/// Says that the clocks differ, once for each new difference.
+/// Logs that the clocks differ, once for each new difference.
 fn warn_of_clock(before: ClockOffset, now: ClockOffset) {
     let differs = now != ClockOffset::default();
     if differs && (now.as_delta() - before.as_delta()).abs() > ClockOffset::TOLERANCE {
@@ -186,7 +187,7 @@ fn warn_of_clock(before: ClockOffset, now: ClockOffset) {
     }
 }
 
-/// Splits entries into what fits into one statement.
+/// Splits entries into parts that fit into one statement.
 struct Chunks {
     rest: Vec<OutboxEntry>,
     limits: InsertLimits,
@@ -200,8 +201,8 @@ impl Chunks {
         }
     }
 
-    /// How many of the rest fit; at least one, for a single event too large for a statement is the
-    /// database's to refuse.
+    /// The number of the remaining entries that fit. It is at least one: the database refuses a
+    /// single event that is too large for a statement.
     fn fitting(&self) -> usize {
         let mut bytes = 0;
         let within = self.rest.iter().take(self.limits.rows).take_while(|entry| {

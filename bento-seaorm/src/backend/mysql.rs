@@ -133,7 +133,7 @@ impl Backend for MySql {
         error.is_some_and(|error| refuses_to_write(error.number(), error.message()))
     }
 
-    /// Not each server has each of these variables.
+    /// MySQL and MariaDB each have some of these variables.
     fn ask_read_only(&self) -> Option<&'static str> {
         Some(
             "SHOW VARIABLES WHERE Variable_name IN ('transaction_read_only', 'tx_read_only', \
@@ -153,7 +153,7 @@ impl Backend for MySql {
     }
 }
 
-/// The things that an error names.
+/// The first quoted name in an error.
 fn quoted(message: &str) -> &str {
     message.split('\'').nth(1).unwrap_or(message)
 }

@@ -10,15 +10,15 @@ use crate::error::{Error, TransactionError};
 use crate::transaction::{OutboxTransaction, run_async};
 
 impl OutboxConnection {
-    /// [`transaction_async`](Self::transaction_async), run again from its start in a new
-    /// transaction when another transaction was in the way: after a deadlock, a serialization
-    /// failure, a lock that was not to be had in time, or [`Error::Conflict`] of a save.
+    /// Runs [`transaction_async`](Self::transaction_async), and runs it again in a new transaction
+    /// if another transaction was in its way: after a deadlock, a serialization failure, a timeout
+    /// of a lock, or [`Error::Conflict`] of a save.
     ///
-    /// The policy says how often it is tried in all, and how long to wait between. What the closure
-    /// captures is cloned for each attempt, and what it does outside the transaction happens with
-    /// each of them. Whatever error the closure makes of such a failure, the transaction has seen
-    /// it. A closure that fails for another reason is not run again, nor is one whose commit has no
-    /// clear outcome ([`Error::CommitUnclear`]) or whose connection was lost.
+    /// The policy sets the number of attempts and the waits between them. The captures of the
+    /// closure are cloned for each attempt, and its effects outside the transaction happen at each
+    /// attempt. The transaction notes such a failure itself, so the closure may return any error
+    /// for it. A closure that fails for another reason is not run again, nor is one whose commit
+    /// has no clear outcome ([`Error::CommitUnclear`]) or whose connection was lost.
     ///
     /// ```
     /// # use bento_core::{PendingEvents, aggregate, domain_event};
@@ -90,7 +90,7 @@ impl OutboxConnection {
         }
     }
 
-    /// Runs it once; with the error it answers whether another attempt may succeed.
+    /// Runs it once. The flag beside the error is true if another attempt may succeed.
     async fn attempt<F, T, E>(&self, work: F) -> Result<T, (TransactionError<E>, bool)>
     where
         F: for<'c> AsyncFnOnce(&'c OutboxTransaction) -> Result<T, E>,

@@ -1,4 +1,4 @@
-//! Of which dead letters somebody was told.
+//! The record of the dead letters that operators were alerted to.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::dialect::Sql;
 use crate::relay_store::{OutboxStore, StoreFailure, Tries, store_error};
 
 impl AlertStore for OutboxStore {
-    /// Looks before it writes: mostly there is nothing.
+    /// Reads before it writes: mostly there is nothing to write.
     async fn take_unalerted(
         &self,
         limit: u32,

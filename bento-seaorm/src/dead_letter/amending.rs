@@ -1,4 +1,4 @@
-//! Changing the headers of a dead letter.
+//! The change of a dead letter's headers.
 
 use bento_core::id::EventId;
 use bento_core::outbox::ShardId;
@@ -50,8 +50,8 @@ struct Amending<'a> {
 }
 
 impl Amending<'_> {
-    /// Reads the letter under the lock of its shard: nobody replays or discards it until it is
-    /// written.
+    /// Reads the dead letter under the lock of its shard, so that it is not replayed or discarded
+    /// before it is written.
     async fn once(&self) -> Result<(), StoreFailure> {
         let &Self {
             store,

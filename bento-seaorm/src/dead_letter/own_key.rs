@@ -19,7 +19,7 @@ const MARK: [u8; 6] = *b"bento\0";
 /// The bits of the variant of a UUID, in the highest byte of the number.
 const VARIANT: u64 = 0b11 << 62;
 
-/// The id of a letter whose own cannot be read.
+/// The id that stands for a dead letter whose own id cannot be read.
 pub(super) fn id_of_row(row: i64) -> EventId {
     let mut bytes = [0; 16];
     bytes[..MARK.len()].copy_from_slice(&MARK);
@@ -36,7 +36,8 @@ pub(super) fn row_of(dialect: &dyn Dialect, id: EventId) -> Option<i64> {
         .then(|| (number & !VARIANT).cast_signed())
 }
 
-/// Gives those of these letters that are addressed by their row the key under which they are known.
+/// Writes the key under which they are known into those of these dead letters that are addressed by
+/// their row.
 pub(super) async fn settle_keys(
     tx: &StoreTransaction,
     dialect: &'static dyn Dialect,
@@ -61,7 +62,7 @@ pub(super) async fn settle_keys(
     Ok(())
 }
 
-/// Appends that a row has this number.
+/// Appends the condition that a row has this number.
 pub(super) fn of_row(sql: Sql, dialect: &dyn Dialect, row: i64) -> Sql {
     sql.push(dialect.row_number().unwrap_or("NULL"))
         .push(" = ")

@@ -1,4 +1,4 @@
-//! Taking dead letters away: back to the held rows, or for good.
+//! The removal of dead letters: back to the held rows, or for good.
 
 use std::collections::BTreeSet;
 
@@ -15,14 +15,14 @@ use crate::relay_store::{OutboxStore, StoreFailure, Tries, park_or_promote, stre
 use crate::session::StoreTransaction;
 use crate::tables::Tables;
 
-/// What becomes of dead letters that are taken away.
+/// The fate of dead letters that are removed.
 #[derive(Clone, Copy)]
 pub(super) enum Fate<'a> {
     Replayed,
     Discarded(&'a Discarding),
 }
 
-/// Takes letters of one shard away in one transaction. Returns how many were there.
+/// Removes dead letters of one shard in one transaction. Returns the number of those that existed.
 pub(super) async fn removed(
     store: &OutboxStore,
     shard: ShardId,
@@ -97,15 +97,14 @@ impl Removal<'_> {
         Ok(streams)
     }
 
-    /// The ids of those whose route could not be read, so that nobody knows which stream they are
-    /// of.
+    /// The ids of dead letters whose route cannot be read: their stream is unknown.
     fn by_row(&self) -> Vec<EventId> {
         let ids = self.letters.iter().map(|(event_id, _)| *event_id);
         ids.filter(|event_id| own_key::row_of(self.dialect, *event_id).is_some())
             .collect()
     }
 
-    /// What waits behind those of these letters that park their aggregate on every route.
+    /// The streams behind those of these dead letters that park their aggregate on every route.
     async fn streams_on_every_route(&self) -> Result<Vec<StreamKey>, DbErr> {
         let (held, dead) = (self.tables.held(), self.tables.dead_letter());
         let select = self.sql(&format!(
@@ -131,12 +130,12 @@ impl Removal<'_> {
             .collect())
     }
 
-    /// Moves the letters to the held rows as if they had never been tried, but for those who got
-    /// them nevertheless. Each takes its place again if its aggregate has waited for it; otherwise
-    /// it is due at once.
+    /// Moves the dead letters to the held rows, with no attempt counted; the destinations that have
+    /// confirmed them stay recorded. Each takes its place again if its aggregate has waited for it;
+    /// otherwise it is due at once.
     ///
-    /// One stays where it is if another event holds its place, which takes positions that were
-    /// handed out twice.
+    /// A dead letter stays if another event holds its place, which happens only after positions
+    /// were handed out twice.
     async fn hold(&self) -> Result<u64, DbErr> {
         let (held, dead, now) = (
             self.tables.held(),

@@ -1,4 +1,4 @@
-//! What is read of dead letters, and of what was discarded.
+//! The queries for dead letters, and for those that were discarded.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::dialect::{Dialect, Sql};
 use crate::entity::{lossy_at, names_at, salvaged_at};
 use crate::tables::Tables;
 
-/// The time that a letter has whose own cannot be read.
+/// The time of a dead letter whose own time cannot be read.
 pub(super) const UNREADABLE_TIME: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
 /// A page of dead letters, oldest failure first.
@@ -28,7 +28,7 @@ pub(super) fn list(dialect: &'static dyn Dialect, tables: &Tables, query: &DeadL
     )
 }
 
-/// A page of what was discarded, the earliest first.
+/// A page of discarded dead letters, the earliest first.
 pub(super) fn discarded(
     dialect: &'static dyn Dialect,
     tables: &Tables,
@@ -67,7 +67,7 @@ pub(super) fn one(
     )
 }
 
-/// Appends that a letter has this key.
+/// Appends the condition that a dead letter has this key.
 fn keyed(sql: Sql, dialect: &dyn Dialect, event_id: EventId, route: &str) -> Sql {
     match row_of(dialect, event_id) {
         Some(row) => of_row(sql, dialect, row),
@@ -112,7 +112,7 @@ pub(super) fn in_order(
         .bind(signed(limit))
 }
 
-/// The first letters that nobody was told of and that nobody has taken.
+/// The first dead letters without an alert, unless another process has locked them.
 pub(super) fn unalerted(dialect: &'static dyn Dialect, tables: &Tables, limit: u32) -> Sql {
     due_for_alert(letters(dialect, tables), dialect)
         .push(" ORDER BY failed_at, event_id LIMIT ")
@@ -120,7 +120,7 @@ pub(super) fn unalerted(dialect: &'static dyn Dialect, tables: &Tables, limit: u
         .push(dialect.lock_unlocked())
 }
 
-/// Whether there is one.
+/// The query that answers with a row if there is such a dead letter.
 pub(super) fn any_unalerted(dialect: &'static dyn Dialect, tables: &Tables) -> Sql {
     let select = Sql::new(
         dialect,
@@ -175,8 +175,8 @@ fn page(
         .bind(signed(query.rows()))
 }
 
-/// The place where a list goes on. A value of the last letter that could not be read is compared as
-/// it is stored.
+/// The place where a list goes on. If a value of the last dead letter cannot be read, it is
+/// compared as it is stored.
 struct Place<'a> {
     dialect: &'static dyn Dialect,
     table: &'a str,
@@ -219,7 +219,7 @@ impl Place<'_> {
     }
 }
 
-/// The columns are called the same in both tables.
+/// Appends a filter. The columns have the same names in both tables.
 fn filtered(mut sql: Sql, dialect: &'static dyn Dialect, filter: &DeadLetterFilter) -> Sql {
     let aggregate = filter.aggregate.as_ref();
     let texts = [
@@ -250,7 +250,7 @@ fn signed(limit: u64) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// Reads what [`letters`] selects, whatever stands there.
+/// Reads a row of [`letters`], also one with cells that cannot be read.
 pub(super) fn letter(row: &QueryResult) -> DeadLetter {
     let failed_at = row.try_get_by_index(6).unwrap_or(UNREADABLE_TIME);
     let mut envelope = salvaged_at(row, 12).0;
@@ -279,7 +279,7 @@ pub(super) fn letter(row: &QueryResult) -> DeadLetter {
     letter
 }
 
-/// Reads what [`discarded`] selects, whatever stands there.
+/// Reads a row of [`discarded`], also one with cells that cannot be read.
 pub(super) fn discarded_letter(row: &QueryResult) -> DiscardedLetter {
     let optional = |column| Some(lossy_at(row, column)).filter(|text| !text.is_empty());
     DiscardedLetter {

@@ -64,9 +64,8 @@ impl Dialect for MySql {
         format!(" ON DUPLICATE KEY UPDATE {table}.{unchanged} = {table}.{unchanged}")
     }
 
-    /// Of `ON DUPLICATE KEY UPDATE` MariaDB returns the rows that were there as well, and MySQL
-    /// returns none. The number of affected rows says nothing either: the driver asks for found
-    /// rows.
+    /// With `ON DUPLICATE KEY UPDATE`, MariaDB returns the skipped rows too, and MySQL returns
+    /// none. The number of affected rows does not help: the driver asks for found rows.
     fn returning(&self, _column: &str) -> Option<String> {
         None
     }
@@ -184,8 +183,8 @@ impl Dialect for MySql {
     }
 }
 
-/// The server's setting belongs to everybody, so that the relay says what it sees and changes
-/// nothing.
+/// Warns if the server does not flush its log at each commit. The setting is the server's, so the
+/// relay does not change it.
 fn warn_unless_flushed(at_commit: i64) {
     if at_commit != AT_EACH_COMMIT {
         tracing::warn!(
@@ -197,7 +196,7 @@ fn warn_unless_flushed(at_commit: i64) {
     }
 }
 
-/// The lock of a database; of no database for a session that has chosen none.
+/// The name of the lock of a database, or of the session's own database.
 fn lock_name(schema: Option<&str>) -> String {
     let database = schema.map_or_else(
         || "COALESCE(DATABASE(), '')".to_owned(),

@@ -17,11 +17,11 @@ use crate::entity::{BYTES, MOVED};
 use crate::session::{Shielded, StoreTransaction};
 use crate::tables::Tables;
 
-/// Up to so many rows multi-row VALUES is quicker than UNNEST. It would be up to about 50, but each
-/// number of rows is one more statement that every connection keeps prepared.
+/// The number of rows up to which multi-row VALUES is used instead of UNNEST. It is faster up to
+/// about 50 rows, but each number of rows is a statement that every connection keeps prepared.
 const VALUES_UP_TO: usize = 20;
 
-/// What stands for infinity where a number of microseconds is asked for.
+/// The number of microseconds that stands for infinity.
 const FAR_AWAY: i64 = 1 << 60;
 
 impl Dialect for Postgres {
@@ -116,8 +116,8 @@ impl Dialect for Postgres {
         sql.push_str("::bigint[])");
     }
 
-    /// An UPDATE locks rows as its scan finds them, which is the order of nothing. The subquery
-    /// locks them first, and is evaluated once.
+    /// An UPDATE locks rows in the order of its scan, which is undefined. The subquery locks them
+    /// first, and is evaluated once.
     fn update_shards(&self, table: &str) -> ShardsUpdate {
         ShardsUpdate {
             begin: format!("UPDATE {table} SET "),
@@ -259,7 +259,7 @@ fn renew_statement(renewal: Renewal<'_>) -> Statement {
     .build()
 }
 
-/// The end of the deletion, and that what it deleted is kept.
+/// The end of the deletion, and the INSERT that keeps the deleted rows.
 fn keep_gone(tables: &Tables) -> String {
     let columns = format!("shard, position, {MOVED}");
     format!(

@@ -1,4 +1,4 @@
-//! What a renewed lease is asked with, and what it says.
+//! The renewal of a lease, and its answer.
 
 use std::time::Duration;
 
@@ -18,16 +18,16 @@ pub(crate) struct Renewal<'a> {
     pub(crate) keep: bool,
 }
 
-/// What a renewed lease says.
+/// The answer of a renewed lease.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Renewed {
     /// The revision of the shard's held rows.
     pub(crate) revision: i64,
-    /// What can be said about transactions that are still running, where the back end can say it.
+    /// The transactions that are still running, where the back end can tell.
     pub(crate) horizon: Option<Horizon>,
 }
 
-/// What PostgreSQL knows about transactions and positions at one moment.
+/// The transactions and positions of PostgreSQL at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Horizon {
     /// The id of this transaction.

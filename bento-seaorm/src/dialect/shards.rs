@@ -3,7 +3,7 @@
 /// An UPDATE of several shard rows around what it sets and the condition that finds them.
 #[derive(Debug)]
 pub(crate) struct ShardsUpdate {
-    /// Up to SET.
+    /// The text up to SET.
     pub(crate) begin: String,
     /// From WHERE up to the condition.
     pub(crate) condition: String,
@@ -12,7 +12,8 @@ pub(crate) struct ShardsUpdate {
 }
 
 impl ShardsUpdate {
-    /// For a back end that finds rows by their primary key in its order, or has one writer.
+    /// Makes the UPDATE for a back end that finds rows by their primary key in its order, or has
+    /// one writer.
     pub(crate) fn in_order(table: &str, hint: &str) -> Self {
         Self {
             begin: format!("UPDATE {table}{hint} SET "),

@@ -6,8 +6,8 @@ use sea_orm::{Statement, Value};
 
 use super::Dialect;
 
-/// What lies further ahead or back is taken to be here, because a time that a database cannot hold
-/// could never be stored: 100 years.
+/// The longest distance from now, 100 years. A time further away is moved to it, because a database
+/// may be unable to store it.
 const FAR: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// A statement in the making.

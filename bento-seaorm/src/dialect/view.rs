@@ -2,7 +2,7 @@
 
 use crate::tables::Tables;
 
-/// How a back end writes a column that a status does not have.
+/// The text of a column that a status does not have.
 pub(super) struct NoValue {
     pub(super) text: &'static str,
     pub(super) number: &'static str,

@@ -1,4 +1,4 @@
-//! Events whose id the caller chose, and which may therefore be known already.
+//! Events whose id the caller chose, and which may therefore be stored already.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,8 +15,8 @@ use crate::tables::Tables;
 /// Each id is a parameter four times; SQLite has the fewest parameters.
 const IDS_PER_STATEMENT: usize = 8_000;
 
-/// What an event is, whenever it is raised: a repetition has the same. Its payload may differ, by a
-/// time for instance.
+/// The identity of an event, which is the same in each repetition. The payload may differ, for
+/// instance by a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Identity {
     tenant_id: Option<String>,
@@ -73,8 +73,8 @@ pub(super) async fn leave_out(
     Ok(known)
 }
 
-/// Writes entries of which another transaction may be writing some at this moment, and returns the
-/// ids of those it has written. MySQL does not tell.
+/// Writes entries, some of which another transaction may be writing at this moment. Returns the ids
+/// of those that it has written.
 ///
 /// # Errors
 /// [`Error::EventIdTaken`] if the id is that of another event.
@@ -117,7 +117,7 @@ pub(super) async fn insert_unless_there(
     Ok(known)
 }
 
-/// What the entries whose ids were supplied are.
+/// The identities of the entries whose ids were supplied.
 fn wanted(entries: &[OutboxEntry]) -> Result<Wanted, Error> {
     let mut wanted = Wanted::new();
     for entry in entries.iter().filter(|entry| entry.may_be_known) {

@@ -1,4 +1,4 @@
-//! The record of how the outbox is divided, and whose it is.
+//! The record of the outbox: its sharding, and the application that owns it.
 
 use std::num::NonZeroU16;
 
@@ -9,16 +9,16 @@ use crate::dialect;
 use crate::error::Error;
 use crate::tables::Tables;
 
-/// What a process was told of the outbox.
+/// The sharding and the application that a process is configured with.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Expected {
-    /// How it is divided; `None` takes what is recorded.
+    /// The sharding; `None` accepts the recorded one.
     pub(crate) sharding: Option<Sharding>,
-    /// The name of the application; `None` takes what is recorded.
+    /// The name of the application; `None` accepts the recorded one.
     pub(crate) application: Option<String>,
 }
 
-/// What the database records.
+/// The record in the database.
 #[derive(Clone, Debug)]
 pub(crate) struct Recorded {
     pub(crate) sharding: Sharding,
@@ -28,7 +28,7 @@ pub(crate) struct Recorded {
 }
 
 impl Expected {
-    /// Compares with what is recorded.
+    /// Compares with the record.
     ///
     /// # Errors
     /// [`Error::ShardingMismatch`], [`Error::OtherApplication`].
@@ -52,17 +52,16 @@ impl Expected {
         }
     }
 
-    /// True if the record does not say yet what this process says.
+    /// True if the record lacks a value that this process is configured with.
     fn adds_to(&self, recorded: &Recorded) -> bool {
         self.application.is_some() && recorded.application.is_none()
     }
 }
 
-/// Reads the record, and writes it where nothing is recorded yet: one statement, once it is
-/// written.
+/// Reads the record, and writes it where there is none: one statement, once it is written.
 ///
 /// # Errors
-/// [`Error::ShardingMismatch`], [`Error::OtherApplication`] if `expected` is not what is recorded.
+/// [`Error::ShardingMismatch`], [`Error::OtherApplication`] if `expected` differs from the record.
 pub(crate) async fn read_or_record<C: ConnectionTrait>(
     connection: &C,
     tables: &Tables,
@@ -117,7 +116,7 @@ pub(crate) async fn read<C: ConnectionTrait>(
     }))
 }
 
-/// What [`recorded_at`] reads.
+/// The columns that [`recorded_at`] reads.
 pub(crate) const COLUMNS: &str = "shards, lanes, hash, application";
 
 /// Reads the record from the first columns.
@@ -175,7 +174,7 @@ async fn record<C: ConnectionTrait>(
     execute(connection, sql, values).await
 }
 
-/// Gives an outbox its name that has none; the first process to do so is the one that counts.
+/// Names an outbox that has no name; the first process wins.
 async fn name<C: ConnectionTrait>(
     connection: &C,
     tables: &Tables,

@@ -1,4 +1,4 @@
-//! What is written of an event, on each back end.
+//! The columns of a written event, on each back end.
 
 use std::collections::HashSet;
 use std::num::NonZeroU16;

@@ -134,7 +134,7 @@ fn dead_letter(tables: &Tables) -> String {
     )
 }
 
-/// What is kept of a dead letter for good: no payload.
+/// The record that is kept of a discarded dead letter, without its payload.
 fn discarded_letter(tables: &Tables) -> String {
     let discarded = tables.discarded_letter();
     format!(
