@@ -23,7 +23,9 @@ type Answer = Result<(), PublishError>;
 /// ```
 /// use bento_brokers::{ConsolePublisher, FanOut, MemoryPublisher};
 ///
-/// let both = FanOut::new().with("console", ConsolePublisher::text()).with("memory", MemoryPublisher::new());
+/// let both = FanOut::new()
+///     .with("console", ConsolePublisher::text())
+///     .with("memory", MemoryPublisher::new());
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct FanOut(Vec<(Arc<str>, BoxPublisher)>);

@@ -7,7 +7,10 @@
 //! use bento_brokers::nats::{NatsPublisher, NatsSettings};
 //!
 //! # fn publisher() -> Result<NatsPublisher, bento_brokers::ConnectError> {
-//! let publisher = NatsPublisher::new(NatsSettings { prefix: "shop".to_owned(), ..NatsSettings::default() })?;
+//! let publisher = NatsPublisher::new(NatsSettings {
+//!     prefix: "shop".to_owned(),
+//!     ..NatsSettings::default()
+//! })?;
 //! # Ok(publisher) }
 //! ```
 //!
@@ -224,7 +227,10 @@ impl NatsPublisher {
             .map(|subject| tokio::time::timeout(limit, link.context.stream_by_subject(subject)));
         let found = join_all(lookups).await;
         for ((subject, indexes), found) in subjects.iter().zip(found) {
-            let is_missing = matches!(&found, Ok(Err(error)) if error.kind() == GetStreamByNameErrorKind::NotFound);
+            let is_missing = matches!(
+                &found,
+                Ok(Err(error)) if error.kind() == GetStreamByNameErrorKind::NotFound
+            );
             for &index in indexes {
                 answers[index] = Some(Err(if is_missing {
                     PublishError::unavailable(format!(

@@ -10,7 +10,10 @@
 //!
 //! # fn publisher() -> Result<RabbitMqPublisher, bento_brokers::ConnectError> {
 //! let addressing = Addressing::Exchange("events".to_owned());
-//! let publisher = RabbitMqPublisher::new(RabbitMqSettings { addressing, ..RabbitMqSettings::default() })?;
+//! let publisher = RabbitMqPublisher::new(RabbitMqSettings {
+//!     addressing,
+//!     ..RabbitMqSettings::default()
+//! })?;
 //! # Ok(publisher) }
 //! ```
 //!
@@ -123,11 +126,15 @@ impl Publisher for RabbitMqPublisher {
         };
         let mut call = Call::new(&link, batch, settings);
         let mut blocked = link.blocked();
+        let reason = async {
+            let reason = blocked.wait_for(Option::is_some).await.ok()?;
+            reason.clone()
+        };
         tokio::select! {
             // First, so that nothing is handed to a connection that would send it long after the
             // answer.
             biased;
-            reason = async { blocked.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone()) } => {
+            reason = reason => {
                 if let Some(reason) = reason {
                     let refusal = format!("RabbitMQ takes nothing: {reason}");
                     call.answer_the_rest(|| {

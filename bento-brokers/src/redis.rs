@@ -7,7 +7,10 @@
 //! use bento_brokers::redis::{RedisPublisher, RedisSettings};
 //!
 //! # fn publisher() -> Result<RedisPublisher, bento_brokers::ConnectError> {
-//! let publisher = RedisPublisher::new(RedisSettings { prefix: "shop:".to_owned(), ..RedisSettings::default() })?;
+//! let publisher = RedisPublisher::new(RedisSettings {
+//!     prefix: "shop:".to_owned(),
+//!     ..RedisSettings::default()
+//! })?;
 //! # Ok(publisher) }
 //! ```
 //!

@@ -29,7 +29,11 @@ pub(crate) use self::files::{authorities, builder, unusable, with_identity};
 /// ```
 /// use bento_brokers::TlsSettings;
 ///
-/// let tls = TlsSettings { required: true, ca_file: Some("/etc/tls/ca.pem".into()), ..TlsSettings::default() };
+/// let tls = TlsSettings {
+///     required: true,
+///     ca_file: Some("/etc/tls/ca.pem".into()),
+///     ..TlsSettings::default()
+/// };
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -71,7 +71,8 @@ fn listen_to_logs() {
 /// A URL with a secret in every part that has one.
 fn url(scheme: &str, port: u16, path: &str) -> String {
     format!(
-        "{scheme}://user-{SECRET}:password-{SECRET}@127.0.0.1:{port}/{path}?user=a@b.c&token=query-{SECRET}#fragment-{SECRET}"
+        "{scheme}://user-{SECRET}:password-{SECRET}@127.0.0.1:{port}/{path}\
+         ?user=a@b.c&token=query-{SECRET}#fragment-{SECRET}"
     )
 }
 

@@ -47,7 +47,8 @@ impl Counters {
     /// # use bento_testkit::Counters;
     /// # use bento_relay::telemetry::CIRCUIT_CHANGES;
     /// let counters = Counters::default();
-    /// assert_eq!(counters.get_with(CIRCUIT_CHANGES, &[("destination", "nats"), ("change", "opened")]), 0);
+    /// let labels = [("destination", "nats"), ("change", "opened")];
+    /// assert_eq!(counters.get_with(CIRCUIT_CHANGES, &labels), 0);
     /// ```
     pub fn get_with(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
         self.read(name, |key| {

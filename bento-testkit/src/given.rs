@@ -19,7 +19,9 @@ use bento_core::{Aggregate, Envelope, Registry};
 /// # #[aggregate(events(OrderPaid))]
 /// # pub struct Order { id: u32, is_paid: bool, events: PendingEvents }
 /// # impl Order {
-/// #     fn placed(id: u32) -> Self { Self { id, is_paid: false, events: PendingEvents::default() } }
+/// #     fn placed(id: u32) -> Self {
+/// #         Self { id, is_paid: false, events: PendingEvents::default() }
+/// #     }
 /// #     fn pay(&mut self) -> Result<(), &'static str> {
 /// #         if self.is_paid { return Err("it is paid already"); }
 /// #         self.is_paid = true;
@@ -29,7 +31,10 @@ use bento_core::{Aggregate, Envelope, Registry};
 /// # }
 /// use bento_testkit::given;
 ///
-/// given(Order::placed(7)).when(|order| order.pay()).raises(OrderPaid { order_id: 7 }).and_nothing_else();
+/// given(Order::placed(7))
+///     .when(|order| order.pay())
+///     .raises(OrderPaid { order_id: 7 })
+///     .and_nothing_else();
 ///
 /// let again = given(Order::placed(7)).and(|order| order.pay().unwrap()).when(|order| order.pay());
 /// assert_eq!(again.result, Err("it is paid already"));

@@ -20,7 +20,10 @@ use bento_core::{Envelope, EventId};
 /// ledger.deliver(second);
 /// let account = ledger.check();
 /// assert_eq!(account.lost, [first]);
-/// assert_eq!(account.to_string(), "2 committed, 1 delivered: 1 lost, 0 phantom, 0 out of order, 0 duplicates");
+/// assert_eq!(
+///     account.to_string(),
+///     "2 committed, 1 delivered: 1 lost, 0 phantom, 0 out of order, 0 duplicates"
+/// );
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Ledger(Arc<Mutex<Books>>);

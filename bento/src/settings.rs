@@ -3,7 +3,8 @@
 //! Defaults, below a TOML file, below variables `BENTO_…`, as one typed value: [`Settings`].
 //!
 //! ```toml
-//! publisher = "nats"            # which of [publishers.*] events go to while no rule says otherwise
+//! # the section of [publishers.*] that gets the events, unless a rule names another one
+//! publisher = "nats"
 //!
 //! [relay]
 //! batch = 500
@@ -66,7 +67,10 @@ use bento_brokers::ConnectError;
 /// assert_eq!(settings.relay.batch, 50);
 ///
 /// let typo = Settings::builder().toml("[relay]\nbathc = 500")?.build().unwrap_err();
-/// assert_eq!(typo.to_string(), "bento.toml:2: unknown key `relay.bathc`, did you mean `relay.batch`?");
+/// assert_eq!(
+///     typo.to_string(),
+///     "bento.toml:2: unknown key `relay.bathc`, did you mean `relay.batch`?"
+/// );
 /// # Ok::<_, bento::settings::ConfigError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
@@ -171,7 +175,8 @@ impl Settings {
     /// ```
     /// # use bento::MemoryStore;
     /// # use bento::Settings;
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let store = MemoryStore::default();
     /// # let settings = Settings::builder().build()?;
     /// let relay = settings.relay(store)?.start()?;

@@ -106,8 +106,10 @@ async fn compare(database: &PostgresDatabase, rows: i64, rounds: usize) -> Resul
 /// number of calls as well.
 async fn drain(contender: Contender, rows: i64, pool: &PgPool) -> Result<(Cost, u64)> {
     let fill = format!(
-        "INSERT INTO bento_outbox (shard, event_id, event_type, schema_version, aggregate_type, aggregate_id, occurred_at, payload)
-         SELECT aggregate % 16, gen_random_uuid(), 'order.placed', 1, 'order', 'order-' || aggregate, now(), '{{}}'
+        "INSERT INTO bento_outbox (shard, event_id, event_type, schema_version, aggregate_type,
+             aggregate_id, occurred_at, payload)
+         SELECT aggregate % 16, gen_random_uuid(), 'order.placed', 1, 'order',
+             'order-' || aggregate, now(), '{{}}'
          FROM (SELECT i / {} AS aggregate FROM generate_series(0, {rows} - 1) i ORDER BY i) rows",
         contender.run
     );

@@ -24,7 +24,8 @@ use crate::ConnectError;
 /// use bento_relay::dead_letter::{AlertSettings, Alerts};
 /// use bento_brokers::http::{HttpSettings, WebhookAlert};
 ///
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let store = bento_relay::MemoryStore::default();
 /// let hook = WebhookAlert::new(HttpSettings {
 ///     url: Some("http://alerts.internal/bento".into()),

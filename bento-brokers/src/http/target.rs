@@ -169,7 +169,8 @@ mod tests {
 
     #[test]
     fn an_answer_does_not_repeat_the_secrets_of_the_url() {
-        let url = "https://user-name:pass%2Fword@h/services/T%2F123456/{topic}?token=abc%20def&v=1#fragment";
+        let url = "https://user-name:pass%2Fword@h/services/T%2F123456/{topic}\
+                   ?token=abc%20def&v=1#fragment";
         let target = Target::new(&url.into(), false).unwrap();
         let said = "Cannot POST /services/T%2F123456/order.created?token=abc%20def&v=1: T/123456, \
                     abc def, user-name, pass/word";

@@ -14,7 +14,10 @@ use crate::{Secret, ServerUrl, TlsSettings};
 ///
 /// let settings = RabbitMqSettings {
 ///     url: "amqps://rabbit.local".into(),
-///     credentials: Some(RabbitMqCredentials { user: "relay".to_owned(), password: "s3cret".into() }),
+///     credentials: Some(RabbitMqCredentials {
+///         user: "relay".to_owned(),
+///         password: "s3cret".into(),
+///     }),
 ///     vhost: Some("shop".to_owned()),
 ///     addressing: Addressing::Exchange("events".to_owned()),
 ///     ..RabbitMqSettings::default()

@@ -136,9 +136,12 @@ impl Objects {
                 break;
             };
             match rest.split_once('/') {
-                Some((folder, _)) if !delimiter.is_empty() => folders.push(format!("{prefix}{folder}/")),
+                Some((folder, _)) if !delimiter.is_empty() => {
+                    folders.push(format!("{prefix}{folder}/"));
+                }
                 _ => answer.push_str(&format!(
-                    "<Contents><Key>{key}</Key><LastModified>2026-05-01T00:00:00.000Z</LastModified>\
+                    "<Contents><Key>{key}</Key>\
+                     <LastModified>2026-05-01T00:00:00.000Z</LastModified>\
                      <ETag>{}</ETag><Size>{}</Size></Contents>",
                     tag(*version),
                     content.len()

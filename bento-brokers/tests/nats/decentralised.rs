@@ -41,8 +41,10 @@ impl Operator {
     }
 
     fn account(&self, account: &KeyPair, further: Value) -> String {
-        let mut limits = json!({ "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1,
-            "wildcards": true, "conn": -1, "leaf": -1 });
+        let mut limits = json!({
+            "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1,
+            "wildcards": true, "conn": -1, "leaf": -1
+        });
         let Value::Object(further) = further else {
             unreachable!("limits are an object")
         };
@@ -72,7 +74,9 @@ fn signed(issuer: &KeyPair, subject: &KeyPair, mut claims: Value) -> String {
     claims["version"] = 2.into();
     let (issuer_key, subject) = (issuer.public_key(), subject.public_key());
     let header = json!({ "typ": "JWT", "alg": "ed25519-nkey" });
-    let body = json!({ "jti": subject, "iat": 1, "iss": issuer_key, "name": "test", "sub": subject, "nats": claims });
+    let body = json!({
+        "jti": subject, "iat": 1, "iss": issuer_key, "name": "test", "sub": subject, "nats": claims
+    });
     let [header, body] = [header, body].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
     let text = format!("{header}.{body}");
     let signature = URL_SAFE_NO_PAD.encode(issuer.sign(text.as_bytes()).unwrap());

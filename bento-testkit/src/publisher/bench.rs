@@ -12,7 +12,8 @@ use super::{PublisherHarness, Received};
 
 /// The headers that every event of the suite has.
 const HEADERS: &str = concat!(
-    r#"{"correlation_id":"correlation-1","causation_id":"causation-1","source":"https://shop.example/orders","#,
+    r#"{"correlation_id":"correlation-1","causation_id":"causation-1","#,
+    r#""source":"https://shop.example/orders","#,
     r#""actor":"ann","traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01","#,
     r#""tracestate":"vendor=1","x-own":"what the application says"}"#,
 );

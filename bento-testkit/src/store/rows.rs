@@ -351,7 +351,10 @@ pub async fn a_poll_tells_which_shards_have_work<H: StoreHarness>(harness: &H) {
     }
     let asked = |shards: Vec<i32>| {
         let store = &store;
-        async move { BTreeSet::from_iter(store.poll(&shards, &[]).await.expect("the store is there")) }
+        async move {
+            let held = store.poll(&shards, &[]).await;
+            BTreeSet::from_iter(held.expect("the store is there"))
+        }
     };
     assert_eq!(
         asked((0..6).collect()).await,

@@ -342,9 +342,10 @@ async fn a_relay_that_is_to_route_to_where_nobody_leads_is_not_started() {
             .unwrap()
     };
     let refused = pair.relay(router()).start().unwrap_err();
-    assert!(
-        matches!(&refused, StartError::UnknownDestination(unknown) if &*unknown.destination == "nowhere")
-    );
+    assert!(matches!(
+        &refused,
+        StartError::UnknownDestination(unknown) if &*unknown.destination == "nowhere"
+    ));
     assert_eq!(
         refused.to_string(),
         "route `nowhere` leads to destination `nowhere`, which no publisher serves; add a \
@@ -488,8 +489,7 @@ async fn what_an_older_release_does_not_know_waits_for_a_newer_one_and_keeps_its
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_that_no_relay_knows_a_way_for_is_a_dead_letter_after_an_hour_and_nothing_overtakes_it()
- {
+async fn an_unroutable_event_is_a_dead_letter_after_an_hour() {
     let pair = Pair::new();
     let rule = Rule::new("old").events(["other.*"]).to(["left"]);
     let config = Router::builder()

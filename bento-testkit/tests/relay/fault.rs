@@ -344,8 +344,13 @@ async fn a_publisher_that_blocks_its_thread_is_reported_until_it_does_no_more() 
             .unwrap();
     };
     scene.commit("1");
-    until(|degraded| matches!(degraded, [Degradation::PublisherBlocks { longest, .. }] if longest.as_millis() >= 700))
-        .await;
+    until(|degraded| {
+        matches!(
+            degraded,
+            [Degradation::PublisherBlocks { longest, .. }] if longest.as_millis() >= 700
+        )
+    })
+    .await;
     assert!(
         relay.health().degraded[0]
             .to_string()

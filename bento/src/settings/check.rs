@@ -59,7 +59,8 @@ impl Settings {
     /// ```
     /// # use bento::MemoryStore;
     /// # use bento::Settings;
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let store = MemoryStore::default();
     /// # let settings = Settings::builder().build()?;
     /// settings.check().await?;

@@ -497,9 +497,16 @@ prop_compose! {
         let mut settings = RelaySettings::default();
         (settings.batch, settings.workers, settings.lanes) = (batch, workers, lanes);
         settings.circuit.failure_threshold = failure_threshold;
-        (settings.lease, settings.poll_busy, settings.poll_idle) = (millis(lease), millis(polls.0), millis(polls.0 + polls.1));
+        settings.lease = millis(lease);
+        (settings.poll_busy, settings.poll_idle) = (millis(polls.0), millis(polls.0 + polls.1));
         settings.retention = retention.map(Duration::from_secs);
-        [settings.turn, settings.publish_timeout, settings.max_retry_after, settings.drain_timeout, settings.unroutable_after] = others.map(millis);
+        [
+            settings.turn,
+            settings.publish_timeout,
+            settings.max_retry_after,
+            settings.drain_timeout,
+            settings.unroutable_after,
+        ] = others.map(millis);
         settings
     }
 }
@@ -516,16 +523,25 @@ proptest! {
         };
         let written = written(&relay);
         let file = format!("[relay]\n{}", written.iter().map(quoted).collect::<String>());
-        let variables = written.iter().map(|(key, value)| (format!("BENTO_RELAY__{}", key.replace('.', "__").to_uppercase()), value));
+        let variables = written.iter().map(|(key, value)| {
+            let key = key.replace('.', "__").to_uppercase();
+            (format!("BENTO_RELAY__{key}"), value)
+        });
         prop_assert_eq!(&read(&file).unwrap().relay, &relay);
         prop_assert_eq!(&Settings::builder().vars(variables).build().unwrap().relay, &relay);
     }
 
     #[test]
-    fn no_text_and_no_variable_makes_it_panic(toml in "\\PC{0,40}", name in "[A-Z_]{0,20}", value in "\\PC{0,12}") {
+    fn no_text_and_no_variable_makes_it_panic(
+        toml in "\\PC{0,40}",
+        name in "[A-Z_]{0,20}",
+        value in "\\PC{0,12}",
+    ) {
         let _ = read(&toml);
-        for prefix in ["BENTO_", "BENTO_RELAY__", "BENTO_PUBLISHERS__NATS__", "BENTO_RELAY__RETRY__"] {
-            let _ = Settings::builder().vars([(format!("{prefix}{name}"), value.clone())]).build();
+        let sections = ["", "RELAY__", "PUBLISHERS__NATS__", "RELAY__RETRY__"];
+        for section in sections {
+            let variable = (format!("BENTO_{section}{name}"), value.clone());
+            let _ = Settings::builder().vars([variable]).build();
         }
     }
 }

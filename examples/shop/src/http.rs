@@ -99,7 +99,8 @@ impl From<Order> for OrderView {
 }
 
 /// Place an order
-#[utoipa::path(post, path = "/orders", tag = "orders", params(Headers), request_body = NewOrder, responses(
+#[utoipa::path(post, path = "/orders", tag = "orders", params(Headers),
+    request_body = NewOrder, responses(
     (status = 201, description = "It is placed", body = OrderView,
         headers(("location" = String, description = "Its path"))),
     (status = 415, description = "The body is no JSON", body = Problem,
@@ -150,7 +151,8 @@ async fn list(
 }
 
 /// Look at an order
-#[utoipa::path(get, path = "/orders/{id}", tag = "orders", params(("id" = Uuid, Path), Headers), responses(
+#[utoipa::path(get, path = "/orders/{id}", tag = "orders",
+    params(("id" = Uuid, Path), Headers), responses(
     (status = 200, description = "The order", body = OrderView),
     (status = 404, description = "There is no such order", body = Problem,
         content_type = "application/problem+json"),
@@ -168,7 +170,8 @@ async fn show(
 }
 
 /// Confirm an order that was placed
-#[utoipa::path(post, path = "/orders/{id}/confirm", tag = "orders", params(("id" = Uuid, Path), Headers), responses(
+#[utoipa::path(post, path = "/orders/{id}/confirm", tag = "orders",
+    params(("id" = Uuid, Path), Headers), responses(
     (status = 200, description = "It is confirmed", body = OrderView),
     (status = 404, description = "There is no such order", body = Problem,
         content_type = "application/problem+json"),
@@ -185,7 +188,8 @@ async fn confirm(
 }
 
 /// Pay an order that was confirmed
-#[utoipa::path(post, path = "/orders/{id}/pay", tag = "orders", params(("id" = Uuid, Path), Headers), responses(
+#[utoipa::path(post, path = "/orders/{id}/pay", tag = "orders",
+    params(("id" = Uuid, Path), Headers), responses(
     (status = 200, description = "It is paid", body = OrderView),
     (status = 404, description = "There is no such order", body = Problem,
         content_type = "application/problem+json"),
@@ -202,8 +206,8 @@ async fn pay(
 }
 
 /// Cancel an order that is not paid
-#[utoipa::path(post, path = "/orders/{id}/cancel", tag = "orders", params(("id" = Uuid, Path), Headers),
-    request_body = Cancellation, responses(
+#[utoipa::path(post, path = "/orders/{id}/cancel", tag = "orders",
+    params(("id" = Uuid, Path), Headers), request_body = Cancellation, responses(
     (status = 200, description = "It is cancelled", body = OrderView),
     (status = 404, description = "There is no such order", body = Problem,
         content_type = "application/problem+json"),

@@ -31,8 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 #[allow(clippy::print_stderr, reason = "a skipped test says so")]
-async fn a_shop_that_starts_while_its_broker_is_away_serves_says_so_and_publishes_in_order_when_it_is_there()
- {
+async fn a_shop_that_starts_without_its_broker_publishes_in_order_later() {
     let Some(mut broker) = Broker::start() else {
         eprintln!("skipped: nats-server is not installed");
         return;

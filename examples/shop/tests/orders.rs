@@ -125,7 +125,10 @@ async fn a_broken_rule_is_answered_with_a_problem_and_publishes_nothing(shop: Te
         order[key] = value;
         order
     };
-    let item = |quantity, unit_price| json!([{ "product": "tea", "quantity": quantity, "unit_price": unit_price }]);
+    let item = |quantity, unit_price| {
+        let item = json!({ "product": "tea", "quantity": quantity, "unit_price": unit_price });
+        json!([item])
+    };
     let invalid = [
         (
             with("items", json!([])),

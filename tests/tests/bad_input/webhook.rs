@@ -67,7 +67,12 @@ async fn a_refused_port_is_waited_for_until_somebody_listens() {
 }
 
 fn is_open(relay: &RelayHandle) -> bool {
-    let is_it = |reason: &Degradation| matches!(reason, Degradation::CircuitOpen { destination, .. } if **destination == *"hooks");
+    let is_it = |reason: &Degradation| {
+        matches!(
+            reason,
+            Degradation::CircuitOpen { destination, .. } if **destination == *"hooks"
+        )
+    };
     relay.health().degraded.iter().any(is_it)
 }
 

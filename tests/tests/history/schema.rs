@@ -40,8 +40,8 @@ const TABLES: &[&str] = &[
 /// The copies are filled by a trigger in the writer's own transaction, and nobody but the wrong
 /// readers touches them.
 const POSTGRES: &[&str] = &[
-    "CREATE TABLE broker_log (id bigserial PRIMARY KEY, relay varchar(40) NOT NULL, token varchar(40) NOT NULL,
-        event_type varchar(40) NOT NULL)",
+    "CREATE TABLE broker_log (id bigserial PRIMARY KEY, relay varchar(40) NOT NULL,
+        token varchar(40) NOT NULL, event_type varchar(40) NOT NULL)",
     "CREATE TABLE cursor_copy (position bigint PRIMARY KEY)",
     "CREATE TABLE queue_copy (position bigint PRIMARY KEY, payload bytea NOT NULL)",
     "CREATE FUNCTION copy_outbox() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -55,8 +55,8 @@ const POSTGRES: &[&str] = &[
 ];
 
 const MYSQL: &[&str] = &[
-    "CREATE TABLE broker_log (id bigint AUTO_INCREMENT PRIMARY KEY, relay varchar(40) NOT NULL, token varchar(40) NOT NULL,
-        event_type varchar(40) NOT NULL)",
+    "CREATE TABLE broker_log (id bigint AUTO_INCREMENT PRIMARY KEY, relay varchar(40) NOT NULL,
+        token varchar(40) NOT NULL, event_type varchar(40) NOT NULL)",
     "CREATE TABLE cursor_copy (position bigint PRIMARY KEY)",
     "CREATE TABLE queue_copy (position bigint PRIMARY KEY, payload longblob NOT NULL)",
     "CREATE TRIGGER copy_outbox AFTER INSERT ON bento_outbox FOR EACH ROW BEGIN

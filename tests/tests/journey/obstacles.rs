@@ -17,7 +17,8 @@ macro_rules! in_every_empty_database {
             $(mod $name {
                 #[tokio::test]
                 async fn $rule() {
-                    super::super::in_empty_database(sea_orm::DbBackend::$backend, super::super::$rule).await;
+                    let backend = sea_orm::DbBackend::$backend;
+                    super::super::in_empty_database(backend, super::super::$rule).await;
                 }
             })+
         }
@@ -25,7 +26,8 @@ macro_rules! in_every_empty_database {
 }
 
 in_every_empty_database!(
-    a_relay_that_starts_before_the_migration_names_it_and_waits: sqlite = Sqlite, postgres = Postgres, mysql = MySql
+    a_relay_that_starts_before_the_migration_names_it_and_waits:
+        sqlite = Sqlite, postgres = Postgres, mysql = MySql
 );
 
 async fn a_relay_that_starts_before_the_migration_names_it_and_waits(database: &TestDatabase) {

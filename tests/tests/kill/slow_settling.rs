@@ -44,6 +44,8 @@ const SQLITE: &[&str] = &[
     "INSERT INTO digit VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9)",
     "CREATE TABLE counted (value integer NOT NULL)",
     "CREATE TRIGGER slow_settling AFTER DELETE ON bento_outbox FOR EACH ROW BEGIN
-        INSERT INTO counted SELECT count(*) FROM digit a, digit b, digit c, digit d, digit e, digit f, (SELECT 1 FROM digit LIMIT 3);
+        INSERT INTO counted SELECT count(*)
+            FROM digit a, digit b, digit c, digit d, digit e, digit f,
+                (SELECT 1 FROM digit LIMIT 3);
         END",
 ];

@@ -166,7 +166,12 @@ impl<'a> Stage<'a> {
     }
 
     pub fn is_open(&self, relay: &RelayHandle, name: &str) -> bool {
-        let is_it = |reason: &Degradation| matches!(reason, Degradation::CircuitOpen { destination, .. } if **destination == *name);
+        let is_it = |reason: &Degradation| {
+            matches!(
+                reason,
+                Degradation::CircuitOpen { destination, .. } if **destination == *name
+            )
+        };
         relay.health().degraded.iter().any(is_it)
     }
 

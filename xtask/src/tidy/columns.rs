@@ -10,7 +10,15 @@ use super::rust_text::raw_texts;
 const WIDTH: usize = 100;
 
 /// The crates that are checked.
-const CHECKED: [&str; 1] = ["xtask"];
+const CHECKED: [&str; 7] = [
+    "benchmarks",
+    "bento",
+    "bento-brokers",
+    "bento-testkit",
+    "examples",
+    "tests",
+    "xtask",
+];
 
 pub(super) fn faults(sources: &[Source]) -> Vec<String> {
     sources

@@ -11,8 +11,11 @@ use crate::outbox::{CLAIM_TABLE, Event, Published, READ};
 
 static CLAIM: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "UPDATE {CLAIM_TABLE} SET status = 'in_flight', claimed_until = now() + interval '30 seconds' WHERE position IN (
-            SELECT position FROM {CLAIM_TABLE} WHERE status = 'pending' ORDER BY position LIMIT $1 FOR UPDATE SKIP LOCKED)
+        "UPDATE {CLAIM_TABLE} SET status = 'in_flight',
+             claimed_until = now() + interval '30 seconds'
+         WHERE position IN (
+            SELECT position FROM {CLAIM_TABLE} WHERE status = 'pending' ORDER BY position LIMIT $1
+            FOR UPDATE SKIP LOCKED)
          RETURNING {READ}"
     )
 });

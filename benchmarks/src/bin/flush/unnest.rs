@@ -10,10 +10,12 @@ use uuid::Uuid;
 
 use crate::outbox::INSERT_ORDER;
 
-const INSERT_EVENTS: &str = "INSERT INTO bento_outbox (shard, event_id, event_type, schema_version, aggregate_type, aggregate_id,
-    sequence, tenant_id, topic, routing_key, occurred_at, content_encoding, key_id, headers, payload)
-    SELECT * FROM UNNEST ($1::int[], $2::uuid[], $3::text[], $4::int[], $5::text[], $6::text[], $7::bigint[], $8::text[],
-    $9::text[], $10::text[], $11::timestamptz[], $12::text[], $13::text[], $14::bytea[], $15::bytea[])";
+const INSERT_EVENTS: &str = "INSERT INTO bento_outbox (shard, event_id, event_type, schema_version,
+        aggregate_type, aggregate_id, sequence, tenant_id, topic, routing_key, occurred_at,
+        content_encoding, key_id, headers, payload)
+    SELECT * FROM UNNEST ($1::int[], $2::uuid[], $3::text[], $4::int[], $5::text[], $6::text[],
+        $7::bigint[], $8::text[], $9::text[], $10::text[], $11::timestamptz[],
+        $12::text[], $13::text[], $14::bytea[], $15::bytea[])";
 
 pub(crate) struct Unnest {
     pool: PgPool,

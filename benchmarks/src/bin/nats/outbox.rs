@@ -9,10 +9,13 @@ use uuid::Uuid;
 /// 16 shards as by default, 10,000 aggregates whose events are far apart, and the headers of a
 /// traced request.
 const SOURCE: &str = "CREATE TABLE bench_source AS
-    SELECT (aggregate % 16)::int AS shard, ('0192f3a4-0000-7000-8000-' || lpad(to_hex(i), 12, '0'))::uuid AS event_id,
-        'order.placed' AS event_type, 3 AS schema_version, 'order' AS aggregate_type, 'order-' || aggregate AS aggregate_id,
+    SELECT (aggregate % 16)::int AS shard,
+        ('0192f3a4-0000-7000-8000-' || lpad(to_hex(i), 12, '0'))::uuid AS event_id,
+        'order.placed' AS event_type, 3 AS schema_version, 'order' AS aggregate_type,
+        'order-' || aggregate AS aggregate_id,
         i AS sequence, now() AS occurred_at, $2::bytea AS headers, $3::bytea AS payload
-    FROM (SELECT i, (i * 7919 % 10000)::int AS aggregate FROM generate_series(1::bigint, $1::bigint) i) rows";
+    FROM (SELECT i, (i * 7919 % 10000)::int AS aggregate
+        FROM generate_series(1::bigint, $1::bigint) i) rows";
 
 const COLUMNS: &str = "shard, event_id, event_type, schema_version, aggregate_type, aggregate_id, \
                        sequence, occurred_at, headers, payload";
