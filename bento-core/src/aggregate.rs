@@ -12,8 +12,8 @@ use crate::unit_of_work::UnitOfWork;
 /// A struct declared with `#[aggregate(events(…))]`. Not meant to be implemented by hand.
 ///
 /// Inside the scope of a transaction a raised event goes to that transaction; outside any scope it
-/// stays in the aggregate's [`PendingEvents`] until somebody collects it. Either way the aggregate
-/// knows nothing of transactions.
+/// stays in the aggregate's [`PendingEvents`] until a transaction collects it. Either way the
+/// aggregate knows nothing of transactions.
 ///
 /// An aggregate with a version, and one whose key the database has yet to generate, keeps what it
 /// raises until it is saved, also inside the scope: the save numbers its events and gives them the
@@ -24,47 +24,47 @@ use crate::unit_of_work::UnitOfWork;
     note = "add `#[aggregate(events(…))]` above the derives of `{Self}`"
 )]
 pub trait Aggregate: Sized {
-    /// The events it raises, for exhaustive matching.
+    /// The enum of the events that the aggregate raises, for exhaustive matching.
     type Event: AggregateEvents;
 
-    /// What the macro knows about this aggregate.
+    /// The declaration of this aggregate, as the macro read it.
     const DESCRIPTOR: &'static AggregateDescriptor;
 
-    /// Its stable name, which is stored beside every event.
+    /// The stable name of the aggregate, which is stored beside every event.
     const TYPE: &'static str = Self::DESCRIPTOR.aggregate_type;
 
     /// True if one of its fields is marked `#[aggregate(version)]`.
     const IS_VERSIONED: bool = false;
 
-    /// Its version: the number of its last event in the database, 0 before it is stored. `None`
-    /// without such a field.
+    /// The version: the number of the aggregate's last event in the database, 0 before it is
+    /// stored. `None` without such a field.
     fn version(&self) -> Option<i64> {
         None
     }
 
-    /// Sets its version. Answers `false`, and changes nothing, if the field cannot hold it or there
-    /// is no such field.
+    /// Sets the version. Returns `false`, and changes nothing, if the field cannot hold the version
+    /// or there is no such field.
     fn set_version(&mut self, _version: i64) -> bool {
         false
     }
 
-    /// Its identity.
+    /// The identity of the aggregate.
     fn aggregate_key(&self) -> AggregateKey;
 
-    /// Its pending events.
+    /// The pending events.
     fn pending_events(&self) -> &PendingEvents;
 
-    /// Its pending events, to be collected.
+    /// The pending events, to be collected.
     fn pending_events_mut(&mut self) -> &mut PendingEvents;
 
-    /// Says that `event` happened.
+    /// Raises `event`.
     #[track_caller]
     fn raise<E: RaisedBy<Self>>(&mut self, event: E) {
         raise(self, event.into_any());
     }
 
-    /// Says that `event` happened, with metadata of its own: `adjust` gets those of the scope
-    /// around the caller.
+    /// Raises `event` with metadata of its own: `adjust` gets the metadata of the scope around the
+    /// caller.
     #[track_caller]
     fn raise_with<E: RaisedBy<Self>>(
         &mut self,
@@ -79,12 +79,12 @@ pub trait Aggregate: Sized {
         typed::<Self>(&self.pending_events().snapshot())
     }
 
-    /// The pending events, oldest first, which are then no longer pending.
+    /// Takes the pending events out of the aggregate, oldest first.
     fn take(&mut self) -> Vec<Self::Event> {
         typed::<Self>(&self.pending_events_mut().take())
     }
 
-    /// Drops the pending events: they did not happen after all.
+    /// Drops the pending events: they are not published.
     fn discard(&mut self) {
         self.pending_events_mut().take();
     }
@@ -106,13 +106,13 @@ pub trait Versioned: Aggregate {}
     note = "use an integer of 16 to 64 bits, as in `#[aggregate(version)] version: i64`"
 )]
 pub trait VersionNumber: Copy {
-    /// The version as it is numbered with.
+    /// The version as the number of an event.
     fn to_version(self) -> i64;
 
-    /// The integer of this version; `None` if it cannot hold it.
+    /// The integer of this version; `None` if the type cannot hold it.
     fn from_version(version: i64) -> Option<Self>;
 
-    /// Becomes this version. Answers `false`, and changes nothing, if it cannot hold it.
+    /// Becomes this version. Returns `false`, and changes nothing, if the type cannot hold it.
     fn set_version(&mut self, version: i64) -> bool {
         Self::from_version(version)
             .map(|version| *self = version)
@@ -141,7 +141,7 @@ pub trait AggregateEvents: Sized {
     fn from_any(event: Arc<dyn AnyEvent>) -> Option<Self>;
 }
 
-/// Says that `event` happened. Not public API: called by the macro's methods.
+/// Raises `event`. Not public API: called by the methods that the macro writes.
 #[doc(hidden)]
 #[track_caller]
 pub fn raise<A: Aggregate>(aggregate: &mut A, event: Arc<dyn AnyEvent>) {

@@ -10,7 +10,7 @@ pub use crate::payload::{DecodeError, encode};
 /// upcasters once.
 ///
 /// # Errors
-/// See [`DecodeError`]: four different answers.
+/// [`DecodeError`], which tells four causes apart.
 pub fn decode<E: DomainEvent>(
     event_type: &str,
     version: u32,

@@ -11,7 +11,7 @@
 //! assert_eq!(duration::format(Duration::from_millis(1500)), "1500ms");
 //! assert_eq!(
 //!     duration::parse("10").unwrap_err().to_string(),
-//!     "`10` is no duration: write whole numbers with a unit of d, h, m, s or ms, as in `30s` or `1h30m`"
+//!     "invalid duration `10`: write whole numbers with a unit of d, h, m, s or ms, as in `30s` or `1h30m`"
 //! );
 //! # Ok::<_, duration::DurationError>(())
 //! ```
@@ -32,10 +32,10 @@ const UNITS: [(&str, u128); 7] = [
     ("ns", 1),
 ];
 
-/// A text that is no duration.
+/// A text that is not a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{text}` is no duration: write whole numbers with a unit of d, h, m, s or ms, as in `30s` or \
+    "invalid duration `{text}`: write whole numbers with a unit of d, h, m, s or ms, as in `30s` or \
      `1h30m`"
 )]
 pub struct DurationError {
@@ -46,7 +46,7 @@ pub struct DurationError {
 /// `us` and `ns`.
 ///
 /// # Errors
-/// For anything else, and for what does not fit into a [`Duration`].
+/// [`DurationError`] for any other text, and for a number too large for a [`Duration`].
 pub fn parse(text: &str) -> Result<Duration, DurationError> {
     nanos(text)
         .and_then(from_nanos)
@@ -55,7 +55,7 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
         })
 }
 
-/// Writes it in the largest unit of which it is a whole number.
+/// Writes a duration in the largest unit of which it is a whole number.
 pub fn format(duration: Duration) -> String {
     let nanos = duration.as_nanos();
     let fits = |(_, size): &&(&str, u128)| nanos.is_multiple_of(*size) && nanos >= *size;
@@ -66,7 +66,7 @@ pub fn format(duration: Duration) -> String {
 /// Reads a duration as serde hands it over.
 ///
 /// # Errors
-/// When it is no text, or no duration.
+/// When the value is not a text, or the text is not a duration.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     deserializer.deserialize_str(Written)
 }
@@ -78,7 +78,7 @@ pub mod option {
     /// Reads a duration as serde hands it over, if there is one.
     ///
     /// # Errors
-    /// When it is no text, or no duration.
+    /// When the value is not a text, or the text is not a duration.
     pub fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<Duration>, D::Error> {
@@ -191,7 +191,7 @@ mod tests {
         assert!(
             read(r#"{"wait":"1s","keep":"soon"}"#)
                 .unwrap_err()
-                .contains("`soon` is no duration")
+                .contains("invalid duration `soon`")
         );
     }
 

@@ -21,7 +21,7 @@ use crate::registry::Registry;
 pub struct Envelope {
     /// The event's identity.
     pub event_id: EventId,
-    /// The event's event type, `order.created`.
+    /// The event type, `order.created`.
     pub event_type: Cow<'static, str>,
     /// The version of the payload; 0 for bytes enqueued without a Rust type.
     pub schema_version: u32,
@@ -31,21 +31,21 @@ pub struct Envelope {
     pub aggregate_id: String,
     /// The position within the aggregate's history, where it is known.
     pub sequence: Option<i64>,
-    /// Whose event it is.
+    /// The tenant that the event belongs to.
     pub tenant_id: Option<String>,
-    /// Where to publish it, if not under its event type.
+    /// The topic to publish the event under, if not its event type.
     pub topic: Option<String>,
     /// The broker's routing key.
     pub routing_key: Option<String>,
-    /// Where and when to deliver it, if it says so itself: JSON of the form that `routing_version`
-    /// names; empty for none.
+    /// The destinations and times that the event itself names: JSON of the form that
+    /// `routing_version` names; empty for none.
     pub routing: Bytes,
     /// The form of `routing`; 0 without one.
     pub routing_version: u16,
-    /// The time at which it happened: that of its metadata, else that of its raising, by the clock
-    /// of the database.
+    /// The time at which the event happened: that of its metadata, else that of its raising, by the
+    /// clock of the database.
     pub occurred_at: DateTime<Utc>,
-    /// How the payload is encoded; `None` is plain JSON.
+    /// The encoding of the payload; `None` is plain JSON.
     pub content_encoding: Option<String>,
     /// The key the payload is encrypted with.
     pub key_id: Option<String>,
@@ -110,7 +110,7 @@ impl Envelope {
         }
     }
 
-    /// Whether the event belongs to an ordered stream: an aggregate's, or that of an enqueued key.
+    /// True if the event belongs to an ordered stream: an aggregate's, or that of an enqueued key.
     pub fn is_ordered(&self) -> bool {
         !self.aggregate_id.is_empty()
     }
@@ -118,7 +118,7 @@ impl Envelope {
     /// The metadata that travels in `headers`.
     ///
     /// # Errors
-    /// When the stored headers are no JSON object of texts.
+    /// When the stored headers are not a JSON object of texts.
     pub fn headers(&self) -> Result<Headers, serde_json::Error> {
         if self.headers.is_empty() {
             Ok(Headers::default())
@@ -127,10 +127,10 @@ impl Envelope {
         }
     }
 
-    /// Where and when the event says itself that it is to be delivered; nothing of it for most.
+    /// The destinations and times that the event itself names. Most events name none.
     ///
     /// # Errors
-    /// When a later release wrote it in another form, or it is none.
+    /// When a later release wrote the routing in another form, or it cannot be read.
     pub fn routing(&self) -> Result<Routing, RoutingError> {
         Routing::decode(&self.routing, self.routing_version)
     }
@@ -138,7 +138,7 @@ impl Envelope {
     /// The event as `E`, whatever version it was stored with.
     ///
     /// # Errors
-    /// Four different answers, see [`DecodeError`].
+    /// [`DecodeError`], which tells four causes apart.
     pub fn decode<E: DomainEvent>(&self) -> Result<E, DecodeError> {
         codec::decode(&self.event_type, self.schema_version, &self.payload)
     }
@@ -146,7 +146,7 @@ impl Envelope {
     /// The event as the type that this binary registered for its event type.
     ///
     /// # Errors
-    /// Four different answers, see [`DecodeError`].
+    /// [`DecodeError`], which tells four causes apart.
     pub fn decode_any(&self) -> Result<Box<dyn AnyEvent>, DecodeError> {
         Registry::global().decode(&self.event_type, self.schema_version, &self.payload)
     }

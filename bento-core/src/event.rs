@@ -1,4 +1,4 @@
-//! What an event is: the traits `#[domain_event]` implements and the descriptor it registers.
+//! The traits that `#[domain_event]` implements, and the descriptor that it registers.
 //!
 //! Three traits, from wide to narrow:
 //!
@@ -36,7 +36,7 @@ pub mod unraisable;
             of `{Self}`"
 )]
 pub trait DomainEvent: Serialize + DeserializeOwned + fmt::Debug + Send + Sync + 'static {
-    /// Everything the macro knows about this event.
+    /// The declaration of this event, as the macro read it.
     const DESCRIPTOR: &'static EventDescriptor;
 
     /// The stable name of the event, `order.created`.
@@ -139,7 +139,7 @@ pub trait Superseded: DomainEvent {}
 ///
 /// Implemented for every [`DomainEvent`].
 pub trait AnyEvent: Any + fmt::Debug + Send + Sync {
-    /// What the macro registered for this event's type.
+    /// The descriptor that the macro registered for this event's type.
     fn descriptor(&self) -> &'static EventDescriptor;
 
     /// Appends the payload, as JSON in the current version.
@@ -159,7 +159,7 @@ pub trait AnyEvent: Any + fmt::Debug + Send + Sync {
 }
 
 impl dyn AnyEvent {
-    /// Whether the event is an `E`.
+    /// True if the event is an `E`.
     #[must_use]
     pub fn is<E: DomainEvent>(&self) -> bool {
         let any: &dyn Any = self;
@@ -176,7 +176,7 @@ impl dyn AnyEvent {
     /// The event as an owned `E`.
     ///
     /// # Errors
-    /// The event itself, if it is no `E`.
+    /// The event itself, if it is not an `E`.
     pub fn downcast<E: DomainEvent>(self: Box<Self>) -> Result<Box<E>, Box<dyn AnyEvent>> {
         if !self.is::<E>() {
             return Err(self);
@@ -188,7 +188,7 @@ impl dyn AnyEvent {
     /// The event as a shared `E`.
     ///
     /// # Errors
-    /// The event itself, if it is no `E`.
+    /// The event itself, if it is not an `E`.
     pub fn downcast_arc<E: DomainEvent>(self: Arc<Self>) -> Result<Arc<E>, Arc<dyn AnyEvent>> {
         if !self.is::<E>() {
             return Err(self);

@@ -71,8 +71,8 @@ impl fmt::Display for EventId {
 /// assert_eq!(key.into_text().as_deref(), Some("SE:Denmark:7"));
 /// ```
 ///
-/// One with a form of its own implements it, by [`AggregateKey::append_text`] or by appending what
-/// it wraps.
+/// A type whose text has a form of its own implements the trait by hand, with
+/// [`AggregateKey::append_text`] or by appending the value that it wraps.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot identify an aggregate",
     label = "this is the aggregate's id",

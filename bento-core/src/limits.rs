@@ -1,5 +1,5 @@
-//! Limits of what every back end stores whole, so that an event is refused where it is flushed and
-//! nowhere later.
+//! The limits within which every back end stores a value whole. An event that breaks one is refused
+//! at the flush, before it is in the outbox.
 //!
 //! The widths are those of the narrowest back end, MySQL. No text that keeps them is too long for
 //! an index of PostgreSQL, which takes 2,700 bytes: the columns of one index have 635 characters
@@ -21,7 +21,7 @@ pub const REASON: usize = 4_000;
 /// The most characters of the name of an operator.
 pub const ACTOR: usize = 255;
 
-/// A value that not every back end stores whole.
+/// A value that some back end would not store whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unstorable {
@@ -105,7 +105,7 @@ pub fn check_envelope(event: &Envelope) -> Result<(), Unstorable> {
     check_time("occurred_at", event.occurred_at)
 }
 
-/// Checks where and when an event says itself that it is to be delivered.
+/// Checks the destinations and times that an event itself names.
 pub(crate) fn check_routing(metadata: &Metadata) -> Result<(), Unstorable> {
     metadata
         .destinations

@@ -23,7 +23,7 @@ mod header_rule;
 mod headers;
 mod routing;
 
-/// Facts beside an event's payload: who, for whom, because of what, and where to.
+/// Facts beside an event's payload: its tenant, actor, cause, time and destinations.
 ///
 /// Set what a whole request shares once, in a [`scope`](Self::scope); what one event alone needs,
 /// in `raise_with`.
@@ -51,34 +51,35 @@ pub struct Metadata {
     /// and the `delay` and `expires_after` of a rule count from it. An event without it happened
     /// when it was raised, by the clock of the database.
     pub occurred_at: Option<DateTime<Utc>>,
-    /// Whose event it is.
+    /// The tenant that the event belongs to.
     pub tenant_id: Option<String>,
-    /// What it belongs to, a request or a process, across services.
+    /// The id of the request or process that the event belongs to, across services.
     pub correlation_id: Option<String>,
-    /// The id of the event or command that led to it.
+    /// The id of the event or command that led to this event.
     pub causation_id: Option<String>,
-    /// The service that raised it.
+    /// The service that raised the event.
     pub source: Option<String>,
     /// The person or system that acted.
     pub actor: Option<String>,
-    /// Where to publish it, instead of its event type.
+    /// The topic to publish the event under, instead of its event type.
     pub topic: Option<String>,
     /// The broker's routing key, instead of its own.
     pub routing_key: Option<String>,
-    /// The names of the destinations it goes to, whatever the router's rules say; empty to ask the
-    /// rules, or for those of the scope around this one.
+    /// The names of the event's destinations, which replace those of the router's rules; empty for
+    /// the destinations of the scope around this one, or those of the rules.
     pub destinations: Vec<String>,
-    /// Not to be delivered before this time, by the clock of the database. A scope that sets this
-    /// or `deliver_after` takes the place of both around it, and so do `expires_at` and
-    /// `expires_after`.
+    /// The time before which the event is not delivered, by the clock of the database. A scope that
+    /// sets this or `deliver_after` replaces both of the scope around it. The same holds for
+    /// `expires_at` and `expires_after`.
     pub deliver_at: Option<DateTime<Utc>>,
-    /// The wait from when it is raised until it is delivered, by the clock of the database, unless
+    /// The wait between raising and delivering the event, by the clock of the database, unless
     /// `deliver_at` is set. At most until the year 9999.
     pub deliver_after: Option<Duration>,
-    /// To be given up, and made a dead letter, from this time on, by the clock of the database.
+    /// The time from which on the event is given up and becomes a dead letter, by the clock of the
+    /// database.
     pub expires_at: Option<DateTime<Utc>>,
-    /// The time from when it is raised until it is given up and made a dead letter, by the clock of
-    /// the database, unless `expires_at` is set. At most until the year 9999.
+    /// The time between raising the event and giving it up, when it becomes a dead letter, by the
+    /// clock of the database, unless `expires_at` is set. At most until the year 9999.
     pub expires_after: Option<Duration>,
     /// Further headers for the broker, by the rules of [`check_header`]: the flush refuses others.
     /// With the feature `opentelemetry`, `traceparent` and `tracestate` are those of the span in
@@ -91,7 +92,7 @@ tokio::task_local! {
 }
 
 impl Metadata {
-    /// The metadata of the scope around the caller, empty outside any.
+    /// The metadata of the scope around the caller, empty outside any scope.
     pub fn current() -> Arc<Self> {
         static EMPTY: LazyLock<Arc<Metadata>> = LazyLock::new(Arc::default);
         AMBIENT
@@ -99,12 +100,12 @@ impl Metadata {
             .unwrap_or_else(|_| Arc::clone(&EMPTY))
     }
 
-    /// Those of the scope around the caller, as `adjust` returns them.
+    /// The metadata of the scope around the caller, as `adjust` returns them.
     pub(crate) fn current_with(adjust: impl FnOnce(Self) -> Self) -> Arc<Self> {
         Arc::new(adjust(Arc::unwrap_or_clone(Self::current())))
     }
 
-    /// With an identity that the caller sets. Belongs to one event: a scope does not hand it on.
+    /// With an id that the caller chooses. It belongs to one event: a scope does not hand it on.
     #[must_use]
     pub fn with_event_id(self, event_id: impl Into<EventId>) -> Self {
         Self {
@@ -171,8 +172,8 @@ impl Metadata {
     ///
     /// The flush refuses a name that is no token or is reserved, and a value with control
     /// characters, with [`FlushError::Unsendable`](crate::unit_of_work::FlushError::Unsendable).
-    /// [`check_header`] tells it before, for a header that comes from somebody else. A value may
-    /// hold any other text: one that is not printable ASCII goes as [`encode_header`] says.
+    /// [`check_header`] checks a header beforehand, such as one that comes with a request. A value
+    /// may hold any other text; text that is not printable ASCII is encoded by [`encode_header`].
     #[must_use]
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.insert(name.into(), value.into());
@@ -197,7 +198,7 @@ impl Metadata {
         }
     }
 
-    /// With the destinations it goes to, whatever the router's rules say.
+    /// With destinations that replace those of the router's rules.
     #[must_use]
     pub fn with_destinations<S: Into<String>>(self, names: impl IntoIterator<Item = S>) -> Self {
         Self {
@@ -217,7 +218,7 @@ impl Metadata {
         }
     }
 
-    /// With the wait from when it is raised until it is delivered, by the clock of the database. An
+    /// With the wait between raising and delivering the event, by the clock of the database. An
     /// `occurred_at` of your own does not move it.
     #[must_use]
     pub fn with_deliver_after(self, wait: Duration) -> Self {
@@ -227,8 +228,8 @@ impl Metadata {
         }
     }
 
-    /// With the time from which on it is given up. The time is taken as it is, and compared with
-    /// the clock of the database: for a deadline some time from now,
+    /// With the time from which on the event is given up. The time is taken as it is, and compared
+    /// with the clock of the database: for a deadline some time from now,
     /// [`with_expires_after`](Self::with_expires_after) does without the clock of this process.
     #[must_use]
     pub fn with_expires_at(self, time: DateTime<Utc>) -> Self {
@@ -238,7 +239,7 @@ impl Metadata {
         }
     }
 
-    /// With the time from when it is raised until it is given up, by the clock of the database. An
+    /// With the time between raising the event and giving it up, by the clock of the database. An
     /// `occurred_at` of your own does not move it.
     ///
     /// ```
@@ -330,8 +331,8 @@ impl Metadata {
         }
     }
 
-    /// What of this travels in the `headers` column, with the trace in which the event was raised,
-    /// as a JSON object; empty for none.
+    /// The part that is stored in the `headers` column, with the trace in which the event was
+    /// raised, as a JSON object; empty for none.
     pub(crate) fn encoded_headers(&self, trace: Option<&TraceContext>) -> Bytes {
         let mut headers = Headers {
             correlation_id: self.correlation_id.clone(),
@@ -370,7 +371,7 @@ pub struct Headers {
 }
 
 impl Headers {
-    /// Whether there is nothing to store.
+    /// True if there is nothing to store.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -387,117 +388,4 @@ impl Headers {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn with_tenant(tenant: &str) -> Metadata {
-        Metadata {
-            tenant_id: Some(tenant.to_owned()),
-            ..Metadata::default()
-        }
-    }
-
-    #[test]
-    fn an_inner_scope_wins_and_inherits_the_rest() {
-        let outer = Metadata {
-            correlation_id: Some("c".into()),
-            ..with_tenant("outer")
-        };
-        let seen = outer.scope_sync(|| with_tenant("inner").scope_sync(Metadata::current));
-        assert_eq!(seen.tenant_id.as_deref(), Some("inner"));
-        assert_eq!(seen.correlation_id.as_deref(), Some("c"));
-    }
-
-    #[test]
-    fn a_scope_hands_no_event_id_on() {
-        let scope = Metadata {
-            event_id: Some(EventId::new()),
-            ..with_tenant("t")
-        };
-        assert_eq!(
-            scope.scope_sync(Metadata::current).event_id,
-            None,
-            "two events would share one identity"
-        );
-    }
-
-    #[test]
-    fn a_scope_hands_on_where_and_when_its_events_are_delivered() {
-        let scope = Metadata::default()
-            .with_topic("orders")
-            .with_routing_key("eu")
-            .with_destinations(["audit"])
-            .with_deliver_after(Duration::from_secs(1))
-            .with_deliver_at(DateTime::UNIX_EPOCH)
-            .with_expires_at(DateTime::UNIX_EPOCH)
-            .with_expires_after(Duration::from_secs(1));
-        let seen = scope
-            .clone()
-            .scope_sync(|| with_tenant("t").scope_sync(Metadata::current));
-        assert_eq!(*seen, scope.with_tenant("t"));
-    }
-
-    #[test]
-    fn an_inner_scope_takes_the_place_of_destinations_delays_and_deadlines() {
-        let second = Duration::from_secs(1);
-        let time = DateTime::UNIX_EPOCH;
-        let outer = Metadata::default()
-            .with_destinations(["audit"])
-            .with_deliver_at(time)
-            .with_expires_at(time);
-        let inner = Metadata::default()
-            .with_destinations(["mail"])
-            .with_deliver_after(second)
-            .with_expires_after(second);
-        let seen = outer.scope_sync(|| inner.clone().scope_sync(Metadata::current));
-        assert_eq!(*seen, inner, "the times around it would win");
-    }
-
-    #[test]
-    fn stored_headers_are_read_as_they_were_written() {
-        let metadata = with_tenant("t")
-            .with_correlation("c \"1\"")
-            .with_source("shop")
-            .with_header("x-ö\n", "1")
-            .with_header("actors", "2");
-        let Metadata {
-            correlation_id,
-            causation_id,
-            source,
-            actor,
-            headers: extra,
-            ..
-        } = metadata.clone();
-        let read: Headers = serde_json::from_slice(&metadata.encoded_headers(None)).expect("read");
-        assert_eq!(
-            read,
-            Headers {
-                correlation_id,
-                causation_id,
-                source,
-                actor,
-                extra
-            }
-        );
-        let nothing: Headers = serde_json::from_str(r#"{"actor":null}"#).expect("read");
-        assert!(nothing.is_empty());
-        for text in [
-            r#"{"actor":1}"#,
-            r#"{"x":1}"#,
-            r#"{"x":null}"#,
-            r#"{"actor":"a","actor":"b"}"#,
-            "[]",
-            "{}{}",
-        ] {
-            assert!(serde_json::from_str::<Headers>(text).is_err(), "{text}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_spawned_task_does_not_see_the_scope() {
-        let seen = with_tenant("t")
-            .scope(async { tokio::spawn(async { Metadata::current() }).await })
-            .await;
-        assert_eq!(seen.expect("joined").tenant_id, None);
-    }
-}
+mod tests;

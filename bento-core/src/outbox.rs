@@ -1,4 +1,4 @@
-//! How the outbox is divided, so that one aggregate's events meet one relay.
+//! The sharding of the outbox, by which the events of one aggregate meet one relay.
 
 use std::num::NonZeroU16;
 
@@ -44,7 +44,7 @@ impl Sharding {
     /// The most shards a lane may have, and the most lanes.
     pub const MAX: u16 = 1024;
 
-    /// How many shards there are over all lanes.
+    /// The number of shards of all lanes together.
     pub fn total(&self) -> i32 {
         i32::from(self.shards.get()) * i32::from(self.lanes.get())
     }
@@ -75,10 +75,10 @@ impl Sharding {
 /// An event on its way into the outbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxEntry {
-    /// Where it belongs.
+    /// The shard of the event.
     pub shard: ShardId,
-    /// Whether the event may be known already: the caller chose its id, or an earlier flush of it
-    /// had no clear outcome.
+    /// True if the outbox may have the event already: the caller chose its id, or an earlier flush
+    /// of it had no clear outcome.
     pub may_be_known: bool,
     /// The event.
     pub envelope: Envelope,

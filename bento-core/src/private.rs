@@ -1,4 +1,4 @@
-//! Not public API: everything an expansion may name, and the only way in for it.
+//! Not public API: everything that an expansion may name.
 //!
 //! The macros are pinned to exactly this version, so anything here may change in a patch release.
 
@@ -40,10 +40,10 @@ pub use crate::upcast::{
     reads_within, typed_step_from,
 };
 
-/// What serde_json says when a default cannot be written.
+/// The error of serde_json when a default cannot be written.
 pub type JsonError = serde_json::Error;
 
-/// The descriptor of an event without all that is optional. An expansion writes what differs from
+/// The descriptor of an event without its optional parts. An expansion writes the differences from
 /// it.
 pub const EVENT: EventDescriptor = EventDescriptor {
     schema: "",

@@ -3,8 +3,9 @@
 //! Built once from what the macros registered. The order of registration is unspecified, so
 //! everything here is sorted.
 //!
-//! A crate that nobody names is not linked and registers nothing: [`Registry::require`] names it,
-//! and [`Registry::check_stored`] compares what is stored with what this binary reads.
+//! A crate that the program does not name is not linked and registers nothing:
+//! [`Registry::require`] names it, and [`Registry::check_stored`] compares the stored events with
+//! those that this binary reads.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -26,7 +27,7 @@ mod stored;
 
 type Decode = fn(u32, &[u8]) -> Result<Box<dyn AnyEvent>, DecodeError>;
 
-/// What `#[domain_event]` submits. Not public API: written by the macro.
+/// The registration that `#[domain_event]` submits. Not public API: written by the macro.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct EventRegistration {
@@ -46,7 +47,7 @@ impl EventRegistration {
     }
 }
 
-/// What `#[aggregate]` submits. Not public API: written by the macro.
+/// The registration that `#[aggregate]` submits. Not public API: written by the macro.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct AggregateRegistration(pub &'static AggregateDescriptor);
@@ -64,7 +65,8 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// What the macros registered in this binary, put in order at the first call.
+    /// The events and aggregates that the macros registered in this binary, sorted at the first
+    /// call.
     pub fn global() -> &'static Self {
         static GLOBAL: OnceLock<Registry> = OnceLock::new();
         GLOBAL.get_or_init(|| {
@@ -98,8 +100,8 @@ impl Registry {
         }
     }
 
-    /// Checks what no compiler sees, because it may be spread over crates, and takes each default
-    /// of a field once.
+    /// Checks the declarations against each other across crates, which the compiler cannot do, and
+    /// evaluates each default of a field once.
     ///
     /// A default that panics is a fault like any other; the panic hook runs for it. Call it before
     /// serving, and in a unit test of the binary.
@@ -137,7 +139,7 @@ impl Registry {
     /// contexts have a view, each decodes its own with [`codec::decode`]).
     ///
     /// # Errors
-    /// See [`DecodeError`]: four different answers.
+    /// [`DecodeError`], which tells four causes apart.
     pub fn decode(
         &self,
         schema: &str,
@@ -153,7 +155,7 @@ impl Registry {
         }
     }
 
-    /// The type this binary reads a schema as.
+    /// The event that this binary reads a schema as.
     #[must_use]
     pub fn event(&self, schema: &str) -> Option<&'static EventDescriptor> {
         self.readers.get(schema).map(|reader| reader.descriptor)
@@ -169,7 +171,7 @@ impl Registry {
         self.aggregates.iter().copied()
     }
 
-    /// What there is to read about the events, for people and programs.
+    /// The catalogue of the events, for people and programs.
     #[must_use]
     pub fn catalogue(&self) -> Catalogue {
         Catalogue::of(self)
@@ -187,8 +189,8 @@ impl Registry {
             .collect()
     }
 
-    /// Compares what is stored with what this binary can decode. The report tells what another
-    /// release can decode from what this one has given up.
+    /// Compares the stored events with those that this binary can decode. The report tells events
+    /// of another release from events that this release has retired.
     pub fn check_stored(&self, stored: impl IntoIterator<Item = StoredSchema>) -> StoredReport {
         StoredReport::new(
             stored
@@ -199,7 +201,7 @@ impl Registry {
     }
 }
 
-/// What makes two registrations one declaration.
+/// The key that two registrations of one declaration share.
 fn event_key(event: &EventDescriptor) -> impl Ord + use<> {
     (
         event.schema,
@@ -225,7 +227,7 @@ fn readers(events: &[EventRegistration]) -> BTreeMap<&'static str, EventRegistra
     readers
 }
 
-/// The lines of an error that is about several things.
+/// The lines of an error that lists several things.
 fn listed<T: std::fmt::Display>(things: &[T]) -> String {
     things.iter().map(|thing| format!("\n- {thing}")).collect()
 }

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_main_returns_is_printed_with_its_causes_and_not_as_a_structure() {
+    fn an_error_that_main_returns_is_printed_with_its_causes() {
         let start = || -> Result<(), Report> {
             Err(chain(&["the relay cannot start", "no store", "refused"]))?
         };

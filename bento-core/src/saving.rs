@@ -19,7 +19,7 @@ pub struct Saving {
     unit_of_work: UnitOfWork,
     frame: FrameId,
     list: Arc<PendingList>,
-    /// Since when the frame had collected the list before.
+    /// The ordinal since which the frame had collected the list before.
     shared_since: Option<Ordinal>,
     versions: Option<Versions>,
     is_over: bool,

@@ -20,7 +20,8 @@ pub use self::w3c::TraceContext;
 const TRACEPARENT: &str = "traceparent";
 
 impl TraceContext {
-    /// That of the caller's span, for an event with these headers: none if the caller has set one.
+    /// The trace of the caller's span, for an event with these headers: `None` if the caller has
+    /// set one.
     pub fn of_caller(headers: &BTreeMap<String, String>) -> Option<Self> {
         if parent_in(headers).is_some() {
             None

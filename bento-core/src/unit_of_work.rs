@@ -1,15 +1,15 @@
-//! The scope that gathers what aggregates raise until a transaction decides about it.
+//! The scope that gathers raised events until a transaction commits or rolls back.
 //!
 //! One unit of work belongs to one physical transaction. It holds a stack of frames: the
 //! transaction is the lowest one, each savepoint another. The rules, each a test:
 //!
 //! 1. An event raised in the scope belongs to the top frame.
 //! 2. Merging a frame (commit of a savepoint) moves its events down; discarding it (rollback, drop)
-//!    loses them, whoever began the savepoint and however.
+//!    loses them, however the savepoint was begun.
 //! 3. A collected list is shared with its aggregate: committing empties it, discarding gives back
 //!    what was taken from it, in order. What the aggregate adds while a savepoint is open belongs
 //!    to the savepoint, and what a discarded savepoint gives back stays with the aggregate until
-//!    somebody collects it again.
+//!    it is collected again.
 //! 4. Only the top frame may be collected into, flushed, merged or discarded; below an open child
 //!    each of them is refused.
 //! 5. A failed statement makes the events raised before it in the top frame doubtful; a doubtful
@@ -69,21 +69,20 @@ tokio::task_local! {
     static AMBIENT: UnitOfWork;
 }
 
-/// Says that `event`, which belongs to no aggregate, happened. It has no order relative to other
-/// events.
+/// Raises an event that belongs to no aggregate. It has no order relative to other events.
 ///
 /// # Errors
-/// [`RaiseError::NoScope`] outside the scope of a transaction: nobody would write it.
+/// [`RaiseError::NoScope`] outside the scope of a transaction, where no commit would write it.
 #[track_caller]
 pub fn raise<E: Raisable>(event: E) -> Result<(), RaiseError> {
     raise_with(event, |metadata| metadata)
 }
 
-/// Says that `event`, which belongs to no aggregate, happened, with metadata of its own: `adjust`
-/// gets those of the scope around the caller.
+/// Raises an event that belongs to no aggregate, with metadata of its own: `adjust` gets the
+/// metadata of the scope around the caller.
 ///
 /// # Errors
-/// [`RaiseError::NoScope`] outside the scope of a transaction: nobody would write it.
+/// [`RaiseError::NoScope`] outside the scope of a transaction, where no commit would write it.
 #[track_caller]
 pub fn raise_with<E: Raisable>(
     event: E,
@@ -140,11 +139,11 @@ impl UnitOfWork {
         AMBIENT.sync_scope(self.clone(), work)
     }
 
-    /// Binds it to a tenant: an event of another tenant is refused at flush, one without a tenant
-    /// gets this one.
+    /// Binds the unit of work to a tenant: an event of another tenant is refused at flush, one
+    /// without a tenant gets this one.
     ///
     /// # Errors
-    /// [`FrameError::OtherTenant`] if it is bound to another tenant already.
+    /// [`FrameError::OtherTenant`] if the unit of work is bound to another tenant already.
     pub fn bind_tenant(&self, tenant_id: impl Into<String>) -> Result<(), FrameError> {
         let (mut state, wanted) = (self.state(), tenant_id.into());
         match &state.tenant_id {
@@ -159,12 +158,12 @@ impl UnitOfWork {
         }
     }
 
-    /// Notes whose it is, as a number that its owner recognises.
+    /// Notes the owner, as a number that the owner recognises.
     pub fn set_owner(&self, owner: u64) {
         self.state().owner = Some(owner);
     }
 
-    /// Whose it is, if anybody said so.
+    /// The owner, if one was noted.
     pub fn owner(&self) -> Option<u64> {
         self.state().owner
     }
@@ -176,22 +175,22 @@ impl UnitOfWork {
         self.state().clock = clock;
     }
 
-    /// Whether its transaction is still open for events.
+    /// True if the transaction is still open for events.
     pub fn is_open(&self) -> bool {
         self.state().is_open()
     }
 
-    /// Whether `frame` has not ended.
+    /// True if `frame` has not ended.
     pub fn contains(&self, frame: FrameId) -> bool {
         self.state().contains(frame)
     }
 
-    /// Whether any frame has events that are not flushed.
+    /// True if any frame has events that are not flushed.
     pub fn has_unflushed(&self) -> bool {
         self.state().frames.iter().any(Frame::has_unflushed)
     }
 
-    /// Whether any frame has events, flushed or not.
+    /// True if any frame has events, flushed or not.
     pub fn has_events(&self) -> bool {
         self.state().frames.iter().any(Frame::has_events)
     }
@@ -216,8 +215,8 @@ impl UnitOfWork {
         Ok(id)
     }
 
-    /// Shares the aggregate's pending events, and what it raises outside any scope until then, with
-    /// `frame`.
+    /// Shares the aggregate's pending events with `frame`, also those that it raises outside any
+    /// scope before the flush.
     ///
     /// # Errors
     /// [`FrameError`] if the frame has an open child or has ended.
@@ -252,15 +251,15 @@ impl UnitOfWork {
         Ok(())
     }
 
-    /// Notes that a statement failed or was cancelled: what was raised before it in the top frame
-    /// is doubtful.
+    /// Notes that a statement failed or was cancelled: events raised before it in the top frame are
+    /// doubtful.
     pub fn statement_failed(&self) {
         if let Some(top) = self.state().frames.last_mut() {
             top.statement_failed();
         }
     }
 
-    /// Says that the doubtful events of `frame` did happen.
+    /// Keeps the doubtful events of `frame`: they happened.
     ///
     /// # Errors
     /// [`FrameError`] if the frame has an open child or has ended.
@@ -278,10 +277,11 @@ impl UnitOfWork {
         self.state().top(frame)?.discard_unflushed()
     }
 
-    /// Serialises what `frame` and those below it hold unflushed, in order: an event of the frame
-    /// below comes first, and if this frame is discarded it is unflushed again. Nothing changes
-    /// until [`Flush::done`], but that a later flush of the same events counts them as perhaps
-    /// known: this one may be written though nobody hears of it.
+    /// Serialises the unflushed events of `frame` and of the frames below it, in the order in which
+    /// they were raised. Events of a frame below are unflushed again if this frame is discarded.
+    ///
+    /// [`Flush::done`] marks them as flushed. A flush without it may be written all the same, for
+    /// example if its answer was lost, so a later flush counts its events as perhaps known.
     ///
     /// # Errors
     /// [`FlushError`]; nothing is lost, the events stay where they are.
@@ -314,7 +314,7 @@ impl UnitOfWork {
         Ok(())
     }
 
-    /// Whether [`merge`](Self::merge) or a commit would be accepted now.
+    /// Checks that [`merge`](Self::merge) or a commit would be accepted now.
     ///
     /// # Errors
     /// The error that it would return.
@@ -322,7 +322,7 @@ impl UnitOfWork {
         self.state().top(frame)?.decided()
     }
 
-    /// Whether [`flush`](Self::flush) would be accepted now, as far as the frames decide.
+    /// Checks that [`flush`](Self::flush) would be accepted now, as far as the frames decide.
     ///
     /// # Errors
     /// The error that it would return.
@@ -330,8 +330,8 @@ impl UnitOfWork {
         self.state().flushable(frame)
     }
 
-    /// Closes the lowest frame for its commit, unless it has unflushed events: then it returns
-    /// `false` and they must be written first. From here on `raise` finds no scope.
+    /// Closes the lowest frame for its commit: from here on `raise` finds no scope. Returns
+    /// `false`, and leaves the frame open, if it has unflushed events, which must be written first.
     ///
     /// # Errors
     /// [`FrameError`] if the frame has an open child, has ended, or is doubtful.
@@ -362,8 +362,8 @@ impl UnitOfWork {
         telemetry::count(telemetry::FLUSHED_EVENTS, events);
     }
 
-    /// Ends `frame` and every frame above it without a trace: what was collected goes back to its
-    /// aggregate. Returns whether the frame had not ended before.
+    /// Ends `frame` and every frame above it without a trace: collected events go back to their
+    /// aggregates. Returns `false` if the frame had ended before.
     pub fn discard(&self, frame: FrameId) -> bool {
         let mut state = self.state();
         let Some(index) = state
@@ -394,7 +394,7 @@ impl UnitOfWork {
     }
 
     /// Raises an event, or returns it if the transaction has ended.
-    #[must_use = "nobody has heard of the event"]
+    #[must_use = "the event was not raised if it comes back"]
     pub(crate) fn raise(&self, event: RaisedEvent) -> Option<RaisedEvent> {
         match self.state().open_top() {
             Some(top) => top.add(event),
@@ -405,7 +405,7 @@ impl UnitOfWork {
 
     /// Raises an aggregate's event together with what the aggregate had pending before, or returns
     /// it if the transaction has ended.
-    #[must_use = "nobody has heard of the event"]
+    #[must_use = "the event was not raised if it comes back"]
     pub(crate) fn raise_after(
         &self,
         pending: &PendingEvents,
@@ -424,7 +424,7 @@ impl UnitOfWork {
 
     /// Raises an event that waits with its aggregate for a save, or returns it if the transaction
     /// has ended.
-    #[must_use = "nobody has heard of the event"]
+    #[must_use = "the event was not raised if it comes back"]
     pub(crate) fn raise_at_home(
         &self,
         pending: &mut PendingEvents,

@@ -59,7 +59,7 @@ pub trait UpcastFrom<Old>: Sized {
             if it can fail"
 )]
 pub trait TryUpcastFrom<Old>: Sized {
-    /// Why an old payload has no reading in this version.
+    /// The error for an old payload that has no reading in this version.
     type Error: Into<Box<dyn StdError + Send + Sync>>;
 
     /// The same fact, as this version tells it.

@@ -1,4 +1,4 @@
-//! What `#[aggregate]` makes of a struct.
+//! The methods, the enum and the descriptor that `#[aggregate]` gives a struct.
 
 #![allow(
     missing_docs,
@@ -21,7 +21,7 @@ pub struct OrderCreated {
 #[derive(Debug, PartialEq)]
 pub struct OrderPaid {}
 
-/// What a customer has asked for.
+/// The goods that a customer has asked for.
 #[aggregate(events(OrderCreated, OrderPaid))]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Order {
@@ -130,7 +130,10 @@ fn pending_events_are_neither_serialised_nor_cloned() {
 #[test]
 fn the_type_and_the_docs_are_known() {
     assert_eq!(Order::TYPE, "order");
-    assert_eq!(Order::DESCRIPTOR.docs, "What a customer has asked for.");
+    assert_eq!(
+        Order::DESCRIPTOR.docs,
+        "The goods that a customer has asked for."
+    );
 }
 
 mod ids {

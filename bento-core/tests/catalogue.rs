@@ -46,7 +46,7 @@ impl UpcastFrom<OrderCreatedV1> for OrderCreated {
 #[derive(Debug)]
 pub struct ParcelDelivered {}
 
-/// What a customer has asked for.
+/// The goods that a customer has asked for.
 #[aggregate(events(OrderCreated))]
 pub struct Order {
     id: u64,
@@ -78,7 +78,7 @@ fn as_text() {
           reads versions from 3
 
         aggregate order (catalogue::Order)
-          What a customer has asked for.
+          The goods that a customer has asked for.
           raises order.created
 
     "#]]
@@ -136,7 +136,7 @@ fn as_markdown() {
 
         `catalogue::Order`
 
-        What a customer has asked for.
+        The goods that a customer has asked for.
 
         - `order.created`
 
@@ -228,7 +228,7 @@ fn as_json() {
             {
               "aggregate_type": "order",
               "rust_name": "catalogue::Order",
-              "docs": "What a customer has asked for.",
+              "docs": "The goods that a customer has asked for.",
               "events": [
                 "order.created"
               ]

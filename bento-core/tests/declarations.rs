@@ -30,7 +30,7 @@ fn two_crates_with_one_event_do_not_link_into_a_dylib() {
 
 /// cargo does not link a static library; whoever links all of it is told.
 #[test]
-fn two_crates_with_one_event_in_a_staticlib_do_not_link_into_what_uses_it() {
+fn two_crates_with_one_event_do_not_link_from_a_staticlib() {
     assert_built(&build("twice-staticlib"));
     assert_declared_twice(&link_archive("libtwice_staticlib.a"));
 }
@@ -54,7 +54,7 @@ fn one_crate_with_an_event_twice_is_told_at_the_attribute() {
 }
 
 #[test]
-fn one_crate_with_two_aggregates_of_one_name_is_told_at_the_attribute() {
+fn two_aggregates_of_one_name_are_reported_at_the_attribute() {
     let output = build("twice-an-aggregate");
     let message = text(&output);
     assert!(
@@ -71,7 +71,7 @@ fn one_crate_with_two_aggregates_of_one_name_is_told_at_the_attribute() {
 /// With fat link-time optimisation rustc itself finds the symbol twice, and names one of the
 /// crates.
 #[test]
-fn two_crates_with_one_event_do_not_link_with_fat_link_time_optimisation() {
+fn two_crates_with_one_event_do_not_link_with_fat_lto() {
     let output = cargo(&["build", "--profile", "fat", "--package", "twice-bin"]);
     let message = text(&output);
     assert!(
@@ -89,7 +89,7 @@ fn two_crates_with_one_event_do_not_link_with_fat_link_time_optimisation() {
 }
 
 #[test]
-fn a_view_declared_consumes_links_beside_the_event_in_every_kind_of_library() {
+fn a_view_links_beside_the_event_in_every_kind_of_library() {
     for package in ["once-bin", "once-cdylib", "once-dylib", "once-staticlib"] {
         assert_built(&build(package));
     }

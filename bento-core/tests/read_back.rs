@@ -79,7 +79,7 @@ fn faulty_field<E: Raisable>(event: E) -> String {
 }
 
 #[test]
-fn a_number_that_a_tagged_enum_cannot_hold_is_refused_at_its_field() {
+fn a_number_too_large_for_a_tagged_enum_is_refused_at_its_field() {
     let price = Price::Exact { amount: u128::MAX };
     assert!(
         faulty_field(PriceAgreed {
@@ -92,7 +92,7 @@ fn a_number_that_a_tagged_enum_cannot_hold_is_refused_at_its_field() {
 }
 
 #[test]
-fn a_number_that_a_flattened_field_cannot_hold_is_refused_at_the_field() {
+fn a_number_too_large_for_flatten_is_refused_at_the_field() {
     assert_eq!(
         faulty_field(TotalsCounted {
             number: 1,

@@ -1,4 +1,4 @@
-//! What the registry of a sound binary answers.
+//! The answers of the registry of a sound binary.
 
 #![allow(
     missing_docs,
@@ -273,7 +273,7 @@ fn a_release_that_was_rolled_back_still_starts() {
 }
 
 #[test]
-fn a_schema_that_is_no_past_tense_is_advised_against_unless_allowed() {
+fn a_schema_not_in_the_past_tense_is_advised_against() {
     let lints: Vec<_> = Registry::global()
         .lints()
         .iter()

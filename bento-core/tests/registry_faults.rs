@@ -1,4 +1,4 @@
-//! What the registry of a faulty binary says: everything at once, with the places.
+//! The faults that the registry of a faulty binary reports: all at once, with the places.
 
 #![allow(
     missing_docs,

@@ -1,5 +1,5 @@
-//! What the compiler says to each mistake. `TRYBUILD=overwrite` writes the messages anew; read them
-//! as a user would.
+//! The message of the compiler for each mistake. `TRYBUILD=overwrite` writes the messages anew;
+//! read them as a user would.
 
 #[test]
 fn every_mistake_has_its_message() {

@@ -1,4 +1,4 @@
-//! `#[derive(AggregateId)]`: what identifies an aggregate, as text.
+//! `#[derive(AggregateId)]`: the id of an aggregate, as text.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -24,7 +24,7 @@ const VARIANT_GRAMMAR: Grammar = Grammar {
     form: "rename = \"SE\"",
 };
 
-/// The implementation, or the errors beside one that never runs.
+/// The implementation. Where there are errors they come first, and the implementation never runs.
 pub(crate) fn aggregate_id(input: TokenStream) -> TokenStream {
     let input = match syn::parse2::<DeriveInput>(input) {
         Ok(input) => input,

@@ -72,7 +72,7 @@ pub(crate) fn snake(name: &str) -> String {
     snake
 }
 
-/// Whether `name` is made of `[a-z][a-z0-9]*` joined by single underscores.
+/// True if `name` is made of `[a-z][a-z0-9]*` joined by single underscores.
 pub(crate) fn is_lower_snake(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_lowercase())
         && name.split('_').all(|word| {

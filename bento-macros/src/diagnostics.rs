@@ -28,7 +28,7 @@ impl Errors {
         self.push(syn::Error::new_spanned(syntax, message));
     }
 
-    /// Whether there is none so far.
+    /// True if there is no error so far.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.as_ref().is_some_and(Vec::is_empty)
     }

@@ -66,7 +66,7 @@ pub(crate) struct Faulty {
 }
 
 impl Faulty {
-    /// Whether there has been an error that may be why `key` is missing.
+    /// True if an earlier error may explain why `key` is missing.
     pub(crate) fn explains(&self, key: &str) -> bool {
         self.any || self.keys.iter().any(|faulty| faulty == key)
     }
@@ -138,7 +138,7 @@ fn skip_to_comma(input: ParseStream) -> syn::Result<()> {
     Ok(())
 }
 
-/// What stands behind `key =`. `form` shows the user what was expected.
+/// Parses the value behind `key =`. `form` is the expected form, for the message.
 pub(crate) fn value<T: Parse>(key: &Ident, input: ParseStream, form: &str) -> syn::Result<T> {
     let wrong = |span| syn::Error::new(span, format_args!("expected `{form}`"));
     if !input.peek(Token![=]) {
@@ -153,7 +153,7 @@ pub(crate) fn value<T: Parse>(key: &Ident, input: ParseStream, form: &str) -> sy
     input.parse().map_err(|_| wrong(span))
 }
 
-/// What stands in the parentheses behind `key`.
+/// The tokens in the parentheses behind `key`.
 pub(crate) fn parenthesised(
     key: &Ident,
     input: ParseStream,

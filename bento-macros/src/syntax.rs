@@ -32,7 +32,7 @@ pub(crate) fn docs(attrs: &[Attribute]) -> String {
         .to_owned()
 }
 
-/// Whether the item derives a trait whose path ends in `name`.
+/// True if the item derives a trait whose path ends in `name`.
 pub(crate) fn derives(attrs: &[Attribute], name: &str) -> bool {
     attrs
         .iter()
@@ -89,7 +89,7 @@ pub(crate) fn take_attrs(item: &mut Item, unwanted: impl Fn(&Path) -> bool) -> V
     attrs.extract_if(.., |attr| unwanted(attr.path())).collect()
 }
 
-/// Whether `path` ends in `name`.
+/// True if `path` ends in `name`.
 pub(crate) fn last_ident(path: &Path, name: &str) -> bool {
     path.segments
         .last()
@@ -104,7 +104,7 @@ pub(crate) fn arguments(attr: &Attribute) -> TokenStream {
     }
 }
 
-/// Whether an identifier occurs anywhere in `tokens`.
+/// True if an identifier occurs anywhere in `tokens`.
 pub(crate) fn mentions(tokens: TokenStream, names: &[&str]) -> bool {
     tokens.into_iter().any(|token| match token {
         TokenTree::Ident(ident) => names.iter().any(|name| ident == name),
@@ -113,7 +113,7 @@ pub(crate) fn mentions(tokens: TokenStream, names: &[&str]) -> bool {
     })
 }
 
-/// Whether one of the comma-separated arguments of an attribute begins with `name`.
+/// True if one of the comma-separated arguments of an attribute begins with `name`.
 pub(crate) fn has_argument(attr: &Attribute, name: &str) -> bool {
     let mut begins = true;
     flat(arguments(attr)).any(|token| {

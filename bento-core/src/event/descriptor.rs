@@ -2,7 +2,7 @@
 //!
 //! The macro of the same Bento version builds these values; fields may be added in a minor version.
 
-/// What a `#[domain_event]` declares, as constant data.
+/// The declaration of a `#[domain_event]`, as constant data.
 #[derive(Debug)]
 pub struct EventDescriptor {
     /// The stable name, `order.created`.
@@ -11,11 +11,11 @@ pub struct EventDescriptor {
     pub version: u32,
     /// The oldest stored version that can still be decoded.
     pub oldest: u32,
-    /// What the declaring crate does with the event.
+    /// The role that the declaring crate has for the event.
     pub role: EventRole,
     /// The name of the struct.
     pub rust_name: &'static str,
-    /// Where the declaration stands.
+    /// The place of the declaration.
     pub declared: Declaration,
     /// The doc comment of the struct, lines joined by `\n`.
     pub docs: &'static str,
@@ -28,7 +28,8 @@ pub struct EventDescriptor {
     /// A hash of the declaration's tokens, for telling one declaration seen twice from two
     /// declarations.
     pub fingerprint: u64,
-    /// Where the relay publishes it unless the row says otherwise; `None` means the schema.
+    /// The topic that the relay publishes the event under unless the row names another; `None`
+    /// means the schema.
     pub topic: Option<&'static str>,
     /// The broker's routing key unless the row says otherwise; `None` means the schema.
     pub routing_key: Option<&'static str>,
@@ -36,14 +37,14 @@ pub struct EventDescriptor {
     pub allow: &'static [&'static str],
 }
 
-/// What an `#[aggregate]` declares, as constant data.
+/// The declaration of an `#[aggregate]`, as constant data.
 #[derive(Debug)]
 pub struct AggregateDescriptor {
     /// The stable name, stored beside every event.
     pub aggregate_type: &'static str,
     /// The name of the struct.
     pub rust_name: &'static str,
-    /// Where the declaration stands.
+    /// The place of the declaration.
     pub declared: Declaration,
     /// The doc comment of the struct.
     pub docs: &'static str,
@@ -51,7 +52,7 @@ pub struct AggregateDescriptor {
     pub events: &'static [&'static EventDescriptor],
 }
 
-/// Where an event or an aggregate is declared.
+/// The place where an event or an aggregate is declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Declaration {
     /// `module_path!()` of the struct.
@@ -82,7 +83,7 @@ impl std::fmt::Display for Declaration {
     }
 }
 
-/// What the declaring crate does with an event.
+/// The role that the declaring crate has for an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventRole {
     /// It raises the event.
@@ -105,7 +106,7 @@ pub struct FieldDescriptor {
     /// True if the payload holds the fields of the value (`#[serde(flatten)]`) in place of one
     /// field of this name.
     pub is_flattened: bool,
-    /// What changed, oldest first.
+    /// The changes, oldest first.
     pub history: &'static [FieldChange],
 }
 

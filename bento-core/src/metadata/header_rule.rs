@@ -1,14 +1,14 @@
 //! The headers that every broker carries.
 //!
 //! The rules are those of all brokers together: a header that one of them cannot carry, or uses
-//! itself, is refused for all. An event does not depend on its destinations by that, and the flush
-//! can refuse it.
+//! itself, is refused for all. So an event does not depend on its destinations, and the flush can
+//! refuse it.
 
 /// The most bytes of a header's name. AMQP allows 255, one of which is for the `*` of an encoded
 /// value.
 pub const HEADER_NAME: usize = 254;
 
-/// A header that not every broker carries.
+/// A header that some broker would not carry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the header `{}` cannot be sent: {rule}", name.escape_debug())]
 #[non_exhaustive]
@@ -147,7 +147,7 @@ fn check_value(value: &str) -> Result<(), HeaderRule> {
 /// The facts that stand beside the headers where these are stored.
 const FIELDS: [&str; 4] = ["correlation_id", "causation_id", "source", "actor"];
 
-/// Names that somebody else uses.
+/// Names that a broker, a protocol or Bento uses.
 struct Reserved {
     use_of_name: &'static str,
     names: &'static [&'static str],

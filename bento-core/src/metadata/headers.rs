@@ -1,4 +1,4 @@
-//! How the stored headers are read.
+//! Reading of the stored headers.
 //!
 //! By hand, because a derived `flatten` keeps all that is not a field in a list of values first,
 //! for every event that is published.

@@ -1,5 +1,5 @@
-//! What travels with an event to route it: where and when it says itself that it is to be
-//! delivered.
+//! The routing that is stored with an event: the destinations and times that the event itself
+//! names.
 
 use std::time::Duration;
 
@@ -9,8 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Metadata;
 
-/// Where and when an event says itself that it is to be delivered. It wins over the rules of a
-/// router.
+/// The destinations and times that an event itself names. They win over the rules of a router.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -18,15 +17,15 @@ pub struct Routing {
     /// The names of the destinations; empty to ask the rules.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub destinations: Vec<String>,
-    /// Not to be delivered before.
+    /// The time before which the event is not delivered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deliver_at: Option<DateTime<Utc>>,
-    /// To be given up from then on.
+    /// The time from which on the event is given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// What travels with an event to route it cannot be read.
+/// The routing that is stored with an event cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RoutingError {
@@ -36,10 +35,10 @@ pub enum RoutingError {
         Routing::VERSION
     )]
     Version {
-        /// The form it has.
+        /// The version that was found.
         found: u16,
     },
-    /// It is not what it should be.
+    /// The stored JSON is not that of a routing.
     #[error("its routing cannot be read: {0}")]
     Unreadable(#[from] serde_json::Error),
 }
@@ -48,7 +47,7 @@ impl Routing {
     /// The form that this release writes and reads.
     pub const VERSION: u16 = 1;
 
-    /// What goes into the columns: nothing and 0 where nothing is said.
+    /// The values of the columns `routing` and `routing_version`: empty and 0 for no routing.
     pub fn encode(&self) -> (Bytes, u16) {
         if *self == Self::default() {
             return (Bytes::new(), 0);
@@ -79,7 +78,7 @@ impl Metadata {
     }
 }
 
-/// Bounded by what every database can store.
+/// The time `wait` after `time`, at most the last that every database can store.
 fn after(time: DateTime<Utc>, wait: Duration) -> DateTime<Utc> {
     /// The last second of the year 9999.
     const LAST: DateTime<Utc> =

@@ -69,7 +69,7 @@ pub fn writer_now() -> DateTime<Utc> {
     Utc::now() + SKEW.get()
 }
 
-/// Sets the writer's clock of this thread wrong until the answer is dropped. For tests.
+/// Sets the writer's clock of this thread wrong until the guard is dropped. For tests.
 #[doc(hidden)]
 pub fn skew_writer(by: TimeDelta) -> Skew {
     Skew {
@@ -77,7 +77,7 @@ pub fn skew_writer(by: TimeDelta) -> Skew {
     }
 }
 
-/// The writer's clock of this thread is wrong as long as this exists.
+/// A guard: while it exists, the writer's clock of this thread is wrong.
 #[doc(hidden)]
 #[derive(Debug)]
 #[must_use = "the clock is right again when it is dropped"]
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_of_any_length_shows_no_difference_while_the_clocks_agree() {
+    fn a_slow_call_shows_no_difference_while_the_clocks_agree() {
         for said in [99, 100, 130, 160, 161] {
             assert_eq!(offset(100, 160, said), 0, "{said}");
         }

@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 
 use super::path::fault_path;
 
-/// Why a stored payload could not be read.
+/// A stored payload could not be read.
 ///
 /// # Handling
 /// * [`UnknownEventType`](Self::UnknownEventType) and [`NewerVersion`](Self::NewerVersion): another
@@ -58,7 +58,7 @@ pub enum DecodeError {
         version: u32,
         /// The field at fault, `lines[2].price`, as far as it is known.
         path: Option<String>,
-        /// What serde or the upcaster said.
+        /// The error of serde or of the upcaster.
         source: Box<dyn StdError + Send + Sync>,
     },
 }
@@ -81,7 +81,7 @@ fn at(path: Option<&str>) -> String {
         .unwrap_or_default()
 }
 
-/// Why an old payload could not be brought to the current version. Not public API: [`crate::codec`]
+/// An old payload could not be brought to the current version. Not public API: [`crate::codec`]
 /// makes it a `DecodeError`.
 #[doc(hidden)]
 #[derive(Debug)]

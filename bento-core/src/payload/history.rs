@@ -10,7 +10,7 @@ use super::error::UpcastFault;
 use super::fields::RawFields;
 use super::path::fault_path;
 
-/// What one version changed in the fields. Not public API: written by the macro.
+/// The changes of one version to the fields. Not public API: written by the macro.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Step {

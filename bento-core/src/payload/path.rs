@@ -1,4 +1,4 @@
-//! Where in a payload serde stopped.
+//! The place in a payload at which serde stopped.
 
 use serde_json::error::Category;
 use serde_json::value::RawValue;

@@ -43,7 +43,7 @@ pub struct CatalogueEvent {
     pub routing_key: Option<&'static str>,
     /// The fields of this version.
     pub fields: Vec<CatalogueField>,
-    /// What changed, newest version first; the first version is not listed.
+    /// The changes, newest version first; the first version is not listed.
     pub versions: Vec<CatalogueVersion>,
 }
 
@@ -72,7 +72,7 @@ impl CatalogueField {
     }
 }
 
-/// What a version changed.
+/// The changes of one version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CatalogueVersion {
     /// The version.
@@ -117,19 +117,19 @@ impl Catalogue {
         }
     }
 
-    /// For a terminal.
+    /// The catalogue as text for a terminal.
     #[must_use]
     pub fn to_text(&self) -> String {
         Text(self).to_string()
     }
 
-    /// For a committed document.
+    /// The catalogue as Markdown, for a committed document.
     #[must_use]
     pub fn to_markdown(&self) -> String {
         Markdown(self).to_string()
     }
 
-    /// For a program, indented.
+    /// The catalogue as indented JSON, for a program.
     #[must_use]
     pub fn to_json(&self) -> String {
         serde_json::to_string_pretty(self)
@@ -175,7 +175,7 @@ impl CatalogueEvent {
     }
 }
 
-/// What each version changed, newest first, as far as this declaration says.
+/// The changes of each version, newest first, as far as this declaration tells them.
 fn changes(event: &EventDescriptor) -> Vec<CatalogueVersion> {
     let mut versions: BTreeMap<u32, Vec<String>> = BTreeMap::new();
     let mut note = |version, change| versions.entry(version).or_default().push(change);

@@ -1,4 +1,4 @@
-//! What is wrong with a registry as a whole.
+//! Faults of a registry as a whole.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +7,7 @@ use super::{Registry, listed};
 use crate::event::{AggregateDescriptor, EventDescriptor, EventRole};
 use crate::payload::Addition;
 
-/// Something that no compiler sees, because it may be spread over crates.
+/// A fault that the compiler cannot see, because the declarations may be spread over crates.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum RegistryFault {

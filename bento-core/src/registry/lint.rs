@@ -7,11 +7,11 @@ use crate::event::{Declaration, EventDescriptor};
 /// A schema that names no fact of the business in the past tense.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lint {
-    /// What kind of name it is.
+    /// The kind of name.
     pub name: LintName,
-    /// The schema it is about.
+    /// The schema that the advice is about.
     pub schema: &'static str,
-    /// Where the event is declared.
+    /// The place where the event is declared.
     pub declared: Declaration,
 }
 
@@ -38,7 +38,7 @@ pub enum LintName {
     Imperative,
     /// A thing: `order.payment`.
     BareNoun,
-    /// What happened to a row, not to the business: `order.updated`.
+    /// A change of a row, not of the business: `order.updated`.
     RowChange,
 }
 
@@ -48,7 +48,9 @@ impl LintName {
             Self::Imperative => {
                 "is a command: say what has happened, in the past tense, as in `order.created`"
             }
-            Self::BareNoun => "is no past tense: say what has happened, as in `order.created`",
+            Self::BareNoun => {
+                "is not in the past tense: say what has happened, as in `order.created`"
+            }
             Self::RowChange => {
                 "says that a row changed: say what happened in the business, as in \
                  `order.address_corrected`"
@@ -153,7 +155,7 @@ const IRREGULAR: &[&str] = &[
     "written",
 ];
 
-/// What there is to say about the schema of `event`, unless it was allowed.
+/// The advice about the schema of `event`, unless the event allows the name.
 pub(super) fn look_at(event: &'static EventDescriptor) -> Option<Lint> {
     let name = judge(event.schema)?;
     let allowed = event.allow.contains(&name.to_string().as_str());

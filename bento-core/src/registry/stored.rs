@@ -1,4 +1,4 @@
-//! What is stored against what this binary can decode.
+//! The stored events, compared with those that this binary can decode.
 
 use std::fmt;
 
@@ -12,9 +12,9 @@ pub struct StoredSchema {
     pub schema: String,
     /// The stored schema version.
     pub version: u32,
-    /// How many events there are of it.
+    /// The number of events.
     pub count: u64,
-    /// Where they are, as an operator calls it: `outbox`, `dead letters`.
+    /// The place of the events, as an operator calls it: `outbox`, `dead letters`.
     pub place: String,
 }
 
@@ -32,7 +32,7 @@ impl fmt::Display for StoredSchema {
     }
 }
 
-/// Something stored that this binary cannot decode, by what can be done about it.
+/// A stored schema that this binary cannot decode, by the way out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoredError {
@@ -79,8 +79,8 @@ impl StoredError {
 
 /// The stored events, compared with those that this binary can decode.
 ///
-/// It tells what another release can decode from what this one has given up, so that a service
-/// still starts after a release was rolled back:
+/// It tells events of another release from events that this release has retired, so that a service
+/// still starts after a rollback to an earlier release:
 ///
 /// | what is stored | [`into_result`](Self::into_result) | [`into_strict_result`](Self::into_strict_result) |
 /// |---|---|---|
@@ -128,14 +128,14 @@ impl StoredReport {
         self.0.is_empty()
     }
 
-    /// True if what this binary cannot decode is of another release: what
-    /// [`into_result`](Self::into_result) lets pass.
+    /// True if [`into_result`](Self::into_result) accepts the stored events: those that this binary
+    /// cannot decode are of another release.
     #[must_use]
     pub fn is_ok(&self) -> bool {
         self.0.iter().all(StoredError::is_of_another_release)
     }
 
-    /// Lets what is of another release pass.
+    /// Accepts events of another release.
     ///
     /// # Errors
     /// Every stored version that this binary has retired.
@@ -148,8 +148,8 @@ impl StoredReport {
         )
     }
 
-    /// Lets nothing pass: for a check before a release, or of a binary that has to decode what it
-    /// keeps.
+    /// Accepts decodable events only: for a check before a release, or of a binary that has to
+    /// decode all that it keeps.
     ///
     /// # Errors
     /// Everything that this binary cannot decode.
@@ -158,7 +158,7 @@ impl StoredReport {
     }
 }
 
-/// Nothing is wrong, or one line for each finding.
+/// One line for each finding, or the sentence that there is none.
 impl fmt::Display for StoredReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_complete() {

@@ -16,15 +16,15 @@ const TRACESTATE: &str = "tracestate";
 pub struct TraceContext(SpanContext);
 
 impl TraceContext {
-    /// That of `span`; none unless OpenTelemetry hears of it.
+    /// The trace of `span`; `None` unless OpenTelemetry records the span.
     pub fn of(span: &Span) -> Option<Self> {
         let context = span.context();
         let own = context.span().span_context().clone();
         own.is_valid().then_some(Self(own))
     }
 
-    /// That of the span which wrote these headers; none if they do not say it, or not in the form
-    /// of the standard.
+    /// The trace of the span which wrote these headers; `None` if they have none, or not in the
+    /// form of the standard.
     pub fn read(headers: &BTreeMap<String, String>) -> Option<Self> {
         let mut parts = parent_in(headers)?.trim().split('-');
         let mut hex = |digits| parts.next().filter(|part| is_hex(part, digits));

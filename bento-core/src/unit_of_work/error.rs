@@ -1,4 +1,4 @@
-//! Why a unit of work refuses.
+//! The errors of a unit of work.
 
 use std::num::NonZeroU16;
 use std::panic::Location;
@@ -27,27 +27,27 @@ pub enum RaiseError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
-    /// A nested transaction of it is open.
+    /// A nested transaction is open.
     #[error("a nested transaction is still open; commit it or roll it back first")]
     ChildOpen,
-    /// It has ended.
+    /// The transaction has ended.
     #[error("the transaction has ended; raise, collect and flush before commit or rollback")]
     Ended,
-    /// A statement failed or was cancelled, that was swallowed, and events were raised before it.
+    /// A statement failed or was cancelled after events were raised, and the caller went on.
     #[error(
         "a statement failed or was cancelled after {events} event(s) were raised, the first is \
          `{event_type}` raised at {raised_at}; put what may fail in a nested transaction, or say \
          `keep_pending()` or `discard_pending()`"
     )]
     Doubtful {
-        /// How many events are doubtful.
+        /// The number of doubtful events.
         events: usize,
         /// The event type of the first.
         event_type: String,
         /// The line that raised it.
         raised_at: &'static Location<'static>,
     },
-    /// It belongs to another tenant.
+    /// The transaction belongs to another tenant.
     #[error(
         "the transaction is bound to tenant `{bound}` and cannot be bound to `{wanted}`; begin a \
          transaction for each tenant"
@@ -61,7 +61,7 @@ pub enum FrameError {
     /// The events are in the outbox already.
     #[error("{events} event(s) are flushed already; only a rollback takes them back")]
     AlreadyFlushed {
-        /// How many events are flushed.
+        /// The number of flushed events.
         events: usize,
     },
 }
@@ -80,11 +80,11 @@ pub enum FlushError {
         event_type: String,
         /// The line that raised it.
         raised_at: &'static Location<'static>,
-        /// What serde said.
+        /// The error of serde.
         source: serde_json::Error,
     },
-    /// The event can be written and not read. Debug builds look; in a release build whoever decodes
-    /// it finds out.
+    /// The event can be written and not read. Debug builds check it; in a release build decoding
+    /// the event fails.
     #[error(
         "`{event_type}` raised at {raised_at} can be written and not read, so it was not written: \
          give the field another type, or a form of its own with `#[serde(with = \"…\")]`"
@@ -94,7 +94,7 @@ pub enum FlushError {
         event_type: String,
         /// The line that raised it.
         raised_at: &'static Location<'static>,
-        /// The field, and what serde said.
+        /// The field, and the error of serde.
         source: Box<DecodeError>,
     },
     /// The aggregate had no id when it raised the event.
@@ -139,8 +139,8 @@ pub enum FlushError {
         /// The line that raised it.
         raised_at: &'static Location<'static>,
     },
-    /// A value of the event is one that not every back end stores whole, and would keep the event
-    /// from being delivered later.
+    /// A value of the event is one that some back end would not store whole, which would keep the
+    /// event from being delivered later.
     #[error("event {event_id} (`{event_type}`), raised at {raised_at}, cannot be stored: {rule}")]
     Unstorable {
         /// The id of the event.
@@ -152,8 +152,8 @@ pub enum FlushError {
         /// The column, its limit and the way out.
         rule: Unstorable,
     },
-    /// A header of the event is one that not every broker carries, and would make a dead letter of
-    /// the event later.
+    /// A header of the event is one that some broker would not carry, which would make a dead
+    /// letter of the event later.
     #[error(
         "event {event_id} (`{event_type}`), raised at {raised_at}, cannot be delivered: {header}"
     )]

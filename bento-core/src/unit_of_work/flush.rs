@@ -28,11 +28,11 @@ use crate::trace::TraceContext;
 pub struct Flush {
     unit_of_work: UnitOfWork,
     within: FrameId,
-    /// Of all events in `entries` and of those that only repeat one of them; sorted.
+    /// The ordinals of all events in `entries` and of those that only repeat one of them; sorted.
     ordinals: Vec<Ordinal>,
-    /// Of those that only repeat another event of the unit of work.
+    /// The ordinals of events that only repeat another event of the unit of work.
     repeats: HashSet<Ordinal>,
-    /// What to write, in the order in which it was raised.
+    /// The entries to write, in the order in which the events were raised.
     pub entries: Vec<OutboxEntry>,
 }
 
@@ -65,7 +65,7 @@ impl Flush {
     }
 }
 
-/// What became of the events of a flush.
+/// The outcome of a flush for its events.
 pub(super) struct Outcome<'a> {
     ordinals: &'a [Ordinal],
     repeats: &'a HashSet<Ordinal>,
@@ -73,14 +73,15 @@ pub(super) struct Outcome<'a> {
 }
 
 impl Outcome<'_> {
-    /// Whether the flush had this event.
+    /// True if the flush had this event.
     pub(super) fn covers(&self, event: &RaisedEvent) -> bool {
         self.ordinals.binary_search(&event.ordinal).is_ok()
     }
 
-    /// Whether the event is in the outbox because of this unit of work. An id that nobody chose is
-    /// known only from an earlier attempt of the same event whose answer was lost, so that one
-    /// counts as written now.
+    /// True if the event is in the outbox because of this unit of work.
+    ///
+    /// A generated id can be known only from an earlier flush of the same event whose answer was
+    /// lost, so such an event counts as written now.
     pub(super) fn is_new(&self, event: &RaisedEvent) -> bool {
         let is_known = event.metadata.event_id.is_some() && self.known.contains(&event.event_id);
         !is_known && !self.repeats.contains(&event.ordinal)
@@ -134,7 +135,7 @@ struct Serialiser<'a> {
     ordinals: Vec<Ordinal>,
     repeats: HashSet<Ordinal>,
     entries: Vec<(Ordinal, OutboxEntry)>,
-    /// Where in `entries` the events are whose id the caller chose.
+    /// The positions in `entries` of the events whose id the caller chose.
     supplied: HashMap<EventId, usize>,
     tenants: TenantOfEach,
     headers: Option<(Arc<Metadata>, Option<TraceContext>, Bytes)>,
@@ -211,8 +212,8 @@ impl<'a> Serialiser<'a> {
             })
     }
 
-    /// Whether this unit of work holds the same event already, flushed or not; another event with
-    /// its id is an error.
+    /// True if this unit of work holds the same event already, flushed or not. Another event with
+    /// the same id is an error.
     fn is_repeated(
         &mut self,
         envelope: &Envelope,
@@ -329,7 +330,7 @@ impl<'a> Serialiser<'a> {
     }
 }
 
-/// A header that a broker could not carry is refused here, before its event becomes a dead letter.
+/// Refuses a header that some broker would not carry, before its event becomes a dead letter.
 fn check_headers(event: &RaisedEvent) -> Result<(), FlushError> {
     let checked = event
         .metadata
@@ -344,7 +345,8 @@ fn check_headers(event: &RaisedEvent) -> Result<(), FlushError> {
     })
 }
 
-/// What a table could not hold is refused here, before the outbox has it and cannot get rid of it.
+/// Refuses a value that some table would not hold, before the event is in the outbox and stuck
+/// there.
 fn check(event: &RaisedEvent, envelope: &Envelope) -> Result<(), FlushError> {
     let checked =
         limits::check_envelope(envelope).and_then(|()| limits::check_routing(&event.metadata));
@@ -418,7 +420,7 @@ fn sequence(event: &RaisedEvent, aggregate_type: &'static str) -> Result<Option<
     }
 }
 
-/// What the metadata say, else what the attribute of the event says.
+/// The value of the metadata, else that of the event's attribute.
 fn own_or_declared(
     own: &Option<String>,
     event: &RaisedEvent,

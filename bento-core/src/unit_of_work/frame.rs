@@ -1,4 +1,4 @@
-//! What one transaction or savepoint holds.
+//! The events that one transaction or savepoint holds.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use super::error::FrameError;
 use super::flush::Outcome;
 use crate::pending::{Numbering, Ordinal, PendingList, RaisedEvent};
 
-/// Who opened a savepoint, which decides how far a failure inside it reaches.
+/// The opener of a savepoint, which decides how far a failure inside the savepoint reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opener {
     /// The caller, around what may fail: rolling it back settles the failure.
@@ -38,8 +38,8 @@ struct Held {
     home: Option<Arc<PendingList>>,
 }
 
-/// What an aggregate has pending, and what it adds until the flush, from its events after `since`
-/// on.
+/// The list of an aggregate whose events after `since` belong to the frame: those that are pending,
+/// and those that the aggregate adds before the flush.
 #[derive(Clone, Debug)]
 struct Shared {
     list: Arc<PendingList>,
@@ -52,7 +52,7 @@ struct Shared {
 struct Written {
     held: Held,
     within: FrameId,
-    /// Whether the flush wrote it: an event whose id was known already is in the outbox too.
+    /// True if the flush wrote the event; an event whose id was known already is in the outbox too.
     is_new: bool,
 }
 
@@ -65,7 +65,7 @@ pub(crate) struct Saved {
 }
 
 impl Saved {
-    /// Notes that the database has the version again that it had before.
+    /// Notes that the database has its earlier version again.
     fn undo(self) {
         self.list.set_stored_version(Some(self.before));
     }
@@ -90,8 +90,8 @@ impl Frame {
         self.held.push(Held { event, home: None });
     }
 
-    /// Counts as held all that an aggregate has pending, and what it adds until the flush. Answers
-    /// since when it did before.
+    /// Counts the pending events of an aggregate as held, and those that it adds before the flush.
+    /// Returns the ordinal since which the frame counted them already, if it did.
     pub(crate) fn share(&mut self, list: &Arc<PendingList>) -> Option<Ordinal> {
         list.mark_seen();
         if let Some(known) = self
@@ -108,8 +108,8 @@ impl Frame {
         None
     }
 
-    /// Undoes a [`share`](Self::share), which answered `before`. A statement that failed meanwhile
-    /// makes nothing else doubtful.
+    /// Undoes a [`share`](Self::share), which returned `before`. A statement that failed meanwhile
+    /// makes no other event doubtful.
     pub(crate) fn unshare(&mut self, list: &Arc<PendingList>, before: Option<Ordinal>) {
         match before {
             None => self.shared.retain(|known| !Arc::ptr_eq(&known.list, list)),
@@ -129,7 +129,7 @@ impl Frame {
         self.saved.push(saved);
     }
 
-    /// Visits what is unflushed here and was collected from this list.
+    /// Visits the unflushed events that were collected from this list.
     pub(crate) fn for_each_collected_from(
         &mut self,
         list: &Arc<PendingList>,
@@ -155,8 +155,8 @@ impl Frame {
         }
     }
 
-    /// A frame above this one. What aggregates add from now on is its own, so that it goes when it
-    /// is discarded.
+    /// A frame above this one. Events that aggregates add from now on belong to the new frame, and
+    /// are gone when it is discarded.
     pub(super) fn open_above(&mut self, id: FrameId, opener: Opener) -> Self {
         let mut above = Self::new(id, opener);
         for Shared { list, since } in &self.shared {
@@ -177,7 +177,8 @@ impl Frame {
         above
     }
 
-    /// Goes on after the frames above it were discarded: what they gave back is not collected here.
+    /// Goes on after the frames above were discarded: events that they gave back are not collected
+    /// here.
     pub(super) fn uncover(&mut self) {
         self.shared = self.shared_from_now();
     }
@@ -193,7 +194,7 @@ impl Frame {
             .collect()
     }
 
-    /// Moves here what an aggregate had pending, to be given back if the frame is discarded.
+    /// Moves the pending events of an aggregate here, to be given back if the frame is discarded.
     pub(super) fn take_from(&mut self, list: &Arc<PendingList>) {
         list.mark_seen();
         let events = std::mem::take(&mut *list.lock());
@@ -216,7 +217,7 @@ impl Frame {
         self.doubtful |= self.has_events();
     }
 
-    /// Whether the frame below has to count a failure as its own, once this one is discarded.
+    /// True if the frame below has to count a failure as its own, once this one is discarded.
     pub(super) fn hands_down_failure(&self, from_above: bool) -> bool {
         self.opener == Opener::Library && (self.failed || from_above)
     }
@@ -266,7 +267,7 @@ impl Frame {
         Ok(())
     }
 
-    /// Visits what is unflushed.
+    /// Visits the unflushed events.
     pub(super) fn for_each_unflushed(&self, visit: &mut impl FnMut(&RaisedEvent)) {
         self.held.iter().for_each(|held| visit(&held.event));
         for Shared { list, since } in &self.shared {
@@ -277,7 +278,7 @@ impl Frame {
         }
     }
 
-    /// Visits what is in the outbox because it was written here.
+    /// Visits the events that are in the outbox because they were written here.
     pub(super) fn for_each_new(&self, visit: &mut impl FnMut(&RaisedEvent)) {
         self.written
             .iter()
@@ -285,15 +286,15 @@ impl Frame {
             .for_each(|written| visit(&written.held.event));
     }
 
-    /// Visits what is in the outbox.
+    /// Visits the events that are in the outbox.
     pub(super) fn for_each_written(&self, visit: &mut impl FnMut(&RaisedEvent)) {
         self.written
             .iter()
             .for_each(|written| visit(&written.held.event));
     }
 
-    /// Notes that a flush has what is unflushed: should its outcome stay unclear, the next one has
-    /// to reckon with it.
+    /// Notes that a flush has the unflushed events: if its outcome stays unclear, the next flush
+    /// counts them as perhaps known.
     pub(super) fn mark_offered(&mut self) {
         self.held
             .iter_mut()
@@ -331,7 +332,7 @@ impl Frame {
         }
     }
 
-    /// What was written within `ended` is written within `below` now: the savepoint was released.
+    /// Moves what was written within `ended` to `below`: the savepoint was released.
     pub(super) fn rewrite(&mut self, ended: FrameId, below: FrameId) {
         for written in self
             .written
@@ -349,7 +350,7 @@ impl Frame {
         });
     }
 
-    /// What was written within `ended` is unflushed again: the savepoint was rolled back.
+    /// Marks what was written within `ended` as unflushed: the savepoint was rolled back.
     pub(super) fn unwrite(&mut self, ended: FrameId) {
         let undone = self
             .written
@@ -357,8 +358,7 @@ impl Frame {
         self.held.extend(undone.map(|written| written.held));
     }
 
-    /// What was numbered by a save within `ended` has no number any more: the savepoint was rolled
-    /// back.
+    /// Removes the numbers that a save within `ended` gave: the savepoint was rolled back.
     pub(super) fn unnumber(&mut self, ended: FrameId) {
         self.for_each_numbering(|numbering| {
             if matches!(numbering, Numbering::Given { within, .. } if *within == ended.0) {
@@ -367,8 +367,8 @@ impl Frame {
         });
     }
 
-    /// Visits the numbers of what was moved here. What is still with its aggregate belongs to the
-    /// top frame alone, and loses its number with that frame.
+    /// Visits the numbers of the events that were moved here. An event that is still with its
+    /// aggregate belongs to the top frame alone, and loses its number with that frame.
     fn for_each_numbering(&mut self, mut visit: impl FnMut(&mut Numbering)) {
         let written = self.written.iter_mut().map(|written| &mut written.held);
         self.held
@@ -377,7 +377,7 @@ impl Frame {
             .for_each(|held| visit(&mut held.event.numbering));
     }
 
-    /// Takes over what a released savepoint held.
+    /// Takes over the events of a released savepoint.
     pub(super) fn absorb(&mut self, child: Self) {
         self.held.extend(child.held);
         self.written.extend(child.written);
@@ -385,7 +385,7 @@ impl Frame {
         self.shared = child.shared;
     }
 
-    /// Gives back what was collected and forgets the rest: none of it happened.
+    /// Gives collected events back to their aggregates and drops the rest.
     pub(super) fn discarded(self) {
         for Shared { list, .. } in &self.shared {
             list.mark_seen();

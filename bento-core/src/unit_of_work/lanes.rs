@@ -8,8 +8,8 @@ use std::num::NonZeroU16;
 use super::error::TenantOfAggregate;
 use crate::envelope::Envelope;
 
-/// The tenants of the aggregates of a unit of work. It stays empty with one lane, where the tenant
-/// moves nothing.
+/// The tenants of the aggregates of a unit of work. It stays empty with one lane, where tenants do
+/// not choose a shard.
 pub(super) struct TenantOfEach {
     lanes: NonZeroU16,
     tenants: HashMap<(Cow<'static, str>, String), String>,
@@ -36,7 +36,7 @@ impl TenantOfEach {
             .or_insert_with(|| tenant.to_owned());
     }
 
-    /// Notes the tenant of an event, or says which rule it breaks.
+    /// Notes the tenant of an event, or returns the rule that the event breaks.
     pub(super) fn add(&mut self, envelope: &Envelope) -> Result<(), Box<TenantOfAggregate>> {
         if !self.matters() || !envelope.is_ordered() {
             return Ok(());

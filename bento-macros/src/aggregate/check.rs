@@ -1,4 +1,4 @@
-//! Which field is the id, which the pending events, and what the aggregate is called.
+//! Checks of an aggregate: its id, its version, its pending events, its name.
 
 use proc_macro2::{Ident, Span};
 use syn::ext::IdentExt;
@@ -9,15 +9,15 @@ use crate::case::{is_lower_snake, pascal, snake};
 use crate::diagnostics::{Errors, list, near_match};
 use crate::syntax;
 
-/// What fits the column that carries an aggregate type.
+/// The most characters of the column that carries an aggregate type.
 const TYPE_LENGTH_MAX: usize = 128;
 
-/// An aggregate with every question answered, as far as there was an answer.
+/// A checked aggregate. Parts with an error are missing.
 pub(super) struct Checked<'a> {
     pub(super) aggregate: &'a Aggregate<'a>,
-    /// Names of the fields that identify it; none where there is an error about it.
+    /// The names of the fields of the id; empty where there is an error about the id.
     pub(super) id: Vec<&'a Ident>,
-    /// The field that counts its events.
+    /// The field that counts the events.
     pub(super) version: Option<&'a AggregateField<'a>>,
     /// The field of type `PendingEvents`; `None` where there is an error about it.
     pub(super) pending: Option<&'a AggregateField<'a>>,
@@ -25,16 +25,15 @@ pub(super) struct Checked<'a> {
     pub(super) event_enum: Ident,
     /// Each event once.
     pub(super) events: Vec<Listed<'a>>,
-    /// True if its list of events is missing or has an error, so that nothing is known of what it
-    /// raises.
+    /// True if the list of events is missing or has an error: the events are unknown then.
     pub(super) raises_anything: bool,
-    /// True if there is an error about any part of it.
+    /// True if there is an error about any part of the aggregate.
     pub(super) is_faulty: bool,
 }
 
 impl Checked<'_> {
-    /// True unless it is generic, or no struct with named fields: then there is an error about
-    /// that.
+    /// True if the aggregate is a struct with named fields and without generics; anything else has
+    /// an error.
     pub(super) fn has_a_type(&self) -> bool {
         self.aggregate.fields.is_some() && self.aggregate.head.generics.params.is_empty()
     }
@@ -45,7 +44,7 @@ pub(super) struct Listed<'a> {
     pub(super) cfgs: &'a [Attribute],
     pub(super) path: &'a Path,
     pub(super) variant: &'a Ident,
-    /// Its place in the list.
+    /// The place in the list.
     pub(super) position: usize,
 }
 

@@ -1,4 +1,4 @@
-//! The tokens of the events of an aggregate: their enum, and who may raise them.
+//! The tokens of the events of an aggregate: their enum, and the aggregate's right to raise them.
 //!
 //! A name that an expansion binds is one that no constant and no type of the user's module has.
 
@@ -121,8 +121,8 @@ fn clone_impl(checked: &Checked) -> TokenStream {
     }
 }
 
-/// There where all events can be compared. A bound on a type without parameters would have to be
-/// true, unless it speaks of every lifetime.
+/// Implemented if all events can be compared. The bound names every lifetime: rustc accepts a
+/// bound on a type without parameters only if it holds, or if it has a lifetime of its own.
 fn partial_eq_impl(checked: &Checked) -> TokenStream {
     let private = checked.aggregate.attribute.private();
     let event_enum = &checked.event_enum;

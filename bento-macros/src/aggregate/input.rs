@@ -1,4 +1,4 @@
-//! What the user wrote, as this macro understands it.
+//! The attribute and the item as `#[aggregate]` understands them.
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::quote_spanned;
@@ -26,7 +26,7 @@ const FIELD_GRAMMAR: Grammar = Grammar {
 
 const EVENTS_FORM: &str = "events(OrderCreated, OrderPaid)";
 
-/// The types of a primary key that SeaORM takes for none that the database counts.
+/// The types of a primary key that SeaORM does not let the database count.
 const NOT_COUNTED: [&str; 2] = ["String", "Uuid"];
 
 /// `#[aggregate(…)]`.
@@ -77,7 +77,7 @@ pub(super) struct AggregateField<'a> {
     pub(super) marked_version: Option<&'a Attribute>,
     /// `#[aggregate(events)]`, and its place.
     pub(super) marked_events: Option<&'a Attribute>,
-    /// True if the list of events stands here, of which there is an error then.
+    /// True if the list of events stands here, which is an error.
     pub(super) lists_events: bool,
     /// `#[sea_orm(primary_key)]`.
     pub(super) is_primary_key: bool,
@@ -85,7 +85,7 @@ pub(super) struct AggregateField<'a> {
     pub(super) is_counted: bool,
     /// `#[sea_orm(ignore)]`.
     pub(super) is_ignored: bool,
-    /// True if its type is called `PendingEvents`.
+    /// True if the type is called `PendingEvents`.
     pub(super) is_pending: bool,
 }
 
@@ -143,7 +143,7 @@ impl AggregateAttribute {
         Ok(())
     }
 
-    /// Reads another form of list too, so that nothing is said about the events in it.
+    /// Reads a list in another form too, so that its events have no errors of their own.
     fn parse_events(
         &mut self,
         key: &Ident,
@@ -168,7 +168,7 @@ impl AggregateAttribute {
     }
 }
 
-/// The known key that `key` is, or was probably meant to be; of the latter there is an error then.
+/// The known key that `key` is, or was probably meant to be, which is an error.
 fn meant(key: &Ident, errors: &mut Errors) -> syn::Result<&'static str> {
     let name = key.to_string();
     if let Some(known) = GRAMMAR.keys.iter().find(|known| **known == name) {
@@ -222,7 +222,7 @@ impl syn::parse::Parse for Fieldset {
 }
 
 impl NamedEvent {
-    /// The events of a list, and whether those are all.
+    /// The events of a list; `false` if one of them was not understood.
     fn parse_list(tokens: TokenStream, errors: &mut Errors) -> syn::Result<(Vec<Self>, bool)> {
         let mut is_whole = true;
         let list = |input: ParseStream| {
@@ -286,7 +286,7 @@ impl NamedEvent {
 }
 
 impl<'a> Aggregate<'a> {
-    /// `None` if the item is none that could be an aggregate.
+    /// `None` if the item is not a struct, an enum or a union.
     pub(super) fn parse(
         attribute: &'a AggregateAttribute,
         item: &'a Item,
@@ -406,7 +406,7 @@ impl<'a> AggregateField<'a> {
         Some(parsed)
     }
 
-    /// True if it keeps the pending events, by its mark or by its type.
+    /// True if the field keeps the pending events, by its mark or by its type.
     pub(super) fn keeps_events(&self) -> bool {
         self.is_pending || self.marked_events.is_some()
     }
@@ -453,7 +453,7 @@ impl<'a> AggregateField<'a> {
         if is_marked || faulty.is_empty() {
             return;
         }
-        // What was probably meant, so that nothing is said to be missing.
+        // The probable meaning: no further error about a missing mark.
         let meant = if means_version {
             &mut self.marked_version
         } else {

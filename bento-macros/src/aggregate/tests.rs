@@ -82,7 +82,7 @@ fn a_table_name_that_is_no_stable_name_is_refused() {
 }
 
 #[test]
-fn a_model_is_told_the_order_of_its_attributes_and_its_copy_is_not_told_again() {
+fn the_order_of_attributes_is_reported_at_the_model_alone() {
     let expansion = |name: TokenStream| {
         let item = quote! {
             #[sea_orm(table_name = "orders")]

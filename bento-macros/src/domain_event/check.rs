@@ -1,4 +1,4 @@
-//! Rules that need more than one key to be looked at.
+//! Checks of an event that need more than one key.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use super::{history, payload};
 use crate::case::is_lower_snake;
 use crate::diagnostics::Errors;
 
-/// What fits the columns and broker names that carry a schema.
+/// The most characters of the columns and broker names that carry a schema.
 const SCHEMA_LENGTH_MAX: usize = 128;
 
 pub(super) fn check(event: &Event, errors: &mut Errors) {
@@ -49,7 +49,7 @@ fn check_schema(event: &Event, errors: &mut Errors) {
         errors.at(
             schema.value.span(),
             format_args!(
-                "`{name}` is no schema: write `lower.dotted_snake`, what it is about and what \
+                "invalid schema name `{name}`: write `lower.dotted_snake`, what it is about and what \
                  happened, as in `order.created`"
             ),
         );
@@ -136,7 +136,7 @@ fn check_versions(event: &Event, errors: &mut Errors) -> bool {
     true
 }
 
-/// Far beyond what an event lives to see; the history is looked at version by version.
+/// More versions than any event has; the history is checked version by version.
 const VERSION_MAX: u32 = 10_000;
 
 /// Every step from the oldest readable version on says what it changed.

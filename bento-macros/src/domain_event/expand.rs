@@ -8,7 +8,8 @@ use syn::spanned::Spanned;
 use syn::{Attribute, ItemStruct};
 
 use super::check::{covered_steps, missing_step};
-use super::input::{Event, EventAttribute, EventField};
+use super::field::EventField;
+use super::input::{Event, EventAttribute};
 use super::serde_attrs;
 use crate::door::declaration;
 use crate::keyed::Keyed;
@@ -263,7 +264,7 @@ fn fingerprint(event: &Event) -> u64 {
     })
 }
 
-/// What may be done with the event besides reading it.
+/// The markers of the operations that the event has besides reading.
 ///
 /// Each implementation takes for granted what the one of `DomainEvent` has to prove, so that a
 /// bound that does not hold is reported once.
@@ -289,7 +290,7 @@ fn marker_impls(event: &Event) -> TokenStream {
     }
 }
 
-/// No aggregate raises it, and who tries is told why.
+/// The implementations that explain to the caller why no aggregate raises the event.
 fn unraisable(private: &TokenStream, ident: &syn::Ident, condition: &TokenStream) -> TokenStream {
     quote! {
         #[automatically_derived]

@@ -4,7 +4,8 @@
 use syn::ext::IdentExt;
 use syn::{Expr, ExprLit, Lit, LitStr};
 
-use super::input::{Event, EventField, Renamed};
+use super::field::{EventField, Renamed};
+use super::input::Event;
 use super::payload::{is_optional, reads_as_absent};
 use crate::case::rename_field;
 use crate::diagnostics::Errors;

@@ -3,6 +3,7 @@
 mod check;
 mod expand;
 mod fallback;
+mod field;
 mod history;
 mod input;
 mod payload;

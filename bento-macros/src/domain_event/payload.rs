@@ -5,7 +5,8 @@ use quote::ToTokens;
 use syn::Type;
 use syn::ext::IdentExt;
 
-use super::input::{Event, EventField};
+use super::field::EventField;
+use super::input::Event;
 use crate::case::can_rename_field;
 use crate::diagnostics::Errors;
 use crate::syntax;

@@ -236,7 +236,7 @@ mod tests {
             ),
             (
                 r#"{"transient": {"base": "soon"}}"#,
-                "`soon` is no duration",
+                "invalid duration `soon`",
             ),
         ] {
             let refused = read(json).unwrap_err();

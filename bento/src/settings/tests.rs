@@ -211,7 +211,7 @@ other = { kind = "natz" }
             bento.toml:4: `relay.batch`: expected a whole number, found a text
             bento.toml:5: `relay.workers`: -1 is out of range
             bento.toml:6: `relay.turn`: expected a duration as in "30s" or "1h30m", found a whole number
-            bento.toml:7: `relay.lease`: `10 parsecs` is no duration: write whole numbers with a unit of d, h, m, s or ms, as in `30s` or `1h30m`
+            bento.toml:7: `relay.lease`: invalid duration `10 parsecs`: write whole numbers with a unit of d, h, m, s or ms, as in `30s` or `1h30m`
             bento.toml:8: `relay.lanes[1]`: expected a whole number, found a text
             bento.toml:9: `relay.retry` is none of `default`, `aggressive`, `patient`, `once`; did you mean `patient`?
             bento.toml:11: `relay.circuit.failure_threshold`: the number is out of range
@@ -219,7 +219,7 @@ other = { kind = "natz" }
             bento.toml:15: `publishers.audit`: its name is no kind of publisher, so it needs a `kind`: `console`, `memory`, `http`, `kafka`, `nats`, `rabbitmq`, `redis`
             bento.toml:16: `publishers.console.format` is none of `text`, `json`; did you mean `text`?
             bento.toml:17: `publishers.other.kind` is none of `console`, `memory`, `http`, `kafka`, `nats`, `rabbitmq`, `redis`; did you mean `nats`?
-            BENTO_RELAY__DRAIN_TIMEOUT: `relay.drain_timeout`: `10` is no duration: write whole numbers with a unit of d, h, m, s or ms, as in `30s` or `1h30m`
+            BENTO_RELAY__DRAIN_TIMEOUT: `relay.drain_timeout`: invalid duration `10`: write whole numbers with a unit of d, h, m, s or ms, as in `30s` or `1h30m`
             BENTO_RELAY__LANES__FIRST: `relay.lanes`: bento.toml:8 says that this is a list, so there is nothing inside it
             BENTO_RELAY__POLL_IDLE__X: `relay.poll_idle`: bento.toml:10 says that this is a text, so there is nothing inside it"#]],
     );

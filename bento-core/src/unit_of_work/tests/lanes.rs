@@ -40,7 +40,7 @@ fn rule_of(refused: &FlushError) -> &TenantOfAggregate {
 }
 
 #[test]
-fn an_ordered_event_without_a_tenant_is_refused_with_its_aggregate_and_the_way_out() {
+fn an_ordered_event_without_a_tenant_is_refused_with_a_way_out() {
     let (unit_of_work, root) = raised(&[Some("acme"), None]);
     let refused = unit_of_work.flush(root, &several()).unwrap_err();
     assert!(
@@ -81,7 +81,7 @@ fn another_tenant_is_refused_after_a_flush_too() {
 }
 
 #[test]
-fn a_key_without_a_tenant_is_refused_and_an_event_without_order_is_not() {
+fn a_key_needs_a_tenant_and_an_event_without_order_does_not() {
     let (unit_of_work, root) = UnitOfWork::open();
     unit_of_work.scope_sync(|| raise_number(1));
     unit_of_work.flush(root, &several()).unwrap().done();

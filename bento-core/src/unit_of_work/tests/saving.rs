@@ -53,7 +53,7 @@ fn numbered(range: impl IntoIterator<Item = (u32, i64)>) -> Vec<(String, Option<
 }
 
 #[test]
-fn events_are_numbered_from_the_version_before_in_the_order_of_raising() {
+fn events_are_numbered_in_the_order_of_raising() {
     let (unit_of_work, root) = UnitOfWork::open();
     let mut meter = Meter::at(0);
     meter.count(1);
@@ -79,7 +79,7 @@ fn a_version_rises_by_one_without_events() {
 }
 
 #[test]
-fn what_is_raised_in_the_scope_and_never_saved_is_refused_at_the_flush() {
+fn an_event_of_an_unsaved_aggregate_is_refused_at_the_flush() {
     let (unit_of_work, root) = UnitOfWork::open();
     unit_of_work.scope_sync(|| Meter::at(0).count(1));
     let refused = unit_of_work.flush(root, &Sharding::default()).unwrap_err();
@@ -164,7 +164,7 @@ fn a_discarded_savepoint_takes_the_numbers_of_earlier_events_back() {
 }
 
 #[test]
-fn a_released_savepoint_leaves_version_and_numbers_to_the_frame_below() {
+fn a_released_savepoint_leaves_its_numbers_to_the_frame_below() {
     let (unit_of_work, root) = UnitOfWork::open();
     let mut meter = Meter::at(0);
     let child = push(&unit_of_work, root);

@@ -1,4 +1,4 @@
-//! What a flush makes of events, and what it refuses.
+//! The entries that a flush makes of events, and the events that it refuses.
 
 use std::time::Duration;
 
@@ -97,7 +97,7 @@ fn raise_as(id: Uuid, number: u32) {
 }
 
 #[test]
-fn a_repeated_id_is_written_once_and_another_event_with_it_refused() {
+fn a_repeated_id_is_written_once_and_a_clash_is_refused() {
     let (unit_of_work, root) = UnitOfWork::open();
     let id = Uuid::now_v7();
     unit_of_work.scope_sync(|| (raise_as(id, 1), raise_as(id, 1)));
@@ -185,7 +185,7 @@ fn a_scope_says_where_and_when_its_events_are_delivered() {
 }
 
 #[test]
-fn a_header_that_no_broker_may_be_sent_is_refused_and_the_event_stays() {
+fn an_unsendable_header_is_refused_and_the_event_stays() {
     for (name, value, why) in [
         (
             "x-note",
@@ -326,7 +326,7 @@ fn every_time_that_counts_from_the_raising_is_one_of_the_database() {
 }
 
 #[test]
-fn a_time_that_the_caller_gives_is_taken_as_it_is_and_moves_no_wait() {
+fn a_given_time_is_taken_as_it_is_and_moves_no_wait() {
     let (envelope, right) = raised_by_a_wrong_clock(TimeDelta::minutes(-5), |metadata| {
         metadata
             .with_occurred_at(DateTime::from_timestamp(1, 0).unwrap())
@@ -346,7 +346,7 @@ fn a_time_that_the_caller_gives_is_taken_as_it_is_and_moves_no_wait() {
 }
 
 #[test]
-fn what_a_table_could_not_hold_is_refused_with_its_event_and_its_line() {
+fn an_unstorable_value_is_refused_with_its_event_and_line() {
     let refusal = |change: fn(Metadata) -> Metadata| {
         let (unit_of_work, root) = UnitOfWork::open();
         unit_of_work.scope_sync(|| raise_with(Counted { number: 1 }, change).unwrap());

@@ -8,7 +8,8 @@ use syn::spanned::Spanned;
 use syn::{Expr, ExprLit, Ident, Lit};
 
 use super::super::check::covered_steps;
-use super::super::input::{Added, Event, EventField};
+use super::super::field::{Added, EventField};
+use super::super::input::Event;
 use super::super::serde_attrs;
 use crate::fragment::parenthesised;
 use crate::syntax::{respan, ungrouped};

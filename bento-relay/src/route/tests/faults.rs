@@ -44,7 +44,7 @@ fn everything_that_cannot_be_read_is_said_at_once_with_its_path() {
             rules[0].when.all[0].payload.total.gtt: unknown operator `gtt`: the operators are `eq`, `ne`, `gt`, `gte`, `lt`, `lte`, `in`, `nin`, `exists`
             rules[0].when.all[1]: expected a table, found a number
             rules[0].to: expected a list, found a number
-            rules[0].delay: `soon` is no duration: write whole numbers with a unit of d, h, m, s or ms, as in `30s` or `1h30m`
+            rules[0].delay: invalid duration `soon`: write whole numbers with a unit of d, h, m, s or ms, as in `30s` or `1h30m`
             rules[1]: `name` is missing
             rules[1].when: a condition says something: write `all`, `any`, `not` or a path as in "payload.total"
             rules[1].strategy: `some` is neither `best-effort` nor `all-or-nothing`
