@@ -1,7 +1,7 @@
 //! From an old payload to the current struct: field history compiled by the macro, and hand-written steps.
 //!
-//! Field history works on raw fields: a field that no step touches is neither parsed nor rounded on its way, so a
-//! 128-bit integer arrives as it was stored.
+//! Field history gives fields other names while serde reads them: a value is read once, from the bytes that were stored, so a
+//! 128-bit integer arrives as it was.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -15,6 +15,7 @@ pub(crate) use self::fields::RawFields;
 use crate::event::{DomainEvent, EventDescriptor, Superseded};
 
 mod fields;
+mod forward;
 
 /// A hand-written step from an earlier version of an event to this one.
 ///
@@ -164,10 +165,7 @@ impl UpcastFault {
 /// Decodes a payload of an earlier version by field history alone.
 #[doc(hidden)]
 pub fn decode_by_history<E: DomainEvent>(version: u32, payload: &[u8]) -> Result<E, UpcastFault> {
-    match RawFields::brought_forward(payload, version, E::HISTORY) {
-        Ok(fields) => fields.deserialize(),
-        Err(fault) => Err(fault),
-    }
+    forward::read(payload, version, E::HISTORY)
 }
 
 /// Decodes a payload of an earlier version through the typed step, or by field history if it is younger than that.
@@ -194,7 +192,7 @@ pub fn raw_default<T: Serialize>(value: &T) -> Result<Box<RawValue>, serde_json:
 pub fn raw_default_within<T: Serialize>(holder: &T) -> Result<Box<RawValue>, serde_json::Error> {
     let holder = raw_default(holder)?;
     let fields: RawFields<'_> = serde_json::from_str(holder.get())?;
-    let value = fields.into_borrowed().next().map(|(_, value)| value.to_owned());
+    let value = fields.into_fields().next().map(|(_, value)| value.to_owned());
     Ok(value.unwrap_or_else(|| RawValue::NULL.to_owned()))
 }
 

@@ -101,7 +101,7 @@ impl Rewrite {
     /// The payload, transformed.
     fn apply(&self, payload: &[u8]) -> Result<Vec<u8>, String> {
         let split = RawFields::split(payload).map_err(|_| "the payload is no JSON object".to_owned())?;
-        let mut fields: Fields<'_> = split.into_borrowed().map(|(name, value)| (name, Part::Raw(value))).collect();
+        let mut fields: Fields<'_> = split.into_fields().map(|(name, value)| (name, Part::Raw(value))).collect();
         if !self.include.is_empty() {
             let paths: Vec<&[String]> = self.include.iter().map(Vec::as_slice).collect();
             fields = keep(fields, &paths);
@@ -177,7 +177,7 @@ impl<'a> Part<'a> {
     fn open(&mut self) -> Option<&mut Fields<'a>> {
         if let Self::Raw(raw) = self {
             let split = raw.get().starts_with('{').then(|| RawFields::split(raw.get().as_bytes()).ok())??;
-            *self = Self::Object(split.into_borrowed().map(|(name, value)| (name, Part::Raw(value))).collect());
+            *self = Self::Object(split.into_fields().map(|(name, value)| (name, Part::Raw(value))).collect());
         }
         match self {
             Self::Object(fields) => Some(fields),

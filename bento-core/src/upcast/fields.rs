@@ -4,16 +4,13 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::value::CowStrDeserializer;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Step, UpcastFault};
-use crate::codec::fault_path;
-use crate::event::DomainEvent;
+use super::UpcastFault;
 
 /// The fields of a JSON object in their order.
-pub(crate) struct RawFields<'a>(Vec<(Cow<'a, str>, Cow<'a, RawValue>)>);
+pub(crate) struct RawFields<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> RawFields<'a> {
     /// Takes the object apart without reading the values.
@@ -21,65 +18,9 @@ impl<'a> RawFields<'a> {
         serde_json::from_slice(payload).map_err(|source| UpcastFault::new(None, source))
     }
 
-    /// Takes an object of an earlier version apart, and goes through the steps since.
-    pub(crate) fn brought_forward(payload: &'a [u8], version: u32, history: &[Step]) -> Result<Self, UpcastFault> {
-        let mut fields = Self::split(payload)?;
-        for step in history.iter().filter(|step| step.to > version) {
-            fields.apply(step)?;
-        }
-        Ok(fields)
-    }
-
-    /// The fields as they stand in the payload, without those an upcaster added.
-    pub(crate) fn into_borrowed(self) -> impl Iterator<Item = (Cow<'a, str>, &'a RawValue)> {
-        self.0.into_iter().filter_map(|(name, value)| match value {
-            Cow::Borrowed(value) => Some((name, value)),
-            Cow::Owned(_) => None,
-        })
-    }
-
-    /// Does what one version changed: removals first, then renames all at once, then additions.
-    ///
-    /// The order lets a version give a freed name to another field. A field that is there keeps its value over a
-    /// default.
-    pub(crate) fn apply(&mut self, step: &Step) -> Result<(), UpcastFault> {
-        self.0.retain(|(name, _)| !step.removed.contains(&name.as_ref()));
-        for (name, _) in &mut self.0 {
-            if let Some((_, to)) = step.renamed.iter().find(|(from, _)| from == name) {
-                *name = Cow::Borrowed(to);
-            }
-        }
-        for addition in step.added {
-            if !self.0.iter().any(|(name, _)| name == addition.name) {
-                let value =
-                    (addition.default)().map_err(|source| UpcastFault::new(Some(addition.name.to_owned()), source))?;
-                self.0.push((Cow::Borrowed(addition.name), Cow::Owned(value)));
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads the fields as an `E`.
-    pub(crate) fn deserialize<E: DomainEvent>(&self) -> Result<E, UpcastFault> {
-        let mut reading = None;
-        let walk = Walk { fields: &self.0, next: 0, reading: &mut reading };
-        match E::deserialize(walk) {
-            Ok(event) => Ok(event),
-            Err(source) => Err(self.fault(reading, source)),
-        }
-    }
-
-    fn fault(&self, reading: Option<usize>, source: serde_json::Error) -> UpcastFault {
-        UpcastFault::new(self.path(reading, &source), source)
-    }
-
-    fn path(&self, reading: Option<usize>, source: &serde_json::Error) -> Option<String> {
-        let (name, value) = self.0.get(reading?)?;
-        Some(match fault_path(value.get().as_bytes(), source) {
-            Some(below) if below.starts_with('[') => format!("{name}{below}"),
-            Some(below) => format!("{name}.{below}"),
-            None => name.clone().into_owned(),
-        })
+    /// The fields as they stand in the payload.
+    pub(crate) fn into_fields(self) -> impl Iterator<Item = (Cow<'a, str>, &'a RawValue)> {
+        self.0.into_iter()
     }
 }
 
@@ -95,10 +36,9 @@ impl<'de> Deserialize<'de> for RawFields<'de> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut fields: Vec<(Cow<'de, str>, Cow<'de, RawValue>)> =
-                    Vec::with_capacity(map.size_hint().unwrap_or(8));
+                let mut fields = Vec::with_capacity(map.size_hint().unwrap_or(8));
                 while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
-                    fields.push((name, Cow::Borrowed(value)));
+                    fields.push((name, value));
                 }
                 Ok(RawFields(fields))
             }
@@ -109,7 +49,7 @@ impl<'de> Deserialize<'de> for RawFields<'de> {
 }
 
 /// A key, borrowed from the payload unless it holds an escape.
-struct Name<'a>(Cow<'a, str>);
+pub(super) struct Name<'a>(pub(super) Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Name<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -132,52 +72,5 @@ impl<'de> Deserialize<'de> for Name<'de> {
         }
 
         deserializer.deserialize_str(Text)
-    }
-}
-
-/// Hands the fields to serde one by one and remembers which one it is reading, for the error.
-struct Walk<'de, 'r> {
-    fields: &'de [(Cow<'de, str>, Cow<'de, RawValue>)],
-    next: usize,
-    reading: &'r mut Option<usize>,
-}
-
-impl<'de> Deserializer<'de> for Walk<'de, '_> {
-    type Error = serde_json::Error;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-        visitor.visit_map(self)
-    }
-
-    serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
-        unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
-    }
-}
-
-impl<'de> MapAccess<'de> for Walk<'de, '_> {
-    type Error = serde_json::Error;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Self::Error> {
-        *self.reading = None;
-        match self.fields.get(self.next) {
-            None => Ok(None),
-            Some((name, _)) => seed.deserialize(CowStrDeserializer::new(Cow::Borrowed(name.as_ref()))).map(Some),
-        }
-    }
-
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Self::Error> {
-        let Some((_, value)) = self.fields.get(self.next) else {
-            return Err(serde_json::Error::custom("a value was asked for before its key"));
-        };
-        *self.reading = Some(self.next);
-        self.next += 1;
-        let value = seed.deserialize(value.as_ref())?;
-        *self.reading = None;
-        Ok(value)
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.fields.len() - self.next)
     }
 }
