@@ -47,8 +47,13 @@ impl Meter {
     pub async fn of(pool: &PgPool) -> Result<Self> {
         let sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()";
         let sessions: Vec<i32> = sqlx::query_scalar(sql).fetch_all(pool).await?;
+        Ok(Self::of_sessions(sessions))
+    }
+
+    /// Of these processes or threads of a server; of none for a database that works in this process.
+    pub fn of_sessions(sessions: Vec<i32>) -> Self {
         let here = sessions.iter().all(|session| session_time(*session).is_some());
-        Ok(Self { sessions: here.then_some(sessions) })
+        Self { sessions: here.then_some(sessions) }
     }
 
     /// Begins to measure.
