@@ -1,4 +1,4 @@
-//! The cost of a piece of work: its time, and the processor time of this process and of the
+//! What a piece of work costs: the time it takes, and the processor time of this process and of the
 //! database's sessions.
 //!
 //! The time on the clock is what a user waits for. The processor time is what is left of it when
@@ -42,19 +42,25 @@ pub struct Running<'a> {
 }
 
 impl Meter {
-    /// The processor time of all sessions that are open in the pool's database now.
+    /// Of all sessions that are open in the pool's database now.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn of(pool: &PgPool) -> Result<Self> {
         let sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()";
         let sessions: Vec<i32> = sqlx::query_scalar(sql).fetch_all(pool).await?;
+        Ok(Self::of_sessions(sessions))
+    }
+
+    /// Of these processes or threads of a server; of none for a database that works in this
+    /// process.
+    pub fn of_sessions(sessions: Vec<i32>) -> Self {
         let here = sessions
             .iter()
             .all(|session| session_time(*session).is_some());
-        Ok(Self {
+        Self {
             sessions: here.then_some(sessions),
-        })
+        }
     }
 
     /// Begins to measure.

@@ -35,8 +35,8 @@ const UNITS: [(&str, u128); 7] = [
 /// A text that is not a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "invalid duration `{text}`: write whole numbers with a unit of d, h, m, s or ms, as in `30s` or \
-     `1h30m`"
+    "invalid duration `{text}`: write whole numbers with a unit of d, h, m, s or ms, as in `30s` \
+     or `1h30m`"
 )]
 pub struct DurationError {
     text: String,

@@ -6,11 +6,13 @@ use serde::Serialize;
 pub use self::error::{DecodeError, UpcastFault};
 pub use self::fields::RawFields;
 use self::finite::Finite;
+pub(crate) use self::forward::read_forward;
 pub use self::history::{Addition, Step};
 
 mod error;
 mod fields;
 mod finite;
+mod forward;
 mod history;
 mod path;
 

@@ -1,8 +1,8 @@
 //! From an old payload to the current struct: field history compiled by the macro, and hand-written
 //! steps.
 //!
-//! Field history works on raw fields: a field that no step touches is neither parsed nor rounded on
-//! its way, so a 128-bit integer arrives as it was stored.
+//! Field history gives fields other names while serde reads them: a value is read once, from the
+//! bytes that were stored, so a 128-bit integer arrives as it was.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use crate::codec;
 use crate::event::{DomainEvent, EventDescriptor, Superseded};
-use crate::payload::{self, RawFields, UpcastFault};
+use crate::payload::{self, RawFields, UpcastFault, read_forward};
 
 /// A hand-written step from an earlier version of an event to this one.
 ///
@@ -120,10 +120,7 @@ impl<E: Superseded> OlderVersion for E {
 /// Decodes a payload of an earlier version by field history alone.
 #[doc(hidden)]
 pub fn decode_by_history<E: DomainEvent>(version: u32, payload: &[u8]) -> Result<E, UpcastFault> {
-    match RawFields::brought_forward(payload, version, E::HISTORY) {
-        Ok(fields) => fields.deserialize(),
-        Err(fault) => Err(fault),
-    }
+    read_forward(payload, version, E::HISTORY)
 }
 
 /// Decodes a payload of an earlier version through the typed step, or by field history if it is
@@ -153,7 +150,7 @@ pub fn raw_default_within<T: Serialize>(holder: &T) -> Result<Box<RawValue>, ser
     let holder = raw_default(holder)?;
     let fields: RawFields<'_> = serde_json::from_str(holder.get())?;
     let value = fields
-        .into_borrowed()
+        .into_fields()
         .next()
         .map(|(_, value)| value.to_owned());
     Ok(value.unwrap_or_else(|| RawValue::NULL.to_owned()))

@@ -1,5 +1,5 @@
-//! The facts by which back ends differ: codes of errors, sessions, schemas, what ends a transaction.
-//! Their SQL is in [`dialect`](crate::dialect).
+//! The facts by which back ends differ: codes of errors, sessions, schemas, what ends a
+//! transaction. Their SQL is in [`dialect`](crate::dialect).
 #![cfg_attr(
     not(all(feature = "postgres", feature = "mysql", feature = "sqlite")),
     allow(dead_code, reason = "each back end uses its own part")

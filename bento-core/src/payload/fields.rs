@@ -9,22 +9,20 @@ use serde_json::value::RawValue;
 
 /// The fields of a JSON object in their order. For the crates of Bento.
 #[derive(Debug)]
-pub struct RawFields<'a>(pub(super) Vec<(Cow<'a, str>, Cow<'a, RawValue>)>);
+pub struct RawFields<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> RawFields<'a> {
     /// Takes the object apart without reading the values.
+    ///
     /// # Errors
     /// The payload is not a JSON object.
     pub fn split(payload: &'a [u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(payload)
     }
 
-    /// The fields as they stand in the payload, without those an upcaster added.
-    pub fn into_borrowed(self) -> impl Iterator<Item = (Cow<'a, str>, &'a RawValue)> {
-        self.0.into_iter().filter_map(|(name, value)| match value {
-            Cow::Borrowed(value) => Some((name, value)),
-            Cow::Owned(_) => None,
-        })
+    /// The fields as they stand in the payload.
+    pub fn into_fields(self) -> impl Iterator<Item = (Cow<'a, str>, &'a RawValue)> {
+        self.0.into_iter()
     }
 }
 
@@ -40,12 +38,11 @@ impl<'de> Deserialize<'de> for RawFields<'de> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut fields: Vec<(Cow<'de, str>, Cow<'de, RawValue>)> =
-                    Vec::with_capacity(map.size_hint().unwrap_or(8));
+                let mut fields = Vec::with_capacity(map.size_hint().unwrap_or(8));
                 while let Some((Name(name), value)) =
                     map.next_entry::<Name<'de>, &'de RawValue>()?
                 {
-                    fields.push((name, Cow::Borrowed(value)));
+                    fields.push((name, value));
                 }
                 Ok(RawFields(fields))
             }
@@ -56,7 +53,7 @@ impl<'de> Deserialize<'de> for RawFields<'de> {
 }
 
 /// A key, borrowed from the payload unless it holds an escape.
-struct Name<'a>(Cow<'a, str>);
+pub(super) struct Name<'a>(pub(super) Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Name<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -49,7 +49,7 @@ fn part_holding(value: &[u8], at: usize) -> Option<(String, &[u8], usize)> {
     match value.trim_ascii_start().first()? {
         b'{' => RawFields::split(value)
             .ok()?
-            .into_borrowed()
+            .into_fields()
             .find_map(|(name, part)| {
                 holding(part).map(|start| (name.into_owned(), part.get().as_bytes(), start))
             }),

@@ -71,6 +71,56 @@ fn a_fault_in_an_old_payload_names_its_field() {
     );
 }
 
+/// Reads a number and is written as a text.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Written(#[allow(dead_code)] u8);
+
+impl Serialize for Written {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("written")
+    }
+}
+
+#[domain_event(schema = "list.renamed", version = 2)]
+#[derive(Clone, Debug)]
+#[allow(dead_code)]
+pub struct ListRenamed {
+    #[event(renamed_from = "item", since = 2)]
+    pub lines: Vec<BTreeMap<String, u8>>,
+    #[event(since = 2, default = BTreeMap::from([("a".to_owned(), vec![Written(1)])]))]
+    pub more: BTreeMap<String, Vec<Written>>,
+}
+
+fn fault_of_list(payload: &str) -> (Option<String>, String) {
+    match codec::decode::<ListRenamed>("list.renamed", 1, payload.as_bytes()) {
+        Err(DecodeError::Malformed { path, source, .. }) => (path, source.to_string()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_fault_below_a_renamed_field_has_its_path_and_its_place() {
+    let fault = fault_of_list("{\"items\": 1,\n \"\\u0069tem\": [{\"a\": 1},\n {\"a\": \"x\"}]}");
+    let text = r#"invalid type: string "x", expected u8 at line 3 column 10"#;
+    assert_eq!(fault, (Some("lines[1].a".to_owned()), text.to_owned()));
+    assert_eq!(
+        fault_of_list(r#"{"item":[{"a":1}"#).0,
+        None,
+        "text that is no JSON has no place \
+                                                              in it"
+    );
+    assert_eq!(fault_of_list(r#"{"item":[],"more":{}} x"#).0, None);
+}
+
+#[test]
+fn a_default_that_its_field_cannot_read_is_named() {
+    let text = r#"invalid type: string "written", expected u8 at line 1 column 15"#;
+    assert_eq!(
+        fault_of_list(r#"{"item":[]}"#),
+        (Some("more.a[0]".to_owned()), text.to_owned())
+    );
+}
+
 #[domain_event(schema = "rest.kept", version = 2)]
 #[derive(Clone, Debug)]
 pub struct RestKept {

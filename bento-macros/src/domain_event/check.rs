@@ -49,8 +49,8 @@ fn check_schema(event: &Event, errors: &mut Errors) {
         errors.at(
             schema.value.span(),
             format_args!(
-                "invalid schema name `{name}`: write `lower.dotted_snake`, what it is about and what \
-                 happened, as in `order.created`"
+                "invalid schema name `{name}`: write `lower.dotted_snake`, what it is about and \
+                 what happened, as in `order.created`"
             ),
         );
     } else if name.len() > SCHEMA_LENGTH_MAX {

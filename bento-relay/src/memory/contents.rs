@@ -26,7 +26,8 @@ pub(super) struct Contents {
     pub(super) discarded: Vec<DiscardedLetter>,
     pub(super) shards: BTreeMap<ShardId, Shard>,
     paused: BTreeMap<String, PausedTenant>,
-    /// The part of the revision that all shards share, raised by a change that concerns all of them.
+    /// The part of the revision that all shards share, raised by a change that concerns all of
+    /// them.
     revision: i64,
     /// The time before which no relay prunes.
     prune_after: Option<Duration>,

@@ -136,8 +136,8 @@ impl Leases {
         holdings
     }
 
-    /// Returns the relay's part of the shards that it serves. The remainder of a division goes to the
-    /// first relays of each lane.
+    /// Returns the relay's part of the shards that it serves. The remainder of a division goes to
+    /// the first relays of each lane.
     fn fair_share(&self, relay: RelayId, sharding: Sharding) -> usize {
         let own = &self.relays[&relay];
         let mut share = 0;

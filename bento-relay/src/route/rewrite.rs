@@ -146,7 +146,7 @@ impl Rewrite {
         let split =
             RawFields::split(payload).map_err(|_| "the payload is no JSON object".to_owned())?;
         let mut fields: Fields<'_> = split
-            .into_borrowed()
+            .into_fields()
             .map(|(name, value)| (name, Part::Raw(value)))
             .collect();
         if !self.include.is_empty() {
@@ -248,7 +248,7 @@ impl<'a> Part<'a> {
                 .then(|| RawFields::split(raw.get().as_bytes()).ok())??;
             *self = Self::Object(
                 split
-                    .into_borrowed()
+                    .into_fields()
                     .map(|(name, value)| (name, Part::Raw(value)))
                     .collect(),
             );

@@ -3,21 +3,69 @@
 
 use std::sync::Arc;
 
-use bento_benchmarks::Result;
+use bento_core::outbox::{ShardId, Sharding};
 use bento_relay::Relay;
 use bento_relay::publish::{Delivery, PublishError, Publisher};
+use bento_relay::store::{
+    Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, RelayStore, StoreError,
+};
 use bento_seaorm::OutboxStore;
-use sqlx::PgPool;
+use sea_orm::DatabaseConnection;
 
 use crate::outbox::Published;
 
+/// A store that was opened before the clock runs: on PostgreSQL that looks for a pooler and closes
+/// the two sessions it asks, and with them goes what they tell of their processor time.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    store: OutboxStore,
+    sharding: Sharding,
+}
+
+impl Opened {
+    pub(crate) async fn open(db: DatabaseConnection) -> Result<Self, StoreError> {
+        let store = OutboxStore::new(db);
+        let sharding = store.open().await?;
+        Ok(Self { store, sharding })
+    }
+}
+
+impl RelayStore for Opened {
+    async fn open(&self) -> Result<Sharding, StoreError> {
+        Ok(self.sharding)
+    }
+
+    async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<Holdings, StoreError> {
+        self.store.heartbeat(heartbeat).await
+    }
+
+    async fn advance(&self, advance: Advance) -> Result<Advanced, StoreError> {
+        self.store.advance(advance).await
+    }
+
+    async fn probe(
+        &self,
+        shards: &[ShardId],
+        without: &[Arc<str>],
+    ) -> Result<Vec<ShardId>, StoreError> {
+        self.store.probe(shards, without).await
+    }
+
+    async fn release(&self, relay: RelayId) -> Result<(), StoreError> {
+        self.store.release(relay).await
+    }
+
+    async fn prune(&self, prune: Prune) -> Result<Option<u64>, StoreError> {
+        self.store.prune(prune).await
+    }
+}
+
 pub(crate) async fn drain(
-    pool: &PgPool,
+    store: Opened,
     batch: usize,
     workers: Option<usize>,
     published: &Arc<Published>,
-) -> Result {
-    let store = OutboxStore::new(pool.clone().into());
+) -> bento_benchmarks::Result {
     let relay = Relay::builder(store, Confirm(Arc::clone(published))).batch(batch);
     let relay = match workers {
         Some(workers) => relay.workers(workers),
@@ -31,7 +79,7 @@ pub(crate) async fn drain(
 struct Confirm(Arc<Published>);
 
 impl Publisher for Confirm {
-    async fn publish(&self, batch: &[Delivery]) -> Vec<std::result::Result<(), PublishError>> {
+    async fn publish(&self, batch: &[Delivery]) -> Vec<Result<(), PublishError>> {
         self.0.add(
             batch
                 .iter()

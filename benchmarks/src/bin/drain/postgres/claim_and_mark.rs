@@ -7,7 +7,9 @@ use std::sync::LazyLock;
 use bento_benchmarks::Result;
 use sqlx::{AssertSqlSafe, PgPool};
 
-use crate::outbox::{CLAIM_TABLE, Event, Published, READ};
+use super::CLAIM_TABLE;
+use crate::event::{Event, READ};
+use crate::outbox::Published;
 
 static CLAIM: LazyLock<String> = LazyLock::new(|| {
     format!(
@@ -30,7 +32,10 @@ pub(crate) async fn drain(pool: &PgPool, batch: usize, published: &Published) ->
 
 async fn drain_batch(pool: &PgPool, batch: usize, published: &Published) -> Result<usize> {
     let claim = sqlx::query(AssertSqlSafe(CLAIM.as_str())).bind(batch as i64);
-    let mut events = claim.try_map(Event::read).fetch_all(pool).await?;
+    let mut events = claim
+        .try_map(|row| Event::read(&row))
+        .fetch_all(pool)
+        .await?;
     if events.is_empty() {
         return Ok(0);
     }

@@ -1,37 +1,39 @@
 //! By hand with sqlx, for one process that is alone and never fails: read a batch in order,
 //! publish, delete it.
 
+use std::collections::VecDeque;
 use std::hint::black_box;
 use std::sync::LazyLock;
 
 use bento_benchmarks::Result;
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::{AssertSqlSafe, SqlitePool};
 
-use crate::outbox::{Event, Published, READ, TABLE};
+use crate::event::{Event, READ};
+use crate::outbox::{Published, SHARDS, TABLE};
 
 static SELECT: LazyLock<String> = LazyLock::new(|| {
-    format!("SELECT {READ} FROM {TABLE} WHERE shard = $1 ORDER BY position LIMIT $2")
+    format!(
+        "SELECT {READ} FROM {TABLE} WHERE shard = ? ORDER BY position LIMIT \
+                              ?"
+    )
 });
 
-const DELETE: &str = "DELETE FROM bento_outbox WHERE shard = $1 AND position = ANY($2)";
+const DELETE: &str = "DELETE FROM bento_outbox WHERE shard = ? AND position IN (SELECT value FROM \
+                      json_each(?))";
 
 /// Takes the shards in turn: rows of neighbouring shards share their pages.
-pub(crate) async fn drain(pool: &PgPool, batch: usize, published: &Published) -> Result {
-    let mut shards: Vec<i32> = (0..16).collect();
-    while !shards.is_empty() {
-        let mut left = Vec::new();
-        for shard in shards {
-            if drain_batch(pool, shard, batch, published).await? > 0 {
-                left.push(shard);
-            }
+pub(crate) async fn drain(pool: &SqlitePool, batch: usize, published: &Published) -> Result {
+    let mut shards: VecDeque<i32> = SHARDS.collect();
+    while let Some(shard) = shards.pop_front() {
+        if drain_batch(pool, shard, batch, published).await? > 0 {
+            shards.push_back(shard);
         }
-        shards = left;
     }
     Ok(())
 }
 
 async fn drain_batch(
-    pool: &PgPool,
+    pool: &SqlitePool,
     shard: i32,
     batch: usize,
     published: &Published,
@@ -39,7 +41,10 @@ async fn drain_batch(
     let select = sqlx::query(AssertSqlSafe(SELECT.as_str()))
         .bind(shard)
         .bind(batch as i64);
-    let events = select.try_map(Event::read).fetch_all(pool).await?;
+    let events = select
+        .try_map(|row| Event::read(&row))
+        .fetch_all(pool)
+        .await?;
     if events.is_empty() {
         return Ok(0);
     }
@@ -47,7 +52,7 @@ async fn drain_batch(
     let positions: Vec<i64> = events.iter().map(|event| event.position).collect();
     sqlx::query(DELETE)
         .bind(shard)
-        .bind(positions)
+        .bind(serde_json::to_string(&positions)?)
         .execute(pool)
         .await?;
     Ok(events.len())
