@@ -122,8 +122,8 @@ fn what_kubernetes_makes_for_a_service_is_passed_over_and_what_looks_like_it_is_
             ("BENTO_RELAY_SERVICE_HOST", "relay.local"),
         ],
         expect![[r#"
-            BENTO_RELAY_PORT: unknown key `relay_port`, did you mean `BENTO_RELAY__PORT`?
-            BENTO_RELAY_SERVICE_HOST: unknown key `relay_service_host`, did you mean `BENTO_RELAY__SERVICE_HOST`?"#]],
+            BENTO_RELAY_PORT: unknown key `relay_port`; did you mean `BENTO_RELAY__PORT`?
+            BENTO_RELAY_SERVICE_HOST: unknown key `relay_service_host`; did you mean `BENTO_RELAY__SERVICE_HOST`?"#]],
     );
 }
 
@@ -167,16 +167,16 @@ fromat = "text"
             ("BENTO_RELAY__RETRY__THROTLED", "once"),
         ],
         expect![[r#"
-            bento.toml:1: unknown key `publishr`, did you mean `publisher`?
-            bento.toml:2: unknown key `retries`; the keys there are `application`, `publisher`, `relay`, `router`, `publishers`
-            bento.toml:5: unknown key `relay.bathc`, did you mean `relay.batch`?
-            bento.toml:6: unknown key `relay.timeout`; the keys there are `batch`, `batch_bytes`, `workers`, `turn`, `retry`, `circuit`, `lease`, `poll_busy`, `poll_idle`, `publish_timeout`, `max_retry_after`, `drain_timeout`, `unroutable_after`, `retention`, `lanes`
-            bento.toml:9: unknown key `relay.retry.transient.max_attempt`, did you mean `relay.retry.transient.max_attempts`?
-            bento.toml:11: `publisher`: say which of `publishers` events go to, `publisher = "console"` for instance
-            bento.toml:12: unknown key `publishers.console.fromat`, did you mean `publishers.console.format`?
-            BENTO_RELAY_BATCH: unknown key `relay_batch`, did you mean `BENTO_RELAY__BATCH`?
-            BENTO_RELAY__RETRY__THROTLED: unknown key `relay.retry.throtled`, did you mean `BENTO_RELAY__RETRY__THROTTLED`?
-            BENTO_RELAY__WORKRES: unknown key `relay.workres`, did you mean `BENTO_RELAY__WORKERS`?"#]],
+            bento.toml:1: unknown key `publishr`; did you mean `publisher`?
+            bento.toml:2: unknown key `retries`; the keys are `application`, `publisher`, `relay`, `router`, `publishers`
+            bento.toml:5: unknown key `relay.bathc`; did you mean `relay.batch`?
+            bento.toml:6: unknown key `relay.timeout`; the keys are `batch`, `batch_bytes`, `workers`, `turn`, `retry`, `circuit`, `lease`, `poll_busy`, `poll_idle`, `publish_timeout`, `max_retry_after`, `drain_timeout`, `unroutable_after`, `retention`, `lanes`
+            bento.toml:9: unknown key `relay.retry.transient.max_attempt`; did you mean `relay.retry.transient.max_attempts`?
+            bento.toml:11: `publisher`: choose the publisher of the events, as in `publisher = "console"`
+            bento.toml:12: unknown key `publishers.console.fromat`; did you mean `publishers.console.format`?
+            BENTO_RELAY_BATCH: unknown key `relay_batch`; did you mean `BENTO_RELAY__BATCH`?
+            BENTO_RELAY__RETRY__THROTLED: unknown key `relay.retry.throtled`; did you mean `BENTO_RELAY__RETRY__THROTTLED`?
+            BENTO_RELAY__WORKRES: unknown key `relay.workres`; did you mean `BENTO_RELAY__WORKERS`?"#]],
     );
 }
 
@@ -213,15 +213,15 @@ other = { kind = "natz" }
             bento.toml:6: `relay.turn`: expected a duration as in "30s" or "1h30m", found a whole number
             bento.toml:7: `relay.lease`: invalid duration `10 parsecs`: write whole numbers with a unit of d, h, m, s or ms, as in `30s` or `1h30m`
             bento.toml:8: `relay.lanes[1]`: expected a whole number, found a text
-            bento.toml:9: `relay.retry` is none of `default`, `aggressive`, `patient`, `once`; did you mean `patient`?
+            bento.toml:9: `relay.retry` must be one of `default`, `aggressive`, `patient`, `once`; did you mean `patient`?
             bento.toml:11: `relay.circuit.failure_threshold`: the number is out of range
             bento.toml:14: `publishers.file`: expected a table, found a whole number
-            bento.toml:15: `publishers.audit`: its name is no kind of publisher, so it needs a `kind`: `console`, `memory`, `http`, `kafka`, `nats`, `rabbitmq`, `redis`
-            bento.toml:16: `publishers.console.format` is none of `text`, `json`; did you mean `text`?
-            bento.toml:17: `publishers.other.kind` is none of `console`, `memory`, `http`, `kafka`, `nats`, `rabbitmq`, `redis`; did you mean `nats`?
+            bento.toml:15: `publishers.audit`: its name is not a kind of publisher; set `kind` to one of `console`, `memory`, `http`, `kafka`, `nats`, `rabbitmq`, `redis`
+            bento.toml:16: `publishers.console.format` must be one of `text`, `json`; did you mean `text`?
+            bento.toml:17: `publishers.other.kind` must be one of `console`, `memory`, `http`, `kafka`, `nats`, `rabbitmq`, `redis`; did you mean `nats`?
             BENTO_RELAY__DRAIN_TIMEOUT: `relay.drain_timeout`: invalid duration `10`: write whole numbers with a unit of d, h, m, s or ms, as in `30s` or `1h30m`
-            BENTO_RELAY__LANES__FIRST: `relay.lanes`: bento.toml:8 says that this is a list, so there is nothing inside it
-            BENTO_RELAY__POLL_IDLE__X: `relay.poll_idle`: bento.toml:10 says that this is a text, so there is nothing inside it"#]],
+            BENTO_RELAY__LANES__FIRST: `relay.lanes`: bento.toml:8 sets this to a list, which has no keys
+            BENTO_RELAY__POLL_IDLE__X: `relay.poll_idle`: bento.toml:10 sets this to a text, which has no keys"#]],
     );
 }
 
@@ -253,23 +253,23 @@ fn a_publisher_has_to_be_there() {
         "publisher = \"nats\"",
         &[],
         expect![
-            "bento.toml:1: `publisher`: there is no section `[publishers.nats]`; it can be \
-             `console`, `memory`"
+            "bento.toml:1: `publisher`: section `[publishers.nats]` is missing; the publishers \
+             are `console`, `memory`"
         ],
     );
     refuses(
         "publisher = \"audti\"\n[publishers.audit]\nkind = \"console\"",
         &[],
         expect![
-            "bento.toml:1: `publisher`: there is no section `[publishers.audti]`; it can be \
-             `console`, `memory`, `audit`, did you mean `audit`?"
+            "bento.toml:1: `publisher`: section `[publishers.audti]` is missing; the publishers \
+             are `console`, `memory`, `audit`; did you mean `audit`?"
         ],
     );
     refuses(
         "[publishers.audit]\nkind = \"console\"",
         &[],
         expect![[
-            r#"bento.toml:1: `publisher`: say which of `publishers` events go to, `publisher = "audit"` for instance"#
+            r#"bento.toml:1: `publisher`: choose the publisher of the events, as in `publisher = "audit"`"#
         ]],
     );
     assert_eq!(read("publisher = \"memory\"").unwrap().publisher, "memory");
@@ -386,7 +386,7 @@ fn rules_that_cannot_be_used_are_shown_with_their_line() {
         &ROUTES.replace("\"memory\"", "\"memroy\""),
         &[],
         expect![
-            "bento.toml:9: `router.destinations.audit.publisher` is none of `console`, `memory`; \
+            "bento.toml:9: `router.destinations.audit.publisher` must be one of `console`, `memory`; \
              did you mean `memory`?"
         ],
     );
@@ -395,7 +395,7 @@ fn rules_that_cannot_be_used_are_shown_with_their_line() {
         &[("BENTO_ROUTER__FILE", "routes.toml")],
         expect![
             "bento.toml:5: `router.destinations`: the rules are in the file that \
-             BENTO_ROUTER__FILE names; they cannot stand here too"
+             BENTO_ROUTER__FILE names; remove them here"
         ],
     );
     refuses(
@@ -411,7 +411,7 @@ fn rules_that_cannot_be_used_are_shown_with_their_line() {
         &unsaid,
         &[],
         expect![[
-            r#"bento.toml:14: `publisher`: say which of `publishers` events go to, `publisher = "console"` for instance"#
+            r#"bento.toml:14: `publisher`: choose the publisher of the events, as in `publisher = "console"`"#
         ]],
     );
 }
