@@ -1,9 +1,9 @@
 //! Dead letters: events that were given up, and the commands of an operator for them.
 //!
 //! * [`DeadLetters`] lists, amends, replays and discards them; [`DeadLetters::replay_all`] makes a
-//! dry run first on request.
+//!   dry run first on request.
 //! * [`Operator`] does the same under the name of an actor, and asks a
-//! [`TenantPolicy`](crate::tenant::TenantPolicy) first.
+//!   [`TenantPolicy`](crate::tenant::TenantPolicy) first.
 //! * [`Alerts`] reports each of them through an [`AlertHook`].
 
 mod alert;
