@@ -14,8 +14,8 @@ use super::DeadLetter;
 ///
 /// ```
 /// # use bento_relay::dead_letter::DeadLetterFilter;
-/// # use bento_relay::store::Burial;
-/// let filter = DeadLetterFilter::default().event_type("order.placed").aggregate("order", "A-1").cause(Burial::PERMANENT);
+/// # use bento_relay::store::NewDeadLetter;
+/// let filter = DeadLetterFilter::default().event_type("order.placed").aggregate("order", "A-1").cause(NewDeadLetter::PERMANENT);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -28,7 +28,7 @@ pub struct DeadLetterFilter {
     pub tenant_id: Option<String>,
     /// The aggregate, by type and id; any if `None`.
     pub aggregate: Option<(String, String)>,
-    /// The cause, one of those of [`Burial`](crate::store::Burial); any if `None`.
+    /// The cause, one of those of [`NewDeadLetter`](crate::store::NewDeadLetter); any if `None`.
     pub cause: Option<String>,
     /// The earliest time of giving up.
     pub failed_since: Option<DateTime<Utc>>,
@@ -77,7 +77,7 @@ impl DeadLetterFilter {
         }
     }
 
-    /// Keeps only this cause, one of those of [`Burial`](crate::store::Burial).
+    /// Keeps only this cause, one of those of [`NewDeadLetter`](crate::store::NewDeadLetter).
     #[must_use]
     pub fn cause(self, cause: impl Into<String>) -> Self {
         Self {

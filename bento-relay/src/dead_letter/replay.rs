@@ -11,7 +11,7 @@ use bento_core::registry::Registry;
 use bento_core::report::with_causes;
 
 use super::{DeadLetter, DeadLetterFilter, DeadLetters, LetterKey, amendment};
-use crate::store::{Burial, StoreError};
+use crate::store::{NewDeadLetter, StoreError};
 
 /// The largest number of dead letters in one page and one transaction.
 pub(super) const PAGE: u64 = 100;
@@ -206,7 +206,7 @@ fn look_at(letter: &DeadLetter, report: &mut ReplayReport) {
         let detail = "it did not park its aggregate, so later events may be out already";
         report.note(letter, Problem::LaterOnesOut, detail.to_owned());
     }
-    if letter.cause == Burial::EXPIRED {
+    if letter.cause == NewDeadLetter::EXPIRED {
         let detail =
             "it has expired and is given up again, unless its route now has a later deadline";
         report.note(letter, Problem::Expired, detail.to_owned());
