@@ -134,12 +134,12 @@ impl HttpPublisher {
         let mut targets = default.iter().chain(by_destination.values()).peekable();
         if targets.peek().is_none() {
             return Err(ConnectError::settings(
-                "neither `url` nor `urls` says where webhooks go",
+                "no URL of a webhook: set `url` or `urls`",
             ));
         }
         if settings.concurrency == 0 {
             return Err(ConnectError::settings(
-                "`concurrency` is 0: nothing could ever be sent",
+                "`concurrency` must be greater than 0",
             ));
         }
         for secret in &settings.signing_secrets {
@@ -258,14 +258,14 @@ impl HttpPublisher {
                 ))
             };
             let parsed = HeaderName::try_from(&**name)
-                .map_err(|error| cannot("it is no name for HTTP").because(error))?;
+                .map_err(|error| cannot("HTTP does not allow its name").because(error))?;
             if self.headers.contains_key(&parsed) {
-                return Err(cannot("the settings of the webhook say it"));
+                return Err(cannot("`headers` in the settings of the webhook sets it"));
             }
             let value = HeaderValue::try_from(&**value);
             headers.append(
                 parsed,
-                value.map_err(|error| cannot("it is no value for HTTP").because(error))?,
+                value.map_err(|error| cannot("HTTP does not allow its value").because(error))?,
             );
         }
         headers.extend(
@@ -323,7 +323,7 @@ fn own_headers(settings: &HttpSettings) -> Result<HeaderMap, ConnectError> {
     let mut insert = |name: &str, value: &str| {
         let unusable = || {
             ConnectError::settings(format!(
-                "`{}` is no header that can be sent",
+                "`headers`: `{}` is not a valid header",
                 name.escape_debug()
             ))
         };

@@ -156,8 +156,10 @@ impl MessageSettings {
         binding: &Binding,
     ) -> Result<Message<'a>, PublishError> {
         let headers = delivery.envelope.headers().map_err(|error| {
-            PublishError::permanent("the stored headers of the event are no JSON object of texts")
-                .because(error)
+            PublishError::permanent(
+                "the stored headers of the event are not a JSON object of texts",
+            )
+            .because(error)
         })?;
         let Headers {
             correlation_id,

@@ -39,14 +39,14 @@
 //! | what happens | class |
 //! |---|---|
 //! | no connection, no acknowledgement in time, no leader | unavailable |
-//! | nobody listens: no stream takes the subject, or its leader changes | unavailable |
+//! | no subscriber: no stream takes the subject, or its leader changes | unavailable |
 //! | the subject is taken by another stream than the expected one, a sealed stream | unavailable |
 //! | larger than the server's `max_payload` or the stream's `max_msg_size` | permanent |
 //! | the stream is full and refuses new messages, the account's limits are reached | throttled, 1 s |
 //! | the topic is no subject: empty tokens, spaces, wildcards, `$…` | permanent |
 //! | any other refusal of a stream | transient |
 //!
-//! Where nobody listens, the publisher asks JetStream which stream takes the subject, so that the
+//! Without a subscriber the publisher asks JetStream which stream takes the subject, so that the
 //! error says whether there is none; its user needs the permission to publish to
 //! `$JS.API.STREAM.NAMES`. The event waits in either case, and goes on when a stream is there. With
 //! an expected stream it asks for that one when it connects, and needs the permission for
@@ -238,7 +238,7 @@ impl NatsPublisher {
                     ))
                 } else {
                     PublishError::unavailable(format!(
-                        "nobody listens to the subject `{subject}` at the moment"
+                        "NATS has no responder for the subject `{subject}` at the moment"
                     ))
                 }));
             }
@@ -293,5 +293,5 @@ fn header_name(name: Cow<'static, str>) -> Result<HeaderName, PublishError> {
         Cow::Owned(name) => name,
     };
     HeaderName::try_from(name)
-        .map_err(|error| PublishError::permanent("a header has no name of NATS").because(error))
+        .map_err(|error| PublishError::permanent("invalid NATS header name").because(error))
 }

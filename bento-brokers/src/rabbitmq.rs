@@ -136,7 +136,7 @@ impl Publisher for RabbitMqPublisher {
             biased;
             reason = reason => {
                 if let Some(reason) = reason {
-                    let refusal = format!("RabbitMQ takes nothing: {reason}");
+                    let refusal = format!("RabbitMQ accepts no messages at the moment: {reason}");
                     call.answer_the_rest(|| {
                         PublishError::throttled(refusal.clone(), BLOCKED_PAUSE)
                     });

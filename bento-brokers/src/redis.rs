@@ -164,7 +164,7 @@ impl RedisPublisher {
         {
             let replies = self.send(&link, &round.commands).await?;
             chains.reply(round, replies, || {
-                self.unconfirmed("there is no answer for it")
+                self.unconfirmed("Redis sent no answer for it")
             });
         }
         Ok(())

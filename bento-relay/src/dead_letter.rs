@@ -1,10 +1,10 @@
-//! Events that were given up, and what an operator can do about them.
+//! Dead letters: events that were given up, and the commands of an operator for them.
 //!
-//! * [`DeadLetters`] lists, amends, replays and discards them; [`DeadLetters::replay_all`] tries it
-//!   first, if asked to.
-//! * [`Operator`] does the same in somebody's name, and asks a
-//!   [`TenantPolicy`](crate::tenant::TenantPolicy) before.
-//! * [`Alerts`] tells somebody of each through an [`AlertHook`].
+//! * [`DeadLetters`] lists, amends, replays and discards them; [`DeadLetters::replay_all`] makes a
+//!   dry run first on request.
+//! * [`Operator`] does the same under the name of an actor, and asks a
+//!   [`TenantPolicy`](crate::tenant::TenantPolicy) first.
+//! * [`Alerts`] reports each of them through an [`AlertHook`].
 
 mod alert;
 mod amendment;
@@ -31,42 +31,42 @@ pub use self::query::{DeadLetterCursor, DeadLetterFilter, DeadLetterQuery, Inval
 pub use self::replay::{Problem, ReplayMode, ReplayProblem, ReplayReport, Replayed, ShardCursor};
 use crate::store::StoreError;
 
-/// An event that was given up for one route, kept whole.
+/// An event that was given up for one route, stored whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeadLetter {
-    /// The route that did not get it: the name of its route.
+    /// The name of the route that did not get the event.
     pub route: Arc<str>,
-    /// Its shard.
+    /// The shard of the event.
     pub shard: ShardId,
-    /// Its original position.
+    /// The original position of the event.
     pub position: i64,
-    /// How often it was tried.
+    /// The number of attempts.
     pub attempts: u32,
-    /// Why nobody tries again, one of the causes of [`Burial`](crate::store::Burial).
+    /// The reason for giving up, one of the causes of [`NewDeadLetter`](crate::store::NewDeadLetter).
     pub cause: String,
-    /// What the last attempt said, with every cause behind it, joined by `: `.
+    /// The error of the last attempt, with every cause behind it, joined by `: `.
     pub error: String,
-    /// When it failed for the first time, by the store's clock.
+    /// The time of the first failure, by the store's clock.
     pub first_failed_at: DateTime<Utc>,
-    /// When it was given up, by the store's clock.
+    /// The time of giving up, by the store's clock.
     pub failed_at: DateTime<Utc>,
-    /// Whether its aggregate waits for it.
+    /// True if the aggregate waits for this dead letter.
     pub parks: bool,
-    /// Those of an all-or-nothing route that got it nevertheless.
+    /// The destinations of an all-or-nothing route that did get the event.
     pub delivered: Vec<Arc<str>>,
-    /// The event; of a row that could not be read what could be, with other values for the rest.
+    /// The event. If the row could not be read: its readable parts, with other values for the rest.
     pub envelope: Arc<Envelope>,
-    /// The columns, as the database showed them, of a row that could not be read, or could not be
-    /// stored as it was, as a JSON object; bytes are hexadecimal. A letter with it cannot be
+    /// The columns of a row that could not be read, or could not be stored unchanged, as the
+    /// database showed them: a JSON object with bytes in hexadecimal. Such a dead letter cannot be
     /// replayed.
     pub raw: Option<String>,
 }
 
 impl DeadLetter {
-    /// A dead letter as a store reads it, that failed once and reached nobody: set
+    /// A dead letter as a store reads it, with a single failure and without a delivery. Set
     /// [`first_failed_at`](Self::first_failed_at), [`delivered`](Self::delivered) and
-    /// [`raw`](Self::raw) if it was otherwise.
+    /// [`raw`](Self::raw) where these differ.
     #[expect(clippy::too_many_arguments, reason = "one per column")]
     pub fn new(
         route: Arc<str>,
@@ -95,7 +95,7 @@ impl DeadLetter {
         }
     }
 
-    /// Where a list goes on behind it, for [`DeadLetterQuery::after`].
+    /// The cursor behind this dead letter, for [`DeadLetterQuery::after`].
     pub fn cursor(&self) -> DeadLetterCursor {
         DeadLetterCursor {
             at: self.failed_at,
@@ -104,14 +104,14 @@ impl DeadLetter {
         }
     }
 
-    /// Whether later events of its aggregate may be out already: it did not park its aggregate.
-    /// Never for an event without order.
+    /// True if later events of the aggregate may have been published already, because this dead
+    /// letter did not park its aggregate. Always false for an event without order.
     pub fn later_ones_out(&self) -> bool {
         !self.parks && self.envelope.is_ordered()
     }
 }
 
-/// One dead letter: its event and its route.
+/// The key of a dead letter: its event and its route.
 pub type LetterKey = (EventId, Arc<str>);
 
 /// The dead letters of a store.
@@ -133,7 +133,7 @@ pub type LetterKey = (EventId, Arc<str>);
 /// # }
 /// ```
 pub trait DeadLetters: Send + Sync {
-    /// Lists dead letters, oldest failure first, then by event id and route.
+    /// Lists dead letters, the oldest failure first, then by event id and route.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -145,7 +145,7 @@ pub trait DeadLetters: Send + Sync {
         query: &DeadLetterQuery,
     ) -> impl Future<Output = Result<Vec<DeadLetter>, StoreError>> + Send;
 
-    /// The dead letter of one event for one route.
+    /// Returns the dead letter of one event for one route.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -158,8 +158,7 @@ pub trait DeadLetters: Send + Sync {
         route: &str,
     ) -> impl Future<Output = Result<Option<DeadLetter>, StoreError>> + Send;
 
-    /// Lists dead letters in the order in which they can be replayed: by shard, position and route.
-    /// At most `limit`.
+    /// Lists at most `limit` dead letters in the order of replay: by shard, position and route.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -173,9 +172,9 @@ pub trait DeadLetters: Send + Sync {
         limit: u64,
     ) -> impl Future<Output = Result<Vec<DeadLetter>, StoreError>> + Send;
 
-    /// Changes the headers of a dead letter, so that its replay is not refused again. The letters
-    /// of the event for other routes keep theirs. A replay at the same time has either the old
-    /// headers, and then this is [`StoreError::NoDeadLetter`], or the new ones.
+    /// Changes the headers of a dead letter that could not be sent, so that its replay can succeed.
+    /// The event's dead letters for other routes keep theirs. A concurrent replay takes either the
+    /// old headers, and then this call fails with [`StoreError::NoDeadLetter`], or the new ones.
     ///
     /// ```
     /// # use bento_relay::dead_letter::{Amendment, DeadLetterQuery, DeadLetters};
@@ -192,10 +191,10 @@ pub trait DeadLetters: Send + Sync {
     /// ```
     ///
     /// # Errors
-    /// [`StoreError::NoDeadLetter`] if it is not there (any more), [`StoreError::Unsendable`] if a
-    /// header cannot be sent, [`StoreError::UnreadableHeaders`], [`StoreError::NotReplayable`] for
-    /// a letter with [`raw`](DeadLetter::raw), and [`StoreError::Unavailable`]. Nothing was changed
-    /// then, except perhaps by the last one.
+    /// [`StoreError::NoDeadLetter`] if the dead letter does not exist (any more),
+    /// [`StoreError::Unsendable`] if a header cannot be sent, [`StoreError::UnreadableHeaders`],
+    /// [`StoreError::NotReplayable`] for a dead letter with [`raw`](DeadLetter::raw), and
+    /// [`StoreError::Unavailable`]. After any of them but the last one nothing was changed.
     ///
     /// # Cancel safety
     /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
@@ -206,13 +205,13 @@ pub trait DeadLetters: Send + Sync {
         amendment: &Amendment,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Makes a dead letter due again at once, with its original id and position and no attempts
-    /// counted, before the held events of its aggregate. The aggregate goes on when its last dead
-    /// letter that parks is replayed or discarded. Those of an all-or-nothing route that have it
-    /// already do not get it again.
+    /// Makes a dead letter due again at once, before the held events of its aggregate. It keeps its
+    /// id and position; its attempts start at 0. The aggregate goes on when its last parking dead
+    /// letter is replayed or discarded. Destinations of an all-or-nothing route that have confirmed
+    /// the event do not get it again.
     ///
     /// # Errors
-    /// [`StoreError::NotReplayable`] for a letter with [`raw`](DeadLetter::raw),
+    /// [`StoreError::NotReplayable`] for a dead letter with [`raw`](DeadLetter::raw),
     /// [`StoreError::Unavailable`].
     ///
     /// # Cancel safety
@@ -224,7 +223,8 @@ pub trait DeadLetters: Send + Sync {
     ) -> impl Future<Output = Result<Replayed, StoreError>> + Send;
 
     /// Replays several dead letters of one shard in one transaction: either all become due or none.
-    /// Those that are gone, or cannot be replayed, are left out. Returns how many it replayed.
+    /// Missing dead letters, and those that cannot be replayed, are left out. Returns the number of
+    /// replayed ones.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -237,8 +237,8 @@ pub trait DeadLetters: Send + Sync {
         letters: &[LetterKey],
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// Drops a dead letter for good; its aggregate goes on. What it was and why it was dropped is
-    /// [kept](Self::discarded), without the payload. Returns whether it was there.
+    /// Deletes a dead letter for good; its aggregate goes on. A [record](Self::discarded) of it
+    /// stays, with the reason and without the payload. Returns true if the dead letter existed.
     ///
     /// # Errors
     /// [`StoreError::Unstorable`] for a reason or actor that is too long or holds U+0000,
@@ -253,7 +253,7 @@ pub trait DeadLetters: Send + Sync {
         discarding: &Discarding,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Drops several dead letters of one shard in one transaction, like
+    /// Deletes several dead letters of one shard in one transaction, like
     /// [`replay_together`](Self::replay_together).
     ///
     /// # Errors
@@ -268,8 +268,8 @@ pub trait DeadLetters: Send + Sync {
         discarding: &Discarding,
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// Lists what was discarded, the earliest first, then by event id and route. The times of the
-    /// filter are those of the failure; a cursor is that of a [`DiscardedLetter`].
+    /// Lists discarded dead letters, the earliest first, then by event id and route. The times in
+    /// the filter are those of the failure; a cursor is the one of a [`DiscardedLetter`].
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -281,17 +281,18 @@ pub trait DeadLetters: Send + Sync {
         query: &DeadLetterQuery,
     ) -> impl Future<Output = Result<Vec<DiscardedLetter>, StoreError>> + Send;
 
-    /// Replays all that match, or only says what would happen.
+    /// Replays all matching dead letters, or reports the problems of a replay.
     ///
     /// Dead letters of one aggregate keep their order: none becomes due before an earlier one that
-    /// is replayed by the same call. It is done in transactions of at most 100 within a shard, so a
-    /// failure may leave it half done: call it again. What dies again meanwhile is not taken twice.
+    /// the same call replays. A transaction holds at most 100 of one shard, so a failure may leave
+    /// the call half done; call it again. A dead letter that fails again meanwhile is not taken
+    /// twice.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     ///
     /// # Cancel safety
-    /// Some of the letters may be done. Calling it again goes on with the others.
+    /// Some of the dead letters may be done. Calling it again goes on with the others.
     fn replay_all(
         &self,
         filter: &DeadLetterFilter,
@@ -300,14 +301,14 @@ pub trait DeadLetters: Send + Sync {
         replay::replay_all(self, filter, mode)
     }
 
-    /// Drops all that match for good, each like [`discard`](Self::discard), in transactions of at
-    /// most 100. Returns how many.
+    /// Deletes all matching dead letters for good, each like [`discard`](Self::discard), in
+    /// transactions of at most 100. Returns the number of deleted ones.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`]: it may be half done.
+    /// [`StoreError::Unavailable`]: the call may be half done.
     ///
     /// # Cancel safety
-    /// Some of the letters may be done. Calling it again goes on with the others.
+    /// Some of the dead letters may be done. Calling it again goes on with the others.
     fn discard_all(
         &self,
         filter: &DeadLetterFilter,

@@ -1,4 +1,4 @@
-//! Held events in an operator's hands: tried now instead of after their wait.
+//! Commands for held events: they are tried now, before their wait is over.
 
 use std::future::Future;
 
@@ -6,7 +6,7 @@ use bento_core::envelope::Envelope;
 
 use crate::store::StoreError;
 
-/// A choice of held events: all of them, unless it is narrowed.
+/// A filter for held events: all of them by default.
 ///
 /// ```
 /// # use bento_relay::held::HeldFilter;
@@ -15,16 +15,16 @@ use crate::store::StoreError;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HeldFilter {
-    /// Only events that are held for this route: the name of their route.
+    /// The route for which the events are held; any if `None`.
     pub route: Option<String>,
-    /// Only events of this tenant.
+    /// The tenant; any if `None`.
     pub tenant_id: Option<String>,
-    /// Only events of this aggregate, by type and id.
+    /// The aggregate, by type and id; any if `None`.
     pub aggregate: Option<(String, String)>,
 }
 
 impl HeldFilter {
-    /// Narrows it to the events that are held for one route.
+    /// Keeps only the events that are held for this route.
     #[must_use]
     pub fn route(self, route: impl Into<String>) -> Self {
         Self {
@@ -33,7 +33,7 @@ impl HeldFilter {
         }
     }
 
-    /// Narrows it to the events of one tenant.
+    /// Keeps only the events of this tenant.
     #[must_use]
     pub fn tenant(self, tenant_id: impl Into<String>) -> Self {
         Self {
@@ -42,7 +42,7 @@ impl HeldFilter {
         }
     }
 
-    /// Narrows it to the events of one aggregate.
+    /// Keeps only the events of this aggregate.
     #[must_use]
     pub fn aggregate(
         self,
@@ -55,7 +55,7 @@ impl HeldFilter {
         }
     }
 
-    /// Returns true for an event that is held for this route and is one of the chosen ones.
+    /// True if the filter matches an event that is held for this route.
     pub fn matches(&self, route: &str, event: &Envelope) -> bool {
         let aggregate = (&*event.aggregate_type, &*event.aggregate_id);
         self.route.as_ref().is_none_or(|asked| asked == route)
@@ -85,16 +85,15 @@ impl HeldFilter {
 /// # }
 /// ```
 pub trait HeldEvents: Send + Sync {
-    /// Ends the wait of the chosen events: a relay tries them at its next poll. Returns the number
-    /// of events whose wait it ended.
+    /// Ends the wait of the matching events: a relay tries them at its next poll. Returns the
+    /// number of events whose wait was ended.
     ///
-    /// It changes nothing but the time at which they are due. The events of an aggregate keep their
-    /// order, and the attempts made so far still count. Events without a wait of their own stay as
-    /// they are: those behind an earlier one of their aggregate, those of an aggregate that a dead
-    /// letter parks. Events of a paused tenant are due and go on waiting for it to be resumed, and
-    /// those for a route whose circuit is open, or that has not answered yet, for that. A relay
-    /// puts back an event that is [to be delivered later](bento_core::Metadata::deliver_after); it
-    /// is counted all the same.
+    /// Only the time at which they are due changes. The events of an aggregate keep their order,
+    /// and earlier attempts still count. Events without a wait of their own stay as they are: those
+    /// behind an earlier event of their aggregate, and those of a parked aggregate. Events of a
+    /// paused tenant are due and wait for its resumption; events for a route whose circuit is open,
+    /// or whose answer is late, wait for that. A relay puts an event with a [later delivery
+    /// time](bento_core::Metadata::deliver_after) back; such an event is counted as well.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].

@@ -1,6 +1,6 @@
-//! What a store can tell about its outbox: how much is waiting, for whom, and who works on it.
+//! The state of the outbox for operators: the backlog by tenant and route, the leases, the relays.
 //!
-//! [`Inspect`] answers questions, [`Coverage`] says which lanes nobody serves, [`Monitor`]
+//! [`Inspect`] answers questions, [`Coverage`] lists lanes that no relay serves, [`Monitor`]
 //! publishes both as metrics.
 
 mod coverage;
@@ -16,19 +16,19 @@ pub use self::coverage::{Coverage, Overlap};
 pub use self::monitor::{Monitor, MonitorHandle, MonitorSettings};
 use crate::store::{RelayId, StoreError};
 
-/// How many events there are by status.
+/// The numbers of events by status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StatusCounts {
-    /// In the outbox, never tried.
+    /// Events in the outbox that were never tried.
     pub pending: u64,
-    /// Held back for a route: failed and to be retried, or behind one that is.
+    /// Events held back for a route: failed and waiting for a retry, or behind such an event.
     pub held: u64,
-    /// Given up for a route, waiting for an operator.
+    /// Dead letters.
     pub dead: u64,
 }
 
 impl StatusCounts {
-    /// What the relay still has to do by itself: pending and held.
+    /// The events that the relay still has to deliver: pending and held ones.
     pub fn backlog(&self) -> u64 {
         self.pending + self.held
     }
@@ -39,7 +39,7 @@ impl StatusCounts {
 pub struct TenantCounts {
     /// The tenant; `None` for events without one.
     pub tenant_id: Option<String>,
-    /// Its events.
+    /// The counts of the tenant's events.
     pub counts: StatusCounts,
 }
 
@@ -50,42 +50,41 @@ pub struct Backlog {
     pub tenant_id: Option<String>,
     /// The route; `None` for events that are pending: they have not been routed yet.
     pub route: Option<Arc<str>>,
-    /// The events.
+    /// The counts of the events.
     pub counts: StatusCounts,
-    /// How long ago the oldest of those occurred that are pending or held, by the store's clock;
-    /// `None` without one.
+    /// The age of the oldest pending or held event, by the store's clock; `None` without one.
     pub oldest: Option<Duration>,
 }
 
-/// What is known of the lease of one shard.
+/// The state of the lease of one shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseState {
     /// The shard.
     pub shard: ShardId,
-    /// The relay that holds it, or held it until its lease ran out; `None` if it is free.
+    /// The relay that holds the lease, or held it until it ran out; `None` if the lease is free.
     pub owner: Option<RelayId>,
     /// The fencing token of the last owner.
     pub epoch: i64,
-    /// How long the lease lasts, by the store's clock from now; `None` if it is free or has run
-    /// out.
+    /// The remaining time of the lease by the store's clock; `None` if it is free or has run out.
     pub expires_in: Option<Duration>,
 }
 
-/// What is known of a relay that is alive.
+/// The state of a relay that is alive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelayState {
     /// The relay.
     pub relay: RelayId,
-    /// The lanes it serves; `None` serves all.
+    /// The lanes that the relay serves; `None` for all lanes.
     pub lanes: Option<Vec<u16>>,
-    /// How long it counts as alive without another sign of life, by the store's clock from now.
+    /// The time, by the store's clock, after which the relay counts as dead without another
+    /// heartbeat.
     pub expires_in: Duration,
 }
 
 /// The outbox as an operator sees it. Counting reads whole tables: ask every few seconds, not per
 /// event.
 pub trait Inspect: Send + Sync {
-    /// How many events there are by status.
+    /// Returns the numbers of events by status.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -94,8 +93,8 @@ pub trait Inspect: Send + Sync {
     /// It only reads: nothing is lost.
     fn counts(&self) -> impl Future<Output = Result<StatusCounts, StoreError>> + Send;
 
-    /// The same by tenant, ordered by tenant, those without one first; a tenant without events is
-    /// left out.
+    /// Returns the counts by tenant, ordered by tenant; events without a tenant come first. A
+    /// tenant without events is left out.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -106,8 +105,8 @@ pub trait Inspect: Send + Sync {
         &self,
     ) -> impl Future<Output = Result<Vec<TenantCounts>, StoreError>> + Send;
 
-    /// The age of the oldest pending event, by the store's clock; `None` without one. Held events
-    /// are not looked at: [`backlog`](Self::backlog) has their age.
+    /// Returns the age of the oldest pending event, by the store's clock; `None` without one. Held
+    /// events are not included: [`backlog`](Self::backlog) has their age.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -116,7 +115,7 @@ pub trait Inspect: Send + Sync {
     /// It only reads: nothing is lost.
     fn oldest_pending(&self) -> impl Future<Output = Result<Option<Duration>, StoreError>> + Send;
 
-    /// The leases of all shards that were ever claimed, ordered by shard.
+    /// Returns the leases of all shards that were ever claimed, ordered by shard.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -125,8 +124,8 @@ pub trait Inspect: Send + Sync {
     /// It only reads: nothing is lost.
     fn leases(&self) -> impl Future<Output = Result<Vec<LeaseState>, StoreError>> + Send;
 
-    /// The counts by tenant and route with the age of the oldest, ordered by both, `None` first;
-    /// what has no events is left out.
+    /// Returns the counts by tenant and route with the age of the oldest event, ordered by both,
+    /// `None` first. Pairs without events are left out.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -135,7 +134,7 @@ pub trait Inspect: Send + Sync {
     /// It only reads: nothing is lost.
     fn backlog(&self) -> impl Future<Output = Result<Vec<Backlog>, StoreError>> + Send;
 
-    /// The relays that are alive, ordered by id.
+    /// Returns the relays that are alive, ordered by id.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -144,7 +143,7 @@ pub trait Inspect: Send + Sync {
     /// It only reads: nothing is lost.
     fn relays(&self) -> impl Future<Output = Result<Vec<RelayState>, StoreError>> + Send;
 
-    /// How the outbox is divided; `None` before its first use.
+    /// Returns the recorded sharding of the outbox; `None` before its first use.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -153,7 +152,7 @@ pub trait Inspect: Send + Sync {
     /// It only reads: nothing is lost.
     fn sharding(&self) -> impl Future<Output = Result<Option<Sharding>, StoreError>> + Send;
 
-    /// Which lanes nobody serves, and which relays serve the same lane by different lists; `None`
+    /// Returns the lanes that no relay serves, and those in different lists of relays; `None`
     /// before the first use of the outbox.
     ///
     /// # Errors

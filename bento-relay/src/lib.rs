@@ -5,11 +5,11 @@
 //! ```
 //!
 //! A [`Relay`] owns shards of the outbox by lease, reads them through a [`RelayStore`], asks a
-//! [`Router`](route::Router) where each event goes, hands it to a [`Publisher`](publish::Publisher)
-//! and settles what the publisher confirmed. An event that keeps failing becomes a [dead
-//! letter](dead_letter). `bento-seaorm` has the store of real databases, `bento-brokers` the
-//! publishers of real brokers; [`MemoryStore`] and [`MemoryPublisher`](publish::MemoryPublisher)
-//! need neither.
+//! [`Router`](route::Router) for the destinations of each event, hands the event to a
+//! [`Publisher`](publish::Publisher) and settles confirmed events. An event that keeps failing
+//! becomes a [dead letter](dead_letter). `bento-seaorm` has the store of real databases,
+//! `bento-brokers` the publishers of real brokers; [`MemoryStore`] and
+//! [`MemoryPublisher`](publish::MemoryPublisher) need neither.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 extern crate self as bento_relay;

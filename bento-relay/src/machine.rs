@@ -1,15 +1,15 @@
-//! What a relay decides about one shard, without I/O, clock or task: it can be simulated.
+//! The decisions of a relay about one shard, without I/O, clock or task: they can be simulated.
 //!
 //! The machine takes what [`RelayStore::advance`](crate::store::RelayStore::advance) returned,
 //! hands out waves of deliveries, takes the answers to them, and yields settlements for the next
-//! call. Progress is kept by route and aggregate: a *stream* is what an aggregate raised for one
+//! call. Progress is kept by route and aggregate: a *stream* is the events of one aggregate on one
 //! route. The rules, each a test:
 //!
 //! 1. A wave goes to one destination and holds at most one event of a stream, and the next one of
 //!    the stream only after that is confirmed; unless the publisher chains, then the batch is one
 //!    wave. Waves of different destinations do not wait for each other.
-//! 2. After a failure nothing later of the stream is sent: pending followers are held back, held
-//!    ones stay where they are. A route that says *continue* holds nothing back, and its failed
+//! 2. After a failure nothing later of the stream is sent: pending followers are held, held ones
+//!    stay as they are. A route that says *continue* holds nothing back, and its failed
 //!    events are held without a place.
 //! 3. A pending row of a stream that is held or parked is held back unsent, unless all that is held
 //!    of the stream is in the same batch: then it comes after that.
@@ -22,17 +22,17 @@
 //!    has confirmed or moved it, the rest is held untried. Then every earlier unanswered row of the
 //!    same streams is held as well, so that nothing overtakes.
 //! 7. A route to several destinations is confirmed when all of them have. What is tried again goes
-//!    to the missing ones only; what is given up names those that got it.
+//!    to the missing ones only; a dead letter names those that got it.
 //! 8. An event that is not to be delivered yet is held until then, without a place unless its route
 //!    keeps order. One whose time is over is a dead letter that parks nothing.
-//! 9. An event that this relay finds no way for is held, with what its aggregate raises later, and
-//!    looked at again; it is a dead letter when no relay has found one for long enough. One that
-//!    was sampled out is done.
-//! 10. What is to go to a destination that is away, and what belongs to a paused tenant, is held
+//! 9. An event for which this relay has no route is held, with the later events of its aggregate,
+//!    and looked at again; it is a dead letter when no relay has a route for long enough. An event
+//!    that was sampled out is done.
+//! 10. Events for a destination that is unavailable, and events of a paused tenant, are held
 //!     untried.
 //! 11. An event counts an attempt only for an answer about itself. While its destination cannot be
-//!     asked it is held, with a wait of its own. What failed as a whole is sent again one by one,
-//!     and a wave whose publisher panicked in parts.
+//!     asked it is held, with a wait of its own. The events of a wave that failed as a whole are
+//!     sent again one by one, those of a wave whose publisher panicked in parts.
 //! 12. A wave that is [postponed](Machine::postpone) is late: its batch ends without it. Its events
 //!     are held, with no attempt counted, for as long as their answer may take; nothing of their
 //!     streams overtakes. When it comes back, after any number of batches, each is settled as if it
@@ -61,7 +61,7 @@ pub(crate) use self::unroutable::{Missing, UNROUTABLE_AFTER};
 use crate::publish::{Delivery, Destination, FailureClass};
 use crate::retry::RetryPolicies;
 use crate::route::{Route, RouteError, Router, Target, Targets};
-use crate::store::{Advanced, Settlement};
+use crate::store::{self, Advanced, Place, Settlement};
 
 mod answers;
 mod batch;
@@ -69,6 +69,7 @@ mod batch_size;
 mod close;
 mod intake;
 mod late;
+mod leg;
 mod outlet;
 mod streams;
 #[cfg(test)]
@@ -95,7 +96,7 @@ pub struct Machine<R = Router> {
     pub(crate) batch_size: BatchSize,
 }
 
-/// What the machine asks of a [`Router`].
+/// The questions of the machine to a [`Router`].
 pub trait Routing {
     /// See [`Router::route`].
     ///
@@ -127,91 +128,91 @@ impl Routing for Router {
     }
 }
 
-/// What the machine is told with a batch.
+/// The circumstances of a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Circumstances {
-    /// How many held rows were asked for.
+    /// The number of held rows that were asked for.
     pub held_limit: usize,
     /// The time, by the store's clock.
     pub now: DateTime<Utc>,
 }
 
-/// What the machine asks about destinations, once for each in a batch.
+/// The questions of the machine about destinations, asked once for each in a batch.
 pub trait Reach {
-    /// Whether the publisher knows the way.
+    /// True if the publisher serves the destination.
     fn serves(&self, destination: &Destination) -> bool;
 
-    /// Whether the publisher takes several events of an aggregate at once; see
+    /// True if the publisher takes several events of an aggregate at once; see
     /// [`chains`](crate::publish::Publisher::chains).
     fn chains(&self, destination: &Destination) -> bool;
 
-    /// Whether anything may be sent there now.
+    /// Returns the admission of the destination.
     fn admit(&mut self, destination: &Destination) -> Admission;
 }
 
-/// Whether anything may be sent to a destination in this batch.
+/// The admission of a destination in this batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// It is there.
+    /// It is available.
     Open,
-    /// It was away: one held and one pending event may be tried, each alone, and the rest if that
-    /// goes well.
+    /// It was unavailable: one held and one pending event may be tried, each alone, and the rest if
+    /// that succeeds.
     Trial,
-    /// It is away.
+    /// It is unavailable.
     Away,
 }
 
-/// What became of one event on one route.
+/// The outcome of one event on one route, as an observer is told.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Outcome<'a> {
     /// The broker confirmed it.
     Published,
     /// It failed and is tried again.
     Retry {
-        /// How often it was tried.
+        /// The number of attempts.
         attempts: u32,
-        /// How long it waits.
+        /// The wait.
         after: Duration,
-        /// What the failure means.
+        /// The class of the failure.
         class: FailureClass,
-        /// Why it failed.
+        /// The error.
         error: &'a str,
     },
     /// It failed, and goes to the fallback of its route.
     FellBack {
-        /// How often it was tried.
+        /// The number of attempts.
         attempts: u32,
-        /// Where it goes now.
+        /// The name of the fallback.
         to: &'a str,
-        /// Why it failed.
+        /// The error.
         error: &'a str,
     },
-    /// It is given up.
+    /// It is a dead letter.
     Dead {
-        /// How often it was tried.
+        /// The number of attempts.
         attempts: u32,
-        /// Why nobody tries again.
+        /// The cause of the dead letter.
         cause: &'static str,
-        /// Why it failed.
+        /// The error.
         error: &'a str,
     },
     /// It was not sent.
     HeldBack(Reason),
     /// It is not to be delivered yet.
     Delayed {
-        /// How long it waits.
+        /// The wait.
         wait: Duration,
     },
-    /// It is waited for no longer in its batch, and is held until its answer comes.
+    /// Its batch ends without its answer; it is held until the answer comes.
     Late,
-    /// This relay finds no way for it: it is held, because another relay may know one.
+    /// This relay has no route for it: it is held, because another relay may have one.
     Unroutable {
-        /// True if no relay has found so before.
+        /// True the first time.
         is_new: bool,
         /// The rule or destination that is missing.
         error: &'a str,
     },
-    /// Every rule that applies has sampled it out: it goes nowhere.
+    /// Every rule that applies has sampled it out.
     Filtered,
 }
 
@@ -232,12 +233,12 @@ impl Outcome<'_> {
     }
 }
 
-/// Why an event was not sent.
+/// The reason for which an event was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// An earlier event of its stream is held back or parked.
     Order,
-    /// Its destination is away.
+    /// Its destination is unavailable.
     Away,
     /// Its tenant is paused.
     Paused,
@@ -250,22 +251,22 @@ impl Reason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Order => "an earlier event of its aggregate is held back",
-            Self::Away => "its destination is away",
+            Self::Away => "its destination is unavailable",
             Self::Paused => "its tenant is paused",
             Self::Unfinished => "the batch ended before its turn",
         }
     }
 }
 
-/// Told of each outcome, as it is decided.
+/// An observer that is told of each outcome as it is decided.
 pub trait Observer {
-    /// `envelope` came out as `outcome` on the route `destination`, which is empty if it has none.
-    fn outcome(&mut self, envelope: &Envelope, destination: &str, outcome: Outcome<'_>);
+    /// Takes the outcome of an event on a route; the name of the route is empty if it has none.
+    fn outcome(&mut self, envelope: &Envelope, route: &str, outcome: Outcome<'_>);
 }
 
 impl<F: FnMut(&Envelope, &str, Outcome<'_>)> Observer for F {
-    fn outcome(&mut self, envelope: &Envelope, destination: &str, outcome: Outcome<'_>) {
-        self(envelope, destination, outcome);
+    fn outcome(&mut self, envelope: &Envelope, route: &str, outcome: Outcome<'_>) {
+        self(envelope, route, outcome);
     }
 }
 
@@ -290,13 +291,12 @@ impl<R: Routing> Machine<R> {
         }
     }
 
-    /// What to ask the store with: the revision of the held rows that the machine knows.
+    /// The revision of the held rows that the machine knows, for the next call of the store.
     pub fn revision(&self) -> Option<i64> {
         self.revision
     }
 
-    /// Takes the next batch. What is left of an earlier one is forgotten: [`close`](Self::close) it
-    /// before.
+    /// Takes the next batch. [`close`](Self::close) the earlier one before, or its rest is forgotten.
     pub fn take(
         &mut self,
         advanced: Advanced,
@@ -320,7 +320,7 @@ impl<R: Routing> Machine<R> {
         }
     }
 
-    /// What to record of the answers so far, each of it once.
+    /// Returns the settlements so far, each once.
     pub fn take_settlements(&mut self) -> Vec<Settlement> {
         let settled = std::mem::take(&mut self.settled);
         if settled.iter().any(may_free_a_stream) {
@@ -337,16 +337,16 @@ impl<R: Routing> Machine<R> {
     }
 }
 
-/// Whether a stream may go on after this, so that the list of streams that wait is to be read
-/// again. What adds one to them the machine knows by itself.
+/// True if a stream may go on after this, so that the list of streams that wait is to be read
+/// again. The machine knows by itself which streams a settlement adds.
 fn may_free_a_stream(settlement: &Settlement) -> bool {
-    match settlement {
-        Settlement::Published { .. }
-        | Settlement::Hold { .. }
-        | Settlement::Bury { .. }
-        | Settlement::HeldFailed { .. }
-        | Settlement::HeldUnroutable { .. } => false,
-        Settlement::HeldPublished { .. } | Settlement::HeldMoved { .. } => true,
-        Settlement::HeldBury { dead, .. } => !dead.parks,
-    }
+    settlement.place == Place::Held
+        && match &settlement.outcome {
+            store::Outcome::Published | store::Outcome::Moved { .. } => true,
+            store::Outcome::Dead(dead) => !dead.parks,
+            store::Outcome::Retry(_)
+            | store::Outcome::Behind
+            | store::Outcome::Delayed(_)
+            | store::Outcome::Unroutable(_) => false,
+        }
 }

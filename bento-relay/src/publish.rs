@@ -1,4 +1,7 @@
 //! The seam to brokers.
+//!
+//! Decision: docs/decisions/a-failure-says-whose-it-is.md
+//! Decision: docs/decisions/the-publisher-trait-and-pulsar.md
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,12 +20,12 @@ pub use self::memory::MemoryPublisher;
 pub use self::set::{BoxPublisher, Publishers};
 use bento_core::report::with_causes;
 
-/// A broker adapter: takes a batch, answers for each event.
+/// A broker adapter: takes a batch and returns an answer for each event.
 ///
-/// The relay never hands over two events of one aggregate for one destination in one batch unless
-/// [`chains`](Self::chains) says that it may, so a publisher need not think of order. It hands over
-/// one destination at a time, several at once in separate calls. It may be called again with an
-/// event that it has confirmed: the relay could have died in between.
+/// Unless [`chains`](Self::chains) returns true, a batch holds at most one event of an aggregate
+/// for a destination, so a publisher need not keep order. A batch is for one destination; several
+/// batches may be published at once by separate calls. The relay may hand over a confirmed event
+/// again, because it could have died before it recorded the answer.
 ///
 /// ```
 /// use bento_relay::publish::{Delivery, PublishError, Publisher};
@@ -42,31 +45,30 @@ use bento_core::report::with_causes;
     note = "implement `Publisher`: take a batch, return one answer per delivery in the same order"
 )]
 pub trait Publisher: fmt::Debug + Send + Sync + 'static {
-    /// Brings each delivery to its destination and waits for the broker's confirmation.
+    /// Sends each delivery to its destination and waits for the broker's confirmation.
     ///
-    /// Returns one answer per delivery, in the batch's order. A missing answer counts as
-    /// [unavailable](FailureClass::Unavailable); if the event was the only one of the batch, as
-    /// [transient](FailureClass::Transient). So does a panic. A publisher must not block its
-    /// thread.
+    /// Returns one answer per delivery, in the batch's order. A missing answer, or a panic, counts
+    /// as [unavailable](FailureClass::Unavailable); if the batch held a single event, as
+    /// [transient](FailureClass::Transient). A publisher must not block its thread.
     ///
     /// # Cancel safety
-    /// A relay drops it after `publish_timeout`, and what is still out when its drain timeout is
-    /// over. The broker may have taken the events; they are published again, so the publisher has
-    /// to stay usable.
+    /// The relay drops the future after `publish_timeout`, and at the end of its drain timeout. The
+    /// broker may have taken the events; they are published again, so the publisher has to stay
+    /// usable.
     fn publish(
         &self,
         batch: &[Delivery],
     ) -> impl Future<Output = Vec<Result<(), PublishError>>> + Send;
 
-    /// Whether a batch for this destination may hold several events of one aggregate: only if,
-    /// after one of them fails, no later one of the same aggregate in the batch is published
-    /// either.
+    /// True if a batch for this destination may hold several events of one aggregate. The publisher
+    /// then guarantees: after one of them fails, no later one of the same aggregate in the batch is
+    /// published.
     fn chains(&self, _destination: &Destination) -> bool {
         false
     }
 
-    /// Whether it knows how to reach this destination. A relay that is to route to one that its
-    /// publisher does not serve is not started.
+    /// True if the publisher can reach this destination. A relay does not start if one of its
+    /// routes leads to a destination that its publisher does not serve.
     fn serves(&self, _destination: &Destination) -> bool {
         true
     }
@@ -89,26 +91,27 @@ impl<P: Publisher + ?Sized> Publisher for Arc<P> {
     }
 }
 
-/// Whose fault a failure is, and so what it means for the next attempt.
+/// The class of a failure, which decides about the next attempt.
 ///
 /// | class | attempt | circuit of the destination | the event |
 /// |---|---|---|---|
 /// | transient | counts | closes | is tried again, and is a dead letter after the last attempt |
 /// | permanent | counts | closes | is a dead letter at once |
 /// | throttled | does not count | may open | is tried again, no sooner than the broker asked |
-/// | unavailable | does not count | may open | is tried again until the destination is back, however long that takes |
+/// | unavailable | does not count | may open | is tried again until the destination is back,
+/// without a limit |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailureClass {
     /// The broker answered about this event, and its answer may change.
     Transient,
-    /// The broker answered about this event, or it can be sent to no broker: the failure comes
-    /// again with the event.
+    /// The broker answered about this event, or no broker can carry it: the failure repeats with
+    /// the event.
     Permanent,
-    /// The broker asks for less.
+    /// The broker asks for a lower rate.
     Throttled,
-    /// The broker could not be asked, or an operator has to mend something that is not the event:
-    /// there is no connection, the credentials are refused, a right is missing, or the stream,
-    /// exchange, topic or URL is.
+    /// The broker could not be asked, or an operator has to repair something other than the event:
+    /// the connection is missing, the credentials are refused, a right is missing, or the stream,
+    /// exchange, topic or URL does not exist.
     Unavailable,
 }
 
@@ -121,7 +124,7 @@ impl FailureClass {
         Self::Unavailable,
     ];
 
-    /// True if the failure is an answer about the event, by a destination that is there.
+    /// True if the failure is an answer about the event, by a destination that is available.
     pub fn is_answer(self) -> bool {
         matches!(self, Self::Transient | Self::Permanent)
     }
@@ -137,7 +140,7 @@ impl FailureClass {
     }
 }
 
-/// An event was not published.
+/// The error of an event that was not published.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct PublishError {
@@ -160,7 +163,7 @@ impl PublishError {
         }
     }
 
-    /// A failure that will not pass by itself: the event becomes a dead letter at once.
+    /// A failure that repeats with the event: the event becomes a dead letter at once.
     pub fn permanent(message: impl Into<Cow<'static, str>>) -> Self {
         Self {
             class: FailureClass::Permanent,
@@ -168,9 +171,8 @@ impl PublishError {
         }
     }
 
-    /// The broker asks for less. The next attempt is made no sooner than `retry_after`, of which
-    /// the relay waits no more than its setting
-    /// [`max_retry_after`](crate::RelaySettings::max_retry_after).
+    /// The broker asks for a lower rate. The next attempt is made no sooner than `retry_after`, up
+    /// to the setting [`max_retry_after`](crate::RelaySettings::max_retry_after).
     pub fn throttled(message: impl Into<Cow<'static, str>>, retry_after: Duration) -> Self {
         Self {
             class: FailureClass::Throttled,
@@ -179,8 +181,9 @@ impl PublishError {
         }
     }
 
-    /// The broker could not be asked, or an operator has to mend something that is not the event.
-    /// The event waits until the destination is back, and is never a dead letter because of it.
+    /// The broker could not be asked, or an operator has to repair something other than the event.
+    /// The event waits until the destination is back, and does not become a dead letter because of
+    /// it.
     ///
     /// ```
     /// # use bento_relay::publish::{FailureClass, PublishError};
@@ -204,7 +207,7 @@ impl PublishError {
         }
     }
 
-    /// The same failure, with a wait of `longest` at most.
+    /// The same failure, with a wait of at most `longest`.
     pub(crate) fn waiting_at_most(self, longest: Duration) -> Self {
         Self {
             retry_after: self.retry_after.map(|asked| asked.min(longest)),
@@ -212,19 +215,19 @@ impl PublishError {
         }
     }
 
-    /// Keeps what caused it.
+    /// Adds the cause of the failure.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// What it means for the next attempt.
+    /// The class of the failure.
     pub fn class(&self) -> FailureClass {
         self.class
     }
 
-    /// How long the broker asked to wait.
+    /// The wait that the broker asked for.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }

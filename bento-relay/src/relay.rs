@@ -1,5 +1,10 @@
 //! From the outbox to the broker.
 //!
+//! Decision: docs/decisions/a-broker-that-is-away-is-left-alone.md
+//! Decision: docs/decisions/a-lease-is-lost-to-a-relay-not-to-the-clock.md
+//! Decision: docs/decisions/each-destination-goes-its-own-way.md
+//! Decision: docs/decisions/a-failure-says-whose-it-is.md
+//!
 //! A relay owns shards of the outbox by lease. For each shard that has events it asks the store for
 //! a batch, publishes it wave by wave, and settles with the call that returns the next batch:
 //!
@@ -7,36 +12,35 @@
 //! supervisor ── heartbeat, poll ──► store
 //!     │ starts up to `workers`
 //!     ▼
-//!   worker ──── advance ───────────► store      settle what was done, renew the lease, next batch
+//!   worker ──── advance ───────────► store      settle the answers, renew the lease, next batch
 //!     │    ◄─── rows ───────────────
-//!   machine ─── waves ─────────────► publisher  one for each destination, at most one event of an aggregate at a time
-//!          ◄─── answers ────────────
+//!   machine ─── waves ─────────────► publisher  a wave for each destination, with at most one
+//!          ◄─── answers ────────────            event of an aggregate
 //! ```
 //!
-//! What holds, each a test:
+//! The guarantees of a relay, each with a test:
 //!
 //! 1. Every committed event is published at least once, or is a dead letter.
 //! 2. The first publications of one aggregate's events are in position order.
-//! 3. After the local deadline of a lease nothing more is sent in its name, and a lost lease
-//!    settles nothing.
-//! 4. A failing event holds back its own aggregate only, and that for its own destination only.
-//! 5. A store that is away is waited for; a call whose outcome is unknown is repeated. Missing
-//!    tables are waited for in the same way, with an error line that names the migration: a relay
-//!    may start before it.
-//! 6. A publisher that panics, hangs or answers too little has failed for the moment, no more; an
-//!    event that makes it do so, while others are answered, ends as the only dead letter.
-//! 7. A destination that is away is left alone but for a trial now and then; its outage makes no
-//!    dead letters of the backlog, and stops no other destination. One that is slow or hangs stops
-//!    no other either: after a quarter of a second with nothing else left, a batch ends without its
-//!    answer, which a later batch takes.
-//! 8. Stopping finishes what is in flight and releases the leases; what takes too long is left to
-//!    be published again.
+//! 3. After the local deadline of a lease the relay sends nothing more in its name, and a lost
+//!    lease settles nothing.
+//! 4. A failing event holds back only its own aggregate, and only for its own destination.
+//! 5. The relay waits for a store that is unavailable, and repeats a call whose outcome is unknown.
+//!    It waits for missing tables in the same way, with an error line that names the migration: a
+//!    relay may start before the migration.
+//! 6. A publisher that panics, hangs or answers too little has failed for the moment. An event that
+//!    causes this while others are answered becomes the only dead letter.
+//! 7. An unavailable destination gets only a trial now and then; its outage makes no dead letters
+//!    of the backlog and does not stop other destinations. A slow destination does not stop others
+//!    either: a batch that waits for it alone ends after a quarter of a second, and a later batch
+//!    takes its answer.
+//! 8. Stopping finishes the events in flight and releases the leases; events that take too long are
+//!    left to be published again.
+//! 9. Several relays try a failing event as often as one relay would: the time at which it is due
+//!    is in the store. A circuit belongs to one relay.
 //!
-//! 9. Several relays try a failing event no more often than one: the time when it is due is in the
-//!    store. A circuit is a relay's own.
-//!
-//! What is not promised: exactly one publication. When an event can be published twice is listed in
-//! the guarantees page of the repository.
+//! The relay does not promise exactly one publication. The guarantees page of the repository lists
+//! the cases in which an event can be published twice.
 
 mod breaker;
 mod builder;

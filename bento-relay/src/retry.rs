@@ -1,14 +1,14 @@
-//! When to try again.
+//! Retry policies.
 
 use std::time::Duration;
 
 mod read;
 
-/// The default of the longest wait after the first failure, and at all.
+/// The default of `base`; the default of `cap` follows.
 const BASE: Duration = Duration::from_millis(500);
 const CAP: Duration = Duration::from_secs(60);
 
-/// How long to wait between attempts, and how many to make.
+/// A retry policy: the waits between attempts, and their number.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -20,26 +20,26 @@ const CAP: Duration = Duration::from_secs(60);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// How long to wait between attempts.
+    /// The waits between attempts.
     pub backoff: Backoff,
-    /// How often an event is tried before it is given up; at least 1.
+    /// The number of attempts before an event is given up; at least 1.
     pub max_attempts: u32,
 }
 
-/// How long to wait between attempts.
+/// The waits between attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backoff {
-    /// Not at all.
+    /// No wait.
     Immediate,
-    /// Always as long.
+    /// The same wait each time.
     Fixed(Duration),
-    /// Exponentially longer, with full jitter: the wait after the n-th failure is drawn evenly
-    /// between nothing and `base × 2ⁿ⁻¹`, bounded by `cap`. Full jitter spreads the retries of many
-    /// events that failed at the same moment best.
+    /// A growing wait with full jitter: the wait after the n-th failure is drawn evenly between 0
+    /// and `base × 2ⁿ⁻¹`, bounded by `cap`. Full jitter best spreads the retries of many events
+    /// that failed at the same moment.
     Exponential {
-        /// The longest wait after the first failure.
+        /// The upper bound of the wait after the first failure.
         base: Duration,
-        /// The longest wait at all; at least `base`.
+        /// The upper bound of all waits; at least `base`.
         cap: Duration,
     },
 }
@@ -60,7 +60,7 @@ impl RetryPolicy {
         }
     }
 
-    /// Waits as long each time.
+    /// Waits the same time before each attempt.
     pub const fn fixed(wait: Duration, max_attempts: u32) -> Self {
         Self {
             backoff: Backoff::Fixed(wait),
@@ -68,7 +68,7 @@ impl RetryPolicy {
         }
     }
 
-    /// Waits longer each time; see [`Backoff::Exponential`].
+    /// Waits longer before each attempt; see [`Backoff::Exponential`].
     pub const fn exponential(base: Duration, cap: Duration, max_attempts: u32) -> Self {
         Self {
             backoff: Backoff::Exponential { base, cap },
@@ -76,7 +76,7 @@ impl RetryPolicy {
         }
     }
 
-    /// The longest wait after `failures` failures.
+    /// The longest possible wait after `failures` failures.
     pub fn ceiling(&self, failures: u32) -> Duration {
         self.backoff.ceiling(failures)
     }
@@ -86,7 +86,7 @@ impl RetryPolicy {
         self.backoff.wait(failures, random)
     }
 
-    /// Whether an event that was tried `attempts` times is given up.
+    /// True if an event that was tried `attempts` times is given up.
     pub fn is_exhausted(&self, attempts: u32) -> bool {
         attempts >= self.max_attempts
     }
@@ -114,7 +114,7 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The longest wait after `failures` failures.
+    /// The longest possible wait after `failures` failures.
     pub fn ceiling(&self, failures: u32) -> Duration {
         match *self {
             Self::Immediate => Duration::ZERO,
@@ -146,13 +146,13 @@ impl Backoff {
     }
 }
 
-/// When to try again, by what the failure means.
+/// The retry policies for the classes of failures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RetryPolicies {
-    /// After a failure that may pass by itself.
+    /// The policy after a transient failure.
     pub transient: RetryPolicy,
-    /// The waits after the broker asked for less. The relay waits at least as long as the broker
-    /// asked, and counts no attempt.
+    /// The waits after the broker asked for a lower rate. The relay waits at least as long as the
+    /// broker asked, and does not count the attempt.
     pub throttled: Backoff,
 }
 
@@ -167,7 +167,7 @@ impl RetryPolicies {
     /// | `default` | 5 | exponential, base 0.5 s, cap 60 s |
     /// | `aggressive` | 10 | exponential, base 0.1 s, cap 5 s |
     /// | `patient` | 20 | exponential, base 5 s, cap 15 min |
-    /// | `once` | 1 | none: the first failure is the last |
+    /// | `once` | 1 | none: the first failure is final |
     pub fn named(name: &str) -> Option<Self> {
         let exponential = |base, cap, attempts| {
             RetryPolicy::exponential(
@@ -186,7 +186,7 @@ impl RetryPolicies {
     }
 }
 
-/// One policy for both.
+/// The policy for transient failures; its backoff for throttled ones.
 impl From<RetryPolicy> for RetryPolicies {
     fn from(policy: RetryPolicy) -> Self {
         Self {

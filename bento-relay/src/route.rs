@@ -1,12 +1,15 @@
-//! From an event to its destinations.
+//! From an event to its routes.
+//!
+//! Decision: docs/decisions/rules-are-compared-as-written.md
+//! Decision: docs/decisions/each-destination-goes-its-own-way.md
 //!
 //! Rules are written in code or in a file ([`RouterConfig`]), checked as a whole and compiled once
-//! into a [`Router`]. For each event it gives [`Targets`]: routes, with what the relay has to keep
-//! to, and the event as the route wants it.
+//! into a [`Router`]. For each event the router returns [`Targets`]: routes with their policies,
+//! and the event in the form that the route wants.
 //!
-//! Asking the rules copies no payload, reads it at most once, and only if a rule whose event types
-//! fit asks about it. An event can say itself where it goes and when, in
-//! [`Metadata`](bento_core::Metadata): that wins over every rule.
+//! Evaluating the rules copies no payload, and reads it at most once, only if a rule for the
+//! event's type asks about it. An event can carry its own destinations and times in its
+//! [`Metadata`](bento_core::Metadata), which override every rule.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,123 +49,123 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-/// Where events go: decided for each by rules that are compiled once. Cheap to clone.
+/// Compiled rules that choose the routes of each event. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Router {
     compiled: Arc<Compiled>,
 }
 
-/// The targets of one event, usually one. None if every rule that applies has sampled it out.
+/// The targets of one event, usually one. Empty if every matching rule left it out of its sample.
 pub type Targets = SmallVec<[Target; 1]>;
 
-/// One event on one of its routes.
+/// An event on one of its routes.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Target {
-    /// Where it goes and how.
+    /// The route.
     pub route: Arc<Route>,
-    /// The event as the route wants it: the same one, or a copy with an id of its own if the route
-    /// transforms the payload.
+    /// The event in the form that the route wants: the same one, or a copy with an id of its own if
+    /// the route transforms the payload.
     pub envelope: Arc<Envelope>,
-    /// Not to be delivered before.
+    /// The time before which the event is not delivered.
     pub not_before: Option<DateTime<Utc>>,
-    /// To be given up from then on.
+    /// The time from which the event is given up.
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// What the relay keeps to for the events of one rule.
+/// A route: the policies by which a relay delivers the events of a rule.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Route {
     /// The name under which progress is kept: that of the destination, or that of an all-or-nothing
     /// rule.
     pub name: Arc<str>,
-    /// One destination; several for all-or-nothing, which is settled when all have confirmed.
+    /// The destination; several for an all-or-nothing rule, which is settled when all have
+    /// confirmed.
     pub destinations: Vec<Destination>,
-    /// When to try again, if not as the relay says.
+    /// The retry policies; `None` for those of the relay.
     pub retry: Option<RetryPolicies>,
-    /// What a failing event means for the later ones of its aggregate.
+    /// The effect of a failing event on the later ones of its aggregate.
     pub head_of_line: HeadOfLine,
-    /// The wait from an event's `occurred_at` until it is delivered; one by one, out of its
-    /// aggregate's order, unless `keeps_order`.
+    /// The wait from an event's `occurred_at` to its delivery. Each event waits for itself, out of
+    /// its aggregate's order, unless `keeps_order`.
     pub delay: Option<Duration>,
-    /// Whether a delayed event delays the later ones of its aggregate.
+    /// True if a delayed event delays the later ones of its aggregate.
     pub keeps_order: bool,
-    /// The time from an event's `occurred_at` until it is given up if it is not delivered.
+    /// The time from an event's `occurred_at` after which it is given up.
     pub expires_after: Option<Duration>,
-    /// Where an event goes that fails permanently or was tried too often.
+    /// The route for events that fail permanently or too often.
     pub fallback: Option<Arc<Route>>,
 }
 
-/// What a failing event means for the later ones of its aggregate, on its route.
+/// The effect of a failing event on the later ones of its aggregate, on its route.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum HeadOfLine {
-    /// They wait: order is kept.
+    /// The later events wait, so order is kept.
     #[default]
     Hold,
-    /// They go on: out of order by definition.
+    /// The later events go on, out of order.
     Continue,
 }
 
-/// An event that cannot be routed. A relay holds it for a while, since another one may know more,
-/// unless it is [`Invalid`](Self::Invalid).
+/// The error of an event that cannot be routed. A relay holds the event for a while, since another
+/// relay may have a rule for it, unless the error is [`Invalid`](Self::Invalid).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RouteError {
-    /// No rule applies and there is no fallback.
+    /// No rule applies and the router has no fallback.
     #[error("no rule applies to `{event_type}` and there is no fallback")]
     NoRule {
         /// The event type of the event.
         event_type: String,
     },
-    /// The name of a destination or rule that the router does not have.
+    /// The router has no destination or rule of this name.
     #[error("there is no destination `{name}`")]
     UnknownDestination {
         /// The name.
         name: String,
     },
-    /// What travels with the event to route it has a form that another release writes.
+    /// The routing data of the event has a form that another release writes.
     #[error("the event cannot be routed: {reason}")]
     UnknownForm {
-        /// What is wrong.
+        /// The details.
         reason: String,
     },
-    /// What travels with the event to route it cannot be read, or a rule cannot transform its
-    /// payload.
+    /// The routing data of the event cannot be read, or a rule cannot transform its payload.
     #[error("the event cannot be routed: {reason}")]
     Invalid {
-        /// What is wrong.
+        /// The details.
         reason: String,
     },
 }
 
 impl Router {
-    /// Every event to one destination.
+    /// A router that sends every event to one destination.
     pub fn to(destination: Destination) -> Self {
         Self::of(Compiled::single(Route::to(destination)))
     }
 
-    /// Rules to be written in code, none so far.
+    /// An empty set of rules, to be written in code.
     pub fn builder() -> RouterConfig {
         RouterConfig::default()
     }
 
-    /// Each event to one destination, by the first pattern that its event_type fits; see
-    /// [`RouterConfig::by_event_type`].
+    /// A router that sends each event to one destination, by the first pattern that matches its
+    /// event type; see [`RouterConfig::by_event_type`].
     ///
     /// # Errors
-    /// Everything that is wrong with the rules.
+    /// All faults in the rules.
     pub fn by_event_type<P: Into<String>, D: AsRef<str>>(
         pairs: impl IntoIterator<Item = (P, D)>,
     ) -> Result<Self, RouterErrors> {
         RouterConfig::by_event_type(pairs).build()
     }
 
-    /// Each event to every destination whose condition it meets; see
+    /// A router that sends each event to every destination whose condition it meets; see
     /// [`RouterConfig::by_condition`].
     ///
     /// # Errors
-    /// Everything that is wrong with the rules.
+    /// All faults in the rules.
     pub fn by_condition<D: AsRef<str>>(
         pairs: impl IntoIterator<Item = (Condition, D)>,
     ) -> Result<Self, RouterErrors> {
@@ -175,11 +178,11 @@ impl Router {
         }
     }
 
-    /// The targets of an event: those that it names itself, else those of the rules that apply,
-    /// else the fallback. Each destination once.
+    /// Returns the targets of an event: those that it names itself, else those of the matching
+    /// rules, else the fallback. Each destination occurs once.
     ///
     /// # Errors
-    /// [`RouteError`]: the event goes nowhere.
+    /// [`RouteError`]: the event has no route.
     pub fn route(&self, envelope: &Arc<Envelope>) -> Result<Targets, RouteError> {
         let routing = own_routing(envelope)?;
         let mut targets = Targets::new();
@@ -197,11 +200,12 @@ impl Router {
         Ok(targets)
     }
 
-    /// The route `name` for an event that took it before: conditions and samples were decided then.
+    /// Returns the route `name` for an event that took it before; conditions and samples are not
+    /// evaluated again.
     ///
     /// # Errors
-    /// [`RouteError::UnknownDestination`], and [`RouteError::Invalid`] for an event that cannot be
-    /// brought into the form that the route wants.
+    /// [`RouteError::UnknownDestination`], and [`RouteError::Invalid`] for an event whose payload
+    /// the route cannot transform.
     pub fn resume(&self, envelope: &Arc<Envelope>, name: &str) -> Result<Target, RouteError> {
         let routing = own_routing(envelope)?;
         let is_own = routing.destinations.iter().any(|own| own == name);
@@ -217,14 +221,14 @@ impl Router {
         })
     }
 
-    /// Every route that an event can take, fallbacks included, each once. Several rules may have
-    /// routes of one name that differ in what the relay has to keep to.
+    /// The routes that events can take, fallbacks included, each once. Several rules may have
+    /// routes of one name with different policies.
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.compiled.routes()
     }
 }
 
-/// What the event says itself; nothing for most.
+/// The routing data of the event itself, usually empty.
 fn own_routing(envelope: &Envelope) -> Result<Routing, RouteError> {
     envelope.routing().map_err(|error| match error {
         RoutingError::Version { .. } => RouteError::UnknownForm {
@@ -236,7 +240,7 @@ fn own_routing(envelope: &Envelope) -> Result<Routing, RouteError> {
     })
 }
 
-/// Every event to the default destination.
+/// A router that sends every event to the default destination.
 impl Default for Router {
     fn default() -> Self {
         Self::to(Destination::default())
@@ -244,7 +248,7 @@ impl Default for Router {
 }
 
 impl Target {
-    /// An event on a route, without delay or deadline but those of the route.
+    /// An event on a route, with the delay and the deadline of the route.
     pub fn new(route: Arc<Route>, envelope: Arc<Envelope>) -> Self {
         let at = |after: Option<Duration>| {
             after.and_then(|after| {
@@ -262,15 +266,15 @@ impl Target {
         }
     }
 
-    /// Adds the event on these routes. What it says itself of its times wins; what a rule makes of
-    /// the payload is made once.
+    /// Adds the event on these routes. The event's own times override those of the rules; the
+    /// payload of a rule is transformed once.
     fn extend(
         targets: &mut Targets,
         taken: &[Taken<'_>],
         original: &Arc<Envelope>,
         routing: &Routing,
     ) -> Result<(), RouteError> {
-        // The routes of one rule come one after another.
+        // The routes of one rule stand one after another.
         let mut last: Option<(&compiled::CompiledRule, Option<Envelope>)> = None;
         for (route, rule) in taken {
             if let Some(rule) = rule

@@ -1,7 +1,7 @@
 //! The seam between the relay and the database that holds the outbox.
 //!
 //! A relay owns shards by lease. For each it makes one call per batch, [`RelayStore::advance`]:
-//! settle what was done, check and renew the lease, return the next rows, all in one transaction.
+//! settle outcomes, check and renew the lease, return the next rows, all in one transaction.
 //! Everything else is bookkeeping around that call.
 //!
 //! What a store guarantees, and the conformance suite of `bento-testkit` proves:
@@ -35,7 +35,7 @@
 //!   the tenant of the head that counts for a stream. Pausing and resuming change the revision of
 //!   every shard.
 //! * **A stream is parked** while one of its dead letters parks, or one of its aggregate for the
-//!   route [`unreadable`](Burial::UNREADABLE). A parked stream has no due head.
+//!   route [`unreadable`](NewDeadLetter::UNREADABLE). A parked stream has no due head.
 //! * **A row that cannot be read** becomes a dead letter when it heads what is returned: a pending
 //!   one for the route `unreadable`, a held one for its own. What is before it is returned first.
 //!   Such a letter [names](crate::dead_letter::DeadLetter::raw) what the database shows of the row,
@@ -61,7 +61,6 @@
 //!   shard claimed later from an owner that did not release it was [taken
 //!   over](Holdings::taken_over).
 
-use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -73,9 +72,9 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 pub use self::error::StoreError;
-use crate::route;
-
+pub use self::settlement::{Failure, NewDeadLetter, Outcome, Place, Settlement, Unroutable};
 mod error;
+mod settlement;
 
 /// The identity of one running relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -102,9 +101,9 @@ impl fmt::Display for RelayId {
 /// owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Lease {
-    /// What is leased.
+    /// The leased shard.
     pub shard: ShardId,
-    /// Who holds it.
+    /// The relay that holds it.
     pub owner: RelayId,
     /// The fencing token.
     pub epoch: i64,
@@ -124,7 +123,7 @@ pub struct StreamKey {
 /// A row of the outbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxRow {
-    /// Its place in the shard.
+    /// The position in the shard.
     pub position: i64,
     /// The event.
     pub envelope: Arc<Envelope>,
@@ -133,205 +132,47 @@ pub struct OutboxRow {
 /// A row that was held back for a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldRow {
-    /// The route it is held for: the name of its route.
+    /// The name of the route that the row is held for.
     pub route: Arc<str>,
-    /// How often it was tried.
+    /// The number of attempts.
     pub attempts: u32,
-    /// Whether it keeps its place in its stream. One that does not is a head of its own and holds
-    /// nothing back.
+    /// True if the row keeps its place in its stream. A row without a place is a head of its own and
+    /// holds nothing back.
     pub ordered: bool,
-    /// Those of an all-or-nothing route that have confirmed it already.
+    /// The destinations of an all-or-nothing route that have confirmed the row already.
     pub delivered: Vec<Arc<str>>,
-    /// The time since a relay first found no way for it, by the store's clock; `None` once a relay
-    /// has found one.
+    /// The time since a relay first had no route for the row, by the store's clock; `None` once a
+    /// relay has one.
     pub unroutable_for: Option<Duration>,
     /// The row with its original position.
     pub row: OutboxRow,
 }
 
-/// The outcome of one row, to be recorded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Settlement {
-    /// A pending row is confirmed by every route it had: delete it.
-    Published {
-        /// The row.
-        position: i64,
-    },
-    /// A pending row failed, or is behind one that did: move it to the held rows of one route.
-    ///
-    /// The last settlement that names the position deletes the pending row.
-    Hold {
-        /// The row.
-        position: i64,
-        /// For whom it is held.
-        route: Arc<str>,
-        /// Whether it keeps its place in its stream; see [`HeldRow::ordered`]. An event without
-        /// order never does.
-        ordered: bool,
-        /// Why it is held.
-        why: Held,
-    },
-    /// A pending row is given up at once: move it to the dead letters.
-    Bury {
-        /// The row.
-        position: i64,
-        /// For whom it is given up.
-        route: Arc<str>,
-        /// What is recorded.
-        dead: Burial,
-    },
-    /// A held row is confirmed: delete it, its follower is due now.
-    HeldPublished {
-        /// The row.
-        position: i64,
-        /// For whom it was held.
-        route: Arc<str>,
-    },
-    /// A held row failed again: it is due later.
-    HeldFailed {
-        /// The row.
-        position: i64,
-        /// For whom it is held.
-        route: Arc<str>,
-        /// What is recorded.
-        failure: Failure,
-    },
-    /// The relay knows no way for a held row: it is due again after a wait, its attempts stay, and
-    /// [`HeldRow::unroutable_for`] runs from the first such settlement until another one about the
-    /// row.
-    HeldUnroutable {
-        /// The row.
-        position: i64,
-        /// For whom it is held.
-        route: Arc<str>,
-        /// What is recorded.
-        obstacle: Unroutable,
-    },
-    /// A held row is given up: move it to the dead letters.
-    HeldBury {
-        /// The row.
-        position: i64,
-        /// For whom it was held.
-        route: Arc<str>,
-        /// What is recorded.
-        dead: Burial,
-    },
-    /// A held row is given up for one route and goes to another instead, its fallback: it is held
-    /// for that one, untried and due as soon as it heads its stream there. If it is held or dead
-    /// for that one already, it only leaves the first. Several of these in one call move a row to
-    /// several routes. A row that moves to where it is stays as it is.
-    HeldMoved {
-        /// The row.
-        position: i64,
-        /// For whom it was held.
-        route: Arc<str>,
-        /// For whom it is held from now on.
-        to: Arc<str>,
-        /// Whether it keeps its place in its stream there; see [`HeldRow::ordered`].
-        ordered: bool,
-    },
-}
-
-/// Why a pending row is held back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Held {
-    /// It failed itself, and is due after a wait.
-    Failed(Failure),
-    /// It was not tried: an earlier one of its stream is held back, its route is away, or its
-    /// tenant is paused. It is due as soon as it heads its stream.
-    Behind,
-    /// It is not to be delivered before a wait is over, by the store's clock from now.
-    Delayed(Duration),
-    /// The relay knows no way for it, and it is due again after a wait: [`HeldRow::unroutable_for`]
-    /// runs from now.
-    Unroutable(Unroutable),
-}
-
-/// Why a relay knows no way for a row that another relay may know one for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unroutable {
-    /// The time until a relay looks at it again, by the store's clock from now.
-    pub retry_after: Duration,
-    /// The rule or route that is missing.
-    pub error: String,
-}
-
-/// A failed attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// How often the row was tried now. With none, it has not failed yet: its first failure is
-    /// still to come.
-    pub attempts: u32,
-    /// How long to wait, by the store's clock from now.
-    pub retry_after: Duration,
-    /// Why it failed.
-    pub error: String,
-    /// Those of an all-or-nothing route that have confirmed it already.
-    pub delivered: Vec<Arc<str>>,
-}
-
-/// Why and how a row was given up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Burial {
-    /// How often the row was tried.
-    pub attempts: u32,
-    /// Why the last attempt failed.
-    pub error: String,
-    /// Why nobody tries again: one of the causes below.
-    pub cause: Cow<'static, str>,
-    /// Whether its aggregate is parked until an operator replays or discards it. Never for an event
-    /// without order.
-    pub parks: bool,
-    /// Those of an all-or-nothing route that got it nevertheless.
-    pub delivered: Vec<Arc<str>>,
-}
-
-impl Burial {
-    /// The cause of a row that was tried as often as the retry policy allows.
-    pub const MAX_ATTEMPTS: &'static str = "max attempts";
-    /// The cause of a row whose failure will not pass by itself.
-    pub const PERMANENT: &'static str = "permanent";
-    /// The cause of a row that was not delivered before its deadline. The deadline stays what it
-    /// is: a replay ends here again, unless the route or the event allows more time by then.
-    /// Discard it instead.
-    pub const EXPIRED: &'static str = "expired";
-    /// The cause of a row that no relay found a way for within
-    /// [`unroutable_after`](crate::RelaySettings::unroutable_after), or whose payload a rule cannot
-    /// transform. It is the name, too, under which a row is held or dead whose routes are not known
-    /// yet: that stands for all of them, and holds its whole aggregate back.
-    pub const UNROUTABLE: &'static str = route::UNROUTABLE;
-    /// The cause of a row that cannot be read. A pending one is given up for a route of this name
-    /// as well, because its own are not known: a dead letter of this route that parks holds its
-    /// aggregate back on every route.
-    pub const UNREADABLE: &'static str = route::UNREADABLE;
-    /// The cause of a row for which the database refused to record what became of it.
-    pub const UNSETTLED: &'static str = "unsettled";
-}
-
 /// One call of the seam.
 #[derive(Clone, Debug)]
 pub struct Advance {
-    /// The right in whose name it is made.
+    /// The lease of the shard.
     pub lease: Lease,
-    /// How long the lease is to last from now.
+    /// The time for which the lease is to last from now.
     pub ttl: Duration,
-    /// What was done since the last call.
+    /// The outcomes since the last call.
     pub settled: Vec<Settlement>,
-    /// How many pending rows to return at most; 0 only settles.
+    /// The most pending rows to return; 0 only settles.
     pub pending: usize,
-    /// How many due held rows to return at most; 0 for none.
+    /// The most due held rows to return; 0 for none.
     pub held: usize,
     /// The revision of the held rows that the relay knows; `None` or another one returns
     /// [`Advanced::streams`].
     pub revision: Option<i64>,
-    /// Destinations whose held rows are not wanted now, because they are away: none of theirs is
-    /// returned or counted as due.
+    /// Routes whose held rows are not wanted now, because a destination is unavailable: none of
+    /// their rows is returned or counted as due.
     pub without: Vec<Arc<str>>,
-    /// Whether published rows are kept, until [`RelayStore::prune`] removes them, or deleted.
+    /// True if published rows are kept until [`RelayStore::prune`] removes them; else they are
+    /// deleted.
     pub keep_published: bool,
 }
 
-/// What [`RelayStore::advance`] returns.
+/// The answer of [`RelayStore::advance`].
 #[derive(Clone, Debug, Default)]
 pub struct Advanced {
     /// The next rows, in position order.
@@ -349,21 +190,21 @@ pub struct Advanced {
     /// The tenants that an operator has paused, said together with `streams`. Pending rows of
     /// theirs are still returned; held ones are not.
     pub paused_tenants: Vec<String>,
-    /// When the next held row is due that is not due yet, by the store's clock from now; `None`
+    /// The time until the next held row is due that is not due yet, by the store's clock; `None`
     /// without one.
     pub next_due: Option<Duration>,
-    /// Rows that this call made dead letters by itself. A row that the relay asked to
-    /// [bury](Settlement::Bury) is not among them.
+    /// Rows that this call made dead letters by itself. Those with the outcome
+    /// [`Dead`](Outcome::Dead) are not among them.
     pub given_up: Vec<GivenUp>,
 }
 
 /// A row that became a dead letter because it cannot be read, or because the database refused to
-/// record what became of it.
+/// record its outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GivenUp {
     /// The name of the route under which it is dead.
     pub route: Arc<str>,
-    /// [`Burial::UNREADABLE`] or [`Burial::UNSETTLED`].
+    /// [`NewDeadLetter::UNREADABLE`] or [`NewDeadLetter::UNSETTLED`].
     pub cause: &'static str,
     /// The tenant of its event, as far as that can be read.
     pub tenant_id: Option<String>,
@@ -372,47 +213,46 @@ pub struct GivenUp {
 /// A relay's sign of life.
 #[derive(Clone, Debug)]
 pub struct Heartbeat {
-    /// Who is alive.
+    /// The relay that is alive.
     pub relay: RelayId,
-    /// How long it and its leases count as alive from now.
+    /// The time for which the relay and its leases count as alive from now.
     pub ttl: Duration,
     /// The lanes it serves; `None` serves all.
     pub lanes: Option<Vec<u16>>,
-    /// Whether it may take shards that are free, up to its fair share.
+    /// True if the relay may take free shards, up to its fair share.
     pub claim: bool,
-    /// Shards of its own that it may give up, because nothing of theirs is in flight; as many as
-    /// are above its fair share are handed over, and the others kept. The relay works on none of
-    /// them until the call returns.
+    /// Shards of its own that it may hand over, because none of their events is in flight. Those
+    /// above its fair share are handed over, and the others kept. The relay works on none of them
+    /// until the call returns.
     pub idle: Vec<ShardId>,
 }
 
-/// What a relay holds after a heartbeat.
+/// The holdings of a relay after a heartbeat.
 #[derive(Clone, Debug, Default)]
 pub struct Holdings {
     /// The leases that the relay held and still holds, or has just claimed.
     pub leases: Vec<Lease>,
-    /// Of those claimed now, the ones taken from a relay that died: something of theirs may be
-    /// published twice.
+    /// The shards claimed now from a relay that died: some of their events may be published twice.
     pub taken_over: Vec<ShardId>,
-    /// How many shards above its fair share it still holds: so many should it stop working on and
-    /// report as idle next time.
+    /// The number of shards that the relay still holds above its fair share: it should stop working
+    /// on that many, and report them as idle next time.
     pub surplus: usize,
     /// Shards outside of the recorded sharding that hold events: some process writes by another
     /// sharding. Any relay claims them, above its fair share.
     pub stray: Vec<ShardId>,
-    /// The store's clock, read by the call: by it delays and deadlines are kept. `None` from a
-    /// store that has none.
+    /// The time of the store's clock, by which delays and deadlines are kept. `None` from a store
+    /// without a clock.
     pub now: Option<DateTime<Utc>>,
 }
 
-/// What to remove of the published rows that were kept.
+/// The published rows to remove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prune {
     /// Only rows that were published longer ago than this, by the store's clock.
     pub older_than: Duration,
-    /// How many rows one statement removes at most.
+    /// The most rows that one statement removes.
     pub batch: u32,
-    /// How long nobody else prunes from now.
+    /// The time from now for which no other relay prunes.
     pub every: Duration,
 }
 
@@ -425,8 +265,8 @@ pub struct Prune {
     note = "`OutboxStore` is one for PostgreSQL, MySQL, MariaDB and SQLite; `MemoryStore` for tests"
 )]
 pub trait RelayStore: fmt::Debug + Send + Sync + 'static {
-    /// The store of an application with this name, for a store that records to whom the outbox
-    /// belongs; others ignore it.
+    /// Returns the store for an application of this name. A store that records the owner of the
+    /// outbox uses it; others ignore it.
     #[must_use]
     fn named(self, _application: &str) -> Self
     where
@@ -435,7 +275,7 @@ pub trait RelayStore: fmt::Debug + Send + Sync + 'static {
         self
     }
 
-    /// Reads how the outbox is divided, and records it if this is its first use.
+    /// Reads the sharding of the outbox, and records it at the first use.
     ///
     /// # Errors
     /// [`StoreError::Mismatch`] if the database says otherwise, [`StoreError::OtherApplication`] if

@@ -1,4 +1,4 @@
-//! A task in the background that ends when it is told to.
+//! A background task that can be stopped.
 
 use std::future::Future;
 use std::time::Duration;
@@ -7,14 +7,14 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// A running task. Dropping it tells the task to end.
+/// A running task. Dropping it tells the task to stop.
 #[derive(Debug)]
 pub(crate) struct Task {
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
-/// How a task learns that it is to end.
+/// The signal to a task to stop.
 #[derive(Debug)]
 pub(crate) struct Stop(watch::Receiver<bool>);
 
@@ -35,10 +35,10 @@ impl Task {
         !self.task.is_finished()
     }
 
-    /// Tells it to end and waits for it.
+    /// Tells the task to stop and waits for it.
     ///
     /// # Panics
-    /// If the task did: a defect.
+    /// If the task panicked, which is a defect.
     pub(crate) async fn stop(self) {
         self.stop.send_replace(true);
         match self.task.await {
@@ -50,9 +50,9 @@ impl Task {
 }
 
 impl Stop {
-    /// Waits so long, or until it is told to end; then true.
+    /// Waits for this time or for the signal to stop; true after the signal.
     pub(crate) async fn within(&mut self, time: Duration) -> bool {
-        // A sender that is gone means the same.
+        // A dropped sender means the same.
         self.is_told() || timeout(time, self.0.changed()).await.is_ok()
     }
 

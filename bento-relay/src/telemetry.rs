@@ -11,19 +11,19 @@ pub use bento_core::telemetry::*;
 pub const TARGET_RELAY: &str = "bento::relay";
 /// Log target of alerts about dead letters.
 pub const TARGET_DEAD_LETTER: &str = "bento::dead_letter";
-/// Log target of the monitor: which lanes nobody serves.
+/// Log target of the monitor: lanes that no relay serves.
 pub const TARGET_INSPECT: &str = "bento::inspect";
-/// Log target of publishers in spans: batches and what failed in them.
+/// Log target of publishers in spans: batches and their failures.
 pub const TARGET_PUBLISH: &str = "bento::publish";
 /// Span of one event on its way to one destination, under the target of the relay at level info.
-/// While nobody listens it is not made.
+/// Without a subscriber it is not made.
 ///
-/// Fields, by OpenTelemetry's conventions for messaging where those have a name: `messaging.system`
+/// Fields, by OpenTelemetry's conventions for messaging if these have a name: `messaging.system`
 /// (the publisher's name), `messaging.destination.name` (the topic), `messaging.message.id` (the
 /// event's id), `messaging.operation.type`, `event_type`, `tenant_id`, `destination`, `attempts`
-/// (how often it was tried before), `traceparent` (of what raised it). With the answer: `outcome`
-/// (`published`, `failed`), `error.type` (the class of the failure) and `error`. An event whose
-/// answer the relay did not wait for has no outcome.
+/// (the number of earlier attempts), `traceparent` (the context in which the event was raised).
+/// With the answer: `outcome` (`published`, `failed`), `error.type` (the class of the failure) and
+/// `error`. An event with a late answer has no outcome.
 pub const SPAN_PUBLISH: &str = "bento.publish";
 
 /// Counter: confirmations of events, by `destination`.
@@ -31,30 +31,29 @@ pub const PUBLISHED_EVENTS: &str = "bento_published_events_total";
 /// Counter: failures to publish, by `destination` and `class`: `transient`, `permanent`,
 /// `throttled`, `unavailable`.
 pub const FAILED_PUBLISHES: &str = "bento_failed_publishes_total";
-/// Counter: what became of the events of a tenant, by `tenant` and `status`: `published`,
-/// `retried`, `fallen_back`, `dead`, `held`, `delayed`, `late`, `filtered`, `unroutable`; an event
-/// counts once for each of its routes and each time. The first 50 tenants of a process have a label
-/// of their own, the others share `other`; events without a tenant are not counted here.
+/// Counter: outcomes of the events of a tenant, by `tenant` and `status`: `published`, `retried`,
+/// `fallen_back`, `dead`, `held`, `delayed`, `late`, `filtered`, `unroutable`; an event counts once
+/// for each of its routes and each time. The first 50 tenants of a process have a label of their
+/// own, the others share `other`; events without a tenant are not counted here.
 pub const TENANT_EVENTS: &str = "bento_tenant_events_total";
 /// Counter: events that failed and are tried again, by `route`.
 pub const RETRIED_EVENTS: &str = "bento_retried_events_total";
-/// Counter: events given up and kept as dead letters, by `route` and `cause`.
+/// Counter: events that became dead letters, by `route` and `cause`.
 pub const DEAD_EVENTS: &str = "bento_dead_events_total";
 /// Counter: events given up by their route and handed to its fallback, by `route`.
 pub const FALLEN_BACK_EVENTS: &str = "bento_fallen_back_events_total";
-/// Counter: events that were not sent when their turn came, by `route`. An earlier event of their
-/// aggregate is held back, their destination is away, or their tenant is paused.
+/// Counter: events that were not sent in their turn, by `route`: an earlier event of their
+/// aggregate is held, their destination is unavailable, or their tenant is paused.
 pub const HELD_BACK_EVENTS: &str = "bento_held_back_events_total";
-/// Counter: events that are held until they are to be delivered, by `route`.
+/// Counter: events that are held until their delivery time, by `route`.
 pub const DELAYED_EVENTS: &str = "bento_delayed_events_total";
-/// Counter: calls of a publisher that a batch did not wait for any longer, by `destination`. Their
-/// events are held, and settled when the answer comes.
+/// Counter: calls of a publisher that were late, by `destination`. Their events are held, and
+/// settled when the answer comes.
 pub const LATE_WAVES: &str = "bento_late_waves_total";
-/// Counter: events that are held because no rule or destination of the relay takes them, by
-/// `route`: the name that is not known, or `unroutable`. Each counts once, when the first relay
-/// finds so.
+/// Counter: events that are held because the relay has no rule or destination for them, by `route`:
+/// the unknown name, or `unroutable`. Each counts once, by the first relay.
 pub const UNROUTABLE_EVENTS: &str = "bento_unroutable_events_total";
-/// Counter: events that every rule sampled out.
+/// Counter: events that every matching rule left out of its sample.
 pub const FILTERED_EVENTS: &str = "bento_filtered_events_total";
 /// Histogram: seconds that a publisher took for a batch, by `destination`.
 pub const PUBLISH_SECONDS: &str = "bento_publish_seconds";
@@ -65,11 +64,11 @@ pub const END_TO_END_SECONDS: &str = "bento_end_to_end_seconds";
 pub const CIRCUIT_CHANGES: &str = "bento_circuit_changes_total";
 /// Gauge: 1 while the circuit of a `destination` is open or half open, 0 once it is closed again.
 pub const CIRCUIT_OPEN: &str = "bento_circuit_open";
-/// Counter: published rows that were kept, and were old enough to be removed.
+/// Counter: published rows that were kept and removed at the end of their retention.
 pub const PRUNED_EVENTS: &str = "bento_pruned_events_total";
 /// Counter: leases by `change`: `claimed`, `released`, `lost`.
 pub const LEASE_CHANGES: &str = "bento_lease_changes_total";
-/// Counter: dead letters of which an alert hook was told.
+/// Counter: dead letters that an alert hook reported.
 pub const ALERTED_EVENTS: &str = "bento_alerted_events_total";
 /// Counter: alerts that failed, each for one or several dead letters.
 pub const FAILED_ALERTS: &str = "bento_failed_alerts_total";
@@ -77,8 +76,8 @@ pub const FAILED_ALERTS: &str = "bento_failed_alerts_total";
 /// An event that is pending has no route yet; an event without a tenant has an empty one, and
 /// tenants beyond the first 50 are `other`.
 pub const BACKLOG: &str = "bento_backlog";
-/// Gauge: how many seconds ago the oldest event occurred that is still to be delivered, by `tenant`
-/// and `route`.
+/// Gauge: the age in seconds of the oldest event that is still to be delivered, by `tenant` and
+/// `route`.
 pub const OLDEST_PENDING: &str = "bento_oldest_pending_seconds";
 /// Gauge: shards by `state` of their lease: `held`, `expired`, `free`.
 pub const LEASES: &str = "bento_leases";
@@ -91,9 +90,9 @@ pub const SENT_WAKES: &str = "bento_sent_wakes_total";
 /// Counter: notifications of other processes that woke the relays of this one.
 pub const RECEIVED_WAKES: &str = "bento_received_wakes_total";
 
-/// The label of what concerns a route.
+/// The label for a route.
 pub(crate) const ROUTE: &str = "route";
-/// The label of what concerns a destination.
+/// The label for a destination.
 pub(crate) const DESTINATION: &str = "destination";
 
 /// Counts `amount` more under `name`, labelled with a route or a destination.

@@ -1,4 +1,4 @@
-//! Tenants: who may do what for whom, and whose delivery is paused.
+//! Tenants: the policy for their actors, and the tenants whose delivery is paused.
 
 mod pauses;
 mod policy;

@@ -62,7 +62,7 @@ impl Scene {
         unit_of_work.committed();
     }
 
-    /// What the broker got after the relay has run.
+    /// The deliveries of the broker after the relay has run.
     async fn relayed(&self) -> Vec<Delivery> {
         let router = Router::to(
             Destination::new("audit")

@@ -69,7 +69,7 @@ use bento_brokers::ConnectError;
 /// let typo = Settings::builder().toml("[relay]\nbathc = 500")?.build().unwrap_err();
 /// assert_eq!(
 ///     typo.to_string(),
-///     "bento.toml:2: unknown key `relay.bathc`, did you mean `relay.batch`?"
+///     "bento.toml:2: unknown key `relay.bathc`; did you mean `relay.batch`?"
 /// );
 /// # Ok::<_, bento::settings::ConfigError>(())
 /// ```

@@ -27,7 +27,7 @@ use std::time::Duration;
 use bento_relay::dead_letter::{DeadLetterQuery, DeadLetters};
 use bento_relay::publish::PublishError;
 use bento_relay::route::Rule;
-use bento_relay::store::Burial;
+use bento_relay::store::NewDeadLetter;
 use bento_relay::tenant::Pauses;
 
 use crate::broker::account;
@@ -214,7 +214,7 @@ async fn what_is_refused_for_good_falls_back_and_what_is_too_late_is_a_dead_lett
     {
         assert_eq!(
             (&*dead.envelope.aggregate_id, &*dead.cause),
-            ("2", Burial::EXPIRED)
+            ("2", NewDeadLetter::EXPIRED)
         );
     }
     assert_eq!(

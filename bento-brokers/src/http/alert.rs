@@ -47,7 +47,7 @@ impl WebhookAlert {
     /// [`ConnectError::Settings`] for settings that cannot be used.
     pub fn new(settings: HttpSettings) -> Result<Self, ConnectError> {
         if settings.url.is_none() {
-            return Err(ConnectError::settings("`url` does not say where alerts go"));
+            return Err(ConnectError::settings("no URL for alerts: set `url`"));
         }
         HttpPublisher::new(settings).map(Self)
     }

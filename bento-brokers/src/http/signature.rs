@@ -39,7 +39,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 #[non_exhaustive]
 pub enum SigningSecretError {
     /// No secret is given.
-    #[error("there is no signing secret: give one at least")]
+    #[error("no signing secret: give at least one")]
     Missing,
     /// A secret has another form.
     #[error(

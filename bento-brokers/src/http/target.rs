@@ -29,9 +29,8 @@ pub(super) struct Target {
 
 impl Target {
     pub(super) fn new(template: &ServerUrl, allow_http: bool) -> Result<Self, ConnectError> {
-        let refused = |why: &str| {
-            ConnectError::settings(format!("`{template}` is no address of a webhook: {why}"))
-        };
+        let refused =
+            |why: &str| ConnectError::settings(format!("invalid webhook URL `{template}`: {why}"));
         if template.address().contains(PLACEHOLDER) {
             return Err(refused("a topic cannot be a host"));
         }
@@ -41,7 +40,7 @@ impl Target {
             .expose()
             .replace(PLACEHOLDER, "topic")
             .parse::<Url>();
-        let sample = sample.map_err(|_| refused("it is no URL"))?;
+        let sample = sample.map_err(|_| refused("it cannot be parsed"))?;
         let is_encrypted = match sample.scheme() {
             "https" => true,
             "http" if allow_http => false,

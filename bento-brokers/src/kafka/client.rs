@@ -149,11 +149,11 @@ pub(super) fn create(settings: &KafkaSettings) -> Result<(Client, Watcher), Conn
     let client = FutureProducer::from_config_and_context(&config(settings)?, watcher.clone());
     let client = client.map_err(|error| match error {
         // What it says of the value may be a password.
-        KafkaError::ClientConfig(_, _, property, _) => ConnectError::settings(format!(
-            "Kafka's client does not take the value of `{property}`"
-        )),
+        KafkaError::ClientConfig(_, _, property, _) => {
+            ConnectError::settings(format!("Kafka's client refuses the value of `{property}`"))
+        }
         error => ConnectError::Settings {
-            what: "Kafka's client does not take the settings".to_owned(),
+            what: "Kafka's client refuses the settings".to_owned(),
             source: Some(error.into()),
         },
     })?;
@@ -220,7 +220,7 @@ fn secure(config: &mut ClientConfig, settings: &KafkaSettings) -> Result<(), Con
         let Some(file) = file else { continue };
         let path = file
             .to_str()
-            .ok_or_else(|| ConnectError::settings(format!("{} is no UTF-8", file.display())))?;
+            .ok_or_else(|| ConnectError::settings(format!("{} is not UTF-8", file.display())))?;
         config.set(property, path);
     }
     if certificate_file.is_some() != key_file.is_some() {

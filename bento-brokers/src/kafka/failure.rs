@@ -14,7 +14,7 @@ pub(super) fn failure(error: KafkaError, topic: &str) -> PublishError {
     use RDKafkaErrorCode as Code;
     let failure = match error.rdkafka_error_code() {
         Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => {
-            PublishError::unavailable(format!("Kafka has no topic `{topic}`: make it"))
+            PublishError::unavailable(format!("Kafka has no topic `{topic}`: create the topic"))
         }
         Some(
             Code::MessageSizeTooLarge
@@ -27,7 +27,7 @@ pub(super) fn failure(error: KafkaError, topic: &str) -> PublishError {
             | Code::UnsupportedForMessageFormat,
         ) => PublishError::permanent(format!("Kafka refused the event for the topic `{topic}`")),
         Some(Code::QueueFull | Code::ThrottlingQuotaExceeded) => {
-            PublishError::throttled("too much is on its way to Kafka", PAUSE)
+            PublishError::throttled("the queue of Kafka's client is full", PAUSE)
         }
         // Not the event's fault: whoever gives the right back need not touch it.
         Some(
@@ -80,7 +80,7 @@ pub(super) fn check_topic(name: &str) -> Result<(), PublishError> {
         return Ok(());
     };
     Err(PublishError::permanent(format!(
-        "`{}` is no topic of Kafka: {why}",
+        "invalid Kafka topic `{}`: {why}",
         name.escape_debug()
     )))
 }

@@ -157,12 +157,12 @@ impl NatsSettings {
             && let Some(why) = subject::fault(&self.prefix)
         {
             return Err(ConnectError::settings(format!(
-                "the prefix of the subjects cannot be used: {why}"
+                "invalid `prefix` of subjects: {why}"
             )));
         }
         if self.max_in_flight == 0 {
             return Err(ConnectError::settings(
-                "`max_in_flight` is 0: nothing could ever be published",
+                "`max_in_flight` must be greater than 0",
             ));
         }
         tls::check(&self.tls)?;
@@ -178,7 +178,9 @@ fn client(settings: &NatsSettings) -> Result<(ConnectOptions, Vec<ServerAddr>), 
         url.expose()
             .parse::<ServerAddr>()
             .map_err(|error| ConnectError::Settings {
-                what: format!("`{url}` is no URL of a NATS server"),
+                what: format!(
+                    "invalid NATS URL `{url}`: write `nats://host:port` or `tls://host:port`"
+                ),
                 source: Some(error.into()),
             })
     });

@@ -16,7 +16,7 @@ const LIMIT: usize = 2_048;
 pub(super) fn subject(prefix: &str, topic: &str) -> Result<String, PublishError> {
     match fault(topic).or_else(|| (prefix.len() + topic.len() >= LIMIT).then_some(TOO_LONG)) {
         Some(why) => Err(PublishError::permanent(format!(
-            "the topic `{}` is no NATS subject: {why}",
+            "invalid NATS subject `{}` from the topic: {why}",
             shown(topic)
         ))),
         None if prefix.is_empty() => Ok(topic.to_owned()),

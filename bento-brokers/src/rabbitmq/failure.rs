@@ -19,7 +19,7 @@ pub(super) fn connecting(address: String, error: lapin::Error) -> ConnectError {
         },
         Some(AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)) => ConnectError::Unfit {
             address,
-            what: "there is no such virtual host, or the user may not use it".to_owned(),
+            what: "the virtual host does not exist, or the user may not use it".to_owned(),
             source: Some(error.into()),
         },
         _ => ConnectError::Unreachable {

@@ -185,8 +185,11 @@ fn uri(settings: &RabbitMqSettings) -> Result<AMQPUri, ConnectError> {
     url.check_password()?;
     // What the parser says may show the password.
     let parsed: Result<AMQPUri, String> = url.expose().parse();
-    let mut uri =
-        parsed.map_err(|_| ConnectError::settings(format!("`{url}` is no URL of RabbitMQ")))?;
+    let mut uri = parsed.map_err(|_| {
+        ConnectError::settings(format!(
+            "invalid RabbitMQ URL `{url}`: write `amqp://host:port/vhost` or `amqps://…`"
+        ))
+    })?;
     if tls.required && uri.scheme != AMQPScheme::AMQPS {
         return Err(ConnectError::settings(format!(
             "`{url}` is without TLS, which is required: write `amqps://`"
@@ -204,8 +207,8 @@ fn uri(settings: &RabbitMqSettings) -> Result<AMQPUri, ConnectError> {
     let seconds = u16::try_from(heartbeat.as_secs())
         .ok()
         .filter(|seconds| *seconds > 0);
-    let seconds =
-        seconds.ok_or_else(|| ConnectError::settings("`heartbeat` is from 1 to 65,535 seconds"))?;
+    let seconds = seconds
+        .ok_or_else(|| ConnectError::settings("`heartbeat` must be from 1 to 65,535 seconds"))?;
     uri.query.heartbeat = Some(seconds);
     Ok(uri)
 }
@@ -216,7 +219,7 @@ fn tls(tls: &TlsSettings) -> Result<OwnedTLSConfig, ConnectError> {
         .map(String::from_utf8)
         .transpose()
         .map_err(|error| ConnectError::Settings {
-            what: "`ca_file` is no PEM".to_owned(),
+            what: "`ca_file` is not PEM".to_owned(),
             source: Some(error.into()),
         })?;
     let identity = match (&tls.certificate_file, &tls.key_file) {
@@ -292,7 +295,7 @@ mod tests {
                     url: "http://a:hunter2@h".into(),
                     ..base.clone()
                 },
-                "`http://h` is no URL",
+                "invalid RabbitMQ URL `http://h`",
             ),
             (
                 RabbitMqSettings {

@@ -261,7 +261,7 @@ mod tests {
                 .next()
                 .unwrap_or_else(|| round.commands.cmd_iter().map(|_| done()).collect());
             chains.reply(round, replies, || {
-                PublishError::unavailable("there is no answer")
+                PublishError::unavailable("Redis sent no answer")
             });
         }
         let answers = chains.into_answers(None).into_iter();

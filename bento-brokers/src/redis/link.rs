@@ -118,8 +118,11 @@ pub(super) fn client(settings: &RedisSettings) -> Result<Client, ConnectError> {
     url.check_password()?;
     // The client's error repeats the URL in some cases, with its password.
     let info = url.expose().into_connection_info();
-    let mut info =
-        info.map_err(|_| ConnectError::settings(format!("`{url}` is no URL of a Redis server")))?;
+    let mut info = info.map_err(|_| {
+        ConnectError::settings(format!(
+            "invalid Redis URL `{url}`: write `redis://host:port` or `rediss://host:port`"
+        ))
+    })?;
     let mut login = info.redis_settings().clone();
     if let Some(user) = user {
         login = login.set_username(user);
@@ -130,7 +133,7 @@ pub(super) fn client(settings: &RedisSettings) -> Result<Client, ConnectError> {
     info = info.set_redis_settings(login);
     let is_secured = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
     let unusable = |error: RedisError| ConnectError::Settings {
-        what: format!("the settings for {} cannot be used", url.address()),
+        what: format!("invalid settings for {}", url.address()),
         source: Some(error.into()),
     };
     if !tls.required && !is_secured {

@@ -1,9 +1,11 @@
-//! Telling somebody of dead letters, at least once each.
+//! Alerts about dead letters, each at least once.
 //!
-//! A task of its own asks the store for dead letters that nobody was told of, so it sees only
-//! committed ones, and nothing that the hook does delays a relay. It marks them when the hook has
-//! answered; whoever dies before that leaves them to be told again. Several processes may run it:
-//! what one has taken is kept from the others for as long as its hook may take.
+//! A task of its own asks the store for dead letters without an alert, so it sees only committed
+//! ones, and a slow hook delays no relay. The task marks them when the hook has answered; after a
+//! crash before that, they are reported again. Several processes may run the task: dead letters
+//! taken by one process are hidden from the others for the time that its hook may take.
+//!
+//! Decision: docs/decisions/an-alert-is-taken-for-a-while.md
 
 use std::fmt;
 use std::future::Future;
@@ -21,7 +23,7 @@ use crate::retry::RetryPolicy;
 use crate::store::StoreError;
 use crate::task::{Stop, Task};
 
-/// Tells somebody of dead letters.
+/// Reports dead letters to people.
 ///
 /// ```
 /// use bento_relay::dead_letter::{AlertError, AlertHook, DeadLetter};
@@ -44,11 +46,11 @@ use crate::task::{Stop, Task};
     note = "implement `AlertHook`; `LogAlert` writes each to the log"
 )]
 pub trait AlertHook: fmt::Debug + Send + Sync + 'static {
-    /// Tells of these, at least one. They come again if it fails, is too slow or panics, and may
-    /// come again if it does not.
+    /// Reports these dead letters, at least one. They are reported again if the hook fails, is too
+    /// slow or panics, and may be reported again if it succeeds.
     ///
     /// # Cancel safety
-    /// It is dropped after [`AlertSettings::timeout`]; the letters come again.
+    /// The future is dropped after [`AlertSettings::timeout`]; the dead letters are reported again.
     fn alert(&self, letters: &[DeadLetter]) -> impl Future<Output = Result<(), AlertError>> + Send;
 }
 
@@ -58,7 +60,7 @@ impl<H: AlertHook> AlertHook for Arc<H> {
     }
 }
 
-/// Nobody could be told.
+/// The error of an alert that reached nobody.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct AlertError {
@@ -68,7 +70,7 @@ pub struct AlertError {
 }
 
 impl AlertError {
-    /// With what went wrong.
+    /// An error with this message.
     pub fn new(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
@@ -76,7 +78,7 @@ impl AlertError {
         }
     }
 
-    /// Keeps what caused it.
+    /// Adds the cause of the error.
     #[must_use]
     pub fn because(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self {
@@ -112,30 +114,30 @@ impl AlertHook for LogAlert {
     }
 }
 
-/// Where it is remembered of which dead letters somebody was told.
+/// The part of a store that records which dead letters were reported.
 pub trait AlertStore: Send + Sync + 'static {
-    /// Takes dead letters that nobody was told of, oldest failure first, at most `limit`, and keeps
-    /// them from others for `hold`, by the store's clock.
+    /// Takes at most `limit` unreported dead letters, the oldest failure first, and hides them from
+    /// other callers for `hold`, by the store's clock.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     ///
     /// # Cancel safety
-    /// Letters may have been taken that nobody was told of. They are due again after `hold`.
+    /// Dead letters may have been taken without a report. They are due again after `hold`.
     fn take_unalerted(
         &self,
         limit: u32,
         hold: Duration,
     ) -> impl Future<Output = Result<Vec<DeadLetter>, StoreError>> + Send;
 
-    /// Records what became of letters that were taken. Those that were replayed or discarded
-    /// meanwhile, or died again, are left alone.
+    /// Records the outcomes of taken dead letters. A dead letter that was replayed or discarded
+    /// meanwhile, or failed again, is left alone.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`]: they are taken again when the time they are held for is over.
+    /// [`StoreError::Unavailable`]: the dead letters are taken again when `hold` is over.
     ///
     /// # Cancel safety
-    /// The outcome is recorded or not. If not, somebody may be told of the letters once more.
+    /// The outcome is recorded or not. If not, the dead letters may be reported once more.
     fn settle_alerts(
         &self,
         letters: &[DeadLetter],
@@ -143,25 +145,25 @@ pub trait AlertStore: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// What became of an alert.
+/// The outcome of an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AlertOutcome {
-    /// Somebody was told.
+    /// The hook has reported the dead letter.
     Told,
-    /// It failed, and is due again after a wait.
+    /// The hook failed; the dead letter is due again after this wait.
     Failed(Duration),
 }
 
-/// How alerts are made.
+/// The settings of [`Alerts`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AlertSettings {
-    /// How often to look for new dead letters: 1 s.
+    /// The interval between two looks for new dead letters: 1 s.
     pub poll: Duration,
-    /// How many the hook gets at once at most: 50.
+    /// The largest number of dead letters in one call of the hook: 50.
     pub batch: u32,
-    /// How long the hook may take: 10 s.
+    /// The time limit of one call of the hook: 10 s.
     pub timeout: Duration,
-    /// How long to wait after the hook failed: 0.5 s up to 60 s. It is tried for ever.
+    /// The wait after the hook failed: 0.5 s up to 60 s. The number of attempts has no limit.
     pub retry: RetryPolicy,
 }
 
@@ -181,7 +183,7 @@ impl Default for AlertSettings {
     }
 }
 
-/// Tells a hook of dead letters.
+/// Reports dead letters to a hook.
 ///
 /// ```
 /// # use bento_relay::dead_letter::{AlertSettings, Alerts, LogAlert};
@@ -197,8 +199,7 @@ impl Default for AlertSettings {
 pub struct Alerts;
 
 impl Alerts {
-    /// Starts the task. At its first start it tells of all dead letters that are there, batch by
-    /// batch.
+    /// Starts the task. Its first start reports all existing dead letters, batch by batch.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -218,12 +219,12 @@ impl Alerts {
 pub struct AlertsHandle(Task);
 
 impl AlertsHandle {
-    /// Whether it has not ended.
+    /// True until the task has ended.
     pub fn is_running(&self) -> bool {
         self.0.is_running()
     }
 
-    /// Stops it: an alert that is on its way ends or runs out of time.
+    /// Stops the task: a running call of the hook ends or runs out of time.
     ///
     /// # Cancel safety
     /// The task ends nevertheless; only the wait is over.
@@ -284,8 +285,8 @@ async fn round(
     failures: u32,
     random: &mut fastrand::Rng,
 ) -> Result<Round, StoreError> {
-    // Twice as long as the hook may take, so that nobody else takes them while their outcome is
-    // recorded.
+    // Twice the time limit of the hook, so that no other process takes the dead letters while their
+    // outcome is recorded.
     let hold = settings.timeout.saturating_mul(2);
     let letters = in_time(hold, store.take_unalerted(settings.batch.max(1), hold)).await?;
     if letters.is_empty() {
@@ -310,7 +311,7 @@ async fn round(
     Ok(Round::Failed(wait))
 }
 
-/// A hook that hangs or panics has failed.
+/// Calls the hook; one that hangs or panics has failed.
 async fn tell(
     hook: &impl AlertHook,
     letters: &[DeadLetter],

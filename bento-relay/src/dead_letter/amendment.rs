@@ -1,4 +1,4 @@
-//! Changing the headers of a dead letter, so that its replay can succeed.
+//! Changes to the headers of a dead letter, so that its replay can succeed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use bytes::Bytes;
 use super::DeadLetter;
 use crate::store::StoreError;
 
-/// A change of the headers of a dead letter: some are set, some are removed, the others stay.
+/// A change to the headers of a dead letter: some are set, some are removed, the others stay.
 ///
-/// The facts that stand beside the headers (correlation, causation, source, actor) stay as they
-/// are, and so does the rest of the event.
+/// The metadata stored beside the headers (correlation, causation, source, actor) stays the same,
+/// and so does the rest of the event.
 ///
 /// ```
 /// use bento_relay::dead_letter::Amendment;
@@ -29,35 +29,35 @@ pub struct Amendment {
 }
 
 impl Amendment {
-    /// Sets a header, in place of one of the same name.
+    /// Sets a header; an earlier value is replaced.
     #[must_use]
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.insert(name.into(), Some(value.into()));
         self
     }
 
-    /// Removes a header, if it is there. The name is compared with upper and lower case.
+    /// Removes a header if it exists. The name is case-sensitive.
     #[must_use]
     pub fn without_header(mut self, name: impl Into<String>) -> Self {
         self.headers.insert(name.into(), None);
         self
     }
 
-    /// Removes all headers that it does not set. Stored headers that cannot be read can only be
-    /// mended so: what they said of correlation, causation, source and actor is then lost.
+    /// Removes all headers that this amendment does not set. Unreadable stored headers can be
+    /// repaired only in this way; their correlation, causation, source and actor are lost.
     #[must_use]
     pub fn without_other_headers(mut self) -> Self {
         self.removes_all = true;
         self
     }
 
-    /// The changed headers of a letter, as they are stored. A store calls it while nobody else can
-    /// replay the letter.
+    /// Returns the changed headers of a dead letter in their stored form. A store calls it while no
+    /// other process can replay the dead letter.
     ///
     /// # Errors
-    /// [`StoreError::NotReplayable`] for a letter with [`raw`](DeadLetter::raw),
-    /// [`StoreError::UnreadableHeaders`], and [`StoreError::Unsendable`] if a header, also one that
-    /// it leaves alone, cannot be sent.
+    /// [`StoreError::NotReplayable`] for a dead letter with [`raw`](DeadLetter::raw),
+    /// [`StoreError::UnreadableHeaders`], and [`StoreError::Unsendable`] if a header cannot be
+    /// sent, changed by this amendment or not.
     pub fn apply(&self, letter: &DeadLetter) -> Result<Bytes, StoreError> {
         let (event_id, route) = (letter.envelope.event_id, &letter.route);
         if letter.raw.is_some() {
@@ -99,7 +99,7 @@ fn unsendable(headers: &Headers) -> impl Iterator<Item = UnsendableHeader> {
         .filter_map(|(name, value)| check_header(name, value).err())
 }
 
-/// The reason that the headers of an event cannot be sent; `None` if they can.
+/// The reason why the headers of an event cannot be sent; `None` if they can.
 pub(super) fn obstacle(event: &Envelope) -> Option<String> {
     let why = match event.headers() {
         Ok(headers) => unsendable(&headers)

@@ -1,4 +1,4 @@
-//! Dropping dead letters for good, with a reason that is kept.
+//! Deleting dead letters for good, with a reason that is stored.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::replay::PAGE;
 use super::{DeadLetter, DeadLetterCursor, DeadLetterFilter, DeadLetters, ShardCursor};
 use crate::store::StoreError;
 
-/// Why and by whom a dead letter is dropped.
+/// The reason for deleting a dead letter, and the actor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Discarding {
     reason: String,
@@ -19,10 +19,10 @@ pub struct Discarding {
 }
 
 impl Discarding {
-    /// For a reason.
+    /// A discarding for this reason.
     ///
     /// # Errors
-    /// [`BlankReason`] if it says nothing.
+    /// [`BlankReason`] if the reason is blank.
     pub fn because(reason: impl Into<String>) -> Result<Self, BlankReason> {
         let reason = reason.into();
         if reason.trim().is_empty() {
@@ -35,7 +35,7 @@ impl Discarding {
         }
     }
 
-    /// By somebody.
+    /// Sets the actor.
     #[must_use]
     pub fn by(self, actor: impl Into<String>) -> Self {
         Self {
@@ -44,7 +44,7 @@ impl Discarding {
         }
     }
 
-    /// Checks that every back end can store both texts, as a store does first.
+    /// Checks that every back end can store both texts. A store calls it first.
     ///
     /// # Errors
     /// [`Unstorable`], for a reason of more than [`limits::REASON`] characters or an actor of more
@@ -56,54 +56,53 @@ impl Discarding {
         })
     }
 
-    /// Why.
+    /// The reason.
     pub fn reason(&self) -> &str {
         &self.reason
     }
 
-    /// By whom, if it was said.
+    /// The actor, if one was given.
     pub fn actor(&self) -> Option<&str> {
         self.actor.as_deref()
     }
 }
 
-/// Something that needs a reason was to be done without one.
+/// The error of a command that needs a reason and got a blank one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the reason is blank; say why, for whoever asks later")]
 pub struct BlankReason;
 
-/// What is kept of a dead letter that was discarded: everything but the event's payload and
-/// headers.
+/// The record of a discarded dead letter: everything but the event's payload and headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiscardedLetter {
-    /// The event.
+    /// The event id.
     pub event_id: EventId,
-    /// The route that did not get it.
+    /// The route that did not get the event.
     pub route: Arc<str>,
-    /// Its event type.
+    /// The event type.
     pub event_type: String,
-    /// The type of its aggregate; empty for an event without one.
+    /// The type of the aggregate; empty for an event without one.
     pub aggregate_type: String,
-    /// The id of its aggregate; empty for an event without order.
+    /// The id of the aggregate; empty for an event without order.
     pub aggregate_id: String,
-    /// Its tenant.
+    /// The tenant.
     pub tenant_id: Option<String>,
-    /// Why it was given up.
+    /// The reason for giving up.
     pub cause: String,
-    /// What the last attempt said.
+    /// The error of the last attempt.
     pub error: String,
-    /// When it was given up.
+    /// The time of giving up.
     pub failed_at: DateTime<Utc>,
-    /// Why it was discarded.
+    /// The reason for discarding.
     pub reason: String,
-    /// By whom, if it was said.
+    /// The actor who discarded it, if one was given.
     pub actor: Option<String>,
-    /// When it was discarded, by the store's clock.
+    /// The time of discarding, by the store's clock.
     pub discarded_at: DateTime<Utc>,
 }
 
 impl DiscardedLetter {
-    /// What is kept of a letter.
+    /// The record of a dead letter.
     pub fn of(letter: &DeadLetter, discarding: &Discarding, discarded_at: DateTime<Utc>) -> Self {
         let event = &letter.envelope;
         Self {
@@ -122,7 +121,7 @@ impl DiscardedLetter {
         }
     }
 
-    /// Where a list goes on behind it.
+    /// The cursor behind this record.
     pub fn cursor(&self) -> DeadLetterCursor {
         let route = Arc::clone(&self.route);
         DeadLetterCursor {
@@ -132,7 +131,7 @@ impl DiscardedLetter {
         }
     }
 
-    /// Whether a filter for dead letters would have found it.
+    /// True if a filter for dead letters would have matched the discarded one.
     pub fn matches(&self, filter: &DeadLetterFilter) -> bool {
         filter.matches_parts(&Parts {
             event_type: &self.event_type,

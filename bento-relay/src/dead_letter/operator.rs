@@ -1,4 +1,5 @@
-//! Dead letters, held events and tenants in somebody's hands: a policy is asked first.
+//! Commands for dead letters, held events and tenants on behalf of an actor; a policy is asked
+//! first.
 
 use bento_core::id::EventId;
 
@@ -12,10 +13,10 @@ use crate::tenant::{
     AllowAll, PausedTenant, Pauses, Refused, TenantAction, TenantPolicy, TenantRequest,
 };
 
-/// A store in the hands of one person or system, within what a [`TenantPolicy`] lets it do.
+/// A store used by one person or system, within the limits of a [`TenantPolicy`].
 ///
-/// What is asked for one tenant needs the right to that tenant; a filter without a tenant needs the
-/// right to all of them, which is asked as tenant `None`.
+/// A request for one tenant needs the right to that tenant. A filter without a tenant needs the
+/// right to all of them; the policy is asked for tenant `None`.
 ///
 /// ```
 /// # use bento_relay::dead_letter::{DeadLetterFilter, Operator, OperatorError, ReplayMode};
@@ -40,14 +41,14 @@ pub struct Operator<'a, S, P = AllowAll> {
     policy: P,
 }
 
-/// An operator could not do what it wanted.
+/// The error of an operator's command.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OperatorError {
-    /// The policy says no. Nothing was done.
+    /// The policy refused the request. Nothing was done.
     #[error(transparent)]
     Refused(#[from] Refused),
-    /// A reason is missing. Nothing was done.
+    /// The reason is blank. Nothing was done.
     #[error(transparent)]
     BlankReason(#[from] BlankReason),
     /// The store failed.
@@ -56,7 +57,7 @@ pub enum OperatorError {
 }
 
 impl<'a, S> Operator<'a, S> {
-    /// Somebody who may do everything.
+    /// An operator named `actor`, with the right to do everything.
     pub fn new(store: &'a S, actor: impl Into<String>) -> Self {
         Self {
             store,
@@ -65,7 +66,7 @@ impl<'a, S> Operator<'a, S> {
         }
     }
 
-    /// Whom to ask first.
+    /// Sets the policy to ask first.
     pub fn with_policy<P: TenantPolicy>(self, policy: P) -> Operator<'a, S, P> {
         Operator {
             store: self.store,
@@ -76,7 +77,7 @@ impl<'a, S> Operator<'a, S> {
 }
 
 impl<S, P: TenantPolicy> Operator<'_, S, P> {
-    /// Who it is.
+    /// The name of the operator.
     pub fn actor(&self) -> &str {
         &self.actor
     }
@@ -104,7 +105,7 @@ impl<S: DeadLetters, P: TenantPolicy> Operator<'_, S, P> {
         Ok(self.store.list(query).await?)
     }
 
-    /// Lists what was discarded, see [`DeadLetters::discarded`].
+    /// Lists discarded dead letters, see [`DeadLetters::discarded`].
     ///
     /// # Errors
     /// [`OperatorError`].
@@ -119,8 +120,8 @@ impl<S: DeadLetters, P: TenantPolicy> Operator<'_, S, P> {
         Ok(self.store.discarded(query).await?)
     }
 
-    /// Changes the headers of one, see [`DeadLetters::amend`]. The policy is asked for the tenant
-    /// of the event; for all tenants if there is no such letter.
+    /// Changes the headers of a dead letter, see [`DeadLetters::amend`]. The policy is asked for
+    /// the tenant of the event, or for all tenants if the dead letter does not exist.
     ///
     /// # Errors
     /// [`OperatorError`].
@@ -138,8 +139,8 @@ impl<S: DeadLetters, P: TenantPolicy> Operator<'_, S, P> {
         Ok(self.store.amend(event_id, route, amendment).await?)
     }
 
-    /// Replays one, see [`DeadLetters::replay`]. The policy is asked for the tenant of the event;
-    /// for all tenants if there is no such letter.
+    /// Replays a dead letter, see [`DeadLetters::replay`]. The policy is asked for the tenant of
+    /// the event, or for all tenants if the dead letter does not exist.
     ///
     /// # Errors
     /// [`OperatorError`].
@@ -152,13 +153,14 @@ impl<S: DeadLetters, P: TenantPolicy> Operator<'_, S, P> {
         Ok(self.store.replay(event_id, route).await?)
     }
 
-    /// Replays all that match, or says what would happen, see [`DeadLetters::replay_all`].
+    /// Replays all matching dead letters, or reports the problems of a replay, see
+    /// [`DeadLetters::replay_all`].
     ///
     /// # Errors
     /// [`OperatorError`].
     ///
     /// # Cancel safety
-    /// Some of the letters may be done. Calling it again goes on with the others.
+    /// Some of the dead letters may be done. Calling it again goes on with the others.
     pub async fn replay_all(
         &self,
         filter: &DeadLetterFilter,
@@ -172,9 +174,9 @@ impl<S: DeadLetters, P: TenantPolicy> Operator<'_, S, P> {
         Ok(self.store.replay_all(filter, mode).await?)
     }
 
-    /// Drops one for good, see [`DeadLetters::discard`]. The policy is asked for the tenant of the
-    /// event, and for all tenants if there is no such letter; the name of the operator is kept with
-    /// the reason.
+    /// Deletes a dead letter for good, see [`DeadLetters::discard`]. The policy is asked for the
+    /// tenant of the event, or for all tenants if the dead letter does not exist; the name of the
+    /// operator is stored with the reason.
     ///
     /// # Errors
     /// [`OperatorError`].
@@ -193,13 +195,14 @@ impl<S: DeadLetters, P: TenantPolicy> Operator<'_, S, P> {
         Ok(self.store.discard(event_id, route, &discarding).await?)
     }
 
-    /// Drops all that match for good, see [`DeadLetters::discard_all`]. Returns how many.
+    /// Deletes all matching dead letters for good, see [`DeadLetters::discard_all`]. Returns their
+    /// number.
     ///
     /// # Errors
     /// [`OperatorError`].
     ///
     /// # Cancel safety
-    /// Some of the letters may be done. Calling it again goes on with the others.
+    /// Some of the dead letters may be done. Calling it again goes on with the others.
     pub async fn discard_all(
         &self,
         filter: &DeadLetterFilter,
@@ -210,8 +213,9 @@ impl<S: DeadLetters, P: TenantPolicy> Operator<'_, S, P> {
         Ok(self.store.discard_all(filter, &discarding).await?)
     }
 
-    /// Asks for the tenant of a letter. One that is not there may have been anybody's, so it is
-    /// asked for all of them: whoever may not do it is not told that there is no such letter.
+    /// Asks the policy for the tenant of a dead letter. A missing dead letter may have been of any
+    /// tenant, so the policy is asked for all of them: an actor without that right does not learn
+    /// that the dead letter is missing.
     async fn ask_for_letter(
         &self,
         action: TenantAction,
@@ -230,7 +234,7 @@ impl<S: DeadLetters, P: TenantPolicy> Operator<'_, S, P> {
 
 impl<S: Pauses, P: TenantPolicy> Operator<'_, S, P> {
     /// Stops the delivery of a tenant's events, see [`Pauses::pause`]; the name of the operator is
-    /// kept with the reason.
+    /// stored with the reason.
     ///
     /// # Errors
     /// [`OperatorError`].
@@ -246,7 +250,7 @@ impl<S: Pauses, P: TenantPolicy> Operator<'_, S, P> {
             .await?)
     }
 
-    /// Lets a tenant's events go on, see [`Pauses::resume`].
+    /// Resumes the delivery of a tenant's events, see [`Pauses::resume`].
     ///
     /// # Errors
     /// [`OperatorError`].
@@ -258,7 +262,7 @@ impl<S: Pauses, P: TenantPolicy> Operator<'_, S, P> {
         Ok(self.store.resume(tenant_id).await?)
     }
 
-    /// The tenants that are paused, see [`Pauses::paused`]. It is asked for all tenants.
+    /// Returns the paused tenants, see [`Pauses::paused`]. The policy is asked for all tenants.
     ///
     /// # Errors
     /// [`OperatorError`].

@@ -1,4 +1,4 @@
-//! Which dead letters.
+//! Filters and pages of lists of dead letters.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,34 +10,34 @@ use uuid::Uuid;
 
 use super::DeadLetter;
 
-/// Which dead letters: all, unless it is narrowed.
+/// A filter for dead letters: all of them by default.
 ///
 /// ```
 /// # use bento_relay::dead_letter::DeadLetterFilter;
-/// # use bento_relay::store::Burial;
-/// let filter = DeadLetterFilter::default().event_type("order.placed").aggregate("order", "A-1").cause(Burial::PERMANENT);
+/// # use bento_relay::store::NewDeadLetter;
+/// let filter = DeadLetterFilter::default().event_type("order.placed").aggregate("order", "A-1").cause(NewDeadLetter::PERMANENT);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeadLetterFilter {
-    /// Only this event type.
+    /// The event type; any if `None`.
     pub event_type: Option<String>,
-    /// Only this route.
+    /// The route; any if `None`.
     pub route: Option<String>,
-    /// Only this tenant.
+    /// The tenant; any if `None`.
     pub tenant_id: Option<String>,
-    /// Only this aggregate, by type and id.
+    /// The aggregate, by type and id; any if `None`.
     pub aggregate: Option<(String, String)>,
-    /// Only this cause, one of those of [`Burial`](crate::store::Burial).
+    /// The cause, one of those of [`NewDeadLetter`](crate::store::NewDeadLetter); any if `None`.
     pub cause: Option<String>,
-    /// Only what was given up at this time or later.
+    /// The earliest time of giving up.
     pub failed_since: Option<DateTime<Utc>>,
-    /// Only what was given up before this time.
+    /// The time before which the event was given up.
     pub failed_until: Option<DateTime<Utc>>,
 }
 
 impl DeadLetterFilter {
-    /// Only this event type.
+    /// Keeps only this event type.
     #[must_use]
     pub fn event_type(self, event_type: impl Into<String>) -> Self {
         Self {
@@ -46,7 +46,7 @@ impl DeadLetterFilter {
         }
     }
 
-    /// Only this route.
+    /// Keeps only this route.
     #[must_use]
     pub fn route(self, route: impl Into<String>) -> Self {
         Self {
@@ -55,7 +55,7 @@ impl DeadLetterFilter {
         }
     }
 
-    /// Only this tenant.
+    /// Keeps only this tenant.
     #[must_use]
     pub fn tenant(self, tenant_id: impl Into<String>) -> Self {
         Self {
@@ -64,7 +64,7 @@ impl DeadLetterFilter {
         }
     }
 
-    /// Only this aggregate.
+    /// Keeps only this aggregate.
     #[must_use]
     pub fn aggregate(
         self,
@@ -77,7 +77,7 @@ impl DeadLetterFilter {
         }
     }
 
-    /// Only this cause, one of those of [`Burial`](crate::store::Burial).
+    /// Keeps only this cause, one of those of [`NewDeadLetter`](crate::store::NewDeadLetter).
     #[must_use]
     pub fn cause(self, cause: impl Into<String>) -> Self {
         Self {
@@ -86,7 +86,7 @@ impl DeadLetterFilter {
         }
     }
 
-    /// Only what was given up at this time or later, by the store's clock.
+    /// Keeps only dead letters that were given up at this time or later, by the store's clock.
     #[must_use]
     pub fn failed_since(self, time: DateTime<Utc>) -> Self {
         Self {
@@ -95,7 +95,7 @@ impl DeadLetterFilter {
         }
     }
 
-    /// Only what was given up before this time, by the store's clock.
+    /// Keeps only dead letters that were given up before this time, by the store's clock.
     #[must_use]
     pub fn failed_until(self, time: DateTime<Utc>) -> Self {
         Self {
@@ -104,7 +104,7 @@ impl DeadLetterFilter {
         }
     }
 
-    /// Whether a dead letter is among them.
+    /// True if the filter matches the dead letter.
     pub fn matches(&self, letter: &DeadLetter) -> bool {
         let event = &letter.envelope;
         let aggregate = (&*event.aggregate_type, &*event.aggregate_id);
@@ -141,7 +141,7 @@ impl DeadLetterFilter {
     }
 }
 
-/// What a filter looks at.
+/// The fields that a filter compares.
 pub(super) struct Parts<'a> {
     pub(super) event_type: &'a str,
     pub(super) route: &'a str,
@@ -155,19 +155,19 @@ pub(super) struct Parts<'a> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeadLetterQuery {
-    /// Which ones.
+    /// The filter.
     pub filter: DeadLetterFilter,
-    /// Only what comes behind this one, the last of the page before.
+    /// The cursor behind which the page begins: that of the last dead letter of the previous page.
     pub after: Option<DeadLetterCursor>,
-    /// At most so many; [`DEFAULT_LIMIT`](Self::DEFAULT_LIMIT) if 0.
+    /// The largest number of rows; 0 means [`DEFAULT_LIMIT`](Self::DEFAULT_LIMIT).
     pub limit: u64,
 }
 
 impl DeadLetterQuery {
-    /// How many are listed without a limit.
+    /// The number of rows of a page without a limit.
     pub const DEFAULT_LIMIT: u64 = 100;
 
-    /// The first page of those that match.
+    /// The first page of the matching dead letters.
     pub fn of(filter: DeadLetterFilter) -> Self {
         Self {
             filter,
@@ -175,7 +175,7 @@ impl DeadLetterQuery {
         }
     }
 
-    /// Behind this one.
+    /// Begins the page behind this cursor.
     #[must_use]
     pub fn after(self, cursor: DeadLetterCursor) -> Self {
         Self {
@@ -184,13 +184,13 @@ impl DeadLetterQuery {
         }
     }
 
-    /// At most so many.
+    /// Limits the page to this number of rows.
     #[must_use]
     pub fn limit(self, limit: u64) -> Self {
         Self { limit, ..self }
     }
 
-    /// At most so many, as a number of rows.
+    /// The largest number of rows.
     pub fn rows(&self) -> u64 {
         if self.limit == 0 {
             Self::DEFAULT_LIMIT
@@ -200,12 +200,13 @@ impl DeadLetterQuery {
     }
 }
 
-/// Where a list goes on. It can be shown and parsed, as a page's address needs it.
+/// The place at which a list goes on. It can be displayed and parsed, for use in the address of a
+/// page.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeadLetterCursor {
-    /// When the letter was given up; of a discarded one, when it was discarded.
+    /// The time of giving up; for a discarded dead letter, the time of discarding.
     pub at: DateTime<Utc>,
-    /// The event.
+    /// The event id.
     pub event_id: EventId,
     /// The route.
     pub route: Arc<str>,
@@ -239,7 +240,7 @@ impl FromStr for DeadLetterCursor {
     }
 }
 
-/// A text that is no cursor of a list.
+/// The error of a text that cannot be read as a cursor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is no place in a list of dead letters; take the cursor of a listed one")]
 pub struct InvalidCursor {

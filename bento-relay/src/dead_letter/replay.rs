@@ -1,4 +1,4 @@
-//! Making dead letters due again, all that match, or only saying what would happen.
+//! Replaying all matching dead letters, and the dry run.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,51 +11,52 @@ use bento_core::registry::Registry;
 use bento_core::report::with_causes;
 
 use super::{DeadLetter, DeadLetterFilter, DeadLetters, LetterKey, amendment};
-use crate::store::{Burial, StoreError};
+use crate::store::{NewDeadLetter, StoreError};
 
-/// How many dead letters one page and one transaction hold at most.
+/// The largest number of dead letters in one page and one transaction.
 pub(super) const PAGE: u64 = 100;
 
-/// What the replay of one dead letter did.
+/// The outcome of the replay of one dead letter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Replayed {
-    /// Whether the dead letter was there and is now due again.
+    /// True if the dead letter existed and is now due again.
     pub replayed: bool,
-    /// Whether later events of its aggregate may be out already, so that it arrives late: it did
-    /// not park its aggregate. Never for an event without order.
+    /// True if later events of the aggregate may have been published already, so that this one is
+    /// late, because it did not park its aggregate. Always false for an event without order.
     pub later_ones_out: bool,
 }
 
-/// Whether to replay, or only to look.
+/// The choice between a replay and a dry run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReplayMode {
-    /// Changes nothing: decodes each event with this binary, checks its headers, and reports.
+    /// Changes nothing: decodes each event with this binary, checks its headers, and reports
+    /// problems.
     DryRun,
-    /// Makes them due. Nothing is decoded: the relay passes on events that this binary does not
-    /// know.
+    /// Makes the dead letters due. Nothing is decoded: the relay also publishes event types that
+    /// this binary does not know.
     Replay,
 }
 
-/// What replaying all that match did, or would do.
+/// The outcome of a replay or a dry run of all matching dead letters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReplayReport {
-    /// How many matched.
+    /// The number of matching dead letters.
     pub matched: u64,
-    /// How many are due again; 0 after a dry run.
+    /// The number of dead letters that are due again; 0 after a dry run.
     pub replayed: u64,
-    /// Of those that matched, how many a dry run found a problem with, by kind. One letter can have
-    /// several.
+    /// The number of matching dead letters with a problem in a dry run, by kind of problem. One
+    /// dead letter can have several.
     pub counts: BTreeMap<Problem, u64>,
     /// The first problems, at most [`PROBLEMS`](Self::PROBLEMS), in the order of replay.
     pub problems: Vec<ReplayProblem>,
 }
 
 impl ReplayReport {
-    /// How many problems are listed one by one.
+    /// The largest number of problems in [`problems`](Self::problems).
     pub const PROBLEMS: usize = 100;
 
-    /// How many of a kind there are.
+    /// The number of problems of one kind.
     pub fn count(&self, problem: Problem) -> u64 {
         self.counts.get(&problem).copied().unwrap_or(0)
     }
@@ -74,20 +75,20 @@ impl ReplayReport {
     }
 }
 
-/// Something that a dry run found about one dead letter. Only [`Problem::NotReplayable`] keeps it
-/// from being replayed.
+/// A problem that a dry run found in one dead letter. Only [`Problem::NotReplayable`] prevents the
+/// replay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReplayProblem {
-    /// The event.
+    /// The event id.
     pub event_id: EventId,
     /// The route.
     pub route: Arc<str>,
-    /// Its event type.
+    /// The event type.
     pub event_type: String,
-    /// What it is.
+    /// The kind of problem.
     pub problem: Problem,
-    /// The same in words.
+    /// The problem in words.
     pub detail: String,
 }
 
@@ -102,27 +103,27 @@ impl fmt::Display for ReplayProblem {
     }
 }
 
-/// What can be wrong with a dead letter that is to be replayed.
+/// The kinds of problems of a dead letter that is to be replayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Problem {
-    /// No event in this binary has its event type.
+    /// This binary has no event of this event type.
     UnknownEventType,
-    /// A later release wrote it.
+    /// The event was written by a later release.
     NewerVersion,
-    /// The declaration gave its version up.
+    /// The version of the event is retired.
     Retired,
-    /// The payload does not fit its fields.
+    /// The payload does not match the fields of the event.
     Malformed,
-    /// It did not park its aggregate: later events may be out already, and it comes late.
+    /// The aggregate was not parked: later events may have been published already.
     LaterOnesOut,
-    /// It holds a row that could not be read, and is left out of a replay.
+    /// The row could not be read; a replay leaves it out.
     NotReplayable,
-    /// Its headers cannot be read, or one of them cannot be sent, so that it is refused again:
-    /// [amend](DeadLetters::amend) it first.
+    /// The headers cannot be read, or one of them cannot be sent, so the publisher would refuse the
+    /// event again: [amend](DeadLetters::amend) it first.
     UnsendableHeaders,
-    /// It was not delivered before its deadline, and is given up again unless the route now has a
-    /// later one.
+    /// The event was not delivered before its deadline, and will be given up again unless the route
+    /// has a later deadline now.
     Expired,
 }
 
@@ -138,7 +139,7 @@ pub struct ShardCursor {
 }
 
 impl ShardCursor {
-    /// The place of a letter.
+    /// The place of a dead letter.
     pub fn of(letter: &DeadLetter) -> Self {
         Self {
             shard: letter.shard,
@@ -148,9 +149,9 @@ impl ShardCursor {
     }
 }
 
-/// Goes through the letters by shard and position. What becomes due dies, if at all, at a place
-/// that is behind the cursor, so the walk ends; and an earlier letter of a stream is never in a
-/// later transaction.
+/// Walks through the dead letters by shard and position. A replayed event that fails again becomes
+/// a dead letter behind the cursor, so the walk ends; an earlier dead letter of a stream is never
+/// in a later transaction.
 pub(super) async fn replay_all<S: DeadLetters + ?Sized>(
     store: &S,
     filter: &DeadLetterFilter,
@@ -176,7 +177,7 @@ pub(super) async fn replay_all<S: DeadLetters + ?Sized>(
     }
 }
 
-/// The letters of each shard, in their order.
+/// The dead letters of each shard, in their order.
 pub(super) fn by_shard(page: &[DeadLetter]) -> Vec<(ShardId, Vec<LetterKey>)> {
     let key = |letter: &DeadLetter| (letter.envelope.event_id, Arc::clone(&letter.route));
     let shards = page.chunk_by(|one, next| one.shard == next.shard);
@@ -205,15 +206,15 @@ fn look_at(letter: &DeadLetter, report: &mut ReplayReport) {
         let detail = "it did not park its aggregate, so later events may be out already";
         report.note(letter, Problem::LaterOnesOut, detail.to_owned());
     }
-    if letter.cause == Burial::EXPIRED {
+    if letter.cause == NewDeadLetter::EXPIRED {
         let detail =
             "it has expired and is given up again, unless its route now has a later deadline";
         report.note(letter, Problem::Expired, detail.to_owned());
     }
 }
 
-/// Why this binary cannot read the event. Bytes enqueued without a Rust type, and encoded ones, are
-/// nobody's to read here.
+/// Returns the reason why this binary cannot read the event. Payloads that were enqueued as bytes,
+/// and encoded ones, are not read.
 fn unreadable(letter: &DeadLetter) -> Option<(Problem, String)> {
     let event = &letter.envelope;
     if event.schema_version == 0 || event.content_encoding.is_some() {

@@ -1,4 +1,4 @@
-//! Which lanes are served, and by whom.
+//! The lanes that relays serve.
 
 use std::fmt;
 
@@ -7,8 +7,8 @@ use bento_core::outbox::Sharding;
 use super::RelayState;
 use crate::store::RelayId;
 
-/// What is odd about the lanes that the relays serve. Nothing is refused because of it: relays come
-/// and go.
+/// The irregularities among the lanes that the relays serve. They are reported only, because relays
+/// come and go.
 ///
 /// ```
 /// use std::time::Duration;
@@ -27,22 +27,22 @@ use crate::store::RelayId;
 pub struct Coverage {
     /// Lanes that no relay serves: their events wait.
     pub unserved: Vec<u16>,
-    /// Lanes that relays serve by different lists.
+    /// Lanes in different lists of relays.
     pub overlaps: Vec<Overlap>,
 }
 
-/// A lane in the lists of relays whose lists are not the same: probably a slip. Relays with the
-/// same list are replicas, and one without a list serves what there is; neither counts.
+/// A lane in the lists of relays whose lists differ, which is probably a mistake. Relays with the
+/// same list are replicas, and a relay without a list serves all lanes; neither counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overlap {
     /// The lane.
     pub lane: u16,
-    /// Who has it in their list.
+    /// The relays with the lane in their list.
     pub relays: Vec<RelayId>,
 }
 
 impl Coverage {
-    /// What is odd about these relays.
+    /// Compares the lanes of these relays with the sharding.
     pub fn of(relays: &[RelayState], sharding: Sharding) -> Self {
         let mut coverage = Self::default();
         for lane in 0..sharding.lanes.get() {
@@ -60,7 +60,7 @@ impl Coverage {
         coverage
     }
 
-    /// Whether every lane is served and no lists overlap.
+    /// True if every lane is served and lists do not overlap.
     pub fn is_complete(&self) -> bool {
         *self == Self::default()
     }

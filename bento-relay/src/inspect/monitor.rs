@@ -11,18 +11,18 @@ use super::{Backlog, Coverage, Inspect, LeaseState};
 use crate::store::StoreError;
 use crate::task::{Stop, Task};
 
-/// Publishes what [`Inspect`] says as gauges, and logs when lanes are left unserved.
+/// Publishes the answers of [`Inspect`] as gauges, and logs unserved lanes.
 ///
-/// One in each process that serves metrics is too many: every one of them counts the tables. Start
-/// it where the relays are.
+/// Do not run it in every process that serves metrics: each monitor counts the tables. Start it
+/// where the relays run.
 ///
 /// # Series
 ///
-/// The largest tenants have series of their own, the others share one. The series of a tenant that
-/// has no events any more is set to 0 once and then never again, so that the monitor remembers no
-/// more tenants than have events. It cannot delete a series: the `metrics` facade does not let it.
-/// An exporter drops one that is not set any more by a timeout of its own, as
-/// `PrometheusBuilder::idle_timeout` does; choose several times [`MonitorSettings::every`].
+/// The largest tenants have series of their own, the others share one. The series of a tenant whose
+/// events are gone is set to 0 once and then never again, so the monitor remembers only tenants
+/// with events. The `metrics` facade cannot delete a series. An exporter drops an idle series by a
+/// timeout of its own, such as `PrometheusBuilder::idle_timeout`; choose several times
+/// [`MonitorSettings::every`].
 ///
 /// ```
 /// # use bento_relay::inspect::{Monitor, MonitorSettings};
@@ -37,17 +37,17 @@ use crate::task::{Stop, Task};
 #[derive(Clone, Copy, Debug)]
 pub struct Monitor;
 
-/// How the outbox is watched.
+/// The settings of a [`Monitor`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MonitorSettings {
-    /// How often the tables are counted: 15 s.
+    /// The interval between two counts of the tables: 15 s.
     pub every: Duration,
-    /// How many tenants have series of their own, those with the largest backlogs: 50. The rest is
-    /// counted as tenant `other`.
+    /// The number of tenants with series of their own, those with the largest backlogs: 50. The
+    /// others are counted as tenant `other`.
     pub tenants: usize,
-    /// The time that relays have to start: 10 s, which is the default lease. Until it is over,
-    /// leases and lanes are looked at once a second, shown as soon as every lane is served, and
-    /// nothing is logged about them.
+    /// The time that relays have to start: 10 s, the default lease. Until then leases and lanes are
+    /// read once a second and published as soon as every lane is served, and warnings about them
+    /// are not logged.
     pub start: Duration,
 }
 
@@ -78,12 +78,12 @@ impl Monitor {
 pub struct MonitorHandle(Task);
 
 impl MonitorHandle {
-    /// Whether it has not ended.
+    /// True until the task has ended.
     pub fn is_running(&self) -> bool {
         self.0.is_running()
     }
 
-    /// Stops it. The gauges stay as they were last.
+    /// Stops the task. The gauges keep their last values.
     ///
     /// # Cancel safety
     /// The task ends nevertheless; only the wait is over.
@@ -97,7 +97,7 @@ const STARTING: Duration = Duration::from_secs(1);
 
 async fn run(store: impl Inspect, settings: MonitorSettings, mut stop: Stop) {
     let mut watch = Watch::new(store, settings);
-    // A database that hangs is not asked for ever.
+    // The limit for a database that hangs.
     let limit = settings.every.max(Duration::from_secs(10));
     while !stop.is_told() {
         let looked = timeout(limit, watch.look()).await;
@@ -216,7 +216,7 @@ fn set(name: &'static str, value: f64) {
 /// The labels of a series: tenant and route.
 type Series = (String, String);
 
-/// What stands for the tenants that have no series of their own.
+/// The label of tenants without series of their own.
 const OTHER: &str = "other";
 
 struct Gauges {
@@ -225,7 +225,7 @@ struct Gauges {
 }
 
 impl Gauges {
-    /// Sets every series. One that is gone is set to 0 once, and forgotten.
+    /// Sets every series. A series whose events are gone is set to 0 once and forgotten.
     fn show(&mut self, backlog: Vec<Backlog>) {
         let series = summed(backlog, self.tenants);
         for gone in self
@@ -258,7 +258,7 @@ fn show_series((tenant, route): &Series, backlog: &Backlog) {
     metrics::gauge!(telemetry::OLDEST_PENDING, &labels).set(oldest.as_secs_f64());
 }
 
-/// The series with at most so many tenants.
+/// Sums the backlog into series with at most `tenants` tenants.
 fn summed(backlog: Vec<Backlog>, tenants: usize) -> BTreeMap<Series, Backlog> {
     let own = largest(&backlog, tenants);
     let mut series: BTreeMap<Series, Backlog> = BTreeMap::new();

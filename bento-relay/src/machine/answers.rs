@@ -1,16 +1,16 @@
-//! Taking answers: confirmed, tried again, given up.
+//! Taking answers: published, tried again, dead letters.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::batch::{Leg, Place, State, Stream};
-use super::outlet::{Piece, Wave};
-use super::{Admission, Machine, Observer, Outcome, Reason, Routing};
+use super::leg::{Leg, LegState, Piece, Stream};
+use super::outlet::Wave;
+use super::{Admission, Machine, Observer, Reason, Routing};
 use crate::publish::{FailureClass, PublishError};
 use crate::retry::RetryPolicies;
 use crate::route::{HeadOfLine, Route};
-use crate::store::{Burial, Failure, Held, Settlement};
+use crate::store::{Failure, NewDeadLetter, Outcome, Settlement};
 
 /// The longest error text that is recorded, in bytes.
 pub(super) const ERROR_LIMIT: usize = 4096;
@@ -18,10 +18,10 @@ pub(super) const ERROR_LIMIT: usize = 4096;
 pub(crate) const TOO_FEW_ANSWERS: &str =
     "the publisher answered for fewer events than it was given";
 
-/// How many fallbacks of fallbacks are looked at for a circle.
+/// The most fallbacks of fallbacks that are searched for a circle.
 const LONGEST_CHAIN: usize = 32;
 
-/// What the failures of a leg come to.
+/// The failures of a leg, taken together.
 struct Fault {
     class: FailureClass,
     retry_after: Option<Duration>,
@@ -29,8 +29,8 @@ struct Fault {
 }
 
 impl<R: Routing> Machine<R> {
-    /// Takes the answers to a wave, in its order. A missing one says that the destination could not
-    /// be asked.
+    /// Takes the answers to a wave, in its order. A missing answer means that the destination could
+    /// not be asked.
     pub fn answer(
         &mut self,
         wave: Wave,
@@ -43,7 +43,7 @@ impl<R: Routing> Machine<R> {
         answers.resize_with(wave.pieces.len(), || {
             Err(PublishError::unavailable(TOO_FEW_ANSWERS))
         });
-        // What broke off as a whole, one of its events may have broken.
+        // If a call broke off as a whole, one of its events may be the reason.
         let is_suspect = |place: usize| is_of_many && (place >= given || !has_answer);
         if self.is_late(&wave) {
             return self.answer_late(wave, answers, is_suspect, observer);
@@ -54,20 +54,19 @@ impl<R: Routing> Machine<R> {
             self.batch.outlets[outlet].admission = Admission::Open;
         }
         for (place, (&piece, answer)) in pieces.iter().zip(answers).enumerate() {
-            self.answered(piece, answer, is_suspect(place), observer);
+            self.take_answer(piece, answer, is_suspect(place), observer);
         }
         self.keep(outlet, pieces);
     }
 
-    /// Takes back a wave that failed as a whole. If the failure is that of its only event, it is an
-    /// attempt; else the destination could not be asked, and each event of the wave is sent alone
-    /// from now on.
+    /// Takes back a wave that failed as a whole. The failure of its only event is an attempt. Else
+    /// the destination could not be asked, and each event of the wave is sent alone from now on.
     pub fn fail(&mut self, wave: Wave, error: &PublishError, observer: &mut impl Observer) {
         let answers = wave.pieces.iter().map(|_| Err(error.repeated())).collect();
         self.answer(wave, answers, observer);
     }
 
-    fn answered(
+    fn take_answer(
         &mut self,
         piece: Piece,
         answer: Result<(), PublishError>,
@@ -75,7 +74,7 @@ impl<R: Routing> Machine<R> {
         observer: &mut impl Observer,
     ) {
         let leg = &mut self.batch.legs[piece.leg];
-        if leg.state != State::Sent {
+        if leg.state != LegState::Sent {
             return;
         }
         let several = leg.route.destinations.len() > 1;
@@ -94,33 +93,31 @@ impl<R: Routing> Machine<R> {
             return;
         }
         if leg.faults.is_empty() {
-            self.confirm(piece.leg, observer);
+            self.settle_published(piece.leg, observer);
             self.batch.release_next(piece.leg);
         } else {
-            self.failed(piece.leg, observer);
+            self.settle_failure(piece.leg, observer);
         }
     }
 
-    /// Settles a leg as published.
-    pub(super) fn confirm(&mut self, index: usize, observer: &mut impl Observer) {
+    /// Settles a leg that every destination has confirmed.
+    pub(super) fn settle_published(&mut self, index: usize, observer: &mut impl Observer) {
         self.forget_unreached(index);
         let leg = &mut self.batch.legs[index];
-        leg.state = State::Settled;
-        observer.outcome(&leg.envelope, &leg.name, Outcome::Published);
-        match leg.place {
-            Place::Pending { row } => {
+        leg.state = LegState::Settled;
+        observer.outcome(&leg.envelope, &leg.name, super::Outcome::Published);
+        match leg.row {
+            Some(row) => {
                 self.batch.rows[row].is_confirmed = true;
-                self.leave_row(row);
+                self.leave_row(row, false);
             }
-            Place::Held { position } => {
-                let route = Arc::clone(&leg.name);
-                self.settled
-                    .push(Settlement::HeldPublished { position, route });
-            }
+            None => self.settled.push(leg.settlement(Outcome::Published)),
         }
     }
 
-    pub(super) fn failed(&mut self, index: usize, observer: &mut impl Observer) {
+    /// Settles a leg that a destination refused: with another attempt later, at its fallback, or as
+    /// a dead letter.
+    pub(super) fn settle_failure(&mut self, index: usize, observer: &mut impl Observer) {
         let leg = &mut self.batch.legs[index];
         let fault = Fault::of(leg);
         let (holds, is_chained) = (leg.holds, leg.is_chained);
@@ -130,32 +127,32 @@ impl<R: Routing> Machine<R> {
             .saturating_add(u32::from(fault.class.is_answer()));
         let policies = leg.route.retry.unwrap_or(self.retry);
         let cause = match fault.class {
-            FailureClass::Permanent => Some(Burial::PERMANENT),
+            FailureClass::Permanent => Some(NewDeadLetter::PERMANENT),
             FailureClass::Transient if policies.transient.is_exhausted(attempts) => {
-                Some(Burial::MAX_ATTEMPTS)
+                Some(NewDeadLetter::MAX_ATTEMPTS)
             }
             FailureClass::Transient | FailureClass::Throttled | FailureClass::Unavailable => None,
         };
         match cause {
-            Some(cause) => match self.fallback(&Arc::clone(&self.batch.legs[index].route)) {
+            Some(cause) => match self.fallback_of(&Arc::clone(&self.batch.legs[index].route)) {
                 Some(to) => {
-                    let outcome = Outcome::FellBack {
+                    let outcome = super::Outcome::FellBack {
                         attempts,
                         to: &to.name,
                         error: &fault.text,
                     };
                     let leg = &self.batch.legs[index];
                     observer.outcome(&leg.envelope, &leg.name, outcome);
-                    self.fall_back(index, &to);
+                    self.move_to_fallback(index, &to);
                     if holds && !is_chained {
                         // Another relay could send it once more where it failed. Until it has
                         // moved, nothing overtakes it.
                         return;
                     }
                 }
-                None => self.bury(index, attempts, cause, fault.text, holds, observer),
+                None => self.settle_dead(index, attempts, cause, fault.text, holds, observer),
             },
-            None => self.try_again(index, attempts, fault, &policies, observer),
+            None => self.retry_later(index, attempts, fault, &policies, observer),
         }
         if holds {
             self.cut_followers(index, observer);
@@ -163,7 +160,8 @@ impl<R: Routing> Machine<R> {
         self.batch.release_next(index);
     }
 
-    fn try_again(
+    /// Holds a leg until its next attempt.
+    fn retry_later(
         &mut self,
         index: usize,
         attempts: u32,
@@ -176,65 +174,52 @@ impl<R: Routing> Machine<R> {
             retry_after,
             text,
         } = fault;
-        let (position, name) = self.key(index);
+        let leg = &self.batch.legs[index];
+        let (position, name) = (leg.position, &leg.name);
+        // The wait by the policy; an answer about the event ends the waits of a destination that
+        // could not be asked.
         let drawn = match class {
             FailureClass::Unavailable => {
-                let is_suspect = self.batch.legs[index].is_suspect;
                 self.unreached
-                    .note(position, &name, is_suspect, &mut self.random)
+                    .note(position, name, leg.is_suspect, &mut self.random)
             }
             FailureClass::Throttled => policies.throttled.wait(attempts.max(1), &mut self.random),
             FailureClass::Transient | FailureClass::Permanent => {
-                self.unreached.answered(position, &name);
+                self.unreached.answered(position, name);
                 policies.transient.wait(attempts.max(1), &mut self.random)
             }
         };
         let after = retry_after.map_or(drawn, |asked| asked.max(drawn));
-        let leg = &self.batch.legs[index];
-        let outcome = Outcome::Retry {
+        let outcome = super::Outcome::Retry {
             attempts,
             after,
             class,
             error: &text,
         };
         observer.outcome(&leg.envelope, &leg.name, outcome);
-        let delivered = leg.delivered.clone();
-        self.hold_failed(
-            index,
-            Failure {
-                attempts,
-                retry_after: after,
-                error: text,
-                delivered,
-            },
-        );
-    }
-
-    /// The position of a leg's row, and its name.
-    fn key(&self, index: usize) -> (i64, Arc<str>) {
-        let leg = &self.batch.legs[index];
-        let position = match leg.place {
-            Place::Pending { row } => self.batch.rows[row].position,
-            Place::Held { position } => position,
+        let failure = Failure {
+            attempts,
+            retry_after: after,
+            error: text,
+            delivered: leg.delivered.clone(),
         };
-        (position, Arc::clone(&leg.name))
+        self.hold(index, Outcome::Retry(failure));
     }
 
     fn forget_unreached(&mut self, index: usize) {
-        let (position, name) = self.key(index);
-        self.unreached.forget(position, &name);
+        let leg = &self.batch.legs[index];
+        self.unreached.forget(leg.position, &leg.name);
     }
 
-    /// Where an event goes that its route gives up; nowhere if that led back to where it comes
-    /// from.
-    fn fallback(&self, route: &Route) -> Option<Arc<Route>> {
+    /// The fallback of a route; `None` if its own fallbacks lead back to the route.
+    fn fallback_of(&self, route: &Route) -> Option<Arc<Route>> {
         let first = route.fallback.as_ref()?;
         let mut at = Arc::clone(first);
         for _ in 0..LONGEST_CHAIN {
             if at.name == route.name {
                 return None;
             }
-            // What the router says of a route is what the event will find there.
+            // The event will find there what the router says of that route.
             let known = self.router.named(&at.name);
             match &known.unwrap_or(&at).fallback {
                 None => return Some(Arc::clone(first)),
@@ -244,99 +229,65 @@ impl<R: Routing> Machine<R> {
         None
     }
 
-    fn fall_back(&mut self, index: usize, to: &Arc<Route>) {
+    fn move_to_fallback(&mut self, index: usize, to: &Arc<Route>) {
         self.forget_unreached(index);
         let leg = &mut self.batch.legs[index];
-        leg.state = State::Settled;
+        leg.state = LegState::Settled;
         let ordered = leg.envelope.is_ordered() && to.head_of_line == HeadOfLine::Hold;
-        let (name, envelope) = (Arc::clone(&leg.name), Arc::clone(&leg.envelope));
-        let route = Arc::clone(&to.name);
+        let (position, row, envelope) = (leg.position, leg.row, Arc::clone(&leg.envelope));
+        let to = Arc::clone(&to.name);
         if ordered {
-            self.blocked.insert(&route, &envelope);
+            self.blocked.insert(&to, &envelope);
         }
-        match leg.place {
-            Place::Held { position } => {
-                self.settled.push(Settlement::HeldMoved {
-                    position,
-                    route: name,
-                    to: route,
-                    ordered,
-                });
-            }
-            Place::Pending { row } => {
-                let legs = self.batch.rows[row].legs.clone();
-                let goes_there_anyway = self.batch.legs[legs].iter().any(|leg| leg.name == route);
-                if !goes_there_anyway {
-                    if ordered {
-                        self.batch.fallen.push((row, Stream::of(&route, &envelope)));
-                    }
-                    let position = self.batch.rows[row].position;
-                    self.batch.rows[row].is_moved = true;
-                    self.settled.push(Settlement::Hold {
-                        position,
-                        route,
-                        ordered,
-                        why: Held::Behind,
-                    });
-                }
-                self.leave_row(row);
-            }
-        }
-    }
-
-    pub(super) fn hold_failed(&mut self, index: usize, failure: Failure) {
-        match self.batch.legs[index].place {
-            Place::Pending { .. } => self.hold(index, Held::Failed(failure)),
-            Place::Held { .. } => self.held_failed(index, failure),
-        }
-    }
-
-    /// Records that a held row waits on.
-    pub(super) fn held_failed(&mut self, index: usize, failure: Failure) {
-        let leg = &mut self.batch.legs[index];
-        leg.state = State::Settled;
-        if let Place::Held { position } = leg.place {
-            let route = Arc::clone(&leg.name);
-            self.settled.push(Settlement::HeldFailed {
-                position,
-                route,
-                failure,
-            });
-        }
-    }
-
-    /// Holds a pending row on one of its routes. One that is held already stays where it is.
-    pub(super) fn hold(&mut self, index: usize, why: Held) {
-        let leg = &mut self.batch.legs[index];
-        leg.state = State::Settled;
-        let Place::Pending { row } = leg.place else {
-            return;
+        let Some(row) = row else {
+            let moved = Settlement::held(position, Arc::clone(&leg.name), Outcome::Moved { to });
+            return self.settled.push(moved.ordered(ordered));
         };
-        let (route, ordered) = (Arc::clone(&leg.name), leg.holds);
-        if ordered {
-            leg.state = State::Held;
-            self.blocked.insert(&route, &leg.envelope);
+        // A row that goes to the fallback by a rule as well has a leg for it already.
+        let legs = self.batch.rows[row].legs.clone();
+        let goes_there_anyway = self.batch.legs[legs].iter().any(|leg| leg.name == to);
+        if !goes_there_anyway {
+            if ordered {
+                self.batch.fallen.push((row, Stream::of(&to, &envelope)));
+            }
+            self.settled
+                .push(Settlement::pending(position, to, Outcome::Behind).ordered(ordered));
         }
-        let position = self.batch.rows[row].position;
-        self.batch.rows[row].is_moved = true;
-        self.settled.push(Settlement::Hold {
-            position,
-            route,
-            ordered,
-            why,
-        });
-        self.leave_row(row);
+        self.leave_row(row, !goes_there_anyway);
     }
 
-    pub(super) fn hold_back(&mut self, index: usize, reason: Reason, observer: &mut impl Observer) {
-        let leg = &self.batch.legs[index];
-        if let Place::Pending { .. } = leg.place {
-            observer.outcome(&leg.envelope, &leg.name, Outcome::HeldBack(reason));
+    /// Records that a row waits: a pending one is held from now on, a held one has another wait.
+    pub(super) fn hold(&mut self, index: usize, outcome: Outcome) {
+        let leg = &mut self.batch.legs[index];
+        leg.state = LegState::Settled;
+        if leg.holds && !leg.is_held_row() {
+            leg.state = LegState::Held;
+            self.blocked.insert(&leg.name, &leg.envelope);
         }
-        self.hold(index, Held::Behind);
+        self.settled.push(leg.settlement(outcome));
+        if let Some(row) = leg.row {
+            self.leave_row(row, true);
+        }
     }
 
-    pub(super) fn bury(
+    /// Holds a pending row that was not sent. A held one stays as it is.
+    pub(super) fn hold_untried(
+        &mut self,
+        index: usize,
+        reason: Reason,
+        observer: &mut impl Observer,
+    ) {
+        let leg = &mut self.batch.legs[index];
+        if leg.is_held_row() {
+            leg.state = LegState::Settled;
+            return;
+        }
+        observer.outcome(&leg.envelope, &leg.name, super::Outcome::HeldBack(reason));
+        self.hold(index, Outcome::Behind);
+    }
+
+    /// Makes a leg a dead letter.
+    pub(super) fn settle_dead(
         &mut self,
         index: usize,
         attempts: u32,
@@ -347,69 +298,51 @@ impl<R: Routing> Machine<R> {
     ) {
         self.forget_unreached(index);
         let leg = &mut self.batch.legs[index];
-        leg.state = State::Settled;
-        observer.outcome(
-            &leg.envelope,
-            &leg.name,
-            Outcome::Dead {
-                attempts,
-                cause,
-                error: &error,
-            },
-        );
-        let delivered = std::mem::take(&mut leg.delivered);
-        let dead = Burial {
+        leg.state = LegState::Settled;
+        let outcome = super::Outcome::Dead {
+            attempts,
+            cause,
+            error: &error,
+        };
+        observer.outcome(&leg.envelope, &leg.name, outcome);
+        let dead = NewDeadLetter {
             attempts,
             error,
             cause: Cow::Borrowed(cause),
             parks,
-            delivered,
+            delivered: std::mem::take(&mut leg.delivered),
         };
-        let route = Arc::clone(&leg.name);
         if parks {
-            self.blocked.insert(&route, &leg.envelope);
+            self.blocked.insert(&leg.name, &leg.envelope);
         }
-        match leg.place {
-            Place::Pending { row } => {
-                let position = self.batch.rows[row].position;
-                self.batch.rows[row].is_moved = true;
-                self.settled.push(Settlement::Bury {
-                    position,
-                    route,
-                    dead,
-                });
-                self.leave_row(row);
-            }
-            Place::Held { position } => self.settled.push(Settlement::HeldBury {
-                position,
-                route,
-                dead,
-            }),
+        self.settled.push(leg.settlement(Outcome::Dead(dead)));
+        if let Some(row) = leg.row {
+            self.leave_row(row, true);
         }
     }
 
-    /// Notes that a pending row is settled on one more of its routes.
-    fn leave_row(&mut self, row: usize) {
+    /// Notes that a pending row is settled on one more of its routes, and perhaps held or dead
+    /// there. With the last of them the row is published, unless it has moved.
+    fn leave_row(&mut self, row: usize, is_moved: bool) {
         let row = &mut self.batch.rows[row];
+        row.is_moved |= is_moved;
         row.open -= 1;
         if row.open == 0 && !row.is_moved {
-            self.settled.push(Settlement::Published {
-                position: row.position,
-            });
+            self.settled.push(Settlement::published(row.position));
         }
     }
 
-    /// Keeps everything behind a failed row from being sent, and holds back what is pending of it.
+    /// Keeps every leg behind a failed one from being sent, and holds the pending ones.
     fn cut_followers(&mut self, failed: usize, observer: &mut impl Observer) {
         for index in self.batch.cut_followers(failed) {
-            self.hold_back(index, Reason::Order, observer);
+            self.hold_untried(index, Reason::Order, observer);
         }
     }
 }
 
 impl Fault {
-    /// The gravest of what went wrong: what will not pass by itself for one destination passes for
-    /// none.
+    /// Takes the gravest class: a failure that is permanent for one destination is permanent for the
+    /// leg.
     fn of(leg: &mut Leg) -> Self {
         let faults = std::mem::take(&mut leg.faults);
         let gravity = |class| match class {

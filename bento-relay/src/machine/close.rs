@@ -1,17 +1,17 @@
-//! The end of a batch: what becomes of what was not answered.
+//! The end of a batch, and the legs that were not answered.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::batch::{Leg, Place, State, Stream};
+use super::leg::{Leg, LegState, Stream};
 use super::{Admission, Machine, Observer, Reason, Routing};
-use crate::store::{Failure, Held};
+use crate::store::{Failure, Outcome};
 
 impl<R: Routing> Machine<R> {
-    /// Ends the batch. What was not answered stays in the store and comes again, unless its
-    /// destination is away, or its row leaves the outbox for the sake of another destination, or it
-    /// would be overtaken by a later row that does: then it is held.
+    /// Ends the batch. A row that was not answered stays in the store and comes again. It is held
+    /// instead if its destination is unavailable, if it leaves the outbox because of another
+    /// destination, or if a later row that does would overtake it.
     pub fn close(&mut self, observer: &mut impl Observer) {
         self.keep_late_progress();
         if self.batch.legs.iter().any(Leg::is_open) {
@@ -24,19 +24,19 @@ impl<R: Routing> Machine<R> {
         self.batch.clear();
     }
 
-    /// Remembers who has confirmed a held row of several destinations that was not finished.
+    /// Records the destinations that have confirmed a held row of several that is not finished.
     fn keep_partial(&mut self) {
         for index in 0..self.batch.legs.len() {
             let leg = &self.batch.legs[index];
-            if leg.is_open() && leg.is_partial && matches!(leg.place, Place::Held { .. }) {
+            if leg.is_open() && leg.is_partial && leg.is_held_row() {
                 let failure = unfinished(leg);
-                self.held_failed(index, failure);
+                self.hold(index, Outcome::Retry(failure));
             }
         }
     }
 
-    /// Goes back from the last row: one that is held draws every earlier one of its streams after
-    /// it.
+    /// Goes back from the last row: a row that is held takes every earlier one of its streams with
+    /// it, so that none is overtaken.
     fn leave_outbox(&mut self, observer: &mut impl Observer) {
         let mut later = HashSet::new();
         for row in (0..self.batch.rows.len()).rev() {
@@ -49,7 +49,7 @@ impl<R: Routing> Machine<R> {
                     self.hold_unanswered(index, observer);
                 }
                 let leg = &self.batch.legs[index];
-                if leg.state == State::Held {
+                if leg.state == LegState::Held {
                     later.insert(Stream::of(&leg.name, &leg.envelope));
                 }
             }
@@ -85,15 +85,15 @@ impl<R: Routing> Machine<R> {
             Reason::Unfinished
         };
         if leg.is_partial {
-            let why = Held::Failed(unfinished(leg));
-            self.hold(index, why);
+            let failure = unfinished(leg);
+            self.hold(index, Outcome::Retry(failure));
         } else {
-            self.hold_back(index, reason, observer);
+            self.hold_untried(index, reason, observer);
         }
     }
 }
 
-/// No attempt more; what is left is due at once.
+/// A failure that counts no attempt; the missing destinations are due at once.
 pub(super) fn unfinished(leg: &Leg) -> Failure {
     let missing = leg
         .route

@@ -1,24 +1,16 @@
-//! Taking a batch: which row goes where, and which does not go now.
+//! Taking a batch: rows become legs, which are sent or wait.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bento_core::envelope::Envelope;
 use chrono::{DateTime, Utc};
-use smallvec::SmallVec;
 
-use super::batch::{Leg, Member, Place, State};
+use super::leg::{Leg, Member};
 use super::outlet::Outlet;
-use super::{Machine, Observer, Outcome, Reach, Reason, Routing};
+use super::{Machine, Observer, Reach, Reason, Routing};
 use crate::publish::Destination;
-use crate::route::{HeadOfLine, Route, Target};
-use crate::store::{Burial, Failure, Held, HeldRow, OutboxRow, Settlement};
-
-/// What keeps an event from being sent for good.
-pub(super) struct Obstacle {
-    pub(super) cause: &'static str,
-    pub(super) error: String,
-}
+use crate::route::{Route, Target};
+use crate::store::{Failure, HeldRow, NewDeadLetter, OutboxRow, Outcome, Settlement};
 
 impl<R: Routing> Machine<R> {
     pub(super) fn take_held(
@@ -45,17 +37,15 @@ impl<R: Routing> Machine<R> {
         {
             return;
         }
-        let place = Place::Held {
-            position: row.position,
-        };
-        self.late.forget(row.position, &name);
-        if *name == *Burial::UNROUTABLE {
+        let position = row.position;
+        self.late.forget(position, &name);
+        if *name == *NewDeadLetter::UNROUTABLE {
             let leg = Leg {
                 holds,
                 delivered,
-                ..nowhere(place, name, row.envelope)
+                ..Leg::without_route(position, None, name, row.envelope)
             };
-            return self.route_anew(leg, row.position, unroutable_for, now, observer);
+            return self.route_anew(leg, unroutable_for, now, observer);
         }
         let target = match self.router.resume(&row.envelope, &name) {
             Ok(target) => target,
@@ -64,21 +54,21 @@ impl<R: Routing> Machine<R> {
                     attempts,
                     holds,
                     delivered,
-                    ..nowhere(place, name, row.envelope)
+                    ..Leg::without_route(position, None, name, row.envelope)
                 };
                 return self.hold_unroutable(leg, &error, unroutable_for, observer);
             }
         };
-        let is_suspect = self.unreached.is_suspect(row.position, &name);
+        let is_suspect = self.unreached.is_suspect(position, &name);
         let leg = Leg {
             attempts,
             is_suspect,
             holds,
             delivered,
-            ..leg(place, name, &target)
+            ..Leg::new(position, None, name, &target)
         };
         if is_over(&target, now) {
-            self.bury_unsent(leg, Obstacle::expired(&target), observer);
+            self.expire(leg, &target, observer);
         } else if let Some(wait) = still_to_wait(&target, now).filter(|_| attempts == 0) {
             self.wait_longer(leg, wait, observer);
         } else {
@@ -105,34 +95,30 @@ impl<R: Routing> Machine<R> {
         } else {
             Some(self.places(&envelope))
         };
+        // An event that waits in the queue of its aggregate, and one that cannot be routed, go
+        // under the name of that queue: their routes are not known.
         let (targets, unknown) = match routed {
             Some(Ok(places)) => places,
             queued => {
                 let error = queued.and_then(Result::err);
                 let row = self.batch.begin_row(position, 1);
-                let leg = nowhere(
-                    Place::Pending { row },
-                    Arc::clone(&self.unroutable.queue),
-                    envelope,
-                );
+                let queue = Arc::clone(&self.unroutable.queue);
+                let leg = Leg::without_route(position, Some(row), queue, envelope);
                 return self.take_unroutable(leg, error.as_ref(), is_paused, observer);
             }
         };
         if targets.is_empty() && unknown.is_empty() {
-            self.settled.push(Settlement::Published { position });
-            return observer.outcome(&envelope, "", Outcome::Filtered);
+            self.settled.push(Settlement::published(position));
+            return observer.outcome(&envelope, "", super::Outcome::Filtered);
         }
         let row = self
             .batch
             .begin_row(position, targets.len() + unknown.len());
         for target in targets {
-            let leg = leg(
-                Place::Pending { row },
-                Arc::clone(&target.route.name),
-                &target,
-            );
+            let name = Arc::clone(&target.route.name);
+            let leg = Leg::new(position, Some(row), name, &target);
             if is_over(&target, now) {
-                self.bury_unsent(leg, Obstacle::expired(&target), observer);
+                self.expire(leg, &target, observer);
                 continue;
             }
             let wait = still_to_wait(&target, now);
@@ -156,13 +142,13 @@ impl<R: Routing> Machine<R> {
             }
         }
         for (name, error) in unknown {
-            let leg = nowhere(Place::Pending { row }, name, Arc::clone(&envelope));
+            let leg = Leg::without_route(position, Some(row), name, Arc::clone(&envelope));
             let error = (!self.must_wait(&leg, all_held_are_here)).then_some(&error);
             self.take_unroutable(leg, error, is_paused, observer);
         }
     }
 
-    /// Whether a pending row has to wait for what is held of its stream.
+    /// True if a pending row has to wait for the held rows of its stream.
     pub(super) fn must_wait(&self, leg: &Leg, all_held_are_here: bool) -> bool {
         if !leg.holds {
             return false;
@@ -204,7 +190,7 @@ impl<R: Routing> Machine<R> {
             self.batch.append(leg);
         } else {
             let index = self.batch.add(leg);
-            self.confirm(index, observer);
+            self.settle_published(index, observer);
         }
     }
 
@@ -232,41 +218,54 @@ impl<R: Routing> Machine<R> {
         outlets.len() - 1
     }
 
-    pub(super) fn bury_unsent(
+    /// Makes an event whose time is over a dead letter.
+    fn expire(&mut self, leg: Leg, target: &Target, observer: &mut impl Observer) {
+        let deadline = target
+            .expires_at
+            .map(|at| at.to_rfc3339())
+            .unwrap_or_default();
+        let error = format!("not delivered before {deadline}");
+        self.settle_dead_unsent(leg, NewDeadLetter::EXPIRED, error, observer);
+    }
+
+    /// Makes an event a dead letter that is not sent in this batch.
+    pub(super) fn settle_dead_unsent(
         &mut self,
         leg: Leg,
-        obstacle: Obstacle,
+        cause: &'static str,
+        error: String,
         observer: &mut impl Observer,
     ) {
-        let Obstacle { cause, error } = obstacle;
-        let parks = leg.holds && cause != Burial::EXPIRED;
+        let parks = leg.holds && cause != NewDeadLetter::EXPIRED;
         if parks {
             self.batch.shut(&leg.name, &leg.envelope);
         }
         let attempts = leg.attempts;
         let index = self.batch.add(leg);
-        self.bury(index, attempts, cause, error, parks, observer);
+        self.settle_dead(index, attempts, cause, error, parks, observer);
     }
 
+    /// Holds an event that is not sent in this batch, and what follows it in its stream.
     pub(super) fn hold_unsent(&mut self, leg: Leg, reason: Reason, observer: &mut impl Observer) {
         if leg.holds {
             self.batch.shut(&leg.name, &leg.envelope);
         }
         let index = self.batch.add(leg);
-        self.hold_back(index, reason, observer);
+        self.hold_untried(index, reason, observer);
     }
 
+    /// Holds a pending event until its delay is over.
     fn delay(&mut self, leg: Leg, wait: Duration, observer: &mut impl Observer) {
         if leg.holds {
             self.batch.shut(&leg.name, &leg.envelope);
         }
-        observer.outcome(&leg.envelope, &leg.name, Outcome::Delayed { wait });
+        observer.outcome(&leg.envelope, &leg.name, super::Outcome::Delayed { wait });
         let index = self.batch.add(leg);
-        self.hold(index, Held::Delayed(wait));
+        self.hold(index, Outcome::Delayed(wait));
     }
 
-    /// A held row that heads its stream before its time waits on; one that follows another is
-    /// looked at again when it heads it.
+    /// Lets a held row wait that heads its stream before its delay is over. A row that follows
+    /// another is looked at again when it heads the stream.
     fn wait_longer(&mut self, leg: Leg, wait: Duration, observer: &mut impl Observer) {
         let follows = leg.holds && self.batch.tail(&leg.name, &leg.envelope).is_some();
         if leg.holds {
@@ -275,7 +274,7 @@ impl<R: Routing> Machine<R> {
         if follows {
             return;
         }
-        observer.outcome(&leg.envelope, &leg.name, Outcome::Delayed { wait });
+        observer.outcome(&leg.envelope, &leg.name, super::Outcome::Delayed { wait });
         let error = "not to be delivered yet".to_owned();
         let failure = Failure {
             attempts: 0,
@@ -284,52 +283,11 @@ impl<R: Routing> Machine<R> {
             delivered: leg.delivered.clone(),
         };
         let index = self.batch.add(leg);
-        self.held_failed(index, failure);
+        self.hold(index, Outcome::Retry(failure));
     }
 }
 
-impl Obstacle {
-    fn expired(target: &Target) -> Self {
-        let deadline = target
-            .expires_at
-            .map(|at| at.to_rfc3339())
-            .unwrap_or_default();
-        Self {
-            cause: Burial::EXPIRED,
-            error: format!("not delivered before {deadline}"),
-        }
-    }
-}
-
-pub(super) fn leg(place: Place, name: Arc<str>, target: &Target) -> Leg {
-    let (route, envelope) = (Arc::clone(&target.route), Arc::clone(&target.envelope));
-    let holds = envelope.is_ordered() && route.head_of_line == HeadOfLine::Hold;
-    Leg {
-        place,
-        name,
-        route,
-        envelope,
-        attempts: 0,
-        is_suspect: false,
-        holds,
-        is_chained: false,
-        members: SmallVec::new(),
-        open: 0,
-        delivered: Vec::new(),
-        is_partial: false,
-        faults: Vec::new(),
-        next: None,
-        state: State::Waiting,
-    }
-}
-
-/// A leg that leads nowhere.
-pub(super) fn nowhere(place: Place, name: Arc<str>, envelope: Arc<Envelope>) -> Leg {
-    let route = Arc::new(Route::to(Destination::new(Arc::clone(&name))));
-    leg(place, name, &Target::new(route, envelope))
-}
-
-pub(super) fn is_over(target: &Target, now: DateTime<Utc>) -> bool {
+fn is_over(target: &Target, now: DateTime<Utc>) -> bool {
     target.expires_at.is_some_and(|at| at <= now)
 }
 

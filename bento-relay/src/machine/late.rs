@@ -1,50 +1,49 @@
-//! Waves that are waited for no longer: their legs leave the batch, and are settled when the
-//! answers come.
+//! Late waves: their legs leave the batch, and are settled when the answers come.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::batch::{Leg, Place, State, Stream};
 use super::close::unfinished;
+use super::leg::{Leg, LegState, Stream};
 use super::outlet::{Outlet, Wave};
-use super::{Machine, Observer, Outcome, Routing};
+use super::{Machine, Observer, Routing};
 use crate::publish::PublishError;
-use crate::store::{Failure, Settlement};
+use crate::store::{Failure, Outcome};
 
 /// The legs of late waves; all of them are among the held rows.
 #[derive(Debug, Default)]
 pub(super) struct Late {
-    /// By the number of their batch, and their place in it.
+    /// Their legs, by the number of the batch and the index in it.
     legs: HashMap<(u64, usize), Leg>,
-    /// How long an answer may take.
+    /// The longest time that an answer may take.
     wait: Duration,
 }
 
 impl Late {
-    /// Forgets a leg whose row has come due: its answer is not to be expected any more.
+    /// Forgets a leg whose row has come due: its answer comes no more.
     pub(super) fn forget(&mut self, position: i64, name: &Arc<str>) {
         if !self.legs.is_empty() {
             self.legs
-                .retain(|_, leg| leg.place != Place::Held { position } || leg.name != *name);
+                .retain(|_, leg| leg.position != position || leg.name != *name);
         }
     }
 }
 
 impl<R: Routing> Machine<R> {
-    /// Whether a wave of this batch is out.
+    /// True while a wave of this batch is out.
     pub fn is_waiting(&self) -> bool {
         self.batch.outlets.iter().any(|outlet| outlet.out() > 0)
     }
 
-    /// Whether the batch of a wave has ended without it.
+    /// True if the batch of a wave has ended without it.
     pub fn is_late(&self, wave: &Wave) -> bool {
         wave.batch != self.batch.number
     }
 
-    /// Waits no longer for the waves of this batch that are out; to be [closed](Self::close) next.
-    /// Their events are held for `wait`, which is longer than any answer takes. Returns the
-    /// destination of each wave; until it is back, nothing else is to be sent there.
+    /// Makes the waves of this batch late that are out; [`close`](Self::close) the batch next. Their
+    /// events are held for `wait`, which is longer than any answer takes. Returns the destination of
+    /// each wave; until the wave is back, nothing else is to be sent there.
     pub fn postpone(&mut self, wait: Duration, observer: &mut impl Observer) -> Vec<Arc<str>> {
         let destinations =
             |outlet: &Outlet| std::iter::repeat_n(Arc::clone(&outlet.destination), outlet.out());
@@ -55,54 +54,39 @@ impl<R: Routing> Machine<R> {
         for index in 0..self.batch.legs.len() {
             let leg = &self.batch.legs[index];
             if leg.out() > 0 {
-                observer.outcome(&leg.envelope, &leg.name, Outcome::Late);
+                observer.outcome(&leg.envelope, &leg.name, super::Outcome::Late);
                 let failure = still_being_sent(leg, wait);
-                self.hold_failed(index, failure);
+                self.hold(index, Outcome::Retry(failure));
             }
         }
         late
     }
 
-    /// Takes what is out from the batch that ends.
+    /// Takes the legs that are out from the batch that ends. Their rows are among the held ones now.
     pub(super) fn keep_late(&mut self) {
-        let (batch, rows) = (self.batch.number, &self.batch.rows);
-        for (index, leg) in self
-            .batch
-            .legs
-            .drain(..)
-            .enumerate()
-            .filter(|(_, leg)| leg.out() > 0)
-        {
-            let position = match leg.place {
-                Place::Pending { row } => rows[row].position,
-                Place::Held { position } => position,
-            };
-            let (place, open) = (Place::Held { position }, leg.out());
+        let batch = self.batch.number;
+        let legs = self.batch.legs.drain(..).enumerate();
+        for (index, leg) in legs.filter(|(_, leg)| leg.out() > 0) {
+            let open = leg.out();
             let leg = Leg {
-                place,
+                row: None,
                 open,
                 is_partial: false,
                 next: None,
-                state: State::Sent,
+                state: LegState::Sent,
                 ..leg
             };
             self.late.legs.insert((batch, index), leg);
         }
     }
 
-    /// Remembers who has confirmed a leg that others are late with.
+    /// Records the destinations that have confirmed a leg for which others are late.
     pub(super) fn keep_late_progress(&mut self) {
         let Late { legs, wait } = &mut self.late;
         for leg in legs.values_mut().filter(|leg| leg.is_partial) {
             leg.is_partial = false;
-            if let Place::Held { position } = leg.place {
-                let (route, failure) = (Arc::clone(&leg.name), still_being_sent(leg, *wait));
-                self.settled.push(Settlement::HeldFailed {
-                    position,
-                    route,
-                    failure,
-                });
-            }
+            let failure = still_being_sent(leg, *wait);
+            self.settled.push(leg.settlement(Outcome::Retry(failure)));
         }
     }
 
@@ -123,7 +107,7 @@ impl<R: Routing> Machine<R> {
             let is_behind =
                 leg.is_chained && failed.contains(&Stream::of(&leg.name, &leg.envelope));
             leg.is_suspect |= is_suspect(place);
-            leg.hear(piece.member, Some(answer).filter(|_| !is_behind));
+            leg.take_late_answer(piece.member, Some(answer).filter(|_| !is_behind));
             if leg.open > 0 {
                 continue;
             }
@@ -135,47 +119,22 @@ impl<R: Routing> Machine<R> {
         }
     }
 
-    /// All that were late with a leg have answered.
+    /// Settles a leg whose late destinations have all answered.
     fn conclude_late(&mut self, leg: Leg, observer: &mut impl Observer) {
         let (is_delivered, has_failed) = (leg.is_delivered(), !leg.faults.is_empty());
         let index = self.batch.add(leg);
         if has_failed {
-            self.failed(index, observer);
+            self.settle_failure(index, observer);
         } else if is_delivered {
-            self.confirm(index, observer);
+            self.settle_published(index, observer);
         } else {
             let failure = unfinished(&self.batch.legs[index]);
-            self.held_failed(index, failure);
+            self.hold(index, Outcome::Retry(failure));
         }
     }
 }
 
-impl Leg {
-    fn hear(&mut self, member: usize, answer: Option<Result<(), PublishError>>) {
-        let name = &self.route.destinations[self.members[member].destination].name;
-        match answer {
-            Some(Ok(())) => {
-                self.delivered.push(Arc::clone(name));
-                self.is_partial = true;
-            }
-            Some(Err(error)) => self.faults.push((Arc::clone(name), error)),
-            None => {}
-        }
-        self.members[member].is_out = false;
-        self.open -= 1;
-    }
-
-    fn is_delivered(&self) -> bool {
-        self.faults.is_empty()
-            && self
-                .route
-                .destinations
-                .iter()
-                .all(|to| self.delivered.contains(&to.name))
-    }
-}
-
-/// No attempt more; not due before the answer must be there.
+/// A failure that counts no attempt; not due before the last time for an answer.
 fn still_being_sent(leg: &Leg, wait: Duration) -> Failure {
     let out = leg.members.iter().filter(|member| member.is_out);
     let names: Vec<_> = out

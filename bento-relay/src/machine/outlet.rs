@@ -1,10 +1,10 @@
-//! One destination of one route, in one batch: what is to go there, in which company.
+//! One destination of one route, in one batch: the waves that go there.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::batch::{Leg, Place, State, Stream};
+use super::leg::{Leg, LegState, Piece, Stream};
 use super::{Admission, Machine, Routing};
 use crate::publish::Delivery;
 use crate::retry::RetryPolicies;
@@ -18,28 +18,22 @@ pub(super) struct Outlet {
     pub(super) is_served: bool,
     pub(super) chains: bool,
     pub(super) admission: Admission,
-    /// What may be sent.
+    /// The pieces that may be sent.
     pub(super) ready: Vec<Piece>,
-    /// What is left of a wave that was divided, the next part last.
+    /// The remaining parts of a wave that was divided, the next part last.
     parts: Vec<Vec<Piece>>,
-    /// What is left to try of a destination that was away; `None` until that is chosen.
+    /// The trials that are left for a destination whose circuit was open; `None` until they are
+    /// chosen.
     trials: Option<Vec<Piece>>,
-    /// How many waves of each company are out.
+    /// The number of waves of each company that are out.
     out: [usize; 3],
-    /// To be used again.
+    /// Memory to be used again.
     spare: Vec<Piece>,
 }
 
-/// One leg for one of its members.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Piece {
-    pub(super) leg: usize,
-    pub(super) member: usize,
-}
-
-/// In whose company an event is sent. What has failed does not drag down what has not, and the last
-/// attempt is made alone: an event that makes the publisher hang or panic ends as the only dead
-/// letter.
+/// The company in which an event is sent. Events that have failed do not drag down those that have
+/// not, and the last attempt is made alone: an event that makes the publisher hang or panic ends as
+/// the only dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Company {
     Untried = 0,
@@ -47,7 +41,7 @@ enum Company {
     Alone = 2,
 }
 
-/// How many events that are sent alone are out at a time.
+/// The most events that are sent alone at a time.
 const ALONE_AT_ONCE: usize = 8;
 
 /// Deliveries for one destination, to be published together.
@@ -63,12 +57,12 @@ pub struct Wave {
 }
 
 impl Wave {
-    /// What to hand to the publisher; never empty.
+    /// The deliveries for the publisher; never empty.
     pub fn deliveries(&self) -> &[Delivery] {
         &self.deliveries
     }
 
-    /// Says when the call of the publisher is given up; see [`Delivery::answer_by`].
+    /// Sets the time by which the publisher must answer; see [`Delivery::answer_by`].
     pub fn answer_by(&mut self, answer_by: Option<Instant>) {
         self.deliveries
             .iter_mut()
@@ -80,7 +74,7 @@ impl Wave {
         &self.destination
     }
 
-    /// Whether it is to show whether a destination is back.
+    /// True if its answer closes the circuit of its destination, or opens it again.
     pub fn is_trial(&self) -> bool {
         self.is_trial
     }
@@ -102,7 +96,7 @@ impl Outlet {
         }
     }
 
-    /// The pieces of the next wave; none while it is to wait.
+    /// The pieces of the next wave; `None` while it has to wait.
     fn next(
         &mut self,
         legs: &[Leg],
@@ -110,7 +104,7 @@ impl Outlet {
         random: &mut fastrand::Rng,
     ) -> Option<(Vec<Piece>, Company)> {
         self.ready
-            .retain(|piece| legs[piece.leg].state == State::Sent);
+            .retain(|piece| legs[piece.leg].state == LegState::Sent);
         match self.admission {
             Admission::Away => return None,
             Admission::Trial => {
@@ -124,7 +118,7 @@ impl Outlet {
             return self.next_alone(legs, retry);
         }
         while let Some(mut part) = self.parts.pop() {
-            part.retain(|piece| legs[piece.leg].state == State::Sent);
+            part.retain(|piece| legs[piece.leg].state == LegState::Sent);
             if !part.is_empty() {
                 return Some((part, Company::Untried));
             }
@@ -142,12 +136,12 @@ impl Outlet {
         self.next_alone(legs, retry)
     }
 
-    /// How many waves are out.
+    /// The number of waves that are out.
     pub(super) fn out(&self) -> usize {
         self.out.iter().sum()
     }
 
-    /// Whether a wave of many is out.
+    /// True while a wave of many is out.
     fn is_crowded(&self) -> bool {
         self.out[Company::Untried as usize] + self.out[Company::Retried as usize] > 0
     }
@@ -161,8 +155,9 @@ impl Outlet {
         Some((vec![self.ready.remove(index)], Company::Alone))
     }
 
-    /// One held event, any, so that a bad one is not all that is ever tried, and one pending one;
-    /// each the first of its stream, and each alone, so that the answer is about it.
+    /// The next trial of a destination whose circuit was open: a random held event, so that a bad one
+    /// is not tried again and again, and a pending one; each the first of its stream, and each
+    /// alone, so that the answer is about it.
     fn next_trial(&mut self, legs: &[Leg], random: &mut fastrand::Rng) -> Option<Piece> {
         if self.trials.is_none() && !self.ready.is_empty() {
             let mut streams = HashSet::new();
@@ -170,7 +165,7 @@ impl Outlet {
                 let leg = &legs[piece.leg];
                 !leg.envelope.is_ordered() || streams.insert(Stream::of(&leg.name, &leg.envelope))
             };
-            let is_held = |piece: &Piece| matches!(legs[piece.leg].place, Place::Held { .. });
+            let is_held = |piece: &Piece| legs[piece.leg].is_held_row();
             let (held, pending): (Vec<_>, Vec<_>) = self
                 .ready
                 .iter()
@@ -223,8 +218,8 @@ fn company_of(leg: &Leg, retry: &RetryPolicies) -> Company {
 }
 
 impl<R: Routing> Machine<R> {
-    /// The next deliveries to publish together, for any destination; `None` when there is nothing
-    /// until an answer comes, or any more.
+    /// The next deliveries to publish together, for any destination; `None` until an answer comes,
+    /// and at the end of the batch.
     pub fn next_wave(&mut self) -> Option<Wave> {
         let (batch, legs) = (self.batch.number, &mut self.batch.legs);
         for (index, outlet) in self.batch.outlets.iter_mut().enumerate() {
@@ -253,11 +248,11 @@ impl<R: Routing> Machine<R> {
     }
 
     /// Takes back a wave whose publishing broke off without an answer, because the publisher
-    /// panicked: its events were not to blame, but one of them. They are sent again in two parts.
+    /// panicked: one of its events is to blame. They are sent again in two parts.
     ///
     /// # Panics
-    /// If the wave holds one event only: that one is to blame. If it [is late](Self::is_late):
-    /// nothing is sent again in its batch.
+    /// If the wave holds one event only: that one is to blame. If it [is late](Self::is_late): its
+    /// batch has ended.
     pub fn divide(&mut self, wave: Wave) {
         assert!(
             wave.pieces.len() > 1,
@@ -273,7 +268,7 @@ impl<R: Routing> Machine<R> {
         self.batch.outlets[outlet].parts.extend([second, first]);
     }
 
-    /// Sends nothing more to a destination in this batch: it is away. What was to go there is held,
+    /// Sends nothing more to a destination in this batch: it is unavailable. Its events are held,
     /// untried.
     pub fn shut(&mut self, destination: &str) {
         let theirs = self

@@ -10,7 +10,7 @@ use super::answers::{ERROR_LIMIT, TOO_FEW_ANSWERS, bounded};
 use super::*;
 use crate::publish::PublishError;
 use crate::retry::RetryPolicy;
-use crate::store::{Burial, Held, HeldRow, OutboxRow, StreamKey};
+use crate::store::{HeldRow, NewDeadLetter, OutboxRow, StreamKey};
 
 mod any_rules;
 mod company;
@@ -177,16 +177,7 @@ fn permanent() -> Result<(), PublishError> {
 }
 
 fn position(settlement: &Settlement) -> i64 {
-    match settlement {
-        Settlement::Published { position }
-        | Settlement::Hold { position, .. }
-        | Settlement::Bury { position, .. }
-        | Settlement::HeldPublished { position, .. }
-        | Settlement::HeldFailed { position, .. }
-        | Settlement::HeldMoved { position, .. }
-        | Settlement::HeldUnroutable { position, .. }
-        | Settlement::HeldBury { position, .. } => *position,
-    }
+    settlement.position
 }
 
 #[test]
@@ -226,13 +217,7 @@ fn a_publisher_that_chains_gets_the_batch_in_one_wave() {
         [1, 2, 4, 3]
     );
     assert!(
-        matches!(
-            settled[2],
-            Settlement::Hold {
-                why: Held::Behind,
-                ..
-            }
-        ),
+        settled[2].outcome == store::Outcome::Behind,
         "what is behind a failure was not published"
     );
 }
@@ -245,9 +230,10 @@ fn a_failure_holds_back_the_rest_of_its_stream_only() {
     assert_eq!(wave(&mut machine, [Ok(())]), ["2"]);
     assert!(machine.next_wave().is_none());
     let settled = machine.take_settlements();
-    let Settlement::Hold {
+    let Settlement {
+        place: Place::Pending,
         position: 1,
-        why: Held::Failed(failure),
+        outcome: store::Outcome::Retry(failure),
         ..
     } = &settled[0]
     else {
@@ -255,15 +241,9 @@ fn a_failure_holds_back_the_rest_of_its_stream_only() {
     };
     assert_eq!((failure.attempts, &*failure.error), (1, "busy"));
     assert!(failure.retry_after <= RetryPolicy::default().ceiling(1));
-    let followers = settled.iter().filter(|settled| {
-        matches!(
-            settled,
-            Settlement::Hold {
-                why: Held::Behind,
-                ..
-            }
-        )
-    });
+    let followers = settled
+        .iter()
+        .filter(|settled| settled.outcome == store::Outcome::Behind);
     assert_eq!(followers.map(position).collect::<Vec<_>>(), [3, 5]);
 }
 
@@ -283,7 +263,7 @@ fn a_failing_held_head_leaves_its_followers_where_they_are() {
     assert!(machine.next_wave().is_none());
     let settled = machine.take_settlements();
     assert!(
-        matches!(&settled[..], [Settlement::HeldFailed { position: 1, failure, .. }] if failure.attempts == 2)
+        matches!(&settled[..], [Settlement { place: Place::Held, position: 1, outcome: store::Outcome::Retry(failure), .. }] if failure.attempts == 2)
     );
 }
 
@@ -299,15 +279,8 @@ fn a_pending_row_of_a_waiting_stream_is_held_back_unsent() {
     );
     assert_eq!(wave(&mut machine, [Ok(())]), ["2"]);
     let settled = machine.take_settlements();
-    assert!(matches!(
-        settled[0],
-        Settlement::Hold {
-            position: 1,
-            why: Held::Behind,
-            ..
-        }
-    ));
-    assert_eq!(settled[1], Settlement::Published { position: 2 });
+    assert!((settled[0].position, &settled[0].outcome) == (1, &store::Outcome::Behind));
+    assert_eq!(settled[1], Settlement::published(2));
 }
 
 #[test]
@@ -326,15 +299,7 @@ fn fresh_rows_follow_held_ones_in_the_same_batch_if_those_are_all() {
         };
         machine.take(advanced, circumstances, &mut World::default(), &mut ignore);
         assert_eq!(confirm_all(&mut machine).len(), if is_sent { 3 } else { 1 });
-        let held_back = |settled: &&Settlement| {
-            matches!(
-                settled,
-                Settlement::Hold {
-                    why: Held::Behind,
-                    ..
-                }
-            )
-        };
+        let held_back = |settled: &&Settlement| settled.outcome == store::Outcome::Behind;
         assert_eq!(
             machine.take_settlements().iter().filter(held_back).count(),
             if is_sent { 0 } else { 2 }
@@ -361,8 +326,10 @@ fn the_last_allowed_attempt_and_a_permanent_failure_are_dead_letters_that_park()
     assert_eq!(wave(&mut machine, [transient()]), ["2"]);
     let mut settled = machine.take_settlements();
     settled.sort_by_key(position);
-    let Settlement::HeldBury {
-        dead: exhausted, ..
+    let Settlement {
+        place: Place::Held,
+        outcome: store::Outcome::Dead(exhausted),
+        ..
     } = &settled[0]
     else {
         panic!("{settled:?}")
@@ -371,8 +338,15 @@ fn the_last_allowed_attempt_and_a_permanent_failure_are_dead_letters_that_park()
         (exhausted.attempts, &*exhausted.cause, exhausted.parks),
         (5, "max attempts", true)
     );
-    assert!(matches!(&settled[1], Settlement::HeldFailed { failure, .. } if failure.attempts == 4));
-    let Settlement::HeldBury { dead: hopeless, .. } = &settled[2] else {
+    assert!(
+        matches!(&settled[1], Settlement { place: Place::Held, outcome: store::Outcome::Retry(failure), .. } if failure.attempts == 4)
+    );
+    let Settlement {
+        place: Place::Held,
+        outcome: store::Outcome::Dead(hopeless),
+        ..
+    } = &settled[2]
+    else {
         panic!("{settled:?}")
     };
     assert_eq!((hopeless.attempts, &*hopeless.cause), (1, "permanent"));
@@ -384,15 +358,18 @@ fn an_event_without_order_parks_and_holds_back_nothing() {
     take(&mut machine, pending(&[0, 0, 0]));
     wave(&mut machine, [permanent(), transient(), Ok(())]);
     let settled = machine.take_settlements();
-    assert!(matches!(&settled[0], Settlement::Bury { dead, .. } if !dead.parks));
+    assert!(
+        matches!(&settled[0], Settlement { place: Place::Pending, outcome: store::Outcome::Dead(dead), .. } if !dead.parks)
+    );
     assert!(matches!(
         &settled[1],
-        Settlement::Hold {
-            why: Held::Failed(_),
+        Settlement {
+            place: Place::Pending,
+            outcome: store::Outcome::Retry(_),
             ..
         }
     ));
-    assert_eq!(settled[2], Settlement::Published { position: 3 });
+    assert_eq!(settled[2], Settlement::published(3));
 }
 
 #[test]
@@ -411,7 +388,12 @@ fn a_broker_that_asks_for_less_gets_its_wait_and_no_attempt_is_counted() {
         [Err(PublishError::throttled("slow down", asked))],
     );
     let settled = machine.take_settlements();
-    let Settlement::HeldFailed { failure, .. } = &settled[0] else {
+    let Settlement {
+        place: Place::Held,
+        outcome: store::Outcome::Retry(failure),
+        ..
+    } = &settled[0]
+    else {
         panic!("{settled:?}")
     };
     assert_eq!((failure.attempts, failure.retry_after), (4, asked));
@@ -423,16 +405,13 @@ fn a_missing_answer_is_a_transient_failure_and_one_too_many_is_ignored() {
     take(&mut machine, pending(&[1, 2]));
     wave(&mut machine, [Ok(())]);
     let settled = machine.take_settlements();
-    assert_eq!(settled[0], Settlement::Published { position: 1 });
+    assert_eq!(settled[0], Settlement::published(1));
     assert!(
-        matches!(&settled[1], Settlement::Hold { why: Held::Failed(failure), .. } if failure.error == TOO_FEW_ANSWERS)
+        matches!(&settled[1], Settlement { place: Place::Pending, outcome: store::Outcome::Retry(failure), .. } if failure.error == TOO_FEW_ANSWERS)
     );
     take(&mut machine, pending(&[1]));
     wave(&mut machine, [Ok(()), Ok(()), transient()]);
-    assert_eq!(
-        machine.take_settlements(),
-        [Settlement::Published { position: 1 }]
-    );
+    assert_eq!(machine.take_settlements(), [Settlement::published(1)]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
-//! Events that this relay finds no way for, and another one may: they are held, looked at again,
-//! and given up in the end.
+//! Events for which this relay has no route, and another one may: they are held, looked at again,
+//! and dead letters in the end.
 //!
-//! A held row whose routes are not known stands under [`Burial::UNROUTABLE`], which is the queue of
+//! A held row whose routes are not known stands under [`NewDeadLetter::UNROUTABLE`], which is the queue of
 //! its aggregate: whatever the aggregate raises later waits behind it, because it may have to
 //! follow it on any route. Its head moves to its routes as soon as a relay knows them, and takes
 //! its place there by its position. An event that names a destination which is not known is held
@@ -14,18 +14,18 @@ use std::time::Duration;
 use bento_core::envelope::Envelope;
 use chrono::{DateTime, Utc};
 
-use super::batch::{Leg, Place};
-use super::intake::{Obstacle, still_to_wait};
-use super::{Machine, Observer, Outcome, Reason, Routing};
+use super::intake::still_to_wait;
+use super::leg::Leg;
+use super::{Machine, Observer, Reason, Routing};
 use crate::publish::Destination;
 use crate::route::{HeadOfLine, RouteError, Targets, is_reserved};
-use crate::store::{Burial, Held, Settlement, Unroutable};
+use crate::store::{NewDeadLetter, Outcome, Settlement, Unroutable};
 
 /// The longest time until an unroutable event is looked at again, so that a relay that takes its
 /// shard over sees it soon.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
-/// The most things that are missing of which a relay tells.
+/// The most missing things that a relay reports.
 const MISSING_MAX: usize = 20;
 
 /// The longest name of a destination, in bytes.
@@ -45,10 +45,10 @@ pub(crate) enum Missing {
 /// The default time for which an event that no rule takes is looked at.
 pub(crate) const UNROUTABLE_AFTER: Duration = Duration::from_secs(60 * 60);
 
-/// What the machine knows of events that it finds no way for.
+/// The state of events that have no route.
 #[derive(Debug)]
 pub(super) struct Unknown {
-    /// How long such an event is looked at before it is given up.
+    /// The time for which such an event is looked at before it is a dead letter.
     pub(super) patience: Duration,
     /// The name of the queue.
     pub(super) queue: Arc<str>,
@@ -62,21 +62,22 @@ impl Default for Unknown {
     fn default() -> Self {
         Self {
             patience: UNROUTABLE_AFTER,
-            queue: Arc::from(Burial::UNROUTABLE),
+            queue: Arc::from(NewDeadLetter::UNROUTABLE),
             missing: BTreeSet::new(),
         }
     }
 }
 
 impl<R: Routing> Machine<R> {
-    /// Sets how long an event without a way is looked at before it is given up.
+    /// Sets the time for which an event without a route is looked at before it is a dead letter.
     #[must_use]
     pub fn unroutable_after(mut self, patience: Duration) -> Self {
         self.unroutable.patience = patience;
         self
     }
 
-    /// What events needed since the last call and this relay does not have; at most twenty things.
+    /// Returns the things that events needed since the last call and this relay does not have, at
+    /// most twenty.
     pub(crate) fn take_missing(&mut self) -> BTreeSet<Missing> {
         std::mem::take(&mut self.unroutable.missing)
     }
@@ -94,7 +95,8 @@ impl<R: Routing> Machine<R> {
         !(has_left && all_held_are_here)
     }
 
-    /// Where an event goes, each destination that it names itself and that is not known apart.
+    /// Returns the targets of an event and, apart, the destinations that it names itself and this
+    /// relay does not know.
     pub(super) fn places(
         &self,
         envelope: &Arc<Envelope>,
@@ -110,7 +112,7 @@ impl<R: Routing> Machine<R> {
             .unwrap_or_default();
         let mut seen = BTreeSet::new();
         own.retain(|name| seen.insert(name.clone()));
-        // A name that no destination can have fits no column either, or stands for the queue.
+        // A name that no destination can have does not fit the column, or stands for the queue.
         if own.is_empty() || own.iter().any(|name| !can_be_named(name)) {
             return Err(unknown);
         }
@@ -151,7 +153,6 @@ impl<R: Routing> Machine<R> {
     pub(super) fn route_anew(
         &mut self,
         leg: Leg,
-        position: i64,
         unroutable_for: Option<Duration>,
         now: DateTime<Utc>,
         observer: &mut impl Observer,
@@ -168,13 +169,16 @@ impl<R: Routing> Machine<R> {
             return self.hold_unroutable(leg, &error, unroutable_for, observer);
         }
         self.batch.pass(&leg.name, &leg.envelope, leg.holds);
-        let Leg { name, envelope, .. } = leg;
+        let Leg {
+            position,
+            name,
+            envelope,
+            ..
+        } = leg;
         if targets.is_empty() && unnamed.is_empty() {
-            self.settled.push(Settlement::HeldPublished {
-                position,
-                route: name,
-            });
-            return observer.outcome(&envelope, "", Outcome::Filtered);
+            self.settled
+                .push(Settlement::held(position, name, Outcome::Published));
+            return observer.outcome(&envelope, "", super::Outcome::Filtered);
         }
         let is_ordered = envelope.is_ordered();
         let known = targets.into_iter().map(|target| {
@@ -189,18 +193,13 @@ impl<R: Routing> Machine<R> {
                 self.batch.shut(&to, &envelope);
                 self.blocked.insert(&to, &envelope);
             }
-            let route = Arc::clone(&name);
-            self.settled.push(Settlement::HeldMoved {
-                position,
-                route,
-                to,
-                ordered,
-            });
+            let moved = Settlement::held(position, Arc::clone(&name), Outcome::Moved { to });
+            self.settled.push(moved.ordered(ordered));
         }
     }
 
-    /// Holds an event that another relay may know a way for, or gives it up when none did for long
-    /// enough.
+    /// Holds an event that another relay may have a route for, or makes it a dead letter when none
+    /// had one for long enough.
     pub(super) fn hold_unroutable(
         &mut self,
         leg: Leg,
@@ -252,14 +251,7 @@ impl<R: Routing> Machine<R> {
             .patience
             .saturating_sub(unroutable_for.unwrap_or_default());
         let Some(missing) = missing.filter(|_| !left.is_zero()) else {
-            return self.bury_unsent(
-                leg,
-                Obstacle {
-                    cause: Burial::UNROUTABLE,
-                    error,
-                },
-                observer,
-            );
+            return self.settle_dead_unsent(leg, NewDeadLetter::UNROUTABLE, error, observer);
         };
         if self.unroutable.missing.len() < MISSING_MAX {
             self.unroutable.missing.insert(missing);
@@ -267,28 +259,17 @@ impl<R: Routing> Machine<R> {
         if leg.holds {
             self.batch.shut(&leg.name, &leg.envelope);
         }
-        let outcome = Outcome::Unroutable {
+        let outcome = super::Outcome::Unroutable {
             is_new: unroutable_for.is_none(),
             error: &error,
         };
         observer.outcome(&leg.envelope, &leg.name, outcome);
-        let obstacle = Unroutable {
-            retry_after: left.min(LOOK_AGAIN),
-            error,
-        };
-        let (place, route) = (leg.place, Arc::clone(&leg.name));
+        let retry_after = left.min(LOOK_AGAIN);
         let index = self.batch.add(leg);
-        match place {
-            Place::Pending { .. } => self.hold(index, Held::Unroutable(obstacle)),
-            Place::Held { position } => {
-                self.batch.legs[index].state = super::batch::State::Settled;
-                self.settled.push(Settlement::HeldUnroutable {
-                    position,
-                    route,
-                    obstacle,
-                });
-            }
-        }
+        self.hold(
+            index,
+            Outcome::Unroutable(Unroutable { retry_after, error }),
+        );
     }
 }
 

@@ -11,10 +11,10 @@ use chrono::{DateTime, Utc};
 
 use crate::dead_letter::{DeadLetter, Replayed};
 use crate::held::HeldFilter;
-use crate::store::{Burial, Failure, Held, HeldRow, OutboxRow, Settlement, StreamKey, Unroutable};
+use crate::store::{HeldRow, NewDeadLetter, OutboxRow, Outcome, Place, Settlement, StreamKey};
 use crate::tenant::PausedTenant;
 
-/// For whom, and where it was in the outbox.
+/// The name of the route, and the position.
 type SideKey = (Arc<str>, i64);
 
 /// The rows of one shard, each in exactly one of the three for each of its routes.
@@ -23,17 +23,17 @@ pub(super) struct Shard {
     pub(super) pending: BTreeMap<i64, Arc<Envelope>>,
     pub(super) held: BTreeMap<SideKey, Waiting>,
     pub(super) dead: BTreeMap<SideKey, DeadLetter>,
-    /// When each event was published, if published ones are kept.
+    /// The time at which each event was published, if published ones are kept.
     pub(super) published: BTreeMap<EventId, Duration>,
     pub(super) revision: i64,
 }
 
-/// What a settlement goes by.
+/// The circumstances of a settlement.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment {
     pub(super) now: Duration,
     pub(super) wall: DateTime<Utc>,
-    /// Whether published rows are kept.
+    /// True if published rows are kept.
     pub(super) keep_published: bool,
 }
 
@@ -50,7 +50,7 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// A row that nobody has tried, and that waits for its turn.
+    /// A row that was not tried, and waits for its turn.
     fn untried(ordered: bool, envelope: Arc<Envelope>) -> Self {
         let ordered = ordered && envelope.is_ordered();
         let (delivered, unroutable_since) = (Vec::new(), None);
@@ -66,7 +66,7 @@ impl Waiting {
     }
 }
 
-/// Whose held rows are wanted: not those of paused tenants, nor those of routes that are away.
+/// The held rows that are not wanted: those of paused tenants and of unavailable routes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted<'a> {
     pub(super) paused: &'a BTreeMap<String, PausedTenant>,
@@ -85,8 +85,8 @@ impl Shard {
         self.pending.iter().take(limit).map(row).collect()
     }
 
-    /// Due heads, the one that was due first before the others, each with its followers, up to
-    /// `limit` rows.
+    /// Returns due heads, the one that was due first before the others, each with its followers, up
+    /// to `limit` rows.
     pub(super) fn due_rows(&self, wanted: Wanted<'_>, limit: usize, now: Duration) -> Vec<HeldRow> {
         let is_due =
             |stream: &Vec<(&SideKey, &Waiting)>| stream[0].1.due.is_none_or(|due| due <= now);
@@ -99,7 +99,7 @@ impl Shard {
             .collect()
     }
 
-    /// How long until the next head that is not due yet.
+    /// The time until the next head that is not due yet.
     pub(super) fn next_due(&self, wanted: Wanted<'_>, now: Duration) -> Option<Duration> {
         let dues = self.going(wanted).filter_map(|stream| stream[0].1.due);
         dues.filter(|due| *due > now).min().map(|due| due - now)
@@ -135,98 +135,33 @@ impl Shard {
     pub(super) fn settle(&mut self, shard: ShardId, settled: Vec<Settlement>, moment: Moment) {
         let Moment {
             now,
-            wall,
             keep_published,
+            ..
         } = moment;
         let (mut done, mut moved, mut left) = (Vec::new(), BTreeSet::new(), Vec::new());
         for settlement in settled {
-            match settlement {
-                Settlement::Published { position } => done.push(position),
-                Settlement::Hold {
-                    position,
-                    route,
-                    ordered,
-                    why,
-                } => {
-                    self.hold((route, position), ordered, why, moment);
-                    moved.insert(position);
+            if settlement.is_pending_published() {
+                done.push(settlement.position);
+                continue;
+            }
+            moved.extend(settlement.leaves_outbox());
+            let key = (settlement.route, settlement.position);
+            match settlement.place {
+                Place::Pending => {
+                    self.settle_pending(key, settlement.ordered, settlement.outcome, shard, moment);
                 }
-                Settlement::Bury {
-                    position,
-                    route,
-                    dead,
-                } => {
-                    if let Some(envelope) = self.pending.get(&position).cloned() {
-                        self.bury(shard, (route, position), envelope, dead, wall);
-                    }
-                    moved.insert(position);
-                }
-                Settlement::HeldPublished { position, route } => {
-                    let published = self
-                        .held
-                        .remove(&(route, position))
-                        .map(|held| held.envelope);
-                    self.keep(published.filter(|_| keep_published), now);
-                }
-                Settlement::HeldFailed {
-                    position,
-                    route,
-                    failure,
-                } => {
-                    if let Some(waiting) = self.held.get_mut(&(route, position)) {
-                        waiting.attempts = failure.attempts;
-                        waiting.due = Some(now.saturating_add(failure.retry_after));
-                        waiting.first_failed_at = waiting
-                            .first_failed_at
-                            .or((failure.attempts > 0).then_some(wall));
-                        waiting.delivered = failure.delivered;
-                        waiting.unroutable_since = None;
-                    }
-                }
-                Settlement::HeldUnroutable {
-                    position,
-                    route,
-                    obstacle,
-                } => {
-                    if let Some(waiting) = self.held.get_mut(&(route, position)) {
-                        waiting.due = Some(now.saturating_add(obstacle.retry_after));
-                        waiting.unroutable_since.get_or_insert(now);
-                    }
-                }
-                Settlement::HeldMoved { route, to, .. } if route == to => {}
-                Settlement::HeldMoved {
-                    position,
-                    route,
-                    to,
-                    ordered,
-                } => {
-                    let key = (route, position);
-                    if let Some(envelope) = self
-                        .held
-                        .get(&key)
-                        .map(|waiting| Arc::clone(&waiting.envelope))
-                    {
-                        self.move_to((to, position), ordered, envelope);
-                        left.push(key);
-                    }
-                }
-                Settlement::HeldBury {
-                    position,
-                    route,
-                    dead,
-                } => {
-                    let key = (route, position);
-                    if let Some(waiting) = self.held.remove(&key) {
-                        self.bury(shard, key.clone(), waiting.envelope, dead, wall);
-                        if let (Some(letter), Some(first)) =
-                            (self.dead.get_mut(&key), waiting.first_failed_at)
-                        {
-                            letter.first_failed_at = first;
-                        }
-                    }
+                Place::Held => {
+                    left.extend(self.settle_held(
+                        key,
+                        settlement.ordered,
+                        settlement.outcome,
+                        shard,
+                        moment,
+                    ));
                 }
             }
         }
+        // A held row that moves to several routes leaves its own after the last of them.
         left.iter().for_each(|key| drop(self.held.remove(key)));
         for position in done {
             let published = self
@@ -240,6 +175,103 @@ impl Shard {
         moved
             .iter()
             .for_each(|position| drop(self.pending.remove(position)));
+    }
+
+    /// Holds a pending row for a route, or makes it a dead letter; the row stays in the outbox.
+    fn settle_pending(
+        &mut self,
+        key: SideKey,
+        ordered: bool,
+        outcome: Outcome,
+        shard: ShardId,
+        moment: Moment,
+    ) {
+        let Moment { now, wall, .. } = moment;
+        let Some(envelope) = self.pending.get(&key.1).cloned() else {
+            return;
+        };
+        if let Outcome::Dead(dead) = outcome {
+            return self.add_dead(shard, key, envelope, dead, wall);
+        }
+        if self.dead.contains_key(&key) {
+            return;
+        }
+        let untried = Waiting::untried(ordered, envelope);
+        let waiting = match outcome {
+            Outcome::Retry(failure) => Waiting {
+                attempts: failure.attempts,
+                due: Some(now.saturating_add(failure.retry_after)),
+                first_failed_at: (failure.attempts > 0).then_some(wall),
+                delivered: failure.delivered,
+                ..untried
+            },
+            Outcome::Behind => untried,
+            Outcome::Delayed(wait) => Waiting {
+                due: Some(now.saturating_add(wait)),
+                ..untried
+            },
+            Outcome::Unroutable(unroutable) => Waiting {
+                due: Some(now.saturating_add(unroutable.retry_after)),
+                unroutable_since: Some(now),
+                ..untried
+            },
+            Outcome::Published | Outcome::Dead(_) | Outcome::Moved { .. } => return,
+        };
+        self.held.entry(key).or_insert(waiting);
+    }
+
+    /// Settles a held row. Returns its key if it is to leave its route after the other settlements.
+    fn settle_held(
+        &mut self,
+        key: SideKey,
+        ordered: bool,
+        outcome: Outcome,
+        shard: ShardId,
+        moment: Moment,
+    ) -> Option<SideKey> {
+        let Moment {
+            now,
+            wall,
+            keep_published,
+        } = moment;
+        match outcome {
+            Outcome::Published => {
+                let published = self.held.remove(&key).map(|held| held.envelope);
+                self.keep(published.filter(|_| keep_published), now);
+            }
+            Outcome::Retry(failure) => {
+                let waiting = self.held.get_mut(&key)?;
+                waiting.attempts = failure.attempts;
+                waiting.due = Some(now.saturating_add(failure.retry_after));
+                waiting.first_failed_at = waiting
+                    .first_failed_at
+                    .or((failure.attempts > 0).then_some(wall));
+                waiting.delivered = failure.delivered;
+                waiting.unroutable_since = None;
+            }
+            Outcome::Unroutable(unroutable) => {
+                let waiting = self.held.get_mut(&key)?;
+                waiting.due = Some(now.saturating_add(unroutable.retry_after));
+                waiting.unroutable_since.get_or_insert(now);
+            }
+            Outcome::Dead(dead) => {
+                let waiting = self.held.remove(&key)?;
+                self.add_dead(shard, key.clone(), waiting.envelope, dead, wall);
+                if let (Some(letter), Some(first)) =
+                    (self.dead.get_mut(&key), waiting.first_failed_at)
+                {
+                    letter.first_failed_at = first;
+                }
+            }
+            Outcome::Moved { to } if to == key.0 => {}
+            Outcome::Moved { to } => {
+                let envelope = Arc::clone(&self.held.get(&key)?.envelope);
+                self.hold_untried((to, key.1), ordered, envelope);
+                return Some(key);
+            }
+            Outcome::Behind | Outcome::Delayed(_) => {}
+        }
+        None
     }
 
     fn keep(&mut self, published: Option<Arc<Envelope>>, now: Duration) {
@@ -287,45 +319,7 @@ impl Shard {
         ended
     }
 
-    fn hold(&mut self, key: SideKey, ordered: bool, why: Held, moment: Moment) {
-        let Moment { now, wall, .. } = moment;
-        let Some(envelope) = self
-            .pending
-            .get(&key.1)
-            .filter(|_| !self.dead.contains_key(&key))
-            .cloned()
-        else {
-            return;
-        };
-        let untried = Waiting::untried(ordered, envelope);
-        let waiting = match why {
-            Held::Failed(Failure {
-                attempts,
-                retry_after,
-                delivered,
-                ..
-            }) => Waiting {
-                attempts,
-                due: Some(now.saturating_add(retry_after)),
-                first_failed_at: (attempts > 0).then_some(wall),
-                delivered,
-                ..untried
-            },
-            Held::Behind => untried,
-            Held::Delayed(wait) => Waiting {
-                due: Some(now.saturating_add(wait)),
-                ..untried
-            },
-            Held::Unroutable(Unroutable { retry_after, .. }) => Waiting {
-                due: Some(now.saturating_add(retry_after)),
-                unroutable_since: Some(now),
-                ..untried
-            },
-        };
-        self.held.entry(key).or_insert(waiting);
-    }
-
-    fn move_to(&mut self, key: SideKey, ordered: bool, envelope: Arc<Envelope>) {
+    fn hold_untried(&mut self, key: SideKey, ordered: bool, envelope: Arc<Envelope>) {
         if !self.dead.contains_key(&key) {
             self.held
                 .entry(key)
@@ -333,15 +327,15 @@ impl Shard {
         }
     }
 
-    fn bury(
+    fn add_dead(
         &mut self,
         shard: ShardId,
         key: SideKey,
         envelope: Arc<Envelope>,
-        dead: Burial,
+        dead: NewDeadLetter,
         wall: DateTime<Utc>,
     ) {
-        let Burial {
+        let NewDeadLetter {
             attempts,
             error,
             cause,
@@ -365,8 +359,7 @@ impl Shard {
         self.dead.entry(key).or_insert(letter);
     }
 
-    /// The held streams that no dead letter parks, whose tenant is not paused and whose route is
-    /// not away.
+    /// The held streams that no dead letter parks, and that are [wanted](Wanted).
     fn going<'a>(&'a self, wanted: Wanted<'a>) -> impl Iterator<Item = Stream<'a>> {
         let is_wanted = move |stream: &Stream<'_>| {
             let ((route, _), head) = stream[0];
@@ -404,7 +397,7 @@ impl Shard {
 
     fn is_parked(&self, stream: &StreamKey) -> bool {
         let parks = |dead: &DeadLetter| {
-            let is_for = *dead.route == *stream.route || &*dead.route == Burial::UNREADABLE;
+            let is_for = *dead.route == *stream.route || &*dead.route == NewDeadLetter::UNREADABLE;
             let event = &dead.envelope;
             let is_of = event.aggregate_type == stream.aggregate_type
                 && event.aggregate_id == stream.aggregate_id;

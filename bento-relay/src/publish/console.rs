@@ -1,4 +1,4 @@
-//! A broker for people: each event a line.
+//! A publisher for people: one line per event.
 
 use std::fmt;
 use std::io::{self, Stdout, Write};
@@ -40,7 +40,7 @@ impl ConsolePublisher {
         }
     }
 
-    /// JSON lines with everything that the envelope holds.
+    /// JSON lines with every field of the envelope.
     pub fn json() -> Self {
         Self {
             format: Format::Json,
@@ -58,7 +58,7 @@ impl<W> ConsolePublisher<W> {
         }
     }
 
-    /// The writer, with what was written to it.
+    /// Returns the writer, with the written lines.
     pub fn into_writer(self) -> W {
         self.writer
             .into_inner()
@@ -117,7 +117,7 @@ fn append_text(lines: &mut Vec<u8>, delivery: &Delivery) {
     }
     line.push_str("  ");
     line.push_str(&String::from_utf8_lossy(&event.payload));
-    // What an event holds must not move the cursor or forge a line.
+    // Control characters in an event must not move the cursor or forge a line.
     let clean = line.chars().map(|character| {
         if character.is_control() {
             ' '
@@ -194,7 +194,7 @@ enum Embedded<'a> {
 
 impl<'a> Embedded<'a> {
     fn of(bytes: &'a [u8]) -> Self {
-        // A raw value keeps its spaces, so one that is spread over lines goes out as text.
+        // A raw value keeps its whitespace, so JSON that spans several lines is written as text.
         let json = || {
             serde_json::from_slice(bytes)
                 .ok()

@@ -1,4 +1,4 @@
-//! Where an event goes.
+//! Destinations, and events on their way to them.
 
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use bento_core::envelope::Envelope;
 
-/// Where an event goes. Cheap to clone.
+/// A broker target of a route. Cheap to clone.
 ///
-/// What is not said here comes from the event itself: see [`Delivery::topic`] and
+/// Fields that are not set here come from the event: see [`Delivery::topic`] and
 /// [`Delivery::partition_key`].
 ///
 /// ```
@@ -19,23 +19,24 @@ use bento_core::envelope::Envelope;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Destination {
-    /// The name under which progress is kept: one aggregate may be stuck for one destination and go
+    /// The name under which progress is kept: one aggregate may be held for one destination and go
     /// on for another.
     pub name: Arc<str>,
-    /// The name of the publisher that serves it, if not its own name.
+    /// The name of the publisher that serves the destination; `None` for the destination's own
+    /// name.
     pub publisher: Option<Arc<str>>,
-    /// The topic, subject, exchange or stream, if not the event's own.
+    /// The topic, subject, exchange or stream; `None` for the event's own.
     pub topic: Option<Arc<str>>,
-    /// The routing key, if not the event's own.
+    /// The routing key; `None` for the event's own.
     pub routing_key: Option<Arc<str>>,
-    /// What the broker keeps in order, if not the aggregate's id.
+    /// The key by which the broker keeps order; `None` for the aggregate's id.
     pub partition_key: Option<Arc<str>>,
-    /// Whether the event type's name is written with its version, `order.created.v2`.
+    /// True if the event type is sent with its version, as `order.created.v2`.
     pub versioned: bool,
 }
 
 impl Destination {
-    /// The name of the destination that is used while no router says otherwise.
+    /// The name of the destination that a relay without rules uses.
     pub const DEFAULT: &'static str = "default";
 
     /// The destination `name`, with the event's own topic, routing key and partition key.
@@ -51,7 +52,7 @@ impl Destination {
         }
     }
 
-    /// Served by the publisher of this name, which may serve several destinations.
+    /// Sets the publisher, which may serve several destinations.
     #[must_use]
     pub fn via(self, publisher: impl Into<Arc<str>>) -> Self {
         Self {
@@ -60,7 +61,7 @@ impl Destination {
         }
     }
 
-    /// With a topic of its own.
+    /// Sets a topic.
     #[must_use]
     pub fn with_topic(self, topic: impl Into<Arc<str>>) -> Self {
         Self {
@@ -69,7 +70,7 @@ impl Destination {
         }
     }
 
-    /// With a routing key of its own.
+    /// Sets a routing key.
     #[must_use]
     pub fn with_routing_key(self, routing_key: impl Into<Arc<str>>) -> Self {
         Self {
@@ -78,7 +79,7 @@ impl Destination {
         }
     }
 
-    /// With a partition key of its own: all its events are kept in one order by the broker.
+    /// Sets a partition key: the broker keeps all events of the destination in one order.
     #[must_use]
     pub fn with_partition_key(self, partition_key: impl Into<Arc<str>>) -> Self {
         Self {
@@ -87,8 +88,8 @@ impl Destination {
         }
     }
 
-    /// With the version in the event type's name, and so in the topic where that is the event type:
-    /// `order.created.v2`.
+    /// Sends the event type with its version, `order.created.v2`; the topic too, where that is the
+    /// event type.
     #[must_use]
     pub fn with_versioned_names(self) -> Self {
         Self {
@@ -97,13 +98,13 @@ impl Destination {
         }
     }
 
-    /// The name of the publisher that serves it.
+    /// The name of the publisher that serves the destination.
     pub fn publisher(&self) -> &str {
         self.publisher.as_deref().unwrap_or(&self.name)
     }
 }
 
-/// The destination of every event while no router says otherwise.
+/// The destination of every event while a relay has no rules.
 impl Default for Destination {
     fn default() -> Self {
         static NAME: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(Destination::DEFAULT));
@@ -117,18 +118,18 @@ impl Default for Destination {
 pub struct Delivery {
     /// The event.
     pub envelope: Arc<Envelope>,
-    /// Where it goes.
+    /// The destination.
     pub destination: Destination,
-    /// How often it was tried before.
+    /// The number of earlier attempts.
     pub attempts: u32,
-    /// The moment at which the relay gives the call up; `None` if nobody does. A publisher that
-    /// sends one event after another does not begin with an event that it cannot end with by then,
-    /// and answers that the event was [unavailable](super::FailureClass::Unavailable).
+    /// The moment at which the caller gives up waiting; `None` without a limit. A publisher that
+    /// sends one event after another does not start an event that it cannot finish by then, and
+    /// answers [unavailable](super::FailureClass::Unavailable) for it.
     pub answer_by: Option<Instant>,
 }
 
 impl Delivery {
-    /// The first attempt to bring `envelope` to `destination`.
+    /// The first attempt to send `envelope` to `destination`.
     pub fn new(envelope: Arc<Envelope>, destination: Destination) -> Self {
         Self {
             envelope,
@@ -138,7 +139,7 @@ impl Delivery {
         }
     }
 
-    /// The same delivery, to be answered within `limit` from now, or sooner if that was said
+    /// The same delivery, with a time limit of `limit` from now, or an earlier one that was set
     /// before.
     #[must_use]
     pub fn within(self, limit: Duration) -> Self {
@@ -151,14 +152,14 @@ impl Delivery {
         }
     }
 
-    /// The time that is left for an answer, from now; `None` if there is no limit.
+    /// The time that is left for an answer; `None` without a limit.
     pub fn time_left(&self) -> Option<Duration> {
         let answer_by = tokio::time::Instant::from_std(self.answer_by?);
         Some(answer_by.saturating_duration_since(tokio::time::Instant::now()))
     }
 
-    /// The event type as the destination wants it: `order.created`, or `order.created.v2` if the
-    /// event has a schema version.
+    /// The event type in the form that the destination wants: `order.created`, or
+    /// `order.created.v2` if the event has a schema version.
     pub fn event_type(&self) -> Cow<'_, str> {
         let Envelope {
             event_type,
@@ -192,8 +193,8 @@ impl Delivery {
         own.map_or_else(|| self.event_type(), Cow::Borrowed)
     }
 
-    /// What the broker keeps in order: the destination's key, else the aggregate's id; empty for an
-    /// event without order.
+    /// The key by which the broker keeps order: the destination's key, else the aggregate's id;
+    /// empty for an event without order.
     pub fn partition_key(&self) -> &str {
         self.destination
             .partition_key

@@ -1,4 +1,4 @@
-//! A broker in memory.
+//! A publisher that keeps events in memory.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -9,8 +9,8 @@ use tokio::sync::watch;
 
 use super::{Delivery, Destination, PublishError, Publisher};
 
-/// A broker in memory: keeps what was published, and fails, waits or answers late when told to.
-/// Clones are the same broker.
+/// A broker in memory: keeps published events, and fails, waits or answers late on request. Clones
+/// are the same broker.
 ///
 /// ```
 /// use bento_relay::publish::{MemoryPublisher, PublishError};
@@ -53,7 +53,7 @@ impl Default for MemoryPublisher {
 }
 
 impl MemoryPublisher {
-    /// A broker that takes one event of an aggregate at a time.
+    /// A broker that accepts one event of an aggregate per batch.
     pub fn new() -> Self {
         let inner = Inner {
             published: watch::Sender::default(),
@@ -66,7 +66,7 @@ impl MemoryPublisher {
         }
     }
 
-    /// A broker that takes several events of an aggregate in one batch, and none after one that
+    /// A broker that accepts several events of an aggregate in one batch, and none after one that
     /// failed.
     pub fn chaining() -> Self {
         Self {
@@ -75,7 +75,7 @@ impl MemoryPublisher {
         }
     }
 
-    /// What was published, in order, duplicates included.
+    /// The published events in order, duplicates included.
     pub fn published(&self) -> Vec<Delivery> {
         self.inner.published.borrow().clone()
     }
@@ -92,27 +92,27 @@ impl MemoryPublisher {
             .expect("the sender is held by self");
     }
 
-    /// From now on, a delivery for which `rule` has an error fails with it.
+    /// Makes deliveries fail: those for which `rule` returns an error.
     pub fn fail(&self, rule: impl Fn(&Delivery) -> Option<PublishError> + Send + Sync + 'static) {
         self.behaviour().rule = Some(Arc::new(rule));
     }
 
-    /// From now on nothing fails.
+    /// Ends all failures.
     pub fn recover(&self) {
         self.behaviour().rule = None;
     }
 
-    /// From now on a batch is published at once and answered after `delay`, by tokio's clock.
+    /// Makes each batch published at once and answered after `delay`, by tokio's clock.
     pub fn answer_after(&self, delay: Duration) {
         self.behaviour().delay = delay;
     }
 
-    /// From now on a batch waits before it is published, until [`unblock`](Self::unblock).
+    /// Makes each batch wait before it is published, until [`unblock`](Self::unblock).
     pub fn block(&self) {
         self.inner.gate.send_modify(|gate| gate.is_closed = true);
     }
 
-    /// Lets the waiting batches go on.
+    /// Releases the waiting batches.
     pub fn unblock(&self) {
         self.inner.gate.send_modify(|gate| gate.is_closed = false);
     }
@@ -147,7 +147,7 @@ impl MemoryPublisher {
     }
 }
 
-/// Counted while a batch waits, also if that is cancelled.
+/// A batch that waits; it is counted until it is dropped, also by cancellation.
 struct Waiting<'a>(&'a watch::Sender<Gate>);
 
 impl<'a> Waiting<'a> {

@@ -1,4 +1,4 @@
-//! Several publishers behind one.
+//! Several publishers behind one trait object or one set.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +12,7 @@ use super::{Delivery, Destination, PublishError, Publisher};
 
 type Answers = Vec<Result<(), PublishError>>;
 
-/// [`Publisher`] without its type, so that one can be chosen at run time.
+/// [`Publisher`] without its type, to choose one at run time.
 trait ErasedPublisher: fmt::Debug + Send + Sync + 'static {
     fn publish_erased<'a>(
         &'a self,
@@ -77,12 +77,12 @@ impl Publisher for BoxPublisher {
 pub struct Publishers(BTreeMap<Arc<str>, BoxPublisher>);
 
 impl Publishers {
-    /// None yet.
+    /// A set without publishers.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// With one more, in the place of an earlier one of the same name.
+    /// Adds a publisher; an earlier one of the same name is replaced.
     #[must_use]
     pub fn with(mut self, name: impl Into<Arc<str>>, publisher: impl Publisher) -> Self {
         self.0.insert(name.into(), BoxPublisher::new(publisher));
@@ -94,7 +94,7 @@ impl Publishers {
         self.0.get(name)
     }
 
-    /// The names, in order.
+    /// The names of the publishers, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(|name| &**name)
     }
@@ -115,7 +115,7 @@ impl Publishers {
 }
 
 impl Publisher for Publishers {
-    /// Hands each publisher what is its own, all at the same time.
+    /// Hands each publisher its own deliveries, all at the same time.
     async fn publish(&self, batch: &[Delivery]) -> Answers {
         let Some(first) = batch.first() else {
             return Vec::new();

@@ -1,4 +1,4 @@
-//! Putting a relay together.
+//! The builder of a relay.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,7 +50,7 @@ impl Relay {
     }
 }
 
-/// A relay that is not running yet.
+/// A relay that was not started yet.
 #[derive(Debug)]
 #[must_use = "a relay does nothing until it is started"]
 pub struct RelayBuilder<S, P> {
@@ -63,20 +63,20 @@ pub struct RelayBuilder<S, P> {
     seed: Option<u64>,
 }
 
-/// A relay could not be started.
+/// The error of a relay that could not be started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// It cannot run by its settings.
+    /// A setting is out of range.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// It cannot reach where it is to route to.
+    /// A route leads to a destination that the publisher does not serve.
     #[error(transparent)]
     UnknownDestination(#[from] UnknownDestination),
-    /// A route has a name under which no event can be recorded.
+    /// A route has a name that cannot be recorded.
     #[error(transparent)]
     RouteName(#[from] RouteNameError),
-    /// Nobody would run its tasks.
+    /// The caller has no tokio runtime to run the relay's tasks.
     #[error(
         "a relay needs a tokio runtime; start it inside one, or call `start` within \
          `Runtime::enter`"
@@ -85,7 +85,7 @@ pub enum StartError {
 }
 
 impl<S: RelayStore, P: Publisher> RelayBuilder<S, P> {
-    /// Where events go; without one, all to the default destination.
+    /// Sets the router; without one, all events go to the default destination.
     ///
     /// ```
     /// # use bento_relay::publish::{Destination, MemoryPublisher};
@@ -101,12 +101,12 @@ impl<S: RelayStore, P: Publisher> RelayBuilder<S, P> {
         Self { router, ..self }
     }
 
-    /// All settings at once.
+    /// Sets all settings at once.
     pub fn settings(self, settings: RelaySettings) -> Self {
         Self { settings, ..self }
     }
 
-    /// Lets whoever commits events wake the relay through `wake`.
+    /// Lets `wake` wake the relay after each commit.
     pub fn wake(self, wake: impl Into<Wake>) -> Self {
         Self {
             wake: wake.into(),
@@ -189,12 +189,12 @@ impl<S: RelayStore, P: Publisher> RelayBuilder<S, P> {
 
     /// Starts the relay on the current tokio runtime.
     ///
-    /// It first waits for the store if that is away, and for its tables if they are missing, with
-    /// an error line for each try; what it can never get over ends it, see [`RelayHandle::join`].
+    /// The relay waits until the store is available and its tables exist, with an error line for
+    /// each attempt. An error that waiting cannot repair ends it, see [`RelayHandle::join`].
     ///
     /// # Errors
-    /// [`StartError`]: settings out of range, a route whose name cannot be used or that leads where
-    /// no publisher does, or no runtime.
+    /// [`StartError`]: a setting is out of range, a route has an invalid name, a route leads to a
+    /// destination without a publisher, or the runtime is missing.
     pub fn start(self) -> Result<RelayHandle, StartError> {
         self.settings.validate()?;
         let runtime = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
@@ -205,30 +205,30 @@ impl<S: RelayStore, P: Publisher> RelayBuilder<S, P> {
         Ok(RelayHandle::spawn(&runtime, shared, wake))
     }
 
-    /// Takes one batch from every shard that is free, releases the shards, and returns what became
-    /// of it. For cron.
+    /// Takes one batch from every free shard, releases the shards, and returns the outcome. For
+    /// cron jobs.
     ///
-    /// It takes up to [`batch`](Self::batch) rows of each kind, whatever their size.
+    /// The batch has up to [`batch`](Self::batch) rows of each kind, whatever their size.
     ///
     /// # Errors
-    /// [`RelayError`]; what was published before it is settled, or published again later.
+    /// [`RelayError`]; events published before it are settled, or published again later.
     ///
     /// # Cancel safety
-    /// What was in flight may be published and stays in the outbox, so it may be published again.
+    /// Events in flight may be published and stay in the outbox, so they may be published again.
     /// The leases are not released but run out.
     pub async fn run_once(self) -> Result<PassReport, RelayError> {
         self.settings.validate()?;
         pass::run(self.shared(), pass::Extent::OneBatch).await
     }
 
-    /// Publishes until the shards that are free have no event that is due, releases them, and
-    /// returns what became of it. What is held back until later, or parked, stays.
+    /// Publishes until the free shards have no due event, releases them, and returns the outcome.
+    /// Events that are held until later, or parked, stay.
     ///
     /// # Errors
-    /// [`RelayError`]; what was published before it is settled, or published again later.
+    /// [`RelayError`]; events published before it are settled, or published again later.
     ///
     /// # Cancel safety
-    /// What was in flight may be published and stays in the outbox, so it may be published again.
+    /// Events in flight may be published and stay in the outbox, so they may be published again.
     /// The leases are not released but run out.
     pub async fn run_until_empty(self) -> Result<PassReport, RelayError> {
         self.settings.validate()?;

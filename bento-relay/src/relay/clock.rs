@@ -1,4 +1,4 @@
-//! What time it is by the store's clock.
+//! The time by the store's clock.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
-/// Estimates the store's clock between two heartbeats from a monotonic one; by this machine's own
-/// as long as the store has said nothing.
+/// Estimates the store's clock between two heartbeats with a monotonic clock; before the first
+/// answer of the store, with the clock of this machine.
 #[derive(Debug)]
 pub(super) struct StoreClock(Mutex<(Instant, DateTime<Utc>)>);
 
@@ -23,9 +23,9 @@ impl StoreClock {
         time + at.elapsed()
     }
 
-    /// Takes what the store said its time was, in a call that began at `asked` and is back now. It
-    /// may have read its clock at any moment between, so the middle is wrong by half of the call at
-    /// most.
+    /// Records the store's time from a call that began at `asked` and has just returned. The store
+    /// read its clock at some moment between, so taking the middle is wrong by at most half of the
+    /// call.
     pub(super) fn set(&self, asked: Instant, time: Option<DateTime<Utc>>) {
         let middle = asked + asked.elapsed() / 2;
         let read = time.map_or_else(|| (Instant::now(), Utc::now()), |time| (middle, time));
@@ -33,13 +33,13 @@ impl StoreClock {
     }
 }
 
-/// So long after a moment; a wait that no clock can tell is one of 30 years.
+/// The moment after a wait; a wait beyond the range of the clock is cut to 30 years.
 pub(super) fn later(moment: Instant, wait: Duration) -> Instant {
     const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
     moment.checked_add(wait).unwrap_or_else(|| moment + FAR)
 }
 
-/// The time from an event to its confirmation; none if the clocks disagree.
+/// The time from an event to its confirmation; 0 if the clocks disagree.
 pub(super) fn since(occurred_at: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
     (now - occurred_at).to_std().unwrap_or_default()
 }

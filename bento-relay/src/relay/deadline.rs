@@ -1,12 +1,14 @@
-//! Until when a relay may send, by its own monotonic clock.
+//! The local deadline of a lease, by the relay's own monotonic clock.
+//!
+//! Decision: docs/decisions/a-lease-is-lost-to-a-relay-not-to-the-clock.md
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
 
-/// The local end of a lease. It counts from before the call that renewed the lease, so it ends
-/// before the store's does, whatever the clocks say. Shared by the worker and the heartbeat, which
-/// both renew.
+/// The local end of a lease. It is computed from the moment before the call that renewed the lease,
+/// so it comes before the store's own end, whatever the clocks say. The worker and the heartbeat
+/// share and extend it.
 #[derive(Clone, Debug)]
 pub(super) struct Deadline(Arc<Mutex<Instant>>);
 

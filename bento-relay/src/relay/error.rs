@@ -1,40 +1,40 @@
-//! The errors that end a relay, or keep it from starting.
+//! The errors that end a relay, or prevent its start.
 
 use std::sync::Arc;
 
 use super::settings::SettingsError;
 use crate::store::StoreError;
 
-/// A relay ended for what waiting cannot mend.
+/// An error that ends a relay, because waiting cannot repair it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RelayError {
-    /// It cannot run by its settings.
+    /// A setting is out of range.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// It cannot reach where it is to route to.
+    /// A route leads to a destination that the publisher does not serve.
     #[error(transparent)]
     UnknownDestination(#[from] UnknownDestination),
-    /// A route has a name under which no event can be recorded.
+    /// A route has a name that cannot be recorded.
     #[error(transparent)]
     RouteName(#[from] RouteNameError),
-    /// The store refuses it.
+    /// The store refuses the relay.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// It is to serve a lane that the outbox does not have.
+    /// The relay is to serve a lane that the outbox does not have.
     #[error(
         "the outbox has {lanes} lane(s), counted from 0, so there is no lane {lane} to serve; \
          name others in `lanes`"
     )]
     NoSuchLane {
-        /// The lane it is to serve.
+        /// The missing lane.
         lane: u16,
-        /// How many there are.
+        /// The number of lanes.
         lanes: u16,
     },
 }
 
-/// A route leads to a destination that the publisher does not serve.
+/// The error of a route to a destination that the publisher does not serve.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "route `{route}` leads to destination `{destination}`, which no publisher serves; add a \
@@ -46,17 +46,17 @@ pub struct UnknownDestination {
     pub route: Arc<str>,
     /// The name of the destination.
     pub destination: Arc<str>,
-    /// The name of the publisher that would serve it.
+    /// The name of the missing publisher.
     pub publisher: String,
 }
 
-/// A route has a name under which no event can be recorded.
+/// The error of a route with a name that cannot be recorded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no route can be named `{name}`: {rule}")]
 #[non_exhaustive]
 pub struct RouteNameError {
     /// The name.
     pub name: Arc<str>,
-    /// The rule that it breaks, and the way out.
+    /// The violated rule, and the way out.
     pub rule: String,
 }

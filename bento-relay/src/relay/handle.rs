@@ -1,4 +1,4 @@
-//! Holding on to a running relay.
+//! Handles of a running relay.
 
 use std::sync::Arc;
 
@@ -26,8 +26,8 @@ pub struct RelayHandle {
     task: Option<JoinHandle<Result<(), RelayError>>>,
 }
 
-/// Looks at a running relay without holding on to it: for the health endpoint of a service that
-/// keeps the [`RelayHandle`] elsewhere, to stop it at the end. Cheap to clone.
+/// A view of a running relay that does not keep it running: for the health endpoint of a service
+/// that keeps the [`RelayHandle`] elsewhere, to stop the relay at the end. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct RelayProbe {
     vitals: Arc<Vitals>,
@@ -35,8 +35,8 @@ pub struct RelayProbe {
 }
 
 impl RelayProbe {
-    /// How the relay is doing. Cheap: it asks nobody and waits for nothing, so it may be called as
-    /// often as a probe likes.
+    /// Returns the health of the relay. The call does no I/O and does not wait, so it suits any
+    /// probe interval.
     pub fn health(&self) -> Health {
         self.vitals
             .health(self.task.as_ref().is_some_and(|task| !task.is_finished()))
@@ -61,27 +61,27 @@ impl RelayHandle {
         }
     }
 
-    /// Its identity, which the leases name.
+    /// The id of the relay, which its leases name.
     pub fn id(&self) -> RelayId {
         self.id
     }
 
-    /// What wakes it.
+    /// The handle that wakes the relay.
     pub fn wake(&self) -> Wake {
         self.wake.clone()
     }
 
-    /// Whether it has not ended yet.
+    /// True until the relay has ended.
     pub fn is_running(&self) -> bool {
         self.task.as_ref().is_some_and(|task| !task.is_finished())
     }
 
-    /// How it is doing.
+    /// Returns the health of the relay.
     pub fn health(&self) -> Health {
         self.probe().health()
     }
 
-    /// What tells a health endpoint how it is doing, also after it was stopped.
+    /// Returns a probe for a health endpoint; it answers also after the relay was stopped.
     pub fn probe(&self) -> RelayProbe {
         RelayProbe {
             vitals: Arc::clone(&self.vitals),
@@ -89,31 +89,33 @@ impl RelayHandle {
         }
     }
 
-    /// Stops it: no new batch is taken, what is in flight is finished and settled, or left to be
-    /// published again if that takes longer than
-    /// [`RelaySettings::drain_timeout`](super::RelaySettings::drain_timeout), and all leases are
-    /// released.
+    /// Stops the relay: it takes no new batch, finishes and settles the events in flight, and
+    /// releases all leases. Events that take longer than
+    /// [`RelaySettings::drain_timeout`](super::RelaySettings::drain_timeout) are left to be
+    /// published again.
     ///
     /// # Errors
     /// Those of [`join`](Self::join).
     ///
     /// # Cancel safety
-    /// The relay stops nevertheless; only the wait is over.
+    /// The relay stops also if the future is dropped; only the wait ends.
     pub async fn stop(mut self) -> Result<(), RelayError> {
         self.stop.send_replace(true);
         self.join().await
     }
 
-    /// Waits until it ends by itself, which it only does for what waiting cannot mend.
+    /// Waits until the relay ends by itself, which it does only after an error that waiting cannot
+    /// repair.
     ///
     /// # Errors
-    /// [`RelayError`]; the outbox is divided otherwise than this process was told, for example.
+    /// [`RelayError`]; for example the recorded sharding of the outbox differs from that of this
+    /// process.
     ///
     /// # Panics
-    /// If the relay did: a defect.
+    /// If the relay panicked, which is a defect.
     ///
     /// # Cancel safety
-    /// The relay runs on; it can be waited for again.
+    /// The relay keeps running; the call can be repeated.
     pub async fn join(&mut self) -> Result<(), RelayError> {
         let Some(task) = &mut self.task else {
             return Ok(());

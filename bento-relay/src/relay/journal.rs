@@ -1,4 +1,4 @@
-//! What a relay tells about its work: a log line and a count for each outcome.
+//! The logs and counts of a relay's outcomes: a line and a count for each.
 
 use std::ops::AddAssign;
 
@@ -15,29 +15,29 @@ use crate::store::GivenUp;
 
 mod tenants;
 
-/// How many events came out how, each counted once for each of its routes.
+/// The numbers of events by outcome; an event counts once for each of its routes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Tally {
-    /// Confirmed by the publisher.
+    /// The publisher confirmed the event.
     pub published: u64,
-    /// Failed, and to be tried again.
+    /// The event failed and will be tried again.
     pub retried: u64,
-    /// Failed for good, and handed to the fallback of the route.
+    /// The event failed for good and went to the fallback of its route.
     pub fallen_back: u64,
-    /// Given up: dead letters.
+    /// The event became a dead letter.
     pub dead: u64,
-    /// Not sent: an earlier event of the aggregate is held back or parked, the destination is away,
-    /// or the tenant is paused.
+    /// The event was not sent: an earlier event of the aggregate is held or parked, the destination
+    /// is unavailable, or the tenant is paused.
     pub held_back: u64,
-    /// Held until they are to be delivered.
+    /// The event is held until its delivery time.
     pub delayed: u64,
-    /// Held while they were being sent, because their destination is slow.
+    /// The event is held while it is being sent, because its destination is slow.
     pub late: u64,
-    /// Sampled out by every rule.
+    /// Every matching rule left the event out of its sample.
     pub filtered: u64,
-    /// Held because no rule or destination of this relay takes them; counted once, when the first
-    /// relay finds so.
+    /// The event is held because this relay has no rule or destination for it; counted once, by the
+    /// first relay.
     pub unroutable: u64,
 }
 
@@ -59,7 +59,7 @@ impl AddAssign for Tally {
 #[derive(Debug)]
 pub(super) struct Journal<'a> {
     tally: &'a mut Tally,
-    /// Where the age of what is confirmed goes, and the time now.
+    /// The histogram for the age of confirmed events, and the time now.
     ages: Option<(Histogram, DateTime<Utc>)>,
     filtered: u64,
     tenants: Tenants,
@@ -78,7 +78,7 @@ impl<'a> Journal<'a> {
         }
     }
 
-    /// Counts what the store gave up by itself, which it has logged.
+    /// Counts the events that the store gave up by itself and has logged.
     pub(super) fn given_up(&mut self, rows: Vec<GivenUp>) {
         for GivenUp {
             route,
@@ -92,7 +92,7 @@ impl<'a> Journal<'a> {
         }
     }
 
-    /// One that also keeps the age of what is confirmed `now`.
+    /// Adds the histogram for the age of events that are confirmed at `now`.
     pub(super) fn with_ages(mut self, ages: Histogram, now: DateTime<Utc>) -> Self {
         self.ages = Some((ages, now));
         self
@@ -100,7 +100,7 @@ impl<'a> Journal<'a> {
 }
 
 /// Writes an outcome with the fields of its event; the correlation id is read from the headers only
-/// if somebody listens.
+/// if the level is enabled.
 macro_rules! tell {
     ($level:expr, $event:expr, $route:expr, { $($field:tt)* }, $message:literal $(,)?) => {
         if tracing::enabled!(target: TARGET_RELAY, $level) {

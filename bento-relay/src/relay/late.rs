@@ -1,5 +1,7 @@
-//! The waves that a worker listens for: those of its batch, and those that its batches waited for
-//! no longer.
+//! The waves that a worker listens for: those of its batch, and the late ones of its earlier
+//! batches.
+//!
+//! Decision: docs/decisions/a-late-answer-is-taken-by-a-later-batch.md
 
 use std::fmt;
 use std::future::{Future, pending};
@@ -11,20 +13,20 @@ use super::breaker::{Postponed, Trial};
 use super::send::Sent;
 use crate::machine::Wave;
 
-/// What a worker sends, and what it hears of it.
+/// The calls of the publisher that a worker makes, and their answers.
 pub(super) trait Calls: Send {
     /// Hands a wave to the publisher.
     fn send(&mut self, wave: Wave, trial: Option<Trial>);
 
-    /// Notes that a wave is late. No other one is sent to its destination until it is back.
+    /// Marks a wave as late. Until it returns, its destination gets no other wave.
     fn postpone(&mut self, postponed: Postponed);
 
-    /// The next wave that comes back; waits for ever if none is out. Nothing is lost if it is
-    /// dropped before.
+    /// Returns the next finished wave; waits for ever if none is out. Dropping the future loses
+    /// nothing.
     fn next(&mut self) -> impl Future<Output = Sent> + Send;
 }
 
-/// The waves that are out. `C` makes the call for one.
+/// The waves that are out. `C` makes the call for one of them.
 pub(super) struct Out<C, F> {
     call: C,
     calls: FuturesUnordered<F>,
@@ -40,7 +42,7 @@ impl<C, F: Future<Output = Sent> + Send + 'static> Out<C, F> {
         }
     }
 
-    /// What is still out after the last batch.
+    /// Returns the waves that are still out after the last batch.
     pub(super) fn into_late(self) -> Option<LateWaves> {
         let Self { calls, late, .. } = self;
         (!calls.is_empty()).then(|| LateWaves {
@@ -82,7 +84,7 @@ impl LateWaves {
         self.late.len()
     }
 
-    /// The next one that comes back, and the others; `None` if there is none.
+    /// Returns the next finished wave and the others; `None` if none is left.
     pub(super) async fn next(mut self) -> Option<(Sent, Self)> {
         let sent = self.calls.next().await?;
         Some((marked(sent, &mut self.late), self))
@@ -97,7 +99,7 @@ impl fmt::Debug for LateWaves {
     }
 }
 
-/// A wave with what says that it is late, if it is: where one is late, all are.
+/// Attaches the lateness to a wave, if it is late. In one call either all waves are late or none.
 fn marked(sent: Sent, late: &mut Vec<Postponed>) -> Sent {
     let mark = late
         .iter()

@@ -18,24 +18,24 @@ use crate::machine::BatchSize;
 use crate::publish::Publisher;
 use crate::store::{Heartbeat, Holdings, Lease, RelayStore, StoreError};
 
-/// How far a pass goes.
+/// The extent of a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Extent {
     OneBatch,
     UntilEmpty,
 }
 
-/// What a pass did.
+/// The result of a pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PassReport {
-    /// How many shards it could take; fewer than there are if other relays hold some.
+    /// The number of shards that the pass could take; other relays may hold the others.
     pub shards: usize,
-    /// What became of the events.
+    /// The outcomes of the events.
     pub tally: Tally,
-    /// When the next event that is held back is due, as far as the pass has seen.
+    /// The time until the next held event is due, as far as the pass has seen.
     pub next_due: Option<Duration>,
-    /// Whether a destination seems to be away; what is left for it waits for the next pass.
+    /// True if a destination is unavailable; its remaining events wait for the next pass.
     pub is_broker_away: bool,
 }
 
@@ -63,7 +63,7 @@ pub(super) async fn run<S: RelayStore, P: Publisher>(
     Ok(report)
 }
 
-/// Renews the leases until one cannot be.
+/// Renews the leases until a renewal fails.
 async fn keep_alive<S: RelayStore, P: Publisher>(shared: &Shared<S, P>) -> StoreError {
     let every = shared.settings.heartbeat();
     let mut ticks = interval_at(Instant::now() + every, every);
@@ -109,7 +109,7 @@ async fn work<S: RelayStore, P: Publisher>(
         ..PassReport::default()
     };
     let mut ready: Vec<Lease> = leases.to_vec();
-    // The other shards are emptied all the same.
+    // The other shards are emptied even after an error.
     let mut failed = None;
     loop {
         ready = with_work(shared, ready).await?;
@@ -171,7 +171,7 @@ async fn one_shard<S: RelayStore, P: Publisher>(
     let (_running, stop) = watch::channel(false);
     let mut machine = shared.machine(lease.shard);
     if extent == Extent::OneBatch {
-        // There is no second batch to grow to.
+        // A pass has no second batch to grow to.
         machine.batch_size = BatchSize::from(shared.settings.batch);
     }
     let mut worker = Worker {
@@ -182,7 +182,7 @@ async fn one_shard<S: RelayStore, P: Publisher>(
         stop,
         make_room: Arc::default(),
         is_patient: false,
-        // A pass ends when everything is answered: there is no later batch to leave anything to.
+        // A pass waits for every answer, because no later batch would take it.
         patience: None,
         heard: Vec::new(),
         late: None,

@@ -1,4 +1,6 @@
-//! Handing a wave to the publisher, which may panic, hang or answer too little.
+//! Calls of the publisher for a wave; the publisher may panic, hang or answer too little.
+//!
+//! Decision: docs/decisions/a-broker-that-is-away-is-left-alone.md
 
 use std::fmt::Display;
 use std::panic::AssertUnwindSafe;
@@ -16,7 +18,7 @@ use super::watched::watched;
 use crate::machine::{TOO_FEW_ANSWERS, Wave};
 use crate::publish::{FailureClass, PublishError, Publisher};
 
-/// A wave and what came of it.
+/// A wave and its reply.
 #[derive(Debug)]
 pub(super) struct Sent {
     pub(super) wave: Wave,
@@ -27,28 +29,28 @@ pub(super) struct Sent {
     pub(super) postponed: Option<Postponed>,
 }
 
-/// What came of a wave.
+/// The reply to a wave.
 #[derive(Debug)]
 pub(super) enum Reply {
     /// An answer for each event, or fewer.
     Answers(Vec<Result<(), PublishError>>),
-    /// The wave failed as a whole. The class of the error says whether its event is to blame.
+    /// The wave failed as a whole. The class of the error tells if the event is to blame.
     Broken { error: PublishError, cause: Break },
 }
 
-/// What a call broke off for.
+/// The reason why a call has no usable answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Break {
     /// The publisher panicked.
     Panic,
-    /// It answered for nothing.
+    /// The publisher returned no answer.
     Silence,
-    /// It did not answer in time.
+    /// The publisher did not answer in time.
     Timeout,
 }
 
 impl<S, P: Publisher> Shared<S, P> {
-    /// Asks the publisher, for as long as it may take.
+    /// Calls the publisher, within its time limit.
     pub(super) async fn publish(&self, mut wave: Wave, trial: Option<Trial>) -> Sent {
         let (asked, limit) = (Instant::now(), self.settings.publish_timeout);
         wave.answer_by(asked.checked_add(limit).map(Instant::into_std));
@@ -69,8 +71,8 @@ impl<S, P: Publisher> Shared<S, P> {
                 is_alone,
             ),
             Err(_) => {
-                // Either the destination hangs, or this event makes it hang: then it has answered
-                // about others.
+                // Either the destination hangs, or this event makes it hang. The event is to blame
+                // if the destination has answered about others.
                 let is_to_blame =
                     is_alone && self.breakers.has_answered_since(wave.destination(), asked);
                 Reply::broken(
@@ -97,7 +99,7 @@ impl<S, P: Publisher> Shared<S, P> {
         }
     }
 
-    /// No broker makes the relay wait for longer than the settings allow.
+    /// Limits the wait that a broker asks for to the maximum of the settings.
     fn bounded(&self, answers: Vec<Result<(), PublishError>>) -> Vec<Result<(), PublishError>> {
         let longest = self.settings.max_retry_after;
         answers
@@ -106,8 +108,8 @@ impl<S, P: Publisher> Shared<S, P> {
             .collect()
     }
 
-    /// Reports a publisher that kept its thread for so long that the leases could not be renewed
-    /// meanwhile.
+    /// Reports a publisher that blocked its thread for so long that the leases could not be
+    /// renewed.
     fn check_blocking(&self, destination: &Arc<str>, longest_poll: Duration) {
         let is_blocking = longest_poll >= self.settings.heartbeat();
         if is_blocking {

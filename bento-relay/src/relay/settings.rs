@@ -1,4 +1,4 @@
-//! Every number a relay runs by, with its default.
+//! The settings of a relay, with their defaults.
 
 use std::time::Duration;
 
@@ -8,65 +8,65 @@ use crate::machine::UNROUTABLE_AFTER;
 use crate::retry::RetryPolicies;
 use crate::store::Prune;
 
-/// How a relay runs. The defaults serve most; each can be set on the
+/// The settings of a relay. The defaults suit most applications; each can be set on the
 /// [builder](super::RelayBuilder).
 #[derive(Clone, Debug, PartialEq, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct RelaySettings {
-    /// The largest number of rows that it takes at a time, pending ones and held ones each; 1 to
-    /// 10,000. A batch has more than 200 only while publishing one takes less than 100 ms. Default
-    /// 1,000.
+    /// The largest number of rows in one batch, for pending rows and for held ones; 1 to 10,000. A
+    /// batch exceeds 200 only while publishing one takes less than 100 ms. Default 1,000.
     pub batch: usize,
-    /// The number of bytes of payloads and headers that it takes at a time, pending rows and held
-    /// ones each; at least 1. One row is taken, however large. The size of a row is estimated from
-    /// the batch before, so a batch can exceed it where rows suddenly grow. Default 8 MiB.
+    /// The largest number of bytes of payloads and headers in one batch, for pending rows and for
+    /// held ones; at least 1. One row is always taken, whatever its size. The size of a row is
+    /// estimated from the batch before, so a batch can exceed the limit when rows suddenly grow.
+    /// Default 8 MiB.
     pub batch_bytes: usize,
-    /// How many shards it works on at the same time, 1 to 1024. Default 4.
+    /// The number of shards that the relay works on at the same time, 1 to 1024. Default 4.
     pub workers: usize,
-    /// After how long a shard that is never empty makes room for another one that waits, once its
-    /// batch is done. If the other one is of a lane that has no worker, it makes room at once.
-    /// Default 0.5 s.
+    /// The time after which a busy shard makes room for a waiting one, when its batch is done. For
+    /// a shard of a lane without a worker it makes room at once. Default 0.5 s.
     #[serde(with = "duration")]
     pub turn: Duration,
-    /// When to try again, and when to give up, unless a route says otherwise. Default: 5 attempts,
-    /// exponential, base 0.5 s, cap 60 s.
+    /// The retry policies of routes without their own. Default: 5 attempts, exponential, base 0.5
+    /// s, cap 60 s.
     pub retry: RetryPolicies,
     /// The circuit breaker of each destination.
     pub circuit: CircuitSettings,
-    /// How long a lease lasts unless it is renewed, which happens every third of it; 30 ms to 1 h.
-    /// Default 10 s.
+    /// The duration of a lease, which is renewed after every third of it; 30 ms to 1 h. Default 10
+    /// s.
     #[serde(with = "duration")]
     pub lease: Duration,
-    /// How often the database is asked for events while they come. When they cease, it is asked
-    /// again each time after an eighth of the time since the last one. Default 20 ms.
+    /// The interval of polls while events come. When events cease, each next poll waits for an
+    /// eighth of the time since the last event. Default 20 ms.
     #[serde(with = "duration")]
     pub poll_busy: Duration,
-    /// The longest time between two such questions: how often an idle relay asks. Default 1 s.
+    /// The longest interval of polls, that of an idle relay. Default 1 s.
     #[serde(with = "duration")]
     pub poll_idle: Duration,
-    /// How long the publisher may take for one wave of events before it counts as failed. Default
-    /// 30 s.
+    /// The time after which a wave without an answer of the publisher counts as failed. Default 30
+    /// s.
     #[serde(with = "duration")]
     pub publish_timeout: Duration,
-    /// The longest time that a broker may ask the relay to wait, for an event and for the pause of
-    /// a circuit; 1 ms to 365 days. What it asks for beyond that is not waited for. Default 1 h.
+    /// The longest wait that a broker may ask for, for an event and for an open circuit; 1 ms to
+    /// 365 days. A longer wait is cut to it. Default 1 h.
     #[serde(with = "duration")]
     pub max_retry_after: Duration,
-    /// How long stopping waits for what is in flight. Default 10 s.
+    /// The time limit for finishing the events in flight when the relay stops. Default 10 s.
     #[serde(with = "duration")]
     pub drain_timeout: Duration,
-    /// How long an event is held for which this relay has no rule or destination, since another
-    /// release may have one: every relay looks at it again within 5 s. Then it is a dead letter
-    /// with the cause `unroutable`. At most 30 days; 0 gives it up at once. Default 1 h.
+    /// The time for which an event is held if this relay has no rule or destination for it, since
+    /// another release may have one: every relay looks at the event again within 5 s. Then it
+    /// becomes a dead letter with the cause `unroutable`. At most 30 days; 0 gives it up at once.
+    /// Default 1 h.
     #[serde(with = "duration")]
     pub unroutable_after: Duration,
-    /// How long published rows are kept; `None` deletes them as they are published. What is older
-    /// is removed in the background, once a minute by one relay, a thousand rows at a time. Default
-    /// `None`.
+    /// The time for which published rows are kept; `None` deletes them when they are published.
+    /// Older rows are removed in the background, once a minute by one relay, a thousand rows at a
+    /// time. Default `None`.
     #[serde(with = "duration::option")]
     pub retention: Option<Duration>,
-    /// The lanes it serves; `None` serves all. Default all.
+    /// The lanes that the relay serves; `None` for all lanes. Default `None`.
     pub lanes: Option<Vec<u16>>,
 }
 
@@ -92,13 +92,13 @@ impl Default for RelaySettings {
     }
 }
 
-/// The settings of the circuit breaker that each destination has.
+/// The settings of the circuit breaker of each destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct CircuitSettings {
     /// The number of failures in a row, without an answer of the destination between them, that
-    /// opens the circuit: nothing is sent there then but a trial now and then. At least 1. Default
+    /// opens the circuit. While it is open, the destination gets only trials. At least 1. Default
     /// 10.
     pub failure_threshold: u32,
 }
@@ -113,30 +113,30 @@ impl Default for CircuitSettings {
 
 const UNROUTABLE_MAX: Duration = Duration::from_secs(30 * 86_400);
 
-/// How many published rows are removed at a time.
+/// The number of published rows that are removed in one transaction.
 const PRUNE_BATCH: u32 = 1000;
 
-/// How often published rows are removed.
+/// The interval of removals of published rows.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 
-/// A longer wait would not fit into every clock.
+/// The longest setting; a longer wait would exceed the range of some clocks.
 const A_YEAR: Duration = Duration::from_secs(365 * 86_400);
 
-/// A relay cannot run by these numbers.
+/// The error of a setting that is out of range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{setting}` is out of range; it {rule}")]
 pub struct SettingsError {
     /// The name of the setting.
     pub setting: &'static str,
-    /// What it must be.
+    /// The rule for the setting.
     pub rule: &'static str,
 }
 
 impl RelaySettings {
-    /// Whether a relay can run by these numbers.
+    /// Checks the ranges of the settings.
     ///
     /// # Errors
-    /// The first setting that is out of range, with its range.
+    /// The first setting that is out of range, with its rule.
     pub fn validate(&self) -> Result<(), SettingsError> {
         let positive = |duration: Duration| !duration.is_zero();
         let rules = [
@@ -198,7 +198,7 @@ impl RelaySettings {
         }
     }
 
-    /// What is to be removed of the published rows, if they are kept.
+    /// The removal of published rows; `None` if they are not kept.
     pub(super) fn prune(&self) -> Option<Prune> {
         self.retention.map(|older_than| Prune {
             older_than,
@@ -207,7 +207,7 @@ impl RelaySettings {
         })
     }
 
-    /// How often leases are renewed.
+    /// The interval of lease renewals.
     pub(super) fn heartbeat(&self) -> Duration {
         self.lease / 3
     }

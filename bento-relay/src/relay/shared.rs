@@ -1,4 +1,4 @@
-//! The things that the tasks of one relay share.
+//! The state that the tasks of one relay share.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::publish::{Destination, Publisher};
 use crate::route::{self, Route, Router};
 use crate::store::RelayId;
 
-/// What the tasks of one relay share.
+/// The state that the tasks of one relay share.
 pub(super) struct Shared<S, P> {
     pub(super) store: S,
     pub(super) publisher: P,
@@ -29,7 +29,7 @@ pub(super) struct Shared<S, P> {
 }
 
 impl<S, P: Publisher> Shared<S, P> {
-    /// Checks the names of the routes: those of [`Router::to`] were not read from rules.
+    /// Checks the names of the routes; those of [`Router::to`] were not read from rules.
     pub(super) fn check_names(&self) -> Result<(), RouteNameError> {
         for Route { name, .. } in self.router.routes().map(AsRef::as_ref) {
             if let Some(rule) = route::broken_rule(name) {
@@ -42,7 +42,7 @@ impl<S, P: Publisher> Shared<S, P> {
         Ok(())
     }
 
-    /// Whether the publisher serves every destination that the router names.
+    /// Checks that the publisher serves every destination of the router.
     pub(super) fn check_destinations(&self) -> Result<(), UnknownDestination> {
         for route in self.router.routes() {
             let is_unserved = |destination: &&Destination| !self.publisher.serves(destination);
@@ -57,7 +57,7 @@ impl<S, P: Publisher> Shared<S, P> {
         Ok(())
     }
 
-    /// Whether the outbox has the lanes that this relay is to serve.
+    /// Checks that the outbox has the lanes that this relay is to serve.
     pub(super) fn check_lanes(&self, sharding: &Sharding) -> Result<(), RelayError> {
         let lanes = sharding.lanes.get();
         let missing = self
@@ -69,7 +69,7 @@ impl<S, P: Publisher> Shared<S, P> {
         missing.map_or(Ok(()), |&lane| Err(RelayError::NoSuchLane { lane, lanes }))
     }
 
-    /// A machine for a shard that this relay knows nothing of yet.
+    /// A new machine for a shard.
     pub(super) fn machine(&self, shard: ShardId) -> Box<Machine> {
         let seed = self.seed.wrapping_add(u64::from(shard.unsigned_abs()));
         let machine = Machine::new(self.router.clone(), self.settings.retry, seed);

@@ -1,4 +1,6 @@
-//! A span for each event on its way to the broker, in the trace of what raised it.
+//! A span for each event on its way to the broker, in the trace of the span that raised it.
+//!
+//! Decision: docs/decisions/a-message-carries-the-span-that-sent-it.md
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -14,11 +16,11 @@ use super::send::Reply;
 use crate::machine::TOO_FEW_ANSWERS;
 use crate::publish::{Delivery, FailureClass};
 
-/// The spans of a wave, and what to hand to the publisher. While nobody listens there are none, and
-/// the deliveries are as they were.
+/// The spans of a wave, and the deliveries for the publisher. Without a subscriber no spans are
+/// made, and the deliveries are unchanged.
 ///
-/// The events of a wave come from different traces, so the call of the publisher runs in no span of
-/// them.
+/// The events of a wave come from different traces, so the call of the publisher runs outside of
+/// their spans.
 #[derive(Debug)]
 pub(super) struct Spans<'a> {
     spans: Vec<Span>,
@@ -26,8 +28,7 @@ pub(super) struct Spans<'a> {
 }
 
 impl<'a> Spans<'a> {
-    /// Opens a span for each delivery. Where a span has a trace context, that is what the broker
-    /// gets.
+    /// Opens a span for each delivery. If a span has a trace context, the broker gets that context.
     pub(super) fn open(deliveries: &'a [Delivery]) -> Self {
         let mut opened = Self {
             spans: Vec::new(),
@@ -37,14 +38,14 @@ impl<'a> Spans<'a> {
             return opened;
         }
         for (index, delivery) in deliveries.iter().enumerate() {
-            // Headers that cannot be read are for the publisher to refuse.
+            // The publisher refuses headers that cannot be read.
             let headers = delivery.envelope.headers().ok();
             let span = span(delivery, headers.as_ref());
             if let Some(headers) = headers
                 && let Some(own) = TraceContext::of(&span)
             {
-                // The machine keeps the stored headers: another attempt is another child of what
-                // raised the event.
+                // The machine keeps the stored headers, so another attempt is another child of the
+                // span that raised the event.
                 opened.deliveries.to_mut()[index].envelope =
                     handed_on(&delivery.envelope, headers, &own);
             }
@@ -53,12 +54,12 @@ impl<'a> Spans<'a> {
         opened
     }
 
-    /// What to hand to the publisher.
+    /// The deliveries for the publisher.
     pub(super) fn deliveries(&self) -> &[Delivery] {
         &self.deliveries
     }
 
-    /// Records what came of each, and ends the spans.
+    /// Records the outcome of each delivery, and ends the spans.
     pub(super) fn close(self, reply: &Reply) {
         for (index, span) in self.spans.iter().enumerate() {
             match reply {
@@ -75,8 +76,8 @@ impl<'a> Spans<'a> {
     }
 }
 
-/// A span with the names of OpenTelemetry's messaging conventions. What surrounds the relay has no
-/// part in it.
+/// A span with the names of OpenTelemetry's messaging conventions, independent of the span around
+/// the relay.
 fn span(delivery: &Delivery, headers: Option<&Headers>) -> Span {
     let (envelope, destination) = (&*delivery.envelope, &delivery.destination);
     let span = tracing::info_span!(
@@ -111,7 +112,7 @@ fn failed(span: &Span, class: FailureClass, error: &str) {
     span.record("otel.status_code", "ERROR");
 }
 
-/// The event as the next hop is to see it: raised in `own`.
+/// The event for the next hop: raised in the context `own`.
 fn handed_on(envelope: &Envelope, mut headers: Headers, own: &TraceContext) -> Arc<Envelope> {
     own.write(&mut headers.extra);
     let mut handed_on = envelope.clone();

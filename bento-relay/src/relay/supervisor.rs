@@ -29,7 +29,7 @@ mod pace;
 mod shards;
 mod workers;
 
-/// The one task of a relay that decides what the others do. It never waits for the store or the
+/// The task that directs the other tasks of a relay. It does not wait for the store or the
 /// publisher itself.
 #[derive(Debug)]
 pub(super) struct Supervisor<S, P> {
@@ -39,10 +39,10 @@ pub(super) struct Supervisor<S, P> {
     shards: Shards,
     tasks: JoinSet<Report>,
     workers: usize,
-    /// When to call next; `None` while a call is on its way.
+    /// The time of the next heartbeat; `None` during a call.
     next_beat: Option<Instant>,
     next_poll: Option<Instant>,
-    /// Whether to call again at once when the call that is on its way is back.
+    /// True if another poll is due at once when the running one returns.
     polls_again: bool,
     next_prune: Option<Instant>,
     pace: Pace,
@@ -50,7 +50,7 @@ pub(super) struct Supervisor<S, P> {
     tally: Tally,
 }
 
-/// What a task brought back.
+/// The result of a task.
 #[derive(Debug)]
 enum Report {
     Worker {
@@ -75,23 +75,23 @@ enum Report {
     },
 }
 
-/// What became of late waves.
+/// The outcome of waiting for late waves.
 #[derive(Debug)]
 enum Back {
     One(Box<Sent>, LateWaves),
-    /// All of them are.
+    /// No wave is left.
     None,
-    /// Something panicked that is not the publisher: nobody will hear of so many.
+    /// The task panicked outside of the publisher: this number of waves will not return.
     Broken(usize),
 }
 
-/// What a worker leaves to the next one on its shard.
+/// The state that a worker leaves to the next worker on its shard.
 #[derive(Debug, Default)]
 struct Left {
     machine: Option<Box<Machine>>,
     heard: Vec<Sent>,
     late: Option<LateWaves>,
-    /// True if the worker was to find out if a destination is back.
+    /// True if the worker was a trial of a destination.
     has_tried: bool,
 }
 
@@ -121,7 +121,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         }
     }
 
-    /// Runs until it is told to stop, or the store refuses it for good.
+    /// Runs until the relay is told to stop, or the store refuses it for good.
     pub(super) async fn run(mut self) -> Result<(), RelayError> {
         let is_open = self.open().await.inspect_err(|error| {
             tracing::error!(
@@ -145,7 +145,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         Ok(())
     }
 
-    /// Waits for the store to be there. False if it was told to stop before.
+    /// Waits until the store is available. Returns false if the relay was told to stop before.
     async fn open(&mut self) -> Result<bool, RelayError> {
         let mut failures = 0;
         loop {
@@ -230,7 +230,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
             self.next_prune,
             self.shards.next_due(),
         ];
-        // The heartbeat's own limit in case only a call is on its way.
+        // The duration of a lease, if the only work is a call that has not returned.
         timers
             .into_iter()
             .flatten()

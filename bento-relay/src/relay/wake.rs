@@ -1,4 +1,6 @@
-//! Telling relays in the same process that events were committed.
+//! Wakes of the relays in the same process after a commit.
+//!
+//! Decision: docs/decisions/wakes-travel-after-the-commit.md
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -8,27 +10,27 @@ use tokio::sync::Notify;
 
 /// Wakes the relays of this process after a commit, so that they need not poll.
 ///
-/// Make one before the relay and the connection, give it to both. Clones wake the same relays.
-/// Waking is cheap, coalesces, and is only ever a hint: a relay that missed it finds the events at
-/// its next poll, and without a relay it does nothing. What passes wakes on to other processes
-/// [subscribes](Self::subscribe); `bento_seaorm::wake` does on PostgreSQL.
+/// Create one before the relay and the connection, and give it to both. Clones wake the same
+/// relays. A wake is cheap, coalesces, and is only a hint: a relay that missed it finds the events
+/// at its next poll, and without a relay it does nothing. Code that forwards wakes to other
+/// processes [subscribes](Self::subscribe); `bento_seaorm::wake` does so on PostgreSQL.
 #[derive(Clone, Debug, Default)]
 pub struct Wake {
     mailboxes: Arc<Mutex<Vec<Weak<Mailbox>>>>,
 }
 
 impl Wake {
-    /// Wakes nobody yet.
+    /// A handle without relays yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Says that these shards have events.
+    /// Wakes the relays: these shards have events.
     pub fn wake(&self, shards: &[ShardId]) {
         self.wake_unless(shards, |_| false);
     }
 
-    /// Is woken like a relay: for what passes wakes on to other processes.
+    /// Subscribes to the wakes, to forward them to other processes.
     pub fn subscribe(&self) -> WakeSubscription {
         WakeSubscription {
             wake: self.clone(),
@@ -74,7 +76,7 @@ impl From<&Wake> for Wake {
     }
 }
 
-/// Is woken like a relay. Dropping it ends that.
+/// A subscription to wakes. Dropping it ends the subscription.
 #[derive(Debug)]
 pub struct WakeSubscription {
     wake: Wake,
@@ -82,7 +84,7 @@ pub struct WakeSubscription {
 }
 
 impl WakeSubscription {
-    /// Waits for a wake, and returns every shard that was named since the last time.
+    /// Waits for a wake, and returns every shard that was named since the last call.
     ///
     /// # Cancel safety
     /// No wake is lost: the next call returns it.
@@ -96,15 +98,15 @@ impl WakeSubscription {
         }
     }
 
-    /// Wakes everybody but this subscription: what came from another process must not be passed on
-    /// to it again.
+    /// Wakes everybody but this subscription: wakes from another process must not be sent back to
+    /// it.
     pub fn wake_others(&self, shards: &[ShardId]) {
         self.wake
             .wake_unless(shards, |mailbox| Arc::ptr_eq(mailbox, &self.mailbox));
     }
 
-    /// Lets every relay look at all of its shards at once: wakes from elsewhere may have been
-    /// missed. Other subscriptions are told nothing, for their processes have missed none.
+    /// Makes every relay poll all of its shards at once, because wakes from other processes may
+    /// have been missed. Other subscriptions are not told: their processes missed nothing.
     pub fn wake_relays(&self) {
         self.wake.tell_unless(
             |woken| woken.all = true,
@@ -113,24 +115,24 @@ impl WakeSubscription {
     }
 }
 
-/// Where the wakes for one relay gather.
+/// The collected wakes for one relay.
 #[derive(Debug, Default)]
 pub(super) struct Mailbox {
     woken: Mutex<Woken>,
     notify: Notify,
 }
 
-/// What a relay is woken for.
+/// The shards for which a relay is woken.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Woken {
-    /// These have events.
+    /// Shards with events.
     pub(super) shards: BTreeSet<ShardId>,
-    /// Any may have.
+    /// True if any shard may have events.
     pub(super) all: bool,
 }
 
 impl Mailbox {
-    /// Waits until there is something to take. Cancelling it loses nothing.
+    /// Waits until there is a wake to take. Cancelling it loses nothing.
     pub(super) async fn filled(&self) {
         self.notify.notified().await;
     }

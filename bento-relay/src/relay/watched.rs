@@ -1,15 +1,15 @@
-//! Measures the longest poll of a future: one that blocks its thread shows there.
+//! Measures the longest poll of a future, to detect one that blocks its thread.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-/// The output of a future, and the time that its longest poll took.
+/// Returns the output of a future, and the duration of its longest poll.
 pub(super) async fn watched<T>(future: impl Future<Output = T>) -> (T, Duration) {
     let mut future = pin!(future);
     let mut longest = Duration::ZERO;
     let output = poll_fn(|context| {
-        // The real time, also in tests that pause tokio's.
+        // The real time, also in tests with a paused tokio clock.
         let began = Instant::now();
         let polled = future.as_mut().poll(context);
         longest = longest.max(began.elapsed());

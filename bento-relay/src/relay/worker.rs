@@ -1,4 +1,4 @@
-//! One shard's work: advance, publish in waves, advance.
+//! The work on one shard: advance, publish in waves, advance.
 
 use std::future::Future;
 use std::mem;
@@ -23,19 +23,18 @@ use crate::publish::{Destination, Publisher};
 use crate::retry::RetryPolicy;
 use crate::store::{Advance, Advanced, Lease, RelayStore, Settlement, StoreError};
 
-/// How long to wait for a store that does not answer, the n-th time.
+/// The waits for a store that does not answer.
 pub(super) const OUTAGE: RetryPolicy =
     RetryPolicy::exponential(Duration::from_millis(100), Duration::from_secs(5), u32::MAX);
 
-/// How long a batch waits for answers, when nothing else is left of it and there are other
-/// destinations.
+/// The time that a batch waits for its last answers, if there are other destinations.
 pub(super) const PATIENCE: Duration = Duration::from_millis(250);
 
-/// How much later than the last moment for its answer an event of a late wave is due by itself:
-/// time to record the answer.
+/// The time after the last moment for an answer at which an event of a late wave is due by itself:
+/// it leaves time to record the answer.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// Works on one shard until it is empty, told to stop, or no longer its relay's.
+/// Works on one shard until the shard is empty, the worker is told to stop, or the lease is lost.
 #[derive(Debug)]
 pub(super) struct Worker<S, P> {
     pub(super) shared: Arc<Shared<S, P>>,
@@ -43,41 +42,41 @@ pub(super) struct Worker<S, P> {
     pub(super) deadline: Deadline,
     pub(super) machine: Box<Machine>,
     pub(super) stop: watch::Receiver<bool>,
-    /// Whether its turn is over after the batch, because another lane waits.
+    /// True if the turn ends after the batch, because another lane waits.
     pub(super) make_room: Arc<AtomicBool>,
-    /// Whether an outage of the store is waited for, or ends the work.
+    /// True if the worker waits for a store that is unavailable; false if that ends the work.
     pub(super) is_patient: bool,
-    /// How long a slow destination is waited for; `None` for as long as it takes.
+    /// The time to wait for a slow destination; `None` without a limit.
     pub(super) patience: Option<Duration>,
-    /// Late waves that came back and are not noted.
+    /// Late waves that have returned and are not recorded.
     pub(super) heard: Vec<Sent>,
-    /// Late waves that are still out when it ends.
+    /// Late waves that are still out when the worker ends.
     pub(super) late: Option<LateWaves>,
     pub(super) tally: Tally,
-    /// True if it was to find out if a destination is back.
+    /// True if the worker was a trial of a destination.
     pub(super) has_tried: bool,
 }
 
-/// Why a worker ended.
+/// The reason why a worker ended.
 #[derive(Debug)]
 pub(super) enum End {
-    /// The shard is empty; the next held row is due so long from now.
+    /// The shard is empty; the next held row is due after this time.
     Idle { next_due: Option<Duration> },
-    /// Its turn is over, there may be more.
+    /// The turn is over; the shard may have more events.
     Turn,
-    /// It was told to stop, everything answered is settled.
+    /// The worker was told to stop; all answers are settled.
     Stopped,
-    /// The broker is away, everything answered is settled; to be taken up again then.
+    /// The only destination is unavailable; all answers are settled. The work goes on at `until`.
     Paused { until: Instant },
     /// The shard belongs to another relay.
     Lost,
-    /// The store failed for this shard, or failed in a pass, which does not wait. What is not
-    /// recorded is with the machine.
+    /// The store failed for this shard; or failed in a pass, which does not wait. The machine keeps
+    /// the unrecorded outcomes.
     Failed(StoreError),
 }
 
 impl<S: RelayStore, P: Publisher> Worker<S, P> {
-    /// Takes batches for as long as its `turn` lasts, at least one.
+    /// Takes batches until its `turn` is over, at least one.
     pub(super) async fn run(&mut self, turn: Duration) -> End {
         let shared = Arc::clone(&self.shared);
         let mut out = Out::new(move |wave, trial| {
@@ -161,8 +160,9 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
         }
     }
 
-    /// Publishes the batch wave by wave, to all destinations at the same time. What may no longer
-    /// be sent is left in the store, and the answers of a slow destination to a later batch.
+    /// Publishes the batch wave by wave, to all destinations at the same time. Events that may no
+    /// longer be sent stay in the store; the answers of a slow destination are left to a later
+    /// batch.
     async fn publish(&mut self, is_only_one: bool, mut trials: Vec<Trial>, out: &mut impl Calls) {
         let patience = self.patience.filter(|_| !is_only_one);
         let mut is_away = false;
@@ -194,7 +194,7 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
         self.machine.close(&mut Journal::new(&mut self.tally));
     }
 
-    /// Leaves what is out to a later batch.
+    /// Leaves the waves that are out to a later batch.
     fn postpone(&mut self, out: &mut impl Calls) {
         let wait = self.shared.settings.publish_timeout.saturating_add(MARGIN);
         for destination in self
@@ -211,7 +211,7 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
         }
     }
 
-    /// Takes the reply to a wave. Returns whether its destination has just been found to be away.
+    /// Records the reply to a wave. Returns true if it opened the circuit of its destination.
     fn note(&mut self, sent: Sent) -> bool {
         let Sent {
             wave,
@@ -231,8 +231,8 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
                 return false;
             }
             Reply::Broken { error, cause } if error.class().is_answer() => {
-                // The destination answers about others, or one event breaks its call again and
-                // again: that is no outage.
+                // The destination answers about other events, or one event breaks its call again
+                // and again: neither is a failure of the destination.
                 let is_outage = *cause != Break::Timeout
                     && (wave.is_trial() || wave.deliveries()[0].attempts == 0);
                 is_outage
@@ -260,7 +260,7 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
         self.advance(settled, 0).await.err().unwrap_or(end)
     }
 
-    /// Hears what late waves come back with meanwhile.
+    /// Calls the store while it records the answers of late waves.
     async fn advance_and_listen(
         &mut self,
         settled: Vec<Settlement>,
@@ -282,9 +282,9 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
         advanced
     }
 
-    /// Calls the store until it answers. Repeating the call is safe: what was settled stays
-    /// settled. An error of this shard alone ends the worker, so that the other shards get its
-    /// place. Returns the rows with how many were asked for in the end.
+    /// Calls the store until it answers. Repeating the call is safe: settled events stay settled.
+    /// An error of this shard alone ends the worker, so that the other shards get its place.
+    /// Returns the rows with the number of rows that the last call asked for.
     async fn advance(
         &mut self,
         settled: Vec<Settlement>,
@@ -337,7 +337,7 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
         }
     }
 
-    /// Records what is published even if the next rows cannot be read, or leaves it to the next
+    /// Records published events even if the next rows cannot be read, or leaves them to the next
     /// worker of the shard.
     async fn give_up(&mut self, request: Advance, error: StoreError) -> End {
         let only_settle = Advance {
@@ -363,7 +363,7 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
         End::Failed(error)
     }
 
-    /// Waits for the store to come back, or to be told to stop.
+    /// Waits for the store to become available, or for the order to stop.
     async fn wait_out(&mut self, failures: u32, error: &StoreError) {
         let wait = OUTAGE.wait(failures, &mut fastrand::Rng::new());
         self.shared.vitals.store_failed(with_causes(error));
@@ -378,7 +378,7 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
         if self.is_told_to_stop() {
             tokio::time::sleep(wait).await;
         } else {
-            // A closed channel means stop as well, and the caller looks.
+            // A closed channel means stop as well; the caller checks it.
             let _ = timeout(wait, self.stop.changed()).await;
         }
     }
@@ -388,7 +388,7 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
     }
 }
 
-/// What the machine may ask about destinations, and the trials it was granted, for one batch.
+/// The gate to the destinations for one batch, with the trials that were granted.
 struct Gate<'a, P> {
     publisher: &'a P,
     breakers: &'a Arc<Breakers>,
@@ -419,7 +419,7 @@ impl<P: Publisher> Reach for Gate<'_, P> {
         self.publisher.chains(destination)
     }
 
-    /// The only destination has been asked for before the batch was taken.
+    /// The only destination was asked for before the batch was taken.
     fn admit(&mut self, destination: &Destination) -> Admission {
         if self.is_only_one {
             return if self.is_trial {
@@ -434,8 +434,7 @@ impl<P: Publisher> Reach for Gate<'_, P> {
     }
 }
 
-/// A call of the store that is given up after `limit`: a connection that hangs must not hang the
-/// relay.
+/// Limits the time of a call of the store, so that a connection that hangs does not hang the relay.
 pub(super) async fn in_time<T>(
     limit: Duration,
     call: impl Future<Output = Result<T, StoreError>>,

@@ -1,4 +1,4 @@
-//! Retry policies out of settings and rules.
+//! Reading retry policies from settings and rules.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
 use super::{BASE, Backoff, CAP, RetryPolicies, RetryPolicy};
 
-/// A name, or a table with `transient` and `throttled`. What the table leaves out is the default.
+/// A name, or a table with `transient` and `throttled`. Missing keys have their default.
 impl<'de> Deserialize<'de> for RetryPolicies {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(PoliciesVisitor)
@@ -16,8 +16,8 @@ impl<'de> Deserialize<'de> for RetryPolicies {
 }
 
 /// A name, or a table with `max_attempts`, `backoff` (`exponential`, `fixed` or `immediate`), for
-/// `exponential` `base` and `cap`, and for `fixed` `wait`. What the table leaves out is the
-/// default; a `fixed` wait must be said.
+/// `exponential` `base` and `cap`, and for `fixed` `wait`. Missing keys have their default; a
+/// `fixed` backoff needs its `wait`.
 impl<'de> Deserialize<'de> for RetryPolicy {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(PolicyVisitor)
@@ -115,7 +115,7 @@ impl<'de> Visitor<'de> for BackoffVisitor {
     }
 }
 
-/// What a policy can say, whatever its backoff.
+/// The keys of a policy, for all kinds of backoff.
 #[derive(Default, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Table {

@@ -1,11 +1,11 @@
-//! Conditions, prepared for asking.
+//! Conditions in the form in which they are evaluated.
 
 use std::cmp::Ordering;
 
 use super::facts::{Facts, Slot};
 use super::value::Value;
 
-/// A condition over slots. The parts of `All` and `Any` that need no payload come first.
+/// A condition over slots. The parts of `All` and `Any` that do not read the payload come first.
 #[derive(Clone, Debug)]
 pub(super) enum Check {
     All(Vec<Check>),
@@ -14,12 +14,12 @@ pub(super) enum Check {
     Ask(Slot, Question),
 }
 
-/// What is asked of one value.
+/// The question about one value.
 #[derive(Clone, Debug)]
 pub(super) enum Question {
     Equal(Value<'static>),
     Unequal(Value<'static>),
-    /// Greater or less, and perhaps equal.
+    /// Greater or less, or equal if allowed.
     Beyond {
         than: Value<'static>,
         side: Ordering,
@@ -48,7 +48,7 @@ impl Check {
         }
     }
 
-    /// 0 for what the envelope knows, 1 for headers, 2 for the payload.
+    /// The cost of the source: 0 for the envelope, 1 for headers, 2 for the payload.
     fn cost(&self) -> u8 {
         match self {
             Self::All(parts) | Self::Any(parts) => parts.iter().map(Self::cost).max().unwrap_or(0),
@@ -66,7 +66,7 @@ fn cheap_first(mut parts: Vec<Check>) -> Vec<Check> {
 }
 
 impl Question {
-    /// A missing value is the answer to `exists = false` only.
+    /// True if the value meets the question. A missing value meets only `exists = false`.
     pub(super) fn is_answered_by(&self, value: Option<&Value<'_>>) -> bool {
         let Some(value) = value else {
             return matches!(self, Self::Exists(false));
@@ -87,7 +87,7 @@ impl Question {
         }
     }
 
-    /// The values that are compared with.
+    /// The operands of the comparison.
     pub(super) fn operands(&self) -> &[Value<'static>] {
         match self {
             Self::Equal(value) | Self::Unequal(value) | Self::Beyond { than: value, .. } => {

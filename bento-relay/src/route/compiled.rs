@@ -1,4 +1,4 @@
-//! Rules, prepared for events.
+//! Rules in the form in which they are evaluated.
 
 use std::sync::Arc;
 
@@ -12,15 +12,15 @@ use super::glob::Glob;
 use super::rewrite::Rewrite;
 use super::{Route, RouteError};
 
-/// Everything a router knows.
+/// The compiled content of a router.
 #[derive(Debug, Default)]
 pub(super) struct Compiled {
     rules: Vec<CompiledRule>,
     /// The route to each destination without a rule, for events that name it themselves.
     plain: Vec<Arc<Route>>,
     fallback: Option<Arc<Route>>,
-    /// For each rule with several destinations that is not all-or-nothing: the route of all of
-    /// them, for what is held from a time when it was.
+    /// The joint route of each rule with several destinations that is not all-or-nothing, for
+    /// events held from a time when the rule was all-or-nothing.
     former: Vec<Arc<Route>>,
     wanted: Wanted,
     /// Each route once.
@@ -33,16 +33,16 @@ pub(super) struct CompiledRule {
     pub(super) event_types: Vec<Glob>,
     pub(super) when: Option<Check>,
     pub(super) sample: Sample,
-    /// One to each destination, or one to all of them.
+    /// A route to each destination, or one to all of them.
     pub(super) routes: Vec<Arc<Route>>,
-    /// Whether the destinations are settled as a whole.
+    /// True if the destinations are settled as a whole.
     pub(super) is_whole: bool,
     pub(super) transform: Option<Rewrite>,
     pub(super) stop: bool,
     pub(super) copy: bool,
 }
 
-/// A route of an event, and the rule it belongs to.
+/// A route of an event, and its rule.
 pub(super) type Taken<'r> = (&'r Arc<Route>, Option<&'r CompiledRule>);
 
 impl Compiled {
@@ -73,12 +73,12 @@ impl Compiled {
         }
     }
 
-    /// With the routes of rules that may have been all-or-nothing.
+    /// Adds the joint routes of rules that may have been all-or-nothing before.
     pub(super) fn with_former(self, former: Vec<Arc<Route>>) -> Self {
         Self { former, ..self }
     }
 
-    /// Every event on one route.
+    /// Sends every event on one route.
     pub(super) fn single(route: Route) -> Self {
         let route = Arc::new(route);
         let rule = CompiledRule {
@@ -98,7 +98,7 @@ impl Compiled {
         self.routes.iter()
     }
 
-    /// The routes that the rules give an event: each name once, that of the first rule.
+    /// The routes that the rules give an event. Of several routes of one name the first is taken.
     pub(super) fn by_rules<'r>(
         &'r self,
         envelope: &Envelope,
@@ -150,8 +150,8 @@ impl Compiled {
             })
     }
 
-    /// The route that an event took before. Where several have the name, the rules are asked again:
-    /// they answer the same while they are the same.
+    /// The route that an event took before. If several routes have the name, the rules are
+    /// evaluated again; unchanged rules give the same result.
     pub(super) fn taken_before(
         &self,
         envelope: &Envelope,
@@ -226,13 +226,13 @@ impl CompiledRule {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Sample {
     All,
-    /// Those whose hash is below.
+    /// Events whose hash is below this number.
     Below(u64),
 }
 
 impl Sample {
     pub(super) fn of(share: f64) -> Self {
-        // A cast saturates, so nothing comes of a share that is out of bounds.
+        // The cast saturates, so a share out of bounds is harmless.
         if share >= 1.0 {
             Self::All
         } else {
@@ -240,8 +240,8 @@ impl Sample {
         }
     }
 
-    /// By a hash of the event's id, which leads with time: the same for every relay and every
-    /// attempt.
+    /// Compares a hash of the event's id, whose first bytes are a time. The result is the same for
+    /// every relay and every attempt.
     fn holds(self, event_id: EventId) -> bool {
         match self {
             Self::All => true,
@@ -252,5 +252,5 @@ impl Sample {
     }
 }
 
-/// Another than that of the shards, so that a sample is spread over all of them.
+/// A different seed than that of the shards, so that a sample is spread over all shards.
 const SEED: u64 = 1;

@@ -1,12 +1,12 @@
-//! What an event has to be like for a rule.
+//! Conditions of rules.
 
 use std::borrow::Cow;
 
-/// What an event has to be like: tests of its envelope and its payload, and `all`, `any` and `not`
-/// of them.
+/// A condition for events: tests of the envelope and the payload, combined by `all`, `any` and
+/// `not`.
 ///
-/// A test of a path that the event does not have is false, whatever the operator; only
-/// `exists = false` is true of it, and `not` of a test.
+/// A test of a path that the event does not have is false for every operator but `exists = false`;
+/// `not` of such a test is true.
 ///
 /// ```
 /// use bento_relay::route::{Condition, field};
@@ -18,29 +18,30 @@ use std::borrow::Cow;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Condition {
-    /// Each of them holds.
+    /// All of the conditions hold.
     All(Vec<Condition>),
-    /// At least one of them holds.
+    /// At least one of the conditions holds.
     Any(Vec<Condition>),
-    /// It does not hold.
+    /// The condition does not hold.
     Not(Box<Condition>),
     /// A test of one value.
     Test {
-        /// Where the value is: `payload.customer.country`, `payload.lines[0].price`,
+        /// The path of the value: `payload.customer.country`, `payload.lines[0].price`,
         /// `envelope.tenant`.
         path: String,
-        /// What is asked of it.
+        /// The test.
         test: Test,
     },
 }
 
-/// What is asked of one value.
+/// The test of one value.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Test {
-    /// Equal. Numbers and texts that are decimal numbers are compared by value: `"10.0"` is 10.
+    /// Equal. Numbers, and texts that are decimal numbers, are compared by value: `"10.0"` equals
+    /// 10.
     Eq(Literal),
-    /// There, and not equal.
+    /// Present, and not equal.
     Ne(Literal),
     /// Greater; numbers by value, texts by their characters, false between a number and another
     /// text.
@@ -51,15 +52,15 @@ pub enum Test {
     Lt(Literal),
     /// Less or equal.
     Lte(Literal),
-    /// Equal to one of them.
+    /// Equal to one of the values.
     In(Vec<Literal>),
-    /// There, and equal to none of them.
+    /// Present, and equal to none of the values.
     Nin(Vec<Literal>),
-    /// Whether it is there; `null` is there.
+    /// Present, if true; absent, if false. `null` is present.
     Exists(bool),
 }
 
-/// A value that a condition compares with.
+/// The operand of a comparison.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Literal(pub(super) Scalar);
 
@@ -67,12 +68,12 @@ pub struct Literal(pub(super) Scalar);
 pub(super) enum Scalar {
     Null,
     Bool(bool),
-    /// As it is written; only what JSON and TOML can carry without rounding, else it is a text.
+    /// As it is written; only numbers that JSON and TOML carry without rounding, others are texts.
     Number(String),
     Text(String),
 }
 
-/// A value of an event, to be tested.
+/// A value of an event, as the start of a condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field(String);
 
@@ -83,30 +84,30 @@ pub fn field(path: impl Into<String>) -> Field {
 }
 
 impl Condition {
-    /// Each of them holds.
+    /// True if all of the conditions hold.
     pub fn all(conditions: impl IntoIterator<Item = Self>) -> Self {
         Self::All(conditions.into_iter().collect())
     }
 
-    /// At least one of them holds.
+    /// True if at least one of the conditions holds.
     pub fn any(conditions: impl IntoIterator<Item = Self>) -> Self {
         Self::Any(conditions.into_iter().collect())
     }
 
-    /// Both hold.
+    /// True if both conditions hold.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self::All(vec![self, other])
     }
 
-    /// One of both holds.
+    /// True if one of the conditions holds.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         Self::Any(vec![self, other])
     }
 }
 
-/// It does not hold.
+/// True if the condition does not hold.
 impl std::ops::Not for Condition {
     type Output = Self;
 
@@ -116,12 +117,12 @@ impl std::ops::Not for Condition {
 }
 
 impl Field {
-    /// Equal; decimal numbers, as numbers or texts, by value.
+    /// Equal; decimal numbers, as numbers or texts, are compared by value.
     pub fn eq(self, value: impl Into<Literal>) -> Condition {
         self.test(Test::Eq(value.into()))
     }
 
-    /// There, and not equal.
+    /// Present, and not equal.
     pub fn ne(self, value: impl Into<Literal>) -> Condition {
         self.test(Test::Ne(value.into()))
     }
@@ -146,22 +147,22 @@ impl Field {
         self.test(Test::Lte(value.into()))
     }
 
-    /// Equal to one of them.
+    /// Equal to one of the values.
     pub fn is_in<L: Into<Literal>>(self, values: impl IntoIterator<Item = L>) -> Condition {
         self.test(Test::In(values.into_iter().map(Into::into).collect()))
     }
 
-    /// There, and equal to none of them.
+    /// Present, and equal to none of the values.
     pub fn not_in<L: Into<Literal>>(self, values: impl IntoIterator<Item = L>) -> Condition {
         self.test(Test::Nin(values.into_iter().map(Into::into).collect()))
     }
 
-    /// There, be it `null`.
+    /// Present; `null` is present.
     pub fn exists(self) -> Condition {
         self.test(Test::Exists(true))
     }
 
-    /// Not there.
+    /// Absent.
     pub fn is_missing(self) -> Condition {
         self.test(Test::Exists(false))
     }
@@ -175,7 +176,7 @@ impl Literal {
     /// `null`.
     pub const NULL: Self = Self(Scalar::Null);
 
-    /// A number, if every format carries it as it is, else the text that has its value.
+    /// A number, if every format carries it unchanged, else the text with its value.
     pub(super) fn number(text: String) -> Self {
         let is_integer = |text: &str| text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok();
         let is_exact = is_integer(&text) || float(&text).is_some();
@@ -187,8 +188,8 @@ impl Literal {
     }
 }
 
-/// The floating point number that is written like this, if every parser reads it back as it is: up
-/// to 15 digits, and not so large that its neighbours are whole numbers.
+/// The floating point number of this text, if every parser reads it back unchanged: up to 15
+/// digits, and below the size at which neighbours are whole numbers.
 pub(super) fn float(text: &str) -> Option<f64> {
     const LARGEST: f64 = 9_007_199_254_740_992.0;
     const DIGITS_MAX: usize = 15;
@@ -216,7 +217,7 @@ macro_rules! numbers {
 
 numbers!(i8, i16, i32, i64, i128, u8, u16, u32, u64, u128, usize);
 
-/// A number that is none is refused when the router is built.
+/// The number; an infinite one, or NaN, is an error when the router is built.
 impl From<f64> for Literal {
     fn from(number: f64) -> Self {
         let text = number.to_string();

@@ -1,4 +1,4 @@
-//! Whether a condition can hold at all.
+//! Conditions that cannot hold.
 
 use std::borrow::Cow;
 
@@ -9,9 +9,9 @@ use super::number::Number;
 use super::path::EnvelopeField;
 use super::value::Value;
 
-/// A slot that no value satisfies, if the condition cannot hold: each part that has to hold is
-/// looked at together with the others that ask about the same value. `None` says nothing for sure
-/// where parts of an `any` depend on what stands beside it.
+/// Returns a slot that no value satisfies, if the condition cannot hold: each necessary part is
+/// checked together with the others that ask about the same value. `None` proves nothing if parts
+/// of an `any` depend on their neighbours.
 pub(super) fn contradiction(check: &Check, event_types: &[Glob]) -> Option<Slot> {
     contradicts(check, false, event_types)
 }
@@ -43,12 +43,12 @@ fn contradicts(check: &Check, negated: bool, event_types: &[Glob]) -> Option<Slo
     })
 }
 
-/// What has to hold at the same time.
+/// The parts that must hold at the same time.
 #[derive(Default)]
 struct Together<'c> {
-    /// Questions, and whether their answer has to be no.
+    /// Questions, each with true if it must be answered with no.
     asked: Vec<(Slot, &'c Question, bool)>,
-    /// Of each at least one, or its opposite, has to hold.
+    /// Lists of parts; of each list at least one part, or its opposite, must hold.
     choices: Vec<(&'c [Check], bool)>,
 }
 
@@ -95,8 +95,9 @@ fn is_satisfiable(slot: Slot, asked: &[(&Question, bool)], event_types: &[Glob])
     passes(None) || witnesses.iter().any(|value| passes(Some(value)))
 }
 
-/// Values such that if any at all satisfies questions with these operands, one of them does: the
-/// operands, and one from each gap between them. None if a number would be long to write.
+/// Returns values of which one satisfies questions with these operands, if any value at all does:
+/// the operands, and one value from each gap between them. `None` if a number would be too long to
+/// write.
 fn witnesses(operands: &[&Value<'static>]) -> Option<Vec<Value<'static>>> {
     let mut witnesses = vec![
         Value::Null,
@@ -110,7 +111,7 @@ fn witnesses(operands: &[&Value<'static>]) -> Option<Vec<Value<'static>>> {
     for operand in operands {
         match operand {
             Value::Number(number) => numbers.push(number),
-            // Nothing lies between a text and the same with a NUL behind it.
+            // The next text after this one: the same text followed by NUL.
             Value::Text(text) => witnesses.push(Value::Text(Cow::Owned(format!("{text}\0")))),
             _ => {}
         }

@@ -1,13 +1,13 @@
-//! What is wrong with the rules of a router.
+//! Faults in the rules of a router.
 
 use std::fmt;
 
-/// Everything that is wrong with the rules of a router, each with its place.
+/// All faults in the rules of a router, each with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouterErrors(pub(super) Vec<RouterError>);
 
 impl RouterErrors {
-    /// Each error; at least one.
+    /// The faults; at least one.
     pub fn iter(&self) -> impl Iterator<Item = &RouterError> {
         self.0.iter()
     }
@@ -25,14 +25,14 @@ impl fmt::Display for RouterErrors {
 
 impl std::error::Error for RouterErrors {}
 
-/// One thing that is wrong with the rules of a router.
+/// One fault in the rules of a router.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RouterError {
-    /// The key, as it stands in the configuration: `rules[2].when.all[0].payload.total.gt`. Empty
-    /// for the whole.
+    /// The key, in the form of the configuration: `rules[2].when.all[0].payload.total.gt`. Empty
+    /// for the whole text.
     pub path: String,
-    /// What is wrong there.
+    /// The fault.
     pub fault: RouterFault,
 }
 
@@ -49,61 +49,61 @@ impl fmt::Display for RouterError {
 
 impl std::error::Error for RouterError {}
 
-/// What can be wrong with the rules of a router.
+/// The kinds of faults in the rules of a router.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RouterFault {
-    /// The text is not of the format it should have.
+    /// The text does not have the expected format.
     Syntax {
-        /// What the parser says.
+        /// The message of the parser.
         message: String,
     },
-    /// The version of the configuration is none that this release reads.
+    /// This release does not read this version of the configuration.
     Version {
-        /// The version it has.
+        /// The version found.
         found: String,
     },
-    /// There is no such key.
+    /// The key is unknown.
     UnknownKey {
         /// The key.
         key: String,
-        /// The valid ones.
+        /// The known keys.
         known: Vec<&'static str>,
     },
-    /// A key that has to be there is not.
+    /// A required key is missing.
     Missing {
         /// The key.
         key: &'static str,
     },
-    /// A value cannot be what it is.
+    /// The value is invalid.
     Invalid {
-        /// What is expected, and the way out.
+        /// The expected value, and the way out.
         reason: String,
     },
-    /// Two things have one name.
+    /// The name is used twice.
     Duplicate {
         /// The name.
         name: String,
     },
-    /// No destination of this name is defined.
+    /// The router does not define a destination of this name.
     UnknownDestination {
         /// The name.
         name: String,
-        /// The defined ones.
+        /// The defined destinations.
         known: Vec<String>,
     },
-    /// The name stands for the dead letters, and can only be a fallback.
+    /// The name is reserved for the dead letters, and can only be a fallback.
     Reserved,
-    /// No retry policy of this name is defined.
+    /// The router does not define a retry policy of this name.
     UnknownRetryPolicy {
         /// The name.
         name: String,
-        /// Those that are there.
+        /// The defined policies.
         known: Vec<String>,
     },
-    /// No event can ever take this rule.
+    /// An event can never take this rule.
     NeverMatches {
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// Two steps of a transform give one name to two values.
@@ -111,8 +111,8 @@ pub enum RouterFault {
         /// The name.
         name: String,
     },
-    /// Two rules lead to one destination, and one of them is all-or-nothing: the events of an
-    /// aggregate that take both would overtake each other there.
+    /// Two rules lead to one destination, and one of them is all-or-nothing: events of an aggregate
+    /// that take both would overtake each other there.
     Shared {
         /// The name of the destination.
         destination: String,
@@ -121,8 +121,8 @@ pub enum RouterFault {
         /// The name of the rule that is all-or-nothing.
         whole: String,
     },
-    /// A fallback is a member of an all-or-nothing rule: what falls back and what the rule sends
-    /// would overtake each other there.
+    /// A fallback is a member of an all-or-nothing rule: events that fall back and events of the
+    /// rule would overtake each other there.
     SharedFallback {
         /// The name of the destination.
         destination: String,
@@ -201,7 +201,7 @@ impl fmt::Display for RouterFault {
     }
 }
 
-/// `` `a`, `b` ``.
+/// A list of names: `` `a`, `b` ``.
 struct Listed<'a, T>(&'a [T]);
 
 impl<T: AsRef<str>> fmt::Display for Listed<'_, T> {
@@ -218,7 +218,7 @@ impl<T: AsRef<str>> fmt::Display for Listed<'_, T> {
     }
 }
 
-/// `; did you mean …?`, where one of the names is near.
+/// A hint, `; did you mean …?`, if a known name is similar.
 struct Hint<'a>(Option<&'a str>);
 
 impl<'a> Hint<'a> {
@@ -242,7 +242,7 @@ impl fmt::Display for Hint<'_> {
     }
 }
 
-/// Faults as they are found, each with the place that is being looked at.
+/// The faults found so far, and the path that is being checked.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     path: String,
@@ -250,7 +250,7 @@ pub(super) struct Faults {
 }
 
 impl Faults {
-    /// Looks below a key.
+    /// Checks the value below a key.
     pub(super) fn at<R>(&mut self, key: &str, look: impl FnOnce(&mut Self) -> R) -> R {
         let length = self.path.len();
         if !self.path.is_empty() {
@@ -262,7 +262,7 @@ impl Faults {
         seen
     }
 
-    /// Looks at an element of a list.
+    /// Checks an element of a list.
     pub(super) fn at_index<R>(&mut self, index: usize, look: impl FnOnce(&mut Self) -> R) -> R {
         let length = self.path.len();
         self.path.push_str(&format!("[{index}]"));
@@ -284,7 +284,7 @@ impl Faults {
         });
     }
 
-    /// How many were found so far.
+    /// The number of faults found so far.
     pub(super) fn count(&self) -> usize {
         self.found.len()
     }

@@ -1,4 +1,4 @@
-//! What conditions want to know about an event, looked up once and only when it is asked for.
+//! Facts of an event for conditions, each looked up at most once, on demand.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -15,7 +15,7 @@ use smallvec::{SmallVec, smallvec};
 use super::path::{EnvelopeField, Subject};
 use super::value::Value;
 
-/// Where the value is that a test looks at.
+/// The place of the value of a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Slot {
     Envelope(EnvelopeField),
@@ -23,7 +23,7 @@ pub(super) enum Slot {
     Payload(usize),
 }
 
-/// Every path that the rules of a router name, in headers and payload.
+/// The paths in headers and payload that the rules of a router name.
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
     headers: Paths,
@@ -31,7 +31,7 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    /// The slot of a subject; the same one for the same subject.
+    /// The slot of a subject; equal subjects share a slot.
     pub(super) fn slot(&mut self, subject: Subject) -> Slot {
         match subject {
             Subject::Envelope(field) => Slot::Envelope(field),
@@ -48,7 +48,7 @@ struct Paths {
     count: usize,
 }
 
-/// What is wanted at one place of a JSON text, and below.
+/// The paths at and below one place of a JSON text.
 #[derive(Debug, Default)]
 struct Node {
     slot: Option<usize>,
@@ -77,7 +77,7 @@ impl Paths {
         })
     }
 
-    /// The values at all paths, in one pass; none of them if the text is not JSON.
+    /// The values at all paths, found in one pass; empty if the text is not JSON.
     fn find<'e>(&self, text: &'e [u8]) -> Found<'e> {
         let mut found: Found<'e> = smallvec![None; self.count];
         let mut deserializer = serde_json::Deserializer::from_slice(text);
@@ -123,7 +123,7 @@ impl<'e> Facts<'e> {
         }
     }
 
-    /// Asks about the value in a slot, which may be missing.
+    /// Evaluates a question about the value in a slot, which may be missing.
     pub(super) fn ask(
         &self,
         slot: Slot,
@@ -141,7 +141,8 @@ impl<'e> Facts<'e> {
             .get_or_init(|| self.wanted.headers.find(&self.envelope.headers))
     }
 
-    /// Nothing of a payload that is encoded: it is not JSON, or not that of the event.
+    /// The values of the payload; empty for an encoded payload, which is not JSON or not that of
+    /// the event.
     fn payload(&self) -> &Found<'e> {
         self.payload
             .get_or_init(|| match self.envelope.content_encoding {
@@ -174,13 +175,13 @@ fn envelope_field(envelope: &Envelope, field: EnvelopeField) -> Option<Value<'_>
                 .sequence
                 .map(|sequence| Value::text(Cow::Owned(sequence.to_string())));
         }
-        // Looked up in a slot of its own.
+        // Headers have slots of their own.
         EnvelopeField::Header => None,
     };
     borrowed.map(|text| Value::text(Cow::Borrowed(text)))
 }
 
-/// Goes through one place of a JSON text and takes what is wanted there.
+/// Walks through a JSON text and collects the wanted values.
 struct Walk<'n, 'f, 'e> {
     node: &'n Node,
     found: &'f mut Found<'e>,
@@ -270,7 +271,7 @@ impl<'e> Visitor<'e> for Walk<'_, '_, 'e> {
     }
 }
 
-/// A number in decimal digits, without a place of its own to keep them.
+/// Writes a number in decimal digits into a buffer of the caller.
 fn itoa(mut number: usize, digits: &mut [u8; 20]) -> &str {
     let mut at = digits.len();
     loop {
@@ -283,7 +284,7 @@ fn itoa(mut number: usize, digits: &mut [u8; 20]) -> &str {
     }
 }
 
-/// A key, looked up where it stands.
+/// Looks up a key without copying it.
 struct Name<'n>(&'n Node);
 
 impl<'n, 'e> DeserializeSeed<'e> for Name<'n> {

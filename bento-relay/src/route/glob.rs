@@ -1,13 +1,13 @@
-//! Patterns of event types: `*` stands for any characters, dots among them.
+//! Patterns of event types: `*` stands for any characters, including dots.
 
 /// A pattern, prepared for matching.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Glob {
     /// `order.created`
     Exact(Box<str>),
-    /// `order.*`, and `*` with nothing in front.
+    /// `order.*`, and `*` with an empty prefix.
     Prefix(Box<str>),
-    /// Any other.
+    /// Any other pattern.
     Any(Box<str>),
 }
 
@@ -29,8 +29,8 @@ impl Glob {
     }
 }
 
-/// Whether `wide` matches whatever `narrow` matches: a `*` of the latter is taken only by one of
-/// the former.
+/// True if `wide` matches every text that `narrow` matches: a `*` of `narrow` is matched only by a
+/// `*` of `wide`.
 pub(super) fn covers(wide: &str, narrow: &str) -> bool {
     matches(wide.as_bytes(), narrow.as_bytes())
 }
@@ -49,7 +49,7 @@ fn matches(pattern: &[u8], text: &[u8]) -> bool {
                 t += 1;
             }
             _ => {
-                // The last star takes one character more.
+                // The last star takes one more character.
                 let Some((star, taken)) = last_star else {
                     return false;
                 };

@@ -1,9 +1,11 @@
-//! Decimal numbers as they are written, compared by value and without rounding.
+//! Decimal numbers, compared by value and without rounding.
+//!
+//! Decision: docs/decisions/rules-are-compared-as-written.md
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-/// Beyond any exponent that means something; sums of two still fit.
+/// A limit beyond all meaningful exponents; the sum of two still fits.
 const EXPONENT_MAX: i64 = i64::MAX / 4;
 
 /// A decimal number of any size: `±0.d₁d₂d₃… × 10^magnitude`.
@@ -11,13 +13,13 @@ const EXPONENT_MAX: i64 = i64::MAX / 4;
 pub(super) struct Number<'a> {
     negative: bool,
     magnitude: i64,
-    /// From the first digit that is not 0 to the last one, perhaps with the point between them;
+    /// The digits from the first to the last that is not 0, with the point if it is between them;
     /// empty for 0.
     digits: Cow<'a, str>,
 }
 
 impl<'a> Number<'a> {
-    /// A number as JSON writes it, with or without an exponent.
+    /// Reads a number in JSON's form, with or without an exponent.
     pub(super) fn json(text: &'a str) -> Option<Self> {
         let Some(at) = text.find(['e', 'E']) else {
             return Self::decimal(text);
@@ -30,8 +32,8 @@ impl<'a> Number<'a> {
         Some(number)
     }
 
-    /// A number as a decimal type writes it: no exponent, no superfluous zero in front, so that
-    /// `007` stays a text.
+    /// Reads a number in the form of decimal types: without an exponent and without superfluous
+    /// leading zeros, so that `007` stays a text.
     pub(super) fn decimal(text: &'a str) -> Option<Self> {
         let (negative, unsigned) = text
             .strip_prefix('-')
@@ -58,7 +60,7 @@ impl<'a> Number<'a> {
         })
     }
 
-    /// The same number, on its own.
+    /// The same number with its own copy of the digits.
     pub(super) fn into_owned(self) -> Number<'static> {
         let digits = self.digits().map(char::from).collect::<String>();
         Number {
@@ -67,13 +69,13 @@ impl<'a> Number<'a> {
         }
     }
 
-    /// How many digits stand behind the point.
+    /// The number of digits behind the point.
     pub(super) fn places(&self) -> i64 {
         self.digits().count() as i64 - self.magnitude
     }
 
-    /// The number that is `10^-(places + 1)` further from 0 on its own side; for 0, on the side
-    /// that is asked for. None if it would be long to write.
+    /// The number that is `10^-(places + 1)` further from 0 on its own side; for 0, on the given
+    /// side. `None` if it would be too long to write.
     pub(super) fn outward(&self, places: i64, negative: bool) -> Option<Number<'static>> {
         if self.digits.is_empty() {
             return Some(Number {

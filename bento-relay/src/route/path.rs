@@ -1,6 +1,6 @@
-//! Paths as rules write them.
+//! Paths in rules.
 
-/// The fields of an envelope that conditions can name, and what they hold.
+/// The fields of an envelope that conditions can name.
 pub(super) const ENVELOPE_FIELDS: [(&str, EnvelopeField); 14] = [
     ("event_type", EnvelopeField::EventType),
     ("version", EnvelopeField::Version),
@@ -30,11 +30,11 @@ pub(super) enum EnvelopeField {
     Topic,
     RoutingKey,
     ContentEncoding,
-    /// Stored among the headers.
+    /// A value among the headers.
     Header,
 }
 
-/// What a condition looks at.
+/// The subject of a test.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Subject {
     Envelope(EnvelopeField),
@@ -42,7 +42,7 @@ pub(super) enum Subject {
     Payload(Vec<String>),
 }
 
-/// More than any payload nests; serde_json reads 128.
+/// A limit beyond the nesting of payloads; serde_json reads 128 levels.
 const SEGMENTS_MAX: usize = 100;
 
 impl Subject {
@@ -78,8 +78,8 @@ impl Subject {
     }
 }
 
-/// The names in `customer.country`, `lines[0].price`, `lines.0.price`. A backslash takes the
-/// meaning from a dot, a bracket or a backslash that belongs to a name.
+/// Splits `customer.country`, `lines[0].price` or `lines.0.price` into names. A backslash makes a
+/// dot, a bracket or a backslash part of a name.
 pub(super) fn segments(path: &str) -> Result<Vec<String>, String> {
     let mut segments = vec![String::new()];
     let mut letters = path.chars().peekable();

@@ -1,4 +1,4 @@
-//! Transforms, prepared for payloads: what they do not name keeps its bytes.
+//! Transforms in the form in which they are applied: values that they do not name keep their bytes.
 
 use std::borrow::Cow;
 
@@ -13,14 +13,14 @@ use super::rule::Transform;
 
 type Path = Vec<String>;
 
-/// A transform whose paths are read and make sense together.
+/// A transform with checked paths that do not conflict.
 #[derive(Debug)]
 pub(super) struct Rewrite {
     include: Vec<Path>,
     exclude: Vec<Path>,
     rename: Vec<(Path, Path)>,
     add: Vec<(Path, Box<RawValue>)>,
-    /// The event type and schema version of the copy, if it has a type of its own.
+    /// The event type and schema version of the copy, if it has its own type.
     event_type: Option<(String, u32)>,
 }
 
@@ -70,7 +70,7 @@ impl Rewrite {
         rewrite
     }
 
-    /// What can be seen to go wrong whatever the payload.
+    /// Checks for faults that occur with every payload.
     fn check(&self, faults: &mut Faults) {
         let targets = || {
             self.rename
@@ -122,12 +122,12 @@ impl Rewrite {
         }
     }
 
-    /// The copy of an event, with a payload and a type of its own; its id is still that of the
+    /// Returns the copy of an event, with its own payload and type; its id is still that of the
     /// event.
     ///
     /// # Errors
-    /// What is wrong with the payload: it is no JSON object, or has another value where one is to
-    /// be put.
+    /// The fault in the payload: it is not a JSON object, or another value stands in the place of a
+    /// new one.
     pub(super) fn copy(&self, envelope: &Envelope) -> Result<Envelope, String> {
         let payload = self.apply(&envelope.payload)?;
         let mut copy = envelope.clone();
@@ -141,7 +141,7 @@ impl Rewrite {
         Ok(copy)
     }
 
-    /// The payload, transformed.
+    /// Returns the transformed payload.
     fn apply(&self, payload: &[u8]) -> Result<Vec<u8>, String> {
         let split =
             RawFields::split(payload).map_err(|_| "the payload is no JSON object".to_owned())?;
@@ -173,7 +173,7 @@ impl Rewrite {
     }
 }
 
-/// The event type and schema version that a transform gives a copy.
+/// Reads the event type and schema version that a transform gives a copy.
 fn own_type(
     event_type: Option<&str>,
     version: Option<u32>,
@@ -224,7 +224,7 @@ fn read(path: &str, faults: &mut Faults) -> Option<Path> {
     segments(path).map_err(|reason| faults.invalid(reason)).ok()
 }
 
-/// Whether `path` is `outer` or leads into it.
+/// True if `path` equals `outer` or leads into it.
 fn is_within(path: &[String], outer: &[String]) -> bool {
     path.starts_with(outer)
 }
@@ -239,7 +239,7 @@ enum Part<'a> {
 }
 
 impl<'a> Part<'a> {
-    /// The fields of an object, none of anything else.
+    /// The fields of an object; `None` for other values.
     fn open(&mut self) -> Option<&mut Fields<'a>> {
         if let Self::Raw(raw) = self {
             let split = raw
@@ -260,7 +260,8 @@ impl<'a> Part<'a> {
     }
 }
 
-/// What the paths lead to, and the objects around it. An object of which nothing is kept goes too.
+/// Keeps the values at these paths, and the objects around them. An object that becomes empty goes
+/// too.
 fn keep<'a>(fields: Fields<'a>, paths: &[&[String]]) -> Fields<'a> {
     let one = |(name, mut part): (Cow<'a, str>, Part<'a>)| {
         let below: Vec<&[String]> = paths
@@ -280,7 +281,7 @@ fn keep<'a>(fields: Fields<'a>, paths: &[&[String]]) -> Fields<'a> {
     fields.into_iter().filter_map(one).collect()
 }
 
-/// Takes out what the path leads to.
+/// Removes the value at the path and returns it.
 fn take<'a>(fields: &mut Fields<'a>, path: &[String]) -> Option<Part<'a>> {
     let (first, rest) = path.split_first()?;
     if rest.is_empty() {
@@ -298,10 +299,10 @@ fn take<'a>(fields: &mut Fields<'a>, path: &[String]) -> Option<Part<'a>> {
     take(part.open()?, rest)
 }
 
-/// Puts a value where the path leads, with the objects around it.
+/// Puts a value at the path, and creates the objects around it.
 ///
 /// # Errors
-/// Another value is there and not to be replaced, or stands on the way.
+/// Another value stands there and must not be replaced, or stands on the way.
 fn put<'a>(
     fields: &mut Fields<'a>,
     path: &'a [String],

@@ -8,10 +8,10 @@ use serde_json::Value;
 use super::HeadOfLine;
 use super::condition::Condition;
 
-/// Which events go where, and how.
+/// A rule: the events that it applies to, their destinations, and the policies of delivery.
 ///
-/// Several rules may apply to one event: it goes to the destinations of all of them, to each once
-/// and as the first rule with that destination says, up to a rule that says [`stop`](Self::stop).
+/// Several rules may apply to one event. It goes to the destinations of all of them, once to each,
+/// by the first rule with that destination; a rule with [`stop`](Self::stop) ends the search.
 ///
 /// ```
 /// use std::time::Duration;
@@ -28,80 +28,81 @@ use super::condition::Condition;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Rule {
-    /// The name of the rule, which no other has.
+    /// The name of the rule, which must be unique.
     pub name: String,
-    /// Schemas, or patterns of them in which `*` stands for any characters.
+    /// Event types, or patterns of them in which `*` stands for any characters.
     pub events: Vec<String>,
-    /// What else an event has to be like.
+    /// The condition that an event must meet.
     pub when: Option<Condition>,
     /// The names of the destinations.
     pub to: Vec<String>,
-    /// What several destinations are to each other.
+    /// The strategy for several destinations.
     pub strategy: Strategy,
-    /// What becomes of the payload.
+    /// The transform of the payload.
     pub transform: Option<Transform>,
     /// The share of the events that take the rule, above 0 and up to 1.
     pub sample: Option<f64>,
-    /// The wait from an event's `occurred_at` until it is delivered.
+    /// The wait from an event's `occurred_at` to its delivery.
     pub delay: Option<Duration>,
-    /// Whether a delayed event delays the later ones of its aggregate too.
+    /// True if a delayed event delays the later ones of its aggregate too.
     pub keeps_order: bool,
-    /// The time from an event's `occurred_at` until it is given up if it is not delivered.
+    /// The time from an event's `occurred_at` after which it is given up.
     pub expires_after: Option<Duration>,
     /// The name of a retry policy.
     pub retry: Option<String>,
-    /// What a failing event means for the later ones of its aggregate.
+    /// The effect of a failing event on the later ones of its aggregate.
     pub head_of_line: HeadOfLine,
-    /// The destination of what fails permanently, if not the router's fallback; `dead_letter_queue`
-    /// for none.
+    /// The destination for events that fail permanently; `None` for the router's fallback,
+    /// `dead_letter_queue` for dead letters.
     pub fallback: Option<String>,
-    /// Whether the rules behind it are not asked about an event that has taken it.
+    /// True if the rules behind it are not evaluated for an event that has taken it.
     pub stop: bool,
-    /// Whether it comes on top of what the other rules say: an event that only such rules apply to
-    /// still goes to the router's fallback.
+    /// True if it adds to the other rules: an event to which only such rules apply still goes to
+    /// the router's fallback.
     pub copy: bool,
 }
 
-/// What several destinations of one rule are to each other.
+/// The strategy for several destinations of one rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Strategy {
-    /// Each is settled alone: one that is stuck holds nothing for the others.
+    /// Each destination is settled alone: a failing one holds nothing back for the others.
     #[default]
     BestEffort,
-    /// Settled when all have confirmed; if one does not, the dead letter names who has.
+    /// Settled when all destinations have confirmed; otherwise the dead letter names those that
+    /// have.
     AllOrNothing,
 }
 
-/// What becomes of the payload on its way: include, exclude, rename and add, in this order,
-/// whatever order they are given in.
+/// The transform of a payload: include, exclude, rename and add are applied in this order, whatever
+/// order they are written in.
 ///
-/// Paths start in the payload, `customer.country`. They do not reach into lists. What is not named
-/// keeps its bytes.
+/// Paths start in the payload, `customer.country`, and do not reach into lists. Values that are not
+/// named keep their bytes.
 ///
 /// The copy that a route makes is a message of its own: its id is a UUIDv5 of the event's id and
-/// the name of the route, the same for each attempt. It has the type that
-/// [`event_type`](Self::event_type) says, or else the type of the event and no schema version,
-/// because it is not what that version says.
+/// the name of the route, the same for each attempt. It has the type in
+/// [`event_type`](Self::event_type), or else the type of the event without a schema version,
+/// because it does not have the fields of that version.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Transform {
-    /// What is kept; empty for everything.
+    /// The paths to keep; empty for all.
     pub include: Vec<String>,
-    /// What is taken out.
+    /// The paths to remove.
     pub exclude: Vec<String>,
-    /// Old names and new ones, all at once, so that two may change places. What is missing stays
+    /// Old and new names, all applied at once, so that two may swap places. Missing values stay
     /// missing.
     pub rename: BTreeMap<String, String>,
-    /// What is set, whether it was there or not.
+    /// The values to set, whether they exist or not.
     pub add: BTreeMap<String, Value>,
-    /// The event type of the copy; that of the event by default, without a schema version.
+    /// The event type of the copy; `None` for that of the event, without a schema version.
     pub event_type: Option<String>,
-    /// The schema version of the copy, 1 by default; only beside an `event_type`.
+    /// The schema version of the copy, 1 by default; requires an `event_type`.
     pub version: Option<u32>,
 }
 
 impl Rule {
-    /// A rule for every event, with no destination yet.
+    /// A rule for every event, without destinations yet.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -122,7 +123,7 @@ impl Rule {
         }
     }
 
-    /// Of these event types only; `*` stands for any characters: `order.*`.
+    /// Applies only to these event types; `*` stands for any characters: `order.*`.
     #[must_use]
     pub fn events<S: Into<String>>(self, events: impl IntoIterator<Item = S>) -> Self {
         Self {
@@ -131,7 +132,7 @@ impl Rule {
         }
     }
 
-    /// Of events that are like this only.
+    /// Applies only to events that meet this condition.
     #[must_use]
     pub fn when(self, condition: Condition) -> Self {
         Self {
@@ -140,7 +141,7 @@ impl Rule {
         }
     }
 
-    /// To these destinations.
+    /// Sends the events to these destinations.
     #[must_use]
     pub fn to<S: Into<String>>(self, destinations: impl IntoIterator<Item = S>) -> Self {
         Self {
@@ -149,7 +150,7 @@ impl Rule {
         }
     }
 
-    /// Settled when all destinations have confirmed.
+    /// Settles an event when all destinations have confirmed.
     #[must_use]
     pub fn all_or_nothing(self) -> Self {
         Self {
@@ -158,7 +159,7 @@ impl Rule {
         }
     }
 
-    /// With a payload made of the event's.
+    /// Transforms the payload.
     #[must_use]
     pub fn transform(self, transform: Transform) -> Self {
         Self {
@@ -167,8 +168,8 @@ impl Rule {
         }
     }
 
-    /// A share of the events, above 0 and up to 1. An event is in the sample of every rule with
-    /// this share or a larger one, or in none.
+    /// Takes a share of the events, above 0 and up to 1. An event in the sample of a rule is also
+    /// in the sample of every rule with a larger share.
     #[must_use]
     pub fn sample(self, share: f64) -> Self {
         Self {
@@ -177,8 +178,8 @@ impl Rule {
         }
     }
 
-    /// Delivered so long after their `occurred_at`, out of their aggregate's order unless
-    /// [`keeps_order`](Self::keeps_order) is said too.
+    /// Delivers events this long after their `occurred_at`, out of their aggregate's order unless
+    /// [`keeps_order`](Self::keeps_order) is set too.
     #[must_use]
     pub fn delay(self, delay: Duration) -> Self {
         Self {
@@ -187,7 +188,7 @@ impl Rule {
         }
     }
 
-    /// A delayed event delays the later ones of its aggregate.
+    /// Makes a delayed event delay the later ones of its aggregate.
     #[must_use]
     pub fn keeps_order(self) -> Self {
         Self {
@@ -196,7 +197,7 @@ impl Rule {
         }
     }
 
-    /// Given up so long after their `occurred_at`.
+    /// Gives events up this long after their `occurred_at`.
     #[must_use]
     pub fn expires_after(self, after: Duration) -> Self {
         Self {
@@ -205,7 +206,7 @@ impl Rule {
         }
     }
 
-    /// Tried again by the retry policy of this name.
+    /// Retries by the policy of this name.
     #[must_use]
     pub fn retry(self, policy: impl Into<String>) -> Self {
         Self {
@@ -214,7 +215,7 @@ impl Rule {
         }
     }
 
-    /// What a failing event means for the later ones of its aggregate.
+    /// Sets the effect of a failing event on the later ones of its aggregate.
     #[must_use]
     pub fn head_of_line(self, head_of_line: HeadOfLine) -> Self {
         Self {
@@ -223,7 +224,7 @@ impl Rule {
         }
     }
 
-    /// Where what fails permanently goes instead of to the router's fallback.
+    /// Sends events that fail permanently here instead of to the router's fallback.
     #[must_use]
     pub fn fallback(self, destination: impl Into<String>) -> Self {
         Self {
@@ -232,15 +233,15 @@ impl Rule {
         }
     }
 
-    /// The rules behind it are not asked about an event that has taken it. One that the sample left
-    /// out is asked about.
+    /// Ends the search of rules for an event that has taken this one. An event that the sample left
+    /// out goes on.
     #[must_use]
     pub fn stop(self) -> Self {
         Self { stop: true, ..self }
     }
 
-    /// On top of what the other rules say: an event that only such rules apply to still goes to the
-    /// router's fallback, or is a dead letter.
+    /// Adds to the other rules: an event to which only such rules apply still goes to the router's
+    /// fallback, or becomes a dead letter.
     #[must_use]
     pub fn copy(self) -> Self {
         Self { copy: true, ..self }
@@ -248,28 +249,28 @@ impl Rule {
 }
 
 impl Transform {
-    /// Keeps only these.
+    /// Keeps only these paths.
     #[must_use]
     pub fn include<S: Into<String>>(mut self, paths: impl IntoIterator<Item = S>) -> Self {
         self.include.extend(paths.into_iter().map(Into::into));
         self
     }
 
-    /// Takes these out.
+    /// Removes these paths.
     #[must_use]
     pub fn exclude<S: Into<String>>(mut self, paths: impl IntoIterator<Item = S>) -> Self {
         self.exclude.extend(paths.into_iter().map(Into::into));
         self
     }
 
-    /// Gives one a new name, which no other value may have.
+    /// Gives a value a new name, which must be free.
     #[must_use]
     pub fn rename(mut self, from: impl Into<String>, to: impl Into<String>) -> Self {
         self.rename.insert(from.into(), to.into());
         self
     }
 
-    /// Sets one.
+    /// Sets a value.
     #[must_use]
     pub fn add(mut self, path: impl Into<String>, value: impl Into<Value>) -> Self {
         self.add.insert(path.into(), value.into());

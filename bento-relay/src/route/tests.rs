@@ -1,4 +1,4 @@
-//! The router, rule by rule of its documentation.
+//! The rules of the router's documentation, each with a test.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +36,7 @@ fn names(targets: &Targets) -> Vec<&str> {
     targets.iter().map(|target| &*target.route.name).collect()
 }
 
-/// Where the router brings an event.
+/// The names of the routes that the router gives an event.
 #[track_caller]
 fn routed(router: &Router, envelope: &Arc<Envelope>) -> Vec<String> {
     names(&router.route(envelope).expect("it goes somewhere"))
@@ -45,7 +45,7 @@ fn routed(router: &Router, envelope: &Arc<Envelope>) -> Vec<String> {
         .collect()
 }
 
-/// Whether a condition holds for an event.
+/// True if a condition holds for an event.
 fn holds(condition: Condition, envelope: &Arc<Envelope>) -> bool {
     let config = to(&["a"]).with_rule(Rule::new("r").when(condition).to(["a"]));
     config
@@ -480,7 +480,7 @@ fn every_route_is_listed_once() {
     );
 }
 
-/// What `docs/routing.md` shows in TOML.
+/// The TOML example of `docs/routing.md`.
 #[test]
 fn the_documented_rules_are_in_order() {
     let document = include_str!("../../../docs/routing.md");

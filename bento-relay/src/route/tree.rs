@@ -1,5 +1,5 @@
-//! What a format of serde holds, before it is understood: so that everything that is wrong can be
-//! reported at once.
+//! The tree of values that a format of serde holds, read before it is interpreted, so that all
+//! faults can be reported at once.
 
 use std::fmt;
 
@@ -9,13 +9,13 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use super::condition::{Literal, Scalar, float};
 use super::error::{Faults, RouterFault};
 
-/// The key under which serde_json hands over a number when a crate of the program wants each of its
-/// digits.
+/// The key under which serde_json hands over a number when a crate of the program enables
+/// `arbitrary_precision`.
 const NUMBER_AS_TEXT: &str = "$serde_json::private::Number";
 
 const ROUNDED: &str = "a number of so many digits is rounded on the way: write it as a text";
 
-/// From here on not every whole number is a floating point number.
+/// The first integer from which floating point numbers skip integers.
 const INTEGERS_END: f64 = 9_007_199_254_740_992.0;
 
 /// A value of any format.
@@ -92,7 +92,7 @@ impl Tree {
         }
     }
 
-    /// What is read from each element of a list.
+    /// Reads each element of a list.
     pub(super) fn each<T>(
         self,
         faults: &mut Faults,
@@ -125,7 +125,7 @@ impl Tree {
         }
     }
 
-    /// The entries of a table, in their order. A key that is there twice is a fault.
+    /// The entries of a table, in their order. A repeated key is a fault.
     pub(super) fn entries(self, faults: &mut Faults) -> Vec<(String, Self)> {
         let Self::Map(entries) = self else {
             self.expected::<()>("a table", faults);
@@ -141,7 +141,7 @@ impl Tree {
         entries
     }
 
-    /// The fields of a table that has only these.
+    /// The fields of a table that allows only these keys.
     pub(super) fn fields(self, known: &[&'static str], faults: &mut Faults) -> Fields {
         let mut fields = Fields(self.entries(faults));
         fields.0.retain(|(key, _)| {
@@ -158,7 +158,7 @@ impl Tree {
         fields
     }
 
-    /// As JSON, with every digit.
+    /// The value as JSON, with every digit.
     pub(super) fn json(self, faults: &mut Faults) -> Option<serde_json::Value> {
         use serde_json::Value;
         Some(match self {

@@ -1,4 +1,4 @@
-//! Values of an event, and comparing them with what a condition says.
+//! Values of an event, and their comparison with the operands of conditions.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -6,15 +6,14 @@ use std::cmp::Ordering;
 use super::condition::{Literal, Scalar};
 use super::number::Number;
 
-/// A value of an event. A text that is a decimal number is one.
+/// A value of an event. A text that is a decimal number is a number.
 #[derive(Clone, Debug)]
 pub(super) enum Value<'a> {
     Null,
     Bool(bool),
     Number(Number<'a>),
     Text(Cow<'a, str>),
-    /// A list, an object, or a text with half of a surrogate pair: it is there, and compares with
-    /// nothing.
+    /// A list, an object, or a text with half of a surrogate pair: present, and equal to nothing.
     Other,
 }
 
@@ -31,7 +30,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// A value as it stands in JSON, without blanks around it.
+    /// Reads a value from JSON without surrounding blanks.
     pub(super) fn json(raw: &'a str) -> Self {
         match raw.as_bytes() {
             [b'"', inner @ .., b'"'] if !inner.contains(&b'\\') => {
@@ -55,7 +54,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// None for what has no order: a number and a text, anything and a boolean.
+    /// The order of two values; `None` between a number and a text, and for booleans.
     pub(super) fn order(&self, other: &Value<'_>) -> Option<Ordering> {
         match (self, other) {
             (Self::Number(a), Value::Number(b)) => Some(a.cmp(b)),
@@ -66,7 +65,7 @@ impl<'a> Value<'a> {
 }
 
 impl Literal {
-    /// None for a number that is none, infinite or not a number at all.
+    /// The value of the literal; `None` for an infinite number or NaN.
     pub(super) fn value(&self) -> Option<Value<'static>> {
         Some(match &self.0 {
             Scalar::Null => Value::Null,

@@ -1,4 +1,4 @@
-//! Tenants whose events are not delivered until an operator resumes them.
+//! Pausing and resuming the delivery of a tenant's events.
 
 use std::future::Future;
 
@@ -7,17 +7,17 @@ use chrono::{DateTime, Utc};
 
 use crate::store::StoreError;
 
-/// A tenant whose events are not delivered for the time being.
+/// A tenant whose events are not delivered at present.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PausedTenant {
     /// The tenant.
     pub tenant_id: String,
-    /// Why.
+    /// The reason for the pause.
     pub reason: String,
-    /// Who paused it; `None` if nobody said.
+    /// The actor who paused it; `None` if unknown.
     pub actor: Option<String>,
-    /// Since when, by the store's clock.
+    /// The time of the pause, by the store's clock.
     pub paused_at: DateTime<Utc>,
 }
 
@@ -37,7 +37,7 @@ impl PausedTenant {
         }
     }
 
-    /// Checks that every back end can store what is said of a pause, as a store does first.
+    /// Checks that every back end can store the texts of a pause. A store calls it first.
     ///
     /// # Errors
     /// [`Unstorable`], for a tenant of more than [`limits::TENANT_ID`] characters, a reason of more
@@ -51,10 +51,10 @@ impl PausedTenant {
     }
 }
 
-/// The paused tenants of a store. What a paused tenant raises is written as always, and waits.
+/// The paused tenants of a store. Events of a paused tenant are written as usual, and wait.
 ///
-/// A relay learns of a change with its next call for each shard; what it has in hand then it still
-/// delivers.
+/// A relay learns of a change with its next call for each shard; events that it has already read
+/// are still delivered.
 ///
 /// ```
 /// use bento_relay::MemoryStore;
@@ -70,8 +70,8 @@ impl PausedTenant {
 /// # }
 /// ```
 pub trait Pauses: Send + Sync {
-    /// Stops the delivery of a tenant's events. False if it is paused already; then the reason that
-    /// was given first stays.
+    /// Stops the delivery of a tenant's events. Returns false if the tenant is paused already; the
+    /// first reason then stays.
     ///
     /// # Errors
     /// [`StoreError::Unstorable`] for a text that is too long or holds U+0000,
@@ -86,7 +86,8 @@ pub trait Pauses: Send + Sync {
         actor: Option<&str>,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Lets a tenant's events go on, in their order. False if it is not paused.
+    /// Resumes the delivery of a tenant's events, in their order. Returns false if the tenant is
+    /// not paused.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -95,7 +96,7 @@ pub trait Pauses: Send + Sync {
     /// A dropped call has happened as a whole or not at all; calling it again changes nothing more.
     fn resume(&self, tenant_id: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// The tenants that are paused, ordered by tenant.
+    /// Returns the paused tenants, ordered by tenant.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].

@@ -1,4 +1,4 @@
-//! Who may do what for which tenant.
+//! The policy for actions on tenants.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,36 +6,35 @@ use std::sync::Arc;
 
 use bento_core::metadata::Metadata;
 
-/// What somebody wants to do for a tenant.
+/// A request of an actor for a tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct TenantRequest {
-    /// Who: the actor of the ambient [`Metadata`], or the name of the operator; `None` if nobody
-    /// said.
+    /// The actor: that of the ambient [`Metadata`], or the name of the operator; `None` if unknown.
     pub actor: Option<String>,
-    /// For whom; `None` for all tenants at once, and for what belongs to none.
+    /// The tenant; `None` for all tenants at once, and for events without one.
     pub tenant: Option<String>,
-    /// What.
+    /// The action.
     pub action: TenantAction,
 }
 
-/// What can be done for a tenant.
+/// The actions that a policy decides about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum TenantAction {
-    /// Begin a transaction whose events are written.
+    /// Begin a transaction that writes events.
     Write,
-    /// Look at dead letters, discarded ones and paused tenants.
+    /// List dead letters, discarded ones and paused tenants.
     List,
     /// Change the headers of dead letters.
     Amend,
     /// Make dead letters due again.
     Replay,
-    /// Drop dead letters for good.
+    /// Delete dead letters for good.
     Discard,
     /// Stop the delivery of a tenant's events.
     Pause,
-    /// Let it go on.
+    /// Resume the delivery of a tenant's events.
     Resume,
     /// End the wait of held events, so that they are tried now.
     RetryNow,
@@ -51,7 +50,7 @@ impl TenantRequest {
         }
     }
 
-    /// What the actor of the ambient [`Metadata`] wants for its tenant.
+    /// The request of the actor of the ambient [`Metadata`] for its tenant.
     pub fn ambient(action: TenantAction) -> Self {
         let metadata = Metadata::current();
         Self::new(
@@ -62,11 +61,11 @@ impl TenantRequest {
     }
 }
 
-/// Decides who may do what for which tenant.
+/// Decides which actor may do what for which tenant.
 ///
-/// It is asked before a transaction begins and before an operator lists, amends, replays, discards,
-/// pauses, resumes or ends the wait of held events; what it refuses is not begun. It must answer at
-/// once: load what it decides by beforehand.
+/// The policy is asked before a transaction begins and before an operator lists, amends, replays,
+/// discards, pauses, resumes or ends the wait of held events. A refused action is not begun. The
+/// answer must come at once: load the data for the decision beforehand.
 ///
 /// ```
 /// use bento_relay::tenant::{Refusal, TenantAction, TenantPolicy, TenantRequest};
@@ -87,13 +86,13 @@ impl TenantRequest {
             Refusal>`"
 )]
 pub trait TenantPolicy: Send + Sync + 'static {
-    /// Decides.
+    /// Decides about a request.
     ///
     /// # Errors
-    /// [`Refusal`] says why not.
+    /// [`Refusal`] with the reason.
     fn check(&self, request: &TenantRequest) -> Result<(), Refusal>;
 
-    /// Decides, and keeps what was asked together with the refusal.
+    /// Decides, and returns the request together with the refusal.
     ///
     /// # Errors
     /// [`Refused`].
@@ -124,7 +123,7 @@ impl fmt::Debug for dyn TenantPolicy {
     }
 }
 
-/// The policy without one: everybody may do everything.
+/// The policy that allows every request.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AllowAll;
 
@@ -134,7 +133,7 @@ impl TenantPolicy for AllowAll {
     }
 }
 
-/// Why a policy says no.
+/// The reason why a policy refused a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct Refusal {
@@ -142,7 +141,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// With a reason that the actor may read.
+    /// A refusal with a reason that the actor may read.
     pub fn new(reason: impl Into<Cow<'static, str>>) -> Self {
         Self {
             reason: reason.into(),
@@ -155,18 +154,18 @@ impl Refusal {
     }
 }
 
-/// A policy refused a request. Nothing was begun.
+/// The error of a request that a policy refused. Nothing was begun.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{request}: {refusal}")]
 pub struct Refused {
-    /// What was asked.
+    /// The request.
     pub request: TenantRequest,
-    /// Why not.
+    /// The reason.
     pub refusal: Refusal,
 }
 
 impl fmt::Display for TenantRequest {
-    /// As part of a refusal.
+    /// Writes the request as part of a refusal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.actor {
             Some(actor) => write!(f, "`{actor}` may not ")?,

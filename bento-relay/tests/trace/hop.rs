@@ -1,4 +1,4 @@
-//! What OpenTelemetry is told of a hop.
+//! The telemetry of a hop, as OpenTelemetry exports it.
 
 use bento_core::Aggregate as _;
 use opentelemetry::trace::{SpanId, SpanKind, Status, TraceId, TracerProvider as _};
@@ -54,7 +54,7 @@ fn parent_header(span: &SpanData) -> String {
 async fn the_trace_of_a_request_goes_on_in_the_publication_and_in_what_the_broker_gets() {
     let (scene, telemetry) = (Scene::new(), Telemetry::new());
     tracing::info_span!("request").in_scope(|| scene.create_order());
-    // What surrounds the relay has no part in the trace.
+    // The span around the relay is not part of the trace.
     let serving = tracing::info_span!("serving").entered();
     let [delivery] = &scene.relayed().await[..] else {
         panic!("one event")

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bento_core::id::EventId;
 use bento_core::outbox::ShardId;
 use bento_relay::dead_letter::{Discarding, LetterKey};
-use bento_relay::store::{Burial, StoreError, StreamKey};
+use bento_relay::store::{NewDeadLetter, StoreError, StreamKey};
 use sea_orm::{ConnectionTrait, DbErr};
 
 use super::{lock_shard, of_letters, own_key};
@@ -90,7 +90,7 @@ impl Removal<'_> {
         let mut streams: BTreeSet<_> = rows.iter().map(stream_of).collect();
         let parked_all = streams
             .iter()
-            .any(|stream| &*stream.route == Burial::UNREADABLE);
+            .any(|stream| &*stream.route == NewDeadLetter::UNREADABLE);
         if parked_all || !self.by_row().is_empty() {
             streams.extend(self.streams_on_every_route().await?);
         }
@@ -114,7 +114,7 @@ impl Removal<'_> {
         let select = select.bind(self.shard).push(&format!(
             " AND EXISTS (SELECT 1 FROM {dead} d WHERE d.shard = h.shard AND d.aggregate_type = \
              h.aggregate_type AND d.aggregate_id = h.aggregate_id AND (d.route = '{}'",
-            Burial::UNREADABLE
+            NewDeadLetter::UNREADABLE
         ));
         let or_this = |sql: Sql, event_id| {
             sql.push(" OR d.event_id = ")

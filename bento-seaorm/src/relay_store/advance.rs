@@ -14,7 +14,7 @@ use super::errors::{StoreFailure, Tries};
 use super::held::{self, Wanted};
 use super::memory::{HeldRows, Remembered};
 use super::salvage::Salvage;
-use super::settle::{self, Settling};
+use super::settle::Settling;
 use crate::backend;
 use crate::dialect::{Dialect, Renewal, Sql};
 use crate::entity::envelope_at;
@@ -117,11 +117,9 @@ impl<'a> Call<'a> {
         let settled = &self.advance.settled;
         let pending: Vec<_> = settled
             .iter()
-            .filter_map(settle::pending_position)
+            .filter_map(Settlement::leaves_outbox)
             .collect();
-        let moves = !settled
-            .iter()
-            .all(|settlement| matches!(settlement, Settlement::Published { .. }));
+        let moves = !settled.iter().all(Settlement::is_pending_published);
         self.remembered.scan.settled(&pending);
         let published = if moves || self.one_by_one {
             Vec::new()

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bento_core::outbox::ShardId;
-use bento_relay::store::{Burial, HeldRow, OutboxRow, StreamKey};
+use bento_relay::store::{HeldRow, NewDeadLetter, OutboxRow, StreamKey};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 
 use crate::dialect::{Dialect, Sql};
@@ -46,7 +46,7 @@ fn is_head(tables: &Tables) -> String {
          d.parks) AND NOT EXISTS (SELECT 1 FROM {dead} u WHERE {} AND u.parks)))",
         same_stream("e", "h.route"),
         same_stream("d", "h.route"),
-        same_stream("u", &format!("'{}'", Burial::UNREADABLE)),
+        same_stream("u", &format!("'{}'", NewDeadLetter::UNREADABLE)),
     )
 }
 

@@ -1,13 +1,13 @@
-//! Settlements one by one, after the database refused them together: what cannot be settled costs
-//! itself alone.
+//! Settlements one by one, after the database refused them together: a row that cannot be settled
+//! does not keep the others from it.
 
 use std::collections::BTreeSet;
 
-use bento_relay::store::{Burial, GivenUp, Held, Settlement};
+use bento_relay::store::{GivenUp, NewDeadLetter, Outcome, Place, Settlement};
 use sea_orm::{ConnectionTrait, DbErr};
 
 use super::salvage::{Record, Salvage, is_storable};
-use super::settle::{Settling, pending_position};
+use super::settle::Settling;
 use crate::dialect;
 
 impl Settling<'_> {
@@ -16,23 +16,20 @@ impl Settling<'_> {
     /// not ask for.
     ///
     /// # Errors
-    /// What is no refusal of one row. Nothing is settled then.
+    /// Any error that is not a refusal of one row. Nothing is settled then.
     pub(super) async fn settle_one_by_one(
         &self,
         settled: &[Settlement],
     ) -> Result<Vec<GivenUp>, DbErr> {
         let mut given_up = Vec::new();
-        let is_moved =
-            |settlement: &&Settlement| !matches!(settlement, Settlement::Published { .. });
         let moved: BTreeSet<_> = settled
             .iter()
-            .filter(is_moved)
-            .filter_map(pending_position)
+            .filter(|settlement| !settlement.is_pending_published())
+            .filter_map(Settlement::leaves_outbox)
             .collect();
         for together in settled.chunk_by(are_one_move) {
             let settlement = &together[0];
-            if matches!(settlement, Settlement::Published { position } if moved.contains(position))
-            {
+            if settlement.is_pending_published() && moved.contains(&settlement.position) {
                 continue;
             }
             self.tx.execute_unprepared("SAVEPOINT bento_row").await?;
@@ -45,7 +42,8 @@ impl Settling<'_> {
                     let mut touched = self.streams(together).await?;
                     touched.retain(|stream| is_storable(&stream.route));
                     let dead = self.give_up(settlement, &error).await?;
-                    given_up.extend(dead.filter(|_| !is_burial(settlement)));
+                    let was_asked_for = matches!(settlement.outcome, Outcome::Dead(_));
+                    given_up.extend(dead.filter(|_| !was_asked_for));
                     self.promote(&touched).await?;
                 }
                 Err(error) => return Err(error),
@@ -54,8 +52,13 @@ impl Settling<'_> {
                 .execute_unprepared("RELEASE SAVEPOINT bento_row")
                 .await?;
         }
-        self.delete_pending(settled.iter().filter_map(pending_position).collect())
-            .await?;
+        self.delete_pending(
+            settled
+                .iter()
+                .filter_map(Settlement::leaves_outbox)
+                .collect(),
+        )
+        .await?;
         Ok(given_up)
     }
 
@@ -91,94 +94,46 @@ impl Settling<'_> {
             };
             Record {
                 route,
-                cause: Burial::UNSETTLED,
+                cause: NewDeadLetter::UNSETTLED,
                 error,
                 attempts,
                 parks,
             }
         };
-        match settlement {
-            Settlement::Published { .. } => Ok(None),
-            Settlement::HeldPublished { position, route } => {
+        let Settlement {
+            position,
+            place,
+            route,
+            ordered,
+            outcome,
+        } = settlement;
+        let is_held = *place == Place::Held;
+        // A held row keeps its place unless it moves to a route where it has none.
+        let (attempts, parks, error) = match outcome {
+            Outcome::Published if is_held => {
                 self.delete_held(route, vec![*position]).await?;
-                Ok(None)
+                return Ok(None);
             }
-            Settlement::Hold {
-                position,
-                route,
-                ordered,
-                why,
-            } => {
-                let (attempts, error) = match why {
-                    Held::Failed(failure) => (failure.attempts, &*failure.error),
-                    Held::Unroutable(obstacle) => (0, &*obstacle.error),
-                    Held::Behind | Held::Delayed(_) => (0, ""),
-                };
-                salvage
-                    .unsettled(*position, record(route, attempts, *ordered, error))
-                    .await
-            }
-            Settlement::Bury {
-                position,
-                route,
-                dead,
-            } => {
-                let record = record(route, dead.attempts, dead.parks, &dead.error);
-                salvage.unsettled(*position, record).await
-            }
-            Settlement::HeldFailed {
-                position,
-                route,
-                failure,
-            } => {
-                let record = record(route, failure.attempts, true, &failure.error);
-                salvage.unsettled_held(*position, record).await
-            }
-            Settlement::HeldBury {
-                position,
-                route,
-                dead,
-            } => {
-                let record = record(route, dead.attempts, dead.parks, &dead.error);
-                salvage.unsettled_held(*position, record).await
-            }
-            Settlement::HeldUnroutable {
-                position,
-                route,
-                obstacle,
-            } => {
-                salvage
-                    .unsettled_held(*position, record(route, 0, true, &obstacle.error))
-                    .await
-            }
-            Settlement::HeldMoved {
-                position,
-                route,
-                ordered,
-                ..
-            } => {
-                salvage
-                    .unsettled_held(*position, record(route, 0, *ordered, ""))
-                    .await
-            }
+            Outcome::Published => return Ok(None),
+            Outcome::Retry(failure) => (failure.attempts, is_held || *ordered, &*failure.error),
+            Outcome::Unroutable(unroutable) => (0, is_held || *ordered, &*unroutable.error),
+            Outcome::Behind | Outcome::Delayed(_) | Outcome::Moved { .. } => (0, *ordered, ""),
+            Outcome::Dead(dead) => (dead.attempts, dead.parks, &*dead.error),
+        };
+        let record = record(route, attempts, parks, error);
+        if is_held {
+            salvage.unsettled_held(*position, record).await
+        } else {
+            salvage.unsettled(*position, record).await
         }
     }
 }
 
-fn is_burial(settlement: &Settlement) -> bool {
-    matches!(
-        settlement,
-        Settlement::Bury { .. } | Settlement::HeldBury { .. }
-    )
-}
-
 /// True if both take the same held row somewhere else: it leaves its place once.
 fn are_one_move(one: &Settlement, next: &Settlement) -> bool {
-    let moved = |settlement: &Settlement| match settlement {
-        Settlement::HeldMoved {
-            position, route, ..
-        } => Some((*position, route.clone())),
-        _ => None,
+    let is_move = |settlement: &Settlement| {
+        settlement.place == Place::Held && matches!(settlement.outcome, Outcome::Moved { .. })
     };
-    moved(one).is_some_and(|of| moved(next) == Some(of))
+    let is_same_row = one.position == next.position && one.route == next.route;
+    is_move(one) && is_move(next) && is_same_row
 }

@@ -5,7 +5,7 @@ use bento_core::envelope::Envelope;
 use bento_core::id::EventId;
 use bento_core::limits;
 use bento_core::outbox::{OutboxEntry, ShardId};
-use bento_relay::store::{Burial, GivenUp};
+use bento_relay::store::{GivenUp, NewDeadLetter};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
@@ -68,7 +68,7 @@ impl Salvage<'_> {
         position: i64,
         error: &DbErr,
     ) -> Result<Option<GivenUp>, DbErr> {
-        let route = Burial::UNREADABLE;
+        let route = NewDeadLetter::UNREADABLE;
         let error = format!(
             "`{}`, shard {}, position {position}: {error}",
             self.tables.outbox(),
@@ -76,7 +76,7 @@ impl Salvage<'_> {
         );
         let record = Record {
             route,
-            cause: Burial::UNREADABLE,
+            cause: NewDeadLetter::UNREADABLE,
             error,
             attempts: 0,
             parks: true,
@@ -133,7 +133,7 @@ impl Salvage<'_> {
             };
             let route: String = row
                 .try_get_by_index(1)
-                .unwrap_or_else(|_| Burial::UNREADABLE.to_owned());
+                .unwrap_or_else(|_| NewDeadLetter::UNREADABLE.to_owned());
             let parks = row.try_get_by_index(3).unwrap_or(true);
             let error = format!(
                 "`{table}`, shard {}, position {position}: {error}",
@@ -142,7 +142,7 @@ impl Salvage<'_> {
             let route = route.as_str();
             let record = Record {
                 route,
-                cause: Burial::UNREADABLE,
+                cause: NewDeadLetter::UNREADABLE,
                 error,
                 attempts: 0,
                 parks,
@@ -199,7 +199,7 @@ impl Salvage<'_> {
         else {
             return Ok(None);
         };
-        let is_unreadable = record.cause == Burial::UNREADABLE;
+        let is_unreadable = record.cause == NewDeadLetter::UNREADABLE;
         let is_dead = self
             .is_dead(found.envelope.event_id, name(record.route))
             .await?;
@@ -267,7 +267,7 @@ impl Salvage<'_> {
                 .try_get_by_index::<i32>(WRITTEN.len() + shown.len())
                 .unwrap_or_default();
             let names = shown.iter().map(|(name, _)| *name);
-            let shows = !is_whole || cause == Burial::UNREADABLE;
+            let shows = !is_whole || cause == NewDeadLetter::UNREADABLE;
             Found {
                 envelope,
                 attempts: attempts.max(0).cast_unsigned(),
@@ -370,7 +370,7 @@ fn name(route: &str) -> &str {
     if is_storable(route) {
         route
     } else {
-        Burial::UNROUTABLE
+        NewDeadLetter::UNROUTABLE
     }
 }
 

@@ -1,14 +1,15 @@
-//! Recording outcomes that are more than "published": rows that are held back, tried again or given
-//! up.
+//! Recording outcomes other than "published": rows that are held, tried again, moved or dead.
 //!
-//! A row that is not where a settlement expects it is left alone: the call was repeated, or an
+//! A row that is not where a settlement expects it stays as it is: the call was repeated, or an
 //! operator was quicker.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bento_core::outbox::ShardId;
-use bento_relay::store::{Burial, Failure, Held, Settlement, StreamKey, Unroutable};
+use bento_relay::store::{
+    Failure, NewDeadLetter, Outcome, Place, Settlement, StreamKey, Unroutable,
+};
 use sea_orm::{ConnectionTrait, DbErr};
 
 use super::held::park_or_promote;
@@ -17,39 +18,25 @@ use crate::entity::{MOVED, lossy_at, names};
 use crate::session::StoreTransaction;
 use crate::tables::Tables;
 
-/// The position of a pending row that this settles.
-pub(super) fn pending_position(settlement: &Settlement) -> Option<i64> {
-    match settlement {
-        Settlement::Published { position }
-        | Settlement::Hold { position, .. }
-        | Settlement::Bury { position, .. } => Some(*position),
-        Settlement::HeldPublished { .. }
-        | Settlement::HeldFailed { .. }
-        | Settlement::HeldMoved { .. }
-        | Settlement::HeldUnroutable { .. }
-        | Settlement::HeldBury { .. } => None,
-    }
-}
-
 type Positions = BTreeMap<Arc<str>, Vec<i64>>;
 
-/// For whom rows are held, and whether they keep their place.
-type Place = (Arc<str>, bool);
+/// The route that rows are held for, and true if they keep their place.
+type Queue = (Arc<str>, bool);
 
-/// What can be done for many rows at once, by route.
+/// The settlements that are recorded for many rows at once, by route.
 #[derive(Default)]
 struct Groups<'s> {
     /// Pending rows that move.
     pending: Positions,
-    /// Of them, those that were not tried and wait for nothing but their turn.
-    behind: BTreeMap<Place, Vec<i64>>,
+    /// Of them, those that were not tried and wait only for their turn.
+    behind: BTreeMap<Queue, Vec<i64>>,
     /// Held rows.
     held: Positions,
-    /// Of them, those that leave: published or buried.
+    /// Of them, those that leave: published, dead or moved.
     held_done: Positions,
     /// Held rows that go from one route to another.
     moved: Vec<(Arc<str>, Arc<str>, i64)>,
-    /// Held rows that the relay knows no way for.
+    /// Held rows for which the relay has no route.
     unroutable: Vec<(Arc<str>, &'s Unroutable, Vec<i64>)>,
 }
 
@@ -60,69 +47,58 @@ impl<'s> Groups<'s> {
             group.entry(Arc::clone(route)).or_default().push(position);
         };
         for settlement in settled {
-            match settlement {
-                Settlement::Published { .. } => {}
-                Settlement::Hold {
-                    position,
-                    route,
-                    ordered,
-                    why,
-                } => {
+            let Settlement {
+                position,
+                place,
+                route,
+                ordered,
+                outcome,
+            } = settlement;
+            match (place, outcome) {
+                // Published pending rows only leave the outbox. A pending row does not move, a held
+                // one stays held, and the INSERT of a row that moves to where it is would find the
+                // row there.
+                (Place::Pending, Outcome::Published | Outcome::Moved { .. })
+                | (Place::Held, Outcome::Behind | Outcome::Delayed(_)) => {}
+                (Place::Held, Outcome::Moved { to }) if route == to => {}
+                (Place::Pending, _) => {
                     add(&mut groups.pending, route, *position);
-                    if *why == Held::Behind {
-                        let place = (Arc::clone(route), *ordered);
-                        groups.behind.entry(place).or_default().push(*position);
+                    if *outcome == Outcome::Behind {
+                        let queue = (Arc::clone(route), *ordered);
+                        groups.behind.entry(queue).or_default().push(*position);
                     }
                 }
-                Settlement::Bury {
-                    position, route, ..
-                } => add(&mut groups.pending, route, *position),
-                Settlement::HeldFailed {
-                    position, route, ..
-                } => add(&mut groups.held, route, *position),
-                // Its INSERT finds the row there, and the row must not leave.
-                Settlement::HeldMoved { route, to, .. } if route == to => {}
-                Settlement::HeldMoved {
-                    position,
-                    route,
-                    to,
-                    ..
-                } => {
+                (Place::Held, Outcome::Retry(_)) => add(&mut groups.held, route, *position),
+                (Place::Held, Outcome::Unroutable(unroutable)) => {
+                    groups.add_unroutable(*position, route, unroutable);
+                }
+                (Place::Held, Outcome::Published | Outcome::Dead(_)) => {
+                    add(&mut groups.held, route, *position);
+                    add(&mut groups.held_done, route, *position);
+                }
+                (Place::Held, Outcome::Moved { to }) => {
                     add(&mut groups.held, route, *position);
                     add(&mut groups.held_done, route, *position);
                     groups
                         .moved
                         .push((Arc::clone(route), Arc::clone(to), *position));
                 }
-                Settlement::HeldUnroutable {
-                    position,
-                    route,
-                    obstacle,
-                } => {
-                    groups.add_unroutable(*position, route, obstacle);
-                }
-                Settlement::HeldPublished { position, route }
-                | Settlement::HeldBury {
-                    position, route, ..
-                } => {
-                    add(&mut groups.held, route, *position);
-                    add(&mut groups.held_done, route, *position);
-                }
             }
         }
         groups
     }
 
-    /// Few relays miss many rules at once, so the list is short.
-    fn add_unroutable(&mut self, position: i64, route: &Arc<str>, obstacle: &'s Unroutable) {
+    /// Adds a held row to those of the same route and reason. The list is short: few relays miss many
+    /// rules at once.
+    fn add_unroutable(&mut self, position: i64, route: &Arc<str>, unroutable: &'s Unroutable) {
         let is_same = |(to, other, _): &&mut (Arc<str>, &Unroutable, Vec<i64>)| {
-            to == route && *other == obstacle
+            to == route && *other == unroutable
         };
         match self.unroutable.iter_mut().find(is_same) {
             Some((_, _, positions)) => positions.push(position),
             None => self
                 .unroutable
-                .push((Arc::clone(route), obstacle, vec![position])),
+                .push((Arc::clone(route), unroutable, vec![position])),
         }
     }
 }
@@ -133,7 +109,7 @@ pub(super) struct Settling<'a> {
     pub(super) dialect: &'static dyn Dialect,
     pub(super) tables: &'a Tables,
     pub(super) shard: ShardId,
-    /// Whether published rows are kept.
+    /// True if published rows are kept.
     pub(super) keep: bool,
 }
 
@@ -142,8 +118,13 @@ impl Settling<'_> {
     /// routes.
     pub(super) async fn settle(&self, settled: &[Settlement]) -> Result<(), DbErr> {
         let touched = self.record(settled).await?;
-        self.delete_pending(settled.iter().filter_map(pending_position).collect())
-            .await?;
+        self.delete_pending(
+            settled
+                .iter()
+                .filter_map(Settlement::leaves_outbox)
+                .collect(),
+        )
+        .await?;
         self.promote(&touched).await
     }
 
@@ -175,10 +156,12 @@ impl Settling<'_> {
             self.keep_published(settled).await?;
         }
         for ((route, ordered), positions) in groups.behind {
-            self.hold_behind(&route, ordered, positions).await?;
+            let insert = self.hold_untried(&route, ordered);
+            self.take_from_outbox(insert, &route, positions).await?;
         }
-        for (route, obstacle, positions) in groups.unroutable {
-            self.held_unroutable(&route, obstacle, positions).await?;
+        for (route, unroutable, positions) in groups.unroutable {
+            self.update_unroutable(&route, unroutable, positions)
+                .await?;
         }
         for (route, positions) in groups.held_done {
             self.delete_held(&route, positions).await?;
@@ -191,12 +174,22 @@ impl Settling<'_> {
         let (mut pending, mut moved, mut held) =
             (BTreeSet::new(), BTreeSet::new(), Positions::new());
         for settlement in settled {
-            match settlement {
-                Settlement::Published { position } => drop(pending.insert(*position)),
-                Settlement::HeldPublished { position, route } => {
+            let Settlement {
+                position,
+                place,
+                route,
+                outcome,
+                ..
+            } = settlement;
+            match place {
+                Place::Pending if *outcome == Outcome::Published => {
+                    pending.insert(*position);
+                }
+                Place::Pending => moved.extend(settlement.leaves_outbox()),
+                Place::Held if *outcome == Outcome::Published => {
                     held.entry(Arc::clone(route)).or_default().push(*position);
                 }
-                other => moved.extend(pending_position(other)),
+                Place::Held => {}
             }
         }
         let pending: Vec<_> = pending.difference(&moved).copied().collect();
@@ -222,7 +215,7 @@ impl Settling<'_> {
         keep_published(self.dialect, self.tables, from, self.shard, which)
     }
 
-    /// The streams in which something changes, while their rows are still there to be asked.
+    /// The streams that change, read while their rows are still there.
     async fn touched(&self, groups: &Groups<'_>) -> Result<BTreeSet<StreamKey>, DbErr> {
         let mut touched = BTreeSet::new();
         for (route, positions) in &groups.pending {
@@ -281,123 +274,80 @@ impl Settling<'_> {
         Ok(())
     }
 
-    /// What each row says of itself.
+    /// Records a settlement that has values of its own; the others are recorded in groups.
     async fn one(&self, settlement: &Settlement) -> Result<(), DbErr> {
-        match settlement {
-            Settlement::Hold {
-                position,
-                route,
-                ordered,
-                why: Held::Failed(failure),
-            } => self.hold_failed(*position, route, *ordered, failure).await,
-            Settlement::Hold {
-                position,
-                route,
-                ordered,
-                why: Held::Delayed(wait),
-            } => {
+        let Settlement {
+            position,
+            place,
+            route,
+            ordered,
+            outcome,
+        } = settlement;
+        let position = *position;
+        match (place, outcome) {
+            (Place::Pending, Outcome::Retry(failure)) => {
+                let insert = self.hold_for_retry(route, *ordered, failure);
+                self.take_from_outbox(insert, route, vec![position]).await
+            }
+            (Place::Pending, Outcome::Delayed(wait)) => {
                 let insert = self
                     .hold(route, *ordered)
                     .push("0, ")
                     .after(*wait)
                     .push(", NULL, NULL, NULL");
-                self.execute(self.taken_from_outbox(insert, route, vec![*position]))
-                    .await
+                self.take_from_outbox(insert, route, vec![position]).await
             }
-            Settlement::Hold {
-                position,
-                route,
-                ordered,
-                why: Held::Unroutable(obstacle),
-            } => {
-                self.hold_unroutable(*position, route, *ordered, obstacle)
-                    .await
+            (Place::Pending, Outcome::Unroutable(unroutable)) => {
+                let insert = self.hold_unroutable(route, *ordered, unroutable);
+                self.take_from_outbox(insert, route, vec![position]).await
             }
-            Settlement::Bury {
-                position,
-                route,
-                dead,
-            } => self.bury(*position, route, dead).await,
-            Settlement::HeldFailed {
-                position,
-                route,
-                failure,
-            } => self.held_failed(*position, route, failure).await,
-            Settlement::HeldMoved {
-                position,
-                route,
-                to,
-                ordered,
-            } => self.move_held(*position, route, to, *ordered).await,
-            Settlement::HeldBury {
-                position,
-                route,
-                dead,
-            } => self.bury_held(*position, route, dead).await,
-            Settlement::Published { .. }
-            | Settlement::Hold {
-                why: Held::Behind, ..
+            (Place::Pending, Outcome::Dead(dead)) => {
+                let insert = self.dead_letter(route, dead, self.dialect.now());
+                self.take_from_outbox(insert, route, vec![position]).await
             }
-            | Settlement::HeldUnroutable { .. }
-            | Settlement::HeldPublished { .. } => Ok(()),
+            (Place::Held, Outcome::Retry(failure)) => {
+                self.update_failed(position, route, failure).await
+            }
+            (Place::Held, Outcome::Moved { to }) => {
+                self.move_held(position, route, to, *ordered).await
+            }
+            (Place::Held, Outcome::Dead(dead)) => {
+                self.dead_letter_of_held(position, route, dead).await
+            }
+            (Place::Pending, Outcome::Published | Outcome::Behind | Outcome::Moved { .. })
+            | (
+                Place::Held,
+                Outcome::Published | Outcome::Behind | Outcome::Delayed(_) | Outcome::Unroutable(_),
+            ) => Ok(()),
         }
     }
 
-    async fn hold_failed(
-        &self,
-        position: i64,
-        route: &str,
-        ordered: bool,
-        failure: &Failure,
-    ) -> Result<(), DbErr> {
+    fn hold_for_retry(&self, route: &str, ordered: bool, failure: &Failure) -> Sql {
         let first_failed_at = if failure.attempts > 0 {
             self.dialect.now()
         } else {
             "NULL"
         };
-        let insert = self
-            .hold(route, ordered)
+        self.hold(route, ordered)
             .bind(failure.attempts.cast_signed())
             .push(", ")
             .after(failure.retry_after)
             .push(&format!(", {first_failed_at}, "))
             .bind(storable(&failure.error))
             .push(", ")
-            .bind(names(&failure.delivered));
-        self.execute(self.taken_from_outbox(insert, route, vec![position]))
-            .await
+            .bind(names(&failure.delivered))
     }
 
-    async fn hold_unroutable(
-        &self,
-        position: i64,
-        route: &str,
-        ordered: bool,
-        obstacle: &Unroutable,
-    ) -> Result<(), DbErr> {
-        let insert = self
-            .hold_since(route, ordered, self.dialect.now())
+    fn hold_unroutable(&self, route: &str, ordered: bool, unroutable: &Unroutable) -> Sql {
+        self.hold_since(route, ordered, self.dialect.now())
             .push("0, ")
-            .after(obstacle.retry_after)
+            .after(unroutable.retry_after)
             .push(", NULL, ")
-            .bind(storable(&obstacle.error))
-            .push(", NULL");
-        self.execute(self.taken_from_outbox(insert, route, vec![position]))
-            .await
+            .bind(storable(&unroutable.error))
+            .push(", NULL")
     }
 
-    /// One that keeps no place follows nothing: it is due at once.
-    async fn hold_behind(
-        &self,
-        route: &str,
-        ordered: bool,
-        positions: Vec<i64>,
-    ) -> Result<(), DbErr> {
-        let insert = self.hold_untried(route, ordered);
-        self.execute(self.taken_from_outbox(insert, route, positions))
-            .await
-    }
-
+    /// Holds rows that were not tried. A row without a place follows no other: it is due at once.
     fn hold_untried(&self, route: &str, ordered: bool) -> Sql {
         let now = self.dialect.now();
         let due = if ordered {
@@ -409,8 +359,9 @@ impl Settling<'_> {
             .push(&format!("0, {due}, NULL, NULL, NULL"))
     }
 
-    /// What follows is the rest of the columns: attempts, when it is due, when it first failed,
-    /// why, who got it. An event without order keeps no place, whatever is said of it.
+    /// The INSERT of a held row up to its last columns: the caller adds attempts, the time it is
+    /// due, the time it first failed, the error, the destinations that got it. An event without
+    /// order never keeps a place.
     fn hold(&self, route: &str, ordered: bool) -> Sql {
         self.hold_since(route, ordered, "NULL")
     }
@@ -429,14 +380,19 @@ impl Settling<'_> {
         .push(&format!(" AND o.aggregate_id <> '', {unroutable_since}, "))
     }
 
-    /// From pending rows that are neither held nor dead for the route already.
-    fn taken_from_outbox(&self, insert: Sql, route: &str, positions: Vec<i64>) -> Sql {
+    /// Inserts from pending rows that are neither held nor dead for the route already.
+    async fn take_from_outbox(
+        &self,
+        insert: Sql,
+        route: &str,
+        positions: Vec<i64>,
+    ) -> Result<(), DbErr> {
         let (outbox, held, dead) = (
             self.tables.outbox(),
             self.tables.held(),
             self.tables.dead_letter(),
         );
-        insert
+        let insert = insert
             .push(&format!(" FROM {outbox} o WHERE o.shard = "))
             .bind(self.shard)
             .push(" AND o.position")
@@ -451,10 +407,11 @@ impl Settling<'_> {
                             o.event_id AND x.route = "
             ))
             .bind(route)
-            .push(")")
+            .push(")");
+        self.execute(insert).await
     }
 
-    /// Leaves the row where it is, to be deleted with the others that leave.
+    /// Holds a held row for another route. The row itself is deleted with the others that leave.
     async fn move_held(
         &self,
         position: i64,
@@ -479,15 +436,14 @@ impl Settling<'_> {
             .await
     }
 
-    async fn bury(&self, position: i64, route: &str, dead: &Burial) -> Result<(), DbErr> {
-        let insert = self.letter(route, dead, self.dialect.now());
-        self.execute(self.taken_from_outbox(insert, route, vec![position]))
-            .await
-    }
-
-    async fn bury_held(&self, position: i64, route: &str, dead: &Burial) -> Result<(), DbErr> {
+    async fn dead_letter_of_held(
+        &self,
+        position: i64,
+        route: &str,
+        dead: &NewDeadLetter,
+    ) -> Result<(), DbErr> {
         let first_failed_at = format!("COALESCE(o.first_failed_at, {})", self.dialect.now());
-        let insert = self.letter(route, dead, &first_failed_at);
+        let insert = self.dead_letter(route, dead, &first_failed_at);
         let insert = insert.push(&format!(" FROM {} o WHERE o.shard = ", self.tables.held()));
         let insert = insert.bind(self.shard).push(" AND o.route = ").bind(route);
         let insert = insert.push(" AND o.position = ").bind(position);
@@ -501,8 +457,8 @@ impl Settling<'_> {
         .await
     }
 
-    /// An event without order parks nothing.
-    fn letter(&self, route: &str, dead: &Burial, first_failed_at: &str) -> Sql {
+    /// The INSERT of a dead letter up to its FROM. An event without order parks nothing.
+    fn dead_letter(&self, route: &str, dead: &NewDeadLetter, first_failed_at: &str) -> Sql {
         let letters = self.tables.dead_letter();
         self.sql(&format!(
             "INSERT INTO {letters} (shard, position, route, {MOVED}, attempts, error_message, \
@@ -525,7 +481,7 @@ impl Settling<'_> {
         ))
     }
 
-    async fn held_failed(
+    async fn update_failed(
         &self,
         position: i64,
         route: &str,
@@ -555,10 +511,10 @@ impl Settling<'_> {
         self.execute(update).await
     }
 
-    async fn held_unroutable(
+    async fn update_unroutable(
         &self,
         route: &str,
-        obstacle: &Unroutable,
+        unroutable: &Unroutable,
         positions: Vec<i64>,
     ) -> Result<(), DbErr> {
         let since = format!(
@@ -570,9 +526,9 @@ impl Settling<'_> {
                 "UPDATE {} SET error_message = ",
                 self.tables.held()
             ))
-            .bind(storable(&obstacle.error))
+            .bind(storable(&unroutable.error))
             .push(&since)
-            .after(obstacle.retry_after)
+            .after(unroutable.retry_after)
             .push(" WHERE shard = ")
             .bind(self.shard)
             .push(" AND route = ")
@@ -621,8 +577,8 @@ impl Settling<'_> {
     }
 }
 
-/// PostgreSQL refuses a NUL in text, and a message that cannot be stored would keep the row from
-/// being settled for ever.
+/// Replaces NULs: PostgreSQL refuses them in text, and a message that cannot be stored would keep
+/// its row from being settled for ever.
 pub(super) fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }

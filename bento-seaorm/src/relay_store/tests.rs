@@ -6,7 +6,7 @@ use std::time::Duration;
 use bento_core::envelope::Envelope;
 use bento_core::outbox::{OutboxEntry, Sharding};
 use bento_relay::store::{
-    Advance, Advanced, Failure, Heartbeat, Held, HeldRow, Lease, OutboxRow, RelayId, RelayStore,
+    Advance, Advanced, Failure, Heartbeat, HeldRow, Lease, OutboxRow, Outcome, RelayId, RelayStore,
     Settlement,
 };
 use chrono::Utc;
@@ -129,7 +129,7 @@ impl Relay {
         self.settled.extend(
             positions
                 .clone()
-                .map(|position| Settlement::Published { position }),
+                .map(|position| Settlement::published(position)),
         );
         self.seen.extend(positions);
         advanced

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bento_relay::dead_letter::{AlertOutcome, AlertStore, DeadLetter, DeadLetters};
-use bento_relay::store::Settlement;
+use bento_relay::store::{Outcome, Settlement};
 
 use super::StoreHarness;
 use super::bench::{Bench, LONG, burial, buried, default_route, event};
@@ -81,11 +81,11 @@ pub async fn a_letter_that_died_again_is_told_again<H: StoreHarness>(harness: &H
         .expect("the store is there");
     let (position, route) = (rows[0].position, default_route());
     bench
-        .settle(vec![Settlement::HeldBury {
+        .settle(vec![Settlement::held(
             position,
             route,
-            dead: burial(true),
-        }])
+            Outcome::Dead(burial(true)),
+        )])
         .await;
     settle(&bench, &first, AlertOutcome::Told).await;
     assert_eq!(dead_numbers(&take(&bench, LONG).await), [1]);

@@ -10,7 +10,7 @@ use bento_relay::dead_letter::{
     ReplayMode,
 };
 use bento_relay::publish::Destination;
-use bento_relay::store::{HeldRow, OutboxRow, Settlement, StoreError};
+use bento_relay::store::{HeldRow, OutboxRow, Outcome, Settlement, StoreError};
 use bytes::Bytes;
 
 use super::StoreHarness;
@@ -67,11 +67,11 @@ pub async fn an_amended_letter_is_replayed_with_its_new_headers<H: StoreHarness>
             r#"{"actor":"ann","cookie":"c","x-a":"1","x-b":"2"}"#,
         )])
         .await;
-    let elsewhere = Settlement::Bury {
-        position: rows[0].position,
-        route: "elsewhere".into(),
-        dead: burial(true),
-    };
+    let elsewhere = Settlement::pending(
+        rows[0].position,
+        "elsewhere".into(),
+        Outcome::Dead(burial(true)),
+    );
     bench.settle(vec![buried(&rows[0], true), elsewhere]).await;
     let mut expected = everything(&bench.store).await;
     assert_eq!(&*expected[0].route, Destination::DEFAULT);

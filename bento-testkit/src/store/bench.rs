@@ -8,8 +8,8 @@ use bento_core::outbox::{OutboxEntry, ShardId, Sharding};
 use bento_relay::RelayStore;
 use bento_relay::publish::Destination;
 use bento_relay::store::{
-    Advance, Advanced, Burial, Failure, Heartbeat, Held, HeldRow, Holdings, Lease, OutboxRow,
-    RelayId, Settlement, StoreError,
+    Advance, Advanced, Failure, Heartbeat, HeldRow, Holdings, Lease, NewDeadLetter, OutboxRow,
+    Outcome, RelayId, Settlement, StoreError,
 };
 use chrono::{SubsecRound, Utc};
 
@@ -82,19 +82,12 @@ pub(super) fn held_numbers(rows: &[HeldRow]) -> Vec<u32> {
 }
 
 pub(super) fn published(row: &OutboxRow) -> Settlement {
-    Settlement::Published {
-        position: row.position,
-    }
+    Settlement::published(row.position)
 }
 
 /// A follower of a row that failed.
 pub(super) fn follows(row: &OutboxRow) -> Settlement {
-    Settlement::Hold {
-        position: row.position,
-        route: default_route(),
-        ordered: true,
-        why: Held::Behind,
-    }
+    Settlement::pending(row.position, default_route(), Outcome::Behind)
 }
 
 pub(super) fn failure(attempts: u32, retry_after: Duration) -> Failure {
@@ -107,47 +100,39 @@ pub(super) fn failure(attempts: u32, retry_after: Duration) -> Failure {
 }
 
 pub(super) fn failed(row: &OutboxRow, retry_after: Duration) -> Settlement {
-    let why = Held::Failed(failure(1, retry_after));
-    Settlement::Hold {
-        position: row.position,
-        route: default_route(),
-        ordered: true,
-        why,
-    }
+    let why = Outcome::Retry(failure(1, retry_after));
+    Settlement::pending(row.position, default_route(), why)
 }
 
-pub(super) fn burial(parks: bool) -> Burial {
-    Burial {
+pub(super) fn burial(parks: bool) -> NewDeadLetter {
+    NewDeadLetter {
         attempts: 1,
         error: "refused: no such topic".to_owned(),
-        cause: Burial::PERMANENT.into(),
+        cause: NewDeadLetter::PERMANENT.into(),
         parks,
         delivered: Vec::new(),
     }
 }
 
 pub(super) fn buried(row: &OutboxRow, parks: bool) -> Settlement {
-    Settlement::Bury {
-        position: row.position,
-        route: default_route(),
-        dead: burial(parks),
-    }
+    Settlement::pending(row.position, default_route(), Outcome::Dead(burial(parks)))
 }
 
 pub(super) fn held_published(held: &HeldRow) -> Settlement {
-    Settlement::HeldPublished {
-        position: held.row.position,
-        route: Arc::clone(&held.route),
-    }
+    Settlement::held(
+        held.row.position,
+        Arc::clone(&held.route),
+        Outcome::Published,
+    )
 }
 
 pub(super) fn held_failed(held: &HeldRow, attempts: u32, retry_after: Duration) -> Settlement {
     let (position, route) = (held.row.position, Arc::clone(&held.route));
-    Settlement::HeldFailed {
+    Settlement::held(
         position,
         route,
-        failure: failure(attempts, retry_after),
-    }
+        Outcome::Retry(failure(attempts, retry_after)),
+    )
 }
 
 /// A heartbeat of a relay that serves all lanes, claims, and offers nothing.

@@ -9,7 +9,7 @@ use bento_relay::dead_letter::{
     DeadLetter, DeadLetterFilter, DeadLetterQuery, DeadLetters, Discarding, Replayed,
 };
 use bento_relay::publish::Destination;
-use bento_relay::store::{Advance, Burial, Held, HeldRow, OutboxRow, Settlement};
+use bento_relay::store::{Advance, HeldRow, NewDeadLetter, OutboxRow, Outcome, Settlement};
 
 use super::StoreHarness;
 use super::bench::{
@@ -23,18 +23,18 @@ pub async fn a_dead_letter_is_kept_whole<H: StoreHarness>(harness: &H) {
     let row = bench.pending([event("a", 1)]).await.remove(0);
     let before = chrono::Utc::now();
     let delivered = vec!["first".into(), "second".into()];
-    let dead = Burial {
+    let dead = NewDeadLetter {
         attempts: 5,
-        cause: Burial::MAX_ATTEMPTS.into(),
+        cause: NewDeadLetter::MAX_ATTEMPTS.into(),
         delivered: delivered.clone(),
         ..burial(true)
     };
     bench
-        .settle(vec![Settlement::Bury {
-            position: row.position,
-            route: default_route(),
-            dead,
-        }])
+        .settle(vec![Settlement::pending(
+            row.position,
+            default_route(),
+            Outcome::Dead(dead),
+        )])
         .await;
     let letter = list(&bench, query()).await.remove(0);
     assert_eq!(
@@ -47,7 +47,7 @@ pub async fn a_dead_letter_is_kept_whole<H: StoreHarness>(harness: &H) {
     );
     assert_eq!(
         (&*letter.cause, &*letter.error),
-        (Burial::MAX_ATTEMPTS, "refused: no such topic")
+        (NewDeadLetter::MAX_ATTEMPTS, "refused: no such topic")
     );
     // A clock that is read twice may tick between.
     let since = letter.failed_at - letter.first_failed_at;
@@ -92,11 +92,11 @@ pub async fn the_first_failure_is_remembered<H: StoreHarness>(harness: &H) {
     harness.pass(Duration::from_millis(5)).await;
     let (position, route) = (held.row.position, default_route());
     bench
-        .settle(vec![Settlement::HeldBury {
+        .settle(vec![Settlement::held(
             position,
             route,
-            dead: burial(true),
-        }])
+            Outcome::Dead(burial(true)),
+        )])
         .await;
     let letter = list(&bench, query()).await.remove(0);
     assert!(
@@ -111,31 +111,28 @@ pub async fn the_first_failure_is_remembered<H: StoreHarness>(harness: &H) {
 pub async fn waiting_without_an_attempt_is_no_failure<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
     let rows = bench.pending([event("a", 1), event("b", 2)]).await;
-    let untried = |row: &OutboxRow| Settlement::Hold {
-        position: row.position,
-        route: default_route(),
-        ordered: true,
-        why: Held::Failed(failure(0, Duration::ZERO)),
+    let untried = |row: &OutboxRow| {
+        Settlement::pending(
+            row.position,
+            default_route(),
+            Outcome::Retry(failure(0, Duration::ZERO)),
+        )
     };
     let held = bench.settle(rows.iter().map(untried).collect()).await.held;
     harness.pass(Duration::from_millis(100)).await;
     let (position, route) = (held[0].row.position, default_route());
     let failure = failure(0, Duration::ZERO);
     bench
-        .settle(vec![Settlement::HeldFailed {
+        .settle(vec![Settlement::held(
             position,
             route,
-            failure,
-        }])
+            Outcome::Retry(failure),
+        )])
         .await;
     harness.pass(Duration::from_millis(100)).await;
     let bury = |row: &HeldRow| {
         let (position, route) = (row.row.position, default_route());
-        Settlement::HeldBury {
-            position,
-            route,
-            dead: burial(true),
-        }
+        Settlement::held(position, route, Outcome::Dead(burial(true)))
     };
     bench.settle(held.iter().map(bury).collect()).await;
     let letters = list(&bench, query()).await;
@@ -194,14 +191,14 @@ pub async fn a_held_row_can_be_given_up<H: StoreHarness>(harness: &H) {
         .settle(vec![failed(&rows[0], Duration::ZERO), follows(&rows[1])])
         .await
         .held;
-    let given_up = Settlement::HeldBury {
-        position: held[0].row.position,
-        route: default_route(),
-        dead: Burial {
+    let given_up = Settlement::held(
+        held[0].row.position,
+        default_route(),
+        Outcome::Dead(NewDeadLetter {
             attempts: 2,
             ..burial(true)
-        },
-    };
+        }),
+    );
     assert_eq!(bench.settle(vec![given_up]).await.held, []);
     let letters = list(&bench, query()).await;
     assert_eq!(
@@ -460,23 +457,23 @@ pub async fn dead_letters_are_filtered<H: StoreHarness>(harness: &H) {
         ])
         .await;
     harness.pass(Duration::from_millis(5)).await;
-    let dead = Burial {
-        cause: Burial::EXPIRED.into(),
+    let dead = NewDeadLetter {
+        cause: NewDeadLetter::EXPIRED.into(),
         ..burial(true)
     };
     bench
-        .settle(vec![Settlement::Bury {
-            position: rows[3].position,
-            route: default_route(),
-            dead,
-        }])
+        .settle(vec![Settlement::pending(
+            rows[3].position,
+            default_route(),
+            Outcome::Dead(dead),
+        )])
         .await;
     let filtered = async |filter| dead_numbers(&list(&bench, DeadLetterQuery::of(filter)).await);
     let any = DeadLetterFilter::default;
-    let mut early = filtered(any().cause(Burial::PERMANENT)).await;
+    let mut early = filtered(any().cause(NewDeadLetter::PERMANENT)).await;
     early.sort_unstable();
     assert_eq!(early, [1, 2, 3]);
-    assert_eq!(filtered(any().cause(Burial::EXPIRED)).await, [4]);
+    assert_eq!(filtered(any().cause(NewDeadLetter::EXPIRED)).await, [4]);
     assert_eq!(filtered(any().event_type("other.happened")).await, [2]);
     assert_eq!(filtered(any().tenant("acme")).await, [3]);
     assert_eq!(filtered(any().route("elsewhere")).await, [1]);
@@ -533,11 +530,7 @@ fn needless() -> Discarding {
 }
 
 fn buried_for(route: &str, row: &OutboxRow) -> Settlement {
-    Settlement::Bury {
-        position: row.position,
-        route: route.into(),
-        dead: burial(true),
-    }
+    Settlement::pending(row.position, route.into(), Outcome::Dead(burial(true)))
 }
 
 pub(super) fn dead_numbers(letters: &[DeadLetter]) -> Vec<u32> {
@@ -558,23 +551,18 @@ pub async fn a_row_that_cannot_be_read_parks_its_aggregate_on_every_route<H: Sto
         .await;
     let to = |row: &OutboxRow, route: &str| {
         let (position, route) = (row.position, route.into());
-        Settlement::Hold {
-            position,
-            route,
-            ordered: true,
-            why: Held::Behind,
-        }
+        Settlement::pending(position, route, Outcome::Behind)
     };
-    let unreadable: Arc<str> = Burial::UNREADABLE.into();
-    let dead = Burial {
-        cause: Burial::UNREADABLE.into(),
+    let unreadable: Arc<str> = NewDeadLetter::UNREADABLE.into();
+    let dead = NewDeadLetter {
+        cause: NewDeadLetter::UNREADABLE.into(),
         ..burial(true)
     };
-    let lost = Settlement::Bury {
-        position: rows[0].position,
-        route: Arc::clone(&unreadable),
-        dead,
-    };
+    let lost = Settlement::pending(
+        rows[0].position,
+        Arc::clone(&unreadable),
+        Outcome::Dead(dead),
+    );
     let held = vec![
         to(&rows[1], "x"),
         to(&rows[1], "y"),

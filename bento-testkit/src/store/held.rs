@@ -8,7 +8,7 @@ use bento_relay::dead_letter::{DeadLetterQuery, DeadLetters};
 use bento_relay::inspect::Inspect;
 use bento_relay::publish::Destination;
 use bento_relay::store::{
-    Advance, Burial, Failure, Held, OutboxRow, RelayId, Settlement, StreamKey,
+    Advance, Failure, NewDeadLetter, OutboxRow, Outcome, RelayId, Settlement, StreamKey,
 };
 
 use super::StoreHarness;
@@ -265,11 +265,12 @@ pub async fn fewer_held_rows_than_asked_for_are_all_there_are<H: StoreHarness>(h
 pub async fn routes_hold_independently<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
     let row = bench.pending([event("a", 1)]).await.remove(0);
-    let hold = |route: &str, retry_after| Settlement::Hold {
-        position: row.position,
-        route: Arc::from(route),
-        ordered: true,
-        why: Held::Failed(failure(1, retry_after)),
+    let hold = |route: &str, retry_after| {
+        Settlement::pending(
+            row.position,
+            Arc::from(route),
+            Outcome::Retry(failure(1, retry_after)),
+        )
     };
     let both = bench
         .settle(vec![
@@ -309,10 +310,10 @@ pub async fn a_row_that_keeps_no_place_holds_nothing_back<H: StoreHarness>(harne
         .pending((1..=5).map(|number| event("a", number)))
         .await;
     let settled = vec![
-        without_place(&rows[0], Held::Failed(failure(1, LONG))),
-        without_place(&rows[1], Held::Behind),
+        without_place(&rows[0], Outcome::Retry(failure(1, LONG))),
+        without_place(&rows[1], Outcome::Behind),
         failed(&rows[2], Duration::ZERO),
-        without_place(&rows[3], Held::Failed(failure(1, Duration::ZERO))),
+        without_place(&rows[3], Outcome::Retry(failure(1, Duration::ZERO))),
         follows(&rows[4]),
     ];
     let advanced = bench.settle(settled).await;
@@ -354,10 +355,11 @@ pub async fn a_delayed_row_waits_by_the_clock_of_the_store<H: StoreHarness>(harn
     let rows = bench
         .pending([event("a", 1), event("b", 2), event("b", 3), event("c", 4)])
         .await;
-    let (mut delayed, wait) = (failed(&rows[1], LONG), Held::Delayed(harness.short()));
-    if let Settlement::Hold { why, .. } = &mut delayed {
-        *why = wait.clone();
-    }
+    let wait = Outcome::Delayed(harness.short());
+    let delayed = Settlement {
+        outcome: wait.clone(),
+        ..failed(&rows[1], LONG)
+    };
     let settled = vec![without_place(&rows[0], wait), delayed, follows(&rows[2])];
     let waiting = bench.settle(settled).await;
     assert_eq!(
@@ -393,12 +395,7 @@ pub async fn those_who_have_confirmed_are_remembered<H: StoreHarness>(harness: &
         ..failure(1, Duration::ZERO)
     };
     let (position, route) = (row.position, default_route());
-    let hold = Settlement::Hold {
-        position,
-        route,
-        ordered: true,
-        why: Held::Failed(first),
-    };
+    let hold = Settlement::pending(position, route, Outcome::Retry(first));
     let held = bench.settle(vec![hold]).await.held.remove(0);
     assert_eq!(held.delivered, delivered);
     let again = Failure {
@@ -407,11 +404,11 @@ pub async fn those_who_have_confirmed_are_remembered<H: StoreHarness>(harness: &
     };
     let route = default_route();
     let held = bench
-        .settle(vec![Settlement::HeldFailed {
+        .settle(vec![Settlement::held(
             position,
             route,
-            failure: again,
-        }])
+            Outcome::Retry(again),
+        )])
         .await
         .held;
     assert_eq!(
@@ -419,17 +416,13 @@ pub async fn those_who_have_confirmed_are_remembered<H: StoreHarness>(harness: &
         names(&["left"]),
         "the last failure counts"
     );
-    let dead = Burial {
+    let dead = NewDeadLetter {
         delivered: delivered.clone(),
         ..burial(true)
     };
     let route = default_route();
     bench
-        .settle(vec![Settlement::HeldBury {
-            position,
-            route,
-            dead,
-        }])
+        .settle(vec![Settlement::held(position, route, Outcome::Dead(dead))])
         .await;
     let letters = bench
         .store
@@ -467,10 +460,7 @@ pub async fn a_replay_keeps_a_place_only_if_it_parked<H: StoreHarness>(harness: 
                 .collect::<Vec<_>>(),
             expected
         );
-        let first = Settlement::HeldPublished {
-            position: rows[0].position,
-            route: default_route(),
-        };
+        let first = Settlement::held(rows[0].position, default_route(), Outcome::Published);
         let rest = bench.settle(vec![first]).await.held;
         assert_eq!(
             rest.iter().map(|held| held.ordered).collect::<Vec<_>>(),
@@ -492,11 +482,12 @@ pub async fn a_replay_keeps_a_place_only_if_it_parked<H: StoreHarness>(harness: 
 pub async fn rows_of_a_route_that_is_away_are_not_wanted<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
     let row = bench.pending([event("a", 1)]).await.remove(0);
-    let hold = |route: &str, retry_after| Settlement::Hold {
-        position: row.position,
-        route: Arc::from(route),
-        ordered: true,
-        why: Held::Failed(failure(1, retry_after)),
+    let hold = |route: &str, retry_after| {
+        Settlement::pending(
+            row.position,
+            Arc::from(route),
+            Outcome::Retry(failure(1, retry_after)),
+        )
     };
     let soon = Duration::ZERO;
     bench
@@ -614,13 +605,8 @@ pub async fn a_poll_finds_what_another_relay_held_back<H: StoreHarness>(harness:
     );
 }
 
-fn without_place(row: &OutboxRow, why: Held) -> Settlement {
-    Settlement::Hold {
-        position: row.position,
-        route: default_route(),
-        ordered: false,
-        why,
-    }
+fn without_place(row: &OutboxRow, why: Outcome) -> Settlement {
+    Settlement::pending(row.position, default_route(), why).ordered(false)
 }
 
 /// A held row that falls back to another route is the head of its stream there, and lets its
@@ -636,17 +622,20 @@ pub async fn a_held_row_moves_to_another_route<H: StoreHarness>(harness: &H) {
         follows(&rows[1]),
         failed(&rows[2], LONG),
     ];
-    settled.push(Settlement::Bury {
-        position: rows[2].position,
-        route: elsewhere.clone(),
-        dead: burial(false),
-    });
+    settled.push(Settlement::pending(
+        rows[2].position,
+        elsewhere.clone(),
+        Outcome::Dead(burial(false)),
+    ));
     let held = bench.settle(settled).await.held;
-    let moved = |row: &OutboxRow| Settlement::HeldMoved {
-        position: row.position,
-        route: default_route(),
-        to: elsewhere.clone(),
-        ordered: true,
+    let moved = |row: &OutboxRow| {
+        Settlement::held(
+            row.position,
+            default_route(),
+            Outcome::Moved {
+                to: elsewhere.clone(),
+            },
+        )
     };
     let mut held = bench
         .settle(vec![moved(&held[0].row), moved(&rows[2])])

@@ -7,7 +7,7 @@ use bento_core::outbox::OutboxEntry;
 use bento_relay::dead_letter::{DeadLetterFilter, DeadLetterQuery, DeadLetters};
 use bento_relay::inspect::Inspect;
 use bento_relay::publish::Destination;
-use bento_relay::store::{Burial, Held, OutboxRow, Settlement};
+use bento_relay::store::{NewDeadLetter, OutboxRow, Outcome, Settlement};
 use bento_relay::tenant::Pauses;
 use chrono::{DateTime, Utc};
 
@@ -83,11 +83,12 @@ pub async fn names_that_differ_by_a_space_or_the_case_are_routes_of_their_own<H:
 ) {
     let bench = Bench::new(harness).await;
     let row = bench.pending([event("a", 1)]).await.remove(0);
-    let hold = |route: &str| Settlement::Hold {
-        position: row.position,
-        route: route.into(),
-        ordered: true,
-        why: Held::Failed(failure(1, Duration::ZERO)),
+    let hold = |route: &str| {
+        Settlement::pending(
+            row.position,
+            route.into(),
+            Outcome::Retry(failure(1, Duration::ZERO)),
+        )
     };
     let held = bench
         .settle(NAMES.iter().map(|name| hold(name)).collect())
@@ -105,11 +106,8 @@ pub async fn names_that_differ_by_a_space_or_the_case_are_routes_of_their_own<H:
         .expect("it is held for each");
     let next = bench.settle(vec![held_published(first)]).await;
     assert_eq!(next.held.len(), left.len(), "published for one of them");
-    let bury = |route: &str| Settlement::HeldBury {
-        position: row.position,
-        route: route.into(),
-        dead: burial(true),
-    };
+    let bury =
+        |route: &str| Settlement::held(row.position, route.into(), Outcome::Dead(burial(true)));
     bench
         .settle(left.iter().map(|held| bury(&held.route)).collect())
         .await;
@@ -202,15 +200,11 @@ pub async fn names_that_differ_by_a_space_or_the_case_are_filtered_apart<H: Stor
     };
     let rows = bench.pending(numbered(named)).await;
     let bury = |(row, name): (&OutboxRow, &str)| {
-        let dead = Burial {
+        let dead = NewDeadLetter {
             cause: name.to_owned().into(),
             ..burial(true)
         };
-        Settlement::Bury {
-            position: row.position,
-            route: name.into(),
-            dead,
-        }
+        Settlement::pending(row.position, name.into(), Outcome::Dead(dead))
     };
     bench
         .settle(rows.iter().zip(NAMES).map(bury).collect())
@@ -280,11 +274,11 @@ pub async fn a_time_of_any_year_with_four_digits_comes_back_whole<H: StoreHarnes
             .held
             .remove(0);
         assert_eq!(*held.row.envelope, entry.envelope, "held: {time}");
-        let dead = Settlement::HeldBury {
-            position: row.position,
-            route: Destination::DEFAULT.into(),
-            dead: burial(true),
-        };
+        let dead = Settlement::held(
+            row.position,
+            Destination::DEFAULT.into(),
+            Outcome::Dead(burial(true)),
+        );
         bench.settle(vec![dead]).await;
         let letter = bench
             .store

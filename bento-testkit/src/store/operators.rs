@@ -10,7 +10,7 @@ use bento_relay::dead_letter::{
 };
 use bento_relay::inspect::Inspect;
 use bento_relay::publish::Destination;
-use bento_relay::store::{Advance, Burial, RelayId, Settlement, StoreError};
+use bento_relay::store::{Advance, NewDeadLetter, Outcome, RelayId, Settlement, StoreError};
 
 use super::StoreHarness;
 use super::bench::{
@@ -37,15 +37,11 @@ pub async fn a_filtered_replay_keeps_the_order_of_a_stream<H: StoreHarness>(harn
         .await;
     harness.pass(Duration::from_millis(5)).await;
     let delivered: Vec<_> = vec!["first".into()];
-    let dead = Burial {
+    let dead = NewDeadLetter {
         delivered: delivered.clone(),
         ..burial(true)
     };
-    let first = Settlement::Bury {
-        position: rows[0].position,
-        route: default_route(),
-        dead,
-    };
+    let first = Settlement::pending(rows[0].position, default_route(), Outcome::Dead(dead));
     bench
         .settle(vec![first, buried(&rows[1], true), buried(&rows[3], true)])
         .await;
@@ -260,7 +256,7 @@ pub async fn a_discard_keeps_its_reason<H: StoreHarness>(harness: &H) {
     assert!(kept.iter().all(|kept| kept.discarded_at >= kept.failed_at));
     let filter = DeadLetterFilter::default()
         .tenant("acme")
-        .cause(Burial::PERMANENT);
+        .cause(NewDeadLetter::PERMANENT);
     assert_eq!(
         discarded(&bench, DeadLetterQuery::of(filter)).await,
         kept[..1]

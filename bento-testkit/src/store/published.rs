@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bento_relay::RelayStore;
 use bento_relay::inspect::Inspect;
-use bento_relay::store::{Advance, Held, OutboxRow, Prune, Settlement};
+use bento_relay::store::{Advance, OutboxRow, Outcome, Prune, Settlement};
 
 use super::StoreHarness;
 use super::bench::{
@@ -92,11 +92,12 @@ pub async fn what_is_held_or_dead_is_not_published<H: StoreHarness>(harness: &H)
 pub async fn an_event_that_several_got_is_kept_once<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
     let row = bench.pending([event("a", 1)]).await.remove(0);
-    let hold = |route: &str| Settlement::Hold {
-        position: row.position,
-        route: Arc::from(route),
-        ordered: true,
-        why: Held::Failed(failure(1, Duration::ZERO)),
+    let hold = |route: &str| {
+        Settlement::pending(
+            row.position,
+            Arc::from(route),
+            Outcome::Retry(failure(1, Duration::ZERO)),
+        )
     };
     let held = bench.settle(vec![hold("left"), hold("right")]).await.held;
     for held in &held {

@@ -8,7 +8,7 @@ use bento_relay::inspect::{Inspect, StatusCounts};
 use bento_relay::publish::{Destination, MemoryPublisher, PublishError, Publishers};
 use bento_relay::retry::RetryPolicy;
 use bento_relay::route::{Router, Rule};
-use bento_relay::store::{Advance, Held, OutboxRow, RelayId, Settlement, Unroutable};
+use bento_relay::store::{Advance, OutboxRow, Outcome, RelayId, Settlement, Unroutable};
 use bento_relay::tenant::{Pauses, Refusal, TenantAction, TenantRequest};
 use bento_relay::{Relay, RelayStore};
 
@@ -77,12 +77,7 @@ pub async fn only_what_the_filter_names_is_due_at_once<H: StoreHarness>(harness:
         .await;
     let to = |row: &OutboxRow, route: &str| {
         let (position, route) = (row.position, route.into());
-        Settlement::Hold {
-            position,
-            route,
-            ordered: true,
-            why: Held::Failed(failure(1, LONG)),
-        }
+        Settlement::pending(position, route, Outcome::Retry(failure(1, LONG)))
     };
     bench
         .settle(
@@ -188,12 +183,11 @@ pub async fn an_unroutable_row_keeps_the_time_since_when_it_is<H: StoreHarness>(
     };
     let (position, route) = (row.position, "unroutable".into());
     bench
-        .settle(vec![Settlement::Hold {
+        .settle(vec![Settlement::pending(
             position,
             route,
-            ordered: true,
-            why: Held::Unroutable(obstacle),
-        }])
+            Outcome::Unroutable(obstacle),
+        )])
         .await;
     harness.pass(harness.short()).await;
     assert_eq!(

@@ -10,7 +10,7 @@ use bento_relay::RelayStore;
 use bento_relay::dead_letter::{DeadLetterQuery, DeadLetters, Discarding};
 use bento_relay::inspect::Inspect;
 use bento_relay::publish::Destination;
-use bento_relay::store::{Advance, Held, RelayId, Settlement};
+use bento_relay::store::{Advance, Outcome, RelayId, Settlement};
 use chrono::{DateTime, Utc};
 
 use super::StoreHarness;
@@ -130,11 +130,11 @@ pub async fn repeating_a_call_changes_nothing_more<H: StoreHarness>(harness: &H)
             buried(&rows[3], true),
             held_published(&held[0]),
             held_failed(&held[1], 2, LONG),
-            Settlement::HeldBury {
-                position: held[2].row.position,
-                route: default_route(),
-                dead: burial(true),
-            },
+            Settlement::held(
+                held[2].row.position,
+                default_route(),
+                Outcome::Dead(burial(true)),
+            ),
         ],
         ..call(bench.lease)
     };
@@ -240,11 +240,7 @@ pub async fn an_envelope_comes_back_whole<H: StoreHarness>(harness: &H) {
             .remove(0);
         assert_eq!((*held.row.envelope).clone(), envelope, "also held");
         assert_eq!((held.row.position, held.attempts), (row.position, 1));
-        let dead = Settlement::HeldBury {
-            position: row.position,
-            route: default_route(),
-            dead: burial(true),
-        };
+        let dead = Settlement::held(row.position, default_route(), Outcome::Dead(burial(true)));
         bench.settle(vec![dead]).await;
         let letter = bench
             .store
@@ -393,22 +389,17 @@ pub async fn the_widest_event_goes_through_every_table<H: StoreHarness>(harness:
     assert_eq!(*row.envelope, widest.envelope);
     let (position, event_id) = (row.position, row.envelope.event_id);
     let hold = |route| {
-        let why = Held::Failed(failure(1, Duration::ZERO));
-        Settlement::Hold {
-            position,
-            route,
-            ordered: true,
-            why,
-        }
+        let why = Outcome::Retry(failure(1, Duration::ZERO));
+        Settlement::pending(position, route, why)
     };
     let held = bench.settle(vec![hold(Arc::clone(&route))]).await.held;
     assert_eq!((held.len(), &*held[0].route), (1, &*route));
     bench
-        .settle(vec![Settlement::HeldBury {
+        .settle(vec![Settlement::held(
             position,
-            route: Arc::clone(&route),
-            dead: burial(true),
-        }])
+            Arc::clone(&route),
+            Outcome::Dead(burial(true)),
+        )])
         .await;
     assert!(
         bench
@@ -419,11 +410,11 @@ pub async fn the_widest_event_goes_through_every_table<H: StoreHarness>(harness:
             .replayed
     );
     bench
-        .settle(vec![Settlement::HeldBury {
+        .settle(vec![Settlement::held(
             position,
-            route: Arc::clone(&route),
-            dead: burial(true),
-        }])
+            Arc::clone(&route),
+            Outcome::Dead(burial(true)),
+        )])
         .await;
     let discarding = Discarding::because("audit").expect("it says something");
     assert!(

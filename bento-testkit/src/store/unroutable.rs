@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bento_relay::dead_letter::DeadLetters;
 use bento_relay::inspect::Inspect;
-use bento_relay::store::{Burial, Held, HeldRow, OutboxRow, Settlement, Unroutable};
+use bento_relay::store::{HeldRow, NewDeadLetter, OutboxRow, Outcome, Settlement, Unroutable};
 
 use super::StoreHarness;
 use super::bench::{
@@ -21,30 +21,21 @@ fn obstacle(retry_after: Duration) -> Unroutable {
 }
 
 fn queue() -> Arc<str> {
-    Arc::from(Burial::UNROUTABLE)
+    Arc::from(NewDeadLetter::UNROUTABLE)
 }
 
 fn lost(row: &OutboxRow, route: &Arc<str>, retry_after: Duration) -> Settlement {
     let (position, route, why) = (
         row.position,
         Arc::clone(route),
-        Held::Unroutable(obstacle(retry_after)),
+        Outcome::Unroutable(obstacle(retry_after)),
     );
-    Settlement::Hold {
-        position,
-        route,
-        ordered: true,
-        why,
-    }
+    Settlement::pending(position, route, why)
 }
 
 fn still_lost(held: &HeldRow, retry_after: Duration) -> Settlement {
     let (position, route) = (held.row.position, Arc::clone(&held.route));
-    Settlement::HeldUnroutable {
-        position,
-        route,
-        obstacle: obstacle(retry_after),
-    }
+    Settlement::held(position, route, Outcome::Unroutable(obstacle(retry_after)))
 }
 
 /// A row that a relay knows no way for is due again after its wait, keeps its attempts, and says
@@ -61,12 +52,7 @@ pub async fn an_unroutable_row_says_for_how_long_it_is<H: StoreHarness>(harness:
         ])
         .await;
     let to = default_route();
-    let follows = Settlement::Hold {
-        position: rows[1].position,
-        route: queue(),
-        ordered: true,
-        why: Held::Behind,
-    };
+    let follows = Settlement::pending(rows[1].position, queue(), Outcome::Behind);
     let settled = vec![
         lost(&rows[0], &queue(), Duration::ZERO),
         follows,
@@ -148,16 +134,12 @@ pub async fn an_unroutable_row_that_is_given_up_begins_anew_when_it_is_replayed<
         .settle(vec![lost(&rows[0], &queue(), Duration::ZERO)])
         .await
         .held;
-    let dead = Burial {
+    let dead = NewDeadLetter {
         attempts: 0,
-        cause: Burial::UNROUTABLE.into(),
+        cause: NewDeadLetter::UNROUTABLE.into(),
         ..burial(true)
     };
-    let bury = Settlement::HeldBury {
-        position: held[0].row.position,
-        route: queue(),
-        dead,
-    };
+    let bury = Settlement::held(held[0].row.position, queue(), Outcome::Dead(dead));
     let parked = bench.settle(vec![bury]).await;
     assert_eq!(
         (parked.held.len(), parked.streams.expect("asked for").len()),
@@ -185,16 +167,11 @@ pub async fn a_held_row_that_moves_to_where_it_is_stays_there<H: StoreHarness>(h
         .await
         .held;
     let position = held[0].row.position;
-    let stays = Settlement::HeldMoved {
-        position,
-        route: queue(),
-        to: queue(),
-        ordered: true,
-    };
+    let stays = Settlement::held(position, queue(), Outcome::Moved { to: queue() });
     let held = bench.settle(vec![stays]).await.held;
     assert_eq!(
         (held_numbers(&held), &*held[0].route),
-        (vec![1], Burial::UNROUTABLE)
+        (vec![1], NewDeadLetter::UNROUTABLE)
     );
 }
 
@@ -205,12 +182,7 @@ pub async fn a_held_row_moves_to_several_routes_at_once<H: StoreHarness>(harness
         .pending([event("a", 1), event("a", 2), event("a", 3)])
         .await;
     let (left, right): (Arc<str>, Arc<str>) = ("left".into(), "right".into());
-    let later = Settlement::Hold {
-        position: rows[2].position,
-        route: left.clone(),
-        ordered: true,
-        why: Held::Behind,
-    };
+    let later = Settlement::pending(rows[2].position, left.clone(), Outcome::Behind);
     let settled = vec![
         lost(&rows[0], &queue(), Duration::ZERO),
         lost(&rows[1], &queue(), Duration::ZERO),
@@ -221,11 +193,12 @@ pub async fn a_held_row_moves_to_several_routes_at_once<H: StoreHarness>(harness
         .iter()
         .filter(|held| *held.route == *queue())
         .flat_map(|held| {
-            [&left, &right].map(|to| Settlement::HeldMoved {
-                position: held.row.position,
-                route: queue(),
-                to: Arc::clone(to),
-                ordered: true,
+            [&left, &right].map(|to| {
+                Settlement::held(
+                    held.row.position,
+                    queue(),
+                    Outcome::Moved { to: Arc::clone(to) },
+                )
             })
         });
     let held = bench.settle(moves.collect()).await.held;

@@ -257,9 +257,8 @@ impl Reading<'_> {
         let Some(entry) = self.table.remove("publisher") else {
             let is_used = router.is_none_or(|router| router::relies_on_default(router, sections));
             if let Some((name, entry)) = sections.iter().next().filter(|_| is_used) {
-                let reason = format!(
-                    "say which of `publishers` events go to, `publisher = {name:?}` for instance"
-                );
+                let reason =
+                    format!("choose the publisher of the events, as in `publisher = {name:?}`");
                 self.faults
                     .push(Fault::invalid("publisher", entry.origin.clone(), reason));
             }
@@ -275,11 +274,11 @@ impl Reading<'_> {
                 .chain(sections.keys().map(String::as_str))
                 .collect();
             let reason = format!(
-                "there is no section `[publishers.{name}]`; it can be {}",
+                "section `[publishers.{name}]` is missing; the publishers are {}",
                 listed(&owned(&there))
             );
             let meant = nearest(&name, &there)
-                .map_or_else(String::new, |near| format!(", did you mean `{near}`?"));
+                .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
             self.faults
                 .push(Fault::invalid("publisher", origin, reason + &meant));
         }

@@ -141,20 +141,16 @@ impl fmt::Display for Fault {
             FaultKind::UnknownKey {
                 meant: Some(meant), ..
             } => {
-                write!(f, "unknown key `{path}`, did you mean `{meant}`?")
+                write!(f, "unknown key `{path}`; did you mean `{meant}`?")
             }
             FaultKind::UnknownKey { known, .. } if known.is_empty() => {
                 write!(f, "unknown key `{path}`")
             }
             FaultKind::UnknownKey { known, .. } => {
-                write!(
-                    f,
-                    "unknown key `{path}`; the keys there are {}",
-                    listed(known)
-                )
+                write!(f, "unknown key `{path}`; the keys are {}", listed(known))
             }
             FaultKind::UnknownValue { meant, known } => {
-                write!(f, "`{path}` is none of {}", listed(known))?;
+                write!(f, "`{path}` must be one of {}", listed(known))?;
                 meant
                     .as_ref()
                     .map_or(Ok(()), |meant| write!(f, "; did you mean `{meant}`?"))

@@ -208,7 +208,7 @@ fn kind(name: &str, entry: &mut Entry, faults: &mut Vec<Fault>) -> Option<&'stat
         let found = known.iter().copied().find(|known| *known == name);
         if found.is_none() {
             let reason = format!(
-                "its name is no kind of publisher, so it needs a `kind`: {}",
+                "its name is not a kind of publisher; set `kind` to one of {}",
                 listed(&owned(&known))
             );
             faults.push(Fault::invalid(&section, entry.origin.clone(), reason));

@@ -119,7 +119,9 @@ impl<'f> Part<'f> {
                 };
                 table.insert(key.to_owned(), entry);
             }),
-            (Some(other), _) => Err(format!("`{key}` is said too, by {other}; keep one of them")),
+            (Some(other), _) => Err(format!(
+                "`{key}` is set as well, by {other}; remove one of them"
+            )),
         };
         if let Err(reason) = taken {
             self.add_from(path, named.origin, FaultKind::Invalid { reason });

@@ -64,8 +64,7 @@ fn take_file(entry: &mut Entry, faults: &mut Vec<Fault>) -> Option<Option<(PathB
     let named = table.remove("file")?;
     let origin = named.origin.clone();
     if let Some((key, other)) = table.iter().next() {
-        let reason =
-            format!("the rules are in the file that {origin} names; they cannot stand here too");
+        let reason = format!("the rules are in the file that {origin} names; remove them here");
         faults.push(Fault::invalid(
             format!("router.{key}"),
             other.origin.clone(),

@@ -226,10 +226,7 @@ pub(super) fn set(
         });
         let what = entry.node.what();
         let Node::Table(inner) = &mut entry.node else {
-            let reason = format!(
-                "{} says that this is {what}, so there is nothing inside it",
-                entry.origin
-            );
+            let reason = format!("{} sets this to {what}, which has no keys", entry.origin);
             return Err(Fault {
                 path: written(&path),
                 origin,

@@ -2,7 +2,7 @@
 
 use bento_relay::publish::{Destination, MemoryPublisher, Publishers};
 use bento_relay::route::{Router, RouterConfig, Rule};
-use bento_relay::store::Burial;
+use bento_relay::store::NewDeadLetter;
 use bento_relay::{Relay, StartError};
 
 use crate::scene::play;
@@ -46,7 +46,7 @@ async fn an_event_that_names_an_unknown_destination_is_unroutable_and_its_neighb
         };
         assert_eq!(
             (&*letter.cause, &*letter.route),
-            (Burial::UNROUTABLE, "nowhere")
+            (NewDeadLetter::UNROUTABLE, "nowhere")
         );
         assert!(letter.error.contains("`nowhere`"), "{}", letter.error);
     })

@@ -4,7 +4,7 @@ use bento_relay::Relay;
 use bento_relay::dead_letter::{DeadLetters as _, Discarding};
 use bento_relay::publish::Destination;
 use bento_relay::route::Router;
-use bento_relay::store::Burial;
+use bento_relay::store::NewDeadLetter;
 use bento_testkit::publisher::{Mode, PublisherHarness as _};
 
 use self::harness::Harness;
@@ -50,7 +50,7 @@ async fn sort_out(scene: &Scene<'_>, nats: &Harness) {
     ]) {
         assert_eq!(
             (&*letter.cause, letter.parks, letter.attempts),
-            (Burial::PERMANENT, true, 1),
+            (NewDeadLetter::PERMANENT, true, 1),
             "{}",
             letter.error
         );

@@ -3,7 +3,7 @@
 
 use bento_relay::Relay;
 use bento_relay::dead_letter::{DeadLetterFilter, DeadLetterQuery, DeadLetters, Discarding};
-use bento_relay::store::Burial;
+use bento_relay::store::NewDeadLetter;
 use sea_orm::{ConnectionTrait, Statement};
 
 use crate::support::log::Log;
@@ -90,7 +90,7 @@ async fn rows_that_cannot_be_read_cost_their_aggregates_alone(database: &TestDat
     assert!(
         letters
             .iter()
-            .all(|letter| letter.cause == Burial::UNREADABLE),
+            .all(|letter| letter.cause == NewDeadLetter::UNREADABLE),
         "{letters:?}"
     );
     let discarding = Discarding::because("written by hand").unwrap();

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use bento_core::metadata::Routing;
 use bento_relay::publish::{Destination, MemoryPublisher, Publishers};
 use bento_relay::route::{RouterConfig, Rule};
-use bento_relay::store::Burial;
+use bento_relay::store::NewDeadLetter;
 use chrono::{DateTime, Utc};
 
 use super::*;
@@ -125,7 +125,7 @@ async fn assert_expired(journey: &Journey) {
     };
     assert_eq!(
         (&*expired.cause, &*expired.envelope.aggregate_id),
-        (Burial::EXPIRED, "2")
+        (NewDeadLetter::EXPIRED, "2")
     );
     assert!(
         !expired.parks && expired.error.starts_with("not delivered before "),

@@ -28,7 +28,7 @@ fn a_wave_whose_publisher_panicked_is_sent_again_in_parts_until_one_event_is_lef
     let settled = machine.take_settlements();
     let failed = settled
         .iter()
-        .filter(|settled| !matches!(settled, Settlement::Published { .. }));
+        .filter(|settled| !settled.is_pending_published());
     assert_eq!(failed.map(position).collect::<Vec<_>>(), [5]);
     assert_eq!(settled.len(), 7);
 }
@@ -99,7 +99,7 @@ fn what_failed_together_is_no_attempt_and_each_is_sent_alone_until_one_is_to_bla
     let both = machine.next_wave().unwrap();
     machine.fail(both, &away(), &mut ignore);
     let settled = machine.take_settlements();
-    let is_untried = |settled: &Settlement| matches!(settled, Settlement::Hold { why: Held::Failed(failure), .. } if failure.attempts == 0);
+    let is_untried = |settled: &Settlement| matches!(settled, Settlement { place: Place::Pending, outcome: store::Outcome::Retry(failure), .. } if failure.attempts == 0);
     assert!(settled.iter().all(is_untried), "{settled:?}");
     take(
         &mut machine,
@@ -119,11 +119,27 @@ fn what_failed_together_is_no_attempt_and_each_is_sent_alone_until_one_is_to_bla
     assert_eq!(wave(&mut machine, [Ok(())]), ["2"]);
     let settled = machine.take_settlements();
     assert!(
-        matches!(&settled[1], Settlement::HeldBury { position: 1, .. }),
+        matches!(
+            &settled[1],
+            Settlement {
+                position: 1,
+                place: Place::Held,
+                outcome: store::Outcome::Dead(_),
+                ..
+            }
+        ),
         "{settled:?}"
     );
     assert!(
-        matches!(&settled[2], Settlement::HeldPublished { position: 2, .. }),
+        matches!(
+            &settled[2],
+            Settlement {
+                position: 2,
+                place: Place::Held,
+                outcome: store::Outcome::Published,
+                ..
+            }
+        ),
         "{settled:?}"
     );
 }
@@ -134,9 +150,10 @@ fn an_answer_that_is_missing_is_no_attempt_and_its_event_is_sent_alone() {
     take(&mut machine, pending(&[1, 2, 3]));
     assert_eq!(wave(&mut machine, [Ok(()), transient()]), ["1", "2", "3"]);
     let settled = machine.take_settlements();
-    let Settlement::Hold {
+    let Settlement {
+        place: Place::Pending,
         position: 3,
-        why: Held::Failed(failure),
+        outcome: store::Outcome::Retry(failure),
         ..
     } = &settled[2]
     else {
@@ -174,7 +191,14 @@ fn an_event_whose_destination_cannot_be_asked_waits_longer_each_time_and_is_neve
         );
         wave(&mut machine, [unavailable()]);
         let settled = machine.take_settlements();
-        let [Settlement::HeldFailed { failure, .. }] = &settled[..] else {
+        let [
+            Settlement {
+                place: Place::Held,
+                outcome: store::Outcome::Retry(failure),
+                ..
+            },
+        ] = &settled[..]
+        else {
             panic!("{settled:?}")
         };
         assert_eq!((failure.attempts, &*failure.error), (0, "not connected"));

@@ -48,12 +48,8 @@ fn words(machine: &mut Machine<Plan>) -> Vec<String> {
 }
 
 fn failure(settlement: &Settlement) -> &Failure {
-    match settlement {
-        Settlement::Hold {
-            why: Held::Failed(failure),
-            ..
-        }
-        | Settlement::HeldFailed { failure, .. } => failure,
+    match &settlement.outcome {
+        store::Outcome::Retry(failure) => failure,
         other => panic!("{other:?}"),
     }
 }

@@ -147,10 +147,11 @@ fn run(case: &Case) -> Run {
 }
 
 fn is_failure(settlement: &Settlement) -> bool {
-    matches!(
-        settlement,
-        Settlement::HeldFailed { .. } | Settlement::HeldBury { .. }
-    )
+    let is_failure = matches!(
+        settlement.outcome,
+        store::Outcome::Retry(_) | store::Outcome::Dead(_)
+    );
+    settlement.place == Place::Held && is_failure
 }
 
 proptest! {
@@ -188,7 +189,7 @@ proptest! {
         let Run { streams, sent, settled } = run(&case);
         for failed in sent.iter().filter(|sent| sent.stream > 0 && sent.answer != Answer::Confirmed) {
             let overtakes = settled.iter().find(|settled| {
-                let is_published = matches!(settled, Settlement::Published { .. } | Settlement::HeldPublished { .. });
+                let is_published = settled.outcome == store::Outcome::Published;
                 is_published && streams[&position(settled)] == failed.stream && position(settled) > failed.position
             });
             prop_assert!(overtakes.is_none(), "{:?} overtakes {}", overtakes, failed.position);
@@ -210,7 +211,7 @@ proptest! {
         let without_order = streams.values().filter(|&&stream| stream == 0).count();
         prop_assert_eq!(sent.iter().filter(|sent| sent.stream == 0).count(), without_order);
         for settled in &settled {
-            if let Settlement::Bury { dead, .. } | Settlement::HeldBury { dead, .. } = settled {
+            if let store::Outcome::Dead(dead) = &settled.outcome {
                 prop_assert_eq!(dead.parks, streams[&position(settled)] > 0);
             }
         }

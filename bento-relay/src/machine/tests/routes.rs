@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::route::HeadOfLine;
-use crate::store::Failure;
+use crate::store::{Failure, Unroutable};
 
 /// A router that sends every event on the same routes.
 #[derive(Clone, Debug, Default)]
@@ -118,54 +118,43 @@ pub(super) fn words(machine: &mut Machine<Plan>) -> Vec<String> {
 }
 
 pub(super) fn in_words(settlement: &Settlement) -> String {
-    let position = position(settlement);
-    match settlement {
-        Settlement::Published { .. } => format!("{position} published"),
-        Settlement::Hold {
-            route,
-            ordered,
-            why,
-            ..
-        } => {
-            let why = match why {
-                Held::Failed(failure) => format!("failed {}", failure.attempts),
-                Held::Behind => "behind".to_owned(),
-                Held::Delayed(wait) => format!("delayed {}", wait.as_secs()),
-                Held::Unroutable(obstacle) => {
-                    format!("unroutable for {}", obstacle.retry_after.as_secs())
-                }
-            };
-            let place = if *ordered { "" } else { " without a place" };
-            format!("{position} held for {route}: {why}{place}")
-        }
-        Settlement::Bury { route, dead, .. } => {
-            format!(
-                "{position} dead for {route}: {}{}",
-                dead.cause,
-                if dead.parks { ", parks" } else { "" }
-            )
-        }
-        Settlement::HeldPublished { route, .. } => format!("{position} of {route} published"),
-        Settlement::HeldFailed { route, failure, .. } => {
-            format!("{position} of {route} waits: {}", failure.attempts)
-        }
-        Settlement::HeldUnroutable {
-            route, obstacle, ..
-        } => {
-            format!(
-                "{position} of {route} unroutable for {}",
-                obstacle.retry_after.as_secs()
-            )
-        }
-        Settlement::HeldMoved { route, to, .. } => format!("{position} of {route} moved to {to}"),
-        Settlement::HeldBury { route, dead, .. } => {
-            format!(
-                "{position} of {route} dead: {}{}",
-                dead.cause,
-                if dead.parks { ", parks" } else { "" }
-            )
-        }
+    let Settlement {
+        position,
+        place,
+        route,
+        ordered,
+        outcome,
+    } = settlement;
+    let unroutable =
+        |unroutable: &Unroutable| format!("unroutable for {}", unroutable.retry_after.as_secs());
+    let dead = |dead: &NewDeadLetter| {
+        let parks = if dead.parks { ", parks" } else { "" };
+        format!("{}{parks}", dead.cause)
+    };
+    if *place == Place::Held {
+        let words = match outcome {
+            store::Outcome::Published => "published".to_owned(),
+            store::Outcome::Retry(failure) => format!("waits: {}", failure.attempts),
+            store::Outcome::Unroutable(obstacle) => unroutable(obstacle),
+            store::Outcome::Moved { to } => format!("moved to {to}"),
+            store::Outcome::Dead(letter) => format!("dead: {}", dead(letter)),
+            other => panic!("a held row has no outcome {other:?}"),
+        };
+        return format!("{position} of {route} {words}");
     }
+    let why = match outcome {
+        store::Outcome::Published => return format!("{position} published"),
+        store::Outcome::Dead(letter) => {
+            return format!("{position} dead for {route}: {}", dead(letter));
+        }
+        store::Outcome::Retry(failure) => format!("failed {}", failure.attempts),
+        store::Outcome::Behind => "behind".to_owned(),
+        store::Outcome::Delayed(wait) => format!("delayed {}", wait.as_secs()),
+        store::Outcome::Unroutable(obstacle) => unroutable(obstacle),
+        other @ store::Outcome::Moved { .. } => panic!("a pending row has no outcome {other:?}"),
+    };
+    let place = if *ordered { "" } else { " without a place" };
+    format!("{position} held for {route}: {why}{place}")
 }
 
 #[test]
@@ -267,9 +256,10 @@ fn all_or_nothing_is_confirmed_when_all_are_and_tried_again_where_it_failed() {
     answer_of(&mut machine, "a", || Ok(()));
     answer_of(&mut machine, "b", transient);
     let settled = machine.take_settlements();
-    let Settlement::Hold {
+    let Settlement {
+        place: Place::Pending,
         route,
-        why: Held::Failed(failure),
+        outcome: store::Outcome::Retry(failure),
         ..
     } = &settled[0]
     else {
@@ -302,7 +292,12 @@ fn all_or_nothing_that_is_given_up_names_who_got_it() {
     answer_of(&mut machine, "b", permanent);
     answer_of(&mut machine, "c", || Ok(()));
     let settled = machine.take_settlements();
-    let Settlement::Bury { dead, .. } = &settled[0] else {
+    let Settlement {
+        place: Place::Pending,
+        outcome: store::Outcome::Dead(dead),
+        ..
+    } = &settled[0]
+    else {
         panic!("{settled:?}")
     };
     assert_eq!(dead.delivered, [Arc::from("a"), Arc::from("c")]);
@@ -327,12 +322,7 @@ fn all_or_nothing_that_is_unfinished_remembers_who_confirmed_without_an_attempt(
         answer_of(&mut machine, "a", || Ok(()));
         machine.close(&mut ignore);
         let settled = machine.take_settlements();
-        let (Settlement::Hold {
-            why: Held::Failed(failure),
-            ..
-        }
-        | Settlement::HeldFailed { failure, .. }) = &settled[0]
-        else {
+        let store::Outcome::Retry(failure) = &settled[0].outcome else {
             panic!("{settled:?}")
         };
         let Failure {
@@ -497,9 +487,10 @@ fn a_held_row_that_comes_before_its_time_waits_on_and_nothing_overtakes_it() {
     assert!(machine.next_wave().is_none());
     let settled = machine.take_settlements();
     let [
-        Settlement::HeldFailed {
+        Settlement {
+            place: Place::Held,
             position: 1,
-            failure,
+            outcome: store::Outcome::Retry(failure),
             ..
         },
     ] = &settled[..]

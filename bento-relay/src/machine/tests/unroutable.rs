@@ -4,7 +4,7 @@
 use super::routes::{Plan, all, along, held_for, key_for, plan, to, words};
 use super::*;
 
-const QUEUE: &str = Burial::UNROUTABLE;
+const QUEUE: &str = NewDeadLetter::UNROUTABLE;
 
 fn clueless() -> Machine<Plan> {
     along(Plan {
@@ -49,7 +49,7 @@ fn an_event_that_no_rule_takes_is_held_and_its_aggregate_behind_it() {
 
 #[test]
 fn an_event_that_names_the_queue_itself_stays_in_it() {
-    for name in [Burial::UNROUTABLE, Burial::UNREADABLE] {
+    for name in [NewDeadLetter::UNROUTABLE, NewDeadLetter::UNREADABLE] {
         let (mut machine, advanced) = by_name(&["a", name], &[1]);
         let envelope = Arc::clone(&advanced.pending[0].envelope);
         take(&mut machine, advanced);

@@ -6,14 +6,13 @@ use std::sync::{Mutex, PoisonError};
 use crate::telemetry::TENANT_EVENTS;
 use metrics::SharedString;
 
-/// How many tenants have a label of their own in one process; the first ones that come.
+/// The number of tenants with a label of their own in one process; the first ones that come.
 const NAMED: usize = 50;
 
 /// The label of all others.
 const OTHER: &str = "other";
 
-/// What became of events of tenants, until it is counted. Events without a tenant are in the other
-/// counters.
+/// Uncounted outcomes of the events of tenants. Events without a tenant are in the other counters.
 #[derive(Debug, Default)]
 pub(super) struct Tenants(HashMap<String, HashMap<&'static str, u64>>);
 

@@ -1,5 +1,5 @@
-//! The calls of the store that keep a relay going, and what their answers change: the heartbeat,
-//! the poll for events, the removal of published rows.
+//! The regular calls of the store and their answers: the heartbeat, the poll for events, the
+//! removal of published rows.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -64,7 +64,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         };
         let shared = Arc::clone(&self.shared);
         self.tasks.spawn(async move {
-            // It goes on batch by batch, for as long as it takes but not for ever.
+            // The removal goes on batch by batch, at most until the next one is due.
             let call = async { in_time(prune.every, shared.store.prune(prune)).await };
             Report::Prune {
                 result: caught(call).await,
@@ -163,31 +163,30 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         wait
     }
 
-    /// Looks at every shard as soon as possible.
+    /// Polls every shard as soon as possible.
     pub(super) fn poll_soon(&mut self) {
         match &mut self.next_poll {
             Some(next) => *next = Instant::now(),
-            // One is on its way, and may have been there already.
+            // A poll is running, and may have passed the shard already.
             None => self.polls_again = true,
         }
     }
 
-    /// Does not wait a whole interval with shards that another relay is to get.
+    /// Brings the next heartbeat forward, for shards that another relay is to get.
     pub(super) fn beat_soon(&mut self, now: Instant) {
         let soon = now + self.shared.settings.poll_busy;
         self.next_beat = self.next_beat.map(|at| at.min(soon));
     }
 
-    /// Where there are events, more may follow that nobody tells of: the next poll need not wait
-    /// for the end of a silence.
+    /// Records work on events. More may follow without a wake, so the next poll comes sooner.
     pub(super) fn worked(&mut self, now: Instant) {
         self.pace.worked(now);
         let next = self.next_poll(now);
         self.next_poll = self.next_poll.map(|at| at.min(next));
     }
 
-    /// No later than a destination that is away may be tried again: what is held for it waits for
-    /// nothing else.
+    /// The time of the next poll, at the latest the next trial of an unavailable destination,
+    /// because events held for it wait for that trial alone.
     pub(super) fn next_poll(&mut self, now: Instant) -> Instant {
         if self.workers > 0 {
             self.pace.worked(now);
@@ -200,8 +199,8 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
     }
 }
 
-/// A call of a store that may panic: that counts as an outage, so that the supervisor always gets
-/// its report.
+/// Catches a panic of the store and reports it as an outage, so that the supervisor always gets a
+/// report.
 async fn caught<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     AssertUnwindSafe(call)
         .catch_unwind()

@@ -1,4 +1,4 @@
-//! The end of a relay: what is in flight is finished and settled, and the leases are given back.
+//! The end of a relay: events in flight are finished and settled, and the leases are released.
 
 use crate::telemetry::{self, TARGET_RELAY};
 use bento_core::report::with_causes;
@@ -11,7 +11,7 @@ use crate::relay::worker::in_time;
 use crate::store::RelayStore;
 
 impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
-    /// Lets the workers finish and settle, then releases what is held.
+    /// Lets the workers finish and settle, then releases the shards.
     pub(super) async fn drain(&mut self) {
         self.shards.stop_all();
         let limit = self.shared.settings.drain_timeout;
@@ -56,7 +56,8 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         }
     }
 
-    /// Takes a report while it stops: nothing new is begun, and what it still works on it keeps.
+    /// Takes a report while the relay stops: no new work begins, and shards with unfinished work
+    /// are kept.
     fn take_last(&mut self, report: Result<Report, JoinError>) {
         match report {
             Ok(Report::Worker { .. } | Report::Late { .. }) => self.take(report),
@@ -78,8 +79,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         }
     }
 
-    /// Starts a worker on each shard that has nothing left to do but to record the answers to late
-    /// waves.
+    /// Starts a worker on each shard whose only remaining work is to record answers to late waves.
     fn record_what_came_back(&mut self) {
         while let Some(shard) = self.shards.next_heard() {
             self.work(shard);

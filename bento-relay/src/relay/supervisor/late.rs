@@ -1,5 +1,4 @@
-//! Waves whose worker has ended: what they come back with is left to the next worker of their
-//! shard.
+//! Waves whose worker has ended: their answers are left to the next worker of the shard.
 
 use std::panic::AssertUnwindSafe;
 
@@ -11,7 +10,7 @@ use crate::relay::late::LateWaves;
 use crate::store::{Lease, RelayStore};
 
 impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
-    /// Waits for the next late wave of a shard to come back.
+    /// Waits for the next late wave of a shard to return.
     pub(super) fn listen(&mut self, lease: Lease, late: LateWaves) {
         let out = late.len();
         self.tasks.spawn(async move {
@@ -36,8 +35,8 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         self.take_up_returned();
     }
 
-    /// What is held for a destination that answers again does not wait for the next poll, also
-    /// where a worker has just looked for less.
+    /// Polls soon for the events held for a destination that answers again, also on shards whose
+    /// running worker has not asked for those events.
     pub(super) fn take_up_returned(&mut self) {
         if self.shared.breakers.take_returned() {
             self.shards.look_again();

@@ -1,4 +1,6 @@
-//! How soon the store is asked again for events that nobody told of.
+//! The intervals of polls for events that did not wake the relay.
+//!
+//! Decision: docs/decisions/probes-follow-the-silence.md
 
 use std::time::Duration;
 
@@ -7,8 +9,8 @@ use tokio::time::Instant;
 /// The next poll waits for this part of the silence.
 const PART: u32 = 8;
 
-/// Probes follow events: every `busy` while they come, ever more seldom when they have ceased,
-/// every `idle` at last. What comes after a silence waits for at most an eighth of it.
+/// Polls follow events: every `busy` while events come, then less and less often, at last every
+/// `idle`. An event after a silence waits for at most an eighth of the silence.
 #[derive(Debug)]
 pub(super) struct Pace {
     busy: Duration,
@@ -17,7 +19,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Begins as if there had been an event just now.
+    /// Begins as if an event had come at `now`.
     pub(super) fn new(busy: Duration, idle: Duration, now: Instant) -> Self {
         Self {
             busy,
@@ -26,12 +28,12 @@ impl Pace {
         }
     }
 
-    /// Notes that there are events, or were until now.
+    /// Records that there are events, or were until now.
     pub(super) fn worked(&mut self, now: Instant) {
         self.last_work = now;
     }
 
-    /// How long to wait from now to the next poll.
+    /// The time from now to the next poll.
     pub(super) fn interval(&self, now: Instant) -> Duration {
         let silence = now.saturating_duration_since(self.last_work);
         (silence / PART).clamp(self.busy, self.idle)
@@ -46,7 +48,7 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    /// When polls are made in a silence of so long, after an event.
+    /// The times of the polls in a silence of this length, after an event.
     fn polls(silence: Duration) -> Vec<Duration> {
         let start = Instant::now();
         let pace = Pace::new(millis(20), millis(1000), start);

@@ -1,4 +1,4 @@
-//! The shards that a relay holds, and what each is doing.
+//! The shards that a relay holds, and their activities.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -23,23 +23,24 @@ mod owned;
 
 pub(super) use self::owned::Activity;
 
-/// How long a shard may rest at most after its worker failed.
+/// The longest rest of a shard after its worker failed.
 const LONGEST_REST: Duration = Duration::from_secs(60);
 
 /// The shards that a relay holds.
 #[derive(Debug, Default)]
 pub(super) struct Shards {
     owned: BTreeMap<ShardId, Owned>,
-    /// Shards with events, in the order in which they came. May name some that are gone or busy.
+    /// Shards with events, in the order in which they came. May contain shards that are lost or
+    /// busy.
     queue: VecDeque<ShardId>,
-    /// How many shards a lane has; `None` while there is only one lane, or the sharding is not
+    /// The number of shards of a lane; `None` while there is only one lane, or the sharding is not
     /// known yet.
     per_lane: Option<ShardId>,
-    /// The number of workers that were to find out if a destination is back.
+    /// The number of workers so far that were trials of a destination.
     trials: u64,
 }
 
-/// What a worker gets with its shard.
+/// The data that a worker gets with its shard.
 #[derive(Debug)]
 pub(super) struct Task {
     pub(super) lease: Lease,
@@ -54,12 +55,12 @@ impl Shards {
         self.owned.len()
     }
 
-    /// Takes note of how the outbox is divided.
+    /// Records the sharding of the outbox.
     pub(super) fn divide(&mut self, sharding: &Sharding) {
         self.per_lane = (sharding.lanes.get() > 1).then(|| sharding.shards.get().into());
     }
 
-    /// Notes that a shard has events; one that is not held is somebody else's.
+    /// Records that a shard has events. A shard that is not held is ignored.
     pub(super) fn has_events(&mut self, shard: ShardId) {
         let Some(owned) = self.owned.get_mut(&shard) else {
             return;
@@ -75,7 +76,7 @@ impl Shards {
         }
     }
 
-    /// Lets every shard that a worker is at be taken up once more.
+    /// Makes every shard with a worker be taken up once more.
     pub(super) fn look_again(&mut self) {
         self.owned
             .values_mut()
@@ -93,14 +94,14 @@ impl Shards {
         self.have_events(due);
     }
 
-    /// Notes that shards have events. Those come first whose last trial of a destination is longest
-    /// ago, so that trials go round.
+    /// Records that shards have events. Shards whose last trial of a destination is longest ago
+    /// come first, so that all shards take turns in trials.
     pub(super) fn have_events(&mut self, mut shards: Vec<ShardId>) {
         shards.sort_by_key(|shard| self.owned.get(shard).map(|owned| owned.tried));
         shards.into_iter().for_each(|shard| self.has_events(shard));
     }
 
-    /// Notes that the worker of a shard was to find out if a destination is back.
+    /// Records that the worker of a shard was a trial of a destination.
     pub(super) fn tried(&mut self, shard: ShardId) {
         self.trials += 1;
         if let Some(owned) = self.owned.get_mut(&shard) {
@@ -116,8 +117,8 @@ impl Shards {
             .min()
     }
 
-    /// Hands a shard to a worker, which `stop` tells to stop: at once, if it is only to record what
-    /// came back.
+    /// Hands a shard to a worker, which `stop` tells to stop. A worker that only has to record late
+    /// answers is told at once.
     pub(super) fn start(&mut self, shard: ShardId, stop: watch::Sender<bool>) -> Option<Task> {
         let owned = self.owned.get_mut(&shard)?;
         owned.activity = Activity::Running(stop);
@@ -162,8 +163,9 @@ impl Shards {
         }
     }
 
-    /// Takes a shard back from a worker that failed: whatever comes, it rests, the longer the more
-    /// often it failed in a row, at first no longer than `first`. Returns how long.
+    /// Takes a shard back from a worker that failed. The shard rests whatever comes; the rest grows
+    /// with the number of failures in a row, and the first lasts at most `first`. Returns the
+    /// duration of the rest.
     pub(super) fn failed(
         &mut self,
         lease: Lease,
@@ -193,7 +195,7 @@ impl Shards {
         Some(rest)
     }
 
-    /// The shards whose last worker failed, and why.
+    /// The shards whose last worker failed, with its error.
     pub(super) fn failing(&self) -> BTreeMap<ShardId, String> {
         let failing = |(shard, owned): (&ShardId, &Owned)| {
             Some((*shard, owned.failure.as_ref()?.error.clone()))
@@ -201,8 +203,8 @@ impl Shards {
         self.owned.iter().filter_map(failing).collect()
     }
 
-    /// Takes over what a worker leaves of late waves: those that came back, and how many are out.
-    /// False if the shard is lost.
+    /// Takes over the late waves of a worker: those that returned, and the number of those that are
+    /// out. Returns false if the shard is lost.
     pub(super) fn postponed(&mut self, lease: Lease, mut heard: Vec<Sent>, out: usize) -> bool {
         let Some(owned) = self
             .owned
@@ -216,7 +218,7 @@ impl Shards {
         true
     }
 
-    /// A shard for which late waves came back, and that no worker is at.
+    /// A shard without a worker that has late answers to record.
     pub(super) fn next_heard(&self) -> Option<ShardId> {
         let is_next = |owned: &&Owned| !owned.is_running() && !owned.heard.is_empty();
         self.owned
@@ -225,7 +227,7 @@ impl Shards {
             .map(|owned| owned.lease.shard)
     }
 
-    /// Takes a late wave that came back, for the next worker of its shard; one of a lost lease is
+    /// Keeps a late wave that returned for the next worker of its shard. A wave of a lost lease is
     /// dropped.
     pub(super) fn heard(&mut self, lease: Lease, sent: Sent) {
         if let Some(owned) = self
@@ -239,7 +241,7 @@ impl Shards {
         }
     }
 
-    /// Notes that so many late waves will not come back.
+    /// Records that this number of late waves will not return.
     pub(super) fn not_heard(&mut self, lease: Lease, count: usize) {
         if let Some(owned) = self
             .owned
@@ -250,7 +252,7 @@ impl Shards {
         }
     }
 
-    /// The shards that a poll should ask for.
+    /// The shards to poll.
     pub(super) fn idle(&self) -> Vec<ShardId> {
         self.owned
             .values()

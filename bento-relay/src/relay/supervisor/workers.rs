@@ -1,4 +1,4 @@
-//! Workers: started on a shard, and what they leave when they end.
+//! The start and the end of workers.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
             End::Failed(error) => self.worker_failed(lease, machine, &error),
         }
         self.shared.vitals.failing(self.shards.failing());
-        // A destination may have gone away since the next poll was decided.
+        // The circuit of a destination may have opened since the next poll was set.
         let trial = self.shared.breakers.next_trial(now);
         self.next_poll = self
             .next_poll
@@ -82,7 +82,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         }
     }
 
-    /// The shard rests, and the worker's place is free for the others.
+    /// Lets the shard rest, which frees the worker's place for other shards.
     pub(super) fn worker_failed(
         &mut self,
         lease: Lease,

@@ -1,4 +1,4 @@
-//! What is refused when a router is built, and how it is said.
+//! The faults that building a router reports, with their texts.
 
 use expect_test::{Expect, expect};
 
@@ -10,7 +10,7 @@ fn refused(json: &str, expected: Expect) {
     expected.assert_eq(&result.map_or_else(|errors| errors.to_string(), |_| "in order".to_owned()));
 }
 
-/// Of one rule to `a`, with these keys more.
+/// Checks a rule to `a` with these additional keys.
 #[track_caller]
 fn refused_rule(keys: &str, expected: Expect) {
     refused(

@@ -1,4 +1,4 @@
-//! What holds for all rules, events and payloads.
+//! Laws for all rules, events and payloads.
 
 use proptest::prelude::*;
 use proptest::strategy::Strategy;
@@ -91,9 +91,9 @@ fn condition() -> impl Strategy<Value = Condition> {
     })
 }
 
-/// Whether a condition holds, also one that a router refuses because it never does.
+/// True if a condition holds, also one that a router refuses because it never holds.
 fn truth(condition: &Condition, payload: &Value) -> bool {
-    // Beside what may be true, nothing is refused.
+    // Beside a condition that can hold, the router refuses nothing.
     let never_refused = condition.clone().or(field("payload.zzz").exists());
     holds(never_refused, &event("a.b", &payload.to_string()))
 }
@@ -164,7 +164,7 @@ prop_compose! {
             destination.versioned = versioned;
             config = config.with_destination(destination);
         }
-        // As they come back from a file: by name.
+        // In the order of a file: by name.
         config.destinations.sort_by(|a, b| a.name.cmp(&b.name));
         for (name, (base, cap, max_attempts)) in policies {
             let [base, cap] = [base, cap].map(Duration::from_millis);

@@ -1,4 +1,4 @@
-//! What travels with the row.
+//! Routing data that travels with the row.
 
 use bento_core::metadata::Routing;
 

@@ -1,4 +1,4 @@
-//! What becomes of the payload.
+//! Transforms of payloads.
 
 use super::*;
 

@@ -15,7 +15,7 @@ use crate::route::rule::{Rule, Strategy, Transform};
 /// A shape of its own for a type that others serialise differently, or not at all.
 struct As<'a, T>(&'a T);
 
-/// What is said only if it differs from what holds without it.
+/// Values that are written only if they differ from the default.
 fn entry<M: SerializeMap, T: Serialize>(
     map: &mut M,
     key: &str,

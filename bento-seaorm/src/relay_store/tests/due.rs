@@ -24,12 +24,7 @@ async fn many_streams_are_held_back_and_let_go_together() {
         let route: Arc<str> = "d".into();
         let hold = |row: &OutboxRow| {
             let (position, route) = (row.position, Arc::clone(&route));
-            Settlement::Hold {
-                position,
-                route,
-                ordered: true,
-                why: Held::Behind,
-            }
+            Settlement::pending(position, route, Outcome::Behind)
         };
         let held = relay.settle(rows.iter().map(hold).collect()).await.held;
         let streams: Vec<_> = held
@@ -43,7 +38,7 @@ async fn many_streams_are_held_back_and_let_go_together() {
         );
         let published = |held: &HeldRow| {
             let (position, route) = (held.row.position, Arc::clone(&held.route));
-            Settlement::HeldPublished { position, route }
+            Settlement::held(position, route, Outcome::Published)
         };
         let heads: Vec<_> = held.iter().step_by(2).map(published).collect();
         assert_eq!(relay.settle(heads).await.held.len(), STREAMS);
@@ -62,12 +57,11 @@ async fn a_held_row_is_never_missed_however_it_falls_due() {
         write(&db, 1).await.commit().await.unwrap();
         let position = relay.call().await.pending[0].position;
         let route: Arc<str> = "d".into();
-        relay.settled = vec![Settlement::Hold {
+        relay.settled = vec![Settlement::pending(
             position,
-            route: Arc::clone(&route),
-            ordered: true,
-            why: Held::Behind,
-        }];
+            Arc::clone(&route),
+            Outcome::Behind,
+        )];
         for nth in 0..100 {
             let comes_back = async { while relay.call().await.held.is_empty() {} };
             tokio::time::timeout(Duration::from_secs(2), comes_back)
@@ -80,11 +74,11 @@ async fn a_held_row_is_never_missed_however_it_falls_due() {
                 error: String::new(),
                 delivered: Vec::new(),
             };
-            relay.settled = vec![Settlement::HeldFailed {
+            relay.settled = vec![Settlement::held(
                 position,
-                route: Arc::clone(&route),
-                failure,
-            }];
+                Arc::clone(&route),
+                Outcome::Retry(failure),
+            )];
             relay.revision = None;
         }
     })
@@ -104,12 +98,11 @@ async fn a_wait_for_ever_can_be_stored() {
             delivered: Vec::new(),
         };
         let held = relay
-            .settle(vec![Settlement::Hold {
+            .settle(vec![Settlement::pending(
                 position,
-                route: "d".into(),
-                ordered: true,
-                why: Held::Failed(failure),
-            }])
+                "d".into(),
+                Outcome::Retry(failure),
+            )])
             .await;
         assert_eq!((held.pending.len(), held.held.len()), (0, 0));
         assert!(held.next_due.unwrap() > Duration::from_secs(3600));

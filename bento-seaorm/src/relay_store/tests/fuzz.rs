@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use bento_relay::dead_letter::{DeadLetterFilter, DeadLetterQuery, DeadLetters, Discarding};
 use bento_relay::held::{HeldEvents, HeldFilter};
-use bento_relay::store::{Burial, Settlement, Unroutable};
+use bento_relay::store::{NewDeadLetter, Outcome, Settlement, Unroutable};
 
 use super::unreadable::{spoil, write_of};
 use super::*;
@@ -112,9 +112,9 @@ async fn spoil_some(
     }
 }
 
-fn dead(random: &mut fastrand::Rng) -> Burial {
-    let (error, cause) = ("no".to_owned(), Burial::PERMANENT.into());
-    Burial {
+fn dead(random: &mut fastrand::Rng) -> NewDeadLetter {
+    let (error, cause) = ("no".to_owned(), NewDeadLetter::PERMANENT.into());
+    NewDeadLetter {
         attempts: 1,
         error,
         cause,
@@ -135,59 +135,29 @@ fn failure() -> Failure {
 fn settle_pending(row: &OutboxRow, random: &mut fastrand::Rng) -> Settlement {
     let (position, route, ordered) = (row.position, "x".into(), random.bool());
     match random.u8(..4) {
-        0 => Settlement::Hold {
-            position,
-            route,
-            ordered,
-            why: Held::Failed(failure()),
-        },
-        1 => Settlement::Hold {
-            position,
-            route,
-            ordered,
-            why: Held::Behind,
-        },
-        2 => Settlement::Bury {
-            position,
-            route,
-            dead: dead(random),
-        },
-        _ => Settlement::Published { position },
+        0 => Settlement::pending(position, route, Outcome::Retry(failure())).ordered(ordered),
+        1 => Settlement::pending(position, route, Outcome::Behind).ordered(ordered),
+        2 => Settlement::pending(position, route, Outcome::Dead(dead(random))),
+        _ => Settlement::published(position),
     }
 }
 
 fn settle_held(held: &HeldRow, is_late: bool, random: &mut fastrand::Rng) -> Settlement {
     let (position, route) = (held.row.position, Arc::clone(&held.route));
     match random.u8(..5) {
-        _ if is_late => Settlement::HeldPublished { position, route },
-        0 => Settlement::HeldFailed {
-            position,
-            route,
-            failure: failure(),
-        },
-        1 => Settlement::HeldBury {
-            position,
-            route,
-            dead: dead(random),
-        },
-        2 => Settlement::HeldMoved {
-            position,
-            route,
-            to: "y".into(),
-            ordered: random.bool(),
-        },
+        _ if is_late => Settlement::held(position, route, Outcome::Published),
+        0 => Settlement::held(position, route, Outcome::Retry(failure())),
+        1 => Settlement::held(position, route, Outcome::Dead(dead(random))),
+        2 => Settlement::held(position, route, Outcome::Moved { to: "y".into() })
+            .ordered(random.bool()),
         3 => {
             let obstacle = Unroutable {
                 retry_after: Duration::ZERO,
                 error: "no rule".to_owned(),
             };
-            Settlement::HeldUnroutable {
-                position,
-                route,
-                obstacle,
-            }
+            Settlement::held(position, route, Outcome::Unroutable(obstacle))
         }
-        _ => Settlement::HeldPublished { position, route },
+        _ => Settlement::held(position, route, Outcome::Published),
     }
 }
 
@@ -279,7 +249,7 @@ async fn round(db: &DatabaseConnection, seed: u64) -> usize {
         let letters = letters.unwrap_or_else(|error| panic!("seed {seed}, call {call}: {error:?}"));
         let spoilt = letters
             .iter()
-            .filter(|letter| letter.cause == Burial::UNREADABLE);
+            .filter(|letter| letter.cause == NewDeadLetter::UNREADABLE);
         unreadable.extend(spoilt.map(|letter| letter.position));
         assert_eq!(
             pages(&relay).await,

@@ -6,7 +6,7 @@ use bento_relay::dead_letter::{DeadLetterQuery, DeadLetters};
 use bento_relay::held::{HeldEvents, HeldFilter};
 use bento_relay::inspect::Inspect;
 use bento_relay::publish::{MemoryPublisher, PublishError};
-use bento_relay::store::{Burial, Heartbeat, RelayId, RelayStore, StoreError};
+use bento_relay::store::{Heartbeat, NewDeadLetter, RelayId, RelayStore, StoreError};
 use bento_relay::{Relay, RelayHandle};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend};
 use tokio::time::{sleep, timeout};
@@ -176,7 +176,7 @@ async fn a_held_event_whose_position_is_handed_out_again_costs_the_other_one_at_
             .remove(0);
         assert_eq!(
             (&*letter.envelope.aggregate_id, &*letter.cause),
-            ("b", Burial::UNSETTLED)
+            ("b", NewDeadLetter::UNSETTLED)
         );
         write_of(&db, &["c"]).await;
         running

@@ -3,7 +3,7 @@
 use bento_relay::dead_letter::{
     AlertOutcome, AlertStore, DeadLetterFilter, DeadLetterQuery, DeadLetters, Discarding,
 };
-use bento_relay::store::Burial;
+use bento_relay::store::{NewDeadLetter, Outcome};
 
 use super::unreadable::{spoil, write_of};
 use super::*;
@@ -17,25 +17,16 @@ async fn a_letter_whose_place_is_taken_stays_a_letter() {
         write(&db, 2).await.commit().await.unwrap();
         let rows = relay.settle(Vec::new()).await.pending;
         let route: Arc<str> = "default".into();
-        let dead = Burial {
+        let dead = NewDeadLetter {
             attempts: 1,
             error: "refused".to_owned(),
-            cause: Burial::PERMANENT.into(),
+            cause: NewDeadLetter::PERMANENT.into(),
             parks: true,
             delivered: Vec::new(),
         };
-        let bury = Settlement::Bury {
-            position: rows[0].position,
-            route: Arc::clone(&route),
-            dead,
-        };
-        let (position, why) = (rows[1].position, Held::Behind);
-        let hold = Settlement::Hold {
-            position,
-            route: Arc::clone(&route),
-            ordered: true,
-            why,
-        };
+        let bury = Settlement::pending(rows[0].position, Arc::clone(&route), Outcome::Dead(dead));
+        let (position, why) = (rows[1].position, Outcome::Behind);
+        let hold = Settlement::pending(position, Arc::clone(&route), why);
         relay.settle(vec![bury, hold]).await;
         let take_its_place = format!(
             "UPDATE bento_outbox_held SET position = {}",
@@ -64,28 +55,19 @@ async fn dead(db: &DatabaseConnection) -> (Relay, Vec<i64>) {
     let rows = relay.settle(Vec::new()).await.pending;
     let route: Arc<str> = "x".into();
     let bury = |row: &OutboxRow| {
-        let (error, cause) = ("refused".to_owned(), Burial::PERMANENT.into());
-        let dead = Burial {
+        let (error, cause) = ("refused".to_owned(), NewDeadLetter::PERMANENT.into());
+        let dead = NewDeadLetter {
             attempts: 1,
             error,
             cause,
             parks: true,
             delivered: Vec::new(),
         };
-        Settlement::Bury {
-            position: row.position,
-            route: Arc::clone(&route),
-            dead,
-        }
+        Settlement::pending(row.position, Arc::clone(&route), Outcome::Dead(dead))
     };
     let hold = |row: &OutboxRow| {
         let (position, route) = (row.position, Arc::clone(&route));
-        Settlement::Hold {
-            position,
-            route,
-            ordered: true,
-            why: Held::Behind,
-        }
+        Settlement::pending(position, route, Outcome::Behind)
     };
     relay
         .settle(
@@ -225,13 +207,8 @@ async fn a_held_row_whose_time_cannot_be_read_is_due() {
             write_of(&db, &["a", "b"]).await;
             let rows = relay.settle(Vec::new()).await.pending;
             let hold = |row: &OutboxRow| {
-                let wait = Held::Delayed(Duration::from_secs(600));
-                Settlement::Hold {
-                    position: row.position,
-                    route: "x".into(),
-                    ordered: true,
-                    why: wait,
-                }
+                let wait = Outcome::Delayed(Duration::from_secs(600));
+                Settlement::pending(row.position, "x".into(), wait)
             };
             relay.settle(rows[..1].iter().map(hold).collect()).await;
             assert!(
@@ -246,9 +223,7 @@ async fn a_held_row_whose_time_cannot_be_read_is_due() {
             relay.store.release(relay.lease.owner).await.unwrap();
             let relay = Relay::new(&db).await;
             relay
-                .settle(vec![Settlement::Published {
-                    position: rows[1].position,
-                }])
+                .settle(vec![Settlement::published(rows[1].position)])
                 .await;
             assert_eq!(relay.store.poll(&[0], &[]).await.unwrap(), [0], "{time}");
             assert_eq!(relay.settle(Vec::new()).await.held.len(), 1, "{time}");

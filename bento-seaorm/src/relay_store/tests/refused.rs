@@ -2,7 +2,7 @@
 //! the same call are settled.
 
 use bento_relay::dead_letter::{DeadLetter, DeadLetterQuery, DeadLetters, Discarding};
-use bento_relay::store::{Burial, Settlement, Unroutable};
+use bento_relay::store::{NewDeadLetter, Outcome, Settlement, Unroutable};
 
 use super::unreadable::write_of;
 use super::*;
@@ -92,9 +92,9 @@ fn failure(attempts: u32, retry_after: Duration) -> Failure {
     }
 }
 
-fn burial() -> Burial {
-    let (error, cause) = ("too large".to_owned(), Burial::PERMANENT.into());
-    Burial {
+fn burial() -> NewDeadLetter {
+    let (error, cause) = ("too large".to_owned(), NewDeadLetter::PERMANENT.into());
+    NewDeadLetter {
         attempts: 4,
         error,
         cause,
@@ -110,53 +110,28 @@ fn obstacle() -> Unroutable {
     }
 }
 
-fn hold(position: i64, why: Held) -> Settlement {
-    Settlement::Hold {
-        position,
-        route: "x".into(),
-        ordered: true,
-        why,
-    }
+fn hold(position: i64, why: Outcome) -> Settlement {
+    Settlement::pending(position, "x".into(), why)
 }
 
 fn held_failed(position: i64) -> Settlement {
-    Settlement::HeldFailed {
-        position,
-        route: "x".into(),
-        failure: failure(4, LONG),
-    }
+    Settlement::held(position, "x".into(), Outcome::Retry(failure(4, LONG)))
 }
 
 fn held_published(position: i64) -> Settlement {
-    Settlement::HeldPublished {
-        position,
-        route: "x".into(),
-    }
+    Settlement::held(position, "x".into(), Outcome::Published)
 }
 
 fn held_bury(position: i64) -> Settlement {
-    Settlement::HeldBury {
-        position,
-        route: "x".into(),
-        dead: burial(),
-    }
+    Settlement::held(position, "x".into(), Outcome::Dead(burial()))
 }
 
 fn held_moved(position: i64) -> Settlement {
-    Settlement::HeldMoved {
-        position,
-        route: "x".into(),
-        to: "y".into(),
-        ordered: true,
-    }
+    Settlement::held(position, "x".into(), Outcome::Moved { to: "y".into() })
 }
 
 fn held_unroutable(position: i64) -> Settlement {
-    Settlement::HeldUnroutable {
-        position,
-        route: "x".into(),
-        obstacle: obstacle(),
-    }
+    Settlement::held(position, "x".into(), Outcome::Unroutable(obstacle()))
 }
 
 async fn count(db: &DatabaseConnection, rows: &str) -> i64 {
@@ -196,7 +171,7 @@ fn tells(left: &Advanced, name: &str, fate: Fate) {
     assert_eq!(
         told,
         if is_told {
-            vec![("x", Burial::UNSETTLED)]
+            vec![("x", NewDeadLetter::UNSETTLED)]
         } else {
             vec![]
         },
@@ -238,9 +213,9 @@ impl Scene {
         let mut settled: Vec<_> = scene
             .first
             .iter()
-            .map(|at| hold(*at, Held::Failed(failure(3, Duration::ZERO))))
+            .map(|at| hold(*at, Outcome::Retry(failure(3, Duration::ZERO))))
             .collect();
-        settled.push(hold(scene.follower, Held::Behind));
+        settled.push(hold(scene.follower, Outcome::Behind));
         assert_eq!(scene.relay.settle(settled).await.held.len(), 5);
         scene
     }
@@ -264,7 +239,11 @@ impl Scene {
         match fate {
             Fate::Gone => assert_eq!(told, [], "{name}"),
             Fate::Dead(attempts, last) => {
-                assert_eq!(told, [("x", Burial::UNSETTLED, self.first[2])], "{name}");
+                assert_eq!(
+                    told,
+                    [("x", NewDeadLetter::UNSETTLED, self.first[2])],
+                    "{name}"
+                );
                 assert_eq!(
                     (letters[0].attempts, letters[0].parks, &letters[0].raw),
                     (attempts, true, &None),
@@ -363,41 +342,37 @@ async fn a_held_row_whose_settlement_is_refused_costs_itself_alone() {
 
 #[tokio::test]
 async fn a_pending_row_whose_settlement_is_refused_costs_itself_alone() {
-    let bury = |position| Settlement::Bury {
-        position,
-        route: "x".into(),
-        dead: burial(),
-    };
+    let bury = |position| Settlement::pending(position, "x".into(), Outcome::Dead(burial()));
     let cases: [Case; 6] = [
         (
             "failed",
             HOLDING,
-            |at| hold(at, Held::Failed(failure(4, LONG))),
+            |at| hold(at, Outcome::Retry(failure(4, LONG))),
             Fate::Dead(4, "busy"),
         ),
         (
             "behind",
             HOLDING,
-            |at| hold(at, Held::Behind),
+            |at| hold(at, Outcome::Behind),
             Fate::Dead(0, ""),
         ),
         (
             "delayed",
             HOLDING,
-            |at| hold(at, Held::Delayed(LONG)),
+            |at| hold(at, Outcome::Delayed(LONG)),
             Fate::Dead(0, ""),
         ),
         (
             "unroutable",
             HOLDING,
-            |at| hold(at, Held::Unroutable(obstacle())),
+            |at| hold(at, Outcome::Unroutable(obstacle())),
             Fate::Dead(0, "no rule"),
         ),
         ("buried", BURYING, bury, Fate::Dead(4, "too large")),
         (
             "published",
             KEEPING,
-            |position| Settlement::Published { position },
+            |position| Settlement::published(position),
             Fate::Gone,
         ),
     ];
@@ -406,13 +381,13 @@ async fn a_pending_row_whose_settlement_is_refused_costs_itself_alone() {
             let scene = Scene::new(&db).await;
             let [a, b, c, d] = scene.first;
             forbid(&db, forbidden, c).await;
-            let published = |position| Settlement::Published { position };
-            let neighbour = hold(b, Held::Failed(failure(4, LONG)));
+            let published = |position| Settlement::published(position);
+            let neighbour = hold(b, Outcome::Retry(failure(4, LONG)));
             let settled = vec![
                 published(a),
                 neighbour,
                 settlement(c),
-                hold(scene.follower, Held::Behind),
+                hold(scene.follower, Outcome::Behind),
                 published(d),
             ];
             let left = scene.call(settled).await;

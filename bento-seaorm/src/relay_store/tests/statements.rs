@@ -51,12 +51,8 @@ async fn holding_back_many_streams_costs_no_statement_for_each() {
             .unwrap();
         tx.commit().await.unwrap();
         let pending = relay.settle(Vec::new()).await.pending;
-        let behind = |row: &OutboxRow| Settlement::Hold {
-            position: row.position,
-            route: "away".into(),
-            ordered: true,
-            why: Held::Behind,
-        };
+        let behind =
+            |row: &OutboxRow| Settlement::pending(row.position, "away".into(), Outcome::Behind);
         let settled: Vec<_> = pending.iter().map(behind).collect();
         statements.store(0, Ordering::SeqCst);
         let held = relay.settle(settled).await.held;

@@ -2,7 +2,7 @@
 
 use bento_relay::dead_letter::{Amendment, DeadLetter, DeadLetterQuery, DeadLetters, Discarding};
 use bento_relay::publish::MemoryPublisher;
-use bento_relay::store::{Burial, Settlement, StoreError};
+use bento_relay::store::{NewDeadLetter, Outcome, Settlement, StoreError};
 use bento_relay::telemetry;
 use bento_testkit::Counters;
 
@@ -69,9 +69,7 @@ async fn letters(relay: &Relay) -> Vec<DeadLetter> {
 
 fn published(rows: &[OutboxRow]) -> Vec<Settlement> {
     rows.iter()
-        .map(|row| Settlement::Published {
-            position: row.position,
-        })
+        .map(|row| Settlement::published(row.position))
         .collect()
 }
 
@@ -115,13 +113,13 @@ async fn a_row_that_cannot_be_read_becomes_a_dead_letter_and_only_its_aggregate_
             assert_eq!(aggregates(&after.pending), ["b"], "{change}");
             assert_eq!(
                 causes(&after),
-                [(Burial::UNREADABLE, Burial::UNREADABLE)],
+                [(NewDeadLetter::UNREADABLE, NewDeadLetter::UNREADABLE)],
                 "{change}"
             );
             let letter = letters(&relay).await.remove(0);
             assert_eq!(
                 (&*letter.route, &*letter.cause),
-                (Burial::UNREADABLE, Burial::UNREADABLE)
+                (NewDeadLetter::UNREADABLE, NewDeadLetter::UNREADABLE)
             );
             assert_eq!(
                 (letter.position, letter.parks, &*letter.envelope.payload),
@@ -189,7 +187,10 @@ async fn a_row_that_cannot_be_read_counts_as_a_dead_letter_of_its_tenant() {
                 .unwrap()
         };
         assert_eq!(report.tally.dead, 1);
-        let dead = [("route", Burial::UNREADABLE), ("cause", Burial::UNREADABLE)];
+        let dead = [
+            ("route", NewDeadLetter::UNREADABLE),
+            ("cause", NewDeadLetter::UNREADABLE),
+        ];
         assert_eq!(counters.get_with(telemetry::DEAD_EVENTS, &dead), 1);
         let of_tenant = [("tenant", "spoilt"), ("status", "dead")];
         assert_eq!(counters.get_with(telemetry::TENANT_EVENTS, &of_tenant), 1);
@@ -242,12 +243,7 @@ async fn a_held_row_that_cannot_be_read_becomes_a_dead_letter_of_its_route() {
                     delivered: Vec::new(),
                 };
                 let (position, route) = (row.position, "x".into());
-                Settlement::Hold {
-                    position,
-                    route,
-                    ordered: true,
-                    why: Held::Failed(failure),
-                }
+                Settlement::pending(position, route, Outcome::Retry(failure))
             };
             relay.settle(rows.iter().map(hold).collect()).await;
             let bad = rows[0].position;
@@ -259,7 +255,11 @@ async fn a_held_row_that_cannot_be_read_becomes_a_dead_letter_of_its_route() {
                 .await
             );
             let left = relay.settle(Vec::new()).await;
-            assert_eq!(causes(&left), [("x", Burial::UNREADABLE)], "{change}");
+            assert_eq!(
+                causes(&left),
+                [("x", NewDeadLetter::UNREADABLE)],
+                "{change}"
+            );
             let held = left.held;
             let left: Vec<_> = held
                 .iter()
@@ -269,7 +269,7 @@ async fn a_held_row_that_cannot_be_read_becomes_a_dead_letter_of_its_route() {
             let letter = letters(&relay).await.remove(0);
             assert_eq!(
                 (&*letter.route, &*letter.cause, letter.attempts),
-                ("x", Burial::UNREADABLE, 3)
+                ("x", NewDeadLetter::UNREADABLE, 3)
             );
             let discarding = Discarding::because("written anew").unwrap();
             relay
@@ -300,19 +300,12 @@ async fn a_row_whose_place_among_the_held_ones_is_taken_costs_itself_alone() {
         let rows = relay.settle(Vec::new()).await.pending;
         let hold = |position| {
             let route = "x".into();
-            Settlement::Hold {
-                position,
-                route,
-                ordered: true,
-                why: Held::Behind,
-            }
+            Settlement::pending(position, route, Outcome::Behind)
         };
         relay
             .settle(vec![
                 hold(rows[0].position),
-                Settlement::Published {
-                    position: rows[2].position,
-                },
+                Settlement::published(rows[2].position),
             ])
             .await;
         let taken = rows[0].position;
@@ -331,7 +324,7 @@ async fn a_row_whose_place_among_the_held_ones_is_taken_costs_itself_alone() {
         let letter = letters(&relay).await.remove(0);
         assert_eq!(
             (&*letter.route, &*letter.cause, letter.raw.as_deref()),
-            ("x", Burial::UNSETTLED, None)
+            ("x", NewDeadLetter::UNSETTLED, None)
         );
         assert_eq!(*letter.envelope, *rows[1].envelope);
     })
@@ -347,12 +340,7 @@ async fn a_settlement_that_is_refused_costs_its_row_alone() {
         let long: Arc<str> = "d".repeat(20_000).into();
         let hold = |row: &OutboxRow, route: &Arc<str>| {
             let (position, route) = (row.position, Arc::clone(route));
-            Settlement::Hold {
-                position,
-                route,
-                ordered: true,
-                why: Held::Behind,
-            }
+            Settlement::pending(position, route, Outcome::Behind)
         };
         let (nul, fine): (Arc<str>, Arc<str>) = ("no\0such".into(), "x".into());
         let mut settled = vec![
@@ -360,9 +348,7 @@ async fn a_settlement_that_is_refused_costs_its_row_alone() {
             hold(&rows[1], &long),
             hold(&rows[2], &fine),
         ];
-        settled.push(Settlement::Published {
-            position: rows[3].position,
-        });
+        settled.push(Settlement::published(rows[3].position));
         let left = relay.settle(settled).await;
         assert_eq!(
             (

@@ -1,4 +1,4 @@
-//! The order in which lanes get workers.
+//! The distribution of workers among lanes.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -10,9 +10,9 @@ use super::Shards;
 use super::owned::{Activity, Owned};
 
 impl Shards {
-    /// The next shard for one of so many `free` workers: of the lane with the fewest workers the
-    /// one that came first. The last free worker is kept for a lane that has none. So the backlog
-    /// of one lane does not keep the others waiting.
+    /// Returns the next shard for one of `free` workers: the oldest queued shard of the lane with
+    /// the fewest workers. The last free worker is reserved for a lane without one, so that the
+    /// backlog of one lane does not block the others.
     pub(in crate::relay::supervisor) fn next_ready(&mut self, free: usize) -> Option<ShardId> {
         let owned = &self.owned;
         let is_queued = |shard: &ShardId| {
@@ -45,8 +45,8 @@ impl Shards {
         self.queue.remove(nth)
     }
 
-    /// Tells a worker of the lane with the most workers to end its turn after the batch it is at,
-    /// for each lane that has events and no worker.
+    /// Makes room for each lane that has events and no worker: tells a worker of the lane with the
+    /// most workers to end its turn after its batch.
     pub(in crate::relay::supervisor) fn make_room(&self) {
         if self.per_lane.is_none() || self.queue.is_empty() {
             return;
@@ -80,7 +80,7 @@ impl Shards {
         self.per_lane.map_or(0, |per_lane| shard / per_lane)
     }
 
-    /// How many workers are at each lane that has any.
+    /// The number of workers by lane, for lanes with workers.
     fn workers_by_lane(&self) -> BTreeMap<ShardId, usize> {
         let mut workers = BTreeMap::new();
         for owned in self.owned.values().filter(|owned| owned.is_running()) {

@@ -1,4 +1,4 @@
-//! Shards that come and go with their leases: what a heartbeat may give away, and what it returned.
+//! The shards that come and go with heartbeats.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::Shards;
 use super::owned::{Activity, Owned};
 use crate::store::Lease;
 
-/// What a heartbeat changed.
+/// The changes of a heartbeat.
 #[derive(Debug, Default)]
 pub(in crate::relay::supervisor) struct Changes {
     pub(in crate::relay::supervisor) claimed: usize,
@@ -18,7 +18,7 @@ pub(in crate::relay::supervisor) struct Changes {
 }
 
 impl Shards {
-    /// Forgets a shard whose lease is lost; false if that is known.
+    /// Forgets a shard whose lease is lost. Returns false if it was forgotten before.
     pub(in crate::relay::supervisor) fn forget(&mut self, lease: Lease) -> bool {
         let is_known = self
             .owned
@@ -30,7 +30,7 @@ impl Shards {
         is_known
     }
 
-    /// Marks as many shards to be given up, the idle ones first; the others are kept.
+    /// Marks `surplus` shards for release, the idle ones first; the others are kept.
     pub(in crate::relay::supervisor) fn retire(&mut self, surplus: usize) {
         let mut shards: Vec<_> = self.owned.values_mut().collect();
         shards.sort_by_key(|owned| match owned.activity {
@@ -55,14 +55,14 @@ impl Shards {
         resumed.into_iter().for_each(|shard| self.take_up(shard));
     }
 
-    /// Whether a shard that is to be given up is ready for it.
+    /// True if a shard that is marked for release is ready for it.
     pub(in crate::relay::supervisor) fn has_retired(&self) -> bool {
         self.owned
             .values()
             .any(|owned| owned.is_retiring && owned.is_at_rest())
     }
 
-    /// The shards that the next heartbeat may give away. Nobody works on them until it is back.
+    /// Offers the shards that the next heartbeat may release. They get no worker until it returns.
     pub(in crate::relay::supervisor) fn offer(&mut self) -> Vec<ShardId> {
         let retired = self
             .owned
@@ -73,8 +73,8 @@ impl Shards {
             .collect()
     }
 
-    /// Notes that the heartbeat failed: the offered shards may still be held, or not; `advance`
-    /// will tell.
+    /// Takes the offered shards back after a failed heartbeat. They may still be held or not;
+    /// `advance` will tell.
     pub(in crate::relay::supervisor) fn keep_offered(&mut self) {
         let offered: Vec<_> = self.offered().collect();
         offered
@@ -82,7 +82,7 @@ impl Shards {
             .for_each(|shard| self.settle_offer(shard));
     }
 
-    /// Takes over what a heartbeat returned: what is held, and until when.
+    /// Takes over the result of a heartbeat: the leases, and their local deadline.
     pub(in crate::relay::supervisor) fn renew(
         &mut self,
         leases: &[Lease],
@@ -112,7 +112,7 @@ impl Shards {
         changes
     }
 
-    /// Ends all work, but for recording what late waves come back with.
+    /// Ends all work, except for recording the answers of late waves.
     pub(in crate::relay::supervisor) fn stop_all(&mut self) {
         self.retire(self.owned.len());
     }

@@ -1,4 +1,4 @@
-//! One shard that a relay holds, and what it is doing.
+//! One shard that a relay holds, and its activity.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -16,24 +16,24 @@ use crate::store::Lease;
 pub(super) struct Owned {
     pub(super) lease: Lease,
     pub(super) deadline: Deadline,
-    /// What is known of the shard; with its worker while that runs.
+    /// The machine of the shard; `None` while a worker has it.
     pub(super) machine: Option<Box<Machine>>,
     pub(super) activity: Activity,
-    /// Whether events came while it could not be queued.
+    /// True if events came while the shard could not be queued.
     pub(super) again: bool,
-    /// Whether another relay is to get it.
+    /// True if another relay is to get the shard.
     pub(super) is_retiring: bool,
-    /// When its next held row is due.
+    /// The time at which the next held row is due, or a rest ends.
     pub(super) due: Option<Instant>,
-    /// Why its last worker failed, so that it rests until it is due.
+    /// The failures of its last workers; while `rests` is set, the shard waits until `due`.
     pub(super) failure: Option<Failure>,
-    /// Which of these workers was its last one.
+    /// The number of the last worker that was a trial.
     pub(super) tried: u64,
-    /// How many waves of its are late, and out without a worker.
+    /// The number of late waves that are out without a worker.
     pub(super) late: usize,
-    /// Late waves that came back, for its next worker.
+    /// Late waves that returned, for the next worker.
     pub(super) heard: Vec<Sent>,
-    /// Tells its worker to let another lane have its place after the batch.
+    /// Tells the worker to give its place to another lane after the batch.
     pub(super) make_room: Arc<AtomicBool>,
 }
 
@@ -41,22 +41,22 @@ pub(super) struct Owned {
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) count: u32,
-    /// What the last one said.
+    /// The error of the last failure.
     pub(super) error: String,
-    /// True if the rest is not over yet.
+    /// True until the rest is over.
     pub(super) rests: bool,
 }
 
-/// What a shard is doing.
+/// The activity of a shard.
 #[derive(Debug)]
 pub(in crate::relay::supervisor) enum Activity {
-    /// Nothing: it was empty.
+    /// The shard is empty.
     Idle,
-    /// Waiting for a worker.
+    /// The shard waits for a worker.
     Queued,
-    /// A worker is at it, and can be told to stop.
+    /// A worker has the shard, and can be told to stop.
     Running(watch::Sender<bool>),
-    /// A heartbeat that may give it away is on its way.
+    /// A heartbeat that may release the shard is on its way.
     Offered,
 }
 
@@ -80,7 +80,7 @@ impl Owned {
         }
     }
 
-    /// Notes that its time has come.
+    /// Records that its time has come.
     pub(super) fn is_due(&mut self) -> ShardId {
         self.due = None;
         self.end_rest();
@@ -105,7 +105,7 @@ impl Owned {
         matches!(self.activity, Activity::Running(_))
     }
 
-    /// Whether nothing of it is in flight or to be recorded.
+    /// True if nothing of the shard is in flight or waits to be recorded.
     pub(super) fn is_at_rest(&self) -> bool {
         self.is_idle() && self.late == 0 && self.heard.is_empty()
     }

@@ -1,4 +1,4 @@
-//! What a shard is doing when.
+//! The activities of a shard, and the transitions between them.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -249,7 +249,7 @@ fn a_lease_that_is_gone_or_of_another_epoch_is_lost_and_its_worker_told() {
     assert!(shards.forget(lease(0, 2)));
 }
 
-/// A late wave that is back.
+/// A late wave that has returned.
 fn late() -> Sent {
     struct Anywhere;
     impl Reach for Anywhere {

@@ -1,0 +1,205 @@
+//! One row on one of its routes, and the stream that it belongs to.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use bento_core::envelope::Envelope;
+use smallvec::SmallVec;
+
+use crate::publish::{Destination, PublishError};
+use crate::route::{HeadOfLine, Route, Target};
+use crate::store::{Outcome, Place, Settlement};
+
+/// One row on one of its routes.
+#[derive(Debug)]
+pub(super) struct Leg {
+    /// The position of the row.
+    pub(super) position: i64,
+    /// The index of a pending row in its batch; `None` for a held row.
+    pub(super) row: Option<usize>,
+    /// The name of the route, under which progress is kept.
+    pub(super) name: Arc<str>,
+    pub(super) route: Arc<Route>,
+    pub(super) envelope: Arc<Envelope>,
+    pub(super) attempts: u32,
+    /// True if it may be the event that made a call break off, so that it is sent alone.
+    pub(super) is_suspect: bool,
+    /// True if it keeps its place in its stream: if it fails, later ones wait.
+    pub(super) holds: bool,
+    /// True if it may be sent together with the one before it.
+    pub(super) is_chained: bool,
+    /// The destinations that it is still to go to.
+    pub(super) members: SmallVec<[Member; 1]>,
+    /// The number of them that have not answered.
+    pub(super) open: usize,
+    /// Of several destinations, those that have confirmed it.
+    pub(super) delivered: Vec<Arc<str>>,
+    /// True if one of them did in this batch.
+    pub(super) is_partial: bool,
+    /// The destinations that refused it in this batch, each with its error.
+    pub(super) faults: Vec<(Arc<str>, PublishError)>,
+    /// The next leg of its stream.
+    pub(super) next: Option<usize>,
+    pub(super) state: LegState,
+}
+
+/// One destination of a leg.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) outlet: usize,
+    /// The index of the destination in the route.
+    pub(super) destination: usize,
+    /// True while it is in a wave that is out.
+    pub(super) is_out: bool,
+}
+
+/// One leg for one of its members: a delivery, before it is made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Piece {
+    pub(super) leg: usize,
+    pub(super) member: usize,
+}
+
+/// The progress of a leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LegState {
+    /// An earlier one of its stream is not answered.
+    Waiting,
+    /// It is on its way, or would be if its destination took it.
+    Sent,
+    /// Published, dead, held out of order, or a held row that stays.
+    Settled,
+    /// A pending one that is held, in the order of its stream.
+    Held,
+}
+
+impl Leg {
+    /// A row on the route of a target.
+    pub(super) fn new(position: i64, row: Option<usize>, name: Arc<str>, target: &Target) -> Self {
+        let (route, envelope) = (Arc::clone(&target.route), Arc::clone(&target.envelope));
+        let holds = envelope.is_ordered() && route.head_of_line == HeadOfLine::Hold;
+        Self {
+            position,
+            row,
+            name,
+            route,
+            envelope,
+            attempts: 0,
+            is_suspect: false,
+            holds,
+            is_chained: false,
+            members: SmallVec::new(),
+            open: 0,
+            delivered: Vec::new(),
+            is_partial: false,
+            faults: Vec::new(),
+            next: None,
+            state: LegState::Waiting,
+        }
+    }
+
+    /// A row under a name that this relay has no route for.
+    pub(super) fn without_route(
+        position: i64,
+        row: Option<usize>,
+        name: Arc<str>,
+        envelope: Arc<Envelope>,
+    ) -> Self {
+        let route = Arc::new(Route::to(Destination::new(Arc::clone(&name))));
+        Self::new(position, row, name, &Target::new(route, envelope))
+    }
+
+    pub(super) fn is_held_row(&self) -> bool {
+        self.row.is_none()
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.state, LegState::Waiting | LegState::Sent)
+    }
+
+    /// The number of waves in which it is out.
+    pub(super) fn out(&self) -> usize {
+        self.members.iter().filter(|member| member.is_out).count()
+    }
+
+    /// The outcome of its row on its route, to be recorded.
+    pub(super) fn settlement(&self, outcome: Outcome) -> Settlement {
+        Settlement {
+            position: self.position,
+            place: match self.row {
+                Some(_) => Place::Pending,
+                None => Place::Held,
+            },
+            route: Arc::clone(&self.name),
+            ordered: self.holds,
+            outcome,
+        }
+    }
+
+    /// Takes the answer of a member to a late wave; `None` tells nothing of the event.
+    pub(super) fn take_late_answer(
+        &mut self,
+        member: usize,
+        answer: Option<Result<(), PublishError>>,
+    ) {
+        let name = &self.route.destinations[self.members[member].destination].name;
+        match answer {
+            Some(Ok(())) => {
+                self.delivered.push(Arc::clone(name));
+                self.is_partial = true;
+            }
+            Some(Err(error)) => self.faults.push((Arc::clone(name), error)),
+            None => {}
+        }
+        self.members[member].is_out = false;
+        self.open -= 1;
+    }
+
+    /// True if every destination of the route has confirmed it.
+    pub(super) fn is_delivered(&self) -> bool {
+        let destinations = &self.route.destinations;
+        self.faults.is_empty()
+            && destinations
+                .iter()
+                .all(|to| self.delivered.contains(&to.name))
+    }
+}
+
+/// The identity of a stream, borrowed from one of its events, so that telling streams apart
+/// allocates nothing.
+#[derive(Clone, Debug)]
+pub(super) struct Stream {
+    name: Arc<str>,
+    envelope: Arc<Envelope>,
+}
+
+impl Stream {
+    pub(super) fn of(name: &Arc<str>, envelope: &Arc<Envelope>) -> Self {
+        Self {
+            name: Arc::clone(name),
+            envelope: Arc::clone(envelope),
+        }
+    }
+
+    fn key(&self) -> (&str, &str, &str) {
+        (
+            &self.envelope.aggregate_id,
+            &self.envelope.aggregate_type,
+            &self.name,
+        )
+    }
+}
+
+impl Hash for Stream {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
+}
+
+impl PartialEq for Stream {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Stream {}
