@@ -18,6 +18,30 @@ use crate::unit_of_work::UnitOfWork;
 /// An aggregate with a version, and one whose key the database has yet to generate, keeps what it
 /// raises until it is saved, also inside the scope: the save numbers its events and gives them the
 /// key. A commit without that save is refused.
+///
+/// ```
+/// use bento_core::{Aggregate, PendingEvents, aggregate, domain_event};
+///
+/// #[domain_event(schema = "order.paid", version = 1)]
+/// #[derive(Debug)]
+/// pub struct OrderPaid {
+///     pub order_id: u32,
+/// }
+///
+/// #[aggregate(events(OrderPaid))]
+/// pub struct Order {
+///     id: u32,
+///     events: PendingEvents,
+/// }
+///
+/// fn raised<A: Aggregate>(aggregate: &A) -> usize {
+///     aggregate.pending_events().len()
+/// }
+///
+/// let mut order = Order { id: 7, events: PendingEvents::default() };
+/// order.raise(OrderPaid { order_id: order.id });
+/// assert_eq!((Order::TYPE, raised(&order)), ("order", 1));
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an aggregate",
     label = "this type has no `#[aggregate]`",

@@ -9,6 +9,22 @@ pub use crate::payload::{DecodeError, encode};
 /// The current version is one [`serde_json::from_slice`]; an earlier one runs its chain of
 /// upcasters once.
 ///
+/// ```
+/// use bento_core::{codec, domain_event};
+///
+/// #[domain_event(schema = "order.paid", version = 2)]
+/// #[derive(Debug)]
+/// pub struct OrderPaid {
+///     pub order_id: u32,
+///     #[event(since = 2, default = "EUR")]
+///     pub currency: String,
+/// }
+///
+/// let paid: OrderPaid = codec::decode("order.paid", 1, br#"{"order_id":7}"#)?;
+/// assert_eq!(paid.currency, "EUR");
+/// # Ok::<_, codec::DecodeError>(())
+/// ```
+///
 /// # Errors
 /// [`DecodeError`], which tells four causes apart.
 pub fn decode<E: DomainEvent>(

@@ -11,7 +11,8 @@
 //! assert_eq!(duration::format(Duration::from_millis(1500)), "1500ms");
 //! assert_eq!(
 //!     duration::parse("10").unwrap_err().to_string(),
-//!     "invalid duration `10`: write whole numbers with a unit of d, h, m, s or ms, as in `30s` or `1h30m`"
+//!     "invalid duration `10`: write whole numbers with a unit of d, h, m, s or ms, \
+//!      as in `30s` or `1h30m`"
 //! );
 //! # Ok::<_, duration::DurationError>(())
 //! ```

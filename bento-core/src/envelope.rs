@@ -16,6 +16,21 @@ use crate::registry::Registry;
 /// handlers.
 ///
 /// Cloning is cheap in the payload and the headers, which are shared.
+///
+/// ```
+/// use bento_core::Envelope;
+/// # use bento_core::domain_event;
+/// # use chrono::DateTime;
+/// # #[domain_event(schema = "order.paid", version = 1)]
+/// # #[derive(Clone, Debug)]
+/// # pub struct OrderPaid { pub order_id: u32 }
+///
+/// let stored = r#"{"order_id":7}"#;
+/// let envelope = Envelope::new("order.paid", 1, DateTime::UNIX_EPOCH, stored);
+/// let paid: OrderPaid = envelope.decode()?;
+/// assert_eq!(paid.order_id, 7);
+/// # Ok::<_, bento_core::codec::DecodeError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Envelope {

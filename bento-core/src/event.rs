@@ -9,6 +9,8 @@
 //!   by value.
 //!
 //! None of them is meant to be implemented by hand.
+//!
+//! Decision: `docs/decisions/0001-event-traits-and-superseded.md`.
 
 use std::any::Any;
 use std::fmt;
@@ -29,6 +31,18 @@ pub mod unraisable;
 
 /// A struct declared with `#[domain_event(schema = "…", version = N)]`: a fact of the business, in
 /// the past tense.
+///
+/// ```
+/// use bento_core::{DomainEvent, domain_event};
+///
+/// #[domain_event(schema = "order.paid", version = 1)]
+/// #[derive(Debug)]
+/// pub struct OrderPaid {
+///     pub order_id: u32,
+/// }
+///
+/// assert_eq!((OrderPaid::SCHEMA, OrderPaid::VERSION), ("order.paid", 1));
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a domain event",
     label = "this type has no `#[domain_event]`",

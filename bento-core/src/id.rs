@@ -8,7 +8,14 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-/// The identity of one event, unique for ever. UUIDv7, so that an index on it grows at its end.
+/// The identity of one event, unique for ever. It is a UUIDv7, so an index on it grows at its end.
+///
+/// ```
+/// use bento_core::EventId;
+///
+/// let (first, second) = (EventId::new(), EventId::new());
+/// assert!(first < second);
+/// ```
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
 )]
@@ -189,7 +196,8 @@ macro_rules! always_set_ids {
     )*};
 }
 always_set_ids!(NonZero<i8> NonZero<i16> NonZero<i32> NonZero<i64> NonZero<i128> NonZero<isize>);
-always_set_ids!(NonZero<u8> NonZero<u16> NonZero<u32> NonZero<u64> NonZero<u128> NonZero<usize> char);
+always_set_ids!(NonZero<u8> NonZero<u16> NonZero<u32> NonZero<u64> NonZero<u128> NonZero<usize>);
+always_set_ids!(char);
 
 impl AggregateId for Uuid {
     fn append_to(&self, key: &mut AggregateKey) {

@@ -1,10 +1,24 @@
-//! Bento: domain events that are declared once, checked by the compiler, and brought to the broker.
+//! Domain events: declared once on structs, checked by the compiler, raised by aggregates, decoded
+//! at whatever version they were stored.
 //!
-//! This crate is the journey of an event without a database or a broker; `bento-seaorm` adds the
-//! transaction hook, the tables and the relay's store.
+//! This is the crate of a domain model. It has the macros, the traits behind them and the unit of
+//! work that gathers raised events, and knows no database, no broker and no relay. A crate with
+//! nothing but a domain model depends on it alone:
+//!
+//! ```toml
+//! [dependencies]
+//! bento-core = "0.1"
+//!
+//! [dev-dependencies]
+//! bento-testkit = "0.1"
+//! ```
+//!
+//! A service names `bento-events` instead, which exports this crate as `bento`, with the
+//! transactions of SeaORM, the relay and the brokers.
 //!
 //! ```text
 //! annotate → raise → collect → flush → claim → route → publish → settle
+//! └────────── this crate ──────────┘   └───────── bento-relay ────────┘
 //! ```
 //!
 //! # Annotate
@@ -39,42 +53,37 @@
 //!     }
 //! }
 //!
-//! // Without a database: what was raised can be matched, exhaustively.
+//! // The raised events can be matched without a database, exhaustively.
 //! let mut order = Order::create(7, 4200);
 //! let [OrderEvent::OrderCreated(created)] = &order.take()[..] else { panic!("one event") };
 //! assert_eq!(created.currency, "EUR");
 //! ```
 //!
+//! `bento_testkit::given` tests an aggregate in this way: given an order, when it is paid, it
+//! raises these events.
+//!
 //! # Raise and collect
 //!
 //! In the scope of a transaction a raised event belongs to it: to its
 //! [`UnitOfWork`](unit_of_work::UnitOfWork), which a commit flushes and a rollback empties. Outside
-//! any scope it waits in the aggregate's [`PendingEvents`] until somebody collects it. [`raise`] is
-//! for events without an aggregate, [`Metadata`] for tenant, correlation, actor and the like, set
-//! once around a request.
+//! any scope it waits in the aggregate's [`PendingEvents`] until a transaction collects it.
+//! [`raise`] is for events without an aggregate. [`Metadata`] holds tenant, correlation, actor and
+//! the like, set once around a request.
 //!
-//! # Flush, publish, settle
+//! # Flush
 //!
-//! Flushing makes [`Envelope`]s of events and divides them over shards ([`outbox`]). A [`relay`]
-//! reads the shards it has leased through a [`RelayStore`](relay::RelayStore), hands batches to a
-//! [`Publisher`](publish::Publisher), and settles what was confirmed. What keeps failing is a [dead
-//! letter](dead_letter).
+//! A flush makes [`Envelope`]s of the gathered events and assigns each to a shard of the
+//! [`outbox`]. The transaction writes them beside its own rows; a relay publishes them later.
 //!
 //! # Decode
 //!
-//! [`Envelope::decode`] gives the current struct, whatever version was stored. [`Registry`] knows
-//! every event of the binary: validate it at start, print it as a catalogue.
+//! [`Envelope::decode`] returns the current struct, whatever version was stored. The [`Registry`]
+//! knows every event of the binary: validate it at start, print it as a catalogue.
 //!
 //! # Feature
 //!
-//! `opentelemetry`: an event takes the trace context of the `tracing` span in which it is raised
-//! along, the relay's span [`bento.publish`](telemetry::SPAN_PUBLISH) continues that trace, and the
-//! broker gets the context of this span. Off by default.
-//!
-//! # What this crate is not
-//!
-//! It is no message broker, no job queue, and no bus for calls between modules: an event says what
-//! has happened, and whoever raises it does not wait for anybody.
+//! `opentelemetry`: an event carries the trace context of the `tracing` span in which it is raised,
+//! so that the relay and the consumers continue that trace. Off by default.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 extern crate self as bento_core;

@@ -30,7 +30,10 @@ mod routing;
 ///
 /// ```
 /// # use bento_core::Metadata;
-/// let metadata = Metadata::default().with_tenant("acme").with_correlation("request-7").with_header("traceparent", "00-…");
+/// let metadata = Metadata::default()
+///     .with_tenant("acme")
+///     .with_correlation("request-7")
+///     .with_header("traceparent", "00-…");
 /// # assert_eq!(metadata.tenant_id.as_deref(), Some("acme"));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -265,7 +268,9 @@ impl Metadata {
     /// # use bento_core::Metadata;
     /// # use std::time::Duration;
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-    /// let reminder = Metadata::default().with_destinations(["mail"]).with_deliver_after(Duration::from_secs(60));
+    /// let reminder = Metadata::default()
+    ///     .with_destinations(["mail"])
+    ///     .with_deliver_after(Duration::from_secs(60));
     /// let inside = reminder.scope(async { Metadata::current() }).await;
     /// assert_eq!(inside.destinations, ["mail"]);
     /// assert_eq!(inside.deliver_after, Some(Duration::from_secs(60)));

@@ -19,6 +19,17 @@ pub type ShardId = i32;
 /// `shard = lane(tenant) × shards + hash(aggregate type, aggregate id) mod shards`. Lanes keep
 /// tenants' backlogs apart: a relay shares its workers among them. Tenants of one lane share its
 /// order of work, and may wait for each other.
+///
+/// ```
+/// use std::num::NonZeroU16;
+///
+/// use bento_core::outbox::Sharding;
+///
+/// let lanes = NonZeroU16::new(4).expect("4 is not 0");
+/// let sharding = Sharding { lanes, ..Sharding::default() };
+/// assert_eq!(sharding.total(), 64);
+/// assert!(sharding.lane(Some("acme")) < 4);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sharding {
     /// Shards in each lane, at most 1024.

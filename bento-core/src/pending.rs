@@ -23,6 +23,27 @@ pub(crate) use self::raised::{Content, Numbering, Ordinal, Stream};
 /// it is empty: an event belongs to one place only. Dropping it with events inside is logged as a
 /// warning with the event type and the line that raised it, because those events are lost;
 /// [`ForgottenEvents::Panic`] makes that a panic.
+///
+/// ```
+/// use bento_core::PendingEvents;
+/// # use bento_core::{aggregate, domain_event};
+/// # #[domain_event(schema = "order.paid", version = 1)]
+/// # #[derive(Clone, Debug)]
+/// # pub struct OrderPaid { pub order_id: u32 }
+///
+/// #[aggregate(events(OrderPaid))]
+/// pub struct Order {
+///     id: u32,
+///     events: PendingEvents,
+/// }
+///
+/// let mut order = Order { id: 7, events: PendingEvents::default() };
+/// order.raise(OrderPaid { order_id: 7 });
+/// assert_eq!(order.events.len(), 1);
+///
+/// order.discard();
+/// assert!(order.events.is_empty());
+/// ```
 #[derive(Default)]
 pub struct PendingEvents {
     list: Option<Arc<PendingList>>,

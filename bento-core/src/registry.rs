@@ -6,6 +6,8 @@
 //! A crate that the program does not name is not linked and registers nothing:
 //! [`Registry::require`] names it, and [`Registry::check_stored`] compares the stored events with
 //! those that this binary reads.
+//!
+//! Decision: `docs/decisions/0005-the-registry-reads-one-type-per-schema.md`.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -56,6 +58,20 @@ inventory::collect!(EventRegistration);
 inventory::collect!(AggregateRegistration);
 
 /// The events and aggregates of this binary.
+///
+/// ```
+/// use bento_core::Registry;
+/// # use bento_core::domain_event;
+/// # #[domain_event(schema = "order.paid", version = 1)]
+/// # #[derive(Clone, Debug)]
+/// # pub struct OrderPaid { pub order_id: u32 }
+///
+/// let registry = Registry::global();
+/// registry.validate()?;
+/// assert_eq!(registry.event("order.paid").map(|event| event.version), Some(1));
+/// println!("{}", registry.catalogue().to_markdown());
+/// # Ok::<_, bento_core::Report>(())
+/// ```
 #[derive(Debug)]
 pub struct Registry {
     /// Sorted by schema, version and place; a declaration that was linked twice is here once.

@@ -13,6 +13,33 @@ use crate::unit_of_work::{FrameError, FrameId, Saved, UnitOfWork};
 /// From here on its pending events are collected. [`failed`](Self::failed) leaves them with the
 /// aggregate as they were. Dropping it instead, because the statement was cancelled, counts as a
 /// failed statement: the row may be written, so the events are doubtful.
+///
+/// ```
+/// use bento_core::unit_of_work::UnitOfWork;
+/// # use bento_core::{PendingEvents, aggregate, domain_event};
+/// # #[domain_event(schema = "order.paid", version = 1)]
+/// # #[derive(Clone, Debug)]
+/// # pub struct OrderPaid { pub order_id: u32 }
+/// #[aggregate(events(OrderPaid))]
+/// struct Order {
+///     id: u32,
+///     #[aggregate(version)]
+///     version: i64,
+///     events: PendingEvents,
+/// }
+///
+/// let (unit_of_work, transaction) = UnitOfWork::open();
+/// let mut order = Order { id: 7, version: 0, events: PendingEvents::default() };
+/// order.raise(OrderPaid { order_id: 7 });
+///
+/// let saving = unit_of_work.save(transaction, &mut order)?;
+/// assert_eq!((saving.version_before(), saving.version_after()), (Some(0), Some(1)));
+/// // UPDATE … SET version = 1 WHERE id = 7 AND version = 0
+/// saving.done(&mut order)?;
+/// assert_eq!(order.version, 1);
+/// # unit_of_work.discard(transaction);
+/// # Ok::<_, bento_core::Report>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "write the row, then call `done` or `failed`"]
 pub struct Saving {
@@ -92,13 +119,13 @@ impl UnitOfWork {
 }
 
 impl Saving {
-    /// The version that the database has; `None` for an aggregate without one. After a rollback it
-    /// is not that of the aggregate in memory.
+    /// The version in the database; `None` for an aggregate without a version. After a rollback it
+    /// differs from that of the aggregate in memory.
     pub fn version_before(&self) -> Option<i64> {
         self.versions.map(|versions| versions.before)
     }
 
-    /// The version to write; `None` for an aggregate without one.
+    /// The version to write; `None` for an aggregate without a version.
     pub fn version_after(&self) -> Option<i64> {
         self.versions.map(|versions| versions.after)
     }
@@ -152,7 +179,7 @@ impl Saving {
         Ok(())
     }
 
-    /// Leaves the events with the aggregate, as if nothing had been tried.
+    /// Leaves the events with the aggregate, as before the save.
     pub fn failed(mut self) {
         self.is_over = true;
         if let Ok(top) = self.unit_of_work.state().top(self.frame) {

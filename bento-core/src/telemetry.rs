@@ -8,11 +8,11 @@ pub const TARGET_RAISE: &str = "bento::raise";
 /// Log target of the flush and of the transaction around it.
 pub const TARGET_FLUSH: &str = "bento::flush";
 
-/// Counter: pending events that were dropped without being collected, by `schema`.
+/// Counter: pending events that were dropped without being collected, by `event_type`.
 pub const FORGOTTEN_EVENTS: &str = "bento_forgotten_events_total";
 /// Counter: events written to the outbox by transactions that committed.
 ///
-/// MySQL and MariaDB do not tell which rows of an INSERT were there: an event whose chosen id
+/// MySQL and MariaDB do not tell which rows of an INSERT existed already: an event whose chosen id
 /// another transaction writes at the same moment counts here in both, although it is in the outbox
 /// once.
 pub const FLUSHED_EVENTS: &str = "bento_flushed_events_total";

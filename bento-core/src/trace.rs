@@ -1,7 +1,7 @@
 //! The trace context of a span, in the headers of W3C Trace Context.
 //!
-//! Without the feature `opentelemetry` there is none: what the application puts into its headers
-//! itself passes as it is.
+//! Without the feature `opentelemetry` there is none: headers that the application sets itself stay
+//! as they are.
 
 use std::collections::BTreeMap;
 

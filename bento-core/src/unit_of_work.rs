@@ -52,6 +52,35 @@ pub struct FrameId(pub(crate) u64);
 
 /// Gathers the events of one physical transaction. Cheap to clone; clones are the same unit of
 /// work.
+///
+/// An application uses it through the transaction of `bento-seaorm`. An adapter for another way of
+/// storing drives it like this:
+///
+/// ```
+/// use bento_core::outbox::Sharding;
+/// use bento_core::unit_of_work::UnitOfWork;
+/// # use bento_core::{PendingEvents, aggregate, domain_event};
+/// # #[domain_event(schema = "order.paid", version = 1)]
+/// # #[derive(Clone, Debug)]
+/// # pub struct OrderPaid { pub order_id: u32 }
+/// # #[aggregate(events(OrderPaid))]
+/// # pub struct Order { id: u32, events: PendingEvents }
+///
+/// // BEGIN
+/// let (unit_of_work, transaction) = UnitOfWork::open();
+/// let mut order = Order { id: 7, events: PendingEvents::default() };
+/// unit_of_work.scope_sync(|| order.raise(OrderPaid { order_id: 7 }));
+///
+/// let flush = unit_of_work.flush(transaction, &Sharding::default())?;
+/// assert_eq!(flush.entries[0].envelope.event_type, "order.paid");
+/// // INSERT the entries
+/// flush.done();
+///
+/// assert!(unit_of_work.seal(transaction)?, "everything is flushed");
+/// // COMMIT
+/// unit_of_work.committed();
+/// # Ok::<_, bento_core::Report>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct UnitOfWork(Arc<Mutex<State>>);
 

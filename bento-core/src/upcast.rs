@@ -3,6 +3,8 @@
 //!
 //! Field history gives fields other names while serde reads them: a value is read once, from the
 //! bytes that were stored, so a 128-bit integer arrives as it was.
+//!
+//! Decision: `docs/decisions/0002-upcasters-may-fail.md`.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -43,14 +45,14 @@ use crate::payload::{self, RawFields, UpcastFault, read_forward};
 ///
 /// Where an old value may have no reading in the new version, implement [`TryUpcastFrom`] instead.
 pub trait UpcastFrom<Old>: Sized {
-    /// The same fact, as this version tells it.
+    /// The same fact in the form of this version.
     fn upcast_from(old: Old) -> Self;
 }
 
 /// A hand-written step that can fail: [`UpcastFrom`] for old values that may have no reading in the
 /// new version.
 ///
-/// The failure reaches whoever decodes as
+/// Decoding reports the failure as
 /// [`DecodeError::Malformed`](crate::codec::DecodeError::Malformed).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` says `upcast_from = {Old}`, but there is no upcaster",
@@ -62,7 +64,7 @@ pub trait TryUpcastFrom<Old>: Sized {
     /// The error for an old payload that has no reading in this version.
     type Error: Into<Box<dyn StdError + Send + Sync>>;
 
-    /// The same fact, as this version tells it.
+    /// The same fact in the form of this version.
     ///
     /// # Errors
     /// When the old value has no reading in this version.

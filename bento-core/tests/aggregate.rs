@@ -148,7 +148,12 @@ mod ids {
         events: PendingEvents,
     }
 
-    #[aggregate(events(OrderPaid), id = (tenant, number), name = "shop_basket", event_enum = InBasket)]
+    #[aggregate(
+        events(OrderPaid),
+        id = (tenant, number),
+        name = "shop_basket",
+        event_enum = InBasket
+    )]
     struct Basket {
         tenant: String,
         number: i64,
@@ -286,7 +291,15 @@ mod forms {
 
     type Raised = PendingEvents;
 
-    #[aggregate(events(OrderCreated, #[cfg(all())] OrderPaid, #[cfg(any())] OrderLost, #[cfg(any())] other::OrderPaid))]
+    #[aggregate(events(
+        OrderCreated,
+        #[cfg(all())]
+        OrderPaid,
+        #[cfg(any())]
+        OrderLost,
+        #[cfg(any())]
+        other::OrderPaid
+    ))]
     #[derive(Default)]
     struct Parcel {
         id: u64,

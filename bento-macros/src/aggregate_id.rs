@@ -68,7 +68,7 @@ pub(crate) fn aggregate_id(input: TokenStream) -> TokenStream {
     }
 }
 
-/// Every field is a part, in their order.
+/// Appends every field as a part, in their order.
 fn fields(private: &TokenStream, data: &DataStruct, errors: &mut Errors) -> Option<TokenStream> {
     let parts = data
         .fields
@@ -88,18 +88,18 @@ fn fields(private: &TokenStream, data: &DataStruct, errors: &mut Errors) -> Opti
     Some(quote!(#(#parts)*))
 }
 
-/// A type that cannot be a part is reported at the field.
+/// Appends one field. A type that cannot be a part is reported at the field.
 fn part(private: &TokenStream, member: &Member, ty: &Type) -> TokenStream {
     let append = quote_spanned!(ty.span()=> <#ty as #private::AggregateId>::append_to);
     quote!(#append(&self.#member, __bento_key);)
 }
 
-/// `PhantomData` has no value.
+/// True for `PhantomData`, which has no value.
 fn is_phantom(ty: &Type) -> bool {
     syntax::is_type(ty, "PhantomData")
 }
 
-/// The part is the name of the variant.
+/// Appends the name of the variant as the part.
 fn variants(private: &TokenStream, data: &DataEnum, errors: &mut Errors) -> Option<TokenStream> {
     if data.variants.is_empty() {
         errors.at(

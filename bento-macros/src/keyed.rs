@@ -31,7 +31,7 @@ pub(crate) struct Grammar {
     pub(crate) attribute: &'static str,
     /// Its keys.
     pub(crate) keys: &'static [&'static str],
-    /// An example of what stands in it, where something else than a key stands.
+    /// An example of its content, for the message about anything but a key.
     pub(crate) form: &'static str,
 }
 
@@ -61,7 +61,7 @@ impl Grammar {
 #[derive(Default)]
 pub(crate) struct Faulty {
     keys: Vec<String>,
-    /// Something that may have been meant as any key.
+    /// True if the faulty value may have been meant for any key.
     any: bool,
 }
 
@@ -178,8 +178,8 @@ pub(crate) struct Version {
 }
 
 impl Parse for Version {
-    /// A number that is too large to be one is the largest that there is; who looks at its size
-    /// refuses it.
+    /// Parses a version. A number that is too large becomes the largest `u32`, which the check of
+    /// its size refuses.
     fn parse(input: ParseStream) -> syn::Result<Self> {
         let literal: syn::LitInt = input.parse()?;
         let number = literal.base10_digits().parse().unwrap_or(u32::MAX);

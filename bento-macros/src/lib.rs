@@ -1,8 +1,11 @@
-//! The macros of Bento. Use them through `bento_core`, which documents the journey they are part
-//! of.
+//! The macros of Bento: [`domain_event`], [`aggregate`] and the derive [`AggregateId`].
 //!
-//! An expansion names nothing but `<path to bento_core>::__private`, and holds no logic: what it
-//! calls is ordinary Rust there.
+//! Use them through `bento_core` in a crate with a domain model, or through `bento` in a service.
+//! An expansion finds either of them in the `Cargo.toml` of the package that is compiled, also
+//! under another name, unless `crate = path` names it.
+//!
+//! An expansion names the module `__private` of that crate and nothing else. It holds no logic: the
+//! functions that it calls are ordinary Rust in `bento_core`.
 
 use proc_macro::TokenStream;
 
@@ -45,15 +48,15 @@ mod syntax;
 /// |---|---|
 /// | `schema = "order.created"` | the stable name, `lower.dotted_snake`: two segments or more, 128 characters at most |
 /// | `version = 2` | the version of the payload that the struct is, counted from 1 |
-/// | `oldest = 2` | earlier versions are retired: they need no upcaster, and a stored one is answered `Retired` |
+/// | `oldest = 2` | earlier versions are retired: they need no upcaster, and decoding a stored one fails with `Retired` |
 /// | `upcast_from = OrderCreatedV1` | a step by hand, in `impl UpcastFrom<OrderCreatedV1> for OrderCreated` |
 /// | `superseded` | an earlier version, kept to be upcast from; it cannot be raised. Beside `consumes`: of a view |
 /// | `consumes` | this context's view of an event that another one declares; it cannot be raised, and never clashes |
-/// | `topic = "orders"` | where the event is published, if not under its schema |
+/// | `topic = "orders"` | the topic to publish the event under, if not its schema |
 /// | `routing_key = "eu"` | the broker's routing key, if not the schema |
 /// | `removed("fax", since = 3)` | a field, by its name in the payload, that is gone since a version; may be repeated |
 /// | `allow(bare_noun)` | silences an advisory lint of the registry: `imperative`, `bare_noun`, `row_change` |
-/// | `crate = path` | where `bento_core` is, if the package does not depend on it; a name of its own in `Cargo.toml` is found |
+/// | `crate = path` | the path to `bento` or `bento_core`, if the package depends on neither; another name in `Cargo.toml` is found |
 ///
 /// # History of a field
 ///
@@ -76,8 +79,8 @@ mod syntax;
 ///
 /// Enums, unions, tuple structs and generics: a payload is one JSON object of one stable shape. For
 /// the same reason a field has no `#[cfg]`, and the struct no `#[serde(transparent)]`, `from`,
-/// `into` or name for one direction. What may be left out when it is written has a default when it
-/// is read, and no field borrows. Two declarations of one schema and version do not link
+/// `into` or name for one direction. A field that may be left out of a payload has a default for
+/// reading, and no field borrows. Two declarations of one schema and version do not link
 /// (`cargo build`), except a view that `consumes`.
 #[proc_macro_attribute]
 pub fn domain_event(attribute: TokenStream, item: TokenStream) -> TokenStream {
@@ -113,7 +116,7 @@ pub fn domain_event(attribute: TokenStream, item: TokenStream) -> TokenStream {
 /// for event in order.take() {
 ///     match event {
 ///         OrderEvent::OrderCreated(created) => println!("{created:?}"),
-///         OrderEvent::OrderPaid(_) => unreachable!("nobody has paid"),
+///         OrderEvent::OrderPaid(_) => unreachable!("the order is not paid"),
 ///     }
 /// }
 /// ```
@@ -122,11 +125,11 @@ pub fn domain_event(attribute: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// | key | meaning |
 /// |---|---|
-/// | `events(OrderCreated, OrderPaid)` | the events it raises, by their paths, each with `#[cfg(…)]` before it if need be; raising another is a compile error |
+/// | `events(OrderCreated, OrderPaid)` | the events that the aggregate raises, by their paths, each with `#[cfg(…)]` before it if need be; raising another is a compile error |
 /// | `id = (tenant_id, number)` | the fields of the id, in this order |
 /// | `name = "order"` | the stable name of the aggregate type, `lower_snake`, at most 128 characters |
 /// | `event_enum = OrderEvent` | the name of the enum of its events |
-/// | `crate = path` | where `bento_core` is, if the package does not depend on it; a name of its own in `Cargo.toml` is found |
+/// | `crate = path` | the path to `bento` or `bento_core`, if the package depends on neither; another name in `Cargo.toml` is found |
 ///
 /// | on a field | meaning |
 /// |---|---|
@@ -188,8 +191,8 @@ pub fn aggregate(attribute: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// The text is stored beside every event and decides the shard: renaming a variant makes another id
 /// of it, unless its old name is kept with `#[aggregate_id(rename = "…")]`. A field of type
-/// `PhantomData` is left out. `#[aggregate_id(crate = path)]` on the type says where `bento_core`
-/// is, if not at `::bento_core`.
+/// `PhantomData` is left out. `#[aggregate_id(crate = path)]` on the type names the path to
+/// `bento` or `bento_core`, if the package depends on neither.
 ///
 /// # What is refused
 ///

@@ -33,7 +33,7 @@ pub(crate) enum Dependency {
     Named(String),
     /// The package has no such dependency.
     Absent,
-    /// There is no manifest, or it could not be understood: another build system, or a script.
+    /// No manifest that can be understood: another build system, or a script.
     Unknown,
 }
 

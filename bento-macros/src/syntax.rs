@@ -1,4 +1,4 @@
-//! Questions to the user's item: its derives, its documentation, its types as text.
+//! Reading of the user's item: its derives, its documentation, its types as text.
 
 use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::ToTokens;

@@ -3,6 +3,8 @@
 //! The rules are those of all brokers together: a header that one of them cannot carry, or uses
 //! itself, is refused for all. So an event does not depend on its destinations, and the flush can
 //! refuse it.
+//!
+//! Decision: `docs/decisions/0032-a-header-is-the-same-on-every-broker.md`.
 
 /// The most bytes of a header's name. AMQP allows 255, one of which is for the `*` of an encoded
 /// value.
@@ -96,8 +98,8 @@ pub enum HeaderRule {
 /// let refused = check_header("x-user-name", "Zoë\n").unwrap_err();
 /// assert_eq!(
 ///     refused.to_string(),
-///     "the header `x-user-name` cannot be sent: its value has the control character U+000A at byte 4; remove it, or encode the \
-///      value, as base64 for instance"
+///     "the header `x-user-name` cannot be sent: its value has the control character U+000A at \
+///      byte 4; remove it, or encode the value, as base64 for instance"
 /// );
 /// ```
 ///
@@ -257,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_somebody_else_uses_is_refused_in_every_case() {
+    fn a_reserved_name_is_refused_in_upper_and_lower_case() {
         for (name, who) in [
             ("Content-Type", "event's own facts"),
             ("CE-id", "event's own facts"),

@@ -15,7 +15,7 @@ use super::path::fault_path;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// Nothing in this binary, or not the type asked for, has this event type.
+    /// No event in this binary has this event type, or the type that was asked for has another.
     #[error("{}", unknown_event_type(event_type, *wanted))]
     UnknownEventType {
         /// The event type of the stored payload.
@@ -23,7 +23,7 @@ pub enum DecodeError {
         /// The event type of the type that was asked for, if a type was named.
         wanted: Option<&'static str>,
     },
-    /// It was written by a later release than this one.
+    /// The payload was written by a later release than this one.
     #[error(
         "`{event_type}` version {version} is newer than this binary, which knows version {newest}: \
          upgrade it, or hand the envelope on as it is"
@@ -50,7 +50,10 @@ pub enum DecodeError {
         oldest: u32,
     },
     /// The payload is not JSON, does not fit the fields, or its upcaster refused it.
-    #[error("the payload of `{event_type}` version {version} does not fit its fields{}", at(path.as_deref()))]
+    #[error(
+        "the payload of `{event_type}` version {version} does not fit its fields{}",
+        at(path.as_deref())
+    )]
     Malformed {
         /// The event type of the stored payload.
         event_type: &'static str,

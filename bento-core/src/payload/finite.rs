@@ -192,7 +192,11 @@ macro_rules! pass_on_fields {
             type Ok = S::Ok;
             type Error = S::Error;
 
-            fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), S::Error> {
+            fn serialize_field<T: Serialize + ?Sized>(
+                &mut self,
+                key: &'static str,
+                value: &T,
+            ) -> Result<(), S::Error> {
                 self.0.serialize_field(key, &Finite(value))
             }
 

@@ -1,4 +1,6 @@
 //! The history of the fields of an event, as the macro writes it.
+//!
+//! Decision: `docs/decisions/0003-field-history-on-raw-fields.md`.
 
 use serde_json::value::RawValue;
 
@@ -8,15 +10,15 @@ use serde_json::value::RawValue;
 pub struct Step {
     /// The version this step arrives at.
     pub to: u32,
-    /// Names that end here.
+    /// The names of fields that this version removes.
     pub removed: &'static [&'static str],
-    /// Names before and after.
+    /// The names of renamed fields, before and after.
     pub renamed: &'static [(&'static str, &'static str)],
-    /// Values for fields that begin here.
+    /// The fields that this version adds, with their values.
     pub added: &'static [Addition],
 }
 
-/// A field that a version added, and its value in payloads of before.
+/// A field that a version added, and its value in earlier payloads.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Addition {

@@ -138,7 +138,11 @@ impl fmt::Display for Place {
 
 /// Every fault of a registry.
 #[derive(Debug, thiserror::Error)]
-#[error("the declared events and aggregates do not fit together, {} fault(s){}", .0.len(), listed(.0))]
+#[error(
+    "the declared events and aggregates do not fit together, {} fault(s){}",
+    .0.len(),
+    listed(.0)
+)]
 pub struct RegistryErrors(Vec<RegistryFault>);
 
 impl RegistryErrors {

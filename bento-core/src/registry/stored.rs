@@ -91,7 +91,12 @@ impl StoredError {
 /// ```
 /// # use bento_core::Registry;
 /// # use bento_core::registry::StoredSchema;
-/// let stored = StoredSchema { schema: "order.placed".into(), version: 1, count: 3, place: "outbox".into() };
+/// let stored = StoredSchema {
+///     schema: "order.placed".into(),
+///     version: 1,
+///     count: 3,
+///     place: "outbox".into(),
+/// };
 /// let report = Registry::global().check_stored([stored]);
 /// assert!(report.is_ok() && !report.is_complete(), "another release declares it");
 /// assert_eq!(report.findings()[0].stored().count, 3);

@@ -1,4 +1,4 @@
-//! No trace context: nobody asked for one.
+//! The empty trace context of a build without the feature `opentelemetry`.
 
 use std::collections::BTreeMap;
 

@@ -11,7 +11,7 @@ use super::{TRACEPARENT, parent_in, value_of};
 
 const TRACESTATE: &str = "tracestate";
 
-/// Which trace, and which span of it. Cheap to clone, and text only where it is written.
+/// A trace and a span of it. Cheap to clone; it becomes text only when it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceContext(SpanContext);
 
@@ -46,7 +46,7 @@ impl TraceContext {
         read.is_valid().then_some(Self(read))
     }
 
-    /// Writes it into the headers, in place of what they say.
+    /// Writes the trace into the headers, in place of the one that they have.
     pub fn write(&self, headers: &mut BTreeMap<String, String>) {
         headers.retain(|name, _| {
             ![TRACEPARENT, TRACESTATE]
@@ -63,10 +63,10 @@ impl TraceContext {
         }
     }
 
-    /// Makes `span` a child of it, in its trace. Nothing happens if OpenTelemetry does not hear of
-    /// `span`.
+    /// Makes `span` a child of this one, in its trace. Nothing happens if OpenTelemetry does not
+    /// record `span`.
     pub fn be_parent_of(&self, span: &Span) {
-        // The only errors are that nobody listens; the span is new, so it has not been started.
+        // It fails only if OpenTelemetry is absent: the span is new, so it has not been started.
         let _ = span.set_parent(Context::new().with_remote_span_context(self.0.clone()));
     }
 }

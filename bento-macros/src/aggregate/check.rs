@@ -69,7 +69,8 @@ pub(super) fn check<'a>(aggregate: &'a Aggregate<'a>, errors: &mut Errors) -> Ch
     }
 }
 
-/// A model is derived below `#[aggregate]`, which has to hide the pending events from SeaORM first.
+/// Checks that a model is derived below `#[aggregate]`, which has to hide the pending events from
+/// SeaORM first.
 fn check_order(aggregate: &Aggregate, errors: &mut Errors) {
     if !aggregate.stands_below_its_derive() {
         return;
@@ -321,7 +322,7 @@ fn check_type(name: &str, span: Span, way_out: &str, errors: &mut Errors) {
     }
 }
 
-/// A stable name for what is called `name`, to be shown in a message.
+/// A stable name made of `name`, to be shown in a message.
 fn stable_name_like(name: &str) -> String {
     let words = name
         .split(|letter: char| !letter.is_ascii_alphanumeric())

@@ -68,7 +68,9 @@ pub(super) fn enum_impls(checked: &Checked) -> TokenStream {
         #typed
 
         #[automatically_derived]
-        impl<AnyAggregate: #private::RaisesVariants<Self>> #private::RaisedBy<AnyAggregate> for #event_enum {
+        impl<AnyAggregate: #private::RaisesVariants<Self>> #private::RaisedBy<AnyAggregate>
+            for #event_enum
+        {
             fn into_any(self) -> #private::Arc<dyn #private::AnyEvent> {
                 match <AnyAggregate as #private::RaisesVariants<Self>>::NEVER {}
             }
@@ -101,8 +103,8 @@ fn debug_impl(checked: &Checked) -> TokenStream {
     }
 }
 
-/// Not derived: where another item has the name of the enum, the compiler then misses each variant
-/// at one place, in the list of events.
+/// `Clone`, written out: where another item has the name of the enum, the compiler then reports
+/// each missing variant at one place, in the list of events.
 fn clone_impl(checked: &Checked) -> TokenStream {
     let private = checked.aggregate.attribute.private();
     let event_enum = &checked.event_enum;
@@ -193,7 +195,9 @@ fn from_impls(checked: &Checked) -> TokenStream {
     quote! {
         #[automatically_derived]
         impl #private::AggregateEvents for #event_enum {
-            fn from_any(__bento_event: #private::Arc<dyn #private::AnyEvent>) -> #private::Option<Self> {
+            fn from_any(
+                __bento_event: #private::Arc<dyn #private::AnyEvent>,
+            ) -> #private::Option<Self> {
                 let __bento_event = #private::any(__bento_event);
                 #(#tries)*
                 let _ = __bento_event;
@@ -210,6 +214,8 @@ fn from_impls(checked: &Checked) -> TokenStream {
     }
 }
 
+/// The implementations of `ListedBy` and `RaisedBy`.
+///
 /// `ListedBy` is bounded by `Raisable`, so a type that is not an event, or is a superseded one, is
 /// reported in the list. All else is bounded by `ListedBy`, so it is reported nowhere else. An
 /// event that is listed once more under an alias conflicts in `RaisedBy` alone, since `ListedBy`
@@ -224,7 +230,8 @@ pub(super) fn raised_by_impls(checked: &Checked) -> TokenStream {
         quote_spanned! {Span::call_site().located_at(variant.span())=>
             #(#cfgs)*
             #[automatically_derived]
-            impl #impl_generics #private::ListedBy<#ident #ty_generics, #position> for #path #where_clause {}
+            impl #impl_generics #private::ListedBy<#ident #ty_generics, #position> for #path
+                #where_clause {}
             #(#cfgs)*
             #[automatically_derived]
             impl #impl_generics #private::RaisedBy<#ident #ty_generics> for #path #where_clause {

@@ -46,7 +46,7 @@ pub(super) fn copy_of_a_model(mut item: Item) -> TokenStream {
     quote!(#item)
 }
 
-/// The user's item; the pending events are neither stored in a column nor serialised.
+/// The user's item, whose pending events are neither stored in a column nor serialised.
 fn item(checked: &Checked) -> Item {
     let mut item = checked.aggregate.item.clone();
     match &mut item {
@@ -109,7 +109,7 @@ fn hide(field: &mut Field, is_model: bool, has_serde: bool) {
     }
 }
 
-/// The verbs, without an import of the trait.
+/// The methods of the aggregate, which need no import of the trait.
 fn methods(checked: &Checked) -> TokenStream {
     let private = checked.aggregate.attribute.private();
     let Head {
@@ -132,13 +132,13 @@ fn methods(checked: &Checked) -> TokenStream {
                 #private::Aggregate::pending(self)
             }
 
-            /// The pending events, oldest first, which are then no longer pending.
+            /// Takes the pending events out of the aggregate, oldest first.
             #[inline]
             #vis fn take(&mut self) -> #private::Vec<#event_enum> {
                 #private::Aggregate::take(self)
             }
 
-            /// Drops the pending events: they did not happen after all.
+            /// Drops the pending events: they are not published.
             #[inline]
             #vis fn discard(&mut self) {
                 #private::Aggregate::discard(self);
@@ -147,7 +147,8 @@ fn methods(checked: &Checked) -> TokenStream {
     }
 }
 
-/// An aggregate without known events can raise any: the macro checks nothing then.
+/// The methods that raise. An aggregate without known events can raise any event: the macro checks
+/// nothing then.
 fn raising_methods(checked: &Checked) -> TokenStream {
     let private = checked.aggregate.attribute.private();
     let vis = checked.aggregate.head.vis;
@@ -159,16 +160,20 @@ fn raising_methods(checked: &Checked) -> TokenStream {
         };
     }
     quote! {
-        /// Says that an event happened: it goes to the transaction whose scope this is, else it
+        /// Raises an event: it goes to the transaction whose scope this is, else it
         /// stays pending here.
         #[track_caller]
         #vis fn raise<E: #private::RaisedBy<Self>>(&mut self, raised_event: E) {
             #private::raise(self, #private::RaisedBy::<Self>::into_any(raised_event));
         }
 
-        /// Says that an event happened, with metadata of its own: an id, a topic, a header.
+        /// Raises an event with metadata of its own: an id, a topic, a header.
         #[track_caller]
-        #vis fn raise_with<E: #private::RaisedBy<Self>>(&mut self, raised_event: E, adjust_metadata: #adjust) {
+        #vis fn raise_with<E: #private::RaisedBy<Self>>(
+            &mut self,
+            raised_event: E,
+            adjust_metadata: #adjust,
+        ) {
             #private::Aggregate::raise_with(self, raised_event, adjust_metadata);
         }
     }
@@ -201,7 +206,8 @@ fn aggregate_impl(checked: &Checked) -> TokenStream {
         #[automatically_derived]
         impl #impl_generics #private::Aggregate for #ident #ty_generics #where_clause {
             type Event = #event_enum;
-            const DESCRIPTOR: &'static #private::AggregateDescriptor = &#private::AggregateDescriptor {
+            const DESCRIPTOR: &'static #private::AggregateDescriptor =
+                &#private::AggregateDescriptor {
                 aggregate_type: #aggregate_type,
                 rust_name: #rust_name,
                 declared: #declaration,
@@ -218,7 +224,7 @@ fn aggregate_impl(checked: &Checked) -> TokenStream {
     }
 }
 
-/// A type that keeps no pending events is reported at the field.
+/// The pending events. A type that keeps none is reported at the field.
 fn pending(checked: &Checked) -> TokenStream {
     let private = checked.aggregate.attribute.private();
     let (get, get_mut) = match checked.pending {
@@ -281,7 +287,7 @@ fn is_generated(checked: &Checked, id: &Ident) -> bool {
     }
 }
 
-/// A type that cannot be a version is reported at the field.
+/// The version. A type that cannot be one is reported at the field.
 fn version(checked: &Checked) -> TokenStream {
     let private = checked.aggregate.attribute.private();
     let Some(AggregateField { ident, ty, .. }) = checked.version else {
@@ -314,7 +320,7 @@ fn versioned_impl(checked: &Checked) -> TokenStream {
     }
 }
 
-/// The entry in the registry, and a symbol that can be in a program once. A faulty aggregate has
+/// The entry in the registry, and a symbol that a program can have once. A faulty aggregate has
 /// neither.
 ///
 /// There is no symbol in a crate's own unit tests, which may link the crate's normal build too.

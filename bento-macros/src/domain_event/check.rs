@@ -31,8 +31,8 @@ pub(super) fn check(event: &Event, errors: &mut Errors) {
     }
 }
 
-/// The schema is stored, routed by and spelt in other languages, so it has one form:
-/// `order.created`, `billing.invoice.line_added`.
+/// Checks the form of the schema, `order.created` or `billing.invoice.line_added`: it is stored,
+/// routed by, and spelt in other languages.
 fn check_schema(event: &Event, errors: &mut Errors) {
     let Some(schema) = &event.attribute.schema else {
         if !event.attribute.faulty.explains("schema") {
@@ -64,7 +64,7 @@ fn check_schema(event: &Event, errors: &mut Errors) {
     }
 }
 
-/// Brokers carry both in protocols in which a control character ends something.
+/// Checks topic and routing key for control characters, which end a value in protocols of brokers.
 fn check_topic(event: &Event, errors: &mut Errors) {
     let EventAttribute {
         topic, routing_key, ..
@@ -92,7 +92,8 @@ fn check_topic(event: &Event, errors: &mut Errors) {
     }
 }
 
-/// Versions count from 1, and `oldest` is one of them. Without them no history can be judged.
+/// Checks that versions count from 1, and that `oldest` is one of them. Returns `false` if the
+/// history cannot be checked.
 fn check_versions(event: &Event, errors: &mut Errors) -> bool {
     let Some(version) = &event.attribute.version else {
         if !event.attribute.faulty.explains("version") {
@@ -139,7 +140,7 @@ fn check_versions(event: &Event, errors: &mut Errors) -> bool {
 /// More versions than any event has; the history is checked version by version.
 const VERSION_MAX: u32 = 10_000;
 
-/// Every step from the oldest readable version on says what it changed.
+/// Checks that every step from the oldest readable version on tells its changes.
 fn check_chain(event: &Event, errors: &mut Errors) {
     let Some(version) = &event.attribute.version else {
         return;
@@ -171,7 +172,7 @@ fn is_itself(path: &Path, event: &Ident) -> bool {
             && path.segments[1].ident == *event
 }
 
-/// The versions whose change the field history tells.
+/// The versions whose changes the history of the fields tells.
 pub(super) fn covered_steps(event: &Event) -> BTreeSet<u32> {
     event.changes().map(|since| since.number).collect()
 }

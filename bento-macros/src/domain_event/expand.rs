@@ -1,4 +1,6 @@
 //! The tokens of an event.
+//!
+//! Decision: `docs/decisions/0004-an-event-is-declared-once.md`.
 
 mod history;
 
@@ -37,7 +39,7 @@ fn item(attribute: &EventAttribute, mut item: ItemStruct) -> TokenStream {
     with_serde(attribute, &item.ident, &item.attrs, &item)
 }
 
-/// Takes off what is an attribute to this macro alone, or by mistake.
+/// Removes attributes that only this macro reads, or that stand there by mistake.
 pub(super) fn strip_field_attributes(item: &mut ItemStruct) {
     const OURS: [&str; 3] = ["event", "domain_event", "aggregate"];
     for field in &mut item.fields {
@@ -111,8 +113,8 @@ fn history(event: &Event) -> Option<TokenStream> {
     (!steps.is_empty()).then(|| quote!(const HISTORY: &'static [#private::Step] = &[#(#steps),*];))
 }
 
-/// Nothing for an event that reads its own version alone: serde's code for earlier payloads would
-/// be compiled and never run.
+/// The method that reads earlier payloads; `None` for an event that reads its own version alone,
+/// which would compile serde's code for them in vain.
 fn decode_older(event: &Event) -> Option<TokenStream> {
     let attribute = event.attribute;
     let private = attribute.private();
@@ -175,7 +177,7 @@ fn descriptor(event: &Event) -> TokenStream {
     }
 }
 
-/// The properties that few events have.
+/// The fields of the descriptor that few events set.
 fn optional_descriptors(event: &Event) -> TokenStream {
     let private = event.attribute.private();
     let (attribute, ident) = (event.attribute, &event.item.ident);
@@ -203,7 +205,7 @@ fn optional_descriptors(event: &Event) -> TokenStream {
     quote!(#oldest #role #removed #upcast_from #topic #routing_key #allow)
 }
 
-/// `oldest` as written, else that of the version upcast from, else nothing for 1.
+/// `oldest` as written, else that of the version upcast from; `None` for 1.
 fn oldest(event: &Event) -> Option<TokenStream> {
     let private = event.attribute.private();
     let ident = &event.item.ident;
@@ -217,7 +219,7 @@ fn oldest(event: &Event) -> Option<TokenStream> {
         .map(|oldest| oldest.value.number.to_token_stream())
 }
 
-/// Nothing for a current version.
+/// The role in the descriptor; `None` for a current version.
 fn role(attribute: &EventAttribute) -> Option<TokenStream> {
     match (&attribute.consumes, &attribute.superseded) {
         (Some(_), _) => Some(quote!(Consumes)),
@@ -348,8 +350,8 @@ fn registration(event: &Event) -> TokenStream {
     quote!(#private::inventory::submit! { #private::EventRegistration::of::<#ident>() })
 }
 
-/// A symbol that can be in a program once. Not in a crate's own unit tests, which may link the
-/// crate's normal build too.
+/// A symbol that a program can have once. It is left out of a crate's own unit tests, which may
+/// link the crate's normal build too.
 ///
 /// Identifier characters only: quotes and colons break the version script of cdylib and dylib
 /// links.

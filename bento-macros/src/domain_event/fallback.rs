@@ -10,8 +10,8 @@ use super::expand::{strip_field_attributes, with_serde};
 use super::input::EventAttribute;
 use crate::syntax::{arguments, last_ident, mentions};
 
-/// With `refused_by_serde` the derives stay, for serde to say what is wrong; they implement nothing
-/// then.
+/// The item and its implementations. With `refused_by_serde` the derives stay, so that serde
+/// reports its error; they implement nothing then.
 pub(super) fn fallback(
     attribute: &EventAttribute,
     item: &Item,
@@ -82,19 +82,24 @@ fn serde_stubs(attribute: &EventAttribute, ident: &Ident) -> TokenStream {
     let private = attribute.private();
     quote! {
         impl #private::serde::Serialize for #ident {
-            fn serialize<S: #private::serde::Serializer>(&self, _: S) -> #private::Result<S::Ok, S::Error> {
+            fn serialize<S: #private::serde::Serializer>(
+                &self,
+                _: S,
+            ) -> #private::Result<S::Ok, S::Error> {
                 #private::unreachable!()
             }
         }
         impl<'de> #private::serde::Deserialize<'de> for #ident {
-            fn deserialize<D: #private::serde::Deserializer<'de>>(_: D) -> #private::Result<Self, D::Error> {
+            fn deserialize<D: #private::serde::Deserializer<'de>>(
+                _: D,
+            ) -> #private::Result<Self, D::Error> {
                 #private::unreachable!()
             }
         }
     }
 }
 
-/// Takes off serde's derives and attributes, which mean nothing without each other.
+/// Removes serde's derives and attributes.
 fn strip_serde(item: &mut Item) {
     match item {
         Item::Struct(item) => {

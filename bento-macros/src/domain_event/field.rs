@@ -24,7 +24,7 @@ pub(super) struct EventField<'a> {
     /// The name in the payload, of this version.
     pub(super) name: String,
     pub(super) added: Option<Added>,
-    /// Oldest first.
+    /// The renames, oldest first.
     pub(super) renamed: Vec<Renamed>,
 }
 
@@ -191,7 +191,7 @@ impl<'a> EventField<'a> {
     }
 }
 
-/// The attributes of a struct do nothing on a field.
+/// Refuses the attributes of a struct on a field.
 fn refuse_other_attributes(field: &syn::Field, errors: &mut Errors) {
     for attr in &field.attrs {
         if syntax::last_ident(attr.path(), "domain_event") {
@@ -210,7 +210,7 @@ fn refuse_other_attributes(field: &syn::Field, errors: &mut Errors) {
     }
 }
 
-/// A field that is there in one build and not in another would give one version two payloads.
+/// Refuses `#[cfg]` on a field, which would give one version two payloads.
 fn refuse_cfg(field: &syn::Field, errors: &mut Errors) {
     for attr in &field.attrs {
         if attr.path().is_ident("cfg") {

@@ -1,5 +1,7 @@
-//! The history of the fields: each change has its version, changes something, and speaks the names
-//! of payloads.
+//! Checks of the history of the fields: each change has its version, changes something, and uses
+//! the names of payloads.
+//!
+//! Decision: `docs/decisions/0003-field-history-on-raw-fields.md`.
 
 use syn::ext::IdentExt;
 use syn::{Expr, ExprLit, Lit, LitStr};
@@ -21,8 +23,9 @@ pub(super) fn check(event: &Event, errors: &mut Errors) {
     check_spelling(event, errors);
 }
 
-/// A change belongs to a version from 2 to the current one; a field is added before it is renamed,
-/// and renamed once a version; a field that came later has a value for the payloads of before.
+/// Checks the history of a field: a change belongs to a version from 2 to the current one; a field
+/// is added before it is renamed, and renamed once a version; a field that was added has a value
+/// for earlier payloads.
 fn check_field(event: &Event, field: &EventField, errors: &mut Errors) {
     for since in field.versions() {
         check_since(event, since, errors);
@@ -38,7 +41,7 @@ fn check_field(event: &Event, field: &EventField, errors: &mut Errors) {
     check_default(event, field, errors);
 }
 
-/// False, with an error, if there is a history that nothing could read.
+/// Returns `false`, with an error, if the field has a history that is never read.
 fn may_have_history(field: &EventField, errors: &mut Errors) -> bool {
     if field.versions().next().is_none() {
         return true;
@@ -124,7 +127,7 @@ fn check_default(event: &Event, field: &EventField, errors: &mut Errors) {
     }
 }
 
-/// In serde's attribute a text names a function; here it is the value.
+/// Refuses a text that looks like the name of a function, as serde's attribute takes it.
 fn refuse_function_in_a_text(field: &EventField, default: &Expr, errors: &mut Errors) {
     let Expr::Lit(ExprLit {
         lit: Lit::Str(text),
@@ -174,7 +177,7 @@ fn check_since(event: &Event, since: Version, errors: &mut Errors) {
     }
 }
 
-/// A removed field was there, and is no longer.
+/// Checks that a removed field existed and is gone.
 fn check_removed(event: &Event, errors: &mut Errors) {
     let removed = &event.attribute.removed;
     for (at, one) in removed.iter().enumerate() {
@@ -224,7 +227,7 @@ fn check_removed(event: &Event, errors: &mut Errors) {
     }
 }
 
-/// In no earlier version do two fields share a name.
+/// Checks that no two fields share a name in an earlier version.
 fn check_names(event: &Event, errors: &mut Errors) {
     for field in event.named_fields() {
         for renamed in &field.renamed {
@@ -247,7 +250,7 @@ fn check_names(event: &Event, errors: &mut Errors) {
     }
 }
 
-/// A name that a payload once had, as the history tells it.
+/// A name of an earlier payload, as the history tells it.
 struct Told<'a> {
     name: &'a LitStr,
     since: u32,
@@ -255,7 +258,7 @@ struct Told<'a> {
     field: Option<&'a EventField<'a>>,
 }
 
-/// The history tells the names of payloads, not those of Rust.
+/// Checks that the history uses the names of payloads, not those of Rust.
 fn check_spelling(event: &Event, errors: &mut Errors) {
     if !errors.is_empty() {
         return;

@@ -160,8 +160,8 @@ impl EventAttribute {
         self.private.clone()
     }
 
-    /// The attribute that tells serde's derives where serde is, for the event called `ident` and
-    /// what is made for it.
+    /// The attribute that gives serde's derives the path to serde, for the event called `ident` and
+    /// the types that are made for it.
     pub(super) fn serde_crate(&self, ident: &Ident) -> TokenStream {
         let private = &self.private;
         let path = match self.serde_alias(ident) {
@@ -171,8 +171,8 @@ impl EventAttribute {
         quote!(#[serde(crate = #path)])
     }
 
-    /// Serde takes the path as a text, in which `$crate` means nothing, so that serde gets another
-    /// name here.
+    /// The import of serde under another name: serde takes its path as a text, in which `$crate`
+    /// has no meaning.
     pub(super) fn serde_import(&self, ident: &Ident) -> TokenStream {
         let private = &self.private;
         let Some(alias) = self.serde_alias(ident) else {
@@ -202,7 +202,7 @@ impl EventAttribute {
             .map_or(1, |version| version.value.number)
     }
 
-    /// The oldest readable version as far as this declaration says.
+    /// The oldest readable version by this declaration alone.
     pub(super) fn oldest(&self) -> u32 {
         self.oldest.as_ref().map_or(1, |oldest| oldest.value.number)
     }
@@ -250,7 +250,7 @@ fn parse_removed(
     }))
 }
 
-/// The text that comes first, whatever follows it.
+/// The text at the beginning, ignoring the rest.
 fn first_text(input: syn::parse::ParseStream) -> syn::Result<LitStr> {
     let text = input.parse()?;
     input.parse::<TokenStream>()?;
@@ -273,7 +273,7 @@ fn parse_allow(tokens: TokenStream, allow: &mut Vec<Ident>, errors: &mut Errors)
 }
 
 impl<'a> Event<'a> {
-    /// `None` if the item is none that could be an event.
+    /// `None` if the item is not a struct with named fields.
     pub(super) fn parse(
         attribute: &'a EventAttribute,
         item: &'a Item,
@@ -311,12 +311,12 @@ impl<'a> Event<'a> {
         })
     }
 
-    /// Serde has an error to report about one of its attributes.
+    /// True if serde will report an error about one of its attributes.
     pub(super) fn is_refused_by_serde(&self) -> bool {
         self.serde.refused || self.fields.iter().any(|field| field.serde.refused)
     }
 
-    /// Every change that the declaration tells.
+    /// The version of every change in the declaration.
     pub(super) fn changes(&self) -> impl Iterator<Item = Version> {
         let fields = self.fields.iter().flat_map(EventField::versions);
         fields.chain(self.attribute.removed.iter().map(|removed| removed.since))
@@ -328,7 +328,7 @@ impl<'a> Event<'a> {
     }
 }
 
-/// The part of an item that says what it is, for the span of an error.
+/// The keyword and the name of an item, for the span of an error.
 fn head(item: &Item) -> TokenStream {
     match item {
         Item::Enum(Enum {

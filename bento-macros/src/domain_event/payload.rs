@@ -1,4 +1,4 @@
-//! The payload is one JSON object, and what is written can be read.
+//! Checks of the payload: it is one JSON object, and a written payload can be read.
 
 use proc_macro2::{Span, TokenTree};
 use quote::ToTokens;
@@ -39,7 +39,7 @@ fn check_shape(event: &Event, errors: &mut Errors) {
     }
 }
 
-/// A reference is read from a payload that is gone afterwards.
+/// Refuses references: the payload that they would point into is gone after reading.
 fn check_owned(field: &EventField, errors: &mut Errors) {
     if let Some(borrow) = &field.serde.borrow {
         errors.at(borrow.span(), "an event owns its data: remove `borrow`");
@@ -132,7 +132,7 @@ fn is_first_with_two_names(event: &Event, field: &EventField) -> bool {
     first.is_some_and(|first| first.ident == field.ident)
 }
 
-/// A field that may be left out when it is written may be missing when it is read.
+/// Checks that a field which may be left out of a payload may be missing when it is read.
 fn check_absence(event: &Event, field: &EventField, errors: &mut Errors) {
     let serde = &field.serde;
     if let Some(key) = &serde.skip_serializing
@@ -174,7 +174,8 @@ pub(super) fn is_optional(field: &EventField) -> bool {
     syntax::is_type(field.ty, "Option")
 }
 
-/// No two values of a payload share a name, and no alias takes a name from another field.
+/// Checks that no two values of a payload share a name, and no alias takes a name from another
+/// field.
 fn check_names_differ(event: &Event, errors: &mut Errors) {
     if let Some(tag) = &event.serde.tag
         && let Some(field) = event.named_fields().find(|field| field.name == tag.value())

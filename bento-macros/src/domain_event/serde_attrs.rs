@@ -10,12 +10,12 @@ use crate::case;
 #[derive(Default)]
 pub(super) struct StructAttrs {
     pub(super) rename_all: Sides,
-    /// Serde fills in every field that a payload lacks.
+    /// True if serde fills in every field that a payload lacks.
     pub(super) default: bool,
     pub(super) denies_unknown: bool,
     /// The name of a field that holds the name of the struct.
     pub(super) tag: Option<LitStr>,
-    /// The struct says itself where serde is.
+    /// True if the struct names the path to serde itself.
     pub(super) names_crate: bool,
     /// A key by which the payload is not an object of the fields.
     pub(super) other_shape: Option<Ident>,
@@ -60,8 +60,8 @@ impl Sides {
         [&self.serialize, &self.deserialize].map(|side| side.as_ref().map(LitStr::value))
     }
 
-    /// Takes `= "…"` or `(serialize = "…", deserialize = "…")`, and gives back what more is read
-    /// than one name.
+    /// Reads `= "…"` or `(serialize = "…", deserialize = "…")`, and returns the further names to
+    /// read.
     fn read(&mut self, meta: &ParseNestedMeta) -> syn::Result<Vec<LitStr>> {
         if meta.input.peek(Token![=]) {
             let name: LitStr = meta.value()?.parse()?;
@@ -191,7 +191,7 @@ impl FieldAttrs {
         }
     }
 
-    /// The field is in the payload under a name of its own.
+    /// True if the field is in the payload under a name of its own.
     pub(super) fn has_name(&self) -> bool {
         self.skip.is_none() && self.flatten.is_none()
     }
@@ -214,7 +214,7 @@ pub(super) fn serde(attrs: &[Attribute]) -> impl Iterator<Item = &Attribute> {
     attrs.iter().filter(|attr| attr.path().is_ident("serde"))
 }
 
-/// Reads every key. True if serde refuses one of them: what is wrong there is serde's to say.
+/// Reads every key. Returns `true` if serde refuses one of them, which serde itself reports.
 fn for_each(
     attrs: &[Attribute],
     mut read: impl FnMut(&Ident, &ParseNestedMeta) -> syn::Result<()>,
@@ -269,7 +269,7 @@ fn flag_or_path(meta: &ParseNestedMeta) -> syn::Result<()> {
     }
 }
 
-/// Goes on behind a key that was not understood, as far as that is possible.
+/// Skips the value of a key that was not understood, as far as possible.
 fn skip(meta: &ParseNestedMeta) -> syn::Result<()> {
     if meta.input.peek(Token![=]) {
         meta.value()?.parse::<Expr>()?;

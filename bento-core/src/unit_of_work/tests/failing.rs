@@ -8,9 +8,10 @@ fn a_failed_statement_makes_the_events_before_it_doubtful() {
     unit_of_work.scope_sync(|| raise_number(1));
     unit_of_work.statement_failed();
     let doubtful = unit_of_work.check_mergeable(root).unwrap_err();
-    assert!(
-        matches!(&doubtful, FrameError::Doubtful { events: 1, event_type, .. } if event_type == "unit.counted")
-    );
+    assert!(matches!(
+        &doubtful,
+        FrameError::Doubtful { events: 1, event_type, .. } if event_type == "unit.counted"
+    ));
     assert!(
         doubtful.to_string().contains("tests.rs:"),
         "it names the line: {doubtful}"

@@ -43,9 +43,10 @@ fn rule_of(refused: &FlushError) -> &TenantOfAggregate {
 fn an_ordered_event_without_a_tenant_is_refused_with_a_way_out() {
     let (unit_of_work, root) = raised(&[Some("acme"), None]);
     let refused = unit_of_work.flush(root, &several()).unwrap_err();
-    assert!(
-        matches!(rule_of(&refused), TenantOfAggregate::Missing { aggregate_id, .. } if aggregate_id == "7")
-    );
+    assert!(matches!(
+        rule_of(&refused),
+        TenantOfAggregate::Missing { aggregate_id, .. } if aggregate_id == "7"
+    ));
     for part in ["`counter` `7` has no tenant", "4 lanes", "bind_tenant"] {
         assert!(refused.to_string().contains(part), "{refused}");
     }

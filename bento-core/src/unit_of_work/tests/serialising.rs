@@ -22,7 +22,10 @@ fn an_event_that_cannot_be_serialised_is_an_error_and_stays() {
         .unwrap();
     let refused = unit_of_work.flush(root, &Sharding::default()).unwrap_err();
     assert!(
-        matches!(&refused, FlushError::Unserialisable { event_type, .. } if event_type == "unit.refused"),
+        matches!(
+            &refused,
+            FlushError::Unserialisable { event_type, .. } if event_type == "unit.refused"
+        ),
         "{refused}"
     );
     unit_of_work.discard(root);

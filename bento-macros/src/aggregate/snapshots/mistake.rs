@@ -6,7 +6,7 @@ struct Order {
 }
 #[allow(dead_code, deprecated)]
 impl Order {
-    /// Says that an event happened: it goes to the transaction whose scope this is, else it
+    /// Raises an event: it goes to the transaction whose scope this is, else it
     /// stays pending here.
     #[track_caller]
     fn raise<E: ::bento_core::__private::RaisedBy<Self>>(&mut self, raised_event: E) {
@@ -15,7 +15,7 @@ impl Order {
             ::bento_core::__private::RaisedBy::<Self>::into_any(raised_event),
         );
     }
-    /// Says that an event happened, with metadata of its own: an id, a topic, a header.
+    /// Raises an event with metadata of its own: an id, a topic, a header.
     #[track_caller]
     fn raise_with<E: ::bento_core::__private::RaisedBy<Self>>(
         &mut self,
@@ -35,12 +35,12 @@ impl Order {
     fn pending(&self) -> ::bento_core::__private::Vec<OrderEvent> {
         ::bento_core::__private::Aggregate::pending(self)
     }
-    /// The pending events, oldest first, which are then no longer pending.
+    /// Takes the pending events out of the aggregate, oldest first.
     #[inline]
     fn take(&mut self) -> ::bento_core::__private::Vec<OrderEvent> {
         ::bento_core::__private::Aggregate::take(self)
     }
-    /// Drops the pending events: they did not happen after all.
+    /// Drops the pending events: they are not published.
     #[inline]
     fn discard(&mut self) {
         ::bento_core::__private::Aggregate::discard(self);

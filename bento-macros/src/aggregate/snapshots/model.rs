@@ -12,7 +12,7 @@ pub struct Model {
 }
 #[allow(dead_code, deprecated)]
 impl Model {
-    /// Says that an event happened: it goes to the transaction whose scope this is, else it
+    /// Raises an event: it goes to the transaction whose scope this is, else it
     /// stays pending here.
     #[track_caller]
     pub fn raise<E: framework::__private::RaisedBy<Self>>(&mut self, raised_event: E) {
@@ -21,7 +21,7 @@ impl Model {
             framework::__private::RaisedBy::<Self>::into_any(raised_event),
         );
     }
-    /// Says that an event happened, with metadata of its own: an id, a topic, a header.
+    /// Raises an event with metadata of its own: an id, a topic, a header.
     #[track_caller]
     pub fn raise_with<E: framework::__private::RaisedBy<Self>>(
         &mut self,
@@ -37,12 +37,12 @@ impl Model {
     pub fn pending(&self) -> framework::__private::Vec<OrderLineEvent> {
         framework::__private::Aggregate::pending(self)
     }
-    /// The pending events, oldest first, which are then no longer pending.
+    /// Takes the pending events out of the aggregate, oldest first.
     #[inline]
     pub fn take(&mut self) -> framework::__private::Vec<OrderLineEvent> {
         framework::__private::Aggregate::take(self)
     }
-    /// Drops the pending events: they did not happen after all.
+    /// Drops the pending events: they are not published.
     #[inline]
     pub fn discard(&mut self) {
         framework::__private::Aggregate::discard(self);

@@ -5,7 +5,7 @@ pub struct Order {
 }
 #[allow(dead_code, deprecated)]
 impl Order {
-    /// Says that an event happened: it goes to the transaction whose scope this is, else it
+    /// Raises an event: it goes to the transaction whose scope this is, else it
     /// stays pending here.
     #[track_caller]
     pub fn raise<E: ::bento_core::__private::RaisedBy<Self>>(
@@ -17,7 +17,7 @@ impl Order {
             ::bento_core::__private::RaisedBy::<Self>::into_any(raised_event),
         );
     }
-    /// Says that an event happened, with metadata of its own: an id, a topic, a header.
+    /// Raises an event with metadata of its own: an id, a topic, a header.
     #[track_caller]
     pub fn raise_with<E: ::bento_core::__private::RaisedBy<Self>>(
         &mut self,
@@ -37,12 +37,12 @@ impl Order {
     pub fn pending(&self) -> ::bento_core::__private::Vec<OrderEvent> {
         ::bento_core::__private::Aggregate::pending(self)
     }
-    /// The pending events, oldest first, which are then no longer pending.
+    /// Takes the pending events out of the aggregate, oldest first.
     #[inline]
     pub fn take(&mut self) -> ::bento_core::__private::Vec<OrderEvent> {
         ::bento_core::__private::Aggregate::take(self)
     }
-    /// Drops the pending events: they did not happen after all.
+    /// Drops the pending events: they are not published.
     #[inline]
     pub fn discard(&mut self) {
         ::bento_core::__private::Aggregate::discard(self);

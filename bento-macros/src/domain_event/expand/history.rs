@@ -46,11 +46,16 @@ fn step(event: &Event, to: u32) -> TokenStream {
         addition(event, field, added)
     });
     quote! {
-        #private::Step { to: #to, removed: &[#(#removed),*], renamed: &[#(#renamed),*], added: &[#(#added),*] }
+        #private::Step {
+            to: #to,
+            removed: &[#(#removed),*],
+            renamed: &[#(#renamed),*],
+            added: &[#(#added),*],
+        }
     }
 }
 
-/// The value of a field in payloads from before it; none where serde fills it in.
+/// The value of a field in earlier payloads; `None` where serde fills it in.
 fn addition(event: &Event, field: &EventField, added: &Added) -> Option<TokenStream> {
     let private = event.attribute.private();
     let name = field.name_at(added.since.number);
@@ -71,7 +76,10 @@ fn addition(event: &Event, field: &EventField, added: &Added) -> Option<TokenStr
             #holder
             #private::Addition {
                 name: #name,
-                default: || -> #private::Result<#private::Box<#private::RawValue>, #private::JsonError> { #to_json },
+                default: || -> #private::Result<
+                    #private::Box<#private::RawValue>,
+                    #private::JsonError,
+                > { #to_json },
                 reads: #read,
             }
         }
