@@ -81,7 +81,7 @@ pub trait DomainEvent: Serialize + DeserializeOwned + fmt::Debug + Send + Sync +
 )]
 pub trait Raisable: DomainEvent {}
 
-/// An event that aggregate `A` can raise: one that it lists in `#[aggregate(events(…))]`, by value.
+/// An event that aggregate `A` lists in `#[aggregate(events(…))]`, and can raise by value.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an event of `{A}`",
     label = "`{A}` does not raise this",

@@ -173,7 +173,7 @@ impl Metadata {
 
     /// With a further header for the broker.
     ///
-    /// The flush refuses a name that is no token or is reserved, and a value with control
+    /// The flush refuses a name that is not a token or is reserved, and a value with control
     /// characters, with [`FlushError::Unsendable`](crate::unit_of_work::FlushError::Unsendable).
     /// [`check_header`] checks a header beforehand, such as one that comes with a request. A value
     /// may hold any other text; text that is not printable ASCII is encoded by [`encode_header`].

@@ -18,7 +18,7 @@ mod path;
 
 /// Appends `value` as JSON.
 ///
-/// On an error `payload` is as long as it was.
+/// On an error `payload` keeps its length.
 ///
 /// # Errors
 /// When serde refuses a value, or a float anywhere in it is not finite: JSON has no such number and

@@ -137,7 +137,7 @@ impl PendingList {
         self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that a unit of work has seen these events: dropping them later is no oversight.
+    /// Notes that a unit of work has seen these events: dropping them later loses nothing.
     pub(crate) fn mark_seen(&self) {
         if let Some(last) = self.lock().last() {
             self.seen.fetch_max(last.ordinal.0, Ordering::Relaxed);

@@ -109,7 +109,7 @@ pub fn any(event: Arc<dyn AnyEvent>) -> Arc<dyn Any + Send + Sync> {
 /// The event as an `E`, or back as it was.
 ///
 /// # Errors
-/// The event itself, if it is no `E`.
+/// The event itself, if it is not an `E`.
 pub fn downcast<A: ?Sized, E: ListedBy<A, POSITION>, const POSITION: usize>(
     event: Arc<dyn Any + Send + Sync>,
 ) -> Result<Arc<E>, Arc<dyn Any + Send + Sync>> {

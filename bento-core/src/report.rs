@@ -7,7 +7,7 @@ use std::fmt;
 ///
 /// Rust prints what `main` returns by its `Debug`. The `Debug` of a report is what a person wants
 /// to read: the error and its causes, joined by `: `. Every error becomes one by `?`. Like the
-/// reports of `anyhow` and `eyre`, which serve as well, it is no error itself.
+/// reports of `anyhow` and `eyre`, which serve as well, it does not implement `Error` itself.
 ///
 /// ```
 /// use bento_core::Report;

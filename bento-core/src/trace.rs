@@ -1,7 +1,7 @@
 //! The trace context of a span, in the headers of W3C Trace Context.
 //!
-//! Without the feature `opentelemetry` there is none: headers that the application sets itself stay
-//! as they are.
+//! Without the feature `opentelemetry` the type has no value, and headers that the application sets
+//! itself stay as they are.
 
 use std::collections::BTreeMap;
 

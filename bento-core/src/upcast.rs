@@ -178,7 +178,7 @@ pub fn reads_within<T: DeserializeOwned>(
 /// Text given as `default = "…"` for a field of type `T`.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
-    message = "a text is no default for a field of type `{Self}`",
+    message = "a text cannot be the default of a field of type `{Self}`",
     label = "`{Self}` is not made from a text",
     note = "`default` takes any expression of the field's type: `default = Some(\"…\".to_owned())`"
 )]

@@ -64,8 +64,8 @@ pub(crate) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
         .join(", ")
 }
 
-/// The name that `wrong` was probably meant to be: one that differs in few letters, else the only
-/// one that begins with it.
+/// The name that `wrong` was probably meant to be: a name that differs in few letters, else the
+/// only name that begins with it.
 pub(crate) fn near_match<'a>(wrong: &str, names: &[&'a str]) -> Option<&'a str> {
     let by_distance = names
         .iter()

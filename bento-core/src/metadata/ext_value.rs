@@ -58,7 +58,7 @@ pub fn decode_header<'a>(
     Ok((own, Cow::Owned(decoded)))
 }
 
-/// A header whose name promises an encoded value, which is none.
+/// A header whose name ends with `*` and whose value is not encoded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the value of the header `{}` is not encoded as its name says; write it as RFC 8187 has it, \

@@ -8,8 +8,8 @@ use super::fields::RawFields;
 /// The path of the value that `error`, which serde_json gave for `payload`, is about:
 /// `lines[2].price`.
 ///
-/// `None` when the fault is no single value: text that is not JSON, or a field missing from the
-/// top.
+/// `None` when the fault is not in a single value: text that is not JSON, or a field that is
+/// missing at the top.
 pub(super) fn fault_path(payload: &[u8], error: &serde_json::Error) -> Option<String> {
     if error.classify() != Category::Data {
         return None;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tracing::Span;
 
-/// There is none.
+/// A type without a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TraceContext {}
 

@@ -1,6 +1,6 @@
 //! The tokens of the events of an aggregate: their enum, and the aggregate's right to raise them.
 //!
-//! A name that an expansion binds is one that no constant and no type of the user's module has.
+//! An expansion binds only names that no constant and no type of the user's module can have.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};

@@ -81,7 +81,7 @@ pub(super) struct AggregateField<'a> {
     pub(super) lists_events: bool,
     /// `#[sea_orm(primary_key)]`.
     pub(super) is_primary_key: bool,
-    /// True if SeaORM takes a primary key of this field alone for one that the database counts.
+    /// True if SeaORM lets the database count a primary key of this field alone.
     pub(super) is_counted: bool,
     /// `#[sea_orm(ignore)]`.
     pub(super) is_ignored: bool,
