@@ -41,7 +41,7 @@ pub(crate) fn read_forward<E: DeserializeOwned>(
 /// The steps between the version of a payload and today.
 struct Way {
     steps: &'static [Step],
-    /// What the steps add, one after the other.
+    /// The fields that the steps add, in the order of the steps.
     added: SmallVec<[Added; 2]>,
 }
 
@@ -52,7 +52,7 @@ struct Added {
     addition: &'static Addition,
     /// True if the payload has a field of that name: it keeps its value over the default.
     is_there: Cell<bool>,
-    /// The default, once it is taken.
+    /// The default, once it is evaluated.
     value: OnceCell<Box<RawValue>>,
 }
 
@@ -150,7 +150,7 @@ impl Way {
 #[derive(Default)]
 struct Place<'de> {
     field: Option<Field<'de>>,
-    /// What is wrong with a default.
+    /// The fault of a default, if one could not be read.
     fault: Option<UpcastFault>,
 }
 
@@ -172,7 +172,7 @@ impl Place<'_> {
 }
 
 impl Field<'_> {
-    /// The path of the value at fault. Text that is no JSON has no place in it.
+    /// The path of the value at fault. Text that is not JSON has no path.
     fn path(&self, payload: &[u8], source: &serde_json::Error) -> Option<String> {
         RawFields::split(payload).ok()?;
         let path = fault_path(payload, source);
@@ -252,7 +252,7 @@ struct Fields<'de, 'r, A> {
     stored: A,
     way: &'de Way,
     place: &'r mut Place<'de>,
-    /// The addition that is looked at next.
+    /// The addition to look at next.
     lacking: usize,
     next: Next<'de>,
 }
@@ -265,7 +265,7 @@ enum Next<'de> {
 }
 
 impl<'de, A: MapAccess<'de>> Fields<'de, '_, A> {
-    /// What comes next, under its name of today.
+    /// The next key and its value, under the name of today.
     fn advance(&mut self) -> Result<Next<'de>, A::Error> {
         while let Some(Name(stored)) = self.stored.next_key()? {
             match self.way.today(&stored, 0) {
@@ -295,8 +295,7 @@ impl<'de, A: MapAccess<'de>> Fields<'de, '_, A> {
         }
     }
 
-    /// Keeps what is wrong with a default: the error of the payload would say where in the payload
-    /// it is.
+    /// Keeps the fault of a default: an error of the payload would name a place in the payload.
     fn refuse(&mut self, fault: UpcastFault) -> A::Error {
         self.place.fault = Some(fault);
         A::Error::custom("a default cannot be read")
