@@ -40,6 +40,51 @@ pub use crate::session::ConnectionStream;
 /// connection. Such a use logs a warning, and panics under `bento_testkit::strict()`. For a
 /// statement that is independent of the transaction use [`inner`](Self::inner).
 ///
+/// ```
+/// # use bento_core::{PendingEvents, aggregate, domain_event};
+/// # use sea_orm::entity::prelude::*;
+/// # #[domain_event(schema = "order.placed", version = 1)]
+/// # #[derive(Debug)]
+/// # pub struct OrderPlaced {}
+/// # #[aggregate(events(OrderPlaced), name = "order")]
+/// # #[sea_orm::model]
+/// # #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+/// # #[sea_orm(table_name = "orders")]
+/// # pub struct Model {
+/// #     #[sea_orm(primary_key)]
+/// #     pub id: i64,
+/// #     #[sea_orm(ignore)]
+/// #     pub events: PendingEvents,
+/// # }
+/// # impl ActiveModelBehavior for ActiveModel {}
+/// # #[cfg(not(feature = "sqlite"))]
+/// # fn main() {}
+/// # #[cfg(feature = "sqlite")]
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use bento_relay::inspect::Inspect;
+/// use bento_seaorm::{Error, OutboxConnection, OutboxStore, migrate};
+///
+/// let database = sea_orm::Database::connect("sqlite::memory:").await?;
+/// migrate(&database).await?;
+/// # let orders = sea_orm::Schema::new(sea_orm::DbBackend::Sqlite).create_table_from_entity(Entity);
+/// # database.execute(&orders).await?;
+/// let db = OutboxConnection::new(database);
+///
+/// let mut order = Model { id: 0, events: PendingEvents::default() };
+/// order.raise(OrderPlaced {});
+/// db.transaction_async(async |tx| {
+///     tx.insert(&mut order).await?;
+///     Ok::<_, Error>(())
+/// })
+/// .await?;
+/// // The row and the event were committed together.
+/// let store = OutboxStore::new(db.inner().clone());
+/// assert_eq!(store.counts().await?.pending, 1);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Cancel safety
 ///
 /// Its futures may be dropped at any time. A statement outside of a transaction is finished in the

@@ -230,7 +230,7 @@ pub(crate) const LAST_TIME: DateTime<Utc> =
 /// The number of parameters of a row of the outbox: the shard and then [`WRITTEN`].
 pub(crate) const PARAMETERS: usize = 1 + WRITTEN.len();
 
-/// What one INSERT may hold at most.
+/// The limits of one INSERT.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct InsertLimits {
     /// Rows.
@@ -405,12 +405,12 @@ pub(super) fn take_value(
     }
 }
 
-/// Optional text; the empty text is none.
+/// Optional text; the empty text becomes NULL.
 fn text(text: Option<String>) -> Value {
     Value::String(text.filter(|text| !text.is_empty()))
 }
 
-/// Optional bytes; empty ones are none.
+/// Optional bytes; empty ones become NULL.
 fn bytes(bytes: Bytes) -> Value {
     Value::Bytes((!bytes.is_empty()).then(|| bytes.into()))
 }

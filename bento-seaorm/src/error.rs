@@ -91,8 +91,8 @@ pub enum Error {
     },
     /// The connection broke during the commit. The events may be in the outbox.
     #[error(
-        "the database connection was lost during the commit, so its outcome is unknown; look \
-         whether its rows are there before running the transaction again"
+        "the database connection was lost during the commit, so its outcome is unknown; check \
+         if its rows exist before you run the transaction again"
     )]
     CommitUnclear {
         /// The message of the driver.

@@ -34,6 +34,8 @@
 //! SeaORM's migrators cannot name a schema for their record, so [`PrefixedMigrator`] keeps it where
 //! the connection leads to: run it for one schema with a connection to that schema, as
 //! `sea-orm-cli migrate -s billing` does.
+//!
+//! Decision: docs/decisions/0028-migrations-can-be-run-again.md
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,4 +1,6 @@
 //! The writer of events into the outbox, inside the business transaction.
+//!
+//! Decision: docs/decisions/0016-one-statement-per-flush.md
 
 mod known;
 pub(crate) mod meta;
@@ -181,7 +183,7 @@ fn warn_of_clock(before: ClockOffset, now: ClockOffset) {
         tracing::warn!(
             target: TARGET_FLUSH,
             seconds = now.as_delta().as_seconds_f64(),
-            "the clock of the database is not that of this process; events are written with the \
+            "the clock of this process differs from that of the database; events are written with the \
              time of the database",
         );
     }

@@ -1,17 +1,18 @@
-//! The outbox as a relay sees it: the queue engine, on every back end.
+//! The outbox as a queue for relays, on every back end.
 //!
-//! One relay owns a shard by lease. It reads rows in position order and deletes what is settled, or
-//! moves it to a table of published rows; where a row is, is its state. What that rests on:
+//! One relay owns a shard by lease. It reads rows in position order, and deletes settled rows or
+//! moves them to a table of published rows: the table that holds a row is its state. The rules:
 //!
-//! * **Nothing is skipped.** A row is read because it is there, however late its transaction
-//!   committed. Only on PostgreSQL does reading begin at a bound, below which provably nothing can
-//!   appear any more (see `scan`).
-//! * **Nobody settles what is not theirs.** Every transaction first renews the lease by owner and
-//!   epoch, which also locks its row; without it nothing else happens in that transaction.
-//!   Operators lock the same row before they touch held rows.
-//! * **Durable before published.** Each `advance` writes the lease and commits synchronously, so
-//!   whatever it read is on disk.
-//! * **Repeating is harmless.** Settling deletes and moves by position; what is gone is left alone.
+//! * **No row is skipped.** A row is read as long as it exists, however late its transaction
+//!   committed. On PostgreSQL reading begins at a bound, below which provably no row can appear
+//!   (see `scan`).
+//! * **Only the owner settles.** Every transaction first renews the lease by owner and epoch, which
+//!   also locks its row; without the lease the transaction does nothing else. Operators lock the
+//!   same row before they change held rows.
+//! * **Rows are durable before they are published.** Each `advance` writes the lease and commits
+//!   synchronously, so every row that it read is on disk.
+//! * **A repetition is harmless.** Settling deletes and moves rows by position, and ignores rows
+//!   that are gone.
 //!
 //! Nothing is bound to a session.
 
@@ -49,7 +50,7 @@ use crate::outbox::meta::{self, Expected};
 use crate::session::{self, Shielded, StoreTransaction};
 use crate::tables::Tables;
 
-/// The outbox of a database, as a relay, an operator or a dashboard sees it.
+/// The outbox of a database, for relays, operators and dashboards.
 ///
 /// Give it a connection of its own rather than the one that business transactions use:
 ///
@@ -61,15 +62,15 @@ use crate::tables::Tables;
 ///
 /// # Cancel safety
 ///
-/// A call of it may be dropped at any time, also one of [`Inspect`](bento_relay::inspect::Inspect)
-/// or [`DeadLetters`](bento_relay::dead_letter::DeadLetters). The statement that is on its way is
-/// finished in the background, and its transaction rolled back, unless it was the commit.
+/// Its calls may be dropped at any time, also those of [`Inspect`](bento_relay::inspect::Inspect)
+/// or [`DeadLetters`](bento_relay::dead_letter::DeadLetters). The running statement is finished in
+/// the background, and its transaction rolled back, unless the statement was the commit.
 ///
 /// # Clones
 ///
 /// One store serves a relay, a monitor, alerts and operators: give each of them a clone. A clone
-/// costs no more than a few reference counts, and shares the connections. It remembers nothing of
-/// what the other has read, so that each may also serve a relay of its own.
+/// costs a few reference counts, and shares the connections. It does not share the store's memory
+/// of the rows that it has read, so each clone may also serve a relay of its own.
 ///
 /// ```no_run
 /// # use bento_relay::inspect::{Monitor, MonitorSettings};
@@ -89,14 +90,14 @@ pub struct OutboxStore {
     db: Shielded,
     tables: Arc<Tables>,
     expected: Expected,
-    /// How the outbox was divided when it was opened.
+    /// The sharding of the outbox when it was opened.
     recorded: Mutex<Option<Sharding>>,
     /// True if the outbox was found to be this application's.
     is_own: AtomicBool,
     memory: Memory,
 }
 
-/// The same outbox, of which nothing has been read yet.
+/// Makes another store on the same outbox that has read no rows yet.
 impl Clone for OutboxStore {
     fn clone(&self) -> Self {
         Self {
@@ -111,7 +112,7 @@ impl Clone for OutboxStore {
 }
 
 impl OutboxStore {
-    /// The outbox with the default prefix, divided as the database records.
+    /// Makes a store on the outbox with the default prefix and the recorded sharding.
     pub fn new(db: DatabaseConnection) -> Self {
         Self {
             db: Shielded::new(db),
@@ -123,25 +124,25 @@ impl OutboxStore {
         }
     }
 
-    /// Another table prefix than `bento_`, or another schema. On SQLite every call is refused if a
-    /// schema is named.
+    /// Sets the table prefix or the schema. On SQLite every call is refused if a schema is named.
     #[must_use]
     pub fn with_tables(mut self, tables: Tables) -> Self {
         self.tables = Arc::new(tables.on(self.db.get_database_backend()));
         self
     }
 
-    /// Insists on this sharding of the outbox, and records it if none is recorded. Without it, what
-    /// is recorded is used, or else the default is recorded.
+    /// Sets the sharding of the outbox: it is recorded at the first use, and
+    /// [`open`](RelayStore::open) is refused if the record differs. Without it the recorded
+    /// sharding is used, or the default is recorded.
     #[must_use]
     pub fn with_sharding(mut self, sharding: Sharding) -> Self {
         self.expected.sharding = Some(sharding);
         self
     }
 
-    /// The name of the application, the same for all its processes: the outbox records the first
-    /// name that it is told, and relays and operators of another name are refused with
-    /// [`StoreError::OtherApplication`]. Without one, whatever is recorded is accepted.
+    /// Sets the name of the application, the same in all its processes. The outbox records the
+    /// first name that it is given, and refuses relays and operators with another name with
+    /// [`StoreError::OtherApplication`]. Without a name every record is accepted.
     #[must_use]
     pub fn with_application(mut self, name: impl Into<String>) -> Self {
         self.expected.application = Some(name.into());
@@ -163,8 +164,7 @@ impl OutboxStore {
         &self.tables
     }
 
-    /// Begins a transaction that reads what is committed, statement by statement, and commits
-    /// durably.
+    /// Begins a transaction at READ COMMITTED that commits durably.
     pub(crate) async fn begin(
         &self,
     ) -> Result<(StoreTransaction, &'static dyn Dialect), StoreFailure> {
@@ -178,8 +178,8 @@ impl OutboxStore {
         Ok((StoreTransaction::new(tx), dialect))
     }
 
-    /// Refuses the outbox of another application: one statement, until it was found to be this
-    /// one's.
+    /// Refuses the outbox of another application: one statement, until the outbox was found to
+    /// belong to this one.
     pub(crate) async fn check_owner(&self) -> Result<(), StoreError> {
         if self.expected.application.is_none() || self.is_own.load(Ordering::Relaxed) {
             return Ok(());

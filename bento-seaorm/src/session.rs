@@ -1,5 +1,5 @@
-//! Sessions of the pool: how a transaction begins, and what becomes of a session when a future is
-//! dropped or the session is not fit for anybody else.
+//! Sessions of the pool: the begin of a transaction, dropped futures, and sessions that must not be
+//! used again.
 //!
 //! 1. **A call runs to its end.** sqlx counts the answers that it waits for, and notes that a
 //!    transaction is open when the answer to BEGIN has come. A future that is dropped before leaves
@@ -8,6 +8,8 @@
 //! 2. **Only here does a transaction begin**, for services and for the relay's store.
 //! 3. **A session that is unfit is closed**: one whose connection is broken, or that is read-only
 //!    since a failover.
+//!
+//! Decision: docs/decisions/0027-a-call-runs-to-its-end.md
 
 mod begin;
 mod close;

@@ -20,7 +20,7 @@ use crate::backend;
 /// | `relay_shard` | one lease for each shard | relays |
 /// | `relay` | relays that are alive | relays |
 /// | `outbox_meta` | how the outbox is divided, and when to prune again | the first flush or relay; relays that prune |
-/// | `outbox_status` | a view: one row per event | nobody |
+/// | `outbox_status` | a view: one row per event | – |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tables {
     prefix: TablePrefix,
@@ -39,8 +39,8 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// The tables behind a prefix, as PostgreSQL writes their names. What is given a connection
-    /// besides writes them as its database does; for statements of your own on MySQL or MariaDB see
+    /// The tables behind a prefix, as PostgreSQL writes their names. Functions that also take a
+    /// connection write them for its database; for statements of your own on MySQL or MariaDB see
     /// [`on`](Self::on).
     pub fn new(prefix: TablePrefix) -> Self {
         Self::quoted(prefix, '"')
@@ -90,27 +90,27 @@ impl Tables {
         &self.prefix
     }
 
-    /// Events not yet published.
+    /// The events that are not published yet.
     pub fn outbox(&self) -> &str {
         &self.outbox
     }
 
-    /// Events held back for a route.
+    /// The events that are held for a route.
     pub fn held(&self) -> &str {
         &self.held
     }
 
-    /// Events that were given up.
+    /// The dead letters.
     pub fn dead_letter(&self) -> &str {
         &self.dead_letter
     }
 
-    /// What is kept of dead letters that were discarded.
+    /// The records of discarded dead letters.
     pub fn discarded_letter(&self) -> &str {
         &self.discarded_letter
     }
 
-    /// Published events that are kept for a while.
+    /// The published events that are kept for a while.
     pub fn published(&self) -> &str {
         &self.published
     }
@@ -130,7 +130,7 @@ impl Tables {
         &self.relay
     }
 
-    /// How the outbox is divided.
+    /// The record of the outbox: its sharding and its application.
     pub fn meta(&self) -> &str {
         &self.meta
     }
@@ -179,7 +179,7 @@ fn qualified(prefix: &TablePrefix, quote: char, rest: &str) -> String {
     }
 }
 
-/// The name without that of the schema, for what is named apart from it: indexes and constraints.
+/// The name without the schema, for the names of indexes and constraints.
 pub(crate) fn bare(name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(_, bare)| bare)
 }

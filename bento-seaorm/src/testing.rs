@@ -1,4 +1,4 @@
-//! What this project's own test programs need. Not public API.
+//! Helpers of this project's own test programs. Not public API.
 
 use bento_core::outbox::OutboxEntry;
 use sea_orm::{ConnectionTrait, DatabaseTransaction};

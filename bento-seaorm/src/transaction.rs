@@ -2,16 +2,16 @@
 //!
 //! One physical transaction has one unit of work; each [`OutboxTransaction`] is one frame of it,
 //! the outermost transaction or a savepoint. The rules of the unit of work are those of
-//! [`bento_core::unit_of_work`]; what is added here:
+//! [`bento_core::unit_of_work`]. The transaction adds:
 //!
-//! 1. A frame that is dropped is rolled back, in whatever order frames are dropped and whatever is
-//!    in flight: a savepoint before the next statement on the connection, the outermost transaction
-//!    when the last of its frames is gone.
-//! 2. A commit flushes, commits, and only then forgets the events; if any of that fails everything
-//!    is rolled back.
+//! 1. A frame that is dropped is rolled back, whatever the order in which frames are dropped and
+//!    the statements in flight: a savepoint before the next statement on the connection, the
+//!    outermost transaction when the last of its frames is gone.
+//! 2. A commit flushes, commits, and then forgets the events. If one of these fails, everything is
+//!    rolled back.
 //! 3. A statement that failed, or was cancelled before its answer came, is noted.
-//! 4. A transaction that the database ended by itself accepts nothing more, so that nothing is
-//!    written outside of it.
+//! 4. A transaction that the database has ended refuses every further statement, so that none is
+//!    executed outside of it.
 
 use std::fmt;
 use std::future::Future;
@@ -48,17 +48,65 @@ pub use self::statements::TransactionStream;
 /// It implements SeaORM's `ConnectionTrait`, `StreamTrait`, `TransactionTrait` and
 /// `TransactionSession`. Beginning on it opens a savepoint. Dropping it rolls it back.
 ///
-/// The scope in which `raise` finds it is set by `transaction`, `transaction_async` and their kin,
-/// and by [`scope`](Self::scope). Raising in a scope publishes the event even if the aggregate is
-/// never saved. Outside any scope an aggregate keeps what it raised until
+/// `raise` finds the transaction by its scope, which `transaction`, `transaction_async` and the
+/// like set, and [`scope`](Self::scope). An event that is raised in a scope is published even if
+/// its aggregate is never saved. Outside any scope an aggregate keeps its events until
 /// [`collect`](Self::collect).
+///
+/// ```
+/// # use bento_core::{PendingEvents, aggregate, domain_event};
+/// # use sea_orm::entity::prelude::*;
+/// # #[domain_event(schema = "order.placed", version = 1)]
+/// # #[derive(Debug)]
+/// # pub struct OrderPlaced {}
+/// # #[aggregate(events(OrderPlaced), name = "order")]
+/// # #[sea_orm::model]
+/// # #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+/// # #[sea_orm(table_name = "orders")]
+/// # pub struct Model {
+/// #     #[sea_orm(primary_key)]
+/// #     pub id: i64,
+/// #     #[sea_orm(ignore)]
+/// #     pub events: PendingEvents,
+/// # }
+/// # impl ActiveModelBehavior for ActiveModel {}
+/// # #[cfg(not(feature = "sqlite"))]
+/// # fn main() {}
+/// # #[cfg(feature = "sqlite")]
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use bento_relay::inspect::Inspect;
+/// # use bento_seaorm::{OutboxConnection, OutboxStore, migrate};
+/// # let database = sea_orm::Database::connect("sqlite::memory:").await?;
+/// # migrate(&database).await?;
+/// # let orders = sea_orm::Schema::new(sea_orm::DbBackend::Sqlite).create_table_from_entity(Entity);
+/// # database.execute(&orders).await?;
+/// # let db = OutboxConnection::new(database);
+/// let tx = db.begin().await?;
+/// let mut order = Model { id: 0, events: PendingEvents::default() };
+/// order.raise(OrderPlaced {});
+/// tx.insert(&mut order).await?;
+///
+/// // A nested transaction is a savepoint. Its rollback forgets its own events only.
+/// let nested = tx.begin().await?;
+/// let mut second = Model { id: 0, events: PendingEvents::default() };
+/// second.raise(OrderPlaced {});
+/// nested.insert(&mut second).await?;
+/// nested.rollback().await?;
+///
+/// tx.commit().await?;
+/// # let store = OutboxStore::new(db.inner().clone());
+/// assert_eq!(store.counts().await?.pending, 1);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Failed statements
 ///
-/// A statement that failed makes the events raised before it doubtful: they may say what did not
-/// happen. So does one whose future was dropped before the answer came; it runs to its end
-/// nevertheless. [`commit`](Self::commit) is refused then. Put what may fail or be cancelled into a
-/// nested transaction, whose rollback settles it, or decide with
+/// A failed statement makes the events raised before it doubtful: they may tell of something that
+/// did not happen. So does a statement whose future was dropped before the answer came, although it
+/// runs to its end. [`commit`](Self::commit) is refused then. Put statements that may fail or be
+/// cancelled into a nested transaction, whose rollback settles the doubt, or decide with
 /// [`keep_pending`](Self::keep_pending) or [`discard_pending`](Self::discard_pending).
 ///
 /// A nested transaction that is begun through SeaORM's `TransactionTrait`, as `ActiveModelEx` does
@@ -66,10 +114,10 @@ pub use self::statements::TransactionStream;
 ///
 /// # Cancel safety
 ///
-/// A future of it may be dropped at any time. A statement that is on its way is finished in the
-/// background, what comes after it on the transaction waits for it, and the events raised before it
-/// are doubtful. It is given up, with its connection, if the transaction is rolled back and it
-/// takes more than ten seconds longer.
+/// Its futures may be dropped at any time. The running statement is finished in the background, the
+/// next statement of the transaction waits for it, and the events raised before it are doubtful. If
+/// the transaction is rolled back and the statement takes more than ten seconds longer, it is given
+/// up with its connection.
 pub struct OutboxTransaction {
     physical: Arc<Physical>,
     frame: FrameId,
@@ -97,14 +145,14 @@ impl OutboxTransaction {
         }
     }
 
-    /// Runs `future` in the scope of this transaction: what it raises belongs to the innermost open
+    /// Runs `future` in the scope of this transaction: its events belong to the innermost open
     /// nested transaction.
     ///
     /// `tokio::join!` inside sees the scope, `tokio::spawn` does not: carry
     /// [`unit_of_work`](Self::unit_of_work) there.
     ///
     /// # Cancel safety
-    /// It is as cancel safe as `future`. The transaction and what was raised until then stay as
+    /// It is as cancel safe as `future`. The transaction and the events raised until then stay as
     /// they are.
     pub fn scope<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
         self.physical.unit_of_work().scope(future)
@@ -163,7 +211,7 @@ impl OutboxTransaction {
         Ok(self.unit_of_work().bind_tenant(tenant_id)?)
     }
 
-    /// Says that doubtful events did happen.
+    /// Confirms that doubtful events did happen.
     ///
     /// # Errors
     /// [`Error::Frame`] while a nested transaction is open.
@@ -179,8 +227,8 @@ impl OutboxTransaction {
         Ok(self.unit_of_work().discard_pending(self.frame)?)
     }
 
-    /// Writes now what is raised so far; commit writes the rest. One statement up to the back end's
-    /// bind limit.
+    /// Writes the events that are raised so far; the commit writes the rest. It costs one
+    /// statement, up to the back end's bind limit.
     ///
     /// The relay publishes an aggregate's events in the order of their rows. That is the order in
     /// which they happened if the aggregate's row is written or locked before the flush; an early
@@ -302,7 +350,8 @@ impl OutboxTransaction {
         run_async(self.begin().await?, callback).await
     }
 
-    /// Tells, also when the transaction is over, whether another one was in its way.
+    /// Returns a handle that tells if another transaction was in the way, also when this one is
+    /// over.
     pub(crate) fn contention(&self) -> Contention {
         self.physical.contention()
     }

@@ -1,4 +1,4 @@
-//! Whether this binary can decode what is stored.
+//! The check that this binary can decode the stored events.
 
 use bento_core::Registry;
 use bento_core::registry::{StoredReport, StoredSchema};
@@ -10,13 +10,14 @@ use crate::error::Error;
 use crate::session::Shielded;
 use crate::tables::Tables;
 
-/// Compares every schema and version in the outbox, the held rows and the dead letters with what
-/// this binary can decode, before it serves. Bytes enqueued without a Rust type are nobody's schema
-/// and are left out. Payloads are not decoded; a dry run of a replay does that for dead letters.
+/// Compares every event type and version in the outbox, the held rows and the dead letters with
+/// those that this binary can decode. Call it before the service starts. Bytes that were enqueued
+/// without a Rust type are left out. Payloads are not decoded; a dry run of a replay does that for
+/// dead letters.
 ///
-/// [`StoredReport::into_result`] makes an error of what this binary has retired. It lets pass what
-/// another release can decode, so that a service starts after a release was rolled back; here that
-/// is a warning in the log.
+/// [`StoredReport::into_result`] makes an error of versions that this binary has retired. It
+/// accepts versions that another release can decode, so that a service starts after a rollback;
+/// these are a warning in the log.
 ///
 /// It reads the three tables once; they are short unless a backlog waits.
 ///

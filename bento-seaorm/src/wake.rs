@@ -19,23 +19,24 @@
 //! # }
 //! ```
 //!
-//! What it is, and is not:
+//! Its properties:
 //!
-//! * A hint. A notification that is lost, because a connection is, costs time and nothing else:
-//!   until the next poll, or until the connection is back, when the relays of this process look at
-//!   all their shards.
+//! * A hint. A notification that is lost with its connection only costs time: until the next poll,
+//!   or until the connection is back, when the relays of this process read all their shards.
 //! * Outside of the business transaction. It is sent after the commit, on a connection of its own,
 //!   at most 20 times a second: up to four at once, then one every 60 ms, and what is committed
 //!   meanwhile goes along. `NOTIFY` inside the transaction would make all commits wait for one
 //!   lock.
 //! * Two connections for each process, besides the pools of the application. They connect again by
 //!   themselves.
-//! * Nothing for a pooler in transaction mode, which hands each statement to another session:
-//!   `LISTEN` needs one of its own. Give it a URL that leads to the server directly; everything
-//!   else may go on using the pooler.
+//! * Not for a pooler in transaction mode, which hands each statement to another session: `LISTEN`
+//!   needs a session of its own. Use a URL that leads to the server directly; everything else may
+//!   use the pooler.
 //! * For one outbox. The channel is named for the table prefix and the schema of the tables, so
 //!   that outboxes in two schemas do not wake each other. It is the same channel whether a process
 //!   names the schema or its `search_path` leads there.
+//!
+//! Decision: docs/decisions/0020-wakes-travel-after-the-commit.md
 
 mod pace;
 mod payload;
@@ -68,7 +69,7 @@ impl PostgresWake {
     /// trying.
     ///
     /// # Errors
-    /// [`Error::Database`] if the URL is none of PostgreSQL.
+    /// [`Error::Database`] if the URL is not one of PostgreSQL.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -112,7 +113,7 @@ impl PostgresWake {
 }
 
 impl fmt::Debug for PostgresWake {
-    /// Without the address, which may hold a password.
+    /// Leaves out the address, which may hold a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresWake")
             .field("tasks", &self.tasks.len())

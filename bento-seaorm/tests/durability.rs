@@ -1,5 +1,5 @@
-//! Where the relay cannot see to durable commits itself, it says that the database is not set to
-//! them.
+//! The warning of a relay that the database does not commit durably, where it cannot change that
+//! itself.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 

@@ -1,5 +1,5 @@
-//! What becomes of a transaction whose aggregate is dropped with events that nobody collected, by
-//! the policy of the process.
+//! Transactions whose aggregate is dropped with events that were not collected, by the policy of
+//! the process.
 
 #![allow(
     clippy::unwrap_used,
@@ -51,7 +51,7 @@ async fn shelves(database: &TestDatabase) -> i64 {
     database.number("SELECT count(*) FROM shelf").await
 }
 
-/// What was written before there was `tx.insert`, without `tx.collect`.
+/// Inserts as a service does without `tx.insert`, and leaves out `tx.collect`.
 async fn insert_without_collecting(db: &OutboxConnection) -> Result<(), Error> {
     let tx = db.begin().await?;
     packed_shelf().into_active_model().insert(&tx).await?;

@@ -348,7 +348,7 @@ async fn two_columns(database: &TestDatabase, sql: &str) -> Vec<(String, i64)> {
         .collect()
 }
 
-/// Whom an event is still held for or dead, it is not published.
+/// Copies the events of these aggregates to the published rows.
 async fn publish(database: &TestDatabase, ids: &str) {
     let sql = format!(
         "INSERT INTO bento_outbox_published (shard, position, {EVENT}, published_at) SELECT \

@@ -1,5 +1,5 @@
-//! What is only logged in production panics under `strict`, which holds for a whole process: so
-//! these are by themselves.
+//! Panics under `strict`, where production only logs. `strict` holds for a whole process, so these
+//! tests are on their own.
 
 #![allow(
     clippy::unwrap_used,

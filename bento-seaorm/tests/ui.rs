@@ -1,5 +1,5 @@
-//! What the compiler says to mistakes with SeaORM models. `TRYBUILD=overwrite` writes the messages
-//! anew; read them as a user would.
+//! The messages of the compiler for mistakes with SeaORM models. `TRYBUILD=overwrite` writes them
+//! again; read them as a user would.
 
 #[test]
 fn every_mistake_has_its_message() {

@@ -84,7 +84,7 @@ impl OutboxConnection {
                 target: telemetry::TARGET_FLUSH,
                 failures,
                 wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-                "another transaction was in the way; the transaction runs again",
+                "the transaction runs again, because another one was in its way",
             );
             tokio::time::sleep(wait).await;
         }

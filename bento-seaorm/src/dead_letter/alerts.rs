@@ -1,4 +1,6 @@
 //! The record of the dead letters that operators were alerted to.
+//!
+//! Decision: docs/decisions/0022-an-alert-is-taken-for-a-while.md
 
 use std::time::Duration;
 

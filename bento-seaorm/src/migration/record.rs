@@ -1,4 +1,6 @@
 //! The record of applied migrations in a schema that is named: SeaORM's own cannot name one.
+//!
+//! Decision: docs/decisions/0015-migrations-record-themselves-apart.md
 
 use std::collections::HashSet;
 

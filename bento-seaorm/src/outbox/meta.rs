@@ -1,4 +1,6 @@
 //! The record of the outbox: its sharding, and the application that owns it.
+//!
+//! Decision: docs/decisions/0029-an-outbox-takes-the-first-name.md
 
 use std::num::NonZeroU16;
 

@@ -1,4 +1,6 @@
 //! One call of the seam: settle, renew, read.
+//!
+//! Decision: docs/decisions/0013-one-transaction-per-call-of-the-relay.md
 
 use std::mem;
 use std::sync::Arc;
@@ -38,7 +40,7 @@ pub(super) async fn advance(store: &OutboxStore, advance: Advance) -> Result<Adv
                 let shard = advance.lease.shard;
                 tracing::warn!(
                     target: TARGET_RELAY, shard, error = with_causes(&error),
-                    "the database refuses what is to be recorded, which is tried one by one",
+                    "the database refused the settlements of a call; they are recorded one by one",
                 );
                 one_by_one = true;
             }
@@ -54,16 +56,16 @@ struct Call<'a> {
     tables: &'a Tables,
     advance: &'a Advance,
     remembered: Remembered,
-    /// True if what is known of the shard may be about another history of the database, or rows
-    /// were given up on the way.
+    /// True if the memory of the shard may belong to another history of the database, or rows were
+    /// given up in this call.
     begins_anew: bool,
     /// True if settlements are recorded one by one, after the database refused one of them.
     one_by_one: bool,
-    /// The rows that became dead letters on the way.
+    /// The rows that became dead letters in this call.
     given_up: Vec<GivenUp>,
 }
 
-/// How many times a call reads again after it gave up what it could not read.
+/// The number of times that a call reads again after it gave up rows that it could not read.
 const ROUNDS: usize = 20;
 
 impl<'a> Call<'a> {
@@ -111,8 +113,8 @@ impl<'a> Call<'a> {
         self.advance.lease
     }
 
-    /// Renews the lease and settles. What is simply published goes along with the lease in one
-    /// round trip where the back end can do that; what moves has to be moved before it is deleted.
+    /// Renews the lease and settles. Rows that are only deleted go along with the lease in one
+    /// round trip, where the back end can do so; rows that move are copied before they are deleted.
     async fn renew(&mut self) -> Result<i64, StoreFailure> {
         let settled = &self.advance.settled;
         let pending: Vec<_> = settled
@@ -183,8 +185,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// The next pending rows, up to the first that cannot be read. One that comes first is given
-    /// up, and what is behind it read.
+    /// Reads the next pending rows, up to the first that cannot be read. If the first row cannot be
+    /// read, it is given up, and the rows behind it are read.
     async fn pending(&mut self) -> Result<Vec<OutboxRow>, StoreFailure> {
         let limit = self.advance.pending;
         if limit == 0 {
@@ -249,7 +251,7 @@ impl<'a> Call<'a> {
         );
     }
 
-    /// Looks at the held rows, unless nobody has changed them and none is due.
+    /// Reads the held rows, unless they are unchanged and none is due.
     async fn held(&mut self, advanced: &mut Advanced) -> Result<(), StoreFailure> {
         let now = Instant::now();
         let Advance {

@@ -1,4 +1,4 @@
-//! What a relay is told when the database says no.
+//! The errors of the database as errors of the relay's store.
 
 use bento_relay::store::StoreError;
 use sea_orm::{DbBackend, DbErr, RuntimeErr, SqlxError};
@@ -7,10 +7,10 @@ use crate::backend::{self, MissingTable};
 use crate::dialect;
 use crate::error::Error;
 
-/// How often a transaction is tried that the database gave up for another one's sake.
+/// The number of tries of a transaction that the database rolls back because of another one.
 const TRIES: u32 = 3;
 
-/// The error as a relay is told.
+/// Makes a store error of an error of the database.
 pub(crate) fn store_error(backend: DbBackend, error: DbErr) -> StoreError {
     if let Some(MissingTable { table, place }) = backend::missing_table(backend, &error) {
         return StoreError::NotMigrated {
@@ -53,9 +53,9 @@ struct Advised {
     source: DbErr,
 }
 
-/// Whether a transaction that failed is worth another try: the database may have given it up for
-/// another one's sake, for a deadlock or a lock that was not to be had. Whoever is given up has
-/// changed nothing, so running it again is always right.
+/// The remaining tries of a transaction. The database may have rolled it back because of another
+/// one, after a deadlock or a timeout of a lock. Such a transaction has changed nothing, so it can
+/// always run again.
 #[derive(Debug)]
 pub(crate) struct Tries {
     backend: DbBackend,
@@ -70,10 +70,10 @@ impl Tries {
         }
     }
 
-    /// Takes a failure: returning says that the transaction should run again.
+    /// Takes a failure. `Ok` means that the transaction should run again.
     ///
     /// # Errors
-    /// The failure, if another try would not help, or there were enough.
+    /// The failure, if another try would not help or no try is left.
     pub(crate) fn again(&mut self, failure: StoreFailure) -> Result<(), StoreError> {
         self.left -= 1;
         match failure {
@@ -93,11 +93,11 @@ impl Tries {
 /// A transaction of the relay failed: by the database, or by a rule of the store.
 #[derive(Debug)]
 pub(crate) enum StoreFailure {
-    /// The database said no.
+    /// The database refused a statement.
     Database(DbErr),
-    /// The database said no to a settlement.
+    /// The database refused a settlement.
     Settling(DbErr),
-    /// The store says no.
+    /// A rule of the store was broken.
     Store(StoreError),
 }
 
@@ -113,7 +113,7 @@ impl From<StoreError> for StoreFailure {
     }
 }
 
-/// What went wrong while the sharding of the outbox was read, as a relay is told.
+/// Makes a store error of a failure to read the record of the outbox.
 pub(crate) fn sharding_error(error: Error) -> StoreError {
     match error {
         Error::ShardingMismatch {

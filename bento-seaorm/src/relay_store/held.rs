@@ -1,8 +1,10 @@
-//! Rows that are held back: which are due, and keeping one due head for every stream.
+//! Held rows: those that are due, and one due head for every stream.
 //!
 //! The head of a stream is its first held row. Every head carries the time at which it is due,
-//! unless a dead letter parks its stream; so an index finds what is due without looking at the
+//! unless a dead letter parks its stream. So an index finds the due rows without reading the
 //! followers.
+//!
+//! Decision: docs/decisions/0014-heads-carry-their-due-time.md
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,10 +19,10 @@ use crate::entity::{envelope_at, lossy_at, names_at};
 use crate::session::StoreTransaction;
 use crate::tables::Tables;
 
-/// How many streams one statement asks about.
+/// The number of streams that one statement asks about.
 const STREAMS_PER_STATEMENT: usize = 50;
 
-/// Where a held row belongs: its stream, or itself if it keeps no place in one.
+/// The stream of a held row, or the row itself if it keeps no place in a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Head {
     route: String,
@@ -30,8 +32,8 @@ struct Head {
     ordered: bool,
 }
 
-/// That the held row `h` heads its stream, and that no dead letter parks it, nor one that parks its
-/// aggregate on every route.
+/// The condition that the held row `h` heads its stream, and that no dead letter parks the stream,
+/// or its aggregate on every route.
 fn is_head(tables: &Tables) -> String {
     let (held, dead) = (tables.held(), tables.dead_letter());
     let same_stream = |other: &str, route: &str| {
@@ -50,7 +52,7 @@ fn is_head(tables: &Tables) -> String {
     )
 }
 
-/// Appends that a wanted head of the shard `s.shard` is due.
+/// Appends the condition that a wanted head of the shard `s.shard` is due.
 pub(super) fn exists_due(
     sql: Sql,
     dialect: &dyn Dialect,
@@ -65,7 +67,7 @@ pub(super) fn exists_due(
         .push(&format!(" AND h.retry_after <= {})", dialect.now_once()))
 }
 
-/// Appends that a held row is a wanted head. What is cheap to tell comes first.
+/// Appends the condition that a held row is a wanted head. The cheap tests come first.
 fn and_wanted(mut sql: Sql, tables: &Tables, without: &[Arc<str>]) -> Sql {
     for (nth, route) in without.iter().enumerate() {
         sql = sql
@@ -84,14 +86,14 @@ fn and_wanted(mut sql: Sql, tables: &Tables, without: &[Arc<str>]) -> Sql {
         ))
 }
 
-/// The held rows of a shard that are wanted: those of a paused tenant never are, nor those of
-/// routes that are away.
+/// The wanted held rows of a shard: all but those of paused tenants and of routes that are
+/// unavailable.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted<'a> {
     pub(super) dialect: &'static dyn Dialect,
     pub(super) tables: &'a Tables,
     pub(super) shard: ShardId,
-    /// Destinations whose rows are not wanted.
+    /// The routes whose rows are not wanted.
     pub(super) without: &'a [Arc<str>],
 }
 
@@ -132,9 +134,9 @@ impl Wanted<'_> {
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
     }
 
-    /// How long until the next head is due. If none was found due it counts as well which is due by
-    /// now: it fell due meanwhile, and nobody would look again. One whose time cannot be read is
-    /// due from now on.
+    /// Returns the time until the next head is due. If no due head was found, a head that has
+    /// fallen due in the meantime counts too: it would be missed otherwise. A head whose time
+    /// cannot be read is due now.
     pub(super) async fn next_due(
         &self,
         tx: &StoreTransaction,
@@ -163,7 +165,7 @@ impl Wanted<'_> {
         Ok(Some(Duration::ZERO))
     }
 
-    /// Makes the rows at a position due, whatever stands there for the time at which they are.
+    /// Makes the rows at a position due, also those whose time cannot be read.
     async fn end_wait(&self, tx: &StoreTransaction, position: i64) -> Result<(), DbErr> {
         let (held, now) = (self.tables.held(), self.dialect.now());
         let update = Sql::new(
@@ -261,7 +263,7 @@ impl Wanted<'_> {
     }
 }
 
-/// What was found of held rows that are due.
+/// The held rows that were found due.
 #[derive(Debug, Default)]
 pub(super) struct Due {
     pub(super) rows: Vec<HeldRow>,
@@ -354,8 +356,8 @@ pub(crate) fn stream_of(row: &QueryResult) -> StreamKey {
     }
 }
 
-/// Makes the heads of these streams due, unless they say when they are or a dead letter parks them:
-/// after a change no stream may be left without a due head.
+/// Makes the heads of these streams due, unless they have a time or a dead letter parks them: after
+/// a change every stream has a due head.
 pub(crate) async fn park_or_promote(
     tx: &StoreTransaction,
     dialect: &'static dyn Dialect,
@@ -392,7 +394,7 @@ pub(crate) async fn park_or_promote(
     Ok(())
 }
 
-/// The heads of these streams that do not say when they are due, and that no dead letter parks.
+/// The query for the heads of these streams that have no time, and that no dead letter parks.
 fn undue_heads(
     dialect: &'static dyn Dialect,
     tables: &Tables,

@@ -1,10 +1,9 @@
-//! Who owns which shard.
+//! The leases of shards.
 //!
-//! A heartbeat is no transaction but a few statements, each complete in itself and each conditional
-//! on what it changes. So a relay whose process is frozen in the middle of one holds no lock, and
-//! the others take its shards when its leases run out. Only claiming locks rows, for the time of
-//! two statements, and it passes over rows that are locked: those of a relay that was frozen in the
-//! middle of an `advance`.
+//! A heartbeat is a few statements without a transaction, each complete in itself and conditional
+//! on what it changes. So a relay whose process is frozen during a heartbeat holds no lock, and the
+//! others take its shards when its leases expire. Only claiming locks rows, for the time of two
+//! statements, and it skips locked rows: those of a relay that was frozen during an `advance`.
 
 use bento_core::outbox::{ShardId, Sharding};
 use bento_relay::store::{Heartbeat, Holdings, Lease, RelayId, StoreError};
@@ -42,8 +41,8 @@ pub(super) async fn open(store: &OutboxStore) -> Result<Sharding, StoreError> {
     }
 }
 
-/// The place where the connection looks for a table without a schema, if the database tells: an
-/// error does not.
+/// The place where the connection looks for a table without a schema. It is asked for, because the
+/// error does not name it.
 async fn place_of(store: &OutboxStore) -> Option<String> {
     let dialect = store
         .dialect()
@@ -86,7 +85,7 @@ struct Beating<'a> {
     sharding: Sharding,
 }
 
-/// What is recorded of a shard.
+/// The record of a shard.
 struct Shard {
     shard: ShardId,
     owner: Option<RelayId>,
@@ -156,7 +155,7 @@ impl Beating<'_> {
         })
     }
 
-    /// Every shard of the sharding, as it is recorded; a row that is gone is made again first.
+    /// Reads every shard of the sharding, after it has created missing rows again.
     async fn every_shard(&self) -> Result<(Vec<Shard>, Option<DateTime<Utc>>), DbErr> {
         let (shards, now) = self.shards().await?;
         let known: Vec<_> = shards.iter().map(|shard| shard.shard).collect();
@@ -166,12 +165,12 @@ impl Beating<'_> {
         }
         tracing::warn!(
             target: TARGET_RELAY, table = self.tables.shard(), missing,
-            "rows of shards are gone, and are made again; what was in flight may be published twice"
+            "rows of shards were missing and are created again; events in flight may be published twice"
         );
         self.shards().await
     }
 
-    /// How many of the shards are of the sharding, and so count for the fair share.
+    /// Returns the number of shards that belong to the sharding, and so count for the fair share.
     fn shared(&self, shards: &[ShardId]) -> usize {
         shards
             .iter()
@@ -179,8 +178,8 @@ impl Beating<'_> {
             .count()
     }
 
-    /// What is to be given up: idle shards above the fair share, and those outside of the sharding
-    /// that are empty.
+    /// Returns the shards to give up: idle ones above the fair share, and empty ones outside of the
+    /// sharding.
     fn given(&self, own: &[ShardId], share: usize, stray: &[ShardId]) -> Vec<ShardId> {
         let idle = self
             .beat
@@ -198,7 +197,8 @@ impl Beating<'_> {
             .collect()
     }
 
-    /// Whoever comes first gets all that are free, until they are empty.
+    /// Claims the free shards outside of the sharding: the first relay gets all of them, until they
+    /// are empty.
     async fn claim_stray(&self, shards: &[Shard], stray: &[ShardId]) -> Result<(), StoreFailure> {
         let is_free = |shard: &&Shard| {
             shard
@@ -214,7 +214,7 @@ impl Beating<'_> {
         self.claim(&free, missing).await
     }
 
-    /// Relays that gave none for longer than they said are forgotten.
+    /// Records the heartbeat, and removes the relays whose heartbeats have expired.
     async fn sign_of_life(&self) -> Result<(), DbErr> {
         let relay = self.tables.relay();
         let lanes = self.beat.lanes.as_ref().map(|lanes| {
@@ -276,7 +276,7 @@ impl Beating<'_> {
         Ok(relays)
     }
 
-    /// What is recorded of every shard, and what the clock of the database said meanwhile.
+    /// Reads the record of every shard, and the clock of the database.
     async fn shards(&self) -> Result<(Vec<Shard>, Option<DateTime<Utc>>), DbErr> {
         let now = self.dialect.now();
         let run_out = format!("CASE WHEN expires_at > {now} THEN 0 ELSE 1 END");
@@ -300,7 +300,7 @@ impl Beating<'_> {
         Ok((rows.iter().map(shard).collect::<Result<_, DbErr>>()?, now))
     }
 
-    /// The shards of the served lanes that nobody holds.
+    /// Returns the shards of the served lanes without a valid lease.
     fn claimable<'s>(&self, shards: &'s [Shard], given: &[ShardId]) -> Vec<&'s Shard> {
         let serves = |shard: ShardId| {
             let lane = u16::try_from(shard / i32::from(self.sharding.shards.get())).ok();
@@ -349,11 +349,11 @@ impl Beating<'_> {
         Ok(())
     }
 
-    /// Claims as many of them as are missing. Another relay may have been quicker: then its row is
-    /// not free any more.
+    /// Claims as many of these shards as are missing. Another relay may have claimed one first:
+    /// then its row is not free any more.
     ///
-    /// An epoch is no smaller than the time in milliseconds: that of a row which was gone and was
-    /// made again is none that was before.
+    /// An epoch is at least the time in milliseconds, so that a row that was deleted and created
+    /// again never repeats an epoch.
     async fn claim(&self, shards: &[&Shard], missing: usize) -> Result<(), StoreFailure> {
         if shards.is_empty() || missing == 0 {
             return Ok(());
@@ -382,7 +382,7 @@ impl Beating<'_> {
         Ok(())
     }
 
-    /// The first ones that are still free and that nobody has locked: one that is locked must not
+    /// Locks the first shards that are still free. Locked rows are skipped, so that they do not
     /// keep the others from being claimed.
     async fn lock_free(
         &self,

@@ -1,4 +1,4 @@
-//! What the owner of a shard remembers between two calls. Forgetting it costs time, never a row.
+//! The memory of a shard's owner between two calls. Losing it costs time, never a row.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,26 +9,26 @@ use bento_relay::store::Lease;
 
 use super::scan::Scan;
 
-/// What is remembered of every shard.
+/// The memory of every shard.
 #[derive(Debug, Default)]
 pub(super) struct Memory(Mutex<HashMap<ShardId, Remembered>>);
 
-/// What is remembered of one shard under one lease.
+/// The memory of one shard under one lease.
 #[derive(Clone, Debug)]
 pub(super) struct Remembered {
     epoch: i64,
-    /// Where reading may begin.
+    /// The bound at which reading may begin.
     pub(super) scan: Scan,
-    /// When held rows have to be looked at.
+    /// The time when held rows have to be read.
     pub(super) held: HeldRows,
 }
 
-/// When held rows have to be looked at, as long as nobody but the owner has changed them.
+/// The time when held rows have to be read, provided that only the owner has changed them.
 #[derive(Clone, Debug)]
 pub(super) enum HeldRows {
     /// Now.
     Unknown,
-    /// Not before this moment; not at all without one.
+    /// At this moment, or never if there is none.
     Until {
         revision: i64,
         without: Vec<Arc<str>>,
@@ -37,7 +37,7 @@ pub(super) enum HeldRows {
 }
 
 impl Memory {
-    /// Takes what is remembered under this lease, leaving nothing: a call that fails forgets.
+    /// Takes the memory of this lease out: a call that fails forgets.
     pub(super) fn take(&self, lease: Lease) -> Remembered {
         let known = self
             .lock()
@@ -50,30 +50,30 @@ impl Memory {
         })
     }
 
-    /// Remembers until the next call.
+    /// Puts the memory back until the next call.
     pub(super) fn put(&self, shard: ShardId, remembered: Remembered) {
         self.lock().insert(shard, remembered);
     }
 
-    /// Where reading the shard may begin.
+    /// Returns the position behind which reading the shard may begin.
     pub(super) fn floor(&self, shard: ShardId) -> i64 {
         self.lock()
             .get_mut(&shard)
             .map_or(0, |known| known.scan.floor())
     }
 
-    /// The history of the database that the bound is about.
+    /// Returns the history of the database to which the bound belongs.
     pub(super) fn history(&self, shard: ShardId) -> Option<i64> {
         self.lock().get(&shard)?.scan.history()
     }
 
-    /// The last position that the shard's last call saw handed out.
+    /// Returns the last position that the shard's last call saw handed out.
     pub(super) fn seen(&self, shard: ShardId) -> Option<i64> {
         self.lock().get(&shard)?.scan.seen()
     }
 
-    /// The epoch and the revision up to which no held row of the shard is due now, for one that
-    /// does not want those of these routes.
+    /// Returns the epoch and the revision up to which no held row of the shard is due now, without
+    /// those of these routes.
     pub(super) fn quiet(&self, shard: ShardId, without: &[Arc<str>]) -> Option<(i64, i64)> {
         let known = self.lock();
         let known = known.get(&shard)?;
@@ -89,7 +89,7 @@ impl Memory {
 }
 
 impl HeldRows {
-    /// Whether there is nothing to look at, and if so, when there will be.
+    /// Returns `None` if held rows have to be read now, else the time when they have to be.
     pub(super) fn quiet(
         &self,
         revision: i64,

@@ -1,7 +1,7 @@
 //! Tenants that an operator has paused.
 //!
-//! Pausing and resuming lock every lease, in the order of the shards, and raise every revision: so
-//! each relay has either settled what it had in hand or learns of it with its next call.
+//! Pausing and resuming lock every lease, in the order of the shards, and raise every revision:
+//! each relay has either settled its rows before, or sees the change in its next call.
 
 use bento_relay::store::StoreError;
 use bento_relay::tenant::{PausedTenant, Pauses};
@@ -65,14 +65,14 @@ fn paused_tenant(row: &QueryResult) -> Result<PausedTenant, DbErr> {
     ))
 }
 
-/// What an operator wants.
+/// The change that an operator asks for.
 struct Change<'a> {
     tenant_id: &'a str,
-    /// The reason and the actor of a pause; nothing resumes.
+    /// The reason and the actor of a pause; `None` resumes.
     pause: Option<(&'a str, Option<&'a str>)>,
 }
 
-/// Makes the change; false if it was made already.
+/// Makes the change. Returns false if it was made already.
 async fn changed(store: &OutboxStore, change: &Change<'_>) -> Result<bool, StoreError> {
     let mut tries = Tries::new(store.db().get_database_backend());
     loop {

@@ -1,4 +1,4 @@
-//! Which shards have something to do.
+//! The poll: the shards that have work.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,10 +12,11 @@ use super::errors::store_error;
 use super::held::exists_due;
 use crate::dialect::{Dialect, Sql};
 
-/// So many shards are asked about by one statement.
+/// The number of shards that one statement asks about.
 const SHARDS_PER_STATEMENT: usize = 100;
 
-/// It may find rows that are out just now; it never misses one.
+/// Returns the shards that have work. It may find rows that are being published already; it never
+/// misses one.
 pub(super) async fn poll(
     store: &OutboxStore,
     shards: &[ShardId],
@@ -82,8 +83,8 @@ pub(super) fn statement(
     sql.push(")")
 }
 
-/// The order leads to the index, also where the planner takes the table for an almost empty one, or
-/// for one of a single shard.
+/// Appends the condition that a shard has pending rows. The ORDER BY makes the planner use the
+/// index, also where it takes the table to be almost empty, or to hold a single shard.
 fn has_pending(sql: Sql, store: &OutboxStore, shards: &[ShardId]) -> Sql {
     let outbox = store.tables.outbox();
     let sql = sql.push(&format!(
@@ -105,7 +106,8 @@ fn has_pending(sql: Sql, store: &OutboxStore, shards: &[ShardId]) -> Sql {
     sql.push(" ORDER BY o.position LIMIT 1) IS NOT NULL")
 }
 
-/// What is known of a shard may be about another history of the database.
+/// Appends the condition that the database has another history than the one that the store
+/// remembers.
 fn is_of_another_history(
     sql: Sql,
     store: &OutboxStore,
@@ -128,8 +130,9 @@ fn is_of_another_history(
     positions_went_back(sql, store, dialect, shards)
 }
 
-/// Rows may appear again below every bound. One number is enough: a shard that is called for
-/// nothing finds nothing, and the one that saw the largest position forgets it.
+/// Appends the condition that positions went back, so that rows may appear below every bound. One
+/// number for all shards is enough: a shard that is called for nothing finds no rows, and the shard
+/// that saw the largest position forgets it.
 fn positions_went_back(
     sql: Sql,
     store: &OutboxStore,

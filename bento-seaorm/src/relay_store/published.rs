@@ -1,4 +1,6 @@
 //! Published rows that are kept for a while.
+//!
+//! Decision: docs/decisions/0017-published-rows-are-deleted.md
 
 use bento_relay::store::{Prune, StoreError};
 use sea_orm::ConnectionTrait;
@@ -7,8 +9,8 @@ use super::OutboxStore;
 use super::errors::{StoreFailure, Tries};
 use crate::dialect::Sql;
 
-/// Removes what is old enough, batch by batch, each in a transaction of its own, so that nobody
-/// waits for more than one.
+/// Removes old published rows, batch by batch, each in a transaction of its own, so that others
+/// wait for one batch at most.
 pub(super) async fn prune(store: &OutboxStore, prune: Prune) -> Result<Option<u64>, StoreError> {
     let mut tries = Tries::new(store.db.get_database_backend());
     let is_due = loop {
@@ -30,7 +32,7 @@ pub(super) async fn prune(store: &OutboxStore, prune: Prune) -> Result<Option<u6
     }
 }
 
-/// Whether it is this relay's turn; then it is nobody's for a while.
+/// Returns true if this relay takes the turn, which is then taken for a while.
 async fn take_turn(store: &OutboxStore, prune: Prune) -> Result<bool, StoreFailure> {
     let dialect = store.dialect()?;
     let turn = Sql::new(

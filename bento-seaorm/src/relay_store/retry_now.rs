@@ -1,8 +1,7 @@
-//! Held rows whose wait an operator ends.
+//! Held rows that an operator makes due now.
 //!
-//! It locks the leases of the shards concerned, in the order of the shards, and raises their
-//! revisions: so each relay has either settled what it had in hand or learns of it with its next
-//! call.
+//! The change locks the leases of its shards, in the order of the shards, and raises their
+//! revisions: each relay has either settled its rows before, or sees the change in its next call.
 
 use bento_core::outbox::ShardId;
 use bento_relay::held::{HeldEvents, HeldFilter};
@@ -46,7 +45,7 @@ async fn ended_once(store: &OutboxStore, filter: &HeldFilter) -> Result<u64, Sto
     Ok(ended)
 }
 
-/// The end of some waits and its transaction.
+/// The change and its transaction.
 struct Ending<'a> {
     tx: &'a StoreTransaction,
     dialect: &'static dyn Dialect,
@@ -55,7 +54,7 @@ struct Ending<'a> {
 }
 
 impl Ending<'_> {
-    /// The shards in which a chosen row waits. One that comes to wait later is not meant.
+    /// The shards in which a chosen row waits. Rows that are held later are not chosen.
     async fn shards(&self) -> Result<Vec<i64>, DbErr> {
         let select = format!("SELECT DISTINCT shard FROM {} WHERE ", self.tables.held());
         let rows = self
@@ -93,8 +92,8 @@ impl Ending<'_> {
             .rows_affected())
     }
 
-    /// Appends that a row waits and is chosen. One without a time waits for another one, which no
-    /// operator can end here.
+    /// Appends the condition that a row waits and is chosen. A row without a time waits for another
+    /// row, so it is left alone.
     fn chosen(&self, sql: Sql) -> Sql {
         let HeldFilter {
             route,

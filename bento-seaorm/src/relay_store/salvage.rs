@@ -1,5 +1,5 @@
 //! Rows that cannot be read or settled: each becomes a dead letter under values that every table
-//! holds, and with it what the database shows of its columns.
+//! can hold, with its columns as the database shows them.
 
 use bento_core::envelope::Envelope;
 use bento_core::id::EventId;
@@ -17,7 +17,7 @@ use crate::entity::{WRITTEN, salvaged_at, written_columns};
 use crate::session::StoreTransaction;
 use crate::tables::Tables;
 
-/// The columns of a held row beside those of its event, in the order in which [`held_row`] expects
+/// The columns of a held row beside those of its event, in the order in which [`held_row`] reads
 /// them.
 const HELD: [&str; 4] = ["route", "attempts", "ordered", "delivered"];
 /// All of them.
@@ -31,7 +31,7 @@ const HELD_ALL: [&str; 7] = [
     "error_message",
 ];
 
-/// The rows of one shard that are taken out of the way.
+/// The removal of rows of one shard that cannot be read or settled.
 #[derive(Clone, Copy)]
 pub(super) struct Salvage<'a> {
     pub(super) tx: &'a StoreTransaction,
@@ -40,13 +40,13 @@ pub(super) struct Salvage<'a> {
     pub(super) shard: ShardId,
 }
 
-/// What is recorded of a row that is given up.
+/// The record of a row that is given up.
 pub(super) struct Record<'a> {
     /// The route, or another name if that cannot be stored.
     pub(super) route: &'a str,
     pub(super) cause: &'static str,
     pub(super) error: String,
-    /// The number of its attempts, if that is more than its row says.
+    /// The number of its attempts, if it is larger than that in the row.
     pub(super) attempts: u32,
     pub(super) parks: bool,
 }
@@ -54,15 +54,15 @@ pub(super) struct Record<'a> {
 /// A row that is read once more, as far as it can be.
 struct Found {
     envelope: Envelope,
-    /// The number of its attempts, as far as its row says.
+    /// The number of its attempts, from its row.
     attempts: u32,
-    /// What the database shows of its columns, if the envelope is not all of it.
+    /// Its columns as the database shows them, if the envelope is incomplete.
     raw: Option<String>,
 }
 
 impl Salvage<'_> {
-    /// Gives up a pending row that cannot be read. Its routes are not known, so its aggregate waits
-    /// for all of them.
+    /// Gives up a pending row that cannot be read. Its routes are unknown, so its aggregate waits
+    /// on all of them.
     pub(super) async fn unreadable(
         &self,
         position: i64,
@@ -365,7 +365,7 @@ impl Salvage<'_> {
     }
 }
 
-/// The name under which a row is given up: its own, if every table holds that.
+/// The route under which a row is given up: its own, if every table can hold the name.
 fn name(route: &str) -> &str {
     if is_storable(route) {
         route
@@ -374,12 +374,12 @@ fn name(route: &str) -> &str {
     }
 }
 
-/// True if every table holds the name of a route.
+/// True if every table can hold the name of a route.
 pub(super) fn is_storable(route: &str) -> bool {
     limits::check_text("route", route, limits::DESTINATION).is_ok()
 }
 
-/// What the database shows of these columns, which stand behind those of the event, as JSON.
+/// Makes JSON of these columns, which stand behind those of the event, as the database shows them.
 fn raw<'a>(row: &QueryResult, columns: impl Iterator<Item = &'a str>) -> String {
     let mut raw = Map::new();
     for (nth, column) in columns.enumerate() {

@@ -1,55 +1,57 @@
-//! Where reading a shard may begin.
+//! The bound at which reading a shard may begin.
 //!
-//! Deleted rows stay in an index until no transaction can see them any more. While somebody holds
-//! an old snapshot, a scan from the start walks over all of them, and the relay slows down with
-//! every event. So reading begins at a bound; the bound must never pass a row that is still to
-//! appear, and transactions commit in another order than they take positions.
+//! Deleted rows stay in an index until no transaction can see them any more. While a transaction
+//! holds an old snapshot, a scan from the start walks over all of them, and the relay slows down
+//! with every event. So reading begins at a bound. The bound must never pass a row that is still to
+//! appear, although transactions commit in another order than they take positions.
 //!
-//! What makes it sound, on PostgreSQL: a position is handed out only after its transaction has an
-//! id (the default of the column sees to it). Let one call read the last position P, and let X be
-//! the transaction id of a later call. Whoever took a position up to P had its id before P was
-//! read, so below X. Once a snapshot knows that every transaction below X has ended, nothing at or
-//! below P can appear after it. The bound is then P, or less, if something below P was read and is
-//! not settled.
+//! The proof, on PostgreSQL: a position is handed out only after its transaction has an id (the
+//! default of the column sees to it). Let one call read the last position P, and let X be the
+//! transaction id of a later call. A transaction that took a position up to P had its id before P
+//! was read, so its id is below X. Once a snapshot shows that every transaction below X has ended,
+//! no row at or below P can appear after it. The bound is then P, or less, if a row below P was
+//! read and is not settled.
 //!
-//! The largest position seen is no such bound: an earlier one may commit later.
+//! The largest position seen is not such a bound: an earlier one may commit later.
 //!
 //! All of it holds within one history of the database. A standby that is promoted without the last
-//! commits hands out positions and ids again; then the bound begins anew. So it does when the last
-//! position goes back, as `setval` can make it.
+//! commits hands out positions and ids again. The bound starts again then, and also when the last
+//! position goes back, for instance by `setval`.
+//!
+//! Decision: docs/decisions/0012-where-reading-a-shard-begins.md
 
 use crate::dialect::Horizon;
 
-/// Where reading one shard may begin, as far as its owner knows.
+/// The bound at which reading one shard may begin, as its owner knows it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scan {
-    /// At or below it is nothing, and nothing can appear.
+    /// The position at or below which there is no row, and none can appear.
     floor: i64,
-    /// At or below it every transaction has ended.
+    /// The position at or below which every transaction has ended.
     decided: i64,
     /// The last position that the previous call saw handed out.
     seen: Option<i64>,
     /// A position that is decided as soon as every transaction below the id has ended.
     candidate: Option<(i64, i64)>,
-    /// What the last read found.
+    /// The rows that the last read found.
     last_read: Option<Read>,
-    /// The history of the database that all this is about.
+    /// The history of the database to which all this belongs.
     history: Option<i64>,
 }
 
 /// A read from the floor on.
 #[derive(Clone, Debug)]
 struct Read {
-    /// What was decided before it, so that the read saw all there will ever be of it.
+    /// The position that was decided before the read: the read saw every row up to it.
     decided: i64,
-    /// What it returned, less what is settled, in order.
+    /// The positions that it returned and that are not settled, in order.
     unsettled: Vec<i64>,
     /// The last position it returned, if there may be more behind it.
     cut_off_at: Option<i64>,
 }
 
 impl Read {
-    /// Up to where everything that was or will be there is settled.
+    /// Returns the position up to which every row is settled.
     fn settled_up_to(&self) -> i64 {
         let read_up_to = self
             .unsettled
@@ -61,7 +63,7 @@ impl Read {
 }
 
 impl Scan {
-    /// A bound that nothing proves.
+    /// Makes a bound without a proof.
     #[cfg(test)]
     pub(super) fn beginning_behind(floor: i64) -> Self {
         Self {
@@ -85,8 +87,8 @@ impl Scan {
             .retain(|position| positions.binary_search(position).is_err());
     }
 
-    /// Takes what the transaction knows before it reads. Returns whether nothing was known of this
-    /// history of the database.
+    /// Takes the transaction's knowledge before it reads. Returns true if this history of the
+    /// database is new.
     pub(super) fn observe(&mut self, horizon: Horizon) -> bool {
         // A sequence that goes back hands out positions again that may be below the bound.
         let goes_back = self.seen.is_some_and(|seen| horizon.last_position < seen);
@@ -115,7 +117,7 @@ impl Scan {
         self.seen
     }
 
-    /// Reading begins behind it.
+    /// Returns the position behind which reading begins.
     pub(super) fn floor(&mut self) -> i64 {
         self.floor = self
             .floor
@@ -123,7 +125,7 @@ impl Scan {
         self.floor
     }
 
-    /// Takes what was read from the floor on.
+    /// Takes the rows that were read from the floor on.
     pub(super) fn read(&mut self, positions: impl Iterator<Item = i64>, limit: usize) {
         let unsettled: Vec<_> = positions.collect();
         let cut_off_at = unsettled

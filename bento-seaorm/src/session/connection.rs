@@ -14,7 +14,7 @@ use super::close::close;
 use super::shield::to_the_end;
 use crate::backend;
 
-/// The longest time that read-only sessions are looked for.
+/// The longest time for which read-only sessions are searched.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// A connection whose statements run to their end, also if the future that waits for one is

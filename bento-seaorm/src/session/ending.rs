@@ -1,4 +1,4 @@
-//! A rollback that ends.
+//! A rollback with a time limit.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Calls that run to their end although nobody waits for them any more.
+//! Calls that run to their end although their future was dropped.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,7 +17,7 @@ const UNATTENDED: Duration = Duration::from_secs(60);
 /// Runs a call to its end. If this future is dropped before, the rest is done in the background and
 /// the answer dropped.
 ///
-/// Nothing is spawned unless it is dropped.
+/// A task is spawned only if the future is dropped.
 pub(crate) fn to_the_end<T: Send + 'static>(
     call: impl Future<Output = T> + Send + 'static,
 ) -> ToTheEnd<T> {
@@ -62,7 +62,7 @@ impl<T: Send + 'static> Drop for ToTheEnd<T> {
     }
 }
 
-/// Finishes a call that nobody waits for.
+/// Finishes a call whose future was dropped.
 pub(super) async fn finish<T>(mut call: BoxFuture<'static, T>) {
     if timeout(UNATTENDED, &mut call).await.is_err() {
         close(call);

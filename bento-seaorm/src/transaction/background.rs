@@ -1,4 +1,4 @@
-//! Statements that nobody waits for any more, finished in the background.
+//! Statements whose future was dropped, finished in the background.
 //!
 //! A future that is dropped in the middle of a statement leaves the answer of the server unread.
 //! The MySQL driver loses count of the answers then, if the statement was being prepared: it takes
@@ -15,7 +15,7 @@ use tokio::sync::watch;
 pub(super) struct Background {
     running: watch::Sender<usize>,
     is_given_up: watch::Sender<bool>,
-    /// For a statement that is dropped outside of the runtime.
+    /// The runtime for a statement that is dropped outside of one.
     runtime: Option<Handle>,
 }
 

@@ -2,8 +2,8 @@
 
 use bento_core::Aggregate;
 
-/// An aggregate whose pending events a transaction takes over. Implemented by itself for each of
-/// them.
+/// An aggregate whose pending events a transaction takes over. It is implemented for every
+/// aggregate.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no pending events to be collected",
     label = "not an aggregate",

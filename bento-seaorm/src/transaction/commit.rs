@@ -1,4 +1,4 @@
-//! How a frame ends.
+//! The end of a frame: commit, release, rollback.
 
 use std::sync::Arc;
 
@@ -88,8 +88,7 @@ async fn commit_prepared(transaction: OutboxTransaction) -> Result<(), Error> {
     Ok(())
 }
 
-/// Discards the frame if the commit fails or its future is dropped; after a commit there is nothing
-/// to discard.
+/// Discards the frame if the commit fails or its future is dropped.
 struct Ending {
     unit_of_work: UnitOfWork,
     frame: FrameId,

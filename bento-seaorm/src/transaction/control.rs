@@ -1,4 +1,4 @@
-//! Text that would begin, end or leave a transaction behind its back: its events would not follow.
+//! The refusal of statements that would begin, end or leave a transaction without its events.
 
 use sea_orm::DbBackend;
 
@@ -89,8 +89,8 @@ impl<'a> Iterator for Words<'a> {
     }
 }
 
-/// What is behind space, empty statements and comments. A comment that does not end hides the rest,
-/// which the database refuses.
+/// Returns the rest behind space, empty statements and comments. A comment that does not end hides
+/// the rest, which the database refuses.
 fn without_comments(mut sql: &str) -> &str {
     loop {
         sql = sql.trim_start_matches(|next: char| next.is_whitespace() || next == ';');

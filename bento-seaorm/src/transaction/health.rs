@@ -1,4 +1,6 @@
-//! What is known of the state in which a transaction is in the database.
+//! The state of a transaction in the database, as far as it is known.
+//!
+//! Decision: docs/decisions/0010-what-a-failed-statement-does.md
 
 use std::fmt;
 
@@ -8,7 +10,7 @@ use sea_orm::{DbBackend, DbErr};
 use crate::backend;
 use crate::outbox::Known;
 
-/// A savepoint of ours, by the number in its name. A later one has a greater number.
+/// A savepoint, by the number in its name. A later one has a greater number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Savepoint(u64);
 
@@ -28,19 +30,19 @@ pub(super) struct Health {
     shards: Vec<ShardId>,
     /// The record of the outbox that the writer has read, once something was written.
     known: Option<Known>,
-    /// Whether any statement failed or was cancelled.
+    /// True if a statement failed or was cancelled.
     pub(super) failed: bool,
-    /// True if another transaction was in the way: a deadlock, a serialization failure, a lock that
-    /// was not to be had, a conflict of versions.
+    /// True if another transaction was in the way: a deadlock, a serialization failure, a timeout
+    /// of a lock, a conflict of versions.
     pub(super) contended: bool,
-    /// Whether such a one may have ended the transaction, and nobody has looked since.
+    /// True if such a statement may have ended the transaction, and this was not checked since.
     pub(super) uncertain: bool,
-    /// What ended the transaction.
+    /// The error that ended the transaction.
     pub(super) ended_by: Option<DbErr>,
 }
 
 impl Health {
-    /// Whether a statement may run without any preparation.
+    /// True if a statement may run without any preparation.
     pub(super) fn is_quiet(&self) -> bool {
         self.abandoned.is_empty() && !self.uncertain
     }
@@ -61,8 +63,8 @@ impl Health {
         self.abandoned.last().copied()
     }
 
-    /// Notes whether a rollback to a savepoint succeeded. Where it failed the whole transaction has
-    /// to go.
+    /// Notes the answer of a rollback to a savepoint. If it failed, the whole transaction has to be
+    /// rolled back.
     pub(super) fn undone(
         &mut self,
         savepoint: Savepoint,

@@ -3,6 +3,8 @@
 //! Savepoints are named here and commanded by name. SeaORM's nested transactions count depths
 //! instead: one dropped out of order, or whose `SAVEPOINT` failed, rolls back what another frame
 //! owns, and one dropped beside a running statement panics.
+//!
+//! Decision: docs/decisions/0009-savepoints-are-named-here.md
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -62,14 +64,14 @@ impl Physical {
         &self.session
     }
 
-    /// The transaction itself, once nothing runs on it any more; `None` if somebody else has it.
+    /// The transaction itself, once no statement runs on it; `None` if another owner has it.
     pub(super) async fn into_database(self) -> Option<DatabaseTransaction> {
         self.background.finished().await;
         self.session.into_transaction()
     }
 
-    /// Rolls the whole transaction back, once nothing runs on it any more. A statement that runs
-    /// for too long is dropped, and the connection closed.
+    /// Rolls the whole transaction back, once no statement runs on it. A statement that runs for
+    /// too long is dropped, and the connection closed.
     pub(super) async fn roll_back(self) -> Result<(), DbErr> {
         let Self {
             background,
@@ -95,7 +97,8 @@ impl Physical {
         self.health().written()
     }
 
-    /// Waits until `frame` may run a statement: what was abandoned before it is rolled back first.
+    /// Waits until `frame` may run a statement: savepoints that were abandoned before are rolled
+    /// back first.
     pub(super) async fn ready(&self, frame: FrameId) -> Result<(), Error> {
         if self.health().is_quiet() {
             return self.check_open(frame);
@@ -104,7 +107,7 @@ impl Physical {
         self.settle(frame).await
     }
 
-    /// Runs a statement and notes whether it failed or was cancelled.
+    /// Runs a statement, and notes a failure or a cancellation.
     pub(super) async fn watch<T: Send + 'static>(
         &self,
         statement: impl Future<Output = Result<T, DbErr>> + Send + 'static,
@@ -144,7 +147,8 @@ impl Physical {
         self.health().contended = true;
     }
 
-    /// Tells, also when the transaction is over, whether another one was in its way.
+    /// Returns a handle that tells if another transaction was in the way, also when this one is
+    /// over.
     pub(super) fn contention(&self) -> Contention {
         Contention(Arc::clone(&self.health))
     }
@@ -299,7 +303,7 @@ impl Physical {
         Ok(())
     }
 
-    /// Runs a statement of ours to its end, in whose failure the caller is interested.
+    /// Runs a statement of Bento's own to its end.
     async fn ask(&self, sql: String) -> Result<(), DbErr> {
         let session = self.session.clone();
         to_the_end(async move { session.execute_unprepared(&sql).await.map(|_| ()) }).await
@@ -339,7 +343,7 @@ fn rolled_back_silently() -> DbErr {
     DbErr::Custom("the database rolled the transaction back when a statement failed".to_owned())
 }
 
-/// What was raised before a statement is doubtful until its answer says that it succeeded.
+/// The doubt about the events raised before a statement, until its answer says that it succeeded.
 struct Doubt<'a> {
     unit_of_work: &'a UnitOfWork,
     is_dispelled: bool,

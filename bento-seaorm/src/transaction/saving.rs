@@ -15,8 +15,8 @@ use sea_orm::{
 use super::OutboxTransaction;
 use crate::error::Error;
 
-/// An aggregate that is a SeaORM model: a `Model` with `#[aggregate]`. Implemented by itself for
-/// each of them.
+/// An aggregate that is a SeaORM model: a `Model` with `#[aggregate]`, for which it is implemented
+/// automatically.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a SeaORM model with `#[aggregate(…)]`",
     label = "`insert`, `update` and `save` cannot save this",
@@ -47,7 +47,7 @@ type ActiveModelOf<M> = <<M as ModelTrait>::Entity as EntityTrait>::ActiveModel;
 type ColumnOf<M> = <<M as ModelTrait>::Entity as EntityTrait>::Column;
 type PrimaryKeyOf<M> = <<M as ModelTrait>::Entity as EntityTrait>::PrimaryKey;
 
-/// Why a row was not written.
+/// The reason why a row was not written.
 enum Failure {
     /// No row has the primary key, or not with this version.
     NoRow,
@@ -63,10 +63,10 @@ impl From<DbErr> for Failure {
 // The futures are boxed, so that they do not name the type of the aggregate: of a type that cannot
 // be saved the compiler tells once, and not at the call and at `.await` again.
 impl OutboxTransaction {
-    /// Inserts an aggregate: every column, its events with it. A primary key that the database
-    /// counts is left to it while it is 0.
+    /// Inserts an aggregate: every column, and its events. A primary key that the database
+    /// generates is left out while it is 0.
     ///
-    /// Afterwards the model has what the database has made of its columns, the key among them, and
+    /// Afterwards the model holds its columns as the database has stored them, with the key, and
     /// its events belong to this transaction. The hooks of `ActiveModelBehavior` are called as
     /// SeaORM calls them. With `#[aggregate(version)]` the version becomes the number of its
     /// events, at least 1, and they are numbered.
@@ -116,12 +116,12 @@ impl OutboxTransaction {
         self.write(aggregate, true).boxed()
     }
 
-    /// Updates an aggregate: every column of the row with its primary key, its events with it.
+    /// Updates an aggregate: every column of the row with its primary key, and its events.
     ///
-    /// Afterwards the model has what the database has made of its columns, and its events belong to
-    /// this transaction. The hooks of `ActiveModelBehavior` are called as SeaORM calls them. With
-    /// `#[aggregate(version)]` this is [`save`](Self::save), also for a row whose version is 0: one
-    /// that was there before the column was.
+    /// Afterwards the model holds its columns as the database has stored them, and its events
+    /// belong to this transaction. The hooks of `ActiveModelBehavior` are called as SeaORM calls
+    /// them. With `#[aggregate(version)]` this is [`save`](Self::save), also for a row whose
+    /// version is 0: one that was there before the column was.
     ///
     /// # Errors
     /// [`Error::Gone`] if there is no such row, [`Error::Conflict`] if it has another version;
@@ -269,7 +269,7 @@ impl OutboxTransaction {
         })
     }
 
-    /// The error for the caller: whether a row that was not there is gone or has another version.
+    /// The error for the caller about a row that was not found: it is gone, or has another version.
     async fn explain<M: SavedModel>(
         &self,
         aggregate: &M,
@@ -303,7 +303,7 @@ impl OutboxTransaction {
     }
 }
 
-/// A key that the database counts is not written while it is 0.
+/// Leaves out a key that the database generates while it is 0.
 fn leave_generated_key<A: ActiveModelTrait>(mut active: A) -> A {
     if <<A::Entity as EntityTrait>::PrimaryKey as PrimaryKeyTrait>::auto_increment() {
         for key in <A::Entity as EntityTrait>::PrimaryKey::iter() {

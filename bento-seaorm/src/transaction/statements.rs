@@ -100,7 +100,7 @@ impl StreamTrait for OutboxTransaction {
     }
 }
 
-/// The rows of a statement, one by one. Dropping it before its end is no failure.
+/// The rows of a statement, one by one. Dropping it before its end does not count as a failure.
 pub struct TransactionStream<'a> {
     rows: <DatabaseTransaction as StreamTrait>::Stream<'a>,
     physical: &'a Physical,

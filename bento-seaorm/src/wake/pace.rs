@@ -1,22 +1,22 @@
-//! How often notifications are sent: at most 20 in any second.
+//! The pace of notifications: at most 20 in any second.
 
 use std::time::{Duration, Instant};
 
-/// How many may be sent at once after a pause. Events come in small groups: one request commits
-/// twice, two requests meet.
+/// The number of notifications that may be sent at once after a pause. Commits come in small
+/// groups: one request commits twice, two requests meet.
 const AT_ONCE: u32 = 4;
-/// How far apart they are otherwise. 4 and then 16 more make 20 in a second.
+/// The time between notifications otherwise. 4 and then 16 more make 20 in a second.
 const INTERVAL: Duration = Duration::from_millis(60);
 
-/// Remembers how many were sent lately.
+/// The memory of the notifications that were sent recently.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    /// When they would all have been sent, one every interval.
+    /// The time at which all of them would have been sent, one every interval.
     caught_up: Option<Instant>,
 }
 
 impl Pace {
-    /// Notes that one was sent, and returns how long to wait before the next.
+    /// Notes a sent notification, and returns the wait before the next.
     pub(super) fn sent(&mut self, now: Instant) -> Duration {
         let caught_up = self.caught_up.map_or(now, |at| at.max(now)) + INTERVAL;
         self.caught_up = Some(caught_up);
@@ -28,7 +28,7 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// When notifications are sent if there is always something to say.
+    /// The times at which notifications are sent if one is always due.
     fn sent(from: Instant, count: usize, pace: &mut Pace) -> Vec<Instant> {
         let mut now = from;
         let mut next = || {

@@ -1,4 +1,4 @@
-//! What a notification says: who sent it, and which shards have events.
+//! The text of a notification: its sender, and the shards that have events.
 
 use std::collections::BTreeSet;
 
@@ -11,20 +11,20 @@ const MAX_RANGES: usize = 256;
 /// The most shards that one notification wakes by name. For more, relays look at all of theirs.
 const MAX_SHARDS: usize = 4096;
 
-/// No outbox has more shards.
+/// The largest number of shards that an outbox can have.
 const SHARDS: ShardId = Sharding::MAX as ShardId * Sharding::MAX as ShardId;
 
-/// What another process says.
+/// The shards that another process names.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Told {
     /// These shards have events.
     Shards(Vec<ShardId>),
-    /// More shards than are worth naming have.
+    /// More shards than [`MAX_SHARDS`] have events.
     Any,
 }
 
-/// The sender, and the shards as ranges: `<uuid>:0-15,17`. More than [`MAX_RANGES`] are said too
-/// widely: from the first to the last.
+/// Writes the sender, and the shards as ranges: `<uuid>:0-15,17`. More than [`MAX_RANGES`] ranges
+/// become one: from the first shard to the last.
 pub(super) fn write(sender: Uuid, shards: &BTreeSet<ShardId>) -> String {
     let mut ranges = ranges(shards);
     if let (true, Some((first, _)), Some((_, last))) =
@@ -39,8 +39,8 @@ pub(super) fn write(sender: Uuid, shards: &BTreeSet<ShardId>) -> String {
     format!("{}:{}", sender.simple(), texts.join(","))
 }
 
-/// The shards that another one named; nothing of what is one's own, cannot be read, or names more
-/// ranges than anybody writes.
+/// Reads the shards that another process names; `None` for an own notification, for one that cannot
+/// be read, and for one with more ranges than [`MAX_RANGES`].
 pub(super) fn read(own: Uuid, payload: &str) -> Option<Told> {
     let (sender, shards) = payload.split_once(':')?;
     if Uuid::try_parse(sender).ok()? == own {

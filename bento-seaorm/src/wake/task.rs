@@ -1,4 +1,4 @@
-//! The two tasks of a bridge: one sends, one receives.
+//! The two tasks of a bridge: the sender and the receiver.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,19 +18,19 @@ use super::pace::Pace;
 use super::payload::{self, Told};
 use crate::tables::{Tables, bare};
 
-/// How long a statement or a connection may take.
+/// The longest time that a statement or a connection may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long to wait after the first failure, and after many.
+/// The wait after the first failure, and the longest wait after many.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
-/// A name that no two outboxes of a database have in common, and that fits into the 63 bytes of an
+/// The channel: a name that is unique to an outbox of a database, and fits into the 63 bytes of an
 /// identifier. The schema is that of the tables; before they are migrated, the one that they will
 /// be in. It is the same whether the schema is named or found.
 const CHANNEL: &str = "SELECT 'bento_wake_' || md5(concat_ws('.', coalesce((SELECT \
                        relnamespace::regnamespace::text FROM pg_class WHERE oid = \
                        to_regclass($1)), quote_ident($3), quote_ident(current_schema())), $2))";
 
-/// What both tasks need.
+/// The bridge, as both tasks need it.
 pub(super) struct Bridge {
     options: PgConnectOptions,
     tables: Tables,
@@ -52,7 +52,8 @@ impl Bridge {
         }
     }
 
-    /// Sends what this process commits. What could not be sent is left to the polls of the others.
+    /// Sends the wakes of this process. Wakes that could not be sent are left to the polls of the
+    /// others.
     pub(super) async fn send(self: Arc<Self>) {
         let mut connection = None;
         let mut failures = 0;
@@ -112,7 +113,7 @@ impl Bridge {
             .await
     }
 
-    /// Wakes the relays of this process for what others commit.
+    /// Wakes the relays of this process for the commits of others.
     pub(super) async fn receive(self: Arc<Self>) {
         let mut failures = 0;
         loop {
@@ -135,7 +136,8 @@ impl Bridge {
         }
     }
 
-    /// Each time on a pool of its own, so that a connection that hangs keeps no place in it.
+    /// Connects, each time with a pool of its own, so that a connection that hangs does not take
+    /// its place.
     pub(super) async fn listen(&self) -> Result<PgListener, SqlxError> {
         let options = PgPoolOptions::new()
             .max_connections(1)
@@ -149,7 +151,7 @@ impl Bridge {
         Ok(listener)
     }
 
-    /// Until the connection is lost.
+    /// Passes notifications on until the connection is lost.
     async fn pass_on(&self, listener: &mut PgListener) -> SqlxError {
         loop {
             match listener.try_recv().await {
@@ -188,7 +190,7 @@ async fn failed(what: &str, error: &SqlxError, failures: &mut u32) {
     *failures += 1;
     tracing::warn!(
         target: TARGET_RELAY, error = with_causes(error), ?wait,
-        "wakes of other processes cannot be {what}, relays find new events at their next poll",
+        "wakes of other processes cannot be {what}; relays find new events at their next poll",
     );
     sleep(wait).await;
 }

@@ -20,7 +20,7 @@ use crate::tables::{TablePrefix, Tables};
 use crate::test_database::on_postgres;
 use crate::{OutboxConnection, OutboxStore};
 
-/// What is not there by then does not come.
+/// The longest wait for a wake that should come.
 const SOON: Duration = Duration::from_secs(30);
 /// Longer than a test takes.
 const LONG: Duration = Duration::from_secs(600);
@@ -47,7 +47,7 @@ impl Process {
         Self::run(options(db), tables)
     }
 
-    /// Whose sessions look for the tables along this `search_path`.
+    /// Makes a process whose sessions look for the tables along this `search_path`.
     fn along_a_path(db: &DatabaseConnection, path: &str) -> Self {
         Self::run(
             options(db).options([("search_path", path)]),

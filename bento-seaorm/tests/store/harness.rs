@@ -16,7 +16,7 @@ pub(crate) struct Harness {
 }
 
 impl Harness {
-    /// Nothing without a server.
+    /// Makes the harness; `None` without a server.
     pub(crate) async fn on(backend: DbBackend) -> Option<Self> {
         let database = OwnedDatabase::create(backend).await?;
         bento_seaorm::migrate(&database.db).await.unwrap();

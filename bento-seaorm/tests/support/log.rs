@@ -1,4 +1,4 @@
-//! What is logged, as lines of text.
+//! The log, as lines of text.
 
 use std::io;
 use std::time::Duration;
@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Log(watch::Sender<Vec<String>>);
 
 impl Log {
-    /// For tests on one thread: the relay's tasks must run on it as well.
+    /// Starts to collect, for tests on one thread: the relay's tasks must run on it as well.
     pub fn start() -> (Self, tracing::subscriber::DefaultGuard) {
         let log = Self(watch::Sender::default());
         let subscriber = tracing_subscriber::fmt()

@@ -19,24 +19,24 @@ use uuid::Uuid;
 
 /// A database that exists for one test. It is dropped at the end, also when the test fails.
 pub struct TestDatabase {
-    /// Up to five connections to it.
+    /// A pool of up to five connections to it.
     pub db: DatabaseConnection,
     backend: DbBackend,
     url: String,
 }
 
 impl TestDatabase {
-    /// Which back end it is on.
+    /// The back end of the database.
     pub fn backend(&self) -> DbBackend {
         self.backend
     }
 
-    /// Whether it is on PostgreSQL, MySQL, SQLite: what the test expects may differ.
+    /// True if the database is of this back end.
     pub fn is(&self, backend: DbBackend) -> bool {
         self.backend == backend
     }
 
-    /// For a process of its own.
+    /// The URL, for another process.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -92,7 +92,7 @@ impl TestDatabase {
         row.try_get_by_index(0).unwrap()
     }
 
-    /// What the outbox holds, in the order of positions.
+    /// The rows of the outbox, in the order of positions.
     pub async fn outbox(&self) -> Vec<OutboxRow> {
         let sql = "SELECT event_id, event_type, aggregate_type, aggregate_id, sequence, \
                    tenant_id, payload, headers, shard FROM bento_outbox ORDER BY position";
@@ -313,7 +313,7 @@ impl Drop for OwnedDatabase {
     }
 }
 
-/// Whatever is still connected to it: the pool of the test cannot be closed here.
+/// Drops a database, with the connections to it: the pool of the test cannot be closed here.
 async fn drop_database(admin: &DatabaseConnection, backend: DbBackend, name: &str) {
     let force = if backend == DbBackend::Postgres {
         " WITH (FORCE)"

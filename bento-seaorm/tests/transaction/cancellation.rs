@@ -78,7 +78,7 @@ async fn acknowledged(db: &OutboxConnection, id: i64) {
         .unwrap();
 }
 
-/// What was acknowledged is seen from another connection.
+/// Checks that another connection sees the acknowledged rows.
 async fn is_visible(database: &TestDatabase, acknowledged: i64) {
     assert_eq!(
         database.number("SELECT count(*) FROM ledger").await,
@@ -103,7 +103,7 @@ async fn is_whole(database: &TestDatabase, db: &DatabaseConnection, connections:
     }
 }
 
-/// What was dropped is given some time to be finished.
+/// Waits until the dropped calls are finished.
 async fn no_session_is_in_a_transaction(database: &TestDatabase) {
     let open = match database.backend() {
         DbBackend::Postgres => {

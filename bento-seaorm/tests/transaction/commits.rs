@@ -1,4 +1,4 @@
-//! What a commit costs, whom it wakes, and what becomes of one that fails.
+//! The cost of a commit, its wakes, and commits that fail.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -34,8 +34,8 @@ async fn counting(database: &TestDatabase) -> (DatabaseConnection, Arc<AtomicUsi
     (connection, count)
 }
 
-/// How many statements the server has seen on this connection, these included that begin and end
-/// transactions.
+/// The number of statements that the server has seen on this connection, with those that begin and
+/// end transactions.
 async fn questions(connection: &DatabaseConnection) -> i64 {
     let sql = "SHOW SESSION STATUS LIKE 'Questions'";
     let row = connection
@@ -198,7 +198,7 @@ async fn a_failed_commit_gives_back_what_was_collected(database: &TestDatabase) 
     assert_eq!(database.schemas().await, ["order.placed"]);
 }
 
-/// How to see the flush wait, and how to end its connection.
+/// The statements that show that the flush waits, and that end its connection.
 struct Killer {
     id: &'static str,
     lock: &'static str,
@@ -233,7 +233,7 @@ fn killer(backend: DbBackend) -> Option<Killer> {
 }
 
 impl Killer {
-    /// What the server calls the connection of `tx`.
+    /// The server's id of the connection of `tx`.
     async fn id(&self, tx: &OutboxTransaction) -> i64 {
         let asked = Statement::from_string(tx.get_database_backend(), self.id);
         tx.query_one_raw(asked)
@@ -280,9 +280,7 @@ async fn a_connection_lost_in_the_commit_is_unclear_and_a_retry_writes_once(
         "{unclear:?}"
     );
     assert!(
-        unclear
-            .to_string()
-            .contains("look whether its rows are there"),
+        unclear.to_string().contains("check if its rows exist"),
         "{unclear}"
     );
     assert_eq!(order.pending().len(), 1, "its event is back");

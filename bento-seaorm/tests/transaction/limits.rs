@@ -1,4 +1,5 @@
-//! What a table could not hold later is refused by the commit, the same on every back end.
+//! The limits of columns: the commit refuses values that a table cannot hold later, the same on
+//! every back end.
 
 use bento_core::limits::Unstorable;
 use bento_core::unit_of_work::FlushError;

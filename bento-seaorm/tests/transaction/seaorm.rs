@@ -1,4 +1,4 @@
-//! Whatever works on SeaORM's own connection works on these, from any task.
+//! SeaORM's own traits on Bento's connection and transaction, from any task.
 
 use std::time::{Duration, Instant};
 
@@ -349,7 +349,7 @@ async fn sqlite_begins_immediate_unless_told_otherwise(database: &TestDatabase) 
     assert_eq!(value, 7);
 }
 
-/// Why a transaction is IMMEDIATE by default.
+/// The reason why a transaction is IMMEDIATE by default.
 async fn sqlite_fails_at_once_to_write_what_a_deferred_transaction_read_before_another_wrote(
     database: &TestDatabase,
 ) {

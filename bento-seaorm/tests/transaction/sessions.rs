@@ -220,8 +220,8 @@ async fn a_lock_wait_timeout_ends_what_the_server_says_it_ends(database: &TestDa
     assert_eq!(orders(database).await.contains(&2), !ends);
 }
 
-/// As a lock wait timeout with `innodb_rollback_on_timeout`, it fails and does not say that the
-/// transaction is over.
+/// The call fails without telling that the transaction has ended, like a lock wait timeout with
+/// `innodb_rollback_on_timeout`.
 async fn a_transaction_that_a_procedure_ended_is_found_out(database: &TestDatabase) {
     if !database.is(DbBackend::MySql) {
         return;

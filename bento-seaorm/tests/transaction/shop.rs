@@ -126,7 +126,7 @@ pub async fn orders(database: &TestDatabase) -> Vec<i64> {
     rows.into_iter().map(|row| row.id).collect()
 }
 
-/// Whether there is neither an order nor an event.
+/// True if there is neither an order nor an event.
 pub async fn is_untouched(database: &TestDatabase) -> bool {
     orders(database).await.is_empty() && database.outbox().await.is_empty()
 }

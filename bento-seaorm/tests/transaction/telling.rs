@@ -1,4 +1,4 @@
-//! What the log says, and what is counted.
+//! The log and the metrics of transactions.
 
 use bento_core::{EventId, Metadata};
 use bento_relay::telemetry::{
@@ -160,7 +160,8 @@ async fn an_id_that_the_outbox_knows_is_warned_of_and_counted(database: &TestDat
     );
 }
 
-/// How many connections to this database have looked for known ids and wait for their INSERT.
+/// The query for the number of connections that have looked for known ids and wait for their
+/// INSERT.
 fn waiting(backend: DbBackend) -> Option<&'static str> {
     match backend {
         DbBackend::Postgres => Some(

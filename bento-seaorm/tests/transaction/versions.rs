@@ -38,7 +38,7 @@ async fn load(tx: &impl ConnectionTrait, id: i64) -> Model {
         .expect("it is there")
 }
 
-/// What the events in the outbox say, and their numbers.
+/// The payloads of the events in the outbox, and their numbers.
 async fn numbered(database: &TestDatabase) -> Vec<(String, i64)> {
     let rows = packed(database).await;
     rows.into_iter()

@@ -26,7 +26,7 @@ pub mod parcel {
         #[sea_orm(primary_key)]
         pub id: i64,
         pub label: String,
-        /// What the database says if a hook leaves it out.
+        /// The default of the database, for a hook that leaves the column out.
         #[sea_orm(default_value = "here")]
         pub place: String,
         #[sea_orm(ignore)]
@@ -109,7 +109,7 @@ pub mod shelf {
     }
 }
 
-/// Nothing but a key, which the application makes although it does not say so.
+/// A table of a key only, which the application makes without `auto_increment = false`.
 pub mod token {
     use bento_core::{PendingEvents, aggregate};
     use sea_orm::entity::prelude::*;
@@ -187,7 +187,7 @@ pub async fn open(database: &TestDatabase) -> OutboxConnection {
     OutboxConnection::new(database.db.clone())
 }
 
-/// What the events in the outbox say, each with the id of its aggregate and its number.
+/// The payloads of the events in the outbox, each with the id of its aggregate and its number.
 pub async fn packed(database: &TestDatabase) -> Vec<(String, String, Option<i64>)> {
     let what = |payload: String| payload.replace(r#"{"what":""#, "").replace(r#""}"#, "");
     database

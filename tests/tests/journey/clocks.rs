@@ -52,7 +52,7 @@ async fn a_writer_whose_clock_is_wrong_delays_by_the_clock_of_the_database(
     let told = log.lines(&[
         "WARN",
         "bento::flush",
-        "the clock of the database is not that of this process",
+        "the clock of this process differs from that of the database",
     ]);
     assert_eq!(told.len(), WRONG.len(), "{told:#?}");
 

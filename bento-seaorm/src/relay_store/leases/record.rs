@@ -1,8 +1,7 @@
-//! What the database has to record for relays to work: how the outbox is divided, and a row for
-//! each shard.
+//! The rows that relays need: the record of the sharding, and one row for each shard.
 //!
-//! Somebody may clear the tables while a relay runs, or drop and migrate them again. So every
-//! heartbeat looks, and records again what is gone.
+//! The tables may be cleared while a relay runs, or dropped and migrated again. So every heartbeat
+//! creates missing rows again.
 
 use bento_core::outbox::{ShardId, Sharding};
 use bento_relay::store::StoreError;
@@ -14,7 +13,7 @@ use crate::outbox::meta;
 use crate::relay_store::errors::{StoreFailure, sharding_error};
 use crate::relay_store::{OutboxStore, store_error};
 
-/// So many shards are recorded by one statement.
+/// The number of shards that one statement records.
 const SHARDS_PER_STATEMENT: usize = 1000;
 
 /// Reads how the outbox is divided, or records it, and sees to it that every shard has a row.
@@ -61,7 +60,7 @@ pub(super) async fn look(
         tracing::warn!(
             target: TARGET_RELAY,
             table = meta,
-            "the sharding of the outbox is not recorded any more, and is recorded again",
+            "the record of the sharding was missing and is written again",
         );
         let expected = meta::Expected {
             sharding: Some(sharding),

@@ -1,4 +1,4 @@
-//! How many shards each relay should hold.
+//! The fair share: the number of shards that each relay should hold.
 
 use bento_core::outbox::Sharding;
 use bento_relay::store::RelayId;

@@ -1,4 +1,4 @@
-//! A relay that runs while somebody clears the tables, or drops and migrates them again.
+//! A relay that runs while the tables are cleared, or dropped and migrated again.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::tables::Tables;
 use crate::test_database::on_every_back_end;
 use crate::{dialect, migrate};
 
-/// What does not happen by then does not happen.
+/// The longest wait for something that should happen.
 const SOON: Duration = Duration::from_secs(30);
 
 struct Running {

@@ -1,4 +1,4 @@
-//! How held rows are found: what PostgreSQL makes of the statements.
+//! PostgreSQL's plans for the statements that find held rows.
 
 use std::sync::Arc;
 

@@ -30,7 +30,7 @@ async fn on_servers(test: impl AsyncFn(DatabaseConnection)) {
     .await;
 }
 
-/// What a relay does whose process is frozen in the middle of an `advance`.
+/// Leaves the transaction of a relay whose process is frozen during an `advance`.
 async fn freeze(db: &DatabaseConnection, shard: i32) -> StoreTransaction {
     let tx = OutboxStore::new(db.clone()).begin().await.unwrap().0;
     tx.execute_unprepared(&format!(
@@ -129,7 +129,7 @@ async fn is_free(db: &DatabaseConnection, shard: i32) -> bool {
     db.execute_unprepared(&lock).await.is_ok()
 }
 
-/// How many statements wait for a lock.
+/// The number of statements that wait for a lock.
 async fn waiting(db: &DatabaseConnection) -> i64 {
     let asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND \
                  wait_event_type = 'Lock'";

@@ -93,7 +93,7 @@ async fn paged(relay: &Relay) -> Vec<i64> {
     positions
 }
 
-/// Only SQLite stores such a key.
+/// SQLite is the back end that stores such a key.
 #[tokio::test]
 async fn a_letter_whose_key_cannot_be_read_is_found_by_its_row() {
     on_every_back_end(async |db| {

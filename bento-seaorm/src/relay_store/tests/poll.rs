@@ -1,4 +1,4 @@
-//! What a poll costs the database.
+//! The cost of a poll for the database.
 
 use super::*;
 use crate::relay_store::poll;

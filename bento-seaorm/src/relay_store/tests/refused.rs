@@ -156,7 +156,7 @@ fn of<'a>(rows: impl IntoIterator<Item = &'a OutboxRow>) -> Vec<String> {
 enum Fate {
     /// A dead letter that was tried so often, and that says so.
     Dead(u32, &'static str),
-    /// Nothing: it is published.
+    /// The event is published.
     Gone,
 }
 

@@ -23,7 +23,7 @@ pub(super) async fn write_of(db: &DatabaseConnection, aggregates: &[&str]) {
     tx.commit().await.unwrap();
 }
 
-/// Changes tables as nobody should.
+/// Changes tables in a way that is not supported.
 pub(super) async fn spoil(db: &DatabaseConnection, sql: &str) -> bool {
     if db.get_database_backend() != DbBackend::MySql {
         return db.execute_unprepared(sql).await.is_ok();
@@ -40,7 +40,7 @@ pub(super) async fn spoil(db: &DatabaseConnection, sql: &str) -> bool {
     changed
 }
 
-/// What makes a row of the outbox unreadable on each back end.
+/// The changes that make a row of the outbox unreadable on each back end.
 fn spoilt(backend: DbBackend) -> &'static [&'static str] {
     match backend {
         DbBackend::Postgres => &[
