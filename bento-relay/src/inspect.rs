@@ -81,8 +81,26 @@ pub struct RelayState {
     pub expires_in: Duration,
 }
 
-/// The outbox as an operator sees it. Counting reads whole tables: ask every few seconds, not per
-/// event.
+/// Counts and states of an outbox, for operators. Counting reads whole tables: ask every few
+/// seconds, not per event.
+///
+/// ```
+/// use bento_core::envelope::Envelope;
+/// use bento_core::outbox::OutboxEntry;
+/// use bento_relay::MemoryStore;
+/// use bento_relay::inspect::Inspect;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), bento_relay::StoreError> {
+/// let store = MemoryStore::default();
+/// let envelope = Envelope::new("order.placed", 1, chrono::Utc::now(), "{}");
+/// store.append([OutboxEntry { shard: 0, may_be_known: false, envelope }]);
+/// let counts = store.counts().await?;
+/// assert_eq!((counts.pending, counts.held, counts.dead), (1, 0, 0));
+/// assert!(store.relays().await?.is_empty(), "the event waits for a relay");
+/// # Ok(())
+/// # }
+/// ```
 pub trait Inspect: Send + Sync {
     /// Returns the numbers of events by status.
     ///

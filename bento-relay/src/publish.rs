@@ -1,7 +1,7 @@
 //! The seam to brokers.
 //!
-//! Decision: docs/decisions/a-failure-says-whose-it-is.md
-//! Decision: docs/decisions/the-publisher-trait-and-pulsar.md
+//! Decision: docs/decisions/0030-a-failure-says-whose-it-is.md
+//! Decision: docs/decisions/0018-the-publisher-trait-and-pulsar.md
 
 use std::borrow::Cow;
 use std::fmt;
@@ -35,7 +35,8 @@ use bento_core::report::with_causes;
 ///
 /// impl Publisher for Log {
 ///     async fn publish(&self, batch: &[Delivery]) -> Vec<Result<(), PublishError>> {
-///         batch.iter().map(|delivery| { tracing::info!(topic = &*delivery.topic()); Ok(()) }).collect()
+///         let log = |delivery: &Delivery| tracing::info!(topic = &*delivery.topic());
+///         batch.iter().map(|delivery| Ok(log(delivery))).collect()
 ///     }
 /// }
 /// ```
@@ -187,7 +188,7 @@ impl PublishError {
     ///
     /// ```
     /// # use bento_relay::publish::{FailureClass, PublishError};
-    /// let error = PublishError::unavailable("not connected to the broker").because("connection refused");
+    /// let error = PublishError::unavailable("not connected").because("connection refused");
     /// assert_eq!(error.class(), FailureClass::Unavailable);
     /// ```
     pub fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {

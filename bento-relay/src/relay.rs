@@ -1,9 +1,9 @@
 //! From the outbox to the broker.
 //!
-//! Decision: docs/decisions/a-broker-that-is-away-is-left-alone.md
-//! Decision: docs/decisions/a-lease-is-lost-to-a-relay-not-to-the-clock.md
-//! Decision: docs/decisions/each-destination-goes-its-own-way.md
-//! Decision: docs/decisions/a-failure-says-whose-it-is.md
+//! Decision: docs/decisions/0008-a-broker-that-is-away-is-left-alone.md
+//! Decision: docs/decisions/0007-a-lease-is-lost-to-a-relay-not-to-the-clock.md
+//! Decision: docs/decisions/0019-each-destination-goes-its-own-way.md
+//! Decision: docs/decisions/0030-a-failure-says-whose-it-is.md
 //!
 //! A relay owns shards of the outbox by lease. For each shard that has events it asks the store for
 //! a batch, publishes it wave by wave, and settles with the call that returns the next batch:

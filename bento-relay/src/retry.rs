@@ -97,7 +97,7 @@ impl RetryPolicy {
     /// The field and its rule: at least one attempt, a cap of at least the base.
     pub fn validate(&self) -> Result<(), (&'static str, &'static str)> {
         if self.max_attempts == 0 {
-            return Err(("max_attempts", "is at least 1"));
+            return Err(("max_attempts", "must be at least 1"));
         }
         self.backoff.validate()
     }
@@ -140,7 +140,9 @@ impl Backoff {
     /// The field and its rule: a cap of at least the base.
     pub fn validate(&self) -> Result<(), (&'static str, &'static str)> {
         match self {
-            Self::Exponential { base, cap } if cap < base => Err(("cap", "is at least `base`")),
+            Self::Exponential { base, cap } if cap < base => {
+                Err(("cap", "must be at least `base`"))
+            }
             _ => Ok(()),
         }
     }
@@ -277,11 +279,11 @@ mod tests {
         let (second, none) = (Duration::from_secs(1), Duration::ZERO);
         assert_eq!(
             RetryPolicy::immediate(0).validate(),
-            Err(("max_attempts", "is at least 1"))
+            Err(("max_attempts", "must be at least 1"))
         );
         assert_eq!(
             RetryPolicy::exponential(second, none, 1).validate(),
-            Err(("cap", "is at least `base`"))
+            Err(("cap", "must be at least `base`"))
         );
     }
 }

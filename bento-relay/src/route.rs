@@ -1,7 +1,7 @@
 //! From an event to its routes.
 //!
-//! Decision: docs/decisions/rules-are-compared-as-written.md
-//! Decision: docs/decisions/each-destination-goes-its-own-way.md
+//! Decision: docs/decisions/0021-rules-are-compared-as-written.md
+//! Decision: docs/decisions/0019-each-destination-goes-its-own-way.md
 //!
 //! Rules are written in code or in a file ([`RouterConfig`]), checked as a whole and compiled once
 //! into a [`Router`]. For each event the router returns [`Targets`]: routes with their policies,
@@ -50,6 +50,31 @@ mod value;
 mod tests;
 
 /// Compiled rules that choose the routes of each event. Cheap to clone.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use bento_core::envelope::Envelope;
+/// use bento_relay::publish::Destination;
+/// use bento_relay::route::{Router, Rule, field};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let large = field("payload.total").gte(1000);
+/// let router = Router::builder()
+///     .with_destination(Destination::new("orders"))
+///     .with_destination(Destination::new("fraud"))
+///     .with_rule(Rule::new("all").events(["order.*"]).to(["orders"]))
+///     .with_rule(Rule::new("large").events(["order.*"]).when(large).to(["fraud"]))
+///     .build()?;
+///
+/// let payload = r#"{"total": 1250}"#;
+/// let event = Arc::new(Envelope::new("order.placed", 1, chrono::Utc::now(), payload));
+/// let targets = router.route(&event)?;
+/// let routes: Vec<_> = targets.iter().map(|target| &*target.route.name).collect();
+/// assert_eq!(routes, ["orders", "fraud"]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Router {
     compiled: Arc<Compiled>,
@@ -114,13 +139,13 @@ pub enum HeadOfLine {
 #[non_exhaustive]
 pub enum RouteError {
     /// No rule applies and the router has no fallback.
-    #[error("no rule applies to `{event_type}` and there is no fallback")]
+    #[error("no rule applies to `{event_type}`: add a rule for it, or a fallback")]
     NoRule {
         /// The event type of the event.
         event_type: String,
     },
     /// The router has no destination or rule of this name.
-    #[error("there is no destination `{name}`")]
+    #[error("unknown destination `{name}`")]
     UnknownDestination {
         /// The name.
         name: String,

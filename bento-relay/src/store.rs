@@ -259,6 +259,24 @@ pub struct Prune {
 /// The database as the relay sees it.
 ///
 /// `advance` and the rest may be called from several tasks at once, for different shards.
+///
+/// ```
+/// use bento_core::envelope::Envelope;
+/// use bento_core::outbox::OutboxEntry;
+/// use bento_relay::{MemoryStore, RelayStore};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), bento_relay::StoreError> {
+/// let store = MemoryStore::default();
+/// let sharding = store.open().await?;
+/// assert_eq!(sharding.lanes.get(), 1);
+///
+/// let envelope = Envelope::new("order.placed", 1, chrono::Utc::now(), "{}");
+/// store.append([OutboxEntry { shard: 0, may_be_known: false, envelope }]);
+/// assert_eq!(store.poll(&[0, 1], &[]).await?, [0]);
+/// # Ok(())
+/// # }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a relay store",
     label = "the relay cannot read an outbox from this",

@@ -5,7 +5,7 @@
 //! crash before that, they are reported again. Several processes may run the task: dead letters
 //! taken by one process are hidden from the others for the time that its hook may take.
 //!
-//! Decision: docs/decisions/an-alert-is-taken-for-a-while.md
+//! Decision: docs/decisions/0022-an-alert-is-taken-for-a-while.md
 
 use std::fmt;
 use std::future::Future;
@@ -263,7 +263,7 @@ async fn run(
                     target: TARGET_DEAD_LETTER,
                     error,
                     ?wait,
-                    "dead letters cannot be looked for, will try again",
+                    "new dead letters could not be read, will try again",
                 );
                 wait
             }
@@ -301,7 +301,7 @@ async fn round(
     telemetry::count(telemetry::FAILED_ALERTS, 1);
     tracing::warn!(
         target: TARGET_DEAD_LETTER, letters = letters.len(), error = with_causes(&error), ?wait,
-        "nobody could be told of dead letters, will try again",
+        "the alert hook failed, will try again",
     );
     in_time(
         hold,

@@ -19,7 +19,9 @@ use crate::store::StoreError;
 /// ```
 /// use bento_relay::dead_letter::Amendment;
 ///
-/// let amendment = Amendment::default().with_header("x-user-name", "Zoë").without_header("authorization");
+/// let amendment = Amendment::default()
+///     .with_header("x-user-name", "Zoë")
+///     .without_header("authorization");
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Amendment {
@@ -107,7 +109,7 @@ pub(super) fn obstacle(event: &Envelope) -> Option<String> {
             .collect::<Vec<_>>()
             .join("; "),
         Err(error) => format!(
-            "its stored headers are no JSON object of texts: {}",
+            "its stored headers are not a JSON object of texts: {}",
             with_causes(&error)
         ),
     };
@@ -209,7 +211,7 @@ mod tests {
         );
         let unreadable = of("[]").unwrap();
         assert!(
-            unreadable.starts_with("its stored headers are no JSON object of texts: "),
+            unreadable.starts_with("its stored headers are not a JSON object of texts: "),
             "{unreadable}"
         );
     }

@@ -69,7 +69,7 @@ impl Discarding {
 
 /// The error of a command that needs a reason and got a blank one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the reason is blank; say why, for whoever asks later")]
+#[error("the reason must not be blank: write why this is done")]
 pub struct BlankReason;
 
 /// The record of a discarded dead letter: everything but the event's payload and headers.

@@ -24,12 +24,14 @@ use crate::tenant::{
 /// # use bento_relay::tenant::{Refusal, TenantRequest};
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), OperatorError> {
 /// # let store = MemoryStore::default();
-/// let alice = Operator::new(&store, "alice").with_policy(|request: &TenantRequest| match request.tenant.as_deref() {
+/// let acme_only = |request: &TenantRequest| match request.tenant.as_deref() {
 ///     Some("acme") => Ok(()),
 ///     _ => Err(Refusal::new("she looks after acme")),
-/// });
-/// alice.replay_all(&DeadLetterFilter::default().tenant("acme"), ReplayMode::Replay).await?;
-/// let refused = alice.replay_all(&DeadLetterFilter::default(), ReplayMode::Replay).await;
+/// };
+/// let alice = Operator::new(&store, "alice").with_policy(acme_only);
+/// let (acme, all) = (DeadLetterFilter::default().tenant("acme"), DeadLetterFilter::default());
+/// alice.replay_all(&acme, ReplayMode::Replay).await?;
+/// let refused = alice.replay_all(&all, ReplayMode::Replay).await;
 /// assert!(matches!(refused, Err(OperatorError::Refused(_))));
 /// # Ok(())
 /// # }

@@ -15,7 +15,10 @@ use super::DeadLetter;
 /// ```
 /// # use bento_relay::dead_letter::DeadLetterFilter;
 /// # use bento_relay::store::NewDeadLetter;
-/// let filter = DeadLetterFilter::default().event_type("order.placed").aggregate("order", "A-1").cause(NewDeadLetter::PERMANENT);
+/// let filter = DeadLetterFilter::default()
+///     .event_type("order.placed")
+///     .aggregate("order", "A-1")
+///     .cause(NewDeadLetter::PERMANENT);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -242,7 +245,7 @@ impl FromStr for DeadLetterCursor {
 
 /// The error of a text that cannot be read as a cursor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no place in a list of dead letters; take the cursor of a listed one")]
+#[error("invalid cursor `{text}`: use the cursor of a listed dead letter")]
 pub struct InvalidCursor {
     /// The given value.
     pub text: String,

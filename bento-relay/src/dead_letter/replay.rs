@@ -203,7 +203,7 @@ fn look_at(letter: &DeadLetter, report: &mut ReplayReport) {
         );
     }
     if letter.later_ones_out() {
-        let detail = "it did not park its aggregate, so later events may be out already";
+        let detail = "it did not park its aggregate, so later events may be published already";
         report.note(letter, Problem::LaterOnesOut, detail.to_owned());
     }
     if letter.cause == NewDeadLetter::EXPIRED {

@@ -17,7 +17,8 @@ use crate::store::RelayId;
 /// use bento_relay::RelayId;
 ///
 /// let sharding = Sharding { lanes: 3.try_into().unwrap(), ..Sharding::default() };
-/// let relay = RelayState { relay: RelayId::new(), lanes: Some(vec![0, 1]), expires_in: Duration::from_secs(10) };
+/// let (relay, expires_in) = (RelayId::new(), Duration::from_secs(10));
+/// let relay = RelayState { relay, lanes: Some(vec![0, 1]), expires_in };
 /// let coverage = Coverage::of(&[relay], sharding);
 /// assert_eq!(coverage.unserved, [2]);
 /// assert_eq!(coverage.to_string(), "no relay serves lane 2");

@@ -16,7 +16,9 @@ use super::{Delivery, Destination, PublishError, Publisher};
 /// use bento_relay::publish::{MemoryPublisher, PublishError};
 ///
 /// let broker = MemoryPublisher::new();
-/// broker.fail(|delivery| (delivery.topic() == "order.paid").then(|| PublishError::permanent("no such topic")));
+/// broker.fail(|delivery| {
+///     (delivery.topic() == "order.paid").then(|| PublishError::permanent("no such topic"))
+/// });
 /// broker.recover();
 /// assert!(broker.published().is_empty());
 /// ```

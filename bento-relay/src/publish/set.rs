@@ -67,9 +67,12 @@ impl Publisher for BoxPublisher {
 /// Publishers by name: each serves the destinations that name it.
 ///
 /// ```
-/// use bento_relay::publish::{ConsolePublisher, Destination, MemoryPublisher, Publisher, Publishers};
+/// use bento_relay::publish::{ConsolePublisher, Destination, MemoryPublisher};
+/// use bento_relay::publish::{Publisher, Publishers};
 ///
-/// let publishers = Publishers::new().with("console", ConsolePublisher::text()).with("memory", MemoryPublisher::default());
+/// let publishers = Publishers::new()
+///     .with("console", ConsolePublisher::text())
+///     .with("memory", MemoryPublisher::default());
 /// assert!(publishers.serves(&Destination::new("audit").via("console")));
 /// assert!(!publishers.serves(&Destination::new("kafka")));
 /// ```
@@ -106,7 +109,7 @@ impl Publishers {
                 .iter()
                 .map(|_| {
                     Err(PublishError::permanent(format!(
-                        "no publisher is named `{name}`"
+                        "unknown publisher `{name}`: add it to the `Publishers`"
                     )))
                 })
                 .collect(),
@@ -197,7 +200,7 @@ mod tests {
         assert_eq!(is_ok, [true, false, true, true]);
         assert_eq!(
             answers[1].as_ref().unwrap_err().to_string(),
-            "no publisher is named `nobody`"
+            "unknown publisher `nobody`: add it to the `Publishers`"
         );
         assert_eq!((a.published().len(), b.published().len()), (1, 2));
     }

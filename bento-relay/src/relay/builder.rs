@@ -22,6 +22,24 @@ use crate::route::Router;
 use crate::store::{RelayId, RelayStore};
 
 /// Takes committed events from a store to a publisher.
+///
+/// ```
+/// use bento_core::envelope::Envelope;
+/// use bento_core::outbox::OutboxEntry;
+/// use bento_relay::publish::MemoryPublisher;
+/// use bento_relay::{MemoryStore, Relay};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (store, broker) = (MemoryStore::default(), MemoryPublisher::new());
+/// let envelope = Envelope::new("order.placed", 1, chrono::Utc::now(), "{}");
+/// store.append([OutboxEntry { shard: 0, may_be_known: false, envelope }]);
+/// let report = Relay::builder(store, broker.clone()).run_until_empty().await?;
+/// assert_eq!(report.tally.published, 1);
+/// assert_eq!(broker.published()[0].event_type(), "order.placed");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Relay;
 
@@ -31,7 +49,8 @@ impl Relay {
     /// ```
     /// # use bento_relay::publish::MemoryPublisher;
     /// # use bento_relay::{MemoryStore, Relay};
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let relay = Relay::builder(MemoryStore::default(), MemoryPublisher::default()).start()?;
     /// // … the application runs …
     /// relay.stop().await?;
@@ -91,9 +110,11 @@ impl<S: RelayStore, P: Publisher> RelayBuilder<S, P> {
     /// # use bento_relay::publish::{Destination, MemoryPublisher};
     /// # use bento_relay::{MemoryStore, Relay};
     /// # use bento_relay::route::Router;
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let router = Router::to(Destination::new("audit").with_topic("audit.log"));
-    /// let relay = Relay::builder(MemoryStore::default(), MemoryPublisher::default()).router(router).start()?;
+    /// let (store, broker) = (MemoryStore::default(), MemoryPublisher::new());
+    /// let relay = Relay::builder(store, broker).router(router).start()?;
     /// # relay.stop().await?;
     /// # Ok(()) }
     /// ```

@@ -1,6 +1,6 @@
 //! The local deadline of a lease, by the relay's own monotonic clock.
 //!
-//! Decision: docs/decisions/a-lease-is-lost-to-a-relay-not-to-the-clock.md
+//! Decision: docs/decisions/0007-a-lease-is-lost-to-a-relay-not-to-the-clock.md
 
 use std::sync::{Arc, Mutex, PoisonError};
 

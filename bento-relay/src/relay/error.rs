@@ -23,8 +23,8 @@ pub enum RelayError {
     Store(#[from] StoreError),
     /// The relay is to serve a lane that the outbox does not have.
     #[error(
-        "the outbox has {lanes} lane(s), counted from 0, so there is no lane {lane} to serve; \
-         name others in `lanes`"
+        "lane {lane} does not exist: the outbox has {lanes} lane(s), numbered from 0; correct the \
+         setting `lanes`"
     )]
     NoSuchLane {
         /// The missing lane.
@@ -52,7 +52,7 @@ pub struct UnknownDestination {
 
 /// The error of a route with a name that cannot be recorded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no route can be named `{name}`: {rule}")]
+#[error("invalid route name `{name}`: {rule}")]
 #[non_exhaustive]
 pub struct RouteNameError {
     /// The name.

@@ -200,7 +200,7 @@ impl Observer for Journal<'_> {
             Outcome::Delayed { wait } => {
                 self.tally.delayed += 1;
                 count(telemetry::DELAYED_EVENTS);
-                tell!(Level::DEBUG, event, route, { ?wait, }, "held until it is to be delivered");
+                tell!(Level::DEBUG, event, route, { ?wait, }, "held until its delivery time");
             }
             Outcome::Late => {
                 self.tally.late += 1;
@@ -209,7 +209,7 @@ impl Observer for Journal<'_> {
                     event,
                     route,
                     {},
-                    "its destination is slow, held until the answer comes"
+                    "the destination is slow, the event is held until the answer comes"
                 );
             }
             Outcome::Unroutable {
@@ -223,14 +223,14 @@ impl Observer for Journal<'_> {
                     event,
                     route,
                     { error, },
-                    "no way is known for the event, it is held for a relay that knows one",
+                    "no rule or destination for the event, it is held for another relay",
                 );
             }
             Outcome::Unroutable {
                 is_new: false,
                 error,
             } => {
-                tell!(Level::DEBUG, event, route, { error, }, "no way is known for the event yet");
+                tell!(Level::DEBUG, event, route, { error, }, "still no rule or destination for the event");
             }
             Outcome::Filtered => {
                 self.filtered += 1;

@@ -1,7 +1,7 @@
 //! The waves that a worker listens for: those of its batch, and the late ones of its earlier
 //! batches.
 //!
-//! Decision: docs/decisions/a-late-answer-is-taken-by-a-later-batch.md
+//! Decision: docs/decisions/0024-a-late-answer-is-taken-by-a-later-batch.md
 
 use std::fmt;
 use std::future::{Future, pending};

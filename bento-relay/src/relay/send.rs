@@ -1,6 +1,6 @@
 //! Calls of the publisher for a wave; the publisher may panic, hang or answer too little.
 //!
-//! Decision: docs/decisions/a-broker-that-is-away-is-left-alone.md
+//! Decision: docs/decisions/0008-a-broker-that-is-away-is-left-alone.md
 
 use std::fmt::Display;
 use std::panic::AssertUnwindSafe;

@@ -124,7 +124,7 @@ const A_YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 /// The error of a setting that is out of range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{setting}` is out of range; it {rule}")]
+#[error("`{setting}` {rule}")]
 pub struct SettingsError {
     /// The name of the setting.
     pub setting: &'static str,
@@ -143,53 +143,53 @@ impl RelaySettings {
             (
                 "batch",
                 (1..=10_000).contains(&self.batch),
-                "is 1 to 10,000",
+                "must be 1 to 10,000",
             ),
-            ("batch_bytes", self.batch_bytes >= 1, "is at least 1"),
+            ("batch_bytes", self.batch_bytes >= 1, "must be at least 1"),
             (
                 "workers",
                 (1..=1024).contains(&self.workers),
-                "is 1 to 1024",
+                "must be 1 to 1024",
             ),
             (
                 "circuit.failure_threshold",
                 self.circuit.failure_threshold >= 1,
-                "is at least 1",
+                "must be at least 1",
             ),
             (
                 "lease",
                 (Duration::from_millis(30)..=Duration::from_secs(3600)).contains(&self.lease),
-                "is 30 ms to 1 h",
+                "must be 30 ms to 1 h",
             ),
             (
                 "poll_busy",
                 positive(self.poll_busy),
-                "is longer than nothing",
+                "must be greater than 0",
             ),
             (
                 "poll_idle",
                 self.poll_idle >= self.poll_busy,
-                "is at least `poll_busy`",
+                "must be at least `poll_busy`",
             ),
             (
                 "publish_timeout",
                 positive(self.publish_timeout),
-                "is longer than nothing",
+                "must be greater than 0",
             ),
             (
                 "max_retry_after",
                 (Duration::from_millis(1)..=A_YEAR).contains(&self.max_retry_after),
-                "is 1 ms to 365 days",
+                "must be 1 ms to 365 days",
             ),
             (
                 "unroutable_after",
                 self.unroutable_after <= UNROUTABLE_MAX,
-                "is at most 30 d",
+                "must be at most 30 d",
             ),
             (
                 "lanes",
                 self.lanes.as_ref().is_none_or(|lanes| !lanes.is_empty()),
-                "names at least one lane",
+                "must name at least one lane",
             ),
         ];
         match rules.into_iter().find(|(_, holds, _)| !holds) {
@@ -253,29 +253,23 @@ mod tests {
             change(&mut settings);
             settings.validate().unwrap_err().to_string()
         };
-        assert_eq!(
-            broken(|s| s.batch = 0),
-            "`batch` is out of range; it is 1 to 10,000"
-        );
+        assert_eq!(broken(|s| s.batch = 0), "`batch` must be 1 to 10,000");
         assert_eq!(
             broken(|s| s.batch_bytes = 0),
-            "`batch_bytes` is out of range; it is at least 1"
+            "`batch_bytes` must be at least 1"
         );
-        assert_eq!(
-            broken(|s| s.workers = 0),
-            "`workers` is out of range; it is 1 to 1024"
-        );
+        assert_eq!(broken(|s| s.workers = 0), "`workers` must be 1 to 1024");
         assert_eq!(
             broken(|s| s.retry.transient.max_attempts = 0),
-            "`retry.transient.max_attempts` is out of range; it is at least 1"
+            "`retry.transient.max_attempts` must be at least 1"
         );
         assert_eq!(
             broken(|s| s.lease = Duration::ZERO),
-            "`lease` is out of range; it is 30 ms to 1 h"
+            "`lease` must be 30 ms to 1 h"
         );
         assert_eq!(
             broken(|s| s.lanes = Some(vec![])),
-            "`lanes` is out of range; it names at least one lane"
+            "`lanes` must name at least one lane"
         );
     }
 }

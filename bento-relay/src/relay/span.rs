@@ -1,6 +1,6 @@
 //! A span for each event on its way to the broker, in the trace of the span that raised it.
 //!
-//! Decision: docs/decisions/a-message-carries-the-span-that-sent-it.md
+//! Decision: docs/decisions/0023-a-message-carries-the-span-that-sent-it.md
 
 use std::borrow::Cow;
 use std::sync::Arc;

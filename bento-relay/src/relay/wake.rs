@@ -1,6 +1,6 @@
 //! Wakes of the relays in the same process after a commit.
 //!
-//! Decision: docs/decisions/wakes-travel-after-the-commit.md
+//! Decision: docs/decisions/0020-wakes-travel-after-the-commit.md
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};

@@ -134,10 +134,10 @@ pub enum RouterFault {
 impl fmt::Display for RouterFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Syntax { message } => write!(f, "the text cannot be read: {message}"),
+            Self::Syntax { message } => write!(f, "invalid syntax: {message}"),
             Self::Version { found } => write!(
                 f,
-                "this release reads version 1 of the configuration, not {found}"
+                "unsupported version {found}: this release reads version 1 of the configuration"
             ),
             Self::UnknownKey { key, known } => {
                 write!(
@@ -149,37 +149,37 @@ impl fmt::Display for RouterFault {
             }
             Self::Missing { key } => write!(f, "`{key}` is missing"),
             Self::Invalid { reason } => f.write_str(reason),
-            Self::Duplicate { name } => write!(f, "the name `{name}` is taken already"),
+            Self::Duplicate { name } => write!(f, "the name `{name}` is used twice"),
             Self::UnknownDestination { name, known } if known.is_empty() => {
                 write!(
                     f,
-                    "there is no destination `{name}`, nor any other: define it under \
+                    "unknown destination `{name}`: no destinations are defined; define it under \
                      `destinations`"
                 )
             }
             Self::UnknownDestination { name, known } => {
                 write!(
                     f,
-                    "there is no destination `{name}`: there are {}{}",
+                    "unknown destination `{name}`: the destinations are {}{}",
                     Listed(known),
                     Hint::among(name, known)
                 )
             }
             Self::Reserved => f.write_str(
-                "`dead_letter_queue` stands for the dead letters: it can be a fallback only",
+                "`dead_letter_queue` is reserved for the dead letters: use it only as a fallback",
             ),
             Self::UnknownRetryPolicy { name, known } => {
                 write!(
                     f,
-                    "there is no retry policy `{name}`: there are {}{}",
+                    "unknown retry policy `{name}`: the policies are {}{}",
                     Listed(known),
                     Hint::among(name, known)
                 )
             }
             Self::NeverMatches { reason } => {
-                write!(f, "no event can ever take this rule: {reason}")
+                write!(f, "this rule can never apply: {reason}")
             }
-            Self::Collision { name } => write!(f, "the name `{name}` would be that of two values"),
+            Self::Collision { name } => write!(f, "two values would have the name `{name}`"),
             Self::Shared {
                 destination,
                 rules,

@@ -1,6 +1,6 @@
 //! Decimal numbers, compared by value and without rounding.
 //!
-//! Decision: docs/decisions/rules-are-compared-as-written.md
+//! Decision: docs/decisions/0021-rules-are-compared-as-written.md
 
 use std::borrow::Cow;
 use std::cmp::Ordering;

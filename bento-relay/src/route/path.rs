@@ -52,7 +52,7 @@ impl Subject {
         }
         let Some(field) = path.strip_prefix("envelope.") else {
             return Err(format!(
-                "`{path}` is no path: it begins with `payload.` or `envelope.`"
+                "invalid path `{path}`: begin it with `payload.` or `envelope.`"
             ));
         };
         if let Some(header) = field
@@ -70,7 +70,7 @@ impl Subject {
                     .map(|(name, _)| format!("`{name}`"))
                     .collect();
                 Err(format!(
-                    "an envelope has no `{field}`: it has {}, `headers.…`",
+                    "unknown envelope field `{field}`: the fields are {}, `headers.…`",
                     known.join(", ")
                 ))
             }
@@ -93,7 +93,7 @@ pub(super) fn segments(path: &str) -> Result<Vec<String>, String> {
                     && letters.peek().is_none_or(|next| ".[".contains(*next));
                 if index.is_empty() || !is_closed {
                     return Err(format!(
-                        "`{path}` is no path: an element of a list is written `lines[0]`"
+                        "invalid path `{path}`: write an element of a list as `lines[0]`"
                     ));
                 }
                 segments.push(index);
@@ -111,11 +111,11 @@ pub(super) fn segments(path: &str) -> Result<Vec<String>, String> {
         }
     }
     if segments.iter().any(String::is_empty) {
-        return Err(format!("`{path}` is no path: a name in it is empty"));
+        return Err(format!("invalid path `{path}`: a name in it is empty"));
     }
     if segments.len() > SEGMENTS_MAX {
         return Err(format!(
-            "a path has at most {SEGMENTS_MAX} names, this one has {}",
+            "a path must have at most {SEGMENTS_MAX} names, not {}",
             segments.len()
         ));
     }

@@ -36,7 +36,7 @@ impl Rewrite {
         } = transform;
         if *transform == Transform::default() {
             faults.invalid(
-                "a transform does something: write `include`, `exclude`, `rename`, \
+                "the transform is empty: write `include`, `exclude`, `rename`, \
                             `add` or `event_type`",
             );
         }
@@ -104,19 +104,19 @@ impl Rewrite {
                 .any(|kept| is_within(from, kept) || is_within(kept, from));
             if !self.include.is_empty() && !is_kept {
                 faults.at("rename", |faults| {
-                    faults.invalid(format!("`{name}` is not among what `include` keeps"))
+                    faults.invalid(format!("`{name}` is not kept by `include`"))
                 });
             }
             if self.exclude.iter().any(|gone| is_within(from, gone)) {
                 faults.at("rename", |faults| {
-                    faults.invalid(format!("`{name}` is taken out by `exclude`"))
+                    faults.invalid(format!("`{name}` is removed by `exclude`"))
                 });
             }
             if self.rename[..index]
                 .iter()
                 .any(|(other, _)| is_within(other, from) || is_within(from, other))
             {
-                let reason = format!("`{name}` lies in what another `rename` moves, or holds it");
+                let reason = format!("`{name}` overlaps with the path of another `rename`");
                 faults.at("rename", |faults| faults.invalid(reason));
             }
         }
@@ -144,7 +144,7 @@ impl Rewrite {
     /// Returns the transformed payload.
     fn apply(&self, payload: &[u8]) -> Result<Vec<u8>, String> {
         let split =
-            RawFields::split(payload).map_err(|_| "the payload is no JSON object".to_owned())?;
+            RawFields::split(payload).map_err(|_| "the payload is not a JSON object".to_owned())?;
         let mut fields: Fields<'_> = split
             .into_fields()
             .map(|(name, value)| (name, Part::Raw(value)))
@@ -182,7 +182,7 @@ fn own_type(
     let Some(event_type) = event_type else {
         if version.is_some() {
             faults.at("version", |faults| {
-                faults.invalid("a version needs an `event_type` of its own beside it")
+                faults.invalid("`version` requires an `event_type` beside it")
             });
         }
         return None;
@@ -195,14 +195,16 @@ fn own_type(
     } else if let Err(error) = checked {
         faults.at("event_type", |faults| faults.invalid(error.to_string()));
     } else if version == Some(0) {
-        faults.at("version", |faults| faults.invalid("the first version is 1"));
+        faults.at("version", |faults| {
+            faults.invalid("`version` must be at least 1")
+        });
     }
     Some((event_type.to_owned(), version.unwrap_or(1)))
 }
 
 fn in_the_way(path: &[String]) -> String {
     format!(
-        "the payload has another value where the transform puts `{}`",
+        "the payload has a conflicting value at `{}`, where the transform puts one",
         path.join(".")
     )
 }
@@ -213,7 +215,7 @@ fn read(path: &str, faults: &mut Faults) -> Option<Path> {
         .find(|start| path.starts_with(start));
     if let Some(start) = start {
         faults.invalid(format!(
-            "a path of a transform starts in the payload: leave out `{start}`"
+            "a path in a transform starts in the payload: leave out `{start}`"
         ));
         return None;
     }

@@ -77,7 +77,8 @@ impl TenantRequest {
 /// let ask = |tenant| TenantRequest::new(Some("alice@acme"), tenant, TenantAction::Replay);
 /// assert!(own_tenant_only.ask(ask(Some("acme"))).is_ok());
 /// let refused = own_tenant_only.ask(ask(None)).unwrap_err();
-/// assert_eq!(refused.to_string(), "`alice@acme` may not replay for all tenants: the actor is of another tenant");
+/// let expected = "`alice@acme` may not replay for all tenants: the actor is of another tenant";
+/// assert_eq!(refused.to_string(), expected);
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a tenant policy",

@@ -384,7 +384,7 @@ async fn a_relay_whose_only_route_has_a_name_that_is_reserved_or_too_long_is_not
         );
         assert_eq!(
             refused.to_string(),
-            format!("no route can be named `{name}`: {rule}")
+            format!("invalid route name `{name}`: {rule}")
         );
         assert!(matches!(
             pair.relay(router()).run_once().await,

@@ -212,7 +212,7 @@ impl Reading<'_> {
                 .split('.')
                 .map(|key| Step::Key(key.to_owned()))
                 .collect();
-            let reason = format!("out of range; it {}", error.rule);
+            let reason = error.rule.to_owned();
             self.faults.push(Fault::invalid(
                 format!("relay.{}", error.setting),
                 origin(&said, &path),

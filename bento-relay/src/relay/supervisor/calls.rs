@@ -80,7 +80,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         if !holdings.taken_over.is_empty() {
             tracing::info!(
                 target: TARGET_RELAY, relay = %self.shared.id, shards = ?holdings.taken_over,
-                "took shards over from a relay that vanished; what that had in flight is \
+                "took shards over from a relay that is gone; its events in flight are \
                  published again",
             );
         }
@@ -147,7 +147,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         telemetry::count_by(telemetry::LEASE_CHANGES, "change", "lost", 1);
         tracing::error!(
             target: TARGET_RELAY, relay = %self.shared.id, shard = lease.shard, epoch = lease.epoch,
-            "the lease of a shard is lost, to another relay or because its row is gone; what was \
+            "the lease of a shard is lost, to another relay or because its row is gone; events \
              in flight may be published twice",
         );
     }

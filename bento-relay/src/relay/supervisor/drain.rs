@@ -33,7 +33,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         if timeout(limit, finish).await.is_err() {
             tracing::warn!(
                 target: TARGET_RELAY, relay = %self.shared.id, ?limit,
-                "stopping took too long, what was in flight will be published again",
+                "stopping took too long; the events in flight will be published again",
             );
             self.tasks.shutdown().await;
         }
@@ -51,7 +51,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         if let Err(error) = released {
             tracing::warn!(
                 target: TARGET_RELAY, relay = %self.shared.id, error = with_causes(&error),
-                "the leases could not be released, they run out",
+                "the leases could not be released; they will run out",
             );
         }
     }

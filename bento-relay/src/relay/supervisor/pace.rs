@@ -1,6 +1,6 @@
 //! The intervals of polls for events that did not wake the relay.
 //!
-//! Decision: docs/decisions/probes-follow-the-silence.md
+//! Decision: docs/decisions/0025-probes-follow-the-silence.md
 
 use std::time::Duration;
 

@@ -98,7 +98,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         );
         tracing::error!(
             target: TARGET_RELAY, relay = %self.shared.id, shard = lease.shard, error, ?wait,
-            "a worker failed; its shard rests, and the others go on",
+            "a worker failed; its shard waits, and the other shards go on",
         );
     }
 }

@@ -37,7 +37,7 @@ fn everything_that_cannot_be_read_is_said_at_once_with_its_path() {
         json,
         expect![[r#"
             destination: unknown key `destination`: the keys are `version`, `destinations`, `rules`, `fallback`, `retry_policies`; did you mean `destinations`?
-            version: this release reads version 1 of the configuration, not 2
+            version: unsupported version 2: this release reads version 1 of the configuration
             destinations.a.topik: unknown key `topik`: the keys are `publisher`, `topic`, `routing_key`, `partition_key`, `versioned`; did you mean `topic`?
             destinations.a.versioned: expected true or false, found a text
             rules[0].when.all[0].payload.total.gt: expected one value (several are compared with by `in`), found a list
@@ -50,7 +50,7 @@ fn everything_that_cannot_be_read_is_said_at_once_with_its_path() {
             rules[1].strategy: `some` is neither `best-effort` nor `all-or-nothing`
             rules[1].transform.rename.a: expected a text, found a number
             rules[1].stop: expected true or false, found a number
-            rules[2].name: the name `name` is taken already
+            rules[2].name: the name `name` is used twice
             rules[2].when.payload.customer: unknown operator `customer`: the operators are `eq`, `ne`, `gt`, `gte`, `lt`, `lte`, `in`, `nin`, `exists`; a path is one key, in TOML in quotes
             retry_policies.patient.transient.base: expected a duration as in "30s", found a number"#]],
     );
@@ -60,13 +60,13 @@ fn everything_that_cannot_be_read_is_said_at_once_with_its_path() {
 fn a_text_that_is_no_configuration_is_refused() {
     refused(
         "{",
-        expect!["the text cannot be read: EOF while parsing an object at line 1 column 1"],
+        expect!["invalid syntax: EOF while parsing an object at line 1 column 1"],
     );
     refused("[]", expect!["expected a table, found a list"]);
     refused("{}", expect!["`version` is missing"]);
     refused(
         r#"{"version":1} x"#,
-        expect!["the text cannot be read: trailing characters at line 1 column 15"],
+        expect!["invalid syntax: trailing characters at line 1 column 15"],
     );
 }
 
@@ -90,20 +90,20 @@ fn names_are_known_and_those_of_one_thing() {
         .with_retry_policy("once", crate::retry::RetryPolicy::immediate(0))
         .with_fallback("gone");
     expect![[r#"
-        destinations.nats: the name `nats` is taken already
-        destinations.dead_letter_queue: `dead_letter_queue` stands for the dead letters: it can be a fallback only
+        destinations.nats: the name `nats` is used twice
+        destinations.dead_letter_queue: `dead_letter_queue` is reserved for the dead letters: use it only as a fallback
         destinations.unroutable: the name `unroutable` is reserved for events that have no route: choose another
         destinations.: a name has 1 to 128 bytes and no control characters
-        rules[1].name: the name `one` is taken already
-        rules[2].name: the name `nats` is taken already
+        rules[1].name: the name `one` is used twice
+        rules[2].name: the name `nats` is used twice
         rules[4].name: the name `unreadable` is reserved for events that have no route: choose another
-        retry_policies.once: the name `once` is taken already
-        retry_policies.once.transient.max_attempts: `max_attempts` is at least 1
-        fallback: there is no destination `gone`: there are `nats`
-        rules[0].to[0]: there is no destination `natz`: there are `nats`; did you mean `nats`?
-        rules[0].to[1]: `dead_letter_queue` stands for the dead letters: it can be a fallback only
-        rules[0].retry: there is no retry policy `agressive`: there are `default`, `aggressive`, `patient`, `once`, `once`; did you mean `aggressive`?
-        rules[1].to[1]: the name `nats` is taken already
+        retry_policies.once: the name `once` is used twice
+        retry_policies.once.transient.max_attempts: `max_attempts` must be at least 1
+        fallback: unknown destination `gone`: the destinations are `nats`
+        rules[0].to[0]: unknown destination `natz`: the destinations are `nats`; did you mean `nats`?
+        rules[0].to[1]: `dead_letter_queue` is reserved for the dead letters: use it only as a fallback
+        rules[0].retry: unknown retry policy `agressive`: the policies are `default`, `aggressive`, `patient`, `once`, `once`; did you mean `aggressive`?
+        rules[1].to[1]: the name `nats` is used twice
         rules[3].to: a rule leads to a destination: name one
         rules[2].to: rules `one` and `nats` both lead to `nats`, and rule `nats` is all-or-nothing: events of one aggregate would overtake each other there; give one of them a destination of its own, with the same publisher and topic
         rules[4].to: rules `nats` and `unreadable` both lead to `nats`, and rule `nats` is all-or-nothing: events of one aggregate would overtake each other there; give one of them a destination of its own, with the same publisher and topic"#]].assert_eq(&config.build().unwrap_err().to_string());
@@ -114,14 +114,14 @@ fn a_condition_makes_sense() {
     refused_rule(
         r#""when":{"any":[{"total":1},{"envelope.tenants":1},{"payload.a":{"gt":true}},{"payload.":1},{"payload.b":1e300},{"not":{"all":[]}}]}"#,
         expect![
-            "rules[0].when.any[4].payload.b: a number of so many digits is rounded on the way: \
+            "rules[0].when.any[4].payload.b: a number with so many digits would be rounded: \
              write it as a text"
         ],
     );
     refused_rule(
         r#""when":{"payload.b":1e300,"payload.c":[1]}"#,
         expect![[r#"
-        rules[0].when.payload.b: a number of so many digits is rounded on the way: write it as a text
+        rules[0].when.payload.b: a number with so many digits would be rounded: write it as a text
         rules[0].when.payload.c: expected one value (several are compared with by `in`), found a list"#]],
     );
     let nan = to(&["a"]).with_rule(
@@ -213,7 +213,7 @@ fn a_rule_behind_one_that_stops_is_refused_if_nothing_is_left_for_it() {
         (first().when(eu()), second().when(eu())),
     ] {
         expect![
-            "rules[1]: no event can ever take this rule: rule `first` before it stops with \
+            "rules[1]: this rule can never apply: rule `first` before it stops with \
                  each of its events"
         ]
         .assert_eq(&behind(first, second).unwrap_err().to_string());
@@ -235,45 +235,45 @@ fn a_rule_behind_one_that_stops_is_refused_if_nothing_is_left_for_it() {
 fn a_transform_whose_names_collide_is_refused() {
     refused_rule(
         r#""transform":{"rename":{"a":"x","b":"x"}}"#,
-        expect!["rules[0].transform: the name `x` would be that of two values"],
+        expect!["rules[0].transform: two values would have the name `x`"],
     );
     refused_rule(
         r#""transform":{"rename":{"a":"x"},"add":{"x.y":1}}"#,
-        expect!["rules[0].transform: the name `x.y` would be that of two values"],
+        expect!["rules[0].transform: two values would have the name `x.y`"],
     );
     refused_rule(
         r#""transform":{"include":["a","b"],"rename":{"a":"b"}}"#,
-        expect!["rules[0].transform: the name `b` would be that of two values"],
+        expect!["rules[0].transform: two values would have the name `b`"],
     );
     refused_rule(
         r#""transform":{"include":["a"],"add":{"a":1}}"#,
-        expect!["rules[0].transform: the name `a` would be that of two values"],
+        expect!["rules[0].transform: two values would have the name `a`"],
     );
     refused_rule(
         r#""transform":{"rename":{"a":"a"}}"#,
-        expect!["rules[0].transform: the name `a` would be that of two values"],
+        expect!["rules[0].transform: two values would have the name `a`"],
     );
     refused_rule(
         r#""transform":{"include":["a"],"exclude":["a.b"],"rename":{"c":"d","a.b":"e","a.b.c":"f"}}"#,
         expect![[r#"
-            rules[0].transform.rename: `a.b` is taken out by `exclude`
-            rules[0].transform.rename: `a.b.c` is taken out by `exclude`
-            rules[0].transform.rename: `a.b.c` lies in what another `rename` moves, or holds it
-            rules[0].transform.rename: `c` is not among what `include` keeps"#]],
+            rules[0].transform.rename: `a.b` is removed by `exclude`
+            rules[0].transform.rename: `a.b.c` is removed by `exclude`
+            rules[0].transform.rename: `a.b.c` overlaps with the path of another `rename`
+            rules[0].transform.rename: `c` is not kept by `include`"#]],
     );
     refused_rule(
         r#""transform":{}"#,
         expect![
-            "rules[0].transform: a transform does something: write `include`, `exclude`, \
+            "rules[0].transform: the transform is empty: write `include`, `exclude`, \
              `rename`, `add` or `event_type`"
         ],
     );
     refused_rule(
         r#""transform":{"include":["payload.a","l[0]","a..b"]}"#,
         expect![[r#"
-        rules[0].transform.include[0]: a path of a transform starts in the payload: leave out `payload.`
-        rules[0].transform.include[1]: a transform does not reach into lists: name the list as a whole
-        rules[0].transform.include[2]: `a..b` is no path: a name in it is empty"#]],
+            rules[0].transform.include[0]: a path in a transform starts in the payload: leave out `payload.`
+            rules[0].transform.include[1]: a transform does not reach into lists: name the list as a whole
+            rules[0].transform.include[2]: invalid path `a..b`: a name in it is empty"#]],
     );
     refused_rule(
         r#""transform":{"event_type":""}"#,
@@ -281,11 +281,11 @@ fn a_transform_whose_names_collide_is_refused() {
     );
     refused_rule(
         r#""transform":{"exclude":["a"],"version":2}"#,
-        expect!["rules[0].transform.version: a version needs an `event_type` of its own beside it"],
+        expect!["rules[0].transform.version: `version` requires an `event_type` beside it"],
     );
     refused_rule(
         r#""transform":{"event_type":"x.y","version":0}"#,
-        expect!["rules[0].transform.version: the first version is 1"],
+        expect!["rules[0].transform.version: `version` must be at least 1"],
     );
     refused_rule(
         r#""transform":{"include":["a","b"],"rename":{"a":"b","b":"a"}}"#,

@@ -89,14 +89,14 @@ fn a_number_out_of_range_is_shown_with_its_line() {
     refuses(
         "[relay]\n\nbatch = 0",
         &[],
-        expect!["bento.toml:3: `relay.batch`: out of range; it is 1 to 10,000"],
+        expect!["bento.toml:3: `relay.batch`: must be 1 to 10,000"],
     );
     refuses(
         "",
         &[("BENTO_RELAY__RETRY__TRANSIENT__MAX_ATTEMPTS", "0")],
         expect![
             "BENTO_RELAY__RETRY__TRANSIENT__MAX_ATTEMPTS: `relay.retry.transient.max_attempts`: \
-             out of range; it is at least 1"
+             must be at least 1"
         ],
     );
     refuses(

@@ -62,7 +62,7 @@ fn rules_that_cannot_be_used_are_shown_with_their_line() {
         &[("BENTO_RELAY__BATCH", "0")],
         expect![[r#"
         bento.toml:6: `router.destinations.orders.tpoic`: unknown key `tpoic`: the keys are `publisher`, `topic`, `routing_key`, `partition_key`, `versioned`; did you mean `topic`?
-        BENTO_RELAY__BATCH: `relay.batch`: out of range; it is 1 to 10,000"#]],
+        BENTO_RELAY__BATCH: `relay.batch`: must be 1 to 10,000"#]],
     );
     refuses(
         &ROUTES.replace("\"memory\"", "\"memroy\""),
@@ -129,8 +129,8 @@ fn rules_can_be_in_a_file_beside_the_one_that_names_it() {
         r#"{"version": 1, "rules": [{"name": "all", "to": ["memory"]}]}"#,
     );
     expect![
-        "…/routes.json: `rules[0].to[0]`: there is no destination `memory`, nor any other: \
-             define it under `destinations`"
+        "…/routes.json: `rules[0].to[0]`: unknown destination `memory`: no destinations \
+             are defined; define it under `destinations`"
     ]
     .assert_eq(&shown(load().unwrap_err()));
     std::fs::remove_dir_all(&folder).unwrap();
