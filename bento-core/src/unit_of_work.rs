@@ -39,12 +39,14 @@ mod error;
 mod flush;
 mod frame;
 mod lanes;
+mod state;
 
 pub use self::error::{FlushError, FrameError, RaiseError, TenantOfAggregate};
 pub use self::flush::Flush;
 use self::frame::Frame;
 pub use self::frame::Opener;
 pub(crate) use self::frame::Saved;
+use self::state::State;
 
 /// The identity of a frame within its unit of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,16 +85,6 @@ pub struct FrameId(pub(crate) u64);
 /// ```
 #[derive(Clone, Debug)]
 pub struct UnitOfWork(Arc<Mutex<State>>);
-
-#[derive(Debug)]
-pub(crate) struct State {
-    pub(crate) frames: Vec<Frame>,
-    next: u64,
-    tenant_id: Option<String>,
-    owner: Option<u64>,
-    clock: ClockOffset,
-    sealed: bool,
-}
 
 tokio::task_local! {
     static AMBIENT: UnitOfWork;
@@ -471,42 +463,6 @@ impl UnitOfWork {
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn is_open(&self) -> bool {
-        !self.sealed && !self.frames.is_empty()
-    }
-
-    fn contains(&self, frame: FrameId) -> bool {
-        self.frames.iter().any(|candidate| candidate.id == frame)
-    }
-
-    fn flushable(&mut self, frame: FrameId) -> Result<(), FrameError> {
-        self.top(frame)?;
-        self.frames.iter().try_for_each(Frame::decided)
-    }
-
-    fn open_top(&mut self) -> Option<&mut Frame> {
-        if self.sealed {
-            None
-        } else {
-            self.frames.last_mut()
-        }
-    }
-
-    pub(crate) fn top(&mut self, frame: FrameId) -> Result<&mut Frame, FrameError> {
-        match self
-            .frames
-            .iter()
-            .rposition(|candidate| candidate.id == frame)
-        {
-            Some(_) if self.sealed => Err(FrameError::Ended),
-            Some(index) if index + 1 == self.frames.len() => Ok(&mut self.frames[index]),
-            Some(_) => Err(FrameError::ChildOpen),
-            None => Err(FrameError::Ended),
-        }
     }
 }
 

@@ -53,6 +53,7 @@ mod health;
 mod journal;
 mod late;
 mod pass;
+mod reply;
 mod send;
 mod settings;
 mod shared;

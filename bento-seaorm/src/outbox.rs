@@ -183,8 +183,8 @@ fn warn_of_clock(before: ClockOffset, now: ClockOffset) {
         tracing::warn!(
             target: TARGET_FLUSH,
             seconds = now.as_delta().as_seconds_f64(),
-            "the clock of this process differs from that of the database; events are written with the \
-             time of the database",
+            "the clock of this process differs from that of the database; events are written with \
+             the time of the database",
         );
     }
 }

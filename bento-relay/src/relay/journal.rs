@@ -230,7 +230,8 @@ impl Observer for Journal<'_> {
                 is_new: false,
                 error,
             } => {
-                tell!(Level::DEBUG, event, route, { error, }, "still no rule or destination for the event");
+                tell!(Level::DEBUG, event, route, { error, }, "still no rule or destination for \
+                                                               the event");
             }
             Outcome::Filtered => {
                 self.filtered += 1;

@@ -12,7 +12,7 @@ use bento_core::trace::{self, TraceContext};
 use tracing::field::Empty;
 use tracing::{Level, Span};
 
-use super::send::Reply;
+use super::reply::Reply;
 use crate::machine::TOO_FEW_ANSWERS;
 use crate::publish::{Delivery, FailureClass};
 

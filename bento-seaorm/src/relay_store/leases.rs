@@ -165,7 +165,8 @@ impl Beating<'_> {
         }
         tracing::warn!(
             target: TARGET_RELAY, table = self.tables.shard(), missing,
-            "rows of shards were missing and are created again; events in flight may be published twice"
+            "rows of shards were missing and are created again; events in flight may be published \
+             twice"
         );
         self.shards().await
     }

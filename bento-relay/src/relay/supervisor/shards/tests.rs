@@ -8,7 +8,7 @@ use bento_core::envelope::Envelope;
 use super::*;
 use crate::machine::{Admission, Circumstances, Outcome, Reach};
 use crate::publish::Destination;
-use crate::relay::send::Reply;
+use crate::relay::reply::Reply;
 use crate::retry::RetryPolicies;
 use crate::route::Router;
 use crate::store::{Advanced, OutboxRow, RelayId};
