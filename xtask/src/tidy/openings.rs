@@ -3,10 +3,11 @@
 use super::Source;
 
 /// The crates that are checked.
-const CHECKED: [&str; 6] = [
+const CHECKED: [&str; 7] = [
     "benchmarks",
     "bento",
     "bento-brokers",
+    "bento-testkit",
     "examples",
     "tests",
     "xtask",
