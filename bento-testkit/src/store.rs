@@ -121,7 +121,7 @@ pub trait StoreHarness {
     /// No rule drops it.
     async fn pass(&self, time: Duration);
 
-    /// A store on a database without tables. `None` if there is no such thing.
+    /// A store on a database without tables. `None` if the back end has no tables.
     ///
     /// # Cancel safety
     /// No rule drops it.

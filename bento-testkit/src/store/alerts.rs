@@ -9,8 +9,8 @@ use super::StoreHarness;
 use super::bench::{Bench, LONG, burial, buried, default_route, event};
 use super::dead_letters::dead_numbers;
 
-/// A letter that was taken is nobody else's for a while, comes again if nothing is heard of it, and
-/// never once somebody was told.
+/// A letter that was taken belongs to one process for a while, comes again without an answer, and
+/// never once the hook has answered.
 pub async fn a_letter_comes_until_somebody_was_told<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
     assert_eq!(take(&bench, LONG).await, []);

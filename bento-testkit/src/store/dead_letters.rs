@@ -211,7 +211,7 @@ pub async fn a_held_row_can_be_given_up<H: StoreHarness>(harness: &H) {
     );
 }
 
-/// Events without order park nobody, and their replay is never late.
+/// Events without order park no aggregate, and their replay is never late.
 pub async fn an_event_without_order_parks_nothing<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
     let rows = bench.pending((1..=2).map(unordered_event)).await;

@@ -257,7 +257,7 @@ pub async fn fewer_held_rows_than_asked_for_are_all_there_are<H: StoreHarness>(h
     }
 }
 
-/// A row that keeps no place in its stream is its own head: it waits by itself, and nobody waits
+/// A row that keeps no place in its stream is its own head: it waits by itself, and no row waits
 /// for it.
 pub async fn a_row_that_keeps_no_place_holds_nothing_back<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;

@@ -90,7 +90,7 @@ pub async fn a_lost_lease_settles_and_returns_nothing<H: StoreHarness>(harness: 
     assert_eq!(numbers(&advanced.pending), [1]);
 }
 
-/// The clock alone takes nothing away: an expired lease that nobody claimed is renewed.
+/// The clock alone takes no lease away: an expired lease that no relay claimed is renewed.
 pub async fn an_expired_lease_that_nobody_took_is_still_held<H: StoreHarness>(harness: &H) {
     let store = open(harness, sharding(2, 1)).await;
     let relay = RelayId::new();

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bento_relay::RelayStore;
 use bento_relay::dead_letter::{DeadLetters, Replayed};
 use bento_relay::publish::Destination;
 use bento_relay::store::Advance;

@@ -52,7 +52,7 @@ pub(crate) trait Outbox {
     /// The database and its version.
     fn version(&self) -> impl Future<Output = Result<String>> + Send;
 
-    /// Makes the backlog anew: nobody has read it, and what an earlier turn left to be written is
+    /// Makes the backlog anew: it was not read yet, and what an earlier turn left to be written is
     /// written.
     fn fill(&self, contender: Contender) -> impl Future<Output = Result> + Send;
 
@@ -90,7 +90,7 @@ impl Published {
         self.sequences.fetch_add(sum, Ordering::Relaxed);
     }
 
-    /// Each of so many rows was published once, and none is left to be published.
+    /// Checks that every row was published once, and that none is left to be published.
     pub(crate) fn verify(&self, rows: i64, left: i64) -> Result {
         let (events, sequences) = (
             self.events.load(Ordering::Relaxed),
