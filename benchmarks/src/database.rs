@@ -14,7 +14,7 @@ use crate::Result;
 
 /// The URL of PostgreSQL, unless the environment names another.
 const POSTGRES_URL: &str = "postgres://postgres@127.0.0.1:5432/postgres";
-/// Where MariaDB is, unless the environment says otherwise.
+/// The URL of MariaDB, unless the environment names another.
 const MYSQL_URL: &str = "mysql://root@127.0.0.1:3306/";
 
 /// A new database on the PostgreSQL of `BENTO_TEST_POSTGRES_URL`.

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{ColumnIndex, Database, Decode, Row, Type};
 use uuid::Uuid;
 
-/// What every reader reads.
+/// The columns that every reader reads.
 pub(crate) const READ: &str = "position, event_id, event_type, schema_version, aggregate_type, \
                                aggregate_id, sequence, tenant_id, topic, routing_key, \
                                occurred_at, content_encoding, key_id, headers, payload";

@@ -15,7 +15,7 @@ pub(crate) const TABLE: &str = "bento_outbox";
 /// The shards that an outbox has by default.
 pub(crate) const SHARDS: Range<i32> = 0..16;
 
-/// Who drains the outbox.
+/// The programs that drain the outbox.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Contender {
     /// The relay with one worker: one batch at a time, as the loop has it.
@@ -37,7 +37,7 @@ impl Contender {
     }
 }
 
-/// What is to be drained.
+/// The backlog to be drained.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Backlog {
     pub(crate) rows: i64,
@@ -46,7 +46,7 @@ pub(crate) struct Backlog {
 
 /// A database with the outbox.
 pub(crate) trait Outbox {
-    /// Who drains it.
+    /// The programs that drain it.
     const CONTENDERS: &'static [Contender];
 
     /// The database and its version.

@@ -18,8 +18,10 @@ use crate::outbox::{Backlog, Contender, Outbox, Published};
 const FILL: &str = "
     WITH RECURSIVE numbers (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers WHERE i < ?1),
         rows AS (SELECT i, i * 7919 % 10000 AS aggregate FROM numbers)
-    INSERT INTO bento_outbox (shard, event_id, event_type, schema_version, aggregate_type, aggregate_id, sequence, occurred_at, payload)
-    SELECT aggregate % 16, unhex(printf('0192f3a4000070008000%012x', i)), 'order.placed', 3, 'order', 'order-' || aggregate, i, ?2, ?3
+    INSERT INTO bento_outbox (shard, event_id, event_type, schema_version, aggregate_type,
+        aggregate_id, sequence, occurred_at, payload)
+    SELECT aggregate % 16, unhex(printf('0192f3a4000070008000%012x', i)), 'order.placed', 3,
+        'order', 'order-' || aggregate, i, ?2, ?3
     FROM rows ORDER BY i";
 
 /// One connection that writes the backlog, one for what is written by hand, and one of a relay.

@@ -68,8 +68,8 @@ fn rules_that_cannot_be_used_are_shown_with_their_line() {
         &ROUTES.replace("\"memory\"", "\"memroy\""),
         &[],
         expect![
-            "bento.toml:9: `router.destinations.audit.publisher` must be one of `console`, `memory`; \
-             did you mean `memory`?"
+            "bento.toml:9: `router.destinations.audit.publisher` must be one of `console`, \
+             `memory`; did you mean `memory`?"
         ],
     );
     refuses(
