@@ -1,4 +1,4 @@
-//! The cost of a piece of work: the time it takes, and the processor time of this process and of the
+//! The cost of a piece of work: its time, and the processor time of this process and of the
 //! database's sessions.
 //!
 //! The time on the clock is what a user waits for. The processor time is what is left of it when
@@ -42,7 +42,7 @@ pub struct Running<'a> {
 }
 
 impl Meter {
-    /// Measures all sessions that are open in the pool's database now.
+    /// The meter of all sessions that are open in the pool's database now.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -52,8 +52,8 @@ impl Meter {
         Ok(Self::of_sessions(sessions))
     }
 
-    /// Measures these processes or threads of a server, none for a database that works in this
-    /// process.
+    /// The meter of these processes or threads of a server; of none for a database that works in
+    /// this process.
     pub fn of_sessions(sessions: Vec<i32>) -> Self {
         let here = sessions
             .iter()

@@ -14,7 +14,7 @@ use crate::Result;
 
 /// The URL of PostgreSQL, unless the environment names another.
 const POSTGRES_URL: &str = "postgres://postgres@127.0.0.1:5432/postgres";
-/// The URL of MariaDB, unless the environment has another.
+/// The URL of MariaDB, unless the environment names another.
 const MYSQL_URL: &str = "mysql://root@127.0.0.1:3306/";
 
 /// A new database on the PostgreSQL of `BENTO_TEST_POSTGRES_URL`.
@@ -42,7 +42,7 @@ impl PostgresDatabase {
         Ok(database)
     }
 
-    /// A pool of so many connections, warmed up.
+    /// A pool of this number of connections, warmed up.
     ///
     /// # Errors
     /// When the server refuses.
@@ -107,7 +107,7 @@ impl MySqlDatabase {
         Ok(database)
     }
 
-    /// A pool of so many connections, warmed up.
+    /// A pool of this number of connections, warmed up.
     ///
     /// # Errors
     /// When the server refuses.
@@ -149,8 +149,8 @@ impl SqliteFile {
         Self(std::env::temp_dir().join(format!("{}.sqlite", unique_name())))
     }
 
-    /// A pool of so many connections, as a service has it: with a write-ahead log, and commits that
-    /// wait for the disk.
+    /// A pool of this number of connections, as a service has it: with a write-ahead log, and
+    /// commits that wait for the disk.
     ///
     /// # Errors
     /// When the file cannot be opened.

@@ -56,7 +56,7 @@ impl Order {
         }
     }
 
-    /// Raises so many events.
+    /// Raises this number of events.
     pub fn raise_many(&mut self, events: usize) {
         for number in 0..events {
             self.raise(OrderPlaced::sample(self.id, number));

@@ -115,7 +115,7 @@ impl fmt::Display for Ratio {
     }
 }
 
-/// A cell of a table: a dash for what is not known.
+/// A cell of a table: a dash for an unknown value.
 pub fn cell<T: fmt::Display>(value: Option<T>) -> String {
     value.map_or_else(|| "–".to_owned(), |value| value.to_string())
 }

@@ -28,7 +28,7 @@ pub enum ConnectError {
         #[source]
         source: Option<Box<dyn Error + Send + Sync>>,
     },
-    /// Nobody answers there, or not in the broker's protocol.
+    /// No server answers there, or not in the broker's protocol.
     #[error("no connection to {address}")]
     Unreachable {
         /// Host and port, several if there are several servers.

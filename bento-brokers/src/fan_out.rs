@@ -31,7 +31,7 @@ type Answer = Result<(), PublishError>;
 pub struct FanOut(Vec<(Arc<str>, BoxPublisher)>);
 
 impl FanOut {
-    /// To nobody yet: it confirms everything.
+    /// A fan-out without publishers: it confirms everything.
     pub fn new() -> Self {
         Self::default()
     }

@@ -50,7 +50,7 @@
 //! | any other 4xx, 410 among them | permanent |
 //! | the destination has no URL, the topic cannot be a part of one | permanent |
 //!
-//! A redirect is not followed, so that a signed body reaches nobody else.
+//! A redirect is not followed, so that a signed body reaches its receiver alone.
 //!
 //! A call sends [`concurrency`](HttpSettings::concurrency) requests at once, and begins none that
 //! it could not wait for within the relay's `publish_timeout`: what is left then is sent with the

@@ -43,7 +43,7 @@
 //! | the credentials are refused, no right to write to the topic | unavailable |
 //! | the topic is unknown for longer than `unknown_topic_patience`, and the cluster makes none by itself | unavailable |
 //! | larger than `max_message_bytes` or than the topic allows, an invalid record | permanent |
-//! | the topic is no name that Kafka allows | permanent |
+//! | Kafka does not allow the name of the topic | permanent |
 //! | the producer's queue is full, a quota is exceeded | throttled, 1 s |
 //!
 //! A producer whose numbering the cluster no longer accepts, which happens after messages were
@@ -150,7 +150,7 @@ type Answer = Result<(), PublishError>;
 
 impl KafkaPublisher {
     /// Checks the settings, and makes the producer, which connects in the background, again and
-    /// again until it succeeds. Nobody is waited for.
+    /// again until it succeeds. The caller does not wait.
     ///
     /// # Errors
     /// [`ConnectError::Settings`] for settings that cannot be used.

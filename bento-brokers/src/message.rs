@@ -31,7 +31,7 @@
 //! which counts within a `source`.
 //!
 //! The payload is never parsed into values, so no number is rounded. It is JSON,
-//! `application/json`, unless it has a content encoding or was enqueued as bytes that are no JSON:
+//! `application/json`, unless it has a content encoding or was enqueued as bytes that are not JSON:
 //! then it is `application/octet-stream`, and `data_base64` in structured mode.
 //!
 //! ```
@@ -146,7 +146,7 @@ impl MessageSettings {
     /// The message for a delivery.
     ///
     /// # Errors
-    /// A permanent failure when the event has no event type, when its stored headers are no JSON
+    /// A permanent failure when the event has no event type, when its stored headers are not a JSON
     /// object of texts, or when one of them is one that not every broker carries. The event stays
     /// whole: it becomes a dead letter that says why, and whose headers an operator can
     /// [amend](bento_relay::dead_letter::DeadLetters::amend).

@@ -43,7 +43,7 @@
 //! | the subject is taken by another stream than the expected one, a sealed stream | unavailable |
 //! | larger than the server's `max_payload` or the stream's `max_msg_size` | permanent |
 //! | the stream is full and refuses new messages, the account's limits are reached | throttled, 1 s |
-//! | the topic is no subject: empty tokens, spaces, wildcards, `$…` | permanent |
+//! | the topic is not a valid subject: empty tokens, spaces, wildcards, `$…` | permanent |
 //! | any other refusal of a stream | transient |
 //!
 //! Without a subscriber the publisher asks JetStream which stream takes the subject, so that the
@@ -109,7 +109,7 @@ struct Outgoing {
 }
 
 impl NatsPublisher {
-    /// Checks the settings. Nobody is asked before the first event: it connects, and so does each
+    /// Checks the settings. No server is asked before the first event, which connects; so does each
     /// one after it until that succeeds.
     ///
     /// # Errors
@@ -176,8 +176,8 @@ impl NatsPublisher {
         })
     }
 
-    /// Sends everything and waits for the acknowledgements. Answers with the index of what nobody
-    /// listened to.
+    /// Sends everything and waits for the acknowledgements. Answers with the index of the messages
+    /// that no subscriber listened to.
     async fn send(&self, link: &Link, batch: &[Delivery], answers: &mut Answers) -> Vec<usize> {
         let mut call = link.acks.call(batch.len());
         let mut subjects = Subjects::default();
@@ -207,7 +207,7 @@ impl NatsPublisher {
         unheard
     }
 
-    /// Finds out whether a stream takes the subjects that nobody listened to.
+    /// Finds out whether a stream takes the subjects without a responder.
     async fn explain_silence(
         &self,
         link: &Link,

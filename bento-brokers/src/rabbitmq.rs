@@ -49,9 +49,9 @@
 //! message fails. A neighbour can arrive twice then, and so can a message that had no confirm in
 //! time, or that waited in a blocked connection.
 //!
-//! The first event connects, and the next one after the connection was lost. While nobody answers,
-//! attempts have a pause between them that grows from 0.1 s to 5 s. A message that comes back is
-//! also written to the log by the client (target `lapin`, level `WARN`) with its headers.
+//! The first event connects, and the next one after the connection was lost. While no server
+//! answers, attempts have a pause between them that grows from 0.1 s to 5 s. A message that comes
+//! back is also written to the log by the client (target `lapin`, level `WARN`) with its headers.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -89,7 +89,7 @@ pub struct RabbitMqPublisher {
 type Answer = Result<(), PublishError>;
 
 impl RabbitMqPublisher {
-    /// Checks the settings. Nobody is asked before the first event: it connects, and so does each
+    /// Checks the settings. No server is asked before the first event, which connects; so does each
     /// one after it until that succeeds.
     ///
     /// # Errors

@@ -38,7 +38,7 @@
 //!   failover loses confirmed entries that the replica did not have, `min-replicas-to-write`
 //!   notwithstanding.
 //! * **Trimming**: with [`RedisSettings::max_len`] a consumer that falls behind loses what was
-//!   trimmed. Nobody tells it.
+//!   trimmed. The server does not tell it.
 //! * **Zombies**: a relay that was thought dead may still publish what it had begun; nothing fences
 //!   it.
 //!
@@ -52,11 +52,11 @@
 //! | larger than [`RedisSettings::max_message_bytes`] | permanent |
 //! | any other error of a command (`ERR`) | transient |
 //!
-//! A missing permission (`NOPERM`) is no reason to give events up: somebody grants it, and they go
+//! A missing permission (`NOPERM`) does not give events up: an operator grants it, and they go
 //! on.
 //!
-//! The first event connects, and the next one after the connection was lost. While nobody answers,
-//! attempts have a pause between them that grows from 0.1 s to 5 s.
+//! The first event connects, and the next one after the connection was lost. While no server
+//! answers, attempts have a pause between them that grows from 0.1 s to 5 s.
 
 use std::fmt;
 use std::time::Duration;
@@ -76,7 +76,7 @@ use crate::connect::Lazy;
 use crate::message::{Binding, Message};
 use crate::patience::patience;
 
-/// A server without memory stays so until somebody makes room.
+/// A server without memory stays so until an operator makes room.
 const FULL: Duration = Duration::from_secs(1);
 
 /// Publishes to Redis Streams. See the [module](self).
@@ -87,7 +87,7 @@ pub struct RedisPublisher {
 type Answer = Result<(), PublishError>;
 
 impl RedisPublisher {
-    /// Checks the settings. Nobody is asked before the first event: it connects, and so does each
+    /// Checks the settings. No server is asked before the first event, which connects; so does each
     /// one after it until that succeeds.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ use serde::Deserialize;
 pub struct Secret(String);
 
 impl Secret {
-    /// The secret itself, for the client of the broker and nobody else.
+    /// The secret itself, for the client of the broker alone.
     pub fn expose(&self) -> &str {
         &self.0
     }

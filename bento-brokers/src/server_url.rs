@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 use url::{Position, Url};
 
-/// The text in place of what is not shown.
+/// The text in place of a secret.
 const HIDDEN: &str = "***";
 /// The scheme by which an address without one is parsed.
 const NO_SCHEME: &str = "server";

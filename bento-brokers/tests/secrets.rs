@@ -24,7 +24,7 @@ use bento_relay::publish::{Delivery, Destination, Publisher};
 
 /// Each part that may be secret has it, and nothing else does.
 const SECRET: &str = "7f3a91";
-/// Nobody answers in this time, and the address is of this machine.
+/// A time in which no server answers, at an address of this machine.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Writes to [`LOGS`].

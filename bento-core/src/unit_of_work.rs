@@ -29,7 +29,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use crate::event::Raisable;
 use crate::metadata::Metadata;
 use crate::outbox::{ClockOffset, Sharding};
 use crate::pending::{Content, PendingEvents, RaisedEvent, Stream};
@@ -39,14 +38,14 @@ mod error;
 mod flush;
 mod frame;
 mod lanes;
-mod state;
+mod raising;
 
 pub use self::error::{FlushError, FrameError, RaiseError, TenantOfAggregate};
 pub use self::flush::Flush;
 use self::frame::Frame;
 pub use self::frame::Opener;
 pub(crate) use self::frame::Saved;
-use self::state::State;
+pub use self::raising::{raise, raise_with};
 
 /// The identity of a frame within its unit of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,42 +85,18 @@ pub struct FrameId(pub(crate) u64);
 #[derive(Clone, Debug)]
 pub struct UnitOfWork(Arc<Mutex<State>>);
 
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) frames: Vec<Frame>,
+    next: u64,
+    tenant_id: Option<String>,
+    owner: Option<u64>,
+    clock: ClockOffset,
+    sealed: bool,
+}
+
 tokio::task_local! {
     static AMBIENT: UnitOfWork;
-}
-
-/// Raises an event that belongs to no aggregate. It has no order relative to other events.
-///
-/// # Errors
-/// [`RaiseError::NoScope`] outside the scope of a transaction, where no commit would write it.
-#[track_caller]
-pub fn raise<E: Raisable>(event: E) -> Result<(), RaiseError> {
-    raise_with(event, |metadata| metadata)
-}
-
-/// Raises an event that belongs to no aggregate, with metadata of its own: `adjust` gets the
-/// metadata of the scope around the caller.
-///
-/// # Errors
-/// [`RaiseError::NoScope`] outside the scope of a transaction, where no commit would write it.
-#[track_caller]
-pub fn raise_with<E: Raisable>(
-    event: E,
-    adjust: impl FnOnce(Metadata) -> Metadata,
-) -> Result<(), RaiseError> {
-    let unit_of_work = UnitOfWork::current().ok_or(RaiseError::NoScope {
-        event_type: E::SCHEMA,
-    })?;
-    let event = RaisedEvent::new(
-        Content::Typed(Arc::new(event)),
-        Stream::None,
-        Metadata::current_with(adjust),
-    );
-    unit_of_work.raise(event).map_or(Ok(()), |_| {
-        Err(RaiseError::NoScope {
-            event_type: E::SCHEMA,
-        })
-    })
 }
 
 impl UnitOfWork {
@@ -414,55 +389,44 @@ impl UnitOfWork {
         true
     }
 
-    /// Raises an event, or returns it if the transaction has ended.
-    #[must_use = "the event was not raised if it comes back"]
-    pub(crate) fn raise(&self, event: RaisedEvent) -> Option<RaisedEvent> {
-        match self.state().open_top() {
-            Some(top) => top.add(event),
-            None => return Some(event),
-        }
-        None
-    }
-
-    /// Raises an aggregate's event together with what the aggregate had pending before, or returns
-    /// it if the transaction has ended.
-    #[must_use = "the event was not raised if it comes back"]
-    pub(crate) fn raise_after(
-        &self,
-        pending: &PendingEvents,
-        event: RaisedEvent,
-    ) -> Option<RaisedEvent> {
-        let mut state = self.state();
-        let Some(top) = state.open_top() else {
-            return Some(event);
-        };
-        if let Some(list) = pending.list() {
-            top.take_from(list);
-        }
-        top.add(event);
-        None
-    }
-
-    /// Raises an event that waits with its aggregate for a save, or returns it if the transaction
-    /// has ended.
-    #[must_use = "the event was not raised if it comes back"]
-    pub(crate) fn raise_at_home(
-        &self,
-        pending: &mut PendingEvents,
-        event: RaisedEvent,
-    ) -> Option<RaisedEvent> {
-        let mut state = self.state();
-        let Some(top) = state.open_top() else {
-            return Some(event);
-        };
-        let list = pending.shared();
-        list.lock().push(event);
-        top.share(&list);
-        None
-    }
-
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn is_open(&self) -> bool {
+        !self.sealed && !self.frames.is_empty()
+    }
+
+    fn contains(&self, frame: FrameId) -> bool {
+        self.frames.iter().any(|candidate| candidate.id == frame)
+    }
+
+    fn flushable(&mut self, frame: FrameId) -> Result<(), FrameError> {
+        self.top(frame)?;
+        self.frames.iter().try_for_each(Frame::decided)
+    }
+
+    fn open_top(&mut self) -> Option<&mut Frame> {
+        if self.sealed {
+            None
+        } else {
+            self.frames.last_mut()
+        }
+    }
+
+    pub(crate) fn top(&mut self, frame: FrameId) -> Result<&mut Frame, FrameError> {
+        match self
+            .frames
+            .iter()
+            .rposition(|candidate| candidate.id == frame)
+        {
+            Some(_) if self.sealed => Err(FrameError::Ended),
+            Some(index) if index + 1 == self.frames.len() => Ok(&mut self.frames[index]),
+            Some(_) => Err(FrameError::ChildOpen),
+            None => Err(FrameError::Ended),
+        }
     }
 }
 

@@ -28,8 +28,8 @@ pub enum Outage {
     None,
     /// Every call fails, and does nothing.
     Down,
-    /// Every call does what it should, and its answer is lost: for so many calls, then nothing is
-    /// wrong.
+    /// Every call does what it should, and its answer is lost: for this number of calls, then
+    /// nothing is wrong.
     AnswersLost(u32),
     /// Every call does what it should at once, and answers after so long, by tokio's clock.
     Slow(Duration),

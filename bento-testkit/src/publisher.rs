@@ -165,10 +165,10 @@ pub trait PublisherHarness: Sized {
     /// No rule drops it.
     async fn publisher(&self, mode: Mode) -> Self::Publisher;
 
-    /// The topic, which nobody else uses.
+    /// The topic, which nothing else uses.
     fn topic(&self) -> &str;
 
-    /// Everything that is in the topic, in the broker's order, once there are `at_least` so many.
+    /// Everything that is in the topic, in the broker's order, once there are `at_least` this many.
     ///
     /// # Panics
     /// If they do not come in time.
@@ -198,8 +198,8 @@ pub trait PublisherHarness: Sized {
         None
     }
 
-    /// The error of connecting, with [`WRONG_PASSWORD`], to `address`, where nobody listens. `None`
-    /// if there is no connection.
+    /// The error of connecting, with [`WRONG_PASSWORD`], to `address`, where no server listens.
+    /// `None` if there is no connection.
     ///
     /// # Panics
     /// If that succeeds.
@@ -210,7 +210,7 @@ pub trait PublisherHarness: Sized {
         None
     }
 
-    /// The same with a broker of its own that may be stopped. `None` if there is no such thing.
+    /// The same with a broker of its own that may be stopped. `None` if none can be started.
     ///
     /// # Cancel safety
     /// No rule drops it.

@@ -13,8 +13,8 @@ pub fn strict() {
 /// Checks that everything that is declared in the linked crates fits together: one declaration for
 /// each schema and version, no gaps.
 ///
-/// A crate that nobody names is not linked and declares nothing. Naming events also checks that
-/// they are there.
+/// A crate that is not named anywhere is not linked and declares nothing. Naming events also checks
+/// that they are there.
 ///
 /// ```
 /// # use bento_core::domain_event;

@@ -69,12 +69,15 @@ pub mod names;
 pub mod operators;
 pub mod pauses;
 pub mod published;
+pub mod replay;
 pub mod retry_now;
+pub mod routes;
 pub mod rows;
+pub mod shares;
 pub mod unroutable;
 pub mod whole;
 
-/// What the suite needs of a store under test: an empty outbox of its own, made anew for each rule.
+/// The store under test, as the suite uses it: an empty outbox of its own, made anew for each rule.
 #[expect(
     async_fn_in_trait,
     reason = "the rules await them in the test's own task"
@@ -118,7 +121,7 @@ pub trait StoreHarness {
     /// No rule drops it.
     async fn pass(&self, time: Duration);
 
-    /// A store on a database without tables. `None` if there is no such thing.
+    /// A store on a database without tables. `None` if the back end has no tables.
     ///
     /// # Cancel safety
     /// No rule drops it.
@@ -151,15 +154,15 @@ macro_rules! relay_store_conformance {
                 leases::an_expired_lease_that_nobody_took_is_still_held
                 leases::a_heartbeat_renews_every_lease
                 leases::an_advance_renews_its_lease
-                leases::a_newcomer_gets_its_share_of_what_is_idle
-                leases::a_shard_that_is_not_offered_is_not_given_away
-                leases::a_relay_that_does_not_claim_gets_nothing
+                shares::a_newcomer_gets_its_share_of_what_is_idle
+                shares::a_shard_that_is_not_offered_is_not_given_away
+                shares::a_relay_that_does_not_claim_gets_nothing
                 leases::a_released_shard_is_free_at_once
-                leases::a_relay_that_died_counts_for_nothing
-                leases::many_relays_share_within_one_shard
-                leases::a_relay_serves_only_its_lanes
-                leases::no_shard_goes_to_two_relays_that_ask_at_once
-                leases::a_shard_outside_of_the_division_is_served_while_it_holds_events
+                shares::a_relay_that_died_counts_for_nothing
+                shares::many_relays_share_within_one_shard
+                shares::a_relay_serves_only_its_lanes
+                shares::no_shard_goes_to_two_relays_that_ask_at_once
+                shares::a_shard_outside_of_the_division_is_served_while_it_holds_events
                 leases::the_division_is_recorded_and_another_one_refused
                 leases::a_missing_table_is_named
                 leases::a_heartbeat_tells_the_time_of_the_store
@@ -186,18 +189,18 @@ macro_rules! relay_store_conformance {
                 held::events_without_order_wait_alone
                 held::the_next_due_row_is_foretold
                 held::fewer_held_rows_than_asked_for_are_all_there_are
-                held::routes_hold_independently
+                routes::routes_hold_independently
                 held::a_row_that_keeps_no_place_holds_nothing_back
                 held::a_delayed_row_waits_by_the_clock_of_the_store
-                held::those_who_have_confirmed_are_remembered
+                routes::those_who_have_confirmed_are_remembered
                 held::a_replay_keeps_a_place_only_if_it_parked
-                held::a_held_row_moves_to_another_route
-                held::rows_of_a_route_that_is_away_are_not_wanted
+                routes::a_held_row_moves_to_another_route
+                routes::rows_of_a_route_that_is_away_are_not_wanted
                 unroutable::an_unroutable_row_says_for_how_long_it_is
                 unroutable::an_unroutable_row_that_is_given_up_begins_anew_when_it_is_replayed
                 unroutable::a_held_row_that_moves_to_where_it_is_stays_there
                 unroutable::a_held_row_moves_to_several_routes_at_once
-                held::a_poll_passes_over_routes_that_are_away
+                routes::a_poll_passes_over_routes_that_are_away
                 held::a_poll_finds_what_another_relay_held_back
                 pauses::held_rows_of_a_paused_tenant_wait_until_it_is_resumed
                 pauses::pausing_and_resuming_change_the_revision_of_every_shard
@@ -225,14 +228,14 @@ macro_rules! relay_store_conformance {
                 dead_letters::waiting_without_an_attempt_is_no_failure
                 dead_letters::a_dead_letter_parks_its_aggregate_only
                 dead_letters::a_held_row_can_be_given_up
-                dead_letters::a_replay_comes_first_with_its_id_and_position
-                dead_letters::a_replay_that_did_not_park_says_that_later_ones_may_be_out
-                dead_letters::a_discard_lets_the_followers_go
-                dead_letters::every_dead_letter_that_parks_must_go_first
+                replay::a_replay_comes_first_with_its_id_and_position
+                replay::a_replay_that_did_not_park_says_that_later_ones_may_be_out
+                replay::a_discard_lets_the_followers_go
+                replay::every_dead_letter_that_parks_must_go_first
                 dead_letters::a_row_that_cannot_be_read_parks_its_aggregate_on_every_route
                 dead_letters::an_event_without_order_parks_nothing
-                dead_letters::replay_and_discard_change_the_revision
-                dead_letters::replay_and_discard_need_the_right_route
+                replay::replay_and_discard_change_the_revision
+                replay::replay_and_discard_need_the_right_route
                 dead_letters::dead_letters_are_listed_oldest_first_and_paged
                 dead_letters::dead_letters_are_filtered
                 operators::a_filtered_replay_keeps_the_order_of_a_stream
@@ -299,13 +302,16 @@ mod tests {
         let listed = include_str!("store.rs");
         let subjects = [
             ("leases", include_str!("store/leases.rs")),
+            ("shares", include_str!("store/shares.rs")),
             ("rows", include_str!("store/rows.rs")),
             ("held", include_str!("store/held.rs")),
+            ("routes", include_str!("store/routes.rs")),
             ("pauses", include_str!("store/pauses.rs")),
             ("retry_now", include_str!("store/retry_now.rs")),
             ("unroutable", include_str!("store/unroutable.rs")),
             ("published", include_str!("store/published.rs")),
             ("dead_letters", include_str!("store/dead_letters.rs")),
+            ("replay", include_str!("store/replay.rs")),
             ("operators", include_str!("store/operators.rs")),
             ("amendments", include_str!("store/amendments.rs")),
             ("alerts", include_str!("store/alerts.rs")),

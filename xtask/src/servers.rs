@@ -36,7 +36,7 @@ pub(crate) struct Server {
     pub(crate) url: String,
     version: String,
     source: String,
-    /// Says what is not tested on it, and why.
+    /// Reports the tests that do not run on the server, and the reason.
     pub(crate) limits: Option<&'static str>,
     /// Kept for its `Drop`, which stops a server that this run started.
     _running: Option<Running>,

@@ -310,7 +310,7 @@ fn is_json(content_type: Option<&str>) -> bool {
     media_type.ends_with("/json") || media_type.ends_with("+json")
 }
 
-/// The id of the event: the one that is said, or one made of it.
+/// The id of the event: the one in the message, or one that is derived from it.
 fn event_id(id: &str, source: &str) -> EventId {
     let made = || {
         Uuid::new_v5(

@@ -29,7 +29,7 @@ use super::{NatsSettings, Outgoing, failure};
 pub(super) enum Outcome {
     /// A stream has it.
     Stored,
-    /// Nobody listens to its subject.
+    /// Its subject has no subscriber.
     Unheard,
     /// It was not taken.
     Failed(PublishError),
@@ -99,7 +99,7 @@ impl Acks {
         })
     }
 
-    /// Begins a call with so many messages.
+    /// Begins a call with this number of messages.
     pub(super) fn call(&self, messages: usize) -> Call<'_> {
         let number = self.waiting.calls().begin(messages);
         let inboxes = BytesMut::with_capacity(messages * (self.waiting.inbox.len() + INBOX));
@@ -194,7 +194,7 @@ impl Calls {
 }
 
 impl Answers {
-    /// Told when there are so many; `None` if there are.
+    /// Receives a signal when this number of answers has come; `None` if it has come already.
     fn complete(&mut self, sent: usize) -> Option<oneshot::Receiver<()>> {
         (self.count < sent).then(|| {
             let (complete, told) = oneshot::channel();
@@ -211,7 +211,7 @@ impl Answers {
         *slot = Some(outcome());
         self.count += 1;
         if let Some((_, complete)) = self.complete.take_if(|(sent, _)| *sent == self.count) {
-            // Nobody waits any more.
+            // The caller has stopped waiting.
             let _ = complete.send(());
         }
         true

@@ -45,7 +45,7 @@ fn class(error: &jetstream::Error) -> fn(String) -> PublishError {
         ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM | ErrorCode::STREAM_HEADER_EXCEEDS_MAXIMUM => {
             |text| PublishError::permanent(text)
         }
-        // The stream is another one than expected, or takes nothing more: that is for an operator.
+        // The stream is not the expected one, or accepts no more messages: an operator has to act.
         ErrorCode::STREAM_NOT_MATCH | ErrorCode::STREAM_SEALED => {
             |text| PublishError::unavailable(text)
         }

@@ -63,7 +63,7 @@ pub(super) fn is_denial(error: &lapin::Error) -> bool {
     )
 }
 
-/// True if the server closed the channel because there is no such exchange.
+/// True if the server closed the channel because the exchange does not exist.
 fn is_missing(error: &lapin::Error) -> bool {
     let ErrorKind::ProtocolError(error) = error.kind() else {
         return false;

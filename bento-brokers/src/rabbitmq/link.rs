@@ -22,7 +22,7 @@ use crate::{ConnectError, TlsSettings};
 /// An open connection.
 pub(super) struct Link {
     connection: Connection,
-    /// Open channels that nobody uses. A channel serves one call at a time, so that a call whose
+    /// Open channels that are not in use. A channel serves one call at a time, so that a call whose
     /// channel is closed costs no other its own.
     idle: Mutex<Vec<Channel>>,
     /// The exchanges that were there when they were first used.
@@ -70,7 +70,7 @@ impl Link {
         usize::try_from(self.connection.configuration().frame_max()).unwrap_or(usize::MAX)
     }
 
-    /// Tells when the broker takes nothing, and why.
+    /// Tells when the broker accepts no messages, and why.
     pub(super) fn blocked(&self) -> watch::Receiver<Option<String>> {
         self.blocked.clone()
     }

@@ -126,7 +126,7 @@ fn check_size(
         );
         return Err(PublishError::permanent(message));
     }
-    // A larger frame would cost all its neighbours the connection. Zero is no limit.
+    // A larger frame would cost all its neighbours the connection. Zero means no limit.
     let headers = message.size() - body + message.headers.len() * HEADER_RESERVE;
     if frame_max > 0 && headers + FRAME_RESERVE > frame_max {
         let message =

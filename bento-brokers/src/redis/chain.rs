@@ -139,7 +139,7 @@ impl<'a> Chains<'a> {
         }
     }
 
-    /// The answers, once there is no round left. An event without one failed with `error`.
+    /// The answers, once every round is over. An event without one failed with `error`.
     pub(super) fn into_answers(self, error: Option<&PublishError>) -> Vec<Answer> {
         let text = error.map_or_else(|| "it was not sent".to_owned(), PublishError::chain);
         let unsent = || Err(PublishError::unavailable(text.clone()));

@@ -93,7 +93,7 @@ fn connect_error(settings: &RedisSettings, error: RedisError) -> ConnectError {
             address,
             source: error.into(),
         },
-        // Nobody was named where somebody must be.
+        // The server demands a user, and the settings name none.
         _ if error.code() == Some("NOAUTH") => ConnectError::Credentials {
             address,
             source: error.into(),

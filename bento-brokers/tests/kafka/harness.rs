@@ -265,7 +265,7 @@ impl PublisherHarness for Topic {
         )
     }
 
-    /// tansu's own steps of one write are not one: it may finish them, but nobody hears how, and
+    /// tansu's own steps of one write are not one: it may finish them, but nothing reports how, and
     /// then it is killed.
     async fn stop(&self) {
         match &self.broker {

@@ -51,7 +51,7 @@ impl Storage {
         format!("http://127.0.0.1:{}", self.receiver.port)
     }
 
-    /// Waits until nobody writes any more.
+    /// Waits until writing has stopped.
     pub(crate) async fn rest(&self) {
         while self
             .objects

@@ -312,7 +312,7 @@ async fn a_server_that_refuses_for_a_while_is_connected_to_again() {
     server.kill();
     is_strange.store(false, Ordering::SeqCst);
     assert!(server.start());
-    // There is no stream, and JetStream says so: it was asked.
+    // JetStream answers that there is no stream, so it was asked.
     for publisher in [&publisher, &other] {
         let answered =
             wait_for_failure(publisher, "no stream of NATS takes the subject `events`").await;

@@ -175,7 +175,7 @@ async fn the_rights_of_the_page_on_deploying_suffice() {
     }
 }
 
-/// Neither the wrong ones nor nobody in particular.
+/// Wrong credentials are refused, and so are none.
 async fn lets_in_only<const N: usize>(
     server: &PrivateServer,
     right: NatsCredentials,
@@ -283,7 +283,7 @@ async fn connect(
     publisher.check().await.map(|()| publisher)
 }
 
-/// There is no stream, and JetStream says so: who asked was let in.
+/// JetStream answers that there is no stream, so the credentials were accepted.
 async fn is_answered(publisher: &NatsPublisher) {
     let answered = publish_one(publisher).await.unwrap_err();
     assert_eq!(

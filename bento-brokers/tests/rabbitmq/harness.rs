@@ -40,7 +40,7 @@ impl Queue {
         Some(Self::on(url(URL)?, None).await)
     }
 
-    /// Durable, and gone when nobody has used it for a minute.
+    /// Durable, and gone when it was not used for a minute.
     pub(crate) async fn on(url: String, broker: Option<Broker>) -> Self {
         let name = unique("bento-test");
         let queue = Self {

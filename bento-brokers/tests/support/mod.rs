@@ -21,7 +21,7 @@ pub(crate) fn unique(prefix: &str) -> String {
     format!("{prefix}-{}", bento_core::EventId::new())
 }
 
-/// A port that is free now, and stays so while nobody listens there: the system gives none below
+/// A port that is free now, and stays so while no server listens there: the system gives none below
 /// 32,768 to a connection that goes out.
 pub(crate) fn free_port() -> u16 {
     let mut hasher = RandomState::new().build_hasher();
@@ -42,7 +42,7 @@ pub(crate) fn listen(port: u16) -> TcpListener {
                 if error.kind() == ErrorKind::AddrInUse
                     && begun.elapsed() < Duration::from_secs(30) =>
             {
-                // Nobody tells when a port is free again.
+                // The system does not tell when a port is free again.
                 std::thread::sleep(Duration::from_millis(5));
             }
             Err(error) => panic!("cannot listen at port {port}: {error}"),
@@ -50,7 +50,7 @@ pub(crate) fn listen(port: u16) -> TcpListener {
     }
 }
 
-/// Waits until somebody listens there.
+/// Waits until a server listens there.
 pub(crate) fn wait_for_listener(port: u16) {
     let begun = Instant::now();
     while TcpStream::connect(("127.0.0.1", port)).is_err() {

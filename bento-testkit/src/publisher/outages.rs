@@ -1,4 +1,4 @@
-//! A broker that is away, comes back, or lets nobody in.
+//! A broker that is unavailable, comes back, or refuses every client.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -16,7 +16,7 @@ const AGGREGATES: usize = 20;
 const BATCHES: usize = 15;
 /// A broker that takes longer to come back than this does not.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Making a publisher asks nobody. Longer than it takes on a busy machine, and shorter than any
+/// Making a publisher asks no server. Longer than it takes on a busy machine, and shorter than any
 /// attempt to connect gives up.
 const AT_ONCE: Duration = Duration::from_secs(3);
 /// Between two attempts of what was not published.
@@ -217,7 +217,7 @@ pub async fn wrong_credentials_are_a_typed_error_at_connect<H: PublisherHarness>
     }
 }
 
-/// Nobody listens: the error names host and port, and not the password.
+/// Without a server the error names host and port, and not the password.
 pub async fn a_refused_connection_names_the_address_and_no_password<H: PublisherHarness>(
     harness: &H,
 ) {

@@ -70,7 +70,7 @@ pub async fn a_header_that_cannot_travel_is_refused_alone<H: PublisherHarness>(h
     refused_alone(harness, to(harness, envelope), FailureClass::Permanent).await;
 }
 
-/// Stored headers that are no JSON are refused for good; the neighbours arrive.
+/// Stored headers that are not JSON are refused for good; the neighbours arrive.
 pub async fn headers_that_cannot_be_read_are_refused_alone<H: PublisherHarness>(harness: &H) {
     if harness.traits().wire.is_none() {
         return skipped(

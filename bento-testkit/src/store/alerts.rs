@@ -1,4 +1,4 @@
-//! Of which dead letters somebody was told.
+//! The alerts about dead letters: each letter is told of once.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use super::StoreHarness;
 use super::bench::{Bench, LONG, burial, buried, default_route, event};
 use super::dead_letters::dead_numbers;
 
-/// A letter that was taken is nobody else's for a while, comes again if nothing is heard of it, and
-/// never once somebody was told.
+/// A letter that was taken belongs to one process for a while, comes again without an answer, and
+/// never once the hook has answered.
 pub async fn a_letter_comes_until_somebody_was_told<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
     assert_eq!(take(&bench, LONG).await, []);
@@ -67,7 +67,7 @@ pub async fn the_oldest_letters_are_told_of_first<H: StoreHarness>(harness: &H) 
     assert_eq!(dead_numbers(&take_two().await), [2]);
 }
 
-/// Who was told of one death was not told of the next one of the same event.
+/// A letter that died again is told again: the alert of its earlier death does not count.
 pub async fn a_letter_that_died_again_is_told_again<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
     let rows = bench.pending([event("a", 1)]).await;

@@ -1,4 +1,4 @@
-//! What the rules have in common: events, a relay that holds the leases, and settlements.
+//! The common parts of the rules: events, a relay that holds the leases, and settlements.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -9,11 +9,11 @@ use bento_relay::dead_letter::{
     DeadLetter, DeadLetterFilter, DeadLetterQuery, DeadLetters, Discarding, Replayed,
 };
 use bento_relay::publish::Destination;
-use bento_relay::store::{Advance, HeldRow, NewDeadLetter, OutboxRow, Outcome, Settlement};
+use bento_relay::store::{HeldRow, NewDeadLetter, OutboxRow, Outcome, Settlement};
 
 use super::StoreHarness;
 use super::bench::{
-    Bench, burial, buried, call, default_route, event, event_of_tenant, failed, failure, follows,
+    Bench, burial, buried, default_route, event, event_of_tenant, failed, failure, follows,
     held_numbers, held_published, number_of, unordered_event,
 };
 
@@ -107,7 +107,7 @@ pub async fn the_first_failure_is_remembered<H: StoreHarness>(harness: &H) {
     );
 }
 
-/// What only had to wait has not failed by that.
+/// An event that only waited has no failure.
 pub async fn waiting_without_an_attempt_is_no_failure<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
     let rows = bench.pending([event("a", 1), event("b", 2)]).await;
@@ -211,101 +211,7 @@ pub async fn a_held_row_can_be_given_up<H: StoreHarness>(harness: &H) {
     );
 }
 
-/// A replayed dead letter is due at once, before its held followers, as the event it was, with its
-/// attempts counted anew.
-pub async fn a_replay_comes_first_with_its_id_and_position<H: StoreHarness>(harness: &H) {
-    let bench = Bench::new(harness).await;
-    let rows = bench
-        .pending((1..=3).map(|number| event("a", number)))
-        .await;
-    bench
-        .settle(vec![
-            buried(&rows[0], true),
-            follows(&rows[1]),
-            follows(&rows[2]),
-        ])
-        .await;
-    let replayed = replay(&bench, &rows[0]).await;
-    assert_eq!(
-        replayed,
-        Replayed {
-            replayed: true,
-            later_ones_out: false
-        }
-    );
-    assert_eq!(list(&bench, query()).await, []);
-    let held = bench.next().await.held;
-    assert_eq!(held_numbers(&held), [1, 2, 3]);
-    assert_eq!((&held[0].row, held[0].attempts), (&rows[0], 0));
-    assert_eq!(
-        replay(&bench, &rows[0]).await,
-        Replayed::default(),
-        "it is no dead letter any more"
-    );
-}
-
-/// What did not park its aggregate may come behind its successors, and the replay says so.
-pub async fn a_replay_that_did_not_park_says_that_later_ones_may_be_out<H: StoreHarness>(
-    harness: &H,
-) {
-    let bench = Bench::new(harness).await;
-    let rows = bench.pending([event("a", 1), event("a", 2)]).await;
-    let free = bench
-        .settle(vec![
-            buried(&rows[0], false),
-            failed(&rows[1], Duration::ZERO),
-        ])
-        .await;
-    assert_eq!(held_numbers(&free.held), [2], "nobody is parked");
-    bench.settle(vec![held_published(&free.held[0])]).await;
-    assert_eq!(
-        replay(&bench, &rows[0]).await,
-        Replayed {
-            replayed: true,
-            later_ones_out: true
-        }
-    );
-    assert_eq!(held_numbers(&bench.next().await.held), [1]);
-}
-
-/// A discarded dead letter is gone, and its aggregate goes on without it.
-pub async fn a_discard_lets_the_followers_go<H: StoreHarness>(harness: &H) {
-    let bench = Bench::new(harness).await;
-    let rows = bench.pending([event("a", 1), event("a", 2)]).await;
-    bench
-        .settle(vec![buried(&rows[0], true), follows(&rows[1])])
-        .await;
-    assert!(discard(&bench, &rows[0]).await);
-    assert!(!discard(&bench, &rows[0]).await, "it is gone");
-    let next = bench.next().await;
-    assert_eq!(
-        (held_numbers(&next.held), list(&bench, query()).await),
-        (vec![2], vec![])
-    );
-    let free = bench.settle(vec![held_published(&next.held[0])]).await;
-    assert_eq!(free.streams, Some(vec![]));
-}
-
-/// An aggregate with two dead letters goes on when both are gone.
-pub async fn every_dead_letter_that_parks_must_go_first<H: StoreHarness>(harness: &H) {
-    let bench = Bench::new(harness).await;
-    let rows = bench
-        .pending((1..=3).map(|number| event("a", number)))
-        .await;
-    bench
-        .settle(vec![
-            buried(&rows[0], true),
-            buried(&rows[1], true),
-            follows(&rows[2]),
-        ])
-        .await;
-    discard(&bench, &rows[0]).await;
-    assert_eq!(bench.next().await.held, []);
-    discard(&bench, &rows[1]).await;
-    assert_eq!(held_numbers(&bench.next().await.held), [3]);
-}
-
-/// Events without order park nobody, and their replay is never late.
+/// Events without order park no aggregate, and their replay is never late.
 pub async fn an_event_without_order_parks_nothing<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
     let rows = bench.pending((1..=2).map(unordered_event)).await;
@@ -330,66 +236,6 @@ pub async fn an_event_without_order_parks_nothing<H: StoreHarness>(harness: &H) 
         BTreeSet::from_iter(held_numbers(&bench.next().await.held)),
         BTreeSet::from([1, 2])
     );
-}
-
-/// An operator's command changes the revision, so that the relay learns of it; one that found
-/// nothing need not.
-pub async fn replay_and_discard_change_the_revision<H: StoreHarness>(harness: &H) {
-    let bench = Bench::new(harness).await;
-    let rows = bench.pending([event("a", 1), event("b", 2)]).await;
-    let mut known = bench
-        .settle(vec![buried(&rows[0], true), buried(&rows[1], true)])
-        .await
-        .revision;
-    for (row, left) in [(&rows[0], 1), (&rows[1], 0)] {
-        discard(&bench, row).await;
-        let told = bench
-            .advance(Advance {
-                revision: Some(known),
-                ..call(bench.lease)
-            })
-            .await;
-        assert_eq!(told.streams.map(|streams| streams.len()), Some(left));
-        assert_ne!(told.revision, known);
-        known = told.revision;
-    }
-    let rows = bench.pending([event("c", 3)]).await;
-    known = bench.settle(vec![buried(&rows[0], true)]).await.revision;
-    replay(&bench, &rows[0]).await;
-    let told = bench
-        .advance(Advance {
-            revision: Some(known),
-            ..call(bench.lease)
-        })
-        .await;
-    assert_eq!(
-        (held_numbers(&told.held), told.streams.is_some()),
-        (vec![3], true)
-    );
-}
-
-/// A dead letter belongs to its route.
-pub async fn replay_and_discard_need_the_right_route<H: StoreHarness>(harness: &H) {
-    let bench = Bench::new(harness).await;
-    let row = bench.pending([event("a", 1)]).await.remove(0);
-    bench.settle(vec![buried(&row, true)]).await;
-    let id = row.envelope.event_id;
-    assert_eq!(
-        bench
-            .store
-            .replay(id, "elsewhere")
-            .await
-            .expect("the store is there"),
-        Replayed::default()
-    );
-    let discard = async |id, route| bench.store.discard(id, route, &needless()).await;
-    assert!(!discard(id, "elsewhere").await.expect("the store is there"));
-    assert!(
-        !discard(bento_core::EventId::new(), Destination::DEFAULT)
-            .await
-            .expect("the store is there")
-    );
-    assert_eq!(list(&bench, query()).await.len(), 1);
 }
 
 /// The list is ordered by time of failure, then by event and route, and can be read page by page.
@@ -500,15 +346,18 @@ pub async fn dead_letters_are_filtered<H: StoreHarness>(harness: &H) {
     );
 }
 
-fn query() -> DeadLetterQuery {
+pub(super) fn query() -> DeadLetterQuery {
     DeadLetterQuery::default()
 }
 
-async fn list<H: StoreHarness>(bench: &Bench<'_, H>, query: DeadLetterQuery) -> Vec<DeadLetter> {
+pub(super) async fn list<H: StoreHarness>(
+    bench: &Bench<'_, H>,
+    query: DeadLetterQuery,
+) -> Vec<DeadLetter> {
     bench.store.list(&query).await.expect("the store is there")
 }
 
-async fn replay<H: StoreHarness>(bench: &Bench<'_, H>, row: &OutboxRow) -> Replayed {
+pub(super) async fn replay<H: StoreHarness>(bench: &Bench<'_, H>, row: &OutboxRow) -> Replayed {
     bench
         .store
         .replay(row.envelope.event_id, Destination::DEFAULT)
@@ -516,7 +365,7 @@ async fn replay<H: StoreHarness>(bench: &Bench<'_, H>, row: &OutboxRow) -> Repla
         .expect("the store is there")
 }
 
-async fn discard<H: StoreHarness>(bench: &Bench<'_, H>, row: &OutboxRow) -> bool {
+pub(super) async fn discard<H: StoreHarness>(bench: &Bench<'_, H>, row: &OutboxRow) -> bool {
     let id = row.envelope.event_id;
     bench
         .store
@@ -525,7 +374,7 @@ async fn discard<H: StoreHarness>(bench: &Bench<'_, H>, row: &OutboxRow) -> bool
         .expect("the store is there")
 }
 
-fn needless() -> Discarding {
+pub(super) fn needless() -> Discarding {
     Discarding::because("nobody needs it").expect("it says something")
 }
 

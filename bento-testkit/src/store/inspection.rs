@@ -1,4 +1,4 @@
-//! What an operator sees.
+//! The numbers and lists that an operator sees.
 
 use std::time::Duration;
 

@@ -1,9 +1,7 @@
-//! Who owns which shard.
+//! The leases of shards: claimed, renewed, lost and released.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-use bento_core::outbox::OutboxEntry;
 use bento_relay::RelayStore;
 use bento_relay::inspect::Inspect;
 use bento_relay::store::{Advance, Heartbeat, Lease, RelayId, StoreError};
@@ -92,7 +90,7 @@ pub async fn a_lost_lease_settles_and_returns_nothing<H: StoreHarness>(harness: 
     assert_eq!(numbers(&advanced.pending), [1]);
 }
 
-/// The clock alone takes nothing away: an expired lease that nobody claimed is renewed.
+/// The clock alone takes no lease away: an expired lease that no relay claimed is renewed.
 pub async fn an_expired_lease_that_nobody_took_is_still_held<H: StoreHarness>(harness: &H) {
     let store = open(harness, sharding(2, 1)).await;
     let relay = RelayId::new();
@@ -149,85 +147,6 @@ pub async fn an_advance_renews_its_lease<H: StoreHarness>(harness: &H) {
     assert!(store.advance(call(lease)).await.is_ok());
 }
 
-/// A relay that comes later gets its share once the first one offers what is idle.
-pub async fn a_newcomer_gets_its_share_of_what_is_idle<H: StoreHarness>(harness: &H) {
-    let store = open(harness, sharding(4, 1)).await;
-    let (first, second) = (RelayId::new(), RelayId::new());
-    let leases = beat(&store, heartbeat(first, LONG)).await.leases;
-    assert_eq!(beat(&store, heartbeat(second, LONG)).await.leases, []);
-    let told = beat(&store, heartbeat(first, LONG)).await;
-    assert_eq!((told.leases.len(), told.surplus), (4, 2));
-
-    let idle = shards_of(&leases);
-    let kept = beat(
-        &store,
-        Heartbeat {
-            idle,
-            ..heartbeat(first, LONG)
-        },
-    )
-    .await;
-    assert_eq!(
-        (kept.leases.len(), kept.surplus),
-        (2, 0),
-        "no more than the surplus is handed over"
-    );
-    assert!(
-        kept.leases.iter().all(|lease| leases.contains(lease)),
-        "what is kept keeps its epoch"
-    );
-    let got = beat(&store, heartbeat(second, LONG)).await;
-    assert_eq!(got.leases.len(), 2);
-    assert_eq!(
-        got.taken_over,
-        Vec::<i32>::new(),
-        "what was handed over was not taken over"
-    );
-    for lease in &got.leases {
-        let old = leases
-            .iter()
-            .find(|old| old.shard == lease.shard)
-            .expect("it was the first relay's");
-        assert!(is_lost(&store.advance(call(*old)).await));
-        assert!(store.advance(call(*lease)).await.is_ok());
-    }
-}
-
-/// Only what a relay offers is given away.
-pub async fn a_shard_that_is_not_offered_is_not_given_away<H: StoreHarness>(harness: &H) {
-    let store = open(harness, sharding(4, 1)).await;
-    let (first, second) = (RelayId::new(), RelayId::new());
-    beat(&store, heartbeat(first, LONG)).await;
-    beat(&store, heartbeat(second, LONG)).await;
-    let kept = beat(
-        &store,
-        Heartbeat {
-            idle: vec![3],
-            ..heartbeat(first, LONG)
-        },
-    )
-    .await;
-    assert_eq!((shards_of(&kept.leases), kept.surplus), (vec![0, 1, 2], 1));
-    assert_eq!(
-        shards_of(&beat(&store, heartbeat(second, LONG)).await.leases),
-        [3]
-    );
-}
-
-/// A relay that does not claim keeps what it has and gets nothing.
-pub async fn a_relay_that_does_not_claim_gets_nothing<H: StoreHarness>(harness: &H) {
-    let store = open(harness, sharding(2, 1)).await;
-    let holdings = beat(
-        &store,
-        Heartbeat {
-            claim: false,
-            ..heartbeat(RelayId::new(), LONG)
-        },
-    )
-    .await;
-    assert_eq!(holdings.leases, []);
-}
-
 /// Releasing makes every shard of a relay free at once, and nothing of it counts as taken over.
 pub async fn a_released_shard_is_free_at_once<H: StoreHarness>(harness: &H) {
     let store = open(harness, sharding(4, 1)).await;
@@ -253,105 +172,8 @@ pub async fn a_released_shard_is_free_at_once<H: StoreHarness>(harness: &H) {
     );
 }
 
-/// A relay whose heartbeat ran out has no share.
-pub async fn a_relay_that_died_counts_for_nothing<H: StoreHarness>(harness: &H) {
-    let store = open(harness, sharding(4, 1)).await;
-    let survivor = RelayId::new();
-    beat(&store, heartbeat(survivor, LONG)).await;
-    beat(&store, heartbeat(RelayId::new(), harness.short())).await;
-    harness.pass(harness.short() * 2).await;
-    let holdings = beat(&store, heartbeat(survivor, LONG)).await;
-    assert_eq!((holdings.leases.len(), holdings.surplus), (4, 0));
-}
-
-/// However many relays there are, they end up within one shard of each other.
-pub async fn many_relays_share_within_one_shard<H: StoreHarness>(harness: &H) {
-    let store = open(harness, sharding(16, 1)).await;
-    let relays: Vec<_> = (0..5).map(|_| RelayId::new()).collect();
-    let mut held = vec![Vec::new(); relays.len()];
-    for _ in 0..4 {
-        for (relay, held) in relays.iter().zip(&mut held) {
-            let idle = shards_of(held);
-            *held = beat(
-                &store,
-                Heartbeat {
-                    idle,
-                    ..heartbeat(*relay, LONG)
-                },
-            )
-            .await
-            .leases;
-        }
-    }
-    let counts: Vec<_> = held.iter().map(Vec::len).collect();
-    assert!(
-        counts.iter().all(|count| [3, 4].contains(count)),
-        "{counts:?}"
-    );
-    assert_eq!(
-        shards_of(&held.concat()),
-        (0..16).collect::<Vec<_>>(),
-        "every shard has one owner"
-    );
-}
-
-/// A relay claims only the lanes that it serves, and shares them only with relays that serve them
-/// too.
-pub async fn a_relay_serves_only_its_lanes<H: StoreHarness>(harness: &H) {
-    let store = open(harness, sharding(4, 2)).await;
-    let (some, all) = (RelayId::new(), RelayId::new());
-    let holdings = beat(
-        &store,
-        Heartbeat {
-            lanes: Some(vec![1]),
-            ..heartbeat(some, LONG)
-        },
-    )
-    .await;
-    assert_eq!(
-        (shards_of(&holdings.leases), holdings.surplus),
-        (vec![4, 5, 6, 7], 0)
-    );
-    let rest = beat(&store, heartbeat(all, LONG)).await;
-    assert_eq!(shards_of(&rest.leases), [0, 1, 2, 3]);
-}
-
-/// Relays that ask at the same moment never get the same shard.
-pub async fn no_shard_goes_to_two_relays_that_ask_at_once<H: StoreHarness>(harness: &H) {
-    let store = Arc::new(open(harness, sharding(16, 1)).await);
-    let mut calls = tokio::task::JoinSet::new();
-    for _ in 0..4 {
-        let store = Arc::clone(&store);
-        // A back end may refuse one of two at once as unavailable; the relay then asks again.
-        calls.spawn(async move {
-            let relay = RelayId::new();
-            loop {
-                match store.heartbeat(heartbeat(relay, LONG)).await {
-                    Ok(holdings) => return holdings.leases,
-                    Err(StoreError::Unavailable { .. }) => tokio::task::yield_now().await,
-                    Err(error) => panic!("{error}"),
-                }
-            }
-        });
-    }
-    let leases = calls.join_all().await.concat();
-    assert_eq!(
-        BTreeSet::from_iter(shards_of(&leases)).len(),
-        leases.len(),
-        "a shard has two owners: {leases:?}"
-    );
-    let states = store.leases().await.expect("the store is there");
-    for lease in &leases {
-        let state = states
-            .iter()
-            .find(|state| state.shard == lease.shard)
-            .expect("a claimed shard is shown");
-        assert_eq!((state.owner, state.epoch), (Some(lease.owner), lease.epoch));
-    }
-}
-
-/// How the outbox is divided is recorded at its first use; who was told otherwise is refused with
-/// both numbers.
+/// The division of the outbox is recorded at its first use; a store with another one is refused
+/// with both numbers.
 pub async fn the_division_is_recorded_and_another_one_refused<H: StoreHarness>(harness: &H) {
     open(harness, sharding(4, 2)).await;
     open(harness, sharding(4, 2)).await;
@@ -440,79 +262,4 @@ pub async fn relays_that_are_alive_are_listed_with_their_lanes<H: StoreHarness>(
     );
     store.release(all).await.expect("the store is there");
     assert_eq!(store.relays().await.expect("the store is there").len(), 1);
-}
-
-/// A process that still writes by another sharding: its events are in shards that the recorded one
-/// does not have. They are served above the fair share and told of, until they are gone.
-pub async fn a_shard_outside_of_the_division_is_served_while_it_holds_events<H: StoreHarness>(
-    harness: &H,
-) {
-    let store = open(harness, sharding(2, 1)).await;
-    harness
-        .append(vec![
-            OutboxEntry {
-                shard: 5,
-                ..event("a", 1)
-            },
-            OutboxEntry {
-                shard: 0,
-                ..event("b", 2)
-            },
-        ])
-        .await;
-    let (relay, other) = (RelayId::new(), RelayId::new());
-    let holdings = beat(&store, heartbeat(relay, LONG)).await;
-    assert_eq!(
-        (
-            shards_of(&holdings.leases),
-            holdings.stray,
-            holdings.surplus
-        ),
-        (vec![0, 1, 5], vec![5], 0)
-    );
-    let second = beat(&store, heartbeat(other, LONG)).await;
-    assert_eq!(
-        (shards_of(&second.leases), second.stray),
-        (vec![], vec![5]),
-        "it is claimed once"
-    );
-    let outside = *holdings
-        .leases
-        .iter()
-        .find(|lease| lease.shard == 5)
-        .expect("it is claimed");
-    assert_eq!(
-        store.poll(&[5], &[]).await.expect("the store is there"),
-        [5]
-    );
-    let row = store
-        .advance(call(outside))
-        .await
-        .expect("it is held")
-        .pending
-        .remove(0);
-    let offer = Heartbeat {
-        idle: vec![5],
-        ..heartbeat(relay, LONG)
-    };
-    let kept = beat(&store, offer.clone()).await;
-    assert_eq!(
-        (shards_of(&kept.leases), kept.surplus),
-        (vec![0, 1, 5], 1),
-        "one of the others is the second relay's"
-    );
-    let settled = vec![published(&row)];
-    store
-        .advance(Advance {
-            settled,
-            ..call(outside)
-        })
-        .await
-        .expect("it is held");
-    let holdings = beat(&store, offer).await;
-    assert_eq!(
-        (shards_of(&holdings.leases), holdings.stray),
-        (vec![0, 1], vec![]),
-        "an empty one is given up"
-    );
 }

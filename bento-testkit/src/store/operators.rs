@@ -199,8 +199,8 @@ pub async fn a_dry_run_changes_nothing<H: StoreHarness>(harness: &H) {
     );
 }
 
-/// What is discarded is kept without its payload, with who dropped it and why, and can be listed by
-/// the same filters.
+/// A discarded letter is kept without its payload, with the actor and the reason, and can be listed
+/// by the same filters.
 pub async fn a_discard_keeps_its_reason<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
     let rows = bench

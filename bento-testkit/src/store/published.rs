@@ -110,8 +110,8 @@ pub async fn an_event_that_several_got_is_kept_once<H: StoreHarness>(harness: &H
     );
 }
 
-/// What was published long enough ago goes, in as many batches as it takes, and what is younger
-/// stays.
+/// Rows that were published long enough ago are pruned, in as many batches as it takes, and younger
+/// ones stay.
 pub async fn what_is_old_enough_is_pruned_and_then_unknown<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
     let rows = bench
@@ -136,7 +136,7 @@ pub async fn what_is_old_enough_is_pruned_and_then_unknown<H: StoreHarness>(harn
     assert!(is_known(&bench, &young[0]).await && !is_known(&bench, &rows[0]).await);
 }
 
-/// For a while after one relay has pruned no other does.
+/// One relay prunes, and for a while after it no other does.
 pub async fn one_relay_prunes_at_a_time<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
     let other = open(harness, sharding(1, 1)).await;
@@ -186,7 +186,7 @@ async fn settle<H: StoreHarness>(
         .pending
 }
 
-/// Whether an event with this id is left out when it is written again; if not, it is published
+/// True if an event with this id is left out when it is written again; if not, it is published
 /// again and not kept.
 async fn is_known<H: StoreHarness>(bench: &Bench<'_, H>, row: &OutboxRow) -> bool {
     let mut again = event(&row.envelope.aggregate_id, 99);

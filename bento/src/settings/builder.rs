@@ -142,7 +142,7 @@ impl SettingsBuilder {
     }
 }
 
-/// True if the variable is none of ours: Kubernetes makes it, and it names no key. That of a header
+/// True if Kubernetes makes the variable, and it names no key of the settings. That of a header
 /// or the like may look the same.
 fn is_of_kubernetes(name: &str, value: &str) -> bool {
     let key = name[PREFIX.len()..]

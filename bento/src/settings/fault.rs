@@ -29,7 +29,7 @@ pub enum ConfigError {
         /// The rule that is broken.
         message: String,
     },
-    /// A variable of the environment holds what is no text.
+    /// A variable of the environment does not hold text.
     #[error("{name} does not hold UTF-8")]
     Variable {
         /// Its name.
@@ -96,17 +96,17 @@ impl Fault {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FaultKind {
-    /// There is no such key.
+    /// The key does not exist.
     UnknownKey {
-        /// The valid one that is meant, as it is to be written, if one is near.
+        /// The valid key with a similar name, as it is to be written, if there is one.
         meant: Option<String>,
         /// The valid ones.
         known: Vec<String>,
     },
-    /// The value is none of those that can be chosen. It is not shown: it may be a secret in the
+    /// The value is not one of the valid ones. It is not shown: it may be a secret in the
     /// wrong place.
     UnknownValue {
-        /// The valid one that is meant, if one is near.
+        /// The valid value with a similar name, if there is one.
         meant: Option<String>,
         /// The valid ones.
         known: Vec<String>,

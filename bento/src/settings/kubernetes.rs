@@ -1,4 +1,4 @@
-//! The variables that Kubernetes makes for Services, which are no settings.
+//! The variables that Kubernetes makes for Services, which are not settings.
 //!
 //! A pod gets several of them for each Service of its namespace: one that is called `bento-relay`
 //! makes `BENTO_RELAY_SERVICE_HOST`, `BENTO_RELAY_PORT` and more. They are told by name and value

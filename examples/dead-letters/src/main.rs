@@ -1,7 +1,7 @@
 //! cargo run -p dead-letters
 //!
-//! Events that nobody takes, and what an operator does about them: look, try, replay, discard. On
-//! an embedded SQLite file; `DATABASE_URL` switches it to PostgreSQL or MariaDB.
+//! Events that no broker accepts, and an operator's commands for them: look, try, replay, discard.
+//! On an embedded SQLite file; `DATABASE_URL` switches it to PostgreSQL or MariaDB.
 #![allow(
     clippy::print_stdout,
     missing_docs,
@@ -130,7 +130,7 @@ fn described(letter: &DeadLetter) -> String {
     )
 }
 
-/// Runs the alerts until somebody was told of so many dead letters.
+/// Runs the alerts until somebody was told of this number of dead letters.
 async fn told_of(database: &DatabaseConnection, letters: usize) -> Result<()> {
     let pager = Pager::default();
     let mut told = pager.told.subscribe();

@@ -14,7 +14,7 @@ pub struct Warehouse {
 }
 
 impl Warehouse {
-    /// Waits until it has received so many events.
+    /// Waits until it has received this number of events.
     pub async fn received(&self, events: usize) {
         let mut received = self.received.subscribe();
         received

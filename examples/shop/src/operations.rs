@@ -64,7 +64,7 @@ pub fn recorder() -> Result<PrometheusHandle, BuildError> {
     Ok(installed.insert(handle).clone())
 }
 
-/// Histograms would grow while nobody reads the metrics.
+/// Histograms would grow while the metrics are not read.
 async fn keep_up(metrics: PrometheusHandle) {
     loop {
         tokio::time::sleep(Duration::from_secs(5)).await;

@@ -168,7 +168,7 @@ impl Order {
         Ok(())
     }
 
-    /// Nobody wants it any more.
+    /// The customer does not want the order any more.
     pub fn cancel(&mut self, reason: Option<String>) -> Result<(), Refusal> {
         if let Some(reason) = &reason {
             check_text("reason", reason)?;

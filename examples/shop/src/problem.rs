@@ -84,7 +84,7 @@ impl IntoResponse for Failure {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Database(_) | Self::Transaction(_) => {
                 tracing::error!(error = &self as &dyn std::error::Error, "a request failed");
-                // The reason is for the log: it may hold what is none of the client's business.
+                // The reason is for the log: it may hold details that the client must not see.
                 return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "please try again later")
                     .into_response();
             }

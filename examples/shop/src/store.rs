@@ -97,7 +97,7 @@ pub async fn find(
     Ok(with_items(db, row.into_iter().collect()).await?.pop())
 }
 
-/// An order of the tenant, to change: nobody else changes it until the transaction ends.
+/// An order of the tenant, to change: no other transaction changes it until the transaction ends.
 pub async fn lock(
     tx: &impl ConnectionTrait,
     tenant: &str,

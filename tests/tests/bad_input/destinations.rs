@@ -1,4 +1,4 @@
-//! Destinations that nobody has defined.
+//! Destinations that are not defined.
 
 use bento_relay::publish::{Destination, MemoryPublisher, Publishers};
 use bento_relay::route::{Router, RouterConfig, Rule};

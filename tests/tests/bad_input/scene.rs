@@ -74,7 +74,7 @@ impl Scene<'_> {
         self.pool.execute_unprepared(&sql).await.unwrap();
     }
 
-    /// Waits until so many rows are pending, held and dead.
+    /// Waits until this number of rows are pending, held and dead.
     pub async fn counted(&self, expected: [i64; 3]) {
         let reached = async {
             while self.counts().await != expected {

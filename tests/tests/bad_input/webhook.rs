@@ -1,4 +1,4 @@
-//! A webhook that nobody serves yet.
+//! A webhook that is not served yet.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

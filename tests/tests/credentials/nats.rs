@@ -44,8 +44,8 @@ fn write_settings(directory: &Path, password: &str) -> PathBuf {
     let file = directory.join("server.conf");
     let users =
         format!("{{ user: operator, password: secret }}, {{ user: relay, password: {password} }}");
-    // Who names nobody is the operator; who names a wrong password is nobody. What only the command
-    // line says is lost when this is read again.
+    // A client without a name is the operator; one with a wrong password is refused. What only the
+    // command line says is lost when this is read again.
     let store = format!("jetstream {{ store_dir: '{}' }}", directory.display());
     fs::write(
         &file,

@@ -37,7 +37,7 @@ const TABLES: &[&str] = &[
      NOT NULL)",
 ];
 
-/// The copies are filled by a trigger in the writer's own transaction, and nobody but the wrong
+/// The copies are filled by a trigger in the writer's own transaction, and nothing but the wrong
 /// readers touches them.
 const POSTGRES: &[&str] = &[
     "CREATE TABLE broker_log (id bigserial PRIMARY KEY, relay varchar(40) NOT NULL,

@@ -49,7 +49,7 @@ impl Writing {
         writers
     }
 
-    /// Waits until so many events are committed.
+    /// Waits until this number of events are committed.
     pub async fn reached(&self, events: i64) {
         let mut committed = self.committed.subscribe();
         committed

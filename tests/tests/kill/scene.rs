@@ -59,7 +59,7 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// Commits so many events of each aggregate, one of each in a transaction.
+    /// Commits this number of events of each aggregate, one of each in a transaction.
     pub async fn commit(&mut self, rounds: usize) {
         for _ in 0..rounds {
             let events: Vec<_> = (1..=PER_ROUND as i64)

@@ -30,7 +30,7 @@ impl Broker {
             .unwrap_or_default()
     }
 
-    /// Waits until at least so many came.
+    /// Waits until at least this number of events came.
     pub async fn reaches(&self, tenant: &str, count: usize) {
         let mut tenants = self.tenants.subscribe();
         let is_reached =

@@ -85,7 +85,7 @@ impl<'a> Stage<'a> {
             .wake(&self.wake)
     }
 
-    /// Commits so many rounds, one after the other. Returns how many events that were.
+    /// Commits this number of rounds, one after the other. Returns how many events that were.
     pub async fn play(&self, rounds: usize) -> usize {
         self.play_for("", rounds).await
     }
@@ -124,7 +124,7 @@ impl<'a> Stage<'a> {
         self.committed.lock().unwrap().extend(events);
     }
 
-    /// Waits until each of these brokers has got so many events.
+    /// Waits until each of these brokers has got this number of events.
     pub async fn delivered<const N: usize>(&self, brokers: [&str; N], count: usize) {
         for name in brokers {
             if tokio::time::timeout(LIMIT, self.broker(name).inner().wait_for(count))
@@ -139,7 +139,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Waits until so many rows have this status.
+    /// Waits until this number of rows have this status.
     pub async fn counted(&self, status: &str, count: usize) {
         let sql = format!("SELECT count(*) FROM bento_outbox_status WHERE status = '{status}'");
         self.until(&sql, i64::try_from(count).unwrap()).await;

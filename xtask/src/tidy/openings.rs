@@ -3,10 +3,13 @@
 use super::Source;
 
 /// The crates that are checked.
-const CHECKED: [&str; 6] = [
+const CHECKED: [&str; 9] = [
     "benchmarks",
     "bento",
     "bento-brokers",
+    "bento-core",
+    "bento-macros",
+    "bento-testkit",
     "examples",
     "tests",
     "xtask",

@@ -1,4 +1,4 @@
-//! Rust source with what is not code blanked out, so that checks need no parser. Positions and
+//! Rust source with comments and texts blanked out, so that checks need no parser. Positions and
 //! lines stay the same.
 
 use std::ops::Range;

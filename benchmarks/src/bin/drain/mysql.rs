@@ -20,13 +20,12 @@ const CONNECTIONS: u32 = 4;
 const SOURCE: &str = "
     INSERT INTO bench_source
     WITH RECURSIVE numbers (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers WHERE i < ?)
-    SELECT aggregate % 16, UNHEX(CONCAT('0192f3a4000070008000', LPAD(HEX(i), 12, '0'))),
-        'order.placed', 3, 'order',
-        CONCAT('order-', aggregate), i, UTC_TIMESTAMP(6), ?
+    SELECT aggregate % 16, UNHEX(CONCAT('0192f3a4000070008000', LPAD(HEX(i), 12, '0')))),
+        'order.placed', 3, 'order', CONCAT('order-', aggregate), i, UTC_TIMESTAMP(6), ?
     FROM (SELECT i, i * 7919 % 10000 AS aggregate FROM numbers) numbered";
 
-const COLUMNS: &str = "shard, event_id, event_type, schema_version, aggregate_type, aggregate_id, \
-                       sequence, occurred_at, payload";
+const COLUMNS: &str = "shard, event_id, event_type, schema_version, aggregate_type, \
+     aggregate_id, sequence, occurred_at, payload";
 
 /// The database of a run, with one connection for what is written by hand, and those of a relay.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ pub(crate) const TABLE: &str = "bento_outbox";
 /// The shards that an outbox has by default.
 pub(crate) const SHARDS: Range<i32> = 0..16;
 
-/// The program that drains the outbox.
+/// The programs that drain the outbox.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Contender {
     /// The relay with one worker: one batch at a time, as the loop has it.
@@ -37,7 +37,7 @@ impl Contender {
     }
 }
 
-/// The rows to drain.
+/// The backlog to be drained.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Backlog {
     pub(crate) rows: i64,
@@ -46,13 +46,13 @@ pub(crate) struct Backlog {
 
 /// A database with the outbox.
 pub(crate) trait Outbox {
-    /// The contenders of this back end.
+    /// The programs that drain it.
     const CONTENDERS: &'static [Contender];
 
     /// The database and its version.
     fn version(&self) -> impl Future<Output = Result<String>> + Send;
 
-    /// Makes the backlog anew: nobody has read it, and what an earlier turn left to be written is
+    /// Makes the backlog anew: it was not read yet, and what an earlier turn left to be written is
     /// written.
     fn fill(&self, contender: Contender) -> impl Future<Output = Result> + Send;
 
@@ -90,7 +90,7 @@ impl Published {
         self.sequences.fetch_add(sum, Ordering::Relaxed);
     }
 
-    /// Each of so many rows was published once, and none is left to be published.
+    /// Checks that every row was published once, and that none is left to be published.
     pub(crate) fn verify(&self, rows: i64, left: i64) -> Result {
         let (events, sequences) = (
             self.events.load(Ordering::Relaxed),

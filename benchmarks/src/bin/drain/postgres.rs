@@ -19,24 +19,24 @@ const CLAIM_TABLE: &str = "claim_outbox";
 /// 16 shards as by default, 10,000 aggregates whose events are far apart; the sequence counts the
 /// rows.
 const SOURCE: &str = "CREATE TABLE bench_source AS
-    SELECT aggregate % 16 AS shard, ('0192f3a4-0000-7000-8000-' || lpad(to_hex(i), 12,
-        '0'))::uuid AS event_id,
+    SELECT aggregate % 16 AS shard,
+        ('0192f3a4-0000-7000-8000-' || lpad(to_hex(i), 12, '0'))::uuid AS event_id,
         'order.placed' AS event_type, 3 AS schema_version, 'order' AS aggregate_type,
         'order-' || aggregate AS aggregate_id,
         i AS sequence, now() AS occurred_at, $2::bytea AS payload
-    FROM (SELECT i, (i * 7919 % 10000)::int AS aggregate FROM generate_series(1::bigint,
-        $1::bigint) i) rows";
+    FROM (SELECT i, (i * 7919 % 10000)::int AS aggregate
+        FROM generate_series(1::bigint, $1::bigint) i) rows";
 
-const COLUMNS: &str = "shard, event_id, event_type, schema_version, aggregate_type, aggregate_id, \
-                       sequence, occurred_at, payload";
+const COLUMNS: &str = "shard, event_id, event_type, schema_version, aggregate_type, \
+     aggregate_id, sequence, occurred_at, payload";
 
 const CLAIM_DDL: &str = "
     CREATE TABLE claim_outbox (LIKE bento_outbox);
     ALTER TABLE claim_outbox ALTER COLUMN position DROP DEFAULT;
     ALTER TABLE claim_outbox ALTER COLUMN position ADD GENERATED ALWAYS AS IDENTITY,
         ADD PRIMARY KEY (position), ADD UNIQUE (event_id),
-        ADD COLUMN status text NOT NULL DEFAULT 'pending', ADD COLUMN claimed_until timestamptz,
-        ADD COLUMN sent_at timestamptz;
+        ADD COLUMN status text NOT NULL DEFAULT 'pending',
+        ADD COLUMN claimed_until timestamptz, ADD COLUMN sent_at timestamptz;
     CREATE INDEX claim_outbox_pending ON claim_outbox (position) WHERE status = 'pending'";
 
 /// The connections of a relay: one for each of its workers by default.

@@ -45,7 +45,7 @@ pub(crate) async fn create(pool: &PgPool, rows: u32) -> Result {
     Ok(())
 }
 
-/// The backlog in the state in which nobody has read it: statistics and hint bits fresh, the
+/// The backlog in the state before its first read: statistics and hint bits fresh, the
 /// checkpoint behind it.
 pub(crate) async fn fill(pool: &PgPool) -> Result {
     for sql in [

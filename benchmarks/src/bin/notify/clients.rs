@@ -41,7 +41,7 @@ impl Clients {
         })
     }
 
-    /// Commits so many times, each client as often as it can.
+    /// Commits this number of times, each client as often as it can.
     pub(crate) async fn commit(&self, contender: Contender, commits: u32) -> Result {
         let begun = Arc::new(AtomicU32::new(0));
         let mut clients = JoinSet::new();

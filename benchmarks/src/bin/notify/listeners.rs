@@ -1,4 +1,4 @@
-//! Those who listen, in every turn alike: notifications that nobody hears cost less.
+//! The listeners, the same in every turn: a notification without a listener costs less.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -17,7 +17,7 @@ use crate::listeners::Listeners;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Contender {
-    /// Nobody is woken.
+    /// No relay is woken.
     Silent,
     /// As Bento does it: after the commit, on a connection of its own.
     Bento,

@@ -147,7 +147,7 @@ async fn turn(
             (traffic.run(&connection).await?, other.stop()?)
         }
     };
-    // A publisher may be called before the writer's task runs again: that is no wait.
+    // A publisher may be called before the writer's task runs again: that does not count as a wait.
     let wait = |(order, at): (&String, &Duration)| {
         Some(picked_up.get(order)?.saturating_sub(*at).as_secs_f64() * 1e3)
     };

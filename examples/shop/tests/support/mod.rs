@@ -221,7 +221,7 @@ impl Served {
     }
 }
 
-/// An order for so many packets of tea.
+/// An order for this number of packets of tea.
 pub fn tea(quantity: i32) -> Value {
     serde_json::json!({
         "customer": "Ada",

@@ -1,0 +1,91 @@
+//! Raising of events: into the transaction whose scope the caller runs in.
+
+use std::sync::Arc;
+
+use super::{RaiseError, UnitOfWork};
+use crate::event::Raisable;
+use crate::metadata::Metadata;
+use crate::pending::{Content, PendingEvents, RaisedEvent, Stream};
+
+/// Raises an event that belongs to no aggregate. It has no order relative to other events.
+///
+/// # Errors
+/// [`RaiseError::NoScope`] outside the scope of a transaction, where no commit would write it.
+#[track_caller]
+pub fn raise<E: Raisable>(event: E) -> Result<(), RaiseError> {
+    raise_with(event, |metadata| metadata)
+}
+
+/// Raises an event that belongs to no aggregate, with metadata of its own: `adjust` gets the
+/// metadata of the scope around the caller.
+///
+/// # Errors
+/// [`RaiseError::NoScope`] outside the scope of a transaction, where no commit would write it.
+#[track_caller]
+pub fn raise_with<E: Raisable>(
+    event: E,
+    adjust: impl FnOnce(Metadata) -> Metadata,
+) -> Result<(), RaiseError> {
+    let unit_of_work = UnitOfWork::current().ok_or(RaiseError::NoScope {
+        event_type: E::SCHEMA,
+    })?;
+    let event = RaisedEvent::new(
+        Content::Typed(Arc::new(event)),
+        Stream::None,
+        Metadata::current_with(adjust),
+    );
+    unit_of_work.raise(event).map_or(Ok(()), |_| {
+        Err(RaiseError::NoScope {
+            event_type: E::SCHEMA,
+        })
+    })
+}
+
+impl UnitOfWork {
+    /// Raises an event, or returns it if the transaction has ended.
+    #[must_use = "the event was not raised if it comes back"]
+    pub(crate) fn raise(&self, event: RaisedEvent) -> Option<RaisedEvent> {
+        match self.state().open_top() {
+            Some(top) => top.add(event),
+            None => return Some(event),
+        }
+        None
+    }
+
+    /// Raises an aggregate's event together with what the aggregate had pending before, or returns
+    /// it if the transaction has ended.
+    #[must_use = "the event was not raised if it comes back"]
+    pub(crate) fn raise_after(
+        &self,
+        pending: &PendingEvents,
+        event: RaisedEvent,
+    ) -> Option<RaisedEvent> {
+        let mut state = self.state();
+        let Some(top) = state.open_top() else {
+            return Some(event);
+        };
+        if let Some(list) = pending.list() {
+            top.take_from(list);
+        }
+        top.add(event);
+        None
+    }
+
+    /// Raises an event that waits with its aggregate for a save, or returns it if the transaction
+    /// has ended.
+    #[must_use = "the event was not raised if it comes back"]
+    pub(crate) fn raise_at_home(
+        &self,
+        pending: &mut PendingEvents,
+        event: RaisedEvent,
+    ) -> Option<RaisedEvent> {
+        let mut state = self.state();
+        let Some(top) = state.open_top() else {
+            return Some(event);
+        };
+        let list = pending.shared();
+        list.lock().push(event);
+        top.share(&list);
+        None
+    }
+}
