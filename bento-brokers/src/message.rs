@@ -30,6 +30,8 @@
 //! what a consumer may conclude from it. It is not the `sequence` of the extension of that name,
 //! which counts within a `source`.
 //!
+//! Decision: docs/decisions/0033-a-sequence-is-of-its-aggregate.md
+//!
 //! The payload is never parsed into values, so no number is rounded. It is JSON,
 //! `application/json`, unless it has a content encoding or was enqueued as bytes that are not JSON:
 //! then it is `application/octet-stream`, and `data_base64` in structured mode.

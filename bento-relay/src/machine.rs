@@ -1,5 +1,7 @@
 //! The decisions of a relay about one shard, without I/O, clock or task: they can be simulated.
 //!
+//! Decision: docs/decisions/0006-the-relay-decides-in-a-pure-machine.md
+//!
 //! The machine takes what [`RelayStore::advance`](crate::store::RelayStore::advance) returned,
 //! hands out waves of deliveries, takes the answers to them, and yields settlements for the next
 //! call. Progress is kept by route and aggregate: a *stream* is the events of one aggregate on one

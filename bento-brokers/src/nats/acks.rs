@@ -6,6 +6,8 @@
 //!
 //! Whoever listens to a subject sees the inboxes of its messages. The tokens keep them from
 //! answering for others, of other subjects.
+//!
+//! Decision: docs/decisions/0026-acknowledgements-share-a-subscription.md
 
 use std::borrow::Cow;
 use std::collections::HashMap;
