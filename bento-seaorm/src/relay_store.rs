@@ -41,7 +41,7 @@ use bento_relay::store::{
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 
-pub(crate) use self::errors::{StoreFailure, Tries, sharding_error, store_error};
+pub(crate) use self::errors::{StoreFailure, retrying, sharding_error, store_error};
 pub(crate) use self::held::{park_or_promote, stream_of};
 pub(crate) use self::leases::lanes_of;
 use self::memory::Memory;

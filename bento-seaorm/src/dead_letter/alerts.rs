@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::select::UNREADABLE_TIME;
 use super::{of_letters, own_key, select};
 use crate::dialect::Sql;
-use crate::relay_store::{OutboxStore, StoreFailure, Tries, store_error};
+use crate::relay_store::{OutboxStore, StoreFailure, retrying, store_error};
 
 impl AlertStore for OutboxStore {
     /// Reads before it writes: mostly there is nothing to write.
@@ -25,13 +25,7 @@ impl AlertStore for OutboxStore {
         if self.rows(look, |_| ()).await?.is_empty() {
             return Ok(Vec::new());
         }
-        let mut tries = Tries::new(self.db().get_database_backend());
-        loop {
-            match take(self, limit, hold).await {
-                Ok(letters) => return Ok(letters),
-                Err(failure) => tries.again(failure)?,
-            }
-        }
+        retrying(self.db().get_database_backend(), || take(self, limit, hold)).await
     }
 
     async fn settle_alerts(

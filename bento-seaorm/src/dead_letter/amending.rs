@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{lock_shard, own_key, select};
 use crate::dialect::Sql;
-use crate::relay_store::{OutboxStore, StoreFailure, Tries};
+use crate::relay_store::{OutboxStore, StoreFailure, retrying};
 
 /// Changes the headers of one letter in a transaction of its own.
 pub(super) async fn amend(
@@ -31,13 +31,7 @@ pub(super) async fn amend(
         route,
         amendment,
     };
-    let mut tries = Tries::new(store.db().get_database_backend());
-    loop {
-        match amending.once().await {
-            Ok(()) => return Ok(()),
-            Err(failure) => tries.again(failure)?,
-        }
-    }
+    retrying(store.db().get_database_backend(), || amending.once()).await
 }
 
 /// The change of one letter.

@@ -11,7 +11,7 @@ use sea_orm::{ConnectionTrait, DbErr};
 use super::{lock_shard, of_letters, own_key};
 use crate::dialect::{Dialect, Sql};
 use crate::entity::MOVED;
-use crate::relay_store::{OutboxStore, StoreFailure, Tries, park_or_promote, stream_of};
+use crate::relay_store::{OutboxStore, StoreFailure, park_or_promote, retrying, stream_of};
 use crate::session::StoreTransaction;
 use crate::tables::Tables;
 
@@ -32,13 +32,10 @@ pub(super) async fn removed(
     if letters.is_empty() {
         return Ok(0);
     }
-    let mut tries = Tries::new(store.db().get_database_backend());
-    loop {
-        match removed_once(store, shard, letters, fate).await {
-            Ok(count) => return Ok(count),
-            Err(failure) => tries.again(failure)?,
-        }
-    }
+    retrying(store.db().get_database_backend(), || {
+        removed_once(store, shard, letters, fate)
+    })
+    .await
 }
 
 async fn removed_once(

@@ -53,17 +53,34 @@ struct Advised {
     source: DbErr,
 }
 
+/// Runs a transaction, and runs it again after a failure that another try may mend.
+///
+/// # Errors
+/// The failure that no other try would mend, or that of the last try.
+pub(crate) async fn retrying<T, F: Future<Output = Result<T, StoreFailure>>>(
+    backend: DbBackend,
+    mut run: impl FnMut() -> F,
+) -> Result<T, StoreError> {
+    let mut tries = Tries::new(backend);
+    loop {
+        match run().await {
+            Ok(value) => return Ok(value),
+            Err(failure) => tries.again(failure)?,
+        }
+    }
+}
+
 /// The remaining tries of a transaction. The database may have rolled it back because of another
 /// one, after a deadlock or a timeout of a lock. Such a transaction has changed nothing, so it can
 /// always run again.
 #[derive(Debug)]
-pub(crate) struct Tries {
+pub(super) struct Tries {
     backend: DbBackend,
     left: u32,
 }
 
 impl Tries {
-    pub(crate) fn new(backend: DbBackend) -> Self {
+    pub(super) fn new(backend: DbBackend) -> Self {
         Self {
             backend,
             left: TRIES,
@@ -74,7 +91,7 @@ impl Tries {
     ///
     /// # Errors
     /// The failure, if another try would not help or no try is left.
-    pub(crate) fn again(&mut self, failure: StoreFailure) -> Result<(), StoreError> {
+    pub(super) fn again(&mut self, failure: StoreFailure) -> Result<(), StoreError> {
         self.left -= 1;
         match failure {
             StoreFailure::Database(error) | StoreFailure::Settling(error)

@@ -15,7 +15,7 @@ use uuid::Uuid;
 pub(crate) use self::share::lanes_of;
 use self::share::{Alive, fair_share};
 use super::OutboxStore;
-use super::errors::{StoreFailure, Tries};
+use super::errors::{StoreFailure, retrying};
 use crate::dialect::{Dialect, Sql};
 use crate::session::StoreTransaction;
 use crate::tables::Tables;
@@ -67,13 +67,10 @@ pub(super) async fn heartbeat(
         Some(sharding) => sharding,
         None => open(store).await?,
     };
-    let mut tries = Tries::new(store.db.get_database_backend());
-    loop {
-        match Beating::once(store, beat, sharding).await {
-            Ok(holdings) => return Ok(holdings),
-            Err(failure) => tries.again(failure)?,
-        }
-    }
+    retrying(store.db.get_database_backend(), || {
+        Beating::once(store, beat, sharding)
+    })
+    .await
 }
 
 /// One heartbeat.
@@ -433,13 +430,10 @@ impl Beating<'_> {
 }
 
 pub(super) async fn release(store: &OutboxStore, relay: RelayId) -> Result<(), StoreError> {
-    let mut tries = Tries::new(store.db.get_database_backend());
-    loop {
-        match release_once(store, relay).await {
-            Ok(()) => return Ok(()),
-            Err(failure) => tries.again(failure)?,
-        }
-    }
+    retrying(store.db.get_database_backend(), || {
+        release_once(store, relay)
+    })
+    .await
 }
 
 async fn release_once(store: &OutboxStore, relay: RelayId) -> Result<(), StoreFailure> {

@@ -8,7 +8,7 @@ use bento_relay::tenant::{PausedTenant, Pauses};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 
 use super::OutboxStore;
-use super::errors::{StoreFailure, Tries, store_error};
+use super::errors::{StoreFailure, retrying, store_error};
 use crate::dialect::{Dialect, Sql};
 use crate::session::StoreTransaction;
 use crate::tables::Tables;
@@ -74,13 +74,10 @@ struct Change<'a> {
 
 /// Makes the change. Returns false if it was made already.
 async fn changed(store: &OutboxStore, change: &Change<'_>) -> Result<bool, StoreError> {
-    let mut tries = Tries::new(store.db().get_database_backend());
-    loop {
-        match changed_once(store, change).await {
-            Ok(changed) => return Ok(changed),
-            Err(failure) => tries.again(failure)?,
-        }
-    }
+    retrying(store.db().get_database_backend(), || {
+        changed_once(store, change)
+    })
+    .await
 }
 
 async fn changed_once(store: &OutboxStore, change: &Change<'_>) -> Result<bool, StoreFailure> {

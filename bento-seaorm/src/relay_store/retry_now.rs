@@ -9,20 +9,17 @@ use bento_relay::store::StoreError;
 use sea_orm::{ConnectionTrait, DbErr};
 
 use super::OutboxStore;
-use super::errors::{StoreFailure, Tries};
+use super::errors::{StoreFailure, retrying};
 use crate::dialect::{Dialect, Sql};
 use crate::session::StoreTransaction;
 use crate::tables::Tables;
 
 impl HeldEvents for OutboxStore {
     async fn retry_now(&self, filter: &HeldFilter) -> Result<u64, StoreError> {
-        let mut tries = Tries::new(self.db().get_database_backend());
-        loop {
-            match ended_once(self, filter).await {
-                Ok(ended) => return Ok(ended),
-                Err(failure) => tries.again(failure)?,
-            }
-        }
+        retrying(self.db().get_database_backend(), || {
+            ended_once(self, filter)
+        })
+        .await
     }
 }
 
