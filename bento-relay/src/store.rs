@@ -19,12 +19,12 @@
 //! In detail, where two stores could otherwise differ:
 //!
 //! * **A lease** that has run out may be claimed by another relay, which raises its epoch. Until
-//!   somebody does, its owner still holds it: `advance` and `heartbeat` renew it. Losing it is a
+//!   one does, its owner still holds it: `advance` and `heartbeat` renew it. Losing it is a
 //!   change of owner or epoch, never the clock alone.
 //! * **The fair share** of a relay is its part of the shards among the relays whose last heartbeat
-//!   is younger than its ttl: with `n` relays serving `s` shards nobody claims more than `s / n`
-//!   rounded up, and nobody is left with less than `s / n` rounded down once the others have given
-//!   up their surplus. A row of a relay that is dead counts for nothing.
+//!   is younger than its ttl: with `n` relays serving `s` shards no relay claims more than `s / n`
+//!   rounded up, and none is left with less than `s / n` rounded down once the others have handed
+//!   over their surplus. A row of a relay that is dead counts for nothing.
 //! * **Held rows** are due by their head: the first held row of a stream. A head is due when its
 //!   `retry_after` has passed, or at once without one. The head that was due first comes first.
 //!   With a due head come its followers, whatever they say themselves, as many as `held` allows; if
@@ -49,14 +49,14 @@
 //!   change with a settlement: the relay knows by itself which streams wait after its settlements,
 //!   and asks again with `None` after one that may free a stream.
 //! * **A settlement** whose row is gone (or no longer where the settlement expects it: pending, or
-//!   held for the route) changes nothing and is no error: the call was repeated, or an operator was
+//!   held for the route) changes nothing and is not an error: the call was repeated, or an operator was
 //!   quicker. A row that is held or dead already for a route is not doubled.
 //! * **A shard outside of the sharding** that holds pending or held rows is claimed by any relay,
 //!   above its fair share, and told as [stray](Holdings::stray) by every heartbeat until it is
 //!   empty.
 //! * **A published row** that is kept is recognised when its event id is written again, until it is
 //!   pruned. An event is kept once, when a pending row is confirmed by all or a held one is
-//!   confirmed; a row that is held back or given up is not.
+//!   confirmed; a row that is held or dead is not.
 //! * **Releasing** a shard, by a hand-over or by [`RelayStore::release`], leaves it free at once. A
 //!   shard claimed later from an owner that did not release it was [taken
 //!   over](Holdings::taken_over).

@@ -32,7 +32,7 @@ pub(super) struct Leg {
     pub(super) members: SmallVec<[Member; 1]>,
     /// The number of them that have not answered.
     pub(super) open: usize,
-    /// Of several destinations, those that have confirmed it.
+    /// The destinations of several that have confirmed it.
     pub(super) delivered: Vec<Arc<str>>,
     /// True if one of them did in this batch.
     pub(super) is_partial: bool,

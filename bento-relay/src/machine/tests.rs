@@ -16,8 +16,11 @@ mod any_rules;
 mod company;
 mod late;
 mod one_batch;
+mod plan;
 mod routes;
 mod simulation;
+mod times;
+mod unavailable;
 mod unroutable;
 
 const HELD_LIMIT: usize = 100;
@@ -76,7 +79,7 @@ fn machine() -> Machine {
 
 fn ignore(_: &Envelope, _: &str, _: Outcome<'_>) {}
 
-/// What the publisher of a test can do.
+/// The publisher of a test.
 #[derive(Clone, Debug, Default)]
 struct World {
     chains: bool,

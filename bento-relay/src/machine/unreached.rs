@@ -1,5 +1,5 @@
-//! Events whose destination could not be asked about them: how long each waits, and which are sent
-//! alone.
+//! Events whose destination could not be asked about them: the wait of each, and those that are
+//! sent alone.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,8 +19,8 @@ const WAIT: RetryPolicy = RetryPolicy::exponential(
 /// shortest wait.
 const LIMIT: usize = 10_000;
 
-/// What the machine remembers of events that it could not ask about. Lost with the lease of the
-/// shard, which costs short waits and a call in company.
+/// The events that the machine could not ask about. They are forgotten with the lease of the shard,
+/// which costs short waits and a call in company.
 #[derive(Debug, Default)]
 pub(super) struct Unreached(HashMap<(i64, Arc<str>), Event>);
 

@@ -1,16 +1,16 @@
-//! Stops sending to a destination that is away, so that an outage does not turn the backlog into
-//! dead letters.
+//! A circuit breaker for each destination: nothing is sent to one that is unavailable, so that an
+//! outage does not turn the backlog into dead letters.
 //!
-//! Closed, everything passes. After several failures in a row to ask the destination, with no
-//! answer of it between, the circuit opens. After a pause it is half open: it lets one worker try
-//! one row of each kind. If the destination still cannot be asked the circuit stays open for
-//! longer, otherwise it closes. An answer about an event, good or bad, comes from a destination
-//! that is there.
+//! While the circuit is closed, everything passes. It opens after several failures in a row to ask
+//! the destination, without an answer between them. After a pause it is half open: it lets one
+//! worker try one row of each kind. If the destination still cannot be asked, the circuit stays
+//! open for longer, otherwise it closes. An answer about an event, good or bad, shows that the
+//! destination is available.
 //!
-//! A destination with a wave that is late is left alone as well, until that is back.
+//! Nothing is sent either to a destination with a late wave, until that wave is back.
 //!
-//! While a relay knows one destination only, no batch is taken while its breaker is open. With
-//! several, the rows for it are held and the others go on.
+//! A relay with one destination takes no batch while the circuit is open. With several, the rows
+//! for the destination are held and the others go on.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,50 +27,52 @@ use crate::publish::{Destination, PublishError};
 use crate::retry::RetryPolicy;
 use crate::route::Router;
 
-/// How long it stays open, the n-th time in a row.
+/// The time for which a circuit stays open, the n-th time in a row.
 const PAUSE: RetryPolicy =
     RetryPolicy::exponential(Duration::from_secs(1), Duration::from_secs(30), u32::MAX);
 
 /// The breakers of a relay, by destination; shared by its workers.
 #[derive(Debug)]
 pub(super) struct Breakers {
-    /// The number of failures in a row that opens one.
+    /// The number of failures in a row that opens a circuit.
     limit: u32,
     /// The routes that the router names, with their destinations.
     routes: Vec<(Arc<str>, Vec<Arc<str>>)>,
-    states: Mutex<BTreeMap<Arc<str>, State>>,
-    /// Whether the last late wave of some destination has come back since somebody asked.
+    circuits: Mutex<BTreeMap<Arc<str>, Circuit>>,
+    /// True if the last late wave of a destination has come back since the last call of
+    /// [`take_returned`](Self::take_returned).
     has_returned: AtomicBool,
 }
 
+/// The circuit of one destination.
 #[derive(Debug, Default)]
-struct State {
+struct Circuit {
     failures: u32,
     /// The error of the last of them, with its causes.
     error: Option<String>,
-    /// How often in a row it opened.
+    /// The number of times in a row that it opened.
     opened: u32,
     open_until: Option<Instant>,
     is_tried: bool,
-    /// How many waves to it are late.
+    /// The number of late waves to the destination.
     late: usize,
-    /// When it last answered about an event.
+    /// The time of the last answer about an event.
     answered: Option<Instant>,
 }
 
-/// What a worker may do now.
+/// The permission of a worker to take a batch.
 #[derive(Debug)]
 pub(super) enum Passage {
     /// Take a batch.
     Free,
-    /// Take one row and see.
+    /// Take one row, as a trial.
     Trial(#[expect(dead_code, reason = "held until the trial is over")] Trial),
-    /// Come again then.
+    /// Ask again at this time.
     Blocked(Instant),
 }
 
-/// The one that tries. It may outlive the batch that it began in; if nobody ever learns how it
-/// went, another one tries.
+/// The right to try a destination. It may outlive the batch that it began in. If it is dropped
+/// without a result, another trial may begin.
 #[derive(Debug)]
 pub(super) struct Trial {
     breakers: Arc<Breakers>,
@@ -79,7 +81,7 @@ pub(super) struct Trial {
 
 impl Drop for Trial {
     fn drop(&mut self) {
-        if let Some(state) = self.breakers.states().get_mut(&self.destination) {
+        if let Some(state) = self.breakers.circuits().get_mut(&self.destination) {
             state.is_tried = false;
         }
     }
@@ -91,8 +93,7 @@ impl Trial {
     }
 }
 
-/// A wave that is waited for no longer. Until all of them are back, or given up, nothing else is
-/// sent to their destination.
+/// A late wave. Until all of them are back, or dropped, nothing else is sent to their destination.
 #[derive(Debug)]
 pub(super) struct Postponed {
     breakers: Arc<Breakers>,
@@ -101,7 +102,7 @@ pub(super) struct Postponed {
 
 impl Drop for Postponed {
     fn drop(&mut self) {
-        if let Some(state) = self.breakers.states().get_mut(&self.destination) {
+        if let Some(state) = self.breakers.circuits().get_mut(&self.destination) {
             state.late -= 1;
             self.breakers
                 .has_returned
@@ -128,29 +129,29 @@ impl Breakers {
             .routes()
             .map(|route| (Arc::clone(&route.name), names(&route.destinations)))
             .collect();
-        let states = routes
+        let circuits = routes
             .iter()
             .flat_map(|(_, names)| names)
-            .map(|name| (Arc::clone(name), State::default()));
-        let states = Mutex::new(states.collect());
+            .map(|name| (Arc::clone(name), Circuit::default()));
+        let circuits = Mutex::new(circuits.collect());
         Self {
             limit,
             routes,
-            states,
+            circuits,
             has_returned: AtomicBool::new(false),
         }
     }
 
-    /// Whether there is one destination only, so that there is nothing to go on with while it is
-    /// away.
+    /// True if there is one destination only, so that a relay has nothing else to do while it is
+    /// unavailable.
     pub(super) fn is_only_one(&self) -> bool {
-        self.states().len() == 1
+        self.circuits().len() == 1
     }
 
-    /// Whether a batch may be taken. Always, if there are several destinations.
+    /// Returns the permission to take a batch: always free with several destinations.
     pub(super) fn enter(self: &Arc<Self>, now: Instant) -> Passage {
-        let mut states = self.states();
-        let mut entries = states.iter_mut();
+        let mut circuits = self.circuits();
+        let mut entries = circuits.iter_mut();
         match (entries.next(), entries.next()) {
             (Some((name, state)), None) => match state.enter(name, now) {
                 Admission::Open => Passage::Free,
@@ -165,14 +166,14 @@ impl Breakers {
         }
     }
 
-    /// Whether anything may be sent to one of several destinations.
+    /// Returns the admission of one of several destinations.
     pub(super) fn admit(
         self: &Arc<Self>,
         destination: &Arc<str>,
         now: Instant,
     ) -> (Admission, Option<Trial>) {
-        let mut states = self.states();
-        let Some(state) = states.get_mut(destination) else {
+        let mut circuits = self.circuits();
+        let Some(state) = circuits.get_mut(destination) else {
             return (Admission::Open, None);
         };
         let admission = state.enter(destination, now);
@@ -180,15 +181,15 @@ impl Breakers {
         (admission, trial)
     }
 
-    /// The destinations and routes whose held rows are not wanted: those that are away, if there
-    /// are others.
+    /// The destinations and routes whose held rows are not wanted: those that are unavailable, if
+    /// there are others.
     pub(super) fn without(&self, now: Instant) -> Vec<Arc<str>> {
-        let states = self.states();
-        let is_away = |name: &Arc<str>| states.get(name).is_some_and(|state| state.is_away(now));
-        if states.len() == 1 || !states.values().any(|state| state.is_away(now)) {
+        let circuits = self.circuits();
+        let is_away = |name: &Arc<str>| circuits.get(name).is_some_and(|state| state.is_away(now));
+        if circuits.len() == 1 || !circuits.values().any(|state| state.is_away(now)) {
             return Vec::new();
         }
-        let mut without: Vec<_> = states
+        let mut without: Vec<_> = circuits
             .keys()
             .filter(|name| is_away(name))
             .cloned()
@@ -203,34 +204,34 @@ impl Breakers {
         without
     }
 
-    /// Until when nothing passes at all, if so.
+    /// The time until which nothing passes at all; `None` if something does.
     pub(super) fn blocked_until(&self, now: Instant) -> Option<Instant> {
-        let states = self.states();
-        let only = states.values().next().filter(|_| states.len() == 1)?;
+        let circuits = self.circuits();
+        let only = circuits.values().next().filter(|_| circuits.len() == 1)?;
         only.open_until.filter(|until| *until > now)
     }
 
-    /// When the next of the destinations that are away may be tried.
+    /// The time at which the next unavailable destination may be tried.
     pub(super) fn next_trial(&self, now: Instant) -> Option<Instant> {
-        self.states()
+        self.circuits()
             .values()
             .filter_map(|state| state.open_until)
             .filter(|until| *until > now)
             .min()
     }
 
-    /// Each destination that could not be asked when that was last tried.
+    /// Each destination that was unavailable at the last attempt.
     pub(super) fn degraded(&self) -> Vec<Degradation> {
-        self.states()
+        self.circuits()
             .iter()
             .filter_map(|(name, state)| state.degradation(name))
             .collect()
     }
 
-    /// The destinations that are away.
+    /// The destinations with an open circuit.
     pub(super) fn open(&self) -> Vec<Arc<str>> {
-        let states = self.states();
-        states
+        let circuits = self.circuits();
+        circuits
             .iter()
             .filter(|(_, state)| state.open_until.is_some())
             .map(|(name, _)| Arc::clone(name))
@@ -239,7 +240,7 @@ impl Breakers {
 
     /// Notes that a destination has just answered about an event.
     pub(super) fn answered(&self, destination: &Arc<str>, now: Instant) {
-        self.states()
+        self.circuits()
             .entry(Arc::clone(destination))
             .or_default()
             .answered = Some(now);
@@ -247,15 +248,15 @@ impl Breakers {
 
     /// True if a destination has answered about an event since `asked`.
     pub(super) fn has_answered_since(&self, destination: &Arc<str>, asked: Instant) -> bool {
-        let states = self.states();
-        states
+        let circuits = self.circuits();
+        circuits
             .get(destination)
             .and_then(|state| state.answered)
             .is_some_and(|answered| answered >= asked)
     }
 
-    /// Takes note of the answers of one destination to a wave of so many events. Returns the pause
-    /// of its circuit if that has just opened.
+    /// Notes the answers of a destination to a wave of `sent` events. Returns the pause of its
+    /// circuit if that has just opened.
     pub(super) fn note(
         &self,
         destination: &Arc<str>,
@@ -276,19 +277,19 @@ impl Breakers {
             let error = answers.iter().find_map(|answer| answer.as_ref().err());
             return self.fail(destination, sent, asked, error, now);
         }
-        if self.state(&mut self.states(), destination, State::close) {
+        if self.change(&mut self.circuits(), destination, Circuit::close) {
             tell(destination, "closed", false);
             tracing::info!(
                 target: TARGET_RELAY,
                 destination = &**destination,
-                "the destination is back",
+                "the destination is available again",
             );
         }
         None
     }
 
-    /// Takes note of a call for so many events that brought no answer of the destination. Returns
-    /// the pause of its circuit if that has just opened.
+    /// Notes a call for `sent` events that brought no answer of the destination. Returns the pause
+    /// of its circuit if that has just opened.
     pub(super) fn note_broken(
         &self,
         destination: &Arc<str>,
@@ -312,21 +313,21 @@ impl Breakers {
             || "the publisher gave no answer".to_owned(),
             PublishError::chain,
         );
-        let pause = self.state(&mut self.states(), destination, |state| {
+        let pause = self.change(&mut self.circuits(), destination, |state| {
             state.error = Some(error.clone());
             state.fail(failures, asked, self.limit, now)
         })?;
         tell(destination, "opened", true);
         tracing::warn!(
             target: TARGET_RELAY, destination = &**destination, error, ?pause,
-            "the destination is unavailable, publishing to it pauses",
+            "the destination is unavailable: its circuit is open, publishing to it pauses",
         );
         Some(pause)
     }
 
-    /// Notes that a wave to one of several destinations is waited for no longer.
+    /// Notes that a wave to one of several destinations is late.
     pub(super) fn postpone(self: &Arc<Self>, destination: Arc<str>) -> Postponed {
-        self.states()
+        self.circuits()
             .entry(Arc::clone(&destination))
             .or_default()
             .late += 1;
@@ -339,7 +340,7 @@ impl Breakers {
         tracing::debug!(
             target: TARGET_RELAY,
             destination = &*destination,
-            "the destination is slow, the others go on without it",
+            "the destination is slow: its wave is late, the other destinations go on",
         );
         Postponed {
             breakers: Arc::clone(self),
@@ -347,21 +348,21 @@ impl Breakers {
         }
     }
 
-    /// Whether a destination answers again that was late when this was last asked, so that what is
-    /// held for it can go on.
+    /// True if a destination that was late answers again since the last call, so that its held rows
+    /// can go on.
     pub(super) fn take_returned(&self) -> bool {
         self.has_returned.swap(false, Ordering::Relaxed)
     }
 
-    fn state<T>(
+    fn change<T>(
         &self,
-        states: &mut BTreeMap<Arc<str>, State>,
+        circuits: &mut BTreeMap<Arc<str>, Circuit>,
         destination: &Arc<str>,
-        change: impl FnOnce(&mut State) -> T,
+        change: impl FnOnce(&mut Circuit) -> T,
     ) -> T {
-        match states.get_mut(destination) {
+        match circuits.get_mut(destination) {
             Some(state) => change(state),
-            None => change(states.entry(Arc::clone(destination)).or_default()),
+            None => change(circuits.entry(Arc::clone(destination)).or_default()),
         }
     }
 
@@ -372,12 +373,12 @@ impl Breakers {
         }
     }
 
-    fn states(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, State>> {
-        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    fn circuits(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Circuit>> {
+        self.circuits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl Circuit {
     fn is_away(&self, now: Instant) -> bool {
         self.late > 0
             || self
@@ -396,7 +397,7 @@ impl State {
             tracing::info!(
                 target: TARGET_RELAY,
                 destination = &**destination,
-                "the destination is tried",
+                "trying the destination again",
             );
             Admission::Trial
         }
@@ -410,7 +411,7 @@ impl State {
         })
     }
 
-    /// Whether it was open.
+    /// Closes the circuit. True if it was open.
     fn close(&mut self) -> bool {
         let was_open = self.open_until.is_some();
         *self = Self {
@@ -430,14 +431,14 @@ impl State {
         now: Instant,
     ) -> Option<Duration> {
         self.failures = self.failures.saturating_add(failures);
-        // A wave that was under way when another one opened it tells nothing new.
+        // A wave that was in flight when another one opened the circuit tells nothing new.
         let is_blocked = self.open_until.is_some_and(|until| until > now);
         if self.failures < limit || is_blocked {
             return None;
         }
         self.opened = self.opened.saturating_add(1);
         let pause = PAUSE.ceiling(self.opened).max(asked.unwrap_or_default());
-        // The pause may have no end, but an instant has.
+        // The pause may be longer than an instant can be.
         self.open_until = Some(later(now, pause));
         Some(pause)
     }

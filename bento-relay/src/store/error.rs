@@ -1,4 +1,4 @@
-//! What a store answers that could not do what it was asked.
+//! The errors of a store.
 
 use std::sync::Arc;
 
@@ -48,9 +48,9 @@ pub enum StoreError {
         recorded.shards, recorded.lanes, configured.shards, configured.lanes
     )]
     Mismatch {
-        /// What the database says.
+        /// The recorded numbers.
         recorded: Sharding,
-        /// What this process was told.
+        /// The numbers that this process is configured for.
         configured: Sharding,
     },
     /// The outbox belongs to another application.
@@ -113,7 +113,7 @@ pub enum StoreError {
     /// A dead letter would have a header that not every broker carries. Nothing was changed.
     #[error("nothing was changed: {0}")]
     Unsendable(UnsendableHeader),
-    /// What was asked contains a value that not every back end stores whole. Nothing was changed.
+    /// The call contains a value that not every back end stores whole. Nothing was changed.
     #[error("nothing was changed: {0}")]
     Unstorable(Unstorable),
     /// The database answered, and refused what it was asked to record. Its shard rests, and nothing

@@ -29,7 +29,7 @@ pub struct Settlement {
     /// True if the row keeps its place in its stream where it is held from now on; see
     /// [`HeldRow::ordered`](super::HeldRow::ordered). An event without order never does.
     pub ordered: bool,
-    /// What has become of the row.
+    /// The outcome.
     pub outcome: Outcome,
 }
 
@@ -42,7 +42,7 @@ pub enum Place {
     Held,
 }
 
-/// What has become of a row.
+/// The outcome of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It is confirmed.

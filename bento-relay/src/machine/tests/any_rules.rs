@@ -53,7 +53,7 @@ struct Play {
     lease: Lease,
     machine: Machine,
     delivered: Vec<(EventId, Arc<str>)>,
-    /// What left its order, because it fell back.
+    /// The events that left their order, because they fell back.
     fallen: HashSet<EventId>,
 }
 

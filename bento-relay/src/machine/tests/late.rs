@@ -1,6 +1,6 @@
 //! Waves that a batch does not wait for.
 
-use super::routes::{Plan, all, along, in_words, plan, to};
+use super::plan::{Plan, all, along, in_words, plan, to};
 use super::*;
 use crate::store::Failure;
 

@@ -58,7 +58,7 @@ prop_compose! {
     }
 }
 
-/// What was sent in which wave, and how it was answered.
+/// An event that was sent: its wave, and its answer.
 struct Sent {
     wave: usize,
     stream: u8,

@@ -10,23 +10,28 @@ use futures_util::FutureExt;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::routes::{Plan, all, plan, to};
+use self::relay::{Out, Relay};
+use self::step::{Step, any_step};
 use super::*;
 use crate::dead_letter::{DeadLetterQuery, DeadLetters, Discarding};
 use crate::inspect::Inspect;
-use crate::route::HeadOfLine;
-use crate::store::{Advance, Heartbeat, Lease, RelayId, RelayStore, StoreError};
+use crate::store::{Advance, Heartbeat, RelayId, RelayStore, StoreError};
 use crate::tenant::Pauses;
 use crate::{ManualClock, MemoryStore, Staged};
+
+mod relay;
+mod step;
 
 const TTL: Duration = Duration::from_secs(10);
 const BATCH: usize = 3;
 
-/// After how long a late wave has arrived or never does, and when its events are due by themselves.
+/// The time after which a late wave has arrived or never does.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The time after which the events of a late wave are due by themselves.
 const DUE: Duration = Duration::from_secs(35);
 
-/// How long after the beginning the delayed route delivers for the first time.
+/// The time until the delayed route delivers for the first time.
 const DELAY: Duration = Duration::from_secs(35);
 
 /// The destinations on which first deliveries are in order. Of the others one continues past
@@ -35,147 +40,21 @@ const ORDERED: [&str; 5] = ["x", "y", "alone", "later", "prone"];
 
 const DESTINATIONS: [&str; 7] = ["x", "y", "alone", "later", "prone", "loose", "spare"];
 
-#[derive(Clone, Debug)]
-enum Step {
-    /// Somebody commits an event of a stream.
-    Append(u8),
-    /// Somebody takes a position, and commits at the next such step.
-    Stage(u8),
-    /// A relay makes its next move; `fails` says which of its deliveries fail, `hopeless` for good,
-    /// and `repeats` whether the answer of the store is lost and the call repeated.
-    Move {
-        relay: usize,
-        fails: u8,
-        hopeless: bool,
-        repeats: bool,
-    },
-    /// A relay ends its batch before everything is answered.
-    Break(usize),
-    /// A relay waits no longer for what is out.
-    Postpone(usize),
-    /// One of its late waves comes back.
-    Back(usize, u8),
-    /// Its late waves are not listened for any more.
-    GiveUp(usize),
-    /// A relay is of an older release, which has no rules and not all destinations, or of the newer
-    /// one.
-    Age(usize, bool),
-    /// Time passes, and the relay that does not own the shard claims it: the owner is a zombie now.
-    TakeOver,
-    /// Time passes.
-    Wait,
-    /// A destination goes away, may be tried, or is back.
-    Turn(&'static str, u8),
-    /// An operator pauses a tenant, or lets it go on.
-    Pause(bool),
-    /// An operator takes the oldest dead letter.
-    Replay,
-    Discard,
-}
-
-fn any_step() -> impl Strategy<Value = Step> {
-    let step = (0..2_usize, any::<u8>(), any::<bool>(), any::<bool>());
-    let name = prop_oneof![Just("x"), Just("alone"), Just("prone")];
-    prop_oneof![
-        6 => (0..4_u8).prop_map(Step::Append),
-        1 => (1..4_u8).prop_map(Step::Stage),
-        24 => step.prop_map(|(relay, fails, hopeless, repeats)| Step::Move { relay, fails: fails & 3, hopeless, repeats }),
-        1 => (0..2_usize).prop_map(Step::Break),
-        4 => (0..2_usize).prop_map(Step::Postpone),
-        4 => (0..2_usize, any::<u8>()).prop_map(|(relay, which)| Step::Back(relay, which)),
-        1 => (0..2_usize).prop_map(Step::GiveUp),
-        1 => (0..2_usize, any::<bool>()).prop_map(|(relay, is_old)| Step::Age(relay, is_old)),
-        1 => Just(Step::TakeOver),
-        2 => Just(Step::Wait),
-        2 => (name, 0..3_u8).prop_map(|(name, turn)| Step::Turn(name, turn)),
-        1 => any::<bool>().prop_map(Step::Pause),
-        1 => Just(Step::Replay),
-        1 => Just(Step::Discard),
-    ]
-}
-
-/// Every event to all or nothing of two, to one that holds, to one that continues, to one later,
-/// and to one with a fallback.
-fn everywhere() -> Plan {
-    let spare = Arc::new(to("spare"));
-    let delay = Some(Duration::from_secs(1_000_000) + DELAY);
-    Plan {
-        others: vec![Arc::clone(&spare)],
-        ..plan([
-            all("both", &["x", "y"]),
-            to("alone"),
-            Route {
-                head_of_line: HeadOfLine::Continue,
-                ..to("loose")
-            },
-            Route {
-                delay,
-                keeps_order: true,
-                ..to("later")
-            },
-            Route {
-                fallback: Some(spare),
-                ..to("prone")
-            },
-        ])
-    }
-}
-
-struct Relay {
-    id: RelayId,
-    lease: Option<Lease>,
-    machine: Machine<Plan>,
-    in_batch: bool,
-    /// Waves that are on their way, with their answers.
-    out: Vec<Out>,
-    /// Those that no batch waits for.
-    late: Vec<Out>,
-}
-
-/// A wave on its way.
-struct Out {
-    wave: Wave,
-    answers: Vec<Result<(), PublishError>>,
-    /// What arrives when the answer does, or when time is up.
-    arrivals: Vec<(EventId, Arc<str>)>,
-}
-
-impl Relay {
-    fn new() -> Self {
-        Self {
-            id: RelayId::new(),
-            lease: None,
-            machine: Self::machine(),
-            in_batch: false,
-            out: Vec::new(),
-            late: Vec::new(),
-        }
-    }
-
-    fn machine() -> Machine<Plan> {
-        let retry = RetryPolicy {
-            max_attempts: 3,
-            ..RetryPolicy::default()
-        };
-        Machine::new(everywhere(), retry.into(), 7)
-    }
-}
-
 struct Simulation {
     store: MemoryStore,
     clock: ManualClock,
     elapsed: Duration,
     relays: [Relay; 2],
-    /// Which of them holds the shard.
+    /// The index of the relay that holds the shard.
     owner: usize,
     staged: Option<Staged>,
     reach: World,
-    /// Every event's stream and place in it.
+    /// The stream of each event, and its place in it.
     committed: HashMap<EventId, (u8, u64)>,
     last: HashMap<u8, u64>,
     discarded: HashSet<(EventId, Arc<str>)>,
     delivered: Vec<(EventId, Arc<str>)>,
-    /// What arrives with a late wave, and when at the latest.
+    /// The events of late waves, each with the latest time at which it arrives.
     travelling: Vec<(Duration, (EventId, Arc<str>))>,
 }
 
@@ -286,8 +165,8 @@ impl Simulation {
         self.delivered.extend(arrived.map(|(_, arrival)| arrival));
     }
 
-    /// The answers may come after any number of batches; what arrives does so before its events are
-    /// due again.
+    /// Makes waves late. The answers may come after any number of batches; events arrive before they
+    /// are due again.
     fn postpone(&mut self, relay: usize) {
         if !self.relays[relay].in_batch || !self.relays[relay].machine.is_waiting() {
             return;
@@ -315,7 +194,7 @@ impl Simulation {
         if self.relays[relay].lease.is_some() {
             self.travelling.extend(arrivals);
         } else {
-            // It was not recorded, and is nobody's to wait for.
+            // The lease was lost, so the late waves were not recorded.
             self.delivered
                 .extend(arrivals.into_iter().map(|(_, arrival)| arrival));
         }
@@ -351,7 +230,7 @@ impl Simulation {
                 ..Relay::new()
             };
             self.owner = index;
-            // What the other has sent is not held up for ever.
+            // The events that the other relay has sent arrive at last.
             let out = self.relays.iter().flat_map(|relay| &relay.out);
             self.delivered
                 .extend(out.flat_map(|out| out.arrivals.iter().cloned()));
@@ -375,7 +254,7 @@ impl Simulation {
         self.call(repeats, id, BATCH);
     }
 
-    /// Sends the next wave, if there is one. What does not fail arrives.
+    /// Sends the next wave, if there is one. The events that do not fail arrive.
     fn send(&mut self, relay: usize, fails: u8, hopeless: bool) -> bool {
         let owner = self.relays[self.owner].id;
         let relay = &mut self.relays[relay];
@@ -529,7 +408,7 @@ impl Simulation {
         );
     }
 
-    /// The events that some destination never got, although nobody discarded them for it.
+    /// The events that some destination never got, although no operator discarded them for it.
     fn lost(&self) -> Vec<(EventId, &'static str)> {
         let got: HashSet<_> = self
             .delivered

@@ -1,7 +1,7 @@
 //! Events that a relay finds no way for: who waits for them, and where they go once a relay knows
 //! one.
 
-use super::routes::{Plan, all, along, held_for, key_for, plan, to, words};
+use super::plan::{Plan, all, along, held_for, key_for, plan, to, words};
 use super::*;
 
 const QUEUE: &str = NewDeadLetter::UNROUTABLE;
@@ -29,7 +29,7 @@ fn settled_of(machine: &mut Machine) -> Vec<String> {
     machine
         .take_settlements()
         .iter()
-        .map(super::routes::in_words)
+        .map(super::plan::in_words)
         .collect()
 }
 

@@ -1,4 +1,4 @@
-//! When a breaker opens and closes, alone and among others.
+//! A breaker opens and closes, alone and among others.
 
 use super::*;
 use crate::publish::Destination;

@@ -68,7 +68,7 @@ fn value(test: &Test, literal: &Literal, faults: &mut Faults) -> Value<'static> 
         faults.invalid("only numbers and texts are greater or less: compare this by `eq` or `ne`");
     }
     literal.value().unwrap_or_else(|| {
-        faults.invalid("this is no number that an event could hold");
+        faults.invalid("invalid number: an event cannot hold it");
         Value::Null
     })
 }

@@ -129,7 +129,7 @@ fn a_condition_makes_sense() {
             .to(["a"])
             .when(field("payload.x").lt(f64::NAN)),
     );
-    expect!["rules[0].when.payload.x.lt: this is no number that an event could hold"]
+    expect!["rules[0].when.payload.x.lt: invalid number: an event cannot hold it"]
         .assert_eq(&nan.build().unwrap_err().to_string());
     let deep = (0..100).fold(field("payload.x").exists(), |condition, _| !condition);
     assert!(

@@ -92,7 +92,7 @@ fn failure(attempts: u32, retry_after: Duration) -> Failure {
     }
 }
 
-fn burial() -> NewDeadLetter {
+fn dead_letter() -> NewDeadLetter {
     let (error, cause) = ("too large".to_owned(), NewDeadLetter::PERMANENT.into());
     NewDeadLetter {
         attempts: 4,
@@ -122,8 +122,8 @@ fn held_published(position: i64) -> Settlement {
     Settlement::held(position, "x".into(), Outcome::Published)
 }
 
-fn held_bury(position: i64) -> Settlement {
-    Settlement::held(position, "x".into(), Outcome::Dead(burial()))
+fn held_dead(position: i64) -> Settlement {
+    Settlement::held(position, "x".into(), Outcome::Dead(dead_letter()))
 }
 
 fn held_moved(position: i64) -> Settlement {
@@ -167,7 +167,7 @@ fn tells(left: &Advanced, name: &str, fate: Fate) {
         .iter()
         .map(|row| (&*row.route, row.cause))
         .collect();
-    let is_told = name != "buried" && fate != Fate::Gone;
+    let is_told = name != "dead" && fate != Fate::Gone;
     assert_eq!(
         told,
         if is_told {
@@ -299,7 +299,7 @@ impl Scene {
 async fn a_held_row_whose_settlement_is_refused_costs_itself_alone() {
     let cases: [Case; 5] = [
         ("failed", WAITING, held_failed, Fate::Dead(4, "busy")),
-        ("buried", BURYING, held_bury, Fate::Dead(4, "too large")),
+        ("dead", BURYING, held_dead, Fate::Dead(4, "too large")),
         ("moved", HOLDING, held_moved, Fate::Dead(3, "")),
         (
             "unroutable",
@@ -342,7 +342,7 @@ async fn a_held_row_whose_settlement_is_refused_costs_itself_alone() {
 
 #[tokio::test]
 async fn a_pending_row_whose_settlement_is_refused_costs_itself_alone() {
-    let bury = |position| Settlement::pending(position, "x".into(), Outcome::Dead(burial()));
+    let bury = |position| Settlement::pending(position, "x".into(), Outcome::Dead(dead_letter()));
     let cases: [Case; 6] = [
         (
             "failed",
@@ -368,7 +368,7 @@ async fn a_pending_row_whose_settlement_is_refused_costs_itself_alone() {
             |at| hold(at, Outcome::Unroutable(obstacle())),
             Fate::Dead(0, "no rule"),
         ),
-        ("buried", BURYING, bury, Fate::Dead(4, "too large")),
+        ("dead", BURYING, bury, Fate::Dead(4, "too large")),
         (
             "published",
             KEEPING,

@@ -1,0 +1,76 @@
+//! A relay of the simulation, with its waves and the routes of every event.
+
+use bento_core::id::EventId;
+
+use super::super::plan::{Plan, all, plan, to};
+use super::super::*;
+use super::DELAY;
+use crate::route::HeadOfLine;
+use crate::store::{Lease, RelayId};
+
+/// Every event to all or nothing of two, to one that holds, to one that continues, to one later,
+/// and to one with a fallback.
+fn everywhere() -> Plan {
+    let spare = Arc::new(to("spare"));
+    let delay = Some(Duration::from_secs(1_000_000) + DELAY);
+    Plan {
+        others: vec![Arc::clone(&spare)],
+        ..plan([
+            all("both", &["x", "y"]),
+            to("alone"),
+            Route {
+                head_of_line: HeadOfLine::Continue,
+                ..to("loose")
+            },
+            Route {
+                delay,
+                keeps_order: true,
+                ..to("later")
+            },
+            Route {
+                fallback: Some(spare),
+                ..to("prone")
+            },
+        ])
+    }
+}
+
+pub(super) struct Relay {
+    pub(super) id: RelayId,
+    pub(super) lease: Option<Lease>,
+    pub(super) machine: Machine<Plan>,
+    pub(super) in_batch: bool,
+    /// Waves that are on their way, with their answers.
+    pub(super) out: Vec<Out>,
+    /// Waves that no batch waits for.
+    pub(super) late: Vec<Out>,
+}
+
+/// A wave on its way.
+pub(super) struct Out {
+    pub(super) wave: Wave,
+    pub(super) answers: Vec<Result<(), PublishError>>,
+    /// The events that arrive when the answer does, or when time is up.
+    pub(super) arrivals: Vec<(EventId, Arc<str>)>,
+}
+
+impl Relay {
+    pub(super) fn new() -> Self {
+        Self {
+            id: RelayId::new(),
+            lease: None,
+            machine: Self::machine(),
+            in_batch: false,
+            out: Vec::new(),
+            late: Vec::new(),
+        }
+    }
+
+    fn machine() -> Machine<Plan> {
+        let retry = RetryPolicy {
+            max_attempts: 3,
+            ..RetryPolicy::default()
+        };
+        Machine::new(everywhere(), retry.into(), 7)
+    }
+}
