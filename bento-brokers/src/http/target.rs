@@ -187,7 +187,7 @@ mod tests {
                 true,
                 "cannot be a host",
             ),
-            ("hunter2", true, "no URL"),
+            ("hunter2", true, "cannot be parsed"),
         ] {
             let error = Target::new(&url.into(), allow_http)
                 .unwrap_err()

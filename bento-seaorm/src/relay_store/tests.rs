@@ -126,11 +126,8 @@ impl Relay {
         let advanced = self.store.advance(advance).await.unwrap();
         self.revision = Some(advanced.revision);
         let positions = advanced.pending.iter().map(|row| row.position);
-        self.settled.extend(
-            positions
-                .clone()
-                .map(|position| Settlement::published(position)),
-        );
+        self.settled
+            .extend(positions.clone().map(Settlement::published));
         self.seen.extend(positions);
         advanced
     }

@@ -90,9 +90,9 @@ fn it_shows_every_key() {
                 .iter()
                 .take_while(|line| !line.starts_with('['));
             let is_shown = own.into_iter().any(|line| {
-                line.strip_prefix('#')
-                    .unwrap_or(line)
-                    .starts_with(&format!("{key} = "))
+                let written = line.strip_prefix('#').unwrap_or(line);
+                written.starts_with(&format!("{key} = "))
+                    || written.starts_with(&format!("{key}."))
                     || line.contains(&format!("`{key} = "))
                     || line.contains(&format!("`{key}`"))
             });
