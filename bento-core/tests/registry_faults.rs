@@ -138,24 +138,24 @@ fn every_fault_is_told_at_once_with_its_places() {
     expect![[r#"
         the declared events and aggregates do not fit together, 8 fault(s)
         - `order.archived` version 1 is superseded, but version 2 does not upcast from it: add it to the chain of `upcast_from`, or delete it
-          OrderArchivedV1 at bento-core/tests/registry_faults.rs:35, module registry_faults::history, package bento-core {version}
-          OrderArchivedV2 at bento-core/tests/registry_faults.rs:39, module registry_faults::history, package bento-core {version}
+          OrderArchivedV1 at bento-core/tests/registry_faults.rs:40, module registry_faults::history, package bento-core {version}
+          OrderArchivedV2 at bento-core/tests/registry_faults.rs:44, module registry_faults::history, package bento-core {version}
         - `order.created` version 1 is declared twice: rename one, raise its version, or mark a view of a foreign event `consumes`
-          OrderCreated at bento-core/tests/registry_faults.rs:84, module registry_faults::billing, package bento-core {version}
-          OrderCreated at bento-core/tests/registry_faults.rs:12, module registry_faults::shop, package bento-core {version}
+          OrderCreated at bento-core/tests/registry_faults.rs:96, module registry_faults::billing, package bento-core {version}
+          OrderCreated at bento-core/tests/registry_faults.rs:17, module registry_faults::shop, package bento-core {version}
         - `order.paid` has two current versions, 1 and 2: mark the older one `superseded`
-          OrderPaidV1 at bento-core/tests/registry_faults.rs:16, module registry_faults::shop, package bento-core {version}
-          OrderPaid at bento-core/tests/registry_faults.rs:88, module registry_faults::billing, package bento-core {version}
+          OrderPaidV1 at bento-core/tests/registry_faults.rs:21, module registry_faults::shop, package bento-core {version}
+          OrderPaid at bento-core/tests/registry_faults.rs:100, module registry_faults::billing, package bento-core {version}
         - `order.shipped` version 1 is superseded, but version 2 does not upcast from it: add it to the chain of `upcast_from`, or delete it
-          OrderShippedV1 at bento-core/tests/registry_faults.rs:20, module registry_faults::shop, package bento-core {version}
-          OrderShipped at bento-core/tests/registry_faults.rs:92, module registry_faults::billing, package bento-core {version}
+          OrderShippedV1 at bento-core/tests/registry_faults.rs:25, module registry_faults::shop, package bento-core {version}
+          OrderShipped at bento-core/tests/registry_faults.rs:104, module registry_faults::billing, package bento-core {version}
         - the default of `rate`, which version 3 of `rate.fixed` adds, cannot be taken (NaN is not finite, and JSON has no such number: use an Option, or check the value before raising), so no earlier payload can be read: give it another
-          RateFixed at bento-core/tests/registry_faults.rs:63, module registry_faults::defaults, package bento-core {version}
+          RateFixed at bento-core/tests/registry_faults.rs:75, module registry_faults::defaults, package bento-core {version}
         - the default of `number`, which version 3 of `rate.fixed` adds, cannot be taken (it panics: nobody knows), so no earlier payload can be read: give it another
-          RateFixed at bento-core/tests/registry_faults.rs:63, module registry_faults::defaults, package bento-core {version}
+          RateFixed at bento-core/tests/registry_faults.rs:75, module registry_faults::defaults, package bento-core {version}
         - the default of `words`, which version 3 of `rate.fixed` adds, cannot be taken (the field cannot be read from it: invalid type: string "three", expected u8 at line 1 column 16), so no earlier payload can be read: give it another
-          RateFixed at bento-core/tests/registry_faults.rs:63, module registry_faults::defaults, package bento-core {version}
+          RateFixed at bento-core/tests/registry_faults.rs:75, module registry_faults::defaults, package bento-core {version}
         - the aggregate type `order` is declared twice, so their ids would share one order: give one another `name = "…"`
-          Order at bento-core/tests/registry_faults.rs:96, module registry_faults::billing, package bento-core {version}
-          Order at bento-core/tests/registry_faults.rs:24, module registry_faults::shop, package bento-core {version}"#]].assert_eq(&errors.to_string().replace(env!("CARGO_PKG_VERSION"), "{version}"));
+          Order at bento-core/tests/registry_faults.rs:108, module registry_faults::billing, package bento-core {version}
+          Order at bento-core/tests/registry_faults.rs:29, module registry_faults::shop, package bento-core {version}"#]].assert_eq(&errors.to_string().replace(env!("CARGO_PKG_VERSION"), "{version}"));
 }

@@ -43,7 +43,7 @@ pub async fn a_dry_run_tells_of_headers_that_cannot_be_sent<H: StoreHarness>(har
         [event_id(&rows[0]), event_id(&rows[1])]
     );
     assert!(
-        found[0].detail.contains("`x-note`") && found[1].detail.contains("no JSON object"),
+        found[0].detail.contains("`x-note`") && found[1].detail.contains("not a JSON object"),
         "{found:?}"
     );
     for row in &rows[..2] {
