@@ -29,10 +29,10 @@ async fn what_a_table_could_not_hold_is_refused(database: &TestDatabase) {
         ("routing_key", |metadata| {
             metadata.with_routing_key("ä".repeat(256))
         }),
-        ("routes", |metadata| {
+        ("destinations", |metadata| {
             metadata.with_destinations(["no\0such"])
         }),
-        ("routes", |metadata| {
+        ("destinations", |metadata| {
             metadata.with_destinations(["d".repeat(3_000)])
         }),
         ("occurred_at", |metadata| {
