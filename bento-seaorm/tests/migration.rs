@@ -377,10 +377,7 @@ async fn copy(
 
 async fn what_no_type_declares_is_found_before_it_is_served(database: &TestDatabase) {
     let missing = validate_stored(&database.db).await.unwrap_err();
-    assert!(
-        missing.to_string().contains("bento::migrate"),
-        "{missing}"
-    );
+    assert!(missing.to_string().contains("bento::migrate"), "{missing}");
     bento_seaorm::migrate(&database.db).await.unwrap();
     let mut enqueued = entry("bytes", "x");
     enqueued.envelope.schema_version = 0;

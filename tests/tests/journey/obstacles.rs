@@ -47,7 +47,7 @@ async fn a_relay_that_starts_before_the_migration_names_it_and_waits(database: &
         line.contains("table `bento_outbox_meta` is missing in "),
         "{line}"
     );
-    assert!(line.contains("run `bento_seaorm::migrate(&db)`"), "{line}");
+    assert!(line.contains("run `bento::migrate(&db)`"), "{line}");
 
     bento_seaorm::migrate(&database.db).await.unwrap();
     journey
