@@ -1,6 +1,6 @@
 //! `cargo run --release --bin idle [-- --seconds 5]`
 //!
-//! What it costs to look for events when there are none: the processor time of a relay and of its
+//! The cost of looking for events when there are none: the processor time of a relay and of its
 //! sessions in the database, by how often it polls, on every back end that is there.
 
 use std::time::Duration;

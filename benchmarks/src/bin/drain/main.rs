@@ -1,6 +1,6 @@
 //! `cargo run --release --bin drain [-- --database postgres --rounds 3 --rows 200000 --batch 200]`
 //!
-//! How long a backlog takes to leave the outbox for a publisher that does nothing: by Bento's relay
+//! The time a backlog takes to leave the outbox for a publisher that does nothing: by Bento's relay
 //! and by a plain loop that reads in order and deletes, on PostgreSQL, SQLite or MySQL; on
 //! PostgreSQL also by the usual outbox that claims and marks by UPDATE.
 

@@ -1,6 +1,6 @@
 //! `cargo run --release --bin nats [-- --rounds 5 --rows 100000 --batch 1000 --workers 4]`
 //!
-//! How long a backlog takes from the outbox of a PostgreSQL database to a stream of NATS JetStream
+//! The time a backlog takes from the outbox of a PostgreSQL database to a stream of NATS JetStream
 //! that acknowledges each event: by Bento's relay, as it is by default and with the batches and
 //! workers of the arguments, and by a bare client that has the same messages in memory and does
 //! nothing but send them and wait for the acknowledgements.

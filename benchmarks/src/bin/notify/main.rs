@@ -1,6 +1,6 @@
 //! `cargo run --release --bin notify [-- --rounds 40 --commits 2000 --clients 32]`
 //!
-//! What waking relays in other processes costs those who commit, on PostgreSQL: many clients at
+//! The cost of waking relays elsewhere for those who commit, on PostgreSQL: many clients at
 //! once, each transaction with a business row and an event. Without anybody to wake, with `Wake`
 //! and `PostgresWake`, and with `NOTIFY` inside the transaction.
 

@@ -1,6 +1,6 @@
 //! `cargo run --release --bin pickup [-- --rounds 3 --samples 150 --from 20 --to 50]`
 //!
-//! How long after its commit an event reaches the publisher of an idle relay, on PostgreSQL: in the
+//! The time of an event from its commit to the publisher of an idle relay, on PostgreSQL: in the
 //! same process, and in another one that polls, or is woken by notifications as well. The other
 //! process is this program again, with a pool of its own.
 
