@@ -25,7 +25,7 @@ pub use self::alert::{
     AlertError, AlertHook, AlertOutcome, AlertSettings, AlertStore, Alerts, AlertsHandle, LogAlert,
 };
 pub use self::amendment::Amendment;
-pub use self::discard::{BlankReason, DiscardedLetter, Discarding};
+pub use self::discard::{BlankReason, DiscardedDeadLetter, Discarding};
 pub use self::operator::{Operator, OperatorError};
 pub use self::query::{DeadLetterCursor, DeadLetterFilter, DeadLetterQuery, InvalidCursor};
 pub use self::replay::{Problem, ReplayMode, ReplayProblem, ReplayReport, Replayed, ShardCursor};
@@ -112,7 +112,7 @@ impl DeadLetter {
 }
 
 /// The key of a dead letter: its event and its route.
-pub type LetterKey = (EventId, Arc<str>);
+pub type DeadLetterKey = (EventId, Arc<str>);
 
 /// The dead letters of a store.
 ///
@@ -234,7 +234,7 @@ pub trait DeadLetters: Send + Sync {
     fn replay_together(
         &self,
         shard: ShardId,
-        letters: &[LetterKey],
+        letters: &[DeadLetterKey],
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
     /// Deletes a dead letter for good; its aggregate goes on. A [record](Self::discarded) of it
@@ -264,12 +264,12 @@ pub trait DeadLetters: Send + Sync {
     fn discard_together(
         &self,
         shard: ShardId,
-        letters: &[LetterKey],
+        letters: &[DeadLetterKey],
         discarding: &Discarding,
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
     /// Lists discarded dead letters, the earliest first, then by event id and route. The times in
-    /// the filter are those of the failure; a cursor is the one of a [`DiscardedLetter`].
+    /// the filter are those of the failure; a cursor is the one of a [`DiscardedDeadLetter`].
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -279,7 +279,7 @@ pub trait DeadLetters: Send + Sync {
     fn discarded(
         &self,
         query: &DeadLetterQuery,
-    ) -> impl Future<Output = Result<Vec<DiscardedLetter>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Vec<DiscardedDeadLetter>, StoreError>> + Send;
 
     /// Replays all matching dead letters, or reports the problems of a replay.
     ///

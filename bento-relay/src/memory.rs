@@ -11,8 +11,8 @@ pub use self::clock::ManualClock;
 use self::clock::MemoryClock;
 use self::contents::Contents;
 use crate::dead_letter::{
-    AlertOutcome, AlertStore, Amendment, DeadLetter, DeadLetterFilter, DeadLetterQuery,
-    DeadLetters, DiscardedLetter, Discarding, LetterKey, Replayed, ShardCursor,
+    AlertOutcome, AlertStore, Amendment, DeadLetter, DeadLetterFilter, DeadLetterKey,
+    DeadLetterQuery, DeadLetters, DiscardedDeadLetter, Discarding, Replayed, ShardCursor,
 };
 use crate::held::{HeldEvents, HeldFilter};
 use crate::inspect::{Backlog, Inspect, LeaseState, RelayState, StatusCounts, TenantCounts};
@@ -25,8 +25,8 @@ mod alerts;
 mod clock;
 mod contents;
 mod counts;
+mod dead_letters;
 mod leases;
-mod letters;
 mod shard;
 
 /// An outbox in memory. Clones share their rows and leases, as processes share a database.
@@ -204,7 +204,7 @@ impl DeadLetters for MemoryStore {
     async fn replay_together(
         &self,
         _shard: ShardId,
-        letters: &[LetterKey],
+        letters: &[DeadLetterKey],
     ) -> Result<u64, StoreError> {
         Ok(self.contents().replay_together(letters))
     }
@@ -223,7 +223,7 @@ impl DeadLetters for MemoryStore {
     async fn discard_together(
         &self,
         _shard: ShardId,
-        letters: &[LetterKey],
+        letters: &[DeadLetterKey],
         discarding: &Discarding,
     ) -> Result<u64, StoreError> {
         discarding.check()?;
@@ -231,7 +231,10 @@ impl DeadLetters for MemoryStore {
         Ok(self.contents().discard_together(letters, discarding, wall))
     }
 
-    async fn discarded(&self, query: &DeadLetterQuery) -> Result<Vec<DiscardedLetter>, StoreError> {
+    async fn discarded(
+        &self,
+        query: &DeadLetterQuery,
+    ) -> Result<Vec<DiscardedDeadLetter>, StoreError> {
         Ok(self.contents().discarded(query))
     }
 }

@@ -193,15 +193,15 @@ pub struct Advanced {
     /// The time until the next held row is due that is not due yet, by the store's clock; `None`
     /// without one.
     pub next_due: Option<Duration>,
-    /// Rows that this call made dead letters by itself. Those with the outcome
+    /// The rows that this call made dead letters by itself. Those with the outcome
     /// [`Dead`](Outcome::Dead) are not among them.
-    pub given_up: Vec<GivenUp>,
+    pub dead_rows: Vec<DeadRow>,
 }
 
 /// A row that became a dead letter because it cannot be read, or because the database refused to
 /// record its outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GivenUp {
+pub struct DeadRow {
     /// The name of the route under which it is dead.
     pub route: Arc<str>,
     /// [`NewDeadLetter::UNREADABLE`] or [`NewDeadLetter::UNSETTLED`].

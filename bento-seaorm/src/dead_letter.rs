@@ -9,8 +9,8 @@ use std::sync::Arc;
 use bento_core::id::EventId;
 use bento_core::outbox::ShardId;
 use bento_relay::dead_letter::{
-    Amendment, DeadLetter, DeadLetterFilter, DeadLetterQuery, DeadLetters, DiscardedLetter,
-    Discarding, LetterKey, Replayed, ShardCursor,
+    Amendment, DeadLetter, DeadLetterFilter, DeadLetterKey, DeadLetterQuery, DeadLetters,
+    DiscardedDeadLetter, Discarding, Replayed, ShardCursor,
 };
 use bento_relay::store::StoreError;
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
@@ -80,7 +80,7 @@ impl DeadLetters for OutboxStore {
     async fn replay_together(
         &self,
         shard: ShardId,
-        letters: &[LetterKey],
+        letters: &[DeadLetterKey],
     ) -> Result<u64, StoreError> {
         removed(self, shard, letters, Fate::Replayed).await
     }
@@ -104,14 +104,17 @@ impl DeadLetters for OutboxStore {
     async fn discard_together(
         &self,
         shard: ShardId,
-        letters: &[LetterKey],
+        letters: &[DeadLetterKey],
         discarding: &Discarding,
     ) -> Result<u64, StoreError> {
         discarding.check()?;
         removed(self, shard, letters, Fate::Discarded(discarding)).await
     }
 
-    async fn discarded(&self, query: &DeadLetterQuery) -> Result<Vec<DiscardedLetter>, StoreError> {
+    async fn discarded(
+        &self,
+        query: &DeadLetterQuery,
+    ) -> Result<Vec<DiscardedDeadLetter>, StoreError> {
         let select = select::discarded(self.dialect()?, self.tables(), query);
         self.rows(select, select::discarded_letter).await
     }
@@ -147,7 +150,7 @@ async fn lock_shard(
 }
 
 /// Appends the condition that a row is one of these dead letters.
-fn of_letters(mut sql: Sql, letters: &[LetterKey]) -> Sql {
+fn of_letters(mut sql: Sql, letters: &[DeadLetterKey]) -> Sql {
     for (nth, (event_id, route)) in letters.iter().enumerate() {
         sql = sql
             .push(if nth == 0 {

@@ -74,7 +74,7 @@ pub struct BlankReason;
 
 /// The record of a discarded dead letter: everything but the event's payload and headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DiscardedLetter {
+pub struct DiscardedDeadLetter {
     /// The event id.
     pub event_id: EventId,
     /// The route that did not get the event.
@@ -101,7 +101,7 @@ pub struct DiscardedLetter {
     pub discarded_at: DateTime<Utc>,
 }
 
-impl DiscardedLetter {
+impl DiscardedDeadLetter {
     /// The record of a dead letter.
     pub fn of(letter: &DeadLetter, discarding: &Discarding, discarded_at: DateTime<Utc>) -> Self {
         let event = &letter.envelope;

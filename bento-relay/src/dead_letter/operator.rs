@@ -5,7 +5,7 @@ use bento_core::id::EventId;
 
 use super::{
     Amendment, BlankReason, DeadLetter, DeadLetterFilter, DeadLetterQuery, DeadLetters,
-    DiscardedLetter, Discarding, ReplayMode, ReplayReport, Replayed,
+    DiscardedDeadLetter, Discarding, ReplayMode, ReplayReport, Replayed,
 };
 use crate::held::{HeldEvents, HeldFilter};
 use crate::store::StoreError;
@@ -117,7 +117,7 @@ impl<S: DeadLetters, P: TenantPolicy> Operator<'_, S, P> {
     pub async fn discarded(
         &self,
         query: &DeadLetterQuery,
-    ) -> Result<Vec<DiscardedLetter>, OperatorError> {
+    ) -> Result<Vec<DiscardedDeadLetter>, OperatorError> {
         self.ask(TenantAction::List, query.filter.tenant_id.as_deref())?;
         Ok(self.store.discarded(query).await?)
     }

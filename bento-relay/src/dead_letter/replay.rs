@@ -10,7 +10,7 @@ use bento_core::outbox::ShardId;
 use bento_core::registry::Registry;
 use bento_core::report::with_causes;
 
-use super::{DeadLetter, DeadLetterFilter, DeadLetters, LetterKey, amendment};
+use super::{DeadLetter, DeadLetterFilter, DeadLetterKey, DeadLetters, amendment};
 use crate::store::{NewDeadLetter, StoreError};
 
 /// The largest number of dead letters in one page and one transaction.
@@ -178,7 +178,7 @@ pub(super) async fn replay_all<S: DeadLetters + ?Sized>(
 }
 
 /// The dead letters of each shard, in their order.
-pub(super) fn by_shard(page: &[DeadLetter]) -> Vec<(ShardId, Vec<LetterKey>)> {
+pub(super) fn by_shard(page: &[DeadLetter]) -> Vec<(ShardId, Vec<DeadLetterKey>)> {
     let key = |letter: &DeadLetter| (letter.envelope.event_id, Arc::clone(&letter.route));
     let shards = page.chunk_by(|one, next| one.shard == next.shard);
     shards

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::dead_letter::{AlertOutcome, DeadLetter, LetterKey};
+use crate::dead_letter::{AlertOutcome, DeadLetter, DeadLetterKey};
 
 /// The alerts that were taken, by dead letter.
 #[derive(Debug, Default)]
-pub(super) struct Alerts(BTreeMap<LetterKey, Alert>);
+pub(super) struct Alerts(BTreeMap<DeadLetterKey, Alert>);
 
 /// The alert of one dead letter.
 #[derive(Debug)]
@@ -57,11 +57,11 @@ impl Alerts {
     }
 
     /// Forgets the alert of a dead letter that was replayed or discarded.
-    pub(super) fn forget(&mut self, letter: &LetterKey) {
+    pub(super) fn forget(&mut self, letter: &DeadLetterKey) {
         self.0.remove(letter);
     }
 }
 
-fn key(letter: &DeadLetter) -> LetterKey {
+fn key(letter: &DeadLetter) -> DeadLetterKey {
     (letter.envelope.event_id, Arc::clone(&letter.route))
 }

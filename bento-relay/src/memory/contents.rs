@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use super::alerts::Alerts;
 use super::leases::Leases;
 use super::shard::{Moment, Shard, Wanted};
-use crate::dead_letter::DiscardedLetter;
+use crate::dead_letter::DiscardedDeadLetter;
 use crate::held::HeldFilter;
 use crate::inspect::LeaseState;
 use crate::store::{Advance, Advanced, Heartbeat, Holdings, Prune, RelayId, StoreError};
@@ -23,7 +23,7 @@ pub(super) struct Contents {
     pub(super) recorded: Option<Sharding>,
     pub(super) leases: Leases,
     pub(super) alerts: Alerts,
-    pub(super) discarded: Vec<DiscardedLetter>,
+    pub(super) discarded: Vec<DiscardedDeadLetter>,
     pub(super) shards: BTreeMap<ShardId, Shard>,
     paused: BTreeMap<String, PausedTenant>,
     /// The part of the revision that all shards share, raised by a change that concerns all of
@@ -110,7 +110,7 @@ impl Contents {
             paused_tenants,
             streams,
             next_due: shard.next_due(wanted, now),
-            given_up: Vec::new(),
+            dead_rows: Vec::new(),
         })
     }
 

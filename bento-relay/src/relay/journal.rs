@@ -11,7 +11,7 @@ use tracing::Level;
 use self::tenants::Tenants;
 use super::clock::since;
 use crate::machine::{Observer, Outcome};
-use crate::store::GivenUp;
+use crate::store::DeadRow;
 
 mod tenants;
 
@@ -79,8 +79,8 @@ impl<'a> Journal<'a> {
     }
 
     /// Counts the events that the store gave up by itself and has logged.
-    pub(super) fn given_up(&mut self, rows: Vec<GivenUp>) {
-        for GivenUp {
+    pub(super) fn dead_rows(&mut self, rows: Vec<DeadRow>) {
+        for DeadRow {
             route,
             cause,
             tenant_id,

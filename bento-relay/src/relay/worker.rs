@@ -299,7 +299,7 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
             match in_time(ttl, self.shared.store.advance(request.clone())).await {
                 Ok(mut advanced) => {
                     self.deadline.extend(asked + ttl);
-                    Journal::new(&mut self.tally).given_up(mem::take(&mut advanced.given_up));
+                    Journal::new(&mut self.tally).dead_rows(mem::take(&mut advanced.dead_rows));
                     if request.pending > 0 {
                         self.machine.batch_size.arrived(request.pending, &advanced);
                     }
@@ -353,7 +353,7 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
         if error.is_of_one_shard() && request.pending > 0 {
             match in_time(only_settle.ttl, self.shared.store.advance(only_settle)).await {
                 Ok(advanced) => {
-                    Journal::new(&mut self.tally).given_up(advanced.given_up);
+                    Journal::new(&mut self.tally).dead_rows(advanced.dead_rows);
                     return End::Failed(error);
                 }
                 Err(StoreError::LeaseLost { .. }) => return End::Lost,

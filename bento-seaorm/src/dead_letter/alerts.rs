@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use bento_relay::dead_letter::{AlertOutcome, AlertStore, DeadLetter, LetterKey};
+use bento_relay::dead_letter::{AlertOutcome, AlertStore, DeadLetter, DeadLetterKey};
 use bento_relay::store::StoreError;
 use sea_orm::ConnectionTrait;
 use uuid::Uuid;
@@ -81,7 +81,7 @@ async fn take(
         return Ok(letters);
     }
     let key =
-        |letter: &DeadLetter| -> LetterKey { (letter.envelope.event_id, letter.route.clone()) };
+        |letter: &DeadLetter| -> DeadLetterKey { (letter.envelope.event_id, letter.route.clone()) };
     let keys: Vec<_> = letters.iter().map(key).collect();
     own_key::settle_keys(&tx, dialect, store.tables(), &keys).await?;
     let update = Sql::new(

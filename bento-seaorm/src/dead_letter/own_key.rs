@@ -4,7 +4,7 @@
 //! number.
 
 use bento_core::id::EventId;
-use bento_relay::dead_letter::LetterKey;
+use bento_relay::dead_letter::DeadLetterKey;
 use sea_orm::{ConnectionTrait, DbErr};
 use uuid::{Builder, Uuid};
 
@@ -42,7 +42,7 @@ pub(super) async fn settle_keys(
     tx: &StoreTransaction,
     dialect: &'static dyn Dialect,
     tables: &Tables,
-    letters: &[LetterKey],
+    letters: &[DeadLetterKey],
 ) -> Result<(), DbErr> {
     for (event_id, route) in letters {
         let Some(row) = row_of(dialect, *event_id) else {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bento_core::id::EventId;
 use bento_core::outbox::ShardId;
-use bento_relay::dead_letter::{Discarding, LetterKey};
+use bento_relay::dead_letter::{DeadLetterKey, Discarding};
 use bento_relay::store::{NewDeadLetter, StoreError, StreamKey};
 use sea_orm::{ConnectionTrait, DbErr};
 
@@ -26,7 +26,7 @@ pub(super) enum Fate<'a> {
 pub(super) async fn removed(
     store: &OutboxStore,
     shard: ShardId,
-    letters: &[LetterKey],
+    letters: &[DeadLetterKey],
     fate: Fate<'_>,
 ) -> Result<u64, StoreError> {
     if letters.is_empty() {
@@ -41,7 +41,7 @@ pub(super) async fn removed(
 async fn removed_once(
     store: &OutboxStore,
     shard: ShardId,
-    letters: &[LetterKey],
+    letters: &[DeadLetterKey],
     fate: Fate<'_>,
 ) -> Result<u64, StoreFailure> {
     let (tx, dialect) = store.begin().await?;
@@ -73,7 +73,7 @@ struct Removal<'a> {
     dialect: &'static dyn Dialect,
     tables: &'a Tables,
     shard: ShardId,
-    letters: &'a [LetterKey],
+    letters: &'a [DeadLetterKey],
 }
 
 impl Removal<'_> {

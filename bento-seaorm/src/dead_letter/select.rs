@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bento_core::id::EventId;
 use bento_relay::dead_letter::{
-    DeadLetter, DeadLetterCursor, DeadLetterFilter, DeadLetterQuery, DiscardedLetter, ShardCursor,
+    DeadLetter, DeadLetterCursor, DeadLetterFilter, DeadLetterQuery, DiscardedDeadLetter,
+    ShardCursor,
 };
 use chrono::{DateTime, Utc};
 use sea_orm::{QueryResult, Value};
@@ -280,9 +281,9 @@ pub(super) fn letter(row: &QueryResult) -> DeadLetter {
 }
 
 /// Reads a row of [`discarded`], also one with cells that cannot be read.
-pub(super) fn discarded_letter(row: &QueryResult) -> DiscardedLetter {
+pub(super) fn discarded_letter(row: &QueryResult) -> DiscardedDeadLetter {
     let optional = |column| Some(lossy_at(row, column)).filter(|text| !text.is_empty());
-    DiscardedLetter {
+    DiscardedDeadLetter {
         event_id: row.try_get_by_index::<Uuid>(0).unwrap_or_default().into(),
         route: lossy_at(row, 1).into(),
         event_type: lossy_at(row, 2),

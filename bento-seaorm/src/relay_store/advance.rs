@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bento_core::report::with_causes;
-use bento_relay::store::{Advance, Advanced, GivenUp, Lease, OutboxRow, Settlement, StoreError};
+use bento_relay::store::{Advance, Advanced, DeadRow, Lease, OutboxRow, Settlement, StoreError};
 use bento_relay::telemetry::TARGET_RELAY;
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 
@@ -62,7 +62,7 @@ struct Call<'a> {
     /// True if settlements are recorded one by one, after the database refused one of them.
     one_by_one: bool,
     /// The rows that became dead letters in this call.
-    given_up: Vec<GivenUp>,
+    dead_rows: Vec<DeadRow>,
 }
 
 /// The number of times that a call reads again after it gave up rows that it could not read.
@@ -84,7 +84,7 @@ impl<'a> Call<'a> {
             remembered,
             begins_anew: false,
             one_by_one,
-            given_up: Vec::new(),
+            dead_rows: Vec::new(),
         };
         let advanced = call.settle_and_read().await?;
         call.tx.commit().await?;
@@ -105,7 +105,7 @@ impl<'a> Call<'a> {
                 held::streams(&self.tx, self.dialect, self.tables, self.lease().shard).await?;
             (advanced.streams, advanced.paused_tenants) = (Some(streams), paused);
         }
-        advanced.given_up = mem::take(&mut self.given_up);
+        advanced.dead_rows = mem::take(&mut self.dead_rows);
         Ok(advanced)
     }
 
@@ -164,7 +164,7 @@ impl<'a> Call<'a> {
             keep,
         };
         if self.one_by_one {
-            self.given_up = settling.settle_one_by_one(settled).await?;
+            self.dead_rows = settling.settle_one_by_one(settled).await?;
             (self.begins_anew, self.remembered.held) = (true, HeldRows::Unknown);
         } else if moves {
             settling
@@ -220,8 +220,8 @@ impl<'a> Call<'a> {
             }
             for (position, error) in unreadable {
                 self.tell_unreadable(self.tables.outbox(), position);
-                let given_up = self.salvage().unreadable(position, &error).await?;
-                self.given_up.extend(given_up);
+                let dead_row = self.salvage().unreadable(position, &error).await?;
+                self.dead_rows.extend(dead_row);
             }
             self.begins_anew = true;
         }
@@ -276,8 +276,8 @@ impl<'a> Call<'a> {
             }
             for position in due.unreadable {
                 self.tell_unreadable(self.tables.held(), position);
-                let given_up = self.salvage().unreadable_held(position).await?;
-                self.given_up.extend(given_up);
+                let dead_rows = self.salvage().unreadable_held(position).await?;
+                self.dead_rows.extend(dead_rows);
             }
             self.begins_anew = true;
             due = wanted.due(&self.tx, limit).await?;

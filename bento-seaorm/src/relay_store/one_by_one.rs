@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use bento_relay::store::{GivenUp, NewDeadLetter, Outcome, Place, Settlement};
+use bento_relay::store::{DeadRow, NewDeadLetter, Outcome, Place, Settlement};
 use sea_orm::{ConnectionTrait, DbErr};
 
 use super::salvage::{Record, Salvage, is_storable};
@@ -20,8 +20,8 @@ impl Settling<'_> {
     pub(super) async fn settle_one_by_one(
         &self,
         settled: &[Settlement],
-    ) -> Result<Vec<GivenUp>, DbErr> {
-        let mut given_up = Vec::new();
+    ) -> Result<Vec<DeadRow>, DbErr> {
+        let mut dead_rows = Vec::new();
         let moved: BTreeSet<_> = settled
             .iter()
             .filter(|settlement| !settlement.is_pending_published())
@@ -43,7 +43,7 @@ impl Settling<'_> {
                     touched.retain(|stream| is_storable(&stream.route));
                     let dead = self.give_up(settlement, &error).await?;
                     let was_asked_for = matches!(settlement.outcome, Outcome::Dead(_));
-                    given_up.extend(dead.filter(|_| !was_asked_for));
+                    dead_rows.extend(dead.filter(|_| !was_asked_for));
                     self.promote(&touched).await?;
                 }
                 Err(error) => return Err(error),
@@ -59,7 +59,7 @@ impl Settling<'_> {
                 .collect(),
         )
         .await?;
-        Ok(given_up)
+        Ok(dead_rows)
     }
 
     async fn settle_one(&self, together: &[Settlement]) -> Result<(), DbErr> {
@@ -71,7 +71,7 @@ impl Settling<'_> {
         &self,
         settlement: &Settlement,
         refusal: &DbErr,
-    ) -> Result<Option<GivenUp>, DbErr> {
+    ) -> Result<Option<DeadRow>, DbErr> {
         let Self {
             tx,
             dialect,

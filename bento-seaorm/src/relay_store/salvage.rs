@@ -5,7 +5,7 @@ use bento_core::envelope::Envelope;
 use bento_core::id::EventId;
 use bento_core::limits;
 use bento_core::outbox::{OutboxEntry, ShardId};
-use bento_relay::store::{GivenUp, NewDeadLetter};
+use bento_relay::store::{DeadRow, NewDeadLetter};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
@@ -67,7 +67,7 @@ impl Salvage<'_> {
         &self,
         position: i64,
         error: &DbErr,
-    ) -> Result<Option<GivenUp>, DbErr> {
+    ) -> Result<Option<DeadRow>, DbErr> {
         let route = NewDeadLetter::UNREADABLE;
         let error = format!(
             "`{}`, shard {}, position {position}: {error}",
@@ -87,7 +87,7 @@ impl Salvage<'_> {
         if self.is_dead(found.envelope.event_id, route).await? {
             found.envelope.event_id = EventId::new();
         }
-        let given_up = self.insert(position, found, record).await?;
+        let dead_row = self.insert(position, found, record).await?;
         let delete = self
             .sql(&format!(
                 "DELETE FROM {} WHERE shard = ",
@@ -96,11 +96,11 @@ impl Salvage<'_> {
             .bind(self.shard);
         self.execute(delete.push(" AND position = ").bind(position))
             .await?;
-        Ok(Some(given_up))
+        Ok(Some(dead_row))
     }
 
     /// Gives up the held rows with this position that cannot be read. The stream of each waits.
-    pub(super) async fn unreadable_held(&self, position: i64) -> Result<Vec<GivenUp>, DbErr> {
+    pub(super) async fn unreadable_held(&self, position: i64) -> Result<Vec<DeadRow>, DbErr> {
         let table = self.tables.held();
         let of_position = |sql: Sql| sql.push(" AND position = ").bind(position);
         let unroutable_for = self.dialect.micros_until("unroutable_since");
@@ -118,7 +118,7 @@ impl Salvage<'_> {
             .tx
             .query_all_raw(of_position(self.sql(&select).bind(self.shard)).build())
             .await?;
-        let mut given_up = Vec::new();
+        let mut dead_rows = Vec::new();
         for row in rows {
             let Err(error) = held_row(&row) else { continue };
             let shown: String = row.try_get_by_index(0)?;
@@ -147,9 +147,9 @@ impl Salvage<'_> {
                 attempts: 0,
                 parks,
             };
-            given_up.extend(self.held(position, which, record).await?);
+            dead_rows.extend(self.held(position, which, record).await?);
         }
-        Ok(given_up)
+        Ok(dead_rows)
     }
 
     /// Gives up a pending row that could not be settled, and leaves it where it is, to be deleted
@@ -158,7 +158,7 @@ impl Salvage<'_> {
         &self,
         position: i64,
         record: Record<'_>,
-    ) -> Result<Option<GivenUp>, DbErr> {
+    ) -> Result<Option<DeadRow>, DbErr> {
         let Some(found) = self.pending(position, record.cause).await? else {
             return Ok(None);
         };
@@ -176,7 +176,7 @@ impl Salvage<'_> {
         &self,
         position: i64,
         record: Record<'_>,
-    ) -> Result<Option<GivenUp>, DbErr> {
+    ) -> Result<Option<DeadRow>, DbErr> {
         let route = record.route.to_owned();
         let which = |sql: Sql| {
             sql.push(" AND position = ")
@@ -192,7 +192,7 @@ impl Salvage<'_> {
         position: i64,
         which: impl Fn(Sql) -> Sql,
         record: Record<'_>,
-    ) -> Result<Option<GivenUp>, DbErr> {
+    ) -> Result<Option<DeadRow>, DbErr> {
         let Some(mut found) = self
             .find(self.tables.held(), &HELD_ALL, &which, record.cause)
             .await?
@@ -206,7 +206,7 @@ impl Salvage<'_> {
         if is_dead && is_unreadable {
             found.envelope.event_id = EventId::new();
         }
-        let given_up = if !is_dead || is_unreadable {
+        let dead_row = if !is_dead || is_unreadable {
             Some(self.insert(position, found, record).await?)
         } else {
             None
@@ -218,7 +218,7 @@ impl Salvage<'_> {
             ))
             .bind(self.shard);
         self.execute(which(delete)).await?;
-        Ok(given_up)
+        Ok(dead_row)
     }
 
     async fn pending(&self, position: i64, cause: &str) -> Result<Option<Found>, DbErr> {
@@ -293,7 +293,7 @@ impl Salvage<'_> {
         position: i64,
         found: Found,
         record: Record<'_>,
-    ) -> Result<GivenUp, DbErr> {
+    ) -> Result<DeadRow, DbErr> {
         let Record {
             route,
             cause,
@@ -307,7 +307,7 @@ impl Salvage<'_> {
             raw,
         } = found;
         let attempts = attempts.max(tried);
-        let given_up = GivenUp {
+        let dead_row = DeadRow {
             route: name(route).into(),
             cause,
             tenant_id: envelope.tenant_id.clone(),
@@ -352,7 +352,7 @@ impl Salvage<'_> {
                 .push(&format!(", {now}, {now})")),
         )
         .await?;
-        Ok(given_up)
+        Ok(dead_row)
     }
 
     fn sql(&self, text: &str) -> Sql {

@@ -6,7 +6,7 @@ use bento_relay::dead_letter::{AlertOutcome, AlertStore, DeadLetter, DeadLetters
 use bento_relay::store::{Outcome, Settlement};
 
 use super::StoreHarness;
-use super::bench::{Bench, LONG, burial, buried, default_route, event};
+use super::bench::{Bench, LONG, dead_letter, default_route, died, event};
 use super::dead_letters::dead_numbers;
 
 /// A letter that was taken belongs to one process for a while, comes again without an answer, and
@@ -15,7 +15,7 @@ pub async fn a_letter_comes_until_somebody_was_told<H: StoreHarness>(harness: &H
     let bench = Bench::new(harness).await;
     assert_eq!(take(&bench, LONG).await, []);
     let rows = bench.pending([event("a", 1)]).await;
-    bench.settle(vec![buried(&rows[0], true)]).await;
+    bench.settle(vec![died(&rows[0], true)]).await;
     let letters = take(&bench, harness.short()).await;
     assert_eq!(
         (dead_numbers(&letters), take(&bench, LONG).await),
@@ -37,7 +37,7 @@ pub async fn a_failed_alert_is_due_again<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
     let rows = bench.pending([event("a", 1), event("b", 2)]).await;
     bench
-        .settle(vec![buried(&rows[0], true), buried(&rows[1], true)])
+        .settle(vec![died(&rows[0], true), died(&rows[1], true)])
         .await;
     let letters = take(&bench, LONG).await;
     settle(&bench, &letters[..1], AlertOutcome::Failed(Duration::ZERO)).await;
@@ -53,7 +53,7 @@ pub async fn the_oldest_letters_are_told_of_first<H: StoreHarness>(harness: &H) 
         .pending((1..=3).map(|number| event(&number.to_string(), number)))
         .await;
     for row in [&rows[2], &rows[0], &rows[1]] {
-        bench.settle(vec![buried(row, true)]).await;
+        bench.settle(vec![died(row, true)]).await;
         harness.pass(Duration::from_millis(5)).await;
     }
     let take_two = async || {
@@ -71,7 +71,7 @@ pub async fn the_oldest_letters_are_told_of_first<H: StoreHarness>(harness: &H) 
 pub async fn a_letter_that_died_again_is_told_again<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
     let rows = bench.pending([event("a", 1)]).await;
-    bench.settle(vec![buried(&rows[0], true)]).await;
+    bench.settle(vec![died(&rows[0], true)]).await;
     let first = take(&bench, LONG).await;
     harness.pass(Duration::from_millis(5)).await;
     bench
@@ -84,7 +84,7 @@ pub async fn a_letter_that_died_again_is_told_again<H: StoreHarness>(harness: &H
         .settle(vec![Settlement::held(
             position,
             route,
-            Outcome::Dead(burial(true)),
+            Outcome::Dead(dead_letter(true)),
         )])
         .await;
     settle(&bench, &first, AlertOutcome::Told).await;

@@ -14,7 +14,7 @@ use bento_relay::store::{HeldRow, OutboxRow, Outcome, Settlement, StoreError};
 use bytes::Bytes;
 
 use super::StoreHarness;
-use super::bench::{Bench, burial, buried, event};
+use super::bench::{Bench, dead_letter, died, event};
 
 /// A dry run tells of headers that cannot be sent or read, and is content once they are amended.
 pub async fn a_dry_run_tells_of_headers_that_cannot_be_sent<H: StoreHarness>(harness: &H) {
@@ -70,9 +70,9 @@ pub async fn an_amended_letter_is_replayed_with_its_new_headers<H: StoreHarness>
     let elsewhere = Settlement::pending(
         rows[0].position,
         "elsewhere".into(),
-        Outcome::Dead(burial(true)),
+        Outcome::Dead(dead_letter(true)),
     );
-    bench.settle(vec![buried(&rows[0], true), elsewhere]).await;
+    bench.settle(vec![died(&rows[0], true), elsewhere]).await;
     let mut expected = everything(&bench.store).await;
     assert_eq!(&*expected[0].route, Destination::DEFAULT);
     let amendment = Amendment::default()
@@ -234,7 +234,7 @@ async fn dead<H: StoreHarness>(
         )
         .await;
     bench
-        .settle(rows.iter().map(|row| buried(row, true)).collect())
+        .settle(rows.iter().map(|row| died(row, true)).collect())
         .await;
     rows
 }

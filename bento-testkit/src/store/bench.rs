@@ -104,7 +104,7 @@ pub(super) fn failed(row: &OutboxRow, retry_after: Duration) -> Settlement {
     Settlement::pending(row.position, default_route(), why)
 }
 
-pub(super) fn burial(parks: bool) -> NewDeadLetter {
+pub(super) fn dead_letter(parks: bool) -> NewDeadLetter {
     NewDeadLetter {
         attempts: 1,
         error: "refused: no such topic".to_owned(),
@@ -114,8 +114,12 @@ pub(super) fn burial(parks: bool) -> NewDeadLetter {
     }
 }
 
-pub(super) fn buried(row: &OutboxRow, parks: bool) -> Settlement {
-    Settlement::pending(row.position, default_route(), Outcome::Dead(burial(parks)))
+pub(super) fn died(row: &OutboxRow, parks: bool) -> Settlement {
+    Settlement::pending(
+        row.position,
+        default_route(),
+        Outcome::Dead(dead_letter(parks)),
+    )
 }
 
 pub(super) fn held_published(held: &HeldRow) -> Settlement {

@@ -13,7 +13,7 @@ use bento_relay::store::{HeldRow, NewDeadLetter, OutboxRow, Outcome, Settlement}
 
 use super::StoreHarness;
 use super::bench::{
-    Bench, burial, buried, default_route, event, event_of_tenant, failed, failure, follows,
+    Bench, dead_letter, default_route, died, event, event_of_tenant, failed, failure, follows,
     held_numbers, held_published, number_of, unordered_event,
 };
 
@@ -27,7 +27,7 @@ pub async fn a_dead_letter_is_kept_whole<H: StoreHarness>(harness: &H) {
         attempts: 5,
         cause: NewDeadLetter::MAX_ATTEMPTS.into(),
         delivered: delivered.clone(),
-        ..burial(true)
+        ..dead_letter(true)
     };
     bench
         .settle(vec![Settlement::pending(
@@ -95,7 +95,7 @@ pub async fn the_first_failure_is_remembered<H: StoreHarness>(harness: &H) {
         .settle(vec![Settlement::held(
             position,
             route,
-            Outcome::Dead(burial(true)),
+            Outcome::Dead(dead_letter(true)),
         )])
         .await;
     let letter = list(&bench, query()).await.remove(0);
@@ -132,7 +132,7 @@ pub async fn waiting_without_an_attempt_is_no_failure<H: StoreHarness>(harness: 
     harness.pass(Duration::from_millis(100)).await;
     let bury = |row: &HeldRow| {
         let (position, route) = (row.row.position, default_route());
-        Settlement::held(position, route, Outcome::Dead(burial(true)))
+        Settlement::held(position, route, Outcome::Dead(dead_letter(true)))
     };
     bench.settle(held.iter().map(bury).collect()).await;
     let letters = list(&bench, query()).await;
@@ -153,7 +153,7 @@ pub async fn a_dead_letter_parks_its_aggregate_only<H: StoreHarness>(harness: &H
         .pending([event("a", 1), event("a", 2), event("b", 3)])
         .await;
     let settled = vec![
-        buried(&rows[0], true),
+        died(&rows[0], true),
         follows(&rows[1]),
         failed(&rows[2], Duration::ZERO),
     ];
@@ -196,7 +196,7 @@ pub async fn a_held_row_can_be_given_up<H: StoreHarness>(harness: &H) {
         default_route(),
         Outcome::Dead(NewDeadLetter {
             attempts: 2,
-            ..burial(true)
+            ..dead_letter(true)
         }),
     );
     assert_eq!(bench.settle(vec![given_up]).await.held, []);
@@ -217,7 +217,7 @@ pub async fn an_event_without_order_parks_nothing<H: StoreHarness>(harness: &H) 
     let rows = bench.pending((1..=2).map(unordered_event)).await;
     let free = bench
         .settle(vec![
-            buried(&rows[0], false),
+            died(&rows[0], false),
             failed(&rows[1], Duration::ZERO),
         ])
         .await;
@@ -244,14 +244,14 @@ pub async fn dead_letters_are_listed_oldest_first_and_paged<H: StoreHarness>(har
     let rows = bench
         .pending((1..=4).map(|number| event("a", number)))
         .await;
-    bench.settle(vec![buried(&rows[3], true)]).await;
+    bench.settle(vec![died(&rows[3], true)]).await;
     harness.pass(Duration::from_millis(5)).await;
     let elsewhere = |row: &OutboxRow| buried_for("elsewhere", row);
     bench
         .settle(
             rows[..3]
                 .iter()
-                .flat_map(|row| [buried(row, true), elsewhere(row)])
+                .flat_map(|row| [died(row, true), elsewhere(row)])
                 .collect(),
         )
         .await;
@@ -298,14 +298,14 @@ pub async fn dead_letters_are_filtered<H: StoreHarness>(harness: &H) {
     bench
         .settle(vec![
             buried_for("elsewhere", &rows[0]),
-            buried(&rows[1], true),
-            buried(&rows[2], true),
+            died(&rows[1], true),
+            died(&rows[2], true),
         ])
         .await;
     harness.pass(Duration::from_millis(5)).await;
     let dead = NewDeadLetter {
         cause: NewDeadLetter::EXPIRED.into(),
-        ..burial(true)
+        ..dead_letter(true)
     };
     bench
         .settle(vec![Settlement::pending(
@@ -379,7 +379,7 @@ pub(super) fn needless() -> Discarding {
 }
 
 fn buried_for(route: &str, row: &OutboxRow) -> Settlement {
-    Settlement::pending(row.position, route.into(), Outcome::Dead(burial(true)))
+    Settlement::pending(row.position, route.into(), Outcome::Dead(dead_letter(true)))
 }
 
 pub(super) fn dead_numbers(letters: &[DeadLetter]) -> Vec<u32> {
@@ -405,7 +405,7 @@ pub async fn a_row_that_cannot_be_read_parks_its_aggregate_on_every_route<H: Sto
     let unreadable: Arc<str> = NewDeadLetter::UNREADABLE.into();
     let dead = NewDeadLetter {
         cause: NewDeadLetter::UNREADABLE.into(),
-        ..burial(true)
+        ..dead_letter(true)
     };
     let lost = Settlement::pending(
         rows[0].position,

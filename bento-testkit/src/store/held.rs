@@ -10,7 +10,7 @@ use bento_relay::store::{Advance, OutboxRow, Outcome, RelayId, Settlement, Strea
 
 use super::StoreHarness;
 use super::bench::{
-    Bench, LONG, beat, buried, call, default_route, event, failed, failure, follows, heartbeat,
+    Bench, LONG, beat, call, default_route, died, event, failed, failure, follows, heartbeat,
     held_failed, held_numbers, held_published, number_of, numbers, sharding, unordered_event,
 };
 
@@ -165,7 +165,7 @@ pub async fn streams_that_wait_are_listed_when_asked_for<H: StoreHarness>(harnes
         failed(&rows[1], Duration::ZERO),
         failed(&rows[3], LONG),
     ];
-    settled.push(buried(&rows[2], true));
+    settled.push(died(&rows[2], true));
     let advanced = bench.settle(settled).await;
     let mut streams = advanced.streams.expect("asked for with no revision");
     streams.sort();
@@ -339,7 +339,7 @@ pub async fn a_replay_keeps_a_place_only_if_it_parked<H: StoreHarness>(harness: 
         let bench = Bench::new(harness).await;
         let rows = bench.pending([event("a", 1), event("a", 2)]).await;
         bench
-            .settle(vec![buried(&rows[1], parks), failed(&rows[0], LONG)])
+            .settle(vec![died(&rows[1], parks), failed(&rows[0], LONG)])
             .await;
         bench
             .store

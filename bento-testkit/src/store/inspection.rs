@@ -10,7 +10,7 @@ use chrono::{SubsecRound, TimeDelta, Utc};
 
 use super::StoreHarness;
 use super::bench::{
-    Bench, LONG, beat, buried, event, event_of_tenant, failed, follows, heartbeat, open, published,
+    Bench, LONG, beat, died, event, event_of_tenant, failed, follows, heartbeat, open, published,
     sharding,
 };
 
@@ -25,7 +25,7 @@ pub async fn events_are_counted_by_status<H: StoreHarness>(harness: &H) {
         published(&rows[0]),
         failed(&rows[1], LONG),
         follows(&rows[2]),
-        buried(&rows[3], true),
+        died(&rows[3], true),
     ];
     bench.settle(settled).await;
     let counts = counts(&bench).await;
@@ -52,7 +52,7 @@ pub async fn events_are_counted_by_tenant<H: StoreHarness>(harness: &H) {
     ];
     let rows = bench.pending(entries).await;
     bench
-        .settle(vec![failed(&rows[1], LONG), buried(&rows[4], true)])
+        .settle(vec![failed(&rows[1], LONG), died(&rows[4], true)])
         .await;
     let of = |tenant: Option<&str>, (pending, held, dead)| TenantCounts {
         tenant_id: tenant.map(str::to_owned),
@@ -150,7 +150,7 @@ pub async fn the_backlog_is_told_by_tenant_and_route<H: StoreHarness>(harness: &
     let entries = [old, older, event_of_tenant("a", 3), event("x", 4)];
     let rows = bench.pending(entries).await;
     bench
-        .settle(vec![failed(&rows[0], LONG), buried(&rows[1], true)])
+        .settle(vec![failed(&rows[0], LONG), died(&rows[1], true)])
         .await;
     let found = bench.store.backlog().await.expect("the store is there");
     let shown: Vec<_> = found

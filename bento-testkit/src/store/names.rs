@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 
 use super::StoreHarness;
 use super::bench::{
-    Bench, LONG, burial, buried, event, event_of_tenant, failed, failure, follows, held_numbers,
+    Bench, LONG, dead_letter, died, event, event_of_tenant, failed, failure, follows, held_numbers,
     held_published, numbers,
 };
 
@@ -48,7 +48,7 @@ pub async fn names_that_differ_by_a_space_or_the_case_are_streams_of_their_own<H
 ) {
     let bench = Bench::new(harness).await;
     let rows = bench.pending(numbered(event)).await;
-    let mut settled = vec![buried(&rows[0], true), failed(&rows[1], LONG)];
+    let mut settled = vec![died(&rows[0], true), failed(&rows[1], LONG)];
     settled.extend(rows[2..].iter().map(|row| failed(row, Duration::ZERO)));
     let next = bench.settle(settled).await;
     assert_eq!(held_numbers(&next.held), [3, 4, 5, 6, 7]);
@@ -106,8 +106,9 @@ pub async fn names_that_differ_by_a_space_or_the_case_are_routes_of_their_own<H:
         .expect("it is held for each");
     let next = bench.settle(vec![held_published(first)]).await;
     assert_eq!(next.held.len(), left.len(), "published for one of them");
-    let bury =
-        |route: &str| Settlement::held(row.position, route.into(), Outcome::Dead(burial(true)));
+    let bury = |route: &str| {
+        Settlement::held(row.position, route.into(), Outcome::Dead(dead_letter(true)))
+    };
     bench
         .settle(left.iter().map(|held| bury(&held.route)).collect())
         .await;
@@ -202,7 +203,7 @@ pub async fn names_that_differ_by_a_space_or_the_case_are_filtered_apart<H: Stor
     let bury = |(row, name): (&OutboxRow, &str)| {
         let dead = NewDeadLetter {
             cause: name.to_owned().into(),
-            ..burial(true)
+            ..dead_letter(true)
         };
         Settlement::pending(row.position, name.into(), Outcome::Dead(dead))
     };
@@ -277,7 +278,7 @@ pub async fn a_time_of_any_year_with_four_digits_comes_back_whole<H: StoreHarnes
         let dead = Settlement::held(
             row.position,
             Destination::DEFAULT.into(),
-            Outcome::Dead(burial(true)),
+            Outcome::Dead(dead_letter(true)),
         );
         bench.settle(vec![dead]).await;
         let letter = bench
@@ -324,7 +325,7 @@ pub async fn a_time_of_any_year_with_four_digits_comes_back_whole<H: StoreHarnes
 pub async fn a_filter_reaches_as_far_as_it_says<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
     let row = bench.pending([event("a", 1)]).await.remove(0);
-    bench.settle(vec![buried(&row, true)]).await;
+    bench.settle(vec![died(&row, true)]).await;
     let time = |text: &str| text.parse::<DateTime<Utc>>().expect("a time");
     let early = ["1969-12-31T00:00:00Z", "1000-01-01T00:00:00Z"].map(time);
     let late = [

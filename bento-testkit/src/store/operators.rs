@@ -5,7 +5,7 @@ use std::time::Duration;
 use bento_core::outbox::OutboxEntry;
 use bento_relay::RelayStore;
 use bento_relay::dead_letter::{
-    DeadLetter, DeadLetterFilter, DeadLetterQuery, DeadLetters, DiscardedLetter, Discarding,
+    DeadLetter, DeadLetterFilter, DeadLetterQuery, DeadLetters, DiscardedDeadLetter, Discarding,
     Problem, ReplayMode,
 };
 use bento_relay::inspect::Inspect;
@@ -14,7 +14,7 @@ use bento_relay::store::{Advance, NewDeadLetter, Outcome, RelayId, Settlement, S
 
 use super::StoreHarness;
 use super::bench::{
-    Bench, LONG, beat, burial, buried, call, default_route, event, event_of_tenant, follows,
+    Bench, LONG, beat, call, dead_letter, default_route, died, event, event_of_tenant, follows,
     heartbeat, held_numbers, number_of, open, sharding,
 };
 use super::dead_letters::dead_numbers;
@@ -33,17 +33,17 @@ pub async fn a_filtered_replay_keeps_the_order_of_a_stream<H: StoreHarness>(harn
         ])
         .await;
     bench
-        .settle(vec![buried(&rows[2], true), follows(&rows[4])])
+        .settle(vec![died(&rows[2], true), follows(&rows[4])])
         .await;
     harness.pass(Duration::from_millis(5)).await;
     let delivered: Vec<_> = vec!["first".into()];
     let dead = NewDeadLetter {
         delivered: delivered.clone(),
-        ..burial(true)
+        ..dead_letter(true)
     };
     let first = Settlement::pending(rows[0].position, default_route(), Outcome::Dead(dead));
     bench
-        .settle(vec![first, buried(&rows[1], true), buried(&rows[3], true)])
+        .settle(vec![first, died(&rows[1], true), died(&rows[3], true)])
         .await;
     let of_a = DeadLetterFilter::default().aggregate("thing", "a");
     let report = bench
@@ -72,10 +72,10 @@ pub async fn a_part_of_a_replay_lets_nothing_overtake<H: StoreHarness>(harness: 
         .pending((1..=3).map(|number| event("a", number)))
         .await;
     bench
-        .settle(vec![buried(&rows[1], true), follows(&rows[2])])
+        .settle(vec![died(&rows[1], true), follows(&rows[2])])
         .await;
     harness.pass(Duration::from_millis(5)).await;
-    bench.settle(vec![buried(&rows[0], true)]).await;
+    bench.settle(vec![died(&rows[0], true)]).await;
     let in_order = bench
         .store
         .list_in_order(&DeadLetterFilter::default(), None, 1)
@@ -120,7 +120,7 @@ pub async fn a_replay_goes_through_all_pages<H: StoreHarness>(harness: &H) {
             ..call(*lease)
         };
         let rows = store.advance(all()).await.expect("held").pending;
-        let settled = rows.iter().rev().map(|row| buried(row, true)).collect();
+        let settled = rows.iter().rev().map(|row| died(row, true)).collect();
         store
             .advance(Advance { settled, ..all() })
             .await
@@ -168,7 +168,7 @@ pub async fn a_dry_run_changes_nothing<H: StoreHarness>(harness: &H) {
     bytes.envelope.schema_version = 0;
     let rows = bench.pending([unknown, bytes]).await;
     bench
-        .settle(vec![buried(&rows[0], true), buried(&rows[1], false)])
+        .settle(vec![died(&rows[0], true), died(&rows[1], false)])
         .await;
     let before = everything(&bench.store).await;
     let revision = bench.next().await.revision;
@@ -207,7 +207,7 @@ pub async fn a_discard_keeps_its_reason<H: StoreHarness>(harness: &H) {
         .pending([event_of_tenant("acme", 1), event("b", 2)])
         .await;
     bench
-        .settle(vec![buried(&rows[0], true), buried(&rows[1], true)])
+        .settle(vec![died(&rows[0], true), died(&rows[1], true)])
         .await;
     let letters = everything(&bench.store).await;
     let id = rows[0].envelope.event_id;
@@ -235,12 +235,12 @@ pub async fn a_discard_keeps_its_reason<H: StoreHarness>(harness: &H) {
         harness.pass(Duration::from_millis(5)).await;
     }
     let kept = discarded(&bench, DeadLetterQuery::default()).await;
-    let of = |kept: &DiscardedLetter, number: u32| {
+    let of = |kept: &DiscardedDeadLetter, number: u32| {
         let letter = letters
             .iter()
             .find(|letter| number_of(&letter.envelope) == number)
             .expect("it was dead");
-        let mut expected = DiscardedLetter::of(letter, &because, kept.discarded_at);
+        let mut expected = DiscardedDeadLetter::of(letter, &because, kept.discarded_at);
         expected.reason.clone_from(&kept.reason);
         expected
     };
@@ -273,10 +273,10 @@ pub async fn a_filtered_discard_lets_the_followers_go<H: StoreHarness>(harness: 
         .await;
     bench
         .settle(vec![
-            buried(&rows[0], true),
-            buried(&rows[1], true),
+            died(&rows[0], true),
+            died(&rows[1], true),
             follows(&rows[2]),
-            buried(&rows[3], true),
+            died(&rows[3], true),
         ])
         .await;
     let because = Discarding::because("wrong").expect("it says something");
@@ -311,7 +311,7 @@ async fn everything(store: &impl DeadLetters) -> Vec<DeadLetter> {
 async fn discarded<H: StoreHarness>(
     bench: &Bench<'_, H>,
     query: DeadLetterQuery,
-) -> Vec<DiscardedLetter> {
+) -> Vec<DiscardedDeadLetter> {
     bench
         .store
         .discarded(&query)

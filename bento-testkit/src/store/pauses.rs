@@ -11,7 +11,7 @@ use bento_relay::tenant::Pauses;
 
 use super::StoreHarness;
 use super::bench::{
-    Bench, LONG, beat, buried, call, event, event_of_tenant, failed, follows, heartbeat,
+    Bench, LONG, beat, call, died, event, event_of_tenant, failed, follows, heartbeat,
     held_numbers, numbers, open, sharding,
 };
 
@@ -219,7 +219,7 @@ pub async fn texts_that_cannot_be_stored_are_refused<H: StoreHarness>(harness: &
     }
     assert_eq!(store.paused().await.expect("the store is there"), []);
     let rows = bench.pending([event("1", 1)]).await;
-    bench.settle(vec![buried(&rows[0], true)]).await;
+    bench.settle(vec![died(&rows[0], true)]).await;
     let event_id = rows[0].envelope.event_id;
     let because = |reason: &str| Discarding::because(reason).expect("it says something");
     for discarding in [

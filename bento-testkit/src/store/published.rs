@@ -9,7 +9,7 @@ use bento_relay::store::{Advance, OutboxRow, Outcome, Prune, Settlement};
 
 use super::StoreHarness;
 use super::bench::{
-    Bench, LONG, buried, call, event, failed, failure, held_published, numbers, open, published,
+    Bench, LONG, call, died, event, failed, failure, held_published, numbers, open, published,
     sharding,
 };
 
@@ -75,7 +75,7 @@ pub async fn what_is_held_or_dead_is_not_published<H: StoreHarness>(harness: &H)
         .pending((1..=2).map(|number| event("a", number)))
         .await;
     let settled = vec![
-        buried(&rows[0], false),
+        died(&rows[0], false),
         failed(&rows[1], LONG),
         published(&rows[1]),
     ];

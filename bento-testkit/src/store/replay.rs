@@ -7,7 +7,7 @@ use bento_relay::publish::Destination;
 use bento_relay::store::Advance;
 
 use super::StoreHarness;
-use super::bench::{Bench, buried, call, event, failed, follows, held_numbers, held_published};
+use super::bench::{Bench, call, died, event, failed, follows, held_numbers, held_published};
 use super::dead_letters::{discard, list, needless, query, replay};
 
 /// A replayed dead letter is due at once, before its held followers, as the event it was, with its
@@ -19,7 +19,7 @@ pub async fn a_replay_comes_first_with_its_id_and_position<H: StoreHarness>(harn
         .await;
     bench
         .settle(vec![
-            buried(&rows[0], true),
+            died(&rows[0], true),
             follows(&rows[1]),
             follows(&rows[2]),
         ])
@@ -51,7 +51,7 @@ pub async fn a_replay_that_did_not_park_says_that_later_ones_may_be_out<H: Store
     let rows = bench.pending([event("a", 1), event("a", 2)]).await;
     let free = bench
         .settle(vec![
-            buried(&rows[0], false),
+            died(&rows[0], false),
             failed(&rows[1], Duration::ZERO),
         ])
         .await;
@@ -72,7 +72,7 @@ pub async fn a_discard_lets_the_followers_go<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
     let rows = bench.pending([event("a", 1), event("a", 2)]).await;
     bench
-        .settle(vec![buried(&rows[0], true), follows(&rows[1])])
+        .settle(vec![died(&rows[0], true), follows(&rows[1])])
         .await;
     assert!(discard(&bench, &rows[0]).await);
     assert!(!discard(&bench, &rows[0]).await, "it is gone");
@@ -93,8 +93,8 @@ pub async fn every_dead_letter_that_parks_must_go_first<H: StoreHarness>(harness
         .await;
     bench
         .settle(vec![
-            buried(&rows[0], true),
-            buried(&rows[1], true),
+            died(&rows[0], true),
+            died(&rows[1], true),
             follows(&rows[2]),
         ])
         .await;
@@ -110,7 +110,7 @@ pub async fn replay_and_discard_change_the_revision<H: StoreHarness>(harness: &H
     let bench = Bench::new(harness).await;
     let rows = bench.pending([event("a", 1), event("b", 2)]).await;
     let mut known = bench
-        .settle(vec![buried(&rows[0], true), buried(&rows[1], true)])
+        .settle(vec![died(&rows[0], true), died(&rows[1], true)])
         .await
         .revision;
     for (row, left) in [(&rows[0], 1), (&rows[1], 0)] {
@@ -126,7 +126,7 @@ pub async fn replay_and_discard_change_the_revision<H: StoreHarness>(harness: &H
         known = told.revision;
     }
     let rows = bench.pending([event("c", 3)]).await;
-    known = bench.settle(vec![buried(&rows[0], true)]).await.revision;
+    known = bench.settle(vec![died(&rows[0], true)]).await.revision;
     replay(&bench, &rows[0]).await;
     let told = bench
         .advance(Advance {
@@ -144,7 +144,7 @@ pub async fn replay_and_discard_change_the_revision<H: StoreHarness>(harness: &H
 pub async fn replay_and_discard_need_the_right_route<H: StoreHarness>(harness: &H) {
     let bench = Bench::new(harness).await;
     let row = bench.pending([event("a", 1)]).await.remove(0);
-    bench.settle(vec![buried(&row, true)]).await;
+    bench.settle(vec![died(&row, true)]).await;
     let id = row.envelope.event_id;
     assert_eq!(
         bench

@@ -14,7 +14,7 @@ use bento_relay::{Relay, RelayStore};
 
 use super::StoreHarness;
 use super::bench::{
-    Bench, LONG, beat, buried, call, event, event_of_tenant, failed, failure, follows, heartbeat,
+    Bench, LONG, beat, call, died, event, event_of_tenant, failed, failure, follows, heartbeat,
     held_numbers, number_of, open, sharding, unordered_event,
 };
 
@@ -144,7 +144,7 @@ pub async fn what_waits_for_another_event_goes_on_waiting<H: StoreHarness>(harne
         .await;
     bench
         .settle(vec![
-            buried(&rows[0], true),
+            died(&rows[0], true),
             follows(&rows[1]),
             failed(&rows[2], LONG),
             failed(&rows[3], LONG),

@@ -11,7 +11,7 @@ use bento_relay::store::{Advance, Failure, NewDeadLetter, OutboxRow, Outcome, Se
 
 use super::StoreHarness;
 use super::bench::{
-    Bench, LONG, burial, buried, call, default_route, event, failed, failure, follows,
+    Bench, LONG, call, dead_letter, default_route, died, event, failed, failure, follows,
     held_numbers, held_published, published,
 };
 
@@ -96,7 +96,7 @@ pub async fn those_who_have_confirmed_are_remembered<H: StoreHarness>(harness: &
     );
     let dead = NewDeadLetter {
         delivered: delivered.clone(),
-        ..burial(true)
+        ..dead_letter(true)
     };
     let route = default_route();
     bench
@@ -181,10 +181,7 @@ pub async fn a_poll_passes_over_routes_that_are_away<H: StoreHarness>(harness: &
             .len()
     };
     let held = bench
-        .settle(vec![
-            failed(&rows[0], Duration::ZERO),
-            buried(&rows[1], true),
-        ])
+        .settle(vec![failed(&rows[0], Duration::ZERO), died(&rows[1], true)])
         .await;
     for _ in 0..2 {
         assert_eq!((poll(&away).await, poll(&[]).await), (0, 1));
@@ -224,7 +221,7 @@ pub async fn a_held_row_moves_to_another_route<H: StoreHarness>(harness: &H) {
     settled.push(Settlement::pending(
         rows[2].position,
         elsewhere.clone(),
-        Outcome::Dead(burial(false)),
+        Outcome::Dead(dead_letter(false)),
     ));
     let held = bench.settle(settled).await.held;
     let moved = |row: &OutboxRow| {

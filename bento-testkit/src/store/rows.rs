@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 
 use super::StoreHarness;
 use super::bench::{
-    Bench, LONG, beat, burial, buried, call, default_route, event, failed, failure, follows,
+    Bench, LONG, beat, call, dead_letter, default_route, died, event, failed, failure, follows,
     heartbeat, held_failed, held_numbers, held_published, numbers, open, published, sharding,
     unordered_event,
 };
@@ -127,13 +127,13 @@ pub async fn repeating_a_call_changes_nothing_more<H: StoreHarness>(harness: &H)
             published(&rows[0]),
             failed(&rows[1], LONG),
             follows(&rows[2]),
-            buried(&rows[3], true),
+            died(&rows[3], true),
             held_published(&held[0]),
             held_failed(&held[1], 2, LONG),
             Settlement::held(
                 held[2].row.position,
                 default_route(),
-                Outcome::Dead(burial(true)),
+                Outcome::Dead(dead_letter(true)),
             ),
         ],
         ..call(bench.lease)
@@ -167,7 +167,7 @@ pub async fn settling_what_is_gone_is_no_error<H: StoreHarness>(harness: &H) {
     bench.settle(vec![published(&rows[0])]).await;
     let late = vec![
         failed(&rows[0], LONG),
-        buried(&rows[0], true),
+        died(&rows[0], true),
         published(&rows[0]),
     ];
     assert_eq!(numbers(&bench.settle(late).await.pending), [2]);
@@ -240,7 +240,11 @@ pub async fn an_envelope_comes_back_whole<H: StoreHarness>(harness: &H) {
             .remove(0);
         assert_eq!((*held.row.envelope).clone(), envelope, "also held");
         assert_eq!((held.row.position, held.attempts), (row.position, 1));
-        let dead = Settlement::held(row.position, default_route(), Outcome::Dead(burial(true)));
+        let dead = Settlement::held(
+            row.position,
+            default_route(),
+            Outcome::Dead(dead_letter(true)),
+        );
         bench.settle(vec![dead]).await;
         let letter = bench
             .store
@@ -267,7 +271,7 @@ pub async fn a_known_event_id_is_not_written_again<H: StoreHarness>(harness: &H)
         .pending([event("a", 1), event("b", 2), event("c", 3)])
         .await;
     bench
-        .settle(vec![failed(&rows[1], LONG), buried(&rows[2], true)])
+        .settle(vec![failed(&rows[1], LONG), died(&rows[2], true)])
         .await;
     for row in &rows {
         let mut again = event(&row.envelope.aggregate_id, 9);
@@ -333,7 +337,7 @@ pub async fn a_poll_tells_which_shards_have_work<H: StoreHarness>(harness: &H) {
         let settled = match lease.shard {
             1 => vec![failed(&rows[0], LONG)],
             2 => vec![failed(&rows[0], Duration::ZERO)],
-            3 => vec![buried(&rows[0], true)],
+            3 => vec![died(&rows[0], true)],
             4 => vec![published(&rows[0])],
             _ => vec![],
         };
@@ -398,7 +402,7 @@ pub async fn the_widest_event_goes_through_every_table<H: StoreHarness>(harness:
         .settle(vec![Settlement::held(
             position,
             Arc::clone(&route),
-            Outcome::Dead(burial(true)),
+            Outcome::Dead(dead_letter(true)),
         )])
         .await;
     assert!(
@@ -413,7 +417,7 @@ pub async fn the_widest_event_goes_through_every_table<H: StoreHarness>(harness:
         .settle(vec![Settlement::held(
             position,
             Arc::clone(&route),
-            Outcome::Dead(burial(true)),
+            Outcome::Dead(dead_letter(true)),
         )])
         .await;
     let discarding = Discarding::because("audit").expect("it says something");

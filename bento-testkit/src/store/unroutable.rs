@@ -10,7 +10,7 @@ use bento_relay::store::{HeldRow, NewDeadLetter, OutboxRow, Outcome, Settlement,
 
 use super::StoreHarness;
 use super::bench::{
-    Bench, LONG, burial, default_route, event, held_failed, held_numbers, unordered_event,
+    Bench, LONG, dead_letter, default_route, event, held_failed, held_numbers, unordered_event,
 };
 
 fn obstacle(retry_after: Duration) -> Unroutable {
@@ -137,7 +137,7 @@ pub async fn an_unroutable_row_that_is_given_up_begins_anew_when_it_is_replayed<
     let dead = NewDeadLetter {
         attempts: 0,
         cause: NewDeadLetter::UNROUTABLE.into(),
-        ..burial(true)
+        ..dead_letter(true)
     };
     let bury = Settlement::held(held[0].row.position, queue(), Outcome::Dead(dead));
     let parked = bench.settle(vec![bury]).await;

@@ -10,7 +10,7 @@ use bento_relay::{MemoryStore, Relay};
 use bento_testkit::Counters;
 use tokio::sync::watch;
 
-use crate::scene::{append, bury, event};
+use crate::scene::{append, append_dead, event};
 
 /// The answer of the hook to each call; the last answer is repeated.
 #[derive(Clone, Copy, Debug)]
@@ -82,11 +82,11 @@ fn letter(tenant: &str) -> bento_core::Envelope {
 #[tokio::test(start_paused = true)]
 async fn every_letter_is_told_once_if_the_hook_answers() {
     let store = MemoryStore::default();
-    bury(&store, [letter("a")]).await;
+    append_dead(&store, [letter("a")]).await;
     let hook = Hook::new(&[Answer::Tells]);
     let alerts = Alerts::start(store.clone(), hook.clone(), AlertSettings::default());
     hook.called(1).await;
-    bury(&store, [letter("b")]).await;
+    append_dead(&store, [letter("b")]).await;
     assert_eq!(hook.called(2).await, ["a", "b"]);
     tokio::time::sleep(Duration::from_secs(3600)).await;
     assert_eq!(hook.called(2).await.len(), 2);
@@ -99,7 +99,7 @@ async fn a_hook_that_fails_panics_or_hangs_is_called_again() {
     let counters = Counters::default();
     let recording = counters.record();
     let store = MemoryStore::default();
-    bury(&store, [letter("a")]).await;
+    append_dead(&store, [letter("a")]).await;
     let hook = Hook::new(&[Answer::Fails, Answer::Panics, Answer::Hangs, Answer::Tells]);
     let alerts = Alerts::start(store, hook.clone(), AlertSettings::default());
     assert_eq!(hook.called(4).await, ["a"; 4]);
@@ -116,7 +116,7 @@ async fn a_hook_that_fails_panics_or_hangs_is_called_again() {
 #[tokio::test(start_paused = true)]
 async fn several_processes_tell_of_a_letter_once() {
     let store = MemoryStore::default();
-    bury(
+    append_dead(
         &store,
         (0..120).map(|number| letter(&format!("t{number:03}"))),
     )
@@ -147,7 +147,7 @@ async fn several_processes_tell_of_a_letter_once() {
 #[tokio::test(start_paused = true)]
 async fn a_hanging_hook_delays_no_relay_and_no_stop_for_long() {
     let store = MemoryStore::default();
-    bury(&store, [letter("a")]).await;
+    append_dead(&store, [letter("a")]).await;
     let hook = Hook::new(&[Answer::Hangs]);
     let alerts = Alerts::start(store.clone(), hook.clone(), AlertSettings::default());
     hook.called(1).await;
@@ -181,7 +181,7 @@ async fn dropping_the_handle_ends_the_task() {
         hook.clone(),
         AlertSettings::default(),
     ));
-    bury(&store, [letter("a")]).await;
+    append_dead(&store, [letter("a")]).await;
     tokio::time::sleep(Duration::from_secs(3600)).await;
     assert_eq!(*hook.calls.borrow(), Vec::<String>::new());
 }

@@ -11,7 +11,7 @@ use bento_relay::publish::Destination;
 use bento_relay::tenant::{Pauses, Refusal, TenantAction, TenantPolicy, TenantRequest};
 use bento_relay::{MemoryStore, StoreError};
 
-use crate::scene::{bury, event};
+use crate::scene::{append_dead, event};
 
 #[domain_event(schema = "parcel.lost", version = 3, oldest = 2)]
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ fn alice(store: &MemoryStore) -> Operator<'_, MemoryStore, impl TenantPolicy + u
 
 async fn two_tenants() -> MemoryStore {
     let store = MemoryStore::default();
-    bury(
+    append_dead(
         &store,
         [
             event("acme", "parcel.lost", 2, r#"{"parcel":1}"#),
@@ -220,7 +220,7 @@ async fn a_dry_run_says_what_this_binary_cannot_read() {
         event("e", "parcel.found", 1, "{}"),
         event("f", "parcel.found", 0, "bytes without a type"),
     ];
-    bury(&store, events).await;
+    append_dead(&store, events).await;
     let report = store
         .replay_all(&DeadLetterFilter::default(), ReplayMode::DryRun)
         .await

@@ -21,7 +21,7 @@ pub(crate) fn event(
 }
 
 /// Writes events, and gives each up for what a broker said that refuses everything.
-pub(crate) async fn bury(store: &MemoryStore, events: impl IntoIterator<Item = Envelope>) {
+pub(crate) async fn append_dead(store: &MemoryStore, events: impl IntoIterator<Item = Envelope>) {
     append(store, events);
     let broker = MemoryPublisher::chaining();
     broker.fail(|_| Some(PublishError::permanent("refused").because("no such topic")));

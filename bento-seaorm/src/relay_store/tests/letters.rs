@@ -24,10 +24,10 @@ async fn a_letter_whose_place_is_taken_stays_a_letter() {
             parks: true,
             delivered: Vec::new(),
         };
-        let bury = Settlement::pending(rows[0].position, Arc::clone(&route), Outcome::Dead(dead));
+        let dead = Settlement::pending(rows[0].position, Arc::clone(&route), Outcome::Dead(dead));
         let (position, why) = (rows[1].position, Outcome::Behind);
         let hold = Settlement::pending(position, Arc::clone(&route), why);
-        relay.settle(vec![bury, hold]).await;
+        relay.settle(vec![dead, hold]).await;
         let take_its_place = format!(
             "UPDATE bento_outbox_held SET position = {}",
             rows[0].position
@@ -54,7 +54,7 @@ async fn dead(db: &DatabaseConnection) -> (Relay, Vec<i64>) {
     write_of(db, &["a", "b", "c", "a", "b"]).await;
     let rows = relay.settle(Vec::new()).await.pending;
     let route: Arc<str> = "x".into();
-    let bury = |row: &OutboxRow| {
+    let dead = |row: &OutboxRow| {
         let (error, cause) = ("refused".to_owned(), NewDeadLetter::PERMANENT.into());
         let dead = NewDeadLetter {
             attempts: 1,
@@ -73,7 +73,7 @@ async fn dead(db: &DatabaseConnection) -> (Relay, Vec<i64>) {
         .settle(
             rows[..3]
                 .iter()
-                .map(bury)
+                .map(dead)
                 .chain(rows[3..].iter().map(hold))
                 .collect(),
         )

@@ -35,7 +35,7 @@ const KEEPING: Forbidden = Forbidden {
     and: "",
 };
 /// A letter is refused as it was to be, and not as the last resort writes it.
-const BURYING: Forbidden = Forbidden {
+const DEAD_LETTERS: Forbidden = Forbidden {
     change: "INSERT",
     table: "bento_dead_letter",
     and: " AND NEW.cause <> 'unsettled'",
@@ -160,10 +160,10 @@ enum Fate {
     Gone,
 }
 
-/// The relay is told of what it did not bury itself.
+/// The relay is told of the dead letters that it did not ask for.
 fn tells(left: &Advanced, name: &str, fate: Fate) {
     let told: Vec<_> = left
-        .given_up
+        .dead_rows
         .iter()
         .map(|row| (&*row.route, row.cause))
         .collect();
@@ -299,7 +299,7 @@ impl Scene {
 async fn a_held_row_whose_settlement_is_refused_costs_itself_alone() {
     let cases: [Case; 5] = [
         ("failed", WAITING, held_failed, Fate::Dead(4, "busy")),
-        ("dead", BURYING, held_dead, Fate::Dead(4, "too large")),
+        ("dead", DEAD_LETTERS, held_dead, Fate::Dead(4, "too large")),
         ("moved", HOLDING, held_moved, Fate::Dead(3, "")),
         (
             "unroutable",
@@ -342,7 +342,8 @@ async fn a_held_row_whose_settlement_is_refused_costs_itself_alone() {
 
 #[tokio::test]
 async fn a_pending_row_whose_settlement_is_refused_costs_itself_alone() {
-    let bury = |position| Settlement::pending(position, "x".into(), Outcome::Dead(dead_letter()));
+    let pending_dead =
+        |position| Settlement::pending(position, "x".into(), Outcome::Dead(dead_letter()));
     let cases: [Case; 6] = [
         (
             "failed",
@@ -368,7 +369,12 @@ async fn a_pending_row_whose_settlement_is_refused_costs_itself_alone() {
             |at| hold(at, Outcome::Unroutable(obstacle())),
             Fate::Dead(0, "no rule"),
         ),
-        ("dead", BURYING, bury, Fate::Dead(4, "too large")),
+        (
+            "dead",
+            DEAD_LETTERS,
+            pending_dead,
+            Fate::Dead(4, "too large"),
+        ),
         (
             "published",
             KEEPING,

@@ -75,7 +75,7 @@ fn published(rows: &[OutboxRow]) -> Vec<Settlement> {
 
 fn causes(advanced: &Advanced) -> Vec<(&str, &str)> {
     advanced
-        .given_up
+        .dead_rows
         .iter()
         .map(|row| (&*row.route, row.cause))
         .collect()

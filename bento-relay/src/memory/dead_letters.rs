@@ -8,8 +8,8 @@ use chrono::{DateTime, Utc};
 
 use super::contents::Contents;
 use crate::dead_letter::{
-    Amendment, DeadLetter, DeadLetterFilter, DeadLetterQuery, DiscardedLetter, Discarding,
-    LetterKey, Replayed, ShardCursor,
+    Amendment, DeadLetter, DeadLetterFilter, DeadLetterKey, DeadLetterQuery, DiscardedDeadLetter,
+    Discarding, Replayed, ShardCursor,
 };
 use crate::store::StoreError;
 
@@ -86,7 +86,7 @@ impl Contents {
             .unwrap_or_default()
     }
 
-    pub(super) fn replay_together(&mut self, letters: &[LetterKey]) -> u64 {
+    pub(super) fn replay_together(&mut self, letters: &[DeadLetterKey]) -> u64 {
         letters
             .iter()
             .filter(|(event_id, route)| self.replay(*event_id, route).replayed)
@@ -107,13 +107,13 @@ impl Contents {
         let Some(letter) = taken else { return false };
         self.alerts.forget(&(event_id, route.into()));
         self.discarded
-            .push(DiscardedLetter::of(&letter, discarding, wall));
+            .push(DiscardedDeadLetter::of(&letter, discarding, wall));
         true
     }
 
     pub(super) fn discard_together(
         &mut self,
-        letters: &[LetterKey],
+        letters: &[DeadLetterKey],
         discarding: &Discarding,
         wall: DateTime<Utc>,
     ) -> u64 {
@@ -123,7 +123,7 @@ impl Contents {
         discarded.count() as u64
     }
 
-    pub(super) fn discarded(&self, query: &DeadLetterQuery) -> Vec<DiscardedLetter> {
+    pub(super) fn discarded(&self, query: &DeadLetterQuery) -> Vec<DiscardedDeadLetter> {
         let mut found: Vec<_> = self
             .discarded
             .iter()
