@@ -17,7 +17,7 @@ extern crate self as bento_relay;
 pub mod dead_letter;
 pub mod held;
 pub mod inspect;
-pub mod machine;
+mod machine;
 mod memory;
 pub mod publish;
 mod relay;

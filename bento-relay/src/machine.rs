@@ -44,7 +44,7 @@
 //! Waits are durations from now by the store's clock. The time of day, for delays and deadlines, is
 //! told with each batch.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,23 +54,21 @@ use chrono::{DateTime, Utc};
 pub(super) use self::answers::TOO_FEW_ANSWERS;
 use self::batch::Batch;
 pub(crate) use self::batch_size::BatchSize;
-use self::late::Late;
-pub use self::outlet::Wave;
-use self::streams::Streams;
+use self::close::Late;
+pub(crate) use self::outlet::Wave;
+use self::streams::Blocked;
 use self::unreached::Unreached;
-use self::unroutable::Unknown;
 pub(crate) use self::unroutable::{Missing, UNROUTABLE_AFTER};
 use crate::publish::{Delivery, Destination, FailureClass};
 use crate::retry::RetryPolicies;
 use crate::route::{Route, RouteError, Router, Target, Targets};
-use crate::store::{self, Advanced, Place, Settlement};
+use crate::store::{Advanced, NewDeadLetter, Outcome, Place, Settlement};
 
 mod answers;
 mod batch;
 mod batch_size;
 mod close;
 mod intake;
-mod late;
 mod leg;
 mod outlet;
 mod streams;
@@ -81,17 +79,21 @@ mod unroutable;
 
 /// The decisions about one shard, from one `advance` to the next.
 #[derive(Debug)]
-pub struct Machine<R = Router> {
+pub(crate) struct Machine<R = Router> {
     router: R,
     retry: RetryPolicies,
     random: fastrand::Rng,
-    blocked: Streams,
+    blocked: Blocked,
     paused: HashSet<String>,
     revision: Option<i64>,
     batch: Batch,
     late: Late,
     unreached: Unreached,
-    unroutable: Unknown,
+    /// The time for which an event without a route is looked at before it is a dead letter.
+    unroutable_after: Duration,
+    /// The name of the route under which such events are held: the queue of their aggregates.
+    queue: Arc<str>,
+    missing: BTreeSet<Missing>,
     settled: Vec<Settlement>,
     spare: Vec<Delivery>,
     /// The size of the next batch, kept with the shard from one worker to the next.
@@ -99,7 +101,7 @@ pub struct Machine<R = Router> {
 }
 
 /// The questions of the machine to a [`Router`].
-pub trait Routing {
+pub(crate) trait Routing {
     /// See [`Router::route`].
     ///
     /// # Errors
@@ -130,17 +132,8 @@ impl Routing for Router {
     }
 }
 
-/// The circumstances of a batch.
-#[derive(Clone, Copy, Debug)]
-pub struct Circumstances {
-    /// The number of held rows that were asked for.
-    pub held_limit: usize,
-    /// The time, by the store's clock.
-    pub now: DateTime<Utc>,
-}
-
 /// The questions of the machine about destinations, asked once for each in a batch.
-pub trait Reach {
+pub(crate) trait Reach {
     /// True if the publisher serves the destination.
     fn serves(&self, destination: &Destination) -> bool;
 
@@ -154,7 +147,7 @@ pub trait Reach {
 
 /// The admission of a destination in this batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
+pub(crate) enum Admission {
     /// It is available.
     Open,
     /// It was unavailable: one held and one pending event may be tried, each alone, and the rest if
@@ -164,9 +157,9 @@ pub enum Admission {
     Away,
 }
 
-/// The outcome of one event on one route, as an observer is told.
+/// The decision about one event on one route, as an observer is told.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Outcome<'a> {
+pub(crate) enum Decision<'a> {
     /// The broker confirmed it.
     Published,
     /// It failed and is tried again.
@@ -218,9 +211,9 @@ pub enum Outcome<'a> {
     Filtered,
 }
 
-impl Outcome<'_> {
+impl Decision<'_> {
     /// The name in metrics.
-    pub fn status(&self) -> &'static str {
+    pub(crate) fn status(&self) -> &'static str {
         match self {
             Self::Published => "published",
             Self::Retry { .. } => "retried",
@@ -237,7 +230,7 @@ impl Outcome<'_> {
 
 /// The reason for which an event was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
+pub(crate) enum Reason {
     /// An earlier event of its stream is held back or parked.
     Order,
     /// Its destination is unavailable.
@@ -250,7 +243,7 @@ pub enum Reason {
 
 impl Reason {
     /// The reason in words, for a log.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Order => "an earlier event of its aggregate is held back",
             Self::Away => "its destination is unavailable",
@@ -260,33 +253,35 @@ impl Reason {
     }
 }
 
-/// An observer that is told of each outcome as it is decided.
-pub trait Observer {
-    /// Takes the outcome of an event on a route; the name of the route is empty if it has none.
-    fn outcome(&mut self, envelope: &Envelope, route: &str, outcome: Outcome<'_>);
+/// An observer that is told of each decision.
+pub(crate) trait Observer {
+    /// Takes the decision about an event on a route; the name of the route is empty if it has none.
+    fn decided(&mut self, envelope: &Envelope, route: &str, decision: Decision<'_>);
 }
 
-impl<F: FnMut(&Envelope, &str, Outcome<'_>)> Observer for F {
-    fn outcome(&mut self, envelope: &Envelope, route: &str, outcome: Outcome<'_>) {
-        self(envelope, route, outcome);
+impl<F: FnMut(&Envelope, &str, Decision<'_>)> Observer for F {
+    fn decided(&mut self, envelope: &Envelope, route: &str, decision: Decision<'_>) {
+        self(envelope, route, decision);
     }
 }
 
 impl<R: Routing> Machine<R> {
     /// A machine that knows nothing of its shard yet. `retry` is for routes without policies of
     /// their own; `seed` decides the jitter of the retries.
-    pub fn new(router: R, retry: RetryPolicies, seed: u64) -> Self {
+    pub(crate) fn new(router: R, retry: RetryPolicies, seed: u64) -> Self {
         Self {
             router,
             retry,
             random: fastrand::Rng::with_seed(seed),
-            blocked: Streams::default(),
+            blocked: Blocked::default(),
             paused: HashSet::new(),
             revision: None,
             batch: Batch::default(),
             late: Late::default(),
             unreached: Unreached::default(),
-            unroutable: Unknown::default(),
+            unroutable_after: UNROUTABLE_AFTER,
+            queue: Arc::from(NewDeadLetter::UNROUTABLE),
+            missing: BTreeSet::new(),
             settled: Vec::new(),
             spare: Vec::new(),
             batch_size: BatchSize::default(),
@@ -294,25 +289,26 @@ impl<R: Routing> Machine<R> {
     }
 
     /// The revision of the held rows that the machine knows, for the next call of the store.
-    pub fn revision(&self) -> Option<i64> {
+    pub(crate) fn revision(&self) -> Option<i64> {
         self.revision
     }
 
-    /// Takes the next batch. [`close`](Self::close) the earlier one before, or its rest is forgotten.
-    pub fn take(
+    /// Takes the next batch: what a call for `held_limit` held rows returned, at `now` by the
+    /// store's clock. [`close`](Self::close) the earlier batch before, or its rest is forgotten.
+    pub(crate) fn take(
         &mut self,
         advanced: Advanced,
-        circumstances: Circumstances,
+        held_limit: usize,
+        now: DateTime<Utc>,
         reach: &mut impl Reach,
         observer: &mut impl Observer,
     ) {
         self.batch.clear();
         self.revision = Some(advanced.revision);
         if let Some(streams) = advanced.streams {
-            self.blocked = Streams::from_iter(streams);
+            self.blocked = Blocked::from_iter(streams);
             self.paused = HashSet::from_iter(advanced.paused_tenants);
         }
-        let Circumstances { held_limit, now } = circumstances;
         let all_held_are_here = advanced.held.len() < held_limit && !advanced.is_cut;
         for held in advanced.held {
             self.take_held(held, now, reach, observer);
@@ -323,7 +319,7 @@ impl<R: Routing> Machine<R> {
     }
 
     /// Returns the settlements so far, each once.
-    pub fn take_settlements(&mut self) -> Vec<Settlement> {
+    pub(crate) fn take_settlements(&mut self) -> Vec<Settlement> {
         let settled = std::mem::take(&mut self.settled);
         if settled.iter().any(may_free_a_stream) {
             self.revision = None;
@@ -333,7 +329,7 @@ impl<R: Routing> Machine<R> {
 
     /// Takes settlements back that could not be recorded.
     /// [`take_settlements`](Self::take_settlements) hands them out again first.
-    pub fn put_back(&mut self, mut unsettled: Vec<Settlement>) {
+    pub(crate) fn put_back(&mut self, mut unsettled: Vec<Settlement>) {
         unsettled.append(&mut self.settled);
         self.settled = unsettled;
     }
@@ -344,11 +340,10 @@ impl<R: Routing> Machine<R> {
 fn may_free_a_stream(settlement: &Settlement) -> bool {
     settlement.place == Place::Held
         && match &settlement.outcome {
-            store::Outcome::Published | store::Outcome::Moved { .. } => true,
-            store::Outcome::Dead(dead) => !dead.parks,
-            store::Outcome::Retry(_)
-            | store::Outcome::Behind
-            | store::Outcome::Delayed(_)
-            | store::Outcome::Unroutable(_) => false,
+            Outcome::Published | Outcome::Moved { .. } => true,
+            Outcome::Dead(dead) => !dead.parks,
+            Outcome::Retry(_) | Outcome::Behind | Outcome::Delayed(_) | Outcome::Unroutable(_) => {
+                false
+            }
         }
 }

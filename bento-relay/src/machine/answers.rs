@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::leg::{Leg, LegState, Piece, Stream};
+use super::leg::{Leg, LegState};
 use super::outlet::Wave;
-use super::{Admission, Machine, Observer, Reason, Routing};
+use super::streams::Stream;
+use super::{Admission, Decision, Machine, Observer, Reason, Routing};
 use crate::publish::{FailureClass, PublishError};
 use crate::retry::RetryPolicies;
 use crate::route::{HeadOfLine, Route};
@@ -31,16 +32,16 @@ struct Fault {
 impl<R: Routing> Machine<R> {
     /// Takes the answers to a wave, in its order. A missing answer means that the destination could
     /// not be asked.
-    pub fn answer(
+    pub(crate) fn answer(
         &mut self,
         wave: Wave,
         mut answers: Vec<Result<(), PublishError>>,
         observer: &mut impl Observer,
     ) {
-        let is_of_many = wave.pieces.len() > 1;
+        let is_of_many = wave.legs.len() > 1;
         let has_answer = answers.iter().any(is_answer);
         let given = answers.len();
-        answers.resize_with(wave.pieces.len(), || {
+        answers.resize_with(wave.legs.len(), || {
             Err(PublishError::unavailable(TOO_FEW_ANSWERS))
         });
         // If a call broke off as a whole, one of its events may be the reason.
@@ -49,43 +50,47 @@ impl<R: Routing> Machine<R> {
             return self.answer_late(wave, answers, is_suspect, observer);
         }
         let outlet = wave.outlet;
-        let pieces = self.finish(wave);
+        let legs = self.finish(wave);
         if has_answer && self.batch.outlets[outlet].admission == Admission::Trial {
             self.batch.outlets[outlet].admission = Admission::Open;
         }
-        for (place, (&piece, answer)) in pieces.iter().zip(answers).enumerate() {
-            self.take_answer(piece, answer, is_suspect(place), observer);
+        for (place, (&leg, answer)) in legs.iter().zip(answers).enumerate() {
+            self.take_answer(leg, outlet, answer, is_suspect(place), observer);
         }
-        self.keep(outlet, pieces);
+        self.keep(outlet, legs);
     }
 
     /// Takes back a wave that failed as a whole. The failure of its only event is an attempt. Else
     /// the destination could not be asked, and each event of the wave is sent alone from now on.
-    pub fn fail(&mut self, wave: Wave, error: &PublishError, observer: &mut impl Observer) {
-        let answers = wave.pieces.iter().map(|_| Err(error.repeated())).collect();
+    pub(crate) fn fail(&mut self, wave: Wave, error: &PublishError, observer: &mut impl Observer) {
+        let answers = wave.legs.iter().map(|_| Err(error.repeated())).collect();
         self.answer(wave, answers, observer);
     }
 
     fn take_answer(
         &mut self,
-        piece: Piece,
+        index: usize,
+        outlet: usize,
         answer: Result<(), PublishError>,
         is_suspect: bool,
         observer: &mut impl Observer,
     ) {
-        let leg = &mut self.batch.legs[piece.leg];
+        let leg = &mut self.batch.legs[index];
         if leg.state != LegState::Sent {
             return;
         }
         let several = leg.route.destinations.len() > 1;
-        let name = &leg.route.destinations[leg.members[piece.member].destination].name;
         match answer {
             Ok(()) if several => {
-                leg.delivered.push(Arc::clone(name));
+                let name = leg.destination(outlet);
+                leg.delivered.push(name);
                 leg.is_partial = true;
             }
             Ok(()) => {}
-            Err(error) => leg.faults.push((Arc::clone(name), error)),
+            Err(error) => {
+                let name = leg.destination(outlet);
+                leg.faults.push((name, error));
+            }
         }
         leg.is_suspect |= is_suspect;
         leg.open -= 1;
@@ -93,10 +98,10 @@ impl<R: Routing> Machine<R> {
             return;
         }
         if leg.faults.is_empty() {
-            self.settle_published(piece.leg, observer);
-            self.batch.release_next(piece.leg);
+            self.settle_published(index, observer);
+            self.batch.release_next(index);
         } else {
-            self.settle_failure(piece.leg, observer);
+            self.settle_failure(index, observer);
         }
     }
 
@@ -105,7 +110,7 @@ impl<R: Routing> Machine<R> {
         self.forget_unreached(index);
         let leg = &mut self.batch.legs[index];
         leg.state = LegState::Settled;
-        observer.outcome(&leg.envelope, &leg.name, super::Outcome::Published);
+        observer.decided(&leg.envelope, &leg.name, Decision::Published);
         match leg.row {
             Some(row) => {
                 self.batch.rows[row].is_confirmed = true;
@@ -136,13 +141,13 @@ impl<R: Routing> Machine<R> {
         match cause {
             Some(cause) => match self.fallback_of(&Arc::clone(&self.batch.legs[index].route)) {
                 Some(to) => {
-                    let outcome = super::Outcome::FellBack {
+                    let decision = Decision::FellBack {
                         attempts,
                         to: &to.name,
                         error: &fault.text,
                     };
                     let leg = &self.batch.legs[index];
-                    observer.outcome(&leg.envelope, &leg.name, outcome);
+                    observer.decided(&leg.envelope, &leg.name, decision);
                     self.move_to_fallback(index, &to);
                     if holds && !is_chained {
                         // Another relay could send it once more where it failed. Until it has
@@ -155,7 +160,7 @@ impl<R: Routing> Machine<R> {
             None => self.retry_later(index, attempts, fault, &policies, observer),
         }
         if holds {
-            self.cut_followers(index, observer);
+            self.hold_followers(index, observer);
         }
         self.batch.release_next(index);
     }
@@ -190,13 +195,13 @@ impl<R: Routing> Machine<R> {
             }
         };
         let after = retry_after.map_or(drawn, |asked| asked.max(drawn));
-        let outcome = super::Outcome::Retry {
+        let decision = Decision::Retry {
             attempts,
             after,
             class,
             error: &text,
         };
-        observer.outcome(&leg.envelope, &leg.name, outcome);
+        observer.decided(&leg.envelope, &leg.name, decision);
         let failure = Failure {
             attempts,
             retry_after: after,
@@ -271,7 +276,7 @@ impl<R: Routing> Machine<R> {
     }
 
     /// Holds a pending row that was not sent. A held one stays as it is.
-    pub(super) fn hold_untried(
+    pub(super) fn hold_behind(
         &mut self,
         index: usize,
         reason: Reason,
@@ -282,7 +287,7 @@ impl<R: Routing> Machine<R> {
             leg.state = LegState::Settled;
             return;
         }
-        observer.outcome(&leg.envelope, &leg.name, super::Outcome::HeldBack(reason));
+        observer.decided(&leg.envelope, &leg.name, Decision::HeldBack(reason));
         self.hold(index, Outcome::Behind);
     }
 
@@ -299,12 +304,12 @@ impl<R: Routing> Machine<R> {
         self.forget_unreached(index);
         let leg = &mut self.batch.legs[index];
         leg.state = LegState::Settled;
-        let outcome = super::Outcome::Dead {
+        let decision = Decision::Dead {
             attempts,
             cause,
             error: &error,
         };
-        observer.outcome(&leg.envelope, &leg.name, outcome);
+        observer.decided(&leg.envelope, &leg.name, decision);
         let dead = NewDeadLetter {
             attempts,
             error,
@@ -333,9 +338,9 @@ impl<R: Routing> Machine<R> {
     }
 
     /// Keeps every leg behind a failed one from being sent, and holds the pending ones.
-    fn cut_followers(&mut self, failed: usize, observer: &mut impl Observer) {
+    fn hold_followers(&mut self, failed: usize, observer: &mut impl Observer) {
         for index in self.batch.cut_followers(failed) {
-            self.hold_untried(index, Reason::Order, observer);
+            self.hold_behind(index, Reason::Order, observer);
         }
     }
 }

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bento_core::envelope::Envelope;
 
-use super::leg::{Leg, LegState, Piece, Stream};
+use super::leg::{Leg, LegState};
 use super::outlet::Outlet;
+use super::streams::Stream;
 
 /// The number of the next batch. No two batches of a process share a number, so that a wave is
 /// never taken for one of another batch or machine.
@@ -47,7 +48,7 @@ pub(super) struct Tail {
     /// True if a held row that keeps its place is among them.
     pub(super) has_held: bool,
     /// True if nothing more of it may be sent.
-    pub(super) is_shut: bool,
+    pub(super) is_stopped: bool,
 }
 
 impl Batch {
@@ -119,7 +120,7 @@ impl Batch {
     }
 
     /// Notes that a held row of a stream has left it without being sent.
-    pub(super) fn pass(&mut self, name: &Arc<str>, envelope: &Arc<Envelope>, holds: bool) {
+    pub(super) fn note_left(&mut self, name: &Arc<str>, envelope: &Arc<Envelope>, holds: bool) {
         if envelope.is_ordered() {
             self.tails
                 .entry(Stream::of(name, envelope))
@@ -129,12 +130,12 @@ impl Batch {
     }
 
     /// Lets nothing more of a stream be sent in this batch.
-    pub(super) fn shut(&mut self, name: &Arc<str>, envelope: &Arc<Envelope>) {
+    pub(super) fn stop(&mut self, name: &Arc<str>, envelope: &Arc<Envelope>) {
         if envelope.is_ordered() {
             self.tails
                 .entry(Stream::of(name, envelope))
                 .or_default()
-                .is_shut = true;
+                .is_stopped = true;
         }
     }
 
@@ -144,10 +145,8 @@ impl Batch {
         while let Some(index) = next {
             let leg = &mut self.legs[index];
             leg.state = LegState::Sent;
-            for (member, target) in leg.members.iter().enumerate() {
-                self.outlets[target.outlet]
-                    .ready
-                    .push(Piece { leg: index, member });
+            for member in &leg.members {
+                self.outlets[member.outlet].ready.push(index);
             }
             next = leg.next.filter(|_| leg.is_chained);
             next = next.filter(|&next| {

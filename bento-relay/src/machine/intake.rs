@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::leg::{Leg, Member};
 use super::outlet::Outlet;
-use super::{Machine, Observer, Reach, Reason, Routing};
+use super::{Decision, Machine, Observer, Reach, Reason, Routing};
 use crate::publish::Destination;
 use crate::route::{Route, Target};
 use crate::store::{Failure, HeldRow, NewDeadLetter, OutboxRow, Outcome, Settlement};
@@ -33,7 +33,7 @@ impl<R: Routing> Machine<R> {
             && self
                 .batch
                 .tail(&name, &row.envelope)
-                .is_some_and(|tail| tail.is_shut)
+                .is_some_and(|tail| tail.is_stopped)
         {
             return;
         }
@@ -56,7 +56,7 @@ impl<R: Routing> Machine<R> {
                     delivered,
                     ..Leg::without_route(position, None, name, row.envelope)
                 };
-                return self.hold_unroutable(leg, &error, unroutable_for, observer);
+                return self.add_unroutable(leg, &error, unroutable_for, observer);
             }
         };
         let is_suspect = self.unreached.is_suspect(position, &name);
@@ -102,14 +102,14 @@ impl<R: Routing> Machine<R> {
             queued => {
                 let error = queued.and_then(Result::err);
                 let row = self.batch.begin_row(position, 1);
-                let queue = Arc::clone(&self.unroutable.queue);
+                let queue = Arc::clone(&self.queue);
                 let leg = Leg::without_route(position, Some(row), queue, envelope);
-                return self.take_unroutable(leg, error.as_ref(), is_paused, observer);
+                return self.add_unknown(leg, error.as_ref(), is_paused, observer);
             }
         };
         if targets.is_empty() && unknown.is_empty() {
             self.settled.push(Settlement::published(position));
-            return observer.outcome(&envelope, "", super::Outcome::Filtered);
+            return observer.decided(&envelope, "", Decision::Filtered);
         }
         let row = self
             .batch
@@ -123,7 +123,7 @@ impl<R: Routing> Machine<R> {
             }
             let wait = still_to_wait(&target, now);
             match wait.filter(|_| !target.route.keeps_order) {
-                Some(wait) => self.delay(
+                Some(wait) => self.add_delayed(
                     Leg {
                         holds: false,
                         ..leg
@@ -131,12 +131,12 @@ impl<R: Routing> Machine<R> {
                     wait,
                     observer,
                 ),
-                None if is_paused => self.hold_unsent(leg, Reason::Paused, observer),
+                None if is_paused => self.add_held(leg, Reason::Paused, observer),
                 None if self.must_wait(&leg, all_held_are_here) => {
-                    self.hold_unsent(leg, Reason::Order, observer)
+                    self.add_held(leg, Reason::Order, observer)
                 }
                 None => match wait {
-                    Some(wait) => self.delay(leg, wait, observer),
+                    Some(wait) => self.add_delayed(leg, wait, observer),
                     None => self.send(leg, &target.route, None, reach, observer),
                 },
             }
@@ -144,7 +144,7 @@ impl<R: Routing> Machine<R> {
         for (name, error) in unknown {
             let leg = Leg::without_route(position, Some(row), name, Arc::clone(&envelope));
             let error = (!self.must_wait(&leg, all_held_are_here)).then_some(&error);
-            self.take_unroutable(leg, error, is_paused, observer);
+            self.add_unknown(leg, error, is_paused, observer);
         }
     }
 
@@ -155,7 +155,7 @@ impl<R: Routing> Machine<R> {
         }
         let waits = self.blocked.contains(&leg.name, &leg.envelope);
         match self.batch.tail(&leg.name, &leg.envelope) {
-            Some(tail) => tail.is_shut || waits && !(tail.has_held && all_held_are_here),
+            Some(tail) => tail.is_stopped || waits && !(tail.has_held && all_held_are_here),
             None => waits,
         }
     }
@@ -176,7 +176,7 @@ impl<R: Routing> Machine<R> {
             }
             let outlet = self.outlet(&leg.name, destination, reach);
             if !self.batch.outlets[outlet].is_served {
-                return self.hold_unserved(leg, destination, unroutable_for, observer);
+                return self.add_unserved(leg, destination, unroutable_for, observer);
             }
             leg.is_chained = is_alone && leg.holds && self.batch.outlets[outlet].chains;
             leg.members.push(Member {
@@ -225,11 +225,11 @@ impl<R: Routing> Machine<R> {
             .map(|at| at.to_rfc3339())
             .unwrap_or_default();
         let error = format!("not delivered before {deadline}");
-        self.settle_dead_unsent(leg, NewDeadLetter::EXPIRED, error, observer);
+        self.add_dead(leg, NewDeadLetter::EXPIRED, error, observer);
     }
 
     /// Makes an event a dead letter that is not sent in this batch.
-    pub(super) fn settle_dead_unsent(
+    pub(super) fn add_dead(
         &mut self,
         leg: Leg,
         cause: &'static str,
@@ -238,7 +238,7 @@ impl<R: Routing> Machine<R> {
     ) {
         let parks = leg.holds && cause != NewDeadLetter::EXPIRED;
         if parks {
-            self.batch.shut(&leg.name, &leg.envelope);
+            self.batch.stop(&leg.name, &leg.envelope);
         }
         let attempts = leg.attempts;
         let index = self.batch.add(leg);
@@ -246,20 +246,20 @@ impl<R: Routing> Machine<R> {
     }
 
     /// Holds an event that is not sent in this batch, and what follows it in its stream.
-    pub(super) fn hold_unsent(&mut self, leg: Leg, reason: Reason, observer: &mut impl Observer) {
+    pub(super) fn add_held(&mut self, leg: Leg, reason: Reason, observer: &mut impl Observer) {
         if leg.holds {
-            self.batch.shut(&leg.name, &leg.envelope);
+            self.batch.stop(&leg.name, &leg.envelope);
         }
         let index = self.batch.add(leg);
-        self.hold_untried(index, reason, observer);
+        self.hold_behind(index, reason, observer);
     }
 
     /// Holds a pending event until its delay is over.
-    fn delay(&mut self, leg: Leg, wait: Duration, observer: &mut impl Observer) {
+    fn add_delayed(&mut self, leg: Leg, wait: Duration, observer: &mut impl Observer) {
         if leg.holds {
-            self.batch.shut(&leg.name, &leg.envelope);
+            self.batch.stop(&leg.name, &leg.envelope);
         }
-        observer.outcome(&leg.envelope, &leg.name, super::Outcome::Delayed { wait });
+        observer.decided(&leg.envelope, &leg.name, Decision::Delayed { wait });
         let index = self.batch.add(leg);
         self.hold(index, Outcome::Delayed(wait));
     }
@@ -269,12 +269,12 @@ impl<R: Routing> Machine<R> {
     fn wait_longer(&mut self, leg: Leg, wait: Duration, observer: &mut impl Observer) {
         let follows = leg.holds && self.batch.tail(&leg.name, &leg.envelope).is_some();
         if leg.holds {
-            self.batch.shut(&leg.name, &leg.envelope);
+            self.batch.stop(&leg.name, &leg.envelope);
         }
         if follows {
             return;
         }
-        observer.outcome(&leg.envelope, &leg.name, super::Outcome::Delayed { wait });
+        observer.decided(&leg.envelope, &leg.name, Decision::Delayed { wait });
         let error = "not to be delivered yet".to_owned();
         let failure = Failure {
             attempts: 0,

@@ -1,6 +1,5 @@
-//! One row on one of its routes, and the stream that it belongs to.
+//! One row on one of its routes.
 
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use bento_core::envelope::Envelope;
@@ -51,13 +50,6 @@ pub(super) struct Member {
     pub(super) destination: usize,
     /// True while it is in a wave that is out.
     pub(super) is_out: bool,
-}
-
-/// One leg for one of its members: a delivery, before it is made.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Piece {
-    pub(super) leg: usize,
-    pub(super) member: usize,
 }
 
 /// The progress of a leg.
@@ -117,6 +109,24 @@ impl Leg {
         matches!(self.state, LegState::Waiting | LegState::Sent)
     }
 
+    /// The member that goes to an outlet of the leg.
+    pub(super) fn member(&mut self, outlet: usize) -> &mut Member {
+        let mut members = self.members.iter_mut();
+        members
+            .find(|member| member.outlet == outlet)
+            .expect("a wave holds legs of its outlet only")
+    }
+
+    /// The name of the destination of an outlet of the leg.
+    pub(super) fn destination(&self, outlet: usize) -> Arc<str> {
+        let mut members = self.members.iter();
+        let member = members.find(|member| member.outlet == outlet);
+        let destination = member
+            .expect("a wave holds legs of its outlet only")
+            .destination;
+        Arc::clone(&self.route.destinations[destination].name)
+    }
+
     /// The number of waves in which it is out.
     pub(super) fn out(&self) -> usize {
         self.members.iter().filter(|member| member.is_out).count()
@@ -136,22 +146,22 @@ impl Leg {
         }
     }
 
-    /// Takes the answer of a member to a late wave; `None` tells nothing of the event.
+    /// Takes the answer of a late wave; `None` tells nothing of the event.
     pub(super) fn take_late_answer(
         &mut self,
-        member: usize,
+        outlet: usize,
         answer: Option<Result<(), PublishError>>,
     ) {
-        let name = &self.route.destinations[self.members[member].destination].name;
+        let name = self.destination(outlet);
         match answer {
             Some(Ok(())) => {
-                self.delivered.push(Arc::clone(name));
+                self.delivered.push(name);
                 self.is_partial = true;
             }
-            Some(Err(error)) => self.faults.push((Arc::clone(name), error)),
+            Some(Err(error)) => self.faults.push((name, error)),
             None => {}
         }
-        self.members[member].is_out = false;
+        self.member(outlet).is_out = false;
         self.open -= 1;
     }
 
@@ -164,42 +174,3 @@ impl Leg {
                 .all(|to| self.delivered.contains(&to.name))
     }
 }
-
-/// The identity of a stream, borrowed from one of its events, so that telling streams apart
-/// allocates nothing.
-#[derive(Clone, Debug)]
-pub(super) struct Stream {
-    name: Arc<str>,
-    envelope: Arc<Envelope>,
-}
-
-impl Stream {
-    pub(super) fn of(name: &Arc<str>, envelope: &Arc<Envelope>) -> Self {
-        Self {
-            name: Arc::clone(name),
-            envelope: Arc::clone(envelope),
-        }
-    }
-
-    fn key(&self) -> (&str, &str, &str) {
-        (
-            &self.envelope.aggregate_id,
-            &self.envelope.aggregate_type,
-            &self.name,
-        )
-    }
-}
-
-impl Hash for Stream {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.key().hash(state);
-    }
-}
-
-impl PartialEq for Stream {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl Eq for Stream {}

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::leg::{Leg, LegState, Piece, Stream};
+use super::leg::{Leg, LegState};
+use super::streams::Stream;
 use super::{Admission, Machine, Routing};
 use crate::publish::Delivery;
 use crate::retry::RetryPolicies;
@@ -18,17 +19,17 @@ pub(super) struct Outlet {
     pub(super) is_served: bool,
     pub(super) chains: bool,
     pub(super) admission: Admission,
-    /// The pieces that may be sent.
-    pub(super) ready: Vec<Piece>,
+    /// The indexes of the legs that may be sent.
+    pub(super) ready: Vec<usize>,
     /// The remaining parts of a wave that was divided, the next part last.
-    parts: Vec<Vec<Piece>>,
+    parts: Vec<Vec<usize>>,
     /// The trials that are left for a destination whose circuit was open; `None` until they are
     /// chosen.
-    trials: Option<Vec<Piece>>,
+    trials: Option<Vec<usize>>,
     /// The number of waves of each company that are out.
     out: [usize; 3],
     /// Memory to be used again.
-    spare: Vec<Piece>,
+    spare: Vec<usize>,
 }
 
 /// The company in which an event is sent. Events that have failed do not drag down those that have
@@ -46,10 +47,11 @@ const ALONE_AT_ONCE: usize = 8;
 
 /// Deliveries for one destination, to be published together.
 #[derive(Debug)]
-pub struct Wave {
+pub(crate) struct Wave {
     pub(super) batch: u64,
     pub(super) outlet: usize,
-    pub(super) pieces: Vec<Piece>,
+    /// The indexes of the legs in the batch, in the order of the deliveries.
+    pub(super) legs: Vec<usize>,
     destination: Arc<str>,
     deliveries: Vec<Delivery>,
     company: Company,
@@ -58,24 +60,24 @@ pub struct Wave {
 
 impl Wave {
     /// The deliveries for the publisher; never empty.
-    pub fn deliveries(&self) -> &[Delivery] {
+    pub(crate) fn deliveries(&self) -> &[Delivery] {
         &self.deliveries
     }
 
     /// Sets the time by which the publisher must answer; see [`Delivery::answer_by`].
-    pub fn answer_by(&mut self, answer_by: Option<Instant>) {
+    pub(crate) fn answer_by(&mut self, answer_by: Option<Instant>) {
         self.deliveries
             .iter_mut()
             .for_each(|delivery| delivery.answer_by = answer_by);
     }
 
     /// The name of the destination of all of them.
-    pub fn destination(&self) -> &Arc<str> {
+    pub(crate) fn destination(&self) -> &Arc<str> {
         &self.destination
     }
 
     /// True if its answer closes the circuit of its destination, or opens it again.
-    pub fn is_trial(&self) -> bool {
+    pub(crate) fn is_trial(&self) -> bool {
         self.is_trial
     }
 }
@@ -96,21 +98,20 @@ impl Outlet {
         }
     }
 
-    /// The pieces of the next wave; `None` while it has to wait.
+    /// The legs of the next wave; `None` while it has to wait.
     fn next(
         &mut self,
         legs: &[Leg],
         retry: &RetryPolicies,
         random: &mut fastrand::Rng,
-    ) -> Option<(Vec<Piece>, Company)> {
-        self.ready
-            .retain(|piece| legs[piece.leg].state == LegState::Sent);
+    ) -> Option<(Vec<usize>, Company)> {
+        self.ready.retain(|&leg| legs[leg].state == LegState::Sent);
         match self.admission {
             Admission::Away => return None,
             Admission::Trial => {
                 return self
                     .next_trial(legs, random)
-                    .map(|piece| (vec![piece], Company::Alone));
+                    .map(|leg| (vec![leg], Company::Alone));
             }
             Admission::Open => self.ready.extend(self.trials.take().into_iter().flatten()),
         }
@@ -118,7 +119,7 @@ impl Outlet {
             return self.next_alone(legs, retry);
         }
         while let Some(mut part) = self.parts.pop() {
-            part.retain(|piece| legs[piece.leg].state == LegState::Sent);
+            part.retain(|&leg| legs[leg].state == LegState::Sent);
             if !part.is_empty() {
                 return Some((part, Company::Untried));
             }
@@ -128,7 +129,7 @@ impl Outlet {
             return (!all.is_empty()).then_some((all, Company::Untried));
         }
         for company in [Company::Untried, Company::Retried] {
-            let crowd = self.take(|piece| company_of(&legs[piece.leg], retry) == company);
+            let crowd = self.take(|leg| company_of(&legs[leg], retry) == company);
             if !crowd.is_empty() {
                 return Some((crowd, company));
             }
@@ -146,11 +147,11 @@ impl Outlet {
         self.out[Company::Untried as usize] + self.out[Company::Retried as usize] > 0
     }
 
-    fn next_alone(&mut self, legs: &[Leg], retry: &RetryPolicies) -> Option<(Vec<Piece>, Company)> {
+    fn next_alone(&mut self, legs: &[Leg], retry: &RetryPolicies) -> Option<(Vec<usize>, Company)> {
         if self.chains || self.out[Company::Alone as usize] >= ALONE_AT_ONCE {
             return None;
         }
-        let goes_alone = |piece: &Piece| company_of(&legs[piece.leg], retry) == Company::Alone;
+        let goes_alone = |&leg: &usize| company_of(&legs[leg], retry) == Company::Alone;
         let index = self.ready.iter().position(goes_alone)?;
         Some((vec![self.ready.remove(index)], Company::Alone))
     }
@@ -158,14 +159,14 @@ impl Outlet {
     /// The next trial of a destination whose circuit was open: a random held event, so that a bad one
     /// is not tried again and again, and a pending one; each the first of its stream, and each
     /// alone, so that the answer is about it.
-    fn next_trial(&mut self, legs: &[Leg], random: &mut fastrand::Rng) -> Option<Piece> {
+    fn next_trial(&mut self, legs: &[Leg], random: &mut fastrand::Rng) -> Option<usize> {
         if self.trials.is_none() && !self.ready.is_empty() {
             let mut streams = HashSet::new();
-            let is_first = |piece: &&Piece| {
-                let leg = &legs[piece.leg];
+            let is_first = |leg: &&usize| {
+                let leg = &legs[**leg];
                 !leg.envelope.is_ordered() || streams.insert(Stream::of(&leg.name, &leg.envelope))
             };
-            let is_held = |piece: &Piece| legs[piece.leg].is_held_row();
+            let is_held = |leg: &usize| legs[*leg].is_held_row();
             let (held, pending): (Vec<_>, Vec<_>) = self
                 .ready
                 .iter()
@@ -178,19 +179,18 @@ impl Outlet {
                 .into_iter()
                 .chain(random.choice(held))
                 .collect();
-            self.ready
-                .retain(|piece| chosen.iter().all(|chosen| chosen.leg != piece.leg));
+            self.ready.retain(|leg| !chosen.contains(leg));
             self.trials = Some(chosen);
         }
         self.trials.as_mut()?.pop()
     }
 
-    fn take(&mut self, is_wanted: impl Fn(&Piece) -> bool) -> Vec<Piece> {
+    fn take(&mut self, is_wanted: impl Fn(usize) -> bool) -> Vec<usize> {
         let mut taken = std::mem::take(&mut self.spare);
-        if self.ready.iter().all(&is_wanted) {
+        if self.ready.iter().all(|&leg| is_wanted(leg)) {
             taken.append(&mut self.ready);
         } else {
-            taken.extend(self.ready.extract_if(.., |piece| is_wanted(piece)));
+            taken.extend(self.ready.extract_if(.., |leg| is_wanted(*leg)));
         }
         if taken.is_empty() {
             self.spare = std::mem::take(&mut taken);
@@ -220,24 +220,26 @@ fn company_of(leg: &Leg, retry: &RetryPolicies) -> Company {
 impl<R: Routing> Machine<R> {
     /// The next deliveries to publish together, for any destination; `None` until an answer comes,
     /// and at the end of the batch.
-    pub fn next_wave(&mut self) -> Option<Wave> {
+    pub(crate) fn next_wave(&mut self) -> Option<Wave> {
         let (batch, legs) = (self.batch.number, &mut self.batch.legs);
         for (index, outlet) in self.batch.outlets.iter_mut().enumerate() {
             let is_trial = outlet.admission == Admission::Trial;
-            let Some((pieces, company)) = outlet.next(legs, &self.retry, &mut self.random) else {
+            let Some((sent, company)) = outlet.next(legs, &self.retry, &mut self.random) else {
                 continue;
             };
             outlet.out[company as usize] += 1;
             let mut deliveries = std::mem::take(&mut self.spare);
-            deliveries.extend(pieces.iter().map(|piece| {
-                legs[piece.leg].members[piece.member].is_out = true;
-                delivery(&legs[piece.leg], piece.member)
+            deliveries.extend(sent.iter().map(|&leg| {
+                let member = legs[leg].member(index);
+                member.is_out = true;
+                let destination = member.destination;
+                delivery(&legs[leg], destination)
             }));
             let destination = Arc::clone(&outlet.destination);
             return Some(Wave {
                 batch,
                 outlet: index,
-                pieces,
+                legs: sent,
                 destination,
                 deliveries,
                 company,
@@ -253,11 +255,8 @@ impl<R: Routing> Machine<R> {
     /// # Panics
     /// If the wave holds one event only: that one is to blame. If it [is late](Self::is_late): its
     /// batch has ended.
-    pub fn divide(&mut self, wave: Wave) {
-        assert!(
-            wave.pieces.len() > 1,
-            "a wave of one event cannot be divided"
-        );
+    pub(crate) fn divide(&mut self, wave: Wave) {
+        assert!(wave.legs.len() > 1, "a wave of one event cannot be divided");
         assert!(
             !self.is_late(&wave),
             "a wave that is late cannot be divided"
@@ -270,7 +269,7 @@ impl<R: Routing> Machine<R> {
 
     /// Sends nothing more to a destination in this batch: it is unavailable. Its events are held,
     /// untried.
-    pub fn shut(&mut self, destination: &str) {
+    pub(crate) fn shut(&mut self, destination: &str) {
         let theirs = self
             .batch
             .outlets
@@ -279,36 +278,35 @@ impl<R: Routing> Machine<R> {
         theirs.for_each(|outlet| outlet.admission = Admission::Away);
     }
 
-    /// Notes that a wave is back, and returns its pieces.
-    pub(super) fn finish(&mut self, wave: Wave) -> Vec<Piece> {
+    /// Notes that a wave is back, and returns its legs.
+    pub(super) fn finish(&mut self, wave: Wave) -> Vec<usize> {
         let Wave {
             outlet,
-            pieces,
+            legs,
             mut deliveries,
             company,
             ..
         } = wave;
         self.batch.outlets[outlet].out[company as usize] -= 1;
-        for piece in &pieces {
-            self.batch.legs[piece.leg].members[piece.member].is_out = false;
+        for &leg in &legs {
+            self.batch.legs[leg].member(outlet).is_out = false;
         }
         deliveries.clear();
         if deliveries.capacity() > self.spare.capacity() {
             self.spare = deliveries;
         }
-        pieces
+        legs
     }
 
     /// Keeps the memory of a wave for the next one.
-    pub(super) fn keep(&mut self, outlet: usize, mut pieces: Vec<Piece>) {
-        pieces.clear();
-        self.batch.outlets[outlet].spare = pieces;
+    pub(super) fn keep(&mut self, outlet: usize, mut legs: Vec<usize>) {
+        legs.clear();
+        self.batch.outlets[outlet].spare = legs;
     }
 }
 
-fn delivery(leg: &Leg, member: usize) -> Delivery {
-    let member = &leg.members[member];
-    let destination = leg.route.destinations[member.destination].clone();
+fn delivery(leg: &Leg, destination: usize) -> Delivery {
+    let destination = leg.route.destinations[destination].clone();
     Delivery {
         attempts: leg.attempts,
         ..Delivery::new(Arc::clone(&leg.envelope), destination)

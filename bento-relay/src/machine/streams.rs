@@ -1,17 +1,57 @@
-//! The streams that are held back or parked.
+//! Blocked: the identity of one, and the set of those that are held back or parked.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use bento_core::envelope::Envelope;
 
 use crate::store::{NewDeadLetter, StreamKey};
 
-/// A set of streams that can be asked without making a key: a pending row costs no allocation.
-#[derive(Debug, Default)]
-pub(super) struct Streams(HashMap<Arc<str>, HashMap<String, HashSet<String>>>);
+/// The identity of a stream, borrowed from one of its events, so that telling streams apart
+/// allocates nothing.
+#[derive(Clone, Debug)]
+pub(super) struct Stream {
+    name: Arc<str>,
+    envelope: Arc<Envelope>,
+}
 
-impl Streams {
+impl Stream {
+    pub(super) fn of(name: &Arc<str>, envelope: &Arc<Envelope>) -> Self {
+        Self {
+            name: Arc::clone(name),
+            envelope: Arc::clone(envelope),
+        }
+    }
+
+    fn key(&self) -> (&str, &str, &str) {
+        (
+            &self.envelope.aggregate_id,
+            &self.envelope.aggregate_type,
+            &self.name,
+        )
+    }
+}
+
+impl Hash for Stream {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
+}
+
+impl PartialEq for Stream {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Stream {}
+
+/// The streams that are held back or parked, a set that can be asked without making a key: a pending row costs no allocation.
+#[derive(Debug, Default)]
+pub(super) struct Blocked(HashMap<Arc<str>, HashMap<String, HashSet<String>>>);
+
+impl Blocked {
     /// True if the stream of an event on a route is one of them. An aggregate that waits on the
     /// route `unreadable` waits on every route.
     pub(super) fn contains(&self, route: &str, envelope: &Envelope) -> bool {
@@ -40,7 +80,7 @@ impl Streams {
     }
 }
 
-impl FromIterator<StreamKey> for Streams {
+impl FromIterator<StreamKey> for Blocked {
     fn from_iter<I: IntoIterator<Item = StreamKey>>(streams: I) -> Self {
         let mut set = Self::default();
         for stream in streams {

@@ -77,7 +77,7 @@ fn machine() -> Machine {
     Machine::new(Router::default(), RetryPolicies::default(), 7)
 }
 
-fn ignore(_: &Envelope, _: &str, _: Outcome<'_>) {}
+fn ignore(_: &Envelope, _: &str, _: Decision<'_>) {}
 
 /// The publisher of a test.
 #[derive(Clone, Debug, Default)]
@@ -116,15 +116,7 @@ fn take(machine: &mut Machine<impl Routing>, advanced: Advanced) {
 }
 
 fn take_in(machine: &mut Machine<impl Routing>, advanced: Advanced, world: &mut World) {
-    machine.take(
-        advanced,
-        Circumstances {
-            held_limit: HELD_LIMIT,
-            now: now(),
-        },
-        world,
-        &mut ignore,
-    );
+    machine.take(advanced, HELD_LIMIT, now(), world, &mut ignore);
 }
 
 /// The streams of the next wave, which is then answered.
@@ -220,7 +212,7 @@ fn a_publisher_that_chains_gets_the_batch_in_one_wave() {
         [1, 2, 4, 3]
     );
     assert!(
-        settled[2].outcome == store::Outcome::Behind,
+        settled[2].outcome == Outcome::Behind,
         "what is behind a failure was not published"
     );
 }
@@ -236,7 +228,7 @@ fn a_failure_holds_back_the_rest_of_its_stream_only() {
     let Settlement {
         place: Place::Pending,
         position: 1,
-        outcome: store::Outcome::Retry(failure),
+        outcome: Outcome::Retry(failure),
         ..
     } = &settled[0]
     else {
@@ -246,7 +238,7 @@ fn a_failure_holds_back_the_rest_of_its_stream_only() {
     assert!(failure.retry_after <= RetryPolicy::default().ceiling(1));
     let followers = settled
         .iter()
-        .filter(|settled| settled.outcome == store::Outcome::Behind);
+        .filter(|settled| settled.outcome == Outcome::Behind);
     assert_eq!(followers.map(position).collect::<Vec<_>>(), [3, 5]);
 }
 
@@ -266,7 +258,7 @@ fn a_failing_held_head_leaves_its_followers_where_they_are() {
     assert!(machine.next_wave().is_none());
     let settled = machine.take_settlements();
     assert!(
-        matches!(&settled[..], [Settlement { place: Place::Held, position: 1, outcome: store::Outcome::Retry(failure), .. }] if failure.attempts == 2)
+        matches!(&settled[..], [Settlement { place: Place::Held, position: 1, outcome: Outcome::Retry(failure), .. }] if failure.attempts == 2)
     );
 }
 
@@ -282,7 +274,7 @@ fn a_pending_row_of_a_waiting_stream_is_held_back_unsent() {
     );
     assert_eq!(wave(&mut machine, [Ok(())]), ["2"]);
     let settled = machine.take_settlements();
-    assert!((settled[0].position, &settled[0].outcome) == (1, &store::Outcome::Behind));
+    assert!((settled[0].position, &settled[0].outcome) == (1, &Outcome::Behind));
     assert_eq!(settled[1], Settlement::published(2));
 }
 
@@ -296,13 +288,9 @@ fn fresh_rows_follow_held_ones_in_the_same_batch_if_those_are_all() {
             ..pending(&[])
         };
         advanced.pending = vec![row(8, 1), row(9, 1)];
-        let circumstances = Circumstances {
-            held_limit: limit,
-            now: now(),
-        };
-        machine.take(advanced, circumstances, &mut World::default(), &mut ignore);
+        machine.take(advanced, limit, now(), &mut World::default(), &mut ignore);
         assert_eq!(confirm_all(&mut machine).len(), if is_sent { 3 } else { 1 });
-        let held_back = |settled: &&Settlement| settled.outcome == store::Outcome::Behind;
+        let held_back = |settled: &&Settlement| settled.outcome == Outcome::Behind;
         assert_eq!(
             machine.take_settlements().iter().filter(held_back).count(),
             if is_sent { 0 } else { 2 }
@@ -331,7 +319,7 @@ fn the_last_allowed_attempt_and_a_permanent_failure_are_dead_letters_that_park()
     settled.sort_by_key(position);
     let Settlement {
         place: Place::Held,
-        outcome: store::Outcome::Dead(exhausted),
+        outcome: Outcome::Dead(exhausted),
         ..
     } = &settled[0]
     else {
@@ -342,11 +330,11 @@ fn the_last_allowed_attempt_and_a_permanent_failure_are_dead_letters_that_park()
         (5, "max attempts", true)
     );
     assert!(
-        matches!(&settled[1], Settlement { place: Place::Held, outcome: store::Outcome::Retry(failure), .. } if failure.attempts == 4)
+        matches!(&settled[1], Settlement { place: Place::Held, outcome: Outcome::Retry(failure), .. } if failure.attempts == 4)
     );
     let Settlement {
         place: Place::Held,
-        outcome: store::Outcome::Dead(hopeless),
+        outcome: Outcome::Dead(hopeless),
         ..
     } = &settled[2]
     else {
@@ -362,13 +350,13 @@ fn an_event_without_order_parks_and_holds_back_nothing() {
     wave(&mut machine, [permanent(), transient(), Ok(())]);
     let settled = machine.take_settlements();
     assert!(
-        matches!(&settled[0], Settlement { place: Place::Pending, outcome: store::Outcome::Dead(dead), .. } if !dead.parks)
+        matches!(&settled[0], Settlement { place: Place::Pending, outcome: Outcome::Dead(dead), .. } if !dead.parks)
     );
     assert!(matches!(
         &settled[1],
         Settlement {
             place: Place::Pending,
-            outcome: store::Outcome::Retry(_),
+            outcome: Outcome::Retry(_),
             ..
         }
     ));
@@ -393,7 +381,7 @@ fn a_broker_that_asks_for_less_gets_its_wait_and_no_attempt_is_counted() {
     let settled = machine.take_settlements();
     let Settlement {
         place: Place::Held,
-        outcome: store::Outcome::Retry(failure),
+        outcome: Outcome::Retry(failure),
         ..
     } = &settled[0]
     else {
@@ -410,7 +398,7 @@ fn a_missing_answer_is_a_transient_failure_and_one_too_many_is_ignored() {
     let settled = machine.take_settlements();
     assert_eq!(settled[0], Settlement::published(1));
     assert!(
-        matches!(&settled[1], Settlement { place: Place::Pending, outcome: store::Outcome::Retry(failure), .. } if failure.error == TOO_FEW_ANSWERS)
+        matches!(&settled[1], Settlement { place: Place::Pending, outcome: Outcome::Retry(failure), .. } if failure.error == TOO_FEW_ANSWERS)
     );
     take(&mut machine, pending(&[1]));
     wave(&mut machine, [Ok(()), Ok(()), transient()]);

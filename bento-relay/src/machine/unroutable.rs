@@ -16,7 +16,7 @@ use chrono::{DateTime, Utc};
 
 use super::intake::still_to_wait;
 use super::leg::Leg;
-use super::{Machine, Observer, Reason, Routing};
+use super::{Decision, Machine, Observer, Reason, Routing};
 use crate::publish::Destination;
 use crate::route::{HeadOfLine, RouteError, Targets, is_reserved};
 use crate::store::{NewDeadLetter, Outcome, Settlement, Unroutable};
@@ -45,53 +45,33 @@ pub(crate) enum Missing {
 /// The default time for which an event that no rule takes is looked at.
 pub(crate) const UNROUTABLE_AFTER: Duration = Duration::from_secs(60 * 60);
 
-/// The state of events that have no route.
-#[derive(Debug)]
-pub(super) struct Unknown {
-    /// The time for which such an event is looked at before it is a dead letter.
-    pub(super) patience: Duration,
-    /// The name of the queue.
-    pub(super) queue: Arc<str>,
-    missing: BTreeSet<Missing>,
-}
-
 /// The destinations that an event names and this relay does not know.
 type Unnamed = Vec<(Arc<str>, RouteError)>;
-
-impl Default for Unknown {
-    fn default() -> Self {
-        Self {
-            patience: UNROUTABLE_AFTER,
-            queue: Arc::from(NewDeadLetter::UNROUTABLE),
-            missing: BTreeSet::new(),
-        }
-    }
-}
 
 impl<R: Routing> Machine<R> {
     /// Sets the time for which an event without a route is looked at before it is a dead letter.
     #[must_use]
-    pub fn unroutable_after(mut self, patience: Duration) -> Self {
-        self.unroutable.patience = patience;
+    pub(crate) fn unroutable_after(mut self, patience: Duration) -> Self {
+        self.unroutable_after = patience;
         self
     }
 
     /// Returns the things that events needed since the last call and this relay does not have, at
     /// most twenty.
     pub(crate) fn take_missing(&mut self) -> BTreeSet<Missing> {
-        std::mem::take(&mut self.unroutable.missing)
+        std::mem::take(&mut self.missing)
     }
 
     /// True if an event waits in the queue of its aggregate, whatever its routes are.
     pub(super) fn is_queued(&self, envelope: &Arc<Envelope>, all_held_are_here: bool) -> bool {
-        let queue = &self.unroutable.queue;
+        let queue = &self.queue;
         if !envelope.is_ordered() || !self.blocked.contains(queue, envelope) {
             return false;
         }
         let has_left = self
             .batch
             .tail(queue, envelope)
-            .is_some_and(|tail| tail.has_held && !tail.is_shut);
+            .is_some_and(|tail| tail.has_held && !tail.is_stopped);
         !(has_left && all_held_are_here)
     }
 
@@ -131,7 +111,7 @@ impl<R: Routing> Machine<R> {
 
     /// Holds a pending event under a name that is not known, or under the queue; without an error
     /// it follows an earlier one.
-    pub(super) fn take_unroutable(
+    pub(super) fn add_unknown(
         &mut self,
         leg: Leg,
         error: Option<&RouteError>,
@@ -143,9 +123,9 @@ impl<R: Routing> Machine<R> {
             ..leg
         };
         match error {
-            _ if is_paused => self.hold_unsent(leg, Reason::Paused, observer),
-            None => self.hold_unsent(leg, Reason::Order, observer),
-            Some(error) => self.hold_unroutable(leg, error, None, observer),
+            _ if is_paused => self.add_held(leg, Reason::Paused, observer),
+            None => self.add_held(leg, Reason::Order, observer),
+            Some(error) => self.add_unroutable(leg, error, None, observer),
         }
     }
 
@@ -159,16 +139,16 @@ impl<R: Routing> Machine<R> {
     ) {
         let (targets, unnamed) = match self.places(&leg.envelope) {
             Ok(places) => places,
-            Err(error) => return self.hold_unroutable(leg, &error, unroutable_for, observer),
+            Err(error) => return self.add_unroutable(leg, &error, unroutable_for, observer),
         };
         // A row that moved to where it is would be deleted there.
         if targets.iter().any(|target| target.route.name == leg.name) {
             let error = RouteError::UnknownDestination {
                 name: leg.name.to_string(),
             };
-            return self.hold_unroutable(leg, &error, unroutable_for, observer);
+            return self.add_unroutable(leg, &error, unroutable_for, observer);
         }
-        self.batch.pass(&leg.name, &leg.envelope, leg.holds);
+        self.batch.note_left(&leg.name, &leg.envelope, leg.holds);
         let Leg {
             position,
             name,
@@ -178,7 +158,7 @@ impl<R: Routing> Machine<R> {
         if targets.is_empty() && unnamed.is_empty() {
             self.settled
                 .push(Settlement::held(position, name, Outcome::Published));
-            return observer.outcome(&envelope, "", super::Outcome::Filtered);
+            return observer.decided(&envelope, "", Decision::Filtered);
         }
         let is_ordered = envelope.is_ordered();
         let known = targets.into_iter().map(|target| {
@@ -190,7 +170,7 @@ impl<R: Routing> Machine<R> {
         for (to, ordered) in known.chain(unnamed.into_iter().map(|(name, _)| (name, is_ordered))) {
             if ordered {
                 // It goes there with the next batch, and nothing later before it.
-                self.batch.shut(&to, &envelope);
+                self.batch.stop(&to, &envelope);
                 self.blocked.insert(&to, &envelope);
             }
             let moved = Settlement::held(position, Arc::clone(&name), Outcome::Moved { to });
@@ -200,7 +180,7 @@ impl<R: Routing> Machine<R> {
 
     /// Holds an event that another relay may have a route for, or makes it a dead letter when none
     /// had one for long enough.
-    pub(super) fn hold_unroutable(
+    pub(super) fn add_unroutable(
         &mut self,
         leg: Leg,
         error: &RouteError,
@@ -215,12 +195,12 @@ impl<R: Routing> Machine<R> {
             }
             RouteError::Invalid { .. } => None,
         };
-        self.hold_or_give_up(leg, missing, error.to_string(), unroutable_for, observer);
+        self.add_unroutable_or_dead(leg, missing, error.to_string(), unroutable_for, observer);
     }
 
-    /// As [`hold_unroutable`](Self::hold_unroutable), for a destination that no publisher of this
+    /// As [`add_unroutable`](Self::add_unroutable), for a destination that no publisher of this
     /// relay serves.
-    pub(super) fn hold_unserved(
+    pub(super) fn add_unserved(
         &mut self,
         leg: Leg,
         destination: &Destination,
@@ -229,7 +209,7 @@ impl<R: Routing> Machine<R> {
     ) {
         let (name, publisher) = (&destination.name, destination.publisher());
         let error = format!("no publisher serves destination `{name}` (`{publisher}`)");
-        self.hold_or_give_up(
+        self.add_unroutable_or_dead(
             leg,
             Some(Missing::Destination(name.to_string())),
             error,
@@ -238,7 +218,7 @@ impl<R: Routing> Machine<R> {
         );
     }
 
-    fn hold_or_give_up(
+    fn add_unroutable_or_dead(
         &mut self,
         leg: Leg,
         missing: Option<Missing>,
@@ -247,23 +227,22 @@ impl<R: Routing> Machine<R> {
         observer: &mut impl Observer,
     ) {
         let left = self
-            .unroutable
-            .patience
+            .unroutable_after
             .saturating_sub(unroutable_for.unwrap_or_default());
         let Some(missing) = missing.filter(|_| !left.is_zero()) else {
-            return self.settle_dead_unsent(leg, NewDeadLetter::UNROUTABLE, error, observer);
+            return self.add_dead(leg, NewDeadLetter::UNROUTABLE, error, observer);
         };
-        if self.unroutable.missing.len() < MISSING_MAX {
-            self.unroutable.missing.insert(missing);
+        if self.missing.len() < MISSING_MAX {
+            self.missing.insert(missing);
         }
         if leg.holds {
-            self.batch.shut(&leg.name, &leg.envelope);
+            self.batch.stop(&leg.name, &leg.envelope);
         }
-        let outcome = super::Outcome::Unroutable {
+        let decision = Decision::Unroutable {
             is_new: unroutable_for.is_none(),
             error: &error,
         };
-        observer.outcome(&leg.envelope, &leg.name, outcome);
+        observer.decided(&leg.envelope, &leg.name, decision);
         let retry_after = left.min(LOOK_AGAIN);
         let index = self.batch.add(leg);
         self.hold(

@@ -60,17 +60,6 @@ struct Circuit {
     answered: Option<Instant>,
 }
 
-/// The permission of a worker to take a batch.
-#[derive(Debug)]
-pub(super) enum Passage {
-    /// Take a batch.
-    Free,
-    /// Take one row, as a trial.
-    Trial(#[expect(dead_code, reason = "held until the trial is over")] Trial),
-    /// Ask again at this time.
-    Blocked(Instant),
-}
-
 /// The right to try a destination. It may outlive the batch that it began in. If it is dropped
 /// without a result, another trial may begin.
 #[derive(Debug)]
@@ -148,21 +137,23 @@ impl Breakers {
         self.circuits().len() == 1
     }
 
-    /// Returns the permission to take a batch: always free with several destinations.
-    pub(super) fn enter(self: &Arc<Self>, now: Instant) -> Passage {
+    /// Asks for permission to take a batch, which is always given with several destinations. With
+    /// one, a trial may be given, for a batch of one row.
+    ///
+    /// # Errors
+    /// The time to ask again, while the only destination is unavailable.
+    pub(super) fn enter(self: &Arc<Self>, now: Instant) -> Result<Option<Trial>, Instant> {
         let mut circuits = self.circuits();
         let mut entries = circuits.iter_mut();
         match (entries.next(), entries.next()) {
             (Some((name, state)), None) => match state.enter(name, now) {
-                Admission::Open => Passage::Free,
-                Admission::Trial => Passage::Trial(self.trial(name)),
-                Admission::Away => Passage::Blocked(
-                    state
-                        .open_until
-                        .map_or(now, |until| until.max(now + PAUSE.ceiling(1))),
-                ),
+                Admission::Open => Ok(None),
+                Admission::Trial => Ok(Some(self.trial(name))),
+                Admission::Away => Err(state
+                    .open_until
+                    .map_or(now, |until| until.max(now + PAUSE.ceiling(1)))),
             },
-            _ => Passage::Free,
+            _ => Ok(None),
         }
     }
 

@@ -10,7 +10,7 @@ use tracing::Level;
 
 use self::tenants::Tenants;
 use super::clock::since;
-use crate::machine::{Observer, Outcome};
+use crate::machine::{Decision, Observer};
 use crate::store::DeadRow;
 
 mod tenants;
@@ -78,7 +78,7 @@ impl<'a> Journal<'a> {
         }
     }
 
-    /// Counts the events that the store gave up by itself and has logged.
+    /// Counts the dead letters that the store made by itself and has logged.
     pub(super) fn dead_rows(&mut self, rows: Vec<DeadRow>) {
         for DeadRow {
             route,
@@ -99,7 +99,7 @@ impl<'a> Journal<'a> {
     }
 }
 
-/// Writes an outcome with the fields of its event; the correlation id is read from the headers only
+/// Writes a decision with the fields of its event; the correlation id is read from the headers only
 /// if the level is enabled.
 macro_rules! tell {
     ($level:expr, $event:expr, $route:expr, { $($field:tt)* }, $message:literal $(,)?) => {
@@ -124,14 +124,14 @@ macro_rules! tell {
 }
 
 impl Observer for Journal<'_> {
-    fn outcome(&mut self, event: &Envelope, route: &str, outcome: Outcome<'_>) {
+    fn decided(&mut self, event: &Envelope, route: &str, decision: Decision<'_>) {
         let count = |name| count_of(name, ROUTE, route.to_owned(), 1);
-        if !matches!(outcome, Outcome::Unroutable { is_new: false, .. }) {
+        if !matches!(decision, Decision::Unroutable { is_new: false, .. }) {
             self.tenants
-                .note(event.tenant_id.as_deref(), outcome.status());
+                .note(event.tenant_id.as_deref(), decision.status());
         }
-        match outcome {
-            Outcome::Published => {
+        match decision {
+            Decision::Published => {
                 self.tally.published += 1;
                 if let Some((ages, now)) = &self.ages {
                     ages.record(since(event.occurred_at, *now).as_secs_f64());
@@ -140,7 +140,7 @@ impl Observer for Journal<'_> {
                     tell!(Level::DEBUG, event, route, {}, "published");
                 }
             }
-            Outcome::Retry {
+            Decision::Retry {
                 attempts,
                 after,
                 class,
@@ -156,7 +156,7 @@ impl Observer for Journal<'_> {
                     "publishing failed, will try again",
                 );
             }
-            Outcome::FellBack {
+            Decision::FellBack {
                 attempts,
                 to,
                 error,
@@ -171,7 +171,7 @@ impl Observer for Journal<'_> {
                     "publishing failed for good, the event goes to the fallback",
                 );
             }
-            Outcome::Dead {
+            Decision::Dead {
                 attempts,
                 cause,
                 error,
@@ -192,17 +192,17 @@ impl Observer for Journal<'_> {
                     "publishing failed for good, the event is a dead letter",
                 );
             }
-            Outcome::HeldBack(reason) => {
+            Decision::HeldBack(reason) => {
                 self.tally.held_back += 1;
                 count(telemetry::HELD_BACK_EVENTS);
                 tell!(Level::DEBUG, event, route, { reason = reason.as_str(), }, "held back");
             }
-            Outcome::Delayed { wait } => {
+            Decision::Delayed { wait } => {
                 self.tally.delayed += 1;
                 count(telemetry::DELAYED_EVENTS);
                 tell!(Level::DEBUG, event, route, { ?wait, }, "held until its delivery time");
             }
-            Outcome::Late => {
+            Decision::Late => {
                 self.tally.late += 1;
                 tell!(
                     Level::DEBUG,
@@ -212,7 +212,7 @@ impl Observer for Journal<'_> {
                     "the destination is slow, the event is held until the answer comes"
                 );
             }
-            Outcome::Unroutable {
+            Decision::Unroutable {
                 is_new: true,
                 error,
             } => {
@@ -226,14 +226,14 @@ impl Observer for Journal<'_> {
                     "no rule or destination for the event, it is held for another relay",
                 );
             }
-            Outcome::Unroutable {
+            Decision::Unroutable {
                 is_new: false,
                 error,
             } => {
                 tell!(Level::DEBUG, event, route, { error, }, "still no rule or destination for \
                                                                the event");
             }
-            Outcome::Filtered => {
+            Decision::Filtered => {
                 self.filtered += 1;
                 tell!(Level::DEBUG, event, route, {}, "sampled out");
             }

@@ -11,6 +11,7 @@ use tokio::time::{Instant, interval_at};
 
 use super::deadline::Deadline;
 use super::error::RelayError;
+use super::in_flight::InFlight;
 use super::journal::Tally;
 use super::shared::Shared;
 use super::worker::{End, Worker};
@@ -185,7 +186,7 @@ async fn one_shard<S: RelayStore, P: Publisher>(
         // A pass waits for every answer, because no later batch would take it.
         patience: None,
         heard: Vec::new(),
-        late: None,
+        late: InFlight::default(),
         tally: Tally::default(),
         has_tried: false,
     };

@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use self::pace::Pace;
 use self::shards::Shards;
 use super::error::RelayError;
+use super::in_flight::InFlight;
 use super::journal::Tally;
-use super::late::LateWaves;
 use super::send::Sent;
 use super::shared::Shared;
 use super::wake::{Mailbox, Woken};
@@ -75,12 +75,10 @@ enum Report {
     },
 }
 
-/// The outcome of waiting for late waves.
+/// The outcome of waiting for a late wave.
 #[derive(Debug)]
 enum Back {
-    One(Box<Sent>, LateWaves),
-    /// No wave is left.
-    None,
+    One(Box<Sent>, InFlight),
     /// The task panicked outside of the publisher: this number of waves will not return.
     Broken(usize),
 }
@@ -90,7 +88,7 @@ enum Back {
 struct Left {
     machine: Option<Box<Machine>>,
     heard: Vec<Sent>,
-    late: Option<LateWaves>,
+    late: InFlight,
     /// True if the worker was a trial of a destination.
     has_tried: bool,
 }
@@ -202,15 +200,15 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
     fn start_what_is_due(&mut self) {
         let now = Instant::now();
         if self.next_beat.is_some_and(|at| at <= now) {
-            self.beat(true);
+            self.start_heartbeat(true);
         }
         if self.next_poll.is_some_and(|at| at <= now) {
             self.next_poll = None;
-            self.poll(now);
+            self.start_poll(now);
         }
         if self.next_prune.is_some_and(|at| at <= now) {
             self.next_prune = None;
-            self.prune();
+            self.start_prune();
         }
         self.shards.queue_due(now);
         loop {
@@ -218,7 +216,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
             let Some(shard) = self.shards.next_ready(free) else {
                 break;
             };
-            self.work(shard);
+            self.start_worker(shard);
         }
         self.shards.make_room();
     }
@@ -245,7 +243,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         woken
             .shards
             .into_iter()
-            .for_each(|shard| self.shards.has_events(shard));
+            .for_each(|shard| self.shards.queue_shard(shard));
     }
 
     fn take(&mut self, report: Result<Report, JoinError>) {
@@ -261,19 +259,19 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
                 self.tally += tally;
                 self.worker_ended(lease, end, left);
             }
-            Report::Late { lease, back } => self.came_back(lease, back),
+            Report::Late { lease, back } => self.take_late(lease, back),
             Report::Beat {
                 asked,
                 result: Ok(holdings),
-            } => self.beaten(asked, holdings),
+            } => self.take_holdings(asked, holdings),
             Report::Beat {
                 result: Err(error), ..
             } => {
                 self.shards.keep_offered();
                 self.next_beat = Some(Instant::now() + self.outage(&error));
             }
-            Report::Poll { result: Ok(ready) } => self.polled(ready),
-            Report::Prune { result } => self.pruned(result),
+            Report::Poll { result: Ok(ready) } => self.take_ready(ready),
+            Report::Prune { result } => self.take_pruned(result),
             Report::Poll { result: Err(error) } => {
                 self.next_poll = Some(Instant::now() + self.outage(&error))
             }

@@ -12,14 +12,14 @@ use bento_core::report::with_causes;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use super::breaker::{Breakers, Passage, Trial};
+use super::breaker::{Breakers, Trial};
 use super::deadline::Deadline;
+use super::in_flight::InFlight;
 use super::journal::{Journal, Tally};
-use super::late::{Calls, LateWaves, Out};
 use super::reply::{Break, Reply};
 use super::send::Sent;
 use super::shared::Shared;
-use crate::machine::{Admission, Circumstances, Machine, Reach};
+use crate::machine::{Admission, Machine, Reach};
 use crate::publish::{Destination, Publisher};
 use crate::retry::RetryPolicy;
 use crate::store::{Advance, Advanced, Lease, RelayStore, Settlement, StoreError};
@@ -51,8 +51,8 @@ pub(super) struct Worker<S, P> {
     pub(super) patience: Option<Duration>,
     /// Late waves that have returned and are not recorded.
     pub(super) heard: Vec<Sent>,
-    /// Late waves that are still out when the worker ends.
-    pub(super) late: Option<LateWaves>,
+    /// The calls for late waves that are still out when the worker ends.
+    pub(super) late: InFlight,
     pub(super) tally: Tally,
     /// True if the worker was a trial of a destination.
     pub(super) has_tried: bool,
@@ -79,17 +79,13 @@ pub(super) enum End {
 impl<S: RelayStore, P: Publisher> Worker<S, P> {
     /// Takes batches until its `turn` is over, at least one.
     pub(super) async fn run(&mut self, turn: Duration) -> End {
-        let shared = Arc::clone(&self.shared);
-        let mut out = Out::new(move |wave, trial| {
-            let shared = Arc::clone(&shared);
-            async move { shared.publish(wave, trial).await }
-        });
-        let end = self.take_batches(turn, &mut out).await;
-        self.late = out.into_late();
+        let mut in_flight = InFlight::default();
+        let end = self.take_batches(turn, &mut in_flight).await;
+        self.late = in_flight;
         end
     }
 
-    async fn take_batches(&mut self, turn: Duration, out: &mut impl Calls) -> End {
+    async fn take_batches(&mut self, turn: Duration, in_flight: &mut InFlight) -> End {
         let begun = Instant::now();
         let shared = Arc::clone(&self.shared);
         self.note_heard();
@@ -98,18 +94,17 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
             return self.settle(settled, End::Stopped).await;
         }
         loop {
-            let passage = shared.breakers.enter(Instant::now());
-            let rows = match &passage {
-                Passage::Free => self
-                    .machine
-                    .batch_size
-                    .next(shared.settings.batch, shared.settings.batch_bytes),
-                Passage::Trial(_) => 1,
-                Passage::Blocked(until) => {
-                    return self.settle(settled, End::Paused { until: *until }).await;
-                }
+            // The trial of the only destination; it ends with the batch.
+            let only_trial = match shared.breakers.enter(Instant::now()) {
+                Ok(trial) => trial,
+                Err(until) => return self.settle(settled, End::Paused { until }).await,
             };
-            let (advanced, rows) = match self.advance_and_listen(settled, rows, out).await {
+            let (most, bytes) = (shared.settings.batch, shared.settings.batch_bytes);
+            let rows = match &only_trial {
+                None => self.machine.batch_size.next(most, bytes),
+                Some(_) => 1,
+            };
+            let (advanced, rows) = match self.advance_and_listen(settled, rows, in_flight).await {
                 Ok(advanced) => advanced,
                 Err(end) => return end,
             };
@@ -117,15 +112,12 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
                 advanced.pending.is_empty() && advanced.held.is_empty(),
                 advanced.next_due,
             );
-            let is_trial = matches!(passage, Passage::Trial(_));
+            let is_trial = only_trial.is_some();
             let mut gate = Gate::new(&shared.publisher, &shared.breakers, is_trial);
-            let circumstances = Circumstances {
-                held_limit: rows,
-                now: shared.clock.now(),
-            };
             self.machine.take(
                 advanced,
-                circumstances,
+                rows,
+                shared.clock.now(),
                 &mut gate,
                 &mut Journal::new(&mut self.tally),
             );
@@ -149,7 +141,7 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
             } = gate;
             self.has_tried |= is_trial || !trials.is_empty();
             let sent = Instant::now();
-            self.publish(is_only_one, trials, out).await;
+            self.publish(is_only_one, trials, in_flight).await;
             self.machine.batch_size.published(sent.elapsed());
             settled = self.machine.take_settlements();
             if self.is_told_to_stop() {
@@ -164,7 +156,12 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
     /// Publishes the batch wave by wave, to all destinations at the same time. Events that may no
     /// longer be sent stay in the store; the answers of a slow destination are left to a later
     /// batch.
-    async fn publish(&mut self, is_only_one: bool, mut trials: Vec<Trial>, out: &mut impl Calls) {
+    async fn publish(
+        &mut self,
+        is_only_one: bool,
+        mut trials: Vec<Trial>,
+        in_flight: &mut InFlight,
+    ) {
         let patience = self.patience.filter(|_| !is_only_one);
         let mut is_away = false;
         loop {
@@ -175,19 +172,21 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
                 let trial = trials
                     .iter()
                     .position(|trial| wave.is_trial() && trial.is_of(wave.destination()));
-                out.send(wave, trial.map(|index| trials.swap_remove(index)));
+                let trial = trial.map(|index| trials.swap_remove(index));
+                let shared = Arc::clone(&self.shared);
+                in_flight.start(async move { shared.publish(wave, trial).await });
             }
             if !self.machine.is_waiting() {
                 break;
             }
             let sent = match patience {
-                None => Ok(out.next().await),
-                Some(patience) => timeout(patience, out.next()).await,
+                None => Ok(in_flight.next().await),
+                Some(patience) => timeout(patience, in_flight.next()).await,
             };
             match sent {
                 Ok(sent) => is_away |= self.note(sent) && is_only_one,
                 Err(_) => {
-                    self.postpone(out);
+                    self.postpone(in_flight);
                     break;
                 }
             }
@@ -196,13 +195,13 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
     }
 
     /// Leaves the waves that are out to a later batch.
-    fn postpone(&mut self, out: &mut impl Calls) {
+    fn postpone(&mut self, in_flight: &mut InFlight) {
         let wait = self.shared.settings.publish_timeout.saturating_add(MARGIN);
         for destination in self
             .machine
             .postpone(wait, &mut Journal::new(&mut self.tally))
         {
-            out.postpone(self.shared.breakers.postpone(destination));
+            in_flight.postpone(self.shared.breakers.postpone(destination));
         }
     }
 
@@ -266,7 +265,7 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
         &mut self,
         settled: Vec<Settlement>,
         rows: usize,
-        out: &mut impl Calls,
+        in_flight: &mut InFlight,
     ) -> Result<(Advanced, usize), End> {
         let mut heard = Vec::new();
         let advanced = {
@@ -275,7 +274,7 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
                 tokio::select! {
                     biased;
                     advanced = &mut advance => break advanced,
-                    sent = out.next() => heard.push(sent),
+                    sent = in_flight.next() => heard.push(sent),
                 }
             }
         };

@@ -102,17 +102,13 @@ impl Play {
         };
         let advanced = self.store.advance(call).now_or_never().unwrap().unwrap();
         let fallen = &mut self.fallen;
-        let observer = &mut |event: &Envelope, _: &str, outcome: Outcome<'_>| {
-            if matches!(outcome, Outcome::FellBack { .. }) {
+        let observer = &mut |event: &Envelope, _: &str, decision: Decision<'_>| {
+            if matches!(decision, Decision::FellBack { .. }) {
                 fallen.insert(event.event_id);
             }
         };
-        let circumstances = Circumstances {
-            held_limit: 5,
-            now: now(),
-        };
         self.machine
-            .take(advanced, circumstances, &mut World::default(), observer);
+            .take(advanced, 5, now(), &mut World::default(), observer);
         while let Some(wave) = self.machine.next_wave() {
             let mut answers = Vec::new();
             for sent in wave.deliveries() {

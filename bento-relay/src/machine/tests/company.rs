@@ -99,7 +99,7 @@ fn what_failed_together_is_no_attempt_and_each_is_sent_alone_until_one_is_to_bla
     let both = machine.next_wave().unwrap();
     machine.fail(both, &away(), &mut ignore);
     let settled = machine.take_settlements();
-    let is_untried = |settled: &Settlement| matches!(settled, Settlement { place: Place::Pending, outcome: store::Outcome::Retry(failure), .. } if failure.attempts == 0);
+    let is_untried = |settled: &Settlement| matches!(settled, Settlement { place: Place::Pending, outcome: Outcome::Retry(failure), .. } if failure.attempts == 0);
     assert!(settled.iter().all(is_untried), "{settled:?}");
     take(
         &mut machine,
@@ -124,7 +124,7 @@ fn what_failed_together_is_no_attempt_and_each_is_sent_alone_until_one_is_to_bla
             Settlement {
                 position: 1,
                 place: Place::Held,
-                outcome: store::Outcome::Dead(_),
+                outcome: Outcome::Dead(_),
                 ..
             }
         ),
@@ -136,7 +136,7 @@ fn what_failed_together_is_no_attempt_and_each_is_sent_alone_until_one_is_to_bla
             Settlement {
                 position: 2,
                 place: Place::Held,
-                outcome: store::Outcome::Published,
+                outcome: Outcome::Published,
                 ..
             }
         ),
@@ -153,7 +153,7 @@ fn an_answer_that_is_missing_is_no_attempt_and_its_event_is_sent_alone() {
     let Settlement {
         place: Place::Pending,
         position: 3,
-        outcome: store::Outcome::Retry(failure),
+        outcome: Outcome::Retry(failure),
         ..
     } = &settled[2]
     else {
@@ -194,7 +194,7 @@ fn an_event_whose_destination_cannot_be_asked_waits_longer_each_time_and_is_neve
         let [
             Settlement {
                 place: Place::Held,
-                outcome: store::Outcome::Retry(failure),
+                outcome: Outcome::Retry(failure),
                 ..
             },
         ] = &settled[..]

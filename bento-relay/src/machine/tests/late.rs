@@ -49,7 +49,7 @@ fn words(machine: &mut Machine<Plan>) -> Vec<String> {
 
 fn failure(settlement: &Settlement) -> &Failure {
     match &settlement.outcome {
-        store::Outcome::Retry(failure) => failure,
+        Outcome::Retry(failure) => failure,
         other => panic!("{other:?}"),
     }
 }

@@ -108,13 +108,10 @@ fn run(case: &Case) -> Run {
         streams: Some(waiting.collect()),
         ..Advanced::default()
     };
-    let circumstances = Circumstances {
-        held_limit: limit,
-        now: now(),
-    };
     machine.take(
         advanced,
-        circumstances,
+        limit,
+        now(),
         &mut World {
             chains: case.chains,
             ..World::default()
@@ -147,10 +144,7 @@ fn run(case: &Case) -> Run {
 }
 
 fn is_failure(settlement: &Settlement) -> bool {
-    let is_failure = matches!(
-        settlement.outcome,
-        store::Outcome::Retry(_) | store::Outcome::Dead(_)
-    );
+    let is_failure = matches!(settlement.outcome, Outcome::Retry(_) | Outcome::Dead(_));
     settlement.place == Place::Held && is_failure
 }
 
@@ -189,7 +183,7 @@ proptest! {
         let Run { streams, sent, settled } = run(&case);
         for failed in sent.iter().filter(|sent| sent.stream > 0 && sent.answer != Answer::Confirmed) {
             let overtakes = settled.iter().find(|settled| {
-                let is_published = settled.outcome == store::Outcome::Published;
+                let is_published = settled.outcome == Outcome::Published;
                 is_published && streams[&position(settled)] == failed.stream && position(settled) > failed.position
             });
             prop_assert!(overtakes.is_none(), "{:?} overtakes {}", overtakes, failed.position);
@@ -211,7 +205,7 @@ proptest! {
         let without_order = streams.values().filter(|&&stream| stream == 0).count();
         prop_assert_eq!(sent.iter().filter(|sent| sent.stream == 0).count(), without_order);
         for settled in &settled {
-            if let store::Outcome::Dead(dead) = &settled.outcome {
+            if let Outcome::Dead(dead) = &settled.outcome {
                 prop_assert_eq!(dead.parks, streams[&position(settled)] > 0);
             }
         }

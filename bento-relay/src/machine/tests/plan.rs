@@ -132,25 +132,25 @@ pub(super) fn in_words(settlement: &Settlement) -> String {
     };
     if *place == Place::Held {
         let words = match outcome {
-            store::Outcome::Published => "published".to_owned(),
-            store::Outcome::Retry(failure) => format!("waits: {}", failure.attempts),
-            store::Outcome::Unroutable(obstacle) => unroutable(obstacle),
-            store::Outcome::Moved { to } => format!("moved to {to}"),
-            store::Outcome::Dead(letter) => format!("dead: {}", dead(letter)),
+            Outcome::Published => "published".to_owned(),
+            Outcome::Retry(failure) => format!("waits: {}", failure.attempts),
+            Outcome::Unroutable(obstacle) => unroutable(obstacle),
+            Outcome::Moved { to } => format!("moved to {to}"),
+            Outcome::Dead(letter) => format!("dead: {}", dead(letter)),
             other => panic!("a held row has no outcome {other:?}"),
         };
         return format!("{position} of {route} {words}");
     }
     let why = match outcome {
-        store::Outcome::Published => return format!("{position} published"),
-        store::Outcome::Dead(letter) => {
+        Outcome::Published => return format!("{position} published"),
+        Outcome::Dead(letter) => {
             return format!("{position} dead for {route}: {}", dead(letter));
         }
-        store::Outcome::Retry(failure) => format!("failed {}", failure.attempts),
-        store::Outcome::Behind => "behind".to_owned(),
-        store::Outcome::Delayed(wait) => format!("delayed {}", wait.as_secs()),
-        store::Outcome::Unroutable(obstacle) => unroutable(obstacle),
-        other @ store::Outcome::Moved { .. } => panic!("a pending row has no outcome {other:?}"),
+        Outcome::Retry(failure) => format!("failed {}", failure.attempts),
+        Outcome::Behind => "behind".to_owned(),
+        Outcome::Delayed(wait) => format!("delayed {}", wait.as_secs()),
+        Outcome::Unroutable(obstacle) => unroutable(obstacle),
+        other @ Outcome::Moved { .. } => panic!("a pending row has no outcome {other:?}"),
     };
     let place = if *ordered { "" } else { " without a place" };
     format!("{position} held for {route}: {why}{place}")

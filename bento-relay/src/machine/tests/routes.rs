@@ -107,7 +107,7 @@ fn all_or_nothing_is_confirmed_when_all_are_and_tried_again_where_it_failed() {
     let Settlement {
         place: Place::Pending,
         route,
-        outcome: store::Outcome::Retry(failure),
+        outcome: Outcome::Retry(failure),
         ..
     } = &settled[0]
     else {
@@ -142,7 +142,7 @@ fn all_or_nothing_that_is_given_up_names_who_got_it() {
     let settled = machine.take_settlements();
     let Settlement {
         place: Place::Pending,
-        outcome: store::Outcome::Dead(dead),
+        outcome: Outcome::Dead(dead),
         ..
     } = &settled[0]
     else {
@@ -170,7 +170,7 @@ fn all_or_nothing_that_is_unfinished_remembers_who_confirmed_without_an_attempt(
         answer_of(&mut machine, "a", || Ok(()));
         machine.close(&mut ignore);
         let settled = machine.take_settlements();
-        let store::Outcome::Retry(failure) = &settled[0].outcome else {
+        let Outcome::Retry(failure) = &settled[0].outcome else {
             panic!("{settled:?}")
         };
         let Failure {

@@ -349,13 +349,10 @@ impl Simulation {
                     return;
                 }
                 relay.in_batch = true;
-                let circumstances = Circumstances {
-                    held_limit: rows,
-                    now: super::now() + self.elapsed,
-                };
+                let now = super::now() + self.elapsed;
                 relay
                     .machine
-                    .take(advanced, circumstances, &mut reach, &mut ignore);
+                    .take(advanced, rows, now, &mut reach, &mut ignore);
             }
             Err(StoreError::LeaseLost { .. }) => {
                 *relay = Relay {

@@ -56,7 +56,7 @@ fn a_held_row_that_comes_before_its_time_waits_on_and_nothing_overtakes_it() {
         Settlement {
             place: Place::Held,
             position: 1,
-            outcome: store::Outcome::Retry(failure),
+            outcome: Outcome::Retry(failure),
             ..
         },
     ] = &settled[..]

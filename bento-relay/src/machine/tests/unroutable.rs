@@ -99,18 +99,10 @@ fn a_destination_that_has_the_name_of_the_queue_loses_nothing() {
 fn what_is_sampled_out_is_done() {
     let mut sampled_out = 0;
     let mut machine = along(plan([]));
-    let count = &mut |_: &Envelope, _: &str, outcome: Outcome<'_>| {
-        sampled_out += u32::from(outcome == Outcome::Filtered)
+    let count = &mut |_: &Envelope, _: &str, decision: Decision<'_>| {
+        sampled_out += u32::from(decision == Decision::Filtered)
     };
-    machine.take(
-        pending(&[1]),
-        Circumstances {
-            held_limit: 9,
-            now: now(),
-        },
-        &mut World::default(),
-        count,
-    );
+    machine.take(pending(&[1]), 9, now(), &mut World::default(), count);
     assert_eq!(
         (words(&mut machine), sampled_out),
         (vec!["1 published".to_owned()], 1)

@@ -45,19 +45,16 @@ impl Only {
 fn it_opens_after_so_many_failures_in_a_row_and_tries_one_at_a_time() {
     let (breaker, now) = (only(10), Instant::now());
     assert_eq!(breaker.note(&failing(9), now), None);
-    assert!(matches!(breaker.0.enter(now), Passage::Free));
+    assert!(matches!(breaker.0.enter(now), Ok(None)));
     let pause = breaker.note(&failing(1), now).unwrap();
-    assert!(matches!(breaker.0.enter(now), Passage::Blocked(until) if until == now + pause));
+    assert!(matches!(breaker.0.enter(now), Err(until) if until == now + pause));
     let later = now + pause;
     let trial = breaker.0.enter(later);
-    assert!(matches!(trial, Passage::Trial(_)));
-    assert!(
-        matches!(breaker.0.enter(later), Passage::Blocked(_)),
-        "one at a time"
-    );
+    assert!(matches!(trial, Ok(Some(_))));
+    assert!(matches!(breaker.0.enter(later), Err(_)), "one at a time");
     drop(trial);
     assert!(
-        matches!(breaker.0.enter(later), Passage::Trial(_)),
+        matches!(breaker.0.enter(later), Ok(Some(_))),
         "a trial without an answer is made again"
     );
 }
@@ -70,7 +67,7 @@ fn it_stays_open_longer_each_time_and_closes_at_the_first_answer() {
     assert!(second > first);
     let permanent = [Err(PublishError::permanent("no such topic"))];
     assert_eq!(breaker.note(&permanent, now + first + second), None);
-    assert!(matches!(breaker.0.enter(now), Passage::Free));
+    assert!(matches!(breaker.0.enter(now), Ok(None)));
     assert_eq!(
         breaker.note(&failing(1), now),
         Some(first),
@@ -180,10 +177,7 @@ fn of_several_destinations_only_the_one_that_is_away_is_left_out() {
     assert!(breakers.is_only_one());
     let pause = breakers.hear(&away, &failing(1), now).unwrap();
     assert!(!breakers.is_only_one());
-    assert!(
-        matches!(breakers.enter(now), Passage::Free),
-        "the others go on"
-    );
+    assert!(matches!(breakers.enter(now), Ok(None)), "the others go on");
     let without = vec![away.clone()];
     assert_eq!(
         (breakers.without(now), breakers.open()),

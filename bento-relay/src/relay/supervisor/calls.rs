@@ -19,7 +19,7 @@ use crate::store::{Heartbeat, Holdings, Lease, RelayStore, StoreError};
 use crate::telemetry::{self, TARGET_RELAY};
 
 impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
-    pub(super) fn beat(&mut self, claim: bool) {
+    pub(super) fn start_heartbeat(&mut self, claim: bool) {
         self.next_beat = None;
         let settings = &self.shared.settings;
         let beat = Heartbeat {
@@ -40,7 +40,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         });
     }
 
-    pub(super) fn poll(&mut self, now: Instant) {
+    pub(super) fn start_poll(&mut self, now: Instant) {
         let idle = self.shards.idle();
         let blocked = self.shared.breakers.blocked_until(now);
         if idle.is_empty() || blocked.is_some() {
@@ -58,7 +58,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         });
     }
 
-    pub(super) fn prune(&mut self) {
+    pub(super) fn start_prune(&mut self) {
         let Some(prune) = self.shared.settings.prune() else {
             return;
         };
@@ -72,7 +72,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         });
     }
 
-    pub(super) fn beaten(&mut self, asked: Instant, holdings: Holdings) {
+    pub(super) fn take_holdings(&mut self, asked: Instant, holdings: Holdings) {
         let now = Instant::now();
         self.failures = 0;
         self.shared.clock.set(asked, holdings.now);
@@ -110,15 +110,15 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         }
     }
 
-    pub(super) fn polled(&mut self, ready: Vec<ShardId>) {
+    pub(super) fn take_ready(&mut self, ready: Vec<ShardId>) {
         let now = Instant::now();
         self.failures = 0;
-        self.shards.have_events(ready);
+        self.shards.queue_in_turn(ready);
         let again = std::mem::take(&mut self.polls_again);
         self.next_poll = Some(if again { now } else { self.next_poll(now) });
     }
 
-    pub(super) fn pruned(&mut self, result: Result<Option<u64>, StoreError>) {
+    pub(super) fn take_pruned(&mut self, result: Result<Option<u64>, StoreError>) {
         self.next_prune = self
             .shared
             .settings
@@ -136,7 +136,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
             .pruned(result.err().map(|error| with_causes(&error)));
     }
 
-    pub(super) fn lost(&mut self, lease: Lease) {
+    pub(super) fn lease_lost(&mut self, lease: Lease) {
         if self.shards.forget(lease) {
             self.tell_lost(lease);
             self.beat_soon(Instant::now());

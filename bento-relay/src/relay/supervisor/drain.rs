@@ -16,7 +16,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         self.shards.stop_all();
         let limit = self.shared.settings.drain_timeout;
         let finish = async {
-            self.record_what_came_back();
+            self.record_late_answers();
             loop {
                 let beat = self.next_beat.unwrap_or_else(Instant::now);
                 tokio::select! {
@@ -25,9 +25,9 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
                         Some(report) => self.take_last(report),
                         None => break,
                     },
-                    () = sleep_until(beat), if self.next_beat.is_some() => self.beat(false),
+                    () = sleep_until(beat), if self.next_beat.is_some() => self.start_heartbeat(false),
                 }
-                self.record_what_came_back();
+                self.record_late_answers();
             }
         };
         if timeout(limit, finish).await.is_err() {
@@ -80,9 +80,9 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
     }
 
     /// Starts a worker on each shard whose only remaining work is to record answers to late waves.
-    fn record_what_came_back(&mut self) {
-        while let Some(shard) = self.shards.next_heard() {
-            self.work(shard);
+    fn record_late_answers(&mut self) {
+        while let Some(shard) = self.shards.next_with_late_answers() {
+            self.start_worker(shard);
         }
     }
 }

@@ -6,31 +6,33 @@ use futures_util::FutureExt;
 
 use super::{Back, Report, Supervisor};
 use crate::publish::Publisher;
-use crate::relay::late::LateWaves;
+use crate::relay::in_flight::InFlight;
 use crate::store::{Lease, RelayStore};
 
 impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
-    /// Waits for the next late wave of a shard to return.
-    pub(super) fn listen(&mut self, lease: Lease, late: LateWaves) {
-        let out = late.len();
+    /// Waits for the next late wave of a shard to return, if one is left.
+    pub(super) fn listen(&mut self, lease: Lease, mut late: InFlight) {
+        let count = late.len();
+        if count == 0 {
+            return;
+        }
         self.tasks.spawn(async move {
-            let back = match AssertUnwindSafe(late.next()).catch_unwind().await {
-                Ok(Some((sent, others))) => Back::One(Box::new(sent), others),
-                Ok(None) => Back::None,
-                Err(_) => Back::Broken(out),
+            let returned = AssertUnwindSafe(late.next()).catch_unwind().await;
+            let back = match returned {
+                Ok(sent) => Back::One(Box::new(sent), late),
+                Err(_) => Back::Broken(count),
             };
             Report::Late { lease, back }
         });
     }
 
-    pub(super) fn came_back(&mut self, lease: Lease, back: Back) {
+    pub(super) fn take_late(&mut self, lease: Lease, back: Back) {
         match back {
             Back::One(sent, others) => {
-                self.shards.heard(lease, *sent);
+                self.shards.take_late(lease, *sent);
                 self.listen(lease, others);
             }
-            Back::None => {}
-            Back::Broken(count) => self.shards.not_heard(lease, count),
+            Back::Broken(count) => self.shards.drop_late(lease, count),
         }
         self.take_up_returned();
     }

@@ -9,7 +9,7 @@ use bento_core::outbox::{ShardId, Sharding};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use self::owned::{Failure, Owned};
+use self::owned::{Owned, WorkerFailures};
 use crate::machine::Machine;
 use crate::relay::clock::later;
 use crate::relay::deadline::Deadline;
@@ -61,7 +61,7 @@ impl Shards {
     }
 
     /// Records that a shard has events. A shard that is not held is ignored.
-    pub(super) fn has_events(&mut self, shard: ShardId) {
+    pub(super) fn queue_shard(&mut self, shard: ShardId) {
         let Some(owned) = self.owned.get_mut(&shard) else {
             return;
         };
@@ -91,18 +91,18 @@ impl Shards {
             .values_mut()
             .filter(|owned| owned.is_idle() && owned.due.is_some_and(|due| due <= now));
         let due: Vec<_> = due.map(Owned::is_due).collect();
-        self.have_events(due);
+        self.queue_in_turn(due);
     }
 
     /// Records that shards have events. Shards whose last trial of a destination is longest ago
     /// come first, so that all shards take turns in trials.
-    pub(super) fn have_events(&mut self, mut shards: Vec<ShardId>) {
+    pub(super) fn queue_in_turn(&mut self, mut shards: Vec<ShardId>) {
         shards.sort_by_key(|shard| self.owned.get(shard).map(|owned| owned.tried));
-        shards.into_iter().for_each(|shard| self.has_events(shard));
+        shards.into_iter().for_each(|shard| self.queue_shard(shard));
     }
 
     /// Records that the worker of a shard was a trial of a destination.
-    pub(super) fn tried(&mut self, shard: ShardId) {
+    pub(super) fn note_trial(&mut self, shard: ShardId) {
         self.trials += 1;
         if let Some(owned) = self.owned.get_mut(&shard) {
             owned.tried = self.trials;
@@ -156,7 +156,7 @@ impl Shards {
         };
         owned.machine = machine;
         owned.activity = Activity::Idle;
-        owned.failure = None;
+        owned.failures = None;
         owned.due = due;
         if owned.again || matches!(then, Activity::Queued) || !owned.heard.is_empty() {
             self.take_up(lease.shard);
@@ -178,15 +178,15 @@ impl Shards {
             .get_mut(&lease.shard)
             .filter(|owned| owned.lease == lease)?;
         let count = owned
-            .failure
+            .failures
             .as_ref()
-            .map_or(0, |failure| failure.count)
+            .map_or(0, |failures| failures.count)
             .saturating_add(1);
         let rest =
             RetryPolicy::exponential(first, LONGEST_REST.max(first), u32::MAX).ceiling(count);
         owned.machine = machine;
         owned.activity = Activity::Idle;
-        owned.failure = Some(Failure {
+        owned.failures = Some(WorkerFailures {
             count,
             error,
             rests: true,
@@ -198,14 +198,14 @@ impl Shards {
     /// The shards whose last worker failed, with its error.
     pub(super) fn failing(&self) -> BTreeMap<ShardId, String> {
         let failing = |(shard, owned): (&ShardId, &Owned)| {
-            Some((*shard, owned.failure.as_ref()?.error.clone()))
+            Some((*shard, owned.failures.as_ref()?.error.clone()))
         };
         self.owned.iter().filter_map(failing).collect()
     }
 
     /// Takes over the late waves of a worker: those that returned, and the number of those that are
     /// out. Returns false if the shard is lost.
-    pub(super) fn postponed(&mut self, lease: Lease, mut heard: Vec<Sent>, out: usize) -> bool {
+    pub(super) fn keep_late(&mut self, lease: Lease, mut heard: Vec<Sent>, out: usize) -> bool {
         let Some(owned) = self
             .owned
             .get_mut(&lease.shard)
@@ -219,7 +219,7 @@ impl Shards {
     }
 
     /// A shard without a worker that has late answers to record.
-    pub(super) fn next_heard(&self) -> Option<ShardId> {
+    pub(super) fn next_with_late_answers(&self) -> Option<ShardId> {
         let is_next = |owned: &&Owned| !owned.is_running() && !owned.heard.is_empty();
         self.owned
             .values()
@@ -229,7 +229,7 @@ impl Shards {
 
     /// Keeps a late wave that returned for the next worker of its shard. A wave of a lost lease is
     /// dropped.
-    pub(super) fn heard(&mut self, lease: Lease, sent: Sent) {
+    pub(super) fn take_late(&mut self, lease: Lease, sent: Sent) {
         if let Some(owned) = self
             .owned
             .get_mut(&lease.shard)
@@ -237,12 +237,12 @@ impl Shards {
         {
             owned.late -= 1;
             owned.heard.push(sent);
-            self.has_events(lease.shard);
+            self.queue_shard(lease.shard);
         }
     }
 
     /// Records that this number of late waves will not return.
-    pub(super) fn not_heard(&mut self, lease: Lease, count: usize) {
+    pub(super) fn drop_late(&mut self, lease: Lease, count: usize) {
         if let Some(owned) = self
             .owned
             .get_mut(&lease.shard)
@@ -264,7 +264,7 @@ impl Shards {
     fn take_up(&mut self, shard: ShardId) {
         if let Some(owned) = self.owned.get_mut(&shard) {
             owned.again = false;
-            self.has_events(shard);
+            self.queue_shard(shard);
         }
     }
 }

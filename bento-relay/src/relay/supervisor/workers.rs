@@ -15,15 +15,15 @@ use super::{Left, Report, Supervisor};
 use crate::machine::Machine;
 use crate::publish::Publisher;
 use crate::relay::clock::later;
+use crate::relay::in_flight::InFlight;
 use crate::relay::journal::Tally;
-use crate::relay::late::LateWaves;
 use crate::relay::shared::Shared;
 use crate::relay::worker::{End, PATIENCE, Worker};
 use crate::store::{Lease, RelayStore, StoreError};
 use crate::telemetry::TARGET_RELAY;
 
 impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
-    pub(super) fn work(&mut self, shard: ShardId) {
+    pub(super) fn start_worker(&mut self, shard: ShardId) {
         let shared = Arc::clone(&self.shared);
         let (sender, stop) = watch::channel(false);
         let Some(task) = self.shards.start(shard, sender) else {
@@ -43,15 +43,14 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         } = left;
         self.workers -= 1;
         if has_tried {
-            self.shards.tried(lease.shard);
+            self.shards.note_trial(lease.shard);
         }
-        let out = late.as_ref().map_or(0, LateWaves::len);
-        if !matches!(end, End::Lost) && self.shards.postponed(lease, heard, out) {
-            late.into_iter().for_each(|late| self.listen(lease, late));
+        if !matches!(end, End::Lost) && self.shards.keep_late(lease, heard, late.len()) {
+            self.listen(lease, late);
         }
         let now = Instant::now();
         match end {
-            End::Lost => self.lost(lease),
+            End::Lost => self.lease_lost(lease),
             End::Idle { next_due } => {
                 self.worked(now);
                 self.shards.finished(
@@ -118,7 +117,7 @@ async fn run_worker<S: RelayStore, P: Publisher>(
     let machine = machine.unwrap_or_else(|| shared.machine(lease.shard));
     let turn = shared.settings.turn;
     let tally = Tally::default();
-    let (is_patient, patience, late, has_tried) = (true, Some(PATIENCE), None, false);
+    let (is_patient, patience, has_tried) = (true, Some(PATIENCE), false);
     let mut worker = Worker {
         shared,
         lease,
@@ -129,7 +128,7 @@ async fn run_worker<S: RelayStore, P: Publisher>(
         is_patient,
         patience,
         heard,
-        late,
+        late: InFlight::default(),
         tally,
         has_tried,
     };

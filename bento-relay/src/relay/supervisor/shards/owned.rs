@@ -26,7 +26,7 @@ pub(super) struct Owned {
     /// The time at which the next held row is due, or a rest ends.
     pub(super) due: Option<Instant>,
     /// The failures of its last workers; while `rests` is set, the shard waits until `due`.
-    pub(super) failure: Option<Failure>,
+    pub(super) failures: Option<WorkerFailures>,
     /// The number of the last worker that was a trial.
     pub(super) tried: u64,
     /// The number of late waves that are out without a worker.
@@ -39,7 +39,7 @@ pub(super) struct Owned {
 
 /// The failures of the workers of one shard, one after another.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(super) struct WorkerFailures {
     pub(super) count: u32,
     /// The error of the last failure.
     pub(super) error: String,
@@ -72,7 +72,7 @@ impl Owned {
             again: false,
             is_retiring: false,
             due: None,
-            failure: None,
+            failures: None,
             tried: 0,
             late: 0,
             heard: Vec::new(),
@@ -88,13 +88,15 @@ impl Owned {
     }
 
     pub(super) fn end_rest(&mut self) {
-        if let Some(failure) = &mut self.failure {
-            failure.rests = false;
+        if let Some(failures) = &mut self.failures {
+            failures.rests = false;
         }
     }
 
     pub(super) fn rests(&self) -> bool {
-        self.failure.as_ref().is_some_and(|failure| failure.rests)
+        self.failures
+            .as_ref()
+            .is_some_and(|failures| failures.rests)
     }
 
     pub(super) fn is_idle(&self) -> bool {

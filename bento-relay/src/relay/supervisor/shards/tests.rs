@@ -6,7 +6,7 @@ use std::time::Duration;
 use bento_core::envelope::Envelope;
 
 use super::*;
-use crate::machine::{Admission, Circumstances, Outcome, Reach};
+use crate::machine::{Admission, Decision, Reach};
 use crate::publish::Destination;
 use crate::relay::reply::Reply;
 use crate::retry::RetryPolicies;
@@ -46,13 +46,13 @@ fn start(shards: &mut Shards) -> Option<(ShardId, watch::Receiver<bool>)> {
 #[test]
 fn events_that_come_while_a_shard_is_busy_queue_it_again() {
     let (mut shards, leases) = holding(1);
-    shards.has_events(0);
-    shards.has_events(0);
+    shards.queue_shard(0);
+    shards.queue_shard(0);
     assert!(
         start(&mut shards).is_some() && start(&mut shards).is_none(),
         "queued once"
     );
-    shards.has_events(0);
+    shards.queue_shard(0);
     assert!(start(&mut shards).is_none(), "one worker at a time");
     shards.finished(leases[0], None, Activity::Idle, None);
     assert!(start(&mut shards).is_some());
@@ -74,7 +74,7 @@ fn in_lanes() -> (Shards, Vec<Lease>) {
 #[test]
 fn the_lane_with_the_fewest_workers_comes_first() {
     let (mut shards, _) = in_lanes();
-    (0..6).for_each(|shard| shards.has_events(shard));
+    (0..6).for_each(|shard| shards.queue_shard(shard));
     let order: Vec<_> = std::iter::from_fn(|| start(&mut shards))
         .map(|(shard, _)| shard)
         .collect();
@@ -90,7 +90,7 @@ fn the_last_free_worker_is_kept_for_a_lane_that_has_none() {
             .start(shard, watch::channel(false).0)
             .map(|task| task.lease.shard)
     };
-    (0..2).for_each(|shard| shards.has_events(shard));
+    (0..2).for_each(|shard| shards.queue_shard(shard));
     assert_eq!(begin(&mut shards, 0), None);
     assert_eq!(
         begin(&mut shards, 1),
@@ -98,9 +98,9 @@ fn the_last_free_worker_is_kept_for_a_lane_that_has_none() {
         "the first lane had none either"
     );
     assert_eq!(begin(&mut shards, 1), None);
-    shards.has_events(2);
+    shards.queue_shard(2);
     assert_eq!(begin(&mut shards, 1), Some(2));
-    shards.has_events(4);
+    shards.queue_shard(4);
     assert_eq!(
         (begin(&mut shards, 2), begin(&mut shards, 1)),
         (Some(4), Some(1)),
@@ -112,7 +112,7 @@ fn the_last_free_worker_is_kept_for_a_lane_that_has_none() {
 fn a_lane_without_a_worker_gets_the_place_of_one_where_there_are_most() {
     let (mut shards, leases) = in_lanes();
     let started = |shards: &mut Shards, shard| {
-        shards.has_events(shard);
+        shards.queue_shard(shard);
         shards.next_ready(MANY).unwrap();
         shards
             .start(shard, watch::channel(false).0)
@@ -126,10 +126,10 @@ fn a_lane_without_a_worker_gets_the_place_of_one_where_there_are_most() {
             .collect::<Vec<_>>()
     };
     shards.make_room();
-    shards.has_events(3);
+    shards.queue_shard(3);
     shards.make_room();
     assert_eq!(are_told(), [false; 3], "lane 1 has a worker");
-    shards.has_events(5);
+    shards.queue_shard(5);
     shards.make_room();
     shards.make_room();
     assert_eq!(are_told(), [true, false, false], "one is enough");
@@ -141,7 +141,7 @@ fn a_lane_without_a_worker_gets_the_place_of_one_where_there_are_most() {
 fn a_held_row_queues_its_shard_when_it_is_due() {
     let (mut shards, leases) = holding(1);
     let due = Instant::now() + Duration::from_secs(5);
-    shards.has_events(0);
+    shards.queue_shard(0);
     start(&mut shards).unwrap();
     shards.finished(leases[0], None, Activity::Idle, Some(due));
     assert_eq!(shards.next_due(), Some(due));
@@ -154,13 +154,13 @@ fn a_held_row_queues_its_shard_when_it_is_due() {
 #[test]
 fn a_shard_whose_worker_failed_rests_whatever_comes() {
     let (mut shards, leases) = holding(1);
-    shards.has_events(0);
+    shards.queue_shard(0);
     for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
         start(&mut shards).unwrap();
-        shards.has_events(0);
+        shards.queue_shard(0);
         let rest = shards.failed(leases[0], None, "broken".to_owned(), Duration::from_secs(1));
         assert_eq!(rest, Some(Duration::from_secs(seconds)));
-        shards.has_events(0);
+        shards.queue_shard(0);
         assert!(start(&mut shards).is_none() && shards.idle().is_empty());
         assert_eq!(shards.failing(), BTreeMap::from([(0, "broken".to_owned())]));
         shards.queue_due(shards.next_due().unwrap());
@@ -173,8 +173,8 @@ fn a_shard_whose_worker_failed_rests_whatever_comes() {
 #[test]
 fn a_shard_is_offered_only_when_its_worker_is_done() {
     let (mut shards, leases) = holding(2);
-    shards.has_events(0);
-    shards.has_events(1);
+    shards.queue_shard(0);
+    shards.queue_shard(1);
     let (_, first_stop) = start(&mut shards).unwrap();
     let (_, second_stop) = start(&mut shards).unwrap();
     shards.retire(1);
@@ -195,7 +195,7 @@ fn a_shard_is_offered_only_when_its_worker_is_done() {
         "nobody takes it up again"
     );
     assert_eq!(shards.offer(), [retiring]);
-    shards.has_events(retiring);
+    shards.queue_shard(retiring);
     assert!(
         start(&mut shards).is_none(),
         "nobody works on it while it is offered"
@@ -211,7 +211,7 @@ fn an_offered_shard_that_is_kept_goes_on_with_what_came_meanwhile() {
     let (mut shards, leases) = holding(1);
     shards.retire(1);
     assert_eq!(shards.offer(), [0]);
-    shards.has_events(0);
+    shards.queue_shard(0);
     shards.renew(&leases, Instant::now());
     shards.retire(0);
     assert!(start(&mut shards).is_some());
@@ -222,7 +222,7 @@ fn an_offer_whose_answer_never_came_is_taken_back() {
     let (mut shards, _) = holding(1);
     shards.retire(1);
     shards.offer();
-    shards.has_events(0);
+    shards.queue_shard(0);
     shards.keep_offered();
     shards.retire(0);
     assert!(start(&mut shards).is_some());
@@ -231,7 +231,7 @@ fn an_offer_whose_answer_never_came_is_taken_back() {
 #[test]
 fn a_lease_that_is_gone_or_of_another_epoch_is_lost_and_its_worker_told() {
     let (mut shards, leases) = holding(2);
-    shards.has_events(0);
+    shards.queue_shard(0);
     let (_, stop) = start(&mut shards).unwrap();
     let changes = shards.renew(&[lease(0, 2)], Instant::now());
     assert_eq!((changes.lost, changes.claimed), (leases.clone(), 1));
@@ -239,7 +239,7 @@ fn a_lease_that_is_gone_or_of_another_epoch_is_lost_and_its_worker_told() {
         stop.has_changed().is_err(),
         "the worker's channel is closed"
     );
-    shards.has_events(0);
+    shards.queue_shard(0);
     assert!(start(&mut shards).is_some(), "the new lease is worked on");
     shards.finished(leases[0], None, Activity::Idle, None);
     assert!(
@@ -270,13 +270,14 @@ fn late() -> Sent {
         position: 1,
         envelope,
     }];
-    let ignore = &mut |_: &Envelope, _: &str, _: Outcome<'_>| {};
+    let ignore = &mut |_: &Envelope, _: &str, _: Decision<'_>| {};
     machine.take(
         Advanced {
             pending,
             ..Advanced::default()
         },
-        Circumstances { held_limit: 1, now },
+        1,
+        now,
         &mut Anywhere,
         ignore,
     );
@@ -291,10 +292,10 @@ fn late() -> Sent {
 #[test]
 fn a_late_wave_that_comes_back_queues_its_shard_once_its_worker_is_done() {
     let (mut shards, leases) = holding(1);
-    shards.has_events(0);
+    shards.queue_shard(0);
     start(&mut shards).unwrap();
-    assert!(shards.postponed(leases[0], vec![], 1));
-    shards.heard(leases[0], late());
+    assert!(shards.keep_late(leases[0], vec![], 1));
+    shards.take_late(leases[0], late());
     assert!(start(&mut shards).is_none());
     shards.finished(leases[0], None, Activity::Idle, None);
     let shard = shards.next_ready(MANY).unwrap();
@@ -305,12 +306,12 @@ fn a_late_wave_that_comes_back_queues_its_shard_once_its_worker_is_done() {
 #[test]
 fn a_shard_with_a_late_wave_is_given_up_last_and_only_when_the_answer_is_recorded() {
     let (mut shards, leases) = holding(2);
-    assert!(shards.postponed(leases[0], vec![], 1));
+    assert!(shards.keep_late(leases[0], vec![], 1));
     shards.retire(1);
     assert_eq!(shards.offer(), [1], "the other one first");
     shards.retire(2);
     assert!(shards.offer().is_empty(), "its answer is not there");
-    shards.heard(leases[0], late());
+    shards.take_late(leases[0], late());
     assert!(!shards.has_retired());
     let (shard, stop) = start(&mut shards).unwrap();
     assert!((shard, *stop.borrow()) == (0, true), "only to record it");
@@ -321,10 +322,10 @@ fn a_shard_with_a_late_wave_is_given_up_last_and_only_when_the_answer_is_recorde
 #[test]
 fn a_late_wave_of_a_lost_lease_is_dropped() {
     let (mut shards, leases) = holding(1);
-    assert!(shards.postponed(leases[0], vec![], 1));
+    assert!(shards.keep_late(leases[0], vec![], 1));
     shards.renew(&[lease(0, 2)], Instant::now());
-    shards.heard(leases[0], late());
+    shards.take_late(leases[0], late());
     assert!(start(&mut shards).is_none());
-    assert!(!shards.postponed(leases[0], vec![late()], 1));
+    assert!(!shards.keep_late(leases[0], vec![late()], 1));
     assert!(start(&mut shards).is_none());
 }
