@@ -43,12 +43,12 @@ impl RelayStore for Opened {
         self.store.advance(advance).await
     }
 
-    async fn probe(
+    async fn poll(
         &self,
         shards: &[ShardId],
         without: &[Arc<str>],
     ) -> Result<Vec<ShardId>, StoreError> {
-        self.store.probe(shards, without).await
+        self.store.poll(shards, without).await
     }
 
     async fn release(&self, relay: RelayId) -> Result<(), StoreError> {
