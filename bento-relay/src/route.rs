@@ -61,10 +61,10 @@ mod tests;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let large = field("payload.total").gte(1000);
 /// let router = Router::builder()
-///     .with_destination(Destination::new("orders"))
-///     .with_destination(Destination::new("fraud"))
-///     .with_rule(Rule::new("all").events(["order.*"]).to(["orders"]))
-///     .with_rule(Rule::new("large").events(["order.*"]).when(large).to(["fraud"]))
+///     .destination(Destination::new("orders"))
+///     .destination(Destination::new("fraud"))
+///     .rule(Rule::new("all").events(["order.*"]).to(["orders"]))
+///     .rule(Rule::new("large").events(["order.*"]).when(large).to(["fraud"]))
 ///     .build()?;
 ///
 /// let payload = r#"{"total": 1250}"#;

@@ -48,7 +48,7 @@ use self::memory::Memory;
 use crate::dialect::{self, Dialect};
 use crate::outbox::meta::{self, Expected};
 use crate::session::{self, Shielded, StoreTransaction};
-use crate::tables::Tables;
+use crate::tables::{TablePrefix, Tables};
 
 /// The outbox of a database, for relays, operators and dashboards.
 ///
@@ -124,10 +124,11 @@ impl OutboxStore {
         }
     }
 
-    /// Sets the table prefix or the schema. On SQLite every call is refused if a schema is named.
+    /// Sets the table prefix, and the schema if it names one. On SQLite every call is refused if a
+    /// schema is named.
     #[must_use]
-    pub fn with_tables(mut self, tables: Tables) -> Self {
-        self.tables = Arc::new(tables.on(self.db.get_database_backend()));
+    pub fn with_table_prefix(mut self, prefix: TablePrefix) -> Self {
+        self.tables = Arc::new(Tables::new(prefix).on(self.db.get_database_backend()));
         self
     }
 

@@ -8,7 +8,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, QueryResult, Statement};
 use crate::dialect;
 use crate::error::Error;
 use crate::session::Shielded;
-use crate::tables::Tables;
+use crate::tables::{TablePrefix, Tables};
 
 /// Compares every event type and version in the outbox, the held rows and the dead letters with
 /// those that this binary can decode. Call it before the service starts. Bytes that were enqueued
@@ -33,7 +33,7 @@ use crate::tables::Tables;
 /// # Cancel safety
 /// It only reads: nothing is lost.
 pub async fn validate_stored(db: &DatabaseConnection) -> Result<StoredReport, Error> {
-    validate_stored_with(db, &Tables::default()).await
+    validate_stored_with(db, TablePrefix::default()).await
 }
 
 /// Like [`validate_stored`], for tables with another prefix or schema.
@@ -45,18 +45,18 @@ pub async fn validate_stored(db: &DatabaseConnection) -> Result<StoredReport, Er
 /// It only reads: nothing is lost.
 pub async fn validate_stored_with(
     db: &DatabaseConnection,
-    tables: &Tables,
+    prefix: TablePrefix,
 ) -> Result<StoredReport, Error> {
-    let report = Registry::global().check_stored(stored(db, tables).await?);
+    let report = Registry::global().check_stored(stored(db, prefix).await?);
     for finding in report.of_another_release() {
         tracing::warn!(target: TARGET_INSPECT, "this binary cannot decode {finding}");
     }
     Ok(report)
 }
 
-async fn stored(db: &DatabaseConnection, tables: &Tables) -> Result<Vec<StoredSchema>, Error> {
+async fn stored(db: &DatabaseConnection, prefix: TablePrefix) -> Result<Vec<StoredSchema>, Error> {
     let backend = db.get_database_backend();
-    let tables = tables.clone().on(backend);
+    let tables = Tables::new(prefix).on(backend);
     dialect::for_tables(backend, &tables)?;
     let count = |(place, table): (&str, &str)| {
         format!(

@@ -8,7 +8,7 @@ use bento_core::{domain_event, raise};
 use bento_relay::Relay;
 use bento_relay::publish::MemoryPublisher;
 use bento_seaorm::migration::{migrations_with, up_alone};
-use bento_seaorm::{OutboxConnection, OutboxStore, TablePrefix, Tables};
+use bento_seaorm::{OutboxConnection, OutboxStore, TablePrefix};
 use sea_orm::{ConnectionTrait, DbBackend};
 use sea_orm_migration::{MigrationTrait, MigratorTraitSelf};
 
@@ -107,7 +107,7 @@ async fn a_migrator_is_told_of_the_schema_by_the_statement_of_the_page(database:
         .await
         .unwrap();
     assert_eq!(applied.len(), 1, "nothing is migrated anew");
-    let store = OutboxStore::new(database.db.clone()).with_tables(Tables::new(named));
+    let store = OutboxStore::new(database.db.clone()).with_table_prefix(named);
     let report = Relay::builder(store, MemoryPublisher::new())
         .run_until_empty()
         .await

@@ -47,7 +47,7 @@ impl Outbox {
     }
 
     fn store(&self, db: DatabaseConnection) -> OutboxStore {
-        OutboxStore::new(db).with_tables(Tables::new(self.0.clone()))
+        OutboxStore::new(db).with_table_prefix(self.0.clone())
     }
 
     /// Runs a statement whose tables begin with `bento_` on those of this outbox.
@@ -209,7 +209,7 @@ async fn relay_again(outbox: &Outbox, db: DatabaseConnection) {
 
 async fn operate(outbox: &Outbox, db: DatabaseConnection) {
     assert!(
-        bento_seaorm::validate_stored_with(&db, &Tables::new(outbox.0.clone()))
+        bento_seaorm::validate_stored_with(&db, outbox.0.clone())
             .await
             .is_ok()
     );

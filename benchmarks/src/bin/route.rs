@@ -112,11 +112,11 @@ impl Bench {
         let config = |rules: Vec<Rule>| {
             let names = ["orders", "fraud", "customs", "billing", "audit"];
             let config = names.iter().fold(RouterConfig::default(), |config, name| {
-                config.with_destination(Destination::new(*name))
+                config.destination(Destination::new(*name))
             });
             rules
                 .into_iter()
-                .fold(config, RouterConfig::with_rule)
+                .fold(config, RouterConfig::rule)
                 .build()
         };
         let envelope_only = || {

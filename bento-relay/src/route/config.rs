@@ -27,11 +27,11 @@ pub(crate) fn is_reserved(name: &str) -> bool {
 /// use bento_relay::route::{RouterConfig, Rule, field};
 ///
 /// let router = RouterConfig::default()
-///     .with_destination(Destination::new("orders").via("nats"))
-///     .with_destination(Destination::new("audit").with_topic("audit.log"))
-///     .with_rule(Rule::new("orders").events(["order.*"]).to(["orders"]))
-///     .with_rule(Rule::new("large").when(field("payload.total").gte(1000)).to(["audit"]))
-///     .with_fallback("audit")
+///     .destination(Destination::new("orders").via("nats"))
+///     .destination(Destination::new("audit").with_topic("audit.log"))
+///     .rule(Rule::new("orders").events(["order.*"]).to(["orders"]))
+///     .rule(Rule::new("large").when(field("payload.total").gte(1000)).to(["audit"]))
+///     .fallback("audit")
 ///     .build()?;
 /// # Ok::<_, bento_relay::route::RouterErrors>(())
 /// ```
@@ -74,7 +74,7 @@ impl RouterConfig {
                 .events([pattern])
                 .to([destination.as_ref()])
                 .stop();
-            config = config.with_known(destination.as_ref()).with_rule(rule);
+            config = config.with_known(destination.as_ref()).rule(rule);
         }
         config
     }
@@ -87,29 +87,29 @@ impl RouterConfig {
             let rule = Rule::new(config.next_name("by condition"))
                 .when(condition)
                 .to([destination.as_ref()]);
-            config = config.with_known(destination.as_ref()).with_rule(rule);
+            config = config.with_known(destination.as_ref()).rule(rule);
         }
         config
     }
 
-    /// With a destination.
+    /// Adds a destination.
     #[must_use]
-    pub fn with_destination(mut self, destination: Destination) -> Self {
+    pub fn destination(mut self, destination: Destination) -> Self {
         self.destinations.push(destination);
         self
     }
 
-    /// With a rule behind those that are there.
+    /// Adds a rule behind those that are there.
     #[must_use]
-    pub fn with_rule(mut self, rule: Rule) -> Self {
+    pub fn rule(mut self, rule: Rule) -> Self {
         self.rules.push(rule);
         self
     }
 
-    /// With a share of all events going to `destination` too, whatever the other rules say. It is
-    /// served by the publisher of its name unless it is defined.
+    /// Sends a share of all events to `destination` too, whatever the other rules say. It is served
+    /// by the publisher of its name unless it is defined.
     #[must_use]
-    pub fn with_sampled_copy(mut self, destination: &str, share: f64) -> Self {
+    pub fn sampled_copy(mut self, destination: &str, share: f64) -> Self {
         let rule = Rule::new(self.next_name("sampled copy"))
             .to([destination])
             .sample(share)
@@ -119,18 +119,18 @@ impl RouterConfig {
         self.with_known(destination)
     }
 
-    /// With a destination for what no rule applies to and what fails permanently.
+    /// Sets the destination of events that no rule applies to, and of events that fail permanently.
     #[must_use]
-    pub fn with_fallback(self, destination: impl Into<String>) -> Self {
+    pub fn fallback(self, destination: impl Into<String>) -> Self {
         Self {
             fallback: Some(destination.into()),
             ..self
         }
     }
 
-    /// With a retry policy that rules can name.
+    /// Adds a retry policy that rules can name.
     #[must_use]
-    pub fn with_retry_policy(
+    pub fn retry_policy(
         mut self,
         name: impl Into<String>,
         policies: impl Into<RetryPolicies>,
@@ -144,7 +144,7 @@ impl RouterConfig {
         if is_known {
             self
         } else {
-            self.with_destination(Destination::new(name))
+            self.destination(Destination::new(name))
         }
     }
 

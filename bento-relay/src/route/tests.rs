@@ -28,8 +28,7 @@ fn event(event_type: &str, payload: &str) -> Arc<Envelope> {
 }
 
 fn to(names: &[&str]) -> RouterConfig {
-    let defined =
-        |config: RouterConfig, name: &&str| config.with_destination(Destination::new(*name));
+    let defined = |config: RouterConfig, name: &&str| config.destination(Destination::new(*name));
     names.iter().fold(RouterConfig::default(), defined)
 }
 
@@ -48,7 +47,7 @@ fn routed(router: &Router, envelope: &Arc<Envelope>) -> Vec<String> {
 
 /// True if a condition holds for an event.
 fn holds(condition: Condition, envelope: &Arc<Envelope>) -> bool {
-    let config = to(&["a"]).with_rule(Rule::new("r").when(condition).to(["a"]));
+    let config = to(&["a"]).rule(Rule::new("r").when(condition).to(["a"]));
     config
         .build()
         .expect("the condition is in order")
@@ -222,14 +221,14 @@ fn conditions_see_the_whole_envelope() {
 #[test]
 fn several_rules_are_a_recipient_list_and_each_destination_is_there_once() {
     let config = to(&["a", "b", "c"])
-        .with_rule(
+        .rule(
             Rule::new("first")
                 .events(["order.*"])
                 .to(["a"])
                 .delay(Duration::from_secs(5)),
         )
-        .with_rule(Rule::new("second").events(["*.placed"]).to(["b", "a"]))
-        .with_rule(Rule::new("third").events(["invoice.*"]).to(["c"]));
+        .rule(Rule::new("second").events(["*.placed"]).to(["b", "a"]))
+        .rule(Rule::new("third").events(["invoice.*"]).to(["c"]));
     let router = config.build().unwrap();
     let both = event("order.placed", "{}");
     let targets = router.route(&both).unwrap();
@@ -260,13 +259,13 @@ fn several_rules_are_a_recipient_list_and_each_destination_is_there_once() {
 #[test]
 fn a_rule_that_stops_ends_the_list_for_what_takes_it() {
     let config = to(&["a", "b"])
-        .with_rule(
+        .rule(
             Rule::new("eu")
                 .when(field("payload.region").eq("eu"))
                 .to(["a"])
                 .stop(),
         )
-        .with_rule(Rule::new("all").to(["b"]));
+        .rule(Rule::new("all").to(["b"]));
     let router = config.build().unwrap();
     assert_eq!(routed(&router, &event("x.y", r#"{"region":"eu"}"#)), ["a"]);
     assert_eq!(routed(&router, &event("x.y", r#"{"region":"us"}"#)), ["b"]);
@@ -275,15 +274,15 @@ fn a_rule_that_stops_ends_the_list_for_what_takes_it() {
 #[test]
 fn the_fallback_serves_what_no_rule_takes_and_what_fails() {
     let config = to(&["a", "b", "rest"])
-        .with_rule(Rule::new("a").events(["a.*"]).to(["a"]))
-        .with_rule(
+        .rule(Rule::new("a").events(["a.*"]).to(["a"]))
+        .rule(
             Rule::new("b")
                 .events(["b.*"])
                 .to(["b"])
                 .fallback(RouterConfig::DEAD_LETTER_QUEUE),
         )
-        .with_rule(Rule::new("c").events(["c.*"]).to(["rest"]))
-        .with_fallback("rest");
+        .rule(Rule::new("c").events(["c.*"]).to(["rest"]))
+        .fallback("rest");
     let router = config.build().unwrap();
     let fallback = |event_type: &str| {
         let targets = router.route(&event(event_type, "{}")).unwrap();
@@ -318,8 +317,8 @@ fn a_rule_hands_the_relay_what_it_has_to_keep_to() {
         .retry("stubborn")
         .head_of_line(HeadOfLine::Continue);
     let router = to(&["a", "b"])
-        .with_retry_policy("stubborn", patient)
-        .with_rule(rule)
+        .retry_policy("stubborn", patient)
+        .rule(rule)
         .build()
         .unwrap();
     let targets = router.route(&event("x.y", "{}")).unwrap();
@@ -378,7 +377,7 @@ fn the_shorthands_say_the_common_cases() {
     );
 
     let router = RouterConfig::by_event_type([("*", "all")])
-        .with_sampled_copy("copy", 0.5)
+        .sampled_copy("copy", 0.5)
         .build()
         .unwrap();
     let copied = (0..1000)
@@ -390,8 +389,8 @@ fn the_shorthands_say_the_common_cases() {
 #[test]
 fn an_event_that_every_sample_leaves_out_goes_nowhere_and_is_no_error() {
     let config = to(&["a", "rest"])
-        .with_rule(Rule::new("few").to(["a"]).sample(1e-12))
-        .with_fallback("rest");
+        .rule(Rule::new("few").to(["a"]).sample(1e-12))
+        .fallback("rest");
     assert!(
         config
             .build()
@@ -405,9 +404,9 @@ fn an_event_that_every_sample_leaves_out_goes_nowhere_and_is_no_error() {
 #[test]
 fn a_copy_takes_no_event_away_from_the_fallback() {
     let copied = to(&["a", "rest"])
-        .with_rule(Rule::new("orders").events(["order.*"]).to(["a"]))
-        .with_sampled_copy("copy", 0.5);
-    let router = copied.clone().with_fallback("rest").build().unwrap();
+        .rule(Rule::new("orders").events(["order.*"]).to(["a"]))
+        .sampled_copy("copy", 0.5);
+    let router = copied.clone().fallback("rest").build().unwrap();
     for _ in 0..100 {
         let unknown = routed(&router, &event("x.y", "{}"));
         assert!(
@@ -419,7 +418,7 @@ fn a_copy_takes_no_event_away_from_the_fallback() {
             "without a fallback it is a dead letter"
         );
     }
-    let stops = to(&["a"]).with_rule(Rule::new("both").to(["a"]).copy().stop());
+    let stops = to(&["a"]).rule(Rule::new("both").to(["a"]).copy().stop());
     assert_eq!(
         stops.build().unwrap_err().iter().next().unwrap().path,
         "rules[0].copy"
@@ -429,15 +428,15 @@ fn a_copy_takes_no_event_away_from_the_fallback() {
 #[test]
 fn an_event_takes_up_its_route_again() {
     let config = to(&["a", "b", "rest"])
-        .with_rule(
+        .rule(
             Rule::new("eu")
                 .events(["order.*"])
                 .when(field("payload.eu").eq(true))
                 .to(["a"])
                 .keeps_order(),
         )
-        .with_rule(Rule::new("else").events(["order.*"]).to(["a", "b"]))
-        .with_fallback("rest");
+        .rule(Rule::new("else").events(["order.*"]).to(["a", "b"]))
+        .fallback("rest");
     let router = config.build().unwrap();
     let (eu, other) = (
         event("order.placed", r#"{"eu":true}"#),
@@ -464,10 +463,10 @@ fn an_event_takes_up_its_route_again() {
 #[test]
 fn every_route_is_listed_once() {
     let config = to(&["a", "b", "unused", "rest"])
-        .with_rule(Rule::new("one").to(["a"]))
-        .with_rule(Rule::new("two").to(["b"]))
-        .with_rule(Rule::new("three").events(["x.*"]).to(["a"]))
-        .with_fallback("rest");
+        .rule(Rule::new("one").to(["a"]))
+        .rule(Rule::new("two").to(["b"]))
+        .rule(Rule::new("three").events(["x.*"]).to(["a"]))
+        .fallback("rest");
     let router = config.build().unwrap();
     let mut listed: Vec<_> = router
         .routes()

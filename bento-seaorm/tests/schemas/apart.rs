@@ -6,7 +6,7 @@ use bento_relay::dead_letter::{DeadLetterQuery, Operator};
 use bento_relay::inspect::Inspect;
 use bento_relay::publish::{Delivery, PublishError, Publisher};
 use bento_relay::store::RelayStore;
-use bento_seaorm::{OutboxConnection, Tables, validate_stored_with};
+use bento_seaorm::{OutboxConnection, validate_stored_with};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 
 use crate::service::{OrderPlaced, Service};
@@ -56,8 +56,8 @@ async fn a_service_for_each_schema_publishes_its_own_events_alone(database: &Tes
     // More than what multi-row VALUES is used for.
     user.place(60).await;
     for (service, count) in [(&billing, 2), (&user, 60)] {
-        let tables = Tables::new(service.prefix.clone());
-        let stored = validate_stored_with(&database.db, &tables).await.unwrap();
+        let prefix = service.prefix.clone();
+        let stored = validate_stored_with(&database.db, prefix).await.unwrap();
         assert!(stored.is_complete(), "{stored}");
         assert_eq!(
             service

@@ -113,12 +113,10 @@ async fn schemas_splice_into_one_migrator(database: &TestDatabase) {
     }
     // The last one goes, and the other is left alone.
     migrator.down(&database.db, Some(1)).await.unwrap();
-    let gone = validate_stored_with(&database.db, &Tables::new(sales))
-        .await
-        .unwrap_err();
+    let gone = validate_stored_with(&database.db, sales).await.unwrap_err();
     assert!(matches!(gone, Error::NotMigrated { .. }), "{gone:?}");
     assert!(
-        validate_stored_with(&database.db, &Tables::new(billing))
+        validate_stored_with(&database.db, billing)
             .await
             .unwrap()
             .is_complete()

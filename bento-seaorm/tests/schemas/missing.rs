@@ -3,7 +3,7 @@
 use bento_relay::store::RelayStore;
 use bento_seaorm::migration::up_alone;
 use bento_seaorm::{
-    Error, OutboxConnection, OutboxStore, TablePrefix, Tables, bento_error, migrate, migrate_with,
+    Error, OutboxConnection, OutboxStore, TablePrefix, bento_error, migrate, migrate_with,
     validate_stored, validate_stored_with,
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend};
@@ -144,7 +144,7 @@ async fn a_table_that_is_missing_is_named_with_the_place_that_was_searched(
     );
     let opened = service.store.open().await.unwrap_err().to_string();
     assert!(opened.contains(&place), "{opened}");
-    let validated = validate_stored_with(db, &Tables::new(prefix))
+    let validated = validate_stored_with(db, prefix)
         .await
         .unwrap_err()
         .to_string();
@@ -166,7 +166,7 @@ async fn sqlite_refuses_a_schema_and_says_what_to_use_for_it() {
             )
             .await
             .unwrap_err(),
-            validate_stored_with(&database.db, &Tables::new(prefix))
+            validate_stored_with(&database.db, prefix)
                 .await
                 .unwrap_err(),
             refusal_of_a_flush(&service.db).await,

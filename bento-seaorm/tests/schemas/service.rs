@@ -36,7 +36,7 @@ impl Service {
     /// With a name of its own, which its outbox records.
     pub fn of(db: DatabaseConnection, prefix: TablePrefix) -> Self {
         let application = prefix.schema().unwrap().to_owned();
-        let store = OutboxStore::new(db.clone()).with_tables(Tables::new(prefix.clone()));
+        let store = OutboxStore::new(db.clone()).with_table_prefix(prefix.clone());
         let store = store.with_application(application.clone());
         let db = OutboxConnection::builder(db)
             .table_prefix(prefix.clone())

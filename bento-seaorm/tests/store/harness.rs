@@ -48,7 +48,8 @@ impl StoreHarness for Harness {
     type Staged = DatabaseTransaction;
 
     async fn store(&self, sharding: Sharding) -> OutboxStore {
-        let store = OutboxStore::new(self.database.db.clone()).with_tables(self.tables.clone());
+        let store = OutboxStore::new(self.database.db.clone())
+            .with_table_prefix(self.tables.prefix().clone());
         store.with_sharding(sharding)
     }
 
@@ -87,6 +88,6 @@ impl StoreHarness for Harness {
             .prefix()
             .to_string()
             .replace("bento_", "nowhere_");
-        Some(OutboxStore::new(db).with_tables(Tables::new(nowhere.parse().unwrap())))
+        Some(OutboxStore::new(db).with_table_prefix(nowhere.parse().unwrap()))
     }
 }

@@ -325,12 +325,12 @@ pub async fn an_event_is_not_delivered_before_its_delay<H: StoreHarness>(harness
         let publishers = Publishers::new()
             .with("left", broker.clone())
             .with("right", broker.clone());
-        let router = Router::builder().with_destination(Destination::new("left"));
+        let router = Router::builder().destination(Destination::new("left"));
         let router = router
-            .with_destination(Destination::new("right"))
-            .with_rule(later("left").keeps_order());
+            .destination(Destination::new("right"))
+            .rule(later("left").keeps_order());
         let router = router
-            .with_rule(later("right"))
+            .rule(later("right"))
             .build()
             .expect("the rules are sound");
         let store = harness.store(sharding(1, 1)).await;

@@ -136,13 +136,9 @@ async fn what_is_delayed_or_sampled_out_is_counted() {
         .to(["half"])
         .sample(0.5);
     let router = Router::builder()
-        .with_destination(Destination::new("later"))
-        .with_destination(Destination::new("half"));
-    let router = router
-        .with_rule(later_rule)
-        .with_rule(half_rule)
-        .build()
-        .unwrap();
+        .destination(Destination::new("later"))
+        .destination(Destination::new("half"));
+    let router = router.rule(later_rule).rule(half_rule).build().unwrap();
     let publishers = Publishers::new()
         .with("later", later.clone())
         .with("half", half.clone());

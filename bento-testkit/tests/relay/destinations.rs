@@ -101,10 +101,10 @@ fn number(delivery: &bento_relay::publish::Delivery) -> i64 {
 /// One rule for every event to both, changed.
 pub(crate) fn both(change: impl FnOnce(Rule) -> Rule) -> Router {
     let rule = change(Rule::new("both").to(["left", "right"]));
-    let config = Router::builder().with_destination(Destination::new("left"));
+    let config = Router::builder().destination(Destination::new("left"));
     config
-        .with_destination(Destination::new("right"))
-        .with_rule(rule)
+        .destination(Destination::new("right"))
+        .rule(rule)
         .build()
         .unwrap()
 }
@@ -241,12 +241,12 @@ async fn what_a_route_gives_up_goes_to_its_fallback() {
     pair.left
         .fail(|delivery| (number(delivery) == 0).then(|| PublishError::permanent("too large")));
     pair.commit_many(1, 3);
-    let config = Router::builder().with_destination(Destination::new("left"));
+    let config = Router::builder().destination(Destination::new("left"));
     let config = config
-        .with_destination(Destination::new("right"))
-        .with_rule(Rule::new("all").to(["left"]));
+        .destination(Destination::new("right"))
+        .rule(Rule::new("all").to(["left"]));
     let relay = pair
-        .relay(config.with_fallback("right").build().unwrap())
+        .relay(config.fallback("right").build().unwrap())
         .start()
         .unwrap();
     pair.wait_for(2, 1).await;

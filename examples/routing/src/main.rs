@@ -122,7 +122,7 @@ const EXPECTED: usize = 9 + 3 + 2 + 4;
 fn router() -> Result<Router> {
     let rules = toml::Deserializer::parse(include_str!("../rules.toml"))?;
     Ok(RouterConfig::read(rules)?
-        .with_sampled_copy("audit", 0.5)
+        .sampled_copy("audit", 0.5)
         .build()?)
 }
 

@@ -19,8 +19,8 @@ async fn an_event_that_names_an_unknown_destination_is_unroutable_and_its_neighb
         scene.commit(2, "beside it", |metadata| metadata).await;
         let (broker, config) = (MemoryPublisher::new(), RouterConfig::default());
         let config = config
-            .with_destination(Destination::new("known"))
-            .with_rule(Rule::new("all").to(["known"]));
+            .destination(Destination::new("known"))
+            .rule(Rule::new("all").to(["known"]));
         let publishers = Publishers::new().with("known", broker.clone());
         let relay = Relay::builder(scene.store(), publishers)
             .router(config.build().unwrap())

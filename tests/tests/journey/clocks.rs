@@ -136,9 +136,9 @@ fn delaying_relay(journey: &Journey, broker: &MemoryPublisher) -> RelayHandle {
     let rest = Rule::new("rest")
         .events(["parcel.sent", "parcel.weighed"])
         .to(["ruled"]);
-    let config = RouterConfig::default().with_rule(delayed).with_rule(rest);
+    let config = RouterConfig::default().rule(delayed).rule(rest);
     let router = config
-        .with_destination(Destination::new("ruled"))
+        .destination(Destination::new("ruled"))
         .build()
         .unwrap();
     let publishers = Publishers::new().with("ruled", broker.clone());

@@ -100,11 +100,11 @@ async fn place_with_wishes(tx: &OutboxTransaction) -> Result<(), DbErr> {
 
 /// By its rule everything goes to one destination; a second one is there to be named.
 fn relay_by_rules(journey: &Journey, named: &MemoryPublisher) -> RelayHandle {
-    let config = RouterConfig::default().with_rule(Rule::new("all").to(["ruled"]));
+    let config = RouterConfig::default().rule(Rule::new("all").to(["ruled"]));
     let config = ["ruled", "named"]
         .into_iter()
         .map(Destination::new)
-        .fold(config, RouterConfig::with_destination);
+        .fold(config, RouterConfig::destination);
     let publishers = Publishers::new()
         .with("ruled", journey.broker.clone())
         .with("named", named.clone());

@@ -74,10 +74,10 @@ impl<'a> Stage<'a> {
     /// A relay with this rule for every event.
     pub fn relay(&self, rule: Rule) -> RelayBuilder<OutboxStore, Publishers> {
         let mut publishers = Publishers::new();
-        let mut config = RouterConfig::default().with_rule(rule);
+        let mut config = RouterConfig::default().rule(rule);
         for (name, broker) in &self.brokers {
             publishers = publishers.with(*name, broker.clone());
-            config = config.with_destination(Destination::new(*name));
+            config = config.destination(Destination::new(*name));
         }
         let router: Router = config.build().unwrap();
         Relay::builder(self.store(), publishers)

@@ -29,7 +29,7 @@ fn rules() -> impl Strategy<Value = Router> {
     let router = vec(rule, 1..4).prop_filter_map("the rules are refused", |rules| {
         let mut config = Router::builder();
         for name in NAMES {
-            config = config.with_destination(Destination::new(name));
+            config = config.destination(Destination::new(name));
         }
         for (index, (event, to, is_whole, fallback)) in rules.into_iter().enumerate() {
             let mut rule = Rule::new(format!("rule {index}"))
@@ -41,9 +41,9 @@ fn rules() -> impl Strategy<Value = Router> {
                 Settled::BestEffort
             };
             rule.fallback = fallback.map(|fallback| NAMES[fallback].to_owned());
-            config = config.with_rule(rule);
+            config = config.rule(rule);
         }
-        config.with_fallback("d").build().ok()
+        config.fallback("d").build().ok()
     });
     router.boxed()
 }

@@ -73,22 +73,22 @@ fn a_text_that_is_no_configuration_is_refused() {
 #[test]
 fn names_are_known_and_those_of_one_thing() {
     let config = to(&["nats", "nats", "dead_letter_queue", "unroutable", ""])
-        .with_rule(
+        .rule(
             Rule::new("one")
                 .to(["natz", "dead_letter_queue"])
                 .retry("agressive"),
         )
-        .with_rule(Rule::new("one").to(["nats", "nats"]))
-        .with_rule(
+        .rule(Rule::new("one").to(["nats", "nats"]))
+        .rule(
             Rule::new("nats")
                 .events(["x.*"])
                 .to(["nats"])
                 .all_or_nothing(),
         )
-        .with_rule(Rule::new("nowhere"))
-        .with_rule(Rule::new("unreadable").events(["y.*"]).to(["nats"]))
-        .with_retry_policy("once", crate::retry::RetryPolicy::immediate(0))
-        .with_fallback("gone");
+        .rule(Rule::new("nowhere"))
+        .rule(Rule::new("unreadable").events(["y.*"]).to(["nats"]))
+        .retry_policy("once", crate::retry::RetryPolicy::immediate(0))
+        .fallback("gone");
     expect![[r#"
         destinations.nats: the name `nats` is used twice
         destinations.dead_letter_queue: `dead_letter_queue` is reserved for the dead letters: use it only as a fallback
@@ -124,7 +124,7 @@ fn a_condition_makes_sense() {
         rules[0].when.payload.b: a number with so many digits would be rounded: write it as a text
         rules[0].when.payload.c: expected one value (several are compared with by `in`), found a list"#]],
     );
-    let nan = to(&["a"]).with_rule(
+    let nan = to(&["a"]).rule(
         Rule::new("r")
             .to(["a"])
             .when(field("payload.x").lt(f64::NAN)),
@@ -134,7 +134,7 @@ fn a_condition_makes_sense() {
     let deep = (0..100).fold(field("payload.x").exists(), |condition, _| !condition);
     assert!(
         to(&["a"])
-            .with_rule(Rule::new("r").to(["a"]).when(deep))
+            .rule(Rule::new("r").to(["a"]).when(deep))
             .build()
             .is_err()
     );
@@ -198,8 +198,8 @@ fn a_narrow_condition_is_not_refused() {
 fn a_rule_behind_one_that_stops_is_refused_if_nothing_is_left_for_it() {
     let behind = |first: Rule, second: Rule| {
         to(&["a", "b"])
-            .with_rule(first.to(["a"]).stop())
-            .with_rule(second.to(["b"]))
+            .rule(first.to(["a"]).stop())
+            .rule(second.to(["b"]))
             .build()
     };
     let (first, second) = (|| Rule::new("first"), || Rule::new("second"));
@@ -296,7 +296,7 @@ fn a_transform_whose_names_collide_is_refused() {
 #[test]
 fn a_member_of_an_all_or_nothing_rule_is_reached_by_no_other_whatever_the_event_types_are() {
     let config = |other: Rule| {
-        to(&["a", "b", "c"]).with_rule(other).with_rule(
+        to(&["a", "b", "c"]).rule(other).rule(
             Rule::new("both")
                 .events(["order.*"])
                 .to(["a", "b"])
@@ -332,13 +332,8 @@ fn a_member_of_an_all_or_nothing_rule_is_reached_by_no_other_whatever_the_event_
             .unwrap_err()
             .to_string(),
     );
-    assert!(
-        config(audit().to(["c"]))
-            .with_fallback("a")
-            .build()
-            .is_err()
-    );
-    assert!(config(audit().to(["c"])).with_fallback("c").build().is_ok());
+    assert!(config(audit().to(["c"])).fallback("a").build().is_err());
+    assert!(config(audit().to(["c"])).fallback("c").build().is_ok());
 }
 
 #[test]
@@ -355,6 +350,6 @@ fn a_share_is_a_share() {
         r#""delay":"90000d""#,
         expect!["rules[0].delay: a duration is at most 36500d"],
     );
-    let nan = to(&["a"]).with_rule(Rule::new("r").to(["a"]).sample(f64::NAN));
+    let nan = to(&["a"]).rule(Rule::new("r").to(["a"]).sample(f64::NAN));
     assert!(nan.build().is_err());
 }

@@ -162,7 +162,7 @@ prop_compose! {
             destination.routing_key = text(key);
             destination.partition_key = text(partition);
             destination.versioned = versioned;
-            config = config.with_destination(destination);
+            config = config.destination(destination);
         }
         // In the order of a file: by name.
         config.destinations.sort_by(|a, b| a.name.cmp(&b.name));
@@ -170,7 +170,7 @@ prop_compose! {
             let [base, cap] = [base, cap].map(Duration::from_millis);
             let transient = RetryPolicy::exponential(base, cap, max_attempts);
             let throttled = if max_attempts > 4 { Backoff::Fixed(base) } else { Backoff::Immediate };
-            config = config.with_retry_policy(name, RetryPolicies { transient, throttled });
+            config = config.retry_policy(name, RetryPolicies { transient, throttled });
         }
         config
     }
@@ -203,7 +203,7 @@ proptest! {
 
     #[test]
     fn what_is_refused_as_contradiction_never_holds(c in condition(), payload in payload()) {
-        let config = to(&["a"]).with_rule(Rule::new("r").when(c.clone()).to(["a"]));
+        let config = to(&["a"]).rule(Rule::new("r").when(c.clone()).to(["a"]));
         prop_assert!(config.build().is_ok() || !truth(&c, &payload));
     }
 
@@ -224,8 +224,8 @@ proptest! {
     #[test]
     fn no_payload_makes_it_panic(c in condition(), text in "\\PC{0,40}", bytes in prop::collection::vec(any::<u8>(), 0..40), t in transform()) {
         let config = to(&["a", "b"])
-            .with_rule(Rule::new("r").when(c.or(field("payload.zzz").exists())).to(["a"]))
-            .with_rule(Rule::new("s").to(["b"]).transform(t));
+            .rule(Rule::new("r").when(c.or(field("payload.zzz").exists())).to(["a"]))
+            .rule(Rule::new("s").to(["b"]).transform(t));
         if let Ok(router) = config.build() {
             for payload in [text.into_bytes(), bytes] {
                 let mut envelope = Envelope::new("a.b", 1, Utc::now(), payload.clone());
@@ -250,7 +250,7 @@ proptest! {
     #[test]
     fn including_and_excluding_divide_a_payload(payload in payload(), names in prop::collection::vec("[abc]", 1..3)) {
         let run = |transform: Transform| -> serde_json::Map<String, Value> {
-            let router = to(&["a"]).with_rule(Rule::new("r").to(["a"]).transform(transform)).build().unwrap();
+            let router = to(&["a"]).rule(Rule::new("r").to(["a"]).transform(transform)).build().unwrap();
             let targets = router.route(&event("a.b", &payload.to_string())).unwrap();
             serde_json::from_slice(&targets[0].envelope.payload).unwrap()
         };
@@ -263,7 +263,7 @@ proptest! {
     #[test]
     fn renaming_there_and_back_changes_nothing_and_adding_twice_is_adding_once(payload in payload(), value in payload()) {
         let run = |transform: Transform, payload: &Value| -> Value {
-            let router = to(&["a"]).with_rule(Rule::new("r").to(["a"]).transform(transform)).build().unwrap();
+            let router = to(&["a"]).rule(Rule::new("r").to(["a"]).transform(transform)).build().unwrap();
             let targets = router.route(&event("a.b", &payload.to_string())).unwrap();
             serde_json::from_slice(&targets[0].envelope.payload).unwrap()
         };
@@ -280,7 +280,7 @@ proptest! {
     #[test]
     fn a_smaller_sample_lies_within_a_larger_one(share in 0.01f64..1.0, larger in 0.0f64..1.0) {
         let larger = share + (1.0 - share) * larger;
-        let router = |share| to(&["a"]).with_rule(Rule::new("r").to(["a"]).sample(share)).build().unwrap();
+        let router = |share| to(&["a"]).rule(Rule::new("r").to(["a"]).sample(share)).build().unwrap();
         let (small, large) = (router(share), router(larger));
         let envelope = event("a.b", "{}");
         let takes = |router: &Router| !router.route(&envelope).unwrap().is_empty();
@@ -294,7 +294,7 @@ fn a_sample_has_its_share() {
     let envelopes: Vec<_> = (0..20_000).map(|_| event("a.b", "{}")).collect();
     for share in [0.01, 0.1, 0.5, 0.9, 1.0] {
         let router = to(&["a"])
-            .with_rule(Rule::new("r").to(["a"]).sample(share))
+            .rule(Rule::new("r").to(["a"]).sample(share))
             .build()
             .unwrap();
         let taken = envelopes
@@ -316,7 +316,7 @@ fn the_sample_of_an_event_never_changes() {
         let id = bento_core::id::EventId::from(uuid::Uuid::from_u128(id));
         let envelope = Arc::new(Envelope::with_id(id, "a.b", 1, DateTime::UNIX_EPOCH, "{}"));
         let router = to(&["a"])
-            .with_rule(Rule::new("r").to(["a"]).sample(0.5))
+            .rule(Rule::new("r").to(["a"]).sample(0.5))
             .build()
             .unwrap();
         !router.route(&envelope).unwrap().is_empty()

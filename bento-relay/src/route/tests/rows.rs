@@ -12,19 +12,19 @@ fn sent_with(metadata: Metadata) -> Arc<Envelope> {
 
 fn router() -> Router {
     let config = to(&["a", "b", "rest", "x", "y"])
-        .with_rule(
+        .rule(
             Rule::new("all")
                 .to(["a"])
                 .delay(Duration::from_secs(5))
                 .expires_after(Duration::from_secs(50)),
         )
-        .with_rule(
+        .rule(
             Rule::new("whole")
                 .events(["never.*"])
                 .to(["x", "y"])
                 .all_or_nothing(),
         )
-        .with_fallback("rest");
+        .fallback("rest");
     config.build().unwrap()
 }
 
@@ -132,7 +132,7 @@ fn what_a_later_release_wrote_is_refused_and_not_guessed_at() {
 #[test]
 fn what_is_held_under_a_rule_that_was_all_or_nothing_goes_on_to_its_destinations() {
     let rule = Rule::new("both").events(["order.*"]).to(["a", "b"]);
-    let router = to(&["a", "b"]).with_rule(rule).build().unwrap();
+    let router = to(&["a", "b"]).rule(rule).build().unwrap();
     let envelope = sent_with(Metadata::default());
     let resumed = router.resume(&envelope, "both").unwrap().route;
     let to: Vec<_> = resumed.destinations.iter().map(|to| &*to.name).collect();

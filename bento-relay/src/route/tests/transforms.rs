@@ -4,7 +4,7 @@ use super::*;
 
 fn transformed(transform: Transform, payload: &str) -> Result<String, RouteError> {
     let router = to(&["a"])
-        .with_rule(Rule::new("r").to(["a"]).transform(transform))
+        .rule(Rule::new("r").to(["a"]).transform(transform))
         .build()
         .expect("it is in order");
     let targets = router.route(&event("x.y", payload))?;
@@ -112,7 +112,7 @@ fn what_cannot_be_done_is_an_error_and_loses_nothing() {
     let mut encoded = Envelope::new("x.y", 1, DateTime::UNIX_EPOCH, "{}");
     encoded.content_encoding = Some("binary".to_owned());
     let router = to(&["a"])
-        .with_rule(Rule::new("r").to(["a"]).transform(does().add("a", 1)))
+        .rule(Rule::new("r").to(["a"]).transform(does().add("a", 1)))
         .build()
         .unwrap();
     assert!(matches!(
@@ -124,12 +124,12 @@ fn what_cannot_be_done_is_an_error_and_loses_nothing() {
 #[test]
 fn a_rule_transforms_once_for_all_its_destinations_and_leaves_the_others_alone() {
     let config = to(&["a", "b", "c"])
-        .with_rule(
+        .rule(
             Rule::new("thin")
                 .to(["a", "b"])
                 .transform(does().include(["id"])),
         )
-        .with_rule(Rule::new("whole").to(["c"]));
+        .rule(Rule::new("whole").to(["c"]));
     let router = config.build().unwrap();
     let original = event("x.y", r#"{"id":1,"secret":2}"#);
     let targets = router.route(&original).unwrap();
@@ -147,12 +147,12 @@ fn a_rule_transforms_once_for_all_its_destinations_and_leaves_the_others_alone()
 #[test]
 fn a_copy_is_a_message_of_its_own_on_each_route() {
     let router = to(&["a", "b", "c"])
-        .with_rule(
+        .rule(
             Rule::new("copies")
                 .to(["a", "b"])
                 .transform(does().exclude(["secret"])),
         )
-        .with_rule(Rule::new("as it is").to(["c"]))
+        .rule(Rule::new("as it is").to(["c"]))
         .build()
         .expect("it is in order");
     let event = event("x.y", r#"{"secret":1}"#);
@@ -191,7 +191,7 @@ fn a_copy_is_a_message_of_its_own_on_each_route() {
 fn a_copy_can_have_a_type_of_its_own() {
     let transform = does().exclude(["secret"]).event_type("public.y", 3);
     let rule = Rule::new("public").to(["a"]).transform(transform);
-    let router = to(&["a"]).with_rule(rule).build().expect("it is in order");
+    let router = to(&["a"]).rule(rule).build().expect("it is in order");
     let targets = router
         .route(&event("x.y", r#"{"secret":1,"id":2}"#))
         .expect("it is routed");

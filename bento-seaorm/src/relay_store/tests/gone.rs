@@ -304,11 +304,7 @@ async fn an_outbox_of_another_application_is_refused_to_relays_and_operators() {
         OutboxStore::new(db.clone()).open().await.unwrap();
         let other = crate::tables::TablePrefix::new("billing_").unwrap();
         crate::migrate_with(&db, other.clone()).await.unwrap();
-        billing
-            .with_tables(Tables::new(other))
-            .open()
-            .await
-            .unwrap();
+        billing.with_table_prefix(other).open().await.unwrap();
     })
     .await;
 }

@@ -67,12 +67,12 @@ async fn a_replayed_unroutable_event_waits_for_its_destination() {
     let pair = Pair::new();
     pair.commit_many(1, 1);
     let nothing = Router::builder()
-        .with_destination(Destination::new("left"))
-        .with_destination(Destination::new("right"));
+        .destination(Destination::new("left"))
+        .destination(Destination::new("right"));
     let only_others = Rule::new("others")
         .events(["other.*"])
         .to(["left", "right"]);
-    let relay = pair.relay(nothing.with_rule(only_others).build().unwrap());
+    let relay = pair.relay(nothing.rule(only_others).build().unwrap());
     assert_eq!(
         relay
             .unroutable_after(Duration::ZERO)
@@ -112,10 +112,10 @@ async fn an_event_unknown_to_an_older_release_waits_in_order() {
     let pair = Pair::new();
     let older = || {
         let config = Router::builder()
-            .with_destination(Destination::new("left"))
-            .with_destination(Destination::new("right"));
+            .destination(Destination::new("left"))
+            .destination(Destination::new("right"));
         config
-            .with_rule(Rule::new("old").events(["other.*"]).to(["left"]))
+            .rule(Rule::new("old").events(["other.*"]).to(["left"]))
             .build()
             .unwrap()
     };
@@ -162,9 +162,9 @@ async fn an_unroutable_event_is_a_dead_letter_after_an_hour() {
     let pair = Pair::new();
     let rule = Rule::new("old").events(["other.*"]).to(["left"]);
     let config = Router::builder()
-        .with_destination(Destination::new("left"))
-        .with_destination(Destination::new("right"));
-    let router = config.with_rule(rule).build().unwrap();
+        .destination(Destination::new("left"))
+        .destination(Destination::new("right"));
+    let router = config.rule(rule).build().unwrap();
     pair.commit_many(1, 2);
     let relay = pair.relay(router).start().unwrap();
     tokio::time::sleep(Duration::from_secs(3_590)).await;
