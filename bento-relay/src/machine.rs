@@ -132,17 +132,16 @@ impl Routing for Router {
     }
 }
 
-/// The questions of the machine about destinations, asked once for each in a batch.
-pub(crate) trait Reach {
+/// The state of a destination, asked for once in a batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reach {
     /// True if the publisher serves the destination.
-    fn serves(&self, destination: &Destination) -> bool;
-
+    pub(crate) is_served: bool,
     /// True if the publisher takes several events of an aggregate at once; see
     /// [`chains`](crate::publish::Publisher::chains).
-    fn chains(&self, destination: &Destination) -> bool;
-
-    /// Returns the admission of the destination.
-    fn admit(&mut self, destination: &Destination) -> Admission;
+    pub(crate) chains: bool,
+    /// The admission of the destination in this batch.
+    pub(crate) admission: Admission,
 }
 
 /// The admission of a destination in this batch.
@@ -300,7 +299,7 @@ impl<R: Routing> Machine<R> {
         advanced: Advanced,
         held_limit: usize,
         now: DateTime<Utc>,
-        reach: &mut impl Reach,
+        reach: &mut impl FnMut(&Destination) -> Reach,
         observer: &mut impl Observer,
     ) {
         self.batch.clear();

@@ -51,8 +51,8 @@ impl<R: Routing> Machine<R> {
         }
         let outlet = wave.outlet;
         let legs = self.finish(wave);
-        if has_answer && self.batch.outlets[outlet].admission == Admission::Trial {
-            self.batch.outlets[outlet].admission = Admission::Open;
+        if has_answer && self.batch.outlets[outlet].reach.admission == Admission::Trial {
+            self.batch.outlets[outlet].reach.admission = Admission::Open;
         }
         for (place, (&leg, answer)) in legs.iter().zip(answers).enumerate() {
             self.take_answer(leg, outlet, answer, is_suspect(place), observer);
@@ -253,7 +253,8 @@ impl<R: Routing> Machine<R> {
         let goes_there_anyway = self.batch.legs[legs].iter().any(|leg| leg.name == to);
         if !goes_there_anyway {
             if ordered {
-                self.batch.fallen.push((row, Stream::of(&to, &envelope)));
+                let fallen = &mut self.batch.rows[row].fallen;
+                fallen.push(Stream::of(&to, &envelope));
             }
             self.settled
                 .push(Settlement::pending(position, to, Outcome::Behind).ordered(ordered));

@@ -24,8 +24,6 @@ pub(super) struct Batch {
     pub(super) rows: Vec<Row>,
     pub(super) legs: Vec<Leg>,
     pub(super) outlets: Vec<Outlet>,
-    /// Streams of fallbacks that a row of this batch has moved to.
-    pub(super) fallen: Vec<(usize, Stream)>,
     tails: HashMap<Stream, Tail>,
 }
 
@@ -39,6 +37,8 @@ pub(super) struct Row {
     /// True if one of them moved to the held rows or the dead letters, and the row with it.
     pub(super) is_moved: bool,
     pub(super) is_confirmed: bool,
+    /// The streams of fallbacks that it has moved to.
+    pub(super) fallen: Vec<Stream>,
 }
 
 /// The legs of a stream in this batch.
@@ -59,7 +59,6 @@ impl Batch {
             rows,
             legs,
             outlets,
-            fallen,
             tails,
         } = self;
         *number = NUMBERS.fetch_add(1, Ordering::Relaxed);
@@ -67,7 +66,6 @@ impl Batch {
         rows.clear();
         legs.clear();
         outlets.clear();
-        fallen.clear();
         tails.clear();
     }
 
@@ -80,6 +78,7 @@ impl Batch {
             open,
             is_moved: false,
             is_confirmed: false,
+            fallen: Vec::new(),
         });
         self.rows.len() - 1
     }

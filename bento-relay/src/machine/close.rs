@@ -76,13 +76,7 @@ impl<R: Routing> Machine<R> {
                     later.insert(Stream::of(&leg.name, &leg.envelope));
                 }
             }
-            let fallen = self
-                .batch
-                .fallen
-                .iter()
-                .filter(|(of, _)| *of == row)
-                .map(|(_, stream)| stream.clone());
-            later.extend(fallen);
+            later.extend(self.batch.rows[row].fallen.iter().cloned());
         }
     }
 
@@ -97,7 +91,7 @@ impl<R: Routing> Machine<R> {
     fn is_away(&self, leg: &Leg) -> bool {
         leg.members
             .iter()
-            .any(|member| self.batch.outlets[member.outlet].admission != Admission::Open)
+            .any(|member| self.batch.outlets[member.outlet].reach.admission != Admission::Open)
     }
 
     fn hold_unanswered(&mut self, index: usize, observer: &mut impl Observer) {

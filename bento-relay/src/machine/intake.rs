@@ -17,7 +17,7 @@ impl<R: Routing> Machine<R> {
         &mut self,
         held: HeldRow,
         now: DateTime<Utc>,
-        reach: &mut impl Reach,
+        reach: &mut impl FnMut(&Destination) -> Reach,
         observer: &mut impl Observer,
     ) {
         let HeldRow {
@@ -81,7 +81,7 @@ impl<R: Routing> Machine<R> {
         row: OutboxRow,
         all_held_are_here: bool,
         now: DateTime<Utc>,
-        reach: &mut impl Reach,
+        reach: &mut impl FnMut(&Destination) -> Reach,
         observer: &mut impl Observer,
     ) {
         let OutboxRow { position, envelope } = row;
@@ -166,7 +166,7 @@ impl<R: Routing> Machine<R> {
         mut leg: Leg,
         route: &Arc<Route>,
         unroutable_for: Option<Duration>,
-        reach: &mut impl Reach,
+        reach: &mut impl FnMut(&Destination) -> Reach,
         observer: &mut impl Observer,
     ) {
         let is_alone = route.destinations.len() == 1;
@@ -175,10 +175,10 @@ impl<R: Routing> Machine<R> {
                 continue;
             }
             let outlet = self.outlet(&leg.name, destination, reach);
-            if !self.batch.outlets[outlet].is_served {
+            if !self.batch.outlets[outlet].reach.is_served {
                 return self.add_unserved(leg, destination, unroutable_for, observer);
             }
-            leg.is_chained = is_alone && leg.holds && self.batch.outlets[outlet].chains;
+            leg.is_chained = is_alone && leg.holds && self.batch.outlets[outlet].reach.chains;
             leg.members.push(Member {
                 outlet,
                 destination: index,
@@ -198,7 +198,7 @@ impl<R: Routing> Machine<R> {
         &mut self,
         name: &Arc<str>,
         destination: &Destination,
-        reach: &mut impl Reach,
+        reach: &mut impl FnMut(&Destination) -> Reach,
     ) -> usize {
         let same = |ours: &Arc<str>, theirs: &Arc<str>| Arc::ptr_eq(ours, theirs) || ours == theirs;
         let outlets = &mut self.batch.outlets;
@@ -208,13 +208,8 @@ impl<R: Routing> Machine<R> {
         if let Some(index) = outlets.iter().position(known) {
             return index;
         }
-        let mut outlet = Outlet::new(Arc::clone(name), Arc::clone(&destination.name));
-        outlet.is_served = reach.serves(destination);
-        if outlet.is_served {
-            outlet.chains = reach.chains(destination);
-            outlet.admission = reach.admit(destination);
-        }
-        outlets.push(outlet);
+        let (route, name) = (Arc::clone(name), Arc::clone(&destination.name));
+        outlets.push(Outlet::new(route, name, reach(destination)));
         outlets.len() - 1
     }
 

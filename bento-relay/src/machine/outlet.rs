@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::leg::{Leg, LegState};
 use super::streams::Stream;
-use super::{Admission, Machine, Routing};
+use super::{Admission, Machine, Reach, Routing};
 use crate::publish::Delivery;
 use crate::retry::RetryPolicies;
 
@@ -16,9 +16,7 @@ use crate::retry::RetryPolicies;
 pub(super) struct Outlet {
     pub(super) route: Arc<str>,
     pub(super) destination: Arc<str>,
-    pub(super) is_served: bool,
-    pub(super) chains: bool,
-    pub(super) admission: Admission,
+    pub(super) reach: Reach,
     /// The indexes of the legs that may be sent.
     pub(super) ready: Vec<usize>,
     /// The remaining parts of a wave that was divided, the next part last.
@@ -83,13 +81,11 @@ impl Wave {
 }
 
 impl Outlet {
-    pub(super) fn new(route: Arc<str>, destination: Arc<str>) -> Self {
+    pub(super) fn new(route: Arc<str>, destination: Arc<str>, reach: Reach) -> Self {
         Self {
             route,
             destination,
-            is_served: true,
-            chains: false,
-            admission: Admission::Open,
+            reach,
             ready: Vec::new(),
             parts: Vec::new(),
             trials: None,
@@ -106,7 +102,7 @@ impl Outlet {
         random: &mut fastrand::Rng,
     ) -> Option<(Vec<usize>, Company)> {
         self.ready.retain(|&leg| legs[leg].state == LegState::Sent);
-        match self.admission {
+        match self.reach.admission {
             Admission::Away => return None,
             Admission::Trial => {
                 return self
@@ -124,7 +120,7 @@ impl Outlet {
                 return Some((part, Company::Untried));
             }
         }
-        if self.chains {
+        if self.reach.chains {
             let all = self.take(|_| true);
             return (!all.is_empty()).then_some((all, Company::Untried));
         }
@@ -148,7 +144,7 @@ impl Outlet {
     }
 
     fn next_alone(&mut self, legs: &[Leg], retry: &RetryPolicies) -> Option<(Vec<usize>, Company)> {
-        if self.chains || self.out[Company::Alone as usize] >= ALONE_AT_ONCE {
+        if self.reach.chains || self.out[Company::Alone as usize] >= ALONE_AT_ONCE {
             return None;
         }
         let goes_alone = |&leg: &usize| company_of(&legs[leg], retry) == Company::Alone;
@@ -223,7 +219,7 @@ impl<R: Routing> Machine<R> {
     pub(crate) fn next_wave(&mut self) -> Option<Wave> {
         let (batch, legs) = (self.batch.number, &mut self.batch.legs);
         for (index, outlet) in self.batch.outlets.iter_mut().enumerate() {
-            let is_trial = outlet.admission == Admission::Trial;
+            let is_trial = outlet.reach.admission == Admission::Trial;
             let Some((sent, company)) = outlet.next(legs, &self.retry, &mut self.random) else {
                 continue;
             };
@@ -275,7 +271,7 @@ impl<R: Routing> Machine<R> {
             .outlets
             .iter_mut()
             .filter(|outlet| *outlet.destination == *destination);
-        theirs.for_each(|outlet| outlet.admission = Admission::Away);
+        theirs.for_each(|outlet| outlet.reach.admission = Admission::Away);
     }
 
     /// Notes that a wave is back, and returns its legs.

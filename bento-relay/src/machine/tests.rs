@@ -88,20 +88,16 @@ struct World {
     unserved: HashSet<&'static str>,
 }
 
-impl Reach for World {
-    fn serves(&self, route: &Destination) -> bool {
-        !self.unserved.contains(&*route.name)
-    }
-
-    fn chains(&self, _: &Destination) -> bool {
-        self.chains
-    }
-
-    fn admit(&mut self, route: &Destination) -> Admission {
-        match &*route.name {
-            name if self.away.contains(name) => Admission::Away,
-            name if self.on_trial.contains(name) => Admission::Trial,
-            _ => Admission::Open,
+impl World {
+    fn reach(&self) -> impl FnMut(&Destination) -> Reach {
+        |destination| Reach {
+            is_served: !self.unserved.contains(&*destination.name),
+            chains: self.chains,
+            admission: match &*destination.name {
+                name if self.away.contains(name) => Admission::Away,
+                name if self.on_trial.contains(name) => Admission::Trial,
+                _ => Admission::Open,
+            },
         }
     }
 }
@@ -112,11 +108,11 @@ fn now() -> DateTime<Utc> {
 
 /// Takes a batch in a world where nothing is wrong.
 fn take(machine: &mut Machine<impl Routing>, advanced: Advanced) {
-    take_in(machine, advanced, &mut World::default());
+    take_in(machine, advanced, &World::default());
 }
 
-fn take_in(machine: &mut Machine<impl Routing>, advanced: Advanced, world: &mut World) {
-    machine.take(advanced, HELD_LIMIT, now(), world, &mut ignore);
+fn take_in(machine: &mut Machine<impl Routing>, advanced: Advanced, world: &World) {
+    machine.take(advanced, HELD_LIMIT, now(), &mut world.reach(), &mut ignore);
 }
 
 /// The streams of the next wave, which is then answered.
@@ -196,7 +192,7 @@ fn a_publisher_that_chains_gets_the_batch_in_one_wave() {
     take_in(
         &mut machine,
         pending(&[1, 1, 2, 1]),
-        &mut World {
+        &World {
             chains: true,
             ..World::default()
         },
@@ -288,7 +284,13 @@ fn fresh_rows_follow_held_ones_in_the_same_batch_if_those_are_all() {
             ..pending(&[])
         };
         advanced.pending = vec![row(8, 1), row(9, 1)];
-        machine.take(advanced, limit, now(), &mut World::default(), &mut ignore);
+        machine.take(
+            advanced,
+            limit,
+            now(),
+            &mut World::default().reach(),
+            &mut ignore,
+        );
         assert_eq!(confirm_all(&mut machine).len(), if is_sent { 3 } else { 1 });
         let held_back = |settled: &&Settlement| settled.outcome == Outcome::Behind;
         assert_eq!(

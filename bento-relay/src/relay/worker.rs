@@ -12,7 +12,7 @@ use bento_core::report::with_causes;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use super::breaker::{Breakers, Trial};
+use super::breaker::Trial;
 use super::deadline::Deadline;
 use super::in_flight::InFlight;
 use super::journal::{Journal, Tally};
@@ -112,13 +112,14 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
                 advanced.pending.is_empty() && advanced.held.is_empty(),
                 advanced.next_due,
             );
-            let is_trial = only_trial.is_some();
-            let mut gate = Gate::new(&shared.publisher, &shared.breakers, is_trial);
+            let is_only_one = shared.breakers.is_only_one();
+            let is_trial = is_only_one.then_some(only_trial.is_some());
+            let mut trials = Vec::new();
             self.machine.take(
                 advanced,
                 rows,
                 shared.clock.now(),
-                &mut gate,
+                &mut |destination: &Destination| reach(&shared, destination, is_trial, &mut trials),
                 &mut Journal::new(&mut self.tally),
             );
             let missing = self.machine.take_missing();
@@ -134,12 +135,7 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
                 }
                 continue;
             }
-            let Gate {
-                is_only_one,
-                trials,
-                ..
-            } = gate;
-            self.has_tried |= is_trial || !trials.is_empty();
+            self.has_tried |= only_trial.is_some() || !trials.is_empty();
             let sent = Instant::now();
             self.publish(is_only_one, trials, in_flight).await;
             self.machine.batch_size.published(sent.elapsed());
@@ -388,49 +384,29 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
     }
 }
 
-/// The gate to the destinations for one batch, with the trials that were granted.
-struct Gate<'a, P> {
-    publisher: &'a P,
-    breakers: &'a Arc<Breakers>,
-    is_only_one: bool,
-    /// True if the batch is a trial of the only destination.
-    is_trial: bool,
-    trials: Vec<Trial>,
-}
-
-impl<'a, P> Gate<'a, P> {
-    fn new(publisher: &'a P, breakers: &'a Arc<Breakers>, is_trial: bool) -> Self {
-        Self {
-            publisher,
-            breakers,
-            is_only_one: breakers.is_only_one(),
-            is_trial,
-            trials: Vec::new(),
+/// Returns the state of a destination for a batch; a trial that it grants is added to `trials`.
+/// `is_trial` tells if the batch is one of the only destination, which was asked before.
+fn reach<S, P: Publisher>(
+    shared: &Shared<S, P>,
+    destination: &Destination,
+    is_trial: Option<bool>,
+    trials: &mut Vec<Trial>,
+) -> Reach {
+    let is_served = shared.publisher.serves(destination);
+    let admission = match is_trial {
+        Some(true) => Admission::Trial,
+        Some(false) => Admission::Open,
+        None if !is_served => Admission::Open,
+        None => {
+            let (admission, trial) = shared.breakers.admit(&destination.name, Instant::now());
+            trials.extend(trial);
+            admission
         }
-    }
-}
-
-impl<P: Publisher> Reach for Gate<'_, P> {
-    fn serves(&self, destination: &Destination) -> bool {
-        self.publisher.serves(destination)
-    }
-
-    fn chains(&self, destination: &Destination) -> bool {
-        self.publisher.chains(destination)
-    }
-
-    /// The only destination was asked for before the batch was taken.
-    fn admit(&mut self, destination: &Destination) -> Admission {
-        if self.is_only_one {
-            return if self.is_trial {
-                Admission::Trial
-            } else {
-                Admission::Open
-            };
-        }
-        let (admission, trial) = self.breakers.admit(&destination.name, Instant::now());
-        self.trials.extend(trial);
-        admission
+    };
+    Reach {
+        is_served,
+        chains: is_served && shared.publisher.chains(destination),
+        admission,
     }
 }
 

@@ -108,7 +108,7 @@ impl Play {
             }
         };
         self.machine
-            .take(advanced, 5, now(), &mut World::default(), observer);
+            .take(advanced, 5, now(), &mut World::default().reach(), observer);
         while let Some(wave) = self.machine.next_wave() {
             let mut answers = Vec::new();
             for sent in wave.deliveries() {

@@ -39,7 +39,7 @@ fn parts_of_a_chained_wave_keep_the_order_of_each_stream() {
     take_in(
         &mut machine,
         pending(&[1, 2, 1, 1]),
-        &mut World {
+        &World {
             chains: true,
             ..World::default()
         },

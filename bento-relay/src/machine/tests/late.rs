@@ -167,7 +167,7 @@ fn a_late_wave_that_failed_as_a_whole_gives_nothing_up() {
 #[test]
 fn a_late_trial_that_failed_costs_its_event_no_attempt() {
     let mut machine = along(plan([to("a"), to("b")]));
-    let mut world = World {
+    let world = World {
         on_trial: ["a"].into(),
         ..World::default()
     };
@@ -177,7 +177,7 @@ fn a_late_trial_that_failed_costs_its_event_no_attempt() {
             held: vec![held_for("a", 1, 1)],
             ..Advanced::default()
         },
-        &mut world,
+        &world,
     );
     let [trial] = waves(&mut machine, ["a"]);
     assert!(trial.is_trial());
@@ -253,7 +253,7 @@ fn what_was_not_sent_to_one_of_its_destinations_is_due_when_the_late_one_has_it(
     take_in(
         &mut machine,
         pending(&[1]),
-        &mut World {
+        &World {
             away: ["y"].into(),
             ..World::default()
         },
@@ -292,7 +292,7 @@ fn of_a_chained_wave_that_is_late_nothing_behind_a_failure_counts_as_published()
     take_in(
         &mut machine,
         pending(&[1, 1, 2, 1]),
-        &mut World {
+        &World {
             chains: true,
             ..World::default()
         },

@@ -108,16 +108,11 @@ fn run(case: &Case) -> Run {
         streams: Some(waiting.collect()),
         ..Advanced::default()
     };
-    machine.take(
-        advanced,
-        limit,
-        now(),
-        &mut World {
-            chains: case.chains,
-            ..World::default()
-        },
-        &mut ignore,
-    );
+    let world = World {
+        chains: case.chains,
+        ..World::default()
+    };
+    machine.take(advanced, limit, now(), &mut world.reach(), &mut ignore);
     let (mut sent, mut answers) = (Vec::new(), case.answers.iter().copied());
     let mut wave = 0;
     while let Some(out) = machine.next_wave() {

@@ -48,7 +48,7 @@ struct Simulation {
     /// The index of the relay that holds the shard.
     owner: usize,
     staged: Option<Staged>,
-    reach: World,
+    world: World,
     /// The stream of each event, and its place in it.
     committed: HashMap<EventId, (u8, u64)>,
     last: HashMap<u8, u64>,
@@ -72,7 +72,7 @@ impl Simulation {
             relays: [Relay::new(), Relay::new()],
             owner: 0,
             staged: None,
-            reach: World::default(),
+            world: World::default(),
             committed: HashMap::new(),
             last: HashMap::new(),
             discarded: HashSet::new(),
@@ -131,11 +131,11 @@ impl Simulation {
             }
             Step::Wait => self.pass(TTL),
             Step::Turn(name, turn) => {
-                self.reach.away.remove(name);
-                self.reach.on_trial.remove(name);
+                self.world.away.remove(name);
+                self.world.on_trial.remove(name);
                 match turn {
-                    0 => drop(self.reach.away.insert(name)),
-                    1 => drop(self.reach.on_trial.insert(name)),
+                    0 => drop(self.world.away.insert(name)),
+                    1 => drop(self.world.on_trial.insert(name)),
                     _ => {}
                 }
             }
@@ -321,13 +321,13 @@ impl Simulation {
         let relay = self.relays.iter_mut().find(|relay| relay.id == id).unwrap();
         let settled = relay.machine.take_settlements();
         let revision = relay.machine.revision();
-        let mut reach = self.reach.clone();
+        let mut world = self.world.clone();
         let late = relay.late.iter().map(|out| &**out.wave.destination());
-        reach
+        world
             .away
             .extend(late.map(|late| DESTINATIONS.into_iter().find(|name| *name == late).unwrap()));
-        let mut without: Vec<Arc<str>> = reach.away.iter().map(|name| Arc::from(*name)).collect();
-        if reach.away.contains("x") || reach.away.contains("y") {
+        let mut without: Vec<Arc<str>> = world.away.iter().map(|name| Arc::from(*name)).collect();
+        if world.away.contains("x") || world.away.contains("y") {
             without.push(Arc::from("both"));
         }
         let call = Advance {
@@ -352,7 +352,7 @@ impl Simulation {
                 let now = super::now() + self.elapsed;
                 relay
                     .machine
-                    .take(advanced, rows, now, &mut reach, &mut ignore);
+                    .take(advanced, rows, now, &mut world.reach(), &mut ignore);
             }
             Err(StoreError::LeaseLost { .. }) => {
                 *relay = Relay {
@@ -375,7 +375,7 @@ impl Simulation {
         if let Some(staged) = self.staged.take() {
             staged.commit();
         }
-        self.reach = World::default();
+        self.world = World::default();
         self.apply(&Step::Pause(false));
         // Those of one come back in the end, those of the other do not.
         while !self.relays[0].late.is_empty() {

@@ -6,7 +6,7 @@ use super::*;
 #[test]
 fn what_goes_to_a_destination_that_is_away_is_held_untried_and_the_others_go_on() {
     let mut machine = along(plan([to("a"), to("b")]));
-    let mut world = World {
+    let world = World {
         away: HashSet::from(["b"]),
         ..World::default()
     };
@@ -16,7 +16,7 @@ fn what_goes_to_a_destination_that_is_away_is_held_untried_and_the_others_go_on(
             held: vec![held_for("b", 9, 2, 1)],
             ..pending(&[1, 1])
         },
-        &mut world,
+        &world,
     );
     assert_eq!(confirm_all(&mut machine), ["a/1", "a/1"]);
     machine.close(&mut ignore);
@@ -49,7 +49,7 @@ fn what_is_left_for_a_destination_that_goes_away_in_the_middle_is_held_untried()
 fn a_trial_sends_one_held_and_one_pending_event_each_alone_and_counts_for_nothing_if_it_fails() {
     for is_back in [true, false] {
         let mut machine = along(plan([to("b")]));
-        let mut world = World {
+        let world = World {
             on_trial: HashSet::from(["b"]),
             ..World::default()
         };
@@ -60,7 +60,7 @@ fn a_trial_sends_one_held_and_one_pending_event_each_alone_and_counts_for_nothin
                 held,
                 ..pending(&[3, 4])
             },
-            &mut world,
+            &world,
         );
         let trials = [(); 2].map(|()| machine.next_wave().unwrap());
         assert!(
@@ -113,7 +113,7 @@ fn a_trial_sends_one_held_and_one_pending_event_each_alone_and_counts_for_nothin
 #[test]
 fn an_answer_to_a_trial_frees_the_other_trial_and_the_rest() {
     let mut machine = along(plan([to("b")]));
-    let mut world = World {
+    let world = World {
         on_trial: HashSet::from(["b"]),
         ..World::default()
     };
@@ -123,7 +123,7 @@ fn an_answer_to_a_trial_frees_the_other_trial_and_the_rest() {
             held: vec![held_for("b", 1, 1, 1)],
             ..pending(&[2, 3])
         },
-        &mut world,
+        &world,
     );
     let trial = machine.next_wave().unwrap();
     machine.answer(trial, vec![transient()], &mut ignore);
@@ -138,7 +138,7 @@ fn an_answer_to_a_trial_frees_the_other_trial_and_the_rest() {
 fn a_trial_overtakes_nothing_although_the_publisher_chains() {
     for seed in 0..20 {
         let mut machine = Machine::new(plan([to("b")]), RetryPolicies::default(), seed);
-        let mut world = World {
+        let world = World {
             chains: true,
             on_trial: HashSet::from(["b"]),
             ..World::default()
@@ -165,7 +165,7 @@ fn a_trial_overtakes_nothing_although_the_publisher_chains() {
                 pending: rows,
                 ..Advanced::default()
             },
-            &mut world,
+            &world,
         );
         let trials: Vec<_> = std::iter::from_fn(|| machine.next_wave()).collect();
         let tried: Vec<_> = trials

@@ -102,7 +102,13 @@ fn what_is_sampled_out_is_done() {
     let count = &mut |_: &Envelope, _: &str, decision: Decision<'_>| {
         sampled_out += u32::from(decision == Decision::Filtered)
     };
-    machine.take(pending(&[1]), 9, now(), &mut World::default(), count);
+    machine.take(
+        pending(&[1]),
+        9,
+        now(),
+        &mut World::default().reach(),
+        count,
+    );
     assert_eq!(
         (words(&mut machine), sampled_out),
         (vec!["1 published".to_owned()], 1)
@@ -299,11 +305,11 @@ fn routing_that_a_later_release_wrote_waits_and_what_cannot_be_read_does_not() {
 #[test]
 fn a_destination_that_no_publisher_serves_waits_for_itself_alone() {
     let mut machine = along(plan([to("a"), to("b")]));
-    let mut world = World {
+    let world = World {
         unserved: HashSet::from(["b"]),
         ..World::default()
     };
-    take_in(&mut machine, pending(&[1]), &mut world);
+    take_in(&mut machine, pending(&[1]), &world);
     assert_eq!(confirm_all(&mut machine), ["a/1"]);
     assert_eq!(words(&mut machine), ["1 held for b: unroutable for 5"]);
 }

@@ -251,18 +251,11 @@ fn a_lease_that_is_gone_or_of_another_epoch_is_lost_and_its_worker_told() {
 
 /// A late wave that has returned.
 fn late() -> Sent {
-    struct Anywhere;
-    impl Reach for Anywhere {
-        fn serves(&self, _: &Destination) -> bool {
-            true
-        }
-        fn chains(&self, _: &Destination) -> bool {
-            false
-        }
-        fn admit(&mut self, _: &Destination) -> Admission {
-            Admission::Open
-        }
-    }
+    let anywhere = &mut |_: &Destination| Reach {
+        is_served: true,
+        chains: false,
+        admission: Admission::Open,
+    };
     let mut machine = Machine::new(Router::default(), RetryPolicies::default(), 7);
     let now = chrono::DateTime::UNIX_EPOCH;
     let envelope = Arc::new(Envelope::new("thing.happened", 1, now, "{}"));
@@ -278,7 +271,7 @@ fn late() -> Sent {
         },
         1,
         now,
-        &mut Anywhere,
+        anywhere,
         ignore,
     );
     Sent {
