@@ -50,12 +50,13 @@ impl<R: Routing> Machine<R> {
             return self.answer_late(wave, answers, is_suspect, observer);
         }
         let outlet = wave.outlet;
+        let destination = Arc::clone(wave.destination());
         let legs = self.finish(wave);
         if has_answer && self.batch.outlets[outlet].reach.admission == Admission::Trial {
             self.batch.outlets[outlet].reach.admission = Admission::Open;
         }
         for (place, (&leg, answer)) in legs.iter().zip(answers).enumerate() {
-            self.take_answer(leg, outlet, answer, is_suspect(place), observer);
+            self.take_answer(leg, &destination, answer, is_suspect(place), observer);
         }
         self.keep(outlet, legs);
     }
@@ -70,7 +71,7 @@ impl<R: Routing> Machine<R> {
     fn take_answer(
         &mut self,
         index: usize,
-        outlet: usize,
+        destination: &Arc<str>,
         answer: Result<(), PublishError>,
         is_suspect: bool,
         observer: &mut impl Observer,
@@ -82,15 +83,11 @@ impl<R: Routing> Machine<R> {
         let several = leg.route.destinations.len() > 1;
         match answer {
             Ok(()) if several => {
-                let name = leg.destination(outlet);
-                leg.delivered.push(name);
+                leg.delivered.push(Arc::clone(destination));
                 leg.is_partial = true;
             }
             Ok(()) => {}
-            Err(error) => {
-                let name = leg.destination(outlet);
-                leg.faults.push((name, error));
-            }
+            Err(error) => leg.faults.push((Arc::clone(destination), error)),
         }
         leg.is_suspect |= is_suspect;
         leg.open -= 1;

@@ -144,8 +144,8 @@ impl Batch {
         while let Some(index) = next {
             let leg = &mut self.legs[index];
             leg.state = LegState::Sent;
-            for member in &leg.members {
-                self.outlets[member.outlet].ready.push(index);
+            for &outlet in &leg.outlets {
+                self.outlets[outlet].ready.push(index);
             }
             next = leg.next.filter(|_| leg.is_chained);
             next = next.filter(|&next| {

@@ -5,6 +5,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::leg::{Leg, LegState};
 use super::outlet::{Outlet, Wave};
 use super::streams::Stream;
@@ -89,9 +91,9 @@ impl<R: Routing> Machine<R> {
     }
 
     fn is_away(&self, leg: &Leg) -> bool {
-        leg.members
+        leg.outlets
             .iter()
-            .any(|member| self.batch.outlets[member.outlet].reach.admission != Admission::Open)
+            .any(|&outlet| self.batch.outlets[outlet].reach.admission != Admission::Open)
     }
 
     fn hold_unanswered(&mut self, index: usize, observer: &mut impl Observer) {
@@ -127,15 +129,16 @@ impl<R: Routing> Machine<R> {
         wait: Duration,
         observer: &mut impl Observer,
     ) -> Vec<Arc<str>> {
-        let destinations =
-            |outlet: &Outlet| std::iter::repeat_n(Arc::clone(&outlet.destination), outlet.out());
+        let destinations = |outlet: &Outlet| {
+            std::iter::repeat_n(Arc::clone(&outlet.destination.name), outlet.out())
+        };
         let late: Vec<_> = self.batch.outlets.iter().flat_map(destinations).collect();
         late.iter().for_each(|destination| self.shut(destination));
         self.late.wait = wait;
         self.batch.leaves_late = true;
         for index in 0..self.batch.legs.len() {
             let leg = &self.batch.legs[index];
-            if leg.out() > 0 {
+            if !leg.out.is_empty() {
                 observer.decided(&leg.envelope, &leg.name, Decision::Late);
                 let failure = still_being_sent(leg, wait);
                 self.hold(index, Outcome::Retry(failure));
@@ -148,10 +151,11 @@ impl<R: Routing> Machine<R> {
     fn keep_late(&mut self) {
         let batch = self.batch.number;
         let legs = self.batch.legs.drain(..).enumerate();
-        for (index, leg) in legs.filter(|(_, leg)| leg.out() > 0) {
-            let open = leg.out();
+        for (index, leg) in legs.filter(|(_, leg)| !leg.out.is_empty()) {
+            let open = leg.out.len();
             let leg = Leg {
                 row: None,
+                outlets: SmallVec::new(),
                 open,
                 is_partial: false,
                 next: None,
@@ -189,7 +193,7 @@ impl<R: Routing> Machine<R> {
             let is_behind =
                 leg.is_chained && failed.contains(&Stream::of(&leg.name, &leg.envelope));
             leg.is_suspect |= is_suspect(place);
-            leg.take_late_answer(wave.outlet, Some(answer).filter(|_| !is_behind));
+            leg.take_late_answer(wave.destination(), Some(answer).filter(|_| !is_behind));
             if leg.open > 0 {
                 continue;
             }
@@ -237,14 +241,10 @@ fn unfinished(leg: &Leg) -> Failure {
 
 /// A failure that counts no attempt; not due before the last time for an answer.
 fn still_being_sent(leg: &Leg, wait: Duration) -> Failure {
-    let out = leg.members.iter().filter(|member| member.is_out);
-    let names: Vec<_> = out
-        .map(|member| &*leg.route.destinations[member.destination].name)
-        .collect();
     Failure {
         attempts: leg.attempts,
         retry_after: wait,
-        error: format!("still being sent to {}", names.join(", ")),
+        error: format!("still being sent to {}", leg.out.join(", ")),
         delivered: leg.delivered.clone(),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::leg::{Leg, Member};
+use super::leg::Leg;
 use super::outlet::Outlet;
 use super::{Decision, Machine, Observer, Reach, Reason, Routing};
 use crate::publish::Destination;
@@ -170,7 +170,7 @@ impl<R: Routing> Machine<R> {
         observer: &mut impl Observer,
     ) {
         let is_alone = route.destinations.len() == 1;
-        for (index, destination) in route.destinations.iter().enumerate() {
+        for destination in &route.destinations {
             if leg.delivered.contains(&destination.name) {
                 continue;
             }
@@ -179,13 +179,9 @@ impl<R: Routing> Machine<R> {
                 return self.add_unserved(leg, destination, unroutable_for, observer);
             }
             leg.is_chained = is_alone && leg.holds && self.batch.outlets[outlet].reach.chains;
-            leg.members.push(Member {
-                outlet,
-                destination: index,
-                is_out: false,
-            });
+            leg.outlets.push(outlet);
         }
-        leg.open = leg.members.len();
+        leg.open = leg.outlets.len();
         if leg.open > 0 {
             self.batch.append(leg);
         } else {
@@ -203,13 +199,13 @@ impl<R: Routing> Machine<R> {
         let same = |ours: &Arc<str>, theirs: &Arc<str>| Arc::ptr_eq(ours, theirs) || ours == theirs;
         let outlets = &mut self.batch.outlets;
         let known = |outlet: &Outlet| {
-            same(&outlet.destination, &destination.name) && same(&outlet.route, name)
+            same(&outlet.destination.name, &destination.name) && same(&outlet.route, name)
         };
         if let Some(index) = outlets.iter().position(known) {
             return index;
         }
-        let (route, name) = (Arc::clone(name), Arc::clone(&destination.name));
-        outlets.push(Outlet::new(route, name, reach(destination)));
+        let (route, reach) = (Arc::clone(name), reach(destination));
+        outlets.push(Outlet::new(route, destination.clone(), reach));
         outlets.len() - 1
     }
 

@@ -27,10 +27,12 @@ pub(super) struct Leg {
     pub(super) holds: bool,
     /// True if it may be sent together with the one before it.
     pub(super) is_chained: bool,
-    /// The destinations that it is still to go to.
-    pub(super) members: SmallVec<[Member; 1]>,
+    /// The outlets of the batch that it goes to: one for each destination that it is still to reach.
+    pub(super) outlets: SmallVec<[usize; 1]>,
     /// The number of them that have not answered.
     pub(super) open: usize,
+    /// The destinations of the waves that are out with it.
+    pub(super) out: SmallVec<[Arc<str>; 1]>,
     /// The destinations of several that have confirmed it.
     pub(super) delivered: Vec<Arc<str>>,
     /// True if one of them did in this batch.
@@ -40,16 +42,6 @@ pub(super) struct Leg {
     /// The next leg of its stream.
     pub(super) next: Option<usize>,
     pub(super) state: LegState,
-}
-
-/// One destination of a leg.
-#[derive(Debug)]
-pub(super) struct Member {
-    pub(super) outlet: usize,
-    /// The index of the destination in the route.
-    pub(super) destination: usize,
-    /// True while it is in a wave that is out.
-    pub(super) is_out: bool,
 }
 
 /// The progress of a leg.
@@ -80,8 +72,9 @@ impl Leg {
             is_suspect: false,
             holds,
             is_chained: false,
-            members: SmallVec::new(),
+            outlets: SmallVec::new(),
             open: 0,
+            out: SmallVec::new(),
             delivered: Vec::new(),
             is_partial: false,
             faults: Vec::new(),
@@ -109,27 +102,9 @@ impl Leg {
         matches!(self.state, LegState::Waiting | LegState::Sent)
     }
 
-    /// The member that goes to an outlet of the leg.
-    pub(super) fn member(&mut self, outlet: usize) -> &mut Member {
-        let mut members = self.members.iter_mut();
-        members
-            .find(|member| member.outlet == outlet)
-            .expect("a wave holds legs of its outlet only")
-    }
-
-    /// The name of the destination of an outlet of the leg.
-    pub(super) fn destination(&self, outlet: usize) -> Arc<str> {
-        let mut members = self.members.iter();
-        let member = members.find(|member| member.outlet == outlet);
-        let destination = member
-            .expect("a wave holds legs of its outlet only")
-            .destination;
-        Arc::clone(&self.route.destinations[destination].name)
-    }
-
-    /// The number of waves in which it is out.
-    pub(super) fn out(&self) -> usize {
-        self.members.iter().filter(|member| member.is_out).count()
+    /// Notes that the wave to a destination is back.
+    pub(super) fn came_back(&mut self, destination: &Arc<str>) {
+        self.out.retain(|out| out != destination);
     }
 
     /// The outcome of its row on its route, to be recorded.
@@ -149,19 +124,18 @@ impl Leg {
     /// Takes the answer of a late wave; `None` tells nothing of the event.
     pub(super) fn take_late_answer(
         &mut self,
-        outlet: usize,
+        destination: &Arc<str>,
         answer: Option<Result<(), PublishError>>,
     ) {
-        let name = self.destination(outlet);
         match answer {
             Some(Ok(())) => {
-                self.delivered.push(name);
+                self.delivered.push(Arc::clone(destination));
                 self.is_partial = true;
             }
-            Some(Err(error)) => self.faults.push((name, error)),
+            Some(Err(error)) => self.faults.push((Arc::clone(destination), error)),
             None => {}
         }
-        self.member(outlet).is_out = false;
+        self.came_back(destination);
         self.open -= 1;
     }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::leg::{Leg, LegState};
 use super::streams::Stream;
 use super::{Admission, Machine, Reach, Routing};
-use crate::publish::Delivery;
+use crate::publish::{Delivery, Destination};
 use crate::retry::RetryPolicies;
 
 /// One destination of one route. Two routes to one destination are two outlets, so that one call
@@ -15,7 +15,7 @@ use crate::retry::RetryPolicies;
 #[derive(Debug)]
 pub(super) struct Outlet {
     pub(super) route: Arc<str>,
-    pub(super) destination: Arc<str>,
+    pub(super) destination: Destination,
     pub(super) reach: Reach,
     /// The indexes of the legs that may be sent.
     pub(super) ready: Vec<usize>,
@@ -81,7 +81,7 @@ impl Wave {
 }
 
 impl Outlet {
-    pub(super) fn new(route: Arc<str>, destination: Arc<str>, reach: Reach) -> Self {
+    pub(super) fn new(route: Arc<str>, destination: Destination, reach: Reach) -> Self {
         Self {
             route,
             destination,
@@ -226,12 +226,15 @@ impl<R: Routing> Machine<R> {
             outlet.out[company as usize] += 1;
             let mut deliveries = std::mem::take(&mut self.spare);
             deliveries.extend(sent.iter().map(|&leg| {
-                let member = legs[leg].member(index);
-                member.is_out = true;
-                let destination = member.destination;
-                delivery(&legs[leg], destination)
+                let leg = &mut legs[leg];
+                leg.out.push(Arc::clone(&outlet.destination.name));
+                let envelope = Arc::clone(&leg.envelope);
+                Delivery {
+                    attempts: leg.attempts,
+                    ..Delivery::new(envelope, outlet.destination.clone())
+                }
             }));
-            let destination = Arc::clone(&outlet.destination);
+            let destination = Arc::clone(&outlet.destination.name);
             return Some(Wave {
                 batch,
                 outlet: index,
@@ -270,7 +273,7 @@ impl<R: Routing> Machine<R> {
             .batch
             .outlets
             .iter_mut()
-            .filter(|outlet| *outlet.destination == *destination);
+            .filter(|outlet| *outlet.destination.name == *destination);
         theirs.for_each(|outlet| outlet.reach.admission = Admission::Away);
     }
 
@@ -279,13 +282,14 @@ impl<R: Routing> Machine<R> {
         let Wave {
             outlet,
             legs,
+            destination,
             mut deliveries,
             company,
             ..
         } = wave;
         self.batch.outlets[outlet].out[company as usize] -= 1;
         for &leg in &legs {
-            self.batch.legs[leg].member(outlet).is_out = false;
+            self.batch.legs[leg].came_back(&destination);
         }
         deliveries.clear();
         if deliveries.capacity() > self.spare.capacity() {
@@ -298,13 +302,5 @@ impl<R: Routing> Machine<R> {
     pub(super) fn keep(&mut self, outlet: usize, mut legs: Vec<usize>) {
         legs.clear();
         self.batch.outlets[outlet].spare = legs;
-    }
-}
-
-fn delivery(leg: &Leg, destination: usize) -> Delivery {
-    let destination = leg.route.destinations[destination].clone();
-    Delivery {
-        attempts: leg.attempts,
-        ..Delivery::new(Arc::clone(&leg.envelope), destination)
     }
 }
