@@ -18,11 +18,9 @@ mod sql;
 mod view;
 
 use std::future::Future;
-use std::mem::take;
 use std::pin::Pin;
 
 use bento_core::outbox::{OutboxEntry, ShardId};
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement, TransactionOptions, Value};
@@ -37,9 +35,8 @@ use crate::backend::MySql;
 use crate::backend::Postgres;
 #[cfg(feature = "sqlite")]
 use crate::backend::Sqlite;
-pub(crate) use crate::backend::is_refusal;
 use crate::backend::{Backend, UnsupportedBackend, database_error};
-use crate::entity::{MOVED, WRITTEN};
+use crate::columns::{self, COLUMNS, Kind, PARAMETERS, row_values};
 use crate::error::Error;
 use crate::session::{Shielded, StoreTransaction};
 use crate::tables::Tables;
@@ -194,13 +191,13 @@ pub(crate) trait Dialect: Backend {
         column.to_owned()
     }
 
-    /// The columns of an event as they are read, in the order of [`WRITTEN`].
+    /// The columns of an event as they are read, in the order of [`COLUMNS`].
     fn read_columns(&self) -> String {
-        let column = |column: &&str| match *column {
-            "occurred_at" => self.read_time(column),
-            column => column.to_owned(),
+        let read = |column: columns::Column| match column.kind {
+            Kind::Time => self.read_time(column.name),
+            _ => column.name.to_owned(),
         };
-        WRITTEN.iter().map(column).collect::<Vec<_>>().join(", ")
+        COLUMNS.map(read).join(", ")
     }
 
     /// The row number that each row of a table has beside its columns; `None` where every key can
@@ -226,9 +223,6 @@ pub(crate) const FIRST_TIME: DateTime<Utc> =
 /// 9999-12-31 23:59:59.999999 UTC, the last moment that a DATETIME(6) of MySQL holds.
 pub(crate) const LAST_TIME: DateTime<Utc> =
     DateTime::from_timestamp(253_402_300_799, 999_999_000).expect("chrono goes further");
-
-/// The number of parameters of a row of the outbox: the shard and then [`WRITTEN`].
-pub(crate) const PARAMETERS: usize = 1 + WRITTEN.len();
 
 /// The limits of one INSERT.
 #[derive(Clone, Copy, Debug)]
@@ -324,10 +318,10 @@ pub(crate) fn keep_published(
     shard: ShardId,
     which: impl FnOnce(Sql) -> Sql,
 ) -> Sql {
-    let published = tables.published();
+    let (published, event) = (tables.published(), columns::list());
     let copy = format!(
-        "INSERT INTO {published} (shard, position, {MOVED}, published_at) SELECT shard, position, \
-         {MOVED}, {} FROM {from} WHERE shard = ",
+        "INSERT INTO {published} (shard, position, {event}, published_at) SELECT shard, position, \
+         {event}, {} FROM {from} WHERE shard = ",
         dialect.now()
     );
     which(Sql::new(dialect, &copy).bind(shard)).push(&dialect.or_leave(published, &["event_id"]))
@@ -359,58 +353,8 @@ fn insert_values(
 ) -> Statement {
     let sql = values(entries.len()) + end;
     let mut parameters = Vec::with_capacity(entries.len() * PARAMETERS);
-    entries
-        .into_iter()
-        .for_each(|entry| row_values(entry, &mut parameters, &time));
-    Statement::from_sql_and_values(backend, sql, parameters)
-}
-
-/// The parameters of one row of the outbox: the shard and then [`WRITTEN`].
-pub(crate) fn row_values(
-    mut entry: OutboxEntry,
-    values: &mut Vec<Value>,
-    time: impl Fn(DateTime<Utc>) -> Value,
-) {
-    values.extend((0..PARAMETERS).map(|parameter| take_value(&mut entry, parameter, &time)));
-}
-
-/// Moves one parameter of a row out of its entry, counted as in [`row_values`]. None is taken
-/// twice.
-pub(super) fn take_value(
-    entry: &mut OutboxEntry,
-    parameter: usize,
-    time: impl Fn(DateTime<Utc>) -> Value,
-) -> Value {
-    let envelope = &mut entry.envelope;
-    match parameter {
-        0 => Value::Int(Some(entry.shard)),
-        1 => Value::Uuid(Some(*envelope.event_id.as_uuid())),
-        2 => Value::String(Some(take(&mut envelope.event_type).into_owned())),
-        3 => Value::Int(Some(envelope.schema_version.cast_signed())),
-        4 => Value::String(Some(take(&mut envelope.aggregate_type).into_owned())),
-        5 => Value::String(Some(take(&mut envelope.aggregate_id))),
-        6 => Value::BigInt(envelope.sequence),
-        7 => text(envelope.tenant_id.take()),
-        8 => text(envelope.topic.take()),
-        9 => text(envelope.routing_key.take()),
-        10 => bytes(take(&mut envelope.routing)),
-        // No routing has version 0.
-        11 => Value::Int(Some(envelope.routing_version.into()).filter(|&version| version > 0)),
-        12 => time(envelope.occurred_at),
-        13 => text(envelope.content_encoding.take()),
-        14 => text(envelope.key_id.take()),
-        15 => bytes(take(&mut envelope.headers)),
-        16 => Value::Bytes(Some(take(&mut envelope.payload).into())),
-        _ => unreachable!("a row has {PARAMETERS} parameters"),
+    for entry in entries {
+        parameters.extend(row_values(entry, &time));
     }
-}
-
-/// Optional text; the empty text becomes NULL.
-fn text(text: Option<String>) -> Value {
-    Value::String(text.filter(|text| !text.is_empty()))
-}
-
-/// Optional bytes; empty ones become NULL.
-fn bytes(bytes: Bytes) -> Value {
-    Value::Bytes((!bytes.is_empty()).then(|| bytes.into()))
+    Statement::from_sql_and_values(backend, sql, parameters)
 }

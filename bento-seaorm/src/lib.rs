@@ -10,6 +10,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod backend;
+mod columns;
 pub mod connection;
 mod dead_letter;
 mod dialect;

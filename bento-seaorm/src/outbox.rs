@@ -18,8 +18,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
 use self::meta::{Expected, Recorded};
-use crate::dialect::{self, Dialect, InsertLimits, PARAMETERS, rows_of_placeholders};
-use crate::entity::written_columns;
+use crate::columns::{self, PARAMETERS};
+use crate::dialect::{self, Dialect, InsertLimits, rows_of_placeholders};
 use crate::error::Error;
 use crate::tables::Tables;
 
@@ -165,7 +165,7 @@ impl OutboxWriter {
             format!(
                 "INSERT INTO {} (shard, {}) VALUES {}",
                 self.tables.outbox(),
-                written_columns(),
+                columns::list(),
                 rows_of_placeholders(dialect, rows, PARAMETERS),
             )
         };

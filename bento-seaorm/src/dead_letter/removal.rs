@@ -9,8 +9,8 @@ use bento_relay::store::{NewDeadLetter, StoreError, StreamKey};
 use sea_orm::{ConnectionTrait, DbErr};
 
 use super::{lock_shard, of_letters, own_key};
+use crate::columns;
 use crate::dialect::{Dialect, Sql};
-use crate::entity::MOVED;
 use crate::relay_store::{OutboxStore, StoreFailure, park_or_promote, retrying, stream_of};
 use crate::session::StoreTransaction;
 use crate::tables::Tables;
@@ -134,14 +134,15 @@ impl Removal<'_> {
     /// A dead letter stays if another event holds its place, which happens only after positions
     /// were handed out twice.
     async fn hold(&self) -> Result<u64, DbErr> {
-        let (held, dead, now) = (
+        let (held, dead, now, event) = (
             self.tables.held(),
             self.tables.dead_letter(),
             self.dialect.now(),
+            columns::list(),
         );
         let insert = self.sql(&format!(
-            "INSERT INTO {held} (shard, position, route, {MOVED}, ordered, attempts, retry_after, \
-             delivered) SELECT shard, position, route, {MOVED}, parks, 0, CASE WHEN parks THEN \
+            "INSERT INTO {held} (shard, position, route, {event}, ordered, attempts, retry_after, \
+             delivered) SELECT shard, position, route, {event}, parks, 0, CASE WHEN parks THEN \
              NULL ELSE {now} END, delivered"
         ));
         let or_leave = self.dialect.or_leave(held, &["shard", "route", "position"]);

@@ -6,11 +6,9 @@ use bento_relay::telemetry::TARGET_RELAY;
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DbBackend, IsolationLevel, Statement, TransactionOptions, Value};
 
-use super::{
-    Dialect, InsertLimits, PARAMETERS, Renewal, Renewed, Renewing, ShardsUpdate, Sql, Warning,
-};
+use super::{Dialect, InsertLimits, Renewal, Renewed, Renewing, ShardsUpdate, Sql, Warning};
 use crate::backend::MySql;
-use crate::entity::BYTES;
+use crate::columns::{PARAMETERS, is_bytes};
 use crate::session::{Shielded, StoreTransaction};
 use crate::tables::Tables;
 
@@ -178,7 +176,7 @@ impl Dialect for MySql {
     fn shown(&self, column: &str) -> Option<String> {
         match column {
             "event_id" => Some(format!("HEX({column})")),
-            column => (!BYTES.contains(&column)).then(|| format!("CAST({column} AS CHAR)")),
+            column => (!is_bytes(column)).then(|| format!("CAST({column} AS CHAR)")),
         }
     }
 }

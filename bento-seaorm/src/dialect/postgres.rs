@@ -13,7 +13,7 @@ use super::{
     insert_values,
 };
 use crate::backend::Postgres;
-use crate::entity::{BYTES, MOVED};
+use crate::columns;
 use crate::session::{Shielded, StoreTransaction};
 use crate::tables::Tables;
 
@@ -193,7 +193,7 @@ impl Dialect for Postgres {
     }
 
     fn shown(&self, column: &str) -> Option<String> {
-        (!BYTES.contains(&column)).then(|| format!("{column}::text"))
+        (!columns::is_bytes(column)).then(|| format!("{column}::text"))
     }
 }
 
@@ -261,7 +261,7 @@ fn renew_statement(renewal: Renewal<'_>) -> Statement {
 
 /// The end of the deletion, and the INSERT that keeps the deleted rows.
 fn keep_gone(tables: &Tables) -> String {
-    let columns = format!("shard, position, {MOVED}");
+    let columns = format!("shard, position, {}", columns::list());
     format!(
         " RETURNING {columns}), kept AS (INSERT INTO {} ({columns}, published_at) SELECT \
          {columns}, clock_timestamp() FROM gone ON CONFLICT (event_id) DO NOTHING)",

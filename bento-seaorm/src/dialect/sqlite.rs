@@ -9,10 +9,11 @@ use sea_orm::{
 };
 
 use super::{
-    Dialect, FIRST_TIME, InsertLimits, LAST_TIME, PARAMETERS, Renewal, Renewed, Renewing,
-    ShardsUpdate, Sql, Warning,
+    Dialect, FIRST_TIME, InsertLimits, LAST_TIME, Renewal, Renewed, Renewing, ShardsUpdate, Sql,
+    Warning,
 };
 use crate::backend::Sqlite;
+use crate::columns::PARAMETERS;
 use crate::session::{Shielded, StoreTransaction};
 use crate::tables::Tables;
 

@@ -193,7 +193,7 @@ async fn an_outbox_that_is_made_again_goes_on_behind_the_positions_in_use() {
     on_every_back_end(async |db| {
         let tables = Tables::default();
         let first = next_position(&db).await;
-        let event = crate::entity::MOVED;
+        let event = crate::columns::list();
         let hold = format!(
             "INSERT INTO bento_outbox_held (shard, position, route, {event}, ordered) \
              SELECT shard, 1000, 'd', {event}, (1 = 1) FROM bento_outbox"

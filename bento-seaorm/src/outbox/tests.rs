@@ -11,7 +11,8 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, QueryResult, Statement, Trans
 
 use super::OutboxWriter;
 use super::meta::Expected;
-use crate::entity::{envelope_at, written_columns};
+use crate::columns;
+use crate::entity::envelope_at;
 use crate::error::Error;
 use crate::tables::Tables;
 use crate::test_database::on_every_back_end;
@@ -60,7 +61,7 @@ async fn stored(db: &DatabaseConnection) -> Vec<Envelope> {
         db,
         &format!(
             "SELECT {} FROM bento_outbox ORDER BY position",
-            written_columns()
+            columns::list()
         ),
     )
     .await;
@@ -197,7 +198,7 @@ async fn a_supplied_id_is_written_once_while_it_is_pending_held_or_dead() {
 const DEAD: &str = "1, 'e', 'c', (1 = 1), occurred_at, occurred_at";
 
 async fn move_one(db: &DatabaseConnection, table: &str, columns: &str, values: &str, nth: usize) {
-    let event = written_columns();
+    let event = columns::list();
     let backend = db.get_database_backend();
     let insert = format!(
         "INSERT INTO {table} (shard, position, route, {event}, {columns}) SELECT shard, position, \
@@ -236,7 +237,7 @@ async fn a_supplied_id_of_another_event_is_refused_and_a_repetition_is_left_out(
         let published = format!(
             "INSERT INTO bento_outbox_published (shard, position, {0}, published_at) SELECT \
              shard, position, {0}, occurred_at FROM bento_outbox WHERE aggregate_id = 'o-3'",
-            written_columns()
+            columns::list()
         );
         db.execute_unprepared(&published).await.unwrap();
         db.execute_unprepared("DELETE FROM bento_outbox WHERE aggregate_id = 'o-3'")

@@ -8,7 +8,7 @@ use sea_orm::{ConnectionTrait, DbErr};
 
 use super::salvage::{Record, Salvage, is_storable};
 use super::settle::Settling;
-use crate::dialect;
+use crate::backend;
 
 impl Settling<'_> {
     /// Settles each in a savepoint of its own. A row for which the database refuses that becomes a
@@ -35,7 +35,7 @@ impl Settling<'_> {
             self.tx.execute_unprepared("SAVEPOINT bento_row").await?;
             match self.settle_one(together).await {
                 Ok(()) => {}
-                Err(error) if dialect::is_refusal(self.dialect.backend(), &error) => {
+                Err(error) if backend::is_refusal(self.dialect.backend(), &error) => {
                     self.tx
                         .execute_unprepared("ROLLBACK TO SAVEPOINT bento_row")
                         .await?;

@@ -12,8 +12,9 @@ use uuid::Uuid;
 
 use super::held::held_row;
 use super::settle::storable;
-use crate::dialect::{Dialect, Sql, row_values};
-use crate::entity::{WRITTEN, salvaged_at, written_columns};
+use crate::columns::{self, COLUMNS, row_values};
+use crate::dialect::{Dialect, Sql};
+use crate::entity::salvaged_at;
 use crate::session::StoreTransaction;
 use crate::tables::Tables;
 
@@ -238,10 +239,10 @@ impl Salvage<'_> {
         which: impl Fn(Sql) -> Sql,
         cause: &str,
     ) -> Result<Option<Found>, DbErr> {
-        let shown = WRITTEN
-            .iter()
-            .chain(more)
-            .filter_map(|column| Some((*column, self.dialect.shown(column)?)));
+        let every = COLUMNS.map(|column| column.name).into_iter();
+        let shown = every
+            .chain(more.iter().copied())
+            .filter_map(|column| Some((column, self.dialect.shown(column)?)));
         let shown: Vec<_> = shown.collect();
         let list: String = shown
             .iter()
@@ -264,7 +265,7 @@ impl Salvage<'_> {
         Ok(row.map(|row| {
             let (envelope, is_whole) = salvaged_at(&row, 0);
             let attempts = row
-                .try_get_by_index::<i32>(WRITTEN.len() + shown.len())
+                .try_get_by_index::<i32>(COLUMNS.len() + shown.len())
                 .unwrap_or_default();
             let names = shown.iter().map(|(name, _)| *name);
             let shows = !is_whole || cause == NewDeadLetter::UNREADABLE;
@@ -313,21 +314,17 @@ impl Salvage<'_> {
             tenant_id: envelope.tenant_id.clone(),
         };
         let (parks, now) = (parks && envelope.is_ordered(), self.dialect.now());
-        let mut values = Vec::new();
-        row_values(
-            OutboxEntry {
-                shard: self.shard,
-                may_be_known: false,
-                envelope,
-            },
-            &mut values,
-            |time| self.dialect.event_time(time),
-        );
+        let entry = OutboxEntry {
+            shard: self.shard,
+            may_be_known: false,
+            envelope,
+        };
+        let values = row_values(entry, |time| self.dialect.event_time(time));
         let mut insert = self.sql(&format!(
             "INSERT INTO {} (shard, {}, position, route, attempts, error_message, cause, parks, \
              raw, first_failed_at, failed_at) VALUES (",
             self.tables.dead_letter(),
-            written_columns(),
+            columns::list(),
         ));
         for value in values {
             insert = insert.bind(value).push(", ");
@@ -383,7 +380,7 @@ pub(super) fn is_storable(route: &str) -> bool {
 fn raw<'a>(row: &QueryResult, columns: impl Iterator<Item = &'a str>) -> String {
     let mut raw = Map::new();
     for (nth, column) in columns.enumerate() {
-        let shown = row.try_get_by_index::<Option<String>>(WRITTEN.len() + nth);
+        let shown = row.try_get_by_index::<Option<String>>(COLUMNS.len() + nth);
         raw.insert(
             column.to_owned(),
             shown.ok().flatten().map_or(Json::Null, Json::String),

@@ -1,5 +1,6 @@
 //! The tables, indexes and the view on MySQL and MariaDB.
 
+use crate::columns::{self, Kind};
 use crate::dialect::indexes::{self, Index};
 use crate::dialect::view::{NoValue, status_view as status_view_of};
 use crate::tables::{Tables, bare};
@@ -52,31 +53,26 @@ const TABLE_OPTIONS: &str = "ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLA
 
 /// Lengths in characters. What is part of an index key has to fit into InnoDB's 3,072 bytes
 /// together.
-const EVENT_COLUMNS: &str = "
-    event_id BINARY(16) NOT NULL,
-    event_type VARCHAR(190) NOT NULL,
-    schema_version INT NOT NULL,
-    aggregate_type VARCHAR(190) NOT NULL,
-    aggregate_id VARCHAR(255) NOT NULL,
-    sequence BIGINT NULL,
-    tenant_id VARCHAR(190) NULL,
-    topic VARCHAR(255) NULL,
-    routing_key VARCHAR(255) NULL,
-    routing LONGBLOB NULL,
-    routing_version INT NULL,
-    occurred_at DATETIME(6) NOT NULL,
-    content_encoding VARCHAR(64) NULL,
-    key_id VARCHAR(255) NULL,
-    headers LONGBLOB NULL,
-    payload LONGBLOB NOT NULL";
+fn event_columns() -> String {
+    let sql_type = |kind| match kind {
+        Kind::Int => "INT".to_owned(),
+        Kind::BigInt => "BIGINT".to_owned(),
+        Kind::Uuid => "BINARY(16)".to_owned(),
+        Kind::Text(width) => format!("VARCHAR({width})"),
+        Kind::Bytes => "LONGBLOB".to_owned(),
+        Kind::Time => "DATETIME(6)".to_owned(),
+    };
+    columns::definitions(sql_type, " NULL")
+}
 
 fn outbox(tables: &Tables) -> String {
+    let event = event_columns();
     let outbox = tables.outbox();
     format!(
         "CREATE TABLE IF NOT EXISTS {outbox} (
     shard INT NOT NULL,
     position BIGINT NOT NULL AUTO_INCREMENT,
-    {EVENT_COLUMNS},
+    {event},
     PRIMARY KEY (shard, position),
     UNIQUE KEY {}_position (position){}
 ) {TABLE_OPTIONS}",
@@ -86,13 +82,14 @@ fn outbox(tables: &Tables) -> String {
 }
 
 fn held(tables: &Tables) -> String {
+    let event = event_columns();
     let held = tables.held();
     format!(
         "CREATE TABLE IF NOT EXISTS {held} (
     shard INT NOT NULL,
     position BIGINT NOT NULL,
     route VARCHAR(190) NOT NULL,
-    {EVENT_COLUMNS},
+    {event},
     ordered BOOLEAN NOT NULL,
     attempts INT NOT NULL DEFAULT 0,
     retry_after DATETIME(6) NULL,
@@ -107,13 +104,14 @@ fn held(tables: &Tables) -> String {
 }
 
 fn dead_letter(tables: &Tables) -> String {
+    let event = event_columns();
     let dead_letter = tables.dead_letter();
     format!(
         "CREATE TABLE IF NOT EXISTS {dead_letter} (
     shard INT NOT NULL,
     position BIGINT NOT NULL,
     route VARCHAR(190) NOT NULL,
-    {EVENT_COLUMNS},
+    {event},
     attempts INT NOT NULL,
     error_message LONGTEXT NOT NULL,
     cause VARCHAR(255) NOT NULL,
@@ -155,12 +153,13 @@ fn discarded_letter(tables: &Tables) -> String {
 
 /// An event is published once, however many routes have got it.
 fn published(tables: &Tables) -> String {
+    let event = event_columns();
     let published = tables.published();
     format!(
         "CREATE TABLE IF NOT EXISTS {published} (
     shard INT NOT NULL,
     position BIGINT NOT NULL,
-    {EVENT_COLUMNS},
+    {event},
     published_at DATETIME(6) NOT NULL,
     PRIMARY KEY (event_id){}
 ) {TABLE_OPTIONS}",
@@ -264,14 +263,13 @@ fn status_view(tables: &Tables) -> String {
         let text = format!("CONVERT({column} USING utf8mb4)");
         format!("CASE WHEN JSON_VALID({text}) THEN {text} END")
     };
-    let columns = format!(
-        "shard, position, LOWER(CONCAT_WS('-', SUBSTR(HEX(event_id), 1, 8), SUBSTR(HEX(event_id), \
-         9, 4), SUBSTR(HEX(event_id), 13, 4), SUBSTR(HEX(event_id), 17, 4), SUBSTR(HEX(event_id), \
-         21))) AS event_id, event_type, schema_version, aggregate_type, aggregate_id, sequence, \
-         tenant_id, topic, routing_key, occurred_at, content_encoding, key_id, {} AS headers, \
-         CASE WHEN content_encoding IS NULL THEN {} END AS payload",
-        as_json("headers"),
-        as_json("payload"),
+    let columns = columns::in_status(
+        |id| {
+            let part = |from_to| format!("SUBSTR(HEX({id}), {from_to})");
+            let parts = ["1, 8", "9, 4", "13, 4", "17, 4", "21"].map(part);
+            format!("LOWER(CONCAT_WS('-', {}))", parts.join(", "))
+        },
+        as_json,
     );
     status_view_of(
         tables,

@@ -1,5 +1,6 @@
 //! The tables, indexes and the view on PostgreSQL.
 
+use crate::columns::{self, Kind};
 use crate::dialect::indexes;
 use crate::dialect::view::{NoValue, status_view as status_view_of};
 use crate::tables::{Tables, bare};
@@ -40,28 +41,27 @@ fn raise_positions(tables: &Tables) -> String {
     )
 }
 
-const EVENT_COLUMNS: &str = "
-    event_id uuid NOT NULL,
-    event_type text NOT NULL,
-    schema_version integer NOT NULL,
-    aggregate_type text NOT NULL,
-    aggregate_id text NOT NULL,
-    sequence bigint,
-    tenant_id text,
-    topic text,
-    routing_key text,
-    routing bytea,
-    routing_version integer,
-    occurred_at timestamptz NOT NULL,
-    content_encoding text,
-    key_id text,
-    headers bytea,
-    payload bytea NOT NULL";
+/// The name of a column's type.
+pub(super) fn sql_type(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Int => "integer",
+        Kind::BigInt => "bigint",
+        Kind::Uuid => "uuid",
+        Kind::Text(_) => "text",
+        Kind::Bytes => "bytea",
+        Kind::Time => "timestamptz",
+    }
+}
+
+fn event_columns() -> String {
+    columns::definitions(|kind| sql_type(kind).to_owned(), "")
+}
 
 /// The default of `position` needs the transaction's id before the next value: a reader may then
 /// conclude that whoever took a position below one it has seen was running, and is found in its
 /// snapshot, or has ended. A sequence with a cache would hand out positions out of order.
 fn outbox(tables: &Tables) -> Vec<String> {
+    let event = event_columns();
     let outbox = tables.outbox();
     let key = primary_key(outbox);
     let sequence = tables.named("outbox_position");
@@ -74,7 +74,7 @@ fn outbox(tables: &Tables) -> Vec<String> {
             "CREATE TABLE IF NOT EXISTS {outbox} (
     shard integer NOT NULL,
     position bigint NOT NULL DEFAULT {next},
-    {EVENT_COLUMNS},
+    {event},
     {key} (shard, position)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_limit = 2000)"
         ),
@@ -90,13 +90,14 @@ fn primary_key(table: &str) -> String {
 }
 
 fn held(tables: &Tables) -> String {
+    let event = event_columns();
     let held = tables.held();
     format!(
         "CREATE TABLE IF NOT EXISTS {held} (
     shard integer NOT NULL,
     position bigint NOT NULL,
     route text NOT NULL,
-    {EVENT_COLUMNS},
+    {event},
     ordered boolean NOT NULL,
     attempts integer NOT NULL DEFAULT 0,
     retry_after timestamptz,
@@ -111,13 +112,14 @@ fn held(tables: &Tables) -> String {
 }
 
 fn dead_letter(tables: &Tables) -> String {
+    let event = event_columns();
     let dead_letter = tables.dead_letter();
     format!(
         "CREATE TABLE IF NOT EXISTS {dead_letter} (
     shard integer NOT NULL,
     position bigint NOT NULL,
     route text NOT NULL,
-    {EVENT_COLUMNS},
+    {event},
     attempts integer NOT NULL,
     error_message text NOT NULL,
     cause text NOT NULL,
@@ -159,12 +161,13 @@ fn discarded_letter(tables: &Tables) -> String {
 
 /// An event is published once, however many routes have got it.
 fn published(tables: &Tables) -> String {
+    let event = event_columns();
     let published = tables.published();
     format!(
         "CREATE TABLE IF NOT EXISTS {published} (
     shard integer NOT NULL,
     position bigint NOT NULL,
-    {EVENT_COLUMNS},
+    {event},
     published_at timestamptz NOT NULL,
     {} (event_id)
 )",
@@ -247,11 +250,9 @@ fn relay_tables(tables: &Tables) -> Vec<String> {
 /// The function answers NULL where a cast would fail the whole query.
 fn status_view(tables: &Tables) -> Vec<String> {
     let as_json = tables.named("as_json");
-    let columns = format!(
-        "shard, position, event_id::text AS event_id, event_type, schema_version, aggregate_type, \
-         aggregate_id, sequence, tenant_id, topic, routing_key, occurred_at, content_encoding, \
-         key_id, {as_json}(headers) AS headers, CASE WHEN content_encoding IS NULL THEN \
-         {as_json}(payload) END AS payload"
+    let columns = columns::in_status(
+        |id| format!("{id}::text"),
+        |bytes| format!("{as_json}({bytes})"),
     );
     vec![
         format!(

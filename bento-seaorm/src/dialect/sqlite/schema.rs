@@ -1,5 +1,6 @@
 //! The tables, indexes and the view on SQLite.
 
+use crate::columns::{self, Kind};
 use crate::dialect::indexes;
 use crate::dialect::view::{NoValue, status_view as status_view_of};
 use crate::tables::Tables;
@@ -37,31 +38,23 @@ fn raise_positions(tables: &Tables) -> [String; 2] {
     ]
 }
 
-const EVENT_COLUMNS: &str = "
-    event_id BLOB NOT NULL,
-    event_type TEXT NOT NULL,
-    schema_version INTEGER NOT NULL,
-    aggregate_type TEXT NOT NULL,
-    aggregate_id TEXT NOT NULL,
-    sequence INTEGER,
-    tenant_id TEXT,
-    topic TEXT,
-    routing_key TEXT,
-    routing BLOB,
-    routing_version INTEGER,
-    occurred_at TEXT NOT NULL,
-    content_encoding TEXT,
-    key_id TEXT,
-    headers BLOB,
-    payload BLOB NOT NULL";
+fn event_columns() -> String {
+    let sql_type = |kind| match kind {
+        Kind::Int | Kind::BigInt => "INTEGER",
+        Kind::Uuid | Kind::Bytes => "BLOB",
+        Kind::Text(_) | Kind::Time => "TEXT",
+    };
+    columns::definitions(|kind| sql_type(kind).to_owned(), "")
+}
 
 /// AUTOINCREMENT never hands out a position twice, not even after the rows above it are gone.
 fn outbox(tables: &Tables) -> String {
+    let event = event_columns();
     format!(
         "CREATE TABLE IF NOT EXISTS {} (
     shard INTEGER NOT NULL,
     position INTEGER PRIMARY KEY AUTOINCREMENT,
-    {EVENT_COLUMNS},
+    {event},
     UNIQUE (shard, position)
 )",
         tables.outbox()
@@ -69,12 +62,13 @@ fn outbox(tables: &Tables) -> String {
 }
 
 fn held(tables: &Tables) -> String {
+    let event = event_columns();
     format!(
         "CREATE TABLE IF NOT EXISTS {} (
     shard INTEGER NOT NULL,
     position INTEGER NOT NULL,
     route TEXT NOT NULL,
-    {EVENT_COLUMNS},
+    {event},
     ordered BOOLEAN NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0,
     retry_after TEXT,
@@ -89,12 +83,13 @@ fn held(tables: &Tables) -> String {
 }
 
 fn dead_letter(tables: &Tables) -> String {
+    let event = event_columns();
     format!(
         "CREATE TABLE IF NOT EXISTS {} (
     shard INTEGER NOT NULL,
     position INTEGER NOT NULL,
     route TEXT NOT NULL,
-    {EVENT_COLUMNS},
+    {event},
     attempts INTEGER NOT NULL,
     error_message TEXT NOT NULL,
     cause TEXT NOT NULL,
@@ -135,11 +130,12 @@ fn discarded_letter(tables: &Tables) -> String {
 
 /// An event is published once, however many routes have got it.
 fn published(tables: &Tables) -> String {
+    let event = event_columns();
     format!(
         "CREATE TABLE IF NOT EXISTS {} (
     shard INTEGER NOT NULL,
     position INTEGER NOT NULL,
-    {EVENT_COLUMNS},
+    {event},
     published_at TEXT NOT NULL,
     PRIMARY KEY (event_id)
 )",
@@ -207,14 +203,13 @@ fn status_view(tables: &Tables) -> String {
         let text = format!("CAST({column} AS TEXT)");
         format!("CASE WHEN json_valid({text}) THEN {text} END")
     };
-    let columns = format!(
-        "shard, position, lower(substr(hex(event_id), 1, 8) || '-' || substr(hex(event_id), 9, 4) \
-         || '-' || substr(hex(event_id), 13, 4) || '-' || substr(hex(event_id), 17, 4) || '-' || \
-         substr(hex(event_id), 21)) AS event_id, event_type, schema_version, aggregate_type, \
-         aggregate_id, sequence, tenant_id, topic, routing_key, occurred_at, content_encoding, \
-         key_id, {} AS headers, CASE WHEN content_encoding IS NULL THEN {} END AS payload",
-        as_json("headers"),
-        as_json("payload"),
+    let columns = columns::in_status(
+        |id| {
+            let part = |from_to| format!("substr(hex({id}), {from_to})");
+            let parts = ["1, 8", "9, 4", "13, 4", "17, 4", "21"].map(part);
+            format!("lower({})", parts.join(" || '-' || "))
+        },
+        as_json,
     );
     status_view_of(
         tables,

@@ -4,8 +4,9 @@ use bento_relay::store::{Failure, NewDeadLetter, Outcome, Place, Settlement, Unr
 use sea_orm::DbErr;
 
 use super::Settling;
+use crate::columns;
 use crate::dialect::Sql;
-use crate::entity::{MOVED, names};
+use crate::entity::names;
 
 impl Settling<'_> {
     /// Records a settlement that has values of its own; the others are recorded in groups.
@@ -102,14 +103,14 @@ impl Settling<'_> {
 
     /// As [`hold`](Self::hold), for a row that was unroutable for the first time at this moment.
     fn hold_since(&self, route: &str, ordered: bool, unroutable_since: &str) -> Sql {
-        let held = self.tables.held();
+        let (held, event) = (self.tables.held(), columns::list());
         self.sql(&format!(
-            "INSERT INTO {held} (shard, position, route, {MOVED}, ordered, unroutable_since, \
+            "INSERT INTO {held} (shard, position, route, {event}, ordered, unroutable_since, \
              attempts, retry_after, first_failed_at, error_message, delivered) SELECT o.shard, \
              o.position, "
         ))
         .bind(route)
-        .push(&format!(", {MOVED}, "))
+        .push(&format!(", {event}, "))
         .bind(ordered)
         .push(&format!(" AND o.aggregate_id <> '', {unroutable_since}, "))
     }
@@ -193,13 +194,13 @@ impl Settling<'_> {
 
     /// The INSERT of a dead letter up to its FROM. An event without order parks nothing.
     fn dead_letter(&self, route: &str, dead: &NewDeadLetter, first_failed_at: &str) -> Sql {
-        let letters = self.tables.dead_letter();
+        let (letters, event) = (self.tables.dead_letter(), columns::list());
         self.sql(&format!(
-            "INSERT INTO {letters} (shard, position, route, {MOVED}, attempts, error_message, \
+            "INSERT INTO {letters} (shard, position, route, {event}, attempts, error_message, \
              cause, delivered, parks, first_failed_at, failed_at) SELECT o.shard, o.position, "
         ))
         .bind(route)
-        .push(&format!(", {MOVED}, "))
+        .push(&format!(", {event}, "))
         .bind(dead.attempts.cast_signed())
         .push(", ")
         .bind(storable(&dead.error))
