@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use bento_core::envelope::Envelope;
 use serde::de::{
@@ -231,8 +231,11 @@ impl<'e> Visitor<'e> for Walk<'_, '_, 'e> {
     }
 
     fn visit_seq<A: SeqAccess<'e>>(self, mut seq: A) -> Result<(), A::Error> {
+        let mut name = String::new();
         for index in 0usize.. {
-            let more = match self.node.child(itoa(index, &mut [0; 20])) {
+            name.clear();
+            write!(name, "{index}").expect("writing to a String succeeds");
+            let more = match self.node.child(&name) {
                 Some(node) => seq.next_element_seed(Walk {
                     node,
                     found: self.found,
@@ -268,19 +271,6 @@ impl<'e> Visitor<'e> for Walk<'_, '_, 'e> {
 
     fn visit_unit<E>(self) -> Result<(), E> {
         Ok(())
-    }
-}
-
-/// Writes a number in decimal digits into a buffer of the caller.
-fn itoa(mut number: usize, digits: &mut [u8; 20]) -> &str {
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            return std::str::from_utf8(&digits[at..]).unwrap_or_default();
-        }
     }
 }
 
