@@ -11,7 +11,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use sea_orm::Value;
 
-/// A column of an event in the outbox, among the held rows, the dead letters and the published rows.
+/// A column of an event in the outbox, the held rows, the dead letters and the published rows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Column {
     pub(crate) name: &'static str,
@@ -178,7 +178,7 @@ pub(crate) fn in_status(id: impl Fn(&str) -> String, json: impl Fn(&str) -> Stri
         let name = column.name;
         match column.kind {
             Kind::Uuid => format!("{} AS {name}", id(name)),
-            // An encoding says that the payload is no JSON.
+            // An encoded payload is not JSON.
             Kind::Bytes if name == "payload" => {
                 format!(
                     "CASE WHEN content_encoding IS NULL THEN {} END AS {name}",

@@ -67,7 +67,8 @@ pub use crate::session::ConnectionStream;
 ///
 /// let database = sea_orm::Database::connect("sqlite::memory:").await?;
 /// migrate(&database).await?;
-/// # let orders = sea_orm::Schema::new(sea_orm::DbBackend::Sqlite).create_table_from_entity(Entity);
+/// # let schema = sea_orm::Schema::new(sea_orm::DbBackend::Sqlite);
+/// # let orders = schema.create_table_from_entity(Entity);
 /// # database.execute(&orders).await?;
 /// let db = OutboxConnection::new(database);
 ///

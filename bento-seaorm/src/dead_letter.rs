@@ -14,9 +14,10 @@ use bento_relay::dead_letter::{
 };
 use bento_relay::store::StoreError;
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
+use uuid::Uuid;
 
 use self::removal::{Fate, removed};
-use crate::dialect::{Dialect, Sql};
+use crate::dialect::{Dialect, Sql, binds};
 use crate::relay_store::{OutboxStore, store_error};
 use crate::session::StoreTransaction;
 use crate::tables::Tables;
@@ -30,12 +31,12 @@ mod select;
 impl DeadLetters for OutboxStore {
     async fn list(&self, query: &DeadLetterQuery) -> Result<Vec<DeadLetter>, StoreError> {
         let select = select::list(self.dialect()?, self.tables(), query);
-        self.rows(select, select::letter).await
+        self.rows(select, select::dead_letter_at).await
     }
 
     async fn find(&self, event_id: EventId, route: &str) -> Result<Option<DeadLetter>, StoreError> {
         let select = select::one(self.dialect()?, self.tables(), event_id, route);
-        Ok(self.rows(select, select::letter).await?.pop())
+        Ok(self.rows(select, select::dead_letter_at).await?.pop())
     }
 
     async fn list_in_order(
@@ -45,7 +46,7 @@ impl DeadLetters for OutboxStore {
         limit: u64,
     ) -> Result<Vec<DeadLetter>, StoreError> {
         let select = select::in_order(self.dialect()?, self.tables(), filter, after, limit);
-        self.rows(select, select::letter).await
+        self.rows(select, select::dead_letter_at).await
     }
 
     async fn amend(
@@ -58,21 +59,21 @@ impl DeadLetters for OutboxStore {
     }
 
     async fn replay(&self, event_id: EventId, route: &str) -> Result<Replayed, StoreError> {
-        let Some(letter) = self.find(event_id, route).await? else {
+        let Some(dead_letter) = self.find(event_id, route).await? else {
             return Ok(Replayed::default());
         };
-        if letter.raw.is_some() {
+        if dead_letter.raw.is_some() {
             return Err(StoreError::NotReplayable {
                 event_id,
-                route: letter.route,
+                route: dead_letter.route,
             });
         }
-        let letters = [(event_id, Arc::clone(&letter.route))];
-        match self.replay_together(letter.shard, &letters).await? {
+        let keys = [(event_id, Arc::clone(&dead_letter.route))];
+        match self.replay_together(dead_letter.shard, &keys).await? {
             0 => Ok(Replayed::default()),
             _ => Ok(Replayed {
                 replayed: true,
-                later_ones_out: letter.later_ones_out(),
+                later_ones_out: dead_letter.later_ones_out(),
             }),
         }
     }
@@ -80,9 +81,9 @@ impl DeadLetters for OutboxStore {
     async fn replay_together(
         &self,
         shard: ShardId,
-        letters: &[DeadLetterKey],
+        keys: &[DeadLetterKey],
     ) -> Result<u64, StoreError> {
-        removed(self, shard, letters, Fate::Replayed).await
+        removed(self, shard, keys, Fate::Replayed).await
     }
 
     async fn discard(
@@ -91,12 +92,12 @@ impl DeadLetters for OutboxStore {
         route: &str,
         discarding: &Discarding,
     ) -> Result<bool, StoreError> {
-        let Some(letter) = self.find(event_id, route).await? else {
+        let Some(dead_letter) = self.find(event_id, route).await? else {
             return Ok(false);
         };
-        let letters = [(event_id, letter.route)];
+        let keys = [(event_id, dead_letter.route)];
         Ok(self
-            .discard_together(letter.shard, &letters, discarding)
+            .discard_together(dead_letter.shard, &keys, discarding)
             .await?
             > 0)
     }
@@ -104,11 +105,11 @@ impl DeadLetters for OutboxStore {
     async fn discard_together(
         &self,
         shard: ShardId,
-        letters: &[DeadLetterKey],
+        keys: &[DeadLetterKey],
         discarding: &Discarding,
     ) -> Result<u64, StoreError> {
         discarding.check()?;
-        removed(self, shard, letters, Fate::Discarded(discarding)).await
+        removed(self, shard, keys, Fate::Discarded(discarding)).await
     }
 
     async fn discarded(
@@ -116,14 +117,14 @@ impl DeadLetters for OutboxStore {
         query: &DeadLetterQuery,
     ) -> Result<Vec<DiscardedDeadLetter>, StoreError> {
         let select = select::discarded(self.dialect()?, self.tables(), query);
-        self.rows(select, select::discarded_letter).await
+        self.rows(select, select::discarded_at).await
     }
 }
 
 impl OutboxStore {
     async fn rows<T>(
         &self,
-        select: Sql,
+        select: Sql<'_>,
         read: impl Fn(&QueryResult) -> T,
     ) -> Result<Vec<T>, StoreError> {
         self.check_owner().await?;
@@ -140,27 +141,17 @@ async fn lock_shard(
     tables: &Tables,
     shard: ShardId,
 ) -> Result<(), DbErr> {
-    let raise = format!(
-        "UPDATE {} SET revision = revision + 1 WHERE shard = ",
-        tables.shard()
-    );
-    tx.execute_raw(Sql::new(dialect, &raise).bind(shard).build())
+    let raise = "UPDATE {shard} SET revision = revision + 1 WHERE shard = ?";
+    tx.execute_raw(Sql::new(dialect, tables, raise, binds![shard]).build())
         .await?;
     Ok(())
 }
 
 /// Appends the condition that a row is one of these dead letters.
-fn of_letters(mut sql: Sql, letters: &[DeadLetterKey]) -> Sql {
-    for (nth, (event_id, route)) in letters.iter().enumerate() {
-        sql = sql
-            .push(if nth == 0 {
-                "(event_id = "
-            } else {
-                " OR event_id = "
-            })
-            .bind(uuid::Uuid::from(*event_id))
-            .push(" AND route = ")
-            .bind(&**route);
-    }
-    sql.push(")")
+fn of_keys<'a>(sql: Sql<'a>, keys: &[DeadLetterKey]) -> Sql<'a> {
+    let condition = vec!["event_id = ? AND route = ?"; keys.len()].join(" OR ");
+    let binds = keys
+        .iter()
+        .flat_map(|(event_id, route)| binds![Uuid::from(*event_id), &**route]);
+    sql.then(&format!("({condition})"), binds)
 }

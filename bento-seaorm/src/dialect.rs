@@ -13,7 +13,6 @@ mod sqlite;
 
 mod indexes;
 mod renewal;
-mod shards;
 mod sql;
 mod view;
 
@@ -26,8 +25,7 @@ use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement, TransactionOptions, Value};
 
 pub(crate) use self::renewal::{Horizon, Renewal, Renewed};
-pub(crate) use self::shards::ShardsUpdate;
-pub(crate) use self::sql::Sql;
+pub(crate) use self::sql::{Bind, Sql, after, any_of, before, binds, marks};
 
 #[cfg(feature = "mysql")]
 use crate::backend::MySql;
@@ -36,7 +34,7 @@ use crate::backend::Postgres;
 #[cfg(feature = "sqlite")]
 use crate::backend::Sqlite;
 use crate::backend::{Backend, UnsupportedBackend, database_error};
-use crate::columns::{self, COLUMNS, Kind, PARAMETERS, row_values};
+use crate::columns::{PARAMETERS, row_values};
 use crate::error::Error;
 use crate::session::{Shielded, StoreTransaction};
 use crate::tables::Tables;
@@ -110,18 +108,15 @@ pub(crate) trait Dialect: Backend {
     /// on how many there are.
     fn one_of(&self, numbers: Vec<i64>, sql: &mut String, values: &mut Vec<Value>);
 
-    /// The begin and the end of a DELETE of a limited number of rows; between them stand the
-    /// clauses that a SELECT has after its table.
-    fn delete_some(&self, table: &str, key: &str) -> (String, &'static str) {
-        (
-            format!("DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table}"),
-            ")",
-        )
+    /// The text of a DELETE of a limited number of rows. `rows` are the clauses that a SELECT of
+    /// them has after its table.
+    fn delete_some(&self, table: &str, key: &str, rows: &str) -> String {
+        format!("DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} {rows})")
     }
 
-    /// The parts of an UPDATE of shard rows that locks them in the order of the shards. Every
+    /// The text of an UPDATE of shard rows that locks them in the order of the shards. Every
     /// statement that locks several of these rows locks them in that order.
-    fn update_shards(&self, table: &str) -> ShardsUpdate;
+    fn update_shards(&self, set: &str, condition: &str) -> String;
 
     /// The end of a SELECT that locks the rows it finds, one after another.
     fn lock_rows(&self) -> &'static str {
@@ -189,15 +184,6 @@ pub(crate) trait Dialect: Backend {
     /// A time as it is read: NULL where the driver cannot read it.
     fn read_time(&self, column: &str) -> String {
         column.to_owned()
-    }
-
-    /// The columns of an event as they are read, in the order of [`COLUMNS`].
-    fn read_columns(&self) -> String {
-        let read = |column: columns::Column| match column.kind {
-            Kind::Time => self.read_time(column.name),
-            _ => column.name.to_owned(),
-        };
-        COLUMNS.map(read).join(", ")
     }
 
     /// The row number that each row of a table has beside its columns; `None` where every key can
@@ -291,40 +277,44 @@ async fn settle_published(
         return Ok(());
     }
     if keep {
-        let from = |sql: Sql| sql.push(" AND position").one_of(positions.clone());
-        tx.execute_raw(keep_published(dialect, tables, tables.outbox(), shard, from).build())
-            .await?;
+        let keep = keep_pending(dialect, tables, shard, positions.clone());
+        tx.execute_raw(keep.build()).await?;
     }
-    let delete = Sql::new(
-        dialect,
-        &format!("DELETE FROM {} WHERE shard = ", tables.outbox()),
-    );
-    tx.execute_raw(
-        delete
-            .bind(shard)
-            .push(" AND position")
-            .one_of(positions)
-            .build(),
-    )
-    .await?;
+    let delete = delete_pending(dialect, tables, shard, positions);
+    tx.execute_raw(delete.build()).await?;
     Ok(())
 }
 
-/// Copies rows of the shard to the published ones, each event once.
-pub(crate) fn keep_published(
+/// The copying of pending rows to the published ones, each event once.
+pub(crate) fn keep_pending<'a>(
     dialect: &'static dyn Dialect,
-    tables: &Tables,
-    from: &str,
+    tables: &'a Tables,
     shard: ShardId,
-    which: impl FnOnce(Sql) -> Sql,
-) -> Sql {
-    let (published, event) = (tables.published(), columns::list());
-    let copy = format!(
-        "INSERT INTO {published} (shard, position, {event}, published_at) SELECT shard, position, \
-         {event}, {} FROM {from} WHERE shard = ",
-        dialect.now()
-    );
-    which(Sql::new(dialect, &copy).bind(shard)).push(&dialect.or_leave(published, &["event_id"]))
+    positions: Vec<i64>,
+) -> Sql<'a> {
+    Sql::new(
+        dialect,
+        tables,
+        "INSERT INTO {published} (shard, position, {event}, published_at) \
+         SELECT shard, position, {event}, {now} FROM {outbox} WHERE shard = ? AND position IN (?)",
+        binds![shard, any_of(positions)],
+    )
+    .or_leave(tables.published(), &["event_id"])
+}
+
+/// The deletion of pending rows.
+pub(crate) fn delete_pending<'a>(
+    dialect: &'static dyn Dialect,
+    tables: &'a Tables,
+    shard: ShardId,
+    positions: Vec<i64>,
+) -> Sql<'a> {
+    Sql::new(
+        dialect,
+        tables,
+        "DELETE FROM {outbox} WHERE shard = ? AND position IN (?)",
+        binds![shard, any_of(positions)],
+    )
 }
 
 /// `n` placeholders for each of `rows` rows: `($1, $2), ($3, $4)`.

@@ -1,8 +1,8 @@
 //! The reading of an envelope from the columns of a row.
 //!
 //! SeaORM reads a NULL as an error, whose text it formats, and drops it for an `Option`. An event
-//! has up to nine NULLs, which took a third of the processor time of a drain. So an envelope is read
-//! from the driver's own row.
+//! has up to nine NULLs, which took a third of the processor time of a drain. So an envelope is
+//! read from the driver's own row.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -27,21 +27,11 @@ impl Inspect for OutboxStore {
     }
 
     async fn counts_by_tenant(&self) -> Result<Vec<TenantCounts>, StoreError> {
-        let tables = self.tables();
-        let count = |(status, table): (i32, &str)| {
-            format!(
-                "SELECT tenant_id, {status} AS status, count(*) FROM {table} GROUP BY tenant_id"
-            )
-        };
-        let counts = [
-            (0, tables.outbox()),
-            (1, tables.held()),
-            (2, tables.dead_letter()),
-        ]
-        .map(count)
-        .join(" UNION ALL ");
+        let counts = "SELECT tenant_id, 0 AS status, count(*) FROM {outbox} GROUP BY tenant_id \
+            UNION ALL SELECT tenant_id, 1, count(*) FROM {held} GROUP BY tenant_id \
+            UNION ALL SELECT tenant_id, 2, count(*) FROM {dead_letter} GROUP BY tenant_id";
         let mut tenants: BTreeMap<Option<String>, StatusCounts> = BTreeMap::new();
-        for (tenant_id, status, count) in self.read(&counts, tenant_count).await? {
+        for (tenant_id, status, count) in self.read(counts, tenant_count).await? {
             let counts = tenants.entry(tenant_id).or_default();
             match status {
                 0 => counts.pending = count,
@@ -56,10 +46,11 @@ impl Inspect for OutboxStore {
     }
 
     async fn oldest_pending(&self) -> Result<Option<Duration>, StoreError> {
-        let micros = self.dialect()?.micros_until("MIN(occurred_at)");
-        let select = format!("SELECT {micros} FROM {}", self.tables().outbox());
         let ages = self
-            .read(&select, |row| row.try_get_by_index::<Option<i64>>(0))
+            .read(
+                "SELECT {micros_until MIN(occurred_at)} FROM {outbox}",
+                |row| row.try_get_by_index::<Option<i64>>(0),
+            )
             .await?;
         Ok(ages
             .into_iter()
@@ -69,42 +60,25 @@ impl Inspect for OutboxStore {
     }
 
     async fn leases(&self) -> Result<Vec<LeaseState>, StoreError> {
-        let left = self.dialect()?.micros_until("expires_at");
-        let table = self.tables().shard();
-        let select = format!(
-            "SELECT shard, owner, epoch, {left} FROM {table} WHERE epoch > 0 ORDER BY shard"
-        );
-        self.read(&select, lease).await
+        let select = "SELECT shard, owner, epoch, {micros_until expires_at} FROM {shard} \
+            WHERE epoch > 0 ORDER BY shard";
+        self.read(select, lease).await
     }
 
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
-        let tables = self.tables();
-        let age = self.dialect()?.micros_until("MIN(occurred_at)");
-        let count = |status: i32, route: &str, age: &str, table: &str, by: &str| {
-            format!(
-                "SELECT tenant_id, {route} AS route, {status} AS status, count(*), {age} FROM \
-                 {table} GROUP BY {by}"
-            )
-        };
-        let by_both = "tenant_id, route";
-        let counts = [
-            count(1, "route", &age, tables.held(), by_both),
-            count(2, "route", "NULL", tables.dead_letter(), by_both),
-            count(0, "NULL", &age, tables.outbox(), "tenant_id"),
-        ];
-        Ok(summed(
-            self.read(&counts.join(" UNION ALL "), counted).await?,
-        ))
+        let counts = "SELECT tenant_id, route, 1 AS status, count(*), \
+                {micros_until MIN(occurred_at)} FROM {held} GROUP BY tenant_id, route \
+            UNION ALL SELECT tenant_id, route, 2, count(*), NULL \
+                FROM {dead_letter} GROUP BY tenant_id, route \
+            UNION ALL SELECT tenant_id, NULL, 0, count(*), \
+                {micros_until MIN(occurred_at)} FROM {outbox} GROUP BY tenant_id";
+        Ok(summed(self.read(counts, counted).await?))
     }
 
     async fn relays(&self) -> Result<Vec<RelayState>, StoreError> {
-        let left = self.dialect()?.micros_until("expires_at");
-        let select = format!(
-            "SELECT id, lanes, {left} FROM {} ORDER BY id",
-            self.tables().relay()
-        );
+        let select = "SELECT id, lanes, {micros_until expires_at} FROM {relay} ORDER BY id";
         Ok(self
-            .read(&select, relay)
+            .read(select, relay)
             .await?
             .into_iter()
             .flatten()
@@ -128,7 +102,7 @@ impl OutboxStore {
         let dialect = self.dialect()?;
         let rows = self
             .db()
-            .query_all_raw(Sql::new(dialect, select).build())
+            .query_all_raw(Sql::new(dialect, self.tables(), select, []).build())
             .await;
         rows.and_then(|rows| rows.iter().map(read).collect())
             .map_err(|error| store_error(dialect.backend(), error))

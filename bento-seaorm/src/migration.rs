@@ -92,7 +92,8 @@ pub async fn migrate(db: &DatabaseConnection) -> Result<(), Error> {
 /// ```no_run
 /// # use bento_seaorm::TablePrefix;
 /// # async fn start(db: sea_orm::DatabaseConnection) -> Result<(), Box<dyn std::error::Error>> {
-/// // The schema has to be there: `CREATE SCHEMA billing`, on MySQL and MariaDB `CREATE DATABASE billing`.
+/// // The schema has to be there: `CREATE SCHEMA billing`, on MySQL and MariaDB
+/// // `CREATE DATABASE billing`.
 /// bento_seaorm::migrate_with(&db, TablePrefix::default().in_schema("billing")?).await?;
 /// # Ok(())
 /// # }

@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_is_in_the_schema_and_its_quotes_are_those_of_the_back_end() {
+    fn every_name_is_in_the_schema_in_the_quotes_of_the_back_end() {
         let prefix: TablePrefix = "Billing-EU.bento_".parse().unwrap();
         let tables = Tables::new(prefix.clone());
         for name in tables

@@ -22,7 +22,8 @@ use crate::tables::{TablePrefix, Tables};
 /// It reads the three tables once; they are short unless a backlog waits.
 ///
 /// ```no_run
-/// # async fn start(database: sea_orm::DatabaseConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// # type Started = Result<(), Box<dyn std::error::Error>>;
+/// # async fn start(database: sea_orm::DatabaseConnection) -> Started {
 /// bento_seaorm::validate_stored(&database).await?.into_result()?;
 /// # Ok(()) }
 /// ```

@@ -6,7 +6,8 @@
 //! that writes events and in each that has a relay:
 //!
 //! ```no_run
-//! # async fn start(db: sea_orm::DatabaseConnection, url: &str) -> Result<(), Box<dyn std::error::Error>> {
+//! # type Started = Result<(), Box<dyn std::error::Error>>;
+//! # async fn start(db: sea_orm::DatabaseConnection, url: &str) -> Started {
 //! use bento_relay::Wake;
 //! use bento_seaorm::OutboxConnection;
 //! use bento_seaorm::wake::PostgresWake;

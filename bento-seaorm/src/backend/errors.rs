@@ -76,7 +76,8 @@ fn answers(
     error: &DbErr,
     ask: impl FnOnce(&dyn Backend, &dyn DatabaseError) -> bool,
 ) -> bool {
-    matches!((of(backend), database_error(error)), (Ok(backend), Some(error)) if ask(backend, error))
+    let both = of(backend).ok().zip(database_error(error));
+    both.is_some_and(|(backend, error)| ask(backend, error))
 }
 
 /// True if the database refuses a value or a row for its content.

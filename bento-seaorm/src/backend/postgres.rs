@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_fatal_error_and_every_connection_exception_ends_the_connection() {
+    fn fatal_errors_and_connection_exceptions_end_the_connection() {
         use PgSeverity::{Error, Fatal, Panic};
         let last = [
             (Fatal, "08P01"),

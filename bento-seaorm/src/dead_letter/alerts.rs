@@ -10,8 +10,8 @@ use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
 use super::select::UNREADABLE_TIME;
-use super::{of_letters, own_key, select};
-use crate::dialect::Sql;
+use super::{of_keys, own_key, select};
+use crate::dialect::{Sql, after, binds};
 use crate::relay_store::{OutboxStore, StoreFailure, retrying, store_error};
 
 impl AlertStore for OutboxStore {
@@ -30,38 +30,34 @@ impl AlertStore for OutboxStore {
 
     async fn settle_alerts(
         &self,
-        letters: &[DeadLetter],
+        dead_letters: &[DeadLetter],
         outcome: AlertOutcome,
     ) -> Result<(), StoreError> {
-        if letters.is_empty() {
+        if dead_letters.is_empty() {
             return Ok(());
         }
         let dialect = self.dialect()?;
-        let update = Sql::new(
-            dialect,
-            &format!("UPDATE {} SET ", self.tables().dead_letter()),
-        );
-        let update = match outcome {
-            AlertOutcome::Told => update.push(&format!("alerted_at = {}", dialect.now())),
-            AlertOutcome::Failed(wait) => update.push("alert_after = ").after(wait),
+        let (set, binds) = match outcome {
+            AlertOutcome::Told => ("alerted_at = {now}", vec![]),
+            AlertOutcome::Failed(wait) => ("alert_after = ?", vec![after(wait)]),
         };
-        let mut update = update.push(" WHERE alerted_at IS NULL AND (");
-        for (nth, letter) in letters.iter().enumerate() {
-            update = update
-                .push(if nth == 0 {
-                    "event_id = "
-                } else {
-                    " OR event_id = "
-                })
-                .bind(Uuid::from(letter.envelope.event_id))
-                .push(" AND route = ")
-                .bind(&*letter.route)
-                .when(letter.failed_at != UNREADABLE_TIME, |sql| {
-                    sql.push(" AND failed_at = ")
-                        .bind(dialect.time(letter.failed_at))
-                });
+        let update = format!("UPDATE {{dead_letter}} SET {set} WHERE alerted_at IS NULL AND (");
+        let mut update = Sql::new(dialect, self.tables(), &update, binds);
+        for (nth, dead_letter) in dead_letters.iter().enumerate() {
+            let or = if nth == 0 { "" } else { " OR " };
+            update = update.then(
+                &format!("{or}event_id = ? AND route = ?"),
+                binds![
+                    Uuid::from(dead_letter.envelope.event_id),
+                    &*dead_letter.route
+                ],
+            );
+            if dead_letter.failed_at != UNREADABLE_TIME {
+                let failed_at = dialect.time(dead_letter.failed_at);
+                update = update.then(" AND failed_at = ?", binds![failed_at]);
+            }
         }
-        let updated = self.db().execute_raw(update.push(")").build()).await;
+        let updated = self.db().execute_raw(update.then(")", []).build()).await;
         updated.map_err(|error| store_error(dialect.backend(), error))?;
         Ok(())
     }
@@ -76,20 +72,22 @@ async fn take(
     let rows = tx
         .query_all_raw(select::unalerted(dialect, store.tables(), limit).build())
         .await?;
-    let letters: Vec<DeadLetter> = rows.iter().map(select::letter).collect();
-    if letters.is_empty() {
-        return Ok(letters);
+    let dead_letters: Vec<DeadLetter> = rows.iter().map(select::dead_letter_at).collect();
+    if dead_letters.is_empty() {
+        return Ok(dead_letters);
     }
-    let key =
-        |letter: &DeadLetter| -> DeadLetterKey { (letter.envelope.event_id, letter.route.clone()) };
-    let keys: Vec<_> = letters.iter().map(key).collect();
+    let key = |dead_letter: &DeadLetter| -> DeadLetterKey {
+        (dead_letter.envelope.event_id, dead_letter.route.clone())
+    };
+    let keys: Vec<_> = dead_letters.iter().map(key).collect();
     own_key::settle_keys(&tx, dialect, store.tables(), &keys).await?;
     let update = Sql::new(
         dialect,
-        &format!("UPDATE {} SET alert_after = ", store.tables().dead_letter()),
+        store.tables(),
+        "UPDATE {dead_letter} SET alert_after = ? WHERE ",
+        binds![after(hold)],
     );
-    tx.execute_raw(of_letters(update.after(hold).push(" WHERE "), &keys).build())
-        .await?;
+    tx.execute_raw(of_keys(update, &keys).build()).await?;
     tx.commit().await?;
-    Ok(letters)
+    Ok(dead_letters)
 }

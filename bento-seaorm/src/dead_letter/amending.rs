@@ -8,10 +8,10 @@ use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
 use super::{lock_shard, own_key, select};
-use crate::dialect::Sql;
+use crate::dialect::{Sql, binds};
 use crate::relay_store::{OutboxStore, StoreFailure, retrying};
 
-/// Changes the headers of one letter in a transaction of its own.
+/// Changes the headers of one dead letter in a transaction of its own.
 pub(super) async fn amend(
     store: &OutboxStore,
     event_id: EventId,
@@ -34,7 +34,7 @@ pub(super) async fn amend(
     retrying(store.db().get_database_backend(), || amending.once()).await
 }
 
-/// The change of one letter.
+/// The change of one dead letter.
 struct Amending<'a> {
     store: &'a OutboxStore,
     shard: ShardId,
@@ -67,16 +67,14 @@ impl Amending<'_> {
             }
             .into());
         };
-        let headers = amendment.apply(&select::letter(row))?;
+        let headers = amendment.apply(&select::dead_letter_at(row))?;
+        let headers = (!headers.is_empty()).then(|| headers.to_vec());
         let update = Sql::new(
             dialect,
-            &format!("UPDATE {} SET headers = ", store.tables().dead_letter()),
-        )
-        .bind((!headers.is_empty()).then(|| headers.to_vec()))
-        .push(" WHERE event_id = ")
-        .bind(Uuid::from(event_id))
-        .push(" AND route = ")
-        .bind(route);
+            store.tables(),
+            "UPDATE {dead_letter} SET headers = ? WHERE event_id = ? AND route = ?",
+            binds![headers, Uuid::from(event_id), route],
+        );
         tx.execute_raw(update.build()).await?;
         Ok(tx.commit().await?)
     }

@@ -8,7 +8,7 @@ use bento_relay::dead_letter::DeadLetterKey;
 use sea_orm::{ConnectionTrait, DbErr};
 use uuid::{Builder, Uuid};
 
-use crate::dialect::{Dialect, Sql};
+use crate::dialect::{Dialect, Sql, binds};
 use crate::session::StoreTransaction;
 use crate::tables::Tables;
 
@@ -42,31 +42,27 @@ pub(super) async fn settle_keys(
     tx: &StoreTransaction,
     dialect: &'static dyn Dialect,
     tables: &Tables,
-    letters: &[DeadLetterKey],
+    keys: &[DeadLetterKey],
 ) -> Result<(), DbErr> {
-    for (event_id, route) in letters {
+    for (event_id, route) in keys {
         let Some(row) = row_of(dialect, *event_id) else {
             continue;
         };
         let update = Sql::new(
             dialect,
-            &format!("UPDATE {} SET event_id = ", tables.dead_letter()),
+            tables,
+            "UPDATE {dead_letter} SET event_id = ?, route = ? WHERE ",
+            binds![Uuid::from(*event_id), &**route],
         );
-        let update = update
-            .bind(Uuid::from(*event_id))
-            .push(", route = ")
-            .bind(&**route);
-        tx.execute_raw(of_row(update.push(" WHERE "), dialect, row).build())
-            .await?;
+        tx.execute_raw(of_row(update, dialect, row).build()).await?;
     }
     Ok(())
 }
 
 /// Appends the condition that a row has this number.
-pub(super) fn of_row(sql: Sql, dialect: &dyn Dialect, row: i64) -> Sql {
-    sql.push(dialect.row_number().unwrap_or("NULL"))
-        .push(" = ")
-        .bind(row)
+pub(super) fn of_row<'a>(sql: Sql<'a>, dialect: &dyn Dialect, row: i64) -> Sql<'a> {
+    let number = dialect.row_number().unwrap_or("NULL");
+    sql.then(&format!("{number} = ?"), binds![row])
 }
 
 #[cfg(test)]

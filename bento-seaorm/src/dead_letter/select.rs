@@ -12,83 +12,82 @@ use sea_orm::{QueryResult, Value};
 use uuid::Uuid;
 
 use super::own_key::{id_of_row, of_row, row_of};
-use crate::dialect::{Dialect, Sql};
+use crate::dialect::{Dialect, Sql, binds};
 use crate::entity::{lossy_at, names_at, salvaged_at};
 use crate::tables::Tables;
 
 /// The time of a dead letter whose own time cannot be read.
 pub(super) const UNREADABLE_TIME: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
+/// The columns that [`dead_letter_at`] reads. `{row_number}` is that of the row, for a key that cannot be
+/// read.
+const DEAD_LETTERS: &str = "SELECT route, shard, position, attempts, cause, error_message, \
+    {read_time failed_at}, parks, delivered, {read_time first_failed_at}, raw, {row_number}, \
+    {read_event} FROM {dead_letter} WHERE 1 = 1";
+
 /// A page of dead letters, oldest failure first.
-pub(super) fn list(dialect: &'static dyn Dialect, tables: &Tables, query: &DeadLetterQuery) -> Sql {
-    page(
-        letters(dialect, tables),
-        dialect,
-        query,
-        (tables.dead_letter(), "failed_at"),
-    )
+pub(super) fn list<'a>(
+    dialect: &'static dyn Dialect,
+    tables: &'a Tables,
+    query: &DeadLetterQuery,
+) -> Sql<'a> {
+    let select = Sql::new(dialect, tables, DEAD_LETTERS, []);
+    page(select, dialect, query, ("{dead_letter}", "failed_at"))
 }
 
 /// A page of discarded dead letters, the earliest first.
-pub(super) fn discarded(
+pub(super) fn discarded<'a>(
     dialect: &'static dyn Dialect,
-    tables: &Tables,
+    tables: &'a Tables,
     query: &DeadLetterQuery,
-) -> Sql {
+) -> Sql<'a> {
     let select = Sql::new(
         dialect,
-        &format!(
-            "SELECT event_id, route, event_type, aggregate_type, aggregate_id, tenant_id, cause, \
-             error_message, {}, reason, actor, {} FROM {} WHERE 1 = 1",
-            dialect.read_time("failed_at"),
-            dialect.read_time("discarded_at"),
-            tables.discarded_letter()
-        ),
+        tables,
+        "SELECT event_id, route, event_type, aggregate_type, aggregate_id, tenant_id, cause, \
+         error_message, {read_time failed_at}, reason, actor, {read_time discarded_at} \
+         FROM {discarded_letter} WHERE 1 = 1",
+        [],
     );
     page(
         select,
         dialect,
         query,
-        (tables.discarded_letter(), "discarded_at"),
+        ("{discarded_letter}", "discarded_at"),
     )
 }
 
 /// The dead letter of one event for one route.
-pub(super) fn one(
+pub(super) fn one<'a>(
     dialect: &'static dyn Dialect,
-    tables: &Tables,
+    tables: &'a Tables,
     event_id: EventId,
     route: &str,
-) -> Sql {
-    keyed(
-        letters(dialect, tables).push(" AND "),
-        dialect,
-        event_id,
-        route,
-    )
+) -> Sql<'a> {
+    let select = Sql::new(dialect, tables, DEAD_LETTERS, []).then(" AND ", []);
+    keyed(select, dialect, event_id, route)
 }
 
 /// Appends the condition that a dead letter has this key.
-fn keyed(sql: Sql, dialect: &dyn Dialect, event_id: EventId, route: &str) -> Sql {
+fn keyed<'a>(sql: Sql<'a>, dialect: &dyn Dialect, event_id: EventId, route: &str) -> Sql<'a> {
     match row_of(dialect, event_id) {
         Some(row) => of_row(sql, dialect, row),
-        None => sql
-            .push("event_id = ")
-            .bind(Uuid::from(event_id))
-            .push(" AND route = ")
-            .bind(route),
+        None => sql.then(
+            "event_id = ? AND route = ?",
+            binds![Uuid::from(event_id), route],
+        ),
     }
 }
 
 /// Dead letters in the order of replay.
-pub(super) fn in_order(
+pub(super) fn in_order<'a>(
     dialect: &'static dyn Dialect,
-    tables: &Tables,
+    tables: &'a Tables,
     filter: &DeadLetterFilter,
     after: Option<&ShardCursor>,
     limit: u64,
-) -> Sql {
-    let mut sql = filtered(letters(dialect, tables), dialect, filter);
+) -> Sql<'a> {
+    let mut sql = filtered(Sql::new(dialect, tables, DEAD_LETTERS, []), dialect, filter);
     if let Some(ShardCursor {
         shard,
         position,
@@ -96,68 +95,54 @@ pub(super) fn in_order(
     }) = after
     {
         // The first part says nothing more, but tells the planner where in the index to begin.
-        sql = sql
-            .push(" AND shard >= ")
-            .bind(*shard)
-            .push(" AND (shard > ")
-            .bind(*shard)
-            .push(" OR position > ");
-        sql = sql
-            .bind(*position)
-            .push(" OR (position = ")
-            .bind(*position)
-            .push(" AND route > ");
-        sql = sql.bind(&**route).push("))");
+        sql = sql.then(
+            " AND shard >= ? \
+             AND (shard > ? OR position > ? OR (position = ? AND route > ?))",
+            binds![*shard, *shard, *position, *position, &**route],
+        );
     }
-    sql.push(" ORDER BY shard, position, route LIMIT ")
-        .bind(signed(limit))
+    sql.then(
+        " ORDER BY shard, position, route LIMIT ?",
+        binds![signed(limit)],
+    )
 }
 
 /// The first dead letters without an alert, unless another process has locked them.
-pub(super) fn unalerted(dialect: &'static dyn Dialect, tables: &Tables, limit: u32) -> Sql {
-    due_for_alert(letters(dialect, tables), dialect)
-        .push(" ORDER BY failed_at, event_id LIMIT ")
-        .bind(i64::from(limit))
-        .push(dialect.lock_unlocked())
+pub(super) fn unalerted<'a>(
+    dialect: &'static dyn Dialect,
+    tables: &'a Tables,
+    limit: u32,
+) -> Sql<'a> {
+    Sql::new(dialect, tables, DEAD_LETTERS, [])
+        .then(IS_DUE_FOR_ALERT, [])
+        .then(
+            " ORDER BY failed_at, event_id LIMIT ?{lock_unlocked}",
+            binds![i64::from(limit)],
+        )
 }
 
 /// The query that answers with a row if there is such a dead letter.
-pub(super) fn any_unalerted(dialect: &'static dyn Dialect, tables: &Tables) -> Sql {
-    let select = Sql::new(
+pub(super) fn any_unalerted<'a>(dialect: &'static dyn Dialect, tables: &'a Tables) -> Sql<'a> {
+    Sql::new(
         dialect,
-        &format!("SELECT 1 FROM {} WHERE 1 = 1", tables.dead_letter()),
-    );
-    due_for_alert(select, dialect).push(" LIMIT 1")
+        tables,
+        "SELECT 1 FROM {dead_letter} WHERE 1 = 1",
+        [],
+    )
+    .then(IS_DUE_FOR_ALERT, [])
+    .then(" LIMIT 1", [])
 }
 
-fn due_for_alert(sql: Sql, dialect: &dyn Dialect) -> Sql {
-    sql.push(&format!(
-        " AND alerted_at IS NULL AND (alert_after IS NULL OR alert_after <= {})",
-        dialect.now()
-    ))
-}
-
-fn letters(dialect: &'static dyn Dialect, tables: &Tables) -> Sql {
-    let select = format!(
-        "SELECT route, shard, position, attempts, cause, error_message, {}, parks, delivered, {}, \
-         raw, {}, {} FROM {} WHERE 1 = 1",
-        dialect.read_time("failed_at"),
-        dialect.read_time("first_failed_at"),
-        dialect.row_number().unwrap_or("NULL"),
-        dialect.read_columns(),
-        tables.dead_letter()
-    );
-    Sql::new(dialect, &select)
-}
+const IS_DUE_FOR_ALERT: &str =
+    " AND alerted_at IS NULL AND (alert_after IS NULL OR alert_after <= {now})";
 
 /// A page of a table in the order of a time, the ids and the routes.
-fn page(
-    select: Sql,
+fn page<'a>(
+    select: Sql<'a>,
     dialect: &'static dyn Dialect,
     query: &DeadLetterQuery,
-    of: (&str, &str),
-) -> Sql {
-    let (table, time) = of;
+    (table, time): (&str, &str),
+) -> Sql<'a> {
     let mut sql = filtered(select, dialect, &query.filter);
     if let Some(cursor) = &query.after {
         let place = Place {
@@ -166,82 +151,80 @@ fn page(
             cursor,
         };
         // The first part says nothing more, but tells the planner where in the index to begin.
-        sql = place.time(sql.push(&format!(" AND {time} >= ")), time);
-        sql = place.time(sql.push(&format!(" AND ({time} > ")), time);
-        sql = place.event_id(sql.push(" OR event_id > "));
-        sql = place.event_id(sql.push(" OR (event_id = "));
-        sql = place.route(sql.push(" AND route > ")).push("))");
+        sql = place.time(sql.then(&format!(" AND {time} >= "), []), time);
+        sql = place.time(sql.then(&format!(" AND ({time} > "), []), time);
+        sql = place.event_id(sql.then(" OR event_id > ", []));
+        sql = place.event_id(sql.then(" OR (event_id = ", []));
+        sql = place.route(sql.then(" AND route > ", [])).then("))", []);
     }
-    sql.push(&format!(" ORDER BY {time}, event_id, route LIMIT "))
-        .bind(signed(query.rows()))
+    let end = format!(" ORDER BY {time}, event_id, route LIMIT ?");
+    sql.then(&end, binds![signed(query.rows())])
 }
 
 /// The place where a list goes on. If a value of the last dead letter cannot be read, it is
 /// compared as it is stored.
-struct Place<'a> {
+struct Place<'p> {
     dialect: &'static dyn Dialect,
-    table: &'a str,
-    cursor: &'a DeadLetterCursor,
+    table: &'p str,
+    cursor: &'p DeadLetterCursor,
 }
 
 impl Place<'_> {
-    fn time(&self, sql: Sql, column: &str) -> Sql {
+    fn time<'a>(&self, sql: Sql<'a>, column: &str) -> Sql<'a> {
         let DeadLetterCursor { at, event_id, .. } = self.cursor;
         let is_stored = *at == UNREADABLE_TIME || row_of(self.dialect, *event_id).is_some();
         self.or_stored(sql, column, is_stored, self.dialect.time(*at))
     }
 
-    fn event_id(&self, sql: Sql) -> Sql {
+    fn event_id<'a>(&self, sql: Sql<'a>) -> Sql<'a> {
         let event_id = self.cursor.event_id;
         let is_stored = row_of(self.dialect, event_id).is_some();
         self.or_stored(sql, "event_id", is_stored, Uuid::from(event_id).into())
     }
 
-    fn route(&self, sql: Sql) -> Sql {
+    fn route<'a>(&self, sql: Sql<'a>) -> Sql<'a> {
         let is_stored = row_of(self.dialect, self.cursor.event_id).is_some();
         self.or_stored(sql, "route", is_stored, (&*self.cursor.route).into())
     }
 
-    fn or_stored(&self, sql: Sql, column: &str, is_stored: bool, value: Value) -> Sql {
+    fn or_stored<'a>(&self, sql: Sql<'a>, column: &str, is_stored: bool, value: Value) -> Sql<'a> {
         if !is_stored {
-            return sql.bind(value);
+            return sql.then("?", binds![value]);
         }
-        let stored = sql.push(&format!(
-            "COALESCE((SELECT max({column}) FROM {} WHERE ",
-            self.table
-        ));
-        let stored = keyed(
-            stored,
-            self.dialect,
-            self.cursor.event_id,
-            &self.cursor.route,
-        );
-        stored.push("), ").bind(value).push(")")
+        let stored = format!("COALESCE((SELECT max({column}) FROM {} WHERE ", self.table);
+        let DeadLetterCursor {
+            event_id, route, ..
+        } = self.cursor;
+        keyed(sql.then(&stored, []), self.dialect, *event_id, route).then("), ?)", binds![value])
     }
 }
 
 /// Appends a filter. The columns have the same names in both tables.
-fn filtered(mut sql: Sql, dialect: &'static dyn Dialect, filter: &DeadLetterFilter) -> Sql {
+fn filtered<'a>(
+    mut sql: Sql<'a>,
+    dialect: &'static dyn Dialect,
+    filter: &DeadLetterFilter,
+) -> Sql<'a> {
     let aggregate = filter.aggregate.as_ref();
     let texts = [
-        ("event_type", filter.event_type.as_ref()),
-        ("tenant_id", filter.tenant_id.as_ref()),
-        ("route", filter.route.as_ref()),
-        ("cause", filter.cause.as_ref()),
-        ("aggregate_type", aggregate.map(|(kind, _)| kind)),
-        ("aggregate_id", aggregate.map(|(_, id)| id)),
+        (" AND event_type = ?", filter.event_type.as_ref()),
+        (" AND tenant_id = ?", filter.tenant_id.as_ref()),
+        (" AND route = ?", filter.route.as_ref()),
+        (" AND cause = ?", filter.cause.as_ref()),
+        (" AND aggregate_type = ?", aggregate.map(|(kind, _)| kind)),
+        (" AND aggregate_id = ?", aggregate.map(|(_, id)| id)),
     ];
-    for (column, asked) in texts {
+    for (condition, asked) in texts {
         if let Some(asked) = asked {
-            sql = sql.push(&format!(" AND {column} = ")).bind(asked.as_str());
+            sql = sql.then(condition, binds![asked.as_str()]);
         }
     }
-    for (test, asked) in [
-        ("failed_at >= ", filter.failed_since),
-        ("failed_at < ", filter.failed_until),
+    for (condition, asked) in [
+        (" AND failed_at >= ?", filter.failed_since),
+        (" AND failed_at < ?", filter.failed_until),
     ] {
         if let Some(asked) = asked {
-            sql = sql.push(" AND ").push(test).bind(dialect.time(asked));
+            sql = sql.then(condition, binds![dialect.time(asked)]);
         }
     }
     sql
@@ -251,8 +234,8 @@ fn signed(limit: u64) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// Reads a row of [`letters`], also one with cells that cannot be read.
-pub(super) fn letter(row: &QueryResult) -> DeadLetter {
+/// Reads a row of [`DEAD_LETTERS`], also one with cells that cannot be read.
+pub(super) fn dead_letter_at(row: &QueryResult) -> DeadLetter {
     let failed_at = row.try_get_by_index(6).unwrap_or(UNREADABLE_TIME);
     let mut envelope = salvaged_at(row, 12).0;
     let has_key =
@@ -260,7 +243,7 @@ pub(super) fn letter(row: &QueryResult) -> DeadLetter {
     if let (false, Ok(Some(number))) = (has_key, row.try_get_by_index(11)) {
         envelope.event_id = id_of_row(number);
     }
-    let mut letter = DeadLetter::new(
+    let mut dead_letter = DeadLetter::new(
         lossy_at(row, 0).into(),
         row.try_get_by_index(1).unwrap_or_default(),
         row.try_get_by_index(2).unwrap_or_default(),
@@ -274,14 +257,14 @@ pub(super) fn letter(row: &QueryResult) -> DeadLetter {
         row.try_get_by_index(7).unwrap_or(true),
         Arc::new(envelope),
     );
-    letter.delivered = names_at(row, 8).unwrap_or_default();
-    letter.first_failed_at = row.try_get_by_index(9).unwrap_or(failed_at);
-    letter.raw = Some(lossy_at(row, 10)).filter(|raw| !raw.is_empty());
-    letter
+    dead_letter.delivered = names_at(row, 8).unwrap_or_default();
+    dead_letter.first_failed_at = row.try_get_by_index(9).unwrap_or(failed_at);
+    dead_letter.raw = Some(lossy_at(row, 10)).filter(|raw| !raw.is_empty());
+    dead_letter
 }
 
 /// Reads a row of [`discarded`], also one with cells that cannot be read.
-pub(super) fn discarded_letter(row: &QueryResult) -> DiscardedDeadLetter {
+pub(super) fn discarded_at(row: &QueryResult) -> DiscardedDeadLetter {
     let optional = |column| Some(lossy_at(row, column)).filter(|text| !text.is_empty());
     DiscardedDeadLetter {
         event_id: row.try_get_by_index::<Uuid>(0).unwrap_or_default().into(),
@@ -308,12 +291,15 @@ mod tests {
     use crate::test_database::on_postgres;
 
     const MANY: &str = "
-        INSERT INTO bento_dead_letter (shard, position, route, event_id, event_type, schema_version, aggregate_type,
-            aggregate_id, tenant_id, occurred_at, payload, attempts, error_message, cause, parks, first_failed_at, failed_at)
-        SELECT n % 64, n, 'default', gen_random_uuid(), 'thing.happened', 1, 'thing', n::text, (n % 100)::text, now(), '', 5, '', 'permanent',
-            true, now(), now() + n * interval '1 s' FROM generate_series(1, 20000) n";
+        INSERT INTO bento_dead_letter (shard, position, route, event_id, event_type,
+            schema_version, aggregate_type, aggregate_id, tenant_id, occurred_at, payload,
+            attempts, error_message, cause, parks, first_failed_at, failed_at)
+        SELECT n % 64, n, 'default', gen_random_uuid(), 'thing.happened',
+            1, 'thing', n::text, (n % 100)::text, now(), '',
+            5, '', 'permanent', true, now(), now() + n * interval '1 s'
+        FROM generate_series(1, 20000) n";
 
-    async fn plan(db: &DatabaseConnection, select: Sql) -> String {
+    async fn plan(db: &DatabaseConnection, select: Sql<'_>) -> String {
         let select = select.build();
         let explain = format!("EXPLAIN {}", select.sql);
         let explain =

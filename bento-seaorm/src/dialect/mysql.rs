@@ -6,7 +6,7 @@ use bento_relay::telemetry::TARGET_RELAY;
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DbBackend, IsolationLevel, Statement, TransactionOptions, Value};
 
-use super::{Dialect, InsertLimits, Renewal, Renewed, Renewing, ShardsUpdate, Sql, Warning};
+use super::{Dialect, InsertLimits, Renewal, Renewed, Renewing, Sql, Warning, after, binds};
 use crate::backend::MySql;
 use crate::columns::{PARAMETERS, is_bytes};
 use crate::session::{Shielded, StoreTransaction};
@@ -106,14 +106,14 @@ impl Dialect for MySql {
     }
 
     /// It can limit a DELETE, and cannot limit a subquery of IN.
-    fn delete_some(&self, table: &str, _key: &str) -> (String, &'static str) {
-        (format!("DELETE FROM {table}"), "")
+    fn delete_some(&self, table: &str, _key: &str, rows: &str) -> String {
+        format!("DELETE FROM {table} {rows}")
     }
 
     /// Small tables are scanned otherwise, and with REPEATABLE READ a scan waits for every row that
-    /// somebody has locked. The primary key finds and locks the rows in its order.
-    fn update_shards(&self, table: &str) -> ShardsUpdate {
-        ShardsUpdate::in_order(table, " FORCE INDEX (PRIMARY)")
+    /// is locked. The primary key finds and locks the rows in its order.
+    fn update_shards(&self, set: &str, condition: &str) -> String {
+        format!("UPDATE {{shard}} FORCE INDEX (PRIMARY) SET {set} WHERE {condition}")
     }
 
     /// Without a time zone the driver binds a DATETIME, which holds the years 1000 to 9999. With
@@ -152,15 +152,11 @@ impl Dialect for MySql {
             } = renewal;
             let renew = Sql::new(
                 &MySql,
-                &format!("UPDATE {} SET expires_at = ", tables.shard()),
-            )
-            .after(ttl)
-            .push(", revision = LAST_INSERT_ID(revision) WHERE shard = ")
-            .bind(lease.shard)
-            .push(" AND owner = ")
-            .bind(lease.owner.0)
-            .push(" AND epoch = ")
-            .bind(lease.epoch);
+                tables,
+                "UPDATE {shard} SET expires_at = ?, revision = LAST_INSERT_ID(revision) \
+                 WHERE shard = ? AND owner = ? AND epoch = ?",
+                binds![after(ttl), lease.shard, lease.owner.0, lease.epoch],
+            );
             let renewed = tx.execute_raw(renew.build()).await?;
             if renewed.rows_affected() == 0 {
                 return Ok(None);

@@ -9,7 +9,7 @@ use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionOptions, Value};
 
 use super::{
-    Dialect, Horizon, InsertLimits, Renewal, Renewed, Renewing, ShardsUpdate, Sql, Warning,
+    Dialect, Horizon, InsertLimits, Renewal, Renewed, Renewing, Sql, Warning, after, any_of, binds,
     insert_values,
 };
 use crate::backend::Postgres;
@@ -118,12 +118,11 @@ impl Dialect for Postgres {
 
     /// An UPDATE locks rows in the order of its scan, which is undefined. The subquery locks them
     /// first, and is evaluated once.
-    fn update_shards(&self, table: &str) -> ShardsUpdate {
-        ShardsUpdate {
-            begin: format!("UPDATE {table} SET "),
-            condition: format!(" WHERE shard = ANY(ARRAY(SELECT shard FROM {table} WHERE "),
-            end: " ORDER BY shard FOR UPDATE))",
-        }
+    fn update_shards(&self, set: &str, condition: &str) -> String {
+        format!(
+            "UPDATE {{shard}} SET {set} WHERE shard = ANY(ARRAY(\
+             SELECT shard FROM {{shard}} WHERE {condition} ORDER BY shard FOR UPDATE))"
+        )
     }
 
     /// After a failover to a standby that lacks the last commits, positions are handed out again
@@ -222,49 +221,31 @@ fn renew_statement(renewal: Renewal<'_>) -> Statement {
         published,
         keep,
     } = renewal;
-    let deletes = !published.is_empty();
-    Sql::new(
+    let lease_is_held = "WITH lease AS (UPDATE {shard} SET expires_at = ? \
+        WHERE shard = ? AND owner = ? AND epoch = ? RETURNING revision)";
+    let mut sql = Sql::new(
         &Postgres,
-        &format!("WITH lease AS (UPDATE {} SET expires_at = ", tables.shard()),
-    )
-    .after(ttl)
-    .push(" WHERE shard = ")
-    .bind(lease.shard)
-    .push(" AND owner = ")
-    .bind(lease.owner.0)
-    .push(" AND epoch = ")
-    .bind(lease.epoch)
-    .push(" RETURNING revision)")
-    .when(deletes, |sql| {
-        sql.push(&format!(
-            ", gone AS (DELETE FROM {} WHERE shard = ",
-            tables.outbox()
-        ))
-        .bind(lease.shard)
-        .push(" AND position")
-        .one_of(published)
-        .push(" AND EXISTS (SELECT 1 FROM lease)")
-        .push(&if keep {
-            keep_gone(tables)
-        } else {
-            ")".to_owned()
-        })
-    })
-    .push(&format!(
+        tables,
+        lease_is_held,
+        binds![after(ttl), lease.shard, lease.owner.0, lease.epoch],
+    );
+    if !published.is_empty() {
+        let gone = ", gone AS (DELETE FROM {outbox} WHERE shard = ? AND position IN (?) \
+            AND EXISTS (SELECT 1 FROM lease)";
+        sql = sql.then(gone, binds![lease.shard, any_of(published)]);
+        sql = sql.then(if keep { KEEP_GONE } else { ")" }, []);
+    }
+    let horizon = format!(
         " SELECT revision, pg_current_xact_id()::text::bigint, \
-             pg_snapshot_xmin(pg_current_snapshot())::text::bigint, {}, {} FROM lease",
+         pg_snapshot_xmin(pg_current_snapshot())::text::bigint, {}, {} FROM lease",
         Postgres.last_position(tables).expect("PostgreSQL has one"),
         Postgres.history(tables).expect("PostgreSQL has one"),
-    ))
-    .build()
+    );
+    sql.then(&horizon, []).build()
 }
 
 /// The end of the deletion, and the INSERT that keeps the deleted rows.
-fn keep_gone(tables: &Tables) -> String {
-    let columns = format!("shard, position, {}", columns::list());
-    format!(
-        " RETURNING {columns}), kept AS (INSERT INTO {} ({columns}, published_at) SELECT \
-         {columns}, clock_timestamp() FROM gone ON CONFLICT (event_id) DO NOTHING)",
-        tables.published()
-    )
-}
+const KEEP_GONE: &str = " RETURNING shard, position, {event}), \
+    kept AS (INSERT INTO {published} (shard, position, {event}, published_at) \
+    SELECT shard, position, {event}, clock_timestamp() FROM gone \
+    ON CONFLICT (event_id) DO NOTHING)";

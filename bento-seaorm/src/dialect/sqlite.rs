@@ -9,8 +9,8 @@ use sea_orm::{
 };
 
 use super::{
-    Dialect, FIRST_TIME, InsertLimits, LAST_TIME, Renewal, Renewed, Renewing, ShardsUpdate, Sql,
-    Warning,
+    Dialect, FIRST_TIME, InsertLimits, LAST_TIME, Renewal, Renewed, Renewing, Sql, Warning, after,
+    binds,
 };
 use crate::backend::Sqlite;
 use crate::columns::PARAMETERS;
@@ -90,8 +90,8 @@ impl Dialect for Sqlite {
     }
 
     /// A transaction that writes is the only one.
-    fn update_shards(&self, table: &str) -> ShardsUpdate {
-        ShardsUpdate::in_order(table, "")
+    fn update_shards(&self, set: &str, condition: &str) -> String {
+        format!("UPDATE {{shard}} SET {set} WHERE {condition}")
     }
 
     /// A transaction that writes is the only one.
@@ -103,7 +103,7 @@ impl Dialect for Sqlite {
         ""
     }
 
-    /// A transaction that began by reading could not write any more once somebody else has written.
+    /// A transaction that began by reading could not write any more after another one has written.
     fn relay_transaction(&self) -> TransactionOptions {
         TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
@@ -142,16 +142,11 @@ impl Dialect for Sqlite {
             } = renewal;
             let renew = Sql::new(
                 &Sqlite,
-                &format!("UPDATE {} SET expires_at = ", tables.shard()),
-            )
-            .after(ttl)
-            .push(" WHERE shard = ")
-            .bind(lease.shard)
-            .push(" AND owner = ")
-            .bind(lease.owner.0)
-            .push(" AND epoch = ")
-            .bind(lease.epoch)
-            .push(" RETURNING revision");
+                tables,
+                "UPDATE {shard} SET expires_at = ? \
+                 WHERE shard = ? AND owner = ? AND epoch = ? RETURNING revision",
+                binds![after(ttl), lease.shard, lease.owner.0, lease.epoch],
+            );
             let Some(row) = tx.query_one_raw(renew.build()).await? else {
                 return Ok(None);
             };

@@ -23,22 +23,28 @@ pub(super) fn status_view(tables: &Tables, columns: &str, none: &NoValue) -> Str
     let NoValue { text, number, time } = none;
     format!(
         "CREATE VIEW {view} AS
-SELECT 'pending' AS status, {columns}, {text} AS route, {number} AS attempts, {time} AS retry_after, \
-{text} AS error_message, {text} AS cause, {time} AS failed_at, {time} AS published_at FROM {outbox}
+SELECT 'pending' AS status, {columns}, {text} AS route, {number} AS attempts, \
+    {time} AS retry_after, {text} AS error_message, {text} AS cause, {time} AS failed_at, \
+    {time} AS published_at FROM {outbox}
 UNION ALL
-SELECT 'held' AS status, {columns}, route, attempts, retry_after, \
-error_message, {text} AS cause, {time} AS failed_at, {time} AS published_at FROM {held} h
-WHERE NOT EXISTS (SELECT 1 FROM {held} first WHERE first.event_id = h.event_id AND first.route < h.route)
+SELECT 'held' AS status, {columns}, route, attempts, \
+    retry_after, error_message, {text} AS cause, {time} AS failed_at, \
+    {time} AS published_at FROM {held} h
+WHERE NOT EXISTS (SELECT 1 FROM {held} first \
+    WHERE first.event_id = h.event_id AND first.route < h.route)
 AND NOT EXISTS (SELECT 1 FROM {outbox} o WHERE o.event_id = h.event_id)
 UNION ALL
-SELECT 'dead' AS status, {columns}, route, attempts, {time} AS retry_after, \
-error_message, cause, failed_at, {time} AS published_at FROM {dead} d
-WHERE NOT EXISTS (SELECT 1 FROM {dead} first WHERE first.event_id = d.event_id AND first.route < d.route)
+SELECT 'dead' AS status, {columns}, route, attempts, \
+    {time} AS retry_after, error_message, cause, failed_at, \
+    {time} AS published_at FROM {dead} d
+WHERE NOT EXISTS (SELECT 1 FROM {dead} first \
+    WHERE first.event_id = d.event_id AND first.route < d.route)
 AND NOT EXISTS (SELECT 1 FROM {held} h WHERE h.event_id = d.event_id)
 AND NOT EXISTS (SELECT 1 FROM {outbox} o WHERE o.event_id = d.event_id)
 UNION ALL
-SELECT 'published' AS status, {columns}, {text} AS route, {number} AS attempts, {time} AS retry_after, \
-{text} AS error_message, {text} AS cause, {time} AS failed_at, published_at FROM {published} p
+SELECT 'published' AS status, {columns}, {text} AS route, {number} AS attempts, \
+    {time} AS retry_after, {text} AS error_message, {text} AS cause, {time} AS failed_at, \
+    published_at FROM {published} p
 WHERE NOT EXISTS (SELECT 1 FROM {dead} d WHERE d.event_id = p.event_id)
 AND NOT EXISTS (SELECT 1 FROM {held} h WHERE h.event_id = p.event_id)
 AND NOT EXISTS (SELECT 1 FROM {outbox} o WHERE o.event_id = p.event_id)"

@@ -144,7 +144,7 @@ async fn whatever_was_dropped_is_made_again_and_nothing_else_changes() {
 }
 
 #[tokio::test]
-async fn a_table_that_was_dropped_is_made_again_though_the_migration_is_recorded() {
+async fn a_dropped_table_is_made_again_by_a_recorded_migration() {
     on_every_back_end(async |db| {
         let whole = catalogue(&db).await;
         for dropped in Tables::default().all() {
@@ -189,7 +189,7 @@ async fn next_position(db: &DatabaseConnection) -> i64 {
 
 /// Otherwise an event would overtake those of its aggregate that are held.
 #[tokio::test]
-async fn an_outbox_that_is_made_again_goes_on_behind_the_positions_in_use() {
+async fn an_outbox_made_again_goes_on_behind_the_used_positions() {
     on_every_back_end(async |db| {
         let tables = Tables::default();
         let first = next_position(&db).await;

@@ -5,10 +5,10 @@ use std::collections::{HashMap, HashSet};
 use bento_core::EventId;
 use bento_core::envelope::Envelope;
 use bento_core::outbox::OutboxEntry;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, QueryResult, Statement, Value};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, QueryResult, Statement};
 use uuid::Uuid;
 
-use crate::dialect::Dialect;
+use crate::dialect::{Bind, Dialect, Sql, marks};
 use crate::error::Error;
 use crate::tables::Tables;
 
@@ -58,17 +58,12 @@ const IDENTITY: &str = "event_id, tenant_id, event_type, aggregate_type, aggrega
 /// [`Error::EventIdTaken`] if the id is that of another event.
 pub(super) async fn leave_out(
     tx: &DatabaseTransaction,
-    dialect: &dyn Dialect,
+    dialect: &'static dyn Dialect,
     tables: &Tables,
     entries: &mut Vec<OutboxEntry>,
 ) -> Result<HashSet<EventId>, Error> {
-    let everywhere = [
-        tables.outbox(),
-        tables.held(),
-        tables.dead_letter(),
-        tables.published(),
-    ];
-    let known = known_among(tx, dialect, &everywhere, "", &wanted(entries)?).await?;
+    let everywhere = ["{outbox}", "{held}", "{dead_letter}", "{published}"];
+    let known = known_among(tx, dialect, tables, &everywhere, "", &wanted(entries)?).await?;
     entries.retain(|entry| !known.contains(&entry.envelope.event_id));
     Ok(known)
 }
@@ -80,7 +75,7 @@ pub(super) async fn leave_out(
 /// [`Error::EventIdTaken`] if the id is that of another event.
 pub(super) async fn insert_unless_there(
     tx: &DatabaseTransaction,
-    dialect: &dyn Dialect,
+    dialect: &'static dyn Dialect,
     tables: &Tables,
     entries: Vec<OutboxEntry>,
     values: &(dyn Fn(usize) -> String + Sync),
@@ -97,14 +92,8 @@ pub(super) async fn insert_unless_there(
             .await
             .map_err(|error| Error::from_statement(dialect.backend(), error))?;
         // Those of another transaction are seen only by locking them, as the INSERT has done.
-        known_among(
-            tx,
-            dialect,
-            &[tables.outbox()],
-            dialect.lock_rows(),
-            &wanted,
-        )
-        .await?;
+        let outbox = ["{outbox}"];
+        known_among(tx, dialect, tables, &outbox, "{lock_rows}", &wanted).await?;
         return Ok(HashSet::new());
     };
     end.push_str(&returning);
@@ -113,7 +102,7 @@ pub(super) async fn insert_unless_there(
         known.remove(&row.try_get_by_index::<Uuid>(0)?.into());
     }
     wanted.retain(|id, _| known.contains(id));
-    known_among(tx, dialect, &[tables.outbox()], "", &wanted).await?;
+    known_among(tx, dialect, tables, &["{outbox}"], "", &wanted).await?;
     Ok(known)
 }
 
@@ -136,26 +125,25 @@ fn wanted(entries: &[OutboxEntry]) -> Result<Wanted, Error> {
 /// The ids that one of the tables knows, each for the same event.
 async fn known_among(
     tx: &DatabaseTransaction,
-    dialect: &dyn Dialect,
-    tables: &[&str],
+    dialect: &'static dyn Dialect,
+    tables: &Tables,
+    places: &[&str],
     end: &str,
     wanted: &Wanted,
 ) -> Result<HashSet<EventId>, Error> {
     let ids: Vec<_> = wanted.keys().copied().collect();
     let mut known = HashSet::new();
     for ids in ids.chunks(IDS_PER_STATEMENT) {
-        let mut values: Vec<Value> = Vec::with_capacity(ids.len() * tables.len());
-        let selects = tables.iter().map(|table| {
-            let mut sql = format!("SELECT {IDENTITY} FROM {table} WHERE event_id IN (");
-            for (nth, id) in ids.iter().enumerate() {
-                sql.push_str(if nth > 0 { ", " } else { "" });
-                values.push((*id.as_uuid()).into());
-                dialect.placeholder(values.len(), &mut sql);
-            }
-            sql + ")"
-        });
-        let sql = selects.collect::<Vec<_>>().join(" UNION ALL ") + end;
-        let statement = Statement::from_sql_and_values(dialect.backend(), sql, values);
+        let ids_in_order = || ids.iter().map(|id| Bind::from(*id.as_uuid()));
+        let mut sql = Sql::new(dialect, tables, "", []);
+        for (nth, place) in places.iter().enumerate() {
+            let union = if nth == 0 { "" } else { " UNION ALL " };
+            let marks = marks(ids.len());
+            let select =
+                format!("{union}SELECT {IDENTITY} FROM {place} WHERE event_id IN ({marks})");
+            sql = sql.then(&select, ids_in_order());
+        }
+        let statement = sql.then(end, []).build();
         for row in rows(tx, dialect, statement).await? {
             let event_id = EventId::from(row.try_get_by_index::<Uuid>(0)?);
             if wanted.get(&event_id) != Some(&Identity::at(&row)?) {
@@ -169,7 +157,7 @@ async fn known_among(
 
 async fn rows(
     tx: &DatabaseTransaction,
-    dialect: &dyn Dialect,
+    dialect: &'static dyn Dialect,
     statement: Statement,
 ) -> Result<Vec<QueryResult>, Error> {
     tx.query_all_raw(statement)

@@ -5,9 +5,9 @@
 use std::num::NonZeroU16;
 
 use bento_core::outbox::{ClockOffset, Sharding, writer_now};
-use sea_orm::{ConnectionTrait, QueryResult, Statement, Value};
+use sea_orm::{ConnectionTrait, QueryResult};
 
-use crate::dialect;
+use crate::dialect::{self, Sql, binds};
 use crate::error::Error;
 use crate::tables::Tables;
 
@@ -98,15 +98,11 @@ pub(crate) async fn read<C: ConnectionTrait>(
     tables: &Tables,
 ) -> Result<Option<Recorded>, Error> {
     let backend = connection.get_database_backend();
-    let now = dialect::for_tables(backend, tables)?.now();
-    let sql = format!(
-        "SELECT {COLUMNS}, {now} FROM {} WHERE id = 1",
-        tables.meta()
-    );
+    let select = format!("SELECT {COLUMNS}, {{now}} FROM {{meta}} WHERE id = 1");
+    let dialect = dialect::for_tables(backend, tables)?;
+    let select = Sql::new(dialect, tables, &select, []).build();
     let asked = writer_now();
-    let row = connection
-        .query_one_raw(Statement::from_string(backend, sql))
-        .await;
+    let row = connection.query_one_raw(select).await;
     let answered = writer_now();
     let Some(row) = row.map_err(|error| Error::from_statement(backend, error))? else {
         return Ok(None);
@@ -160,20 +156,19 @@ async fn record<C: ConnectionTrait>(
     expected: &Expected,
 ) -> Result<(), Error> {
     let dialect = dialect::of(connection.get_database_backend())?;
-    let sql = format!(
-        "INSERT INTO {} (id, {COLUMNS}) VALUES {}{}",
-        tables.meta(),
-        dialect::rows_of_placeholders(dialect, 1, 5),
-        dialect.or_leave(tables.meta(), &["id"]),
+    let insert = format!("INSERT INTO {{meta}} (id, {COLUMNS}) VALUES (1, ?, ?, ?, ?)");
+    let insert = Sql::new(
+        dialect,
+        tables,
+        &insert,
+        binds![
+            i32::from(sharding.shards.get()),
+            i32::from(sharding.lanes.get()),
+            Sharding::HASH,
+            expected.application.clone(),
+        ],
     );
-    let values: [Value; 5] = [
-        1.into(),
-        i32::from(sharding.shards.get()).into(),
-        i32::from(sharding.lanes.get()).into(),
-        Sharding::HASH.into(),
-        expected.application.clone().into(),
-    ];
-    execute(connection, sql, values).await
+    execute(connection, insert.or_leave(tables.meta(), &["id"])).await
 }
 
 /// Names an outbox that has no name; the first process wins.
@@ -183,21 +178,18 @@ async fn name<C: ConnectionTrait>(
     expected: &Expected,
 ) -> Result<(), Error> {
     let dialect = dialect::of(connection.get_database_backend())?;
-    let mut sql = format!("UPDATE {} SET application = ", tables.meta());
-    dialect.placeholder(1, &mut sql);
-    sql.push_str(" WHERE id = 1 AND application IS NULL");
-    execute(connection, sql, [expected.application.clone().into()]).await
+    let update = Sql::new(
+        dialect,
+        tables,
+        "UPDATE {meta} SET application = ? WHERE id = 1 AND application IS NULL",
+        binds![expected.application.clone()],
+    );
+    execute(connection, update).await
 }
 
-async fn execute<C: ConnectionTrait>(
-    connection: &C,
-    sql: String,
-    values: impl IntoIterator<Item = Value>,
-) -> Result<(), Error> {
+async fn execute<C: ConnectionTrait>(connection: &C, sql: Sql<'_>) -> Result<(), Error> {
     let backend = connection.get_database_backend();
-    let done = connection
-        .execute_raw(Statement::from_sql_and_values(backend, sql, values))
-        .await;
+    let done = connection.execute_raw(sql.build()).await;
     done.map_err(|error| Error::from_statement(backend, error))?;
     Ok(())
 }

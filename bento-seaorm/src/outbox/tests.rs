@@ -122,7 +122,7 @@ fn alike(is_full: bool) -> OutboxEntry {
 }
 
 #[tokio::test]
-async fn a_column_that_all_events_share_is_stored_as_one_that_differs_in_an_event() {
+async fn a_shared_column_is_stored_like_one_that_differs() {
     type Change = fn(&mut Envelope);
     let changes: [Change; 13] = [
         |_| {},
@@ -168,7 +168,7 @@ async fn a_hundred_thousand_events_fit_into_one_transaction() {
 }
 
 #[tokio::test]
-async fn a_supplied_id_is_written_once_while_it_is_pending_held_or_dead() {
+async fn a_supplied_id_is_written_once_while_its_event_is_stored() {
     on_every_back_end(async |db| {
         let mut batch = entries(4);
         batch.iter_mut().for_each(|entry| entry.may_be_known = true);
@@ -229,7 +229,7 @@ fn others(entry: &OutboxEntry) -> Vec<OutboxEntry> {
 }
 
 #[tokio::test]
-async fn a_supplied_id_of_another_event_is_refused_and_a_repetition_is_left_out() {
+async fn a_supplied_id_of_another_event_is_refused() {
     on_every_back_end(async |db| {
         let mut batch = entries(4);
         batch.iter_mut().for_each(|entry| entry.may_be_known = true);
@@ -275,7 +275,7 @@ async fn a_supplied_id_of_another_event_is_refused_and_a_repetition_is_left_out(
 }
 
 #[tokio::test]
-async fn a_supplied_id_that_another_transaction_is_writing_is_refused_for_another_event() {
+async fn a_supplied_id_in_another_open_transaction_is_refused() {
     on_every_back_end(async |db| {
         if db.get_database_backend() == sea_orm::DbBackend::Sqlite {
             return;
@@ -305,7 +305,7 @@ async fn a_supplied_id_that_another_transaction_is_writing_is_refused_for_anothe
 }
 
 #[tokio::test]
-async fn writing_again_what_an_unclear_statement_wrote_changes_nothing() {
+async fn writing_again_after_an_unclear_statement_changes_nothing() {
     on_every_back_end(async |db| {
         for count in [2, 50] {
             let mut batch = entries(count);
@@ -386,7 +386,7 @@ async fn minutes(db: &DatabaseConnection, writer: &OutboxWriter) -> i64 {
 }
 
 #[tokio::test]
-async fn the_difference_of_the_clocks_is_read_with_the_division_and_again_when_a_clock_is_set() {
+async fn the_clocks_are_compared_again_when_a_clock_is_set() {
     on_every_back_end(async |db| {
         for wrong in [-5, 5] {
             let writer = OutboxWriter::new(Tables::default(), Expected::default());
@@ -422,7 +422,7 @@ async fn an_outbox_takes_the_first_name_and_refuses_another() {
 }
 
 #[tokio::test]
-async fn the_division_is_recorded_once_and_another_one_is_refused_with_both_numbers() {
+async fn another_sharding_than_the_recorded_one_is_refused() {
     on_every_back_end(async |db| {
         let first = writer(sharding(8, 2));
         let tx = db.begin().await.unwrap();
@@ -444,7 +444,7 @@ async fn the_division_is_recorded_once_and_another_one_is_refused_with_both_numb
 }
 
 #[tokio::test]
-async fn a_division_recorded_in_a_transaction_that_rolled_back_is_recorded_again() {
+async fn a_sharding_whose_record_rolled_back_is_recorded_again() {
     on_every_back_end(async |db| {
         let writer = OutboxWriter::new(Tables::default(), Expected::default());
         let tx = db.begin().await.unwrap();

@@ -18,7 +18,7 @@ use super::memory::{HeldRows, Remembered};
 use super::salvage::Salvage;
 use super::settle::Settling;
 use crate::backend;
-use crate::dialect::{Dialect, Renewal, Sql};
+use crate::dialect::{Dialect, Renewal, Sql, binds};
 use crate::entity::envelope_at;
 use crate::session::StoreTransaction;
 use crate::tables::Tables;
@@ -229,17 +229,17 @@ impl<'a> Call<'a> {
     }
 
     async fn read_pending(&mut self, limit: usize) -> Result<Vec<QueryResult>, DbErr> {
-        let columns = self.dialect.read_columns();
-        let select = format!(
-            "SELECT position, {columns} FROM {} WHERE shard = ",
-            self.tables.outbox()
+        let select = Sql::new(
+            self.dialect,
+            self.tables,
+            "SELECT position, {read_event} FROM {outbox} \
+             WHERE shard = ? AND position > ? ORDER BY position LIMIT ?",
+            binds![
+                self.lease().shard,
+                self.remembered.scan.floor(),
+                i64::try_from(limit).unwrap_or(i64::MAX)
+            ],
         );
-        let select = Sql::new(self.dialect, &select)
-            .bind(self.lease().shard)
-            .push(" AND position > ")
-            .bind(self.remembered.scan.floor())
-            .push(" ORDER BY position LIMIT ")
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX));
         self.tx.query_all_raw(select.build()).await
     }
 

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bento_core::outbox::ShardId;
-use bento_relay::store::{HeldRow, NewDeadLetter, OutboxRow, StreamKey};
+use bento_relay::store::{HeldRow, OutboxRow, StreamKey};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 
-use crate::dialect::{Dialect, Sql};
+use crate::dialect::{Bind, Dialect, Sql, any_of, binds, marks};
 use crate::entity::{envelope_at, lossy_at, names_at};
 use crate::session::StoreTransaction;
 use crate::tables::Tables;
@@ -32,58 +32,39 @@ struct Head {
     ordered: bool,
 }
 
+/// The columns that [`held_row`] reads, behind one column of another kind.
+pub(super) const HELD_ROW: &str = "route, attempts, ordered, delivered, \
+    {micros_until unroutable_since} AS unroutable, position, {read_event}";
+
 /// The condition that the held row `h` heads its stream, and that no dead letter parks the stream,
-/// or its aggregate on every route.
-fn is_head(tables: &Tables) -> String {
-    let (held, dead) = (tables.held(), tables.dead_letter());
-    let same_stream = |other: &str, route: &str| {
-        format!(
-            "{other}.shard = h.shard AND {other}.route = {route} AND {other}.aggregate_type = \
-             h.aggregate_type AND {other}.aggregate_id = h.aggregate_id"
-        )
-    };
-    format!(
-        "(h.ordered = FALSE OR (NOT EXISTS (SELECT 1 FROM {held} e WHERE {} AND e.ordered = TRUE \
-         AND e.position < h.position) AND NOT EXISTS (SELECT 1 FROM {dead} d WHERE {} AND \
-         d.parks) AND NOT EXISTS (SELECT 1 FROM {dead} u WHERE {} AND u.parks)))",
-        same_stream("e", "h.route"),
-        same_stream("d", "h.route"),
-        same_stream("u", &format!("'{}'", NewDeadLetter::UNREADABLE)),
-    )
-}
+/// or its aggregate on every route. The cheap tests come first.
+const IS_HEAD: &str = " AND (h.ordered = FALSE OR (\
+    NOT EXISTS (SELECT 1 FROM {held} e WHERE e.shard = h.shard AND e.route = h.route \
+        AND e.aggregate_type = h.aggregate_type AND e.aggregate_id = h.aggregate_id \
+        AND e.ordered = TRUE AND e.position < h.position) \
+    AND NOT EXISTS (SELECT 1 FROM {dead_letter} d WHERE d.shard = h.shard AND d.route = h.route \
+        AND d.aggregate_type = h.aggregate_type AND d.aggregate_id = h.aggregate_id AND d.parks) \
+    AND NOT EXISTS (SELECT 1 FROM {dead_letter} u WHERE u.shard = h.shard \
+        AND u.route = '{unreadable}' \
+        AND u.aggregate_type = h.aggregate_type AND u.aggregate_id = h.aggregate_id AND u.parks)))";
+
+/// The condition that the tenant of the held row `h` is not paused.
+const IS_NOT_PAUSED: &str =
+    " AND NOT EXISTS (SELECT 1 FROM {paused_tenant} p WHERE p.tenant_id = h.tenant_id)";
 
 /// Appends the condition that a wanted head of the shard `s.shard` is due.
-pub(super) fn exists_due(
-    sql: Sql,
-    dialect: &dyn Dialect,
-    tables: &Tables,
-    without: &[Arc<str>],
-) -> Sql {
-    let heads = sql.push(&format!(
-        "EXISTS (SELECT 1 FROM {} h WHERE h.shard = s.shard",
-        tables.held()
-    ));
-    and_wanted(heads, tables, without)
-        .push(&format!(" AND h.retry_after <= {})", dialect.now_once()))
+pub(super) fn exists_due<'a>(sql: Sql<'a>, without: &[Arc<str>]) -> Sql<'a> {
+    let heads = sql.then("EXISTS (SELECT 1 FROM {held} h WHERE h.shard = s.shard", []);
+    and_wanted(heads, without).then(" AND h.retry_after <= {now_once})", [])
 }
 
 /// Appends the condition that a held row is a wanted head. The cheap tests come first.
-fn and_wanted(mut sql: Sql, tables: &Tables, without: &[Arc<str>]) -> Sql {
-    for (nth, route) in without.iter().enumerate() {
-        sql = sql
-            .push(if nth == 0 {
-                " AND h.route NOT IN ("
-            } else {
-                ", "
-            })
-            .bind(&**route);
+fn and_wanted<'a>(mut sql: Sql<'a>, without: &[Arc<str>]) -> Sql<'a> {
+    if !without.is_empty() {
+        let routes = format!(" AND h.route NOT IN ({})", marks(without.len()));
+        sql = sql.then(&routes, without.iter().map(|route| Bind::from(&**route)));
     }
-    sql.when(!without.is_empty(), |sql| sql.push(")"))
-        .push(&format!(
-            " AND NOT EXISTS (SELECT 1 FROM {} p WHERE p.tenant_id = h.tenant_id) AND {}",
-            tables.paused_tenant(),
-            is_head(tables)
-        ))
+    sql.then(IS_NOT_PAUSED, []).then(IS_HEAD, [])
 }
 
 /// The wanted held rows of a shard: all but those of paused tenants and of routes that are
@@ -122,16 +103,12 @@ impl Wanted<'_> {
         Ok(due)
     }
 
-    pub(super) fn due_heads(&self, limit: usize) -> Sql {
-        let select =
-            self.heads("SELECT h.route, h.aggregate_type, h.aggregate_id, h.position, h.ordered");
-        select
-            .push(&format!(
-                " AND h.retry_after <= {}",
-                self.dialect.now_once()
-            ))
-            .push(" ORDER BY h.retry_after, h.position LIMIT ")
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    pub(super) fn due_heads(&self, limit: usize) -> Sql<'_> {
+        self.heads("SELECT h.route, h.aggregate_type, h.aggregate_id, h.position, h.ordered")
+            .then(
+                " AND h.retry_after <= {now_once} ORDER BY h.retry_after, h.position LIMIT ?",
+                binds![i64::try_from(limit).unwrap_or(i64::MAX)],
+            )
     }
 
     /// Returns the time until the next head is due. If no due head was found, a head that has
@@ -142,19 +119,13 @@ impl Wanted<'_> {
         tx: &StoreTransaction,
         found_none: bool,
     ) -> Result<Option<Duration>, DbErr> {
+        let heads = self.heads("SELECT {micros_until h.retry_after}, h.position");
         let later = if found_none {
-            "IS NOT NULL".to_owned()
+            " AND h.retry_after IS NOT NULL ORDER BY h.retry_after LIMIT 1"
         } else {
-            format!("> {}", self.dialect.now_once())
+            " AND h.retry_after > {now_once} ORDER BY h.retry_after LIMIT 1"
         };
-        let select = self
-            .heads(&format!(
-                "SELECT {}, h.position",
-                self.dialect.micros_until("h.retry_after")
-            ))
-            .push(&format!(
-                " AND h.retry_after {later} ORDER BY h.retry_after LIMIT 1"
-            ));
+        let select = heads.then(later, []);
         let Some(row) = tx.query_one_raw(select.build()).await? else {
             return Ok(None);
         };
@@ -167,30 +138,21 @@ impl Wanted<'_> {
 
     /// Makes the rows at a position due, also those whose time cannot be read.
     async fn end_wait(&self, tx: &StoreTransaction, position: i64) -> Result<(), DbErr> {
-        let (held, now) = (self.tables.held(), self.dialect.now());
         let update = Sql::new(
             self.dialect,
-            &format!("UPDATE {held} SET retry_after = {now} WHERE shard = "),
+            self.tables,
+            "UPDATE {held} SET retry_after = {now} \
+             WHERE shard = ? AND position = ? AND retry_after > {now_once}",
+            binds![self.shard, position],
         );
-        let update = update
-            .bind(self.shard)
-            .push(" AND position = ")
-            .bind(position);
-        tx.execute_raw(
-            update
-                .push(&format!(" AND retry_after > {}", self.dialect.now_once()))
-                .build(),
-        )
-        .await?;
+        tx.execute_raw(update.build()).await?;
         Ok(())
     }
 
-    fn heads(&self, select: &str) -> Sql {
-        let heads = Sql::new(
-            self.dialect,
-            &format!("{select} FROM {} h WHERE h.shard = ", self.tables.held()),
-        );
-        and_wanted(heads.bind(self.shard), self.tables, self.without)
+    fn heads(&self, select: &str) -> Sql<'_> {
+        let heads = Sql::new(self.dialect, self.tables, select, []);
+        let heads = heads.then(" FROM {held} h WHERE h.shard = ?", binds![self.shard]);
+        and_wanted(heads, self.without)
     }
 
     /// The rows of the streams that these heads lead, stream after stream.
@@ -201,41 +163,24 @@ impl Wanted<'_> {
         limit: usize,
         due: &mut Due,
     ) -> Result<(), DbErr> {
-        let unroutable_for = self.dialect.micros_until("unroutable_since");
-        let columns = format!(
-            "route, attempts, ordered, delivered, {unroutable_for} AS unroutable, position, {}",
-            self.dialect.read_columns()
-        );
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut sql = Sql::new(self.dialect, "SELECT * FROM (");
+        let mut sql = Sql::new(self.dialect, self.tables, "SELECT * FROM (", []);
         for (nth, head) in heads.iter().enumerate() {
-            sql = sql
-                .push(if nth == 0 {
-                    "SELECT * FROM ("
-                } else {
-                    " UNION ALL SELECT * FROM ("
-                })
-                .push(&format!(
-                    "SELECT {nth} AS nth, {columns} FROM {} WHERE shard = ",
-                    self.tables.held()
-                ))
-                .bind(self.shard);
+            let union = if nth == 0 { "" } else { " UNION ALL " };
+            let rows = format!(
+                "{union}SELECT * FROM (SELECT {nth} AS nth, {HELD_ROW} FROM {{held}} \
+                 WHERE shard = ? AND route = ?"
+            );
+            sql = sql.then(&rows, binds![self.shard, head.route.as_str()]);
             sql = if head.ordered {
-                of_stream(sql, &head.route, &head.aggregate_type, &head.aggregate_id)
-                    .push(" ORDER BY position LIMIT ")
-                    .bind(limit)
+                of_stream(sql, &head.aggregate_type, &head.aggregate_id)
+                    .then(" ORDER BY position LIMIT ?", binds![limit])
             } else {
-                let route = head.route.as_str();
-                sql.push(" AND route = ")
-                    .bind(route)
-                    .push(" AND position = ")
-                    .bind(head.position)
+                sql.then(" AND position = ?", binds![head.position])
             };
-            sql = sql.push(&format!(") AS s{nth}"));
+            sql = sql.then(&format!(") AS s{nth}"), []);
         }
-        let sql = sql
-            .push(") AS held ORDER BY nth, position LIMIT ")
-            .bind(limit);
+        let sql = sql.then(") AS held ORDER BY nth, position LIMIT ?", binds![limit]);
         let rows = tx.query_all_raw(sql.build()).await?;
         // The number of a stream that is cut short at a row that cannot be read, and of the one
         // before.
@@ -283,16 +228,15 @@ fn head(row: &QueryResult) -> Result<Head, DbErr> {
     })
 }
 
-fn of_stream(sql: Sql, route: &str, aggregate_type: &str, aggregate_id: &str) -> Sql {
-    sql.push(" AND route = ")
-        .bind(route)
-        .push(" AND aggregate_type = ")
-        .bind(aggregate_type)
-        .push(" AND aggregate_id = ")
-        .bind(aggregate_id)
-        .push(" AND ordered = TRUE")
+/// Appends the condition that a held row of a route belongs to this stream.
+fn of_stream<'a>(sql: Sql<'a>, aggregate_type: &str, aggregate_id: &str) -> Sql<'a> {
+    sql.then(
+        " AND aggregate_type = ? AND aggregate_id = ? AND ordered = TRUE",
+        binds![aggregate_type, aggregate_id],
+    )
 }
 
+/// Reads [`HELD_ROW`].
 pub(super) fn held_row(row: &QueryResult) -> Result<HeldRow, DbErr> {
     let unroutable: Option<i64> = row.try_get_by_index(5)?;
     let position = row.try_get_by_index(6)?;
@@ -318,21 +262,16 @@ pub(super) async fn streams(
     tables: &Tables,
     shard: ShardId,
 ) -> Result<(Vec<StreamKey>, Vec<String>), DbErr> {
-    let columns = "route, aggregate_type, aggregate_id";
     let select = Sql::new(
         dialect,
-        &format!("SELECT {columns} FROM {} WHERE shard = ", tables.held()),
-    )
-    .bind(shard)
-    .push(&format!(
-        " AND ordered = TRUE UNION SELECT {columns} FROM {} WHERE shard = ",
-        tables.dead_letter()
-    ))
-    .bind(shard)
-    .push(&format!(
-        " AND parks AND aggregate_id <> '' UNION ALL SELECT tenant_id, NULL, NULL FROM {}",
-        tables.paused_tenant()
-    ));
+        tables,
+        "SELECT route, aggregate_type, aggregate_id FROM {held} \
+         WHERE shard = ? AND ordered = TRUE \
+         UNION SELECT route, aggregate_type, aggregate_id FROM {dead_letter} \
+         WHERE shard = ? AND parks AND aggregate_id <> '' \
+         UNION ALL SELECT tenant_id, NULL, NULL FROM {paused_tenant}",
+        binds![shard, shard],
+    );
     let (mut streams, mut paused) = (Vec::new(), Vec::new());
     for row in tx.query_all_raw(select.build()).await? {
         match row
@@ -379,50 +318,37 @@ pub(crate) async fn park_or_promote(
         }
     }
     for (route, positions) in heads {
-        let update = format!(
-            "UPDATE {} SET retry_after = {} WHERE shard = ",
-            tables.held(),
-            dialect.now()
+        let update = Sql::new(
+            dialect,
+            tables,
+            "UPDATE {held} SET retry_after = {now} \
+             WHERE shard = ? AND route = ? AND position IN (?)",
+            binds![shard, route, any_of(positions)],
         );
-        let update = Sql::new(dialect, &update)
-            .bind(shard)
-            .push(" AND route = ")
-            .bind(route);
-        tx.execute_raw(update.push(" AND position").one_of(positions).build())
-            .await?;
+        tx.execute_raw(update.build()).await?;
     }
     Ok(())
 }
 
 /// The query for the heads of these streams that have no time, and that no dead letter parks.
-fn undue_heads(
+fn undue_heads<'a>(
     dialect: &'static dyn Dialect,
-    tables: &Tables,
+    tables: &'a Tables,
     shard: ShardId,
     streams: &[&StreamKey],
-) -> Sql {
-    let mut sql = Sql::new(dialect, "");
+) -> Sql<'a> {
+    let mut sql = Sql::new(dialect, tables, "", []);
     for (nth, stream) in streams.iter().enumerate() {
-        sql = sql
-            .push(if nth == 0 {
-                "SELECT * FROM ("
-            } else {
-                " UNION ALL SELECT * FROM ("
-            })
-            .push("SELECT h.route, h.position FROM ")
-            .push(tables.held())
-            .push(" h WHERE shard = ")
-            .bind(shard);
-        sql = of_stream(
-            sql,
-            &stream.route,
-            &stream.aggregate_type,
-            &stream.aggregate_id,
-        )
-        .push(&format!(
-            " AND h.retry_after IS NULL AND {} ORDER BY position LIMIT 1) AS s{nth}",
-            is_head(tables)
-        ));
+        let union = if nth == 0 { "" } else { " UNION ALL " };
+        let rows = format!(
+            "{union}SELECT * FROM (SELECT h.route, h.position FROM {{held}} h \
+             WHERE shard = ? AND route = ?"
+        );
+        sql = sql.then(&rows, binds![shard, &*stream.route]);
+        sql = of_stream(sql, &stream.aggregate_type, &stream.aggregate_id)
+            .then(" AND h.retry_after IS NULL", [])
+            .then(IS_HEAD, [])
+            .then(&format!(" ORDER BY position LIMIT 1) AS s{nth}"), []);
     }
     sql
 }

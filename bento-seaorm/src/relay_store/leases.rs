@@ -16,7 +16,7 @@ pub(crate) use self::share::lanes_of;
 use self::share::{Alive, fair_share};
 use super::OutboxStore;
 use super::errors::{StoreFailure, retrying};
-use crate::dialect::{Dialect, Sql};
+use crate::dialect::{Bind, Dialect, Sql, after, any_of, binds};
 use crate::session::StoreTransaction;
 use crate::tables::Tables;
 
@@ -118,7 +118,7 @@ impl Beating<'_> {
             .map(|s| s.shard)
             .collect();
         let given = self.given(&own, share, &stray);
-        self.give_up(&given).await?;
+        self.hand_back(&given).await?;
         let kept: Vec<_> = own
             .into_iter()
             .filter(|shard| !given.contains(shard))
@@ -176,7 +176,7 @@ impl Beating<'_> {
             .count()
     }
 
-    /// Returns the shards to give up: idle ones above the fair share, and empty ones outside of the
+    /// Returns the shards to hand back: idle ones above the fair share, and empty ones outside of the
     /// sharding.
     fn given(&self, own: &[ShardId], share: usize, stray: &[ShardId]) -> Vec<ShardId> {
         let idle = self
@@ -214,48 +214,32 @@ impl Beating<'_> {
 
     /// Records the heartbeat, and removes the relays whose heartbeats have expired.
     async fn sign_of_life(&self) -> Result<(), DbErr> {
-        let relay = self.tables.relay();
+        let relay = self.beat.relay.0;
         let lanes = self.beat.lanes.as_ref().map(|lanes| {
             let lanes: Vec<_> = lanes.iter().map(u16::to_string).collect();
             lanes.join(",")
         });
-        let update = Sql::new(self.dialect, &format!("UPDATE {relay} SET expires_at = "))
-            .after(self.beat.ttl)
-            .push(", lanes = ")
-            .bind(lanes.clone())
-            .push(" WHERE id = ")
-            .bind(self.beat.relay.0);
-        if self
-            .store
-            .db
-            .execute_raw(update.build())
-            .await?
-            .rows_affected()
-            > 0
-        {
+        let update = self.sql(
+            "UPDATE {relay} SET expires_at = ?, lanes = ? WHERE id = ?",
+            binds![after(self.beat.ttl), lanes.clone(), relay],
+        );
+        let updated = self.store.db.execute_raw(update.build()).await?;
+        if updated.rows_affected() > 0 {
             return Ok(());
         }
-        let insert = Sql::new(
-            self.dialect,
-            &format!("INSERT INTO {relay} (id, lanes, expires_at) VALUES ("),
-        )
-        .bind(self.beat.relay.0)
-        .push(", ")
-        .bind(lanes)
-        .push(", ")
-        .after(self.beat.ttl)
-        .push(")")
-        .push(&self.dialect.or_leave(relay, &["id"]));
-        self.store.db.execute_raw(insert.build()).await?;
-        Ok(())
+        let insert = self.sql(
+            "INSERT INTO {relay} (id, lanes, expires_at) VALUES (?, ?, ?)",
+            binds![relay, lanes, after(self.beat.ttl)],
+        );
+        self.execute(insert.or_leave(self.tables.relay(), &["id"]))
+            .await
     }
 
     async fn alive(&self) -> Result<Vec<Alive>, DbErr> {
-        let (relay, now) = (self.tables.relay(), self.dialect.now());
-        let alive = format!("CASE WHEN expires_at > {now} THEN 1 ELSE 0 END");
-        let select = Sql::new(
-            self.dialect,
-            &format!("SELECT id, lanes, {alive} FROM {relay} ORDER BY id"),
+        let select = self.sql(
+            "SELECT id, lanes, CASE WHEN expires_at > {now} THEN 1 ELSE 0 END \
+             FROM {relay} ORDER BY id",
+            [],
         );
         let mut relays = Vec::new();
         for row in self.store.db.query_all_raw(select.build()).await? {
@@ -264,11 +248,11 @@ impl Beating<'_> {
             if row.try_get_by_index::<i32>(2)? == 1 || id == self.beat.relay.0 {
                 relays.push(Alive::new(RelayId(id), lanes.as_deref()));
             } else {
-                let forget = Sql::new(
-                    self.dialect,
-                    &format!("DELETE FROM {relay} WHERE expires_at <= {now} AND id = "),
-                );
-                self.store.db.execute_raw(forget.bind(id).build()).await?;
+                self.execute(self.sql(
+                    "DELETE FROM {relay} WHERE expires_at <= {now} AND id = ?",
+                    binds![id],
+                ))
+                .await?;
             }
         }
         Ok(relays)
@@ -276,17 +260,12 @@ impl Beating<'_> {
 
     /// Reads the record of every shard, and the clock of the database.
     async fn shards(&self) -> Result<(Vec<Shard>, Option<DateTime<Utc>>), DbErr> {
-        let now = self.dialect.now();
-        let run_out = format!("CASE WHEN expires_at > {now} THEN 0 ELSE 1 END");
-        let select = format!(
-            "SELECT shard, owner, {run_out}, {now} FROM {} ORDER BY shard",
-            self.tables.shard()
+        let select = self.sql(
+            "SELECT shard, owner, CASE WHEN expires_at > {now} THEN 0 ELSE 1 END, {now} \
+             FROM {shard} ORDER BY shard",
+            [],
         );
-        let rows = self
-            .store
-            .db
-            .query_all_raw(Sql::new(self.dialect, &select).build())
-            .await?;
+        let rows = self.store.db.query_all_raw(select.build()).await?;
         let shard = |row: &QueryResult| {
             Ok(Shard {
                 shard: row.try_get_by_index(0)?,
@@ -320,31 +299,36 @@ impl Beating<'_> {
         shards.iter().filter(is_free).collect()
     }
 
-    async fn give_up(&self, shards: &[ShardId]) -> Result<(), DbErr> {
-        self.update_own("owner = NULL, expires_at = NULL", false, shards)
-            .await
-    }
-
-    async fn renew(&self, shards: &[ShardId]) -> Result<(), DbErr> {
-        self.update_own("expires_at = ", true, shards).await
-    }
-
-    async fn update_own(&self, set: &str, renews: bool, shards: &[ShardId]) -> Result<(), DbErr> {
+    async fn hand_back(&self, shards: &[ShardId]) -> Result<(), DbErr> {
         if shards.is_empty() {
             return Ok(());
         }
-        let update = self.dialect.update_shards(self.tables.shard());
-        let update = Sql::new(self.dialect, &update.begin)
-            .push(set)
-            .when(renews, |sql| sql.after(self.beat.ttl))
-            .push(&update.condition)
-            .push("owner = ")
-            .bind(self.beat.relay.0)
-            .push(" AND shard")
-            .one_of(shards.iter().copied().map(i64::from).collect())
-            .push(update.end);
-        self.store.db.execute_raw(update.build()).await?;
-        Ok(())
+        let (dialect, tables) = (self.dialect, self.tables);
+        self.execute(release_own(
+            dialect,
+            tables,
+            self.beat.relay,
+            numbers(shards),
+        ))
+        .await
+    }
+
+    async fn renew(&self, shards: &[ShardId]) -> Result<(), DbErr> {
+        if shards.is_empty() {
+            return Ok(());
+        }
+        let update = self
+            .dialect
+            .update_shards("expires_at = ?", "owner = ? AND shard IN (?)");
+        self.execute(self.sql(
+            &update,
+            binds![
+                after(self.beat.ttl),
+                self.beat.relay.0,
+                any_of(numbers(shards))
+            ],
+        ))
+        .await
     }
 
     /// Claims as many of these shards as are missing. Another relay may have claimed one first:
@@ -360,20 +344,20 @@ impl Beating<'_> {
         let free = self.lock_free(&tx, shards, missing).await?;
         let least = Utc::now().timestamp_millis();
         if !free.is_empty() {
-            let update = self.dialect.update_shards(self.tables.shard());
-            let update = Sql::new(self.dialect, &update.begin)
-                .push("owner = ")
-                .bind(self.beat.relay.0)
-                .push(", epoch = CASE WHEN epoch >= ")
-                .bind(least)
-                .push(" THEN epoch + 1 ELSE ")
-                .bind(least)
-                .push(" END, expires_at = ")
-                .after(self.beat.ttl)
-                .push(&update.condition)
-                .push("shard")
-                .one_of(free)
-                .push(update.end);
+            let update = self.dialect.update_shards(
+                "owner = ?, epoch = CASE WHEN epoch >= ? THEN epoch + 1 ELSE ? END, expires_at = ?",
+                "shard IN (?)",
+            );
+            let update = self.sql(
+                &update,
+                binds![
+                    self.beat.relay.0,
+                    least,
+                    least,
+                    after(self.beat.ttl),
+                    any_of(free)
+                ],
+            );
             tx.execute_raw(update.build()).await?;
         }
         tx.commit().await?;
@@ -388,15 +372,14 @@ impl Beating<'_> {
         shards: &[&Shard],
         limit: usize,
     ) -> Result<Vec<i64>, DbErr> {
-        let (shard, now) = (self.tables.shard(), self.dialect.now());
-        let free = format!(
-            "SELECT shard FROM {shard} WHERE (owner IS NULL OR expires_at <= {now}) AND shard"
+        let select = self.sql(
+            "SELECT shard FROM {shard} WHERE (owner IS NULL OR expires_at <= {now}) \
+             AND shard IN (?) ORDER BY shard LIMIT ?{lock_unlocked}",
+            binds![
+                any_of(shards.iter().map(|shard| i64::from(shard.shard)).collect()),
+                i64::try_from(limit).unwrap_or(i64::MAX),
+            ],
         );
-        let select = Sql::new(self.dialect, &free)
-            .one_of(shards.iter().map(|shard| i64::from(shard.shard)).collect())
-            .push(" ORDER BY shard LIMIT ")
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .push(self.dialect.lock_unlocked());
         let rows = tx.query_all_raw(select.build()).await?;
         rows.iter()
             .map(|row| Ok(i64::from(row.try_get_by_index::<ShardId>(0)?)))
@@ -405,18 +388,11 @@ impl Beating<'_> {
 
     async fn leases(&self) -> Result<Vec<Lease>, DbErr> {
         let owner = self.beat.relay;
-        let select = Sql::new(
-            self.dialect,
-            &format!(
-                "SELECT shard, epoch FROM {} WHERE owner = ",
-                self.tables.shard()
-            ),
+        let select = self.sql(
+            "SELECT shard, epoch FROM {shard} WHERE owner = ? ORDER BY shard",
+            binds![owner.0],
         );
-        let rows = self
-            .store
-            .db
-            .query_all_raw(select.bind(owner.0).push(" ORDER BY shard").build())
-            .await?;
+        let rows = self.store.db.query_all_raw(select.build()).await?;
         rows.iter()
             .map(|row| {
                 Ok(Lease {
@@ -426,6 +402,15 @@ impl Beating<'_> {
                 })
             })
             .collect()
+    }
+
+    fn sql(&self, text: &str, binds: impl IntoIterator<Item = Bind>) -> Sql<'_> {
+        Sql::new(self.dialect, self.tables, text, binds)
+    }
+
+    async fn execute(&self, sql: Sql<'_>) -> Result<(), DbErr> {
+        self.store.db.execute_raw(sql.build()).await?;
+        Ok(())
     }
 }
 
@@ -438,35 +423,46 @@ pub(super) async fn release(store: &OutboxStore, relay: RelayId) -> Result<(), S
 
 async fn release_once(store: &OutboxStore, relay: RelayId) -> Result<(), StoreFailure> {
     let dialect = store.dialect()?;
-    let shard = store.tables.shard();
     // Asking first waits for no row of another relay.
     let own = Sql::new(
         dialect,
-        &format!("SELECT shard FROM {shard} WHERE owner = "),
-    )
-    .bind(relay.0);
+        &store.tables,
+        "SELECT shard FROM {shard} WHERE owner = ?",
+        binds![relay.0],
+    );
     let own = store.db.query_all_raw(own.build()).await?;
     let own = own
         .iter()
         .map(|row| Ok(i64::from(row.try_get_by_index::<ShardId>(0)?)))
         .collect::<Result<Vec<_>, DbErr>>()?;
     if !own.is_empty() {
-        let update = dialect.update_shards(shard);
-        let free = Sql::new(dialect, &update.begin)
-            .push("owner = NULL, expires_at = NULL")
-            .push(&update.condition);
-        let free = free
-            .push("owner = ")
-            .bind(relay.0)
-            .push(" AND shard")
-            .one_of(own)
-            .push(update.end);
+        let free = release_own(dialect, &store.tables, relay, own);
         store.db.execute_raw(free.build()).await?;
     }
-    let forget = format!("DELETE FROM {} WHERE id = ", store.tables.relay());
-    store
-        .db
-        .execute_raw(Sql::new(dialect, &forget).bind(relay.0).build())
-        .await?;
+    let forget = Sql::new(
+        dialect,
+        &store.tables,
+        "DELETE FROM {relay} WHERE id = ?",
+        binds![relay.0],
+    );
+    store.db.execute_raw(forget.build()).await?;
     Ok(())
+}
+
+/// The UPDATE that ends the leases of a relay on these shards.
+fn release_own<'a>(
+    dialect: &'static dyn Dialect,
+    tables: &'a Tables,
+    relay: RelayId,
+    shards: Vec<i64>,
+) -> Sql<'a> {
+    let update = dialect.update_shards(
+        "owner = NULL, expires_at = NULL",
+        "owner = ? AND shard IN (?)",
+    );
+    Sql::new(dialect, tables, &update, binds![relay.0, any_of(shards)])
+}
+
+fn numbers(shards: &[ShardId]) -> Vec<i64> {
+    shards.iter().copied().map(i64::from).collect()
 }

@@ -41,7 +41,7 @@ impl Settling<'_> {
                         .await?;
                     let mut touched = self.streams(together).await?;
                     touched.retain(|stream| is_storable(&stream.route));
-                    let dead = self.give_up(settlement, &error).await?;
+                    let dead = self.make_dead_letter(settlement, &error).await?;
                     let was_asked_for = matches!(settlement.outcome, Outcome::Dead(_));
                     dead_rows.extend(dead.filter(|_| !was_asked_for));
                     self.promote(&touched).await?;
@@ -67,7 +67,7 @@ impl Settling<'_> {
         self.promote(&touched).await
     }
 
-    async fn give_up(
+    async fn make_dead_letter(
         &self,
         settlement: &Settlement,
         refusal: &DbErr,

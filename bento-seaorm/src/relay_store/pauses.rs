@@ -9,7 +9,7 @@ use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 
 use super::OutboxStore;
 use super::errors::{StoreFailure, retrying, store_error};
-use crate::dialect::{Dialect, Sql};
+use crate::dialect::{Bind, Dialect, Sql, binds};
 use crate::session::StoreTransaction;
 use crate::tables::Tables;
 
@@ -44,13 +44,13 @@ impl Pauses for OutboxStore {
 
     async fn paused(&self) -> Result<Vec<PausedTenant>, StoreError> {
         let dialect = self.dialect()?;
-        let table = self.tables().paused_tenant();
-        let select =
-            format!("SELECT tenant_id, reason, actor, paused_at FROM {table} ORDER BY tenant_id");
-        let rows = self
-            .db()
-            .query_all_raw(Sql::new(dialect, &select).build())
-            .await;
+        let select = Sql::new(
+            dialect,
+            self.tables(),
+            "SELECT tenant_id, reason, actor, paused_at FROM {paused_tenant} ORDER BY tenant_id",
+            [],
+        );
+        let rows = self.db().query_all_raw(select.build()).await;
         let paused = rows.and_then(|rows| rows.iter().map(paused_tenant).collect());
         paused.map_err(|error| store_error(dialect.backend(), error))
     }
@@ -109,68 +109,48 @@ struct Changing<'a> {
 
 impl Changing<'_> {
     async fn lock(&self) -> Result<(), DbErr> {
-        let shard = self.tables.shard();
-        let select = format!(
-            "SELECT shard FROM {shard} ORDER BY shard{}",
-            self.dialect.lock_rows()
-        );
-        self.tx.query_all_raw(self.sql(&select).build()).await?;
+        let select = self.sql("SELECT shard FROM {shard} ORDER BY shard{lock_rows}", []);
+        self.tx.query_all_raw(select.build()).await?;
         Ok(())
     }
 
     async fn tell(&self) -> Result<(), DbErr> {
-        let shard = self.tables.shard();
-        self.tx
-            .execute_raw(
-                self.sql(&format!("UPDATE {shard} SET revision = revision + 1"))
-                    .build(),
-            )
-            .await?;
-        Ok(())
+        self.execute(self.sql("UPDATE {shard} SET revision = revision + 1", []))
+            .await
     }
 
     async fn is_paused(&self, tenant_id: &str) -> Result<bool, DbErr> {
-        let select = format!(
-            "SELECT 1 FROM {} WHERE tenant_id = ",
-            self.tables.paused_tenant()
+        let select = self.sql(
+            "SELECT 1 FROM {paused_tenant} WHERE tenant_id = ?",
+            binds![tenant_id],
         );
-        Ok(self
-            .tx
-            .query_one_raw(self.sql(&select).bind(tenant_id).build())
-            .await?
-            .is_some())
+        Ok(self.tx.query_one_raw(select.build()).await?.is_some())
     }
 
     async fn pause(&self, tenant_id: &str, reason: &str, actor: Option<&str>) -> Result<(), DbErr> {
-        let table = self.tables.paused_tenant();
-        let insert = self.sql(&format!(
-            "INSERT INTO {table} (tenant_id, reason, actor, paused_at) VALUES ("
-        ));
-        let insert = insert
-            .bind(tenant_id)
-            .push(", ")
-            .bind(reason)
-            .push(", ")
-            .bind(actor.map(str::to_owned));
-        let insert = insert.push(&format!(
-            ", {}){}",
-            self.dialect.now(),
-            self.dialect.or_leave(table, &["tenant_id"])
-        ));
-        self.tx.execute_raw(insert.build()).await?;
-        Ok(())
+        let insert = self.sql(
+            "INSERT INTO {paused_tenant} (tenant_id, reason, actor, paused_at) \
+             VALUES (?, ?, ?, {now})",
+            binds![tenant_id, reason, actor.map(str::to_owned)],
+        );
+        self.execute(insert.or_leave(self.tables.paused_tenant(), &["tenant_id"]))
+            .await
     }
 
     async fn resume(&self, tenant_id: &str) -> Result<(), DbErr> {
-        let delete = self.sql(&format!(
-            "DELETE FROM {} WHERE tenant_id = ",
-            self.tables.paused_tenant()
-        ));
-        self.tx.execute_raw(delete.bind(tenant_id).build()).await?;
-        Ok(())
+        self.execute(self.sql(
+            "DELETE FROM {paused_tenant} WHERE tenant_id = ?",
+            binds![tenant_id],
+        ))
+        .await
     }
 
-    fn sql(&self, text: &str) -> Sql {
-        Sql::new(self.dialect, text)
+    fn sql(&self, text: &str, binds: impl IntoIterator<Item = Bind>) -> Sql<'_> {
+        Sql::new(self.dialect, self.tables, text, binds)
+    }
+
+    async fn execute(&self, sql: Sql<'_>) -> Result<(), DbErr> {
+        self.tx.execute_raw(sql.build()).await?;
+        Ok(())
     }
 }

@@ -10,7 +10,7 @@ use sea_orm::ConnectionTrait;
 use super::OutboxStore;
 use super::errors::store_error;
 use super::held::exists_due;
-use crate::dialect::{Dialect, Sql};
+use crate::dialect::{Dialect, Sql, any_of, binds};
 
 /// The number of shards that one statement asks about.
 const SHARDS_PER_STATEMENT: usize = 100;
@@ -41,79 +41,71 @@ pub(super) async fn poll(
 
 /// One row source for all shards: a plan for each of them would cost the database more than the
 /// rows it looks at.
-pub(super) fn statement(
-    store: &OutboxStore,
+pub(super) fn statement<'a>(
+    store: &'a OutboxStore,
     dialect: &'static dyn Dialect,
     shards: &[ShardId],
     without: &[Arc<str>],
-) -> Sql {
-    let tables = &store.tables;
+) -> Sql<'a> {
     let sql = Sql::new(
         dialect,
-        &format!("SELECT s.shard FROM {} s WHERE s.shard", tables.shard()),
+        &store.tables,
+        "SELECT s.shard FROM {shard} s WHERE s.shard IN (?) AND (",
+        binds![any_of(numbers(shards))],
     );
-    let sql = has_pending(sql.one_of(numbers(shards)).push(" AND ("), store, shards);
-    let sql = is_of_another_history(sql, store, dialect, shards);
+    let sql = has_pending(sql, store, shards);
+    let mut sql = is_of_another_history(sql, store, dialect, shards);
     let mut unknown = Vec::new();
-    let sql = shards.iter().fold(sql, |sql, &shard| {
+    for &shard in shards {
         match store.memory.quiet(shard, without) {
-            // However many wait for a route that is away or a tenant that is paused, nobody has to
-            // look at them.
+            // The held rows are looked at only after they changed, however many of them wait for
+            // an unavailable route or a paused tenant.
             Some((epoch, revision)) => {
-                let sql = sql
-                    .push(" OR (s.shard = ")
-                    .bind(shard)
-                    .push(" AND (s.epoch <> ")
-                    .bind(epoch);
-                sql.push(" OR s.revision <> ").bind(revision).push("))")
+                sql = sql.then(
+                    " OR (s.shard = ? AND (s.epoch <> ? OR s.revision <> ?))",
+                    binds![shard, epoch, revision],
+                );
             }
-            None => {
-                unknown.push(shard);
-                sql
-            }
+            None => unknown.push(shard),
         }
-    });
-    let sql = sql.when(!unknown.is_empty(), |sql| {
-        let sql = sql
-            .push(" OR (s.shard")
-            .one_of(numbers(&unknown))
-            .push(" AND ");
-        exists_due(sql, dialect, tables, without).push(")")
-    });
-    sql.push(")")
+    }
+    if !unknown.is_empty() {
+        let unknown = binds![any_of(numbers(&unknown))];
+        sql = exists_due(sql.then(" OR (s.shard IN (?) AND ", unknown), without).then(")", []);
+    }
+    sql.then(")", [])
 }
 
 /// Appends the condition that a shard has pending rows. The ORDER BY makes the planner use the
 /// index, also where it takes the table to be almost empty, or to hold a single shard.
-fn has_pending(sql: Sql, store: &OutboxStore, shards: &[ShardId]) -> Sql {
-    let outbox = store.tables.outbox();
-    let sql = sql.push(&format!(
-        "(SELECT o.position FROM {outbox} o WHERE o.shard = s.shard"
-    ));
+fn has_pending<'a>(sql: Sql<'a>, store: &OutboxStore, shards: &[ShardId]) -> Sql<'a> {
+    let mut sql = sql.then(
+        "(SELECT o.position FROM {outbox} o WHERE o.shard = s.shard",
+        [],
+    );
     let floors: Vec<_> = shards
         .iter()
         .map(|&shard| (shard, store.memory.floor(shard)))
         .collect();
-    let sql = sql.when(floors.iter().any(|(_, floor)| *floor > 0), |sql| {
-        let when = |sql: Sql, (shard, floor): (ShardId, i64)| {
-            sql.push(" WHEN ").bind(shard).push(" THEN ").bind(floor)
-        };
-        floors
+    if floors.iter().any(|(_, floor)| *floor > 0) {
+        let cases = " WHEN ? THEN ?".repeat(floors.len());
+        let cases = format!(" AND o.position > CASE s.shard{cases} END");
+        let binds = floors
             .into_iter()
-            .fold(sql.push(" AND o.position > CASE s.shard"), when)
-            .push(" END")
-    });
-    sql.push(" ORDER BY o.position LIMIT 1) IS NOT NULL")
+            .flat_map(|(shard, floor)| binds![shard, floor]);
+        sql = sql.then(&cases, binds);
+    }
+    sql.then(" ORDER BY o.position LIMIT 1) IS NOT NULL", [])
 }
 
 /// Appends the condition that the database has another history than the one that the store
 /// remembers.
-fn is_of_another_history(
-    sql: Sql,
+fn is_of_another_history<'a>(
+    mut sql: Sql<'a>,
     store: &OutboxStore,
     dialect: &'static dyn Dialect,
     shards: &[ShardId],
-) -> Sql {
+) -> Sql<'a> {
     let Some(history) = dialect.history(&store.tables) else {
         return sql;
     };
@@ -123,28 +115,30 @@ fn is_of_another_history(
             known.entry(history).or_default().push(shard);
         }
     }
-    let sql = known.into_iter().fold(sql, |sql, (known, shards)| {
-        let sql = sql.push(&format!(" OR ({history} <> ")).bind(known);
-        sql.push(" AND s.shard").one_of(numbers(&shards)).push(")")
-    });
+    for (known, shards) in known {
+        sql = sql.then(
+            &format!(" OR ({history} <> ? AND s.shard IN (?))"),
+            binds![known, any_of(numbers(&shards))],
+        );
+    }
     positions_went_back(sql, store, dialect, shards)
 }
 
 /// Appends the condition that positions went back, so that rows may appear below every bound. One
 /// number for all shards is enough: a shard that is called for nothing finds no rows, and the shard
 /// that saw the largest position forgets it.
-fn positions_went_back(
-    sql: Sql,
+fn positions_went_back<'a>(
+    sql: Sql<'a>,
     store: &OutboxStore,
     dialect: &'static dyn Dialect,
     shards: &[ShardId],
-) -> Sql {
+) -> Sql<'a> {
     let seen = shards
         .iter()
         .filter_map(|&shard| store.memory.seen(shard))
         .max();
     match dialect.last_position(&store.tables).zip(seen) {
-        Some((last_position, seen)) => sql.push(&format!(" OR {last_position} < ")).bind(seen),
+        Some((last_position, seen)) => sql.then(&format!(" OR {last_position} < ?"), binds![seen]),
         None => sql,
     }
 }

@@ -7,7 +7,7 @@ use sea_orm::ConnectionTrait;
 
 use super::OutboxStore;
 use super::errors::{StoreFailure, Tries};
-use crate::dialect::Sql;
+use crate::dialect::{Sql, after, before, binds};
 
 /// Removes old published rows, batch by batch, each in a transaction of its own, so that others
 /// wait for one batch at most.
@@ -37,24 +37,22 @@ async fn take_turn(store: &OutboxStore, prune: Prune) -> Result<bool, StoreFailu
     let dialect = store.dialect()?;
     let turn = Sql::new(
         dialect,
-        &format!("UPDATE {} SET prune_after = ", store.tables.meta()),
-    )
-    .after(prune.every)
-    .push(&format!(
-        " WHERE id = 1 AND (prune_after IS NULL OR prune_after <= {})",
-        dialect.now()
-    ));
+        &store.tables,
+        "UPDATE {meta} SET prune_after = ? \
+         WHERE id = 1 AND (prune_after IS NULL OR prune_after <= {now})",
+        binds![after(prune.every)],
+    );
     Ok(store.db.execute_raw(turn.build()).await?.rows_affected() > 0)
 }
 
 async fn prune_batch(store: &OutboxStore, prune: Prune) -> Result<u64, StoreFailure> {
     let dialect = store.dialect()?;
-    let (begin, end) = dialect.delete_some(store.tables.published(), "event_id");
-    let delete = Sql::new(dialect, &begin)
-        .push(" WHERE published_at <= (SELECT ")
-        .before(prune.older_than)
-        .push(") ORDER BY published_at LIMIT ")
-        .bind(i64::from(prune.batch.max(1)))
-        .push(end);
+    let old = "WHERE published_at <= (SELECT ?) ORDER BY published_at LIMIT ?";
+    let delete = Sql::new(
+        dialect,
+        &store.tables,
+        &dialect.delete_some("{published}", "event_id", old),
+        binds![before(prune.older_than), i64::from(prune.batch.max(1))],
+    );
     Ok(store.db.execute_raw(delete.build()).await?.rows_affected())
 }

@@ -10,7 +10,7 @@ use sea_orm::{ConnectionTrait, DbErr};
 
 use super::OutboxStore;
 use super::errors::{StoreFailure, retrying};
-use crate::dialect::{Dialect, Sql};
+use crate::dialect::{Bind, Dialect, Sql, any_of, binds};
 use crate::session::StoreTransaction;
 use crate::tables::Tables;
 
@@ -53,45 +53,34 @@ struct Ending<'a> {
 impl Ending<'_> {
     /// The shards in which a chosen row waits. Rows that are held later are not chosen.
     async fn shards(&self) -> Result<Vec<i64>, DbErr> {
-        let select = format!("SELECT DISTINCT shard FROM {} WHERE ", self.tables.held());
-        let rows = self
-            .tx
-            .query_all_raw(self.chosen(self.sql(&select)).build())
-            .await?;
+        let select = self.sql("SELECT DISTINCT shard FROM {held} WHERE ", []);
+        let rows = self.tx.query_all_raw(self.chosen(select).build()).await?;
         rows.iter()
             .map(|row| row.try_get_by_index::<ShardId>(0).map(i64::from))
             .collect()
     }
 
     async fn tell(&self, shards: Vec<i64>) -> Result<(), DbErr> {
-        let update = self.dialect.update_shards(self.tables.shard());
         let raise = self
-            .sql(&update.begin)
-            .push("revision = revision + 1")
-            .push(&update.condition);
-        self.tx
-            .execute_raw(raise.push("shard").one_of(shards).push(update.end).build())
-            .await?;
+            .dialect
+            .update_shards("revision = revision + 1", "shard IN (?)");
+        let raise = self.sql(&raise, binds![any_of(shards)]);
+        self.tx.execute_raw(raise.build()).await?;
         Ok(())
     }
 
     async fn end(&self, shards: Vec<i64>) -> Result<u64, DbErr> {
-        let (held, now) = (self.tables.held(), self.dialect.now());
-        let update = self
-            .sql(&format!(
-                "UPDATE {held} SET retry_after = {now} WHERE shard"
-            ))
-            .one_of(shards);
-        Ok(self
-            .tx
-            .execute_raw(self.chosen(update.push(" AND ")).build())
-            .await?
-            .rows_affected())
+        let update = self.sql(
+            "UPDATE {held} SET retry_after = {now} WHERE shard IN (?) AND ",
+            binds![any_of(shards)],
+        );
+        let ended = self.tx.execute_raw(self.chosen(update).build()).await?;
+        Ok(ended.rows_affected())
     }
 
     /// Appends the condition that a row waits and is chosen. A row without a time waits for another
     /// row, so it is left alone.
-    fn chosen(&self, sql: Sql) -> Sql {
+    fn chosen<'s>(&self, sql: Sql<'s>) -> Sql<'s> {
         let HeldFilter {
             route,
             tenant_id,
@@ -100,21 +89,21 @@ impl Ending<'_> {
         } = self.filter;
         let aggregate = aggregate.as_ref();
         let asked = [
-            ("route", route.as_ref()),
-            ("tenant_id", tenant_id.as_ref()),
-            ("aggregate_type", aggregate.map(|(kind, _)| kind)),
-            ("aggregate_id", aggregate.map(|(_, id)| id)),
+            (" AND route = ?", route.as_ref()),
+            (" AND tenant_id = ?", tenant_id.as_ref()),
+            (" AND aggregate_type = ?", aggregate.map(|(kind, _)| kind)),
+            (" AND aggregate_id = ?", aggregate.map(|(_, id)| id)),
         ];
-        let waiting = sql.push(&format!("retry_after > {}", self.dialect.now_once()));
+        let waiting = sql.then("retry_after > {now_once}", []);
         asked
             .into_iter()
-            .fold(waiting, |sql, (column, asked)| match asked {
-                Some(asked) => sql.push(&format!(" AND {column} = ")).bind(asked.as_str()),
+            .fold(waiting, |sql, (condition, asked)| match asked {
+                Some(asked) => sql.then(condition, binds![asked.as_str()]),
                 None => sql,
             })
     }
 
-    fn sql(&self, text: &str) -> Sql {
-        Sql::new(self.dialect, text)
+    fn sql(&self, text: &str, binds: impl IntoIterator<Item = Bind>) -> Sql<'_> {
+        Sql::new(self.dialect, self.tables, text, binds)
     }
 }

@@ -10,19 +10,16 @@ use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
-use super::held::held_row;
+use super::held::{HELD_ROW, held_row};
 use super::settle::storable;
-use crate::columns::{self, COLUMNS, row_values};
-use crate::dialect::{Dialect, Sql};
+use crate::columns::{COLUMNS, PARAMETERS, row_values};
+use crate::dialect::{Bind, Dialect, Sql, binds, marks};
 use crate::entity::salvaged_at;
 use crate::session::StoreTransaction;
 use crate::tables::Tables;
 
-/// The columns of a held row beside those of its event, in the order in which [`held_row`] reads
-/// them.
-const HELD: [&str; 4] = ["route", "attempts", "ordered", "delivered"];
-/// All of them.
-const HELD_ALL: [&str; 7] = [
+/// The columns of a held row that its dead letter shows, beside those of its event.
+const HELD: [&str; 7] = [
     "route",
     "attempts",
     "ordered",
@@ -89,49 +86,30 @@ impl Salvage<'_> {
             found.envelope.event_id = EventId::new();
         }
         let dead_row = self.insert(position, found, record).await?;
-        let delete = self
-            .sql(&format!(
-                "DELETE FROM {} WHERE shard = ",
-                self.tables.outbox()
-            ))
-            .bind(self.shard);
-        self.execute(delete.push(" AND position = ").bind(position))
-            .await?;
+        self.execute(self.sql(
+            "DELETE FROM {outbox} WHERE shard = ? AND position = ?",
+            binds![self.shard, position],
+        ))
+        .await?;
         Ok(Some(dead_row))
     }
 
     /// Gives up the held rows with this position that cannot be read. The stream of each waits.
     pub(super) async fn unreadable_held(&self, position: i64) -> Result<Vec<DeadRow>, DbErr> {
         let table = self.tables.held();
-        let of_position = |sql: Sql| sql.push(" AND position = ").bind(position);
-        let unroutable_for = self.dialect.micros_until("unroutable_since");
-        let columns = format!(
-            "{}, {unroutable_for} AS unroutable, position, {}",
-            HELD.join(", "),
-            self.dialect.read_columns()
+        let route = self.dialect.shown("route");
+        let route = route.unwrap_or_else(|| "route".to_owned());
+        let select = self.sql(
+            &format!("SELECT {route}, {HELD_ROW} FROM {{held}} WHERE shard = ? AND position = ?"),
+            binds![self.shard, position],
         );
-        let shown = self
-            .dialect
-            .shown("route")
-            .unwrap_or_else(|| "route".to_owned());
-        let select = format!("SELECT {shown}, {columns} FROM {table} WHERE shard = ");
-        let rows = self
-            .tx
-            .query_all_raw(of_position(self.sql(&select).bind(self.shard)).build())
-            .await?;
+        let rows = self.tx.query_all_raw(select.build()).await?;
+        let of_route = format!(" AND position = ? AND {route} = ?");
         let mut dead_rows = Vec::new();
         for row in rows {
             let Err(error) = held_row(&row) else { continue };
             let shown: String = row.try_get_by_index(0)?;
-            let which = |sql: Sql| {
-                let sql = of_position(sql).push(&format!(
-                    " AND {} = ",
-                    self.dialect
-                        .shown("route")
-                        .unwrap_or_else(|| "route".to_owned())
-                ));
-                sql.bind(shown.as_str())
-            };
+            let which = (of_route.as_str(), binds![position, shown.as_str()]);
             let route: String = row
                 .try_get_by_index(1)
                 .unwrap_or_else(|_| NewDeadLetter::UNREADABLE.to_owned());
@@ -178,26 +156,27 @@ impl Salvage<'_> {
         position: i64,
         record: Record<'_>,
     ) -> Result<Option<DeadRow>, DbErr> {
-        let route = record.route.to_owned();
-        let which = |sql: Sql| {
-            sql.push(" AND position = ")
-                .bind(position)
-                .push(" AND route = ")
-                .bind(route.as_str())
-        };
+        let which = (
+            " AND position = ? AND route = ?",
+            binds![position, record.route],
+        );
         self.held(position, which, record).await
     }
 
     async fn held(
         &self,
         position: i64,
-        which: impl Fn(Sql) -> Sql,
+        (condition, binds): (&str, [Bind; 2]),
         record: Record<'_>,
     ) -> Result<Option<DeadRow>, DbErr> {
-        let Some(mut found) = self
-            .find(self.tables.held(), &HELD_ALL, &which, record.cause)
-            .await?
-        else {
+        let select = |shown: &str| {
+            self.sql(
+                &format!("SELECT {{read_event}}{shown}, attempts FROM {{held}} WHERE shard = ?"),
+                binds![self.shard],
+            )
+            .then(condition, binds.clone())
+        };
+        let Some(mut found) = self.find(&HELD, select, record.cause).await? else {
             return Ok(None);
         };
         let is_unreadable = record.cause == NewDeadLetter::UNREADABLE;
@@ -212,31 +191,31 @@ impl Salvage<'_> {
         } else {
             None
         };
-        let delete = self
-            .sql(&format!(
-                "DELETE FROM {} WHERE shard = ",
-                self.tables.held()
-            ))
-            .bind(self.shard);
-        self.execute(which(delete)).await?;
+        let delete = self.sql("DELETE FROM {held} WHERE shard = ?", binds![self.shard]);
+        self.execute(delete.then(condition, binds)).await?;
         Ok(dead_row)
     }
 
     async fn pending(&self, position: i64, cause: &str) -> Result<Option<Found>, DbErr> {
-        self.find(
-            self.tables.outbox(),
-            &[],
-            |sql| sql.push(" AND position = ").bind(position),
-            cause,
-        )
-        .await
+        // A pending row was never tried.
+        let select = |shown: &str| {
+            self.sql(
+                &format!(
+                    "SELECT {{read_event}}{shown}, NULL FROM {{outbox}} \
+                     WHERE shard = ? AND position = ?"
+                ),
+                binds![self.shard, position],
+            )
+        };
+        self.find(&[], select, cause).await
     }
 
-    async fn find(
+    /// Reads a row. `select` makes the statement with the columns that it shows behind those of the
+    /// event, each after a comma.
+    async fn find<'a>(
         &self,
-        table: &str,
         more: &[&str],
-        which: impl Fn(Sql) -> Sql,
+        select: impl Fn(&str) -> Sql<'a>,
         cause: &str,
     ) -> Result<Option<Found>, DbErr> {
         let every = COLUMNS.map(|column| column.name).into_iter();
@@ -248,20 +227,7 @@ impl Salvage<'_> {
             .iter()
             .map(|(_, shown)| format!(", {shown}"))
             .collect();
-        // A pending row was never tried.
-        let attempts = if more.contains(&"attempts") {
-            "attempts"
-        } else {
-            "NULL"
-        };
-        let columns = self.dialect.read_columns();
-        let select = self.sql(&format!(
-            "SELECT {columns}{list}, {attempts} FROM {table} WHERE shard = "
-        ));
-        let row = self
-            .tx
-            .query_one_raw(which(select.bind(self.shard)).build())
-            .await?;
+        let row = self.tx.query_one_raw(select(&list).build()).await?;
         Ok(row.map(|row| {
             let (envelope, is_whole) = salvaged_at(&row, 0);
             let attempts = row
@@ -278,14 +244,10 @@ impl Salvage<'_> {
     }
 
     async fn is_dead(&self, event_id: EventId, route: &str) -> Result<bool, DbErr> {
-        let select = self.sql(&format!(
-            "SELECT 1 FROM {} WHERE event_id = ",
-            self.tables.dead_letter()
-        ));
-        let select = select
-            .bind(Uuid::from(event_id))
-            .push(" AND route = ")
-            .bind(route);
+        let select = self.sql(
+            "SELECT 1 FROM {dead_letter} WHERE event_id = ? AND route = ?",
+            binds![Uuid::from(event_id), route],
+        );
         Ok(self.tx.query_one_raw(select.build()).await?.is_some())
     }
 
@@ -313,50 +275,38 @@ impl Salvage<'_> {
             cause,
             tenant_id: envelope.tenant_id.clone(),
         };
-        let (parks, now) = (parks && envelope.is_ordered(), self.dialect.now());
+        let parks = parks && envelope.is_ordered();
         let entry = OutboxEntry {
             shard: self.shard,
             may_be_known: false,
             envelope,
         };
         let values = row_values(entry, |time| self.dialect.event_time(time));
-        let mut insert = self.sql(&format!(
-            "INSERT INTO {} (shard, {}, position, route, attempts, error_message, cause, parks, \
-             raw, first_failed_at, failed_at) VALUES (",
-            self.tables.dead_letter(),
-            columns::list(),
-        ));
-        for value in values {
-            insert = insert.bind(value).push(", ");
-        }
-        let insert = insert
-            .bind(position)
-            .push(", ")
-            .bind(name(route))
-            .push(", ")
-            .bind(attempts.cast_signed());
-        let insert = insert
-            .push(", ")
-            .bind(storable(&error))
-            .push(", ")
-            .bind(cause)
-            .push(", ")
-            .bind(parks);
-        self.execute(
-            insert
-                .push(", ")
-                .bind(raw)
-                .push(&format!(", {now}, {now})")),
-        )
-        .await?;
+        let event = values.map(Bind::Value);
+        let beside = binds![
+            position,
+            name(route),
+            attempts.cast_signed(),
+            storable(&error),
+            cause,
+            parks,
+            raw,
+        ];
+        let insert = format!(
+            "INSERT INTO {{dead_letter}} (shard, {{event}}, position, route, attempts, \
+             error_message, cause, parks, raw, first_failed_at, failed_at) \
+             VALUES ({}, {{now}}, {{now}})",
+            marks(PARAMETERS + beside.len())
+        );
+        self.execute(self.sql(&insert, event.chain(beside))).await?;
         Ok(dead_row)
     }
 
-    fn sql(&self, text: &str) -> Sql {
-        Sql::new(self.dialect, text)
+    fn sql(&self, text: &str, binds: impl IntoIterator<Item = Bind>) -> Sql<'_> {
+        Sql::new(self.dialect, self.tables, text, binds)
     }
 
-    async fn execute(&self, sql: Sql) -> Result<(), DbErr> {
+    async fn execute(&self, sql: Sql<'_>) -> Result<(), DbErr> {
         self.tx.execute_raw(sql.build()).await?;
         Ok(())
     }

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bound_follows_once_everything_below_it_is_decided_and_read() {
+    fn the_bound_follows_when_all_below_is_decided_and_read() {
         let mut scan = Scan::default();
         call(&mut scan, at(100, 100, 10), &[8, 9, 10], 50);
         call(&mut scan, at(101, 101, 20), &[], 50);
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_that_still_runs_holds_the_bound_below_its_position() {
+    fn a_running_transaction_holds_the_bound_below_its_position() {
         let mut scan = Scan::default();
         for own in 100..200 {
             call(&mut scan, at(own, 90, 20), &[], 50);

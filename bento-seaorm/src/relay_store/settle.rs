@@ -13,7 +13,7 @@ use sea_orm::{ConnectionTrait, DbErr};
 use self::groups::{Groups, Positions};
 pub(super) use self::rows::storable;
 use super::held::park_or_promote;
-use crate::dialect::{Dialect, Sql, keep_published};
+use crate::dialect::{Bind, Dialect, Sql, any_of, binds, keep_pending};
 use crate::entity::lossy_at;
 use crate::session::StoreTransaction;
 use crate::tables::Tables;
@@ -87,7 +87,8 @@ impl Settling<'_> {
         Ok(touched)
     }
 
-    /// A pending row that is held or dead for somebody is published when the last of them has it.
+    /// Copies the rows that are published now. A pending row that is held or dead for a route is
+    /// published when the last of its routes has it.
     async fn keep_published(&self, settled: &[Settlement]) -> Result<(), DbErr> {
         let (mut pending, mut moved, mut held) =
             (BTreeSet::new(), BTreeSet::new(), Positions::new());
@@ -112,73 +113,55 @@ impl Settling<'_> {
         }
         let pending: Vec<_> = pending.difference(&moved).copied().collect();
         if !pending.is_empty() {
-            self.execute(self.kept(self.tables.outbox(), |sql| {
-                sql.push(" AND position").one_of(pending)
-            }))
-            .await?;
+            let keep = keep_pending(self.dialect, self.tables, self.shard, pending);
+            self.execute(keep).await?;
         }
         for (route, positions) in held {
-            let which = |sql: Sql| {
-                sql.push(" AND route = ")
-                    .bind(&*route)
-                    .push(" AND position")
-                    .one_of(positions)
-            };
-            self.execute(self.kept(self.tables.held(), which)).await?;
+            let keep = self.sql(
+                "INSERT INTO {published} (shard, position, {event}, published_at) \
+                 SELECT shard, position, {event}, {now} FROM {held} \
+                 WHERE shard = ? AND route = ? AND position IN (?)",
+                binds![self.shard, &*route, any_of(positions)],
+            );
+            self.execute(keep.or_leave(self.tables.published(), &["event_id"]))
+                .await?;
         }
         Ok(())
-    }
-
-    fn kept(&self, from: &str, which: impl FnOnce(Sql) -> Sql) -> Sql {
-        keep_published(self.dialect, self.tables, from, self.shard, which)
     }
 
     /// The streams that change, read while their rows are still there.
     async fn touched(&self, groups: &Groups<'_>) -> Result<BTreeSet<StreamKey>, DbErr> {
         let mut touched = BTreeSet::new();
         for (route, positions) in &groups.pending {
-            let select = self
-                .streams_in(self.tables.outbox())
-                .push("position")
-                .one_of(positions.clone());
+            let select = self.sql(
+                "SELECT DISTINCT aggregate_type, aggregate_id FROM {outbox} \
+                 WHERE shard = ? AND aggregate_id <> '' AND position IN (?)",
+                binds![self.shard, any_of(positions.clone())],
+            );
             self.add_streams(select, route, &mut touched).await?;
         }
         for (route, positions) in &groups.held {
-            let select = self.streams_in(self.tables.held());
-            let select = select.push("route = ").bind(&**route);
-            self.add_streams(
-                select.push(" AND position").one_of(positions.clone()),
-                route,
-                &mut touched,
-            )
-            .await?;
+            let select = self.streams_of_held(route, positions.clone());
+            self.add_streams(select, route, &mut touched).await?;
         }
         for (route, to, position) in &groups.moved {
-            let select = self
-                .streams_in(self.tables.held())
-                .push("route = ")
-                .bind(&**route);
-            self.add_streams(
-                select.push(" AND position = ").bind(*position),
-                to,
-                &mut touched,
-            )
-            .await?;
+            let select = self.streams_of_held(route, vec![*position]);
+            self.add_streams(select, to, &mut touched).await?;
         }
         Ok(touched)
     }
 
-    fn streams_in(&self, table: &str) -> Sql {
-        self.sql(&format!(
-            "SELECT DISTINCT aggregate_type, aggregate_id FROM {table} WHERE shard = "
-        ))
-        .bind(self.shard)
-        .push(" AND aggregate_id <> '' AND ")
+    fn streams_of_held(&self, route: &str, positions: Vec<i64>) -> Sql<'_> {
+        self.sql(
+            "SELECT DISTINCT aggregate_type, aggregate_id FROM {held} \
+             WHERE shard = ? AND aggregate_id <> '' AND route = ? AND position IN (?)",
+            binds![self.shard, route, any_of(positions)],
+        )
     }
 
     async fn add_streams(
         &self,
-        select: Sql,
+        select: Sql<'_>,
         route: &Arc<str>,
         touched: &mut BTreeSet<StreamKey>,
     ) -> Result<(), DbErr> {
@@ -192,11 +175,11 @@ impl Settling<'_> {
         Ok(())
     }
 
-    fn sql(&self, text: &str) -> Sql {
-        Sql::new(self.dialect, text)
+    fn sql(&self, text: &str, binds: impl IntoIterator<Item = Bind>) -> Sql<'_> {
+        Sql::new(self.dialect, self.tables, text, binds)
     }
 
-    async fn execute(&self, sql: Sql) -> Result<(), DbErr> {
+    async fn execute(&self, sql: Sql<'_>) -> Result<(), DbErr> {
         self.tx.execute_raw(sql.build()).await?;
         Ok(())
     }

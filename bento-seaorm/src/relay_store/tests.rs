@@ -24,12 +24,12 @@ use crate::tables::Tables;
 use crate::test_database::{on_every_back_end, on_postgres};
 
 mod clones;
+mod dead_letters;
 mod due;
 mod fuzz;
 mod gone;
 mod held;
 mod leases;
-mod letters;
 mod poll;
 mod reading;
 mod refused;

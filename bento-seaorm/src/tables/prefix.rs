@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_is_taken_as_it_is_written_unless_quotes_could_not_hold_it() {
+    fn a_schema_is_taken_as_written_unless_quotes_cannot_hold_it() {
         let prefix = TablePrefix::default();
         let longest = "s".repeat(TablePrefix::MAX_SCHEMA_LEN);
         for good in [

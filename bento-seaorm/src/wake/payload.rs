@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_wakes_nobody() {
+    fn an_unreadable_payload_wakes_no_relay() {
         let sender = Uuid::nil().simple();
         for payload in [
             "",

@@ -119,7 +119,7 @@ impl Bridge {
         loop {
             let error = match in_time(self.listen()).await {
                 Ok(mut listener) => {
-                    // What was committed while nobody listened is found by looking.
+                    // Commits of the time without a listener are found by a poll.
                     self.subscription.wake_relays();
                     let began = Instant::now();
                     let error = self.pass_on(&mut listener).await;

@@ -81,7 +81,7 @@ async fn listener(db: &DatabaseConnection) -> PgListener {
 const LISTENING: &str =
     "FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'";
 
-/// Waits until so many connections listen.
+/// Waits until this number of connections listens.
 async fn listening(db: &DatabaseConnection, expected: i64) {
     let all_listen = async {
         loop {
@@ -149,7 +149,7 @@ async fn a_relay_of_another_process_is_quick_although_it_polls_seldom() {
 }
 
 #[tokio::test]
-async fn a_burst_of_commits_sends_few_notifications_that_name_every_shard() {
+async fn a_burst_of_commits_sends_few_notifications_of_all_shards() {
     on_postgres(async |db| {
         let mut counting = listener(&db).await;
         let process = Process::start(&db);
@@ -194,7 +194,7 @@ async fn what_is_received_is_not_sent_on() {
 }
 
 #[tokio::test]
-async fn notifications_are_counted_where_they_are_sent_and_where_they_are_received() {
+async fn notifications_are_counted_when_sent_and_when_received() {
     on_postgres(async |db| {
         let counters = Counters::default();
         let _recording = counters.record();
@@ -243,7 +243,7 @@ async fn outboxes_with_different_prefixes_do_not_wake_each_other() {
 }
 
 #[tokio::test]
-async fn outboxes_in_different_schemas_do_not_wake_each_other_however_a_schema_is_found() {
+async fn outboxes_in_different_schemas_do_not_wake_each_other() {
     on_postgres(async |db| {
         let of = |schema: &str| Tables::new(TablePrefix::default().in_schema(schema).unwrap());
         // One of the other two is migrated; the channel of the one that is not is named for where
@@ -309,7 +309,7 @@ async fn connections_that_are_lost_are_made_again() {
 }
 
 #[tokio::test]
-async fn what_was_committed_while_nobody_listened_is_found_when_somebody_does_again() {
+async fn commits_during_a_lost_connection_are_found_after_it_is_back() {
     on_postgres(async |db| {
         let process = Process::start(&db);
         listening(&db, 1).await;
@@ -337,7 +337,7 @@ async fn what_was_committed_while_nobody_listened_is_found_when_somebody_does_ag
 }
 
 #[tokio::test]
-async fn an_address_that_is_none_is_refused_and_one_that_does_not_answer_harms_nobody() {
+async fn an_invalid_address_is_refused_and_a_silent_one_is_harmless() {
     let wake = Wake::new();
     assert!(PostgresWake::start("mysql://localhost/x", &wake).is_err());
     let bridge = PostgresWake::start("postgres://nobody:secret@127.0.0.1:1/x", &wake).unwrap();

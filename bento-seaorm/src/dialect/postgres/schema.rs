@@ -76,7 +76,11 @@ fn outbox(tables: &Tables) -> Vec<String> {
     position bigint NOT NULL DEFAULT {next},
     {event},
     {key} (shard, position)
-) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_limit = 2000)"
+) WITH (
+    autovacuum_vacuum_scale_factor = 0,
+    autovacuum_vacuum_threshold = 5000,
+    autovacuum_vacuum_cost_limit = 2000
+)"
         ),
         format!("ALTER TABLE {outbox} ALTER COLUMN position SET DEFAULT {next}"),
         format!("ALTER SEQUENCE {sequence} OWNED BY {outbox}.position"),
@@ -254,16 +258,25 @@ fn status_view(tables: &Tables) -> Vec<String> {
         |id| format!("{id}::text"),
         |bytes| format!("{as_json}({bytes})"),
     );
+    let none = NoValue {
+        text: "NULL::text",
+        number: "0",
+        time: "NULL::timestamptz",
+    };
     vec![
         format!(
-            "CREATE OR REPLACE FUNCTION {as_json}(bytes bytea) RETURNS json LANGUAGE plpgsql IMMUTABLE STRICT AS $$
+            "CREATE OR REPLACE FUNCTION {as_json}(bytes bytea) RETURNS json
+LANGUAGE plpgsql IMMUTABLE STRICT AS $$
 BEGIN
     RETURN convert_from(bytes, 'UTF8')::json;
 EXCEPTION WHEN OTHERS THEN
     RETURN NULL;
 END $$"
         ),
-        status_view_of(tables, &columns, &NoValue { text: "NULL::text", number: "0", time: "NULL::timestamptz" })
-            .replacen("CREATE VIEW", "CREATE OR REPLACE VIEW", 1),
+        status_view_of(tables, &columns, &none).replacen(
+            "CREATE VIEW",
+            "CREATE OR REPLACE VIEW",
+            1,
+        ),
     ]
 }

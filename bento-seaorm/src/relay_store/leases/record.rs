@@ -8,7 +8,7 @@ use bento_relay::store::StoreError;
 use bento_relay::telemetry::TARGET_RELAY;
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 
-use crate::dialect::Sql;
+use crate::dialect::{Sql, binds};
 use crate::outbox::meta;
 use crate::relay_store::errors::{StoreFailure, sharding_error};
 use crate::relay_store::{OutboxStore, store_error};
@@ -42,24 +42,16 @@ pub(super) async fn look(
     store: &OutboxStore,
     sharding: Sharding,
 ) -> Result<Vec<ShardId>, StoreFailure> {
-    let (outbox, held, meta) = (
-        store.tables.outbox(),
-        store.tables.held(),
-        store.tables.meta(),
-    );
     let select = format!(
-        "SELECT {}, (SELECT MAX(shard) FROM {outbox}), (SELECT MAX(shard) FROM {held}) FROM \
-         {meta} WHERE id = 1",
+        "SELECT {}, (SELECT MAX(shard) FROM {{outbox}}), (SELECT MAX(shard) FROM {{held}}) \
+         FROM {{meta}} WHERE id = 1",
         meta::COLUMNS
     );
-    let Some(row) = store
-        .db
-        .query_one_raw(Sql::new(store.dialect()?, &select).build())
-        .await?
-    else {
+    let select = Sql::new(store.dialect()?, &store.tables, &select, []);
+    let Some(row) = store.db.query_one_raw(select.build()).await? else {
         tracing::warn!(
             target: TARGET_RELAY,
-            table = meta,
+            table = store.tables.meta(),
             "the record of the sharding was missing and is written again",
         );
         let expected = meta::Expected {
@@ -88,13 +80,13 @@ pub(super) async fn look(
 }
 
 async fn stray(store: &OutboxStore, sharding: Sharding) -> Result<Vec<ShardId>, StoreFailure> {
-    let outside = |table: &str| format!("SELECT shard FROM {table} WHERE shard >= ");
-    let select = Sql::new(store.dialect()?, &outside(store.tables.outbox())).bind(sharding.total());
-    let select = select
-        .push(" UNION ")
-        .push(&outside(store.tables.held()))
-        .bind(sharding.total())
-        .push(" ORDER BY shard");
+    let select = Sql::new(
+        store.dialect()?,
+        &store.tables,
+        "SELECT shard FROM {outbox} WHERE shard >= ? \
+         UNION SELECT shard FROM {held} WHERE shard >= ? ORDER BY shard",
+        binds![sharding.total(), sharding.total()],
+    );
     let rows = store.db.query_all_raw(select.build()).await?;
     let stray = rows
         .iter()
@@ -111,7 +103,9 @@ async fn shards(store: &OutboxStore) -> Result<Vec<ShardId>, DbErr> {
         .map_err(|error| DbErr::Custom(error.to_string()))?;
     let select = Sql::new(
         dialect,
-        &format!("SELECT shard FROM {} ORDER BY shard", store.tables.shard()),
+        &store.tables,
+        "SELECT shard FROM {shard} ORDER BY shard",
+        [],
     );
     let rows = store.db.query_all_raw(select.build()).await?;
     rows.iter()

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shares_add_up_and_differ_by_one_at_most_however_many_lanes() {
+    fn the_shares_add_up_and_differ_by_one_at_most() {
         for lanes in 1..9 {
             for shards in [1, 2, 5, 16] {
                 for count in 1..9 {

@@ -16,11 +16,11 @@ type Queue = (Arc<str>, bool);
 pub(super) struct Groups<'s> {
     /// Pending rows that move.
     pub(super) pending: Positions,
-    /// Of them, those that were not tried and wait only for their turn.
+    /// Those of the pending rows that were not tried and wait only for their turn.
     pub(super) behind: BTreeMap<Queue, Vec<i64>>,
     /// Held rows.
     pub(super) held: Positions,
-    /// Of them, those that leave: published, dead or moved.
+    /// Those of the held rows that leave: published, dead or moved.
     pub(super) held_done: Positions,
     /// Held rows that go from one route to another.
     pub(super) moved: Vec<(Arc<str>, Arc<str>, i64)>,
@@ -77,8 +77,8 @@ impl<'s> Groups<'s> {
         groups
     }
 
-    /// Adds a held row to those of the same route and reason. The list is short: few relays miss many
-    /// rules at once.
+    /// Adds a held row to those of the same route and reason. The list is short: few relays miss
+    /// many rules at once.
     fn add_unroutable(&mut self, position: i64, route: &Arc<str>, unroutable: &'s Unroutable) {
         let is_same = |(to, other, _): &&mut (Arc<str>, &Unroutable, Vec<i64>)| {
             to == route && *other == unroutable

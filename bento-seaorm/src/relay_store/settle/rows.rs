@@ -4,8 +4,7 @@ use bento_relay::store::{Failure, NewDeadLetter, Outcome, Place, Settlement, Unr
 use sea_orm::DbErr;
 
 use super::Settling;
-use crate::columns;
-use crate::dialect::Sql;
+use crate::dialect::{Sql, after, any_of, binds, delete_pending};
 use crate::entity::names;
 
 impl Settling<'_> {
@@ -25,11 +24,10 @@ impl Settling<'_> {
                 self.take_from_outbox(insert, route, vec![position]).await
             }
             (Place::Pending, Outcome::Delayed(wait)) => {
+                let values = "NULL, 0, ?, NULL, NULL, NULL";
                 let insert = self
                     .hold(route, *ordered)
-                    .push("0, ")
-                    .after(*wait)
-                    .push(", NULL, NULL, NULL");
+                    .then(values, binds![after(*wait)]);
                 self.take_from_outbox(insert, route, vec![position]).await
             }
             (Place::Pending, Outcome::Unroutable(unroutable)) => {
@@ -37,7 +35,7 @@ impl Settling<'_> {
                 self.take_from_outbox(insert, route, vec![position]).await
             }
             (Place::Pending, Outcome::Dead(dead)) => {
-                let insert = self.dead_letter(route, dead, self.dialect.now());
+                let insert = self.dead_letter(route, dead).then("{now}, {now}", []);
                 self.take_from_outbox(insert, route, vec![position]).await
             }
             (Place::Held, Outcome::Retry(failure)) => {
@@ -57,92 +55,66 @@ impl Settling<'_> {
         }
     }
 
-    fn hold_for_retry(&self, route: &str, ordered: bool, failure: &Failure) -> Sql {
-        let first_failed_at = if failure.attempts > 0 {
-            self.dialect.now()
+    fn hold_for_retry(&self, route: &str, ordered: bool, failure: &Failure) -> Sql<'_> {
+        let values = if failure.attempts > 0 {
+            "NULL, ?, ?, {now}, ?, ?"
         } else {
-            "NULL"
+            "NULL, ?, ?, NULL, ?, ?"
         };
-        self.hold(route, ordered)
-            .bind(failure.attempts.cast_signed())
-            .push(", ")
-            .after(failure.retry_after)
-            .push(&format!(", {first_failed_at}, "))
-            .bind(storable(&failure.error))
-            .push(", ")
-            .bind(names(&failure.delivered))
+        self.hold(route, ordered).then(
+            values,
+            binds![
+                failure.attempts.cast_signed(),
+                after(failure.retry_after),
+                storable(&failure.error),
+                names(&failure.delivered),
+            ],
+        )
     }
 
-    fn hold_unroutable(&self, route: &str, ordered: bool, unroutable: &Unroutable) -> Sql {
-        self.hold_since(route, ordered, self.dialect.now())
-            .push("0, ")
-            .after(unroutable.retry_after)
-            .push(", NULL, ")
-            .bind(storable(&unroutable.error))
-            .push(", NULL")
+    fn hold_unroutable(&self, route: &str, ordered: bool, unroutable: &Unroutable) -> Sql<'_> {
+        self.hold(route, ordered).then(
+            "{now}, 0, ?, NULL, ?, NULL",
+            binds![after(unroutable.retry_after), storable(&unroutable.error)],
+        )
     }
 
     /// Holds rows that were not tried. A row without a place follows no other: it is due at once.
-    pub(super) fn hold_untried(&self, route: &str, ordered: bool) -> Sql {
-        let now = self.dialect.now();
-        let due = if ordered {
-            format!("CASE WHEN o.aggregate_id = '' THEN {now} END")
+    pub(super) fn hold_untried(&self, route: &str, ordered: bool) -> Sql<'_> {
+        let values = if ordered {
+            "NULL, 0, CASE WHEN o.aggregate_id = '' THEN {now} END, NULL, NULL, NULL"
         } else {
-            now.to_owned()
+            "NULL, 0, {now}, NULL, NULL, NULL"
         };
-        self.hold(route, ordered)
-            .push(&format!("0, {due}, NULL, NULL, NULL"))
+        self.hold(route, ordered).then(values, [])
     }
 
-    /// The INSERT of a held row up to its last columns: the caller adds attempts, the time it is
-    /// due, the time it first failed, the error, the destinations that got it. An event without
-    /// order never keeps a place.
-    fn hold(&self, route: &str, ordered: bool) -> Sql {
-        self.hold_since(route, ordered, "NULL")
-    }
-
-    /// As [`hold`](Self::hold), for a row that was unroutable for the first time at this moment.
-    fn hold_since(&self, route: &str, ordered: bool, unroutable_since: &str) -> Sql {
-        let (held, event) = (self.tables.held(), columns::list());
-        self.sql(&format!(
-            "INSERT INTO {held} (shard, position, route, {event}, ordered, unroutable_since, \
-             attempts, retry_after, first_failed_at, error_message, delivered) SELECT o.shard, \
-             o.position, "
-        ))
-        .bind(route)
-        .push(&format!(", {event}, "))
-        .bind(ordered)
-        .push(&format!(" AND o.aggregate_id <> '', {unroutable_since}, "))
+    /// The INSERT of a held row up to its last columns: the caller adds their values. An event
+    /// without order never keeps a place.
+    fn hold(&self, route: &str, ordered: bool) -> Sql<'_> {
+        self.sql(
+            "INSERT INTO {held} (shard, position, route, {event}, ordered, \
+             unroutable_since, attempts, retry_after, first_failed_at, error_message, delivered) \
+             SELECT o.shard, o.position, ?, {event}, ? AND o.aggregate_id <> '', ",
+            binds![route, ordered],
+        )
     }
 
     /// Inserts from pending rows that are neither held nor dead for the route already.
     pub(super) async fn take_from_outbox(
         &self,
-        insert: Sql,
+        insert: Sql<'_>,
         route: &str,
         positions: Vec<i64>,
     ) -> Result<(), DbErr> {
-        let (outbox, held, dead) = (
-            self.tables.outbox(),
-            self.tables.held(),
-            self.tables.dead_letter(),
+        let insert = insert.then(
+            " FROM {outbox} o WHERE o.shard = ? AND o.position IN (?) \
+             AND NOT EXISTS (SELECT 1 FROM {held} x \
+                 WHERE x.event_id = o.event_id AND x.route = ?) \
+             AND NOT EXISTS (SELECT 1 FROM {dead_letter} x \
+                 WHERE x.event_id = o.event_id AND x.route = ?)",
+            binds![self.shard, any_of(positions), route, route],
         );
-        let insert = insert
-            .push(&format!(" FROM {outbox} o WHERE o.shard = "))
-            .bind(self.shard)
-            .push(" AND o.position")
-            .one_of(positions)
-            .push(&format!(
-                " AND NOT EXISTS (SELECT 1 FROM {held} x WHERE x.event_id = o.event_id \
-                            AND x.route = "
-            ))
-            .bind(route)
-            .push(&format!(
-                ") AND NOT EXISTS (SELECT 1 FROM {dead} x WHERE x.event_id = \
-                            o.event_id AND x.route = "
-            ))
-            .bind(route)
-            .push(")");
         self.execute(insert).await
     }
 
@@ -154,20 +126,13 @@ impl Settling<'_> {
         to: &str,
         ordered: bool,
     ) -> Result<(), DbErr> {
-        let (held, dead) = (self.tables.held(), self.tables.dead_letter());
-        let insert = self
-            .hold_untried(to, ordered)
-            .push(&format!(" FROM {held} o WHERE o.shard = "));
-        let insert = insert.bind(self.shard).push(" AND o.route = ").bind(route);
-        let insert = insert
-            .push(" AND o.position = ")
-            .bind(position)
-            .push(&format!(
-                " AND NOT EXISTS (SELECT 1 FROM {dead} x WHERE x.event_id = o.event_id \
-                            AND x.route = "
-            ));
-        let insert = insert.bind(to).push(")");
-        self.execute(insert.push(&self.dialect.or_leave(held, &["shard", "route", "position"])))
+        let insert = self.hold_untried(to, ordered).then(
+            " FROM {held} o WHERE o.shard = ? AND o.route = ? AND o.position = ? \
+             AND NOT EXISTS (SELECT 1 FROM {dead_letter} x \
+                 WHERE x.event_id = o.event_id AND x.route = ?)",
+            binds![self.shard, route, position, to],
+        );
+        self.execute(insert.or_leave(self.tables.held(), &["shard", "route", "position"]))
             .await
     }
 
@@ -177,43 +142,31 @@ impl Settling<'_> {
         route: &str,
         dead: &NewDeadLetter,
     ) -> Result<(), DbErr> {
-        let first_failed_at = format!("COALESCE(o.first_failed_at, {})", self.dialect.now());
-        let insert = self.dead_letter(route, dead, &first_failed_at);
-        let insert = insert.push(&format!(" FROM {} o WHERE o.shard = ", self.tables.held()));
-        let insert = insert.bind(self.shard).push(" AND o.route = ").bind(route);
-        let insert = insert.push(" AND o.position = ").bind(position);
-        self.execute(
-            insert.push(
-                &self
-                    .dialect
-                    .or_leave(self.tables.dead_letter(), &["event_id", "route"]),
-            ),
-        )
-        .await
+        let insert = self.dead_letter(route, dead).then(
+            "COALESCE(o.first_failed_at, {now}), {now} \
+             FROM {held} o WHERE o.shard = ? AND o.route = ? AND o.position = ?",
+            binds![self.shard, route, position],
+        );
+        self.execute(insert.or_leave(self.tables.dead_letter(), &["event_id", "route"]))
+            .await
     }
 
-    /// The INSERT of a dead letter up to its FROM. An event without order parks nothing.
-    fn dead_letter(&self, route: &str, dead: &NewDeadLetter, first_failed_at: &str) -> Sql {
-        let (letters, event) = (self.tables.dead_letter(), columns::list());
-        self.sql(&format!(
-            "INSERT INTO {letters} (shard, position, route, {event}, attempts, error_message, \
-             cause, delivered, parks, first_failed_at, failed_at) SELECT o.shard, o.position, "
-        ))
-        .bind(route)
-        .push(&format!(", {event}, "))
-        .bind(dead.attempts.cast_signed())
-        .push(", ")
-        .bind(storable(&dead.error))
-        .push(", ")
-        .bind(storable(&dead.cause))
-        .push(", ")
-        .bind(names(&dead.delivered))
-        .push(", ")
-        .bind(dead.parks)
-        .push(&format!(
-            " AND o.aggregate_id <> '', {first_failed_at}, {}",
-            self.dialect.now()
-        ))
+    /// The INSERT of a dead letter up to the time of its first failure and that of the last: the
+    /// caller adds them. An event without order parks nothing.
+    fn dead_letter(&self, route: &str, dead: &NewDeadLetter) -> Sql<'_> {
+        self.sql(
+            "INSERT INTO {dead_letter} (shard, position, route, {event}, attempts, \
+             error_message, cause, delivered, parks, first_failed_at, failed_at) \
+             SELECT o.shard, o.position, ?, {event}, ?, ?, ?, ?, ? AND o.aggregate_id <> '', ",
+            binds![
+                route,
+                dead.attempts.cast_signed(),
+                storable(&dead.error),
+                storable(&dead.cause),
+                names(&dead.delivered),
+                dead.parks,
+            ],
+        )
     }
 
     async fn update_failed(
@@ -222,27 +175,28 @@ impl Settling<'_> {
         route: &str,
         failure: &Failure,
     ) -> Result<(), DbErr> {
-        let update = self
-            .sql(&format!("UPDATE {} SET attempts = ", self.tables.held()))
-            .bind(failure.attempts.cast_signed())
-            .push(", error_message = ")
-            .bind(storable(&failure.error))
-            .push(", delivered = ")
-            .bind(names(&failure.delivered))
-            .when(failure.attempts > 0, |sql| {
-                sql.push(&format!(
-                    ", first_failed_at = COALESCE(first_failed_at, {})",
-                    self.dialect.now()
-                ))
-            })
-            .push(", unroutable_since = NULL, retry_after = ")
-            .after(failure.retry_after)
-            .push(" WHERE shard = ")
-            .bind(self.shard)
-            .push(" AND route = ")
-            .bind(route)
-            .push(" AND position = ")
-            .bind(position);
+        let first_failed_at = if failure.attempts > 0 {
+            ", first_failed_at = COALESCE(first_failed_at, {now})"
+        } else {
+            ""
+        };
+        let update = format!(
+            "UPDATE {{held}} SET attempts = ?, error_message = ?, delivered = ?, \
+             unroutable_since = NULL, retry_after = ?{first_failed_at} \
+             WHERE shard = ? AND route = ? AND position = ?"
+        );
+        let update = self.sql(
+            &update,
+            binds![
+                failure.attempts.cast_signed(),
+                storable(&failure.error),
+                names(&failure.delivered),
+                after(failure.retry_after),
+                self.shard,
+                route,
+                position,
+            ],
+        );
         self.execute(update).await
     }
 
@@ -252,24 +206,18 @@ impl Settling<'_> {
         unroutable: &Unroutable,
         positions: Vec<i64>,
     ) -> Result<(), DbErr> {
-        let since = format!(
-            ", unroutable_since = COALESCE(unroutable_since, {}), retry_after = ",
-            self.dialect.now()
+        let update = self.sql(
+            "UPDATE {held} SET error_message = ?, retry_after = ?, \
+             unroutable_since = COALESCE(unroutable_since, {now}) \
+             WHERE shard = ? AND route = ? AND position IN (?)",
+            binds![
+                storable(&unroutable.error),
+                after(unroutable.retry_after),
+                self.shard,
+                route,
+                any_of(positions),
+            ],
         );
-        let update = self
-            .sql(&format!(
-                "UPDATE {} SET error_message = ",
-                self.tables.held()
-            ))
-            .bind(storable(&unroutable.error))
-            .push(&since)
-            .after(unroutable.retry_after)
-            .push(" WHERE shard = ")
-            .bind(self.shard)
-            .push(" AND route = ")
-            .bind(route)
-            .push(" AND position")
-            .one_of(positions);
         self.execute(update).await
     }
 
@@ -278,17 +226,10 @@ impl Settling<'_> {
         route: &str,
         positions: Vec<i64>,
     ) -> Result<(), DbErr> {
-        let delete = self
-            .sql(&format!(
-                "DELETE FROM {} WHERE shard = ",
-                self.tables.held()
-            ))
-            .bind(self.shard);
-        let delete = delete
-            .push(" AND route = ")
-            .bind(route)
-            .push(" AND position")
-            .one_of(positions);
+        let delete = self.sql(
+            "DELETE FROM {held} WHERE shard = ? AND route = ? AND position IN (?)",
+            binds![self.shard, route, any_of(positions)],
+        );
         self.execute(delete).await
     }
 
@@ -296,14 +237,8 @@ impl Settling<'_> {
         if positions.is_empty() {
             return Ok(());
         }
-        let delete = self
-            .sql(&format!(
-                "DELETE FROM {} WHERE shard = ",
-                self.tables.outbox()
-            ))
-            .bind(self.shard);
-        self.execute(delete.push(" AND position").one_of(positions))
-            .await
+        let delete = delete_pending(self.dialect, self.tables, self.shard, positions);
+        self.execute(delete).await
     }
 }
 

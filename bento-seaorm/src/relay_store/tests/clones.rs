@@ -21,7 +21,7 @@ use crate::test_database::on_every_back_end;
 const SOON: Duration = Duration::from_secs(30);
 
 #[tokio::test]
-async fn clones_of_one_store_serve_two_relays_a_monitor_alerts_and_an_operator() {
+async fn clones_of_one_store_serve_relays_a_monitor_and_an_operator() {
     on_every_back_end(async |db| {
         let store = OutboxStore::new(db.clone()).with_application("shop");
         let broker = MemoryPublisher::new();

@@ -146,7 +146,7 @@ async fn a_letter_whose_key_cannot_be_read_is_found_by_its_row() {
 }
 
 #[tokio::test]
-async fn letters_whose_time_cannot_be_read_are_listed_and_told_of_once() {
+async fn dead_letters_of_an_unreadable_time_are_listed_and_told_once() {
     on_every_back_end(async |db| {
         let times = match db.get_database_backend() {
             DbBackend::Postgres => ["'-infinity'", "'infinity'"],

@@ -122,7 +122,7 @@ fn truncate(backend: DbBackend) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_relay_that_is_idle_sees_the_events_of_positions_that_are_taken_back() {
+async fn an_idle_relay_sees_events_whose_positions_went_back() {
     on_every_back_end(async |db| {
         let mut running = Running::start(&db);
         for _ in 0..10 {
@@ -145,7 +145,7 @@ async fn a_relay_that_is_idle_sees_the_events_of_positions_that_are_taken_back()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_held_event_whose_position_is_handed_out_again_costs_the_other_one_at_most() {
+async fn a_position_handed_out_twice_costs_at_most_the_second_event() {
     on_every_back_end(async |db| {
         let running = Running::start(&db);
         running.broker.fail(|delivery| {
@@ -202,7 +202,7 @@ async fn a_held_event_whose_position_is_handed_out_again_costs_the_other_one_at_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_relay_whose_tables_are_dropped_names_one_and_goes_on_when_they_are_back() {
+async fn a_relay_names_a_dropped_table_and_goes_on_when_it_is_back() {
     on_every_back_end(async |db| {
         let mut running = Running::start(&db);
         running.publishes("at first").await;
@@ -273,7 +273,7 @@ async fn a_row_that_is_made_again_has_an_epoch_that_it_never_had() {
 }
 
 #[tokio::test]
-async fn an_outbox_of_another_application_is_refused_to_relays_and_operators() {
+async fn relays_and_operators_refuse_an_outbox_of_another_application() {
     use bento_relay::tenant::Pauses;
     on_every_back_end(async |db| {
         let shop = OutboxStore::new(db.clone()).with_application("shop");

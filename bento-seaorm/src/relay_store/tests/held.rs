@@ -13,11 +13,14 @@ use crate::test_database::on_postgres;
 /// A stream of 2,000 rows whose head waits, 2,000 rows of one aggregate that keep no place and
 /// wait, and one head that is due.
 const MANY: &str = "
-    INSERT INTO bento_outbox_held (shard, position, route, event_id, event_type, schema_version, aggregate_type,
-        aggregate_id, tenant_id, occurred_at, payload, ordered, retry_after)
-    SELECT n % 4, n, 'default', gen_random_uuid(), 'thing.happened', 1, 'thing', (n % 4)::text, 'acme', now(), ''::bytea, n <= 8000,
-        CASE WHEN n <= 4 OR n > 8000 THEN now() + interval '1 hour' END FROM generate_series(1, 16000) n
-    UNION ALL SELECT 0, 20000, 'default', gen_random_uuid(), 'thing.happened', 1, 'thing', '9', 'acme', now(), ''::bytea, true, now()";
+    INSERT INTO bento_outbox_held (shard, position, route, event_id, event_type, schema_version,
+        aggregate_type, aggregate_id, tenant_id, occurred_at, payload, ordered, retry_after)
+    SELECT n % 4, n, 'default', gen_random_uuid(), 'thing.happened', 1,
+        'thing', (n % 4)::text, 'acme', now(), ''::bytea, n <= 8000,
+        CASE WHEN n <= 4 OR n > 8000 THEN now() + interval '1 hour' END
+    FROM generate_series(1, 16000) n
+    UNION ALL SELECT 0, 20000, 'default', gen_random_uuid(), 'thing.happened', 1,
+        'thing', '9', 'acme', now(), ''::bytea, true, now()";
 
 async fn plan(db: &DatabaseConnection, without: &[Arc<str>]) -> String {
     let tables = Tables::default();

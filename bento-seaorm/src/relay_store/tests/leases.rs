@@ -42,7 +42,7 @@ async fn freeze(db: &DatabaseConnection, shard: i32) -> StoreTransaction {
 }
 
 #[tokio::test]
-async fn a_shard_that_a_frozen_relay_has_locked_keeps_no_other_from_being_claimed() {
+async fn a_shard_locked_by_a_frozen_relay_blocks_no_other_claim() {
     on_servers(async |db| {
         let sharding = Sharding {
             shards: 4.try_into().unwrap(),
@@ -85,7 +85,7 @@ async fn a_shard_that_a_frozen_relay_has_locked_keeps_no_other_from_being_claime
 }
 
 #[tokio::test]
-async fn a_frozen_relay_keeps_no_other_from_renewing_and_releasing_its_own_shards() {
+async fn a_frozen_relay_blocks_no_other_renewal_or_release() {
     on_servers(async |db| {
         let sharding = Sharding {
             shards: 16.try_into().unwrap(),
@@ -117,7 +117,7 @@ async fn a_frozen_relay_keeps_no_other_from_renewing_and_releasing_its_own_shard
         };
         tokio::time::timeout(Duration::from_secs(5), goes_on)
             .await
-            .expect("it waits for nobody");
+            .expect("it does not wait");
         lock.rollback().await.unwrap();
     })
     .await;

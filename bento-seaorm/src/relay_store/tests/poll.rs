@@ -4,7 +4,7 @@ use super::*;
 use crate::relay_store::poll;
 
 #[tokio::test]
-async fn a_poll_reads_no_table_from_end_to_end_whatever_the_planner_thinks_of_it() {
+async fn a_poll_never_reads_a_table_from_end_to_end() {
     on_postgres(async |db| {
         let mut relay = Relay::new(&db).await;
         // To the planner all of them are of this shard, so that the next row would do for any.

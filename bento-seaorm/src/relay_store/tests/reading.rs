@@ -35,7 +35,7 @@ async fn late_commits(db: &DatabaseConnection, by_largest_seen: bool) -> usize {
 }
 
 #[tokio::test]
-async fn late_commits_are_never_lost_and_a_bound_by_the_largest_position_seen_loses_them() {
+async fn a_late_commit_is_read_though_a_larger_position_was_seen() {
     on_postgres(async |db| {
         assert_eq!(late_commits(&db, false).await, 0);
         assert!(
@@ -49,7 +49,7 @@ async fn late_commits_are_never_lost_and_a_bound_by_the_largest_position_seen_lo
 /// The default of the column takes the transaction's id before the position. Without that the bound
 /// could pass a position whose transaction has no id yet.
 #[tokio::test]
-async fn a_transaction_that_only_writes_events_has_its_id_before_its_position() {
+async fn a_transaction_has_its_id_before_its_first_position() {
     on_postgres(async |db| {
         let position = "SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef WHERE adrelid = \
                         'bento_outbox'::regclass";
@@ -66,7 +66,7 @@ async fn a_transaction_that_only_writes_events_has_its_id_before_its_position() 
 }
 
 #[tokio::test]
-async fn reading_does_not_walk_over_deleted_rows_that_somebody_may_still_see() {
+async fn reading_skips_deleted_rows_that_a_snapshot_still_shows() {
     on_postgres(async |db| {
         let mut relay = Relay::new(&db).await;
         let reader = db

@@ -36,7 +36,7 @@ async fn plans_are_pinned_and_nothing_of_it_outlives_the_transaction() {
 }
 
 #[tokio::test]
-async fn the_relay_commits_durably_and_reads_committed_whatever_the_database_says() {
+async fn the_relay_sets_durability_and_isolation_itself() {
     on_postgres(async |db| {
         db.execute_unprepared("SET synchronous_commit = off")
             .await

@@ -88,7 +88,7 @@ fn aggregates(rows: &[OutboxRow]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_row_that_cannot_be_read_becomes_a_dead_letter_and_only_its_aggregate_waits() {
+async fn an_unreadable_row_is_a_dead_letter_and_parks_its_aggregate() {
     on_every_back_end(async |db| {
         for change in spoilt(db.get_database_backend()) {
             let relay = Relay::new(&db).await;
@@ -167,7 +167,7 @@ async fn a_row_that_cannot_be_read_becomes_a_dead_letter_and_only_its_aggregate_
 }
 
 #[tokio::test]
-async fn a_row_that_cannot_be_read_counts_as_a_dead_letter_of_its_tenant() {
+async fn an_unreadable_row_counts_as_a_dead_letter_of_its_tenant() {
     on_every_back_end(async |db| {
         let mut entry = entry();
         entry.envelope.tenant_id = Some("spoilt".to_owned());
@@ -229,7 +229,7 @@ async fn many_rows_that_cannot_be_read_are_given_up_in_one_call() {
 }
 
 #[tokio::test]
-async fn a_held_row_that_cannot_be_read_becomes_a_dead_letter_of_its_route() {
+async fn an_unreadable_held_row_becomes_a_dead_letter_of_its_route() {
     on_every_back_end(async |db| {
         for change in ["routing_version = -7", "delivered = 'what?'"] {
             let relay = Relay::new(&db).await;
@@ -293,7 +293,7 @@ async fn a_held_row_that_cannot_be_read_becomes_a_dead_letter_of_its_route() {
 
 /// Positions are handed out again after TRUNCATE … RESTART IDENTITY.
 #[tokio::test]
-async fn a_row_whose_place_among_the_held_ones_is_taken_costs_itself_alone() {
+async fn a_row_whose_held_place_is_taken_costs_no_other_row() {
     on_every_back_end(async |db| {
         let relay = Relay::new(&db).await;
         write_of(&db, &["a", "b", "c"]).await;
