@@ -227,7 +227,7 @@ async fn relations_load_beside_the_pending_events() {
 }
 
 #[tokio::test]
-async fn a_classic_model_is_stored_loaded_and_serialised_without_its_events() {
+async fn a_model_is_stored_loaded_and_serialised_without_its_events() {
     let db = database().await;
     let active = classic::ActiveModel {
         number: Set("q1".into()),

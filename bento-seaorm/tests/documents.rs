@@ -72,7 +72,7 @@ impl MigratorTraitSelf for Spliced {
 }
 
 /// A service whose connections have always led to its schema begins to name it.
-async fn a_migrator_is_told_of_the_schema_by_the_statement_of_the_page(database: &TestDatabase) {
+async fn a_migrator_gets_the_schema_by_the_documented_statement(database: &TestDatabase) {
     let schema = database.create_schema("billing").await;
     let led = database.connect_to_schema(&schema).await;
     up_alone(&led, Spliced(TablePrefix::default()))
@@ -120,7 +120,7 @@ async fn a_migrator_is_told_of_the_schema_by_the_statement_of_the_page(database:
 async fn a_migrator_is_told_of_the_schema_on_postgres() {
     in_empty_database(
         DbBackend::Postgres,
-        a_migrator_is_told_of_the_schema_by_the_statement_of_the_page,
+        a_migrator_gets_the_schema_by_the_documented_statement,
     )
     .await;
 }
@@ -129,7 +129,7 @@ async fn a_migrator_is_told_of_the_schema_on_postgres() {
 async fn a_migrator_is_told_of_the_schema_on_mysql() {
     in_empty_database(
         DbBackend::MySql,
-        a_migrator_is_told_of_the_schema_by_the_statement_of_the_page,
+        a_migrator_gets_the_schema_by_the_documented_statement,
     )
     .await;
 }

@@ -26,7 +26,7 @@ mod sqlite {
     use super::*;
 
     #[tokio::test]
-    async fn a_connection_whose_commits_do_not_wait_for_the_disk_is_warned_of_once() {
+    async fn a_connection_without_durable_commits_is_warned_of_once() {
         in_database(DbBackend::Sqlite, async |database| {
             assert_eq!(
                 warnings(

@@ -28,7 +28,7 @@ on_every_back_end!(
     by_default_the_row_is_committed_and_its_event_lost,
     a_panic_at_begin_without_collect_rolls_the_row_back,
     a_panic_over_a_clone_that_was_saved_tells_of_the_loss,
-    a_panic_in_a_spawned_task_rolls_the_transaction_back_that_awaits_it,
+    a_panic_in_a_spawned_task_rolls_its_transaction_back,
     a_panic_that_unwinds_already_is_not_followed_by_another,
 );
 
@@ -110,9 +110,7 @@ async fn a_panic_over_a_clone_that_was_saved_tells_of_the_loss(database: &TestDa
     );
 }
 
-async fn a_panic_in_a_spawned_task_rolls_the_transaction_back_that_awaits_it(
-    database: &TestDatabase,
-) {
+async fn a_panic_in_a_spawned_task_rolls_its_transaction_back(database: &TestDatabase) {
     let db = warehouse::open(database).await;
     let _turn = with_policy(ForgottenEvents::Panic).await;
     let work = db.transaction_async(async |tx| {

@@ -45,7 +45,7 @@ on_every_empty_back_end!(
     processes_that_start_together_migrate_once,
     a_migrator_of_ones_own_runs_in_one_process_at_a_time,
     what_fresh_leaves_behind_is_no_obstacle,
-    the_view_shows_one_row_per_event_and_json_where_there_is_some,
+    the_view_shows_one_row_per_event_and_json_as_json,
     what_no_type_declares_is_found_before_it_is_served,
 );
 
@@ -53,13 +53,19 @@ async fn tables(db: &DatabaseConnection) -> Vec<String> {
     let backend = db.get_database_backend();
     let sql = match backend {
         DbBackend::Postgres => {
-            "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v', 'S')
-             UNION ALL SELECT proname::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
+            "SELECT relname::text FROM pg_class
+             WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v', 'S')
+             UNION ALL SELECT proname::text FROM pg_proc
+             WHERE pronamespace = 'public'::regnamespace"
         }
-        DbBackend::MySql => "SELECT table_name FROM information_schema.tables WHERE table_schema \
-                             = database()",
-        _ => "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE \
-              'sqlite%'",
+        DbBackend::MySql => {
+            "SELECT table_name FROM information_schema.tables WHERE table_schema \
+                             = database()"
+        }
+        _ => {
+            "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE \
+              'sqlite%'"
+        }
     };
     let rows = db
         .query_all_raw(Statement::from_string(backend, sql))
@@ -261,7 +267,7 @@ async fn write(db: &DatabaseConnection, entries: Vec<OutboxEntry>) {
     tx.commit().await.unwrap();
 }
 
-async fn the_view_shows_one_row_per_event_and_json_where_there_is_some(database: &TestDatabase) {
+async fn the_view_shows_one_row_per_event_and_json_as_json(database: &TestDatabase) {
     bento_seaorm::migrate(&database.db).await.unwrap();
     let mut binary = entry("binary", "");
     binary.envelope.payload = vec![0xff, 0x00, 0xfe].into();

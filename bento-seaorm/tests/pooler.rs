@@ -104,7 +104,7 @@ mod postgres {
     use super::*;
 
     #[tokio::test]
-    async fn a_pooler_that_does_not_follow_prepared_statements_is_warned_of() {
+    async fn a_pooler_that_loses_prepared_statements_is_warned_of() {
         let program = Path::new("/usr/sbin/pgbouncer");
         if !is_older(program) {
             println!("skipped: there is no pgbouncer older than 1.21");

@@ -175,7 +175,7 @@ async fn relay(outbox: &Outbox, db: DatabaseConnection) {
         (32, 2),
         "{report:?}"
     );
-    // The relay has pruned already, so it is nobody's turn for a minute.
+    // The relay has pruned already, so no other prunes for a minute.
     outbox
         .run(&db, "UPDATE bento_outbox_meta SET prune_after = NULL")
         .await

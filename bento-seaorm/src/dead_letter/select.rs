@@ -19,8 +19,8 @@ use crate::tables::Tables;
 /// The time of a dead letter whose own time cannot be read.
 pub(super) const UNREADABLE_TIME: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
-/// The columns that [`dead_letter_at`] reads. `{row_number}` is that of the row, for a key that cannot be
-/// read.
+/// The columns that [`dead_letter_at`] reads, the number of the row among them, for a key that
+/// cannot be read.
 const DEAD_LETTERS: &str = "SELECT route, shard, position, attempts, cause, error_message, \
     {read_time failed_at}, parks, delivered, {read_time first_failed_at}, raw, {row_number}, \
     {read_event} FROM {dead_letter} WHERE 1 = 1";

@@ -176,8 +176,8 @@ impl Beating<'_> {
             .count()
     }
 
-    /// Returns the shards to hand back: idle ones above the fair share, and empty ones outside of the
-    /// sharding.
+    /// Returns the shards to hand back: idle ones above the fair share, and empty ones outside of
+    /// the sharding.
     fn given(&self, own: &[ShardId], share: usize, stray: &[ShardId]) -> Vec<ShardId> {
         let idle = self
             .beat

@@ -159,7 +159,7 @@ async fn a_tenant_for_each_schema_has_an_outbox_of_its_own(database: &TestDataba
 /// A tenant's own tables are found along the path of its transaction, and the outbox is where it
 /// always is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_outbox_in_a_schema_is_found_whatever_the_search_path_of_a_transaction_is() {
+async fn an_outbox_in_a_schema_is_found_by_every_search_path() {
     in_empty_database(DbBackend::Postgres, async |database| {
         let service = Service::start(database, "app").await;
         for tenant in ["acme", "globex"] {
@@ -196,7 +196,7 @@ async fn an_outbox_in_a_schema_is_found_whatever_the_search_path_of_a_transactio
 /// One connection, whose transactions choose the schema of their tenant, each with an outbox of its
 /// own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_schema_the_outbox_is_where_the_search_path_of_the_transaction_leads() {
+async fn without_a_schema_the_search_path_leads_to_the_outbox() {
     in_empty_database(DbBackend::Postgres, async |database| {
         let tenants = [
             Service::start(database, "acme").await,

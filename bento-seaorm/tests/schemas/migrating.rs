@@ -10,7 +10,7 @@ use crate::support::TestDatabase;
 
 on_both_servers!(
     a_schema_is_migrated_once_however_many_processes_start,
-    tables_that_were_migrated_without_naming_their_schema_are_known_when_it_is_named,
+    tables_migrated_without_a_schema_are_known_when_it_is_named,
     schemas_splice_into_one_migrator,
 );
 
@@ -58,9 +58,7 @@ async fn a_schema_is_migrated_once_however_many_processes_start(database: &TestD
     );
 }
 
-async fn tables_that_were_migrated_without_naming_their_schema_are_known_when_it_is_named(
-    database: &TestDatabase,
-) {
+async fn tables_migrated_without_a_schema_are_known_when_it_is_named(database: &TestDatabase) {
     let schema = database.create_schema("billing").await;
     let prefix = TablePrefix::default().in_schema(&schema).unwrap();
     let led = database.connect_to_schema(&schema).await;

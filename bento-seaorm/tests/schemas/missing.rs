@@ -13,14 +13,12 @@ use crate::service::{Service, Spliced, refusal_of_a_flush};
 use crate::support::{TestDatabase, connect, in_database};
 
 on_both_servers!(
-    a_schema_that_is_missing_is_named_with_the_statement_that_creates_it,
-    a_session_without_a_schema_is_told_so_and_needs_none_if_one_is_named,
-    a_table_that_is_missing_is_named_with_the_place_that_was_searched,
+    a_missing_schema_is_named_with_the_statement_to_create_it,
+    a_session_without_a_schema_needs_the_tables_to_name_one,
+    a_missing_table_is_named_with_the_place_that_was_searched,
 );
 
-async fn a_schema_that_is_missing_is_named_with_the_statement_that_creates_it(
-    database: &TestDatabase,
-) {
+async fn a_missing_schema_is_named_with_the_statement_to_create_it(database: &TestDatabase) {
     let missing = format!("{}-Gone", database.name());
     let prefix = TablePrefix::default().in_schema(&missing).unwrap();
     let create = match database.backend() {
@@ -69,9 +67,7 @@ async fn without_a_schema(database: &TestDatabase) -> DatabaseConnection {
     }
 }
 
-async fn a_session_without_a_schema_is_told_so_and_needs_none_if_one_is_named(
-    database: &TestDatabase,
-) {
+async fn a_session_without_a_schema_needs_the_tables_to_name_one(database: &TestDatabase) {
     let db = without_a_schema(database).await;
     let refused = migrate(&db).await.unwrap_err();
     assert!(
@@ -92,9 +88,7 @@ async fn a_session_without_a_schema_is_told_so_and_needs_none_if_one_is_named(
     db.close().await.unwrap();
 }
 
-async fn a_table_that_is_missing_is_named_with_the_place_that_was_searched(
-    database: &TestDatabase,
-) {
+async fn a_missing_table_is_named_with_the_place_that_was_searched(database: &TestDatabase) {
     let db = &database.db;
     let name = database.name();
     let is_postgres = database.is(DbBackend::Postgres);

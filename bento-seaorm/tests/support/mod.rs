@@ -61,7 +61,7 @@ impl TestDatabase {
         self.url.rsplit_once('/').unwrap().1
     }
 
-    /// Another pool, of so many connections.
+    /// Another pool with this number of connections.
     pub async fn connect(&self, connections: u32) -> DatabaseConnection {
         connect(&self.url, connections).await
     }

@@ -24,7 +24,7 @@ use crate::support::{TestDatabase, on_every_back_end};
 on_every_back_end!(
     a_cancelled_begin_loses_no_acknowledged_write,
     a_cancelled_transaction_loses_no_acknowledged_write,
-    a_cancelled_statement_outside_of_a_transaction_costs_no_connection,
+    a_cancelled_statement_without_a_transaction_costs_nothing,
     a_cancelled_call_of_the_store_costs_no_connection,
     a_thousand_cancellations_lose_no_acknowledged_write,
 );
@@ -195,9 +195,7 @@ async fn a_cancelled_transaction_loses_no_acknowledged_write(database: &TestData
     are_told(database, &committed).await;
 }
 
-async fn a_cancelled_statement_outside_of_a_transaction_costs_no_connection(
-    database: &TestDatabase,
-) {
+async fn a_cancelled_statement_without_a_transaction_costs_nothing(database: &TestDatabase) {
     let (pool, _proxy) = delayed(database, 1).await;
     let db = OutboxConnection::new(pool.clone());
     for (polls, at_once) in steps(16) {

@@ -11,13 +11,13 @@ use crate::shop::{self, Order, is_untouched, orders};
 use crate::support::{TestDatabase, in_empty_database, on_every_back_end};
 
 on_every_back_end!(
-    a_transaction_costs_no_statement_more_without_events_and_one_more_with_them,
-    beyond_the_bind_limit_a_flush_costs_a_statement_for_each_chunk,
+    a_transaction_costs_one_statement_more_with_events,
+    beyond_the_bind_limit_each_chunk_costs_a_statement,
     a_failed_commit_gives_back_what_was_collected,
-    a_connection_lost_in_the_commit_is_unclear_and_a_retry_writes_once,
-    a_database_gone_in_the_middle_of_the_flush_is_a_typed_error_and_loses_nothing,
+    a_connection_lost_in_the_commit_leaves_it_unclear,
+    a_database_gone_during_the_flush_is_a_typed_error,
     a_missing_table_names_the_migration,
-    another_division_than_the_recorded_one_is_refused_with_both_numbers,
+    another_sharding_than_the_recorded_one_names_both,
     another_prefix_is_another_outbox,
     an_adopted_transaction_carries_an_outbox,
 );
@@ -87,9 +87,7 @@ async fn place_three_with_a_savepoint(db: &OutboxConnection, first: i64) -> Resu
     Ok(db.transaction_async(work).await?)
 }
 
-async fn a_transaction_costs_no_statement_more_without_events_and_one_more_with_them(
-    database: &TestDatabase,
-) {
+async fn a_transaction_costs_one_statement_more_with_events(database: &TestDatabase) {
     shop::create_tables(&database.db).await;
     let (connection, count) = counting(database).await;
     let db = OutboxConnection::new(connection.clone());
@@ -143,7 +141,7 @@ async fn a_transaction_costs_no_statement_more_without_events_and_one_more_with_
     }
 }
 
-async fn beyond_the_bind_limit_a_flush_costs_a_statement_for_each_chunk(database: &TestDatabase) {
+async fn beyond_the_bind_limit_each_chunk_costs_a_statement(database: &TestDatabase) {
     let (connection, count) = counting(database).await;
     let db = OutboxConnection::new(connection);
     db.transaction_async(async |tx| tx.enqueue("first", "", ""))
@@ -245,9 +243,7 @@ impl Killer {
     }
 }
 
-async fn a_connection_lost_in_the_commit_is_unclear_and_a_retry_writes_once(
-    database: &TestDatabase,
-) {
+async fn a_connection_lost_in_the_commit_leaves_it_unclear(database: &TestDatabase) {
     let db = shop::open(database).await;
     let Some(killer) = killer(database.backend()) else {
         return;
@@ -300,9 +296,7 @@ async fn a_connection_lost_in_the_commit_is_unclear_and_a_retry_writes_once(
     assert_eq!(written, [flushed], "once, under the id that it had");
 }
 
-async fn a_database_gone_in_the_middle_of_the_flush_is_a_typed_error_and_loses_nothing(
-    database: &TestDatabase,
-) {
+async fn a_database_gone_during_the_flush_is_a_typed_error(database: &TestDatabase) {
     let db = shop::open(database).await;
     let Some(killer) = killer(database.backend()) else {
         return;
@@ -370,9 +364,7 @@ async fn a_missing_table_names_the_migration(database: &TestDatabase) {
     .await;
 }
 
-async fn another_division_than_the_recorded_one_is_refused_with_both_numbers(
-    database: &TestDatabase,
-) {
+async fn another_sharding_than_the_recorded_one_names_both(database: &TestDatabase) {
     let db = OutboxConnection::new(database.db.clone());
     db.transaction_async(async |tx| tx.enqueue("topic", "", ""))
         .await

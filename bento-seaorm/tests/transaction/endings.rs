@@ -18,12 +18,12 @@ on_every_back_end!(
     a_panic_in_the_closure_writes_nothing,
     a_timeout_around_the_transaction_writes_nothing,
     losing_a_select_writes_nothing,
-    a_transaction_dropped_in_the_middle_of_a_statement_is_rolled_back,
+    a_transaction_dropped_during_a_statement_is_rolled_back,
     a_child_dropped_beside_a_running_statement_is_rolled_back,
-    a_transaction_dropped_with_an_open_stream_on_its_child_is_rolled_back,
+    a_transaction_dropped_with_an_open_stream_is_rolled_back,
     a_failed_flush_writes_nothing_and_reaches_the_caller,
     a_cancelled_commit_writes_all_or_nothing,
-    a_statement_cancelled_at_any_point_leaves_the_connection_usable,
+    a_cancelled_statement_leaves_the_connection_usable,
     a_retry_after_a_rollback_publishes_what_was_collected,
 );
 
@@ -99,9 +99,7 @@ async fn losing_a_select_writes_nothing(database: &TestDatabase) {
     is_usable(&db, database).await;
 }
 
-async fn a_transaction_dropped_in_the_middle_of_a_statement_is_rolled_back(
-    database: &TestDatabase,
-) {
+async fn a_transaction_dropped_during_a_statement_is_rolled_back(database: &TestDatabase) {
     let db = one_connection(database).await;
     let tx = db.begin().await.unwrap();
     Order::place(1).insert(&tx).await.unwrap();
@@ -138,9 +136,7 @@ async fn a_child_dropped_beside_a_running_statement_is_rolled_back(database: &Te
     is_usable(&db, database).await;
 }
 
-async fn a_transaction_dropped_with_an_open_stream_on_its_child_is_rolled_back(
-    database: &TestDatabase,
-) {
+async fn a_transaction_dropped_with_an_open_stream_is_rolled_back(database: &TestDatabase) {
     let db = one_connection(database).await;
     let tx = db.begin().await.unwrap();
     let child = tx.begin().await.unwrap();
@@ -223,7 +219,7 @@ async fn a_retry_after_a_rollback_publishes_what_was_collected(database: &TestDa
 }
 
 /// The driver of MySQL loses count of the answers when a statement is dropped while it is prepared.
-async fn a_statement_cancelled_at_any_point_leaves_the_connection_usable(database: &TestDatabase) {
+async fn a_cancelled_statement_leaves_the_connection_usable(database: &TestDatabase) {
     let db = one_connection(database).await;
     for polls in 1..=10 {
         let tx = db.begin().await.unwrap();

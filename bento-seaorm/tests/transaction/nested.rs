@@ -19,7 +19,7 @@ on_every_back_end!(
     a_dropped_child_is_undone_before_the_commit,
     frames_may_be_dropped_in_any_order,
     a_child_outliving_its_parent_can_do_nothing,
-    a_grandchild_outliving_its_grandparents_rollback_does_not_commit,
+    a_grandchild_is_not_committed_if_its_grandparent_rolls_back,
     two_children_begun_at_once_are_stacked,
     a_savepoint_has_no_options_of_its_own,
     an_early_flush_in_a_savepoint_is_undone_with_it,
@@ -249,7 +249,7 @@ async fn a_child_outliving_its_parent_can_do_nothing(database: &TestDatabase) {
     assert!(is_untouched(database).await);
 }
 
-async fn a_grandchild_outliving_its_grandparents_rollback_does_not_commit(database: &TestDatabase) {
+async fn a_grandchild_is_not_committed_if_its_grandparent_rolls_back(database: &TestDatabase) {
     let db = shop::open(database).await;
     let tx = db.begin().await.unwrap();
     let child = tx.begin().await.unwrap();
@@ -258,7 +258,7 @@ async fn a_grandchild_outliving_its_grandparents_rollback_does_not_commit(databa
     Order::place(1).insert(&tx).await.unwrap();
     assert!(
         is_child_open(tx.commit().await),
-        "the connection is still in somebody's hands"
+        "the connection is still in use"
     );
     drop(grandchild);
     assert!(is_untouched(database).await);

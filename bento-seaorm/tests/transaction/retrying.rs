@@ -19,7 +19,7 @@ use crate::warehouse::{self, packed};
 
 on_every_back_end!(
     a_conflict_of_versions_runs_the_closure_again,
-    the_error_of_the_closure_need_not_say_that_there_was_a_conflict,
+    a_conflict_is_retried_though_the_closure_hides_it,
     a_closure_that_fails_by_itself_runs_once,
     the_attempts_are_bounded_by_the_policy,
     a_deadlock_runs_the_closure_again,
@@ -74,7 +74,7 @@ async fn a_conflict_of_versions_runs_the_closure_again(database: &TestDatabase) 
     );
 }
 
-async fn the_error_of_the_closure_need_not_say_that_there_was_a_conflict(database: &TestDatabase) {
+async fn a_conflict_is_retried_though_the_closure_hides_it(database: &TestDatabase) {
     let db = warehouse::open(database).await;
     let (id, attempts) = (opened(&db).await, AtomicU32::new(0));
     db.transaction_retrying(AT_ONCE, async |tx| {
@@ -97,7 +97,7 @@ async fn a_closure_that_fails_by_itself_runs_once(database: &TestDatabase) {
     };
     db.transaction_retrying(AT_ONCE, run)
         .await
-        .expect_err("there is no such table");
+        .expect_err("the table does not exist");
     let refused = db
         .transaction_retrying(AT_ONCE, async |_| Err::<(), _>("sold out"))
         .await

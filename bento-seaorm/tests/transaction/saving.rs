@@ -11,13 +11,13 @@ use crate::warehouse::{self, Packed, packed, parcel, shelf, token};
 
 on_every_back_end!(
     an_insert_writes_every_column_and_the_events,
-    an_insert_brings_back_what_the_database_and_the_hooks_have_made,
+    an_insert_brings_back_values_of_the_database_and_hooks,
     an_update_writes_every_column_and_the_events,
     an_update_that_changes_nothing_is_none_of_a_row_that_is_gone,
     an_update_of_a_row_that_is_gone_is_told_with_its_key,
     events_raised_before_the_key_was_generated_get_it,
-    events_raised_in_the_scope_before_the_key_was_generated_get_it,
-    a_commit_without_the_insert_that_generates_the_key_is_refused,
+    events_raised_in_the_scope_before_the_key_exists_get_it,
+    a_commit_without_the_insert_of_the_key_is_refused,
     a_key_that_the_application_makes_is_kept,
     a_model_of_nothing_but_its_key_is_updated_too,
     a_row_that_is_refused_leaves_the_events_with_the_aggregate,
@@ -49,7 +49,7 @@ async fn an_insert_writes_every_column_and_the_events(database: &TestDatabase) {
     assert_eq!(packed(database).await, [of("tea"), of("more tea")]);
 }
 
-async fn an_insert_brings_back_what_the_database_and_the_hooks_have_made(database: &TestDatabase) {
+async fn an_insert_brings_back_values_of_the_database_and_hooks(database: &TestDatabase) {
     let db = warehouse::open(database).await;
     let mut parcel = parcel::new("tea");
     let tx = db.begin().await.unwrap();
@@ -60,7 +60,7 @@ async fn an_insert_brings_back_what_the_database_and_the_hooks_have_made(databas
         (parcel.label.as_str(), parcel.place.as_str()),
         ("tea, inserted", "here!")
     );
-    assert_eq!(parcel.scratch, 7, "what is no column stays");
+    assert_eq!(parcel.scratch, 7, "a field without a column stays");
     let stored = parcel::Entity::find_by_id(parcel.id)
         .one(&database.db)
         .await
@@ -177,7 +177,7 @@ async fn events_raised_before_the_key_was_generated_get_it(database: &TestDataba
     );
 }
 
-async fn events_raised_in_the_scope_before_the_key_was_generated_get_it(database: &TestDatabase) {
+async fn events_raised_in_the_scope_before_the_key_exists_get_it(database: &TestDatabase) {
     let db = warehouse::open(database).await;
     let id = db
         .transaction_async(async |tx| {
@@ -199,7 +199,7 @@ async fn events_raised_in_the_scope_before_the_key_was_generated_get_it(database
     );
 }
 
-async fn a_commit_without_the_insert_that_generates_the_key_is_refused(database: &TestDatabase) {
+async fn a_commit_without_the_insert_of_the_key_is_refused(database: &TestDatabase) {
     let db = warehouse::open(database).await;
     let refused = db
         .transaction_async(async |_| {

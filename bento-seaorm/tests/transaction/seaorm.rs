@@ -23,15 +23,15 @@ on_every_back_end!(
     entities_loaders_and_raw_sql_work_in_a_transaction,
     a_graph_of_models_is_saved_with_its_events,
     rows_are_streamed_in_a_transaction,
-    generic_code_commits_through_seaorms_traits_and_finds_bentos_error,
+    generic_code_commits_by_seaorms_traits_and_sees_our_error,
     a_generic_closure_has_the_scope,
     a_closure_with_a_config_has_the_scope_and_the_config,
     a_transaction_runs_in_a_spawned_task,
     a_transaction_runs_in_a_handler_that_borrows,
     an_isolation_level_is_that_of_the_transaction,
     sqlite_begins_immediate_unless_told_otherwise,
-    sqlite_fails_at_once_to_write_what_a_deferred_transaction_read_before_another_wrote,
-    the_outer_connection_inside_its_scope_is_outside_of_the_transaction,
+    sqlite_refuses_a_write_on_stale_reads_at_once,
+    the_outer_connection_in_its_scope_is_not_in_the_transaction,
 );
 
 fn graph(id: i64) -> order::ActiveModelEx {
@@ -133,9 +133,7 @@ async fn place_generically<C: TransactionTrait>(db: &C, leave_open: bool) -> Res
     result
 }
 
-async fn generic_code_commits_through_seaorms_traits_and_finds_bentos_error(
-    database: &TestDatabase,
-) {
+async fn generic_code_commits_by_seaorms_traits_and_sees_our_error(database: &TestDatabase) {
     let db = shop::open(database).await;
     let refused = place_generically(&db, true).await.unwrap_err();
     assert!(
@@ -350,9 +348,7 @@ async fn sqlite_begins_immediate_unless_told_otherwise(database: &TestDatabase) 
 }
 
 /// The reason why a transaction is IMMEDIATE by default.
-async fn sqlite_fails_at_once_to_write_what_a_deferred_transaction_read_before_another_wrote(
-    database: &TestDatabase,
-) {
+async fn sqlite_refuses_a_write_on_stale_reads_at_once(database: &TestDatabase) {
     if !database.is(DbBackend::Sqlite) {
         return;
     }
@@ -416,9 +412,7 @@ async fn sqlite_fails_at_once_to_write_what_a_deferred_transaction_read_before_a
     assert_eq!(database.schemas().await, ["order.placed"]);
 }
 
-async fn the_outer_connection_inside_its_scope_is_outside_of_the_transaction(
-    database: &TestDatabase,
-) {
+async fn the_outer_connection_in_its_scope_is_not_in_the_transaction(database: &TestDatabase) {
     if database.is(DbBackend::Sqlite) {
         // It would wait for the lock that the transaction holds.
         return;

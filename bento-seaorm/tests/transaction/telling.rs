@@ -19,9 +19,9 @@ on_every_back_end!(
     an_event_that_was_rolled_back_is_not_logged,
     an_id_repeated_in_one_transaction_is_warned_of_and_counted,
     an_id_that_the_outbox_knows_is_warned_of_and_counted,
-    an_id_that_another_transaction_writes_at_the_same_moment_is_not_claimed_twice,
-    an_event_flushed_again_after_a_cancelled_flush_repeats_nothing,
-    forgotten_events_are_warned_of_with_the_line_that_raised_them,
+    an_id_written_by_two_transactions_is_claimed_once,
+    an_event_flushed_after_a_cancelled_flush_is_written_once,
+    forgotten_events_are_warned_of_with_the_line_of_the_raise,
     the_outer_connection_inside_its_own_scope_is_warned_of,
 );
 
@@ -177,9 +177,7 @@ fn waiting(backend: DbBackend) -> Option<&'static str> {
     }
 }
 
-async fn an_id_that_another_transaction_writes_at_the_same_moment_is_not_claimed_twice(
-    database: &TestDatabase,
-) {
+async fn an_id_written_by_two_transactions_is_claimed_once(database: &TestDatabase) {
     let db = shop::open(database).await;
     let Some(waiting) = waiting(database.backend()) else {
         return;
@@ -213,7 +211,7 @@ async fn an_id_that_another_transaction_writes_at_the_same_moment_is_not_claimed
         assert_eq!(
             (warned.len(), counted),
             (0, (2, 0)),
-            "it does not tell, so nobody says that it was known"
+            "the statement does not tell that the id was known"
         );
     } else {
         assert_eq!((warned.len(), counted), (1, (1, 1)));
@@ -221,7 +219,7 @@ async fn an_id_that_another_transaction_writes_at_the_same_moment_is_not_claimed
     }
 }
 
-async fn an_event_flushed_again_after_a_cancelled_flush_repeats_nothing(database: &TestDatabase) {
+async fn an_event_flushed_after_a_cancelled_flush_is_written_once(database: &TestDatabase) {
     let db = shop::open(database).await;
     db.transaction_async(async |tx| tx.enqueue("first", "", ""))
         .await
@@ -247,11 +245,7 @@ async fn an_event_flushed_again_after_a_cancelled_flush_repeats_nothing(database
         tx.commit().await.unwrap();
     }
     drop((guard, recording));
-    assert_eq!(
-        log.lines(Level::WARN, TARGET_FLUSH),
-        [],
-        "nobody chose an id"
-    );
+    assert_eq!(log.lines(Level::WARN, TARGET_FLUSH), [], "no id was chosen");
     assert_eq!(log.lines(Level::DEBUG, TARGET_FLUSH).len(), 10);
     assert_eq!(
         (counters.get(FLUSHED_EVENTS), counters.get(DUPLICATE_EVENTS)),
@@ -260,7 +254,7 @@ async fn an_event_flushed_again_after_a_cancelled_flush_repeats_nothing(database
     assert_eq!(database.outbox().await.len(), 11);
 }
 
-async fn forgotten_events_are_warned_of_with_the_line_that_raised_them(database: &TestDatabase) {
+async fn forgotten_events_are_warned_of_with_the_line_of_the_raise(database: &TestDatabase) {
     let db = shop::open(database).await;
     let (log, guard) = log();
     let counters = Counters::default();

@@ -17,7 +17,7 @@ on_every_back_end!(
     a_save_of_a_row_that_is_gone_is_told_apart,
     a_conflict_that_is_swallowed_publishes_nothing,
     an_event_that_was_not_saved_refuses_the_commit,
-    a_savepoint_that_is_rolled_back_takes_version_and_numbers_back,
+    a_rolled_back_savepoint_takes_version_and_numbers_back,
     after_a_rollback_a_save_goes_by_the_version_in_the_database,
     numbers_have_no_holes_and_no_twins_under_concurrent_writers,
 );
@@ -182,7 +182,14 @@ async fn of_two_saves_the_second_is_a_conflict(database: &TestDatabase) {
     save(&mut first).await.unwrap();
     let conflict = save(&mut second).await.unwrap_err();
     let id = first.id.to_string();
-    let is_it = |error: &Error| matches!(error, Error::Conflict { aggregate_type: "account", id: of, expected: 1 } if *of == id);
+    let is_it = |error: &Error| match error {
+        Error::Conflict {
+            aggregate_type: "account",
+            id: of,
+            expected: 1,
+        } => *of == id,
+        _ => false,
+    };
     assert!(is_it(&conflict), "{conflict:?}");
     assert_eq!(
         (second.version, second.take().len()),
@@ -261,7 +268,7 @@ async fn an_event_that_was_not_saved_refuses_the_commit(database: &TestDatabase)
     );
 }
 
-async fn a_savepoint_that_is_rolled_back_takes_version_and_numbers_back(database: &TestDatabase) {
+async fn a_rolled_back_savepoint_takes_version_and_numbers_back(database: &TestDatabase) {
     let db = warehouse::open(database).await;
     let id = opened(&db).await.id;
     db.transaction_async(async |tx| {

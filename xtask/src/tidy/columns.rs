@@ -10,10 +10,11 @@ use super::rust_text::raw_texts;
 const WIDTH: usize = 100;
 
 /// The crates that are checked.
-const CHECKED: [&str; 7] = [
+const CHECKED: [&str; 8] = [
     "benchmarks",
     "bento",
     "bento-brokers",
+    "bento-seaorm",
     "bento-testkit",
     "examples",
     "tests",

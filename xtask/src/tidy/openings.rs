@@ -3,12 +3,13 @@
 use super::Source;
 
 /// The crates that are checked.
-const CHECKED: [&str; 9] = [
+const CHECKED: [&str; 10] = [
     "benchmarks",
     "bento",
     "bento-brokers",
     "bento-core",
     "bento-macros",
+    "bento-seaorm",
     "bento-testkit",
     "examples",
     "tests",
