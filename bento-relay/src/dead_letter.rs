@@ -43,7 +43,8 @@ pub struct DeadLetter {
     pub position: i64,
     /// The number of attempts.
     pub attempts: u32,
-    /// The reason for giving up, one of the causes of [`NewDeadLetter`](crate::store::NewDeadLetter).
+    /// The reason for giving up: one of the causes of
+    /// [`NewDeadLetter`](crate::store::NewDeadLetter).
     pub cause: String,
     /// The error of the last attempt, with every cause behind it, joined by `: `.
     pub error: String,

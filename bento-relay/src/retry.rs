@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_that_cannot_be_kept_is_refused() {
+    fn a_policy_that_breaks_a_rule_is_refused() {
         let (second, none) = (Duration::from_secs(1), Duration::ZERO);
         assert_eq!(
             RetryPolicy::immediate(0).validate(),

@@ -4,7 +4,7 @@
 //! settle outcomes, check and renew the lease, return the next rows, all in one transaction.
 //! Everything else is bookkeeping around that call.
 //!
-//! What a store guarantees, and the conformance suite of `bento-testkit` proves:
+//! The guarantees of a store, which the conformance suite of `bento-testkit` proves:
 //!
 //! 1. Two relays never both settle one shard: every settlement names the epoch of its lease, and a
 //!    lost lease settles nothing.
@@ -37,9 +37,9 @@
 //! * **A stream is parked** while one of its dead letters parks, or one of its aggregate for the
 //!   route [`unreadable`](NewDeadLetter::UNREADABLE). A parked stream has no due head.
 //! * **A row that cannot be read** becomes a dead letter when it heads what is returned: a pending
-//!   one for the route `unreadable`, a held one for its own. What is before it is returned first.
-//!   Such a letter [names](crate::dead_letter::DeadLetter::raw) what the database shows of the row,
-//!   and cannot be replayed.
+//!   one for the route `unreadable`, a held one for its own. The rows before it are returned first.
+//!   Such a dead letter [names](crate::dead_letter::DeadLetter::raw) what the database shows of the
+//!   row, and cannot be replayed.
 //! * **A settlement that the database refuses** costs its row alone: that becomes a dead letter
 //!   too, and the others are settled.
 //! * **[`Advanced::streams`]** lists every stream of the shard that has a held row or is parked,
@@ -49,8 +49,8 @@
 //!   change with a settlement: the relay knows by itself which streams wait after its settlements,
 //!   and asks again with `None` after one that may free a stream.
 //! * **A settlement** whose row is gone (or no longer where the settlement expects it: pending, or
-//!   held for the route) changes nothing and is not an error: the call was repeated, or an operator was
-//!   quicker. A row that is held or dead already for a route is not doubled.
+//!   held for the route) changes nothing and is not an error: the call was repeated, or an operator
+//!   was quicker. A row that is held or dead already for a route is not doubled.
 //! * **A shard outside of the sharding** that holds pending or held rows is claimed by any relay,
 //!   above its fair share, and told as [stray](Holdings::stray) by every heartbeat until it is
 //!   empty.
@@ -136,8 +136,8 @@ pub struct HeldRow {
     pub route: Arc<str>,
     /// The number of attempts.
     pub attempts: u32,
-    /// True if the row keeps its place in its stream. A row without a place is a head of its own and
-    /// holds nothing back.
+    /// True if the row keeps its place in its stream. A row without a place is a head of its own
+    /// and holds nothing back.
     pub ordered: bool,
     /// The destinations of an all-or-nothing route that have confirmed the row already.
     pub delivered: Vec<Arc<str>>,

@@ -119,7 +119,7 @@ impl io::Write for Log {
 }
 
 #[tokio::test]
-async fn a_publication_is_a_span_that_names_the_event_and_the_trace_it_was_raised_in() {
+async fn a_publication_is_a_span_with_its_event_and_trace() {
     let (scene, log) = (Scene::new(), Log::default());
     let metadata = Metadata::default()
         .with_tenant("acme")

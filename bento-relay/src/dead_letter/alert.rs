@@ -60,7 +60,7 @@ impl<H: AlertHook> AlertHook for Arc<H> {
     }
 }
 
-/// The error of an alert that reached nobody.
+/// The error of an alert that was not delivered.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct AlertError {

@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn tenants_that_take_turns_are_remembered_while_they_have_events() {
+    fn tenants_in_turn_are_remembered_while_they_have_events() {
         let mut gauges = Gauges {
             tenants: 50,
             shown: BTreeSet::new(),

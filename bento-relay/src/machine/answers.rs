@@ -344,8 +344,8 @@ impl<R: Routing> Machine<R> {
 }
 
 impl Fault {
-    /// Takes the gravest class: a failure that is permanent for one destination is permanent for the
-    /// leg.
+    /// Takes the gravest class: a failure that is permanent for one destination is permanent for
+    /// the leg.
     fn of(leg: &mut Leg) -> Self {
         let faults = std::mem::take(&mut leg.faults);
         let gravity = |class| match class {

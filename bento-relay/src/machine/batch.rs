@@ -164,8 +164,8 @@ impl Batch {
         }
     }
 
-    /// Takes every leg that keeps its place behind a failed one out of its stream, and returns them.
-    /// Legs without a place go on.
+    /// Takes every leg that keeps its place behind a failed one out of its stream, and returns
+    /// them. Legs without a place go on.
     pub(super) fn cut_followers(&mut self, failed: usize) -> Vec<usize> {
         let (mut cut, mut last) = (Vec::new(), failed);
         let mut next = self.legs[failed].next.take();

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn batches_grow_beyond_200_rows_only_while_they_are_published_quickly() {
+    fn batches_grow_beyond_200_rows_only_while_publishing_is_quick() {
         let mut size = BatchSize::default();
         let mut asked = Vec::new();
         for millis in [1, 1, 1, 1, 1, 1, 1, 150, 150, 1, 1] {
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_failed_halves_the_next_batch_and_full_ones_double_it_again() {
+    fn a_failed_call_halves_the_next_batch_and_full_ones_double_it() {
         let mut size = BatchSize::from(200);
         size.failed(200);
         assert_eq!(size.next(200, 1 << 20), 100);

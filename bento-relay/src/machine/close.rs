@@ -121,9 +121,9 @@ impl<R: Routing> Machine<R> {
         wave.batch != self.batch.number
     }
 
-    /// Makes the waves of this batch late that are out; [`close`](Self::close) the batch next. Their
-    /// events are held for `wait`, which is longer than any answer takes. Returns the destination of
-    /// each wave; until the wave is back, nothing else is to be sent there.
+    /// Makes the waves of this batch late that are out; [`close`](Self::close) the batch next.
+    /// Their events are held for `wait`, which is longer than any answer takes. Returns the
+    /// destination of each wave; until the wave is back, nothing else is to be sent there.
     pub(crate) fn postpone(
         &mut self,
         wait: Duration,
@@ -147,7 +147,7 @@ impl<R: Routing> Machine<R> {
         late
     }
 
-    /// Takes the legs that are out from the batch that ends. Their rows are among the held ones now.
+    /// Takes the legs that are out from the batch that ends. Their rows are held rows now.
     fn keep_late(&mut self) {
         let batch = self.batch.number;
         let legs = self.batch.legs.drain(..).enumerate();

@@ -27,7 +27,7 @@ pub(super) struct Leg {
     pub(super) holds: bool,
     /// True if it may be sent together with the one before it.
     pub(super) is_chained: bool,
-    /// The outlets of the batch that it goes to: one for each destination that it is still to reach.
+    /// The outlets of the batch that it goes to, one for each destination without a confirmation.
     pub(super) outlets: SmallVec<[usize; 1]>,
     /// The number of them that have not answered.
     pub(super) open: usize,

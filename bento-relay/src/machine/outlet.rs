@@ -152,8 +152,8 @@ impl Outlet {
         Some((vec![self.ready.remove(index)], Company::Alone))
     }
 
-    /// The next trial of a destination whose circuit was open: a random held event, so that a bad one
-    /// is not tried again and again, and a pending one; each the first of its stream, and each
+    /// The next trial of a destination whose circuit was open: a random held event, so that a bad
+    /// one is not tried again and again, and a pending one; each the first of its stream, and each
     /// alone, so that the answer is about it.
     fn next_trial(&mut self, legs: &[Leg], random: &mut fastrand::Rng) -> Option<usize> {
         if self.trials.is_none() && !self.ready.is_empty() {

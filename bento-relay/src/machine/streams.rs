@@ -1,4 +1,4 @@
-//! Blocked: the identity of one, and the set of those that are held back or parked.
+//! Streams: the identity of one, and the set of those that are held back or parked.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
@@ -47,7 +47,8 @@ impl PartialEq for Stream {
 
 impl Eq for Stream {}
 
-/// The streams that are held back or parked, a set that can be asked without making a key: a pending row costs no allocation.
+/// The streams that are held back or parked. The set is asked without making a key, so that a
+/// pending row costs no allocation.
 #[derive(Debug, Default)]
 pub(super) struct Blocked(HashMap<Arc<str>, HashMap<String, HashSet<String>>>);
 

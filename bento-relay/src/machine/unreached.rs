@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_wait_grows_to_half_a_minute_and_starts_anew_after_an_answer() {
+    fn the_wait_grows_to_half_a_minute_until_an_answer() {
         let (mut unreached, name, mut random) = (
             Unreached::default(),
             Arc::from("a"),
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suspect_stays_one_until_it_is_settled_and_the_memory_has_an_end() {
+    fn a_suspect_is_remembered_until_it_is_settled() {
         let (mut unreached, name, mut random) = (
             Unreached::default(),
             Arc::from("a"),

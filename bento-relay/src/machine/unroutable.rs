@@ -1,9 +1,9 @@
 //! Events for which this relay has no route, and another one may: they are held, looked at again,
 //! and dead letters in the end.
 //!
-//! A held row whose routes are not known stands under [`NewDeadLetter::UNROUTABLE`], which is the queue of
-//! its aggregate: whatever the aggregate raises later waits behind it, because it may have to
-//! follow it on any route. Its head moves to its routes as soon as a relay knows them, and takes
+//! A held row whose routes are not known stands under [`NewDeadLetter::UNROUTABLE`], which is the
+//! queue of its aggregate: the later events of the aggregate wait behind it, because they may have
+//! to follow it on any route. Its head moves to its routes as soon as a relay knows them, and takes
 //! its place there by its position. An event that names a destination which is not known is held
 //! under that name.
 

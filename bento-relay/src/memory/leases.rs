@@ -38,7 +38,7 @@ impl Alive {
 }
 
 impl Leases {
-    /// Renews a lease that nobody else has claimed, even if its time has run out.
+    /// Renews a lease that no other relay has claimed, even if its time has run out.
     pub(super) fn renew(&mut self, lease: Lease, until: Duration) -> Result<(), StoreError> {
         match self.shards.get_mut(&lease.shard) {
             Some(held) if held.owner == Some(lease.owner) && held.epoch == lease.epoch => {

@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_writer_that_fails_is_a_transient_failure_of_the_whole_batch() {
+    async fn a_failing_writer_is_a_transient_failure_of_the_whole_batch() {
         struct Full;
         impl Write for Full {
             fn write(&mut self, _: &[u8]) -> io::Result<usize> {

@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_publisher_gets_what_is_its_own_and_the_answers_keep_the_order_of_the_batch() {
+    async fn each_publisher_gets_its_own_and_answers_keep_their_order() {
         let (a, b) = (MemoryPublisher::default(), MemoryPublisher::default());
         let publishers = Publishers::new().with("a", a.clone()).with("b", b.clone());
         let batch = [

@@ -21,7 +21,8 @@ use crate::machine::Missing;
 /// ```
 /// # use bento_relay::publish::MemoryPublisher;
 /// # use bento_relay::{MemoryStore, Relay};
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let relay = Relay::builder(MemoryStore::default(), MemoryPublisher::default()).start()?;
 /// let health = relay.health();
 /// let status = if health.alive { 200 } else { 503 };

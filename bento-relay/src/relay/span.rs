@@ -126,7 +126,7 @@ mod tests {
     use crate::publish::Destination;
 
     #[test]
-    fn while_nobody_listens_nothing_is_made() {
+    fn without_a_subscriber_no_span_is_made() {
         let envelope = Envelope::new("order.created", 1, chrono::DateTime::UNIX_EPOCH, "{}");
         let wave = [Delivery::new(Arc::new(envelope), Destination::default())];
         let opened = Spans::open(&wave);

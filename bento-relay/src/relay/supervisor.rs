@@ -190,7 +190,9 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
             tokio::select! {
                 biased;
                 _ = self.stop.changed() => return,
-                Some(report) = self.tasks.join_next(), if !self.tasks.is_empty() => self.take(report),
+                Some(report) = self.tasks.join_next(), if !self.tasks.is_empty() => {
+                    self.take(report);
+                }
                 () = mailbox.filled() => self.woken(mailbox.take()),
                 () = sleep_until(next) => {}
             }

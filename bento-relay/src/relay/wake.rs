@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn relays_are_told_to_look_at_everything_and_subscriptions_are_not() {
+    async fn relays_look_at_everything_and_subscriptions_do_not() {
         let wake = Wake::new();
         let (bridge, other, relay) = (wake.subscribe(), wake.subscribe(), wake.listen());
         bridge.wake_relays();

@@ -179,7 +179,8 @@ mod tests {
         );
         assert_eq!(read("{}").unwrap(), RetryPolicies::default());
         let both = read(
-            r#"{"transient": {"backoff": "exponential", "base": "1s", "max_attempts": 7}, "throttled": {"backoff": "fixed", "wait": "1s"}}"#,
+            r#"{"transient": {"backoff": "exponential", "base": "1s", "max_attempts": 7},
+                "throttled": {"backoff": "fixed", "wait": "1s"}}"#,
         )
         .unwrap();
         assert_eq!(
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_policy_is_refused_with_the_way_out() {
+    fn an_invalid_policy_is_refused_with_the_way_out() {
         for (json, message) in [
             (
                 r#""eager""#,

@@ -221,8 +221,11 @@ impl<'c> Building<'c> {
                 faults.at(key, |faults| faults.invalid("a duration is at most 36500d"));
             }
         }
-        if matches!((rule.delay, rule.expires_after), (Some(delay), Some(expires)) if expires <= delay)
-        {
+        let is_over_before_it_begins = rule
+            .delay
+            .zip(rule.expires_after)
+            .is_some_and(|(delay, expires)| expires <= delay);
+        if is_over_before_it_begins {
             faults.at("expires_after", |faults| {
                 faults.add(RouterFault::NeverMatches {
                     reason: "an event expires before its delay is over".to_owned(),

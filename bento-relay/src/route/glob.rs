@@ -107,7 +107,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_the_narrower_matches_the_wider_does(a in "[ab*]{0,5}", b in "[ab*]{0,5}", text in "[ab]{0,6}") {
+        fn what_the_narrower_matches_the_wider_does(
+            a in "[ab*]{0,5}",
+            b in "[ab*]{0,5}",
+            text in "[ab]{0,6}",
+        ) {
             let (one, other) = (Glob::new(&a).matches(&text), Glob::new(&b).matches(&text));
             prop_assert_eq!(one, matches(a.as_bytes(), text.as_bytes()));
             prop_assert!(!(other && covers(&a, &b)) || one);

@@ -240,7 +240,8 @@ mod tests {
         fn they_compare_as_decimals_do(a in any::<i64>(), b in any::<i64>(), places in 0u32..19) {
             let [x, y] = [a, b].map(|units| rust_decimal::Decimal::new(units, places));
             let (p, q) = (x.to_string(), y.to_string());
-            prop_assert_eq!(Number::decimal(&p).unwrap().cmp(&Number::decimal(&q).unwrap()), x.cmp(&y));
+            let (p, q) = (Number::decimal(&p).unwrap(), Number::decimal(&q).unwrap());
+            prop_assert_eq!(p.cmp(&q), x.cmp(&y));
         }
 
         #[test]
@@ -248,7 +249,8 @@ mod tests {
             let text = rust_decimal::Decimal::new(a, places).to_string();
             let from = number(&text);
             let step = from.outward(i64::from(places), false).unwrap();
-            let limit = rust_decimal::Decimal::new(if a < 0 { a - 1 } else { a + 1 }, places).to_string();
+            let next = if a < 0 { a - 1 } else { a + 1 };
+            let limit = rust_decimal::Decimal::new(next, places).to_string();
             prop_assert!(step != from);
             prop_assert_eq!(step.cmp(&from), number(&limit).cmp(&from));
             prop_assert_eq!(step.cmp(&number(&limit)), from.cmp(&number(&limit)));

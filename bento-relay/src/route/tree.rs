@@ -13,7 +13,7 @@ use super::error::{Faults, RouterFault};
 /// `arbitrary_precision`.
 const NUMBER_AS_TEXT: &str = "$serde_json::private::Number";
 
-const ROUNDED: &str = "a number with so many digits would be rounded: write it as a text";
+const ROUNDED: &str = "the number has too many digits and would be rounded: write it as a text";
 
 /// The first integer from which floating point numbers skip integers.
 const INTEGERS_END: f64 = 9_007_199_254_740_992.0;

@@ -99,8 +99,8 @@ pub enum StoreError {
     /// The stored headers of a dead letter cannot be read, so that none of them can be changed
     /// alone. Nothing was changed.
     #[error(
-        "the stored headers of dead letter {event_id} for `{route}` are not a JSON object of texts; \
-         replace them as a whole, with `Amendment::without_other_headers`"
+        "the stored headers of dead letter {event_id} for `{route}` are not a JSON object of \
+         texts; replace them as a whole, with `Amendment::without_other_headers`"
     )]
     UnreadableHeaders {
         /// The event.

@@ -51,7 +51,7 @@ fn parent_header(span: &SpanData) -> String {
 }
 
 #[tokio::test]
-async fn the_trace_of_a_request_goes_on_in_the_publication_and_in_what_the_broker_gets() {
+async fn the_trace_of_a_request_goes_on_up_to_the_broker() {
     let (scene, telemetry) = (Scene::new(), Telemetry::new());
     tracing::info_span!("request").in_scope(|| scene.create_order());
     // The span around the relay is not part of the trace.
@@ -84,7 +84,7 @@ async fn the_trace_of_a_request_goes_on_in_the_publication_and_in_what_the_broke
 }
 
 #[tokio::test]
-async fn what_an_aggregate_raised_before_the_transaction_belongs_to_the_span_that_raised_it() {
+async fn an_event_belongs_to_the_span_that_raised_it() {
     let (scene, telemetry) = (Scene::new(), Telemetry::new());
     let mut order = Order {
         id: 7,

@@ -10,10 +10,11 @@ use super::rust_text::raw_texts;
 const WIDTH: usize = 100;
 
 /// The crates that are checked.
-const CHECKED: [&str; 8] = [
+const CHECKED: [&str; 9] = [
     "benchmarks",
     "bento",
     "bento-brokers",
+    "bento-relay",
     "bento-seaorm",
     "bento-testkit",
     "examples",

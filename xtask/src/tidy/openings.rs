@@ -3,12 +3,13 @@
 use super::Source;
 
 /// The crates that are checked.
-const CHECKED: [&str; 10] = [
+const CHECKED: [&str; 11] = [
     "benchmarks",
     "bento",
     "bento-brokers",
     "bento-core",
     "bento-macros",
+    "bento-relay",
     "bento-seaorm",
     "bento-testkit",
     "examples",

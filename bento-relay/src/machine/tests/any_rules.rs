@@ -126,7 +126,11 @@ impl Play {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, max_global_rejects: 100_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 512,
+        max_global_rejects: 100_000,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn first_publications_to_a_destination_are_in_order(
@@ -152,7 +156,8 @@ proptest! {
             let (stream, index) = place[event];
             if seen.insert((event, to)) {
                 let before = last.insert((stream, to), index);
-                prop_assert!(before.is_none_or(|before| before < index), "{} got {} after {:?}", to, index, before);
+                let is_in_order = before.is_none_or(|before| before < index);
+                prop_assert!(is_in_order, "{} got {} after {:?}", to, index, before);
             }
         }
         let counts = play.store.counts().now_or_never().unwrap().unwrap();

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_wave_whose_publisher_panicked_is_sent_again_in_parts_until_one_event_is_left() {
+fn a_wave_that_panicked_is_divided_until_one_event_is_left() {
     let mut machine = machine();
     take(&mut machine, pending(&[1, 2, 3, 4, 5, 6, 7]));
     let (mut calls, mut sent) = (0, Vec::new());
@@ -70,7 +70,7 @@ fn what_has_failed_is_not_sent_with_what_has_not() {
 }
 
 #[test]
-fn several_that_go_alone_are_out_at_the_same_time_and_beside_the_others() {
+fn events_that_go_alone_are_out_at_the_same_time() {
     let mut machine = machine();
     let held = (1..=10)
         .map(|number| held(number, number as u8, 3))
@@ -92,14 +92,14 @@ fn several_that_go_alone_are_out_at_the_same_time_and_beside_the_others() {
 }
 
 #[test]
-fn what_failed_together_is_no_attempt_and_each_is_sent_alone_until_one_is_to_blame() {
+fn a_wave_that_failed_whole_is_sent_again_one_by_one() {
     let once = RetryPolicies::named("once").unwrap();
     let mut machine = Machine::new(Router::default(), once, 7);
     take(&mut machine, pending(&[1, 2]));
     let both = machine.next_wave().unwrap();
     machine.fail(both, &away(), &mut ignore);
     let settled = machine.take_settlements();
-    let is_untried = |settled: &Settlement| matches!(settled, Settlement { place: Place::Pending, outcome: Outcome::Retry(failure), .. } if failure.attempts == 0);
+    let is_untried = |settled: &Settlement| retried(settled, Place::Pending).attempts == 0;
     assert!(settled.iter().all(is_untried), "{settled:?}");
     take(
         &mut machine,
@@ -145,7 +145,7 @@ fn what_failed_together_is_no_attempt_and_each_is_sent_alone_until_one_is_to_bla
 }
 
 #[test]
-fn an_answer_that_is_missing_is_no_attempt_and_its_event_is_sent_alone() {
+fn a_missing_answer_is_no_attempt_and_its_event_is_sent_alone() {
     let mut machine = machine();
     take(&mut machine, pending(&[1, 2, 3]));
     assert_eq!(wave(&mut machine, [Ok(()), transient()]), ["1", "2", "3"]);
@@ -174,7 +174,7 @@ fn an_answer_that_is_missing_is_no_attempt_and_its_event_is_sent_alone() {
 }
 
 #[test]
-fn an_event_whose_destination_cannot_be_asked_waits_longer_each_time_and_is_never_given_up() {
+fn an_unreached_event_waits_longer_each_time_and_never_dies() {
     let once = RetryPolicies::named("once").unwrap();
     let mut machine = Machine::new(Router::default(), once, 7);
     take(&mut machine, pending(&[1]));

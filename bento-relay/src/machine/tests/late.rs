@@ -55,7 +55,7 @@ fn failure(settlement: &Settlement) -> &Failure {
 }
 
 #[test]
-fn what_is_late_is_held_untried_with_what_follows_it_and_settled_when_it_comes_back() {
+fn a_late_event_is_held_untried_and_settled_when_it_comes_back() {
     let mut machine = along(plan([to("slow"), to("quick")]));
     take(&mut machine, pending(&[1, 1, 2]));
     let [slow, quick] = waves(&mut machine, ["slow", "quick"]);
@@ -125,7 +125,7 @@ fn nothing_overtakes_what_is_late() {
 }
 
 #[test]
-fn what_fails_late_counts_as_an_attempt_and_goes_the_way_of_every_failure() {
+fn a_late_failure_is_an_attempt_like_any_other() {
     let spare = Arc::new(to("spare"));
     let prone = Route {
         fallback: Some(Arc::clone(&spare)),
@@ -190,7 +190,7 @@ fn a_late_trial_that_failed_costs_its_event_no_attempt() {
 }
 
 #[test]
-fn a_row_that_both_its_destinations_are_late_with_is_settled_when_both_have_answered() {
+fn a_row_late_at_two_destinations_is_settled_after_both() {
     for x_is_first in [true, false] {
         let mut machine = along(plan([all("both", &["x", "y"])]));
         take(&mut machine, pending(&[1]));
@@ -221,7 +221,7 @@ fn a_row_that_both_its_destinations_are_late_with_is_settled_when_both_have_answ
 }
 
 #[test]
-fn of_all_or_nothing_the_one_that_is_not_late_keeps_what_it_has_confirmed() {
+fn a_confirmation_beside_a_late_destination_is_kept() {
     let mut machine = along(plan([all("both", &["x", "y"])]));
     take(&mut machine, pending(&[1, 2]));
     let [x, y] = waves(&mut machine, ["x", "y"]);
@@ -248,7 +248,7 @@ fn of_all_or_nothing_the_one_that_is_not_late_keeps_what_it_has_confirmed() {
 }
 
 #[test]
-fn what_was_not_sent_to_one_of_its_destinations_is_due_when_the_late_one_has_it() {
+fn an_unsent_destination_is_due_when_the_late_one_has_it() {
     let mut machine = along(plan([all("both", &["x", "y"])]));
     take_in(
         &mut machine,
@@ -287,7 +287,7 @@ fn what_was_still_to_go_to_a_late_destination_is_held_untried() {
 }
 
 #[test]
-fn of_a_chained_wave_that_is_late_nothing_behind_a_failure_counts_as_published() {
+fn nothing_behind_a_failure_in_a_late_chain_is_published() {
     let mut machine = along(plan([to("a")]));
     take_in(
         &mut machine,
@@ -320,7 +320,7 @@ fn of_a_chained_wave_that_is_late_nothing_behind_a_failure_counts_as_published()
 }
 
 #[test]
-fn what_never_comes_back_is_due_by_itself_and_its_answer_is_ignored_then() {
+fn a_late_event_that_comes_due_ignores_its_answer() {
     let mut machine = along(plan([to("a")]));
     take(&mut machine, pending(&[1]));
     let [a] = waves(&mut machine, ["a"]);

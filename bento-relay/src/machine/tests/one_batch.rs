@@ -153,7 +153,8 @@ proptest! {
         for (position_of_row, stream) in &streams {
             let is_left = !unique.contains(position_of_row);
             let failed_before = settled.iter().any(|settled| {
-                is_failure(settled) && streams[&position(settled)] == *stream && position(settled) < *position_of_row
+                let is_of_stream = streams[&position(settled)] == *stream;
+                is_failure(settled) && is_of_stream && position(settled) < *position_of_row
             });
             let may_stay = *position_of_row < 101 && *stream > 0 && failed_before;
             prop_assert!(!is_left || may_stay, "{} is unsettled: {:?}", position_of_row, settled);
@@ -168,7 +169,8 @@ proptest! {
             for pair in of_stream.windows(2) {
                 prop_assert!(pair[0].position < pair[1].position, "out of order");
                 let is_next = pair[0].wave < pair[1].wave && pair[0].answer == Answer::Confirmed;
-                prop_assert!(case.chains || is_next, "{} before {} was confirmed", pair[1].position, pair[0].position);
+                let [first, second] = [&pair[0], &pair[1]].map(|sent| sent.position);
+                prop_assert!(case.chains || is_next, "{} before {} is confirmed", second, first);
             }
         }
     }
@@ -176,17 +178,19 @@ proptest! {
     #[test]
     fn nothing_behind_a_failure_is_settled_as_published(case in any_case()) {
         let Run { streams, sent, settled } = run(&case);
-        for failed in sent.iter().filter(|sent| sent.stream > 0 && sent.answer != Answer::Confirmed) {
+        let has_failed = |sent: &&Sent| sent.stream > 0 && sent.answer != Answer::Confirmed;
+        for failed in sent.iter().filter(has_failed) {
             let overtakes = settled.iter().find(|settled| {
                 let is_published = settled.outcome == Outcome::Published;
-                is_published && streams[&position(settled)] == failed.stream && position(settled) > failed.position
+                let is_of_stream = streams[&position(settled)] == failed.stream;
+                is_published && is_of_stream && position(settled) > failed.position
             });
             prop_assert!(overtakes.is_none(), "{:?} overtakes {}", overtakes, failed.position);
         }
     }
 
     #[test]
-    fn a_waiting_stream_sends_nothing_pending_unless_all_it_holds_is_here(case in any_case()) {
+    fn a_waiting_stream_sends_pending_rows_only_after_all_held_ones(case in any_case()) {
         let Run { sent, .. } = run(&case);
         for sent in sent.iter().filter(|sent| sent.position > 100 && sent.stream > 0) {
             prop_assert!(!case.parked.contains(&sent.stream));

@@ -16,7 +16,7 @@ fn a_row_is_published_when_all_its_destinations_have_confirmed() {
 }
 
 #[test]
-fn a_row_that_fails_for_one_destination_is_held_for_that_one_only() {
+fn a_row_that_fails_at_one_destination_is_held_for_it_only() {
     let mut machine = along(plan([to("a"), to("b")]));
     take(&mut machine, pending(&[1, 1]));
     answer_of(&mut machine, "a", transient);
@@ -42,7 +42,7 @@ fn waves_of_different_destinations_do_not_wait_for_each_other() {
 }
 
 #[test]
-fn what_is_unfinished_when_the_batch_ends_is_held_if_another_destination_has_it() {
+fn an_unfinished_row_is_held_if_another_destination_has_it() {
     let mut machine = along(plan([to("a"), to("b")]));
     take(&mut machine, pending(&[1, 1, 2]));
     answer_of(&mut machine, "a", || Ok(()));
@@ -98,7 +98,7 @@ fn a_row_that_stays_is_never_behind_a_later_one_that_is_held() {
 }
 
 #[test]
-fn all_or_nothing_is_confirmed_when_all_are_and_tried_again_where_it_failed() {
+fn all_or_nothing_is_tried_again_where_it_failed() {
     let mut machine = along(plan([all("both", &["a", "b"])]));
     take(&mut machine, pending(&[1]));
     answer_of(&mut machine, "a", || Ok(()));
@@ -153,7 +153,7 @@ fn all_or_nothing_that_is_given_up_names_who_got_it() {
 }
 
 #[test]
-fn all_or_nothing_that_is_unfinished_remembers_who_confirmed_without_an_attempt() {
+fn an_unfinished_all_or_nothing_row_remembers_who_confirmed() {
     for is_held in [false, true] {
         let mut machine = along(plan([all("both", &["a", "b"])]));
         let held: Vec<_> = is_held
@@ -212,7 +212,7 @@ fn a_route_that_continues_holds_nothing_back_and_parks_nothing() {
 }
 
 #[test]
-fn what_fails_for_good_goes_to_the_fallback_and_its_stream_goes_on() {
+fn a_final_failure_goes_to_the_fallback_and_its_stream_goes_on() {
     let fallback = Arc::new(to("spare"));
     let route = Route {
         fallback: Some(Arc::clone(&fallback)),

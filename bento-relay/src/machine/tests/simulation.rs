@@ -165,7 +165,7 @@ impl Simulation {
         self.delivered.extend(arrived.map(|(_, arrival)| arrival));
     }
 
-    /// Makes waves late. The answers may come after any number of batches; events arrive before they
+    /// Makes waves late. Answers may come after any number of batches; events arrive before they
     /// are due again.
     fn postpone(&mut self, relay: usize) {
         if !self.relays[relay].in_batch || !self.relays[relay].machine.is_waiting() {
@@ -456,7 +456,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_is_lost_and_first_deliveries_are_in_order_whatever_happens(steps in vec(any_step(), 0..200)) {
+    fn nothing_is_lost_and_first_deliveries_are_in_order(steps in vec(any_step(), 0..200)) {
         let mut simulation = Simulation::new();
         steps.iter().for_each(|step| simulation.apply(step));
         simulation.recover();
@@ -466,7 +466,8 @@ proptest! {
             let (stream, place) = simulation.committed[event];
             let last = last.entry((stream, &**to)).or_default();
             let is_ordered = stream > 0 && ORDERED.contains(&&**to);
-            prop_assert!(!is_ordered || place > *last, "stream {} to {}: {} after {}", stream, to, place, *last);
+            let is_in_order = !is_ordered || place > *last;
+            prop_assert!(is_in_order, "stream {} to {}: {} after {}", stream, to, place, *last);
             *last = place;
         }
         let lost = simulation.lost();
@@ -474,16 +475,18 @@ proptest! {
     }
 
     #[test]
-    fn while_nobody_dies_nothing_is_delivered_twice_however_late_it_is_answered(steps in vec(any_step(), 0..200)) {
+    fn while_all_relays_live_nothing_is_delivered_twice(steps in vec(any_step(), 0..200)) {
         let ends_well = |step: &&Step| {
-            !matches!(step, Step::Break(_) | Step::TakeOver | Step::GiveUp(_) | Step::Turn(..) | Step::Stage(_))
+            let dies = matches!(step, Step::Break(_) | Step::TakeOver | Step::GiveUp(_));
+            !dies && !matches!(step, Step::Turn(..) | Step::Stage(_))
         };
         let mut simulation = Simulation::new();
         steps.iter().filter(ends_well).for_each(|step| simulation.apply(step));
         simulation.recover();
         let mut seen = HashSet::new();
         for delivered in &simulation.delivered {
-            prop_assert!(seen.insert(delivered), "twice: {:?} of {:?}", delivered, simulation.committed[&delivered.0]);
+            let committed = &simulation.committed[&delivered.0];
+            prop_assert!(seen.insert(delivered), "twice: {:?} of {:?}", delivered, committed);
         }
     }
 }

@@ -34,7 +34,7 @@ fn a_delayed_event_leaves_its_order_unless_the_route_keeps_it() {
 }
 
 #[test]
-fn a_held_row_that_comes_before_its_time_waits_on_and_nothing_overtakes_it() {
+fn a_held_row_before_its_time_waits_on_and_keeps_its_place() {
     let route = Route {
         delay: Some(Duration::from_secs(1_000_060)),
         keeps_order: true,
@@ -67,7 +67,7 @@ fn a_held_row_that_comes_before_its_time_waits_on_and_nothing_overtakes_it() {
 }
 
 #[test]
-fn an_event_whose_time_is_over_is_a_dead_letter_that_parks_nothing() {
+fn an_expired_event_is_a_dead_letter_that_parks_nothing() {
     let route = Route {
         expires_after: Some(Duration::from_secs(10)),
         ..to("a")
@@ -89,8 +89,7 @@ fn an_event_whose_time_is_over_is_a_dead_letter_that_parks_nothing() {
 }
 
 #[test]
-fn a_delayed_event_that_keeps_its_place_is_overtaken_by_nothing_although_what_is_held_of_its_stream_is_here()
- {
+fn nothing_overtakes_a_delayed_event_that_keeps_its_place() {
     let route = Route {
         delay: Some(Duration::from_secs(1_000_060)),
         keeps_order: true,

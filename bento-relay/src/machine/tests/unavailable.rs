@@ -4,7 +4,7 @@ use super::plan::{along, answer_of, held_for, key_for, plan, to, words};
 use super::*;
 
 #[test]
-fn what_goes_to_a_destination_that_is_away_is_held_untried_and_the_others_go_on() {
+fn events_for_an_unavailable_destination_are_held_untried() {
     let mut machine = along(plan([to("a"), to("b")]));
     let world = World {
         away: HashSet::from(["b"]),
@@ -30,7 +30,7 @@ fn what_goes_to_a_destination_that_is_away_is_held_untried_and_the_others_go_on(
 }
 
 #[test]
-fn what_is_left_for_a_destination_that_goes_away_in_the_middle_is_held_untried() {
+fn the_rest_for_a_destination_that_goes_away_is_held_untried() {
     let mut machine = along(plan([to("b")]));
     take(&mut machine, pending(&[1, 1, 2]));
     answer_of(&mut machine, "b", || Ok(()));
@@ -46,7 +46,7 @@ fn what_is_left_for_a_destination_that_goes_away_in_the_middle_is_held_untried()
 }
 
 #[test]
-fn a_trial_sends_one_held_and_one_pending_event_each_alone_and_counts_for_nothing_if_it_fails() {
+fn a_trial_sends_one_held_and_one_pending_event_each_alone() {
     for is_back in [true, false] {
         let mut machine = along(plan([to("b")]));
         let world = World {

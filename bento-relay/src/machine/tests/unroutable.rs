@@ -34,7 +34,7 @@ fn settled_of(machine: &mut Machine) -> Vec<String> {
 }
 
 #[test]
-fn an_event_that_no_rule_takes_is_held_and_its_aggregate_behind_it() {
+fn an_event_without_a_rule_is_held_with_its_aggregate() {
     let mut machine = clueless();
     take(&mut machine, pending(&[1, 1, 0]));
     assert!(machine.next_wave().is_none());
@@ -116,7 +116,7 @@ fn what_is_sampled_out_is_done() {
 }
 
 #[test]
-fn it_is_given_up_when_no_relay_found_a_way_for_long_enough_and_then_parks() {
+fn an_event_without_a_route_for_long_enough_dies_and_parks() {
     let after = |minutes: u64| HeldRow {
         unroutable_for: Some(Duration::from_secs(minutes * 60)),
         ..held_for(QUEUE, 1, 1, 0)
@@ -161,7 +161,7 @@ fn it_is_given_up_when_no_relay_found_a_way_for_long_enough_and_then_parks() {
 }
 
 #[test]
-fn an_event_whose_routes_are_known_now_moves_to_them_and_takes_its_place_by_its_position() {
+fn an_event_whose_routes_are_known_now_moves_to_its_place_there() {
     let mut machine = along(plan([to("a"), all("bc", &["b", "c"])]));
     let held = vec![
         held_for("a", 0, 1, 1),
@@ -200,7 +200,7 @@ fn an_event_whose_routes_are_known_now_moves_to_them_and_takes_its_place_by_its_
 }
 
 #[test]
-fn a_later_event_waits_in_the_queue_of_its_aggregate_whatever_its_route_is() {
+fn a_later_event_waits_in_the_queue_of_its_aggregate() {
     let mut machine = along(plan([to("a")]));
     take(
         &mut machine,
@@ -250,7 +250,7 @@ fn an_event_of_the_queue_that_every_rule_samples_out_is_done() {
 }
 
 #[test]
-fn a_held_row_of_a_destination_that_only_a_newer_release_knows_waits_with_its_attempts() {
+fn a_row_held_for_an_unknown_destination_keeps_its_attempts() {
     let mut machine = along(plan([to("a")]));
     let held = vec![held_for("newer", 1, 1, 3), held_for("newer", 2, 1, 0)];
     take(
@@ -273,7 +273,7 @@ fn a_held_row_of_a_destination_that_only_a_newer_release_knows_waits_with_its_at
 }
 
 #[test]
-fn a_destination_that_an_event_names_and_is_not_known_waits_alone() {
+fn an_unknown_destination_of_an_event_waits_alone() {
     let (mut machine, advanced) = by_name(&["a", "newer", "a", "newer"], &[1, 1]);
     take(&mut machine, advanced);
     assert_eq!(confirm_all(&mut machine), ["a/1", "a/1"]);
@@ -289,7 +289,7 @@ fn a_destination_that_an_event_names_and_is_not_known_waits_alone() {
 }
 
 #[test]
-fn routing_that_a_later_release_wrote_waits_and_what_cannot_be_read_does_not() {
+fn routing_of_a_later_release_waits_and_unreadable_does_not() {
     for (version, text, expected) in [
         (2, "{}", "1 held for unroutable: unroutable for 5"),
         (1, "{", "1 dead for unroutable: unroutable, parks"),
@@ -303,7 +303,7 @@ fn routing_that_a_later_release_wrote_waits_and_what_cannot_be_read_does_not() {
 }
 
 #[test]
-fn a_destination_that_no_publisher_serves_waits_for_itself_alone() {
+fn an_unserved_destination_holds_only_its_own_events() {
     let mut machine = along(plan([to("a"), to("b")]));
     let world = World {
         unserved: HashSet::from(["b"]),
@@ -315,7 +315,7 @@ fn a_destination_that_no_publisher_serves_waits_for_itself_alone() {
 }
 
 #[test]
-fn an_unroutable_event_of_a_paused_tenant_waits_for_its_tenant_first() {
+fn an_unroutable_event_waits_for_its_paused_tenant_first() {
     let mut machine = clueless();
     let mut advanced = pending(&[1]);
     Arc::make_mut(&mut advanced.pending[0].envelope).tenant_id = Some("paused".to_owned());

@@ -42,7 +42,7 @@ impl Only {
 }
 
 #[test]
-fn it_opens_after_so_many_failures_in_a_row_and_tries_one_at_a_time() {
+fn it_opens_after_ten_failures_in_a_row_and_tries_one_at_a_time() {
     let (breaker, now) = (only(10), Instant::now());
     assert_eq!(breaker.note(&failing(9), now), None);
     assert!(matches!(breaker.0.enter(now), Ok(None)));
@@ -60,7 +60,7 @@ fn it_opens_after_so_many_failures_in_a_row_and_tries_one_at_a_time() {
 }
 
 #[test]
-fn it_stays_open_longer_each_time_and_closes_at_the_first_answer() {
+fn it_stays_open_longer_each_time_and_closes_at_an_answer() {
     let (breaker, now) = (only(1), Instant::now());
     let first = breaker.note(&failing(1), now).unwrap();
     let second = breaker.note(&failing(1), now + first).unwrap();
@@ -168,7 +168,7 @@ fn a_broker_that_asks_for_a_longer_pause_gets_it() {
 }
 
 #[test]
-fn of_several_destinations_only_the_one_that_is_away_is_left_out() {
+fn only_the_unavailable_destination_is_left_out() {
     let (breakers, now) = (
         Arc::new(Breakers::new(1, &Router::default())),
         Instant::now(),
@@ -208,7 +208,7 @@ fn of_several_destinations_only_the_one_that_is_away_is_left_out() {
 }
 
 #[test]
-fn a_destination_with_a_late_wave_is_left_alone_until_the_last_is_back() {
+fn a_destination_gets_nothing_until_its_last_late_wave_is_back() {
     let (breakers, now) = (
         Arc::new(Breakers::new(1, &Router::default())),
         Instant::now(),
@@ -262,7 +262,7 @@ fn a_trial_that_is_late_is_the_only_one() {
 }
 
 #[test]
-fn a_destination_that_could_not_be_asked_is_named_with_the_reason_until_it_answers() {
+fn an_unreached_destination_is_named_until_it_answers() {
     let (breaker, now) = (only(2), Instant::now());
     assert_eq!(breaker.0.degraded(), []);
     let (destination, error) = (breaker.1.clone(), "not connected: refused".to_owned());

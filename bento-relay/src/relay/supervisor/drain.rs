@@ -25,7 +25,9 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
                         Some(report) => self.take_last(report),
                         None => break,
                     },
-                    () = sleep_until(beat), if self.next_beat.is_some() => self.start_heartbeat(false),
+                    () = sleep_until(beat), if self.next_beat.is_some() => {
+                        self.start_heartbeat(false);
+                    }
                 }
                 self.record_late_answers();
             }

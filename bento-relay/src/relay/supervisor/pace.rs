@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn polls_are_busy_at_first_then_follow_the_silence_and_idle_at_last() {
+    fn polls_are_busy_first_then_follow_the_silence_then_idle() {
         let times = polls(millis(60_000));
         let interval = |after: Duration| {
             let next = times
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_after_a_silence_waits_for_an_eighth_of_it_and_never_longer_than_idle() {
+    fn an_event_after_a_silence_waits_for_an_eighth_of_it_at_most() {
         for pair in polls(millis(60_000)).windows(2) {
             let longest = (pair[0] / 8).clamp(millis(20), millis(1000));
             assert!(pair[1] - pair[0] <= longest, "{pair:?}");

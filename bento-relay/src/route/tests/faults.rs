@@ -15,7 +15,8 @@ fn refused(json: &str, expected: Expect) {
 fn refused_rule(keys: &str, expected: Expect) {
     refused(
         &format!(
-            r#"{{"version":1,"destinations":{{"a":{{}},"b":{{}}}},"rules":[{{"name":"r","to":"a",{keys}}}]}}"#
+            r#"{{"version":1,"destinations":{{"a":{{}},"b":{{}}}},
+                "rules":[{{"name":"r","to":"a",{keys}}}]}}"#
         ),
         expected,
     );
@@ -27,11 +28,14 @@ fn everything_that_cannot_be_read_is_said_at_once_with_its_path() {
         "version": 2, "destination": {},
         "destinations": {"a": {"versioned": "yes", "topik": "t"}},
         "rules": [
-            {"name": "one", "to": 5, "when": {"all": [{"payload.total": {"gt": [1], "gtt": 2}}, 7]}, "delay": "soon"},
-            {"to": "a", "strategy": "some", "transform": {"rename": {"a": 1}}, "when": {}, "stop": 1},
-            {"name": "three", "to": "a", "when": {"payload": {"customer": {"country": "DE"}}}, "name": "four"}
+            {"name": "one", "to": 5, "delay": "soon",
+             "when": {"all": [{"payload.total": {"gt": [1], "gtt": 2}}, 7]}},
+            {"to": "a", "strategy": "some", "transform": {"rename": {"a": 1}}, "when": {},
+             "stop": 1},
+            {"name": "three", "to": "a", "when": {"payload": {"customer": {"country": "DE"}}},
+             "name": "four"}
         ],
-        "retry_policies": {"patient": {"transient": {"base": 5}}}
+        "retry_policies": {"slow": {"transient": {"base": 5}}}
     }"#;
     refused(
         json,
@@ -52,7 +56,7 @@ fn everything_that_cannot_be_read_is_said_at_once_with_its_path() {
             rules[1].stop: expected true or false, found a number
             rules[2].name: the name `name` is used twice
             rules[2].when.payload.customer: unknown operator `customer`: the operators are `eq`, `ne`, `gt`, `gte`, `lt`, `lte`, `in`, `nin`, `exists`; a path is one key, in TOML in quotes
-            retry_policies.patient.transient.base: expected a duration as in "30s", found a number"#]],
+            retry_policies.slow.transient.base: expected a duration as in "30s", found a number"#]],
     );
 }
 
@@ -112,16 +116,17 @@ fn names_are_known_and_those_of_one_thing() {
 #[test]
 fn a_condition_makes_sense() {
     refused_rule(
-        r#""when":{"any":[{"total":1},{"envelope.tenants":1},{"payload.a":{"gt":true}},{"payload.":1},{"payload.b":1e300},{"not":{"all":[]}}]}"#,
+        r#""when":{"any":[{"total":1},{"envelope.tenants":1},{"payload.a":{"gt":true}},
+            {"payload.":1},{"payload.b":1e300},{"not":{"all":[]}}]}"#,
         expect![
-            "rules[0].when.any[4].payload.b: a number with so many digits would be rounded: \
+            "rules[0].when.any[4].payload.b: the number has too many digits and would be rounded: \
              write it as a text"
         ],
     );
     refused_rule(
         r#""when":{"payload.b":1e300,"payload.c":[1]}"#,
         expect![[r#"
-        rules[0].when.payload.b: a number with so many digits would be rounded: write it as a text
+        rules[0].when.payload.b: the number has too many digits and would be rounded: write it as a text
         rules[0].when.payload.c: expected one value (several are compared with by `in`), found a list"#]],
     );
     let nan = to(&["a"]).rule(
@@ -160,7 +165,8 @@ fn a_rule_that_no_event_can_take_is_refused() {
         r#""delay":"2s","expires_after":"2s""#,
     ] {
         let json = format!(
-            r#"{{"version":1,"destinations":{{"a":{{}}}},"rules":[{{"name":"r","to":"a",{keys}}}]}}"#
+            r#"{{"version":1,"destinations":{{"a":{{}}}},
+                "rules":[{{"name":"r","to":"a",{keys}}}]}}"#
         );
         let errors = RouterConfig::from_json(&json)
             .unwrap()
@@ -195,7 +201,7 @@ fn a_narrow_condition_is_not_refused() {
 }
 
 #[test]
-fn a_rule_behind_one_that_stops_is_refused_if_nothing_is_left_for_it() {
+fn a_rule_that_an_earlier_stop_leaves_nothing_is_refused() {
     let behind = |first: Rule, second: Rule| {
         to(&["a", "b"])
             .rule(first.to(["a"]).stop())
@@ -254,7 +260,8 @@ fn a_transform_whose_names_collide_is_refused() {
         expect!["rules[0].transform: two values would have the name `a`"],
     );
     refused_rule(
-        r#""transform":{"include":["a"],"exclude":["a.b"],"rename":{"c":"d","a.b":"e","a.b.c":"f"}}"#,
+        r#""transform":{"include":["a"],"exclude":["a.b"],
+            "rename":{"c":"d","a.b":"e","a.b.c":"f"}}"#,
         expect![[r#"
             rules[0].transform.rename: `a.b` is removed by `exclude`
             rules[0].transform.rename: `a.b.c` is removed by `exclude`
@@ -294,7 +301,7 @@ fn a_transform_whose_names_collide_is_refused() {
 }
 
 #[test]
-fn a_member_of_an_all_or_nothing_rule_is_reached_by_no_other_whatever_the_event_types_are() {
+fn an_all_or_nothing_rule_shares_no_destination() {
     let config = |other: Rule| {
         to(&["a", "b", "c"]).rule(other).rule(
             Rule::new("both")

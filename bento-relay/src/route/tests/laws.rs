@@ -133,14 +133,19 @@ prop_compose! {
         destinations in prop::collection::vec("[abc]", 0..3),
         flags in any::<[bool; 5]>(),
         transform in prop::option::of(transform()),
-        (sample, retry, fallback) in (prop::option::of((1u32..999).prop_map(|share| f64::from(share) / 1000.0)), prop::option::of("\\PC{0,5}"), prop::option::of("[a-c]")),
+        sample in prop::option::of((1u32..999).prop_map(|share| f64::from(share) / 1000.0)),
+        (retry, fallback) in (prop::option::of("\\PC{0,5}"), prop::option::of("[a-c]")),
         (delay, expires_after) in (duration(), duration()),
     ) -> Rule {
         let [keeps_order, stop, whole, continues, copy] = flags;
-        let strategy = if whole { super::Strategy::AllOrNothing } else { super::Strategy::BestEffort };
+        let strategy = match whole {
+            true => super::Strategy::AllOrNothing,
+            false => super::Strategy::BestEffort,
+        };
         let head_of_line = if continues { HeadOfLine::Continue } else { HeadOfLine::Hold };
         Rule {
-            events, when, strategy, transform, sample, delay, keeps_order, expires_after, retry, head_of_line, fallback, stop, copy,
+            events, when, strategy, transform, sample, delay, keeps_order, expires_after, retry,
+            head_of_line, fallback, stop, copy,
             ..Rule::new(name).to(destinations)
         }
     }
@@ -169,7 +174,8 @@ prop_compose! {
         for (name, (base, cap, max_attempts)) in policies {
             let [base, cap] = [base, cap].map(Duration::from_millis);
             let transient = RetryPolicy::exponential(base, cap, max_attempts);
-            let throttled = if max_attempts > 4 { Backoff::Fixed(base) } else { Backoff::Immediate };
+            let is_fixed = max_attempts > 4;
+            let throttled = if is_fixed { Backoff::Fixed(base) } else { Backoff::Immediate };
             config = config.retry_policy(name, RetryPolicies { transient, throttled });
         }
         config
@@ -184,21 +190,33 @@ proptest! {
     }
 
     #[test]
-    fn all_and_any_are_what_they_say(parts in prop::collection::vec(condition(), 1..4), payload in payload()) {
-        let truths: Vec<bool> = parts.iter().map(|part| truth(part, &payload)).collect();
-        prop_assert_eq!(truth(&Condition::all(parts.clone()), &payload), truths.iter().all(|truth| *truth));
-        prop_assert_eq!(truth(&Condition::any(parts.clone()), &payload), truths.iter().any(|truth| *truth));
-        let not: Vec<Condition> = parts.iter().map(|part| !part.clone()).collect();
-        prop_assert_eq!(truth(&!Condition::all(parts.clone()), &payload), truth(&Condition::any(not.clone()), &payload));
-        prop_assert_eq!(truth(&!Condition::any(parts), &payload), truth(&Condition::all(not), &payload));
+    fn all_and_any_are_what_they_say(
+        parts in prop::collection::vec(condition(), 1..4),
+        payload in payload(),
+    ) {
+        let holds = |condition: &Condition| truth(condition, &payload);
+        let truths: Vec<bool> = parts.iter().map(holds).collect();
+        let (all, any) = (Condition::all(parts.clone()), Condition::any(parts.clone()));
+        prop_assert_eq!(holds(&all), truths.iter().all(|truth| *truth));
+        prop_assert_eq!(holds(&any), truths.iter().any(|truth| *truth));
+        let not: Vec<Condition> = parts.into_iter().map(|part| !part).collect();
+        prop_assert_eq!(holds(&!all), holds(&Condition::any(not.clone())));
+        prop_assert_eq!(holds(&!any), holds(&Condition::all(not)));
     }
 
     #[test]
-    fn of_two_numbers_one_is_less_or_they_are_equal(a in -1000i64..1000, b in -1000i64..1000, as_text in any::<bool>()) {
+    fn of_two_numbers_one_is_less_or_they_are_equal(
+        a in -1000i64..1000,
+        b in -1000i64..1000,
+        as_text in any::<bool>(),
+    ) {
         let payload = if as_text { json!({"a": format!("{a}.00")}) } else { json!({"a": a}) };
-        let ask = |test: fn(Field, Literal) -> Condition| truth(&test(field("payload.a"), b.into()), &payload);
+        let ask = |test: fn(Field, Literal) -> Condition| {
+            truth(&test(field("payload.a"), b.into()), &payload)
+        };
         prop_assert_eq!([ask(Field::lt), ask(Field::eq), ask(Field::gt)], [a < b, a == b, a > b]);
-        prop_assert_eq!([ask(Field::lte), ask(Field::ne), ask(Field::gte)], [a <= b, a != b, a >= b]);
+        let (lte, ne, gte) = (ask(Field::lte), ask(Field::ne), ask(Field::gte));
+        prop_assert_eq!((lte, ne, gte), (a <= b, a != b, a >= b));
     }
 
     #[test]
@@ -222,7 +240,12 @@ proptest! {
     }
 
     #[test]
-    fn no_payload_makes_it_panic(c in condition(), text in "\\PC{0,40}", bytes in prop::collection::vec(any::<u8>(), 0..40), t in transform()) {
+    fn no_payload_makes_it_panic(
+        c in condition(),
+        text in "\\PC{0,40}",
+        bytes in prop::collection::vec(any::<u8>(), 0..40),
+        t in transform(),
+    ) {
         let config = to(&["a", "b"])
             .rule(Rule::new("r").when(c.or(field("payload.zzz").exists())).to(["a"]))
             .rule(Rule::new("s").to(["b"]).transform(t));
@@ -240,36 +263,50 @@ proptest! {
     }
 
     #[test]
-    fn no_text_and_no_json_makes_reading_panic(text in "\\PC{0,60}", value in payload(), rule in payload()) {
-        let nested = json!({"version": 1, "destinations": {"a": value.clone()}, "rules": [{"name": "r", "to": "a", "when": rule.clone(), "transform": value.clone()}, rule]});
+    fn no_text_and_no_json_makes_reading_panic(
+        text in "\\PC{0,60}",
+        value in payload(),
+        rule in payload(),
+    ) {
+        let first = json!({"name": "r", "to": "a", "when": rule, "transform": value});
+        let nested = json!({"version": 1, "destinations": {"a": value}, "rules": [first, rule]});
         for text in [text, value.to_string(), nested.to_string()] {
             let _ = RouterConfig::from_json(&text).and_then(|config| config.build());
         }
     }
 
     #[test]
-    fn including_and_excluding_divide_a_payload(payload in payload(), names in prop::collection::vec("[abc]", 1..3)) {
+    fn including_and_excluding_divide_a_payload(
+        payload in payload(),
+        names in prop::collection::vec("[abc]", 1..3),
+    ) {
         let run = |transform: Transform| -> serde_json::Map<String, Value> {
-            let router = to(&["a"]).rule(Rule::new("r").to(["a"]).transform(transform)).build().unwrap();
+            let rule = Rule::new("r").to(["a"]).transform(transform);
+            let router = to(&["a"]).rule(rule).build().unwrap();
             let targets = router.route(&event("a.b", &payload.to_string())).unwrap();
             serde_json::from_slice(&targets[0].envelope.payload).unwrap()
         };
-        let (kept, rest) = (run(Transform::default().include(names.clone())), run(Transform::default().exclude(names.clone())));
+        let kept = run(Transform::default().include(names.clone()));
+        let rest = run(Transform::default().exclude(names.clone()));
         let both: serde_json::Map<_, _> = kept.into_iter().chain(rest).collect();
         prop_assert_eq!(Value::Object(both), payload.clone());
         prop_assert!(run(Transform::default().include(names.clone()).exclude(names)).is_empty());
     }
 
     #[test]
-    fn renaming_there_and_back_changes_nothing_and_adding_twice_is_adding_once(payload in payload(), value in payload()) {
+    fn renaming_back_changes_nothing_and_adding_twice_adds_once(
+        payload in payload(),
+        value in payload(),
+    ) {
         let run = |transform: Transform, payload: &Value| -> Value {
-            let router = to(&["a"]).rule(Rule::new("r").to(["a"]).transform(transform)).build().unwrap();
+            let rule = Rule::new("r").to(["a"]).transform(transform);
+            let router = to(&["a"]).rule(rule).build().unwrap();
             let targets = router.route(&event("a.b", &payload.to_string())).unwrap();
             serde_json::from_slice(&targets[0].envelope.payload).unwrap()
         };
         let there = run(Transform::default().rename("a", "x").rename("b", "y.z"), &payload);
-        let back = run(Transform::default().rename("x", "a").rename("y.z", "b").exclude(["y.none"]), &there);
-        let mut back = back;
+        let there_and_back = Transform::default().rename("x", "a").rename("y.z", "b");
+        let mut back = run(there_and_back.exclude(["y.none"]), &there);
         back.as_object_mut().unwrap().remove("y");
         prop_assert_eq!(&back, &payload);
         let add = || Transform::default().add("n", value.clone()).add("m.o", 1);
@@ -280,7 +317,8 @@ proptest! {
     #[test]
     fn a_smaller_sample_lies_within_a_larger_one(share in 0.01f64..1.0, larger in 0.0f64..1.0) {
         let larger = share + (1.0 - share) * larger;
-        let router = |share| to(&["a"]).rule(Rule::new("r").to(["a"]).sample(share)).build().unwrap();
+        let rule = |share| Rule::new("r").to(["a"]).sample(share);
+        let router = |share| to(&["a"]).rule(rule(share)).build().unwrap();
         let (small, large) = (router(share), router(larger));
         let envelope = event("a.b", "{}");
         let takes = |router: &Router| !router.route(&envelope).unwrap().is_empty();

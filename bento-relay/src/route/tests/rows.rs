@@ -57,7 +57,7 @@ fn the_destinations_of_the_event_win_over_the_rules() {
 }
 
 #[test]
-fn an_unknown_destination_is_an_error_and_no_event_is_half_routed() {
+fn an_unknown_destination_is_an_error_for_the_whole_event() {
     for name in ["gone", "dead_letter_queue", ""] {
         let own = sent_with(Metadata::default().with_destinations(["a", name]));
         assert_eq!(
@@ -130,7 +130,7 @@ fn what_a_later_release_wrote_is_refused_and_not_guessed_at() {
 }
 
 #[test]
-fn what_is_held_under_a_rule_that_was_all_or_nothing_goes_on_to_its_destinations() {
+fn rows_held_for_a_former_all_or_nothing_rule_go_on() {
     let rule = Rule::new("both").events(["order.*"]).to(["a", "b"]);
     let router = to(&["a", "b"]).rule(rule).build().unwrap();
     let envelope = sent_with(Metadata::default());

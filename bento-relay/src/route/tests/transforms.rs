@@ -22,7 +22,8 @@ fn does() -> Transform {
 
 #[test]
 fn the_steps_come_in_their_order() {
-    let payload = r#"{"id":1,"customer":{"name":"Ann","country":"DE","vat":null},"total":10.50,"lines":[1,2]}"#;
+    let payload = r#"{"id":1,"customer":{"name":"Ann","country":"DE","vat":null},
+        "total":10.50,"lines":[1,2]}"#;
     let all = does()
         .add("source", "shop")
         .rename("customer.country", "country")
@@ -122,7 +123,7 @@ fn what_cannot_be_done_is_an_error_and_loses_nothing() {
 }
 
 #[test]
-fn a_rule_transforms_once_for_all_its_destinations_and_leaves_the_others_alone() {
+fn a_rule_transforms_once_for_its_own_destinations_only() {
     let config = to(&["a", "b", "c"])
         .rule(
             Rule::new("thin")

@@ -46,7 +46,9 @@ pub(super) fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (0..4_u8).prop_map(Step::Append),
         1 => (1..4_u8).prop_map(Step::Stage),
-        24 => step.prop_map(|(relay, fails, hopeless, repeats)| Step::Move { relay, fails: fails & 3, hopeless, repeats }),
+        24 => step.prop_map(|(relay, fails, hopeless, repeats)| {
+            Step::Move { relay, fails: fails & 3, hopeless, repeats }
+        }),
         1 => (0..2_usize).prop_map(Step::Break),
         4 => (0..2_usize).prop_map(Step::Postpone),
         4 => (0..2_usize, any::<u8>()).prop_map(|(relay, which)| Step::Back(relay, which)),

@@ -109,7 +109,7 @@ fn the_last_free_worker_is_kept_for_a_lane_that_has_none() {
 }
 
 #[test]
-fn a_lane_without_a_worker_gets_the_place_of_one_where_there_are_most() {
+fn a_lane_without_a_worker_takes_one_from_the_busiest_lane() {
     let (mut shards, leases) = in_lanes();
     let started = |shards: &mut Shards, shard| {
         shards.queue_shard(shard);
@@ -192,13 +192,13 @@ fn a_shard_is_offered_only_when_its_worker_is_done() {
     shards.finished(leases[retiring as usize], None, Activity::Queued, None);
     assert!(
         shards.has_retired() && start(&mut shards).is_none(),
-        "nobody takes it up again"
+        "it is not taken up again"
     );
     assert_eq!(shards.offer(), [retiring]);
     shards.queue_shard(retiring);
     assert!(
         start(&mut shards).is_none(),
-        "nobody works on it while it is offered"
+        "it gets no worker while it is offered"
     );
     let kept = leases[1 - retiring as usize];
     let changes = shards.renew(&[kept], Instant::now());
@@ -207,7 +207,7 @@ fn a_shard_is_offered_only_when_its_worker_is_done() {
 }
 
 #[test]
-fn an_offered_shard_that_is_kept_goes_on_with_what_came_meanwhile() {
+fn an_offered_shard_that_is_kept_goes_on_with_its_events() {
     let (mut shards, leases) = holding(1);
     shards.retire(1);
     assert_eq!(shards.offer(), [0]);
@@ -229,7 +229,7 @@ fn an_offer_whose_answer_never_came_is_taken_back() {
 }
 
 #[test]
-fn a_lease_that_is_gone_or_of_another_epoch_is_lost_and_its_worker_told() {
+fn a_lease_gone_or_of_another_epoch_is_lost() {
     let (mut shards, leases) = holding(2);
     shards.queue_shard(0);
     let (_, stop) = start(&mut shards).unwrap();
@@ -283,7 +283,7 @@ fn late() -> Sent {
 }
 
 #[test]
-fn a_late_wave_that_comes_back_queues_its_shard_once_its_worker_is_done() {
+fn a_late_wave_queues_its_shard_once_its_worker_is_done() {
     let (mut shards, leases) = holding(1);
     shards.queue_shard(0);
     start(&mut shards).unwrap();
@@ -297,7 +297,7 @@ fn a_late_wave_that_comes_back_queues_its_shard_once_its_worker_is_done() {
 }
 
 #[test]
-fn a_shard_with_a_late_wave_is_given_up_last_and_only_when_the_answer_is_recorded() {
+fn a_shard_with_a_late_wave_is_released_last() {
     let (mut shards, leases) = holding(2);
     assert!(shards.keep_late(leases[0], vec![], 1));
     shards.retire(1);
