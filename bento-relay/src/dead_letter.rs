@@ -123,8 +123,8 @@ pub type DeadLetterKey = (EventId, Arc<str>);
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), StoreError> {
 /// # let store = MemoryStore::default();
 /// let orders = DeadLetterFilter::default().event_type("order.placed").tenant("acme");
-/// for letter in store.list(&DeadLetterQuery::of(orders.clone())).await? {
-///     println!("{} {}: {}", letter.envelope.event_id, letter.cause, letter.error);
+/// for dead_letter in store.list(&DeadLetterQuery::of(orders.clone())).await? {
+///     println!("{} {}: {}", dead_letter.envelope.event_id, dead_letter.cause, dead_letter.error);
 /// }
 /// let would_be = store.replay_all(&orders, ReplayMode::DryRun).await?;
 /// if would_be.problems.is_empty() {
@@ -182,10 +182,10 @@ pub trait DeadLetters: Send + Sync {
     /// # use bento_relay::{MemoryStore, StoreError};
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), StoreError> {
     /// # let store = MemoryStore::default();
-    /// for letter in store.list(&DeadLetterQuery::default()).await? {
+    /// for dead_letter in store.list(&DeadLetterQuery::default()).await? {
     ///     let amendment = Amendment::default().without_header("authorization");
-    ///     store.amend(letter.envelope.event_id, &letter.route, &amendment).await?;
-    ///     store.replay(letter.envelope.event_id, &letter.route).await?;
+    ///     store.amend(dead_letter.envelope.event_id, &dead_letter.route, &amendment).await?;
+    ///     store.replay(dead_letter.envelope.event_id, &dead_letter.route).await?;
     /// }
     /// # Ok(())
     /// # }
@@ -235,7 +235,7 @@ pub trait DeadLetters: Send + Sync {
     fn replay_together(
         &self,
         shard: ShardId,
-        letters: &[DeadLetterKey],
+        dead_letters: &[DeadLetterKey],
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
     /// Deletes a dead letter for good; its aggregate goes on. A [record](Self::discarded) of it
@@ -265,7 +265,7 @@ pub trait DeadLetters: Send + Sync {
     fn discard_together(
         &self,
         shard: ShardId,
-        letters: &[DeadLetterKey],
+        dead_letters: &[DeadLetterKey],
         discarding: &Discarding,
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 

@@ -204,9 +204,9 @@ impl DeadLetters for MemoryStore {
     async fn replay_together(
         &self,
         _shard: ShardId,
-        letters: &[DeadLetterKey],
+        dead_letters: &[DeadLetterKey],
     ) -> Result<u64, StoreError> {
-        Ok(self.contents().replay_together(letters))
+        Ok(self.contents().replay_together(dead_letters))
     }
 
     async fn discard(
@@ -223,12 +223,14 @@ impl DeadLetters for MemoryStore {
     async fn discard_together(
         &self,
         _shard: ShardId,
-        letters: &[DeadLetterKey],
+        dead_letters: &[DeadLetterKey],
         discarding: &Discarding,
     ) -> Result<u64, StoreError> {
         discarding.check()?;
         let wall = self.data.clock.wall();
-        Ok(self.contents().discard_together(letters, discarding, wall))
+        Ok(self
+            .contents()
+            .discard_together(dead_letters, discarding, wall))
     }
 
     async fn discarded(
@@ -250,10 +252,12 @@ impl AlertStore for MemoryStore {
 
     async fn settle_alerts(
         &self,
-        letters: &[DeadLetter],
+        dead_letters: &[DeadLetter],
         outcome: AlertOutcome,
     ) -> Result<(), StoreError> {
-        self.contents().alerts.settle(letters, outcome, self.now());
+        self.contents()
+            .alerts
+            .settle(dead_letters, outcome, self.now());
         Ok(())
     }
 }

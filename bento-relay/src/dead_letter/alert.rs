@@ -32,8 +32,9 @@ use crate::task::{Stop, Task};
 /// struct Pager;
 ///
 /// impl AlertHook for Pager {
-///     async fn alert(&self, letters: &[DeadLetter]) -> Result<(), AlertError> {
-///         page(&format!("{} dead letters, the first: {}", letters.len(), letters[0].error))
+///     async fn alert(&self, dead_letters: &[DeadLetter]) -> Result<(), AlertError> {
+///         let (count, first) = (dead_letters.len(), &dead_letters[0].error);
+///         page(&format!("{count} dead letters, the first: {first}"))
 ///             .await
 ///             .map_err(|error| AlertError::new("the pager cannot be reached").because(error))
 ///     }
@@ -51,12 +52,18 @@ pub trait AlertHook: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Cancel safety
     /// The future is dropped after [`AlertSettings::timeout`]; the dead letters are reported again.
-    fn alert(&self, letters: &[DeadLetter]) -> impl Future<Output = Result<(), AlertError>> + Send;
+    fn alert(
+        &self,
+        dead_letters: &[DeadLetter],
+    ) -> impl Future<Output = Result<(), AlertError>> + Send;
 }
 
 impl<H: AlertHook> AlertHook for Arc<H> {
-    fn alert(&self, letters: &[DeadLetter]) -> impl Future<Output = Result<(), AlertError>> + Send {
-        (**self).alert(letters)
+    fn alert(
+        &self,
+        dead_letters: &[DeadLetter],
+    ) -> impl Future<Output = Result<(), AlertError>> + Send {
+        (**self).alert(dead_letters)
     }
 }
 
@@ -93,20 +100,20 @@ impl AlertError {
 pub struct LogAlert;
 
 impl AlertHook for LogAlert {
-    async fn alert(&self, letters: &[DeadLetter]) -> Result<(), AlertError> {
-        for letter in letters {
-            let event = &letter.envelope;
+    async fn alert(&self, dead_letters: &[DeadLetter]) -> Result<(), AlertError> {
+        for dead_letter in dead_letters {
+            let event = &dead_letter.envelope;
             tracing::error!(
                 target: TARGET_DEAD_LETTER,
                 event_id = %event.event_id,
                 event_type = &*event.event_type,
                 aggregate_id = event.aggregate_id,
                 tenant_id = event.tenant_id,
-                route = &*letter.route,
-                attempts = letter.attempts,
-                parks = letter.parks,
-                cause = letter.cause,
-                error = letter.error,
+                route = &*dead_letter.route,
+                attempts = dead_letter.attempts,
+                parks = dead_letter.parks,
+                cause = dead_letter.cause,
+                error = dead_letter.error,
                 "an event was given up; replay or discard it",
             );
         }
@@ -140,7 +147,7 @@ pub trait AlertStore: Send + Sync + 'static {
     /// The outcome is recorded or not. If not, the dead letters may be reported once more.
     fn settle_alerts(
         &self,
-        letters: &[DeadLetter],
+        dead_letters: &[DeadLetter],
         outcome: AlertOutcome,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
@@ -288,24 +295,25 @@ async fn round(
     // Twice the time limit of the hook, so that no other process takes the dead letters while their
     // outcome is recorded.
     let hold = settings.timeout.saturating_mul(2);
-    let letters = in_time(hold, store.take_unalerted(settings.batch.max(1), hold)).await?;
-    if letters.is_empty() {
+    let dead_letters = in_time(hold, store.take_unalerted(settings.batch.max(1), hold)).await?;
+    if dead_letters.is_empty() {
         return Ok(Round::Nothing);
     }
-    let Err(error) = tell(hook, &letters, settings.timeout).await else {
-        telemetry::count(telemetry::ALERTED_EVENTS, letters.len() as u64);
-        in_time(hold, store.settle_alerts(&letters, AlertOutcome::Told)).await?;
+    let Err(error) = tell(hook, &dead_letters, settings.timeout).await else {
+        telemetry::count(telemetry::ALERTED_EVENTS, dead_letters.len() as u64);
+        in_time(hold, store.settle_alerts(&dead_letters, AlertOutcome::Told)).await?;
         return Ok(Round::Told);
     };
     let wait = settings.retry.wait(failures + 1, random);
     telemetry::count(telemetry::FAILED_ALERTS, 1);
     tracing::warn!(
-        target: TARGET_DEAD_LETTER, letters = letters.len(), error = with_causes(&error), ?wait,
+        target: TARGET_DEAD_LETTER, dead_letters = dead_letters.len(),
+        error = with_causes(&error), ?wait,
         "the alert hook failed, will try again",
     );
     in_time(
         hold,
-        store.settle_alerts(&letters, AlertOutcome::Failed(wait)),
+        store.settle_alerts(&dead_letters, AlertOutcome::Failed(wait)),
     )
     .await?;
     Ok(Round::Failed(wait))
@@ -314,10 +322,15 @@ async fn round(
 /// Calls the hook; one that hangs or panics has failed.
 async fn tell(
     hook: &impl AlertHook,
-    letters: &[DeadLetter],
+    dead_letters: &[DeadLetter],
     limit: Duration,
 ) -> Result<(), AlertError> {
-    match timeout(limit, AssertUnwindSafe(hook.alert(letters)).catch_unwind()).await {
+    match timeout(
+        limit,
+        AssertUnwindSafe(hook.alert(dead_letters)).catch_unwind(),
+    )
+    .await
+    {
         Ok(Ok(answer)) => answer,
         Ok(Err(_)) => Err(AlertError::new("the alert hook panicked")),
         Err(_) => Err(AlertError::new(format!(

@@ -60,15 +60,15 @@ impl Amendment {
     /// [`StoreError::NotReplayable`] for a dead letter with [`raw`](DeadLetter::raw),
     /// [`StoreError::UnreadableHeaders`], and [`StoreError::Unsendable`] if a header cannot be
     /// sent, changed by this amendment or not.
-    pub fn apply(&self, letter: &DeadLetter) -> Result<Bytes, StoreError> {
-        let (event_id, route) = (letter.envelope.event_id, &letter.route);
-        if letter.raw.is_some() {
+    pub fn apply(&self, dead_letter: &DeadLetter) -> Result<Bytes, StoreError> {
+        let (event_id, route) = (dead_letter.envelope.event_id, &dead_letter.route);
+        if dead_letter.raw.is_some() {
             return Err(StoreError::NotReplayable {
                 event_id,
                 route: Arc::clone(route),
             });
         }
-        let mut headers = match letter.envelope.headers() {
+        let mut headers = match dead_letter.envelope.headers() {
             Ok(headers) => headers,
             Err(_) if self.removes_all => Headers::default(),
             Err(source) => {
@@ -122,7 +122,7 @@ mod tests {
 
     use super::*;
 
-    fn letter(headers: &'static str) -> DeadLetter {
+    fn dead_letter(headers: &'static str) -> DeadLetter {
         let mut event = Envelope::new("thing.happened", 1, DateTime::UNIX_EPOCH, "{}");
         event.headers = Bytes::from_static(headers.as_bytes());
         let (route, cause) = ("d".into(), "permanent".to_owned());
@@ -141,9 +141,10 @@ mod tests {
 
     #[test]
     fn headers_are_set_and_removed_and_the_rest_stays() {
-        let letter = letter(r#"{"actor":"ann","authorization":"Bearer t","x-a":"1","x-b":"2"}"#);
+        let dead_letter =
+            dead_letter(r#"{"actor":"ann","authorization":"Bearer t","x-a":"1","x-b":"2"}"#);
         let amended = |amendment: Amendment| {
-            String::from_utf8(amendment.apply(&letter).unwrap().to_vec()).unwrap()
+            String::from_utf8(amendment.apply(&dead_letter).unwrap().to_vec()).unwrap()
         };
         let some = Amendment::default()
             .with_header("x-b", "ë")
@@ -161,8 +162,8 @@ mod tests {
 
     #[test]
     fn headers_that_still_cannot_be_sent_are_refused() {
-        let letter = letter(r#"{"x-a":"line\nbreak","nats-x":"1"}"#);
-        let refused = |amendment: Amendment| match amendment.apply(&letter) {
+        let dead_letter = dead_letter(r#"{"x-a":"line\nbreak","nats-x":"1"}"#);
+        let refused = |amendment: Amendment| match amendment.apply(&dead_letter) {
             Err(StoreError::Unsendable(header)) => header.name,
             other => panic!("{other:?}"),
         };
@@ -175,12 +176,12 @@ mod tests {
             refused(others.clone().with_header("actor", "evil")),
             "actor"
         );
-        assert_eq!(others.apply(&letter).unwrap(), "");
+        assert_eq!(others.apply(&dead_letter).unwrap(), "");
     }
 
     #[test]
     fn unreadable_headers_can_only_be_replaced() {
-        let unreadable = letter(r#"{"x-a":1}"#);
+        let unreadable = dead_letter(r#"{"x-a":1}"#);
         let some = Amendment::default().with_header("x-a", "1");
         assert!(matches!(
             some.apply(&unreadable),
@@ -192,7 +193,7 @@ mod tests {
         );
         let raw = DeadLetter {
             raw: Some("{}".to_owned()),
-            ..letter("")
+            ..dead_letter("")
         };
         assert!(matches!(
             Amendment::default().apply(&raw),
@@ -202,7 +203,7 @@ mod tests {
 
     #[test]
     fn an_obstacle_names_every_header() {
-        let of = |headers| obstacle(&letter(headers).envelope);
+        let of = |headers| obstacle(&dead_letter(headers).envelope);
         assert_eq!(of(r#"{"x-user":"Zoë","actor":"a"}"#), None);
         let both = of(r#"{"x-a":"line\nbreak","nats-x":"1"}"#).unwrap();
         assert!(

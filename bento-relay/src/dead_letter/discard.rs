@@ -103,18 +103,22 @@ pub struct DiscardedDeadLetter {
 
 impl DiscardedDeadLetter {
     /// The record of a dead letter.
-    pub fn of(letter: &DeadLetter, discarding: &Discarding, discarded_at: DateTime<Utc>) -> Self {
-        let event = &letter.envelope;
+    pub fn of(
+        dead_letter: &DeadLetter,
+        discarding: &Discarding,
+        discarded_at: DateTime<Utc>,
+    ) -> Self {
+        let event = &dead_letter.envelope;
         Self {
             event_id: event.event_id,
-            route: Arc::clone(&letter.route),
+            route: Arc::clone(&dead_letter.route),
             event_type: event.event_type.clone().into_owned(),
             aggregate_type: event.aggregate_type.clone().into_owned(),
             aggregate_id: event.aggregate_id.clone(),
             tenant_id: event.tenant_id.clone(),
-            cause: letter.cause.clone(),
-            error: letter.error.clone(),
-            failed_at: letter.failed_at,
+            cause: dead_letter.cause.clone(),
+            error: dead_letter.error.clone(),
+            failed_at: dead_letter.failed_at,
             reason: discarding.reason.clone(),
             actor: discarding.actor.clone(),
             discarded_at,
@@ -157,8 +161,10 @@ pub(super) async fn discard_all<S: DeadLetters + ?Sized>(
             return Ok(discarded);
         };
         after = Some(ShardCursor::of(last));
-        for (shard, letters) in super::replay::by_shard(&page) {
-            discarded += store.discard_together(shard, &letters, discarding).await?;
+        for (shard, dead_letters) in super::replay::by_shard(&page) {
+            discarded += store
+                .discard_together(shard, &dead_letters, discarding)
+                .await?;
         }
     }
 }

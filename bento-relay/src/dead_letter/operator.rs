@@ -224,12 +224,12 @@ impl<S: DeadLetters, P: TenantPolicy> Operator<'_, S, P> {
         event_id: EventId,
         route: &str,
     ) -> Result<(), OperatorError> {
-        let letter = self.store.find(event_id, route).await?;
+        let dead_letter = self.store.find(event_id, route).await?;
         Ok(self.ask(
             action,
-            letter
+            dead_letter
                 .as_ref()
-                .and_then(|letter| letter.envelope.tenant_id.as_deref()),
+                .and_then(|dead_letter| dead_letter.envelope.tenant_id.as_deref()),
         )?)
     }
 }

@@ -108,16 +108,16 @@ impl DeadLetterFilter {
     }
 
     /// True if the filter matches the dead letter.
-    pub fn matches(&self, letter: &DeadLetter) -> bool {
-        let event = &letter.envelope;
+    pub fn matches(&self, dead_letter: &DeadLetter) -> bool {
+        let event = &dead_letter.envelope;
         let aggregate = (&*event.aggregate_type, &*event.aggregate_id);
         self.matches_parts(&Parts {
             event_type: &event.event_type,
-            route: &letter.route,
+            route: &dead_letter.route,
             tenant_id: event.tenant_id.as_deref(),
             aggregate,
-            cause: &letter.cause,
-            failed_at: letter.failed_at,
+            cause: &dead_letter.cause,
+            failed_at: dead_letter.failed_at,
         })
     }
 

@@ -61,13 +61,13 @@ impl ReplayReport {
         self.counts.get(&problem).copied().unwrap_or(0)
     }
 
-    fn note(&mut self, letter: &DeadLetter, problem: Problem, detail: String) {
+    fn note(&mut self, dead_letter: &DeadLetter, problem: Problem, detail: String) {
         *self.counts.entry(problem).or_default() += 1;
         if self.problems.len() < Self::PROBLEMS {
             self.problems.push(ReplayProblem {
-                event_id: letter.envelope.event_id,
-                route: Arc::clone(&letter.route),
-                event_type: letter.envelope.event_type.clone().into_owned(),
+                event_id: dead_letter.envelope.event_id,
+                route: Arc::clone(&dead_letter.route),
+                event_type: dead_letter.envelope.event_type.clone().into_owned(),
                 problem,
                 detail,
             });
@@ -140,11 +140,11 @@ pub struct ShardCursor {
 
 impl ShardCursor {
     /// The place of a dead letter.
-    pub fn of(letter: &DeadLetter) -> Self {
+    pub fn of(dead_letter: &DeadLetter) -> Self {
         Self {
-            shard: letter.shard,
-            position: letter.position,
-            route: Arc::clone(&letter.route),
+            shard: dead_letter.shard,
+            position: dead_letter.position,
+            route: Arc::clone(&dead_letter.route),
         }
     }
 }
@@ -167,10 +167,12 @@ pub(super) async fn replay_all<S: DeadLetters + ?Sized>(
         after = Some(ShardCursor::of(last));
         report.matched += page.len() as u64;
         match mode {
-            ReplayMode::DryRun => page.iter().for_each(|letter| look_at(letter, &mut report)),
+            ReplayMode::DryRun => page
+                .iter()
+                .for_each(|dead_letter| look_at(dead_letter, &mut report)),
             ReplayMode::Replay => {
-                for (shard, letters) in by_shard(&page) {
-                    report.replayed += store.replay_together(shard, &letters).await?;
+                for (shard, dead_letters) in by_shard(&page) {
+                    report.replayed += store.replay_together(shard, &dead_letters).await?;
                 }
             }
         }
@@ -179,44 +181,54 @@ pub(super) async fn replay_all<S: DeadLetters + ?Sized>(
 
 /// The dead letters of each shard, in their order.
 pub(super) fn by_shard(page: &[DeadLetter]) -> Vec<(ShardId, Vec<DeadLetterKey>)> {
-    let key = |letter: &DeadLetter| (letter.envelope.event_id, Arc::clone(&letter.route));
+    let key = |dead_letter: &DeadLetter| {
+        (
+            dead_letter.envelope.event_id,
+            Arc::clone(&dead_letter.route),
+        )
+    };
     let shards = page.chunk_by(|one, next| one.shard == next.shard);
     shards
-        .map(|letters| (letters[0].shard, letters.iter().map(key).collect()))
+        .map(|dead_letters| {
+            (
+                dead_letters[0].shard,
+                dead_letters.iter().map(key).collect(),
+            )
+        })
         .collect()
 }
 
-fn look_at(letter: &DeadLetter, report: &mut ReplayReport) {
-    if letter.raw.is_some() {
+fn look_at(dead_letter: &DeadLetter, report: &mut ReplayReport) {
+    if dead_letter.raw.is_some() {
         let detail = "its row could not be read, so it is not replayed: write its event anew, and \
-                      discard the letter";
-        return report.note(letter, Problem::NotReplayable, detail.to_owned());
+                      discard the dead letter";
+        return report.note(dead_letter, Problem::NotReplayable, detail.to_owned());
     }
-    if let Some((problem, detail)) = unreadable(letter) {
-        report.note(letter, problem, detail);
+    if let Some((problem, detail)) = unreadable(dead_letter) {
+        report.note(dead_letter, problem, detail);
     }
-    if let Some(obstacle) = amendment::obstacle(&letter.envelope) {
+    if let Some(obstacle) = amendment::obstacle(&dead_letter.envelope) {
         report.note(
-            letter,
+            dead_letter,
             Problem::UnsendableHeaders,
-            format!("{obstacle} (amend the letter before its replay)"),
+            format!("{obstacle} (amend the dead letter before its replay)"),
         );
     }
-    if letter.later_ones_out() {
+    if dead_letter.later_ones_out() {
         let detail = "it did not park its aggregate, so later events may be published already";
-        report.note(letter, Problem::LaterOnesOut, detail.to_owned());
+        report.note(dead_letter, Problem::LaterOnesOut, detail.to_owned());
     }
-    if letter.cause == NewDeadLetter::EXPIRED {
+    if dead_letter.cause == NewDeadLetter::EXPIRED {
         let detail =
             "it has expired and is given up again, unless its route now has a later deadline";
-        report.note(letter, Problem::Expired, detail.to_owned());
+        report.note(dead_letter, Problem::Expired, detail.to_owned());
     }
 }
 
 /// Returns the reason why this binary cannot read the event. Payloads that were enqueued as bytes,
 /// and encoded ones, are not read.
-fn unreadable(letter: &DeadLetter) -> Option<(Problem, String)> {
-    let event = &letter.envelope;
+fn unreadable(dead_letter: &DeadLetter) -> Option<(Problem, String)> {
+    let event = &dead_letter.envelope;
     if event.schema_version == 0 || event.content_encoding.is_some() {
         return None;
     }

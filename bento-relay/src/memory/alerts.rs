@@ -15,7 +15,7 @@ pub(super) struct Alerts(BTreeMap<DeadLetterKey, Alert>);
 /// The alert of one dead letter.
 #[derive(Debug)]
 struct Alert {
-    /// The time at which the letter died: an event that dies again gets another alert.
+    /// The time at which the dead letter was written: an event that dies again gets another alert.
     failed_at: DateTime<Utc>,
     /// The time from which the alert is due again; `None` once it was delivered.
     due: Option<Duration>,
@@ -32,8 +32,8 @@ impl Alerts {
     }
 
     /// Takes the alerts of these dead letters; each is due again unless it is settled before.
-    pub(super) fn take(&mut self, letters: &[DeadLetter], due: Duration) {
-        for dead in letters {
+    pub(super) fn take(&mut self, dead_letters: &[DeadLetter], due: Duration) {
+        for dead in dead_letters {
             let alert = Alert {
                 failed_at: dead.failed_at,
                 due: Some(due),
@@ -43,25 +43,33 @@ impl Alerts {
     }
 
     /// Records the outcome of alerts that were taken.
-    pub(super) fn settle(&mut self, letters: &[DeadLetter], outcome: AlertOutcome, now: Duration) {
+    pub(super) fn settle(
+        &mut self,
+        dead_letters: &[DeadLetter],
+        outcome: AlertOutcome,
+        now: Duration,
+    ) {
         let due = match outcome {
             AlertOutcome::Told => None,
             AlertOutcome::Failed(wait) => Some(now.saturating_add(wait)),
         };
-        for letter in letters {
-            let alert = self.0.get_mut(&key(letter));
-            if let Some(alert) = alert.filter(|alert| alert.failed_at == letter.failed_at) {
+        for dead_letter in dead_letters {
+            let alert = self.0.get_mut(&key(dead_letter));
+            if let Some(alert) = alert.filter(|alert| alert.failed_at == dead_letter.failed_at) {
                 alert.due = due;
             }
         }
     }
 
     /// Forgets the alert of a dead letter that was replayed or discarded.
-    pub(super) fn forget(&mut self, letter: &DeadLetterKey) {
-        self.0.remove(letter);
+    pub(super) fn forget(&mut self, dead_letter: &DeadLetterKey) {
+        self.0.remove(dead_letter);
     }
 }
 
-fn key(letter: &DeadLetter) -> DeadLetterKey {
-    (letter.envelope.event_id, Arc::clone(&letter.route))
+fn key(dead_letter: &DeadLetter) -> DeadLetterKey {
+    (
+        dead_letter.envelope.event_id,
+        Arc::clone(&dead_letter.route),
+    )
 }

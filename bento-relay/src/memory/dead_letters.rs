@@ -64,13 +64,14 @@ impl Contents {
             .shards
             .values_mut()
             .flat_map(|shard| shard.dead.values_mut());
-        let letter = all.find(|dead| dead.envelope.event_id == event_id && *dead.route == *route);
-        let letter = letter.ok_or_else(|| StoreError::NoDeadLetter {
+        let dead_letter =
+            all.find(|dead| dead.envelope.event_id == event_id && *dead.route == *route);
+        let dead_letter = dead_letter.ok_or_else(|| StoreError::NoDeadLetter {
             event_id,
             route: route.into(),
         })?;
-        let headers = amendment.apply(letter)?;
-        Arc::make_mut(&mut letter.envelope).headers = headers;
+        let headers = amendment.apply(dead_letter)?;
+        Arc::make_mut(&mut dead_letter.envelope).headers = headers;
         Ok(())
     }
 
@@ -86,8 +87,8 @@ impl Contents {
             .unwrap_or_default()
     }
 
-    pub(super) fn replay_together(&mut self, letters: &[DeadLetterKey]) -> u64 {
-        letters
+    pub(super) fn replay_together(&mut self, dead_letters: &[DeadLetterKey]) -> u64 {
+        dead_letters
             .iter()
             .filter(|(event_id, route)| self.replay(*event_id, route).replayed)
             .count() as u64
@@ -104,20 +105,22 @@ impl Contents {
             .shards
             .values_mut()
             .find_map(|shard| shard.take_dead(event_id, route));
-        let Some(letter) = taken else { return false };
+        let Some(dead_letter) = taken else {
+            return false;
+        };
         self.alerts.forget(&(event_id, route.into()));
         self.discarded
-            .push(DiscardedDeadLetter::of(&letter, discarding, wall));
+            .push(DiscardedDeadLetter::of(&dead_letter, discarding, wall));
         true
     }
 
     pub(super) fn discard_together(
         &mut self,
-        letters: &[DeadLetterKey],
+        dead_letters: &[DeadLetterKey],
         discarding: &Discarding,
         wall: DateTime<Utc>,
     ) -> u64 {
-        let discarded = letters
+        let discarded = dead_letters
             .iter()
             .filter(|(event_id, to)| self.discard(*event_id, to, discarding, wall));
         discarded.count() as u64
@@ -127,15 +130,15 @@ impl Contents {
         let mut found: Vec<_> = self
             .discarded
             .iter()
-            .filter(|letter| letter.matches(&query.filter))
+            .filter(|dead_letter| dead_letter.matches(&query.filter))
             .collect();
-        found.retain(|letter| {
+        found.retain(|dead_letter| {
             query
                 .after
                 .as_ref()
-                .is_none_or(|after| letter.cursor() > *after)
+                .is_none_or(|after| dead_letter.cursor() > *after)
         });
-        found.sort_by_key(|letter| letter.cursor());
+        found.sort_by_key(|dead_letter| dead_letter.cursor());
         found
             .into_iter()
             .take(rows(query.rows()))

@@ -77,7 +77,7 @@ pub enum StoreError {
     /// Nothing was changed.
     #[error(
         "dead letter {event_id} for `{route}` holds a row that could not be read and cannot be \
-         replayed; its field `raw` shows the row: write its event anew, and discard the letter"
+         replayed; its field `raw` shows the row: write its event anew, and discard the dead letter"
     )]
     NotReplayable {
         /// The event, as far as its id is known.
