@@ -308,7 +308,9 @@ impl<R: Routing> Machine<R> {
             self.blocked = Blocked::from_iter(streams);
             self.paused = HashSet::from_iter(advanced.paused_tenants);
         }
+        // A full page may have left out a held row of a stream that pending rows are behind.
         let all_held_are_here = advanced.held.len() < held_limit && !advanced.is_cut;
+        // Held rows first: a pending row may only follow what is held of its stream.
         for held in advanced.held {
             self.take_held(held, now, reach, observer);
         }
@@ -321,6 +323,7 @@ impl<R: Routing> Machine<R> {
     pub(crate) fn take_settlements(&mut self) -> Vec<Settlement> {
         let settled = std::mem::take(&mut self.settled);
         if settled.iter().any(may_free_a_stream) {
+            // The next call of the store returns the streams again.
             self.revision = None;
         }
         settled

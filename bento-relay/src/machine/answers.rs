@@ -52,6 +52,7 @@ impl<R: Routing> Machine<R> {
         let outlet = wave.outlet;
         let destination = Arc::clone(wave.destination());
         let legs = self.finish(wave);
+        // The trial succeeded: the rest of the batch may go.
         if has_answer && self.batch.outlets[outlet].reach.admission == Admission::Trial {
             self.batch.outlets[outlet].reach.admission = Admission::Open;
         }
@@ -90,6 +91,7 @@ impl<R: Routing> Machine<R> {
             Err(error) => leg.faults.push((Arc::clone(destination), error)),
         }
         leg.is_suspect |= is_suspect;
+        // The leg is settled when its last destination has answered.
         leg.open -= 1;
         if leg.open > 0 {
             return;
@@ -263,6 +265,7 @@ impl<R: Routing> Machine<R> {
     pub(super) fn hold(&mut self, index: usize, outcome: Outcome) {
         let leg = &mut self.batch.legs[index];
         leg.state = LegState::Settled;
+        // It leaves the outbox, and later rows of its stream may not be sent before it.
         if leg.holds && !leg.is_held_row() {
             leg.state = LegState::Held;
             self.blocked.insert(&leg.name, &leg.envelope);
@@ -328,6 +331,7 @@ impl<R: Routing> Machine<R> {
     /// there. With the last of them the row is published, unless it has moved.
     fn leave_row(&mut self, row: usize, is_moved: bool) {
         let row = &mut self.batch.rows[row];
+        // A row leaves the outbox once, after the last of its routes.
         row.is_moved |= is_moved;
         row.open -= 1;
         if row.open == 0 && !row.is_moved {

@@ -103,6 +103,7 @@ impl Batch {
         }
         let is_chained = leg.is_chained;
         self.legs.push(leg);
+        // The first of its stream goes at once; behind another one, only if both are chained.
         let may_go = before.is_none_or(|before| {
             let earlier = &mut self.legs[before];
             earlier.next = Some(index);
@@ -147,6 +148,7 @@ impl Batch {
             for &outlet in &leg.outlets {
                 self.outlets[outlet].ready.push(index);
             }
+            // A chain is released whole, so that the publisher gets it in one wave.
             next = leg.next.filter(|_| leg.is_chained);
             next = next.filter(|&next| {
                 self.legs[next].is_chained && self.legs[next].state == LegState::Waiting
@@ -175,6 +177,7 @@ impl Batch {
                 self.legs[index].state = LegState::Settled;
                 cut.push(index);
             } else {
+                // It has no place to keep, so it stays in what is left of the stream.
                 self.legs[last].next = Some(index);
                 last = index;
             }

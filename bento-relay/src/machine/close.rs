@@ -38,6 +38,7 @@ impl<R: Routing> Machine<R> {
     /// instead if its destination is unavailable, if it leaves the outbox because of another
     /// destination, or if a later row that does would overtake it.
     pub(crate) fn close(&mut self, observer: &mut impl Observer) {
+        // Before the legs of this batch join the late ones.
         self.keep_late_progress();
         if self.batch.legs.iter().any(Leg::is_open) {
             self.keep_partial();
@@ -63,6 +64,7 @@ impl<R: Routing> Machine<R> {
     /// Goes back from the last row: a row that is held takes every earlier one of its streams with
     /// it, so that none is overtaken.
     fn leave_outbox(&mut self, observer: &mut impl Observer) {
+        // The streams of the rows that are held, behind the one that is looked at.
         let mut later = HashSet::new();
         for row in (0..self.batch.rows.len()).rev() {
             let legs = self.batch.rows[row].legs.clone();
@@ -133,6 +135,7 @@ impl<R: Routing> Machine<R> {
             std::iter::repeat_n(Arc::clone(&outlet.destination.name), outlet.out())
         };
         let late: Vec<_> = self.batch.outlets.iter().flat_map(destinations).collect();
+        // The rest of the batch for these destinations is held with `close`.
         late.iter().for_each(|destination| self.shut(destination));
         self.late.wait = wait;
         self.batch.leaves_late = true;
@@ -153,6 +156,7 @@ impl<R: Routing> Machine<R> {
         let legs = self.batch.legs.drain(..).enumerate();
         for (index, leg) in legs.filter(|(_, leg)| !leg.out.is_empty()) {
             let open = leg.out.len();
+            // Its row was moved to the held rows by `postpone`.
             let leg = Leg {
                 row: None,
                 outlets: SmallVec::new(),

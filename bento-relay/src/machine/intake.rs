@@ -39,6 +39,7 @@ impl<R: Routing> Machine<R> {
         }
         let position = row.position;
         self.late.forget(position, &name);
+        // The queue of its aggregate: the rules are asked again, and may have an answer now.
         if *name == *NewDeadLetter::UNROUTABLE {
             let leg = Leg {
                 holds,
@@ -90,6 +91,7 @@ impl<R: Routing> Machine<R> {
                 .tenant_id
                 .as_ref()
                 .is_some_and(|tenant| self.paused.contains(tenant));
+        // The rules are not asked about an event in the queue: it stays there whatever they say.
         let routed = if self.is_queued(&envelope, all_held_are_here) {
             None
         } else {
@@ -122,6 +124,8 @@ impl<R: Routing> Machine<R> {
                 continue;
             }
             let wait = still_to_wait(&target, now);
+            // Delayed out of order, an event is held without a place, whatever else keeps it. In
+            // order, it is delayed only when it has its turn.
             match wait.filter(|_| !target.route.keeps_order) {
                 Some(wait) => self.add_delayed(
                     Leg {

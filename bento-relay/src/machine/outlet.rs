@@ -109,11 +109,14 @@ impl Outlet {
                     .next_trial(legs, random)
                     .map(|leg| (vec![leg], Company::Alone));
             }
+            // A trial was answered: what was chosen for other trials goes with the rest.
             Admission::Open => self.ready.extend(self.trials.take().into_iter().flatten()),
         }
+        // Beside a wave of many only events that are sent alone may go.
         if self.is_crowded() {
             return self.next_alone(legs, retry);
         }
+        // The parts of a divided wave come first, so that a chained stream keeps its order.
         while let Some(mut part) = self.parts.pop() {
             part.retain(|&leg| legs[leg].state == LegState::Sent);
             if !part.is_empty() {
@@ -199,6 +202,7 @@ fn company_of(leg: &Leg, retry: &RetryPolicies) -> Company {
     match leg.attempts {
         _ if leg.is_suspect => Company::Alone,
         0 => Company::Untried,
+        // The second attempt is made in company, unless it is the last one.
         1 if !leg
             .route
             .retry
@@ -263,6 +267,7 @@ impl<R: Routing> Machine<R> {
         let outlet = wave.outlet;
         let mut first = self.finish(wave);
         let second = first.split_off(first.len() / 2);
+        // The last one in the list is sent next.
         self.batch.outlets[outlet].parts.extend([second, first]);
     }
 

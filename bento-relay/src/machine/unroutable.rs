@@ -226,6 +226,7 @@ impl<R: Routing> Machine<R> {
         unroutable_for: Option<Duration>,
         observer: &mut impl Observer,
     ) {
+        // A relay of a newer release may have what is missing here: it gets time to start.
         let left = self
             .unroutable_after
             .saturating_sub(unroutable_for.unwrap_or_default());

@@ -164,6 +164,7 @@ impl Shard {
         // A held row that moves to several routes leaves its own after the last of them.
         left.iter().for_each(|key| drop(self.held.remove(key)));
         for position in done {
+            // A row that another route has moved is not published.
             let published = self
                 .pending
                 .get(&position)
@@ -193,6 +194,7 @@ impl Shard {
         if let Outcome::Dead(dead) = outcome {
             return self.add_dead(shard, key, envelope, dead, wall);
         }
+        // A row that is dead for the route is not held as well: the call was repeated.
         if self.dead.contains_key(&key) {
             return;
         }
@@ -257,10 +259,10 @@ impl Shard {
             Outcome::Dead(dead) => {
                 let waiting = self.held.remove(&key)?;
                 self.add_dead(shard, key.clone(), waiting.envelope, dead, wall);
-                if let (Some(letter), Some(first)) =
+                if let (Some(dead_letter), Some(first)) =
                     (self.dead.get_mut(&key), waiting.first_failed_at)
                 {
-                    letter.first_failed_at = first;
+                    dead_letter.first_failed_at = first;
                 }
             }
             Outcome::Moved { to } if to == key.0 => {}
@@ -344,7 +346,7 @@ impl Shard {
         } = dead;
         let parks = parks && envelope.is_ordered();
         let (route, position) = key.clone();
-        let mut letter = DeadLetter::new(
+        let mut dead_letter = DeadLetter::new(
             route,
             shard,
             position,
@@ -355,8 +357,8 @@ impl Shard {
             parks,
             envelope,
         );
-        letter.delivered = delivered;
-        self.dead.entry(key).or_insert(letter);
+        dead_letter.delivered = delivered;
+        self.dead.entry(key).or_insert(dead_letter);
     }
 
     /// The held streams that no dead letter parks, and that are [wanted](Wanted).

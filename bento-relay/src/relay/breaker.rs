@@ -405,6 +405,7 @@ impl Circuit {
     /// Closes the circuit. True if it was open.
     fn close(&mut self) -> bool {
         let was_open = self.open_until.is_some();
+        // A trial that is out, late waves and the last answer outlive the failures.
         *self = Self {
             is_tried: self.is_tried,
             late: self.late,

@@ -126,6 +126,7 @@ macro_rules! tell {
 impl Observer for Journal<'_> {
     fn decided(&mut self, event: &Envelope, route: &str, decision: Decision<'_>) {
         let count = |name| count_of(name, ROUTE, route.to_owned(), 1);
+        // An event that still has no route was counted when it was held first.
         if !matches!(decision, Decision::Unroutable { is_new: false, .. }) {
             self.tenants
                 .note(event.tenant_id.as_deref(), decision.status());

@@ -188,6 +188,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
             self.start_what_is_due();
             let next = self.next_timer();
             tokio::select! {
+                // An order to stop comes before reports, and reports before new wakes.
                 biased;
                 _ = self.stop.changed() => return,
                 Some(report) = self.tasks.join_next(), if !self.tasks.is_empty() => {

@@ -127,6 +127,7 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
                 shared.vitals.misses(missing);
             }
             self.note_heard();
+            // Late answers may have come meanwhile; they are recorded before the worker ends.
             if is_empty {
                 self.machine.close(&mut Journal::new(&mut self.tally));
                 settled = self.machine.take_settlements();
@@ -165,6 +166,7 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
                 let Some(wave) = self.machine.next_wave() else {
                     break;
                 };
+                // The right to try goes with the wave, and ends when its answer is noted.
                 let trial = trials
                     .iter()
                     .position(|trial| wave.is_trial() && trial.is_of(wave.destination()));
@@ -243,6 +245,7 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
             Reply::Broken { error, .. } => self.machine.fail(wave, &error, &mut journal),
             Reply::Answers(answers) => self.machine.answer(wave, answers, &mut journal),
         }
+        // The circuit has just opened. With one destination the batch ends here instead.
         if pause.is_some() && !self.shared.breakers.is_only_one() {
             self.machine.shut(&destination);
         }
@@ -314,6 +317,7 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
                     self.wait_out(failures, &error).await;
                 }
             }
+            // With outcomes to record the store is asked until it answers.
             if self.is_told_to_stop() && request.settled.is_empty() {
                 return Err(End::Stopped);
             }

@@ -18,6 +18,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         let finish = async {
             self.record_late_answers();
             loop {
+                // The leases are kept while workers settle; a heartbeat claims nothing now.
                 let beat = self.next_beat.unwrap_or_else(Instant::now);
                 tokio::select! {
                     biased;

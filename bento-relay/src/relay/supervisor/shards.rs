@@ -66,6 +66,7 @@ impl Shards {
             return;
         };
         match owned.activity {
+            // The end of the rest takes the shard up again.
             Activity::Idle if owned.rests() => {}
             Activity::Idle if !owned.is_retiring || !owned.heard.is_empty() => {
                 owned.activity = Activity::Queued;

@@ -34,6 +34,7 @@ impl Shards {
     pub(in crate::relay::supervisor) fn retire(&mut self, surplus: usize) {
         let mut shards: Vec<_> = self.owned.values_mut().collect();
         shards.sort_by_key(|owned| match owned.activity {
+            // The answers of late waves would be lost with the lease.
             _ if owned.late > 0 || !owned.heard.is_empty() => 3,
             Activity::Idle | Activity::Offered => 0,
             Activity::Queued => 1,
