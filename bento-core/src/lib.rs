@@ -96,6 +96,8 @@ pub mod event;
 pub mod id;
 pub mod limits;
 pub mod metadata;
+#[doc(hidden)]
+pub mod names;
 pub mod outbox;
 #[doc(hidden)]
 pub mod payload;

@@ -64,15 +64,17 @@ pub(crate) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
         .join(", ")
 }
 
-/// The name that `wrong` was probably meant to be: a name that differs in few letters, else the
-/// only name that begins with it.
+/// The name that `wrong` was probably meant to be, if there is one: the nearest name, where at most
+/// a third of the letters of `wrong` differ (rounded up), else the only name that begins with it.
+///
+/// The same rule as `bento_core::names::nearest`, on which this crate cannot depend.
 pub(crate) fn near_match<'a>(wrong: &str, names: &[&'a str]) -> Option<&'a str> {
     let by_distance = names
         .iter()
-        .map(|name| (strsim::levenshtein(wrong, name), *name));
+        .map(|name| (strsim::damerau_levenshtein(wrong, name), *name));
     let near = by_distance
         .min()
-        .filter(|(distance, _)| *distance <= wrong.len().div_ceil(3))
+        .filter(|(distance, _)| *distance <= wrong.chars().count().div_ceil(3))
         .map(|(_, name)| name);
     near.or_else(|| {
         let mut longer = names
@@ -98,6 +100,7 @@ mod tests {
         assert_eq!(near_match("shema", &["schema", "version"]), Some("schema"));
         assert_eq!(near_match("nmae", &["events", "name"]), Some("name"));
         assert_eq!(near_match("colour", &["schema", "version"]), None);
+        assert_eq!(near_match("no", &["on"]), Some("on"), "swapped letters");
     }
 
     #[test]

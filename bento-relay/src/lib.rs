@@ -20,6 +20,8 @@ pub mod inspect;
 mod machine;
 mod memory;
 pub mod publish;
+#[doc(hidden)]
+pub mod reading;
 mod relay;
 pub mod retry;
 pub mod route;

@@ -27,6 +27,7 @@ pub(crate) use self::config::{UNREADABLE, UNROUTABLE, is_reserved};
 pub use self::error::{RouterError, RouterErrors, RouterFault};
 pub use self::rule::{Rule, Strategy, Transform};
 use crate::publish::Destination;
+pub use crate::reading::{KeyPath, Step};
 use crate::retry::RetryPolicies;
 
 mod build;
@@ -44,6 +45,7 @@ mod read;
 mod rewrite;
 mod rule;
 mod tree;
+mod typed;
 mod value;
 
 #[cfg(test)]

@@ -54,6 +54,7 @@ pub use self::fault::{ConfigError, Fault, FaultKind, Faults};
 pub use self::origin::Origin;
 pub use self::publishers::{ConsoleFormat, ConsoleSettings, MemorySettings, PublisherSettings};
 use bento_brokers::ConnectError;
+pub use bento_relay::route::{KeyPath, Step};
 
 /// Everything that can be configured about a relay and where it publishes.
 ///

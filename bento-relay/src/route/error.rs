@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use bento_core::names::{Hint, Listed};
+
+use crate::reading::{KeyPath, Step};
+
 /// All faults in the rules of a router, each with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouterErrors(pub(super) Vec<RouterError>);
@@ -31,7 +35,7 @@ impl std::error::Error for RouterErrors {}
 pub struct RouterError {
     /// The key, in the form of the configuration: `rules[2].when.all[0].payload.total.gt`. Empty
     /// for the whole text.
-    pub path: String,
+    pub path: KeyPath,
     /// The fault.
     pub fault: RouterFault,
 }
@@ -39,7 +43,7 @@ pub struct RouterError {
 impl fmt::Display for RouterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { path, fault } = self;
-        if path.is_empty() {
+        if path.steps().is_empty() {
             write!(f, "{fault}")
         } else {
             write!(f, "{path}: {fault}")
@@ -201,71 +205,28 @@ impl fmt::Display for RouterFault {
     }
 }
 
-/// A list of names: `` `a`, `b` ``.
-struct Listed<'a, T>(&'a [T]);
-
-impl<T: AsRef<str>> fmt::Display for Listed<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, name) in self.0.iter().enumerate() {
-            write!(
-                f,
-                "{}`{}`",
-                if index == 0 { "" } else { ", " },
-                name.as_ref()
-            )?;
-        }
-        Ok(())
-    }
-}
-
-/// A hint, `; did you mean …?`, if a known name is similar.
-struct Hint<'a>(Option<&'a str>);
-
-impl<'a> Hint<'a> {
-    fn among<T: AsRef<str>>(wrong: &str, names: &'a [T]) -> Self {
-        let by_distance = names
-            .iter()
-            .map(|name| (strsim::levenshtein(wrong, name.as_ref()), name.as_ref()));
-        Self(
-            by_distance
-                .min()
-                .filter(|(distance, _)| *distance <= wrong.len().div_ceil(3))
-                .map(|(_, name)| name),
-        )
-    }
-}
-
-impl fmt::Display for Hint<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
-            .map_or(Ok(()), |name| write!(f, "; did you mean `{name}`?"))
-    }
-}
-
 /// The faults found so far, and the path that is being checked.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
-    path: String,
+    path: Vec<Step>,
     found: Vec<RouterError>,
 }
 
 impl Faults {
     /// Checks the value below a key.
     pub(super) fn at<R>(&mut self, key: &str, look: impl FnOnce(&mut Self) -> R) -> R {
-        let length = self.path.len();
-        if !self.path.is_empty() {
-            self.path.push('.');
-        }
-        self.path.push_str(key);
-        let seen = look(self);
-        self.path.truncate(length);
-        seen
+        self.within(&[key.into()], look)
     }
 
     /// Checks an element of a list.
     pub(super) fn at_index<R>(&mut self, index: usize, look: impl FnOnce(&mut Self) -> R) -> R {
+        self.within(&[Step::Index(index)], look)
+    }
+
+    /// Checks a value some steps below.
+    pub(super) fn within<R>(&mut self, steps: &[Step], look: impl FnOnce(&mut Self) -> R) -> R {
         let length = self.path.len();
-        self.path.push_str(&format!("[{index}]"));
+        self.path.extend_from_slice(steps);
         let seen = look(self);
         self.path.truncate(length);
         seen
@@ -273,7 +234,7 @@ impl Faults {
 
     pub(super) fn add(&mut self, fault: RouterFault) {
         self.found.push(RouterError {
-            path: self.path.clone(),
+            path: self.path.iter().cloned().collect(),
             fault,
         });
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _};
+use serde::de::{Deserialize, Deserializer, Error as _};
 
 use super::HeadOfLine;
 use super::condition::{Condition, Literal, Test};
@@ -11,8 +11,9 @@ use super::config::RouterConfig;
 use super::error::{Faults, RouterError, RouterErrors, RouterFault};
 use super::rule::{Rule, Strategy, Transform};
 use super::tree::{Fields, Tree};
+use super::typed::typed;
 use crate::publish::Destination;
-use crate::retry::RetryPolicies;
+use crate::reading::KeyPath;
 
 const CONFIG: &[&str] = &[
     "version",
@@ -54,8 +55,6 @@ const TRANSFORM: &[&str] = &[
     "version",
 ];
 const OPERATORS: &[&str] = &["eq", "ne", "gt", "gte", "lt", "lte", "in", "nin", "exists"];
-const POLICIES: &[&str] = &["transient", "throttled"];
-const POLICY: &[&str] = &["backoff", "base", "cap", "wait", "max_attempts"];
 
 impl RouterConfig {
     /// Reads the rules from a format.
@@ -89,7 +88,7 @@ fn syntax(error: &impl std::fmt::Display) -> RouterErrors {
         message: error.to_string(),
     };
     RouterErrors(vec![RouterError {
-        path: String::new(),
+        path: KeyPath::default(),
         fault,
     }])
 }
@@ -113,7 +112,9 @@ fn from_tree(tree: Tree) -> Result<RouterConfig, RouterErrors> {
             .unwrap_or_default(),
         fallback: fields.read("fallback", faults_of, Tree::text).flatten(),
         retry_policies: fields
-            .read("retry_policies", faults_of, retry_policies)
+            .read("retry_policies", faults_of, |tree, faults| {
+                table(tree, faults, typed)
+            })
             .unwrap_or_default(),
     };
     faults.into_result().map(|()| config)
@@ -267,41 +268,6 @@ fn transform(tree: Tree, faults: &mut Faults) -> Transform {
         event_type: fields.read("event_type", faults, Tree::text).flatten(),
         version: fields.read("version", faults, Tree::integer).flatten(),
     }
-}
-
-fn retry_policies(tree: Tree, faults: &mut Faults) -> BTreeMap<String, RetryPolicies> {
-    table(tree, faults, |tree, faults| {
-        let mut fields = tree.fields(POLICIES, faults);
-        let default = RetryPolicies::default();
-        Some(RetryPolicies {
-            transient: fields
-                .read("transient", faults, retry)
-                .unwrap_or(default.transient),
-            throttled: fields
-                .read("throttled", faults, retry)
-                .unwrap_or(default.throttled),
-        })
-    })
-}
-
-/// Reads a policy or a backoff as it reads itself, but names a value that cannot be read by its own
-/// path.
-fn retry<T: DeserializeOwned + Default>(tree: Tree, faults: &mut Faults) -> T {
-    let before = faults.count();
-    if matches!(tree, Tree::Map(_)) {
-        let mut fields = tree.clone().fields(POLICY, faults);
-        for key in ["base", "cap", "wait"] {
-            fields.read(key, faults, Tree::duration);
-        }
-        fields.read("max_attempts", faults, Tree::integer);
-    }
-    let Some(json) = tree.json(faults).filter(|_| faults.count() == before) else {
-        return T::default();
-    };
-    T::deserialize(json).unwrap_or_else(|error| {
-        faults.invalid(error.to_string());
-        T::default()
-    })
 }
 
 fn table<T>(

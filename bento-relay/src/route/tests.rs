@@ -424,7 +424,14 @@ fn a_copy_takes_no_event_away_from_the_fallback() {
     }
     let stops = to(&["a"]).rule(Rule::new("both").to(["a"]).copy().stop());
     assert_eq!(
-        stops.build().unwrap_err().iter().next().unwrap().path,
+        stops
+            .build()
+            .unwrap_err()
+            .iter()
+            .next()
+            .unwrap()
+            .path
+            .to_string(),
         "rules[0].copy"
     );
 }

@@ -29,7 +29,7 @@ pub(super) enum Tree {
 }
 
 impl Tree {
-    fn what(&self) -> &'static str {
+    pub(super) fn what(&self) -> &'static str {
         match self {
             Self::Scalar(Scalar::Null) => "null",
             Self::Scalar(Scalar::Bool(_)) => "a boolean",
@@ -77,7 +77,7 @@ impl Tree {
     pub(super) fn duration(self, faults: &mut Faults) -> Option<std::time::Duration> {
         let text = match self {
             Self::Scalar(Scalar::Text(text)) => text,
-            other => return other.expected("a duration as in \"30s\"", faults),
+            other => return other.expected("a duration as in \"30s\" or \"1h30m\"", faults),
         };
         duration::parse(&text)
             .map_err(|error| faults.invalid(error.to_string()))

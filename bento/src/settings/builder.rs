@@ -6,13 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::{env, fs};
 
+use bento_core::names::{Hint, Listed};
 use bento_relay::RelaySettings;
-use bento_relay::route::RouterConfig;
+use bento_relay::route::{KeyPath, RouterConfig, Step};
 
-use super::fault::{ConfigError, Fault, Faults, listed, nearest, owned};
+use super::fault::{ConfigError, Fault, Faults};
 use super::publishers::{PublisherSettings, WITHOUT_SECTION};
 use super::read::{Part, origin, unknown_key};
-use super::tree::{self, Entry, Node, Step, Table};
+use super::tree::{self, Entry, Node, Table};
 use super::{Settings, kubernetes, router};
 
 const PREFIX: &str = "BENTO_";
@@ -193,7 +194,7 @@ impl Reading<'_> {
         {
             let kind = unknown_key(&[], key, &entry.origin, &KEYS);
             self.faults.push(Fault {
-                path: key.clone(),
+                path: [key.as_str()].into(),
                 origin: entry.origin.clone(),
                 kind,
             });
@@ -205,19 +206,12 @@ impl Reading<'_> {
             return RelaySettings::default();
         };
         let said = entry.clone();
-        let read = Part::new(&["relay"], entry, self.faults).read::<RelaySettings>();
+        let read = Part::new(["relay"], entry, self.faults).read::<RelaySettings>();
         if let Some(Err(error)) = read.as_ref().map(RelaySettings::validate) {
-            let path: Vec<Step> = error
-                .setting
-                .split('.')
-                .map(|key| Step::Key(key.to_owned()))
-                .collect();
-            let reason = error.rule.to_owned();
-            self.faults.push(Fault::invalid(
-                format!("relay.{}", error.setting),
-                origin(&said, &path),
-                reason,
-            ));
+            let setting: Vec<Step> = error.setting.split('.').map(Step::from).collect();
+            let origin = origin(&said, &setting);
+            let path = KeyPath::from(["relay"]).join(setting);
+            self.faults.push(Fault::invalid(path, origin, error.rule));
         }
         read.unwrap_or_default()
     }
@@ -229,7 +223,7 @@ impl Reading<'_> {
         };
         let Node::Table(sections) = node else {
             self.faults.push(Fault::invalid(
-                "publishers",
+                ["publishers"],
                 origin,
                 format!("expected a table, found {}", node.what()),
             ));
@@ -241,12 +235,12 @@ impl Reading<'_> {
     fn application(&mut self) -> Option<String> {
         let entry = self.table.remove("application")?;
         let origin = entry.origin.clone();
-        let name = Part::new(&["application"], entry, self.faults).read::<String>()?;
+        let name = Part::new(["application"], entry, self.faults).read::<String>()?;
         if name.is_empty() {
             let reason =
                 "it must not be empty; leave it out if the application has no name".to_owned();
             self.faults
-                .push(Fault::invalid("application", origin, reason));
+                .push(Fault::invalid(["application"], origin, reason));
             return None;
         }
         Some(name)
@@ -260,12 +254,12 @@ impl Reading<'_> {
                 let reason =
                     format!("choose the publisher of the events, as in `publisher = {name:?}`");
                 self.faults
-                    .push(Fault::invalid("publisher", entry.origin.clone(), reason));
+                    .push(Fault::invalid(["publisher"], entry.origin.clone(), reason));
             }
             return default;
         };
         let origin = entry.origin.clone();
-        let Some(name) = Part::new(&["publisher"], entry, self.faults).read::<String>() else {
+        let Some(name) = Part::new(["publisher"], entry, self.faults).read::<String>() else {
             return default;
         };
         if !sections.contains_key(&name) && !WITHOUT_SECTION.contains(&name.as_str()) {
@@ -273,14 +267,12 @@ impl Reading<'_> {
                 .into_iter()
                 .chain(sections.keys().map(String::as_str))
                 .collect();
+            let (known, hint) = (Listed(&there), Hint::among(&name, there.iter().copied()));
             let reason = format!(
-                "section `[publishers.{name}]` is missing; the publishers are {}",
-                listed(&owned(&there))
+                "section `[publishers.{name}]` is missing; the publishers are {known}{hint}"
             );
-            let meant = nearest(&name, &there)
-                .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
             self.faults
-                .push(Fault::invalid("publisher", origin, reason + &meant));
+                .push(Fault::invalid(["publisher"], origin, reason));
         }
         name
     }

@@ -1,10 +1,12 @@
 //! The faults of a configuration.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use bento_relay::route::RouterFault;
+use bento_core::names::{Hint, Listed};
+use bento_relay::route::{KeyPath, RouterFault, Step};
 
 use super::origin::Origin;
 
@@ -68,8 +70,8 @@ impl std::error::Error for Faults {}
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Fault {
-    /// The key: `publishers.nats.url`.
-    pub path: String,
+    /// The path of the key: `publishers.nats.url`.
+    pub path: KeyPath,
     /// The place of the value: a line of a file, or a variable.
     pub origin: Origin,
     /// The kind of the fault.
@@ -78,7 +80,7 @@ pub struct Fault {
 
 impl Fault {
     pub(super) fn invalid(
-        path: impl Into<String>,
+        path: impl Into<KeyPath>,
         origin: Origin,
         reason: impl Into<String>,
     ) -> Self {
@@ -137,23 +139,24 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { path, origin, kind } = self;
         write!(f, "{origin}: ")?;
+        // Rules write their paths by themselves, with the paths in payloads as they are.
+        if let FaultKind::Router(fault) = kind {
+            return match path.steps() {
+                [] => write!(f, "{fault}"),
+                _ => write!(f, "`{path}`: {fault}"),
+            };
+        }
+        let path = written(path.steps());
         match kind {
-            FaultKind::UnknownKey {
-                meant: Some(meant), ..
-            } => {
-                write!(f, "unknown key `{path}`; did you mean `{meant}`?")
-            }
-            FaultKind::UnknownKey { known, .. } if known.is_empty() => {
-                write!(f, "unknown key `{path}`")
+            FaultKind::UnknownKey { meant, known } if meant.is_some() || known.is_empty() => {
+                write!(f, "unknown key `{path}`{}", Hint(meant.as_deref()))
             }
             FaultKind::UnknownKey { known, .. } => {
-                write!(f, "unknown key `{path}`; the keys are {}", listed(known))
+                write!(f, "unknown key `{path}`; the keys are {}", Listed(known))
             }
             FaultKind::UnknownValue { meant, known } => {
-                write!(f, "`{path}` must be one of {}", listed(known))?;
-                meant
-                    .as_ref()
-                    .map_or(Ok(()), |meant| write!(f, "; did you mean `{meant}`?"))
+                let (known, hint) = (Listed(known), Hint(meant.as_deref()));
+                write!(f, "`{path}` must be one of {known}{hint}")
             }
             FaultKind::FeatureOff { feature } => write!(
                 f,
@@ -161,8 +164,7 @@ impl fmt::Display for Fault {
                  this program was built"
             ),
             FaultKind::Syntax { message } => f.write_str(message),
-            FaultKind::Router(fault) if path.is_empty() => write!(f, "{fault}"),
-            FaultKind::Router(fault) => write!(f, "`{path}`: {fault}"),
+            FaultKind::Router(fault) => write!(f, "{fault}"),
             FaultKind::Missing => write!(f, "`{path}` is missing"),
             FaultKind::Invalid { reason } => write!(f, "`{path}`: {reason}"),
         }
@@ -171,24 +173,29 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-/// `` `a`, `b` ``
-pub(super) fn listed(names: &[String]) -> String {
-    names
-        .iter()
-        .map(|name| format!("`{name}`"))
-        .collect::<Vec<_>>()
-        .join(", ")
-}
-
-/// The name that is meant by `wrong`, if one is near.
-pub(super) fn nearest<'a>(wrong: &str, names: &[&'a str]) -> Option<&'a str> {
-    let by_distance = names
-        .iter()
-        .map(|name| (strsim::damerau_levenshtein(wrong, name), *name));
-    by_distance
-        .min()
-        .filter(|(distance, _)| *distance <= wrong.chars().count().div_ceil(3))
-        .map(|(_, name)| name)
+/// The path as TOML writes it: `publishers.nats.servers[2]`, `publishers."my nats"`.
+pub(super) fn written(path: &[Step]) -> String {
+    let mut text = String::new();
+    for step in path {
+        match step {
+            Step::Key(key) => {
+                if !text.is_empty() {
+                    text.push('.');
+                }
+                let is_bare = !key.is_empty()
+                    && key
+                        .bytes()
+                        .all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
+                text.push_str(&if is_bare {
+                    Cow::Borrowed(key.as_str())
+                } else {
+                    Cow::Owned(format!("{key:?}"))
+                });
+            }
+            Step::Index(index) => text.push_str(&format!("[{index}]")),
+        }
+    }
+    text
 }
 
 pub(super) fn owned(names: &[&str]) -> Vec<String> {

@@ -1,13 +1,15 @@
 //! The publishers that a configuration can name.
 
 use bento_brokers::ConnectError;
+use bento_core::names::{Listed, nearest};
 use bento_relay::publish::{BoxPublisher, ConsolePublisher, MemoryPublisher};
+use bento_relay::route::KeyPath;
 use serde::Deserialize;
 
-use super::fault::{Fault, FaultKind, listed, nearest, owned};
+use super::fault::{Fault, FaultKind, owned};
 use super::origin::Origin;
 use super::read::Part;
-use super::tree::{Entry, Node, Step, written};
+use super::tree::{Entry, Node};
 
 /// The kinds that need nothing to be said about them: there is one of each, by its own name, unless
 /// another one has that.
@@ -107,7 +109,7 @@ impl PublisherSettings {
 
     pub(super) fn read(name: &str, mut entry: Entry, faults: &mut Vec<Fault>) -> Option<Self> {
         let kind = kind(name, &mut entry, faults)?;
-        let part = Part::new(&["publishers", name], entry, faults);
+        let part = Part::new(["publishers", name], entry, faults);
         match kind {
             "console" => part.read().map(Self::Console),
             "memory" => part.read().map(Self::Memory),
@@ -197,7 +199,7 @@ impl PublisherSettings {
 
 /// The kind that a section is of: what it says, else its name.
 fn kind(name: &str, entry: &mut Entry, faults: &mut Vec<Fault>) -> Option<&'static str> {
-    let section = written(&["publishers", name].map(|key| Step::Key(key.to_owned())));
+    let section = KeyPath::from(["publishers", name]);
     let Node::Table(table) = &mut entry.node else {
         let reason = format!("expected a table, found {}", entry.node.what());
         faults.push(Fault::invalid(section, entry.origin.clone(), reason));
@@ -209,17 +211,21 @@ fn kind(name: &str, entry: &mut Entry, faults: &mut Vec<Fault>) -> Option<&'stat
         if found.is_none() {
             let reason = format!(
                 "its name is not a kind of publisher; set `kind` to one of {}",
-                listed(&owned(&known))
+                Listed(&known)
             );
-            faults.push(Fault::invalid(&section, entry.origin.clone(), reason));
+            faults.push(Fault::invalid(
+                section.clone(),
+                entry.origin.clone(),
+                reason,
+            ));
         }
         return found.filter(|kind| has_feature(kind, &section, &entry.origin, faults));
     };
-    let (path, origin) = (format!("{section}.kind"), said.origin.clone());
-    let said = Part::new(&["publishers", name, "kind"], said, faults).read::<String>()?;
+    let (path, origin) = (section.join(["kind".into()]), said.origin.clone());
+    let said = Part::new(path.clone(), said, faults).read::<String>()?;
     let Some(kind) = known.iter().copied().find(|known| *known == said) else {
         let kind = FaultKind::UnknownValue {
-            meant: nearest(&said, &known).map(str::to_owned),
+            meant: nearest(&said, known.iter().copied()).map(str::to_owned),
             known: owned(&known),
         };
         faults.push(Fault { path, origin, kind });
@@ -228,7 +234,7 @@ fn kind(name: &str, entry: &mut Entry, faults: &mut Vec<Fault>) -> Option<&'stat
     has_feature(kind, &path, &origin, faults).then_some(kind)
 }
 
-fn has_feature(kind: &str, path: &str, origin: &Origin, faults: &mut Vec<Fault>) -> bool {
+fn has_feature(kind: &str, path: &KeyPath, origin: &Origin, faults: &mut Vec<Fault>) -> bool {
     let is_off = WITH_FEATURE
         .iter()
         .any(|(feature, is_on)| *feature == kind && !is_on);
@@ -237,7 +243,7 @@ fn has_feature(kind: &str, path: &str, origin: &Origin, faults: &mut Vec<Fault>)
             feature: kind.to_owned(),
         };
         faults.push(Fault {
-            path: path.to_owned(),
+            path: path.clone(),
             origin: origin.clone(),
             kind,
         });

@@ -2,16 +2,19 @@
 
 use std::fs;
 
+use bento_core::names::nearest;
+use bento_relay::reading::{ReadError, Why};
+use bento_relay::route::{KeyPath, Step};
 use serde::de::DeserializeOwned;
 
-use super::fault::{Fault, FaultKind, nearest, owned};
+use super::fault::{Fault, FaultKind, owned, written};
 use super::origin::Origin;
-use super::tree::{Entry, Node, Step, written};
-use super::value::{ReadError, Reader, Why};
+use super::tree::{Entry, Node};
+use super::value::Reader;
 
 /// A part of the configuration, while it is read.
 pub(super) struct Part<'f> {
-    path: Vec<Step>,
+    path: KeyPath,
     entry: Entry,
     faults: &'f mut Vec<Fault>,
 }
@@ -23,12 +26,9 @@ enum Next {
 }
 
 impl<'f> Part<'f> {
-    pub(super) fn new(path: &[&str], entry: Entry, faults: &'f mut Vec<Fault>) -> Self {
+    pub(super) fn new(path: impl Into<KeyPath>, entry: Entry, faults: &'f mut Vec<Fault>) -> Self {
         Self {
-            path: path
-                .iter()
-                .map(|key| Step::Key((*key).to_owned()))
-                .collect(),
+            path: path.into(),
             entry,
             faults,
         }
@@ -49,44 +49,44 @@ impl<'f> Part<'f> {
         }
     }
 
-    fn note(&mut self, mut error: ReadError) -> Next {
-        error.path.reverse();
-        if let Why::UnknownKey { known } = error.why
-            && let Some(key) = self.is_in_a_file(&error.path, known)
+    fn note(&mut self, error: ReadError) -> Next {
+        let (path, why) = error.into_parts();
+        if let Why::UnknownKey { known } = why
+            && let Some(key) = self.is_in_a_file(path.steps(), known)
         {
-            return self.take_from_file(&error.path, key);
+            return self.take_from_file(path.steps(), key);
         }
-        if let Why::Missing { key } = error.why {
-            error.path.push(Step::Key(key.to_owned()));
-            self.add(&error.path, FaultKind::Missing);
+        if let Why::Missing { key } = why {
+            self.add(path.join([key.into()]).steps(), FaultKind::Missing);
             return Next::Stop;
         }
-        let kind = self.kind(&error);
-        self.add(&error.path, kind);
-        if self.remove(&error.path).is_some() {
+        let kind = self.kind(path.steps(), why);
+        self.add(path.steps(), kind);
+        if self.remove(path.steps()).is_some() {
             Next::Again
         } else {
             Next::Stop
         }
     }
 
-    fn kind(&self, error: &ReadError) -> FaultKind {
-        match &error.why {
+    fn kind(&self, path: &[Step], why: Why) -> FaultKind {
+        match why {
             Why::UnknownKey { known } => {
-                let mut above = self.whole(&error.path);
-                let Some(Step::Key(wrong)) = above.pop() else {
+                let whole = self.whole(path);
+                let Some((Step::Key(wrong), above)) = whole.steps().split_last() else {
                     return FaultKind::Missing;
                 };
-                unknown_key(&above, &wrong, &self.origin(&error.path), known)
+                unknown_key(above, wrong, &self.origin(path), known)
             }
             Why::UnknownValue { meant, known } => FaultKind::UnknownValue {
                 meant: meant.map(str::to_owned),
                 known: owned(known),
             },
             Why::Missing { .. } => FaultKind::Missing,
-            Why::Invalid { reason } => FaultKind::Invalid {
-                reason: reason.clone(),
+            Why::Duplicate { .. } => FaultKind::Invalid {
+                reason: "the key is there twice".to_owned(),
             },
+            Why::Invalid { reason } => FaultKind::Invalid { reason },
         }
     }
 
@@ -132,12 +132,16 @@ impl<'f> Part<'f> {
     /// Notes what is wrong, unless that follows from a value that was wrong and was taken out, or
     /// whose file cannot be read.
     fn add(&mut self, path: &[Step], kind: FaultKind) {
-        let whole = self.written(path);
+        let whole = self.whole(path);
+        let file = match whole.steps().split_last() {
+            Some((Step::Key(last), above)) => {
+                let key = Step::Key(format!("{last}_file"));
+                Some(KeyPath::default().join(above.iter().cloned().chain([key])))
+            }
+            _ => None,
+        };
         let follows = |fault: &Fault| {
-            let inside = fault.path.strip_prefix(&whole);
-            inside.is_some_and(|inside| {
-                inside.is_empty() || inside == "_file" || inside.starts_with(['.', '['])
-            })
+            fault.path.is_within(&whole) || file.as_ref().is_some_and(|file| fault.path == *file)
         };
         if !self.faults.iter().any(follows) {
             let origin = self.origin(path);
@@ -146,16 +150,12 @@ impl<'f> Part<'f> {
     }
 
     fn add_from(&mut self, path: &[Step], origin: Origin, kind: FaultKind) {
-        let path = self.written(path);
+        let path = self.whole(path);
         self.faults.push(Fault { path, origin, kind });
     }
 
-    fn written(&self, path: &[Step]) -> String {
-        written(&self.whole(path))
-    }
-
-    fn whole(&self, path: &[Step]) -> Vec<Step> {
-        self.path.iter().chain(path).cloned().collect()
+    fn whole(&self, path: &[Step]) -> KeyPath {
+        self.path.join(path.iter().cloned())
     }
 
     fn origin(&self, path: &[Step]) -> Origin {
@@ -225,7 +225,7 @@ pub(super) fn unknown_key(
     origin: &Origin,
     known: &[&str],
 ) -> FaultKind {
-    let meant = nearest(wrong, known)
+    let meant = nearest(wrong, known.iter().copied())
         .map(str::to_owned)
         .or_else(|| nested(wrong, known));
     let meant = meant.map(|key| {

@@ -5,21 +5,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bento_core::names::nearest;
 use bento_relay::publish::Destination;
-use bento_relay::route::{RouterConfig, RouterErrors};
+use bento_relay::route::{KeyPath, RouterConfig, RouterErrors};
 
 use super::Settings;
-use super::fault::{Fault, FaultKind, nearest};
+use super::fault::{Fault, FaultKind};
 use super::origin::Origin;
 use super::publishers::WITHOUT_SECTION;
-use super::read::Part;
+use super::read::{Part, origin};
 use super::tree::{self, Entry, Node, Table};
 use super::value::Reader;
 
 /// The text of a router, and the form in which its faults are shown.
 struct Source {
     /// The beginning of each path: empty in a file of its own.
-    prefix: &'static str,
+    prefix: KeyPath,
     entry: Entry,
 }
 
@@ -34,7 +35,7 @@ pub(super) fn read(
         Some(file) => from_file(file?, faults)?,
         None => {
             let source = Source {
-                prefix: "router",
+                prefix: ["router"].into(),
                 entry,
             };
             let config = RouterConfig::read(Reader(&source.entry));
@@ -66,13 +67,13 @@ fn take_file(entry: &mut Entry, faults: &mut Vec<Fault>) -> Option<Option<(PathB
     if let Some((key, other)) = table.iter().next() {
         let reason = format!("the rules are in the file that {origin} names; remove them here");
         faults.push(Fault::invalid(
-            format!("router.{key}"),
+            ["router", key],
             other.origin.clone(),
             reason,
         ));
         return Some(None);
     }
-    let path = Part::new(&["router", "file"], named, faults).read::<PathBuf>();
+    let path = Part::new(["router", "file"], named, faults).read::<PathBuf>();
     Some(path.map(|path| (beside(&origin, &path), origin)))
 }
 
@@ -92,7 +93,7 @@ fn from_file(
         Ok(text) => text,
         Err(error) => {
             let reason = format!("{} cannot be read: {error}", path.display());
-            faults.push(Fault::invalid("router.file", origin, reason));
+            faults.push(Fault::invalid(["router", "file"], origin, reason));
             return None;
         }
     };
@@ -105,7 +106,7 @@ fn from_file(
         line: None,
     };
     let source = |node| Source {
-        prefix: "",
+        prefix: KeyPath::default(),
         entry: Entry {
             node,
             origin: whole.clone(),
@@ -128,7 +129,7 @@ fn from_file(
                 message: error.message,
             };
             faults.push(Fault {
-                path: "router.file".to_owned(),
+                path: ["router", "file"].into(),
                 origin: error.origin,
                 kind,
             });
@@ -138,15 +139,10 @@ fn from_file(
 }
 
 impl Source {
-    fn fault(&self, path: &str, kind: FaultKind) -> Fault {
-        let joined = if self.prefix.is_empty() || path.is_empty() {
-            ""
-        } else {
-            "."
-        };
+    fn fault(&self, path: &KeyPath, kind: FaultKind) -> Fault {
         Fault {
-            path: format!("{}{joined}{path}", self.prefix),
-            origin: origin(&self.entry, path),
+            path: self.prefix.join(path.steps().iter().cloned()),
+            origin: origin(&self.entry, path.steps()),
             kind,
         }
     }
@@ -165,42 +161,15 @@ impl Source {
             else {
                 continue;
             };
-            let known: Vec<&str> = there.iter().map(String::as_str).collect();
-            let meant = nearest(publisher, &known).map(str::to_owned);
+            let meant = nearest(publisher, there).map(str::to_owned);
             let kind = FaultKind::UnknownValue {
                 meant,
                 known: there.iter().cloned().collect(),
             };
-            faults.push(self.fault(
-                &format!("destinations.{}.publisher", destination.name),
-                kind,
-            ));
+            let path = ["destinations", &destination.name, "publisher"].into();
+            faults.push(self.fault(&path, kind));
         }
     }
-}
-
-/// The origin of the value that the router calls `path`, or else of the value that would hold it. A
-/// key in this path may contain dots.
-fn origin(entry: &Entry, path: &str) -> Origin {
-    let rest = path.strip_prefix('.').unwrap_or(path);
-    let inner = match &entry.node {
-        Node::Table(table) => {
-            let keys = table
-                .iter()
-                .filter_map(|(key, entry)| Some((entry, rest.strip_prefix(key.as_str())?)));
-            keys.filter(|(_, rest)| rest.is_empty() || rest.starts_with(['.', '[']))
-                .min_by_key(|(_, rest)| rest.len())
-        }
-        Node::List(list) => rest
-            .strip_prefix('[')
-            .and_then(|rest| rest.split_once(']'))
-            .and_then(|(index, rest)| {
-                let entry = list.get(index.parse::<usize>().ok()?)?;
-                Some((entry, rest))
-            }),
-        _ => None,
-    };
-    inner.map_or_else(|| entry.origin.clone(), |(entry, rest)| origin(entry, rest))
 }
 
 /// True if the default publisher serves a destination.

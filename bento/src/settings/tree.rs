@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use bento_relay::route::{KeyPath, Step};
 use toml::de::{DeArray, DeTable, DeValue};
 
 use super::fault::{Fault, FaultKind};
@@ -46,38 +47,6 @@ impl Node {
             Self::Text(_) | Self::Raw(_) => "a text",
         }
     }
-}
-
-/// One step from a value to one inside it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    Key(String),
-    Index(usize),
-}
-
-/// `publishers.nats.servers[2]`
-pub(super) fn written(path: &[Step]) -> String {
-    let mut text = String::new();
-    for step in path {
-        match step {
-            Step::Key(key) => {
-                if !text.is_empty() {
-                    text.push('.');
-                }
-                let is_bare = !key.is_empty()
-                    && key
-                        .bytes()
-                        .all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
-                text.push_str(&if is_bare {
-                    Cow::Borrowed(key.as_str())
-                } else {
-                    Cow::Owned(format!("{key:?}"))
-                });
-            }
-            Step::Index(index) => text.push_str(&format!("[{index}]")),
-        }
-    }
-    text
 }
 
 /// Reads TOML.
@@ -215,10 +184,10 @@ pub(super) fn set(
 ) -> Result<(), Fault> {
     let mut table = table;
     let (last, tables) = parts.split_last().expect("a split text has a part");
-    let mut path = Vec::new();
+    let mut path = KeyPath::default();
     for part in tables {
         let key = meant(table, part);
-        path.push(Step::Key(key.clone()));
+        path = path.join([Step::Key(key.clone())]);
         let origin = Origin::Variable(Arc::clone(variable));
         let entry = table.entry(key).or_insert_with(|| Entry {
             node: Node::Table(Table::new()),
@@ -228,7 +197,7 @@ pub(super) fn set(
         let Node::Table(inner) = &mut entry.node else {
             let reason = format!("{} sets this to {what}, which has no keys", entry.origin);
             return Err(Fault {
-                path: written(&path),
+                path,
                 origin,
                 kind: FaultKind::Invalid { reason },
             });

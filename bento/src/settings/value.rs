@@ -1,136 +1,16 @@
 //! A value as serde reads it.
 
-use std::fmt::Display;
-
+use bento_relay::reading::{ReadError, Why};
+use bento_relay::route::Step;
 use serde::de::value::StrDeserializer;
 use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, Error as _, Expected, IntoDeserializer, MapAccess,
-    SeqAccess, Unexpected, VariantAccess, Visitor,
+    DeserializeSeed, Deserializer, EnumAccess, Error as _, IntoDeserializer, MapAccess, SeqAccess,
+    VariantAccess, Visitor,
 };
 use serde::forward_to_deserialize_any;
 
-use super::fault::nearest;
 use super::origin::Origin;
-use super::tree::{Entry, Node, Step, Table, parse_value};
-
-/// A fault that serde found, and its path, from the inside out.
-#[derive(Debug)]
-pub(super) struct ReadError {
-    pub(super) path: Vec<Step>,
-    pub(super) why: Why,
-}
-
-#[derive(Debug)]
-pub(super) enum Why {
-    UnknownKey {
-        known: &'static [&'static str],
-    },
-    /// The value itself is not shown: it may be a secret in the wrong place.
-    UnknownValue {
-        meant: Option<&'static str>,
-        known: &'static [&'static str],
-    },
-    Missing {
-        key: &'static str,
-    },
-    Invalid {
-        reason: String,
-    },
-}
-
-impl ReadError {
-    fn new(why: Why) -> Self {
-        Self {
-            path: Vec::new(),
-            why,
-        }
-    }
-
-    fn at(mut self, step: Step) -> Self {
-        self.path.push(step);
-        self
-    }
-}
-
-impl Display for ReadError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.why {
-            Why::UnknownKey { .. } => f.write_str("unknown key"),
-            Why::UnknownValue { .. } => f.write_str("unknown value"),
-            Why::Missing { key } => write!(f, "`{key}` is missing"),
-            Why::Invalid { reason } => f.write_str(reason),
-        }
-    }
-}
-
-impl std::error::Error for ReadError {}
-
-/// No message shows a text that was configured, unless the type itself does: it may be a secret.
-impl serde::de::Error for ReadError {
-    fn custom<T: Display>(message: T) -> Self {
-        Self::new(Why::Invalid {
-            reason: message.to_string(),
-        })
-    }
-
-    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::custom(format!(
-            "expected {}, found {}",
-            wanted(expected),
-            kind(found)
-        ))
-    }
-
-    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        let reason = match found {
-            Unexpected::Signed(number) => format!("{number} is out of range"),
-            Unexpected::Unsigned(number) => format!("{number} is out of range"),
-            _ => format!("expected {}", wanted(expected)),
-        };
-        Self::custom(reason)
-    }
-
-    fn unknown_variant(value: &str, known: &'static [&'static str]) -> Self {
-        Self::new(Why::UnknownValue {
-            meant: nearest(value, known),
-            known,
-        })
-    }
-
-    fn unknown_field(_: &str, known: &'static [&'static str]) -> Self {
-        Self::new(Why::UnknownKey { known })
-    }
-
-    fn missing_field(key: &'static str) -> Self {
-        Self::new(Why::Missing { key })
-    }
-}
-
-fn kind(found: Unexpected<'_>) -> &'static str {
-    match found {
-        Unexpected::Bool(_) => "a boolean",
-        Unexpected::Unsigned(_) | Unexpected::Signed(_) => "a whole number",
-        Unexpected::Float(_) => "a number",
-        Unexpected::Seq => "a list",
-        Unexpected::Map => "a table",
-        _ => "a text",
-    }
-}
-
-fn wanted(expected: &dyn Expected) -> String {
-    let text = expected.to_string();
-    match text.as_str() {
-        "i8" | "i16" | "i32" | "i64" | "isize" | "u8" | "u16" | "u32" | "u64" | "usize" => {
-            "a whole number".to_owned()
-        }
-        "f32" | "f64" => "a number".to_owned(),
-        "a string" => "a text".to_owned(),
-        "a sequence" => "a list".to_owned(),
-        "a map" => "a table".to_owned(),
-        _ if text.starts_with("struct ") => "a table".to_owned(),
-        _ => text,
-    }
-}
+use super::tree::{Entry, Node, Table, parse_value};
 
 /// Hands a value to serde. What the environment holds becomes what is wanted of it, so that a
 /// password may consist of digits.

@@ -56,8 +56,39 @@ fn everything_that_cannot_be_read_is_said_at_once_with_its_path() {
             rules[1].stop: expected true or false, found a number
             rules[2].name: the name `name` is used twice
             rules[2].when.payload.customer: unknown operator `customer`: the operators are `eq`, `ne`, `gt`, `gte`, `lt`, `lte`, `in`, `nin`, `exists`; a path is one key, in TOML in quotes
-            retry_policies.slow.transient.base: expected a duration as in "30s", found a number"#]],
+            retry_policies.slow.transient.base: expected a duration as in "30s" or "1h30m", found a whole number"#]],
     );
+}
+
+#[test]
+fn a_retry_policy_is_read_as_in_settings_with_every_fault() {
+    refused(
+        r#"{"version": 1, "destinations": {"a": {}}, "rules": [{"name": "r", "to": "a"}],
+        "retry_policies": {
+            "mine": {
+                "transient": {"backoff": "fixd", "wait": 5, "max_attempts": "3", "cpa": "1s"},
+                "throttled": "patiently", "thrown": {}
+            },
+            "twice": {"transient": {"base": "1s", "base": "2s"}},
+            "soon": {"transient": {"backoff": "fixed", "wait": "soon"}},
+            "none": {"transient": {"backoff": "fixed"}}, "number": 3
+        }}"#,
+        expect![[r#"
+            retry_policies.mine.transient.backoff: must be one of `immediate`, `fixed`, `exponential`; did you mean `fixed`?
+            retry_policies.mine.transient.wait: expected a duration as in "30s" or "1h30m", found a whole number
+            retry_policies.mine.transient.max_attempts: expected a whole number, found a text
+            retry_policies.mine.transient.cpa: unknown key `cpa`: the keys are `max_attempts`, `backoff`, `base`, `cap`, `wait`; did you mean `cap`?
+            retry_policies.mine.throttled: must be one of `default`, `aggressive`, `patient`, `once`; did you mean `patient`?
+            retry_policies.mine.thrown: unknown key `thrown`: the keys are `transient`, `throttled`
+            retry_policies.twice.transient.base: the name `base` is used twice
+            retry_policies.soon.transient.wait: invalid duration `soon`: write whole numbers with a unit of d, h, m, s or ms, as in `30s` or `1h30m`
+            retry_policies.none.transient: `backoff = "fixed"` needs a `wait`
+            retry_policies.number: expected the name of a retry policy, or a table with `transient` and `throttled`, found a whole number"#]],
+    );
+    let named = r#"{"version": 1, "retry_policies": {"calm": "patient"}}"#;
+    let policies = RouterConfig::from_json(named).unwrap().retry_policies;
+    let patient = crate::retry::RetryPolicies::named("patient").unwrap();
+    assert_eq!(policies["calm"], patient);
 }
 
 #[test]

@@ -107,6 +107,17 @@ fn a_number_out_of_range_is_shown_with_its_line() {
 }
 
 #[test]
+fn a_key_that_is_not_bare_is_shown_as_toml_writes_it() {
+    refuses(
+        "[publishers.\"audit.log\"]\nkind = \"console\"\nformt = 1\n",
+        &[("BENTO_PUBLISHER", "console")],
+        expect![[
+            r#"bento.toml:3: unknown key `publishers."audit.log".formt`; did you mean `publishers."audit.log".format`?"#
+        ]],
+    );
+}
+
+#[test]
 fn a_publisher_has_to_be_there() {
     refuses(
         "publisher = \"nats\"",

@@ -73,6 +73,17 @@ fn rules_that_cannot_be_used_are_shown_with_their_line() {
         ],
     );
     refuses(
+        &format!(
+            "{ROUTES}\n[router.rules.when]\n\n\"payload.a\" = 1\n\"payload.a.b[0]\" = {{ \
+             gtt = 5 }}"
+        ),
+        &[],
+        expect![
+            "bento.toml:18: `router.rules[0].when.payload.a.b[0].gtt`: unknown operator `gtt`: \
+             the operators are `eq`, `ne`, `gt`, `gte`, `lt`, `lte`, `in`, `nin`, `exists`"
+        ],
+    );
+    refuses(
         ROUTES,
         &[("BENTO_ROUTER__FILE", "routes.toml")],
         expect![
