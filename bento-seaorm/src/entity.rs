@@ -40,9 +40,9 @@ pub(crate) fn envelope_at(row: &QueryResult, first: usize) -> Result<Envelope, D
 }
 
 /// A type that a cell of this database is read as.
-trait Cell<'r, DB: Database>: Decode<'r, DB> + Type<DB> {}
+trait CellType<'r, DB: Database>: Decode<'r, DB> + Type<DB> {}
 
-impl<'r, DB: Database, T: Decode<'r, DB> + Type<DB>> Cell<'r, DB> for T {}
+impl<'r, DB: Database, T: Decode<'r, DB> + Type<DB>> CellType<'r, DB> for T {}
 
 /// Reads an envelope from [`COLUMNS`] that begin at `first`.
 ///
@@ -51,12 +51,12 @@ impl<'r, DB: Database, T: Decode<'r, DB> + Type<DB>> Cell<'r, DB> for T {}
 fn envelope<'r, R: Row>(row: &'r R, first: usize) -> Result<Envelope, DbErr>
 where
     usize: ColumnIndex<R>,
-    Uuid: Cell<'r, R::Database>,
-    String: Cell<'r, R::Database>,
-    Vec<u8>: Cell<'r, R::Database>,
-    DateTime<Utc>: Cell<'r, R::Database>,
-    i32: Cell<'r, R::Database>,
-    i64: Cell<'r, R::Database>,
+    Uuid: CellType<'r, R::Database>,
+    String: CellType<'r, R::Database>,
+    Vec<u8>: CellType<'r, R::Database>,
+    DateTime<Utc>: CellType<'r, R::Database>,
+    i32: CellType<'r, R::Database>,
+    i64: CellType<'r, R::Database>,
 {
     let cells = Cells { row, first };
     let id = cells.get::<Uuid>(at!("event_id"))?.into();
@@ -100,7 +100,7 @@ impl<'r, R: Row> Cells<'r, R>
 where
     usize: ColumnIndex<R>,
 {
-    fn get<T: Cell<'r, R::Database>>(&self, column: usize) -> Result<T, DbErr> {
+    fn get<T: CellType<'r, R::Database>>(&self, column: usize) -> Result<T, DbErr> {
         let cell = self.row.try_get(self.first + column);
         cell.map_err(|error| DbErr::Query(RuntimeErr::SqlxError(Arc::new(error))))
     }

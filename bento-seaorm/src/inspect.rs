@@ -31,7 +31,7 @@ impl Inspect for OutboxStore {
             UNION ALL SELECT tenant_id, 1, count(*) FROM {held} GROUP BY tenant_id \
             UNION ALL SELECT tenant_id, 2, count(*) FROM {dead_letter} GROUP BY tenant_id";
         let mut tenants: BTreeMap<Option<String>, StatusCounts> = BTreeMap::new();
-        for (tenant_id, status, count) in self.read(counts, tenant_count).await? {
+        for (tenant_id, status, count) in self.read(counts, tenant_count_at).await? {
             let counts = tenants.entry(tenant_id).or_default();
             match status {
                 0 => counts.pending = count,
@@ -62,7 +62,7 @@ impl Inspect for OutboxStore {
     async fn leases(&self) -> Result<Vec<LeaseState>, StoreError> {
         let select = "SELECT shard, owner, epoch, {micros_until expires_at} FROM {shard} \
             WHERE epoch > 0 ORDER BY shard";
-        self.read(select, lease).await
+        self.read(select, lease_at).await
     }
 
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
@@ -72,13 +72,13 @@ impl Inspect for OutboxStore {
                 FROM {dead_letter} GROUP BY tenant_id, route \
             UNION ALL SELECT tenant_id, NULL, 0, count(*), \
                 {micros_until MIN(occurred_at)} FROM {outbox} GROUP BY tenant_id";
-        Ok(summed(self.read(counts, counted).await?))
+        Ok(summed(self.read(counts, counted_at).await?))
     }
 
     async fn relays(&self) -> Result<Vec<RelayState>, StoreError> {
         let select = "SELECT id, lanes, {micros_until expires_at} FROM {relay} ORDER BY id";
         Ok(self
-            .read(select, relay)
+            .read(select, relay_at)
             .await?
             .into_iter()
             .flatten()
@@ -109,7 +109,7 @@ impl OutboxStore {
     }
 }
 
-fn tenant_count(row: &QueryResult) -> Result<(Option<String>, i32, u64), DbErr> {
+fn tenant_count_at(row: &QueryResult) -> Result<(Option<String>, i32, u64), DbErr> {
     let count: i64 = row.try_get_by_index(2)?;
     Ok((
         row.try_get_by_index(0)?,
@@ -127,7 +127,7 @@ struct Counted {
     oldest: Option<Duration>,
 }
 
-fn counted(row: &QueryResult) -> Result<Counted, DbErr> {
+fn counted_at(row: &QueryResult) -> Result<Counted, DbErr> {
     let until: Option<i64> = row.try_get_by_index(4)?;
     Ok(Counted {
         tenant_id: row.try_get_by_index(0)?,
@@ -165,7 +165,7 @@ fn summed(counted: Vec<Counted>) -> Vec<Backlog> {
     found.into_values().collect()
 }
 
-fn lease(row: &QueryResult) -> Result<LeaseState, DbErr> {
+fn lease_at(row: &QueryResult) -> Result<LeaseState, DbErr> {
     let left: Option<i64> = row.try_get_by_index(3)?;
     Ok(LeaseState {
         shard: row.try_get_by_index(0)?,
@@ -178,7 +178,7 @@ fn lease(row: &QueryResult) -> Result<LeaseState, DbErr> {
 }
 
 /// Reads a relay; `None` for one whose heartbeat has expired.
-fn relay(row: &QueryResult) -> Result<Option<RelayState>, DbErr> {
+fn relay_at(row: &QueryResult) -> Result<Option<RelayState>, DbErr> {
     let left: i64 = row.try_get_by_index(2)?;
     let lanes: Option<String> = row.try_get_by_index(1)?;
     let state = RelayState {

@@ -142,6 +142,8 @@ impl OutboxWriter {
         // tentatively.
         let any_may_be_known = entries.iter().any(|entry| entry.may_be_known);
         let mut known = HashSet::new();
+        // What is stored already leaves first; what another transaction writes at this moment is
+        // seen by the INSERT itself.
         if any_may_be_known {
             known = known::leave_out(tx, dialect, &self.tables, &mut entries).await?;
         }

@@ -28,7 +28,7 @@ pub(super) fn id_of_row(row: i64) -> EventId {
 }
 
 /// The row that an id stands for, if it stands for one of this database.
-pub(super) fn row_of(dialect: &dyn Dialect, id: EventId) -> Option<i64> {
+pub(super) fn row_number_of(dialect: &dyn Dialect, id: EventId) -> Option<i64> {
     dialect.row_number()?;
     let (bytes, number) = (id.as_uuid().as_bytes(), id.as_uuid().as_u64_pair().1);
     bytes
@@ -45,7 +45,7 @@ pub(super) async fn settle_keys(
     keys: &[DeadLetterKey],
 ) -> Result<(), DbErr> {
     for (event_id, route) in keys {
-        let Some(row) = row_of(dialect, *event_id) else {
+        let Some(row) = row_number_of(dialect, *event_id) else {
             continue;
         };
         let update = Sql::new(
@@ -54,13 +54,13 @@ pub(super) async fn settle_keys(
             "UPDATE {dead_letter} SET event_id = ?, route = ? WHERE ",
             binds![Uuid::from(*event_id), &**route],
         );
-        tx.execute_raw(of_row(update, dialect, row).build()).await?;
+        tx.execute_raw(is_row(update, dialect, row).build()).await?;
     }
     Ok(())
 }
 
 /// Appends the condition that a row has this number.
-pub(super) fn of_row<'a>(sql: Sql<'a>, dialect: &dyn Dialect, row: i64) -> Sql<'a> {
+pub(super) fn is_row<'a>(sql: Sql<'a>, dialect: &dyn Dialect, row: i64) -> Sql<'a> {
     let number = dialect.row_number().unwrap_or("NULL");
     sql.then(&format!("{number} = ?"), binds![row])
 }
@@ -75,16 +75,16 @@ mod tests {
         use sea_orm::DbBackend;
         let sqlite = crate::dialect::of(DbBackend::Sqlite).unwrap();
         for row in [1, 255, 1 << 40, (1 << 62) - 1] {
-            assert_eq!(row_of(sqlite, id_of_row(row)), Some(row));
+            assert_eq!(row_number_of(sqlite, id_of_row(row)), Some(row));
             #[cfg(feature = "postgres")]
             assert_eq!(
-                row_of(
+                row_number_of(
                     crate::dialect::of(DbBackend::Postgres).unwrap(),
                     id_of_row(row)
                 ),
                 None
             );
         }
-        assert_eq!(row_of(sqlite, EventId::new()), None);
+        assert_eq!(row_number_of(sqlite, EventId::new()), None);
     }
 }

@@ -54,11 +54,13 @@ async fn removed_once(
     };
     lock_shard(&tx, dialect, store.tables(), shard).await?;
     own_key::settle_keys(&tx, dialect, store.tables(), keys).await?;
+    // Read before the dead letters go: they say which streams may go on.
     let touched = removal.streams().await?;
     let count = match fate {
         Fate::Replayed => removal.hold().await?,
         Fate::Discarded(discarding) => removal.discard(discarding).await?,
     };
+    // Without a change the transaction is dropped, and the raised revision with it.
     if count == 0 {
         return Ok(0);
     }
@@ -98,7 +100,7 @@ impl<'a> Removal<'a> {
     /// The ids of dead letters whose route cannot be read: their stream is unknown.
     fn by_row(&self) -> Vec<EventId> {
         let ids = self.keys.iter().map(|(event_id, _)| *event_id);
-        ids.filter(|event_id| own_key::row_of(self.dialect, *event_id).is_some())
+        ids.filter(|event_id| own_key::row_number_of(self.dialect, *event_id).is_some())
             .collect()
     }
 

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::{QueryResult, Value};
 use uuid::Uuid;
 
-use super::own_key::{id_of_row, of_row, row_of};
+use super::own_key::{id_of_row, is_row, row_number_of};
 use crate::dialect::{Dialect, Sql, binds};
 use crate::entity::{lossy_at, names_at, salvaged_at};
 use crate::tables::Tables;
@@ -70,8 +70,8 @@ pub(super) fn one<'a>(
 
 /// Appends the condition that a dead letter has this key.
 fn keyed<'a>(sql: Sql<'a>, dialect: &dyn Dialect, event_id: EventId, route: &str) -> Sql<'a> {
-    match row_of(dialect, event_id) {
-        Some(row) => of_row(sql, dialect, row),
+    match row_number_of(dialect, event_id) {
+        Some(row) => is_row(sql, dialect, row),
         None => sql.then(
             "event_id = ? AND route = ?",
             binds![Uuid::from(event_id), route],
@@ -172,18 +172,18 @@ struct Place<'p> {
 impl Place<'_> {
     fn time<'a>(&self, sql: Sql<'a>, column: &str) -> Sql<'a> {
         let DeadLetterCursor { at, event_id, .. } = self.cursor;
-        let is_stored = *at == UNREADABLE_TIME || row_of(self.dialect, *event_id).is_some();
+        let is_stored = *at == UNREADABLE_TIME || row_number_of(self.dialect, *event_id).is_some();
         self.or_stored(sql, column, is_stored, self.dialect.time(*at))
     }
 
     fn event_id<'a>(&self, sql: Sql<'a>) -> Sql<'a> {
         let event_id = self.cursor.event_id;
-        let is_stored = row_of(self.dialect, event_id).is_some();
+        let is_stored = row_number_of(self.dialect, event_id).is_some();
         self.or_stored(sql, "event_id", is_stored, Uuid::from(event_id).into())
     }
 
     fn route<'a>(&self, sql: Sql<'a>) -> Sql<'a> {
-        let is_stored = row_of(self.dialect, self.cursor.event_id).is_some();
+        let is_stored = row_number_of(self.dialect, self.cursor.event_id).is_some();
         self.or_stored(sql, "route", is_stored, (&*self.cursor.route).into())
     }
 

@@ -24,6 +24,7 @@ use crate::session::StoreTransaction;
 use crate::tables::Tables;
 
 pub(super) async fn advance(store: &OutboxStore, advance: Advance) -> Result<Advanced, StoreError> {
+    // Taken out, and put back after the commit only: a call that fails forgets.
     let remembered = store.memory.take(advance.lease);
     let backend = store.db.get_database_backend();
     let mut tries = Tries::new(backend);
@@ -122,6 +123,7 @@ impl<'a> Call<'a> {
             .filter_map(Settlement::leaves_outbox)
             .collect();
         let moves = !settled.iter().all(Settlement::is_pending_published);
+        // Before the bound is asked for: rows that are settled now must not hold it back.
         self.remembered.scan.settled(&pending);
         let published = if moves || self.one_by_one {
             Vec::new()

@@ -33,7 +33,7 @@ struct Head {
 }
 
 /// The columns that [`held_row`] reads, behind one column of another kind.
-pub(super) const HELD_ROW: &str = "route, attempts, ordered, delivered, \
+pub(super) const HELD_COLUMNS: &str = "route, attempts, ordered, delivered, \
     {micros_until unroutable_since} AS unroutable, position, {read_event}";
 
 /// The condition that the held row `h` heads its stream, and that no dead letter parks the stream,
@@ -87,7 +87,7 @@ impl Wanted<'_> {
         }
         let mut heads = Vec::new();
         for row in tx.query_all_raw(self.due_heads(limit).build()).await? {
-            match head(&row) {
+            match head_at(&row) {
                 Ok(head) => heads.push(head),
                 Err(_) => due.unreadable.push(row.try_get_by_index(3)?),
             }
@@ -104,7 +104,7 @@ impl Wanted<'_> {
     }
 
     pub(super) fn due_heads(&self, limit: usize) -> Sql<'_> {
-        self.heads("SELECT h.route, h.aggregate_type, h.aggregate_id, h.position, h.ordered")
+        self.select_heads("SELECT h.route, h.aggregate_type, h.aggregate_id, h.position, h.ordered")
             .then(
                 " AND h.retry_after <= {now_once} ORDER BY h.retry_after, h.position LIMIT ?",
                 binds![i64::try_from(limit).unwrap_or(i64::MAX)],
@@ -119,7 +119,7 @@ impl Wanted<'_> {
         tx: &StoreTransaction,
         found_none: bool,
     ) -> Result<Option<Duration>, DbErr> {
-        let heads = self.heads("SELECT {micros_until h.retry_after}, h.position");
+        let heads = self.select_heads("SELECT {micros_until h.retry_after}, h.position");
         let later = if found_none {
             " AND h.retry_after IS NOT NULL ORDER BY h.retry_after LIMIT 1"
         } else {
@@ -149,7 +149,7 @@ impl Wanted<'_> {
         Ok(())
     }
 
-    fn heads(&self, select: &str) -> Sql<'_> {
+    fn select_heads(&self, select: &str) -> Sql<'_> {
         let heads = Sql::new(self.dialect, self.tables, select, []);
         let heads = heads.then(" FROM {held} h WHERE h.shard = ?", binds![self.shard]);
         and_wanted(heads, self.without)
@@ -168,12 +168,12 @@ impl Wanted<'_> {
         for (nth, head) in heads.iter().enumerate() {
             let union = if nth == 0 { "" } else { " UNION ALL " };
             let rows = format!(
-                "{union}SELECT * FROM (SELECT {nth} AS nth, {HELD_ROW} FROM {{held}} \
+                "{union}SELECT * FROM (SELECT {nth} AS nth, {HELD_COLUMNS} FROM {{held}} \
                  WHERE shard = ? AND route = ?"
             );
             sql = sql.then(&rows, binds![self.shard, head.route.as_str()]);
             sql = if head.ordered {
-                of_stream(sql, &head.aggregate_type, &head.aggregate_id)
+                and_in_stream(sql, &head.aggregate_type, &head.aggregate_id)
                     .then(" ORDER BY position LIMIT ?", binds![limit])
             } else {
                 sql.then(" AND position = ?", binds![head.position])
@@ -218,7 +218,7 @@ pub(super) struct Due {
     pub(super) unreadable: Vec<i64>,
 }
 
-fn head(row: &QueryResult) -> Result<Head, DbErr> {
+fn head_at(row: &QueryResult) -> Result<Head, DbErr> {
     Ok(Head {
         route: row.try_get_by_index(0)?,
         aggregate_type: row.try_get_by_index(1)?,
@@ -229,14 +229,14 @@ fn head(row: &QueryResult) -> Result<Head, DbErr> {
 }
 
 /// Appends the condition that a held row of a route belongs to this stream.
-fn of_stream<'a>(sql: Sql<'a>, aggregate_type: &str, aggregate_id: &str) -> Sql<'a> {
+fn and_in_stream<'a>(sql: Sql<'a>, aggregate_type: &str, aggregate_id: &str) -> Sql<'a> {
     sql.then(
         " AND aggregate_type = ? AND aggregate_id = ? AND ordered = TRUE",
         binds![aggregate_type, aggregate_id],
     )
 }
 
-/// Reads [`HELD_ROW`].
+/// Reads [`HELD_COLUMNS`].
 pub(super) fn held_row(row: &QueryResult) -> Result<HeldRow, DbErr> {
     let unroutable: Option<i64> = row.try_get_by_index(5)?;
     let position = row.try_get_by_index(6)?;
@@ -345,7 +345,7 @@ fn undue_heads<'a>(
              WHERE shard = ? AND route = ?"
         );
         sql = sql.then(&rows, binds![shard, &*stream.route]);
-        sql = of_stream(sql, &stream.aggregate_type, &stream.aggregate_id)
+        sql = and_in_stream(sql, &stream.aggregate_type, &stream.aggregate_id)
             .then(" AND h.retry_after IS NULL", [])
             .then(IS_HEAD, [])
             .then(&format!(" ORDER BY position LIMIT 1) AS s{nth}"), []);

@@ -125,7 +125,7 @@ impl Beating<'_> {
             .collect();
         self.renew(&kept).await?;
         let missing = if self.beat.claim {
-            share.saturating_sub(self.shared(&kept))
+            share.saturating_sub(self.count_shared(&kept))
         } else {
             0
         };
@@ -142,7 +142,7 @@ impl Beating<'_> {
             .map(|shard| shard.shard)
             .collect();
         let held: Vec<_> = leases.iter().map(|lease| lease.shard).collect();
-        let surplus = self.shared(&held).saturating_sub(share);
+        let surplus = self.count_shared(&held).saturating_sub(share);
         Ok(Holdings {
             leases,
             taken_over,
@@ -154,7 +154,7 @@ impl Beating<'_> {
 
     /// Reads every shard of the sharding, after it has created missing rows again.
     async fn every_shard(&self) -> Result<(Vec<Shard>, Option<DateTime<Utc>>), DbErr> {
-        let (shards, now) = self.shards().await?;
+        let (shards, now) = self.read_shards().await?;
         let known: Vec<_> = shards.iter().map(|shard| shard.shard).collect();
         let missing = record::record_missing(self.store, 0..self.sharding.total(), &known).await?;
         if missing == 0 {
@@ -165,11 +165,11 @@ impl Beating<'_> {
             "rows of shards were missing and are created again; events in flight may be published \
              twice"
         );
-        self.shards().await
+        self.read_shards().await
     }
 
     /// Returns the number of shards that belong to the sharding, and so count for the fair share.
-    fn shared(&self, shards: &[ShardId]) -> usize {
+    fn count_shared(&self, shards: &[ShardId]) -> usize {
         shards
             .iter()
             .filter(|shard| **shard < self.sharding.total())
@@ -189,7 +189,7 @@ impl Beating<'_> {
             idle.partition(|shard| *shard < self.sharding.total());
         let surplus = shared
             .into_iter()
-            .take(self.shared(own).saturating_sub(share));
+            .take(self.count_shared(own).saturating_sub(share));
         surplus
             .chain(outside.into_iter().filter(|shard| !stray.contains(shard)))
             .collect()
@@ -259,7 +259,7 @@ impl Beating<'_> {
     }
 
     /// Reads the record of every shard, and the clock of the database.
-    async fn shards(&self) -> Result<(Vec<Shard>, Option<DateTime<Utc>>), DbErr> {
+    async fn read_shards(&self) -> Result<(Vec<Shard>, Option<DateTime<Utc>>), DbErr> {
         let select = self.sql(
             "SELECT shard, owner, CASE WHEN expires_at > {now} THEN 0 ELSE 1 END, {now} \
              FROM {shard} ORDER BY shard",

@@ -21,7 +21,7 @@ impl Pauses for OutboxStore {
         actor: Option<&str>,
     ) -> Result<bool, StoreError> {
         PausedTenant::check(tenant_id, reason, actor)?;
-        changed(
+        apply(
             self,
             &Change {
                 tenant_id,
@@ -32,7 +32,7 @@ impl Pauses for OutboxStore {
     }
 
     async fn resume(&self, tenant_id: &str) -> Result<bool, StoreError> {
-        changed(
+        apply(
             self,
             &Change {
                 tenant_id,
@@ -73,14 +73,14 @@ struct Change<'a> {
 }
 
 /// Makes the change. Returns false if it was made already.
-async fn changed(store: &OutboxStore, change: &Change<'_>) -> Result<bool, StoreError> {
+async fn apply(store: &OutboxStore, change: &Change<'_>) -> Result<bool, StoreError> {
     retrying(store.db().get_database_backend(), || {
-        changed_once(store, change)
+        apply_once(store, change)
     })
     .await
 }
 
-async fn changed_once(store: &OutboxStore, change: &Change<'_>) -> Result<bool, StoreFailure> {
+async fn apply_once(store: &OutboxStore, change: &Change<'_>) -> Result<bool, StoreFailure> {
     let (tx, dialect) = store.begin().await?;
     let changing = Changing {
         tx: &tx,
@@ -88,6 +88,7 @@ async fn changed_once(store: &OutboxStore, change: &Change<'_>) -> Result<bool, 
         tables: store.tables(),
     };
     changing.lock().await?;
+    // Each relay has settled its rows now, or will see the revision that is raised below.
     if changing.is_paused(change.tenant_id).await? == change.pause.is_some() {
         tx.rollback().await?;
         return Ok(false);

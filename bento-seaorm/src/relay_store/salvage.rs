@@ -10,7 +10,7 @@ use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
-use super::held::{HELD_ROW, held_row};
+use super::held::{HELD_COLUMNS, held_row};
 use super::settle::storable;
 use crate::columns::{COLUMNS, PARAMETERS, row_values};
 use crate::dialect::{Bind, Dialect, Sql, binds, marks};
@@ -19,7 +19,7 @@ use crate::session::StoreTransaction;
 use crate::tables::Tables;
 
 /// The columns of a held row that its dead letter shows, beside those of its event.
-const HELD: [&str; 7] = [
+const SHOWN_OF_HELD: [&str; 7] = [
     "route",
     "attempts",
     "ordered",
@@ -100,7 +100,9 @@ impl Salvage<'_> {
         let route = self.dialect.shown("route");
         let route = route.unwrap_or_else(|| "route".to_owned());
         let select = self.sql(
-            &format!("SELECT {route}, {HELD_ROW} FROM {{held}} WHERE shard = ? AND position = ?"),
+            &format!(
+                "SELECT {route}, {HELD_COLUMNS} FROM {{held}} WHERE shard = ? AND position = ?"
+            ),
             binds![self.shard, position],
         );
         let rows = self.tx.query_all_raw(select.build()).await?;
@@ -176,7 +178,7 @@ impl Salvage<'_> {
             )
             .then(condition, binds.clone())
         };
-        let Some(mut found) = self.find(&HELD, select, record.cause).await? else {
+        let Some(mut found) = self.find(&SHOWN_OF_HELD, select, record.cause).await? else {
             return Ok(None);
         };
         let is_unreadable = record.cause == NewDeadLetter::UNREADABLE;

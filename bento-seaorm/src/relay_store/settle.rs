@@ -66,6 +66,7 @@ impl Settling<'_> {
         settled: &[Settlement],
     ) -> Result<BTreeSet<StreamKey>, DbErr> {
         let groups = Groups::of(settled);
+        // Asked before the rows move: later their streams are not found where they were.
         let touched = self.touched(&groups).await?;
         for settlement in settled {
             self.one(settlement).await?;

@@ -70,6 +70,7 @@ fn values(mut entries: Vec<OutboxEntry>) -> Vec<Value> {
     let mut arrays = Vec::with_capacity(2 * PARAMETERS);
     let mut shared = Vec::with_capacity(PARAMETERS);
     let mut add = |entries: &mut [OutboxEntry], column: Sent<'_>| {
+        // An empty array is filled up with NULL by UNNEST; the shared value stands in for it.
         let is_shared = column.is_shared(entries);
         let array = match is_shared {
             true => Vec::new(),

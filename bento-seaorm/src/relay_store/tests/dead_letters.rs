@@ -11,7 +11,7 @@ use super::*;
 /// Positions can be handed out twice, after TRUNCATE … RESTART IDENTITY for example. Then a replay
 /// must not delete what it could not move.
 #[tokio::test]
-async fn a_letter_whose_place_is_taken_stays_a_letter() {
+async fn a_dead_letter_whose_place_is_taken_stays_one() {
     on_every_back_end(async |db| {
         let relay = Relay::new(&db).await;
         write(&db, 2).await.commit().await.unwrap();
@@ -95,7 +95,7 @@ async fn paged(relay: &Relay) -> Vec<i64> {
 
 /// SQLite is the back end that stores such a key.
 #[tokio::test]
-async fn a_letter_whose_key_cannot_be_read_is_found_by_its_row() {
+async fn a_dead_letter_with_an_unreadable_key_is_found_by_its_row() {
     on_every_back_end(async |db| {
         let (relay, positions) = dead(&db).await;
         if db.get_database_backend() == DbBackend::Sqlite {

@@ -141,7 +141,7 @@ async fn count(db: &DatabaseConnection, rows: &str) -> i64 {
         .unwrap()
 }
 
-async fn letters(relay: &Relay) -> Vec<DeadLetter> {
+async fn dead_letters(relay: &Relay) -> Vec<DeadLetter> {
     relay.store.list(&DeadLetterQuery::default()).await.unwrap()
 }
 
@@ -231,7 +231,7 @@ impl Scene {
 
     /// The letter says why, and its aggregate goes on once it is discarded; the shard reads on.
     async fn ends(self, forbidden: Forbidden, fate: Fate, name: &str) {
-        let letters = letters(&self.relay).await;
+        let letters = dead_letters(&self.relay).await;
         let told: Vec<_> = letters
             .iter()
             .map(|letter| (&*letter.route, &*letter.cause, letter.position))

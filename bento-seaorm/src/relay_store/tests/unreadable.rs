@@ -63,7 +63,7 @@ fn spoilt(backend: DbBackend) -> &'static [&'static str] {
     }
 }
 
-async fn letters(relay: &Relay) -> Vec<DeadLetter> {
+async fn dead_letters(relay: &Relay) -> Vec<DeadLetter> {
     relay.store.list(&DeadLetterQuery::default()).await.unwrap()
 }
 
@@ -116,7 +116,7 @@ async fn an_unreadable_row_is_a_dead_letter_and_parks_its_aggregate() {
                 [(NewDeadLetter::UNREADABLE, NewDeadLetter::UNREADABLE)],
                 "{change}"
             );
-            let letter = letters(&relay).await.remove(0);
+            let letter = dead_letters(&relay).await.remove(0);
             assert_eq!(
                 (&*letter.route, &*letter.cause),
                 (NewDeadLetter::UNREADABLE, NewDeadLetter::UNREADABLE)
@@ -266,7 +266,7 @@ async fn an_unreadable_held_row_becomes_a_dead_letter_of_its_route() {
                 .map(|held| held.row.envelope.aggregate_id.as_str())
                 .collect();
             assert_eq!(left, ["b"], "{change}");
-            let letter = letters(&relay).await.remove(0);
+            let letter = dead_letters(&relay).await.remove(0);
             assert_eq!(
                 (&*letter.route, &*letter.cause, letter.attempts),
                 ("x", NewDeadLetter::UNREADABLE, 3)
@@ -321,7 +321,7 @@ async fn a_row_whose_held_place_is_taken_costs_no_other_row() {
         let left = relay.settle(settled).await;
         assert_eq!(left.pending, []);
         assert_eq!(left.held.len(), 1, "the one that was there is there");
-        let letter = letters(&relay).await.remove(0);
+        let letter = dead_letters(&relay).await.remove(0);
         assert_eq!(
             (&*letter.route, &*letter.cause, letter.raw.as_deref()),
             ("x", NewDeadLetter::UNSETTLED, None)
@@ -360,7 +360,7 @@ async fn a_settlement_that_is_refused_costs_its_row_alone() {
             ),
             (0, 0)
         );
-        let lost = letters(&relay).await.len() + left.held.len();
+        let lost = dead_letters(&relay).await.len() + left.held.len();
         assert_eq!(lost, 3, "each is held or a dead letter");
         assert!(left.held.iter().any(|held| *held.route == *fine));
     })
