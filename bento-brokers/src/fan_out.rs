@@ -87,10 +87,11 @@ fn together(mut failed: Vec<(&str, PublishError)>) -> Answer {
             text
         });
     let severity = |error: &PublishError| match error.class() {
-        FailureClass::Transient => 0,
-        FailureClass::Unavailable => 1,
-        FailureClass::Throttled => 2,
-        FailureClass::Permanent => 3,
+        FailureClass::NotTried => 0,
+        FailureClass::Transient => 1,
+        FailureClass::Unavailable => 2,
+        FailureClass::Throttled => 3,
+        FailureClass::Permanent => 4,
     };
     let wait = failed
         .iter()
@@ -106,6 +107,7 @@ fn together(mut failed: Vec<(&str, PublishError)>) -> Answer {
         FailureClass::Throttled => PublishError::throttled(text, wait),
         FailureClass::Unavailable => PublishError::unavailable(text),
         FailureClass::Transient => PublishError::transient(text),
+        FailureClass::NotTried => PublishError::not_tried(text),
     })
 }
 

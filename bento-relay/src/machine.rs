@@ -40,6 +40,9 @@
 //!     streams overtakes. When it comes back, after any number of batches, each is settled as if it
 //!     had been in that batch. If it never does, they are due by themselves, and what it would have
 //!     said is ignored.
+//! 13. A destination that answers one by one gets each event in a wave of its own, as many as have
+//!     slots. A late one of them leaves the others as they are. When the batch ends, those
+//!     that have not begun are held untried.
 //!
 //! Waits are durations from now by the store's clock. The time of day, for delays and deadlines, is
 //! told with each batch.
@@ -59,7 +62,7 @@ pub(crate) use self::outlet::Wave;
 use self::streams::Blocked;
 use self::unreached::Unreached;
 pub(crate) use self::unroutable::{Missing, UNROUTABLE_AFTER};
-use crate::publish::{Delivery, Destination, FailureClass};
+use crate::publish::{Answering, Delivery, Destination, FailureClass};
 use crate::retry::RetryPolicies;
 use crate::route::{Route, RouteError, Router, Target, Targets};
 use crate::store::{Advanced, NewDeadLetter, Outcome, Place, Settlement};
@@ -140,6 +143,9 @@ pub(crate) struct Reach {
     /// True if the publisher takes several events of an aggregate at once; see
     /// [`chains`](crate::publish::Publisher::chains).
     pub(crate) chains: bool,
+    /// The way in which the publisher answers for it; see
+    /// [`answering`](crate::publish::Publisher::answering).
+    pub(crate) answering: Answering,
     /// The admission of the destination in this batch.
     pub(crate) admission: Admission,
 }
@@ -154,6 +160,8 @@ pub(crate) enum Admission {
     Trial,
     /// It is unavailable.
     Away,
+    /// All its calls are taken, and it could not begin those of an earlier batch.
+    Busy,
 }
 
 /// The decision about one event on one route, as an observer is told.
@@ -234,6 +242,8 @@ pub(crate) enum Reason {
     Order,
     /// Its destination is unavailable.
     Away,
+    /// All calls of its destination are taken.
+    Busy,
     /// Its tenant is paused.
     Paused,
     /// The batch ended before its turn came, and another destination has it already.
@@ -246,6 +256,7 @@ impl Reason {
         match self {
             Self::Order => "an earlier event of its aggregate is held back",
             Self::Away => "its destination is unavailable",
+            Self::Busy => "its destination has no free call",
             Self::Paused => "its tenant is paused",
             Self::Unfinished => "the batch ended before its turn",
         }

@@ -1,6 +1,7 @@
 //! The seam to brokers.
 //!
 //! Decision: docs/decisions/0030-a-failure-says-whose-it-is.md
+//! Decision: docs/decisions/0034-each-event-has-a-call-of-its-own.md
 //! Decision: docs/decisions/0018-the-publisher-trait-and-pulsar.md
 
 use std::borrow::Cow;
@@ -68,6 +69,35 @@ pub trait Publisher: fmt::Debug + Send + Sync + 'static {
         false
     }
 
+    /// The way in which the publisher answers for this destination: for a batch together, or for
+    /// each event by itself.
+    ///
+    /// A destination that answers one by one gets each event in a call of its own, several at the
+    /// same time. The relay then waits for each call by itself: a slow one is left behind and
+    /// settled when it answers, while the other events of the destination go on.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use bento_relay::publish::{Answering, Delivery, Destination, PublishError, Publisher};
+    ///
+    /// #[derive(Debug)]
+    /// struct Mailer;
+    ///
+    /// impl Publisher for Mailer {
+    ///     async fn publish(&self, batch: &[Delivery]) -> Vec<Result<(), PublishError>> {
+    ///         // One event in each call.
+    ///         batch.iter().map(|_| Ok(())).collect()
+    ///     }
+    ///
+    ///     fn answering(&self, _destination: &Destination) -> Answering {
+    ///         Answering::one_by_one(16).within(Duration::from_secs(20))
+    ///     }
+    /// }
+    /// ```
+    fn answering(&self, _destination: &Destination) -> Answering {
+        Answering::Together
+    }
+
     /// True if the publisher can reach this destination. A relay does not start if one of its
     /// routes leads to a destination that its publisher does not serve.
     fn serves(&self, _destination: &Destination) -> bool {
@@ -87,8 +117,63 @@ impl<P: Publisher + ?Sized> Publisher for Arc<P> {
         (**self).chains(destination)
     }
 
+    fn answering(&self, destination: &Destination) -> Answering {
+        (**self).answering(destination)
+    }
+
     fn serves(&self, destination: &Destination) -> bool {
         (**self).serves(destination)
+    }
+}
+
+/// The way in which a publisher answers for a destination.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Answering {
+    /// All events of a batch together, when all of it is done.
+    #[default]
+    Together,
+    /// Each event by itself.
+    OneByOne {
+        /// The most calls at the same time, in all shards of a relay; 0 counts as 1.
+        at_once: usize,
+        /// The time for one call, from its start; `None` for the relay's `publish_timeout`. A call
+        /// that takes longer is dropped, and counts as an attempt at its event.
+        limit: Option<Duration>,
+    },
+}
+
+impl Answering {
+    /// Each event by itself, in at most `at_once` calls at the same time.
+    pub fn one_by_one(at_once: usize) -> Self {
+        Self::OneByOne {
+            at_once,
+            limit: None,
+        }
+    }
+
+    /// With a time for one call, from its start. A batch is not affected.
+    #[must_use]
+    pub fn within(self, time: Duration) -> Self {
+        match self {
+            Self::Together => Self::Together,
+            Self::OneByOne { at_once, .. } => Self::OneByOne {
+                at_once,
+                limit: Some(time),
+            },
+        }
+    }
+
+    /// True if each event has a call of its own.
+    pub fn is_one_by_one(self) -> bool {
+        matches!(self, Self::OneByOne { .. })
+    }
+
+    /// The time for one call, where it differs from the relay's.
+    pub(crate) fn limit(self) -> Option<Duration> {
+        match self {
+            Self::Together => None,
+            Self::OneByOne { limit, .. } => limit,
+        }
     }
 }
 
@@ -99,8 +184,9 @@ impl<P: Publisher + ?Sized> Publisher for Arc<P> {
 /// | transient | counts | closes | is tried again, and is a dead letter after the last attempt |
 /// | permanent | counts | closes | is a dead letter at once |
 /// | throttled | does not count | may open | is tried again, no sooner than the broker asked |
-/// | unavailable | does not count | may open | is tried again until the destination is back,
-/// without a limit |
+/// | unavailable | does not count | may open | is tried again until the destination is back, without
+/// a limit |
+/// | not tried | does not count | stays as it is | is tried again, without a limit |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailureClass {
     /// The broker answered about this event, and its answer may change.
@@ -114,15 +200,19 @@ pub enum FailureClass {
     /// the connection is missing, the credentials are refused, a right is missing, or the stream,
     /// exchange, topic or URL does not exist.
     Unavailable,
+    /// The event was not tried, for a reason that is neither its own nor that of the destination:
+    /// another transaction was in the way, or its version is newer than this release.
+    NotTried,
 }
 
 impl FailureClass {
     /// Every class, in the order of its discriminant.
-    pub(crate) const ALL: [Self; 4] = [
+    pub(crate) const ALL: [Self; 5] = [
         Self::Transient,
         Self::Permanent,
         Self::Throttled,
         Self::Unavailable,
+        Self::NotTried,
     ];
 
     /// True if the failure is an answer about the event, by a destination that is available.
@@ -137,6 +227,7 @@ impl FailureClass {
             Self::Permanent => "permanent",
             Self::Throttled => "throttled",
             Self::Unavailable => "unavailable",
+            Self::NotTried => "not_tried",
         }
     }
 }
@@ -194,6 +285,16 @@ impl PublishError {
     pub fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {
         Self {
             class: FailureClass::Unavailable,
+            ..Self::transient(message)
+        }
+    }
+
+    /// The event was not tried, for a reason that is neither its own nor that of the destination.
+    /// It counts no attempt, is tried again after a wait that grows up to 30 s, and leaves the
+    /// circuit of the destination as it is.
+    pub fn not_tried(message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            class: FailureClass::NotTried,
             ..Self::transient(message)
         }
     }

@@ -33,7 +33,8 @@
 //! 7. An unavailable destination gets only a trial now and then; its outage makes no dead letters
 //!    of the backlog and does not stop other destinations. A slow destination does not stop others
 //!    either: a batch that waits for it alone ends after a quarter of a second, and a later batch
-//!    takes its answer.
+//!    takes its answer. A destination that answers one by one is left as soon as only its running
+//!    calls are missing; each delays its own aggregate only.
 //! 8. Stopping finishes the events in flight and releases the leases; events that take too long are
 //!    left to be published again.
 //! 9. Several relays try a failing event as often as one relay would: the time at which it is due
@@ -57,6 +58,7 @@ mod reply;
 mod send;
 mod settings;
 mod shared;
+mod slots;
 mod span;
 mod supervisor;
 mod wake;

@@ -29,7 +29,7 @@ pub const SPAN_PUBLISH: &str = "bento.publish";
 /// Counter: confirmations of events, by `destination`.
 pub const PUBLISHED_EVENTS: &str = "bento_published_events_total";
 /// Counter: failures to publish, by `destination` and `class`: `transient`, `permanent`,
-/// `throttled`, `unavailable`.
+/// `throttled`, `unavailable`, `not_tried`.
 pub const FAILED_PUBLISHES: &str = "bento_failed_publishes_total";
 /// Counter: outcomes of the events of a tenant, by `tenant` and `status`: `published`, `retried`,
 /// `fallen_back`, `dead`, `held`, `delayed`, `late`, `filtered`, `unroutable`; an event counts once

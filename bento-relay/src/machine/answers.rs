@@ -135,7 +135,10 @@ impl<R: Routing> Machine<R> {
             FailureClass::Transient if policies.transient.is_exhausted(attempts) => {
                 Some(NewDeadLetter::MAX_ATTEMPTS)
             }
-            FailureClass::Transient | FailureClass::Throttled | FailureClass::Unavailable => None,
+            FailureClass::Transient
+            | FailureClass::Throttled
+            | FailureClass::Unavailable
+            | FailureClass::NotTried => None,
         };
         match cause {
             Some(cause) => match self.fallback_of(&Arc::clone(&self.batch.legs[index].route)) {
@@ -183,7 +186,7 @@ impl<R: Routing> Machine<R> {
         // The wait by the policy; an answer about the event ends the waits of a destination that
         // could not be asked.
         let drawn = match class {
-            FailureClass::Unavailable => {
+            FailureClass::Unavailable | FailureClass::NotTried => {
                 self.unreached
                     .note(position, name, leg.is_suspect, &mut self.random)
             }
@@ -353,8 +356,9 @@ impl Fault {
     fn of(leg: &mut Leg) -> Self {
         let faults = std::mem::take(&mut leg.faults);
         let gravity = |class| match class {
-            FailureClass::Permanent => 3,
-            FailureClass::Transient => 2,
+            FailureClass::Permanent => 4,
+            FailureClass::Transient => 3,
+            FailureClass::NotTried => 2,
             FailureClass::Unavailable => 1,
             FailureClass::Throttled => 0,
         };

@@ -98,9 +98,16 @@ impl<R: Routing> Machine<R> {
             .any(|&outlet| self.batch.outlets[outlet].reach.admission != Admission::Open)
     }
 
+    fn has_admission(&self, leg: &Leg, admission: Admission) -> bool {
+        let mut outlets = leg.outlets.iter();
+        outlets.any(|&outlet| self.batch.outlets[outlet].reach.admission == admission)
+    }
+
     fn hold_unanswered(&mut self, index: usize, observer: &mut impl Observer) {
         let leg = &self.batch.legs[index];
-        let reason = if self.is_away(leg) {
+        let reason = if self.has_admission(leg, Admission::Busy) {
+            Reason::Busy
+        } else if self.is_away(leg) {
             Reason::Away
         } else {
             Reason::Unfinished
@@ -125,7 +132,9 @@ impl<R: Routing> Machine<R> {
 
     /// Makes the waves of this batch late that are out; [`close`](Self::close) the batch next.
     /// Their events are held for `wait`, which is longer than any answer takes. Returns the
-    /// destination of each wave; until the wave is back, nothing else is to be sent there.
+    /// destination of each wave; until the wave is back, nothing else is to be sent there. A
+    /// destination that answers one by one is not returned: only its events that have not begun
+    /// are held, untried.
     pub(crate) fn postpone(
         &mut self,
         wait: Duration,
@@ -134,7 +143,14 @@ impl<R: Routing> Machine<R> {
         let destinations = |outlet: &Outlet| {
             std::iter::repeat_n(Arc::clone(&outlet.destination.name), outlet.out())
         };
-        let late: Vec<_> = self.batch.outlets.iter().flat_map(destinations).collect();
+        let mut late = Vec::new();
+        for outlet in &mut self.batch.outlets {
+            if outlet.reach.answering.is_one_by_one() {
+                outlet.reach.admission = Admission::Busy;
+            } else {
+                late.extend(destinations(outlet));
+            }
+        }
         // The rest of the batch for these destinations is held with `close`.
         late.iter().for_each(|destination| self.shut(destination));
         self.late.wait = wait;

@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::leg::{Leg, LegState};
 use super::streams::Stream;
 use super::{Admission, Machine, Reach, Routing};
-use crate::publish::{Delivery, Destination};
+use crate::publish::{Answering, Delivery, Destination};
 use crate::retry::RetryPolicies;
 
 /// One destination of one route. Two routes to one destination are two outlets, so that one call
@@ -54,6 +54,7 @@ pub(crate) struct Wave {
     deliveries: Vec<Delivery>,
     company: Company,
     is_trial: bool,
+    answering: Answering,
 }
 
 impl Wave {
@@ -78,6 +79,11 @@ impl Wave {
     pub(crate) fn is_trial(&self) -> bool {
         self.is_trial
     }
+
+    /// The way in which its destination answers.
+    pub(crate) fn answering(&self) -> Answering {
+        self.answering
+    }
 }
 
 impl Outlet {
@@ -100,10 +106,11 @@ impl Outlet {
         legs: &[Leg],
         retry: &RetryPolicies,
         random: &mut fastrand::Rng,
+        take_slot: &mut impl FnMut(&Arc<str>) -> bool,
     ) -> Option<(Vec<usize>, Company)> {
         self.ready.retain(|&leg| legs[leg].state == LegState::Sent);
         match self.reach.admission {
-            Admission::Away => return None,
+            Admission::Away | Admission::Busy => return None,
             Admission::Trial => {
                 return self
                     .next_trial(legs, random)
@@ -111,6 +118,10 @@ impl Outlet {
             }
             // A trial was answered: what was chosen for other trials goes with the rest.
             Admission::Open => self.ready.extend(self.trials.take().into_iter().flatten()),
+        }
+        if self.reach.answering.is_one_by_one() {
+            let may_begin = !self.ready.is_empty() && take_slot(&self.destination.name);
+            return may_begin.then(|| (vec![self.ready.remove(0)], Company::Alone));
         }
         // Beside a wave of many only events that are sent alone may go.
         if self.is_crowded() {
@@ -134,6 +145,10 @@ impl Outlet {
             }
         }
         self.next_alone(legs, retry)
+    }
+
+    fn is_one_by_one_and_open(&self) -> bool {
+        self.reach.answering.is_one_by_one() && self.reach.admission == Admission::Open
     }
 
     /// The number of waves that are out.
@@ -218,13 +233,20 @@ fn company_of(leg: &Leg, retry: &RetryPolicies) -> Company {
 }
 
 impl<R: Routing> Machine<R> {
-    /// The next deliveries to publish together, for any destination; `None` until an answer comes,
-    /// and at the end of the batch.
-    pub(crate) fn next_wave(&mut self) -> Option<Wave> {
+    /// The next deliveries to publish together, for any destination; `None` until an answer comes
+    /// or a slot is free, and at the end of the batch.
+    ///
+    /// `take_slot` is asked for each wave to a destination that answers one by one: it takes the
+    /// place of one call, or returns false if all are taken.
+    pub(crate) fn next_wave(
+        &mut self,
+        take_slot: &mut impl FnMut(&Arc<str>) -> bool,
+    ) -> Option<Wave> {
         let (batch, legs) = (self.batch.number, &mut self.batch.legs);
         for (index, outlet) in self.batch.outlets.iter_mut().enumerate() {
             let is_trial = outlet.reach.admission == Admission::Trial;
-            let Some((sent, company)) = outlet.next(legs, &self.retry, &mut self.random) else {
+            let next = outlet.next(legs, &self.retry, &mut self.random, take_slot);
+            let Some((sent, company)) = next else {
                 continue;
             };
             outlet.out[company as usize] += 1;
@@ -247,6 +269,7 @@ impl<R: Routing> Machine<R> {
                 deliveries,
                 company,
                 is_trial,
+                answering: outlet.reach.answering,
             });
         }
         None
@@ -280,6 +303,39 @@ impl<R: Routing> Machine<R> {
             .iter_mut()
             .filter(|outlet| *outlet.destination.name == *destination);
         theirs.for_each(|outlet| outlet.reach.admission = Admission::Away);
+    }
+
+    /// True while events could be sent that have no slot.
+    pub(crate) fn wants_slots(&self) -> bool {
+        self.wanting_slots().next().is_some()
+    }
+
+    /// The destinations of events that have no slot.
+    pub(crate) fn wanting_slots(&self) -> impl Iterator<Item = &Arc<str>> {
+        let legs = &self.batch.legs;
+        let wants = move |outlet: &&Outlet| {
+            let mut ready = outlet.ready.iter();
+            outlet.is_one_by_one_and_open() && ready.any(|&leg| legs[leg].state == LegState::Sent)
+        };
+        self.batch
+            .outlets
+            .iter()
+            .filter(wants)
+            .map(|outlet| &outlet.destination.name)
+    }
+
+    /// True while a wave is out to a destination that answers for a batch together.
+    pub(crate) fn awaits_a_batch(&self) -> bool {
+        let mut outlets = self.batch.outlets.iter();
+        outlets.any(|outlet| !outlet.reach.answering.is_one_by_one() && outlet.out() > 0)
+    }
+
+    /// The longest time for one call of the destinations of this batch, where they have their own.
+    pub(crate) fn longest_limit(&self) -> Option<Duration> {
+        let outlets = self.batch.outlets.iter();
+        outlets
+            .filter_map(|outlet| outlet.reach.answering.limit())
+            .max()
     }
 
     /// Notes that a wave is back, and returns its legs.

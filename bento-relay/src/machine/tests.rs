@@ -6,6 +6,7 @@ use std::time::Duration;
 use bento_core::envelope::Envelope;
 use chrono::DateTime;
 
+use self::world::World;
 use super::answers::{ERROR_LIMIT, TOO_FEW_ANSWERS, bounded};
 use super::*;
 use crate::publish::PublishError;
@@ -16,12 +17,14 @@ mod any_rules;
 mod company;
 mod late;
 mod one_batch;
+mod one_by_one;
 mod plan;
 mod routes;
 mod simulation;
 mod times;
 mod unavailable;
 mod unroutable;
+mod world;
 
 const HELD_LIMIT: usize = 100;
 
@@ -77,30 +80,12 @@ fn machine() -> Machine {
     Machine::new(Router::default(), RetryPolicies::default(), 7)
 }
 
+/// The slots of destinations that have enough.
+fn always(_: &Arc<str>) -> bool {
+    true
+}
+
 fn ignore(_: &Envelope, _: &str, _: Decision<'_>) {}
-
-/// The publisher of a test.
-#[derive(Clone, Debug, Default)]
-struct World {
-    chains: bool,
-    away: HashSet<&'static str>,
-    on_trial: HashSet<&'static str>,
-    unserved: HashSet<&'static str>,
-}
-
-impl World {
-    fn reach(&self) -> impl FnMut(&Destination) -> Reach {
-        |destination| Reach {
-            is_served: !self.unserved.contains(&*destination.name),
-            chains: self.chains,
-            admission: match &*destination.name {
-                name if self.away.contains(name) => Admission::Away,
-                name if self.on_trial.contains(name) => Admission::Trial,
-                _ => Admission::Open,
-            },
-        }
-    }
-}
 
 fn now() -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + Duration::from_secs(1_000_000)
@@ -120,7 +105,7 @@ fn wave(
     machine: &mut Machine<impl Routing>,
     answers: impl IntoIterator<Item = Result<(), PublishError>>,
 ) -> Vec<String> {
-    let Some(wave) = machine.next_wave() else {
+    let Some(wave) = machine.next_wave(&mut always) else {
         return Vec::new();
     };
     let streams = streams(&wave);
@@ -139,7 +124,7 @@ fn streams(wave: &Wave) -> Vec<String> {
 /// `destination/stream`.
 fn confirm_all(machine: &mut Machine<impl Routing>) -> Vec<String> {
     let mut sent = Vec::new();
-    while let Some(wave) = machine.next_wave() {
+    while let Some(wave) = machine.next_wave(&mut always) {
         sent.extend(
             streams(&wave)
                 .iter()
@@ -190,7 +175,7 @@ fn a_wave_holds_one_event_of_each_stream_and_all_without_order() {
     );
     assert_eq!(wave(&mut machine, [Ok(())]), ["1"]);
     assert_eq!(wave(&mut machine, [Ok(())]), ["1"]);
-    assert!(machine.next_wave().is_none());
+    assert!(machine.next_wave(&mut always).is_none());
     assert_eq!(machine.take_settlements().len(), 6);
     assert_eq!(machine.take_settlements(), [], "nothing is settled twice");
 }
@@ -210,7 +195,7 @@ fn a_publisher_that_chains_gets_the_batch_in_one_wave() {
         wave(&mut machine, [Ok(()), transient(), Ok(()), Ok(())]),
         ["1", "1", "2", "1"]
     );
-    assert!(machine.next_wave().is_none());
+    assert!(machine.next_wave(&mut always).is_none());
     let settled = machine.take_settlements();
     assert_eq!(
         settled.iter().map(position).collect::<Vec<_>>(),
@@ -228,7 +213,7 @@ fn a_failure_holds_back_the_rest_of_its_stream_only() {
     take(&mut machine, pending(&[1, 2, 1, 2, 1]));
     wave(&mut machine, [transient(), Ok(())]);
     assert_eq!(wave(&mut machine, [Ok(())]), ["2"]);
-    assert!(machine.next_wave().is_none());
+    assert!(machine.next_wave(&mut always).is_none());
     let settled = machine.take_settlements();
     let Settlement {
         place: Place::Pending,
@@ -260,7 +245,7 @@ fn a_failing_held_head_leaves_its_followers_where_they_are() {
         },
     );
     wave(&mut machine, [transient()]);
-    assert!(machine.next_wave().is_none());
+    assert!(machine.next_wave(&mut always).is_none());
     let settled = machine.take_settlements();
     assert_eq!(settled.iter().map(position).collect::<Vec<_>>(), [1]);
     assert_eq!(retried(&settled[0], Place::Held).attempts, 2);
@@ -450,7 +435,7 @@ fn the_streams_are_asked_for_again_after_what_may_free_one() {
             ..pending(&[1])
         },
     );
-    assert!(machine.next_wave().is_none());
+    assert!(machine.next_wave(&mut always).is_none());
     take(
         &mut machine,
         Advanced {
@@ -471,7 +456,7 @@ fn an_abandoned_batch_is_settled_as_far_as_it_was_answered() {
     take(&mut machine, pending(&[1, 1, 2]));
     wave(&mut machine, [Ok(()), Ok(())]);
     machine.close(&mut ignore);
-    assert!(machine.next_wave().is_none());
+    assert!(machine.next_wave(&mut always).is_none());
     assert_eq!(
         machine
             .take_settlements()

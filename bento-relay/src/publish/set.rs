@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
-use super::{Delivery, Destination, PublishError, Publisher};
+use super::{Answering, Delivery, Destination, PublishError, Publisher};
 
 type Answers = Vec<Result<(), PublishError>>;
 
@@ -19,6 +19,7 @@ trait ErasedPublisher: fmt::Debug + Send + Sync + 'static {
         batch: &'a [Delivery],
     ) -> Pin<Box<dyn Future<Output = Answers> + Send + 'a>>;
     fn chains_erased(&self, destination: &Destination) -> bool;
+    fn answering_erased(&self, destination: &Destination) -> Answering;
     fn serves_erased(&self, destination: &Destination) -> bool;
 }
 
@@ -32,6 +33,10 @@ impl<P: Publisher> ErasedPublisher for P {
 
     fn chains_erased(&self, destination: &Destination) -> bool {
         Publisher::chains(self, destination)
+    }
+
+    fn answering_erased(&self, destination: &Destination) -> Answering {
+        Publisher::answering(self, destination)
     }
 
     fn serves_erased(&self, destination: &Destination) -> bool {
@@ -57,6 +62,10 @@ impl Publisher for BoxPublisher {
 
     fn chains(&self, destination: &Destination) -> bool {
         self.0.chains_erased(destination)
+    }
+
+    fn answering(&self, destination: &Destination) -> Answering {
+        self.0.answering_erased(destination)
     }
 
     fn serves(&self, destination: &Destination) -> bool {
@@ -157,6 +166,13 @@ impl Publisher for Publishers {
     fn chains(&self, destination: &Destination) -> bool {
         self.get(destination.publisher())
             .is_some_and(|publisher| publisher.chains(destination))
+    }
+
+    fn answering(&self, destination: &Destination) -> Answering {
+        self.get(destination.publisher())
+            .map_or_else(Answering::default, |publisher| {
+                publisher.answering(destination)
+            })
     }
 
     fn serves(&self, destination: &Destination) -> bool {

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use super::clock::later;
 use super::degradation::Degradation;
 use crate::machine::Admission;
-use crate::publish::{Destination, PublishError};
+use crate::publish::{Destination, FailureClass, PublishError};
 use crate::retry::RetryPolicy;
 use crate::route::Router;
 
@@ -149,7 +149,7 @@ impl Breakers {
             (Some((name, state)), None) => match state.enter(name, now) {
                 Admission::Open => Ok(None),
                 Admission::Trial => Ok(Some(self.trial(name))),
-                Admission::Away => Err(state
+                Admission::Away | Admission::Busy => Err(state
                     .open_until
                     .map_or(now, |until| until.max(now + PAUSE.ceiling(1)))),
             },
@@ -172,12 +172,14 @@ impl Breakers {
         (admission, trial)
     }
 
-    /// The destinations and routes whose held rows are not wanted: those that are unavailable, if
-    /// there are others.
-    pub(super) fn without(&self, now: Instant) -> Vec<Arc<str>> {
+    /// The destinations and routes whose held rows are not wanted: those that are unavailable or
+    /// `full`, if there are others.
+    pub(super) fn without(&self, now: Instant, full: &[Arc<str>]) -> Vec<Arc<str>> {
         let circuits = self.circuits();
-        let is_away = |name: &Arc<str>| circuits.get(name).is_some_and(|state| state.is_away(now));
-        if circuits.len() == 1 || !circuits.values().any(|state| state.is_away(now)) {
+        let is_away = |name: &Arc<str>| {
+            full.contains(name) || circuits.get(name).is_some_and(|state| state.is_away(now))
+        };
+        if circuits.len() == 1 || !circuits.keys().any(is_away) {
             return Vec::new();
         }
         let mut without: Vec<_> = circuits
@@ -260,6 +262,11 @@ impl Breakers {
                 .as_ref()
                 .map_or_else(|error| error.class().is_answer(), |()| true)
         };
+        let mut errors = answers.iter().map(|answer| answer.as_ref().err());
+        let is_not_tried = |error: &PublishError| error.class() == FailureClass::NotTried;
+        if !answers.is_empty() && errors.all(|error| error.is_some_and(is_not_tried)) {
+            return None;
+        }
         if !answers.iter().any(is_there) {
             let asked = answers
                 .iter()

@@ -15,6 +15,7 @@ use super::pass::{self, PassReport};
 use super::settings::CircuitSettings;
 use super::settings::{RelaySettings, SettingsError};
 use super::shared::Shared;
+use super::slots::Slots;
 use super::wake::Wake;
 use crate::publish::Publisher;
 use crate::retry::RetryPolicies;
@@ -283,6 +284,7 @@ impl<S: RelayStore, P: Publisher> RelayBuilder<S, P> {
             id,
             seed,
             breakers,
+            slots: Slots::default(),
             vitals,
             clock,
         })

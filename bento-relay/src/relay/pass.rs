@@ -157,7 +157,7 @@ async fn with_work<S: RelayStore, P: Publisher>(
     let shards: Vec<_> = leases.iter().map(|lease| lease.shard).collect();
     let ready = shared
         .store
-        .poll(&shards, &shared.breakers.without(Instant::now()))
+        .poll(&shards, &shared.without(Instant::now()))
         .await?;
     leases.retain(|lease| ready.contains(&lease.shard));
     Ok(leases)

@@ -14,10 +14,11 @@ use tokio::time::{Instant, timeout};
 use super::breaker::{Postponed, Trial};
 use super::reply::{Break, Reply};
 use super::shared::Shared;
+use super::slots::Slot;
 use super::span::Spans;
 use super::watched::watched;
 use crate::machine::{TOO_FEW_ANSWERS, Wave};
-use crate::publish::{PublishError, Publisher};
+use crate::publish::{Answering, PublishError, Publisher};
 
 /// A wave and its reply.
 #[derive(Debug)]
@@ -31,9 +32,16 @@ pub(super) struct Sent {
 }
 
 impl<S, P: Publisher> Shared<S, P> {
-    /// Calls the publisher, within its time limit.
-    pub(super) async fn publish(&self, mut wave: Wave, trial: Option<Trial>) -> Sent {
-        let (asked, limit) = (Instant::now(), self.settings.publish_timeout);
+    /// Calls the publisher, within its time limit. The slot of the call is free when it ends:
+    /// another one may begin before the answer is recorded.
+    pub(super) async fn publish(
+        &self,
+        mut wave: Wave,
+        trial: Option<Trial>,
+        slot: Option<Slot>,
+    ) -> Sent {
+        let answering = wave.answering();
+        let (asked, limit) = (Instant::now(), self.limit_of(answering));
         wave.answer_by(asked.checked_add(limit).map(Instant::into_std));
         let spans = Spans::open(wave.deliveries());
         let publishing =
@@ -53,9 +61,9 @@ impl<S, P: Publisher> Shared<S, P> {
             ),
             Err(_) => {
                 // Either the destination hangs, or this event makes it hang. The event is to blame
-                // if the destination has answered about others.
-                let is_to_blame =
-                    is_alone && self.breakers.has_answered_since(wave.destination(), asked);
+                // if the destination has answered about others, or answers one by one.
+                let has_answered = || self.breakers.has_answered_since(wave.destination(), asked);
+                let is_to_blame = is_alone && (answering.is_one_by_one() || has_answered());
                 Reply::broken(
                     Break::Timeout,
                     format!("the publisher did not answer within {limit:?}"),
@@ -72,12 +80,18 @@ impl<S, P: Publisher> Shared<S, P> {
         seconds.record(asked.elapsed().as_secs_f64());
         spans.close(&reply);
         reply.count(&wave);
+        drop(slot);
         Sent {
             wave,
             reply,
             trial,
             postponed: None,
         }
+    }
+
+    /// The time that a call may take.
+    pub(super) fn limit_of(&self, answering: Answering) -> Duration {
+        answering.limit().unwrap_or(self.settings.publish_timeout)
     }
 
     /// Limits the wait that a broker asks for to the maximum of the settings.

@@ -4,12 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use bento_core::outbox::{ShardId, Sharding};
+use tokio::time::Instant;
 
 use super::breaker::Breakers;
 use super::clock::StoreClock;
 use super::error::{RelayError, RouteNameError, UnknownDestination};
 use super::health::Vitals;
 use super::settings::RelaySettings;
+use super::slots::Slots;
 use crate::machine::Machine;
 use crate::publish::{Destination, Publisher};
 use crate::route::{self, Route, Router};
@@ -24,6 +26,7 @@ pub(super) struct Shared<S, P> {
     pub(super) router: Router,
     pub(super) seed: u64,
     pub(super) breakers: Arc<Breakers>,
+    pub(super) slots: Slots,
     pub(super) vitals: Arc<Vitals>,
     pub(super) clock: StoreClock,
 }
@@ -67,6 +70,11 @@ impl<S, P: Publisher> Shared<S, P> {
             .flatten()
             .find(|lane| **lane >= lanes);
         missing.map_or(Ok(()), |&lane| Err(RelayError::NoSuchLane { lane, lanes }))
+    }
+
+    /// The destinations and routes whose held rows are not wanted now.
+    pub(super) fn without(&self, now: Instant) -> Vec<Arc<str>> {
+        self.breakers.without(now, &self.slots.full())
     }
 
     /// A new machine for a shard.

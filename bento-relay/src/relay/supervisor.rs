@@ -183,7 +183,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
     }
 
     async fn serve(&mut self) {
-        let mailbox = Arc::clone(&self.mailbox);
+        let (mailbox, shared) = (Arc::clone(&self.mailbox), Arc::clone(&self.shared));
         loop {
             self.start_what_is_due();
             let next = self.next_timer();
@@ -194,6 +194,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
                 Some(report) = self.tasks.join_next(), if !self.tasks.is_empty() => {
                     self.take(report);
                 }
+                () = shared.slots.freed_for_rows() => self.look_for_returned(),
                 () = mailbox.filled() => self.woken(mailbox.take()),
                 () = sleep_until(next) => {}
             }

@@ -1,6 +1,6 @@
 //! The work on one shard: advance, publish in waves, advance.
 
-use std::future::Future;
+use std::future::{Future, pending};
 use std::mem;
 use std::pin::pin;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::telemetry::{self, TARGET_RELAY};
 use bento_core::report::with_causes;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::breaker::Trial;
 use super::deadline::Deadline;
@@ -30,6 +30,10 @@ pub(super) const OUTAGE: RetryPolicy =
 
 /// The time that a batch waits for its last answers, if there are other destinations.
 pub(super) const PATIENCE: Duration = Duration::from_millis(250);
+
+/// The time that a batch waits for the next of its last calls, if their destinations answer one by
+/// one.
+const LAST_CALLS: Duration = Duration::from_millis(20);
 
 /// The time after the last moment for an answer at which an event of a late wave is due by itself:
 /// it leaves time to record the answer.
@@ -159,11 +163,19 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
         mut trials: Vec<Trial>,
         in_flight: &mut InFlight,
     ) {
-        let patience = self.patience.filter(|_| !is_only_one);
+        let begun = Instant::now();
         let mut is_away = false;
         loop {
-            while !is_away && !self.is_told_to_stop() && !self.deadline.has_passed() {
-                let Some(wave) = self.machine.next_wave() else {
+            // A slot that is given back from here on is not missed.
+            let shared = Arc::clone(&self.shared);
+            let freed = shared.slots.freed();
+            while self.may_send(is_away) {
+                let mut slot = None;
+                let mut take_slot = |destination: &Arc<str>| {
+                    slot = shared.slots.take(destination);
+                    slot.is_some()
+                };
+                let Some(wave) = self.machine.next_wave(&mut take_slot) else {
                     break;
                 };
                 // The right to try goes with the wave, and ends when its answer is noted.
@@ -172,18 +184,18 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
                     .position(|trial| wave.is_trial() && trial.is_of(wave.destination()));
                 let trial = trial.map(|index| trials.swap_remove(index));
                 let shared = Arc::clone(&self.shared);
-                in_flight.start(async move { shared.publish(wave, trial).await });
+                in_flight.start(async move { shared.publish(wave, trial, slot).await });
             }
-            if !self.machine.is_waiting() {
+            let wants_slots = self.may_send(is_away) && self.machine.wants_slots();
+            if !self.machine.is_waiting() && !wants_slots {
                 break;
             }
-            let sent = match patience {
-                None => Ok(in_flight.next().await),
-                Some(patience) => timeout(patience, in_flight.next()).await,
-            };
-            match sent {
-                Ok(sent) => is_away |= self.note(sent) && is_only_one,
-                Err(_) => {
+            let end = self.end_of_wait(begun, is_only_one, wants_slots);
+            tokio::select! {
+                biased;
+                sent = in_flight.next() => is_away |= self.note(sent) && is_only_one,
+                () = freed, if wants_slots => {}
+                () = until(end) => {
                     self.postpone(in_flight);
                     break;
                 }
@@ -192,9 +204,33 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
         self.machine.close(&mut Journal::new(&mut self.tally));
     }
 
+    /// The end of the wait for the next answer, after which the batch ends without those that are
+    /// missing; `None` without an end. Destinations that answer one by one keep no others waiting:
+    /// once nothing else is out, and no event waits for a slot, only a moment is left for calls
+    /// that are about to end.
+    fn end_of_wait(&self, begun: Instant, is_only_one: bool, wants_slots: bool) -> Option<Instant> {
+        let patience = self.patience?;
+        let now = Instant::now();
+        match (self.machine.awaits_a_batch(), is_only_one) {
+            (true, true) => None,
+            (true, false) => Some(now + patience),
+            (false, true) if wants_slots => None,
+            (false, false) if wants_slots => Some((begun + patience).max(now)),
+            (false, _) => Some(now + LAST_CALLS),
+        }
+    }
+
     /// Leaves the waves that are out to a later batch.
     fn postpone(&mut self, in_flight: &mut InFlight) {
-        let wait = self.shared.settings.publish_timeout.saturating_add(MARGIN);
+        for destination in self.machine.wanting_slots() {
+            self.shared.slots.fall_behind(destination);
+        }
+        let limit = self.shared.settings.publish_timeout;
+        let limit = self
+            .machine
+            .longest_limit()
+            .map_or(limit, |own| own.max(limit));
+        let wait = limit.saturating_add(MARGIN);
         for destination in self
             .machine
             .postpone(wait, &mut Journal::new(&mut self.tally))
@@ -232,6 +268,7 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
                 // The destination answers about other events, or one event breaks its call again
                 // and again: neither is a failure of the destination.
                 let is_outage = *cause != Break::Timeout
+                    && !wave.answering().is_one_by_one()
                     && (wave.is_trial() || wave.deliveries()[0].attempts == 0);
                 is_outage
                     .then(|| breakers.note_broken(&destination, count, error, now))
@@ -332,7 +369,7 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
             pending: rows,
             held: rows,
             revision: self.machine.revision(),
-            without: self.shared.breakers.without(Instant::now()),
+            without: self.shared.without(Instant::now()),
             keep_published: self.shared.settings.retention.is_some(),
         }
     }
@@ -383,6 +420,11 @@ impl<S: RelayStore, P: Publisher> Worker<S, P> {
         }
     }
 
+    /// True while further waves of the batch may be sent.
+    fn may_send(&self, is_away: bool) -> bool {
+        !is_away && !self.is_told_to_stop() && !self.deadline.has_passed()
+    }
+
     fn is_told_to_stop(&self) -> bool {
         *self.stop.borrow() || self.stop.has_changed().is_err()
     }
@@ -397,10 +439,13 @@ fn reach<S, P: Publisher>(
     trials: &mut Vec<Trial>,
 ) -> Reach {
     let is_served = shared.publisher.serves(destination);
+    let answering = shared.publisher.answering(destination);
+    shared.slots.note(&destination.name, answering);
     let admission = match is_trial {
         Some(true) => Admission::Trial,
         Some(false) => Admission::Open,
         None if !is_served => Admission::Open,
+        None if shared.slots.is_behind(&destination.name) => Admission::Busy,
         None => {
             let (admission, trial) = shared.breakers.admit(&destination.name, Instant::now());
             trials.extend(trial);
@@ -409,8 +454,17 @@ fn reach<S, P: Publisher>(
     };
     Reach {
         is_served,
-        chains: is_served && shared.publisher.chains(destination),
+        chains: is_served && !answering.is_one_by_one() && shared.publisher.chains(destination),
+        answering,
         admission,
+    }
+}
+
+/// Waits until a time; for ever without one.
+async fn until(end: Option<Instant>) {
+    match end {
+        Some(end) => sleep_until(end).await,
+        None => pending().await,
     }
 }
 

@@ -8,6 +8,7 @@ mod fault;
 mod late;
 mod lifecycle;
 mod logs;
+mod one_by_one;
 mod order;
 mod outages;
 mod pace;

@@ -109,7 +109,7 @@ impl Play {
         };
         self.machine
             .take(advanced, 5, now(), &mut World::default().reach(), observer);
-        while let Some(wave) = self.machine.next_wave() {
+        while let Some(wave) = self.machine.next_wave(&mut always) {
             let mut answers = Vec::new();
             for sent in wave.deliveries() {
                 let has_failed = fails.next().unwrap_or(false);

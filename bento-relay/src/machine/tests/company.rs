@@ -7,7 +7,7 @@ fn a_wave_that_panicked_is_divided_until_one_event_is_left() {
     let mut machine = machine();
     take(&mut machine, pending(&[1, 2, 3, 4, 5, 6, 7]));
     let (mut calls, mut sent) = (0, Vec::new());
-    while let Some(wave) = machine.next_wave() {
+    while let Some(wave) = machine.next_wave(&mut always) {
         calls += 1;
         let is_poisoned = streams(&wave).contains(&"5".to_owned());
         match wave.deliveries().len() {
@@ -44,11 +44,11 @@ fn parts_of_a_chained_wave_keep_the_order_of_each_stream() {
             ..World::default()
         },
     );
-    let whole = machine.next_wave().unwrap();
+    let whole = machine.next_wave(&mut always).unwrap();
     machine.divide(whole);
     assert_eq!(wave(&mut machine, [transient(), Ok(())]), ["1", "2"]);
     assert!(
-        machine.next_wave().is_none(),
+        machine.next_wave(&mut always).is_none(),
         "the other half is behind a failure"
     );
     assert_eq!(machine.take_settlements().len(), 4);
@@ -82,7 +82,7 @@ fn events_that_go_alone_are_out_at_the_same_time() {
             ..pending(&[11])
         },
     );
-    let waves: Vec<_> = std::iter::from_fn(|| machine.next_wave()).collect();
+    let waves: Vec<_> = std::iter::from_fn(|| machine.next_wave(&mut always)).collect();
     assert_eq!(waves.len(), 1 + 8);
     assert!(waves.iter().all(|wave| wave.deliveries().len() == 1));
     for wave in waves {
@@ -96,7 +96,7 @@ fn a_wave_that_failed_whole_is_sent_again_one_by_one() {
     let once = RetryPolicies::named("once").unwrap();
     let mut machine = Machine::new(Router::default(), once, 7);
     take(&mut machine, pending(&[1, 2]));
-    let both = machine.next_wave().unwrap();
+    let both = machine.next_wave(&mut always).unwrap();
     machine.fail(both, &away(), &mut ignore);
     let settled = machine.take_settlements();
     let is_untried = |settled: &Settlement| retried(settled, Place::Pending).attempts == 0;
@@ -109,7 +109,7 @@ fn a_wave_that_failed_whole_is_sent_again_one_by_one() {
         },
     );
     assert_eq!(wave(&mut machine, [Ok(())]), ["3"]);
-    let alone = machine.next_wave().unwrap();
+    let alone = machine.next_wave(&mut always).unwrap();
     assert_eq!(streams(&alone), ["1"]);
     machine.fail(
         alone,

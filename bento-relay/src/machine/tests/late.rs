@@ -15,7 +15,7 @@ fn held_for(route: &str, position: i64, stream: u8) -> HeldRow {
 
 /// The waves that can be sent now, by destination.
 fn waves<const N: usize>(machine: &mut Machine<Plan>, names: [&str; N]) -> [Wave; N] {
-    let mut waves: Vec<_> = std::iter::from_fn(|| machine.next_wave()).collect();
+    let mut waves: Vec<_> = std::iter::from_fn(|| machine.next_wave(&mut always)).collect();
     assert_eq!(waves.len(), N, "{waves:?}");
     names.map(|name| {
         let index = waves.iter().position(|wave| **wave.destination() == *name);
@@ -276,7 +276,7 @@ fn an_unsent_destination_is_due_when_the_late_one_has_it() {
 fn what_was_still_to_go_to_a_late_destination_is_held_untried() {
     let mut machine = along(plan([to("a")]));
     take(&mut machine, pending(&[1, 2]));
-    let whole = machine.next_wave().unwrap();
+    let whole = machine.next_wave(&mut always).unwrap();
     machine.divide(whole);
     let [_half] = waves(&mut machine, ["a"]);
     leave(&mut machine);

@@ -115,7 +115,7 @@ fn run(case: &Case) -> Run {
     machine.take(advanced, limit, now(), &mut world.reach(), &mut ignore);
     let (mut sent, mut answers) = (Vec::new(), case.answers.iter().copied());
     let mut wave = 0;
-    while let Some(out) = machine.next_wave() {
+    while let Some(out) = machine.next_wave(&mut always) {
         let mut results = Vec::new();
         for delivery in out.deliveries() {
             let answer = answers.next().expect("every row is sent at most once");

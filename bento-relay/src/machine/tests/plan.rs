@@ -96,7 +96,7 @@ pub(super) fn answer_of(
     let mut others = Vec::new();
     loop {
         let wave = machine
-            .next_wave()
+            .next_wave(&mut always)
             .unwrap_or_else(|| panic!("nothing goes to {route}"));
         if **wave.destination() == *route {
             let answers = wave.deliveries().iter().map(|_| answer()).collect();

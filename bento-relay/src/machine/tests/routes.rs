@@ -33,7 +33,7 @@ fn a_row_that_fails_at_one_destination_is_held_for_it_only() {
 fn waves_of_different_destinations_do_not_wait_for_each_other() {
     let mut machine = along(plan([to("slow"), to("quick")]));
     take(&mut machine, pending(&[1, 1, 1]));
-    let slow = machine.next_wave().unwrap();
+    let slow = machine.next_wave(&mut always).unwrap();
     assert_eq!(&**slow.destination(), "slow");
     assert_eq!(confirm_all(&mut machine), ["quick/1", "quick/1", "quick/1"]);
     machine.answer(slow, vec![Ok(())], &mut ignore);
@@ -86,8 +86,8 @@ fn a_row_that_stays_is_never_behind_a_later_one_that_is_held() {
     let first = Arc::make_mut(&mut advanced.pending[0].envelope);
     first.tenant_id = Some("only b".to_owned());
     take(&mut machine, advanced);
-    let b = machine.next_wave().unwrap();
-    let a = machine.next_wave().unwrap();
+    let b = machine.next_wave(&mut always).unwrap();
+    let a = machine.next_wave(&mut always).unwrap();
     assert_eq!((&**b.destination(), &**a.destination()), ("b", "a"));
     machine.answer(a, vec![Ok(())], &mut ignore);
     drop(b);
@@ -225,7 +225,7 @@ fn a_final_failure_goes_to_the_fallback_and_its_stream_goes_on() {
     take(&mut machine, pending(&[1, 1]));
     answer_of(&mut machine, "a", permanent);
     assert!(
-        machine.next_wave().is_none(),
+        machine.next_wave(&mut always).is_none(),
         "nothing overtakes it before it has moved"
     );
     machine.close(&mut ignore);

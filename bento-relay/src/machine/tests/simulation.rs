@@ -19,6 +19,7 @@ use crate::store::{Advance, Heartbeat, RelayId, RelayStore, StoreError};
 use crate::tenant::Pauses;
 use crate::{ManualClock, MemoryStore, Staged};
 
+mod outcome;
 mod relay;
 mod step;
 
@@ -37,6 +38,10 @@ const DELAY: Duration = Duration::from_secs(35);
 /// The destinations on which first deliveries are in order. Of the others one continues past
 /// failures, and one is a fallback.
 const ORDERED: [&str; 5] = ["x", "y", "alone", "later", "prone"];
+
+/// The destinations that answer one by one, and their calls at once.
+const ONE_BY_ONE: [&str; 2] = ["alone", "loose"];
+const SLOTS: usize = 2;
 
 const DESTINATIONS: [&str; 7] = ["x", "y", "alone", "later", "prone", "loose", "spare"];
 
@@ -72,7 +77,7 @@ impl Simulation {
             relays: [Relay::new(), Relay::new()],
             owner: 0,
             staged: None,
-            world: World::default(),
+            world: Self::world(),
             committed: HashMap::new(),
             last: HashMap::new(),
             discarded: HashSet::new(),
@@ -81,6 +86,14 @@ impl Simulation {
         };
         simulation.claim(0);
         simulation
+    }
+
+    /// A world where nothing is wrong.
+    fn world() -> World {
+        World {
+            one_by_one: HashSet::from(ONE_BY_ONE),
+            ..World::default()
+        }
     }
 
     fn apply(&mut self, step: &Step) {
@@ -133,9 +146,11 @@ impl Simulation {
             Step::Turn(name, turn) => {
                 self.world.away.remove(name);
                 self.world.on_trial.remove(name);
+                self.world.busy.remove(name);
                 match turn {
                     0 => drop(self.world.away.insert(name)),
                     1 => drop(self.world.on_trial.insert(name)),
+                    2 if ONE_BY_ONE.contains(&name) => drop(self.world.busy.insert(name)),
                     _ => {}
                 }
             }
@@ -157,6 +172,16 @@ impl Simulation {
     }
 
     fn pass(&mut self, time: Duration) {
+        // A call of a destination that answers one by one ends before its event is due by itself.
+        let elapsed = self.elapsed + time;
+        let is_over = |out: &mut Out| {
+            out.wave.answering().is_one_by_one()
+                && out.latest.is_some_and(|latest| latest <= elapsed)
+        };
+        for relay in 0..2 {
+            let over: Vec<_> = self.relays[relay].late.extract_if(.., is_over).collect();
+            over.into_iter().for_each(|out| self.hear(relay, out));
+        }
         self.clock.advance(time);
         self.elapsed += time;
         let arrived = self
@@ -179,7 +204,10 @@ impl Simulation {
             late,
             ..
         } = &mut self.relays[relay];
-        assert_eq!(machine.postpone(DUE, &mut ignore).len(), out.len());
+        let together = out
+            .iter()
+            .filter(|out| !out.wave.answering().is_one_by_one());
+        assert_eq!(machine.postpone(DUE, &mut ignore).len(), together.count());
         machine.close(&mut ignore);
         *in_batch = false;
         let latest = self.elapsed + TIMEOUT;
@@ -188,6 +216,7 @@ impl Simulation {
             .flat_map(|out| &out.arrivals)
             .map(|arrival| (latest, arrival.clone()))
             .collect();
+        out.iter_mut().for_each(|out| out.latest = Some(latest));
         late.append(out);
         let id = *id;
         self.call(false, id, 0);
@@ -260,7 +289,15 @@ impl Simulation {
         let relay = &mut self.relays[relay];
         let Some(wave) = Some(&mut relay.machine)
             .filter(|_| relay.in_batch)
-            .and_then(Machine::next_wave)
+            .and_then(|machine| {
+                let all = relay.out.iter().chain(&relay.late);
+                let taken = |to: &Arc<str>| {
+                    all.clone()
+                        .filter(|out| out.wave.destination() == to)
+                        .count()
+                };
+                machine.next_wave(&mut |to: &Arc<str>| taken(to) < SLOTS)
+            })
         else {
             return false;
         };
@@ -285,6 +322,7 @@ impl Simulation {
             wave,
             answers,
             arrivals,
+            latest: None,
         });
         true
     }
@@ -294,6 +332,7 @@ impl Simulation {
             wave,
             answers,
             arrivals,
+            latest: _,
         } = out;
         let machine = &mut self.relays[relay].machine;
         if machine.is_late(&wave) {
@@ -322,11 +361,20 @@ impl Simulation {
         let settled = relay.machine.take_settlements();
         let revision = relay.machine.revision();
         let mut world = self.world.clone();
-        let late = relay.late.iter().map(|out| &**out.wave.destination());
+        let late = relay
+            .late
+            .iter()
+            .filter(|out| !out.wave.answering().is_one_by_one());
+        let late = late.map(|out| &**out.wave.destination());
         world
             .away
             .extend(late.map(|late| DESTINATIONS.into_iter().find(|name| *name == late).unwrap()));
-        let mut without: Vec<Arc<str>> = world.away.iter().map(|name| Arc::from(*name)).collect();
+        let mut without: Vec<Arc<str>> = world
+            .away
+            .iter()
+            .chain(&world.busy)
+            .map(|name| Arc::from(*name))
+            .collect();
         if world.away.contains("x") || world.away.contains("y") {
             without.push(Arc::from("both"));
         }
@@ -362,87 +410,6 @@ impl Simulation {
             }
             Err(error) => panic!("{error}"),
         }
-    }
-
-    fn oldest_dead(&self) -> Option<(EventId, Arc<str>)> {
-        let dead = now(self.store.list(&DeadLetterQuery::default())).unwrap();
-        dead.first()
-            .map(|dead| (dead.envelope.event_id, Arc::clone(&dead.route)))
-    }
-
-    /// Everything recovers, and the outbox empties.
-    fn recover(&mut self) {
-        if let Some(staged) = self.staged.take() {
-            staged.commit();
-        }
-        self.world = World::default();
-        self.apply(&Step::Pause(false));
-        // Those of one come back in the end, those of the other do not.
-        while !self.relays[0].late.is_empty() {
-            self.apply(&Step::Back(0, 0));
-        }
-        self.apply(&Step::GiveUp(1));
-        (0..2).for_each(|relay| self.apply(&Step::Age(relay, false)));
-        for _ in 0..20_000 {
-            while self.oldest_dead().is_some() {
-                self.apply(&Step::Replay);
-            }
-            let owner = self
-                .relays
-                .iter()
-                .position(|relay| relay.lease.is_some())
-                .unwrap_or(0);
-            self.claim(owner);
-            self.proceed(owner, 0, false, false);
-            self.pass(TTL);
-            if now(self.store.counts()).unwrap() == Default::default() {
-                return;
-            }
-        }
-        panic!(
-            "the outbox does not empty: {:?}",
-            now(self.store.counts()).unwrap()
-        );
-    }
-
-    /// The events that some destination never got, although no operator discarded them for it.
-    fn lost(&self) -> Vec<(EventId, &'static str)> {
-        let got: HashSet<_> = self
-            .delivered
-            .iter()
-            .map(|(event, to)| (*event, &**to))
-            .collect();
-        let discarded: HashSet<_> = self
-            .discarded
-            .iter()
-            .map(|(event, to)| (*event, &**to))
-            .collect();
-        let has = |event: EventId, to: &'static str, route: &'static str| {
-            got.contains(&(event, to))
-                || [route, "unroutable"]
-                    .iter()
-                    .any(|name| discarded.contains(&(event, *name)))
-        };
-        let mut lost = Vec::new();
-        for &event in self.committed.keys() {
-            let wanted = [
-                ("x", "both"),
-                ("y", "both"),
-                ("alone", "alone"),
-                ("loose", "loose"),
-                ("later", "later"),
-            ];
-            lost.extend(
-                wanted
-                    .into_iter()
-                    .filter(|(to, route)| !has(event, to, route))
-                    .map(|(to, _)| (event, to)),
-            );
-            if !has(event, "prone", "prone") && !has(event, "spare", "spare") {
-                lost.push((event, "prone"));
-            }
-        }
-        lost
     }
 }
 

@@ -22,7 +22,7 @@ fn a_delayed_event_leaves_its_order_unless_the_route_keeps_it() {
             ..to("a")
         }]));
         take(&mut machine, pending(&[1, 1]));
-        assert!(machine.next_wave().is_none());
+        assert!(machine.next_wave(&mut always).is_none());
         assert_eq!(words(&mut machine), expected);
     }
     let mut due = along(plan([Route {
@@ -50,7 +50,7 @@ fn a_held_row_before_its_time_waits_on_and_keeps_its_place() {
             ..pending(&[])
         },
     );
-    assert!(machine.next_wave().is_none());
+    assert!(machine.next_wave(&mut always).is_none());
     let settled = machine.take_settlements();
     let [
         Settlement {
@@ -81,7 +81,7 @@ fn an_expired_event_is_a_dead_letter_that_parks_nothing() {
             ..pending(&[2])
         },
     );
-    assert!(machine.next_wave().is_none());
+    assert!(machine.next_wave(&mut always).is_none());
     assert_eq!(
         words(&mut machine),
         ["1 of a dead: expired", "1 dead for a: expired"]

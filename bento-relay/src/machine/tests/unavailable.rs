@@ -35,7 +35,7 @@ fn the_rest_for_a_destination_that_goes_away_is_held_untried() {
     take(&mut machine, pending(&[1, 1, 2]));
     answer_of(&mut machine, "b", || Ok(()));
     machine.shut("b");
-    assert!(machine.next_wave().is_none());
+    assert!(machine.next_wave(&mut always).is_none());
     machine.close(&mut ignore);
     let mut settled = words(&mut machine);
     settled.sort();
@@ -62,13 +62,13 @@ fn a_trial_sends_one_held_and_one_pending_event_each_alone() {
             },
             &world,
         );
-        let trials = [(); 2].map(|()| machine.next_wave().unwrap());
+        let trials = [(); 2].map(|()| machine.next_wave(&mut always).unwrap());
         assert!(
             trials
                 .iter()
                 .all(|trial| trial.is_trial() && trial.deliveries().len() == 1)
         );
-        assert!(machine.next_wave().is_none());
+        assert!(machine.next_wave(&mut always).is_none());
         let [first, second] = trials;
         let tried = first.deliveries()[0].envelope.aggregate_id.clone();
         if is_back {
@@ -83,7 +83,7 @@ fn a_trial_sends_one_held_and_one_pending_event_each_alone() {
             machine.answer(first, vec![unavailable()], &mut ignore);
             machine.shut("b");
             machine.answer(second, vec![unavailable()], &mut ignore);
-            assert!(machine.next_wave().is_none());
+            assert!(machine.next_wave(&mut always).is_none());
         }
         machine.close(&mut ignore);
         let mut settled = words(&mut machine);
@@ -125,7 +125,7 @@ fn an_answer_to_a_trial_frees_the_other_trial_and_the_rest() {
         },
         &world,
     );
-    let trial = machine.next_wave().unwrap();
+    let trial = machine.next_wave(&mut always).unwrap();
     machine.answer(trial, vec![transient()], &mut ignore);
     assert_eq!(
         confirm_all(&mut machine).len(),
@@ -167,7 +167,7 @@ fn a_trial_overtakes_nothing_although_the_publisher_chains() {
             },
             &world,
         );
-        let trials: Vec<_> = std::iter::from_fn(|| machine.next_wave()).collect();
+        let trials: Vec<_> = std::iter::from_fn(|| machine.next_wave(&mut always)).collect();
         let tried: Vec<_> = trials
             .iter()
             .flat_map(Wave::deliveries)

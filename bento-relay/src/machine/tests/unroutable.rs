@@ -37,7 +37,7 @@ fn settled_of(machine: &mut Machine) -> Vec<String> {
 fn an_event_without_a_rule_is_held_with_its_aggregate() {
     let mut machine = clueless();
     take(&mut machine, pending(&[1, 1, 0]));
-    assert!(machine.next_wave().is_none());
+    assert!(machine.next_wave(&mut always).is_none());
     let expected = [
         "1 held for unroutable: unroutable for 5",
         "2 held for unroutable: behind",

@@ -180,7 +180,7 @@ fn only_the_unavailable_destination_is_left_out() {
     assert!(matches!(breakers.enter(now), Ok(None)), "the others go on");
     let without = vec![away.clone()];
     assert_eq!(
-        (breakers.without(now), breakers.open()),
+        (breakers.without(now, &[]), breakers.open()),
         (without.clone(), vec![away.clone()])
     );
     assert_eq!(
@@ -189,14 +189,14 @@ fn only_the_unavailable_destination_is_left_out() {
     );
     let later = now + pause;
     assert_eq!(
-        breakers.without(later),
+        breakers.without(later, &[]),
         [],
         "its rows are wanted for a trial"
     );
     let (admission, trial) = breakers.admit(&away, later);
     assert_eq!(admission, Admission::Trial);
     assert_eq!(
-        (breakers.without(later), breakers.admit(&away, later).0),
+        (breakers.without(later, &[]), breakers.admit(&away, later).0),
         (without, Admission::Away)
     );
     assert_eq!(breakers.hear(&away, &[Ok(())], later), None);
@@ -220,7 +220,7 @@ fn a_destination_gets_nothing_until_its_last_late_wave_is_back() {
         (admitted(&slow), admitted(&there)),
         (Admission::Away, Admission::Open)
     );
-    assert_eq!(breakers.without(now), std::slice::from_ref(&slow));
+    assert_eq!(breakers.without(now, &[]), std::slice::from_ref(&slow));
     assert_eq!(breakers.open(), [], "its circuit is closed");
     assert_eq!(breakers.hear(&slow, &[Ok(())], now), None);
     drop(first);
@@ -231,7 +231,7 @@ fn a_destination_gets_nothing_until_its_last_late_wave_is_back() {
     );
     drop(second);
     assert_eq!(
-        (admitted(&slow), breakers.without(now)),
+        (admitted(&slow), breakers.without(now, &[])),
         (Admission::Open, vec![])
     );
     assert_eq!(

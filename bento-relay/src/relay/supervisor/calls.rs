@@ -49,7 +49,7 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
         }
         let shared = Arc::clone(&self.shared);
         self.tasks.spawn(async move {
-            let without = shared.breakers.without(Instant::now());
+            let without = shared.without(Instant::now());
             let call =
                 async { in_time(shared.settings.lease, shared.store.poll(&idle, &without)).await };
             Report::Poll {

@@ -41,8 +41,13 @@ impl<S: RelayStore, P: Publisher> Supervisor<S, P> {
     /// running worker has not asked for those events.
     pub(super) fn take_up_returned(&mut self) {
         if self.shared.breakers.take_returned() {
-            self.shards.look_again();
-            self.poll_soon();
+            self.look_for_returned();
         }
+    }
+
+    /// Polls soon for events that were left in the store for a destination that takes events again.
+    pub(super) fn look_for_returned(&mut self) {
+        self.shards.look_again();
+        self.poll_soon();
     }
 }

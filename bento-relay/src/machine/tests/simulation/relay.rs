@@ -52,6 +52,8 @@ pub(super) struct Out {
     pub(super) answers: Vec<Result<(), PublishError>>,
     /// The events that arrive when the answer does, or when time is up.
     pub(super) arrivals: Vec<(EventId, Arc<str>)>,
+    /// The time at which the call ends, if the wave is late.
+    pub(super) latest: Option<Duration>,
 }
 
 impl Relay {

@@ -31,7 +31,7 @@ pub(super) enum Step {
     TakeOver,
     /// Time passes.
     Wait,
-    /// A destination goes away, may be tried, or is back.
+    /// A destination goes away, may be tried, has no free slot, or is back.
     Turn(&'static str, u8),
     /// An operator pauses a tenant, or lets it go on.
     Pause(bool),
@@ -56,7 +56,7 @@ pub(super) fn any_step() -> impl Strategy<Value = Step> {
         1 => (0..2_usize, any::<bool>()).prop_map(|(relay, is_old)| Step::Age(relay, is_old)),
         1 => Just(Step::TakeOver),
         2 => Just(Step::Wait),
-        2 => (name, 0..3_u8).prop_map(|(name, turn)| Step::Turn(name, turn)),
+        2 => (name, 0..4_u8).prop_map(|(name, turn)| Step::Turn(name, turn)),
         1 => any::<bool>().prop_map(Step::Pause),
         1 => Just(Step::Replay),
         1 => Just(Step::Discard),

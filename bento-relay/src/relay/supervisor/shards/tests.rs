@@ -7,7 +7,8 @@ use bento_core::envelope::Envelope;
 
 use super::*;
 use crate::machine::{Admission, Decision, Reach};
-use crate::publish::Destination;
+
+use crate::publish::{Answering, Destination};
 use crate::relay::reply::Reply;
 use crate::retry::RetryPolicies;
 use crate::route::Router;
@@ -254,6 +255,7 @@ fn late() -> Sent {
     let anywhere = &mut |_: &Destination| Reach {
         is_served: true,
         chains: false,
+        answering: Answering::Together,
         admission: Admission::Open,
     };
     let mut machine = Machine::new(Router::default(), RetryPolicies::default(), 7);
@@ -275,7 +277,7 @@ fn late() -> Sent {
         ignore,
     );
     Sent {
-        wave: machine.next_wave().unwrap(),
+        wave: machine.next_wave(&mut |_| true).unwrap(),
         reply: Reply::Answers(vec![Ok(())]),
         trial: None,
         postponed: None,
