@@ -1,0 +1,19 @@
+//! The example of the README, through a front door that the manifest renames.
+
+use std::process::Command;
+
+#[test]
+fn the_readme_example_runs_through_a_renamed_front_door() {
+    let program = Command::new(env!("CARGO_BIN_EXE_front-door-renamed"))
+        .env_remove("DATABASE_URL")
+        .output()
+        .expect("the program runs");
+    let printed = String::from_utf8_lossy(&program.stdout);
+    let expected = include_str!("../../../../../examples/quickstart/expected_output.txt");
+    assert_eq!(
+        printed,
+        expected,
+        "{}",
+        String::from_utf8_lossy(&program.stderr)
+    );
+}
