@@ -2,13 +2,13 @@
 
 use std::error::Error;
 
-#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "kafka"))]
+#[cfg(feature = "_batch")]
 use bento_relay::publish::{Delivery, PublishError};
 
-#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
+#[cfg(feature = "_link")]
 mod lazy;
 
-#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
+#[cfg(feature = "_link")]
 pub(crate) use self::lazy::{Lazy, Link};
 
 /// A publisher could not be made, or could not be connected to its broker. It shows no password.
@@ -59,13 +59,7 @@ pub enum ConnectError {
     },
 }
 
-#[cfg(any(
-    feature = "nats",
-    feature = "rabbitmq",
-    feature = "redis",
-    feature = "kafka",
-    feature = "http"
-))]
+#[cfg(feature = "_broker")]
 impl ConnectError {
     /// Settings that cannot be used.
     pub(crate) fn settings(what: impl Into<String>) -> Self {
@@ -77,7 +71,7 @@ impl ConnectError {
 }
 
 /// The answers to a batch of which nothing could be sent.
-#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "kafka"))]
+#[cfg(feature = "_batch")]
 pub(crate) fn unavailable(
     batch: &[Delivery],
     error: &PublishError,

@@ -25,13 +25,7 @@ pub mod kafka;
 pub mod message;
 #[cfg(feature = "nats")]
 pub mod nats;
-#[cfg(any(
-    feature = "http",
-    feature = "kafka",
-    feature = "nats",
-    feature = "rabbitmq",
-    feature = "redis"
-))]
+#[cfg(feature = "_broker")]
 mod patience;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;

@@ -29,13 +29,7 @@ impl Secret {
     ///
     /// # Errors
     /// An empty or blank secret: a file that was not filled, or a variable that was not set.
-    #[cfg(any(
-        feature = "nats",
-        feature = "rabbitmq",
-        feature = "redis",
-        feature = "kafka",
-        feature = "http"
-    ))]
+    #[cfg(feature = "_broker")]
     pub(crate) fn required(&self, key: &str) -> Result<&str, crate::ConnectError> {
         match self.0.trim() {
             "" => Err(crate::ConnectError::settings(format!(

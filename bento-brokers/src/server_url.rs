@@ -63,12 +63,7 @@ impl ServerUrl {
     /// # Errors
     /// A name with an empty password: a template that was not filled. Some clients would take the
     /// name for a token.
-    #[cfg(any(
-        feature = "nats",
-        feature = "rabbitmq",
-        feature = "redis",
-        feature = "http"
-    ))]
+    #[cfg(feature = "_server")]
     pub(crate) fn check_password(&self) -> Result<(), crate::ConnectError> {
         let rest = self.0.split_once("://").map_or(&*self.0, |(_, rest)| rest);
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();

@@ -4,17 +4,12 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-#[cfg(any(
-    feature = "http",
-    feature = "nats",
-    feature = "rabbitmq",
-    feature = "redis"
-))]
+#[cfg(feature = "_server")]
 mod files;
 
-#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
+#[cfg(feature = "_link")]
 pub(crate) use self::files::check;
-#[cfg(any(feature = "rabbitmq", feature = "redis"))]
+#[cfg(feature = "_pem")]
 pub(crate) use self::files::read;
 #[cfg(feature = "http")]
 pub(crate) use self::files::{authorities, builder, unusable, with_identity};

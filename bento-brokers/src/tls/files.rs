@@ -19,7 +19,7 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 ///
 /// # Errors
 /// A file that cannot be read or used, or a key that does not belong to its certificate.
-#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
+#[cfg(feature = "_link")]
 pub(crate) fn check(settings: &TlsSettings) -> Result<(), ConnectError> {
     let authorities = settings
         .ca_file
@@ -29,7 +29,7 @@ pub(crate) fn check(settings: &TlsSettings) -> Result<(), ConnectError> {
 }
 
 /// Reads the content of a file.
-#[cfg(any(feature = "rabbitmq", feature = "redis"))]
+#[cfg(feature = "_pem")]
 pub(crate) fn read(file: &Path) -> Result<Vec<u8>, ConnectError> {
     std::fs::read(file)
         .map_err(|error| unusable(&format!("{} cannot be read", file.display()), error))
