@@ -71,7 +71,7 @@ const PUBLISHERS: [(&str, Make); 5] = [
 ];
 
 #[tokio::test]
-async fn a_file_that_is_no_pem_or_not_the_right_one_is_refused_by_every_publisher() {
+async fn every_publisher_refuses_a_file_that_is_not_the_right_pem() {
     let Some(certificates) = Certificates::make() else {
         return;
     };
@@ -239,7 +239,7 @@ fn a_url_whose_password_is_empty_is_refused_by_every_publisher() {
 }
 
 #[test]
-fn settings_of_a_file_refuse_an_empty_secret_before_a_relay_starts() {
+fn an_empty_secret_in_a_file_is_refused_before_the_start() {
     for secret in [
         "credentials.token = ''",
         "credentials = { password = { user = 'relay', password = '' } }",
@@ -261,7 +261,7 @@ fn refused<P>(made: Result<P, ConnectError>) {
 }
 
 #[test]
-fn a_seed_and_a_file_of_credentials_that_cannot_be_read_are_refused_and_not_shown() {
+fn unreadable_seeds_and_credentials_are_refused_and_not_shown() {
     let seed = nkeys::KeyPair::new_user().seed().unwrap();
     let make = |credentials| {
         let credentials = Some(credentials);

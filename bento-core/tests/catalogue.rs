@@ -20,7 +20,14 @@ pub struct OrderCreatedV1 {
 /// A customer has placed an order.
 ///
 /// Prices are those of the moment.
-#[domain_event(schema = "order.created", version = 4, upcast_from = OrderCreatedV1, removed("fax", since = 3), topic = "orders", routing_key = "eu")]
+#[domain_event(
+    schema = "order.created",
+    version = 4,
+    upcast_from = OrderCreatedV1,
+    removed("fax", since = 3),
+    topic = "orders",
+    routing_key = "eu",
+)]
 #[derive(Debug)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderCreated {

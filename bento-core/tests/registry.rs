@@ -72,7 +72,12 @@ mod billing {
         pub reason: String,
     }
 
-    #[domain_event(schema = "parcel.returned", version = 2, consumes, upcast_from = ParcelReturnedV1)]
+    #[domain_event(
+        schema = "parcel.returned",
+        version = 2,
+        consumes,
+        upcast_from = ParcelReturnedV1,
+    )]
     #[derive(Debug)]
     pub struct ParcelReturned {
         pub reasons: Vec<String>,

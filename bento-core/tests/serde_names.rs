@@ -67,11 +67,13 @@ macro_rules! under_each_rule {
             #[test]
             fn an_older_payload_gets_them() {
                 let names = known::<Spelt>();
-                let [added, renamed] = [10, 11].map(|at| Spelt::DESCRIPTOR.fields[at].name.to_owned());
+                let fields = Spelt::DESCRIPTOR.fields;
+                let [added, renamed] = [10, 11].map(|at| fields[at].name.to_owned());
                 let others = names.into_iter().filter(|name| *name != added && *name != renamed);
                 let mut older: BTreeMap<String, u8> = others.map(|name| (name, 0)).collect();
                 older.insert("Vor-her".to_owned(), 9);
-                let read: Spelt = codec::decode($schema, 1, &serde_json::to_vec(&older).unwrap()).unwrap();
+                let older = serde_json::to_vec(&older).unwrap();
+                let read: Spelt = codec::decode($schema, 1, &older).unwrap();
                 assert_eq!(read, Spelt { anzahl_äpfel: 7, preis_ändert: 9, ..Spelt::default() });
             }
         }
@@ -195,7 +197,10 @@ mod fragments {
     use super::*;
 
     macro_rules! declare {
-        ($(#[$meta:meta])* $name:ident, $schema:literal, $version:literal, $text:literal, $sum:expr, $ty:ty, $step:path) => {
+        (
+            $(#[$meta:meta])* $name:ident, $schema:literal, $version:literal, $text:literal,
+            $sum:expr, $ty:ty, $step:path
+        ) => {
             #[domain_event(schema = $schema, version = $version)]
             $(#[$meta])*
             #[derive(Debug)]
@@ -212,7 +217,14 @@ mod fragments {
                 pub made: u64,
                 #[event(since = 2, default = $sum * 2)]
                 pub product: u64,
-                #[event(since = 2, default = vec![$sum * 2, ($sum as u8).pow(2).into(), if true { $sum * 2 } else { 0 }])]
+                #[event(
+                    since = 2,
+                    default = vec![
+                        $sum * 2,
+                        ($sum as u8).pow(2).into(),
+                        if true { $sum * 2 } else { 0 },
+                    ]
+                )]
                 pub products: Vec<u64>,
             }
         };
@@ -297,7 +309,7 @@ mod path_of_a_macro {
 
     macro_rules! declare {
         ($name:ident, $default:literal) => {
-            #[domain_event(schema = "path.of_a_macro", version = 2, crate = $crate::reexport::bento_core)]
+            #[domain_event(schema = "by.macro", version = 2, crate = $crate::reexport::bento_core)]
             #[derive(Debug)]
             pub struct $name {
                 #[event(since = 2, default = $default)]
@@ -313,14 +325,14 @@ mod path_of_a_macro {
 
     #[test]
     fn an_exported_macro_names_the_framework_by_its_own_crate() {
-        let read: AtTheTop = codec::decode("path.of_a_macro", 1, b"{}").unwrap();
+        let read: AtTheTop = codec::decode("by.macro", 1, b"{}").unwrap();
         assert_eq!((read.text.as_str(), read.number), ("x", 4));
     }
 
     #[test]
     fn it_may_do_so_in_a_function() {
         declare!(Within, "y");
-        let read: Within = codec::decode("path.of_a_macro", 1, b"{}").unwrap();
+        let read: Within = codec::decode("by.macro", 1, b"{}").unwrap();
         assert_eq!((read.text.as_str(), read.number), ("y", 4));
     }
 }

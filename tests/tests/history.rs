@@ -96,7 +96,7 @@ fn tell(database: &TestDatabase, counts: &str) {
 
 mod postgres {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn nothing_is_lost_and_order_holds_when_relays_are_killed_and_paused() {
+    async fn killed_and_paused_relays_lose_and_reorder_nothing() {
         super::in_database(
             super::DbBackend::Postgres,
             super::nothing_is_lost_and_order_holds,
@@ -107,7 +107,7 @@ mod postgres {
 
 mod mysql {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn nothing_is_lost_and_order_holds_when_relays_are_killed_and_paused() {
+    async fn killed_and_paused_relays_lose_and_reorder_nothing() {
         super::in_database(
             super::DbBackend::MySql,
             super::nothing_is_lost_and_order_holds,

@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_broker_that_is_built_from_source_is_built_only_if_it_was_asked_for() {
+    fn a_broker_is_built_from_source_only_on_request() {
         let names = |kind, asked_for| ways(kind, asked_for).map(|(way, _)| way);
         let mock = [
             "the usual local port",

@@ -35,11 +35,6 @@ impl Source {
             .iter()
             .any(|part| self.path.contains(part))
     }
-
-    /// The folder at the root of the repository, the name of its crate in most cases.
-    fn directory(&self) -> &str {
-        self.path.split('/').next().unwrap_or_default()
-    }
 }
 
 pub(crate) fn run() -> Result {

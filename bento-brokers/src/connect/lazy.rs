@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nothing_is_connected_before_the_first_call_and_attempts_have_pauses_that_grow() {
+    async fn the_first_call_connects_and_pauses_between_attempts_grow() {
         let broker = Arc::new(Broker::default());
         let lazy = Lazy::<Wire>::new(Arc::clone(&broker));
         assert_eq!(broker.attempts.load(SeqCst), 0);

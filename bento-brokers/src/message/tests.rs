@@ -201,7 +201,7 @@ fn a_value_is_encoded_the_same_for_every_broker() {
 }
 
 #[test]
-fn a_header_that_some_broker_does_not_carry_is_a_permanent_failure_for_every_one() {
+fn a_header_that_one_broker_cannot_carry_fails_on_every_broker() {
     for (name, value, why) in [
         (
             "x-a",

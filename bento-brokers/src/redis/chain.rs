@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn an_aggregate_waits_before_its_next_stream_and_everywhere_without_transactions() {
+    fn an_aggregate_waits_before_its_next_stream() {
         let (sent, answers) = send(&["a:x", "a:y", "a:x", "b:x"], true, []);
         assert_eq!(
             sent,
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_an_aggregate_is_sent_behind_an_event_that_is_too_large() {
+    fn an_event_that_is_too_large_stops_its_aggregate() {
         let (sent, answers) = send(&["a:x", "a:x", "a:large", "a:x", "b:x"], true, []);
         assert_eq!(sent, [["MULTI", "XADD x", "XADD x", "EXEC", "XADD x"]]);
         assert_eq!(
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_that_is_refused_fails_its_run_and_what_is_behind_it() {
+    fn a_refused_transaction_fails_its_run_and_the_rest() {
         for replies in [
             vec![done(), done(), done(), refused(), done()],
             vec![done(), done(), refused(), done(), done()],

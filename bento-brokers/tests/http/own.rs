@@ -302,7 +302,7 @@ async fn a_refused_port_may_pass_and_shows_no_password() {
 }
 
 #[tokio::test]
-async fn tls_knows_the_authority_of_the_settings_and_shows_a_certificate() {
+async fn tls_trusts_the_given_authority_and_shows_a_certificate() {
     let Some(certificates) = Certificates::make() else {
         return skipped("openssl is not installed");
     };

@@ -20,7 +20,7 @@ fn deliver(topic: &Topic, destination: Destination, aggregate_id: &str) -> Deliv
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_key_is_the_destinations_or_the_aggregate_and_an_event_without_either_has_none() {
+async fn the_key_is_the_destinations_or_the_aggregates_or_none() {
     let Some(topic) = Topic::of_the_environment().await else {
         return skipped();
     };

@@ -67,7 +67,7 @@ async fn publish_in_the_end(publisher: &KafkaPublisher) {
 }
 
 #[tokio::test]
-async fn a_refusal_has_the_class_of_what_can_be_done_and_the_next_event_goes() {
+async fn a_refusal_has_its_class_and_the_next_event_goes() {
     let cluster = Cluster::new();
     let publisher = cluster.publisher().await;
     for (code, class) in [

@@ -27,7 +27,7 @@ const MECHANISMS: [SaslMechanism; 3] = [
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_with_tls_is_trusted_by_its_authority_and_lets_in_who_has_a_certificate() {
+async fn tls_trusts_the_authority_and_asks_for_a_certificate() {
     let Some(certificates) = Certificates::make() else {
         return skipped("openssl is not installed");
     };

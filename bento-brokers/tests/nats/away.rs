@@ -14,7 +14,7 @@ use super::support::PrivateServer;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_destinations_the_one_that_is_there_works_and_the_other_one_is_named() {
+async fn one_of_two_destinations_works_and_the_missing_one_is_named() {
     let Some(there) = Harness::on_the_shared_server().await else {
         return;
     };

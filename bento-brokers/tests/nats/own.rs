@@ -193,7 +193,7 @@ async fn an_answer_of_somebody_who_is_no_stream_confirms_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_inbox_that_is_seen_does_not_serve_to_answer_for_another_message() {
+async fn a_seen_inbox_cannot_answer_for_another_message() {
     let Some(harness) = Harness::on_the_shared_server().await else {
         return;
     };
@@ -240,7 +240,7 @@ async fn an_inbox_that_is_seen_does_not_serve_to_answer_for_another_message() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_of_another_stream_than_the_expected_one_confirms_nothing() {
+async fn an_answer_of_an_unexpected_stream_confirms_nothing() {
     let Some(harness) = Harness::on_the_shared_server().await else {
         return;
     };

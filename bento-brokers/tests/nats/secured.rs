@@ -199,7 +199,7 @@ async fn lets_in_only<const N: usize>(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_with_tls_is_trusted_by_its_authority_and_lets_in_who_has_a_certificate() {
+async fn tls_trusts_the_authority_and_asks_for_a_certificate() {
     let Some(certificates) = Certificates::make() else {
         return skipped("openssl");
     };
@@ -232,7 +232,7 @@ async fn a_server_with_tls_is_trusted_by_its_authority_and_lets_in_who_has_a_cer
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_with_tls_that_asks_for_no_certificate_lets_anybody_in() {
+async fn tls_without_client_certificates_lets_every_client_in() {
     let Some(certificates) = Certificates::make() else {
         return skipped("openssl");
     };

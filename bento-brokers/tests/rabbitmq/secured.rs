@@ -10,7 +10,7 @@ use super::harness::Queue;
 use super::support::{chain, free_port, wait_for_listener};
 
 #[tokio::test]
-async fn a_broker_with_tls_is_trusted_by_its_authority_and_lets_in_who_has_a_certificate() {
+async fn tls_trusts_the_authority_and_asks_for_a_certificate() {
     let Some(certificates) = Certificates::make() else {
         return skipped("openssl is not installed");
     };
@@ -49,7 +49,7 @@ async fn a_broker_with_tls_is_trusted_by_its_authority_and_lets_in_who_has_a_cer
 }
 
 #[tokio::test]
-async fn a_broker_with_tls_that_asks_for_no_certificate_asks_for_the_password() {
+async fn tls_without_client_certificates_asks_for_the_password() {
     let Some(certificates) = Certificates::make() else {
         return skipped("openssl is not installed");
     };

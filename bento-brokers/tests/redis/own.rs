@@ -65,7 +65,7 @@ fn of_aggregate(aggregate_id: &str, topic: &str) -> Delivery {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_of_an_aggregate_is_added_behind_an_entry_that_is_refused() {
+async fn a_refused_entry_stops_the_rest_of_its_aggregate() {
     let Some(harness) = Harness::on_the_shared_server().await else {
         return;
     };
@@ -215,7 +215,7 @@ async fn a_server_that_refuses_for_a_while_is_connected_to_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_with_tls_is_trusted_by_its_authority_and_lets_in_who_has_a_certificate() {
+async fn tls_trusts_the_authority_and_asks_for_a_certificate() {
     let Some(certificates) = Certificates::make() else {
         return skipped("openssl");
     };
@@ -252,7 +252,7 @@ async fn a_server_with_tls_is_trusted_by_its_authority_and_lets_in_who_has_a_cer
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_with_tls_that_asks_for_no_certificate_lets_anybody_in() {
+async fn tls_without_client_certificates_lets_every_client_in() {
     let Some(certificates) = Certificates::make() else {
         return skipped("openssl");
     };

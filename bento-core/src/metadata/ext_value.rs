@@ -177,7 +177,10 @@ mod tests {
         }
 
         #[test]
-        fn any_value_is_read_or_refused(name in "[a-z]{0,3}[*]?", value in "(UTF-8'')?[%0-9a-f'é]{0,12}") {
+        fn any_value_is_read_or_refused(
+            name in "[a-z]{0,3}[*]?",
+            value in "(UTF-8'')?[%0-9a-f'é]{0,12}",
+        ) {
             prop_assert!(decode_header(&name, &value).is_ok() || name.ends_with('*'));
         }
     }

@@ -183,10 +183,17 @@ fn always_a_type(event: &Listed) -> (TokenStream, TokenStream) {
 fn from_impls(checked: &Checked) -> TokenStream {
     let private = checked.aggregate.attribute.private();
     let (ident, event_enum) = (checked.aggregate.head.ident, &checked.event_enum);
-    let tries = checked.events.iter().map(|Listed { cfgs, path, variant, position }| {
+    let tries = checked.events.iter().map(|listed| {
+        let Listed {
+            cfgs,
+            path,
+            variant,
+            position,
+        } = listed;
+        let tried = quote!(#private::downcast::<#ident, #path, #position>(__bento_event));
         quote! {
             #(#cfgs)*
-            let __bento_event = match #private::downcast::<#ident, #path, #position>(__bento_event) {
+            let __bento_event = match #tried {
                 #private::Ok(__bento_event) => return #private::Some(Self::#variant(__bento_event)),
                 #private::Err(__bento_event) => __bento_event,
             };

@@ -66,7 +66,11 @@ fn event_stub(attribute: &EventAttribute, ident: &Ident) -> TokenStream {
     quote! {
         impl #private::DomainEvent for #ident {
             const DESCRIPTOR: &'static #private::EventDescriptor =
-                &#private::EventDescriptor { schema: #schema, version: #version, ..#private::EVENT };
+                &#private::EventDescriptor {
+                    schema: #schema,
+                    version: #version,
+                    ..#private::EVENT
+                };
             fn decode_older(
                 _: #private::u32,
                 _: &[#private::u8],

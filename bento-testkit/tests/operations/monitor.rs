@@ -166,7 +166,7 @@ async fn a_monitor_that_starts_with_its_relay_raises_no_alarm() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lane_that_no_relay_has_served_when_all_have_started_is_an_alarm() {
+async fn a_lane_without_a_relay_after_the_start_is_an_alarm() {
     let (counters, logged) = (Counters::default(), Logged::default());
     let _recording = counters.record();
     let _logging = logged.subscribe();

@@ -130,7 +130,7 @@ async fn a_slow_destination_does_not_slow_down_another_within_a_batch() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_destination_that_is_away_stops_no_other_and_comes_back_through_a_trial() {
+async fn an_unavailable_destination_stops_no_other_until_a_trial() {
     let counters = Counters::default();
     let _recording = counters.record();
     let pair = Pair::new();
@@ -185,7 +185,7 @@ async fn a_destination_that_is_away_stops_no_other_and_comes_back_through_a_tria
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_destination_that_is_back_is_tried_soon_although_the_relay_polls_seldom() {
+async fn a_returned_destination_is_tried_soon_at_a_slow_poll() {
     let pair = Pair::new();
     pair.left
         .fail(|_| Some(PublishError::unavailable("connection refused")));

@@ -154,7 +154,7 @@ async fn a_discarded_dead_letter_lets_its_aggregate_go_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_broker_that_asks_for_less_is_asked_again_no_sooner_than_it_said() {
+async fn a_throttling_broker_is_tried_no_sooner_than_it_said() {
     let scene = Scene::new();
     let asked = Duration::from_secs(120);
     let start = Instant::now();
@@ -235,7 +235,7 @@ impl Publisher for Silent {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_publisher_that_answers_for_nothing_makes_no_dead_letters_of_the_backlog() {
+async fn missing_answers_make_no_dead_letters_of_the_backlog() {
     let scene = Scene::divided(1);
     scene.commit_many(50, 50);
     let relay = Relay::builder(scene.store.clone(), Silent)
@@ -268,7 +268,7 @@ async fn a_publisher_that_never_answers_is_given_up_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_goes_wrong_with_the_broker_nothing_is_lost_or_reordered() {
+async fn no_fault_of_the_broker_loses_or_reorders_events() {
     for seed in 0..20 {
         let scene = Scene::divided(4);
         let flakiness = Flakiness {

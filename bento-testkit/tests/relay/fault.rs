@@ -28,7 +28,7 @@ fn one_of_each_shard(scene: &Scene) -> BTreeMap<ShardId, String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_quiet_service_makes_no_dead_letters_of_an_outage_of_any_length() {
+async fn a_long_outage_makes_no_dead_letters_in_a_quiet_service() {
     for events in [1, 2] {
         let scene = Scene::new();
         scene
@@ -110,7 +110,7 @@ async fn bad_events_alone_become_dead_letters_and_open_no_circuit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_good_event_arrives_within_its_poll_beside_fifteen_shards_of_bad_ones() {
+async fn a_good_event_arrives_beside_fifteen_shards_of_bad_ones() {
     let scene = Scene::new();
     let mut ids = one_of_each_shard(&scene);
     let (_, good) = ids.pop_last().unwrap();
@@ -232,7 +232,7 @@ impl<P: Publisher> Publisher for Hangs<P> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_quiet_service_in_front_of_a_broker_that_hangs_makes_no_dead_letters() {
+async fn a_hanging_broker_makes_no_dead_letters_in_a_quiet_service() {
     let scene = Scene::new();
     scene.commit_many(2, 2);
     let publisher = Arc::new(Hangs {
@@ -259,7 +259,7 @@ async fn a_quiet_service_in_front_of_a_broker_that_hangs_makes_no_dead_letters()
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_at_which_the_publisher_hangs_is_the_only_dead_letter_with_the_defaults() {
+async fn a_hanging_event_is_the_only_dead_letter_with_the_defaults() {
     let scene = Scene::new();
     scene.commit_many(40, 40);
     let poison = scene.commit("poison");
@@ -294,7 +294,7 @@ async fn an_event_at_which_the_publisher_hangs_is_the_only_dead_letter_with_the_
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_broker_makes_an_event_or_a_circuit_wait_for_longer_than_the_settings_say() {
+async fn no_broker_makes_the_relay_wait_beyond_its_settings() {
     for events in [1, 20] {
         let scene = Scene::new();
         let forever = Duration::from_secs(9_999_999_999);
@@ -319,7 +319,7 @@ async fn no_broker_makes_an_event_or_a_circuit_wait_for_longer_than_the_settings
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_publisher_that_blocks_its_thread_is_reported_until_it_does_no_more() {
+async fn a_publisher_that_blocks_its_thread_is_reported() {
     #[derive(Debug)]
     struct Blocks(Mutex<Duration>);
     impl Publisher for Blocks {

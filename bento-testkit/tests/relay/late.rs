@@ -28,7 +28,7 @@ async fn right_is_not_delayed(pair: &Pair, committed: &mut usize, more: u32) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_destination_that_hangs_delays_no_other_and_gets_everything_once_it_answers() {
+async fn a_hanging_destination_delays_no_other_and_loses_nothing() {
     let counters = Counters::default();
     let _recording = counters.record();
     let pair = Pair::new();
@@ -58,7 +58,7 @@ async fn a_destination_that_hangs_delays_no_other_and_gets_everything_once_it_an
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_never_answers_is_found_to_be_away_and_delays_no_other_by_its_trials() {
+async fn a_silent_destination_is_unavailable_and_delays_no_other() {
     let pair = Pair::new();
     pair.left.block();
     let relay = pair.relay(both(|rule| rule)).batch(20).start().unwrap();
@@ -78,7 +78,7 @@ async fn one_that_never_answers_is_found_to_be_away_and_delays_no_other_by_its_t
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_destination_delays_no_other_and_gets_everything_once_and_in_order() {
+async fn a_slow_destination_delays_no_other_and_keeps_its_order() {
     let pair = Pair::new();
     pair.left.answer_after(Duration::from_millis(800));
     let relay = pair.relay(both(|rule| rule)).batch(20).start().unwrap();
@@ -94,7 +94,7 @@ async fn a_slow_destination_delays_no_other_and_gets_everything_once_and_in_orde
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_held_for_a_destination_that_answers_again_is_taken_up_at_once_in_every_shard() {
+async fn a_returned_destination_gets_its_held_events_in_every_shard() {
     let pair = Pair::new();
     let seldom = Duration::from_secs(1_000_000);
     let relay = pair
@@ -116,7 +116,7 @@ async fn what_was_held_for_a_destination_that_answers_again_is_taken_up_at_once_
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_or_nothing_goes_on_past_a_destination_that_hangs_and_sends_nothing_twice() {
+async fn all_or_nothing_passes_a_hanging_destination_without_repeats() {
     let pair = Pair::new();
     pair.left.block();
     pair.commit_many(20, 20);
@@ -173,7 +173,7 @@ async fn stopping_waits_for_what_is_late_and_records_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_relay_that_stops_keeps_its_shards_from_others_until_what_is_late_is_recorded() {
+async fn a_stopping_relay_keeps_its_shards_until_late_answers_are_in() {
     let pair = Pair::new();
     let lease = Duration::from_secs(3);
     pair.left.answer_after(lease * 3);
@@ -212,7 +212,7 @@ async fn a_relay_that_stops_before_the_answer_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_relay_that_loses_its_lease_leaves_what_is_late_to_its_successor() {
+async fn a_relay_without_its_lease_leaves_late_events_to_the_next() {
     let pair = Pair::new();
     pair.left.answer_after(Duration::from_secs(20));
     pair.commit_many(20, 40);
@@ -258,7 +258,7 @@ async fn a_hand_over_while_a_destination_is_slow_makes_no_duplicates() {
 
 /// An event that is still being sent is not sent again, however its wait ends.
 #[tokio::test(start_paused = true)]
-async fn an_operator_who_ends_the_wait_of_a_late_event_sends_nothing_twice() {
+async fn ending_the_wait_of_a_late_event_sends_nothing_twice() {
     for change in [|rule: Rule| rule, Rule::all_or_nothing] {
         let pair = Pair::new();
         pair.left.block();

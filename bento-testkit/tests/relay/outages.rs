@@ -52,7 +52,7 @@ async fn an_outage_in_the_middle_is_waited_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_whose_answer_is_lost_is_repeated_and_publishes_nothing_twice() {
+async fn a_call_with_a_lost_answer_is_repeated_without_duplicates() {
     let scene = Scene::divided(2);
     let (store, relay) = scene.flaky_relay();
     let relay = relay.batch(3).start().unwrap();

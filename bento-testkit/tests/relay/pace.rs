@@ -118,7 +118,7 @@ fn assert_slows_down(intervals: &[u128]) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_that_a_poll_finds_makes_polls_frequent_until_there_was_silence() {
+async fn an_event_found_by_a_poll_makes_polls_frequent_for_a_while() {
     let mut scene = Scene::new();
     let (store, relay) = Watched::relay(&scene);
     let relay = relay.start().unwrap();

@@ -60,7 +60,7 @@ async fn a_hand_over_under_load_makes_no_duplicates() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_relay_that_vanished_is_taken_over_and_its_comeback_harms_nothing() {
+async fn a_vanished_relay_is_replaced_and_its_return_is_harmless() {
     let scene = Scene::divided(2);
     scene.commit_many(6, 60);
     scene.broker.inner().block();
@@ -113,7 +113,7 @@ async fn nothing_is_sent_after_the_deadline_of_the_lease() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_deadline_counts_from_before_the_call_that_renewed_the_lease() {
+async fn the_deadline_counts_from_before_the_renewing_call() {
     let scene = Scene::divided(1);
     let seconds = Duration::from_secs;
     let (store, relay) = scene.flaky_relay();

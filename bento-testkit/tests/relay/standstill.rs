@@ -100,7 +100,7 @@ async fn a_pass_empties_the_other_shards_and_then_says_what_is_wrong() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_published_is_recorded_when_the_next_rows_cannot_be_read() {
+async fn published_events_are_recorded_when_the_next_read_fails() {
     let scene = Scene::divided(1);
     let (store, relay) = scene.flaky_relay();
     scene.commit_many(1, 3);

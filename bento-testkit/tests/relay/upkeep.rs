@@ -12,7 +12,7 @@ use bento_testkit::{Counters, Outage};
 use crate::scene::{PATIENCE, Scene, settle};
 
 #[tokio::test(start_paused = true)]
-async fn published_rows_are_kept_for_as_long_as_the_relay_is_told_and_then_pruned() {
+async fn published_rows_are_kept_for_the_retention_and_pruned() {
     let counters = Counters::default();
     let _recording = counters.record();
     let scene = Scene::new();
@@ -190,7 +190,7 @@ impl Publisher for Poisoned {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_that_makes_the_publisher_panic_or_hang_is_the_only_dead_letter() {
+async fn a_panicking_or_hanging_event_is_the_only_dead_letter() {
     for hangs in [false, true] {
         let scene = Scene::divided(4);
         let ids: Vec<_> = (0..40).map(|id| id.to_string()).collect();
@@ -234,7 +234,7 @@ async fn an_event_that_makes_the_publisher_panic_or_hang_is_the_only_dead_letter
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_outside_of_the_division_are_published_and_told_until_they_are_gone() {
+async fn events_outside_of_the_sharding_are_published_and_reported() {
     let scene = Scene::divided(2);
     let relay = scene.start();
     settle().await;

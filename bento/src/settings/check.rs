@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_rules_the_publisher_alone_is_checked_and_what_asks_nobody_is_there() {
+    async fn without_rules_only_the_publisher_is_checked() {
         Settings::default().check().await.unwrap();
         let settings = Settings::builder().toml(&format!(
             "publisher = \"nats\"\npublishers.nats.urls = [\"nats://127.0.0.1:{}\"]",

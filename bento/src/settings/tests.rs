@@ -37,7 +37,7 @@ fn nothing_configured_is_the_defaults() {
 }
 
 #[test]
-fn the_environment_goes_before_later_files_and_these_before_earlier_ones() {
+fn the_environment_wins_over_later_files_over_earlier_ones() {
     let settings = Settings::builder()
         .vars([
             ("BENTO_RELAY__WORKERS", "7"),
@@ -103,7 +103,7 @@ fn a_variable_is_read_as_its_key_wants_it() {
 }
 
 #[test]
-fn what_kubernetes_makes_for_a_service_is_passed_over_and_what_looks_like_it_is_not() {
+fn variables_of_a_kubernetes_service_are_ignored_but_no_others() {
     let made = [
         ("BENTO_RELAY_SERVICE_HOST", "10.0.0.1"),
         ("BENTO_RELAY_SERVICE_PORT", "8080"),

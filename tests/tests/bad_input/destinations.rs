@@ -8,7 +8,7 @@ use bento_relay::{Relay, StartError};
 use crate::scene::play;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_event_that_names_an_unknown_destination_is_unroutable_and_its_neighbours_go_on() {
+async fn an_event_with_an_unknown_destination_is_unroutable_alone() {
     play(async |scene| {
         scene
             .commit(1, "lost", |metadata| {

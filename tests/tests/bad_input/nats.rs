@@ -16,7 +16,7 @@ use crate::servers as support;
 mod harness;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_travel_is_a_dead_letter_and_everything_else_arrives() {
+async fn what_cannot_travel_is_a_dead_letter_and_the_rest_arrives() {
     let Some(nats) = Harness::on_the_shared_server().await else {
         eprintln!("skipped: BENTO_TEST_NATS_URL is not set");
         return;

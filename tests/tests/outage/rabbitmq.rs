@@ -14,7 +14,7 @@ mod broker;
 mod harness;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_broker_that_is_away_under_load_loses_nothing_and_is_found_again() {
+async fn an_outage_under_load_loses_nothing_and_ends_by_itself() {
     let private = match Queue::of_the_environment().await {
         Some(shared) => shared.private().await,
         None => None,

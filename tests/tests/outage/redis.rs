@@ -11,7 +11,7 @@ use crate::servers as support;
 mod harness;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_broker_that_is_away_under_load_loses_nothing_and_is_found_again() {
+async fn an_outage_under_load_loses_nothing_and_ends_by_itself() {
     let private = match Harness::on_the_shared_server().await {
         Some(shared) => shared.private().await,
         None => None,

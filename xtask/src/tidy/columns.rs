@@ -9,23 +9,10 @@ use super::rust_text::raw_texts;
 /// The columns of rustfmt's `max_width`.
 const WIDTH: usize = 100;
 
-/// The crates that are checked.
-const CHECKED: [&str; 9] = [
-    "benchmarks",
-    "bento",
-    "bento-brokers",
-    "bento-relay",
-    "bento-seaorm",
-    "bento-testkit",
-    "examples",
-    "tests",
-    "xtask",
-];
-
 pub(super) fn faults(sources: &[Source]) -> Vec<String> {
     sources
         .iter()
-        .filter(|source| !source.is_data() && CHECKED.contains(&source.directory()))
+        .filter(|source| !source.is_data())
         .flat_map(faults_of)
         .collect()
 }

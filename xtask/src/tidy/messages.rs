@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_stands_in_an_output_whole_or_in_the_parts_that_the_table_joins() {
+    fn a_message_is_in_an_output_whole_or_in_parts_of_the_table() {
         assert!(judged("`` `A` cannot be raised``"));
         assert!(judged("``  `A` cannot be raised: not an event ``"));
         assert!(judged("`` the keys are `a`, …; did you mean `a`?``"));

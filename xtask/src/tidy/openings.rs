@@ -2,21 +2,6 @@
 
 use super::Source;
 
-/// The crates that are checked.
-const CHECKED: [&str; 11] = [
-    "benchmarks",
-    "bento",
-    "bento-brokers",
-    "bento-core",
-    "bento-macros",
-    "bento-relay",
-    "bento-seaorm",
-    "bento-testkit",
-    "examples",
-    "tests",
-    "xtask",
-];
-
 const REFUSED: [&str; 12] = [
     "What", "How", "Whether", "Who", "Where", "When", "Why", "That", "So", "Of", "For", "One that",
 ];
@@ -24,7 +9,7 @@ const REFUSED: [&str; 12] = [
 pub(super) fn faults(sources: &[Source]) -> Vec<String> {
     sources
         .iter()
-        .filter(|source| !source.is_data() && CHECKED.contains(&source.directory()))
+        .filter(|source| !source.is_data())
         .flat_map(faults_of)
         .collect()
 }

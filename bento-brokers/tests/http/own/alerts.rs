@@ -19,7 +19,7 @@ fn dead_letter() -> DeadLetter {
 }
 
 #[tokio::test]
-async fn an_alert_says_of_each_letter_what_it_is_and_nothing_of_its_payload() {
+async fn an_alert_names_each_dead_letter_without_its_payload() {
     let receiver = Receiver::content();
     let signing_secrets = vec![OLD.into()];
     let hook = WebhookAlert::new(HttpSettings {

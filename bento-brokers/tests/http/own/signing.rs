@@ -50,7 +50,7 @@ async fn the_id_of_an_event_is_signed() {
 }
 
 #[tokio::test]
-async fn a_signing_secret_that_is_empty_or_short_is_refused_at_the_start() {
+async fn an_empty_or_short_signing_secret_is_refused_at_the_start() {
     for secret in ["", "whsec_", "whsec_c2hvcnQ="] {
         let refused = HttpPublisher::new(HttpSettings {
             signing_secrets: vec![secret.into()],

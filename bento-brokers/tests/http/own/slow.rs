@@ -87,7 +87,7 @@ async fn a_slow_receiver_gets_each_event_once_and_a_call_ends_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_for_which_the_receiver_hangs_is_to_blame_only_while_others_are_answered() {
+async fn a_hanging_event_is_to_blame_only_while_others_are_answered() {
     let receiver = Receiver::new(|request| {
         (request.path != "/poison").then(|| (204, Vec::new(), String::new()))
     });

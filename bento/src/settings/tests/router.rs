@@ -20,7 +20,7 @@ to = ["orders", "audit"]
 "#;
 
 #[tokio::test]
-async fn destinations_have_the_publisher_that_they_name_or_their_own_or_the_default() {
+async fn a_destination_has_its_named_or_own_or_default_publisher() {
     let publishers = |toml: String| async move {
         let settings = read(&toml).unwrap();
         let router = settings.router().unwrap();
