@@ -10,7 +10,7 @@
 //!
 //! None of them is meant to be implemented by hand.
 //!
-//! Decision: `docs/decisions/0001-event-traits-and-superseded.md`.
+//! Decision: docs/decisions/0001-event-traits-and-superseded.md
 
 use std::any::Any;
 use std::fmt;

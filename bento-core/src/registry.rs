@@ -7,7 +7,7 @@
 //! [`Registry::require`] names it, and [`Registry::check_stored`] compares the stored events with
 //! those that this binary reads.
 //!
-//! Decision: `docs/decisions/0005-the-registry-reads-one-type-per-schema.md`.
+//! Decision: docs/decisions/0005-the-registry-reads-one-type-per-schema.md
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;

@@ -4,7 +4,7 @@
 //! Field history gives fields other names while serde reads them: a value is read once, from the
 //! bytes that were stored, so a 128-bit integer arrives as it was.
 //!
-//! Decision: `docs/decisions/0002-upcasters-may-fail.md`.
+//! Decision: docs/decisions/0002-upcasters-may-fail.md
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

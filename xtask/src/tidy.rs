@@ -12,6 +12,7 @@ use crate::workspace::{output, root};
 mod back_ends;
 mod cancel_safety;
 mod columns;
+mod decisions;
 mod links;
 mod messages;
 mod modules;
@@ -40,7 +41,7 @@ impl Source {
 pub(crate) fn run() -> Result {
     let rust = sources_ending_in(".rs")?;
     let markdown = sources_ending_in(".md")?;
-    let checks: [(&str, Vec<String>); 9] = [
+    let checks: [(&str, Vec<String>); 10] = [
         ("module order", modules::faults(&rust, &markdown)),
         ("back ends", back_ends::faults(&rust)),
         ("sources", sources::faults(&rust)),
@@ -49,6 +50,7 @@ pub(crate) fn run() -> Result {
         ("cancel safety", cancel_safety::faults(&rust)),
         ("quotations", quotations::faults(&markdown)),
         ("links", links::faults(&markdown)),
+        ("decisions", decisions::faults(&rust, &markdown)),
         (
             "compile errors in the README",
             messages::faults(&markdown, &sources_ending_in(".stderr")?)?,

@@ -4,7 +4,7 @@
 //! itself, is refused for all. So an event does not depend on its destinations, and the flush can
 //! refuse it.
 //!
-//! Decision: `docs/decisions/0032-a-header-is-the-same-on-every-broker.md`.
+//! Decision: docs/decisions/0032-a-header-is-the-same-on-every-broker.md
 
 /// The most bytes of a header's name. AMQP allows 255, one of which is for the `*` of an encoded
 /// value.

@@ -1,6 +1,6 @@
 //! The history of the fields of an event, as the macro writes it.
 //!
-//! Decision: `docs/decisions/0003-field-history-on-raw-fields.md`.
+//! Decision: docs/decisions/0003-field-history-on-raw-fields.md
 
 use serde_json::value::RawValue;
 

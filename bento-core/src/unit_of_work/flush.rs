@@ -1,6 +1,6 @@
 //! Serialising raised events into outbox entries.
 //!
-//! Decision: `docs/decisions/0011-events-keep-the-order-of-raising.md`.
+//! Decision: docs/decisions/0011-events-keep-the-order-of-raising.md
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};

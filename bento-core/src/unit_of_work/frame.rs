@@ -1,6 +1,6 @@
 //! The events that one transaction or savepoint holds.
 //!
-//! Decision: `docs/decisions/0010-what-a-failed-statement-does.md`.
+//! Decision: docs/decisions/0010-what-a-failed-statement-does.md
 
 use std::sync::Arc;
 

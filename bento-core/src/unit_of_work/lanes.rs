@@ -1,6 +1,6 @@
 //! One tenant for each aggregate of an outbox with several lanes.
 //!
-//! Decision: `docs/decisions/0031-an-aggregate-keeps-its-tenant.md`.
+//! Decision: docs/decisions/0031-an-aggregate-keeps-its-tenant.md
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -1,6 +1,6 @@
 //! The tokens of an event.
 //!
-//! Decision: `docs/decisions/0004-an-event-is-declared-once.md`.
+//! Decision: docs/decisions/0004-an-event-is-declared-once.md
 
 mod history;
 

@@ -1,7 +1,7 @@
 //! Checks of the history of the fields: each change has its version, changes something, and uses
 //! the names of payloads.
 //!
-//! Decision: `docs/decisions/0003-field-history-on-raw-fields.md`.
+//! Decision: docs/decisions/0003-field-history-on-raw-fields.md
 
 use syn::ext::IdentExt;
 use syn::{Expr, ExprLit, Lit, LitStr};
