@@ -97,6 +97,14 @@ pub trait AggregateId {
 ///
 /// A `:` or `\` inside a part of a composite key is written with a `\` before it, so two keys are
 /// never confused.
+///
+/// ```
+/// use bento_core::AggregateKey;
+///
+/// let key = AggregateKey::new().push("shop:1").push(&7_u64);
+/// assert_eq!(key.into_text().as_deref(), Some(r"shop\:1:7"));
+/// assert_eq!(AggregateKey::new().push_generated(&0_u64).into_text(), None);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AggregateKey {
     text: String,

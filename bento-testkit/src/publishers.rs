@@ -132,6 +132,14 @@ impl Drop for UnderWay<'_> {
 ///
 /// Chances are in percent of the batches; they are drawn in the order of the fields of
 /// [`Flakiness`].
+///
+/// ```
+/// use bento_relay::publish::MemoryPublisher;
+/// use bento_testkit::{Flakiness, FlakyPublisher};
+///
+/// let half = Flakiness { fails: 50, ..Flakiness::default() };
+/// let publisher = FlakyPublisher::new(MemoryPublisher::new(), half, 7);
+/// ```
 #[derive(Clone)]
 pub struct FlakyPublisher<P> {
     inner: P,

@@ -40,6 +40,30 @@
 //! assert_eq!(order.pending().len(), 1);
 //! ```
 //!
+//! Events are gathered by a [`UnitOfWork`](unit_of_work::UnitOfWork), and operated through the
+//! store:
+//!
+//! ```
+//! use bento::dead_letter::{DeadLetterFilter, Operator, ReplayMode};
+//! use bento::inspect::{Inspect, Monitor, MonitorSettings};
+//! use bento::unit_of_work::UnitOfWork;
+//! use bento::{MemoryStore, Report};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Report> {
+//! assert!(UnitOfWork::current().is_none(), "no transaction is open");
+//!
+//! let store = MemoryStore::default(); // an `OutboxStore` in an application
+//! assert_eq!(store.counts().await?.pending, 0);
+//! let monitor = Monitor::start(store.clone(), MonitorSettings::default());
+//!
+//! let alice = Operator::new(&store, "alice");
+//! alice.replay_all(&DeadLetterFilter::default(), ReplayMode::Replay).await?;
+//! monitor.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Features
 //!
 //! | feature | what it brings |

@@ -23,6 +23,17 @@ const KEYS: [&str; 5] = ["application", "publisher", "relay", "router", "publish
 /// earlier.
 ///
 /// Variables go before files, in whatever order they are named.
+///
+/// ```
+/// use bento::Settings;
+///
+/// let settings = Settings::builder()
+///     .vars([("BENTO_RELAY__WORKERS", "2")])
+///     .toml("relay.workers = 8\nrelay.batch = 50")?
+///     .build()?;
+/// assert_eq!((settings.relay.workers, settings.relay.batch), (2, 50));
+/// # Ok::<_, bento::settings::ConfigError>(())
+/// ```
 #[derive(Clone, Default)]
 #[must_use = "nothing is read until it is built"]
 pub struct SettingsBuilder {
