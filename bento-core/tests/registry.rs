@@ -42,7 +42,7 @@ pub struct Order {
     events: PendingEvents,
 }
 
-/// An event that nobody raises any more.
+/// An event that is not raised any more.
 #[domain_event(schema = "order.faxed", version = 1, superseded)]
 #[derive(Debug)]
 pub struct OrderFaxed {}

@@ -102,7 +102,7 @@ impl Request {
 fn kinds(names: &str) -> Result<Vec<Kind>> {
     let unknown = |name: &str| {
         let all = Kind::ALL.map(Kind::name).join(", ");
-        format!("`{name}` is no back end and no broker; --only takes {all}").into()
+        format!("`{name}` is neither a back end nor a broker; --only takes {all}").into()
     };
     names
         .split(',')
@@ -209,7 +209,7 @@ mod tests {
         assert!(
             error
                 .to_string()
-                .contains("`oracle` is no back end and no broker")
+                .contains("`oracle` is neither a back end nor a broker")
         );
     }
 }

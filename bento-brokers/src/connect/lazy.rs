@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(broker.attempts.load(SeqCst), 0);
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(60) {
-            let error = lazy.link().await.err().expect("nobody is there");
+            let error = lazy.link().await.err().expect("the broker is not there");
             assert_eq!(error.class(), FailureClass::Unavailable);
             assert_eq!(
                 error.chain(),

@@ -106,10 +106,10 @@ impl<'m> Incoming<'m> {
     /// Reads the event, in whichever [format](super::Format) it is: the inverse of
     /// [`MessageSettings::message`](super::MessageSettings::message).
     ///
-    /// An id that is no UUID becomes a UUIDv5 of the source and the id, so that it is the same each
-    /// time. What a message does not carry is empty: topic, routing key, and what the event said
-    /// about its routing. Headers that an event cannot have are left out, those of the connection
-    /// among them, and so are extensions of CloudEvents that Bento does not know.
+    /// An id that is not a UUID becomes a UUIDv5 of the source and the id, so that it is the same
+    /// each time. What a message does not carry is empty: topic, routing key, and what the event
+    /// said about its routing. Headers that an event cannot have are left out, those of the
+    /// connection among them, and so are extensions of CloudEvents that Bento does not know.
     ///
     /// # Errors
     /// [`IncomingError`]: the message is to be kept for an operator, because it will not be an

@@ -136,7 +136,7 @@ impl Call<'_> {
         let Acks {
             client, waiting, ..
         } = self.acks;
-        let room = waiting.room.acquire().await.expect("nobody closes it");
+        let room = waiting.room.acquire().await.expect("it is never closed");
         waiting.write_inbox(&mut self.inboxes, self.number, place);
         let inbox = Subject::from_utf8(self.inboxes.split()).expect("a text is UTF-8");
         client

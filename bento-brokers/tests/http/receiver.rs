@@ -17,7 +17,7 @@ pub(crate) struct Request {
     pub(crate) body: Vec<u8>,
 }
 
-/// The answer to a request: status, headers and body. `None` is no answer at all, until the
+/// The answer to a request: status, headers and body. `None` is the absence of an answer, until the
 /// receiver is gone.
 pub(crate) type Said<B> = Option<(u16, Vec<(&'static str, String)>, B)>;
 type Rule = dyn Fn(&Request) -> Said<Vec<u8>> + Send + Sync;

@@ -240,7 +240,7 @@ impl PublisherHarness for Topic {
                 .unwrap()
                 .check()
                 .await
-                .expect_err("nobody listens")
+                .expect_err("nothing listens")
                 .into(),
         )
     }

@@ -138,7 +138,7 @@ async fn what_passes_is_tried_again_by_the_client_itself() {
 }
 
 /// Without the right to write idempotently the client gives up for good: it is replaced until
-/// somebody gives the right.
+/// an operator gives the right.
 #[tokio::test]
 async fn a_producer_that_may_not_begin_is_replaced_until_it_may() {
     let cluster = Cluster::new();

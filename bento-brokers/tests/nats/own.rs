@@ -159,7 +159,7 @@ async fn what_is_never_answered_takes_no_room_for_long() {
     let given_up = async { publisher.publish(&unanswered).await };
     tokio::select! {
         biased;
-        _ = given_up => panic!("nobody answers"),
+        _ = given_up => panic!("no answer came"),
         () = async { for _ in 0..6 { mute.next().await.unwrap(); } } => {}
     }
     publish_one(&publisher).await.unwrap();

@@ -231,7 +231,7 @@ impl PublisherHarness for Queue {
         .unwrap()
         .check()
         .await;
-        Some(refused.expect_err("nobody listens").into())
+        Some(refused.expect_err("nothing listens").into())
     }
 
     async fn private(&self) -> Option<Self> {
@@ -253,7 +253,7 @@ fn received(delivery: lapin::message::Delivery) -> Received {
     let mut headers = std::collections::BTreeMap::new();
     for (name, value) in properties.headers().iter().flat_map(|table| table.inner()) {
         let AMQPValue::LongString(value) = value else {
-            panic!("`{name}` is no text")
+            panic!("`{name}` is not a text")
         };
         headers.insert(name.to_string(), value.to_string());
     }

@@ -29,7 +29,7 @@ pub(crate) fn free_port() -> u16 {
     let first = (hasher.finish() % 10_000) as u16;
     let ports = (0..10_000).map(|offset| 20_000 + (first + offset) % 10_000);
     let mut free = ports.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
-    free.next().expect("one of so many ports is free")
+    free.next().expect("one of these ports is free")
 }
 
 /// Listens at a port that a listener, or a connection of another test, may just be leaving.

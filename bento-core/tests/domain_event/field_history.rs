@@ -106,7 +106,7 @@ fn a_fault_below_a_renamed_field_has_its_path_and_its_place() {
     assert_eq!(
         fault_of_list(r#"{"item":[{"a":1}"#).0,
         None,
-        "text that is no JSON has no place \
+        "text that is not JSON has no place \
                                                               in it"
     );
     assert_eq!(fault_of_list(r#"{"item":[],"more":{}} x"#).0, None);

@@ -105,6 +105,6 @@ fn an_unknown_enum_value_is_malformed_and_its_path_is_told() {
     assert_eq!(
         path(r#"{"channels": []"#),
         None,
-        "text that is no JSON has no place in it"
+        "text that is not JSON has no place in it"
     );
 }

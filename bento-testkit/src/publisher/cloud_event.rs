@@ -66,7 +66,7 @@ fn assert_is_a_name(attribute: &str) {
     let is_valid = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     assert!(
         !attribute.is_empty() && attribute.len() <= 20 && attribute.bytes().all(is_valid),
-        "`{attribute}` is no name for an attribute"
+        "`{attribute}` is not the name of an attribute"
     );
 }
 

@@ -84,7 +84,7 @@ pub async fn plain_is_the_payload_with_the_facts_beside_it<H: PublisherHarness>(
         .all(|name| !name.starts_with(wire.prefix));
     assert!(
         no_attribute,
-        "plain is no CloudEvent: {:?}",
+        "plain is not a CloudEvent: {:?}",
         received.headers
     );
 }

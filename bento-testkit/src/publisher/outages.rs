@@ -95,7 +95,7 @@ pub async fn a_publisher_that_is_made_while_the_broker_is_away_goes_on_when_it_i
     assert_eq!(
         waiting.len(),
         AGGREGATES,
-        "nobody is there to confirm anything"
+        "the broker is not there to confirm anything"
     );
     harness.start().await;
     tokio::time::timeout(PATIENCE, stream.finish(waiting, 0))
@@ -212,7 +212,7 @@ pub async fn wrong_credentials_are_a_typed_error_at_connect<H: PublisherHarness>
         Some(error) => assert_shows_no_password(&*error),
         None => skipped(
             "wrong_credentials_are_a_typed_error_at_connect",
-            "nobody asks for credentials",
+            "no credentials are asked for",
         ),
     }
 }

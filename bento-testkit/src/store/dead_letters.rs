@@ -179,7 +179,7 @@ pub async fn a_dead_letter_parks_its_aggregate_only<H: StoreHarness>(harness: &H
             .await
             .expect("the store is there"),
         Vec::<i32>::new(),
-        "a parked row is no work"
+        "a parked row is not work"
     );
 }
 

@@ -188,7 +188,7 @@ pub async fn relays_are_shown_with_their_lanes<H: StoreHarness>(harness: &H) {
     assert_eq!(
         store.sharding().await.expect("the store is there"),
         None,
-        "nobody has used it"
+        "it has not been used"
     );
     let store = open(harness, sharding(2, 3)).await;
     assert_eq!(

@@ -165,7 +165,7 @@ pub async fn a_released_shard_is_free_at_once<H: StoreHarness>(harness: &H) {
     store
         .release(first)
         .await
-        .expect("releasing twice is no error");
+        .expect("releasing twice is not an error");
     assert!(
         store.advance(call(holdings.leases[0])).await.is_ok(),
         "and releases nothing of the next owner"

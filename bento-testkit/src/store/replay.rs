@@ -39,7 +39,7 @@ pub async fn a_replay_comes_first_with_its_id_and_position<H: StoreHarness>(harn
     assert_eq!(
         replay(&bench, &rows[0]).await,
         Replayed::default(),
-        "it is no dead letter any more"
+        "it is not a dead letter any more"
     );
 }
 
@@ -55,7 +55,7 @@ pub async fn a_replay_that_did_not_park_says_that_later_ones_may_be_out<H: Store
             failed(&rows[1], Duration::ZERO),
         ])
         .await;
-    assert_eq!(held_numbers(&free.held), [2], "nobody is parked");
+    assert_eq!(held_numbers(&free.held), [2], "nothing is parked");
     bench.settle(vec![held_published(&free.held[0])]).await;
     assert_eq!(
         replay(&bench, &rows[0]).await,

@@ -187,7 +187,11 @@ pub async fn a_late_commit_is_neither_lost_nor_settled_with_later_rows<H: StoreH
     let rows = bench
         .pending((2..=4).map(|number| event("a", number)))
         .await;
-    assert_eq!(numbers(&rows), [2, 3, 4], "nobody sees an open transaction");
+    assert_eq!(
+        numbers(&rows),
+        [2, 3, 4],
+        "an open transaction is not visible"
+    );
     bench
         .settle(rows[..2].iter().map(published).collect())
         .await;

@@ -117,7 +117,10 @@ pub async fn an_unroutable_row_says_for_how_long_it_is<H: StoreHarness>(harness:
         .settle(vec![still_lost(&found[0], Duration::ZERO)])
         .await
         .held;
-    assert_eq!(lost_again[0].attempts, 3, "that is no attempt");
+    assert_eq!(
+        lost_again[0].attempts, 3,
+        "that does not count as an attempt"
+    );
     assert!(
         lost_again[0].unroutable_for.expect("known") < harness.short(),
         "it runs anew"

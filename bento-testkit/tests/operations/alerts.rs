@@ -1,4 +1,4 @@
-//! Somebody is told of every dead letter, whatever the hook does.
+//! A person is told of every dead letter, whatever the hook does.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -126,7 +126,7 @@ async fn a_series_that_is_gone_is_set_to_zero_once_and_then_left_alone() {
     assert_eq!(
         counters.gauge(OLDEST_PENDING, "tenant", "acme"),
         Some(7.0),
-        "nobody has set it again"
+        "it has not been set again"
     );
     monitor.stop().await;
 }

@@ -331,6 +331,6 @@ async fn a_paused_tenant_waits_and_goes_on_in_its_order() {
             .attempts()
             .iter()
             .all(|attempt| attempt.attempts == 0),
-        "waiting is no attempt"
+        "waiting does not count as an attempt"
     );
 }

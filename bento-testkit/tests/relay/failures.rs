@@ -168,7 +168,11 @@ async fn a_throttling_broker_is_tried_no_sooner_than_it_said() {
     relay.stop().await.unwrap();
     assert!(start.elapsed() >= asked);
     assert_eq!(scene.broker.attempts().len(), 2);
-    assert_eq!(scene.broker.attempts()[1].attempts, 0, "it was no attempt");
+    assert_eq!(
+        scene.broker.attempts()[1].attempts,
+        0,
+        "it did not count as an attempt"
+    );
 }
 
 #[tokio::test(start_paused = true)]

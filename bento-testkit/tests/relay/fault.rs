@@ -46,7 +46,7 @@ async fn a_long_outage_makes_no_dead_letters_in_a_quiet_service() {
         let attempts = scene.broker.attempts();
         assert!(
             attempts.iter().all(|delivery| delivery.attempts == 0),
-            "an outage is no attempt"
+            "an outage does not count as an attempt"
         );
         assert!(
             attempts.len() < 3_000,
@@ -278,7 +278,7 @@ async fn a_hanging_event_is_the_only_dead_letter_with_the_defaults() {
         more += 1;
         scene.commit(&format!("later {more}"));
         tokio::time::sleep(Duration::from_secs(3)).await;
-        assert!(more < 2000, "it is no dead letter after hours");
+        assert!(more < 2000, "it is not a dead letter after hours");
     }
     scene.wait_for(more).await;
     scene.wait_for_counts(0, 0, 1).await;

@@ -6,7 +6,7 @@
     clippy::print_stdout,
     missing_docs,
     unreachable_pub,
-    reason = "an example prints, and nobody depends on it"
+    reason = "an example prints, and nothing depends on it"
 )]
 
 mod order;
@@ -45,7 +45,7 @@ async fn main() -> Result<()> {
     relay(&database, &broker).await?;
     println!("   {}", setup::outbox(&store).await?);
 
-    println!("2. somebody is told of each, at least once");
+    println!("2. the alert hook is told of each, at least once");
     told_of(&database, 2).await?;
 
     println!("3. alice looks");
@@ -130,7 +130,7 @@ fn described(letter: &DeadLetter) -> String {
     )
 }
 
-/// Runs the alerts until somebody was told of this number of dead letters.
+/// Runs the alerts until the hook was told of this number of dead letters.
 async fn told_of(database: &DatabaseConnection, letters: usize) -> Result<()> {
     let pager = Pager::default();
     let mut told = pager.told.subscribe();

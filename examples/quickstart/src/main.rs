@@ -6,7 +6,7 @@
     clippy::print_stdout,
     missing_docs,
     unreachable_pub,
-    reason = "an example prints, and nobody depends on it"
+    reason = "an example prints, and nothing depends on it"
 )]
 
 mod order;
@@ -44,7 +44,7 @@ async fn main() -> Result<()> {
     let refused = place_on_credit(&db, "A-2", Decimal::new(1_000_000, 2)).await;
     println!(
         "   A-2 raised order.placed, but there is {}",
-        refused.expect_err("nobody has that much credit")
+        refused.expect_err("the credit is not enough")
     );
     println!("   after the rollback {}", setup::outbox(&database).await?);
 

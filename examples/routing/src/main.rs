@@ -7,7 +7,7 @@
     clippy::print_stdout,
     missing_docs,
     unreachable_pub,
-    reason = "an example prints, and nobody depends on it"
+    reason = "an example prints, and nothing depends on it"
 )]
 
 use bento::publish::{Delivery, MemoryPublisher, PublishError};

@@ -103,9 +103,9 @@ impl From<Order> for OrderView {
     request_body = NewOrder, responses(
     (status = 201, description = "It is placed", body = OrderView,
         headers(("location" = String, description = "Its path"))),
-    (status = 415, description = "The body is no JSON", body = Problem,
+    (status = 415, description = "The body is not JSON", body = Problem,
         content_type = "application/problem+json"),
-    (status = 422, description = "This is no order", body = Problem,
+    (status = 422, description = "This is not an order", body = Problem,
         content_type = "application/problem+json"),
     Refusals,
 ))]
@@ -213,7 +213,7 @@ async fn pay(
         content_type = "application/problem+json"),
     (status = 409, description = "It is paid or cancelled", body = Problem,
         content_type = "application/problem+json"),
-    (status = 415, description = "The body is no JSON", body = Problem,
+    (status = 415, description = "The body is not JSON", body = Problem,
         content_type = "application/problem+json"),
     (status = 422, description = "The body is of another shape", body = Problem,
         content_type = "application/problem+json"),

@@ -64,7 +64,7 @@ async fn a_shop_that_starts_without_its_broker_publishes_in_order_later() {
     assert_eq!(
         shop.get("/health/live").await.status,
         StatusCode::NO_CONTENT,
-        "nobody is to start it anew"
+        "it must not be started anew"
     );
 
     broker.run();

@@ -42,7 +42,7 @@ impl Drop for Scratch<'_> {
 fn within(server: &str, name: &str) -> Result<String> {
     let (scheme, rest) = server
         .split_once("://")
-        .ok_or_else(|| format!("`{server}` is no URL"))?;
+        .ok_or_else(|| format!("`{server}` is not a URL"))?;
     let (rest, options) = rest
         .split_once('?')
         .map_or((rest, String::new()), |(rest, all)| {
