@@ -64,8 +64,10 @@ impl Publisher for Handler {
         let _running = Running(self);
         let (kind, _) = aggregate.split_once('-').unwrap_or((&aggregate, ""));
         let answer = match kind {
-            "slow" => Ok(sleep(Duration::from_secs(5)).await),
-            "second" => Ok(sleep(Duration::from_secs(1)).await),
+            "slow" | "second" => {
+                sleep(Duration::from_secs(if kind == "slow" { 5 } else { 1 })).await;
+                Ok(())
+            }
             "hangs" => std::future::pending().await,
             "fails" => Err(PublishError::transient("an ordinary error")),
             "waits" => Err(PublishError::not_tried(
