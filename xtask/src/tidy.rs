@@ -17,6 +17,7 @@ mod links;
 mod messages;
 mod modules;
 mod openings;
+mod paths;
 mod quotations;
 mod rust_text;
 mod sources;
@@ -41,7 +42,7 @@ impl Source {
 pub(crate) fn run() -> Result {
     let rust = sources_ending_in(".rs")?;
     let markdown = sources_ending_in(".md")?;
-    let checks: [(&str, Vec<String>); 10] = [
+    let checks: [(&str, Vec<String>); 11] = [
         ("module order", modules::faults(&rust, &markdown)),
         ("back ends", back_ends::faults(&rust)),
         ("sources", sources::faults(&rust)),
@@ -50,6 +51,7 @@ pub(crate) fn run() -> Result {
         ("cancel safety", cancel_safety::faults(&rust)),
         ("quotations", quotations::faults(&markdown)),
         ("links", links::faults(&markdown)),
+        ("paths", paths::faults(&markdown)),
         ("decisions", decisions::faults(&rust, &markdown)),
         (
             "compile errors in the README",
