@@ -375,7 +375,7 @@ pub(super) async fn discard<H: StoreHarness>(bench: &Bench<'_, H>, row: &OutboxR
 }
 
 pub(super) fn needless() -> Discarding {
-    Discarding::because("nobody needs it").expect("it says something")
+    Discarding::because("not needed any more").expect("it says something")
 }
 
 fn buried_for(route: &str, row: &OutboxRow) -> Settlement {

@@ -138,7 +138,7 @@ async fn a_discarded_dead_letter_lets_its_aggregate_go_on() {
     scene.commit("1");
     let relay = scene.start();
     scene.wait_for_counts(0, 1, 1).await;
-    let discarding = Discarding::because("nobody needs it").unwrap();
+    let discarding = Discarding::because("not needed any more").unwrap();
     assert!(
         scene
             .store
