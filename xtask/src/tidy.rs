@@ -1,6 +1,8 @@
 //! `cargo xtask tidy`: tests of the repository itself.
 //!
 //! Each check is a module and answers with every fault it finds, as `path:line: what is wrong`.
+//!
+//! Decision: docs/decisions/0037-the-code-is-measured-before-and-after.md
 
 use std::fs;
 use std::path::{Path, PathBuf};
